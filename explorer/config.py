@@ -1,0 +1,437 @@
+"""A run as a value: four frozen dataclasses, checked on construction.
+
+The same object drives the command line, the form of the Train page, the `runs` table and the
+digest that says which runs may be compared as pairs.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from explorer.errors import ConfigError, one_of
+from explorer.rules import (
+    Rule,
+    check_rules,
+    count_scope,
+    family,
+    format_rules,
+    label_rules,
+    number,
+    parse_rules,
+    rule_from_dict,
+    rule_to_dict,
+    whole,
+)
+
+CORPORA = ("austen", "python", "mix")
+# What a pair of runs may differ in and still be the same experiment: the rule that is compared,
+# the seed that is averaged over, and settings that move no number.
+NOT_IN_PAIR_KEY = {"training": ("seed", "device", "num_threads", "checkpoint_interval", "probe_tokens")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusConfig:
+    """Which text, and how it becomes tokens."""
+
+    name: str = "mix"
+    """austen (prose), python (the standard library's source) or mix (six domains)."""
+    tokenizer: str = "bpe"
+    """bpe (byte-level, trained on the corpus) or bytes (the 256 byte values)."""
+    vocab_size: int = 1024
+    """Number of token ids; 256 with the bytes tokenizer."""
+
+    def __post_init__(self) -> None:
+        one_of("corpus.name", self.name, CORPORA)
+        one_of("corpus.tokenizer", self.tokenizer, ("bpe", "bytes"))
+        whole("corpus.vocab_size", self.vocab_size, least=256)
+        if self.tokenizer == "bytes" and self.vocab_size != 256:
+            raise ConfigError(
+                "corpus.vocab_size", self.vocab_size, "must be 256 with the bytes tokenizer", "set it to 256"
+            )
+        if self.tokenizer == "bpe" and self.vocab_size < 264:
+            raise ConfigError(
+                "corpus.vocab_size",
+                self.vocab_size,
+                "leaves no room for merges beside the 256 byte symbols",
+                "use 264 or more, or corpus.tokenizer=bytes",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """A decoder-only transformer whose feed-forward layers are mixtures of experts."""
+
+    num_layers: int = 4
+    """Transformer blocks."""
+    num_dense_layers: int = 0
+    """How many of the first blocks have a dense feed-forward layer instead of experts."""
+    hidden_size: int = 128
+    num_heads: int = 4
+    position: str = "rotary"
+    """rotary or learned positions."""
+    num_experts: int = 16
+    """Routed experts per layer (N in the papers)."""
+    top_k: int = 2
+    """Routed experts per token (K)."""
+    num_shared_experts: int = 0
+    """Experts that every token passes; never in the load statistics."""
+    expert_hidden_size: int = 64
+    """Width inside one expert (SwiGLU)."""
+    dense_hidden_size: int = 256
+    """Width inside a dense feed-forward layer."""
+    score_func: str = "sigmoid"
+    """sigmoid or softmax: what turns router logits into scores."""
+    normalize_gates: bool = True
+    """Divide the selected scores by their sum; never applied when top_k is 1."""
+    route_scale: float = 1.0
+    """Factor on the routed output."""
+    init_std: float = 0.02
+    dispatch: str = "auto"
+    """auto (grouped matrix product where it fits, else a loop), grouped, loop or dense (slow oracle)."""
+
+    def __post_init__(self) -> None:
+        for name in (
+            "num_layers",
+            "hidden_size",
+            "num_heads",
+            "num_experts",
+            "top_k",
+            "expert_hidden_size",
+            "dense_hidden_size",
+        ):
+            whole(f"model.{name}", getattr(self, name), least=1)
+        for name in ("num_dense_layers", "num_shared_experts"):
+            whole(f"model.{name}", getattr(self, name), least=0)
+        one_of("model.position", self.position, ("rotary", "learned"))
+        one_of("model.score_func", self.score_func, ("sigmoid", "softmax"))
+        one_of("model.normalize_gates", self.normalize_gates, (True, False))
+        one_of("model.dispatch", self.dispatch, ("auto", "grouped", "loop", "dense"))
+        number("model.route_scale", self.route_scale, above=0)
+        number("model.init_std", self.init_std, above=0)
+        if self.top_k > self.num_experts:
+            raise ConfigError(
+                "model.top_k",
+                self.top_k,
+                f"must be at most model.num_experts ({self.num_experts})",
+                f"lower it to {self.num_experts} or less",
+            )
+        if self.num_dense_layers >= self.num_layers:
+            raise ConfigError(
+                "model.num_dense_layers",
+                self.num_dense_layers,
+                f"must leave a mixture layer among model.num_layers ({self.num_layers})",
+                "lower it",
+            )
+        if self.hidden_size % self.num_heads:
+            raise ConfigError(
+                "model.hidden_size",
+                self.hidden_size,
+                f"must be a multiple of model.num_heads ({self.num_heads})",
+                "change one of them",
+            )
+        if self.position == "rotary" and (self.hidden_size // self.num_heads) % 2:
+            raise ConfigError(
+                "model.hidden_size",
+                self.hidden_size,
+                "must give each head an even width for rotary positions",
+                "change it or use position=learned",
+            )
+
+    @property
+    def num_moe_layers(self) -> int:
+        return self.num_layers - self.num_dense_layers
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduledRules:
+    """From `step` on these rules replace the ones before."""
+
+    step: int
+    rules: tuple[Rule, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class BalancerConfig:
+    """The balancing rules of a run, and when they change."""
+
+    rules: tuple[Rule, ...] = ()
+    """The rules from step 0; an empty tuple is the control without balancing."""
+    schedule: tuple[ScheduledRules, ...] = ()
+    """Later changes, in order of step."""
+
+    def __post_init__(self) -> None:
+        check_rules(self.rules)
+        before = 0
+        for change in self.schedule:
+            whole("balancer.schedule.step", change.step, least=1)
+            if change.step <= before:
+                raise ConfigError(
+                    "balancer.schedule.step",
+                    change.step,
+                    f"must come after step {before}",
+                    "put the changes in order",
+                )
+            check_rules(change.rules)
+            before = change.step
+
+    def rules_at(self, step: int) -> tuple[Rule, ...]:
+        """The rules in force in `step`."""
+        current = self.rules
+        for change in self.schedule:
+            if step >= change.step:
+                current = change.rules
+        return current
+
+    @classmethod
+    def parse(cls, text: str) -> "BalancerConfig":
+        """Read the text form, e.g. `none/400/loss_free` (see `explorer.rules`)."""
+        first, *rest = text.split("/")
+        if len(rest) % 2:
+            raise ConfigError(
+                "balancer", text, "a schedule alternates balancer and step", "write it as none/400/loss_free"
+            )
+        schedule = []
+        for step, rules in zip(rest[::2], rest[1::2], strict=True):
+            if not step.strip().isdigit():
+                raise ConfigError(
+                    "balancer.schedule.step", step, "must be a whole number", "write it as none/400/loss_free"
+                )
+            schedule.append(ScheduledRules(step=int(step), rules=parse_rules(rules)))
+        return cls(rules=parse_rules(first), schedule=tuple(schedule))
+
+    def __str__(self) -> str:
+        parts = [format_rules(self.rules)]
+        for change in self.schedule:
+            parts += [str(change.step), format_rules(change.rules)]
+        return "/".join(parts)
+
+    @property
+    def label(self) -> str:
+        """What legends say: rule, strength and count scope, and later changes."""
+        changes = [f", from step {c.step} {label_rules(c.rules)}" for c in self.schedule]
+        return label_rules(self.rules) + "".join(changes)
+
+    @property
+    def family(self) -> str:
+        """none, aux_loss, loss_free, combined or scheduled."""
+        return "scheduled" if self.schedule else family(self.rules)
+
+    @property
+    def count_scope(self) -> str:
+        scopes = dict.fromkeys(count_scope(r) for r in (self.rules, *(c.rules for c in self.schedule)))
+        return "/".join(scopes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How long, how fast, and what is measured on the way."""
+
+    num_steps: int = 800
+    """Optimizer steps."""
+    sequence_length: int = 128
+    """Tokens per sequence."""
+    micro_batch_size: int = 16
+    """Sequences in one forward and backward pass."""
+    gradient_accumulation_steps: int = 1
+    """Micro-batches per optimizer step."""
+    learning_rate: float = 3e-3
+    min_learning_rate: float = 3e-4
+    lr_schedule: str = "cosine"
+    """cosine, multistep (times 0.316 at 80 % and again at 90 % of the steps) or constant."""
+    warmup_steps: int = 40
+    weight_decay: float = 0.1
+    adam_beta1: float = 0.9
+    adam_beta2: float = 0.95
+    max_grad_norm: float = 1.0
+    eval_interval: int = 100
+    """Steps between evaluations; the last step is always evaluated."""
+    eval_tokens: int = 12288
+    """Held-out tokens per evaluation on the way, shared by the domains."""
+    final_eval_tokens: int = 36864
+    """Held-out tokens of the last evaluation; max_vio_global wants at least 32,000."""
+    sequence_load_interval: int = 10
+    """Steps between records of loads per sequence."""
+    probe_tokens: int = 0
+    """Tokens of the fixed probe batch whose router logits are kept at five steps; 0 keeps none."""
+    checkpoint_interval: int = 0
+    """Steps between checkpoints; 0 keeps only one when the run is stopped."""
+    seed: int = 0
+    """Seeds the initial weights and the order of the data."""
+    device: str = "auto"
+    """auto (CUDA where there is one), cpu or cuda."""
+    num_threads: int = 1
+    """Threads of torch on a CPU; two runs side by side want one each."""
+
+    def __post_init__(self) -> None:
+        for name in (
+            "num_steps",
+            "sequence_length",
+            "micro_batch_size",
+            "gradient_accumulation_steps",
+            "eval_interval",
+            "eval_tokens",
+            "final_eval_tokens",
+            "sequence_load_interval",
+            "num_threads",
+        ):
+            whole(f"training.{name}", getattr(self, name), least=1)
+        for name in ("warmup_steps", "probe_tokens", "checkpoint_interval", "seed"):
+            whole(f"training.{name}", getattr(self, name), least=0)
+        number("training.learning_rate", self.learning_rate, above=0)
+        number("training.min_learning_rate", self.min_learning_rate, least=0)
+        number("training.weight_decay", self.weight_decay, least=0)
+        number("training.max_grad_norm", self.max_grad_norm, above=0)
+        for name in ("adam_beta1", "adam_beta2"):
+            number(f"training.{name}", getattr(self, name), least=0)
+            if getattr(self, name) >= 1:
+                raise ConfigError(f"training.{name}", getattr(self, name), "must be below 1", "lower it")
+        one_of("training.lr_schedule", self.lr_schedule, ("cosine", "multistep", "constant"))
+        one_of("training.device", self.device, ("auto", "cpu", "cuda"))
+        if self.min_learning_rate > self.learning_rate:
+            raise ConfigError(
+                "training.min_learning_rate",
+                self.min_learning_rate,
+                f"must be at most training.learning_rate ({self.learning_rate:g})",
+                "lower it",
+            )
+        if self.warmup_steps > self.num_steps:
+            raise ConfigError(
+                "training.warmup_steps",
+                self.warmup_steps,
+                f"must be at most training.num_steps ({self.num_steps})",
+                "lower it",
+            )
+        if self.probe_tokens % self.sequence_length:
+            raise ConfigError(
+                "training.probe_tokens",
+                self.probe_tokens,
+                f"must be a multiple of training.sequence_length ({self.sequence_length})",
+                "change it",
+            )
+
+    @property
+    def tokens_per_step(self) -> int:
+        return self.sequence_length * self.micro_batch_size * self.gradient_accumulation_steps
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that decides a run."""
+
+    corpus: CorpusConfig = field(default_factory=CorpusConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    balancer: BalancerConfig = field(default_factory=BalancerConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data that JSON can hold; `from_dict` reads it back."""
+        return {
+            "corpus": asdict(self.corpus),
+            "model": asdict(self.model),
+            "balancer": {
+                "rules": [rule_to_dict(r) for r in self.balancer.rules],
+                "schedule": [
+                    {"step": c.step, "rules": [rule_to_dict(r) for r in c.rules]}
+                    for c in self.balancer.schedule
+                ],
+            },
+            "training": asdict(self.training),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "RunConfig":
+        """Check and build; unknown sections and fields are refused by name."""
+        _known("", data, SECTIONS)
+        balancer = data.get("balancer", {})
+        _known("balancer.", balancer, ("rules", "schedule"))
+        return cls(
+            corpus=_build(CorpusConfig, "corpus", data),
+            model=_build(ModelConfig, "model", data),
+            balancer=BalancerConfig(
+                rules=tuple(rule_from_dict(r) for r in balancer.get("rules", ())),
+                schedule=tuple(
+                    ScheduledRules(step=c["step"], rules=tuple(rule_from_dict(r) for r in c["rules"]))
+                    for c in balancer.get("schedule", ())
+                ),
+            ),
+            training=_build(TrainingConfig, "training", data),
+        )
+
+    def with_setting(self, name: str, value: Any) -> "RunConfig":
+        """A copy with `section.field` set, e.g. `with_setting("model.top_k", 4)`."""
+        section, _, key = name.partition(".")
+        if section == "balancer" and key in ("", "rules"):
+            return replace(self, balancer=BalancerConfig.parse(str(value)))
+        if section == "balancer" and key == "schedule":
+            text = f"{format_rules(self.balancer.rules)}/{value}"
+            return replace(self, balancer=BalancerConfig.parse(text))
+        if section not in SECTIONS:
+            raise ConfigError(name, value, "has no such section", f"start with one of {', '.join(SECTIONS)}")
+        data = self.to_dict()
+        _known(f"{section}.", {key: value}, data[section])
+        if isinstance(data[section][key], float) and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        data[section][key] = value
+        return RunConfig.from_dict(data)
+
+    @property
+    def seed(self) -> int:
+        return self.training.seed
+
+    @property
+    def digest(self) -> str:
+        """Short digest of the whole configuration."""
+        return _digest(self.to_dict())
+
+    @property
+    def pair_key(self) -> str:
+        """Short digest of what must agree for two runs to be a fair pair."""
+        data = self.to_dict()
+        del data["balancer"]
+        for section, names in NOT_IN_PAIR_KEY.items():
+            for name in names:
+                del data[section][name]
+        return _digest(data)
+
+
+SECTIONS = ("corpus", "model", "balancer", "training")
+
+
+def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
+    """Names of the fields, the balancer and pairing-neutral ones aside, in which two configurations differ.
+
+    Takes the plain form of `RunConfig.to_dict`, which is also what a run folder keeps.
+    """
+    found = []
+    for section in ("corpus", "model", "training"):
+        left, right = dict(a.get(section, {})), dict(b.get(section, {}))
+        for name in sorted(left.keys() | right.keys()):
+            neutral = name in NOT_IN_PAIR_KEY.get(section, ())
+            if not neutral and left.get(name) != right.get(name):
+                found.append(f"{section}.{name}")
+    return found
+
+
+def _build(kind: Any, section: str, data: Mapping[str, Any]) -> Any:
+    values = data.get(section, {})
+    _known(f"{section}.", values, [f.name for f in fields(kind)])
+    return kind(**values)
+
+
+def _known(prefix: str, given: Any, allowed: Any) -> None:
+    if not isinstance(given, Mapping):
+        raise ConfigError(
+            prefix.rstrip(".") or "config", given, "must be a table of fields", "write field: value"
+        )
+    for name in given:
+        if name not in allowed:
+            raise ConfigError(
+                f"{prefix}{name}", given[name], "is not a known field", f"choose one of {', '.join(allowed)}"
+            )
+
+
+def _digest(data: Any) -> str:
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,55 @@
+"""Everything the project raises on purpose.
+
+ExplorerError                 one clear sentence for a person; the CLI exits with 2
+├── ConfigError               a field of a configuration breaks a rule
+├── CorpusError               a text, domain or tokenizer cannot be used
+├── RunFolderError            a run folder cannot be read or written
+│   └── UnreadableRunError    this run is listed with the reason; the others go on working
+├── StoreError                the DuckDB index cannot be opened or written
+└── TrainingError             training cannot go on (not a finite loss, nothing to resume from)
+"""
+
+from collections.abc import Iterable
+
+
+class ExplorerError(Exception):
+    """A sentence that names the field, the value, the rule and the remedy."""
+
+
+class ConfigError(ExplorerError):
+    """A configuration field breaks a rule.
+
+    >>> str(ConfigError("model.top_k", 9, "must be at most model.num_experts (8)", "lower it to 8"))
+    'model.top_k = 9: must be at most model.num_experts (8); lower it to 8.'
+    """
+
+    def __init__(self, field: str, value: object, rule: str, remedy: str) -> None:
+        self.field, self.value, self.rule, self.remedy = field, value, rule, remedy
+        super().__init__(f"{field} = {value!r}: {rule}; {remedy}.")
+
+
+class CorpusError(ExplorerError):
+    """A text, a domain or a tokenizer cannot be used."""
+
+
+class RunFolderError(ExplorerError):
+    """A run folder cannot be read or written."""
+
+
+class UnreadableRunError(RunFolderError):
+    """This run folder is damaged or of a newer format; every other run still works."""
+
+
+class StoreError(ExplorerError):
+    """The DuckDB index cannot be opened or written."""
+
+
+class TrainingError(ExplorerError):
+    """Training cannot start or go on."""
+
+
+def one_of(field: str, value: object, allowed: Iterable[object]) -> None:
+    """Refuse a value that is not among the allowed ones, and list them."""
+    names = list(allowed)
+    if value not in names:
+        raise ConfigError(field, value, "is not a known name", f"choose one of {', '.join(map(str, names))}")
