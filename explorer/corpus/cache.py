@@ -1,0 +1,55 @@
+"""The encoded corpus on disk: one `.npz` a corpus, vocabulary and text, in the user's cache folder.
+
+It only saves time. Whatever is wrong with a file (truncated, flipped bits, made by another version),
+the corpus is built again; a folder that cannot be written to means building it every time.
+"""
+
+import contextlib
+import logging
+import os
+import tempfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+log = logging.getLogger(__name__)
+
+Arrays = dict[str, NDArray[np.generic]]
+
+
+def default_folder() -> Path:
+    """`moe-routing-explorer` in the user's cache folder (XDG base directory specification)."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    # The specification: a relative path is invalid and must be ignored.
+    folder = Path(base) if base and Path(base).is_absolute() else Path.home() / ".cache"
+    return folder / "moe-routing-explorer"
+
+
+def read(path: Path) -> Arrays | None:
+    """The arrays, or None where there are none to be had. The zip's checksums find damage."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError) as error:
+        log.info("%s is damaged (%s) and will be rebuilt", path, error)
+        return None
+
+
+def write(path: Path, arrays: Arrays) -> None:
+    """Write under a temporary name, then rename: a reader sees the old file or the whole new one."""
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
+            temporary = Path(file.name)
+            np.savez(file, allow_pickle=False, **arrays)
+        temporary.replace(path)
+    except OSError as error:
+        log.warning("%s cannot be written (%s); the corpus is built anew every time", path, error)
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                temporary.unlink()

@@ -1,0 +1,78 @@
+"""What each corpus consists of: its domains, their units and their split.
+
+The six domains of the mix were chosen because their token distributions differ (Jensen-Shannon
+divergence 0.3-0.8 bits); two kinds of English prose (0.16) would not be told apart by a router.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from explorer.corpus.files import DATA_FOLDER, content_digest, read_text, read_units, sha256
+from explorer.corpus.installed import stdlib_units
+from explorer.corpus.units import Domain, Unit, blocks, select, split
+
+MIX_CAP = 1_200_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """One domain before it is read. `key` changes whenever the text does, and is cheap to get."""
+
+    name: str
+    key: Callable[[], str]
+    units: Callable[[], list[Unit]]
+
+    def read(self) -> Domain:
+        """Units and split; CorpusError if the text is missing, damaged or cannot be split."""
+        return split(self.name, self.units())
+
+
+def _prose(name: str, file: str, folder: Path, cap: int | None = None) -> Source:
+    def units() -> list[Unit]:
+        found = blocks(file, read_text(file, folder))
+        return select(found, cap) if cap else found
+
+    return Source(name=name, key=lambda: f"{content_digest(file, folder)} cap {cap}", units=units)
+
+
+def _frozen(name: str, folder: Path, *, whole_files: bool) -> Source:
+    """A frozen excerpt. Source files stay whole; stretches of tables are cut into blocks."""
+    file = f"{name}.jsonl.xz"
+
+    def units() -> list[Unit]:
+        files = read_units(file, folder)
+        return files if whole_files else [part for unit in files for part in blocks(unit.name, unit.text)]
+
+    return Source(name=name, key=partial(content_digest, file, folder), units=units)
+
+
+def _stdlib() -> Source:
+    found: list[Unit] = []
+
+    def units() -> list[Unit]:
+        if not found:
+            found.extend(stdlib_units())
+        return found
+
+    def key() -> str:
+        return sha256("\0".join(part for unit in units() for part in (unit.name, unit.text)).encode("utf-8"))
+
+    return Source(name="python", key=key, units=units)
+
+
+def sources(corpus: str, folder: Path = DATA_FOLDER) -> tuple[Source, ...]:
+    """The domains of a corpus by `CorpusConfig.name`, in the order of their ids."""
+    if corpus == "austen":
+        return (_prose("english", "austen.txt.xz", folder),)
+    if corpus == "python":
+        return (_stdlib(),)
+    return (
+        _prose("english", "austen.txt.xz", folder, MIX_CAP),
+        _prose("spanish", "spanish_rv1909.txt.xz", folder, MIX_CAP),
+        _frozen("python", folder, whole_files=True),
+        _frozen("cpp", folder, whole_files=True),
+        _frozen("json", folder, whole_files=False),
+        _frozen("digits", folder, whole_files=False),
+    )

@@ -1,0 +1,118 @@
+"""Units of text, and which of them are held out.
+
+A unit is the smallest piece that lies wholly in one split: a file for code, a line-aligned block of
+about 4 kB elsewhere. The split depends on hashes, never on the position in a text.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from explorer.errors import CorpusError
+
+BLOCK_BYTES = 4096
+HELD_OUT_SHARE = 0.075
+LEAST_HELD_OUT, MOST_HELD_OUT = 0.05, 0.10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit:
+    """One piece of text: a file, or a block of one."""
+
+    name: str
+    """Relative path of the file, or `file#number` of the block: unique in a domain."""
+    text: str
+
+    @property
+    def num_bytes(self) -> int:
+        return len(self.text.encode("utf-8"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Domain:
+    """The text of one domain, split. Units keep their order, so neighbours may stay neighbours."""
+
+    name: str
+    train: tuple[Unit, ...]
+    held_out: tuple[Unit, ...]
+
+    @property
+    def held_out_share(self) -> float:
+        """Held-out bytes / all bytes."""
+        held_out = sum(unit.num_bytes for unit in self.held_out)
+        return held_out / (held_out + sum(unit.num_bytes for unit in self.train))
+
+
+def blocks(name: str, text: str, block_bytes: int = BLOCK_BYTES) -> list[Unit]:
+    """Cut a text behind the first line break at or after every `block_bytes` bytes; nothing is lost."""
+    found: list[Unit] = []
+    lines: list[str] = []
+    size = 0
+    for line in text.splitlines(keepends=True):
+        lines.append(line)
+        size += len(line.encode("utf-8"))
+        if size >= block_bytes:
+            found.append(Unit(name=f"{name}#{len(found):05d}", text="".join(lines)))
+            lines, size = [], 0
+    if lines:
+        found.append(Unit(name=f"{name}#{len(found):05d}", text="".join(lines)))
+    return found
+
+
+def _hash(salt: str, key: str) -> str:
+    return hashlib.sha256(f"{salt}\0{key}".encode()).hexdigest()
+
+
+def without_repeats(units: Iterable[Unit]) -> list[Unit]:
+    """Drop empty units and, of equal texts, all but the first: a copy in both splits would leak."""
+    seen: dict[str, Unit] = {}
+    for unit in units:
+        if unit.text.strip():
+            seen.setdefault(unit.text, unit)
+    return list(seen.values())
+
+
+def select(units: Iterable[Unit], max_bytes: int) -> list[Unit]:
+    """A sample of at most `max_bytes`, chosen by hash of the name and kept in the given order.
+
+    A unit above a twentieth of the cap is left out: a domain is a kind of text, not one file.
+    """
+    kept: set[str] = set()
+    total = 0
+    units = list(units)
+    for unit in sorted(units, key=lambda unit: _hash("select", unit.name)):
+        if unit.num_bytes <= max_bytes // 20 and total + unit.num_bytes <= max_bytes:
+            kept.add(unit.name)
+            total += unit.num_bytes
+    return [unit for unit in units if unit.name in kept]
+
+
+def split(name: str, units: Iterable[Unit]) -> Domain:
+    """Hold out units in the order of their hash until 7.5 % of the bytes are reached.
+
+    So whether a unit is held out hangs on its name alone, but for the few at the edge; a unit that
+    would lift the share above 10 % is passed over. Raises CorpusError unless 5-10 % can be held out.
+    """
+    units = without_repeats(units)
+    sizes = {unit.name: unit.num_bytes for unit in units}
+    if len(sizes) != len(units):
+        raise CorpusError(f"domain {name}: two of its units have the same name; rename one of them.")
+    total = sum(sizes.values())
+    chosen: set[str] = set()
+    held_out = 0
+    for unit_name in sorted(sizes, key=lambda unit_name: _hash("split", unit_name)):
+        if held_out >= HELD_OUT_SHARE * total:
+            break
+        if held_out + sizes[unit_name] <= MOST_HELD_OUT * total:
+            chosen.add(unit_name)
+            held_out += sizes[unit_name]
+    if not total or not LEAST_HELD_OUT * total <= held_out <= MOST_HELD_OUT * total:
+        raise CorpusError(
+            f"domain {name}: {held_out} of {total} bytes can be held out, but 5-10 % must be, in whole units"
+            f" ({len(units)} of them); give it more and smaller units."
+        )
+    return Domain(
+        name=name,
+        train=tuple(unit for unit in units if unit.name not in chosen),
+        held_out=tuple(unit for unit in units if unit.name in chosen),
+    )
