@@ -1,0 +1,30 @@
+"""Run folders: the writer for anybody's training loop, and the readers.
+
+`docs/run_format.md` is the format. Needs numpy and polars only.
+"""
+
+from explorer.recording.files import atomic_write_json, read_json
+from explorer.recording.info import RunInfo, make_run_id, run_info_from_config
+from explorer.recording.listing import RunListing, list_runs
+from explorer.recording.parts import Attempt, Part
+from explorer.recording.reader import RunFolder, read_part
+from explorer.recording.recorder import FolderRecorder
+from explorer.recording.schema import SCHEMAS
+from explorer.recording.status import RunStatus
+
+__all__ = [
+    "SCHEMAS",
+    "Attempt",
+    "FolderRecorder",
+    "Part",
+    "RunFolder",
+    "RunInfo",
+    "RunListing",
+    "RunStatus",
+    "atomic_write_json",
+    "list_runs",
+    "make_run_id",
+    "read_json",
+    "read_part",
+    "run_info_from_config",
+]

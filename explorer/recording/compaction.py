@@ -1,0 +1,100 @@
+"""Fewer, larger files: merging parts while a run goes on, and one file a table when it ends.
+
+Both write the new file first and delete the old ones last, so that a process killed in between
+leaves a folder in which the same rows count.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from explorer.recording.files import TEMPORARY, atomic_write_json, sync_folder
+from explorer.recording.parts import (
+    COMPACTED_LEVEL,
+    COMPACTED_NAME,
+    MANIFEST_FILE,
+    Part,
+    parse_part,
+    part_name,
+    remove,
+    write_parquet,
+)
+from explorer.recording.reader import RunFolder, read_part
+from explorer.recording.schema import sort_columns
+from explorer.tables import TABLES
+
+MAX_PARTS = 64
+GROWTH = 2
+
+
+def merge(parts: Sequence[Part]) -> list[Part]:
+    """Merge the newest of one table's parts into one; `parts` in order of steps. Returns what is left.
+
+    Older parts join only while they are at most twice as large as what is merged already, so a row
+    is rewritten about log(rows) times, not once per merge.
+    """
+    sizes = [part.path.stat().st_size for part in parts]
+    start, total = len(parts) - 1, sizes[-1]
+    while start > 0 and sizes[start - 1] <= GROWTH * total:
+        start -= 1
+        total += sizes[start]
+    old = list(parts[start:])
+    if len(old) < 2:
+        return list(parts)
+    first, last = old[0], old[-1]
+    path = first.path.with_name(part_name(first.table, first.attempt, first.first, last.last))
+    write_parquet(pl.concat([read_part(part) for part in old]), path)
+    sync_folder(path.parent)
+    remove(part.path for part in old)
+    whole = Part(path=path, table=first.table, attempt=first.attempt, first=first.first, last=last.last)
+    return [*parts[:start], whole]
+
+
+def compact(folder: Path, *, attempt: int, last_step: int, committed_step: int) -> int:
+    """Write every table as one sorted file, switch the manifest, delete the rest.
+
+    Only rows that count are kept. Returns the new generation. Raises RunFolderError when the disk
+    refuses; the parts then go on counting.
+    """
+    run = RunFolder(folder)
+    generation = run.generation + 1
+    files: dict[str, list[str]] = {}
+    for table in TABLES:
+        if not run.parts(table):
+            continue
+        path = folder / f"{table}-g{generation}.parquet"
+        frame = run.read(table).sort(sort_columns(table), maintain_order=True)
+        write_parquet(frame, path, level=COMPACTED_LEVEL)
+        files[table] = [path.name]
+    sync_folder(folder)
+    atomic_write_json(
+        folder / MANIFEST_FILE,
+        {
+            "generation": generation,
+            "files": files,
+            "attempt": attempt,
+            "last_step": last_step,
+            "committed_step": committed_step,
+        },
+    )
+    named = {name for names in files.values() for name in names}
+    remove(p for p in folder.iterdir() if _is_table_file(p) and p.name not in named)
+    return generation
+
+
+def _is_table_file(path: Path) -> bool:
+    return parse_part(path) is not None or COMPACTED_NAME.fullmatch(path.name) is not None
+
+
+def clean(folder: Path) -> None:
+    """Delete what a killed writer left: temporary files, files that do not count and uncommitted parts.
+
+    For the one writer of a folder, before it begins.
+    """
+    run = RunFolder(folder)
+    valid = {part.path.name for table in TABLES for part in run.parts(table)}
+    leftovers = [p for p in folder.iterdir() if _is_table_file(p) and p.name not in valid]
+    leftovers += [p for p in folder.iterdir() if re.fullmatch(rf".+\.(parquet|json)\{TEMPORARY}", p.name)]
+    remove(leftovers)

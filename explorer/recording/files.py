@@ -1,0 +1,100 @@
+"""Small files that are replaced as a whole, so that a reader never meets half of one."""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from explorer.errors import RunFolderError, UnreadableRunError
+
+TEMPORARY = ".tmp"
+
+
+def plain(value: Any) -> Any:
+    """What JSON can hold: numpy scalars and arrays become numbers and lists, NaN and infinity null."""
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value
+
+
+def sync_file(path: Path) -> None:
+    """Ask the disk to keep what was written to `path`."""
+    handle = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_folder(path: Path) -> None:
+    """Ask the disk to keep the names in a folder; a system without such a call is left alone."""
+    if os.name != "posix":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def atomic_write_json(path: Path, data: Any) -> None:
+    """Replace `path` by `data` as JSON, at once: temporary name, fsync, rename, fsync of the folder.
+
+    Raises RunFolderError when the disk refuses.
+    """
+    temporary = path.with_name(path.name + TEMPORARY)
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            json.dump(plain(data), file, ensure_ascii=False, indent=1, allow_nan=False)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON document; UnreadableRunError says what is wrong with the file."""
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise UnreadableRunError(
+            f"{path} is missing; restore it from a copy or delete the folder {path.parent.name}."
+        ) from error
+    except ValueError as error:  # also what is not UTF-8
+        raise UnreadableRunError(
+            f"{path} is damaged or cut short ({error}); restore it from a copy or delete the folder."
+        ) from error
+    except OSError as error:
+        raise UnreadableRunError(
+            f"{path} cannot be read ({error.strerror}); check the file and its permissions."
+        ) from error
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """As `read_json`, for a file that holds one object."""
+    data = read_json(path)
+    if not isinstance(data, dict):
+        raise UnreadableRunError(
+            f"{path} holds {type(data).__name__} where an object was expected; restore it from a copy."
+        )
+    return data
+
+
+def cannot_write(path: Path, error: OSError) -> RunFolderError:
+    """The sentence for a disk that refuses."""
+    return RunFolderError(
+        f"{path} cannot be written ({error.strerror or error}); "
+        "check the folder's permissions and the free space, or choose another folder."
+    )

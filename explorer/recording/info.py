@@ -1,0 +1,180 @@
+"""What a run is: the content of run.json."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from explorer.config import RunConfig
+from explorer.errors import RunFolderError, UnreadableRunError
+from explorer.recording.files import read_object
+
+FORMAT_VERSION = 1
+RUN_FILE = "run.json"
+RUN_ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def utc_now() -> str:
+    """Now, as ISO 8601 in UTC."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunInfo:
+    """Every field of run.json but `format_version`; `docs/run_format.md` says what each means.
+
+    Raises RunFolderError when `run_id` is not safe in a URL or a size is not a whole number.
+    """
+
+    run_id: str
+    name: str
+    num_moe_layers: int
+    """L, the mixture layers."""
+    num_experts: int
+    """E, routed experts in each of them."""
+    top_k: int
+    """K, routed experts per token."""
+    tokens_per_step: int
+    """Tokens (not assignments) in one optimizer step."""
+    num_steps: int
+    """Planned optimizer steps."""
+    created_at: str = field(default_factory=utc_now)
+    source: str = "trained"
+    preset: str | None = None
+    config: dict[str, Any] = field(default_factory=dict)
+    config_digest: str = ""
+    pair_key: str = ""
+    balancer: str = "none"
+    balancer_label: str = "no balancing"
+    balancer_family: str = "none"
+    count_scope: str = "none"
+    seed: int | None = None
+    corpus: dict[str, Any] = field(default_factory=dict)
+    """name, digest, domains, vocab_size."""
+    versions: dict[str, str] = field(default_factory=dict)
+    device: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.run_id, str) or not RUN_ID_PATTERN.fullmatch(self.run_id):
+            raise RunFolderError(
+                f"run_id = {self.run_id!r}: must be 1 to 100 of the characters A-Z a-z 0-9 . _ - and start "
+                "with a letter or digit; rename it."
+            )
+        for name in ("num_moe_layers", "num_experts", "top_k", "tokens_per_step", "num_steps"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                raise RunFolderError(
+                    f"{name} = {value!r}: must be a whole number of at least 0; write the size of the model."
+                )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of run.json."""
+        return {"format_version": FORMAT_VERSION, **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "RunInfo":
+        """Build from the content of run.json; unknown fields are passed over.
+
+        Raises UnreadableRunError for a newer format and for a field that is missing.
+        """
+        version = data.get("format_version")
+        if isinstance(version, bool) or not isinstance(version, int):
+            raise UnreadableRunError(
+                f"format_version = {version!r}: must be a whole number; restore {RUN_FILE} from a copy."
+            )
+        if version > FORMAT_VERSION:
+            raise UnreadableRunError(
+                f"format_version = {version}: this version of the explorer reads formats up to "
+                f"{FORMAT_VERSION}; upgrade the explorer to open the run."
+            )
+        known = {f.name: f for f in fields(cls)}
+        missing = [
+            name
+            for name, f in known.items()
+            if name not in data and f.default is MISSING and f.default_factory is MISSING
+        ]
+        if missing:
+            raise UnreadableRunError(
+                f"{RUN_FILE} lacks {', '.join(missing)}; every run must say so; add it or restore the file."
+            )
+        return cls(**{name: data[name] for name in known if name in data})
+
+
+def read_info(folder: Path) -> RunInfo:
+    """Read run.json of a run folder. Raises UnreadableRunError with the reason."""
+    data = read_object(folder / RUN_FILE)
+    try:
+        info = RunInfo.from_dict(data)
+    except RunFolderError as error:
+        raise UnreadableRunError(f"{folder.name}: {error}") from error
+    if info.run_id != folder.name:
+        raise UnreadableRunError(
+            f"{folder.name}: {RUN_FILE} says run_id = {info.run_id!r}, which must be the folder's name; "
+            f"rename the folder to {info.run_id}."
+        )
+    return info
+
+
+def run_info_from_config(
+    config: RunConfig,
+    *,
+    run_id: str,
+    name: str = "",
+    preset: str | None = None,
+    corpus: Mapping[str, Any] | None = None,
+    device: str = "",
+    versions: Mapping[str, str] | None = None,
+) -> RunInfo:
+    """Describe a run of our own training loop.
+
+    corpus: name, digest, domains and vocab_size of the text; an empty `name` becomes the label of
+    the balancer and the seed.
+    """
+    balancer = config.balancer
+    return RunInfo(
+        run_id=run_id,
+        name=name or f"{balancer.label}, seed {config.seed}",
+        preset=preset,
+        config=config.to_dict(),
+        config_digest=config.digest,
+        pair_key=config.pair_key,
+        balancer=str(balancer),
+        balancer_label=balancer.label,
+        balancer_family=balancer.family,
+        count_scope=balancer.count_scope,
+        seed=config.seed,
+        num_moe_layers=config.model.num_moe_layers,
+        num_experts=config.model.num_experts,
+        top_k=config.model.top_k,
+        tokens_per_step=config.training.tokens_per_step,
+        num_steps=config.training.num_steps,
+        corpus=dict(corpus or {"name": config.corpus.name, "vocab_size": config.corpus.vocab_size}),
+        versions=dict(versions or {}),
+        device=device,
+    )
+
+
+def make_run_id(
+    runs_dir: Path | None = None,
+    *,
+    preset: str | None = None,
+    family: str = "none",
+    seed: int | None = None,
+    now: datetime | None = None,
+) -> str:
+    """A readable identifier that no folder in `runs_dir` has, safe in a URL.
+
+    >>> make_run_id(preset="standard", family="loss_free", seed=0, now=datetime(2026, 11, 22, 10, 15, 30))
+    'standard-loss_free-seed0-20261122-101530'
+    """
+    stamp = (now or datetime.now(UTC)).strftime("%Y%m%d-%H%M%S")
+    words = [preset or "custom", family, f"seed{seed}" if seed is not None else "", stamp]
+    text = "-".join(re.sub(r"[^A-Za-z0-9._]+", "-", word).strip("-._") for word in words if word)
+    base = text.lstrip("-._")[-90:].lstrip("-._")
+    candidate, number = base, 1
+    while runs_dir is not None and (runs_dir / candidate).exists():
+        number += 1
+        candidate = f"{base}-{number}"
+    return candidate

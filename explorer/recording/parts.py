@@ -1,0 +1,133 @@
+"""The Parquet files of a run folder: their names, how one is written, and which of them count."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from explorer.recording.files import TEMPORARY, cannot_write, sync_file
+from explorer.tables import TABLES
+
+ATTEMPTS_FILE = "attempts.json"
+MANIFEST_FILE = "manifest.json"
+PART_NAME = re.compile(r"(?P<table>[a-z_]+)-(?P<attempt>\d+)-(?P<first>\d+)-(?P<last>\d+)\.parquet")
+COMPACTED_NAME = re.compile(r"(?P<table>[a-z_]+)-g(?P<generation>\d+)\.parquet")
+PART_LEVEL = 1  # zstd: parts are short-lived, so speed counts
+COMPACTED_LEVEL = 9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One file whose rows count.
+
+    Parts of one table and attempt never overlap, and a later one holds later steps only. A merged
+    part replaces those in its range, so whoever has taken the rows up to a step of an attempt
+    needs only the rows beyond it from any part.
+    """
+
+    path: Path
+    table: str
+    attempt: int
+    first: int
+    """The first step that may be in it."""
+    last: int
+    """The last step that may be in it."""
+    below: int | None = None
+    """A later attempt began here: rows with step >= below do not count. None: all rows count."""
+    generation: int | None = None
+    """The number of the compaction that wrote the file; None for a part."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One line of attempts.json."""
+
+    attempt: int
+    first_step: int
+    started_at: str = ""
+
+
+def part_name(table: str, attempt: int, first: int, last: int) -> str:
+    return f"{table}-{attempt}-{first}-{last}.parquet"
+
+
+def write_parquet(frame: pl.DataFrame, path: Path, *, level: int = PART_LEVEL) -> None:
+    """Write under a temporary name, fsync and rename; the caller fsyncs the folder.
+
+    Raises RunFolderError when the disk refuses.
+    """
+    temporary = path.with_name(path.name + TEMPORARY)
+    try:
+        frame.write_parquet(temporary, compression="zstd", compression_level=level)
+        sync_file(temporary)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise cannot_write(path, error) from error
+
+
+def parse_part(path: Path) -> Part | None:
+    """The part that a file name stands for, or None for any other file."""
+    match = PART_NAME.fullmatch(path.name)
+    if match is None or match["table"] not in TABLES:
+        return None
+    return Part(
+        path=path,
+        table=match["table"],
+        attempt=int(match["attempt"]),
+        first=int(match["first"]),
+        last=int(match["last"]),
+    )
+
+
+def without_contained(parts: Iterable[Part]) -> list[Part]:
+    """Drop each part that lies inside a larger one of the same table and attempt; in order of steps.
+
+    A merge writes the larger file before it deletes the smaller ones, so both may be seen.
+    """
+    kept: list[Part] = []
+    for part in sorted(parts, key=lambda p: (p.table, p.attempt, p.first, -p.last)):
+        before = kept[-1] if kept else None
+        same = before is not None and (before.table, before.attempt) == (part.table, part.attempt)
+        if before is None or not same or part.last > before.last:
+            kept.append(part)
+    return kept
+
+
+def superseded_from(attempt: int, attempts: Sequence[Attempt]) -> int | None:
+    """The lowest first step of the attempts after `attempt`, or None when there is none."""
+    return min((a.first_step for a in attempts if a.attempt > attempt), default=None)
+
+
+def read_attempts(data: Any) -> list[Attempt]:
+    """attempts.json -> its lines; anything else than a list of them raises ValueError."""
+    if not isinstance(data, list):
+        raise ValueError("it is not a list")
+    attempts = []
+    for line in data:
+        if not isinstance(line, Mapping) or not all(
+            isinstance(line.get(k), int) for k in ("attempt", "first_step")
+        ):
+            raise ValueError(f"{line!r} lacks attempt or first_step")
+        attempts.append(
+            Attempt(
+                attempt=line["attempt"],
+                first_step=line["first_step"],
+                started_at=str(line.get("started_at", "")),
+            )
+        )
+    return attempts
+
+
+def remove(paths: Iterable[Path]) -> None:
+    """Delete files; one that is gone already is fine."""
+    for path in paths:
+        try:
+            path.unlink()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise cannot_write(path, error) from error

@@ -1,0 +1,240 @@
+"""Reading run folders. Nothing here ever writes."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from polars.exceptions import PolarsError
+
+from explorer.errors import RunFolderError, UnreadableRunError
+from explorer.recording.files import read_json, read_object
+from explorer.recording.info import RunInfo, read_info
+from explorer.recording.parts import (
+    ATTEMPTS_FILE,
+    MANIFEST_FILE,
+    Attempt,
+    Part,
+    parse_part,
+    read_attempts,
+    superseded_from,
+    without_contained,
+)
+from explorer.recording.schema import KEYS, SCHEMAS
+from explorer.recording.status import RunStatus, read_recorded_status, read_status
+from explorer.tables import TABLES
+
+TRIES = 20
+PAUSE_S = 0.02
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Snapshot:
+    """One consistent look at a folder."""
+
+    manifest: dict[str, Any] | None
+    attempts: list[Attempt]
+    names: frozenset[str]
+    status: RunStatus | None
+
+
+class RunFolder:
+    """A run folder, for reading; cheap to make, and safe beside a writer that is at work.
+
+    Raises UnreadableRunError (naming the file and the reason) from the member that needs the file.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+
+    def __repr__(self) -> str:
+        return f"RunFolder({str(self.path)!r})"
+
+    @property
+    def run_id(self) -> str:
+        return self.path.name
+
+    @cached_property
+    def info(self) -> RunInfo:
+        """run.json, which never changes."""
+        return read_info(self.path)
+
+    @property
+    def status(self) -> RunStatus:
+        """How the run stands now; `interrupted` when it says running and its process is gone."""
+        return read_status(self.path)
+
+    @property
+    def last_step(self) -> int:
+        """The last step whose rows are all on disk, -1 before the first."""
+        status = read_recorded_status(self.path)
+        if status is not None:
+            return status.last_step
+        return max((part.last for part in self.parts("steps")), default=-1)
+
+    @property
+    def generation(self) -> int:
+        """How often the run was compacted; 0 before the first time."""
+        manifest = self._manifest()
+        return 0 if manifest is None else int(manifest["generation"])
+
+    @property
+    def attempts(self) -> list[Attempt]:
+        """attempts.json; a folder without one has the single attempt 0."""
+        path = self.path / ATTEMPTS_FILE
+        if not path.exists():
+            return [Attempt(attempt=0, first_step=0)]
+        try:
+            return read_attempts(read_json(path))
+        except ValueError as error:
+            raise UnreadableRunError(f"{path} is damaged ({error}); restore it from a copy.") from error
+
+    def document(self, name: str) -> Any:
+        """A document that `Recorder.save_json` kept, e.g. `probe`."""
+        return read_json(self.path / (name if name.endswith(".json") else f"{name}.json"))
+
+    def parts(self, table: str) -> list[Part]:
+        """The files of `table` whose rows count, in order of attempt and step."""
+        _known(table)
+        look = self._look()
+        found = [] if look.manifest is None else self._compacted(look.manifest, table)
+        covered = -1 if look.manifest is None else look.manifest["attempt"]
+        listed = (parse_part(self.path / name) for name in look.names)
+        candidates = [
+            part
+            for part in listed
+            if part is not None
+            and part.table == table
+            and part.attempt > covered
+            and _is_committed(part, look.status)
+        ]
+        valid = []
+        for part in found + without_contained(candidates):
+            below = superseded_from(part.attempt, look.attempts)
+            if below is not None and below <= part.first:
+                continue
+            valid.append(replace(part, below=below if below is not None and below <= part.last else None))
+        return valid
+
+    def read(self, table: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """The rows of `table` that count, in no promised order; `columns` picks some of its columns.
+
+        Columns that a file lacks are NULL, columns that `explorer/tables.py` does not name are
+        left out. Raises UnreadableRunError naming a damaged file.
+        """
+        _known(table)
+        chosen = list(SCHEMAS[table]) if columns is None else list(columns)
+        for name in chosen:
+            if name not in SCHEMAS[table]:
+                raise RunFolderError(
+                    f"columns = {name!r}: is not a column of {table}; "
+                    f"choose among {', '.join(SCHEMAS[table])}."
+                )
+        missing = ""
+        for _ in range(TRIES):
+            try:
+                frames = [read_part(part, chosen) for part in self.parts(table)]
+            except FileNotFoundError as error:  # merged or compacted since we looked
+                missing = str(error)
+                time.sleep(PAUSE_S)
+                continue
+            schema = {name: SCHEMAS[table][name] for name in chosen}
+            return pl.concat([pl.DataFrame(schema=schema), *frames])
+        raise UnreadableRunError(
+            f"{self.path}: a file of {table} is missing ({missing}); restore it from a copy."
+        )
+
+    def _manifest(self) -> dict[str, Any] | None:
+        path = self.path / MANIFEST_FILE
+        if not path.exists():
+            return None
+        manifest = read_object(path)
+        numbers = [manifest.get(name) for name in ("generation", "attempt", "last_step")]
+        if not all(isinstance(n, int) for n in numbers) or not isinstance(manifest.get("files"), dict):
+            raise UnreadableRunError(
+                f"{path} lacks generation, files, attempt or last_step; restore it from a copy."
+            )
+        return manifest
+
+    def _compacted(self, manifest: dict[str, Any], table: str) -> list[Part]:
+        return [
+            Part(
+                path=self.path / name,
+                table=table,
+                attempt=manifest["attempt"],
+                first=0,
+                last=max(manifest["last_step"], manifest.get("committed_step", -1)),
+                generation=manifest["generation"],
+            )
+            for name in manifest["files"].get(table, [])
+        ]
+
+    def _look(self) -> _Snapshot:
+        """Look until two looks agree.
+
+        A single listing may miss a file that was made while it ran and, by then, the ones that the
+        file replaced. A second listing that begins after the first one has ended must see it.
+        The status comes first: what it calls committed is on disk by then.
+        """
+        before = None
+        for _ in range(TRIES):
+            status = read_recorded_status(self.path)
+            look = (self._manifest(), self.attempts, self._names())
+            if look == before:
+                return _Snapshot(manifest=look[0], attempts=look[1], names=look[2], status=status)
+            before = look
+        raise UnreadableRunError(f"{self.path} changes faster than it can be listed; try again in a moment.")
+
+    def _names(self) -> frozenset[str]:
+        try:
+            return frozenset(path.name for path in self.path.iterdir() if path.suffix == ".parquet")
+        except OSError as error:
+            raise UnreadableRunError(
+                f"{self.path} cannot be listed ({error.strerror}); check that the folder exists."
+            ) from error
+
+
+def _known(table: str) -> None:
+    if table not in TABLES:
+        raise RunFolderError(
+            f"table = {table!r}: is not a table of a run; choose one of {', '.join(TABLES)}."
+        )
+
+
+def _is_committed(part: Part, status: RunStatus | None) -> bool:
+    """A flush writes several tables and commits them together by the status that follows."""
+    if status is None or part.attempt < status.attempt:
+        return True
+    return part.attempt == status.attempt and part.last <= status.committed_step
+
+
+def read_part(part: Part, columns: Sequence[str] | None = None) -> pl.DataFrame:
+    """The rows of one part that count. Raises FileNotFoundError when a merge has replaced it."""
+    schema = SCHEMAS[part.table]
+    chosen = list(schema) if columns is None else list(columns)
+    wanted = chosen if part.below is None or "step" in chosen else [*chosen, "step"]
+    try:
+        present = pl.read_parquet_schema(part.path)
+        frame = pl.read_parquet(part.path, columns=[name for name in wanted if name in present])
+        lacking = [name for name in KEYS[part.table] if name not in present]
+        if lacking:
+            raise _damaged(part.path, f"lacks the column {', '.join(lacking)}")
+        if part.below is not None:
+            frame = frame.filter(pl.col("step") < part.below)
+        return frame.select(
+            (pl.col(name) if name in present else pl.lit(None)).cast(schema[name]).alias(name)
+            for name in chosen
+        )
+    except FileNotFoundError as error:
+        raise FileNotFoundError(part.path.name) from error
+    except (PolarsError, OSError) as error:
+        raise _damaged(part.path, str(error).splitlines()[0]) from error
+
+
+def _damaged(path: Path, reason: str) -> UnreadableRunError:
+    return UnreadableRunError(
+        f"{path} is damaged ({reason}); restore it from a copy, or delete it and lose its rows."
+    )

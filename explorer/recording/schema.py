@@ -1,0 +1,28 @@
+"""The tables of `explorer/tables.py` as Polars types."""
+
+import polars as pl
+
+from explorer.tables import TABLES
+
+_TYPES: dict[str, pl.DataType] = {
+    "BIGINT": pl.Int64(),
+    "INTEGER": pl.Int32(),
+    "DOUBLE": pl.Float64(),
+    "FLOAT": pl.Float32(),
+    "VARCHAR": pl.String(),
+    "FLOAT[]": pl.List(pl.Float32()),
+    "INTEGER[]": pl.List(pl.Int32()),
+}
+SCHEMAS: dict[str, dict[str, pl.DataType]] = {
+    table: {column.name: _TYPES[column.sql_type] for column in columns} for table, columns in TABLES.items()
+}
+KEYS: dict[str, tuple[str, ...]] = {
+    table: tuple(column.name for column in columns if column.key) for table, columns in TABLES.items()
+}
+
+
+def sort_columns(table: str) -> list[str]:
+    """(layer, expert, step), then the other keys: a chart of one expert reads one stretch of the file."""
+    columns = SCHEMAS[table]
+    first = [name for name in ("layer", "expert", "step") if name in columns]
+    return first + [name for name in KEYS[table] if name not in first and name != "run_id"]
