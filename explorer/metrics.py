@@ -11,6 +11,7 @@ E routed experts (N in the papers), K experts per token, T tokens, L layers.
 import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -79,22 +80,23 @@ def collapsed_steps(
 
 
 def last_steps(num_steps: int) -> int:
-    """How many final steps `max_vio_batch` averages: 100, or the last quarter of a shorter run."""
-    return max(1, min(LAST_STEPS, num_steps // 4 if num_steps < 4 * LAST_STEPS else LAST_STEPS))
+    """How many final steps `max_vio_batch` averages: 100, or the last quarter if that is fewer."""
+    return max(1, min(LAST_STEPS, num_steps // 4))
 
 
-def max_vio_batch(counts: ArrayLike) -> float:
+def max_vio_batch(counts: ArrayLike, num_steps: int | None = None) -> float:
     """Mean over the last 100 steps (the last quarter if fewer) of MaxVio per layer, averaged over layers.
 
-    counts: [S, L, E], one row a training step, in order.
+    counts: [S, L, E], one row a training step, in order; with `num_steps`, the last rows of a run
+    of that length.
     """
-    return float(max_vio_batch_by_layer(counts).mean())
+    return float(max_vio_batch_by_layer(counts, num_steps).mean())
 
 
-def max_vio_batch_by_layer(counts: ArrayLike) -> NDArray[np.float64]:
+def max_vio_batch_by_layer(counts: ArrayLike, num_steps: int | None = None) -> NDArray[np.float64]:
     """As `max_vio_batch`, one number a layer. counts: [S, L, E] -> [L]."""
     array = _counts(counts)
-    return np.asarray(max_vio(array[-last_steps(len(array)) :]).mean(0))
+    return np.asarray(max_vio(array[-last_steps(num_steps or len(array)) :]).mean(0))
 
 
 def max_vio_global(counts: ArrayLike) -> float:
@@ -126,35 +128,42 @@ def bits_per_byte(loss: float, num_tokens: int, num_bytes: int) -> float:
 
 @lru_cache(maxsize=512)
 def uniform_reference(
-    num_experts: int, top_k: int, num_tokens: int, num_layers: int = 1, draws: int = 400, seed: int = 0
+    num_experts: int, top_k: int, num_tokens: int, num_layers: int = 1, draws: int = 1000, seed: int = 0
 ) -> tuple[float, float]:
     """MaxVio that uniform-random routing of independent tokens would show: (mean, 95th percentile).
 
-    Every token picks K distinct experts at random; the result is averaged over `num_layers`
-    independent layers, as the reported figure is, so the mean does not depend on it but the
-    percentile does. Simulated: the count of an expert is a sum over tokens, drawn as a multivariate normal with
-    the exact covariance when tokens are many, token by token when they are few.
+    Every token picks K distinct experts at random. The violation is averaged over `num_layers`
+    independent layers, as the reported figure is: the mean does not depend on that, the
+    percentile does. Simulated and cached.
     """
-    rng = np.random.default_rng(seed)
-    mean = num_tokens * top_k / num_experts
     if top_k == num_experts or num_tokens == 0:
         return 0.0, 0.0
-    if num_tokens <= 64:
-        order = rng.random((draws * num_layers, num_tokens, num_experts)).argpartition(top_k - 1, -1)
-        chosen = order[..., :top_k].reshape(draws * num_layers, -1)
-        offsets = np.arange(draws * num_layers)[:, None] * num_experts
-        loads = np.bincount((chosen + offsets).ravel(), minlength=draws * num_layers * num_experts)
-        maxima = loads.reshape(-1, num_experts).max(-1)
-    else:
-        # One token's indicator vector has covariance v · (I·N - 11ᵀ)/(N - 1), v = K/N (1 - K/N):
-        # centring independent normals gives exactly that shape.
-        variance = num_tokens * (top_k / num_experts) * (1 - top_k / num_experts)
-        normal = rng.standard_normal((draws * num_layers, num_experts))
-        normal -= normal.mean(-1, keepdims=True)
-        scale = math.sqrt(variance * num_experts / (num_experts - 1))
-        maxima = mean + scale * normal.max(-1)
-    violation = (maxima / mean - 1).reshape(draws, num_layers).mean(-1)
+    rng = np.random.default_rng(seed)
+    loads = _random_loads(rng, num_experts, top_k, num_tokens, draws * num_layers)
+    mean = num_tokens * top_k / num_experts
+    violation = (loads.max(-1) / mean - 1).reshape(draws, num_layers).mean(-1)
     return float(violation.mean()), float(np.percentile(violation, 95))
+
+
+def _random_loads(
+    rng: np.random.Generator, num_experts: int, top_k: int, num_tokens: int, draws: int
+) -> NDArray[np.float64]:
+    """Loads under uniform-random routing, [draws, E].
+
+    Exact while the K-subsets can be listed: how often each is picked is multinomial. Beyond
+    that every expert's load is drawn from its exact binomial and the draws are centred and
+    scaled, which gives the exact covariance v·(N·I - 11ᵀ)/(N - 1), v = T·K/N·(1 - K/N).
+    """
+    if math.comb(num_experts, top_k) <= 2000:
+        subsets = np.array(list(combinations(range(num_experts), top_k)))
+        member = np.zeros((len(subsets), num_experts))
+        member[np.arange(len(subsets))[:, None], subsets] = 1
+        picked = rng.multinomial(num_tokens, np.full(len(subsets), 1 / len(subsets)), size=draws)
+        return np.asarray(picked @ member)
+    share = top_k / num_experts
+    loads = rng.binomial(num_tokens, share, size=(draws, num_experts)).astype(np.float64)
+    scale = math.sqrt(num_experts / (num_experts - 1))
+    return np.asarray(num_tokens * share + scale * (loads - loads.mean(-1, keepdims=True)))
 
 
 def uniform_guide(num_experts: int, top_k: int, num_tokens: int) -> float:

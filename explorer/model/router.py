@@ -1,0 +1,110 @@
+"""Choosing experts and weighing them. The bias enters the first and never the second.
+
+Shapes: T tokens, D model width, E experts, K top-k.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from explorer.balancing import biased_scores
+
+
+@dataclass(frozen=True)
+class Routing:
+    """What the router decided for T tokens of one layer."""
+
+    router_logits_TE: Tensor
+    scores_TE: Tensor
+    """Unbiased scores, fp32, with gradient."""
+    topk_expert_ids_TK: Tensor
+    """K distinct experts per token, by biased score, best first."""
+    gate_weights_TK: Tensor
+    """From the unbiased scores of the chosen experts."""
+
+
+def route(
+    router_logits_TE: Tensor,
+    *,
+    top_k: int,
+    score_func: str = "sigmoid",
+    normalize_gates: bool = True,
+    route_scale: float = 1.0,
+    expert_bias_E: Tensor | None = None,
+    bias_form: str = "additive",
+) -> Routing:
+    """Top-K of (unbiased score + bias); gate weights from the unbiased scores.
+
+    s = G(logits), G sigmoid or softmax; experts = TopK(s + b) (arXiv 2408.15664, section 3.1);
+    gates g = s of the chosen, divided by their sum if `normalize_gates` (DeepSeek-V3, arXiv
+    2412.19437, eq. 13) and times `route_scale`. With K = 1 the gates are never normalised: they
+    would be 1 whatever the router says, and the language loss could not reach it.
+    Ties go to whatever `torch.topk` prefers; tests avoid them.
+    """
+    logits = router_logits_TE.float()
+    scores_TE = logits.sigmoid() if score_func == "sigmoid" else logits.softmax(-1)
+    compared_TE = scores_TE.detach()
+    if expert_bias_E is not None:
+        compared_TE = biased_scores(compared_TE, expert_bias_E, bias_form)
+    ids_TK = compared_TE.topk(top_k, dim=-1).indices
+    gates_TK = scores_TE.gather(-1, ids_TK)
+    if normalize_gates and top_k > 1:
+        gates_TK = gates_TK / gates_TK.sum(-1, keepdim=True).clamp_min(1e-20)
+    if route_scale != 1.0:
+        gates_TK = gates_TK * route_scale
+    return Routing(logits, scores_TE, ids_TK, gates_TK)
+
+
+class Router(nn.Module):
+    """Expert centroids (no router bias term) and the selection bias.
+
+    The bias is a float32 buffer: no gradient, not among the optimizer's parameters, no weight
+    decay, saved with the model. Moving the module to bf16 leaves it alone.
+    """
+
+    expert_bias_E: Tensor
+
+    def __init__(self, hidden_size: int, num_experts: int, init_std: float) -> None:
+        super().__init__()
+        self.weight_ED = nn.Parameter(torch.empty(num_experts, hidden_size))
+        nn.init.normal_(self.weight_ED, std=init_std)
+        self.register_buffer("expert_bias_E", torch.zeros(num_experts, dtype=torch.float32))
+
+    def forward(self, x_TD: Tensor) -> Tensor:
+        """Router logits [T, E], in float32 also under autocast: bf16 scores tie."""
+        with torch.autocast(x_TD.device.type, enabled=False):
+            return nn.functional.linear(x_TD.float(), self.weight_ED.float())
+
+    def _apply(self, fn, recurse=True):  # type: ignore[no-untyped-def]
+        """Whatever casts the module, the bias stays float32 (8 bits of mantissa lose the ranking)."""
+        kept = self.expert_bias_E
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if self.expert_bias_E.dtype != torch.float32:
+            self.expert_bias_E = kept.to(self.expert_bias_E.device)
+        return self
+
+
+def sequence_counts(topk_expert_ids_TK: Tensor, num_sequences: int, num_experts: int) -> Tensor:
+    """Integer assignments per sequence, int64 [B, E]; their sum over B is the layer's load.
+
+    Built with a scatter, which unlike bincount does not make the host wait for a GPU.
+    """
+    ids_BX = topk_expert_ids_TK.reshape(num_sequences, -1)
+    counts_BE = torch.zeros(num_sequences, num_experts, dtype=torch.int64, device=ids_BX.device)
+    return counts_BE.scatter_add_(1, ids_BX, torch.ones_like(ids_BX))
+
+
+def switched_slots(routing: Routing, top_k: int) -> Tensor:
+    """How many assignments the bias changed: chosen experts outside the unbiased top-K. Scalar int64."""
+    scores = routing.scores_TE.detach()
+    kth_T1 = scores.topk(top_k, dim=-1).values[:, -1:]
+    return (scores.gather(-1, routing.topk_expert_ids_TK) < kth_T1).sum()
+
+
+def score_margin(compared_TE: Tensor, top_k: int) -> Tensor:
+    """Mean gap between the K-th and the (K+1)-th compared score; NaN when K = E."""
+    if top_k == compared_TE.shape[-1]:
+        return compared_TE.new_full((), float("nan"))
+    best = compared_TE.topk(top_k + 1, dim=-1).values
+    return (best[:, -2] - best[:, -1]).mean()

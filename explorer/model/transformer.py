@@ -1,0 +1,199 @@
+"""A small decoder-only language model with mixture-of-experts layers.
+
+Pre-norm blocks: x + attention(norm(x)), then x + ffn(norm(x)). Routing decisions are returned, not
+stored in the modules: what is counted is what the training loop counts, so evaluation and recomputation
+can never move a bias.
+
+Shapes: B sequences, S positions, T = B·S tokens, D model width, H heads, V vocabulary, E experts.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from explorer.config import ModelConfig
+from explorer.model.balancers import CombinedBalancer, LayerBatch, LayerLosses
+from explorer.model.experts import Experts, SwiGLU
+from explorer.model.router import Router, Routing, route, sequence_counts
+
+
+@dataclass(frozen=True)
+class LayerOutput:
+    """One mixture layer's part of a forward pass."""
+
+    routing: Routing
+    counts_BE: Tensor
+    losses: LayerLosses
+
+
+@dataclass
+class ModelOutput:
+    """Logits and, layer by layer, the routing behind them."""
+
+    logits_BSV: Tensor
+    layers: list[LayerOutput] = field(default_factory=list)
+
+
+class Attention(nn.Module):
+    """Causal multi-head attention."""
+
+    def __init__(self, config: ModelConfig, sequence_length: int) -> None:
+        super().__init__()
+        width = config.hidden_size
+        self.num_heads, self.rotary = config.num_heads, config.position == "rotary"
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+        for layer in (self.qkv, self.out):
+            nn.init.normal_(layer.weight, std=config.init_std)
+        if self.rotary:
+            cos, sin = rotary_tables(sequence_length, width // config.num_heads)
+            self.register_buffer("cos_SC", cos, persistent=False)
+            self.register_buffer("sin_SC", sin, persistent=False)
+
+    def forward(self, x_BSD: Tensor) -> Tensor:
+        batch, length, width = x_BSD.shape
+        qkv = self.qkv(x_BSD).view(batch, length, 3, self.num_heads, width // self.num_heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        if self.rotary:
+            cos, sin = self.cos_SC[:length], self.sin_SC[:length]  # type: ignore[index]
+            q, k = rotate(q, cos, sin), rotate(k, cos, sin)
+        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        out: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, length, width))
+        return out
+
+
+def rotary_tables(length: int, head_size: int, base: float = 10_000.0) -> tuple[Tensor, Tensor]:
+    """cos and sin of position · base^(-2i/d), [S, C/2] each (RoFormer, arXiv 2104.09864)."""
+    frequencies = base ** (-torch.arange(0, head_size, 2).float() / head_size)
+    angles = torch.outer(torch.arange(length).float(), frequencies)
+    return angles.cos(), angles.sin()
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotate the pairs (x[i], x[i + C/2]) by their angle; [..., S, C] -> [..., S, C]."""
+    first, second = x.chunk(2, dim=-1)
+    cos, sin = cos.to(x.dtype), sin.to(x.dtype)
+    return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
+
+
+class MoELayer(nn.Module):
+    """Router, routed experts and optional shared experts."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.router = Router(config.hidden_size, config.num_experts, config.init_std)
+        self.experts = Experts(
+            config.num_experts,
+            config.hidden_size,
+            config.expert_hidden_size,
+            config.init_std,
+            config.dispatch,
+        )
+        # S shared experts of width F are one SwiGLU of width S·F.
+        shared = config.num_shared_experts * config.expert_hidden_size
+        self.shared = SwiGLU(config.hidden_size, shared, config.init_std) if shared else None
+
+    def forward(
+        self, x_BSD: Tensor, balancer: CombinedBalancer, step_counts_E: Tensor | None
+    ) -> tuple[Tensor, LayerOutput]:
+        batch, _, width = x_BSD.shape
+        x_TD = x_BSD.reshape(-1, width)
+        config = self.config
+        routing = route(
+            self.router(x_TD),
+            top_k=config.top_k,
+            score_func=config.score_func,
+            normalize_gates=config.normalize_gates,
+            route_scale=config.route_scale,
+            expert_bias_E=self.router.expert_bias_E if balancer.uses_bias else None,
+            bias_form=balancer.bias_form or "additive",
+        )
+        counts_BE = sequence_counts(routing.topk_expert_ids_TK, batch, config.num_experts)
+        out_TD = self.experts(x_TD, routing, counts_BE.sum(0))
+        if self.shared is not None:
+            out_TD = out_TD + self.shared(x_TD)
+        losses = LayerLosses()
+        if torch.is_grad_enabled():
+            losses = balancer.losses(LayerBatch(routing, counts_BE, step_counts_E))
+        return out_TD.view_as(x_BSD), LayerOutput(routing, counts_BE, losses)
+
+
+class Block(nn.Module):
+    """One transformer block, dense or mixture."""
+
+    def __init__(self, config: ModelConfig, sequence_length: int, is_dense: bool) -> None:
+        super().__init__()
+        self.attention_norm = nn.RMSNorm(config.hidden_size, eps=1e-6)
+        self.attention = Attention(config, sequence_length)
+        self.ffn_norm = nn.RMSNorm(config.hidden_size, eps=1e-6)
+        self.ffn: SwiGLU | MoELayer
+        if is_dense:
+            self.ffn = SwiGLU(config.hidden_size, config.dense_hidden_size, config.init_std)
+        else:
+            self.ffn = MoELayer(config)
+
+    def forward(
+        self, x_BSD: Tensor, balancer: CombinedBalancer, step_counts_E: Tensor | None
+    ) -> tuple[Tensor, LayerOutput | None]:
+        x_BSD = x_BSD + self.attention(self.attention_norm(x_BSD))
+        normed = self.ffn_norm(x_BSD)
+        if isinstance(self.ffn, MoELayer):
+            out, layer = self.ffn(normed, balancer, step_counts_E)
+            return x_BSD + out, layer
+        return x_BSD + self.ffn(normed), None
+
+
+class MoETransformer(nn.Module):
+    """The model. Embedding and output weights are tied."""
+
+    def __init__(self, config: ModelConfig, vocab_size: int, sequence_length: int) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(vocab_size, config.hidden_size)
+        nn.init.normal_(self.embedding.weight, std=config.init_std)
+        self.positions = None
+        if config.position == "learned":
+            self.positions = nn.Parameter(torch.zeros(sequence_length, config.hidden_size))
+        self.blocks = nn.ModuleList(
+            Block(config, sequence_length, is_dense=index < config.num_dense_layers)
+            for index in range(config.num_layers)
+        )
+        self.norm = nn.RMSNorm(config.hidden_size, eps=1e-6)
+
+    def forward(
+        self, tokens_BS: Tensor, balancer: CombinedBalancer, step_counts_LE: Tensor | None = None
+    ) -> ModelOutput:
+        """Next-token logits and the routing of every mixture layer."""
+        x_BSD = self.embedding(tokens_BS)
+        if self.positions is not None:
+            x_BSD = x_BSD + self.positions[: tokens_BS.shape[1]]
+        layers: list[LayerOutput] = []
+        for block in self.blocks:
+            counts_E = None if step_counts_LE is None else step_counts_LE[len(layers)]
+            x_BSD, layer = block(x_BSD, balancer, counts_E)
+            if layer is not None:
+                layers.append(layer)
+        return ModelOutput(F.linear(self.norm(x_BSD), self.embedding.weight), layers)
+
+    @property
+    def routers(self) -> list[Router]:
+        """The routers of the mixture layers, in order."""
+        return [block.ffn.router for block in self.blocks if isinstance(block.ffn, MoELayer)]
+
+    def reset_bias(self, value: float) -> None:
+        """Set every selection bias to its neutral value."""
+        for router in self.routers:
+            router.expert_bias_E.fill_(value)
+
+
+def build_model(config: ModelConfig, vocab_size: int, sequence_length: int, seed: int) -> MoETransformer:
+    """A model whose initial weights depend on the sizes and the seed alone, never on the balancer."""
+    state = torch.random.get_rng_state()
+    torch.manual_seed(seed)
+    try:
+        return MoETransformer(config, vocab_size, sequence_length)
+    finally:
+        torch.random.set_rng_state(state)

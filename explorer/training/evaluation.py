@@ -1,0 +1,164 @@
+"""Held-out loss and loads per domain, with the bias frozen. Nothing here reaches a balancer."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from explorer.config import RunConfig
+from explorer.corpus import Corpus
+from explorer.metrics import bits_per_byte, mean_loss
+from explorer.model import MoETransformer
+from explorer.model.balancers import CombinedBalancer
+from explorer.records import EvalLoadRecord, EvalRecord, Ints, ProbeRecord, Recorder, SequenceLoadRecord
+from explorer.training.devices import autocast
+from explorer.training.step import as_tensor, bias_LE, lm_loss_sum
+
+
+@dataclass
+class Evaluation:
+    """Sums over the held-out batches of one evaluation."""
+
+    loss_sum: dict[str, float] = field(default_factory=dict)
+    num_tokens: dict[str, int] = field(default_factory=dict)
+    num_bytes: dict[str, int] = field(default_factory=dict)
+    tokens_LE: dict[str, Ints] = field(default_factory=dict)
+
+    @property
+    def losses(self) -> dict[str, float]:
+        """Nats per token, by domain."""
+        return {d: self.loss_sum[d] / self.num_tokens[d] for d in self.loss_sum}
+
+    @property
+    def lm_loss(self) -> float:
+        return mean_loss(self.losses)
+
+    @property
+    def bits_per_byte(self) -> float:
+        """Mean over the domains, each weighing the same."""
+        each = [bits_per_byte(loss, self.num_tokens[d], self.num_bytes[d]) for d, loss in self.losses.items()]
+        return float(np.mean(each))
+
+    @property
+    def counts_LE(self) -> Ints:
+        """Held-out assignments of all domains together, int64 [L, E]."""
+        return np.asarray(np.sum(list(self.tokens_LE.values()), axis=0), dtype=np.int64)
+
+
+@torch.no_grad()
+def evaluate(
+    model: MoETransformer,
+    balancer: CombinedBalancer,
+    config: RunConfig,
+    corpus: Corpus,
+    recorder: Recorder,
+    *,
+    step: int,
+    num_tokens: int,
+    per_sequence: bool = False,
+) -> Evaluation:
+    """Evaluate after `step` updates and record it; `per_sequence` also keeps loads per sequence."""
+    device = next(model.parameters()).device
+    result = Evaluation()
+    model.eval()
+    batches = corpus.held_out(num_tokens=num_tokens, sequence_length=config.training.sequence_length)
+    for index, batch in enumerate(batches):
+        tokens = as_tensor(batch.tokens, device)
+        with autocast(device):
+            output = model(tokens[:, :-1], balancer)
+        loss = lm_loss_sum(output.logits_BSV, tokens[:, 1:])
+        counts_BLE = torch.stack([layer.counts_BE for layer in output.layers], 1).cpu().numpy()
+        domain = batch.domain
+        result.loss_sum[domain] = result.loss_sum.get(domain, 0.0) + loss.item()
+        result.num_tokens[domain] = result.num_tokens.get(domain, 0) + tokens[:, 1:].numel()
+        result.num_bytes[domain] = result.num_bytes.get(domain, 0) + batch.num_bytes
+        result.tokens_LE[domain] = result.tokens_LE.get(domain, 0) + counts_BLE.sum(0)
+        if per_sequence:
+            recorder.record(
+                SequenceLoadRecord(
+                    step=step,
+                    split="held_out",
+                    micro_batch=index,
+                    domains_B=[domain] * len(counts_BLE),
+                    tokens_BLE=counts_BLE,
+                )
+            )
+    model.train()
+    _record(result, model, balancer, recorder, step)
+    return result
+
+
+def _record(
+    result: Evaluation, model: MoETransformer, balancer: CombinedBalancer, recorder: Recorder, step: int
+) -> None:
+    bias = bias_LE(model).cpu().numpy() if balancer.uses_bias else None
+    for domain, loss in result.losses.items():
+        recorder.record(
+            EvalRecord(
+                step=step,
+                split="held_out",
+                domain=domain,
+                lm_loss=loss,
+                num_tokens=result.num_tokens[domain],
+                num_bytes=result.num_bytes[domain],
+            )
+        )
+        recorder.record(
+            EvalLoadRecord(
+                step=step,
+                split="held_out",
+                domain=domain,
+                tokens_LE=result.tokens_LE[domain],
+                expert_bias_LE=bias,
+            )
+        )
+
+
+@torch.no_grad()
+def record_probe(
+    model: MoETransformer,
+    balancer: CombinedBalancer,
+    config: RunConfig,
+    corpus: Corpus,
+    recorder: Recorder,
+    step: int,
+) -> None:
+    """Keep the router logits of the fixed probe batch after `step` updates."""
+    device = next(model.parameters()).device
+    batch = corpus.probe(
+        num_tokens=config.training.probe_tokens, sequence_length=config.training.sequence_length
+    )
+    model.eval()
+    with autocast(device):
+        output = model(as_tensor(batch.tokens, device)[:, :-1], balancer)
+    model.train()
+    recorder.record(
+        ProbeRecord(
+            step=step,
+            router_logits_PLE=torch.stack([x.routing.router_logits_TE for x in output.layers], 1)
+            .cpu()
+            .numpy(),
+            selected_experts_PLK=torch.stack([x.routing.topk_expert_ids_TK for x in output.layers], 1)
+            .cpu()
+            .numpy(),
+            expert_bias_LE=bias_LE(model).cpu().numpy() if balancer.uses_bias else None,
+        )
+    )
+
+
+def save_probe_document(config: RunConfig, corpus: Corpus, recorder: Recorder) -> None:
+    """The tokens of the probe batch as ids and text, once a run."""
+    batch = corpus.probe(
+        num_tokens=config.training.probe_tokens, sequence_length=config.training.sequence_length
+    )
+    ids = batch.tokens[:, :-1]
+    recorder.save_json(
+        "probe.json",
+        {
+            "sequence_length": config.training.sequence_length,
+            "token_ids": ids.reshape(-1).tolist(),
+            "tokens": [corpus.tokenizer.decode([token]) for token in ids.reshape(-1).tolist()],
+            "domains": batch.domain_names,
+        },
+    )
+    recorder.save_json("tokenizer.json", corpus.tokenizer.to_json())

@@ -1,0 +1,239 @@
+"""`train(config, recorder, should_stop)`: the whole of a run, without printing or UI."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from explorer import metrics
+from explorer.config import RunConfig, ScheduledRules
+from explorer.corpus import Corpus, load_corpus
+from explorer.model import MoETransformer, build_model
+from explorer.model.balancers import CombinedBalancer
+from explorer.records import EventRecord, Recorder
+from explorer.rules import label_rules
+from explorer.training import checkpoints
+from explorer.training.devices import pick_device, quiet_cpu
+from explorer.training.evaluation import Evaluation, evaluate, record_probe, save_probe_document
+from explorer.training.schedules import learning_rate, probe_steps
+from explorer.training.step import DeviceLog, train_step
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainResult:
+    """How a run ended."""
+
+    state: str
+    """finished, or stopped when `should_stop` said so."""
+    last_step: int
+    """Optimizer steps done."""
+    figures: dict[str, Any]
+    """perplexity, max_vio_batch, max_vio_global, worst_layer …; see `explorer.metrics`."""
+    wall_time_s: float
+    tokens_per_second: float
+
+
+def never() -> bool:
+    return False
+
+
+def train(
+    config: RunConfig,
+    recorder: Recorder,
+    should_stop: Callable[[], bool] = never,
+    *,
+    corpus: Corpus | None = None,
+    checkpoint_dir: Path | None = None,
+    resume_from: int | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+) -> TrainResult:
+    """Train one run and record it.
+
+    `should_stop` is asked between steps. `resume_from` continues after that many updates from
+    `checkpoint_dir`; on a CPU with the same number of threads the result equals an unbroken run
+    bit for bit. `on_step(done, total)` is called after every step. The recorder is not finished here: whoever
+    made it does that.
+    """
+    with quiet_cpu(config.training.num_threads):
+        return _Run(config, recorder, should_stop, corpus, checkpoint_dir, on_step).run(resume_from)
+
+
+class _Run:
+    """The state of one call of `train`."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        recorder: Recorder,
+        should_stop: Callable[[], bool],
+        corpus: Corpus | None,
+        checkpoint_dir: Path | None,
+        on_step: Callable[[int, int], None] | None,
+    ) -> None:
+        self.config, self.recorder = config, recorder
+        self.should_stop, self.checkpoint_dir, self.on_step = should_stop, checkpoint_dir, on_step
+        self.device = pick_device(config.training.device)
+        self.corpus = corpus or load_corpus(config.corpus)
+        self.model = build_model(
+            config.model, self.corpus.vocab_size, config.training.sequence_length, config.training.seed
+        ).to(self.device)
+        self.optimizer = make_optimizer(self.model, config)
+        self.balancer = CombinedBalancer(config.balancer.rules)
+        self.model.reset_bias(self.balancer.neutral_bias)
+        self.log = DeviceLog(recorder, self.device)
+        self.counts: deque[NDArray[np.int64]] = deque(maxlen=metrics.LAST_STEPS)
+        self.probe_steps = (
+            set(probe_steps(config.training.num_steps)) if config.training.probe_tokens else set()
+        )
+        self.seconds = 0.0
+
+    def run(self, resume_from: int | None) -> TrainResult:
+        start = self._resume(resume_from) if resume_from else 0
+        if self.probe_steps:
+            save_probe_document(self.config, self.corpus, self.recorder)
+        total = self.config.training.num_steps
+        for step in range(start, total):
+            if self.should_stop():
+                return self._stopped(step, start)
+            self._before_step(step)
+            began = time.perf_counter()
+            log = train_step(
+                self.model,
+                self.optimizer,
+                self.balancer,
+                self.config,
+                self.corpus,
+                step,
+                learning_rate(self.config.training, step),
+            )
+            self.seconds += time.perf_counter() - began
+            log.wall_time_s = self.seconds
+            self.log.add(log, self.counts)
+            if self.on_step:
+                self.on_step(step + 1, total)
+        return self._finished(total, start)
+
+    def _before_step(self, step: int) -> None:
+        training = self.config.training
+        for change in self.config.balancer.schedule:
+            if change.step == step:
+                self._change_rules(change)
+        interval = training.checkpoint_interval
+        if interval and step and step % interval == 0:
+            self._save(step)
+        if step % training.eval_interval == 0:
+            self._evaluate(step, training.eval_tokens)
+        if step in self.probe_steps:
+            self._probe(step)
+
+    def _change_rules(self, change: ScheduledRules) -> None:
+        """Put other rules in force. A bias survives only between rules that read it the same way."""
+        before, self.balancer = self.balancer, CombinedBalancer(change.rules)
+        if before.bias_form != self.balancer.bias_form:
+            self.model.reset_bias(self.balancer.neutral_bias)
+        self.log.drain_into(self.counts)
+        self.recorder.record(
+            EventRecord(step=change.step, kind="balancer_changed", detail=f"now {label_rules(change.rules)}")
+        )
+
+    def _evaluate(self, step: int, num_tokens: int, per_sequence: bool = False) -> Evaluation:
+        self.log.drain_into(self.counts)
+        return evaluate(
+            self.model,
+            self.balancer,
+            self.config,
+            self.corpus,
+            self.recorder,
+            step=step,
+            num_tokens=num_tokens,
+            per_sequence=per_sequence,
+        )
+
+    def _probe(self, step: int) -> None:
+        self.log.drain_into(self.counts)
+        record_probe(self.model, self.balancer, self.config, self.corpus, self.recorder, step)
+
+    def _finished(self, total: int, start: int) -> TrainResult:
+        if total in self.probe_steps:
+            self._probe(total)
+        evaluation = self._evaluate(total, self.config.training.final_eval_tokens, per_sequence=True)
+        return self._result("finished", total, start, final_figures(np.stack(self.counts), total, evaluation))
+
+    def _stopped(self, step: int, start: int) -> TrainResult:
+        self.log.drain_into(self.counts)
+        if step and self.checkpoint_dir:
+            self._save(step)
+        return self._result("stopped", step, start, {})
+
+    def _result(self, state: str, step: int, start: int, figures: dict[str, Any]) -> TrainResult:
+        tokens = step * self.config.training.tokens_per_step
+        return TrainResult(
+            state=state,
+            last_step=step,
+            figures=figures,
+            wall_time_s=self.seconds,
+            tokens_per_second=tokens / self.seconds if self.seconds else 0.0,
+        )
+
+    def _save(self, step: int) -> None:
+        if self.checkpoint_dir is None:
+            return
+        self.log.drain_into(self.counts)
+        state = {
+            "config_digest": self.config.digest,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "seconds": self.seconds,
+            "counts": [torch.from_numpy(c) for c in self.counts],
+        }
+        checkpoints.save(self.checkpoint_dir, step, state)
+
+    def _resume(self, step: int) -> int:
+        assert self.checkpoint_dir is not None
+        state = checkpoints.load(self.checkpoint_dir, step, self.device)
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.seconds = state["seconds"]
+        self.counts.extend(c.cpu().numpy() for c in state["counts"])
+        # A change at exactly this step is made, and recorded, once more by the loop.
+        self.balancer = CombinedBalancer(self.config.balancer.rules_at(step - 1))
+        return step
+
+
+def make_optimizer(model: MoETransformer, config: RunConfig) -> torch.optim.Optimizer:
+    """AdamW; matrices decay, norms do not. The selection bias is a buffer and in neither group."""
+    training = config.training
+    matrices = [p for p in model.parameters() if p.ndim >= 2]
+    others = [p for p in model.parameters() if p.ndim < 2]
+    return torch.optim.AdamW(
+        [
+            {"params": matrices, "weight_decay": training.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ],
+        lr=training.learning_rate,
+        betas=(training.adam_beta1, training.adam_beta2),
+        fused=True,
+    )
+
+
+def final_figures(counts_SLE: NDArray[np.int64], num_steps: int, evaluation: Evaluation) -> dict[str, Any]:
+    """The figures of a finished run, each as `explorer.metrics` defines it."""
+    held_out_LE = evaluation.counts_LE
+    layer, violation = metrics.worst_layer(held_out_LE)
+    return {
+        "perplexity": metrics.perplexity(evaluation.losses),
+        "lm_loss": evaluation.lm_loss,
+        "bits_per_byte": evaluation.bits_per_byte,
+        "max_vio_batch": metrics.max_vio_batch(counts_SLE, num_steps),
+        "max_vio_global": metrics.max_vio_global(held_out_LE),
+        "worst_layer": layer,
+        "worst_max_vio": violation,
+        "effective_experts": float(metrics.effective_experts(held_out_LE).mean()),
+        "perplexity_by_domain": {d: float(np.exp(loss)) for d, loss in evaluation.losses.items()},
+    }

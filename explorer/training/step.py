@@ -1,0 +1,301 @@
+"""One optimizer step: forward, backward, clip, update; then, and only then, the bias.
+
+Nothing here waits for a GPU: what is measured stays on the device until `DeviceLog` fetches
+several steps at once.
+"""
+
+import math
+import time
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from explorer.balancing import biased_scores
+from explorer.config import RunConfig
+from explorer.corpus import Batch, Corpus
+from explorer.errors import TrainingError
+from explorer.model import MoETransformer
+from explorer.model.balancers import CombinedBalancer
+from explorer.model.router import score_margin, switched_slots
+from explorer.model.transformer import LayerOutput
+from explorer.records import LayerRecord, LoadRecord, Recorder, SequenceLoadRecord, StepRecord
+from explorer.training.devices import autocast
+
+
+def as_tensor(tokens: NDArray[np.int64], device: torch.device) -> Tensor:
+    """Token ids on the device, without waiting for the copy."""
+    tensor = torch.from_numpy(tokens)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+
+
+def lm_loss_sum(logits_BSV: Tensor, targets_BS: Tensor) -> Tensor:
+    """Summed cross-entropy in nats, float32."""
+    return F.cross_entropy(logits_BSV.flatten(0, 1).float(), targets_BS.flatten(), reduction="sum")
+
+
+def bias_LE(model: MoETransformer) -> Tensor:
+    """A copy of every selection bias, float32 [L, E]."""
+    return torch.stack([router.expert_bias_E for router in model.routers])
+
+
+@dataclass
+class StepLog:
+    """What one step measured; tensors still on the device."""
+
+    step: int
+    tokens_seen: int
+    learning_rate: float
+    bias_update_rate: float | None
+    wall_time_s: float
+    scalars: dict[str, Tensor]
+    layers: dict[str, Tensor]
+    """[L] or [L, E] tensors by name."""
+    sequences: list[tuple[int, list[str], Tensor]]
+    """(micro-batch, domains, counts [B, L, E]) on sampled steps."""
+
+
+def train_step(
+    model: MoETransformer,
+    optimizer: torch.optim.Optimizer,
+    balancer: CombinedBalancer,
+    config: RunConfig,
+    corpus: Corpus,
+    step: int,
+    learning_rate: float,
+) -> StepLog:
+    """Run optimizer step `step` and measure it.
+
+    The objective is the mean language loss plus, for every rule, coefficient times the sum over
+    layers of its loss; with several micro-batches each weighs the same. The bias moves once, after
+    the optimizer, from int64 counts over all micro-batches.
+    """
+    training = config.training
+    accumulation = training.gradient_accumulation_steps
+    device = next(model.parameters()).device
+    batches = [
+        corpus.batch(
+            seed=training.seed,
+            step=step,
+            micro_batch=index,
+            num_sequences=training.micro_batch_size,
+            sequence_length=training.sequence_length,
+        )
+        for index in range(accumulation)
+    ]
+    sampled = step % training.sequence_load_interval == 0
+    step_counts_LE = _count_whole_step(model, balancer, batches, device) if accumulation > 1 else None
+    meters = _Meters(sampled)
+    for index, batch in enumerate(batches):
+        tokens = as_tensor(batch.tokens, device)
+        with autocast(device):
+            output = model(tokens[:, :-1], balancer, step_counts_LE)
+        loss = lm_loss_sum(output.logits_BSV, tokens[:, 1:]) / tokens[:, 1:].numel()
+        objective = loss
+        for layer in output.layers:
+            if layer.losses.objective is not None:
+                objective = objective + layer.losses.objective
+        (objective / accumulation).backward()  # type: ignore[no-untyped-call]
+        meters.add(index, batch, loss.detach(), output.layers, model, balancer)
+    grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), training.max_grad_norm)
+    bias_used_LE = bias_LE(model) if balancer.uses_bias else None
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    counts_LE = meters.counts_LE()
+    for layer_index, router in enumerate(model.routers):
+        balancer.update(router.expert_bias_E, counts_LE[layer_index], step)
+    return meters.log(config, step, learning_rate, balancer.rate(step), grad_norm, counts_LE, bias_used_LE)
+
+
+def _count_whole_step(
+    model: MoETransformer, balancer: CombinedBalancer, batches: list[Batch], device: torch.device
+) -> Tensor | None:
+    """Counts of all micro-batches, before the first backward pass, where a loss needs them.
+
+    An auxiliary loss at global-batch scope takes f from the whole step. f carries no gradient, so one
+    pass without gradient makes it exact; using only the micro-batches seen so far would be another loss.
+    """
+    if not balancer.needs_step_counts:
+        return None
+    with torch.no_grad(), autocast(device):
+        outputs = [model(as_tensor(batch.tokens, device)[:, :-1], balancer) for batch in batches]
+    return torch.stack(
+        [torch.stack([layer.counts_BE.sum(0) for layer in output.layers]) for output in outputs]
+    ).sum(0)
+
+
+class _Meters:
+    """Collects what the micro-batches of one step measure."""
+
+    def __init__(self, sampled: bool) -> None:
+        self.sampled = sampled
+        self.losses: list[Tensor] = []
+        self.layer_sums: list[dict[str, Tensor]] = []
+        self.sequences: list[tuple[int, list[str], Tensor]] = []
+
+    @torch.no_grad()
+    def add(
+        self,
+        index: int,
+        batch: Batch,
+        loss: Tensor,
+        layers: list[LayerOutput],
+        model: MoETransformer,
+        balancer: CombinedBalancer,
+    ) -> None:
+        self.losses.append(loss)
+        scores_LTE = torch.stack([layer.routing.scores_TE.detach() for layer in layers])
+        counts_LBE = torch.stack([layer.counts_BE for layer in layers])
+        sums = {
+            "tokens": counts_LBE.sum(1),
+            "mean_score": scores_LTE.mean(1),
+            "mean_normalised_score": (scores_LTE / scores_LTE.sum(-1, keepdim=True)).mean(1),
+        }
+        for name in ("aux", "z"):
+            values = [getattr(layer.losses, name) for layer in layers]
+            if all(v is not None for v in values):
+                sums[f"{name}_loss"] = torch.stack(values)
+        if self.sampled:
+            self.sequences.append((index, batch.domain_names, counts_LBE.transpose(0, 1)))
+            self._sample(sums, layers, model, balancer)
+        self.layer_sums.append(sums)
+
+    def _sample(
+        self,
+        sums: dict[str, Tensor],
+        layers: list[LayerOutput],
+        model: MoETransformer,
+        balancer: CombinedBalancer,
+    ) -> None:
+        margins, switched = [], []
+        for layer, router in zip(layers, model.routers, strict=True):
+            top_k = layer.routing.topk_expert_ids_TK.shape[1]
+            compared = layer.routing.scores_TE.detach()
+            if balancer.uses_bias:
+                switched.append(switched_slots(layer.routing, top_k))
+                compared = biased_scores(compared, router.expert_bias_E, balancer.bias_form or "additive")
+            margins.append(score_margin(compared, top_k))
+        sums["score_margin"] = torch.stack(margins)
+        if switched:
+            sums["switched_slots"] = torch.stack(switched)
+
+    def counts_LE(self) -> Tensor:
+        """int64 assignments of the whole step."""
+        return torch.stack([sums["tokens"] for sums in self.layer_sums]).sum(0)
+
+    def log(
+        self,
+        config: RunConfig,
+        step: int,
+        learning_rate: float,
+        bias_update_rate: float | None,
+        grad_norm: Tensor,
+        counts_LE: Tensor,
+        bias_used_LE: Tensor | None,
+    ) -> StepLog:
+        layers = {
+            name: torch.stack([sums[name] for sums in self.layer_sums]).float().mean(0)
+            for name in self.layer_sums[0]
+            if name not in ("tokens", "switched_slots")
+        }
+        if "switched_slots" in self.layer_sums[0]:
+            layers["switched_slots"] = torch.stack([s["switched_slots"] for s in self.layer_sums]).sum(0)
+        layers["tokens"] = counts_LE
+        if bias_used_LE is not None:
+            layers["expert_bias"] = bias_used_LE
+        return StepLog(
+            step=step,
+            tokens_seen=(step + 1) * config.training.tokens_per_step,
+            learning_rate=learning_rate,
+            bias_update_rate=bias_update_rate,
+            wall_time_s=0.0,
+            scalars={"lm_loss": torch.stack(self.losses).mean(), "grad_norm": grad_norm.detach()},
+            layers=layers,
+            sequences=self.sequences,
+        )
+
+
+class DeviceLog:
+    """Holds the logs of a few steps on the device and hands them to the recorder in one go."""
+
+    def __init__(self, recorder: Recorder, device: torch.device, interval_s: float = 0.5) -> None:
+        # On a CPU there is nothing to wait for.
+        self.recorder, self.interval_s = recorder, interval_s if device.type == "cuda" else 0.0
+        self.pending: list[StepLog] = []
+        self.drained_at = time.monotonic()
+
+    def add(self, log: StepLog, counts: deque[NDArray[np.int64]]) -> None:
+        """Keep a step; every `interval_s` fetch what is pending."""
+        self.pending.append(log)
+        if time.monotonic() - self.drained_at >= self.interval_s:
+            self.drain_into(counts)
+
+    def drain_into(self, counts: deque[NDArray[np.int64]]) -> None:
+        """Fetch and record everything that is pending; the counts [L, E] go to `counts` too."""
+        for log in self.pending:
+            record_step(log, self.recorder)
+            counts.append(log.layers["tokens"].cpu().numpy())
+        self.pending.clear()
+        self.drained_at = time.monotonic()
+
+
+def record_step(log: StepLog, recorder: Recorder) -> None:
+    """Turn a step's log into records; a loss that is not finite stops the run with a sentence."""
+    scalars = {name: value.item() for name, value in log.scalars.items()}
+    arrays = {name: value.cpu().numpy() for name, value in log.layers.items()}
+    for name, value in scalars.items():
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"{name} = {value} in step {log.step}: training needs finite numbers; "
+                "lower training.learning_rate or the coefficient of the balancing rule."
+            )
+    aux, z = arrays.get("aux_loss"), arrays.get("z_loss")
+    recorder.record(
+        StepRecord(
+            step=log.step,
+            tokens_seen=log.tokens_seen,
+            lm_loss=scalars["lm_loss"],
+            aux_loss=None if aux is None else float(aux.mean()),
+            z_loss=None if z is None else float(z.mean()),
+            grad_norm=scalars["grad_norm"],
+            learning_rate=log.learning_rate,
+            bias_update_rate=log.bias_update_rate,
+            wall_time_s=log.wall_time_s,
+        )
+    )
+    recorder.record(
+        LoadRecord(
+            step=log.step,
+            tokens_LE=arrays["tokens"],
+            expert_bias_LE=arrays.get("expert_bias"),
+            mean_score_LE=arrays["mean_score"],
+            mean_normalised_score_LE=arrays["mean_normalised_score"],
+        )
+    )
+    if aux is not None or "score_margin" in arrays:
+        recorder.record(
+            LayerRecord(
+                step=log.step,
+                aux_loss_L=aux,
+                switched_slots_L=arrays.get("switched_slots"),
+                score_margin_L=arrays.get("score_margin"),
+                num_layers=len(arrays["tokens"]),
+            )
+        )
+    for micro_batch, domains, counts_BLE in log.sequences:
+        recorder.record(
+            SequenceLoadRecord(
+                step=log.step,
+                split="train",
+                micro_batch=micro_batch,
+                domains_B=domains,
+                tokens_BLE=counts_BLE.cpu().numpy(),
+            )
+        )
+    recorder.step_done(log.step)
