@@ -22,7 +22,7 @@ MASK = 0xFFFFFFFFFFFFFFFF
 MAX_EVAL_SEQUENCES = 64
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Batch:
     """Sequences to train on or to look at."""
 
@@ -34,7 +34,7 @@ class Batch:
     """[B], the domain of every sequence."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class HeldOutBatch(Batch):
     """Held-out sequences of one domain."""
 

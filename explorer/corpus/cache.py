@@ -7,14 +7,30 @@ the corpus is built again; a folder that cannot be written to means building it 
 import contextlib
 import logging
 import os
+import struct
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
+
+# What numpy and zipfile raise on files that are cut off, overwritten or have flipped bits.
+DAMAGE = (
+    OSError,
+    ValueError,
+    EOFError,
+    KeyError,
+    NotImplementedError,
+    RuntimeError,
+    SyntaxError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 Arrays = dict[str, NDArray[np.generic]]
 
@@ -34,7 +50,7 @@ def read(path: Path) -> Arrays | None:
             return {name: file[name] for name in file.files}
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError) as error:
+    except DAMAGE as error:
         log.info("%s is damaged (%s) and will be rebuilt", path, error)
         return None
 

@@ -40,7 +40,7 @@ TOKENIZER_BYTES = 4_000_000
 """Text that the BPE is trained on, shared equally by the domains."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Corpus:
     """Token arrays of every domain and split, and the batches drawn from them."""
 
@@ -154,17 +154,17 @@ def load_corpus(
     Raises CorpusError if committed data is missing or damaged, or if a domain cannot be split.
     """
     parts = sources(config.name, data_folder)
+    names = tuple(part.name for part in parts)
     key = _key(config, [(part.name, part.key()) for part in parts])
     path = (cache_dir or cache.default_folder()) / f"corpus-{config.name}-{config.vocab_size}-{key[:16]}.npz"
     stored = cache.read(path)
-    if stored is not None:
-        corpus = _restore(config, tuple(part.name for part in parts), key, stored)
-        if corpus is not None:
-            return corpus
-    built = _build(config, [part.read() for part in parts])
-    cache.write(path, {**built, "key": _pack(key)})
-    corpus = _restore(config, tuple(part.name for part in parts), key, built | {"key": _pack(key)})
-    assert corpus is not None
+    corpus = _restore(config, names, key, stored) if stored is not None else None
+    if corpus is None:
+        built = {**_build(config, [part.read() for part in parts]), "key": _pack(key)}
+        cache.write(path, built)
+        corpus = _restore(config, names, key, built)
+    if corpus is None:
+        raise CorpusError(f"corpus {config.name}: was built but does not fit its configuration; report this.")
     return corpus
 
 
@@ -191,16 +191,16 @@ def _training_text(domains: list[Domain]) -> Iterator[str]:
     """Pieces of training text, equally many bytes a domain, in a fixed order."""
     sizes = [sum(unit.num_bytes for unit in domain.train) for domain in domains]
     share = min(*sizes, TOKENIZER_BYTES // len(domains))
-    for domain in domains:
+    for domain, size in zip(domains, sizes, strict=True):
         left = share
-        # Every n-th unit first: the share is a sample of the whole text, not its beginning.
-        step = max(1, sum(unit.num_bytes for unit in domain.train) // share)
-        for unit in (unit for offset in range(step) for unit in domain.train[offset::step]):
-            for piece in blocks("", unit.text):
-                if left <= 0:
-                    break
-                left -= piece.num_bytes
-                yield piece.text
+        # Every n-th piece first: the share is a sample of the whole text, not its beginning.
+        pieces = [piece for unit in domain.train for piece in blocks("", unit.text)]
+        stride = size // share
+        for piece in (piece for offset in range(stride) for piece in pieces[offset::stride]):
+            if left <= 0:
+                break
+            left -= piece.num_bytes
+            yield piece.text
 
 
 def _build(config: CorpusConfig, domains: list[Domain]) -> cache.Arrays:
@@ -232,6 +232,8 @@ def _restore(config: CorpusConfig, names: tuple[str, ...], key: str, arrays: cac
     tokenizer: Tokenizer = ByteTokenizer()
     if config.tokenizer == "bpe":
         tokenizer = BpeTokenizer(definition.decode("utf-8"))
+    if tokenizer.vocab_size != config.vocab_size:
+        return None
     return Corpus(
         name=config.name,
         domains=names,
