@@ -27,15 +27,6 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def sync_file(path: Path) -> None:
-    """Ask the disk to keep what was written to `path`."""
-    handle = os.open(path, os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def sync_folder(path: Path) -> None:
     """Ask the disk to keep the names in a folder; a system without such a call is left alone."""
     if os.name != "posix":

@@ -31,19 +31,24 @@ def to_frame(table: str, run_id: str, records: Sequence[Any]) -> pl.DataFrame:
     series = []
     for name, dtype in schema.items():
         if name == "run_id":
-            values = pl.repeat(run_id, count, dtype=pl.String(), eager=True)
-        elif name in columns:
-            values = pl.Series(columns[name])
-        else:  # fields that a record kind does not have would be a programming error
-            raise KeyError(f"{table}.{name}")
-        series.append(values.cast(dtype).alias(name))
+            values = _repeated(run_id, count, dtype)
+        elif isinstance(columns[name], pl.Series):
+            values = columns[name]
+        else:
+            values = pl.Series(columns[name], dtype=dtype)
+        series.append(values.rename(name) if values.dtype == dtype else values.cast(dtype).rename(name))
     return pl.DataFrame(series)
+
+
+def _repeated(value: str | None, count: int, dtype: pl.DataType) -> pl.Series:
+    """One value over and over, without a list."""
+    return pl.Series([value], dtype=dtype).new_from_index(0, count)
 
 
 def _scalars(records: Sequence[Any]) -> Columns:
     """Tables whose record is one row: steps, evals and events."""
     names = list(vars(records[0]))
-    return {name: pl.Series(name, [getattr(r, name) for r in records], strict=False) for name in names}
+    return {name: [getattr(r, name) for r in records] for name in names}
 
 
 def _grid(steps: Sequence[int], *sizes: int) -> list[NDArray[Any]]:
@@ -56,13 +61,12 @@ def _grid(steps: Sequence[int], *sizes: int) -> list[NDArray[Any]]:
 def _optional(arrays: Sequence[NDArray[Any] | None], size: int, dtype: pl.DataType) -> pl.Series:
     """Arrays of `size` cells one after another; None becomes NULLs."""
     if all(a is None for a in arrays):
-        return pl.repeat(None, size * len(arrays), dtype=dtype, eager=True)
+        return _repeated(None, size * len(arrays), dtype)
     given = [a for a in arrays if a is not None]
     if len(given) == len(arrays):
         return pl.Series(np.concatenate([a.reshape(-1) for a in given])).cast(dtype)
     parts = [
-        pl.repeat(None, size, dtype=dtype, eager=True) if a is None else pl.Series(a.reshape(-1)).cast(dtype)
-        for a in arrays
+        _repeated(None, size, dtype) if a is None else pl.Series(a.reshape(-1)).cast(dtype) for a in arrays
     ]
     return pl.concat(parts)
 
@@ -143,7 +147,7 @@ def _probe_scores(records: Sequence[ProbeRecord]) -> Columns:
         tokens, layers, experts = r.router_logits_PLE.shape
         step, token, layer = _grid([r.step], tokens, layers)
         rows = tokens * layers
-        bias = pl.repeat(None, rows, dtype=pl.List(pl.Float32()), eager=True)
+        bias = _repeated(None, rows, pl.List(pl.Float32()))
         if r.expert_bias_LE is not None:
             spread = np.broadcast_to(r.expert_bias_LE, (tokens, layers, experts)).reshape(rows, experts)
             bias = _lists(spread, pl.Float32())

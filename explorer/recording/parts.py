@@ -1,14 +1,16 @@
 """The Parquet files of a run folder: their names, how one is written, and which of them count."""
 
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from explorer.recording.files import TEMPORARY, cannot_write, sync_file
+from explorer.recording.files import TEMPORARY, cannot_write
 from explorer.tables import TABLES
 
 ATTEMPTS_FILE = "attempts.json"
@@ -61,8 +63,12 @@ def write_parquet(frame: pl.DataFrame, path: Path, *, level: int = PART_LEVEL) -
     """
     temporary = path.with_name(path.name + TEMPORARY)
     try:
-        frame.write_parquet(temporary, compression="zstd", compression_level=level)
-        sync_file(temporary)
+        buffer = BytesIO()  # one open and one write, so that the disk's refusal is an OSError
+        frame.write_parquet(buffer, compression="zstd", compression_level=level)
+        with temporary.open("wb") as file:
+            file.write(buffer.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)

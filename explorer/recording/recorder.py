@@ -6,7 +6,8 @@
             recorder.record(LoadRecord(step=step, tokens_LE=counts))
             recorder.step_done(step)
 
-`record` keeps a copy in memory; about once a second `step_done` writes the whole steps.
+`record` keeps a copy in memory. About once a second `step_done` hands the whole steps to a thread
+that writes them: waiting for a disk would cost the training loop far more than the rest of it.
 """
 
 import os
@@ -14,7 +15,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,17 +24,10 @@ import numpy as np
 
 from explorer.errors import RunFolderError
 from explorer.recording.checks import TABLE_OF, Sizes, checked
-from explorer.recording.compaction import MAX_PARTS, clean, compact, merge
+from explorer.recording.compaction import clean
 from explorer.recording.files import atomic_write_json, cannot_write, plain, sync_folder
-from explorer.recording.frames import to_frame
 from explorer.recording.info import RUN_FILE, RunInfo, utc_now
-from explorer.recording.parts import (
-    ATTEMPTS_FILE,
-    MANIFEST_FILE,
-    Part,
-    part_name,
-    write_parquet,
-)
+from explorer.recording.parts import ATTEMPTS_FILE, MANIFEST_FILE
 from explorer.recording.reader import RunFolder
 from explorer.recording.status import (
     STATES,
@@ -43,35 +37,37 @@ from explorer.recording.status import (
     process_is_gone,
     read_recorded_status,
 )
-from explorer.records import EventRecord, Record, StepRecord
+from explorer.recording.writer import Batch, PartWriter, throughput
+from explorer.records import EventRecord, Record
 
 FLUSH_INTERVAL_S = 1.0
 MAX_PENDING_CELLS = 4_000_000
+"""Beyond so many array cells in memory the loop waits for the disk."""
 RESERVED = (RUN_FILE, STATUS_FILE, ATTEMPTS_FILE, MANIFEST_FILE)
 
 
 class FolderRecorder:
     """Appends the records of one attempt to a run folder (the `Recorder` protocol).
 
-    Make one with `create` or `resume`. Raises RunFolderError, as a sentence, for a record that
-    breaks a rule and for a disk that refuses; after a refused write the records are still kept and
-    the next flush tries again. For one thread.
+    Make one with `create` or `resume`, and call it from one thread. Raises RunFolderError, as a
+    sentence, for a record that breaks a rule and for a disk that refuses: the latter from the next
+    `step_done`, `flush` or `finish`, and the records are kept for another try.
     """
 
     def __init__(self, path: Path, info: RunInfo, status: RunStatus, first_step: int) -> None:
         self.path = path
         self.info = info
-        self._status = status
-        self._first_step = first_step
+        self._writer = PartWriter(path, status)
         self._sizes = Sizes(info.num_moe_layers, info.num_experts, info.top_k)
         self._pending: dict[str, list[Record]] = {table: [] for table in TABLE_OF.values()}
         self._pending_cells = 0
-        self._parts: dict[str, list[Part]] = {table: [] for table in self._pending}
+        self._figures: dict[str, Any] = {}
         self._done = first_step - 1
         self._newest = dict.fromkeys(self._pending, first_step)
         self._flushed_at = time.monotonic()
         self._finished = False
-        self._throughput_is_given = False
+        self._thread: ThreadPoolExecutor | None = None
+        self._in_flight: tuple[Batch, Future[None]] | None = None
 
     @classmethod
     def create(cls, runs_dir: Path | str, run: RunInfo) -> Self:
@@ -146,7 +142,7 @@ class FolderRecorder:
     @property
     def status(self) -> RunStatus:
         """What status.json says by now."""
-        return self._status
+        return self._writer.status
 
     def record(self, record: Record) -> None:
         """Keep a copy of one record in memory.
@@ -175,17 +171,19 @@ class FolderRecorder:
                 f"step_done({step}): must come after step {self._done}; call it once a step, in order."
             )
         self._done = int(step)
-        due = time.monotonic() - self._flushed_at >= FLUSH_INTERVAL_S
-        if due or self._pending_cells >= MAX_PENDING_CELLS:
-            self.flush()
+        full = self._pending_cells >= MAX_PENDING_CELLS
+        if full or time.monotonic() - self._flushed_at >= FLUSH_INTERVAL_S:
+            self._settle(wait=full)
+            if self._in_flight is None:
+                self._hand_over(dict.fromkeys(self._pending, self._done))
 
     def flush(self) -> None:
-        """Write every whole step now; what this returns from survives a kill. Do it before a checkpoint."""
+        """Write every whole step and wait for it: what it has returned from survives a kill.
+
+        Do it before a checkpoint, so that no step lies between the two.
+        """
         self._refuse_when_finished()
-        self._write(dict.fromkeys(self._pending, self._done))
-        for table, parts in self._parts.items():
-            if len(parts) > MAX_PARTS:
-                self._parts[table] = merge(parts)
+        self._flush(dict.fromkeys(self._pending, self._done))
 
     def save_json(self, name: str, data: Any) -> None:
         """Keep a document as `<name>.json` (the suffix may be given) beside the tables."""
@@ -201,43 +199,34 @@ class FolderRecorder:
         self, *, wall_time_s: float | None = None, tokens_per_second: float | None = None
     ) -> None:
         """Figures for status.json. Without it they come from the StepRecords' wall_time_s."""
-        self._throughput_is_given = True
-        self._status = replace(
-            self._status, wall_time_s=plain(wall_time_s), tokens_per_second=plain(tokens_per_second)
-        )
+        self._figures |= {"wall_time_s": plain(wall_time_s), "tokens_per_second": plain(tokens_per_second)}
 
     def set_results(self, results: Mapping[str, Any]) -> None:
         """The table of final figures for status.json; NaN becomes null."""
-        self._status = replace(self._status, results=plain(results))
+        self._figures["results"] = plain(results)
 
     def finish(self, state: str, message: str = "") -> None:
         """Write what is left, compact, and say how the run ended.
 
         After `finished` and `stopped` everything given counts; after `interrupted` and `failed` the
-        rows of a step that was not done are left out, events excepted. Calling it again does nothing.
+        rows of a step that was not done are left out, events excepted. Once it has returned, calling
+        it again does nothing.
         """
         if self._finished:
             return
         if state not in STATES[1:]:
             raise RunFolderError(f"state = {state!r}: must be one of {', '.join(STATES[1:])}; choose one.")
-        whole = state in ("finished", "stopped")
-        limits = {
-            table: newest if whole or table == "events" else self._done
-            for table, newest in self._newest.items()
-        }
-        self._write(limits)
-        try:
-            compact(
-                self.path,
-                attempt=self._status.attempt,
-                last_step=self._status.last_step,
-                committed_step=self._status.committed_step,
-            )
-        finally:
-            # Even when the disk is too full to compact, the parts can be read.
-            self._status = replace(self._status, state=state, message=message, heartbeat=time.time())
-            atomic_write_json(self.path / STATUS_FILE, self._status.to_dict())
-            self._finished = True
+        everything = state in ("finished", "stopped")
+        self._flush(
+            {
+                table: newest if everything or table == "events" else self._done
+                for table, newest in self._newest.items()
+            }
+        )
+        self._writer.finish(state=state, message=message)
+        self._finished = True
+        if self._thread is not None:
+            self._thread.shutdown()
 
     def __enter__(self) -> Self:
         return self
@@ -261,45 +250,41 @@ class FolderRecorder:
                 f"{self.path.name} has been finished; resume it as a new attempt to record more."
             )
 
-    def _write(self, limits: Mapping[str, int]) -> None:
-        """Write the pending records up to a step a table, then commit them by one new status."""
-        counts = {
-            table: sum(r.step <= limits[table] for r in records) for table, records in self._pending.items()
-        }
-        new: dict[str, Part] = {}
-        for table, count in counts.items():
-            if count:
-                new[table] = self._write_part(table, self._pending[table][:count])
-        if new:
-            sync_folder(self.path)
-        committed = max([self._status.committed_step, self._done, *(part.last for part in new.values())])
-        status = replace(
-            self._with_throughput(self._pending["steps"][: counts["steps"]]),
-            heartbeat=time.time(),
-            last_step=max(self._status.last_step, self._done),
-            committed_step=committed,
-        )
-        atomic_write_json(self.path / STATUS_FILE, status.to_dict())
-        self._status = status
-        for table, part in new.items():
-            self._parts[table].append(part)
-            del self._pending[table][: counts[table]]
-        self._pending_cells = sum(_cells(r) for records in self._pending.values() for r in records)
+    def _flush(self, limits: Mapping[str, int]) -> None:
+        self._settle(wait=True)
+        self._hand_over(limits)
+        self._settle(wait=True)
+
+    def _hand_over(self, limits: Mapping[str, int]) -> None:
+        """Give the records up to a step a table to the thread. Nothing may be in flight."""
+        batch = Batch(records={}, last_step=self._done)
+        for table, records in self._pending.items():
+            count = sum(r.step <= limits[table] for r in records)
+            batch.records[table], self._pending[table] = records[:count], records[count:]
+        batch.figures = {**throughput(batch.records["steps"]), **self._figures}
+        self._count_cells()
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"recorder-{self.path.name}")
+        self._in_flight = (batch, self._thread.submit(self._writer.write, batch))
         self._flushed_at = time.monotonic()
 
-    def _write_part(self, table: str, records: list[Record]) -> Part:
-        first, last, attempt = int(records[0].step), int(records[-1].step), self._status.attempt
-        path = self.path / part_name(table, attempt, first, last)
-        write_parquet(to_frame(table, self.info.run_id, records), path)
-        return Part(path=path, table=table, attempt=attempt, first=first, last=last)
+    def _settle(self, *, wait: bool) -> None:
+        """Take note of how the write in flight went; after an error its records are pending again."""
+        if self._in_flight is None or not (wait or self._in_flight[1].done()):
+            return
+        batch, future = self._in_flight
+        error = future.exception()
+        self._in_flight = None
+        if error is None:
+            return
+        if not batch.is_written:
+            for table, records in batch.records.items():
+                self._pending[table] = records + self._pending[table]
+            self._count_cells()
+        raise error
 
-    def _with_throughput(self, records: list[Any]) -> RunStatus:
-        newest: StepRecord | None = records[-1] if records else None
-        if newest is None or newest.wall_time_s is None or self._throughput_is_given:
-            return self._status
-        seconds = float(newest.wall_time_s)
-        speed = newest.tokens_seen / seconds if seconds > 0 else None
-        return replace(self._status, wall_time_s=plain(seconds), tokens_per_second=plain(speed))
+    def _count_cells(self) -> None:
+        self._pending_cells = sum(_cells(r) for records in self._pending.values() for r in records)
 
 
 def _cells(record: Record) -> int:
