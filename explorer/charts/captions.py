@@ -1,0 +1,197 @@
+"""Sentences computed from the frame that a figure shows: what *this* data says, never a promise.
+
+They serve as captions, as `alt` text and on slides. Plain text, no markup.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from explorer.charts.theme import FAMILY_LABELS
+
+NOTHING = "Nothing has been recorded for this view yet."
+
+
+def number(value: float) -> str:
+    """Three significant digits at most, without an exponent where people read one badly."""
+    size = abs(value)
+    if size >= 100:
+        return f"{value:,.0f}"
+    if size >= 10:
+        return f"{value:.1f}"
+    if size >= 0.01 or size == 0:
+        return f"{value:.2f}"
+    return f"{value:.2g}"
+
+
+def _join(parts: Sequence[str]) -> str:
+    if len(parts) < 3:
+        return " and ".join(parts)
+    return ", ".join(parts[:-1]) + " and " + parts[-1]
+
+
+def load_heatmap(frame: pl.DataFrame, playhead: float | None = None) -> str:
+    """The busiest expert and the number of dead ones in the bin of the playhead (or the last one)."""
+    if frame.is_empty():
+        return NOTHING
+    inside = frame.filter(pl.col("first_step") <= (playhead if playhead is not None else float("inf")))
+    part = (frame if inside.is_empty() else inside).filter(pl.col("first_step") == pl.col("first_step").max())
+    return _loads(part, int(part["first_step"][0]), int(part["last_step"][0]))
+
+
+def load_bars(frame: pl.DataFrame) -> str:
+    """The same for one step."""
+    if frame.is_empty():
+        return NOTHING
+    step = int(frame["step"][0]) if "step" in frame.columns else None
+    return _loads(frame, step, step)
+
+
+def _loads(part: pl.DataFrame, first: int | None, last: int | None) -> str:
+    when = "Here" if first is None else f"At step {first}" if first == last else f"In steps {first} to {last}"
+    live = part.filter(pl.col("tokens") > 0)
+    if live.is_empty():
+        return f"{when} no expert received a token."
+    top = live.sort("load_ratio", descending=True).row(0, named=True)
+    dead = part.height - live.height
+    tail = f"{dead} of {part.height} receive none" if dead else f"none of the {part.height} is idle"
+    return f"{when} expert {top['expert']} takes {number(top['load_ratio'])} times its uniform share; {tail}."
+
+
+def compare_heatmaps(frames: Mapping[str, pl.DataFrame]) -> str:
+    """The busiest expert of every run in its last bin."""
+    parts = []
+    for label, frame in frames.items():
+        if frame.is_empty():
+            continue
+        last = frame.filter(pl.col("first_step") == pl.col("first_step").max())
+        top = last["load_ratio"].fill_nan(None).max()
+        dead = int((last["tokens"] <= 0).sum())
+        idle = f", {dead} idle" if dead else ""
+        parts.append(f"{number(float(top))} times uniform with {label}{idle}")  # type: ignore[arg-type]
+    return f"At the end the busiest expert takes {_join(parts)}." if parts else NOTHING
+
+
+def bias_trajectories(frame: pl.DataFrame) -> str:
+    """How far apart the biases have come."""
+    if frame.is_empty() or frame["bias_mean"].null_count() == frame.height:
+        return "This run has no bias rule, so there are no biases to show."
+    column = "bias_last" if "bias_last" in frame.columns else "bias_mean"
+    last = frame.filter(pl.col("first_step") == pl.col("first_step").max()).drop_nulls(column).sort(column)
+    low, high = last.row(0, named=True), last.row(-1, named=True)
+    spread = high[column] - low[column]
+    wide = " That is more than any two scores can differ: the bias alone decides." if spread > 1 else ""
+    return (
+        f"At step {int(high['last_step'])} the biases span {number(spread)}: expert {high['expert']} is helped most "
+        f"({high[column]:+.3f}), expert {low['expert']} held back most ({low[column]:+.3f}).{wide}"
+    )
+
+
+def max_vio_curves(
+    frame: pl.DataFrame,
+    *,
+    labels: Mapping[str, str] | None = None,
+    references: Mapping[str, tuple[float, float]] | None = None,
+) -> str:
+    """Where every run ends, lowest first, and how the lowest compares with random sequences (or tokens)."""
+    ends = _ends(frame, "max_vio")
+    if not ends:
+        return NOTHING
+    names = labels or {}
+    ordered = sorted(ends.items(), key=lambda item: item[1][1])
+    (best_id, (step, best)), rest = ordered[0], ordered[1:]
+    text = f"After {step + 1} steps {names.get(best_id, best_id)} sits at MaxVio {number(best)}"
+    for key, words in (("resampled", "random-sequence"), ("uniform", "random-token")):
+        reference = (references or {}).get(key)
+        if reference and reference[0] > 0:
+            text += f", {number(best / reference[0])} times the {words} reference"
+            break
+    others = [f"{names.get(run_id, run_id)} at {number(value)}" for run_id, (_, value) in rest[:4]]
+    return text + (f"; {_join(others)}." if others else ".")
+
+
+def _ends(frame: pl.DataFrame, column: str) -> dict[str, tuple[int, float]]:
+    """run_id -> (last step, last finite value)."""
+    if frame.is_empty():
+        return {}
+    usable = frame.filter(pl.col(column).is_not_null() & pl.col(column).is_finite()).sort("x")
+    last = usable.group_by("run_id", maintain_order=True).last()
+    return {r: (int(s), float(v)) for r, s, v in last.select("run_id", "last_step", column).rows()}
+
+
+def loss_curves(
+    train: pl.DataFrame,
+    evals: pl.DataFrame | None = None,
+    *,
+    labels: Mapping[str, str] | None = None,
+    domain: str = "all",
+) -> str:
+    """Held-out perplexity at the end, or that of training where nothing was held out."""
+    names = labels or {}
+    held = None if evals is None else evals.filter(pl.col("domain") == domain)
+    if held is not None and not held.is_empty():
+        last = held.sort("step").group_by("run_id", maintain_order=True).last()
+        ends, what = dict(last.select("run_id", "perplexity").rows()), "Held-out"
+    else:
+        ends = {run_id: value for run_id, (_, value) in _ends(train, "perplexity").items()}
+        what = "Training"
+    parts = [
+        f"{number(v)} with {names.get(r, r)}" for r, v in sorted(ends.items(), key=lambda item: item[1])[:5]
+    ]
+    return f"{what} perplexity ends at {_join(parts)}." if parts else NOTHING
+
+
+def dilemma_plane(summary: pl.DataFrame) -> str:
+    """Which run has the lowest perplexity and which is best balanced."""
+    if summary.is_empty():
+        return NOTHING
+    usable = summary.filter(pl.col("perplexity").is_finite() & pl.col("max_vio_global").is_finite())
+    if usable.is_empty():
+        return "No run has a held-out evaluation yet."
+    good = usable.sort("perplexity").row(0, named=True)
+    even = usable.sort("max_vio_global").row(0, named=True)
+    first = f"Of {usable.height} runs {good['balancer_label']} has the lowest perplexity ({number(good['perplexity'])}"
+    if good["run_id"] == even["run_id"]:
+        return f"{first}) and the lowest MaxVio ({number(even['max_vio_global'])})."
+    return (
+        f"{first}, MaxVio {number(good['max_vio_global'])}); {even['balancer_label']} is best balanced "
+        f"(MaxVio {number(even['max_vio_global'])}, perplexity {number(even['perplexity'])})."
+    )
+
+
+def paired_differences(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What is told apart from zero at 95 % and what is not."""
+    if not rows:
+        return "There is no pair of runs with equal seeds."
+    told = [
+        f"{row['metric']} with {row['arm']} ({float(row['mean']):+.3g})" for row in rows if row["resolved"]
+    ]
+    open_ = [f"{row['metric']} with {row['arm']}" for row in rows if not row["resolved"]]
+    if not told:
+        return f"No difference is told apart from zero: {_join(open_)}."
+    text = f"Told apart from zero: {_join(told)}"
+    return text + (f"; not resolved: {_join(open_)}." if open_ else ".")
+
+
+def domain_expert_heatmap(frame: pl.DataFrame) -> str:
+    """The strongest specialist."""
+    live = frame.filter(pl.col("tokens") > 0) if not frame.is_empty() else frame
+    if live.is_empty():
+        return NOTHING
+    top = live.sort("load_ratio", descending=True).row(0, named=True)
+    return f"Expert {top['expert']} takes {number(top['load_ratio'])} times its uniform share of {top['domain']}."
+
+
+def story(frame: pl.DataFrame, *, families: Mapping[str, str] | None = None) -> str:
+    """The picture of the Overview in one sentence."""
+    ends = _ends(frame, "max_vio")
+    if not ends:
+        return NOTHING
+    names = {run_id: FAMILY_LABELS.get((families or {}).get(run_id, ""), run_id) for run_id in ends}
+    return max_vio_curves(frame, labels=names)
+
+
+def alt_text(subject: str, sentence: str) -> str:
+    """The accessible name of a figure: what it is of, then what it says."""
+    return f"{subject}: {sentence[0].lower() + sentence[1:] if sentence else 'no data.'}"

@@ -1,0 +1,49 @@
+"""Which expert serves which domain."""
+
+import altair as alt
+import polars as pl
+
+from explorer.charts import theme
+from explorer.charts.scales import dead_colour, load_colour
+
+
+def domain_expert_heatmap(
+    frame: pl.DataFrame,
+    *,
+    title: str = "",
+    limit: float = 2.0,
+    colour: str = "PuOr",
+    height: int | None = None,
+) -> theme.Figure:
+    """Domains down, experts across, load relative to uniform *within the domain*.
+
+    frame: columns of `queries.domain_expert`. A row of even colour is a domain without specialists.
+    """
+    if frame.is_empty():
+        return theme.no_data("no loads by domain recorded", title=title)
+    ratio = pl.col("load_ratio").fill_null(0.0).fill_nan(0.0)
+    data = frame.select(
+        "domain",
+        pl.col("expert").cast(pl.Int32),
+        pl.col("tokens").cast(pl.Int64),
+        load_ratio=ratio.round(4),
+        value=pl.when(ratio > 0).then(ratio.log(2).clip(-limit, limit)),
+        state=pl.when(ratio > 0).then(pl.lit("some")).otherwise(pl.lit("no tokens")),
+    )
+    experts = sorted(data["expert"].unique().to_list())
+    every = max(1, -(-len(experts) // 32))
+    x_axis = alt.Axis(values=experts[::every], labelAngle=0, ticks=False, domain=False, labelOverlap=False)
+    base = alt.Chart(data).encode(
+        x=alt.X("expert:O", title=theme.AXIS["expert"], axis=x_axis, scale=alt.Scale(padding=0)),
+        y=alt.Y("domain:N", title=None, axis=alt.Axis(ticks=False, domain=False, labelLimit=160),
+                scale=alt.Scale(paddingInner=0.06, paddingOuter=0)),
+        tooltip=["domain:N", "expert:O", alt.Tooltip("load_ratio:Q", title="load, × uniform", format=".2f"),
+                 alt.Tooltip("tokens:Q", format=",d")],
+    )  # fmt: skip
+    live = base.transform_filter("isValid(datum.value)").mark_rect()
+    live = live.encode(color=load_colour("value", limit=limit, colour=colour))
+    dead = base.transform_filter("datum.state == 'no tokens'").mark_rect().encode(color=dead_colour())
+    tall = height or max(120, 44 * data["domain"].n_unique())
+    chart = alt.layer(live, dead).resolve_scale(color="independent")
+    figure: alt.LayerChart = theme.titled(chart, title=title, height=tall)
+    return figure

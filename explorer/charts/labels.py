@@ -1,0 +1,102 @@
+"""Direct labels at the right end of lines, moved apart so that none covers another."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import altair as alt
+import polars as pl
+
+from explorer.charts.theme import Ink
+
+LINE_PX = 14
+
+
+@dataclass(frozen=True)
+class EndLabel:
+    """A text that belongs at height `value` of the y axis."""
+
+    text: str
+    value: float
+    ink: Ink
+    strong: bool = True
+
+    @property
+    def lines(self) -> int:
+        return self.text.count("\n") + 1
+
+
+def spread_apart(wanted: Sequence[float], sizes: Sequence[float], low: float, high: float) -> list[float]:
+    """Centres near `wanted` whose intervals of the given sizes do not overlap, inside [low, high].
+
+    Pushes up from the bottom, then down from the top. If everything does not fit, the intervals
+    share the space evenly.
+    """
+    order = sorted(range(len(wanted)), key=lambda i: (wanted[i], i))
+    if not order:
+        return []
+    total = sum(sizes)
+    scale = min(1.0, (high - low) / total) if total > 0 else 1.0
+    half = [size * scale / 2 for size in sizes]
+    centres = [0.0] * len(wanted)
+    edge = low
+    for i in order:
+        centres[i] = max(wanted[i], edge + half[i])
+        edge = centres[i] + half[i]
+    edge = high
+    for i in reversed(order):
+        centres[i] = min(centres[i], edge - half[i])
+        edge = centres[i] - half[i]
+    return centres
+
+
+def break_label(label: str) -> str:
+    """Puts the part in brackets, usually the count scope, on a second line."""
+    head, bracket, rest = label.partition(" (")
+    return f"{head}\n{rest.replace(')', '', 1)}" if bracket else label
+
+
+def end_labels(
+    labels: Sequence[EndLabel],
+    *,
+    field: str,
+    low: float,
+    high: float,
+    height: int,
+    log_y: bool = False,
+    font_size: int = 12,
+) -> alt.LayerChart:
+    """A layer of texts right of the plot. `low` and `high` are about what the y axis will show.
+
+    The texts share the y field of the lines, so they follow the scale; they sit outside the plot
+    and take their room from its right side.
+    """
+    usable = [label for label in labels if math.isfinite(label.value) and (label.value > 0 or not log_y)]
+    forward = math.log10 if log_y else float
+    bottom, top = (
+        forward(low) if low > 0 or not log_y else -3.0,
+        forward(high) if high > 0 or not log_y else 0.0,
+    )
+    span = max(top - bottom, 1e-9)
+    line_px = LINE_PX * font_size / 12
+    sizes = [(label.lines * line_px + 4) * span / height for label in usable]
+    centres = spread_apart([forward(x.value) for x in usable], sizes, bottom, top)
+    data = pl.DataFrame(
+        {
+            field: [10.0**c if log_y else c for c in centres],
+            "text": [x.text for x in usable],
+            "light": [x.ink.light for x in usable],
+            "dark": [x.ink.dark for x in usable],
+            "strong": [x.strong for x in usable],
+            "shift": [-(x.lines - 1) / 2 * line_px for x in usable],
+        },
+        schema={field: pl.Float64, "text": pl.String, "light": pl.String, "dark": pl.String,
+                "strong": pl.Boolean, "shift": pl.Float64},
+    )  # fmt: skip
+    base = alt.Chart(data).encode(x=alt.value(alt.expr("width")), y=f"{field}:Q", text="text:N")
+    colour = alt.ExprRef("luminance(background) < 0.3 ? datum.dark : datum.light")
+    mark = {"clip": False, "align": "left", "baseline": "middle", "dx": 10, "fontSize": font_size, "lineBreak": "\n",
+            "lineHeight": line_px, "dy": alt.ExprRef("datum.shift"), "color": colour}  # fmt: skip
+    strong = base.transform_filter("datum.strong").mark_text(fontWeight=600, **mark)
+    plain = base.transform_filter("!datum.strong").mark_text(**mark)
+    return alt.layer(strong, plain)

@@ -1,0 +1,63 @@
+"""Loads of one step as bars against the uniform line."""
+
+import altair as alt
+import polars as pl
+
+from explorer.charts import theme
+from explorer.charts.scales import load_scale
+from explorer.errors import one_of
+
+
+def load_bars(
+    frame: pl.DataFrame,
+    *,
+    sort: str = "expert",
+    title: str = "",
+    limit: float = 2.0,
+    colour: str = "PuOr",
+    height: int = 240,
+) -> theme.Figure:
+    """One bar an expert, load relative to uniform; the line at 1 is what perfect balance looks like.
+
+    frame: columns of `queries.loads_at` (one step, one layer). `sort`: "expert" keeps the index
+    order, "load" puts the busiest first (a sorted curve shows imbalance better in a still).
+    """
+    one_of("sort", sort, ("expert", "load"))
+    if frame.is_empty():
+        return theme.no_data("no expert loads recorded at this step", title=title)
+    ordered = frame.sort("load_ratio", descending=True) if sort == "load" else frame.sort("expert")
+    data = ordered.with_columns(
+        pl.col("expert").cast(pl.Int32),
+        pl.col("load_ratio").fill_null(0.0).fill_nan(0.0),
+        value=pl.col("load_ratio").clip(2.0**-limit, 2.0**limit).log(2),
+    )
+    rows = data["expert"].to_list()
+    every = max(1, -(-len(rows) // 32))
+    values = rows[::every] if sort == "expert" else (rows if len(rows) <= 32 else [])
+    x_title = theme.AXIS["expert"] + (", busiest first" if sort == "load" else "")
+    tooltip = [alt.Tooltip("expert:O"), alt.Tooltip("load_ratio:Q", title="load, × uniform", format=".2f"),
+               alt.Tooltip("tokens:Q", format=",d")]  # fmt: skip
+    for name, label in (("expert_bias", "bias"), ("mean_score", "mean score")):
+        if name in data.columns and data[name].null_count() < data.height:
+            tooltip.append(
+                alt.Tooltip(f"{name}:Q", title=label, format="+.4f" if name == "expert_bias" else ".4f")
+            )
+    bars = (
+        alt.Chart(data)
+        .mark_bar(stroke=theme.FAINT_LINE.expr, strokeWidth=0.6, cornerRadiusEnd=1)
+        .encode(
+            x=alt.X("expert:O", sort=rows, title=x_title,
+                    axis=alt.Axis(values=values, labelAngle=0, ticks=False, labelOverlap=False),
+                    scale=alt.Scale(paddingInner=0.12 if len(rows) <= 96 else 0)),
+            y=alt.Y("load_ratio:Q", title=theme.AXIS["load_ratio"], axis=alt.Axis(tickCount=5)),
+            color=alt.Color("value:Q", scale=load_scale(limit, colour), legend=None),
+            tooltip=tooltip,
+        )
+    )  # fmt: skip
+    line = pl.DataFrame({"load_ratio": [1.0], "name": ["uniform"]})
+    base = alt.Chart(line).encode(y="load_ratio:Q")
+    rule = base.mark_rule(color=theme.STRONG_TEXT.expr, strokeDash=[5, 3], strokeWidth=1.2)
+    text = base.mark_text(align="left", dx=6, fontSize=11, fontWeight=600, color=theme.STRONG_TEXT.expr)
+    chart = alt.layer(bars, rule, text.encode(x=alt.value(alt.expr("width")), text="name:N"))
+    figure: alt.LayerChart = theme.titled(chart, title=title, height=height)
+    return figure

@@ -1,0 +1,83 @@
+"""Training and held-out loss, or perplexity."""
+
+import math
+from collections.abc import Mapping
+
+import altair as alt
+import polars as pl
+
+from explorer.charts import series, theme
+from explorer.errors import one_of
+
+
+def loss_curves(
+    train: pl.DataFrame,
+    evals: pl.DataFrame | None = None,
+    *,
+    labels: Mapping[str, str] | None = None,
+    families: Mapping[str, str] | None = None,
+    metric: str = "perplexity",
+    domain: str = "all",
+    x_title: str = "step",
+    playhead: float | None = None,
+    log_y: bool = True,
+    title: str = "",
+    height: int = 320,
+) -> theme.Figure:
+    """Thin line and band for training, ringed points for held-out text; language loss only, never a balancing loss.
+
+    train: columns of `queries.loss_series`; evals: of `queries.eval_series`. `metric`: "perplexity" or "lm_loss".
+    """
+    one_of("metric", metric, ("perplexity", "lm_loss"))
+    held = None if evals is None else evals.filter(pl.col("domain") == domain)
+    ids = [*train["run_id"].to_list(), *([] if held is None else held["run_id"].to_list())]
+    if not ids:
+        return theme.no_data("no losses recorded", title=title)
+    styles = theme.run_styles(ids, labels, families)
+    columns = [pl.col(c).exp().alias(c) for c in ("lm_loss", "lm_loss_min", "lm_loss_max")]
+    source = train.with_columns(columns) if metric == "perplexity" else train
+    data = series.tidy(source, styles, value="lm_loss", low="lm_loss_min", high="lm_loss_max")
+    points = _held_out(held, styles, metric)
+    both = pl.concat(
+        [data.select("run", "x", "value", "low", "high"), points.select("run", "x", "value", "low", "high")]
+    )
+    if both.is_empty():
+        return theme.no_data("no losses recorded", title=title)
+    y_title = theme.AXIS[metric]
+    lines = series.line_layers(
+        data, styles, x_title=x_title, y_title=y_title, log_y=log_y, zero=False, stroke_width=1.3
+    )
+    rings = (
+        alt.Chart(points)
+        .mark_point(
+            filled=True, size=58, stroke=alt.ExprRef("background"), strokeWidth=1.2, clip=True, opacity=1
+        )
+        .encode(
+            x="x:Q",
+            y="value:Q",
+            color=alt.Color("run:N", scale=theme.colour_scale(styles), legend=None),
+            tooltip=[
+                alt.Tooltip("run:N"),
+                alt.Tooltip("x:Q", title="held-out text at", format="~f"),
+                alt.Tooltip("value:Q", title=y_title.split(" (")[0], format=".4g"),
+            ],
+        )
+    )
+    ends = series.run_end_labels(both, styles)
+    text = series.label_layer(ends, both, height=height, zero=False, log_y=log_y)
+    chart = alt.layer(*lines, rings, text, *theme.playhead_layers(playhead))
+    figure: alt.LayerChart = theme.titled(chart, title=title, height=height)
+    return figure
+
+
+def _held_out(held: pl.DataFrame | None, styles: list[theme.RunStyle], metric: str) -> pl.DataFrame:
+    schema = {"run": pl.String, "x": pl.Float64, "value": pl.Float64, "low": pl.Float64, "high": pl.Float64}
+    if held is None or held.is_empty():
+        return pl.DataFrame(schema=schema)
+    names = {s.run_id: s.label for s in styles}
+    rows = [
+        (names[run_id], float(x), math.exp(loss) if metric == "perplexity" else float(loss))
+        for run_id, x, loss in held.select("run_id", "x", "lm_loss").rows()
+        if loss is not None and run_id in names
+    ]
+    return pl.DataFrame([(r, x, v, v, v) for r, x, v in rows], schema=schema, orient="row")

@@ -1,0 +1,198 @@
+"""The dilemma plane: held-out perplexity against imbalance, one point a run.
+
+The same picture as Figure 2 of Loss-Free Balancing (arXiv 2408.15664): lower left is better in both.
+"""
+
+from typing import Any
+
+import altair as alt
+import polars as pl
+
+from explorer.charts import theme
+from explorer.charts.scales import log_ticks
+from explorer.errors import ConfigError
+from explorer.metrics import t_interval
+from explorer.rules import AuxLoss, LossFree, SequenceAuxLoss, parse_rules
+
+SCOPE_SHAPES = {
+    "sequence": "triangle-up",
+    "micro_batch": "square",
+    "global_batch": "circle",
+    "none": "diamond",
+    "other": "cross",
+}
+SCOPE_LABELS = {
+    "sequence": "sequence",
+    "micro_batch": "micro-batch",
+    "global_batch": "global batch",
+    "none": "no counting",
+    "other": "several",
+}
+
+
+def coefficient(balancer: str) -> tuple[str, float] | None:
+    """("α", 0.01) of an auxiliary loss, ("u", 0.001) of a bias rule; None for anything else."""
+    try:
+        rules = [r for r in parse_rules(balancer) if isinstance(r, AuxLoss | SequenceAuxLoss | LossFree)]
+    except ConfigError:
+        return None
+    if len(rules) != 1:
+        return None
+    rule = rules[0]
+    return ("u", rule.bias_update_rate) if isinstance(rule, LossFree) else ("α", rule.coeff)
+
+
+def dilemma_plane(
+    summary: pl.DataFrame,
+    *,
+    log_x: bool = True,
+    reference: float | None = None,
+    title: str = "",
+    height: int = 420,
+) -> theme.Figure:
+    """Perplexity (y) against MaxVio_global (x); colour is the method, shape the count scope.
+
+    summary: columns of `queries.summary`. Runs that differ only in seed share a large mark at their
+    mean with 95 % t intervals; the seeds stay visible as small marks. A sweep of one coefficient is
+    joined in order by a thin line. `reference`: MaxVio of random routing, drawn as a vertical line.
+    """
+    runs = _runs(summary, log_x)
+    if runs.is_empty():
+        return theme.no_data("no finished runs with a held-out evaluation", title=title)
+    groups = _groups(runs)
+    families = [f for f in theme.FAMILIES if f in set(runs["family"])]
+    scopes = [s for s in SCOPE_SHAPES if s in set(runs["scope_key"])]
+    colour = alt.Color(
+        "family:N", title="method",
+        scale=alt.Scale(domain=families, range=[theme.FAMILIES[f].expr for f in families]),
+        legend=alt.Legend(orient="bottom", symbolType="circle", symbolStrokeWidth=0, direction="horizontal",
+                          labelExpr=_relabel(theme.FAMILY_LABELS), symbolSize=110),
+    )  # fmt: skip
+    shape = alt.Shape(
+        "scope_key:N", title="loads counted over",
+        scale=alt.Scale(domain=scopes, range=[SCOPE_SHAPES[s] for s in scopes]),
+        legend=alt.Legend(orient="bottom", direction="horizontal", labelExpr=_relabel(SCOPE_LABELS),
+                          symbolFillColor=theme.FAINT_LINE.expr, symbolStrokeWidth=0, symbolSize=110),
+    )  # fmt: skip
+    kind = "log" if log_x else "linear"
+    x = alt.X("x:Q", title=theme.AXIS["max_vio_global"], 
+              scale=alt.Scale(type=kind, zero=False, nice=False, padding=34),
+              axis=alt.Axis(values=log_ticks(), format="~g") if log_x else alt.Axis(tickCount=6, format="~g"))  # fmt: skip
+    y = alt.Y("y:Q", title="held-out perplexity", scale=alt.Scale(zero=False, nice=False, padding=34),
+              axis=alt.Axis(tickCount=6, format="~g"))  # fmt: skip
+    tooltip = [
+        alt.Tooltip("label:N", title="balancer"),
+        alt.Tooltip("run_id:N", title="run"),
+        alt.Tooltip("seed:Q", title="seed"),
+        alt.Tooltip("y:Q", title="perplexity", format=".3f"),
+        alt.Tooltip("x:Q", title="MaxVio, held-out set", format=".3f"),
+    ]
+    several = groups.filter(pl.col("seeds") > 1)
+    single = runs.filter(pl.col("seeds") == 1)
+    seeds = alt.Chart(runs.filter(pl.col("seeds") > 1)).mark_point(filled=True, size=26, opacity=0.55)
+    seeds = seeds.encode(x=x, y=y, color=colour, shape=shape, tooltip=tooltip)
+    ring = alt.ExprRef("background")
+    points = alt.Chart(single).mark_point(filled=True, size=150, opacity=1, stroke=ring, strokeWidth=1)
+    points = points.encode(x=x, y=y, color=colour, shape=shape, tooltip=tooltip)
+    mean_tips = [
+        alt.Tooltip("label:N", title="balancer"),
+        alt.Tooltip("seeds:Q", title="seeds"),
+        alt.Tooltip("y:Q", title="mean perplexity", format=".3f"),
+        alt.Tooltip("y_half:Q", title="± (95 %)", format=".3f"),
+        alt.Tooltip("x:Q", title="mean MaxVio", format=".3f"),
+        alt.Tooltip("x_half:Q", title="± (95 %)", format=".3f"),
+    ]
+    means = alt.Chart(several).mark_point(filled=True, size=230, opacity=1, stroke=ring, strokeWidth=1.2)
+    means = means.encode(x=x, y=y, color=colour, shape=shape, tooltip=mean_tips)
+    cross = alt.Chart(several).encode(color=colour)
+    across = cross.mark_rule(strokeWidth=1.6).encode(x=alt.X("x_low:Q"), x2="x_high:Q", y=y)
+    along = cross.mark_rule(strokeWidth=1.6).encode(x=x, y=alt.Y("y_low:Q"), y2="y_high:Q")
+    chart = alt.layer(
+        *_reference(reference), *_sweeps(groups, x, y, colour), across, along, seeds, points, means,
+        *_coefficients(groups, x, y),
+    )  # fmt: skip
+    figure: alt.LayerChart = theme.titled(chart, title=title, height=height)
+    return figure
+
+
+def _relabel(names: dict[str, str]) -> str:
+    return "".join(f"datum.label == '{key}' ? '{text}' : " for key, text in names.items()) + "datum.label"
+
+
+def _runs(summary: pl.DataFrame, log_x: bool) -> pl.DataFrame:
+    """One row a run that has both figures."""
+    if summary.is_empty():
+        return summary
+    usable = pl.col("perplexity").is_finite() & pl.col("max_vio_global").is_finite()
+    runs = summary.filter(usable & (pl.col("max_vio_global") > 0 if log_x else pl.lit(True)))
+    coefficients = [coefficient(str(b)) for b in runs["balancer"].to_list()]
+    scope = pl.col("count_scope").fill_null("none")
+    return runs.select(
+        "run_id",
+        "seed",
+        label=pl.col("balancer_label"),
+        family=pl.when(pl.col("balancer_family").is_in(list(theme.FAMILIES)))
+        .then(pl.col("balancer_family"))
+        .otherwise(pl.lit("none")),
+        scope=scope,
+        scope_key=pl.when(scope.is_in(list(SCOPE_SHAPES))).then(scope).otherwise(pl.lit("other")),
+        pair_key=pl.col("pair_key").fill_null(""),
+        x=pl.col("max_vio_global").cast(pl.Float64),
+        y=pl.col("perplexity").cast(pl.Float64),
+        coefficient=pl.Series([c[1] if c else None for c in coefficients], dtype=pl.Float64),
+        coefficient_text=pl.Series(
+            [f"{c[0]} = {c[1]:g}" if c else None for c in coefficients], dtype=pl.String
+        ),
+    ).with_columns(seeds=pl.len().over("label", "pair_key"))
+
+
+def _groups(runs: pl.DataFrame) -> pl.DataFrame:
+    """One row a balancer and configuration: means over seeds and 95 % t intervals."""
+    rows: list[dict[str, Any]] = []
+    for (label, pair_key), part in runs.group_by("label", "pair_key", maintain_order=True):
+        first = part.row(0, named=True)
+        row: dict[str, Any] = {
+            "label": label,
+            "pair_key": pair_key,
+            **{k: first[k] for k in ("family", "scope", "scope_key", "coefficient", "coefficient_text")},
+            "seeds": part.height,
+        }
+        for axis in ("x", "y"):
+            interval = t_interval(part[axis].to_list())
+            mean, half = interval if interval else (float(part[axis][0]), None)
+            row |= {axis: mean, f"{axis}_half": half}
+            row |= {f"{axis}_low": mean - (half or 0.0), f"{axis}_high": mean + (half or 0.0)}
+        # An interval that reaches zero has no place on a log axis; it is cut at a tenth of the mean.
+        row["x_low"] = max(row["x_low"], row["x"] / 10)
+        rows.append(row)
+    numbers = ("coefficient", "x", "x_half", "x_low", "x_high", "y", "y_half", "y_low", "y_high")
+    return pl.DataFrame(rows, schema_overrides=dict.fromkeys(numbers, pl.Float64))
+
+
+def _in_sweep(groups: pl.DataFrame) -> pl.DataFrame:
+    """Groups whose method, scope and configuration appear with more than one coefficient."""
+    known = groups.filter(pl.col("coefficient").is_not_null())
+    return known.filter(pl.col("coefficient").n_unique().over("family", "scope", "pair_key") > 1)
+
+
+def _sweeps(groups: pl.DataFrame, x: alt.X, y: alt.Y, colour: alt.Color) -> list[alt.Chart]:
+    line = alt.Chart(_in_sweep(groups).sort("coefficient")).mark_line(strokeWidth=1.4, opacity=0.6)
+    return [line.encode(x=x, y=y, color=colour, order="coefficient:Q", detail=["scope:N", "pair_key:N"])]
+
+
+def _coefficients(groups: pl.DataFrame, x: alt.X, y: alt.Y) -> list[alt.Chart]:
+    text = alt.Chart(_in_sweep(groups)).mark_text(
+        align="left", baseline="bottom", dx=9, dy=-5, fontSize=11, color=theme.NEUTRAL_TEXT.expr
+    )
+    return [text.encode(x=x, y=y, text="coefficient_text:N")]
+
+
+def _reference(value: float | None) -> list[alt.Chart]:
+    values = [] if value is None or value <= 0 else [value]
+    data = pl.DataFrame({"x": values}, schema={"x": pl.Float64}).with_columns(name=pl.lit("random routing"))
+    base = alt.Chart(data).encode(x="x:Q")
+    rule = base.mark_rule(color=theme.REFERENCE.expr, strokeDash=[5, 4])
+    text = base.mark_text(
+        align="left", baseline="top", dx=5, dy=4, fontSize=11, color=theme.NEUTRAL_TEXT.expr
+    )
+    return [rule, text.encode(y=alt.value(0), text="name:N")]

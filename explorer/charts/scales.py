@@ -1,0 +1,100 @@
+"""The load colour scale: log2(load / uniform), centred on uniform, symmetric, clipped and marked so.
+
+A linear scale would spend half of its colours on loads that cannot exist (a load is bounded below
+by 0 and skewed above). Under-loaded experts are purple, over-loaded ones orange; the middle is the
+page's own lightness, so that balance is calm and imbalance stands out in both themes. An expert without any token
+has no logarithm and gets one flat colour of its own.
+"""
+
+import math
+from collections.abc import Sequence
+
+import altair as alt
+
+from explorer.charts.theme import DEAD, Ink
+from explorer.errors import one_of
+
+_PUOR_LIGHT = ("#2D004B", "#542788", "#8073AC", "#B2ABD2", "#D8DAEB", "#F7F7F7", "#FEE0B6", "#FDB863",
+               "#E08214", "#B35806", "#7F3B08")  # fmt: skip
+_PUOR_DARK = ("#E4D9FF", "#BFADF0", "#9580CF", "#6A589E", "#413A60", "#242831", "#54401F", "#8F5E1A",
+              "#CC7F1E", "#F5AA45", "#FFDCA3")  # fmt: skip
+_RDBU_LIGHT = ("#053061", "#2166AC", "#4393C3", "#92C5DE", "#D1E5F0", "#F7F7F7", "#FDDBC7", "#F4A582",
+               "#D6604D", "#B2182B", "#67001F")  # fmt: skip
+_RDBU_DARK = ("#D2E8FA", "#93C6EC", "#5599CC", "#356C99", "#28445E", "#242831", "#5C2F30", "#963F3F",
+              "#D2605A", "#F0938A", "#FFD0CA")  # fmt: skip
+
+COLOURS: dict[str, tuple[Ink, ...]] = {
+    "PuOr": tuple(Ink(a, b) for a, b in zip(_PUOR_LIGHT, _PUOR_DARK, strict=True)),
+    "RdBu": tuple(Ink(a, b) for a, b in zip(_RDBU_LIGHT, _RDBU_DARK, strict=True)),
+}
+"""Under-loaded first. PuOr keeps its two sides apart best under simulated colour blindness."""
+
+
+def stops(colour: str = "PuOr") -> tuple[Ink, ...]:
+    """The eleven colours from under- to over-loaded."""
+    one_of("colour", colour, COLOURS)
+    return COLOURS[colour]
+
+
+def ticks(limit: float) -> list[int]:
+    """Whole powers of two within +-limit."""
+    top = max(1, math.floor(limit))
+    return list(range(-top, top + 1))
+
+
+def tick_label(power: float, limit: float) -> str:
+    """-2 -> '≤ ×1/4' at the clipped end, 0 -> '×1', 1 -> '×2'."""
+    text = f"×{2 ** int(power)}" if power >= 0 else f"×1/{2 ** -int(power)}"
+    if abs(power) >= limit:
+        return ("≥ " if power > 0 else "≤ ") + text
+    return text
+
+
+def tick_labels(limit: float) -> list[str]:
+    return [tick_label(t, limit) for t in ticks(limit)]
+
+
+def load_scale(limit: float, colour: str) -> alt.Scale:
+    """The same domain whatever the data, so that compared runs share it."""
+    inks = stops(colour)
+    span = len(inks) - 1
+    domain = [-limit + 2 * limit * i / span for i in range(span + 1)]
+    return alt.Scale(domain=domain, range=[ink.expr for ink in inks], clamp=True, interpolate="rgb")
+
+
+def load_legend(limit: float, title: str = "load, × uniform") -> alt.Legend:
+    labels = {t: tick_label(t, limit) for t in ticks(limit)}
+    expression = "".join(f"datum.value == {t} ? '{text}' : " for t, text in labels.items()) + "''"
+    return alt.Legend(
+        title=title, orient="bottom", direction="horizontal", gradientLength=260, gradientThickness=10,
+        values=list(labels), labelExpr=expression, titleOrient="left", titleAnchor="middle", labelLimit=120,
+        labelOverlap=False,
+    )  # fmt: skip
+
+
+def load_colour(field: str, *, limit: float, colour: str, legend: bool = True) -> alt.Color:
+    """Colour by log2(load / uniform) already clipped into +-limit."""
+    shown = load_legend(limit) if legend else None
+    return alt.Color(f"{field}:Q", scale=load_scale(limit, colour), legend=shown)
+
+
+def dead_colour(field: str = "state", *, legend: bool = True) -> alt.Color:
+    """The flat colour of experts that received nothing, with its own legend entry."""
+    shown = (
+        alt.Legend(title=None, orient="bottom", symbolType="square", symbolSize=140, symbolStrokeWidth=0)
+        if legend
+        else None
+    )
+    return alt.Color(f"{field}:N", scale=alt.Scale(domain=["no tokens"], range=[DEAD.expr]), legend=shown)
+
+
+def log_ticks(low: float = 1e-3, high: float = 1e5) -> list[float]:
+    """1, 2 and 5 in every decade: where a logarithmic axis gets a line and a number."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    return [m * 10.0**d for d in decades for m in (1, 2, 5)]
+
+
+def plotly_scale(colour: str, *, dark: bool) -> list[list[float | str]]:
+    """The same colours for Plotly, which cannot see its background."""
+    inks: Sequence[Ink] = stops(colour)
+    return [[i / (len(inks) - 1), ink.pick(dark)] for i, ink in enumerate(inks)]

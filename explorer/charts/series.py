@@ -1,0 +1,136 @@
+"""What every figure of lines over steps shares: line, band, hover points and labels at the ends."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+import polars as pl
+
+from explorer.charts import theme
+from explorer.charts.labels import EndLabel, break_label, end_labels
+from explorer.charts.scales import log_ticks
+from explorer.charts.theme import RunStyle
+
+
+def tidy(frame: pl.DataFrame, styles: Sequence[RunStyle], *, value: str, low: str, high: str) -> pl.DataFrame:
+    """Columns run, x, value, low, high, first_step, last_step; rows without a value are left out."""
+    names = pl.DataFrame(
+        {"run_id": [s.run_id for s in styles], "run": [s.label for s in styles]},
+        schema={"run_id": pl.String, "run": pl.String},
+    )
+    return (
+        frame.join(names, on="run_id", how="inner", maintain_order="left")
+        .filter(pl.col(value).is_not_null() & pl.col(value).is_finite())
+        .select(
+            "run",
+            "run_id",
+            pl.col("x").cast(pl.Float64),
+            value=pl.col(value).cast(pl.Float64),
+            low=pl.col(low).cast(pl.Float64),
+            high=pl.col(high).cast(pl.Float64),
+            first_step=pl.col("first_step").cast(pl.Int64),
+            last_step=pl.col("last_step").cast(pl.Int64),
+        )
+        .sort("run", "x", maintain_order=True)
+    )
+
+
+def run_legend(styles: Sequence[RunStyle]) -> alt.Legend | None:
+    """A legend only when there are too many runs for labels at the line ends."""
+    if len(styles) <= theme.MAX_DIRECT_LABELS:
+        return None
+    return alt.Legend(
+        title=None, orient="top", columns=2, labelLimit=360, symbolType="stroke", symbolStrokeWidth=2.5
+    )
+
+
+def x_axis(title: str) -> alt.X:
+    axis = alt.Axis(grid=False, tickMinStep=1, format="~s" if title == theme.AXIS["tokens_seen"] else "~f")
+    return alt.X("x:Q", title=title, scale=alt.Scale(zero=False, nice=False), axis=axis)
+
+
+def y_axis(title: str, log_y: bool, *, zero: bool, field: str = "value") -> alt.Y:
+    scale = alt.Scale(type="log", nice=False, padding=6) if log_y else alt.Scale(zero=zero)
+    axis = alt.Axis(values=log_ticks(), format="~g") if log_y else alt.Axis(tickCount=5, format="~g")
+    return alt.Y(f"{field}:Q", title=title, scale=scale, axis=axis)
+
+
+def line_layers(
+    data: pl.DataFrame,
+    styles: Sequence[RunStyle],
+    *,
+    x_title: str,
+    y_title: str,
+    log_y: bool = False,
+    zero: bool = True,
+    stroke_width: float = 2.0,
+) -> list[Any]:
+    """Band from lowest to highest inside each bin, the raw line, and points that appear on hover."""
+    legend = run_legend(styles)
+    colour = alt.Color("run:N", scale=theme.colour_scale(styles), legend=legend)
+    plain = alt.Color("run:N", scale=theme.colour_scale(styles), legend=None)
+    dash = alt.StrokeDash("run:N", scale=theme.dash_scale(styles), legend=legend)
+    x, y = x_axis(x_title), y_axis(y_title, log_y, zero=zero)
+    base = alt.Chart(data).encode(x=x, y=y)
+    band = alt.Chart(data).mark_area(opacity=0.18, clip=True, line=False).encode(
+        x=x, y=y_axis(y_title, log_y, zero=zero, field="low"), y2="high:Q", color=plain
+    )  # fmt: skip
+    line = (
+        base.mark_line(strokeWidth=stroke_width, clip=True)
+        .encode(color=colour, strokeDash=dash)
+        .add_params(theme.zoom())
+    )
+    near = alt.selection_point(
+        name="near", nearest=True, on="pointerover", clear="pointerout", fields=["x", "run"], empty=False
+    )
+    points = (
+        base.mark_point(filled=True, size=55, clip=True)
+        .encode(
+            color=plain,
+            opacity=alt.condition(near, alt.value(1), alt.value(0)),
+            tooltip=[
+                alt.Tooltip("run:N", title="run"),
+                alt.Tooltip("first_step:Q", title="from step", format="d"),
+                alt.Tooltip("last_step:Q", title="to step", format="d"),
+                alt.Tooltip("value:Q", title=y_title.split(" (")[0], format=".4g"),
+                alt.Tooltip("low:Q", title="lowest", format=".4g"),
+                alt.Tooltip("high:Q", title="highest", format=".4g"),
+            ],
+        )
+        .add_params(near)
+    )
+    return [band, line, points]
+
+
+def last_values(data: pl.DataFrame) -> dict[str, float]:
+    """Run label -> its value at the largest x."""
+    last = data.sort("x").group_by("run", maintain_order=True).last()
+    return dict(last.select("run", "value").rows())
+
+
+def run_end_labels(data: pl.DataFrame, styles: Sequence[RunStyle]) -> list[EndLabel]:
+    """Labels at the line ends, or none where a legend does it."""
+    if len(styles) > theme.MAX_DIRECT_LABELS:
+        return []
+    last = last_values(data)
+    return [EndLabel(break_label(s.label), last[s.label], s.text) for s in styles if s.label in last]
+
+
+def y_range(data: pl.DataFrame, *, zero: bool, log_y: bool) -> tuple[float, float]:
+    """About what the y axis will show, for placing labels."""
+    low, high = float(data["low"].min()), float(data["high"].max())  # type: ignore[arg-type]
+    if log_y:
+        positive = data.filter(pl.col("low") > 0)["low"]
+        low = float(positive.min()) if positive.len() else high / 1000  # type: ignore[arg-type]
+    elif zero:
+        low = min(0.0, low)
+    return low, high if high > low else low + 1.0
+
+
+def label_layer(
+    ends: Sequence[EndLabel], data: pl.DataFrame, *, height: int, zero: bool, log_y: bool, font_size: int = 12
+) -> alt.LayerChart:
+    low, high = y_range(data, zero=zero, log_y=log_y)
+    return end_labels(
+        ends, field="value", low=low, high=high, height=height, log_y=log_y, font_size=font_size
+    )

@@ -1,0 +1,50 @@
+"""The one picture of the Overview: large, few words, readable from the back of a lecture hall."""
+
+from collections.abc import Mapping
+
+import altair as alt
+import polars as pl
+
+from explorer.charts import series, theme
+from explorer.charts.labels import EndLabel
+
+
+def story(
+    frame: pl.DataFrame,
+    *,
+    labels: Mapping[str, str] | None = None,
+    families: Mapping[str, str] | None = None,
+    reference: float | None = None,
+    title: str = "",
+    height: int = 380,
+) -> theme.Figure:
+    """MaxVio over steps for three or four arms, thick lines with large names at their ends.
+
+    frame: columns of `queries.max_vio_series`. `reference`: MaxVio of random routing.
+    """
+    if frame.is_empty():
+        return theme.no_data("no runs yet", title=title, height=height)
+    styles = theme.run_styles(frame["run_id"].to_list(), labels, families)
+    data = series.tidy(frame, styles, value="max_vio", low="max_vio_min", high="max_vio_max")
+    if data.is_empty():
+        return theme.no_data("no runs yet", title=title, height=height)
+    big = {"labelFontSize": 15, "titleFontSize": 16}
+    x = alt.X("x:Q", title="step", scale=alt.Scale(zero=False, nice=False),
+              axis=alt.Axis(grid=False, tickCount=5, format="~f", **big))  # fmt: skip
+    y = alt.Y("value:Q", title="imbalance (MaxVio)", axis=alt.Axis(tickCount=4, format="~g", **big))
+    colour = alt.Color("run:N", scale=theme.colour_scale(styles), legend=None)
+    base = alt.Chart(data).encode(x=x, y=y, color=colour)
+    line = base.mark_line(strokeWidth=4, strokeCap="round", strokeJoin="round", interpolate="monotone")
+    line = line.encode(tooltip=[alt.Tooltip("run:N")])
+    ends = series.run_end_labels(data, styles)
+    chosen = [] if reference is None else [reference]
+    ends += [EndLabel("random routing", value, theme.NEUTRAL_TEXT, strong=False) for value in chosen]
+    text = series.label_layer(ends, data, height=height, zero=True, log_y=False, font_size=17)
+    marks = pl.DataFrame({"value": chosen}, schema={"value": pl.Float64})
+    rule = (
+        alt.Chart(marks)
+        .mark_rule(color=theme.REFERENCE.expr, strokeDash=[6, 5], strokeWidth=2)
+        .encode(y="value:Q")
+    )
+    figure: alt.LayerChart = theme.titled(alt.layer(rule, line, text), title=title, height=height)
+    return figure

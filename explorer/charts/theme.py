@@ -1,0 +1,234 @@
+"""Colours, dashes, text and sizes of every figure: the one place that decides how things look.
+
+Every colour is a pair, one for a light and one for a dark page. The figure itself picks: Vega knows
+its own background, so one specification is right in both themes and in an export, and a chart
+function needs no switch. Method colours follow Okabe and Ito (checked against simulated colour
+vision deficiencies); dashes and direct labels repeat what the colour says.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+import polars as pl
+
+# Altair refuses more than 5,000 rows when a figure is written to a file. Our frames are binned
+# beforehand and a heatmap of 64 experts by 200 bins has 12,800 cells, so the guard only hurts.
+alt.data_transformers.disable_max_rows()
+
+Figure = alt.Chart | alt.LayerChart | alt.VConcatChart
+MAX_DIRECT_LABELS = 4
+CONCAT_WIDTH = 720
+"""Vega cannot size stacked panels by their container; the page stretches them, a file uses this."""
+
+
+@dataclass(frozen=True)
+class Ink:
+    """One colour for a light page and one for a dark page."""
+
+    light: str
+    dark: str
+
+    def pick(self, dark: bool) -> str:
+        return self.dark if dark else self.light
+
+    @property
+    def expr(self) -> alt.ExprRef:
+        """The Vega expression that chooses by the luminance of the figure's own background."""
+        return alt.ExprRef(f"luminance(background) < 0.3 ? '{self.dark}' : '{self.light}'")
+
+
+NEUTRAL_TEXT = Ink("#5A6270", "#A9B0BC")
+STRONG_TEXT = Ink("#24292F", "#E6E9EE")
+FAINT_LINE = Ink("#9AA1AC", "#6E7683")
+REFERENCE = Ink("#6B7280", "#9CA3AF")
+REFERENCE_BAND = Ink("#C9CED6", "#4B5261")
+PLAYHEAD = Ink("#111827", "#F3F4F6")
+DEAD = Ink("#00A08A", "#12C2A9")
+
+FAMILIES: dict[str, Ink] = {
+    "none": Ink("#7F7F7F", "#A6A6A6"),
+    "aux_loss": Ink("#D55E00", "#F28A3C"),
+    "loss_free": Ink("#0072B2", "#4AA8E0"),
+    "combined": Ink("#B5559A", "#E08CC8"),
+    "scheduled": Ink("#00855F", "#35C79A"),
+}
+# The same hues, a little stronger: text needs more contrast than a line.
+FAMILY_TEXT: dict[str, Ink] = {
+    "none": Ink("#616161", "#BDBDBD"),
+    "aux_loss": Ink("#AD4A00", "#F7A566"),
+    "loss_free": Ink("#005F96", "#74BFEC"),
+    "combined": Ink("#973F80", "#EBA9D8"),
+    "scheduled": Ink("#006B4C", "#63D6B1"),
+}
+FAMILY_LABELS = {
+    "none": "no balancing",
+    "aux_loss": "auxiliary loss",
+    "loss_free": "loss-free",
+    "combined": "combined",
+    "scheduled": "scheduled",
+}
+EXPERT_INKS = (
+    Ink("#D55E00", "#F28A3C"),
+    Ink("#0072B2", "#4AA8E0"),
+    Ink("#00855F", "#35C79A"),
+    Ink("#B5559A", "#E08CC8"),
+    Ink("#9A6A00", "#E3B341"),
+    Ink("#5B57C8", "#9D99F2"),
+)
+DASHES: tuple[tuple[int, ...], ...] = ((1, 0), (7, 3), (2, 2), (10, 3, 2, 3), (5, 2), (1, 3))
+
+# Titles with units, the same wherever the quantity appears.
+AXIS = {
+    "step": "step",
+    "tokens_seen": "training tokens",
+    "wall_time_s": "training time (s)",
+    "expert": "expert",
+    "load_ratio": "load (× uniform)",
+    "expert_bias": "expert bias (score units)",
+    "max_vio": "MaxVio (busiest load / mean − 1)",
+    "max_vio_global": "MaxVio of the whole held-out set (0 = balanced)",
+    "lm_loss": "language loss (nats per token)",
+    "perplexity": "perplexity",
+    "bits_per_byte": "bits per byte",
+}
+
+
+@dataclass(frozen=True)
+class RunStyle:
+    """How one run is drawn everywhere."""
+
+    run_id: str
+    label: str
+    family: str
+    ink: Ink
+    text: Ink
+    dash: tuple[int, ...]
+
+
+def _mix(colour: str, other: str, share: float) -> str:
+    """`share` of the way from one #rrggbb colour to another."""
+    pairs = [(int(colour[i : i + 2], 16), int(other[i : i + 2], 16)) for i in (1, 3, 5)]
+    return "#" + "".join(f"{round(a + (b - a) * share):02X}" for a, b in pairs)
+
+
+def family_ink(family: str) -> Ink:
+    """The colour of a method; an unknown one gets the neutral grey of a reference."""
+    return FAMILIES.get(family, REFERENCE)
+
+
+def run_styles(
+    run_ids: Iterable[str], labels: Mapping[str, str] | None = None, families: Mapping[str, str] | None = None
+) -> list[RunStyle]:
+    """Colour by method; runs of one method differ by dash and by shade.
+
+    Two runs with the same label get their run id behind it, so that they stay apart in a legend.
+    """
+    labels, families = labels or {}, families or {}
+    ids = list(dict.fromkeys(run_ids))
+    given = [labels.get(run_id, run_id) for run_id in ids]
+    seen: dict[str, int] = {}
+    styles = []
+    for run_id, label in zip(ids, given, strict=True):
+        family = families.get(run_id, "none")
+        nth = seen.get(family, 0)
+        seen[family] = nth + 1
+        base, text = family_ink(family), FAMILY_TEXT.get(family, NEUTRAL_TEXT)
+        share = (0.0, 0.32, -0.28, 0.5, -0.45, 0.2)[nth % 6]
+        ink = Ink(
+            _mix(base.light, "#FFFFFF" if share > 0 else "#000000", abs(share)),
+            _mix(base.dark, "#FFFFFF" if share < 0 else "#20242C", abs(share)),
+        )
+        name = label if given.count(label) == 1 else f"{label} · {run_id}"
+        styles.append(RunStyle(run_id, name, family, ink, text, DASHES[nth % len(DASHES)]))
+    return styles
+
+
+def labels_of(summary: pl.DataFrame) -> dict[str, str]:
+    """run_id -> balancer label (count scope included), with the seed where seeds differ."""
+    rows = summary.select("run_id", "balancer_label", "seed").rows()
+    several = len({row[2] for row in rows}) > 1
+    return {r: f"{label}, seed {seed}" if several and seed is not None else label for r, label, seed in rows}
+
+
+def families_of(summary: pl.DataFrame) -> dict[str, str]:
+    """run_id -> balancer family."""
+    return dict(summary.select("run_id", "balancer_family").rows())
+
+
+def colour_scale(styles: Sequence[RunStyle]) -> alt.Scale:
+    return alt.Scale(domain=[s.label for s in styles], range=[s.ink.expr for s in styles])
+
+
+def dash_scale(styles: Sequence[RunStyle]) -> alt.Scale:
+    return alt.Scale(domain=[s.label for s in styles], range=[list(s.dash) for s in styles])
+
+
+def zoom(name: str = "zoom_x") -> alt.Parameter:
+    """Drag to pan, Ctrl or Shift with the wheel to zoom, double click to reset; along x only.
+
+    The plain wheel goes on scrolling the page. The name is fixed, so that a live tick keeps the zoom.
+    """
+    wheel = "wheel![event.ctrlKey || event.shiftKey || event.metaKey]"
+    return alt.selection_interval(name=name, bind="scales", encodings=["x"], zoom=wheel)
+
+
+def titled(chart: Any, *, title: str = "", height: int | None = None, width: int | str = "container") -> Any:
+    """Set size and title; an empty title leaves none."""
+    sizes: dict[str, Any] = {} if width == "" else {"width": width}
+    if height is not None:
+        sizes["height"] = height
+    if title:
+        sizes["title"] = alt.TitleParams(title, anchor="start", offset=10)
+    return chart.properties(**sizes)
+
+
+def no_data(message: str = "no data", *, title: str = "", height: int = 160) -> alt.LayerChart:
+    """What an empty frame looks like: a calm sentence instead of an exception."""
+    text = alt.Chart(pl.DataFrame({"message": [message]})).mark_text(fontSize=14, color=NEUTRAL_TEXT.expr)
+    layer = alt.layer(
+        text.encode(text="message:N", x=alt.value(alt.expr("width / 2")), y=alt.value(height / 2))
+    )
+    figure: alt.LayerChart = titled(layer, title=title, height=height)
+    return figure
+
+
+def playhead_layers(playhead: float | None, *, label: str = "step") -> list[alt.Chart]:
+    """The vertical rule that all panels share, with its step above the plot.
+
+    Always the same two layers: without a playhead their data is empty, so that setting one is a
+    change of data and not of the figure.
+    """
+    values = [] if playhead is None else [float(playhead)]
+    data = pl.DataFrame({"playhead": values}, schema={"playhead": pl.Float64}).with_columns(
+        name=pl.lit(f"{label} ") + pl.col("playhead").cast(pl.Int64).cast(pl.String)
+    )
+    base = alt.Chart(data).encode(x="playhead:Q")
+    rule = base.mark_rule(color=PLAYHEAD.expr, strokeWidth=1.5, clip=True)
+    text = base.mark_text(
+        clip=False, baseline="bottom", dy=-4, fontSize=11, fontWeight=600, color=STRONG_TEXT.expr
+    )
+    return [rule, text.encode(text="name:N", y=alt.value(0))]
+
+
+def for_file(chart: Figure, *, width: int = 900, dark: bool = False, font: str = "sans-serif") -> Figure:
+    """A figure for PNG, SVG, PDF or HTML: a fixed width and a look that does not need a page around it."""
+    figure = chart.copy(deep=True)
+    if not isinstance(figure, alt.VConcatChart):
+        figure = figure.properties(width=width)
+    text, strong = NEUTRAL_TEXT.pick(dark), STRONG_TEXT.pick(dark)
+    grid = "#2C313A" if dark else "#E6E8EC"
+    figure = figure.properties(background="#0F1218" if dark else "#FFFFFF", padding=12)
+    result: Figure = (
+        figure.configure(font=font)
+        .configure_view(stroke=None)
+        .configure_axis(
+            labelColor=text, titleColor=text, gridColor=grid, domain=False, ticks=False, labelPadding=6,
+            labelFontSize=11, titleFontSize=12, titleFontWeight="normal", titlePadding=10,
+        )
+        .configure_legend(labelColor=text, titleColor=text, titleFontWeight="normal", labelFontSize=11)
+        .configure_title(color=strong, fontSize=15, anchor="start", offset=12)
+        .configure_header(labelColor=text, titleColor=text)
+    )  # fmt: skip
+    return result
