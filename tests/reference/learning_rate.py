@@ -1,0 +1,24 @@
+"""The learning rate of a step, step by step. Steps count from 0."""
+
+import math
+
+
+def learning_rate(step, *, num_steps, warmup_steps, peak, least, schedule):
+    """Linear warm-up that reaches the peak on its last step, then the schedule.
+
+    cosine: from the peak at the end of the warm-up towards `least` at the end of the run.
+    multistep: times 0.316 from 80 % of the steps on, and once more from 90 % on.
+    """
+    if step < warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    if schedule == "constant":
+        return peak
+    if schedule == "multistep":
+        rate = peak
+        if step >= 0.8 * num_steps:
+            rate *= 0.316
+        if step >= 0.9 * num_steps:
+            rate *= 0.316
+        return rate
+    progress = (step - warmup_steps) / (num_steps - warmup_steps)
+    return least + (peak - least) * (1 + math.cos(math.pi * progress)) / 2
