@@ -1,0 +1,71 @@
+"""How even the loads are: MaxVio over time and per layer, and what chance alone would show."""
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from explorer.queries._frames import AT_END, Cursor, axis, choose_bins, frame
+
+
+def max_vio_series(
+    cur: Cursor,
+    run_ids: Sequence[str],
+    layer: int | None = None,
+    max_bins: int = 300,
+    x: str = "step",
+) -> pl.DataFrame:
+    """MaxVio over the training of some runs, in at most `max_bins` bins each.
+
+    layer: one layer, or None for the mean over layers of every sample. x: step, tokens or time (seconds).
+    Columns: run_id, bin, first_step, last_step, x (at the end of the bin), max_vio (mean over the bin),
+    max_vio_min, max_vio_max, max_vio_mean100 (mean over the 100 samples up to the end of the bin, as the
+    paper draws it), samples. Sorted by run and bin.
+    Raises ConfigError for an unknown `x`.
+    """
+    sql = f"""
+        WITH layer_mean AS (
+            SELECT ordinal, step, CASE WHEN count(max_vio) = count(*) THEN avg(max_vio) END AS max_vio,
+                   avg(max_vio_mean100) AS mean100
+            FROM layer_metrics WHERE run_id = $run_id AND ($layer IS NULL OR layer = $layer)
+            GROUP BY ordinal, step
+        ), b AS (
+            SELECT (ordinal // $width)::BIGINT AS bin, min(step) AS first_step, max(step) AS last_step,
+                   avg(max_vio) AS max_vio, min(max_vio) AS max_vio_min, max(max_vio) AS max_vio_max,
+                   arg_max(mean100, step) AS max_vio_mean100, count(*) AS samples
+            FROM layer_mean GROUP BY ordinal // $width
+        )
+        SELECT $run_id AS run_id, bin, first_step, last_step, {axis(x)}::DOUBLE AS x, max_vio, max_vio_min,
+               max_vio_max, max_vio_mean100, samples
+        FROM b {AT_END}
+        ORDER BY bin
+    """
+    frames = [
+        frame(
+            cur,
+            sql,
+            run_id=run_id,
+            layer=layer,
+            width=choose_bins(cur, run_id, "expert_loads", max_bins).width,
+        )
+        for run_id in run_ids or [""]
+    ]
+    return pl.concat(frames)
+
+
+def layer_balance(cur: Cursor, run_ids: Sequence[str]) -> pl.DataFrame:
+    """How even the loads of every layer are at the end of training.
+
+    Columns: run_id, layer, max_vio_batch (mean of the last 100 steps, or of the last quarter of fewer
+    than 400), max_vio_global (last held-out counts, domains summed), effective_experts and idle_experts
+    (means over the same steps), collapsed (effective experts <= E/2 for 100 steps in a row, ever).
+    Sorted by run and layer. Definitions: `explorer/metrics.py`.
+    """
+    return frame(
+        cur,
+        """
+        SELECT run_id, layer, max_vio_batch, max_vio_global, effective_experts, idle_experts, collapsed
+        FROM layer_summary WHERE list_contains($run_ids::VARCHAR[], run_id)
+        ORDER BY list_position($run_ids::VARCHAR[], run_id), layer
+        """,
+        run_ids=list(run_ids),
+    )

@@ -1,0 +1,128 @@
+"""Opening the index file: who owns it, whether it is ours, and what to do when it is not."""
+
+import contextlib
+import os
+import re
+import tempfile
+from pathlib import Path
+
+import duckdb
+
+from explorer.store.schema import schema_version, statements
+
+THREADS = 2
+MEMORY_LIMIT = "2GB"
+LOCKED = re.compile(r"Conflicting lock is held in (?P<holder>.+?) \(PID (?P<pid>\d+)\)")
+
+
+class _Locked(Exception):
+    """Another process owns the file; the argument is the sentence for people."""
+
+
+def default_path() -> Path:
+    """`explorer.duckdb` in the user's cache folder (XDG_CACHE_HOME, else ~/.cache)."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "moe-routing-explorer" / "explorer.duckdb"
+
+
+def open_database(path: Path) -> tuple[duckdb.DuckDBPyConnection, Path, str | None, bool]:
+    """Open the index at `path`, rebuild it where it is old or damaged, step aside where it is owned.
+
+    Returns the connection, the file that it uses, a sentence for people or None, and whether the file
+    is a private one that must be deleted on close.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return _open_or_rebuild(path), path, None, False
+    except _Locked as error:
+        notice = str(error)
+    except (OSError, duckdb.Error) as error:
+        notice = f"The index {path} cannot be opened ({first_line(error)}); a private one is used instead."
+    private = Path(tempfile.mkdtemp(prefix="moe-routing-explorer-")) / "explorer.duckdb"
+    return _open_or_rebuild(private), private, notice, True
+
+
+def discard(path: Path) -> None:
+    """Delete an index file and what DuckDB keeps beside it. A missing file is fine."""
+    for suffix in ("", ".wal"):
+        with contextlib.suppress(FileNotFoundError):
+            Path(f"{path}{suffix}").unlink()
+
+
+def set_aside(path: Path) -> None:
+    """Rename a file that is no readable index to `<name>.damaged`: it may be somebody's data after all."""
+    with contextlib.suppress(FileNotFoundError):
+        path.replace(f"{path}.damaged")
+    discard(path)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error message without a closing full stop."""
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__).rstrip(".")
+
+
+def is_damage(error: BaseException) -> bool:
+    """Whether an error says that the index file itself is broken, not the data or the query."""
+    broken = (duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException)
+    words = ("checksum", "corrupt", "not a valid duckdb database", "database has been invalidated")
+    return isinstance(error, broken) or any(word in str(error).lower() for word in words)
+
+
+def _open_or_rebuild(path: Path) -> duckdb.DuckDBPyConnection:
+    try:
+        connection = _connect(path)
+    except _Locked:
+        raise
+    except duckdb.Error:
+        # Damaged, or written by another version of DuckDB: the run folders still hold everything.
+        set_aside(path)
+        connection = _connect(path)
+    if _version(connection) == schema_version():
+        return connection
+    connection.close()
+    discard(path)
+    connection = _connect(path)
+    _create(connection)
+    return connection
+
+
+def _connect(path: Path) -> duckdb.DuckDBPyConnection:
+    try:
+        return duckdb.connect(
+            str(path),
+            config={
+                "threads": THREADS,
+                "memory_limit": MEMORY_LIMIT,
+                "autoinstall_known_extensions": False,
+                "autoload_known_extensions": False,
+            },
+        )
+    except duckdb.IOException as error:
+        held = LOCKED.search(str(error))
+        if held is None:
+            raise
+        raise _Locked(
+            f"The index {path} is in use by process {held['pid']} ({held['holder']}); this one works with a "
+            f"private temporary index. Close the other process to share the index again."
+        ) from error
+
+
+def _version(connection: duckdb.DuckDBPyConnection) -> str | None:
+    """The schema version that the file holds; None in an empty, foreign or half-made one."""
+    try:
+        row = connection.execute("SELECT version FROM raw.schema_version").fetchone()
+        connection.execute("SELECT count(*) FROM raw.ingested_parts").fetchone()
+    except duckdb.Error:
+        return None
+    return str(row[0]) if row else None
+
+
+def _create(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make every table in one transaction, the version last."""
+    connection.begin()
+    for statement in statements():
+        connection.execute(statement)
+    connection.execute("CREATE TABLE raw.schema_version (version VARCHAR)")
+    connection.execute("INSERT INTO raw.schema_version VALUES (?)", [schema_version()])
+    connection.commit()

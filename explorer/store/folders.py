@@ -1,0 +1,117 @@
+"""What the index needs to know of run folders: the one module of the store that looks at them."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from explorer.errors import UnreadableRunError
+from explorer.recording import Part, RunFolder, RunListing, list_runs
+from explorer.tables import TABLES
+
+WATCHED = ("", "status.json", "manifest.json", "attempts.json", "run.json")
+SETTLED = ("manifest.json", "attempts.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """The runs below some folders, and which of them are refused because their id is taken."""
+
+    runs: tuple[RunListing, ...]
+    notices: tuple[str, ...]
+
+
+def find_runs(dirs: Iterable[Path]) -> Found:
+    """One listing a run id; of two folders with one id the one in the earlier directory counts."""
+    folders = [Path(d) for d in dirs]
+    rank = {str(folder): position for position, folder in reversed(list(enumerate(folders)))}
+    by_id: dict[str, list[RunListing]] = {}
+    for listing in list_runs(*folders):
+        by_id.setdefault(listing.run_id, []).append(listing)
+    runs, notices = [], []
+    for run_id in sorted(by_id):
+        first, *others = sorted(by_id[run_id], key=lambda x: rank.get(str(x.path.parent), len(rank)))
+        runs.append(first)
+        notices += [
+            f"{other.path}: the run id {run_id} is taken by {first.path}; rename or delete one of the two."
+            for other in others
+            if other.path.resolve() != first.path.resolve()
+        ]
+    return Found(runs=tuple(runs), notices=tuple(notices))
+
+
+def signature(path: Path, names: Iterable[str] = WATCHED) -> tuple[int, ...]:
+    """Modification times and sizes that change whenever a run folder does; 0 for what is missing."""
+    result: list[int] = []
+    for name in names:
+        try:
+            stat = (path / name).stat() if name else path.stat()
+            result += (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+        except OSError:
+            result += (0, 0, 0)
+    return tuple(result)
+
+
+def read_parts(path: Path) -> tuple[int, tuple[Part, ...]] | None:
+    """Generation and valid parts of every table, seen at one moment.
+
+    None when the folder was compacted, resumed or deleted while it was listed: look again later.
+    Raises `UnreadableRunError` when its documents cannot be read.
+    """
+    folder = RunFolder(path)
+    before = signature(path, SETTLED)
+    try:
+        generation = folder.generation
+        parts = tuple(part for table in TABLES for part in folder.parts(table))
+    except UnreadableRunError:
+        if not path.exists():
+            return None
+        raise
+    return (generation, parts) if signature(path, SETTLED) == before else None
+
+
+def run_row(listing: RunListing) -> dict[str, Any]:
+    """Values of the table `runs` for a listing, `generation` aside; missing ones are NULL."""
+    row: dict[str, Any] = {
+        "run_id": listing.run_id,
+        "path": str(listing.path),
+        "dir_kind": "shipped" if listing.path.resolve().parts[-3:-1] == ("data", "runs") else "own",
+        "name": listing.run_id,
+        "state": "unreadable",
+        "problem": listing.problem,
+    }
+    info, status = listing.info, listing.status
+    if info is not None:
+        row |= {
+            "name": info.name,
+            "created_at": info.created_at,
+            "source": info.source,
+            "preset": info.preset,
+            "seed": info.seed,
+            "balancer": info.balancer,
+            "balancer_label": info.balancer_label,
+            "balancer_family": info.balancer_family,
+            "count_scope": info.count_scope,
+            "config": json.dumps(info.config),
+            "pair_key": info.pair_key,
+            "config_digest": info.config_digest,
+            "versions": json.dumps(info.versions),
+            "device": info.device,
+            "corpus_digest": info.corpus.get("digest"),
+            "num_moe_layers": info.num_moe_layers,
+            "num_experts": info.num_experts,
+            "top_k": info.top_k,
+            "tokens_per_step": info.tokens_per_step,
+            "num_steps": info.num_steps,
+        }
+    if status is not None:
+        row |= {
+            "state": status.state,
+            "message": status.message or None,
+            "last_step": status.last_step,
+            "heartbeat": status.heartbeat or None,
+            "wall_time_s": status.wall_time_s,
+            "tokens_per_second": status.tokens_per_second,
+        }
+    return row

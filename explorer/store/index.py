@@ -1,0 +1,114 @@
+"""The index: one DuckDB file that this process owns, and the cursors that everybody reads it with."""
+
+import shutil
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Self
+
+import duckdb
+
+from explorer.errors import StoreError
+from explorer.store.connection import default_path, discard, first_line, is_damage, open_database
+from explorer.store.ingest import Ingestor, IngestReport
+
+
+class Index:
+    """A rebuildable DuckDB file made of run folders. Everything in it can be made again from them.
+
+    Open it with `Index.open`, use it as a context manager or call `close`. Readers take a cursor each;
+    `ingest` may run in another thread meanwhile.
+    """
+
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, path: Path, notice: str | None, private: bool
+    ) -> None:
+        self._connection = connection
+        self._ingest_lock = threading.Lock()
+        self._open_lock = threading.Lock()
+        self._ingestor = Ingestor()
+        self.path = path
+        self.notice = notice
+        """A sentence for people when the index is not the usual one, else None."""
+        self.private = private
+        """Whether the file is a temporary one that `close` deletes."""
+
+    @classmethod
+    def open(cls, path: Path | None = None) -> "Index":
+        """Open the index at `path` (None: in the user's cache folder).
+
+        An index of another version or a damaged one is rebuilt. When another process owns the file, or
+        the folder cannot be written, `notice` says so and a private temporary index is used.
+        Raises StoreError when even that is impossible.
+        """
+        try:
+            return cls(*open_database(Path(path) if path is not None else default_path()))
+        except (OSError, duckdb.Error) as error:
+            raise StoreError(
+                f"No index can be made, neither in the cache folder nor in the temporary one "
+                f"({first_line(error)}); free some space or set XDG_CACHE_HOME to a folder you can write."
+            ) from error
+
+    @contextmanager
+    def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A cursor of its own for one use in one thread; all its queries see the same moment."""
+        with self._open_lock:
+            cur = self._connection.cursor()
+        try:
+            cur.begin()
+            yield cur
+        finally:
+            with suppress(duckdb.Error):
+                cur.rollback()
+            cur.close()
+
+    def ingest(self, dirs: Iterable[Path | str]) -> IngestReport:
+        """Take in what is new below `dirs`; safe beside readers, one at a time.
+
+        An unreadable run is listed with its problem and the others work. A damaged index is rebuilt.
+        Raises StoreError when the index cannot be written.
+        """
+        folders = [Path(d) for d in dirs]
+        with self._ingest_lock:
+            try:
+                return self._ingest(folders)
+            except duckdb.Error as error:
+                if not is_damage(error):
+                    raise StoreError(
+                        f"The index {self.path} cannot be written ({first_line(error)}); free some space or "
+                        f"delete the file, it is rebuilt from the run folders."
+                    ) from error
+            self._rebuild()
+            return self._ingest(folders)
+
+    def _ingest(self, folders: list[Path]) -> IngestReport:
+        cur = self._connection.cursor()
+        try:
+            return self._ingestor.ingest(cur, folders)
+        finally:
+            cur.close()
+
+    def _rebuild(self) -> None:
+        """Start again with an empty file."""
+        with self._open_lock:
+            with suppress(duckdb.Error):
+                self._connection.close()
+            discard(self.path)
+            self._connection, self.path, notice, private = open_database(self.path)
+            self.notice = notice or self.notice
+            self.private = self.private or private
+            self._ingestor = Ingestor()
+
+    def close(self) -> None:
+        """Close the file; a private one is deleted. Closing twice is fine."""
+        with self._ingest_lock, self._open_lock:
+            self._connection.close()
+            if self.private:
+                shutil.rmtree(self.path.parent, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,247 @@
+"""Bringing the index up to date with the run folders: each run in one transaction, each part once."""
+
+import contextlib
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from explorer.errors import UnreadableRunError
+from explorer.recording import Part, RunListing
+from explorer.store.connection import first_line, is_damage
+from explorer.store.derive import derive
+from explorer.store.folders import find_runs, read_parts, run_row, signature
+from explorer.store.loading import OutOfOrder, batches, load
+from explorer.store.schema import RUNS, data_tables
+from explorer.tables import TABLES
+
+
+@dataclass(kw_only=True)
+class IngestReport:
+    """What one ingest did."""
+
+    runs: int = 0
+    """Run folders seen."""
+    changed: list[str] = field(default_factory=list)
+    """Run ids that gained rows, were loaded again or changed their state."""
+    removed: list[str] = field(default_factory=list)
+    problems: dict[str, str] = field(default_factory=dict)
+    """Run id -> why it cannot be read."""
+    notices: list[str] = field(default_factory=list)
+    """Sentences about refused folders, such as a run id that is taken."""
+    parts: int = 0
+    rows: int = 0
+    seconds: float = 0.0
+
+
+class Ingestor:
+    """Keeps one index up to date. Not safe from two threads at once: `Index.ingest` holds a lock."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, tuple[Any, ...]] = {}
+
+    def ingest(self, cur: duckdb.DuckDBPyConnection, dirs: Iterable[Path]) -> IngestReport:
+        """Look at every run below `dirs` and take in what is new. Raises duckdb.Error on a damaged index."""
+        begun = time.perf_counter()
+        found = find_runs(dirs)
+        report = IngestReport(runs=len(found.runs), notices=list(found.notices))
+        for listing in found.runs:
+            self._update(cur, listing, report)
+        self._remove_others(cur, {listing.run_id for listing in found.runs}, report)
+        rows = cur.execute("SELECT run_id, problem FROM raw.runs WHERE problem IS NOT NULL").fetchall()
+        report.problems = dict(rows)
+        report.seconds = time.perf_counter() - begun
+        return report
+
+    def _update(self, cur: duckdb.DuckDBPyConnection, listing: RunListing, report: IngestReport) -> None:
+        row = run_row(listing)
+        look = (signature(listing.path), dict(row))
+        if self._seen.get(listing.run_id) == look:
+            return
+        self._seen.pop(listing.run_id, None)
+        try:
+            done = row["problem"] is None and self._take_parts(cur, listing, row, report)
+        except UnreadableRunError as error:
+            row |= {"problem": str(error), "state": "unreadable"}
+        if row["problem"] is not None:
+            done = self._store_problem(cur, row, report)
+        if done:
+            self._seen[listing.run_id] = look
+
+    def _take_parts(
+        self, cur: duckdb.DuckDBPyConnection, listing: RunListing, row: dict[str, Any], report: IngestReport
+    ) -> bool:
+        """Take in new parts; False when the folder changed meanwhile and must be looked at again."""
+        seen = read_parts(listing.path)
+        if seen is None:
+            return False
+        row["generation"], parts = seen
+        known = _known(cur, row)
+        for reload in (False, True):
+            cur.begin()
+            try:
+                rows, count = _write(cur, row, parts, known, reload or known.stale(parts))
+                cur.commit()
+                break
+            except OutOfOrder:
+                cur.rollback()
+            except UnreadableRunError:
+                cur.rollback()
+                raise
+            except duckdb.Error as error:
+                _rollback(cur)
+                if is_damage(error):
+                    raise
+                if not all(part.path.exists() for part in parts):
+                    return False  # merged or compacted while we read
+                raise UnreadableRunError(_blame(cur, parts, error)) from error
+        report.rows += rows
+        report.parts += count
+        report.changed.append(listing.run_id)
+        return True
+
+    def _store_problem(
+        self, cur: duckdb.DuckDBPyConnection, row: dict[str, Any], report: IngestReport
+    ) -> bool:
+        cur.begin()
+        key = _clear(cur, row["run_id"])
+        _put_row(cur, key, row)
+        cur.commit()
+        report.changed.append(row["run_id"])
+        return True
+
+    def _remove_others(self, cur: duckdb.DuckDBPyConnection, present: set[str], report: IngestReport) -> None:
+        for (run_id,) in cur.execute("SELECT run_id FROM raw.runs").fetchall():
+            if run_id not in present:
+                cur.begin()
+                key = _clear(cur, run_id)
+                cur.execute("DELETE FROM raw.runs WHERE run_key = ?", [key])
+                cur.commit()
+                self._seen.pop(run_id, None)
+                report.removed.append(run_id)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Known:
+    """What the index holds of a run."""
+
+    key: int | None
+    same_run: bool
+    """Path, creation time, configuration and generation agree."""
+    parts: dict[tuple[str, str], Part]
+    """(table, file name) -> part."""
+
+    def stale(self, listed: Sequence[Part]) -> bool:
+        """Whether what was taken in no longer counts, so that the run must be loaded again."""
+        if not self.same_run:
+            return True
+        now = {(part.table, part.path.name): part for part in listed}
+        for name, part in self.parts.items():
+            if name in now:
+                if now[name].below != part.below:
+                    return True
+            elif not any(
+                p.table == part.table
+                and p.attempt == part.attempt
+                and p.below == part.below
+                and p.first <= part.first
+                and p.last >= part.last
+                for p in listed
+            ):
+                return True
+        return False
+
+
+def _known(cur: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> _Known:
+    found = cur.execute(
+        "SELECT run_key, path, created_at, config_digest, generation, problem FROM raw.runs WHERE run_id = ?",
+        [row["run_id"]],
+    ).fetchone()
+    if found is None:
+        return _Known(key=None, same_run=False, parts={})
+    expected = (row["path"], row["created_at"], row["config_digest"], row["generation"], None)
+    parts = cur.execute(
+        "SELECT table_name, part, attempt, first_step, last_step, below FROM raw.ingested_parts "
+        "WHERE run_key = ?",
+        [found[0]],
+    ).fetchall()
+    folder = Path(row["path"])
+    return _Known(
+        key=found[0],
+        same_run=found[1:] == expected,
+        parts={
+            (t, name): Part(path=folder / name, table=t, attempt=a, first=f, last=last, below=b)
+            for t, name, a, f, last, b in parts
+        },
+    )
+
+
+def _write(
+    cur: duckdb.DuckDBPyConnection, row: dict[str, Any], listed: Sequence[Part], known: _Known, reload: bool
+) -> tuple[int, int]:
+    """Insert new parts and the run's row in the open transaction. Returns rows and parts."""
+    key = _clear(cur, row["run_id"]) if reload else known.key
+    assert key is not None
+    done = {} if reload else known.parts
+    new = [part for part in listed if (part.table, part.path.name) not in done]
+    start = _samples(cur, key)
+    rows = 0
+    for table in TABLES:
+        mine = [part for part in new if part.table == table]
+        if mine:
+            old = [part for (name, _), part in done.items() if name == table]
+            rows += load(cur, key, table, batches(table, mine, old))
+    if new:
+        derive(cur, key, start, _samples(cur, key))
+        cur.executemany(
+            "INSERT INTO raw.ingested_parts VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [(key, p.table, p.path.name, p.attempt, p.first, p.last, p.below) for p in new],
+        )
+    _put_row(cur, key, row)
+    return rows, len(new)
+
+
+def _samples(cur: duckdb.DuckDBPyConnection, key: int) -> int:
+    found = cur.execute(
+        "SELECT samples FROM raw.progress WHERE run_key = ? AND table_name = 'expert_loads'", [key]
+    ).fetchone()
+    return int(found[0]) if found else 0
+
+
+def _clear(cur: duckdb.DuckDBPyConnection, run_id: str) -> int:
+    """Delete every row of a run but keep its number, so that readers see either all or the new ones."""
+    found = cur.execute("SELECT run_key FROM raw.runs WHERE run_id = ?", [run_id]).fetchone()
+    if found is None:
+        found = cur.execute("SELECT coalesce(max(run_key), 0) + 1 FROM raw.runs").fetchone()
+        assert found is not None
+        return int(found[0])
+    for table in data_tables():
+        cur.execute(f"DELETE FROM raw.{table} WHERE run_key = ?", [found[0]])
+    return int(found[0])
+
+
+def _put_row(cur: duckdb.DuckDBPyConnection, key: int, row: dict[str, Any]) -> None:
+    cur.execute("DELETE FROM raw.runs WHERE run_key = ?", [key])
+    marks = ", ".join("?" for _ in range(len(RUNS) + 1))
+    cur.execute(f"INSERT INTO raw.runs VALUES ({marks})", [key, *(row.get(c.name) for c in RUNS)])
+
+
+def _blame(cur: duckdb.DuckDBPyConnection, parts: Sequence[Part], error: duckdb.Error) -> str:
+    """Name the file that cannot be read."""
+    for part in parts:
+        try:
+            cur.execute("SELECT count(COLUMNS(*)) FROM read_parquet([?])", [str(part.path)]).fetchall()
+        except duckdb.Error as found:
+            return (
+                f"{part.path} is damaged ({first_line(found)}); restore it from a copy, or delete it and "
+                f"lose its rows."
+            )
+    return f"{parts[0].path.parent} cannot be read ({first_line(error)}); restore it from a copy."
+
+
+def _rollback(cur: duckdb.DuckDBPyConnection) -> None:
+    with contextlib.suppress(duckdb.Error):  # a fatal error leaves nothing to roll back
+        cur.rollback()

@@ -1,0 +1,168 @@
+"""From Parquet parts to rows of the index, for one run inside one transaction."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import duckdb
+
+from explorer.errors import UnreadableRunError
+from explorer.recording import Part
+from explorer.store.schema import WITH_ORDINAL
+from explorer.tables import TABLES, Column
+
+CHUNK_ROWS = 4_000_000
+"""Rows sorted and inserted at once: few enough for memory, enough that a layer fills whole row groups."""
+ORDER = ("layer", "split", "domain", "micro_batch", "sequence", "step", "token", "expert")
+"""Order of the rows of a table. A view reads one layer, or one step of it: both are then neighbours."""
+
+
+class OutOfOrder(Exception):
+    """A part holds steps before ones that are already numbered: the run must be loaded afresh."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """New parts of one table whose rows pass the same condition."""
+
+    table: str
+    files: tuple[str, ...]
+    condition: str
+
+
+def batches(table: str, parts: Sequence[Part], ingested: Sequence[Part]) -> list[Batch]:
+    """Group the new parts of a table by the condition that their rows must pass.
+
+    `ingested` are earlier parts of the table: a merged part holds their rows again.
+    """
+    groups: dict[str, list[str]] = {}
+    for part in parts:
+        conditions = [] if part.below is None else [f"step < {part.below}"]
+        conditions += [
+            f"step NOT BETWEEN {old.first} AND {old.last}"
+            for old in ingested
+            if old.attempt == part.attempt and old.first <= part.last and old.last >= part.first
+        ]
+        groups.setdefault(" AND ".join(conditions) or "true", []).append(str(part.path))
+    return [Batch(table=table, files=tuple(files), condition=c) for c, files in groups.items()]
+
+
+def load(cur: duckdb.DuckDBPyConnection, run_key: int, table: str, found: Sequence[Batch]) -> int:
+    """Insert the rows of new parts; number their steps where the table has ordinals. Returns the rows.
+
+    Raises `OutOfOrder` when a step precedes one that has a number already, `UnreadableRunError` when a
+    part lacks a key column, and `duckdb.Error` when DuckDB cannot read a part.
+    """
+    found = [small for batch in found for small in _split(cur, batch)]
+    if table in WITH_ORDINAL and not _number(cur, run_key, table, found):
+        return 0
+    rows = 0
+    for batch in found:
+        rows += _insert(cur, run_key, batch)
+    return rows
+
+
+def _insert(cur: duckdb.DuckDBPyConnection, run_key: int, batch: Batch) -> int:
+    columns = TABLES[batch.table][1:]
+    present = _present(cur, batch)
+    values = [f"{run_key} AS run_key", *(_value(c, present) for c in columns)]
+    names = ["run_key", *(c.name for c in columns)]
+    joined = ""
+    if batch.table in WITH_ORDINAL:
+        values.append("n.ordinal")
+        names.append("ordinal")
+        joined = "JOIN new_steps n ON n.step = s.step"
+    keys = {c.name for c in columns}
+    order = ", ".join(f"s.{name}" for name in ORDER if name in keys & present)
+    row = cur.execute(
+        f"INSERT INTO raw.{batch.table} ({', '.join(names)}) SELECT {', '.join(values)} "
+        f"FROM {_source(batch)} s {joined} ORDER BY {order}"
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _number(cur: duckdb.DuckDBPyConnection, run_key: int, table: str, found: Sequence[Batch]) -> bool:
+    """Give the new steps their ordinals in a temporary table; False when there are none."""
+    steps = " UNION ".join(f"SELECT DISTINCT step FROM {_source(b)}" for b in found)
+    before = cur.execute(
+        "SELECT samples, last_step FROM raw.progress WHERE run_key = ? AND table_name = ?", [run_key, table]
+    ).fetchone()
+    samples, last = before if before else (0, -1)
+    cur.execute(
+        f"CREATE OR REPLACE TEMP TABLE new_steps AS SELECT step::BIGINT AS step, "
+        f"({samples} + row_number() OVER (ORDER BY step) - 1)::INTEGER AS ordinal FROM ({steps})"
+    )
+    row = cur.execute("SELECT count(*), min(step), max(step) FROM new_steps").fetchone()
+    if row is None or not row[0]:
+        return False
+    if row[1] <= last:
+        raise OutOfOrder
+    if before:
+        cur.execute(
+            "UPDATE raw.progress SET samples = ?, last_step = ? WHERE run_key = ? AND table_name = ?",
+            [samples + row[0], row[2], run_key, table],
+        )
+    else:
+        cur.execute(
+            "INSERT INTO raw.progress (run_key, table_name, samples, rolled, clustered, last_step) "
+            "VALUES (?, ?, ?, 0, 0, ?)",
+            [run_key, table, row[0], row[2]],
+        )
+    return True
+
+
+def _split(cur: duckdb.DuckDBPyConnection, batch: Batch) -> list[Batch]:
+    """Cut a large batch: by files while they are small, one large file by layer."""
+    counts = dict(
+        cur.execute(
+            f"SELECT file_name, num_rows FROM parquet_file_metadata({_files(batch.files)})"
+        ).fetchall()
+    )
+    result: list[Batch] = []
+    group: list[str] = []
+    rows = 0
+    for file in batch.files:
+        size = counts.get(file, 0)
+        if group and rows + size > CHUNK_ROWS:
+            result.append(replace(batch, files=tuple(group)))
+            group, rows = [], 0
+        group.append(file)
+        rows += size
+    result.append(replace(batch, files=tuple(group)))
+    return [part for small in result for part in _by_layer(cur, small, counts)]
+
+
+def _by_layer(cur: duckdb.DuckDBPyConnection, batch: Batch, counts: dict[str, int]) -> list[Batch]:
+    if len(batch.files) > 1 or counts.get(batch.files[0], 0) <= CHUNK_ROWS:
+        return [batch]
+    if "layer" not in _present(cur, batch):
+        return [batch]
+    layers = cur.execute(f"SELECT DISTINCT layer FROM {_source(batch)} ORDER BY 1").fetchall()
+    return [replace(batch, condition=f"{batch.condition} AND layer = {int(layer)}") for (layer,) in layers]
+
+
+def _source(batch: Batch) -> str:
+    return (
+        f"(SELECT * FROM read_parquet({_files(batch.files)}, union_by_name = true) WHERE {batch.condition})"
+    )
+
+
+def _present(cur: duckdb.DuckDBPyConnection, batch: Batch) -> set[str]:
+    """Columns of the files; every key must be there."""
+    query = f"DESCRIBE SELECT * FROM read_parquet({_files(batch.files)}, union_by_name = true)"
+    present = {row[0] for row in cur.execute(query).fetchall()}
+    for column in TABLES[batch.table][1:]:
+        if column.key and column.name not in present:
+            raise UnreadableRunError(
+                f"{batch.files[0]} lacks the column {column.name}; every part of {batch.table} needs it."
+            )
+    return present
+
+
+def _value(column: Column, present: set[str]) -> str:
+    if column.name not in present:
+        return f"NULL::{column.sql_type} AS {column.name}"
+    return f"s.{column.name}::{column.sql_type} AS {column.name}"
+
+
+def _files(files: Sequence[str]) -> str:
+    return "[" + ", ".join("'" + file.replace("'", "''") + "'" for file in files) + "]"

@@ -1,0 +1,146 @@
+"""The tables of the index: those of `explorer.tables`, the list of runs, and what is derived at ingest.
+
+A run is known by a small whole number inside (`run_key`): DuckDB skips row groups by the minimum and
+maximum of a column, and run ids that share their first eight letters would defeat that. The physical
+tables lie in the schema `raw`; a view of the same name in `main` shows `run_id` instead, and the filter
+on `run_id` still reaches the row groups through the join. Every query reads the views.
+
+There are no migrations: an index whose `schema_version()` differs is rebuilt from the run folders.
+"""
+
+import hashlib
+from collections.abc import Iterable
+
+from explorer.tables import LAYER, RUN_ID, STEP, TABLES, Column
+
+ORDINAL = Column("ordinal", "INTEGER", "rank of the step among those recorded in this table, from 0")
+LEVEL = Column("level", "INTEGER", "roll-up level k: a bin spans 4^k samples", key=True)
+BIN = Column("bin", "INTEGER", "ordinal divided by 4^level", key=True)
+BIN_SPAN = (
+    Column("first_step", "BIGINT", "first step in the bin"),
+    Column("last_step", "BIGINT", "last step in the bin"),
+    Column("samples", "BIGINT", "recorded steps in the bin"),
+)
+
+RUNS: tuple[Column, ...] = (
+    RUN_ID,
+    Column("path", "VARCHAR", "the run folder"),
+    Column("dir_kind", "VARCHAR", "shipped (read-only, comes with the project) or own"),
+    Column("name", "VARCHAR", "name for people"),
+    Column("created_at", "VARCHAR", "ISO 8601, UTC"),
+    Column("source", "VARCHAR", "trained, or imported:<format>"),
+    Column("preset", "VARCHAR", "name of the preset, or NULL"),
+    Column("state", "VARCHAR", "running, finished, stopped, interrupted, failed or unreadable"),
+    Column("seed", "BIGINT", "seed of weights and data order, or NULL"),
+    Column("balancer", "VARCHAR", "text form of the rules"),
+    Column("balancer_label", "VARCHAR", "what a legend says"),
+    Column("balancer_family", "VARCHAR", "none, aux_loss, loss_free, combined or scheduled"),
+    Column("count_scope", "VARCHAR", "sequence, micro_batch, global_batch, none or a combination"),
+    Column("config", "JSON", "the whole configuration"),
+    Column("pair_key", "VARCHAR", "runs with equal keys differ in balancer and seed only"),
+    Column("config_digest", "VARCHAR", "digest of the configuration"),
+    Column("versions", "JSON", "Python and package versions"),
+    Column("device", "VARCHAR", "device name"),
+    Column("corpus_digest", "VARCHAR", "digest of the text"),
+    Column("num_moe_layers", "INTEGER", "mixture layers (L)"),
+    Column("num_experts", "INTEGER", "routed experts a layer (E)"),
+    Column("top_k", "INTEGER", "experts a token (K)"),
+    Column("tokens_per_step", "BIGINT", "tokens, not assignments, in one optimizer step"),
+    Column("num_steps", "BIGINT", "planned optimizer steps"),
+    Column("last_step", "BIGINT", "last step on disk, -1 before the first"),
+    Column("generation", "BIGINT", "generation of the manifest, 0 without one"),
+    Column("heartbeat", "DOUBLE", "seconds since the epoch of the last sign of life"),
+    Column("wall_time_s", "DOUBLE", "seconds of training"),
+    Column("tokens_per_second", "DOUBLE", "training throughput"),
+    Column("problem", "VARCHAR", "why the run cannot be read; NULL when it can"),
+    Column("message", "VARCHAR", "the run's own last message"),
+)
+
+DERIVED: dict[str, tuple[Column, ...]] = {
+    "layer_metrics": (
+        RUN_ID,
+        STEP,
+        ORDINAL,
+        LAYER,
+        Column("tokens", "BIGINT", "assignments of all experts"),
+        Column("max_tokens", "BIGINT", "assignments of the busiest expert"),
+        Column("min_tokens", "BIGINT", "assignments of the idlest expert"),
+        Column("max_vio", "DOUBLE", "max / mean - 1; NULL where nothing was routed"),
+        Column("effective_experts", "DOUBLE", "exp of the load entropy; NULL where nothing was routed"),
+        Column("idle_experts", "INTEGER", "experts without a token"),
+        Column("bias_spread", "DOUBLE", "largest minus smallest bias; NULL without a bias"),
+        Column("max_vio_mean100", "DOUBLE", "mean of max_vio over the last 100 samples (fewer at the start)"),
+        Column("low_streak", "INTEGER", "samples in a row, this one included, with effective experts <= E/2"),
+    ),
+    "layer_summary": (
+        RUN_ID,
+        LAYER,
+        Column("samples", "BIGINT", "final samples averaged: 100, or the last quarter of fewer than 400"),
+        Column("max_vio_batch", "DOUBLE", "mean of max_vio over them; NULL if one of them is NULL"),
+        Column("effective_experts", "DOUBLE", "mean of effective_experts over them"),
+        Column("idle_experts", "DOUBLE", "mean of idle_experts over them"),
+        Column("collapsed", "BOOLEAN", "whether low_streak ever reached 100"),
+        Column("max_vio_global", "DOUBLE", "max_vio of the last held-out counts, domains summed"),
+    ),
+}
+
+INTERNAL: dict[str, tuple[Column, ...]] = {
+    "ingested_parts": (
+        RUN_ID,
+        Column("table_name", "VARCHAR", "table that the part belongs to", key=True),
+        Column("part", "VARCHAR", "file name", key=True),
+        Column("attempt", "INTEGER", "attempt that wrote it"),
+        Column("first_step", "BIGINT", "first step it may hold; NULL if compacted"),
+        Column("last_step", "BIGINT", "last step it may hold; NULL if compacted"),
+        Column("below", "BIGINT", "only rows of earlier steps count; NULL: all do"),
+    ),
+    "progress": (
+        RUN_ID,
+        Column("table_name", "VARCHAR", "expert_loads or steps", key=True),
+        Column("samples", "BIGINT", "recorded steps so far"),
+        Column("rolled", "BIGINT", "samples that the roll-ups cover; later ones are read from the table"),
+        Column("clustered", "BIGINT", "samples whose rows lie sorted by layer"),
+        Column("last_step", "BIGINT", "last recorded step"),
+    ),
+}
+
+WITH_ORDINAL = ("expert_loads", "steps")
+"""Tables whose samples are numbered, because roll-ups are made of them."""
+
+
+def index_columns(table: str) -> tuple[Column, ...]:
+    """Columns of a table of the index, `run_id` first."""
+    if table in TABLES:
+        columns = TABLES[table]
+        return (*columns, ORDINAL) if table in WITH_ORDINAL else columns
+    return {**DERIVED, **INTERNAL, "runs": RUNS}[table]
+
+
+def data_tables() -> list[str]:
+    """Every table with rows of runs, the list of runs itself aside."""
+    return [*TABLES, *DERIVED, *INTERNAL]
+
+
+def statements() -> list[str]:
+    """The SQL that makes an empty index."""
+    result = ["CREATE SCHEMA raw", f"CREATE TABLE raw.runs (run_key INTEGER, {_columns(RUNS)})"]
+    names = ", ".join(c.name for c in RUNS)
+    result.append(f"CREATE VIEW runs AS SELECT {names} FROM raw.runs")
+    for table in data_tables():
+        columns = index_columns(table)[1:]
+        result.append(f"CREATE TABLE raw.{table} (run_key INTEGER, {_columns(columns)})")
+        shown = ", ".join(f"t.{c.name}" for c in columns)
+        result.append(
+            f"CREATE VIEW {table} AS SELECT r.run_id, {shown} "
+            f"FROM raw.{table} t JOIN raw.runs r USING (run_key)"
+        )
+    return result
+
+
+def schema_version() -> str:
+    """Digest of the statements, so that any change of a table makes older indexes be rebuilt."""
+    return hashlib.sha256("\n".join(statements()).encode()).hexdigest()[:16]
+
+
+def _columns(columns: Iterable[Column]) -> str:
+    return ", ".join(f"{c.name} {c.sql_type}" for c in columns)

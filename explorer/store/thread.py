@@ -1,0 +1,62 @@
+"""The one thread that keeps the index up to date."""
+
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+
+from explorer.errors import ExplorerError
+from explorer.store.index import Index
+from explorer.store.ingest import IngestReport
+
+
+class IngestThread:
+    """Calls `index.ingest(dirs)` every `interval_s` seconds until it is stopped.
+
+    `problem` holds the sentence of the last failure, None while all is well; `report` the last result;
+    `rounds` how many have ended.
+    """
+
+    def __init__(self, index: Index, dirs: Iterable[Path | str], interval_s: float = 0.5) -> None:
+        self._index = index
+        self._dirs = [Path(d) for d in dirs]
+        self._interval_s = interval_s
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.problem: str | None = None
+        self.report: IngestReport | None = None
+        self.rounds = 0
+
+    def start(self) -> None:
+        """Begin; a second call does nothing while it runs."""
+        if self._thread is not None and self._thread.is_alive():
+            return
+        self._stopping.clear()
+        self._thread = threading.Thread(target=self._run, name="explorer-ingest", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the round at work, and wait for it. Safe to call twice or before `start`."""
+        self._stopping.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join()
+        self._thread = None
+
+    def wake(self) -> None:
+        """Look now instead of at the end of the interval."""
+        self._wake.set()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._wake.clear()
+            try:
+                self.report = self._index.ingest(self._dirs)
+                self.problem = None
+            except ExplorerError as error:
+                self.problem = str(error)
+            except Exception as error:  # a thread that dies silently would freeze every live view
+                self.problem = f"The index could not be brought up to date ({type(error).__name__}: {error})."
+            self.rounds += 1
+            if not self._stopping.is_set():
+                self._wake.wait(self._interval_s)
