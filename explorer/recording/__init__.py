@@ -7,7 +7,7 @@ from explorer.recording.files import atomic_write_json, read_json
 from explorer.recording.info import RunInfo, make_run_id, run_info_from_config
 from explorer.recording.listing import RunListing, list_runs
 from explorer.recording.parts import Attempt, Part
-from explorer.recording.reader import RunFolder, read_part
+from explorer.recording.reader import RunFolder, Snapshot, read_part
 from explorer.recording.recorder import FolderRecorder
 from explorer.recording.schema import SCHEMAS
 from explorer.recording.status import RunStatus
@@ -21,6 +21,7 @@ __all__ = [
     "RunInfo",
     "RunListing",
     "RunStatus",
+    "Snapshot",
     "atomic_write_json",
     "list_runs",
     "make_run_id",

@@ -5,6 +5,7 @@ copied. Shapes: L mixture layers, E experts, B sequences, P tokens, K experts pe
 """
 
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -45,6 +46,11 @@ class Sizes:
     num_experts: int
     top_k: int
 
+    @cached_property
+    def of(self) -> dict[str, int]:
+        """Letter of a dimension -> its length."""
+        return {"L": self.num_layers, "E": self.num_experts, "K": self.top_k}
+
 
 def checked(record: R, sizes: Sizes) -> R:
     """A copy that shares no array with the caller. Raises RunFolderError, naming the field."""
@@ -57,10 +63,10 @@ def checked(record: R, sizes: Sizes) -> R:
     if isinstance(step, bool) or not isinstance(step, int | np.integer) or step < 0:
         raise _broken(record, "step", repr(step), "must be a whole number of at least 0")
     copies: dict[str, Any] = {}
-    for field in fields(record):
-        if (dims := _dimensions(field.name)) is not None:
-            value = getattr(record, field.name)
-            copies[field.name] = None if value is None else _array(record, field.name, value, dims, sizes)
+    for name, dims in ARRAY_FIELDS[type(record)]:
+        value = getattr(record, name)
+        if value is not None:
+            copies[name] = _array(record, name, value, dims, sizes)
     if isinstance(record, SequenceLoadRecord) and len(record.domains_B) != len(copies["tokens_BLE"]):
         raise _broken(
             record,
@@ -77,18 +83,21 @@ def checked(record: R, sizes: Sizes) -> R:
     return replace(record, **copies) if copies else record
 
 
-def _dimensions(name: str) -> str | None:
-    """The letters after the last underscore, when they are the names of dimensions."""
-    letters = name.rpartition("_")[2]
-    return letters if letters.isupper() and name != "domains_B" else None
+def _array_fields(kind: Any) -> list[tuple[str, str]]:
+    """(field, dimensions) of each array: the capitals after the last underscore of its name."""
+    named = [(f.name, f.name.rpartition("_")[2]) for f in fields(kind)]
+    return [(name, dims) for name, dims in named if dims.isupper() and name != "domains_B"]
+
+
+ARRAY_FIELDS = {kind: _array_fields(kind) for kind in TABLE_OF}
 
 
 def _array(record: Record, name: str, value: Any, dims: str, sizes: Sizes) -> NDArray[Any]:
     array = np.asarray(value)
-    known = {"L": sizes.num_layers, "E": sizes.num_experts, "K": sizes.top_k}
-    wanted = tuple(known.get(letter, -1) for letter in dims)
-    fits = array.ndim == len(wanted) and all(w in (-1, n) for w, n in zip(wanted, array.shape, strict=True))
-    if not fits:
+    known = sizes.of
+    if array.ndim != len(dims) or any(
+        known.get(letter, length) != length for letter, length in zip(dims, array.shape, strict=True)
+    ):
         rule = ", ".join(f"{letter} = {known[letter]}" if letter in known else letter for letter in dims)
         raise _broken(record, name, f"shape {array.shape}", f"must have the shape ({rule})")
     if name.startswith(("tokens", "dropped", "switched", "selected")):

@@ -23,7 +23,6 @@ from explorer.recording.parts import (
 )
 from explorer.recording.reader import RunFolder, read_part
 from explorer.recording.schema import sort_columns
-from explorer.tables import TABLES
 
 MAX_PARTS = 64
 GROWTH = 2
@@ -61,8 +60,8 @@ def compact(folder: Path, *, attempt: int, last_step: int, committed_step: int) 
     run = RunFolder(folder)
     generation = run.generation + 1
     files: dict[str, list[str]] = {}
-    for table in TABLES:
-        if not run.parts(table):
+    for table, parts in run.snapshot().parts.items():
+        if not parts:
             continue
         path = folder / f"{table}-g{generation}.parquet"
         frame = run.read(table).sort(sort_columns(table), maintain_order=True)
@@ -94,7 +93,7 @@ def clean(folder: Path) -> None:
     For the one writer of a folder, before it begins.
     """
     run = RunFolder(folder)
-    valid = {part.path.name for table in TABLES for part in run.parts(table)}
+    valid = {part.path.name for parts in run.snapshot().parts.values() for part in parts}
     leftovers = [p for p in folder.iterdir() if _is_table_file(p) and p.name not in valid]
     leftovers += [p for p in folder.iterdir() if re.fullmatch(rf".+\.(parquet|json)\{TEMPORARY}", p.name)]
     remove(leftovers)

@@ -32,13 +32,15 @@ PAUSE_S = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Snapshot:
-    """One consistent look at a folder."""
+class Snapshot:
+    """One consistent look at a folder: a step is in all of its tables or in none."""
 
-    manifest: dict[str, Any] | None
+    generation: int
     attempts: list[Attempt]
-    names: frozenset[str]
     status: RunStatus | None
+    """As recorded; None when it cannot be read."""
+    parts: dict[str, list[Part]]
+    """For every table the files whose rows count, in order of attempt and step."""
 
 
 class RunFolder:
@@ -75,6 +77,22 @@ class RunFolder:
             return status.last_step
         return max((part.last for part in self.parts("steps")), default=-1)
 
+    def snapshot(self) -> Snapshot:
+        """What counts in the folder now. Looks until two looks in a row agree.
+
+        A single listing may miss a file that was made while it ran and, by then, the ones that the
+        file replaced. A second listing that begins after the first one has ended must see it.
+        The status comes first: what it calls committed is on disk by then.
+        """
+        before = None
+        for _ in range(TRIES):
+            status = read_recorded_status(self.path)
+            look = (self._manifest(), self.attempts, self._names())
+            if look == before:
+                return self._count(status, *look)
+            before = look
+        raise UnreadableRunError(f"{self.path} changes faster than it can be listed; try again in a moment.")
+
     @property
     def generation(self) -> int:
         """How often the run was compacted; 0 before the first time."""
@@ -99,25 +117,7 @@ class RunFolder:
     def parts(self, table: str) -> list[Part]:
         """The files of `table` whose rows count, in order of attempt and step."""
         _known(table)
-        look = self._look()
-        found = [] if look.manifest is None else self._compacted(look.manifest, table)
-        covered = -1 if look.manifest is None else look.manifest["attempt"]
-        listed = (parse_part(self.path / name) for name in look.names)
-        candidates = [
-            part
-            for part in listed
-            if part is not None
-            and part.table == table
-            and part.attempt > covered
-            and _is_committed(part, look.status)
-        ]
-        valid = []
-        for part in found + without_contained(candidates):
-            below = superseded_from(part.attempt, look.attempts)
-            if below is not None and below <= part.first:
-                continue
-            valid.append(replace(part, below=below if below is not None and below <= part.last else None))
-        return valid
+        return self.snapshot().parts[table]
 
     def read(self, table: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """The rows of `table` that count, in no promised order; `columns` picks some of its columns.
@@ -159,7 +159,29 @@ class RunFolder:
             )
         return manifest
 
-    def _compacted(self, manifest: dict[str, Any], table: str) -> list[Part]:
+    def _count(
+        self,
+        status: RunStatus | None,
+        manifest: dict[str, Any] | None,
+        attempts: list[Attempt],
+        names: frozenset[str],
+    ) -> Snapshot:
+        """Pick the files that count."""
+        covered = -1 if manifest is None else manifest["attempt"]
+        listed = (parse_part(self.path / name) for name in names)
+        found = [p for p in listed if p is not None and p.attempt > covered and _is_committed(p, status)]
+        compacted = [] if manifest is None else self._compacted(manifest)
+        parts: dict[str, list[Part]] = {table: [] for table in TABLES}
+        for part in compacted + without_contained(found):
+            below = superseded_from(part.attempt, attempts)
+            if below is None or below > part.last:
+                parts[part.table].append(part)
+            elif below > part.first:
+                parts[part.table].append(replace(part, below=below))
+        generation = 0 if manifest is None else manifest["generation"]
+        return Snapshot(generation=generation, attempts=attempts, status=status, parts=parts)
+
+    def _compacted(self, manifest: dict[str, Any]) -> list[Part]:
         return [
             Part(
                 path=self.path / name,
@@ -169,24 +191,10 @@ class RunFolder:
                 last=max(manifest["last_step"], manifest.get("committed_step", -1)),
                 generation=manifest["generation"],
             )
-            for name in manifest["files"].get(table, [])
+            for table, names in manifest["files"].items()
+            if table in TABLES
+            for name in names
         ]
-
-    def _look(self) -> _Snapshot:
-        """Look until two looks agree.
-
-        A single listing may miss a file that was made while it ran and, by then, the ones that the
-        file replaced. A second listing that begins after the first one has ended must see it.
-        The status comes first: what it calls committed is on disk by then.
-        """
-        before = None
-        for _ in range(TRIES):
-            status = read_recorded_status(self.path)
-            look = (self._manifest(), self.attempts, self._names())
-            if look == before:
-                return _Snapshot(manifest=look[0], attempts=look[1], names=look[2], status=status)
-            before = look
-        raise UnreadableRunError(f"{self.path} changes faster than it can be listed; try again in a moment.")
 
     def _names(self) -> frozenset[str]:
         try:
