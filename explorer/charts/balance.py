@@ -28,7 +28,8 @@ def max_vio_curves(
 
     frame: columns of `queries.max_vio_series`. `labels` and `families`: run_id -> label (count scope
     included) and balancer family. `references`: "uniform" and "resampled" -> (mean, 95th percentile),
-    from `metrics.uniform_reference` and `metrics.resampled_reference`; the strip reaches from mean to percentile.
+    from `metrics.uniform_reference` and `metrics.resampled_reference`; the strip reaches from the mean
+    to the percentile.
     """
     if frame.is_empty():
         return theme.no_data("no loads recorded, so no MaxVio", title=title)
@@ -47,7 +48,7 @@ def max_vio_curves(
     ends = series.run_end_labels(data, styles)
     ends += [EndLabel(REFERENCE_LABELS[k], v[0], theme.NEUTRAL_TEXT, strong=False) for k, v in known.items()]
     text = series.label_layer(ends, data, height=height, zero=True, log_y=log_y)
-    chart = alt.layer(*_reference_layers(known), *lines, text, *theme.playhead_layers(playhead))
+    chart = alt.layer(*_reference_layers(known), *lines, *text, *theme.playhead_layers(playhead))
     figure: alt.LayerChart = theme.titled(chart, title=title, height=height)
     return figure
 
@@ -71,11 +72,9 @@ def _reference_layers(references: Mapping[str, tuple[float, float]]) -> list[Any
         ],
     )
     strip = base.mark_rect(color=theme.REFERENCE_BAND.expr, opacity=0.45).encode(y2="p95:Q")
-    rule = base.mark_rule(color=theme.REFERENCE.expr, strokeWidth=1.4).encode(
-        strokeDash=alt.StrokeDash(
-            "name:N",
-            legend=None,
-            scale=alt.Scale(domain=list(REFERENCE_LABELS.values()), range=[[2, 2], [6, 3]]),
-        )
-    )
-    return [strip, rule]
+    rules = []
+    # A layer each instead of a dash scale: a scale would be shared with the runs' own dashes.
+    for name, dash in zip(REFERENCE_LABELS.values(), ([2, 2], [6, 3]), strict=True):
+        one = base.transform_filter(f"datum.name == '{name}'")
+        rules.append(one.mark_rule(color=theme.REFERENCE.expr, strokeWidth=1.4, strokeDash=dash))
+    return [strip, *rules]

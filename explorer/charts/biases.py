@@ -1,6 +1,7 @@
 """Bias trajectories of all experts of a layer, a few of them singled out."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import altair as alt
 import polars as pl
@@ -35,12 +36,16 @@ def bias_trajectories(
         name="hover", fields=["expert"], on="pointerover", empty=False, clear="pointerout"
     )
     pick = alt.selection_point(name="pick", fields=["expert"], on="click", empty=False)
-    encoded = {
-        "x": alt.X("x:Q", title=theme.AXIS["step"], scale=alt.Scale(zero=False, nice=False),
-                   axis=alt.Axis(format="d", tickMinStep=1, grid=False)),
+    encoded: dict[str, Any] = {
+        "x": alt.X(
+            "x:Q",
+            title=theme.AXIS["step"],
+            scale=alt.Scale(zero=False, nice=False),
+            axis=alt.Axis(format="d", tickMinStep=1, grid=False),
+        ),
         "y": alt.Y("expert_bias:Q", title=theme.AXIS["expert_bias"], axis=alt.Axis(tickCount=5)),
         "detail": "expert:N",
-    }  # fmt: skip
+    }
     thin = (
         alt.Chart(data)
         .mark_line(clip=True, color=theme.FAINT_LINE.expr)
@@ -75,7 +80,7 @@ def bias_trajectories(
         if e in inks
     ]
     names = end_labels(ends, field="expert_bias", low=low, high=high, height=height)
-    chart = alt.layer(thin, *_walls(low, high), bold, reach, names, *theme.playhead_layers(playhead))
+    chart = alt.layer(thin, *_walls(low, high), bold, reach, *names, *theme.playhead_layers(playhead))
     figure: alt.LayerChart = theme.titled(chart, title=title, height=height)
     return figure
 

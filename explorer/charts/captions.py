@@ -83,8 +83,9 @@ def bias_trajectories(frame: pl.DataFrame) -> str:
     spread = high[column] - low[column]
     wide = " That is more than any two scores can differ: the bias alone decides." if spread > 1 else ""
     return (
-        f"At step {int(high['last_step'])} the biases span {number(spread)}: expert {high['expert']} is helped most "
-        f"({high[column]:+.3f}), expert {low['expert']} held back most ({low[column]:+.3f}).{wide}"
+        f"At step {int(high['last_step'])} the biases span {number(spread)}: expert {high['expert']} "
+        f"is helped most ({high[column]:+.3f}), expert {low['expert']} held back most "
+        f"({low[column]:+.3f}).{wide}"
     )
 
 
@@ -151,7 +152,8 @@ def dilemma_plane(summary: pl.DataFrame) -> str:
         return "No run has a held-out evaluation yet."
     good = usable.sort("perplexity").row(0, named=True)
     even = usable.sort("max_vio_global").row(0, named=True)
-    first = f"Of {usable.height} runs {good['balancer_label']} has the lowest perplexity ({number(good['perplexity'])}"
+    lowest = number(good["perplexity"])
+    first = f"Of {usable.height} runs {good['balancer_label']} has the lowest perplexity ({lowest}"
     if good["run_id"] == even["run_id"]:
         return f"{first}) and the lowest MaxVio ({number(even['max_vio_global'])})."
     return (
@@ -180,7 +182,8 @@ def domain_expert_heatmap(frame: pl.DataFrame) -> str:
     if live.is_empty():
         return NOTHING
     top = live.sort("load_ratio", descending=True).row(0, named=True)
-    return f"Expert {top['expert']} takes {number(top['load_ratio'])} times its uniform share of {top['domain']}."
+    times = number(top["load_ratio"])
+    return f"Expert {top['expert']} takes {times} times its uniform share of {top['domain']}."
 
 
 def story(frame: pl.DataFrame, *, families: Mapping[str, str] | None = None) -> str:

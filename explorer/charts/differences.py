@@ -48,10 +48,13 @@ def _panel(rows: Sequence[Mapping[str, Any]], metric: str) -> alt.LayerChart:
         ]
     )
     seeds = pl.DataFrame(
-        [{"arm": str(row["arm"]), "family": str(row.get("family", "none")), "value": float(value)}
-         for row in rows for value in row["values"]],
+        [
+            {"arm": str(row["arm"]), "family": str(row.get("family", "none")), "value": float(value)}
+            for row in rows
+            for value in row["values"]
+        ],
         schema={"arm": pl.String, "family": pl.String, "value": pl.Float64},
-    )  # fmt: skip
+    )
     families = list(theme.FAMILIES)
     scale = alt.Scale(domain=families, range=[theme.FAMILIES[f].expr for f in families])
     colour = alt.Color("family:N", scale=scale, legend=None)
@@ -62,9 +65,13 @@ def _panel(rows: Sequence[Mapping[str, Any]], metric: str) -> alt.LayerChart:
     span = alt.X(
         "low:Q", title=f"difference in {metric}", axis=x_axis, scale=alt.Scale(zero=True, padding=14)
     )
-    tips = [alt.Tooltip("arm:N"), alt.Tooltip("mean:Q", title="mean difference", format="+.4g"),
-            alt.Tooltip("low:Q", title="95 % from", format="+.4g"), alt.Tooltip("high:Q", title="to", format="+.4g"),
-            alt.Tooltip("verdict:N", title="reading")]  # fmt: skip
+    tips = [
+        alt.Tooltip("arm:N"),
+        alt.Tooltip("mean:Q", title="mean difference", format="+.4g"),
+        alt.Tooltip("low:Q", title="95 % from", format="+.4g"),
+        alt.Tooltip("high:Q", title="to", format="+.4g"),
+        alt.Tooltip("verdict:N", title="reading"),
+    ]
     zero = alt.Chart(pl.DataFrame({"zero": [0.0]})).mark_rule(color=theme.STRONG_TEXT.expr, strokeWidth=1.2)
     base = alt.Chart(data).encode(y=y)
     interval = base.mark_rule(strokeWidth=2.4).encode(x=span, x2="high:Q", color=colour, tooltip=tips)
@@ -85,7 +92,7 @@ def _panel(rows: Sequence[Mapping[str, Any]], metric: str) -> alt.LayerChart:
         hollow.encode(x="mean:Q", stroke=colour.copy(), tooltip=tips),
         words.encode(x=alt.value(alt.expr("width")), text="verdict:N"),
     )
-    panel: alt.LayerChart = chart.properties(height=max(70, ROW_PX * len(arms)), width="container")
+    panel: alt.LayerChart = theme.titled(chart, height=max(70, ROW_PX * len(arms)))
     return panel
 
 

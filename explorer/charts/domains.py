@@ -35,11 +35,19 @@ def domain_expert_heatmap(
     x_axis = alt.Axis(values=experts[::every], labelAngle=0, ticks=False, domain=False, labelOverlap=False)
     base = alt.Chart(data).encode(
         x=alt.X("expert:O", title=theme.AXIS["expert"], axis=x_axis, scale=alt.Scale(padding=0)),
-        y=alt.Y("domain:N", title=None, axis=alt.Axis(ticks=False, domain=False, labelLimit=160),
-                scale=alt.Scale(paddingInner=0.06, paddingOuter=0)),
-        tooltip=["domain:N", "expert:O", alt.Tooltip("load_ratio:Q", title="load, × uniform", format=".2f"),
-                 alt.Tooltip("tokens:Q", format=",d")],
-    )  # fmt: skip
+        y=alt.Y(
+            "domain:N",
+            title=None,
+            axis=alt.Axis(ticks=False, domain=False, labelLimit=160),
+            scale=alt.Scale(paddingInner=0.06, paddingOuter=0),
+        ),
+        tooltip=[
+            "domain:N",
+            "expert:O",
+            alt.Tooltip("load_ratio:Q", title="load, × uniform", format=".2f"),
+            alt.Tooltip("tokens:Q", format=",d"),
+        ],
+    )
     live = base.transform_filter("isValid(datum.value)").mark_rect()
     live = live.encode(color=load_colour("value", limit=limit, colour=colour))
     dead = base.transform_filter("datum.state == 'no tokens'").mark_rect().encode(color=dead_colour())

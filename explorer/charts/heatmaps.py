@@ -75,8 +75,8 @@ def load_heatmap(
 ) -> theme.Figure:
     """Load of every expert over steps, relative to uniform, on a log2 scale of +-`limit`.
 
-    frame: columns of `queries.load_heatmap` (at most 200 bins x E experts). `expert_order` gives the rows from top
-    to bottom; by index without it. A click sets the selection `pick` (expert, first_step).
+    frame: columns of `queries.load_heatmap` (at most 200 bins x E experts). `expert_order` gives the
+    rows from top to bottom; by index without it. A click sets the selection `pick` (expert, first_step).
     """
     if frame.is_empty():
         return theme.no_data("no expert loads recorded for this view", title=title)
@@ -134,10 +134,16 @@ def _layers(
         title=theme.AXIS["expert"], values=rows[::every], domain=False, ticks=False, labelOverlap=False
     )
     base = alt.Chart(data).encode(
-        x=alt.X("x:Q", title=theme.AXIS["step"] if x_title else None, scale=alt.Scale(zero=False, nice=False, round=True),
-                axis=alt.Axis(grid=False, tickMinStep=1, format="d")),
+        x=alt.X(
+            "x:Q",
+            title=theme.AXIS["step"] if x_title else None,
+            scale=alt.Scale(zero=False, nice=False, round=True),
+            axis=alt.Axis(grid=False, tickMinStep=1, format="d"),
+        ),
         x2="x2:Q",
-        y=alt.Y("expert:O", sort=rows, axis=y_axis, scale=alt.Scale(paddingInner=0, paddingOuter=0, round=True)),
+        y=alt.Y(
+            "expert:O", sort=rows, axis=y_axis, scale=alt.Scale(paddingInner=0, paddingOuter=0, round=True)
+        ),
         tooltip=[
             alt.Tooltip("expert:O", title="expert"),
             alt.Tooltip("first_step:Q", title="from step", format="d"),
@@ -147,7 +153,7 @@ def _layers(
             alt.Tooltip("max_ratio:Q", title="highest in between", format=".2f"),
             alt.Tooltip("tokens:Q", title="tokens", format=",d"),
         ],
-    )  # fmt: skip
+    )
     pick = alt.selection_point(name=f"pick{suffix}", fields=["expert", "first_step"], on="click")
     live = (
         base.transform_filter("isValid(datum.value)")
@@ -173,9 +179,10 @@ def full_heatmap(
     dark: bool = False,
     playhead: float | None = None,
 ) -> go.Figure:
-    """Every step and expert as one image (Plotly, good from 100,000 cells), with hover; a still, not for live views.
+    """Every step and expert as one image with hover: for 100,000 cells and more, as a still.
 
-    Show it with `config=PLOTLY_CONFIG`. Plotly cannot see its background, so `dark` is given.
+    Never in a live view (Plotly figures remount on every change of data). Show it with
+    `config=PLOTLY_CONFIG`. Plotly cannot see its background, so `dark` is given.
     """
     tokens = np.asarray(load_matrix.tokens, dtype=np.int64)
     if tokens.size == 0:
@@ -189,28 +196,50 @@ def full_heatmap(
     figure = go.Figure()
     hover = "step %{x}<br>expert %{y}<br>tokens %{customdata:,d}"
     figure.add_heatmap(
-        x=steps, y=experts, z=np.where(dead, np.nan, value).T, zmin=-limit, zmax=limit,
-        colorscale=plotly_scale(colour, dark=dark), customdata=tokens.T.astype(np.int32),
+        x=steps,
+        y=experts,
+        z=np.where(dead, np.nan, value).T,
+        zmin=-limit,
+        zmax=limit,
+        colorscale=plotly_scale(colour, dark=dark),
+        customdata=tokens.T.astype(np.int32),
         hovertemplate=hover + "<br>log2(load / uniform) %{z:.2f}<extra></extra>",
-        colorbar={"title": {"text": "load, × uniform"}, "tickvals": ticks(limit), "ticktext": tick_labels(limit),
-                  "thickness": 12, "outlinewidth": 0},
-    )  # fmt: skip
+        colorbar={
+            "title": {"text": "load, × uniform"},
+            "tickvals": ticks(limit),
+            "ticktext": tick_labels(limit),
+            "thickness": 12,
+            "outlinewidth": 0,
+        },
+    )
     figure.add_heatmap(
-        x=steps, y=experts, z=np.where(dead, 1.0, np.nan).T.astype(np.float32), colorscale=[[0, ink], [1, ink]],
-        showscale=False, hovertemplate="step %{x}<br>expert %{y}<br>no tokens<extra></extra>",
-    )  # fmt: skip
+        x=steps,
+        y=experts,
+        z=np.where(dead, 1.0, np.nan).T.astype(np.float32),
+        colorscale=[[0, ink], [1, ink]],
+        showscale=False,
+        hovertemplate="step %{x}<br>expert %{y}<br>no tokens<extra></extra>",
+    )
     if dead.any():
         figure.add_scatter(
-            x=[None], y=[None], mode="markers", name="no tokens",
-            marker={"color": ink, "symbol": "square", "size": 11}, showlegend=True,
-        )  # fmt: skip
+            x=[None],
+            y=[None],
+            mode="markers",
+            name="no tokens",
+            marker={"color": ink, "symbol": "square", "size": 11},
+            showlegend=True,
+        )
     if playhead is not None:
         figure.add_vline(x=playhead, line={"color": theme.PLAYHEAD.pick(dark), "width": 1.5})
     figure.update_layout(
-        title={"text": title} if title else None, height=height, margin={"l": 56, "r": 16, "t": 48, "b": 48},
-        paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)",
-        font={"color": theme.NEUTRAL_TEXT.pick(dark)}, legend={"orientation": "h", "y": 1.06, "x": 1, "xanchor": "right"},
-    )  # fmt: skip
+        title={"text": title} if title else None,
+        height=height,
+        margin={"l": 56, "r": 16, "t": 48, "b": 48},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"color": theme.NEUTRAL_TEXT.pick(dark)},
+        legend={"orientation": "h", "y": 1.06, "x": 1, "xanchor": "right"},
+    )
     figure.update_xaxes(title_text=theme.AXIS["step"], showgrid=False, zeroline=False)
     figure.update_yaxes(title_text=theme.AXIS["expert"], autorange="reversed", showgrid=False, zeroline=False)
     return figure
@@ -218,10 +247,21 @@ def full_heatmap(
 
 def _empty_plotly(message: str, title: str, dark: bool) -> go.Figure:
     figure = go.Figure()
-    figure.add_annotation(text=message, showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper",
-                          font={"color": theme.NEUTRAL_TEXT.pick(dark), "size": 14})  # fmt: skip
+    figure.add_annotation(
+        text=message,
+        showarrow=False,
+        x=0.5,
+        y=0.5,
+        xref="paper",
+        yref="paper",
+        font={"color": theme.NEUTRAL_TEXT.pick(dark), "size": 14},
+    )
     figure.update_xaxes(visible=False)
     figure.update_yaxes(visible=False)
-    figure.update_layout(title={"text": title} if title else None, height=200, paper_bgcolor="rgba(0,0,0,0)",
-                         plot_bgcolor="rgba(0,0,0,0)")  # fmt: skip
+    figure.update_layout(
+        title={"text": title} if title else None,
+        height=200,
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+    )
     return figure

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import altair as alt
 import polars as pl
@@ -65,8 +66,8 @@ def end_labels(
     height: int,
     log_y: bool = False,
     font_size: int = 12,
-) -> alt.LayerChart:
-    """A layer of texts right of the plot. `low` and `high` are about what the y axis will show.
+) -> list[alt.Chart]:
+    """Texts right of the plot. `low` and `high` are about what the y axis will show.
 
     The texts share the y field of the lines, so they follow the scale; they sit outside the plot
     and take their room from its right side.
@@ -79,7 +80,7 @@ def end_labels(
     )
     span = max(top - bottom, 1e-9)
     line_px = LINE_PX * font_size / 12
-    sizes = [(label.lines * line_px + 4) * span / height for label in usable]
+    sizes = [(label.lines * line_px + 6) * span / height for label in usable]
     centres = spread_apart([forward(x.value) for x in usable], sizes, bottom, top)
     data = pl.DataFrame(
         {
@@ -90,13 +91,28 @@ def end_labels(
             "strong": [x.strong for x in usable],
             "shift": [-(x.lines - 1) / 2 * line_px for x in usable],
         },
-        schema={field: pl.Float64, "text": pl.String, "light": pl.String, "dark": pl.String,
-                "strong": pl.Boolean, "shift": pl.Float64},
-    )  # fmt: skip
+        schema={
+            field: pl.Float64,
+            "text": pl.String,
+            "light": pl.String,
+            "dark": pl.String,
+            "strong": pl.Boolean,
+            "shift": pl.Float64,
+        },
+    )
     base = alt.Chart(data).encode(x=alt.value(alt.expr("width")), y=f"{field}:Q", text="text:N")
     colour = alt.ExprRef("luminance(background) < 0.3 ? datum.dark : datum.light")
-    mark = {"clip": False, "align": "left", "baseline": "middle", "dx": 10, "fontSize": font_size, "lineBreak": "\n",
-            "lineHeight": line_px, "dy": alt.ExprRef("datum.shift"), "color": colour}  # fmt: skip
+    mark: dict[str, Any] = {
+        "clip": False,
+        "align": "left",
+        "baseline": "middle",
+        "dx": 10,
+        "fontSize": font_size,
+        "lineBreak": "\n",
+        "lineHeight": line_px,
+        "dy": alt.ExprRef("datum.shift"),
+        "color": colour,
+    }
     strong = base.transform_filter("datum.strong").mark_text(fontWeight=600, **mark)
     plain = base.transform_filter("!datum.strong").mark_text(**mark)
-    return alt.layer(strong, plain)
+    return [strong, plain]

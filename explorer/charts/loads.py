@@ -35,8 +35,11 @@ def load_bars(
     every = max(1, -(-len(rows) // 32))
     values = rows[::every] if sort == "expert" else (rows if len(rows) <= 32 else [])
     x_title = theme.AXIS["expert"] + (", busiest first" if sort == "load" else "")
-    tooltip = [alt.Tooltip("expert:O"), alt.Tooltip("load_ratio:Q", title="load, × uniform", format=".2f"),
-               alt.Tooltip("tokens:Q", format=",d")]  # fmt: skip
+    tooltip = [
+        alt.Tooltip("expert:O"),
+        alt.Tooltip("load_ratio:Q", title="load, × uniform", format=".2f"),
+        alt.Tooltip("tokens:Q", format=",d"),
+    ]
     for name, label in (("expert_bias", "bias"), ("mean_score", "mean score")):
         if name in data.columns and data[name].null_count() < data.height:
             tooltip.append(
@@ -46,14 +49,18 @@ def load_bars(
         alt.Chart(data)
         .mark_bar(stroke=theme.FAINT_LINE.expr, strokeWidth=0.6, cornerRadiusEnd=1)
         .encode(
-            x=alt.X("expert:O", sort=rows, title=x_title,
-                    axis=alt.Axis(values=values, labelAngle=0, ticks=False, labelOverlap=False),
-                    scale=alt.Scale(paddingInner=0.12 if len(rows) <= 96 else 0)),
+            x=alt.X(
+                "expert:O",
+                sort=rows,
+                title=x_title,
+                axis=alt.Axis(values=values, labelAngle=0, ticks=False, labelOverlap=False),
+                scale=alt.Scale(paddingInner=0.12 if len(rows) <= 96 else 0),
+            ),
             y=alt.Y("load_ratio:Q", title=theme.AXIS["load_ratio"], axis=alt.Axis(tickCount=5)),
             color=alt.Color("value:Q", scale=load_scale(limit, colour), legend=None),
             tooltip=tooltip,
         )
-    )  # fmt: skip
+    )
     line = pl.DataFrame({"load_ratio": [1.0], "name": ["uniform"]})
     base = alt.Chart(line).encode(y="load_ratio:Q")
     rule = base.mark_rule(color=theme.STRONG_TEXT.expr, strokeDash=[5, 3], strokeWidth=1.2)

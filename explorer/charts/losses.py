@@ -24,9 +24,10 @@ def loss_curves(
     title: str = "",
     height: int = 320,
 ) -> theme.Figure:
-    """Thin line and band for training, ringed points for held-out text; language loss only, never a balancing loss.
+    """Thin line and band for training, ringed points for held-out text.
 
-    train: columns of `queries.loss_series`; evals: of `queries.eval_series`. `metric`: "perplexity" or "lm_loss".
+    Language loss only, never a balancing loss. train: columns of `queries.loss_series`; evals: of
+    `queries.eval_series`. `metric`: "perplexity" or "lm_loss".
     """
     one_of("metric", metric, ("perplexity", "lm_loss"))
     held = None if evals is None else evals.filter(pl.col("domain") == domain)
@@ -65,7 +66,7 @@ def loss_curves(
     )
     ends = series.run_end_labels(both, styles)
     text = series.label_layer(ends, both, height=height, zero=False, log_y=log_y)
-    chart = alt.layer(*lines, rings, text, *theme.playhead_layers(playhead))
+    chart = alt.layer(*lines, rings, *text, *theme.playhead_layers(playhead))
     figure: alt.LayerChart = theme.titled(chart, title=title, height=height)
     return figure
 

@@ -25,7 +25,7 @@ SCOPE_LABELS = {
     "sequence": "sequence",
     "micro_batch": "micro-batch",
     "global_batch": "global batch",
-    "none": "no counting",
+    "none": "nothing",
     "other": "several",
 }
 
@@ -63,23 +63,45 @@ def dilemma_plane(
     families = [f for f in theme.FAMILIES if f in set(runs["family"])]
     scopes = [s for s in SCOPE_SHAPES if s in set(runs["scope_key"])]
     colour = alt.Color(
-        "family:N", title="method",
+        "family:N",
+        title="method",
         scale=alt.Scale(domain=families, range=[theme.FAMILIES[f].expr for f in families]),
-        legend=alt.Legend(orient="bottom", symbolType="circle", symbolStrokeWidth=0, direction="horizontal",
-                          labelExpr=_relabel(theme.FAMILY_LABELS), symbolSize=110),
-    )  # fmt: skip
+        legend=alt.Legend(
+            orient="bottom",
+            symbolType="circle",
+            symbolStrokeWidth=0,
+            direction="horizontal",
+            symbolOpacity=1,
+            labelExpr=_relabel(theme.FAMILY_LABELS),
+            symbolSize=110,
+        ),
+    )
     shape = alt.Shape(
-        "scope_key:N", title="loads counted over",
+        "scope_key:N",
+        title="loads counted over",
         scale=alt.Scale(domain=scopes, range=[SCOPE_SHAPES[s] for s in scopes]),
-        legend=alt.Legend(orient="bottom", direction="horizontal", labelExpr=_relabel(SCOPE_LABELS),
-                          symbolFillColor=theme.FAINT_LINE.expr, symbolStrokeWidth=0, symbolSize=110),
-    )  # fmt: skip
-    kind = "log" if log_x else "linear"
-    x = alt.X("x:Q", title=theme.AXIS["max_vio_global"], 
-              scale=alt.Scale(type=kind, zero=False, nice=False, padding=34),
-              axis=alt.Axis(values=log_ticks(), format="~g") if log_x else alt.Axis(tickCount=6, format="~g"))  # fmt: skip
-    y = alt.Y("y:Q", title="held-out perplexity", scale=alt.Scale(zero=False, nice=False, padding=34),
-              axis=alt.Axis(tickCount=6, format="~g"))  # fmt: skip
+        legend=alt.Legend(
+            orient="bottom",
+            direction="horizontal",
+            labelExpr=_relabel(SCOPE_LABELS),
+            symbolFillColor=theme.FAINT_LINE.expr,
+            symbolOpacity=1,
+            symbolStrokeWidth=0,
+            symbolSize=110,
+        ),
+    )
+    x = alt.X(
+        "x:Q",
+        title=theme.AXIS["max_vio_global"],
+        scale=alt.Scale(type="log" if log_x else "linear", zero=False, nice=False, padding=34),
+        axis=alt.Axis(values=log_ticks(), format="~g") if log_x else alt.Axis(tickCount=6, format="~g"),
+    )
+    y = alt.Y(
+        "y:Q",
+        title="held-out perplexity",
+        scale=alt.Scale(zero=False, nice=False, padding=34),
+        axis=alt.Axis(tickCount=6, format="~g"),
+    )
     tooltip = [
         alt.Tooltip("label:N", title="balancer"),
         alt.Tooltip("run_id:N", title="run"),
@@ -89,7 +111,7 @@ def dilemma_plane(
     ]
     several = groups.filter(pl.col("seeds") > 1)
     single = runs.filter(pl.col("seeds") == 1)
-    seeds = alt.Chart(runs.filter(pl.col("seeds") > 1)).mark_point(filled=True, size=26, opacity=0.55)
+    seeds = alt.Chart(runs.filter(pl.col("seeds") > 1)).mark_point(filled=True, size=34, opacity=0.6)
     seeds = seeds.encode(x=x, y=y, color=colour, shape=shape, tooltip=tooltip)
     ring = alt.ExprRef("background")
     points = alt.Chart(single).mark_point(filled=True, size=150, opacity=1, stroke=ring, strokeWidth=1)
@@ -108,9 +130,15 @@ def dilemma_plane(
     across = cross.mark_rule(strokeWidth=1.6).encode(x=alt.X("x_low:Q"), x2="x_high:Q", y=y)
     along = cross.mark_rule(strokeWidth=1.6).encode(x=x, y=alt.Y("y_low:Q"), y2="y_high:Q")
     chart = alt.layer(
-        *_reference(reference), *_sweeps(groups, x, y, colour), across, along, seeds, points, means,
+        *_reference(reference),
+        *_sweeps(groups, x, y, colour),
+        across,
+        along,
+        seeds,
+        points,
+        means,
         *_coefficients(groups, x, y),
-    )  # fmt: skip
+    )
     figure: alt.LayerChart = theme.titled(chart, title=title, height=height)
     return figure
 
@@ -182,7 +210,7 @@ def _sweeps(groups: pl.DataFrame, x: alt.X, y: alt.Y, colour: alt.Color) -> list
 
 def _coefficients(groups: pl.DataFrame, x: alt.X, y: alt.Y) -> list[alt.Chart]:
     text = alt.Chart(_in_sweep(groups)).mark_text(
-        align="left", baseline="bottom", dx=9, dy=-5, fontSize=11, color=theme.NEUTRAL_TEXT.expr
+        align="left", baseline="bottom", dx=9, dy=-7, fontSize=11, color=theme.NEUTRAL_TEXT.expr
     )
     return [text.encode(x=x, y=y, text="coefficient_text:N")]
 

@@ -2,8 +2,8 @@
 
 A linear scale would spend half of its colours on loads that cannot exist (a load is bounded below
 by 0 and skewed above). Under-loaded experts are purple, over-loaded ones orange; the middle is the
-page's own lightness, so that balance is calm and imbalance stands out in both themes. An expert without any token
-has no logarithm and gets one flat colour of its own.
+page's own lightness, so that balance is calm and imbalance stands out in both themes. An expert
+without any token has no logarithm and gets one flat colour of its own.
 """
 
 import math
@@ -14,14 +14,58 @@ import altair as alt
 from explorer.charts.theme import DEAD, Ink
 from explorer.errors import one_of
 
-_PUOR_LIGHT = ("#2D004B", "#542788", "#8073AC", "#B2ABD2", "#D8DAEB", "#F7F7F7", "#FEE0B6", "#FDB863",
-               "#E08214", "#B35806", "#7F3B08")  # fmt: skip
-_PUOR_DARK = ("#E4D9FF", "#BFADF0", "#9580CF", "#6A589E", "#413A60", "#242831", "#54401F", "#8F5E1A",
-              "#CC7F1E", "#F5AA45", "#FFDCA3")  # fmt: skip
-_RDBU_LIGHT = ("#053061", "#2166AC", "#4393C3", "#92C5DE", "#D1E5F0", "#F7F7F7", "#FDDBC7", "#F4A582",
-               "#D6604D", "#B2182B", "#67001F")  # fmt: skip
-_RDBU_DARK = ("#D2E8FA", "#93C6EC", "#5599CC", "#356C99", "#28445E", "#242831", "#5C2F30", "#963F3F",
-              "#D2605A", "#F0938A", "#FFD0CA")  # fmt: skip
+_PUOR_LIGHT = (
+    "#2D004B",
+    "#542788",
+    "#8073AC",
+    "#B2ABD2",
+    "#D8DAEB",
+    "#F7F7F7",
+    "#FEE0B6",
+    "#FDB863",
+    "#E08214",
+    "#B35806",
+    "#7F3B08",
+)
+_PUOR_DARK = (
+    "#C3B1F5",
+    "#A48FE3",
+    "#8370C4",
+    "#61529A",
+    "#3F3963",
+    "#242831",
+    "#4A3A20",
+    "#7C5219",
+    "#B5701A",
+    "#EB9A35",
+    "#FFC876",
+)
+_RDBU_LIGHT = (
+    "#053061",
+    "#2166AC",
+    "#4393C3",
+    "#92C5DE",
+    "#D1E5F0",
+    "#F7F7F7",
+    "#FDDBC7",
+    "#F4A582",
+    "#D6604D",
+    "#B2182B",
+    "#67001F",
+)
+_RDBU_DARK = (
+    "#D2E8FA",
+    "#93C6EC",
+    "#5599CC",
+    "#356C99",
+    "#28445E",
+    "#242831",
+    "#5C2F30",
+    "#963F3F",
+    "#D2605A",
+    "#F0938A",
+    "#FFD0CA",
+)
 
 COLOURS: dict[str, tuple[Ink, ...]] = {
     "PuOr": tuple(Ink(a, b) for a, b in zip(_PUOR_LIGHT, _PUOR_DARK, strict=True)),
@@ -66,10 +110,18 @@ def load_legend(limit: float, title: str = "load, × uniform") -> alt.Legend:
     labels = {t: tick_label(t, limit) for t in ticks(limit)}
     expression = "".join(f"datum.value == {t} ? '{text}' : " for t, text in labels.items()) + "''"
     return alt.Legend(
-        title=title, orient="bottom", direction="horizontal", gradientLength=260, gradientThickness=10,
-        values=list(labels), labelExpr=expression, titleOrient="left", titleAnchor="middle", labelLimit=120,
+        title=title,
+        orient="bottom",
+        direction="horizontal",
+        gradientLength=260,
+        gradientThickness=10,
+        values=list(labels),
+        labelExpr=expression,
+        titleOrient="left",
+        titleAnchor="middle",
+        labelLimit=120,
         labelOverlap=False,
-    )  # fmt: skip
+    )
 
 
 def load_colour(field: str, *, limit: float, colour: str, legend: bool = True) -> alt.Color:

@@ -72,9 +72,11 @@ def line_layers(
     dash = alt.StrokeDash("run:N", scale=theme.dash_scale(styles), legend=legend)
     x, y = x_axis(x_title), y_axis(y_title, log_y, zero=zero)
     base = alt.Chart(data).encode(x=x, y=y)
-    band = alt.Chart(data).mark_area(opacity=0.18, clip=True, line=False).encode(
-        x=x, y=y_axis(y_title, log_y, zero=zero, field="low"), y2="high:Q", color=plain
-    )  # fmt: skip
+    band = (
+        alt.Chart(data)
+        .mark_area(opacity=0.18, clip=True, line=False)
+        .encode(x=x, y=y_axis(y_title, log_y, zero=zero, field="low"), y2="high:Q", color=plain)
+    )
     line = (
         base.mark_line(strokeWidth=stroke_width, clip=True)
         .encode(color=colour, strokeDash=dash)
@@ -129,7 +131,7 @@ def y_range(data: pl.DataFrame, *, zero: bool, log_y: bool) -> tuple[float, floa
 
 def label_layer(
     ends: Sequence[EndLabel], data: pl.DataFrame, *, height: int, zero: bool, log_y: bool, font_size: int = 12
-) -> alt.LayerChart:
+) -> list[alt.Chart]:
     low, high = y_range(data, zero=zero, log_y=log_y)
     return end_labels(
         ends, field="value", low=low, high=high, height=height, log_y=log_y, font_size=font_size

@@ -1,6 +1,7 @@
 """The one picture of the Overview: large, few words, readable from the back of a lecture hall."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import altair as alt
 import polars as pl
@@ -28,9 +29,13 @@ def story(
     data = series.tidy(frame, styles, value="max_vio", low="max_vio_min", high="max_vio_max")
     if data.is_empty():
         return theme.no_data("no runs yet", title=title, height=height)
-    big = {"labelFontSize": 15, "titleFontSize": 16}
-    x = alt.X("x:Q", title="step", scale=alt.Scale(zero=False, nice=False),
-              axis=alt.Axis(grid=False, tickCount=5, format="~f", **big))  # fmt: skip
+    big: dict[str, Any] = {"labelFontSize": 15, "titleFontSize": 16}
+    x = alt.X(
+        "x:Q",
+        title="step",
+        scale=alt.Scale(zero=False, nice=False),
+        axis=alt.Axis(grid=False, tickCount=5, format="~f", **big),
+    )
     y = alt.Y("value:Q", title="imbalance (MaxVio)", axis=alt.Axis(tickCount=4, format="~g", **big))
     colour = alt.Color("run:N", scale=theme.colour_scale(styles), legend=None)
     base = alt.Chart(data).encode(x=x, y=y, color=colour)
@@ -46,5 +51,5 @@ def story(
         .mark_rule(color=theme.REFERENCE.expr, strokeDash=[6, 5], strokeWidth=2)
         .encode(y="value:Q")
     )
-    figure: alt.LayerChart = theme.titled(alt.layer(rule, line, text), title=title, height=height)
+    figure: alt.LayerChart = theme.titled(alt.layer(rule, line, *text), title=title, height=height)
     return figure

@@ -224,11 +224,19 @@ def for_file(chart: Figure, *, width: int = 900, dark: bool = False, font: str =
         figure.configure(font=font)
         .configure_view(stroke=None)
         .configure_axis(
-            labelColor=text, titleColor=text, gridColor=grid, domain=False, ticks=False, labelPadding=6,
-            labelFontSize=11, titleFontSize=12, titleFontWeight="normal", titlePadding=10,
+            labelColor=text,
+            titleColor=text,
+            gridColor=grid,
+            domain=False,
+            ticks=False,
+            labelPadding=6,
+            labelFontSize=11,
+            titleFontSize=12,
+            titleFontWeight="normal",
+            titlePadding=10,
         )
         .configure_legend(labelColor=text, titleColor=text, titleFontWeight="normal", labelFontSize=11)
         .configure_title(color=strong, fontSize=15, anchor="start", offset=12)
         .configure_header(labelColor=text, titleColor=text)
-    )  # fmt: skip
+    )
     return result
