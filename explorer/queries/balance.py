@@ -2,9 +2,14 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import polars as pl
 
-from explorer.queries._frames import AT_END, Cursor, axis, choose_bins, frame
+from explorer import metrics
+from explorer.queries._frames import AT_END, Cursor, axis, choose_bins, first_row, frame
+
+MAX_SEQUENCES = 1024
+"""Recorded sequences that the resampled reference draws from, at most: the latest ones."""
 
 
 def max_vio_series(
@@ -69,3 +74,60 @@ def layer_balance(cur: Cursor, run_ids: Sequence[str]) -> pl.DataFrame:
         """,
         run_ids=list(run_ids),
     )
+
+
+def references(cur: Cursor, run_id: str) -> dict[str, float | None]:
+    """What MaxVio (mean over layers) chance alone would show in a step of this run.
+
+    uniform_mean, uniform_p95: every token picks K experts at random. resampled_mean, resampled_p95:
+    whole sequences of the last quarter of the training, drawn again within their domains, if every
+    expert's expected load were equal. None where the sizes or the sequences are not recorded.
+    Definitions: `metrics.uniform_reference`, `metrics.resampled_reference`.
+    """
+    result: dict[str, float | None] = dict.fromkeys(
+        ("uniform_mean", "uniform_p95", "resampled_mean", "resampled_p95")
+    )
+    sizes = first_row(
+        cur,
+        "SELECT num_experts, top_k, tokens_per_step, num_moe_layers FROM runs WHERE run_id = $run_id",
+        run_id=run_id,
+    )
+    if sizes is None or not all(sizes):
+        return result
+    experts, top_k, tokens, layers = map(int, sizes)
+    result["uniform_mean"], result["uniform_p95"] = metrics.uniform_reference(experts, top_k, tokens, layers)
+    counts, domains = _final_sequences(cur, run_id)
+    if len(counts):
+        sequence_tokens = counts[:, 0, :].sum(-1).mean() / top_k
+        sequences = max(1, round(tokens / sequence_tokens)) if sequence_tokens else 1
+        mean, p95 = metrics.resampled_reference(counts, sequences, strata=domains)
+        result["resampled_mean"], result["resampled_p95"] = mean, p95
+    return result
+
+
+def _final_sequences(cur: Cursor, run_id: str) -> tuple[np.ndarray, list[str]]:
+    """Loads [R, L, E] of the latest training sequences in the last quarter, and their domains."""
+    rows = frame(
+        cur,
+        """
+        WITH steps_kept AS (
+            SELECT DISTINCT step, micro_batch, sequence FROM sequence_loads
+            WHERE run_id = $run_id AND split = 'train' AND layer = 0 AND expert = 0
+              AND step >= 0.75 * (
+                  SELECT max(step) + 1 FROM sequence_loads WHERE run_id = $run_id AND split = 'train'
+              )
+            ORDER BY step DESC, micro_batch DESC, sequence DESC LIMIT $most
+        )
+        SELECT step, micro_batch, sequence, layer, expert, domain, tokens
+        FROM sequence_loads JOIN steps_kept USING (step, micro_batch, sequence)
+        WHERE run_id = $run_id AND split = 'train'
+        ORDER BY step, micro_batch, sequence, layer, expert
+        """,
+        run_id=run_id,
+        most=MAX_SEQUENCES,
+    )
+    if rows.is_empty():
+        return np.empty((0, 0, 0), dtype=np.int64), []
+    layers, experts = rows["layer"].n_unique(), rows["expert"].n_unique()
+    counts = rows["tokens"].to_numpy().reshape(-1, layers, experts)
+    return counts, rows["domain"].to_list()[:: layers * experts]

@@ -1,10 +1,26 @@
 """Runs beside each other: one row of final figures each."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import polars as pl
 
+from explorer import metrics
+from explorer.errors import one_of
 from explorer.queries._frames import Cursor, frame
+
+FIGURES = (
+    "perplexity",
+    "lm_loss",
+    "bits_per_byte",
+    "max_vio_batch",
+    "max_vio_global",
+    "worst_max_vio",
+    "effective_experts",
+    "tokens_per_second",
+    "wall_time_s",
+)
+"""Columns of `summary` that `paired` can compare."""
 
 SUMMARY = """
     WITH chosen AS (
@@ -21,7 +37,8 @@ SUMMARY = """
         SELECT run_id,
                CASE WHEN count(max_vio_batch) = count(*) THEN avg(max_vio_batch) END AS max_vio_batch,
                CASE WHEN count(max_vio_global) = count(*) THEN avg(max_vio_global) END AS max_vio_global,
-               arg_max(layer, max_vio_global) AS worst_layer, max(max_vio_global) AS worst_max_vio,
+               arg_min(layer, (-max_vio_global, layer)) FILTER (max_vio_global IS NOT NULL) AS worst_layer,
+               max(max_vio_global) AS worst_max_vio,
                avg(effective_experts) AS effective_experts
         FROM layer_summary GROUP BY run_id
     )
@@ -44,3 +61,57 @@ def summary(cur: Cursor, run_ids: Sequence[str] | None = None) -> pl.DataFrame:
     Definitions: `explorer/metrics.py`.
     """
     return frame(cur, SUMMARY, run_ids=None if run_ids is None else list(run_ids))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairedDifference:
+    """How one figure differs between two arms, seed by seed."""
+
+    metric: str
+    differences: dict[int, float]
+    """Seed -> figure of arm a minus figure of arm b."""
+    mean: float | None
+    """Mean difference; None without a pair."""
+    half_width: float | None
+    """Half width of the 95 % t interval; None for fewer than two pairs."""
+    resolved: bool
+    """Whether the interval leaves zero out."""
+    left_out: tuple[str, ...]
+    """Runs that found no partner: seed, pair key or figure is missing on the other side."""
+
+    @property
+    def n(self) -> int:
+        """Number of pairs."""
+        return len(self.differences)
+
+
+def paired(cur: Cursor, arm_a: Sequence[str], arm_b: Sequence[str], metric: str) -> PairedDifference:
+    """Compare two arms (run ids) in one figure of `summary`, over the seeds that both have.
+
+    Two runs are a pair when seed and pair key agree, so that they differ in the balancing rule only.
+    When an arm has several runs of a seed, its newest one counts.
+    Raises ConfigError for a metric that is not among FIGURES.
+    """
+    one_of("metric", metric, FIGURES)
+    a, b = _by_pair(cur, arm_a, metric), _by_pair(cur, arm_b, metric)
+    differences = {pair[0]: a[pair][1] - b[pair][1] for pair in sorted(a.keys() & b.keys())}
+    interval = metrics.t_interval(list(differences.values()))
+    used = {run_id for pair in a.keys() & b.keys() for run_id in (a[pair][0], b[pair][0])}
+    mean = sum(differences.values()) / len(differences) if differences else None
+    return PairedDifference(
+        metric=metric,
+        differences=differences,
+        mean=interval[0] if interval else mean,
+        half_width=interval[1] if interval else None,
+        resolved=metrics.is_resolved(interval),
+        left_out=tuple(run_id for run_id in (*arm_a, *arm_b) if run_id not in used),
+    )
+
+
+def _by_pair(cur: Cursor, arm: Sequence[str], metric: str) -> dict[tuple[int, str], tuple[str, float]]:
+    """(seed, pair key) -> (run id, figure), the newest run last so that it stays."""
+    rows = summary(cur).filter(pl.col("run_id").is_in(list(arm))).drop_nulls(["seed", "pair_key", metric])
+    return {
+        (row["seed"], row["pair_key"]): (row["run_id"], float(row[metric]))
+        for row in reversed(rows.to_dicts())
+    }

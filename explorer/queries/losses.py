@@ -38,24 +38,26 @@ def loss_series(cur: Cursor, run_ids: Sequence[str], max_bins: int = 300, x: str
 def eval_series(cur: Cursor, run_ids: Sequence[str], x: str = "step") -> pl.DataFrame:
     """Held-out loss at every evaluation.
 
-    Columns: run_id, step (updates before the evaluation), x, domain, lm_loss (nats per token), perplexity,
+    Columns: run_id, step (updates before the evaluation), x (after those updates), domain, lm_loss (nats per token), perplexity,
     bits_per_byte (NULL where the bytes are not known). Rows with domain `all` weigh every domain equally:
     means of lm_loss and bits_per_byte, and exp of the mean loss. Sorted by run, step and domain.
     Raises ConfigError for an unknown `x`.
     """
+    # The evaluation at s follows the step s - 1; before any step nothing was seen.
+    end = "b.step" if x == "step" else f"CASE WHEN b.step = 0 THEN 0 ELSE {axis(x)} END"
     sql = f"""
         WITH domains AS (
             SELECT step, domain, lm_loss,
                    lm_loss * num_tokens / nullif(num_bytes * ln(2), 0) AS bits_per_byte
             FROM evals WHERE run_id = $run_id AND split = 'held_out'
         ), b AS (
-            SELECT step AS last_step, domain, lm_loss, bits_per_byte FROM domains
+            SELECT step, step - 1 AS last_step, domain, lm_loss, bits_per_byte FROM domains
             UNION ALL
-            SELECT step, 'all', avg(lm_loss), avg(bits_per_byte) FROM domains GROUP BY step
+            SELECT step, step - 1, 'all', avg(lm_loss), avg(bits_per_byte) FROM domains GROUP BY step
         )
-        SELECT $run_id AS run_id, last_step AS step, {axis(x)}::DOUBLE AS x, domain, lm_loss,
+        SELECT $run_id AS run_id, b.step, {end}::DOUBLE AS x, domain, lm_loss,
                exp(lm_loss) AS perplexity, bits_per_byte
         FROM b {AT_END}
-        ORDER BY step, domain
+        ORDER BY b.step, domain
     """
     return pl.concat([frame(cur, sql, run_id=run_id) for run_id in run_ids or [""]])

@@ -1,0 +1,30 @@
+"""Single steps of a run."""
+
+import polars as pl
+
+from explorer.queries._frames import Cursor, first_row, frame
+
+
+def nearest_step(cur: Cursor, run_id: str, step: int) -> int | None:
+    """The last recorded step at or before `step`, else the first one; None for a run without steps.
+
+    Steps of `steps` and of `expert_loads` both count.
+    """
+    found = first_row(
+        cur,
+        """
+        WITH recorded AS (
+            SELECT step FROM steps WHERE run_id = $run_id
+            UNION ALL SELECT step FROM layer_metrics WHERE run_id = $run_id
+        )
+        SELECT coalesce(max(step) FILTER (step <= $step), min(step)) FROM recorded
+        """,
+        run_id=run_id,
+        step=step,
+    )
+    return None if found is None or found[0] is None else int(found[0])
+
+
+def step_row(cur: Cursor, run_id: str, step: int) -> pl.DataFrame:
+    """The row of the table `steps` (docs/schema.md) for exactly this step; empty when there is none."""
+    return frame(cur, "SELECT * FROM steps WHERE run_id = $run_id AND step = $step", run_id=run_id, step=step)
