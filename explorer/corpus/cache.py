@@ -26,6 +26,8 @@ DAMAGE = (
     KeyError,
     NotImplementedError,
     RuntimeError,
+    TypeError,
+    AttributeError,
     SyntaxError,
     struct.error,
     zipfile.BadZipFile,
@@ -46,7 +48,8 @@ def default_folder() -> Path:
 def read(path: Path) -> Arrays | None:
     """The arrays, or None where there are none to be had. The zip's checksums find damage."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here: np.load leaves a file that is no zip open.
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except FileNotFoundError:
         return None
