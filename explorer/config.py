@@ -12,6 +12,7 @@ from typing import Any
 
 from explorer.errors import ConfigError, one_of
 from explorer.rules import (
+    Defaults,
     Rule,
     check_rules,
     count_scope,
@@ -185,7 +186,7 @@ class BalancerConfig:
         return current
 
     @classmethod
-    def parse(cls, text: str) -> "BalancerConfig":
+    def parse(cls, text: str, defaults: Defaults | None = None) -> "BalancerConfig":
         """Read the text form, e.g. `none/400/loss_free` (see `explorer.rules`)."""
         first, *rest = text.split("/")
         if len(rest) % 2:
@@ -198,8 +199,8 @@ class BalancerConfig:
                 raise ConfigError(
                     "balancer.schedule.step", step, "must be a whole number", "write it as none/400/loss_free"
                 )
-            schedule.append(ScheduledRules(step=int(step), rules=parse_rules(rules)))
-        return cls(rules=parse_rules(first), schedule=tuple(schedule))
+            schedule.append(ScheduledRules(step=int(step), rules=parse_rules(rules, defaults)))
+        return cls(rules=parse_rules(first, defaults), schedule=tuple(schedule))
 
     def __str__(self) -> str:
         parts = [format_rules(self.rules)]

@@ -136,6 +136,9 @@ class Recorder(Protocol):
     def step_done(self, step: int) -> None:
         """Every record of `step` has been given; it may be written from now on."""
 
+    def flush(self) -> None:
+        """Write every whole step and wait for it; done before a checkpoint, so that none is missing."""
+
     def save_json(self, name: str, data: Any) -> None:
         """Keep a small document beside the tables, e.g. the tokens of the probe batch."""
 
@@ -150,6 +153,9 @@ class NullRecorder:
         pass
 
     def step_done(self, step: int) -> None:
+        pass
+
+    def flush(self) -> None:
         pass
 
     def save_json(self, name: str, data: Any) -> None:
@@ -171,6 +177,9 @@ class MemoryRecorder:
         self.records.append(record)
 
     def step_done(self, step: int) -> None:
+        pass
+
+    def flush(self) -> None:
         pass
 
     def save_json(self, name: str, data: Any) -> None:

@@ -150,7 +150,11 @@ def parse_value(text: str) -> Any:
     return text.strip()
 
 
-def make_rule(name: str, settings: Mapping[str, Any]) -> Rule:
+Defaults = Mapping[str, Mapping[str, Any]]
+"""Settings that a preset gives to a rule, by the rule's name, where a person names none."""
+
+
+def make_rule(name: str, settings: Mapping[str, Any], defaults: Defaults | None = None) -> Rule:
     """A rule from its name and settings; unknown names are listed against the known ones."""
     if name not in RULES:
         raise ConfigError(
@@ -173,10 +177,10 @@ def make_rule(name: str, settings: Mapping[str, Any]) -> Rule:
         if isinstance(known[field].default, float) and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         chosen[field] = value
-    return RULES[name](**chosen)
+    return RULES[name](**{**(defaults or {}).get(name, {}), **chosen})
 
 
-def parse_rules(text: str) -> tuple[Rule, ...]:
+def parse_rules(text: str, defaults: Defaults | None = None) -> tuple[Rule, ...]:
     """`loss_free:u=0.001+seq_aux` -> the tuple of rules; `none` -> ()."""
     if text.strip() in ("none", ""):
         return ()
@@ -189,7 +193,7 @@ def parse_rules(text: str) -> tuple[Rule, ...]:
             if not equals:
                 raise ConfigError("balancer", text, f"{option!r} has no '='", "write setting=value")
             settings[key.strip()] = parse_value(value)
-        rules.append(make_rule(name.strip(), settings))
+        rules.append(make_rule(name.strip(), settings, defaults))
     check_rules(tuple(rules))
     return tuple(rules)
 

@@ -121,12 +121,12 @@ class _Run:
 
     def _before_step(self, step: int) -> None:
         training = self.config.training
-        for change in self.config.balancer.schedule:
-            if change.step == step:
-                self._change_rules(change)
         interval = training.checkpoint_interval
         if interval and step and step % interval == 0:
             self._save(step)
+        for change in self.config.balancer.schedule:
+            if change.step == step:
+                self._change_rules(change)
         if step % training.eval_interval == 0:
             self._evaluate(step, training.eval_tokens)
         if step in self.probe_steps:
@@ -185,6 +185,8 @@ class _Run:
         if self.checkpoint_dir is None:
             return
         self.log.drain_into(self.counts)
+        # A step between the rows on disk and the checkpoint would be missing after a resume.
+        self.recorder.flush()
         state = {
             "config_digest": self.config.digest,
             "model": self.model.state_dict(),

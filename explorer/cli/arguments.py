@@ -1,0 +1,152 @@
+"""Every command and option, in one place."""
+
+import argparse
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+
+from explorer.presets import PRESETS
+from explorer.rules import RULES
+
+Command = Callable[[argparse.Namespace], int]
+RUNS = Path("runs")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m explorer",
+        description="Train, compare and look at the routing of small mixture-of-experts models.",
+    )
+    commands = parser.add_subparsers(dest="name", required=True, metavar="COMMAND")
+    _train(commands)
+    _compare(commands)
+    _runs(commands)
+    _app(commands)
+    _ingest(commands)
+    _schema(commands)
+    return parser
+
+
+def _command(module: str, function: str) -> Command:
+    """The function, imported when it is called: `runs` must not wait for torch."""
+
+    def run(options: argparse.Namespace) -> int:
+        return int(getattr(importlib.import_module(module), function)(options))
+
+    return run
+
+
+def _train(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "train",
+        help="train one run and record it",
+        description=f"Train one run. A balancer is none, or one or more of {', '.join(RULES)} joined by '+', "
+        "each with settings, e.g. aux_loss:scope=sequence,coeff=0.01; none/400/loss_free changes the rule "
+        "at step 400.",
+    )
+    _add_config(parser)
+    parser.add_argument("--balancer", metavar="B", help="balancing rule (default: loss_free)")
+    parser.add_argument("--seed", type=int, help="seed of weights and data order (default: 0)")
+    parser.add_argument("--name", dest="run_name", help="a name for people")
+    parser.add_argument(
+        "--run-id", help="folder name of the run (default: made from preset, balancer and time)"
+    )
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="read the whole configuration from a JSON file"
+    )
+    parser.add_argument(
+        "--resume", type=Path, metavar="RUN", help="go on with a stopped or killed run folder"
+    )
+    parser.add_argument(
+        "--control-stdin",
+        action="store_true",
+        help='read commands as JSON lines, e.g. {"command": "stop"}, and stop when the pipe closes',
+    )
+    parser.set_defaults(command=_command("explorer.cli.train", "train_command"))
+
+
+def _compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "compare",
+        help="train several balancers on the same weights and data",
+        description="Train every arm with every seed. The arms of one seed share initial weights and data.",
+    )
+    _add_config(parser)
+    parser.add_argument(
+        "--arms",
+        default="none,aux_loss,loss_free",
+        metavar="A,B,…",
+        help="balancers, e.g. none,aux_loss:scope=sequence,coeff=0.01,loss_free (default: %(default)s)",
+    )
+    parser.add_argument("--seeds", default="0", metavar="0,1,…", help="seeds (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, help="runs at the same time (default: one a core, at most 2)")
+    parser.add_argument(
+        "--plain-ids",
+        action="store_true",
+        help="no time in the run ids; a finished run of that id is kept instead of trained again",
+    )
+    parser.set_defaults(command=_command("explorer.cli.compare", "compare_command"))
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--preset", default="quick", help=f"one of {', '.join(PRESETS)} (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="settings",
+        metavar="SECTION.FIELD=VALUE",
+        help="change one field of the configuration, e.g. model.top_k=4; may be repeated",
+    )
+    _add_runs(parser)
+    _add_json(parser)
+
+
+def _add_runs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--runs", type=Path, default=RUNS, metavar="DIR", help="runs folder (default: %(default)s)"
+    )
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
+
+
+def _runs(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("runs", help="list recorded runs")
+    parser.add_argument(
+        "--runs",
+        type=Path,
+        action="append",
+        metavar="DIR",
+        help="runs folder; may be repeated (default: runs and the shipped data/runs)",
+    )
+    _add_json(parser)
+    parser.set_defaults(command=_command("explorer.cli.listing", "runs_command"))
+
+
+def _app(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("app", help="start the app in a browser")
+    parser.add_argument("--port", type=int, help="port on 127.0.0.1 (default: PORT or 8501)")
+    _add_runs(parser)
+    parser.set_defaults(command=_command("explorer.cli.app", "app_command"))
+
+
+def _ingest(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("ingest", help="bring the DuckDB index up to date")
+    parser.add_argument(
+        "--runs", type=Path, action="append", metavar="DIR", help="runs folder; may be repeated"
+    )
+    parser.add_argument(
+        "--index", type=Path, metavar="FILE", help="index file (default: in the user's cache folder)"
+    )
+    _add_json(parser)
+    parser.set_defaults(command=_command("explorer.cli.listing", "ingest_command"))
+
+
+def _schema(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("schema", help="print the tables and their columns")
+    _add_json(parser)
+    parser.set_defaults(command=_command("explorer.cli.listing", "schema_command"))

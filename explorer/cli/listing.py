@@ -1,0 +1,90 @@
+"""`runs`, `ingest` and `schema`."""
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from explorer.cli.arguments import RUNS
+from explorer.cli.settings import rule_names
+from explorer.config import BalancerConfig
+from explorer.errors import ConfigError
+from explorer.recording import RunListing, list_runs
+from explorer.tables import TABLES
+
+SHIPPED = Path(__file__).resolve().parents[2] / "data" / "runs"
+
+
+def runs_folders(given: list[Path] | None) -> list[Path]:
+    """The folders asked for, or the own and the shipped one."""
+    for path in given or []:
+        if path.exists() and not path.is_dir():
+            raise ConfigError("--runs", str(path), "is not a folder", "give the folder that holds the runs")
+    return given or [RUNS, SHIPPED]
+
+
+def runs_command(options: argparse.Namespace) -> int:
+    rows = [_row(listing) for listing in list_runs(*runs_folders(options.runs))]
+    if options.json:
+        print(json.dumps(rows, indent=1))
+        return 0
+    for row in rows:
+        state = row["state"] if not row["problem"] else f"unreadable: {row['problem']}"
+        print(f"{row['run_id']:<64} {row['balancer'] or '?':<24} seed {row['seed']!s:<5} {state}")
+    if not rows:
+        print("No runs yet; python -m explorer compare --preset quick makes three in a minute.")
+    return 0
+
+
+def _row(listing: RunListing) -> dict[str, Any]:
+    info, status = listing.info, listing.status
+    return {
+        "run_id": listing.run_id,
+        "path": str(listing.path.resolve()),
+        "balancer": _rule_names(info.balancer) if info else None,
+        "arm": info.balancer if info else None,
+        "count_scope": info.count_scope if info else None,
+        "seed": info.seed if info else None,
+        "state": status.state if status and not listing.problem else "unreadable",
+        "last_step": status.last_step if status else None,
+        "problem": listing.problem,
+    }
+
+
+def _rule_names(balancer: str) -> str:
+    """The kinds of rules; an imported run's own words stay as they are."""
+    try:
+        return rule_names(BalancerConfig.parse(balancer))
+    except ConfigError:
+        return balancer
+
+
+def ingest_command(options: argparse.Namespace) -> int:
+    from explorer.store import Index
+
+    with Index.open(options.index) as index:
+        report = index.ingest(runs_folders(options.runs))
+        notice = index.notice
+    print(
+        json.dumps({**asdict(report), "notice": notice})
+        if options.json
+        else f"{notice or ''}\n{report}".strip()
+    )
+    return 0
+
+
+def schema_command(options: argparse.Namespace) -> int:
+    if options.json:
+        print(
+            json.dumps(
+                {name: [asdict(column) for column in table] for name, table in TABLES.items()}, indent=1
+            )
+        )
+        return 0
+    for name, table in TABLES.items():
+        print(f"\n{name}")
+        for column in table:
+            print(f"  {'*' if column.key else ' '} {column.name:<24} {column.sql_type:<10} {column.meaning}")
+    print("\n* key. A row of step s holds the bias used in s; an evaluation at s follows s updates.")
+    return 0

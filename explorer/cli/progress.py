@@ -1,0 +1,18 @@
+"""A progress bar on a terminal, silence elsewhere."""
+
+import sys
+from typing import Any
+
+from tqdm import tqdm
+
+
+def progress_bar(total: int, label: str, *, quiet: bool = False) -> "tqdm[Any]":
+    """A bar on standard error; invisible when that is not a terminal or when asked to be quiet."""
+    return tqdm(
+        total=total,
+        desc=label,
+        unit="step",
+        file=sys.stderr,
+        disable=quiet or not sys.stderr.isatty(),
+        dynamic_ncols=True,
+    )

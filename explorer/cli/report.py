@@ -1,0 +1,70 @@
+"""The table that `compare` prints."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from explorer.config import RunConfig
+from explorer.metrics import is_resolved, t_interval, uniform_reference
+
+COLUMNS: tuple[tuple[str, str, int], ...] = (
+    ("perplexity", "perplexity", 2),
+    ("max_vio_batch", "MaxVio batch", 3),
+    ("max_vio_global", "MaxVio global", 3),
+    ("worst_max_vio", "worst layer", 3),
+    ("tokens_per_second", "tokens/s", 0),
+)
+
+
+def comparison_table(rows: Sequence[dict[str, Any]], config: RunConfig) -> str:
+    """One line an arm: means over seeds with 95 % t intervals, then paired differences to the first arm."""
+    arms = list(dict.fromkeys(row["arm"] for row in rows))
+    by_arm = {arm: [row for row in rows if row["arm"] == arm] for arm in arms}
+    table = [["balancer", "seeds", *(title for _, title, _ in COLUMNS)]]
+    for arm in arms:
+        cells = [_summary([row[name] for row in by_arm[arm]], digits) for name, _, digits in COLUMNS]
+        table.append([by_arm[arm][0]["label"], str(len(by_arm[arm])), *cells])
+    parts = [_align(table), _references(config)]
+    if len(arms) > 1 and len(by_arm[arms[0]]) > 1:
+        parts.append(_differences(by_arm, arms))
+    return "\n\n".join(parts)
+
+
+def _summary(values: list[float], digits: int) -> str:
+    mean = sum(values) / len(values)
+    interval = t_interval(values)
+    return f"{mean:,.{digits}f}" + (f" ± {interval[1]:,.{digits}f}" if interval else "")
+
+
+def _differences(by_arm: dict[str, list[dict[str, Any]]], arms: list[str]) -> str:
+    first = {row["seed"]: row for row in by_arm[arms[0]]}
+    table = [["paired difference to " + by_arm[arms[0]][0]["label"], *(title for _, title, _ in COLUMNS[:3])]]
+    for arm in arms[1:]:
+        cells = []
+        for name, _, digits in COLUMNS[:3]:
+            interval = t_interval([row[name] - first[row["seed"]][name] for row in by_arm[arm]])
+            assert interval is not None
+            verdict = "" if is_resolved(interval) else " not resolved"
+            cells.append(f"{interval[0]:+.{digits}f} ± {interval[1]:.{digits}f}{verdict}")
+        table.append([by_arm[arm][0]["label"], *cells])
+    return _align(table)
+
+
+def _references(config: RunConfig) -> str:
+    model, training = config.model, config.training
+    batch, _ = uniform_reference(
+        model.num_experts, model.top_k, training.tokens_per_step, model.num_moe_layers
+    )
+    held_out, _ = uniform_reference(
+        model.num_experts, model.top_k, training.final_eval_tokens, model.num_moe_layers
+    )
+    return (
+        f"Uniform-random routing of independent tokens would show MaxVio {batch:.3f} on a batch and "
+        f"{held_out:.3f} on the held-out text. Worst layer: the highest held-out MaxVio of one layer."
+    )
+
+
+def _align(table: list[list[str]]) -> str:
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+    pad: Sequence[Callable[[str, int], str]] = (str.ljust, *(str.rjust,) * (len(widths) - 1))
+    lines = ["  ".join(p(cell, w) for p, cell, w in zip(pad, row, widths, strict=True)) for row in table]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
