@@ -79,6 +79,8 @@ class FolderRecorder:
         path = runs_dir / run.run_id
         status = RunStatus(**own_process(), heartbeat=time.time(), num_steps=run.num_steps)
         hidden: Path | None = None
+        if runs_dir.exists() and not runs_dir.is_dir():
+            raise RunFolderError(f"{runs_dir} is a file; give a folder to put the run in.")
         try:
             runs_dir.mkdir(parents=True, exist_ok=True)
             if path.exists():

@@ -1,0 +1,158 @@
+"""How a run stands, and what it is."""
+
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from recording_runs import make_info
+
+from explorer.config import RunConfig
+from explorer.errors import RunFolderError
+from explorer.recording import (
+    FolderRecorder,
+    RunFolder,
+    RunInfo,
+    RunStatus,
+    atomic_write_json,
+    make_run_id,
+    run_info_from_config,
+)
+from explorer.recording import status as status_module
+from explorer.recording.status import own_process, process_start
+
+HERE = platform.node()
+
+
+def read(tmp_path: Path, **fields: object) -> RunStatus:
+    atomic_write_json(tmp_path / "status.json", {"heartbeat": time.time(), "state": "running", **fields})
+    return RunFolder(tmp_path).status
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="this system has no /proc")
+
+
+class TestLiveness:
+    def test_this_process_lives(self, tmp_path: Path) -> None:
+        status = read(tmp_path, **own_process())
+        assert (status.state, status.pid) == ("running", os.getpid())
+
+    @needs_proc
+    def test_an_old_heartbeat_does_not_matter_while_the_process_lives(self, tmp_path: Path) -> None:
+        assert read(tmp_path, **own_process(), heartbeat=0.0).state == "running"
+
+    def test_a_process_that_is_gone(self, tmp_path: Path) -> None:
+        with subprocess.Popen([sys.executable, "-c", ""]) as process:
+            process.wait()
+        status = read(tmp_path, host=HERE, pid=process.pid, process_started="1")
+        assert (status.state, status.message) == ("interrupted", "the process is gone")
+
+    @needs_proc
+    def test_a_reused_number_is_another_process(self, tmp_path: Path) -> None:
+        assert read(tmp_path, **(own_process() | {"process_started": "1"})).state == "interrupted"
+
+    @needs_proc
+    def test_a_dead_process_that_nobody_waited_for_is_gone(self, tmp_path: Path) -> None:
+        with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+            started = process_start(process.pid)
+            fields = {"host": HERE, "pid": process.pid, "process_started": started}
+            assert read(tmp_path, **fields).state == "running"
+            process.kill()
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # dead, and still listed
+            assert read(tmp_path, **fields).state == "interrupted"
+
+    @needs_proc
+    def test_a_command_with_brackets_and_spaces(self) -> None:
+        name = Path("/proc/self/comm")
+        before = name.read_text()
+        plain = process_start(os.getpid())
+        try:
+            name.write_text("a ) b (c")
+            assert process_start(os.getpid()) == plain
+        finally:
+            name.write_text(before)
+
+    @pytest.mark.parametrize(("age", "state"), [(0, "running"), (59, "running"), (61, "interrupted")])
+    def test_another_host_is_judged_by_its_heartbeat(self, tmp_path: Path, age: float, state: str) -> None:
+        assert read(tmp_path, host="elsewhere", pid=1, heartbeat=time.time() - age).state == state
+
+    @pytest.mark.parametrize(("age", "state"), [(0, "running"), (61, "interrupted")])
+    def test_without_proc_the_heartbeat_counts_too(
+        self, tmp_path: Path, age: float, state: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(status_module, "process_start", lambda _: None)
+        fields = {"host": HERE, "pid": os.getpid(), "process_started": None}
+        assert read(tmp_path, **fields, heartbeat=time.time() - age).state == state
+
+    def test_without_proc_a_missing_process_is_gone(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(status_module, "process_start", lambda _: None)
+        with subprocess.Popen([sys.executable, "-c", ""]) as process:
+            process.wait()
+        assert read(tmp_path, host=HERE, pid=process.pid).state == "interrupted"
+
+    @pytest.mark.parametrize("state", ["finished", "stopped", "failed"])
+    def test_an_ended_run_stays_as_it_ended(self, tmp_path: Path, state: str) -> None:
+        assert read(tmp_path, host="elsewhere", heartbeat=0.0, state=state).state == state
+
+    @pytest.mark.parametrize("content", [None, "{", "[]", '{"attempt": "x"}'])
+    def test_a_status_that_cannot_be_read_is_an_interrupted_run(
+        self, tmp_path: Path, content: str | None
+    ) -> None:
+        if content is not None:
+            (tmp_path / "status.json").write_text(content)
+        status = RunFolder(tmp_path).status
+        assert (status.state, status.message) == ("interrupted", "status.json is missing or damaged")
+
+
+class TestInfo:
+    def test_a_configuration_is_described(self, tmp_path: Path) -> None:
+        config = RunConfig().with_setting("balancer.rules", "loss_free").with_setting("training.seed", 3)
+        info = run_info_from_config(config, run_id="r", preset="quick", device="cpu")
+        assert (info.balancer_family, info.count_scope, info.seed) == ("loss_free", "global_batch", 3)
+        assert (info.num_moe_layers, info.num_experts, info.top_k) == (4, 16, 2)
+        assert (info.pair_key, info.config_digest) == (config.pair_key, config.digest)
+        assert RunConfig.from_dict(info.config) == config
+        FolderRecorder.create(tmp_path, info)
+        assert RunFolder(tmp_path / "r").info == info
+
+    def test_it_reads_back_from_its_dictionary(self) -> None:
+        info = make_info()
+        assert RunInfo.from_dict(info.to_dict()) == info
+        assert info.to_dict() == {"format_version": 1, **asdict(info)}
+
+    @pytest.mark.parametrize("run_id", ["", ".a", "-a", "a/b", "a b", "ü", "a" * 101, "..", "a\n"])
+    def test_an_id_that_no_url_likes_is_refused(self, run_id: str) -> None:
+        with pytest.raises(RunFolderError, match="run_id = "):
+            make_info(run_id)
+
+
+class TestRunId:
+    NOW = datetime(2026, 11, 22, 10, 15, 30, tzinfo=UTC)
+
+    def test_it_is_readable(self) -> None:
+        assert (
+            make_run_id(preset="standard", family="loss_free", seed=0, now=self.NOW)
+            == "standard-loss_free-seed0-20261122-101530"
+        )
+        assert make_run_id(family="none", now=self.NOW) == "custom-none-20261122-101530"
+
+    def test_a_collision_gets_a_suffix(self, tmp_path: Path) -> None:
+        made = []
+        for _ in range(3):
+            made.append(make_run_id(tmp_path, preset="p", family="none", seed=1, now=self.NOW))
+            FolderRecorder.create(tmp_path, make_info(made[-1]))
+        assert [name.removeprefix(made[0]) for name in made] == ["", "-2", "-3"]
+
+    @pytest.mark.parametrize("preset", ["", "../x", "a b/ü", "-", "x" * 300])
+    def test_it_is_always_valid(self, preset: str) -> None:
+        name = make_run_id(preset=preset, family="a/b", seed=10**30, now=self.NOW)
+        assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name)
+        assert name.endswith("20261122-101530")
