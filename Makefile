@@ -1,0 +1,47 @@
+# Two commands do everything: make app, make test.
+PYTHON ?= python3
+PORT ?= 8501
+VENV := .venv
+RUN := $(VENV)/bin/python
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+
+.PHONY: app test check format runs bench python-version
+
+app: $(VENV)/app.stamp  ## install what is needed and start the app on 127.0.0.1:$(PORT)
+	@PORT=$(PORT) $(RUN) -m explorer app
+
+test: $(VENV)/dev.stamp  ## install the development requirements as well and run every test
+	$(RUN) -m pytest $(PYTEST_ARGS)
+
+check: $(VENV)/dev.stamp  ## lint, formatting and types
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+format: $(VENV)/dev.stamp  ## put the code into shape
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+runs: $(VENV)/app.stamp  ## train the shipped runs again (about half an hour on two cores)
+	PYTHON=$(RUN) data/make_runs.sh
+
+bench: $(VENV)/dev.stamp  ## print the speed tables
+	$(RUN) benchmarks/run_all.py
+
+python-version:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else \
+		"Python 3.11 or newer is needed, %s is %d.%d: install one and run make with PYTHON=python3.12." \
+		% (sys.executable, *sys.version_info[:2]))'
+
+$(VENV)/app.stamp: requirements.txt | python-version
+	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	@echo "Installing the requirements into $(VENV) (once; a few minutes) ..."
+	@$(RUN) -m pip install --quiet -r requirements.txt
+	@touch $@
+
+$(VENV)/dev.stamp: requirements-dev.txt requirements.txt | python-version
+	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	@echo "Installing the development requirements into $(VENV) (once; a few minutes) ..."
+	@$(RUN) -m pip install --quiet -r requirements-dev.txt
+	@touch $@ $(VENV)/app.stamp
