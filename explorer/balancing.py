@@ -19,11 +19,19 @@ def load_error(counts: Any) -> Any:
     errors make u independent of the batch size. Sign and RMS rules do not depend on the unit.
     Counts may be of any integer type; zero counts everywhere give zero error.
     """
+    counts = _signed(counts)
     total = counts.sum(-1)[..., None]
     num_experts = counts.shape[-1]
     # mean - c = (total - E c) / E: the numerator stays an exact integer, so that exactly average
     # load gives exactly zero whatever the size of the counts.
     return (total - counts * num_experts) / (total + (total == 0))
+
+
+def _signed(counts: Any) -> Any:
+    """Whole numbers as int64: unsigned or narrow ones would wrap around, which flips the sign."""
+    if hasattr(counts, "astype"):
+        return counts.astype("int64") if counts.dtype.kind in "biu" else counts
+    return counts if counts.is_floating_point() else counts.long()
 
 
 def sign(values: Any) -> Any:

@@ -6,7 +6,7 @@ import math
 def learning_rate(step, *, num_steps, warmup_steps, peak, least, schedule):
     """Linear warm-up that reaches the peak on its last step, then the schedule.
 
-    cosine: from the peak at the end of the warm-up towards `least` at the end of the run.
+    cosine: the peak on the first step after the warm-up, `least` on the last step of the run.
     multistep: times 0.316 from 80 % of the steps on, and once more from 90 % on.
     """
     if step < warmup_steps:
@@ -20,5 +20,7 @@ def learning_rate(step, *, num_steps, warmup_steps, peak, least, schedule):
         if step >= 0.9 * num_steps:
             rate *= 0.316
         return rate
-    progress = (step - warmup_steps) / (num_steps - warmup_steps)
+    if num_steps - warmup_steps == 1:
+        return peak
+    progress = (step - warmup_steps) / (num_steps - 1 - warmup_steps)
     return least + (peak - least) * (1 + math.cos(math.pi * progress)) / 2

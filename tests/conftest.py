@@ -1,0 +1,40 @@
+"""Fixtures that many tests share, and the profiles of Hypothesis.
+
+HYPOTHESIS_PROFILE=dev (the default) tries few examples and new ones every time; =ci tries more and
+always the same ones, so that a red build is red again.
+"""
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, settings
+from tiny import make_tiny_config, make_tiny_corpus
+
+if TYPE_CHECKING:
+    from explorer.config import RunConfig
+    from explorer.corpus import Corpus
+
+settings.register_profile("dev", max_examples=20, deadline=None)
+settings.register_profile(
+    "ci",
+    max_examples=100,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+
+
+@pytest.fixture(scope="session")
+def tiny_config() -> "Callable[..., RunConfig]":
+    """A factory: `tiny_config("loss_free", top_k=1)`; see `make_tiny_config`."""
+    return make_tiny_config
+
+
+@pytest.fixture(scope="session")
+def tiny_corpus() -> "Corpus":
+    """See `make_tiny_corpus`."""
+    return make_tiny_corpus()
