@@ -1,0 +1,10 @@
+"""The heatmap player: one canvas that plays the loads of a run at the browser's own pace.
+
+A Streamlit Custom Component v2. Its JavaScript and CSS are plain package files, joined on import; there
+is no build step.
+"""
+
+from explorer.ui.player.component import PlayerEvent, heatmap_player
+from explorer.ui.player.payload import LoadMatrix, matrix_payload
+
+__all__ = ["LoadMatrix", "PlayerEvent", "heatmap_player", "matrix_payload"]

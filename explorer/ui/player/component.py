@@ -1,0 +1,106 @@
+"""The heatmap player as a Python function: mounts once, plays in the browser, reports a step on pause."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from explorer.charts import scales, theme
+from explorer.ui.player.payload import LoadMatrix, matrix_payload
+
+FOLDER = Path(__file__).parent
+# One module for the browser, no build: the parts are joined in this order.
+SCRIPTS = ("matrix.js", "paint.js", "player.js", "input.js")
+
+
+def _read(*names: str) -> str:
+    return "\n".join((FOLDER / name).read_text(encoding="utf-8") for name in names)
+
+
+_PLAYER = st.components.v2.component(
+    "moe_heatmap_player", html=_read("player.html"), css=_read("player.css"), js=_read(*SCRIPTS)
+)
+_SYNC = st.components.v2.component("moe_heatmap_player_sync", js=_read("sync.js"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlayerEvent:
+    """Where the player was left: on pause, on release of the scrubber, on a click or a key."""
+
+    step: int
+    expert: int | None
+
+
+def heatmap_player(
+    matrix: LoadMatrix,
+    *,
+    key: str,
+    step: int | None = None,
+    on_step: Callable[[int], None] | None = None,
+    expert: int | None = None,
+    on_expert: Callable[[int | None], None] | None = None,
+    limit: float = 2.0,
+    colour: str = "PuOr",
+    height: int | None = None,
+    label: str = "Expert loads over steps",
+    speed: int | None = None,
+) -> PlayerEvent | None:
+    """Heatmap of one run and layer with playback, and the loads at the playhead as bars beside it.
+
+    The matrix is sent when it changes; `step` and `expert` go their own way in a few bytes. While
+    the player plays it leads and ignores `step`; when it is paused it follows. `on_step` and
+    `on_expert` run before the page does, so they may set `st.session_state`. `speed` is in steps a
+    second; by default the run passes in about twelve seconds.
+
+    Returns the event that caused this rerun, or None.
+    """
+    experts = int(matrix.tokens.shape[1])
+    inks = scales.stops(colour)
+    data = {
+        "id": key,
+        "matrix": matrix_payload(matrix),
+        "limit": limit,
+        "ticks": [[t, scales.tick_label(t, limit)] for t in scales.ticks(limit)],
+        "colours": {
+            "light": {"stops": [ink.light for ink in inks], "dead": theme.DEAD.light},
+            "dark": {"stops": [ink.dark for ink in inks], "dead": theme.DEAD.dark},
+        },
+        "height": height or default_height(experts),
+        "label": label,
+        "speed": speed,
+    }
+
+    def moved() -> None:
+        event = _event(st.session_state.get(key))
+        if event is None:
+            return
+        if on_step is not None and event.step != step:
+            on_step(event.step)
+        if on_expert is not None and event.expert != expert:
+            on_expert(event.expert)
+
+    # No gap: the second component has no size and must not leave a hole in the page.
+    with st.container(gap=None):
+        result = _PLAYER(key=key, data=data, on_moved_change=moved)
+        _SYNC(key=f"{key}-sync", data={"id": key, "step": step, "expert": expert})
+    return _event(result)
+
+
+def default_height(experts: int) -> int:
+    """Pixels: tall rows for few experts, at most about 500."""
+    row = 24 if experts <= 12 else 14 if experts <= 32 else 7
+    return 52 + max(120, min(448, experts * row))
+
+
+def _event(result: Any) -> PlayerEvent | None:
+    """The trigger value, checked: it comes from a browser."""
+    value = result.get("moved") if result is not None else None
+    if not isinstance(value, dict):
+        return None
+    step, expert = value.get("step"), value.get("expert")
+    if not isinstance(step, int) or isinstance(step, bool):
+        return None
+    known = isinstance(expert, int) and not isinstance(expert, bool)
+    return PlayerEvent(step=step, expert=expert if known else None)

@@ -1,0 +1,74 @@
+// The load matrix as it came from Python, and the questions that the player asks about it.
+// Counts are exact integers, column by column; every ratio is derived here.
+
+function bytesOf(base64) {
+  const raw = atob(base64);
+  const bytes = new Uint8Array(raw.length);
+  for (let i = 0; i < raw.length; i++) bytes[i] = raw.charCodeAt(i);
+  return bytes;
+}
+
+const NUMBER_KINDS = { u1: Uint8Array, u2: Uint16Array, u4: Uint32Array, i2: Int16Array, i4: Int32Array };
+
+function numbersOf(packed) {
+  return new NUMBER_KINDS[packed.kind](bytesOf(packed.base64).buffer);
+}
+
+class LoadMatrix {
+  constructor(payload) {
+    this.experts = payload.experts;
+    this.first = numbersOf(payload.first_step);
+    this.last = numbersOf(payload.last_step);
+    this.columns = this.first.length;
+    this.counts = numbersOf(payload.counts);
+    this.bias = payload.bias ? numbersOf(payload.bias) : null;
+    this.biasUnit = payload.bias_unit;
+    this.totals = new Float64Array(this.columns);
+    for (let c = 0; c < this.columns; c++) {
+      for (let e = 0; e < this.experts; e++) this.totals[c] += this.counts[c * this.experts + e];
+    }
+  }
+
+  tokens(column, expert) {
+    return this.counts[column * this.experts + expert];
+  }
+
+  /** Load relative to uniform; 0 where nothing was routed at all. */
+  ratio(column, expert) {
+    const total = this.totals[column];
+    return total > 0 ? (this.tokens(column, expert) * this.experts) / total : 0;
+  }
+
+  biasAt(column, expert) {
+    return this.bias ? this.bias[column * this.experts + expert] * this.biasUnit : null;
+  }
+
+  /** The column that holds a step, or the nearest one before it. */
+  columnOf(step) {
+    let low = 0;
+    let high = this.columns - 1;
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if (this.first[middle] <= step) low = middle;
+      else high = middle - 1;
+    }
+    return low;
+  }
+
+  stepName(column) {
+    const [a, b] = [this.first[column], this.last[column]];
+    return a === b ? `step ${a}` : `steps ${a} to ${b}`;
+  }
+
+  /** What a screen reader hears about a column. */
+  sentence(column) {
+    let top = 0;
+    let idle = 0;
+    for (let e = 0; e < this.experts; e++) {
+      if (this.tokens(column, e) > this.tokens(column, top)) top = e;
+      if (this.tokens(column, e) === 0) idle++;
+    }
+    const none = idle ? `, ${idle} experts without tokens` : "";
+    return `${this.stepName(column)}: expert ${top} takes ${this.ratio(column, top).toFixed(2)} times uniform${none}`;
+  }
+}
