@@ -67,14 +67,15 @@ class RunFolder:
     @property
     def status(self) -> RunStatus:
         """How the run stands now; `interrupted` when it says running and its process is gone."""
-        return read_status(self.path)
+        status = read_status(self.path)
+        return replace(status, last_step=self._without_superseded(status))
 
     @property
     def last_step(self) -> int:
         """The last step whose rows are all on disk, -1 before the first."""
         status = read_recorded_status(self.path)
         if status is not None:
-            return status.last_step
+            return self._without_superseded(status)
         return max((part.last for part in self.parts("steps")), default=-1)
 
     def snapshot(self) -> Snapshot:
@@ -146,6 +147,11 @@ class RunFolder:
         raise UnreadableRunError(
             f"{self.path}: a file of {table} is missing ({missing}); restore it from a copy."
         )
+
+    def _without_superseded(self, status: RunStatus) -> int:
+        """The status's last step, when a later attempt has begun and not yet said how it stands."""
+        below = superseded_from(status.attempt, self.attempts)
+        return status.last_step if below is None else min(status.last_step, below - 1)
 
     def _manifest(self) -> dict[str, Any] | None:
         path = self.path / MANIFEST_FILE

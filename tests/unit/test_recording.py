@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from recording_runs import E, K, L, give, loads, make_info, steps_of
+from tests.recording_runs import E, K, L, give, loads, make_info, steps_of
 
 from explorer.errors import RunFolderError
 from explorer.recording import FolderRecorder, RunFolder

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from recording_runs import E, L, give, make_info, steps_of
+from tests.recording_runs import E, L, give, make_info, steps_of
 
 from explorer.errors import RunFolderError
 from explorer.recording import FolderRecorder, RunFolder

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from recording_runs import E, L, give, make_info, steps_of
+from tests.recording_runs import E, L, give, make_info, steps_of
 
 from explorer.errors import RunFolderError, UnreadableRunError
 from explorer.recording import FolderRecorder, RunFolder, atomic_write_json, list_runs, read_json

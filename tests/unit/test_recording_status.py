@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from recording_runs import make_info
+from tests.recording_runs import make_info
 
 from explorer.config import RunConfig
 from explorer.errors import RunFolderError
