@@ -351,11 +351,8 @@ class RunConfig:
             corpus=_build(CorpusConfig, "corpus", data),
             model=_build(ModelConfig, "model", data),
             balancer=BalancerConfig(
-                rules=tuple(rule_from_dict(r) for r in balancer.get("rules", ())),
-                schedule=tuple(
-                    ScheduledRules(step=c["step"], rules=tuple(rule_from_dict(r) for r in c["rules"]))
-                    for c in balancer.get("schedule", ())
-                ),
+                rules=_rules("balancer.rules", balancer.get("rules", ())),
+                schedule=_schedule(balancer.get("schedule", ())),
             ),
             training=_build(TrainingConfig, "training", data),
         )
@@ -419,6 +416,25 @@ def _build(kind: Any, section: str, data: Mapping[str, Any]) -> Any:
     values = data.get(section, {})
     _known(f"{section}.", values, [f.name for f in fields(kind)])
     return kind(**values)
+
+
+def _rules(name: str, data: Any) -> tuple[Rule, ...]:
+    if not isinstance(data, list | tuple):
+        raise ConfigError(name, data, "must be a list of rules", "write [] for no balancing")
+    return tuple(rule_from_dict(rule) for rule in data)
+
+
+def _schedule(data: Any) -> tuple[ScheduledRules, ...]:
+    if not isinstance(data, list | tuple):
+        raise ConfigError("balancer.schedule", data, "must be a list of changes", "write [] for none")
+    for change in data:
+        _known("balancer.schedule.", change, ("step", "rules"))
+        if len(change) < 2:
+            raise ConfigError("balancer.schedule", change, "must give step and rules", "add what is missing")
+    return tuple(
+        ScheduledRules(step=change["step"], rules=_rules("balancer.schedule.rules", change["rules"]))
+        for change in data
+    )
 
 
 def _known(prefix: str, given: Any, allowed: Any) -> None:

@@ -1,0 +1,191 @@
+"""The balancing rules as text: what a person types, what a legend says, and what is refused."""
+
+from dataclasses import fields
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from explorer.errors import ConfigError
+from explorer.rules import (
+    RULES,
+    AuxLoss,
+    LossFree,
+    SequenceAuxLoss,
+    ZLoss,
+    count_scope,
+    family,
+    format_rules,
+    label_rules,
+    make_rule,
+    parse_rules,
+    parse_value,
+    rule_from_dict,
+    rule_to_dict,
+)
+
+rates = st.floats(0, 1e6, allow_nan=False)
+any_rule = {
+    "aux_loss": st.builds(
+        AuxLoss,
+        coeff=rates,
+        scope=st.sampled_from(["sequence", "micro_batch", "global_batch"]),
+        score_norm=st.sampled_from(["l1", "raw"]),
+    ),
+    "seq_aux": st.builds(SequenceAuxLoss, coeff=rates),
+    "loss_free": st.builds(
+        LossFree,
+        bias_update_rate=rates,
+        update_rule=st.sampled_from(["sign", "proportional", "rms"]),
+        bias_form=st.sampled_from(["additive", "multiplicative"]),
+        centred=st.booleans(),
+        freeze_after_step=st.none() | st.integers(0, 10**9),
+    ),
+    "z_loss": st.builds(ZLoss, coeff=rates),
+}
+some_rules = st.lists(st.sampled_from(sorted(RULES)), unique=True).flatmap(
+    lambda names: st.tuples(*(any_rule[name] for name in names))
+)
+
+
+def test_every_rule_is_generated_here() -> None:
+    assert set(any_rule) == set(RULES)
+
+
+@given(rules=some_rules)
+def test_text_form_round_trips(rules) -> None:
+    assert parse_rules(format_rules(rules)) == rules
+
+
+@given(rules=some_rules)
+def test_plain_form_round_trips(rules) -> None:
+    assert tuple(rule_from_dict(rule_to_dict(rule)) for rule in rules) == rules
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("none", ()),
+        ("", ()),
+        ("loss_free", (LossFree(),)),
+        ("loss_free:u=0.001", (LossFree(bias_update_rate=0.001),)),
+        ("loss_free:u=1", (LossFree(bias_update_rate=1.0),)),
+        (" aux_loss : alpha=1e-3 , count_scope=sequence ", (AuxLoss(coeff=1e-3, scope="sequence"),)),
+        ("loss_free:centred=true+seq_aux", (LossFree(centred=True), SequenceAuxLoss())),
+        ("loss_free:freeze_after_step=none", (LossFree(),)),
+        ("z_loss:coeff=1e+3+seq_aux", (ZLoss(coeff=1000.0), SequenceAuxLoss())),
+    ],
+)
+def test_what_a_person_types(text: str, expected) -> None:
+    assert parse_rules(text) == expected
+
+
+def test_defaults_are_left_out_of_the_text() -> None:
+    assert format_rules(()) == "none"
+    assert format_rules([LossFree(), AuxLoss(scope="sequence")]) == "loss_free+aux_loss:scope=sequence"
+
+
+def refused(text: str) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        parse_rules(text)
+    return caught.value
+
+
+def test_an_unknown_rule_lists_the_known_ones() -> None:
+    sentence = str(refused("lossfree"))
+    assert "'lossfree'" in sentence
+    for name in ("none", *RULES):
+        assert name in sentence
+
+
+@pytest.mark.parametrize("name", sorted(RULES))
+def test_an_unknown_setting_lists_the_known_ones(name: str) -> None:
+    error = refused(f"{name}:speed=3")
+    assert error.field == f"{name}.speed"
+    assert error.value == 3
+    for field in fields(RULES[name]):
+        assert field.name in error.remedy
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("loss_free:u=-1", ("loss_free.bias_update_rate = -1", "at least 0", "raise it")),
+        ("loss_free:u=nan", ("loss_free.bias_update_rate = nan", "finite number", "write it as")),
+        ("loss_free:u=inf", ("loss_free.bias_update_rate = inf", "finite number")),
+        ("loss_free:u=fast", ("loss_free.bias_update_rate = 'fast'", "finite number")),
+        ("loss_free:u=true", ("loss_free.bias_update_rate = True", "finite number")),
+        ("loss_free:u=none", ("loss_free.bias_update_rate = None", "finite number")),
+        ("loss_free:update_rule=adam", ("loss_free.update_rule = 'adam'", "sign, proportional, rms")),
+        ("loss_free:bias_form=log", ("loss_free.bias_form = 'log'", "additive, multiplicative")),
+        ("loss_free:centred=maybe", ("loss_free.centred = 'maybe'", "True, False")),
+        ("loss_free:freeze_after_step=-1", ("loss_free.freeze_after_step = -1", "at least 0")),
+        ("loss_free:freeze_after_step=1.5", ("loss_free.freeze_after_step = 1.5", "whole number")),
+        ("aux_loss:coeff=-0.1", ("aux_loss.coeff = -0.1", "at least 0")),
+        ("aux_loss:scope=batch", ("aux_loss.scope = 'batch'", "sequence, micro_batch, global_batch")),
+        ("aux_loss:score_norm=l2", ("aux_loss.score_norm = 'l2'", "l1, raw")),
+        ("seq_aux:coeff=x", ("seq_aux.coeff = 'x'", "finite number")),
+        ("z_loss:coeff=-1", ("z_loss.coeff = -1", "at least 0")),
+        ("loss_free:u", ("'u' has no '='", "setting=value")),
+        ("loss_free:u=1,bias_update_rate=2", ("is given twice", "keep one")),
+        ("loss_free+loss_free", ("names loss_free twice", "keep one")),
+    ],
+)
+def test_a_refusal_names_field_value_rule_and_remedy(text: str, parts: tuple[str, ...]) -> None:
+    sentence = str(refused(text))
+    for part in parts:
+        assert part in sentence
+    assert sentence.endswith(".")
+    assert "\n" not in sentence
+
+
+@pytest.mark.parametrize("data", [None, [], {}, {"coeff": 1}, {"name": 3}, "loss_free"])
+def test_plain_data_that_is_no_rule_is_refused(data) -> None:
+    with pytest.raises(ConfigError, match="is not a rule"):
+        rule_from_dict(data)
+
+
+def test_defaults_of_a_preset_fill_what_is_left_open() -> None:
+    defaults = {"aux_loss": {"coeff": 0.5, "scope": "sequence"}}
+    assert make_rule("aux_loss", {"coeff": 0.1}, defaults) == AuxLoss(coeff=0.1, scope="sequence")
+    assert make_rule("aux_loss", {"count_scope": "micro_batch"}, defaults) == AuxLoss(
+        coeff=0.5, scope="micro_batch"
+    )
+    assert make_rule("loss_free", {}, defaults) == LossFree()
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("3", 3), ("3.0", 3.0), ("1e-3", 1e-3), ("True", True), ("null", None), (" word ", "word")],
+)
+def test_values_are_read_as_people_mean_them(text: str, value) -> None:
+    assert parse_value(text) == value
+    assert type(parse_value(text)) is type(value)
+
+
+@given(rules=some_rules)
+def test_family_and_scope_follow_the_rules(rules) -> None:
+    names = {rule.name for rule in rules}
+    losses = bool(names & {"aux_loss", "seq_aux"})
+    expected = "none"
+    if "loss_free" in names:
+        expected = "combined" if losses else "loss_free"
+    elif losses:
+        expected = "aux_loss"
+    assert family(rules) == expected
+    assert (count_scope(rules) == "none") == (names <= {"z_loss"})
+    if "seq_aux" in names:
+        assert "sequence" in count_scope(rules)
+    if "loss_free" in names:
+        assert "global_batch" in count_scope(rules)
+
+
+@given(rules=some_rules)
+def test_labels_differ_whenever_the_scope_does(rules) -> None:
+    label = label_rules(rules)
+    for rule in rules:
+        if isinstance(rule, AuxLoss):
+            assert {"global_batch": "global batch", "micro_batch": "micro-batch", "sequence": "sequence"}[
+                rule.scope
+            ] in label
+    assert label
