@@ -47,7 +47,7 @@ def load_bars(
             )
     bars = (
         alt.Chart(data)
-        .mark_bar(stroke=theme.FAINT_LINE.expr, strokeWidth=0.6, cornerRadiusEnd=1)
+        .mark_bar(cornerRadiusEnd=1)
         .encode(
             x=alt.X(
                 "expert:O",
@@ -57,7 +57,7 @@ def load_bars(
                 scale=alt.Scale(paddingInner=0.12 if len(rows) <= 96 else 0),
             ),
             y=alt.Y("load_ratio:Q", title=theme.AXIS["load_ratio"], axis=alt.Axis(tickCount=5)),
-            color=alt.Color("value:Q", scale=load_scale(limit, colour), legend=None),
+            color=alt.Color("value:Q", scale=load_scale(limit, colour, bars=True), legend=None),
             tooltip=tooltip,
         )
     )

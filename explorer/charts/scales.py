@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from explorer.charts.theme import DEAD, Ink
+from explorer.charts.theme import DEAD, Ink, mix
 from explorer.errors import one_of
 
 _PUOR_LIGHT = (
@@ -80,6 +80,22 @@ def stops(colour: str = "PuOr") -> tuple[Ink, ...]:
     return COLOURS[colour]
 
 
+_BAR_MIDDLE = Ink("#B4BBC6", "#5A6272")
+
+
+def bar_stops(colour: str = "PuOr") -> tuple[Ink, ...]:
+    """The same colours for bars: the middle is a grey, because a bar must be seen on the page itself."""
+    shares = {0: 1.0, 1: 0.6, 2: 0.15}
+    middle = len(stops(colour)) // 2
+    return tuple(
+        Ink(
+            mix(ink.light, _BAR_MIDDLE.light, shares.get(abs(i - middle), 0.0)),
+            mix(ink.dark, _BAR_MIDDLE.dark, shares.get(abs(i - middle), 0.0)),
+        )
+        for i, ink in enumerate(stops(colour))
+    )
+
+
 def ticks(limit: float) -> list[int]:
     """Whole powers of two within +-limit."""
     top = max(1, math.floor(limit))
@@ -98,9 +114,9 @@ def tick_labels(limit: float) -> list[str]:
     return [tick_label(t, limit) for t in ticks(limit)]
 
 
-def load_scale(limit: float, colour: str) -> alt.Scale:
+def load_scale(limit: float, colour: str, *, bars: bool = False) -> alt.Scale:
     """The same domain whatever the data, so that compared runs share it."""
-    inks = stops(colour)
+    inks = bar_stops(colour) if bars else stops(colour)
     span = len(inks) - 1
     domain = [-limit + 2 * limit * i / span for i in range(span + 1)]
     return alt.Scale(domain=domain, range=[ink.expr for ink in inks], clamp=True, interpolate="rgb")

@@ -107,7 +107,7 @@ class RunStyle:
     dash: tuple[int, ...]
 
 
-def _mix(colour: str, other: str, share: float) -> str:
+def mix(colour: str, other: str, share: float) -> str:
     """`share` of the way from one #rrggbb colour to another."""
     pairs = [(int(colour[i : i + 2], 16), int(other[i : i + 2], 16)) for i in (1, 3, 5)]
     return "#" + "".join(f"{round(a + (b - a) * share):02X}" for a, b in pairs)
@@ -137,8 +137,8 @@ def run_styles(
         base, text = family_ink(family), FAMILY_TEXT.get(family, NEUTRAL_TEXT)
         share = (0.0, 0.32, -0.28, 0.5, -0.45, 0.2)[nth % 6]
         ink = Ink(
-            _mix(base.light, "#FFFFFF" if share > 0 else "#000000", abs(share)),
-            _mix(base.dark, "#FFFFFF" if share < 0 else "#20242C", abs(share)),
+            mix(base.light, "#FFFFFF" if share > 0 else "#000000", abs(share)),
+            mix(base.dark, "#FFFFFF" if share < 0 else "#20242C", abs(share)),
         )
         name = label if given.count(label) == 1 else f"{label} · {run_id}"
         styles.append(RunStyle(run_id, name, family, ink, text, DASHES[nth % len(DASHES)]))

@@ -46,30 +46,46 @@ def heatmap_player(
     height: int | None = None,
     label: str = "Expert loads over steps",
     speed: int | None = None,
+    group: str | None = None,
+    controls: bool = True,
+    legend: bool = True,
 ) -> PlayerEvent | None:
     """Heatmap of one run and layer with playback, and the loads at the playhead as bars beside it.
 
     The matrix is sent when it changes; `step` and `expert` go their own way in a few bytes. While
     the player plays it leads and ignores `step`; when it is paused it follows. `on_step` and
     `on_expert` run before the page does, so they may set `st.session_state`. `speed` is in steps a
-    second; by default the run passes in about twelve seconds.
+    second; by default the run passes in about twelve seconds. Players of one `group` on a page move
+    together in the browser; `controls` and `legend` leave out the rows below the picture, so that
+    compared runs can share one of each.
 
     Returns the event that caused this rerun, or None.
     """
     experts = int(matrix.tokens.shape[1])
-    inks = scales.stops(colour)
+    inks, bars = scales.stops(colour), scales.bar_stops(colour)
     data = {
         "id": key,
         "matrix": matrix_payload(matrix),
         "limit": limit,
         "ticks": [[t, scales.tick_label(t, limit)] for t in scales.ticks(limit)],
         "colours": {
-            "light": {"stops": [ink.light for ink in inks], "dead": theme.DEAD.light},
-            "dark": {"stops": [ink.dark for ink in inks], "dead": theme.DEAD.dark},
+            "light": {
+                "stops": [ink.light for ink in inks],
+                "bars": [ink.light for ink in bars],
+                "dead": theme.DEAD.light,
+            },
+            "dark": {
+                "stops": [ink.dark for ink in inks],
+                "bars": [ink.dark for ink in bars],
+                "dead": theme.DEAD.dark,
+            },
         },
         "height": height or default_height(experts),
         "label": label,
         "speed": speed,
+        "group": group,
+        "controls": controls,
+        "legend": legend,
     }
 
     def moved() -> None:

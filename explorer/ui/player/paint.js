@@ -131,15 +131,21 @@ function drawPlayhead(context, view) {
   context.fillText(text, Math.max(at.left + 44, Math.min(at.left + at.plot - wide, x - wide / 2)), at.top - 9);
 }
 
-function drawRow(context, view, expert, alpha) {
+/** A frame that shows on any cell: the page's colour outside, the text's inside. */
+function frameBox(context, theme, x, y, wide, tall) {
+  context.lineWidth = 3;
+  context.strokeStyle = theme.paper;
+  context.strokeRect(x, y, wide, tall);
+  context.lineWidth = 1;
+  context.strokeStyle = theme.ink;
+  context.strokeRect(x, y, wide, tall);
+}
+
+function drawRow(context, view, expert) {
   const { matrix, at, theme } = view;
   const row = at.tall / matrix.experts;
   const y = at.top + expert * row;
-  context.globalAlpha = alpha;
-  context.strokeStyle = theme.ink;
-  context.lineWidth = 1;
-  context.strokeRect(at.left + 0.5, Math.round(y) - 0.5, at.plot - 1, Math.max(3, Math.round(row)) + 1);
-  context.globalAlpha = 1;
+  frameBox(context, theme, at.left + 0.5, Math.round(y) - 0.5, at.plot - 1, Math.max(3, Math.round(row)) + 1);
 }
 
 function drawBars(context, view) {
@@ -217,10 +223,8 @@ function drawHover(context, view) {
   if (!hover || hover.column === null) return;
   const wide = at.plot / matrix.columns;
   const tall = at.tall / matrix.experts;
-  context.strokeStyle = theme.ink;
-  context.lineWidth = 1.5;
   const x = at.left + hover.column * wide;
-  context.strokeRect(x - 1, at.top + hover.expert * tall - 1, Math.max(3, wide) + 2, Math.max(3, tall) + 2);
+  frameBox(context, theme, x - 1, at.top + hover.expert * tall - 1, Math.max(3, wide) + 2, Math.max(3, tall) + 2);
 }
 
 function drawAll(canvas, view) {
@@ -244,7 +248,7 @@ function drawAll(canvas, view) {
   context.imageSmoothingEnabled = false;
   context.drawImage(view.image, at.left, at.top, at.plot, at.tall);
   drawAxes(context, view);
-  if (view.expert !== null) drawRow(context, view, view.expert, 1);
+  if (view.expert !== null) drawRow(context, view, view.expert);
   drawPlayhead(context, view);
   drawBars(context, view);
   drawHover(context, view);

@@ -24,6 +24,7 @@ class Player {
     this.playing = false;
     this.dragging = false;
     this.known = { step: null, expert: null };
+    this.sent = [];
     this.frame = 0;
     this.calm = window.matchMedia("(prefers-reduced-motion: reduce)");
     this.observer = new ResizeObserver(() => this.resized());
@@ -37,6 +38,8 @@ class Player {
     this.component = component;
     const data = component.data;
     this.settings = data;
+    this.box.classList.toggle("no-controls", !data.controls);
+    this.box.classList.toggle("no-legend", !data.legend);
     if (data.matrix.version !== this.version) {
       const atEnd = this.matrix && this.column >= this.matrix.columns - 1;
       const step = this.matrix && this.matrix.columns ? this.matrix.first[this.column] : null;
@@ -68,11 +71,20 @@ class Player {
       this.known.expert = expert;
       this.expert = expert;
     }
-    if (step !== null && step !== this.known.step) {
+    if (step !== null && step !== this.known.step && !this.isEcho(step)) {
       this.known.step = step;
       if (!this.playing && !this.dragging && this.matrix.columns) this.moveTo(this.matrix.columnOf(step));
     }
     this.draw();
+  }
+
+  /** An answer to an earlier report while a later one is under way: following it would jerk back. */
+  isEcho(step) {
+    const now = performance.now();
+    this.sent = this.sent.filter((one) => now - one.time < 5000);
+    const index = this.sent.findIndex((one) => one.step === step);
+    if (index >= 0) this.sent.splice(0, index + 1);
+    return index >= 0 && this.sent.length > 0;
   }
 
   readTheme() {
@@ -82,6 +94,7 @@ class Player {
     const dark = isDark(paper);
     const colours = dark ? this.settings.colours.dark : this.settings.colours.light;
     const family = style.fontFamily || "sans-serif";
+    this.box.style.colorScheme = dark ? "dark" : "light";
     const key = [paper, dark, this.settings.limit, colours.stops.join()].join();
     const text = colours.stops.join();
     this.theme = {
@@ -96,7 +109,7 @@ class Player {
       dead: rgbOf(colours.dead),
       deadText: colours.dead,
     };
-    this.theme.rampText = this.theme.ramp.map((c) => `rgb(${c.join(" ")})`);
+    this.theme.rampText = rampOf(colours.bars).map((c) => `rgb(${c.join(" ")})`);
     if (key !== this.themeKey) this.image = null;
     this.themeKey = key;
     this.parts.ramp.style.background = `linear-gradient(to right, ${text})`;
@@ -132,7 +145,21 @@ class Player {
   go(column) {
     this.stop(false);
     this.moveTo(column);
+    this.lead();
     this.draw();
+  }
+
+  /** Moves the other players of the group along, in the browser alone. */
+  lead() {
+    if (!this.settings.group || !this.matrix.columns) return;
+    for (const other of shared.players.values()) {
+      if (other === this || other.settings.group !== this.settings.group || !other.matrix.columns) continue;
+      if (other.playing) other.stop(false);
+      other.led = this.playing;
+      other.moveTo(other.matrix.columnOf(this.matrix.first[this.column]));
+      if (this.playing) other.paint();
+      else other.draw();
+    }
   }
 
   toggle() {
@@ -151,7 +178,10 @@ class Player {
     cancelAnimationFrame(this.frame);
     const was = this.playing;
     this.playing = false;
-    if (was) this.controls();
+    if (was) {
+      this.controls();
+      this.lead();
+    }
     if (was && tell) this.report();
     this.draw();
   }
@@ -177,6 +207,7 @@ class Player {
       return;
     }
     this.moveTo(this.clock);
+    this.lead();
     this.paint();
     this.frame = requestAnimationFrame((next) => this.tick(next));
   }
@@ -187,6 +218,7 @@ class Player {
     const step = this.matrix.first[this.column];
     if (step === this.known.step && this.expert === this.known.expert) return;
     this.known = { step, expert: this.expert };
+    this.sent.push({ step, time: performance.now() });
     this.component.setTriggerValue(REPORT_EVENT, this.known);
   }
 
@@ -206,6 +238,7 @@ class Player {
     for (const part of [scrub, play, previous, next]) part.disabled = matrix.columns < 2;
     scrub.max = String(last);
     scrub.value = String(this.column);
+    scrub.style.setProperty("--done", `${last ? (100 * this.column) / last : 0}%`);
     if (!matrix.columns) return;
     const name = matrix.stepName(this.column).replace(/^steps? /, "");
     now.innerHTML = `step <b>${name}</b> <span>of ${matrix.last[last]}</span>`;
@@ -247,7 +280,8 @@ class Player {
     if (!this.image && this.matrix.columns) {
       this.image = imageOf(this.matrix, this.theme.ramp, this.theme.dead, limit, at.plot * density);
     }
-    const { matrix, image, theme, column, expert, hover, playing } = this;
+    const { matrix, image, theme, column, expert, hover } = this;
+    const playing = this.playing || this.led;
     drawAll(this.parts.plot, { matrix, image, theme, column, expert, hover, playing, at, limit });
     this.frames = (this.frames || 0) + 1;
   }
