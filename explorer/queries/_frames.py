@@ -1,20 +1,24 @@
 """What the query modules share: running SQL, binning samples, choosing the x axis."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import duckdb
 import polars as pl
 
 from explorer.errors import one_of
+from explorer.store.pyramids import LEVELS, Pyramid
 
 Cursor = duckdb.DuckDBPyConnection
 AXES = {"step": "last_step", "tokens": "s.tokens_seen", "time": "s.wall_time_s"}
 
 
 def frame(cur: Cursor, sql: str, **params: Any) -> pl.DataFrame:
-    """Run one statement with bound parameters (`$name`)."""
-    return cur.sql(sql, params=params).pl()
+    """Run one statement with bound parameters (`$name`).
+
+    In duckdb 1.5 `sql(..., params=...)` makes rows of its own first, which takes three times as long;
+    a later version that lacks `execute(...).pl()` needs a change here only.
+    """
+    return cur.execute(sql, params).pl()
 
 
 def first_row(cur: Cursor, sql: str, **params: Any) -> tuple[Any, ...] | None:
@@ -36,22 +40,30 @@ ON b.last_step >= s.step
 """
 
 
-@dataclass(frozen=True, kw_only=True)
-class Bins:
-    """How the samples of a run become at most `max_bins` bins."""
+def choose_bins(
+    cur: Cursor, run_id: str, pyramid: Pyramid, max_bins: int, read: int | None = None
+) -> dict[str, Any]:
+    """Parameters of `pyramid.binned()` that give at most `max_bins` bins of equally many samples.
 
-    samples: int
-    width: int
-    """Samples a bin."""
-
-
-def choose_bins(cur: Cursor, run_id: str, table: str, max_bins: int) -> Bins:
-    """Bins for the samples of `table` (expert_loads or steps); an unknown run has none."""
+    It takes the finest level with at most `read` bins (None: four times `max_bins`) and merges
+    neighbours, so what a view reads does not depend on the length of the run. An unknown run has no bins.
+    """
     found = first_row(
         cur,
-        "SELECT samples FROM progress WHERE run_id = $run_id AND table_name = $table_name",
+        "SELECT samples, rolled FROM progress WHERE run_id = $run_id AND table_name = $table_name",
         run_id=run_id,
-        table_name=table,
+        table_name=pyramid.counted,
     )
-    samples = int(found[0]) if found else 0
-    return Bins(samples=samples, width=max(1, -(-samples // max(1, max_bins))))
+    samples, rolled = found or (0, 0)
+    most = 4 * max_bins if read is None else read
+    level = 0
+    while level < LEVELS and rolled and -(-samples // 4**level) > most:
+        level += 1
+    factor = max(1, -(-samples // (4**level * max(1, max_bins))))
+    return {
+        "run_id": run_id,
+        "level": level,
+        "rolled": rolled if level else 0,
+        "factor": factor,
+        "width": factor * 4**level,
+    }

@@ -7,6 +7,7 @@ import polars as pl
 
 from explorer import metrics
 from explorer.queries._frames import AT_END, Cursor, axis, choose_bins, first_row, frame
+from explorer.store.pyramids import LAYERS, MEAN_LAYER
 
 MAX_SEQUENCES = 1024
 """Recorded sequences that the resampled reference draws from, at most: the latest ones."""
@@ -28,33 +29,18 @@ def max_vio_series(
     Raises ConfigError for an unknown `x`.
     """
     sql = f"""
-        WITH layer_mean AS (
-            SELECT ordinal, step, CASE WHEN count(max_vio) = count(*) THEN avg(max_vio) END AS max_vio,
-                   avg(max_vio_mean100) AS mean100
-            FROM layer_metrics WHERE run_id = $run_id AND ($layer IS NULL OR layer = $layer)
-            GROUP BY ordinal, step
-        ), b AS (
-            SELECT (ordinal // $width)::BIGINT AS bin, min(step) AS first_step, max(step) AS last_step,
-                   avg(max_vio) AS max_vio, min(max_vio) AS max_vio_min, max(max_vio) AS max_vio_max,
-                   arg_max(mean100, step) AS max_vio_mean100, count(*) AS samples
-            FROM layer_mean GROUP BY ordinal // $width
-        )
-        SELECT $run_id AS run_id, bin, first_step, last_step, {axis(x)}::DOUBLE AS x, max_vio, max_vio_min,
-               max_vio_max, max_vio_mean100, samples
+        WITH b AS ({LAYERS.binned("layer = $layer")})
+        SELECT $run_id AS run_id, bin, first_step, last_step, {axis(x)}::DOUBLE AS x,
+               max_vio_sum / nullif(max_vio_count, 0) AS max_vio, max_vio_min, max_vio_max,
+               max_vio_mean100_last AS max_vio_mean100, samples
         FROM b {AT_END}
         ORDER BY bin
     """
-    frames = [
-        frame(
-            cur,
-            sql,
-            run_id=run_id,
-            layer=layer,
-            width=choose_bins(cur, run_id, "expert_loads", max_bins).width,
-        )
+    shown = MEAN_LAYER if layer is None else layer
+    return pl.concat(
+        frame(cur, sql, layer=shown, **choose_bins(cur, run_id, LAYERS, max_bins))
         for run_id in run_ids or [""]
-    ]
-    return pl.concat(frames)
+    )
 
 
 def layer_balance(cur: Cursor, run_ids: Sequence[str]) -> pl.DataFrame:

@@ -7,6 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from explorer.queries._frames import Cursor, choose_bins, frame
+from explorer.store.pyramids import LOADS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,31 +31,32 @@ def load_heatmap(cur: Cursor, run_id: str, layer: int, max_bins: int = 200) -> p
     integer sums), min_ratio and max_ratio (over the samples of the bin), tokens (sum), is_dead (not one
     token in the whole bin). Sorted by bin and expert.
     """
-    bins = choose_bins(cur, run_id, "expert_loads", max_bins)
     return frame(
         cur,
-        """
-        WITH ratios AS (
-            SELECT e.ordinal // $width AS bin, e.step, e.expert, e.tokens,
-                   e.tokens * count(*) OVER same_step / sum(e.tokens) OVER same_step AS ratio
-            FROM expert_loads e WHERE e.run_id = $run_id AND e.layer = $layer
-            WINDOW same_step AS (PARTITION BY e.ordinal)
-        ), b AS (
-            SELECT bin, expert, min(step) AS first_step, max(step) AS last_step,
-                   sum(tokens)::BIGINT AS tokens, min(ratio) AS min_ratio, max(ratio) AS max_ratio
-            FROM ratios GROUP BY bin, expert
-        )
-        SELECT bin::BIGINT AS bin, first_step, last_step, expert,
-               tokens * count(*) OVER same_bin / nullif(sum(tokens) OVER same_bin, 0) AS load_ratio,
-               min_ratio, max_ratio, tokens, tokens = 0 AS is_dead
+        f"""
+        WITH b AS ({LOADS.binned("layer = $layer")})
+        SELECT bin, first_step, last_step, expert,
+               tokens_sum * count(*) OVER same_bin / nullif(sum(tokens_sum) OVER same_bin, 0) AS load_ratio,
+               share_min * count(*) OVER same_bin AS min_ratio,
+               share_max * count(*) OVER same_bin AS max_ratio,
+               tokens_sum AS tokens, tokens_sum = 0 AS is_dead
         FROM b
         WINDOW same_bin AS (PARTITION BY bin)
         ORDER BY bin, expert
         """,
-        run_id=run_id,
         layer=layer,
-        width=bins.width,
+        **choose_bins(cur, run_id, LOADS, max_bins),
     )
+
+
+FULL_MATRIX = """
+    SELECT step AS first_step, step AS last_step, expert, tokens, expert_bias AS bias
+    FROM expert_loads WHERE run_id = $run_id AND layer = $layer ORDER BY step, expert
+"""
+BINNED_MATRIX = f"""
+    SELECT first_step, last_step, expert, tokens_sum AS tokens, (bias_sum / bias_count)::FLOAT AS bias
+    FROM ({LOADS.binned("layer = $layer")}) ORDER BY first_step, expert
+"""
 
 
 def load_matrix(cur: Cursor, run_id: str, layer: int, max_columns: int = 4000) -> LoadMatrix:
@@ -62,20 +64,11 @@ def load_matrix(cur: Cursor, run_id: str, layer: int, max_columns: int = 4000) -
 
     Unknown run or layer: S = E = 0.
     """
-    bins = choose_bins(cur, run_id, "expert_loads", max_columns)
-    rows = frame(
-        cur,
-        """
-        SELECT min(step) AS first_step, max(step) AS last_step, expert, sum(tokens)::BIGINT AS tokens,
-               avg(expert_bias)::FLOAT AS bias
-        FROM expert_loads WHERE run_id = $run_id AND layer = $layer
-        GROUP BY ordinal // $width, expert
-        ORDER BY first_step, expert
-        """,
-        run_id=run_id,
-        layer=layer,
-        width=bins.width,
-    )
+    bins = choose_bins(cur, run_id, LOADS, max_columns, read=max_columns)
+    sql = FULL_MATRIX if bins["width"] == 1 else BINNED_MATRIX
+    if bins["width"] == 1:
+        bins = {"run_id": run_id}
+    rows = frame(cur, sql, layer=layer, **bins)
     experts = rows["expert"].n_unique()
     shape = (rows.height // max(1, experts), experts)
     bias = rows["bias"].fill_null(float("nan")).to_numpy().reshape(shape)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from explorer.queries._frames import AT_END, Cursor, axis, choose_bins, frame
+from explorer.store.pyramids import STEPS
 
 
 def loss_series(cur: Cursor, run_ids: Sequence[str], max_bins: int = 300, x: str = "step") -> pl.DataFrame:
@@ -16,11 +17,11 @@ def loss_series(cur: Cursor, run_ids: Sequence[str], max_bins: int = 300, x: str
     Raises ConfigError for an unknown `x`.
     """
     sql = f"""
-        WITH b AS (
-            SELECT (ordinal // $width)::BIGINT AS bin, min(step) AS first_step, max(step) AS last_step,
-                   avg(lm_loss) AS lm_loss, min(lm_loss) AS lm_loss_min, max(lm_loss) AS lm_loss_max,
-                   avg(aux_loss) AS aux_loss, count(*) AS samples
-            FROM steps WHERE run_id = $run_id GROUP BY ordinal // $width
+        WITH bins AS ({STEPS.binned()}),
+        b AS (
+            SELECT *, lm_loss_sum / nullif(lm_loss_count, 0) AS lm_loss,
+                   aux_loss_sum / nullif(aux_loss_count, 0) AS aux_loss
+            FROM bins
         )
         SELECT $run_id AS run_id, bin, first_step, last_step, {axis(x)}::DOUBLE AS x,
                lm_loss, lm_loss_min, lm_loss_max, exp(lm_loss) AS perplexity,
@@ -28,19 +29,18 @@ def loss_series(cur: Cursor, run_ids: Sequence[str], max_bins: int = 300, x: str
         FROM b {AT_END}
         ORDER BY bin
     """
-    frames = [
-        frame(cur, sql, run_id=run_id, width=choose_bins(cur, run_id, "steps", max_bins).width)
-        for run_id in run_ids or [""]
-    ]
-    return pl.concat(frames)
+    return pl.concat(
+        frame(cur, sql, **choose_bins(cur, run_id, STEPS, max_bins)) for run_id in run_ids or [""]
+    )
 
 
 def eval_series(cur: Cursor, run_ids: Sequence[str], x: str = "step") -> pl.DataFrame:
     """Held-out loss at every evaluation.
 
-    Columns: run_id, step (updates before the evaluation), x (after those updates), domain, lm_loss (nats per token), perplexity,
-    bits_per_byte (NULL where the bytes are not known). Rows with domain `all` weigh every domain equally:
-    means of lm_loss and bits_per_byte, and exp of the mean loss. Sorted by run, step and domain.
+    Columns: run_id, step (updates before the evaluation), x (after those updates), domain, lm_loss (nats
+    per token), perplexity, bits_per_byte (NULL where the bytes are not known). Rows with domain `all`
+    weigh every domain equally: means of lm_loss and bits_per_byte, and exp of the mean loss. Sorted by
+    run, step and domain.
     Raises ConfigError for an unknown `x`.
     """
     # The evaluation at s follows the step s - 1; before any step nothing was seen.

@@ -15,6 +15,7 @@ from explorer.store.connection import first_line, is_damage
 from explorer.store.derive import derive
 from explorer.store.folders import find_runs, read_parts, run_row, signature
 from explorer.store.loading import OutOfOrder, batches, load
+from explorer.store.rollup import roll_up
 from explorer.store.schema import RUNS, data_tables
 from explorer.tables import TABLES
 
@@ -80,24 +81,14 @@ class Ingestor:
             return False
         row["generation"], parts = seen
         known = _known(cur, row)
-        for reload in (False, True):
-            cur.begin()
-            try:
-                rows, count = _write(cur, row, parts, known, reload or known.stale(parts))
-                cur.commit()
-                break
-            except OutOfOrder:
-                cur.rollback()
-            except UnreadableRunError:
-                cur.rollback()
+        try:
+            rows, count = _transaction(cur, row, parts, known)
+        except duckdb.Error as error:
+            if is_damage(error):
                 raise
-            except duckdb.Error as error:
-                _rollback(cur)
-                if is_damage(error):
-                    raise
-                if not all(part.path.exists() for part in parts):
-                    return False  # merged or compacted while we read
-                raise UnreadableRunError(_blame(cur, parts, error)) from error
+            if not all(part.path.exists() for part in parts):
+                return False  # merged or compacted while we read
+            raise UnreadableRunError(_blame(cur, parts, error)) from error
         report.rows += rows
         report.parts += count
         report.changed.append(listing.run_id)
@@ -179,6 +170,26 @@ def _known(cur: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> _Known:
     )
 
 
+def _transaction(
+    cur: duckdb.DuckDBPyConnection, row: dict[str, Any], parts: Sequence[Part], known: _Known
+) -> tuple[int, int]:
+    """Write a run in one transaction; load it afresh where new parts do not simply follow the old ones."""
+    reload = known.stale(parts)
+    while True:
+        cur.begin()
+        try:
+            written = _write(cur, row, parts, known, reload)
+            cur.commit()
+        except BaseException as error:
+            with contextlib.suppress(duckdb.Error):  # a fatal error leaves nothing to roll back
+                cur.rollback()
+            if reload or not isinstance(error, OutOfOrder):
+                raise
+            reload = True
+        else:
+            return written
+
+
 def _write(
     cur: duckdb.DuckDBPyConnection, row: dict[str, Any], listed: Sequence[Part], known: _Known, reload: bool
 ) -> tuple[int, int]:
@@ -194,13 +205,14 @@ def _write(
         if mine:
             old = [part for (name, _), part in done.items() if name == table]
             rows += load(cur, key, table, batches(table, mine, old))
+    _put_row(cur, key, row)  # before the roll-ups, which read through the views
     if new:
         derive(cur, key, start, _samples(cur, key))
+        roll_up(cur, row["run_id"], key)
         cur.executemany(
             "INSERT INTO raw.ingested_parts VALUES (?, ?, ?, ?, ?, ?, ?)",
             [(key, p.table, p.path.name, p.attempt, p.first, p.last, p.below) for p in new],
         )
-    _put_row(cur, key, row)
     return rows, len(new)
 
 
@@ -240,8 +252,3 @@ def _blame(cur: duckdb.DuckDBPyConnection, parts: Sequence[Part], error: duckdb.
                 f"lose its rows."
             )
     return f"{parts[0].path.parent} cannot be read ({first_line(error)}); restore it from a copy."
-
-
-def _rollback(cur: duckdb.DuckDBPyConnection) -> None:
-    with contextlib.suppress(duckdb.Error):  # a fatal error leaves nothing to roll back
-        cur.rollback()

@@ -11,16 +11,10 @@ There are no migrations: an index whose `schema_version()` differs is rebuilt fr
 import hashlib
 from collections.abc import Iterable
 
+from explorer.store.pyramids import PYRAMIDS
 from explorer.tables import LAYER, RUN_ID, STEP, TABLES, Column
 
 ORDINAL = Column("ordinal", "INTEGER", "rank of the step among those recorded in this table, from 0")
-LEVEL = Column("level", "INTEGER", "roll-up level k: a bin spans 4^k samples", key=True)
-BIN = Column("bin", "INTEGER", "ordinal divided by 4^level", key=True)
-BIN_SPAN = (
-    Column("first_step", "BIGINT", "first step in the bin"),
-    Column("last_step", "BIGINT", "last step in the bin"),
-    Column("samples", "BIGINT", "recorded steps in the bin"),
-)
 
 RUNS: tuple[Column, ...] = (
     RUN_ID,
@@ -83,6 +77,8 @@ DERIVED: dict[str, tuple[Column, ...]] = {
         Column("max_vio_global", "DOUBLE", "max_vio of the last held-out counts, domains summed"),
     ),
 }
+
+DERIVED |= {pyramid.table: pyramid.columns for pyramid in PYRAMIDS}
 
 INTERNAL: dict[str, tuple[Column, ...]] = {
     "ingested_parts": (

@@ -1,0 +1,203 @@
+"""What the roll-ups are: pyramids of bins over the ordinal of the sample.
+
+They keep a view's cost from growing with the run. Level k has bins of 4^k samples. A bin keeps counts,
+sums, minima, maxima and last values, all of which merge exactly: several rows of one bin are one bin in
+pieces, and readers group by bin. Only whole groups of `ALIGN` samples are rolled up; the few samples after
+them are read from the table itself. A run of at most `ROLL_FROM` samples has no roll-ups, since a view can
+read its rows.
+"""
+
+from dataclasses import dataclass
+
+from explorer.tables import EXPERT, LAYER, RUN_ID, Column
+
+LEVELS = 8
+"""Up to bins of 65,536 samples: 1,200 bins then span 78 million samples."""
+ALIGN = 64
+ROLL_FROM = 1024
+MEAN_LAYER = -1
+"""The layer number that stands for the mean over layers in `layer_bins`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """One column of a bin: its value for a single sample, and how pieces of a bin merge."""
+
+    column: Column
+    single: str
+    merge: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pyramid:
+    """One table of bins, and the rows that it is made of."""
+
+    table: str
+    counted: str
+    """The table whose samples are numbered: expert_loads or steps."""
+    keys: tuple[Column, ...]
+    source: str
+    """SQL of the rows behind it, `$start <= ordinal < $stop`, with the columns step, ordinal and keys."""
+    measures: tuple[Measure, ...]
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """Columns of the table of bins, `run_id` first."""
+        level = Column("level", "INTEGER", "level k of the pyramid: a bin spans 4^k samples", key=True)
+        number = Column("bin", "INTEGER", "ordinal of its samples divided by 4^level", key=True)
+        return (RUN_ID, level, *self.keys, number, *(m.column for m in self.measures))
+
+    @property
+    def key_names(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.keys)
+
+    def singles(self) -> str:
+        """Select list that makes a bin of one sample."""
+        return ", ".join([*self.key_names, *(f"{m.single} AS {m.column.name}" for m in self.measures)])
+
+    def merges(self) -> str:
+        """Select list that makes one bin of several rows; to be grouped by bin and keys."""
+        parts = (f"({m.merge})::{m.column.sql_type} AS {m.column.name}" for m in self.measures)
+        return ", ".join([*self.key_names, *parts])
+
+    def names(self) -> str:
+        """The columns of `singles` and `merges` by name."""
+        return ", ".join([*self.key_names, *(m.column.name for m in self.measures)])
+
+    def binned(self, where: str = "true") -> str:
+        """SQL of a view's bins, one row a bin and key.
+
+        where: a condition on the keys. Parameters: run_id, level, rolled, width (samples a bin of the
+        view) and factor (bins of the level a bin of the view). At level 0, with rolled = 0, it reads the
+        rows themselves.
+        """
+        source = self.source.replace("$start", "$rolled").replace("AND ordinal < $stop", "")
+        by = ", ".join(("bin", *self.key_names))
+        return (
+            f"SELECT bin, {self.merges()} FROM ("
+            f"SELECT (bin // $factor)::BIGINT AS bin, {self.names()} FROM {self.table} "
+            f"WHERE run_id = $run_id AND level = $level AND {where} "
+            f"UNION ALL SELECT (ordinal // $width)::BIGINT AS bin, {self.singles()} "
+            f"FROM ({source}) WHERE {where}) GROUP BY {by}"
+        )
+
+
+def _sum_min_max(value: str, what: str) -> tuple[Measure, ...]:
+    """Count, sum, minimum and maximum of a nullable value."""
+    return (
+        Measure(
+            column=Column(f"{value}_count", "BIGINT", f"samples with {what}"),
+            single=f"({value} IS NOT NULL)::BIGINT",
+            merge=f"sum({value}_count)",
+        ),
+        Measure(
+            column=Column(f"{value}_sum", "DOUBLE", f"sum of {what}"),
+            single=f"{value}::DOUBLE",
+            merge=f"sum({value}_sum)",
+        ),
+        *_min_max(value, "DOUBLE", what),
+    )
+
+
+def _min_max(value: str, sql_type: str, what: str) -> tuple[Measure, ...]:
+    return tuple(
+        Measure(
+            column=Column(f"{value}_{end}", sql_type, f"{word} {what}"),
+            single=f"{value}::{sql_type}",
+            merge=f"{end}({value}_{end})",
+        )
+        for end, word in (("min", "least"), ("max", "largest"))
+    )
+
+
+def _last(value: str, sql_type: str, what: str) -> Measure:
+    return Measure(
+        column=Column(f"{value}_last", sql_type, f"{what} at the last sample that has it"),
+        single=f"{value}::{sql_type}",
+        merge=f"arg_max({value}_last, last_step)",
+    )
+
+
+def _largest(name: str, value: str, sql_type: str, what: str) -> Measure:
+    return Measure(
+        column=Column(name, sql_type, f"largest {what}"), single=f"{value}::{sql_type}", merge=f"max({name})"
+    )
+
+
+SPAN = (
+    Measure(
+        column=Column("first_step", "BIGINT", "first step in the bin"), single="step", merge="min(first_step)"
+    ),
+    Measure(
+        column=Column("last_step", "BIGINT", "last step in the bin"), single="step", merge="max(last_step)"
+    ),
+    Measure(
+        column=Column("samples", "BIGINT", "recorded steps in the bin"),
+        single="1::BIGINT",
+        merge="sum(samples)",
+    ),
+)
+
+LOADS = Pyramid(
+    table="load_bins",
+    counted="expert_loads",
+    keys=(LAYER, EXPERT),
+    source="""
+        SELECT s.step, s.ordinal, s.layer, s.expert, s.tokens, s.expert_bias AS bias,
+               s.tokens / nullif(m.tokens, 0) AS share
+        FROM (SELECT * FROM expert_loads WHERE run_id = $run_id AND ordinal >= $start AND ordinal < $stop) s
+        JOIN (SELECT layer, ordinal, tokens FROM layer_metrics
+              WHERE run_id = $run_id AND ordinal >= $start AND ordinal < $stop) m
+        ON m.layer = s.layer AND m.ordinal = s.ordinal
+    """,
+    measures=(
+        *SPAN,
+        Measure(
+            column=Column("tokens_sum", "BIGINT", "sum of tokens"), single="tokens", merge="sum(tokens_sum)"
+        ),
+        *_min_max("tokens", "BIGINT", "tokens"),
+        *_min_max("share", "DOUBLE", "share of the layer's tokens in a step; NULL where it has none"),
+        *_sum_min_max("bias", "a bias"),
+        _last("bias", "DOUBLE", "bias"),
+    ),
+)
+
+LAYERS = Pyramid(
+    table="layer_bins",
+    counted="expert_loads",
+    keys=(LAYER,),
+    source=f"""
+        SELECT step, ordinal, layer, max_vio, effective_experts, max_vio_mean100
+        FROM layer_metrics WHERE run_id = $run_id AND ordinal >= $start AND ordinal < $stop
+        UNION ALL
+        SELECT step, ordinal, {MEAN_LAYER}, CASE WHEN count(max_vio) = count(*) THEN avg(max_vio) END,
+               avg(effective_experts), avg(max_vio_mean100)
+        FROM layer_metrics WHERE run_id = $run_id AND ordinal >= $start AND ordinal < $stop
+        GROUP BY step, ordinal
+    """,
+    measures=(
+        *SPAN,
+        *_sum_min_max("max_vio", "MaxVio"),
+        *_sum_min_max("effective_experts", "effective experts"),
+        _last("max_vio_mean100", "DOUBLE", "mean MaxVio of 100 samples"),
+    ),
+)
+
+STEPS = Pyramid(
+    table="step_bins",
+    counted="steps",
+    keys=(),
+    source="""
+        SELECT step, ordinal, lm_loss, aux_loss, tokens_seen, wall_time_s
+        FROM steps WHERE run_id = $run_id AND ordinal >= $start AND ordinal < $stop
+    """,
+    measures=(
+        *SPAN,
+        *_sum_min_max("lm_loss", "a language loss"),
+        *_sum_min_max("aux_loss", "an auxiliary loss"),
+        _largest("tokens_seen_max", "tokens_seen", "BIGINT", "tokens_seen"),
+        _largest("wall_time_max", "wall_time_s", "DOUBLE", "wall_time_s"),
+    ),
+)
+
+PYRAMIDS = (LOADS, LAYERS, STEPS)
