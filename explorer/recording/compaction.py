@@ -90,10 +90,12 @@ def _is_table_file(path: Path) -> bool:
 def clean(folder: Path) -> None:
     """Delete what a killed writer left: temporary files, files that do not count and uncommitted parts.
 
-    For the one writer of a folder, before it begins.
+    For the one writer of a folder, before it begins. Raises OSError: an uncommitted part must not
+    stay, because it would count as soon as a later attempt has begun.
     """
     run = RunFolder(folder)
     valid = {part.path.name for parts in run.snapshot().parts.values() for part in parts}
     leftovers = [p for p in folder.iterdir() if _is_table_file(p) and p.name not in valid]
     leftovers += [p for p in folder.iterdir() if re.fullmatch(rf".+\.(parquet|json)\{TEMPORARY}", p.name)]
-    remove(leftovers)
+    for path in leftovers:
+        path.unlink()

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -129,11 +130,7 @@ def read_attempts(data: Any) -> list[Attempt]:
 
 
 def remove(paths: Iterable[Path]) -> None:
-    """Delete files; one that is gone already is fine."""
+    """Delete files that do not count any more; one that cannot be deleted (somebody reads it) may stay."""
     for path in paths:
-        try:
+        with suppress(OSError):
             path.unlink()
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise cannot_write(path, error) from error

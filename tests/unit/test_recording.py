@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.recording_runs import E, K, L, give, loads, make_info, steps_of
 
 from explorer.errors import RunFolderError
 from explorer.recording import FolderRecorder, RunFolder
@@ -24,6 +23,7 @@ from explorer.records import (
     Recorder,
     SequenceLoadRecord,
 )
+from tests.recording_runs import E, K, L, give, loads, make_info, steps_of
 
 
 @pytest.fixture(autouse=True)

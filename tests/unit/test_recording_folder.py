@@ -6,11 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.recording_runs import E, L, give, make_info, steps_of
 
 from explorer.errors import RunFolderError
 from explorer.recording import FolderRecorder, RunFolder
 from explorer.recording import recorder as recorder_module
+from explorer.recording import writer as writer_module
+from tests.recording_runs import E, L, give, make_info, steps_of
 
 
 @pytest.fixture(autouse=True)
@@ -76,6 +77,48 @@ class TestDiskRefuses:
         assert len(steps_of(recorder.path, "expert_loads")) == 2 * L * E
         recorder.finish("finished")
         assert steps_of(recorder.path) == [0, 1]
+
+    def test_a_refused_merge_doubles_no_row(
+        self, recorder: FolderRecorder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        replace, refused = Path.replace, []
+
+        def full(self: Path, target: Path) -> Path:
+            if target.name == "steps-0-0-2.parquet" and not refused:
+                refused.append(target)
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return replace(self, target)
+
+        monkeypatch.setattr(writer_module, "MAX_PARTS", 2)
+        monkeypatch.setattr(Path, "replace", full)
+        for step in range(6):
+            give(recorder, step)
+            if step == 2:
+                with pytest.raises(RunFolderError, match="No space left"):
+                    recorder.flush()
+            else:
+                recorder.flush()
+            assert steps_of(recorder.path) == list(range(step + 1))
+        assert refused
+
+    def test_a_part_that_cannot_be_deleted_does_not_count(
+        self, recorder: FolderRecorder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def in_use(*_: object, **__: object) -> None:
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+        monkeypatch.setattr(writer_module, "MAX_PARTS", 2)
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "unlink", in_use)
+            for step in range(6):
+                give(recorder, step)
+                recorder.flush()
+                assert steps_of(recorder.path) == list(range(step + 1))
+            recorder.finish("stopped")
+        assert steps_of(recorder.path) == list(range(6))
+        FolderRecorder.resume(recorder.path, 6).finish("finished")
+        assert steps_of(recorder.path) == list(range(6))
+        assert len(list(recorder.path.glob("*.parquet"))) == 2
 
     def test_a_refused_compaction_leaves_the_parts(
         self, recorder: FolderRecorder, monkeypatch: pytest.MonkeyPatch

@@ -7,12 +7,12 @@ from typing import Any
 
 import polars as pl
 import pytest
-from tests.recording_runs import E, L, give, make_info, steps_of
 
 from explorer.errors import RunFolderError, UnreadableRunError
 from explorer.recording import FolderRecorder, RunFolder, atomic_write_json, list_runs, read_json
 from explorer.recording import reader as reader_module
 from explorer.recording.parts import parse_part, without_contained
+from tests.recording_runs import E, L, give, make_info, steps_of
 
 
 @pytest.fixture

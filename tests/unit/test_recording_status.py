@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from tests.recording_runs import make_info
 
 from explorer.config import RunConfig
 from explorer.errors import RunFolderError
@@ -26,6 +25,7 @@ from explorer.recording import (
 )
 from explorer.recording import status as status_module
 from explorer.recording.status import own_process, process_start
+from tests.recording_runs import make_info
 
 HERE = platform.node()
 
