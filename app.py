@@ -1,0 +1,25 @@
+"""The app: `streamlit run app.py`. What it shows is in `explorer/ui/main.py` and `pages/`.
+
+The page script lies elsewhere on purpose: a folder `pages/` beside a script that calls
+`st.navigation` breaks a deep link that is the first request to a fresh server.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import streamlit as st
+
+from explorer.ui.services import services, shut_down
+
+
+@asynccontextmanager
+async def lifespan(_app: st.App) -> AsyncIterator[None]:
+    """Start reading run folders before the first visitor; on the way out stop that and every training."""
+    services()
+    try:
+        yield
+    finally:
+        shut_down()
+
+
+app = st.App("explorer/ui/main.py", lifespan=lifespan)

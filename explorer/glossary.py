@@ -1,0 +1,406 @@
+"""Every term of the app: what it means, its formula and where it comes from. The one home of these texts.
+
+The Glossary page prints all of it; tooltips take `tip(key)`. Figures are defined in `explorer/metrics.py`
+and rules in `explorer/balancing.py` and `explorer/model/balancers.py`; the formulas here say the same.
+Formulas are LaTeX. Symbols are those of the papers: N routed experts, K chosen per token, T tokens,
+c_i assignments of expert i, s_{i,t} score of expert i for token t, b_i bias.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where a definition comes from."""
+
+    words: str
+    link: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Term:
+    """One entry."""
+
+    key: str
+    title: str
+    section: str
+    text: str
+    """One or two plain sentences; also the tooltip."""
+    formula: str = ""
+    more: str = ""
+    """What the page adds: symbols, ranges, traps."""
+    sources: tuple[Source, ...] = ()
+
+
+LOSS_FREE = Source(words="Wang et al. 2024, Loss-Free Balancing", link="https://arxiv.org/abs/2408.15664")
+V3 = Source(words="DeepSeek-V3", link="https://arxiv.org/abs/2412.19437")
+SWITCH = Source(words="Fedus et al. 2021, Switch Transformer", link="https://arxiv.org/abs/2101.03961")
+GSHARD = Source(words="Lepikhin et al. 2020, GShard", link="https://arxiv.org/abs/2006.16668")
+ST_MOE = Source(words="Zoph et al. 2022, ST-MoE", link="https://arxiv.org/abs/2202.08906")
+DEEPSEEK_MOE = Source(words="Dai et al. 2024, DeepSeekMoE", link="https://arxiv.org/abs/2401.06066")
+DEMONS = Source(words="Qiu et al. 2025, Demons in the Detail", link="https://arxiv.org/abs/2501.11873")
+OURS = Source(words="this project, explorer/metrics.py")
+
+ROUTING, RULES, FIGURES, READING = (
+    "How a token finds its experts",
+    "Balancing rules",
+    "Figures",
+    "Reading the pictures",
+)
+
+TERMS: tuple[Term, ...] = (
+    Term(
+        key="mixture_of_experts",
+        title="Mixture of experts",
+        section=ROUTING,
+        text="A layer with many small feed-forward networks, the experts. Each token passes only a few of "
+        "them, so the model can be large while the work per token stays small.",
+        formula=r"h_t = u_t + \sum_{i=1}^{N} g_{i,t}\,\mathrm{FFN}_i(u_t)",
+        more="$N$ routed experts, of which $K$ have a gate weight $g_{i,t} \\neq 0$ for token $t$.",
+        sources=(GSHARD, SWITCH, DEEPSEEK_MOE),
+    ),
+    Term(
+        key="router",
+        title="Router and score",
+        section=ROUTING,
+        text="The router gives every expert a score for every token. The score says how well they fit.",
+        formula=r"s_{i,t} = \sigma(u_t^{\top} e_i) \quad\text{or}\quad s_{\cdot,t} = "
+        r"\mathrm{softmax}(u_t^{\top} e_{\cdot})",
+        more="$e_i$ is a learned vector of expert $i$. With a sigmoid $\\sigma$ each score lies between 0 "
+        "and 1 on its own; with a softmax the scores of a token sum to 1 and compete.",
+        sources=(LOSS_FREE,),
+    ),
+    Term(
+        key="top_k",
+        title="Top-K routing",
+        section=ROUTING,
+        text="Each token goes to the K experts with the highest score, or score plus bias where a rule has "
+        "one.",
+        formula=r"\mathcal{E}_t = \mathrm{TopK}\bigl(\{\,s_{i,t} + b_i\,\}_{i=1}^{N},\,K\bigr)",
+        sources=(LOSS_FREE,),
+    ),
+    Term(
+        key="gate_weight",
+        title="Gate weight",
+        section=ROUTING,
+        text="How much a chosen expert's answer counts. It is made from the unbiased score: a bias decides "
+        "who is chosen, never how loud.",
+        formula=r"g_{i,t} = \gamma\,\frac{s_{i,t}}{\sum_{j\in\mathcal{E}_t} s_{j,t}}\ \text{ if } "
+        r"i\in\mathcal{E}_t,\text{ else } 0",
+        more="The division is optional (`normalize_gates`; the Loss-Free paper does without, DeepSeek-V3 "
+        "with) and is never done for $K=1$. $\\gamma$ is `route_scale`.",
+        sources=(LOSS_FREE, V3),
+    ),
+    Term(
+        key="shared_expert",
+        title="Shared expert",
+        section=ROUTING,
+        text="An expert that every token passes. It is not routed and never part of a load figure.",
+        sources=(DEEPSEEK_MOE,),
+    ),
+    Term(
+        key="load",
+        title="Load",
+        section=ROUTING,
+        text="How many tokens an expert was given in a step, counted as assignments: a token that goes to K "
+        "experts counts K times.",
+        formula=r"c_i = \sum_{t=1}^{T} \mathbf{1}[\,i \in \mathcal{E}_t\,], \qquad \bar c = \frac{K\,T}{N}",
+        more="Charts show the load relative to the uniform share, $c_i/\\bar c$: ×1 is fair, ×2 is twice the "
+        "share.",
+        sources=(LOSS_FREE,),
+    ),
+    Term(
+        key="idle_expert",
+        title="Idle (dead) expert",
+        section=ROUTING,
+        text="An expert without a single token over the steps in question. It learns nothing and wastes its "
+        "memory.",
+        sources=(OURS,),
+    ),
+    Term(
+        key="none",
+        title="No balancing",
+        section=RULES,
+        text="The control: nothing pushes the loads. A favoured expert learns more, is favoured more, and "
+        "few experts end up with most of the work.",
+    ),
+    Term(
+        key="aux_loss",
+        title="Auxiliary loss",
+        section=RULES,
+        text="A second objective that is smallest when the loads are even. Its gradient passes through the "
+        "router and the model, beside that of the language loss.",
+        formula=r"L_{\mathrm{aux}} = \alpha \sum_{i=1}^{N} f_i\,P_i, \qquad f_i = \frac{N}{K\,T}\,c_i, "
+        r"\qquad P_i = \frac1T\sum_{t=1}^{T} s'_{i,t}",
+        more="$f_i$ comes from counts and carries no gradient; $P_i$ carries it all. $s'$ are the scores "
+        "divided by their sum over experts (`score_norm=l1`) or as they are (`raw`). With normalised scores "
+        "the sum is 1 at balance for every $K$. The value can fall without the loads becoming even, so it is "
+        "not a measure of balance.",
+        sources=(SWITCH, GSHARD, LOSS_FREE),
+    ),
+    Term(
+        key="count_scope",
+        title="Count scope",
+        section=RULES,
+        text="Over which tokens the loads are counted for balancing: each sequence, one micro-batch or the "
+        "whole batch of a step. A narrow scope forces every single text to use all experts.",
+        more="Published results put most of the difference in quality on the scope and not on the rule, so "
+        "it is part of every legend here. DeepSeek-V3 (section 4.5.3) reports for a 1B model a validation "
+        "loss of 2.258 with a sequence-wise loss, 2.253 loss-free and 2.253 with a batch-wise loss.",
+        sources=(V3, DEMONS),
+    ),
+    Term(
+        key="alpha",
+        title="α, the auxiliary coefficient",
+        section=RULES,
+        text="How strongly the auxiliary loss pulls. Small: loads stay uneven. Large: balance at the price "
+        "of the language loss.",
+        more="The objective adds the sum over layers of α times the loss.",
+        sources=(LOSS_FREE, SWITCH),
+    ),
+    Term(
+        key="loss_free",
+        title="Loss-free balancing",
+        section=RULES,
+        text="After every step the bias of each overloaded expert goes down by u and that of each "
+        "underloaded one up by u. The bias only takes part in choosing, so no gradient comes from it.",
+        formula=r"b_i \leftarrow b_i + u\cdot\mathrm{sign}(e_i), \qquad e_i = \bar c - c_i",
+        more="This is Algorithm 1 of the paper. Variants here: *proportional*, $b_i \\leftarrow b_i + "
+        "u\\,e_i/\\bar c$; *rms*, $b_i \\leftarrow b_i + u\\,e_i/\\mathrm{RMS}(e)$; *multiplicative*, top-K "
+        "of $s\\cdot b$ with $b$ starting at 1; *centred*, the mean of the update is taken away. The counts "
+        "are those of the whole step, never of an evaluation.",
+        sources=(LOSS_FREE,),
+    ),
+    Term(
+        key="bias_update_rate",
+        title="u, the bias update rate",
+        section=RULES,
+        text="How far a bias moves in one step. u times the number of steps is the farthest it can travel; "
+        "too small balances late, too large keeps jumping around balance.",
+        more="About (needed spread of the biases) / (2u) steps pass until the loads are level. The paper and "
+        "DeepSeek-V3 use 0.001; the short runs here use 0.003, since 0.001 does not get there in a few "
+        "hundred steps.",
+        sources=(LOSS_FREE, V3),
+    ),
+    Term(
+        key="expert_bias",
+        title="Expert bias",
+        section=RULES,
+        text="A number per expert that is added to its scores for choosing. The row of a step shows the bias "
+        "used in that step, before its update.",
+        more="Sigmoid scores lie between 0 and 1: once two biases differ by 1 or more, one expert beats the "
+        "other for every token.",
+        sources=(LOSS_FREE,),
+    ),
+    Term(
+        key="seq_aux",
+        title="Complementary sequence loss",
+        section=RULES,
+        text="DeepSeek-V3's small auxiliary loss per sequence, beside the bias. It only prevents extremes "
+        "inside one text.",
+        formula=r"L = \alpha\sum_i f_i P_i, \qquad f_i = \frac{N}{K\,T}\sum_{t}\mathbf{1}\bigl[s_{i,t}\in"
+        r"\mathrm{TopK}(s_{\cdot,t},K)\bigr]",
+        more="$f$ counts the top-K of the *unbiased* scores, whatever the bias chose; $P$ comes from "
+        "normalised scores; $\\alpha = 0.0001$.",
+        sources=(V3,),
+    ),
+    Term(
+        key="z_loss",
+        title="Router z-loss",
+        section=RULES,
+        text="Keeps the router's logits small so that they stay numerically tame. It balances nothing.",
+        formula=r"L_z = \frac1T\sum_{t=1}^{T}\Bigl(\log\sum_{i=1}^{N}e^{x_{i,t}}\Bigr)^2",
+        more="$x_{i,t}$ are the router's logits.",
+        sources=(ST_MOE,),
+    ),
+    Term(
+        key="max_vio",
+        title="MaxVio, the maximal violation",
+        section=FIGURES,
+        text="How far the busiest expert lies above the mean load. 0 is perfectly even; 1 means twice the "
+        "share; N/K − 1 means that every token takes the same K experts.",
+        formula=r"\mathrm{MaxVio} = \frac{\max_i c_i - \bar c}{\bar c}",
+        more="Measured layer by layer and then averaged, never on pooled layers: two layers that collapse "
+        "onto different experts would look balanced. Where it is an average, the worst layer stands beside "
+        "it.",
+        sources=(LOSS_FREE,),
+    ),
+    Term(
+        key="max_vio_batch",
+        title="MaxVio of the last steps (max_vio_batch)",
+        section=FIGURES,
+        text="MaxVio of training batches: the mean over the last 100 steps, or the last quarter of a shorter "
+        "run, averaged over layers. It matters for the speed of training.",
+        sources=(LOSS_FREE, OURS),
+    ),
+    Term(
+        key="max_vio_global",
+        title="MaxVio held-out (max_vio_global)",
+        section=FIGURES,
+        text="MaxVio of all held-out text together at the end, with the bias frozen, averaged over layers. "
+        "It shows how evenly the experts are used overall.",
+        more="Needs many tokens: with few, chance alone makes it look uneven. The runs here use at least "
+        "32,000.",
+        sources=(LOSS_FREE, OURS),
+    ),
+    Term(
+        key="worst_layer",
+        title="Worst layer",
+        section=FIGURES,
+        text="The layer with the highest MaxVio. An average over layers can hide one layer that has "
+        "collapsed.",
+        sources=(OURS,),
+    ),
+    Term(
+        key="effective_experts",
+        title="Effective experts",
+        section=FIGURES,
+        text="How many equally loaded experts would be as diverse as these loads: N when all are equal, 1 "
+        "when one takes everything.",
+        formula=r"N_{\mathrm{eff}} = \exp\Bigl(-\sum_i p_i\ln p_i\Bigr), \qquad p_i = \frac{c_i}{\sum_j c_j}",
+        sources=(OURS,),
+    ),
+    Term(
+        key="imbalance",
+        title="Imbalance",
+        section=FIGURES,
+        text="Loads that are less even than chance would make them. This is the word for any MaxVio above "
+        "the random reference.",
+        sources=(OURS,),
+    ),
+    Term(
+        key="collapse",
+        title="Collapse",
+        section=FIGURES,
+        text="Said only where the effective experts of a layer stay at or below N/2 for 100 steps in a row. "
+        "Anything milder is imbalance.",
+        sources=(OURS,),
+    ),
+    Term(
+        key="uniform_reference",
+        title="Random reference, independent tokens",
+        section=FIGURES,
+        text="The MaxVio that would be seen if every token picked K experts at random. No rule can be "
+        "expected to stay below it.",
+        formula=r"\mathrm{MaxVio}_{\mathrm{random}} \lesssim \sqrt{\,2\ln "
+        r"N\cdot\frac{N}{K\,T}\Bigl(1-\frac{K}{N}\Bigr)}",
+        more="The line is simulated for these N, K, T and number of layers; the formula is an upper guide.",
+        sources=(OURS,),
+    ),
+    Term(
+        key="resampled_reference",
+        title="Random reference, whole sequences",
+        section=FIGURES,
+        text="Tokens of one text cluster on the same experts. This line draws whole recorded sequences "
+        "again, with every expert's expected load made equal: what sampling texts alone would show.",
+        sources=(OURS,),
+    ),
+    Term(
+        key="lm_loss",
+        title="Language loss",
+        section=FIGURES,
+        text="Mean cross-entropy of the next token in nats. A balancing loss is never added to it.",
+        formula=r"\ell = -\frac1T\sum_{t=1}^{T}\ln p(x_t \mid x_{<t})",
+    ),
+    Term(
+        key="perplexity",
+        title="Perplexity",
+        section=FIGURES,
+        text="The exponential of the held-out language loss, every domain weighing the same: among how many "
+        "equally likely tokens the model hesitates. Lower is better.",
+        formula=r"\mathrm{PPL} = \exp\Bigl(\frac1D\sum_{d=1}^{D}\ell_d\Bigr)",
+        sources=(OURS,),
+    ),
+    Term(
+        key="bits_per_byte",
+        title="Bits per byte",
+        section=FIGURES,
+        text="The loss per byte of text instead of per token, so that models with different tokenizers can "
+        "be compared.",
+        formula=r"\mathrm{BPB} = \frac{\ell\cdot\text{tokens}}{\ln 2\cdot\text{bytes}}",
+        sources=(OURS,),
+    ),
+    Term(
+        key="paired_interval",
+        title="Paired 95 % interval",
+        section=READING,
+        text="Two rules are compared seed by seed: same initial weights, same data in the same order. The "
+        "interval is where the mean difference lies with 95 % confidence.",
+        formula=r"\bar d \pm t_{0.975,\,n-1}\,\frac{s_d}{\sqrt n}",
+        more="$d$ are the differences of $n$ seeds, $s_d$ their standard deviation. One seed has no interval.",
+        sources=(OURS,),
+    ),
+    Term(
+        key="not_resolved",
+        title="Not resolved",
+        section=READING,
+        text="The interval covers zero: these seeds cannot tell the difference from none. It does not say "
+        "that there is none.",
+        more="The half width of the interval is the resolution. The published gain of loss-free over the "
+        "paper's auxiliary loss is about 0.006 nats, which few short runs can resolve.",
+        sources=(OURS, LOSS_FREE),
+    ),
+    Term(
+        key="dilemma_plane",
+        title="Dilemma plane",
+        section=READING,
+        text="Perplexity against MaxVio, one point a run. A stronger auxiliary loss moves along a curve from "
+        "uneven and good to even and worse; lower left is better in both.",
+        more="The same picture as Figure 2 of the paper.",
+        sources=(LOSS_FREE,),
+    ),
+    Term(
+        key="load_colours",
+        title="Load colours",
+        section=READING,
+        text="Colours show the logarithm of load over uniform share: orange above, purple below, the page's "
+        "own lightness at ×1. An expert without tokens has a flat colour of its own.",
+        formula=r"\log_2\frac{c_i}{\bar c}",
+        sources=(OURS,),
+    ),
+    Term(
+        key="playhead",
+        title="Playhead",
+        section=READING,
+        text="The step that all panels show, drawn as the same vertical rule everywhere.",
+    ),
+    Term(
+        key="arm",
+        title="Arm and seed",
+        section=READING,
+        text="An arm is one balancing rule in an experiment; each seed repeats it with other initial weights "
+        "and data order. Expert numbers mean nothing across runs: expert 3 of one run is not expert 3 of "
+        "another.",
+    ),
+    Term(
+        key="step",
+        title="Step",
+        section=READING,
+        text="One update of the weights, counted from 0.",
+    ),
+)  # fmt: skip
+
+
+def sections() -> dict[str, list[Term]]:
+    """Section -> its terms, both in order."""
+    found: dict[str, list[Term]] = {}
+    for term in TERMS:
+        found.setdefault(term.section, []).append(term)
+    return found
+
+
+def term(key: str) -> Term:
+    """The entry of that key. Raises KeyError for an unknown one."""
+    return {t.key: t for t in TERMS}[key]
+
+
+def tip(key: str) -> str:
+    """The tooltip of a term."""
+    return term(key).text
+
+
+def search(text: str, terms: Sequence[Term] = TERMS) -> list[Term]:
+    """Terms that contain every word of `text` in title, key or text."""
+    words = text.lower().split()
+    return [t for t in terms if all(w in f"{t.title} {t.key} {t.text} {t.more}".lower() for w in words)]

@@ -1,0 +1,231 @@
+"""Runs as the app offers them: single runs, and arms (one balancing rule over several seeds)."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from explorer.config import BalancerConfig
+from explorer.errors import ConfigError
+from explorer.rules import AuxLoss, LossFree, Rule, SequenceAuxLoss, ZLoss
+
+MOST = 6
+"""Runs or arms that one picture still carries."""
+STORY = ("none", "aux_loss:scope=sequence", "aux_loss", "loss_free")
+"""The arms that tell the story, in this order, where a set of runs has them."""
+READABLE_SCOPES = {"sequence": "sequence", "micro_batch": "micro-batch", "global_batch": "global"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What the pages need to know of a run; see the table `runs` in docs/schema.md."""
+
+    run_id: str
+    path: str
+    name: str
+    state: str
+    shipped: bool
+    preset: str | None
+    seed: int | None
+    balancer: str
+    label: str
+    family: str
+    scope: str
+    pair_key: str
+    config: str
+    num_moe_layers: int
+    num_experts: int
+    top_k: int
+    tokens_per_step: int
+    num_steps: int
+    last_step: int
+    generation: int
+    created_at: str
+    problem: str | None
+    message: str | None
+
+    @property
+    def version(self) -> tuple[str, int, int, str]:
+        """Changes whenever the index may know more of the run: the key of every cache."""
+        return (self.run_id, self.generation, self.last_step, self.state)
+
+    @property
+    def is_readable(self) -> bool:
+        return self.problem is None
+
+    @property
+    def has_loads(self) -> bool:
+        return self.is_readable and self.last_step >= 0 and self.num_moe_layers > 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One entry of the run picker: a run, or the seeds of one balancing rule."""
+
+    token: str
+    """What the picker shows and the URL says."""
+    label: str
+    """What legends say; the count scope is part of it."""
+    runs: tuple[Run, ...]
+    """By seed."""
+
+    @property
+    def first(self) -> Run:
+        """The run that stands for the arm where only one can be drawn."""
+        return self.runs[0]
+
+    @property
+    def family(self) -> str:
+        return self.first.family
+
+    @property
+    def run_ids(self) -> list[str]:
+        return [run.run_id for run in self.runs]
+
+    @property
+    def is_group(self) -> bool:
+        return len(self.runs) > 1
+
+    @property
+    def seeds(self) -> str:
+        """`5 seeds` or `seed 0`."""
+        if self.is_group:
+            return f"{len(self.runs)} seeds"
+        return "one run" if self.first.seed is None else f"seed {self.first.seed}"
+
+
+def run_from_row(row: Mapping[str, Any]) -> Run:
+    """A row of `queries.list_runs`; sizes that are not known become 0."""
+
+    def size(name: str, missing: int = 0) -> int:
+        value = row.get(name)
+        return missing if value is None else int(value)
+
+    run_id = str(row["run_id"])
+    return Run(
+        run_id=run_id,
+        path=str(row["path"]),
+        name=row["name"] or run_id,
+        state=row["state"] or "unreadable",
+        shipped=row["dir_kind"] == "shipped",
+        preset=row["preset"],
+        seed=row["seed"],
+        balancer=row["balancer"] or "",
+        label=row["balancer_label"] or row["balancer"] or run_id,
+        family=row["balancer_family"] or "none",
+        scope=row["count_scope"] or "none",
+        pair_key=row["pair_key"] or "",
+        config=row["config"] or "{}",
+        num_moe_layers=size("num_moe_layers"),
+        num_experts=size("num_experts"),
+        top_k=size("top_k"),
+        tokens_per_step=size("tokens_per_step"),
+        num_steps=size("num_steps"),
+        last_step=size("last_step", -1),
+        generation=size("generation"),
+        created_at=row["created_at"] or "",
+        problem=row["problem"],
+        message=row["message"],
+    )
+
+
+def arms_of(runs: Iterable[Run]) -> list[Arm]:
+    """Groups of at least two seeds first, then every single run; unreadable runs are left out.
+
+    Runs belong together when they differ in the seed only. Of two runs with one seed the newest counts.
+    """
+    usable = [run for run in runs if run.has_loads]
+    together: dict[tuple[str, str], dict[int, Run]] = {}
+    for run in sorted(usable, key=lambda r: r.created_at):
+        if run.seed is not None and run.pair_key:
+            together.setdefault((run.pair_key, run.balancer), {})[run.seed] = run
+    groups = [list(seeds.values()) for seeds in together.values() if len(seeds) > 1]
+    names = [_group_name(group[0]) for group in groups]
+    arms = [
+        Arm(
+            token=name if names.count(name) == 1 else f"{name} {group[0].pair_key[:4]}",
+            label=group[0].label,
+            runs=tuple(sorted(group, key=lambda r: r.seed or 0)),
+        )
+        for name, group in zip(names, groups, strict=True)
+    ]
+    arms.sort(key=lambda arm: (not arm.first.shipped, arm.first.preset or "", _order(arm)))
+    return arms + [Arm(token=run.run_id, label=run.label, runs=(run,)) for run in usable]
+
+
+def default_arms(arms: Sequence[Arm], most: int = 4) -> list[Arm]:
+    """The comparison that the app opens with.
+
+    Of all sets of runs that may be compared as pairs, the one with the most arms; groups before
+    single runs, shipped before own, and of a set the arms that tell the story first.
+    """
+    sets: dict[str, list[Arm]] = {}
+    taken: set[tuple[str, str]] = set()
+    for arm in arms:
+        key = (arm.first.pair_key, arm.first.balancer)
+        if key not in taken:
+            taken.add(key)
+            sets.setdefault(arm.first.pair_key, []).append(arm)
+    if not sets:
+        return []
+
+    def worth(members: list[Arm]) -> tuple[int, int, int, str]:
+        told = sum(arm.first.balancer in STORY for arm in members)
+        seeds = sum(len(arm.runs) for arm in members)
+        return (told, sum(arm.first.shipped for arm in members), seeds, members[0].first.created_at)
+
+    best = max(sets.values(), key=worth)
+    return sorted(best, key=_order)[:most]
+
+
+def chart_labels(arms: Sequence[Arm]) -> dict[str, str]:
+    """token -> legend text: the rule with its scope, and what else tells these arms apart."""
+    several = len({arm.first.pair_key for arm in arms}) > 1
+    names = [f"{arm.label}, {arm.first.preset or 'custom'}" if several else arm.label for arm in arms]
+    labels = {}
+    for arm, name in zip(arms, names, strict=True):
+        same = names.count(name) > 1
+        labels[arm.token] = f"{name}, {arm.seeds}" if same else name
+    # Two trainings of the very same configuration are told apart by their names only.
+    texts = list(labels.values())
+    return {t: text if texts.count(text) == 1 else f"{text} · {t}" for t, text in labels.items()}
+
+
+def short_balancer(text: str) -> str:
+    """`aux_loss:scope=sequence` -> `aux sequence 0.01`: short enough for a chip and a URL."""
+    try:
+        balancer = BalancerConfig.parse(text)
+    except ConfigError:
+        return text or "unknown"
+    parts = [_short_rules(balancer.rules)]
+    parts += [f"from {change.step} {_short_rules(change.rules)}" for change in balancer.schedule]
+    return ", ".join(parts)
+
+
+def _short_rules(rules: Sequence[Rule]) -> str:
+    return " + ".join(_short_rule(rule) for rule in rules) or "none"
+
+
+def _short_rule(rule: Rule) -> str:
+    match rule:
+        case AuxLoss():
+            raw = " raw" if rule.score_norm == "raw" else ""
+            return f"aux {READABLE_SCOPES[rule.scope]} {rule.coeff:g}{raw}"
+        case SequenceAuxLoss():
+            return f"V3 sequence {rule.coeff:g}"
+        case ZLoss():
+            return f"z-loss {rule.coeff:g}"
+        case LossFree():
+            extras = [w for w in (rule.update_rule, rule.bias_form) if w not in ("sign", "additive")]
+            extras += ["centred"] if rule.centred else []
+            extras += [] if rule.freeze_after_step is None else [f"frozen {rule.freeze_after_step}"]
+            return " ".join([f"loss-free {rule.bias_update_rate:g}", *extras])
+
+
+def _group_name(run: Run) -> str:
+    return f"{run.preset or 'custom'} {short_balancer(run.balancer)}"
+
+
+def _order(arm: Arm) -> tuple[int, str]:
+    """Story arms first and in their order, the others by name."""
+    text = arm.first.balancer
+    return (STORY.index(text) if text in STORY else len(STORY), text)

@@ -1,0 +1,121 @@
+"""The queries that pages ask, each remembered until its run has grown.
+
+The key is always the run's version (run_id, generation, last step, state) and never a frame.
+"""
+
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+import polars as pl
+import streamlit as st
+
+from explorer.queries import balance, biases, comparison, domains, events, loads, losses, steps
+from explorer.queries import runs as run_queries
+from explorer.queries.comparison import PairedDifference
+from explorer.queries.loads import LoadMatrix
+from explorer.ui.arms import Run, run_from_row
+from explorer.ui.services import services
+
+Version = tuple[str, int, int, str]
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _cached(function: Callable[P, R]) -> Callable[P, R]:
+    return st.cache_data(max_entries=200, show_spinner=False)(function)
+
+
+def _ask(query: Callable[..., R], *args: Any, **settings: Any) -> R:
+    """Call a query function with a cursor of its own."""
+    with services().index.cursor() as cur:
+        return query(cur, *args, **settings)
+
+
+def list_runs() -> list[Run]:
+    """Every run, newest first; not cached: it is what tells whether the caches hold."""
+    return [run_from_row(row) for row in _ask(run_queries.list_runs).to_dicts()]
+
+
+def versions(runs: list[Run]) -> tuple[Version, ...]:
+    return tuple(run.version for run in runs)
+
+
+@_cached
+def max_vio_series(
+    runs: tuple[Version, ...], layer: int | None = None, x: str = "step", max_bins: int = 300
+) -> pl.DataFrame:
+    return _ask(balance.max_vio_series, _ids(runs), layer, max_bins, x)
+
+
+@_cached
+def layer_balance(runs: tuple[Version, ...]) -> pl.DataFrame:
+    return _ask(balance.layer_balance, _ids(runs))
+
+
+@_cached
+def references(run: Version) -> dict[str, float | None]:
+    return _ask(balance.references, run[0])
+
+
+@_cached
+def summary(runs: tuple[Version, ...]) -> pl.DataFrame:
+    return _ask(comparison.summary, _ids(runs))
+
+
+@_cached
+def paired(arm_a: tuple[Version, ...], arm_b: tuple[Version, ...], metric: str) -> PairedDifference:
+    return _ask(comparison.paired, _ids(arm_a), _ids(arm_b), metric)
+
+
+@_cached
+def load_heatmap(run: Version, layer: int, max_bins: int = 200) -> pl.DataFrame:
+    return _ask(loads.load_heatmap, run[0], layer, max_bins)
+
+
+@_cached
+def load_matrix(run: Version, layer: int) -> LoadMatrix:
+    return _ask(loads.load_matrix, run[0], layer)
+
+
+@_cached
+def loads_at(run: Version, layer: int, step: int) -> pl.DataFrame:
+    return _ask(loads.loads_at, run[0], layer, step)
+
+
+@_cached
+def bias_trajectories(run: Version, layer: int, max_bins: int = 300) -> pl.DataFrame:
+    return _ask(biases.bias_trajectories, run[0], layer, max_bins)
+
+
+@_cached
+def loss_series(runs: tuple[Version, ...], x: str = "step", max_bins: int = 300) -> pl.DataFrame:
+    return _ask(losses.loss_series, _ids(runs), max_bins, x)
+
+
+@_cached
+def eval_series(runs: tuple[Version, ...], x: str = "step") -> pl.DataFrame:
+    return _ask(losses.eval_series, _ids(runs), x)
+
+
+@_cached
+def domain_expert(run: Version, layer: int) -> pl.DataFrame:
+    return _ask(domains.domain_expert, run[0], layer)
+
+
+@_cached
+def events_of(run: Version) -> pl.DataFrame:
+    return _ask(events.events, run[0])
+
+
+@_cached
+def step_row(run: Version, step: int) -> pl.DataFrame:
+    return _ask(steps.step_row, run[0], step)
+
+
+@_cached
+def nearest_step(run: Version, step: int) -> int | None:
+    return _ask(steps.nearest_step, run[0], step)
+
+
+def _ids(runs: tuple[Version, ...]) -> list[str]:
+    return [run[0] for run in runs]

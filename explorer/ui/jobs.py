@@ -1,0 +1,191 @@
+"""Trainings that the app starts: child processes, two at a time, the others wait in line.
+
+A child holds the other end of a pipe that this process keeps open. Closing the browser changes
+nothing; when this process ends, however it ends, the pipe closes and the child stops by itself.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from explorer.config import RunConfig
+
+AT_ONCE = 2
+POLL_S = 0.2
+STOP_GRACE_S = 20.0
+OPEN_STATES = ("waiting", "training", "stopping")
+
+
+@dataclass(kw_only=True)
+class Job:
+    """One training that the app was asked for."""
+
+    run_id: str
+    config: RunConfig
+    preset: str | None = None
+    state: str = "waiting"
+    """waiting, training, stopping, ended, failed or cancelled."""
+    problem: str = ""
+    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    errors: IO[bytes] | None = field(default=None, repr=False)
+
+    @property
+    def is_open(self) -> bool:
+        return self.state in OPEN_STATES
+
+
+class JobManager:
+    """Starts, queues and stops trainings. Safe to call from any thread."""
+
+    def __init__(self, runs_dir: Path, at_once: int = AT_ONCE, command: Sequence[str] | None = None) -> None:
+        self.runs_dir = runs_dir
+        self.at_once = at_once
+        self._command = list(command or (sys.executable, "-m", "explorer", "train"))
+        self._jobs: list[Job] = []
+        self._lock = threading.RLock()
+        self._closing = threading.Event()
+        self._changed = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def add(self, jobs: Sequence[Job]) -> None:
+        """Put trainings in line; free places start at once."""
+        with self._lock:
+            self._jobs.extend(jobs)
+            self._advance()
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._watch, name="explorer-jobs", daemon=True)
+                self._thread.start()
+
+    def jobs(self) -> list[Job]:
+        """Every training of this server, oldest first."""
+        with self._lock:
+            self._reap()
+            return list(self._jobs)
+
+    def open_jobs(self) -> list[Job]:
+        """Those that wait, train or are about to stop."""
+        return [job for job in self.jobs() if job.is_open]
+
+    def stop_job(self, run_id: str) -> None:
+        """Ask a training to stop after its step, or take it out of the line."""
+        with self._lock:
+            for job in self._jobs:
+                if job.run_id == run_id and job.is_open:
+                    self._stop(job)
+
+    def stop_all(self) -> None:
+        """The same for every training."""
+        with self._lock:
+            for job in reversed(self._jobs):
+                if job.is_open:
+                    self._stop(job)
+
+    def forget(self) -> None:
+        """Drop the ended ones from the list; their runs stay on disk."""
+        with self._lock:
+            self._jobs = [job for job in self._jobs if job.is_open]
+
+    def stop(self) -> None:
+        """Stop everything and wait for it: the server is going down."""
+        self._closing.set()
+        self.stop_all()
+        for job in self.jobs():
+            if job.process is not None:
+                _close_pipe(job.process)
+                try:
+                    job.process.wait(STOP_GRACE_S)
+                except subprocess.TimeoutExpired:
+                    job.process.kill()
+                    job.process.wait()
+        if self._thread is not None:
+            self._thread.join()
+        with self._lock:
+            self._reap()
+
+    def _stop(self, job: Job) -> None:
+        if job.process is None:
+            job.state = "cancelled"
+        elif job.state == "training":
+            job.state = "stopping"
+            _send(job.process, {"command": "stop"})
+
+    def _watch(self) -> None:
+        """Until the server ends: notice the end of a training and start the next."""
+        while not self._closing.wait(POLL_S):
+            with self._lock:
+                self._reap()
+                self._advance()
+
+    def _reap(self) -> None:
+        for job in self._jobs:
+            if job.is_open and job.process is not None and job.process.poll() is not None:
+                _close_pipe(job.process)
+                code = job.process.returncode
+                job.state = "ended" if code in (0, 130) else "failed"
+                job.problem = "" if code in (0, 130) else _last_words(job.errors, code)
+                if job.errors is not None:
+                    job.errors.close()
+
+    def _advance(self) -> None:
+        if self._closing.is_set():
+            return
+        busy = sum(job.process is not None and job.is_open for job in self._jobs)
+        for job in self._jobs:
+            if busy >= self.at_once:
+                return
+            if job.state == "waiting":
+                self._start(job)
+                busy += job.is_open
+
+    def _start(self, job: Job) -> None:
+        job.errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed when the process has ended)
+        try:
+            # The child reads the file at once; it lies in the temporary folder and not among the runs.
+            handle, name = tempfile.mkstemp(prefix=f"{job.run_id}-", suffix=".json")
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump(job.config.to_dict(), file)
+            job.process = subprocess.Popen(
+                [*self._command, "--config", name, "--run-id", job.run_id, "--runs", str(self.runs_dir),
+                 *(["--preset", job.preset] if job.preset else []), "--json", "--control-stdin"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=job.errors,
+                # Ctrl-C in the terminal is the server's; it then stops the children through their pipes.
+                start_new_session=True,
+                env={**os.environ, "OMP_NUM_THREADS": str(job.config.training.num_threads)},
+            )  # fmt: skip
+            job.state = "training"
+        except OSError as error:
+            job.state, job.problem = "failed", f"{job.run_id}: the training could not be started ({error})."
+
+
+def _send(process: subprocess.Popen[bytes], message: dict[str, object]) -> None:
+    if process.stdin is not None:
+        with suppress(OSError, ValueError):
+            process.stdin.write(json.dumps(message).encode() + b"\n")
+            process.stdin.flush()
+
+
+def _close_pipe(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin is not None:
+        with suppress(OSError):
+            process.stdin.close()
+
+
+def _last_words(errors: IO[bytes] | None, code: int) -> str:
+    """What the process said last: its own sentence after exit code 2, the last line of a trace else."""
+    text = ""
+    if errors is not None:
+        with suppress(OSError, ValueError):
+            errors.seek(0)
+            text = errors.read().decode("utf-8", "replace").strip()
+    line = text.splitlines()[-1] if text else "it said nothing"
+    return line if code == 2 else f"The process ended with code {code}: {line}"

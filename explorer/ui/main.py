@@ -1,0 +1,23 @@
+"""The shell around every page: page config, navigation and the shared run picker."""
+
+import streamlit as st
+
+from explorer.ui.picker import run_picker
+from explorer.ui.settings import PAGES
+
+st.set_page_config(
+    page_title="MoE Routing Explorer", page_icon=":material/hub:", layout="wide", initial_sidebar_state="auto"
+)
+
+page = st.navigation(
+    [
+        st.Page(PAGES / "overview.py", title="Overview", icon=":material/home:", default=True),
+        st.Page(PAGES / "compare.py", title="Compare", icon=":material/compare:", url_path="compare"),
+        st.Page(PAGES / "replay.py", title="Replay", icon=":material/play_circle:", url_path="replay"),
+        st.Page(PAGES / "train.py", title="Train", icon=":material/model_training:", url_path="train"),
+        st.Page(PAGES / "glossary.py", title="Glossary", icon=":material/menu_book:", url_path="glossary"),
+    ],
+    position="top",
+)
+run_picker()
+page.run()

@@ -1,0 +1,38 @@
+"""Several seeds of an arm become one line: the mean, with the range over seeds as its band."""
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from explorer.ui.arms import Arm
+
+
+def _with_arm(frame: pl.DataFrame, arms: Sequence[Arm]) -> pl.DataFrame:
+    """Add the column `arm`; a run that stands alone and in a group appears in both."""
+    rows = [(run_id, arm.token) for arm in arms for run_id in arm.run_ids]
+    names = pl.DataFrame(rows, schema={"run_id": pl.String, "arm": pl.String}, orient="row")
+    return names.join(frame, on="run_id", how="inner", maintain_order="left")
+
+
+def series(frame: pl.DataFrame, arms: Sequence[Arm], columns: Sequence[str]) -> pl.DataFrame:
+    """One row an arm and bin, with the arm's token as `run_id`.
+
+    frame: columns of `queries.max_vio_series` or `loss_series`. For every name in `columns` the mean over
+    seeds, and for `<name>_min` and `<name>_max` the extremes over seeds.
+    """
+    known = [c for c in columns if c in frame.columns]
+    means = [pl.col(c).mean() for c in known]
+    lows = [pl.col(f"{c}_min").min() for c in known if f"{c}_min" in frame.columns]
+    highs = [pl.col(f"{c}_max").max() for c in known if f"{c}_max" in frame.columns]
+    merged = _with_arm(frame, arms).group_by("arm", "bin", maintain_order=True).agg(
+        pl.col("first_step").min(), pl.col("last_step").max(), pl.col("x").mean(), *means, *lows, *highs
+    )  # fmt: skip
+    return merged.rename({"arm": "run_id"})
+
+
+def evals(frame: pl.DataFrame, arms: Sequence[Arm]) -> pl.DataFrame:
+    """Held-out losses, averaged over the seeds of an arm; columns of `queries.eval_series`."""
+    merged = _with_arm(frame, arms).group_by("arm", "step", "domain", maintain_order=True).agg(
+        pl.col("x").mean(), pl.col("lm_loss").mean(), pl.col("bits_per_byte").mean()
+    )  # fmt: skip
+    return merged.with_columns(perplexity=pl.col("lm_loss").exp()).rename({"arm": "run_id"})

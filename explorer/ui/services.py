@@ -1,0 +1,57 @@
+"""What one server owns: the index, the thread that feeds it, and the trainings that it started."""
+
+import threading
+from dataclasses import dataclass
+
+from explorer.store import Index, IngestThread
+from explorer.ui.jobs import JobManager
+from explorer.ui.settings import Settings
+
+INGEST_INTERVAL_S = 0.4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """Made once, shared by all sessions; scripts only ever ask it."""
+
+    settings: Settings
+    index: Index
+    ingest: IngestThread
+    jobs: JobManager
+
+    @classmethod
+    def start(cls, settings: Settings) -> "Services":
+        """Open the index, take in every run once, then go on in a thread."""
+        index = Index.open(settings.index)
+        ingest = IngestThread(index, settings.runs_dirs, INGEST_INTERVAL_S)
+        ingest.start()
+        return cls(settings=settings, index=index, ingest=ingest, jobs=JobManager(settings.own_runs))
+
+    def stop(self) -> None:
+        """Stop the trainings, the thread and the index, in this order."""
+        self.jobs.stop()
+        self.ingest.stop()
+        self.index.close()
+
+
+_started: dict[Settings, Services] = {}
+_lock = threading.Lock()
+
+
+def services() -> Services:
+    """The services for the current settings, started on first use.
+
+    They live in this module and not in Streamlit's cache: "Clear cache" must not end a training.
+    """
+    settings = Settings.from_environment()
+    with _lock:
+        if settings not in _started:
+            _started[settings] = Services.start(settings)
+        return _started[settings]
+
+
+def shut_down() -> None:
+    """Stop everything that `services` has started."""
+    with _lock:
+        while _started:
+            _started.popitem()[1].stop()

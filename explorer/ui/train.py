@@ -1,0 +1,256 @@
+"""The Train page: a form, a start button, and what is training now."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from explorer.charts import balance, captions, losses
+from explorer.config import BalancerConfig, RunConfig
+from explorer.errors import ConfigError, ExplorerError, RunFolderError
+from explorer.presets import PRESETS, RULE_DEFAULTS, get_preset, preset_balancer
+from explorer.recording import make_run_id
+from explorer.recording.status import read_status
+from explorer.rules import RULES, format_rules, make_rule
+from explorer.ui import cached, form, links, show
+from explorer.ui.arms import Arm, Run, chart_labels
+from explorer.ui.jobs import Job
+from explorer.ui.services import services
+
+COMMON_ARMS = ("none", "aux_loss", "aux_loss:scope=sequence", "loss_free", "loss_free+seq_aux")
+FIRST_ARMS = ("none", "aux_loss", "loss_free")
+TICK_S = 0.7
+MOST_RUNS = 24
+ARMS = "train_arms"
+
+
+def order_form() -> None:
+    """Everything that decides the runs, and the button that starts them."""
+    preset = st.selectbox(
+        "Preset", list(PRESETS), key="preset", format_func=_preset_words,
+        help="A complete configuration to start from; every field can be changed below.",
+    )  # fmt: skip
+    left, right = st.columns([3, 1])
+    with left:
+        if ARMS not in st.session_state:
+            st.session_state[ARMS] = list(FIRST_ARMS)
+        arms = st.multiselect(
+            "Balancing rules to "
+            "train", [*COMMON_ARMS, *(a for a in st.session_state[ARMS] if a not in COMMON_ARMS)],
+            key=ARMS, accept_new_options=True,
+            help="One run for each rule and seed. Type your own, e.g. `aux_loss:scope=sequence,coeff=0.001` "
+            "or `none/100/loss_free` (none, from step 100 loss_free), or build one below.",
+        )  # fmt: skip
+    with right:
+        seeds = st.text_input("Seeds", "0", key="train_seeds", help="Whole numbers, e.g. 0,1,2. Rules of one "
+                              "seed share initial weights and data, so they are fair pairs.")  # fmt: skip
+    _builder(preset)
+    base = get_preset(preset)
+    chosen = form.config_form(base, f"train_{preset}")
+    if st.button("Start training", type="primary", icon=":material/play_arrow:"):
+        _start(preset, chosen, arms, seeds)
+
+
+def _preset_words(name: str) -> str:
+    first = (PRESETS[name].__doc__ or "").strip().splitlines()[0]
+    return f"{name}: {first}"
+
+
+def _builder(preset: str) -> None:
+    """Put a rule together field by field; its text form is what the command line takes too."""
+    with st.expander("Build a rule", icon=":material/construction:"):
+        names = st.multiselect("Rules, combined", list(RULES), default=["loss_free"], key="build_rules")
+        rules = []
+        for name in names:
+            kind = RULES[name]
+            values = kind(**RULE_DEFAULTS.get(preset, {}).get(name, {}))
+            st.markdown(f"`{name}`: {(kind.__doc__ or '').strip().splitlines()[0]}")
+            columns = st.columns(3)
+            settings = {}
+            for index, field in enumerate(form.fields_of(name, kind, values)):
+                with columns[index % 3]:
+                    settings[field.name] = form.widget(field, f"build_{preset}")
+            try:
+                rules.append(make_rule(name, settings))
+            except ConfigError as error:
+                st.error(str(error))
+        text = format_rules(rules)
+        st.code(text, language=None)
+        st.button("Add this rule", on_click=_add_arm, args=(text,), icon=":material/add:")
+
+
+def _add_arm(text: str) -> None:
+    if text not in st.session_state[ARMS]:
+        st.session_state[ARMS] = [*st.session_state[ARMS], text]
+
+
+def _start(preset: str, chosen: dict[str, dict[str, Any]], arms: Sequence[str], seeds: str) -> None:
+    """Check everything, then put the runs in line; a wrong value starts nothing."""
+    try:
+        configs = make_configs(preset, chosen, arms, seeds)
+        folder = _writable(services().settings.own_runs)
+    except ExplorerError as error:
+        st.error(str(error), icon=":material/error:")
+        return
+    services().jobs.add(
+        [
+            Job(
+                run_id=make_run_id(folder, preset=preset, family=str(config.balancer), seed=config.seed),
+                config=config,
+                preset=preset,
+            )
+            for config in configs
+        ]
+    )
+    st.toast(f"{len(configs)} runs started or in line.", icon=":material/check:")
+    # The panel above was drawn before they were there.
+    st.rerun()
+
+
+def make_configs(
+    preset: str, chosen: dict[str, dict[str, Any]], arms: Sequence[str], seeds: str
+) -> list[RunConfig]:
+    """One configuration a seed and rule. Raises ConfigError for anything that breaks a rule."""
+    if not arms:
+        raise ConfigError("balancer", "", "names no rule", "choose one, e.g. loss_free; none is one too")
+    base = RunConfig.from_dict(chosen)
+    balancers = [preset_balancer(preset, arm) for arm in arms]
+    for balancer, arm in zip(balancers, arms, strict=True):
+        if balancers.count(balancer) > 1:
+            raise ConfigError("balancer", arm, "is named twice", "keep one; use the seeds to repeat")
+    configs = [_one(base, balancer, seed) for seed in parse_seeds(seeds) for balancer in balancers]
+    if len(configs) > MOST_RUNS:
+        raise ConfigError(
+            "seeds",
+            seeds,
+            f"make {len(configs)} runs, and {MOST_RUNS} are the most at a time",
+            "choose fewer",
+        )
+    return configs
+
+
+def _one(base: RunConfig, balancer: BalancerConfig, seed: int) -> RunConfig:
+    return replace(base, balancer=balancer, training=replace(base.training, seed=seed))
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Whole numbers, separated by commas, each once."""
+    pieces = [piece.strip() for piece in text.split(",") if piece.strip()]
+    if not pieces or not all(piece.isdecimal() for piece in pieces):
+        raise ConfigError("training.seed", text, "must be whole numbers of at least 0", "write 0 or 0,1,2")
+    return [int(piece) for piece in dict.fromkeys(pieces)]
+
+
+def _writable(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise RunFolderError(
+            f"runs folder = {str(folder)!r}: cannot be written ({error.strerror}); start the app with "
+            "another one."
+        ) from error
+    return folder
+
+
+def now_training() -> None:
+    """Progress and live charts; ticks by itself only while something trains."""
+    if not services().jobs.jobs():
+        return
+    tick = TICK_S if services().jobs.open_jobs() else None
+    st.fragment(_live, run_every=tick)()
+
+
+def _live() -> None:
+    jobs = services().jobs.jobs()
+    st.subheader("Training now" if any(job.is_open for job in jobs) else "Trained here")
+    for job in jobs:
+        _progress(job)
+    _buttons(jobs)
+    _charts(jobs)
+    if st.session_state.get("was_training") and not any(job.is_open for job in jobs):
+        # The last one has ended: draw the page once more, without the clock and with the new runs.
+        st.session_state["was_training"] = False
+        st.rerun()
+    st.session_state["was_training"] = any(job.is_open for job in jobs)
+
+
+def _progress(job: Job) -> None:
+    done, state = _how_far(job)
+    total = job.config.training.num_steps
+    label = f"{job.config.balancer.label}, seed {job.config.seed}"
+    left, right = st.columns([8, 1], vertical_alignment="center")
+    with left:
+        st.progress(min(1.0, done / total), text=f"**{label}** · {state} · step {done:,} of {total:,}")
+        if job.problem:
+            st.error(job.problem, icon=":material/error:")
+    with right:
+        if job.is_open:
+            st.button(
+                "Stop", key=f"stop_{job.run_id}", on_click=services().jobs.stop_job, args=(job.run_id,),
+                disabled=job.state == "stopping", width="stretch",
+            )  # fmt: skip
+        elif job.state == "ended":
+            links.page("replay", "Replay", run=job.run_id)
+
+
+def _how_far(job: Job) -> tuple[int, str]:
+    """Steps done and the state in a word, from the run's own status."""
+    folder = services().settings.own_runs / job.run_id
+    if job.state == "waiting":
+        return 0, "waiting in line"
+    if not folder.exists():
+        return 0, {"training": "starting", "stopping": "stopping"}.get(job.state, job.state)
+    status = read_status(folder)
+    words = status.state if job.state == "ended" else job.state
+    return status.last_step + 1, "training" if words == "running" else words
+
+
+def _buttons(jobs: Sequence[Job]) -> None:
+    with st.container(horizontal=True):
+        if sum(job.is_open for job in jobs) > 1:
+            st.button("Stop all", on_click=services().jobs.stop_all, icon=":material/stop:")
+        if any(not job.is_open for job in jobs):
+            st.button("Clear the ended ones", on_click=services().jobs.forget, icon=":material/clear_all:")
+
+
+def _charts(jobs: Sequence[Job]) -> None:
+    """MaxVio and language loss of the latest runs, as far as they have come."""
+    ids = [job.run_id for job in jobs][-6:]
+    by_id = {run.run_id: run for run in cached.list_runs()}
+    runs = [by_id[run_id] for run_id in ids if run_id in by_id and by_id[run_id].has_loads]
+    if not runs:
+        st.caption("The first steps appear here in a moment.")
+        return
+    arms = [Arm(token=run.run_id, label=_with_seed(run, runs), runs=(run,)) for run in runs]
+    labels, families = chart_labels(arms), {run.run_id: run.family for run in runs}
+    versions = cached.versions(runs)
+    left, right = st.columns(2)
+    with left:
+        frame = cached.max_vio_series(versions, max_bins=150)
+        show.figure(
+            balance.max_vio_curves(frame, labels=labels, families=families, height=280),
+            subject="MaxVio of the runs in training",
+            finding=captions.max_vio_curves(frame, labels=labels),
+            how="How far the busiest expert lies above the mean load; 0 is even.",
+            key="live_max_vio",
+        )
+    with right:
+        frame = cached.loss_series(versions, max_bins=150)
+        show.figure(
+            losses.loss_curves(
+                frame, labels=labels, families=families, metric="lm_loss", log_y=False, height=280
+            ),
+            subject="Language loss of the runs in training",
+            finding=captions.loss_curves(frame, labels=labels),
+            how="Nats per token on the training text; lower is better.",
+            key="live_loss",
+        )
+
+
+def _with_seed(run: Run, runs: Sequence[Run]) -> str:
+    return f"{run.label}, seed {run.seed}" if len({r.seed for r in runs}) > 1 else run.label

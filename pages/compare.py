@@ -1,0 +1,18 @@
+"""Two to six runs side by side."""
+
+import streamlit as st
+
+from explorer.ui import compare, links, picker, urls
+
+st.title("Compare balancing rules")
+urls.show_notices()
+arms = picker.chosen_arms()
+if not picker.all_arms():
+    st.info(
+        "There are no runs to compare yet. Train two or more with different rules.", icon=":material/inbox:"
+    )
+    links.page("train", "Train some runs")
+elif not arms:
+    st.info("Choose two to six runs in the picker on the left.", icon=":material/arrow_back:")
+else:
+    compare.view(arms)

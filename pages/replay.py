@@ -1,0 +1,17 @@
+"""One run as a film: the heatmap player, and every panel at its playhead."""
+
+import streamlit as st
+
+from explorer.ui import links, picker, replay, urls
+
+st.title("Replay one run")
+runs = replay.playable(picker.all_runs(), picker.chosen_arms())
+if not runs:
+    urls.show_notices()
+    st.info(
+        "There is no run to replay yet. Train one, it can be watched here while it trains.",
+        icon=":material/inbox:",
+    )
+    links.page("train", "Train a first run")
+else:
+    replay.view(replay.choose_run(runs))
