@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from explorer import metrics
 from explorer.config import RunConfig, ScheduledRules
 from explorer.corpus import Corpus, load_corpus
+from explorer.errors import TrainingError
 from explorer.model import MoETransformer, build_model
 from explorer.model.balancers import CombinedBalancer
 from explorer.records import EventRecord, Recorder
@@ -199,6 +200,11 @@ class _Run:
     def _resume(self, step: int) -> int:
         assert self.checkpoint_dir is not None
         state = checkpoints.load(self.checkpoint_dir, step, self.device)
+        if state["config_digest"] != self.config.digest:
+            raise TrainingError(
+                f"resume_from = {step}: the checkpoint in {self.checkpoint_dir} belongs to another configuration"
+                f" (digest {state['config_digest']}, not {self.config.digest}); resume that one or train anew."
+            )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.seconds = state["seconds"]

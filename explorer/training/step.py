@@ -180,8 +180,10 @@ class _Meters:
             if balancer.uses_bias:
                 switched.append(switched_slots(layer.routing, top_k))
                 compared = biased_scores(compared, router.expert_bias_E, balancer.bias_form or "additive")
-            margins.append(score_margin(compared, top_k))
-        sums["score_margin"] = torch.stack(margins)
+            if top_k < compared.shape[-1]:  # with K = E there is no (K+1)-th score
+                margins.append(score_margin(compared, top_k))
+        if margins:
+            sums["score_margin"] = torch.stack(margins)
         if switched:
             sums["switched_slots"] = torch.stack(switched)
 
@@ -278,7 +280,7 @@ def record_step(log: StepLog, recorder: Recorder) -> None:
             mean_normalised_score_LE=arrays["mean_normalised_score"],
         )
     )
-    if aux is not None or "score_margin" in arrays:
+    if aux is not None or arrays.keys() & {"score_margin", "switched_slots"}:
         recorder.record(
             LayerRecord(
                 step=log.step,
