@@ -1,11 +1,12 @@
 """Fewer, larger files: merging parts while a run goes on, and one file a table when it ends.
 
 Both write the new file first and delete the old ones last, so that a process killed in between
-leaves a folder in which the same rows count.
+leaves a folder in which the same rows count. Memory stays bounded however long the run is.
 """
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -14,18 +15,24 @@ from explorer.recording.files import TEMPORARY, atomic_write_json, sync_folder
 from explorer.recording.parts import (
     COMPACTED_LEVEL,
     COMPACTED_NAME,
+    LARGE_LEVEL,
     MANIFEST_FILE,
     Part,
     parse_part,
     part_name,
     remove,
+    sink_parquet,
     write_parquet,
 )
 from explorer.recording.reader import RunFolder, read_part
-from explorer.recording.schema import sort_columns
+from explorer.recording.schema import KEYS, sort_columns
 
 MAX_PARTS = 64
 GROWTH = 2
+MAX_MERGED_BYTES = 64 * 2**20
+"""A part of this size is merged no more: a merge holds its rows in memory."""
+CHUNK_ROWS = 5_000_000
+"""About so many rows are sorted at a time."""
 
 
 def merge(parts: Sequence[Part]) -> list[Part]:
@@ -36,7 +43,7 @@ def merge(parts: Sequence[Part]) -> list[Part]:
     """
     sizes = [part.path.stat().st_size for part in parts]
     start, total = len(parts) - 1, sizes[-1]
-    while start > 0 and sizes[start - 1] <= GROWTH * total:
+    while start > 0 and sizes[start - 1] <= GROWTH * total and total + sizes[start - 1] <= MAX_MERGED_BYTES:
         start -= 1
         total += sizes[start]
     old = list(parts[start:])
@@ -55,18 +62,16 @@ def compact(folder: Path, *, attempt: int, last_step: int, committed_step: int) 
     """Write every table as one sorted file, switch the manifest, delete the rest.
 
     Only rows that count are kept. Returns the new generation. Raises RunFolderError when the disk
-    refuses; the parts then go on counting.
+    refuses; the parts then go on counting. For the one writer of a folder, when it rests.
     """
-    run = RunFolder(folder)
-    generation = run.generation + 1
+    snapshot = RunFolder(folder).snapshot()
+    generation = snapshot.generation + 1
     files: dict[str, list[str]] = {}
-    for table, parts in run.snapshot().parts.items():
-        if not parts:
-            continue
-        path = folder / f"{table}-g{generation}.parquet"
-        frame = run.read(table).sort(sort_columns(table), maintain_order=True)
-        write_parquet(frame, path, level=COMPACTED_LEVEL)
-        files[table] = [path.name]
+    for table, parts in snapshot.parts.items():
+        if parts:
+            path = folder / f"{table}-g{generation}.parquet"
+            _write_sorted(parts, path)
+            files[table] = [path.name]
     sync_folder(folder)
     atomic_write_json(
         folder / MANIFEST_FILE,
@@ -83,6 +88,35 @@ def compact(folder: Path, *, attempt: int, last_step: int, committed_step: int) 
     return generation
 
 
+def _write_sorted(parts: Sequence[Part], path: Path) -> None:
+    """The rows of one table's parts, sorted, as one file; a large table by a few layers at a time."""
+    table = parts[0].table
+    order = sort_columns(table)
+    rows = sum(pl.scan_parquet(part.path).select(pl.len()).collect().item() for part in parts)
+    if rows <= CHUNK_ROWS or "layer" not in KEYS[table]:
+        frame = pl.concat([read_part(part) for part in parts]).sort(order, maintain_order=True)
+        write_parquet(frame, path, level=COMPACTED_LEVEL)
+        return
+    chunks: list[Path] = []
+    try:
+        for low, high in _layer_ranges(parts, math.ceil(rows / CHUNK_ROWS)):
+            some = pl.col("layer").is_between(low, high - 1)
+            frame = pl.concat([read_part(part, where=some) for part in parts])
+            chunks.append(path.with_name(f"{path.stem}-{low}.parquet{TEMPORARY}"))
+            write_parquet(frame.sort(order, maintain_order=True), chunks[-1])
+        sink_parquet(chunks, path, level=LARGE_LEVEL)
+    finally:
+        remove(chunks)
+
+
+def _layer_ranges(parts: Sequence[Part], number: int) -> Iterator[tuple[int, int]]:
+    """About `number` half-open ranges over the layers that occur."""
+    layers = 1 + max(pl.scan_parquet(p.path).select(pl.max("layer")).collect().item() or 0 for p in parts)
+    width = max(1, layers // number)
+    for low in range(0, layers, width):
+        yield low, min(low + width, layers)
+
+
 def _is_table_file(path: Path) -> bool:
     return parse_part(path) is not None or COMPACTED_NAME.fullmatch(path.name) is not None
 
@@ -93,8 +127,7 @@ def clean(folder: Path) -> None:
     For the one writer of a folder, before it begins. Raises OSError: an uncommitted part must not
     stay, because it would count as soon as a later attempt has begun.
     """
-    run = RunFolder(folder)
-    valid = {part.path.name for parts in run.snapshot().parts.values() for part in parts}
+    valid = {part.path.name for parts in RunFolder(folder).snapshot().parts.values() for part in parts}
     leftovers = [p for p in folder.iterdir() if _is_table_file(p) and p.name not in valid]
     leftovers += [p for p in folder.iterdir() if re.fullmatch(rf".+\.(parquet|json)\{TEMPORARY}", p.name)]
     for path in leftovers:

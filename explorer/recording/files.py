@@ -83,9 +83,10 @@ def read_object(path: Path) -> dict[str, Any]:
     return data
 
 
-def cannot_write(path: Path, error: OSError) -> RunFolderError:
+def cannot_write(path: Path, error: Exception) -> RunFolderError:
     """The sentence for a disk that refuses."""
+    reason = getattr(error, "strerror", None) or error
     return RunFolderError(
-        f"{path} cannot be written ({error.strerror or error}); "
+        f"{path} cannot be written ({reason}); "
         "check the folder's permissions and the free space, or choose another folder."
     )

@@ -225,23 +225,26 @@ def _is_committed(part: Part, status: RunStatus | None) -> bool:
     return part.attempt == status.attempt and part.last <= status.committed_step
 
 
-def read_part(part: Part, columns: Sequence[str] | None = None) -> pl.DataFrame:
-    """The rows of one part that count. Raises FileNotFoundError when a merge has replaced it."""
+def read_part(part: Part, columns: Sequence[str] | None = None, where: pl.Expr | None = None) -> pl.DataFrame:
+    """The rows of one part that count, and for which `where` (on key columns) holds.
+
+    Raises FileNotFoundError when a merge has replaced it, UnreadableRunError when it is damaged.
+    """
     schema = SCHEMAS[part.table]
     chosen = list(schema) if columns is None else list(columns)
-    wanted = chosen if part.below is None or "step" in chosen else [*chosen, "step"]
     try:
-        present = pl.read_parquet_schema(part.path)
-        frame = pl.read_parquet(part.path, columns=[name for name in wanted if name in present])
+        lazy = pl.scan_parquet(part.path)
+        present = lazy.collect_schema()
         lacking = [name for name in KEYS[part.table] if name not in present]
         if lacking:
             raise _damaged(part.path, f"lacks the column {', '.join(lacking)}")
         if part.below is not None:
-            frame = frame.filter(pl.col("step") < part.below)
-        return frame.select(
-            (pl.col(name) if name in present else pl.lit(None)).cast(schema[name]).alias(name)
-            for name in chosen
-        )
+            lazy = lazy.filter(pl.col("step") < part.below)
+        if where is not None:
+            lazy = lazy.filter(where)
+        absent = [pl.lit(None).alias(name) for name in chosen if name not in present]
+        lazy = lazy.with_columns(absent).select(pl.col(name).cast(schema[name]) for name in chosen)
+        return lazy.collect()
     except FileNotFoundError as error:
         raise FileNotFoundError(part.path.name) from error
     except (PolarsError, OSError) as error:

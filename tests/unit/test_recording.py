@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from explorer.errors import RunFolderError
-from explorer.recording import FolderRecorder, RunFolder
+from explorer.recording import FolderRecorder, RunFolder, compaction
 from explorer.recording import recorder as recorder_module
 from explorer.recording import writer as writer_module
-from explorer.recording.compaction import merge
 from explorer.records import (
     EvalRecord,
     EventRecord,
@@ -250,6 +249,23 @@ def test_compacted_files_are_sorted_by_layer_expert_step(recorder: FolderRecorde
     assert table.rows() == sorted(table.rows())
 
 
+def test_a_large_table_is_sorted_by_a_few_layers_at_a_time(
+    recorder: FolderRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for step in range(6):
+        give(recorder, step)
+        recorder.flush()
+    before = RunFolder(recorder.path).read("expert_loads")
+    monkeypatch.setattr(compaction, "CHUNK_ROWS", 3 * L * E)
+    recorder.finish("finished")
+    after = RunFolder(recorder.path).read("expert_loads")
+    assert after.equals(before.sort("layer", "expert", "step"))
+    assert sorted(p.name for p in recorder.path.glob("*.parquet*")) == [
+        "expert_loads-g1.parquet",
+        "steps-g1.parquet",
+    ]
+
+
 def test_many_parts_are_merged(recorder: FolderRecorder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer_module, "MAX_PARTS", 4)
     for step in range(30):
@@ -268,7 +284,7 @@ def test_a_merge_leaves_much_larger_parts_alone(recorder: FolderRecorder) -> Non
     for step in (3000, 3001):
         give(recorder, step)
         recorder.flush()
-    left = merge(RunFolder(recorder.path).parts("expert_loads"))
+    left = compaction.merge(RunFolder(recorder.path).parts("expert_loads"))
     assert [(p.first, p.last) for p in left] == [(0, 2999), (3000, 3001)]
 
 

@@ -103,6 +103,7 @@ class TestRows:
         table = run.read("steps").sort("step")
         assert "new" not in table.columns
         assert table["lm_loss"].to_list() == [1.0, 1.0, 1.0, None, None]
+        assert run.read("steps", ["lm_loss"])["lm_loss"].to_list() == [1.0, 1.0, 1.0, None, None]
 
     def test_a_missing_key_column_is_damage(self, run: RunFolder) -> None:
         part = run.path / "steps-0-3-4.parquet"
