@@ -11,6 +11,7 @@ import duckdb
 
 from explorer.errors import UnreadableRunError
 from explorer.recording import Part, RunListing
+from explorer.store.cluster import cluster
 from explorer.store.connection import first_line, is_damage
 from explorer.store.derive import derive
 from explorer.store.folders import find_runs, read_parts, run_row, signature
@@ -86,8 +87,13 @@ class Ingestor:
         except duckdb.Error as error:
             if is_damage(error):
                 raise
-            if not all(part.path.exists() for part in parts):
+            missing = [part.path for part in parts if not part.path.exists()]
+            if missing and read_parts(listing.path) != seen:
                 return False  # merged or compacted while we read
+            if missing:
+                raise UnreadableRunError(
+                    f"{missing[0]} is missing although the manifest names it; restore it from a copy."
+                ) from error
             raise UnreadableRunError(_blame(cur, parts, error)) from error
         report.rows += rows
         report.parts += count
@@ -209,6 +215,7 @@ def _write(
     if new:
         derive(cur, key, start, _samples(cur, key))
         roll_up(cur, row["run_id"], key)
+        cluster(cur, key)
         cur.executemany(
             "INSERT INTO raw.ingested_parts VALUES (?, ?, ?, ?, ?, ?, ?)",
             [(key, p.table, p.path.name, p.attempt, p.first, p.last, p.below) for p in new],

@@ -104,8 +104,8 @@ def _number(cur: duckdb.DuckDBPyConnection, run_key: int, table: str, found: Seq
     else:
         cur.execute(
             "INSERT INTO raw.progress (run_key, table_name, samples, rolled, clustered, last_step) "
-            "VALUES (?, ?, ?, 0, 0, ?)",
-            [run_key, table, row[0], row[2]],
+            "VALUES (?, ?, ?, 0, ?, ?)",
+            [run_key, table, row[0], row[0], row[2]],
         )
     return True
 

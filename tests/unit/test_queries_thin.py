@@ -6,10 +6,10 @@ from typing import Any
 
 import polars as pl
 import pytest
+from store_runs import write_run
 
 from explorer.queries import balance, biases, comparison, loads, losses
 from explorer.store import Index
-from tests.store_runs import write_run
 
 QUERIES: dict[str, Callable[[Any, str], pl.DataFrame]] = {
     "load_heatmap": lambda cur, run: loads.load_heatmap(cur, run, 0),

@@ -1,0 +1,53 @@
+"""Keeping the rows of a layer together, so that DuckDB skips the others when a view asks for one layer.
+
+A run at work brings a few steps at a time, each with every layer. Once enough of them have gathered they
+are written again, sorted by layer; a run that was complete when it was first seen is sorted already.
+"""
+
+import duckdb
+
+from explorer.store.pyramids import LOADS
+
+SEGMENT_ROWS = 4_000_000
+"""Rows of `expert_loads` that are sorted together: a layer of 64 experts then fills several row groups."""
+
+
+def cluster(cur: duckdb.DuckDBPyConnection, run_key: int) -> None:
+    """Sort the latest rows of a run where there are enough, inside the open transaction."""
+    row = cur.execute(
+        "SELECT samples, clustered, num_moe_layers * num_experts "
+        "FROM raw.progress JOIN raw.runs USING (run_key) WHERE run_key = ? AND table_name = 'expert_loads'",
+        [run_key],
+    ).fetchone()
+    if row is None or (row[0] - row[1]) * row[2] < SEGMENT_ROWS:
+        return
+    samples, start, _ = row
+    first = cur.execute(
+        "SELECT min(step) FROM raw.layer_metrics WHERE run_key = ? AND ordinal >= ?", [run_key, start]
+    ).fetchone()
+    assert first is not None
+    _rewrite(
+        cur,
+        "expert_loads",
+        f"run_key = {run_key} AND ordinal >= {start}",
+        "SELECT * FROM tail ORDER BY layer, ordinal, expert",
+    )
+    _rewrite(
+        cur,
+        "load_bins",
+        f"run_key = {run_key} AND first_step >= {first[0]}",
+        f"SELECT {run_key} AS run_key, level, bin, {LOADS.merges()} FROM tail "
+        f"GROUP BY level, bin, layer, expert ORDER BY level, layer, bin, expert",
+    )
+    cur.execute(
+        "UPDATE raw.progress SET clustered = ? WHERE run_key = ? AND table_name = 'expert_loads'",
+        [samples, run_key],
+    )
+
+
+def _rewrite(cur: duckdb.DuckDBPyConnection, table: str, where: str, select: str) -> None:
+    """Replace the rows of a raw table that meet a condition by a selection from them (`tail`)."""
+    cur.execute(f"CREATE OR REPLACE TEMP TABLE tail AS SELECT * FROM raw.{table} WHERE {where}")
+    cur.execute(f"DELETE FROM raw.{table} WHERE {where}")
+    cur.execute(f"INSERT INTO raw.{table} BY NAME {select}")
+    cur.execute("DROP TABLE tail")

@@ -1,0 +1,314 @@
+"""Ingest: every part once, one transaction a run, and one damaged run never harms another."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from store_runs import make_info, random_counts, record_steps, write_run
+
+from explorer.recording import FolderRecorder, RunFolder
+from explorer.store import Index, ingest
+from explorer.store.schema import data_tables
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Any:
+    with Index.open(tmp_path / "index.duckdb") as found:
+        yield found
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    return tmp_path / "runs"
+
+
+def loads_in(index: Index, run_id: str = "run") -> list[tuple[Any, ...]]:
+    with index.cursor() as cur:
+        return cur.execute(
+            "SELECT step, layer, expert, tokens FROM expert_loads WHERE run_id = ? ORDER BY ALL", [run_id]
+        ).fetchall()
+
+
+def loads_on_disk(path: Path) -> list[tuple[Any, ...]]:
+    return sorted(RunFolder(path).read("expert_loads", ["step", "layer", "expert", "tokens"]).rows())
+
+
+def counts_of(index: Index) -> dict[str, int]:
+    with index.cursor() as cur:
+        return {t: cur.execute(f"SELECT count(*) FROM {t}").fetchone()[0] for t in data_tables()}
+
+
+def problem_of(index: Index, run_id: str) -> str | None:
+    with index.cursor() as cur:
+        return cur.execute("SELECT problem FROM runs WHERE run_id = ?", [run_id]).fetchone()[0]
+
+
+def test_every_table_of_a_run_arrives(index: Index, runs: Path) -> None:
+    write_run(runs)
+    report = index.ingest([runs])
+    folder = RunFolder(runs / "run")
+    counts = counts_of(index)
+    for table in ("steps", "expert_loads", "evals", "eval_loads", "events"):
+        assert counts[table] == folder.read(table).height > 0
+    assert report.changed == ["run"]
+    assert report.rows == sum(counts[t] for t in ("steps", "expert_loads", "evals", "eval_loads", "events"))
+
+
+def test_a_second_ingest_changes_nothing(index: Index, runs: Path) -> None:
+    write_run(runs, finish=False)
+    index.ingest([runs])
+    before = counts_of(index)
+    report = index.ingest([runs])
+    assert (report.rows, report.parts, report.changed) == (0, 0, [])
+    assert counts_of(index) == before
+
+
+def test_a_fresh_look_at_a_known_run_takes_no_part_twice(tmp_path: Path, runs: Path) -> None:
+    write_run(runs, finish=False)
+    for _ in range(2):
+        with Index.open(tmp_path / "again.duckdb") as index:
+            index.ingest([runs])
+            assert loads_in(index) == loads_on_disk(runs / "run")
+
+
+def test_parts_arrive_one_by_one(index: Index, runs: Path) -> None:
+    counts = random_counts(40, 2, 4)
+    recorder = FolderRecorder.create(runs, make_info())
+    for start in range(0, 40, 8):
+        record_steps(recorder, counts[start : start + 8], range(start, start + 8))
+        recorder.flush()
+        index.ingest([runs])
+        assert loads_in(index) == loads_on_disk(runs / "run")
+        assert len(loads_in(index)) == (start + 8) * 8
+    recorder.finish("finished")
+    index.ingest([runs])  # compaction: another generation
+    assert loads_in(index) == loads_on_disk(runs / "run")
+    with index.cursor() as cur:
+        assert cur.execute("SELECT generation, state FROM runs").fetchone() == (1, "finished")
+        ordinals = cur.execute("SELECT DISTINCT ordinal, step FROM layer_metrics ORDER BY 1").fetchall()
+    assert ordinals == [(i, i) for i in range(40)]
+
+
+def merge_parts(folder: Path, table: str) -> None:
+    """Replace the parts of a table by one, as a writer does when they become many."""
+    parts = RunFolder(folder).parts(table)
+    merged = pl.concat([pl.read_parquet(part.path) for part in parts])
+    merged.write_parquet(folder / f"{table}-0-{parts[0].first}-{parts[-1].last}.parquet")
+    for part in parts:
+        part.path.unlink()
+
+
+def test_merged_parts_are_not_taken_twice(index: Index, runs: Path) -> None:
+    counts = random_counts(40, 2, 4)
+    recorder = FolderRecorder.create(runs, make_info())
+    for start in (0, 10, 20):
+        record_steps(recorder, counts[start : start + 10], range(start, start + 10))
+        recorder.flush()
+    index.ingest([runs])
+    record_steps(recorder, counts[30:], range(30, 40))
+    recorder.flush()
+    merge_parts(runs / "run", "expert_loads")  # known parts and one that was never seen
+    report = index.ingest([runs])
+    assert loads_in(index) == loads_on_disk(runs / "run")
+    assert report.rows == 10 * (8 + 1)
+
+
+def test_a_new_attempt_replaces_the_steps_from_its_start(index: Index, runs: Path) -> None:
+    counts = random_counts(40, 2, 4)
+    recorder = FolderRecorder.create(runs, make_info())
+    record_steps(recorder, counts[:30], range(30))
+    recorder.finish("stopped")
+    index.ingest([runs])
+    again = FolderRecorder.resume(runs / "run", 12)
+    record_steps(again, counts[20:], range(12, 32))
+    again.flush()
+    index.ingest([runs])
+    rows = loads_in(index)
+    assert rows == loads_on_disk(runs / "run")
+    assert {row[0] for row in rows} == set(range(32))
+    at_12 = np.array([row[3] for row in rows if row[0] == 12]).reshape(2, 4)
+    assert (at_12 == counts[20]).all()
+
+
+def test_a_folder_made_again_under_the_same_name_is_loaded_again(index: Index, runs: Path) -> None:
+    write_run(runs, finish=False)
+    index.ingest([runs])
+    shutil.rmtree(runs / "run")
+    write_run(runs, finish=False, seed=5)
+    index.ingest([runs])
+    assert loads_in(index) == loads_on_disk(runs / "run")
+
+
+def test_a_part_deleted_by_hand_takes_its_rows_along(index: Index, runs: Path) -> None:
+    write_run(runs, finish=False)
+    index.ingest([runs])
+    (runs / "run" / "expert_loads-0-10-19.parquet").unlink()
+    index.ingest([runs])
+    assert loads_in(index) == loads_on_disk(runs / "run")
+    assert len(loads_in(index)) == 30 * 8
+
+
+def test_parts_that_arrive_out_of_order_are_still_right(index: Index, runs: Path, tmp_path: Path) -> None:
+    write_run(runs, finish=False)
+    early = runs / "run" / "expert_loads-0-10-19.parquet"
+    early.rename(tmp_path / "kept")
+    index.ingest([runs])
+    (tmp_path / "kept").rename(early)
+    index.ingest([runs])
+    assert loads_in(index) == loads_on_disk(runs / "run")
+    with index.cursor() as cur:
+        ordinals = cur.execute("SELECT DISTINCT ordinal, step FROM expert_loads ORDER BY 1").fetchall()
+    assert ordinals == [(i, i) for i in range(40)]
+
+
+def test_a_removed_run_vanishes(index: Index, runs: Path) -> None:
+    write_run(runs)
+    write_run(runs, "other")
+    index.ingest([runs])
+    shutil.rmtree(runs / "run")
+    report = index.ingest([runs])
+    assert report.removed == ["run"]
+    assert loads_in(index) == []
+    assert len(loads_in(index, "other")) == 320
+    shutil.rmtree(runs / "other")
+    index.ingest([runs])
+    assert set(counts_of(index).values()) == {0}
+
+
+def damage(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def test_a_damaged_part_makes_only_its_run_unreadable(index: Index, runs: Path) -> None:
+    write_run(runs, "bad", finish=False)
+    write_run(runs, "good", finish=False)
+    damage(runs / "bad" / "expert_loads-0-10-19.parquet")
+    report = index.ingest([runs])
+    assert list(report.problems) == ["bad"]
+    assert "expert_loads-0-10-19.parquet is damaged" in report.problems["bad"]
+    assert "restore it" in report.problems["bad"]
+    assert loads_in(index, "bad") == []
+    assert len(loads_in(index, "good")) == 320
+    with index.cursor() as cur:
+        state, name = cur.execute("SELECT state, name FROM runs WHERE run_id = 'bad'").fetchone()
+    assert (state, name) == ("unreadable", "bad")
+
+
+def test_a_run_that_is_damaged_later_loses_its_rows_and_comes_back_when_mended(
+    index: Index, runs: Path
+) -> None:
+    write_run(runs, finish=False)
+    index.ingest([runs])
+    info = (runs / "run" / "run.json").read_text()
+    (runs / "run" / "run.json").write_text(info[:50])
+    assert "run.json" in index.ingest([runs]).problems["run"]
+    assert set(counts_of(index).values()) == {0}
+    (runs / "run" / "run.json").write_text(info)
+    assert index.ingest([runs]).problems == {}
+    assert loads_in(index) == loads_on_disk(runs / "run")
+
+
+def test_a_newer_format_is_listed_with_the_reason(index: Index, runs: Path) -> None:
+    write_run(runs)
+    path = runs / "run" / "run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format_version": 99}))
+    index.ingest([runs])
+    assert "upgrade" in (problem_of(index, "run") or "")
+
+
+def test_a_file_that_the_manifest_names_but_is_missing_is_a_problem(index: Index, runs: Path) -> None:
+    write_run(runs)
+    (runs / "run" / "expert_loads-g1.parquet").unlink()
+    index.ingest([runs])
+    assert "missing" in (problem_of(index, "run") or "")
+
+
+def rewrite(path: Path, change: Any) -> None:
+    change(pl.read_parquet(path)).write_parquet(path)
+
+
+def test_a_part_without_a_key_column_is_a_problem(index: Index, runs: Path) -> None:
+    write_run(runs)
+    rewrite(runs / "run" / "expert_loads-g1.parquet", lambda f: f.drop("expert"))
+    index.ingest([runs])
+    assert "lacks the column expert" in (problem_of(index, "run") or "")
+
+
+def test_missing_nullable_columns_are_null_and_unknown_ones_ignored(index: Index, runs: Path) -> None:
+    write_run(runs)
+    path = runs / "run" / "expert_loads-g1.parquet"
+    rewrite(path, lambda f: f.drop("mean_score", "run_id").with_columns(novelty=pl.lit(1)))
+    assert index.ingest([runs]).problems == {}
+    with index.cursor() as cur:
+        found = cur.execute("SELECT count(*), count(mean_score), count(expert_bias) FROM expert_loads")
+        assert found.fetchone() == (320, 0, 320)
+
+
+def test_of_two_folders_with_one_run_id_the_first_directory_counts(
+    index: Index, runs: Path, tmp_path: Path
+) -> None:
+    write_run(runs, steps=20)
+    write_run(tmp_path / "data" / "runs", steps=40)
+    report = index.ingest([tmp_path / "data" / "runs", runs])
+    assert len(report.notices) == 1
+    assert str(runs / "run") in report.notices[0]
+    assert "run id run is taken" in report.notices[0]
+    assert len(loads_in(index)) == 320
+    with index.cursor() as cur:
+        assert cur.execute("SELECT dir_kind FROM runs").fetchall() == [("shipped",)]
+
+
+@pytest.mark.parametrize("name", ["it's", "a [b] *c?", "ünï cødé"])
+def test_any_folder_name_works(index: Index, tmp_path: Path, name: str) -> None:
+    write_run(tmp_path / name, finish=False)
+    assert index.ingest([tmp_path / name]).problems == {}
+    assert len(loads_in(index)) == 320
+
+
+def test_missing_directories_and_stray_files_are_fine(index: Index, runs: Path) -> None:
+    write_run(runs)
+    (runs / "stray.txt").write_text("x")
+    report = index.ingest([runs, runs / "nowhere"])
+    assert report.runs == 1
+
+
+def test_a_failure_in_the_middle_leaves_nothing_behind(
+    index: Index, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_run(runs, finish=False)
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError("killed here")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(ingest, "derive", fail)
+        with pytest.raises(RuntimeError):
+            index.ingest([runs])
+    assert set(counts_of(index).values()) == {0}
+    index.ingest([runs])
+    assert loads_in(index) == loads_on_disk(runs / "run")
+
+
+def test_the_state_of_a_live_run_follows_its_status(index: Index, runs: Path) -> None:
+    counts = random_counts(4, 2, 4)
+    recorder = FolderRecorder.create(runs, make_info())
+    record_steps(recorder, counts[:2], range(2))
+    recorder.flush()
+    index.ingest([runs])
+    with index.cursor() as cur:
+        assert cur.execute("SELECT state, last_step FROM runs").fetchone() == ("running", 1)
+    recorder.finish("stopped", "by hand")
+    index.ingest([runs])
+    with index.cursor() as cur:
+        assert cur.execute("SELECT state, message FROM runs").fetchone() == ("stopped", "by hand")
+
+
+def test_runs_keep_their_configuration_as_json(index: Index, runs: Path) -> None:
+    write_run(runs, config={"model": {"top_k": 2}})
+    index.ingest([runs])
+    with index.cursor() as cur:
+        assert cur.execute("SELECT config->>'$.model.top_k' FROM runs").fetchone() == ("2",)
