@@ -202,8 +202,9 @@ class _Run:
         state = checkpoints.load(self.checkpoint_dir, step, self.device)
         if state["config_digest"] != self.config.digest:
             raise TrainingError(
-                f"resume_from = {step}: the checkpoint in {self.checkpoint_dir} belongs to another configuration"
-                f" (digest {state['config_digest']}, not {self.config.digest}); resume that one or train anew."
+                f"resume_from = {step}: the checkpoint in {self.checkpoint_dir} belongs to another"
+                f" configuration (digest {state['config_digest']}, not {self.config.digest});"
+                " resume with that one or train anew."
             )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
