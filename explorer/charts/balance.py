@@ -17,19 +17,20 @@ def max_vio_curves(
     *,
     labels: Mapping[str, str] | None = None,
     families: Mapping[str, str] | None = None,
-    references: Mapping[str, tuple[float, float]] | None = None,
+    references: Mapping[str, Any] | None = None,
     x_title: str = "step",
     playhead: float | None = None,
     log_y: bool = False,
+    mean100: bool = False,
     title: str = "",
     height: int = 320,
 ) -> theme.Figure:
     """Raw line and min-max band a run, with two reference lines.
 
     frame: columns of `queries.max_vio_series`. `labels` and `families`: run_id -> label (count scope
-    included) and balancer family. `references`: "uniform" and "resampled" -> (mean, 95th percentile),
-    from `metrics.uniform_reference` and `metrics.resampled_reference`; the strip reaches from the mean
-    to the percentile.
+    included) and balancer family. `references`: what `queries.references` returns, or "uniform" and
+    "resampled" -> (mean, 95th percentile); the strip reaches from the mean to the percentile. `mean100`
+    adds the mean over the last 100 steps, as the paper draws it, over the raw line.
     """
     if frame.is_empty():
         return theme.no_data("no loads recorded, so no MaxVio", title=title)
@@ -41,16 +42,38 @@ def max_vio_curves(
         )
     if data.is_empty():
         return theme.no_data("no loads recorded, so no MaxVio", title=title)
-    lines = series.line_layers(data, styles, x_title=x_title, y_title=theme.AXIS["max_vio"], log_y=log_y)
-    known = {
-        k: v for k, v in (references or {}).items() if k in REFERENCE_LABELS and v is not None and v[0] > 0
-    }
+    smooth = series.mean_layers(frame, styles) if mean100 and "max_vio_mean100" in frame.columns else []
+    faint: dict[str, Any] = {"stroke_width": 1.0, "opacity": 0.5} if smooth else {}
+    lines = series.line_layers(
+        data, styles, x_title=x_title, y_title=theme.AXIS["max_vio"], log_y=log_y, **faint
+    )
+    known = reference_pairs(references)
     ends = series.run_end_labels(data, styles)
     ends += [EndLabel(REFERENCE_LABELS[k], v[0], theme.NEUTRAL_TEXT, strong=False) for k, v in known.items()]
     text = series.label_layer(ends, data, height=height, zero=True, log_y=log_y)
-    chart = alt.layer(*_reference_layers(known), *lines, *text, *theme.playhead_layers(playhead))
+    chart = alt.layer(
+        *_reference_layers(known),
+        *lines,
+        *smooth,
+        *text,
+        *theme.playhead_layers(playhead, named=x_title == theme.AXIS["step"]),
+    )
     figure: alt.LayerChart = theme.titled(chart, title=title, height=height)
     return figure
+
+
+def reference_pairs(references: Mapping[str, Any] | None) -> dict[str, tuple[float, float]]:
+    """ "uniform" and "resampled" -> (mean, 95th percentile); what is unknown or zero is left out."""
+    given = dict(references or {})
+    for key in REFERENCE_LABELS:
+        if f"{key}_mean" in given:
+            given[key] = (given[f"{key}_mean"], given.get(f"{key}_p95"))
+    pairs = {}
+    for key in REFERENCE_LABELS:
+        mean, p95 = given.get(key) or (None, None)
+        if mean is not None and mean > 0:
+            pairs[key] = (float(mean), float(mean if p95 is None else p95))
+    return pairs
 
 
 def _reference_layers(references: Mapping[str, tuple[float, float]]) -> list[Any]:

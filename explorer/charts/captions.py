@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from explorer.charts.balance import reference_pairs
 from explorer.charts.theme import FAMILY_LABELS
 
 NOTHING = "Nothing has been recorded for this view yet."
@@ -93,7 +94,7 @@ def max_vio_curves(
     frame: pl.DataFrame,
     *,
     labels: Mapping[str, str] | None = None,
-    references: Mapping[str, tuple[float, float]] | None = None,
+    references: Mapping[str, Any] | None = None,
 ) -> str:
     """Where every run ends, lowest first, and how the lowest compares with random sequences (or tokens)."""
     ends = _ends(frame, "max_vio")
@@ -104,8 +105,8 @@ def max_vio_curves(
     (best_id, (step, best)), rest = ordered[0], ordered[1:]
     text = f"After {step + 1} steps {names.get(best_id, best_id)} sits at MaxVio {number(best)}"
     for key, words in (("resampled", "random-sequence"), ("uniform", "random-token")):
-        reference = (references or {}).get(key)
-        if reference and reference[0] > 0:
+        reference = reference_pairs(references).get(key)
+        if reference:
             text += f", {number(best / reference[0])} times the {words} reference"
             break
     others = [f"{names.get(run_id, run_id)} at {number(value)}" for run_id, (_, value) in rest[:4]]

@@ -81,7 +81,7 @@ def load_heatmap(
     if frame.is_empty():
         return theme.no_data("no expert loads recorded for this view", title=title)
     tall = _height(frame["expert"].n_unique(), height)
-    layers = _layers(frame, limit, colour, expert_order, playhead, legend=True)
+    layers = _layers(frame, limit, colour, expert_order, playhead, tall, legend=True)
     chart = alt.layer(*layers).resolve_scale(color="independent")
     figure: alt.LayerChart = theme.titled(chart, title=title, height=tall)
     return figure
@@ -104,7 +104,18 @@ def compare_heatmaps(
     for index, (label, frame) in enumerate(shown.items()):
         last = index == len(shown) - 1
         tall = _height(frame["expert"].n_unique(), height, most=TALLEST / len(shown) + 60)
-        layers = _layers(frame, limit, colour, None, playhead, legend=last, suffix=f"_{index}", x_title=last)
+        layers = _layers(
+            frame,
+            limit,
+            colour,
+            None,
+            playhead,
+            tall,
+            legend=last,
+            suffix=f"_{index}",
+            x_title=last,
+            named=index == 0,
+        )
         panel = alt.layer(*layers).resolve_scale(color="independent")
         panels.append(theme.titled(panel, title=label, height=tall, width=theme.CONCAT_WIDTH))
     chart = alt.vconcat(*panels, spacing=22).resolve_scale(x="shared", color="independent")
@@ -122,14 +133,16 @@ def _layers(
     colour: str,
     order: Sequence[int] | None,
     playhead: float | None,
+    tall: int,
     *,
     legend: bool,
     suffix: str = "",
     x_title: bool = True,
+    named: bool = True,
 ) -> list[Any]:
     data = cells(frame, limit)
     rows = list(order) if order is not None else sorted(data["expert"].unique().to_list())
-    every = max(1, -(-len(rows) // 16))
+    every = next(k for k in (1, 2, 4, 8, 16, 32, 64, 128, 10**6) if tall * k >= 15 * len(rows))
     y_axis = alt.Axis(
         title=theme.AXIS["expert"], values=rows[::every], domain=False, ticks=False, labelOverlap=False
     )
@@ -166,7 +179,7 @@ def _layers(
         .mark_rect(clip=True)
         .encode(color=dead_colour(legend=legend))
     )
-    return [live, dead, *theme.playhead_layers(playhead)]
+    return [live, dead, *theme.playhead_layers(playhead, named=named)]
 
 
 def full_heatmap(

@@ -66,7 +66,9 @@ def loss_curves(
     )
     ends = series.run_end_labels(both, styles)
     text = series.label_layer(ends, both, height=height, zero=False, log_y=log_y)
-    chart = alt.layer(*lines, rings, *text, *theme.playhead_layers(playhead))
+    chart = alt.layer(
+        *lines, rings, *text, *theme.playhead_layers(playhead, named=x_title == theme.AXIS["step"])
+    )
     figure: alt.LayerChart = theme.titled(chart, title=title, height=height)
     return figure
 

@@ -40,7 +40,14 @@ def run_legend(styles: Sequence[RunStyle]) -> alt.Legend | None:
     if len(styles) <= theme.MAX_DIRECT_LABELS:
         return None
     return alt.Legend(
-        title=None, orient="top", columns=2, labelLimit=360, symbolType="stroke", symbolStrokeWidth=2.5
+        title=None,
+        orient="top",
+        columns=2,
+        labelLimit=360,
+        symbolType="stroke",
+        symbolStrokeWidth=2.5,
+        symbolSize=400,
+        symbolOpacity=1,
     )
 
 
@@ -64,21 +71,22 @@ def line_layers(
     log_y: bool = False,
     zero: bool = True,
     stroke_width: float = 2.0,
+    opacity: float = 1.0,
 ) -> list[Any]:
     """Band from lowest to highest inside each bin, the raw line, and points that appear on hover."""
     legend = run_legend(styles)
+    # The same channel in every layer: one layer without a legend would take it from the others.
     colour = alt.Color("run:N", scale=theme.colour_scale(styles), legend=legend)
-    plain = alt.Color("run:N", scale=theme.colour_scale(styles), legend=None)
     dash = alt.StrokeDash("run:N", scale=theme.dash_scale(styles), legend=legend)
     x, y = x_axis(x_title), y_axis(y_title, log_y, zero=zero)
     base = alt.Chart(data).encode(x=x, y=y)
     band = (
         alt.Chart(data)
         .mark_area(opacity=0.18, clip=True, line=False)
-        .encode(x=x, y=y_axis(y_title, log_y, zero=zero, field="low"), y2="high:Q", color=plain)
+        .encode(x=x, y=y_axis(y_title, log_y, zero=zero, field="low"), y2="high:Q", color=colour)
     )
     line = (
-        base.mark_line(strokeWidth=stroke_width, clip=True)
+        base.mark_line(strokeWidth=stroke_width, opacity=opacity, clip=True)
         .encode(color=colour, strokeDash=dash)
         .add_params(theme.zoom())
     )
@@ -88,7 +96,7 @@ def line_layers(
     points = (
         base.mark_point(filled=True, size=55, clip=True)
         .encode(
-            color=plain,
+            color=colour,
             opacity=alt.condition(near, alt.value(1), alt.value(0)),
             tooltip=[
                 alt.Tooltip("run:N", title="run"),
@@ -102,6 +110,21 @@ def line_layers(
         .add_params(near)
     )
     return [band, line, points]
+
+
+def mean_layers(frame: pl.DataFrame, styles: Sequence[RunStyle]) -> list[Any]:
+    """The mean over the last 100 steps as a bold line; never without the raw one under it."""
+    column = "max_vio_mean100"
+    data = tidy(frame, styles, value=column, low=column, high=column)
+    line = alt.Chart(data).mark_line(strokeWidth=2.4, clip=True)
+    return [
+        line.encode(
+            x="x:Q",
+            y="value:Q",
+            color=alt.Color("run:N", scale=theme.colour_scale(styles)),
+            strokeDash=alt.StrokeDash("run:N", scale=theme.dash_scale(styles)),
+        )
+    ]
 
 
 def last_values(data: pl.DataFrame) -> dict[str, float]:
@@ -133,6 +156,8 @@ def label_layer(
     ends: Sequence[EndLabel], data: pl.DataFrame, *, height: int, zero: bool, log_y: bool, font_size: int = 12
 ) -> list[alt.Chart]:
     low, high = y_range(data, zero=zero, log_y=log_y)
+    values = [end.value for end in ends if end.value > 0 or not log_y]
+    low, high = min([low, *values]), max([high, *values])
     return end_labels(
         ends, field="value", low=low, high=high, height=height, log_y=log_y, font_size=font_size
     )

@@ -82,7 +82,9 @@ DASHES: tuple[tuple[int, ...], ...] = ((1, 0), (7, 3), (2, 2), (10, 3, 2, 3), (5
 # Titles with units, the same wherever the quantity appears.
 AXIS = {
     "step": "step",
+    "tokens": "training tokens",
     "tokens_seen": "training tokens",
+    "time": "training time (s)",
     "wall_time_s": "training time (s)",
     "expert": "expert",
     "load_ratio": "load (× uniform)",
@@ -194,15 +196,15 @@ def no_data(message: str = "no data", *, title: str = "", height: int = 160) -> 
     return figure
 
 
-def playhead_layers(playhead: float | None, *, label: str = "step") -> list[alt.Chart]:
-    """The vertical rule that all panels share, with its step above the plot.
+def playhead_layers(playhead: float | None, *, named: bool = True) -> list[alt.Chart]:
+    """The vertical rule that all panels share, with its step above the plot if `named`.
 
     Always the same two layers: without a playhead their data is empty, so that setting one is a
     change of data and not of the figure.
     """
     values = [] if playhead is None else [float(playhead)]
     data = pl.DataFrame({"playhead": values}, schema={"playhead": pl.Float64}).with_columns(
-        name=pl.lit(f"{label} ") + pl.col("playhead").cast(pl.Int64).cast(pl.String)
+        name=pl.lit("step ") + pl.col("playhead").cast(pl.Int64).cast(pl.String) if named else pl.lit("")
     )
     base = alt.Chart(data).encode(x="playhead:Q")
     rule = base.mark_rule(color=PLAYHEAD.expr, strokeWidth=1.5, clip=True)

@@ -59,6 +59,9 @@ def heatmap_player(
     together in the browser; `controls` and `legend` leave out the rows below the picture, so that
     compared runs can share one of each.
 
+    In a fragment that reruns by itself (`run_every`), keep the step in plain session state: a widget
+    of the same key would send its old value back with a tick that is under way.
+
     Returns the event that caused this rerun, or None.
     """
     experts = int(matrix.tokens.shape[1])

@@ -40,7 +40,8 @@ class LoadMatrix {
   }
 
   biasAt(column, expert) {
-    return this.bias ? this.bias[column * this.experts + expert] * this.biasUnit : null;
+    const stored = this.bias ? this.bias[column * this.experts + expert] : -32768;
+    return stored === -32768 ? null : stored * this.biasUnit;
   }
 
   /** The column that holds a step, or the nearest one before it. */

@@ -16,8 +16,14 @@ MAX_CELLS = 400_000
 """Beyond it, neighbouring steps are summed: the screen has fewer pixels, and a message stays below 2 MB."""
 
 
+NO_BIAS = -32768
+
+
 class LoadMatrix(Protocol):
-    """S steps, E experts: steps int64[S], tokens int64[S, E], bias float32[S, E] or None."""
+    """S steps, E experts: steps int64[S], tokens int64[S, E], bias float32[S, E] or None (NaN: none).
+
+    If it has `last_steps` int64[S], its columns are already sums over several steps.
+    """
 
     @property
     def steps(self) -> NDArray[np.int64]: ...
@@ -46,8 +52,9 @@ def matrix_payload(matrix: LoadMatrix, max_cells: int = MAX_CELLS) -> dict[str, 
     """The matrix as the player reads it.
 
     Keys: version (digest of the rest), experts, first_step and last_step [C], counts [C * E] column by
-    column, bias [C * E] in units of bias_unit or None. C = S unless S * E exceeds `max_cells`; then
-    every column is the sum of neighbouring steps, with the bias of the last of them.
+    column, bias [C * E] in units of bias_unit (NO_BIAS where there was none) or None. C = S unless
+    S * E exceeds `max_cells`; then every column is the sum of neighbouring steps, with the bias of
+    the last of them.
     """
     tokens = np.asarray(matrix.tokens, dtype=np.int64)
     steps = np.asarray(matrix.steps, dtype=np.int64)
@@ -55,16 +62,18 @@ def matrix_payload(matrix: LoadMatrix, max_cells: int = MAX_CELLS) -> dict[str, 
     each = max(1, -(-num_steps * experts // max_cells))
     starts = np.arange(0, num_steps, each)
     ends = np.minimum(starts + each, num_steps) - 1
+    finish = np.asarray(getattr(matrix, "last_steps", steps), dtype=np.int64)
     counts = np.add.reduceat(tokens, starts, axis=0) if num_steps else tokens
     bias, unit = None, 0.0
     if matrix.bias is not None and num_steps:
-        kept = np.nan_to_num(np.asarray(matrix.bias, dtype=np.float64)[ends])
-        unit = float(np.abs(kept).max(initial=0.0)) / 32767 or 1.0
-        bias = pack(np.round(kept / unit).astype(np.int16))
+        kept = np.asarray(matrix.bias, dtype=np.float64)[ends]
+        known = np.isfinite(kept)
+        unit = float(np.abs(kept[known]).max(initial=0.0)) / 32767 or 1.0
+        bias = pack(np.where(known, np.round(np.where(known, kept, 0.0) / unit), NO_BIAS).astype(np.int16))
     payload: dict[str, Any] = {
         "experts": experts,
         "first_step": pack(steps[starts].astype(np.int32)),
-        "last_step": pack(steps[ends].astype(np.int32)),
+        "last_step": pack(finish[ends].astype(np.int32)),
         "counts": pack(smallest(counts)),
         "bias": bias,
         "bias_unit": unit,

@@ -1,0 +1,67 @@
+"""A small app around the player, for `test_player.py`: a fragment that ticks, and two grouped players."""
+
+import numpy as np
+import streamlit as st
+
+from explorer.ui.player import heatmap_player
+
+STEPS, EXPERTS = 200, 8
+
+
+class Matrix:
+    """Expert 3 never works; expert 5 takes ever more."""
+
+    def __init__(self, steps: int, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        self.steps = np.arange(steps, dtype=np.int64)
+        self.tokens = rng.integers(80, 120, (steps, EXPERTS))
+        self.tokens[:, 3] = 0
+        self.tokens[:, 5] += 4 * self.steps
+        self.bias = np.cumsum(rng.normal(0, 0.01, (steps, EXPERTS)), 0).astype(np.float32)
+
+
+st.set_page_config(layout="wide")
+
+
+@st.fragment(run_every=0.5)
+def live() -> None:
+    """Reruns twice a second, as a live page does."""
+    state = st.session_state
+    state.setdefault("step", 50)
+    state.setdefault("expert", None)
+    state["ticks"] = state.get("ticks", 0) + 1
+    grow = st.toggle("grow", key="grow")
+    if grow:
+        state["length"] = min(STEPS + 40, state.get("length", STEPS) + 20)
+    # Plain state, no widget of the same key: a tick under way would send the widget's old value back.
+    for step in (51, 199):
+        if st.button(f"python says {step}"):
+            state["step"] = step
+
+    def on_step(step: int) -> None:
+        state["step"] = min(step, STEPS - 1)
+        state["reports"] = state.get("reports", 0) + 1
+
+    def on_expert(expert: int | None) -> None:
+        state["expert"] = expert
+
+    heatmap_player(
+        Matrix(state.get("length", STEPS), 1),
+        key="main",
+        step=state["step"],
+        on_step=on_step,
+        expert=state["expert"],
+        on_expert=on_expert,
+        label="Loads of the test run",
+        speed=30,
+    )
+    st.text(f"STATE step={state['step']} expert={state['expert']} reports={state.get('reports', 0)}")
+    st.text(f"TICKS {state['ticks']}")
+
+
+live()
+left, right = st.columns(2)
+with left:
+    heatmap_player(Matrix(STEPS, 2), key="left", group="pair", label="Left")
+with right:
+    heatmap_player(Matrix(STEPS // 2, 3), key="right", group="pair", label="Right", controls=False)
