@@ -27,7 +27,7 @@ runs: $(VENV)/app.stamp  ## train the shipped runs again (about half an hour on 
 	PYTHON=$(RUN) data/make_runs.sh
 
 bench: $(VENV)/dev.stamp  ## print the speed tables
-	$(RUN) benchmarks/run_all.py
+	$(RUN) -m benchmarks.run_all
 
 python-version:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else \

@@ -1,6 +1,6 @@
 """What recording adds to a training step: at most 2 % is the goal.
 
-    python benchmarks/recording.py [--preset standard] [--steps 150]
+    python -m benchmarks.recording [--preset standard] [--steps 150]
 
 The same training, with a recorder that writes a run folder; the time spent inside the recorder's
 methods is summed and set against the time of the steps themselves.

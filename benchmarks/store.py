@@ -1,8 +1,8 @@
 """How long the index takes to take in a run, and how long its views take to answer.
 
-    python benchmarks/store.py                        10^6 rows of expert_loads
-    python benchmarks/store.py --rows 1e6 1e7 1e8     side by side, as multiples of the first
-    python benchmarks/store.py --live                 as parts of a run at work instead of compacted files
+    python -m benchmarks.store                        10^6 rows of expert_loads
+    python -m benchmarks.store --rows 1e6 1e7 1e8     side by side, as multiples of the first
+    python -m benchmarks.store --live                 as parts of a run at work instead of compacted files
 
 Synthetic run folders with 8 layers of 64 experts (--layers, --experts change that) go to a temporary
 folder. Two times each: wall clock, and processor time of all threads, which a busy machine disturbs less.

@@ -1,6 +1,6 @@
 """Training throughput against (a) a dense model of the same active parameters and (b) transformers' Mixtral.
 
-    python benchmarks/training.py [--preset standard] [--rounds 20]
+    python -m benchmarks.training [--preset standard] [--rounds 20]
 
 All models run in one process, one thread, in turn; what counts is the ratio of tokens per second.
 Goals: at least 0.8 of (a), at least 1.5 times (b). Every step is forward, backward, clipping and AdamW on
@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from side_by_side import ratio, time_in_turn
 from torch.nn import functional as F
 
+from benchmarks.side_by_side import ratio, time_in_turn
 from explorer.config import ModelConfig, RunConfig
 from explorer.model import build_model
 from explorer.model.balancers import CombinedBalancer

@@ -1,0 +1,18 @@
+"""Every benchmark, one after the other; each says what it measures and what its goal is."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPTS = ("training", "recording", "quick", "store", "app")
+
+
+def main() -> None:
+    for script in SCRIPTS:
+        print(f"\n== {script}", flush=True)
+        subprocess.run([sys.executable, "-m", f"benchmarks.{script}"], cwd=ROOT, check=False)
+
+
+if __name__ == "__main__":
+    main()
