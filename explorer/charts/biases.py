@@ -54,6 +54,7 @@ def bias_trajectories(
             opacity=alt.condition(hover, alt.value(1), alt.value(0.55)),
             strokeWidth=alt.condition(hover, alt.value(2.5), alt.value(0.9)),
         )
+        .properties(name="thin")
         .add_params(theme.zoom())
     )
     # A wide invisible line is what the pointer meets: a hair line is too thin to hit.
@@ -61,6 +62,7 @@ def bias_trajectories(
         alt.Chart(data)
         .mark_line(clip=True, strokeWidth=9, opacity=0.001)
         .encode(**encoded, tooltip=[alt.Tooltip("name:N", title="bias of")])
+        .properties(name="reach")
         .add_params(hover, pick)
     )
     inks = {expert: theme.EXPERT_INKS[i] for i, expert in enumerate(chosen)}

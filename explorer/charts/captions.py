@@ -16,7 +16,7 @@ NOTHING = "Nothing has been recorded for this view yet."
 
 def number(value: float) -> str:
     """Three significant digits at most, without an exponent where people read one badly."""
-    size = abs(value)
+    size = float(f"{abs(value):.3g}")
     if size >= 100:
         return f"{value:,.0f}"
     if size >= 10:
@@ -117,7 +117,7 @@ def _ends(frame: pl.DataFrame, column: str) -> dict[str, tuple[int, float]]:
     """run_id -> (last step, last finite value)."""
     if frame.is_empty():
         return {}
-    usable = frame.filter(pl.col(column).is_not_null() & pl.col(column).is_finite()).sort("x")
+    usable = frame.filter(pl.col(column).cast(pl.Float64).is_finite()).sort("x")
     last = usable.group_by("run_id", maintain_order=True).last()
     return {r: (int(s), float(v)) for r, s, v in last.select("run_id", "last_step", column).rows()}
 
@@ -148,7 +148,9 @@ def dilemma_plane(summary: pl.DataFrame) -> str:
     """Which run has the lowest perplexity and which is best balanced."""
     if summary.is_empty():
         return NOTHING
-    usable = summary.filter(pl.col("perplexity").is_finite() & pl.col("max_vio_global").is_finite())
+    usable = summary.filter(
+        pl.all_horizontal(pl.col("perplexity", "max_vio_global").cast(pl.Float64).is_finite())
+    )
     if usable.is_empty():
         return "No run has a held-out evaluation yet."
     good = usable.sort("perplexity").row(0, named=True)

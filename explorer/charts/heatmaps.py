@@ -172,6 +172,7 @@ def _layers(
         base.transform_filter("isValid(datum.value)")
         .mark_rect(clip=True)
         .encode(color=load_colour("value", limit=limit, colour=colour, legend=legend))
+        .properties(name=f"cells{suffix}")
         .add_params(theme.zoom(f"zoom_x{suffix}"), pick)
     )
     dead = (

@@ -151,7 +151,7 @@ def _runs(summary: pl.DataFrame, log_x: bool) -> pl.DataFrame:
     """One row a run that has both figures."""
     if summary.is_empty():
         return summary
-    usable = pl.col("perplexity").is_finite() & pl.col("max_vio_global").is_finite()
+    usable = pl.all_horizontal(pl.col("perplexity", "max_vio_global").cast(pl.Float64).is_finite())
     runs = summary.filter(usable & (pl.col("max_vio_global") > 0 if log_x else pl.lit(True)))
     coefficients = [coefficient(str(b)) for b in runs["balancer"].to_list()]
     scope = pl.col("count_scope").fill_null("none")

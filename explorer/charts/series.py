@@ -20,7 +20,7 @@ def tidy(frame: pl.DataFrame, styles: Sequence[RunStyle], *, value: str, low: st
     )
     return (
         frame.join(names, on="run_id", how="inner", maintain_order="left")
-        .filter(pl.col(value).is_not_null() & pl.col(value).is_finite())
+        .filter(pl.col(value).cast(pl.Float64).is_finite())
         .select(
             "run",
             "run_id",
@@ -88,6 +88,7 @@ def line_layers(
     line = (
         base.mark_line(strokeWidth=stroke_width, opacity=opacity, clip=True)
         .encode(color=colour, strokeDash=dash)
+        .properties(name="lines")
         .add_params(theme.zoom())
     )
     near = alt.selection_point(
@@ -107,6 +108,7 @@ def line_layers(
                 alt.Tooltip("high:Q", title="highest", format=".4g"),
             ],
         )
+        .properties(name="points")
         .add_params(near)
     )
     return [band, line, points]

@@ -59,7 +59,8 @@ def matrix_payload(matrix: LoadMatrix, max_cells: int = MAX_CELLS) -> dict[str, 
     tokens = np.asarray(matrix.tokens, dtype=np.int64)
     steps = np.asarray(matrix.steps, dtype=np.int64)
     num_steps, experts = tokens.shape
-    each = max(1, -(-num_steps * experts // max_cells))
+    columns = max(1, max_cells // max(1, experts))
+    each = max(1, -(-num_steps // columns))
     starts = np.arange(0, num_steps, each)
     ends = np.minimum(starts + each, num_steps) - 1
     finish = np.asarray(getattr(matrix, "last_steps", steps), dtype=np.int64)

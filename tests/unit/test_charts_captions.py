@@ -1,0 +1,144 @@
+"""Captions are computed: every number in them comes from the frame."""
+
+from collections.abc import Callable
+
+import chart_frames as frames
+import polars as pl
+import pytest
+
+from explorer.charts import captions
+
+LABELS = {"lf": "loss-free", "none": "no balancing"}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0.00"),
+        (0.123, "0.12"),
+        (0.00123, "0.0012"),
+        (3.4567, "3.46"),
+        (12.345, "12.3"),
+        (1234.5, "1,234"),
+        (-0.5, "-0.50"),
+    ],
+)
+def test_numbers_are_short(value: float, text: str) -> None:
+    assert captions.number(value) == text
+
+
+def test_the_heatmap_names_the_busiest_and_counts_the_idle() -> None:
+    frame = frames.heat_frame(6, each=10)
+    assert captions.load_heatmap(frame) == (
+        "In steps 50 to 59 expert 0 takes 2.00 times its uniform share; 1 of 4 receive none."
+    )
+    assert captions.load_heatmap(frame, playhead=23).startswith("In steps 20 to 29 ")
+    assert captions.load_heatmap(frame, playhead=-5).startswith("In steps 50 to 59 ")
+
+
+def test_bars_speak_of_their_step() -> None:
+    assert captions.load_bars(frames.loads_frame([1.5, 0.5], step=7)) == (
+        "At step 7 expert 0 takes 1.50 times its uniform share; none of the 2 is idle."
+    )
+    assert captions.load_bars(frames.loads_frame([0.0, 0.0])) == "At step 7 no expert received a token."
+
+
+def test_compared_heatmaps() -> None:
+    frame = frames.heat_frame()
+    text = captions.compare_heatmaps(
+        {"A": frame, "B": frame.filter(pl.col("expert") > 1), "C": frame.clear()}
+    )
+    assert text == (
+        "At the end the busiest expert takes 2.00 times uniform with A, 1 idle and 1.00 times uniform with B."
+    )
+
+
+def test_biases_say_who_is_helped_and_when_the_bias_decides_alone() -> None:
+    text = captions.bias_trajectories(frames.bias_frame({3: 0.25, 8: -0.5}))
+    assert "At step 49 the biases span 0.75" in text
+    assert "expert 3 is helped most (+0.250), expert 8 held back most (-0.500)." in text
+    assert "alone" not in text
+    assert "the bias alone decides" in captions.bias_trajectories(frames.bias_frame({3: 0.6, 8: -0.5}))
+
+
+def test_max_vio_compares_with_random_sequences_first() -> None:
+    frame = frames.vio_frame({"none": 3.4, "lf": 0.13})
+    text = captions.max_vio_curves(frame, labels=LABELS, references=frames.REFERENCES)
+    assert text == (
+        "After 50 steps loss-free sits at MaxVio 0.13, 1.30 times the random-sequence reference; "
+        "no balancing at 3.40."
+    )
+    flat = {"uniform_mean": 0.05, "uniform_p95": 0.06, "resampled_mean": None, "resampled_p95": None}
+    assert "2.60 times the random-token reference" in captions.max_vio_curves(frame, references=flat)
+    assert "reference" not in captions.max_vio_curves(frame)
+
+
+def test_losses_prefer_held_out_text() -> None:
+    train, held = frames.loss_frame({"lf": 2.0}), frames.eval_frame({"lf": 2.302585})
+    assert (
+        captions.loss_curves(train, held, labels=LABELS) == "Held-out perplexity ends at 10.0 with loss-free."
+    )
+    assert captions.loss_curves(train, labels=LABELS) == "Training perplexity ends at 7.39 with loss-free."
+
+
+def test_the_plane_names_the_best_of_each() -> None:
+    text = captions.dilemma_plane(frames.summary_frame(frames.SWEEP))
+    assert text.startswith(
+        "Of 8 runs loss-free u=0.003 (global batch scope) has the lowest perplexity (12.0, MaxVio 0.15)"
+    )
+    assert "is best balanced (MaxVio 0.14, perplexity 12.1)" in text
+    one = captions.dilemma_plane(frames.summary_frame(frames.SWEEP[:1]))
+    assert one == "Of 1 runs no balancing has the lowest perplexity (12.4) and the lowest MaxVio (3.10)."
+
+
+def test_differences_tell_resolved_from_open() -> None:
+    text = captions.paired_differences(frames.DIFFERENCES)
+    assert text == (
+        "Told apart from zero: perplexity with loss-free (-0.3); not resolved: perplexity with auxiliary "
+        "loss and MaxVio with loss-free."
+    )
+    assert captions.paired_differences(frames.DIFFERENCES[1:2]) == (
+        "No difference is told apart from zero: perplexity with auxiliary loss."
+    )
+
+
+def test_the_strongest_specialist() -> None:
+    assert captions.domain_expert_heatmap(frames.domain_frame()) == (
+        "Expert 1 takes 2.00 times its uniform share of prose."
+    )
+
+
+def test_the_story_uses_the_names_of_methods() -> None:
+    text = captions.story(
+        frames.vio_frame({"r1": 0.2, "r2": 3.0}), families={"r1": "loss_free", "r2": "none"}
+    )
+    assert text == "After 50 steps loss-free sits at MaxVio 0.20; no balancing at 3.00."
+
+
+EMPTY: list[Callable[[], str]] = [
+    lambda: captions.load_heatmap(frames.heat_frame().clear()),
+    lambda: captions.load_bars(frames.loads_frame([1.0]).clear()),
+    lambda: captions.compare_heatmaps({}),
+    lambda: captions.bias_trajectories(frames.bias_frame({0: 1.0}).clear()),
+    lambda: captions.max_vio_curves(frames.vio_frame({"a": 1.0}).clear()),
+    lambda: captions.loss_curves(
+        frames.loss_frame({"a": 1.0}).clear(), frames.eval_frame({"a": 1.0}).clear()
+    ),
+    lambda: captions.dilemma_plane(frames.summary_frame(frames.SWEEP).clear()),
+    lambda: captions.dilemma_plane(frames.summary_frame([("none", "none", 0, None, None)])),
+    lambda: captions.paired_differences([]),
+    lambda: captions.domain_expert_heatmap(frames.domain_frame().clear()),
+    lambda: captions.story(frames.vio_frame({"a": 1.0}).clear()),
+]
+
+
+@pytest.mark.parametrize("caption", EMPTY)
+def test_an_empty_frame_gives_a_sentence_without_numbers(caption: Callable[[], str]) -> None:
+    text = caption()
+    assert text.endswith(".")
+    assert not any(character.isdigit() for character in text)
+
+
+def test_the_accessible_name_says_what_and_then_the_finding() -> None:
+    assert captions.alt_text("Loads", "Expert 3 is idle.") == "Loads: expert 3 is idle."
+    assert captions.alt_text("Loads", "") == "Loads: no data."
