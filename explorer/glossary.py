@@ -328,7 +328,7 @@ TERMS: tuple[Term, ...] = (
         text="Two rules are compared seed by seed: same initial weights, same data in the same order. The "
         "interval is where the mean difference lies with 95 % confidence.",
         formula=r"\bar d \pm t_{0.975,\,n-1}\,\frac{s_d}{\sqrt n}",
-        more="$d$ are the differences of $n$ seeds, $s_d$ their standard deviation. One seed has no interval.",
+        more="$d$ are the differences of $n$ seeds, $s_d$ their standard deviation. A single seed has none.",
         sources=(OURS,),
     ),
     Term(

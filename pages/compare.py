@@ -5,7 +5,7 @@ import streamlit as st
 from explorer.ui import compare, links, picker, urls
 
 st.title("Compare balancing rules")
-urls.show_notices()
+urls.show_notices("runs")
 arms = picker.chosen_arms()
 if not picker.all_arms():
     st.info(

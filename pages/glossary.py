@@ -6,7 +6,7 @@ from explorer import glossary
 from explorer.ui import urls
 
 st.title("Glossary")
-urls.show_notices()
+urls.show_notices("runs")
 for section, terms in glossary.sections().items():
     st.header(section, divider="gray")
     for term in terms:

@@ -6,8 +6,8 @@ from explorer.ui import links, picker, replay, urls
 
 st.title("Replay one run")
 runs = replay.playable(picker.all_runs(), picker.chosen_arms())
+urls.show_notices("runs")
 if not runs:
-    urls.show_notices()
     st.info(
         "There is no run to replay yet. Train one, it can be watched here while it trains.",
         icon=":material/inbox:",

@@ -136,7 +136,8 @@ def arms_of(runs: Iterable[Run]) -> list[Arm]:
     usable = [run for run in runs if run.has_loads]
     together: dict[tuple[str, str], dict[int, Run]] = {}
     for run in sorted(usable, key=lambda r: r.created_at):
-        if run.seed is not None and run.pair_key:
+        # Only finished ones: the seeds of an arm are averaged step by step.
+        if run.seed is not None and run.pair_key and run.state == "finished":
             together.setdefault((run.pair_key, run.balancer), {})[run.seed] = run
     groups = [list(seeds.values()) for seeds in together.values() if len(seeds) > 1]
     names = [_group_name(group[0]) for group in groups]

@@ -3,7 +3,7 @@
 The key is always the run's version (run_id, generation, last step, state) and never a frame.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 import polars as pl
@@ -36,7 +36,7 @@ def list_runs() -> list[Run]:
     return [run_from_row(row) for row in _ask(run_queries.list_runs).to_dicts()]
 
 
-def versions(runs: list[Run]) -> tuple[Version, ...]:
+def versions(runs: Sequence[Run]) -> tuple[Version, ...]:
     return tuple(run.version for run in runs)
 
 

@@ -7,17 +7,19 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from explorer.charts import balance, biases, captions, differences, heatmaps, losses, plane
+from explorer.charts import balance, biases, captions, heatmaps, losses
 from explorer.charts.theme import AXIS
-from explorer.config import differences as config_differences
+from explorer.config import differences
+from explorer.glossary import tip
 from explorer.metrics import t_interval
-from explorer.ui import cached, merge, picker, show, urls
+from explorer.ui import cached, merge, show, urls
 from explorer.ui.arms import Arm, chart_labels
+from explorer.ui.compare_quality import paired_panel, plane_section
 
 X_AXES = {"step": "step", "tokens": "tokens_seen", "time": "wall_time_s"}
-PAIRED = {"perplexity": "perplexity", "max_vio_global": "MaxVio held-out", "max_vio_batch": "MaxVio last "
-"steps",
-          "worst_max_vio": "MaxVio of the worst layer"}  # fmt: skip
+PANEL_PX = 230
+BINS = 150
+"""Columns of a heatmap here: several stand under each other."""
 
 
 def view(arms: Sequence[Arm]) -> None:
@@ -27,7 +29,7 @@ def view(arms: Sequence[Arm]) -> None:
     _figures(arms, labels)
     by_layer(arms, labels)
     over_time(arms, labels)
-    _plane(arms)
+    plane_section(arms)
     paired_panel(arms, labels)
 
 
@@ -35,28 +37,38 @@ def _warnings(arms: Sequence[Arm], labels: dict[str, str]) -> None:
     """What differs besides the balancing rule."""
     if len(arms) == 1:
         st.info("Only one run is chosen; add another in the picker to compare.", icon=":material/add:")
+    for sentence in confounders(arms, labels):
+        st.warning(sentence, icon=":material/balance:")
+
+
+def confounders(arms: Sequence[Arm], labels: dict[str, str]) -> list[str]:
+    """Sentences that name what differs besides the balancing rule: settings, and seeds."""
+    said = []
     first = json.loads(arms[0].first.config)
     for arm in arms[1:]:
         other = json.loads(arm.first.config)
-        names = config_differences(first, other)
+        names = differences(first, other)
         if names:
-            details = ", ".join(f"{n} ({_field(first, n)} against {_field(other, n)})" for n in names[:6])
+            details = ", ".join(f"{n} ({_value(first, n)} against {_value(other, n)})" for n in names[:6])
             more = f" and {len(names) - 6} more" if len(names) > 6 else ""
-            st.warning(
-                f"{labels[arms[0].token]} and {labels[arm.token]} differ in more than the balancing rule: "
-                f"{details}{more}. What you see below may come from that.",
-                icon=":material/balance:",
+            said.append(
+                f"“{labels[arms[0].token]}” and “{labels[arm.token]}” differ in more than the balancing "
+                f"rule: {details}{more}. What you see below may come from that."
             )
-    seeds = {frozenset(run.seed for run in arm.runs) for arm in arms}
-    if len(seeds) > 1:
-        st.warning(
-            "The runs have different seeds, so different initial weights and data. Choose the same seeds for "
-            "a fair pair.",
-            icon=":material/casino:",
+    seeds = [{run.seed for run in arm.runs} for arm in arms]
+    common = set.intersection(*seeds)
+    if not common:
+        said.append(
+            "No seed is in all of these runs, so initial weights and data differ too. Choose the same seeds "
+            "for a fair pair."
         )
+    elif any(s != common for s in seeds):
+        shared = ", ".join(map(str, sorted(common, key=str)))
+        said.append(f"Not all of these have the same seeds; pairs are made of seed {shared} only.")
+    return said
 
 
-def _field(config: dict[str, Any], name: str) -> object:
+def _value(config: dict[str, Any], name: str) -> object:
     section, _, field = name.partition(".")
     return config.get(section, {}).get(field, "not set")
 
@@ -65,25 +77,49 @@ def _figures(arms: Sequence[Arm], labels: dict[str, str]) -> None:
     """Final figures, the worst layer beside every average."""
     rows = []
     for arm in arms:
-        found = cached.summary(tuple(run.version for run in arm.runs))
-        worst = found.sort("worst_max_vio", descending=True, nulls_last=True).row(0, named=True)
+        found = cached.summary(cached.versions(arm.runs))
         rows.append(
             {
                 "balancing": labels[arm.token],
+                "perplexity": spread(found["perplexity"]),
+                "MaxVio held-out": spread(found["max_vio_global"]),
+                "worst layer": _worst(found),
+                "MaxVio last steps": spread(found["max_vio_batch"]),
+                "effective experts": spread(found["effective_experts"]),
+                "collapsed": _collapsed(arm),
                 "runs": arm.seeds,
-                "perplexity": _spread(found["perplexity"]),
-                "MaxVio held-out": _spread(found["max_vio_global"]),
-                "worst layer": "–" if worst["worst_max_vio"] is None
-                else f"{worst['worst_max_vio']:.2f} (layer {worst['worst_layer']})",
-                "MaxVio last steps": _spread(found["max_vio_batch"]),
-                "effective experts": _spread(found["effective_experts"]),
-                "tokens per second": _spread(found["tokens_per_second"]),
             }
-        )  # fmt: skip
-    show.figures_table(rows, alt_text="Final figures of the compared runs")
+        )
+    help_of = {
+        "perplexity": "perplexity",
+        "MaxVio held-out": "max_vio_global",
+        "worst layer": "worst_layer",
+        "MaxVio last steps": "max_vio_batch",
+        "effective experts": "effective_experts",
+        "collapsed": "collapse",
+    }
+    columns = {name: st.column_config.TextColumn(help=tip(key)) for name, key in help_of.items()}
+    st.dataframe(rows, hide_index=True, column_config=columns, alt="Final figures of the compared runs")
+    if any(arm.is_group for arm in arms):
+        st.caption("± is the half width of the 95 % t interval over seeds.")
 
 
-def _spread(values: pl.Series) -> str:
+def _worst(found: pl.DataFrame) -> str:
+    """The highest MaxVio of any layer and seed, and where it is."""
+    row = found.sort("worst_max_vio", descending=True, nulls_last=True).row(0, named=True)
+    if row["worst_max_vio"] is None:
+        return "–"
+    return f"{row['worst_max_vio']:.2f} (layer {row['worst_layer']})"
+
+
+def _collapsed(arm: Arm) -> str:
+    """How many layers have ever collapsed, over all seeds."""
+    layers = cached.layer_balance(cached.versions(arm.runs))
+    known = layers["collapsed"].drop_nulls()
+    return f"{int(known.sum())} of {len(known)} layers" if len(known) else "–"
+
+
+def spread(values: pl.Series) -> str:
     """Mean ± half width of the 95 % interval over seeds; the value alone for one run."""
     known = [float(v) for v in values.drop_nulls().to_list()]
     if not known:
@@ -100,52 +136,69 @@ def by_layer(arms: Sequence[Arm], labels: dict[str, str]) -> None:
     """Loads and biases of one layer."""
     layers = list(range(max(arm.first.num_moe_layers for arm in arms)))
     urls.settle(
-        "layer", layers, 0,
-        lambda value: f"The link names layer {value}; these runs have mixture layers 0 to {layers[-1]}. "
-        "Layer 0 is shown.",
-    )  # fmt: skip
-    urls.show_notices()
-    st.subheader("Who gets the tokens?")
+        "layer",
+        layers,
+        0,
+        lambda value: (
+            f"The link names layer {value}; the mixture layers of these runs are 0 to "
+            f"{layers[-1]}. Layer 0 is shown."
+        ),
+    )
+    st.subheader("Who gets the tokens?", help=tip("load_colours"))
+    urls.show_notices("layer")
     layer = int(
         st.segmented_control("Mixture layer", layers, key="layer", bind="query-params", required=True) or 0
     )
     names = {arm.token: _one_seed(arm, labels) for arm in arms}
-    frames = {names[arm.token]: cached.load_heatmap(arm.first.version, layer, 150) for arm in arms}
-    table = pl.concat(
-        [f.with_columns(run=pl.lit(name)) for name, f in frames.items()], how="vertical_relaxed"
+    frames = {names[arm.token]: cached.load_heatmap(arm.first.version, layer, BINS) for arm in arms}
+    st.markdown(show.plain(captions.compare_heatmaps(frames)))
+    _heatmaps(arms, frames, layer)
+    st.caption(
+        "One row an expert, time to the right; orange takes more than its share, purple less, and the "
+        "colours mean the same in every panel. Expert 3 of one run is not expert 3 of another: compare "
+        "patterns, not rows."
     )
-    show.figure(
-        heatmaps.compare_heatmaps(frames),
-        subject=f"Loads of layer {layer}",
-        finding=captions.compare_heatmaps(frames),
-        how="One row an expert, time to the right; orange takes more than its share, purple less. All runs "
-        "have the same colours. Expert 3 of one run is not expert 3 of another: compare patterns, not rows.",
-        table=table,
-        key="compare_loads",
-    )
-    st.subheader("How does the bias get there?")
-    biased = [arm for arm in arms if not cached.bias_trajectories(arm.first.version, layer, 150).is_empty()]
+    table = pl.concat([f.with_columns(run=pl.lit(name)) for name, f in frames.items()])
+    show.data_table(table, subject="Loads", key="compare_loads")
+    st.subheader("How far are the biases pushed?", help=tip("expert_bias"))
+    biased = {arm: cached.bias_trajectories(arm.first.version, layer, BINS) for arm in arms}
+    biased = {arm: frame for arm, frame in biased.items() if not frame.is_empty()}
     if not biased:
         st.caption("None of these runs has a bias rule, so there are no biases to show.")
-    for arm in biased:
-        frame = cached.bias_trajectories(arm.first.version, layer, 150)
-        show.figure(
-            biases.bias_trajectories(frame, title=names[arm.token], highlight=_extremes(frame)),
-            subject=f"Expert biases of {names[arm.token]}, layer {layer}",
-            finding=captions.bias_trajectories(frame),
-            how="One line an expert. The rule raises the bias of whoever had too little and lowers that of "
-            "whoever had too much.",
-            table=frame,
-            key=f"compare_bias_{arm.token}",
-        )
+    for column, (arm, frame) in zip(show.in_columns(len(biased)), biased.items(), strict=True):
+        with column:
+            show.figure(
+                biases.bias_trajectories(frame, title=names[arm.token], highlight=_extremes(frame)),
+                subject=f"Expert biases of {names[arm.token]}, layer {layer}",
+                finding=captions.bias_trajectories(frame),
+                how="One line an expert. The rule raises the bias of whoever had too little and lowers that "
+                "of whoever had too much.",
+                table=frame,
+                key=f"compare_bias_{arm.token}",
+            )
+
+
+def _heatmaps(arms: Sequence[Arm], frames: dict[str, pl.DataFrame], layer: int) -> None:
+    """One panel an arm, all on one colour scale with one legend."""
+    cells = show.in_columns(len(arms))
+    for cell, arm, (name, frame) in zip(cells, arms, frames.items(), strict=True):
+        chart = heatmaps.load_heatmap(frame, title=name, height=PANEL_PX)
+        with cell:
+            show.show_chart(
+                chart if frame.is_empty() else show.without_legend(chart),
+                alt_text=captions.alt_text(f"Loads of {name}, layer {layer}", captions.load_heatmap(frame)),
+                key=f"compare_loads_{arm.token}",
+            )
+    show.load_legend()
 
 
 def _one_seed(arm: Arm, labels: dict[str, str]) -> str:
-    seed = f", seed {arm.first.seed}" if arm.is_group else ""
-    return f"{labels[arm.token]}{seed}"
+    """A heatmap shows one run; of a group that is the first seed, and it says so."""
+    return f"{labels[arm.token]}, seed {arm.first.seed}" if arm.is_group else labels[arm.token]
 
 
 def _extremes(frame: pl.DataFrame) -> list[int]:
+    """The experts with the highest and the lowest bias at the end."""
     last = frame.filter(pl.col("last_step") == pl.col("last_step").max()).sort("bias_last")
     return [int(last["expert"][-1]), int(last["expert"][0])] if last.height else []
 
@@ -153,52 +206,52 @@ def _extremes(frame: pl.DataFrame) -> list[int]:
 @st.fragment
 def over_time(arms: Sequence[Arm], labels: dict[str, str]) -> None:
     """MaxVio and perplexity over steps, tokens or time."""
-    urls.settle("x", list(X_AXES), "step", lambda value: f"The link asks for x = {value}; steps are shown.")
-    left, right = st.columns(2)
-    with left:
-        x = (
-            st.segmented_control("Horizontal axis", list(X_AXES), key="x", bind="query-params", required=True)
-            or "step"
-        )
-    with right:
-        log = st.toggle("Logarithmic perplexity", key="log", value=True, bind="query-params")
+    urls.settle(
+        "x", list(X_AXES), "step", lambda v: f"The link asks for x = {v}; it can be step, tokens or time."
+    )
+    urls.settle_flag("log", True)
+    st.subheader("How uneven is every step?", help=tip("max_vio"))
+    urls.show_notices("x")
+    x = st.segmented_control(
+        "Horizontal axis", list(X_AXES), key="x", bind="query-params", required=True
+    ) or "step"  # fmt: skip
     runs = tuple(run.version for arm in arms for run in arm.runs)
     families = {arm.token: arm.family for arm in arms}
     x_title = AXIS[X_AXES[x]]
     frame = merge.series(cached.max_vio_series(runs, None, x), arms, ["max_vio"])
     known, missing = _references(arms)
-    st.subheader("How uneven is every step?")
     show.figure(
         balance.max_vio_curves(frame, labels=labels, families=families, references=known, x_title=x_title),
         subject="MaxVio over training",
         finding=captions.max_vio_curves(frame, labels=labels, references=known),
-        how="The mean over layers of how far the busiest expert lies above the mean. The band spans the "
-        "lowest and the highest step behind each point (and all seeds). Below the dashed lines is what "
-        "chance alone would show." + missing,
+        how="How far the busiest expert lies above the mean, averaged over layers (the table above names "
+        "the worst layer). The band reaches from the lowest to the highest step behind each point, over all "
+        f"seeds. {missing or 'The dashed lines are what chance alone would show.'}",
         table=frame,
         key="compare_max_vio",
     )
-    st.subheader("What does balance cost?")
+    st.subheader("What does balance cost?", help=tip("perplexity"))
+    log = st.toggle("Logarithmic axis", key="log", bind="query-params")
     train = merge.series(cached.loss_series(runs, x), arms, ["lm_loss", "perplexity"])
     held = merge.evals(cached.eval_series(runs, x), arms)
     show.figure(
         losses.loss_curves(train, held, labels=labels, families=families, x_title=x_title, log_y=log),
         subject="Perplexity over training",
         finding=captions.loss_curves(train, held, labels=labels),
-        how="Lines are training batches, points are held-out text with every domain weighing the same. Lower "
-        "is better.",
+        how="Lines are training text, points are held-out text with every domain weighing the same. Lower is "
+        "better.",
         table=held,
         key="compare_loss",
     )
 
 
 def _references(arms: Sequence[Arm]) -> tuple[dict[str, tuple[float, float]], str]:
-    """The two lines of chance, of the best balanced arm; none where the sizes differ."""
+    """The two lines of chance, of the first loss-free arm; none where the sizes differ."""
     sizes = {
         (a.first.num_experts, a.first.top_k, a.first.tokens_per_step, a.first.num_moe_layers) for a in arms
     }
     if len(sizes) > 1:
-        return {}, " No reference is drawn: these runs have different sizes."
+        return {}, "No line of chance is drawn, since these runs have different sizes."
     arm = next((a for a in arms if a.family == "loss_free"), arms[-1])
     found = cached.references(arm.first.version)
     known = {}
@@ -207,91 +260,3 @@ def _references(arms: Sequence[Arm]) -> tuple[dict[str, tuple[float, float]], st
         if mean is not None and p95 is not None:
             known[name] = (mean, p95)
     return known, ""
-
-
-def _plane(arms: Sequence[Arm]) -> None:
-    """Perplexity against imbalance, over every finished run that ships and those chosen."""
-    st.subheader("Balance against quality: the dilemma plane")
-    chosen = [run for arm in arms for run in arm.runs]
-    others = [
-        run for run in picker.all_runs() if run.shipped and run.state == "finished" and run not in chosen
-    ]
-    same = [run for run in others if run.pair_key in {c.pair_key for c in chosen}]
-    frame = cached.summary(tuple(run.version for run in [*chosen, *same]))
-    show.figure(
-        plane.dilemma_plane(frame),
-        subject="Perplexity against MaxVio of the held-out set",
-        finding=captions.dilemma_plane(frame),
-        how="Lower left is better in both. One point a run, the large ones are means over seeds; runs of one "
-        "rule with different strengths are joined.",
-        table=frame,
-        key="compare_plane",
-    )
-
-
-@st.fragment
-def paired_panel(arms: Sequence[Arm], labels: dict[str, str]) -> None:
-    """Differences between arms, seed by seed."""
-    st.subheader("Which differences are real?")
-    if len(arms) < 2:
-        st.caption("A difference needs two runs.")
-        return
-    tokens = [arm.token for arm in arms]
-    start = next((arm.token for arm in arms if arm.family == "aux_loss"), tokens[0])
-    urls.settle(
-        "base",
-        tokens,
-        start,
-        lambda value: f"The link compares with “{value}”, which is not among the chosen runs.",
-    )
-    base_token = st.selectbox(
-        "Compared with", tokens, key="base", bind="query-params", format_func=None or str
-    )
-    base = next(arm for arm in arms if arm.token == base_token)
-    rows = [row for arm in arms if arm is not base for row in _paired_rows(arm, base, labels)]
-    show.figure(
-        differences.paired_differences(rows),
-        subject=f"Differences from {labels[base.token]}",
-        finding=captions.paired_differences(rows),
-        how="Each tick is one seed: the same initial weights and data under both rules. The bar is the 95 % "
-        "t interval; one that covers 0 is not resolved.",
-        table=pl.DataFrame([{k: v for k, v in row.items() if k != "values"} for row in rows])
-        if rows
-        else None,
-        key="compare_paired",
-    )
-    for sentence in _resolutions(rows):
-        st.caption(sentence)
-
-
-def _paired_rows(arm: Arm, base: Arm, labels: dict[str, str]) -> list[dict[str, Any]]:
-    rows = []
-    for metric, words in PAIRED.items():
-        found = cached.paired(tuple(r.version for r in arm.runs), tuple(r.version for r in base.runs), metric)
-        if found.mean is not None:
-            rows.append(
-                {
-                    "metric": words,
-                    "arm": labels[arm.token],
-                    "mean": found.mean,
-                    "half_width": found.half_width,
-                    "resolved": found.resolved,
-                    "values": list(found.differences.values()),
-                    "family": arm.family,
-                }
-            )
-    return rows
-
-
-def _resolutions(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """How small a difference this comparison can tell from zero."""
-    said = []
-    for metric in dict.fromkeys(row["metric"] for row in rows):
-        widths = [
-            row["half_width"] for row in rows if row["metric"] == metric and row["half_width"] is not None
-        ]
-        if widths:
-            said.append(f"{metric}: differences below about {max(widths):.2g} cannot be told from zero here.")
-        else:
-            said.append(f"{metric}: one seed, so there is no interval and nothing is resolved.")
-    return said

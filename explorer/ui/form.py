@@ -21,6 +21,18 @@ BASIC = ("corpus.name", "training.num_steps", "model.num_experts", "model.top_k"
          "training.learning_rate")  # fmt: skip
 NOT_SHOWN = ("training.seed",)
 """Asked for elsewhere on the page."""
+LABELS = {
+    "corpus.name": "text",
+    "training.num_steps": "steps",
+    "model.num_experts": "experts per layer (N)",
+    "model.top_k": "experts per token (K)",
+    "model.num_layers": "layers",
+    "aux_loss.coeff": "α (coefficient)",
+    "seq_aux.coeff": "α (coefficient)",
+    "aux_loss.scope": "count scope",
+    "loss_free.bias_update_rate": "u (bias update rate)",
+}
+"""Words for people where the field's own name is not enough."""
 CHOICES: dict[str, Sequence[str]] = {
     "corpus.name": CORPORA,
     "corpus.tokenizer": ("bpe", "bytes"),
@@ -51,7 +63,7 @@ class FormField:
 
     @property
     def label(self) -> str:
-        return self.name.replace("_", " ")
+        return LABELS.get(self.path, self.name.replace("_", " "))
 
 
 @cache

@@ -6,29 +6,34 @@ import streamlit as st
 
 from explorer.ui.settings import PAGES
 
-ICONS = {
-    "compare": ":material/compare:",
-    "replay": ":material/play_circle:",
-    "train": ":material/model_training:",
-    "glossary": ":material/menu_book:",
+CARDS = {
+    "compare": (
+        ":material/compare:",
+        "Compare",
+        "Two to six runs side by side: loads, biases, imbalance and perplexity.",
+    ),
+    "replay": (":material/play_circle:", "Replay", "One run as a film: every expert's load, step by step."),
+    "train": (":material/model_training:", "Train", "Train your own in about a minute and watch it live."),
+    "glossary": (":material/menu_book:", "Glossary", "Every term and formula, with its source."),
 }
+RUN_IN_LINK = r"run=(.*)$"
+"""What a table shows of `replay_url`."""
+
+
+def replay_url(run_id: str) -> str:
+    """The address of a run in Replay; run ids are safe in a URL."""
+    return f"/replay?run={run_id}"
 
 
 def page(name: str, label: str, **query: Any) -> None:
     """A link to a page, with its state in the URL."""
-    st.page_link(PAGES / f"{name}.py", label=label, icon=ICONS.get(name), query_params=query or None)
+    st.page_link(PAGES / f"{name}.py", label=label, icon=CARDS[name][0], query_params=query or None)
 
 
 def where_next() -> None:
     """What to do after the Overview."""
     st.subheader("Where to go next")
-    cards = {
-        "compare": ("Compare", "Two to six runs side by side: loads, biases, imbalance and perplexity."),
-        "replay": ("Replay", "One run as a film: every expert's load, step by step."),
-        "train": ("Train", "Train your own in a minute and watch it live."),
-        "glossary": ("Glossary", "Every term and formula, with its source."),
-    }
-    for column, (name, (label, text)) in zip(st.columns(len(cards)), cards.items(), strict=True):
+    for column, (name, (_, label, text)) in zip(st.columns(len(CARDS)), CARDS.items(), strict=True):
         with column, st.container(border=True, height="stretch"):
             page(name, label)
             st.caption(text)

@@ -2,12 +2,16 @@
 
 import streamlit as st
 
+from explorer.ui import shell
 from explorer.ui.picker import run_picker
 from explorer.ui.settings import PAGES
 
 st.set_page_config(
-    page_title="MoE Routing Explorer", page_icon=":material/hub:", layout="wide", initial_sidebar_state="auto"
+    page_title="MoE Routing Explorer", page_icon=":material/hub:", layout="wide", initial_sidebar_state=330
 )
+
+# No developer's menu: "Clear cache" and "Deploy" are not for those who look at runs.
+st.set_option("client.toolbarMode", "viewer")
 
 page = st.navigation(
     [
@@ -19,5 +23,7 @@ page = st.navigation(
     ],
     position="top",
 )
+shell.wait_for_runs()
 run_picker()
+shell.show_index_state()
 page.run()

@@ -1,46 +1,70 @@
 """The run picker that all pages share, in the sidebar."""
 
+from html import escape
+
 import streamlit as st
 
+from explorer.charts.theme import family_ink
 from explorer.ui import cached, urls
 from explorer.ui.arms import MOST, Arm, Run, arms_of, default_arms
 
 KEY = "runs"
 STATE = "shell"
+AUTOMATIC = "runs_automatic"
+"""The choice that the app made by itself; while it stands it follows the runs that arrive."""
 
 
 def run_picker() -> None:
-    """Draw the picker and keep what was chosen for the page of this run."""
+    """Draw the picker and keep what was chosen for the page of this script run."""
     runs = cached.list_runs()
     arms = arms_of(runs)
     by_token = {arm.token: arm for arm in arms}
-    _check_url(by_token)
-    default = [arm.token for arm in default_arms(arms)]
-    if KEY in st.session_state:
-        # A run that was deleted meanwhile must not break the widget.
-        st.session_state[KEY] = [token for token in st.session_state[KEY] if token in by_token]
+    unknown = _settle(by_token, [arm.token for arm in default_arms(arms)])
     with st.sidebar:
         chosen = st.multiselect(
             "Runs to compare",
             options=list(by_token),
-            default=None if KEY in st.session_state else default,
             key=KEY,
             bind="query-params",
             max_selections=MOST,
             placeholder="Choose up to six" if arms else "No runs yet",
             disabled=not arms,
-            help="An entry with a preset and a rule stands for all of its seeds; the others are single runs.",
+            help="An entry that begins with a preset stands for all seeds of one balancing rule; the others "
+            "are single runs.",
         )
-    st.session_state[STATE] = (runs, arms, [by_token[token] for token in chosen if token in by_token])
-
-
-def _check_url(known: dict[str, Arm]) -> None:
-    unknown = [token for token in urls.asked(KEY) if token and token not in known]
+        arms_chosen = [by_token[token] for token in chosen if token in by_token]
+        if arms_chosen:
+            st.html(_legend(arms_chosen))
     if unknown:
         names = ", ".join(f"“{token}”" for token in unknown)
-        urls.notice(
-            f"The link names runs that are not here: {names}. The others, or the usual choice, are shown."
-        )
+        urls.notice(KEY, f"The link names runs that are not here: {names}. What is shown was chosen instead.")
+    st.session_state[STATE] = (runs, arms, arms_chosen)
+
+
+def _legend(arms: list[Arm]) -> str:
+    """What the chosen entries are, each with the colour of its method."""
+    rows = "".join(
+        f'<li style="margin:0 0 .45rem;padding-left:1.1rem;text-indent:-1.1rem;list-style:none">'
+        f'<span aria-hidden="true" style="color:{family_ink(arm.family).light};padding-right:.35rem">●</span>'
+        f"{escape(arm.label)}, {arm.seeds}</li>"
+        for arm in arms
+    )
+    return f'<ul style="margin:0;padding:0;font-size:.85rem">{rows}</ul>'
+
+
+def _settle(known: dict[str, Arm], default: list[str]) -> list[str]:
+    """Put the choice into the session before the widget is made; returns what the link asked for in vain."""
+    if KEY not in st.session_state:
+        asked = [token for token in urls.asked(KEY) if token]
+        fitting = [token for token in dict.fromkeys(asked) if token in known][:MOST]
+        st.session_state[KEY] = fitting or default
+        st.session_state[AUTOMATIC] = None if fitting else default
+        return [token for token in asked if token not in known]
+    if st.session_state[KEY] == st.session_state.get(AUTOMATIC):
+        st.session_state[KEY] = st.session_state[AUTOMATIC] = default
+    # A run that was deleted meanwhile must not break the widget.
+    st.session_state[KEY] = [token for token in st.session_state[KEY] if token in known]
+    return []
 
 
 def all_runs() -> list[Run]:
@@ -50,6 +74,7 @@ def all_runs() -> list[Run]:
 
 
 def all_arms() -> list[Arm]:
+    """Everything that the picker offers."""
     arms: list[Arm] = st.session_state[STATE][1]
     return arms
 

@@ -7,18 +7,19 @@ import polars as pl
 import streamlit as st
 
 from explorer.charts import biases, captions, loads, losses
+from explorer.glossary import tip
 from explorer.ui import cached, show, urls
 from explorer.ui.arms import Arm, Run
 from explorer.ui.player import heatmap_player
 
-BINS = 120
+BINS = 100
 """Columns of the charts beside the player: enough for their width, few enough to follow at once."""
 NOBODY = "all"
 
 
 def playable(runs: Sequence[Run], chosen: Sequence[Arm]) -> list[Run]:
     """Runs with loads, those of the run picker first."""
-    picked = [run for arm in chosen for run in arm.runs]
+    picked = list(dict.fromkeys(run for arm in chosen for run in arm.runs))
     rest = [run for run in runs if run not in picked]
     return [run for run in [*picked, *rest] if run.has_loads]
 
@@ -27,14 +28,24 @@ def choose_run(runs: Sequence[Run]) -> Run:
     """The selector of the run, bound to `?run=`."""
     by_id = {run.run_id: run for run in runs}
     urls.settle(
-        "run", list(by_id), _interesting(runs).run_id,
-        lambda value: f"The link names the run “{value}”, which is not here or has no loads. Another one is "
-        "shown.",
-    )  # fmt: skip
+        "run",
+        list(by_id),
+        _interesting(runs).run_id,
+        lambda value: (
+            f"The link names the run “{value}”, which is not here or has no loads. "
+            f"{_interesting(runs).run_id} is shown."
+        ),
+    )
+    urls.show_notices("run")
     run_id = st.selectbox(
         "Run", list(by_id), key="run", bind="query-params", help="The runs of the picker come first."
     )
-    return by_id[run_id]
+    run = by_id[run_id]
+    st.caption(
+        f"{run.label} · {run.num_moe_layers} mixture layers of {run.num_experts} experts, {run.top_k} for "
+        f"each token · {run.last_step + 1:,} of {run.num_steps:,} steps · {run.state}"
+    )
+    return run
 
 
 def _interesting(runs: Sequence[Run]) -> Run:
@@ -45,36 +56,7 @@ def _interesting(runs: Sequence[Run]) -> Run:
 @st.fragment
 def view(run: Run) -> None:
     """Player and panels. Only this reruns when the playhead moves."""
-    layers = list(range(run.num_moe_layers))
-    urls.settle(
-        "layer", layers, 0,
-        lambda value: f"The link names layer {value}; this run has mixture layers 0 to {layers[-1]}. Layer 0 "
-        "is shown.",
-    )  # fmt: skip
-    urls.settle(
-        "expert", [NOBODY, *map(str, range(run.num_experts))], NOBODY,
-        lambda value: f"The link names expert {value}; this run has experts 0 to {run.num_experts - 1}. None "
-        "is singled out.",
-    )  # fmt: skip
-    steps = list(range(run.last_step + 1))
-    urls.settle(
-        "step", steps, run.last_step,
-        lambda value: f"The link names step {value}; this run has steps 0 to {run.last_step}. The last one "
-        "is shown.",
-    )  # fmt: skip
-    urls.show_notices()
-    left, right = st.columns([3, 1])
-    with left:
-        layer = st.segmented_control(
-            "Mixture layer", layers, key="layer", bind="query-params", required=True,
-            help="Each layer has its own router and its own experts.",
-        )  # fmt: skip
-    with right:
-        st.selectbox("Expert", [NOBODY, *map(str, range(run.num_experts))], key="expert", bind="query-params")
-    layer = int(layer or 0)
-    step = int(st.session_state["step"])
-    chosen = st.session_state["expert"]
-    expert = None if chosen == NOBODY else int(chosen)
+    layer, expert, step = _playhead(run)
     heatmap_player(
         cached.load_matrix(run.version, layer),
         key=f"player-{run.run_id}-{layer}",
@@ -84,9 +66,64 @@ def view(run: Run) -> None:
         on_expert=_single_out,
         label=f"Expert loads of {run.label}, layer {layer}",
     )
-    if run.last_step > 0:
-        st.slider("Step", 0, run.last_step, key="step", bind="query-params")
     _panels(run, layer, step, expert)
+
+
+def _playhead(run: Run) -> tuple[int, int | None, int]:
+    """Layer, expert and step: three widgets whose keys the player and the URL share."""
+    layers, last = list(range(run.num_moe_layers)), run.last_step
+    experts = [NOBODY, *map(str, range(run.num_experts))]
+    urls.settle(
+        "layer",
+        layers,
+        0,
+        lambda value: (
+            f"The link names layer {value}; the mixture layers of this run are 0 to {layers[-1]}. "
+            "Layer 0 is shown."
+        ),
+    )
+    urls.settle(
+        "expert",
+        experts,
+        NOBODY,
+        lambda value: (
+            f"The link names expert {value}; the experts of this run are 0 to {run.num_experts - 1}. "
+            "None is singled out."
+        ),
+    )
+    urls.settle_number(
+        "step",
+        0,
+        last,
+        last,
+        lambda value: (
+            f"The link names step {value}; the steps of this run are 0 to {last}. The last one is shown."
+        ),
+    )
+    urls.show_notices("layer", "expert", "step")
+    # Wide beside narrow, and under each other on a phone.
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom"):
+        layer = st.segmented_control(
+            "Mixture layer",
+            layers,
+            key="layer",
+            bind="query-params",
+            required=True,
+            help="Each layer has its own router and its own experts.",
+        )
+        st.number_input(
+            "Step", 0, max(last, 1), step=1, key="step", bind="query-params", width=150, help=tip("playhead")
+        )
+        st.selectbox(
+            "Single out expert",
+            experts,
+            key="expert",
+            bind="query-params",
+            width=150,
+            help="Its bias is drawn bold and its row is marked. A click in the heatmap does the same.",
+        )
+    chosen = st.session_state["expert"]
+    return int(layer or 0), None if chosen == NOBODY else int(chosen), int(st.session_state["step"])
 
 
 def _move(last_step: int, step: int) -> None:
@@ -100,9 +137,9 @@ def _single_out(expert: int | None) -> None:
 def _panels(run: Run, layer: int, step: int, expert: int | None) -> None:
     """Loads, biases and loss at the playhead."""
     now = cached.loads_at(run.version, layer, step)
-    left, right = st.columns(2)
+    left, right = st.columns(2, gap="large")
     with left:
-        st.subheader("Who works at this step?")
+        st.subheader("Who works at this step?", help=tip("load"))
         show.figure(
             loads.load_bars(now),
             subject=f"Loads of layer {layer} at step {step}",
@@ -112,34 +149,44 @@ def _panels(run: Run, layer: int, step: int, expert: int | None) -> None:
             key="replay_loads",
         )
     with right:
-        st.subheader("Which way are they pushed?")
+        st.subheader("Which way are they pushed?", help=tip("expert_bias"))
         trajectories = cached.bias_trajectories(run.version, layer, BINS)
         show.figure(
             biases.bias_trajectories(
                 trajectories, playhead=step, highlight=_highlight(now, expert), height=240
             ),
             subject=f"Expert biases of layer {layer}",
-            finding=captions.bias_trajectories(trajectories),
-            how="A rising bias makes an expert easier to choose; the vertical rule is the playhead.",
+            finding=_bias_at(now, trajectories),
+            how="A rising bias makes an expert easier to choose. Bold: "
+            + (
+                "the expert you singled out."
+                if expert is not None
+                else "the busiest and the idlest expert here."
+            ),
             table=trajectories,
             key="replay_biases",
         )
-    st.subheader("What does the model know by then?")
+    st.subheader("What has the model learnt by then?", help=tip("lm_loss"))
     train = cached.loss_series((run.version,), "step", BINS)
     held = cached.eval_series((run.version,), "step")
-    labels = {run.run_id: run.label}
     show.figure(
         losses.loss_curves(
-            train, held, labels=labels, families={run.run_id: run.family}, metric="lm_loss", log_y=False,
-            playhead=step, height=240,
+            train,
+            held,
+            labels={run.run_id: run.label},
+            families={run.run_id: run.family},
+            metric="lm_loss",
+            log_y=False,
+            playhead=step,
+            height=240,
         ),
         subject="Language loss over steps",
         finding=_loss_at(run, step),
-        how="The line is the loss of every training step, the points are held-out text. No balancing loss is "
+        how="The line is the training text of every step, the points are held-out text. No balancing loss is "
         "added.",
         table=train,
         key="replay_loss",
-    )  # fmt: skip
+    )
 
 
 def _highlight(now: pl.DataFrame, expert: int | None) -> list[int]:
@@ -148,13 +195,28 @@ def _highlight(now: pl.DataFrame, expert: int | None) -> list[int]:
         return [expert]
     if now.is_empty():
         return []
-    ranked = now.sort("tokens")["expert"].to_list()
-    return [int(ranked[-1]), int(ranked[0])]
+    busiest = now.sort(["tokens", "expert"], descending=[True, False])["expert"]
+    return [int(busiest[0]), int(busiest[-1])]
+
+
+def _bias_at(now: pl.DataFrame, trajectories: pl.DataFrame) -> str:
+    """Who is helped and who is held back in the step of the playhead."""
+    if now.is_empty() or now["expert_bias"].null_count() == now.height:
+        return captions.bias_trajectories(trajectories)
+    ranked = now.sort("expert_bias")
+    low, high = ranked.row(0, named=True), ranked.row(-1, named=True)
+    if low["expert_bias"] == high["expert_bias"]:
+        return f"At step {now['step'][0]} all biases are equal: nobody has been pushed yet."
+    return (
+        f"At step {now['step'][0]} expert {high['expert']} is helped most ({high['expert_bias']:+.3f}) and "
+        f"expert {low['expert']} held back most ({low['expert_bias']:+.3f})."
+    )
 
 
 def _loss_at(run: Run, step: int) -> str:
-    row = cached.step_row(run.version, step)
-    if row.is_empty():
+    known = cached.nearest_step(run.version, step)
+    row = cached.step_row(run.version, step if known is None else known)
+    if row.is_empty() or row["lm_loss"][0] is None:
         return f"No loss was recorded for step {step}."
-    loss, tokens = float(row["lm_loss"][0]), int(row["tokens_seen"][0])
-    return f"At step {step}, after {tokens:,} tokens, the language loss is {loss:.2f} nats per token."
+    loss, tokens, at = float(row["lm_loss"][0]), int(row["tokens_seen"][0]), int(row["step"][0])
+    return f"At step {at}, after {tokens:,} tokens, the language loss is {loss:.2f} nats per token."

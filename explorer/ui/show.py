@@ -1,12 +1,11 @@
 """How every figure is shown: the finding, the chart, how to read it, and the numbers behind it."""
 
-from typing import Any
-
 import altair as alt
 import polars as pl
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
-from explorer.charts import captions
+from explorer.charts import captions, scales, theme
 
 Chart = alt.Chart | alt.LayerChart | alt.VConcatChart
 MOST_ROWS = 20_000
@@ -20,27 +19,26 @@ def figure(
     how: str,
     table: pl.DataFrame | None = None,
     key: str,
-    height: int | None = None,
 ) -> None:
     """Show a chart with what this data says, one sentence on how to read it and its table.
 
     The table is made only when it is opened, so a closed one costs nothing.
     """
-    st.markdown(f"**{_plain(finding)}**")
-    st.altair_chart(
-        chart,
-        width="stretch",
-        height=height or "content",
-        theme="streamlit",
-        key=f"chart_{key}",
-        alt=captions.alt_text(subject, finding),
-    )
-    with st.container(horizontal=True, vertical_alignment="top"):
-        st.caption(how, width="stretch")
+    st.markdown(plain(finding))
+    show_chart(chart, alt_text=captions.alt_text(subject, finding), key=key)
+    st.caption(how)
     if table is not None:
         data_table(table, subject=subject, key=key)
 
 
+def show_chart(chart: Chart, *, alt_text: str, key: str) -> None:
+    """The chart alone, as wide as its place."""
+    # Streamlit would leave 20 pixels under every chart.
+    framed = chart.properties(padding={"left": 0, "top": 5, "right": 5, "bottom": 0})
+    st.altair_chart(framed, width="stretch", theme="streamlit", key=f"chart_{key}", alt=alt_text)
+
+
+@st.fragment
 def data_table(table: pl.DataFrame, *, subject: str, key: str) -> None:
     """The numbers of a figure behind a line that opens."""
     panel = st.expander("Data table", key=f"table_{key}", on_change="rerun", icon=":material/table_rows:")
@@ -48,12 +46,39 @@ def data_table(table: pl.DataFrame, *, subject: str, key: str) -> None:
         panel.dataframe(table.head(MOST_ROWS), hide_index=True, height=320, alt=f"{subject}: data table")
 
 
-def figures_table(rows: list[dict[str, Any]], *, alt_text: str, **settings: Any) -> None:
-    """A small table that is always open."""
-    st.dataframe(rows, hide_index=True, alt=alt_text, **settings)
+def without_legend(chart: Chart) -> Chart:
+    """The same chart without a legend: `load_legend` explains the colours of several at once."""
+    plain = chart.copy(deep=True)
+    assert isinstance(plain, alt.LayerChart)
+    for layer in plain.layer:
+        if layer.encoding.color is not alt.Undefined:
+            layer.encoding.color.legend = None
+    return plain
 
 
-def _plain(text: str) -> str:
+def load_legend(limit: float = 2.0, colour: str = "PuOr") -> None:
+    """The colours of a load, once for several heatmaps."""
+    dark = st.context.theme.type == "dark"
+    inks = [ink.pick(dark) for ink in scales.stops(colour)]
+    words = "".join(f"<span>{scales.tick_label(t, limit)}</span>" for t in scales.ticks(limit))
+    st.html(
+        '<div style="display:flex;flex-wrap:wrap;gap:.4rem 1rem;align-items:center;font-size:.8rem">'
+        "<span>load, × uniform</span>"
+        '<span style="display:inline-block;width:16rem">'
+        f'<span style="display:block;height:.7rem;background:linear-gradient(90deg,{",".join(inks)})"></span>'
+        f'<span style="display:flex;justify-content:space-between">{words}</span></span>'
+        f'<span><span style="display:inline-block;width:.8rem;height:.8rem;background:{theme.DEAD.pick(dark)};'
+        'vertical-align:-.1rem;margin-right:.35rem"></span>no tokens</span></div>'
+    )
+
+
+def in_columns(count: int, most: int = 2) -> list[DeltaGenerator]:
+    """Cells for `count` charts, `most` beside each other, filled in turn; a narrow page stacks them."""
+    wide = min(count, most)
+    return [cell for _ in range(-(-count // max(1, wide))) for cell in st.columns(wide, gap="large")][:count]
+
+
+def plain(text: str) -> str:
     """Computed sentences are text, not markup: a `*` or `_` of a run's name must stay what it is."""
     for mark in "\\`*_[]<$~":
         text = text.replace(mark, f"\\{mark}")

@@ -1,0 +1,134 @@
+"""The second half of the Compare page: balance against quality, and which differences are real."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+import streamlit as st
+
+from explorer.charts import captions, differences, plane
+from explorer.glossary import tip
+from explorer.ui import cached, picker, show, urls
+from explorer.ui.arms import Arm
+
+PAIRED = {
+    "perplexity": "perplexity",
+    "lm_loss": "held-out loss (nats per token)",
+    "max_vio_global": "MaxVio held-out",
+    "max_vio_batch": "MaxVio last steps",
+    "worst_max_vio": "MaxVio of the worst layer",
+}
+
+
+def plane_section(arms: Sequence[Arm]) -> None:
+    """Perplexity against imbalance, over the chosen runs and the shipped ones of the same experiment."""
+    st.subheader("Balance against quality", help=tip("dilemma_plane"))
+    chosen = dict.fromkeys(run for arm in arms for run in arm.runs)
+    keys = {run.pair_key for run in chosen}
+    for run in picker.all_runs():
+        if run.shipped and run.state == "finished" and run.is_readable and run.pair_key in keys:
+            chosen.setdefault(run)
+    frame = cached.summary(cached.versions(list(chosen)))
+    show.figure(
+        plane.dilemma_plane(frame),
+        subject="Perplexity against MaxVio of the held-out set",
+        finding=captions.dilemma_plane(frame),
+        how="Lower left is better in both. Small points are runs, large ones are means over seeds with their "
+        "95 % intervals; strengths of one rule are joined by a line. Shipped runs of the same experiment are "
+        "added to your choice.",
+        table=frame,
+        key="compare_plane",
+    )
+
+
+@st.fragment
+def paired_panel(arms: Sequence[Arm], labels: dict[str, str]) -> None:
+    """Differences between arms, seed by seed; never between an expert of one run and one of another."""
+    st.subheader("Which differences are real?", help=tip("paired_interval"))
+    if len(arms) < 2:
+        st.caption("A difference needs two runs.")
+        return
+    tokens = [arm.token for arm in arms]
+    start = next((arm.token for arm in arms if arm.family == "aux_loss"), tokens[0])
+    urls.settle(
+        "base",
+        tokens,
+        start,
+        lambda value: f"The link compares with “{value}”, which is not among the chosen runs.",
+    )
+    urls.show_notices("base")
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.selectbox("Compared with", tokens, key="base", bind="query-params", width=320)
+        metrics = st.pills(
+            "Figures",
+            list(PAIRED),
+            selection_mode="multi",
+            default=["perplexity", "max_vio_global"],
+            format_func=lambda name: PAIRED[name],
+            key="paired_metrics",
+        )
+    base = next(arm for arm in arms if arm.token == st.session_state["base"])
+    others = [arm for arm in arms if arm is not base]
+    rows = [row for metric in metrics for row in paired_rows(others, base, labels, metric)]
+    st.markdown(show.plain(captions.paired_differences(rows)))
+    for cell, metric in zip(show.in_columns(len(metrics)), metrics, strict=True):
+        here = [row for row in rows if row["metric"] == PAIRED[metric]]
+        with cell:
+            show.show_chart(
+                differences.paired_differences(here),
+                alt_text=captions.alt_text(
+                    f"Differences from {labels[base.token]}", captions.paired_differences(here)
+                ),
+                key=f"compare_paired_{metric}",
+            )
+    st.caption(
+        f"Each tick is one seed: its figure minus that of “{labels[base.token]}” from the same weights and "
+        "data. The bar is the 95 % t interval; one that covers 0 is not resolved."
+    )
+    if rows:
+        st.caption(" ".join(resolutions(rows)))
+        table = pl.DataFrame([{k: v for k, v in row.items() if k != "values"} for row in rows])
+        show.data_table(table, subject="Differences", key="compare_paired")
+
+
+def paired_rows(
+    others: Sequence[Arm], base: Arm, labels: dict[str, str], metric: str
+) -> list[dict[str, Any]]:
+    """One row an arm, as `charts.paired_differences` takes them; arms without a common seed are left out."""
+    rows = []
+    for arm in others:
+        found = cached.paired(cached.versions(arm.runs), cached.versions(base.runs), metric)
+        if found.mean is not None:
+            rows.append(
+                {
+                    "metric": PAIRED[metric],
+                    "arm": labels[arm.token],
+                    "mean": found.mean,
+                    "half_width": found.half_width,
+                    "resolved": found.resolved,
+                    "values": list(found.differences.values()),
+                    "seeds": found.n,
+                    "family": arm.family,
+                }
+            )
+    return rows
+
+
+def resolutions(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """How small a difference this comparison can tell from zero, a sentence a figure."""
+    said = []
+    for metric in dict.fromkeys(row["metric"] for row in rows):
+        here = [row for row in rows if row["metric"] == metric]
+        widths = [row["half_width"] for row in here if row["half_width"] is not None]
+        if widths:
+            finest, coarsest = min(widths), max(widths)
+            reach = f"{coarsest:.2g}" if f"{finest:.2g}" == f"{coarsest:.2g}" else f"{finest:.2g} to "
+            f"{coarsest:.2g}"
+            said.append(
+                f"Resolution in {metric}: ±{reach}. A smaller difference cannot be told from zero here."
+            )
+        else:
+            said.append(
+                f"{metric[0].upper()}{metric[1:]}: one seed, so there is no interval and nothing is resolved."
+            )
+    return said

@@ -1,0 +1,120 @@
+"""The Overview page: the story of the shipped comparison, and the table of runs."""
+
+from collections.abc import Sequence
+
+import polars as pl
+import streamlit as st
+
+from explorer.charts import captions, story
+from explorer.glossary import tip
+from explorer.metrics import uniform_reference
+from explorer.ui import cached, links, merge, show
+from explorer.ui.arms import Arm, Run, chart_labels, short_balancer
+
+BINS = 100
+
+
+def story_section(arms: Sequence[Arm]) -> None:
+    """One picture and the figures behind it."""
+    labels = chart_labels(arms)
+    families = {arm.token: arm.family for arm in arms}
+    runs = cached.versions([run for arm in arms for run in arm.runs])
+    frame = merge.series(cached.max_vio_series(runs, max_bins=BINS), arms, ["max_vio"])
+    first = arms[0].first
+    chance = uniform_reference(
+        first.num_experts, first.top_k, first.tokens_per_step, max(1, first.num_moe_layers), draws=200
+    )[0]
+    st.subheader("How uneven is the work, step by step?", help=tip("max_vio"))
+    show.figure(
+        story.story(frame, labels=labels, families=families, reference=chance),
+        subject="Imbalance over training steps",
+        finding=captions.max_vio_curves(frame, labels=labels, references={"uniform": (chance, chance)}),
+        how="MaxVio is how far the busiest expert lies above the mean load: 0 is perfectly even, 1 means "
+        "twice its share. The dashed line is what random routing would show. " + _who(arms),
+        table=frame,
+        key="story",
+    )
+    _cards(arms)
+
+
+def _who(arms: Sequence[Arm]) -> str:
+    """Which runs the picture is made of."""
+    first = arms[0].first
+    most = max(len(arm.runs) for arm in arms)
+    seeds = f"mean of {most} seeds" if most > 1 else "one seed each"
+    return (
+        f"Preset {first.preset or 'custom'}: {first.num_moe_layers} mixture layers of {first.num_experts} "
+        f"experts, {first.top_k} for each token; {seeds}."
+    )
+
+
+def _cards(arms: Sequence[Arm]) -> None:
+    """MaxVio and perplexity of every arm, at the end and on held-out text."""
+    for column, arm in zip(st.columns(len(arms)), arms, strict=True):
+        found = cached.summary(cached.versions(arm.runs))
+        violation, perplexity = _mean(found["max_vio_global"]), _mean(found["perplexity"])
+        with column:
+            st.metric(
+                short_balancer(arm.first.balancer),
+                "–" if violation is None else captions.number(violation),
+                "no evaluation yet" if perplexity is None else f"perplexity {captions.number(perplexity)}",
+                delta_color="off",
+                delta_arrow="off",
+                border=True,
+                height="stretch",
+                help=f"Large: {tip('max_vio_global')} Below: {tip('perplexity')}",
+            )
+    st.caption(
+        "Large: MaxVio on held-out text at the end of training. Below it: perplexity, lower is better."
+    )
+
+
+def _mean(values: pl.Series) -> float | None:
+    known = [float(v) for v in values.drop_nulls().to_list()]
+    return sum(known) / len(known) if known else None
+
+
+def runs_section(runs: Sequence[Run]) -> None:
+    """Every run with its figures and a link into Replay; unreadable ones with the reason."""
+    if not runs:
+        return
+    st.subheader("The runs")
+    for run in runs:
+        if not run.is_readable:
+            st.warning(f"`{run.run_id}` cannot be read: {run.problem}", icon=":material/folder_off:")
+    readable = [run for run in runs if run.is_readable]
+    if not readable:
+        return
+    figures = {row["run_id"]: row for row in cached.summary(cached.versions(readable)).to_dicts()}
+    rows = [_row(run, figures.get(run.run_id, {})) for run in readable]
+    number = st.column_config.NumberColumn
+    st.dataframe(
+        rows,
+        hide_index=True,
+        height=min(460, 38 + 35 * len(rows)),
+        alt=f"Table of {len(rows)} recorded runs with their figures",
+        column_config={
+            "run": st.column_config.LinkColumn("run", display_text=links.RUN_IN_LINK, width="medium"),
+            "perplexity": number(format="%.2f", help=tip("perplexity")),
+            "MaxVio held-out": number(format="%.3f", help=tip("max_vio_global")),
+            "worst layer": number(format="%.3f", help=tip("worst_layer")),
+            "MaxVio last steps": number(format="%.3f", help=tip("max_vio_batch")),
+        },
+    )
+    st.caption("A run's name opens it in Replay.")
+
+
+def _row(run: Run, figures: dict[str, object]) -> dict[str, object]:
+    return {
+        "run": links.replay_url(run.run_id),
+        "balancing": short_balancer(run.balancer),
+        "seed": run.seed,
+        "state": run.state,
+        "perplexity": figures.get("perplexity"),
+        "MaxVio held-out": figures.get("max_vio_global"),
+        "worst layer": figures.get("worst_max_vio"),
+        "MaxVio last steps": figures.get("max_vio_batch"),
+        "steps": run.last_step + 1,
+        "preset": run.preset or "custom",
+        "from": "shipped" if run.shipped else "own",
+    }
