@@ -55,6 +55,9 @@ def test_layers_and_runs_are_measured_as_defined(index: Index, counts: np.ndarra
             if step in (steps // 3, steps // 2):
                 recorder.flush()
                 index.ingest([folder])
+        recorder.flush()
+        index.ingest([folder])
+        check_layers(index, counts)  # grown from three looks
         for number, domain in enumerate(("a", "b")):
             recorder.record(
                 EvalRecord(
@@ -71,15 +74,26 @@ def test_layers_and_runs_are_measured_as_defined(index: Index, counts: np.ndarra
             )
         recorder.finish("finished")
         index.ingest([folder])
+    check_layers(index, counts)  # loaded at once from the compacted files
     with index.cursor() as cur:
         by_layer = balance.layer_balance(cur, ["run"])
         row = comparison.summary(cur, ["run"]).to_dicts()[0]
-        spread = cur.execute("SELECT max_vio FROM layer_metrics ORDER BY step, layer").fetchall()
-    assert_same([value for (value,) in spread], metrics.max_vio(counts).ravel(), exactly=True)
+    assert_same(by_layer["max_vio_global"], metrics.max_vio(held_out.sum(0)))
+    check_summary(row, counts, held_out.sum(0))
+
+
+def check_layers(index: Index, counts: np.ndarray) -> None:
+    steps, layers, experts = counts.shape
+    with index.cursor() as cur:
+        by_layer = balance.layer_balance(cur, ["run"])
+        series = cur.execute(
+            "SELECT max_vio, max_vio_mean100 FROM layer_metrics ORDER BY step, layer"
+        ).fetchall()
+    assert_same([value for value, _ in series], metrics.max_vio(counts).ravel(), exactly=True)
+    assert_same([mean for _, mean in series], moving_mean(metrics.max_vio(counts)).ravel())
     final = slice(-metrics.last_steps(steps), None)
     effective = metrics.effective_experts(counts)
     assert_same(by_layer["max_vio_batch"], metrics.max_vio_batch_by_layer(counts))
-    assert_same(by_layer["max_vio_global"], metrics.max_vio(held_out.sum(0)))
     assert_same(by_layer["idle_experts"], (counts[final] == 0).sum(-1).mean(0))
     for layer in range(layers):
         routed = effective[final, layer][~np.isnan(effective[final, layer])]
@@ -87,7 +101,16 @@ def test_layers_and_runs_are_measured_as_defined(index: Index, counts: np.ndarra
         assert_same(by_layer["effective_experts"][layer : layer + 1], wanted)
         lasting = metrics.collapsed_steps(np.round(effective[:, layer], 9), experts).any()
         assert by_layer["collapsed"][layer] == lasting
-    check_summary(row, counts, held_out.sum(0))
+
+
+def moving_mean(violation: np.ndarray) -> np.ndarray:
+    """Mean of the defined values among the last 100 samples. [S, L] -> [S, L]."""
+    result = np.full(violation.shape, np.nan)
+    for step, layer in np.ndindex(*violation.shape):
+        window = violation[max(0, step - 99) : step + 1, layer]
+        if not np.isnan(window).all():
+            result[step, layer] = np.nanmean(window)
+    return result
 
 
 def check_summary(row: dict, counts: np.ndarray, held_out: np.ndarray) -> None:

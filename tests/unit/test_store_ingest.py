@@ -134,6 +134,16 @@ def test_a_new_attempt_replaces_the_steps_from_its_start(index: Index, runs: Pat
     assert (at_12 == counts[20]).all()
 
 
+def test_a_new_attempt_takes_steps_away_before_it_brings_any(index: Index, runs: Path) -> None:
+    write_run(runs, steps=30)
+    index.ingest([runs])
+    FolderRecorder.resume(runs / "run", 12)
+    index.ingest([runs])
+    assert loads_in(index) == loads_on_disk(runs / "run")
+    assert {row[0] for row in loads_in(index)} == set(range(12))
+    assert counts_of(index)["evals"] == 0
+
+
 def test_a_folder_made_again_under_the_same_name_is_loaded_again(index: Index, runs: Path) -> None:
     write_run(runs, finish=False)
     index.ingest([runs])
