@@ -94,7 +94,7 @@ def run_row(listing: RunListing) -> dict[str, Any]:
             "balancer_family": info.balancer_family,
             "count_scope": info.count_scope,
             "config": json.dumps(info.config),
-            "pair_key": info.pair_key,
+            "pair_key": info.pair_key or None,  # unknown, and so equal to nobody's
             "config_digest": info.config_digest,
             "versions": json.dumps(info.versions),
             "device": info.device,

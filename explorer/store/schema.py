@@ -31,7 +31,7 @@ RUNS: tuple[Column, ...] = (
     Column("balancer_family", "VARCHAR", "none, aux_loss, loss_free, combined or scheduled"),
     Column("count_scope", "VARCHAR", "sequence, micro_batch, global_batch, none or a combination"),
     Column("config", "JSON", "the whole configuration"),
-    Column("pair_key", "VARCHAR", "runs with equal keys differ in balancer and seed only"),
+    Column("pair_key", "VARCHAR", "runs with equal keys differ in balancer and seed only; NULL if unknown"),
     Column("config_digest", "VARCHAR", "digest of the configuration"),
     Column("versions", "JSON", "Python and package versions"),
     Column("device", "VARCHAR", "device name"),

@@ -1,0 +1,206 @@
+"""What the queries answer, against numbers made by hand."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from store_runs import make_info, random_counts, record_final, record_steps, sequence_record, write_run
+
+from explorer import metrics
+from explorer.queries import balance, biases, domains, events, loads, losses, runs, steps
+from explorer.recording import FolderRecorder
+from explorer.records import LoadRecord, StepRecord
+from explorer.store import Index
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[Index]:
+    with Index.open(tmp_path / "index.duckdb") as found:
+        yield found
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    return tmp_path / "runs"
+
+
+def test_the_heatmap_of_a_small_run_shows_every_step(index: Index, base: Path) -> None:
+    counts = write_run(base)
+    index.ingest([base])
+    with index.cursor() as cur:
+        found = loads.load_heatmap(cur, "run", 1)
+    assert found["tokens"].to_numpy().reshape(40, 4).tolist() == counts[:, 1].tolist()
+    np.testing.assert_allclose(found["load_ratio"].to_numpy().reshape(40, 4), counts[:, 1] * 4 / 128)
+    assert found["is_dead"].to_list() == (counts[:, 1] == 0).ravel().tolist()
+    assert found["bin"].to_list() == np.repeat(np.arange(40), 4).tolist()
+
+
+def test_a_long_run_has_at_most_the_asked_number_of_bins(index: Index, base: Path) -> None:
+    write_run(base, steps=1500, flush_every=500)
+    index.ingest([base])
+    with index.cursor() as cur:
+        levels = cur.execute("SELECT DISTINCT level FROM load_bins").fetchall()
+        heat = loads.load_heatmap(cur, "run", 0, max_bins=200)
+        lines = biases.bias_trajectories(cur, "run", 0, max_bins=50)
+        series = balance.max_vio_series(cur, ["run"], max_bins=300)
+    assert len(levels) == 8
+    assert 100 <= heat["bin"].n_unique() <= 200
+    assert 25 <= lines["bin"].n_unique() <= 50
+    assert 150 <= series.height <= 300
+    assert series["samples"].sum() == 1500
+
+
+def test_the_player_gets_every_step_while_it_can(index: Index, base: Path) -> None:
+    counts = write_run(base)
+    index.ingest([base])
+    with index.cursor() as cur:
+        full = loads.load_matrix(cur, "run", 0, max_columns=40)
+        binned = loads.load_matrix(cur, "run", 0, max_columns=10)
+        nothing = loads.load_matrix(cur, "run", 9)
+    assert full.steps.tolist() == full.last_steps.tolist() == list(range(40))
+    np.testing.assert_array_equal(full.tokens, counts[:, 0])
+    assert (full.tokens.dtype, full.steps.dtype) == (np.int64, np.int64)
+    assert full.bias is not None
+    assert full.bias.dtype == np.float32
+    np.testing.assert_array_equal(binned.tokens, counts[:, 0].reshape(10, 4, 4).sum(1))
+    assert binned.last_steps.tolist() == list(range(3, 40, 4))
+    assert nothing.tokens.shape == (0, 0)
+
+
+def test_a_run_without_a_bias_rule_has_none(index: Index, base: Path) -> None:
+    write_run(base, bias=False)
+    index.ingest([base])
+    with index.cursor() as cur:
+        assert loads.load_matrix(cur, "run", 0).bias is None
+        assert biases.bias_trajectories(cur, "run", 0).is_empty()
+        assert loads.loads_at(cur, "run", 0, 3)["expert_bias"].to_list() == [None] * 4
+
+
+def record_sparse(base: Path) -> np.ndarray:
+    """Loads at steps 0, 10, 20, 30, 40; scalars at every step."""
+    counts = random_counts(5, 2, 4)
+    with FolderRecorder.create(base, make_info()) as recorder:
+        for step in range(41):
+            recorder.record(
+                StepRecord(step=step, tokens_seen=64 * (step + 1), lm_loss=1, wall_time_s=step / 4)
+            )
+            if step % 10 == 0:
+                recorder.record(LoadRecord(step=step, tokens_LE=counts[step // 10]))
+            recorder.step_done(step)
+    return counts
+
+
+def test_loads_at_takes_the_last_recorded_step(index: Index, base: Path) -> None:
+    counts = record_sparse(base)
+    index.ingest([base])
+    with index.cursor() as cur:
+        found = loads.loads_at(cur, "run", 1, 29)
+        assert loads.loads_at(cur, "run", 1, 10**9)["step"].to_list() == [40] * 4
+        assert loads.loads_at(cur, "run", 1, -1).is_empty()
+    assert found["step"].to_list() == [20] * 4
+    assert found["tokens"].to_list() == counts[2, 1].tolist()
+    np.testing.assert_allclose(found["load_ratio"], counts[2, 1] * 4 / 128)
+
+
+def test_sparse_loads_are_samples_of_their_own(index: Index, base: Path) -> None:
+    counts = record_sparse(base)
+    index.ingest([base])
+    with index.cursor() as cur:
+        by_step = balance.max_vio_series(cur, ["run"], layer=0)
+        by_time = balance.max_vio_series(cur, ["run"], x="time")
+        by_tokens = balance.max_vio_series(cur, ["run"], x="tokens", max_bins=2)
+    assert by_step["x"].to_list() == [0, 10, 20, 30, 40]
+    np.testing.assert_allclose(by_step["max_vio"], metrics.max_vio(counts)[:, 0])
+    assert by_time["x"].to_list() == [0, 2.5, 5, 7.5, 10]
+    assert by_tokens["x"].to_list() == [21 * 64, 41 * 64]
+    assert by_tokens["samples"].to_list() == [3, 2]
+
+
+def test_nearest_steps(index: Index, base: Path) -> None:
+    write_run(base, steps=20)
+    index.ingest([base])
+    with index.cursor() as cur:
+        assert [steps.nearest_step(cur, "run", s) for s in (-3, 0, 7, 99)] == [0, 0, 7, 19]
+        assert steps.nearest_step(cur, "nobody", 3) is None
+        assert steps.step_row(cur, "run", 7)["tokens_seen"].to_list() == [8 * 64]
+        assert steps.step_row(cur, "run", 99).is_empty()
+
+
+def test_evaluations_weigh_domains_equally_and_follow_their_updates(index: Index, base: Path) -> None:
+    recorder = FolderRecorder.create(base, make_info())
+    record_final(recorder, 2, 4, 0)
+    record_steps(recorder, random_counts(6, 2, 4), range(6))
+    record_final(recorder, 2, 4, 6, seed=1)
+    recorder.finish("finished")
+    index.ingest([base])
+    with index.cursor() as cur:
+        found = losses.eval_series(cur, ["run"], x="tokens")
+        steps_found = losses.eval_series(cur, ["run"])
+    assert found["step"].to_list() == [0, 0, 0, 6, 6, 6]
+    assert found["domain"].to_list() == ["all", "austen", "python"] * 2
+    assert found["x"].to_list() == [0.0] * 3 + [6 * 64.0] * 3
+    assert steps_found["x"].to_list() == [0, 0, 0, 6, 6, 6]
+    np.testing.assert_allclose(found["lm_loss"].to_list()[3:], [2.6, 2.1, 3.1])
+    np.testing.assert_allclose(found["perplexity"][3], np.exp(2.6))
+    bits = [metrics.bits_per_byte(2.1, 1000, 3000), metrics.bits_per_byte(3.1, 1000, 3001)]
+    np.testing.assert_allclose(found["bits_per_byte"].to_list()[3:], [np.mean(bits), *bits])
+
+
+def test_domains_take_the_last_evaluation_unless_told(index: Index, base: Path) -> None:
+    recorder = FolderRecorder.create(base, make_info())
+    early = record_final(recorder, 2, 4, 0, seed=3)
+    record_steps(recorder, random_counts(6, 2, 4), range(6))
+    late = record_final(recorder, 2, 4, 6, seed=4)
+    recorder.finish("finished")
+    index.ingest([base])
+    with index.cursor() as cur:
+        last = domains.domain_expert(cur, "run", 1)
+        first = domains.domain_expert(cur, "run", 1, step=0)
+        assert domains.domain_expert(cur, "run", 1, step=5).is_empty()
+    assert last["tokens"].to_list() == late[:, 1].ravel().tolist()
+    assert first["tokens"].to_list() == early[:, 1].ravel().tolist()
+    np.testing.assert_allclose(last["load_ratio"], late[:, 1].ravel() * 4 / 128)
+
+
+def test_events_and_configuration(index: Index, base: Path) -> None:
+    write_run(base, config={"model": {"top_k": 2}})
+    index.ingest([base])
+    with index.cursor() as cur:
+        assert events.events(cur, "run").rows() == [(40, 0, None, "note", "the end")]
+        assert runs.run_config(cur, "run") == {"model": {"top_k": 2}}
+        assert runs.run_config(cur, "nobody") == {}
+
+
+def test_references_use_the_sequences_of_the_last_quarter(index: Index, base: Path) -> None:
+    rng = np.random.default_rng(0)
+    recorded: dict[int, np.ndarray] = {}
+    with FolderRecorder.create(base, make_info(tokens_per_step=64)) as recorder:
+        for step in range(40):
+            recorder.record(LoadRecord(step=step, tokens_LE=rng.multinomial(128, [0.25] * 4, size=2)))
+            if step % 5 == 0:  # two micro-batches of two sequences of 16 tokens, K = 2
+                recorded[step] = rng.multinomial(32, [0.1, 0.2, 0.3, 0.4], size=(4, 2))
+                for micro_batch in range(2):
+                    part = recorded[step][2 * micro_batch : 2 * micro_batch + 2]
+                    recorder.record(sequence_record(step, micro_batch, part))
+            recorder.step_done(step)
+    index.ingest([base])
+    with index.cursor() as cur:
+        found = balance.references(cur, "run")
+        unknown = balance.references(cur, "nobody")
+    uniform = metrics.uniform_reference(4, 2, 64, 2)
+    last = np.concatenate([recorded[30], recorded[35]])
+    resampled = metrics.resampled_reference(last, 4, strata=["austen", "python"] * 4)
+    assert (found["uniform_mean"], found["uniform_p95"]) == uniform
+    assert (found["resampled_mean"], found["resampled_p95"]) == pytest.approx(resampled)
+    assert set(unknown.values()) == {None}
+
+
+def test_references_without_sequences_are_half_known(index: Index, base: Path) -> None:
+    write_run(base)
+    index.ingest([base])
+    with index.cursor() as cur:
+        found: dict[str, Any] = balance.references(cur, "run")
+    assert found["resampled_mean"] is found["resampled_p95"] is None
+    assert found["uniform_mean"] > 0
