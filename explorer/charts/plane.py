@@ -3,6 +3,8 @@
 The same picture as Figure 2 of Loss-Free Balancing (arXiv 2408.15664): lower left is better in both.
 """
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import altair as alt
@@ -12,7 +14,7 @@ from explorer.charts import theme
 from explorer.charts.scales import log_ticks
 from explorer.errors import ConfigError
 from explorer.metrics import t_interval
-from explorer.rules import AuxLoss, LossFree, SequenceAuxLoss, parse_rules
+from explorer.rules import AuxLoss, LossFree, SequenceAuxLoss, format_rules, parse_rules
 
 SCOPE_SHAPES = {
     "sequence": "triangle-up",
@@ -30,16 +32,42 @@ SCOPE_LABELS = {
 }
 
 
-def coefficient(balancer: str) -> tuple[str, float] | None:
-    """("α", 0.01) of an auxiliary loss, ("u", 0.001) of a bias rule; None for anything else."""
+Swept = AuxLoss | SequenceAuxLoss | LossFree
+
+
+def _only_rule(balancer: str) -> Swept | None:
+    """The balancing rule of a text form that has exactly one."""
     try:
         rules = [r for r in parse_rules(balancer) if isinstance(r, AuxLoss | SequenceAuxLoss | LossFree)]
     except ConfigError:
         return None
-    if len(rules) != 1:
+    return rules[0] if len(rules) == 1 else None
+
+
+def coefficient(balancer: str) -> tuple[str, float] | None:
+    """("α", 0.01) of an auxiliary loss, ("u", 0.001) of a bias rule; None for anything else."""
+    rule = _only_rule(balancer)
+    if rule is None:
         return None
-    rule = rules[0]
     return ("u", rule.bias_update_rate) if isinstance(rule, LossFree) else ("α", rule.coeff)
+
+
+def sweep_of(balancer: str) -> str | None:
+    """The rule without its coefficient: runs that share it are steps of one sweep."""
+    rule = _only_rule(balancer)
+    if rule is None:
+        return None
+    if isinstance(rule, LossFree):
+        return format_rules([replace(rule, bias_update_rate=0.0)])
+    return format_rules([replace(rule, coeff=0.0)])
+
+
+def _coefficient_text(balancer: str) -> str | None:
+    found, rule = coefficient(balancer), _only_rule(balancer)
+    if found is None:
+        return None
+    raw = ", raw scores" if isinstance(rule, AuxLoss) and rule.score_norm == "raw" else ""
+    return f"{found[0]} = {found[1]:g}{raw}"
 
 
 def dilemma_plane(
@@ -48,7 +76,7 @@ def dilemma_plane(
     log_x: bool = True,
     reference: float | None = None,
     title: str = "",
-    height: int = 420,
+    height: int = 480,
 ) -> theme.Figure:
     """Perplexity (y) against MaxVio_global (x); colour is the method, shape the count scope.
 
@@ -99,8 +127,8 @@ def dilemma_plane(
     y = alt.Y(
         "y:Q",
         title="held-out perplexity",
-        scale=alt.Scale(zero=False, nice=False, padding=34),
-        axis=alt.Axis(tickCount=6, format="~g"),
+        scale=alt.Scale(type="log", zero=False, nice=False, padding=34),
+        axis=alt.Axis(values=log_ticks(), format=",~r"),
     )
     tooltip = [
         alt.Tooltip("label:N", title="balancer"),
@@ -137,7 +165,7 @@ def dilemma_plane(
         seeds,
         points,
         means,
-        *_coefficients(groups, x, y),
+        *_coefficients(groups, x, y, colour),
     )
     figure: alt.LayerChart = theme.titled(chart, title=title, height=height)
     return figure
@@ -168,10 +196,13 @@ def _runs(summary: pl.DataFrame, log_x: bool) -> pl.DataFrame:
         x=pl.col("max_vio_global").cast(pl.Float64),
         y=pl.col("perplexity").cast(pl.Float64),
         coefficient=pl.Series([c[1] if c else None for c in coefficients], dtype=pl.Float64),
-        coefficient_text=pl.Series(
-            [f"{c[0]} = {c[1]:g}" if c else None for c in coefficients], dtype=pl.String
-        ),
+        coefficient_text=_texts(runs, _coefficient_text),
+        sweep=_texts(runs, sweep_of),
     ).with_columns(seeds=pl.len().over("label", "pair_key"))
+
+
+def _texts(runs: pl.DataFrame, describe: Callable[[str], str | None]) -> pl.Series:
+    return pl.Series([describe(str(b)) for b in runs["balancer"].to_list()], dtype=pl.String)
 
 
 def _groups(runs: pl.DataFrame) -> pl.DataFrame:
@@ -182,7 +213,10 @@ def _groups(runs: pl.DataFrame) -> pl.DataFrame:
         row: dict[str, Any] = {
             "label": label,
             "pair_key": pair_key,
-            **{k: first[k] for k in ("family", "scope", "scope_key", "coefficient", "coefficient_text")},
+            **{
+                k: first[k]
+                for k in ("family", "scope", "scope_key", "coefficient", "coefficient_text", "sweep")
+            },
             "seeds": part.height,
         }
         for axis in ("x", "y"):
@@ -198,21 +232,31 @@ def _groups(runs: pl.DataFrame) -> pl.DataFrame:
 
 
 def _in_sweep(groups: pl.DataFrame) -> pl.DataFrame:
-    """Groups whose method, scope and configuration appear with more than one coefficient."""
+    """Groups whose rule and configuration appear with more than one coefficient."""
     known = groups.filter(pl.col("coefficient").is_not_null())
-    return known.filter(pl.col("coefficient").n_unique().over("family", "scope", "pair_key") > 1)
+    return known.filter(pl.col("coefficient").n_unique().over("sweep", "pair_key") > 1)
 
 
 def _sweeps(groups: pl.DataFrame, x: alt.X, y: alt.Y, colour: alt.Color) -> list[alt.Chart]:
     line = alt.Chart(_in_sweep(groups).sort("coefficient")).mark_line(strokeWidth=1.4, opacity=0.6)
-    return [line.encode(x=x, y=y, color=colour, order="coefficient:Q", detail=["scope:N", "pair_key:N"])]
+    return [line.encode(x=x, y=y, color=colour, order="coefficient:Q", detail=["sweep:N", "pair_key:N"])]
 
 
-def _coefficients(groups: pl.DataFrame, x: alt.X, y: alt.Y) -> list[alt.Chart]:
-    text = alt.Chart(_in_sweep(groups)).mark_text(
-        align="left", baseline="bottom", dx=9, dy=-7, fontSize=11, color=theme.NEUTRAL_TEXT.expr
+def _coefficients(groups: pl.DataFrame, x: alt.X, y: alt.Y, colour: alt.Color) -> list[alt.Chart]:
+    """The coefficient at every point. Three places, so that sweeps that lie together can be read."""
+    known = alt.Chart(groups.filter(pl.col("coefficient").is_not_null()))
+    is_bias, is_sequence = alt.datum.family == "loss_free", alt.datum.scope == "sequence"
+    places: tuple[tuple[Any, dict[str, Any]], ...] = (
+        (is_bias, {"align": "right", "baseline": "middle", "dx": -10}),
+        (~is_bias & is_sequence, {"align": "center", "baseline": "bottom", "dy": -9}),
+        (~is_bias & ~is_sequence, {"align": "center", "baseline": "top", "dy": 10}),
     )
-    return [text.encode(x=x, y=y, text="coefficient_text:N")]
+    return [
+        known.transform_filter(condition)
+        .mark_text(fontSize=11, **place)
+        .encode(x=x, y=y, text="coefficient_text:N", color=colour)
+        for condition, place in places
+    ]
 
 
 def _reference(value: float | None) -> list[alt.Chart]:
