@@ -1,6 +1,7 @@
 """Bringing the index up to date with the run folders: each run in one transaction, each part once."""
 
 import contextlib
+import hashlib
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -43,27 +44,33 @@ class Ingestor:
     """Keeps one index up to date. Not safe from two threads at once: `Index.ingest` holds a lock."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, tuple[Any, ...]] = {}
+        self._seen: dict[str, str] | None = None
+        """Run id -> what its folder looked like when it was taken in; None: ask the index."""
 
     def ingest(self, cur: duckdb.DuckDBPyConnection, dirs: Iterable[Path]) -> IngestReport:
         """Look at every run below `dirs` and take in what is new. Raises duckdb.Error on a damaged index."""
         begun = time.perf_counter()
+        if self._seen is None:
+            self._seen = dict(cur.execute("SELECT run_id, look FROM raw.runs").fetchall())
         found = find_runs(dirs)
         report = IngestReport(runs=len(found.runs), notices=list(found.notices))
         for listing in found.runs:
-            self._update(cur, listing, report)
-        self._remove_others(cur, {listing.run_id for listing in found.runs}, report)
+            self._update(cur, listing, report, self._seen)
+        self._remove_others(cur, {listing.run_id for listing in found.runs}, report, self._seen)
         rows = cur.execute("SELECT run_id, problem FROM raw.runs WHERE problem IS NOT NULL").fetchall()
         report.problems = dict(rows)
         report.seconds = time.perf_counter() - begun
         return report
 
-    def _update(self, cur: duckdb.DuckDBPyConnection, listing: RunListing, report: IngestReport) -> None:
+    def _update(
+        self, cur: duckdb.DuckDBPyConnection, listing: RunListing, report: IngestReport, seen: dict[str, str]
+    ) -> None:
         row = run_row(listing)
-        look = (signature(listing.path), dict(row))
-        if self._seen.get(listing.run_id) == look:
+        look = hashlib.sha256(repr((signature(listing.path), row)).encode()).hexdigest()
+        if seen.get(listing.run_id) == look:
             return
-        self._seen.pop(listing.run_id, None)
+        seen.pop(listing.run_id, None)
+        row["look"] = look
         try:
             done = row["problem"] is None and self._take_parts(cur, listing, row, report)
         except UnreadableRunError as error:
@@ -71,7 +78,7 @@ class Ingestor:
         if row["problem"] is not None:
             done = self._store_problem(cur, row, report)
         if done:
-            self._seen[listing.run_id] = look
+            seen[listing.run_id] = look
 
     def _take_parts(
         self, cur: duckdb.DuckDBPyConnection, listing: RunListing, row: dict[str, Any], report: IngestReport
@@ -84,7 +91,7 @@ class Ingestor:
         known = _known(cur, row)
         try:
             rows, count = _transaction(cur, row, parts, known)
-        except duckdb.Error as error:
+        except (duckdb.Error, FileNotFoundError) as error:
             if is_damage(error):
                 raise
             missing = [part.path for part in parts if not part.path.exists()]
@@ -110,14 +117,16 @@ class Ingestor:
         report.changed.append(row["run_id"])
         return True
 
-    def _remove_others(self, cur: duckdb.DuckDBPyConnection, present: set[str], report: IngestReport) -> None:
+    def _remove_others(
+        self, cur: duckdb.DuckDBPyConnection, present: set[str], report: IngestReport, seen: dict[str, str]
+    ) -> None:
         for (run_id,) in cur.execute("SELECT run_id FROM raw.runs").fetchall():
             if run_id not in present:
                 cur.begin()
                 key = _clear(cur, run_id)
                 cur.execute("DELETE FROM raw.runs WHERE run_key = ?", [key])
                 cur.commit()
-                self._seen.pop(run_id, None)
+                seen.pop(run_id, None)
                 report.removed.append(run_id)
 
 
@@ -244,11 +253,11 @@ def _clear(cur: duckdb.DuckDBPyConnection, run_id: str) -> int:
 
 def _put_row(cur: duckdb.DuckDBPyConnection, key: int, row: dict[str, Any]) -> None:
     cur.execute("DELETE FROM raw.runs WHERE run_key = ?", [key])
-    marks = ", ".join("?" for _ in range(len(RUNS) + 1))
-    cur.execute(f"INSERT INTO raw.runs VALUES ({marks})", [key, *(row.get(c.name) for c in RUNS)])
+    values = [key, row["look"], *(row.get(c.name) for c in RUNS)]
+    cur.execute(f"INSERT INTO raw.runs VALUES ({', '.join('?' for _ in values)})", values)
 
 
-def _blame(cur: duckdb.DuckDBPyConnection, parts: Sequence[Part], error: duckdb.Error) -> str:
+def _blame(cur: duckdb.DuckDBPyConnection, parts: Sequence[Part], error: Exception) -> str:
     """Name the file that cannot be read."""
     for part in parts:
         try:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import duckdb
 
@@ -12,6 +13,8 @@ from explorer.tables import TABLES, Column
 
 CHUNK_ROWS = 4_000_000
 """Rows sorted and inserted at once: few enough for memory, enough that a layer fills whole row groups."""
+SMALL_BYTES = 1_000_000
+"""Files smaller than this together are not worth counting: they hold far fewer rows than CHUNK_ROWS."""
 ORDER = ("layer", "split", "domain", "micro_batch", "sequence", "step", "token", "expert")
 """Order of the rows of a table. A view reads one layer, or one step of it: both are then neighbours."""
 
@@ -50,7 +53,7 @@ def load(cur: duckdb.DuckDBPyConnection, run_key: int, table: str, found: Sequen
     """Insert the rows of new parts; number their steps where the table has ordinals. Returns the rows.
 
     Raises `OutOfOrder` when a step precedes one that has a number already, `UnreadableRunError` when a
-    part lacks a key column, and `duckdb.Error` when DuckDB cannot read a part.
+    part lacks a key column, and `duckdb.Error` or `FileNotFoundError` when a part cannot be read.
     """
     found = [small for batch in found for small in _split(cur, batch)]
     if table in WITH_ORDINAL and not _number(cur, run_key, table, found):
@@ -112,6 +115,8 @@ def _number(cur: duckdb.DuckDBPyConnection, run_key: int, table: str, found: Seq
 
 def _split(cur: duckdb.DuckDBPyConnection, batch: Batch) -> list[Batch]:
     """Cut a large batch: by files while they are small, one large file by layer."""
+    if sum(Path(file).stat().st_size for file in batch.files) < SMALL_BYTES:
+        return [batch]
     counts = dict(
         cur.execute(
             f"SELECT file_name, num_rows FROM parquet_file_metadata({_files(batch.files)})"

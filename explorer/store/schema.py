@@ -119,7 +119,7 @@ def data_tables() -> list[str]:
 
 def statements() -> list[str]:
     """The SQL that makes an empty index."""
-    result = ["CREATE SCHEMA raw", f"CREATE TABLE raw.runs (run_key INTEGER, {_columns(RUNS)})"]
+    result = ["CREATE SCHEMA raw", f"CREATE TABLE raw.runs (run_key INTEGER, look VARCHAR, {_columns(RUNS)})"]
     names = ", ".join(c.name for c in RUNS)
     result.append(f"CREATE VIEW runs AS SELECT {names} FROM raw.runs")
     for table in data_tables():

@@ -38,7 +38,8 @@ def test_an_index_is_kept_between_processes(tmp_path: Path, runs: Path) -> None:
         index.ingest([runs])
     with Index.open(tmp_path / "index.duckdb") as index:
         assert run_ids(index) == ["run"]
-        assert index.ingest([runs]).rows == 0
+        report = index.ingest([runs])
+        assert (report.rows, report.changed) == (0, [])
 
 
 def test_an_index_of_another_version_is_rebuilt(
