@@ -50,8 +50,9 @@ def services() -> Services:
         return _started[settings]
 
 
-def shut_down() -> None:
-    """Stop everything that `services` has started."""
+def shut_down(settings: Settings | None = None) -> None:
+    """Stop what `services` has started for these settings, or for all."""
     with _lock:
-        while _started:
-            _started.popitem()[1].stop()
+        for key in list(_started) if settings is None else [settings]:
+            if key in _started:
+                _started.pop(key).stop()

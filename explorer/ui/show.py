@@ -60,6 +60,7 @@ def load_legend(limit: float = 2.0, colour: str = "PuOr") -> None:
     """The colours of a load, once for several heatmaps."""
     dark = st.context.theme.type == "dark"
     inks = [ink.pick(dark) for ink in scales.stops(colour)]
+    dead = theme.DEAD.pick(dark)
     words = "".join(f"<span>{scales.tick_label(t, limit)}</span>" for t in scales.ticks(limit))
     st.html(
         '<div style="display:flex;flex-wrap:wrap;gap:.4rem 1rem;align-items:center;font-size:.8rem">'
@@ -67,7 +68,7 @@ def load_legend(limit: float = 2.0, colour: str = "PuOr") -> None:
         '<span style="display:inline-block;width:16rem">'
         f'<span style="display:block;height:.7rem;background:linear-gradient(90deg,{",".join(inks)})"></span>'
         f'<span style="display:flex;justify-content:space-between">{words}</span></span>'
-        f'<span><span style="display:inline-block;width:.8rem;height:.8rem;background:{theme.DEAD.pick(dark)};'
+        f'<span><span style="display:inline-block;width:.8rem;height:.8rem;background:{dead};'
         'vertical-align:-.1rem;margin-right:.35rem"></span>no tokens</span></div>'
     )
 

@@ -49,7 +49,7 @@ def order_form() -> None:
     _builder(preset)
     base = get_preset(preset)
     chosen = form.config_form(base, f"train_{preset}")
-    if st.button("Start training", type="primary", icon=":material/play_arrow:"):
+    if st.button("Start training", key="start", type="primary", icon=":material/play_arrow:"):
         _start(preset, chosen, arms, seeds)
 
 
@@ -78,7 +78,7 @@ def _builder(preset: str) -> None:
                 st.error(str(error))
         text = format_rules(rules)
         st.code(text, language=None)
-        st.button("Add this rule", on_click=_add_arm, args=(text,), icon=":material/add:")
+        st.button("Add this rule", key="add_rule", on_click=_add_arm, args=(text,), icon=":material/add:")
 
 
 def _add_arm(text: str) -> None:

@@ -1,0 +1,57 @@
+"""Recorded runs and the app in front of them, for tests in a real Chromium."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from app_server import AppServer
+from store_runs import write_run
+
+from explorer.presets import get_preset, preset_balancer
+
+ARMS = {"none": "none", "aux_loss": "global", "loss_free": "loss_free"}
+
+
+@pytest.fixture(scope="session")
+def recorded_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three arms of two seeds, 60 steps, two layers of eight experts."""
+    folder = tmp_path_factory.mktemp("recorded")
+    config = get_preset("tiny")
+    for text, name in ARMS.items():
+        balancer = preset_balancer("tiny", text)
+        for seed in (0, 1):
+            write_run(
+                folder,
+                f"{name}-seed{seed}",
+                steps=60,
+                experts=8,
+                seed=seed,
+                bias=text == "loss_free",
+                balancer=str(balancer),
+                balancer_label=balancer.label,
+                balancer_family=balancer.family,
+                count_scope=balancer.count_scope,
+                preset="tiny",
+                pair_key=config.pair_key,
+                config=config.to_dict(),
+                created_at=f"2026-11-22T10:00:0{seed}.000+00:00",
+            )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory, recorded_runs: Path) -> Iterator[AppServer]:
+    """One server for the tests of a module that only look."""
+    server = AppServer(tmp_path_factory.mktemp("app"), recorded_runs)
+    try:
+        yield server.wait()
+    finally:
+        server.stop()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Starting a server and a browser takes its time on a busy machine."""
+    for item in items:
+        if "browser" in str(item.path) and os.environ.get("REQUIRE_BROWSER") == "1":
+            item.add_marker(pytest.mark.timeout(600))

@@ -1,0 +1,197 @@
+"""The app in a real Chromium: links, the address bar, the playhead, zoom and names."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from app_server import CHROMIUM, FLAGS, PATIENCE_S, AppServer
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+if CHROMIUM is None and os.environ.get("REQUIRE_BROWSER") != "1":
+    pytest.skip(
+        "no Chromium on this machine (REQUIRE_BROWSER=1 makes this a failure)", allow_module_level=True
+    )
+
+from playwright.sync_api import Browser, Page, expect, sync_playwright  # noqa: E402
+
+TITLES = {
+    "": "Watch a mixture of experts",
+    "compare": "Compare balancing rules",
+    "replay": "Replay one run",
+    "train": "Train your own",
+    "glossary": "Glossary",
+}
+PLAYER = "globalThis[Symbol.for('moe-routing-explorer.player')]"
+expect.set_options(timeout=PATIENCE_S * 1000)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    assert CHROMIUM is not None, "REQUIRE_BROWSER=1 but there is no Chromium"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    page.set_default_timeout(PATIENCE_S * 1000)
+    yield page
+    page.close()
+
+
+def visit(page: Page, app: AppServer, path: str) -> None:
+    """Open an address and wait until the page has been drawn to its end."""
+    page.goto(f"{app.url}/{path}")
+    name = path.partition("?")[0]
+    expect(page.get_by_role("heading", level=1)).to_contain_text(TITLES[name])
+    settled(page)
+
+
+def settled(page: Page) -> None:
+    """Until the script has stopped and nothing on the page is out of date."""
+    page.wait_for_function(
+        """() => !document.querySelector('[data-testid="stStatusWidget"], [data-stale="true"]')"""
+    )
+    page.wait_for_timeout(400)
+    page.wait_for_function(
+        """() => !document.querySelector('[data-testid="stStatusWidget"], [data-stale="true"]')"""
+    )
+
+
+@pytest.mark.parametrize("name", list(TITLES))
+def test_a_deep_link_is_right_as_the_first_request_to_a_fresh_server(
+    page: Page, tmp_path: Path, recorded_runs: Path, name: str
+) -> None:
+    server = AppServer(tmp_path, recorded_runs)
+    try:
+        server.wait()
+        visit(page, server, name)
+        links = page.get_by_test_id("stTopNavLink")
+        expect(links).to_have_count(len(TITLES))
+        expect(page.get_by_text("Runs to compare")).to_be_visible()
+    finally:
+        server.stop()
+
+
+def test_a_link_with_state_is_right_on_a_cold_index(page: Page, tmp_path: Path, recorded_runs: Path) -> None:
+    server = AppServer(tmp_path, recorded_runs)
+    try:
+        server.wait()
+        visit(page, server, "replay?run=none-seed1&step=12&layer=1&runs=none-seed0")
+        expect(page.get_by_text("At step 12 ").first).to_be_visible()
+        assert page.get_by_test_id("stAlert").count() == 0
+        assert "step=12" in page.url
+        assert "runs=none-seed0" in page.url
+    finally:
+        server.stop()
+
+
+def test_the_address_follows_the_page_and_brings_it_back(page: Page, app: AppServer) -> None:
+    visit(page, app, "replay?run=loss_free-seed0")
+    step = page.get_by_role("spinbutton", name="Step")
+    step.fill("17")
+    step.press("Enter")
+    expect(page.get_by_text("At step 17 ").first).to_be_visible()
+    page.get_by_test_id("stButtonGroup").get_by_text("1", exact=True).click()
+    page.wait_for_url(re.compile("layer=1"))
+    settled(page)
+    address = page.url
+    assert "run=loss_free-seed0" in address
+    assert "step=17" in address
+    other = page.context.new_page()
+    other.goto(address)
+    expect(other.get_by_text("At step 17 ").first).to_be_visible()
+    expect(other.get_by_text("Expert biases").or_(other.get_by_text("helped most")).first).to_be_visible()
+    assert other.url == address
+    other.close()
+
+
+def test_the_chosen_runs_stay_in_the_address_on_every_page(page: Page, app: AppServer) -> None:
+    visit(page, app, "compare?runs=none-seed0&runs=loss_free-seed0")
+    page.get_by_test_id("stTopNavLink").filter(has_text="Replay").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Replay")
+    settled(page)
+    assert "runs=none-seed0" in page.url
+    page.get_by_test_id("stTopNavLink").filter(has_text="Compare").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Compare")
+    settled(page)
+    assert page.url.endswith("runs=none-seed0&runs=loss_free-seed0")
+
+
+def test_play_then_pause_and_every_panel_shows_that_step(page: Page, app: AppServer) -> None:
+    visit(page, app, "replay?run=loss_free-seed0&step=3")
+    play = page.get_by_role("button", name=re.compile("^Play"))
+    play.click()
+    page.wait_for_timeout(1500)
+    page.get_by_role("button", name=re.compile("^Pause")).click()
+    settled(page)
+    shown = page.get_by_role("spinbutton", name="Step").input_value()
+    assert int(shown) > 3
+    expect(page.get_by_text(f"At step {shown} expert").first).to_be_visible()
+    assert page.get_by_text(f"At step {shown} expert").count() == 2, "loads and biases"
+    expect(page.get_by_text(f"At step {shown}, after")).to_be_visible()
+    assert f"step={shown}" in page.url
+
+
+def test_the_playhead_moves_without_drawing_the_shell_again(page: Page, app: AppServer) -> None:
+    visit(page, app, "replay?run=loss_free-seed0&step=3")
+    page.evaluate("document.querySelector('h1').dataset.mark = 'same'")
+    page.evaluate("document.querySelector('[data-testid=stVegaLiteChart]').dataset.mark = 'same'")
+    step = page.get_by_role("spinbutton", name="Step")
+    step.fill("30")
+    step.press("Enter")
+    expect(page.get_by_text("At step 30, after")).to_be_visible()
+    assert page.evaluate("document.querySelector('h1').dataset.mark") == "same"
+    assert page.evaluate("document.querySelector('[data-testid=stVegaLiteChart]').dataset.mark") == "same", (
+        "a chart is changed, not made anew"
+    )
+
+
+def test_what_a_link_cannot_have_is_said_in_the_page(page: Page, app: AppServer) -> None:
+    visit(page, app, "replay?run=gone&step=10&runs=lost")
+    alerts = page.get_by_test_id("stAlert")
+    expect(alerts).to_have_count(2)
+    expect(alerts.nth(0)).to_contain_text("“lost”")
+    expect(alerts.nth(1)).to_contain_text("“gone”")
+
+
+def test_a_table_opens_beside_its_chart(page: Page, app: AppServer) -> None:
+    visit(page, app, "compare")
+    page.get_by_text("Data table").first.click()
+    settled(page)
+    expect(page.get_by_test_id("stDataFrame")).to_have_count(2)
+
+
+def test_no_page_writes_an_error_to_the_console_or_the_page(page: Page, app: AppServer) -> None:
+    errors: list[str] = []
+    harmless = re.compile("404|ERR_NAME_NOT_RESOLVED|metrics config")
+    page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    for name in TITLES:
+        visit(page, app, name)
+        assert page.get_by_test_id("stException").count() == 0
+    assert [e for e in errors if not harmless.search(e)] == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", list(TITLES))
+def test_no_page_has_a_serious_barrier(browser: Browser, app: AppServer, name: str, scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    context = browser.new_context(color_scheme=scheme, viewport={"width": 1400, "height": 1000})
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE_S * 1000)
+    visit(page, app, name)
+    found = axe.Axe().run(page).response["violations"]
+    context.close()
+    serious = {
+        f"{v['id']}: {node['html'][:160]}"
+        for v in found
+        if v["impact"] in ("serious", "critical")
+        for node in v["nodes"]
+    }
+    assert not serious, "\n".join(sorted(serious))

@@ -1,0 +1,153 @@
+"""Training from the page in a real Chromium: live charts, the tab closed, the server killed."""
+
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from app_server import CHROMIUM, FLAGS, PATIENCE_S, AppServer
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
+if CHROMIUM is None and os.environ.get("REQUIRE_BROWSER") != "1":
+    pytest.skip(
+        "no Chromium on this machine (REQUIRE_BROWSER=1 makes this a failure)", allow_module_level=True
+    )
+
+from playwright.sync_api import Browser, Page, expect, sync_playwright  # noqa: E402
+
+from explorer.recording.status import process_start  # noqa: E402
+
+CHARTS = '[data-testid="stVegaLiteChart"]'
+expect.set_options(timeout=PATIENCE_S * 1000)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    assert CHROMIUM is not None, "REQUIRE_BROWSER=1 but there is no Chromium"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[AppServer]:
+    server = AppServer(tmp_path)
+    try:
+        yield server.wait()
+    finally:
+        server.stop()
+
+
+def wait_for(condition: Callable[[], object], seconds: float = PATIENCE_S) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never happened"
+        time.sleep(0.1)
+
+
+def start(browser: Browser, server: AppServer, rules: list[str], steps: int) -> Page:
+    """Open the Train page and start `rules` with the smallest preset and this many steps."""
+    page = browser.new_page(viewport={"width": 1400, "height": 1200})
+    page.set_default_timeout(PATIENCE_S * 1000)
+    page.goto(f"{server.url}/train")
+    preset = page.get_by_role("combobox", name=re.compile("Preset"))
+    preset.click()
+    page.get_by_role("option", name=re.compile("^tiny")).click()
+    field = page.get_by_label("steps", exact=True)
+    expect(field).to_have_value("20")
+    field.fill(str(steps))
+    field.press("Enter")
+    chosen = page.get_by_test_id("stMultiSelect").filter(has_text="Balancing rules")
+    for rule in ("none", "aux_loss", "loss_free"):
+        if rule not in rules:
+            chosen.get_by_role("button", name=re.compile(f"Remove {rule}|{rule}, close")).click()
+    page.get_by_role("button", name="Start training").click()
+    expect(page.get_by_role("heading", name="Training now")).to_be_visible()
+    return page
+
+
+def statuses(server: AppServer) -> dict[str, dict[str, object]]:
+    """Run id -> status.json of every run folder."""
+    found = {}
+    for file in server.runs.glob("*/status.json"):
+        found[file.parent.name] = json.loads(file.read_text(encoding="utf-8"))
+    return found
+
+
+def x_domain(page: Page) -> tuple[float, float]:
+    """What the horizontal axis of the first chart covers, as it says itself."""
+    label = page.locator(f'{CHARTS} [aria-label^="X-axis"]').first.get_attribute("aria-label")
+    numbers = re.search(r"from ([\d,.]+) to ([\d,.]+)", label or "")
+    assert numbers, label
+    low, high = (float(text.replace(",", "")) for text in numbers.groups())
+    return low, high
+
+
+def test_runs_train_live_wait_in_line_and_stay_in_the_list(browser: Browser, server: AppServer) -> None:
+    page = start(browser, server, ["none", "aux_loss", "loss_free"], 400)
+    expect(page.get_by_text("waiting in line")).to_have_count(1)
+    expect(page.locator(f"{CHARTS} svg").first).to_be_visible()
+    before = x_domain(page)[1]
+    wait_for(lambda: x_domain(page)[1] > before)
+    expect(page.get_by_role("heading", name="Trained here")).to_be_visible()
+    states = [status["state"] for status in statuses(server).values()]
+    assert states == ["finished"] * 3
+    page.get_by_test_id("stTopNavLink").filter(has_text="Overview").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Watch a mixture")
+    page.get_by_test_id("stMultiSelect").first.click()
+    for run_id in statuses(server):
+        page.get_by_role("combobox").first.fill(run_id)
+        expect(page.get_by_text(run_id).first).to_be_visible()
+    page.close()
+
+
+def test_zoom_stays_over_live_ticks_and_a_closed_tab_stops_nothing(
+    browser: Browser, server: AppServer
+) -> None:
+    page = start(browser, server, ["none", "loss_free"], 20_000)
+    expect(page.locator(f"{CHARTS} svg").first).to_be_visible()
+    wait_for(lambda: x_domain(page)[1] > 50)
+    box = page.locator(f"{CHARTS} svg").first.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] * 0.4, box["y"] + box["height"] * 0.4)
+    page.keyboard.down("Control")
+    for _ in range(4):
+        page.mouse.wheel(0, -240)
+        page.wait_for_timeout(150)
+    page.keyboard.up("Control")
+    zoomed = x_domain(page)
+    assert zoomed[0] > 0
+    progress = page.get_by_test_id("stProgress").first
+    for _ in range(3):
+        text = progress.inner_text()
+        wait_for(lambda text=text: progress.inner_text() != text)
+    assert x_domain(page) == zoomed
+    page.close()
+    before = {run_id: int(status["last_step"]) for run_id, status in statuses(server).items()}  # type: ignore[call-overload]
+    assert len(before) == 2
+    wait_for(lambda: all(int(s["last_step"]) > before[r] + 20 for r, s in statuses(server).items()))  # type: ignore[call-overload]
+    again = browser.new_page()
+    again.goto(f"{server.url}/train")
+    expect(again.get_by_role("heading", name="Training now")).to_be_visible()
+    again.get_by_role("button", name="Stop all").click()
+    wait_for(lambda: all(s["state"] == "stopped" for s in statuses(server).values()))
+    again.close()
+
+
+@pytest.mark.parametrize("how", ["kill", "stop"])
+def test_no_training_outlives_the_server(browser: Browser, server: AppServer, how: str) -> None:
+    page = start(browser, server, ["none", "loss_free"], 20_000)
+    wait_for(
+        lambda: len(statuses(server)) == 2 and all(s["last_step"] > 5 for s in statuses(server).values())
+    )  # type: ignore[operator]
+    pids = [int(status["pid"]) for status in statuses(server).values()]  # type: ignore[call-overload]
+    assert all(process_start(pid) for pid in pids)
+    getattr(server, how)()
+    wait_for(lambda: not any(process_start(pid) for pid in pids))
+    page.close()
+    for status in statuses(server).values():
+        assert status["state"] == "stopped", "it stopped by itself and wrote everything down"

@@ -1,0 +1,125 @@
+"""Run folders, and the app on top of them without a browser."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from store_runs import write_run
+from streamlit.testing.v1 import AppTest
+
+from explorer.config import RunConfig
+from explorer.presets import get_preset, preset_balancer
+from explorer.ui.services import services, shut_down
+from explorer.ui.settings import Settings
+
+MAIN = Path(__file__).parents[2] / "explorer" / "ui" / "main.py"
+ARMS = {
+    "none": "none",
+    "aux_loss:scope=sequence": "sequence",
+    "aux_loss": "global",
+    "loss_free": "loss_free",
+}
+TIMEOUT_S = 120
+"""Not a goal: a busy machine must not fail a test."""
+
+
+def arm_info(text: str, seed: int, base: RunConfig | None = None) -> dict[str, object]:
+    """What run.json says of a run with this balancer."""
+    config = base or get_preset("tiny")
+    balancer = preset_balancer("tiny", text)
+    return {
+        "balancer": str(balancer),
+        "balancer_label": balancer.label,
+        "balancer_family": balancer.family,
+        "count_scope": balancer.count_scope,
+        "seed": seed,
+        "preset": "tiny",
+        "pair_key": config.pair_key,
+        "config": config.to_dict(),
+        "created_at": f"2026-11-22T10:00:0{seed}.000+00:00",
+    }
+
+
+def write_arms(folder: Path, seeds: tuple[int, ...] = (0, 1)) -> None:
+    """Four arms with every seed, 24 steps each."""
+    for text, name in ARMS.items():
+        for seed in seeds:
+            info = arm_info(text, seed)
+            del info["seed"]
+            write_run(folder, f"{name}-seed{seed}", steps=24, seed=seed, bias=text == "loss_free", **info)
+
+
+@pytest.fixture(scope="session")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four arms of two seeds."""
+    folder = tmp_path_factory.mktemp("recorded")
+    write_arms(folder)
+    return folder
+
+
+Opener = Callable[..., AppTest]
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Own runs and index for all tests that only look at `recorded`: it is read once."""
+    yield tmp_path_factory.mktemp("shared")
+    shut_down()
+
+
+@pytest.fixture
+def open_app(
+    tmp_path: Path, shared: Path, recorded: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Opener]:
+    """`open_app(shipped, page="compare", runs=[...])`: the app, run once.
+
+    Own runs lie in `tmp_path / "own"`, if a test wrote some there.
+    """
+    settings: list[Settings] = []
+
+    def open_page(shipped: Path | None = None, page: str = "overview", **query: object) -> AppTest:
+        is_shared = shipped == recorded and not (tmp_path / "own").exists()
+        base = shared if is_shared else tmp_path
+        monkeypatch.setenv("EXPLORER_SHIPPED_RUNS", str(shipped or tmp_path / "nothing"))
+        monkeypatch.setenv("EXPLORER_RUNS", str(base / "own"))
+        monkeypatch.setenv("EXPLORER_INDEX", str(base / "index.duckdb"))
+        if not is_shared:
+            settings.append(Settings.from_environment())
+        st.cache_data.clear()
+        owner = services()
+        while owner.ingest.rounds == 0:
+            time.sleep(0.02)
+        app = AppTest.from_file(str(MAIN), default_timeout=TIMEOUT_S)
+        for name, value in query.items():
+            app.query_params[name] = value  # type: ignore[assignment]
+        if page != "overview":
+            # The page must be known before the first run: that run is the deep link.
+            app.switch_page(f"../../pages/{page}.py")
+        return app.run()
+
+    yield open_page
+    for one in settings:
+        shut_down(one)
+    st.cache_data.clear()
+
+
+def words(app: AppTest) -> str:
+    """Every text of the page: title, headings, paragraphs, captions and messages."""
+    kinds = (
+        app.title,
+        app.header,
+        app.subheader,
+        app.markdown,
+        app.caption,
+        app.info,
+        app.warning,
+        app.error,
+    )
+    return "\n".join(str(element.value) for kind in kinds for element in kind)
+
+
+def charts(app: AppTest) -> int:
+    """Altair figures on the page."""
+    return len(app.get("vega_lite_chart"))

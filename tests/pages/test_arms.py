@@ -1,0 +1,179 @@
+"""How runs become the entries of the picker, their labels, and the comparison that the app opens with."""
+
+from dataclasses import replace
+
+import polars as pl
+import pytest
+
+from explorer.config import BalancerConfig
+from explorer.ui import merge
+from explorer.ui.arms import Run, arms_of, chart_labels, default_arms, short_balancer
+from explorer.ui.compare import spread
+from explorer.ui.compare_quality import resolutions
+
+
+def run(run_id: str, balancer: str = "none", seed: int | None = 0, **changes: object) -> Run:
+    config = BalancerConfig.parse(balancer)
+    made = Run(
+        run_id=run_id, path=f"/runs/{run_id}", name=run_id, state="finished", shipped=True, preset="standard",
+        seed=seed, balancer=str(config), label=config.label, family=config.family, scope=config.count_scope,
+        pair_key="key", config="{}", num_moe_layers=2, num_experts=4, top_k=2, tokens_per_step=64,
+        num_steps=40,
+        last_step=39, generation=1, created_at="2026-11-22T10:00:00+00:00", problem=None, message=None,
+    )  # fmt: skip
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def story(seeds: int = 2) -> list[Run]:
+    rules = ("loss_free", "aux_loss", "none", "aux_loss:scope=sequence")
+    return [run(f"{rule}-{seed}", rule, seed) for rule in rules for seed in range(seeds)]
+
+
+@pytest.mark.parametrize(
+    ("text", "short"),
+    [
+        ("none", "none"),
+        ("aux_loss", "aux global 0.01"),
+        ("aux_loss:scope=sequence,coeff=1,score_norm=raw", "aux sequence 1 raw"),
+        ("aux_loss:scope=micro_batch", "aux micro-batch 0.01"),
+        ("loss_free:u=0.03", "loss-free 0.03"),
+        ("loss_free:update_rule=rms,bias_form=multiplicative,centred=true,freeze_after_step=9",
+         "loss-free 0.003 rms multiplicative centred frozen 9"),
+        ("loss_free+seq_aux", "loss-free 0.003 + V3 sequence 0.0001"),
+        ("none/400/loss_free", "none, from 400 loss-free 0.003"),
+        ("z_loss", "z-loss 0.001"),
+        ("somebody's own rule", "somebody's own rule"),
+    ],
+)  # fmt: skip
+def test_rules_have_short_names(text: str, short: str) -> None:
+    assert short_balancer(text) == short
+
+
+def test_different_rules_never_share_a_short_name() -> None:
+    rules = ["none", "aux_loss", "aux_loss:scope=sequence", "aux_loss:score_norm=raw", "aux_loss:coeff=0.1",
+             "loss_free", "loss_free:u=0.001", "loss_free:centred=true", "seq_aux", "z_loss",
+             "loss_free+z_loss"]  # fmt: skip
+    assert len({short_balancer(rule) for rule in rules}) == len(rules)
+
+
+def test_seeds_of_one_rule_become_one_entry_and_stay_available_alone() -> None:
+    tokens = [arm.token for arm in arms_of([run("a", seed=1), run("b", seed=0)])]
+    assert tokens == ["standard none", "a", "b"]
+    assert arms_of([run("a", seed=1), run("b", seed=0)])[0].run_ids == ["b", "a"]
+
+
+def test_only_finished_seeds_are_averaged() -> None:
+    entries = arms_of([run("a", seed=0), run("b", seed=1, state="running", last_step=5)])
+    assert [arm.token for arm in entries] == ["a", "b"]
+
+
+def test_of_two_runs_of_one_seed_the_newest_counts() -> None:
+    newer = run("again", seed=0, created_at="2026-11-23T10:00:00+00:00")
+    assert arms_of([run("a", seed=0), newer, run("b", seed=1)])[0].run_ids == ["again", "b"]
+
+
+def test_unreadable_and_empty_runs_are_not_offered() -> None:
+    assert arms_of([run("a", problem="broken"), run("b", last_step=-1)]) == []
+
+
+def test_runs_of_different_configurations_are_never_one_entry() -> None:
+    runs = [
+        run("a", seed=0),
+        run("b", seed=1),
+        run("c", seed=0, pair_key="other"),
+        run("d", seed=1, pair_key="other"),
+    ]
+    groups = [arm for arm in arms_of(runs) if arm.is_group]
+    assert [arm.run_ids for arm in groups] == [["a", "b"], ["c", "d"]]
+    assert len({arm.token for arm in groups}) == 2
+
+
+def test_the_app_opens_with_the_four_arms_of_the_story_in_order() -> None:
+    others = [run("u", "loss_free:u=0.03"), run("quick", "loss_free", preset="quick", pair_key="quick")]
+    chosen = default_arms(arms_of([*others, *story()]))
+    assert [arm.first.balancer for arm in chosen] == [
+        "none",
+        "aux_loss:scope=sequence",
+        "aux_loss",
+        "loss_free",
+    ]
+    assert all(arm.is_group for arm in chosen)
+
+
+def test_shipped_runs_come_before_a_newer_comparison_of_ones_own() -> None:
+    own = [
+        replace(r, run_id=f"own-{r.run_id}", shipped=False, pair_key="own", created_at="2027")
+        for r in story()
+    ]
+    assert all(arm.first.shipped for arm in default_arms(arms_of([*own, *story()])))
+
+
+def test_a_story_needs_no_group() -> None:
+    assert len(default_arms(arms_of(story(seeds=1)))) == 4
+    assert default_arms([]) == []
+
+
+def test_labels_tell_arms_apart() -> None:
+    alone = arms_of([run("a", seed=0), run("b", seed=1)])
+    labels = chart_labels(alone)
+    assert len(set(labels.values())) == 3
+    assert "seed 0" in labels["a"]
+    twins = arms_of([run("x", seed=0), run("y", seed=0, state="stopped")])
+    assert len(set(chart_labels(twins).values())) == 2
+
+
+def test_labels_name_the_preset_where_it_differs() -> None:
+    labels = chart_labels(arms_of([run("a"), run("b", preset="quick", pair_key="q")]))
+    assert labels == {"a": "no balancing, standard", "b": "no balancing, quick"}
+
+
+def test_seeds_are_averaged_and_the_band_spans_them() -> None:
+    (arm, *_) = arms_of([run("a", seed=0), run("b", seed=1)])
+    frame = pl.DataFrame(
+        {
+            "run_id": ["a", "a", "b", "b"], "bin": [0, 1, 0, 1], "first_step": [0, 5, 0, 5],
+            "last_step": [4, 9, 4, 9],
+            "x": [4.0, 9.0, 4.0, 9.0], "max_vio": [1.0, 2.0, 3.0, 4.0], "max_vio_min": [0.5, 1.5, 2.5, 3.5],
+            "max_vio_max": [1.5, 2.5, 3.5, 4.5],
+        }
+    )  # fmt: skip
+    merged = merge.series(frame, [arm], ["max_vio"])
+    assert merged["run_id"].to_list() == ["standard none"] * 2
+    assert merged["max_vio"].to_list() == [2.0, 3.0]
+    assert merged["max_vio_min"].to_list() == [0.5, 1.5]
+    assert merged["max_vio_max"].to_list() == [3.5, 4.5]
+
+
+def test_a_run_alone_and_in_a_group_is_drawn_twice() -> None:
+    entries = arms_of([run("a", seed=0), run("b", seed=1)])
+    frame = pl.DataFrame(
+        {"run_id": ["a", "b"], "step": [0, 0], "domain": ["all", "all"], "x": [0.0, 0.0],
+         "lm_loss": [1.0, 3.0],
+         "bits_per_byte": [None, None]}
+    )  # fmt: skip
+    merged = merge.evals(frame, entries[:2])
+    assert dict(zip(merged["run_id"], merged["lm_loss"], strict=True)) == {"standard none": 2.0, "a": 1.0}
+
+
+def test_the_mean_over_seeds_of_losses_is_taken_before_the_exponential() -> None:
+    (arm, *_) = arms_of([run("a", seed=0), run("b", seed=1)])
+    frame = pl.DataFrame(
+        {"run_id": ["a", "b"], "step": [0, 0], "domain": ["all", "all"], "x": [0.0, 0.0],
+         "lm_loss": [1.0, 3.0],
+         "bits_per_byte": [1.0, 2.0]}
+    )  # fmt: skip
+    assert merge.evals(frame, [arm])["perplexity"][0] == pytest.approx(7.389, abs=1e-3)
+
+
+def test_a_figure_is_shown_with_its_interval_over_seeds() -> None:
+    assert spread(pl.Series([1.5])) == "1.50"
+    assert spread(pl.Series([1.0, 2.0])) == "1.50 ± 6.35"
+    assert spread(pl.Series([None, None], dtype=pl.Float64)) == "–"
+
+
+def test_the_resolution_is_printed_or_its_absence() -> None:
+    several = [{"metric": "perplexity", "half_width": 0.12}, {"metric": "perplexity", "half_width": 0.3}]
+    assert resolutions(several) == [
+        "Resolution in perplexity: ±0.12 to 0.3. A smaller difference cannot be told from zero here."
+    ]
+    assert "one seed" in resolutions([{"metric": "perplexity", "half_width": None}])[0]

@@ -1,0 +1,87 @@
+"""What a link asks for is shown; what cannot be had is said, and something sensible is shown instead."""
+
+from pathlib import Path
+
+import pytest
+from conftest import Opener, charts, words
+
+
+def test_a_link_chooses_the_runs(open_app: Opener, recorded: Path) -> None:
+    app = open_app(recorded, "compare", runs=["none-seed0", "loss_free-seed0"])
+    assert app.multiselect(key="runs").value == ["none-seed0", "loss_free-seed0"]
+    assert not app.warning
+
+
+def test_a_link_chooses_all_seeds_of_a_rule(open_app: Opener, recorded: Path) -> None:
+    app = open_app(recorded, "compare", runs=["tiny none", "tiny aux sequence 0.01"])
+    assert app.multiselect(key="runs").value == ["tiny none", "tiny aux sequence 0.01"]
+
+
+def test_an_unknown_run_is_named_and_the_known_ones_stay(open_app: Opener, recorded: Path) -> None:
+    app = open_app(recorded, "compare", runs=["none-seed0", "gone"])
+    assert "“gone”" in words(app)
+    assert app.multiselect(key="runs").value == ["none-seed0"]
+
+
+def test_only_unknown_runs_fall_back_to_the_usual_choice(open_app: Opener, recorded: Path) -> None:
+    app = open_app(recorded, "compare", runs=["gone"])
+    assert "“gone”" in words(app)
+    assert len(app.multiselect(key="runs").value) == 4
+    assert charts(app) > 0
+
+
+def test_a_link_into_replay_puts_the_playhead_there(open_app: Opener, recorded: Path) -> None:
+    app = open_app(recorded, "replay", run="loss_free-seed1", layer="1", step="7", expert="2")
+    assert not app.warning
+    assert app.number_input(key="step").value == 7
+    assert app.session_state["layer"] == 1
+    assert app.selectbox(key="expert").value == "2"
+    assert "At step 7" in words(app)
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence", "key", "fallback"),
+    [
+        ({"run": "gone"}, "names the run “gone”", "run", "loss_free-seed0"),
+        ({"run": "loss_free-seed0", "layer": "9"}, "names layer 9", "layer", 0),
+        ({"run": "loss_free-seed0", "layer": "top"}, "names layer top", "layer", 0),
+        ({"run": "loss_free-seed0", "step": "5000"}, "names step 5000", "step", 23),
+        ({"run": "loss_free-seed0", "step": "-3"}, "names step -3", "step", 23),
+        ({"run": "loss_free-seed0", "step": "soon"}, "names step soon", "step", 23),
+        ({"run": "loss_free-seed0", "expert": "77"}, "names expert 77", "expert", "all"),
+    ],
+)
+def test_what_a_replay_link_cannot_have_is_said(
+    open_app: Opener, recorded: Path, query: dict[str, str], sentence: str, key: str, fallback: object
+) -> None:
+    app = open_app(recorded, "replay", **query)
+    assert not app.exception
+    assert sentence in words(app)
+    assert app.session_state[key] == fallback
+    assert charts(app) >= 3
+
+
+def test_the_sentence_goes_when_the_visitor_chooses(open_app: Opener, recorded: Path) -> None:
+    app = open_app(recorded, "replay", run="loss_free-seed0", step="5000")
+    assert app.warning
+    app.number_input(key="step").set_value(3).run()
+    assert not app.warning
+    assert "At step 3" in words(app)
+
+
+@pytest.mark.parametrize("query", [{"layer": "9"}, {"x": "weeks"}, {"base": "gone"}])
+def test_what_a_compare_link_cannot_have_is_said(
+    open_app: Opener, recorded: Path, query: dict[str, str]
+) -> None:
+    app = open_app(recorded, "compare", **query)
+    assert not app.exception
+    assert len(app.warning) == 1
+    assert next(iter(query.values())) in app.warning[0].value
+
+
+def test_a_link_chooses_axis_and_baseline(open_app: Opener, recorded: Path) -> None:
+    app = open_app(recorded, "compare", x="tokens", log="false", base="tiny none")
+    assert not app.warning
+    assert app.session_state["x"] == "tokens"
+    assert app.toggle(key="log").value is False
+    assert app.selectbox(key="base").value == "tiny none"

@@ -1,0 +1,131 @@
+"""Every page with data, without data and with damaged data."""
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import Opener, charts, words
+from store_runs import write_run
+
+PAGES = ("overview", "compare", "replay", "train", "glossary")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_without_any_run_says_what_to_do(open_app: Opener, page: str) -> None:
+    app = open_app(page=page)
+    assert not app.exception
+    assert app.title
+    if page in ("overview", "compare", "replay"):
+        assert "Train" in words(app)
+        assert charts(app) == 0
+
+
+@pytest.mark.parametrize(("page", "least"), [("overview", 1), ("compare", 9), ("replay", 3)])
+def test_a_page_with_runs_shows_its_charts(open_app: Opener, recorded: Path, page: str, least: int) -> None:
+    app = open_app(recorded, page)
+    assert not app.exception
+    assert not app.error
+    assert charts(app) >= least
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_goes_on_beside_an_unreadable_run(open_app: Opener, tmp_path: Path, page: str) -> None:
+    shipped = tmp_path / "shipped"
+    write_run(shipped, "fine", steps=20)
+    (shipped / "broken").mkdir()
+    (shipped / "broken" / "run.json").write_text('{"format_version": 1, "run_', encoding="utf-8")
+    app = open_app(shipped, page)
+    assert not app.exception
+    if page == "overview":
+        assert "broken" in words(app)
+        assert "cannot be read" in words(app)
+
+
+def test_a_run_of_a_newer_format_is_listed_with_the_reason(open_app: Opener, tmp_path: Path) -> None:
+    shipped = tmp_path / "shipped"
+    write_run(shipped, "newer", steps=20)
+    info = json.loads((shipped / "newer" / "run.json").read_text(encoding="utf-8"))
+    (shipped / "newer" / "run.json").write_text(json.dumps({**info, "format_version": 99}), encoding="utf-8")
+    text = words(open_app(shipped))
+    assert "newer" in text
+    assert "format_version = 99" in text
+
+
+def test_the_overview_tells_the_story_of_the_four_arms(open_app: Opener, recorded: Path) -> None:
+    app = open_app(recorded)
+    finding = next(m.value for m in app.markdown if "MaxVio" in m.value)
+    for words_of_arm in ("no balancing", "sequence scope", "global batch scope", "loss-free"):
+        assert words_of_arm in finding
+    assert [metric.label for metric in app.metric] == [
+        "none",
+        "aux sequence 0.01",
+        "aux global 0.01",
+        "loss-free 0.003",
+    ]
+
+
+def test_every_chart_has_words_for_those_who_cannot_see_it(open_app: Opener, recorded: Path) -> None:
+    app = open_app(recorded, "compare")
+    texts = [chart.proto.alt for chart in app.get("vega_lite_chart")]
+    assert all(len(text) > 20 for text in texts)
+    assert any("MaxVio" in text for text in texts)
+
+
+def test_one_run_alone_can_be_looked_at_and_says_that_it_is_alone(open_app: Opener, recorded: Path) -> None:
+    app = open_app(recorded, "compare", runs=["none-seed0"])
+    assert not app.exception
+    assert "Only one run is chosen" in words(app)
+
+
+def test_runs_that_differ_in_more_than_the_rule_are_shown_with_the_difference(
+    open_app: Opener, recorded: Path, tmp_path: Path
+) -> None:
+    from conftest import arm_info
+
+    from explorer.presets import get_preset
+
+    base = get_preset("tiny").with_setting("model.top_k", 1)
+    info = arm_info("loss_free", 0, base)
+    del info["seed"]
+    write_run(tmp_path / "own", "other-k", steps=20, seed=0, **info)
+    app = open_app(recorded, "compare", runs=["none-seed0", "other-k"])
+    warning = "\n".join(w.value for w in app.warning)
+    assert "model.top_k (2 against 1)" in warning
+
+
+def test_runs_of_different_seeds_are_shown_with_a_warning(open_app: Opener, recorded: Path) -> None:
+    app = open_app(recorded, "compare", runs=["none-seed0", "loss_free-seed1"])
+    assert "No seed is in all of these runs" in words(app)
+
+
+def test_a_single_seed_has_no_interval(open_app: Opener, recorded: Path) -> None:
+    app = open_app(recorded, "compare", runs=["none-seed0", "loss_free-seed0"])
+    assert "one seed, so there is no interval" in words(app)
+
+
+def test_two_seeds_print_their_resolution(open_app: Opener, recorded: Path) -> None:
+    text = words(open_app(recorded, "compare"))
+    assert "Resolution in perplexity: ±" in text
+
+
+def test_a_run_without_biases_says_so(open_app: Opener, recorded: Path) -> None:
+    app = open_app(recorded, "replay", run="none-seed0")
+    assert "no bias rule" in words(app)
+
+
+def test_a_run_that_is_still_training_can_be_replayed(open_app: Opener, tmp_path: Path) -> None:
+    write_run(tmp_path / "own", "live", steps=20, finish=False)
+    app = open_app(page="replay", run="live")
+    assert not app.exception
+    assert "of 20 steps" in words(app)
+
+
+def test_the_glossary_prints_every_term_with_its_sources(open_app: Opener) -> None:
+    from explorer import glossary
+
+    app = open_app(page="glossary")
+    assert not app.exception
+    titles = [heading.value for heading in app.subheader]
+    for term in glossary.TERMS:
+        assert term.title in titles
+    assert "arxiv.org/abs/2408.15664" in words(app)

@@ -1,0 +1,161 @@
+"""The form: made from the configuration, refused with its words, starting what it says."""
+
+import json
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from conftest import Opener, words
+
+from explorer.config import ModelConfig, RunConfig, TrainingConfig
+from explorer.errors import ConfigError
+from explorer.presets import PRESETS, get_preset
+from explorer.rules import RULES
+from explorer.ui import form
+from explorer.ui.train import make_configs, parse_seeds
+
+
+def plain(config: RunConfig) -> dict[str, dict[str, object]]:
+    """What the form returns when nothing was changed."""
+    chosen: dict[str, dict[str, object]] = {"corpus": {}, "model": {}, "training": {}}
+    for field in form.form_fields(config):
+        chosen[field.section][field.name] = field.default
+    return chosen
+
+
+@pytest.mark.parametrize("preset", list(PRESETS))
+def test_an_untouched_form_gives_the_preset_back(preset: str) -> None:
+    base = get_preset(preset)
+    (config,) = make_configs(preset, plain(base), ["none"], "0")
+    assert config == base
+
+
+def test_every_field_is_in_the_form_but_the_seed() -> None:
+    names = {field.path for field in form.form_fields(get_preset("tiny"))}
+    expected = {f"model.{f.name}" for f in fields(ModelConfig)}
+    expected |= {f"training.{f.name}" for f in fields(TrainingConfig)} - {"training.seed"}
+    assert expected <= names
+
+
+def test_the_help_of_a_field_is_the_docstring_under_it() -> None:
+    assert form.field_docs(ModelConfig)["num_experts"] == "Routed experts per layer (N in the papers)."
+    assert "hidden_size" not in form.field_docs(ModelConfig)
+
+
+@pytest.mark.parametrize("path", list(form.CHOICES))
+def test_choices_offer_the_default_and_are_all_accepted(path: str) -> None:
+    section, name = path.split(".")
+    kind = RULES.get(section) or form.SECTIONS[section]
+    for value in form.CHOICES[path]:
+        if path == "corpus.tokenizer" and value == "bytes":
+            continue  # needs another vocabulary size too
+        assert getattr(kind(**{name: value}), name) == value
+    assert getattr(kind(), name) in form.CHOICES[path]
+
+
+def test_every_choice_that_a_field_refuses_by_name_is_offered_as_a_list() -> None:
+    """A new word-valued field must come with its words, else the form would show a number box."""
+    for field in form.form_fields(get_preset("quick")):
+        assert not isinstance(field.default, str) or field.path in form.CHOICES
+
+
+def test_rules_times_seeds_make_runs() -> None:
+    configs = make_configs("tiny", plain(get_preset("tiny")), ["none", "loss_free"], "0, 2")
+    assert [(str(c.balancer), c.seed) for c in configs] == [
+        ("none", 0), ("loss_free", 0), ("none", 2), ("loss_free", 2),
+    ]  # fmt: skip
+    assert len({c.pair_key for c in configs}) == 1
+
+
+def test_the_presets_own_meaning_of_a_rule_counts() -> None:
+    (config,) = make_configs("paper_1b", plain(get_preset("paper_1b")), ["loss_free"], "0")
+    assert "0.001" in config.balancer.label
+
+
+@pytest.mark.parametrize(
+    ("arms", "seeds", "field"),
+    [
+        ([], "0", "balancer"),
+        (["loss_fre"], "0", "balancer"),
+        (["none", "none"], "0", "balancer"),
+        (["aux_loss:coeff=-1"], "0", "aux_loss.coeff"),
+        (["none"], "", "training.seed"),
+        (["none"], "1,x", "training.seed"),
+        (["none"], "-1", "training.seed"),
+        (["none"], ",".join(map(str, range(30))), "seeds"),
+    ],
+)
+def test_what_breaks_a_rule_is_refused_by_name(arms: list[str], seeds: str, field: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        make_configs("tiny", plain(get_preset("tiny")), arms, seeds)
+    assert refused.value.field == field
+
+
+def test_seeds_are_read_once_each() -> None:
+    assert parse_seeds(" 3,1 , 3") == [3, 1]
+
+
+def test_a_wrong_value_shows_the_sentence_and_starts_nothing(open_app: Opener, tmp_path: Path) -> None:
+    app = open_app(page="train")
+    app.selectbox(key="preset").set_value("tiny").run()
+    app.number_input(key="train_tiny_model.top_k").set_value(9).run()
+    app.button(key="start").click().run()
+    assert [e.value for e in app.error] == [
+        "model.top_k = 9: must be at most model.num_experts (4); lower it to 4 or less."
+    ]
+    assert not (tmp_path / "own").exists()
+    assert "Training now" not in words(app)
+
+
+def test_a_runs_folder_that_cannot_be_written_is_named(
+    open_app: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own").write_text("a file", encoding="utf-8")
+    app = open_app(page="train")
+    app.button(key="start").click().run()
+    assert len(app.error) == 1
+    assert str(tmp_path / "own") in app.error[0].value
+
+
+def test_another_preset_brings_its_own_values(open_app: Opener) -> None:
+    app = open_app(page="train")
+    app.selectbox(key="preset").set_value("standard").run()
+    assert app.number_input(key="train_standard_training.num_steps").value == 800
+    app.selectbox(key="preset").set_value("tiny").run()
+    assert app.number_input(key="train_tiny_training.num_steps").value == 20
+
+
+def test_a_built_rule_joins_the_list(open_app: Opener) -> None:
+    app = open_app(page="train")
+    app.number_input(key="build_quick_loss_free.bias_update_rate").set_value(0.01).run()
+    app.button(key="add_rule").click().run()
+    assert "loss_free:bias_update_rate=0.01" in app.multiselect(key="train_arms").value
+
+
+def test_started_runs_train_and_are_listed(open_app: Opener, tmp_path: Path) -> None:
+    """The one test here with a real trainer: two arms of the smallest preset, to the end."""
+    import time
+
+    from explorer.ui.services import services
+
+    app = open_app(page="train")
+    app.selectbox(key="preset").set_value("tiny").run()
+    app.multiselect(key="train_arms").set_value(["none", "loss_free"]).run()
+    app.button(key="start").click().run()
+    assert not app.error
+    assert "Training now" in words(app)
+    end = time.monotonic() + 240
+    while services().jobs.open_jobs() and time.monotonic() < end:
+        time.sleep(0.2)
+    assert [job.state for job in services().jobs.jobs()] == ["ended", "ended"], services().jobs.jobs()
+    folders = sorted((tmp_path / "own").iterdir())
+    assert len(folders) == 2
+    states = [json.loads((f / "status.json").read_text(encoding="utf-8"))["state"] for f in folders]
+    assert states == ["finished", "finished"]
+    services().ingest.wake()
+    rounds = services().ingest.rounds
+    while services().ingest.rounds < rounds + 2:
+        time.sleep(0.05)
+    app.run()
+    assert {folder.name for folder in folders} <= set(app.multiselect(key="runs").options)
+    assert len(app.get("vega_lite_chart")) == 2
