@@ -41,7 +41,7 @@ def bias_trajectories(
             "x:Q",
             title=theme.AXIS["step"],
             scale=alt.Scale(zero=False, nice=False),
-            axis=alt.Axis(format="d", tickMinStep=1, grid=False),
+            axis=theme.step_axis(),
         ),
         "y": alt.Y("expert_bias:Q", title=theme.AXIS["expert_bias"], axis=alt.Axis(tickCount=5)),
         "detail": "expert:N",

@@ -1,5 +1,6 @@
 """Paired differences between two arms: the mean, its 95 % interval and every seed."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,7 +9,9 @@ import polars as pl
 
 from explorer.charts import theme
 
-ROW_PX = 46
+ROW_PX = 40
+HEAD_PX = 30
+AXIS_PX = 34
 
 
 def paired_differences(rows: Sequence[Mapping[str, Any]], *, title: str = "") -> theme.Figure:
@@ -17,54 +20,118 @@ def paired_differences(rows: Sequence[Mapping[str, Any]], *, title: str = "") ->
     rows: mappings with metric, arm, mean, half_width (None with one seed), resolved, values (the
     difference of every seed) and optionally family. An interval that covers zero is drawn hollow
     and says "not resolved".
+
+    All panels are one view with scales of their own inside (`_Scale`), because Vega can fit only a
+    single view into its container.
     """
     metrics = list(dict.fromkeys(str(row["metric"]) for row in rows))
     if not metrics:
         return theme.no_data("no pairs: two arms with equal seeds are needed", title=title)
-    panels = [_panel([row for row in rows if str(row["metric"]) == metric], metric) for metric in metrics]
-    if len(panels) == 1:
-        single: alt.LayerChart = theme.titled(panels[0], title=title)
-        return single
-    sized = [theme.titled(panel, width=theme.CONCAT_WIDTH) for panel in panels]
-    chart = alt.vconcat(*sized, spacing=26).resolve_scale(x="independent", color="independent")
-    figure: alt.VConcatChart = theme.titled(chart, title=title, width="")
+    arms: list[dict[str, Any]] = []
+    seeds: list[dict[str, Any]] = []
+    grid: list[dict[str, Any]] = []
+    heads: list[dict[str, Any]] = []
+    top = 0
+    for metric in metrics:
+        chosen = [row for row in rows if str(row["metric"]) == metric]
+        scale = _Scale(chosen)
+        first, bottom = top + HEAD_PX, top + HEAD_PX + ROW_PX * len(chosen)
+        heads.append({"y": float(top + HEAD_PX / 2), "text": f"difference in {metric}"})
+        for i, row in enumerate(chosen):
+            y = first + (i + 0.5) * ROW_PX
+            arms.append(_arm(row, scale, y))
+            seeds += [{"y": y, "x": scale(v), "value": v, "family": arms[-1]["family"]} for v in _values(row)]
+        for tick in scale.ticks():
+            text = "0" if tick == 0 else f"{tick:+g}".replace("-", "−")
+            grid.append({"x": scale(tick), "y": first, "y2": bottom, "text": text, "zero": tick == 0})
+        top = bottom + AXIS_PX
+    chart = alt.layer(*_grid(grid, top), *_heads(heads, top), *_marks(arms, seeds, top))
+    figure: alt.LayerChart = theme.titled(chart, title=title, height=top)
     return figure
 
 
-def _panel(rows: Sequence[Mapping[str, Any]], metric: str) -> alt.LayerChart:
-    arms = list(dict.fromkeys(str(row["arm"]) for row in rows))
-    data = pl.DataFrame(
-        [
-            {
-                "arm": str(row["arm"]),
-                "mean": float(row["mean"]),
-                "low": float(row["mean"]) - float(row["half_width"] or 0.0),
-                "high": float(row["mean"]) + float(row["half_width"] or 0.0),
-                "family": str(row.get("family", "none")),
-                "resolved": bool(row["resolved"]),
-                "verdict": _verdict(row),
-            }
-            for row in rows
-        ]
+class _Scale:
+    """Difference -> share of the width, zero always inside."""
+
+    def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        shown = [0.0]
+        for row in rows:
+            half = float(row["half_width"] or 0.0)
+            shown += [float(row["mean"]) - half, float(row["mean"]) + half, *_values(row)]
+        pad = (max(shown) - min(shown)) * 0.06 or 1.0
+        self.low, self.high = min(shown) - pad, max(shown) + pad
+
+    def __call__(self, value: float) -> float:
+        return (value - self.low) / (self.high - self.low)
+
+    def ticks(self, wanted: int = 6) -> list[float]:
+        """Round numbers inside the range."""
+        raw = (self.high - self.low) / wanted
+        power = 10.0 ** math.floor(math.log10(raw))
+        step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw)
+        inside = range(math.ceil(self.low / step), math.floor(self.high / step) + 1)
+        return [round(k * step, 12) for k in inside]
+
+
+def _values(row: Mapping[str, Any]) -> list[float]:
+    return [float(value) for value in row["values"]]
+
+
+def _arm(row: Mapping[str, Any], scale: _Scale, y: float) -> dict[str, Any]:
+    mean, half = float(row["mean"]), float(row["half_width"] or 0.0)
+    family = str(row.get("family", "none"))
+    return {
+        "y": y,
+        "arm": str(row["arm"]),
+        "family": family if family in theme.FAMILIES else "none",
+        "x": scale(mean),
+        "left": scale(mean - half),
+        "right": scale(mean + half),
+        "mean": mean,
+        "low": mean - half,
+        "high": mean + half,
+        "resolved": bool(row["resolved"]),
+        "verdict": _verdict(row),
+    }
+
+
+def _verdict(row: Mapping[str, Any]) -> str:
+    mean = f"{float(row['mean']):+.3g}".replace("-", "−")
+    if row["half_width"] is None:
+        return f"{mean}, one seed"
+    text = f"{mean} ± {float(row['half_width']):.2g}"
+    return text if row["resolved"] else f"{text}, not resolved"
+
+
+def _x(field: str) -> alt.X:
+    """The same channel in every layer; Vega-Lite cannot merge "no axis" with an axis of its own."""
+    return alt.X(f"{field}:Q", axis=None, scale=alt.Scale(domain=[0, 1]))
+
+
+def _y(field: str, height: int) -> alt.Y:
+    return alt.Y(f"{field}:Q", axis=None, scale=alt.Scale(domain=[0, height], reverse=True))
+
+
+def _grid(grid: list[dict[str, Any]], height: int) -> list[alt.Chart]:
+    base = alt.Chart(pl.DataFrame(grid)).encode(x=_x("x"))
+    span = base.encode(y=_y("y", height), y2="y2:Q")
+    faint = span.mark_rule(color=theme.REFERENCE_BAND.expr, opacity=0.5)
+    zero = span.transform_filter("datum.zero").mark_rule(color=theme.STRONG_TEXT.expr, strokeWidth=1.4)
+    text = base.mark_text(baseline="top", dy=7, fontSize=11, color=theme.NEUTRAL_TEXT.expr)
+    return [faint, zero, text.encode(y=_y("y2", height), text="text:N")]
+
+
+def _heads(heads: list[dict[str, Any]], height: int) -> list[alt.Chart]:
+    text = alt.Chart(pl.DataFrame(heads)).mark_text(
+        align="left", fontSize=13, fontWeight=600, color=theme.STRONG_TEXT.expr
     )
-    seeds = pl.DataFrame(
-        [
-            {"arm": str(row["arm"]), "family": str(row.get("family", "none")), "value": float(value)}
-            for row in rows
-            for value in row["values"]
-        ],
-        schema={"arm": pl.String, "family": pl.String, "value": pl.Float64},
-    )
+    return [text.encode(x=alt.value(0), y=_y("y", height), text="text:N")]
+
+
+def _marks(arms: list[dict[str, Any]], seeds: list[dict[str, Any]], height: int) -> list[alt.Chart]:
     families = list(theme.FAMILIES)
-    scale = alt.Scale(domain=families, range=[theme.FAMILIES[f].expr for f in families])
-    colour = alt.Color("family:N", scale=scale, legend=None)
-    y = alt.Y(
-        "arm:N", sort=arms, title=None, axis=alt.Axis(labelLimit=230, ticks=False, domain=False, grid=False)
-    )
-    x_axis = alt.Axis(tickCount=6, format="+~g")
-    span = alt.X(
-        "low:Q", title=f"difference in {metric}", axis=x_axis, scale=alt.Scale(zero=True, padding=14)
-    )
+    colours = alt.Scale(domain=families, range=[theme.FAMILIES[f].expr for f in families])
+    colour = alt.Color("family:N", scale=colours, legend=None)
     tips = [
         alt.Tooltip("arm:N"),
         alt.Tooltip("mean:Q", title="mean difference", format="+.4g"),
@@ -72,33 +139,25 @@ def _panel(rows: Sequence[Mapping[str, Any]], metric: str) -> alt.LayerChart:
         alt.Tooltip("high:Q", title="to", format="+.4g"),
         alt.Tooltip("verdict:N", title="reading"),
     ]
-    zero = alt.Chart(pl.DataFrame({"zero": [0.0]})).mark_rule(color=theme.STRONG_TEXT.expr, strokeWidth=1.2)
-    base = alt.Chart(data).encode(y=y)
-    interval = base.mark_rule(strokeWidth=2.4).encode(x=span, x2="high:Q", color=colour, tooltip=tips)
-    ticks = alt.Chart(seeds).mark_tick(size=14, thickness=1.6, opacity=0.6)
-    ticks = ticks.encode(
-        y=y, x="value:Q", color=colour, tooltip=[alt.Tooltip("value:Q", title="one seed", format="+.4g")]
+    seed_schema = {"y": pl.Float64, "x": pl.Float64, "value": pl.Float64, "family": pl.String}
+    ticks = alt.Chart(pl.DataFrame(seeds, schema=seed_schema)).mark_tick(
+        orient="vertical", size=15, thickness=1.6, opacity=0.6
     )
+    seed_tip = [alt.Tooltip("value:Q", title="one seed", format="+.4g")]
+    base = alt.Chart(pl.DataFrame(arms)).encode(y=_y("y", height))
+    interval = base.mark_rule(strokeWidth=2.4).encode(x=_x("left"), x2="right:Q", color=colour, tooltip=tips)
     solid = base.transform_filter("datum.resolved").mark_point(filled=True, size=130, opacity=1)
+    # The page shows through an interval that covers zero.
     hollow = base.transform_filter("!datum.resolved").mark_point(
         filled=True, size=110, fill=alt.ExprRef("background"), strokeWidth=2.2, opacity=1
     )
+    names = base.mark_text(align="right", dx=-12, fontSize=12, color=theme.NEUTRAL_TEXT.expr, limit=240)
     words = base.mark_text(align="left", dx=10, fontSize=11, color=theme.NEUTRAL_TEXT.expr)
-    chart = alt.layer(
-        zero.encode(x="zero:Q"),
-        ticks,
+    return [
+        ticks.encode(y=_y("y", height), x=_x("x"), color=colour, tooltip=seed_tip),
         interval,
-        solid.encode(x="mean:Q", color=colour, tooltip=tips),
-        hollow.encode(x="mean:Q", stroke=colour.copy(), tooltip=tips),
+        solid.encode(x=_x("x"), color=colour, tooltip=tips),
+        hollow.encode(x=_x("x"), stroke=alt.Stroke("family:N", scale=colours, legend=None), tooltip=tips),
+        names.encode(x=alt.value(0), text="arm:N"),
         words.encode(x=alt.value(alt.expr("width")), text="verdict:N"),
-    )
-    panel: alt.LayerChart = theme.titled(chart, height=max(70, ROW_PX * len(arms)))
-    return panel
-
-
-def _verdict(row: Mapping[str, Any]) -> str:
-    mean = float(row["mean"])
-    if row["half_width"] is None:
-        return f"{mean:+.3g}, one seed"
-    text = f"{mean:+.3g} ± {float(row['half_width']):.2g}"
-    return text if row["resolved"] else f"{text}, not resolved"
+    ]

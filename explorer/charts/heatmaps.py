@@ -1,6 +1,7 @@
 """Expert loads over steps as heatmaps: binned with Altair, at full resolution with Plotly."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import altair as alt
@@ -18,6 +19,7 @@ PLOTLY_CONFIG: dict[str, Any] = {
     "modeBarButtonsToRemove": ["sendChartToCloud", "lasso2d", "select2d", "autoScale2d"],
 }
 TALLEST = 460
+PANEL_GAP = 40
 
 
 class LoadMatrix(Protocol):
@@ -80,11 +82,10 @@ def load_heatmap(
     """
     if frame.is_empty():
         return theme.no_data("no expert loads recorded for this view", title=title)
-    tall = _height(frame["expert"].n_unique(), height)
-    layers = _layers(frame, limit, colour, expert_order, playhead, tall, legend=True)
-    chart = alt.layer(*layers).resolve_scale(color="independent")
-    figure: alt.LayerChart = theme.titled(chart, title=title, height=tall)
-    return figure
+    experts = _experts(frame, expert_order)
+    row = max(1, (height or min(TALLEST, max(140, 16 * len(experts)))) // len(experts))
+    panel = _Panel("", cells(frame, limit), experts, top=0, row=row)
+    return _figure([panel], limit=limit, colour=colour, playhead=playhead, title=title)
 
 
 def compare_heatmaps(
@@ -96,91 +97,128 @@ def compare_heatmaps(
     colour: str = "PuOr",
     height: int | None = None,
 ) -> theme.Figure:
-    """Several runs under each other on the same colours and the same steps; one legend for all."""
+    """Several runs under each other: the same steps, the same colours, one legend, one zoom.
+
+    One view, not stacked ones: Vega can fit only a single view into its container. `height` is that of
+    one run.
+    """
     shown = {label: frame for label, frame in frames.items() if not frame.is_empty()}
     if not shown:
         return theme.no_data("no expert loads recorded for these runs", title=title)
-    panels = []
-    for index, (label, frame) in enumerate(shown.items()):
-        last = index == len(shown) - 1
-        tall = _height(frame["expert"].n_unique(), height, most=TALLEST / len(shown) + 60)
-        layers = _layers(
-            frame,
-            limit,
-            colour,
-            None,
-            playhead,
-            tall,
-            legend=last,
-            suffix=f"_{index}",
-            x_title=last,
-            named=index == 0,
+    rows = {label: _experts(frame, None) for label, frame in shown.items()}
+    most = max(map(len, rows.values()))
+    row = max(1, int(height or min(16 * most, max(140, TALLEST / len(shown) + 60))) // most)
+    panels: list[_Panel] = []
+    top = PANEL_GAP // 2
+    for label, frame in shown.items():
+        panels.append(_Panel(label, cells(frame, limit), rows[label], top=top, row=row))
+        top = panels[-1].bottom + PANEL_GAP
+    return _figure(panels, limit=limit, colour=colour, playhead=playhead, title=title)
+
+
+def _experts(frame: pl.DataFrame, order: Sequence[int] | None) -> list[int]:
+    return list(order) if order is not None else sorted(map(int, frame["expert"].unique()))
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """One run: where it lies, in pixels from the top of the figure."""
+
+    label: str
+    cells: pl.DataFrame
+    experts: list[int]
+    top: int
+    row: int
+
+    @property
+    def bottom(self) -> int:
+        return self.top + self.row * len(self.experts)
+
+    def placed(self) -> pl.DataFrame:
+        """The cells with their upper and lower edge."""
+        places = pl.DataFrame(
+            {
+                "expert": pl.Series(self.experts, dtype=pl.Int32),
+                "y": [float(self.top + i * self.row) for i in range(len(self.experts))],
+            }
         )
-        panel = alt.layer(*layers).resolve_scale(color="independent")
-        panels.append(theme.titled(panel, title=label, height=tall, width=theme.CONCAT_WIDTH))
-    chart = alt.vconcat(*panels, spacing=22).resolve_scale(x="shared", color="independent")
-    figure: alt.VConcatChart = theme.titled(chart, title=title, width="")
-    return figure
+        joined = self.cells.join(places, on="expert", how="inner", maintain_order="left")
+        return joined.with_columns(y2=pl.col("y") + self.row, run=pl.lit(self.label))
+
+    def ticks(self) -> list[tuple[float, str]]:
+        """Where an expert's number stands: as many as have room."""
+        every = next(k for k in (1, 2, 4, 8, 16, 32, 64, 128, 10**9) if k * self.row >= 15)
+        shown = list(enumerate(self.experts))[::every]
+        return [(self.top + (i + 0.5) * self.row, str(expert)) for i, expert in shown]
 
 
-def _height(experts: int, height: int | None, most: float = TALLEST) -> int:
-    return height or int(min(most, max(140, experts * 16)))
-
-
-def _layers(
-    frame: pl.DataFrame,
-    limit: float,
-    colour: str,
-    order: Sequence[int] | None,
-    playhead: float | None,
-    tall: int,
-    *,
-    legend: bool,
-    suffix: str = "",
-    x_title: bool = True,
-    named: bool = True,
-) -> list[Any]:
-    data = cells(frame, limit)
-    rows = list(order) if order is not None else sorted(data["expert"].unique().to_list())
-    every = next(k for k in (1, 2, 4, 8, 16, 32, 64, 128, 10**6) if tall * k >= 15 * len(rows))
+def _figure(
+    panels: Sequence[_Panel], *, limit: float, colour: str, playhead: float | None, title: str
+) -> theme.Figure:
+    tall = panels[-1].bottom
+    marks = [tick for panel in panels for tick in panel.ticks()]
+    places, names = [place for place, _ in marks], [name for _, name in marks]
     y_axis = alt.Axis(
-        title=theme.AXIS["expert"], values=rows[::every], domain=False, ticks=False, labelOverlap=False
+        title=theme.AXIS["expert"],
+        values=places,
+        labelExpr=f"{names}[indexof({places}, datum.value)]",
+        grid=False,
+        domain=False,
+        ticks=False,
+        labelOverlap=False,
     )
-    base = alt.Chart(data).encode(
+    tooltip = [
+        alt.Tooltip("expert:O", title="expert"),
+        alt.Tooltip("first_step:Q", title="from step", format="d"),
+        alt.Tooltip("last_step:Q", title="to step", format="d"),
+        alt.Tooltip("load_ratio:Q", title="load, × uniform", format=".2f"),
+        alt.Tooltip("min_ratio:Q", title="lowest in between", format=".2f"),
+        alt.Tooltip("max_ratio:Q", title="highest in between", format=".2f"),
+        alt.Tooltip("tokens:Q", title="tokens", format=",d"),
+    ]
+    if len(panels) > 1:
+        tooltip.insert(0, alt.Tooltip("run:N"))
+    # The scales round to whole pixels, or neighbouring cells would show hair lines between them.
+    base = alt.Chart(pl.concat([panel.placed() for panel in panels])).encode(
         x=alt.X(
             "x:Q",
-            title=theme.AXIS["step"] if x_title else None,
+            title=theme.AXIS["step"],
             scale=alt.Scale(zero=False, nice=False, round=True),
-            axis=alt.Axis(grid=False, tickMinStep=1, format="d"),
+            axis=theme.step_axis(),
         ),
         x2="x2:Q",
-        y=alt.Y(
-            "expert:O", sort=rows, axis=y_axis, scale=alt.Scale(paddingInner=0, paddingOuter=0, round=True)
-        ),
-        tooltip=[
-            alt.Tooltip("expert:O", title="expert"),
-            alt.Tooltip("first_step:Q", title="from step", format="d"),
-            alt.Tooltip("last_step:Q", title="to step", format="d"),
-            alt.Tooltip("load_ratio:Q", title="load, × uniform", format=".2f"),
-            alt.Tooltip("min_ratio:Q", title="lowest in between", format=".2f"),
-            alt.Tooltip("max_ratio:Q", title="highest in between", format=".2f"),
-            alt.Tooltip("tokens:Q", title="tokens", format=",d"),
-        ],
+        y=alt.Y("y:Q", axis=y_axis, scale=alt.Scale(domain=[0, tall], reverse=True, nice=False, round=True)),
+        y2="y2:Q",
+        tooltip=tooltip,
     )
-    pick = alt.selection_point(name=f"pick{suffix}", fields=["expert", "first_step"], on="click")
+    pick = alt.selection_point(name="pick", fields=["expert", "first_step"], on="click", empty=False)
     live = (
         base.transform_filter("isValid(datum.value)")
         .mark_rect(clip=True)
-        .encode(color=load_colour("value", limit=limit, colour=colour, legend=legend))
-        .properties(name=f"cells{suffix}")
-        .add_params(theme.zoom(f"zoom_x{suffix}"), pick)
+        .encode(color=load_colour("value", limit=limit, colour=colour))
+        .properties(name="cells")
+        .add_params(theme.zoom(), pick)
     )
     dead = (
-        base.transform_filter("datum.state == 'no tokens'")
-        .mark_rect(clip=True)
-        .encode(color=dead_colour(legend=legend))
+        base.transform_filter("datum.state == 'no tokens'").mark_rect(clip=True).encode(color=dead_colour())
     )
-    return [live, dead, *theme.playhead_layers(playhead, named=named)]
+    titles = pl.DataFrame({"y": [float(p.top) for p in panels], "label": [p.label for p in panels]})
+    heads = (
+        alt.Chart(titles)
+        .mark_text(
+            align="left",
+            baseline="bottom",
+            dy=-5,
+            fontSize=13,
+            fontWeight=600,
+            color=theme.STRONG_TEXT.expr,
+            clip=False,
+        )
+        .encode(x=alt.value(0), y="y:Q", text="label:N")
+    )
+    chart = alt.layer(live, dead, heads, *theme.playhead_layers(playhead)).resolve_scale(color="independent")
+    figure: alt.LayerChart = theme.titled(chart, title=title, height=tall)
+    return figure
 
 
 def full_heatmap(

@@ -52,7 +52,7 @@ def run_legend(styles: Sequence[RunStyle]) -> alt.Legend | None:
 
 
 def x_axis(title: str) -> alt.X:
-    axis = alt.Axis(grid=False, tickMinStep=1, format="~s" if title == theme.AXIS["tokens_seen"] else "~f")
+    axis = theme.step_axis(format="~s" if title == theme.AXIS["tokens_seen"] else "~f")
     return alt.X("x:Q", title=title, scale=alt.Scale(zero=False, nice=False), axis=axis)
 
 

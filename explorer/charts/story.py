@@ -34,7 +34,7 @@ def story(
         "x:Q",
         title="step",
         scale=alt.Scale(zero=False, nice=False),
-        axis=alt.Axis(grid=False, tickCount=5, format="~f", **big),
+        axis=theme.step_axis(tickCount=5, **big),
     )
     y = alt.Y("value:Q", title="imbalance (MaxVio)", axis=alt.Axis(tickCount=4, format="~g", **big))
     colour = alt.Color("run:N", scale=theme.colour_scale(styles), legend=None)

@@ -176,9 +176,21 @@ def zoom(name: str = "zoom_x") -> alt.Parameter:
     return alt.selection_interval(name=name, bind="scales", encodings=["x"], zoom=wheel)
 
 
+def step_axis(*, panels: bool = False, **settings: Any) -> alt.Axis:
+    """A horizontal axis with a number about every 110 pixels and no grid. Panels do not know their width."""
+    count = 8 if panels else alt.ExprRef("ceil(width / 110)")
+    return alt.Axis(**{"grid": False, "tickMinStep": 1, "tickCount": count, "format": "~f", **settings})
+
+
 def titled(chart: Any, *, title: str = "", height: int | None = None, width: int | str = "container") -> Any:
-    """Set size and title; an empty title leaves none."""
+    """Set size and title; an empty title leaves none.
+
+    In a container, only the width is fitted: `height` is that of the plot itself, in the page as in a
+    file, so that labels which were moved apart for it stay apart.
+    """
     sizes: dict[str, Any] = {} if width == "" else {"width": width}
+    if width == "container":
+        sizes["autosize"] = alt.AutoSizeParams(type="fit-x", contains="padding")
     if height is not None:
         sizes["height"] = height
     if title:

@@ -118,9 +118,12 @@ def test_an_empty_frame_says_so(name: str) -> None:
     pixels(figure)
 
 
-@pytest.mark.parametrize("name", [n for n in FIGURES if n not in ("compare_heatmaps", "paired_differences")])
+@pytest.mark.parametrize("name", FIGURES)
 def test_it_fills_its_container(name: str) -> None:
-    assert FIGURES[name]().to_dict()["width"] == "container"
+    spec = FIGURES[name]().to_dict()
+    assert spec["width"] == "container"
+    # The height is that of the plot: labels were moved apart for it.
+    assert spec["autosize"]["type"] == "fit-x"
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -199,20 +202,26 @@ def test_the_heatmap_shows_over_even_and_dead_in_their_colours() -> None:
     assert share_near(plot, "#FDB863", reach=40) > 0.1, "twice its share is orange"
 
 
-def test_compared_heatmaps_share_their_scale_and_one_legend() -> None:
+def test_compared_heatmaps_are_one_view_with_one_scale_and_zoom() -> None:
     spec = FIGURES["compare_heatmaps"]().to_dict()
-    scales_, legends = [], []
-    for panel in spec["vconcat"]:
-        colour = panel["layer"][0]["encoding"]["color"]
-        scales_.append(json.dumps(colour["scale"], sort_keys=True))
-        legends.append(colour["legend"])
-    assert len(set(scales_)) == 1
-    assert [legend is not None for legend in legends] == [False, True]
+    assert [p["name"] for p in spec["params"]].count("zoom_x") == 1
+    coloured = [
+        layer for layer in spec["layer"] if layer["encoding"].get("color", {}).get("field") == "value"
+    ]
+    assert len(coloured) == 1
+    rows = [row for row in rows_of(FIGURES["compare_heatmaps"]()) if "run" in row]
+    tops = {run: min(row["y"] for row in rows if row["run"] == run) for run in ("a", "b")}
+    bottoms = {run: max(row["y2"] for row in rows if row["run"] == run) for run in ("a", "b")}
+    assert tops["b"] >= bottoms["a"] + 20, "room for the second title"
+    assert {
+        row["label"]: row["y"] for row in rows_of(FIGURES["compare_heatmaps"]()) if "label" in row
+    } == tops
 
 
 def test_the_order_of_experts_can_be_given() -> None:
-    spec = heatmaps.load_heatmap(frames.heat_frame(), expert_order=[3, 1, 0, 2]).to_dict()
-    assert spec["layer"][0]["encoding"]["y"]["sort"] == [3, 1, 0, 2]
+    rows = rows_of(heatmaps.load_heatmap(frames.heat_frame(), expert_order=[3, 1, 0, 2]))
+    places = {row["expert"]: row["y"] for row in rows if "expert" in row}
+    assert sorted(places, key=lambda e: places[e]) == [3, 1, 0, 2]
 
 
 def test_the_full_heatmap_holds_every_cell_and_the_dead_apart() -> None:
@@ -385,9 +394,9 @@ def test_differences_say_what_is_not_resolved() -> None:
     rows = rows_of(differences.paired_differences(frames.DIFFERENCES))
     verdicts = {(row["arm"], row["verdict"]) for row in rows if "verdict" in row}
     assert verdicts == {
-        ("loss-free", "-0.3 ± 0.1"),
-        ("auxiliary loss", "-0.05 ± 0.2, not resolved"),
-        ("loss-free", "-2, one seed"),
+        ("loss-free", "−0.3 ± 0.1"),
+        ("auxiliary loss", "−0.05 ± 0.2, not resolved"),
+        ("loss-free", "−2, one seed"),
     }
     seeds = sorted(row["value"] for row in rows if "value" in row)
     assert seeds == [-2.0, -0.35, -0.25, -0.14, 0.04]
