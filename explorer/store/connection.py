@@ -13,6 +13,14 @@ from explorer.store.schema import schema_version, statements
 THREADS = 2
 MEMORY_LIMIT = "2GB"
 LOCKED = re.compile(r"Conflicting lock is held in (?P<holder>.+?) \(PID (?P<pid>\d+)\)")
+OWNED = ("could not set lock", "conflicting lock", "used by another process")
+BROKEN = (
+    "checksum",
+    "corrupt",
+    "not a valid duckdb database",
+    "database has been invalidated",
+    "version number",  # written by another version of DuckDB
+)
 
 
 class _Locked(Exception):
@@ -65,18 +73,16 @@ def first_line(error: BaseException) -> str:
 def is_damage(error: BaseException) -> bool:
     """Whether an error says that the index file itself is broken, not the data or the query."""
     broken = (duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException)
-    words = ("checksum", "corrupt", "not a valid duckdb database", "database has been invalidated")
-    return isinstance(error, broken) or any(word in str(error).lower() for word in words)
+    return isinstance(error, broken) or any(word in str(error).lower() for word in BROKEN)
 
 
 def _open_or_rebuild(path: Path) -> duckdb.DuckDBPyConnection:
     try:
         connection = _connect(path)
-    except _Locked:
-        raise
-    except duckdb.Error:
-        # Damaged, or written by another version of DuckDB: the run folders still hold everything.
-        set_aside(path)
+    except duckdb.Error as error:
+        if not is_damage(error):
+            raise
+        set_aside(path)  # the run folders still hold everything
         connection = _connect(path)
     if _version(connection) == schema_version():
         return connection
@@ -99,12 +105,13 @@ def _connect(path: Path) -> duckdb.DuckDBPyConnection:
             },
         )
     except duckdb.IOException as error:
-        held = LOCKED.search(str(error))
-        if held is None:
+        if not any(word in str(error).lower() for word in OWNED):
             raise
+        held = LOCKED.search(str(error))
+        owner = f"process {held['pid']} ({held['holder']})" if held else "another process"
         raise _Locked(
-            f"The index {path} is in use by process {held['pid']} ({held['holder']}); this one works with a "
-            f"private temporary index. Close the other process to share the index again."
+            f"The index {path} is in use by {owner}; this one works with a private temporary index. "
+            f"Close the other process to share the index again."
         ) from error
 
 

@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,6 +13,9 @@ import duckdb
 from explorer.errors import StoreError
 from explorer.store.connection import default_path, discard, first_line, is_damage, open_database
 from explorer.store.ingest import Ingestor, IngestReport
+
+# DuckDB gives two openings of one file in a process the same database: they must take turns writing.
+_INGEST_LOCKS: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
 
 
 class Index:
@@ -25,7 +29,7 @@ class Index:
         self, connection: duckdb.DuckDBPyConnection, path: Path, notice: str | None, private: bool
     ) -> None:
         self._connection = connection
-        self._ingest_lock = threading.Lock()
+        self._ingest_lock = _INGEST_LOCKS[path.resolve()]
         self._open_lock = threading.Lock()
         self._ingestor = Ingestor()
         self.path = path

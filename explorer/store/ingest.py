@@ -101,7 +101,10 @@ class Ingestor:
                 raise UnreadableRunError(
                     f"{missing[0]} is missing although the manifest names it; restore it from a copy."
                 ) from error
-            raise UnreadableRunError(_blame(cur, parts, error)) from error
+            reason = _blame(cur, parts, error)
+            if reason is None:
+                raise  # a full disk, say: no fault of the run
+            raise UnreadableRunError(reason) from error
         report.rows += rows
         report.parts += count
         report.changed.append(listing.run_id)
@@ -257,8 +260,8 @@ def _put_row(cur: duckdb.DuckDBPyConnection, key: int, row: dict[str, Any]) -> N
     cur.execute(f"INSERT INTO raw.runs VALUES ({', '.join('?' for _ in values)})", values)
 
 
-def _blame(cur: duckdb.DuckDBPyConnection, parts: Sequence[Part], error: Exception) -> str:
-    """Name the file that cannot be read."""
+def _blame(cur: duckdb.DuckDBPyConnection, parts: Sequence[Part], error: Exception) -> str | None:
+    """A sentence that names what cannot be read; None when no part is to blame."""
     for part in parts:
         try:
             cur.execute("SELECT count(COLUMNS(*)) FROM read_parquet([?])", [str(part.path)]).fetchall()
@@ -267,4 +270,6 @@ def _blame(cur: duckdb.DuckDBPyConnection, parts: Sequence[Part], error: Excepti
                 f"{part.path} is damaged ({first_line(found)}); restore it from a copy, or delete it and "
                 f"lose its rows."
             )
+    if isinstance(error, duckdb.OperationalError):
+        return None
     return f"{parts[0].path.parent} cannot be read ({first_line(error)}); restore it from a copy."

@@ -1,6 +1,7 @@
 """Opening the index: where it lies, when it is rebuilt, and what happens to a damaged file."""
 
 import os
+import threading
 from pathlib import Path
 
 import duckdb
@@ -107,6 +108,39 @@ def test_a_folder_that_cannot_be_written_gives_a_private_index(tmp_path: Path, r
     assert folder.exists()
     index.close()
     assert not folder.exists()
+
+
+def test_a_lock_is_never_taken_for_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "index.duckdb"
+    Index.open(path).close()
+    before = path.read_bytes()
+    real = duckdb.connect
+
+    def locked(name: str, **options: object) -> object:
+        if name == str(path):
+            raise duckdb.IOException(f'IO Error: Could not set lock on file "{name}"')
+        return real(name, **options)
+
+    monkeypatch.setattr(connection.duckdb, "connect", locked)
+    with Index.open(path) as index:
+        assert index.private
+        assert "in use by another process" in str(index.notice)
+    assert path.read_bytes() == before
+
+
+def test_two_openings_in_one_process_share_the_index(tmp_path: Path, runs: Path) -> None:
+    with Index.open(tmp_path / "index.duckdb") as one, Index.open(tmp_path / "index.duckdb") as two:
+        threads = [threading.Thread(target=index.ingest, args=([runs],)) for index in (one, two)]
+        for number in range(3):
+            write_run(runs, f"more-{number}", steps=10)
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert two.ingest([runs]).problems == {}
+        assert run_ids(one) == run_ids(two) == ["more-0", "more-1", "more-2", "run"]
+        with two.cursor() as cur:
+            assert cur.execute("SELECT count(*) FROM expert_loads").fetchone() == (320 + 3 * 80,)
 
 
 def test_no_place_at_all_is_a_store_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,11 +5,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import polars as pl
 import pytest
 from store_runs import make_info, random_counts, record_steps, write_run
 
+from explorer.errors import StoreError
 from explorer.recording import FolderRecorder, RunFolder
 from explorer.store import Index, ingest
 from explorer.store.schema import data_tables
@@ -301,6 +303,30 @@ def test_a_failure_in_the_middle_leaves_nothing_behind(
     assert set(counts_of(index).values()) == {0}
     index.ingest([runs])
     assert loads_in(index) == loads_on_disk(runs / "run")
+
+
+def test_a_value_of_the_wrong_type_is_the_runs_problem(index: Index, runs: Path) -> None:
+    write_run(runs)
+    path = runs / "run" / "expert_loads-g1.parquet"
+    rewrite(path, lambda f: f.with_columns(tokens=pl.lit("many")))
+    index.ingest([runs])
+    assert "cannot be read" in (problem_of(index, "run") or "")
+
+
+def test_a_full_disk_is_not_blamed_on_the_run(
+    index: Index, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_run(runs)
+
+    def full(*_: Any) -> None:
+        raise duckdb.IOException("IO Error: No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(ingest, "derive", full)
+        with pytest.raises(StoreError, match="No space left"):
+            index.ingest([runs])
+    assert index.ingest([runs]).problems == {}
+    assert len(loads_in(index)) == 320
 
 
 def test_the_state_of_a_live_run_follows_its_status(index: Index, runs: Path) -> None:
