@@ -32,7 +32,14 @@ def domain_expert_heatmap(
     )
     experts = sorted(data["expert"].unique().to_list())
     every = max(1, -(-len(experts) // 32))
-    x_axis = alt.Axis(values=experts[::every], labelAngle=0, ticks=False, domain=False, labelOverlap=False)
+    x_axis = alt.Axis(
+        values=experts[::every],
+        labelAngle=0,
+        ticks=False,
+        domain=False,
+        labelOverlap="greedy",
+        labelSeparation=4,
+    )
     base = alt.Chart(data).encode(
         x=alt.X("expert:O", title=theme.AXIS["expert"], axis=x_axis, scale=alt.Scale(padding=0)),
         y=alt.Y(

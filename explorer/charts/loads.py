@@ -53,7 +53,9 @@ def load_bars(
                 "expert:O",
                 sort=rows,
                 title=x_title,
-                axis=alt.Axis(values=values, labelAngle=0, ticks=False, labelOverlap=False),
+                axis=alt.Axis(
+                    values=values, labelAngle=0, ticks=False, labelOverlap="greedy", labelSeparation=4
+                ),
                 scale=alt.Scale(paddingInner=0.12 if len(rows) <= 96 else 0),
             ),
             y=alt.Y("load_ratio:Q", title=theme.AXIS["load_ratio"], axis=alt.Axis(tickCount=5)),

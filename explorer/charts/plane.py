@@ -128,7 +128,7 @@ def dilemma_plane(
         "y:Q",
         title="held-out perplexity",
         scale=alt.Scale(type="log", zero=False, nice=False, padding=34),
-        axis=alt.Axis(values=log_ticks(), format=",~r"),
+        axis=_perplexity_axis(runs["y"]),
     )
     tooltip = [
         alt.Tooltip("label:N", title="balancer"),
@@ -169,6 +169,14 @@ def dilemma_plane(
     )
     figure: alt.LayerChart = theme.titled(chart, title=title, height=height)
     return figure
+
+
+def _perplexity_axis(values: pl.Series) -> alt.Axis:
+    """1-2-5 on a wide range; a narrow one, which those ticks would miss, gets even ones."""
+    low, high = float(values.min()), float(values.max())  # type: ignore[arg-type]
+    return (
+        alt.Axis(values=log_ticks(), format=",~r") if high > 4 * low else alt.Axis(tickCount=6, format="~g")
+    )
 
 
 def _relabel(names: dict[str, str]) -> str:
@@ -243,20 +251,22 @@ def _sweeps(groups: pl.DataFrame, x: alt.X, y: alt.Y, colour: alt.Color) -> list
 
 
 def _coefficients(groups: pl.DataFrame, x: alt.X, y: alt.Y, colour: alt.Color) -> list[alt.Chart]:
-    """The coefficient at every point. Three places, so that sweeps that lie together can be read."""
+    """The coefficient at every point, off its cross. Three places keep sweeps apart that lie together."""
     known = alt.Chart(groups.filter(pl.col("coefficient").is_not_null()))
     is_bias, is_sequence = alt.datum.family == "loss_free", alt.datum.scope == "sequence"
     places: tuple[tuple[Any, dict[str, Any]], ...] = (
-        (is_bias, {"align": "right", "baseline": "middle", "dx": -10}),
-        (~is_bias & is_sequence, {"align": "center", "baseline": "bottom", "dy": -9}),
-        (~is_bias & ~is_sequence, {"align": "center", "baseline": "top", "dy": 10}),
+        (is_bias, {"align": "right", "baseline": "top", "dx": -9, "dy": 8}),
+        (~is_bias & is_sequence, {"align": "left", "baseline": "bottom", "dx": 8, "dy": -8}),
+        (~is_bias & ~is_sequence, {"align": "left", "baseline": "top", "dx": 8, "dy": 8}),
     )
-    return [
-        known.transform_filter(condition)
-        .mark_text(fontSize=11, **place)
-        .encode(x=x, y=y, text="coefficient_text:N", color=colour)
-        for condition, place in places
-    ]
+    layers = []
+    for condition, place in places:
+        text = known.transform_filter(condition).encode(x=x, y=y, text="coefficient_text:N")
+        # The page's colour around the letters keeps them readable where lines cross.
+        page = alt.ExprRef("background")
+        layers.append(text.mark_text(fontSize=11, stroke=page, strokeWidth=3, strokeJoin="round", **place))
+        layers.append(text.mark_text(fontSize=11, **place).encode(color=colour))
+    return layers
 
 
 def _reference(value: float | None) -> list[alt.Chart]:
