@@ -23,7 +23,10 @@ class Found:
 
 
 def find_runs(dirs: Iterable[Path]) -> Found:
-    """One listing a run id; of two folders with one id the one in the earlier directory counts."""
+    """One listing a run id; of two folders with one id the one in the earlier directory counts.
+
+    In the order in which they should be taken in, see `_urgency`.
+    """
     folders = [Path(d) for d in dirs]
     rank = {str(folder): position for position, folder in reversed(list(enumerate(folders)))}
     by_id: dict[str, list[RunListing]] = {}
@@ -38,7 +41,15 @@ def find_runs(dirs: Iterable[Path]) -> Found:
             for other in others
             if other.path.resolve() != first.path.resolve()
         ]
-    return Found(runs=tuple(runs), notices=tuple(notices))
+    return Found(runs=tuple(sorted(runs, key=_urgency)), notices=tuple(notices))
+
+
+def _urgency(listing: RunListing) -> tuple[bool, int, int, str]:
+    """Runs at work first, then first seeds, then short names: those are the plain arms, which a new index
+    should show before their variations."""
+    running = listing.status is not None and listing.status.state == "running"
+    seed = listing.info.seed if listing.info is not None else None
+    return (not running, seed or 0, len(listing.run_id), listing.run_id)
 
 
 def signature(path: Path, names: Iterable[str] = WATCHED) -> tuple[int, ...]:

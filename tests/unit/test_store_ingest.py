@@ -281,6 +281,20 @@ def test_any_folder_name_works(index: Index, tmp_path: Path, name: str) -> None:
     assert len(loads_in(index)) == 320
 
 
+def test_a_new_index_shows_runs_at_work_and_plain_arms_first(index: Index, runs: Path) -> None:
+    for seed in (1, 0):
+        write_run(runs, f"none-seed{seed}", steps=8, seed=seed)
+        write_run(runs, f"aux_loss-coeff-1-seed{seed}", steps=8, seed=seed)
+    write_run(runs, "zz-at-work-seed5", steps=8, seed=5, finish=False)
+    assert index.ingest([runs]).changed == [
+        "zz-at-work-seed5",
+        "none-seed0",
+        "aux_loss-coeff-1-seed0",
+        "none-seed1",
+        "aux_loss-coeff-1-seed1",
+    ]
+
+
 def test_missing_directories_and_stray_files_are_fine(index: Index, runs: Path) -> None:
     write_run(runs)
     (runs / "stray.txt").write_text("x")
