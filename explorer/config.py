@@ -326,6 +326,16 @@ class RunConfig:
     balancer: BalancerConfig = field(default_factory=BalancerConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
+    def __post_init__(self) -> None:
+        for change in self.balancer.schedule:
+            if change.step >= self.training.num_steps:
+                raise ConfigError(
+                    "balancer.schedule.step",
+                    change.step,
+                    f"must be below training.num_steps ({self.training.num_steps})",
+                    "change the rule earlier or train longer",
+                )
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data that JSON can hold; `from_dict` reads it back."""
         return {

@@ -154,7 +154,7 @@ def _random_loads(
     that every expert's load is drawn from its exact binomial and the draws are centred and
     scaled, which gives the exact covariance v·(N·I - 11ᵀ)/(N - 1), v = T·K/N·(1 - K/N).
     """
-    if math.comb(num_experts, top_k) <= 2000:
+    if math.comb(num_experts, top_k) <= 300:
         subsets = np.array(list(combinations(range(num_experts), top_k)))
         member = np.zeros((len(subsets), num_experts))
         member[np.arange(len(subsets))[:, None], subsets] = 1
