@@ -19,6 +19,7 @@ alt.data_transformers.disable_max_rows()
 
 Figure = alt.Chart | alt.LayerChart | alt.VConcatChart
 MAX_DIRECT_LABELS = 4
+ZOOM = "zoom_x"
 CONCAT_WIDTH = 720
 """Vega cannot size stacked panels by their container; the page stretches them, a file uses this."""
 
@@ -167,13 +168,23 @@ def dash_scale(styles: Sequence[RunStyle]) -> alt.Scale:
     return alt.Scale(domain=[s.label for s in styles], range=[list(s.dash) for s in styles])
 
 
-def zoom(name: str = "zoom_x") -> alt.Parameter:
-    """Drag to pan, Ctrl or Shift with the wheel to zoom, double click to reset; along x only.
+def zoom() -> alt.Parameter:
+    """Drag to pan, Ctrl (or Cmd, or a pinch) with the wheel to zoom, double click to reset; along x only.
 
-    The plain wheel goes on scrolling the page. The name is fixed, so that a live tick keeps the zoom.
+    The plain wheel goes on scrolling the page. The name is fixed, so that it can be kept: see `zooms`.
     """
-    wheel = "wheel![event.ctrlKey || event.shiftKey || event.metaKey]"
-    return alt.selection_interval(name=name, bind="scales", encodings=["x"], zoom=wheel)
+    wheel = "wheel![event.ctrlKey || event.metaKey]"
+    return alt.selection_interval(name=ZOOM, bind="scales", encodings=["x"], zoom=wheel)
+
+
+def zooms(figure: Figure) -> list[str]:
+    """Names of the zooms in a figure, for `st.altair_chart(on_select=…, selection_mode=zooms(figure))`.
+
+    Streamlit resets a zoom whenever the data change (a live tick, a playhead), unless the zoom is among
+    the active selections; then it keeps it.
+    """
+    params = figure.params if isinstance(figure.params, list) else []
+    return [ZOOM] if any(str(getattr(param, "name", "")) == ZOOM for param in params) else []
 
 
 def step_axis(*, panels: bool = False, **settings: Any) -> alt.Axis:

@@ -1,75 +1,33 @@
 """The heatmap player in a real Chromium: what Python hears and when, what survives a rerun, keys."""
 
-import os
 import re
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import servers
 
 SCRIPT = Path(__file__).with_name("player_script.py")
-ROOT = SCRIPT.parents[2]
 PLAYER = "globalThis[Symbol.for('moe-routing-explorer.player')]"
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 pytestmark = pytest.mark.browser
-if CHROMIUM is None and os.environ.get("REQUIRE_BROWSER") != "1":
-    pytest.skip(
-        "no Chromium on this machine (REQUIRE_BROWSER=1 makes this a failure)", allow_module_level=True
-    )
+servers.need_chromium()
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright  # noqa: E402
 
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    """The script above behind a server of its own."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", str(SCRIPT), "--server.port", str(port)]
-    command += [
-        "--server.headless",
-        "true",
-        "--server.fileWatcherType",
-        "none",
-        "--server.address",
-        "127.0.0.1",
-    ]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    server = subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
-    )
-    base = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(240):
-            try:
-                with urllib.request.urlopen(f"{base}/_stcore/health", timeout=1):
-                    break
-            except OSError:
-                assert server.poll() is None, "the server ended by itself"
-                time.sleep(0.25)
-        else:
-            pytest.fail("the server did not answer within a minute")
+    with servers.serving(SCRIPT) as base:
         yield base
-    finally:
-        server.terminate()
-        server.wait(20)
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    assert CHROMIUM is not None, "REQUIRE_BROWSER=1 but there is no Chromium"
+    assert servers.CHROMIUM is not None, "REQUIRE_BROWSER=1 but there is no Chromium"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=servers.CHROMIUM, args=servers.FLAGS)
         yield browser
         browser.close()
 

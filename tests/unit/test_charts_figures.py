@@ -162,11 +162,17 @@ def test_more_data_or_a_playhead_is_a_change_of_data_only(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["load_heatmap", "bias_trajectories", "max_vio_curves", "loss_curves"])
 def test_the_zoom_is_along_x_and_leaves_the_wheel_to_the_page(name: str) -> None:
+    assert theme.zooms(FIGURES[name]()) == ["zoom_x"]
     params = FIGURES[name]().to_dict()["params"]
     zoom = next(p for p in params if p["name"] == "zoom_x")
     assert zoom["bind"] == "scales"
     assert zoom["select"]["encodings"] == ["x"]
     assert "ctrlKey" in zoom["select"]["zoom"]
+
+
+@pytest.mark.parametrize("name", ["load_bars", "dilemma_plane", "paired_differences", "story"])
+def test_a_figure_without_steps_has_no_zoom(name: str) -> None:
+    assert theme.zooms(FIGURES[name]()) == []
 
 
 @pytest.mark.parametrize("name", ["load_heatmap", "max_vio_curves"])

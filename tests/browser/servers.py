@@ -1,0 +1,54 @@
+"""A Streamlit server for one script, and the browser that looks at it."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+def need_chromium() -> None:
+    """Skips the whole module where there is no Chromium, unless the environment says that there must be."""
+    if CHROMIUM is None and os.environ.get("REQUIRE_BROWSER") != "1":
+        pytest.skip("no Chromium here (REQUIRE_BROWSER=1 makes this a failure)", allow_module_level=True)
+
+
+@contextmanager
+def serving(script: Path) -> Iterator[str]:
+    """The address of a server that runs `script` until the block ends."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.port", str(port)]
+    command += ["--server.headless", "true", "--server.fileWatcherType", "none"]
+    command += ["--server.address", "127.0.0.1"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    server = subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
+    )
+    base = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(240):
+            try:
+                with urllib.request.urlopen(f"{base}/_stcore/health", timeout=1):
+                    break
+            except OSError:
+                assert server.poll() is None, "the server ended by itself"
+                time.sleep(0.25)
+        else:
+            pytest.fail("the server did not answer within a minute")
+        yield base
+    finally:
+        server.terminate()
+        server.wait(20)

@@ -1,0 +1,72 @@
+"""A figure whose data grow keeps its zoom, and leaves the plain wheel to the page."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import servers
+
+pytestmark = pytest.mark.browser
+servers.need_chromium()
+
+from playwright.sync_api import Page, sync_playwright  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Page]:
+    assert servers.CHROMIUM is not None, "REQUIRE_BROWSER=1 but there is no Chromium"
+    with (
+        servers.serving(Path(__file__).with_name("chart_script.py")) as base,
+        sync_playwright() as playwright,
+    ):
+        browser = playwright.chromium.launch(executable_path=servers.CHROMIUM, args=servers.FLAGS)
+        page = browser.new_page(viewport={"width": 1200, "height": 1100})
+        page.goto(base)
+        page.locator("[data-testid=stVegaLiteChart] svg").nth(1).wait_for(timeout=60_000)
+        yield page
+        browser.close()
+
+
+def shown_steps(page: Page, chart: int) -> list[int]:
+    """The numbers on the horizontal axis, which comes first."""
+    figure = page.locator("[data-testid=stVegaLiteChart]").nth(chart)
+    texts = figure.locator("g.role-axis-label").first.locator("text").all_text_contents()
+    return sorted(int(text.replace(",", "")) for text in texts if text.strip())
+
+
+def wait_for_ticks(page: Page, more: int) -> None:
+    page.wait_for_function(
+        """more => {
+            const now = +(document.body.innerText.match(/TICKS (\\d+)/) || [])[1];
+            window.from ??= now;
+            if (now < window.from + more) return false;
+            delete window.from;
+            return true;
+        }""",
+        arg=more,
+        timeout=60_000,
+    )
+
+
+@pytest.mark.parametrize("chart", [0, 1])
+def test_zoom_survives_growing_data(page: Page, chart: int) -> None:
+    figure = page.locator("[data-testid=stVegaLiteChart]").nth(chart)
+    box = figure.bounding_box()
+    assert box is not None
+    least = shown_steps(page, chart)[0]
+    assert least <= 20
+    figure.locator("svg").evaluate("e => { e.dataset.seen = 'yes' }")
+    page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + 90)
+    page.mouse.wheel(0, -300)
+    wait_for_ticks(page, 2)
+    assert shown_steps(page, chart)[0] == least, "the plain wheel belongs to the page"
+    page.evaluate("scrollTo(0, 0)")
+    page.keyboard.down("Control")
+    page.mouse.wheel(0, -400)
+    page.wait_for_timeout(500)  # the wheel arrives later than the key goes up
+    page.keyboard.up("Control")
+    zoomed = shown_steps(page, chart)
+    assert zoomed[0] > least
+    wait_for_ticks(page, 4)
+    assert shown_steps(page, chart) == zoomed
+    assert figure.locator("svg").evaluate("e => e.dataset.seen") == "yes", "the figure was not built anew"
