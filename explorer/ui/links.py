@@ -33,7 +33,8 @@ def page(name: str, label: str, **query: Any) -> None:
 def where_next() -> None:
     """What to do after the Overview."""
     st.subheader("Where to go next")
-    for column, (name, (_, label, text)) in zip(st.columns(len(CARDS)), CARDS.items(), strict=True):
-        with column, st.container(border=True, height="stretch"):
+    grid = st.grid(len(CARDS), min_column_width=150)
+    for name, (_, label, text) in CARDS.items():
+        with grid.container(border=True, height="stretch"):
             page(name, label)
             st.caption(text)

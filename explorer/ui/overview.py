@@ -50,10 +50,11 @@ def _who(arms: Sequence[Arm]) -> str:
 
 def _cards(arms: Sequence[Arm]) -> None:
     """MaxVio and perplexity of every arm, at the end and on held-out text."""
-    for column, arm in zip(st.columns(len(arms)), arms, strict=True):
+    grid = st.grid(len(arms), min_column_width=170)
+    for arm in arms:
         found = cached.summary(cached.versions(arm.runs))
         violation, perplexity = _mean(found["max_vio_global"]), _mean(found["perplexity"])
-        with column:
+        with grid:
             st.metric(
                 short_balancer(arm.first.balancer),
                 "–" if violation is None else captions.number(violation),

@@ -142,11 +142,12 @@ def _panels(run: Run, layer: int, step: int, expert: int | None) -> None:
         st.subheader("Who works at this step?", help=tip("load"))
         show.figure(
             loads.load_bars(now),
-            subject=f"Loads of layer {layer} at step {step}",
+            subject=f"Loads of layer {layer} at the playhead",
             finding=captions.load_bars(now),
             how="Every expert would reach the line at 1 if the work were shared evenly.",
             table=now,
             key="replay_loads",
+            live=True,
         )
     with right:
         st.subheader("Which way are they pushed?", help=tip("expert_bias"))
@@ -165,6 +166,8 @@ def _panels(run: Run, layer: int, step: int, expert: int | None) -> None:
             ),
             table=trajectories,
             key="replay_biases",
+            live=True,
+            zooms=not trajectories.is_empty(),
         )
     st.subheader("What has the model learnt by then?", help=tip("lm_loss"))
     train = cached.loss_series((run.version,), "step", BINS)
@@ -186,6 +189,8 @@ def _panels(run: Run, layer: int, step: int, expert: int | None) -> None:
         "added.",
         table=train,
         key="replay_loss",
+        live=True,
+        zooms=not train.is_empty(),
     )
 
 

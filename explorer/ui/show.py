@@ -1,5 +1,7 @@
 """How every figure is shown: the finding, the chart, how to read it, and the numbers behind it."""
 
+from typing import Any
+
 import altair as alt
 import polars as pl
 import streamlit as st
@@ -9,6 +11,8 @@ from explorer.charts import captions, scales, theme
 
 Chart = alt.Chart | alt.LayerChart | alt.VConcatChart
 MOST_ROWS = 20_000
+ZOOM = "zoom_x"
+"""Name of the zoom in `charts.theme.zoom`."""
 
 
 def figure(
@@ -19,23 +23,34 @@ def figure(
     how: str,
     table: pl.DataFrame | None = None,
     key: str,
+    live: bool = False,
+    zooms: bool = False,
 ) -> None:
     """Show a chart with what this data says, one sentence on how to read it and its table.
 
-    The table is made only when it is opened, so a closed one costs nothing.
+    The table is made only when it is opened, so a closed one costs nothing. `live` is for charts that
+    change while they are looked at: the description is part of a chart, so one that changed with the
+    data would make the browser draw it anew. `zooms` keeps the visitor's zoom when the data changes.
     """
     st.markdown(plain(finding))
-    show_chart(chart, alt_text=captions.alt_text(subject, finding), key=key)
+    words = (
+        f"{subject}. The sentence before it says what it shows."
+        if live
+        else captions.alt_text(subject, finding)
+    )
+    show_chart(chart, alt_text=words, key=key, zooms=zooms)
     st.caption(how)
     if table is not None:
         data_table(table, subject=subject, key=key)
 
 
-def show_chart(chart: Chart, *, alt_text: str, key: str) -> None:
+def show_chart(chart: Chart, *, alt_text: str, key: str, zooms: bool = False) -> None:
     """The chart alone, as wide as its place."""
     # Streamlit would leave 20 pixels under every chart.
     framed = chart.properties(padding={"left": 0, "top": 5, "right": 5, "bottom": 0})
-    st.altair_chart(framed, width="stretch", theme="streamlit", key=f"chart_{key}", alt=alt_text)
+    # Streamlit forgets a zoom with every change of the data, unless it is a selection that Python hears of.
+    selection: dict[str, Any] = {"on_select": "rerun", "selection_mode": ZOOM} if zooms else {}
+    st.altair_chart(framed, width="stretch", theme="streamlit", key=f"chart_{key}", alt=alt_text, **selection)
 
 
 @st.fragment

@@ -238,6 +238,8 @@ def _charts(jobs: Sequence[Job]) -> None:
             finding=captions.max_vio_curves(frame, labels=labels),
             how="How far the busiest expert lies above the mean load; 0 is even.",
             key="live_max_vio",
+            live=True,
+            zooms=not frame.is_empty(),
         )
     with right:
         frame = cached.loss_series(versions, max_bins=150)
@@ -249,6 +251,8 @@ def _charts(jobs: Sequence[Job]) -> None:
             finding=captions.loss_curves(frame, labels=labels),
             how="Nats per token on the training text; lower is better.",
             key="live_loss",
+            live=True,
+            zooms=not frame.is_empty(),
         )
 
 
