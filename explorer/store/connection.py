@@ -13,7 +13,7 @@ from explorer.store.schema import schema_version, statements
 THREADS = 2
 MEMORY_LIMIT = "2GB"
 CHECKPOINT = "128MB"
-"""Size of the log before it is merged into the file; with DuckDB's 16 MB many small runs cost a third more."""
+"""Size of the log before it is merged into the file; at DuckDB's 16 MB many small runs cost a third more."""
 LOCKED = re.compile(r"Conflicting lock is held in (?P<holder>.+?) \(PID (?P<pid>\d+)\)")
 OWNED = ("could not set lock", "conflicting lock", "used by another process")
 BROKEN = (
