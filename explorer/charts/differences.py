@@ -9,9 +9,10 @@ import polars as pl
 
 from explorer.charts import theme
 
-ROW_PX = 40
+# A row is a line of text above its interval, so that long names take nothing from the plot's width.
+ROW_PX, TEXT_PX, MARK_PX = 50, 13, 33
 HEAD_PX = 30
-AXIS_PX = 34
+AXIS_PX = 38
 
 
 def paired_differences(rows: Sequence[Mapping[str, Any]], *, title: str = "") -> theme.Figure:
@@ -38,12 +39,11 @@ def paired_differences(rows: Sequence[Mapping[str, Any]], *, title: str = "") ->
         first, bottom = top + HEAD_PX, top + HEAD_PX + ROW_PX * len(chosen)
         heads.append({"y": float(top + HEAD_PX / 2), "text": f"difference in {metric}"})
         for i, row in enumerate(chosen):
-            y = first + (i + 0.5) * ROW_PX
+            y = float(first + i * ROW_PX + MARK_PX)
             arms.append(_arm(row, scale, y))
             seeds += [{"y": y, "x": scale(v), "value": v, "family": arms[-1]["family"]} for v in _values(row)]
-        for tick in scale.ticks():
-            text = "0" if tick == 0 else f"{tick:+g}".replace("-", "−")
-            grid.append({"x": scale(tick), "y": first, "y2": bottom, "text": text, "zero": tick == 0})
+        rows_at = [first + i * ROW_PX + MARK_PX for i in range(len(chosen))]
+        grid += [_tick(tick, scale, y, last=y == rows_at[-1]) for tick in scale.ticks() for y in rows_at]
         top = bottom + AXIS_PX
     chart = alt.layer(*_grid(grid, top), *_heads(heads, top), *_marks(arms, seeds, top))
     figure: alt.LayerChart = theme.titled(chart, title=title, height=top)
@@ -64,13 +64,25 @@ class _Scale:
     def __call__(self, value: float) -> float:
         return (value - self.low) / (self.high - self.low)
 
-    def ticks(self, wanted: int = 6) -> list[float]:
+    def ticks(self, wanted: int = 4) -> list[float]:
         """Round numbers inside the range."""
         raw = (self.high - self.low) / wanted
         power = 10.0 ** math.floor(math.log10(raw))
         step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw)
         inside = range(math.ceil(self.low / step), math.floor(self.high / step) + 1)
         return [round(k * step, 12) for k in inside]
+
+
+def _tick(value: float, scale: _Scale, y: int, *, last: bool) -> dict[str, Any]:
+    """A piece of a vertical line beside one interval, so that no line crosses a text."""
+    text = "0" if value == 0 else f"{value:+g}".replace("-", "−")
+    return {
+        "x": scale(value),
+        "y": y - 12.0,
+        "y2": y + 13.0,
+        "text": text if last else "",
+        "zero": value == 0,
+    }
 
 
 def _values(row: Mapping[str, Any]) -> list[float]:
@@ -82,6 +94,7 @@ def _arm(row: Mapping[str, Any], scale: _Scale, y: float) -> dict[str, Any]:
     family = str(row.get("family", "none"))
     return {
         "y": y,
+        "text_y": y - MARK_PX + TEXT_PX,
         "arm": str(row["arm"]),
         "family": family if family in theme.FAMILIES else "none",
         "x": scale(mean),
@@ -151,8 +164,9 @@ def _marks(arms: list[dict[str, Any]], seeds: list[dict[str, Any]], height: int)
     hollow = base.transform_filter("!datum.resolved").mark_point(
         filled=True, size=110, fill=alt.ExprRef("background"), strokeWidth=2.2, opacity=1
     )
-    names = base.mark_text(align="right", dx=-12, fontSize=12, color=theme.NEUTRAL_TEXT.expr, limit=240)
-    words = base.mark_text(align="left", dx=10, fontSize=11, color=theme.NEUTRAL_TEXT.expr)
+    line = alt.Chart(pl.DataFrame(arms)).encode(y=_y("text_y", height))
+    names = line.mark_text(align="left", fontSize=12, color=theme.STRONG_TEXT.expr)
+    words = line.mark_text(align="right", fontSize=12, color=theme.NEUTRAL_TEXT.expr)
     return [
         ticks.encode(y=_y("y", height), x=_x("x"), color=colour, tooltip=seed_tip),
         interval,

@@ -71,16 +71,13 @@ def paired_panel(arms: Sequence[Arm], labels: dict[str, str]) -> None:
     others = [arm for arm in arms if arm is not base]
     rows = [row for metric in metrics for row in paired_rows(others, base, labels, metric)]
     st.markdown(show.plain(captions.paired_differences(rows)))
-    for cell, metric in zip(show.in_columns(len(metrics)), metrics, strict=True):
-        here = [row for row in rows if row["metric"] == PAIRED[metric]]
-        with cell:
-            show.show_chart(
-                differences.paired_differences(here),
-                alt_text=captions.alt_text(
-                    f"Differences from {labels[base.token]}", captions.paired_differences(here)
-                ),
-                key=f"compare_paired_{metric}",
-            )
+    show.show_chart(
+        differences.paired_differences(rows),
+        alt_text=captions.alt_text(
+            f"Differences from {labels[base.token]}", captions.paired_differences(rows)
+        ),
+        key="compare_paired",
+    )
     st.caption(
         f"Each tick is one seed: its figure minus that of “{labels[base.token]}” from the same weights and "
         "data. The bar is the 95 % t interval; one that covers 0 is not resolved."
@@ -88,7 +85,7 @@ def paired_panel(arms: Sequence[Arm], labels: dict[str, str]) -> None:
     if rows:
         st.caption(" ".join(resolutions(rows)))
         table = pl.DataFrame([{k: v for k, v in row.items() if k != "values"} for row in rows])
-        show.data_table(table, subject="Differences", key="compare_paired")
+        show.data_table(table, subject="Differences", key="compare_paired_table")
 
 
 def paired_rows(
@@ -122,8 +119,8 @@ def resolutions(rows: Sequence[dict[str, Any]]) -> list[str]:
         widths = [row["half_width"] for row in here if row["half_width"] is not None]
         if widths:
             finest, coarsest = min(widths), max(widths)
-            reach = f"{coarsest:.2g}" if f"{finest:.2g}" == f"{coarsest:.2g}" else f"{finest:.2g} to "
-            f"{coarsest:.2g}"
+            ends = dict.fromkeys(f"{width:.2g}" for width in (finest, coarsest))
+            reach = " to ".join(ends)
             said.append(
                 f"Resolution in {metric}: ±{reach}. A smaller difference cannot be told from zero here."
             )
