@@ -167,7 +167,6 @@ def _panels(run: Run, layer: int, step: int, expert: int | None) -> None:
             table=trajectories,
             key="replay_biases",
             live=True,
-            zooms=not trajectories.is_empty(),
         )
     st.subheader("What has the model learnt by then?", help=tip("lm_loss"))
     train = cached.loss_series((run.version,), "step", BINS)
@@ -190,7 +189,6 @@ def _panels(run: Run, layer: int, step: int, expert: int | None) -> None:
         table=train,
         key="replay_loss",
         live=True,
-        zooms=not train.is_empty(),
     )
 
 

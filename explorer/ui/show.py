@@ -9,10 +9,8 @@ from streamlit.delta_generator import DeltaGenerator
 
 from explorer.charts import captions, scales, theme
 
-Chart = alt.Chart | alt.LayerChart | alt.VConcatChart
+Chart = theme.Figure
 MOST_ROWS = 20_000
-ZOOM = "zoom_x"
-"""Name of the zoom in `charts.theme.zoom`."""
 
 
 def figure(
@@ -24,13 +22,12 @@ def figure(
     table: pl.DataFrame | None = None,
     key: str,
     live: bool = False,
-    zooms: bool = False,
 ) -> None:
     """Show a chart with what this data says, one sentence on how to read it and its table.
 
     The table is made only when it is opened, so a closed one costs nothing. `live` is for charts that
     change while they are looked at: the description is part of a chart, so one that changed with the
-    data would make the browser draw it anew. `zooms` keeps the visitor's zoom when the data changes.
+    data would make the browser draw it anew; and the visitor's zoom is kept.
     """
     st.markdown(plain(finding))
     words = (
@@ -38,18 +35,19 @@ def figure(
         if live
         else captions.alt_text(subject, finding)
     )
-    show_chart(chart, alt_text=words, key=key, zooms=zooms)
+    show_chart(chart, alt_text=words, key=key, live=live)
     st.caption(how)
     if table is not None:
         data_table(table, subject=subject, key=key)
 
 
-def show_chart(chart: Chart, *, alt_text: str, key: str, zooms: bool = False) -> None:
+def show_chart(chart: Chart, *, alt_text: str, key: str, live: bool = False) -> None:
     """The chart alone, as wide as its place."""
     # Streamlit would leave 20 pixels under every chart.
     framed = chart.properties(padding={"left": 0, "top": 5, "right": 5, "bottom": 0})
     # Streamlit forgets a zoom with every change of the data, unless it is a selection that Python hears of.
-    selection: dict[str, Any] = {"on_select": "rerun", "selection_mode": ZOOM} if zooms else {}
+    zooms = theme.zooms(chart) if live else []
+    selection: dict[str, Any] = {"on_select": "rerun", "selection_mode": zooms} if zooms else {}
     st.altair_chart(framed, width="stretch", theme="streamlit", key=f"chart_{key}", alt=alt_text, **selection)
 
 

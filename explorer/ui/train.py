@@ -239,7 +239,6 @@ def _charts(jobs: Sequence[Job]) -> None:
             how="How far the busiest expert lies above the mean load; 0 is even.",
             key="live_max_vio",
             live=True,
-            zooms=not frame.is_empty(),
         )
     with right:
         frame = cached.loss_series(versions, max_bins=150)
@@ -252,7 +251,6 @@ def _charts(jobs: Sequence[Job]) -> None:
             how="Nats per token on the training text; lower is better.",
             key="live_loss",
             live=True,
-            zooms=not frame.is_empty(),
         )
 
 
