@@ -85,7 +85,7 @@ _BAR_MIDDLE = Ink("#B4BBC6", "#5A6272")
 
 def bar_stops(colour: str = "PuOr") -> tuple[Ink, ...]:
     """The same colours for bars: the middle is a grey, because a bar must be seen on the page itself."""
-    shares = {0: 1.0, 1: 0.6, 2: 0.15}
+    shares = {0: 1.0, 1: 0.45, 2: 0.1}
     middle = len(stops(colour)) // 2
     return tuple(
         Ink(

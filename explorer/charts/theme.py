@@ -17,11 +17,9 @@ import polars as pl
 # beforehand and a heatmap of 64 experts by 200 bins has 12,800 cells, so the guard only hurts.
 alt.data_transformers.disable_max_rows()
 
-Figure = alt.Chart | alt.LayerChart | alt.VConcatChart
+Figure = alt.Chart | alt.LayerChart
 MAX_DIRECT_LABELS = 4
 ZOOM = "zoom_x"
-CONCAT_WIDTH = 720
-"""Vega cannot size stacked panels by their container; the page stretches them, a file uses this."""
 
 
 @dataclass(frozen=True)
@@ -187,23 +185,20 @@ def zooms(figure: Figure) -> list[str]:
     return [ZOOM] if any(str(getattr(param, "name", "")) == ZOOM for param in params) else []
 
 
-def step_axis(*, panels: bool = False, **settings: Any) -> alt.Axis:
-    """A horizontal axis with a number about every 110 pixels and no grid. Panels do not know their width."""
-    count = 8 if panels else alt.ExprRef("ceil(width / 110)")
+def step_axis(**settings: Any) -> alt.Axis:
+    """A horizontal axis with a number about every 110 pixels and no grid."""
+    count = alt.ExprRef("ceil(width / 110)")
     return alt.Axis(**{"grid": False, "tickMinStep": 1, "tickCount": count, "format": "~f", **settings})
 
 
-def titled(chart: Any, *, title: str = "", height: int | None = None, width: int | str = "container") -> Any:
+def titled(chart: Any, *, title: str = "", height: int) -> Any:
     """Set size and title; an empty title leaves none.
 
-    In a container, only the width is fitted: `height` is that of the plot itself, in the page as in a
-    file, so that labels which were moved apart for it stay apart.
+    The width is fitted to the container. `height` is that of the plot itself, in the page as in a file,
+    so that labels which were moved apart for it stay apart.
     """
-    sizes: dict[str, Any] = {} if width == "" else {"width": width}
-    if width == "container":
-        sizes["autosize"] = alt.AutoSizeParams(type="fit-x", contains="padding")
-    if height is not None:
-        sizes["height"] = height
+    fit = alt.AutoSizeParams(type="fit-x", contains="padding")
+    sizes: dict[str, Any] = {"width": "container", "height": height, "autosize": fit}
     if title:
         sizes["title"] = alt.TitleParams(title, anchor="start", offset=10)
     return chart.properties(**sizes)
@@ -239,9 +234,7 @@ def playhead_layers(playhead: float | None, *, named: bool = True) -> list[alt.C
 
 def for_file(chart: Figure, *, width: int = 900, dark: bool = False, font: str = "sans-serif") -> Figure:
     """A figure for PNG, SVG, PDF or HTML: a fixed width and a look that does not need a page around it."""
-    figure = chart.copy(deep=True)
-    if not isinstance(figure, alt.VConcatChart):
-        figure = figure.properties(width=width)
+    figure = chart.copy(deep=True).properties(width=width)
     text, strong = NEUTRAL_TEXT.pick(dark), STRONG_TEXT.pick(dark)
     grid = "#2C313A" if dark else "#E6E8EC"
     figure = figure.properties(background="#0F1218" if dark else "#FFFFFF", padding=12)

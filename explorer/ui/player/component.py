@@ -109,7 +109,7 @@ def heatmap_player(
 
 def default_height(experts: int) -> int:
     """Pixels: tall rows for few experts, at most about 500."""
-    row = 24 if experts <= 12 else 14 if experts <= 32 else 7
+    row = 24 if experts <= 8 else 20 if experts <= 16 else 13 if experts <= 32 else 7
     return 52 + max(120, min(448, experts * row))
 
 

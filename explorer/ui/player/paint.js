@@ -58,7 +58,7 @@ const EDGE = { top: 26, bottom: 26, left: 40, right: 6, gap: 26 };
 
 /** Where things lie, in CSS pixels. */
 function layoutOf(width, height) {
-  const bars = width < 460 ? 0 : Math.max(120, Math.min(230, width * 0.2));
+  const bars = width < 360 ? 0 : Math.max(96, Math.min(230, width * 0.2));
   const plot = Math.max(40, width - EDGE.left - EDGE.right - (bars ? bars + EDGE.gap : 0));
   return {
     width, height, plot,
