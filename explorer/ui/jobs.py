@@ -36,6 +36,14 @@ class Job:
     problem: str = ""
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
     errors: IO[bytes] | None = field(default=None, repr=False)
+    config_file: Path | None = field(default=None, repr=False)
+
+    def release(self) -> None:
+        """Close and remove what only a living training needs."""
+        if self.errors is not None:
+            self.errors.close()
+        if self.config_file is not None:
+            self.config_file.unlink(missing_ok=True)
 
     @property
     def is_open(self) -> bool:
@@ -131,8 +139,7 @@ class JobManager:
                 code = job.process.returncode
                 job.state = "ended" if code in (0, 130) else "failed"
                 job.problem = "" if code in (0, 130) else _last_words(job.errors, code)
-                if job.errors is not None:
-                    job.errors.close()
+                job.release()
 
     def _advance(self) -> None:
         if self._closing.is_set():
@@ -148,8 +155,9 @@ class JobManager:
     def _start(self, job: Job) -> None:
         job.errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed when the process has ended)
         try:
-            # The child reads the file at once; it lies in the temporary folder and not among the runs.
+            # In the temporary folder and not among the runs, until the training has ended.
             handle, name = tempfile.mkstemp(prefix=f"{job.run_id}-", suffix=".json")
+            job.config_file = Path(name)
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 json.dump(job.config.to_dict(), file)
             job.process = subprocess.Popen(
@@ -165,6 +173,7 @@ class JobManager:
             job.state = "training"
         except OSError as error:
             job.state, job.problem = "failed", f"{job.run_id}: the training could not be started ({error})."
+            job.release()
 
 
 def _send(process: subprocess.Popen[bytes], message: dict[str, object]) -> None:

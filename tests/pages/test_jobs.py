@@ -116,6 +116,8 @@ def test_a_program_that_is_not_there_fails_with_a_sentence(tmp_path: Path) -> No
     (found,) = manager.jobs()
     assert found.state == "failed"
     assert "could not be started" in found.problem
+    assert found.config_file is not None
+    assert not found.config_file.exists()
     manager.stop()
 
 
@@ -131,6 +133,7 @@ def test_stopping_the_manager_stops_every_child(manager: JobManager) -> None:
     wait_for((manager.runs_dir / "b.json").exists)
     manager.stop()
     assert states(manager) == ["ended", "ended", "cancelled"]
+    assert not [one for one in manager.jobs() if one.config_file and one.config_file.exists()]
     manager.add([job("d")])
     assert states(manager)[-1] == "waiting", "nothing starts once the server goes down"
 
