@@ -9,7 +9,8 @@ from explorer.errors import one_of
 from explorer.store.pyramids import LEVELS, Pyramid
 
 Cursor = duckdb.DuckDBPyConnection
-AXES = {"step": "last_step", "tokens": "s.tokens_seen", "time": "s.wall_time_s"}
+AXES = {"step": "step", "tokens": "tokens_seen", "time": "wall_time_s"}
+"""Name of an x axis -> column of `steps`."""
 
 
 def frame(cur: Cursor, sql: str, **params: Any) -> pl.DataFrame:
@@ -27,17 +28,27 @@ def first_row(cur: Cursor, sql: str, **params: Any) -> tuple[Any, ...] | None:
     return found
 
 
-def axis(x: str) -> str:
-    """SQL of the x column: the value at the end of a bin, from the latest row of `steps` by then (`s`)."""
+def place(cur: Cursor, found: pl.DataFrame, run_id: str, x: str, at: str = "last_step") -> pl.DataFrame:
+    """Fill the column `x` of a frame: what `steps` knew at the end of the step in the column `at`.
+
+    Loads may be recorded in steps that `steps` lacks; then the latest one before counts.
+    Raises ConfigError for an unknown axis.
+    """
     one_of("x", x, AXES)
-    return AXES[x]
-
-
-# Joined to a table of bins `b`: what `steps` knew at the end of a bin.
-AT_END = """
-ASOF LEFT JOIN (SELECT step, tokens_seen, wall_time_s FROM steps WHERE run_id = $run_id) s
-ON b.last_step >= s.step
-"""
+    if x == "step":
+        return found.with_columns(x=pl.col(at).cast(pl.Float64))
+    wanted = found[at].unique()
+    # Equality first: unlike the latest step before, it does not sort a long run.
+    exact = f"JOIN steps s ON s.run_id = $run_id AND s.step = w.{at}"
+    before = f"ASOF JOIN (SELECT * FROM steps WHERE run_id = $run_id) s ON w.{at} >= s.step"
+    known = pl.DataFrame(schema={at: pl.Int64, "x": pl.Float64})
+    for join in (exact, before):
+        missing = wanted.filter(~wanted.is_in(known[at].implode())).to_list()
+        if missing:
+            listed = f"(SELECT unnest($steps::BIGINT[]) AS {at}) w"
+            sql = f"SELECT w.{at}, s.{AXES[x]}::DOUBLE AS x FROM {listed} {join}"
+            known = known.vstack(frame(cur, sql, run_id=run_id, steps=missing))
+    return found.drop("x").join(known, on=at, how="left", maintain_order="left").select(found.columns)
 
 
 def choose_bins(

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from explorer import metrics
-from explorer.queries._frames import AT_END, Cursor, axis, choose_bins, first_row, frame
+from explorer.queries._frames import Cursor, choose_bins, first_row, frame, place
 from explorer.store.pyramids import LAYERS, MEAN_LAYER
 
 MAX_SEQUENCES = 1024
@@ -29,16 +29,15 @@ def max_vio_series(
     Raises ConfigError for an unknown `x`.
     """
     sql = f"""
-        WITH b AS ({LAYERS.binned("layer = $layer")})
-        SELECT $run_id AS run_id, bin, first_step, last_step, {axis(x)}::DOUBLE AS x,
+        SELECT $run_id AS run_id, bin, first_step, last_step, NULL::DOUBLE AS x,
                max_vio_sum / nullif(max_vio_count, 0) AS max_vio, max_vio_min, max_vio_max,
                max_vio_mean100_last AS max_vio_mean100, samples
-        FROM b {AT_END}
+        FROM ({LAYERS.binned("layer = $layer")})
         ORDER BY bin
     """
     shown = MEAN_LAYER if layer is None else layer
     return pl.concat(
-        frame(cur, sql, layer=shown, **choose_bins(cur, run_id, LAYERS, max_bins))
+        place(cur, frame(cur, sql, layer=shown, **choose_bins(cur, run_id, LAYERS, max_bins)), run_id, x)
         for run_id in run_ids or [""]
     )
 

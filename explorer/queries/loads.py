@@ -50,12 +50,13 @@ def load_heatmap(cur: Cursor, run_id: str, layer: int, max_bins: int = 200) -> p
 
 
 FULL_MATRIX = """
-    SELECT step AS first_step, step AS last_step, expert, tokens, expert_bias AS bias
-    FROM expert_loads WHERE run_id = $run_id AND layer = $layer ORDER BY step, expert
+    SELECT ordinal AS bin, expert, step AS first_step, step AS last_step, tokens AS tokens_sum,
+           expert_bias::DOUBLE AS bias_sum, (expert_bias IS NOT NULL)::BIGINT AS bias_count
+    FROM expert_loads WHERE run_id = $run_id AND layer = $layer
 """
 BINNED_MATRIX = f"""
-    SELECT first_step, last_step, expert, tokens_sum AS tokens, (bias_sum / bias_count)::FLOAT AS bias
-    FROM ({LOADS.binned("layer = $layer")}) ORDER BY first_step, expert
+    SELECT bin, expert, first_step, last_step, tokens_sum, bias_sum, bias_count
+    FROM ({LOADS.pieces("layer = $layer")})
 """
 
 
@@ -65,19 +66,34 @@ def load_matrix(cur: Cursor, run_id: str, layer: int, max_columns: int = 4000) -
     Unknown run or layer: S = E = 0.
     """
     bins = choose_bins(cur, run_id, LOADS, max_columns, read=max_columns)
-    sql = FULL_MATRIX if bins["width"] == 1 else BINNED_MATRIX
     if bins["width"] == 1:
-        bins = {"run_id": run_id}
-    rows = frame(cur, sql, layer=layer, **bins)
-    experts = rows["expert"].n_unique()
-    shape = (rows.height // max(1, experts), experts)
-    bias = rows["bias"].fill_null(float("nan")).to_numpy().reshape(shape)
-    return LoadMatrix(
-        steps=rows["first_step"].to_numpy()[:: max(1, experts)],
-        last_steps=rows["last_step"].to_numpy()[:: max(1, experts)],
-        tokens=rows["tokens"].to_numpy().reshape(shape),
-        bias=None if np.isnan(bias).all() else bias,
+        rows = frame(cur, FULL_MATRIX, run_id=run_id, layer=layer)
+    else:
+        rows = frame(cur, BINNED_MATRIX, layer=layer, **bins)
+    if rows.is_empty():
+        nothing = np.empty(0, dtype=np.int64)
+        return LoadMatrix(steps=nothing, last_steps=nothing, tokens=np.empty((0, 0), np.int64), bias=None)
+    return _scatter(rows)
+
+
+def _scatter(rows: pl.DataFrame) -> LoadMatrix:
+    """Add up pieces of bins into a dense matrix: far quicker here than grouping and sorting in SQL."""
+    column, expert = rows["bin"].to_numpy(), rows["expert"].to_numpy()
+    shape = (int(column.max()) + 1, int(expert.max()) + 1)
+    cell = column.astype(np.int64) * shape[1] + expert
+    tokens = np.zeros(shape, dtype=np.int64)
+    np.add.at(tokens.reshape(-1), cell, rows["tokens_sum"].to_numpy())
+    first = np.full(shape[0], np.iinfo(np.int64).max)
+    last = np.full(shape[0], -1)
+    np.minimum.at(first, column, rows["first_step"].to_numpy())
+    np.maximum.at(last, column, rows["last_step"].to_numpy())
+    samples = np.bincount(cell, rows["bias_count"].to_numpy(), minlength=tokens.size).reshape(shape)
+    total = np.bincount(cell, rows["bias_sum"].fill_null(0.0).to_numpy(), minlength=tokens.size).reshape(
+        shape
     )
+    with np.errstate(invalid="ignore"):
+        bias = (total / samples).astype(np.float32) if samples.any() else None
+    return LoadMatrix(steps=first, last_steps=last, tokens=tokens, bias=bias)
 
 
 def loads_at(cur: Cursor, run_id: str, layer: int, step: int) -> pl.DataFrame:

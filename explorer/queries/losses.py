@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from explorer.queries._frames import AT_END, Cursor, axis, choose_bins, frame
+from explorer.errors import one_of
+from explorer.queries._frames import AXES, Cursor, choose_bins, frame, place
 from explorer.store.pyramids import STEPS
 
 
@@ -16,6 +17,8 @@ def loss_series(cur: Cursor, run_ids: Sequence[str], max_bins: int = 300, x: str
     (exp of the three), aux_loss (mean, unscaled; NULL without one), samples. Sorted by run and bin.
     Raises ConfigError for an unknown `x`.
     """
+    one_of("x", x, AXES)
+    end = {"step": "last_step", "tokens": "tokens_seen_last", "time": "wall_time_s_last"}[x]
     sql = f"""
         WITH bins AS ({STEPS.binned()}),
         b AS (
@@ -23,11 +26,10 @@ def loss_series(cur: Cursor, run_ids: Sequence[str], max_bins: int = 300, x: str
                    aux_loss_sum / nullif(aux_loss_count, 0) AS aux_loss
             FROM bins
         )
-        SELECT $run_id AS run_id, bin, first_step, last_step, {axis(x)}::DOUBLE AS x,
+        SELECT $run_id AS run_id, bin, first_step, last_step, {end}::DOUBLE AS x,
                lm_loss, lm_loss_min, lm_loss_max, exp(lm_loss) AS perplexity,
                exp(lm_loss_min) AS perplexity_min, exp(lm_loss_max) AS perplexity_max, aux_loss, samples
-        FROM b {AT_END}
-        ORDER BY bin
+        FROM b ORDER BY bin
     """
     return pl.concat(
         frame(cur, sql, **choose_bins(cur, run_id, STEPS, max_bins)) for run_id in run_ids or [""]
@@ -43,21 +45,25 @@ def eval_series(cur: Cursor, run_ids: Sequence[str], x: str = "step") -> pl.Data
     run, step and domain.
     Raises ConfigError for an unknown `x`.
     """
-    # The evaluation at s follows the step s - 1; before any step nothing was seen.
-    end = "b.step" if x == "step" else f"CASE WHEN b.step = 0 THEN 0 ELSE {axis(x)} END"
-    sql = f"""
+    sql = """
         WITH domains AS (
             SELECT step, domain, lm_loss,
                    lm_loss * num_tokens / nullif(num_bytes * ln(2), 0) AS bits_per_byte
             FROM evals WHERE run_id = $run_id AND split = 'held_out'
-        ), b AS (
-            SELECT step, step - 1 AS last_step, domain, lm_loss, bits_per_byte FROM domains
+        ), every AS (
+            SELECT step, domain, lm_loss, bits_per_byte FROM domains
             UNION ALL
-            SELECT step, step - 1, 'all', avg(lm_loss), avg(bits_per_byte) FROM domains GROUP BY step
+            SELECT step, 'all', avg(lm_loss), avg(bits_per_byte) FROM domains GROUP BY step
         )
-        SELECT $run_id AS run_id, b.step, {end}::DOUBLE AS x, domain, lm_loss,
-               exp(lm_loss) AS perplexity, bits_per_byte
-        FROM b {AT_END}
-        ORDER BY b.step, domain
+        SELECT $run_id AS run_id, step, NULL::DOUBLE AS x, domain, lm_loss, exp(lm_loss) AS perplexity,
+               bits_per_byte, step - 1 AS last_update
+        FROM every ORDER BY step, domain
     """
-    return pl.concat([frame(cur, sql, run_id=run_id) for run_id in run_ids or [""]])
+    return pl.concat(_eval_series(cur, sql, run_id, x) for run_id in run_ids or [""])
+
+
+def _eval_series(cur: Cursor, sql: str, run_id: str, x: str) -> pl.DataFrame:
+    """The evaluation at s follows the update of step s - 1; before any step nothing was seen."""
+    found = frame(cur, sql, run_id=run_id)
+    found = place(cur, found, run_id, x, at="step" if x == "step" else "last_update").drop("last_update")
+    return found.with_columns(x=pl.when(pl.col("step") == 0).then(0.0).otherwise(pl.col("x")))

@@ -10,19 +10,19 @@ def nearest_step(cur: Cursor, run_id: str, step: int) -> int | None:
 
     Steps of `steps` and of `expert_loads` both count.
     """
-    found = first_row(
-        cur,
-        """
+    exact = "SELECT step FROM steps WHERE run_id = $run_id AND step = $step LIMIT 1"
+    nearest = """
         WITH recorded AS (
             SELECT step FROM steps WHERE run_id = $run_id
             UNION ALL SELECT step FROM layer_metrics WHERE run_id = $run_id
         )
         SELECT coalesce(max(step) FILTER (step <= $step), min(step)) FROM recorded
-        """,
-        run_id=run_id,
-        step=step,
-    )
-    return None if found is None or found[0] is None else int(found[0])
+    """
+    for sql in (exact, nearest):  # the first skips most of a long run
+        found = first_row(cur, sql, run_id=run_id, step=step)
+        if found is not None and found[0] is not None:
+            return int(found[0])
+    return None
 
 
 def step_row(cur: Cursor, run_id: str, step: int) -> pl.DataFrame:

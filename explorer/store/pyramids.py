@@ -64,22 +64,25 @@ class Pyramid:
         """The columns of `singles` and `merges` by name."""
         return ", ".join([*self.key_names, *(m.column.name for m in self.measures)])
 
-    def binned(self, where: str = "true") -> str:
-        """SQL of a view's bins, one row a bin and key.
+    def pieces(self, where: str = "true") -> str:
+        """SQL of the rows that a view's bins are made of, not yet merged.
 
         where: a condition on the keys. Parameters: run_id, level, rolled, width (samples a bin of the
         view) and factor (bins of the level a bin of the view). At level 0, with rolled = 0, it reads the
         rows themselves.
         """
         source = self.source.replace("$start", "$rolled").replace("AND ordinal < $stop", "")
-        by = ", ".join(("bin", *self.key_names))
         return (
-            f"SELECT bin, {self.merges()} FROM ("
             f"SELECT (bin // $factor)::BIGINT AS bin, {self.names()} FROM {self.table} "
             f"WHERE run_id = $run_id AND level = $level AND {where} "
             f"UNION ALL SELECT (ordinal // $width)::BIGINT AS bin, {self.singles()} "
-            f"FROM ({source}) WHERE {where}) GROUP BY {by}"
+            f"FROM ({source}) WHERE {where}"
         )
+
+    def binned(self, where: str = "true") -> str:
+        """SQL of a view's bins, one row a bin and key; parameters as for `pieces`."""
+        by = ", ".join(("bin", *self.key_names))
+        return f"SELECT bin, {self.merges()} FROM ({self.pieces(where)}) GROUP BY {by}"
 
 
 def _sum_min_max(value: str, what: str) -> tuple[Measure, ...]:
@@ -115,12 +118,6 @@ def _last(value: str, sql_type: str, what: str) -> Measure:
         column=Column(f"{value}_last", sql_type, f"{what} at the last sample that has it"),
         single=f"{value}::{sql_type}",
         merge=f"arg_max({value}_last, last_step)",
-    )
-
-
-def _largest(name: str, value: str, sql_type: str, what: str) -> Measure:
-    return Measure(
-        column=Column(name, sql_type, f"largest {what}"), single=f"{value}::{sql_type}", merge=f"max({name})"
     )
 
 
@@ -195,8 +192,8 @@ STEPS = Pyramid(
         *SPAN,
         *_sum_min_max("lm_loss", "a language loss"),
         *_sum_min_max("aux_loss", "an auxiliary loss"),
-        _largest("tokens_seen_max", "tokens_seen", "BIGINT", "tokens_seen"),
-        _largest("wall_time_max", "wall_time_s", "DOUBLE", "wall_time_s"),
+        _last("tokens_seen", "BIGINT", "tokens_seen"),
+        _last("wall_time_s", "DOUBLE", "wall_time_s"),
     ),
 )
 

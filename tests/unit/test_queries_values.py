@@ -118,6 +118,23 @@ def test_sparse_loads_are_samples_of_their_own(index: Index, base: Path) -> None
     assert by_tokens["samples"].to_list() == [3, 2]
 
 
+def test_loads_between_recorded_steps_take_the_latest_one_before(index: Index, base: Path) -> None:
+    counts = random_counts(12, 2, 4)
+    with FolderRecorder.create(base, make_info()) as recorder:
+        for step in range(12):
+            if step % 4 == 2:
+                recorder.record(StepRecord(step=step, tokens_seen=64 * (step + 1), lm_loss=1))
+            if step % 2 == 0:
+                recorder.record(LoadRecord(step=step, tokens_LE=counts[step]))
+            recorder.step_done(step)
+    index.ingest([base])
+    with index.cursor() as cur:
+        found = balance.max_vio_series(cur, ["run"], x="tokens")
+        assert steps.nearest_step(cur, "run", 5) == 4
+    assert found["last_step"].to_list() == [0, 2, 4, 6, 8, 10]
+    assert found["x"].to_list() == [None, 192, 192, 448, 448, 704]
+
+
 def test_nearest_steps(index: Index, base: Path) -> None:
     write_run(base, steps=20)
     index.ingest([base])
