@@ -310,6 +310,8 @@ def test_unknown_references_are_left_out() -> None:
     given = {"uniform_mean": 0.05, "uniform_p95": None, "resampled_mean": None, "resampled_p95": None}
     assert balance.reference_pairs(given) == {"uniform": (0.05, 0.05)}
     assert balance.reference_pairs(None) == {}
+    # With K = E every routing is even: a line at zero would only hide the axis.
+    assert balance.reference_pairs({"uniform_mean": 0.0, "uniform_p95": 0.0}) == {}
 
 
 def test_few_runs_are_labelled_at_their_ends_and_many_in_a_legend() -> None:

@@ -179,6 +179,11 @@ def test_labels_with_room_stay_where_they_belong() -> None:
     assert labels.spread_apart([1.0, 8.0], [1, 1], 0, 10) == [1.0, 8.0]
 
 
+def test_labels_at_an_edge_are_pushed_inside() -> None:
+    assert labels.spread_apart([10.0, 10.0, 9.9], [1, 1, 1], 0, 10) == pytest.approx([8.5, 9.5, 7.5])
+    assert labels.spread_apart([0.0, 0.0], [1, 1], 0, 10) == pytest.approx([0.5, 1.5])
+
+
 def test_too_many_labels_share_the_space() -> None:
     centres = labels.spread_apart([5.0] * 4, [10] * 4, 0, 10)
     assert centres == pytest.approx([1.25, 3.75, 6.25, 8.75])
