@@ -382,14 +382,6 @@ TERMS: tuple[Term, ...] = (
 )  # fmt: skip
 
 
-def sections() -> dict[str, list[Term]]:
-    """Section -> its terms, both in order."""
-    found: dict[str, list[Term]] = {}
-    for term in TERMS:
-        found.setdefault(term.section, []).append(term)
-    return found
-
-
 def term(key: str) -> Term:
     """The entry of that key. Raises KeyError for an unknown one."""
     return {t.key: t for t in TERMS}[key]

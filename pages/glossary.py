@@ -3,20 +3,32 @@
 import streamlit as st
 
 from explorer import glossary
-from explorer.ui import urls
+from explorer.ui import show, urls
 
 st.title("Glossary")
 urls.show_notices("runs")
-for section, terms in glossary.sections().items():
+words = st.text_input(
+    "Find a term",
+    key="term",
+    bind="query-params",
+    icon=":material/search:",
+    placeholder="bias, MaxVio, scope …",
+)
+found = glossary.search(words or "")
+if not found:
+    st.info(f"No term has “{words}” in it. Clear the field to see all {len(glossary.TERMS)}.")
+for section in dict.fromkeys(term.section for term in found):
     st.header(section, divider="gray")
-    for term in terms:
+    for term in found:
+        if term.section != section:
+            continue
         st.subheader(term.title, anchor=term.key)
         st.markdown(term.text)
         if term.formula:
-            st.latex(term.formula)
+            # The space keeps a slanted last letter inside its box, which would scroll otherwise.
+            st.latex(term.formula + r"\;")
         if term.more:
             st.markdown(term.more)
         if term.sources:
-            st.caption(
-                "Source: " + "; ".join(f"[{s.words}]({s.link})" if s.link else s.words for s in term.sources)
-            )
+            names = (f"[{s.words}]({s.link})" if s.link else s.words for s in term.sources)
+            show.note("Source: " + "; ".join(names), markdown=True)

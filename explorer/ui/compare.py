@@ -101,7 +101,7 @@ def _figures(arms: Sequence[Arm], labels: dict[str, str]) -> None:
     columns = {name: st.column_config.TextColumn(help=tip(key)) for name, key in help_of.items()}
     st.dataframe(rows, hide_index=True, column_config=columns, alt="Final figures of the compared runs")
     if any(arm.is_group for arm in arms):
-        st.caption("± is the half width of the 95 % t interval over seeds.")
+        show.note("± is the half width of the 95 % t interval over seeds.")
 
 
 def _worst(found: pl.DataFrame) -> str:
@@ -153,7 +153,7 @@ def by_layer(arms: Sequence[Arm], labels: dict[str, str]) -> None:
     frames = {names[arm.token]: cached.load_heatmap(arm.first.version, layer, BINS) for arm in arms}
     st.markdown(show.plain(captions.compare_heatmaps(frames)))
     _heatmaps(arms, frames, layer)
-    st.caption(
+    show.note(
         "One row an expert, time to the right; orange takes more than its share, purple less, and the "
         "colours mean the same in every panel. Expert 3 of one run is not expert 3 of another: compare "
         "patterns, not rows."
@@ -164,7 +164,7 @@ def by_layer(arms: Sequence[Arm], labels: dict[str, str]) -> None:
     biased = {arm: cached.bias_trajectories(arm.first.version, layer, BINS) for arm in arms}
     biased = {arm: frame for arm, frame in biased.items() if not frame.is_empty()}
     if not biased:
-        st.caption("None of these runs has a bias rule, so there are no biases to show.")
+        show.note("None of these runs has a bias rule, so there are no biases to show.")
     for column, (arm, frame) in zip(show.in_columns(len(biased)), biased.items(), strict=True):
         with column:
             show.figure(

@@ -46,7 +46,7 @@ def paired_panel(arms: Sequence[Arm], labels: dict[str, str]) -> None:
     """Differences between arms, seed by seed; never between an expert of one run and one of another."""
     st.subheader("Which differences are real?", help=tip("paired_interval"))
     if len(arms) < 2:
-        st.caption("A difference needs two runs.")
+        show.note("A difference needs two runs.")
         return
     tokens = [arm.token for arm in arms]
     start = next((arm.token for arm in arms if arm.family == "aux_loss"), tokens[0])
@@ -78,12 +78,12 @@ def paired_panel(arms: Sequence[Arm], labels: dict[str, str]) -> None:
         ),
         key="compare_paired",
     )
-    st.caption(
+    show.note(
         f"Each tick is one seed: its figure minus that of “{labels[base.token]}” from the same weights and "
         "data. The bar is the 95 % t interval; one that covers 0 is not resolved."
     )
     if rows:
-        st.caption(" ".join(resolutions(rows)))
+        show.note(" ".join(resolutions(rows)))
         table = pl.DataFrame([{k: v for k, v in row.items() if k != "values"} for row in rows])
         show.data_table(table, subject="Differences", key="compare_paired_table")
 

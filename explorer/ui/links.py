@@ -4,6 +4,7 @@ from typing import Any
 
 import streamlit as st
 
+from explorer.ui import show
 from explorer.ui.settings import PAGES
 
 CARDS = {
@@ -37,4 +38,4 @@ def where_next() -> None:
     for name, (_, label, text) in CARDS.items():
         with grid.container(border=True, height="stretch"):
             page(name, label)
-            st.caption(text)
+            show.note(text)

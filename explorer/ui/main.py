@@ -7,11 +7,8 @@ from explorer.ui.picker import run_picker
 from explorer.ui.settings import PAGES
 
 st.set_page_config(
-    page_title="MoE Routing Explorer", page_icon=":material/hub:", layout="wide", initial_sidebar_state=330
+    page_title="MoE Routing Explorer", page_icon=":material/hub:", layout="wide", initial_sidebar_state=310
 )
-
-# No developer's menu: "Clear cache" and "Deploy" are not for those who look at runs.
-st.set_option("client.toolbarMode", "viewer")
 
 page = st.navigation(
     [

@@ -65,9 +65,7 @@ def _cards(arms: Sequence[Arm]) -> None:
                 height="stretch",
                 help=f"Large: {tip('max_vio_global')} Below: {tip('perplexity')}",
             )
-    st.caption(
-        "Large: MaxVio on held-out text at the end of training. Below it: perplexity, lower is better."
-    )
+    show.note("Large: MaxVio on held-out text at the end of training. Below it: perplexity, lower is better.")
 
 
 def _mean(values: pl.Series) -> float | None:
@@ -102,7 +100,7 @@ def runs_section(runs: Sequence[Run]) -> None:
             "MaxVio last steps": number(format="%.3f", help=tip("max_vio_batch")),
         },
     )
-    st.caption("A run's name opens it in Replay.")
+    show.note("A run's name opens it in Replay.")
 
 
 def _row(run: Run, figures: dict[str, object]) -> dict[str, object]:

@@ -41,7 +41,7 @@ def choose_run(runs: Sequence[Run]) -> Run:
         "Run", list(by_id), key="run", bind="query-params", help="The runs of the picker come first."
     )
     run = by_id[run_id]
-    st.caption(
+    show.note(
         f"{run.label} · {run.num_moe_layers} mixture layers of {run.num_experts} experts, {run.top_k} for "
         f"each token · {run.last_step + 1:,} of {run.num_steps:,} steps · {run.state}"
     )
@@ -137,7 +137,7 @@ def _single_out(expert: int | None) -> None:
 def _panels(run: Run, layer: int, step: int, expert: int | None) -> None:
     """Loads, biases and loss at the playhead."""
     now = cached.loads_at(run.version, layer, step)
-    left, right = st.columns(2, gap="large")
+    left, right = show.in_columns(2)
     with left:
         st.subheader("Who works at this step?", help=tip("load"))
         show.figure(

@@ -36,15 +36,22 @@ def figure(
         else captions.alt_text(subject, finding)
     )
     show_chart(chart, alt_text=words, key=key, live=live)
-    st.caption(how)
+    note(how)
     if table is not None:
         data_table(table, subject=subject, key=key)
+
+
+def note(text: str, *, markdown: bool = False) -> None:
+    """Small grey words; Streamlit's captions are too pale to be read by everybody."""
+    st.markdown(f":gray[:small[{text if markdown else plain(text)}]]")
 
 
 def show_chart(chart: Chart, *, alt_text: str, key: str, live: bool = False) -> None:
     """The chart alone, as wide as its place."""
     # Streamlit would leave 20 pixels under every chart.
     framed = chart.properties(padding={"left": 0, "top": 5, "right": 5, "bottom": 0})
+    # The description of the whole says it; thousands of marks read out one by one do not.
+    framed = framed.configure_mark(aria=False)
     # Streamlit forgets a zoom with every change of the data, unless it is a selection that Python hears of.
     zooms = theme.zooms(chart) if live else []
     selection: dict[str, Any] = {"on_select": "rerun", "selection_mode": zooms} if zooms else {}
@@ -86,10 +93,10 @@ def load_legend(limit: float = 2.0, colour: str = "PuOr") -> None:
     )
 
 
-def in_columns(count: int, most: int = 2) -> list[DeltaGenerator]:
-    """Cells for `count` charts, `most` beside each other, filled in turn; a narrow page stacks them."""
-    wide = min(count, most)
-    return [cell for _ in range(-(-count // max(1, wide))) for cell in st.columns(wide, gap="large")][:count]
+def in_columns(count: int, most: int = 2, least_px: int = 380) -> list[DeltaGenerator]:
+    """Cells for `count` charts, `most` beside each other; a narrow page puts them under each other."""
+    grid = st.grid(min(count, most) or 1, min_column_width=least_px, gap="medium")
+    return [grid.cell() for _ in range(count)]
 
 
 def plain(text: str) -> str:

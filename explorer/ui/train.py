@@ -224,12 +224,12 @@ def _charts(jobs: Sequence[Job]) -> None:
     by_id = {run.run_id: run for run in cached.list_runs()}
     runs = [by_id[run_id] for run_id in ids if run_id in by_id and by_id[run_id].has_loads]
     if not runs:
-        st.caption("The first steps appear here in a moment.")
+        show.note("The first steps appear here in a moment.")
         return
     arms = [Arm(token=run.run_id, label=_with_seed(run, runs), runs=(run,)) for run in runs]
     labels, families = chart_labels(arms), {run.run_id: run.family for run in runs}
     versions = cached.versions(runs)
-    left, right = st.columns(2)
+    left, right = show.in_columns(2)
     with left:
         frame = cached.max_vio_series(versions, max_bins=150)
         show.figure(
