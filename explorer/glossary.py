@@ -119,6 +119,14 @@ TERMS: tuple[Term, ...] = (
         sources=(OURS,),
     ),
     Term(
+        key="domain",
+        title="Domain and specialist",
+        section=ROUTING,
+        text="The text comes in domains, such as prose, Spanish, Python or sums. An expert is a specialist "
+        "of a domain when it takes much more of its tokens than its uniform share.",
+        sources=(V3,),
+    ),
+    Term(
         key="none",
         title="No balancing",
         section=RULES,

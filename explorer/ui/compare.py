@@ -225,8 +225,8 @@ def over_time(arms: Sequence[Arm], labels: dict[str, str]) -> None:
         subject="MaxVio over training",
         finding=captions.max_vio_curves(frame, labels=labels, references=known),
         how="How far the busiest expert lies above the mean, averaged over layers (the table above names "
-        "the worst layer). The band reaches from the lowest to the highest step behind each point, over all "
-        f"seeds. {missing or 'The dashed lines are what chance alone would show.'}",
+        "the worst layer). The band reaches from the lowest to the highest seed, or step behind a point "
+        f"where there is one seed only. {missing or 'The dashed lines are what chance alone would show.'}",
         table=frame,
         key="compare_max_vio",
     )

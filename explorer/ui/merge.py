@@ -18,15 +18,20 @@ def series(frame: pl.DataFrame, arms: Sequence[Arm], columns: Sequence[str]) -> 
     """One row an arm and bin, with the arm's token as `run_id`.
 
     frame: columns of `queries.max_vio_series` or `loss_series`. For every name in `columns` the mean over
-    seeds, and for `<name>_min` and `<name>_max` the extremes over seeds.
+    seeds. `<name>_min` and `<name>_max` are the lowest and the highest seed, and those of the samples
+    inside a bin where an arm is a single run.
     """
-    known = [c for c in columns if c in frame.columns]
-    means = [pl.col(c).mean() for c in known]
-    lows = [pl.col(f"{c}_min").min() for c in known if f"{c}_min" in frame.columns]
-    highs = [pl.col(f"{c}_max").max() for c in known if f"{c}_max" in frame.columns]
-    merged = _with_arm(frame, arms).group_by("arm", "bin", maintain_order=True).agg(
-        pl.col("first_step").min(), pl.col("last_step").max(), pl.col("x").mean(), *means, *lows, *highs
-    )  # fmt: skip
+    alone = pl.col("run_id").n_unique() == 1
+    values: list[pl.Expr] = []
+    for name in columns:
+        low, high = (f"{name}_min", f"{name}_max")
+        values += [
+            pl.col(name).mean(),
+            pl.when(alone).then(pl.col(low).min()).otherwise(pl.col(name).min()).alias(low),
+            pl.when(alone).then(pl.col(high).max()).otherwise(pl.col(name).max()).alias(high),
+        ]
+    places = (pl.col("first_step").min(), pl.col("last_step").max(), pl.col("x").mean())
+    merged = _with_arm(frame, arms).group_by("arm", "bin", maintain_order=True).agg(*places, *values)
     return merged.rename({"arm": "run_id"})
 
 

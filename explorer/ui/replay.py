@@ -6,7 +6,7 @@ from functools import partial
 import polars as pl
 import streamlit as st
 
-from explorer.charts import biases, captions, loads, losses
+from explorer.charts import biases, captions, domains, heatmaps, loads, losses
 from explorer.glossary import tip
 from explorer.ui import cached, show, urls
 from explorer.ui.arms import Arm, Run
@@ -67,6 +67,8 @@ def view(run: Run) -> None:
         label=f"Expert loads of {run.label}, layer {layer}",
     )
     _panels(run, layer, step, expert)
+    _specialists(run, layer)
+    _every_step(run, layer)
 
 
 def _playhead(run: Run) -> tuple[int, int | None, int]:
@@ -190,6 +192,45 @@ def _panels(run: Run, layer: int, step: int, expert: int | None) -> None:
         key="replay_loss",
         live=True,
     )
+
+
+def _specialists(run: Run, layer: int) -> None:
+    """Which expert serves which kind of text, at the last evaluation; it does not follow the playhead."""
+    frame = cached.domain_expert(run.version, layer)
+    if frame.is_empty():
+        return
+    st.subheader("Who serves which text?", help=tip("domain"))
+    show.figure(
+        domains.domain_expert_heatmap(frame),
+        subject=f"Held-out loads of layer {layer} by domain",
+        finding=captions.domain_expert_heatmap(frame),
+        how=f"Held-out text at the last evaluation, layer {layer}. A row of even colour is a domain without "
+        "specialists.",
+        table=frame,
+        key="replay_domains",
+    )
+
+
+@st.fragment
+def _every_step(run: Run, layer: int) -> None:
+    """The whole layer as one still image; Plotly draws a hundred thousand cells faster than Vega."""
+    panel = st.expander(
+        "Every step at full resolution", key="full", on_change="rerun", icon=":material/grid_on:"
+    )
+    if not panel.open:
+        return
+    with panel:
+        st.plotly_chart(
+            heatmaps.full_heatmap(
+                cached.load_matrix(run.version, layer),
+                title=f"{run.label}, layer {layer}",
+                dark=st.context.theme.type == "dark",
+            ),
+            key="full_heatmap",
+            config=heatmaps.PLOTLY_CONFIG,
+            alt=f"Loads of layer {layer} at every recorded step, as one image",
+        )
+        show.note("A still with hover: drag to zoom in, double click to come back.")
 
 
 def _highlight(now: pl.DataFrame, expert: int | None) -> list[int]:

@@ -140,8 +140,12 @@ def test_seeds_are_averaged_and_the_band_spans_them() -> None:
     merged = merge.series(frame, [arm], ["max_vio"])
     assert merged["run_id"].to_list() == ["standard none"] * 2
     assert merged["max_vio"].to_list() == [2.0, 3.0]
-    assert merged["max_vio_min"].to_list() == [0.5, 1.5]
-    assert merged["max_vio_max"].to_list() == [3.5, 4.5]
+    assert merged["max_vio_min"].to_list() == [1.0, 2.0], "the lowest seed"
+    assert merged["max_vio_max"].to_list() == [3.0, 4.0], "the highest seed"
+    (alone,) = (one for one in arms_of([run("a", seed=0), run("b", seed=1)]) if one.token == "a")
+    single = merge.series(frame, [alone], ["max_vio"])
+    assert single["max_vio_min"].to_list() == [0.5, 1.5], "the lowest step of the bin"
+    assert single["max_vio_max"].to_list() == [1.5, 2.5]
 
 
 def test_a_run_alone_and_in_a_group_is_drawn_twice() -> None:
