@@ -191,6 +191,11 @@ def chart_labels(arms: Sequence[Arm]) -> dict[str, str]:
     return {t: text if texts.count(text) == 1 else f"{text} · {t}" for t, text in labels.items()}
 
 
+def arms_key(arms: Sequence[Arm], labels: Mapping[str, str]) -> tuple[object, ...]:
+    """All that a figure of these arms depends on, as a key."""
+    return tuple((a.token, labels[a.token], a.family, tuple(r.version for r in a.runs)) for a in arms)
+
+
 def short_balancer(text: str) -> str:
     """`aux_loss:scope=sequence` -> `aux sequence 0.01`: short enough for a chip and a URL."""
     try:

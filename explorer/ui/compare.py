@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -12,8 +13,8 @@ from explorer.charts.theme import AXIS
 from explorer.config import differences
 from explorer.glossary import tip
 from explorer.metrics import t_interval
-from explorer.ui import cached, merge, show, urls
-from explorer.ui.arms import Arm, chart_labels
+from explorer.ui import cached, merge, show, specs, urls
+from explorer.ui.arms import Arm, arms_key, chart_labels
 from explorer.ui.compare_quality import paired_panel, plane_section
 
 X_AXES = {"step": "step", "tokens": "tokens_seen", "time": "wall_time_s"}
@@ -168,7 +169,12 @@ def by_layer(arms: Sequence[Arm], labels: dict[str, str]) -> None:
     for column, (arm, frame) in zip(show.in_columns(len(biased)), biased.items(), strict=True):
         with column:
             show.figure(
-                biases.bias_trajectories(frame, title=names[arm.token], highlight=_extremes(frame)),
+                specs.kept(
+                    ("compare biases", arm.first.version, layer, names[arm.token]),
+                    partial(
+                        biases.bias_trajectories, frame, title=names[arm.token], highlight=extremes(frame)
+                    ),
+                ),
                 subject=f"Expert biases of {names[arm.token]}, layer {layer}",
                 finding=captions.bias_trajectories(frame),
                 how="One line an expert. The rule raises the bias of whoever had too little and lowers that "
@@ -182,10 +188,13 @@ def _heatmaps(arms: Sequence[Arm], frames: dict[str, pl.DataFrame], layer: int) 
     """One panel an arm, all on one colour scale with one legend."""
     cells = show.in_columns(len(arms))
     for cell, arm, (name, frame) in zip(cells, arms, frames.items(), strict=True):
-        chart = heatmaps.load_heatmap(frame, title=name, height=PANEL_PX)
+        chart = specs.kept(
+            ("compare loads", arm.first.version, layer, name),
+            partial(heatmaps.load_heatmap, frame, title=name, height=PANEL_PX),
+        )
         with cell:
             show.show_chart(
-                chart if frame.is_empty() else show.without_legend(chart),
+                specs.without_legend(chart),
                 alt_text=captions.alt_text(f"Loads of {name}, layer {layer}", captions.load_heatmap(frame)),
                 key=f"compare_loads_{arm.token}",
             )
@@ -197,7 +206,7 @@ def _one_seed(arm: Arm, labels: dict[str, str]) -> str:
     return f"{labels[arm.token]}, seed {arm.first.seed}" if arm.is_group else labels[arm.token]
 
 
-def _extremes(frame: pl.DataFrame) -> list[int]:
+def extremes(frame: pl.DataFrame) -> list[int]:
     """The experts with the highest and the lowest bias at the end."""
     last = frame.filter(pl.col("last_step") == pl.col("last_step").max()).sort("bias_last")
     return [int(last["expert"][-1]), int(last["expert"][0])] if last.height else []
@@ -221,7 +230,17 @@ def over_time(arms: Sequence[Arm], labels: dict[str, str]) -> None:
     frame = merge.series(cached.max_vio_series(runs, None, x), arms, ["max_vio"])
     known, missing = _references(arms)
     show.figure(
-        balance.max_vio_curves(frame, labels=labels, families=families, references=known, x_title=x_title),
+        specs.kept(
+            ("compare balance", x, arms_key(arms, labels)),
+            partial(
+                balance.max_vio_curves,
+                frame,
+                labels=labels,
+                families=families,
+                references=known,
+                x_title=x_title,
+            ),
+        ),
         subject="MaxVio over training",
         finding=captions.max_vio_curves(frame, labels=labels, references=known),
         how="How far the busiest expert lies above the mean, averaged over layers (the table above names "
@@ -235,7 +254,18 @@ def over_time(arms: Sequence[Arm], labels: dict[str, str]) -> None:
     train = merge.series(cached.loss_series(runs, x), arms, ["lm_loss", "perplexity"])
     held = merge.evals(cached.eval_series(runs, x), arms)
     show.figure(
-        losses.loss_curves(train, held, labels=labels, families=families, x_title=x_title, log_y=log),
+        specs.kept(
+            ("compare losses", x, log, arms_key(arms, labels)),
+            partial(
+                losses.loss_curves,
+                train,
+                held,
+                labels=labels,
+                families=families,
+                x_title=x_title,
+                log_y=log,
+            ),
+        ),
         subject="Perplexity over training",
         finding=captions.loss_curves(train, held, labels=labels),
         how="Lines are training text, points are held-out text with every domain weighing the same. Lower is "

@@ -1,6 +1,7 @@
 """The second half of the Compare page: balance against quality, and which differences are real."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -8,7 +9,7 @@ import streamlit as st
 
 from explorer.charts import captions, differences, plane
 from explorer.glossary import tip
-from explorer.ui import cached, picker, show, urls
+from explorer.ui import cached, picker, show, specs, urls
 from explorer.ui.arms import Arm
 
 PAIRED = {
@@ -28,9 +29,10 @@ def plane_section(arms: Sequence[Arm]) -> None:
     for run in picker.all_runs():
         if run.shipped and run.state == "finished" and run.is_readable and run.pair_key in keys:
             chosen.setdefault(run)
-    frame = cached.summary(cached.versions(list(chosen)))
+    versions = cached.versions(list(chosen))
+    frame = cached.summary(versions)
     show.figure(
-        plane.dilemma_plane(frame),
+        specs.kept(("plane", versions), partial(plane.dilemma_plane, frame)),
         subject="Perplexity against MaxVio of the held-out set",
         finding=captions.dilemma_plane(frame),
         how="Lower left is better in both. Small points are runs, large ones are means over seeds with their "
@@ -72,7 +74,7 @@ def paired_panel(arms: Sequence[Arm], labels: dict[str, str]) -> None:
     rows = [row for metric in metrics for row in paired_rows(others, base, labels, metric)]
     st.markdown(show.plain(captions.paired_differences(rows)))
     show.show_chart(
-        differences.paired_differences(rows),
+        specs.make(differences.paired_differences(rows)),
         alt_text=captions.alt_text(
             f"Differences from {labels[base.token]}", captions.paired_differences(rows)
         ),

@@ -1,6 +1,7 @@
 """The Overview page: the story of the shipped comparison, and the table of runs."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import polars as pl
 import streamlit as st
@@ -8,8 +9,8 @@ import streamlit as st
 from explorer.charts import captions, story
 from explorer.glossary import tip
 from explorer.metrics import uniform_reference
-from explorer.ui import cached, links, merge, show
-from explorer.ui.arms import Arm, Run, chart_labels, short_balancer
+from explorer.ui import cached, links, merge, show, specs
+from explorer.ui.arms import Arm, Run, arms_key, chart_labels, short_balancer
 
 BINS = 100
 
@@ -26,7 +27,10 @@ def story_section(arms: Sequence[Arm]) -> None:
     )[0]
     st.subheader("How uneven is the work, step by step?", help=tip("max_vio"))
     show.figure(
-        story.story(frame, labels=labels, families=families, reference=chance),
+        specs.kept(
+            ("story", arms_key(arms, labels)),
+            partial(story.story, frame, labels=labels, families=families, reference=chance),
+        ),
         subject="Imbalance over training steps",
         finding=captions.max_vio_curves(frame, labels=labels, references={"uniform": (chance, chance)}),
         how="MaxVio is how far the busiest expert lies above the mean load: 0 is perfectly even, 1 means "

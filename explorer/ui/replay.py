@@ -8,12 +8,15 @@ import streamlit as st
 
 from explorer.charts import biases, captions, domains, heatmaps, loads, losses
 from explorer.glossary import tip
-from explorer.ui import cached, show, urls
+from explorer.ui import cached, show, specs, urls
 from explorer.ui.arms import Arm, Run
+from explorer.ui.compare import extremes
 from explorer.ui.player import heatmap_player
 
-BINS = 100
+BINS = 80
 """Columns of the charts beside the player: enough for their width, few enough to follow at once."""
+LIMIT = 2.0
+"""Colours reach from a quarter of the uniform share to four times of it."""
 NOBODY = "all"
 
 
@@ -138,52 +141,87 @@ def _single_out(expert: int | None) -> None:
 
 def _panels(run: Run, layer: int, step: int, expert: int | None) -> None:
     """Loads, biases and loss at the playhead."""
-    now = cached.loads_at(run.version, layer, step)
     left, right = show.in_columns(2)
+    now = cached.loads_at(run.version, layer, step)
     with left:
-        st.subheader("Who works at this step?", help=tip("load"))
-        show.figure(
-            loads.load_bars(now),
-            subject=f"Loads of layer {layer} at the playhead",
-            finding=captions.load_bars(now),
-            how="Every expert would reach the line at 1 if the work were shared evenly.",
-            table=now,
-            key="replay_loads",
-            live=True,
-        )
+        _loads_panel(run, now, layer)
     with right:
-        st.subheader("Which way are they pushed?", help=tip("expert_bias"))
-        trajectories = cached.bias_trajectories(run.version, layer, BINS)
-        show.figure(
-            biases.bias_trajectories(
-                trajectories, playhead=step, highlight=_highlight(now, expert), height=240
+        _bias_panel(run, now, layer, step, expert)
+    _loss_panel(run, step)
+
+
+def bar_rows(now: pl.DataFrame) -> pl.DataFrame:
+    """The rows that `charts.load_bars` draws, so that a kept figure can take those of another step."""
+    ratio = pl.col("load_ratio")
+    return now.sort("expert").with_columns(
+        pl.col("expert").cast(pl.Int32),
+        ratio.fill_null(0.0).fill_nan(0.0),
+        value=ratio.clip(2.0**-LIMIT, 2.0**LIMIT).log(2),
+    )
+
+
+def _loads_panel(run: Run, now: pl.DataFrame, layer: int) -> None:
+    st.subheader("Who works at this step?", help=tip("load"))
+    chart = specs.kept(
+        ("replay loads", run.version, layer, now.is_empty()), partial(loads.load_bars, now, limit=LIMIT)
+    )
+    show.figure(
+        chart.with_rows(bar_rows(now)),
+        subject=f"Loads of layer {layer} at the playhead",
+        finding=captions.load_bars(now),
+        how="Every expert would reach the line at 1 if the work were shared evenly.",
+        table=now,
+        key="replay_loads",
+        live=True,
+    )
+
+
+def _bias_panel(run: Run, now: pl.DataFrame, layer: int, step: int, expert: int | None) -> None:
+    st.subheader("Which way are they pushed?", help=tip("expert_bias"))
+    trajectories = cached.bias_trajectories(run.version, layer, BINS)
+    bold = extremes(trajectories) if expert is None else [expert]
+    show.figure(
+        specs.kept(
+            ("replay biases", run.version, layer, tuple(bold)),
+            partial(
+                biases.bias_trajectories,
+                trajectories,
+                playhead=specs.SOMEWHERE,
+                highlight=bold,
+                height=240,
             ),
-            subject=f"Expert biases of layer {layer}",
-            finding=_bias_at(now, trajectories),
-            how="A rising bias makes an expert easier to choose. Bold: "
-            + (
-                "the expert you singled out."
-                if expert is not None
-                else "the busiest and the idlest expert here."
-            ),
-            table=trajectories,
-            key="replay_biases",
-            live=True,
-        )
+        ),
+        playhead=step,
+        subject=f"Expert biases of layer {layer}",
+        finding=_bias_at(now, trajectories),
+        how="A rising bias makes an expert easier to choose. Bold: "
+        + ("the two that end highest and lowest." if expert is None else "the expert you singled out."),
+        table=trajectories,
+        key="replay_biases",
+        live=True,
+    )
+
+
+def _loss_panel(run: Run, step: int) -> None:
     st.subheader("What has the model learnt by then?", help=tip("lm_loss"))
     train = cached.loss_series((run.version,), "step", BINS)
     held = cached.eval_series((run.version,), "step")
     show.figure(
-        losses.loss_curves(
-            train,
-            held,
-            labels={run.run_id: run.label},
-            families={run.run_id: run.family},
-            metric="lm_loss",
-            log_y=False,
-            playhead=step,
-            height=240,
+        specs.kept(
+            ("replay losses", run.version),
+            partial(
+                losses.loss_curves,
+                train,
+                held,
+                labels={run.run_id: run.label},
+                families={run.run_id: run.family},
+                metric="lm_loss",
+                log_y=False,
+                playhead=specs.SOMEWHERE,
+                height=240,
+            ),
         ),
+        playhead=step,
         subject="Language loss over steps",
         finding=_loss_at(run, step),
         how="The line is the training text of every step, the points are held-out text. No balancing loss is "
@@ -201,7 +239,7 @@ def _specialists(run: Run, layer: int) -> None:
         return
     st.subheader("Who serves which text?", help=tip("domain"))
     show.figure(
-        domains.domain_expert_heatmap(frame),
+        specs.kept(("domains", run.version, layer), partial(domains.domain_expert_heatmap, frame)),
         subject=f"Held-out loads of layer {layer} by domain",
         finding=captions.domain_expert_heatmap(frame),
         how=f"Held-out text at the last evaluation, layer {layer}. A row of even colour is a domain without "
@@ -231,16 +269,6 @@ def _every_step(run: Run, layer: int) -> None:
             alt=f"Loads of layer {layer} at every recorded step, as one image",
         )
         show.note("A still with hover: drag to zoom in, double click to come back.")
-
-
-def _highlight(now: pl.DataFrame, expert: int | None) -> list[int]:
-    """The expert that was singled out, else the busiest and the idlest one of this step."""
-    if expert is not None:
-        return [expert]
-    if now.is_empty():
-        return []
-    busiest = now.sort(["tokens", "expert"], descending=[True, False])["expert"]
-    return [int(busiest[0]), int(busiest[-1])]
 
 
 def _bias_at(now: pl.DataFrame, trajectories: pl.DataFrame) -> str:

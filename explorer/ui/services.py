@@ -7,7 +7,8 @@ from explorer.store import Index, IngestThread
 from explorer.ui.jobs import JobManager
 from explorer.ui.settings import Settings
 
-INGEST_INTERVAL_S = 0.4
+INGEST_INTERVAL_S = 2.0
+"""Looking at every run folder takes its time; a page that shows a training wakes the thread more often."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,19 +2,18 @@
 
 from typing import Any
 
-import altair as alt
 import polars as pl
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from explorer.charts import captions, scales, theme
+from explorer.ui.specs import Spec
 
-Chart = theme.Figure
 MOST_ROWS = 20_000
 
 
 def figure(
-    chart: Chart,
+    chart: Spec,
     *,
     subject: str,
     finding: str,
@@ -22,6 +21,7 @@ def figure(
     table: pl.DataFrame | None = None,
     key: str,
     live: bool = False,
+    playhead: float | None = None,
 ) -> None:
     """Show a chart with what this data says, one sentence on how to read it and its table.
 
@@ -35,27 +35,32 @@ def figure(
         if live
         else captions.alt_text(subject, finding)
     )
-    show_chart(chart, alt_text=words, key=key, live=live)
+    show_chart(chart, alt_text=words, key=key, live=live, playhead=playhead)
     note(how)
     if table is not None:
         data_table(table, subject=subject, key=key)
 
 
+def show_chart(
+    chart: Spec, *, alt_text: str, key: str, live: bool = False, playhead: float | None = None
+) -> None:
+    """The chart alone, as wide as its place."""
+    # Streamlit forgets a zoom with every change of the data, unless it is a selection that Python hears of.
+    zooms = list(chart.zooms) if live else []
+    selection: dict[str, Any] = {"on_select": "rerun", "selection_mode": zooms} if zooms else {}
+    st.vega_lite_chart(
+        spec=chart.at(playhead),
+        width="stretch",
+        theme="streamlit",
+        key=f"chart_{key}",
+        alt=alt_text,
+        **selection,
+    )
+
+
 def note(text: str, *, markdown: bool = False) -> None:
     """Small grey words; Streamlit's captions are too pale to be read by everybody."""
     st.markdown(f":gray[:small[{text if markdown else plain(text)}]]")
-
-
-def show_chart(chart: Chart, *, alt_text: str, key: str, live: bool = False) -> None:
-    """The chart alone, as wide as its place."""
-    # Streamlit would leave 20 pixels under every chart.
-    framed = chart.properties(padding={"left": 0, "top": 5, "right": 5, "bottom": 0})
-    # The description of the whole says it; thousands of marks read out one by one do not.
-    framed = framed.configure_mark(aria=False)
-    # Streamlit forgets a zoom with every change of the data, unless it is a selection that Python hears of.
-    zooms = theme.zooms(chart) if live else []
-    selection: dict[str, Any] = {"on_select": "rerun", "selection_mode": zooms} if zooms else {}
-    st.altair_chart(framed, width="stretch", theme="streamlit", key=f"chart_{key}", alt=alt_text, **selection)
 
 
 @st.fragment
@@ -64,16 +69,6 @@ def data_table(table: pl.DataFrame, *, subject: str, key: str) -> None:
     panel = st.expander("Data table", key=f"table_{key}", on_change="rerun", icon=":material/table_rows:")
     if panel.open:
         panel.dataframe(table.head(MOST_ROWS), hide_index=True, height=320, alt=f"{subject}: data table")
-
-
-def without_legend(chart: Chart) -> Chart:
-    """The same chart without a legend: `load_legend` explains the colours of several at once."""
-    plain = chart.copy(deep=True)
-    assert isinstance(plain, alt.LayerChart)
-    for layer in plain.layer:
-        if layer.encoding.color is not alt.Undefined:
-            layer.encoding.color.legend = None
-    return plain
 
 
 def load_legend(limit: float = 2.0, colour: str = "PuOr") -> None:

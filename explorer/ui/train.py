@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,15 @@ from explorer.presets import PRESETS, RULE_DEFAULTS, get_preset, preset_balancer
 from explorer.recording import make_run_id
 from explorer.recording.status import read_status
 from explorer.rules import RULES, format_rules, make_rule
-from explorer.ui import cached, form, links, show
-from explorer.ui.arms import Arm, Run, chart_labels
+from explorer.ui import cached, form, links, show, specs
+from explorer.ui.arms import Arm, Run, arms_key, chart_labels
 from explorer.ui.jobs import Job
 from explorer.ui.services import services
 
 COMMON_ARMS = ("none", "aux_loss", "aux_loss:scope=sequence", "loss_free", "loss_free+seq_aux")
 FIRST_ARMS = ("none", "aux_loss", "loss_free")
 TICK_S = 0.7
+LIVE_BINS = 100
 MOST_RUNS = 24
 ARMS = "train_arms"
 
@@ -166,6 +168,7 @@ def now_training() -> None:
 
 
 def _live() -> None:
+    services().ingest.wake()
     jobs = services().jobs.jobs()
     st.subheader("Training now" if any(job.is_open for job in jobs) else "Trained here")
     for job in jobs:
@@ -231,9 +234,12 @@ def _charts(jobs: Sequence[Job]) -> None:
     versions = cached.versions(runs)
     left, right = show.in_columns(2)
     with left:
-        frame = cached.max_vio_series(versions, max_bins=150)
+        frame = cached.max_vio_series(versions, max_bins=LIVE_BINS)
         show.figure(
-            balance.max_vio_curves(frame, labels=labels, families=families, height=280),
+            specs.kept(
+                ("live balance", arms_key(arms, labels)),
+                partial(balance.max_vio_curves, frame, labels=labels, families=families, height=280),
+            ),
             subject="MaxVio of the runs in training",
             finding=captions.max_vio_curves(frame, labels=labels),
             how="How far the busiest expert lies above the mean load; 0 is even.",
@@ -241,10 +247,19 @@ def _charts(jobs: Sequence[Job]) -> None:
             live=True,
         )
     with right:
-        frame = cached.loss_series(versions, max_bins=150)
+        frame = cached.loss_series(versions, max_bins=LIVE_BINS)
         show.figure(
-            losses.loss_curves(
-                frame, labels=labels, families=families, metric="lm_loss", log_y=False, height=280
+            specs.kept(
+                ("live losses", arms_key(arms, labels)),
+                partial(
+                    losses.loss_curves,
+                    frame,
+                    labels=labels,
+                    families=families,
+                    metric="lm_loss",
+                    log_y=False,
+                    height=280,
+                ),
             ),
             subject="Language loss of the runs in training",
             finding=captions.loss_curves(frame, labels=labels),

@@ -1,0 +1,95 @@
+"""Figures kept as specifications: building one takes a tenth of a second, showing it again takes none.
+
+A figure of Altair is checked against a schema while it is built, which is by far the slowest thing on a
+page. So every figure is built once for its data and kept; when the playhead moves, only the one row
+that says where it stands is exchanged.
+"""
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import polars as pl
+import streamlit as st
+
+from explorer.charts import theme
+
+PLAYHEAD_COLUMNS = {"playhead", "name"}
+SOMEWHERE = 0.0
+"""A playhead to build with: without one a figure would have no row to exchange."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """A figure as Vega-Lite, its data apart."""
+
+    vega: dict[str, Any]
+    datasets: dict[str, pl.DataFrame]
+    playhead: str | None
+    """Name of the data set with the playhead; None where the figure has none."""
+    zooms: tuple[str, ...]
+    """Zooms that Streamlit must be told of, or it forgets them; see `charts.theme.zooms`."""
+
+    def at(self, playhead: float | None) -> dict[str, Any]:
+        """What Streamlit is given, with the playhead at this step or nowhere."""
+        datasets = dict(self.datasets)
+        if self.playhead is not None:
+            datasets[self.playhead] = _playhead(playhead)
+        return {**self.vega, "datasets": datasets}
+
+    def with_rows(self, rows: pl.DataFrame) -> "Spec":
+        """The same figure with other rows in the data set that has these columns."""
+        names = [name for name, part in self.datasets.items() if set(part.columns) == set(rows.columns)]
+        return replace(self, datasets={**self.datasets, **dict.fromkeys(names, rows)})
+
+
+def make(figure: theme.Figure) -> Spec:
+    """Take a figure apart."""
+    # Streamlit would leave 20 pixels under every chart.
+    vega = figure.properties(padding={"left": 0, "top": 5, "right": 5, "bottom": 0}).to_dict()
+    # The description of the whole says it; thousands of marks read out one by one do not.
+    vega["config"] = {"mark": {"aria": False}}
+    rows: dict[str, list[dict[str, Any]]] = vega.pop("datasets", {})
+    datasets = {name: pl.DataFrame(part, infer_schema_length=None) for name, part in rows.items()}
+    heads = [name for name, part in datasets.items() if set(part.columns) == PLAYHEAD_COLUMNS]
+    return Spec(
+        vega=vega,
+        datasets=datasets,
+        playhead=heads[0] if heads else None,
+        zooms=tuple(theme.zooms(figure)),
+    )
+
+
+def kept(key: Hashable, build: Callable[[], theme.Figure]) -> Spec:
+    """The specification for this key; `build` is called only when it is not known yet.
+
+    The key names the kind of figure and everything that it depends on: versions of runs, never frames.
+    """
+    return _kept(key, build)
+
+
+@st.cache_resource(max_entries=300, show_spinner=False)
+def _kept(key: Hashable, _build: Callable[[], theme.Figure]) -> Spec:
+    return make(_build())
+
+
+def without_legend(spec: Spec) -> Spec:
+    """The same figure with its colours unexplained: one legend serves several."""
+    layers = [_no_legend(layer) for layer in spec.vega.get("layer", ())]
+    return replace(spec, vega={**spec.vega, "layer": layers})
+
+
+def _no_legend(layer: dict[str, Any]) -> dict[str, Any]:
+    encoding = layer.get("encoding", {})
+    if not isinstance(encoding.get("color"), dict):
+        return layer
+    return {**layer, "encoding": {**encoding, "color": {**encoding["color"], "legend": None}}}
+
+
+def _playhead(value: float | None) -> pl.DataFrame:
+    """The one row of `charts.theme.playhead_layers`, or none."""
+    values = [] if value is None else [float(value)]
+    names = [f"step {int(v)}" for v in values]
+    return pl.DataFrame(
+        {"playhead": values, "name": names}, schema={"playhead": pl.Float64, "name": pl.String}
+    )
