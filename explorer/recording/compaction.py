@@ -92,7 +92,7 @@ def _write_sorted(parts: Sequence[Part], path: Path) -> None:
     """The rows of one table's parts, sorted, as one file; a large table by a few layers at a time."""
     table = parts[0].table
     order = sort_columns(table)
-    rows = sum(pl.scan_parquet(part.path).select(pl.len()).collect().item() for part in parts)
+    rows = sum(pl.scan_parquet(part.path, glob=False).select(pl.len()).collect().item() for part in parts)
     if rows <= CHUNK_ROWS or "layer" not in KEYS[table]:
         frame = pl.concat([read_part(part) for part in parts]).sort(order, maintain_order=True)
         write_parquet(frame, path, level=COMPACTED_LEVEL)
@@ -111,7 +111,9 @@ def _write_sorted(parts: Sequence[Part], path: Path) -> None:
 
 def _layer_ranges(parts: Sequence[Part], number: int) -> Iterator[tuple[int, int]]:
     """About `number` half-open ranges over the layers that occur."""
-    layers = 1 + max(pl.scan_parquet(p.path).select(pl.max("layer")).collect().item() or 0 for p in parts)
+    layers = 1 + max(
+        pl.scan_parquet(p.path, glob=False).select(pl.max("layer")).collect().item() or 0 for p in parts
+    )
     width = max(1, layers // number)
     for low in range(0, layers, width):
         yield low, min(low + width, layers)

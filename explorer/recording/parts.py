@@ -82,7 +82,7 @@ def sink_parquet(chunks: Sequence[Path], path: Path, *, level: int) -> None:
     """Join files, in order, into one without holding all of their rows; as safe as `write_parquet`."""
     temporary = path.with_name(path.name + TEMPORARY)
     try:
-        pl.scan_parquet(list(chunks)).sink_parquet(
+        pl.scan_parquet(list(chunks), glob=False).sink_parquet(
             temporary, compression="zstd", compression_level=level, maintain_order=True
         )
         with temporary.open("rb+") as file:

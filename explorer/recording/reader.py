@@ -233,7 +233,7 @@ def read_part(part: Part, columns: Sequence[str] | None = None, where: pl.Expr |
     schema = SCHEMAS[part.table]
     chosen = list(schema) if columns is None else list(columns)
     try:
-        lazy = pl.scan_parquet(part.path)
+        lazy = pl.scan_parquet(part.path, glob=False)
         present = lazy.collect_schema()
         lacking = [name for name in KEYS[part.table] if name not in present]
         if lacking:

@@ -5,12 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from explorer.errors import RunFolderError
-from explorer.recording import FolderRecorder, RunFolder
+from explorer.recording import FolderRecorder, RunFolder, RunInfo
 from explorer.recording import recorder as recorder_module
 from explorer.recording import writer as writer_module
+from explorer.records import LoadRecord
 from tests.recording_runs import E, L, give, make_info, steps_of
 
 
@@ -244,3 +246,16 @@ class TestResume:
             process.kill()
         assert RunFolder(tmp_path / "run").status.state == "interrupted"
         FolderRecorder.resume(tmp_path / "run", 0).finish("finished")
+
+
+def test_a_folder_name_with_pattern_characters_is_a_name_and_not_a_pattern(tmp_path):
+    path = tmp_path / "runs [a-z] *?"
+    info = RunInfo(
+        run_id="run", name="run", num_moe_layers=1, num_experts=2, top_k=1, tokens_per_step=4, num_steps=3
+    )
+    with FolderRecorder.create(path, info) as recorder:
+        for step in range(3):
+            recorder.record(LoadRecord(step=step, tokens_LE=np.array([[3, 1]])))
+            recorder.step_done(step)
+            recorder.flush()
+    assert RunFolder(path / "run").read("expert_loads")["tokens"].sum() == 12
