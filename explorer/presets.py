@@ -47,14 +47,14 @@ def quick() -> RunConfig:
     """A comparison within a minute: 200 steps of 1,024 tokens; collapse and balance already show."""
     return RunConfig(
         corpus=CorpusConfig(name="mix"),
-        model=ModelConfig(num_layers=3, hidden_size=96, num_heads=4, expert_hidden_size=64),
+        model=ModelConfig(num_layers=2, hidden_size=96, num_heads=4, expert_hidden_size=64),
         training=TrainingConfig(
             num_steps=200,
             sequence_length=64,
             micro_batch_size=16,
             warmup_steps=20,
             eval_interval=50,
-            eval_tokens=6144,
+            eval_tokens=3072,
         ),
     )
 
