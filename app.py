@@ -9,13 +9,14 @@ from contextlib import asynccontextmanager
 
 import streamlit as st
 
-from explorer.ui.services import services, shut_down
+from explorer.ui.services import services, shut_down, warm_up
 
 
 @asynccontextmanager
 async def lifespan(_app: st.App) -> AsyncIterator[None]:
     """Start reading run folders before the first visitor; on the way out stop that and every training."""
     services()
+    warm_up()
     try:
         yield
     finally:

@@ -14,4 +14,4 @@ if not runs:
     )
     links.page("train", "Train a first run")
 else:
-    replay.view(replay.choose_run(runs))
+    replay.show_run(replay.choose_run(runs))

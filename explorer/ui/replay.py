@@ -18,6 +18,7 @@ BINS = 80
 LIMIT = 2.0
 """Colours reach from a quarter of the uniform share to four times of it."""
 NOBODY = "all"
+WHOLE_PAGE, SHOWN_LAYER = "replay_whole_page", "replay_shown_layer"
 
 
 def playable(runs: Sequence[Run], chosen: Sequence[Arm]) -> list[Run]:
@@ -56,6 +57,24 @@ def _interesting(runs: Sequence[Run]) -> Run:
     return next((run for run in runs if run.family == "loss_free"), runs[0])
 
 
+def show_run(run: Run) -> None:
+    """Player and panels that follow the playhead, then what belongs to the layer as a whole."""
+    st.session_state[WHOLE_PAGE] = True
+    view(run)
+    layer = int(st.session_state["layer"])
+    _specialists(run, layer)
+    _every_step(run, layer)
+
+
+def _follow_layer(layer: int) -> None:
+    """Draw the rest of the page again when the layer has changed; a move of the playhead leaves it alone."""
+    is_whole = st.session_state.pop(WHOLE_PAGE, False)
+    changed = st.session_state.get(SHOWN_LAYER) != layer
+    st.session_state[SHOWN_LAYER] = layer
+    if changed and not is_whole:
+        st.rerun()
+
+
 @st.fragment
 def view(run: Run) -> None:
     """Player and panels. Only this reruns when the playhead moves."""
@@ -70,8 +89,7 @@ def view(run: Run) -> None:
         label=f"Expert loads of {run.label}, layer {layer}",
     )
     _panels(run, layer, step, expert)
-    _specialists(run, layer)
-    _every_step(run, layer)
+    _follow_layer(layer)
 
 
 def _playhead(run: Run) -> tuple[int, int | None, int]:

@@ -3,6 +3,7 @@
 import threading
 from dataclasses import dataclass
 
+from explorer.queries.runs import list_runs
 from explorer.store import Index, IngestThread
 from explorer.ui.jobs import JobManager
 from explorer.ui.settings import Settings
@@ -49,6 +50,21 @@ def services() -> Services:
         if settings not in _started:
             _started[settings] = Services.start(settings)
         return _started[settings]
+
+
+def warm_up() -> None:
+    """Load what the first page needs while the browser still loads its own part."""
+
+    def load() -> None:
+        from explorer.charts import theme
+        from explorer.ui import overview, picker, shell, specs  # noqa: F401
+
+        # The first figure of Altair reads its schema, the first query of an index its tables.
+        specs.make(theme.no_data())
+        with services().index.cursor() as cur:
+            list_runs(cur)
+
+    threading.Thread(target=load, name="explorer-warm-up", daemon=True).start()
 
 
 def shut_down(settings: Settings | None = None) -> None:

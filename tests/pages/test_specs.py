@@ -95,8 +95,10 @@ def test_a_figure_without_a_legend_keeps_the_legend_of_the_kept_one() -> None:
 
     frame = pl.DataFrame(
         {
-            "bin": [0, 0], "first_step": [0, 0], "last_step": [0, 0], "expert": [0, 1],
-            "load_ratio": [2.0, 0.0], "min_ratio": [2.0, 0.0], "max_ratio": [2.0, 0.0], "tokens": [2, 0], "is_dead": [False, True],
+            "bin": [0, 0], "first_step": [0, 0],
+            "last_step": [0, 0], "expert": [0, 1],
+            "load_ratio": [2.0, 0.0], "min_ratio": [2.0, 0.0], "max_ratio": [2.0, 0.0],
+            "tokens": [2, 0], "is_dead": [False, True],
         }
     )  # fmt: skip
     spec = specs.make(heatmaps.load_heatmap(frame))
