@@ -20,6 +20,7 @@ from explorer.config import RunConfig
 
 AT_ONCE = 2
 POLL_S = 0.2
+NICENESS = 5
 STOP_GRACE_S = 20.0
 OPEN_STATES = ("waiting", "training", "stopping")
 
@@ -170,6 +171,9 @@ class JobManager:
                 start_new_session=True,
                 env={**os.environ, "OMP_NUM_THREADS": str(job.config.training.num_threads)},
             )  # fmt: skip
+            # The page must stay quick beside two trainings on two cores.
+            with suppress(OSError, AttributeError):
+                os.setpriority(os.PRIO_PROCESS, job.process.pid, NICENESS)
             job.state = "training"
         except OSError as error:
             job.state, job.problem = "failed", f"{job.run_id}: the training could not be started ({error})."

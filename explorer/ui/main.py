@@ -7,7 +7,7 @@ from explorer.ui.picker import run_picker
 from explorer.ui.settings import PAGES
 
 st.set_page_config(
-    page_title="MoE Routing Explorer", page_icon=":material/hub:", layout="wide", initial_sidebar_state=310
+    page_title="MoE Routing Explorer", page_icon=":material/hub:", layout="wide", initial_sidebar_state=330
 )
 
 page = st.navigation(

@@ -1,11 +1,12 @@
 """The Train page: a form, a start button, and what is training now."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import streamlit as st
 
 from explorer.charts import balance, captions, losses
@@ -241,7 +242,7 @@ def _charts(jobs: Sequence[Job]) -> None:
                 partial(balance.max_vio_curves, frame, labels=labels, families=families, height=280),
             ),
             subject="MaxVio of the runs in training",
-            finding=captions.max_vio_curves(frame, labels=labels),
+            finding=standing(frame, "max_vio", labels),
             how="How far the busiest expert lies above the mean load; 0 is even.",
             key="live_max_vio",
             live=True,
@@ -262,11 +263,19 @@ def _charts(jobs: Sequence[Job]) -> None:
                 ),
             ),
             subject="Language loss of the runs in training",
-            finding=captions.loss_curves(frame, labels=labels),
+            finding=standing(frame, "lm_loss", labels),
             how="Nats per token on the training text; lower is better.",
             key="live_loss",
             live=True,
         )
+
+
+def standing(frame: pl.DataFrame, column: str, labels: Mapping[str, str]) -> str:
+    """Where every run is now, in the order of the legend."""
+    known = frame.drop_nulls(column).sort("bin")
+    last = known.group_by("run_id", maintain_order=True).last().select("run_id", "last_step", column)
+    parts = [f"{labels[r]} {captions.number(v)} (step {s})" for r, s, v in last.rows() if r in labels]
+    return f"Now: {'; '.join(parts)}." if parts else captions.NOTHING
 
 
 def _with_seed(run: Run, runs: Sequence[Run]) -> str:
