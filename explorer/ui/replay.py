@@ -88,7 +88,8 @@ def view(run: Run) -> None:
         on_expert=_single_out,
         label=f"Expert loads of {run.label}, layer {layer}",
     )
-    _panels(run, layer, step, expert)
+    with show.steady("panels"):
+        _panels(run, layer, step, expert)
     _follow_layer(layer)
 
 

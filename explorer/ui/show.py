@@ -58,6 +58,12 @@ def show_chart(
     )
 
 
+def steady(key: str) -> DeltaGenerator:
+    """A place whose content is not paled while it is brought up to date several times a second."""
+    st.html(f"<style>.st-key-{key} [data-stale] {{ opacity: 1 !important; }}</style>")
+    return st.container(key=key)
+
+
 def note(text: str, *, markdown: bool = False) -> None:
     """Small grey words; Streamlit's captions are too pale to be read by everybody."""
     st.markdown(f":gray[:small[{text if markdown else plain(text)}]]")

@@ -5,6 +5,8 @@ page. So every figure is built once for its data and kept; when the playhead mov
 that says where it stands is exchanged.
 """
 
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -73,6 +75,32 @@ def kept(key: Hashable, build: Callable[[], theme.Figure]) -> Spec:
 @st.cache_resource(max_entries=300, show_spinner=False)
 def _kept(key: Hashable, _build: Callable[[], theme.Figure]) -> Spec:
     return make(_build())
+
+
+class Latest:
+    """The latest figure of things that grow: one is kept for each, and built again when there is more."""
+
+    def __init__(self, most: int = 32) -> None:
+        self._most = most
+        self._shown: OrderedDict[Hashable, tuple[Hashable, Spec]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, name: Hashable, version: Hashable, build: Callable[[], theme.Figure]) -> Spec:
+        """The figure of this name at this version; `build` is called only when the version is new."""
+        with self._lock:
+            shown = self._shown.get(name)
+        if shown is not None and shown[0] == version:
+            return shown[1]
+        spec = make(build())
+        with self._lock:
+            self._shown[name] = (version, spec)
+            self._shown.move_to_end(name)
+            while len(self._shown) > self._most:
+                self._shown.popitem(last=False)
+        return spec
+
+
+latest = Latest()
 
 
 def without_legend(spec: Spec) -> Spec:

@@ -17,13 +17,13 @@ from explorer.recording import make_run_id
 from explorer.recording.status import read_status
 from explorer.rules import RULES, format_rules, make_rule
 from explorer.ui import cached, form, links, show, specs
-from explorer.ui.arms import Arm, Run, arms_key, chart_labels
+from explorer.ui.arms import Arm, Run, chart_labels
 from explorer.ui.jobs import Job
 from explorer.ui.services import services
 
 COMMON_ARMS = ("none", "aux_loss", "aux_loss:scope=sequence", "loss_free", "loss_free+seq_aux")
 FIRST_ARMS = ("none", "aux_loss", "loss_free")
-TICK_S = 0.7
+TICK_S = 0.5
 LIVE_BINS = 100
 MOST_RUNS = 24
 ARMS = "train_arms"
@@ -172,10 +172,11 @@ def _live() -> None:
     services().ingest.wake()
     jobs = services().jobs.jobs()
     st.subheader("Training now" if any(job.is_open for job in jobs) else "Trained here")
-    for job in jobs:
-        _progress(job)
-    _buttons(jobs)
-    _charts(jobs)
+    with show.steady("live"):
+        for job in jobs:
+            _progress(job)
+        _buttons(jobs)
+        _charts(jobs)
     if st.session_state.get("was_training") and not any(job.is_open for job in jobs):
         # The last one has ended: draw the page once more, without the clock and with the new runs.
         st.session_state["was_training"] = False
@@ -237,8 +238,9 @@ def _charts(jobs: Sequence[Job]) -> None:
     with left:
         frame = cached.max_vio_series(versions, max_bins=LIVE_BINS)
         show.figure(
-            specs.kept(
-                ("live balance", arms_key(arms, labels)),
+            specs.latest.get(
+                ("live balance", *labels.items()),
+                versions,
                 partial(balance.max_vio_curves, frame, labels=labels, families=families, height=280),
             ),
             subject="MaxVio of the runs in training",
@@ -250,8 +252,9 @@ def _charts(jobs: Sequence[Job]) -> None:
     with right:
         frame = cached.loss_series(versions, max_bins=LIVE_BINS)
         show.figure(
-            specs.kept(
-                ("live losses", arms_key(arms, labels)),
+            specs.latest.get(
+                ("live losses", *labels.items()),
+                versions,
                 partial(
                     losses.loss_curves,
                     frame,

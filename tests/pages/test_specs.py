@@ -1,5 +1,6 @@
 """Kept figures are the figures: same specification, same rows, the playhead where it is asked for."""
 
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -83,6 +84,24 @@ def test_a_figure_is_built_once_for_its_key() -> None:
     for _ in range(3):
         specs.kept(("test", "once"), build)
     assert built == [1]
+
+
+def test_a_growing_figure_is_built_again_when_there_is_more_and_kept_otherwise() -> None:
+    built = []
+
+    def build(version: int) -> Any:
+        built.append(version)
+        return biases.bias_trajectories(bias_frame(), title=f"version {version}")
+
+    latest = specs.Latest(most=2)
+    for version in (1, 1, 2, 2, 2):
+        spec = latest.get("name", version, partial(build, version))
+        assert spec.vega["title"]["text"] == f"version {version}"
+    assert built == [1, 2]
+    for other in ("second", "third"):
+        latest.get(other, 1, partial(build, 3))
+    latest.get("name", 2, partial(build, 4))
+    assert built == [1, 2, 3, 3, 4], "the oldest of three was dropped"
 
 
 def test_zooms_are_named_and_empty_figures_have_none() -> None:
