@@ -19,7 +19,7 @@ def run_picker() -> None:
     runs = cached.list_runs()
     arms = arms_of(runs)
     by_token = {arm.token: arm for arm in arms}
-    unknown = _settle(by_token, [arm.token for arm in default_arms(arms)])
+    complaint = _settle(by_token, [arm.token for arm in default_arms(arms)])
     with st.sidebar:
         chosen = st.multiselect(
             "Runs to compare",
@@ -35,9 +35,8 @@ def run_picker() -> None:
         arms_chosen = [by_token[token] for token in chosen if token in by_token]
         if arms_chosen:
             st.html(_legend(arms_chosen))
-    if unknown:
-        names = ", ".join(f"“{token}”" for token in unknown)
-        urls.notice(KEY, f"The link names runs that are not here: {names}. What is shown was chosen instead.")
+    if complaint:
+        urls.notice(KEY, complaint)
     st.session_state[STATE] = (runs, arms, arms_chosen)
 
 
@@ -52,19 +51,28 @@ def _legend(arms: list[Arm]) -> str:
     return f'<ul style="margin:0;padding:0;font-size:.85rem">{rows}</ul>'
 
 
-def _settle(known: dict[str, Arm], default: list[str]) -> list[str]:
-    """Put the choice into the session before the widget is made; returns what the link asked for in vain."""
+def _settle(known: dict[str, Arm], default: list[str]) -> str:
+    """Put the choice into the session before the widget is made; returns what is wrong with the link."""
     if KEY not in st.session_state:
-        asked = [token for token in urls.asked(KEY) if token]
-        fitting = [token for token in dict.fromkeys(asked) if token in known][:MOST]
-        st.session_state[KEY] = fitting or default
+        asked = list(dict.fromkeys(token for token in urls.asked(KEY) if token))
+        fitting = [token for token in asked if token in known]
+        st.session_state[KEY] = fitting[:MOST] or default
         st.session_state[AUTOMATIC] = None if fitting else default
-        return [token for token in asked if token not in known]
+        return _complaint([token for token in asked if token not in known], len(fitting))
     if st.session_state[KEY] == st.session_state.get(AUTOMATIC):
         st.session_state[KEY] = st.session_state[AUTOMATIC] = default
     # A run that was deleted meanwhile must not break the widget.
     st.session_state[KEY] = [token for token in st.session_state[KEY] if token in known]
-    return []
+    return ""
+
+
+def _complaint(unknown: list[str], known: int) -> str:
+    if unknown:
+        names = ", ".join(f"“{token}”" for token in unknown)
+        return f"The link names runs that are not here: {names}. What is shown was chosen instead."
+    if known > MOST:
+        return f"The link names {known} runs; the first {MOST} are shown, more would not fit in one picture."
+    return ""
 
 
 def all_runs() -> list[Run]:

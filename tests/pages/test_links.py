@@ -30,6 +30,13 @@ def test_only_unknown_runs_fall_back_to_the_usual_choice(open_app: Opener, recor
     assert charts(app) > 0
 
 
+def test_more_runs_than_a_picture_carries_are_cut_and_said(open_app: Opener, recorded: Path) -> None:
+    names = [f"{name}-seed{seed}" for name in ("none", "sequence", "global", "loss_free") for seed in (0, 1)]
+    app = open_app(recorded, "compare", runs=names)
+    assert app.multiselect(key="runs").value == names[:6]
+    assert "The link names 8 runs" in words(app)
+
+
 def test_a_link_into_replay_puts_the_playhead_there(open_app: Opener, recorded: Path) -> None:
     app = open_app(recorded, "replay", run="loss_free-seed1", layer="1", step="7", expert="2")
     assert not app.warning

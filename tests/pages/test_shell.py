@@ -1,0 +1,95 @@
+"""What the shell says about the index, and what it never loads."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import Opener, charts, words
+
+from explorer.ui import shell
+from explorer.ui.settings import ROOT, Settings
+
+HOLD = """
+import sys
+from pathlib import Path
+from explorer.store import Index
+with Index.open(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_an_index_of_another_process_is_said_and_the_app_works(
+    open_app: Opener, recorded: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "own").mkdir()
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path / "index.duckdb")],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline().strip() == "held"
+        app = open_app(recorded)
+        assert f"process {holder.pid}" in "\n".join(w.value for w in app.warning)
+        assert charts(app) == 1
+    finally:
+        holder.communicate("")
+
+
+def test_while_the_runs_are_read_for_the_first_time_the_page_says_how_far(
+    open_app: Opener, recorded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shell, "is_reading", lambda: True)
+    monkeypatch.setattr(shell, "_wait", lambda seconds: None)
+    app = open_app(recorded)
+    assert "Reading the recorded runs: 8 of 8." in words(app)
+    assert charts(app) == 1, "what is known already is shown"
+
+
+def test_a_problem_of_the_ingest_is_shown(
+    open_app: Opener, recorded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from explorer.ui.services import services
+
+    open_app(recorded)
+    monkeypatch.setattr(
+        services().ingest, "problem", "The index cannot be written (disk full); free some space."
+    )
+    assert "disk full" in words(open_app(recorded))
+
+
+def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("EXPLORER_RUNS", "EXPLORER_SHIPPED_RUNS", "EXPLORER_INDEX"):
+        monkeypatch.delenv(name, raising=False)
+    usual = Settings.from_environment()
+    assert usual.runs_dirs == (ROOT / "runs", ROOT / "data" / "runs")
+    assert usual.index is None
+    monkeypatch.setenv("EXPLORER_RUNS", str(tmp_path))
+    monkeypatch.setenv("EXPLORER_INDEX", str(tmp_path / "index.duckdb"))
+    changed = Settings.from_environment()
+    assert (changed.own_runs, changed.index) == (tmp_path, tmp_path / "index.duckdb")
+
+
+def test_no_page_loads_torch(tmp_path: Path) -> None:
+    script = f"""
+import os, sys
+os.environ.update(EXPLORER_RUNS={str(tmp_path / "a")!r}, EXPLORER_SHIPPED_RUNS={str(tmp_path / "b")!r},
+                  EXPLORER_INDEX={str(tmp_path / "index.duckdb")!r})
+from streamlit.testing.v1 import AppTest
+app = AppTest.from_file({str(ROOT / "explorer" / "ui" / "main.py")!r}, default_timeout=120).run()
+for page in ("compare", "replay", "train", "glossary"):
+    app.switch_page(f"../../pages/{{page}}.py").run()
+    assert not app.exception, app.exception
+print(sorted({{"torch", "tokenizers"}} & set(sys.modules)))
+from explorer.ui.services import shut_down
+shut_down()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=250, check=False
+    )
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
