@@ -1,0 +1,42 @@
+"""The auxiliary loss as what it does to the experts' offsets; a model of it, not the thing itself.
+
+The loss is L = E · Σ_i f_i · P_i with f_i = c_i / (K·T), the share of the assignments, and P_i the
+mean over tokens of the score divided by the token's sum of scores (Switch Transformer,
+arXiv 2101.03961, in the form for any K; scores of a sigmoid are normalised as in DeepSeek-V3,
+arXiv 2412.19437). f is held constant, as in training; the gradient of P with respect to the
+offsets is exact.
+
+What it is not: in a model the same gradient reaches router and trunk through every token, an
+optimizer such as Adam rescales it, and the language loss pulls the other way. Here nothing resists,
+so the rate only sets the speed, and the price in language loss is not visible.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+F64 = NDArray[np.float64]
+
+
+def normalised(scores: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Scores divided by the token's sum, [T, E] -> [T, E]; changes nothing after a softmax."""
+    return np.asarray(scores / scores.sum(1, keepdims=True))
+
+
+def balance_loss(scores: NDArray[np.floating], counts: NDArray[np.int64]) -> float:
+    """E · Σ f_i P_i: 1 at equal loads, whatever the scores. scores [T, E], counts [E]."""
+    share = counts / counts.sum()
+    return float(scores.shape[1] * share @ normalised(scores).mean(0, dtype=np.float64))
+
+
+def loss_gradient(scores: NDArray[np.floating], counts: NDArray[np.int64], score_function: str) -> F64:
+    """dL / d offset, [E]: what one unit more of an expert's logit, for all tokens, does to the loss.
+
+    With q = s / Σs and w = ds/do / Σs, dL/do_j = E · mean_t w_j (f_j - Σ_i f_i q_i). Softmax: w = s,
+    sigmoid: w = s (1 - s) / Σs.
+    """
+    share = (counts / counts.sum()).astype(scores.dtype)
+    total = scores.sum(1, keepdims=True)
+    weighted = (scores @ share)[:, None] / total
+    slope = scores / total if score_function == "softmax" else scores * (1 - scores) / total
+    mean = slope.mean(0, dtype=np.float64) * share - (slope.T @ weighted)[:, 0] / len(scores)
+    return np.asarray(scores.shape[1] * mean, dtype=np.float64)

@@ -1,0 +1,192 @@
+"""Routing without a language model: scores, top-K, counts, and the rule's next move, step by step.
+
+Sources: Algorithm 1 of the loss-free paper (arXiv 2408.15664) for the bias rules, which are those of
+`explorer.balancing`; section 2.2 of the same paper for the auxiliary loss.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explorer import balancing, metrics
+from explorer.simulate.auxiliary import loss_gradient
+from explorer.simulate.scores import F32, Scores
+from explorer.simulate.selection import Selector
+from explorer.simulate.settings import RuleSettings, ScoreSettings, _within
+
+FEEDBACK_LIMIT = 3.0
+"""Logits: how far feedback can lift or sink an expert."""
+HELD_OUT_TOKENS = 32_768
+HELD_OUT_BLOCK = 4096
+NOTHING = np.zeros((0, 0), dtype=np.bool_)
+
+I64 = NDArray[np.int64]
+F64 = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Simulation:
+    """Everything that happened; row s belongs to step s, counted from 0."""
+
+    scores: ScoreSettings
+    rule: RuleSettings
+    counts: I64
+    """[S, E] tokens; every row sums to K·T."""
+    bias: F32
+    """[S, E] score units: what step s chose with, before its update."""
+    learnt: F32
+    """[S, E] logits: what the auxiliary loss (or feedback) has added to the offsets by step s."""
+    switched: I64
+    """[S] assignments that the bias changed against the top-K of the scores alone."""
+    final_bias: F32
+    """[E] after the last update."""
+    held_out: dict[int, I64]
+    """step -> counts [E] of held-out tokens, after that many updates."""
+
+    @property
+    def max_vio(self) -> F64:
+        """[S] MaxVio of every step's counts."""
+        return metrics.max_vio(self.counts)
+
+    @property
+    def switched_share(self) -> F64:
+        """[S] share of the assignments that the bias changed."""
+        return self.switched / (self.scores.top_k * self.scores.num_tokens)
+
+    @property
+    def max_vio_global(self) -> dict[int, float]:
+        """step -> MaxVio of the held-out tokens."""
+        return {step: float(metrics.max_vio(counts)) for step, counts in self.held_out.items()}
+
+
+def simulate(
+    scores: ScoreSettings,
+    rule: RuleSettings,
+    *,
+    steps: int = 1000,
+    held_out_steps: Sequence[int] = (),
+    held_out_tokens: int = HELD_OUT_TOKENS,
+    source: Scores | None = None,
+) -> Simulation:
+    """Run one rule on one distribution of scores. The same arguments give the same integers.
+
+    `held_out_steps`: after how many updates (0 to steps) held-out tokens are counted. `source` is for
+    scores made elsewhere; it must belong to `scores`. Raises ConfigError for numbers out of range.
+    """
+    _within("steps", steps, 1, 100_000)
+    for step in held_out_steps:
+        _within("held_out_steps", step, 0, steps)
+    return _Run(scores, rule, source or Scores(scores)).go(steps, set(held_out_steps), held_out_tokens)
+
+
+class _Run:
+    """The state of a simulation while it runs."""
+
+    def __init__(self, settings: ScoreSettings, rule: RuleSettings, source: Scores) -> None:
+        self.settings, self.rule, self.source = settings, rule, source
+        shape = (settings.num_tokens, settings.num_experts)
+        self.select = Selector(*shape, settings.top_k)
+        self.select_plain = Selector(*shape, settings.top_k)
+        self.biased = np.empty(shape, dtype=np.float32)
+        self.buffer = np.empty(shape, dtype=np.float32)
+        self.bias = np.full(settings.num_experts, balancing.neutral_bias(rule.bias_form))
+        self.learnt = np.zeros(settings.num_experts)
+        self.is_static = not settings.moves and rule.rule != "aux_loss"
+        if self.is_static:
+            self.pool = source.of(source.weights, source.offset(0))
+            self.plain = _plain_choice(self.pool, settings.top_k) if rule.has_bias else NOTHING
+
+    def go(self, steps: int, held_out_steps: set[int], held_out_tokens: int) -> Simulation:
+        num_experts = self.settings.num_experts
+        counts = np.empty((steps, num_experts), dtype=np.int64)
+        bias, learnt = (np.empty((steps, num_experts), dtype=np.float32) for _ in range(2))
+        switched = np.zeros(steps, dtype=np.int64)
+        held_out: dict[int, I64] = {}
+        windows = self.source.windows(steps)
+        for step in range(steps):
+            if step in held_out_steps:
+                held_out[step] = self.count_held_out(step, held_out_tokens)
+            bias[step], learnt[step] = self.bias, self.learnt
+            counts[step], switched[step] = self.step(step, int(windows[step]))
+        if steps in held_out_steps:
+            held_out[steps] = self.count_held_out(steps, held_out_tokens)
+        return Simulation(
+            scores=self.settings,
+            rule=self.rule,
+            counts=counts,
+            bias=bias,
+            learnt=learnt,
+            switched=switched,
+            final_bias=self.bias.astype(np.float32),
+            held_out=held_out,
+        )
+
+    def step(self, step: int, start: int) -> tuple[I64, int]:
+        """Counts [E] and switched assignments of one step, then the update that follows from them."""
+        rows = slice(start, start + self.settings.num_tokens)
+        if self.is_static:
+            scores = self.pool[rows]
+        else:
+            offset = self.source.offset(step) + self.learnt
+            scores = self.source.of(self.source.weights[rows], offset, out=self.buffer)
+        if not self.rule.has_bias:
+            chosen, counts = self.select.choose(scores)
+            switched = 0
+        else:
+            chosen, counts = self.select.choose(self.with_bias(scores, self.biased))
+            plain = self.plain[rows] if self.is_static else self.select_plain.choose(scores)[0]
+            switched = int(np.count_nonzero(chosen > plain))
+        self.update(step, counts, scores)
+        return counts, switched
+
+    def with_bias(self, scores: F32, out: F32) -> F32:
+        """What the top-K compares, in float32 as in training."""
+        combine = np.multiply if self.rule.bias_form == "multiplicative" else np.add
+        return np.asarray(combine(scores, self.bias.astype(np.float32), out=out))
+
+    def update(self, step: int, counts: I64, scores: F32) -> None:
+        rate = self.rule.rate_at(step)
+        if self.settings.feedback > 0:
+            self.learnt = reinforced(self.learnt, counts, self.settings.feedback)
+        if rate == 0 or self.rule.rule == "none":
+            return
+        if self.rule.rule == "aux_loss":
+            self.learnt = self.learnt - rate * loss_gradient(scores, counts, self.settings.score_function)
+        else:
+            self.bias = self.bias + balancing.bias_delta(
+                counts, update_rule=self.rule.rule, bias_update_rate=rate, centred=self.rule.centred
+            )
+
+    def count_held_out(self, step: int, tokens: int) -> I64:
+        """Counts [E] of held-out tokens under the bias and the offsets of this moment."""
+        weights, offset = self.source.held_out(tokens), self.source.offset(step) + self.learnt
+        total = np.zeros(self.settings.num_experts, dtype=np.int64)
+        for first in range(0, tokens, HELD_OUT_BLOCK):
+            scores = self.source.of(weights[first : first + HELD_OUT_BLOCK], offset)
+            compared = self.with_bias(scores, scores)
+            total += Selector(len(compared), self.settings.num_experts, self.settings.top_k).choose(compared)[
+                1
+            ]
+        return total
+
+
+def reinforced(learnt: F64, counts: I64, feedback: float) -> F64:
+    """The rich get richer, as a caricature: offsets grow with the load error, within ±3 logits.
+
+    In a model an expert that is chosen more is trained more, and the router learns to prefer it. Here
+    that is one number: learnt_i ← clip(learnt_i + feedback · (c_i / mean(c) - 1)).
+    """
+    return np.asarray(
+        np.clip(learnt - feedback * balancing.load_error(counts), -FEEDBACK_LIMIT, FEEDBACK_LIMIT)
+    )
+
+
+def _plain_choice(pool: F32, top_k: int) -> NDArray[np.bool_]:
+    """The top-K of the scores alone for every token of the pool, [P, E]."""
+    chosen = np.empty(pool.shape, dtype=np.bool_)
+    for first in range(0, len(pool), HELD_OUT_BLOCK):
+        part = pool[first : first + HELD_OUT_BLOCK]
+        chosen[first : first + HELD_OUT_BLOCK] = Selector(len(part), part.shape[1], top_k).choose(part)[0]
+    return chosen

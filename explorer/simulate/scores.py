@@ -1,0 +1,95 @@
+"""Scores from a distribution: a pool of tokens is drawn once, and every step takes a window of it.
+
+Drawing a hundred thousand normal numbers in each step would cost more than everything else
+together. So "fresh" scores are a random window of a pool of about 2^22 numbers: the tokens of one
+step are independent draws, but two steps can share some. The pool is an empirical distribution, and
+that is the distribution of the simulation; held-out tokens are drawn apart from it.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explorer.simulate.settings import ScoreSettings
+
+POOL_NUMBERS = 2**22
+FEWEST_BATCHES = 16
+
+F32 = NDArray[np.float32]
+
+_OFFSETS, _POOL, _DOMAINS, _WINDOWS, _HELD_OUT = range(5)
+
+
+def _rng(seed: int, purpose: int) -> np.random.Generator:
+    """Independent streams, so that changing one thing leaves the others as they are."""
+    return np.random.Generator(np.random.SFC64(np.random.SeedSequence([seed, purpose])))
+
+
+@lru_cache(maxsize=3)
+def _normals(seed: int, purpose: int, tokens: int, experts: int) -> F32:
+    """Standard normal numbers [tokens, experts]; kept, because sliders change what is done with them."""
+    values = _rng(seed, purpose).standard_normal((tokens, experts), dtype=np.float32)
+    values.flags.writeable = False
+    return values
+
+
+class Scores:
+    """Where the scores of every step come from.
+
+    `weights` are exp(-logit) without the offset for the sigmoid, exp(logit) for the softmax: then a
+    changed offset costs a multiplication and not another exponential.
+    """
+
+    def __init__(self, settings: ScoreSettings) -> None:
+        self.settings = settings
+        self._draws = _rng(settings.seed, _OFFSETS).standard_normal((4, settings.num_experts))
+        tokens = settings.num_tokens
+        if settings.source == "fresh":
+            tokens = max(POOL_NUMBERS // settings.num_experts, FEWEST_BATCHES * tokens)
+        self.weights = self._weights(_POOL, tokens)
+        self._windows = _rng(settings.seed, _WINDOWS)
+
+    def windows(self, steps: int) -> NDArray[np.int64]:
+        """First row of the window of every step, [S]; always 0 when the tokens are frozen."""
+        return self._windows.integers(0, len(self.weights) - self.settings.num_tokens + 1, size=steps)
+
+    def offset(self, step: int) -> NDArray[np.float64]:
+        """The distribution's own offsets in this step, [E] in logits."""
+        shifted = 0 < self.settings.shift_step <= step
+        first, second = self._draws[2:] if shifted else self._draws[:2]
+        angle = 2 * np.pi * self.settings.drift * step / 1000
+        return np.asarray(self.settings.skew * (np.cos(angle) * first + np.sin(angle) * second))
+
+    def held_out(self, tokens: int) -> F32:
+        """Weights of tokens that no step sees, [tokens, E]."""
+        return self._weights(_HELD_OUT, tokens)
+
+    def of(self, weights: F32, offset: NDArray[np.float64], out: F32 | None = None) -> F32:
+        """Scores [T, E] in float32 of rows of weights under these offsets [E]."""
+        sigmoid = self.settings.score_function == "sigmoid"
+        factors = np.exp(-offset if sigmoid else offset).astype(np.float32)
+        scores: F32 = np.multiply(weights, factors, out=out)
+        if sigmoid:
+            scores += np.float32(1)
+            return np.asarray(np.reciprocal(scores, out=scores))
+        scores /= scores.sum(1, keepdims=True)
+        return scores
+
+    def _weights(self, purpose: int, tokens: int) -> F32:
+        settings = self.settings
+        logits = _normals(settings.seed, purpose, tokens, settings.num_experts) * np.float32(settings.noise)
+        if settings.domains > 1 and settings.domain_skew > 0:
+            rng = _rng(settings.seed, _DOMAINS)
+            liking = rng.standard_normal((settings.domains, settings.num_experts), dtype=np.float32)
+            sequences = -(-tokens // settings.sequence_tokens)
+            # The likings are the same for the pool and for held-out tokens, the domains are not.
+            domain = _rng(settings.seed, _DOMAINS + 10 * (purpose + 1)).integers(
+                0, settings.domains, sequences
+            )
+            logits += (
+                np.float32(settings.domain_skew) * liking[domain.repeat(settings.sequence_tokens)[:tokens]]
+            )
+        if settings.score_function == "sigmoid":
+            np.negative(logits, out=logits)
+        return np.asarray(np.exp(logits, out=logits))

@@ -1,0 +1,63 @@
+"""Top-K by a threshold: who is chosen, and how often, without sorting anything.
+
+Counting the scores at or above each row's K-th largest is several times faster than listing the
+top K and counting the list. Rows in which more than K scores reach the threshold (ties) are
+corrected: of equal scores those of lower expert index are chosen.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating]
+Mask = NDArray[np.bool_]
+F32: np.dtype[np.floating] = np.dtype(np.float32)
+
+
+class Selector:
+    """Chooses the top K of every row; the memory it needs is kept from call to call."""
+
+    def __init__(
+        self, num_tokens: int, num_experts: int, top_k: int, dtype: np.dtype[np.floating] = F32
+    ) -> None:
+        self.top_k, self.num_experts = top_k, num_experts
+        self._work: Floats = np.empty((num_tokens, num_experts), dtype=dtype)
+        self._mask: Mask = np.empty((num_tokens, num_experts), dtype=np.bool_)
+
+    def choose(self, scores: Floats) -> tuple[Mask, NDArray[np.int64]]:
+        """scores: [T, E]. Returns the chosen ones [T, E] (overwritten by the next call) and counts [E]."""
+        place = self.num_experts - self.top_k
+        np.copyto(self._work, scores)
+        self._work.partition(place, axis=1)
+        threshold = self._work[:, place, None]
+        np.greater_equal(scores, threshold, out=self._mask)
+        counts = column_counts(self._mask)
+        if int(counts.sum()) != self.top_k * len(scores):
+            break_ties(scores, threshold, self._mask, self.top_k)
+            counts = column_counts(self._mask)
+        return self._mask, counts
+
+
+def choose(scores: Floats, top_k: int) -> Mask:
+    """The top K of every row as a mask of its own. [T, E] -> [T, E]."""
+    tokens, experts = scores.shape
+    mask, _ = Selector(tokens, experts, top_k, scores.dtype).choose(scores)
+    return mask
+
+
+def column_counts(mask: Mask) -> NDArray[np.int64]:
+    """How many rows chose each expert, [T, E] -> [E]."""
+    # Bytes of up to 255 rows are summed as bytes, which is what makes it fast.
+    rows, columns = mask.shape
+    whole = rows // 240 * 240
+    view = mask.view(np.uint8)
+    blocks = view[:whole].reshape(-1, 240, columns).sum(1, dtype=np.uint8)
+    return np.asarray(blocks.sum(0, dtype=np.int64) + view[whole:].sum(0, dtype=np.int64))
+
+
+def break_ties(scores: Floats, threshold: Floats, mask: Mask, top_k: int) -> None:
+    """Leave exactly K chosen in every row of `mask`: of equal scores the first ones."""
+    rows = np.flatnonzero(mask.sum(1) != top_k)
+    above = scores[rows] > threshold[rows]
+    tied = scores[rows] == threshold[rows]
+    room = top_k - above.sum(1, keepdims=True)
+    mask[rows] = above | (tied & (np.cumsum(tied, axis=1) <= room))

@@ -1,0 +1,123 @@
+"""What a simulation is made of: where the scores come from, and which rule acts on them."""
+
+import math
+from dataclasses import dataclass, fields
+
+from explorer.balancing import UPDATE_RULES
+from explorer.errors import ConfigError, one_of
+
+SCORE_FUNCTIONS = ("sigmoid", "softmax")
+SOURCES = ("fresh", "frozen")
+SCHEDULES = ("constant", "inverse_sqrt", "inverse")
+RULES = ("none", *UPDATE_RULES, "aux_loss")
+BIAS_FORMS = ("additive", "multiplicative")
+
+MOST_EXPERTS = 512
+MOST_TOKENS = 65_536
+MOST_STEPS = 100_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreSettings:
+    """The router's scores without a network behind them.
+
+    The logit of expert i for token t is
+
+        offset_i + noise · z_{i,t} + domain_skew · d_{domain(t), i}
+
+    with standard normal z and d, and offset_i = skew · (standard normal). The score is the sigmoid
+    of the logit, or the softmax over the experts.
+    """
+
+    num_experts: int = 16
+    top_k: int = 2
+    num_tokens: int = 512
+    """Tokens in a step; the counts of a step are over all of them."""
+    score_function: str = "sigmoid"
+    source: str = "fresh"
+    """fresh: other tokens in every step. frozen: the same tokens in every step."""
+    skew: float = 1.0
+    """Standard deviation over the experts of their offsets, in logits."""
+    noise: float = 1.0
+    """Standard deviation over the tokens of an expert's logit."""
+    domains: int = 1
+    domain_skew: float = 0.0
+    """How differently the domains like the experts, in logits; 0 makes all domains alike."""
+    sequence_tokens: int = 1
+    """Tokens that follow each other and share a domain; more of them make the loads of a step vary more."""
+    drift: float = 0.0
+    """Turns per 1,000 steps: the offsets go round between two independent draws, their size stays."""
+    shift_step: int = 0
+    """From this step on the offsets are other ones, drawn anew; 0 for never."""
+    feedback: float = 0.0
+    """Logits a step that an expert gains when it has twice its share; see `dynamics.reinforced`."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        one_of("score_function", self.score_function, SCORE_FUNCTIONS)
+        one_of("source", self.source, SOURCES)
+        _within("num_experts", self.num_experts, 2, MOST_EXPERTS)
+        _within("top_k", self.top_k, 1, self.num_experts)
+        _within("num_tokens", self.num_tokens, 1, MOST_TOKENS)
+        _within("domains", self.domains, 1, 64)
+        _within("sequence_tokens", self.sequence_tokens, 1, MOST_TOKENS)
+        _within("shift_step", self.shift_step, 0, MOST_STEPS)
+        _within("seed", self.seed, 0, 2**32 - 1)
+        for name in ("skew", "noise", "domain_skew"):
+            _within(name, getattr(self, name), 0, 5)
+        _within("drift", self.drift, 0, 100)
+        _within("feedback", self.feedback, 0, 1)
+
+    @property
+    def moves(self) -> bool:
+        """Whether the offsets change from step to step."""
+        return self.drift > 0 or self.shift_step > 0 or self.feedback > 0
+
+    @property
+    def mean_load(self) -> float:
+        """K·T/E tokens."""
+        return self.top_k * self.num_tokens / self.num_experts
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuleSettings:
+    """What is done against imbalance, and when."""
+
+    rule: str = "sign"
+    rate: float = 1e-3
+    """u of the bias rules, in score units; of aux_loss: α times the learning rate of the offsets."""
+    schedule: str = "constant"
+    """constant: u. inverse_sqrt: u/√n. inverse: u/n. n counts the updates from 1."""
+    bias_form: str = "additive"
+    centred: bool = False
+    start_step: int = 0
+    """The first step after which the rule acts."""
+
+    def __post_init__(self) -> None:
+        one_of("rule", self.rule, RULES)
+        one_of("schedule", self.schedule, SCHEDULES)
+        one_of("bias_form", self.bias_form, BIAS_FORMS)
+        _within("rate", self.rate, 0, 1000)
+        _within("start_step", self.start_step, 0, MOST_STEPS)
+
+    @property
+    def has_bias(self) -> bool:
+        return self.rule not in ("none", "aux_loss")
+
+    def rate_at(self, step: int) -> float:
+        """The rate of the update that follows this step; 0 before the rule starts."""
+        updates = step - self.start_step + 1
+        if updates < 1:
+            return 0.0
+        if self.schedule == "constant":
+            return self.rate
+        return self.rate / (math.sqrt(updates) if self.schedule == "inverse_sqrt" else updates)
+
+
+def _within(name: str, value: float, low: float, high: float) -> None:
+    """Refuse a number outside [low, high]; NaN is outside."""
+    if not low <= value <= high:
+        raise ConfigError(name, value, f"must be from {low} to {high}", "choose a value in that range")
+
+
+SCORE_FIELDS = tuple(field.name for field in fields(ScoreSettings))
