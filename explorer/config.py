@@ -7,12 +7,14 @@ digest that says which runs may be compared as pairs.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from explorer.errors import ConfigError, one_of
+from explorer.model_config import ModelConfig as ModelConfig
 from explorer.rules import (
     Defaults,
+    LossFree,
     Rule,
     check_rules,
     count_scope,
@@ -21,6 +23,7 @@ from explorer.rules import (
     label_rules,
     number,
     parse_rules,
+    plain,
     rule_from_dict,
     rule_to_dict,
     whole,
@@ -58,91 +61,6 @@ class CorpusConfig:
                 "leaves no room for merges beside the 256 byte symbols",
                 "use 264 or more, or corpus.tokenizer=bytes",
             )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelConfig:
-    """A decoder-only transformer whose feed-forward layers are mixtures of experts."""
-
-    num_layers: int = 4
-    """Transformer blocks."""
-    num_dense_layers: int = 0
-    """How many of the first blocks have a dense feed-forward layer instead of experts."""
-    hidden_size: int = 128
-    num_heads: int = 4
-    position: str = "rotary"
-    """rotary or learned positions."""
-    num_experts: int = 16
-    """Routed experts per layer (N in the papers)."""
-    top_k: int = 2
-    """Routed experts per token (K)."""
-    num_shared_experts: int = 0
-    """Experts that every token passes; never in the load statistics."""
-    expert_hidden_size: int = 64
-    """Width inside one expert (SwiGLU)."""
-    dense_hidden_size: int = 256
-    """Width inside a dense feed-forward layer."""
-    score_func: str = "sigmoid"
-    """sigmoid or softmax: what turns router logits into scores."""
-    normalize_gates: bool = True
-    """Divide the selected scores by their sum; never applied when top_k is 1."""
-    route_scale: float = 1.0
-    """Factor on the routed output."""
-    init_std: float = 0.02
-    dispatch: str = "auto"
-    """auto (grouped matrix product where it fits, else a loop), grouped, loop or dense (slow oracle)."""
-
-    def __post_init__(self) -> None:
-        for name in (
-            "num_layers",
-            "hidden_size",
-            "num_heads",
-            "num_experts",
-            "top_k",
-            "expert_hidden_size",
-            "dense_hidden_size",
-        ):
-            whole(f"model.{name}", getattr(self, name), least=1)
-        for name in ("num_dense_layers", "num_shared_experts"):
-            whole(f"model.{name}", getattr(self, name), least=0)
-        one_of("model.position", self.position, ("rotary", "learned"))
-        one_of("model.score_func", self.score_func, ("sigmoid", "softmax"))
-        one_of("model.normalize_gates", self.normalize_gates, (True, False))
-        one_of("model.dispatch", self.dispatch, ("auto", "grouped", "loop", "dense"))
-        number("model.route_scale", self.route_scale, above=0)
-        number("model.init_std", self.init_std, above=0)
-        if self.top_k > self.num_experts:
-            raise ConfigError(
-                "model.top_k",
-                self.top_k,
-                f"must be at most model.num_experts ({self.num_experts})",
-                f"lower it to {self.num_experts} or less",
-            )
-        if self.num_dense_layers >= self.num_layers:
-            raise ConfigError(
-                "model.num_dense_layers",
-                self.num_dense_layers,
-                f"must leave a mixture layer among model.num_layers ({self.num_layers})",
-                "lower it",
-            )
-        if self.hidden_size % self.num_heads:
-            raise ConfigError(
-                "model.hidden_size",
-                self.hidden_size,
-                f"must be a multiple of model.num_heads ({self.num_heads})",
-                "change one of them",
-            )
-        if self.position == "rotary" and (self.hidden_size // self.num_heads) % 2:
-            raise ConfigError(
-                "model.hidden_size",
-                self.hidden_size,
-                "must give each head an even width for rotary positions",
-                "change it or use position=learned",
-            )
-
-    @property
-    def num_moe_layers(self) -> int:
-        return self.num_layers - self.num_dense_layers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -335,12 +253,14 @@ class RunConfig:
                     f"must be below training.num_steps ({self.training.num_steps})",
                     "change the rule earlier or train longer",
                 )
+        for rules in (self.balancer.rules, *(c.rules for c in self.balancer.schedule)):
+            check_fit(rules, self.model)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that JSON can hold; `from_dict` reads it back."""
         return {
-            "corpus": asdict(self.corpus),
-            "model": asdict(self.model),
+            "corpus": plain(self.corpus),
+            "model": plain(self.model),
             "balancer": {
                 "rules": [rule_to_dict(r) for r in self.balancer.rules],
                 "schedule": [
@@ -348,7 +268,7 @@ class RunConfig:
                     for c in self.balancer.schedule
                 ],
             },
-            "training": asdict(self.training),
+            "training": plain(self.training),
         }
 
     @classmethod
@@ -378,8 +298,10 @@ class RunConfig:
         if section not in SECTIONS:
             raise ConfigError(name, value, "has no such section", f"start with one of {', '.join(SECTIONS)}")
         data = self.to_dict()
-        _known(f"{section}.", {key: value}, data[section])
-        if isinstance(data[section][key], float) and isinstance(value, int) and not isinstance(value, bool):
+        known = {f.name: f for f in fields(getattr(self, section))}
+        _known(f"{section}.", {key: value}, known)
+        is_float = "float" in str(known[key].type)
+        if is_float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         data[section][key] = value
         return RunConfig.from_dict(data)
@@ -402,6 +324,43 @@ class RunConfig:
             for name in names:
                 del data[section][name]
         return _digest(data)
+
+
+def check_fit(rules: tuple[Rule, ...], model: ModelConfig) -> None:
+    """Refuse rules that have nothing to act on in this model."""
+    for rule in rules:
+        if rule.family and model.routing != "token_choice":
+            raise ConfigError(
+                "balancer",
+                rule.name,
+                f"has nothing to balance with model.routing={model.routing}: {WHY_NOT[model.routing]}",
+                "use balancer none, or routing=token_choice",
+            )
+        if isinstance(rule, LossFree) and rule.bias_form == "multiplicative":
+            _check_multiplicative(rule, model)
+
+
+WHY_NOT = {
+    "expert_choice": "every expert takes the same number of tokens, whatever their bias or loss",
+    "expert_threshold": "the thresholds alone decide how many tokens an expert takes",
+    "hash": "the token's id decides",
+    "random": "chance decides",
+    "dense": "there are no experts",
+}
+
+
+def _check_multiplicative(rule: LossFree, model: ModelConfig) -> None:
+    """The most loaded expert has a relative violation of at least 1 - N/K, so one step takes u (N/K - 1)."""
+    reach = rule.bias_update_rate * (model.num_experts / model.top_k - 1)
+    if rule.update_rule == "proportional" and reach >= 1:
+        bound = 1 / (model.num_experts / model.top_k - 1)
+        raise ConfigError(
+            "loss_free.bias_update_rate",
+            rule.bias_update_rate,
+            f"must be below {bound:.3g} for a multiplicative bias with proportional steps: one step could "
+            "make the bias negative, and the expert with the highest score would come last",
+            "lower it, or use update_rule=sign or bias_form=additive",
+        )
 
 
 SECTIONS = ("corpus", "model", "balancer", "training")

@@ -10,129 +10,36 @@ replace that tuple at later steps. The text form is what a person types and what
 What each rule computes is in `explorer/model/balancers.py` and `explorer/balancing.py`.
 """
 
-import math
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
-from typing import Any, ClassVar
+from dataclasses import MISSING, fields
+from typing import Any
 
-from explorer.errors import ConfigError, one_of
+from explorer.errors import ConfigError
+from explorer.rule_kinds import RULES as RULES
+from explorer.rule_kinds import SCOPES as SCOPES
+from explorer.rule_kinds import AuxLoss as AuxLoss
+from explorer.rule_kinds import LossFree as LossFree
+from explorer.rule_kinds import Rule as Rule
+from explorer.rule_kinds import SequenceAuxLoss as SequenceAuxLoss
+from explorer.rule_kinds import ZLoss as ZLoss
+from explorer.rule_kinds import number as number
+from explorer.rule_kinds import whole as whole
 
-SCOPES = ("sequence", "micro_batch", "global_batch")
-SCOPE_WORDS = {"sequence": "sequence", "micro_batch": "micro-batch", "global_batch": "global batch"}
-
-
-def number(field: str, value: Any, *, above: float | None = None, least: float | None = None) -> None:
-    """Refuse what is not a finite number in range."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ConfigError(field, value, "must be a finite number", "write it as 0.001 or 1e-3")
-    if above is not None and value <= above:
-        raise ConfigError(field, value, f"must be greater than {above:g}", "raise it")
-    if least is not None and value < least:
-        raise ConfigError(field, value, f"must be at least {least:g}", "raise it")
-
-
-@dataclass(frozen=True, kw_only=True)
-class AuxLoss:
-    """Auxiliary balancing loss N · Σ f_i · P_i (Switch and GShard, generalised to K), times `coeff`."""
-
-    name: ClassVar[str] = "aux_loss"
-    coeff: float = 0.01
-    """α; the objective adds the sum over layers of α times the loss."""
-    scope: str = "global_batch"
-    """Over which tokens f is counted: sequence, micro_batch or global_batch."""
-    score_norm: str = "l1"
-    """P from scores that sum to one per token (l1), or from the scores as they are (raw)."""
-
-    def __post_init__(self) -> None:
-        number("aux_loss.coeff", self.coeff, least=0)
-        one_of("aux_loss.scope", self.scope, SCOPES)
-        one_of("aux_loss.score_norm", self.score_norm, ("l1", "raw"))
-
-    @property
-    def count_scope(self) -> str | None:
-        return self.scope
-
-
-@dataclass(frozen=True, kw_only=True)
-class SequenceAuxLoss:
-    """DeepSeek-V3's complementary sequence-wise loss: f from the unbiased top-K, L1 scores."""
-
-    name: ClassVar[str] = "seq_aux"
-    coeff: float = 1e-4
-
-    def __post_init__(self) -> None:
-        number("seq_aux.coeff", self.coeff, least=0)
-
-    @property
-    def count_scope(self) -> str | None:
-        return "sequence"
-
-
-@dataclass(frozen=True, kw_only=True)
-class LossFree:
-    """Auxiliary-loss-free balancing: a bias, used for choosing only, moved after every step."""
-
-    name: ClassVar[str] = "loss_free"
-    bias_update_rate: float = 0.003
-    """u; the bias travels at most u per step under the sign rule."""
-    update_rule: str = "sign"
-    """sign (Algorithm 1), proportional (to the relative violation) or rms (RMS-normalised)."""
-    bias_form: str = "additive"
-    """additive: top-K of s + b, b starts at 0; multiplicative: top-K of s · b, b starts at 1."""
-    centred: bool = False
-    """Subtract the mean of the update, so that the biases do not drift together."""
-    freeze_after_step: int | None = None
-    """From this step on the bias stays as it is (DeepSeek-V3: u = 0 at the end of training)."""
-
-    def __post_init__(self) -> None:
-        number("loss_free.bias_update_rate", self.bias_update_rate, least=0)
-        one_of("loss_free.update_rule", self.update_rule, ("sign", "proportional", "rms"))
-        one_of("loss_free.bias_form", self.bias_form, ("additive", "multiplicative"))
-        one_of("loss_free.centred", self.centred, (True, False))
-        if self.freeze_after_step is not None:
-            whole("loss_free.freeze_after_step", self.freeze_after_step, least=0)
-
-    @property
-    def count_scope(self) -> str | None:
-        # The bias moves once per optimizer step from the counts of the whole step.
-        return "global_batch"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ZLoss:
-    """Router z-loss: mean squared log-sum-exp of the router logits (ST-MoE), times `coeff`."""
-
-    name: ClassVar[str] = "z_loss"
-    coeff: float = 1e-3
-
-    def __post_init__(self) -> None:
-        number("z_loss.coeff", self.coeff, least=0)
-
-    @property
-    def count_scope(self) -> str | None:
-        return None
-
-
-Rule = AuxLoss | SequenceAuxLoss | LossFree | ZLoss
-RULES: dict[str, type[Rule]] = {r.name: r for r in (AuxLoss, SequenceAuxLoss, LossFree, ZLoss)}
 # Short forms that a person may type for a field.
 ALIASES = {"u": "bias_update_rate", "alpha": "coeff", "aux_loss_coeff": "coeff", "count_scope": "scope"}
 
 
-def whole(field: str, value: Any, *, least: int) -> None:
-    """Refuse what is not a whole number of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ConfigError(
-            field, value, f"must be a whole number of at least {least}", f"write {least} or more"
-        )
-
-
 def check_rules(rules: tuple[Rule, ...]) -> None:
-    """Refuse a combination that has two rules of one kind."""
+    """Refuse a combination that has two rules of one kind, or two that move the bias."""
     names = [rule.name for rule in rules]
     for name in names:
         if names.count(name) > 1:
             raise ConfigError("balancer", "+".join(names), f"names {name} twice", "keep one of them")
+    movers = [rule.name for rule in rules if rule.moves_bias]
+    if len(movers) > 1:
+        raise ConfigError(
+            "balancer", "+".join(names), f"moves the bias with {' and '.join(movers)}", "keep one of them"
+        )
 
 
 def parse_value(text: str) -> Any:
@@ -164,6 +71,16 @@ def make_rule(name: str, settings: Mapping[str, Any], defaults: Defaults | None 
     chosen: dict[str, Any] = {}
     for key, value in settings.items():
         field = key if key in known else ALIASES.get(key, key)
+        if field == "scope" and RULES[name].moves_bias:
+            if value == "global_batch":
+                continue
+            raise ConfigError(
+                f"{name}.scope",
+                value,
+                "cannot be: a bias is one number an expert for all tokens, moved once per optimizer step "
+                "from the counts of the whole step",
+                "leave it out; aux_loss:scope=sequence and seq_aux balance within sequences",
+            )
         if field not in known:
             raise ConfigError(
                 f"{name}.{key}",
@@ -235,29 +152,15 @@ def label_rules(rules: tuple[Rule, ...]) -> str:
     >>> label_rules((AuxLoss(scope="sequence"),))
     'auxiliary loss α=0.01 (sequence scope)'
     """
-    return " + ".join(_label_rule(rule) for rule in rules) or "no balancing"
-
-
-def _label_rule(rule: Rule) -> str:
-    if isinstance(rule, AuxLoss):
-        raw = ", raw scores" if rule.score_norm == "raw" else ""
-        return f"auxiliary loss α={rule.coeff:g} ({SCOPE_WORDS[rule.scope]} scope{raw})"
-    if isinstance(rule, SequenceAuxLoss):
-        return f"V3 sequence loss α={rule.coeff:g}"
-    if isinstance(rule, ZLoss):
-        return f"z-loss {rule.coeff:g}"
-    extras = [w for w in (rule.update_rule, rule.bias_form) if w not in ("sign", "additive")]
-    extras += ["centred"] if rule.centred else []
-    extras += [f"frozen from {rule.freeze_after_step}"] if rule.freeze_after_step is not None else []
-    return f"loss-free u={rule.bias_update_rate:g} ({', '.join(['global batch scope', *extras])})"
+    return " + ".join(rule.label for rule in rules) or "no balancing"
 
 
 def family(rules: tuple[Rule, ...]) -> str:
-    """none, aux_loss, loss_free or combined: what decides the colour of a run."""
-    kinds = {"aux_loss" if isinstance(r, SequenceAuxLoss) else r.name for r in rules} - {"z_loss"}
-    if "loss_free" in kinds:
-        return "loss_free" if kinds == {"loss_free"} else "combined"
-    return "aux_loss" if kinds else "none"
+    """What decides the colour of a run: none, the family of its rules, or combined."""
+    kinds = [rule.family for rule in rules if rule.family]
+    if len(set(kinds)) > 1:
+        return "combined"
+    return kinds[0] if kinds else "none"
 
 
 def count_scope(rules: tuple[Rule, ...]) -> str:
@@ -267,7 +170,16 @@ def count_scope(rules: tuple[Rule, ...]) -> str:
 
 
 def rule_to_dict(rule: Rule) -> dict[str, Any]:
-    return {"name": rule.name, **asdict(rule)}
+    return {"name": rule.name, **plain(rule)}
+
+
+def plain(value: Any) -> dict[str, Any]:
+    """A flat dataclass as plain data; a later field at its default is left out (`rule_kinds.later`)."""
+    return {
+        f.name: getattr(value, f.name)
+        for f in fields(value)
+        if not (f.metadata.get("later") and getattr(value, f.name) == f.default)
+    }
 
 
 def rule_from_dict(data: Mapping[str, Any]) -> Rule:

@@ -14,7 +14,7 @@ from explorer.charts import theme
 from explorer.charts.scales import log_ticks
 from explorer.errors import ConfigError
 from explorer.metrics import t_interval
-from explorer.rules import AuxLoss, LossFree, SequenceAuxLoss, format_rules, parse_rules
+from explorer.rules import AuxLoss, Rule, format_rules, parse_rules
 
 SCOPE_SHAPES = {
     "sequence": "triangle-up",
@@ -32,34 +32,31 @@ SCOPE_LABELS = {
 }
 
 
-Swept = AuxLoss | SequenceAuxLoss | LossFree
-
-
-def _only_rule(balancer: str) -> Swept | None:
+def _only_rule(balancer: str) -> Rule | None:
     """The balancing rule of a text form that has exactly one."""
     try:
-        rules = [r for r in parse_rules(balancer) if isinstance(r, AuxLoss | SequenceAuxLoss | LossFree)]
+        rules = [rule for rule in parse_rules(balancer) if rule.family]
     except ConfigError:
         return None
-    return rules[0] if len(rules) == 1 else None
+    return rules[0] if len(rules) == 1 and rules[0].strength else None
 
 
 def coefficient(balancer: str) -> tuple[str, float] | None:
     """("α", 0.01) of an auxiliary loss, ("u", 0.001) of a bias rule; None for anything else."""
     rule = _only_rule(balancer)
-    if rule is None:
+    if rule is None or rule.strength is None:
         return None
-    return ("u", rule.bias_update_rate) if isinstance(rule, LossFree) else ("α", rule.coeff)
+    symbol, field = rule.strength
+    return symbol, float(getattr(rule, field))
 
 
 def sweep_of(balancer: str) -> str | None:
     """The rule without its coefficient: runs that share it are steps of one sweep."""
     rule = _only_rule(balancer)
-    if rule is None:
+    if rule is None or rule.strength is None:
         return None
-    if isinstance(rule, LossFree):
-        return format_rules([replace(rule, bias_update_rate=0.0)])
-    return format_rules([replace(rule, coeff=0.0)])
+    settings: dict[str, Any] = {rule.strength[1]: 0.0}
+    return format_rules([replace(rule, **settings)])
 
 
 def _coefficient_text(balancer: str) -> str | None:

@@ -7,8 +7,9 @@ combined; the objective adds, for each, the sum over layers of coefficient times
 Notation: N experts, K chosen per token, T tokens, c_i assignments, s_{i,t} unbiased scores.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,6 +28,12 @@ class LayerBatch:
     """Assignments per sequence under the routing that was used, int64."""
     step_counts_E: Tensor | None = None
     """Assignments of the whole optimizer step, where they are known to differ from this micro-batch's."""
+    earlier_counts_E: Tensor | None = None
+    """Assignments of the micro-batches of this step that came before this one."""
+    expert_bias_E: Tensor | None = None
+    """The bias that chose."""
+    router_weight_ED: Tensor | None = None
+    """The router's matrix, with gradient."""
 
 
 def balance_loss(
@@ -78,13 +85,32 @@ class Balancer:
     coeff = 0.0
     is_z_loss = False
     bias_form: str | None = None
+    since = 0
+    """The step from which it is in force."""
+
+    def __init__(self) -> None:
+        self.memory: dict[str, Tensor] = {}
+        """What it remembers between steps, by name, [L, E]; part of a checkpoint."""
 
     def loss(self, batch: LayerBatch) -> Tensor | None:
         """Unscaled loss of one layer and micro-batch, or None."""
         return None
 
-    def update(self, expert_bias_E: Tensor, counts_E: Tensor, step: int) -> None:
-        """Move the bias in place after optimizer step `step`, from the counts of all its micro-batches."""
+    def observe(self, batch: LayerBatch) -> Tensor | None:
+        """What an update needs beside the counts, from one layer of one micro-batch; without gradient."""
+        return None
+
+    def pool(self, observed: Sequence[Tensor]) -> Tensor:
+        """One tensor of what several micro-batches, or ranks, observed in a layer; sums by default."""
+        return torch.stack(list(observed)).sum(0)
+
+    def update(
+        self, expert_bias: Tensor, counts: Tensor, step: int, observed: Sequence[Tensor] | None = None
+    ) -> None:
+        """Move the bias [..., E] in place after optimizer step `step`.
+
+        counts: int64 [..., E] of all tokens of the step; observed: per layer, what `pool` returned.
+        """
 
     def rate(self, step: int) -> float | None:
         """u used after `step`, or None."""
@@ -97,6 +123,7 @@ class AuxLossBalancing(Balancer):
     name = "aux_loss"
 
     def __init__(self, rule: AuxLoss) -> None:
+        super().__init__()
         self.rule, self.coeff = rule, rule.coeff
 
     def loss(self, batch: LayerBatch) -> Tensor:
@@ -118,6 +145,7 @@ class SequenceLossBalancing(Balancer):
     name = "seq_aux"
 
     def __init__(self, rule: SequenceAuxLoss) -> None:
+        super().__init__()
         self.coeff = rule.coeff
 
     def loss(self, batch: LayerBatch) -> Tensor:
@@ -139,6 +167,7 @@ class LossFreeBalancing(Balancer):
     name = "loss_free"
 
     def __init__(self, rule: LossFree) -> None:
+        super().__init__()
         self.rule = rule
         self.bias_form = rule.bias_form
 
@@ -147,17 +176,19 @@ class LossFreeBalancing(Balancer):
         return 0.0 if frozen else self.rule.bias_update_rate
 
     @torch.no_grad()
-    def update(self, expert_bias_E: Tensor, counts_E: Tensor, step: int) -> None:
+    def update(
+        self, expert_bias: Tensor, counts: Tensor, step: int, observed: Sequence[Tensor] | None = None
+    ) -> None:
         rate = self.rate(step)
         if rate == 0.0:
             return
         delta = bias_delta(
-            counts_E,
+            counts,
             update_rule=self.rule.update_rule,
             bias_update_rate=rate,
             centred=self.rule.centred,
         )
-        expert_bias_E += delta.to(expert_bias_E.dtype)
+        expert_bias += delta.to(expert_bias.dtype)
 
 
 class ZLossBalancing(Balancer):
@@ -167,21 +198,25 @@ class ZLossBalancing(Balancer):
     is_z_loss = True
 
     def __init__(self, rule: ZLoss) -> None:
+        super().__init__()
         self.coeff = rule.coeff
 
     def loss(self, batch: LayerBatch) -> Tensor:
         return router_z_loss(batch.routing.router_logits_TE)
 
 
+BALANCERS: dict[type[Rule], Callable[[Any], Balancer]] = {
+    AuxLoss: AuxLossBalancing,
+    SequenceAuxLoss: SequenceLossBalancing,
+    LossFree: LossFreeBalancing,
+    ZLoss: ZLossBalancing,
+}
+"""The strategy of every rule."""
+
+
 def make_balancer(rule: Rule) -> Balancer:
     """The strategy that a rule configures."""
-    if isinstance(rule, AuxLoss):
-        return AuxLossBalancing(rule)
-    if isinstance(rule, SequenceAuxLoss):
-        return SequenceLossBalancing(rule)
-    if isinstance(rule, LossFree):
-        return LossFreeBalancing(rule)
-    return ZLossBalancing(rule)
+    return BALANCERS[type(rule)](rule)
 
 
 @dataclass(frozen=True)
@@ -199,8 +234,11 @@ class LayerLosses:
 class CombinedBalancer:
     """The strategies in force, as one."""
 
-    def __init__(self, rules: Sequence[Rule]) -> None:
+    def __init__(self, rules: Sequence[Rule], since: int = 0) -> None:
+        """`since`: the step from which these rules are in force."""
         self.balancers = [make_balancer(rule) for rule in rules]
+        for balancer in self.balancers:
+            balancer.since = since
         forms = [b.bias_form for b in self.balancers if b.bias_form]
         self.bias_form: str | None = forms[0] if forms else None
 
@@ -231,10 +269,37 @@ class CombinedBalancer:
                 aux = loss.detach() if aux is None else aux + loss.detach()
         return LayerLosses(objective, aux, z)
 
-    def update(self, expert_bias_E: Tensor, counts_E: Tensor, step: int) -> None:
+    def observe(self, batch: LayerBatch) -> Tensor | None:
+        """What the rule that moves the bias wants to know of this layer and micro-batch."""
         for balancer in self.balancers:
-            balancer.update(expert_bias_E, counts_E, step)
+            if balancer.bias_form:
+                return balancer.observe(batch)
+        return None
+
+    def pool(self, observed: Sequence[Tensor]) -> Tensor:
+        """One tensor of what several micro-batches or ranks observed in a layer."""
+        return next(b for b in self.balancers if b.bias_form).pool(observed)
+
+    def update(
+        self, expert_bias: Tensor, counts: Tensor, step: int, observed: Sequence[Tensor] | None = None
+    ) -> None:
+        """Move the bias, [E] or [L, E], in place: once, after optimizer step `step`.
+
+        counts: int64, of all micro-batches and ranks. observed: per layer, what `pool` returned.
+        """
+        for balancer in self.balancers:
+            balancer.update(expert_bias, counts, step, observed)
 
     def rate(self, step: int) -> float | None:
+        """u used after `step`, or None."""
         rates = [r for r in (b.rate(step) for b in self.balancers) if r is not None]
         return rates[0] if rates else None
+
+    def memory(self) -> dict[str, dict[str, Tensor]]:
+        """What the strategies remember between steps, by their name; part of a checkpoint."""
+        return {balancer.name: balancer.memory for balancer in self.balancers}
+
+    def recall(self, memory: Mapping[str, dict[str, Tensor]]) -> None:
+        """Take back what a checkpoint kept."""
+        for balancer in self.balancers:
+            balancer.memory = dict(memory.get(balancer.name, {}))

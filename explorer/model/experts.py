@@ -4,7 +4,7 @@ grouped   sort the assignments by expert, one grouped matrix product a projectio
 loop      the same order, one matrix product an expert; any shape
 dense     every expert on every token, weighted; slow, obvious, the oracle of the tests
 
-All are dropless: each token passes all K chosen experts.
+Every assignment that is served is computed: all of them, unless a capacity drops some.
 Shapes: T tokens, K top-k, A = T·K assignments, D model width, F expert width, E experts.
 """
 
@@ -51,14 +51,13 @@ class Experts(nn.Module):
         self.dispatch = dispatch
 
     def forward(self, x_TD: Tensor, routing: Routing, counts_E: Tensor) -> Tensor:
-        """Σ over the chosen experts of gate · expert(x), [T, D]. counts_E: int64 assignments an expert."""
+        """Σ over the chosen experts of gate · expert(x), [T, D]. counts_E: int64, served assignments."""
         kind = self.dispatch
         if kind == "auto":
             kind = "grouped" if grouped_fits(self.gate_up_EDF2, self.down_EFD, x_TD) else "loop"
         if kind == "dense":
             return self._dense(x_TD, routing)
-        ids_A = routing.topk_expert_ids_TK.flatten()
-        order_A = ids_A.argsort(stable=True)
+        order_A = served_in_order(routing)
         token_A = order_A // routing.topk_expert_ids_TK.shape[1]
         sorted_AD = x_TD.index_select(0, token_A)
         product = self._grouped if kind == "grouped" else self._loop
@@ -85,12 +84,22 @@ class Experts(nn.Module):
         )
 
     def _dense(self, x_TD: Tensor, routing: Routing) -> Tensor:
-        gates_TE = torch.zeros_like(routing.scores_TE).scatter(
-            1, routing.topk_expert_ids_TK, routing.gate_weights_TK
-        )
+        # The last column takes the empty slots, whose gate is 0.
+        gates_TX = F.pad(torch.zeros_like(routing.scores_TE), (0, 1))
+        gates_TE = gates_TX.scatter(1, routing.topk_expert_ids_TK, routing.gate_weights_TK)[:, :-1]
         inner_ETF = swiglu(torch.einsum("td,edf->etf", x_TD, self.gate_up_EDF2))
         out_ETD = torch.einsum("etf,efd->etd", inner_ETF, self.down_EFD)
         return torch.einsum("etd,te->td", out_ETD, gates_TE.to(out_ETD.dtype))
+
+
+def served_in_order(routing: Routing) -> Tensor:
+    """Positions in the flat [T · K] of the assignments that are served, sorted by expert, int64 [A]."""
+    ids_A = routing.topk_expert_ids_TK.flatten()
+    if routing.served_TK is None:
+        return ids_A.argsort(stable=True)
+    # How many there are is known to the device alone: this makes the host wait for a GPU.
+    served_A = routing.served_TK.flatten().nonzero().squeeze(1)
+    return served_A[ids_A[served_A].argsort(stable=True)]
 
 
 def grouped_fits(gate_up: Tensor, down: Tensor, x: Tensor) -> bool:

@@ -19,9 +19,45 @@ class Routing:
     scores_TE: Tensor
     """Unbiased scores, fp32, with gradient."""
     topk_expert_ids_TK: Tensor
-    """K distinct experts per token, by biased score, best first."""
+    """K distinct experts per token, by biased score, best first.
+
+    Where tokens may have fewer, K is the most and an empty slot holds E, one beyond the last expert.
+    """
     gate_weights_TK: Tensor
-    """From the unbiased scores of the chosen experts."""
+    """From the unbiased scores of the chosen experts; 0 in a slot that is empty or not served."""
+    served_TK: Tensor | None = None
+    """False where a slot is empty or beyond its expert's capacity; None: every slot is served."""
+
+
+@dataclass(frozen=True)
+class ForwardContext:
+    """What a forward pass may depend on beside the tokens and the weights."""
+
+    is_training: bool = False
+    """Noise, learned or drawn, and other things that evaluation leaves out."""
+    seed: int = 0
+    """Of everything random in this pass; a repeated pass draws the same."""
+    step_counts_LE: Tensor | None = None
+    """Assignments of the whole optimizer step, where a loss needs them before the first backward pass."""
+    earlier_counts_LE: Tensor | None = None
+    """Assignments of this step's micro-batches before this one."""
+
+
+@dataclass(frozen=True)
+class LayerContext:
+    """The same for one mixture layer."""
+
+    layer: int
+    tokens_T: Tensor
+    """Token ids, for a routing that depends on them."""
+    is_training: bool = False
+    seed: int = 0
+    step_counts_E: Tensor | None = None
+    earlier_counts_E: Tensor | None = None
+
+    def generator(self, device: torch.device) -> torch.Generator:
+        """Random numbers of this pass and layer; the same again for the same seed."""
+        return torch.Generator(device).manual_seed((self.seed * 1_000_003 + self.layer) % 2**63)
 
 
 def route(
@@ -91,8 +127,9 @@ def sequence_counts(topk_expert_ids_TK: Tensor, num_sequences: int, num_experts:
     Built with a scatter, which unlike bincount does not make the host wait for a GPU.
     """
     ids_BX = topk_expert_ids_TK.reshape(num_sequences, -1)
-    counts_BE = torch.zeros(num_sequences, num_experts, dtype=torch.int64, device=ids_BX.device)
-    return counts_BE.scatter_add_(1, ids_BX, torch.ones_like(ids_BX))
+    # The last column takes the empty slots.
+    counts_BX = torch.zeros(num_sequences, num_experts + 1, dtype=torch.int64, device=ids_BX.device)
+    return counts_BX.scatter_add_(1, ids_BX, torch.ones_like(ids_BX))[:, :num_experts]
 
 
 def switched_slots(routing: Routing, top_k: int) -> Tensor:

@@ -15,8 +15,9 @@ from torch.nn import functional as F
 
 from explorer.config import ModelConfig
 from explorer.model.balancers import CombinedBalancer, LayerBatch, LayerLosses
+from explorer.model.choose import choose
 from explorer.model.experts import Experts, SwiGLU
-from explorer.model.router import Router, Routing, route, sequence_counts
+from explorer.model.router import ForwardContext, LayerContext, Router, Routing, sequence_counts
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,12 @@ class LayerOutput:
 
     routing: Routing
     counts_BE: Tensor
+    """Demand: chosen assignments per sequence, int64."""
     losses: LayerLosses
+    dropped_BE: Tensor | None = None
+    """Of these, how many were beyond capacity; None: none can be."""
+    observed: Tensor | None = None
+    """What the balancer's update will want to know beside the counts."""
 
 
 @dataclass
@@ -97,28 +103,41 @@ class MoELayer(nn.Module):
         self.shared = SwiGLU(config.hidden_size, shared, config.init_std) if shared else None
 
     def forward(
-        self, x_BSD: Tensor, balancer: CombinedBalancer, step_counts_E: Tensor | None
+        self, x_BSD: Tensor, balancer: CombinedBalancer, context: LayerContext
     ) -> tuple[Tensor, LayerOutput]:
         batch, _, width = x_BSD.shape
         x_TD = x_BSD.reshape(-1, width)
-        config = self.config
-        routing = route(
-            self.router(x_TD),
-            top_k=config.top_k,
-            score_func=config.score_func,
-            normalize_gates=config.normalize_gates,
-            route_scale=config.route_scale,
-            expert_bias_E=self.router.expert_bias_E if balancer.uses_bias else None,
-            bias_form=balancer.bias_form or "additive",
-        )
-        counts_BE = sequence_counts(routing.topk_expert_ids_TK, batch, config.num_experts)
-        out_TD = self.experts(x_TD, routing, counts_BE.sum(0))
+        routing = choose(self.router, x_TD, self.config, balancer.bias_form, context)
+        counts_BE = sequence_counts(routing.topk_expert_ids_TK, batch, self.config.num_experts)
+        dropped_BE = None
+        served_E = counts_BE.sum(0)
+        if routing.served_TK is not None:
+            served_TK = routing.topk_expert_ids_TK.where(routing.served_TK, self.config.num_experts)
+            served_BE = sequence_counts(served_TK, batch, self.config.num_experts)
+            dropped_BE, served_E = counts_BE - served_BE, served_BE.sum(0)
+        out_TD = self.experts(x_TD, routing, served_E)
         if self.shared is not None:
             out_TD = out_TD + self.shared(x_TD)
-        losses = LayerLosses()
-        if torch.is_grad_enabled():
-            losses = balancer.losses(LayerBatch(routing, counts_BE, step_counts_E))
-        return out_TD.view_as(x_BSD), LayerOutput(routing, counts_BE, losses)
+        losses, observed = self._balance(balancer, routing, counts_BE, context)
+        return out_TD.view_as(x_BSD), LayerOutput(routing, counts_BE, losses, dropped_BE, observed)
+
+    def _balance(
+        self, balancer: CombinedBalancer, routing: Routing, counts_BE: Tensor, context: LayerContext
+    ) -> tuple[LayerLosses, Tensor | None]:
+        """Losses, and what the update will want to know; nothing without gradient (evaluation, counting)."""
+        if not torch.is_grad_enabled():
+            return LayerLosses(), None
+        batch = LayerBatch(
+            routing,
+            counts_BE,
+            step_counts_E=context.step_counts_E,
+            earlier_counts_E=context.earlier_counts_E,
+            expert_bias_E=self.router.expert_bias_E if balancer.uses_bias else None,
+            router_weight_ED=self.router.weight_ED,
+        )
+        with torch.no_grad():
+            observed = balancer.observe(batch)
+        return balancer.losses(batch), observed
 
 
 class Block(nn.Module):
@@ -136,12 +155,12 @@ class Block(nn.Module):
             self.ffn = MoELayer(config)
 
     def forward(
-        self, x_BSD: Tensor, balancer: CombinedBalancer, step_counts_E: Tensor | None
+        self, x_BSD: Tensor, balancer: CombinedBalancer, context: LayerContext
     ) -> tuple[Tensor, LayerOutput | None]:
         x_BSD = x_BSD + self.attention(self.attention_norm(x_BSD))
         normed = self.ffn_norm(x_BSD)
         if isinstance(self.ffn, MoELayer):
-            out, layer = self.ffn(normed, balancer, step_counts_E)
+            out, layer = self.ffn(normed, balancer, context)
             return x_BSD + out, layer
         return x_BSD + self.ffn(normed), None
 
@@ -164,16 +183,16 @@ class MoETransformer(nn.Module):
         self.norm = nn.RMSNorm(config.hidden_size, eps=1e-6)
 
     def forward(
-        self, tokens_BS: Tensor, balancer: CombinedBalancer, step_counts_LE: Tensor | None = None
+        self, tokens_BS: Tensor, balancer: CombinedBalancer, context: ForwardContext | None = None
     ) -> ModelOutput:
         """Next-token logits and the routing of every mixture layer."""
+        context = context or ForwardContext()
         x_BSD = self.embedding(tokens_BS)
         if self.positions is not None:
             x_BSD = x_BSD + self.positions[: tokens_BS.shape[1]]
         layers: list[LayerOutput] = []
         for block in self.blocks:
-            counts_E = None if step_counts_LE is None else step_counts_LE[len(layers)]
-            x_BSD, layer = block(x_BSD, balancer, counts_E)
+            x_BSD, layer = block(x_BSD, balancer, _layer_context(context, len(layers), tokens_BS))
             if layer is not None:
                 layers.append(layer)
         return ModelOutput(F.linear(self.norm(x_BSD), self.embedding.weight), layers)
@@ -187,6 +206,18 @@ class MoETransformer(nn.Module):
         """Set every selection bias to its neutral value."""
         for router in self.routers:
             router.expert_bias_E.fill_(value)
+
+
+def _layer_context(context: ForwardContext, layer: int, tokens_BS: Tensor) -> LayerContext:
+    counts_LE, earlier_LE = context.step_counts_LE, context.earlier_counts_LE
+    return LayerContext(
+        layer=layer,
+        tokens_T=tokens_BS.reshape(-1),
+        is_training=context.is_training,
+        seed=context.seed,
+        step_counts_E=None if counts_LE is None else counts_LE[layer],
+        earlier_counts_E=None if earlier_LE is None else earlier_LE[layer],
+    )
 
 
 def build_model(config: ModelConfig, vocab_size: int, sequence_length: int, seed: int) -> MoETransformer:

@@ -135,7 +135,7 @@ class _Run:
 
     def _change_rules(self, change: ScheduledRules) -> None:
         """Put other rules in force. A bias survives only between rules that read it the same way."""
-        before, self.balancer = self.balancer, CombinedBalancer(change.rules)
+        before, self.balancer = self.balancer, CombinedBalancer(change.rules, since=change.step)
         if before.bias_form != self.balancer.bias_form:
             self.model.reset_bias(self.balancer.neutral_bias)
         self.log.drain_into(self.counts)
@@ -192,6 +192,7 @@ class _Run:
             "config_digest": self.config.digest,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "balancer": self.balancer.memory(),
             "seconds": self.seconds,
             "counts": [torch.from_numpy(c) for c in self.counts],
         }
@@ -211,7 +212,9 @@ class _Run:
         self.seconds = state["seconds"]
         self.counts.extend(c.cpu().numpy() for c in state["counts"])
         # A change at exactly this step is made, and recorded, once more by the loop.
-        self.balancer = CombinedBalancer(self.config.balancer.rules_at(step - 1))
+        since = max((c.step for c in self.config.balancer.schedule if c.step < step), default=0)
+        self.balancer = CombinedBalancer(self.config.balancer.rules_at(step - 1), since=since)
+        self.balancer.recall(state["balancer"])
         return step
 
 

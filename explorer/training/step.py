@@ -16,12 +16,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from explorer.balancing import biased_scores
-from explorer.config import RunConfig
+from explorer.config import RunConfig, TrainingConfig
 from explorer.corpus import Batch, Corpus
 from explorer.errors import TrainingError
 from explorer.model import MoETransformer
 from explorer.model.balancers import CombinedBalancer
-from explorer.model.router import score_margin, switched_slots
+from explorer.model.router import ForwardContext, score_margin, switched_slots
 from explorer.model.transformer import LayerOutput
 from explorer.records import LayerRecord, LoadRecord, Recorder, SequenceLoadRecord, StepRecord
 from explorer.training.devices import autocast
@@ -88,12 +88,15 @@ def train_step(
         for index in range(accumulation)
     ]
     sampled = step % training.sequence_load_interval == 0
-    step_counts_LE = _count_whole_step(model, balancer, batches, device) if accumulation > 1 else None
+    step_counts_LE = None
+    if accumulation > 1:
+        step_counts_LE = _count_whole_step(model, balancer, training, step, batches, device)
     meters = _Meters(sampled)
     for index, batch in enumerate(batches):
         tokens = as_tensor(batch.tokens, device)
+        context = _context(training, step, index, step_counts_LE, meters)
         with autocast(device):
-            output = model(tokens[:, :-1], balancer, step_counts_LE)
+            output = model(tokens[:, :-1], balancer, context)
         loss = lm_loss_sum(output.logits_BSV, tokens[:, 1:]) / tokens[:, 1:].numel()
         objective = loss
         for layer in output.layers:
@@ -108,13 +111,51 @@ def train_step(
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     counts_LE = meters.counts_LE()
-    for layer_index, router in enumerate(model.routers):
-        balancer.update(router.expert_bias_E, counts_LE[layer_index], step)
+    _update_bias(model, balancer, counts_LE, step, meters.observed(balancer))
     return meters.log(config, step, learning_rate, balancer.rate(step), grad_norm, counts_LE, bias_used_LE)
 
 
+def _context(
+    training: TrainingConfig,
+    step: int,
+    micro_batch: int,
+    step_counts_LE: Tensor | None = None,
+    meters: "_Meters | None" = None,
+) -> ForwardContext:
+    """What the pass over one micro-batch may depend on; the same again for a pass that only counts."""
+    seed = (training.seed * 1_000_003 + step) * 1_009 + micro_batch
+    return ForwardContext(
+        is_training=True,
+        seed=seed,
+        step_counts_LE=step_counts_LE,
+        earlier_counts_LE=meters.counts_LE() if meters and meters.layer_sums else None,
+    )
+
+
+@torch.no_grad()
+def _update_bias(
+    model: MoETransformer,
+    balancer: CombinedBalancer,
+    counts_LE: Tensor,
+    step: int,
+    observed: list[Tensor] | None,
+) -> None:
+    """Move every layer's bias, all layers at once."""
+    if not balancer.uses_bias:
+        return
+    moved_LE = bias_LE(model)
+    balancer.update(moved_LE, counts_LE, step, observed)
+    for router, bias_E in zip(model.routers, moved_LE, strict=True):
+        router.expert_bias_E.copy_(bias_E)
+
+
 def _count_whole_step(
-    model: MoETransformer, balancer: CombinedBalancer, batches: list[Batch], device: torch.device
+    model: MoETransformer,
+    balancer: CombinedBalancer,
+    training: TrainingConfig,
+    step: int,
+    batches: list[Batch],
+    device: torch.device,
 ) -> Tensor | None:
     """Counts of all micro-batches, before the first backward pass, where a loss needs them.
 
@@ -124,10 +165,17 @@ def _count_whole_step(
     if not balancer.needs_step_counts:
         return None
     with torch.no_grad(), autocast(device):
-        outputs = [model(as_tensor(batch.tokens, device)[:, :-1], balancer) for batch in batches]
+        outputs = [
+            model(as_tensor(batch.tokens, device)[:, :-1], balancer, _context(training, step, index))
+            for index, batch in enumerate(batches)
+        ]
     return torch.stack(
         [torch.stack([layer.counts_BE.sum(0) for layer in output.layers]) for output in outputs]
     ).sum(0)
+
+
+COUNTED = {"tokens", "dropped_tokens", "switched_slots"}
+"""What is summed over micro-batches, in whole numbers; everything else is averaged."""
 
 
 class _Meters:
@@ -138,6 +186,7 @@ class _Meters:
         self.losses: list[Tensor] = []
         self.layer_sums: list[dict[str, Tensor]] = []
         self.sequences: list[tuple[int, list[str], Tensor]] = []
+        self.observations: list[list[Tensor | None]] = []
 
     @torch.no_grad()
     def add(
@@ -150,6 +199,7 @@ class _Meters:
         balancer: CombinedBalancer,
     ) -> None:
         self.losses.append(loss)
+        self.observations.append([layer.observed for layer in layers])
         scores_LTE = torch.stack([layer.routing.scores_TE.detach() for layer in layers])
         counts_LBE = torch.stack([layer.counts_BE for layer in layers])
         sums = {
@@ -157,6 +207,9 @@ class _Meters:
             "mean_score": scores_LTE.mean(1),
             "mean_normalised_score": (scores_LTE / scores_LTE.sum(-1, keepdim=True)).mean(1),
         }
+        dropped = [layer.dropped_BE for layer in layers if layer.dropped_BE is not None]
+        if dropped:
+            sums["dropped_tokens"] = torch.stack(dropped).sum(1)
         for name in ("aux", "z"):
             values = [getattr(layer.losses, name) for layer in layers]
             if all(v is not None for v in values):
@@ -191,6 +244,12 @@ class _Meters:
         """int64 assignments of the whole step."""
         return torch.stack([sums["tokens"] for sums in self.layer_sums]).sum(0)
 
+    def observed(self, balancer: CombinedBalancer) -> list[Tensor] | None:
+        """Per layer, what the balancer wanted to know of all micro-batches; None if nothing."""
+        layers = list(zip(*self.observations, strict=True))
+        known = [[part for part in layer if part is not None] for layer in layers]
+        return [balancer.pool(parts) for parts in known] if known and all(known) else None
+
     def log(
         self,
         config: RunConfig,
@@ -204,10 +263,10 @@ class _Meters:
         layers = {
             name: torch.stack([sums[name] for sums in self.layer_sums]).float().mean(0)
             for name in self.layer_sums[0]
-            if name not in ("tokens", "switched_slots")
+            if name not in COUNTED
         }
-        if "switched_slots" in self.layer_sums[0]:
-            layers["switched_slots"] = torch.stack([s["switched_slots"] for s in self.layer_sums]).sum(0)
+        for name in COUNTED & self.layer_sums[0].keys():
+            layers[name] = torch.stack([sums[name] for sums in self.layer_sums]).sum(0)
         layers["tokens"] = counts_LE
         if bias_used_LE is not None:
             layers["expert_bias"] = bias_used_LE
@@ -278,6 +337,7 @@ def record_step(log: StepLog, recorder: Recorder) -> None:
             expert_bias_LE=arrays.get("expert_bias"),
             mean_score_LE=arrays["mean_score"],
             mean_normalised_score_LE=arrays["mean_normalised_score"],
+            dropped_tokens_LE=arrays.get("dropped_tokens"),
         )
     )
     if aux is not None or arrays.keys() & {"score_margin", "switched_slots"}:

@@ -6,13 +6,12 @@ from typing import Any
 
 from explorer.config import BalancerConfig
 from explorer.errors import ConfigError
-from explorer.rules import AuxLoss, LossFree, Rule, SequenceAuxLoss, ZLoss
+from explorer.rules import Rule
 
 MOST = 6
 """Runs or arms that one picture still carries."""
 STORY = ("none", "aux_loss:scope=sequence", "aux_loss", "loss_free")
 """The arms that tell the story, in this order, where a set of runs has them."""
-READABLE_SCOPES = {"sequence": "sequence", "micro_batch": "micro-batch", "global_batch": "global"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,23 +207,7 @@ def short_balancer(text: str) -> str:
 
 
 def _short_rules(rules: Sequence[Rule]) -> str:
-    return " + ".join(_short_rule(rule) for rule in rules) or "none"
-
-
-def _short_rule(rule: Rule) -> str:
-    match rule:
-        case AuxLoss():
-            raw = " raw" if rule.score_norm == "raw" else ""
-            return f"aux {READABLE_SCOPES[rule.scope]} {rule.coeff:g}{raw}"
-        case SequenceAuxLoss():
-            return f"V3 sequence {rule.coeff:g}"
-        case ZLoss():
-            return f"z-loss {rule.coeff:g}"
-        case LossFree():
-            extras = [w for w in (rule.update_rule, rule.bias_form) if w not in ("sign", "additive")]
-            extras += ["centred"] if rule.centred else []
-            extras += [] if rule.freeze_after_step is None else [f"frozen {rule.freeze_after_step}"]
-            return " ".join([f"loss-free {rule.bias_update_rate:g}", *extras])
+    return " + ".join(rule.short for rule in rules) or "none"
 
 
 def _group_name(run: Run) -> str:

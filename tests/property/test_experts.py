@@ -15,7 +15,7 @@ from torch import Tensor
 from explorer.config import ModelConfig
 from explorer.model.balancers import CombinedBalancer
 from explorer.model.experts import Experts, SwiGLU, grouped_fits
-from explorer.model.router import Routing, sequence_counts
+from explorer.model.router import LayerContext, Routing, sequence_counts
 from explorer.model.transformer import MoELayer
 from explorer.rules import LossFree
 
@@ -130,6 +130,11 @@ def test_p27_random_assignments_agree(kind: str, seed: int, num_tokens: int, top
         torch.testing.assert_close(fast[part], expected, rtol=1e-4, atol=1e-5)
 
 
+def alone(x: Tensor) -> LayerContext:
+    """The context of a layer that is called outside a model."""
+    return LayerContext(layer=0, tokens_T=torch.zeros(x.shape[0] * x.shape[1], dtype=torch.int64))
+
+
 def moe_layer(**changes) -> MoELayer:
     config: ModelConfig = make_tiny_config(init_std=0.5, **changes).model
     torch.manual_seed(3)
@@ -147,7 +152,7 @@ def test_a_whole_layer_equals_the_reference(
     layer.router.expert_bias_E.copy_(torch.tensor(bias))
     x = torch.randn(2, 5, 16, generator=torch.Generator().manual_seed(4))
     balancer = CombinedBalancer([LossFree()] if with_bias else [])
-    out, info = layer(x, balancer, None)
+    out, info = layer(x, balancer, alone(x))
 
     tokens = x.reshape(-1, 16).double().tolist()
     logits = [routing.matvec(layer.router.weight_ED.tolist(), token) for token in tokens]
@@ -179,7 +184,7 @@ def test_p03_output_does_not_change_with_the_bias_while_the_chosen_set_stands(di
     outputs = []
     for bias in ([0.0, 0.0, 0.0, 0.0], [0.1, -0.05, 0.02, -0.1], [-3.0, 0.2, -3.0, 0.2]):
         layer.router.expert_bias_E.copy_(torch.tensor(bias))
-        out, info = layer(x, balancer, None)
+        out, info = layer(x, balancer, alone(x))
         assert info.counts_BE.tolist() == [[0, 6, 0, 6]]
         outputs.append(out)
     # Which of the two comes first may change, and with it only the order of a sum.
@@ -190,7 +195,7 @@ def test_p03_output_does_not_change_with_the_bias_while_the_chosen_set_stands(di
 def test_the_gate_gradient_reaches_the_router_as_finite_differences_say() -> None:
     layer = moe_layer(dispatch="dense")
     x = torch.randn(1, 4, 16, generator=torch.Generator().manual_seed(6))
-    out, info = layer(x, CombinedBalancer([]), None)
+    out, info = layer(x, CombinedBalancer([]), alone(x))
     out.sum().backward()
     ids = info.routing.topk_expert_ids_TK.tolist()
     tokens = x.reshape(-1, 16).tolist()
@@ -210,7 +215,8 @@ def test_the_gate_gradient_reaches_the_router_as_finite_differences_say() -> Non
 
 def test_shared_experts_are_not_counted() -> None:
     layer = moe_layer(num_shared_experts=2)
-    _, info = layer(torch.randn(2, 5, 16), CombinedBalancer([]), None)
+    x = torch.randn(2, 5, 16)
+    _, info = layer(x, CombinedBalancer([]), alone(x))
     assert info.counts_BE.shape == (2, 4)
     assert int(info.counts_BE.sum()) == 2 * 5 * 2
 
