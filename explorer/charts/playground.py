@@ -1,0 +1,140 @@
+"""Figures of the playground: two simulated rules, A and B, over the steps.
+
+A slider redraws all of them, so everything that changes with it is data and the specification stays: the
+functions that end in `_rows` make the data sets, which `ui.specs.Spec.with_rows` exchanges.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import altair as alt
+import polars as pl
+
+from explorer.charts import series, theme
+from explorer.charts.labels import EndLabel, end_labels
+from explorer.charts.theme import RunStyle
+
+SECOND = theme.Ink("#00855F", "#35C79A"), theme.Ink("#006B4C", "#63D6B1")
+"""Line and text of B when it is of the same family as A."""
+REFERENCE_LABEL = "random routing"
+OF_EACH = alt.ExprRef("luminance(background) < 0.3 ? datum.dark : datum.light")
+
+
+def styles(families: Mapping[str, str]) -> list[RunStyle]:
+    """The colour of each side's family; two rules of one family get two colours, and B is dashed."""
+    found: list[RunStyle] = []
+    for side, family in families.items():
+        ink, text = theme.family_ink(family), theme.FAMILY_TEXT.get(family, theme.NEUTRAL_TEXT)
+        if any(style.family == family for style in found):
+            ink, text = SECOND
+        dash = theme.DASHES[1] if found else theme.DASHES[0]
+        found.append(RunStyle(side, side, family, ink, text, dash))
+    return found
+
+
+def line_rows(
+    frame: pl.DataFrame,
+    families: Mapping[str, str],
+    labels: Mapping[str, str],
+    *,
+    reference: tuple[float, float] | None,
+    log_y: bool = False,
+    height: int = 280,
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Lines, reference and texts at the line ends.
+
+    frame: columns run_id (A, B), x, value, low, high, first_step, last_step. `reference`: mean and 95th
+    percentile of what random routing shows.
+    """
+    sides = styles(families)
+    data = series.tidy(frame, sides, value="value", low="low", high="high")
+    if log_y:
+        floor = pl.col("value") / 100
+        data = data.filter(pl.col("value") > 0).with_columns(low=pl.max_horizontal("low", floor))
+    known = [reference] if reference is not None and reference[0] > 0 else []
+    lines = pl.DataFrame(
+        {"value": [r[0] for r in known], "p95": [r[1] for r in known]},
+        schema={"value": pl.Float64, "p95": pl.Float64},
+    )
+    last = series.last_values(data)
+    ends = [EndLabel(labels[s.label], last[s.label], s.text) for s in sides if s.label in last]
+    ends += [EndLabel(REFERENCE_LABEL, r[0], theme.NEUTRAL_TEXT, strong=False) for r in known]
+    low, high = series.y_range(data, zero=True, log_y=log_y)
+    texts = end_labels(ends, field="value", low=low, high=high, height=height, log_y=log_y)
+    return data, lines, texts[0].data
+
+
+def lines(
+    rows: tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame],
+    families: Mapping[str, str],
+    *,
+    y_title: str,
+    playhead: float | None = None,
+    log_y: bool = False,
+    height: int = 280,
+) -> theme.Figure:
+    """One line a side with its band from lowest to highest, the reference behind. `rows`: `line_rows`."""
+    data, reference, texts = rows
+    layers = series.line_layers(data, styles(families), x_title="step", y_title=y_title, log_y=log_y)
+    base = alt.Chart(reference).encode(y="value:Q")
+    strip = base.mark_rect(color=theme.REFERENCE_BAND.expr, opacity=0.45).encode(y2="p95:Q")
+    rule = base.mark_rule(color=theme.REFERENCE.expr, strokeWidth=1.4, strokeDash=[2, 2])
+    chart = alt.layer(strip, rule, *layers, *_texts(texts), *theme.playhead_layers(playhead))
+    figure: alt.LayerChart = theme.titled(chart, height=height)
+    return figure
+
+
+def trajectory_rows(
+    frame: pl.DataFrame, *, named: Sequence[int], limits: tuple[float, float], height: int = 260
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Lines, ends of the y axis and texts. frame: columns step, expert, value; `named` are drawn bold."""
+    chosen = list(named)[: len(theme.EXPERT_INKS)]
+    inks = dict(zip(chosen, theme.EXPERT_INKS, strict=False))
+    known = pl.DataFrame(
+        {
+            "expert": pl.Series(chosen, dtype=pl.Int32),
+            "light": pl.Series([i.light for i in inks.values()], dtype=pl.String),
+            "dark": pl.Series([i.dark for i in inks.values()], dtype=pl.String),
+        }
+    )
+    data = frame.join(known, on="expert", how="left", maintain_order="left")
+    low, high = limits if limits[1] > limits[0] else (limits[0] - 0.01, limits[1] + 0.01)
+    ends = []
+    if not frame.is_empty():
+        last = frame.filter(pl.col("step") == pl.col("step").max()).select("expert", "value").rows()
+        ends = [EndLabel(f"expert {e}", v, inks[e]) for e, v in last if e in inks]
+    texts = end_labels(ends, field="value", low=low, high=high, height=height)
+    return data, pl.DataFrame({"limit": [low, high]}), texts[0].data
+
+
+def trajectories(
+    rows: tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame],
+    *,
+    y_title: str,
+    playhead: float | None = None,
+    height: int = 260,
+) -> theme.Figure:
+    """One thin line an expert, the named ones bold. `rows`: `trajectory_rows`."""
+    data, limits, texts = rows
+    scale = alt.Scale(zero=False, nice=False)
+    y = alt.Y("value:Q", title=y_title, scale=scale, axis=alt.Axis(tickCount=5))
+    base = alt.Chart(data).encode(
+        x=alt.X("step:Q", title="step", scale=scale, axis=theme.step_axis()), y=y, detail="expert:N"
+    )
+    thin = base.mark_line(clip=True, color=theme.FAINT_LINE.expr, strokeWidth=0.9, opacity=0.65)
+    bold = (
+        base.transform_filter("isValid(datum.light)")
+        .mark_line(clip=True, strokeWidth=2.2, color=OF_EACH)
+        .encode(tooltip=[alt.Tooltip("expert:N"), alt.Tooltip("value:Q", format="+.4f")])
+    )
+    # Two invisible points make two panels beside each other share their y axis.
+    edge = alt.Chart(limits).mark_point(opacity=0).encode(y=alt.Y("limit:Q", title=y_title, scale=scale))
+    chart = alt.layer(edge, thin, bold, *_texts(texts), *theme.playhead_layers(playhead))
+    figure: alt.LayerChart = theme.titled(chart, height=height)
+    return figure
+
+
+def _texts(texts: pl.DataFrame) -> list[Any]:
+    """The layers of `charts.labels.end_labels` with other rows."""
+    layers = end_labels([], field="value", low=0.0, high=1.0, height=1)
+    return [layer.properties(data=texts) for layer in layers]

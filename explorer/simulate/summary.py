@@ -1,0 +1,79 @@
+"""What a simulation shows, in numbers: how fast, how even at the end, how restless."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explorer import metrics
+from explorer.simulate.dynamics import Simulation
+
+F64 = NDArray[np.float64]
+
+SETTLED = 1.5
+"""Balanced: the mean of `WINDOW` steps is below this many times what random routing shows."""
+WINDOW = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bins:
+    """A series in at most so many pieces; every array is [bins]."""
+
+    first: NDArray[np.int64]
+    last: NDArray[np.int64]
+    mean: F64
+    low: F64
+    high: F64
+
+
+def bins(values: NDArray[np.floating], most: int = 300) -> Bins:
+    """values [S] -> means, minima and maxima of pieces of equal length (the last one may be shorter)."""
+    size = -(-len(values) // most)
+    first = np.arange(0, len(values), size)
+    last = np.minimum(first + size, len(values)) - 1
+    data = np.asarray(values, dtype=np.float64)
+    return Bins(
+        first=first,
+        last=last,
+        mean=np.add.reduceat(data, first) / (last - first + 1),
+        low=np.minimum.reduceat(data, first),
+        high=np.maximum.reduceat(data, first),
+    )
+
+
+def random_reference(simulation: Simulation) -> tuple[float, float]:
+    """MaxVio of uniform-random routing for this N, K and T: (mean, 95th percentile)."""
+    scores = simulation.scores
+    return metrics.uniform_reference(scores.num_experts, scores.top_k, scores.num_tokens, draws=200)
+
+
+def final_max_vio(simulation: Simulation) -> float:
+    """Mean MaxVio of the last steps; how many, says `metrics.last_steps`."""
+    return float(simulation.max_vio[-metrics.last_steps(len(simulation.counts)) :].mean())
+
+
+def steps_to_balance(simulation: Simulation, after: int = 0) -> int | None:
+    """Updates after step `after` until loads are about as even as random routing; None if never.
+
+    The first step whose following `WINDOW` steps have a mean MaxVio below 1.5 times the reference.
+    """
+    series = simulation.max_vio[after:]
+    window = min(WINDOW, len(series))
+    mean = np.convolve(series, np.ones(window) / window, mode="valid")
+    settled = np.flatnonzero(mean <= SETTLED * random_reference(simulation)[0])
+    return int(settled[0]) if len(settled) else None
+
+
+def turning_share(simulation: Simulation) -> float:
+    """Share of bias moves in the last steps that go against the move before: 1 is a pure zigzag."""
+    tail = np.diff(simulation.bias[-metrics.last_steps(len(simulation.bias)) - 2 :], axis=0)
+    if len(tail) < 2:
+        return 0.0
+    before, after = tail[:-1], tail[1:]
+    moved = (before != 0) & (after != 0)
+    return float((before * after < 0).sum() / moved.sum()) if moved.any() else 0.0
+
+
+def spread(simulation: Simulation) -> float:
+    """Largest minus smallest bias after the last update, in score units."""
+    return float(simulation.final_bias.max() - simulation.final_bias.min())

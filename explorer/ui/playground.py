@@ -1,0 +1,210 @@
+"""The Playground: two balancing rules on one simulated router, side by side."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import polars as pl
+import streamlit as st
+
+from explorer.charts import captions, loads
+from explorer.charts import playground as figures
+from explorer.charts.theme import AXIS
+from explorer.glossary import tip
+from explorer.simulate import RuleSettings, ScoreSettings, Simulation, simulate
+from explorer.simulate.summary import random_reference
+from explorer.ui import playground_controls as controls
+from explorer.ui import playground_frames as frames
+from explorer.ui import playground_presets as presets
+from explorer.ui import playground_words as words
+from explorer.ui import show, specs
+from explorer.ui.replay import bar_rows
+
+Pair = dict[str, Simulation]
+LIMIT = 2.0
+FAMILY_OF = {"none": "none", "aux_loss": "aux_loss"}
+SHARE = "share of the assignments"
+LOGITS = "offset learnt (logits)"
+
+
+@st.cache_resource(max_entries=24, show_spinner=False)
+def simulated(scores: ScoreSettings, rule: RuleSettings, steps: int) -> Simulation:
+    """One simulation, kept: B stays when only A is changed."""
+    return simulate(scores, rule, steps=steps)
+
+
+@st.fragment
+def view() -> None:
+    """Controls and panels. Only this reruns when a control moves."""
+    controls.settle()
+    presets.choose()
+    rule_cards()
+    router_controls()
+    scores, steps = controls.score_settings(), int(controls.chosen("S"))
+    rules = {side: controls.rule_settings(side) for side in controls.SIDES}
+    pair = {side: simulated(scores, rule, steps) for side, rule in rules.items()}
+    with show.steady("playground"):
+        panels(pair)
+
+
+def rule_cards() -> None:
+    """Rule A and rule B beside each other."""
+    for side, place in zip(controls.SIDES, show.in_columns(2, least_px=330), strict=True):
+        rule, rate, schedule = controls.RULES[side]
+        row = place.container(border=True, horizontal=True, vertical_alignment="bottom")
+        with row:
+            _list(rule, width=165)
+            _slider(rate, width="stretch")
+            _list(schedule, width=95)
+
+
+def router_controls() -> None:
+    """What both rules act on."""
+    with st.expander("The router and its scores", icon=":material/tune:", expanded=False):
+        grid = st.grid(4, min_column_width=180)
+        for control in (*controls.ROUTER, *controls.SCORES):
+            with grid.cell():
+                (_list if control.is_list else _slider)(control, width="stretch")
+        with grid.cell():
+            st.number_input(
+                "Seed",
+                0,
+                controls.MOST_SEED,
+                step=1,
+                key="seed",
+                bind="query-params",
+                help="Other draws of everything that is drawn.",
+            )
+
+
+def _list(control: controls.Control, width: Any) -> None:
+    st.selectbox(
+        control.label,
+        controls.options_of(control),
+        format_func=control.name,
+        key=control.key,
+        bind="query-params",
+        help=control.help,
+        width=width,
+    )
+
+
+def _slider(control: controls.Control, width: Any) -> None:
+    st.select_slider(
+        control.label,
+        controls.options_of(control),
+        format_func=control.name,
+        key=control.key,
+        bind="query-params",
+        help=control.help,
+        width=width,
+    )
+
+
+def panels(pair: Pair) -> None:
+    """Every figure of the two simulations."""
+    labels = {side: f"{side}: {controls.rule_label(s.rule)}" for side, s in pair.items()}
+    families = {side: FAMILY_OF.get(s.rule.rule, "loss_free") for side, s in pair.items()}
+    _balance(pair, labels, families)
+    _biases(pair, labels)
+    _loads(pair, labels)
+    _switched(pair, labels, families)
+
+
+def _kept(key: tuple[Any, ...], rows: tuple[pl.DataFrame, ...], build: Callable[[], Any]) -> specs.Spec:
+    """A figure of this kind, built once, with these rows."""
+    spec = specs.kept(("playground", *key), build)
+    for part in rows:
+        spec = spec.with_rows(part)
+    return spec
+
+
+def _balance(pair: Pair, labels: dict[str, str], families: dict[str, str]) -> None:
+    st.subheader("How uneven is the work?", help=tip("max_vio"))
+    table = frames.series_frame({side: s.max_vio for side, s in pair.items()})
+    rows = figures.line_rows(table, families, labels, reference=random_reference(pair["A"]))
+    build = partial(figures.lines, rows, families, y_title=AXIS["max_vio"], playhead=specs.SOMEWHERE)
+    show.figure(
+        _kept(("max_vio", *families.values()), rows, build),
+        subject="MaxVio of two simulated rules",
+        finding=words.balance(pair, labels),
+        how="0 is perfectly even. The dotted line is what random routing of that many tokens would show, the "
+        "strip reaches to its 95th percentile. The band is from the lowest to the highest step of a bin.",
+        table=table,
+        key="playground_max_vio",
+        live=True,
+        playhead=_playhead(),
+    )
+
+
+def _playhead() -> float:
+    return float(st.session_state["at"])
+
+
+def _biases(pair: Pair, labels: dict[str, str]) -> None:
+    st.subheader("Which way are the experts pushed?", help=tip("expert_bias"))
+    moved = {side: s.bias if s.rule.has_bias else s.learnt for side, s in pair.items()}
+    shared = [values for side, values in moved.items() if pair[side].rule.has_bias]
+    limits = (
+        min((float(v.min()) for v in shared), default=0.0),
+        max((float(v.max()) for v in shared), default=0.0),
+    )
+    for (side, simulation), place in zip(pair.items(), show.in_columns(2), strict=True):
+        has_bias = simulation.rule.rule != "aux_loss"
+        values = moved[side] if has_bias else simulation.learnt
+        if not simulation.rule.has_bias and has_bias:
+            values = simulation.bias
+        own = limits if has_bias else (float(values.min()), float(values.max()))
+        table = frames.trajectory_frame(values)
+        rows = figures.trajectory_rows(table, named=frames.extremes(values), limits=own)
+        title = AXIS["expert_bias"] if has_bias else LOGITS
+        build = partial(figures.trajectories, rows, y_title=title, playhead=specs.SOMEWHERE)
+        with place:
+            st.markdown(f"**{show.plain(labels[side])}**")
+            show.figure(
+                _kept(("bias", has_bias), rows, build),
+                subject=f"Expert biases of {labels[side]}",
+                finding=words.bias(simulation),
+                how="Bold: the experts that end highest and lowest. Both panels have the same axis.",
+                table=table,
+                key=f"playground_bias_{side}",
+                live=True,
+                playhead=_playhead(),
+            )
+
+
+def _loads(pair: Pair, labels: dict[str, str]) -> None:
+    st.subheader("Who works at this step?", help=tip("load"))
+    last = len(pair["A"].counts) - 1
+    st.slider("Step", 0, last, key="at", bind="query-params", help=tip("playhead"))
+    step = int(st.session_state["at"])
+    for (side, simulation), place in zip(pair.items(), show.in_columns(2), strict=True):
+        now = frames.loads_frame(simulation, step)
+        with place:
+            st.markdown(f"**{show.plain(labels[side])}**")
+            show.figure(
+                _kept(("loads", len(now)), (bar_rows(now),), partial(loads.load_bars, now, limit=LIMIT)),
+                subject=f"Loads of {labels[side]} at the playhead",
+                finding=captions.load_bars(now),
+                how="Every expert would reach the line at 1 if the work were shared evenly.",
+                table=now,
+                key=f"playground_loads_{side}",
+                live=True,
+            )
+
+
+def _switched(pair: Pair, labels: dict[str, str], families: dict[str, str]) -> None:
+    st.subheader("How much does the bias decide?")
+    table = frames.series_frame({side: s.switched_share for side, s in pair.items()})
+    rows = figures.line_rows(table, families, labels, reference=None, height=200)
+    build = partial(figures.lines, rows, families, y_title=SHARE, playhead=specs.SOMEWHERE, height=200)
+    show.figure(
+        _kept(("switched", *families.values()), rows, build),
+        subject="Share of assignments that the bias changes",
+        finding=words.switched(pair, labels),
+        how="The share of assignments that the top K of the scores alone would not have made.",
+        table=table,
+        key="playground_switched",
+        live=True,
+        playhead=_playhead(),
+    )

@@ -1,0 +1,269 @@
+"""The controls of the playground: every value is a short parameter of the address, checked on arrival.
+
+All values are choices from a list (the seed and the playhead are whole numbers), so that a preset can be
+met again exactly and a link cannot ask for a simulation of an hour.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import streamlit as st
+
+from explorer.simulate import RuleSettings, ScoreSettings
+from explorer.ui import urls
+
+RATES = (*(f"{m}e-{d}" for d in (5, 4, 3, 2, 1) for m in (1, 2, 5)), "1")
+RULE_NAMES = {
+    "none": "no balancing",
+    "sign": "sign",
+    "proportional": "proportional",
+    "rms": "RMS-normalised",
+    "aux_loss": "auxiliary loss",
+}
+SCHEDULE_NAMES = {"constant": "u", "inverse_sqrt": "u/√n", "inverse": "u/n"}
+SIDES = ("A", "B")
+MOST_SEED = 9999
+
+
+@dataclass(frozen=True, kw_only=True)
+class Control:
+    """One value that can be chosen."""
+
+    key: str
+    """Name of the URL parameter and of the widget."""
+    label: str
+    options: tuple[str, ...]
+    default: str
+    help: str
+    names: Mapping[str, str] | None = None
+    """What is shown instead of the values of the address."""
+
+    @property
+    def is_list(self) -> bool:
+        """A list for names, a slider for what has an order."""
+        return not self.options[0][0].isdecimal()
+
+    def name(self, value: str) -> str:
+        return (self.names or {}).get(value, value)
+
+
+def _side(side: str, rule: str, rate: str) -> tuple[Control, ...]:
+    return (
+        Control(
+            key=side,
+            label=f"Rule {side}",
+            options=tuple(RULE_NAMES),
+            default=rule,
+            names=RULE_NAMES,
+            help="Sign, proportional and RMS move a bias that is added to the scores before the top-K. The "
+            "auxiliary loss moves the scores themselves.",
+        ),
+        Control(
+            key=f"u{side}",
+            label=f"Rate u of {side}",
+            options=RATES,
+            default=rate,
+            help="How far one step moves: score units for the bias rules, α times the learning rate for the "
+            "auxiliary loss.",
+        ),
+        Control(
+            key=f"n{side}",
+            label="Step",
+            options=tuple(SCHEDULE_NAMES),
+            default="constant",
+            names=SCHEDULE_NAMES,
+            help="Constant, or smaller with the number n of updates so far.",
+        ),
+    )
+
+
+RULES: dict[str, tuple[Control, ...]] = {
+    "A": _side("A", "sign", "1e-3"),
+    "B": _side("B", "proportional", "1e-2"),
+}
+ROUTER = (
+    Control(
+        key="N",
+        label="Experts N",
+        options=("4", "8", "16", "32", "64"),
+        default="16",
+        help="Routed experts of the one layer that is simulated.",
+    ),
+    Control(
+        key="K",
+        label="Chosen for each token, K",
+        options=("1", "2", "4", "6", "8"),
+        default="2",
+        help="Experts that every token is sent to.",
+    ),
+    Control(
+        key="T",
+        label="Tokens in a step, T",
+        options=("128", "256", "512", "1024", "2048", "4096"),
+        default="512",
+        help="Loads are counted over these tokens, then the rule moves once.",
+    ),
+    Control(
+        key="S",
+        label="Steps",
+        options=("200", "500", "1000", "2000", "5000"),
+        default="1000",
+        help="Length of the simulation.",
+    ),
+)
+SCORES = (
+    Control(
+        key="gate",
+        label="Score function",
+        options=("sigmoid", "softmax"),
+        default="sigmoid",
+        help="Softmax scores are of the order of 1/N, so the same u is a larger step for them.",
+    ),
+    Control(
+        key="tok",
+        label="Tokens",
+        options=("fresh", "frozen"),
+        default="fresh",
+        names={"fresh": "new in every step", "frozen": "the same in every step"},
+        help="The same tokens in every step leave only what the rule itself does.",
+    ),
+    Control(
+        key="skew",
+        label="Skew of the experts",
+        options=("0", "0.25", "0.5", "0.75", "1", "1.5", "2", "3"),
+        default="1",
+        help="How differently the experts are liked: standard deviation of their offsets, in logits.",
+    ),
+    Control(
+        key="domains",
+        label="Domain skew",
+        options=("0", "0.5", "1", "2"),
+        default="0",
+        help="Four domains that like different experts, 64 tokens of one domain in a row; standard deviation "
+        "in logits. 0 is a single domain.",
+    ),
+    Control(
+        key="drift",
+        label="Drift",
+        options=("0", "0.1", "0.25", "0.5", "1", "2"),
+        default="0",
+        help="Turns in 1,000 steps of the offsets between two independent draws.",
+    ),
+    Control(
+        key="shift",
+        label="Sudden shift at step",
+        options=("0", "100", "250", "500", "750", "1000", "2000"),
+        default="0",
+        names={"0": "never"},
+        help="From this step on the experts' offsets are drawn anew, like a change of corpus.",
+    ),
+    Control(
+        key="rich",
+        label="Rich get richer",
+        options=("0", "0.002", "0.005", "0.01", "0.02", "0.05"),
+        default="0",
+        help="A caricature of training: an expert with twice its share gains that many logits in a step, at "
+        "most 3 in all.",
+    ),
+    Control(
+        key="wait",
+        label="Rules start at step",
+        options=("0", "100", "250", "500"),
+        default="0",
+        help="Before that nothing is done against imbalance.",
+    ),
+)
+CONTROLS: tuple[Control, ...] = (*RULES["A"], *RULES["B"], *ROUTER, *SCORES)
+BY_KEY = {control.key: control for control in CONTROLS}
+KEYS = (*BY_KEY, "seed", "at")
+
+
+def options_of(control: Control) -> tuple[str, ...]:
+    """What can be chosen now: no more experts for a token than there are, no shift after the end."""
+    if control.key == "K":
+        return tuple(o for o in control.options if int(o) <= int(st.session_state["N"]))
+    if control.key in ("shift", "wait"):
+        return tuple(o for o in control.options if int(o) < int(st.session_state["S"]))
+    return control.options
+
+
+def settle() -> None:
+    """Read the address, fall back where it cannot be followed, and say so."""
+    # N and S first: what K, shift and wait may be depends on them.
+    for control in sorted(CONTROLS, key=lambda c: c.key not in ("N", "S")):
+        offered = options_of(control)
+        default = control.default if control.default in offered else offered[-1]
+        urls.settle(control.key, offered, default, _complaint(control, offered, default))
+    urls.settle_number(
+        "seed",
+        0,
+        MOST_SEED,
+        0,
+        lambda text: (
+            f"The link names seed {text}; it must be a whole number from 0 to {MOST_SEED}. 0 is used."
+        ),
+    )
+    last = int(st.session_state["S"]) - 1
+    urls.settle_number(
+        "at",
+        0,
+        last,
+        last,
+        lambda text: f"The link names step {text}; the steps are 0 to {last}. The last one is shown.",
+    )
+    urls.show_notices(*KEYS)
+
+
+def _complaint(control: Control, offered: Sequence[str], default: str) -> Callable[[str], str]:
+    label = control.label[0].lower() + control.label[1:]
+
+    def say(value: str) -> str:
+        return (
+            f"The link gives “{value}” for {control.key} ({label}); it must be one of {', '.join(offered)}. "
+            f"{default} is used."
+        )
+
+    return say
+
+
+def chosen(key: str) -> str:
+    return str(st.session_state[key])
+
+
+def score_settings() -> ScoreSettings:
+    """What the controls say of the scores."""
+    domain_skew = float(chosen("domains"))
+    return ScoreSettings(
+        num_experts=int(chosen("N")),
+        top_k=int(chosen("K")),
+        num_tokens=int(chosen("T")),
+        score_function=chosen("gate"),
+        source=chosen("tok"),
+        skew=float(chosen("skew")),
+        domains=4 if domain_skew else 1,
+        domain_skew=domain_skew,
+        sequence_tokens=64 if domain_skew else 1,
+        drift=float(chosen("drift")),
+        shift_step=int(chosen("shift")),
+        feedback=float(chosen("rich")),
+        seed=int(st.session_state["seed"]),
+    )
+
+
+def rule_settings(side: str) -> RuleSettings:
+    """What the controls say of rule A or B."""
+    return RuleSettings(
+        rule=chosen(side),
+        rate=float(chosen(f"u{side}")),
+        schedule=chosen(f"n{side}"),
+        start_step=int(chosen("wait")),
+    )
+
+
+def rule_label(rule: RuleSettings) -> str:
+    """A short name: `sign u=0.001`, `proportional u=0.3/√n`."""
+    name = RULE_NAMES[rule.rule]
+    if rule.rule == "none":
+        return name
+    schedule = {"constant": "", "inverse_sqrt": "/√n", "inverse": "/n"}[rule.schedule]
+    return f"{name} u={rule.rate:g}{schedule}"

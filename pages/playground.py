@@ -1,0 +1,12 @@
+"""Routing dynamics without a language model: two balancing rules on one simulated router."""
+
+import streamlit as st
+
+from explorer.ui import playground, show
+
+st.title("Playground")
+show.note(
+    "A router without a language model: scores are drawn, tokens choose, a rule reacts to the loads. "
+    "Nothing is trained here, so everything follows as soon as you move a control."
+)
+playground.view()
