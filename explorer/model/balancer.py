@@ -1,0 +1,67 @@
+"""What every balancing strategy is: the base of all of them, and what they see of a layer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from explorer.model.router import Routing
+
+
+@dataclass(frozen=True)
+class LayerBatch:
+    """One layer's routing of one micro-batch, as a strategy sees it."""
+
+    routing: Routing
+    counts_BE: Tensor
+    """Assignments per sequence under the routing that was used, int64."""
+    step_counts_E: Tensor | None = None
+    """Assignments of the whole optimizer step, where they are known to differ from this micro-batch's."""
+    earlier_counts_E: Tensor | None = None
+    """Assignments of the micro-batches of this step that came before this one."""
+    expert_bias_E: Tensor | None = None
+    """The bias that chose."""
+    router_weight_ED: Tensor | None = None
+    """The router's matrix, with gradient."""
+
+
+class Balancer:
+    """A strategy that does nothing: the control `none`, and the base of the others."""
+
+    name = "none"
+    coeff = 0.0
+    is_z_loss = False
+    needs_step_counts = False
+    """Whether its loss needs the counts of the whole step before the first backward pass."""
+    bias_form: str | None = None
+    since = 0
+    """The step from which it is in force."""
+
+    def __init__(self) -> None:
+        self.memory: dict[str, Tensor] = {}
+        """What it remembers between steps, by name, [L, E]; part of a checkpoint."""
+
+    def loss(self, batch: LayerBatch) -> Tensor | None:
+        """Unscaled loss of one layer and micro-batch, or None."""
+        return None
+
+    def observe(self, batch: LayerBatch) -> Tensor | None:
+        """What an update needs beside the counts, from one layer of one micro-batch; without gradient."""
+        return None
+
+    def pool(self, observed: Sequence[Tensor]) -> Tensor:
+        """One tensor of what several micro-batches, or ranks, observed in a layer; sums by default."""
+        return torch.stack(list(observed)).sum(0)
+
+    def update(
+        self, expert_bias: Tensor, counts: Tensor, step: int, observed: Sequence[Tensor] | None = None
+    ) -> None:
+        """Move the bias [..., E] in place after optimizer step `step`.
+
+        counts: int64 [..., E] of all tokens of the step; observed: per layer, what `pool` returned.
+        """
+
+    def rate(self, step: int) -> float | None:
+        """u used after `step`, or None."""
+        return None
