@@ -16,6 +16,7 @@ from explorer.rules import (
     Defaults,
     LossFree,
     Rule,
+    SimBal,
     check_rules,
     count_scope,
     family,
@@ -335,6 +336,14 @@ def check_fit(rules: tuple[Rule, ...], model: ModelConfig) -> None:
                 rule.name,
                 f"has nothing to balance with model.routing={model.routing}: {WHY_NOT[model.routing]}",
                 "use balancer none, or routing=token_choice",
+            )
+        if isinstance(rule, SimBal) and model.num_experts > model.hidden_size:
+            raise ConfigError(
+                "balancer",
+                rule.name,
+                f"cannot make {model.num_experts} expert vectors orthonormal in model.hidden_size "
+                f"{model.hidden_size}",
+                f"raise model.hidden_size to {model.num_experts} or more, or use another rule",
             )
         if isinstance(rule, LossFree) and rule.bias_form == "multiplicative":
             _check_multiplicative(rule, model)

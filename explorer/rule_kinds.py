@@ -10,10 +10,20 @@ from typing import Any, ClassVar
 
 from explorer.errors import ConfigError, one_of
 
-SCOPES = ("sequence", "micro_batch", "global_batch")
-SHORT_SCOPES = {"sequence": "sequence", "micro_batch": "micro-batch", "global_batch": "global"}
+SCOPES = ("sequence", "micro_batch", "global_batch", "global_buffered")
+SHORT_SCOPES = {
+    "sequence": "sequence",
+    "micro_batch": "micro-batch",
+    "global_batch": "global",
+    "global_buffered": "buffered",
+}
 STEP_DECAYS = {"constant": "constant", "sqrt": "u/√n", "harmonic": "u/n"}
-SCOPE_WORDS = {"sequence": "sequence", "micro_batch": "micro-batch", "global_batch": "global batch"}
+SCOPE_WORDS = {
+    "sequence": "sequence",
+    "micro_batch": "micro-batch",
+    "global_batch": "global batch",
+    "global_buffered": "buffered global batch",
+}
 
 
 def later(default: Any) -> Any:
@@ -92,7 +102,8 @@ class AuxLoss(Rule):
     coeff: float = 0.01
     """α; the objective adds the sum over layers of α times the loss."""
     scope: str = "global_batch"
-    """Over which tokens f is counted: sequence, micro_batch or global_batch."""
+    """Over which tokens f is counted: sequence, micro_batch, global_batch (the whole step) or
+    global_buffered (the step's micro-batches so far, this one included: another loss)."""
     score_norm: str = "l1"
     """P from scores that sum to one per token (l1), or from the scores as they are (raw)."""
 
@@ -221,4 +232,87 @@ class ZLoss(Rule):
         return self.label
 
 
-RULES: dict[str, type[Rule]] = {r.name: r for r in (AuxLoss, SequenceAuxLoss, LossFree, ZLoss)}
+@dataclass(frozen=True, kw_only=True)
+class SwitchLoss(Rule):
+    """Switch Transformer's loss N · Σ f_i · P_i (arXiv 2101.03961, eq. 4-6): f from first choices only."""
+
+    name: ClassVar[str] = "switch_loss"
+    family: ClassVar[str | None] = "aux_loss"
+    strength: ClassVar[tuple[str, str] | None] = ("α", "coeff")
+    coeff: float = 0.01
+    """α; the paper's value."""
+
+    def __post_init__(self) -> None:
+        number("switch_loss.coeff", self.coeff, least=0)
+
+    @property
+    def count_scope(self) -> str | None:
+        return "micro_batch"
+
+    @property
+    def label(self) -> str:
+        return f"Switch loss α={self.coeff:g} (micro-batch scope, first choice)"
+
+    @property
+    def short(self) -> str:
+        return f"Switch {self.coeff:g}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GShardLoss(Rule):
+    """GShard's loss, the mean over experts of c_e/S · m_e (arXiv 2006.16668, Algorithm 1): first choices."""
+
+    name: ClassVar[str] = "gshard_loss"
+    family: ClassVar[str | None] = "aux_loss"
+    strength: ClassVar[tuple[str, str] | None] = ("α", "coeff")
+    coeff: float = 0.01
+    scope: str = "sequence"
+    """Which tokens form a group of S: sequence, or micro_batch (one group a device)."""
+    normalisation: str = "unit"
+    """unit: times N², as in the released code, so 1 at balance; paper: as printed, 1/N² at balance."""
+
+    def __post_init__(self) -> None:
+        number("gshard_loss.coeff", self.coeff, least=0)
+        one_of("gshard_loss.scope", self.scope, ("sequence", "micro_batch"))
+        one_of("gshard_loss.normalisation", self.normalisation, ("unit", "paper"))
+
+    @property
+    def count_scope(self) -> str | None:
+        return self.scope
+
+    @property
+    def label(self) -> str:
+        printed = ", as printed" if self.normalisation == "paper" else ""
+        return f"GShard loss α={self.coeff:g} ({SCOPE_WORDS[self.scope]} scope, first choice{printed})"
+
+    @property
+    def short(self) -> str:
+        printed = " as printed" if self.normalisation == "paper" else ""
+        return f"GShard {SHORT_SCOPES[self.scope]} {self.coeff:g}{printed}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimBal(Rule):
+    """SimBal: keeps the router's expert vectors orthonormal (arXiv 2506.14038); it counts no tokens."""
+
+    name: ClassVar[str] = "simbal"
+    family: ClassVar[str | None] = "aux_loss"
+    strength: ClassVar[tuple[str, str] | None] = ("α", "coeff")
+    coeff: float = 0.01
+    """α, times the sum of N² absolute values."""
+
+    def __post_init__(self) -> None:
+        number("simbal.coeff", self.coeff, least=0)
+
+    @property
+    def label(self) -> str:
+        return f"SimBal α={self.coeff:g} (counts nothing)"
+
+    @property
+    def short(self) -> str:
+        return f"SimBal {self.coeff:g}"
+
+
+RULES: dict[str, type[Rule]] = {
+    r.name: r for r in (AuxLoss, SequenceAuxLoss, LossFree, ZLoss, SwitchLoss, GShardLoss, SimBal)
+}

@@ -18,9 +18,12 @@ from explorer.errors import ConfigError
 from explorer.rule_kinds import RULES as RULES
 from explorer.rule_kinds import SCOPES as SCOPES
 from explorer.rule_kinds import AuxLoss as AuxLoss
+from explorer.rule_kinds import GShardLoss as GShardLoss
 from explorer.rule_kinds import LossFree as LossFree
 from explorer.rule_kinds import Rule as Rule
 from explorer.rule_kinds import SequenceAuxLoss as SequenceAuxLoss
+from explorer.rule_kinds import SimBal as SimBal
+from explorer.rule_kinds import SwitchLoss as SwitchLoss
 from explorer.rule_kinds import ZLoss as ZLoss
 from explorer.rule_kinds import number as number
 from explorer.rule_kinds import whole as whole

@@ -20,6 +20,7 @@ SCOPE_SHAPES = {
     "sequence": "triangle-up",
     "micro_batch": "square",
     "global_batch": "circle",
+    "global_buffered": "triangle-down",
     "none": "diamond",
     "other": "cross",
 }
@@ -27,6 +28,7 @@ SCOPE_LABELS = {
     "sequence": "sequence",
     "micro_batch": "micro-batch",
     "global_batch": "global batch",
+    "global_buffered": "global batch so far",
     "none": "nothing",
     "other": "several",
 }

@@ -18,11 +18,23 @@ from explorer.balancing import bias_delta, neutral_bias
 from explorer.model.balancer import Balancer as Balancer
 from explorer.model.balancer import LayerBatch as LayerBatch
 from explorer.model.loss_balancers import AuxLossBalancing as AuxLossBalancing
+from explorer.model.loss_balancers import GShardLossBalancing as GShardLossBalancing
 from explorer.model.loss_balancers import SequenceLossBalancing as SequenceLossBalancing
+from explorer.model.loss_balancers import SimBalBalancing as SimBalBalancing
+from explorer.model.loss_balancers import SwitchLossBalancing as SwitchLossBalancing
 from explorer.model.loss_balancers import ZLossBalancing as ZLossBalancing
 from explorer.model.loss_balancers import balance_loss as balance_loss
 from explorer.model.loss_balancers import router_z_loss as router_z_loss
-from explorer.rules import AuxLoss, LossFree, Rule, SequenceAuxLoss, ZLoss
+from explorer.rule_kinds import (
+    AuxLoss,
+    GShardLoss,
+    LossFree,
+    Rule,
+    SequenceAuxLoss,
+    SimBal,
+    SwitchLoss,
+    ZLoss,
+)
 
 
 class LossFreeBalancing(Balancer):
@@ -64,6 +76,9 @@ BALANCERS: dict[type[Rule], Callable[[Any], Balancer]] = {
     SequenceAuxLoss: SequenceLossBalancing,
     LossFree: LossFreeBalancing,
     ZLoss: ZLossBalancing,
+    SwitchLoss: SwitchLossBalancing,
+    GShardLoss: GShardLossBalancing,
+    SimBal: SimBalBalancing,
 }
 """The strategy of every rule."""
 

@@ -3,11 +3,12 @@
 Notation: N experts, K chosen per token, T tokens, c_i assignments, s_{i,t} unbiased scores.
 """
 
+import torch
 from torch import Tensor
 
 from explorer.model.balancer import Balancer, LayerBatch
 from explorer.model.router import sequence_counts
-from explorer.rules import AuxLoss, SequenceAuxLoss, ZLoss
+from explorer.rule_kinds import AuxLoss, GShardLoss, SequenceAuxLoss, SimBal, SwitchLoss, ZLoss
 
 
 def balance_loss(
@@ -17,6 +18,7 @@ def balance_loss(
     scope: str,
     score_norm: str = "l1",
     step_counts_E: Tensor | None = None,
+    earlier_counts_E: Tensor | None = None,
 ) -> Tensor:
     """Σ_i f_i · P_i with f_i = N/(K·T) · c_i and P_i = mean_t s_{i,t}: 1 at balance, for any K.
 
@@ -27,7 +29,11 @@ def balance_loss(
 
     scope: sequence = one loss per sequence, averaged; micro_batch = f over this micro-batch;
     global_batch = f over the whole optimizer step (`step_counts_E`, or this micro-batch if it is
-    the step). Returns a scalar.
+    the step); global_buffered = f over the step's micro-batches so far, this one included
+    (`earlier_counts_E` and these), the accumulation buffer of "Demons in the detail" (arXiv 2501.11873,
+    section 3): with one micro-batch a step both are the same, with more the first micro-batches see
+    less than the whole, so it is another loss (`explorer.training.gradients` measures how different).
+    Returns a scalar.
     """
     num_sequences, num_experts = counts_BE.shape
     scores_BSE = scores_TE.view(num_sequences, -1, num_experts)
@@ -39,6 +45,8 @@ def balance_loss(
     counts_E = counts_BE.sum(0)
     if scope == "global_batch" and step_counts_E is not None:
         counts_E = step_counts_E
+    if scope == "global_buffered" and earlier_counts_E is not None:
+        counts_E = counts_E + earlier_counts_E
     return (_relative_load(counts_E) * mean_BE.mean(0)).sum()
 
 
@@ -69,6 +77,7 @@ class AuxLossBalancing(Balancer):
             scope=self.rule.scope,
             score_norm=self.rule.score_norm,
             step_counts_E=batch.step_counts_E,
+            earlier_counts_E=batch.earlier_counts_E,
         )
 
 
@@ -91,6 +100,93 @@ class SequenceLossBalancing(Balancer):
         num_sequences, num_experts = batch.counts_BE.shape
         counts_BE = sequence_counts(unbiased_TK, num_sequences, num_experts)
         return balance_loss(scores, counts_BE, scope="sequence", score_norm="l1")
+
+
+def first_choice_counts(scores_TE: Tensor, num_sequences: int) -> Tensor:
+    """How often each expert has a token's highest unbiased score, per sequence, int64 [B, E]."""
+    return sequence_counts(scores_TE.detach().argmax(-1, keepdim=True), num_sequences, scores_TE.shape[-1])
+
+
+class SwitchLossBalancing(Balancer):
+    """Switch Transformer's loss N · Σ_i f_i · P_i (arXiv 2101.03961, eq. 4-6), times α.
+
+    f_i: share of the micro-batch's tokens whose highest probability is expert i's; P_i: mean
+    probability. 1 at balance; N when one expert has every token with certainty. With K > 1 f still
+    counts first choices only, so second choices may pile up unseen.
+
+    Departures: the paper's probabilities are a softmax; another gate's scores are divided by their
+    sum. f is taken from the unbiased scores and before any capacity cut, whatever a bias chose (P23).
+    """
+
+    name = "switch_loss"
+
+    def __init__(self, rule: SwitchLoss) -> None:
+        super().__init__()
+        self.coeff = rule.coeff
+
+    def loss(self, batch: LayerBatch) -> Tensor:
+        scores = batch.routing.scores_TE
+        return balance_loss(scores, first_choice_counts(scores, len(batch.counts_BE)), scope="micro_batch")
+
+
+class GShardLossBalancing(Balancer):
+    """GShard's loss: the mean over experts of c_e/S · m_e (arXiv 2006.16668, Algorithm 1), times k.
+
+    A group of S tokens (a sequence, or the whole micro-batch); c_e: tokens whose first choice is
+    expert e, counted before the capacity cut and without second choices; m_e: mean gate. As printed
+    (`normalisation="paper"`) it is 1/N² at balance and 1/N at collapse, so one coefficient means less
+    the more experts there are. The released code (Mesh TensorFlow; st-moe-pytorch after it) multiplies
+    by N² (`unit`): 1 at balance and, of one group, the same number as Switch's loss.
+
+    Departures: as in `SwitchLossBalancing`.
+    """
+
+    name = "gshard_loss"
+
+    def __init__(self, rule: GShardLoss) -> None:
+        super().__init__()
+        self.rule, self.coeff = rule, rule.coeff
+
+    def loss(self, batch: LayerBatch) -> Tensor:
+        scores = batch.routing.scores_TE
+        num_sequences, num_experts = batch.counts_BE.shape
+        loss = balance_loss(scores, first_choice_counts(scores, num_sequences), scope=self.rule.scope)
+        return loss / num_experts**2 if self.rule.normalisation == "paper" else loss
+
+
+def orthonormality_loss(router_weight_ED: Tensor) -> Tensor:
+    """‖RᵀR - I‖₁, the sum of absolute entries (SimBal, arXiv 2506.14038).
+
+    In the paper R is [D, E] (logits = x R): its columns are the experts' vectors, which are the rows of
+    our matrix W = Rᵀ, so RᵀR = W Wᵀ is the [E, E] table of their inner products. 0 when they are
+    orthonormal, which needs E <= D. Its gradient is 2 · sign(W Wᵀ - I) W, 0 for an exact entry.
+    """
+    with torch.autocast(router_weight_ED.device.type, enabled=False):
+        weight = router_weight_ED.float()
+        gram_EE = weight @ weight.T
+        return (gram_EE - torch.eye(len(weight), device=weight.device)).abs().sum()
+
+
+class SimBalBalancing(Balancer):
+    """SimBal: an orthonormality loss on the router's matrix; see `orthonormality_loss`.
+
+    It looks at weights and never at loads: orthogonal experts keep the distances between tokens, so
+    tokens that differ get different experts. Nothing is counted, so it has no count scope.
+
+    Departures: the paper starts from an orthogonal matrix. Here all arms start from equal weights
+    (normal, `model.init_std`), or they would not be pairs; the loss has to make them orthonormal first.
+    The coefficient is ours.
+    """
+
+    name = "simbal"
+
+    def __init__(self, rule: SimBal) -> None:
+        super().__init__()
+        self.coeff = rule.coeff
+
+    def loss(self, batch: LayerBatch) -> Tensor | None:
+        weight = batch.router_weight_ED
+        return None if weight is None else orthonormality_loss(weight)
 
 
 class ZLossBalancing(Balancer):

@@ -29,7 +29,11 @@ LABELS = {
     "model.num_layers": "layers",
     "aux_loss.coeff": "α (coefficient)",
     "seq_aux.coeff": "α (coefficient)",
+    "switch_loss.coeff": "α (coefficient)",
+    "gshard_loss.coeff": "α (coefficient)",
+    "simbal.coeff": "α (coefficient)",
     "aux_loss.scope": "count scope",
+    "gshard_loss.scope": "group of tokens",
     "loss_free.bias_update_rate": "u (bias update rate)",
 }
 """Words for people where the field's own name is not enough."""
@@ -43,6 +47,8 @@ CHOICES: dict[str, Sequence[str]] = {
     "training.device": ("auto", "cpu", "cuda"),
     "aux_loss.scope": SCOPES,
     "aux_loss.score_norm": ("l1", "raw"),
+    "gshard_loss.scope": ("sequence", "micro_batch"),
+    "gshard_loss.normalisation": ("unit", "paper"),
     "loss_free.update_rule": ("sign", "proportional", "rms"),
     "loss_free.bias_form": ("additive", "multiplicative"),
 }
