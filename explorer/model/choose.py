@@ -3,8 +3,11 @@
 Shapes: T tokens, D model width, E experts, K slots per token.
 """
 
+import torch
 from torch import Tensor
 
+from explorer.model import controls
+from explorer.model.expert_choice import expert_choice, expert_threshold, initial_threshold
 from explorer.model.router import LayerContext, Router, Routing, route
 from explorer.model_config import ModelConfig
 
@@ -13,6 +16,8 @@ def choose(
     router: Router, x_TD: Tensor, config: ModelConfig, bias_form: str | None, context: LayerContext
 ) -> Routing:
     """The routing of one layer's tokens. bias_form: how the selection bias acts; None: there is none."""
+    if config.routing != "token_choice":
+        return _otherwise(router, x_TD, config, context)
     return route(
         router(x_TD),
         top_k=config.top_k,
@@ -22,3 +27,29 @@ def choose(
         expert_bias_E=router.expert_bias_E if bias_form else None,
         bias_form=bias_form or "additive",
     )
+
+
+def _otherwise(router: Router, x_TD: Tensor, config: ModelConfig, context: LayerContext) -> Routing:
+    """Where tokens do not pick experts by score. A selection bias has no part in it (`config.check_fit`)."""
+    logits_TE = router(x_TD)
+    if config.routing == "expert_choice":
+        return expert_choice(logits_TE, config)
+    if config.routing == "expert_threshold":
+        assert router.threshold_E is not None
+        return expert_threshold(logits_TE, router.threshold_E, config)
+    if config.routing == "hash":
+        assert router.hash_table_VK is not None
+        ids_TK = router.hash_table_VK[context.tokens_T]
+    else:
+        ids_TK = controls.random_subsets(
+            len(x_TD), config.num_experts, config.top_k, context.generator(x_TD.device)
+        )
+    return controls.weighed(logits_TE, ids_TK, config)
+
+
+def equip(router: Router, config: ModelConfig, *, vocab_size: int, layer: int) -> None:
+    """Give the router of mixture layer `layer` what its routing reads beside the logits."""
+    if config.routing == "expert_threshold":
+        router.threshold_E = torch.full((config.num_experts,), initial_threshold(config))
+    elif config.routing == "hash":
+        router.hash_table_VK = controls.hash_table(vocab_size, config.num_experts, config.top_k, layer)

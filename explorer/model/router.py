@@ -100,12 +100,19 @@ class Router(nn.Module):
     """
 
     expert_bias_E: Tensor
+    threshold_E: Tensor | None
+    """Cut-offs of expert-threshold routing, float32, saved with the model; None in any other routing."""
+    hash_table_VK: Tensor | None
+    """Experts of every token id in hash routing; made anew from its seed, so never saved."""
 
     def __init__(self, hidden_size: int, num_experts: int, init_std: float) -> None:
         super().__init__()
         self.weight_ED = nn.Parameter(torch.empty(num_experts, hidden_size))
         nn.init.normal_(self.weight_ED, std=init_std)
         self.register_buffer("expert_bias_E", torch.zeros(num_experts, dtype=torch.float32))
+        # Put in place by `choose.equip` where the routing needs them.
+        self.register_buffer("threshold_E", None)
+        self.register_buffer("hash_table_VK", None, persistent=False)
 
     def forward(self, x_TD: Tensor) -> Tensor:
         """Router logits [T, E], in float32 also under autocast: bf16 scores tie."""
@@ -113,11 +120,14 @@ class Router(nn.Module):
             return nn.functional.linear(x_TD.float(), self.weight_ED.float())
 
     def _apply(self, fn, recurse=True):  # type: ignore[no-untyped-def]
-        """Whatever casts the module, the bias stays float32 (8 bits of mantissa lose the ranking)."""
-        kept = self.expert_bias_E
+        """Whatever casts the module, its buffers stay float32 (8 bits of mantissa lose the ranking)."""
+        kept = {name: b for name, b in self._buffers.items() if b is not None and b.dtype == torch.float32}
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        if self.expert_bias_E.dtype != torch.float32:
-            self.expert_bias_E = kept.to(self.expert_bias_E.device)
+        for name, buffer in kept.items():
+            moved = self._buffers[name]
+            assert moved is not None
+            if moved.dtype != torch.float32:
+                self._buffers[name] = buffer.to(moved.device)
         return self
 
 

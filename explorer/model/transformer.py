@@ -7,7 +7,7 @@ can never move a bias.
 Shapes: B sequences, S positions, T = B·S tokens, D model width, H heads, V vocabulary, E experts.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from explorer.config import ModelConfig
 from explorer.model.balancers import CombinedBalancer, LayerBatch, LayerLosses
-from explorer.model.choose import choose
+from explorer.model.choose import choose, equip
 from explorer.model.experts import Experts, SwiGLU
 from explorer.model.router import ForwardContext, LayerContext, Router, Routing, sequence_counts
 
@@ -141,18 +141,18 @@ class MoELayer(nn.Module):
 
 
 class Block(nn.Module):
-    """One transformer block, dense or mixture."""
+    """One transformer block: dense of some width, or mixture where that is None."""
 
-    def __init__(self, config: ModelConfig, sequence_length: int, is_dense: bool) -> None:
+    def __init__(self, config: ModelConfig, sequence_length: int, dense_width: int | None) -> None:
         super().__init__()
         self.attention_norm = nn.RMSNorm(config.hidden_size, eps=1e-6)
         self.attention = Attention(config, sequence_length)
         self.ffn_norm = nn.RMSNorm(config.hidden_size, eps=1e-6)
         self.ffn: SwiGLU | MoELayer
-        if is_dense:
-            self.ffn = SwiGLU(config.hidden_size, config.dense_hidden_size, config.init_std)
-        else:
+        if dense_width is None:
             self.ffn = MoELayer(config)
+        else:
+            self.ffn = SwiGLU(config.hidden_size, dense_width, config.init_std)
 
     def forward(
         self, x_BSD: Tensor, balancer: CombinedBalancer, context: LayerContext
@@ -163,6 +163,19 @@ class Block(nn.Module):
             out, layer = self.ffn(normed, balancer, context)
             return x_BSD + out, layer
         return x_BSD + self.ffn(normed), None
+
+
+def _dense_width(config: ModelConfig, index: int) -> int | None:
+    """Inner width of the feed-forward layer of a block; None where it is a mixture.
+
+    With routing=dense a mixture becomes one block as wide as the experts that a token would pass: a model
+    with the same number of active parameters, the router's aside.
+    """
+    if index < config.num_dense_layers:
+        return config.dense_hidden_size
+    if config.routing == "dense":
+        return (config.top_k + config.num_shared_experts) * config.expert_hidden_size
+    return None
 
 
 class MoETransformer(nn.Module):
@@ -177,10 +190,12 @@ class MoETransformer(nn.Module):
         if config.position == "learned":
             self.positions = nn.Parameter(torch.zeros(sequence_length, config.hidden_size))
         self.blocks = nn.ModuleList(
-            Block(config, sequence_length, is_dense=index < config.num_dense_layers)
+            Block(config, sequence_length, dense_width=_dense_width(config, index))
             for index in range(config.num_layers)
         )
         self.norm = nn.RMSNorm(config.hidden_size, eps=1e-6)
+        for layer, router in enumerate(self.routers):
+            equip(router, config, vocab_size=vocab_size, layer=layer)
 
     def forward(
         self, tokens_BS: Tensor, balancer: CombinedBalancer, context: ForwardContext | None = None
@@ -221,10 +236,24 @@ def _layer_context(context: ForwardContext, layer: int, tokens_BS: Tensor) -> La
 
 
 def build_model(config: ModelConfig, vocab_size: int, sequence_length: int, seed: int) -> MoETransformer:
-    """A model whose initial weights depend on the sizes and the seed alone, never on the balancer."""
+    """A model whose initial weights depend on the sizes and the seed alone, never on balancer or routing.
+
+    A dense model has the weights of the mixture in every module that both have.
+    """
     state = torch.random.get_rng_state()
     torch.manual_seed(seed)
     try:
-        return MoETransformer(config, vocab_size, sequence_length)
+        model = MoETransformer(config, vocab_size, sequence_length)
+        if config.routing == "dense":
+            torch.manual_seed(seed)
+            mixture = MoETransformer(replace(config, routing="token_choice"), vocab_size, sequence_length)
+            model.load_state_dict(_common(mixture, model), strict=False)
     finally:
         torch.random.set_rng_state(state)
+    return model
+
+
+def _common(source: MoETransformer, target: MoETransformer) -> dict[str, Tensor]:
+    """Weights of `source` that `target` has too."""
+    wanted = target.state_dict()
+    return {name: value for name, value in source.state_dict().items() if name in wanted}

@@ -1,0 +1,144 @@
+"""Routings in which experts take tokens: expert choice, and expert thresholds, its causal counterpart.
+
+Both let a token have any number of experts, none included; such a token passes only the shared experts
+and the residual path. A routing is therefore written with K = E slots: slot e holds e where expert e
+takes the token, and E where it does not.
+
+Shapes: T tokens, E experts, L mixture layers.
+"""
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from explorer.model.router import Router, Routing
+from explorer.model_config import ModelConfig
+
+
+def scores_of(logits: Tensor, score_func: str) -> Tensor:
+    """Positive scores of router logits, experts on the last axis."""
+    if score_func == "softmax":
+        return logits.softmax(-1)
+    return F.softplus(logits).sqrt() if score_func == "sqrt_softplus" else logits.sigmoid()
+
+
+def expert_choice(router_logits_TE: Tensor, config: ModelConfig) -> Routing:
+    """Every expert takes its C = ceil(n · K / E) tokens with the highest scores among n tokens.
+
+    Source: Zhou et al., arXiv 2202.09368, section 3.2: S = softmax(x W), experts take TopK over the tokens
+    of a group, and the gate is the score itself, not normalised over the experts that took the token:
+    `normalize_gates` has no effect. K plays the paper's capacity factor (experts per token on average).
+    `expert_choice_chunk` tokens in a row are one group, by default all of the micro-batch; the tokens
+    that are left over at the end of a micro-batch are a smaller group of their own, with a C of its own.
+    Where E does not divide n · K, all experts together take a little more than n · K tokens.
+
+    Departures: scores by `score_func` (the paper has softmax), and C is rounded up. Whether a token is
+    taken depends on the other tokens of its group, later ones too: that leaks the future into training
+    (arXiv 2408.15664, section 5.2), see `explorer/model/leak.py`.
+    """
+    logits = router_logits_TE.float()
+    scores_TE = scores_of(logits, config.score_func)
+    taken_TE = taken_by_choice(scores_TE.detach(), config.top_k, config.expert_choice_chunk)
+    return _taken_routing(logits, scores_TE, taken_TE, config)
+
+
+def taken_by_choice(scores_TE: Tensor, top_k: int, chunk: int | None) -> Tensor:
+    """Which expert takes which token, bool [T, E]."""
+    num_tokens = len(scores_TE)
+    size = min(chunk or num_tokens, num_tokens)
+    whole = num_tokens // size * size
+    groups_GNE = scores_TE[:whole].view(-1, size, scores_TE.shape[1])
+    taken = [_best_of_group(groups_GNE, top_k).flatten(0, 1)]
+    if whole < num_tokens:
+        taken.append(_best_of_group(scores_TE[None, whole:], top_k)[0])
+    return torch.cat(taken)
+
+
+def _best_of_group(scores_GNE: Tensor, top_k: int) -> Tensor:
+    """True for every expert's C best of the N tokens of a group, bool [G, N, E]."""
+    _, size, num_experts = scores_GNE.shape
+    capacity = -(-size * top_k // num_experts)
+    best_GCE = scores_GNE.topk(capacity, dim=1).indices
+    return torch.zeros_like(scores_GNE, dtype=torch.bool).scatter_(1, best_GCE, True)
+
+
+def expert_threshold(router_logits_TE: Tensor, threshold_E: Tensor, config: ModelConfig) -> Routing:
+    """Token t goes to every expert j with s_{j,t} > θ_j, whatever the other tokens are.
+
+    Source: Expert Threshold Routing, arXiv 2603.11535, eq. 6 and algorithm 1: binary choice against the
+    cut-off of earlier batches, the gate is the score itself (not normalised), and a token that nobody
+    accepts gets no routed expert. Departures: scores by `score_func` (the paper has sigmoid); no
+    bounds on how many tokens an expert takes in training (the paper drops beyond 1.5 times its share
+    and fills up below half of it); no warm-up by expert choice, see `initial_threshold`.
+    """
+    logits = router_logits_TE.float()
+    scores_TE = scores_of(logits, config.score_func)
+    return _taken_routing(logits, scores_TE, scores_TE.detach() > threshold_E, config)
+
+
+def initial_threshold(config: ModelConfig) -> float:
+    """The cut-off that lets about K of E experts take a token of a fresh router.
+
+    The paper warms up by expert choice, which looks at later tokens. A fresh router needs no look: its input
+    has length √D and its weights are normal with `init_std`, so its logits are normal with σ = √D · init_std,
+    and their 1 - K/E quantile is known. The first update replaces it by what was seen.
+    """
+    if config.top_k == config.num_experts:
+        return EVERYBODY
+    sigma = config.init_std * math.sqrt(config.hidden_size)
+    logit = torch.tensor(sigma * NormalDist().inv_cdf(1 - config.top_k / config.num_experts))
+    if config.score_func == "softmax":
+        # Σ exp over E normal logits is about E exp(σ²/2).
+        return float((logit - sigma**2 / 2).exp() / config.num_experts)
+    return float(scores_of(logit, config.score_func))
+
+
+EVERYBODY = -1.0
+"""A cut-off below every score."""
+
+
+def cut_off(scores_LTE: Tensor, top_k: int) -> Tensor:
+    """The 1 - K/E quantile over tokens of every expert's scores, between two tokens linearly, [L, E].
+
+    Exact, by order statistics of all tokens of the step (T · E numbers a layer are kept for it).
+    """
+    _, num_tokens, num_experts = scores_LTE.shape
+    if top_k == num_experts:
+        return scores_LTE.new_full((len(scores_LTE), num_experts), EVERYBODY)
+    place = (num_tokens - 1) * (num_experts - top_k) / num_experts
+    below = math.floor(place)
+    low_LE = scores_LTE.kthvalue(below + 1, dim=1).values
+    high_LE = scores_LTE.kthvalue(min(below + 2, num_tokens), dim=1).values
+    return low_LE + (place - below) * (high_LE - low_LE)
+
+
+@torch.no_grad()
+def update_thresholds(
+    routers: Sequence[Router], scores_LTE: Tensor, config: ModelConfig, *, is_first: bool
+) -> None:
+    """θ ← m · θ + (1 - m) · cut-off, once after an optimizer step, from all its tokens; m = `threshold_ema`.
+
+    scores_LTE: unbiased scores of every micro-batch and rank. The first update takes the cut-off as it is: a
+    running mean that started from a guess would carry it along for many steps.
+    """
+    memory = 0.0 if is_first else config.threshold_ema
+    for router, cut_E in zip(routers, cut_off(scores_LTE.float(), config.top_k), strict=True):
+        assert router.threshold_E is not None
+        router.threshold_E.mul_(memory).add_(cut_E, alpha=1 - memory)
+
+
+def _taken_routing(logits_TE: Tensor, scores_TE: Tensor, taken_TE: Tensor, config: ModelConfig) -> Routing:
+    num_experts = scores_TE.shape[1]
+    experts_E = torch.arange(num_experts, device=scores_TE.device)
+    weights_TE = scores_TE if config.gate_func is None else scores_of(logits_TE, config.gate_func)
+    return Routing(
+        logits_TE,
+        scores_TE,
+        experts_E.expand_as(taken_TE).where(taken_TE, num_experts),
+        (weights_TE * config.route_scale).where(taken_TE, 0.0),
+        taken_TE,
+    )
