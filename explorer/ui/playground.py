@@ -16,6 +16,7 @@ from explorer.simulate.summary import random_reference
 from explorer.ui import playground_controls as controls
 from explorer.ui import playground_frames as frames
 from explorer.ui import playground_presets as presets
+from explorer.ui import playground_widgets as widgets
 from explorer.ui import playground_words as words
 from explorer.ui import show, specs
 from explorer.ui.replay import bar_rows
@@ -40,7 +41,7 @@ def view() -> None:
     presets.choose()
     rule_cards()
     router_controls()
-    scores, steps = controls.score_settings(), int(controls.chosen("S"))
+    scores, steps = controls.score_settings(), int(widgets.chosen("S"))
     rules = {side: controls.rule_settings(side) for side in controls.SIDES}
     pair = {side: simulated(scores, rule, steps) for side, rule in rules.items()}
     with show.steady("playground"):
@@ -53,9 +54,9 @@ def rule_cards() -> None:
         rule, rate, schedule = controls.RULES[side]
         row = place.container(border=True, horizontal=True, vertical_alignment="bottom")
         with row:
-            _list(rule, width=165)
-            _slider(rate, width="stretch")
-            _list(schedule, width=95)
+            widgets.draw(rule, controls.options_of, width=165)
+            widgets.draw(rate, controls.options_of)
+            widgets.draw(schedule, controls.options_of, width=95)
 
 
 def router_controls() -> None:
@@ -64,41 +65,9 @@ def router_controls() -> None:
         grid = st.grid(4, min_column_width=180)
         for control in (*controls.ROUTER, *controls.SCORES):
             with grid.cell():
-                (_list if control.is_list else _slider)(control, width="stretch")
+                widgets.draw(control, controls.options_of)
         with grid.cell():
-            st.number_input(
-                "Seed",
-                0,
-                controls.MOST_SEED,
-                step=1,
-                key="seed",
-                bind="query-params",
-                help="Other draws of everything that is drawn.",
-            )
-
-
-def _list(control: controls.Control, width: Any) -> None:
-    st.selectbox(
-        control.label,
-        controls.options_of(control),
-        format_func=control.name,
-        key=control.key,
-        bind="query-params",
-        help=control.help,
-        width=width,
-    )
-
-
-def _slider(control: controls.Control, width: Any) -> None:
-    st.select_slider(
-        control.label,
-        controls.options_of(control),
-        format_func=control.name,
-        key=control.key,
-        bind="query-params",
-        help=control.help,
-        width=width,
-    )
+            widgets.draw_seed("seed")
 
 
 def panels(pair: Pair) -> None:

@@ -4,13 +4,12 @@ All values are choices from a list (the seed and the playhead are whole numbers)
 met again exactly and a link cannot ask for a simulation of an hour.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-
 import streamlit as st
 
 from explorer.simulate import RuleSettings, ScoreSettings
+from explorer.ui import playground_widgets as widgets
 from explorer.ui import urls
+from explorer.ui.playground_widgets import Control, chosen
 
 RATES = (*(f"{m}e-{d}" for d in (5, 4, 3, 2, 1) for m in (1, 2, 5)), "1")
 RULE_NAMES = {
@@ -22,29 +21,6 @@ RULE_NAMES = {
 }
 SCHEDULE_NAMES = {"constant": "u", "inverse_sqrt": "u/√n", "inverse": "u/n"}
 SIDES = ("A", "B")
-MOST_SEED = 9999
-
-
-@dataclass(frozen=True, kw_only=True)
-class Control:
-    """One value that can be chosen."""
-
-    key: str
-    """Name of the URL parameter and of the widget."""
-    label: str
-    options: tuple[str, ...]
-    default: str
-    help: str
-    names: Mapping[str, str] | None = None
-    """What is shown instead of the values of the address."""
-
-    @property
-    def is_list(self) -> bool:
-        """A list for names, a slider for what has an order."""
-        return not self.options[0][0].isdecimal()
-
-    def name(self, value: str) -> str:
-        return (self.names or {}).get(value, value)
 
 
 def _side(side: str, rule: str, rate: str) -> tuple[Control, ...]:
@@ -190,20 +166,10 @@ def options_of(control: Control) -> tuple[str, ...]:
 def settle() -> None:
     """Read the address, fall back where it cannot be followed, and say so."""
     # N and S first: what K, shift and wait may be depends on them.
-    for control in sorted(CONTROLS, key=lambda c: c.key not in ("N", "S")):
-        offered = options_of(control)
-        default = control.default if control.default in offered else offered[-1]
-        urls.settle(control.key, offered, default, _complaint(control, offered, default))
-    urls.settle_number(
-        "seed",
-        0,
-        MOST_SEED,
-        0,
-        lambda text: (
-            f"The link names seed {text}; it must be a whole number from 0 to {MOST_SEED}. 0 is used."
-        ),
-    )
-    last = int(st.session_state["S"]) - 1
+    ordered = sorted(CONTROLS, key=lambda control: control.key not in ("N", "S"))
+    widgets.settle(ordered, options_of)
+    widgets.settle_seed("seed")
+    last = int(chosen("S")) - 1
     urls.settle_number(
         "at",
         0,
@@ -212,22 +178,6 @@ def settle() -> None:
         lambda text: f"The link names step {text}; the steps are 0 to {last}. The last one is shown.",
     )
     urls.show_notices(*KEYS)
-
-
-def _complaint(control: Control, offered: Sequence[str], default: str) -> Callable[[str], str]:
-    label = control.label[0].lower() + control.label[1:]
-
-    def say(value: str) -> str:
-        return (
-            f"The link gives “{value}” for {control.key} ({label}); it must be one of {', '.join(offered)}. "
-            f"{default} is used."
-        )
-
-    return say
-
-
-def chosen(key: str) -> str:
-    return str(st.session_state[key])
 
 
 def score_settings() -> ScoreSettings:

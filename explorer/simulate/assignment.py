@@ -1,0 +1,115 @@
+"""Balanced routing as an assignment problem, and the dual that the bias rules walk down.
+
+γ [T, E] scores, x [T, E] in {0, 1} the choice, L = K·T/E the balanced load, p [E] the prices, which are
+the biases of the router:
+
+    primal      max Σ γ x   with Σ_k x_ik = K for every token and Σ_i x_ik = L for every expert
+    Lagrangian  Λ(x, p) = Σ γ x + Σ_k p_k (Σ_i x_ik - L)
+    dual        D(p) = max_x Λ = Σ_i (sum of the K largest of γ_i + p) - L · Σ p
+
+D is convex and piecewise linear, its gradient is load - L, and p + c gives the same value for every c. Its
+minimum is the best total score of a balanced assignment, because the linear relaxation is exact
+(bipartite b-matching).
+
+Published: that loss-free balancing can be read as a primal-dual method for an assignment problem
+(abstract of Han and Zhong, arXiv 2512.03915). Derived here: this formulation.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linprog, minimize  # type: ignore[import-untyped]
+from scipy.sparse import csr_array, identity, kron, vstack  # type: ignore[import-untyped]
+
+from explorer.simulate.selection import Floats, Mask, Selector, column_counts
+
+F64 = NDArray[np.float64]
+
+
+def balanced_load(scores: Floats, top_k: int) -> float:
+    """L = K·T/E tokens."""
+    return top_k * len(scores) / int(scores.shape[1])
+
+
+def top_k_sum(values: Floats, top_k: int) -> float:
+    """Sum over the rows of their K largest values, [T, E] -> a number in float64."""
+    place = values.shape[1] - top_k
+    return float(np.partition(values, place, axis=1)[:, place:].sum(dtype=np.float64))
+
+
+def dual(scores: Floats, prices: F64, top_k: int) -> float:
+    """D(p), in total score of all tokens."""
+    return top_k_sum(scores + prices, top_k) - balanced_load(scores, top_k) * float(prices.sum())
+
+
+def lagrangian(scores: Floats, chosen: Mask, prices: F64, top_k: int) -> float:
+    """Λ(x, p) for a choice that need not be the best one under these prices."""
+    excess = column_counts(chosen) - balanced_load(scores, top_k)
+    return float(scores[chosen].sum(dtype=np.float64) + prices @ excess)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimum:
+    """The best balanced assignment."""
+
+    value: float
+    """Total score; the minimum of D."""
+    prices: F64
+    """[E] prices at which D has its minimum, mean 0; not unique."""
+
+
+def lp_optimum(scores: Floats, top_k: int) -> Optimum:
+    """The exact optimum by linear programming (HiGHS). scores [T, E].
+
+    Meant for up to about 20,000 numbers. K·T/E need not be an integer: the relaxation, and with it the
+    minimum of D, exists all the same. Raises RuntimeError if the solver gives up.
+    """
+    tokens, experts = scores.shape
+    by_token = kron(identity(tokens), np.ones((1, experts)))
+    by_expert = kron(np.ones((1, tokens)), identity(experts))
+    target = np.concatenate([np.full(tokens, top_k), np.full(experts, balanced_load(scores, top_k))])
+    found = linprog(
+        -np.asarray(scores, dtype=np.float64).ravel(),
+        A_eq=csr_array(vstack([by_token, by_expert])),
+        b_eq=target,
+        bounds=(0, 1),
+        method="highs",
+    )
+    if found.status != 0:
+        raise RuntimeError(f"the linear program was not solved: {found.message}")
+    # HiGHS minimises -Σγx, and one slot more for expert k changes that by p_k.
+    prices = np.asarray(found.eqlin.marginals[tokens:], dtype=np.float64)
+    return Optimum(value=-float(found.fun), prices=prices - prices.mean())
+
+
+def minimise_dual(scores: Floats, top_k: int, iterations: int = 60) -> Optimum:
+    """A minimum of D for many tokens, where a linear program would take too long.
+
+    D is piecewise linear, but with thousands of tokens it is smooth enough for L-BFGS; small subgradient
+    steps polish it. `value` is at least the true minimum; the tests set it against the linear program.
+    """
+    tokens, experts = scores.shape
+    load, kind = balanced_load(scores, top_k), scores.dtype
+    select = Selector(tokens, experts, top_k, kind)
+    best = Optimum(value=np.inf, prices=np.zeros(experts))
+
+    def value_and_gradient(prices: F64) -> tuple[float, F64]:
+        nonlocal best
+        rounded = prices.astype(kind)
+        compared = scores + rounded
+        chosen, counts = select.choose(compared)
+        # Σ of the chosen scores, then the prices: what the top K of their sum adds up to.
+        value = float(np.einsum("te,te->", scores, chosen, dtype=np.float64)) + float(
+            rounded.astype(np.float64) @ (counts - load)
+        )
+        if value < best.value:
+            best = Optimum(value=value, prices=prices - prices.mean())
+        return value / tokens, (counts - load) / tokens
+
+    minimize(value_and_gradient, best.prices, jac=True, method="L-BFGS-B", options={"maxiter": 60})
+    prices = best.prices
+    for step in range(iterations):
+        _, gradient = value_and_gradient(prices)
+        prices = prices - gradient / (1 + step) ** 0.75
+    return best

@@ -1,0 +1,146 @@
+"""Online: other tokens in every step, and what it costs to learn the prices on the way.
+
+The expected dual per token is taken over a pool of tokens, and every step sees one block of that pool,
+chosen at random; so a step's gradient is an unbiased estimate. Regret after n steps is
+
+    R(n) = Σ_{m ≤ n} [D(p_m) - min D]   in score per token.
+
+Published, in the abstract of arXiv 2512.03915: logarithmic expected regret in the online setting, by
+strong convexity and for certain step sizes. Derived here: that the modulus is the second eigenvalue of
+the tie-density Laplacian, and the 1/(μ n) step that follows from it.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explorer import balancing
+from explorer.simulate.assignment import Optimum, dual, minimise_dual
+from explorer.simulate.scores import F32, Scores
+from explorer.simulate.selection import Floats, Selector
+from explorer.simulate.settings import RuleSettings, ScoreSettings
+
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
+
+POOL_TOKENS = 8192
+EVALUATIONS = 120
+
+
+@dataclass(frozen=True, kw_only=True)
+class Regret:
+    """One rule's cost of learning."""
+
+    rule: RuleSettings
+    steps: I64
+    """[M] steps, counted from 1, at which D was evaluated."""
+    excess: F64
+    """[M] D(p) - min D in that step, score per token."""
+    regret: F64
+    """[M] sum of the excess up to that step; between evaluations it is taken as a straight line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """The distribution: tokens [P, E], and the best that prices can do on it."""
+
+    scores: F32
+    top_k: int
+    num_tokens: int
+    """Tokens in a step."""
+    optimum: Optimum
+
+
+def make_pool(settings: ScoreSettings, tokens: int = POOL_TOKENS) -> Pool:
+    """A pool of whole blocks of `settings.num_tokens` tokens; drift, shift and feedback are left out."""
+    still = replace(settings, source="frozen", drift=0.0, shift_step=0, feedback=0.0)
+    blocks = max(8, tokens // settings.num_tokens)
+    source = Scores(replace(still, num_tokens=blocks * settings.num_tokens))
+    scores = source.of(source.weights, source.offset(0))
+    return Pool(
+        scores=scores,
+        top_k=settings.top_k,
+        num_tokens=settings.num_tokens,
+        optimum=minimise_dual(scores, settings.top_k),
+    )
+
+
+def evaluation_steps(steps: int, most: int = EVALUATIONS) -> I64:
+    """1 ... steps, dense at the beginning and evenly spaced later: good for both axes."""
+    log = np.geomspace(1, steps, most // 2).round()
+    linear = np.linspace(1, steps, most // 2).round()
+    return np.unique(np.concatenate([log, linear]).astype(np.int64))
+
+
+def online_regret(pool: Pool, rule: RuleSettings, steps: int, seed: int = 0) -> Regret:
+    """Run a bias rule on random blocks of the pool and add up what it loses against the best prices."""
+    blocks = len(pool.scores) // pool.num_tokens
+    order = np.random.default_rng([seed, 7]).integers(0, blocks, steps)
+    select = Selector(pool.num_tokens, pool.scores.shape[1], pool.top_k)
+    at = evaluation_steps(steps)
+    wanted = set(at.tolist())
+    bias, values = np.zeros(pool.scores.shape[1]), []
+    for step in range(steps):
+        if step + 1 in wanted:
+            values.append(dual(pool.scores, bias.astype(np.float32), pool.top_k))
+        start = int(order[step]) * pool.num_tokens
+        _, counts = select.choose(pool.scores[start : start + pool.num_tokens] + bias.astype(np.float32))
+        bias = bias + balancing.bias_delta(
+            counts, update_rule=rule.rule, bias_update_rate=rule.rate_at(step), centred=True
+        )
+    excess = np.maximum(np.array(values) - pool.optimum.value, 0.0) / len(pool.scores)
+    return Regret(rule=rule, steps=at, excess=excess, regret=_sum_up(at, excess, steps))
+
+
+def _sum_up(at: I64, excess: F64, steps: int) -> F64:
+    """Sum over all steps of the excess, which is known at some."""
+    every = np.interp(np.arange(1, steps + 1), at, excess)
+    return np.asarray(np.cumsum(every)[at - 1])
+
+
+def tie_laplacian(scores: Floats, prices: F64, top_k: int, width: float) -> F64:
+    """The Hessian of the expected dual per token, estimated, [E, E].
+
+    Off the diagonal it is minus the density of ties between two experts for the last place: of the tokens
+    whose K-th and (K+1)-th values are those two and less than `width` apart, one in 2·width counts. Rows
+    sum to 0: a weighted graph Laplacian. Needs K < E.
+    """
+    tokens, experts = scores.shape
+    compared = np.asarray(scores, dtype=np.float64) + prices
+    order = np.argpartition(-compared, (top_k - 1, top_k), axis=1)[:, top_k - 1 : top_k + 1]
+    rows = np.arange(tokens)
+    gap = compared[rows, order[:, 0]] - compared[rows, order[:, 1]]
+    close = gap < width
+    weights = np.zeros((experts, experts))
+    np.add.at(weights, (order[close, 0], order[close, 1]), 1.0)
+    density = (weights + weights.T) / (2 * width * tokens)
+    return np.asarray(np.diag(density.sum(1)) - density)
+
+
+def curvature(laplacian: F64) -> float:
+    """Its second eigenvalue: the modulus of strong convexity on Σp = 0; 0 if some experts never compete."""
+    return float(max(np.linalg.eigvalsh(laplacian)[1], 0.0))
+
+
+def tie_width(scores: Floats, prices: F64, top_k: int, share: float = 0.1) -> float:
+    """A width within which `share` of the tokens have their tie: narrow, but with tokens enough to count."""
+    compared = np.asarray(scores, dtype=np.float64) + prices
+    place = scores.shape[1] - top_k
+    ordered = np.partition(compared, (place - 1, place), axis=1)
+    return float(np.quantile(ordered[:, place] - ordered[:, place - 1], share))
+
+
+def curvature_rate(modulus: float, num_experts: int, top_k: int) -> float:
+    """The u of a proportional u/n rule that makes it the 1/(μ n) gradient step on the dual per token.
+
+    The gradient is -(K/E) · relative error, so u = K / (E μ).
+    """
+    return top_k / (num_experts * modulus)
+
+
+def late_cost(regret: Regret) -> float:
+    """What 1,000 steps add to the regret in the second half, score per token: near 0 once it has learnt."""
+    last = int(regret.steps[-1])
+    half = float(np.interp(last / 2, regret.steps, regret.regret))
+    return float(regret.regret[-1] - half) / (last / 2) * 1000
