@@ -144,3 +144,19 @@ def late_cost(regret: Regret) -> float:
     last = int(regret.steps[-1])
     half = float(np.interp(last / 2, regret.steps, regret.regret))
     return float(regret.regret[-1] - half) / (last / 2) * 1000
+
+
+def convexity_ratio(pool: Pool, modulus: float, radius: float, directions: int = 12) -> float:
+    """Smallest (D(p) - D*) / ((μ/2)·‖p - p*‖²) found at this distance from the minimum, p with mean 0.
+
+    About 1 or more where the modulus is right; directions are drawn at random, so it is no proof.
+    """
+    rng = np.random.default_rng(11)
+    found = []
+    for _ in range(directions):
+        step = rng.standard_normal(len(pool.optimum.prices))
+        step -= step.mean()
+        step *= radius / np.linalg.norm(step)
+        value = dual(pool.scores, (pool.optimum.prices + step).astype(np.float32), pool.top_k)
+        found.append((value - pool.optimum.value) / len(pool.scores))
+    return float(min(found) / (modulus / 2 * radius**2))

@@ -18,6 +18,7 @@ page = st.navigation(
         st.Page(
             PAGES / "playground.py", title="Playground", icon=":material/science:", url_path="playground"
         ),
+        st.Page(PAGES / "theory.py", title="Theory", icon=":material/function:", url_path="theory"),
         st.Page(PAGES / "train.py", title="Train", icon=":material/model_training:", url_path="train"),
         st.Page(PAGES / "glossary.py", title="Glossary", icon=":material/menu_book:", url_path="glossary"),
     ],

@@ -1,0 +1,255 @@
+"""Figures of the theory: the dual on its way down, each step's account, who moves where, the regret."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import altair as alt
+import polars as pl
+
+from explorer.charts import theme
+from explorer.charts.labels import EndLabel, end_labels
+from explorer.charts.scales import log_ticks
+
+INK, TEXT = theme.FAMILIES["loss_free"], theme.FAMILY_TEXT["loss_free"]
+VERDICT_INKS = {
+    "sure": theme.Ink("#0072B2", "#4AA8E0"),
+    "improves": theme.Ink("#9CC9E3", "#2B6285"),
+    "worse": theme.Ink("#D55E00", "#F28A3C"),
+    "rests": theme.Ink("#C9CED6", "#4B5261"),
+}
+SERIES_INKS = (
+    (theme.Ink("#0072B2", "#4AA8E0"), theme.Ink("#005F96", "#74BFEC")),
+    (theme.Ink("#00855F", "#35C79A"), theme.Ink("#006B4C", "#63D6B1")),
+    (theme.Ink("#B5559A", "#E08CC8"), theme.Ink("#973F80", "#EBA9D8")),
+    (theme.Ink("#9A6A00", "#E3B341"), theme.Ink("#7A5400", "#EFC566")),
+    (theme.Ink("#5B57C8", "#9D99F2"), theme.Ink("#4A46B0", "#B5B2F5")),
+)
+SHIFTED = 1.0
+"""A logarithmic axis has no 0, so step n is drawn at n + 1 there."""
+
+
+def _x(title: str = "step", *, log: bool = False, field: str = "step") -> alt.X:
+    if log:
+        axis = theme.step_axis(values=log_ticks(1, 1e5), format="~s")
+        return alt.X(f"{field}:Q", title=title, scale=alt.Scale(type="log", nice=False), axis=axis)
+    return alt.X(f"{field}:Q", title=title, scale=alt.Scale(zero=False, nice=False), axis=theme.step_axis())
+
+
+def _log_y(field: str, title: str) -> alt.Y:
+    axis = alt.Axis(tickCount=5, format="~g")
+    return alt.Y(f"{field}:Q", title=title, scale=alt.Scale(type="log", nice=False, padding=6), axis=axis)
+
+
+def dual_line(frame: pl.DataFrame, optimum: float, *, height: int = 250) -> theme.Figure:
+    """D per token on its way to the optimum. frame: columns step, dual (per token)."""
+    base = alt.Chart(frame).encode(
+        x=_x(),
+        y=alt.Y(
+            "dual:Q",
+            title="dual D (score per token)",
+            scale=alt.Scale(zero=False),
+            axis=alt.Axis(tickCount=5),
+        ),
+        tooltip=[alt.Tooltip("step:Q"), alt.Tooltip("dual:Q", format=".6f")],
+    )
+    line = base.mark_line(strokeWidth=2.2, color=INK.expr)
+    rule = (
+        alt.Chart(pl.DataFrame({"dual": [optimum]}))
+        .mark_rule(color=theme.REFERENCE.expr, strokeDash=[5, 3], strokeWidth=1.4)
+        .encode(y="dual:Q")
+    )
+    high = float(frame["dual"].max())  # type: ignore[arg-type]
+    ends = [
+        EndLabel("D(p)", float(frame["dual"][-1]), TEXT),
+        EndLabel("LP optimum", optimum, theme.NEUTRAL_TEXT, strong=False),
+    ]
+    text = end_labels(ends, field="dual", low=min(optimum, high), high=high, height=height)
+    figure: alt.LayerChart = theme.titled(alt.layer(rule, line, *text), height=height)
+    return figure
+
+
+def gap_line(frame: pl.DataFrame, *, height: int = 250) -> theme.Figure:
+    """Distance to the optimum on a logarithmic axis. frame: columns step, gap (per token, positive)."""
+    if frame.is_empty():
+        return theme.no_data("the optimum is reached from the first step on", height=height)
+    line = (
+        alt.Chart(frame)
+        .mark_line(strokeWidth=1.6, color=INK.expr)
+        .encode(
+            x=_x(),
+            y=_log_y("gap", "dual gap (score per token)"),
+            tooltip=[alt.Tooltip("step:Q"), alt.Tooltip("gap:Q", format=".3g")],
+        )
+    )
+    figure: alt.LayerChart = theme.titled(alt.layer(line), height=height)
+    return figure
+
+
+def account(frame: pl.DataFrame, *, height: int = 250) -> theme.Figure:
+    """What every step promises and what choosing anew takes away, with a strip of verdicts below.
+
+    frame: columns step, promise, benefit (score, positive or null), verdict.
+    """
+    long = frame.unpivot(
+        ["promise", "benefit"], index=["step", "verdict"], variable_name="part", value_name="score"
+    ).filter(pl.col("score") > 0)
+    if long.is_empty():
+        return theme.no_data("no step moves anything", height=height)
+    inks = {"promise": INK, "benefit": theme.FAMILIES["aux_loss"]}
+    texts = {"promise": TEXT, "benefit": theme.FAMILY_TEXT["aux_loss"]}
+    colour = alt.Color(
+        "part:N", legend=None, scale=alt.Scale(domain=list(inks), range=[i.expr for i in inks.values()])
+    )
+    lines = (
+        alt.Chart(long)
+        .mark_line(strokeWidth=1.5, opacity=0.9)
+        .encode(
+            x=_x(),
+            y=_log_y("score", "score (log)"),
+            color=colour,
+            tooltip=[
+                alt.Tooltip("step:Q"),
+                alt.Tooltip("part:N"),
+                alt.Tooltip("score:Q", format=".4g"),
+                alt.Tooltip("verdict:N"),
+            ],
+        )
+    )
+    low, high = float(long["score"].min()), float(long["score"].max())  # type: ignore[arg-type]
+    last = long.sort("step").group_by("part", maintain_order=True).last()
+    ends = [EndLabel(part, value, texts[part]) for part, value in last.select("part", "score").rows()]
+    text = end_labels(ends, field="score", low=low, high=high, height=height, log_y=True)
+    figure: alt.LayerChart = theme.titled(alt.layer(lines, *text), height=height)
+    return figure
+
+
+def verdicts(frame: pl.DataFrame, names: Mapping[str, str], *, height: int = 34) -> theme.Figure:
+    """One thin bar a step, coloured by its verdict. frame: columns step, verdict."""
+    shown = frame.with_columns(
+        end=pl.col("step") + 1, word=pl.col("verdict").replace_strict(dict(names), return_dtype=pl.String)
+    )
+    scale = alt.Scale(domain=list(names.values()), range=[VERDICT_INKS[v].expr for v in names])
+    legend = alt.Legend(title=None, orient="top", symbolType="square", labelLimit=320, columns=2)
+    bars = (
+        alt.Chart(shown)
+        .mark_rect()
+        .encode(
+            x=_x(),
+            x2="end:Q",
+            color=alt.Color("word:N", scale=scale, legend=legend),
+            tooltip=[alt.Tooltip("step:Q"), alt.Tooltip("word:N", title="verdict")],
+        )
+    )
+    figure: alt.LayerChart = theme.titled(alt.layer(bars), height=height)
+    return figure
+
+
+def moves(frame: pl.DataFrame, *, height: int = 190) -> theme.Figure:
+    """Pairs of an expert left (row) and one joined (column). frame: columns left, joined, pairs, allowed."""
+    order = ["over", "exact", "under"]
+    x = alt.X(
+        "joined:N", sort=order, title="joins an expert that is", axis=alt.Axis(orient="top", labelAngle=0)
+    )
+    y = alt.Y("left:N", sort=order, title="leaves one that is")
+    base = alt.Chart(frame).encode(x=x, y=y)
+    tooltip = [alt.Tooltip("left:N"), alt.Tooltip("joined:N"), alt.Tooltip("pairs:Q", format=",d")]
+    down = theme.Ink("#CFE4F3", "#1D4763")
+    against = theme.Ink("#F9DCC4", "#5A3415")
+    none = theme.Ink("#EEF1F4", "#1E232C")
+    cells = []
+    for test, ink in (
+        ("datum.pairs > 0 && datum.allowed", down),
+        ("datum.pairs > 0 && !datum.allowed", against),
+        ("datum.pairs == 0", none),
+    ):
+        cells.append(base.transform_filter(test).mark_rect(color=ink.expr).encode(tooltip=tooltip))
+    text = base.mark_text(fontSize=15, color=theme.STRONG_TEXT.expr).encode(
+        text=alt.Text("pairs:Q", format=",d")
+    )
+    figure: alt.LayerChart = theme.titled(alt.layer(*cells, text), height=height)
+    return figure
+
+
+def band(frame: pl.DataFrame, width: int, *, height: int = 250) -> theme.Figure:
+    """Largest deviation from the balanced load with the band. frame: columns step, deviation (tokens)."""
+    shown = frame.with_columns(at=pl.col("step") + SHIFTED)
+    y = alt.Y("deviation:Q", title="largest deviation (tokens)", axis=alt.Axis(tickCount=5, format="~g"))
+    scale = alt.Scale(type="symlog", constant=1)
+    axis = alt.Axis(values=[0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000], format="~g")
+    y = alt.Y("deviation:Q", title="largest deviation (tokens)", scale=scale, axis=axis)
+    line = (
+        alt.Chart(shown)
+        .mark_line(strokeWidth=1.8, color=INK.expr)
+        .encode(x=_x(), y=y, tooltip=[alt.Tooltip("step:Q"), alt.Tooltip("deviation:Q", format=".4g")])
+    )
+    area = (
+        alt.Chart(pl.DataFrame({"deviation": [float(width)], "zero": [0.0]}))
+        .mark_rect(color=theme.REFERENCE_BAND.expr, opacity=0.45)
+        .encode(y=y, y2="zero:Q")
+    )
+    name = (
+        alt.Chart(pl.DataFrame({"deviation": [float(width)], "name": [f"E − 1 = {width} tokens"]}))
+        .mark_text(align="right", baseline="bottom", dx=-6, dy=-3, fontSize=11, color=theme.NEUTRAL_TEXT.expr)
+        .encode(x=alt.value(alt.expr("width")), y=y, text="name:N")
+    )
+    figure: alt.LayerChart = theme.titled(alt.layer(area, line, name), height=height)
+    return figure
+
+
+def regret(frame: pl.DataFrame, *, log_x: bool, height: int = 270) -> theme.Figure:
+    """Cumulative regret, one line a rule. frame: columns rule, step (from 1), regret."""
+    if frame.is_empty():
+        return theme.no_data("no rule was run", height=height)
+    rules = frame["rule"].unique(maintain_order=True).to_list()
+    inks = dict(zip(rules, SERIES_INKS, strict=False))
+    dashes = dict(zip(rules, theme.DASHES, strict=False))
+    colour = alt.Color(
+        "rule:N",
+        legend=None,
+        scale=alt.Scale(domain=rules, range=[inks[r][0].expr for r in rules]),
+    )
+    dash = alt.StrokeDash(
+        "rule:N", legend=None, scale=alt.Scale(domain=rules, range=[list(dashes[r]) for r in rules])
+    )
+    line = (
+        alt.Chart(frame)
+        .mark_line(strokeWidth=2)
+        .encode(
+            x=_x("step (log)" if log_x else "step", log=log_x),
+            y=alt.Y("regret:Q", title="regret so far (score per token)", axis=alt.Axis(tickCount=5)),
+            color=colour,
+            strokeDash=dash,
+            tooltip=[alt.Tooltip("rule:N"), alt.Tooltip("step:Q"), alt.Tooltip("regret:Q", format=".4f")],
+        )
+    )
+    last = dict(
+        frame.sort("step").group_by("rule", maintain_order=True).last().select("rule", "regret").rows()
+    )
+    ends = [EndLabel(rule, last[rule], inks[rule][1]) for rule in rules]
+    top = max(last.values())
+    text = end_labels(ends, field="regret", low=0.0, high=top, height=height)
+    figure: alt.LayerChart = theme.titled(alt.layer(line, *text), height=height)
+    return figure
+
+
+def ties(frame: pl.DataFrame, *, height: int = 270) -> theme.Figure:
+    """How densely two experts tie for the last place. frame: columns one, other, density."""
+    settings: dict[str, Any] = {"labelAngle": 0, "labelOverlap": "greedy", "ticks": False}
+    cold, hot = theme.Ink("#F3F6F9", "#191E27"), theme.Ink("#0B62A4", "#6FBDF0")
+    cells = (
+        alt.Chart(frame)
+        .mark_rect()
+        .encode(
+            x=alt.X("one:O", title="expert", axis=alt.Axis(**settings)),
+            y=alt.Y("other:O", title="expert", axis=alt.Axis(**settings)),
+            color=alt.Color(
+                "density:Q",
+                title="tie density",
+                scale=alt.Scale(range=[cold.expr, hot.expr], interpolate="rgb"),
+                legend=alt.Legend(orient="bottom", direction="horizontal", gradientLength=180, tickCount=3),
+            ),
+            tooltip=[alt.Tooltip("one:O"), alt.Tooltip("other:O"), alt.Tooltip("density:Q", format=".3f")],
+        )
+    )
+    figure: alt.LayerChart = theme.titled(alt.layer(cells), height=height)
+    return figure
