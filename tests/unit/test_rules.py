@@ -7,11 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from explorer.errors import ConfigError
+from explorer.rule_kinds import SCOPE_WORDS
 from explorer.rules import (
     RULES,
     AuxLoss,
+    GShardLoss,
     LossFree,
     SequenceAuxLoss,
+    SimBal,
+    SwitchLoss,
     ZLoss,
     count_scope,
     family,
@@ -29,7 +33,7 @@ any_rule = {
     "aux_loss": st.builds(
         AuxLoss,
         coeff=rates,
-        scope=st.sampled_from(["sequence", "micro_batch", "global_batch"]),
+        scope=st.sampled_from(["sequence", "micro_batch", "global_batch", "global_buffered"]),
         score_norm=st.sampled_from(["l1", "raw"]),
     ),
     "seq_aux": st.builds(SequenceAuxLoss, coeff=rates),
@@ -42,6 +46,14 @@ any_rule = {
         freeze_after_step=st.none() | st.integers(0, 10**9),
     ),
     "z_loss": st.builds(ZLoss, coeff=rates),
+    "switch_loss": st.builds(SwitchLoss, coeff=rates),
+    "gshard_loss": st.builds(
+        GShardLoss,
+        coeff=rates,
+        scope=st.sampled_from(["sequence", "micro_batch"]),
+        normalisation=st.sampled_from(["unit", "paper"]),
+    ),
+    "simbal": st.builds(SimBal, coeff=rates),
 }
 some_rules = st.lists(st.sampled_from(sorted(RULES)), unique=True).flatmap(
     lambda names: st.tuples(*(any_rule[name] for name in names))
@@ -126,6 +138,11 @@ def test_an_unknown_setting_lists_the_known_ones(name: str) -> None:
         ("aux_loss:score_norm=l2", ("aux_loss.score_norm = 'l2'", "l1, raw")),
         ("seq_aux:coeff=x", ("seq_aux.coeff = 'x'", "finite number")),
         ("z_loss:coeff=-1", ("z_loss.coeff = -1", "at least 0")),
+        ("switch_loss:coeff=-1", ("switch_loss.coeff = -1", "at least 0")),
+        ("gshard_loss:scope=global_batch", ("gshard_loss.scope = 'global_batch'", "sequence, micro_batch")),
+        ("gshard_loss:normalisation=l1", ("gshard_loss.normalisation = 'l1'", "unit, paper")),
+        ("simbal:coeff=nan", ("simbal.coeff = nan", "finite number")),
+        ("simbal:scope=sequence", ("simbal.scope = 'sequence'", "choose one of coeff")),
         ("loss_free:u", ("'u' has no '='", "setting=value")),
         ("loss_free:u=1,bias_update_rate=2", ("is given twice", "keep one")),
         ("loss_free+loss_free", ("names loss_free twice", "keep one")),
@@ -166,14 +183,14 @@ def test_values_are_read_as_people_mean_them(text: str, value) -> None:
 @given(rules=some_rules)
 def test_family_and_scope_follow_the_rules(rules) -> None:
     names = {rule.name for rule in rules}
-    losses = bool(names & {"aux_loss", "seq_aux"})
+    losses = bool(names & {"aux_loss", "seq_aux", "switch_loss", "gshard_loss", "simbal"})
     expected = "none"
     if "loss_free" in names:
         expected = "combined" if losses else "loss_free"
     elif losses:
         expected = "aux_loss"
     assert family(rules) == expected
-    assert (count_scope(rules) == "none") == (names <= {"z_loss"})
+    assert (count_scope(rules) == "none") == (names <= {"z_loss", "simbal"})
     if "seq_aux" in names:
         assert "sequence" in count_scope(rules)
     if "loss_free" in names:
@@ -185,7 +202,6 @@ def test_labels_differ_whenever_the_scope_does(rules) -> None:
     label = label_rules(rules)
     for rule in rules:
         if isinstance(rule, AuxLoss):
-            assert {"global_batch": "global batch", "micro_batch": "micro-batch", "sequence": "sequence"}[
-                rule.scope
-            ] in label
+            assert f"({SCOPE_WORDS[rule.scope]} scope" in label
+    assert len(set(SCOPE_WORDS.values())) == len(SCOPE_WORDS)
     assert label
