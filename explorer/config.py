@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from explorer import routings
 from explorer.errors import ConfigError, one_of
 from explorer.model_config import ModelConfig as ModelConfig
 from explorer.rules import (
@@ -31,9 +32,12 @@ from explorer.rules import (
 )
 
 CORPORA = ("austen", "python", "mix")
-# What a pair of runs may differ in and still be the same experiment: the rule that is compared,
-# the seed that is averaged over, and settings that move no number.
-NOT_IN_PAIR_KEY = {"training": ("seed", "device", "num_threads", "checkpoint_interval", "probe_tokens")}
+# What a pair of runs may differ in and still be the same experiment: the rule or routing that is
+# compared, the seed that is averaged over, and settings that move no number.
+NOT_IN_PAIR_KEY = {
+    "model": routings.COMPARED_FIELDS,
+    "training": ("seed", "device", "num_threads", "checkpoint_interval", "probe_tokens"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -323,8 +327,35 @@ class RunConfig:
         del data["balancer"]
         for section, names in NOT_IN_PAIR_KEY.items():
             for name in names:
-                del data[section][name]
+                data[section].pop(name, None)
         return _digest(data)
+
+    @property
+    def arm(self) -> str:
+        """What is compared, as text: the balancer, or the routing with which it has nothing to do."""
+        return routings.arm_text(self.model, str(self.balancer))
+
+    @property
+    def label(self) -> str:
+        """What legends say of the arm."""
+        if self.model.routing == "token_choice":
+            return self.balancer.label
+        words = [routings.label(self.model)]
+        if self.balancer != BalancerConfig():
+            words.append(self.balancer.label)
+        return " + ".join(words)
+
+    @property
+    def family(self) -> str:
+        """What decides the colour: that of the balancer, or the routing's name."""
+        return self.balancer.family if self.model.routing == "token_choice" else self.model.routing
+
+    @property
+    def count_scope(self) -> str:
+        """Over which tokens the balancer counts, or the routing ranks."""
+        if self.model.routing == "token_choice":
+            return self.balancer.count_scope
+        return routings.count_scope(self.model)
 
 
 def check_fit(rules: tuple[Rule, ...], model: ModelConfig) -> None:
@@ -347,6 +378,7 @@ def check_fit(rules: tuple[Rule, ...], model: ModelConfig) -> None:
             )
         if isinstance(rule, LossFree) and rule.bias_form == "multiplicative":
             _check_multiplicative(rule, model)
+        rule.check_model(model)
 
 
 WHY_NOT = {

@@ -156,6 +156,14 @@ class ModelConfig:
                     f"has no meaning with model.routing={self.routing}: no token picks by score there",
                     "leave it out or use routing=token_choice",
                 )
+        for name, routing in (("expert_choice_chunk", "expert_choice"), ("threshold_ema", "expert_threshold")):
+            if self.routing != routing and getattr(self, name) != defaults[name]:
+                raise ConfigError(
+                    f"model.{name}",
+                    getattr(self, name),
+                    f"has no meaning with model.routing={self.routing}",
+                    f"leave it out or use routing={routing}",
+                )
         if self.capacity_factor is not None and self.routing in (
             "expert_choice",
             "expert_threshold",

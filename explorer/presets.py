@@ -11,9 +11,11 @@ so the small presets take 0.003; the `paper_*` presets take 0.001.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from explorer.config import BalancerConfig, CorpusConfig, ModelConfig, RunConfig, TrainingConfig
 from explorer.errors import ConfigError
+from explorer.routings import split_arm
 from explorer.rules import Defaults
 
 
@@ -183,3 +185,16 @@ def get_preset(name: str) -> RunConfig:
 def preset_balancer(preset: str | None, text: str) -> BalancerConfig:
     """Read a balancer's text form; what it leaves open comes from the preset."""
     return BalancerConfig.parse(text, RULE_DEFAULTS.get(preset or ""))
+
+
+def arm_config(base: RunConfig, text: str, preset: str | None = None) -> RunConfig:
+    """The same experiment with another arm: a balancer, or a routing such as `expert_choice:chunk=128`.
+
+    A balancer alone keeps the routing of `base`; what it leaves open comes from the preset. The runs of
+    one seed share data, and initial weights in every module that they both have.
+    """
+    fields, rules = split_arm(text)
+    balancer = preset_balancer(preset, rules)
+    if fields is None:
+        return replace(base, balancer=balancer)
+    return replace(base, balancer=balancer, model=replace(base.model, **fields))

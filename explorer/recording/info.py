@@ -130,20 +130,20 @@ def run_info_from_config(
     """Describe a run of our own training loop.
 
     corpus: name, digest, domains and vocab_size of the text; an empty `name` becomes the label of
-    the balancer and the seed.
+    the arm and the seed. The fields named after the balancer say what the arm is: a routing without
+    token choice takes its place.
     """
-    balancer = config.balancer
     return RunInfo(
         run_id=run_id,
-        name=name or f"{balancer.label}, seed {config.seed}",
+        name=name or f"{config.label}, seed {config.seed}",
         preset=preset,
         config=config.to_dict(),
         config_digest=config.digest,
         pair_key=config.pair_key,
-        balancer=str(balancer),
-        balancer_label=balancer.label,
-        balancer_family=balancer.family,
-        count_scope=balancer.count_scope,
+        balancer=config.arm,
+        balancer_label=config.label,
+        balancer_family=config.family,
+        count_scope=config.count_scope,
         seed=config.seed,
         num_moe_layers=config.model.num_moe_layers,
         num_experts=config.model.num_experts,
