@@ -3,13 +3,16 @@
 The model calls them with torch tensors, the simulator and the tests with numpy arrays; only
 arithmetic that both share is used. E is the last axis.
 
-Source: Wang et al., "Auxiliary-Loss-Free Load Balancing Strategy for Mixture-of-Experts",
-arXiv 2408.15664, Algorithm 1 and section 4.3 (proportional and multiplicative variants).
+Sources: Wang et al., "Auxiliary-Loss-Free Load Balancing Strategy for Mixture-of-Experts",
+arXiv 2408.15664, Algorithm 1 and section 4.3 (proportional and multiplicative variants); for the
+quantile rules see `required_bias`.
 """
 
 from typing import Any
 
 UPDATE_RULES = ("sign", "proportional", "rms")
+ROUNDING = 2.0**-50
+"""Relative load errors of averages below this times E are rounding, and no error."""
 
 
 def load_error(counts: Any) -> Any:
@@ -17,14 +20,16 @@ def load_error(counts: Any) -> Any:
 
     The paper defines e_i in tokens and leaves the unit of the proportional rule open; relative
     errors make u independent of the batch size. Sign and RMS rules do not depend on the unit.
-    Counts may be of any integer type; zero counts everywhere give zero error.
+    Counts may be of any integer type; zero counts everywhere give zero error. Averages of counts
+    (float64) may be given too: nothing depends on their scale.
     """
     counts = _signed(counts)
     total = counts.sum(-1)[..., None]
     num_experts = counts.shape[-1]
     # mean - c = (total - E c) / E: the numerator stays an exact integer, so that exactly average
     # load gives exactly zero whatever the size of the counts.
-    return (total - counts * num_experts) / (total + (total == 0))
+    error = (total - counts * num_experts) / (total + (total == 0))
+    return error if _is_whole(counts) else error * (abs(error) > ROUNDING * num_experts)
 
 
 def _signed(counts: Any) -> Any:
@@ -32,6 +37,24 @@ def _signed(counts: Any) -> Any:
     if hasattr(counts, "astype"):
         return counts.astype("int64") if counts.dtype.kind in "biu" else counts
     return counts if counts.is_floating_point() else counts.long()
+
+
+def _is_whole(values: Any) -> bool:
+    """Whether the type holds whole numbers only."""
+    if hasattr(values, "astype"):
+        return bool(values.dtype.kind in "biu")
+    return not values.is_floating_point()
+
+
+def decayed_rate(rate: float, step_decay: str, updates: int) -> float:
+    """The step size of the n-th update, n from 1: constant u, sqrt u / √n, harmonic u / n.
+
+    The step sizes that arXiv 2512.03915 names; its constants were not available to us. n counts the
+    optimizer steps since the rule came into force, so that nothing has to be remembered.
+    """
+    if step_decay == "constant":
+        return rate
+    return rate / (updates**0.5 if step_decay == "sqrt" else updates)
 
 
 def sign(values: Any) -> Any:
@@ -72,3 +95,87 @@ def neutral_bias(bias_form: str) -> float:
 def biased_scores(scores: Any, bias: Any, bias_form: str) -> Any:
     """What is compared in the top-K, [T, E]: s + b, or s · b; used for choosing and nothing else."""
     return scores * bias if bias_form == "multiplicative" else scores + bias
+
+
+def required_bias(scores: Any, bias: Any, top_k: int, *, clipped: bool = False) -> Any:
+    """r_ij = α_i - s_ij: the bias that expert j needs to be chosen by token i, [..., T, E] -> [..., T, E].
+
+    α_i is the (K+1)-th largest of s + b of token i, so with the bias in force exactly K experts of a
+    token have r < b (ties aside). `clipped`: α at least 0, the multiplier of "at most K experts per token".
+
+    Source: the dual of the balanced assignment problem, max Σ s x with Σ_j x_ij = K for every token and
+    Σ_i x_ij = KT/N for every expert; α and -b are its multipliers. Equalities: Su, "MoE 6: optimal
+    allocation" (2026), and Kimi K3's report, section 2.3.3; inequalities: BIP (arXiv 2502.15451).
+    """
+    cutoff = _kth_largest(scores + bias[..., None, :], top_k + 1)
+    if clipped:
+        cutoff = cutoff.clip(0)
+    return cutoff - scores
+
+
+def balanced_rank(total: Any, num_experts: int) -> Any:
+    """q = ⌊KT/N⌋, an expert's fair share of `total` = KT assignments; in whole numbers."""
+    return total // num_experts
+
+
+def quantile_bias(required: Any, rank: int) -> Any:
+    """The (q+1)-th smallest required bias of each expert, [..., T, E] -> [..., E].
+
+    With it, and the cut-offs held, exactly q tokens have r < b and choose the expert. It is
+    -quantile_{1-K/N} of s - α: the minimum of the dual in b_j. Where N does not divide KT, q is rounded
+    down (Megatron-LM refuses such sizes).
+    """
+    if hasattr(required, "astype"):
+        work = required.copy()
+        work.partition(rank, axis=-2)
+        return work[..., rank, :]
+    return required.kthvalue(rank + 1, dim=-2).values
+
+
+def bin_range(bias: Any) -> tuple[Any, Any]:
+    """(lowest, width of all bins): [min b - 1, max b + 1] holds every r, if scores lie in [0, 1].
+
+    Source: Kimi K3's report, appendix D. [..., E] -> two of [..., 1]. The bias does not change within an
+    optimizer step, so micro-batches and ranks fill the same bins.
+    """
+    lowest = -_kth_largest(-bias, 1) - 1
+    return lowest, _kth_largest(bias, 1) + 1 - lowest
+
+
+def bin_ids(required: Any, bias: Any, num_bins: int) -> Any:
+    """Which of `num_bins` equal bins each r falls in, [..., T, E] int64; beyond the ends: the end bins."""
+    lowest, width = bin_range(bias)
+    place = (required - lowest[..., None, :]) * (num_bins / width[..., None, :])
+    place = place.clip(0, num_bins - 1)
+    return place.astype("int64") if hasattr(place, "astype") else place.long()
+
+
+def binned_quantile_bias(histogram: Any, bias: Any, rank: Any) -> Any:
+    """`quantile_bias` from counts of the bins, [..., E, B] -> [..., E].
+
+    rank: q, a number or [..., 1]. It lies in the bin of the exact value, so it is off by less than a bin,
+    (max b - min b + 2) / B; after subtracting means by less than two. Within the bin, the c values are
+    taken as evenly spread: the i-th of them (from 0) at (i + ½) / c.
+    """
+    num_bins = histogram.shape[-1]
+    deep = rank if isinstance(rank, int) else rank[..., None]
+    places = (histogram * 0 + 1).cumsum(-1) - 1
+    index = (histogram.cumsum(-1) <= deep).sum(-1).clip(0, num_bins - 1)[..., None]
+    below, inside = (histogram * (places < index)).sum(-1), (histogram * (places == index)).sum(-1)
+    lowest, width = bin_range(bias)
+    return lowest + (index[..., 0] + (rank - below + 0.5) / inside.clip(1)) * (width / num_bins)
+
+
+def blended(bias: Any, target: Any, ema: float) -> Any:
+    """ema · b + (1 - ema) · target, minus its mean over the experts (Megatron-LM's form of the memory)."""
+    mixed = ema * bias + (1 - ema) * target
+    return mixed - mixed.mean(-1)[..., None]
+
+
+def _kth_largest(values: Any, k: int) -> Any:
+    """[..., E] -> [..., 1], k from 1."""
+    if hasattr(values, "astype"):
+        work, place = values.copy(), values.shape[-1] - k
+        work.partition(place, axis=-1)
+        return work[..., place : place + 1]
+    return values.topk(k, dim=-1).values[..., k - 1 :]

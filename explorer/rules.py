@@ -18,8 +18,10 @@ from explorer.errors import ConfigError
 from explorer.rule_kinds import RULES as RULES
 from explorer.rule_kinds import SCOPES as SCOPES
 from explorer.rule_kinds import AuxLoss as AuxLoss
+from explorer.rule_kinds import Bip as Bip
 from explorer.rule_kinds import GShardLoss as GShardLoss
 from explorer.rule_kinds import LossFree as LossFree
+from explorer.rule_kinds import Quantile as Quantile
 from explorer.rule_kinds import Rule as Rule
 from explorer.rule_kinds import SequenceAuxLoss as SequenceAuxLoss
 from explorer.rule_kinds import SimBal as SimBal
@@ -43,6 +45,16 @@ def check_rules(rules: tuple[Rule, ...]) -> None:
         raise ConfigError(
             "balancer", "+".join(names), f"moves the bias with {' and '.join(movers)}", "keep one of them"
         )
+    for rule in rules:
+        others = [other.name for other in rules if other.family and other is not rule]
+        if rule.alone and others:
+            raise ConfigError(
+                "balancer",
+                "+".join(names),
+                f"puts {' and '.join(others)} beside {rule.name}, which solves for balance by itself: the "
+                "gradient of a loss would only move the scores that it solves for",
+                "keep one of them",
+            )
 
 
 def parse_value(text: str) -> Any:

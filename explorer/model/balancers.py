@@ -11,12 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from explorer.balancing import bias_delta, neutral_bias
+from explorer.balancing import neutral_bias
 from explorer.model.balancer import Balancer as Balancer
 from explorer.model.balancer import LayerBatch as LayerBatch
+from explorer.model.bias_balancers import BipBalancing as BipBalancing
+from explorer.model.bias_balancers import LossFreeBalancing as LossFreeBalancing
+from explorer.model.bias_balancers import QuantileBalancing as QuantileBalancing
 from explorer.model.loss_balancers import AuxLossBalancing as AuxLossBalancing
 from explorer.model.loss_balancers import GShardLossBalancing as GShardLossBalancing
 from explorer.model.loss_balancers import SequenceLossBalancing as SequenceLossBalancing
@@ -27,49 +29,16 @@ from explorer.model.loss_balancers import balance_loss as balance_loss
 from explorer.model.loss_balancers import router_z_loss as router_z_loss
 from explorer.rule_kinds import (
     AuxLoss,
+    Bip,
     GShardLoss,
     LossFree,
+    Quantile,
     Rule,
     SequenceAuxLoss,
     SimBal,
     SwitchLoss,
     ZLoss,
 )
-
-
-class LossFreeBalancing(Balancer):
-    """Auxiliary-loss-free balancing (arXiv 2408.15664, Algorithm 1); see `explorer.balancing`.
-
-    Departures: the proportional rule uses the relative violation, since the paper leaves its unit
-    open. `freeze_after_step` is DeepSeek-V3's u = 0 at the end of training.
-    """
-
-    name = "loss_free"
-
-    def __init__(self, rule: LossFree) -> None:
-        super().__init__()
-        self.rule = rule
-        self.bias_form = rule.bias_form
-
-    def rate(self, step: int) -> float:
-        frozen = self.rule.freeze_after_step is not None and step >= self.rule.freeze_after_step
-        return 0.0 if frozen else self.rule.bias_update_rate
-
-    @torch.no_grad()
-    def update(
-        self, expert_bias: Tensor, counts: Tensor, step: int, observed: Sequence[Tensor] | None = None
-    ) -> None:
-        rate = self.rate(step)
-        if rate == 0.0:
-            return
-        delta = bias_delta(
-            counts,
-            update_rule=self.rule.update_rule,
-            bias_update_rate=rate,
-            centred=self.rule.centred,
-        )
-        expert_bias += delta.to(expert_bias.dtype)
-
 
 BALANCERS: dict[type[Rule], Callable[[Any], Balancer]] = {
     AuxLoss: AuxLossBalancing,
@@ -79,6 +48,8 @@ BALANCERS: dict[type[Rule], Callable[[Any], Balancer]] = {
     SwitchLoss: SwitchLossBalancing,
     GShardLoss: GShardLossBalancing,
     SimBal: SimBalBalancing,
+    Quantile: QuantileBalancing,
+    Bip: BipBalancing,
 }
 """The strategy of every rule."""
 

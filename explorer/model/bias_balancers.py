@@ -1,0 +1,172 @@
+"""Strategies that move the selection bias: no loss, no gradient, once per optimizer step.
+
+The arithmetic is in `explorer.balancing`, shared with the simulator. Shapes: L layers, T tokens of the
+step, E (in formulas N) experts, B bins. Counts are int64; the bias is float32.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from explorer.balancing import (
+    balanced_rank,
+    bias_delta,
+    bin_ids,
+    binned_quantile_bias,
+    blended,
+    decayed_rate,
+    quantile_bias,
+    required_bias,
+)
+from explorer.model.balancer import Balancer, LayerBatch
+from explorer.rule_kinds import Bip, LossFree, Quantile
+
+
+class LossFreeBalancing(Balancer):
+    """Auxiliary-loss-free balancing (arXiv 2408.15664, Algorithm 1); see `explorer.balancing`.
+
+    Departures: the proportional rule uses the relative violation, since the paper leaves its unit open.
+    `freeze_after_step` is DeepSeek-V3's u = 0 at the end of training (arXiv 2412.19437, section 4.2).
+
+    `step_decay`: u_n with n = step - since + 1. Freezing does not stop n: it is the last thing to happen.
+    `load_ema` = β: the update reads m_n = β m_{n-1} + c_n, m_0 = 0, in float64. That is the exponential
+    mean with its start corrected, m_n (1 - β) / (1 - β^n), times a number that is the same for all
+    experts, and no update rule depends on the scale of the counts. So the first update is that of the
+    counts alone, and without memory nothing but int64 counts is read. A frozen rule forgets nothing and
+    learns nothing. Neither paper uses this memory; it is a common stabiliser (φ-balancing, arXiv
+    2605.15403, has one of its own).
+    """
+
+    name = "loss_free"
+
+    def __init__(self, rule: LossFree) -> None:
+        super().__init__()
+        self.rule = rule
+        self.bias_form = rule.bias_form
+
+    def rate(self, step: int) -> float:
+        if _is_frozen(self.rule.freeze_after_step, step):
+            return 0.0
+        return decayed_rate(self.rule.bias_update_rate, self.rule.step_decay, step - self.since + 1)
+
+    @torch.no_grad()
+    def update(
+        self, expert_bias: Tensor, counts: Tensor, step: int, observed: Sequence[Tensor] | None = None
+    ) -> None:
+        rate = self.rate(step)
+        if rate == 0.0:
+            return
+        delta = bias_delta(
+            self._read(counts),
+            update_rule=self.rule.update_rule,
+            bias_update_rate=rate,
+            centred=self.rule.centred,
+        )
+        expert_bias += delta.to(expert_bias.dtype)
+
+    def _read(self, counts: Tensor) -> Tensor:
+        """The counts, or their running mean up to scale."""
+        if self.rule.load_ema == 0.0:
+            return counts
+        mean = self.memory.get("mean_counts")
+        fresh = counts.double()
+        self.memory["mean_counts"] = fresh if mean is None else self.rule.load_ema * mean + fresh
+        return self.memory["mean_counts"]
+
+
+def _is_frozen(freeze_after_step: int | None, step: int) -> bool:
+    return freeze_after_step is not None and step >= freeze_after_step
+
+
+class QuantileBalancing(Balancer):
+    """Quantile balancing: the bias that would have balanced this step, used in the next.
+
+    α_i = (K+1)-th largest of s_i + b;  b̂_j = -quantile_{1-K/N}(s_:j - α);  b ← b̂ - mean(b̂).
+
+    One sweep of exact coordinate minimisation of the dual of the balanced assignment problem; the sign
+    rule is a sign descent on the same function, so there is no step size. Sources: Su, "MoE 6: optimal
+    allocation" (kexue.fm 11619, 2026); Kimi K3's report, section 2.3.3 and appendix D (histogram of 1000
+    bins, integer counts summed over micro-batches and ranks); Megatron-LM's `quantile_balancing` (memory
+    of the bias, mean subtracted, no auxiliary loss beside it). All read in secondary texts.
+
+    `num_bins` = 0 keeps every r of the step instead, which is exact and costs T·E numbers a layer; it
+    reads one number back from the device, so a GPU waits. Departures: Megatron-LM's first form averages
+    quantiles of micro-batches, which is another number than the quantile of the step, and asks that N
+    divide K·T, where we round the share down. Frozen (`freeze_after_step`), the bias stays, as at inference.
+    """
+
+    name = "quantile"
+    bias_form = "additive"
+    clipped = False
+
+    def __init__(self, rule: Quantile) -> None:
+        super().__init__()
+        self.rule = rule
+
+    @torch.no_grad()
+    def observe(self, batch: LayerBatch) -> Tensor:
+        """Counts of the bins [E, B] int64, or every required bias [T, E]."""
+        bias_E, routing = batch.expert_bias_E, batch.routing
+        assert bias_E is not None
+        # Noise and the like change what is compared: it is those scores whose cut-offs count.
+        scores_TE = routing.scores_TE.detach() if routing.choosing_TE is None else routing.choosing_TE
+        top_k = routing.topk_expert_ids_TK.shape[1]
+        required_TE: Tensor = required_bias(scores_TE, bias_E, top_k, clipped=self.clipped)
+        num_bins = self.rule.num_bins
+        if not num_bins:
+            return required_TE
+        ids_ET = bin_ids(required_TE, bias_E, num_bins).T.contiguous()
+        counts_EB = torch.zeros(len(ids_ET), num_bins, dtype=torch.int64, device=ids_ET.device)
+        return counts_EB.scatter_add_(1, ids_ET, torch.ones_like(ids_ET))
+
+    def pool(self, observed: Sequence[Tensor]) -> Tensor:
+        """Bins add up; values stand side by side."""
+        return super().pool(observed) if self.rule.num_bins else torch.cat(list(observed))
+
+    @torch.no_grad()
+    def update(
+        self, expert_bias: Tensor, counts: Tensor, step: int, observed: Sequence[Tensor] | None = None
+    ) -> None:
+        if _is_frozen(self.rule.freeze_after_step, step) or observed is None:
+            return
+        # Layer by layer where the bias is that of one layer alone.
+        seen = torch.stack(list(observed)) if expert_bias.ndim == 2 else observed[0]
+        expert_bias.copy_(self.mixed(expert_bias, self.target(expert_bias, counts, seen)))
+
+    def target(self, expert_bias: Tensor, counts: Tensor, seen: Tensor) -> Tensor:
+        """b̂ [..., E] of the step."""
+        share = balanced_rank(counts.sum(-1, keepdim=True), counts.shape[-1])
+        if self.rule.num_bins:
+            binned: Tensor = binned_quantile_bias(seen, expert_bias, share)
+            return binned
+        exact: Tensor = quantile_bias(seen, int(share.flatten()[0]))
+        return exact
+
+    def mixed(self, expert_bias: Tensor, target: Tensor) -> Tensor:
+        """The next bias."""
+        bias: Tensor = blended(expert_bias, target, self.rule.bias_ema)
+        return bias
+
+
+class BipBalancing(QuantileBalancing):
+    """BIP balancing (arXiv 2502.15451): the same problem with "at most" in both constraints.
+
+    max Σ s x with Σ_j x_ij ≤ K and Σ_i x_ij ≤ KT/N. Multipliers of inequalities are not negative:
+    p_i = max(0, (K+1)-th largest of s_i - q),  q_j = max(0, (KT/N + 1)-th largest of s_:j - p),  b = -q.
+    So the bias only ever pushes overloaded experts down; an idle expert gains nothing of its own.
+
+    Departures: the paper runs these two lines several times on each batch before it routes that very
+    batch; we run them once per optimizer step, from the bias in force, and use the result in the next
+    step, as `quantile` does: a token is never routed by scores of tokens that follow it. Bins and
+    memory are those of `quantile`. Nothing is centred: the zero has a meaning here.
+    """
+
+    name = "bip"
+    clipped = True
+
+    def __init__(self, rule: Bip) -> None:
+        super().__init__(rule)
+
+    def mixed(self, expert_bias: Tensor, target: Tensor) -> Tensor:
+        return torch.lerp(target.clamp_max(0), expert_bias, self.rule.bias_ema)
