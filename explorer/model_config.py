@@ -156,7 +156,10 @@ class ModelConfig:
                     f"has no meaning with model.routing={self.routing}: no token picks by score there",
                     "leave it out or use routing=token_choice",
                 )
-        for name, routing in (("expert_choice_chunk", "expert_choice"), ("threshold_ema", "expert_threshold")):
+        for name, routing in (
+            ("expert_choice_chunk", "expert_choice"),
+            ("threshold_ema", "expert_threshold"),
+        ):
             if self.routing != routing and getattr(self, name) != defaults[name]:
                 raise ConfigError(
                     f"model.{name}",
