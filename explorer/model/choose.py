@@ -7,8 +7,10 @@ import torch
 from torch import Tensor
 
 from explorer.model import controls
+from explorer.model.capacity import limited
 from explorer.model.expert_choice import expert_choice, expert_threshold, initial_threshold
-from explorer.model.router import LayerContext, Router, Routing, route
+from explorer.model.router import LayerContext, Router, Routing
+from explorer.model.token_choice import token_choice
 from explorer.model_config import ModelConfig
 
 
@@ -16,17 +18,14 @@ def choose(
     router: Router, x_TD: Tensor, config: ModelConfig, bias_form: str | None, context: LayerContext
 ) -> Routing:
     """The routing of one layer's tokens. bias_form: how the selection bias acts; None: there is none."""
-    if config.routing != "token_choice":
-        return _otherwise(router, x_TD, config, context)
-    return route(
-        router(x_TD),
-        top_k=config.top_k,
-        score_func=config.score_func,
-        normalize_gates=config.normalize_gates,
-        route_scale=config.route_scale,
-        expert_bias_E=router.expert_bias_E if bias_form else None,
-        bias_form=bias_form or "additive",
-    )
+    if config.routing == "token_choice":
+        routing = token_choice(router, x_TD, config, bias_form, context)
+    else:
+        routing = _otherwise(router, x_TD, config, context)
+    if config.capacity_factor is None:
+        return routing
+    top_k = routing.selection.top_k if routing.selection else config.top_k
+    return limited(routing, config.capacity_factor, config.drop_policy, top_k)
 
 
 def _otherwise(router: Router, x_TD: Tensor, config: ModelConfig, context: LayerContext) -> Routing:

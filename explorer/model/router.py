@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from explorer.balancing import biased_scores
+from explorer.model import gates
+from explorer.model.select import Selection, compared_scores, select
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,12 @@ class Routing:
     """From the unbiased scores of the chosen experts; 0 in a slot that is empty or not served."""
     served_TK: Tensor | None = None
     """False where a slot is empty or beyond its expert's capacity; None: every slot is served."""
+    selection: Selection | None = None
+    """By which rule tokens chose; None: no token chooses by score."""
+    compared_TE: Tensor | None = None
+    """What the choice compared, without gradient: score with bias, -inf where a token may not go."""
+    choosing_TE: Tensor | None = None
+    """The scores in `compared_TE` before the bias, where noise makes them others than `scores_TE`."""
 
 
 @dataclass(frozen=True)
@@ -65,31 +73,59 @@ def route(
     *,
     top_k: int,
     score_func: str = "sigmoid",
+    gate_func: str | None = None,
     normalize_gates: bool = True,
+    divide_by: str | None = None,
     route_scale: float = 1.0,
     expert_bias_E: Tensor | None = None,
     bias_form: str = "additive",
+    num_groups: int = 1,
+    top_k_groups: int = 1,
+    top_p: float | None = None,
+    choosing_logits_TE: Tensor | None = None,
 ) -> Routing:
     """Top-K of (unbiased score + bias); gate weights from the unbiased scores.
 
-    s = G(logits), G sigmoid or softmax; experts = TopK(s + b) (arXiv 2408.15664, section 3.1);
+    s = G(logits), G sigmoid, softmax or sqrt-softplus (`gates.scores`); experts = TopK(s + b) (arXiv
+    2408.15664, section 3.1), within the best groups (`groups`), or the fewest that reach `top_p` (`select`);
     gates g = s of the chosen, divided by their sum if `normalize_gates` (DeepSeek-V3, arXiv
-    2412.19437, eq. 13) and times `route_scale`. With K = 1 the gates are never normalised: they
-    would be 1 whatever the router says, and the language loss could not reach it.
+    2412.19437, eq. 13) and times `route_scale`. With K = 1 the gates are never normalised: they would be 1
+    whatever the router says, and the language loss could not reach it. `divide_by` says outright by
+    what to divide, see `gates.divisor`.
+
+    `gate_func`: the gates are another function of the same logits than the scores that choose; so a
+    bias can act on sigmoid scores while the experts are weighed by a softmax (on softmax scores, of order
+    1/E, the same u is a large step).
+    `choosing_logits_TE`: choose by these instead, and weigh by `router_logits_TE` (noise on the choice).
+
+    Softmax before or after the top-K needs no option. The softmax over the K kept logits,
+    e^x_i / Σ_kept e^x_j, is the softmax over all, e^x_i / Σ_all e^x_j, divided by the sum of the kept: the
+    denominators cancel. So `softmax` with `normalize_gates` is softmax after top-K (Shazeer et al., Mixtral),
+    and without it softmax before (Switch, OLMoE). K = 1 is the exception: after the top-K the gate
+    would be 1.
+
     Ties go to whatever `torch.topk` prefers; tests avoid them.
     """
     logits = router_logits_TE.float()
-    scores_TE = logits.sigmoid() if score_func == "sigmoid" else logits.softmax(-1)
-    compared_TE = scores_TE.detach()
-    if expert_bias_E is not None:
-        compared_TE = biased_scores(compared_TE, expert_bias_E, bias_form)
-    ids_TK = compared_TE.topk(top_k, dim=-1).indices
-    gates_TK = scores_TE.gather(-1, ids_TK)
-    if normalize_gates and top_k > 1:
-        gates_TK = gates_TK / gates_TK.sum(-1, keepdim=True).clamp_min(1e-20)
-    if route_scale != 1.0:
-        gates_TK = gates_TK * route_scale
-    return Routing(logits, scores_TE, ids_TK, gates_TK)
+    scores_TE = gates.scores(logits, score_func)
+    choosing_TE = scores_TE.detach()
+    if choosing_logits_TE is not None:
+        choosing_TE = gates.scores(choosing_logits_TE.detach().float(), score_func)
+    selection = Selection(top_k, num_groups, top_k_groups, top_p)
+    compared_TE = compared_scores(choosing_TE, expert_bias_E, bias_form, selection)
+    ids_TK = select(compared_TE, choosing_TE, selection)
+    weighing_TE = scores_TE if gate_func is None else gates.scores(logits, gate_func)
+    divide_by = divide_by or gates.divisor(normalize_gates, top_k, top_p)
+    return Routing(
+        logits,
+        scores_TE,
+        ids_TK,
+        gates.gate_weights(weighing_TE, ids_TK, divide_by, route_scale),
+        served_TK=None if top_p is None else ids_TK < scores_TE.shape[-1],
+        selection=selection,
+        compared_TE=compared_TE,
+        choosing_TE=None if choosing_logits_TE is None else choosing_TE,
+    )
 
 
 class Router(nn.Module):
@@ -105,7 +141,12 @@ class Router(nn.Module):
     hash_table_VK: Tensor | None
     """Experts of every token id in hash routing; made anew from its seed, so never saved."""
 
-    def __init__(self, hidden_size: int, num_experts: int, init_std: float) -> None:
+    noise_weight_ED: nn.Parameter | None
+    """Learned size of each expert's noise (noisy top-K); None without it."""
+
+    def __init__(
+        self, hidden_size: int, num_experts: int, init_std: float, learns_noise: bool = False
+    ) -> None:
         super().__init__()
         self.weight_ED = nn.Parameter(torch.empty(num_experts, hidden_size))
         nn.init.normal_(self.weight_ED, std=init_std)
@@ -117,7 +158,13 @@ class Router(nn.Module):
     def forward(self, x_TD: Tensor) -> Tensor:
         """Router logits [T, E], in float32 also under autocast: bf16 scores tie."""
         with torch.autocast(x_TD.device.type, enabled=False):
-            return nn.functional.linear(x_TD.float(), self.weight_ED.float())
+            return F.linear(x_TD.float(), self.weight_ED.float())
+
+    def noise_std(self, x_TD: Tensor) -> Tensor:
+        """softplus(x · W_noise) [T, E], float32: the size of the noise on every logit."""
+        assert self.noise_weight_ED is not None
+        with torch.autocast(x_TD.device.type, enabled=False):
+            return F.softplus(F.linear(x_TD.float(), self.noise_weight_ED.float()))
 
     def _apply(self, fn, recurse=True):  # type: ignore[no-untyped-def]
         """Whatever casts the module, its buffers stay float32 (8 bits of mantissa lose the ranking)."""
@@ -142,11 +189,29 @@ def sequence_counts(topk_expert_ids_TK: Tensor, num_sequences: int, num_experts:
     return counts_BX.scatter_add_(1, ids_BX, torch.ones_like(ids_BX))[:, :num_experts]
 
 
+def unbiased_choice(routing: Routing) -> Tensor:
+    """What tokens would have chosen without the bias, by the same rule and the same noise, int64 [T, K]."""
+    assert routing.selection is not None
+    scores_TE = routing.scores_TE.detach() if routing.choosing_TE is None else routing.choosing_TE
+    compared_TE = compared_scores(scores_TE, None, "additive", routing.selection)
+    return select(compared_TE, scores_TE, routing.selection)
+
+
 def switched_slots(routing: Routing, top_k: int) -> Tensor:
-    """How many assignments the bias changed: chosen experts outside the unbiased top-K. Scalar int64."""
-    scores = routing.scores_TE.detach()
+    """How many assignments the bias changed: chosen experts that the same choice without it would not have.
+
+    Scalar int64. In the plain case: experts outside the unbiased top-K.
+    """
+    if routing.selection is not None and not routing.selection.is_plain:
+        num_experts = routing.scores_TE.shape[-1]
+        known_TX = routing.scores_TE.new_zeros(len(routing.scores_TE), num_experts + 1, dtype=torch.bool)
+        known_TX = known_TX.scatter(1, unbiased_choice(routing), True)
+        known_TX[:, num_experts] = True
+        return (~known_TX.gather(1, routing.topk_expert_ids_TK)).sum()
+    scores = routing.scores_TE.detach() if routing.choosing_TE is None else routing.choosing_TE
     kth_T1 = scores.topk(top_k, dim=-1).values[:, -1:]
-    return (scores.gather(-1, routing.topk_expert_ids_TK) < kth_T1).sum()
+    ids_TK, last = routing.topk_expert_ids_TK, scores.shape[-1] - 1
+    return ((scores.gather(-1, ids_TK.clamp_max(last)) < kth_T1) & (ids_TK <= last)).sum()
 
 
 def score_margin(compared_TE: Tensor, top_k: int) -> Tensor:
@@ -155,3 +220,26 @@ def score_margin(compared_TE: Tensor, top_k: int) -> Tensor:
         return compared_TE.new_full((), float("nan"))
     best = compared_TE.topk(top_k + 1, dim=-1).values
     return (best[:, -2] - best[:, -1]).mean()
+
+
+def choice_margin(routing: Routing) -> Tensor | None:
+    """Mean gap between the worst compared score that was taken and the best that was left; scalar.
+
+    For a fixed K that is the K-th against the (K+1)-th, see `score_margin`. With groups, among the experts
+    that the token may use; with top-p, over the tokens that left one. None where no token can leave
+    one, or none chooses by score.
+    """
+    selection, compared_TE = routing.selection, routing.compared_TE
+    if selection is None or compared_TE is None:
+        return None
+    num_experts = compared_TE.shape[-1]
+    usable = num_experts // selection.num_groups * selection.top_k_groups
+    if selection.top_p is None:
+        return score_margin(compared_TE, selection.top_k) if selection.top_k < usable else None
+    taken_T1 = (routing.topk_expert_ids_TK < num_experts).sum(-1, keepdim=True)
+    sorted_TE = compared_TE.sort(dim=-1, descending=True).values
+    worst_T1 = sorted_TE.gather(-1, taken_T1 - 1)
+    best_left_T1 = sorted_TE.gather(-1, taken_T1.clamp_max(num_experts - 1))
+    left_T1 = taken_T1 < usable
+    gaps_T1 = (worst_T1 - best_left_T1).where(left_T1, 0.0)
+    return gaps_T1.sum() / left_T1.sum()

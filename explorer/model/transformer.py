@@ -90,7 +90,7 @@ class MoELayer(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.router = Router(config.hidden_size, config.num_experts, config.init_std)
+        self.router = Router(config.hidden_size, config.num_experts, config.init_std, config.noisy_top_k)
         self.experts = Experts(
             config.num_experts,
             config.hidden_size,

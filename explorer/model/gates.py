@@ -1,0 +1,61 @@
+"""What turns router logits into scores, and scores into gate weights.
+
+Shapes: T tokens, E experts, K slots per token.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def scores(logits_TE: Tensor, score_func: str) -> Tensor:
+    """Affinities of every token to every expert, [T, E], with gradient.
+
+    sigmoid        σ(x)                  Loss-Free Balancing, DeepSeek-V3: experts do not compete
+    softmax        e^x / Σ e^x           Switch, Mixtral, OLMoE: over all experts, before any top-K
+    sqrt_softplus  √(log(1 + e^x))       DeepSeek-V4: positive, not bounded by 1
+    """
+    if score_func == "sigmoid":
+        return logits_TE.sigmoid()
+    if score_func == "softmax":
+        return logits_TE.softmax(-1)
+    if score_func == "sqrt_softplus":
+        # softplus may come out as 0, where the slope of the root is infinite and the gradient is NaN.
+        return F.softplus(logits_TE).clamp_min(torch.finfo(torch.float32).tiny).sqrt()
+    raise ValueError(f"score_func = {score_func!r}: must be sigmoid, softmax or sqrt_softplus")
+
+
+def divisor(normalize_gates: bool, top_k: int, top_p: float | None = None) -> str:
+    """By which sum a model divides its gates: that of the scores chosen, of all scores, or by nothing.
+
+    chosen   the usual, for two and more experts: the gates of a token sum to one
+    nothing  as asked; and always for K = 1, where the gate would be 1 whatever the router says, so that
+             the language loss could not reach the router
+    all      with top-p, where a token may have one expert: the gates are the normalised scores
+             themselves, as in arXiv 2403.07652 (there a softmax)
+
+    It is decided by how the model trains. Evaluation with another K weighs in the same way.
+    """
+    if not normalize_gates:
+        return "nothing"
+    if top_p is not None:
+        return "all"
+    return "chosen" if top_k > 1 else "nothing"
+
+
+def gate_weights(scores_TE: Tensor, ids_TK: Tensor, divide_by: str, route_scale: float) -> Tensor:
+    """Weights of the chosen experts, [T, K], with gradient, from unbiased scores; 0 in an empty slot."""
+    if divide_by == "all":
+        scores_TE = scores_TE / scores_TE.sum(-1, keepdim=True).clamp_min(1e-20)
+    gates_TK = picked(scores_TE, ids_TK)
+    if divide_by == "chosen":
+        gates_TK = gates_TK / gates_TK.sum(-1, keepdim=True).clamp_min(1e-20)
+    return gates_TK * route_scale if route_scale != 1.0 else gates_TK
+
+
+def picked(values_TE: Tensor, ids_TK: Tensor) -> Tensor:
+    """The values of the chosen experts, [T, K]; 0 where a slot is empty (id E)."""
+    num_experts = values_TE.shape[-1]
+    if ids_TK.shape[-1] < num_experts:  # a choice that may leave slots empty has one for every expert
+        return values_TE.gather(-1, ids_TK)
+    return F.pad(values_TE, (0, 1)).gather(-1, ids_TK)

@@ -1,0 +1,70 @@
+"""Tokens choose experts by score: the router's noise, and the options of the configuration.
+
+Shapes: T tokens, D model width, E experts, K slots per token.
+"""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from explorer.model.capacity import random_second
+from explorer.model.gates import divisor
+from explorer.model.router import LayerContext, Router, Routing, route
+from explorer.model_config import ModelConfig
+
+
+def token_choice(
+    router: Router, x_TD: Tensor, config: ModelConfig, bias_form: str | None, context: LayerContext
+) -> Routing:
+    """The routing of one layer's tokens; see `route` for choosing and weighing.
+
+    Everything random is drawn from the context and while training only. In this order from one generator:
+    noise on the logits, then GShard's second expert; the same seed draws the same.
+
+    router_noise   choose by the scores of x·W + σ·ε, weigh by those of x·W. A departure from Shazeer et al.:
+                   a chosen expert keeps the gate that its clean score earns.
+    noisy_top_k    H = x·W + ε · softplus(x·W_noise), ε standard normal (Shazeer et al., arXiv 1701.06538,
+                   eq. 3-5): H both chooses and weighs, as in the paper. From clean gates no gradient
+                   would reach W_noise, and nothing would be learned. The logits that are recorded and
+                   that the z-loss sees stay clean. W_noise starts at zero as in the paper, so ε is scaled by
+                   softplus(0) = 0.69 at first; W does not start at zero here.
+
+    `eval_top_k` and no noise where the pass is not training. How gates are normalised is how the
+    model trains, whatever the K of the evaluation.
+    """
+    top_k, top_p = config.top_k, config.top_p
+    if config.eval_top_k is not None and not context.is_training:
+        top_k, top_p = config.eval_top_k, None
+    logits = weighing = router(x_TD)
+    choosing = draws = None
+    if context.is_training and (config.router_noise or config.noisy_top_k or config.random_second):
+        draws = context.generator(logits.device)
+    if draws is not None and config.noisy_top_k:
+        weighing = logits + normal_like(logits, draws) * router.noise_std(x_TD)
+    if draws is not None and config.router_noise:
+        choosing = logits + normal_like(logits, draws) * config.router_noise
+    routing = route(
+        weighing,
+        top_k=top_k,
+        score_func=config.score_func,
+        gate_func=config.gate_func,
+        divide_by=divisor(config.normalize_gates, config.top_k, config.top_p),
+        route_scale=config.route_scale,
+        expert_bias_E=router.expert_bias_E if bias_form else None,
+        bias_form=bias_form or "additive",
+        num_groups=config.num_groups,
+        top_k_groups=config.top_k_groups,
+        top_p=top_p,
+        choosing_logits_TE=choosing,
+    )
+    if weighing is not logits:
+        routing = replace(routing, router_logits_TE=logits.float())
+    if draws is not None and config.random_second:
+        routing = random_second(routing, draws)
+    return routing
+
+
+def normal_like(logits_TE: Tensor, generator: torch.Generator) -> Tensor:
+    """Standard normal numbers, float32 [T, E]."""
+    return torch.randn(logits_TE.shape, generator=generator, device=logits_TE.device)
