@@ -69,6 +69,8 @@ class LayerLosses:
     """Unscaled auxiliary loss, detached."""
     z: Tensor | None = None
     """Unscaled z-loss, detached."""
+    auxiliary: Tensor | None = None
+    """Σ coefficient · loss of the auxiliary losses alone, z aside, with gradient: what probes read."""
 
 
 class CombinedBalancer:
@@ -96,7 +98,7 @@ class CombinedBalancer:
         return neutral_bias(self.bias_form or "additive")
 
     def losses(self, batch: LayerBatch) -> LayerLosses:
-        objective = aux = z = None
+        objective = auxiliary = aux = z = None
         for balancer in self.balancers:
             loss = balancer.loss(batch)
             if loss is None:
@@ -107,7 +109,8 @@ class CombinedBalancer:
                 z = loss.detach()
             else:
                 aux = loss.detach() if aux is None else aux + loss.detach()
-        return LayerLosses(objective, aux, z)
+                auxiliary = scaled if auxiliary is None else auxiliary + scaled
+        return LayerLosses(objective, aux, z, auxiliary)
 
     def observe(self, batch: LayerBatch) -> Tensor | None:
         """What the rule that moves the bias wants to know of this layer and micro-batch."""
