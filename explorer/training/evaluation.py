@@ -10,9 +10,13 @@ from explorer.corpus import Corpus
 from explorer.metrics import bits_per_byte, mean_loss
 from explorer.model import MoETransformer
 from explorer.model.balancers import CombinedBalancer
+from explorer.model.router import ForwardContext
 from explorer.records import EvalLoadRecord, EvalRecord, Ints, ProbeRecord, Recorder, SequenceLoadRecord
 from explorer.training.devices import autocast
 from explorer.training.step import as_tensor, bias_LE, lm_loss_sum
+
+EVALUATION_SEED = 2**40
+"""Where the seeds of evaluations begin; far from those of training."""
 
 
 @dataclass
@@ -23,6 +27,7 @@ class Evaluation:
     num_tokens: dict[str, int] = field(default_factory=dict)
     num_bytes: dict[str, int] = field(default_factory=dict)
     tokens_LE: dict[str, Ints] = field(default_factory=dict)
+    """Assignments by domain; empty for a model without mixture layers."""
 
     @property
     def losses(self) -> dict[str, float]:
@@ -65,13 +70,16 @@ def evaluate(
     for index, batch in enumerate(batches):
         tokens = as_tensor(batch.tokens, device)
         with autocast(device):
-            output = model(tokens[:, :-1], balancer)
+            # The seed is the batch's: the same draws in every evaluation, others in every batch.
+            output = model(tokens[:, :-1], balancer, ForwardContext(seed=EVALUATION_SEED + index))
         loss = lm_loss_sum(output.logits_BSV, tokens[:, 1:])
-        counts_BLE = torch.stack([layer.counts_BE for layer in output.layers], 1).cpu().numpy()
         domain = batch.domain
         result.loss_sum[domain] = result.loss_sum.get(domain, 0.0) + loss.item()
         result.num_tokens[domain] = result.num_tokens.get(domain, 0) + tokens[:, 1:].numel()
         result.num_bytes[domain] = result.num_bytes.get(domain, 0) + batch.num_bytes
+        if not output.layers:
+            continue
+        counts_BLE = torch.stack([layer.counts_BE for layer in output.layers], 1).cpu().numpy()
         result.tokens_LE[domain] = result.tokens_LE.get(domain, 0) + counts_BLE.sum(0)
         if per_sequence:
             recorder.record(
@@ -103,12 +111,13 @@ def _record(
                 num_bytes=result.num_bytes[domain],
             )
         )
+    for domain, tokens_LE in result.tokens_LE.items():
         recorder.record(
             EvalLoadRecord(
                 step=step,
                 split="held_out",
                 domain=domain,
-                tokens_LE=result.tokens_LE[domain],
+                tokens_LE=tokens_LE,
                 expert_bias_LE=bias,
             )
         )
@@ -123,14 +132,18 @@ def record_probe(
     recorder: Recorder,
     step: int,
 ) -> None:
-    """Keep the router logits of the fixed probe batch after `step` updates."""
+    """Keep the router logits of the fixed probe batch after `step` updates; without routers, nothing."""
+    if not model.routers:
+        return
     device = next(model.parameters()).device
     batch = corpus.probe(
         num_tokens=config.training.probe_tokens, sequence_length=config.training.sequence_length
     )
     model.eval()
     with autocast(device):
-        output = model(as_tensor(batch.tokens, device)[:, :-1], balancer)
+        output = model(
+            as_tensor(batch.tokens, device)[:, :-1], balancer, ForwardContext(seed=EVALUATION_SEED)
+        )
     model.train()
     recorder.record(
         ProbeRecord(
