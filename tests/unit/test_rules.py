@@ -11,8 +11,10 @@ from explorer.rule_kinds import SCOPE_WORDS
 from explorer.rules import (
     RULES,
     AuxLoss,
+    Bip,
     GShardLoss,
     LossFree,
+    Quantile,
     SequenceAuxLoss,
     SimBal,
     SwitchLoss,
@@ -29,6 +31,7 @@ from explorer.rules import (
 )
 
 rates = st.floats(0, 1e6, allow_nan=False)
+shares = st.floats(0, 1, exclude_max=True)
 any_rule = {
     "aux_loss": st.builds(
         AuxLoss,
@@ -44,7 +47,18 @@ any_rule = {
         bias_form=st.sampled_from(["additive", "multiplicative"]),
         centred=st.booleans(),
         freeze_after_step=st.none() | st.integers(0, 10**9),
+        step_decay=st.sampled_from(["constant", "sqrt", "harmonic"]),
+        load_ema=shares,
     ),
+    **{
+        name: st.builds(
+            kind,
+            num_bins=st.integers(0, 10**6),
+            bias_ema=shares,
+            freeze_after_step=st.none() | st.integers(0, 10**9),
+        )
+        for name, kind in {"quantile": Quantile, "bip": Bip}.items()
+    },
     "z_loss": st.builds(ZLoss, coeff=rates),
     "switch_loss": st.builds(SwitchLoss, coeff=rates),
     "gshard_loss": st.builds(
@@ -55,8 +69,17 @@ any_rule = {
     ),
     "simbal": st.builds(SimBal, coeff=rates),
 }
+SOLVERS = ("quantile", "bip")
+
+
+def that_go_together(names: list[str]) -> list[str]:
+    """A rule that solves for the bias stands beside the z-loss only."""
+    solvers = [name for name in names if name in SOLVERS]
+    return [n for n in names if n in (solvers[0], "z_loss")] if solvers else names
+
+
 some_rules = st.lists(st.sampled_from(sorted(RULES)), unique=True).flatmap(
-    lambda names: st.tuples(*(any_rule[name] for name in names))
+    lambda names: st.tuples(*(any_rule[name] for name in that_go_together(names)))
 )
 
 
@@ -143,6 +166,16 @@ def test_an_unknown_setting_lists_the_known_ones(name: str) -> None:
         ("gshard_loss:normalisation=l1", ("gshard_loss.normalisation = 'l1'", "unit, paper")),
         ("simbal:coeff=nan", ("simbal.coeff = nan", "finite number")),
         ("simbal:scope=sequence", ("simbal.scope = 'sequence'", "choose one of coeff")),
+        ("loss_free:step_decay=cosine", ("loss_free.step_decay = 'cosine'", "constant, sqrt, harmonic")),
+        ("loss_free:load_ema=1", ("loss_free.load_ema = 1", "below 1")),
+        ("quantile:num_bins=0.5", ("quantile.num_bins = 0.5", "whole number")),
+        ("quantile:bias_ema=-0.1", ("quantile.bias_ema = -0.1", "at least 0")),
+        ("bip:bias_ema=1", ("bip.bias_ema = 1", "below 1")),
+        ("bip:freeze_after_step=-1", ("bip.freeze_after_step = -1", "at least 0")),
+        ("quantile:scope=sequence", ("quantile.scope = 'sequence'", "moved once per optimizer step")),
+        ("quantile+seq_aux", ("puts seq_aux beside quantile", "keep one")),
+        ("aux_loss+bip", ("puts aux_loss beside bip", "keep one")),
+        ("quantile+loss_free", ("moves the bias with quantile and loss_free", "keep one")),
         ("loss_free:u", ("'u' has no '='", "setting=value")),
         ("loss_free:u=1,bias_update_rate=2", ("is given twice", "keep one")),
         ("loss_free+loss_free", ("names loss_free twice", "keep one")),
@@ -189,11 +222,13 @@ def test_family_and_scope_follow_the_rules(rules) -> None:
         expected = "combined" if losses else "loss_free"
     elif losses:
         expected = "aux_loss"
+    elif names & set(SOLVERS):
+        expected = "quantile"
     assert family(rules) == expected
     assert (count_scope(rules) == "none") == (names <= {"z_loss", "simbal"})
     if "seq_aux" in names:
         assert "sequence" in count_scope(rules)
-    if "loss_free" in names:
+    if names & {"loss_free", *SOLVERS}:
         assert "global_batch" in count_scope(rules)
 
 
@@ -205,3 +240,23 @@ def test_labels_differ_whenever_the_scope_does(rules) -> None:
             assert f"({SCOPE_WORDS[rule.scope]} scope" in label
     assert len(set(SCOPE_WORDS.values())) == len(SCOPE_WORDS)
     assert label
+
+
+def test_quantile_rules_say_what_they_are() -> None:
+    def words(text: str) -> tuple[str, str]:
+        (rule,) = parse_rules(text)
+        return rule.label, rule.short
+
+    assert words("quantile") == ("quantile balancing (global batch scope)", "quantile")
+    assert words("quantile:num_bins=0") == (
+        "quantile balancing (global batch scope, exact)",
+        "quantile exact",
+    )
+    assert words("bip:bias_ema=0.9,num_bins=50,freeze_after_step=7") == (
+        "BIP balancing (global batch scope, 50 bins, EMA 0.9, frozen from 7)",
+        "BIP 50 bins EMA 0.9 frozen 7",
+    )
+    assert words("loss_free:step_decay=harmonic,load_ema=0.9") == (
+        "loss-free u=0.003 (global batch scope, u/n, EMA 0.9)",
+        "loss-free 0.003 u/n EMA 0.9",
+    )
