@@ -50,6 +50,7 @@ FAMILIES: dict[str, Ink] = {
     "none": Ink("#7F7F7F", "#A6A6A6"),
     "aux_loss": Ink("#D55E00", "#F28A3C"),
     "loss_free": Ink("#0072B2", "#4AA8E0"),
+    "quantile": Ink("#5B57C8", "#9D99F2"),
     "combined": Ink("#B5559A", "#E08CC8"),
     "scheduled": Ink("#00855F", "#35C79A"),
 }
@@ -58,6 +59,7 @@ FAMILY_TEXT: dict[str, Ink] = {
     "none": Ink("#616161", "#BDBDBD"),
     "aux_loss": Ink("#AD4A00", "#F7A566"),
     "loss_free": Ink("#005F96", "#74BFEC"),
+    "quantile": Ink("#4A46B0", "#B6B3F6"),
     "combined": Ink("#973F80", "#EBA9D8"),
     "scheduled": Ink("#006B4C", "#63D6B1"),
 }
@@ -65,6 +67,7 @@ FAMILY_LABELS = {
     "none": "no balancing",
     "aux_loss": "auxiliary loss",
     "loss_free": "loss-free",
+    "quantile": "quantile",
     "combined": "combined",
     "scheduled": "scheduled",
 }
