@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from explorer.model.balancer import Balancer, LayerBatch
-from explorer.model.router import sequence_counts
+from explorer.model.router import sequence_counts, unbiased_top_k
 from explorer.rule_kinds import AuxLoss, GShardLoss, SequenceAuxLoss, SimBal, SwitchLoss, ZLoss
 
 
@@ -85,6 +85,8 @@ class SequenceLossBalancing(Balancer):
     """DeepSeek-V3's complementary sequence-wise loss (arXiv 2412.19437, eq. 17-20).
 
     f counts the top-K of the *unbiased* scores, whatever the bias chose; P from L1-normalised scores.
+    As in eq. 18 the top-K is over all experts, also where the routing is limited to groups. With
+    top-p f counts the unbiased top-p.
     """
 
     name = "seq_aux"
@@ -94,12 +96,9 @@ class SequenceLossBalancing(Balancer):
         self.coeff = rule.coeff
 
     def loss(self, batch: LayerBatch) -> Tensor:
-        scores = batch.routing.scores_TE
-        top_k = batch.routing.topk_expert_ids_TK.shape[1]
-        unbiased_TK = scores.detach().topk(top_k, dim=-1).indices
         num_sequences, num_experts = batch.counts_BE.shape
-        counts_BE = sequence_counts(unbiased_TK, num_sequences, num_experts)
-        return balance_loss(scores, counts_BE, scope="sequence", score_norm="l1")
+        counts_BE = sequence_counts(unbiased_top_k(batch.routing), num_sequences, num_experts)
+        return balance_loss(batch.routing.scores_TE, counts_BE, scope="sequence", score_norm="l1")
 
 
 def first_choice_counts(scores_TE: Tensor, num_sequences: int) -> Tensor:

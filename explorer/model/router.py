@@ -3,7 +3,7 @@
 Shapes: T tokens, D model width, E experts, K top-k.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -195,6 +195,13 @@ def unbiased_choice(routing: Routing) -> Tensor:
     scores_TE = routing.scores_TE.detach() if routing.choosing_TE is None else routing.choosing_TE
     compared_TE = compared_scores(scores_TE, None, "additive", routing.selection)
     return select(compared_TE, scores_TE, routing.selection)
+
+
+def unbiased_top_k(routing: Routing) -> Tensor:
+    """As many experts as tokens take, by unbiased scores over all experts, groups or not; int64 [T, K]."""
+    selection = routing.selection or Selection(top_k=routing.topk_expert_ids_TK.shape[1])
+    scores_TE = routing.scores_TE.detach()
+    return select(scores_TE, scores_TE, replace(selection, num_groups=1, top_k_groups=1))
 
 
 def switched_slots(routing: Routing, top_k: int) -> Tensor:
