@@ -18,7 +18,7 @@ def peer(request: pytest.FixtureRequest, tmp_path, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_missing_peer_skips_with_the_reason(peer: str) -> None:
-    with pytest.raises(pytest.skip.Exception, match="needs a GPU|No module named 'absent_peer'"):
+    with pytest.raises(pytest.skip.Exception, match=r"needs a GPU|No module named .absent_peer."):
         peer_code.need(peer)
 
 
