@@ -63,13 +63,16 @@ class ModelConfig:
     """Groups of experts; a token may only use `top_k_groups` of them (DeepSeek-V3, section 2.1.2)."""
     top_k_groups: int = later(1)
     top_p: float | None = later(None)
-    """Choose the fewest experts whose normalised scores reach this sum, instead of always top_k."""
+    """Choose the fewest experts whose normalised scores reach this sum, instead of always top_k.
+
+    top_k is then what capacity is counted from; normalised gates are shares of all scores.
+    """
     eval_top_k: int | None = later(None)
-    """Experts per token in evaluation, where it is not top_k."""
+    """Experts per token in evaluation, where it is not as in training (top_k or top_p)."""
     capacity_factor: float | None = later(None)
     """An expert serves at most ceil(factor · K · T / E) assignments of a micro-batch; None: no limit."""
     drop_policy: str = later("probability")
-    """Which assignments beyond capacity are dropped: smallest score (probability) or last (position)."""
+    """Which assignments beyond capacity are dropped: smallest gates (probability) or last (position)."""
     random_second: bool = later(False)
     """With top_k 2: take the second expert with probability 2 · gate (GShard, arXiv 2006.16668)."""
     expert_choice_chunk: int | None = later(None)
@@ -201,9 +204,40 @@ class ModelConfig:
                 f"must be at most the {allowed} experts of the groups that a token may use",
                 "lower it or raise model.top_k_groups",
             )
+        self._check_token_choice()
+
+    def _check_token_choice(self) -> None:
         if self.random_second and self.top_k != 2:
             raise ConfigError(
                 "model.random_second", True, f"needs model.top_k 2, not {self.top_k}", "set model.top_k=2"
+            )
+        if self.random_second and self.top_p is not None:
+            raise ConfigError(
+                "model.random_second",
+                True,
+                f"has no meaning with model.top_p={self.top_p:g}, which says how many experts there are",
+                "leave one of them out",
+            )
+        if self.noisy_top_k and self.router_noise:
+            raise ConfigError(
+                "model.router_noise",
+                self.router_noise,
+                "would add to the noise that model.noisy_top_k learns",
+                "leave one of them out",
+            )
+        if self.gate_func == self.score_func:
+            raise ConfigError(
+                "model.gate_func",
+                self.gate_func,
+                "is already model.score_func, and the same run would have two names",
+                "leave it out",
+            )
+        if self.drop_policy != "probability" and self.capacity_factor is None:
+            raise ConfigError(
+                "model.drop_policy",
+                self.drop_policy,
+                "has no meaning where nothing is dropped",
+                "set model.capacity_factor, or leave it out",
             )
 
     @property
