@@ -13,6 +13,7 @@ from typing import Any
 from explorer import routings
 from explorer.errors import ConfigError, one_of
 from explorer.model_config import ModelConfig as ModelConfig
+from explorer.rule_kinds import later
 from explorer.rules import (
     Defaults,
     LossFree,
@@ -36,7 +37,14 @@ CORPORA = ("austen", "python", "mix")
 # compared, the seed that is averaged over, and settings that move no number.
 NOT_IN_PAIR_KEY = {
     "model": routings.COMPARED_FIELDS,
-    "training": ("seed", "device", "num_threads", "checkpoint_interval", "probe_tokens"),
+    "training": (
+        "seed",
+        "device",
+        "num_threads",
+        "checkpoint_interval",
+        "probe_tokens",
+        "gradient_probe_interval",
+    ),
 }
 
 
@@ -181,6 +189,8 @@ class TrainingConfig:
     """Tokens of the fixed probe batch whose router logits are kept at five steps; 0 keeps none."""
     checkpoint_interval: int = 0
     """Steps between checkpoints; 0 keeps only one when the run is stopped."""
+    gradient_probe_interval: int = later(25)
+    """Steps between looks at the routers' gradients from language and auxiliary loss; 0: never."""
     seed: int = 0
     """Seeds the initial weights and the order of the data."""
     device: str = "auto"
@@ -201,7 +211,13 @@ class TrainingConfig:
             "num_threads",
         ):
             whole(f"training.{name}", getattr(self, name), least=1)
-        for name in ("warmup_steps", "probe_tokens", "checkpoint_interval", "seed"):
+        for name in (
+            "warmup_steps",
+            "probe_tokens",
+            "checkpoint_interval",
+            "gradient_probe_interval",
+            "seed",
+        ):
             whole(f"training.{name}", getattr(self, name), least=0)
         number("training.learning_rate", self.learning_rate, above=0)
         number("training.min_learning_rate", self.min_learning_rate, least=0)

@@ -1,0 +1,147 @@
+"""What reaches the routers from the language loss, and what from the auxiliary losses.
+
+An auxiliary loss pulls the same weights as the language loss, and where the two point in different
+directions the language loss pays: the interference that loss-free balancing avoids (arXiv 2408.15664,
+section 2.2). These gradients are measured with `torch.autograd.grad`, which touches no `.grad`: a run
+is the same, bit for bit, with and without the probe.
+
+Shapes: L mixture layers, E experts, D model width.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from explorer.config import RunConfig
+from explorer.corpus import Corpus
+from explorer.model import MoETransformer
+from explorer.model.balancers import CombinedBalancer
+from explorer.model.router import ForwardContext
+from explorer.model.transformer import LayerOutput
+from explorer.rules import AuxLoss
+from explorer.training.ranks import ALONE, Ranks
+
+
+def auxiliary_sum(layers: Sequence[LayerOutput]) -> Tensor | None:
+    """Σ over layers of coefficient times auxiliary loss, with gradient; None without one."""
+    parts = [layer.losses.auxiliary for layer in layers if layer.losses.auxiliary is not None]
+    return torch.stack(parts).sum() if parts else None
+
+
+def router_gradients(loss: Tensor, model: MoETransformer) -> Tensor:
+    """d(loss)/d(router matrix) of every layer, float32 [L, E, D]; the graph stays for the real backward."""
+    weights = [router.weight_ED for router in model.routers]
+    found = torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True)
+    pairs = zip(found, weights, strict=True)
+    return torch.stack([torch.zeros_like(w) if g is None else g.float() for g, w in pairs])
+
+
+class GradientProbe:
+    """Sums both gradients over the micro-batches of one step, as the optimizer sees them.
+
+    Before clipping. The z-loss is in neither: it is no balancing loss.
+    """
+
+    def __init__(self, model: MoETransformer) -> None:
+        self.model = model
+        self.lm_LED: Tensor | None = None
+        self.aux_LED: Tensor | None = None
+
+    def add(self, lm_loss: Tensor, layers: Sequence[LayerOutput], share: float) -> None:
+        """One micro-batch, before its backward pass; `share`: its weight in the step's objective."""
+        if not self.model.routers:
+            return
+        lm_LED = router_gradients(lm_loss * share, self.model)
+        self.lm_LED = lm_LED if self.lm_LED is None else self.lm_LED + lm_LED
+        auxiliary = auxiliary_sum(layers)
+        if auxiliary is not None:
+            aux_LED = router_gradients(auxiliary * share, self.model)
+            self.aux_LED = aux_LED if self.aux_LED is None else self.aux_LED + aux_LED
+
+    @torch.no_grad()
+    def figures(self, ranks: Ranks = ALONE) -> dict[str, Tensor]:
+        """Columns of `layer_steps`, [L] each; those of the auxiliary loss only where there is one.
+
+        The cosine is NaN where one of the two gradients is exactly 0: it has no direction then.
+        """
+        if self.lm_LED is None:
+            return {}
+        lm_LX = ranks.sum(self.lm_LED).flatten(1)
+        lm_L = lm_LX.norm(dim=1)
+        if self.aux_LED is None:
+            return {"router_grad_norm_lm": lm_L}
+        aux_LX = ranks.sum(self.aux_LED).flatten(1)
+        aux_L = aux_LX.norm(dim=1)
+        return {
+            "router_grad_norm_lm": lm_L,
+            "router_grad_norm_aux": aux_L,
+            "router_grad_cosine": ((lm_LX * aux_LX).sum(1) / (lm_L * aux_L)).clamp(-1, 1),
+        }
+
+
+def probe_of(model: MoETransformer, interval: int, step: int) -> GradientProbe | None:
+    """A probe on sampled steps; interval 0: never."""
+    return GradientProbe(model) if interval and step % interval == 0 else None
+
+
+def auxiliary_gradient(model: MoETransformer, rule: AuxLoss, micro_batches: Sequence[Tensor]) -> Tensor:
+    """Gradient of the step's auxiliary loss at all routers, [L, E, D], times its coefficient.
+
+    micro_batches: token ids [B, S + 1] of each; each weighs the same. Nothing of the model changes.
+    """
+    balancer = CombinedBalancer([rule])
+    inputs = [tokens[:, :-1] for tokens in micro_batches]
+    step_LE: Tensor | None = None
+    if balancer.needs_step_counts:
+        with torch.no_grad():
+            step_LE = torch.stack([_counts_LE(model(x, balancer).layers) for x in inputs]).sum(0)
+    total: Tensor | None = None
+    earlier_LE: Tensor | None = None
+    for x in inputs:
+        context = ForwardContext(is_training=True, step_counts_LE=step_LE, earlier_counts_LE=earlier_LE)
+        layers = model(x, balancer, context).layers
+        auxiliary = auxiliary_sum(layers)
+        assert auxiliary is not None
+        gradient = router_gradients(auxiliary / len(inputs), model)
+        total = gradient if total is None else total + gradient
+        here_LE = _counts_LE(layers)
+        earlier_LE = here_LE if earlier_LE is None else earlier_LE + here_LE
+    assert total is not None
+    return total
+
+
+def _counts_LE(layers: Sequence[LayerOutput]) -> Tensor:
+    return torch.stack([layer.counts_BE.sum(0) for layer in layers])
+
+
+def scope_differences(
+    model: MoETransformer, config: RunConfig, corpus: Corpus, accumulation: int, step: int = 0
+) -> Mapping[str, tuple[float, float]]:
+    """How far the gradient of other scopes lies from that of the global one, on one step's tokens.
+
+    The step's sequences are cut into `accumulation` micro-batches. Returns scope -> (relative
+    difference ‖g - g_global‖ / ‖g_global‖, cosine between the two), over all routers.
+    """
+    training = config.training
+    batch = corpus.batch(
+        seed=training.seed,
+        step=step,
+        micro_batch=0,
+        num_sequences=training.micro_batch_size,
+        sequence_length=training.sequence_length,
+    )
+    device = next(model.parameters()).device
+    parts = torch.from_numpy(batch.tokens).to(device).chunk(accumulation)
+    gradients = {
+        scope: auxiliary_gradient(model, AuxLoss(coeff=1.0, scope=scope), parts).flatten()
+        for scope in ("global_batch", "global_buffered", "micro_batch", "sequence")
+    }
+    whole = gradients.pop("global_batch")
+    return {
+        scope: (
+            float((g - whole).norm() / whole.norm()),
+            float(torch.nn.functional.cosine_similarity(g, whole, dim=0)),
+        )
+        for scope, g in gradients.items()
+    }
