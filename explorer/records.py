@@ -71,6 +71,14 @@ class SequenceLoadRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RankLoadRecord:
+    """Loads of every rank in one step of a run on several processes (table `rank_loads`)."""
+
+    step: int
+    tokens_RLE: Ints
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvalRecord:
     """Held-out loss of one domain (table `evals`)."""
 
@@ -119,6 +127,7 @@ Record = (
     | LoadRecord
     | LayerRecord
     | SequenceLoadRecord
+    | RankLoadRecord
     | EvalRecord
     | EvalLoadRecord
     | ProbeRecord

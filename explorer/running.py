@@ -15,9 +15,11 @@ from explorer.config import RunConfig
 from explorer.corpus import Corpus, load_corpus
 from explorer.errors import TrainingError
 from explorer.recording import FolderRecorder, RunFolder, make_run_id, run_info_from_config
+from explorer.records import NullRecorder, Recorder
 from explorer.training import TrainResult, train
 from explorer.training.checkpoints import latest_step
 from explorer.training.devices import device_name, pick_device
+from explorer.training.ranks import Ranks, check_shares, joined
 
 CHECKPOINTS = "checkpoints"
 
@@ -53,23 +55,32 @@ def train_run(
     should_stop: Callable[[], bool] = lambda: False,
     on_step: Callable[[int, int], None] | None = None,
 ) -> TrainedRun:
-    """Train and record a new run; a bad configuration writes nothing."""
+    """Train and record a new run; a bad configuration writes nothing.
+
+    Under `torchrun` every process calls this, and the first one records.
+    """
     device = pick_device(config.training.device)
-    corpus = load_corpus(config.corpus)
-    corpus.held_out(
-        num_tokens=config.training.final_eval_tokens, sequence_length=config.training.sequence_length
-    )
-    info = run_info_from_config(
-        config,
-        run_id=run_id or make_run_id(runs_dir, preset=preset, family=str(config.balancer), seed=config.seed),
-        name=name,
-        preset=preset,
-        corpus=describe_corpus(corpus),
-        device=device_name(device),
-        versions=package_versions(),
-    )
-    recorder = FolderRecorder.create(runs_dir, info)
-    return _train(config, recorder, corpus, None, should_stop, on_step)
+    with joined(device) as ranks:
+        check_shares(config, ranks)
+        corpus = load_corpus(config.corpus)
+        corpus.held_out(
+            num_tokens=config.training.final_eval_tokens, sequence_length=config.training.sequence_length
+        )
+        recorder = None
+        if ranks.is_first:
+            info = run_info_from_config(
+                config,
+                run_id=run_id
+                or make_run_id(runs_dir, preset=preset, family=str(config.balancer), seed=config.seed),
+                name=name,
+                preset=preset,
+                corpus=describe_corpus(corpus),
+                device=device_name(device) + (f" × {ranks.size}" if ranks.size > 1 else ""),
+                versions=package_versions(),
+            )
+            recorder = FolderRecorder.create(runs_dir, info)
+        path = ranks.tell(recorder.path.resolve() if recorder else None)
+        return _train(config, recorder, path, corpus, None, ranks, should_stop, on_step)
 
 
 def resume_run(
@@ -79,49 +90,69 @@ def resume_run(
     on_step: Callable[[int, int], None] | None = None,
 ) -> TrainedRun:
     """Go on with a stopped or killed run from its newest checkpoint, or from step 0 without one."""
-    folder = RunFolder(path)
-    config = RunConfig.from_dict(folder.info.config)
+    config = RunConfig.from_dict(RunFolder(path).info.config)
+    with joined(pick_device(config.training.device)) as ranks:
+        check_shares(config, ranks)
+        corpus = load_corpus(config.corpus)
+        recorder, start = None, None
+        if ranks.is_first:
+            _check_resumable(RunFolder(path), corpus)
+            start = latest_step(path / CHECKPOINTS)
+            recorder = FolderRecorder.resume(path, first_step=start or 0)
+        start = ranks.tell(start)
+        return _train(config, recorder, path.resolve(), corpus, start, ranks, should_stop, on_step)
+
+
+def _check_resumable(folder: RunFolder, corpus: Corpus) -> None:
     if folder.status.state in ("finished", "running"):
         raise TrainingError(
             f"{folder.info.run_id}: this run is {folder.status.state}; only a stopped, interrupted or failed "
             "run can be resumed."
         )
-    corpus = load_corpus(config.corpus)
     if folder.info.corpus.get("digest") != corpus.digest:
         raise TrainingError(
             f"{folder.info.run_id}: its text (digest {folder.info.corpus.get('digest')}) is not the "
             f"one found now ({corpus.digest}), so it would not be the same run; train a new one."
         )
-    start = latest_step(path / CHECKPOINTS)
-    recorder = FolderRecorder.resume(path, first_step=start or 0)
-    return _train(config, recorder, corpus, start, should_stop, on_step)
 
 
 def _train(
     config: RunConfig,
-    recorder: FolderRecorder,
+    recorder: FolderRecorder | None,
+    path: Path,
     corpus: Corpus,
     start: int | None,
+    ranks: Ranks,
     should_stop: Callable[[], bool],
     on_step: Callable[[int, int], None] | None,
 ) -> TrainedRun:
-    checkpoint_dir = recorder.path / CHECKPOINTS
-    with recorder:
-        result = train(
+    """Train into the folder at `path`; `recorder` is None in the processes that do not record."""
+
+    def run(kept: Recorder) -> TrainResult:
+        return train(
             config,
-            recorder,
+            kept,
             should_stop,
             corpus=corpus,
-            checkpoint_dir=checkpoint_dir,
+            checkpoint_dir=path / CHECKPOINTS,
             resume_from=start,
             on_step=on_step,
+            ranks=ranks,
         )
-        recorder.set_throughput(wall_time_s=result.wall_time_s, tokens_per_second=result.tokens_per_second)
-        recorder.set_results(result.figures)
-        recorder.finish(result.state)
-    if result.state == "finished":
-        _remove_checkpoints(checkpoint_dir)
-    return TrainedRun(run_id=recorder.info.run_id, path=recorder.path.resolve(), config=config, result=result)
+
+    if recorder is None:
+        result = run(NullRecorder())
+    else:
+        with recorder:
+            result = run(recorder)
+            recorder.set_throughput(
+                wall_time_s=result.wall_time_s, tokens_per_second=result.tokens_per_second
+            )
+            recorder.set_results(result.figures)
+            recorder.finish(result.state)
+        if result.state == "finished":
+            _remove_checkpoints(path / CHECKPOINTS)
+    return TrainedRun(run_id=path.name, path=path, config=config, result=result)
 
 
 def _remove_checkpoints(folder: Path) -> None:

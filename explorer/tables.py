@@ -79,12 +79,23 @@ TABLES: dict[str, tuple[Column, ...]] = {
             "score_margin", "DOUBLE", "mean gap between the K-th and (K+1)-th compared score; NULL when K = E"
         ),
         Column(
-            "router_grad_norm_lm", "DOUBLE", "gradient norm at the router from the language loss; sampled"
+            "router_grad_norm_lm",
+            "DOUBLE",
+            "gradient norm at the router's matrix from the language loss alone, of the whole step before "
+            "clipping; NULL where it was not sampled",
         ),
         Column(
-            "router_grad_norm_aux", "DOUBLE", "gradient norm at the router from the auxiliary loss; sampled"
+            "router_grad_norm_aux",
+            "DOUBLE",
+            "the same from the auxiliary losses alone, all layers' and times their coefficients, z-loss not "
+            "included; NULL without one (a bias rule sends none) or where it was not sampled",
         ),
-        Column("router_grad_cosine", "DOUBLE", "cosine between the two; sampled"),
+        Column(
+            "router_grad_cosine",
+            "DOUBLE",
+            "cosine between the two, -1 where they pull in opposite directions; NULL like the norm before, "
+            "NaN where one of them is 0",
+        ),
     ),
     "sequence_loads": (
         RUN_ID,
@@ -96,6 +107,14 @@ TABLES: dict[str, tuple[Column, ...]] = {
         EXPERT,
         Column("domain", "VARCHAR", "domain of the sequence"),
         Column("tokens", "BIGINT", "assignments of the sequence to the expert"),
+    ),
+    "rank_loads": (
+        RUN_ID,
+        STEP,
+        _key("rank", "INTEGER", "process of a data-parallel run, from 0"),
+        LAYER,
+        EXPERT,
+        Column("tokens", "BIGINT", "assignments of that rank's micro-batches; on sampled steps"),
     ),
     "evals": (
         RUN_ID,

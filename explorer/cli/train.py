@@ -11,13 +11,15 @@ from explorer.cli.stopping import StopSignal
 from explorer.config import RunConfig
 from explorer.presets import preset_balancer
 from explorer.running import TrainedRun, resume_run, train_run
+from explorer.training.ranks import is_first_process
 
 
 def train_command(options: argparse.Namespace) -> int:
     config = None if options.resume else _config(options)
-    stop = StopSignal(options.control_stdin)
+    speaks = is_first_process()
+    stop = StopSignal(options.control_stdin and speaks)
     steps = config.training.num_steps if config else 0
-    with progress_bar(steps, "training", quiet=options.json) as bar:
+    with progress_bar(steps, "training", quiet=options.json or not speaks) as bar:
 
         def on_step(done: int, total: int) -> None:
             bar.total = total
@@ -35,7 +37,8 @@ def train_command(options: argparse.Namespace) -> int:
                 should_stop=stop,
                 on_step=on_step,
             )
-    print(json.dumps(run_figures(run)) if options.json else _in_words(run))
+    if speaks:
+        print(json.dumps(run_figures(run)) if options.json else _in_words(run))
     return 0
 
 

@@ -17,6 +17,7 @@ from explorer.records import (
     LayerRecord,
     LoadRecord,
     ProbeRecord,
+    RankLoadRecord,
     SequenceLoadRecord,
 )
 
@@ -125,6 +126,12 @@ def _sequence_loads(records: Sequence[SequenceLoadRecord]) -> Columns:
     }
 
 
+def _rank_loads(records: Sequence[RankLoadRecord]) -> Columns:
+    step, rank, layer, expert = _grid([r.step for r in records], *records[0].tokens_RLE.shape)
+    tokens = np.concatenate([r.tokens_RLE.reshape(-1) for r in records])
+    return {"step": step, "rank": rank, "layer": layer, "expert": expert, "tokens": tokens}
+
+
 def _eval_loads(records: Sequence[EvalLoadRecord]) -> Columns:
     layers, experts = records[0].tokens_LE.shape
     size = layers * experts
@@ -174,6 +181,7 @@ _BUILDERS: dict[str, Callable[[Sequence[Any]], Columns]] = {
     "expert_loads": _loads,
     "layer_steps": _layer_steps,
     "sequence_loads": _sequence_loads,
+    "rank_loads": _rank_loads,
     "eval_loads": _eval_loads,
     "probe_scores": _probe_scores,
 }

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import os
 import platform
 from collections.abc import Iterator
 
@@ -11,14 +12,19 @@ from explorer.errors import TrainingError
 
 
 def pick_device(name: str) -> torch.device:
-    """`auto` is CUDA where there is one, else the CPU; asking for an absent CUDA is refused."""
+    """`auto` is CUDA where there is one, else the CPU; asking for an absent CUDA is refused.
+
+    Under `torchrun` every process of a machine has a GPU of its own.
+    """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
         raise TrainingError(
             "training.device = 'cuda': this machine has no usable CUDA device; use training.device=auto."
         )
-    return torch.device(name)
+    return (
+        torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if name == "cuda" else torch.device(name)
+    )
 
 
 def device_name(device: torch.device) -> str:

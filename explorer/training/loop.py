@@ -22,6 +22,7 @@ from explorer.rules import label_rules
 from explorer.training import checkpoints
 from explorer.training.devices import pick_device, quiet_cpu
 from explorer.training.evaluation import Evaluation, evaluate, record_probe, save_probe_document
+from explorer.training.ranks import ALONE, Ranks, check_shares
 from explorer.training.schedules import learning_rate, probe_steps
 from explorer.training.step import DeviceLog, train_step
 
@@ -53,16 +54,19 @@ def train(
     checkpoint_dir: Path | None = None,
     resume_from: int | None = None,
     on_step: Callable[[int, int], None] | None = None,
+    ranks: Ranks = ALONE,
 ) -> TrainResult:
     """Train one run and record it.
 
     `should_stop` is asked between steps. `resume_from` continues after that many updates from
     `checkpoint_dir`; on a CPU with the same number of threads the result equals an unbroken run
     bit for bit. `on_step(done, total)` is called after every step. The recorder is not finished here: whoever
-    made it does that.
+    made it does that. Under `torchrun` every process calls this with its `ranks`; only the first one's
+    recorder should keep anything, and `checkpoint_dir` must be one that all of them read.
     """
+    check_shares(config, ranks)
     with quiet_cpu(config.training.num_threads):
-        return _Run(config, recorder, should_stop, corpus, checkpoint_dir, on_step).run(resume_from)
+        return _Run(config, recorder, should_stop, corpus, checkpoint_dir, on_step, ranks).run(resume_from)
 
 
 class _Run:
@@ -76,8 +80,9 @@ class _Run:
         corpus: Corpus | None,
         checkpoint_dir: Path | None,
         on_step: Callable[[int, int], None] | None,
+        ranks: Ranks = ALONE,
     ) -> None:
-        self.config, self.recorder = config, recorder
+        self.config, self.recorder, self.ranks = config, recorder, ranks
         self.should_stop, self.checkpoint_dir, self.on_step = should_stop, checkpoint_dir, on_step
         self.device = pick_device(config.training.device)
         self.corpus = corpus or load_corpus(config.corpus)
@@ -100,7 +105,7 @@ class _Run:
             save_probe_document(self.config, self.corpus, self.recorder)
         total = self.config.training.num_steps
         for step in range(start, total):
-            if self.should_stop():
+            if self.ranks.any(self.should_stop()):
                 return self._stopped(step, start)
             self._before_step(step)
             began = time.perf_counter()
@@ -112,6 +117,7 @@ class _Run:
                 self.corpus,
                 step,
                 learning_rate(self.config.training, step),
+                self.ranks,
             )
             self.seconds += time.perf_counter() - began
             log.wall_time_s = self.seconds
@@ -183,7 +189,7 @@ class _Run:
         )
 
     def _save(self, step: int) -> None:
-        if self.checkpoint_dir is None:
+        if self.checkpoint_dir is None or not self.ranks.is_first:
             return
         self.log.drain_into(self.counts)
         # A step between the rows on disk and the checkpoint would be missing after a resume.

@@ -7,6 +7,7 @@ several steps at once.
 import math
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,8 +24,11 @@ from explorer.model import MoETransformer
 from explorer.model.balancers import CombinedBalancer
 from explorer.model.router import ForwardContext, score_margin, switched_slots
 from explorer.model.transformer import LayerOutput
-from explorer.records import LayerRecord, LoadRecord, Recorder, SequenceLoadRecord, StepRecord
+from explorer.records import LayerRecord, LoadRecord, RankLoadRecord, Recorder, SequenceLoadRecord, StepRecord
 from explorer.training.devices import autocast
+from explorer.training.finite import nonfinite_logits, refuse_nonfinite
+from explorer.training.gradients import probe_of
+from explorer.training.ranks import ALONE, Ranks
 
 
 def as_tensor(tokens: NDArray[np.int64], device: torch.device) -> Tensor:
@@ -57,6 +61,8 @@ class StepLog:
     """[L] or [L, E] tensors by name."""
     sequences: list[tuple[int, list[str], Tensor]]
     """(micro-batch, domains, counts [B, L, E]) on sampled steps."""
+    rank_counts_RLE: Tensor | None = None
+    """Assignments by rank, int64, on sampled steps of a run on several ranks."""
 
 
 def train_step(
@@ -67,32 +73,34 @@ def train_step(
     corpus: Corpus,
     step: int,
     learning_rate: float,
+    ranks: Ranks = ALONE,
 ) -> StepLog:
     """Run optimizer step `step` and measure it.
 
     The objective is the mean language loss plus, for every rule, coefficient times the sum over
     layers of its loss; with several micro-batches each weighs the same. The bias moves once, after
-    the optimizer, from int64 counts over all micro-batches.
+    the optimizer, from int64 counts over all micro-batches, which several ranks may share.
     """
     training = config.training
     accumulation = training.gradient_accumulation_steps
     device = next(model.parameters()).device
-    batches = [
-        corpus.batch(
+    batches = {
+        index: corpus.batch(
             seed=training.seed,
             step=step,
             micro_batch=index,
             num_sequences=training.micro_batch_size,
             sequence_length=training.sequence_length,
         )
-        for index in range(accumulation)
-    ]
+        for index in ranks.share(accumulation)
+    }
     sampled = step % training.sequence_load_interval == 0
     step_counts_LE = None
     if accumulation > 1:
-        step_counts_LE = _count_whole_step(model, balancer, training, step, batches, device)
+        step_counts_LE = _count_whole_step(model, balancer, training, step, batches, ranks)
     meters = _Meters(sampled)
-    for index, batch in enumerate(batches):
+    probe = probe_of(model, training.gradient_probe_interval, step)
+    for index, batch in batches.items():
         tokens = as_tensor(batch.tokens, device)
         context = _context(training, step, index, step_counts_LE, meters)
         with autocast(device):
@@ -102,17 +110,23 @@ def train_step(
         for layer in output.layers:
             if layer.losses.objective is not None:
                 objective = objective + layer.losses.objective
+        if probe:
+            probe.add(loss, output.layers, 1 / accumulation)
         (objective / accumulation).backward()  # type: ignore[no-untyped-call]
         meters.add(index, batch, loss.detach(), output.layers, model, balancer)
+    ranks.sum_gradients(model)
     grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), training.max_grad_norm)
     bias_used_LE = bias_LE(model) if balancer.uses_bias else None
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    counts_LE = meters.counts_LE()
-    _update_bias(model, balancer, counts_LE, step, meters.observed(balancer))
-    return meters.log(config, step, learning_rate, balancer.rate(step), grad_norm, counts_LE, bias_used_LE)
+    totals = meters.totals(ranks)
+    _update_bias(model, balancer, totals.counts["tokens"], step, meters.observed(balancer, ranks))
+    log = meters.log(config, step, learning_rate, balancer.rate(step), grad_norm, totals, bias_used_LE, ranks)
+    if probe:
+        log.layers |= probe.figures(ranks)
+    return log
 
 
 def _context(
@@ -154,8 +168,8 @@ def _count_whole_step(
     balancer: CombinedBalancer,
     training: TrainingConfig,
     step: int,
-    batches: list[Batch],
-    device: torch.device,
+    batches: Mapping[int, Batch],
+    ranks: Ranks,
 ) -> Tensor | None:
     """Counts of all micro-batches, before the first backward pass, where a loss needs them.
 
@@ -164,18 +178,31 @@ def _count_whole_step(
     """
     if not balancer.needs_step_counts:
         return None
+    device = next(model.parameters()).device
     with torch.no_grad(), autocast(device):
         outputs = [
             model(as_tensor(batch.tokens, device)[:, :-1], balancer, _context(training, step, index))
-            for index, batch in enumerate(batches)
+            for index, batch in batches.items()
         ]
-    return torch.stack(
-        [torch.stack([layer.counts_BE.sum(0) for layer in output.layers]) for output in outputs]
-    ).sum(0)
+    counts = [torch.stack([layer.counts_BE.sum(0) for layer in output.layers]) for output in outputs]
+    return ranks.sum(torch.stack(counts).sum(0))
 
 
-COUNTED = {"tokens", "dropped_tokens", "switched_slots"}
+COUNTED = {"tokens", "dropped_tokens", "switched_slots", "nonfinite_logits"}
 """What is summed over micro-batches, in whole numbers; everything else is averaged."""
+GRADIENTS = ("router_grad_norm_lm", "router_grad_norm_aux", "router_grad_cosine")
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What one step measured over all its micro-batches and ranks."""
+
+    counts: dict[str, Tensor]
+    """Integer sums, [L] or [L, E]."""
+    means: dict[str, Tensor]
+    """Means over micro-batches, [L] or [L, E]; `lm_loss` is a scalar."""
+    rank_counts_RLE: Tensor | None
+    """Assignments by rank, int64; None in a single process."""
 
 
 class _Meters:
@@ -204,6 +231,7 @@ class _Meters:
         counts_LBE = torch.stack([layer.counts_BE for layer in layers])
         sums = {
             "tokens": counts_LBE.sum(1),
+            "nonfinite_logits": nonfinite_logits(layers),
             "mean_score": scores_LTE.mean(1),
             "mean_normalised_score": (scores_LTE / scores_LTE.sum(-1, keepdim=True)).mean(1),
         }
@@ -244,11 +272,30 @@ class _Meters:
         """int64 assignments of the whole step."""
         return torch.stack([sums["tokens"] for sums in self.layer_sums]).sum(0)
 
-    def observed(self, balancer: CombinedBalancer) -> list[Tensor] | None:
-        """Per layer, what the balancer wanted to know of all micro-batches; None if nothing."""
+    def observed(self, balancer: CombinedBalancer, ranks: Ranks = ALONE) -> list[Tensor] | None:
+        """Per layer, what the balancer wanted to know of the whole step; None if nothing."""
         layers = list(zip(*self.observations, strict=True))
         known = [[part for part in layer if part is not None] for layer in layers]
-        return [balancer.pool(parts) for parts in known] if known and all(known) else None
+        if not known or not all(known):
+            return None
+        return [balancer.pool(ranks.gather(balancer.pool(parts))) for parts in known]
+
+    def totals(self, ranks: Ranks) -> Totals:
+        """Sums and means over the micro-batches of all ranks; each weighs the same."""
+        names = self.layer_sums[0].keys()
+        counts = {n: torch.stack([sums[n] for sums in self.layer_sums]).sum(0) for n in names & COUNTED}
+        means = {
+            n: torch.stack([sums[n] for sums in self.layer_sums]).float().mean(0) for n in names - COUNTED
+        }
+        means["lm_loss"] = torch.stack(self.losses).mean()
+        by_rank = ranks.gather_named({name: counts[name] for name in sorted(counts)})
+        return Totals(
+            counts={name: torch.stack([part[name] for part in by_rank]).sum(0) for name in counts},
+            means=ranks.mean_named({name: means[name] for name in sorted(means)})
+            if ranks.size > 1
+            else means,
+            rank_counts_RLE=torch.stack([part["tokens"] for part in by_rank]) if ranks.size > 1 else None,
+        )
 
     def log(
         self,
@@ -257,17 +304,12 @@ class _Meters:
         learning_rate: float,
         bias_update_rate: float | None,
         grad_norm: Tensor,
-        counts_LE: Tensor,
+        totals: Totals,
         bias_used_LE: Tensor | None,
+        ranks: Ranks,
     ) -> StepLog:
-        layers = {
-            name: torch.stack([sums[name] for sums in self.layer_sums]).float().mean(0)
-            for name in self.layer_sums[0]
-            if name not in COUNTED
-        }
-        for name in COUNTED & self.layer_sums[0].keys():
-            layers[name] = torch.stack([sums[name] for sums in self.layer_sums]).sum(0)
-        layers["tokens"] = counts_LE
+        layers = {**totals.counts, **totals.means}
+        lm_loss = layers.pop("lm_loss")
         if bias_used_LE is not None:
             layers["expert_bias"] = bias_used_LE
         return StepLog(
@@ -276,9 +318,10 @@ class _Meters:
             learning_rate=learning_rate,
             bias_update_rate=bias_update_rate,
             wall_time_s=0.0,
-            scalars={"lm_loss": torch.stack(self.losses).mean(), "grad_norm": grad_norm.detach()},
+            scalars={"lm_loss": lm_loss, "grad_norm": grad_norm.detach()},
             layers=layers,
-            sequences=self.sequences,
+            sequences=ranks.collect(self.sequences) if self.sampled else [],
+            rank_counts_RLE=totals.rank_counts_RLE if self.sampled else None,
         )
 
 
@@ -310,6 +353,7 @@ def record_step(log: StepLog, recorder: Recorder) -> None:
     """Turn a step's log into records; a loss that is not finite stops the run with a sentence."""
     scalars = {name: value.item() for name, value in log.scalars.items()}
     arrays = {name: value.cpu().numpy() for name, value in log.layers.items()}
+    refuse_nonfinite(arrays.pop("nonfinite_logits"), f"step {log.step}")
     for name, value in scalars.items():
         if not math.isfinite(value):
             raise TrainingError(
@@ -340,13 +384,14 @@ def record_step(log: StepLog, recorder: Recorder) -> None:
             dropped_tokens_LE=arrays.get("dropped_tokens"),
         )
     )
-    if aux is not None or arrays.keys() & {"score_margin", "switched_slots"}:
+    if aux is not None or arrays.keys() & {"score_margin", "switched_slots", *GRADIENTS}:
         recorder.record(
             LayerRecord(
                 step=log.step,
                 aux_loss_L=aux,
                 switched_slots_L=arrays.get("switched_slots"),
                 score_margin_L=arrays.get("score_margin"),
+                **{f"{name}_L": arrays.get(name) for name in GRADIENTS},
                 num_layers=len(arrays["tokens"]),
             )
         )
@@ -360,4 +405,6 @@ def record_step(log: StepLog, recorder: Recorder) -> None:
                 tokens_BLE=counts_BLE.cpu().numpy(),
             )
         )
+    if log.rank_counts_RLE is not None:
+        recorder.record(RankLoadRecord(step=log.step, tokens_RLE=log.rank_counts_RLE.cpu().numpy()))
     recorder.step_done(log.step)
