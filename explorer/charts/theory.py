@@ -17,6 +17,10 @@ VERDICT_INKS = {
     "worse": theme.Ink("#D55E00", "#F28A3C"),
     "rests": theme.Ink("#C9CED6", "#4B5261"),
 }
+PARTS = {
+    "promise": (INK, TEXT, [1, 0]),
+    "benefit": (theme.FAMILIES["aux_loss"], theme.FAMILY_TEXT["aux_loss"], [6, 3]),
+}
 SERIES_INKS = (
     (theme.Ink("#0072B2", "#4AA8E0"), theme.Ink("#005F96", "#74BFEC")),
     (theme.Ink("#00855F", "#35C79A"), theme.Ink("#006B4C", "#63D6B1")),
@@ -24,8 +28,6 @@ SERIES_INKS = (
     (theme.Ink("#9A6A00", "#E3B341"), theme.Ink("#7A5400", "#EFC566")),
     (theme.Ink("#5B57C8", "#9D99F2"), theme.Ink("#4A46B0", "#B5B2F5")),
 )
-SHIFTED = 1.0
-"""A logarithmic axis has no 0, so step n is drawn at n + 1 there."""
 
 
 def _x(title: str = "step", *, log: bool = False, field: str = "step") -> alt.X:
@@ -36,7 +38,7 @@ def _x(title: str = "step", *, log: bool = False, field: str = "step") -> alt.X:
 
 
 def _log_y(field: str, title: str) -> alt.Y:
-    axis = alt.Axis(tickCount=5, format="~g")
+    axis = alt.Axis(values=[10.0**power for power in range(-15, 6)], format="~g")
     return alt.Y(f"{field}:Q", title=title, scale=alt.Scale(type="log", nice=False, padding=6), axis=axis)
 
 
@@ -85,63 +87,48 @@ def gap_line(frame: pl.DataFrame, *, height: int = 250) -> theme.Figure:
     return figure
 
 
-def account(frame: pl.DataFrame, *, height: int = 250) -> theme.Figure:
-    """What every step promises and what choosing anew takes away, with a strip of verdicts below.
+def account(frame: pl.DataFrame, names: Mapping[str, str], *, height: int = 240) -> theme.Figure:
+    """What every step promises, what choosing anew takes away from it, and above them each step's verdict.
 
-    frame: columns step, promise, benefit (score, positive or null), verdict.
+    frame: columns step, promise, benefit (score), verdict. `names`: verdict -> words. What is smaller than
+    a ten-thousandth of the largest is left out of the logarithmic axis.
     """
-    long = frame.unpivot(
-        ["promise", "benefit"], index=["step", "verdict"], variable_name="part", value_name="score"
-    ).filter(pl.col("score") > 0)
-    if long.is_empty():
+    tops = [float(frame[part].max() or 0.0) for part in PARTS]  # type: ignore[arg-type]
+    floor = max(tops) * 1e-4
+    if floor <= 0:
         return theme.no_data("no step moves anything", height=height)
-    inks = {"promise": INK, "benefit": theme.FAMILIES["aux_loss"]}
-    texts = {"promise": TEXT, "benefit": theme.FAMILY_TEXT["aux_loss"]}
-    colour = alt.Color(
-        "part:N", legend=None, scale=alt.Scale(domain=list(inks), range=[i.expr for i in inks.values()])
-    )
-    lines = (
-        alt.Chart(long)
-        .mark_line(strokeWidth=1.5, opacity=0.9)
-        .encode(
-            x=_x(),
-            y=_log_y("score", "score (log)"),
-            color=colour,
-            tooltip=[
-                alt.Tooltip("step:Q"),
-                alt.Tooltip("part:N"),
-                alt.Tooltip("score:Q", format=".4g"),
-                alt.Tooltip("verdict:N"),
-            ],
-        )
-    )
-    low, high = float(long["score"].min()), float(long["score"].max())  # type: ignore[arg-type]
-    last = long.sort("step").group_by("part", maintain_order=True).last()
-    ends = [EndLabel(part, value, texts[part]) for part, value in last.select("part", "score").rows()]
-    text = end_labels(ends, field="score", low=low, high=high, height=height, log_y=True)
-    figure: alt.LayerChart = theme.titled(alt.layer(lines, *text), height=height)
+    layers: list[Any] = [_verdict_strip(frame, names)]
+    ends = []
+    for part, (ink, text_ink, dash) in PARTS.items():
+        data = frame.select("step", "verdict", score=pl.when(pl.col(part) > floor).then(pl.col(part)))
+        line = alt.Chart(data).mark_line(strokeWidth=1.7, color=ink.expr, strokeDash=dash, clip=True)
+        layers.append(line.encode(x=_x(), y=_log_y("score", "score")))
+        last = data["score"].drop_nulls()
+        if len(last):
+            ends.append(EndLabel(part, float(last[-1]), text_ink))
+    text = end_labels(ends, field="score", low=floor, high=max(tops), height=height, log_y=True)
+    figure: alt.LayerChart = theme.titled(alt.layer(*layers, *text), height=height)
     return figure
 
 
-def verdicts(frame: pl.DataFrame, names: Mapping[str, str], *, height: int = 34) -> theme.Figure:
-    """One thin bar a step, coloured by its verdict. frame: columns step, verdict."""
-    shown = frame.with_columns(
-        end=pl.col("step") + 1, word=pl.col("verdict").replace_strict(dict(names), return_dtype=pl.String)
-    )
+def _verdict_strip(frame: pl.DataFrame, names: Mapping[str, str]) -> Any:
+    """One thin bar a step, above the plot, coloured by its verdict."""
+    words = pl.col("verdict").replace_strict(dict(names), return_dtype=pl.String)
+    shown = frame.select("step", end=pl.col("step") + 1, word=words)
     scale = alt.Scale(domain=list(names.values()), range=[VERDICT_INKS[v].expr for v in names])
-    legend = alt.Legend(title=None, orient="top", symbolType="square", labelLimit=320, columns=2)
-    bars = (
+    legend = alt.Legend(title=None, orient="top", symbolType="square", labelLimit=320, columns=2, offset=24)
+    return (
         alt.Chart(shown)
-        .mark_rect()
+        .mark_rect(clip=False)
         .encode(
             x=_x(),
             x2="end:Q",
+            y=alt.value(-20),
+            y2=alt.value(-6),
             color=alt.Color("word:N", scale=scale, legend=legend),
-            tooltip=[alt.Tooltip("step:Q"), alt.Tooltip("word:N", title="verdict")],
+            tooltip=[alt.Tooltip("step:Q"), alt.Tooltip("word:N", title="the dual")],
         )
     )
-    figure: alt.LayerChart = theme.titled(alt.layer(bars), height=height)
-    return figure
 
 
 def moves(frame: pl.DataFrame, *, height: int = 190) -> theme.Figure:
@@ -172,13 +159,11 @@ def moves(frame: pl.DataFrame, *, height: int = 190) -> theme.Figure:
 
 def band(frame: pl.DataFrame, width: int, *, height: int = 250) -> theme.Figure:
     """Largest deviation from the balanced load with the band. frame: columns step, deviation (tokens)."""
-    shown = frame.with_columns(at=pl.col("step") + SHIFTED)
-    y = alt.Y("deviation:Q", title="largest deviation (tokens)", axis=alt.Axis(tickCount=5, format="~g"))
     scale = alt.Scale(type="symlog", constant=1)
-    axis = alt.Axis(values=[0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000], format="~g")
+    axis = alt.Axis(values=[0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000], format="d")
     y = alt.Y("deviation:Q", title="largest deviation (tokens)", scale=scale, axis=axis)
     line = (
-        alt.Chart(shown)
+        alt.Chart(frame)
         .mark_line(strokeWidth=1.8, color=INK.expr)
         .encode(x=_x(), y=y, tooltip=[alt.Tooltip("step:Q"), alt.Tooltip("deviation:Q", format=".4g")])
     )

@@ -44,7 +44,7 @@ def _side(side: str, rule: str, rate: str) -> tuple[Control, ...]:
         ),
         Control(
             key=f"n{side}",
-            label="Step",
+            label="Step size",
             options=tuple(SCHEDULE_NAMES),
             default="constant",
             names=SCHEDULE_NAMES,

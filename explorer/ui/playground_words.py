@@ -51,8 +51,27 @@ def bias(simulation: Simulation) -> str:
     rest = f"in the last steps {turning:.0%} of the moves undo the one before"
     if not np.any(np.diff(simulation.bias[-3:], axis=0)):
         rest = "at the end it does not move any more"
+    thumb = ""
+    if simulation.rule.rule == "sign" and simulation.rule.schedule == "constant":
+        thumb = f" (spread / 2u: {number(spread / 2 / simulation.rule.rate)} steps)"
     wide = " More than 1: the bias alone decides between the two." if spread > 1 else ""
-    return f"The biases end {number(spread)} apart; {rest}.{wide}"
+    return f"The biases end {number(spread)} apart{thumb}; {rest}.{wide}"
+
+
+def numbers(pair: Pair, labels: Mapping[str, str]) -> list[dict[str, object]]:
+    """One row a side."""
+    return [
+        {
+            "rule": labels[side],
+            "steps until near random routing": summary.steps_to_balance(s, s.rule.start_step),
+            "MaxVio last steps": summary.final_max_vio(s),
+            "MaxVio held-out": s.max_vio_global[len(s.counts)],
+            "random routing": summary.random_reference(s)[0],
+            "bias spread": summary.spread(s),
+            "moves undone": summary.turning_share(s),
+        }
+        for side, s in pair.items()
+    ]
 
 
 def switched(pair: Pair, labels: Mapping[str, str]) -> str:

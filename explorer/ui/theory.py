@@ -20,6 +20,7 @@ from explorer.simulate.online import (
     tie_laplacian,
     tie_width,
 )
+from explorer.simulate.selection import Floats
 from explorer.ui import playground_controls, show, specs
 from explorer.ui import playground_widgets as widgets
 from explorer.ui import theory_controls as controls
@@ -50,7 +51,7 @@ def descent(settings: ScoreSettings, rule: RuleSettings, steps: int) -> Descent:
     return descend(_frozen(settings), settings.top_k, rule, steps)
 
 
-def _frozen(settings: ScoreSettings):  # type: ignore[no-untyped-def]
+def _frozen(settings: ScoreSettings) -> Floats:
     source = Scores(settings)
     return source.of(source.weights, source.offset(0)).astype("float64")
 
@@ -65,7 +66,7 @@ def online(settings: ScoreSettings) -> Online:
     modulus = curvature(laplacian)
     rate = curvature_rate(modulus, settings.num_experts, settings.top_k) if modulus > 0 else 1.0
     rules = (
-        RuleSettings(rule="sign", rate=1e-3),
+        RuleSettings(rule="sign", rate=1e-2),
         RuleSettings(rule="proportional", rate=1e-2),
         RuleSettings(rule="proportional", rate=0.1, schedule="inverse_sqrt"),
         RuleSettings(rule="proportional", rate=float(f"{rate:.2g}"), schedule="inverse"),
@@ -120,8 +121,13 @@ def problem() -> None:
 
 def rule_row() -> None:
     """Rule and problem."""
-    grid = st.grid(4, min_column_width=170)
-    for control in (*controls.RULE, *controls.PROBLEM):
+    rule, rate, schedule = controls.RULE
+    with st.container(border=True, horizontal=True, vertical_alignment="bottom"):
+        widgets.draw(rule, controls.options_of, width=200)
+        widgets.draw(rate, controls.options_of)
+        widgets.draw(schedule, controls.options_of, width=120)
+    grid = st.grid(6, min_column_width=130)
+    for control in controls.PROBLEM:
         with grid.cell():
             widgets.draw(control, controls.options_of)
     with grid.cell():
@@ -150,7 +156,7 @@ def descent_panels(run: Descent, optimum: Optimum, settings: ScoreSettings) -> N
             key="theory_gap",
         )
     show.note(
-        "The dual can only come down to the line, never below it: the optimum is exact, from a linear program."
+        "The dual can come down to the line and never below it: the optimum is exact, from a linear program."
     )
     show.data_table(path, subject="Dual over steps", key="theory_dual")
     _verdicts(run)
@@ -174,18 +180,14 @@ def _verdicts(run: Descent) -> None:
         }
     )
     st.markdown(show.plain(words.verdicts(run)))
-    sentence = "Verdict of every step: " + words.verdicts(run)
     show.show_chart(
-        specs.make(figures.verdicts(frame, words.VERDICT_WORDS)), alt_text=sentence, key="theory_verdicts"
-    )
-    show.show_chart(
-        specs.make(figures.account(frame)),
+        specs.make(figures.account(frame, words.VERDICT_WORDS)),
         alt_text="Promise and benefit of every step. " + words.verdicts(run),
         key="theory_account",
     )
     show.note(
-        "Promise: what the dual would fall by if nobody chose anew. Benefit: what choosing anew takes away from "
-        "that. A step improves exactly when the benefit stays below the promise."
+        "Promise: what the dual would fall by if nobody chose anew. Benefit: what choosing anew takes away "
+        "from that. A step improves exactly when the benefit stays below the promise."
     )
     show.data_table(frame, subject="Account of every step", key="theory_account")
 
@@ -203,8 +205,8 @@ def _moves(run: Descent) -> None:
         specs.make(figures.moves(table)),
         subject="Moves of tokens between classes of experts",
         finding=words.moves(run, widgets.chosen("rule")),
-        how="Every expert that a token left, paired with every one that it joined in the same step; over, exact "
-        "and under compare loads with the balanced load.",
+        how="Every expert that a token left, paired with every one that it joined in the same step; over, "
+        "exact and under compare loads with the balanced load.",
         table=table,
         key="theory_moves",
     )
@@ -217,8 +219,8 @@ def _band(run: Descent) -> None:
         specs.make(figures.band(table, run.loads.shape[1] - 1)),
         subject="Largest deviation from the balanced load",
         finding=words.band(run),
-        how="The band is what the ties at a minimum of the dual can leave open, E − 1 tokens (derived here). A "
-        "constant step that is too large for the scores does not stay in it.",
+        how="The band is what the ties at a minimum of the dual can leave open, E − 1 tokens (derived here). "
+        "A constant step that is too large for the scores does not stay in it.",
         table=table,
         key="theory_band",
     )
@@ -241,17 +243,29 @@ def online_panels(settings: ScoreSettings) -> None:
                 key=f"theory_regret_{log_x}",
             )
     show.note(
-        "Other tokens in every step. Regret is the sum over the steps of how far the dual lies above its minimum. "
-        "Left, a rule that keeps paying climbs as a straight line; right, logarithmic regret is a straight line."
+        "Other tokens in every step. Regret is the sum over the steps of how far the dual lies above its "
+        "minimum. Left, a rule that keeps paying climbs as a straight line; right, logarithmic regret is a "
+        "straight line."
     )
     show.data_table(frame, subject="Regret of four step sizes", key="theory_regret")
+    _curvature(found, settings)
+
+
+def _curvature(found: Online, settings: ScoreSettings) -> None:
     st.subheader("How curved is the dual?")
-    show.figure(
-        specs.kept(("ties", settings), partial(figures.ties, found.ties)),
-        subject="Density of ties between two experts",
-        finding=words.ties(found.modulus, found.rate, found.ratio),
-        how="How densely tokens waver between two experts for their last place, at the minimum. These densities "
-        "are the weights of a graph over the experts; μ is the second eigenvalue of its Laplacian.",
-        table=found.ties,
-        key="theory_ties",
-    )
+    finding = words.ties(found.modulus, found.rate, found.ratio)
+    left, right = show.in_columns(2)
+    with left:
+        show.show_chart(
+            specs.kept(("ties", settings), partial(figures.ties, found.ties)),
+            alt_text=f"Density of ties between two experts. {finding}",
+            key="theory_ties",
+        )
+    with right:
+        st.markdown(show.plain(finding))
+        show.note(
+            "How densely tokens waver between two experts for their last place, at the minimum. These "
+            "densities are the weights of a graph over the experts; μ is the second eigenvalue of its "
+            "Laplacian. The more tokens waver, the more curved the dual, and the sooner a shrinking step has learnt it."
+        )
+        show.data_table(found.ties, subject="Tie densities", key="theory_ties")

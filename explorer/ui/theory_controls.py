@@ -27,7 +27,7 @@ RULE = (
     ),
     Control(
         key="dec",
-        label="Step",
+        label="Step size",
         options=tuple(SCHEDULE_NAMES),
         default="constant",
         names=SCHEDULE_NAMES,

@@ -41,7 +41,7 @@ versions were read):
   overloaded to underloaded experts, an approximate-balance guarantee;
 - online: strong convexity and logarithmic expected regret for certain step sizes.
 
-Published (Wang et al., [arXiv 2408.15664](https://arxiv.org/abs/2408.15664)): the sign and the proportional rule.
+Published (Wang et al., [arXiv 2408.15664](https://arxiv.org/abs/2408.15664)): sign and proportional rule.
 """
 DERIVED = """
 **Derived here**, and checked on every picture of this page; nothing below is quoted from the paper:
@@ -109,8 +109,8 @@ def band(descent: Descent) -> str:
         return f"The loads never come within {width} tokens of the balanced load; {end}."
     stays = "and stay there" if tail.max() <= width else "but do not stay there"
     return (
-        f"All loads are within {width} tokens of {number(descent.load)} after {int(inside[0])} steps {stays}: "
-        f"{end}."
+        f"All loads are within {width} tokens of {number(descent.load)} after {int(inside[0])} steps "
+        f"{stays}: {end}."
     )
 
 
@@ -135,7 +135,7 @@ def ties(modulus: float, rate: float, checked: float) -> str:
             "Some experts never compete for a token: the second eigenvalue is 0, the dual is flat in places."
         )
     return (
-        f"The second eigenvalue is μ = {number(modulus)}, so the gradient step 1/(μ n) is the proportional rule "
-        f"with u = {number(rate)}/n. Near the minimum the dual rises by at least {number(checked)} times "
-        "(μ/2)·‖p − p*‖² in the directions that were tried."
+        f"The second eigenvalue is μ = {number(modulus)}, so the gradient step 1/(μ n) is the proportional "
+        f"rule with u = {number(rate)}/n. Near the minimum the dual rises by at least {number(checked)} "
+        "times (μ/2)·‖p − p*‖² in the directions that were tried."
     )
