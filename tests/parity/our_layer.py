@@ -14,7 +14,7 @@ from explorer.model.router import LayerContext
 from explorer.model.transformer import LayerOutput, MoELayer
 from explorer.rules import LossFree
 
-D, F, E = 16, 12, 8
+D, F, E = 16, 24, 8
 """Width of the model, width of an expert, routed experts."""
 
 
