@@ -266,6 +266,7 @@ def _curvature(found: Online, settings: ScoreSettings) -> None:
         show.note(
             "How densely tokens waver between two experts for their last place, at the minimum. These "
             "densities are the weights of a graph over the experts; μ is the second eigenvalue of its "
-            "Laplacian. The more tokens waver, the more curved the dual, and the sooner a shrinking step has learnt it."
+            "Laplacian. The more tokens waver, the more curved the dual, and the sooner a shrinking step "
+            "has learnt it."
         )
         show.data_table(found.ties, subject="Tie densities", key="theory_ties")
