@@ -94,9 +94,8 @@ class _Run:
         self.model.reset_bias(self.balancer.neutral_bias)
         self.log = DeviceLog(recorder, self.device)
         self.counts: deque[NDArray[np.int64]] = deque(maxlen=metrics.LAST_STEPS)
-        self.probe_steps = (
-            set(probe_steps(config.training.num_steps)) if config.training.probe_tokens else set()
-        )
+        probes = config.training.probe_tokens and config.model.num_moe_layers
+        self.probe_steps = set(probe_steps(config.training.num_steps)) if probes else set()
         self.seconds = 0.0
 
     def run(self, resume_from: int | None) -> TrainResult:
@@ -241,17 +240,33 @@ def make_optimizer(model: MoETransformer, config: RunConfig) -> torch.optim.Opti
 
 
 def final_figures(counts_SLE: NDArray[np.int64], num_steps: int, evaluation: Evaluation) -> dict[str, Any]:
-    """The figures of a finished run, each as `explorer.metrics` defines it."""
-    held_out_LE = evaluation.counts_LE
-    layer, violation = metrics.worst_layer(held_out_LE)
+    """The figures of a finished run, each as `explorer.metrics` defines it.
+
+    Those of loads are None for a model without mixture layers.
+    """
     return {
         "perplexity": metrics.perplexity(evaluation.losses),
         "lm_loss": evaluation.lm_loss,
         "bits_per_byte": evaluation.bits_per_byte,
+        **_load_figures(counts_SLE, num_steps, evaluation),
+        "perplexity_by_domain": {d: float(np.exp(loss)) for d, loss in evaluation.losses.items()},
+    }
+
+
+LOAD_FIGURES = ("max_vio_batch", "max_vio_global", "worst_layer", "worst_max_vio", "effective_experts")
+
+
+def _load_figures(
+    counts_SLE: NDArray[np.int64], num_steps: int, evaluation: Evaluation
+) -> dict[str, float | int | None]:
+    if not counts_SLE.shape[1]:
+        return dict.fromkeys(LOAD_FIGURES)
+    held_out_LE = evaluation.counts_LE
+    layer, violation = metrics.worst_layer(held_out_LE)
+    return {
         "max_vio_batch": metrics.max_vio_batch(counts_SLE, num_steps),
         "max_vio_global": metrics.max_vio_global(held_out_LE),
         "worst_layer": layer,
         "worst_max_vio": violation,
         "effective_experts": float(metrics.effective_experts(held_out_LE).mean()),
-        "perplexity_by_domain": {d: float(np.exp(loss)) for d, loss in evaluation.losses.items()},
     }

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ from explorer.training.devices import autocast
 from explorer.training.finite import nonfinite_logits, refuse_nonfinite
 from explorer.training.gradients import probe_of
 from explorer.training.ranks import ALONE, Ranks
+from explorer.training.thresholds import has_thresholds, move_thresholds
 
 
 def as_tensor(tokens: NDArray[np.int64], device: torch.device) -> Tensor:
@@ -123,6 +125,7 @@ def train_step(
     optimizer.zero_grad(set_to_none=True)
     totals = meters.totals(ranks)
     _update_bias(model, balancer, totals.counts["tokens"], step, meters.observed(balancer, ranks))
+    move_thresholds(model, meters.scores, step, ranks)
     log = meters.log(config, step, learning_rate, balancer.rate(step), grad_norm, totals, bias_used_LE, ranks)
     if probe:
         log.layers |= probe.figures(ranks)
@@ -142,7 +145,7 @@ def _context(
         is_training=True,
         seed=seed,
         step_counts_LE=step_counts_LE,
-        earlier_counts_LE=meters.counts_LE() if meters and meters.layer_sums else None,
+        earlier_counts_LE=meters.counts_LE() if meters and meters.has_counts else None,
     )
 
 
@@ -214,6 +217,8 @@ class _Meters:
         self.layer_sums: list[dict[str, Tensor]] = []
         self.sequences: list[tuple[int, list[str], Tensor]] = []
         self.observations: list[list[Tensor | None]] = []
+        self.scores: list[Tensor] = []
+        """Of every micro-batch, [L, T, E], where thresholds will be moved by them."""
 
     @torch.no_grad()
     def add(
@@ -227,8 +232,14 @@ class _Meters:
     ) -> None:
         self.losses.append(loss)
         self.observations.append([layer.observed for layer in layers])
+        if not layers:  # a dense model: nothing is routed
+            nothing_LE = torch.zeros(0, model.config.num_experts, dtype=torch.int64, device=loss.device)
+            self.layer_sums.append({"tokens": nothing_LE, "nonfinite_logits": nothing_LE})
+            return
         scores_LTE = torch.stack([layer.routing.scores_TE.detach() for layer in layers])
         counts_LBE = torch.stack([layer.counts_BE for layer in layers])
+        if has_thresholds(model):
+            self.scores.append(scores_LTE)
         sums = {
             "tokens": counts_LBE.sum(1),
             "nonfinite_logits": nonfinite_logits(layers),
@@ -267,6 +278,11 @@ class _Meters:
             sums["score_margin"] = torch.stack(margins)
         if switched:
             sums["switched_slots"] = torch.stack(switched)
+
+    @property
+    def has_counts(self) -> bool:
+        """Whether a micro-batch has gone through a mixture layer by now."""
+        return bool(self.layer_sums) and len(self.layer_sums[0]["tokens"]) > 0
 
     def counts_LE(self) -> Tensor:
         """int64 assignments of the whole step."""
@@ -374,6 +390,13 @@ def record_step(log: StepLog, recorder: Recorder) -> None:
             wall_time_s=log.wall_time_s,
         )
     )
+    if len(arrays["tokens"]):
+        _record_layers(log, arrays, recorder)
+    recorder.step_done(log.step)
+
+
+def _record_layers(log: StepLog, arrays: Mapping[str, Any], recorder: Recorder) -> None:
+    """What the mixture layers did."""
     recorder.record(
         LoadRecord(
             step=log.step,
@@ -384,6 +407,7 @@ def record_step(log: StepLog, recorder: Recorder) -> None:
             dropped_tokens_LE=arrays.get("dropped_tokens"),
         )
     )
+    aux = arrays.get("aux_loss")
     if aux is not None or arrays.keys() & {"score_margin", "switched_slots", *GRADIENTS}:
         recorder.record(
             LayerRecord(
@@ -407,4 +431,3 @@ def record_step(log: StepLog, recorder: Recorder) -> None:
         )
     if log.rank_counts_RLE is not None:
         recorder.record(RankLoadRecord(step=log.step, tokens_RLE=log.rank_counts_RLE.cpu().numpy()))
-    recorder.step_done(log.step)
