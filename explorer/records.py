@@ -108,6 +108,7 @@ class ProbeRecord:
     step: int
     router_logits_PLE: Floats
     selected_experts_PLK: Ints
+    """The K chosen experts; or E slots, where an empty one holds E and is not stored."""
     expert_bias_LE: Floats | None = None
 
 

@@ -141,7 +141,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         _key("token", "INTEGER", "position in the probe batch (its ids lie in probe.json)"),
         LAYER,
         Column("router_logits", "FLOAT[]", "one logit an expert, fp32"),
-        Column("selected_experts", "INTEGER[]", "the K chosen experts"),
+        Column("selected_experts", "INTEGER[]", "the chosen experts, best first where K are chosen; a token may have fewer or more in other routings"),
         Column("expert_bias", "FLOAT[]", "bias used; NULL without a bias rule"),
     ),
     "events": (

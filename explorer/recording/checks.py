@@ -97,6 +97,9 @@ ARRAY_FIELDS = {kind: _array_fields(kind) for kind in TABLE_OF}
 def _array(record: Record, name: str, value: Any, dims: str, sizes: Sizes) -> NDArray[Any]:
     array = np.asarray(value)
     known = sizes.of
+    if "K" in dims and array.ndim == len(dims) and array.shape[dims.index("K")] == sizes.num_experts:
+        # One slot an expert: a routing that gives some tokens fewer experts than others.
+        known = {**known, "K": sizes.num_experts}
     if array.ndim != len(dims) or any(
         known.get(letter, length) != length for letter, length in zip(dims, array.shape, strict=True)
     ):

@@ -164,11 +164,19 @@ def _probe_scores(records: Sequence[ProbeRecord]) -> Columns:
                 "token": pl.Series(token),
                 "layer": pl.Series(layer),
                 "router_logits": _lists(r.router_logits_PLE.reshape(rows, -1), pl.Float32()),
-                "selected_experts": _lists(r.selected_experts_PLK.reshape(rows, -1), pl.Int32()),
+                "selected_experts": _chosen(r.selected_experts_PLK.reshape(rows, -1), experts),
                 "expert_bias": bias,
             }
         )
     return {name: pl.concat([part[name] for part in parts]) for name in parts[0]}
+
+
+def _chosen(rows: NDArray[Any], num_experts: int) -> pl.Series:
+    """One list of expert ids a row; empty slots, which hold the number of experts, are left out."""
+    lists = _lists(rows, pl.Int32())
+    if (rows < num_experts).all():
+        return lists
+    return lists.list.filter(pl.element() < num_experts)
 
 
 def _lists(rows: NDArray[Any], inner: pl.DataType) -> pl.Series:

@@ -4,13 +4,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.nn import functional as F
 
-from explorer.config import RunConfig
+from explorer.config import ModelConfig, RunConfig
 from explorer.corpus import Corpus
 from explorer.metrics import bits_per_byte, mean_loss
 from explorer.model import MoETransformer
 from explorer.model.balancers import CombinedBalancer
-from explorer.model.router import ForwardContext
+from explorer.model.router import ForwardContext, Routing
 from explorer.records import EvalLoadRecord, EvalRecord, Ints, ProbeRecord, Recorder, SequenceLoadRecord
 from explorer.training.devices import autocast
 from explorer.training.step import as_tensor, bias_LE, lm_loss_sum
@@ -151,12 +153,19 @@ def record_probe(
             router_logits_PLE=torch.stack([x.routing.router_logits_TE for x in output.layers], 1)
             .cpu()
             .numpy(),
-            selected_experts_PLK=torch.stack([x.routing.topk_expert_ids_TK for x in output.layers], 1)
+            selected_experts_PLK=torch.stack([_slots(x.routing, config.model) for x in output.layers], 1)
             .cpu()
             .numpy(),
             expert_bias_LE=bias_LE(model).cpu().numpy() if balancer.uses_bias else None,
         )
     )
+
+
+def _slots(routing: Routing, model: ModelConfig) -> Tensor:
+    """The chosen experts in K slots; in E slots, the rest empty, where a token may have another number."""
+    ids_TK = routing.topk_expert_ids_TK
+    missing = model.num_experts - ids_TK.shape[1]
+    return ids_TK if ids_TK.shape[1] == model.top_k else F.pad(ids_TK, (0, missing), value=model.num_experts)
 
 
 def save_probe_document(config: RunConfig, corpus: Corpus, recorder: Recorder) -> None:
