@@ -8,7 +8,8 @@ is the same, bit for bit, with and without the probe.
 Shapes: L mixture layers, E experts, D model width.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ from explorer.model import MoETransformer
 from explorer.model.balancers import CombinedBalancer
 from explorer.model.router import ForwardContext
 from explorer.model.transformer import LayerOutput
-from explorer.rules import AuxLoss
+from explorer.rules import SCOPES, AuxLoss
 from explorer.training.ranks import ALONE, Ranks
 
 
@@ -115,14 +116,43 @@ def _counts_LE(layers: Sequence[LayerOutput]) -> Tensor:
     return torch.stack([layer.counts_BE.sum(0) for layer in layers])
 
 
-def scope_differences(
-    model: MoETransformer, config: RunConfig, corpus: Corpus, accumulation: int, step: int = 0
-) -> Mapping[str, tuple[float, float]]:
-    """How far the gradient of other scopes lies from that of the global one, on one step's tokens.
+@dataclass(frozen=True, kw_only=True)
+class ScopeDifference:
+    """How far the auxiliary gradient of a scope lies from that of the global batch; see below."""
 
-    The step's sequences are cut into `accumulation` micro-batches. Returns scope -> (relative
-    difference ‖g - g_global‖ / ‖g_global‖, cosine between the two), over all routers.
+    relative: float
+    """‖g - g_global‖ / ‖g_global‖ at all routers, mean over the steps."""
+    cosine: float
+    """Cosine between the two, mean over the steps."""
+    lasting: float
+    """The same relative difference of the gradients added up over the steps: what does not average out."""
+
+
+def scope_differences(
+    model: MoETransformer, config: RunConfig, corpus: Corpus, accumulation: int, steps: Sequence[int] = (0,)
+) -> dict[str, ScopeDifference]:
+    """Scope -> how much its auxiliary gradient differs from the global one, on the tokens of some steps.
+
+    Each step's sequences are cut into `accumulation` micro-batches; the weights stay as they are.
     """
+    by_step = [_scope_gradients(model, config, corpus, accumulation, step) for step in steps]
+    result = {}
+    for scope in by_step[0].keys() - {"global_batch"}:
+        pairs = [(found[scope], found["global_batch"]) for found in by_step]
+        cosines = [torch.nn.functional.cosine_similarity(g, whole, dim=0) for g, whole in pairs]
+        total, whole_total = (torch.stack(side).sum(0) for side in zip(*pairs, strict=True))
+        result[scope] = ScopeDifference(
+            relative=float(torch.stack([(g - w).norm() / w.norm() for g, w in pairs]).mean()),
+            cosine=float(torch.stack(cosines).mean()),
+            lasting=float((total - whole_total).norm() / whole_total.norm()),
+        )
+    return result
+
+
+def _scope_gradients(
+    model: MoETransformer, config: RunConfig, corpus: Corpus, accumulation: int, step: int
+) -> dict[str, Tensor]:
+    """Scope -> auxiliary gradient at all routers, flat, of one step's sequences."""
     training = config.training
     batch = corpus.batch(
         seed=training.seed,
@@ -133,15 +163,6 @@ def scope_differences(
     )
     device = next(model.parameters()).device
     parts = torch.from_numpy(batch.tokens).to(device).chunk(accumulation)
-    gradients = {
-        scope: auxiliary_gradient(model, AuxLoss(coeff=1.0, scope=scope), parts).flatten()
-        for scope in ("global_batch", "global_buffered", "micro_batch", "sequence")
-    }
-    whole = gradients.pop("global_batch")
     return {
-        scope: (
-            float((g - whole).norm() / whole.norm()),
-            float(torch.nn.functional.cosine_similarity(g, whole, dim=0)),
-        )
-        for scope, g in gradients.items()
+        scope: auxiliary_gradient(model, AuxLoss(coeff=1.0, scope=scope), parts).flatten() for scope in SCOPES
     }
