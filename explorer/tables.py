@@ -141,7 +141,9 @@ TABLES: dict[str, tuple[Column, ...]] = {
         _key("token", "INTEGER", "position in the probe batch (its ids lie in probe.json)"),
         LAYER,
         Column("router_logits", "FLOAT[]", "one logit an expert, fp32"),
-        Column("selected_experts", "INTEGER[]", "the chosen experts, best first where K are chosen; a token may have fewer or more in other routings"),
+        Column(
+            "selected_experts", "INTEGER[]", "the chosen experts: K, or as many as the routing gave the token"
+        ),
         Column("expert_bias", "FLOAT[]", "bias used; NULL without a bias rule"),
     ),
     "events": (
