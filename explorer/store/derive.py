@@ -6,32 +6,33 @@ The definitions are those of `explorer/metrics.py`; a test holds the two togethe
 import duckdb
 
 from explorer.metrics import COLLAPSE_STEPS, LAST_STEPS, last_steps
+from explorer.store.expressions import PARTS, figures
 
 WINDOW = LAST_STEPS
 """Samples that `max_vio_mean100` averages over."""
 # The entropy is ln T - sum(c ln c) / T; at exactly E/2 equal experts rounding must not decide.
 TIE = 1 + 1e-9
 
+KEPT = ("max_vio", "effective_experts", "coefficient_of_variation", "total_variation", "idle_experts")
+"""Figures of `layer_metrics`; the others cost more at ingest (Gini sorts) or follow from these."""
+
 LAYER_METRICS = f"""
 INSERT INTO raw.layer_metrics
 WITH counts AS (
-    SELECT step, ordinal, layer, sum(tokens) AS total, max(tokens) AS largest, min(tokens) AS smallest,
-           count(*) AS experts, count(*) FILTER (tokens = 0) AS idle,
-           sum(tokens * ln(greatest(tokens, 1))) AS weighted,
-           max(expert_bias)::DOUBLE - min(expert_bias)::DOUBLE AS spread
+    SELECT step, ordinal, layer, min(tokens) AS smallest,
+           max(expert_bias)::DOUBLE - min(expert_bias)::DOUBLE AS spread, {PARTS}
     FROM raw.expert_loads
     WHERE run_key = $run_key AND ordinal >= $start
     GROUP BY step, ordinal, layer
 ), fresh AS (
-    SELECT step, ordinal, layer, total, largest, smallest, idle, spread, experts,
-           CASE WHEN total > 0 THEN (largest * experts)::DOUBLE / total::DOUBLE - 1 END AS max_vio,
-           CASE WHEN total > 0 THEN exp(ln(total) - weighted / total) END AS effective
+    SELECT step, ordinal, layer, total, largest, smallest, spread, experts,
+           {figures(*KEPT)}
     FROM counts
 ), before AS (
     SELECT layer, ordinal, max_vio, low_streak FROM raw.layer_metrics
     WHERE run_key = $run_key AND ordinal >= $start - {WINDOW - 1} AND ordinal < $start
 ), joined AS (
-    SELECT *, coalesce(effective <= experts / 2 * {TIE}, false) AS low, false AS old FROM fresh
+    SELECT *, coalesce(effective_experts <= experts / 2 * {TIE}, false) AS low, false AS old FROM fresh
     UNION ALL BY NAME
     SELECT layer, ordinal, max_vio, true AS low, true AS old FROM before
 ), windowed AS (
@@ -42,7 +43,8 @@ WITH counts AS (
 ), latest AS (
     SELECT layer, low_streak FROM before WHERE ordinal = $start - 1
 )
-SELECT $run_key, w.step, w.ordinal, w.layer, w.total, w.largest, w.smallest, w.max_vio, w.effective, w.idle,
+SELECT $run_key, w.step, w.ordinal, w.layer, w.total, w.largest, w.smallest,
+       w.max_vio, w.effective_experts, w.coefficient_of_variation, w.total_variation, w.idle_experts,
        w.spread, w.mean100, w.ordinal - coalesce(w.last_high, $start - 1 - coalesce(l.low_streak, 0))
 FROM windowed w LEFT JOIN latest l USING (layer)
 WHERE NOT w.old

@@ -164,11 +164,13 @@ LAYERS = Pyramid(
     counted="expert_loads",
     keys=(LAYER,),
     source=f"""
-        SELECT step, ordinal, layer, max_vio, effective_experts, max_vio_mean100
+        SELECT step, ordinal, layer, max_vio, effective_experts, coefficient_of_variation, total_variation,
+               idle_experts, bias_spread, max_vio_mean100
         FROM layer_metrics WHERE run_id = $run_id AND ordinal >= $start AND ordinal < $stop
         UNION ALL
         SELECT step, ordinal, {MEAN_LAYER}, CASE WHEN count(max_vio) = count(*) THEN avg(max_vio) END,
-               avg(effective_experts), avg(max_vio_mean100)
+               avg(effective_experts), avg(coefficient_of_variation), avg(total_variation),
+               avg(idle_experts), avg(bias_spread), avg(max_vio_mean100)
         FROM layer_metrics WHERE run_id = $run_id AND ordinal >= $start AND ordinal < $stop
         GROUP BY step, ordinal
     """,
@@ -176,6 +178,10 @@ LAYERS = Pyramid(
         *SPAN,
         *_sum_min_max("max_vio", "MaxVio"),
         *_sum_min_max("effective_experts", "effective experts"),
+        *_sum_min_max("coefficient_of_variation", "a coefficient of variation"),
+        *_sum_min_max("total_variation", "a total variation"),
+        *_sum_min_max("idle_experts", "idle experts"),
+        *_sum_min_max("bias_spread", "a bias spread"),
         _last("max_vio_mean100", "DOUBLE", "mean MaxVio of 100 samples"),
     ),
 )

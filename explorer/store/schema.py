@@ -61,6 +61,8 @@ DERIVED: dict[str, tuple[Column, ...]] = {
         Column("min_tokens", "BIGINT", "assignments of the idlest expert"),
         Column("max_vio", "DOUBLE", "max / mean - 1; NULL where nothing was routed"),
         Column("effective_experts", "DOUBLE", "exp of the load entropy; NULL where nothing was routed"),
+        Column("coefficient_of_variation", "DOUBLE", "deviation / mean; NULL where nothing was routed"),
+        Column("total_variation", "DOUBLE", "half sum of |f - 1/E|; NULL where nothing was routed"),
         Column("idle_experts", "INTEGER", "experts without a token"),
         Column("bias_spread", "DOUBLE", "largest minus smallest bias; NULL without a bias"),
         Column("max_vio_mean100", "DOUBLE", "mean of max_vio over the last 100 samples (fewer at the start)"),

@@ -1,0 +1,194 @@
+"""Who serves what: domains against experts, experts that are chosen together, choices that settle.
+
+Domains come from the held-out loads (`eval_loads`), choices from the probe batch (`probe_scores`: the same
+tokens at a few checkpoints). Expert numbers belong to one layer of one run and are never pooled.
+"""
+
+import math
+
+import polars as pl
+
+from explorer import metrics
+from explorer.queries._frames import Cursor, first_row, frame
+
+MAX_EVALS = 60
+"""Evaluations that a series over time shows, at most: evenly spread, the last one always."""
+
+SHARES = """
+    counts AS (
+        SELECT step, layer, domain, expert, sum(tokens)::BIGINT AS tokens FROM eval_loads
+        WHERE run_id = $run_id AND split = 'held_out' AND list_contains($steps::BIGINT[], step)
+          AND ($layer IS NULL OR layer = $layer)
+        GROUP BY ALL
+    ), shares AS (
+        SELECT step, layer, domain, expert, tokens,
+               tokens / nullif(sum(tokens) OVER (PARTITION BY step, layer, domain), 0) AS share
+        FROM counts
+    ), pairs AS (
+        SELECT a.step, a.layer, a.domain, b.domain AS other, a.expert, a.share AS p, b.share AS q,
+               (a.share + b.share) / 2 AS middle
+        FROM shares a JOIN shares b USING (step, layer, expert)
+    ), distances AS (
+        SELECT step, layer, domain, other,
+               CASE WHEN count(middle) = count(*) THEN sqrt(greatest(0, least(1, sum(
+                   CASE WHEN p > 0 THEN p * log2(p / middle) ELSE 0 END
+                   + CASE WHEN q > 0 THEN q * log2(q / middle) ELSE 0 END) / 2))) END AS distance
+        FROM pairs GROUP BY step, layer, domain, other
+    )
+"""
+
+
+def domain_distances(cur: Cursor, run_id: str, layer: int, step: int | None = None) -> pl.DataFrame:
+    """Jensen-Shannon distance of every two domains in one layer (`metrics.jensen_shannon`).
+
+    step: an evaluation's step; None takes the last one. Columns: domain, other, distance (0 ... 1; NULL
+    where a domain has no token). Both orders and the diagonal are there. Sorted.
+    """
+    return frame(
+        cur,
+        f"WITH {SHARES} SELECT domain, other, distance FROM distances ORDER BY domain, other",
+        run_id=run_id,
+        layer=layer,
+        steps=_eval_steps(cur, run_id)[-1:] if step is None else [step],
+    )
+
+
+def specialisation(cur: Cursor, run_id: str, layer: int | None = None) -> pl.DataFrame:
+    """How much domains and experts have to do with each other, at every evaluation and layer.
+
+    Columns: step, layer, mean_distance (`metrics.mean_domain_distance`), information (bits,
+    `metrics.mutual_information`), chance (bits that counting noise alone would show if tokens were
+    independent), most_information (bits, the smaller of log2 D and log2 N). Sorted by step and layer.
+    """
+    found = frame(
+        cur,
+        f"""
+        WITH {SHARES}, mixed AS (
+            SELECT *, avg(share) OVER (PARTITION BY step, layer, expert) AS middle,
+                   count(*) OVER (PARTITION BY step, layer, expert) AS domains
+            FROM shares
+        ), informed AS (
+            SELECT step, layer, max(domains) AS domains, count(DISTINCT expert) AS experts,
+                   sum(tokens)::BIGINT AS tokens,
+                   CASE WHEN count(share) = count(*) THEN greatest(0, sum(
+                       CASE WHEN share > 0 THEN share * log2(share / middle) ELSE 0 END / domains)) END
+                   AS information
+            FROM mixed GROUP BY step, layer
+        ), apart AS (
+            SELECT step, layer, CASE WHEN count(distance) = count(*) THEN avg(distance) END AS mean_distance
+            FROM distances WHERE domain <> other GROUP BY step, layer
+        )
+        SELECT step, layer, mean_distance, information, domains, experts, tokens
+        FROM informed LEFT JOIN apart USING (step, layer) ORDER BY step, layer
+        """,
+        run_id=run_id,
+        layer=layer,
+        steps=_eval_steps(cur, run_id),
+    )
+    sizes = found.select("domains", "experts", "tokens").rows()
+    return found.select(
+        "step",
+        "layer",
+        "mean_distance",
+        "information",
+        pl.Series("chance", [_chance(*row) for row in sizes], dtype=pl.Float64),
+        pl.Series("most_information", [math.log2(min(row[:2])) for row in sizes], dtype=pl.Float64),
+    )
+
+
+def _chance(domains: int, experts: int, tokens: int) -> float | None:
+    return metrics.mutual_information_chance(domains, experts, tokens) if tokens else None
+
+
+def _eval_steps(cur: Cursor, run_id: str) -> list[int]:
+    """Steps of at most MAX_EVALS held-out evaluations with loads, the last one always."""
+    sql = """
+        SELECT DISTINCT step FROM eval_loads
+        WHERE run_id = $run_id AND split = 'held_out' AND layer = 0 AND expert = 0 ORDER BY step
+    """
+    steps = frame(cur, sql, run_id=run_id)["step"].to_list()
+    number = min(len(steps), MAX_EVALS)
+    if number < 2:
+        return steps[-1:]
+    return [steps[i * (len(steps) - 1) // (number - 1)] for i in range(number)]
+
+
+CHOICES = """
+    size AS (SELECT num_experts AS n, top_k AS k FROM runs WHERE run_id = $run_id),
+    choices AS (
+        SELECT step, token, layer,
+               list_distinct(list_filter(selected_experts, lambda e: e >= 0 AND e < (SELECT n FROM size)))
+               AS chosen
+        FROM probe_scores WHERE run_id = $run_id
+    )
+"""
+"""The probe's choices without empty slots."""
+
+TOGETHER = f"""
+    WITH {CHOICES}, slots AS (
+        SELECT layer, token, unnest(chosen) AS expert FROM choices WHERE step = $step AND layer IN ($a, $b)
+    ), pairs AS (
+        SELECT a.expert, b.expert AS other, count(*) AS tokens
+        FROM slots a JOIN slots b ON b.token = a.token AND a.layer = $a AND b.layer = $b
+        GROUP BY ALL
+    ), loads AS (SELECT expert, count(*) AS tokens FROM slots WHERE layer = $a GROUP BY expert),
+    grid AS (
+        SELECT i.range::INTEGER AS expert, j.range::INTEGER AS other
+        FROM range((SELECT coalesce(max(n), 0) FROM size)) i, range((SELECT coalesce(max(n), 0) FROM size)) j
+        WHERE EXISTS (SELECT 1 FROM slots)
+    )
+    SELECT expert, other, coalesce(p.tokens, 0) AS tokens,
+           coalesce(p.tokens, 0) / nullif(l.tokens, 0) AS share
+    FROM grid LEFT JOIN pairs p USING (expert, other) LEFT JOIN loads l USING (expert)
+    ORDER BY expert, other
+"""
+
+
+def coactivation(cur: Cursor, run_id: str, layer: int, step: int | None = None) -> pl.DataFrame:
+    """How often two experts of a layer are chosen for the same probe token (`metrics.coactivation`).
+
+    step: a probe's step; None takes the last one. Columns: expert, other, tokens (both chosen; on the
+    diagonal the expert's own tokens), share (of the tokens of `expert`; NULL if it has none). All pairs.
+    """
+    return cross_activation(cur, run_id, layer, layer, step)
+
+
+def cross_activation(
+    cur: Cursor, run_id: str, layer: int, other_layer: int, step: int | None = None
+) -> pl.DataFrame:
+    """How often an expert of `layer` and one of `other_layer` are chosen for the same probe token.
+
+    All K x K pairs of a token count (`metrics.cross_activation`). Columns as for `coactivation`.
+    """
+    if step is None:
+        found = first_row(cur, "SELECT max(step) FROM probe_scores WHERE run_id = $run_id", run_id=run_id)
+        step = found[0] if found and found[0] is not None else -1
+    return frame(cur, TOGETHER, run_id=run_id, a=layer, b=other_layer, step=step)
+
+
+def saturation(cur: Cursor, run_id: str) -> pl.DataFrame:
+    """How much of the probe's final choice is already made, and how much changed since the probe before.
+
+    Columns: step, layer, saturation (`metrics.saturation`, 1 at the last probe), churn (`metrics.churn`
+    against the probe before; NULL at the first), chance (K/N, the saturation of independent choices).
+    Sorted by step and layer.
+    """
+    return frame(
+        cur,
+        f"""
+        WITH {CHOICES}, final AS (
+            SELECT token, layer, chosen AS last FROM choices WHERE step = (SELECT max(step) FROM choices)
+        ), known AS (
+            SELECT step, layer, chosen, last,
+                   lag(chosen) OVER (PARTITION BY layer, token ORDER BY step) AS before
+            FROM choices JOIN final USING (token, layer)
+        )
+        SELECT step, layer,
+               sum(len(list_intersect(chosen, last))) / nullif(sum(len(last)), 0) AS saturation,
+               1 - sum(len(list_intersect(chosen, before)))
+                   / nullif(sum(greatest(len(chosen), len(before))) FILTER (before IS NOT NULL), 0) AS churn,
+               (SELECT k / nullif(n, 0) FROM size) AS chance
+        FROM known GROUP BY step, layer ORDER BY step, layer
+        """,
+        run_id=run_id,
+    )
