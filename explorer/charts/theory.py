@@ -8,7 +8,6 @@ import polars as pl
 
 from explorer.charts import theme
 from explorer.charts.labels import EndLabel, end_labels
-from explorer.charts.scales import log_ticks
 
 INK, TEXT = theme.FAMILIES["loss_free"], theme.FAMILY_TEXT["loss_free"]
 VERDICT_INKS = {
@@ -32,7 +31,7 @@ SERIES_INKS = (
 
 def _x(title: str = "step", *, log: bool = False, field: str = "step") -> alt.X:
     if log:
-        axis = theme.step_axis(values=log_ticks(1, 1e5), format="~s")
+        axis = alt.Axis(values=[1, 10, 100, 1000, 10_000], format="d", grid=False)
         return alt.X(f"{field}:Q", title=title, scale=alt.Scale(type="log", nice=False), axis=axis)
     return alt.X(f"{field}:Q", title=title, scale=alt.Scale(zero=False, nice=False), axis=theme.step_axis())
 
@@ -116,7 +115,7 @@ def _verdict_strip(frame: pl.DataFrame, names: Mapping[str, str]) -> Any:
     words = pl.col("verdict").replace_strict(dict(names), return_dtype=pl.String)
     shown = frame.select("step", end=pl.col("step") + 1, word=words)
     scale = alt.Scale(domain=list(names.values()), range=[VERDICT_INKS[v].expr for v in names])
-    legend = alt.Legend(title=None, orient="top", symbolType="square", labelLimit=320, columns=2, offset=24)
+    legend = alt.Legend(title=None, orient="top", symbolType="square", labelLimit=320, columns=4, offset=24)
     return (
         alt.Chart(shown)
         .mark_rect(clip=False)

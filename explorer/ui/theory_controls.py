@@ -38,7 +38,13 @@ PROBLEM = (
     Control(
         key="tE", label="Experts E", options=("4", "8", "16"), default="8", help="Sides of the assignment."
     ),
-    Control(key="tK", label="Chosen for each token, K", options=("1", "2", "4"), default="1", help="Slots."),
+    Control(
+        key="tK",
+        label="Slots a token, K",
+        options=("1", "2", "4"),
+        default="1",
+        help="Experts that every token is sent to.",
+    ),
     Control(
         key="tT",
         label="Tokens T",

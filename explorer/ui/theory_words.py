@@ -8,8 +8,8 @@ from explorer.simulate.descent import Descent
 from explorer.simulate.online import Regret, late_cost
 
 VERDICT_WORDS = {
-    "sure": "falls, and the condition said so",
-    "improves": "falls, though the condition does not hold",
+    "sure": "falls, as the condition says",
+    "improves": "falls all the same",
     "worse": "rises",
     "rests": "stays",
 }
