@@ -121,9 +121,10 @@ def balanced_rank(total: Any, num_experts: int) -> Any:
 def quantile_bias(required: Any, rank: int) -> Any:
     """The (q+1)-th smallest required bias of each expert, [..., T, E] -> [..., E].
 
-    With it, and the cut-offs held, exactly q tokens have r < b and choose the expert. It is
-    -quantile_{1-K/N} of s - α: the minimum of the dual in b_j. Where N does not divide KT, q is rounded
-    down (Megatron-LM refuses such sizes).
+    With it, and the cut-offs held, q tokens have r < b and choose the expert. It is -quantile_{1-K/N} of
+    s - α: the minimum of the dual in b_j. Where N does not divide KT, q is rounded down (Megatron-LM
+    refuses such sizes). For the (K+1)-th expert of a token r = b exactly. So an overloaded expert goes
+    down, no other one does, and at balance nothing moves if every expert is some token's (K+1)-th.
     """
     if hasattr(required, "astype"):
         work = required.copy()
