@@ -44,10 +44,10 @@ def qwen3_block(top_k: int, norm_topk_prob: bool) -> nn.Module:
 
 def deepseek_block(top_k: int, **changes) -> nn.Module:
     settings = {"n_group": 1, "topk_group": 1, "norm_topk_prob": True, "routed_scaling_factor": 2.5}
+    settings |= {"n_routed_experts": E}
     config = deepseek.DeepseekV3Config(
         hidden_size=D,
         moe_intermediate_size=F,
-        n_routed_experts=E,
         n_shared_experts=1,
         num_experts_per_tok=top_k,
         **(settings | changes),
