@@ -15,6 +15,7 @@ from explorer.model.balancers import CombinedBalancer
 from explorer.model.router import ForwardContext, Routing
 from explorer.records import EvalLoadRecord, EvalRecord, Ints, ProbeRecord, Recorder, SequenceLoadRecord
 from explorer.training.devices import autocast
+from explorer.training.finite import nonfinite_logits, refuse_nonfinite
 from explorer.training.step import as_tensor, bias_LE, lm_loss_sum
 
 EVALUATION_SEED = 2**40
@@ -81,6 +82,8 @@ def evaluate(
         result.num_bytes[domain] = result.num_bytes.get(domain, 0) + batch.num_bytes
         if not output.layers:
             continue
+        # The loss has just been waited for, so this costs a GPU nothing more.
+        refuse_nonfinite(nonfinite_logits(output.layers).cpu().numpy(), f"the evaluation after {step} steps")
         counts_BLE = torch.stack([layer.counts_BE for layer in output.layers], 1).cpu().numpy()
         result.tokens_LE[domain] = result.tokens_LE.get(domain, 0) + counts_BLE.sum(0)
         if per_sequence:
