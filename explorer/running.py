@@ -71,7 +71,7 @@ def train_run(
             info = run_info_from_config(
                 config,
                 run_id=run_id
-                or make_run_id(runs_dir, preset=preset, family=str(config.balancer), seed=config.seed),
+                or make_run_id(runs_dir, preset=preset, family=config.arm, seed=config.seed),
                 name=name,
                 preset=preset,
                 corpus=describe_corpus(corpus),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from explorer.presets import PRESETS
+from explorer.routings import KINDS
 from explorer.rules import RULES
 
 Command = Callable[[argparse.Namespace], int]
@@ -37,15 +38,16 @@ def _command(module: str, function: str) -> Command:
 
 
 def _train(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    routings = [name for name in KINDS if name != "token_choice"]
     parser = commands.add_parser(
         "train",
         help="train one run and record it",
         description=f"Train one run. A balancer is none, or one or more of {', '.join(RULES)} joined by '+', "
         "each with settings, e.g. aux_loss:scope=sequence,coeff=0.01; none/400/loss_free changes the rule "
-        "at step 400.",
+        f"at step 400. Or a routing in its place: {', '.join(routings)}; e.g. expert_choice:chunk=128.",
     )
     _add_config(parser)
-    parser.add_argument("--balancer", metavar="B", help="balancing rule (default: loss_free)")
+    parser.add_argument("--balancer", metavar="B", help="balancing rule, or routing (default: loss_free)")
     parser.add_argument("--seed", type=int, help="seed of weights and data order (default: 0)")
     parser.add_argument("--name", dest="run_name", help="a name for people")
     parser.add_argument(
@@ -76,7 +78,8 @@ def _compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "--arms",
         default="none,aux_loss,loss_free",
         metavar="A,B,…",
-        help="balancers, e.g. none,aux_loss:scope=sequence,coeff=0.01,loss_free (default: %(default)s)",
+        help="balancers, e.g. none,aux_loss:scope=sequence,coeff=0.01,loss_free, and routings, e.g. "
+        "expert_choice:chunk=128,hash,random,dense (default: %(default)s)",
     )
     parser.add_argument("--seeds", default="0", metavar="0,1,…", help="seeds (default: %(default)s)")
     parser.add_argument("--jobs", type=int, help="runs at the same time (default: one a core, at most 2)")

@@ -13,7 +13,7 @@ from typing import Any
 
 from explorer.cli.progress import progress_bar
 from explorer.cli.report import comparison_table
-from explorer.cli.settings import config_from_options, parse_arms, parse_seeds, rule_names, with_arm
+from explorer.cli.settings import arm_names, config_from_options, parse_arms, parse_seeds, with_seed
 from explorer.config import RunConfig
 from explorer.errors import ConfigError, RunFolderError, TrainingError
 from explorer.recording import RunFolder, make_run_id, read_json
@@ -41,9 +41,9 @@ class Job:
 
 def compare_command(options: argparse.Namespace) -> int:
     base = config_from_options(options)
-    balancers = parse_arms(options.arms, options.preset)
+    arms = parse_arms(base, options.arms, options.preset)
     seeds = parse_seeds(options.seeds)
-    jobs = [_make_job(with_arm(base, balancer, seed), options) for seed in seeds for balancer in balancers]
+    jobs = [_make_job(with_seed(arm, seed), options) for seed in seeds for arm in arms]
     prepare(base, options.runs)
     run_jobs(jobs, options)
     rows = [job_figures(job) for job in jobs]
@@ -52,8 +52,7 @@ def compare_command(options: argparse.Namespace) -> int:
 
 
 def _make_job(config: RunConfig, options: argparse.Namespace) -> Job:
-    name = str(config.balancer)
-    run_id = make_run_id(options.runs, preset=options.preset, family=name, seed=config.seed)
+    run_id = make_run_id(options.runs, preset=options.preset, family=config.arm, seed=config.seed)
     if options.plain_ids:
         run_id = run_id.split(f"-seed{config.seed}-")[0] + f"-seed{config.seed}"
     return Job(config, run_id, options.runs / run_id)
@@ -163,15 +162,15 @@ def _stop(running: list[Job]) -> None:
 def job_figures(job: Job) -> dict[str, Any]:
     """What `--json` prints of a run, read back from its folder."""
     status = RunFolder(job.path).status
-    balancer = job.config.balancer
+    config = job.config
     return {
         "run_id": job.run_id,
         "path": str(job.path.resolve()),
-        "balancer": rule_names(balancer),
-        "arm": str(balancer),
-        "label": balancer.label,
-        "count_scope": balancer.count_scope,
-        "seed": job.config.seed,
+        "balancer": arm_names(config.arm),
+        "arm": config.arm,
+        "label": config.label,
+        "count_scope": config.count_scope,
+        "seed": config.seed,
         **status.results,
         "tokens_per_second": status.tokens_per_second,
         "wall_time_s": status.wall_time_s,

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from explorer.cli.arguments import RUNS
-from explorer.cli.settings import rule_names
-from explorer.config import BalancerConfig
+from explorer.cli.settings import arm_names
 from explorer.errors import ConfigError
 from explorer.recording import RunListing, list_runs
 from explorer.tables import TABLES
@@ -42,7 +41,7 @@ def _row(listing: RunListing) -> dict[str, Any]:
     return {
         "run_id": listing.run_id,
         "path": str(listing.path.resolve()),
-        "balancer": _rule_names(info.balancer) if info else None,
+        "balancer": arm_names(info.balancer) if info else None,
         "arm": info.balancer if info else None,
         "count_scope": info.count_scope if info else None,
         "seed": info.seed if info else None,
@@ -50,14 +49,6 @@ def _row(listing: RunListing) -> dict[str, Any]:
         "last_step": status.last_step if status else None,
         "problem": listing.problem,
     }
-
-
-def _rule_names(balancer: str) -> str:
-    """The kinds of rules; an imported run's own words stay as they are."""
-    try:
-        return rule_names(BalancerConfig.parse(balancer))
-    except ConfigError:
-        return balancer
 
 
 def ingest_command(options: argparse.Namespace) -> int:

@@ -23,13 +23,21 @@ def comparison_table(rows: Sequence[dict[str, Any]], config: RunConfig) -> str:
     for arm in arms:
         cells = [_summary([row[name] for row in by_arm[arm]], digits) for name, _, digits in COLUMNS]
         table.append([by_arm[arm][0]["label"], str(len(by_arm[arm])), *cells])
-    parts = [_align(table), _references(config)]
+    parts = [_align(table)]
+    if config.model.num_moe_layers:
+        parts.append(_references(config))
     if len(arms) > 1 and len(by_arm[arms[0]]) > 1:
         parts.append(_differences(by_arm, arms))
     return "\n\n".join(parts)
 
 
-def _summary(values: list[float], digits: int) -> str:
+def _summary(values: list[float | None], digits: int) -> str:
+    """Mean ± half width; a dash where the figure does not exist, as the loads of a dense model."""
+    known = [value for value in values if value is not None]
+    return _interval(known, digits) if known else "–"
+
+
+def _interval(values: list[float], digits: int) -> str:
     mean = sum(values) / len(values)
     interval = t_interval(values)
     return f"{mean:,.{digits}f}" + (f" ± {interval[1]:,.{digits}f}" if interval else "")
@@ -41,8 +49,11 @@ def _differences(by_arm: dict[str, list[dict[str, Any]]], arms: list[str]) -> st
     for arm in arms[1:]:
         cells = []
         for name, _, digits in COLUMNS[:3]:
-            interval = t_interval([row[name] - first[row["seed"]][name] for row in by_arm[arm]])
-            assert interval is not None
+            pairs = [(row[name], first[row["seed"]][name]) for row in by_arm[arm]]
+            interval = t_interval([a - b for a, b in pairs if a is not None and b is not None])
+            if interval is None:
+                cells.append("–")
+                continue
             verdict = "" if is_resolved(interval) else " not resolved"
             cells.append(f"{interval[0]:+.{digits}f} ± {interval[1]:.{digits}f}{verdict}")
         table.append([by_arm[arm][0]["label"], *cells])

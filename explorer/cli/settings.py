@@ -7,7 +7,8 @@ from pathlib import Path
 
 from explorer.config import BalancerConfig, RunConfig
 from explorer.errors import ConfigError
-from explorer.presets import get_preset, preset_balancer
+from explorer.presets import arm_config, get_preset
+from explorer.routings import arm_kind
 from explorer.rules import parse_value, whole
 
 
@@ -33,10 +34,10 @@ def read_config(path: Path) -> RunConfig:
     return RunConfig.from_dict(data)
 
 
-def with_arm(config: RunConfig, balancer: BalancerConfig, seed: int) -> RunConfig:
-    """The same experiment with another balancer and seed."""
+def with_seed(config: RunConfig, seed: int) -> RunConfig:
+    """The same run with other weights and another order of the data."""
     whole("training.seed", seed, least=0)
-    return replace(config, balancer=balancer, training=replace(config.training, seed=seed))
+    return replace(config, training=replace(config.training, seed=seed))
 
 
 def split_arms(text: str) -> list[str]:
@@ -55,13 +56,13 @@ def split_arms(text: str) -> list[str]:
     return arms
 
 
-def parse_arms(text: str, preset: str | None) -> list[BalancerConfig]:
-    """The balancers of `--arms`; an arm that appears twice is refused."""
-    balancers = [preset_balancer(preset, arm) for arm in split_arms(text)]
-    for balancer in balancers:
-        if balancers.count(balancer) > 1:
-            raise ConfigError("--arms", str(balancer), "is named twice", "keep one; use --seeds to repeat")
-    return balancers
+def parse_arms(base: RunConfig, text: str, preset: str | None) -> list[RunConfig]:
+    """The configurations of `--arms` (see `presets.arm_config`); an arm that appears twice is refused."""
+    arms = [arm_config(base, arm, preset) for arm in split_arms(text)]
+    for arm in arms:
+        if arms.count(arm) > 1:
+            raise ConfigError("--arms", arm.arm, "is named twice", "keep one; use --seeds to repeat")
+    return arms
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -79,3 +80,18 @@ def rule_names(balancer: BalancerConfig) -> str:
     """none, aux_loss, loss_free+seq_aux or none/loss_free: the kinds without their settings."""
     stages = [balancer.rules, *(change.rules for change in balancer.schedule)]
     return "/".join("+".join(rule.name for rule in rules) or "none" for rules in stages)
+
+
+def arm_names(text: str) -> str:
+    """The kinds in an arm's text, without their settings: `expert_choice:chunk=128` -> `expert_choice`.
+
+    An imported run's own words stay as they are.
+    """
+    try:
+        routing, rules = arm_kind(text)
+        balancer = rule_names(BalancerConfig.parse(rules))
+    except ConfigError:
+        return text
+    if not routing:
+        return balancer
+    return routing if balancer == "none" else f"{routing}+{balancer}"

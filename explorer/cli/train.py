@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 from explorer.cli.progress import progress_bar
-from explorer.cli.settings import config_from_options, rule_names, with_arm
+from explorer.cli.settings import arm_names, config_from_options, with_seed
 from explorer.cli.stopping import StopSignal
 from explorer.config import RunConfig
-from explorer.presets import preset_balancer
+from explorer.presets import arm_config
 from explorer.running import TrainedRun, resume_run, train_run
 from explorer.training.ranks import is_first_process
 
@@ -45,28 +45,30 @@ def train_command(options: argparse.Namespace) -> int:
 def _config(options: argparse.Namespace) -> RunConfig:
     config = config_from_options(options)
     if options.seed is not None:
-        config = with_arm(config, config.balancer, options.seed)
+        config = with_seed(config, options.seed)
     set_by_setting = any(setting.startswith("balancer") for setting in options.settings)
     if options.balancer or not (options.config or set_by_setting):
-        balancer = preset_balancer(options.preset, options.balancer or "loss_free")
+        default = "loss_free" if config.model.routing == "token_choice" else "none"
+        chosen = arm_config(config, options.balancer or default, options.preset)
         # A schedule given by --set stays.
         if set_by_setting:
-            balancer = replace(balancer, schedule=config.balancer.schedule)
-        config = replace(config, balancer=balancer)
+            balancer = replace(chosen.balancer, schedule=config.balancer.schedule)
+            chosen = replace(chosen, balancer=balancer)
+        config = chosen
     return config
 
 
 def run_figures(run: TrainedRun) -> dict[str, Any]:
     """What `--json` prints of a run."""
-    balancer = run.config.balancer
+    config = run.config
     return {
         "run_id": run.run_id,
         "path": str(run.path),
         "state": run.result.state,
-        "balancer": rule_names(balancer),
-        "arm": str(balancer),
-        "count_scope": balancer.count_scope,
-        "seed": run.config.seed,
+        "balancer": arm_names(config.arm),
+        "arm": config.arm,
+        "count_scope": config.count_scope,
+        "seed": config.seed,
         "steps": run.result.last_step,
         **run.result.figures,
         "tokens_per_second": run.result.tokens_per_second,
@@ -78,9 +80,12 @@ def _in_words(run: TrainedRun) -> str:
     figures = run.result.figures
     lines = [f"{run.run_id}: {run.result.state} after {run.result.last_step} steps, in {run.path}"]
     if figures:
-        lines.append(
-            f"perplexity {figures['perplexity']:.2f}, MaxVio batch {figures['max_vio_batch']:.3f}, "
-            f"global {figures['max_vio_global']:.3f} (worst layer {figures['worst_layer']}: "
-            f"{figures['worst_max_vio']:.3f}), {run.result.tokens_per_second:,.0f} tokens/s"
-        )
+        parts = [f"perplexity {figures['perplexity']:.2f}"]
+        if figures["max_vio_global"] is not None:
+            parts += [
+                f"MaxVio batch {figures['max_vio_batch']:.3f}",
+                f"global {figures['max_vio_global']:.3f} (worst layer {figures['worst_layer']}: "
+                f"{figures['worst_max_vio']:.3f})",
+            ]
+        lines.append(", ".join([*parts, f"{run.result.tokens_per_second:,.0f} tokens/s"]))
     return "\n".join(lines)
