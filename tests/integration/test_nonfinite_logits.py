@@ -75,14 +75,14 @@ def test_an_evaluation_stops_the_run_too(monkeypatch: pytest.MonkeyPatch) -> Non
         return forward(self, x_TD) * (1.0 if torch.is_grad_enabled() else float("nan"))
 
     monkeypatch.setattr(Router, "forward", spoiled)
-    with pytest.raises(TrainingError, match="layer 0, experts 0, 1, 2, 3, .* the evaluation after 0 steps"):
+    with pytest.raises(TrainingError, match=r"layer 0, experts 0, 1, 2, 3, .* the evaluation after 0 steps"):
         train_tiny("none")
 
 
 def train(runs: Path, *settings: str) -> int:
     values = [part for setting in settings for part in ("--set", setting)]
-    return main(["train", "--preset", "tiny", "--balancer", "loss_free", "--run-id", "bad", "--runs", str(runs),
-                 "--json", *values])  # fmt: skip
+    arm = ["--balancer", "loss_free", "--run-id", "bad", "--runs", str(runs)]
+    return main(["train", "--preset", "tiny", *arm, "--json", *values])
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
