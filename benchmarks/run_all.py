@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-SCRIPTS = ("training", "recording", "quick", "store", "app")
+SCRIPTS = ("training", "balancers", "recording", "quick", "store", "app")
 
 
 def main() -> None:
