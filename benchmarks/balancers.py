@@ -2,9 +2,10 @@
 
     python -m benchmarks.balancers [--preset standard] [--rounds 15]
 
-Whole optimizer steps of our own loop (forward, backward, clipping, AdamW, update, the step's records on the
-device), on one thread; every strategy takes turns with a `none` of its own, and what counts is the ratio. `top-p`, capacity and the other routings compute another number of assignments than
-`none` does, so their ratio is not the price of balancing alone; the dense control has no router.
+Whole optimizer steps of our own loop (forward, backward, clipping, AdamW, update, the step's records),
+on one thread. Every strategy takes turns with a `none` of its own, and what counts is the ratio.
+`top-p`, capacity and the other routings compute another number of assignments than `none` does, so
+their ratio is not the price of balancing alone; the dense control has no router.
 """
 
 import argparse
