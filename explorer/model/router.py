@@ -154,6 +154,8 @@ class Router(nn.Module):
         # Put in place by `choose.equip` where the routing needs them.
         self.register_buffer("threshold_E", None)
         self.register_buffer("hash_table_VK", None, persistent=False)
+        # Zeros, as in the paper: nothing is drawn, so every other weight starts as it would without.
+        self.noise_weight_ED = nn.Parameter(torch.zeros(num_experts, hidden_size)) if learns_noise else None
 
     def forward(self, x_TD: Tensor) -> Tensor:
         """Router logits [T, E], in float32 also under autocast: bf16 scores tie."""
