@@ -1,7 +1,8 @@
 """Every term of the app: what it means, its formula and where it comes from. The one home of these texts.
 
-The Glossary page prints all of it; tooltips take `tip(key)`. Figures are defined in `explorer/metrics.py`
-and rules in `explorer/balancing.py` and `explorer/model/balancers.py`; the formulas here say the same.
+The Glossary page prints all of it; tooltips take `tip(key)`. Figures are defined in `explorer/metrics`
+(the words too: `catalogue.py`), rules in `explorer/balancing.py` and `explorer/model/balancers.py`; the
+formulas here say the same.
 Formulas are LaTeX. Symbols are those of the papers: N routed experts, K chosen per token, T tokens,
 c_i assignments of expert i, s_{i,t} score of expert i for token t, b_i bias.
 """
@@ -9,13 +10,8 @@ c_i assignments of expert i, s_{i,t} score of expert i for token t, b_i bias.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """Where a definition comes from."""
-
-    words: str
-    link: str = ""
+from explorer.metrics.catalogue import METRICS, Metric
+from explorer.sources import DEEPSEEK_MOE, DEMONS, GSHARD, LOSS_FREE, OURS, ST_MOE, SWITCH, V3, Source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,15 +29,6 @@ class Term:
     sources: tuple[Source, ...] = ()
 
 
-LOSS_FREE = Source(words="Wang et al. 2024, Loss-Free Balancing", link="https://arxiv.org/abs/2408.15664")
-V3 = Source(words="DeepSeek-V3", link="https://arxiv.org/abs/2412.19437")
-SWITCH = Source(words="Fedus et al. 2021, Switch Transformer", link="https://arxiv.org/abs/2101.03961")
-GSHARD = Source(words="Lepikhin et al. 2020, GShard", link="https://arxiv.org/abs/2006.16668")
-ST_MOE = Source(words="Zoph et al. 2022, ST-MoE", link="https://arxiv.org/abs/2202.08906")
-DEEPSEEK_MOE = Source(words="Dai et al. 2024, DeepSeekMoE", link="https://arxiv.org/abs/2401.06066")
-DEMONS = Source(words="Qiu et al. 2025, Demons in the Detail", link="https://arxiv.org/abs/2501.11873")
-OURS = Source(words="this project, explorer/metrics.py")
-
 ROUTING, RULES, FIGURES, READING = (
     "How a token finds its experts",
     "Balancing rules",
@@ -49,7 +36,7 @@ ROUTING, RULES, FIGURES, READING = (
     "Reading the pictures",
 )
 
-TERMS: tuple[Term, ...] = (
+_WRITTEN: tuple[Term, ...] = (
     Term(
         key="mixture_of_experts",
         title="Mixture of experts",
@@ -109,14 +96,6 @@ TERMS: tuple[Term, ...] = (
         more="Charts show the load relative to the uniform share, $c_i/\\bar c$: ×1 is fair, ×2 is twice the "
         "share.",
         sources=(LOSS_FREE,),
-    ),
-    Term(
-        key="idle_expert",
-        title="Idle (dead) expert",
-        section=ROUTING,
-        text="An expert without a single token over the steps in question. It learns nothing and wastes its "
-        "memory.",
-        sources=(OURS,),
     ),
     Term(
         key="domain",
@@ -223,110 +202,11 @@ TERMS: tuple[Term, ...] = (
         sources=(ST_MOE,),
     ),
     Term(
-        key="max_vio",
-        title="MaxVio, the maximal violation",
-        section=FIGURES,
-        text="How far the busiest expert lies above the mean load. 0 is perfectly even; 1 means twice the "
-        "share; N/K − 1 means that every token takes the same K experts.",
-        formula=r"\mathrm{MaxVio} = \frac{\max_i c_i - \bar c}{\bar c}",
-        more="Measured layer by layer and then averaged, never on pooled layers: two layers that collapse "
-        "onto different experts would look balanced. Where it is an average, the worst layer stands beside "
-        "it.",
-        sources=(LOSS_FREE,),
-    ),
-    Term(
-        key="max_vio_batch",
-        title="MaxVio of the last steps (max_vio_batch)",
-        section=FIGURES,
-        text="MaxVio of training batches: the mean over the last 100 steps, or the last quarter of a shorter "
-        "run, averaged over layers. It matters for the speed of training.",
-        sources=(LOSS_FREE, OURS),
-    ),
-    Term(
-        key="max_vio_global",
-        title="MaxVio held-out (max_vio_global)",
-        section=FIGURES,
-        text="MaxVio of all held-out text together at the end, with the bias frozen, averaged over layers. "
-        "It shows how evenly the experts are used overall.",
-        more="Needs many tokens: with few, chance alone makes it look uneven. The runs here use at least "
-        "32,000.",
-        sources=(LOSS_FREE, OURS),
-    ),
-    Term(
-        key="worst_layer",
-        title="Worst layer",
-        section=FIGURES,
-        text="The layer with the highest MaxVio. An average over layers can hide one layer that has "
-        "collapsed.",
-        sources=(OURS,),
-    ),
-    Term(
-        key="effective_experts",
-        title="Effective experts",
-        section=FIGURES,
-        text="How many equally loaded experts would be as diverse as these loads: N when all are equal, 1 "
-        "when one takes everything.",
-        formula=r"N_{\mathrm{eff}} = \exp\Bigl(-\sum_i p_i\ln p_i\Bigr), \qquad p_i = \frac{c_i}{\sum_j c_j}",
-        sources=(OURS,),
-    ),
-    Term(
         key="imbalance",
         title="Imbalance",
         section=FIGURES,
         text="Loads that are less even than chance would make them. This is the word for any MaxVio above "
         "the random reference.",
-        sources=(OURS,),
-    ),
-    Term(
-        key="collapse",
-        title="Collapse",
-        section=FIGURES,
-        text="Said only where the effective experts of a layer stay at or below N/2 for 100 steps in a row. "
-        "Anything milder is imbalance.",
-        sources=(OURS,),
-    ),
-    Term(
-        key="uniform_reference",
-        title="Random reference, independent tokens",
-        section=FIGURES,
-        text="The MaxVio that would be seen if every token picked K experts at random. No rule can be "
-        "expected to stay below it.",
-        formula=r"\mathrm{MaxVio}_{\mathrm{random}} \lesssim \sqrt{\,2\ln "
-        r"N\cdot\frac{N}{K\,T}\Bigl(1-\frac{K}{N}\Bigr)}",
-        more="The line is simulated for these N, K, T and number of layers; the formula is an upper guide.",
-        sources=(OURS,),
-    ),
-    Term(
-        key="resampled_reference",
-        title="Random reference, whole sequences",
-        section=FIGURES,
-        text="Tokens of one text cluster on the same experts. This line draws whole recorded sequences "
-        "again, with every expert's expected load made equal: what sampling texts alone would show.",
-        sources=(OURS,),
-    ),
-    Term(
-        key="lm_loss",
-        title="Language loss",
-        section=FIGURES,
-        text="Mean cross-entropy of the next token in nats. A balancing loss is never added to it.",
-        formula=r"\ell = -\frac1T\sum_{t=1}^{T}\ln p(x_t \mid x_{<t})",
-    ),
-    Term(
-        key="perplexity",
-        title="Perplexity",
-        section=FIGURES,
-        text="The exponential of the held-out language loss, every domain weighing the same: among how many "
-        "equally likely tokens the model hesitates. Lower is better.",
-        formula=r"\mathrm{PPL} = \exp\Bigl(\frac1D\sum_{d=1}^{D}\ell_d\Bigr)",
-        sources=(OURS,),
-    ),
-    Term(
-        key="bits_per_byte",
-        title="Bits per byte",
-        section=FIGURES,
-        text="The loss per byte of text instead of per token, so that models with different tokenizers can "
-        "be compared.",
-        formula=r"\mathrm{BPB} = \frac{\ell\cdot\text{tokens}}{\ln 2\cdot\text{bytes}}",
         sources=(OURS,),
     ),
     Term(
@@ -388,6 +268,28 @@ TERMS: tuple[Term, ...] = (
         text="One update of the weights, counted from 0.",
     ),
 )  # fmt: skip
+
+
+def _figure(metric: Metric) -> Term:
+    """The term of a figure: its definition with its range and its ends."""
+    ends = (("Range", metric.range), ("at balance", metric.at_balance), ("at worst", metric.at_worst))
+    words = ", ".join(f"{name} ${value}$" for name, value in ends if value)
+    return Term(
+        key=metric.key,
+        title=metric.title,
+        section=FIGURES,
+        text=metric.text,
+        formula=metric.formula,
+        more=" ".join(part for part in (metric.more, words and f"{words}.") if part),
+        sources=metric.sources,
+    )
+
+
+_SECTIONS = (ROUTING, RULES, FIGURES, READING)
+TERMS: tuple[Term, ...] = tuple(
+    sorted((*map(_figure, METRICS), *_WRITTEN), key=lambda found: _SECTIONS.index(found.section))
+)
+"""Every term, section by section; those of figures come from `explorer/metrics/catalogue.py`."""
 
 
 def term(key: str) -> Term:

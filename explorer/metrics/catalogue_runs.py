@@ -1,0 +1,236 @@
+"""Definitions of the figures of a run: over steps, of chance, of choices, domains and the language model."""
+
+import explorer.metrics as m
+from explorer.metrics.definition import BIASES, CHANCE, CHOICES, DOMAINS, QUALITY, STEPS, Metric
+from explorer.sources import ENDRES, LOSS_FREE, MILLER, OLMOE, OURS
+
+OF_RUNS: tuple[Metric, ...] = (
+    Metric(
+        key="max_vio_batch",
+        title="MaxVio of the last steps (max_vio_batch)",
+        group=STEPS,
+        function=m.max_vio_batch,
+        text="MaxVio of training batches: the mean over the last 100 steps, or the last quarter of a shorter "
+        "run, averaged over layers. It matters for the speed of training.",
+        formula=r"\frac{1}{S\,L}\sum_{s,\ell} \mathrm{MaxVio}(c_{s,\ell})",
+        range=r"0 \ldots N-1",
+        at_balance="0",
+        at_worst=r"N/K - 1",
+        store="balance.layer_balance",
+        sources=(LOSS_FREE, OURS),
+    ),
+    Metric(
+        key="max_vio_global",
+        title="MaxVio held-out (max_vio_global)",
+        group=STEPS,
+        function=m.max_vio_global,
+        text="MaxVio of all held-out text together at the end, with the bias frozen, averaged over layers. "
+        "It shows how evenly the experts are used overall.",
+        formula=r"\frac1L\sum_{\ell} \mathrm{MaxVio}\Bigl(\sum_{d} c_{d,\ell}\Bigr)",
+        more="Needs many tokens: with few, chance alone makes it look uneven. The runs here use at least "
+        "32,000.",
+        range=r"0 \ldots N-1",
+        at_balance="0",
+        at_worst=r"N/K - 1",
+        store="health.held_out_figures",
+        sources=(LOSS_FREE, OURS),
+    ),
+    Metric(
+        key="max_vio_computation_batch",
+        title="MaxVio of a computation batch",
+        group=STEPS,
+        function=m.max_vio_computation_batch,
+        text="MaxVio of the few sequences that one device computes at once, averaged over such groups. It "
+        "falls as the group grows, down to what the rule leaves.",
+        formula=r"\frac1G\sum_{g} \mathrm{MaxVio}\Bigl(\sum_{r\in g} c_r\Bigr)",
+        more="A group is a micro-batch times the ranks that share the experts; groups of neighbouring "
+        "sequences of one step stand for it. The curve flattens for an auxiliary loss and keeps falling for "
+        "loss-free balancing (Figure 5 of the paper).",
+        range=r"0 \ldots N-1",
+        at_balance="0",
+        at_worst=r"N/K - 1",
+        store="health.computation_batches",
+        sources=(LOSS_FREE,),
+    ),
+    Metric(
+        key="worst_layer",
+        title="Worst layer",
+        group=STEPS,
+        function=m.worst_layer,
+        text="The layer with the highest MaxVio. An average over layers can hide one layer that has "
+        "collapsed.",
+        store="comparison.summary",
+    ),
+    Metric(
+        key="uniform_reference",
+        title="Random reference, independent tokens",
+        group=CHANCE,
+        function=m.uniform_reference,
+        text="The MaxVio that would be seen if every token picked K experts at random. No rule can be "
+        "expected to stay below it.",
+        formula=r"\mathrm{MaxVio}_{\mathrm{random}} \lesssim \sqrt{\,2\ln "
+        r"N\cdot\frac{N}{K\,T}\Bigl(1-\frac{K}{N}\Bigr)}",
+        more="The line (mean and 95th percentile) is simulated for these N, K, T and number of layers "
+        "averaged, and kept; the formula is an upper guide to the mean.",
+        store="balance.references",
+    ),
+    Metric(
+        key="resampled_reference",
+        title="Random reference, whole sequences",
+        group=CHANCE,
+        function=m.resampled_reference,
+        text="Tokens of one text cluster on the same experts. This line draws whole recorded sequences "
+        "again, with every expert's expected load made equal: what sampling texts alone would show.",
+        store="balance.references",
+    ),
+    Metric(
+        key="dead_experts",
+        title="Dead experts",
+        group=BIASES,
+        function=m.dead_experts,
+        text="Experts without a single token in W consecutive recorded steps (100 unless another window is "
+        "named). An idle expert may come back in the next step; a dead one learns nothing.",
+        formula=r"\Bigl|\Bigl\{\,i : \sum_{s=1}^{W} c_{s,i} = 0\Bigr\}\Bigr|",
+        range=r"0 \ldots N",
+        at_balance="0",
+        at_worst="N - K",
+        unit="experts",
+        store="health.dead_experts",
+    ),
+    Metric(
+        key="collapse",
+        title="Collapse",
+        group=BIASES,
+        function=m.collapsed_steps,
+        text="Said only where the effective experts of a layer stay at or below N/2 for 100 steps in a row. "
+        "Anything milder is imbalance.",
+        store="balance.layer_balance",
+    ),
+    Metric(
+        key="bias_spread",
+        title="Bias spread",
+        group=BIASES,
+        function=m.bias_spread,
+        text="Largest bias minus smallest, in units of the score. From 1 on, one expert can outrank another "
+        "for every token when the scores are sigmoids.",
+        formula=r"\max_i b_i - \min_i b_i",
+        more="A constant added to all biases changes nothing, so the spread counts and not the level.",
+        range=r"0 \ldots",
+        store="health.figure_series",
+        sources=(LOSS_FREE, OURS),
+    ),
+    Metric(
+        key="oscillation",
+        title="Oscillation of the biases",
+        group=BIASES,
+        function=m.oscillation,
+        text="Of the bias steps that follow another step of the same bias, the share that turns around: 0 "
+        "while biases travel, about ½ when noise decides, 1 when they jump to and fro.",
+        formula=r"\frac{\#\{\Delta_s\,\Delta_{s+1} < 0\}}{\#\{\Delta_s\,\Delta_{s+1} \ne 0\}}, \qquad "
+        r"\Delta_s = b_{s+1} - b_s",
+        more="Over all experts of a layer in a window of consecutive recorded steps.",
+        range=r"0 \ldots 1",
+        store="health.oscillation_series",
+    ),
+    Metric(
+        key="churn",
+        title="Churn",
+        group=CHOICES,
+        function=m.churn,
+        text="The share of a token's slots that hold another expert than before, over the same tokens at "
+        "two moments.",
+        formula=r"1 - \frac{\sum_t |A_t\cap B_t|}{\sum_t \max(|A_t|, |B_t|)}",
+        more="$A_t$ and $B_t$ are the sets of experts of token $t$. Independent random choices give "
+        "$1 - K/N$.",
+        range=r"0 \ldots 1",
+        store="specialisation.saturation",
+    ),
+    Metric(
+        key="saturation",
+        title="Router saturation",
+        group=CHOICES,
+        function=m.saturation,
+        text="The share of the final choice of experts that was already made, over the same tokens.",
+        formula=r"\frac{\sum_t |A_t\cap F_t|}{\sum_t |F_t|}",
+        more="$F_t$ is the choice at the last checkpoint. Independent random choices give $K/N$.",
+        range=r"0 \ldots 1",
+        store="specialisation.saturation",
+        sources=(OLMOE,),
+    ),
+    Metric(
+        key="coactivation",
+        title="Co-activation",
+        group=CHOICES,
+        function=m.coactivation,
+        text="How often two experts of a layer are chosen for the same token, over all pairs of a token's "
+        "experts.",
+        formula=r"C_{ij} = \#\{\,t : i\in A_t,\ j\in A_t\,\}, \qquad P(j\mid i) = C_{ij}/C_{ii}",
+        more="Independent choices give $(K-1)/(N-1)$. A count of neighbours in the sorted list misses pairs "
+        "(half of them for K = 4). Between two layers all $K\\times K$ pairs count, and expert numbers of "
+        "different layers have nothing to do with each other.",
+        store="specialisation.coactivation",
+        sources=(OLMOE,),
+    ),
+    Metric(
+        key="domain_distance",
+        title="Distance between domains (Jensen–Shannon)",
+        group=DOMAINS,
+        function=m.mean_domain_distance,
+        text="How differently two domains of the text use the experts of a layer: 0 alike, 1 when no expert "
+        "serves both. Over more domains, the mean of all pairs.",
+        formula=r"\sqrt{H_2\bigl(\tfrac{p+q}2\bigr) - \tfrac12 H_2(p) - \tfrac12 H_2(q)}",
+        more="$H_2$ is the entropy in bits and $p$, $q$ are the load shares of the two domains in one layer.",
+        range=r"0 \ldots 1",
+        store="specialisation.domain_distances",
+        sources=(ENDRES,),
+    ),
+    Metric(
+        key="domain_information",
+        title="Mutual information of domain and expert",
+        group=DOMAINS,
+        function=m.mutual_information,
+        text="What the expert that a token takes tells about the domain of its text, in bits, if all domains "
+        "were equally likely. 0 means nothing.",
+        formula=r"I = H_2\Bigl(\tfrac1D\sum_d p_d\Bigr) - \tfrac1D\sum_d H_2(p_d)",
+        more="At most $\\log_2 D$ for $D$ domains. Counting noise alone adds about "
+        "$(D-1)(N-1)/(2A\\ln 2)$ bits for $A$ assignments in all. With two domains it is the square of "
+        "their distance.",
+        range=r"0 \ldots \log_2\min(D, N)",
+        unit="bits",
+        store="specialisation.specialisation",
+        sources=(MILLER, OURS),
+    ),
+    Metric(
+        key="lm_loss",
+        title="Language loss",
+        group=QUALITY,
+        function=m.mean_loss,
+        text="Mean cross-entropy of the next token in nats. A balancing loss is never added to it.",
+        formula=r"\ell = -\frac1T\sum_{t=1}^{T}\ln p(x_t \mid x_{<t})",
+        unit="nats per token",
+        store="losses.loss_series",
+        sources=(),
+    ),
+    Metric(
+        key="perplexity",
+        title="Perplexity",
+        group=QUALITY,
+        function=m.perplexity,
+        text="The exponential of the held-out language loss, every domain weighing the same: among how many "
+        "equally likely tokens the model hesitates. Lower is better.",
+        formula=r"\mathrm{PPL} = \exp\Bigl(\frac1D\sum_{d=1}^{D}\ell_d\Bigr)",
+        range=r"1 \ldots",
+        store="losses.eval_series",
+    ),
+    Metric(
+        key="bits_per_byte",
+        title="Bits per byte",
+        group=QUALITY,
+        function=m.bits_per_byte,
+        text="The loss per byte of text instead of per token, so that models with different tokenizers can "
+        "be compared.",
+        formula=r"\mathrm{BPB} = \frac{\ell\cdot\text{tokens}}{\ln 2\cdot\text{bytes}}",
+        unit="bits per byte",
+        store="losses.eval_series",
+    ),
+)
