@@ -1,0 +1,73 @@
+"""docs/metrics.md, printed from the catalogue: `python -m explorer.metrics.markdown docs/metrics.md`."""
+
+import sys
+from pathlib import Path
+
+from explorer.metrics.catalogue import GROUPS, METRICS, Metric
+from explorer.metrics.peers import CONVERSIONS, Conversion
+
+HEAD = """# Figures and their definitions
+
+Printed from `explorer/metrics/` (`catalogue.py`, `peers.py`); do not edit by hand, but run
+`python -m explorer.metrics.markdown docs/metrics.md`.
+
+Every figure is one function of `explorer.metrics` and, where the index has the data, one expression in SQL
+(`explorer/store/expressions.py`, `explorer/queries/`); property tests hold the two and a slow reference
+together. Symbols: $N$ routed experts, $K$ chosen per token, $T$ tokens, $c_i$ assignments of expert $i$,
+$\\bar c = KT/N$ their mean, $f_i = c_i/(KT)$ the share. "At worst" is what top-K routing can do worst: all
+tokens take the same $K$ experts. Layers are measured one by one and then averaged, never pooled. Experts
+without a token are in every denominator. Where nothing was routed at all a ratio is undefined (NaN, NULL)."""
+
+PEERS = """## What other tools print for the same counts
+
+The same name often means another number. A loss also depends on the mean probabilities $P$; the formulas
+take $P_i = f_i$, the value at balance holds for every $P$. On the Glossary page the counts can be chosen or
+typed and every line of this table is worked out."""
+
+
+def metrics_markdown() -> str:
+    """The text of docs/metrics.md."""
+    blocks = [HEAD]
+    for group in GROUPS:
+        blocks.append(f"## {group}")
+        blocks += [_metric(found) for found in METRICS if found.group == group]
+    blocks += [PEERS, _conversions(CONVERSIONS)]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _metric(found: Metric) -> str:
+    lines = [f"### {found.title}", "", found.text]
+    if found.formula:
+        lines += ["", f"$${found.formula}$$"]
+    if found.more:
+        lines += ["", found.more]
+    ends = (("range", found.range), ("at balance", found.at_balance), ("at worst", found.at_worst))
+    facts = [f"{name} ${value}$" for name, value in ends if value]
+    if found.unit:
+        facts.append(f"unit: {found.unit}")
+    lines += ["", f"- `{found.key}`" + "".join(f"; {fact}" for fact in facts)]
+    lines.append(f"- function `explorer.metrics.{found.function.__name__}`")
+    if found.store:
+        lines.append(f"- query `explorer.queries.{found.store}`")
+    if found.sources:
+        names = (f"[{s.words}]({s.link})" if s.link else s.words for s in found.sources)
+        lines.append(f"- source: {'; '.join(names)}")
+    return "\n".join(lines)
+
+
+def _conversions(conversions: tuple[Conversion, ...]) -> str:
+    rows = [
+        "| tool | its number | from ours | at balance | beware |",
+        "|---|---|---|---|---|",
+    ]
+    for found in conversions:
+        formula = found.formula.replace("|", r"\vert ")
+        rows.append(
+            f"| [{found.tool}]({found.link}) | {found.name} | ${formula}$ | ${found.balance_words}$ "
+            f"| {found.trap} |"
+        )
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(metrics_markdown(), encoding="utf-8")

@@ -1,0 +1,285 @@
+"""What other tools print for the same counts, and how to convert it.
+
+Every function takes counts [R, L, E] (R ranks, L layers, E experts) and K, and returns the one number that
+the tool would log, averaged over layers, or None where counts alone do not determine it. A loss also depends
+on the mean probabilities P; here P_i is taken to be the load share f_i, so that E sum f_i P_i = 1 + CV^2. At
+balance the loss has the stated value whatever P is. Losses are those of the usual scope: every rank counts
+for itself and the mean over ranks is logged.
+
+The sources were read, not run; tests hold the conversions against the tools' own code where it can be
+installed.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from explorer.metrics.counts import (
+    checked,
+    coefficient_of_variation,
+    effective_experts,
+    load_fraction,
+    max_over_mean,
+    max_vio,
+    total_variation,
+)
+
+Printed = Callable[[ArrayLike, int], float | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conversion:
+    """One number of another tool."""
+
+    tool: str
+    name: str
+    """What the tool calls it."""
+    formula: str
+    """In terms of our figures, LaTeX."""
+    printed: Printed
+    at_balance: Callable[[int, int], float]
+    """(N, K) -> what it prints when every expert has the same load."""
+    balance_words: str
+    """The same, LaTeX."""
+    trap: str
+    """How it can mislead, or what it leaves out; one sentence."""
+    link: str
+
+
+def _together(counts: ArrayLike) -> NDArray[np.int64]:
+    """[R, L, E] -> [L, E]: what all ranks did together."""
+    return np.asarray(checked(counts).sum(0))
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    return float(values.mean())
+
+
+def _switch_loss(counts: ArrayLike) -> NDArray[np.float64]:
+    """E sum f_i P_i with P = f, [..., E] -> [...]."""
+    fraction = load_fraction(counts)
+    return np.asarray((fraction**2).sum(-1) * fraction.shape[-1])
+
+
+def switch_loss(counts: ArrayLike, top_k: int) -> float:
+    """Layer by layer: Megatron-LM, OLMo-core and MegaBlocks at coefficient 1."""
+    return _mean(_switch_loss(counts))
+
+
+def huggingface_loss(counts: ArrayLike, top_k: int) -> float:
+    """K times the loss of all layers' tokens pooled."""
+    return top_k * _mean(_switch_loss(checked(counts).sum(1)))
+
+
+def nano_moe_loss(counts: ArrayLike, top_k: int) -> float:
+    """K times the loss, layer by layer (their sum is added to the objective; here the mean)."""
+    return top_k * switch_loss(counts, top_k)
+
+
+def first_choice_loss(counts: ArrayLike, top_k: int) -> float | None:
+    """GShard and st-moe count the first choice only, which all choices together do not tell unless K = 1."""
+    return switch_loss(counts, top_k) if top_k == 1 else None
+
+
+def olmo_load_imbalance(counts: ArrayLike, top_k: int) -> float:
+    """max/mean of each rank's own counts, reduced over ranks by the maximum."""
+    return _mean(max_over_mean(counts).max(0))
+
+
+def prime_rl_max_vio(counts: ArrayLike, top_k: int) -> float | None:
+    """MaxVio of what remains when the K busiest experts are dropped, rank by rank; the mean is logged.
+
+    NaN, there too, when nothing remains.
+    """
+    array = checked(counts)
+    if array.shape[-1] <= top_k:
+        return None
+    return _mean(max_vio(np.sort(array, axis=-1)[..., : array.shape[-1] - top_k]))
+
+
+def automodel_utilisation(counts: ArrayLike, top_k: int) -> float:
+    """The largest load ratio c_i / mean(c), `expert_utilization_max` (mean over layers)."""
+    return _mean(max_over_mean(_together(counts)))
+
+
+def automodel_cv(counts: ArrayLike, top_k: int) -> float:
+    """`cv_mean`: the coefficient of variation."""
+    return _mean(coefficient_of_variation(_together(counts)))
+
+
+def automodel_diversity(counts: ArrayLike, top_k: int) -> float:
+    """`expert_diversity_mean`: exp(H) / E."""
+    array = _together(counts)
+    return _mean(effective_experts(array) / array.shape[-1])
+
+
+def shinka_imbalance(counts: ArrayLike, top_k: int) -> float:
+    """L_imb."""
+    return _mean(total_variation(_together(counts)))
+
+
+def serving_balancedness(counts: ArrayLike, top_k: int) -> float:
+    """mean/max over devices, if every device held one expert."""
+    return _mean(1 / max_over_mean(_together(counts)))
+
+
+def tensorrt_imbalance(counts: ArrayLike, top_k: int) -> float:
+    """max/mean - 1 of a layer."""
+    return _mean(max_vio(_together(counts)))
+
+
+def plumb_imbalance(counts: ArrayLike, top_k: int) -> float:
+    """max/mean over the experts that were seen."""
+    ratios = [float(max_over_mean(row[row > 0])) for row in _together(counts) if row.any()]
+    return sum(ratios) / len(ratios) if ratios else math.nan
+
+
+def _one(n: int, k: int) -> float:
+    return 1.0
+
+
+def _zero(n: int, k: int) -> float:
+    return 0.0
+
+
+def _top_k(n: int, k: int) -> float:
+    return float(k)
+
+
+CONVERSIONS: tuple[Conversion, ...] = (
+    Conversion(
+        tool="Megatron-LM, OLMo-core, MegaBlocks",
+        name="load balancing loss over its coefficient",
+        formula=r"1 + \mathrm{CV}^2",
+        printed=switch_loss,
+        at_balance=_one,
+        balance_words="1",
+        trap="Of each rank and micro-batch. Falls also when the probabilities flatten and the loads stay.",
+        link="https://github.com/NVIDIA/Megatron-LM",
+    ),
+    Conversion(
+        tool="transformers (Hugging Face)",
+        name="load_balancing_loss_func",
+        formula=r"K\,(1 + \mathrm{CV}^2_{\text{pooled}})",
+        printed=huggingface_loss,
+        at_balance=_top_k,
+        balance_words="K",
+        trap="Pools all layers: layers that collapse onto different experts look even. Not divided by K.",
+        link="https://github.com/huggingface/transformers",
+    ),
+    Conversion(
+        tool="nanoMoE",
+        name="auxiliary loss of a layer",
+        formula=r"K\,(1 + \mathrm{CV}^2)",
+        printed=nano_moe_loss,
+        at_balance=_top_k,
+        balance_words="K",
+        trap="Probabilities after the top-K mask; also part of its logged validation loss.",
+        link="https://github.com/wolfecameron/nanoMoE",
+    ),
+    Conversion(
+        tool="GShard, st-moe-pytorch, tutel",
+        name="balance loss",
+        formula=r"1 + \mathrm{CV}^2_{\text{first choice}}",
+        printed=first_choice_loss,
+        at_balance=_one,
+        balance_words="1",
+        trap="Counts first choices only, so for K > 1 all choices together do not give it.",
+        link="https://github.com/lucidrains/st-moe-pytorch",
+    ),
+    Conversion(
+        tool="OLMo-core",
+        name="load imbalance",
+        formula=r"\max_{\text{ranks}} (\mathrm{MaxVio}_{\text{rank}} + 1)",
+        printed=olmo_load_imbalance,
+        at_balance=_one,
+        balance_words="1",
+        trap="Each rank counts for itself: ranks that overload different experts look bad though the whole "
+        "is even.",
+        link="https://github.com/allenai/OLMo-core",
+    ),
+    Conversion(
+        tool="prime-rl",
+        name="max_vio/mean",
+        formula=r"\mathrm{MaxVio}\text{ without the }K\text{ busiest}",
+        printed=prime_rl_max_vio,
+        at_balance=_zero,
+        balance_words="0",
+        trap="The K busiest experts are dropped first, rank by rank: a collapse onto K experts disappears.",
+        link="https://github.com/PrimeIntellect-ai/prime-rl",
+    ),
+    Conversion(
+        tool="NeMo Automodel",
+        name="expert_utilization_max",
+        formula=r"\mathrm{MaxVio} + 1",
+        printed=automodel_utilisation,
+        at_balance=_one,
+        balance_words="1",
+        trap="Of the last micro-batch of the step only.",
+        link="https://github.com/NVIDIA-NeMo/Automodel",
+    ),
+    Conversion(
+        tool="NeMo Automodel",
+        name="cv_mean",
+        formula=r"\mathrm{CV}",
+        printed=automodel_cv,
+        at_balance=_zero,
+        balance_words="0",
+        trap="Of the last micro-batch of the step only.",
+        link="https://github.com/NVIDIA-NeMo/Automodel",
+    ),
+    Conversion(
+        tool="NeMo Automodel",
+        name="expert_diversity_mean",
+        formula=r"N_{\mathrm{eff}}/N",
+        printed=automodel_diversity,
+        at_balance=_one,
+        balance_words="1",
+        trap="Of the last micro-batch of the step only.",
+        link="https://github.com/NVIDIA-NeMo/Automodel",
+    ),
+    Conversion(
+        tool="ShinkaEvolve",
+        name="L_imb",
+        formula=r"\tfrac12\textstyle\sum_i|f_i - 1/N|",
+        printed=shinka_imbalance,
+        at_balance=_zero,
+        balance_words="0",
+        trap="The same as our misplaced share.",
+        link="https://arxiv.org/abs/2509.19349",
+    ),
+    Conversion(
+        tool="SGLang, vLLM",
+        name="balancedness",
+        formula=r"\frac{1}{1 + \mathrm{MaxVio}}",
+        printed=serving_balancedness,
+        at_balance=_one,
+        balance_words="1",
+        trap="Over devices: here each device holds one expert. Several experts a device look more even.",
+        link="https://github.com/sgl-project/sglang",
+    ),
+    Conversion(
+        tool="TensorRT-LLM",
+        name="imbalance ratio of its report",
+        formula=r"\mathrm{MaxVio}",
+        printed=tensorrt_imbalance,
+        at_balance=_zero,
+        balance_words="0",
+        trap="Printed per layer; sums over ranks are inflated when ranks saw the same tokens.",
+        link="https://github.com/NVIDIA/TensorRT-LLM",
+    ),
+    Conversion(
+        tool="plumb-moe",
+        name="imbalance_ratio",
+        formula=r"\mathrm{MaxVio} + 1\text{ over seen experts}",
+        printed=plumb_imbalance,
+        at_balance=_one,
+        balance_words="1",
+        trap="Leaves unseen experts out of the mean: dead experts lower it.",
+        link="https://pypi.org/project/plumb-moe",
+    ),
+)
+"""Every number with a conversion, most used first."""

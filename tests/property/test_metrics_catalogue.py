@@ -1,0 +1,207 @@
+"""The catalogue of figures, the conversions to other tools' numbers, and the document made of them."""
+
+import importlib
+import inspect
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from reference import figures
+from strategies import counts
+
+from explorer import glossary, metrics
+from explorer.errors import ConfigError
+from explorer.metrics import peers
+from explorer.metrics.catalogue import GROUPS, METRICS, OF_LOADS, metric
+from explorer.metrics.examples import SHAPES, example, parse_counts
+from explorer.metrics.markdown import metrics_markdown
+from explorer.store.expressions import FIGURES
+
+DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
+CONVERSIONS = {f"{c.tool}: {c.name}": c for c in peers.CONVERSIONS}
+
+
+def printed(name: str, counts_RLE: object, top_k: int) -> float | None:
+    (found,) = (c for key, c in CONVERSIONS.items() if key.endswith(name))
+    return found.printed(counts_RLE, top_k)
+
+
+def test_the_document_is_current() -> None:
+    text = DOCS.read_text(encoding="utf-8")
+    assert text == metrics_markdown(), "run: python -m explorer.metrics.markdown docs/metrics.md"
+
+
+def test_keys_are_unique_and_groups_are_known() -> None:
+    assert len({m.key for m in METRICS}) == len(METRICS)
+    assert {m.group for m in METRICS} == set(GROUPS)
+    assert [m.key for m in OF_LOADS] == [m.key for m in METRICS[: len(OF_LOADS)]]
+    assert metric("gini").title == "Gini coefficient"
+
+
+@pytest.mark.parametrize("found", METRICS, ids=lambda m: m.key)
+def test_every_figure_has_its_function_its_query_and_its_term(found) -> None:
+    assert getattr(metrics, found.function.__name__) is found.function
+    assert inspect.getdoc(found.function)
+    assert glossary.tip(found.key) == found.text
+    assert glossary.term(found.key).formula == found.formula
+    module, _, name = found.store.partition(".")
+    assert callable(getattr(importlib.import_module(f"explorer.queries.{module}"), name))
+
+
+def test_the_sql_has_every_figure_of_the_loads() -> None:
+    assert set(FIGURES) == {m.key for m in OF_LOADS}
+
+
+@given(num_experts=st.integers(2, 64), top_k=st.integers(1, 8), tokens=st.integers(1, 10**6))
+@pytest.mark.parametrize("found", OF_LOADS, ids=lambda m: m.key)
+def test_the_stated_values_at_balance_and_at_worst_are_those_of_the_function(
+    found, num_experts: int, top_k: int, tokens: int
+) -> None:
+    assume(top_k <= num_experts)
+    even = [top_k * tokens] * num_experts
+    hot = [tokens] * top_k + [0] * (num_experts - top_k)
+    assert float(found.function(even)) == pytest.approx(found.balance(num_experts, top_k), abs=1e-9)
+    assert float(found.function(hot)) == pytest.approx(found.worst(num_experts, top_k), abs=1e-9)
+
+
+# --- Conversions ---
+
+
+@given(num_experts=st.integers(2, 32), top_k=st.integers(1, 4), layers=st.integers(1, 3))
+@pytest.mark.parametrize("found", peers.CONVERSIONS, ids=list(CONVERSIONS))
+def test_p20_every_conversion_has_its_stated_value_at_balance(
+    found, num_experts: int, top_k: int, layers: int
+) -> None:
+    assume(top_k < num_experts)
+    even = np.full((2, layers, num_experts), 12)
+    value = found.printed(even, top_k)
+    if value is not None:
+        assert value == pytest.approx(found.at_balance(num_experts, top_k))
+
+
+@given(values=counts(), top_k=st.integers(1, 4))
+def test_conversions_from_our_figures(values: list[int], top_k: int) -> None:
+    assume(top_k < len(values))
+    one = np.array(values)[None, None]
+    violation, cv = figures.max_vio(values), figures.coefficient_of_variation(values)
+    expected = {
+        "load balancing loss over its coefficient": 1 + cv**2,
+        "load_balancing_loss_func": top_k * (1 + cv**2),
+        "auxiliary loss of a layer": top_k * (1 + cv**2),
+        "OLMo-core: load imbalance": violation + 1,
+        "expert_utilization_max": violation + 1,
+        "cv_mean": cv,
+        "expert_diversity_mean": figures.effective_experts(values) / len(values),
+        "L_imb": figures.total_variation(values),
+        "balancedness": 1 / (1 + violation),
+        "imbalance ratio of its report": violation,
+        "imbalance_ratio": figures.max_over_mean([c for c in values if c]),
+    }
+    for name, wanted in expected.items():
+        assert printed(name, one, top_k) == pytest.approx(wanted), name
+    rest = sorted(values)[: len(values) - top_k]
+    wanted = figures.max_vio(rest) if any(rest) else math.nan
+    assert printed("max_vio/mean", one, top_k) == pytest.approx(wanted, nan_ok=True)
+
+
+def test_p20_the_first_choice_is_known_from_the_counts_for_k_1_only() -> None:
+    even = np.full((1, 1, 4), 5)
+    assert printed("tutel: balance loss", even, 1) == 1.0
+    assert printed("tutel: balance loss", even, 2) is None
+
+
+def test_p21_a_loss_that_pools_layers_calls_two_collapsed_layers_perfect() -> None:
+    two = np.array([[[10, 0], [0, 10]]])
+    assert printed("load_balancing_loss_func", two, 1) == 1.0
+    assert printed("load balancing loss over its coefficient", two, 1) == 2.0
+    assert metrics.max_vio_global(two[0]) == 1.0
+
+
+def test_p12_rank_local_imbalance_is_not_the_imbalance() -> None:
+    # Four ranks, each overloading another expert; together perfectly level.
+    ranks = np.array([[97, 1, 1, 1], [1, 97, 1, 1], [1, 1, 97, 1], [1, 1, 1, 97]])[:, None]
+    assert printed("OLMo-core: load imbalance", ranks, 1) == pytest.approx(3.88)
+    assert float(metrics.max_over_mean(ranks.sum(0))[0]) == 1.0
+
+
+def test_p29_a_mean_over_seen_experts_calls_half_dead_loads_even() -> None:
+    half = example("half_dead", 8, 2, 400)
+    assert printed("imbalance_ratio", half, 2) == 1.0
+    assert float(metrics.max_over_mean(half)[0, 0]) == 2.0
+
+
+def test_a_trimmed_max_vio_does_not_see_a_collapse_onto_k_experts() -> None:
+    loads = np.array([[[500, 500, 3, 3, 3, 3]]])
+    assert printed("max_vio/mean", loads, 2) == 0.0
+    assert float(metrics.max_vio(loads)[0, 0]) > 1.9
+
+
+# --- Examples ---
+
+
+@given(
+    num_experts=st.integers(2, 64),
+    top_k=st.integers(1, 8),
+    tokens=st.one_of(st.integers(1, 300), st.just(50_000)),
+)
+@pytest.mark.parametrize("shape", [s.key for s in SHAPES])
+def test_every_example_is_something_that_top_k_routing_can_do(
+    shape: str, num_experts: int, top_k: int, tokens: int
+) -> None:
+    assume(top_k <= num_experts)
+    loads = example(shape, num_experts, top_k, tokens)
+    assert loads.dtype == np.int64
+    assert loads.shape[-1] == num_experts
+    assert (loads.sum(-1) == top_k * tokens).all()
+    assert (loads >= 0).all()
+    assert (loads <= tokens).all()
+
+
+def test_examples_show_what_their_names_say() -> None:
+    assert np.ptp(example("even", 8, 2, 100)) == 0
+    assert metrics.idle_experts(example("one_hot", 8, 2, 100)) == 6
+    assert metrics.idle_experts(example("half_dead", 8, 2, 100)) == 4
+    zipf = example("zipf", 8, 1, 1000)[0, 0]
+    assert (np.diff(zipf) < 0).all()
+    assert metrics.max_vio(example("two_layers", 8, 2, 100)).tolist() == [[3.0, 3.0]]
+    assert metrics.max_vio(example("four_ranks", 8, 2, 100).sum(0)).tolist() == [0.0]
+
+
+@pytest.mark.parametrize("tokens", [512, 100_000])
+def test_p34_the_example_of_chance_lies_where_chance_does(tokens: int) -> None:
+    mean, high = metrics.uniform_reference(16, 2, tokens)
+    assert 0.2 * mean < float(metrics.max_vio(example("chance", 16, 2, tokens))[0, 0]) < 1.5 * high
+
+
+def test_impossible_examples_are_refused() -> None:
+    with pytest.raises(ConfigError, match="top_k = 9: must be 1 to 8"):
+        example("even", 8, 9, 100)
+    with pytest.raises(ConfigError, match="choose one of even, one_hot"):
+        example("level", 8, 2, 100)
+
+
+@given(values=counts())
+def test_typed_counts_are_read_back(values: list[int]) -> None:
+    assert parse_counts(", ".join(map(str, values))).tolist() == [[values]]
+    assert parse_counts(" ; ".join(map(str, values))).tolist() == [[values]]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "counts = 0: must be 2 to 1024 numbers"),
+        ("5", "counts = 1: must be 2 to 1024 numbers"),
+        ("3, -1", "counts = '-1': must be a whole number from 0"),
+        ("3, 1.5", "counts = '1.5': must be a whole number"),
+        ("3, ²", "must be a whole number"),
+        ("1, 9999999999999", "must be a whole number from 0 to 1,000,000,000,000"),
+        ("0 0 0", "must hold at least one token"),
+        (" ".join(["1"] * 1025), "counts = 1025"),
+    ],
+)
+def test_counts_that_are_none_are_refused_with_the_reason(text: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        parse_counts(text)
