@@ -11,16 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer import balancing, metrics
+from explorer.errors import ConfigError
 from explorer.simulate.auxiliary import loss_gradient
-from explorer.simulate.scores import F32, Scores
+from explorer.simulate.scores import BLOCK, F32, Scores, scores_of
 from explorer.simulate.selection import Selector
 from explorer.simulate.settings import RuleSettings, ScoreSettings, _within
 
 FEEDBACK_LIMIT = 3.0
 """Logits: how far feedback can lift or sink an expert."""
 HELD_OUT_TOKENS = 32_768
-HELD_OUT_BLOCK = 4096
-NOTHING = np.zeros((0, 0), dtype=np.bool_)
 
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
@@ -68,17 +67,29 @@ def simulate(
     steps: int = 1000,
     held_out_steps: Sequence[int] = (),
     held_out_tokens: int = HELD_OUT_TOKENS,
+    initial_bias: Sequence[float] | None = None,
     source: Scores | None = None,
 ) -> Simulation:
     """Run one rule on one distribution of scores. The same arguments give the same integers.
 
-    `held_out_steps`: after how many updates (0 to steps) held-out tokens are counted. `source` is for
-    scores made elsewhere; it must belong to `scores`. Raises ConfigError for numbers out of range.
+    `held_out_steps`: after how many updates (0 to steps) held-out tokens are counted. `initial_bias` [E]
+    starts elsewhere than at the neutral bias. `source` is for scores made elsewhere; it must belong to
+    `scores`. Raises ConfigError for numbers out of range.
     """
     _within("steps", steps, 1, 100_000)
     for step in held_out_steps:
         _within("held_out_steps", step, 0, steps)
-    return _Run(scores, rule, source or Scores(scores)).go(steps, set(held_out_steps), held_out_tokens)
+    run = _Run(scores, rule, source or scores_of(scores))
+    if initial_bias is not None:
+        run.bias = np.asarray(initial_bias, dtype=np.float64)
+        if run.bias.shape != (scores.num_experts,):
+            raise ConfigError(
+                "initial_bias",
+                len(initial_bias),
+                f"must be {scores.num_experts} numbers",
+                "give one an expert",
+            )
+    return run.go(steps, set(held_out_steps), held_out_tokens)
 
 
 class _Run:
@@ -94,9 +105,6 @@ class _Run:
         self.bias = np.full(settings.num_experts, balancing.neutral_bias(rule.bias_form))
         self.learnt = np.zeros(settings.num_experts)
         self.is_static = not settings.moves and rule.rule != "aux_loss"
-        if self.is_static:
-            self.pool = source.of(source.weights, source.offset(0))
-            self.plain = _plain_choice(self.pool, settings.top_k) if rule.has_bias else NOTHING
 
     def go(self, steps: int, held_out_steps: set[int], held_out_tokens: int) -> Simulation:
         num_experts = self.settings.num_experts
@@ -127,7 +135,7 @@ class _Run:
         """Counts [E] and switched assignments of one step, then the update that follows from them."""
         rows = slice(start, start + self.settings.num_tokens)
         if self.is_static:
-            scores = self.pool[rows]
+            scores = self.source.pool[rows]
         else:
             offset = self.source.offset(step) + self.learnt
             scores = self.source.of(self.source.weights[rows], offset, out=self.buffer)
@@ -136,7 +144,7 @@ class _Run:
             switched = 0
         else:
             chosen, counts = self.select.choose(self.with_bias(scores, self.biased))
-            plain = self.plain[rows] if self.is_static else self.select_plain.choose(scores)[0]
+            plain = self.source.plain[rows] if self.is_static else self.select_plain.mask(scores)
             switched = int(np.count_nonzero(chosen > plain))
         self.update(step, counts, scores)
         return counts, switched
@@ -163,8 +171,8 @@ class _Run:
         """Counts [E] of held-out tokens under the bias and the offsets of this moment."""
         weights, offset = self.source.held_out(tokens), self.source.offset(step) + self.learnt
         total = np.zeros(self.settings.num_experts, dtype=np.int64)
-        for first in range(0, tokens, HELD_OUT_BLOCK):
-            scores = self.source.of(weights[first : first + HELD_OUT_BLOCK], offset)
+        for first in range(0, tokens, BLOCK):
+            scores = self.source.of(weights[first : first + BLOCK], offset)
             compared = self.with_bias(scores, scores)
             total += Selector(len(compared), self.settings.num_experts, self.settings.top_k).choose(compared)[
                 1
@@ -181,12 +189,3 @@ def reinforced(learnt: F64, counts: I64, feedback: float) -> F64:
     return np.asarray(
         np.clip(learnt - feedback * balancing.load_error(counts), -FEEDBACK_LIMIT, FEEDBACK_LIMIT)
     )
-
-
-def _plain_choice(pool: F32, top_k: int) -> NDArray[np.bool_]:
-    """The top-K of the scores alone for every token of the pool, [P, E]."""
-    chosen = np.empty(pool.shape, dtype=np.bool_)
-    for first in range(0, len(pool), HELD_OUT_BLOCK):
-        part = pool[first : first + HELD_OUT_BLOCK]
-        chosen[first : first + HELD_OUT_BLOCK] = Selector(len(part), part.shape[1], top_k).choose(part)[0]
-    return chosen

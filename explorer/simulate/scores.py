@@ -6,15 +6,18 @@ step are independent draws, but two steps can share some. The pool is an empiric
 that is the distribution of the simulation; held-out tokens are drawn apart from it.
 """
 
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from explorer.simulate.selection import Mask, choose
 from explorer.simulate.settings import ScoreSettings
 
 POOL_NUMBERS = 2**22
 FEWEST_BATCHES = 16
+BLOCK = 4096
+"""Rows that are chosen at a time: what fits the processor's cache."""
 
 F32 = NDArray[np.float32]
 
@@ -48,11 +51,24 @@ class Scores:
         if settings.source == "fresh":
             tokens = max(POOL_NUMBERS // settings.num_experts, FEWEST_BATCHES * tokens)
         self.weights = self._weights(_POOL, tokens)
-        self._windows = _rng(settings.seed, _WINDOWS)
 
     def windows(self, steps: int) -> NDArray[np.int64]:
         """First row of the window of every step, [S]; always 0 when the tokens are frozen."""
-        return self._windows.integers(0, len(self.weights) - self.settings.num_tokens + 1, size=steps)
+        last = len(self.weights) - self.settings.num_tokens
+        return _rng(self.settings.seed, _WINDOWS).integers(0, last + 1, size=steps)
+
+    @cached_property
+    def pool(self) -> F32:
+        """Scores of the whole pool, [P, E]; for offsets that do not move."""
+        return self.of(self.weights, self.offset(0))
+
+    @cached_property
+    def plain(self) -> Mask:
+        """The top K of these scores alone, [P, E]."""
+        chosen = np.empty(self.pool.shape, dtype=np.bool_)
+        for first in range(0, len(chosen), BLOCK):
+            chosen[first : first + BLOCK] = choose(self.pool[first : first + BLOCK], self.settings.top_k)
+        return chosen
 
     def offset(self, step: int) -> NDArray[np.float64]:
         """The distribution's own offsets in this step, [E] in logits."""
@@ -93,3 +109,9 @@ class Scores:
         if settings.score_function == "sigmoid":
             np.negative(logits, out=logits)
         return np.asarray(np.exp(logits, out=logits))
+
+
+@lru_cache(maxsize=2)
+def scores_of(settings: ScoreSettings) -> Scores:
+    """The same, kept: two rules on one distribution share the pool."""
+    return Scores(settings)

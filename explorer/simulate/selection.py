@@ -25,23 +25,25 @@ class Selector:
 
     def choose(self, scores: Floats) -> tuple[Mask, NDArray[np.int64]]:
         """scores: [T, E]. Returns the chosen ones [T, E] (overwritten by the next call) and counts [E]."""
+        mask = self.mask(scores)
+        return mask, column_counts(mask)
+
+    def mask(self, scores: Floats) -> Mask:
+        """Only who is chosen, [T, E]; overwritten by the next call."""
         place = self.num_experts - self.top_k
         np.copyto(self._work, scores)
         self._work.partition(place, axis=1)
         threshold = self._work[:, place, None]
         np.greater_equal(scores, threshold, out=self._mask)
-        counts = column_counts(self._mask)
-        if int(counts.sum()) != self.top_k * len(scores):
+        if np.count_nonzero(self._mask) != self.top_k * len(scores):
             break_ties(scores, threshold, self._mask, self.top_k)
-            counts = column_counts(self._mask)
-        return self._mask, counts
+        return self._mask
 
 
 def choose(scores: Floats, top_k: int) -> Mask:
     """The top K of every row as a mask of its own. [T, E] -> [T, E]."""
     tokens, experts = scores.shape
-    mask, _ = Selector(tokens, experts, top_k, scores.dtype).choose(scores)
-    return mask
+    return Selector(tokens, experts, top_k, scores.dtype).mask(scores)
 
 
 def column_counts(mask: Mask) -> NDArray[np.int64]:

@@ -1,0 +1,254 @@
+"""The simulator against a slow reference, and its corners."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from reference import simulation as slow
+
+from explorer.errors import ConfigError
+from explorer.simulate import (
+    RULES,
+    SCHEDULES,
+    RuleSettings,
+    Scores,
+    ScoreSettings,
+    selection,
+    simulate,
+    summary,
+)
+from explorer.simulate import scores as scores_module
+from explorer.simulate.auxiliary import balance_loss, loss_gradient
+from explorer.simulate.dynamics import FEEDBACK_LIMIT
+
+STEPS = 12
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_pool() -> Iterator[None]:
+    """What is tested does not depend on the size of the pool, what it costs does."""
+    before, scores_module.POOL_NUMBERS = scores_module.POOL_NUMBERS, 2**14
+    scores_module.scores_of.cache_clear()
+    yield
+    scores_module.POOL_NUMBERS = before
+    scores_module.scores_of.cache_clear()
+
+
+def in_loops(scores: ScoreSettings, rule: RuleSettings, steps: int = STEPS):
+    """The reference on the same draws: the windows of the pool and the offsets are its inputs."""
+    source = Scores(scores)
+    starts = source.windows(steps)
+    weights = np.stack([source.weights[s : s + scores.num_tokens] for s in starts])
+    offsets = np.stack([source.offset(step) for step in range(steps)])
+    return slow.simulate(
+        weights,
+        offsets,
+        top_k=scores.top_k,
+        score_function=scores.score_function,
+        rule=rule.rule,
+        u=rule.rate,
+        schedule=rule.schedule,
+        bias_form=rule.bias_form,
+        start_step=rule.start_step,
+    )
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("rule", ["none", "sign", "proportional", "rms"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"source": "frozen", "skew": 2.0},
+        {"score_function": "softmax"},
+        {"drift": 20.0},
+        {"shift_step": 5, "top_k": 1},
+        {"domains": 3, "domain_skew": 1.0, "sequence_tokens": 4, "top_k": 3},
+        {"top_k": 5, "num_experts": 5},
+    ],
+    ids=lambda value: "-".join(value) or "plain",
+)
+def test_counts_biases_and_switches_equal_the_loops(
+    settings: dict[str, object], rule: str, schedule: str
+) -> None:
+    scores = ScoreSettings(**{"num_experts": 6, "num_tokens": 30, "seed": 3, **settings})  # type: ignore[arg-type]
+    rules = RuleSettings(rule=rule, rate=0.03, schedule=schedule, start_step=2)
+    result = simulate(scores, rules, steps=STEPS)
+    counts, used, switched = in_loops(scores, rules)
+    assert result.counts.tolist() == counts
+    assert result.switched.tolist() == switched
+    assert result.bias == pytest.approx(np.array(used), abs=1e-7)
+
+
+def test_a_multiplicative_bias_equals_the_loops() -> None:
+    scores = ScoreSettings(num_experts=6, num_tokens=30)
+    rules = RuleSettings(rate=0.05, bias_form="multiplicative")
+    result = simulate(scores, rules, steps=STEPS)
+    counts, used, switched = in_loops(scores, rules)
+    assert result.counts.tolist() == counts
+    assert result.switched.tolist() == switched
+    assert result.bias[0].tolist() == [1.0] * 6
+    assert result.bias == pytest.approx(np.array(used), abs=1e-6)
+
+
+def test_types_and_shapes() -> None:
+    result = simulate(
+        ScoreSettings(num_experts=5, num_tokens=7), RuleSettings(), steps=3, held_out_steps=[0, 3]
+    )
+    assert result.counts.shape == (3, 5)
+    assert result.counts.dtype == np.int64
+    assert result.bias.dtype == np.float32
+    assert result.final_bias.shape == (5,)
+    assert set(result.held_out) == {0, 3}
+    assert all(int(counts.sum()) == 2 * 32_768 for counts in result.held_out.values())
+
+
+def test_the_same_settings_give_the_same_integers_and_another_seed_gives_others() -> None:
+    scores, rule = ScoreSettings(num_tokens=64), RuleSettings()
+    first, again = simulate(scores, rule, steps=20), simulate(scores, rule, steps=20)
+    other = simulate(ScoreSettings(num_tokens=64, seed=1), rule, steps=20)
+    assert (first.counts == again.counts).all()
+    assert (first.counts != other.counts).any()
+
+
+def test_a_shorter_simulation_is_the_beginning_of_a_longer_one() -> None:
+    scores, rule = ScoreSettings(num_tokens=64, drift=1.0), RuleSettings(rate=0.01)
+    short, long = simulate(scores, rule, steps=10), simulate(scores, rule, steps=30)
+    assert (long.counts[:10] == short.counts).all()
+
+
+def test_held_out_tokens_are_counted_with_the_bias_of_that_moment() -> None:
+    scores = ScoreSettings(num_experts=4, num_tokens=128, skew=1.0)
+    result = simulate(scores, RuleSettings(rate=0.01), steps=40, held_out_steps=[0, 40], held_out_tokens=1000)
+    source = Scores(scores)
+    held = source.of(source.held_out(1000), source.offset(0))
+    for step, bias in ((0, np.zeros(4, np.float32)), (40, result.final_bias)):
+        chosen = [slow.chosen(list(row), 2) for row in held + bias]
+        assert result.held_out[step].tolist() == [sum(e in c for c in chosen) for e in range(4)]
+    assert result.max_vio_global[40] < result.max_vio_global[0]
+
+
+def test_equal_scores_go_to_the_lower_index_and_never_to_more_than_k() -> None:
+    scores = np.array([[1, 1, 1, 1], [0, 2, 2, 2], [3, 1, 3, 3], [1, 2, 3, 4]], dtype=np.float32)
+    assert selection.choose(scores, 2).tolist() == [
+        [True, True, False, False],
+        [False, True, True, False],
+        [True, False, True, False],
+        [False, False, True, True],
+    ]
+
+
+@pytest.mark.parametrize("rows", [0, 1, 239, 240, 241, 1000])
+def test_columns_are_counted_whatever_their_number(rows: int) -> None:
+    mask = np.random.default_rng(0).random((rows, 5)) < 0.9
+    assert selection.column_counts(mask).tolist() == mask.sum(0).tolist()
+
+
+def test_all_rows_chosen_do_not_overflow_the_byte_sums() -> None:
+    assert selection.column_counts(np.ones((5000, 3), dtype=np.bool_)).tolist() == [5000] * 3
+
+
+@pytest.mark.parametrize("function", ["sigmoid", "softmax"])
+def test_the_gradient_of_the_auxiliary_loss_is_that_of_a_difference_quotient(function: str) -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.standard_normal((50, 6))
+    counts = np.array([3, 40, 7, 20, 10, 20])
+
+    def loss(offset):
+        shifted = logits + offset
+        scores = np.exp(shifted) if function == "softmax" else 1 / (1 + np.exp(-shifted))
+        return balance_loss(scores / scores.sum(1, keepdims=True), counts)
+
+    raw = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    scores = raw if function == "softmax" else 1 / (1 + np.exp(-logits))
+    step = 1e-6 * np.eye(6)
+    quotient = [(loss(step[i]) - loss(-step[i])) / 2e-6 for i in range(6)]
+    assert loss_gradient(scores, counts, function) == pytest.approx(np.array(quotient), abs=1e-8)
+
+
+def test_the_auxiliary_loss_is_one_at_equal_loads_and_balances() -> None:
+    assert balance_loss(np.random.default_rng(0).random((9, 4)), np.array([5, 5, 5, 5])) == pytest.approx(1.0)
+    result = simulate(ScoreSettings(), RuleSettings(rule="aux_loss", rate=0.5), steps=400)
+    assert not result.bias.any()
+    assert not result.switched.any()
+    assert result.max_vio[-50:].mean() < 0.3 < 3 < result.max_vio[0]
+
+
+def test_feedback_makes_the_rich_richer_up_to_its_limit() -> None:
+    scores = ScoreSettings(feedback=0.02, skew=0.2)
+    alone = simulate(scores, RuleSettings(rule="none"), steps=500)
+    assert alone.max_vio[-1] == pytest.approx(16 / 2 - 1, abs=0.3)
+    assert np.abs(alone.learnt).max() == pytest.approx(FEEDBACK_LIMIT)
+    held = simulate(scores, RuleSettings(rate=5e-3), steps=500)
+    assert held.max_vio[-50:].mean() < 0.5
+
+
+def test_a_rule_waits_for_its_start() -> None:
+    result = simulate(ScoreSettings(), RuleSettings(rate=0.01, start_step=30), steps=60)
+    assert not result.bias[:31].any()
+    assert result.bias[31].any()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("num_experts", 1),
+        ("num_experts", 10_000),
+        ("top_k", 17),
+        ("top_k", 0),
+        ("num_tokens", 0),
+        ("skew", -1.0),
+        ("skew", float("nan")),
+        ("drift", -0.1),
+        ("score_function", "relu"),
+        ("source", "stale"),
+        ("seed", -1),
+    ],
+)
+def test_wrong_scores_are_refused_with_a_sentence(field: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=field):
+        ScoreSettings(**{field: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("rule", "magic"), ("schedule", "cosine"), ("rate", -1.0), ("start_step", -1)]
+)
+def test_wrong_rules_are_refused_with_a_sentence(field: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=field):
+        RuleSettings(**{field: value})  # type: ignore[arg-type]
+
+
+def test_steps_and_initial_biases_are_checked() -> None:
+    with pytest.raises(ConfigError, match="steps"):
+        simulate(ScoreSettings(), RuleSettings(), steps=0)
+    with pytest.raises(ConfigError, match="held_out_steps"):
+        simulate(ScoreSettings(), RuleSettings(), steps=5, held_out_steps=[6])
+    with pytest.raises(ConfigError, match="initial_bias"):
+        simulate(ScoreSettings(), RuleSettings(), steps=5, initial_bias=[0.0, 1.0])
+
+
+def test_every_rule_has_a_place() -> None:
+    for rule in RULES:
+        result = simulate(ScoreSettings(num_tokens=32), RuleSettings(rule=rule), steps=2)
+        assert (result.counts.sum(1) == 64).all()
+
+
+def test_bins_keep_the_extremes_and_the_mean() -> None:
+    values = np.arange(10.0)
+    values[4] = 100.0
+    piece = summary.bins(values, most=4)
+    assert piece.first.tolist() == [0, 3, 6, 9]
+    assert piece.last.tolist() == [2, 5, 8, 9]
+    assert piece.high.tolist() == [2, 100, 8, 9]
+    assert piece.low.tolist() == [0, 3, 6, 9]
+    assert piece.mean == pytest.approx([1, 36, 7, 9])
+
+
+def test_a_zigzag_turns_at_every_move_and_a_walk_at_none() -> None:
+    frozen = ScoreSettings(num_experts=8, top_k=1, source="frozen")
+    zigzag = simulate(frozen, RuleSettings(rate=1e-2), steps=200)
+    assert summary.turning_share(zigzag) == 1.0
+    walk = simulate(frozen, RuleSettings(rate=1e-6), steps=200)
+    assert summary.turning_share(walk) == 0.0
+    assert summary.steps_to_balance(walk) is None
+    assert summary.steps_to_balance(zigzag) is not None
