@@ -206,21 +206,24 @@ def unbiased_top_k(routing: Routing) -> Tensor:
     return select(scores_TE, scores_TE, replace(selection, num_groups=1, top_k_groups=1))
 
 
-def switched_slots(routing: Routing, top_k: int) -> Tensor:
+def switched_slots(routing: Routing, top_k: int | None = None) -> Tensor:
     """How many assignments the bias changed: chosen experts that the same choice without it would not have.
 
-    Scalar int64. In the plain case: experts outside the unbiased top-K.
+    Scalar int64. In the plain case: experts outside the unbiased top-K. `top_k`: K, where the routing
+    does not say it.
     """
-    if routing.selection is not None and not routing.selection.is_plain:
-        num_experts = routing.scores_TE.shape[-1]
-        known_TX = routing.scores_TE.new_zeros(len(routing.scores_TE), num_experts + 1, dtype=torch.bool)
-        known_TX = known_TX.scatter(1, unbiased_choice(routing), True)
-        known_TX[:, num_experts] = True
-        return (~known_TX.gather(1, routing.topk_expert_ids_TK)).sum()
-    scores = routing.scores_TE.detach() if routing.choosing_TE is None else routing.choosing_TE
-    kth_T1 = scores.topk(top_k, dim=-1).values[:, -1:]
-    ids_TK, last = routing.topk_expert_ids_TK, scores.shape[-1] - 1
-    return ((scores.gather(-1, ids_TK.clamp_max(last)) < kth_T1) & (ids_TK <= last)).sum()
+    selection = routing.selection or Selection(top_k=top_k or routing.topk_expert_ids_TK.shape[1])
+    ids_TK, num_experts = routing.topk_expert_ids_TK, routing.scores_TE.shape[-1]
+    if selection.is_plain:
+        scores = routing.scores_TE.detach() if routing.choosing_TE is None else routing.choosing_TE
+        kth_T1 = scores.topk(selection.top_k, dim=-1).values[:, -1:]
+        chosen_TK = scores.gather(-1, ids_TK.clamp_max(num_experts - 1))
+        return ((chosen_TK < kth_T1) & (ids_TK < num_experts)).sum()
+    # The last column takes the empty slots: no bias brought them in.
+    known_TX = torch.zeros(len(ids_TK), num_experts + 1, dtype=torch.bool, device=ids_TK.device)
+    known_TX = known_TX.scatter(1, unbiased_choice(routing), True)
+    known_TX[:, num_experts] = True
+    return (~known_TX.gather(1, ids_TK)).sum()
 
 
 def score_margin(compared_TE: Tensor, top_k: int) -> Tensor:

@@ -97,7 +97,9 @@ def _layer_steps(records: Sequence[LayerRecord]) -> Columns:
     columns: Columns = {"step": step, "layer": layer}
     for name, dtype in SCHEMAS["layer_steps"].items():
         if name not in ("run_id", "step", "layer"):
-            columns[name] = _optional([getattr(r, f"{name}_L") for r in records], layers, dtype)
+            values = _optional([getattr(r, f"{name}_L") for r in records], layers, dtype)
+            # A mean over no token at all is NaN in the arrays, and unknown in the table.
+            columns[name] = values.fill_nan(None) if dtype.is_float() else values
     return columns
 
 

@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from explorer.balancing import biased_scores
 from explorer.config import RunConfig, TrainingConfig
 from explorer.corpus import Batch, Corpus
 from explorer.errors import TrainingError
 from explorer.model import MoETransformer
 from explorer.model.balancers import CombinedBalancer
-from explorer.model.router import ForwardContext, score_margin, switched_slots
+from explorer.model.router import ForwardContext, choice_margin, switched_slots
 from explorer.model.transformer import LayerOutput
 from explorer.records import LayerRecord, LoadRecord, RankLoadRecord, Recorder, SequenceLoadRecord, StepRecord
 from explorer.training.devices import autocast
@@ -255,29 +254,16 @@ class _Meters:
                 sums[f"{name}_loss"] = torch.stack(values)
         if self.sampled:
             self.sequences.append((index, batch.domain_names, counts_LBE.transpose(0, 1)))
-            self._sample(sums, layers, model, balancer)
+            self._sample(sums, layers, balancer)
         self.layer_sums.append(sums)
 
-    def _sample(
-        self,
-        sums: dict[str, Tensor],
-        layers: list[LayerOutput],
-        model: MoETransformer,
-        balancer: CombinedBalancer,
-    ) -> None:
-        margins, switched = [], []
-        for layer, router in zip(layers, model.routers, strict=True):
-            top_k = layer.routing.topk_expert_ids_TK.shape[1]
-            compared = layer.routing.scores_TE.detach()
-            if balancer.uses_bias:
-                switched.append(switched_slots(layer.routing, top_k))
-                compared = biased_scores(compared, router.expert_bias_E, balancer.bias_form or "additive")
-            if top_k < compared.shape[-1]:  # with K = E there is no (K+1)-th score
-                margins.append(score_margin(compared, top_k))
+    def _sample(self, sums: dict[str, Tensor], layers: list[LayerOutput], balancer: CombinedBalancer) -> None:
+        routings = [layer.routing for layer in layers]
+        margins = [m for m in map(choice_margin, routings) if m is not None]
         if margins:
             sums["score_margin"] = torch.stack(margins)
-        if switched:
-            sums["switched_slots"] = torch.stack(switched)
+        if balancer.uses_bias:
+            sums["switched_slots"] = torch.stack([switched_slots(routing) for routing in routings])
 
     @property
     def has_counts(self) -> bool:
