@@ -182,6 +182,12 @@ def get_preset(name: str) -> RunConfig:
     return PRESETS[name]()
 
 
+def recorded_preset(config: RunConfig, name: str | None) -> str | None:
+    """The name under which a run is recorded: that of the preset it started from while it still is that
+    experiment (any arm, any seed), else None: a changed configuration is nobody's preset."""
+    return name if name is not None and get_preset(name).pair_key == config.pair_key else None
+
+
 def preset_balancer(preset: str | None, text: str) -> BalancerConfig:
     """Read a balancer's text form; what it leaves open comes from the preset."""
     return BalancerConfig.parse(text, RULE_DEFAULTS.get(preset or ""))

@@ -16,6 +16,7 @@ from explorer.cli.report import comparison_table
 from explorer.cli.settings import arm_names, config_from_options, parse_arms, parse_seeds, with_seed
 from explorer.config import RunConfig
 from explorer.errors import ConfigError, RunFolderError, TrainingError
+from explorer.presets import recorded_preset
 from explorer.recording import RunFolder, make_run_id, read_json
 
 POLL_S = 0.1
@@ -52,7 +53,8 @@ def compare_command(options: argparse.Namespace) -> int:
 
 
 def _make_job(config: RunConfig, options: argparse.Namespace) -> Job:
-    run_id = make_run_id(options.runs, preset=options.preset, family=config.arm, seed=config.seed)
+    preset = recorded_preset(config, options.preset)
+    run_id = make_run_id(options.runs, preset=preset, family=config.arm, seed=config.seed)
     if options.plain_ids:
         run_id = run_id.split(f"-seed{config.seed}-")[0] + f"-seed{config.seed}"
     return Job(config, run_id, options.runs / run_id)

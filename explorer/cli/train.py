@@ -9,7 +9,7 @@ from explorer.cli.progress import progress_bar
 from explorer.cli.settings import arm_names, config_from_options, with_seed
 from explorer.cli.stopping import StopSignal
 from explorer.config import RunConfig
-from explorer.presets import arm_config
+from explorer.presets import arm_config, recorded_preset
 from explorer.running import TrainedRun, resume_run, train_run
 from explorer.training.ranks import is_first_process
 
@@ -33,7 +33,7 @@ def train_command(options: argparse.Namespace) -> int:
                 options.runs,
                 run_id=options.run_id,
                 name=options.run_name or "",
-                preset=options.preset,
+                preset=recorded_preset(config, options.preset),
                 should_stop=stop,
                 on_step=on_step,
             )

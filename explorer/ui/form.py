@@ -13,6 +13,8 @@ from typing import Any
 import streamlit as st
 
 from explorer.config import CORPORA, CorpusConfig, ModelConfig, RunConfig, TrainingConfig
+from explorer.model_config import ROUTINGS, SCORE_FUNCS
+from explorer.rule_kinds import STEP_DECAYS
 from explorer.rules import SCOPES
 
 SECTIONS: dict[str, type] = {"corpus": CorpusConfig, "model": ModelConfig, "training": TrainingConfig}
@@ -37,11 +39,14 @@ LABELS = {
     "loss_free.bias_update_rate": "u (bias update rate)",
 }
 """Words for people where the field's own name is not enough."""
-CHOICES: dict[str, Sequence[str]] = {
+CHOICES: dict[str, Sequence[str | None]] = {
     "corpus.name": CORPORA,
     "corpus.tokenizer": ("bpe", "bytes"),
     "model.position": ("rotary", "learned"),
-    "model.score_func": ("sigmoid", "softmax"),
+    "model.score_func": SCORE_FUNCS,
+    "model.gate_func": (None, *SCORE_FUNCS),
+    "model.routing": tuple(ROUTINGS),
+    "model.drop_policy": ("probability", "position"),
     "model.dispatch": ("auto", "grouped", "loop", "dense"),
     "training.lr_schedule": ("cosine", "multistep", "constant"),
     "training.device": ("auto", "cpu", "cuda"),
@@ -51,7 +56,10 @@ CHOICES: dict[str, Sequence[str]] = {
     "gshard_loss.normalisation": ("unit", "paper"),
     "loss_free.update_rule": ("sign", "proportional", "rms"),
     "loss_free.bias_form": ("additive", "multiplicative"),
+    "loss_free.step_decay": tuple(STEP_DECAYS),
 }
+
+UNSET = "not set"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +70,8 @@ class FormField:
     name: str
     default: Any
     help: str
+    is_fraction: bool = False
+    """Whether a field that may be left empty takes numbers with a point."""
 
     @property
     def path(self) -> str:
@@ -105,7 +115,11 @@ def fields_of(section: str, kind: Any, values: Any) -> list[FormField]:
     docs = field_docs(kind)
     return [
         FormField(
-            section=section, name=f.name, default=getattr(values, f.name), help=_help(section, f.name, docs)
+            section=section,
+            name=f.name,
+            default=getattr(values, f.name),
+            help=_help(section, f.name, docs),
+            is_fraction="float" in str(f.type),
         )
         for f in fields(kind)
     ]
@@ -121,7 +135,13 @@ def widget(field: FormField, key: str) -> Any:
     settings: dict[str, Any] = {"key": f"{key}_{field.path}", "help": field.help}
     if field.path in CHOICES:
         options = list(CHOICES[field.path])
-        return st.selectbox(field.label, options, index=options.index(field.default), **settings)
+        return st.selectbox(
+            field.label,
+            options,
+            index=options.index(field.default),
+            format_func=lambda value: UNSET if value is None else value,
+            **settings,
+        )
     if isinstance(field.default, bool):
         return st.toggle(field.label, value=field.default, **settings)
     if isinstance(field.default, int):
@@ -130,7 +150,8 @@ def widget(field: FormField, key: str) -> Any:
         return st.number_input(
             field.label, value=field.default, step=field.default / 10 or 0.1, format="%g", **settings
         )
-    return st.number_input(field.label, value=None, step=1, placeholder="never", **settings)
+    step = 0.05 if field.is_fraction else 1
+    return st.number_input(field.label, value=None, step=step, placeholder=UNSET, **settings)
 
 
 def config_form(config: RunConfig, key: str) -> dict[str, dict[str, Any]]:

@@ -10,9 +10,9 @@ import polars as pl
 import streamlit as st
 
 from explorer.charts import balance, captions, losses
-from explorer.config import BalancerConfig, RunConfig
+from explorer.config import RunConfig
 from explorer.errors import ConfigError, ExplorerError, RunFolderError
-from explorer.presets import PRESETS, RULE_DEFAULTS, get_preset, preset_balancer
+from explorer.presets import PRESETS, RULE_DEFAULTS, arm_config, get_preset, recorded_preset
 from explorer.recording import make_run_id
 from explorer.recording.status import read_status
 from explorer.rules import RULES, format_rules, make_rule
@@ -100,7 +100,12 @@ def _start(preset: str, chosen: dict[str, dict[str, Any]], arms: Sequence[str], 
     services().jobs.add(
         [
             Job(
-                run_id=make_run_id(folder, preset=preset, family=str(config.balancer), seed=config.seed),
+                run_id=make_run_id(
+                    folder,
+                    preset=recorded_preset(config, preset),
+                    family=config.arm,
+                    seed=config.seed,
+                ),
                 config=config,
                 preset=preset,
             )
@@ -119,11 +124,11 @@ def make_configs(
     if not arms:
         raise ConfigError("balancer", "", "names no rule", "choose one, e.g. loss_free; none is one too")
     base = RunConfig.from_dict(chosen)
-    balancers = [preset_balancer(preset, arm) for arm in arms]
-    for balancer, arm in zip(balancers, arms, strict=True):
-        if balancers.count(balancer) > 1:
+    chosen_arms = [arm_config(base, arm, preset) for arm in arms]
+    for config, arm in zip(chosen_arms, arms, strict=True):
+        if chosen_arms.count(config) > 1:
             raise ConfigError("balancer", arm, "is named twice", "keep one; use the seeds to repeat")
-    configs = [_one(base, balancer, seed) for seed in parse_seeds(seeds) for balancer in balancers]
+    configs = [_seeded(config, seed) for seed in parse_seeds(seeds) for config in chosen_arms]
     if len(configs) > MOST_RUNS:
         raise ConfigError(
             "seeds",
@@ -134,8 +139,8 @@ def make_configs(
     return configs
 
 
-def _one(base: RunConfig, balancer: BalancerConfig, seed: int) -> RunConfig:
-    return replace(base, balancer=balancer, training=replace(base.training, seed=seed))
+def _seeded(config: RunConfig, seed: int) -> RunConfig:
+    return replace(config, training=replace(config.training, seed=seed))
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -187,7 +192,7 @@ def _live() -> None:
 def _progress(job: Job) -> None:
     done, state = _how_far(job)
     total = job.config.training.num_steps
-    label = f"{job.config.balancer.label}, seed {job.config.seed}"
+    label = f"{job.config.label}, seed {job.config.seed}"
     left, right = st.columns([8, 1], vertical_alignment="center")
     with left:
         st.progress(min(1.0, done / total), text=f"**{label}** · {state} · step {done:,} of {total:,}")

@@ -1,7 +1,7 @@
 """The form: made from the configuration, refused with its words, starting what it says."""
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -9,9 +9,10 @@ from conftest import Opener, words
 
 from explorer.config import ModelConfig, RunConfig, TrainingConfig
 from explorer.errors import ConfigError
-from explorer.presets import PRESETS, get_preset
+from explorer.presets import PRESETS, get_preset, recorded_preset
 from explorer.rules import RULES
 from explorer.ui import form
+from explorer.ui.jobs import Job, JobManager
 from explorer.ui.train import make_configs, parse_seeds
 
 
@@ -42,14 +43,21 @@ def test_the_help_of_a_field_is_the_docstring_under_it() -> None:
     assert "hidden_size" not in form.field_docs(ModelConfig)
 
 
+NEEDS: dict[tuple[str, str | None], dict[str, object]] = {
+    ("corpus.tokenizer", "bytes"): {"vocab_size": 256},
+    ("model.gate_func", "sigmoid"): {"score_func": "softmax"},
+    ("model.drop_policy", "position"): {"capacity_factor": 1.0},
+}
+"""Choices that make sense beside another setting only."""
+
+
 @pytest.mark.parametrize("path", list(form.CHOICES))
 def test_choices_offer_the_default_and_are_all_accepted(path: str) -> None:
     section, name = path.split(".")
     kind = RULES.get(section) or form.SECTIONS[section]
     for value in form.CHOICES[path]:
-        if path == "corpus.tokenizer" and value == "bytes":
-            continue  # needs another vocabulary size too
-        assert getattr(kind(**{name: value}), name) == value
+        others = NEEDS.get((path, value), {})
+        assert getattr(kind(**{name: value, **others}), name) == value
     assert getattr(kind(), name) in form.CHOICES[path]
 
 
@@ -70,6 +78,35 @@ def test_rules_times_seeds_make_runs() -> None:
 def test_the_presets_own_meaning_of_a_rule_counts() -> None:
     (config,) = make_configs("paper_1b", plain(get_preset("paper_1b")), ["loss_free"], "0")
     assert "0.001" in config.balancer.label
+
+
+def test_an_arm_may_be_a_routing() -> None:
+    (config,) = make_configs("tiny", plain(get_preset("tiny")), ["expert_choice"], "0")
+    assert config.model.routing == "expert_choice"
+
+
+def test_a_changed_configuration_is_nobodys_preset() -> None:
+    base = get_preset("quick")
+    (kept,) = make_configs("quick", plain(base), ["aux_loss"], "7")
+    assert recorded_preset(kept, "quick") == "quick", "rule and seed are what is compared"
+    changed = plain(replace(base, training=replace(base.training, num_steps=30)))
+    (other,) = make_configs("quick", changed, ["aux_loss"], "7")
+    assert recorded_preset(other, "quick") is None
+    assert recorded_preset(other, None) is None
+
+
+def test_a_form_changed_by_hand_trains_under_no_preset(
+    open_app: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    added: list[Job] = []
+    monkeypatch.setattr(JobManager, "add", lambda self, jobs: added.extend(jobs))
+    app = open_app(page="train")
+    app.button(key="start").click().run()
+    assert {job.run_id.split("-")[0] for job in added} == {"quick"}
+    added.clear()
+    app.number_input(key="train_quick_training.num_steps").set_value(30).run()
+    app.button(key="start").click().run()
+    assert {job.run_id.split("-")[0] for job in added} == {"custom"}
 
 
 @pytest.mark.parametrize(
