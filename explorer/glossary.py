@@ -11,7 +11,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from explorer.metrics.catalogue import METRICS, Metric
-from explorer.sources import DEEPSEEK_MOE, DEMONS, GSHARD, LOSS_FREE, OURS, ST_MOE, SWITCH, V3, Source
+from explorer.sources import (
+    DEEPSEEK_MOE,
+    DEMONS,
+    GSHARD,
+    LOSS_FREE,
+    OURS,
+    SIMBAL,
+    ST_MOE,
+    SWITCH,
+    V3,
+    Source,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,8 +145,35 @@ _WRITTEN: tuple[Term, ...] = (
         "whole batch of a step. A narrow scope forces every single text to use all experts.",
         more="Published results put most of the difference in quality on the scope and not on the rule, so "
         "it is part of every legend here. DeepSeek-V3 (section 4.5.3) reports for a 1B model a validation "
-        "loss of 2.258 with a sequence-wise loss, 2.253 loss-free and 2.253 with a batch-wise loss.",
+        "loss of 2.258 with a sequence-wise loss, 2.253 loss-free and 2.253 with a batch-wise loss. Where a "
+        "step has several micro-batches, *buffered global batch* counts those that came so far: it needs no "
+        "second pass, but the first micro-batches see less than the whole step, so it is another loss.",
         sources=(V3, DEMONS),
+    ),
+    Term(
+        key="first_choice_losses",
+        title="Switch and GShard losses",
+        section=RULES,
+        text="The two originals of the auxiliary loss. Both count only the expert with the highest score of "
+        "each token, so with K above 1 the second choices may pile up unseen.",
+        formula=r"L_{\mathrm{Switch}} = \alpha\,N\sum_i f_i P_i, \qquad L_{\mathrm{GShard}} = "
+        r"\alpha\,\frac1N\sum_e \frac{c_e}{S}\,m_e",
+        more="$f_i$ and $c_e/S$ are the share of tokens whose first choice an expert is, $P_i$ and $m_e$ its "
+        "mean probability. At balance Switch's loss is 1; GShard's is $1/N^2$ as printed and 1 with the "
+        "factor $N^2$ of the released code (`normalisation=unit`). GShard's is taken per group of tokens, "
+        "here a sequence or the micro-batch. First choices are those of the scores without bias.",
+        sources=(SWITCH, GSHARD),
+    ),
+    Term(
+        key="simbal",
+        title="SimBal",
+        section=RULES,
+        text="Keeps the experts' vectors in the router at right angles and of length 1, so that tokens that "
+        "differ go to different experts. It counts no tokens at all.",
+        formula=r"L = \alpha\,\lVert R^\top R - I\rVert_1",
+        more="The columns of $R$ are the experts' vectors; the norm is the sum of absolute entries. The "
+        "paper starts from such a matrix; here all arms start alike, and the loss gets it there.",
+        sources=(SIMBAL,),
     ),
     Term(
         key="alpha",
@@ -237,6 +275,44 @@ _WRITTEN: tuple[Term, ...] = (
         "uneven and good to even and worse; lower left is better in both.",
         more="The same picture as Figure 2 of the paper.",
         sources=(LOSS_FREE,),
+    ),
+    Term(
+        key="router_gradient",
+        title="Gradient at the router",
+        section=READING,
+        text="How strongly a loss pulls the router's matrix in a step: the length of its gradient there, "
+        "before clipping. The language loss and the auxiliary losses are measured apart, every 25 steps.",
+        formula=r"\lVert \nabla_{R}\,\ell \rVert, \qquad \lVert \nabla_{R} \textstyle\sum_l \alpha "
+        r"L_{\mathrm{aux}}^{(l)} \rVert",
+        more="A bias rule has no second gradient: it changes who is chosen and nothing that is learnt. The "
+        "router z-loss is in neither.",
+        sources=(LOSS_FREE,),
+    ),
+    Term(
+        key="gradient_cosine",
+        title="Cosine of the gradients",
+        section=READING,
+        text="Whether auxiliary loss and language loss pull the router the same way (+1), against each other "
+        "(−1) or in unrelated directions (0). Below 0 the auxiliary loss undoes part of the learning.",
+        formula=r"\cos = \frac{\nabla\ell\cdot\nabla L_{\mathrm{aux}}}"
+        r"{\lVert\nabla\ell\rVert\,\lVert\nabla L_{\mathrm{aux}}\rVert}",
+        sources=(LOSS_FREE,),
+    ),
+    Term(
+        key="score_margin",
+        title="Score margin",
+        section=READING,
+        text="By how much the last chosen expert leads the first rejected one, on average over tokens. A "
+        "small margin is a choice that a small change of scores or bias can turn.",
+        formula=r"\frac1T\sum_t \bigl(s_{(K),t} - s_{(K+1),t}\bigr)",
+        more="Of the scores that are compared: with their bias, where there is one.",
+    ),
+    Term(
+        key="switched_share",
+        title="Switched share",
+        section=READING,
+        text="The share of all assignments that would have gone elsewhere without the bias: chosen experts "
+        "that are not among the K with the highest scores.",
     ),
     Term(
         key="load_colours",

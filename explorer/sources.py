@@ -21,6 +21,9 @@ DEMONS = Source(words="Qiu et al. 2025, Demons in the Detail", link="https://arx
 SPARSE_GATES = Source(
     words="Shazeer et al. 2017, Sparsely-Gated Mixture-of-Experts", link="https://arxiv.org/abs/1701.06538"
 )
+SIMBAL = Source(
+    words="Omi et al. 2025, Similarity Preserving Routers", link="https://arxiv.org/abs/2506.14038"
+)
 OLMOE = Source(words="Muennighoff et al. 2024, OLMoE", link="https://arxiv.org/abs/2409.02060")
 SHINKA = Source(words="ShinkaEvolve 2025", link="https://arxiv.org/abs/2509.19349")
 PROTOTYPES = Source(words="Latent Prototype Routing 2025", link="https://arxiv.org/abs/2506.21328")

@@ -9,7 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 import polars as pl
 import streamlit as st
 
-from explorer.queries import balance, biases, comparison, domains, events, loads, losses, steps
+from explorer.queries import balance, biases, comparison, domains, events, loads, losses, mechanism, steps
 from explorer.queries import runs as run_queries
 from explorer.queries.comparison import PairedDifference
 from explorer.queries.loads import LoadMatrix
@@ -95,6 +95,23 @@ def loss_series(runs: tuple[Version, ...], x: str = "step", max_bins: int = 300)
 @_cached
 def eval_series(runs: tuple[Version, ...], x: str = "step") -> pl.DataFrame:
     return _ask(losses.eval_series, _ids(runs), x)
+
+
+@_cached
+def router_gradients(
+    runs: tuple[Version, ...], layer: int | None = None, max_bins: int = 300
+) -> pl.DataFrame:
+    return _ask(mechanism.router_gradients, _ids(runs), layer, max_bins)
+
+
+@_cached
+def choices(runs: tuple[Version, ...], layer: int | None = None, max_bins: int = 300) -> pl.DataFrame:
+    return _ask(mechanism.choices, _ids(runs), layer, max_bins)
+
+
+@_cached
+def choice_churn(runs: tuple[Version, ...]) -> pl.DataFrame:
+    return _ask(mechanism.choice_churn, _ids(runs))
 
 
 @_cached

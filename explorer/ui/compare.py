@@ -13,7 +13,7 @@ from explorer.charts.theme import AXIS
 from explorer.config import differences
 from explorer.glossary import tip
 from explorer.metrics import t_interval
-from explorer.ui import cached, merge, show, specs, urls
+from explorer.ui import cached, mechanism, merge, show, specs, urls
 from explorer.ui.arms import Arm, arms_key, chart_labels
 from explorer.ui.compare_quality import paired_panel, plane_section
 
@@ -30,6 +30,7 @@ def view(arms: Sequence[Arm]) -> None:
     _figures(arms, labels)
     by_layer(arms, labels)
     over_time(arms, labels)
+    mechanism.section(arms, labels)
     plane_section(arms)
     paired_panel(arms, labels)
 

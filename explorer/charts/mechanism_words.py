@@ -1,0 +1,114 @@
+"""What the figures of `charts.mechanism` say about this data, in sentences. Plain text, no markup."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from explorer.charts.captions import number
+
+MISSING = (
+    "None of these runs has recorded the gradients at its routers; runs recorded before this was measured "
+    "have none. Train again to see them."
+)
+
+
+def _names(labels: Mapping[str, str] | None, run_ids: list[str]) -> dict[str, str]:
+    return {run_id: (labels or {}).get(run_id, run_id) for run_id in run_ids}
+
+
+def _means(frame: pl.DataFrame, *columns: str) -> list[dict[str, Any]]:
+    """One row a run: means over the later half of its samples, in the order of the frame."""
+    late = frame.filter(pl.col("x") >= pl.col("x").max().over("run_id") / 2)
+    return late.group_by("run_id", maintain_order=True).agg(pl.col(columns).mean()).to_dicts()
+
+
+def gradient_norms(frame: pl.DataFrame, *, labels: Mapping[str, str] | None = None) -> str:
+    """How strong the auxiliary gradient is beside that of the language loss, later half of the training."""
+    known = frame.filter(pl.col("lm").is_not_null())
+    if known.is_empty():
+        return MISSING
+    names = _names(labels, known["run_id"].to_list())
+    rows = _means(known, "lm", "aux")
+    parts = [
+        f"{number(100 * row['aux'] / row['lm'])} % of the language loss's with {names[row['run_id']]}"
+        for row in rows
+        if row["aux"] is not None and row["lm"]
+    ]
+    without = [names[row["run_id"]] for row in rows if row["aux"] is None]
+    said = []
+    if parts:
+        said.append(
+            f"In the later half of the training the auxiliary gradient at the routers is {_join(parts)}."
+        )
+    if without:
+        said.append(f"{_join(without)}: no auxiliary loss, so no second gradient.")
+    return " ".join([*said, *_lacking(frame, labels)])
+
+
+def gradient_cosines(frame: pl.DataFrame, *, labels: Mapping[str, str] | None = None) -> str:
+    """Whether the two pull together or against each other, over all samples."""
+    known = frame.filter(pl.col("cosine").is_not_null())
+    if known.is_empty():
+        return "No run here has two gradients to compare: none has an auxiliary loss with recorded gradients."
+    names = _names(labels, known["run_id"].to_list())
+    rows = known.group_by("run_id", maintain_order=True).agg(
+        pl.col("cosine").mean(), against=(pl.col("cosine") < 0).sum(), samples=pl.len()
+    )
+    parts = [
+        f"{mean:+.2f} on average with {names[run_id]}, below zero in {against} of {samples} samples"
+        for run_id, mean, against, samples in rows.rows()
+    ]
+    return f"The cosine between both gradients is {'; '.join(parts)}."
+
+
+def choices(frame: pl.DataFrame, *, labels: Mapping[str, str] | None = None) -> str:
+    """Margins at the end, narrowest first."""
+    known = frame.filter(pl.col("margin").is_not_null())
+    if known.is_empty():
+        return "No score margins were recorded for these runs."
+    names = _names(labels, known["run_id"].to_list())
+    rows = sorted(_means(known, "margin"), key=lambda row: row["margin"])
+    parts = [f"{number(row['margin'])} with {names[row['run_id']]}" for row in rows]
+    return f"In the later half the last chosen expert leads the first rejected one by {_join(parts)}."
+
+
+def switched(frame: pl.DataFrame, *, labels: Mapping[str, str] | None = None) -> str:
+    """How many assignments the bias changes."""
+    known = frame.filter(pl.col("switched").is_not_null())
+    if known.is_empty():
+        return "None of these runs has a bias, so no choice was changed by one."
+    names = _names(labels, known["run_id"].to_list())
+    parts = [
+        f"{number(100 * row['switched'])} % with {names[row['run_id']]}" for row in _means(known, "switched")
+    ]
+    return f"In the later half the bias changes {_join(parts)} of all assignments."
+
+
+def churn(frame: pl.DataFrame, *, labels: Mapping[str, str] | None = None) -> str:
+    """How many choices changed between the last two probes, calmest first."""
+    if frame.is_empty():
+        return (
+            "None of these runs kept a probe batch, so nothing is known of choices that change; "
+            "training.probe_tokens keeps one."
+        )
+    names = _names(labels, frame["run_id"].to_list())
+    last = frame.sort("x").group_by("run_id", maintain_order=True).last().sort("churn")
+    parts = [f"{number(100 * row['churn'])} % with {names[row['run_id']]}" for row in last.to_dicts()]
+    first, end = int(last["first_step"].min()), int(last["last_step"].max())  # type: ignore[arg-type]
+    text = f"From step {first} to {end} the same tokens changed {_join(parts)} of their experts"
+    chance = last["chance"].drop_nulls().unique().to_list()
+    return text + (f"; {number(100 * chance[0])} % would be chance." if len(chance) == 1 else ".")
+
+
+def _lacking(frame: pl.DataFrame, labels: Mapping[str, str] | None) -> list[str]:
+    """A sentence about arms of `labels` that have no gradients at all."""
+    present = set(frame["run_id"])
+    lacking = [label for run_id, label in (labels or {}).items() if run_id not in present]
+    return [f"Not recorded: {_join(lacking)}."] if lacking else []
+
+
+def _join(parts: list[str]) -> str:
+    if len(parts) < 3:
+        return " and ".join(parts)
+    return ", ".join(parts[:-1]) + " and " + parts[-1]

@@ -1,0 +1,104 @@
+"""How a rule acts: the gradients at the routers, how close the choices are, and how often they change."""
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from explorer.queries._frames import Cursor, frame
+
+# Samples are the steps that have a row with the wanted figure; equally many go into each bin.
+BINS = """
+    sampled AS (
+        SELECT *, dense_rank() OVER (ORDER BY step) - 1 AS ordinal FROM rows
+    ), placed AS (
+        SELECT *, ordinal // greatest(1, ceil((max(ordinal) OVER () + 1) / $max_bins))::BIGINT AS bin
+        FROM sampled
+    )
+    SELECT $run_id AS run_id, bin, min(step) AS first_step, max(step) AS last_step,
+           max(step)::DOUBLE AS x
+"""
+
+
+def _spread(name: str) -> str:
+    """Mean, lowest and highest over the samples and layers of a bin."""
+    return f", avg({name}) AS {name}, min({name}) AS {name}_min, max({name}) AS {name}_max"
+
+
+def router_gradients(
+    cur: Cursor, run_ids: Sequence[str], layer: int | None = None, max_bins: int = 300
+) -> pl.DataFrame:
+    """Gradient norms at the routers by loss and the cosine between them, in at most `max_bins` bins.
+
+    layer: one layer, or None for all. Columns: run_id, bin, first_step, last_step, x (the last step), and for
+    lm, aux and cosine the mean over samples and layers, with the lowest and highest as `<name>_min` and
+    `<name>_max`; samples. aux and cosine are NULL where the run has no auxiliary loss; a run that was
+    recorded without gradients has no rows. Sorted by run and bin.
+    """
+    sql = f"""
+        WITH rows AS (
+            SELECT step, layer, router_grad_norm_lm AS lm, router_grad_norm_aux AS aux,
+                   CASE WHEN isfinite(router_grad_cosine) THEN router_grad_cosine END AS cosine
+            FROM layer_steps
+            WHERE run_id = $run_id AND router_grad_norm_lm IS NOT NULL AND ($layer IS NULL OR layer = $layer)
+        ), {BINS} {_spread("lm")} {_spread("aux")} {_spread("cosine")}, count(DISTINCT step) AS samples
+        FROM placed GROUP BY bin ORDER BY bin
+    """
+    return pl.concat(
+        frame(cur, sql, run_id=run_id, layer=layer, max_bins=max_bins) for run_id in run_ids or [""]
+    )
+
+
+def choices(
+    cur: Cursor, run_ids: Sequence[str], layer: int | None = None, max_bins: int = 300
+) -> pl.DataFrame:
+    """How close the choices are and how many of them the bias changed, in at most `max_bins` bins.
+
+    Columns: run_id, bin, first_step, last_step, x, and for margin (mean gap between the K-th and the
+    (K+1)-th compared score) and switched (share of all assignments that are not among the K highest unbiased
+    scores; NULL without a bias) the mean over samples and layers with `<name>_min` and `<name>_max`;
+    samples. Sorted by run and bin.
+    """
+    sql = f"""
+        WITH rows AS (
+            SELECT l.step, l.layer, l.score_margin AS margin,
+                   l.switched_slots / nullif(r.tokens_per_step * r.top_k, 0) AS switched
+            FROM layer_steps l JOIN runs r USING (run_id)
+            WHERE l.run_id = $run_id AND (l.score_margin IS NOT NULL OR l.switched_slots IS NOT NULL)
+              AND ($layer IS NULL OR l.layer = $layer)
+        ), {BINS} {_spread("margin")} {_spread("switched")}, count(DISTINCT step) AS samples
+        FROM placed GROUP BY bin ORDER BY bin
+    """
+    return pl.concat(
+        frame(cur, sql, run_id=run_id, layer=layer, max_bins=max_bins) for run_id in run_ids or [""]
+    )
+
+
+def choice_churn(cur: Cursor, run_ids: Sequence[str]) -> pl.DataFrame:
+    """Share of the probe batch's choices that changed since the probe before (`metrics.churn`).
+
+    Columns: run_id, bin (number of the probe), first_step (of the probe before), last_step, x, churn (mean
+    over layers) with churn_min and churn_max (over layers), chance (churn of two unrelated choices,
+    1 - K/N). A run without two probes has no rows. Sorted by run and step.
+    """
+    sql = """
+        WITH size AS (
+            SELECT num_experts AS n, top_k AS k FROM runs WHERE run_id = $run_id
+        ), filled AS (
+            SELECT step, layer, token,
+                   list_filter(list_distinct(selected_experts), lambda e: e >= 0 AND e < n) AS chosen
+            FROM probe_scores, size WHERE run_id = $run_id
+        ), pairs AS (
+            SELECT step, layer, chosen, lag(chosen) OVER one AS before, lag(step) OVER one AS earlier
+            FROM filled WINDOW one AS (PARTITION BY layer, token ORDER BY step)
+        ), layers AS (
+            SELECT step, layer, min(earlier) AS earlier,
+                   1 - sum(len(list_intersect(chosen, before)))
+                       / nullif(sum(greatest(len(chosen), len(before))), 0) AS churn
+            FROM pairs WHERE before IS NOT NULL GROUP BY step, layer
+        )
+        SELECT $run_id AS run_id, dense_rank() OVER (ORDER BY step) AS bin, min(earlier) AS first_step,
+               step AS last_step, step::DOUBLE AS x, avg(churn) AS churn, min(churn) AS churn_min,
+               max(churn) AS churn_max, (SELECT 1 - k / nullif(n, 0) FROM size) AS chance
+        FROM layers GROUP BY step ORDER BY step
+    """
+    return pl.concat(frame(cur, sql, run_id=run_id) for run_id in run_ids or [""])
