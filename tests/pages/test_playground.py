@@ -1,0 +1,199 @@
+"""Playground and Theory without a browser: every preset, every bad address, every rule."""
+
+from collections.abc import Iterator
+
+import pytest
+from conftest import Opener, charts, words
+from streamlit.testing.v1 import AppTest
+
+from explorer.simulate import scores as scores_module
+from explorer.ui import playground_controls as controls
+from explorer.ui import theory_controls
+from explorer.ui.playground_presets import BY_NAME, PRESETS, values_of
+
+PAGE_CHARTS = 6
+THEORY_CHARTS = 8
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_pool() -> Iterator[None]:
+    """A smaller pool is quicker to draw."""
+    before, scores_module.POOL_NUMBERS = scores_module.POOL_NUMBERS, 2**17
+    scores_module.scores_of.cache_clear()
+    yield
+    scores_module.POOL_NUMBERS = before
+    scores_module.scores_of.cache_clear()
+
+
+def finding(app: AppTest) -> str:
+    """The sentence about MaxVio."""
+    return next(m.value for m in app.markdown if m.value.startswith("A: "))
+
+
+def test_the_page_tells_its_story_without_any_run(open_app: Opener) -> None:
+    app = open_app(page="playground")
+    assert not app.exception
+    assert not app.warning
+    assert charts(app) == PAGE_CHARTS
+    text = finding(app)
+    assert "A: sign u=0.001 is near random routing after" in text
+    assert "B: proportional u=0.01 is near random routing after" in text
+    assert PRESETS[0].comment in words(app)
+
+
+def test_every_chart_says_what_it_shows(open_app: Opener) -> None:
+    for page in ("playground", "theory"):
+        app = open_app(page=page)
+        assert all(len(chart.proto.alt) > 40 for chart in app.get("vega_lite_chart"))
+
+
+@pytest.mark.parametrize("name", list(BY_NAME))
+def test_a_preset_sets_every_control_and_says_its_sentence(open_app: Opener, name: str) -> None:
+    app = open_app(page="playground", seed="3")
+    app.pills(key="situation").set_value(name).run()
+    assert not app.exception
+    assert not app.warning
+    assert {key: str(app.session_state[key]) for key in controls.BY_KEY} == values_of(BY_NAME[name])
+    assert app.session_state["at"] == int(values_of(BY_NAME[name])["S"]) - 1
+    assert BY_NAME[name].comment in words(app)
+    assert app.session_state["seed"] == 3
+    assert charts(app) == PAGE_CHARTS
+
+
+def test_no_two_presets_are_the_same() -> None:
+    settings = [tuple(sorted(values_of(preset).items())) for preset in PRESETS]
+    assert len(set(settings)) == len(PRESETS)
+    for preset in PRESETS:
+        for key, value in preset.values.items():
+            assert value in controls.BY_KEY[key].options
+            assert preset.comment.endswith((".", "?"))
+
+
+def test_a_change_of_a_control_leaves_the_preset(open_app: Opener) -> None:
+    app = open_app(page="playground")
+    app.select_slider(key="uA").set_value("1e-4").run()
+    assert app.pills(key="situation").value is None
+    assert "never comes near random routing" in finding(app)
+    assert "Your own setting" in words(app)
+
+
+def test_a_deep_link_opens_what_it_names(open_app: Opener) -> None:
+    app = open_app(
+        page="playground", A="rms", uA="5e-3", B="none", N="8", K="1", T="256", S="200", seed="7", at="50"
+    )
+    assert not app.exception
+    assert not app.warning
+    assert "A: RMS-normalised u=0.005" in finding(app)
+    assert "B: no balancing" in finding(app)
+    assert "At step 50 " in words(app)
+    assert app.session_state["seed"] == 7
+
+
+BAD = [
+    ("A", "magic", "sign"),
+    ("uB", "0.0123", "1e-2"),
+    ("nA", "cosine", "constant"),
+    ("N", "17", "16"),
+    ("N", "<script>", "16"),
+    ("K", "-2", "2"),
+    ("T", "1e9", "512"),
+    ("S", "", "1000"),
+    ("skew", "nan", "1"),
+    ("drift", "inf", "0"),
+    ("shift", "2000", "0"),
+    ("rich", "0,01", "0"),
+    ("gate", "SIGMOID", "sigmoid"),
+    ("seed", "-1", "0"),
+    ("seed", "99999999999999999999", "0"),
+    ("at", "1000", "999"),
+    ("at", "first", "999"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "fallback"), BAD)
+def test_a_bad_value_gets_a_sentence_and_falls_back(
+    open_app: Opener, key: str, value: str, fallback: str
+) -> None:
+    app = open_app(page="playground", **{key: value})
+    assert not app.exception
+    assert str(app.session_state[key]) == fallback
+    sentences = [w.value for w in app.warning]
+    assert len(sentences) == 1
+    assert value in sentences[0]
+    assert charts(app) == PAGE_CHARTS
+
+
+def test_k_cannot_exceed_the_number_of_experts(open_app: Opener) -> None:
+    app = open_app(page="playground", N="4", K="8")
+    assert not app.exception
+    assert app.session_state["K"] == "2"
+    assert "it must be one of 1, 2, 4" in app.warning[0].value
+
+
+def test_fewer_steps_take_playhead_and_shift_with_them(open_app: Opener) -> None:
+    app = open_app(page="playground", shift="500")
+    app.select_slider(key="S").set_value("200").run()
+    assert not app.exception
+    assert app.session_state["at"] == 199
+    assert app.session_state["shift"] == "0"
+
+
+def test_the_playhead_moves_the_loads(open_app: Opener) -> None:
+    app = open_app(page="playground")
+    assert "At step 999 " in words(app)
+    app.slider(key="at").set_value(0).run()
+    assert "At step 0 " in words(app)
+
+
+def test_the_auxiliary_loss_shows_what_it_has_learnt(open_app: Opener) -> None:
+    app = open_app(page="playground", A="aux_loss", uA="5e-1", B="aux_loss", uB="1e-1", S="200")
+    assert not app.exception
+    assert "the loss has moved the scores themselves" in words(app)
+    assert "No rule here uses a bias" in words(app)
+
+
+def test_theory_tells_its_story(open_app: Opener) -> None:
+    app = open_app(page="theory")
+    assert not app.exception
+    assert not app.warning
+    assert charts(app) == THEORY_CHARTS
+    text = words(app)
+    assert "The sufficient condition holds in" in text
+    assert "and in none of them the dual rises" in text
+    assert "None goes against the rule's own preference" in text
+    assert "The second eigenvalue is μ = " in text
+    assert len(app.latex) == 5
+
+
+def test_theory_says_what_is_published_and_what_was_derived_here(open_app: Opener) -> None:
+    text = words(open_app(page="theory"))
+    assert "**Published**" in text
+    assert "only the abstracts" in text
+    assert "**Derived here**" in text
+
+
+@pytest.mark.parametrize("rule", theory_controls.BIAS_RULES)
+@pytest.mark.parametrize("size", ["constant", "inverse"])
+def test_theory_takes_every_rule(open_app: Opener, rule: str, size: str) -> None:
+    app = open_app(page="theory", rule=rule, dec=size, u="1", tT="64", tS="100", tE="4", tK="2")
+    assert not app.exception
+    assert not app.warning
+    assert charts(app) == THEORY_CHARTS
+
+
+def test_theory_without_any_skew_rests_or_moves_but_does_not_break(open_app: Opener) -> None:
+    app = open_app(page="theory", tskew="0", tT="64", u="1e-5", tS="100")
+    assert not app.exception
+    assert charts(app) == THEORY_CHARTS
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "fallback"),
+    [("rule", "none", "sign"), ("u", "2", "5e-3"), ("tE", "64", "8"), ("tK", "8", "1"), ("tseed", "x", "0")],
+)
+def test_theory_falls_back_with_a_sentence(open_app: Opener, key: str, value: str, fallback: str) -> None:
+    app = open_app(page="theory", **{key: value})
+    assert not app.exception
+    assert str(app.session_state[key]) == fallback
+    assert len(app.warning) == 1
+    assert value in app.warning[0].value
