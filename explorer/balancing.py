@@ -133,25 +133,27 @@ def quantile_bias(required: Any, rank: int) -> Any:
     return required.kthvalue(rank + 1, dim=-2).values
 
 
-def bin_range(bias: Any) -> tuple[Any, Any]:
+def bin_range(bias: Any, *, reach: float = 1.0) -> tuple[Any, Any]:
     """(lowest, width of all bins): [min b - 1, max b + 1] holds every r, if scores lie in [0, 1].
+
+    `reach`: the length of the interval in which the scores lie, where it is not 1.
 
     Source: Kimi K3's report, appendix D. [..., E] -> two of [..., 1]. The bias does not change within an
     optimizer step, so micro-batches and ranks fill the same bins.
     """
-    lowest = -_kth_largest(-bias, 1) - 1
-    return lowest, _kth_largest(bias, 1) + 1 - lowest
+    lowest = -_kth_largest(-bias, 1) - reach
+    return lowest, _kth_largest(bias, 1) + reach - lowest
 
 
-def bin_ids(required: Any, bias: Any, num_bins: int) -> Any:
+def bin_ids(required: Any, bias: Any, num_bins: int, *, reach: float = 1.0) -> Any:
     """Which of `num_bins` equal bins each r falls in, [..., T, E] int64; beyond the ends: the end bins."""
-    lowest, width = bin_range(bias)
+    lowest, width = bin_range(bias, reach=reach)
     place = (required - lowest[..., None, :]) * (num_bins / width[..., None, :])
     place = place.clip(0, num_bins - 1)
     return place.astype("int64") if hasattr(place, "astype") else place.long()
 
 
-def binned_quantile_bias(histogram: Any, bias: Any, rank: Any) -> Any:
+def binned_quantile_bias(histogram: Any, bias: Any, rank: Any, *, reach: float = 1.0) -> Any:
     """`quantile_bias` from counts of the bins, [..., E, B] -> [..., E].
 
     rank: q, a number or [..., 1]. It lies in the bin of the exact value, so it is off by less than a bin,
@@ -163,7 +165,7 @@ def binned_quantile_bias(histogram: Any, bias: Any, rank: Any) -> Any:
     places = (histogram * 0 + 1).cumsum(-1) - 1
     index = (histogram.cumsum(-1) <= deep).sum(-1).clip(0, num_bins - 1)[..., None]
     below, inside = (histogram * (places < index)).sum(-1), (histogram * (places == index)).sum(-1)
-    lowest, width = bin_range(bias)
+    lowest, width = bin_range(bias, reach=reach)
     return lowest + (index[..., 0] + (rank - below + 0.5) / inside.clip(1)) * (width / num_bins)
 
 

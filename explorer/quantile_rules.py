@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from explorer.errors import ConfigError
-from explorer.rule_base import Rule, share, whole
+from explorer.rule_base import Rule, number, share, whole
 
 if TYPE_CHECKING:
     from explorer.model_config import ModelConfig
@@ -101,3 +101,58 @@ class Bip(Quantile):
 
     name: ClassVar[str] = "bip"
     words: ClassVar[tuple[str, str]] = ("BIP balancing", "BIP")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MovingQuantile(Quantile):
+    """Moving quantile balancing (MQB): each sequence levels its scores as it goes, then `quantile`."""
+
+    name: ClassVar[str] = "mqb"
+    words: ClassVar[tuple[str, str]] = ("moving quantile balancing", "MQB")
+    strength: ClassVar[tuple[str, str] | None] = ("λ", "sequence_strength")
+    sequence_strength: float = 0.3
+    """λ; 0 balances the global batch only, 1 every sequence as far as it can."""
+    decay: float = 0.99
+    """Memory of a sequence's distribution of scores, per token."""
+    score_bins: int = 100
+    """Bins of that distribution, over scores from 0 to 1."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        number(f"{self.name}.sequence_strength", self.sequence_strength, least=0)
+        if self.sequence_strength > 1:
+            raise ConfigError(
+                f"{self.name}.sequence_strength", self.sequence_strength, "must be at most 1", "lower it"
+            )
+        share(f"{self.name}.decay", self.decay)
+        whole(f"{self.name}.score_bins", self.score_bins, least=2)
+
+    def check_model(self, model: "ModelConfig") -> None:
+        super().check_model(model)
+        if model.score_func == "sqrt_softplus":
+            raise ConfigError(
+                "balancer",
+                self.name,
+                "keeps the distribution of scores from 0 to 1, and those of model.score_func=sqrt_softplus "
+                "have no upper end",
+                "use score_func=sigmoid, or quantile with num_bins=0",
+            )
+
+    @property
+    def count_scope(self) -> str | None:
+        return "global_batch+sequence"
+
+    @property
+    def label(self) -> str:
+        words = ["global batch and sequence scope", *self._extras(" from")]
+        return f"{self.words[0]} λ={self.sequence_strength:g} ({', '.join(words)})"
+
+    @property
+    def short(self) -> str:
+        return " ".join([f"{self.words[1]} {self.sequence_strength:g}", *self._extras("")])
+
+    def _extras(self, since: str) -> list[str]:
+        defaults = {"decay": 0.99, "score_bins": 100}
+        words = {"decay": f"γ={self.decay:g}", "score_bins": f"{self.score_bins} score bins"}
+        changed = [words[name] for name, value in defaults.items() if getattr(self, name) != value]
+        return [*changed, *super()._extras(since)]

@@ -10,6 +10,7 @@ from typing import ClassVar
 from explorer.errors import ConfigError as ConfigError
 from explorer.errors import one_of
 from explorer.quantile_rules import Bip as Bip
+from explorer.quantile_rules import MovingQuantile as MovingQuantile
 from explorer.quantile_rules import Quantile as Quantile
 from explorer.rule_base import Rule as Rule
 from explorer.rule_base import later as later
@@ -256,5 +257,16 @@ class SimBal(Rule):
 
 RULES: dict[str, type[Rule]] = {
     r.name: r
-    for r in (AuxLoss, SequenceAuxLoss, LossFree, ZLoss, SwitchLoss, GShardLoss, SimBal, Quantile, Bip)
+    for r in (
+        AuxLoss,
+        SequenceAuxLoss,
+        LossFree,
+        ZLoss,
+        SwitchLoss,
+        GShardLoss,
+        SimBal,
+        Quantile,
+        Bip,
+        MovingQuantile,
+    )
 }

@@ -21,6 +21,7 @@ from explorer.rule_kinds import AuxLoss as AuxLoss
 from explorer.rule_kinds import Bip as Bip
 from explorer.rule_kinds import GShardLoss as GShardLoss
 from explorer.rule_kinds import LossFree as LossFree
+from explorer.rule_kinds import MovingQuantile as MovingQuantile
 from explorer.rule_kinds import Quantile as Quantile
 from explorer.rule_kinds import Rule as Rule
 from explorer.rule_kinds import SequenceAuxLoss as SequenceAuxLoss

@@ -1,6 +1,6 @@
 """What every balancing strategy is: the base of all of them, and what they see of a layer."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -44,6 +44,10 @@ class Balancer:
 
     def loss(self, batch: LayerBatch) -> Tensor | None:
         """Unscaled loss of one layer and micro-batch, or None."""
+        return None
+
+    def adjust(self, num_sequences: int, top_k: int) -> Callable[[Tensor], Tensor] | None:
+        """What it makes of the scores [T, E] that choose, before the bias, also in evaluation; or None."""
         return None
 
     def observe(self, batch: LayerBatch) -> Tensor | None:

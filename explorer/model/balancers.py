@@ -18,6 +18,7 @@ from explorer.model.balancer import Balancer as Balancer
 from explorer.model.balancer import LayerBatch as LayerBatch
 from explorer.model.bias_balancers import BipBalancing as BipBalancing
 from explorer.model.bias_balancers import LossFreeBalancing as LossFreeBalancing
+from explorer.model.bias_balancers import MovingQuantileBalancing as MovingQuantileBalancing
 from explorer.model.bias_balancers import QuantileBalancing as QuantileBalancing
 from explorer.model.loss_balancers import AuxLossBalancing as AuxLossBalancing
 from explorer.model.loss_balancers import GShardLossBalancing as GShardLossBalancing
@@ -32,6 +33,7 @@ from explorer.rule_kinds import (
     Bip,
     GShardLoss,
     LossFree,
+    MovingQuantile,
     Quantile,
     Rule,
     SequenceAuxLoss,
@@ -50,6 +52,7 @@ BALANCERS: dict[type[Rule], Callable[[Any], Balancer]] = {
     SimBal: SimBalBalancing,
     Quantile: QuantileBalancing,
     Bip: BipBalancing,
+    MovingQuantile: MovingQuantileBalancing,
 }
 """The strategy of every rule."""
 
@@ -111,6 +114,11 @@ class CombinedBalancer:
                 aux = loss.detach() if aux is None else aux + loss.detach()
                 auxiliary = scaled if auxiliary is None else auxiliary + scaled
         return LayerLosses(objective, aux, z, auxiliary)
+
+    def adjust(self, num_sequences: int, top_k: int) -> Callable[[Tensor], Tensor] | None:
+        """What the rule that moves the bias makes of the scores that choose, or None."""
+        adjusts = (b.adjust(num_sequences, top_k) for b in self.balancers if b.bias_form)
+        return next(adjusts, None)
 
     def observe(self, batch: LayerBatch) -> Tensor | None:
         """What the rule that moves the bias wants to know of this layer and micro-batch."""

@@ -3,6 +3,7 @@
 Shapes: T tokens, D model width, E experts, K top-k.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -62,6 +63,8 @@ class LayerContext:
     seed: int = 0
     step_counts_E: Tensor | None = None
     earlier_counts_E: Tensor | None = None
+    adjust: Callable[[Tensor], Tensor] | None = None
+    """What a balancing rule makes of the scores that choose, before the bias; None: nothing."""
 
     def generator(self, device: torch.device) -> torch.Generator:
         """Random numbers of this pass and layer; the same again for the same seed."""
@@ -83,6 +86,7 @@ def route(
     top_k_groups: int = 1,
     top_p: float | None = None,
     choosing_logits_TE: Tensor | None = None,
+    adjust: Callable[[Tensor], Tensor] | None = None,
 ) -> Routing:
     """Top-K of (unbiased score + bias); gate weights from the unbiased scores.
 
@@ -97,6 +101,7 @@ def route(
     bias can act on sigmoid scores while the experts are weighed by a softmax (on softmax scores, of order
     1/E, the same u is a large step).
     `choosing_logits_TE`: choose by these instead, and weigh by `router_logits_TE` (noise on the choice).
+    `adjust`: what is done to the scores that choose before the bias is added; the gates never see it.
 
     Softmax before or after the top-K needs no option. The softmax over the K kept logits,
     e^x_i / Σ_kept e^x_j, is the softmax over all, e^x_i / Σ_all e^x_j, divided by the sum of the kept: the
@@ -111,6 +116,8 @@ def route(
     choosing_TE = scores_TE.detach()
     if choosing_logits_TE is not None:
         choosing_TE = gates.scores(choosing_logits_TE.detach().float(), score_func)
+    if adjust is not None:
+        choosing_TE = adjust(choosing_TE)
     selection = Selection(top_k, num_groups, top_k_groups, top_p)
     compared_TE = compared_scores(choosing_TE, expert_bias_E, bias_form, selection)
     ids_TK = select(compared_TE, choosing_TE, selection)
@@ -124,7 +131,7 @@ def route(
         served_TK=None if top_p is None else ids_TK < scores_TE.shape[-1],
         selection=selection,
         compared_TE=compared_TE,
-        choosing_TE=None if choosing_logits_TE is None else choosing_TE,
+        choosing_TE=None if choosing_logits_TE is None and adjust is None else choosing_TE,
     )
 
 

@@ -57,6 +57,7 @@ def token_choice(
         top_k_groups=config.top_k_groups,
         top_p=top_p,
         choosing_logits_TE=choosing,
+        adjust=context.adjust,
     )
     if weighing is not logits:
         routing = replace(routing, router_logits_TE=logits.float())

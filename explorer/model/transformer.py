@@ -7,6 +7,7 @@ can never move a bias.
 Shapes: B sequences, S positions, T = B·S tokens, D model width, H heads, V vocabulary, E experts.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -206,8 +207,10 @@ class MoETransformer(nn.Module):
         if self.positions is not None:
             x_BSD = x_BSD + self.positions[: tokens_BS.shape[1]]
         layers: list[LayerOutput] = []
+        adjust = balancer.adjust(len(tokens_BS), self.config.top_k)
         for block in self.blocks:
-            x_BSD, layer = block(x_BSD, balancer, _layer_context(context, len(layers), tokens_BS))
+            layer_context = _layer_context(context, len(layers), tokens_BS, adjust)
+            x_BSD, layer = block(x_BSD, balancer, layer_context)
             if layer is not None:
                 layers.append(layer)
         return ModelOutput(F.linear(self.norm(x_BSD), self.embedding.weight), layers)
@@ -223,7 +226,9 @@ class MoETransformer(nn.Module):
             router.expert_bias_E.fill_(value)
 
 
-def _layer_context(context: ForwardContext, layer: int, tokens_BS: Tensor) -> LayerContext:
+def _layer_context(
+    context: ForwardContext, layer: int, tokens_BS: Tensor, adjust: Callable[[Tensor], Tensor] | None
+) -> LayerContext:
     counts_LE, earlier_LE = context.step_counts_LE, context.earlier_counts_LE
     return LayerContext(
         layer=layer,
@@ -232,6 +237,7 @@ def _layer_context(context: ForwardContext, layer: int, tokens_BS: Tensor) -> La
         seed=context.seed,
         step_counts_E=None if counts_LE is None else counts_LE[layer],
         earlier_counts_E=None if earlier_LE is None else earlier_LE[layer],
+        adjust=adjust,
     )
 
 

@@ -14,6 +14,7 @@ from explorer.rules import (
     Bip,
     GShardLoss,
     LossFree,
+    MovingQuantile,
     Quantile,
     SequenceAuxLoss,
     SimBal,
@@ -59,6 +60,13 @@ any_rule = {
         )
         for name, kind in {"quantile": Quantile, "bip": Bip}.items()
     },
+    "mqb": st.builds(
+        MovingQuantile,
+        sequence_strength=st.floats(0, 1),
+        decay=shares,
+        score_bins=st.integers(2, 10**6),
+        num_bins=st.integers(0, 10**6),
+    ),
     "z_loss": st.builds(ZLoss, coeff=rates),
     "switch_loss": st.builds(SwitchLoss, coeff=rates),
     "gshard_loss": st.builds(
@@ -69,7 +77,7 @@ any_rule = {
     ),
     "simbal": st.builds(SimBal, coeff=rates),
 }
-SOLVERS = ("quantile", "bip")
+SOLVERS = ("quantile", "bip", "mqb")
 
 
 def that_go_together(names: list[str]) -> list[str]:
@@ -173,6 +181,10 @@ def test_an_unknown_setting_lists_the_known_ones(name: str) -> None:
         ("bip:bias_ema=1", ("bip.bias_ema = 1", "below 1")),
         ("bip:freeze_after_step=-1", ("bip.freeze_after_step = -1", "at least 0")),
         ("quantile:scope=sequence", ("quantile.scope = 'sequence'", "moved once per optimizer step")),
+        ("mqb:sequence_strength=1.5", ("mqb.sequence_strength = 1.5", "at most 1")),
+        ("mqb:decay=1", ("mqb.decay = 1", "below 1")),
+        ("mqb:score_bins=1", ("mqb.score_bins = 1", "at least 2")),
+        ("mqb+seq_aux", ("puts seq_aux beside mqb", "keep one")),
         ("quantile+seq_aux", ("puts seq_aux beside quantile", "keep one")),
         ("aux_loss+bip", ("puts aux_loss beside bip", "keep one")),
         ("quantile+loss_free", ("moves the bias with quantile and loss_free", "keep one")),
@@ -255,6 +267,10 @@ def test_quantile_rules_say_what_they_are() -> None:
     assert words("bip:bias_ema=0.9,num_bins=50,freeze_after_step=7") == (
         "BIP balancing (global batch scope, 50 bins, EMA 0.9, frozen from 7)",
         "BIP 50 bins EMA 0.9 frozen 7",
+    )
+    assert words("mqb:decay=0.9,bias_ema=0.5") == (
+        "moving quantile balancing λ=0.3 (global batch and sequence scope, γ=0.9, EMA 0.5)",
+        "MQB 0.3 γ=0.9 EMA 0.5",
     )
     assert words("loss_free:step_decay=harmonic,load_ema=0.9") == (
         "loss-free u=0.003 (global batch scope, u/n, EMA 0.9)",
