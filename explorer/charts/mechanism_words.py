@@ -42,7 +42,7 @@ def gradient_norms(frame: pl.DataFrame, *, labels: Mapping[str, str] | None = No
             f"In the later half of the training the auxiliary gradient at the routers is {_join(parts)}."
         )
     if without:
-        said.append(f"{_join(without)}: no auxiliary loss, so no second gradient.")
+        said.append(f"There is no auxiliary loss, so no second gradient, with {_join(without)}.")
     return " ".join([*said, *_lacking(frame, labels)])
 
 
@@ -56,7 +56,7 @@ def gradient_cosines(frame: pl.DataFrame, *, labels: Mapping[str, str] | None = 
         pl.col("cosine").mean(), against=(pl.col("cosine") < 0).sum(), samples=pl.len()
     )
     parts = [
-        f"{mean:+.2f} on average with {names[run_id]}, below zero in {against} of {samples} samples"
+        f"{mean:+.2f} on average with {names[run_id]}, below zero in {against} of {samples} sampled steps"
         for run_id, mean, against, samples in rows.rows()
     ]
     return f"The cosine between both gradients is {'; '.join(parts)}."
