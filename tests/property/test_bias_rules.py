@@ -30,6 +30,7 @@ VARIANTS = {
     ),
     "quantile": ("", "num_bins=0", "num_bins=0,bias_ema=0.5"),
     "bip": ("", "num_bins=0"),
+    "mqb": ("", "num_bins=0,sequence_strength=1"),
 }
 TEXTS = [
     f"{name}:{variant}"
@@ -48,8 +49,9 @@ def rule_of(text: str):
 
 def slack(text: str, bias: torch.Tensor) -> float:
     """What a rule may be off, in score units: rounding, and two bins where it reads a histogram."""
-    bins = getattr(rule_of(text), "num_bins", 0)
-    return ULP + (2 * float(bias.max() - bias.min() + 2) / bins if bins else 0.0)
+    rule = rule_of(text)
+    bins, reach = getattr(rule, "num_bins", 0), 1 + getattr(rule, "sequence_strength", 0)
+    return ULP + (2 * float(bias.max() - bias.min() + 2 * reach) / bins if bins else 0.0)
 
 
 def neutral(text: str, num_experts: int) -> torch.Tensor:
@@ -58,8 +60,9 @@ def neutral(text: str, num_experts: int) -> torch.Tensor:
 
 
 def look(combined: CombinedBalancer, logits: torch.Tensor, bias: torch.Tensor, top_k: int):
-    """(counts [E], what was observed) of one micro-batch."""
-    routing = route(logits, top_k=top_k, expert_bias_E=bias, bias_form=combined.bias_form)
+    """(counts [E], what was observed) of one micro-batch whose sequences have one token each."""
+    adjust = combined.adjust(len(logits), top_k)
+    routing = route(logits, top_k=top_k, expert_bias_E=bias, bias_form=combined.bias_form, adjust=adjust)
     counts_BE = sequence_counts(routing.topk_expert_ids_TK, 1, logits.shape[-1])
     return counts_BE.sum(0), combined.observe(LayerBatch(routing, counts_BE, expert_bias_E=bias))
 

@@ -83,3 +83,24 @@ def dual(scores_TE, bias_E, top_k, *, inequalities=False):
         best = sorted((float(s) + float(b) for s, b in zip(row, bias_E, strict=True)), reverse=True)[:top_k]
         total += sum(max(0.0, value) if inequalities else value for value in best)
     return total
+
+
+def moving(scores_SE, top_k, decay, num_bins):
+    """β [S][E] of one sequence: the quantile of what an expert's scores were so far, newest weigh most."""
+    num_experts = len(scores_SE[0])
+    result = []
+    for i in range(len(scores_SE)):
+        row = []
+        for expert in range(num_experts):
+            mass = [0.0] * num_bins
+            for t in range(i + 1):
+                place = min(math.floor(float(scores_SE[t][expert]) * num_bins), num_bins - 1)
+                mass[place] += decay ** (i - t)
+            total, reached = sum(mass), 0.0
+            for place in range(num_bins):
+                reached += mass[place]
+                if reached >= (1 - top_k / num_experts) * total * (1 - 1e-6):
+                    row.append((place + 0.5) / num_bins)
+                    break
+        result.append(row)
+    return result
