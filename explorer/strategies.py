@@ -43,7 +43,8 @@ STRATEGIES: dict[str, Strategy] = {
     "loss-free, softmax gates": Strategy(arm="loss_free", settings={"model.gate_func": "softmax"}),
     "loss-free, groups": Strategy(arm="loss_free", settings={"model.num_groups": 2, "model.top_k_groups": 1}),
     "quantile": Strategy(arm="quantile"),
-    "quantile, histogram": Strategy(arm="quantile:num_bins=1000"),
+    "quantile, exact": Strategy(arm="quantile:num_bins=0"),
+    "quantile, by sequence": Strategy(arm="mqb"),
     "BIP": Strategy(arm="bip"),
     # The loss family.
     "auxiliary loss, global": Strategy(arm="aux_loss"),

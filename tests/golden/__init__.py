@@ -1,0 +1,1 @@
+"""Fifty steps of every strategy as they were when their references and properties held."""
