@@ -4,13 +4,8 @@ python -m golden.series     (in tests/; writes series.json anew after a change t
 """
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
-
-ROOT = Path(__file__).resolve().parents[2]
-if __name__ == "__main__":
-    sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import numpy as np
 from tiny import make_tiny_config, make_tiny_corpus

@@ -2,7 +2,7 @@
 
 The references and properties say what is right; this says what changed. Another processor rounds
 differently, and a token between two experts may then go the other way: the first steps must agree
-exactly in their counts, later ones nearly. After a change that is meant: `python -m golden.series` in tests/.
+exactly in their counts, later ones nearly. After a change that is meant: tests/golden/series.py.
 """
 
 import json
