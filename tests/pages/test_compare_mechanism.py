@@ -1,0 +1,67 @@
+"""The part of Compare that shows how rules act: with gradients, without, and beside runs that lack them."""
+
+from pathlib import Path
+
+import numpy as np
+from conftest import Opener, arm_info, words
+from store_runs import make_info, random_counts, record_steps
+
+from explorer.recording import FolderRecorder
+from explorer.records import LayerRecord
+
+
+def write(base: Path, name: str, text: str, *, gradients: bool) -> None:
+    """Four steps; a bias rule has switched slots, a loss has a second gradient."""
+    info = {key: value for key, value in arm_info(text, 0).items() if key != "seed"}
+    with FolderRecorder.create(base, make_info(name, **info)) as recorder:
+        counts = random_counts(4, 2, 4)
+        for step in range(4):
+            pair = np.array([0.5, 0.7], dtype=np.float32)
+            has_aux = gradients and "aux" in text
+            recorder.record(
+                LayerRecord(
+                    step=step,
+                    score_margin_L=pair,
+                    switched_slots_L=np.array([8, 16]) if "loss_free" in text else None,
+                    router_grad_norm_lm_L=pair if gradients else None,
+                    router_grad_norm_aux_L=pair / 2 if has_aux else None,
+                    router_grad_cosine_L=-pair if has_aux else None,
+                )
+            )
+            record_steps(recorder, counts[step : step + 1], [step])
+
+
+def figures(app) -> list[str]:
+    return [chart.proto.alt for chart in app.get("vega_lite_chart")]
+
+
+def test_gradients_are_shown_with_words_and_tables(open_app: Opener, tmp_path: Path) -> None:
+    write(tmp_path / "own", "a", "aux_loss", gradients=True)
+    write(tmp_path / "own", "b", "loss_free", gradients=True)
+    app = open_app(page="compare", runs=["a", "b"])
+    assert not app.exception
+    assert "the auxiliary gradient at the routers is 50.0 %" in words(app)
+    assert "so no second gradient, with loss-free" in words(app)
+    assert "-0.60 on average" in words(app)
+    assert any(alt.startswith("Gradient norms at the routers: in the later half") for alt in figures(app))
+    assert any(alt.startswith("Cosine between both gradients") for alt in figures(app))
+    assert any(alt.startswith("Assignments changed by the bias") for alt in figures(app))
+
+
+def test_runs_without_gradients_say_so_and_show_the_rest(open_app: Opener, tmp_path: Path) -> None:
+    write(tmp_path / "own", "a", "aux_loss", gradients=False)
+    write(tmp_path / "own", "b", "none", gradients=False)
+    app = open_app(page="compare", runs=["a", "b"])
+    assert not app.exception
+    assert "has recorded the gradients at its routers" in words(app)
+    assert not any("Gradient norms" in alt for alt in figures(app))
+    assert any(alt.startswith("Score margins") for alt in figures(app))
+    assert "None of these runs has a bias" in words(app)
+    assert "kept a probe batch" in words(app)
+
+
+def test_an_arm_that_lacks_them_beside_one_that_has_them_is_named(open_app: Opener, tmp_path: Path) -> None:
+    write(tmp_path / "own", "a", "aux_loss", gradients=True)
+    write(tmp_path / "own", "b", "none", gradients=False)
+    app = open_app(page="compare", runs=["a", "b"])
+    assert "Not recorded: no balancing." in words(app)
