@@ -13,7 +13,7 @@ from explorer.charts.labels import EndLabel, end_labels
 def bias_trajectories(
     frame: pl.DataFrame,
     *,
-    playhead: float | None = None,
+    playhead: float | theme.Follow | None = None,
     highlight: Sequence[int] = (),
     title: str = "",
     height: int = 300,

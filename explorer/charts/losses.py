@@ -19,7 +19,7 @@ def loss_curves(
     metric: str = "perplexity",
     domain: str = "all",
     x_title: str = "step",
-    playhead: float | None = None,
+    playhead: float | theme.Follow | None = None,
     log_y: bool = True,
     title: str = "",
     height: int = 320,

@@ -8,6 +8,7 @@ vision deficiencies); dashes and direct labels repeat what the colour says.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import altair as alt
@@ -20,6 +21,14 @@ alt.data_transformers.disable_max_rows()
 Figure = alt.Chart | alt.LayerChart
 MAX_DIRECT_LABELS = 4
 ZOOM = "zoom_x"
+PLAYHEAD_EVENT = "moe-playhead"
+"""The event that the player sends to the page's body when it moves; the body's `value` is then the step."""
+
+
+class Follow(Enum):
+    """A playhead that stands where the player of the page says, without anybody sending the figure again."""
+
+    PLAYER = "player"
 
 
 @dataclass(frozen=True)
@@ -217,22 +226,45 @@ def no_data(message: str = "no data", *, title: str = "", height: int = 160) -> 
     return figure
 
 
-def playhead_layers(playhead: float | None, *, named: bool = True) -> list[alt.Chart]:
+def playhead_layers(playhead: float | Follow | None, *, named: bool = True) -> list[alt.Chart]:
     """The vertical rule that all panels share, with its step above the plot if `named`.
 
     Always the same two layers: without a playhead their data is empty, so that setting one is a
-    change of data and not of the figure.
+    change of data and not of the figure. With `Follow` nothing has to be sent at all to move it.
     """
+    if isinstance(playhead, Follow):
+        return _following_layers(named)
     values = [] if playhead is None else [float(playhead)]
     data = pl.DataFrame({"playhead": values}, schema={"playhead": pl.Float64}).with_columns(
         name=pl.lit("step ") + pl.col("playhead").cast(pl.Int64).cast(pl.String) if named else pl.lit("")
     )
     base = alt.Chart(data).encode(x="playhead:Q")
-    rule = base.mark_rule(color=PLAYHEAD.expr, strokeWidth=1.5, clip=True)
-    text = base.mark_text(
-        clip=False, baseline="bottom", dy=-4, fontSize=11, fontWeight=600, color=STRONG_TEXT.expr
-    )
-    return [rule, text.encode(text="name:N", y=alt.value(0))]
+    return [base.mark_rule(**_RULE), base.mark_text(**_NAME).encode(text="name:N", y=alt.value(0))]
+
+
+_RULE: dict[str, Any] = {"color": PLAYHEAD.expr, "strokeWidth": 1.5, "clip": True}
+_NAME: dict[str, Any] = {
+    "clip": False,
+    "baseline": "bottom",
+    "dy": -4,
+    "fontSize": 11,
+    "fontWeight": 600,
+    "color": STRONG_TEXT.expr,
+}
+
+
+def _following_layers(named: bool) -> list[alt.Chart]:
+    """The same two, placed by a signal that is bound to the page's body: it is always there."""
+    bound = alt.BindDirect(element="body", event=PLAYHEAD_EVENT)
+    moved = alt.param(name="playhead", value="", bind=bound)
+    # Through the scale and not as a datum: a datum would belong to the domain and be worked out with it.
+    at = "scale('x', toNumber(playhead))"
+    known = "isValid(playhead) && playhead !== ''"
+    shown = alt.value(alt.expr(f"{known} && inrange({at}, [0, width]) ? 1 : 0"))
+    base = alt.Chart(pl.DataFrame({"playhead": [0.0]})).encode(x=alt.value(alt.expr(at)), opacity=shown)
+    rule = base.mark_rule(**_RULE).encode(y=alt.value(0), y2=alt.value("height"))
+    words = alt.value(alt.expr("'step ' + playhead" if named else "''"))
+    return [rule, base.mark_text(**_NAME).encode(text=words, y=alt.value(0)).add_params(moved)]
 
 
 def for_file(chart: Figure, *, width: int = 900, dark: bool = False, font: str = "sans-serif") -> Figure:

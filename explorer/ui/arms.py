@@ -52,6 +52,11 @@ class Run:
         return self.problem is None
 
     @property
+    def is_running(self) -> bool:
+        """Whether it may still grow."""
+        return self.is_readable and self.state == "running"
+
+    @property
     def has_loads(self) -> bool:
         return self.is_readable and self.last_step >= 0 and self.num_moe_layers > 0
 

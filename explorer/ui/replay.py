@@ -1,24 +1,29 @@
 """The Replay page: one playhead, and everything that follows it."""
 
+import time
 from collections.abc import Sequence
 from functools import partial
 
 import polars as pl
 import streamlit as st
 
-from explorer.charts import biases, captions, domains, heatmaps, loads, losses
+from explorer.charts import biases, captions, domains, heatmaps, loads, losses, theme
 from explorer.glossary import tip
 from explorer.ui import cached, show, specs, urls
 from explorer.ui.arms import Arm, Run
 from explorer.ui.compare import extremes
 from explorer.ui.player import heatmap_player
+from explorer.ui.services import services
 
 BINS = 80
 """Columns of the charts beside the player: enough for their width, few enough to follow at once."""
 LIMIT = 2.0
 """Colours reach from a quarter of the uniform share to four times of it."""
 NOBODY = "all"
-WHOLE_PAGE, SHOWN_LAYER = "replay_whole_page", "replay_shown_layer"
+WHOLE_PAGE, SHOWN, MOVED = "replay_whole_page", "replay_shown", "replay_moved"
+TICK_S = 2.0
+"""How often a run that still trains is looked at again."""
+ECHO_S = 1.5
 
 
 def playable(runs: Sequence[Run], chosen: Sequence[Arm]) -> list[Run]:
@@ -45,11 +50,16 @@ def choose_run(runs: Sequence[Run]) -> Run:
         "Run", list(by_id), key="run", bind="query-params", help="The runs of the picker come first."
     )
     run = by_id[run_id]
+    st.fragment(_facts, run_every=_clock(run))(run)
+    return run
+
+
+def _facts(run: Run) -> None:
+    run = latest(run)
     show.note(
         f"{run.label} · {run.num_moe_layers} mixture layers of {run.num_experts} experts, {run.top_k} for "
         f"each token · {run.last_step + 1:,} of {run.num_steps:,} steps · {run.state}"
     )
-    return run
 
 
 def _interesting(runs: Sequence[Run]) -> Run:
@@ -59,26 +69,52 @@ def _interesting(runs: Sequence[Run]) -> Run:
 
 def show_run(run: Run) -> None:
     """Player and panels that follow the playhead, then what belongs to the layer as a whole."""
+    clock = _clock(run)
     st.session_state[WHOLE_PAGE] = True
-    view(run)
-    layer = int(st.session_state["layer"])
+    with show.steady("panels"):
+        st.fragment(view, run_every=clock)(run)
+    layer, expert = int(st.session_state["layer"]), _expert()
+    with show.steady("curves"):
+        st.fragment(_curves, run_every=clock)(run, layer, expert)
     _specialists(run, layer)
     _every_step(run, layer)
 
 
-def _follow_layer(layer: int) -> None:
-    """Draw the rest of the page again when the layer has changed; a move of the playhead leaves it alone."""
+def _clock(run: Run) -> float | None:
+    return TICK_S if run.is_running else None
+
+
+def latest(run: Run) -> Run:
+    """The run as far as it has come; draws the page once more when its training has ended."""
+    if not run.is_running:
+        return run
+    services().ingest.wake()
+    now = next((known for known in cached.list_runs() if known.run_id == run.run_id), run)
+    if not now.is_running:
+        # Without the clock, and with what only ended runs have.
+        st.rerun()
+    return now
+
+
+def _draw_all_again(layer: int) -> None:
+    """Draw the rest of the page when layer or expert has changed; the playhead leaves it alone."""
     is_whole = st.session_state.pop(WHOLE_PAGE, False)
-    changed = st.session_state.get(SHOWN_LAYER) != layer
-    st.session_state[SHOWN_LAYER] = layer
+    shown = (layer, _expert())
+    changed = st.session_state.get(SHOWN) != shown
+    st.session_state[SHOWN] = shown
     if changed and not is_whole:
         st.rerun()
 
 
-@st.fragment
 def view(run: Run) -> None:
-    """Player and panels. Only this reruns when the playhead moves."""
+    """Player and what is said of its step. Only this reruns when the playhead moves.
+
+    Every element here costs the browser time with every move: what does not depend on the step lies outside.
+    """
+    run = latest(run)
+    _undo_echo()
     layer, expert, step = _playhead(run)
+    _draw_all_again(layer)
     heatmap_player(
         cached.load_matrix(run.version, layer),
         key=f"player-{run.run_id}-{layer}",
@@ -87,15 +123,22 @@ def view(run: Run) -> None:
         expert=expert,
         on_expert=_single_out,
         label=f"Expert loads of {run.label}, layer {layer}",
+        follow=True,
     )
-    with show.steady("panels"):
-        _panels(run, layer, step, expert)
-    _follow_layer(layer)
+    left, right = show.in_columns(2)
+    now = cached.loads_at(run.version, layer, step)
+    with left:
+        _loads_panel(run, now, layer)
+    with right:
+        st.markdown(_at_this_step(run, now, step))
+        show.data_table(now, subject=f"Loads of layer {layer} at the playhead", key="replay_loads")
 
 
 def _playhead(run: Run) -> tuple[int, int | None, int]:
     """Layer, expert and step: three widgets whose keys the player and the URL share."""
     layers, last = list(range(run.num_moe_layers)), run.last_step
+    # The widget of a growing run keeps its range, or it would be made anew at every tick.
+    most = max(last, 1, run.num_steps - 1 if run.is_running else 0)
     experts = [NOBODY, *map(str, range(run.num_experts))]
     urls.settle(
         "layer",
@@ -136,7 +179,7 @@ def _playhead(run: Run) -> tuple[int, int | None, int]:
             help="Each layer has its own router and its own experts.",
         )
         st.number_input(
-            "Step", 0, max(last, 1), step=1, key="step", bind="query-params", width=150, help=tip("playhead")
+            "Step", 0, most, step=1, key="step", bind="query-params", width=150, help=tip("playhead")
         )
         st.selectbox(
             "Single out expert",
@@ -146,27 +189,29 @@ def _playhead(run: Run) -> tuple[int, int | None, int]:
             width=150,
             help="Its bias is drawn bold and its row is marked. A click in the heatmap does the same.",
         )
+    return int(layer or 0), _expert(), int(st.session_state["step"])
+
+
+def _expert() -> int | None:
     chosen = st.session_state["expert"]
-    return int(layer or 0), None if chosen == NOBODY else int(chosen), int(st.session_state["step"])
+    return None if chosen == NOBODY else int(chosen)
 
 
 def _move(last_step: int, step: int) -> None:
-    st.session_state["step"] = min(max(step, 0), last_step)
+    before, now = st.session_state["step"], min(max(step, 0), last_step)
+    st.session_state["step"] = now
+    st.session_state[MOVED] = (before, now, time.monotonic())
+
+
+def _undo_echo() -> None:
+    """A tick of the clock that left the browser before it heard of a move brings the old step back."""
+    before, now, when = st.session_state.get(MOVED, (None, None, 0.0))
+    if before is not None and st.session_state.get("step") == before and time.monotonic() - when < ECHO_S:
+        st.session_state["step"] = now
 
 
 def _single_out(expert: int | None) -> None:
     st.session_state["expert"] = NOBODY if expert is None else str(expert)
-
-
-def _panels(run: Run, layer: int, step: int, expert: int | None) -> None:
-    """Loads, biases and loss at the playhead."""
-    left, right = show.in_columns(2)
-    now = cached.loads_at(run.version, layer, step)
-    with left:
-        _loads_panel(run, now, layer)
-    with right:
-        _bias_panel(run, now, layer, step, expert)
-    _loss_panel(run, step)
 
 
 def bar_rows(now: pl.DataFrame) -> pl.DataFrame:
@@ -180,69 +225,84 @@ def bar_rows(now: pl.DataFrame) -> pl.DataFrame:
 
 
 def _loads_panel(run: Run, now: pl.DataFrame, layer: int) -> None:
-    st.subheader("Who works at this step?", help=tip("load"))
+    st.markdown("### Who works at this step?", help=tip("load"))
     chart = specs.kept(
-        ("replay loads", run.version, layer, now.is_empty()), partial(loads.load_bars, now, limit=LIMIT)
+        ("replay loads", run.run_id, layer, now.is_empty()), partial(loads.load_bars, now, limit=LIMIT)
     )
-    show.figure(
+    show.show_chart(
         chart.with_rows(bar_rows(now)),
-        subject=f"Loads of layer {layer} at the playhead",
-        finding=captions.load_bars(now),
-        how="Every expert would reach the line at 1 if the work were shared evenly.",
-        table=now,
+        alt_text=f"Loads of layer {layer} at the playhead. The words beside it say what it shows.",
         key="replay_loads",
         live=True,
     )
 
 
-def _bias_panel(run: Run, now: pl.DataFrame, layer: int, step: int, expert: int | None) -> None:
+def _at_this_step(run: Run, now: pl.DataFrame, step: int) -> str:
+    """What the playhead stands on, in words; one text, because every element costs a move some time."""
+    said = (captions.load_bars(now), _bias_at(now), _loss_at(run, step))
+    how = ":gray[:small[A bar would reach the line at 1 if the work were shared evenly.]]"
+    return "\n\n".join([f"### Step {step}", *(show.plain(sentence) for sentence in said if sentence), how])
+
+
+def _curves(run: Run, layer: int, expert: int | None) -> None:
+    """Biases and loss over the whole run; their playheads follow the player inside the browser."""
+    run = latest(run)
+    left, right = show.in_columns(2)
+    with left:
+        _bias_panel(run, layer, expert)
+    with right:
+        _loss_panel(run)
+
+
+def _bias_panel(run: Run, layer: int, expert: int | None) -> None:
     st.subheader("Which way are they pushed?", help=tip("expert_bias"))
-    trajectories = cached.bias_trajectories(run.version, layer, BINS)
-    bold = extremes(trajectories) if expert is None else [expert]
+    frame = cached.bias_trajectories(run.version, layer, BINS)
+    bold = extremes(frame) if expert is None else [expert]
     show.figure(
-        specs.kept(
-            ("replay biases", run.version, layer, tuple(bold)),
+        specs.latest.get(
+            ("replay biases", run.run_id, layer, tuple(bold)),
+            run.version,
             partial(
                 biases.bias_trajectories,
-                trajectories,
-                playhead=specs.SOMEWHERE,
+                frame,
+                playhead=theme.Follow.PLAYER,
                 highlight=bold,
                 height=240,
             ),
         ),
-        playhead=step,
         subject=f"Expert biases of layer {layer}",
-        finding=_bias_at(now, trajectories),
+        finding=captions.bias_trajectories(frame),
         how="A rising bias makes an expert easier to choose. Bold: "
         + ("the two that end highest and lowest." if expert is None else "the expert you singled out."),
-        table=trajectories,
+        table=frame,
         key="replay_biases",
         live=True,
     )
 
 
-def _loss_panel(run: Run, step: int) -> None:
+def _loss_panel(run: Run) -> None:
     st.subheader("What has the model learnt by then?", help=tip("lm_loss"))
     train = cached.loss_series((run.version,), "step", BINS)
     held = cached.eval_series((run.version,), "step")
+    labels = {run.run_id: run.label}
     show.figure(
-        specs.kept(
-            ("replay losses", run.version),
+        specs.latest.get(
+            ("replay losses", run.run_id),
+            run.version,
             partial(
                 losses.loss_curves,
                 train,
                 held,
-                labels={run.run_id: run.label},
+                labels=labels,
                 families={run.run_id: run.family},
                 metric="lm_loss",
                 log_y=False,
-                playhead=specs.SOMEWHERE,
+                playhead=theme.Follow.PLAYER,
                 height=240,
             ),
         ),
-        playhead=step,
         subject="Language loss over steps",
-        finding=_loss_at(run, step),
+        finding=captions.loss_curves(train, held, labels=labels),
         how="The line is the training text of every step, the points are held-out text. No balancing loss is "
         "added.",
         table=train,
@@ -290,10 +350,10 @@ def _every_step(run: Run, layer: int) -> None:
         show.note("A still with hover: drag to zoom in, double click to come back.")
 
 
-def _bias_at(now: pl.DataFrame, trajectories: pl.DataFrame) -> str:
-    """Who is helped and who is held back in the step of the playhead."""
+def _bias_at(now: pl.DataFrame) -> str:
+    """Who is helped and who is held back in the step of the playhead; nothing without a bias rule."""
     if now.is_empty() or now["expert_bias"].null_count() == now.height:
-        return captions.bias_trajectories(trajectories)
+        return ""
     ranked = now.sort("expert_bias")
     low, high = ranked.row(0, named=True), ranked.row(-1, named=True)
     if low["expert_bias"] == high["expert_bias"]:
@@ -305,8 +365,10 @@ def _bias_at(now: pl.DataFrame, trajectories: pl.DataFrame) -> str:
 
 
 def _loss_at(run: Run, step: int) -> str:
-    known = cached.nearest_step(run.version, step)
-    row = cached.step_row(run.version, step if known is None else known)
+    row = cached.step_row(run.version, step)
+    if row.is_empty():
+        known = cached.nearest_step(run.version, step)
+        row = row if known is None else cached.step_row(run.version, known)
     if row.is_empty() or row["lm_loss"][0] is None:
         return f"No loss was recorded for step {step}."
     loss, tokens, at = float(row["lm_loss"][0]), int(row["tokens_seen"][0]), int(row["step"][0])

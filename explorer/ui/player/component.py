@@ -49,6 +49,7 @@ def heatmap_player(
     group: str | None = None,
     controls: bool = True,
     legend: bool = True,
+    follow: bool = False,
 ) -> PlayerEvent | None:
     """Heatmap of one run and layer with playback, and the loads at the playhead as bars beside it.
 
@@ -57,7 +58,8 @@ def heatmap_player(
     `on_expert` run before the page does, so they may set `st.session_state`. `speed` is in steps a
     second; by default the run passes in about twelve seconds. Players of one `group` on a page move
     together in the browser; `controls` and `legend` leave out the rows below the picture, so that
-    compared runs can share one of each.
+    compared runs can share one of each. With `follow` the page is told of every move in the
+    browser, and figures with the playhead `charts.theme.Follow.PLAYER` go along.
 
     In a fragment that reruns by itself (`run_every`), keep the step in plain session state: a widget
     of the same key would send its old value back with a tick that is under way.
@@ -89,6 +91,7 @@ def heatmap_player(
         "group": group,
         "controls": controls,
         "legend": legend,
+        "follow": theme.PLAYHEAD_EVENT if follow else None,
     }
 
     def moved() -> None:

@@ -73,7 +73,10 @@ class Player {
     }
     if (step !== null && step !== this.known.step && !this.isEcho(step)) {
       this.known.step = step;
-      if (!this.playing && !this.dragging && this.matrix.columns) this.moveTo(this.matrix.columnOf(step));
+      if (!this.playing && !this.dragging && this.matrix.columns) {
+        this.moveTo(this.matrix.columnOf(step));
+        this.announce(step);
+      }
     }
     this.draw();
   }
@@ -140,6 +143,20 @@ class Player {
     this.column = Math.max(0, Math.min(last, Math.floor(column)));
     if (Math.floor(this.clock) !== this.column) this.clock = this.column;
     this.controls();
+    if (this.matrix.columns) this.announce(this.matrix.first[this.column]);
+  }
+
+  /** Figures of the page may follow the playhead: Vega reads the value of the body at this event. */
+  announce(step) {
+    if (!this.settings.follow) return;
+    const now = performance.now();
+    // While it plays, twenty times a second: every figure that follows draws itself.
+    if (this.playing && now - (this.told || 0) < 50) return;
+    this.told = now;
+    const page = document.body;
+    if (page.value === String(step)) return;
+    page.value = String(step);
+    page.dispatchEvent(new Event(this.settings.follow));
   }
 
   go(column) {
@@ -179,7 +196,7 @@ class Player {
     const was = this.playing;
     this.playing = false;
     if (was) {
-      this.controls();
+      this.moveTo(this.column);
       this.lead();
     }
     if (was && tell) this.report();
