@@ -1,21 +1,14 @@
 """The real app behind a free port, with run folders and an index of its own."""
 
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
+import servers
+
 ROOT = Path(__file__).parents[2]
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-PATIENCE_S = 120.0
-"""Not a goal: the limit only ends a hanging test."""
 
 
 class AppServer:
@@ -23,9 +16,7 @@ class AppServer:
 
     def __init__(self, folder: Path, shipped: Path | None = None) -> None:
         self.runs = folder / "runs"
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = servers.free_port()
         command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
         command += ["--server.headless", "true", "--server.fileWatcherType", "none"]
         environment = {
@@ -43,15 +34,8 @@ class AppServer:
 
     def wait(self) -> "AppServer":
         """Until it answers."""
-        end = time.monotonic() + PATIENCE_S
-        while time.monotonic() < end:
-            assert self.process.poll() is None, "the server ended by itself"
-            try:
-                with urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=1):
-                    return self
-            except (OSError, urllib.error.URLError):
-                time.sleep(0.1)
-        raise AssertionError("the server did not answer")
+        servers.wait_until_up(self.process, self.url)
+        return self
 
     def stop(self) -> None:
         if self.process.poll() is None:

@@ -3,14 +3,32 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+import servers
 from app_server import AppServer
 from store_runs import write_run
 
 from explorer.presets import get_preset, preset_balancer
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
 ARMS = {"none": "none", "aux_loss": "global", "loss_free": "loss_free"}
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator["Browser"]:
+    """One Chromium for all; every test opens pages of its own."""
+    from playwright.sync_api import expect, sync_playwright
+
+    assert servers.CHROMIUM is not None, "REQUIRE_BROWSER=1 but there is no Chromium"
+    expect.set_options(timeout=servers.PATIENCE_S * 1000)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=servers.CHROMIUM, args=servers.FLAGS)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")

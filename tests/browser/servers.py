@@ -17,6 +17,9 @@ ROOT = Path(__file__).parents[2]
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
+PATIENCE_S = 120.0
+"""Not a goal: the limit only ends a hanging test."""
+
 
 def need_chromium() -> None:
     """Skips the whole module where there is no Chromium, unless the environment says that there must be."""
@@ -24,12 +27,29 @@ def need_chromium() -> None:
         pytest.skip("no Chromium here (REQUIRE_BROWSER=1 makes this a failure)", allow_module_level=True)
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until_up(process: "subprocess.Popen[bytes]", base: str) -> None:
+    """Until the server answers; PATIENCE_S only ends a hanging test."""
+    end = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end:
+        assert process.poll() is None, "the server ended by itself"
+        try:
+            with urllib.request.urlopen(f"{base}/_stcore/health", timeout=1):
+                return
+        except OSError:
+            time.sleep(0.1)
+    raise AssertionError(f"the server did not answer within {PATIENCE_S:.0f} s")
+
+
 @contextmanager
 def serving(script: Path) -> Iterator[str]:
     """The address of a server that runs `script` until the block ends."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.port", str(port)]
     command += ["--server.headless", "true", "--server.fileWatcherType", "none"]
     command += ["--server.address", "127.0.0.1"]
@@ -39,15 +59,7 @@ def serving(script: Path) -> Iterator[str]:
     )
     base = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(240):
-            try:
-                with urllib.request.urlopen(f"{base}/_stcore/health", timeout=1):
-                    break
-            except OSError:
-                assert server.poll() is None, "the server ended by itself"
-                time.sleep(0.25)
-        else:
-            pytest.fail("the server did not answer within a minute")
+        wait_until_up(server, base)
         yield base
     finally:
         server.terminate()

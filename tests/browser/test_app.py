@@ -1,39 +1,29 @@
 """The app in a real Chromium: links, the address bar, the playhead, zoom and names."""
 
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from app_server import CHROMIUM, FLAGS, PATIENCE_S, AppServer
+import servers
+from app_server import AppServer
+from servers import PATIENCE_S
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
-if CHROMIUM is None and os.environ.get("REQUIRE_BROWSER") != "1":
-    pytest.skip(
-        "no Chromium on this machine (REQUIRE_BROWSER=1 makes this a failure)", allow_module_level=True
-    )
+servers.need_chromium()
 
-from playwright.sync_api import Browser, Page, expect, sync_playwright  # noqa: E402
+from playwright.sync_api import Browser, Page, WebSocket, expect  # noqa: E402
 
 TITLES = {
     "": "Watch a mixture of experts",
     "compare": "Compare balancing rules",
     "replay": "Replay one run",
+    "playground": "Playground",
+    "theory": "Theory",
     "train": "Train your own",
     "glossary": "Glossary",
 }
 PLAYER = "globalThis[Symbol.for('moe-routing-explorer.player')]"
-expect.set_options(timeout=PATIENCE_S * 1000)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    assert CHROMIUM is not None, "REQUIRE_BROWSER=1 but there is no Chromium"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -137,11 +127,57 @@ def test_play_then_pause_and_every_panel_shows_that_step(page: Page, app: AppSer
     expect(page.get_by_text(f"At step {shown} expert").first).to_be_visible()
     assert page.get_by_text(f"At step {shown} expert").count() == 2, "loads and biases"
     expect(page.get_by_text(f"At step {shown}, after")).to_be_visible()
+    all_playheads_at(page, int(shown))
     assert f"step={shown}" in page.url
+
+
+def all_playheads_at(page: Page, step: int) -> None:
+    """Wait until the figures of biases and of the loss have their playhead there."""
+    texts = page.locator('[data-testid="stVegaLiteChart"] svg text')
+    expect(texts.filter(has_text=re.compile(rf"^step {step}$"))).to_have_count(2)
+    expect(texts.filter(has_text=re.compile(r"^step \d+$"))).to_have_count(2)
+
+
+def test_the_figures_follow_the_player_while_it_plays(page: Page, app: AppServer) -> None:
+    """In the browser alone: Python hears of the step on pause only."""
+    visit(page, app, "replay?run=loss_free-seed0&step=3")
+    all_playheads_at(page, 3)
+    page.get_by_role("combobox", name="Speed").select_option("2")
+    page.get_by_role("button", name=re.compile("^Play")).click()
+    page.wait_for_function(
+        """() => [...document.querySelectorAll('[data-testid="stVegaLiteChart"] svg text')]
+            .filter((text) => text.textContent === 'step 6').length === 2"""
+    )
+    assert page.get_by_role("spinbutton", name="Step").input_value() == "3"
+    page.get_by_role("button", name=re.compile("^Pause")).click()
+    settled(page)
+
+
+def test_moving_the_playhead_sends_no_figure_but_the_bars(page: Page, app: AppServer) -> None:
+    received: list[int] = []
+
+    def listen(socket: WebSocket) -> None:
+        socket.on("framereceived", lambda data: received.append(len(data)))
+
+    page.on("websocket", listen)
+    visit(page, app, "replay?run=loss_free-seed0&step=3")
+    all_playheads_at(page, 3)
+    whole = sum(received)
+    received.clear()
+    step = page.get_by_role("spinbutton", name="Step")
+    step.fill("30")
+    step.press("Enter")
+    expect(page.get_by_text("At step 30, after")).to_be_visible()
+    settled(page)
+    all_playheads_at(page, 30)
+    assert whole > 60_000
+    assert sum(received) < 20_000, "biases and loss are moved by the browser alone"
+    assert max(received) < 10_000
 
 
 def test_the_playhead_moves_without_drawing_the_shell_again(page: Page, app: AppServer) -> None:
     visit(page, app, "replay?run=loss_free-seed0&step=3")
+    all_playheads_at(page, 3)
     page.evaluate("document.querySelector('h1').dataset.mark = 'same'")
     page.evaluate("document.querySelector('[data-testid=stVegaLiteChart]').dataset.mark = 'same'")
     step = page.get_by_role("spinbutton", name="Step")

@@ -1,36 +1,24 @@
 """Training from the page in a real Chromium: live charts, the tab closed, the server killed."""
 
 import json
-import os
 import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from app_server import CHROMIUM, FLAGS, PATIENCE_S, AppServer
+import servers
+from app_server import AppServer
+from servers import PATIENCE_S
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
-if CHROMIUM is None and os.environ.get("REQUIRE_BROWSER") != "1":
-    pytest.skip(
-        "no Chromium on this machine (REQUIRE_BROWSER=1 makes this a failure)", allow_module_level=True
-    )
+servers.need_chromium()
 
-from playwright.sync_api import Browser, Page, expect, sync_playwright  # noqa: E402
+from playwright.sync_api import Browser, Locator, Page, expect  # noqa: E402
 
 from explorer.recording.status import process_start  # noqa: E402
 
 CHARTS = '[data-testid="stVegaLiteChart"]'
-expect.set_options(timeout=PATIENCE_S * 1000)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    assert CHROMIUM is not None, "REQUIRE_BROWSER=1 but there is no Chromium"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -137,6 +125,34 @@ def test_zoom_stays_over_live_ticks_and_a_closed_tab_stops_nothing(
     again.get_by_role("button", name="Stop all").click()
     wait_for(lambda: all(s["state"] == "stopped" for s in statuses(server).values()))
     again.close()
+
+
+def test_replay_grows_with_its_run_and_leaves_the_playhead_alone(browser: Browser, server: AppServer) -> None:
+    start(browser, server, ["loss_free"], 20_000).close()
+    wait_for(lambda: [s for s in statuses(server).values() if int(str(s["last_step"])) > 30])
+    (run_id,) = statuses(server)
+    page = browser.new_page(viewport={"width": 1400, "height": 1200})
+    page.goto(f"{server.url}/replay?run={run_id}&step=7")
+    stage = page.get_by_role("slider", name=re.compile("^Expert loads"))
+    expect(page.get_by_text("At step 7, after")).to_be_visible()
+    page.evaluate("document.querySelector('h1').dataset.mark = 'same'")
+    first = int(str(stage.get_attribute("aria-valuemax")))
+    zoomed = page.locator(CHARTS).nth(1)
+    wait_for(lambda: int(str(stage.get_attribute("aria-valuemax"))) > first + 20)
+    last = int(str(stage.get_attribute("aria-valuemax")))
+    wait_for(lambda: shown_to(zoomed) > first, 60)
+    assert last > first
+    assert stage.get_attribute("aria-valuenow") == "7"
+    assert page.get_by_role("spinbutton", name="Step").input_value() == "7"
+    assert page.evaluate("document.querySelector('h1').dataset.mark") == "same", "the page was not drawn anew"
+    page.close()
+
+
+def shown_to(chart: Locator) -> float:
+    """The right end of a chart's horizontal axis, as it says itself."""
+    label = chart.locator('[aria-label^="X-axis"]').first.get_attribute("aria-label")
+    numbers = re.search(r"from [\d,.]+ to ([\d,.]+)", label or "")
+    return float(numbers[1].replace(",", "")) if numbers else -1.0
 
 
 @pytest.mark.parametrize("how", ["kill", "stop"])

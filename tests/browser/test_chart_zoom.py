@@ -9,22 +9,17 @@ import servers
 pytestmark = pytest.mark.browser
 servers.need_chromium()
 
-from playwright.sync_api import Page, sync_playwright  # noqa: E402
+from playwright.sync_api import Browser, Page  # noqa: E402
 
 
 @pytest.fixture(scope="module")
-def page() -> Iterator[Page]:
-    assert servers.CHROMIUM is not None, "REQUIRE_BROWSER=1 but there is no Chromium"
-    with (
-        servers.serving(Path(__file__).with_name("chart_script.py")) as base,
-        sync_playwright() as playwright,
-    ):
-        browser = playwright.chromium.launch(executable_path=servers.CHROMIUM, args=servers.FLAGS)
+def page(browser: Browser) -> Iterator[Page]:
+    with servers.serving(Path(__file__).with_name("chart_script.py")) as base:
         page = browser.new_page(viewport={"width": 1200, "height": 1100})
         page.goto(base)
         page.locator("[data-testid=stVegaLiteChart] svg").nth(1).wait_for(timeout=60_000)
         yield page
-        browser.close()
+        page.close()
 
 
 def shown_steps(page: Page, chart: int) -> list[int]:

@@ -14,22 +14,13 @@ PLAYER = "globalThis[Symbol.for('moe-routing-explorer.player')]"
 pytestmark = pytest.mark.browser
 servers.need_chromium()
 
-from playwright.sync_api import Browser, Page, expect, sync_playwright  # noqa: E402
+from playwright.sync_api import Browser, Page, expect  # noqa: E402
 
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     with servers.serving(SCRIPT) as base:
         yield base
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    assert servers.CHROMIUM is not None, "REQUIRE_BROWSER=1 but there is no Chromium"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=servers.CHROMIUM, args=servers.FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
