@@ -1,10 +1,13 @@
-"""How long a visitor waits: for the first chart after a cold start, and after a move of the playhead.
+"""How long a visitor waits: for the first chart, after a move of the playhead, and for a step that trains.
 
-    python -m benchmarks.app [--rounds 5]
+    python -m benchmarks.app [--rounds 5] [--only start,playhead,live]
 
 Needs Chromium. Starts the app on a free port with the shipped runs, an index of its own and a warm
 browser, as `make app` in a second terminal would. Goals: first chart within 3 s of the cold start (index
-already built) and of a first visit; everything that follows the playhead within 250 ms.
+already built); everything that follows the playhead within 250 ms; live charts within 2 s of a step.
+
+Beside the cold start stands its floor: an app of one line and one chart, measured in turns with it. The
+clocks of the page run inside the browser and look at it only when it has changed.
 """
 
 import argparse
@@ -17,24 +20,50 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
+from benchmarks.live import freshness
+
 ROOT = Path(__file__).resolve().parents[1]
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 CHART = '[data-testid="stVegaLiteChart"] svg, [data-testid="stVegaLiteChart"] canvas'
-# The chart's text that follows the playhead; read in the browser, so that polling costs nothing.
-WATCH = """(before) => new Promise(resolve => {
-    const start = performance.now();
-    const look = () => {
-        const text = document.querySelector('[data-testid="stMain"]').innerText;
-        const stale = document.querySelector('[data-stale="true"]');
-        const done = text.includes(before) && !stale;
-        if (done) resolve(performance.now() - start); else requestAnimationFrame(look);
-    };
-    look();
-})"""
+FLOOR = """
+import streamlit as st
+st.vega_lite_chart({"mark": "bar", "data": {"values": [{"x": 1, "y": 2}]},
+                    "encoding": {"x": {"field": "x"}, "y": {"field": "y", "type": "quantitative"}}})
+"""
+# From the key press until the frame after the last change that the move has caused: its words are there,
+# nothing waits to be brought up to date, and no chart changes any more within QUIET_MS.
+FOLLOW = """(step) => {
+    const QUIET_MS = 400;
+    const main = document.querySelector('[data-testid="stMain"]');
+    const texts = () => [...main.querySelectorAll('svg text')].map((text) => text.textContent);
+    const marks = () => texts().filter((text) => text === `step ${step}`);
+    const ready = () => main.textContent.includes(`At step ${step}, after`) &&
+        !main.querySelector('[data-stale="true"]') && marks().length >= 2;
+    const element = (node) => node.nodeType === Node.ELEMENT_NODE ? node : node.parentElement;
+    const inChart = (change) => element(change.target)?.closest('[data-testid="stVegaLiteChart"]');
+    window.moved = new Promise((resolve) => {
+        let start = null, done = null, last = 0;
+        addEventListener("keydown", (event) => { start = event.timeStamp; }, { once: true, capture: true });
+        const seen = new MutationObserver((changes) => {
+            if (start === null) return;
+            requestAnimationFrame(() => {
+                const now = performance.now();
+                if (changes.some(inChart)) last = now;
+                if (done === null && ready()) {
+                    done = now;
+                    setTimeout(() => { seen.disconnect(); resolve(Math.max(done, last) - start); }, QUIET_MS);
+                }
+            });
+        });
+        seen.observe(main, { subtree: true, childList: true, characterData: true, attributes: true });
+    });
+}"""
 
 
 def free_port() -> int:
@@ -43,10 +72,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start_server(folder: str) -> tuple["subprocess.Popen[bytes]", str]:
+def start_server(folder: str, script: Path = ROOT / "app.py") -> tuple["subprocess.Popen[bytes]", str]:
+    """The server as `make app` starts it, and its address."""
     port = free_port()
-    command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app.py"), "--server.port", str(port)]
+    command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.port", str(port)]
     command += ["--server.address", "127.0.0.1", "--server.headless", "true"]
+    command += ["--server.fileWatcherType", "none"]
     environment = {
         **os.environ,
         "EXPLORER_RUNS": f"{folder}/runs",
@@ -67,46 +98,62 @@ def wait_until_up(base: str) -> None:
             time.sleep(0.02)
 
 
-def first_chart(page: Page, base: str) -> float:
-    start = time.perf_counter()
-    page.goto(base)
-    page.locator(CHART).first.wait_for(timeout=60_000)
-    return time.perf_counter() - start
-
-
-def cold_start(page: Page, folder: str) -> tuple[float, float]:
-    """(seconds from the start of the server to the first chart, seconds of the visit alone)."""
-    start = time.perf_counter()
-    process, base = start_server(folder)
+@contextmanager
+def serving(folder: str, script: Path = ROOT / "app.py") -> Iterator[str]:
+    process, base = start_server(folder, script)
     try:
         wait_until_up(base)
-        visit = first_chart(page, base)
-        return time.perf_counter() - start, visit
+        yield base
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=60)
+
+
+def cold_start(page: Page, folder: str, script: Path = ROOT / "app.py") -> tuple[float, float]:
+    """(seconds from the start of the server to the first chart, seconds of the visit alone)."""
+    page.goto("about:blank")
+    start = time.perf_counter()
+    with serving(folder, script) as base:
+        up = time.perf_counter()
+        page.goto(base, wait_until="commit")
+        page.locator(CHART).first.wait_for(timeout=60_000)
+        end = time.perf_counter()
+    return end - start, end - up
 
 
 def playhead_moves(page: Page, folder: str, rounds: int) -> list[float]:
-    """Milliseconds from a new step until the charts' words name it and nothing is stale."""
-    process, base = start_server(folder)
-    try:
-        wait_until_up(base)
+    """Milliseconds from the key press that names a step until everything that follows it stands there."""
+    with serving(folder) as base:
         page.goto(f"{base}/replay?step=100")
-        page.locator(CHART).first.wait_for(timeout=60_000)
+        page.locator(CHART).nth(2).wait_for(timeout=60_000)
         box = page.get_by_label("Step", exact=True).first
         moves = []
-        for number in range(rounds + 2):
+        for step in range(110, 112 + rounds):
             page.wait_for_timeout(700)
-            box.fill(str(110 + number))
-            start = time.perf_counter()
+            box.fill(str(step))
+            page.evaluate(FOLLOW, step)
             box.press("Enter")
-            page.evaluate(WATCH, f"step {110 + number}")
-            moves.append((time.perf_counter() - start) * 1e3)
+            moves.append(float(page.evaluate("window.moved")))
         return moves[2:]
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
+
+
+def spread(values: Sequence[float], unit: str, digits: int) -> str:
+    middle, worst = statistics.median(values), max(values)
+    return f"median {middle:.{digits}f} {unit}, worst {worst:.{digits}f} {unit} of {len(values)}"
+
+
+def print_starts(page: Page, folder: str, rounds: int) -> None:
+    print(f"first start, index built on the way: {cold_start(page, folder)[0]:.2f} s")
+    floor = Path(folder) / "floor.py"
+    floor.write_text(FLOOR, encoding="utf-8")
+    ours, floors = [], []
+    for _ in range(rounds):
+        floors.append(cold_start(page, folder, floor))
+        ours.append(cold_start(page, folder))
+    for name, starts in (("cold start to first chart", ours), ("  its floor, one chart alone", floors)):
+        totals, visits = zip(*starts, strict=True)
+        print(f"{name}: {spread(totals, 's', 2)}, of which the visit {statistics.median(visits):.2f} s")
+    print("  goal 3 s")
 
 
 def main() -> None:
@@ -114,19 +161,21 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--only", default="start,playhead,live", help="parts to measure")
+    options = parser.parse_args()
+    parts = options.only.split(",")
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport={"width": 1440, "height": 900})
-        print(f"first start, index built on the way: {cold_start(page, folder)[0]:.2f} s")
-        starts = [cold_start(page, folder) for _ in range(rounds)]
-        total, visit = (statistics.median(values) for values in zip(*starts, strict=True))
-        print(f"cold start to first chart: {total:.2f} s, of which the visit {visit:.2f} s; goal 3 s")
-        moves = playhead_moves(page, folder, rounds * 2)
-        print(
-            f"a move of the playhead: median {statistics.median(moves):.0f} ms, "
-            f"worst {max(moves):.0f} ms; goal 250 ms"
-        )
+        if "start" in parts:
+            print_starts(page, folder, options.rounds)
+        if "playhead" in parts:
+            moves = playhead_moves(page, folder, options.rounds * 3)
+            print(f"a move of the playhead: {spread(moves, 'ms', 0)}; goal 250 ms")
+        if "live" in parts:
+            with serving(folder) as base:
+                delays = freshness(page, base, Path(folder) / "runs")
+            print(f"a step that trains, on the page: {spread(delays, 's', 2)} parts; goal 2 s")
         browser.close()
 
 
