@@ -1,6 +1,7 @@
 """The Overview page: the story of the shipped comparison, and the table of runs."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import polars as pl
@@ -15,8 +16,17 @@ from explorer.ui.arms import Arm, Run, arms_key, chart_labels, short_balancer
 BINS = 100
 
 
-def story_section(arms: Sequence[Arm]) -> None:
-    """One picture and the figures behind it."""
+@dataclass(frozen=True, kw_only=True)
+class Story:
+    """The picture of the Overview and what is said beside it."""
+
+    chart: specs.Spec
+    finding: str
+    table: pl.DataFrame
+
+
+def story_of(arms: Sequence[Arm]) -> Story:
+    """Ask and draw it; everything slow is remembered, so the server does this before the first visit."""
     labels = chart_labels(arms)
     families = {arm.token: arm.family for arm in arms}
     runs = cached.versions([run for arm in arms for run in arm.runs])
@@ -25,17 +35,25 @@ def story_section(arms: Sequence[Arm]) -> None:
     chance = uniform_reference(
         first.num_experts, first.top_k, first.tokens_per_step, max(1, first.num_moe_layers), draws=200
     )[0]
+    chart = specs.kept(
+        ("story", arms_key(arms, labels)),
+        partial(story.story, frame, labels=labels, families=families, reference=chance),
+    )
+    finding = captions.max_vio_curves(frame, labels=labels, references={"uniform": (chance, chance)})
+    return Story(chart=chart, finding=finding, table=frame)
+
+
+def story_section(arms: Sequence[Arm]) -> None:
+    """One picture and the figures behind it."""
+    told = story_of(arms)
     st.subheader("How uneven is the work, step by step?", help=tip("max_vio"))
     show.figure(
-        specs.kept(
-            ("story", arms_key(arms, labels)),
-            partial(story.story, frame, labels=labels, families=families, reference=chance),
-        ),
+        told.chart,
         subject="Imbalance over training steps",
-        finding=captions.max_vio_curves(frame, labels=labels, references={"uniform": (chance, chance)}),
+        finding=told.finding,
         how="MaxVio is how far the busiest expert lies above the mean load: 0 is perfectly even, 1 means "
         "twice its share. The dashed line is what random routing would show. " + _who(arms),
-        table=frame,
+        table=told.table,
         key="story",
     )
     _cards(arms)

@@ -1,9 +1,9 @@
 """What one server owns: the index, the thread that feeds it, and the trainings that it started."""
 
+import logging
 import threading
 from dataclasses import dataclass
 
-from explorer.queries.runs import list_runs
 from explorer.store import Index, IngestThread
 from explorer.ui.jobs import JobManager
 from explorer.ui.settings import Settings
@@ -52,19 +52,26 @@ def services() -> Services:
         return _started[settings]
 
 
-def warm_up() -> None:
-    """Load what the first page needs while the browser still loads its own part."""
+def warm_up() -> threading.Thread:
+    """Load, ask and draw what the first page shows while the browser still loads its own part."""
+    thread = threading.Thread(target=_prepare, name="explorer-warm-up", daemon=True)
+    thread.start()
+    return thread
 
-    def load() -> None:
-        from explorer.charts import theme
-        from explorer.ui import overview, picker, shell, specs  # noqa: F401
 
-        # The first figure of Altair reads its schema, the first query of an index its tables.
-        specs.make(theme.no_data())
-        with services().index.cursor() as cur:
-            list_runs(cur)
+def _prepare() -> None:
+    # The libraries of the figures, and those of the first page, which the script would wait for.
+    from explorer.ui import cached, overview, picker, shell  # noqa: F401
+    from explorer.ui.arms import arms_of, default_arms
 
-    threading.Thread(target=load, name="explorer-warm-up", daemon=True).start()
+    try:
+        runs = [run for run in cached.list_runs() if run.is_readable]
+        arms = default_arms(arms_of(runs))
+        if arms:
+            overview.story_of(arms)
+            cached.summary(cached.versions(runs))
+    except Exception as error:  # the page itself says what is wrong, with its remedy
+        logging.getLogger(__name__).debug("nothing was prepared: %s", error)
 
 
 def shut_down(settings: Settings | None = None) -> None:
