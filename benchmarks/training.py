@@ -1,10 +1,12 @@
 """Training throughput against (a) a dense model of the same active parameters and (b) transformers' Mixtral.
 
-    python -m benchmarks.training [--preset standard] [--rounds 20]
+    python -m benchmarks.training [--preset standard] [--rounds 20] [--profile]
 
 All models run in one process, one thread, in turn; what counts is the ratio of tokens per second.
 Goals: at least 0.8 of (a), at least 1.5 times (b). Every step is forward, backward, clipping and AdamW on
-the same random tokens; nothing is recorded (benchmarks/recording.py measures that).
+the same random tokens; nothing is recorded (benchmarks/recording.py measures that). `--profile` also says
+how much of the time goes into kernels that any such model calls (matrix products, attention, softmax of the
+logits, AdamW), and how fast ours could be against (b) if everything else in it cost nothing.
 """
 
 import argparse
@@ -98,6 +100,26 @@ def mixtral_step(config: RunConfig) -> Callable[[], object]:
     return step
 
 
+FLOOR = (
+    "aten::mm",
+    "aten::_scaled_dot_product_flash_attention_for_cpu",
+    "aten::_scaled_dot_product_flash_attention_for_cpu_backward",
+    "aten::_log_softmax",
+    "aten::_log_softmax_backward_data",
+    "aten::_fused_adamw_",
+)
+"""Kernels that every transformer of these sizes needs; each is one call into a library."""
+
+
+def profile(step: Callable[[], object], steps: int = 5) -> tuple[float, float]:
+    """(seconds a step, of which in the kernels of `FLOOR`), both as the profiler sees them."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as found:
+        for _ in range(steps):
+            step()
+    times = {event.key: event.self_cpu_time_total / 1e6 / steps for event in found.key_averages()}
+    return sum(times.values()), sum(times.get(name, 0.0) for name in FLOOR)
+
+
 def build(config: RunConfig, model: ModelConfig | None = None) -> torch.nn.Module:
     return build_model(model or config.model, config.corpus.vocab_size, config.training.sequence_length, 0)
 
@@ -108,6 +130,7 @@ def main() -> None:
     )
     parser.add_argument("--preset", default="standard")
     parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--profile", action="store_true")
     options = parser.parse_args()
     config = get_preset(options.preset)
     # Mixtral has no shared expert, so the comparison with it leaves ours out as well.
@@ -123,6 +146,8 @@ def main() -> None:
             "Mixtral": mixtral_step(plain),
         }
         seconds = time_in_turn(steps, options.rounds)
+        names = ("ours, no shared expert", "Mixtral") if options.profile else ()
+        profiles = {name: profile(steps[name]) for name in names}
     tokens = config.training.tokens_per_step
     for name, values in seconds.items():
         median = sorted(values)[len(values) // 2]
@@ -134,6 +159,11 @@ def main() -> None:
     print(f"(b) tokens/s of ours over Mixtral's: {against}; goal 1.5")
     for rule in ("loss_free", "aux_loss"):
         print(f"step time of {rule} over none: {ratio(seconds[f'ours, {rule}'], seconds['ours'])}")
+    for name, (whole, floor) in profiles.items():
+        print(f"{name}: {whole * 1e3:.1f} ms a step, {floor / whole:.0%} of it in kernels that both need")
+    if profiles:
+        ours, theirs = profiles.values()
+        print(f"ours over Mixtral's if all the rest of ours were free: {theirs[0] / ours[1]:.2f}; goal 1.5")
 
 
 if __name__ == "__main__":
