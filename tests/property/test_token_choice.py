@@ -13,6 +13,8 @@ from reference import token_choice
 from explorer.model.gates import divisor, scores
 from explorer.model.loss_balancers import balance_loss
 from explorer.model.router import (
+    LayerContext,
+    Router,
     Routing,
     choice_margin,
     route,
@@ -21,6 +23,8 @@ from explorer.model.router import (
     unbiased_choice,
     unbiased_top_k,
 )
+from explorer.model.token_choice import token_choice as token_choice_layer
+from explorer.model_config import ModelConfig
 
 
 def same(a: Routing, b: Routing) -> bool:
@@ -314,3 +318,53 @@ def test_sqrt_softplus_has_a_finite_gradient_for_any_logit() -> None:
 def test_an_unknown_score_function_is_refused() -> None:
     with pytest.raises(ValueError, match="tanh"):
         scores(torch.zeros(1, 2), "tanh")
+
+
+@given(choice=choices(groups=False, top_p=False))
+def test_the_plain_path_is_the_formula_bit_for_bit(choice: Choice) -> None:
+    """What runs recorded before there were any of these settings computed."""
+    logits, bias = torch.from_numpy(choice.logits_TE), torch.from_numpy(choice.bias_E)
+    values = logits.softmax(-1) if choice.score_func == "softmax" else logits.sigmoid()
+    ids = (values + bias).topk(choice.top_k, dim=-1).indices
+    gates = values.gather(-1, ids)
+    if choice.normalize_gates and choice.top_k > 1:
+        gates = gates / gates.sum(-1, keepdim=True).clamp_min(1e-20)
+    if choice.route_scale != 1.0:
+        gates = gates * choice.route_scale
+    score_func = "softmax" if choice.score_func == "softmax" else "sigmoid"
+    fast = choice.route(choice.bias_E, score_func=score_func, gate_func=None, bias_form="additive")
+    assert torch.equal(fast.topk_expert_ids_TK, ids)
+    assert torch.equal(fast.gate_weights_TK, gates)
+    assert torch.equal(fast.scores_TE, values)
+
+
+def layer_of(**settings: object) -> tuple[Router, ModelConfig, torch.Tensor]:
+    """A router of 4 experts, the model's configuration, and 8 tokens."""
+    config = ModelConfig(num_experts=4, top_k=2, hidden_size=16, **settings)
+    torch.manual_seed(0)
+    router = Router(16, 4, 0.5, config.noisy_top_k)
+    return router, config, torch.randn(8, 16)
+
+
+@given(seed=st.integers(0, 10_000), scale=st.sampled_from([0.1, 1.0]))
+def test_noisy_logits_equal_the_reference(seed: int, scale: float) -> None:
+    router, config, x = layer_of(noisy_top_k=True, score_func="softmax", normalize_gates=False)
+    noise_weight = scale * torch.randn(4, 16, generator=torch.Generator().manual_seed(seed))
+    router.noise_weight_ED.data.copy_(noise_weight)
+    context = LayerContext(layer=1, tokens_T=torch.zeros(8, dtype=torch.int64), is_training=True, seed=seed)
+    fast = token_choice_layer(router, x, config, None, context)
+    normal = torch.randn(8, 4, generator=context.generator(x.device))
+    noisy = token_choice.noisy(router(x).tolist(), x.tolist(), noise_weight.tolist(), normal.tolist())
+    np.testing.assert_allclose(fast.scores_TE.tolist(), token_choice.scores(noisy, "softmax"), rtol=1e-4)
+
+
+@given(seed=st.integers(0, 10_000), size=st.sampled_from([0.1, 3.0]))
+def test_router_noise_is_gaussian_on_the_logits_that_choose(seed: int, size: float) -> None:
+    router, config, x = layer_of(router_noise=size)
+    context = LayerContext(layer=0, tokens_T=torch.zeros(8, dtype=torch.int64), is_training=True, seed=seed)
+    fast = token_choice_layer(router, x, config, None, context)
+    normal = torch.randn(8, 4, generator=context.generator(x.device))
+    logits = (router(x) + size * normal).detach()
+    assert torch.equal(fast.topk_expert_ids_TK, logits.sigmoid().topk(2).indices)
+    assert torch.equal(fast.choosing_TE, logits.sigmoid())
+    assert int(switched_slots(fast)) == 0  # noise moved experts, not the bias

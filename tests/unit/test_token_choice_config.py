@@ -1,0 +1,75 @@
+"""Settings of token choice: what is refused, in one sentence, and that old digests stay."""
+
+import pytest
+
+from explorer.config import RunConfig
+from explorer.errors import ConfigError
+from explorer.model_config import ModelConfig
+
+REFUSED = [
+    ({"score_func": "tanh"}, "model.score_func = 'tanh'", "sqrt_softplus"),
+    ({"gate_func": "relu"}, "model.gate_func = 'relu'", "softmax"),
+    ({"gate_func": "sigmoid"}, "model.gate_func = 'sigmoid'", "already model.score_func"),
+    ({"num_groups": 5}, "model.num_groups = 5", r"divide model.num_experts \(16\)"),
+    ({"num_groups": 4, "top_k_groups": 5}, "model.top_k_groups = 5", r"at most model.num_groups \(4\)"),
+    ({"num_groups": 8, "top_k": 3}, "model.top_k = 3", "at most the 2 experts of the groups"),
+    ({"num_groups": 8, "eval_top_k": 3}, "model.eval_top_k = 3", "at most the 2 experts of the groups"),
+    ({"eval_top_k": 17}, "model.eval_top_k = 17", "at most the 16"),
+    ({"eval_top_k": 0}, "model.eval_top_k = 0", "at least 1"),
+    ({"router_noise": -1.0}, "model.router_noise = -1.0", "at least 0"),
+    ({"router_noise": float("nan")}, "model.router_noise = nan", "finite"),
+    ({"router_noise": 0.5, "noisy_top_k": True}, "model.router_noise = 0.5", "model.noisy_top_k learns"),
+    ({"top_p": 0.0}, "model.top_p = 0.0", "above 0 and at most 1"),
+    ({"top_p": 1.5}, "model.top_p = 1.5", "above 0 and at most 1"),
+    ({"capacity_factor": 0.0}, "model.capacity_factor = 0.0", "greater than 0"),
+    ({"drop_policy": "random"}, "model.drop_policy = 'random'", "position"),
+    ({"drop_policy": "position"}, "model.drop_policy = 'position'", "set model.capacity_factor"),
+    ({"random_second": True, "top_k": 1}, "model.random_second = True", "needs model.top_k 2"),
+    ({"random_second": True, "top_p": 0.5}, "model.random_second = True", "model.top_p=0.5"),
+    *[
+        ({"routing": "hash", name: value}, f"model.{name} = ", "no meaning with model.routing=hash")
+        for name, value in {
+            "router_noise": 0.1,
+            "noisy_top_k": True,
+            "num_groups": 4,
+            "top_p": 0.5,
+            "eval_top_k": 1,
+            "random_second": True,
+        }.items()
+    ],
+    ({"routing": "expert_choice", "capacity_factor": 1.0}, "model.capacity_factor", "no meaning"),
+]
+
+
+@pytest.mark.parametrize(("settings", "field", "words"), REFUSED)
+def test_what_makes_no_sense_is_refused_in_a_sentence(settings, field, words) -> None:
+    with pytest.raises(ConfigError, match=words) as caught:
+        ModelConfig(**settings)
+    assert str(caught.value).startswith(field)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"top_p": 1.0},
+        {"top_p": 0.5, "eval_top_k": 16},
+        {"num_groups": 16, "top_k_groups": 2},
+        {"num_groups": 4, "top_k_groups": 4},
+        {"random_second": True, "capacity_factor": 2.0, "drop_policy": "position"},
+        {"top_p": 0.5, "capacity_factor": 1.0, "noisy_top_k": True},
+        {"score_func": "softmax", "gate_func": "sqrt_softplus"},
+    ],
+)
+def test_what_makes_sense_is_taken_and_read_back(settings) -> None:
+    config = RunConfig(model=ModelConfig(**settings))
+    assert RunConfig.from_dict(config.to_dict()) == config
+    assert config.pair_key != RunConfig().pair_key
+
+
+def test_settings_at_their_defaults_leave_digests_as_they_were() -> None:
+    written = RunConfig().to_dict()["model"]
+    for name in ("gate_func", "router_noise", "noisy_top_k", "num_groups", "top_p", "eval_top_k"):
+        assert name not in written
+    for name in ("capacity_factor", "drop_policy", "random_second"):
+        assert name not in written
