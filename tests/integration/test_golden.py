@@ -44,6 +44,11 @@ def test_every_rule_and_every_routing_has_a_golden_series() -> None:
     assert arms >= RULES.keys() | (KINDS.keys() - {"token_choice"})
 
 
+def test_the_page_of_strategies_names_every_rule_and_routing() -> None:
+    page = (FILE.parents[2] / "docs" / "strategies.md").read_text(encoding="utf-8")
+    assert [name for name in (*RULES, *KINDS) if f"`{name}" not in page] == ["token_choice"]
+
+
 def test_no_two_strategies_are_the_same_by_mistake() -> None:
     """Two names with one series: an option that nothing reads. Those that must agree are listed."""
     same = {"loss-free, centred": "loss-free"}  # the same choices; P10
