@@ -14,6 +14,8 @@ from typing import Any
 import altair as alt
 import polars as pl
 
+from explorer.routings import KINDS
+
 # Altair refuses more than 5,000 rows when a figure is written to a file. Our frames are binned
 # beforehand and a heatmap of 64 experts by 200 bins has 12,800 cells, so the guard only hurts.
 alt.data_transformers.disable_max_rows()
@@ -62,6 +64,12 @@ FAMILIES: dict[str, Ink] = {
     "quantile": Ink("#5B57C8", "#9D99F2"),
     "combined": Ink("#B5559A", "#E08CC8"),
     "scheduled": Ink("#00855F", "#35C79A"),
+    # Not a balancer but who chooses (`explorer/routings.py`): darker than the rules on a light page.
+    "expert_choice": Ink("#9E1B32", "#B5493A"),
+    "expert_threshold": Ink("#5F5700", "#F5EC5A"),
+    "hash": Ink("#0000D0", "#3A5BFF"),
+    "random": Ink("#004D20", "#8DF59E"),
+    "dense": Ink("#0A0A0A", "#FFFFFF"),
 }
 # The same hues, a little stronger: text needs more contrast than a line.
 FAMILY_TEXT: dict[str, Ink] = {
@@ -71,6 +79,11 @@ FAMILY_TEXT: dict[str, Ink] = {
     "quantile": Ink("#4A46B0", "#B6B3F6"),
     "combined": Ink("#973F80", "#EBA9D8"),
     "scheduled": Ink("#006B4C", "#63D6B1"),
+    "expert_choice": Ink("#8A172B", "#E58A7D"),
+    "expert_threshold": Ink("#5F5700", "#F5EC5A"),
+    "hash": Ink("#0000D0", "#8295FF"),
+    "random": Ink("#004D20", "#8DF59E"),
+    "dense": Ink("#0A0A0A", "#FFFFFF"),
 }
 FAMILY_LABELS = {
     "none": "no balancing",
@@ -79,6 +92,7 @@ FAMILY_LABELS = {
     "quantile": "quantile",
     "combined": "combined",
     "scheduled": "scheduled",
+    **{name: kind.words for name, kind in KINDS.items() if name != "token_choice"},
 }
 EXPERT_INKS = (
     Ink("#D55E00", "#F28A3C"),

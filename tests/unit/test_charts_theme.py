@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from explorer.charts import labels, scales, theme
 from explorer.errors import ConfigError
+from explorer.routings import KINDS
 
 CONFIG = tomllib.loads((Path(__file__).parents[2] / ".streamlit/config.toml").read_text(encoding="utf-8"))
 # Machado et al. 2009, severity 1, on linear RGB.
@@ -76,6 +77,17 @@ def test_the_theme_file_uses_the_same_method_colours() -> None:
         diverging = [ink.pick(dark) for ink in scales.stops("PuOr")]
         del diverging[5]  # Streamlit wants exactly ten
         assert CONFIG["theme"][section]["chartDivergingColors"] == diverging
+
+
+@pytest.mark.parametrize("deficiency", DEFICIENCIES)
+@pytest.mark.parametrize("dark", [False, True])
+def test_routings_stay_apart_from_the_rules_and_each_other(deficiency: str, dark: bool) -> None:
+    routings = [name for name in KINDS if name != "token_choice"]
+    assert set(routings) <= set(theme.FAMILIES) & set(theme.FAMILY_TEXT) & set(theme.FAMILY_LABELS)
+    for name in routings:
+        for other in set(theme.FAMILIES) - {name}:
+            pair = (theme.FAMILIES[name].pick(dark), theme.FAMILIES[other].pick(dark))
+            assert distance(*pair, DEFICIENCIES[deficiency]) >= 14, (name, other)
 
 
 @pytest.mark.parametrize("deficiency", DEFICIENCIES)
