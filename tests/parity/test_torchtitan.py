@@ -11,6 +11,7 @@ import torch
 from our_layer import D, E, F, answer, by_expert, copy_experts, fill, inputs, make_layer
 from peer_code import need
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from explorer.model.balancers import CombinedBalancer
 from explorer.rules import LossFree
@@ -147,6 +148,16 @@ def test_p11_accumulated_counts_move_the_bias_once() -> None:
     CombinedBalancer([LossFree(bias_update_rate=U, centred=True)]).update(bias_E, counts_E, 0)
     torch.testing.assert_close(peer.expert_bias_E, bias_E)
     assert peer.tokens_per_expert_E.tolist() == [0.0] * E
+
+
+@pytest.mark.parametrize(("use_reentrant", "times"), [(None, 1), (True, 2), (False, 2)])
+def test_p17_recomputation_counts_twice_in_theirs(use_reentrant: bool | None, times: int) -> None:
+    # They halve the counts where they find their own checkpoint wrapper. Ours are returned and counted once.
+    peer, x = make_theirs(2, score_func="sigmoid"), inputs().requires_grad_()
+    once = answer(make_ours(peer), x).layer.counts_BE.sum(0)
+    out = peer(x) if use_reentrant is None else checkpoint(peer, x, use_reentrant=use_reentrant)
+    out.sum().backward()
+    assert peer.tokens_per_expert_E.tolist() == (times * once).tolist()
 
 
 def test_p13_their_counts_are_float32_and_ours_are_not() -> None:

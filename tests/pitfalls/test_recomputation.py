@@ -71,6 +71,17 @@ def test_p17_losses_and_noise_survive_recomputation_without_reentry(changes: dic
             assert torch.equal(value, theirs[name]), name
 
 
+def test_p17_reentrant_checkpointing_cannot_carry_a_loss() -> None:
+    # Its first pass has no gradients and its second returns nothing but tensors to differentiate: a loss of
+    # the layer is lost without a word. Whoever checkpoints a run with such a loss takes the other kind.
+    config = make_tiny_config("aux_loss")
+    tokens = torch.zeros(1, 16, dtype=torch.int64)
+    for how, carried in {"plain": True, "non-reentrant": True, "reentrant": False}.items():
+        model = recompute(build_model(config.model, 256, 16, seed=0), HOW[how])
+        output = model(tokens, CombinedBalancer(config.balancer.rules))
+        assert all((layer.losses.objective is not None) is carried for layer in output.layers), how
+
+
 @pytest.mark.parametrize(("how", "expected"), [("plain", 1), ("reentrant", 1), ("non-reentrant", 2)])
 def test_p17_a_counter_inside_the_layer_counts_twice_where_it_looks_at_gradients(
     how: str, expected: int
