@@ -6,6 +6,7 @@ from typing import Any
 
 from explorer.config import BalancerConfig
 from explorer.errors import ConfigError
+from explorer.routings import short_routing
 from explorer.rules import Rule
 
 MOST = 6
@@ -57,8 +58,13 @@ class Run:
         return self.is_readable and self.state == "running"
 
     @property
+    def has_steps(self) -> bool:
+        """Whether there is anything to show of it; a dense model has steps and no loads."""
+        return self.is_readable and self.last_step >= 0
+
+    @property
     def has_loads(self) -> bool:
-        return self.is_readable and self.last_step >= 0 and self.num_moe_layers > 0
+        return self.has_steps and self.num_moe_layers > 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +143,7 @@ def arms_of(runs: Iterable[Run]) -> list[Arm]:
 
     Runs belong together when they differ in the seed only. Of two runs with one seed the newest counts.
     """
-    usable = [run for run in runs if run.has_loads]
+    usable = [run for run in runs if run.has_steps]
     together: dict[tuple[str, str], dict[int, Run]] = {}
     for run in sorted(usable, key=lambda r: r.created_at):
         # Only finished ones: the seeds of an arm are averaged step by step.
@@ -161,13 +167,14 @@ def default_arms(arms: Sequence[Arm], most: int = 4) -> list[Arm]:
     """The comparison that the app opens with.
 
     Of all sets of runs that may be compared as pairs, the one with the most arms; groups before
-    single runs, shipped before own, and of a set the arms that tell the story first.
+    single runs, shipped before own, and of a set the arms that tell the story first. Runs without
+    loads are chosen by hand only.
     """
     sets: dict[str, list[Arm]] = {}
     taken: set[tuple[str, str]] = set()
     for arm in arms:
         key = (arm.first.pair_key, arm.first.balancer)
-        if key not in taken:
+        if key not in taken and arm.first.has_loads:
             taken.add(key)
             sets.setdefault(arm.first.pair_key, []).append(arm)
     if not sets:
@@ -201,14 +208,21 @@ def arms_key(arms: Sequence[Arm], labels: Mapping[str, str]) -> tuple[object, ..
 
 
 def short_balancer(text: str) -> str:
-    """`aux_loss:scope=sequence` -> `aux sequence 0.01`: short enough for a chip and a URL."""
+    """`aux_loss:scope=sequence` -> `aux sequence 0.01`: short enough for a chip and a URL.
+
+    Also `expert_choice:chunk=128` -> `expert choice 128`.
+    """
     try:
-        balancer = BalancerConfig.parse(text)
+        routing, rules = short_routing(text)
+        balancer = BalancerConfig.parse(rules)
     except ConfigError:
         return text or "unknown"
     parts = [_short_rules(balancer.rules)]
     parts += [f"from {change.step} {_short_rules(change.rules)}" for change in balancer.schedule]
-    return ", ".join(parts)
+    words = ", ".join(parts)
+    if not routing:
+        return words
+    return routing if words == "none" else f"{routing} + {words}"
 
 
 def _short_rules(rules: Sequence[Rule]) -> str:

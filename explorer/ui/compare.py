@@ -27,6 +27,8 @@ def view(arms: Sequence[Arm]) -> None:
     """Every section, for two to six arms (one arm is shown too)."""
     labels = chart_labels(arms)
     _warnings(arms, labels)
+    for sentence in routing_notes(arms, labels):
+        show.note(sentence)
     _figures(arms, labels)
     by_layer(arms, labels)
     over_time(arms, labels)
@@ -68,6 +70,32 @@ def confounders(arms: Sequence[Arm], labels: dict[str, str]) -> list[str]:
         shared = ", ".join(map(str, sorted(common, key=str)))
         said.append(f"Not all of these have the same seeds; pairs are made of seed {shared} only.")
     return said
+
+
+ROUTING_NOTES = {
+    "expert_choice": "Experts take their best tokens, so every expert has the same load by construction. A "
+    "token may have any number of experts, none included; gates are the scores, not normalised; and in "
+    "training a token's experts depend on later tokens, so its perplexity is not one that decoding reaches.",
+    "expert_threshold": "A token has every expert whose cut-off its score exceeds, none included; gates are "
+    "the scores, not normalised.",
+    "hash": "The token's id chooses; the router only weighs.",
+    "random": "Chance chooses, anew in every pass; the router only weighs.",
+    "dense": "No experts: one feed-forward layer as wide as the experts that a token would pass. It has no "
+    "loads, biases or MaxVio and is left out where these are shown.",
+}
+"""What else differs with a routing that is not token choice, by family."""
+
+
+def routing_notes(arms: Sequence[Arm], labels: dict[str, str]) -> list[str]:
+    """A sentence on every arm whose tokens do not choose: weights and data are shared, choosing is not."""
+    return [
+        f"“{labels[arm.token]}”: {ROUTING_NOTES[arm.family]}" for arm in arms if arm.family in ROUTING_NOTES
+    ]
+
+
+def with_loads(arms: Sequence[Arm]) -> list[Arm]:
+    """The arms that have loads to show; a dense model has none."""
+    return [arm for arm in arms if arm.first.has_loads]
 
 
 def _value(config: dict[str, Any], name: str) -> object:
@@ -136,6 +164,10 @@ def spread(values: pl.Series) -> str:
 @st.fragment
 def by_layer(arms: Sequence[Arm], labels: dict[str, str]) -> None:
     """Loads and biases of one layer."""
+    arms = with_loads(arms)
+    if not arms:
+        show.note("None of these runs has experts, so there are no loads and no biases to show.")
+        return
     layers = list(range(max(arm.first.num_moe_layers for arm in arms)))
     urls.settle(
         "layer",
@@ -278,6 +310,9 @@ def over_time(arms: Sequence[Arm], labels: dict[str, str]) -> None:
 
 def _references(arms: Sequence[Arm]) -> tuple[dict[str, tuple[float, float]], str]:
     """The two lines of chance, of the first loss-free arm; none where the sizes differ."""
+    arms = with_loads(arms)
+    if not arms:
+        return {}, "None of these runs has experts."
     sizes = {
         (a.first.num_experts, a.first.top_k, a.first.tokens_per_step, a.first.num_moe_layers) for a in arms
     }

@@ -17,13 +17,18 @@ CARDS = {
     "train": (":material/model_training:", "Train", "Train your own in about a minute and watch it live."),
     "glossary": (":material/menu_book:", "Glossary", "Every term and formula, with its source."),
 }
-RUN_IN_LINK = r"run=(.*)$"
-"""What a table shows of `replay_url`."""
+RUN_IN_LINK = r"runs?=(.*)$"
+"""What a table shows of `replay_url` and `compare_url`."""
 
 
 def replay_url(run_id: str) -> str:
     """The address of a run in Replay; run ids are safe in a URL."""
     return f"/replay?run={run_id}"
+
+
+def compare_url(run_id: str) -> str:
+    """The address of a single run in Compare, for runs that have nothing to replay."""
+    return f"/compare?runs={run_id}"
 
 
 def page(name: str, label: str, **query: Any) -> None:

@@ -122,12 +122,12 @@ def runs_section(runs: Sequence[Run]) -> None:
             "MaxVio last steps": number(format="%.3f", help=tip("max_vio_batch")),
         },
     )
-    show.note("A run's name opens it in Replay.")
+    show.note("A run's name opens it in Replay, or in Compare where there are no loads to replay.")
 
 
 def _row(run: Run, figures: dict[str, object]) -> dict[str, object]:
     return {
-        "run": links.replay_url(run.run_id),
+        "run": links.replay_url(run.run_id) if run.has_loads else links.compare_url(run.run_id),
         "balancing": short_balancer(run.balancer),
         "seed": run.seed,
         "state": run.state,

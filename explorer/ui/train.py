@@ -15,13 +15,15 @@ from explorer.errors import ConfigError, ExplorerError, RunFolderError
 from explorer.presets import PRESETS, RULE_DEFAULTS, arm_config, get_preset, recorded_preset
 from explorer.recording import make_run_id
 from explorer.recording.status import read_status
+from explorer.routings import KINDS
 from explorer.rules import RULES, format_rules, make_rule
 from explorer.ui import cached, form, links, show, specs
 from explorer.ui.arms import Arm, Run, chart_labels
 from explorer.ui.jobs import Job
 from explorer.ui.services import services
 
-COMMON_ARMS = ("none", "aux_loss", "aux_loss:scope=sequence", "loss_free", "loss_free+seq_aux")
+COMMON_ARMS = ("none", "aux_loss", "aux_loss:scope=sequence", "loss_free", "loss_free+seq_aux",
+               *(name for name in KINDS if name != "token_choice"))  # fmt: skip
 FIRST_ARMS = ("none", "aux_loss", "loss_free")
 TICK_S = 0.5
 LIVE_BINS = 100
@@ -44,7 +46,8 @@ def order_form() -> None:
             "train", [*COMMON_ARMS, *(a for a in st.session_state[ARMS] if a not in COMMON_ARMS)],
             key=ARMS, accept_new_options=True,
             help="One run for each rule and seed. Type your own, e.g. `aux_loss:scope=sequence,coeff=0.001` "
-            "or `none/100/loss_free` (none, from step 100 loss_free), or build one below.",
+            "or `none/100/loss_free` (none, from step 100 loss_free), or build one below. A routing such as "
+            "`expert_choice:chunk=128` or `dense` takes a rule's place.",
         )  # fmt: skip
     with right:
         seeds = st.text_input("Seeds", "0", key="train_seeds", help="Whole numbers, e.g. 0,1,2. Rules of one "
@@ -205,7 +208,10 @@ def _progress(job: Job) -> None:
                 disabled=job.state == "stopping", width="stretch",
             )  # fmt: skip
         elif job.state == "ended":
-            links.page("replay", "Replay", run=job.run_id)
+            if job.config.model.num_moe_layers:
+                links.page("replay", "Replay", run=job.run_id)
+            else:
+                links.page("compare", "Compare", runs=job.run_id)
 
 
 def _how_far(job: Job) -> tuple[int, str]:
@@ -232,7 +238,7 @@ def _charts(jobs: Sequence[Job]) -> None:
     """MaxVio and language loss of the latest runs, as far as they have come."""
     ids = [job.run_id for job in jobs][-6:]
     by_id = {run.run_id: run for run in cached.list_runs()}
-    runs = [by_id[run_id] for run_id in ids if run_id in by_id and by_id[run_id].has_loads]
+    runs = [by_id[run_id] for run_id in ids if run_id in by_id and by_id[run_id].has_steps]
     if not runs:
         show.note("The first steps appear here in a moment.")
         return
