@@ -3,11 +3,13 @@
 Shapes: B sequences, S positions, T = B·S tokens, E (in formulas N) experts, M bins of the scores.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
-CHUNK = 128
-"""Positions that are worked out at once; the result does not depend on it."""
+CHUNK = 32
+"""Positions that are worked out at once, at most; the result does not depend on it."""
 
 
 @torch.no_grad()
@@ -24,28 +26,38 @@ def moving_quantiles(
     of them says how h̄ begins: here it begins empty and is divided by its mass 1 - γ^i, so that no prior
     takes part and the first token's β is its own score's bin.
 
-    Scores in [0, 1]. The sums over positions are a product with a triangle of weights, in pieces of
-    `CHUNK` positions, so that memory and work grow with the length and not with its square.
+    Scores in [0, 1]. Within a piece of the sequence the weights are left growing, γ^-i instead of fading,
+    so that every position at once is one running sum; memory grows with the piece.
     """
     num_experts = scores_TE.shape[-1]
-    scores_BSE = scores_TE.float().view(num_sequences, -1, num_experts)
-    bins = torch.arange(num_bins, device=scores_TE.device)
-    reached_BX = scores_TE.new_zeros(num_sequences, 1, num_experts * num_bins)
-    mass, parts = 0.0, []
-    with torch.autocast(scores_TE.device.type, enabled=False):
-        for chunk_BCE in torch.split(scores_BSE, CHUNK, dim=1):
-            length = chunk_BCE.shape[1]
-            index_BCE1 = (chunk_BCE * num_bins).long().clamp(0, num_bins - 1)[..., None]
-            below_BCX = (index_BCE1 <= bins).float().flatten(2)
-            since_CC = torch.arange(length, device=bins.device)
-            since_CC = since_CC[:, None] - since_CC
-            weights_CC = ((1 - decay) * decay ** since_CC.clamp_min(0).float()).tril()
-            fading_C1 = decay ** torch.arange(1, length + 1, device=bins.device).float()[:, None]
-            all_BCX = weights_CC @ below_BCX + fading_C1 * reached_BX
-            masses_C1 = weights_CC.sum(-1, keepdim=True) + fading_C1 * mass
-            reached_BX, mass = all_BCX[:, -1:], float(1 - (1 - mass) * decay**length)
-            # A hair below, so that rounding in the sums does not move a quantile that is met exactly.
-            level_C1 = (1 - top_k / num_experts) * (1 - 1e-6) * masses_C1
-            place_BCE = (all_BCX < level_C1).view(*chunk_BCE.shape, num_bins).sum(-1)
-            parts.append((place_BCE.clamp_max(num_bins - 1) + 0.5) / num_bins)
-    return torch.cat(parts, dim=1).view_as(scores_TE)
+    bins_BSE = (scores_TE.view(num_sequences, -1, num_experts) * num_bins).long().clamp(0, num_bins - 1)
+    # A hair below 1 - K/N, so that rounding does not miss a level that is met exactly.
+    share = (1 - top_k / num_experts) * (1 - 1e-6)
+    known_BEM = scores_TE.new_zeros(num_sequences, num_experts, num_bins, dtype=torch.float32)
+    mass, places = 0.0, []
+    for piece_BCE in torch.split(bins_BSE, _piece_length(decay), dim=1):
+        weights = [decay**-c for c in range(piece_BCE.shape[1])]
+        weights_C = torch.tensor(weights, device=scores_TE.device)
+        sums_CBEM = _running_sums(piece_BCE.transpose(0, 1), weights_C, decay * known_BEM)
+        levels_C = share * (weights_C.cumsum(0) + decay * mass)
+        levels_CBE1 = levels_C[:, None, None, None].expand(*sums_CBEM.shape[:3], 1).contiguous()
+        found_CBE1 = torch.searchsorted(sums_CBEM.cumsum(-1), levels_CBE1)
+        places.append(found_CBE1[..., 0].clamp_max(num_bins - 1))
+        known_BEM = sums_CBEM[-1] / weights[-1]
+        mass = (sum(weights) + decay * mass) / weights[-1]
+    return (torch.cat(places).transpose(0, 1).reshape_as(scores_TE) + 0.5) / num_bins
+
+
+def _running_sums(bins_CBE: Tensor, weights_C: Tensor, before_BEM: Tensor) -> Tensor:
+    """What each bin has gathered by every position, [C, B, E, M]; `before` was there already."""
+    sums = before_BEM.new_zeros(*bins_CBE.shape, before_BEM.shape[-1])
+    sums.scatter_(3, bins_CBE[..., None], weights_C[:, None, None, None].expand(*bins_CBE.shape, 1))
+    sums[0] += before_BEM
+    return torch.cumsum(sums, 0, out=sums)
+
+
+def _piece_length(decay: float) -> int:
+    """As many positions as keep the weights γ^-c below 10,000 times the first; float32 holds such sums."""
+    if decay == 0:
+        return 1
+    return max(1, min(CHUNK, int(math.log(10_000) / -math.log(decay))))
