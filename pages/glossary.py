@@ -3,7 +3,7 @@
 import streamlit as st
 
 from explorer import glossary
-from explorer.ui import show, urls
+from explorer.ui import definitions, picker, show, urls
 
 st.title("Glossary")
 urls.show_notices("runs")
@@ -14,6 +14,8 @@ words = st.text_input(
     icon=":material/search:",
     placeholder="bias, MaxVio, scope …",
 )
+if not words:
+    definitions.link()
 found = glossary.search(words or "")
 if not found:
     st.info(f"No term has “{words}” in it. Clear the field to see all {len(glossary.TERMS)}.")
@@ -32,3 +34,5 @@ for section in dict.fromkeys(term.section for term in found):
         if term.sources:
             names = (f"[{s.words}]({s.link})" if s.link else s.words for s in term.sources)
             show.note("Source: " + "; ".join(names), markdown=True)
+if not words:
+    definitions.section(picker.all_runs())

@@ -79,6 +79,25 @@ def figures_at(cur: Cursor, run_id: str, step: int) -> pl.DataFrame:
     )
 
 
+def counts_at(cur: Cursor, run_id: str, step: int) -> pl.DataFrame:
+    """The counts of all layers in the last recorded step at or before `step`.
+
+    Columns: layer, expert, tokens, step. Sorted by layer and expert.
+    """
+    return frame(
+        cur,
+        """
+        SELECT layer, expert, tokens, step FROM expert_loads
+        WHERE run_id = $run_id AND step = (
+            SELECT max(step) FROM layer_metrics WHERE run_id = $run_id AND step <= $step
+        )
+        ORDER BY layer, expert
+        """,
+        run_id=run_id,
+        step=step,
+    )
+
+
 def held_out_figures(cur: Cursor, run_id: str, step: int | None = None) -> pl.DataFrame:
     """Every figure of the held-out loads, domains summed, layer by layer; `max_vio` is MaxVio_global.
 
@@ -250,6 +269,7 @@ __all__ = [
     "FIGURES",
     "SERIES",
     "computation_batches",
+    "counts_at",
     "dead_experts",
     "dead_series",
     "figure_series",
