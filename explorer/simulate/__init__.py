@@ -4,7 +4,6 @@ from explorer.simulate.dynamics import Simulation, simulate
 from explorer.simulate.scores import Scores
 from explorer.simulate.settings import (
     RULES,
-    SCHEDULES,
     SCORE_FUNCTIONS,
     SOURCES,
     RuleSettings,
@@ -13,7 +12,6 @@ from explorer.simulate.settings import (
 
 __all__ = [
     "RULES",
-    "SCHEDULES",
     "SCORE_FUNCTIONS",
     "SOURCES",
     "RuleSettings",

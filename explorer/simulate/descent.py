@@ -25,10 +25,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer import balancing
 from explorer.simulate.assignment import balanced_load, dual, lagrangian
 from explorer.simulate.selection import Floats, Mask, choose, column_counts
 from explorer.simulate.settings import RuleSettings
+from explorer.simulate.update import next_bias
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -100,13 +100,8 @@ def descend(scores: Floats, top_k: int, rule: RuleSettings, steps: int) -> Desce
     chosen = choose(scores, top_k)
     loads[0], values[0] = column_counts(chosen), dual(scores, prices[0], top_k)
     for step in range(steps):
-        delta = balancing.bias_delta(
-            loads[step],
-            update_rule=rule.rule,
-            bias_update_rate=rule.rate_at(step),
-            centred=rule.centred,
-        )
-        prices[step + 1] = prices[step] + delta
+        prices[step + 1] = next_bias(prices[step], loads[step], scores, rule, step, top_k)
+        delta = prices[step + 1] - prices[step]
         after = choose(scores + prices[step + 1], top_k)
         loads[step + 1] = column_counts(after)
         values[step + 1] = dual(scores, prices[step + 1], top_k)

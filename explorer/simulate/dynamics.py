@@ -16,6 +16,7 @@ from explorer.simulate.auxiliary import loss_gradient
 from explorer.simulate.scores import BLOCK, F32, Scores, scores_of
 from explorer.simulate.selection import Selector
 from explorer.simulate.settings import RuleSettings, ScoreSettings, _within
+from explorer.simulate.update import next_bias
 
 FEEDBACK_LIMIT = 3.0
 """Logits: how far feedback can lift or sink an expert."""
@@ -163,9 +164,7 @@ class _Run:
         if self.rule.rule == "aux_loss":
             self.learnt = self.learnt - rate * loss_gradient(scores, counts, self.settings.score_function)
         else:
-            self.bias = self.bias + balancing.bias_delta(
-                counts, update_rule=self.rule.rule, bias_update_rate=rate, centred=self.rule.centred
-            )
+            self.bias = next_bias(self.bias, counts, scores, self.rule, step, self.settings.top_k)
 
     def count_held_out(self, step: int, tokens: int) -> I64:
         """Counts [E] of held-out tokens under the bias and the offsets of this moment."""

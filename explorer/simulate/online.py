@@ -15,11 +15,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer import balancing
 from explorer.simulate.assignment import Optimum, dual, minimise_dual
 from explorer.simulate.scores import F32, Scores
 from explorer.simulate.selection import Floats, Selector
 from explorer.simulate.settings import RuleSettings, ScoreSettings
+from explorer.simulate.update import next_bias
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -85,10 +85,9 @@ def online_regret(pool: Pool, rule: RuleSettings, steps: int, seed: int = 0) -> 
         if step + 1 in wanted:
             values.append(dual(pool.scores, bias.astype(np.float32), pool.top_k))
         start = int(order[step]) * pool.num_tokens
-        _, counts = select.choose(pool.scores[start : start + pool.num_tokens] + bias.astype(np.float32))
-        bias = bias + balancing.bias_delta(
-            counts, update_rule=rule.rule, bias_update_rate=rule.rate_at(step), centred=True
-        )
+        scores = pool.scores[start : start + pool.num_tokens]
+        _, counts = select.choose(scores + bias.astype(np.float32))
+        bias = next_bias(bias, counts, scores, rule, step, pool.top_k)
     excess = np.maximum(np.array(values) - pool.optimum.value, 0.0) / len(pool.scores)
     return Regret(rule=rule, steps=at, excess=excess, regret=_sum_up(at, excess, steps))
 

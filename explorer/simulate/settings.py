@@ -1,15 +1,14 @@
 """What a simulation is made of: where the scores come from, and which rule acts on them."""
 
-import math
 from dataclasses import dataclass, fields
 
-from explorer.balancing import UPDATE_RULES
+from explorer.balancing import UPDATE_RULES, decayed_rate
 from explorer.errors import ConfigError, one_of
+from explorer.rule_kinds import STEP_DECAYS
 
 SCORE_FUNCTIONS = ("sigmoid", "softmax")
 SOURCES = ("fresh", "frozen")
-SCHEDULES = ("constant", "inverse_sqrt", "inverse")
-RULES = ("none", *UPDATE_RULES, "aux_loss")
+RULES = ("none", *UPDATE_RULES, "quantile", "aux_loss")
 BIAS_FORMS = ("additive", "multiplicative")
 
 MOST_EXPERTS = 512
@@ -85,9 +84,10 @@ class RuleSettings:
 
     rule: str = "sign"
     rate: float = 1e-3
-    """u of the bias rules, in score units; of aux_loss: α times the learning rate of the offsets."""
-    schedule: str = "constant"
-    """constant: u. inverse_sqrt: u/√n. inverse: u/n. n counts the updates from 1."""
+    """u of the bias rules, in score units; of quantile: the share of the way to the exact bias, at most 1; of
+    aux_loss: α times the learning rate of the offsets."""
+    step_decay: str = "constant"
+    """constant: u. sqrt: u/√n. harmonic: u/n. n counts the updates from 1."""
     bias_form: str = "additive"
     centred: bool = False
     start_step: int = 0
@@ -95,8 +95,10 @@ class RuleSettings:
 
     def __post_init__(self) -> None:
         one_of("rule", self.rule, RULES)
-        one_of("schedule", self.schedule, SCHEDULES)
+        one_of("step_decay", self.step_decay, STEP_DECAYS)
         one_of("bias_form", self.bias_form, BIAS_FORMS)
+        if self.rule == "quantile" and self.bias_form != "additive":
+            raise ConfigError("bias_form", self.bias_form, "the quantile rule is additive", "use additive")
         _within("rate", self.rate, 0, 1000)
         _within("start_step", self.start_step, 0, MOST_STEPS)
 
@@ -109,9 +111,7 @@ class RuleSettings:
         updates = step - self.start_step + 1
         if updates < 1:
             return 0.0
-        if self.schedule == "constant":
-            return self.rate
-        return self.rate / (math.sqrt(updates) if self.schedule == "inverse_sqrt" else updates)
+        return decayed_rate(self.rate, self.step_decay, updates)
 
 
 def _within(name: str, value: float, low: float, high: float) -> None:

@@ -53,12 +53,12 @@ def view() -> None:
 def rule_cards() -> None:
     """Rule A and rule B beside each other."""
     for side, place in zip(controls.SIDES, show.in_columns(2, least_px=330), strict=True):
-        rule, rate, schedule = controls.RULES[side]
+        rule, rate, decay = controls.RULES[side]
         row = place.container(border=True, horizontal=True, vertical_alignment="bottom")
         with row:
             widgets.draw(rule, controls.options_of, width=160)
             widgets.draw(rate, controls.options_of)
-            widgets.draw(schedule, controls.options_of, width=115)
+            widgets.draw(decay, controls.options_of, width=115)
 
 
 def router_controls() -> None:

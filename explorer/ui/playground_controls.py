@@ -17,9 +17,10 @@ RULE_NAMES = {
     "sign": "sign",
     "proportional": "proportional",
     "rms": "RMS-normalised",
+    "quantile": "quantile",
     "aux_loss": "auxiliary loss",
 }
-SCHEDULE_NAMES = {"constant": "u", "inverse_sqrt": "u/√n", "inverse": "u/n"}
+STEP_SIZES = {"constant": "u", "sqrt": "u/√n", "harmonic": "u/n"}
 SIDES = ("A", "B")
 
 
@@ -31,23 +32,23 @@ def _side(side: str, rule: str, rate: str) -> tuple[Control, ...]:
             options=tuple(RULE_NAMES),
             default=rule,
             names=RULE_NAMES,
-            help="Sign, proportional and RMS move a bias that is added to the scores before the top-K. The "
-            "auxiliary loss moves the scores themselves.",
+            help="Sign, proportional, RMS and quantile move a bias that is added to the scores before the "
+            "top-K. The auxiliary loss moves the scores themselves.",
         ),
         Control(
             key=f"u{side}",
             label=f"Rate u of {side}",
             options=RATES,
             default=rate,
-            help="How far one step moves: score units for the bias rules, α times the learning rate for the "
-            "auxiliary loss.",
+            help="How far one step moves: score units for the bias rules; for quantile the share of the way "
+            "to the exact bias, 1 is all of it; α times the learning rate for the auxiliary loss.",
         ),
         Control(
             key=f"n{side}",
             label="Step size",
-            options=tuple(SCHEDULE_NAMES),
+            options=tuple(STEP_SIZES),
             default="constant",
-            names=SCHEDULE_NAMES,
+            names=STEP_SIZES,
             help="Constant, or smaller with the number n of updates so far.",
         ),
     )
@@ -205,7 +206,7 @@ def rule_settings(side: str) -> RuleSettings:
     return RuleSettings(
         rule=chosen(side),
         rate=float(chosen(f"u{side}")),
-        schedule=chosen(f"n{side}"),
+        step_decay=chosen(f"n{side}"),
         start_step=int(chosen("wait")),
     )
 
@@ -215,5 +216,4 @@ def rule_label(rule: RuleSettings) -> str:
     name = RULE_NAMES[rule.rule]
     if rule.rule == "none":
         return name
-    schedule = {"constant": "", "inverse_sqrt": "/√n", "inverse": "/n"}[rule.schedule]
-    return f"{name} u={rule.rate:g}{schedule}"
+    return f"{name} u={rule.rate:g}{STEP_SIZES[rule.step_decay].removeprefix('u')}"

@@ -59,6 +59,12 @@ PRESETS = (
         },
     ),
     Preset(
+        name="Quantile",
+        comment="The quantile rule looks at the scores and sets the bias that would have balanced this very "
+        "step: no rate to choose, and a few steps do what takes the sign rule hundreds.",
+        values={"A": "sign", "uA": "1e-3", "B": "quantile", "uB": "1", "skew": "1.5"},
+    ),
+    Preset(
         name="Sudden shift",
         comment="The experts' popularity is drawn anew half-way, as when the corpus changes: the sign rule "
         "walks the whole way again at the same pace.",
@@ -73,7 +79,7 @@ PRESETS = (
             "uA": "1e-2",
             "B": "proportional",
             "uB": "1",
-            "nB": "inverse",
+            "nB": "harmonic",
             "drift": "0.25",
         },
     ),

@@ -52,7 +52,7 @@ def bias(simulation: Simulation) -> str:
     if not np.any(np.diff(simulation.bias[-3:], axis=0)):
         rest = "at the end it does not move any more"
     thumb = ""
-    if simulation.rule.rule == "sign" and simulation.rule.schedule == "constant":
+    if simulation.rule.rule == "sign" and simulation.rule.step_decay == "constant":
         thumb = f" (spread / 2u: {number(spread / 2 / simulation.rule.rate)} steps)"
     wide = " More than 1: the bias alone decides between the two." if spread > 1 else ""
     return f"The biases end {number(spread)} apart{thumb}; {rest}.{wide}"

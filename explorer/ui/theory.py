@@ -68,8 +68,8 @@ def online(settings: ScoreSettings) -> Online:
     rules = (
         RuleSettings(rule="sign", rate=1e-2),
         RuleSettings(rule="proportional", rate=1e-2),
-        RuleSettings(rule="proportional", rate=0.1, schedule="inverse_sqrt"),
-        RuleSettings(rule="proportional", rate=float(f"{rate:.2g}"), schedule="inverse"),
+        RuleSettings(rule="proportional", rate=0.1, step_decay="sqrt"),
+        RuleSettings(rule="proportional", rate=float(f"{rate:.2g}"), step_decay="harmonic"),
     )
     experts = range(settings.num_experts)
     return Online(
@@ -121,11 +121,11 @@ def problem() -> None:
 
 def rule_row() -> None:
     """Rule and problem."""
-    rule, rate, schedule = controls.RULE
+    rule, rate, decay = controls.RULE
     with st.container(border=True, horizontal=True, vertical_alignment="bottom"):
         widgets.draw(rule, controls.options_of, width=200)
         widgets.draw(rate, controls.options_of)
-        widgets.draw(schedule, controls.options_of, width=120)
+        widgets.draw(decay, controls.options_of, width=120)
     grid = st.grid(6, min_column_width=130)
     for control in controls.PROBLEM:
         with grid.cell():

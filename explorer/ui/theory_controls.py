@@ -5,10 +5,10 @@ import streamlit as st
 from explorer.simulate import RuleSettings, ScoreSettings
 from explorer.ui import playground_widgets as widgets
 from explorer.ui import urls
-from explorer.ui.playground_controls import RATES, RULE_NAMES, SCHEDULE_NAMES
+from explorer.ui.playground_controls import RATES, RULE_NAMES, STEP_SIZES
 from explorer.ui.playground_widgets import Control, chosen
 
-BIAS_RULES = ("sign", "proportional", "rms")
+BIAS_RULES = ("sign", "proportional", "rms", "quantile")
 RULE = (
     Control(
         key="rule",
@@ -28,9 +28,9 @@ RULE = (
     Control(
         key="dec",
         label="Step size",
-        options=tuple(SCHEDULE_NAMES),
+        options=tuple(STEP_SIZES),
         default="constant",
-        names=SCHEDULE_NAMES,
+        names=STEP_SIZES,
         help="Constant, or smaller with the number n of updates so far.",
     ),
 )
@@ -100,4 +100,4 @@ def score_settings() -> ScoreSettings:
 
 def rule_settings() -> RuleSettings:
     """What the controls say of the rule."""
-    return RuleSettings(rule=chosen("rule"), rate=float(chosen("u")), schedule=chosen("dec"))
+    return RuleSettings(rule=chosen("rule"), rate=float(chosen("u")), step_decay=chosen("dec"))

@@ -93,6 +93,8 @@ def moves(descent: Descent, rule: str) -> str:
     text = f"{total:,} moves in all. {own or 'None'} goes against the rule's own preference"
     if rule == "sign":
         return f"{text}: every one leaves a more loaded class for a less loaded one."
+    if rule == "quantile":
+        return f"{text}: every one goes where the price has risen more."
     return (
         f"{text}: every one leaves a larger load for a smaller one. {against:,} of them stay within a class, "
         "which only the sign rule rules out."

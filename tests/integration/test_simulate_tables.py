@@ -28,8 +28,8 @@ def frozen() -> dict[str, Descent]:
         "sign 1e-3": (RuleSettings(rate=1e-3), 1000),
         "sign 1e-4": (RuleSettings(rate=1e-4), 4500),
         "proportional 0.01": (RuleSettings(rule="proportional", rate=0.01), 600),
-        "proportional 1/n": (RuleSettings(rule="proportional", rate=1.0, schedule="inverse"), 600),
-        "proportional 0.1/√n": (RuleSettings(rule="proportional", rate=0.1, schedule="inverse_sqrt"), 600),
+        "proportional 1/n": (RuleSettings(rule="proportional", rate=1.0, step_decay="harmonic"), 600),
+        "proportional 0.1/√n": (RuleSettings(rule="proportional", rate=0.1, step_decay="sqrt"), 600),
     }
     return {name: descend(scores, 1, rule, steps) for name, (rule, steps) in rules.items()}
 
@@ -91,8 +91,8 @@ def fresh() -> dict[str, tuple[float, list[float]]]:
         "sign 1e-4": RuleSettings(rate=1e-4),
         "rms 1e-3": RuleSettings(rule="rms", rate=1e-3),
         "proportional 0.01": RuleSettings(rule="proportional", rate=0.01),
-        "proportional 1/n": RuleSettings(rule="proportional", rate=1.0, schedule="inverse"),
-        "sign 0.01/√n": RuleSettings(rate=0.01, schedule="inverse_sqrt"),
+        "proportional 1/n": RuleSettings(rule="proportional", rate=1.0, step_decay="harmonic"),
+        "sign 0.01/√n": RuleSettings(rate=0.01, step_decay="sqrt"),
     }
     table = {}
     for name, rule in rules.items():

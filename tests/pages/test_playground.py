@@ -173,7 +173,7 @@ def test_theory_says_what_is_published_and_what_was_derived_here(open_app: Opene
 
 
 @pytest.mark.parametrize("rule", theory_controls.BIAS_RULES)
-@pytest.mark.parametrize("size", ["constant", "inverse"])
+@pytest.mark.parametrize("size", ["constant", "harmonic"])
 def test_theory_takes_every_rule(open_app: Opener, rule: str, size: str) -> None:
     app = open_app(page="theory", rule=rule, dec=size, u="1", tT="64", tS="100", tE="4", tK="2")
     assert not app.exception

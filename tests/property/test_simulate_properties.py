@@ -45,9 +45,9 @@ def score_settings(draw: st.DrawFn) -> ScoreSettings:
 @st.composite
 def rule_settings(draw: st.DrawFn) -> RuleSettings:
     return RuleSettings(
-        rule=draw(st.sampled_from(["none", "sign", "proportional", "rms", "aux_loss"])),
+        rule=draw(st.sampled_from(["none", "sign", "proportional", "rms", "quantile", "aux_loss"])),
         rate=draw(st.sampled_from([0.0, 1e-3, 0.1, 5.0])),
-        schedule=draw(st.sampled_from(["constant", "inverse_sqrt", "inverse"])),
+        step_decay=draw(st.sampled_from(["constant", "sqrt", "harmonic"])),
         centred=draw(st.booleans()),
         start_step=draw(st.integers(0, 4)),
     )

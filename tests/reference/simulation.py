@@ -30,24 +30,27 @@ def chosen(values_E, top_k):
     return set(order[:top_k])
 
 
-def rate(u, schedule, updates):
-    return {"constant": u, "inverse_sqrt": u / math.sqrt(updates), "inverse": u / updates}[schedule]
+def rate(u, step_decay, updates):
+    return {"constant": u, "sqrt": u / math.sqrt(updates), "harmonic": u / updates}[step_decay]
 
 
-def simulate(weights_STE, offsets_SE, *, top_k, score_function, rule, u, schedule, bias_form, start_step):
+def simulate(weights_STE, offsets_SE, *, top_k, score_function, rule, u, step_decay, bias_form, start_step):
     """Counts, biases used and switched assignments of every step."""
     steps, _, experts = weights_STE.shape
     bias = [1.0 if bias_form == "multiplicative" else 0.0] * experts
     counts, used, switched = [], [], []
     for step in range(steps):
         used.append(list(bias))
-        load, moved = [0] * experts, 0
+        load, moved, required = [0] * experts, 0, []
         for weights in weights_STE[step]:
             scores = score_row(weights, offsets_SE[step], score_function)
             if bias_form == "multiplicative":
                 compared = [s * F(b) for s, b in zip(scores, bias, strict=True)]
             else:
                 compared = [s + F(b) for s, b in zip(scores, bias, strict=True)]
+            if top_k < experts:
+                cutoff = sorted(compared, reverse=True)[top_k]
+                required.append([cutoff - s for s in scores])
             with_bias, without = chosen(compared, top_k), chosen(scores, top_k)
             moved += len(with_bias - without)
             for expert in with_bias:
@@ -55,10 +58,24 @@ def simulate(weights_STE, offsets_SE, *, top_k, score_function, rule, u, schedul
         counts.append(load)
         switched.append(moved)
         if rule != "none" and step >= start_step:
-            size = rate(u, schedule, step - start_step + 1)
+            size = rate(u, step_decay, step - start_step + 1)
+            if rule == "quantile":
+                bias = quantile_step(bias, required, top_k, min(size, 1.0))
+                continue
             direction = update_direction(load, rule)
             bias = [b + size * d for b, d in zip(bias, direction, strict=True)]
     return counts, used, switched
+
+
+def quantile_step(bias_E, required_TE, top_k, share):
+    """`share` of the way to the bias at which each expert would have had its fair share; mean 0 (Su 2026)."""
+    experts, tokens = len(bias_E), len(required_TE)
+    if not required_TE:
+        return bias_E
+    fair = top_k * tokens // experts
+    target = [float(sorted(row[e] for row in required_TE)[fair]) for e in range(experts)]
+    mixed = [(1 - share) * b + share * t for b, t in zip(bias_E, target, strict=True)]
+    return [value - sum(mixed) / experts for value in mixed]
 
 
 def best_balanced(scores_TE, top_k):

@@ -7,9 +7,9 @@ import pytest
 from reference import simulation as slow
 
 from explorer.errors import ConfigError
+from explorer.rule_kinds import STEP_DECAYS
 from explorer.simulate import (
     RULES,
-    SCHEDULES,
     RuleSettings,
     Scores,
     ScoreSettings,
@@ -47,14 +47,14 @@ def in_loops(scores: ScoreSettings, rule: RuleSettings, steps: int = STEPS):
         score_function=scores.score_function,
         rule=rule.rule,
         u=rule.rate,
-        schedule=rule.schedule,
+        step_decay=rule.step_decay,
         bias_form=rule.bias_form,
         start_step=rule.start_step,
     )
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
-@pytest.mark.parametrize("rule", ["none", "sign", "proportional", "rms"])
+@pytest.mark.parametrize("step_decay", STEP_DECAYS)
+@pytest.mark.parametrize("rule", ["none", "sign", "proportional", "rms", "quantile"])
 @pytest.mark.parametrize(
     "settings",
     [
@@ -69,10 +69,10 @@ def in_loops(scores: ScoreSettings, rule: RuleSettings, steps: int = STEPS):
     ids=lambda value: "-".join(value) or "plain",
 )
 def test_counts_biases_and_switches_equal_the_loops(
-    settings: dict[str, object], rule: str, schedule: str
+    settings: dict[str, object], rule: str, step_decay: str
 ) -> None:
     scores = ScoreSettings(**{"num_experts": 6, "num_tokens": 30, "seed": 3, **settings})  # type: ignore[arg-type]
-    rules = RuleSettings(rule=rule, rate=0.03, schedule=schedule, start_step=2)
+    rules = RuleSettings(rule=rule, rate=0.03, step_decay=step_decay, start_step=2)
     result = simulate(scores, rules, steps=STEPS)
     counts, used, switched = in_loops(scores, rules)
     assert result.counts.tolist() == counts
@@ -211,7 +211,7 @@ def test_wrong_scores_are_refused_with_a_sentence(field: str, value: object) -> 
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("rule", "magic"), ("schedule", "cosine"), ("rate", -1.0), ("start_step", -1)]
+    ("field", "value"), [("rule", "magic"), ("step_decay", "cosine"), ("rate", -1.0), ("start_step", -1)]
 )
 def test_wrong_rules_are_refused_with_a_sentence(field: str, value: object) -> None:
     with pytest.raises(ConfigError, match=field):

@@ -187,7 +187,7 @@ def test_a_shrinking_step_stops_paying_and_a_constant_one_does_not() -> None:
         for name, rule in {
             "sign": RuleSettings(rate=1e-2),
             "proportional": RuleSettings(rule="proportional", rate=3e-2),
-            "1/n": RuleSettings(rule="proportional", rate=rate, schedule="inverse"),
+            "1/n": RuleSettings(rule="proportional", rate=rate, step_decay="harmonic"),
         }.items()
     }
     assert costs["1/n"] < 0.2 * costs["proportional"]

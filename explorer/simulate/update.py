@@ -1,0 +1,36 @@
+"""The next bias: the library's rules, for the simulator, the descent and the online part alike."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explorer import balancing
+from explorer.simulate.selection import Floats
+from explorer.simulate.settings import RuleSettings
+
+F64 = NDArray[np.float64]
+
+
+def next_bias(
+    bias: F64, counts: NDArray[np.int64], scores: Floats, rule: RuleSettings, step: int, top_k: int
+) -> F64:
+    """What the bias [E] is after the update that follows this step, from counts [E] and scores [T, E].
+
+    Sign, proportional and RMS see only the counts. The quantile rule sees the scores: it goes the share u
+    of the way to the bias that would have balanced this very step, given every token's cut-off; u = 1 is the
+    rule itself, 1 - u its memory.
+    """
+    rate = rule.rate_at(step)
+    if rate == 0 or not rule.has_bias:
+        return bias
+    if rule.rule != "quantile":
+        return np.asarray(
+            bias
+            + balancing.bias_delta(counts, update_rule=rule.rule, bias_update_rate=rate, centred=rule.centred)
+        )
+    experts = len(bias)
+    if top_k == experts:
+        return bias
+    required = balancing.required_bias(scores, bias.astype(scores.dtype), top_k)
+    rank = balancing.balanced_rank(top_k * len(scores), experts)
+    target = balancing.quantile_bias(required, min(rank, len(scores) - 1))
+    return np.asarray(balancing.blended(bias, target.astype(np.float64), 1.0 - min(rate, 1.0)))
