@@ -16,6 +16,8 @@ from explorer.errors import ConfigError
 from explorer.metrics import t_interval
 from explorer.rules import AuxLoss, Rule, format_rules, parse_rules
 
+ZERO_AT = 0.6
+"""Where a MaxVio of 0 is drawn on a log axis, as a share of the smallest other one."""
 SCOPE_SHAPES = {
     "sequence": "triangle-up",
     "micro_batch": "square",
@@ -134,7 +136,7 @@ def dilemma_plane(
         alt.Tooltip("run_id:N", title="run"),
         alt.Tooltip("seed:Q", title="seed"),
         alt.Tooltip("y:Q", title="perplexity", format=".3f"),
-        alt.Tooltip("x:Q", title="MaxVio, held-out set", format=".3f"),
+        alt.Tooltip("max_vio:Q", title="MaxVio, held-out set", format=".3f"),
     ]
     several = groups.filter(pl.col("seeds") > 1)
     single = runs.filter(pl.col("seeds") == 1)
@@ -148,7 +150,7 @@ def dilemma_plane(
         alt.Tooltip("seeds:Q", title="seeds"),
         alt.Tooltip("y:Q", title="mean perplexity", format=".3f"),
         alt.Tooltip("y_half:Q", title="± (95 %)", format=".3f"),
-        alt.Tooltip("x:Q", title="mean MaxVio", format=".3f"),
+        alt.Tooltip("max_vio:Q", title="mean MaxVio", format=".3f"),
         alt.Tooltip("x_half:Q", title="± (95 %)", format=".3f"),
     ]
     means = alt.Chart(several).mark_point(filled=True, size=230, opacity=1, stroke=ring, strokeWidth=1.2)
@@ -165,6 +167,7 @@ def dilemma_plane(
         points,
         means,
         *_coefficients(groups, x, y, colour),
+        *_zeros(groups, x, y, colour),
     )
     figure: alt.LayerChart = theme.titled(chart, title=title, height=height)
     return figure
@@ -187,7 +190,15 @@ def _runs(summary: pl.DataFrame, log_x: bool) -> pl.DataFrame:
     if summary.is_empty():
         return summary
     usable = pl.all_horizontal(pl.col("perplexity", "max_vio_global").cast(pl.Float64).is_finite())
-    runs = summary.filter(usable & (pl.col("max_vio_global") > 0 if log_x else pl.lit(True)))
+    runs = summary.filter(usable)
+    violation = pl.col("max_vio_global").cast(pl.Float64)
+    place = violation
+    if log_x:
+        # A log axis has no place for 0, which expert choice has by construction: the left edge stands for it.
+        least = runs.filter(violation > 0).select(violation.min()).item() if runs.height else None
+        if least is None:
+            return runs.clear()
+        place = pl.when(violation > 0).then(violation).otherwise(least * ZERO_AT)
     coefficients = [coefficient(str(b)) for b in runs["balancer"].to_list()]
     scope = pl.col("count_scope").fill_null("none")
     return runs.select(
@@ -200,7 +211,8 @@ def _runs(summary: pl.DataFrame, log_x: bool) -> pl.DataFrame:
         scope=scope,
         scope_key=pl.when(scope.is_in(list(SCOPE_SHAPES))).then(scope).otherwise(pl.lit("other")),
         pair_key=pl.col("pair_key").fill_null(""),
-        x=pl.col("max_vio_global").cast(pl.Float64),
+        x=place,
+        max_vio=violation,
         y=pl.col("perplexity").cast(pl.Float64),
         coefficient=pl.Series([c[1] if c else None for c in coefficients], dtype=pl.Float64),
         coefficient_text=_texts(runs, _coefficient_text),
@@ -225,6 +237,7 @@ def _groups(runs: pl.DataFrame) -> pl.DataFrame:
                 for k in ("family", "scope", "scope_key", "coefficient", "coefficient_text", "sweep")
             },
             "seeds": part.height,
+            "max_vio": part["max_vio"].mean(),
         }
         for axis in ("x", "y"):
             interval = t_interval(part[axis].to_list())
@@ -234,7 +247,7 @@ def _groups(runs: pl.DataFrame) -> pl.DataFrame:
         # An interval that reaches zero has no place on a log axis; it is cut at a tenth of the mean.
         row["x_low"] = max(row["x_low"], row["x"] / 10)
         rows.append(row)
-    numbers = ("coefficient", "x", "x_half", "x_low", "x_high", "y", "y_half", "y_low", "y_high")
+    numbers = ("coefficient", "max_vio", "x", "x_half", "x_low", "x_high", "y", "y_half", "y_low", "y_high")
     return pl.DataFrame(rows, schema_overrides=dict.fromkeys(numbers, pl.Float64))
 
 
@@ -266,6 +279,17 @@ def _coefficients(groups: pl.DataFrame, x: alt.X, y: alt.Y, colour: alt.Color) -
         layers.append(text.mark_text(fontSize=11, stroke=page, strokeWidth=3, strokeJoin="round", **place))
         layers.append(text.mark_text(fontSize=11, **place).encode(color=colour))
     return layers
+
+
+def _zeros(groups: pl.DataFrame, x: alt.X, y: alt.Y, colour: alt.Color) -> list[alt.Chart]:
+    """The words at points that stand at the edge of a log axis in place of 0; no layer without any."""
+    shown = groups.filter((pl.col("max_vio") == 0) & (pl.col("x") > 0))
+    if shown.is_empty():
+        return []
+    text = alt.Chart(shown).mark_text(
+        text="MaxVio 0", align="left", baseline="bottom", dx=9, dy=-8, fontSize=11
+    )
+    return [text.encode(x=x, y=y, color=colour)]
 
 
 def _reference(value: float | None) -> list[alt.Chart]:

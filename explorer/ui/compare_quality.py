@@ -37,7 +37,7 @@ def plane_section(arms: Sequence[Arm]) -> None:
         finding=captions.dilemma_plane(frame),
         how="Lower left is better in both. Small points are runs, large ones are means over seeds with their "
         "95 % intervals; strengths of one rule are joined by a line. Shipped runs of the same experiment are "
-        "added to your choice.",
+        "added to your choice. A MaxVio of exactly 0, as of expert choice, stands at the left edge.",
         table=frame,
         key="compare_plane",
     )

@@ -398,6 +398,19 @@ def test_the_plane_draws_zero_imbalance_on_a_linear_axis_only() -> None:
     assert any(row.get("x") == 0.0 for row in rows_of(plane.dilemma_plane(frame, log_x=False)))
 
 
+def test_on_a_log_axis_zero_imbalance_stands_at_the_left_edge_and_says_so() -> None:
+    frame = frames.summary_frame(
+        [("loss_free", "global_batch", 0, 12.0, 0.05), ("aux_loss", "sequence", 0, 11.0, 0.0)]
+    )
+    chart = plane.dilemma_plane(frame)
+    rows = [row for row in rows_of(chart) if row.get("max_vio") == 0.0]
+    assert rows
+    assert all(0 < row["x"] < 0.05 for row in rows)
+    assert "MaxVio 0" in str(chart.to_dict())
+    without = plane.dilemma_plane(frame.filter(frame["max_vio_global"] > 0))
+    assert "MaxVio 0" not in str(without.to_dict())
+
+
 def test_differences_say_what_is_not_resolved() -> None:
     rows = rows_of(differences.paired_differences(frames.DIFFERENCES))
     verdicts = {(row["arm"], row["verdict"]) for row in rows if "verdict" in row}
