@@ -162,11 +162,12 @@ def binned_quantile_bias(histogram: Any, bias: Any, rank: Any, *, reach: float =
     """
     num_bins = histogram.shape[-1]
     deep = rank if isinstance(rank, int) else rank[..., None]
-    places = (histogram * 0 + 1).cumsum(-1) - 1
-    index = (histogram.cumsum(-1) <= deep).sum(-1).clip(0, num_bins - 1)[..., None]
-    below, inside = (histogram * (places < index)).sum(-1), (histogram * (places == index)).sum(-1)
+    reached = histogram.cumsum(-1)
+    lower = reached <= deep
+    index, below = lower.sum(-1).clip(0, num_bins - 1), (histogram * lower).sum(-1)
+    inside = (histogram * (~lower & (reached - histogram <= deep))).sum(-1)
     lowest, width = bin_range(bias, reach=reach)
-    return lowest + (index[..., 0] + (rank - below + 0.5) / inside.clip(1)) * (width / num_bins)
+    return lowest + (index + (rank - below + 0.5) / inside.clip(1)) * (width / num_bins)
 
 
 def blended(bias: Any, target: Any, ema: float) -> Any:
