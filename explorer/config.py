@@ -377,7 +377,7 @@ class RunConfig:
 def check_fit(rules: tuple[Rule, ...], model: ModelConfig) -> None:
     """Refuse rules that have nothing to act on in this model."""
     for rule in rules:
-        if rule.family and model.routing != "token_choice":
+        if model.routing == "dense" or (rule.family and model.routing != "token_choice"):
             raise ConfigError(
                 "balancer",
                 rule.name,
