@@ -117,9 +117,8 @@ CHOICES = """
     size AS (SELECT num_experts AS n, top_k AS k FROM runs WHERE run_id = $run_id),
     choices AS (
         SELECT step, token, layer,
-               list_distinct(list_filter(selected_experts, lambda e: e >= 0 AND e < (SELECT n FROM size)))
-               AS chosen
-        FROM probe_scores WHERE run_id = $run_id
+               list_distinct(list_filter(selected_experts, lambda e: e >= 0 AND e < n)) AS chosen
+        FROM probe_scores, size WHERE run_id = $run_id
     )
 """
 """The probe's choices without empty slots."""

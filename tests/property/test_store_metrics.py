@@ -91,6 +91,14 @@ def check_layers(index: Index, counts: np.ndarray) -> None:
         ).fetchall()
     assert_same([value for value, _ in series], metrics.max_vio(counts).ravel(), exactly=True)
     assert_same([mean for _, mean in series], moving_mean(metrics.max_vio(counts)).ravel())
+        spread = cur.execute(
+            "SELECT coefficient_of_variation, total_variation, idle_experts FROM layer_metrics "
+            "ORDER BY step, layer"
+        ).fetchall()
+    for column, figure in enumerate(
+        (metrics.coefficient_of_variation, metrics.total_variation, metrics.idle_experts)
+    ):
+        assert_same([row[column] for row in spread], np.asarray(figure(counts), dtype=float).ravel())
     final = slice(-metrics.last_steps(steps), None)
     effective = metrics.effective_experts(counts)
     assert_same(by_layer["max_vio_batch"], metrics.max_vio_batch_by_layer(counts))
