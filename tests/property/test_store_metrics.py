@@ -89,12 +89,12 @@ def check_layers(index: Index, counts: np.ndarray) -> None:
         series = cur.execute(
             "SELECT max_vio, max_vio_mean100 FROM layer_metrics ORDER BY step, layer"
         ).fetchall()
-    assert_same([value for value, _ in series], metrics.max_vio(counts).ravel(), exactly=True)
-    assert_same([mean for _, mean in series], moving_mean(metrics.max_vio(counts)).ravel())
         spread = cur.execute(
             "SELECT coefficient_of_variation, total_variation, idle_experts FROM layer_metrics "
             "ORDER BY step, layer"
         ).fetchall()
+    assert_same([value for value, _ in series], metrics.max_vio(counts).ravel(), exactly=True)
+    assert_same([mean for _, mean in series], moving_mean(metrics.max_vio(counts)).ravel())
     for column, figure in enumerate(
         (metrics.coefficient_of_variation, metrics.total_variation, metrics.idle_experts)
     ):
