@@ -1,6 +1,7 @@
 """The Compare page: the same questions asked of every chosen arm."""
 
 import json
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -309,20 +310,35 @@ def over_time(arms: Sequence[Arm], labels: dict[str, str]) -> None:
 
 
 def _references(arms: Sequence[Arm]) -> tuple[dict[str, tuple[float, float]], str]:
-    """The two lines of chance, of the first loss-free arm; none where the sizes differ."""
-    arms = with_loads(arms)
-    if not arms:
-        return {}, "None of these runs has experts."
+    """The two lines of chance, from the best balanced run; none where the sizes differ.
+
+    The second line resamples whole sequences of a run as if every expert's expected load were equal. A
+    collapsed run has too few experts at work for that, so it gives no such line.
+    """
     sizes = {
         (a.first.num_experts, a.first.top_k, a.first.tokens_per_step, a.first.num_moe_layers) for a in arms
     }
     if len(sizes) > 1:
         return {}, "No line of chance is drawn, since these runs have different sizes."
-    arm = next((a for a in arms if a.family == "loss_free"), arms[-1])
+    arm = min(arms, key=_mean_max_vio)
     found = cached.references(arm.first.version)
+    # Not whether it ever was: the sequences are those of its last quarter.
+    working = cached.layer_balance((arm.first.version,))["effective_experts"]
+    is_collapsed = bool((working <= arm.first.num_experts / 2).any())
     known = {}
-    for name in ("uniform", "resampled"):
+    for name in ("uniform",) if is_collapsed else ("uniform", "resampled"):
         mean, p95 = found[f"{name}_mean"], found[f"{name}_p95"]
         if mean is not None and p95 is not None:
             known[name] = (mean, p95)
+    if is_collapsed:
+        return known, (
+            "The dashed line is what random tokens would show; the one of random sequences is left out, "
+            "since all of these runs have collapsed."
+        )
     return known, ""
+
+
+def _mean_max_vio(arm: Arm) -> float:
+    """How uneven the last steps of the arm's first run are; infinite where nothing is known."""
+    known = cached.layer_balance((arm.first.version,))["max_vio_batch"].drop_nulls().drop_nans()
+    return float(known.mean()) if len(known) else math.inf  # type: ignore[arg-type]

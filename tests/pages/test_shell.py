@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -54,12 +55,19 @@ def test_while_the_runs_are_read_for_the_first_time_the_page_says_how_far(
 def test_a_problem_of_the_ingest_is_shown(
     open_app: Opener, recorded: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from explorer.errors import ExplorerError
     from explorer.ui.services import services
 
+    def fails(*_: object) -> None:
+        raise ExplorerError("The index cannot be written (disk full); free some space.")
+
     open_app(recorded)
-    monkeypatch.setattr(
-        services().ingest, "problem", "The index cannot be written (disk full); free some space."
-    )
+    ingest = services().ingest
+    monkeypatch.setattr(services().index, "ingest", fails)
+    end = time.monotonic() + 60
+    while not ingest.problem and time.monotonic() < end:
+        ingest.wake()
+        time.sleep(0.02)
     assert "disk full" in words(open_app(recorded))
 
 
@@ -93,3 +101,12 @@ shut_down()
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=250, check=False
     )
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+def test_an_edited_file_reloads_nothing_under_a_running_training() -> None:
+    import tomllib
+
+    file = Path(__file__).parents[2] / ".streamlit" / "config.toml"
+    server = tomllib.loads(file.read_text(encoding="utf-8"))["server"]
+    assert server["fileWatcherType"] == "none"
+    assert server["address"] == "127.0.0.1"
