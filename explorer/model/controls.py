@@ -9,7 +9,7 @@ Shapes: V token ids, T tokens, E experts, K experts per token.
 import torch
 from torch import Tensor
 
-from explorer.model.expert_choice import scores_of
+from explorer.model.gates import divisor, gate_weights, scores
 from explorer.model.router import Routing
 from explorer.model_config import ModelConfig
 
@@ -53,9 +53,8 @@ def random_subsets(num_tokens: int, num_experts: int, top_k: int, generator: tor
 def weighed(router_logits_TE: Tensor, expert_ids_TK: Tensor, config: ModelConfig) -> Routing:
     """The routing to experts that something else than the router chose, with the router's gate weights."""
     logits = router_logits_TE.float()
-    scores_TE = scores_of(logits, config.score_func)
-    weights_TE = scores_TE if config.gate_func is None else scores_of(logits, config.gate_func)
-    gates_TK = weights_TE.gather(-1, expert_ids_TK)
-    if config.normalize_gates and config.top_k > 1:
-        gates_TK = gates_TK / gates_TK.sum(-1, keepdim=True).clamp_min(1e-20)
-    return Routing(logits, scores_TE, expert_ids_TK, gates_TK * config.route_scale)
+    scores_TE = scores(logits, config.score_func)
+    weighing_TE = scores_TE if config.gate_func is None else scores(logits, config.gate_func)
+    divide_by = divisor(config.normalize_gates, config.top_k)
+    gates_TK = gate_weights(weighing_TE, expert_ids_TK, divide_by, config.route_scale)
+    return Routing(logits, scores_TE, expert_ids_TK, gates_TK)

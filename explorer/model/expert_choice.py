@@ -13,17 +13,10 @@ from statistics import NormalDist
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from explorer.model.gates import scores as scores_of
 from explorer.model.router import Router, Routing
 from explorer.model_config import ModelConfig
-
-
-def scores_of(logits: Tensor, score_func: str) -> Tensor:
-    """Positive scores of router logits, experts on the last axis."""
-    if score_func == "softmax":
-        return logits.softmax(-1)
-    return F.softplus(logits).sqrt() if score_func == "sqrt_softplus" else logits.sigmoid()
 
 
 def expert_choice(router_logits_TE: Tensor, config: ModelConfig) -> Routing:

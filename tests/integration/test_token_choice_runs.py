@@ -272,3 +272,13 @@ def test_a_recorded_run_holds_dropped_tokens_and_lists_of_any_length(name: str, 
         assert chosen.list.len().n_unique() > 1
         assert chosen.list.len().min() >= 1
         assert chosen.list.max().max() < EXPERTS
+
+
+@pytest.mark.parametrize("routing", ["hash", "random"])
+def test_p28_capacity_limits_the_controls_too(routing: str) -> None:
+    run = train_tiny("none", routing=routing, capacity_factor=0.75, drop_policy="position")
+    most = 2 * capacity(0.75, MICRO_TOKENS, 2, EXPERTS)
+    for record in run.of(LoadRecord):
+        assert record.tokens_LE.sum(1).tolist() == [STEP_TOKENS * 2] * 2
+        assert record.dropped_tokens_LE.sum() > 0
+        assert (record.tokens_LE - record.dropped_tokens_LE <= most).all()
