@@ -61,7 +61,8 @@ PRESETS = (
     Preset(
         name="Quantile",
         comment="The quantile rule looks at the scores and sets the bias that would have balanced this very "
-        "step: no rate to choose, and a few steps do what takes the sign rule hundreds.",
+        "step: no rate to choose, and a few steps do what takes the sign rule hundreds. Without a "
+        "memory (u < 1) it follows the chance in each step's tokens, too.",
         values={"A": "sign", "uA": "1e-3", "B": "quantile", "uB": "1", "skew": "1.5"},
     ),
     Preset(

@@ -172,6 +172,9 @@ def _verdicts(run: Descent) -> None:
     frame = pl.DataFrame(
         {
             "step": range(len(run.promise)),
+            "dual": run.dual[:-1],
+            "lagrangian of old choice, new prices": run.dual[:-1] - run.promise,
+            "dual after": run.dual[1:],
             "promise": run.promise,
             "benefit": run.benefit,
             "switched": run.switched,

@@ -1,6 +1,9 @@
 """The simulator against a slow reference, and its corners."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +24,7 @@ from explorer.simulate import scores as scores_module
 from explorer.simulate.auxiliary import balance_loss, loss_gradient
 from explorer.simulate.dynamics import FEEDBACK_LIMIT
 
+ROOT = Path(__file__).parents[2]
 STEPS = 12
 
 
@@ -126,6 +130,43 @@ def test_held_out_tokens_are_counted_with_the_bias_of_that_moment() -> None:
         chosen = [slow.chosen(list(row), 2) for row in held + bias]
         assert result.held_out[step].tolist() == [sum(e in c for c in chosen) for e in range(4)]
     assert result.max_vio_global[40] < result.max_vio_global[0]
+
+
+def test_drift_turns_from_one_draw_to_the_next_and_keeps_its_size() -> None:
+    """One turn in 1,000 steps: a quarter of it is the other draw, half of it the first one reversed."""
+    still = Scores(ScoreSettings(num_experts=200, top_k=1, num_tokens=1)).offset(0)
+    turning = Scores(ScoreSettings(num_experts=200, top_k=1, num_tokens=1, drift=1.0))
+    quarter, eighth = turning.offset(250), turning.offset(125)
+    assert turning.offset(0) == pytest.approx(still)
+    assert turning.offset(500) == pytest.approx(-still)
+    assert turning.offset(1000) == pytest.approx(still)
+    assert eighth == pytest.approx((still + quarter) / 2**0.5)
+    assert quarter.std() == pytest.approx(still.std(), rel=0.25)
+    assert abs(np.corrcoef(still, quarter)[0, 1]) < 0.25
+
+
+def test_a_shift_begins_in_its_own_step_and_stays() -> None:
+    source = Scores(ScoreSettings(shift_step=5))
+    before, after = source.offset(4), source.offset(5)
+    assert (source.offset(0) == before).all()
+    assert (source.offset(99) == after).all()
+    assert (before != after).all()
+    assert (Scores(ScoreSettings()).offset(99) == before).all()
+
+
+def test_skew_and_noise_scale_the_logits() -> None:
+    assert Scores(ScoreSettings(skew=3.0)).offset(0) == pytest.approx(3 * Scores(ScoreSettings()).offset(0))
+    weights = Scores(ScoreSettings(noise=0.5)).weights
+    assert float(np.log(weights).std()) == pytest.approx(0.5, rel=0.02)
+
+
+def test_a_sequence_has_one_domain_and_domains_differ() -> None:
+    source = Scores(ScoreSettings(noise=0.0, domains=4, domain_skew=1.0, sequence_tokens=8))
+    rows = source.weights[: 8 * 50].reshape(50, 8, -1)
+    assert (rows == rows[:, :1]).all()
+    assert len(np.unique(rows[:, 0], axis=0)) == 4
+    # Held-out tokens like the same experts.
+    assert len(np.unique(np.concatenate([rows[:, 0], source.held_out(800)]), axis=0)) == 4
 
 
 def test_equal_scores_go_to_the_lower_index_and_never_to_more_than_k() -> None:
@@ -252,3 +293,14 @@ def test_a_zigzag_turns_at_every_move_and_a_walk_at_none() -> None:
     assert summary.turning_share(walk) == 0.0
     assert summary.steps_to_balance(walk) is None
     assert summary.steps_to_balance(zigzag) is not None
+
+
+def test_the_simulator_needs_neither_torch_nor_an_interface() -> None:
+    """Asked of a fresh interpreter."""
+    heavy = ("torch", "streamlit", "polars", "altair", "duckdb", "plotly")
+    modules = ("assignment", "descent", "dynamics", "online", "summary", "update")
+    code = (
+        f"import importlib, sys\nfor name in {modules!r}: importlib.import_module('explorer.simulate.' + name)\n"
+        f"sys.exit(sum(name in sys.modules for name in {heavy!r}))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=120).returncode == 0
