@@ -300,7 +300,8 @@ def test_the_simulator_needs_neither_torch_nor_an_interface() -> None:
     heavy = ("torch", "streamlit", "polars", "altair", "duckdb", "plotly")
     modules = ("assignment", "descent", "dynamics", "online", "summary", "update")
     code = (
-        f"import importlib, sys\nfor name in {modules!r}: importlib.import_module('explorer.simulate.' + name)\n"
+        f"import importlib, sys\n"
+        f"for name in {modules!r}: importlib.import_module('explorer.simulate.' + name)\n"
         f"sys.exit(sum(name in sys.modules for name in {heavy!r}))"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=120).returncode == 0
