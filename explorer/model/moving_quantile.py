@@ -36,15 +36,15 @@ def moving_quantiles(
     known_BEM = scores_TE.new_zeros(num_sequences, num_experts, num_bins, dtype=torch.float32)
     mass, places = 0.0, []
     for piece_BCE in torch.split(bins_BSE, _piece_length(decay), dim=1):
-        weights = [decay**-c for c in range(piece_BCE.shape[1])]
-        weights_C = torch.tensor(weights, device=scores_TE.device)
+        length = piece_BCE.shape[1]
+        weights_C = decay ** -torch.arange(length, device=scores_TE.device, dtype=torch.float32)
         sums_CBEM = _running_sums(piece_BCE.transpose(0, 1), weights_C, decay * known_BEM)
         levels_C = share * (weights_C.cumsum(0) + decay * mass)
         levels_CBE1 = levels_C[:, None, None, None].expand(*sums_CBEM.shape[:3], 1).contiguous()
         found_CBE1 = torch.searchsorted(sums_CBEM.cumsum(-1), levels_CBE1)
         places.append(found_CBE1[..., 0].clamp_max(num_bins - 1))
-        known_BEM = sums_CBEM[-1] / weights[-1]
-        mass = (sum(weights) + decay * mass) / weights[-1]
+        known_BEM = sums_CBEM[-1] * decay ** (length - 1)
+        mass = sum(decay**c for c in range(length)) + decay**length * mass
     return (torch.cat(places).transpose(0, 1).reshape_as(scores_TE) + 0.5) / num_bins
 
 
