@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tiny import make_tiny_config, make_tiny_corpus
 
+from explorer.presets import arm_config
 from explorer.records import LoadRecord, MemoryRecorder, RankLoadRecord, SequenceLoadRecord, StepRecord
 from explorer.training import loop
 from explorer.training.ranks import joined
@@ -20,14 +21,14 @@ from explorer.training.ranks import joined
 
 def made(arm: str, micro_batches: int, ranks, *, stop_after: int | None = None) -> dict:
     """One arm with 16 sequences a step, in so many micro-batches; what the recorder of this rank kept."""
-    config = make_tiny_config(
-        arm,
+    base = make_tiny_config(
         num_steps=8,
         gradient_accumulation_steps=micro_batches,
         micro_batch_size=16 // micro_batches,
         eval_interval=100,
         sequence_load_interval=1,
     )
+    config = arm_config(base, arm)
     built = []
     build = loop.build_model
     loop.build_model = lambda *sizes: built.append(build(*sizes)) or built[-1]

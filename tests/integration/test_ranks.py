@@ -28,6 +28,9 @@ ARMS = (
     "aux_loss:scope=sequence,coeff=0.1",
     "aux_loss:coeff=0.1",
     "loss_free+seq_aux+z_loss",
+    "quantile",
+    "quantile:num_bins=0",
+    "expert_threshold",
 )
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
 
@@ -64,7 +67,8 @@ def test_p11_p12_one_batch_four_micro_batches_and_four_ranks_count_the_same(four
         assert torch.equal(whole["tokens"], other["tokens"])
         assert other["loss"] == pytest.approx(whole["loss"], rel=1e-5)
         for name, value in whole["state"].items():
-            if name.endswith("expert_bias_E"):
+            # Rules that read counts give the same bits; an exact quantile reads scores, which round.
+            if name.endswith("expert_bias_E") and "num_bins=0" not in arm:
                 assert torch.equal(value, other["state"][name]), name
             else:
                 torch.testing.assert_close(other["state"][name], value, rtol=2e-4, atol=2e-5, msg=name)
