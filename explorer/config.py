@@ -407,10 +407,14 @@ WHY_NOT = {
 
 
 def _check_multiplicative(rule: LossFree, model: ModelConfig) -> None:
-    """The most loaded expert has a relative violation of at least 1 - N/K, so one step takes u (N/K - 1)."""
-    reach = rule.bias_update_rate * (model.num_experts / model.top_k - 1)
+    """The most loaded expert has a relative violation of at least 1 - N/K, so one step takes u (N/K - 1).
+
+    K is the fewest experts that a token may have: one with top-p and with a random second expert.
+    """
+    fewest = 1 if model.top_p is not None or model.random_second else model.top_k
+    reach = rule.bias_update_rate * (model.num_experts / fewest - 1)
     if rule.update_rule == "proportional" and reach >= 1:
-        bound = 1 / (model.num_experts / model.top_k - 1)
+        bound = 1 / (model.num_experts / fewest - 1)
         raise ConfigError(
             "loss_free.bias_update_rate",
             rule.bias_update_rate,

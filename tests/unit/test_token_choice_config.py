@@ -2,7 +2,7 @@
 
 import pytest
 
-from explorer.config import RunConfig
+from explorer.config import BalancerConfig, RunConfig
 from explorer.errors import ConfigError
 from explorer.model_config import ModelConfig
 
@@ -73,3 +73,13 @@ def test_settings_at_their_defaults_leave_digests_as_they_were() -> None:
         assert name not in written
     for name in ("capacity_factor", "drop_policy", "random_second"):
         assert name not in written
+
+
+@pytest.mark.parametrize("settings", [{"top_p": 0.5}, {"random_second": True}])
+def test_bound_of_a_multiplicative_bias_counts_with_one_expert_where_a_token_may_have_one(settings) -> None:
+    # 16 experts, K = 2: an expert can have 8 times the mean load, with one expert a token 16 times.
+    rules = "loss_free:bias_form=multiplicative,update_rule=proportional,u=0.1"
+    balanced = {"balancer": BalancerConfig.parse(rules)}
+    RunConfig(model=ModelConfig(), **balanced)
+    with pytest.raises(ConfigError, match="must be below 0.0667"):
+        RunConfig(model=ModelConfig(**settings), **balanced)
