@@ -3,14 +3,17 @@
 The same picture as Figure 2 of Loss-Free Balancing (arXiv 2408.15664): lower left is better in both.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import altair as alt
 import polars as pl
 
 from explorer.charts import theme
+from explorer.charts.placing import Box, place_words
 from explorer.charts.scales import log_ticks
 from explorer.errors import ConfigError
 from explorer.metrics import t_interval
@@ -18,6 +21,10 @@ from explorer.rules import AuxLoss, Rule, format_rules, parse_rules
 
 ZERO_AT = 0.6
 """Where a MaxVio of 0 is drawn on a log axis, as a share of the smallest other one."""
+PADDING_PX = 34
+NARROW_PX = 500
+"""A narrow page's plot: words that keep apart there keep apart on a wider one."""
+_LEGEND_COLUMNS = alt.ExprRef("width < 620 ? 2 : 6")
 SCOPE_SHAPES = {
     "sequence": "triangle-up",
     "micro_batch": "square",
@@ -100,6 +107,7 @@ def dilemma_plane(
             symbolType="circle",
             symbolStrokeWidth=0,
             direction="horizontal",
+            columns=_LEGEND_COLUMNS,
             symbolOpacity=1,
             labelExpr=_relabel(theme.FAMILY_LABELS),
             symbolSize=110,
@@ -112,6 +120,7 @@ def dilemma_plane(
         legend=alt.Legend(
             orient="bottom",
             direction="horizontal",
+            columns=_LEGEND_COLUMNS,
             labelExpr=_relabel(SCOPE_LABELS),
             symbolFillColor=theme.FAINT_LINE.expr,
             symbolOpacity=1,
@@ -122,13 +131,13 @@ def dilemma_plane(
     x = alt.X(
         "x:Q",
         title=theme.AXIS["max_vio_global"],
-        scale=alt.Scale(type="log" if log_x else "linear", zero=False, nice=False, padding=34),
+        scale=alt.Scale(type="log" if log_x else "linear", zero=False, nice=False, padding=PADDING_PX),
         axis=alt.Axis(values=log_ticks(), format="~g") if log_x else alt.Axis(tickCount=6, format="~g"),
     )
     y = alt.Y(
         "y:Q",
         title="held-out perplexity",
-        scale=alt.Scale(type="log", zero=False, nice=False, padding=34),
+        scale=alt.Scale(type="log", zero=False, nice=False, padding=PADDING_PX),
         axis=_perplexity_axis(runs["y"]),
     )
     tooltip = [
@@ -166,7 +175,7 @@ def dilemma_plane(
         seeds,
         points,
         means,
-        *_coefficients(groups, x, y, colour),
+        *_coefficients(groups, runs, x, y, colour, log_x=log_x, height=height),
         *_zeros(groups, x, y, colour),
     )
     figure: alt.LayerChart = theme.titled(chart, title=title, height=height)
@@ -262,23 +271,56 @@ def _sweeps(groups: pl.DataFrame, x: alt.X, y: alt.Y, colour: alt.Color) -> list
     return [line.encode(x=x, y=y, color=colour, order="coefficient:Q", detail=["sweep:N", "pair_key:N"])]
 
 
-def _coefficients(groups: pl.DataFrame, x: alt.X, y: alt.Y, colour: alt.Color) -> list[alt.Chart]:
-    """The coefficient at every point, off its cross. Three places keep sweeps apart that lie together."""
-    known = alt.Chart(groups.filter(pl.col("coefficient").is_not_null()))
-    is_bias, is_sequence = alt.datum.family == "loss_free", alt.datum.scope == "sequence"
-    places: tuple[tuple[Any, dict[str, Any]], ...] = (
-        (is_bias, {"align": "right", "baseline": "top", "dx": -9, "dy": 8}),
-        (~is_bias & is_sequence, {"align": "left", "baseline": "bottom", "dx": 8, "dy": -8}),
-        (~is_bias & ~is_sequence, {"align": "left", "baseline": "top", "dx": 8, "dy": 8}),
+def _coefficients(
+    groups: pl.DataFrame,
+    runs: pl.DataFrame,
+    x: alt.X,
+    y: alt.Y,
+    colour: alt.Color,
+    *,
+    log_x: bool,
+    height: int,
+) -> list[alt.Chart]:
+    """The coefficient at every point, where it covers the least of what else is there."""
+    known = groups.filter(pl.col("coefficient").is_not_null())
+    if known.is_empty():
+        return []
+    across = _pixels([*groups["x"], *runs["x"]], NARROW_PX, log=log_x)
+    down = _pixels([*groups["y"], *runs["y"]], height, log=True)
+
+    def at(row: dict[str, Any]) -> tuple[float, float]:
+        return across(row["x"]), height - down(row["y"])
+
+    marks = [Box.around(*at(row), 16, 16) for row in groups.to_dicts()]
+    marks += [Box.around(*at(row), 6, 6) for row in runs.filter(pl.col("seeds") > 1).to_dicts()]
+    for row in groups.filter(pl.col("seeds") > 1).to_dicts():
+        middle, left, right = height - down(row["y"]), across(row["x_low"]), across(row["x_high"])
+        marks.append(Box(left, middle - 2, right, middle + 2))
+    parts = _in_sweep(groups).sort("coefficient").partition_by("sweep", "pair_key")
+    sweeps = [[at(row) for row in part.to_dicts()] for part in parts]
+    lines = [pair for sweep in sweeps for pair in pairwise(sweep)]
+    words = [(str(row["coefficient_text"]), *at(row)) for row in known.to_dicts()]
+    places = place_words(words, marks, lines, Box(0, 0, NARROW_PX, height))
+    data = known.with_columns(
+        dx=pl.Series([dx for dx, _ in places], dtype=pl.Float64).round(1),
+        dy=pl.Series([dy for _, dy in places], dtype=pl.Float64).round(1),
     )
-    layers = []
-    for condition, place in places:
-        text = known.transform_filter(condition).encode(x=x, y=y, text="coefficient_text:N")
-        # The page's colour around the letters keeps them readable where lines cross.
-        page = alt.ExprRef("background")
-        layers.append(text.mark_text(fontSize=11, stroke=page, strokeWidth=3, strokeJoin="round", **place))
-        layers.append(text.mark_text(fontSize=11, **place).encode(color=colour))
-    return layers
+    text = alt.Chart(data).encode(x=x, y=y, text="coefficient_text:N")
+    look: dict[str, Any] = {"fontSize": 11, "align": "center", "baseline": "middle"}
+    look |= {"dx": alt.ExprRef("datum.dx"), "dy": alt.ExprRef("datum.dy")}
+    # The page's colour around the letters keeps them readable where lines cross.
+    halo = text.mark_text(stroke=alt.ExprRef("background"), strokeWidth=3, strokeJoin="round", **look)
+    return [halo, text.mark_text(**look).encode(color=colour)]
+
+
+def _pixels(values: Sequence[float], size: float, *, log: bool) -> Callable[[float], float]:
+    """About where the axis will draw a value: from the left or the bottom, with the scale's padding."""
+    forward = math.log10 if log else float
+    known = [forward(v) for v in values if v is not None and (v > 0 or not log)]
+    low, high = min(known), max(known)
+    span = (high - low) or 1.0
+    least = 10.0**low if log else low
+    return lambda v: PADDING_PX + (size - 2 * PADDING_PX) * (forward(max(v, least)) - low) / span
 
 
 def _zeros(groups: pl.DataFrame, x: alt.X, y: alt.Y, colour: alt.Color) -> list[alt.Chart]:

@@ -1,0 +1,63 @@
+"""Words beside points that lie together: apart from each other, off the marks, next to their own point."""
+
+import itertools
+import random
+
+import pytest
+
+from explorer.charts.placing import LETTER_PX, LINE_PX, Box, place_words
+
+Word = tuple[str, float, float]
+
+
+def boxes(words: list[Word], places: list[tuple[float, float]]) -> list[Box]:
+    return [
+        Box.around(x + dx, y + dy, LETTER_PX * len(text), LINE_PX)
+        for (text, x, y), (dx, dy) in zip(words, places, strict=True)
+    ]
+
+
+def marks(words: list[Word]) -> list[Box]:
+    return [Box.around(x, y, 16, 16) for _, x, y in words]
+
+
+def test_one_word_stands_beside_its_point() -> None:
+    word = ("α = 0.1", 100.0, 100.0)
+    (box,) = boxes([word], place_words([word], marks([word])))
+    assert box.shared(marks([word])[0]) == 0
+    assert box.distance(100.0, 100.0) < 20
+
+
+def test_words_of_a_crowd_keep_apart_and_near_their_points() -> None:
+    """About what the shipped runs look like on a narrow page."""
+    crowd = [("α = 1", 60.0, 390.0), ("α = 0.1", 68.0, 428.0), ("α = 0.1", 80.0, 405.0)]
+    crowd += [("u = 0.003", 52.0, 438.0), ("u = 0.03", 148.0, 428.0), ("α = 0.01", 164.0, 424.0)]
+    crowd += [("α = 0.01", 166.0, 438.0)]
+    placed = boxes(crowd, place_words(crowd, marks(crowd), frame=Box(0, 0, 500, 480)))
+    for one, other in itertools.combinations(placed, 2):
+        assert one.shared(other) == 0
+    for box, (_, x, y) in zip(placed, crowd, strict=True):
+        assert all(box.distance(x, y) <= box.distance(a, b) for _, a, b in crowd)
+
+
+def test_a_word_at_the_edge_stays_inside() -> None:
+    word = ("α = 1, raw scores", 466.0, 200.0)
+    frame = Box(0, 0, 500, 480)
+    (box,) = boxes([word], place_words([word], marks([word]), frame=frame))
+    assert frame.left <= box.left
+    assert box.right <= frame.right
+
+
+def test_a_word_does_not_lie_on_a_line_when_there_is_room() -> None:
+    word = ("α = 1", 100.0, 100.0)
+    along = [((100.0, 100.0), (180.0, 84.0)), ((100.0, 100.0), (180.0, 116.0))]
+    ((dx, _),) = place_words([word], marks([word]), along)
+    assert dx <= 0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_places_depend_on_the_points_alone(seed: int) -> None:
+    numbers = random.Random(seed)
+    words = [(f"u = {i}", numbers.uniform(0, 500), numbers.uniform(0, 480)) for i in range(12)]
+    assert place_words(words, marks(words)) == place_words(list(words), marks(words))
+    assert place_words([], []) == []
