@@ -154,7 +154,7 @@ def test_a_z_loss_goes_with_every_routing_that_has_a_router(routing: str) -> Non
 
 
 def test_a_dense_model_has_no_router_for_a_z_loss() -> None:
-    with pytest.raises(ConfigError, match="z_loss.*model.routing=dense: there are no experts"):
+    with pytest.raises(ConfigError, match=r"z_loss.*model\.routing=dense: there are no experts"):
         make_tiny_config("z_loss", routing="dense")
 
 
