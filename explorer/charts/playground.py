@@ -12,6 +12,7 @@ import polars as pl
 
 from explorer.charts import series, theme
 from explorer.charts.labels import EndLabel, end_labels
+from explorer.charts.loads import load_bars
 from explorer.charts.theme import RunStyle
 
 SECOND = theme.Ink("#00855F", "#35C79A"), theme.Ink("#006B4C", "#63D6B1")
@@ -138,3 +139,19 @@ def _texts(texts: pl.DataFrame) -> list[Any]:
     """The layers of `charts.labels.end_labels` with other rows."""
     layers = end_labels([], field="value", low=0.0, high=1.0, height=1)
     return [layer.properties(data=texts) for layer in layers]
+
+
+def bars(now: pl.DataFrame, top: float, *, limit: float = 2.0) -> theme.Figure:
+    """Loads of one step as `charts.loads` draws them, with a y axis that reaches to `top` at least.
+
+    Two panels beside each other share it: a bar of 8 times uniform must not look like one of 1.2.
+    """
+    figure = load_bars(now, limit=limit)
+    edge = alt.Chart(bar_limit(top)).mark_point(opacity=0)
+    figure.layer = [edge.encode(y=alt.Y("limit:Q", title=theme.AXIS["load_ratio"])), *figure.layer]
+    return figure
+
+
+def bar_limit(top: float) -> pl.DataFrame:
+    """The row that makes the axis of `bars` reach that far."""
+    return pl.DataFrame({"limit": [float(top)]})

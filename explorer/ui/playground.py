@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from explorer.charts import captions, loads
+from explorer.charts import captions
 from explorer.charts import playground as figures
 from explorer.charts.theme import AXIS
 from explorer.glossary import tip
@@ -23,7 +23,6 @@ from explorer.ui import show, specs
 from explorer.ui.replay import bar_rows
 
 Pair = dict[str, Simulation]
-LIMIT = 2.0
 HELD_OUT = 16_384
 FAMILY_OF = {"none": "none", "aux_loss": "aux_loss"}
 SHARE = "share of the assignments"
@@ -151,15 +150,21 @@ def _loads(pair: Pair, labels: dict[str, str], families: dict[str, str]) -> None
     last = len(pair["A"].counts) - 1
     st.slider("Step", 0, last, key="at", bind="query-params", help=tip("playhead"))
     step = int(st.session_state["at"])
+    top = max(float(s.counts[step].max() / s.scores.mean_load) for s in pair.values())
     for (side, simulation), place in zip(pair.items(), show.in_columns(2), strict=True):
         now = frames.loads_frame(simulation, step)
         with place:
             _side_title(side, labels, families)
             show.figure(
-                _kept(("loads", len(now)), (bar_rows(now),), partial(loads.load_bars, now, limit=LIMIT)),
+                _kept(
+                    ("loads", len(now)),
+                    (bar_rows(now), figures.bar_limit(top)),
+                    partial(figures.bars, now, top),
+                ),
                 subject=f"Loads of {labels[side]} at the playhead",
                 finding=captions.load_bars(now),
-                how="Every expert would reach the line at 1 if the work were shared evenly.",
+                how="Every expert would reach the line at 1 if the work were shared evenly. Both panels have "
+                "the same axis.",
                 table=now,
                 key=f"playground_loads_{side}",
                 live=True,

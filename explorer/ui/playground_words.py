@@ -68,7 +68,7 @@ def numbers(pair: Pair, labels: Mapping[str, str]) -> list[dict[str, object]]:
             "MaxVio held-out": s.max_vio_global[len(s.counts)],
             "random routing": summary.random_reference(s)[0],
             "bias spread": summary.spread(s),
-            "moves undone": summary.turning_share(s),
+            "moves undone": round(summary.turning_share(s), 2),
         }
         for side, s in pair.items()
     ]
