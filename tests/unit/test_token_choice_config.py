@@ -81,5 +81,5 @@ def test_bound_of_a_multiplicative_bias_counts_with_one_expert_where_a_token_may
     rules = "loss_free:bias_form=multiplicative,update_rule=proportional,u=0.1"
     balanced = {"balancer": BalancerConfig.parse(rules)}
     RunConfig(model=ModelConfig(), **balanced)
-    with pytest.raises(ConfigError, match="must be below 0.0667"):
+    with pytest.raises(ConfigError, match=r"must be below 0\.0667"):
         RunConfig(model=ModelConfig(**settings), **balanced)
