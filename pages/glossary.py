@@ -27,8 +27,7 @@ for section in dict.fromkeys(term.section for term in found):
         st.subheader(term.title, anchor=term.key)
         st.markdown(term.text)
         if term.formula:
-            # The space keeps a slanted last letter inside its box, which would scroll otherwise.
-            st.latex(term.formula + r"\;")
+            st.latex(show.stacked(term.formula))
         if term.more:
             st.markdown(term.more)
         if term.sources:

@@ -1,5 +1,6 @@
 """How every figure is shown: the finding, the chart, how to read it, and the numbers behind it."""
 
+import re
 from typing import Any
 
 import polars as pl
@@ -98,6 +99,25 @@ def in_columns(count: int, most: int = 2, least_px: int = 380) -> list[DeltaGene
     """Cells for `count` charts, `most` beside each other; a narrow page puts them under each other."""
     grid = st.grid(min(count, most) or 1, min_column_width=least_px, gap="medium")
     return [grid.cell() for _ in range(count)]
+
+
+def stacked(formula: str) -> str:
+    """The parts of a formula under each other, so that a narrow window shows it without scrolling.
+
+    Parts are what `\\qquad` separates outside of braces; the comma before it goes.
+    """
+    parts, depth, start = [], 0, 0
+    for found in re.finditer(r"\\qquad|\\[{}]|[{}]", formula):
+        mark = found.group()
+        depth += {"{": 1, "}": -1}.get(mark, 0)
+        if mark == r"\qquad" and depth == 0:
+            parts.append(formula[start : found.start()].rstrip(" ,"))
+            start = found.end()
+    parts.append(formula[start:].strip())
+    lines = r" \\[.4em] ".join(part.strip() for part in parts)
+    whole = lines if len(parts) == 1 else rf"\begin{{gathered}}{lines}\end{{gathered}}"
+    # The space keeps a slanted last letter inside its box, which would scroll otherwise.
+    return whole + r"\;"
 
 
 def plain(text: str) -> str:

@@ -205,6 +205,21 @@ def test_a_table_opens_beside_its_chart(page: Page, app: AppServer) -> None:
     expect(page.get_by_test_id("stDataFrame")).to_have_count(2)
 
 
+def test_no_formula_has_to_be_scrolled_on_a_phone(browser: Browser, app: AppServer) -> None:
+    page = browser.new_page(viewport={"width": 420, "height": 900})
+    page.set_default_timeout(PATIENCE_S * 1000)
+    visit(page, app, "glossary")
+    page.locator(".katex-display").first.wait_for()
+    settled(page)
+    cut = page.evaluate(
+        """() => [...document.querySelectorAll('.katex-display')]
+            .filter((formula) => formula.scrollWidth > formula.clientWidth + 1)
+            .map((formula) => formula.querySelector('annotation')?.textContent)"""
+    )
+    page.close()
+    assert cut == []
+
+
 def test_no_page_writes_an_error_to_the_console_or_the_page(page: Page, app: AppServer) -> None:
     errors: list[str] = []
     harmless = re.compile("404|ERR_NAME_NOT_RESOLVED|metrics config")

@@ -1,0 +1,21 @@
+"""Words and formulas as the pages show them."""
+
+from explorer.ui.show import plain, stacked
+
+
+def test_parts_of_a_formula_stand_under_each_other() -> None:
+    text = stacked(r"a = b, \qquad c = \frac{d}{e}")
+    assert text == r"\begin{gathered}a = b \\[.4em] c = \frac{d}{e}\end{gathered}\;"
+
+
+def test_a_formula_of_one_part_stays_one_line() -> None:
+    assert stacked(r"a = b") == r"a = b\;"
+
+
+def test_a_gap_inside_braces_belongs_to_its_part() -> None:
+    assert "gathered" not in stacked(r"\text{a \qquad b} = c")
+    assert stacked(r"\{a\} \qquad \{b\}").count(r"\\[") == 1, "a set's braces are not groups"
+
+
+def test_the_marks_of_markdown_are_text_in_a_computed_sentence() -> None:
+    assert plain("a_b *c*") == r"a\_b \*c\*"
