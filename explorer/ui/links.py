@@ -14,6 +14,12 @@ CARDS = {
         "Two to six runs side by side: loads, biases, imbalance and perplexity.",
     ),
     "replay": (":material/play_circle:", "Replay", "One run as a film: every expert's load, step by step."),
+    "playground": (
+        ":material/science:",
+        "Playground",
+        "Two rules side by side on a simulated router, with your own settings.",
+    ),
+    "theory": (":material/function:", "Theory", "What the formulas promise, and what a simulation does."),
     "train": (":material/model_training:", "Train", "Train your own in about a minute and watch it live."),
     "glossary": (":material/menu_book:", "Glossary", "Every term and formula, with its source."),
 }
@@ -39,7 +45,7 @@ def page(name: str, label: str, **query: Any) -> None:
 def where_next() -> None:
     """What to do after the Overview."""
     st.subheader("Where to go next")
-    grid = st.grid(len(CARDS), min_column_width=150)
+    grid = st.grid(3, min_column_width=270)
     for name, (_, label, text) in CARDS.items():
         with grid.container(border=True, height="stretch"):
             page(name, label)
