@@ -58,7 +58,7 @@ def oscillation(bias: ArrayLike) -> NDArray[np.float64]:
     """
     moves = np.sign(np.diff(np.asarray(bias, dtype=np.float64), axis=0))
     turns = moves[1:] * moves[:-1]
-    both = (turns != 0).sum(axis=(0, -1))
     flips = (turns < 0).sum(axis=(0, -1))
+    both = flips + (turns > 0).sum(axis=(0, -1))  # a missing bias (NaN) is neither
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(np.where(both > 0, flips / both, np.nan))

@@ -4,6 +4,7 @@ The figures are those of `explorer/metrics`, by name. What reads a time axis tak
 number of short windows, so it costs the same for a long run.
 """
 
+import math
 from collections.abc import Sequence
 
 import polars as pl
@@ -68,7 +69,7 @@ def figures_at(cur: Cursor, run_id: str, step: int) -> pl.DataFrame:
         WITH parts AS (
             SELECT layer, step, {PARTS} FROM expert_loads
             WHERE run_id = $run_id AND step = (
-                SELECT max(step) FROM layer_metrics WHERE run_id = $run_id AND step <= $step
+                SELECT max(step) FROM layer_metrics WHERE run_id = $run_id AND layer = 0 AND step <= $step
             )
             GROUP BY layer, step
         )
@@ -89,7 +90,7 @@ def counts_at(cur: Cursor, run_id: str, step: int) -> pl.DataFrame:
         """
         SELECT layer, expert, tokens, step FROM expert_loads
         WHERE run_id = $run_id AND step = (
-            SELECT max(step) FROM layer_metrics WHERE run_id = $run_id AND step <= $step
+            SELECT max(step) FROM layer_metrics WHERE run_id = $run_id AND layer = 0 AND step <= $step
         )
         ORDER BY layer, expert
         """,
@@ -129,12 +130,10 @@ def dead_experts(cur: Cursor, run_id: str, window: int = metrics.DEAD_STEPS) -> 
     return frame(
         cur,
         """
-        WITH known AS (
-            SELECT samples FROM progress WHERE run_id = $run_id AND table_name = 'expert_loads'
-        ), experts AS (
+        WITH experts AS (
             SELECT layer, expert, sum(tokens) AS tokens, arg_max(tokens, ordinal) AS latest,
                    count(*) AS steps, min(step) AS first_step, max(step) AS last_step
-            FROM expert_loads WHERE run_id = $run_id AND ordinal >= (SELECT samples FROM known) - $window
+            FROM expert_loads WHERE run_id = $run_id AND ordinal >= $start
             GROUP BY layer, expert
         )
         SELECT layer, count(*) FILTER (latest = 0) AS idle, count(*) FILTER (tokens = 0) AS dead,
@@ -143,8 +142,18 @@ def dead_experts(cur: Cursor, run_id: str, window: int = metrics.DEAD_STEPS) -> 
         FROM experts GROUP BY layer ORDER BY layer
         """,
         run_id=run_id,
-        window=window,
+        start=_samples(cur, run_id) - window,
     )
+
+
+def _samples(cur: Cursor, run_id: str) -> int:
+    """Steps whose loads are recorded."""
+    found = first_row(
+        cur,
+        "SELECT samples FROM progress WHERE run_id = $run_id AND table_name = 'expert_loads'",
+        run_id=run_id,
+    )
+    return int(found[0]) if found else 0
 
 
 def dead_series(cur: Cursor, run_id: str, layer: int, max_bins: int = 100) -> pl.DataFrame:
@@ -164,45 +173,44 @@ def dead_series(cur: Cursor, run_id: str, layer: int, max_bins: int = 100) -> pl
     )
 
 
-OSCILLATION = """
-    WITH moves AS (
-        SELECT expert, ordinal, step,
-               sign(expert_bias::DOUBLE - lag(expert_bias::DOUBLE) OVER one) AS move
-        FROM expert_loads
-        WHERE run_id = $run_id AND layer = $layer AND ordinal >= $start AND ordinal < $stop
-        WINDOW one AS (PARTITION BY expert ORDER BY ordinal)
-    ), turns AS (
-        SELECT step, move * lag(move) OVER (PARTITION BY expert ORDER BY ordinal) AS turn FROM moves
-    )
-    SELECT min(step) AS first_step, max(step) AS last_step,
-           count(*) FILTER (turn < 0) / nullif(count(*) FILTER (turn <> 0), 0) AS oscillation,
-           count(*) FILTER (turn <> 0) AS pairs
-    FROM turns HAVING count(*) > 0
+WINDOW_ROWS = """
+    SELECT {number} AS number, ordinal, expert, step, expert_bias::DOUBLE AS bias FROM expert_loads
+    WHERE run_id = $run_id AND layer = $layer AND ordinal >= {start} AND ordinal < {stop}
 """
 
 
 def oscillation_series(
-    cur: Cursor, run_id: str, layer: int, window: int = 64, points: int = 16
+    cur: Cursor, run_id: str, layer: int, window: int = 64, points: int = 12
 ) -> pl.DataFrame:
     """How often the biases of a layer turn around, in at most `points` windows of `window` recorded steps.
 
     The windows are spread evenly over the run and the last one ends with it. Columns: first_step,
-    last_step, oscillation (share of sign flips, NULL when no bias moved twice in a row), pairs (of
-    consecutive moves). Sorted by step. Definition: `metrics.oscillation`.
+    last_step, oscillation (share of sign flips, NULL when no bias moved twice in a row), samples (steps in
+    the window). Sorted by step. Definition: `metrics.oscillation`.
     """
-    found = first_row(
-        cur,
-        "SELECT samples FROM progress WHERE run_id = $run_id AND table_name = 'expert_loads'",
-        run_id=run_id,
-    )
-    samples = found[0] if found else 0
+    samples = _samples(cur, run_id)
     number = max(1, min(points, samples // window))
     last = max(0, samples - window)
     starts = [last * i // (number - 1) if number > 1 else last for i in range(number)]
-    return pl.concat(
-        frame(cur, OSCILLATION, run_id=run_id, layer=layer, start=start, stop=start + window)
-        for start in starts
+    # One statement, and in it one short range after the other: each skips all other row groups.
+    rows = " UNION ALL ".join(
+        WINDOW_ROWS.format(number=i, start=start, stop=start + window) for i, start in enumerate(starts)
     )
+    found = frame(cur, f"{rows} ORDER BY number, ordinal, expert", run_id=run_id, layer=layer)
+    windows = []
+    for part in found.partition_by("number", maintain_order=True):
+        bias = part["bias"].to_numpy().reshape(part["ordinal"].n_unique(), -1)
+        share = float(metrics.oscillation(bias))
+        windows.append(
+            (
+                part["step"][0],
+                part["step"][-1],
+                None if math.isnan(share) else share,
+                part["ordinal"].n_unique(),
+            )
+        )
+    columns = {"first_step": pl.Int64, "last_step": pl.Int64, "oscillation": pl.Float64, "samples": pl.Int64}
+    return pl.DataFrame(windows, schema=columns, orient="row")
 
 
 def computation_batches(

@@ -123,6 +123,13 @@ def test_oscillation_in_windows(con: Any, seed: int, steps: int, window: int, po
         )
 
 
+def test_a_run_without_a_bias_rule_does_not_oscillate(con: Any) -> None:
+    loads_of(con, np.ones((9, 1, 3), dtype=np.int64))
+    found = health.oscillation_series(con, RUN, 0, window=9)
+    assert found["oscillation"].to_list() == [None]
+    assert found["samples"].to_list() == [9]
+
+
 @given(
     seed=seeds,
     steps=st.integers(1, 3),

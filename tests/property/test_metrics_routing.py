@@ -55,6 +55,7 @@ def test_oscillation_of_travel_of_a_limit_cycle_and_of_rest() -> None:
     assert metrics.oscillation(0.001 * (steps % 2) * [1, -1]) == 1.0
     assert math.isnan(metrics.oscillation(np.zeros((20, 2))))
     assert math.isnan(metrics.oscillation(0.001 * steps[:2] * [1, -1]))
+    assert math.isnan(metrics.oscillation(np.full((20, 2), np.nan)))
     layers = np.stack([0.001 * steps * [1, -1], 0.001 * (steps % 2) * [1, -1]], axis=1)
     assert metrics.oscillation(layers).tolist() == [0.0, 1.0]
 
