@@ -77,10 +77,14 @@ def lines(
     """One line a side with its band from lowest to highest, the reference behind. `rows`: `line_rows`."""
     data, reference, texts = rows
     layers = series.line_layers(data, styles(families), x_title="step", y_title=y_title, log_y=log_y)
-    base = alt.Chart(reference).encode(y="value:Q")
-    strip = base.mark_rect(color=theme.REFERENCE_BAND.expr, opacity=0.45).encode(y2="p95:Q")
-    rule = base.mark_rule(color=theme.REFERENCE.expr, strokeWidth=1.4, strokeDash=[2, 2])
-    chart = alt.layer(strip, rule, *layers, *_texts(texts), *theme.playhead_layers(playhead))
+    behind = []
+    if not reference.is_empty():
+        base = alt.Chart(reference).encode(y="value:Q")
+        behind = [
+            base.mark_rect(color=theme.REFERENCE_BAND.expr, opacity=0.45).encode(y2="p95:Q"),
+            base.mark_rule(color=theme.REFERENCE.expr, strokeWidth=1.4, strokeDash=[2, 2]),
+        ]
+    chart = alt.layer(*behind, *layers, *_texts(texts), *theme.playhead_layers(playhead))
     figure: alt.LayerChart = theme.titled(chart, height=height)
     return figure
 

@@ -96,7 +96,7 @@ def _balance(pair: Pair, labels: dict[str, str], families: dict[str, str]) -> No
     rows = figures.line_rows(table, families, labels, reference=random_reference(pair["A"]))
     build = partial(figures.lines, rows, families, y_title=AXIS["max_vio"], playhead=specs.SOMEWHERE)
     show.figure(
-        _kept(("max_vio", *families.values()), rows, build),
+        _kept(("max_vio", rows[1].is_empty(), *families.values()), rows, build),
         subject="MaxVio of two simulated rules",
         finding=words.balance(pair, labels),
         how="0 is perfectly even. The dotted line is what random routing of that many tokens would show, the "
@@ -148,7 +148,7 @@ def _side_title(side: str, labels: dict[str, str], families: dict[str, str]) -> 
 def _loads(pair: Pair, labels: dict[str, str], families: dict[str, str]) -> None:
     st.subheader("Who works at this step?", help=tip("load"))
     last = len(pair["A"].counts) - 1
-    st.slider("Step", 0, last, key="at", bind="query-params", help=tip("playhead"))
+    st.slider("Step", 0, last, last, key="at", bind="query-params", help=tip("playhead"))
     step = int(st.session_state["at"])
     top = max(float(s.counts[step].max() / s.scores.mean_load) for s in pair.values())
     for (side, simulation), place in zip(pair.items(), show.in_columns(2), strict=True):

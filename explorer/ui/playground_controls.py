@@ -31,7 +31,6 @@ def _side(side: str, rule: str, rate: str) -> tuple[Control, ...]:
             label=f"Rule {side}",
             options=tuple(RULE_NAMES),
             default=rule,
-            names=RULE_NAMES,
             help="Sign, proportional, RMS and quantile move a bias that is added to the scores before the "
             "top-K. The auxiliary loss moves the scores themselves.",
         ),
@@ -48,8 +47,7 @@ def _side(side: str, rule: str, rate: str) -> tuple[Control, ...]:
             label="Step size",
             options=tuple(STEP_SIZES),
             default="constant",
-            names=STEP_SIZES,
-            help="Constant, or smaller with the number n of updates so far.",
+            help="Constant u, or smaller with the number n of updates so far: sqrt is u/√n, harmonic u/n.",
         ),
     )
 
@@ -98,11 +96,10 @@ SCORES = (
     ),
     Control(
         key="tok",
-        label="Tokens",
+        label="Tokens of a step",
         options=("fresh", "frozen"),
         default="fresh",
-        names={"fresh": "new in every step", "frozen": "the same in every step"},
-        help="The same tokens in every step leave only what the rule itself does.",
+        help="Fresh: others in every step. Frozen: the same ones, which leaves only what the rule does.",
     ),
     Control(
         key="skew",
@@ -128,10 +125,9 @@ SCORES = (
     ),
     Control(
         key="shift",
-        label="Sudden shift at step",
+        label="Sudden shift at step (0: never)",
         options=("0", "100", "250", "500", "750", "1000", "2000"),
         default="0",
-        names={"0": "never"},
         help="From this step on the experts' offsets are drawn anew, like a change of corpus.",
     ),
     Control(

@@ -1,6 +1,6 @@
 """Controls whose value is one of a list: slider or list box, bound to an address parameter and checked."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,24 +22,24 @@ class Control:
     options: tuple[str, ...]
     default: str
     help: str
-    names: Mapping[str, str] | None = None
-    """What is shown instead of the values of the address."""
 
     @property
     def is_list(self) -> bool:
         """A list for names, a slider for what has an order."""
         return not self.options[0][0].isdecimal()
 
-    def name(self, value: str) -> str:
-        return (self.names or {}).get(value, value)
-
 
 def settle(controls: Iterable[Control], offer: Offer) -> None:
     """Read the address; a value that is not on offer falls back to the default, and a sentence says so."""
     for control in controls:
         offered = offer(control)
-        default = control.default if control.default in offered else offered[-1]
+        default = default_of(control, offered)
         urls.settle(control.key, offered, default, _complaint(control, offered, default))
+
+
+def default_of(control: Control, offered: Sequence[str]) -> str:
+    """The default, or the last value on offer where it is not among them."""
+    return control.default if control.default in offered else offered[-1]
 
 
 def _complaint(control: Control, offered: Sequence[str], default: str) -> Callable[[str], str]:
@@ -73,12 +73,19 @@ def chosen(key: str) -> str:
 
 
 def draw(control: Control, offer: Offer, width: Any = "stretch") -> None:
-    """A slider for values with an order, a list for names."""
+    """A slider for values with an order, a list for names.
+
+    The values are shown as they stand in the address. The default is given although the session holds the
+    value: Streamlit leaves a parameter out of the address when it has the widget's default.
+    """
     kind: Any = st.selectbox if control.is_list else st.select_slider
+    offered = offer(control)
+    default = default_of(control, offered)
+    start: dict[str, Any] = {"index": offered.index(default)} if control.is_list else {"value": default}
     kind(
         control.label,
-        offer(control),
-        format_func=control.name,
+        offered,
+        **start,
         key=control.key,
         bind="query-params",
         help=control.help,

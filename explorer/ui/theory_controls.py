@@ -5,7 +5,7 @@ import streamlit as st
 from explorer.simulate import RuleSettings, ScoreSettings
 from explorer.ui import playground_widgets as widgets
 from explorer.ui import urls
-from explorer.ui.playground_controls import RATES, RULE_NAMES, STEP_SIZES
+from explorer.ui.playground_controls import RATES, STEP_SIZES
 from explorer.ui.playground_widgets import Control, chosen
 
 BIAS_RULES = ("sign", "proportional", "rms", "quantile")
@@ -15,7 +15,6 @@ RULE = (
         label="Rule",
         options=BIAS_RULES,
         default="sign",
-        names={rule: RULE_NAMES[rule] for rule in BIAS_RULES},
         help="How the prices move after every step.",
     ),
     Control(
@@ -30,8 +29,7 @@ RULE = (
         label="Step size",
         options=tuple(STEP_SIZES),
         default="constant",
-        names=STEP_SIZES,
-        help="Constant, or smaller with the number n of updates so far.",
+        help="Constant u, or smaller with the number n of updates so far: sqrt is u/√n, harmonic u/n.",
     ),
 )
 PROBLEM = (
