@@ -7,7 +7,7 @@ digest that says which runs may be compared as pairs.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from explorer import routings
@@ -310,22 +310,30 @@ class RunConfig:
 
     def with_setting(self, name: str, value: Any) -> "RunConfig":
         """A copy with `section.field` set, e.g. `with_setting("model.top_k", 4)`."""
-        section, _, key = name.partition(".")
-        if section == "balancer" and key in ("", "rules"):
-            return replace(self, balancer=BalancerConfig.parse(str(value)))
-        if section == "balancer" and key == "schedule":
-            text = f"{format_rules(self.balancer.rules)}/{value}"
-            return replace(self, balancer=BalancerConfig.parse(text))
-        if section not in SECTIONS:
-            raise ConfigError(name, value, "has no such section", f"start with one of {', '.join(SECTIONS)}")
-        data = self.to_dict()
-        known = {f.name: f for f in fields(getattr(self, section))}
-        _known(f"{section}.", {key: value}, known)
-        is_float = "float" in str(known[key].type)
-        if is_float and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
-        data[section][key] = value
-        return RunConfig.from_dict(data)
+        return self.with_settings({name: value})
+
+    def with_settings(self, settings: Mapping[str, Any]) -> "RunConfig":
+        """A copy with several fields set, in order, and checked once: some only make sense together."""
+        data, balancer = self.to_dict(), self.balancer
+        for name, value in settings.items():
+            section, _, key = name.partition(".")
+            if section == "balancer":
+                balancer = _changed_balancer(balancer, key, value)
+                continue
+            if section not in SECTIONS:
+                raise ConfigError(
+                    name, value, "has no such section", f"start with one of {', '.join(SECTIONS)}"
+                )
+            known = {f.name: f for f in fields(getattr(self, section))}
+            _known(f"{section}.", {key: value}, known)
+            is_whole = isinstance(value, int) and not isinstance(value, bool)
+            data[section][key] = float(value) if is_whole and "float" in str(known[key].type) else value
+        return RunConfig(
+            corpus=_build(CorpusConfig, "corpus", data),
+            model=_build(ModelConfig, "model", data),
+            balancer=balancer,
+            training=_build(TrainingConfig, "training", data),
+        )
 
     @property
     def seed(self) -> int:
@@ -440,6 +448,13 @@ def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
             if not neutral and left.get(name) != right.get(name):
                 found.append(f"{section}.{name}")
     return found
+
+
+def _changed_balancer(balancer: BalancerConfig, key: str, value: Any) -> BalancerConfig:
+    if key in ("", "rules"):
+        return BalancerConfig.parse(str(value))
+    _known("balancer.", {key: value}, ("rules", "schedule"))
+    return BalancerConfig.parse(f"{format_rules(balancer.rules)}/{value}")
 
 
 def _build(kind: Any, section: str, data: Mapping[str, Any]) -> Any:

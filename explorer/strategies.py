@@ -22,10 +22,7 @@ class Strategy:
 
     def config(self, base: RunConfig, preset: str | None = None) -> RunConfig:
         """The experiment of `base` with this strategy."""
-        config = arm_config(base, self.arm, preset)
-        for name, value in self.settings.items():
-            config = config.with_setting(name, value)
-        return config
+        return arm_config(base, self.arm, preset).with_settings(self.settings)
 
 
 STRATEGIES: dict[str, Strategy] = {

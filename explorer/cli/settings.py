@@ -16,13 +16,14 @@ def config_from_options(options: argparse.Namespace) -> RunConfig:
     """The preset (or the file of `--config`), changed by every `--set`."""
     file: Path | None = getattr(options, "config", None)
     config = read_config(file) if file else get_preset(options.preset)
+    settings = {}
     for setting in options.settings:
         name, equals, value = setting.partition("=")
         if not equals:
             raise ConfigError("--set", setting, "has no '='", "write it as model.top_k=4")
         is_balancer = name.startswith("balancer")
-        config = config.with_setting(name.strip(), value.strip() if is_balancer else parse_value(value))
-    return config
+        settings[name.strip()] = value.strip() if is_balancer else parse_value(value)
+    return config.with_settings(settings)
 
 
 def read_config(path: Path) -> RunConfig:

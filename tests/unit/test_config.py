@@ -238,3 +238,15 @@ def test_sizes_that_follow() -> None:
     assert config.model.num_moe_layers == 2
     assert config.training.tokens_per_step == 16 * 4 * 2
     assert config.seed == config.training.seed
+
+
+def test_settings_that_only_make_sense_together_are_checked_together() -> None:
+    config = make_tiny_config()
+    grouped = config.with_settings({"model.num_groups": 4, "model.top_k_groups": 2})
+    assert (grouped.model.num_groups, grouped.model.top_k_groups) == (4, 2)
+    with pytest.raises(ConfigError, match=r"model.top_k = 2: must be at most the 1 experts"):
+        config.with_setting("model.num_groups", 4)
+    changed = config.with_settings({"balancer": "none", "balancer.schedule": "5/loss_free", "model.top_k": 1})
+    assert str(changed.balancer) == "none/5/loss_free"
+    with pytest.raises(ConfigError, match=r"balancer.rule "):
+        config.with_setting("balancer.rule", "loss_free")
