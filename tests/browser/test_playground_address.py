@@ -1,0 +1,46 @@
+"""The playground's address in a real Chromium: what differs from the defaults, and it opens as it was."""
+
+from urllib.parse import parse_qs, urlparse
+
+import pytest
+import servers
+from app_server import AppServer
+from servers import PATIENCE_S
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+servers.need_chromium()
+
+from playwright.sync_api import Browser, Locator, Page, expect  # noqa: E402
+
+from explorer.ui.playground_presets import BY_NAME  # noqa: E402
+
+
+def finding(page: Page) -> Locator:
+    """The sentence about MaxVio, the first that begins with rule A."""
+    return page.get_by_text("random routing", exact=False).filter(has_text="A: ").first
+
+
+def visit(page: Page, url: str) -> None:
+    page.set_default_timeout(PATIENCE_S * 1000)
+    page.goto(url)
+    expect(page.get_by_text("How much does the bias decide?")).to_be_visible()
+
+
+def test_a_preset_is_an_address_that_opens_as_it_was(browser: Browser, app: AppServer) -> None:
+    first = browser.new_page(viewport={"width": 1400, "height": 1000})
+    visit(first, f"{app.url}/playground")
+    # Rule A is the first of its list then, which Streamlit would leave out of the address by itself.
+    first.get_by_role("button", name="Collapse", exact=True).or_(
+        first.get_by_role("radio", name="Collapse", exact=True)
+    ).first.click()
+    expect(first.get_by_text(BY_NAME["Collapse"].comment)).to_be_visible()
+    expect(finding(first)).to_contain_text("A: no balancing never comes near random routing")
+    first.wait_for_function("() => location.search.includes('A=none')")
+    asked = {key: values[-1] for key, values in parse_qs(urlparse(first.url).query).items()}
+    assert asked == dict(BY_NAME["Collapse"].values)
+
+    second = browser.new_page(viewport={"width": 1400, "height": 1000})
+    visit(second, first.url)
+    expect(finding(second)).to_have_text(finding(first).inner_text())
+    first.close()
+    second.close()
