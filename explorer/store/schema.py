@@ -29,7 +29,7 @@ RUNS: tuple[Column, ...] = (
     Column("balancer", "VARCHAR", "text form of the rules"),
     Column("balancer_label", "VARCHAR", "what a legend says"),
     Column("balancer_family", "VARCHAR", "none, aux_loss, loss_free, combined or scheduled"),
-    Column("count_scope", "VARCHAR", "sequence, micro_batch, global_batch, global_buffered, none, or several"),
+    Column("count_scope", "VARCHAR", "sequence, micro_batch, global_batch, global_buffered, none, several"),
     Column("config", "JSON", "the whole configuration"),
     Column("pair_key", "VARCHAR", "runs with equal keys differ in balancer and seed only; NULL if unknown"),
     Column("config_digest", "VARCHAR", "digest of the configuration"),
