@@ -66,7 +66,8 @@ def references(cur: Cursor, run_id: str) -> dict[str, float | None]:
 
     uniform_mean, uniform_p95: every token picks K experts at random. resampled_mean, resampled_p95:
     whole sequences of the last quarter of the training, drawn again within their domains, if every
-    expert's expected load were equal. None where the sizes or the sequences are not recorded.
+    expert's expected load were equal. None where the sizes or the sequences are not recorded, and where
+    tokens take different numbers of experts, so that "K at random" says nothing.
     Definitions: `metrics.uniform_reference`, `metrics.resampled_reference`.
     """
     result: dict[str, float | None] = dict.fromkeys(
@@ -74,12 +75,18 @@ def references(cur: Cursor, run_id: str) -> dict[str, float | None]:
     )
     sizes = first_row(
         cur,
-        "SELECT num_experts, top_k, tokens_per_step, num_moe_layers FROM runs WHERE run_id = $run_id",
+        """
+        SELECT num_experts, top_k, tokens_per_step, num_moe_layers,
+               config ->> '$.model.top_p' IS NULL
+               AND coalesce(config ->> '$.model.random_second', 'false') = 'false'
+               AND coalesce(config ->> '$.model.routing', '') <> 'expert_threshold'
+        FROM runs WHERE run_id = $run_id
+        """,
         run_id=run_id,
     )
     if sizes is None or not all(sizes):
         return result
-    experts, top_k, tokens, layers = map(int, sizes)
+    experts, top_k, tokens, layers = map(int, sizes[:4])
     result["uniform_mean"], result["uniform_p95"] = metrics.uniform_reference(experts, top_k, tokens, layers)
     counts, domains = _final_sequences(cur, run_id)
     if len(counts):

@@ -214,6 +214,18 @@ def test_references_use_the_sequences_of_the_last_quarter(index: Index, base: Pa
     assert set(unknown.values()) == {None}
 
 
+@pytest.mark.parametrize("model", [{"top_p": 0.4}, {"random_second": True}, {"routing": "expert_threshold"}])
+def test_where_tokens_take_different_numbers_of_experts_chance_has_no_line(
+    index: Index, base: Path, model: dict[str, Any]
+) -> None:
+    with FolderRecorder.create(base, make_info(config={"model": model})) as recorder:
+        recorder.record(LoadRecord(step=0, tokens_LE=np.ones((2, 4), dtype=np.int64)))
+        recorder.step_done(0)
+    index.ingest([base])
+    with index.cursor() as cur:
+        assert set(balance.references(cur, "run").values()) == {None}
+
+
 def test_references_without_sequences_are_half_known(index: Index, base: Path) -> None:
     write_run(base)
     index.ingest([base])
