@@ -92,6 +92,24 @@ def test_every_step_keeps_its_account(rule: str, rate: float, top_k: int) -> Non
     assert sum(run.count(verdict) for verdict in VERDICTS) == 150
 
 
+@pytest.mark.parametrize("share", [0.2, 1.0])
+def test_the_quantile_rule_keeps_the_same_account_and_is_near_after_a_few_steps(share: float) -> None:
+    scores = draw(512, 8)
+    run = descend(scores, 2, RuleSettings(rule="quantile", rate=share), 60)
+    assert np.diff(run.dual) == pytest.approx(run.benefit - run.promise, abs=1e-9)
+    assert (np.diff(run.dual)[run.condition] <= 1e-9).all()
+    assert run.violations == 0
+    optimum = lp_optimum(scores, 2).value
+    assert run.dual[20] - optimum < 0.02 * (run.dual[0] - optimum)
+    assert run.prices.mean(1) == pytest.approx(np.zeros(61), abs=1e-12)
+
+
+def test_a_quantile_rule_that_has_nothing_to_choose_does_nothing() -> None:
+    run = descend(draw(16, 3), 3, RuleSettings(rule="quantile", rate=1.0), 5)
+    assert not run.prices.any()
+    assert run.loads.tolist() == [[16, 16, 16]] * 6
+
+
 def test_the_condition_of_the_sign_rule_counts_switched_slots() -> None:
     run = descend(draw(256, 8), 2, RuleSettings(rate=5e-3), 200)
     half = 0.5 * np.abs(run.loads[:-1] - run.load).sum(1)
