@@ -193,18 +193,18 @@ CONVERSIONS: tuple[Conversion, ...] = (
     Conversion(
         tool="OLMo-core",
         name="load imbalance",
-        formula=r"\max_{\text{ranks}} (\mathrm{MaxVio}_{\text{rank}} + 1)",
+        formula=r"\max_r \mathrm{MaxVio}_r + 1",
         printed=olmo_load_imbalance,
         at_balance=_one,
         balance_words="1",
-        trap="Each rank counts for itself: ranks that overload different experts look bad though the whole "
+        trap="Each rank r counts for itself: ranks that overload different experts look bad though the whole "
         "is even.",
         link="https://github.com/allenai/OLMo-core",
     ),
     Conversion(
         tool="prime-rl",
         name="max_vio/mean",
-        formula=r"\mathrm{MaxVio}\text{ without the }K\text{ busiest}",
+        formula=r"\mathrm{MaxVio}_{N-K}",
         printed=prime_rl_max_vio,
         at_balance=_zero,
         balance_words="0",
@@ -274,7 +274,7 @@ CONVERSIONS: tuple[Conversion, ...] = (
     Conversion(
         tool="plumb-moe",
         name="imbalance_ratio",
-        formula=r"\mathrm{MaxVio} + 1\text{ over seen experts}",
+        formula=r"\mathrm{MaxVio}_{\text{seen}} + 1",
         printed=plumb_imbalance,
         at_balance=_one,
         balance_words="1",

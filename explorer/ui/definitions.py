@@ -58,7 +58,8 @@ class Example:
 
 def link() -> None:
     """A line that leads to the section."""
-    st.markdown(f"[Try every figure on counts of your own](#{ANCHOR}), with what other tools print for them.")
+    # The whole line: a link inside words would be told apart by its colour alone.
+    st.markdown(f"[Try every figure on counts of your own, beside what other tools print](#{ANCHOR})")
 
 
 def section(runs: list[Run]) -> None:
@@ -306,7 +307,7 @@ def _our_figures(found: Example) -> None:
         assert figure.balance is not None
         assert figure.worst is not None
         row = {
-            "figure": f"**{figure.title}**",
+            "figure": f"[{figure.title}](#{figure.key})",
             "mean over layers" if several else "value": _number(float(values.mean())),
         }
         if several:
@@ -316,8 +317,6 @@ def _our_figures(found: Example) -> None:
                 **row,
                 "at balance": _number(figure.balance(experts, found.top_k)),
                 "at worst": _number(figure.worst(experts, found.top_k)),
-                # What a formula adds behind a comma does not fit into a table.
-                "formula": f"${figure.formula.split(', ')[0]}$",
             }
         )
     st.table(pl.DataFrame(rows), border="horizontal", hide_index=True, alt="Our figures of these counts")
@@ -346,8 +345,8 @@ def _their_figures(found: Example) -> None:
             "number of a tool": f"[{one.tool}]({one.link}): {show.plain(one.name)}",
             "prints": _number(one.printed(found.counts, found.top_k)),
             "at balance": _number(one.at_balance(experts, found.top_k)),
-            "from our figures": f"${one.formula}$",
-            "beware": one.trap,
+            # In one cell, so that the table fits a narrow page.
+            "from our figures": f"${one.formula}$. {one.trap}",
         }
         for one in CONVERSIONS
     ]
