@@ -15,7 +15,7 @@ from collections.abc import Callable
 from explorer.simulate import RuleSettings, ScoreSettings, simulate
 from explorer.simulate.assignment import lp_optimum
 from explorer.simulate.descent import descend
-from explorer.simulate.scores import Scores, scores_of
+from explorer.simulate.scores import Scores
 
 SIZES = {
     "N=16 T=512 K=2": {"num_experts": 16, "num_tokens": 512, "top_k": 2},
@@ -28,20 +28,19 @@ GOALS_MS = {"N=16 T=512 K=2": 200, "N=64 T=2048 K=2": 1000, "N=64 T=2048 K=6": 1
 def _cases(steps: int) -> dict[str, Callable[[], object]]:
     cases: dict[str, Callable[[], object]] = {}
     for size, numbers in SIZES.items():
-        still = ScoreSettings(**numbers)
-        moving = ScoreSettings(**numbers, drift=0.25)
+        still = Scores(ScoreSettings(**numbers))
+        moving = Scores(ScoreSettings(**numbers, drift=0.25))
 
-        def rule_moved(scores: ScoreSettings = still, rule: str = "sign") -> object:
-            return simulate(scores, RuleSettings(rule=rule), steps=steps)
+        def rule_moved(source: Scores = still, rule: str = "sign") -> object:
+            return simulate(source.settings, RuleSettings(rule=rule), steps=steps, source=source)
 
-        def scores_moved(scores: ScoreSettings = still) -> object:
-            scores_of.cache_clear()
-            return simulate(scores, RuleSettings(), steps=steps)
+        def scores_moved(settings: ScoreSettings = still.settings) -> object:
+            return simulate(settings, RuleSettings(), steps=steps, source=Scores(settings))
 
         cases[f"{size}, rule moved"] = rule_moved
         cases[f"{size}, scores moved"] = scores_moved
-        cases[f"{size}, drifting"] = lambda scores=moving: rule_moved(scores)
-        cases[f"{size}, auxiliary loss"] = lambda scores=still: rule_moved(scores, "aux_loss")
+        cases[f"{size}, drifting"] = lambda source=moving: rule_moved(source)
+        cases[f"{size}, auxiliary loss"] = lambda source=still: rule_moved(source, "aux_loss")
     frozen = ScoreSettings(num_experts=8, top_k=1, num_tokens=256, source="frozen")
     source = Scores(frozen)
     table = source.of(source.weights, source.offset(0)).astype("float64")

@@ -197,9 +197,11 @@ def _verdicts(run: Descent) -> None:
 
 def _moves(run: Descent) -> None:
     st.subheader("Who moves where?")
+    # Only the sign rule is bound to the order of the classes; the others go by loads or prices.
+    free = widgets.chosen("rule") != "sign"
     table = pl.DataFrame(
         [
-            {"left": left, "joined": joined, "pairs": int(run.moves[i, j]), "allowed": i < j}
+            {"left": left, "joined": joined, "pairs": int(run.moves[i, j]), "allowed": i < j or free}
             for i, left in enumerate(CLASSES)
             for j, joined in enumerate(CLASSES)
         ]
