@@ -25,7 +25,7 @@ def counts(frame: pl.DataFrame, steps: int) -> np.ndarray:
 
 
 def test_every_shipped_run_is_readable_finished_and_small():
-    assert len(LISTINGS) == 32
+    assert len(LISTINGS) == 35
     assert {(listing.problem, listing.status.state) for listing in LISTINGS} == {(None, "finished")}
     size = sum(file.stat().st_size for file in RUNS.rglob("*") if file.is_file())
     assert size <= 25e6
@@ -43,18 +43,20 @@ def test_configuration_counts_and_figures_agree(listing):
     folder = RunFolder(listing.path)
     config = RunConfig.from_dict(folder.info.config)
     assert (config.digest, config.pair_key) == (folder.info.config_digest, folder.info.pair_key)
-    steps = config.training.num_steps
+    steps, results = config.training.num_steps, folder.status.results
+    evals = folder.read("evals").filter(pl.col("step") == steps)
+    losses = dict(zip(evals["domain"], evals["lm_loss"], strict=True))
+    assert perplexity(losses) == pytest.approx(results["perplexity"], rel=1e-12)
+    if config.model.routing == "dense":
+        assert folder.read("expert_loads").is_empty()
+        return
     loads = counts(folder.read("expert_loads"), steps)
     assert set(loads.sum(-1).ravel()) == {config.training.tokens_per_step * config.model.top_k}
-    results = folder.status.results
     assert max_vio_batch(loads) == pytest.approx(results["max_vio_batch"], rel=1e-12)
     held_out = folder.read("eval_loads").filter(pl.col("step") == steps)
     per_layer = held_out.group_by("layer", "expert").agg(pl.col("tokens").sum(), step=pl.lit(0))
     assert held_out["tokens"].sum() >= 32_000 * config.model.top_k * config.model.num_moe_layers
     assert max_vio_global(counts(per_layer, 1)[0]) == pytest.approx(results["max_vio_global"], rel=1e-12)
-    evals = folder.read("evals").filter(pl.col("step") == steps)
-    losses = dict(zip(evals["domain"], evals["lm_loss"], strict=True))
-    assert perplexity(losses) == pytest.approx(results["perplexity"], rel=1e-12)
 
 
 def test_arms_of_one_seed_saw_the_same_weights_and_data():
@@ -65,6 +67,16 @@ def test_arms_of_one_seed_saw_the_same_weights_and_data():
     ]
     for _, group in groupby(sorted(first), key=lambda pair: pair[0]):
         assert len(set(group)) == 1
+
+
+@pytest.mark.parametrize("balancer", ["none", "loss_free", "aux_loss", "aux_loss-scope-sequence"])
+def test_gradients_at_the_routers_are_recorded_every_25_steps(balancer):
+    rows = RunFolder(RUNS / f"standard-{balancer}-seed0").read("layer_steps")
+    sampled = rows.filter(pl.col("router_grad_norm_lm").is_not_null())
+    assert sorted(set(sampled["step"])) == list(range(0, 800, 25))
+    assert sampled["router_grad_norm_lm"].min() > 0
+    # A bias sends no gradient: that is the difference.
+    assert sampled["router_grad_cosine"].count() == (len(sampled) if "aux_loss" in balancer else 0)
 
 
 def test_the_rule_changes_half_way_and_says_so():
