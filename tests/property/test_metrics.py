@@ -164,6 +164,18 @@ def test_p34_the_band_narrows_with_layers_and_vanishes_without_a_choice() -> Non
     assert metrics.uniform_reference(4, 4, 100) == (0.0, 0.0)
 
 
+def test_p34_many_wide_layers_have_the_band_of_their_average() -> None:
+    # Beyond MOST_CELLS the layers are drawn again from those that were simulated.
+    sizes, layers = (128, 8, 1024), 60
+    one, many = metrics.uniform_reference(*sizes), metrics.uniform_reference(*sizes, layers)
+    rng = np.random.default_rng(5)
+    seen = [random_max_vio(rng, *sizes, 1) for _ in range(60)]
+    assert many[0] == pytest.approx(one[0], rel=0.02)
+    assert many[0] == pytest.approx(np.mean(seen), rel=0.05)
+    wanted = one[0] + 1.645 * np.std(seen, ddof=1) / math.sqrt(layers)
+    assert many[1] == pytest.approx(wanted, rel=0.02)
+
+
 def sequences(rng: np.random.Generator, clustered: bool) -> np.ndarray:
     """[R, L, E] loads of 300 sequences of 32 tokens over 8 experts, K = 1, one layer."""
     loads = np.zeros((300, 1, 8), dtype=np.int64)
