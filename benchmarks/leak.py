@@ -2,11 +2,11 @@
 
     python -m benchmarks.leak [--preset quick] [--steps 200] [--seeds 0]
 
-For every arm one model is trained and measured fresh and trained: which share of earlier tokens, and
-of tokens in other sequences, gets other experts or other logits when one later token is changed. Beside
-it the held-out perplexity, evaluated as the model trains (expert choice ranks the tokens of a held-out
-batch too), and with the tokens of every chunk drawn from all over the batch (arXiv 2408.15664, section
-5.2: what only leaked is lost by that).
+For every arm one model is measured fresh and trained (`--steps 0`: fresh alone): which share of
+earlier tokens, and of tokens in other sequences, gets other experts or other logits when one later token
+is changed. Beside it the held-out perplexity, evaluated as the model trains (expert choice ranks the
+tokens of a held-out batch too), and with the tokens of every chunk drawn from all over the batch (arXiv
+2408.15664, section 5.2: what only leaked is lost by that).
 """
 
 import argparse
@@ -35,7 +35,7 @@ def arms(sequence_length: int) -> list[str]:
     return ["loss_free", "expert_threshold", *(f"expert_choice:chunk={n}" for n in chunks), "expert_choice"]
 
 
-def measured(config: RunConfig, corpus: Corpus) -> tuple[Leak, Leak, float, float]:
+def measured(config: RunConfig, corpus: Corpus, train: bool) -> tuple[Leak, Leak, float, float]:
     """Leak fresh and trained, held-out perplexity, and that with shuffled chunks."""
     batches = list(
         corpus.held_out(
@@ -50,6 +50,8 @@ def measured(config: RunConfig, corpus: Corpus) -> tuple[Leak, Leak, float, floa
         config.model, corpus.vocab_size, config.training.sequence_length, config.training.seed
     )
     before = measure_leak(fresh, tokens[:, :-1], balancer, trials=TRIALS)
+    if not train:
+        return before, before, math.nan, math.nan
     with loop.quiet_cpu(config.training.num_threads):
         run = loop._Run(config, NullRecorder(), loop.never, corpus, None, None, loop.ALONE)
         result = run.run(None)
@@ -108,7 +110,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--seeds", default="0")
     options = parser.parse_args()
-    base = get_preset(options.preset).with_setting("training.num_steps", options.steps)
+    base = get_preset(options.preset)
+    if options.steps:
+        base = base.with_setting("training.num_steps", options.steps)
     corpus = load_corpus(base.corpus)
     columns = ("fresh: experts", "logits", "trained: experts", "logits", "other sequences: experts", "logits")
     print(
@@ -118,7 +122,7 @@ def main() -> None:
     for seed in map(int, options.seeds.split(",")):
         for arm in arms(base.training.sequence_length):
             config = arm_config(base, arm, options.preset).with_setting("training.seed", seed)
-            before, after, plain, shuffled = measured(config, corpus)
+            before, after, plain, shuffled = measured(config, corpus, options.steps > 0)
             shares = (
                 before.share("earlier_experts"),
                 before.share("earlier_logits"),
