@@ -10,9 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from explorer.metrics.counts import checked
 
-
 MOST_CELLS = 1_500_000
-"""Loads that `uniform_reference` simulates at most, so that the widest models take a tenth of a second too."""
+"""Loads that `uniform_reference` simulates at most: the widest models take a tenth of a second too."""
 
 
 @lru_cache(maxsize=512)

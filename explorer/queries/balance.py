@@ -48,7 +48,7 @@ def layer_balance(cur: Cursor, run_ids: Sequence[str]) -> pl.DataFrame:
     Columns: run_id, layer, max_vio_batch (mean of the last 100 steps, or of the last quarter of fewer
     than 400), max_vio_global (last held-out counts, domains summed), effective_experts and idle_experts
     (means over the same steps), collapsed (effective experts <= E/2 for 100 steps in a row, ever).
-    Sorted by run and layer. Definitions: `explorer/metrics.py`.
+    Sorted by run and layer. Definitions: `explorer/metrics`.
     """
     return frame(
         cur,

@@ -58,7 +58,7 @@ def summary(cur: Cursor, run_ids: Sequence[str] | None = None) -> pl.DataFrame:
     max_vio_batch (end of training) and max_vio_global (last held-out counts), means over layers;
     worst_layer and worst_max_vio (highest max_vio_global); effective_experts (end of training, mean over
     layers); tokens_per_second, wall_time_s, last_step, num_steps. NULL where a figure is not available.
-    Definitions: `explorer/metrics.py`.
+    Definitions: `explorer/metrics`.
     """
     return frame(cur, SUMMARY, run_ids=None if run_ids is None else list(run_ids))
 

@@ -1,6 +1,6 @@
 """Figures derived at ingest: `layer_metrics` for every recorded step, `layer_summary` for the run.
 
-The definitions are those of `explorer/metrics.py`; a test holds the two together.
+The definitions are those of `explorer/metrics`; a test holds the two together.
 """
 
 import duckdb

@@ -1,4 +1,4 @@
-"""The figures that SQL derives are those of `explorer/metrics.py`."""
+"""The figures that SQL derives are those of `explorer/metrics`."""
 
 import tempfile
 from collections.abc import Iterator
