@@ -1,4 +1,6 @@
-"""Which experts serve which token: the one place that reads `model.routing`.
+"""Which experts serve which token: the one place that reads `model.routing`, but for dense models.
+
+Those have no layer that chooses; `transformer.py` builds them.
 
 Shapes: T tokens, D model width, E experts, K slots per token.
 """

@@ -28,10 +28,12 @@ RUNS: tuple[Column, ...] = (
     Column("seed", "BIGINT", "seed of weights and data order, or NULL"),
     Column("balancer", "VARCHAR", "text form of the rules"),
     Column("balancer_label", "VARCHAR", "what a legend says"),
-    Column("balancer_family", "VARCHAR", "none, aux_loss, loss_free, combined or scheduled"),
-    Column("count_scope", "VARCHAR", "sequence, micro_batch, global_batch, global_buffered, none, several"),
+    Column("balancer_family", "VARCHAR", "family of the rules, e.g. aux_loss, or the routing's name"),
+    Column(
+        "count_scope", "VARCHAR", "tokens counted over: sequence, micro_batch, global_batch, chunk … or none"
+    ),
     Column("config", "JSON", "the whole configuration"),
-    Column("pair_key", "VARCHAR", "runs with equal keys differ in balancer and seed only; NULL if unknown"),
+    Column("pair_key", "VARCHAR", "runs with equal keys differ in arm and seed only; NULL if unknown"),
     Column("config_digest", "VARCHAR", "digest of the configuration"),
     Column("versions", "JSON", "Python and package versions"),
     Column("device", "VARCHAR", "device name"),
