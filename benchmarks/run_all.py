@@ -5,7 +5,17 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-SCRIPTS = ("training", "balancers", "recording", "quick", "store", "app")
+SCRIPTS = (
+    "training",
+    "balancers",
+    "recording",
+    "quick",
+    "simulate",
+    "store",
+    "app",
+    "leak",
+    "buffered_scope",
+)
 
 
 def main() -> None:

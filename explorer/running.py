@@ -70,8 +70,7 @@ def train_run(
         if ranks.is_first:
             info = run_info_from_config(
                 config,
-                run_id=run_id
-                or make_run_id(runs_dir, preset=preset, family=config.arm, seed=config.seed),
+                run_id=run_id or make_run_id(runs_dir, preset=preset, family=config.arm, seed=config.seed),
                 name=name,
                 preset=preset,
                 corpus=describe_corpus(corpus),

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linprog, minimize  # type: ignore[import-untyped]
-from scipy.sparse import csr_array, identity, kron, vstack  # type: ignore[import-untyped]
+from scipy.optimize import linprog, minimize
+from scipy.sparse import csr_array, identity, kron, vstack
 
 from explorer.simulate.selection import Floats, Mask, Selector, column_counts
 

@@ -7,7 +7,7 @@ import pytest
 from conftest import Opener, charts, words
 from store_runs import write_run
 
-PAGES = ("overview", "compare", "replay", "train", "glossary")
+PAGES = ("overview", "compare", "replay", "playground", "theory", "train", "glossary")
 
 
 @pytest.mark.parametrize("page", PAGES)
