@@ -125,6 +125,24 @@ def test_p12_rank_local_imbalance_is_not_the_imbalance() -> None:
     ranks = np.array([[97, 1, 1, 1], [1, 97, 1, 1], [1, 1, 97, 1], [1, 1, 1, 97]])[:, None]
     assert printed("OLMo-core: load imbalance", ranks, 1) == pytest.approx(3.88)
     assert float(metrics.max_over_mean(ranks.sum(0))[0]) == 1.0
+    # Over ranks the maximum is taken: one bad rank speaks for all.
+    ranks[1:] = 25
+    assert printed("OLMo-core: load imbalance", ranks, 1) == pytest.approx(3.88)
+
+
+@pytest.mark.parametrize(("layers", "top_k"), [(1, 1), (1, 2), (3, 2)])
+def test_p20_the_pooled_loss_is_what_transformers_computes(layers: int, top_k: int) -> None:
+    modeling = pytest.importorskip("transformers.models.mixtral.modeling_mixtral", reason="no transformers")
+    torch = pytest.importorskip("torch")
+    experts, tokens = 6, 50
+    rng = np.random.default_rng(layers)
+    chosen = (rng.random((layers, tokens, experts)) * np.linspace(1, 2, experts)).argsort(-1)[..., -top_k:]
+    # The chosen experts share all probability, so the mean probabilities are the load shares.
+    logits = np.zeros((layers, tokens, experts), dtype=np.float32)
+    np.put_along_axis(logits, chosen, 60.0, axis=-1)
+    loss = modeling.load_balancing_loss_func(tuple(torch.from_numpy(logits)), experts, top_k)
+    counts = np.stack([np.bincount(layer.ravel(), minlength=experts) for layer in chosen])
+    assert printed("load_balancing_loss_func", counts[None], top_k) == pytest.approx(float(loss), rel=1e-5)
 
 
 def test_p29_a_mean_over_seen_experts_calls_half_dead_loads_even() -> None:
