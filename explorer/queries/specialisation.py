@@ -134,7 +134,7 @@ TOGETHER = f"""
     grid AS (
         SELECT i.range::INTEGER AS expert, j.range::INTEGER AS other
         FROM range((SELECT coalesce(max(n), 0) FROM size)) i, range((SELECT coalesce(max(n), 0) FROM size)) j
-        WHERE EXISTS (SELECT 1 FROM slots)
+        WHERE EXISTS (SELECT 1 FROM choices WHERE step = $step AND layer = $a)
     )
     SELECT expert, other, coalesce(p.tokens, 0) AS tokens,
            coalesce(p.tokens, 0) / nullif(l.tokens, 0) AS share
