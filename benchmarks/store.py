@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from explorer.queries import balance, biases, comparison, domains, loads, losses, runs, steps
+from explorer.queries import balance, biases, comparison, domains, health, loads, losses, runs, steps
 from explorer.store import Index
 
 REPEATS = 9
@@ -113,6 +113,9 @@ def views(num_steps: int, layers: int) -> dict[str, Callable[[Any], object]]:
         "domain_expert": lambda cur: domains.domain_expert(cur, run, layer),
         "nearest_step": lambda cur: steps.nearest_step(cur, run, num_steps // 3),
         "step_row": lambda cur: steps.step_row(cur, run, num_steps // 3),
+        "figure_series": lambda cur: health.figure_series(cur, [run], "effective_experts", layer),
+        "figures_at": lambda cur: health.figures_at(cur, run, num_steps // 3),
+        "oscillation_series": lambda cur: health.oscillation_series(cur, run, layer),
     }
 
 
