@@ -24,6 +24,7 @@ page = st.navigation(
     ],
     position="top",
 )
+shell.readable_values()
 shell.wait_for_runs()
 run_picker()
 shell.show_index_state()

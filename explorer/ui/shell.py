@@ -12,6 +12,19 @@ FIRST_ROUND_LIMIT_S = 90.0
 LOOK_S = 0.05
 
 
+# Chosen values are written in the primary colour, which is too dark to be read on a dark page: a colour that
+# white letters on a button can be read on cannot be read on black itself.
+_READABLE = """
+[data-testid="stSliderThumbValue"], [data-testid="stSliderThumbValue"] p,
+[data-testid="stButtonGroup"] button { color: inherit !important; }
+"""
+
+
+def readable_values() -> None:
+    """Values of sliders and chosen segments in the colour of text."""
+    st.html(f"<style>{_READABLE}</style>")
+
+
 def is_reading() -> bool:
     """Whether the runs are still being taken in for the first time since the server started."""
     return services().ingest.rounds == 0
