@@ -110,8 +110,10 @@ def test_plain_ids_keep_a_finished_run(tmp_path):
     written = (tmp_path / "tiny-none-seed0" / "status.json").stat().st_mtime_ns
     assert json.loads(explorer(*common).stdout) == once
     assert (tmp_path / "tiny-none-seed0" / "status.json").stat().st_mtime_ns == written
-    changed = explorer(*common, "--set", "training.num_steps=8", code=2)
+    changed = explorer(*common, "--set", "training.probe_tokens=32", code=2)
     assert "another configuration" in changed.stderr
+    other = json.loads(explorer(*common, "--set", "training.num_steps=8").stdout)
+    assert other[0]["run_id"] == "custom-none-seed0"
 
 
 def test_runs_lists_as_json_and_names_an_unreadable_one(compared, tmp_path):
