@@ -112,7 +112,8 @@ def view(run: Run) -> None:
     Every element here costs the browser time with every move: what does not depend on the step lies outside.
     """
     run = latest(run)
-    _undo_echo()
+    if run.is_running:
+        _undo_echo()
     layer, expert, step = _playhead(run)
     _draw_all_again(layer)
     heatmap_player(
@@ -178,8 +179,9 @@ def _playhead(run: Run) -> tuple[int, int | None, int]:
             required=True,
             help="Each layer has its own router and its own experts.",
         )
+        # Its default is where a link without a step opens, so that step 0 stays in the address.
         st.number_input(
-            "Step", 0, most, step=1, key="step", bind="query-params", width=150, help=tip("playhead")
+            "Step", 0, most, most, step=1, key="step", bind="query-params", width=150, help=tip("playhead")
         )
         st.selectbox(
             "Single out expert",

@@ -4,6 +4,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,16 @@ def x_domain(page: Page) -> tuple[float, float]:
     return low, high
 
 
+def go_to_overview(page: Page) -> None:
+    """Leave a page whose figures tick: Streamlit loses a click that a tick follows at once, as a visitor may see."""
+    for _ in range(3):
+        page.get_by_test_id("stTopNavLink").filter(has_text="Overview").click()
+        with suppress(AssertionError):
+            expect(page.get_by_role("heading", level=1)).to_contain_text("Watch a mixture", timeout=15_000)
+            return
+    raise AssertionError("three clicks on Overview did not leave the page")
+
+
 def test_runs_train_live_wait_in_line_and_stay_in_the_list(browser: Browser, server: AppServer) -> None:
     page = start(browser, server, ["none", "aux_loss", "loss_free"], 400)
     expect(page.get_by_text("waiting in line")).to_have_count(1)
@@ -85,8 +96,7 @@ def test_runs_train_live_wait_in_line_and_stay_in_the_list(browser: Browser, ser
     expect(page.get_by_role("heading", name="Trained here")).to_be_visible()
     states = [status["state"] for status in statuses(server).values()]
     assert states == ["finished"] * 3
-    page.get_by_test_id("stTopNavLink").filter(has_text="Overview").click()
-    expect(page.get_by_role("heading", level=1)).to_contain_text("Watch a mixture")
+    go_to_overview(page)
     page.get_by_test_id("stMultiSelect").first.click()
     for run_id in statuses(server):
         page.get_by_role("combobox").first.fill(run_id)
