@@ -78,7 +78,7 @@ def x_domain(page: Page) -> tuple[float, float]:
 
 
 def go_to_overview(page: Page) -> None:
-    """Leave a page whose figures tick: Streamlit loses a click that a tick follows at once, as a visitor may see."""
+    """Leave a page whose figures tick: Streamlit may lose a click that a tick follows at once."""
     for _ in range(3):
         page.get_by_test_id("stTopNavLink").filter(has_text="Overview").click()
         with suppress(AssertionError):
