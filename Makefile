@@ -12,7 +12,12 @@ app: $(VENV)/app.stamp  ## install what is needed and start the app on 127.0.0.1
 	@PORT=$(PORT) $(RUN) -m explorer app
 
 test: $(VENV)/dev.stamp $(VENV)/parity.stamp  ## install the development requirements as well and run every test
+ifdef PYTEST_ARGS
 	$(RUN) -m pytest $(PYTEST_ARGS)
+else
+	$(RUN) -m pytest -n 2 --ignore tests/browser
+	$(RUN) -m pytest tests/browser  # one after the other: each has a server and a browser of its own
+endif
 
 check: $(VENV)/dev.stamp  ## lint, formatting and types
 	$(RUN) -m ruff check .

@@ -1,7 +1,7 @@
 """Fixtures that many tests share, and the profiles of Hypothesis.
 
-HYPOTHESIS_PROFILE=dev (the default) tries few examples and new ones every time; =ci tries more and
-always the same ones, so that a red build is red again.
+HYPOTHESIS_PROFILE=dev (the default) tries few examples and new ones every time; =ci always tries the same
+ones, so that a red build is red again; =thorough tries many.
 """
 
 import os
@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 settings.register_profile("dev", max_examples=20, deadline=None)
 settings.register_profile(
     "ci",
-    max_examples=100,
+    max_examples=20,
     deadline=None,
     derandomize=True,
     database=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
+settings.register_profile("thorough", max_examples=300, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 
