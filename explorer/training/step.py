@@ -293,9 +293,7 @@ class _Meters:
         by_rank = ranks.gather_named({name: counts[name] for name in sorted(counts)})
         return Totals(
             counts={name: torch.stack([part[name] for part in by_rank]).sum(0) for name in counts},
-            means=ranks.mean_named({name: means[name] for name in sorted(means)})
-            if ranks.size > 1
-            else means,
+            means=ranks.mean_named({name: means[name] for name in sorted(means)}),
             rank_counts_RLE=torch.stack([part["tokens"] for part in by_rank]) if ranks.size > 1 else None,
         )
 
