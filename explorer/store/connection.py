@@ -11,7 +11,8 @@ import duckdb
 from explorer.store.schema import schema_version, statements
 
 THREADS = 2
-MEMORY_LIMIT = "2GB"
+MEMORY_LIMIT = "4GB"
+"""A limit, not a need: taking in 10^8 rows of loads at once fails with 2 GB, small runs take far less."""
 CHECKPOINT = "128MB"
 """Size of the log before it is merged into the file; at DuckDB's 16 MB many small runs cost a third more."""
 LOCKED = re.compile(r"Conflicting lock is held in (?P<holder>.+?) \(PID (?P<pid>\d+)\)")
