@@ -1,0 +1,53 @@
+"""The numbers of the Overview, against the run folders themselves: integer counts and held-out losses."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from conftest import ARMS, Opener
+
+from explorer import metrics
+from explorer.charts import captions
+from explorer.recording import RunFolder
+
+
+def figures(path: Path) -> dict[str, float]:
+    """What a run's files say, without index or SQL."""
+    folder = RunFolder(path)
+    loads = folder.read("expert_loads").sort("step", "layer", "expert")
+    steps, layers = loads["step"].n_unique(), loads["layer"].n_unique()
+    held_out = folder.read("eval_loads")
+    held_out = held_out.filter(pl.col("step") == held_out["step"].max())
+    counts = held_out.group_by("layer", "expert").agg(pl.col("tokens").sum()).sort("layer", "expert")
+    evals = folder.read("evals")
+    evals = evals.filter(pl.col("step") == evals["step"].max())
+    per_layer = counts["tokens"].to_numpy().reshape(layers, -1)
+    return {
+        "perplexity": metrics.perplexity(dict(zip(evals["domain"], evals["lm_loss"], strict=True))),
+        "MaxVio held-out": metrics.max_vio_global(per_layer),
+        "worst layer": metrics.worst_layer(per_layer)[1],
+        "MaxVio last steps": metrics.max_vio_batch(
+            loads["tokens"].to_numpy().reshape(steps, layers, -1), steps
+        ),
+    }
+
+
+def test_the_cards_are_means_over_seeds_of_the_held_out_figures(open_app: Opener, recorded: Path) -> None:
+    app = open_app(recorded)
+    expected = []
+    for name in ARMS.values():
+        runs = [figures(recorded / f"{name}-seed{seed}") for seed in (0, 1)]
+        violation = float(np.mean([run["MaxVio held-out"] for run in runs]))
+        perplexity = float(np.mean([run["perplexity"] for run in runs]))
+        expected.append((captions.number(violation), f"perplexity {captions.number(perplexity)}"))
+    assert sorted((card.value, card.delta) for card in app.metric) == sorted(expected)
+
+
+def test_the_table_of_runs_shows_what_their_files_say(open_app: Opener, recorded: Path) -> None:
+    table = open_app(recorded).dataframe[0].value
+    for row in table.to_dict("records"):
+        run_id = row["run"].rpartition("=")[2]
+        for name, value in figures(recorded / run_id).items():
+            assert row[name] == pytest.approx(value, rel=1e-9), (run_id, name)
+    assert len(table) == 8
