@@ -172,18 +172,6 @@ def run_styles(
     return styles
 
 
-def labels_of(summary: pl.DataFrame) -> dict[str, str]:
-    """run_id -> balancer label (count scope included), with the seed where seeds differ."""
-    rows = summary.select("run_id", "balancer_label", "seed").rows()
-    several = len({row[2] for row in rows}) > 1
-    return {r: f"{label}, seed {seed}" if several and seed is not None else label for r, label, seed in rows}
-
-
-def families_of(summary: pl.DataFrame) -> dict[str, str]:
-    """run_id -> balancer family."""
-    return dict(summary.select("run_id", "balancer_family").rows())
-
-
 def colour_scale(styles: Sequence[RunStyle]) -> alt.Scale:
     return alt.Scale(domain=[s.label for s in styles], range=[s.ink.expr for s in styles])
 

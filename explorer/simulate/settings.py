@@ -1,6 +1,6 @@
 """What a simulation is made of: where the scores come from, and which rule acts on them."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from explorer.balancing import UPDATE_RULES, decayed_rate
 from explorer.errors import ConfigError, one_of
@@ -118,6 +118,3 @@ def _within(name: str, value: float, low: float, high: float) -> None:
     """Refuse a number outside [low, high]; NaN is outside."""
     if not low <= value <= high:
         raise ConfigError(name, value, f"must be from {low} to {high}", "choose a value in that range")
-
-
-SCORE_FIELDS = tuple(field.name for field in fields(ScoreSettings))

@@ -9,7 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 import polars as pl
 import streamlit as st
 
-from explorer.queries import balance, biases, comparison, domains, events, loads, losses, mechanism, steps
+from explorer.queries import balance, biases, comparison, domains, loads, losses, mechanism, steps
 from explorer.queries import runs as run_queries
 from explorer.queries.comparison import PairedDifference
 from explorer.queries.loads import LoadMatrix
@@ -117,11 +117,6 @@ def choice_churn(runs: tuple[Version, ...]) -> pl.DataFrame:
 @_cached
 def domain_expert(run: Version, layer: int) -> pl.DataFrame:
     return _ask(domains.domain_expert, run[0], layer)
-
-
-@_cached
-def events_of(run: Version) -> pl.DataFrame:
-    return _ask(events.events, run[0])
 
 
 @_cached

@@ -8,7 +8,6 @@ import streamlit as st
 from explorer.ui.playground_controls import BY_KEY
 
 KEY = "situation"
-DEFAULT_SEED = 0
 
 
 @dataclass(frozen=True, kw_only=True)
