@@ -6,6 +6,7 @@ import duckdb
 import polars as pl
 
 from explorer.errors import one_of
+from explorer.queries import asked
 from explorer.store.pyramids import LEVELS, Pyramid
 
 Cursor = duckdb.DuckDBPyConnection
@@ -19,11 +20,13 @@ def frame(cur: Cursor, sql: str, **params: Any) -> pl.DataFrame:
     In duckdb 1.5 `sql(..., params=...)` makes rows of its own first, which takes three times as long;
     a later version that lacks `execute(...).pl()` needs a change here only.
     """
+    asked.note(sql, params)
     return cur.execute(sql, params).pl()
 
 
 def first_row(cur: Cursor, sql: str, **params: Any) -> tuple[Any, ...] | None:
     """The first row of a statement, or None."""
+    asked.note(sql, params)
     found: tuple[Any, ...] | None = cur.execute(sql, params).fetchone()
     return found
 

@@ -4,12 +4,13 @@ The key is always the run's version (run_id, generation, last step, state) and n
 """
 
 from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 import polars as pl
 import streamlit as st
 
-from explorer.queries import balance, biases, comparison, domains, loads, losses, mechanism, steps
+from explorer.queries import asked, balance, biases, comparison, domains, loads, losses, mechanism, steps
 from explorer.queries import runs as run_queries
 from explorer.queries.comparison import PairedDifference
 from explorer.queries.loads import LoadMatrix
@@ -22,7 +23,22 @@ R = TypeVar("R")
 
 
 def _cached(function: Callable[P, R]) -> Callable[P, R]:
-    return st.cache_data(max_entries=200, show_spinner=False)(function)
+    """Remember the answers, and with each the statements that it took (`queries.asked`)."""
+
+    @wraps(function)
+    def with_statements(*args: P.args, **settings: P.kwargs) -> tuple[R, tuple[asked.Statement, ...]]:
+        with asked.listening() as statements:
+            answer = function(*args, **settings)
+        return answer, tuple(statements)
+
+    kept = st.cache_data(max_entries=200, show_spinner=False)(with_statements)
+
+    @wraps(function)
+    def ask(*args: P.args, **settings: P.kwargs) -> R:
+        answer, statements = kept(*args, **settings)
+        return asked.mark(answer, statements)
+
+    return ask
 
 
 def _ask(query: Callable[..., R], *args: Any, **settings: Any) -> R:

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from explorer.ui import shell
+from explorer.ui import panels, shell
 from explorer.ui.picker import run_picker
 from explorer.ui.settings import PAGES
 
@@ -24,6 +24,7 @@ page = st.navigation(
     ],
     position="top",
 )
+panels.begin(page.url_path, page.title)
 shell.readable_values()
 shell.wait_for_runs()
 run_picker()

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from explorer.queries import asked
 from explorer.ui.arms import Arm
 
 
@@ -32,7 +33,7 @@ def series(frame: pl.DataFrame, arms: Sequence[Arm], columns: Sequence[str]) -> 
         ]
     places = (pl.col("first_step").min(), pl.col("last_step").max(), pl.col("x").mean())
     merged = _with_arm(frame, arms).group_by("arm", "bin", maintain_order=True).agg(*places, *values)
-    return merged.rename({"arm": "run_id"})
+    return asked.mark(merged.rename({"arm": "run_id"}), asked.of(frame))
 
 
 def evals(frame: pl.DataFrame, arms: Sequence[Arm]) -> pl.DataFrame:
@@ -40,4 +41,5 @@ def evals(frame: pl.DataFrame, arms: Sequence[Arm]) -> pl.DataFrame:
     merged = _with_arm(frame, arms).group_by("arm", "step", "domain", maintain_order=True).agg(
         pl.col("x").mean(), pl.col("lm_loss").mean(), pl.col("bits_per_byte").mean()
     )  # fmt: skip
-    return merged.with_columns(perplexity=pl.col("lm_loss").exp()).rename({"arm": "run_id"})
+    with_perplexity = merged.with_columns(perplexity=pl.col("lm_loss").exp()).rename({"arm": "run_id"})
+    return asked.mark(with_perplexity, asked.of(frame))

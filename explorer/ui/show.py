@@ -1,6 +1,7 @@
 """How every figure is shown: the finding, the chart, how to read it, and the numbers behind it."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
@@ -8,7 +9,10 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from explorer.charts import captions, scales, theme
-from explorer.ui.specs import Spec
+from explorer.charts.spec import Spec
+from explorer.export.panel import Panel, slug
+from explorer.queries import asked
+from explorer.ui import panels
 
 MOST_ROWS = 20_000
 
@@ -20,6 +24,7 @@ def figure(
     finding: str,
     how: str,
     table: pl.DataFrame | None = None,
+    sources: Sequence[object] = (),
     key: str,
     live: bool = False,
     playhead: float | None = None,
@@ -28,8 +33,21 @@ def figure(
 
     The table is made only when it is opened, so a closed one costs nothing. `live` is for charts that
     change while they are looked at: the description is part of a chart, so one that changed with the
-    data would make the browser draw it anew; and the visitor's zoom is kept.
+    data would make the browser draw it anew; and the visitor's zoom is kept. `sources`: answers of
+    queries that the figure shows beside `table`; an export names the SQL of all of them.
     """
+    panels.add(
+        Panel(
+            key=slug(key),
+            subject=subject,
+            finding=finding,
+            how=how,
+            spec=chart,
+            playhead=playhead,
+            table=table,
+            statements=asked.of(table, *sources),
+        )
+    )
     st.markdown(plain(finding))
     words = (
         f"{subject}. The sentence before it says what it shows."

@@ -1,0 +1,81 @@
+"""A figure as a specification: Vega-Lite with its data apart, so that rows can be exchanged.
+
+Pages show it, files are written from it, and when the playhead moves only the one row that says where
+it stands is another.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import polars as pl
+
+from explorer.charts import theme
+
+PLAYHEAD_COLUMNS = {"playhead", "name"}
+SOMEWHERE = 0.0
+"""A playhead to build with: without one a figure would have no row to exchange."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """A figure as Vega-Lite, its data apart."""
+
+    vega: dict[str, Any]
+    datasets: dict[str, pl.DataFrame]
+    playhead: str | None
+    """Name of the data set with the playhead; None where the figure has none."""
+    zooms: tuple[str, ...]
+    """Zooms that Streamlit must be told of, or it forgets them; see `charts.theme.zooms`."""
+
+    def at(self, playhead: float | None) -> dict[str, Any]:
+        """What Streamlit is given, with the playhead at this step or nowhere."""
+        datasets = dict(self.datasets)
+        if self.playhead is not None:
+            datasets[self.playhead] = _playhead(playhead)
+        return {**self.vega, "datasets": datasets}
+
+    def with_rows(self, rows: pl.DataFrame) -> "Spec":
+        """The same figure with other rows in the data set that has these columns."""
+        names = [name for name, part in self.datasets.items() if set(part.columns) == set(rows.columns)]
+        return replace(self, datasets={**self.datasets, **dict.fromkeys(names, rows)})
+
+
+def make(figure: theme.Figure) -> Spec:
+    """Take a figure apart."""
+    # The tests of the charts hold figures against the schema; here that would take most of the time.
+    vega = figure.to_dict(validate=False)
+    # Streamlit would leave 20 pixels under every chart.
+    vega["padding"] = {"left": 0, "top": 5, "right": 5, "bottom": 0}
+    # The description of the whole says it; thousands of marks read out one by one do not.
+    vega["config"] = {"mark": {"aria": False}}
+    rows: dict[str, list[dict[str, Any]]] = vega.pop("datasets", {})
+    datasets = {name: pl.DataFrame(part, infer_schema_length=None) for name, part in rows.items()}
+    heads = [name for name, part in datasets.items() if set(part.columns) == PLAYHEAD_COLUMNS]
+    return Spec(
+        vega=vega,
+        datasets=datasets,
+        playhead=heads[0] if heads else None,
+        zooms=tuple(theme.zooms(figure)),
+    )
+
+
+def without_legend(spec: Spec) -> Spec:
+    """The same figure with its colours unexplained: one legend serves several."""
+    layers = [_no_legend(layer) for layer in spec.vega.get("layer", ())]
+    return replace(spec, vega={**spec.vega, "layer": layers})
+
+
+def _no_legend(layer: dict[str, Any]) -> dict[str, Any]:
+    encoding = layer.get("encoding", {})
+    if not isinstance(encoding.get("color"), dict):
+        return layer
+    return {**layer, "encoding": {**encoding, "color": {**encoding["color"], "legend": None}}}
+
+
+def _playhead(value: float | None) -> pl.DataFrame:
+    """The one row of `charts.theme.playhead_layers`, or none."""
+    values = [] if value is None else [float(value)]
+    names = [f"step {int(v)}" for v in values]
+    return pl.DataFrame(
+        {"playhead": values, "name": names}, schema={"playhead": pl.Float64, "name": pl.String}
+    )
