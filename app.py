@@ -10,7 +10,9 @@ from contextlib import asynccontextmanager
 # Loaded before any thread: the chart library looks whether it is there, and a half loaded one is an error.
 import pandas as pd  # noqa: F401
 import streamlit as st
+from starlette.middleware import Middleware
 
+from explorer.ui.addresses import EmbedAddress
 from explorer.ui.services import services, shut_down, warm_up
 
 
@@ -25,4 +27,4 @@ async def lifespan(_app: st.App) -> AsyncIterator[None]:
         shut_down()
 
 
-app = st.App("explorer/ui/main.py", lifespan=lifespan)
+app = st.App("explorer/ui/main.py", lifespan=lifespan, middleware=[Middleware(EmbedAddress)])

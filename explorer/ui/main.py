@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from explorer.ui import panels, shell
+from explorer.ui import display, panels, shell
 from explorer.ui.picker import run_picker
 from explorer.ui.settings import PAGES
 
@@ -26,7 +26,12 @@ page = st.navigation(
 )
 panels.begin(page.url_path, page.title)
 shell.readable_values()
+display.settle()
 shell.wait_for_runs()
 run_picker()
+with st.sidebar:
+    display.choose()
+display.dress()
 shell.show_index_state()
 page.run()
+display.embed()

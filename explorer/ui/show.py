@@ -9,10 +9,11 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from explorer.charts import captions, scales, theme
+from explorer.charts.enlarge import enlarged
 from explorer.charts.spec import Spec
 from explorer.export.panel import Panel, slug
 from explorer.queries import asked
-from explorer.ui import panels
+from explorer.ui import display, panels
 
 MOST_ROWS = 20_000
 
@@ -48,14 +49,19 @@ def figure(
             statements=asked.of(table, *sources),
         )
     )
-    st.markdown(plain(finding))
     words = (
         f"{subject}. The sentence before it says what it shows."
         if live
         else captions.alt_text(subject, finding)
     )
-    show_chart(chart, alt_text=words, key=key, live=live, playhead=playhead)
-    note(how)
+    # A place with a name, so that a link can leave this figure alone (`display.embed`).
+    with st.container(key=f"panel-{slug(key)}"):
+        if display.is_embedded():
+            # The heading stands outside and is not shown there.
+            st.markdown(f"#### {plain(subject)}")
+        st.markdown(plain(finding))
+        show_chart(chart, alt_text=words, key=key, live=live, playhead=playhead)
+        note(how)
     if table is not None:
         data_table(table, subject=subject, key=key)
 
@@ -67,8 +73,9 @@ def show_chart(
     # Streamlit forgets a zoom with every change of the data, unless it is a selection that Python hears of.
     zooms = list(chart.zooms) if live else []
     selection: dict[str, Any] = {"on_select": "rerun", "selection_mode": zooms} if zooms else {}
+    vega = chart.at(playhead)
     st.vega_lite_chart(
-        spec=chart.at(playhead),
+        spec=enlarged(vega, display.FACTOR) if display.is_lecture() else vega,
         width="stretch",
         theme="streamlit",
         key=f"chart_{key}",

@@ -1,0 +1,68 @@
+"""Lecture mode and a single panel, in a real Chromium."""
+
+from collections.abc import Iterator
+
+import pytest
+import servers
+from app_server import AppServer
+from servers import PATIENCE_S
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+servers.need_chromium()
+
+from playwright.sync_api import Browser, Page, expect  # noqa: E402
+
+CHARTS = '[data-testid="stVegaLiteChart"]:visible'
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    page.set_default_timeout(PATIENCE_S * 1000)
+    yield page
+    page.close()
+
+
+def letters(page: Page) -> float:
+    size = page.evaluate("() => parseFloat(getComputedStyle(document.querySelector('h1')).fontSize)")
+    return float(size)
+
+
+def test_a_lecture_has_large_letters_and_no_controls_and_can_be_left(page: Page, app: AppServer) -> None:
+    page.goto(f"{app.url}/replay?run=loss_free-seed0")
+    picker = page.get_by_text("Runs to compare")
+    expect(picker).to_be_visible()
+    usual = letters(page)
+    page.get_by_test_id("stSidebar").get_by_text("Lecture", exact=True).click()
+    expect(picker).not_to_be_visible()
+    expect(page.get_by_role("spinbutton", name="Step")).not_to_be_visible()
+    expect(page.get_by_role("button", name="Play", exact=True)).to_be_visible()
+    page.wait_for_url("**mode=lecture**")
+    assert letters(page) > 1.3 * usual
+    page.get_by_role("button", name="Leave lecture mode").click()
+    expect(picker).to_be_visible()
+    expect(page.get_by_role("spinbutton", name="Step")).to_be_visible()
+
+
+def test_a_lecture_goes_on_over_the_pages(page: Page, app: AppServer) -> None:
+    page.goto(f"{app.url}/?mode=lecture")
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    page.get_by_test_id("stTopNavLink").filter(has_text="Compare").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Compare")
+    expect(page.get_by_text("Runs to compare")).not_to_be_visible()
+
+
+@pytest.mark.parametrize("flag", ["1", "true"])
+def test_an_embedded_page_shows_one_panel_and_nothing_else(page: Page, app: AppServer, flag: str) -> None:
+    page.goto(f"{app.url}/compare?embed={flag}&panel=compare-max-vio")
+    expect(page.locator(".st-key-panel-compare-max-vio")).to_be_visible()
+    expect(page.locator(CHARTS)).to_have_count(1)
+    expect(page.get_by_role("heading", level=1)).not_to_be_visible()
+    expect(page.get_by_test_id("stSidebar")).not_to_be_visible()
+    expect(page.get_by_test_id("stTopNavLink").first).not_to_be_visible()
+
+
+def test_a_panel_inside_columns_is_shown_too(page: Page, app: AppServer) -> None:
+    page.goto(f"{app.url}/replay?run=loss_free-seed0&embed=1&panel=replay-loss")
+    expect(page.locator(".st-key-panel-replay-loss")).to_be_visible()
+    expect(page.locator(CHARTS)).to_have_count(1)

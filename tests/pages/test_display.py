@@ -1,0 +1,97 @@
+"""Lecture mode, one panel alone, and what a wrong address is told."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import Opener, words
+
+from explorer.ui.addresses import with_true
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(file.stem for file in (ROOT / "pages").glob("*.py"))
+
+
+def styles(app: object) -> str:
+    return "\n".join(str(block.proto.body) for block in app.get("html"))  # type: ignore[attr-defined]
+
+
+def test_a_lecture_hides_the_controls_and_has_a_way_out(open_app: Opener, recorded: Path) -> None:
+    app = open_app(recorded, "compare", mode="lecture")
+    assert "font-size: 21px" in styles(app)
+    app.button(key="leave_lecture").click().run()
+    assert "font-size: 21px" not in styles(app)
+    assert app.session_state["mode"] == "normal"
+
+
+def test_figures_are_larger_in_a_lecture(open_app: Opener, recorded: Path) -> None:
+    usual = open_app(recorded, "compare").get("vega_lite_chart")[0].proto.spec
+    large = open_app(recorded, "compare", mode="lecture").get("vega_lite_chart")[0].proto.spec
+    assert usual != large
+    assert '"labelFontSize": 17' in large or '"labelFontSize":17' in large
+
+
+def test_an_unknown_mode_is_said(open_app: Opener, recorded: Path) -> None:
+    app = open_app(recorded, "compare", mode="party")
+    assert "The link asks for mode = party; it can be normal or lecture." in words(app)
+    assert app.session_state["mode"] == "normal"
+
+
+def test_one_panel_alone(open_app: Opener, recorded: Path) -> None:
+    assert ".st-key-panel-compare-max-vio" in styles(open_app(recorded, "compare", panel="compare-max-vio"))
+
+
+def test_a_panel_that_the_page_lacks_is_said_with_those_it_has(open_app: Opener, recorded: Path) -> None:
+    app = open_app(recorded, "compare", panel="nothing")
+    assert "The link asks for the panel “nothing”; this page has" in words(app)
+    assert "compare-max-vio" in words(app)
+    assert "st-key-panel" not in styles(app)
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("embed=1&panel=a", "embed=true&panel=a"),
+        ("panel=a&embed=1&runs=x+y&runs=z", "panel=a&embed=true&runs=x+y&runs=z"),
+        ("embed=true", None),
+        ("embed=0", None),
+        ("", None),
+    ],
+)
+def test_the_short_form_of_embed_becomes_the_one_that_is_read(query: str, expected: str | None) -> None:
+    assert with_true(query) == expected
+
+
+NO_TORCH = """
+import sys
+sys.modules["torch"] = None
+sys.modules["tokenizers"] = None
+from streamlit.testing.v1 import AppTest
+for page in sys.argv[1:]:
+    app = AppTest.from_file("explorer/ui/main.py", default_timeout=240)
+    app.query_params["mode"] = "lecture"
+    if page != "overview":
+        app.switch_page(f"../../pages/{page}.py")
+    app.run()
+    assert not app.exception, (page, app.exception)
+    assert app.session_state["mode"] == "lecture"
+    print(page)
+from explorer.ui.services import shut_down
+shut_down()
+"""
+
+
+def test_lectures_work_on_a_machine_without_torch(recorded: Path, tmp_path: Path) -> None:
+    environment = {"EXPLORER_SHIPPED_RUNS": str(recorded), "EXPLORER_RUNS": str(tmp_path / "own")}
+    environment |= {"EXPLORER_INDEX": str(tmp_path / "index.duckdb"), "PATH": "", "HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", NO_TORCH, *PAGES],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.split() == PAGES
