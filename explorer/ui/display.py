@@ -83,13 +83,13 @@ def dress() -> None:
 
 def choose() -> None:
     """The switch, in the sidebar."""
+    # What a segment is called is what the address says.
     st.segmented_control(
         "Display",
         MODES,
         key=KEY,
         bind="query-params",
         required=True,
-        format_func=str.capitalize,
         help="Lecture hides the controls and enlarges the type; the player and its keys stay.",
     )
 

@@ -33,7 +33,7 @@ def test_a_lecture_has_large_letters_and_no_controls_and_can_be_left(page: Page,
     picker = page.get_by_text("Runs to compare")
     expect(picker).to_be_visible()
     usual = letters(page)
-    page.get_by_test_id("stSidebar").get_by_text("Lecture", exact=True).click()
+    page.get_by_test_id("stSidebar").get_by_text("lecture", exact=True).click()
     expect(picker).not_to_be_visible()
     expect(page.get_by_role("spinbutton", name="Step")).not_to_be_visible()
     expect(page.get_by_role("button", name="Play", exact=True)).to_be_visible()
