@@ -16,12 +16,12 @@ FACTOR = 1.45
 LETTERS_PX = 21
 """The size that all other sizes of the page follow; 15 as usual."""
 
+# Sliders stay: the rate and the playhead are what a lecture moves.
 _CONTROLS = (
     "stSelectbox",
     "stMultiSelect",
     "stNumberInput",
     "stTextInput",
-    "stSlider",
     "stCheckbox",
     "stButtonGroup",
     "stExpander",
