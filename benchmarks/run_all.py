@@ -13,6 +13,7 @@ SCRIPTS = (
     "simulate",
     "store",
     "app",
+    "interactions",
     "leak",
     "buffered_scope",
 )
