@@ -22,7 +22,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from explorer.queries import balance, biases, comparison, domains, health, loads, losses, runs, steps
+from explorer.queries import (
+    balance,
+    biases,
+    comparison,
+    domains,
+    events,
+    health,
+    loads,
+    losses,
+    runs,
+    steps,
+)
 from explorer.store import Index
 
 REPEATS = 9
@@ -116,6 +127,8 @@ def views(num_steps: int, layers: int) -> dict[str, Callable[[Any], object]]:
         "figure_series": lambda cur: health.figure_series(cur, [run], "effective_experts", layer),
         "figures_at": lambda cur: health.figures_at(cur, run, num_steps // 3),
         "oscillation_series": lambda cur: health.oscillation_series(cur, run, layer),
+        "events": lambda cur: events.events(cur, run),
+        "event_counts": lambda cur: events.event_counts(cur, run),
     }
 
 

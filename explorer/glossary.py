@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from explorer.metrics.catalogue import METRICS, Metric
+from explorer.metrics.events import DETECTED, RECORDED, EventKind
 from explorer.sources import (
     DEEPSEEK_MOE,
     DEMONS,
@@ -40,10 +41,11 @@ class Term:
     sources: tuple[Source, ...] = ()
 
 
-ROUTING, RULES, FIGURES, READING = (
+ROUTING, RULES, FIGURES, EVENTS, READING = (
     "How a token finds its experts",
     "Balancing rules",
     "Figures",
+    "Events on the time axis",
     "Reading the pictures",
 )
 
@@ -330,6 +332,14 @@ _WRITTEN: tuple[Term, ...] = (
         text="The step that all panels show, drawn as the same vertical rule everywhere.",
     ),
     Term(
+        key="events",
+        title="Events",
+        section=READING,
+        text="Moments that change how a run goes on: an expert dies, a layer collapses, the rule changes. "
+        "They are found in the recorded steps, listed, and marked on every time axis.",
+        more="Each kind has its own entry above, with its threshold.",
+    ),
+    Term(
         key="arm",
         title="Arm and seed",
         section=READING,
@@ -361,11 +371,23 @@ def _figure(metric: Metric) -> Term:
     )
 
 
-_SECTIONS = (ROUTING, RULES, FIGURES, READING)
-TERMS: tuple[Term, ...] = tuple(
-    sorted((*map(_figure, METRICS), *_WRITTEN), key=lambda found: _SECTIONS.index(found.section))
-)
-"""Every term, section by section; those of figures come from `explorer/metrics/catalogue.py`."""
+def _event(kind: EventKind) -> Term:
+    """The term of a kind of event."""
+    return Term(
+        key=f"event_{kind.key}",
+        title=kind.title,
+        section=EVENTS,
+        text=kind.text,
+        formula=kind.formula,
+        more=kind.more,
+        sources=kind.sources,
+    )
+
+
+_SECTIONS = (ROUTING, RULES, FIGURES, EVENTS, READING)
+_MADE = (*map(_figure, METRICS), *map(_event, (*DETECTED, *RECORDED)))
+TERMS: tuple[Term, ...] = tuple(sorted((*_MADE, *_WRITTEN), key=lambda found: _SECTIONS.index(found.section)))
+"""Every term, section by section; figures and events come from `explorer/metrics`."""
 
 
 def term(key: str) -> Term:

@@ -40,6 +40,15 @@ from explorer.metrics.domains import (
     mutual_information,
     mutual_information_chance,
 )
+from explorer.metrics.events import (
+    OSCILLATION_SHARE,
+    OSCILLATION_STEPS,
+    SETTLED_SHARE,
+    SPIKE_DEVIATIONS,
+    SPIKE_NATS,
+    SPIKE_STEPS,
+    WIDE_SPREAD,
+)
 from explorer.metrics.quality import bits_per_byte, is_resolved, mean_loss, perplexity, t_interval
 from explorer.metrics.references import resampled_reference, uniform_guide, uniform_reference
 from explorer.metrics.windows import (
@@ -55,6 +64,13 @@ __all__ = [
     "COLLAPSE_STEPS",
     "DEAD_STEPS",
     "LAST_STEPS",
+    "OSCILLATION_SHARE",
+    "OSCILLATION_STEPS",
+    "SETTLED_SHARE",
+    "SPIKE_DEVIATIONS",
+    "SPIKE_NATS",
+    "SPIKE_STEPS",
+    "WIDE_SPREAD",
     "balance_efficiency",
     "bias_spread",
     "bits_per_byte",

@@ -4,7 +4,9 @@ import sys
 from pathlib import Path
 
 from explorer.metrics.catalogue import GROUPS, METRICS, Metric
+from explorer.metrics.events import DETECTED, RECORDED, EventKind
 from explorer.metrics.peers import CONVERSIONS, Conversion
+from explorer.sources import Source
 
 HEAD = """# Figures and their definitions
 
@@ -17,6 +19,12 @@ together. Symbols: $N$ routed experts, $K$ chosen per token, $T$ tokens, $c_i$ a
 $\\bar c = KT/N$ their mean, $f_i = c_i/(KT)$ the share. "At worst" is what top-K routing can do worst: all
 tokens take the same $K$ experts. Layers are measured one by one and then averaged, never pooled. Experts
 without a token are in every denominator. Where nothing was routed at all a ratio is undefined (NaN, NULL)."""
+
+EVENTS = """## Events on the time axis
+
+Found in SQL when rows come in (`explorer/store/stretches.py`) and listed by `explorer.queries.events`;
+thresholds and their reasons: `explorer/metrics/events.py`. A step is a recorded step, however far it is from
+the one before."""
 
 PEERS = """## What other tools print for the same counts
 
@@ -31,6 +39,7 @@ def metrics_markdown() -> str:
     for group in GROUPS:
         blocks.append(f"## {group}")
         blocks += [_metric(found) for found in METRICS if found.group == group]
+    blocks += [EVENTS, *(_event(found) for found in (*DETECTED, *RECORDED))]
     blocks += [PEERS, _conversions(CONVERSIONS)]
     return "\n\n".join(blocks) + "\n"
 
@@ -50,9 +59,22 @@ def _metric(found: Metric) -> str:
     if found.store:
         lines.append(f"- query `explorer.queries.{found.store}`")
     if found.sources:
-        names = (f"[{s.words}]({s.link})" if s.link else s.words for s in found.sources)
-        lines.append(f"- source: {'; '.join(names)}")
+        lines.append(f"- source: {'; '.join(_linked(s) for s in found.sources)}")
     return "\n".join(lines)
+
+
+def _event(found: EventKind) -> str:
+    lines = [f"### {found.title}", "", found.text]
+    if found.formula:
+        lines += ["", f"$${found.formula}$$"]
+    if found.more:
+        lines += ["", found.more]
+    lines += ["", f"- `{found.key}`", f"- source: {'; '.join(_linked(s) for s in found.sources)}"]
+    return "\n".join(lines)
+
+
+def _linked(source: Source) -> str:
+    return f"[{source.words}]({source.link})" if source.link else source.words
 
 
 def _conversions(conversions: tuple[Conversion, ...]) -> str:

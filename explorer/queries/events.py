@@ -1,15 +1,100 @@
-"""Marks on the time axis."""
+"""Marks on the time axis: what a run has recorded and what its figures show.
+
+Detected events are read from `stretches`, which is kept up to date when rows come in
+(`explorer/store/stretches.py`), so a view costs the same for a long run. Definitions and thresholds:
+`explorer/metrics/events.py`.
+"""
 
 import polars as pl
 
+from explorer import metrics
 from explorer.queries._frames import Cursor, frame
 
+MOST_EVENTS = 300
+"""Events of a run that a page gets, at most; `event_counts` counts them all."""
 
-def events(cur: Cursor, run_id: str) -> pl.DataFrame:
-    """What happened in a run. Columns: step, layer, expert (NULL: not about one), kind, detail; by step."""
+_WHOLE = f"""
+    CASE kind WHEN 'idle' THEN samples >= {metrics.DEAD_STEPS}
+              WHEN 'low' THEN samples >= {metrics.COLLAPSE_STEPS} ELSE true END
+"""
+"""Whether a stretch is long enough; a shorter one is kept only because it may grow."""
+
+_UNTIL = "coalesce(' until step ' || end_step, ' to the last one')"
+
+EVERY = f"""
+    WITH lasting AS (
+        SELECT *, samples || ' recorded steps' AS span FROM stretches WHERE run_id = $run_id AND {_WHOLE}
+    ), found AS (
+        SELECT first_step AS step, layer, expert, 'death' AS kind,
+               'no token in ' || span || ',' || {_UNTIL} AS detail
+        FROM lasting WHERE kind = 'idle'
+        UNION ALL
+        SELECT end_step, layer, expert, 'revival', 'first token after ' || span || ' without one'
+        FROM lasting WHERE kind = 'idle' AND end_step IS NOT NULL
+        UNION ALL
+        SELECT first_step, layer, NULL, 'collapse',
+               'effective experts at most half of all for ' || span || ',' || {_UNTIL}
+        FROM lasting WHERE kind = 'low'
+        UNION ALL
+        SELECT end_step, layer, NULL, 'recovery', 'effective experts above half of all again after ' || span
+        FROM lasting WHERE kind = 'low' AND end_step IS NOT NULL
+        UNION ALL
+        SELECT first_step, layer, NULL, 'oscillation',
+               'up to ' || round(100 * peak)::INTEGER || ' % of the bias moves of a window of '
+               || '{metrics.OSCILLATION_STEPS} recorded steps turn around, for ' || span
+        FROM lasting WHERE kind = 'turning'
+        UNION ALL
+        SELECT first_step, layer, NULL, 'bias_saturation',
+               'largest and smallest bias more than {metrics.WIDE_SPREAD:g} apart'
+        FROM lasting WHERE kind = 'wide'
+        UNION ALL
+        SELECT first_step, layer, NULL, 'choices_settled',
+               floor(100 * peak)::INTEGER || ' % of the choices of the last probe (step ' || end_step
+               || ') already made'
+        FROM lasting WHERE kind = 'settled'
+        UNION ALL
+        SELECT peak_step, NULL, NULL, 'loss_spike',
+               'language loss ' || printf('%.2f', peak) || ' nats above the median of the '
+               || '{metrics.SPIKE_STEPS} recorded steps before'
+        FROM lasting WHERE kind = 'spike'
+    ), every AS (
+        SELECT step, layer, expert, kind, detail, 'recorded' AS source FROM events WHERE run_id = $run_id
+        UNION ALL
+        SELECT *, 'detected' FROM found
+    )
+"""
+
+
+def events(cur: Cursor, run_id: str, most: int = MOST_EVENTS) -> pl.DataFrame:
+    """What happened in a run, at most `most` rows: of each kind the earliest, equally many where it can be.
+
+    Columns: step, layer (NULL: not about one), expert (NULL: not about one), kind (of `metrics.events`, or
+    whatever a trainer recorded), detail (in words), source (recorded or detected). Sorted by step.
+    """
     return frame(
         cur,
-        "SELECT step, layer, expert, kind, detail FROM events WHERE run_id = $run_id "
-        "ORDER BY step, kind, layer, expert, detail",
+        f"""{EVERY}
+        SELECT * FROM (
+            SELECT * FROM every ORDER BY row_number() OVER (
+                PARTITION BY kind ORDER BY step, layer, expert, detail
+            ), kind LIMIT $most
+        ) ORDER BY step, kind, layer, expert, detail""",
+        run_id=run_id,
+        most=most,
+    )
+
+
+def event_counts(cur: Cursor, run_id: str) -> pl.DataFrame:
+    """How many events of each kind there are, `events` left out by its limit included.
+
+    Columns: kind, events, layers (how many are concerned), first_step, last_step, source. Sorted by first
+    step and kind.
+    """
+    return frame(
+        cur,
+        f"""{EVERY}
+        SELECT kind, count(*) AS events, count(DISTINCT layer) AS layers, min(step) AS first_step,
+               max(step) AS last_step, max(source) AS source
+        FROM every GROUP BY kind ORDER BY first_step, kind""",
         run_id=run_id,
     )

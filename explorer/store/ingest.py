@@ -19,6 +19,7 @@ from explorer.store.folders import find_runs, read_parts, run_row, signature
 from explorer.store.loading import OutOfOrder, batches, load
 from explorer.store.rollup import roll_up
 from explorer.store.schema import RUNS, data_tables
+from explorer.store.stretches import find_stretches
 from explorer.tables import TABLES
 
 
@@ -216,7 +217,7 @@ def _write(
     assert key is not None
     done = {} if reload else known.parts
     new = [part for part in listed if (part.table, part.path.name) not in done]
-    start = _samples(cur, key)
+    start, start_losses = _samples(cur, key), _samples(cur, key, "steps")
     rows = 0
     for table in TABLES:
         mine = [part for part in new if part.table == table]
@@ -225,7 +226,10 @@ def _write(
             rows += load(cur, key, table, batches(table, mine, old))
     _put_row(cur, key, row)  # before the roll-ups, which read through the views
     if new:
-        derive(cur, key, start, _samples(cur, key))
+        samples = _samples(cur, key)
+        derive(cur, key, start, samples)
+        losses = (start_losses, _samples(cur, key, "steps"))
+        find_stretches(cur, key, (start, samples), losses, {part.table for part in new})
         roll_up(cur, row["run_id"], key)
         cluster(cur, key)
         cur.executemany(
@@ -235,9 +239,9 @@ def _write(
     return rows, len(new)
 
 
-def _samples(cur: duckdb.DuckDBPyConnection, key: int) -> int:
+def _samples(cur: duckdb.DuckDBPyConnection, key: int, table: str = "expert_loads") -> int:
     found = cur.execute(
-        "SELECT samples FROM raw.progress WHERE run_key = ? AND table_name = 'expert_loads'", [key]
+        "SELECT samples FROM raw.progress WHERE run_key = ? AND table_name = ?", [key, table]
     ).fetchone()
     return int(found[0]) if found else 0
 

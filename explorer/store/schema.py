@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Iterable
 
 from explorer.store.pyramids import PYRAMIDS
+from explorer.store.stretches import STRETCHES
 from explorer.tables import LAYER, RUN_ID, STEP, TABLES, Column
 
 ORDINAL = Column("ordinal", "INTEGER", "rank of the step among those recorded in this table, from 0")
@@ -80,6 +81,7 @@ DERIVED: dict[str, tuple[Column, ...]] = {
         Column("collapsed", "BOOLEAN", "whether low_streak ever reached 100"),
         Column("max_vio_global", "DOUBLE", "max_vio of the last held-out counts, domains summed"),
     ),
+    "stretches": STRETCHES,
 }
 
 DERIVED |= {pyramid.table: pyramid.columns for pyramid in PYRAMIDS}

@@ -78,7 +78,11 @@ QUERIES: dict[str, tuple[Query, list[str]]] = {
         lambda cur, run: domains.domain_expert(cur, run, 0),
         ["domain", "expert", "tokens", "load_ratio"],
     ),
-    "events": (events.events, ["step", "layer", "expert", "kind", "detail"]),
+    "events": (events.events, ["step", "layer", "expert", "kind", "detail", "source"]),
+    "event_counts": (
+        events.event_counts,
+        ["kind", "events", "layers", "first_step", "last_step", "source"],
+    ),
     "step_row": (
         lambda cur, run: steps.step_row(cur, run, 3),
         [*(column.name for column in TABLES["steps"]), "ordinal"],

@@ -185,7 +185,7 @@ def test_events_and_configuration(index: Index, base: Path) -> None:
     write_run(base, config={"model": {"top_k": 2}})
     index.ingest([base])
     with index.cursor() as cur:
-        assert events.events(cur, "run").rows() == [(40, 0, None, "note", "the end")]
+        assert events.events(cur, "run").rows() == [(40, 0, None, "note", "the end", "recorded")]
         assert runs.run_config(cur, "run") == {"model": {"top_k": 2}}
         assert runs.run_config(cur, "nobody") == {}
 

@@ -1,0 +1,127 @@
+"""What counts as an event of a run: the kinds that are detected, in words, and their thresholds.
+
+Steps are recorded steps, in the order of the log: nothing here depends on how far apart they are. The SQL
+that finds them is `explorer/store/stretches.py` (when rows come in) and `explorer/queries/events.py`.
+"""
+
+from dataclasses import dataclass
+
+from explorer.metrics.windows import COLLAPSE_STEPS, DEAD_STEPS
+from explorer.sources import LOSS_FREE, OLMOE, OURS, Source
+
+OSCILLATION_STEPS = 64
+"""Recorded steps of the windows, one after the other, in which turning biases are counted."""
+OSCILLATION_SHARE = 0.6
+"""Share of the bias moves that turn around (`oscillation`) from which a window counts as oscillating.
+
+Moves with random signs turn around half of the time: in a window of 64 steps and 16 experts 0.50 ± 0.02, with
+4 experts ± 0.03. A rule that has arrived makes such moves, so the threshold lies clearly above. In the
+shipped runs every window of the constant sign rule at u = 0.03 has between 0.62 and 0.79, and no window of
+any other run, the other update rates and the quantile rule included, more than 0.57.
+"""
+WIDE_SPREAD = 1.0
+"""A wider bias spread than this outranks any difference of two sigmoid scores."""
+SETTLED_SHARE = 0.9
+"""Share of the final choices already made from which the choices count as settled."""
+SPIKE_STEPS = 50
+"""Recorded steps before a step that say what its loss should be; half of them must have one."""
+SPIKE_DEVIATIONS = 6.0
+"""Robust deviations (1.4826 times the median absolute deviation) by which a spike exceeds their median.
+
+With normal noise 5 of a million steps do. In the shipped runs, 26,250 steps with 50 before them, the
+highest is 4.2, so none of them has a spike.
+"""
+SPIKE_NATS = 0.1
+"""And at least this much, nats per token: a tenth more perplexity. Very even losses would cry too often."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventKind:
+    """One kind of event."""
+
+    key: str
+    title: str
+    text: str
+    """One or two plain sentences; also the tooltip."""
+    more: str = ""
+    formula: str = ""
+    sources: tuple[Source, ...] = (OURS,)
+
+
+DETECTED: tuple[EventKind, ...] = (
+    EventKind(
+        key="death",
+        title="Death of an expert",
+        text=f"An expert gets no token in {DEAD_STEPS} recorded steps in a row or more. The mark stands at "
+        "the first of them.",
+        formula=r"c_{s,i} = 0 \quad\text{for}\quad s = s_0, \dots, s_0 + W - 1",
+        more=f"W = {DEAD_STEPS}. A shorter pause is an idle expert and no event.",
+    ),
+    EventKind(
+        key="revival",
+        title="Revival of an expert",
+        text="The first step with a token after a death.",
+    ),
+    EventKind(
+        key="collapse",
+        title="Collapse of a layer",
+        text=f"The effective experts of a layer stay at or below half of its experts for {COLLAPSE_STEPS} "
+        "recorded steps in a row or more. The mark stands at the first of them.",
+        formula=r"N_{\mathrm{eff}} \le N/2",
+    ),
+    EventKind(
+        key="recovery",
+        title="Recovery of a layer",
+        text="The first step after a collapse with more than half of the experts in effect.",
+    ),
+    EventKind(
+        key="oscillation",
+        title="Oscillating biases",
+        text=f"In a window of {OSCILLATION_STEPS} recorded steps at least {100 * OSCILLATION_SHARE:.0f} % of "
+        "the bias moves of a layer turn around: the step is so large that biases jump to and fro. The mark "
+        "stands at the first such window.",
+        more="Moves with random signs turn around half of the time, so a rule that has arrived is not called "
+        "oscillating.",
+        sources=(LOSS_FREE, OURS),
+    ),
+    EventKind(
+        key="bias_saturation",
+        title="Bias saturation",
+        text="The largest and the smallest bias of a layer are more than 1 apart for the first time: with "
+        "sigmoid scores the bias alone then decides between those two experts.",
+        formula=r"\max_i b_i - \min_i b_i > 1",
+        sources=(LOSS_FREE, OURS),
+    ),
+    EventKind(
+        key="choices_settled",
+        title="Choices settled",
+        text=f"The first probe in which at least {100 * SETTLED_SHARE:.0f} % of the choices of the last "
+        "probe are already made, layer by layer.",
+        more="The share is the router saturation. The last probe itself is no event.",
+        sources=(OLMOE, OURS),
+    ),
+    EventKind(
+        key="loss_spike",
+        title="Loss spike",
+        text=f"The language loss exceeds the median of the {SPIKE_STEPS} recorded steps before by more than "
+        f"{SPIKE_DEVIATIONS:g} robust deviations and by at least {SPIKE_NATS:g} nats per token. The mark "
+        "stands at the highest of neighbouring steps.",
+        formula=r"x_s - m > 6 \cdot 1.4826 \cdot \operatorname{median}_j |x_j - m|, \qquad "
+        r"m = \operatorname{median}_j x_j, \qquad s - 50 \le j < s",
+    ),
+)
+"""What is detected, in the order of legends."""
+
+RECORDED: tuple[EventKind, ...] = (
+    EventKind(
+        key="balancer_changed",
+        title="Change of the rule",
+        text="The balancing rule changes, by schedule or by hand, from this step on.",
+    ),
+    EventKind(
+        key="recording_gap",
+        title="Gap in the recording",
+        text="Steps before this one are missing in the log.",
+    ),
+)
+"""What a trainer records itself; its kinds are open."""

@@ -1,0 +1,238 @@
+"""Stretches of a run, found when rows come in: where an expert is idle, a layer collapsed, the loss too high.
+
+A stretch is the longest row of neighbouring samples (recorded steps, or windows of them) that meet a
+condition. Only the samples that are new are looked at, and what begins at their edge is joined with what
+ended there before. So the rows are the same whatever the parts were, and a long run can be taken in piece
+by piece. Short stretches are kept only while they last, since they may grow. Events are made of them in
+`explorer/queries/events.py`; conditions and thresholds: `explorer/metrics/events.py`.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import duckdb
+
+from explorer import metrics
+from explorer.tables import EXPERT, LAYER, RUN_ID, Column
+
+CHUNK_ROWS = 4_000_000
+"""Rows of loads looked at together: their windows fit into memory."""
+
+STRETCHES: tuple[Column, ...] = (
+    RUN_ID,
+    Column("kind", "VARCHAR", "idle, low, wide, turning, spike or settled", key=True),
+    Column("layer", LAYER.sql_type, "layer concerned, or NULL", key=True),
+    Column("expert", EXPERT.sql_type, "expert concerned, or NULL", key=True),
+    Column("first_step", "BIGINT", "first step of the stretch", key=True),
+    Column("last_step", "BIGINT", "last step of the stretch so far"),
+    Column("end_step", "BIGINT", "first recorded step after it; NULL while it lasts"),
+    Column("samples", "BIGINT", "recorded steps in it"),
+    Column("peak", "DOUBLE", "highest value: spread, share that turns, nats above the median, settled share"),
+    Column("peak_step", "BIGINT", "first step with that value"),
+    Column("first_ordinal", "INTEGER", "ordinal of the first step"),
+    Column("last_ordinal", "INTEGER", "ordinal of the last step"),
+)
+
+# A condition gives one row a sample that meets it; `place` counts samples, so neighbours differ by one.
+ONE_SAMPLE = """ordinal AS place, ordinal AS first_ordinal, ordinal AS last_ordinal,
+           step AS first_step, step AS last_step"""
+
+OF_LOADS = f"""
+    SELECT 'idle' AS kind, layer, expert, {ONE_SAMPLE}, NULL::DOUBLE AS value
+    FROM raw.expert_loads
+    WHERE run_key = $run_key AND ordinal >= $start AND ordinal < $stop AND tokens = 0
+    UNION ALL
+    SELECT 'low', layer, NULL, {ONE_SAMPLE}, NULL
+    FROM raw.layer_metrics
+    WHERE run_key = $run_key AND ordinal >= $start AND ordinal < $stop AND low_streak > 0
+    UNION ALL
+    SELECT 'wide', layer, NULL, {ONE_SAMPLE}, bias_spread
+    FROM raw.layer_metrics
+    WHERE run_key = $run_key AND ordinal >= $start AND ordinal < $stop
+      AND isfinite(bias_spread) AND bias_spread > {metrics.WIDE_SPREAD}
+"""
+
+OF_WINDOWS = f"""
+    WITH turns AS (
+        SELECT layer, ordinal // {metrics.OSCILLATION_STEPS} AS place, ordinal, step,
+               (expert_bias::DOUBLE - lag(expert_bias::DOUBLE) OVER one)
+               * (lag(expert_bias::DOUBLE) OVER one - lag(expert_bias::DOUBLE, 2) OVER one) AS turn
+        FROM raw.expert_loads
+        WHERE run_key = $run_key AND ordinal >= $start AND ordinal < $stop
+        WINDOW one AS (
+            PARTITION BY layer, expert, ordinal // {metrics.OSCILLATION_STEPS} ORDER BY ordinal
+        )
+    ), windows AS (
+        SELECT layer, place, min(step) AS first_step, max(step) AS last_step,
+               count(*) FILTER (turn < 0)
+               / nullif(count(*) FILTER (isfinite(turn) AND turn <> 0), 0) AS value
+        FROM turns GROUP BY layer, place
+    )
+    SELECT 'turning' AS kind, layer, NULL::INTEGER AS expert, place,
+           place * {metrics.OSCILLATION_STEPS} AS first_ordinal,
+           (place + 1) * {metrics.OSCILLATION_STEPS} - 1 AS last_ordinal, first_step, last_step, value
+    FROM windows WHERE value >= {metrics.OSCILLATION_SHARE}
+"""
+
+OF_LOSSES = f"""
+    WITH near AS (
+        SELECT ordinal, step, CASE WHEN isfinite(lm_loss) THEN lm_loss END AS loss FROM raw.steps
+        WHERE run_key = $run_key AND ordinal >= $start - {metrics.SPIKE_STEPS} AND ordinal < $stop
+    ), judged AS (
+        SELECT ordinal, step, loss - median(loss) OVER before AS value, mad(loss) OVER before AS deviation,
+               count(loss) OVER before AS known
+        FROM near WINDOW before AS (
+            ORDER BY ordinal ROWS BETWEEN {metrics.SPIKE_STEPS} PRECEDING AND 1 PRECEDING
+        )
+    )
+    SELECT 'spike' AS kind, NULL::INTEGER AS layer, NULL::INTEGER AS expert, {ONE_SAMPLE}, value
+    FROM judged
+    WHERE ordinal >= $start AND known * 2 >= {metrics.SPIKE_STEPS} AND value >= {metrics.SPIKE_NATS}
+      AND value > {metrics.SPIKE_DEVIATIONS} * 1.4826 * deviation
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """Conditions that are looked for in the same samples."""
+
+    least: dict[str, int]
+    """Kind -> samples that a stretch needs once it has ended."""
+    flagged: str
+    """SQL of the samples that meet a condition; parameters run_key, start and stop (ordinals)."""
+    numbered: str
+    """Table that gives an ordinal its step."""
+    width: int = 1
+    """Samples in a window; only whole windows are looked at."""
+
+
+LOADS = Search(
+    least={"idle": metrics.DEAD_STEPS, "low": metrics.COLLAPSE_STEPS, "wide": 1},
+    flagged=OF_LOADS,
+    numbered="layer_metrics",
+)
+WINDOWS = Search(
+    least={"turning": 1}, flagged=OF_WINDOWS, numbered="layer_metrics", width=metrics.OSCILLATION_STEPS
+)
+LOSSES = Search(least={"spike": 1}, flagged=OF_LOSSES, numbered="steps")
+
+PIECES = """
+CREATE OR REPLACE TEMP TABLE pieces AS
+WITH flagged AS ({flagged}), islands AS (
+    SELECT *, place - row_number() OVER (PARTITION BY kind, layer, expert ORDER BY place) AS island
+    FROM flagged
+)
+SELECT kind, layer, expert, min(first_ordinal) AS first_ordinal, max(last_ordinal) AS last_ordinal,
+       min(first_step) AS first_step, max(last_step) AS last_step, max(value) AS peak,
+       arg_max(first_step, (value, -first_step)) FILTER (value IS NOT NULL) AS peak_step
+FROM islands GROUP BY kind, layer, expert, island
+UNION ALL
+SELECT kind, layer, expert, first_ordinal, last_ordinal, first_step, last_step, peak, peak_step
+FROM raw.stretches WHERE run_key = $run_key AND kind IN ({kinds}) AND last_ordinal = $start - 1
+"""
+
+JOINED = """
+INSERT INTO raw.stretches BY NAME
+WITH joined AS (
+    SELECT kind, layer, expert, min(first_ordinal) AS first_ordinal, max(last_ordinal) AS last_ordinal,
+           min(first_step) AS first_step, max(last_step) AS last_step, max(peak) AS peak,
+           arg_max(peak_step, (peak, -peak_step)) FILTER (peak IS NOT NULL) AS peak_step
+    FROM pieces GROUP BY kind, layer, expert, greatest(first_ordinal, $start)
+), kept AS (
+    SELECT *, last_ordinal - first_ordinal + 1 AS samples FROM joined
+), ends AS (
+    SELECT DISTINCT ordinal, step FROM raw.{numbered}
+    WHERE run_key = $run_key AND ordinal >= $start AND ordinal < $stop
+      AND ordinal IN (SELECT last_ordinal + 1 FROM kept)
+)
+SELECT $run_key AS run_key, k.*, e.step AS end_step
+FROM kept k LEFT JOIN ends e ON e.ordinal = k.last_ordinal + 1
+WHERE k.last_ordinal = $stop - 1 OR k.samples >= CASE kind {least} END
+ORDER BY kind, layer, expert, first_ordinal
+"""
+
+# A spread that wavers about its threshold would leave a stretch at every second step; the first one counts.
+FIRST_ONLY = """
+DELETE FROM raw.stretches s WHERE run_key = $run_key AND kind = 'wide' AND EXISTS (
+    SELECT 1 FROM raw.stretches o WHERE o.run_key = $run_key AND o.kind = 'wide' AND o.layer = s.layer
+    AND o.first_ordinal < s.first_ordinal
+)
+"""
+
+SETTLED = f"""
+INSERT INTO raw.stretches BY NAME
+WITH choices AS (
+    SELECT step, token, layer, list_distinct(
+        list_filter(selected_experts, lambda e: e >= 0 AND (num_experts IS NULL OR e < num_experts))
+    ) AS chosen
+    FROM raw.probe_scores JOIN raw.runs USING (run_key) WHERE run_key = $run_key
+), final AS (
+    SELECT token, layer, chosen AS last FROM choices WHERE step = (SELECT max(step) FROM choices)
+), shares AS (
+    SELECT step, layer, sum(len(list_intersect(chosen, last))) / nullif(sum(len(last)), 0) AS share
+    FROM choices JOIN final USING (token, layer)
+    WHERE step < (SELECT max(step) FROM choices) GROUP BY step, layer
+)
+SELECT $run_key AS run_key, 'settled' AS kind, layer, min(step) AS first_step, min(step) AS last_step,
+       (SELECT max(step) FROM choices) AS end_step, arg_min(share, step) AS peak, min(step) AS peak_step
+FROM shares WHERE share >= {metrics.SETTLED_SHARE} GROUP BY layer ORDER BY layer
+"""
+
+
+def find_stretches(
+    cur: duckdb.DuckDBPyConnection,
+    run_key: int,
+    loads: tuple[int, int],
+    losses: tuple[int, int],
+    tables: Collection[str],
+) -> None:
+    """Bring the stretches of a run up to date, inside the open transaction.
+
+    loads, losses: samples of `expert_loads` and of `steps` before and now; tables: those with new rows.
+    """
+    if loads[0] < loads[1]:
+        for start, stop in _chunks(cur, run_key, *loads):
+            _extend(cur, run_key, LOADS, start, stop)
+            if _has_bias(cur, run_key, start, stop):
+                _extend(cur, run_key, WINDOWS, start, stop)
+        cur.execute(FIRST_ONLY, {"run_key": run_key})
+    if losses[0] < losses[1]:
+        _extend(cur, run_key, LOSSES, *losses)
+    if "probe_scores" in tables:
+        cur.execute("DELETE FROM raw.stretches WHERE run_key = ? AND kind = 'settled'", [run_key])
+        cur.execute(SETTLED, {"run_key": run_key})
+
+
+def _chunks(cur: duckdb.DuckDBPyConnection, run_key: int, start: int, stop: int) -> list[tuple[int, int]]:
+    """Ranges of samples with about CHUNK_ROWS rows of loads each."""
+    found = cur.execute(
+        "SELECT count(*) FROM raw.expert_loads WHERE run_key = ? AND ordinal = ?", [run_key, start]
+    ).fetchone()
+    most = max(1, CHUNK_ROWS // max(1, found[0] if found else 1))
+    return [(first, min(stop, first + most)) for first in range(start, stop, most)]
+
+
+def _has_bias(cur: duckdb.DuckDBPyConnection, run_key: int, start: int, stop: int) -> bool:
+    """Whether there is any in the windows of these samples: without one nothing turns, and nothing did."""
+    found = cur.execute(
+        "SELECT count(bias_spread) FROM raw.layer_metrics WHERE run_key = ? AND ordinal >= ? AND ordinal < ?",
+        [run_key, start - metrics.OSCILLATION_STEPS, stop],
+    ).fetchone()
+    return bool(found and found[0])
+
+
+def _extend(cur: duckdb.DuckDBPyConnection, run_key: int, search: Search, start: int, stop: int) -> None:
+    """Look at the samples from `start` to `stop`, which follow those looked at before."""
+    start, stop = start - start % search.width, stop - stop % search.width
+    if start == stop:
+        return
+    given = {"run_key": run_key, "start": start, "stop": stop}
+    kinds = ", ".join(f"'{kind}'" for kind in search.least)
+    cur.execute(PIECES.format(flagged=search.flagged, kinds=kinds), given)
+    cur.execute(
+        f"DELETE FROM raw.stretches WHERE run_key = ? AND kind IN ({kinds}) AND last_ordinal = ?",
+        [run_key, start - 1],
+    )
+    least = " ".join(f"WHEN '{kind}' THEN {samples}" for kind, samples in search.least.items())
+    cur.execute(JOINED.format(numbered=search.numbered, least=least), given)
+    cur.execute("DROP TABLE pieces")

@@ -1,0 +1,285 @@
+"""Detected events are those that slow loops find, however the run was taken in."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import duckdb
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from reference import events as reference
+from store_runs import make_info
+
+from explorer.queries import events
+from explorer.recording import FolderRecorder
+from explorer.records import LoadRecord, StepRecord
+from explorer.store import Index, stretches
+from explorer.store.derive import derive
+from explorer.store.schema import statements
+
+L, E, KEY = 2, 4, 7
+LENGTHS = [1, 2, 30, 63, 64, 65, 99, 100, 101, 130]
+seeds = st.integers(0, 2**32 - 1)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A run and how it comes in."""
+
+    steps: np.ndarray
+    counts: np.ndarray
+    """[S, L, E]"""
+    bias: np.ndarray
+    """[S, L, E] float32, NaN: none"""
+    losses: np.ndarray
+    """[S], NaN: none"""
+    cuts: tuple[int, ...]
+
+
+def spans(rng: np.random.Generator, samples: int) -> Iterator[tuple[slice, int]]:
+    """Neighbouring pieces with lengths about the thresholds, and a number for each."""
+    start = 0
+    while start < samples:
+        length = int(rng.choice(LENGTHS))
+        yield slice(start, start + length), int(rng.integers(0, 4))
+        start += length
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    samples = draw(st.one_of(st.integers(1, 380), st.sampled_from([1, 64, 100, 128, 192])))
+    rng = np.random.default_rng(draw(seeds))
+    steps = np.cumsum(rng.integers(1, draw(st.integers(2, 9)), samples)) - 1
+    counts = rng.integers(1, 50, (samples, L, E))
+    for layer in range(L):
+        for expert in range(E):
+            for span, what in spans(rng, samples):
+                counts[span, layer, expert] *= what > 1
+    for span, what in spans(rng, samples):
+        if what == 0:
+            counts[span, 0] = 0  # nothing was routed at all
+    return Case(
+        steps=steps,
+        counts=counts,
+        bias=biases(rng, samples),
+        losses=losses(rng, samples),
+        cuts=(*draw(st.lists(st.integers(1, samples), max_size=5, unique=True).map(sorted)), samples),
+    )
+
+
+def biases(rng: np.random.Generator, samples: int) -> np.ndarray:
+    """Moves of 1/64 that turn around rarely, by chance, mostly or always; pieces without any."""
+    result = np.full((samples, L, E), np.nan, dtype=np.float32)
+    for layer in range(L):
+        move, level = np.ones(E), np.zeros(E)
+        for span, what in spans(rng, samples):
+            for i in range(samples)[span]:
+                turning = rng.random(E) < (0.05, 0.5, 0.62, 1.0)[what]
+                move = np.where(turning, -move, move)
+                level = level + move * (rng.random(E) < 0.9) / 64
+                result[i, layer] = level
+            if rng.random() < 0.2:
+                result[span, layer] = np.nan
+    return result
+
+
+def losses(rng: np.random.Generator, samples: int) -> np.ndarray:
+    result = 3 + rng.choice([0.0, 0.01, 0.05]) * rng.normal(size=samples)
+    for at in rng.integers(0, samples, 6):
+        result[at : at + rng.integers(1, 4)] += rng.choice([0.05, 0.2, 1.0])
+    result[rng.random(samples) < rng.choice([0.0, 0.3, 0.6])] = np.nan
+    return result
+
+
+@pytest.fixture(scope="module")
+def con() -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect() as found:
+        for statement in statements():
+            found.execute(statement)
+        yield found
+
+
+def take_in(con: duckdb.DuckDBPyConnection, case: Case) -> pl.DataFrame:
+    """Fill the tables part by part; returns the stretches."""
+    for table in (
+        "runs",
+        "expert_loads",
+        "steps",
+        "layer_metrics",
+        "layer_summary",
+        "stretches",
+        "probe_scores",
+    ):
+        con.execute(f"DELETE FROM raw.{table}")
+    con.execute(f"INSERT INTO raw.runs BY NAME SELECT {KEY} AS run_key, 'run' AS run_id, {E} AS num_experts")
+    start = 0
+    for stop in case.cuts:
+        put(con, "expert_loads", load_rows(case, start, stop))
+        put(con, "steps", loss_rows(case, start, stop))
+        derive(con, KEY, start, stop)
+        stretches.find_stretches(con, KEY, (start, stop), (start, stop), {"expert_loads", "steps"})
+        start = stop
+    return con.execute("SELECT * FROM stretches ORDER BY ALL").pl()
+
+
+def put(con: duckdb.DuckDBPyConnection, table: str, rows: pl.DataFrame) -> None:
+    con.register("given_rows", rows.with_columns(run_key=pl.lit(KEY)))
+    con.execute(f"INSERT INTO raw.{table} BY NAME SELECT * FROM given_rows")
+    con.unregister("given_rows")
+
+
+def load_rows(case: Case, start: int, stop: int) -> pl.DataFrame:
+    ordinal, layer, expert = (grid.ravel() for grid in np.indices((stop - start, L, E)))
+    return pl.DataFrame(
+        {
+            "step": case.steps[ordinal + start],
+            "ordinal": ordinal + start,
+            "layer": layer,
+            "expert": expert,
+            "tokens": case.counts[start:stop].ravel(),
+            "expert_bias": case.bias[start:stop].ravel(),
+        }
+    ).with_columns(pl.col("expert_bias").fill_nan(None))
+
+
+def loss_rows(case: Case, start: int, stop: int) -> pl.DataFrame:
+    rows = {
+        "step": case.steps[start:stop],
+        "ordinal": np.arange(start, stop),
+        "lm_loss": case.losses[start:stop],
+    }
+    return pl.DataFrame(rows).with_columns(pl.col("lm_loss").fill_nan(None))
+
+
+def wanted(case: Case) -> list[tuple[Any, ...]]:
+    steps, counts = case.steps.tolist(), case.counts.tolist()
+    bias = [[[None if b != b else b for b in row] for row in rows] for rows in case.bias.tolist()]
+    found = reference.of_loads(steps, counts) + reference.of_biases(steps, bias)
+    return found + reference.of_losses(steps, case.losses.tolist())
+
+
+def by_step(found: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    return sorted(found, key=repr)
+
+
+@given(case=cases())
+def test_events_are_those_of_the_loops(con: Any, case: Case) -> None:
+    grown = take_in(con, case)
+    found = events.events(con, "run", most=10_000)
+    assert by_step(found.select("step", "layer", "expert", "kind").rows()) == by_step(wanted(case))
+    assert found["step"].is_sorted()
+    counts = events.event_counts(con, "run")
+    assert counts["events"].sum() == found.height
+    for row in counts.to_dicts():
+        mine = found.filter(pl.col("kind") == row["kind"])
+        assert row["events"] == mine.height
+        assert row["layers"] == mine["layer"].n_unique() - mine["layer"].has_nulls()
+        assert (row["first_step"], row["last_step"]) == (mine["step"][0], mine["step"][-1])
+    at_once = take_in(con, replace(case, cuts=(len(case.steps),)))
+    assert grown.equals(at_once)
+    with mock.patch.object(stretches, "CHUNK_ROWS", 37 * L * E):
+        assert take_in(con, replace(case, cuts=(len(case.steps),))).equals(at_once)
+
+
+def test_every_kind_is_in_the_examples(con: Any) -> None:
+    """The property above would hold for a run in which nothing happens."""
+    rng = np.random.default_rng(3)
+    alive = np.ones((400, L, E), dtype=int)
+    alive[50:150, 0, 1] = 0
+    alive[200:320, 1, 1:] = 0
+    bias = np.zeros((400, L, E), dtype=np.float32)
+    bias[:, 0, 0] = np.arange(400) % 2
+    bias[:, 1, 0] = np.arange(400) / 100
+    loss = 3 + 0.01 * rng.normal(size=400)
+    loss[333:336] += (0.5, 0.9, 0.4)
+    case = Case(2 * np.arange(400), alive, bias, loss, (170, 400))
+    take_in(con, case)
+    found = events.events(con, "run")
+    assert found.filter(pl.col("expert").is_null()).select("step", "layer", "kind", "detail").rows() == [
+        (0, 0, "oscillation", ANY_TURN.format(384)),
+        (202, 1, "bias_saturation", "largest and smallest bias more than 1 apart"),
+        (400, 1, "collapse", "effective experts at most half of all for 120 recorded steps, until step 640"),
+        (640, 1, "recovery", "effective experts above half of all again after 120 recorded steps"),
+        (668, None, "loss_spike", "language loss 0.89 nats above the median of the 50 recorded steps before"),
+    ]
+    dead = found.filter(pl.col("expert").is_not_null())
+    assert dead.select("step", "layer", "expert", "kind").rows()[:2] == [
+        (100, 0, 1, "death"),
+        (300, 0, 1, "revival"),
+    ]
+    assert dead["detail"][0] == "no token in 100 recorded steps, until step 300"
+    assert set(found["source"]) == {"detected"}
+
+
+ANY_TURN = "up to 100 % of the bias moves of a window of 64 recorded steps turn around, for {} recorded steps"
+
+
+def test_many_events_are_cut_and_counted(con: Any) -> None:
+    alive = np.ones((1, L, E), dtype=int).repeat(1100, 0)
+    for start in range(1, 1000, 101):
+        alive[start : start + 100, 0, 0] = 0
+    take_in(con, Case(np.arange(1100), alive, np.full(alive.shape, np.nan), np.full(1100, 3.0), (1100,)))
+    put(con, "events", pl.DataFrame({"step": [5], "kind": ["balancer_changed"], "detail": ["x"]}))
+    found = events.events(con, "run", most=5)
+    con.execute("DELETE FROM raw.events")
+    assert sorted(found["kind"]) == ["balancer_changed", "death", "death", "revival", "revival"]
+    assert found["step"].to_list() == [1, 5, 101, 102, 202]
+    assert events.event_counts(con, "run").filter(pl.col("kind") == "death")["events"].to_list() == [10]
+
+
+@given(seed=seeds, probes=st.integers(1, 4), experts=st.integers(2, 5), slots=st.integers(1, 3))
+def test_choices_settle(con: Any, seed: int, probes: int, experts: int, slots: int) -> None:
+    rng = np.random.default_rng(seed)
+    choices = rng.integers(-1, experts + 1, (probes, L, 12, slots))
+    for probe in range(probes - 1):
+        kept = rng.random((L, 12)) < rng.choice([0.5, 0.92, 1.0])
+        choices[probe][kept] = choices[-1][kept]
+    for table in ("runs", "probe_scores", "stretches"):
+        con.execute(f"DELETE FROM raw.{table}")
+    con.execute(
+        "INSERT INTO raw.runs BY NAME SELECT 7 AS run_key, 'run' AS run_id, ? AS num_experts", [experts]
+    )
+    for probe in range(probes):  # each one is the last for a while
+        rows = [(9 * probe, layer, t, choices[probe, layer, t].tolist()) for layer, t in np.ndindex(L, 12)]
+        names = ["step", "layer", "token", "selected_experts"]
+        put(con, "probe_scores", pl.DataFrame(rows, schema=names, orient="row"))
+        stretches.find_stretches(con, KEY, (0, 0), (0, 0), {"probe_scores"})
+    found = events.events(con, "run").select("step", "layer", "expert", "kind").rows()
+    steps = [9 * probe for probe in range(probes)]
+    assert by_step(found) == by_step(reference.of_choices(steps, choices.tolist(), experts))
+
+
+def test_a_run_that_grows_and_is_compacted_keeps_its_events(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    recorder = FolderRecorder.create(tmp_path / "runs", make_info(layers=1, experts=3))
+    seen = []
+    with Index.open(tmp_path / "index.duckdb") as index:
+        for step in range(0, 700, 2):
+            tokens = rng.integers(1, 9, (1, 3)) * [[1, step < 90 or step > 400, 1]]
+            recorder.record(StepRecord(step=step, tokens_seen=step, lm_loss=3.0 + (step == 500)))
+            recorder.record(
+                LoadRecord(step=step, tokens_LE=tokens, expert_bias_LE=np.float32([[step % 4, 0, 0]]))
+            )
+            recorder.step_done(step)
+            if step % 130 == 0:
+                recorder.flush()
+                index.ingest([tmp_path / "runs"])
+        for finish in (recorder.flush, lambda: recorder.finish("finished")):
+            finish()
+            index.ingest([tmp_path / "runs"])
+            with index.cursor() as cur:
+                seen.append(cur.execute("SELECT * FROM stretches ORDER BY ALL").pl())
+                found = events.events(cur, "run").select("step", "kind").rows()
+            assert found == [
+                (0, "oscillation"),
+                (2, "bias_saturation"),
+                (90, "death"),
+                (402, "revival"),
+                (500, "loss_spike"),
+            ]
+    assert seen[0].equals(seen[1])
