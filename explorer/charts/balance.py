@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from explorer.charts import series, theme
+from explorer.charts import event_marks, series, theme
 from explorer.charts.labels import EndLabel
 
 REFERENCE_LABELS = {"uniform": "random tokens", "resampled": "random sequences"}
@@ -20,6 +20,7 @@ def max_vio_curves(
     references: Mapping[str, Any] | None = None,
     x_title: str = "step",
     playhead: float | None = None,
+    events: pl.DataFrame | None = None,
     log_y: bool = False,
     mean100: bool = False,
     title: str = "",
@@ -30,7 +31,8 @@ def max_vio_curves(
     frame: columns of `queries.max_vio_series`. `labels` and `families`: run_id -> label (count scope
     included) and balancer family. `references`: what `queries.references` returns, or "uniform" and
     "resampled" -> (mean, 95th percentile); the strip reaches from the mean to the percentile. `mean100`
-    adds the mean over the last 100 steps, as the paper draws it, over the raw line.
+    adds the mean over the last 100 steps, as the paper draws it, over the raw line. `events`: see
+    `event_marks.event_layers`; they need an axis of steps.
     """
     if frame.is_empty():
         return theme.no_data("no loads recorded, so no MaxVio", title=title)
@@ -56,6 +58,7 @@ def max_vio_curves(
         *lines,
         *smooth,
         *text,
+        *event_marks.event_layers(events, series.step_span(data), styles),
         *theme.playhead_layers(playhead, named=x_title == theme.AXIS["step"]),
     )
     figure: alt.LayerChart = theme.titled(chart, title=title, height=height)

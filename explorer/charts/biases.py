@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from explorer.charts import theme
+from explorer.charts import event_marks, theme
 from explorer.charts.labels import EndLabel, end_labels
 
 
@@ -14,6 +14,7 @@ def bias_trajectories(
     frame: pl.DataFrame,
     *,
     playhead: float | theme.Follow | None = None,
+    events: pl.DataFrame | None = None,
     highlight: Sequence[int] = (),
     title: str = "",
     height: int = 300,
@@ -21,7 +22,8 @@ def bias_trajectories(
     """Thin lines for every expert, coloured and named ones for `highlight` (at most six).
 
     frame: columns of `queries.bias_trajectories`. Hovering names an expert. Lines at +-1 appear only
-    when a bias gets there: scores lie between 0 and 1, so beyond it the bias alone decides.
+    when a bias gets there: scores lie between 0 and 1, so beyond it the bias alone decides. `events`: of
+    this layer, see `event_marks.event_layers`.
     """
     if frame.is_empty() or frame["bias_mean"].null_count() == frame.height:
         return theme.no_data("no expert biases: this run has no bias rule", title=title)
@@ -82,7 +84,9 @@ def bias_trajectories(
         if e in inks
     ]
     names = end_labels(ends, field="expert_bias", low=low, high=high, height=height)
-    chart = alt.layer(thin, *_walls(low, high), bold, reach, *names, *theme.playhead_layers(playhead))
+    span = (float(data["x"].min()), float(frame["last_step"].max()))  # type: ignore[arg-type]
+    marks = event_marks.event_layers(events, span)
+    chart = alt.layer(thin, *_walls(low, high), bold, reach, *names, *marks, *theme.playhead_layers(playhead))
     figure: alt.LayerChart = theme.titled(chart, title=title, height=height)
     return figure
 

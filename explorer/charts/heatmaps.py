@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 import polars as pl
 from numpy.typing import NDArray
 
-from explorer.charts import theme
+from explorer.charts import event_marks, theme
 from explorer.charts.scales import dead_colour, load_colour, plotly_scale, tick_labels, ticks
 
 PLOTLY_CONFIG: dict[str, Any] = {
@@ -69,6 +69,7 @@ def load_heatmap(
     frame: pl.DataFrame,
     *,
     playhead: float | None = None,
+    events: pl.DataFrame | None = None,
     title: str = "",
     limit: float = 2.0,
     colour: str = "PuOr",
@@ -79,13 +80,14 @@ def load_heatmap(
 
     frame: columns of `queries.load_heatmap` (at most 200 bins x E experts). `expert_order` gives the
     rows from top to bottom; by index without it. A click sets the selection `pick` (expert, first_step).
+    `events`: of this layer, see `event_marks.event_layers`.
     """
     if frame.is_empty():
         return theme.no_data("no expert loads recorded for this view", title=title)
     experts = _experts(frame, expert_order)
     row = max(1, (height or min(TALLEST, max(140, 16 * len(experts)))) // len(experts))
     panel = _Panel("", cells(frame, limit), experts, top=0, row=row)
-    return _figure([panel], limit=limit, colour=colour, playhead=playhead, title=title)
+    return _figure([panel], limit=limit, colour=colour, playhead=playhead, events=events, title=title)
 
 
 def compare_heatmaps(
@@ -153,7 +155,13 @@ class _Panel:
 
 
 def _figure(
-    panels: Sequence[_Panel], *, limit: float, colour: str, playhead: float | None, title: str
+    panels: Sequence[_Panel],
+    *,
+    limit: float,
+    colour: str,
+    playhead: float | None,
+    title: str,
+    events: pl.DataFrame | None = None,
 ) -> theme.Figure:
     tall = panels[-1].bottom
     marks = [tick for panel in panels for tick in panel.ticks()]
@@ -179,7 +187,8 @@ def _figure(
     if len(panels) > 1:
         tooltip.insert(0, alt.Tooltip("run:N"))
     # The scales round to whole pixels, or neighbouring cells would show hair lines between them.
-    base = alt.Chart(pl.concat([panel.placed() for panel in panels])).encode(
+    placed = pl.concat([panel.placed() for panel in panels])
+    base = alt.Chart(placed).encode(
         x=alt.X(
             "x:Q",
             title=theme.AXIS["step"],
@@ -216,7 +225,10 @@ def _figure(
         )
         .encode(x=alt.value(0), y="y:Q", text="label:N")
     )
-    chart = alt.layer(live, dead, heads, *theme.playhead_layers(playhead)).resolve_scale(color="independent")
+    span = (float(placed["x"].min()), float(placed["x2"].max()))  # type: ignore[arg-type]
+    above = event_marks.event_layers(events, span, above=True)
+    chart = alt.layer(live, dead, heads, *above, *theme.playhead_layers(playhead))
+    chart = chart.resolve_scale(color="independent")
     figure: alt.LayerChart = theme.titled(chart, title=title, height=tall)
     return figure
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import altair as alt
 import polars as pl
 
-from explorer.charts import series, theme
+from explorer.charts import event_marks, series, theme
 from explorer.errors import one_of
 
 
@@ -20,6 +20,7 @@ def loss_curves(
     domain: str = "all",
     x_title: str = "step",
     playhead: float | theme.Follow | None = None,
+    events: pl.DataFrame | None = None,
     log_y: bool = True,
     title: str = "",
     height: int = 320,
@@ -27,7 +28,8 @@ def loss_curves(
     """Thin line and band for training, ringed points for held-out text.
 
     Language loss only, never a balancing loss. train: columns of `queries.loss_series`; evals: of
-    `queries.eval_series`. `metric`: "perplexity" or "lm_loss".
+    `queries.eval_series`. `metric`: "perplexity" or "lm_loss". `events`: see `event_marks.event_layers`; they
+    need an axis of steps.
     """
     one_of("metric", metric, ("perplexity", "lm_loss"))
     held = None if evals is None else evals.filter(pl.col("domain") == domain)
@@ -66,9 +68,9 @@ def loss_curves(
     )
     ends = series.run_end_labels(both, styles)
     text = series.label_layer(ends, both, height=height, zero=False, log_y=log_y)
-    chart = alt.layer(
-        *lines, rings, *text, *theme.playhead_layers(playhead, named=x_title == theme.AXIS["step"])
-    )
+    marks = event_marks.event_layers(events, series.step_span(data), styles)
+    head = theme.playhead_layers(playhead, named=x_title == theme.AXIS["step"])
+    chart = alt.layer(*lines, rings, *text, *marks, *head)
     figure: alt.LayerChart = theme.titled(chart, title=title, height=height)
     return figure
 

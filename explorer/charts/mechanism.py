@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from explorer.charts import series, theme
+from explorer.charts import event_marks, series, theme
 from explorer.charts.labels import EndLabel
 
 LANGUAGE, AUXILIARY = "language loss", "auxiliary losses"
@@ -21,12 +21,14 @@ def gradient_norms(
     *,
     labels: Names | None = None,
     families: Names | None = None,
+    events: pl.DataFrame | None = None,
     title: str = "",
     height: int = 300,
 ) -> theme.Figure:
     """Both gradients on one logarithmic axis: language loss as whole lines, auxiliary losses dashed.
 
     frame: columns of `queries.router_gradients`. An arm without an auxiliary loss has no dashed line.
+    `events`, here and below: see `event_marks.event_layers`.
     """
     styles = theme.run_styles(frame["run_id"].to_list(), labels, families)
     parts = [
@@ -43,6 +45,7 @@ def gradient_norms(
     chart = alt.layer(
         *_norm_lines(data, styles),
         *series.label_layer(ends, data, height=height, zero=False, log_y=True),
+        *event_marks.event_layers(events, series.step_span(data), styles),
     )
     figure: alt.LayerChart = theme.titled(chart, title=title, height=height)
     return figure
@@ -156,6 +159,7 @@ def _lines(
     with_points: bool = False,
     labels: Names | None = None,
     families: Names | None = None,
+    events: pl.DataFrame | None = None,
     title: str = "",
     height: int = 260,
 ) -> theme.Figure:
@@ -183,7 +187,8 @@ def _lines(
         )
     ends = series.run_end_labels(data, styles)
     text = series.label_layer(ends, data, height=height, zero=True, log_y=False)
-    chart = alt.layer(*_rule(reference), *lines, *text)
+    marks = event_marks.event_layers(events, series.step_span(data), styles)
+    chart = alt.layer(*_rule(reference), *lines, *text, *marks)
     figure: alt.LayerChart = theme.titled(chart, title=title, height=height)
     return figure
 

@@ -10,7 +10,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from explorer.charts import series, theme
+from explorer.charts import event_marks, series, theme
 from explorer.charts.labels import EndLabel, end_labels
 from explorer.charts.loads import load_bars
 from explorer.charts.theme import RunStyle
@@ -71,6 +71,7 @@ def lines(
     *,
     y_title: str,
     playhead: float | None = None,
+    events: pl.DataFrame | None = None,
     log_y: bool = False,
     height: int = 280,
 ) -> theme.Figure:
@@ -84,7 +85,8 @@ def lines(
             base.mark_rect(color=theme.REFERENCE_BAND.expr, opacity=0.45).encode(y2="p95:Q"),
             base.mark_rule(color=theme.REFERENCE.expr, strokeWidth=1.4, strokeDash=[2, 2]),
         ]
-    chart = alt.layer(*behind, *layers, *_texts(texts), *theme.playhead_layers(playhead))
+    marks = event_marks.event_layers(events, series.step_span(data))
+    chart = alt.layer(*behind, *layers, *_texts(texts), *marks, *theme.playhead_layers(playhead))
     figure: alt.LayerChart = theme.titled(chart, height=height)
     return figure
 
@@ -117,6 +119,7 @@ def trajectories(
     *,
     y_title: str,
     playhead: float | None = None,
+    events: pl.DataFrame | None = None,
     height: int = 260,
 ) -> theme.Figure:
     """One thin line an expert, the named ones bold. `rows`: `trajectory_rows`."""
@@ -134,7 +137,8 @@ def trajectories(
     )
     # Two invisible points make two panels beside each other share their y axis.
     edge = alt.Chart(limits).mark_point(opacity=0).encode(y=alt.Y("limit:Q", title=y_title, scale=scale))
-    chart = alt.layer(edge, thin, bold, *_texts(texts), *theme.playhead_layers(playhead))
+    marks = event_marks.event_layers(events)
+    chart = alt.layer(edge, thin, bold, *_texts(texts), *marks, *theme.playhead_layers(playhead))
     figure: alt.LayerChart = theme.titled(chart, height=height)
     return figure
 

@@ -129,6 +129,13 @@ def mean_layers(frame: pl.DataFrame, styles: Sequence[RunStyle]) -> list[Any]:
     ]
 
 
+def step_span(data: pl.DataFrame) -> tuple[float, float] | None:
+    """First and last step behind the lines; a bin stands at its end, so the axis may begin later."""
+    if data.is_empty():
+        return None
+    return float(data["first_step"].min()), float(data["last_step"].max())  # type: ignore[arg-type]
+
+
 def last_values(data: pl.DataFrame) -> dict[str, float]:
     """Run label -> its value at the largest x."""
     last = data.sort("x").group_by("run", maintain_order=True).last()

@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from explorer.charts import series, theme
+from explorer.charts import event_marks, series, theme
 from explorer.charts.labels import EndLabel
 
 
@@ -16,12 +16,14 @@ def story(
     labels: Mapping[str, str] | None = None,
     families: Mapping[str, str] | None = None,
     reference: float | None = None,
+    events: pl.DataFrame | None = None,
     title: str = "",
     height: int = 380,
 ) -> theme.Figure:
     """MaxVio over steps for three or four arms, thick lines with large names at their ends.
 
     frame: columns of `queries.max_vio_series`. `reference`: MaxVio of random routing.
+    `events`: see `event_marks.event_layers`.
     """
     if frame.is_empty():
         return theme.no_data("no runs yet", title=title, height=height)
@@ -51,5 +53,6 @@ def story(
         .mark_rule(color=theme.REFERENCE.expr, strokeDash=[6, 5], strokeWidth=2)
         .encode(y="value:Q")
     )
-    figure: alt.LayerChart = theme.titled(alt.layer(rule, line, *text), title=title, height=height)
+    above = event_marks.event_layers(events, series.step_span(data), styles)
+    figure: alt.LayerChart = theme.titled(alt.layer(rule, line, *text, *above), title=title, height=height)
     return figure

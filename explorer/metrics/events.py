@@ -125,3 +125,10 @@ RECORDED: tuple[EventKind, ...] = (
     ),
 )
 """What a trainer records itself; its kinds are open."""
+
+_NAMES = {"balancer_changed": "rule change"}
+
+
+def event_name(kind: str) -> str:
+    """What a mark or a list calls it; any kind has a name."""
+    return _NAMES.get(kind, kind.replace("_", " "))

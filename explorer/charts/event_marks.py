@@ -1,0 +1,245 @@
+"""Events on a time axis: a thin dashed rule with a small symbol at the top of the plot.
+
+Kinds differ in shape and in colour. Events at near steps share one mark, which says how many they are.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+import polars as pl
+
+from explorer.charts import theme
+from explorer.charts.theme import Ink, RunStyle
+from explorer.metrics.events import event_name
+
+NEAR = 0.02
+"""Share of the axis within which events share a mark: about the width of a symbol."""
+MOST_MARKS = 16
+"""Marks on one axis, at most; with more events than fit, marks stand for wider pieces."""
+IMPORTANT = ("balancer_changed", "collapse", "loss_spike")
+"""Kinds that are marked where several runs share a figure."""
+SYMBOL_PX = 9.0
+"""How far the middle of a symbol lies from the upper edge of the plot."""
+ROW_PX = 14.0
+"""Where several runs share a figure each has a row of symbols."""
+NUMBER_PX = 12.0
+"""From the middle of a symbol to that of its number."""
+SEVERAL = "several"
+MOST_WORDS = 4
+"""Kinds that a tooltip spells out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Glyph:
+    """How one kind looks: as a shape in a figure, as a letter in a text."""
+
+    shape: str
+    """A shape of Vega, or an SVG path within ±1."""
+    letter: str
+    ink: Ink
+
+
+_CROSS = "M-1,-.6L-.6,-1L0,-.4L.6,-1L1,-.6L.4,0L1,.6L.6,1L0,.4L-.6,1L-1,.6L-.4,0Z"
+_STAR = "M0,-1.1L.3,-.35L1.1,-.35L.45,.12L.7,.9L0,.42L-.7,.9L-.45,.12L-1.1,-.35L-.3,-.35Z"
+_FLAG = "M-.9,-1.3L1.5,-.5L-.4,.3L-.4,1.4L-.9,1.4Z"
+_BARS = "M-.8,-1L-.25,-1L-.25,1L-.8,1ZM.25,-1L.8,-1L.8,1L.25,1Z"
+_LINES = "M-1,-.9L1,-.9L1,-.45L-1,-.45ZM-1,-.22L1,-.22L1,.22L-1,.22ZM-1,.45L1,.45L1,.9L-1,.9Z"
+
+GLYPHS: dict[str, Glyph] = {
+    "death": Glyph(shape=_CROSS, letter="✕", ink=theme.DEAD),
+    "revival": Glyph(shape="cross", letter="✚", ink=theme.DEAD),
+    "collapse": Glyph(shape="triangle-down", letter="▼", ink=Ink("#B3261E", "#FF8A80")),
+    "recovery": Glyph(shape="triangle-up", letter="▲", ink=Ink("#00734F", "#63D6B1")),
+    "oscillation": Glyph(shape="diamond", letter="◆", ink=Ink("#5B57C8", "#9D99F2")),
+    "bias_saturation": Glyph(shape="square", letter="■", ink=Ink("#8A5F00", "#E3B341")),
+    "choices_settled": Glyph(shape="circle", letter="●", ink=Ink("#0072B2", "#4AA8E0")),
+    "loss_spike": Glyph(shape=_STAR, letter="★", ink=Ink("#B5559A", "#E08CC8")),
+    "balancer_changed": Glyph(shape=_FLAG, letter="⚑", ink=theme.STRONG_TEXT),
+    "recording_gap": Glyph(shape=_BARS, letter="‖", ink=theme.NEUTRAL_TEXT),
+}
+OTHER = Glyph(shape="triangle-right", letter="▶", ink=theme.NEUTRAL_TEXT)
+"""Whatever else a trainer records."""
+MIXED = Glyph(shape=_LINES, letter="≡", ink=theme.NEUTRAL_TEXT)
+"""Events of several kinds in one mark."""
+
+_COLUMNS = {
+    "event_step": pl.Float64,
+    "event_at": pl.String,
+    "event_words": pl.String,
+    "event_run": pl.String,
+    "event_count": pl.String,
+    "event_shape": pl.String,
+    "event_y": pl.Float64,
+    "event_dx": pl.Float64,
+    "event_dy": pl.Float64,
+    "light": pl.String,
+    "dark": pl.String,
+}
+
+
+def glyph(kind: str) -> Glyph:
+    """The look of a kind, which may be one that nobody has heard of."""
+    return MIXED if kind == SEVERAL else GLYPHS.get(kind, OTHER)
+
+
+def of_layer(events: pl.DataFrame, layer: int) -> pl.DataFrame:
+    """The events of one layer and those that concern no layer."""
+    return events.filter((pl.col("layer") == layer) | pl.col("layer").is_null())
+
+
+def event_layers(
+    events: pl.DataFrame | None,
+    span: tuple[float, float] | None = None,
+    styles: Sequence[RunStyle] = (),
+    *,
+    above: bool = False,
+) -> list[alt.Chart]:
+    """Three layers for an axis `x` that counts steps: rules, symbols, and how many a symbol stands for.
+
+    events: columns of `queries.events`; with `run_id` as well, of several runs: then only IMPORTANT kinds of
+    those in `styles` are marked, in the run's colour. span: first and last step that the figure shows, what
+    lies outside is left out. above: the symbols stand over the plot, for one whose cells would hide them.
+    The layers are always the same: without events (or with None) their data is empty, so that an event
+    which comes in is a change of data and not of the figure.
+    """
+    data = mark_rows(events, span, styles, above=above)
+    colour = alt.ExprRef("luminance(background) < 0.3 ? datum.dark : datum.light")
+    base = alt.Chart(data).encode(
+        x="event_step:Q",
+        tooltip=[
+            alt.Tooltip("event_at:N", title="event"),
+            alt.Tooltip("event_words:N", title="what"),
+            alt.Tooltip("event_run:N", title="run"),
+        ],
+    )
+    rule = base.mark_rule(color=colour, strokeWidth=1, strokeDash=[3, 3], opacity=0.6, clip=True)
+    # Not clipped, or a symbol at the first step would be half a symbol; what is zoomed away is not shown.
+    inside = alt.value(alt.expr("inrange(scale('x', datum.event_step), [-1, width + 1]) ? 1 : 0"))
+    placed = base.encode(y=alt.value(alt.expr("datum.event_y")), opacity=inside)
+    symbol = placed.mark_point(
+        filled=True, size=74, fill=colour, stroke=alt.ExprRef("background"), strokeWidth=0.8, clip=False
+    )
+    number = placed.mark_text(
+        align="center",
+        baseline="middle",
+        dx=alt.ExprRef("datum.event_dx"),
+        dy=alt.ExprRef("datum.event_dy"),
+        fontSize=11,
+        fontWeight=600,
+        color=colour,
+        clip=False,
+    )
+    return [
+        rule,
+        symbol.encode(shape=alt.Shape("event_shape:N", scale=None)),
+        number.encode(text="event_count:N"),
+    ]
+
+
+def mark_rows(
+    events: pl.DataFrame | None,
+    span: tuple[float, float] | None = None,
+    styles: Sequence[RunStyle] = (),
+    *,
+    above: bool = False,
+) -> pl.DataFrame:
+    """One row a mark: where it stands, how it looks, and its words."""
+    if events is None or events.is_empty():
+        return pl.DataFrame(schema=_COLUMNS)
+    if span is not None:
+        events = events.filter(pl.col("step").is_between(*span))
+    if events.is_empty():
+        return pl.DataFrame(schema=_COLUMNS)
+    lowest, highest = span or (float(events["step"].min()), float(events["step"].max()))  # type: ignore[arg-type]
+    length = max(1.0, highest - lowest)
+    if "run_id" not in events.columns or len(styles) == 1:
+        sign = -1.0 if above else 1.0
+        place = (sign * SYMBOL_PX, 0.0, sign * NUMBER_PX)
+        marks = [_row(group, None, place) for group in grouped(events, length)]
+    else:
+        shown = events.filter(pl.col("kind").is_in(IMPORTANT))
+        marked = [style for style in styles if style.run_id in set(shown["run_id"])]
+        marks = [
+            _row(group, style, (SYMBOL_PX + ROW_PX * row, NUMBER_PX, 0.0))
+            for row, style in enumerate(marked)
+            for group in grouped(shown.filter(pl.col("run_id") == style.run_id), length)
+        ]
+    return pl.DataFrame(marks, schema=_COLUMNS, orient="row")
+
+
+def grouped(events: pl.DataFrame, length: float) -> list[pl.DataFrame]:
+    """The events in groups: each begins with an event and takes all that follow within NEAR of `length`.
+
+    With more than MOST_MARKS groups, wider ones.
+    """
+    ordered = events.sort("step", "kind", maintain_order=True)
+    near = NEAR * length
+    while True:
+        groups: list[pl.DataFrame] = []
+        steps = ordered["step"].to_list()
+        start = 0
+        for i in range(1, len(steps) + 1):
+            if i == len(steps) or steps[i] - steps[start] > near:
+                groups.append(ordered[start:i])
+                start = i
+        if len(groups) <= MOST_MARKS:
+            return [group for group in groups if not group.is_empty()]
+        near *= 1.5
+
+
+def _row(group: pl.DataFrame, style: RunStyle | None, place: tuple[float, float, float]) -> tuple[Any, ...]:
+    """place: y of the symbol, and from there to its number."""
+    kinds = group["kind"].unique(maintain_order=True).to_list()
+    look = glyph(kinds[0] if len(kinds) == 1 else SEVERAL)
+    ink = look.ink if style is None else style.ink
+    first, last = int(group["step"][0]), int(group["step"][-1])
+    return (
+        float(first),
+        f"step {first}" if first == last else f"steps {first} to {last}",
+        words(group),
+        "" if style is None else style.label,
+        str(group.height) if group.height > 1 else "",
+        look.shape,
+        *place,
+        ink.light,
+        ink.dark,
+    )
+
+
+def words(group: pl.DataFrame) -> str:
+    """What a mark stands for: one event in full, several as numbers of each kind."""
+    if group.height == 1:
+        row = group.row(0, named=True)
+        return f"{sentence(row)}: {row['detail']}" if row["detail"] else sentence(row)
+    said = []
+    for kind in group["kind"].unique(maintain_order=True):
+        mine = group.filter(pl.col("kind") == kind)
+        said.append(f"{mine.height} × {event_name(kind)}{_where(mine)}")
+    more = f"; and {len(said) - MOST_WORDS} more kinds" if len(said) > MOST_WORDS else ""
+    return "; ".join(said[:MOST_WORDS]) + more
+
+
+def sentence(event: dict[str, Any]) -> str:
+    """`death of expert 9 in layer 1`: an event without its step and details."""
+    said = event_name(event["kind"])
+    if event["expert"] is not None:
+        said += f" of expert {event['expert']}"
+    return said if event["layer"] is None else f"{said} in layer {event['layer']}"
+
+
+def _where(events: pl.DataFrame) -> str:
+    """` in layers 1 and 2`, or nothing."""
+    layers = sorted(events["layer"].drop_nulls().unique().to_list())
+    return f" in {listed('layer', layers)}" if layers else ""
+
+
+def listed(name: str, numbers: Sequence[int]) -> str:
+    """`layer 3`, `layers 1 and 2`, `layers 0, 1, 2 and 5 more`."""
+    texts = [str(number) for number in numbers]
+    if len(texts) == 1:
+        return f"{name} {texts[0]}"
+    if len(texts) > 4:
+        return f"{name}s {', '.join(texts[:3])} and {len(texts) - 3} more"
+    return f"{name}s {', '.join(texts[:-1])} and {texts[-1]}"
