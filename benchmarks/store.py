@@ -128,7 +128,7 @@ def views(num_steps: int, layers: int) -> dict[str, Callable[[Any], object]]:
         "figures_at": lambda cur: health.figures_at(cur, run, num_steps // 3),
         "oscillation_series": lambda cur: health.oscillation_series(cur, run, layer),
         "events": lambda cur: events.events(cur, run),
-        "event_counts": lambda cur: events.event_counts(cur, run),
+        "event_counts": lambda cur: events.event_counts(cur, [run]),
     }
 
 

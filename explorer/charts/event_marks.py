@@ -96,7 +96,7 @@ def event_layers(
     *,
     above: bool = False,
 ) -> list[alt.Chart]:
-    """Three layers for an axis `x` that counts steps: rules, symbols, and how many a symbol stands for.
+    """Layers for an axis `x` that counts steps: rules, symbols, and how many a symbol stands for.
 
     events: columns of `queries.events`; with `run_id` as well, of several runs: then only IMPORTANT kinds of
     those in `styles` are marked, in the run's colour. span: first and last step that the figure shows, what
@@ -131,11 +131,19 @@ def event_layers(
         color=colour,
         clip=False,
     )
-    return [
+    layers = [
         rule,
         symbol.encode(shape=alt.Shape("event_shape:N", scale=None)),
         number.encode(text="event_count:N"),
     ]
+    return [*layers, _room()] if above else layers
+
+
+def _room() -> alt.Chart:
+    """Nothing, above the plot: so that panels beside each other begin at one height, whichever has marks."""
+    point = alt.Chart(pl.DataFrame({"room": [0]})).mark_point(opacity=0, size=74)
+    room: alt.Chart = point.encode(x=alt.value(0), y=alt.value(-SYMBOL_PX - NUMBER_PX))
+    return room
 
 
 def mark_rows(

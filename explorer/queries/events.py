@@ -5,6 +5,8 @@ Detected events are read from `stretches`, which is kept up to date when rows co
 `explorer/metrics/events.py`.
 """
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from explorer import metrics
@@ -23,42 +25,45 @@ _UNTIL = "coalesce(' until step ' || end_step, ' to the last one')"
 
 EVERY = f"""
     WITH lasting AS (
-        SELECT *, samples || ' recorded steps' AS span FROM stretches WHERE run_id = $run_id AND {_WHOLE}
+        SELECT *, samples || ' recorded steps' AS span FROM stretches
+        WHERE list_contains($run_ids::VARCHAR[], run_id) AND {_WHOLE}
     ), found AS (
-        SELECT first_step AS step, layer, expert, 'death' AS kind,
+        SELECT run_id, first_step AS step, layer, expert, 'death' AS kind,
                'no token in ' || span || ',' || {_UNTIL} AS detail
         FROM lasting WHERE kind = 'idle'
         UNION ALL
-        SELECT end_step, layer, expert, 'revival', 'first token after ' || span || ' without one'
+        SELECT run_id, end_step, layer, expert, 'revival', 'first token after ' || span || ' without one'
         FROM lasting WHERE kind = 'idle' AND end_step IS NOT NULL
         UNION ALL
-        SELECT first_step, layer, NULL, 'collapse',
+        SELECT run_id, first_step, layer, NULL, 'collapse',
                'effective experts at most half of all for ' || span || ',' || {_UNTIL}
         FROM lasting WHERE kind = 'low'
         UNION ALL
-        SELECT end_step, layer, NULL, 'recovery', 'effective experts above half of all again after ' || span
+        SELECT run_id, end_step, layer, NULL, 'recovery',
+               'effective experts above half of all again after ' || span
         FROM lasting WHERE kind = 'low' AND end_step IS NOT NULL
         UNION ALL
-        SELECT first_step, layer, NULL, 'oscillation',
+        SELECT run_id, first_step, layer, NULL, 'oscillation',
                'up to ' || round(100 * peak)::INTEGER || ' % of the bias moves of a window of '
                || '{metrics.OSCILLATION_STEPS} recorded steps turn around, for ' || span
         FROM lasting WHERE kind = 'turning'
         UNION ALL
-        SELECT first_step, layer, NULL, 'bias_saturation',
+        SELECT run_id, first_step, layer, NULL, 'bias_saturation',
                'largest and smallest bias more than {metrics.WIDE_SPREAD:g} apart'
         FROM lasting WHERE kind = 'wide'
         UNION ALL
-        SELECT first_step, layer, NULL, 'choices_settled',
+        SELECT run_id, first_step, layer, NULL, 'choices_settled',
                floor(100 * peak)::INTEGER || ' % of the choices of the last probe (step ' || end_step
                || ') already made'
         FROM lasting WHERE kind = 'settled'
         UNION ALL
-        SELECT peak_step, NULL, NULL, 'loss_spike',
+        SELECT run_id, peak_step, NULL, NULL, 'loss_spike',
                'language loss ' || printf('%.2f', peak) || ' nats above the median of the '
                || '{metrics.SPIKE_STEPS} recorded steps before'
         FROM lasting WHERE kind = 'spike'
     ), every AS (
-        SELECT step, layer, expert, kind, detail, 'recorded' AS source FROM events WHERE run_id = $run_id
+        SELECT run_id, step, layer, expert, kind, detail, 'recorded' AS source
+        FROM events WHERE list_contains($run_ids::VARCHAR[], run_id)
         UNION ALL
         SELECT *, 'detected' FROM found
     )
@@ -71,30 +76,39 @@ def events(cur: Cursor, run_id: str, most: int = MOST_EVENTS) -> pl.DataFrame:
     Columns: step, layer (NULL: not about one), expert (NULL: not about one), kind (of `metrics.events`, or
     whatever a trainer recorded), detail (in words), source (recorded or detected). Sorted by step.
     """
+    return events_of_runs(cur, [run_id], most).drop("run_id")
+
+
+def events_of_runs(cur: Cursor, run_ids: Sequence[str], most: int = MOST_EVENTS) -> pl.DataFrame:
+    """The same for several runs, `run_id` before the other columns; in the order of `run_ids`, by step."""
     return frame(
         cur,
-        f"""{EVERY}
-        SELECT * FROM (
-            SELECT * FROM every ORDER BY row_number() OVER (
-                PARTITION BY kind ORDER BY step, layer, expert, detail
-            ), kind LIMIT $most
-        ) ORDER BY step, kind, layer, expert, detail""",
-        run_id=run_id,
+        f"""{EVERY}, numbered AS (
+            SELECT *, row_number() OVER (
+                PARTITION BY run_id, kind ORDER BY step, layer, expert, detail
+            ) AS nth FROM every
+        )
+        SELECT * EXCLUDE (nth) FROM numbered
+        QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY nth, kind) <= $most
+        ORDER BY list_position($run_ids::VARCHAR[], run_id), step, kind, layer, expert, detail""",
+        run_ids=list(run_ids),
         most=most,
     )
 
 
-def event_counts(cur: Cursor, run_id: str) -> pl.DataFrame:
-    """How many events of each kind there are, `events` left out by its limit included.
+def event_counts(cur: Cursor, run_ids: Sequence[str]) -> pl.DataFrame:
+    """How many events of each kind there are in some runs, those that `events` leaves out included.
 
-    Columns: kind, events, layers (how many are concerned), first_step, last_step, source. Sorted by first
-    step and kind.
+    Columns: run_id, kind, events, layers (the layers concerned, a list), first_step, last_step, source.
+    Sorted by run, first step and kind.
     """
     return frame(
         cur,
         f"""{EVERY}
-        SELECT kind, count(*) AS events, count(DISTINCT layer) AS layers, min(step) AS first_step,
-               max(step) AS last_step, max(source) AS source
-        FROM every GROUP BY kind ORDER BY first_step, kind""",
-        run_id=run_id,
+        SELECT run_id, kind, count(*) AS events,
+               coalesce(list(DISTINCT layer ORDER BY layer) FILTER (layer IS NOT NULL), []) AS layers,
+               min(step) AS first_step, max(step) AS last_step, max(source) AS source
+        FROM every GROUP BY run_id, kind
+        ORDER BY list_position($run_ids::VARCHAR[], run_id), first_step, kind""",
+        run_ids=list(run_ids),
     )

@@ -11,6 +11,7 @@ import polars as pl
 import streamlit as st
 
 from explorer.queries import asked, balance, biases, comparison, domains, loads, losses, mechanism, steps
+from explorer.queries import events as event_queries
 from explorer.queries import runs as run_queries
 from explorer.queries.comparison import PairedDifference
 from explorer.queries.loads import LoadMatrix
@@ -128,6 +129,21 @@ def choices(runs: tuple[Version, ...], layer: int | None = None, max_bins: int =
 @_cached
 def choice_churn(runs: tuple[Version, ...]) -> pl.DataFrame:
     return _ask(mechanism.choice_churn, _ids(runs))
+
+
+@_cached
+def events(run: Version) -> pl.DataFrame:
+    return _ask(event_queries.events, run[0])
+
+
+@_cached
+def events_of_runs(runs: tuple[Version, ...]) -> pl.DataFrame:
+    return _ask(event_queries.events_of_runs, _ids(runs))
+
+
+@_cached
+def event_counts(runs: tuple[Version, ...]) -> pl.DataFrame:
+    return _ask(event_queries.event_counts, _ids(runs))
 
 
 @_cached

@@ -14,7 +14,7 @@ from explorer.charts.theme import AXIS
 from explorer.config import differences
 from explorer.glossary import tip
 from explorer.metrics import t_interval
-from explorer.ui import cached, mechanism, merge, show, specs, urls
+from explorer.ui import cached, events, mechanism, merge, show, specs, urls
 from explorer.ui.arms import Arm, arms_key, chart_labels
 from explorer.ui.compare_quality import paired_panel, plane_section
 
@@ -31,6 +31,7 @@ def view(arms: Sequence[Arm]) -> None:
     for sentence in routing_notes(arms, labels):
         show.note(sentence)
     _figures(arms, labels)
+    _what_happened(arms, labels)
     by_layer(arms, labels)
     over_time(arms, labels)
     mechanism.section(arms, labels)
@@ -135,6 +136,16 @@ def _figures(arms: Sequence[Arm], labels: dict[str, str]) -> None:
         show.note("± is the half width of the 95 % t interval over seeds.")
 
 
+def _what_happened(arms: Sequence[Arm], labels: dict[str, str]) -> None:
+    """The events of every arm, one sentence each."""
+    counts = cached.event_counts(cached.versions([run for arm in arms for run in arm.runs]))
+    st.subheader("What happened on the way?", help=tip("events"))
+    said = [
+        f"- {show.plain(labels[arm.token])}: {show.plain(events.arm_sentence(arm, counts))}." for arm in arms
+    ]
+    st.markdown("\n".join(said))
+
+
 def _worst(found: pl.DataFrame) -> str:
     """The highest MaxVio of any layer and seed, and where it is."""
     row = found.sort("worst_max_vio", descending=True, nulls_last=True).row(0, named=True)
@@ -201,19 +212,25 @@ def by_layer(arms: Sequence[Arm], labels: dict[str, str]) -> None:
     if not biased:
         show.note("None of these runs has a bias rule, so there are no biases to show.")
     for column, (arm, frame) in zip(show.in_columns(len(biased)), biased.items(), strict=True):
+        marked = events.of_layer(cached.events(arm.first.version), layer)
         with column:
             show.figure(
                 specs.kept(
                     ("compare biases", arm.first.version, layer, names[arm.token]),
                     partial(
-                        biases.bias_trajectories, frame, title=names[arm.token], highlight=extremes(frame)
+                        biases.bias_trajectories,
+                        frame,
+                        title=names[arm.token],
+                        highlight=extremes(frame),
+                        events=marked,
                     ),
                 ),
                 subject=f"Expert biases of {names[arm.token]}, layer {layer}",
                 finding=captions.bias_trajectories(frame),
                 how="One line an expert. The rule raises the bias of whoever had too little and lowers that "
-                "of whoever had too much.",
+                "of whoever had too much." + events.marks_note(marked),
                 table=frame,
+                sources=[marked],
                 key=f"compare_bias_{arm.token}",
             )
 
@@ -221,10 +238,13 @@ def by_layer(arms: Sequence[Arm], labels: dict[str, str]) -> None:
 def _heatmaps(arms: Sequence[Arm], frames: dict[str, pl.DataFrame], layer: int) -> None:
     """One panel an arm, all on one colour scale with one legend."""
     cells = show.in_columns(len(arms))
+    kinds: set[str] = set()
     for cell, arm, (name, frame) in zip(cells, arms, frames.items(), strict=True):
+        marked = events.of_layer(cached.events(arm.first.version), layer)
+        kinds.update(marked["kind"])
         chart = specs.kept(
             ("compare loads", arm.first.version, layer, name),
-            partial(heatmaps.load_heatmap, frame, title=name, height=PANEL_PX),
+            partial(heatmaps.load_heatmap, frame, title=name, height=PANEL_PX, events=marked),
         )
         with cell:
             show.show_chart(
@@ -233,6 +253,8 @@ def _heatmaps(arms: Sequence[Arm], frames: dict[str, pl.DataFrame], layer: int) 
                 key=f"compare_loads_{arm.token}",
             )
     show.load_legend()
+    if kinds:
+        show.note(f"Marks above: {events.legend(kinds)}.")
 
 
 def _one_seed(arm: Arm, labels: dict[str, str]) -> str:
@@ -261,6 +283,9 @@ def over_time(arms: Sequence[Arm], labels: dict[str, str]) -> None:
     runs = tuple(run.version for arm in arms for run in arm.runs)
     families = {arm.token: arm.family for arm in arms}
     x_title = AXIS[X_AXES[x]]
+    # Events are steps; on another axis they would stand in the wrong place.
+    marked = events.of_arms(arms) if x == "step" else None
+    marks = events.marks_note(marked, several=len(arms) > 1) if marked is not None else ""
     frame = merge.series(cached.max_vio_series(runs, None, x), arms, ["max_vio"])
     known, missing = _references(arms)
     show.figure(
@@ -273,14 +298,17 @@ def over_time(arms: Sequence[Arm], labels: dict[str, str]) -> None:
                 families=families,
                 references=known,
                 x_title=x_title,
+                events=marked,
             ),
         ),
         subject="MaxVio over training",
         finding=captions.max_vio_curves(frame, labels=labels, references=known),
         how="How far the busiest expert lies above the mean, averaged over layers (the table above names "
         "the worst layer). The band reaches from the lowest to the highest seed, or step behind a point "
-        f"where there is one seed only. {missing or 'The dashed lines are what chance alone would show.'}",
+        f"where there is one seed only. {missing or 'The dashed lines are what chance alone would show.'}"
+        f"{marks}",
         table=frame,
+        sources=[marked],
         key="compare_max_vio",
     )
     st.subheader("What does balance cost?", help=tip("perplexity"))
@@ -298,13 +326,15 @@ def over_time(arms: Sequence[Arm], labels: dict[str, str]) -> None:
                 families=families,
                 x_title=x_title,
                 log_y=log,
+                events=marked,
             ),
         ),
         subject="Perplexity over training",
         finding=captions.loss_curves(train, held, labels=labels),
         how="Lines are training text, points are held-out text with every domain weighing the same. Lower is "
-        "better.",
+        f"better.{marks}",
         table=held,
+        sources=[train, marked],
         key="compare_loss",
     )
 

@@ -9,7 +9,7 @@ import streamlit as st
 
 from explorer.charts import mechanism, mechanism_words, theme
 from explorer.glossary import tip
-from explorer.ui import cached, merge, show, specs
+from explorer.ui import cached, events, merge, show, specs
 from explorer.ui.arms import Arm, arms_key
 
 BAND = (
@@ -22,7 +22,7 @@ def section(arms: Sequence[Arm], labels: dict[str, str]) -> None:
     """Gradients at the routers, how close the choices are, and how often they change."""
     runs = cached.versions([run for arm in arms for run in arm.runs])
     families = {arm.token: arm.family for arm in arms}
-    style = {"labels": labels, "families": families}
+    style = {"labels": labels, "families": families, "events": events.of_arms(arms)}
     _gradients(arms, labels, merged(cached.router_gradients(runs), arms, ["lm", "aux", "cosine"]), style)
     _choices(arms, labels, merged(cached.choices(runs), arms, ["margin", "switched"]), style)
     churn = cached.choice_churn(runs)
@@ -141,7 +141,8 @@ def _figure(
         specs.kept((f"mechanism {name}", arms_key(arms, labels)), partial(build, frame, **style)),
         subject=subject,
         finding=finding,
-        how=how,
+        how=how + events.marks_note(style["events"], several=len(arms) > 1),
         table=frame,
+        sources=[style["events"]],
         key=f"mechanism_{name}",
     )

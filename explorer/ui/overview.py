@@ -10,7 +10,7 @@ import streamlit as st
 from explorer.charts import captions, story
 from explorer.glossary import tip
 from explorer.metrics import uniform_reference
-from explorer.ui import cached, links, merge, show, specs
+from explorer.ui import cached, events, links, merge, show, specs
 from explorer.ui.arms import Arm, Run, arms_key, chart_labels, short_balancer
 
 BINS = 100
@@ -23,6 +23,7 @@ class Story:
     chart: specs.Spec
     finding: str
     table: pl.DataFrame
+    events: pl.DataFrame
 
 
 def story_of(arms: Sequence[Arm]) -> Story:
@@ -31,16 +32,17 @@ def story_of(arms: Sequence[Arm]) -> Story:
     families = {arm.token: arm.family for arm in arms}
     runs = cached.versions([run for arm in arms for run in arm.runs])
     frame = merge.series(cached.max_vio_series(runs, max_bins=BINS), arms, ["max_vio"])
+    marked = events.of_arms(arms)
     first = arms[0].first
     chance = uniform_reference(
         first.num_experts, first.top_k, first.tokens_per_step, max(1, first.num_moe_layers), draws=200
     )[0]
     chart = specs.kept(
         ("story", arms_key(arms, labels)),
-        partial(story.story, frame, labels=labels, families=families, reference=chance),
+        partial(story.story, frame, labels=labels, families=families, reference=chance, events=marked),
     )
     finding = captions.max_vio_curves(frame, labels=labels, references={"uniform": (chance, chance)})
-    return Story(chart=chart, finding=finding, table=frame)
+    return Story(chart=chart, finding=finding, table=frame, events=marked)
 
 
 def story_section(arms: Sequence[Arm]) -> None:
@@ -52,8 +54,11 @@ def story_section(arms: Sequence[Arm]) -> None:
         subject="Imbalance over training steps",
         finding=told.finding,
         how="MaxVio is how far the busiest expert lies above the mean load: 0 is perfectly even, 1 means "
-        "twice its share. The dashed line is what random routing would show. " + _who(arms),
+        "twice its share. The dashed line is what random routing would show. "
+        + _who(arms)
+        + events.marks_note(told.events, several=len(arms) > 1),
         table=told.table,
+        sources=[told.events],
         key="story",
     )
     _cards(arms)

@@ -7,7 +7,7 @@ from functools import partial
 import polars as pl
 import streamlit as st
 
-from explorer.charts import biases, captions, domains, heatmaps, loads, losses, theme
+from explorer.charts import biases, captions, domains, event_marks, heatmaps, loads, losses, theme
 from explorer.glossary import tip
 from explorer.ui import cached, show, specs, urls
 from explorer.ui.arms import Arm, Run
@@ -268,6 +268,7 @@ def _bias_panel(run: Run, layer: int, expert: int | None) -> None:
                 biases.bias_trajectories,
                 frame,
                 playhead=theme.Follow.PLAYER,
+                events=event_marks.of_layer(cached.events(run.version), layer),
                 highlight=bold,
                 height=240,
             ),
@@ -300,6 +301,7 @@ def _loss_panel(run: Run) -> None:
                 metric="lm_loss",
                 log_y=False,
                 playhead=theme.Follow.PLAYER,
+                events=cached.events(run.version),
                 height=240,
             ),
         ),

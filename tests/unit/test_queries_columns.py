@@ -80,8 +80,8 @@ QUERIES: dict[str, tuple[Query, list[str]]] = {
     ),
     "events": (events.events, ["step", "layer", "expert", "kind", "detail", "source"]),
     "event_counts": (
-        events.event_counts,
-        ["kind", "events", "layers", "first_step", "last_step", "source"],
+        lambda cur, run: events.event_counts(cur, [run]),
+        ["run_id", "kind", "events", "layers", "first_step", "last_step", "source"],
     ),
     "step_row": (
         lambda cur, run: steps.step_row(cur, run, 3),

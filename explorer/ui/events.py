@@ -1,0 +1,83 @@
+"""Events as the pages use them: on the axes of several arms, in words, and what the symbols mean."""
+
+from collections.abc import Iterable, Sequence
+
+import polars as pl
+
+from explorer.charts import event_marks
+from explorer.metrics.events import DETECTED, RECORDED, event_name
+from explorer.queries import asked
+from explorer.ui import cached
+from explorer.ui.arms import Arm
+
+_KNOWN = [kind.key for kind in (*DETECTED, *RECORDED)]
+
+
+def of_arms(arms: Sequence[Arm]) -> pl.DataFrame:
+    """The events of all runs of some arms, with the arm's token as `run_id`, as `merge.series` does."""
+    runs = [(run, arm) for arm in arms for run in arm.runs]
+    found = cached.events_of_runs(tuple(dict.fromkeys(run.version for run, _ in runs)))
+    rows = [(run.run_id, arm.token, f", seed {run.seed}" if arm.is_group else "") for run, arm in runs]
+    names = pl.DataFrame(rows, schema=dict.fromkeys(("run_id", "arm", "seed"), pl.String), orient="row")
+    joined = found.join(names, on="run_id", how="inner", maintain_order="left")
+    detail = pl.col("detail").fill_null("") + pl.col("seed")
+    return asked.mark(joined.with_columns(run_id="arm", detail=detail).drop("arm", "seed"), asked.of(found))
+
+
+def legend(kinds: Iterable[str]) -> str:
+    """`▼ collapse · ★ loss spike`: what the symbols mean; nothing without events."""
+    present = set(kinds)
+    order = [kind for kind in _KNOWN if kind in present] + sorted(present - set(_KNOWN))
+    return " · ".join(f"{event_marks.glyph(kind).letter} {event_name(kind)}" for kind in order)
+
+
+def marks_note(events: pl.DataFrame, *, several: bool = False) -> str:
+    """One sentence on the marks of a figure, to go behind how it is read; nothing without marks."""
+    kinds = events["kind"].unique().to_list()
+    if several:
+        kinds = [kind for kind in kinds if kind in event_marks.IMPORTANT]
+    return f" Marks at the top: {legend(kinds)}." if kinds else ""
+
+
+def of_layer(events: pl.DataFrame, layer: int) -> pl.DataFrame:
+    """The events of one layer and those that concern no layer."""
+    return asked.mark(event_marks.of_layer(events, layer), asked.of(events))
+
+
+def arm_sentence(arm: Arm, counts: pl.DataFrame) -> str:
+    """What happened in an arm: `collapse in 2 of 4 layers, first at step 61; no expert died`.
+
+    counts: columns of `queries.event_counts`.
+    """
+    mine = counts.filter(pl.col("run_id").is_in(arm.run_ids))
+    kinds = mine["kind"].unique().to_list()
+    order = mine.group_by("kind").agg(pl.col("first_step").min()).sort("first_step", "kind")["kind"]
+    known = [kind for kind in order if kind in _KNOWN]
+    said = [_kind_sentence(arm, kind, mine.filter(pl.col("kind") == kind)) for kind in known]
+    if arm.first.has_loads:
+        missing = (("collapse", "no layer collapsed"), ("death", "no expert died"))
+        said += [words for kind, words in missing if kind not in kinds]
+    others = int(mine.filter(~pl.col("kind").is_in(_KNOWN))["events"].sum())
+    if others:
+        said.append(f"{others} other recorded event{'s' * (others > 1)}")
+    return "; ".join(said) if said else "no events"
+
+
+_OF_LAYERS = ("collapse", "oscillation", "bias_saturation", "choices_settled")
+_OF_EXPERTS = ("death", "revival")
+
+
+def _kind_sentence(arm: Arm, kind: str, rows: pl.DataFrame) -> str:
+    """One kind in all runs of an arm."""
+    number, step = int(rows["events"].sum()), int(rows["first_step"].min())  # type: ignore[arg-type]
+    name = event_name(kind)
+    if arm.is_group:
+        return f"{name} in {rows.height} of {len(arm.runs)} seeds, first at step {step}"
+    if kind in _OF_LAYERS:
+        said = f"{name} in {len(rows['layers'][0])} of {arm.first.num_moe_layers} layers"
+    elif number == 1:
+        return f"one {name}{' of an expert' * (kind in _OF_EXPERTS)}, at step {step}"
+    else:
+        plural = "recoveries" if kind == "recovery" else f"{name}s"
+        said = f"{number} {plural}{' of experts' * (kind in _OF_EXPERTS)}"
+    return f"{said}, first at step {step}"

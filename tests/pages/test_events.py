@@ -1,0 +1,195 @@
+"""Events on the pages: in words, on the axes, and in a list that moves the playhead."""
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from conftest import Opener, arm_info, words
+from store_runs import make_info, random_counts, record_steps
+from streamlit.testing.v1 import AppTest
+
+from explorer.recording import FolderRecorder
+from explorer.records import EventRecord
+from explorer.ui import event_list, events
+from explorer.ui.arms import Arm, run_from_row
+
+STEPS = 240
+
+
+def write(base: Path, name: str, text: str, dead: bool, bias: bool = False) -> None:
+    """A run of STEPS steps; in one that has a `dead` expert, layer 1 collapses from step 40 to 190."""
+    info = {key: value for key, value in arm_info(text, 0).items() if key != "seed"}
+    counts = 5 + random_counts(STEPS, 2, 4)
+    if dead:
+        counts[40:190, 1, 1:] = 0
+    with FolderRecorder.create(base, make_info(name, **info, num_steps=STEPS)) as recorder:
+        biases = 0.001 * counts.cumsum(0) if bias else None
+        record_steps(recorder, counts[:200], range(200), None if biases is None else biases[:200])
+        if dead:
+            recorder.record(EventRecord(step=200, kind="balancer_changed", detail="now loss_free"))
+        record_steps(recorder, counts[200:], range(200, STEPS), None if biases is None else biases[200:])
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> None:
+    write(tmp_path / "own", "a", "none", dead=True)
+    write(tmp_path / "own", "b", "aux_loss", dead=False)
+
+
+def marks(app: AppTest) -> dict[str, set[str]]:
+    """The words of the marks, by what the figure shows."""
+    found = {}
+    for chart in app.get("vega_lite_chart"):
+        rows = [row for part in chart.proto.datasets for row in read(part.data.data) if "event_words" in row]
+        found[chart.proto.alt.split(":")[0]] = {row["event_words"].split(":")[0] for row in rows}
+    return found
+
+
+def read(data: bytes) -> list[dict[str, Any]]:
+    return pl.read_ipc_stream(data).to_dicts() if data else []
+
+
+def test_compare_says_and_marks_what_happened(open_app: Opener, two: None) -> None:
+    app = open_app(page="compare", runs=["a", "b"], layer=1)
+    assert not app.exception
+    said = words(app)
+    assert (
+        "collapse in 1 of 2 layers, first at step 40; 3 deaths of experts, first at step 40; "
+        "one recovery, at step 190; 3 revivals of experts, first at step 190; one rule change, at step 200."
+        in said
+    )
+    assert "no layer collapsed; no expert died." in said
+    assert "▼ collapse" in said
+    shown = marks(app)
+    assert shown["MaxVio over training"] == {"collapse in layer 1", "rule change"}
+    assert shown["Perplexity over training"] == {"collapse in layer 1", "rule change"}
+    heatmap = next(name for name in shown if name.startswith("Loads of no balancing"))
+    assert {"1 × collapse in layer 1; 3 × death in layer 1", "rule change"} < shown[heatmap]
+    app.segmented_control(key="x").set_value("tokens").run()
+    assert not marks(app)["MaxVio over training"], "events are steps"
+
+
+def test_the_overview_marks_them_too(open_app: Opener, two: None) -> None:
+    app = open_app(runs=["a", "b"])
+    assert not app.exception
+    assert marks(app)["Imbalance over training steps"] == {"collapse in layer 1", "rule change"}
+
+
+def test_replay_marks_the_events_of_the_layer(open_app: Opener, tmp_path: Path) -> None:
+    write(tmp_path / "own", "c", "loss_free", dead=True, bias=True)
+    for layer in (0, 1):
+        app = open_app(page="replay", run="c", layer=layer)
+        assert not app.exception
+        shown = {name.split(".")[0]: words for name, words in marks(app).items()}
+        assert "1 × collapse in layer 1; 3 × death in layer 1" in shown["Language loss over steps"]
+        of_biases = shown[f"Expert biases of layer {layer}"]
+        assert "rule change" in of_biases
+        assert any("collapse" in word for word in of_biases) == (layer == 1)
+
+
+LIST = """
+import streamlit as st
+from explorer.ui import cached
+from explorer.ui.event_list import event_list
+
+run = next(run for run in cached.list_runs() if run.run_id == st.session_state["wanted"])
+event_list(run, print)
+"""
+
+
+def list_of(name: str) -> AppTest:
+    app = AppTest.from_string(LIST, default_timeout=120)
+    app.session_state["wanted"] = name
+    return app.run()
+
+
+def test_the_list_shows_steps_and_words_and_can_be_cut_to_kinds(open_app: Opener, two: None) -> None:
+    open_app()
+    app = list_of("a")
+    assert not app.exception
+    table = app.dataframe[0].value
+    assert table["step"].tolist() == ["40"] * 4 + ["190"] * 4 + ["200"]
+    assert table["event"].tolist()[0] == "collapse"
+    assert table.iloc[1].tolist() == [
+        "40",
+        "✕",
+        "death",
+        "1",
+        "1",
+        "no token in 150 recorded steps, until step 190",
+    ]
+    assert table.iloc[-1].tolist() == ["200", "⚑", "rule change", "–", "–", "now loss_free"]
+    app.pills[0].set_value(["revival"]).run()
+    assert app.dataframe[0].value["event"].tolist() == ["revival"] * 3
+
+
+def test_a_run_without_events_says_so(open_app: Opener, two: None) -> None:
+    open_app()
+    app = list_of("b")
+    assert not app.dataframe
+    assert "Nothing to mark" in words(app)
+
+
+def test_more_events_than_are_listed_are_counted(open_app: Opener, two: None, monkeypatch: Any) -> None:
+    open_app()
+    monkeypatch.setattr(event_list.cached, "events", lambda version: FEW_OF_MANY)
+    app = list_of("a")
+    assert "and there are 7 more" in words(app)
+
+
+FEW_OF_MANY = pl.DataFrame(
+    {
+        "step": [40, 40],
+        "layer": [1, 1],
+        "expert": [None, 1],
+        "kind": ["collapse", "death"],
+        "detail": ["x", "y"],
+    }
+)
+
+
+def test_a_press_calls_back_with_the_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    picked: list[event_list.Event] = []
+    for clicked in (None, {"row": 1, "label": "40"}, {"row": 9, "label": "gone"}):
+        monkeypatch.setattr(event_list.st, "session_state", {"k": clicked})
+        event_list._pressed("k", FEW_OF_MANY, picked.append)
+    assert picked == [{"step": 40, "layer": 1, "expert": 1, "kind": "death", "detail": "y"}]
+
+
+def arm(*run_ids: str) -> Arm:
+    rows = [
+        {"run_id": r, "path": "", "name": r, "state": "finished", "seed": i, "num_moe_layers": 4}
+        for i, r in enumerate(run_ids)
+    ]
+    known = ("dir_kind", "preset", "balancer", "balancer_label", "balancer_family", "count_scope", "pair_key")
+    more = ("config", "created_at", "problem", "message")
+    runs = tuple(run_from_row({**dict.fromkeys((*known, *more)), "last_step": 9, **row}) for row in rows)
+    return Arm(token="t", label="l", runs=runs)
+
+
+COUNTS = pl.DataFrame(
+    {
+        "run_id": ["a", "a", "a", "b"],
+        "kind": ["collapse", "loss_spike", "note", "collapse"],
+        "events": [3, 2, 1, 1],
+        "layers": [[0, 2], [], [], [1]],
+        "first_step": [61, 70, 80, 50],
+    }
+)
+
+
+def test_sentences_count_layers_of_a_run_and_seeds_of_a_group() -> None:
+    assert events.arm_sentence(arm("a"), COUNTS) == (
+        "collapse in 2 of 4 layers, first at step 61; 2 loss spikes, first at step 70; no expert died; "
+        "1 other recorded event"
+    )
+    assert events.arm_sentence(arm("a", "b", "c"), COUNTS).startswith(
+        "collapse in 2 of 3 seeds, first at step 50; loss spike in 1 of 3 seeds, first at step 70; no expert"
+    )
+    assert events.arm_sentence(arm("c"), COUNTS) == "no layer collapsed; no expert died"
+
+
+def test_the_legend_names_what_is_there() -> None:
+    assert events.legend(["loss_spike", "collapse", "odd_thing"]) == "▼ collapse · ★ loss spike · ▶ odd thing"
+    assert events.legend([]) == ""
