@@ -36,11 +36,11 @@ EVERY = f"""
         FROM lasting WHERE kind = 'idle' AND end_step IS NOT NULL
         UNION ALL
         SELECT run_id, first_step, layer, NULL, 'collapse',
-               'effective experts at most half of all for ' || span || ',' || {_UNTIL}
+               'effective experts at most half for ' || span || ',' || {_UNTIL}
         FROM lasting WHERE kind = 'low'
         UNION ALL
         SELECT run_id, end_step, layer, NULL, 'recovery',
-               'effective experts above half of all again after ' || span
+               'effective experts above half again after ' || span
         FROM lasting WHERE kind = 'low' AND end_step IS NOT NULL
         UNION ALL
         SELECT run_id, first_step, layer, NULL, 'oscillation',

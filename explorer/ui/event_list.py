@@ -20,8 +20,9 @@ TALLEST_PX, ROW_PX, HEAD_PX = 320, 35, 38
 
 
 def event_list(run: Run, on_pick: Callable[[Event], None]) -> None:
-    """A compact table of the run's events, the newest last; a press on a step calls `on_pick` with its event.
+    """A compact table of the run's events, the newest last; choosing one calls `on_pick` with it.
 
+    A press on a step does, and so does any cell that is clicked or walked to with the arrow keys.
     `on_pick` is called before the page (or fragment) runs again, so it may set the state of widgets: step,
     layer and expert. All kinds are shown until some are chosen.
     """
@@ -38,13 +39,16 @@ def event_list(run: Run, on_pick: Callable[[Event], None]) -> None:
         hide_index=True,
         height=min(TALLEST_PX, HEAD_PX + ROW_PX * rows.height),
         key=f"{key}_table",
+        # The buttons hear the mouse only; with the arrow keys one walks from cell to cell.
+        on_select=partial(_entered, f"{key}_table", rows, on_pick),
+        selection_mode="single-cell",
         alt=f"Table of {rows.height} events of the run; a press on a step moves the playhead there",
         column_config={
             "step": st.column_config.ButtonColumn(
-                width=80, key=key, on_click=partial(_pressed, key, rows, on_pick), help="Go to this step."
+                width=70, key=key, on_click=partial(_pressed, key, rows, on_pick), help="Go to this step."
             ),
             "": st.column_config.TextColumn(width=30),
-            "event": st.column_config.TextColumn(width=120),
+            "event": st.column_config.TextColumn(width=110),
             "layer": st.column_config.TextColumn(width=50),
             "expert": st.column_config.TextColumn(width=55),
         },
@@ -84,5 +88,17 @@ def shown(events: pl.DataFrame) -> pl.DataFrame:
 def _pressed(key: str, events: pl.DataFrame, on_pick: Callable[[Event], None]) -> None:
     """Call back with the event whose step was pressed."""
     clicked = st.session_state.get(key)
-    if clicked is not None and 0 <= clicked["row"] < events.height:
-        on_pick(events.row(clicked["row"], named=True))
+    if clicked is not None:
+        _pick(events, clicked["row"], on_pick)
+
+
+def _entered(key: str, events: pl.DataFrame, on_pick: Callable[[Event], None]) -> None:
+    """Call back with the event in whose row a cell was entered."""
+    for row, _ in st.session_state[key]["selection"]["cells"]:
+        _pick(events, row, on_pick)
+
+
+def _pick(events: pl.DataFrame, row: int, on_pick: Callable[[Event], None]) -> None:
+    # A run that trains may have grown between what was seen and what was pressed.
+    if 0 <= row < events.height:
+        on_pick(events.row(row, named=True))

@@ -149,12 +149,25 @@ FEW_OF_MANY = pl.DataFrame(
 )
 
 
+DEATH = {"step": 40, "layer": 1, "expert": 1, "kind": "death", "detail": "y"}
+
+
 def test_a_press_calls_back_with_the_event(monkeypatch: pytest.MonkeyPatch) -> None:
     picked: list[event_list.Event] = []
     for clicked in (None, {"row": 1, "label": "40"}, {"row": 9, "label": "gone"}):
         monkeypatch.setattr(event_list.st, "session_state", {"k": clicked})
         event_list._pressed("k", FEW_OF_MANY, picked.append)
-    assert picked == [{"step": 40, "layer": 1, "expert": 1, "kind": "death", "detail": "y"}]
+    assert picked == [DEATH]
+
+
+@pytest.mark.parametrize(("cells", "wanted"), [([], 0), ([(1, "what")], 1), ([(7, "what")], 0)])
+def test_a_cell_that_is_entered_calls_back_too(
+    monkeypatch: pytest.MonkeyPatch, cells: list[tuple[int, str]], wanted: int
+) -> None:
+    picked: list[event_list.Event] = []
+    monkeypatch.setattr(event_list.st, "session_state", {"k": {"selection": {"cells": cells}}})
+    event_list._entered("k", FEW_OF_MANY, picked.append)
+    assert picked == [DEATH] * wanted
 
 
 def arm(*run_ids: str) -> Arm:

@@ -203,8 +203,8 @@ def test_every_kind_is_in_the_examples(con: Any) -> None:
     assert found.filter(pl.col("expert").is_null()).select("step", "layer", "kind", "detail").rows() == [
         (0, 0, "oscillation", ANY_TURN.format(384)),
         (202, 1, "bias_saturation", "largest and smallest bias more than 1 apart"),
-        (400, 1, "collapse", "effective experts at most half of all for 120 recorded steps, until step 640"),
-        (640, 1, "recovery", "effective experts above half of all again after 120 recorded steps"),
+        (400, 1, "collapse", "effective experts at most half for 120 recorded steps, until step 640"),
+        (640, 1, "recovery", "effective experts above half again after 120 recorded steps"),
         (668, None, "loss_spike", "language loss 0.89 nats above the median of the 50 recorded steps before"),
     ]
     dead = found.filter(pl.col("expert").is_not_null())
