@@ -228,7 +228,8 @@ def by_layer(arms: Sequence[Arm], labels: dict[str, str]) -> None:
                 subject=f"Expert biases of {names[arm.token]}, layer {layer}",
                 finding=captions.bias_trajectories(frame),
                 how="One line an expert. The rule raises the bias of whoever had too little and lowers that "
-                "of whoever had too much." + events.marks_note(marked),
+                "of whoever had too much."
+                + events.marks_note(marked, since=int(frame["first_step"].to_numpy().min())),
                 table=frame,
                 sources=[marked],
                 key=f"compare_bias_{arm.token}",

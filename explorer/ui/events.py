@@ -31,12 +31,26 @@ def legend(kinds: Iterable[str]) -> str:
     return " · ".join(f"{event_marks.glyph(kind).letter} {event_name(kind)}" for kind in order)
 
 
-def marks_note(events: pl.DataFrame, *, several: bool = False) -> str:
-    """One sentence on the marks of a figure, to go behind how it is read; nothing without marks."""
-    kinds = events["kind"].unique().to_list()
+def marks_note(events: pl.DataFrame, *, several: bool = False, since: int | None = None) -> str:
+    """What to add to how a figure is read: what its marks mean; nothing without marks.
+
+    several: the figure shows several runs, and so their important events only. since: its first step.
+    """
+    shown = events if since is None else events.filter(pl.col("step") >= since)
     if several:
-        kinds = [kind for kind in kinds if kind in event_marks.IMPORTANT]
-    return f" Marks at the top: {legend(kinds)}." if kinds else ""
+        shown = shown.filter(pl.col("kind").is_in(event_marks.IMPORTANT))
+    if shown.is_empty():
+        return ""
+    said = f" Marks at the top: {legend(shown['kind'])}"
+    steps = shown["step"].to_list()
+    length = float(max(steps) - min(steps))
+    parts = shown.partition_by("run_id") if "run_id" in shown.columns else [shown]
+    groups = [group for part in parts for group in event_marks.grouped(part, length)]
+    if any(group["kind"].n_unique() > 1 for group in groups):
+        said += f" · {event_marks.MIXED.letter} of several kinds"
+    if any(group.height > 1 for group in groups):
+        said += "; a number says how many are close together"
+    return f"{said}."
 
 
 def of_layer(events: pl.DataFrame, layer: int) -> pl.DataFrame:

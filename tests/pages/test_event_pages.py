@@ -206,3 +206,15 @@ def test_sentences_count_layers_of_a_run_and_seeds_of_a_group() -> None:
 def test_the_legend_names_what_is_there() -> None:
     assert events.legend(["loss_spike", "collapse", "odd_thing"]) == "▼ collapse · ★ loss spike · ▶ odd thing"
     assert events.legend([]) == ""
+
+
+def test_the_note_explains_numbers_and_mixed_marks_where_there_are_some() -> None:
+    rows = {"step": [10, 12, 400], "layer": [0, 0, 0], "kind": ["collapse", "death", "death"]}
+    some = pl.DataFrame(rows)
+    assert events.marks_note(some) == (
+        " Marks at the top: ✕ death · ▼ collapse · ≡ of several kinds; "
+        "a number says how many are close together."
+    )
+    assert events.marks_note(some, since=11) == " Marks at the top: ✕ death."
+    assert events.marks_note(some, several=True) == " Marks at the top: ▼ collapse."
+    assert events.marks_note(some, since=500) == ""
