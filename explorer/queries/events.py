@@ -21,53 +21,45 @@ _WHOLE = f"""
 """
 """Whether a stretch is long enough; a shorter one is kept only because it may grow."""
 
-_UNTIL = "coalesce(' until step ' || end_step, ' to the last one')"
-
 EVERY = f"""
     WITH lasting AS (
-        SELECT *, samples || ' recorded steps' AS span FROM stretches
+        SELECT run_id, kind, layer, expert, first_step, end_step, samples, peak, peak_step FROM stretches
         WHERE list_contains($run_ids::VARCHAR[], run_id) AND {_WHOLE}
-    ), found AS (
-        SELECT run_id, first_step AS step, layer, expert, 'death' AS kind,
-               'no token in ' || span || ',' || {_UNTIL} AS detail
-        FROM lasting WHERE kind = 'idle'
-        UNION ALL
-        SELECT run_id, end_step, layer, expert, 'revival', 'first token after ' || span || ' without one'
-        FROM lasting WHERE kind = 'idle' AND end_step IS NOT NULL
-        UNION ALL
-        SELECT run_id, first_step, layer, NULL, 'collapse',
-               'effective experts at most half for ' || span || ',' || {_UNTIL}
-        FROM lasting WHERE kind = 'low'
-        UNION ALL
-        SELECT run_id, end_step, layer, NULL, 'recovery',
-               'effective experts above half again after ' || span
-        FROM lasting WHERE kind = 'low' AND end_step IS NOT NULL
-        UNION ALL
-        SELECT run_id, first_step, layer, NULL, 'oscillation',
-               'up to ' || round(100 * peak)::INTEGER || ' % of the bias moves of a window of '
-               || '{metrics.OSCILLATION_STEPS} recorded steps turn around, for ' || span
-        FROM lasting WHERE kind = 'turning'
-        UNION ALL
-        SELECT run_id, first_step, layer, NULL, 'bias_saturation',
-               'largest and smallest bias more than {metrics.WIDE_SPREAD:g} apart'
-        FROM lasting WHERE kind = 'wide'
-        UNION ALL
-        SELECT run_id, first_step, layer, NULL, 'choices_settled',
-               floor(100 * peak)::INTEGER || ' % of the choices of the last probe (step ' || end_step
-               || ') already made'
-        FROM lasting WHERE kind = 'settled'
-        UNION ALL
-        SELECT run_id, peak_step, NULL, NULL, 'loss_spike',
-               'language loss ' || printf('%.2f', peak) || ' nats above the median of the '
-               || '{metrics.SPIKE_STEPS} recorded steps before'
-        FROM lasting WHERE kind = 'spike'
     ), every AS (
-        SELECT run_id, step, layer, expert, kind, detail, 'recorded' AS source
-        FROM events WHERE list_contains($run_ids::VARCHAR[], run_id)
+        SELECT run_id, CASE kind WHEN 'spike' THEN peak_step ELSE first_step END AS step, layer, expert,
+               CASE kind WHEN 'idle' THEN 'death' WHEN 'low' THEN 'collapse' WHEN 'turning' THEN 'oscillation'
+                         WHEN 'wide' THEN 'bias_saturation' WHEN 'settled' THEN 'choices_settled'
+                         WHEN 'spike' THEN 'loss_spike' END AS kind,
+               end_step, samples, peak, NULL AS detail, 'detected' AS source
+        FROM lasting
         UNION ALL
-        SELECT *, 'detected' FROM found
+        SELECT run_id, end_step, layer, expert, CASE kind WHEN 'idle' THEN 'revival' ELSE 'recovery' END,
+               end_step, samples, peak, NULL, 'detected'
+        FROM lasting WHERE kind IN ('idle', 'low') AND end_step IS NOT NULL
+        UNION ALL
+        SELECT run_id, step, layer, expert, kind, NULL, NULL, NULL, detail, 'recorded'
+        FROM events WHERE list_contains($run_ids::VARCHAR[], run_id)
     )
 """
+
+_SPAN = "samples || ' recorded steps'"
+_UNTIL = "coalesce(', until step ' || end_step, ', to the last one')"
+DETAIL = f"""
+    CASE WHEN source = 'recorded' THEN detail ELSE CASE kind
+        WHEN 'death' THEN 'no token in ' || {_SPAN} || {_UNTIL}
+        WHEN 'revival' THEN 'first token after ' || {_SPAN} || ' without one'
+        WHEN 'collapse' THEN 'effective experts at most half for ' || {_SPAN} || {_UNTIL}
+        WHEN 'recovery' THEN 'effective experts above half again after ' || {_SPAN}
+        WHEN 'oscillation' THEN 'up to ' || round(100 * peak)::INTEGER || ' % of the bias moves of a window '
+            || 'of {metrics.OSCILLATION_STEPS} recorded steps turn around, for ' || {_SPAN}
+        WHEN 'bias_saturation' THEN 'largest and smallest bias more than {metrics.WIDE_SPREAD:g} apart'
+        WHEN 'choices_settled' THEN floor(100 * peak)::INTEGER || ' % of the choices of the last probe (step '
+            || end_step || ') already made'
+        WHEN 'loss_spike' THEN 'language loss ' || printf('%.2f', peak) || ' nats above the median of the '
+            || '{metrics.SPIKE_STEPS} recorded steps before'
+    END END
+"""
+"""The words of an event of EVERY, for those rows only that are shown."""
 
 
 def events(cur: Cursor, run_id: str, most: int = MOST_EVENTS) -> pl.DataFrame:
@@ -85,11 +77,13 @@ def events_of_runs(cur: Cursor, run_ids: Sequence[str], most: int = MOST_EVENTS)
         cur,
         f"""{EVERY}, numbered AS (
             SELECT *, row_number() OVER (
-                PARTITION BY run_id, kind ORDER BY step, layer, expert, detail
-            ) AS nth FROM every
+                PARTITION BY run_id, kind ORDER BY step, layer, expert
+            ) AS nth FROM every QUALIFY nth <= $most
+        ), kept AS (
+            SELECT * FROM numbered
+            QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY nth, kind) <= $most
         )
-        SELECT * EXCLUDE (nth) FROM numbered
-        QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY nth, kind) <= $most
+        SELECT run_id, step, layer, expert, kind, {DETAIL} AS detail, source FROM kept
         ORDER BY list_position($run_ids::VARCHAR[], run_id), step, kind, layer, expert, detail""",
         run_ids=list(run_ids),
         most=most,

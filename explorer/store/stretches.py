@@ -192,15 +192,18 @@ def find_stretches(
     """
     if loads[0] < loads[1]:
         for start, stop in _chunks(cur, run_key, *loads):
+            is_biased, is_wide = _biases(cur, run_key, start, stop)
             _extend(cur, run_key, LOADS, start, stop)
-            if _has_bias(cur, run_key, start, stop):
+            if is_biased:
                 _extend(cur, run_key, WINDOWS, start, stop)
-        cur.execute(FIRST_ONLY, {"run_key": run_key})
+            if is_wide:
+                cur.execute(FIRST_ONLY, {"run_key": run_key})
     if losses[0] < losses[1]:
         _extend(cur, run_key, LOSSES, *losses)
     if "probe_scores" in tables:
         cur.execute("DELETE FROM raw.stretches WHERE run_key = ? AND kind = 'settled'", [run_key])
         cur.execute(SETTLED, {"run_key": run_key})
+    cur.execute("DROP TABLE IF EXISTS pieces")
 
 
 def _chunks(cur: duckdb.DuckDBPyConnection, run_key: int, start: int, stop: int) -> list[tuple[int, int]]:
@@ -212,13 +215,16 @@ def _chunks(cur: duckdb.DuckDBPyConnection, run_key: int, start: int, stop: int)
     return [(first, min(stop, first + most)) for first in range(start, stop, most)]
 
 
-def _has_bias(cur: duckdb.DuckDBPyConnection, run_key: int, start: int, stop: int) -> bool:
-    """Whether there is any in the windows of these samples: without one nothing turns, and nothing did."""
+def _biases(cur: duckdb.DuckDBPyConnection, run_key: int, start: int, stop: int) -> tuple[bool, bool]:
+    """Whether there is any in the windows of these samples, and whether some are wide apart: a live run is
+    looked at twice a second, and what cannot be there need not be looked for.
+    """
     found = cur.execute(
-        "SELECT count(bias_spread) FROM raw.layer_metrics WHERE run_key = ? AND ordinal >= ? AND ordinal < ?",
+        f"SELECT count(bias_spread), count(*) FILTER (bias_spread > {metrics.WIDE_SPREAD}) "
+        "FROM raw.layer_metrics WHERE run_key = ? AND ordinal >= ? AND ordinal < ?",
         [run_key, start - metrics.OSCILLATION_STEPS, stop],
     ).fetchone()
-    return bool(found and found[0])
+    return (bool(found[0]), bool(found[1])) if found else (False, False)
 
 
 def _extend(cur: duckdb.DuckDBPyConnection, run_key: int, search: Search, start: int, stop: int) -> None:
@@ -228,11 +234,12 @@ def _extend(cur: duckdb.DuckDBPyConnection, run_key: int, search: Search, start:
         return
     given = {"run_key": run_key, "start": start, "stop": stop}
     kinds = ", ".join(f"'{kind}'" for kind in search.least)
-    cur.execute(PIECES.format(flagged=search.flagged, kinds=kinds), given)
+    made = cur.execute(PIECES.format(flagged=search.flagged, kinds=kinds), given).fetchone()
+    if made is not None and made[0] == 0:
+        return
     cur.execute(
         f"DELETE FROM raw.stretches WHERE run_key = ? AND kind IN ({kinds}) AND last_ordinal = ?",
         [run_key, start - 1],
     )
     least = " ".join(f"WHEN '{kind}' THEN {samples}" for kind, samples in search.least.items())
     cur.execute(JOINED.format(numbered=search.numbered, least=least), given)
-    cur.execute("DROP TABLE pieces")
