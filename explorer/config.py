@@ -7,7 +7,7 @@ digest that says which runs may be compared as pairs.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from explorer import routings
@@ -115,6 +115,20 @@ class BalancerConfig:
             if step >= change.step:
                 current = change.rules
         return current
+
+    def switched(self, step: int, rules: tuple[Rule, ...]) -> "BalancerConfig":
+        """The same with `rules` from `step` on, until the next change that is planned after it.
+
+        A change planned for that very step gives way. Rules that are in force by then leave no change.
+        """
+        kept = [change for change in self.schedule if change.step != step]
+        if rules != self.rules_at(step - 1):
+            kept.append(ScheduledRules(step=step, rules=rules))
+        return replace(self, schedule=tuple(sorted(kept, key=lambda change: change.step)))
+
+    def until(self, step: int) -> "BalancerConfig":
+        """What has acted on a run after `step` updates: without the changes from that step on."""
+        return replace(self, schedule=tuple(c for c in self.schedule if c.step < step))
 
     @classmethod
     def parse(cls, text: str, defaults: Defaults | None = None) -> "BalancerConfig":
@@ -335,6 +349,10 @@ class RunConfig:
             training=_build(TrainingConfig, "training", data),
         )
 
+    def switched(self, step: int, rules: tuple[Rule, ...]) -> "RunConfig":
+        """The same run with other rules from `step` on (`BalancerConfig.switched`), checked as a whole."""
+        return replace(self, balancer=self.balancer.switched(step, rules))
+
     @property
     def seed(self) -> int:
         return self.training.seed
@@ -343,6 +361,10 @@ class RunConfig:
     def digest(self) -> str:
         """Short digest of the whole configuration."""
         return _digest(self.to_dict())
+
+    def digest_until(self, step: int) -> str:
+        """Digest of what decides the first `step` updates; a change of rules after them is not part of it."""
+        return replace(self, balancer=self.balancer.until(step)).digest
 
     @property
     def pair_key(self) -> str:

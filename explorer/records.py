@@ -10,6 +10,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from explorer.config import RunConfig
+
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
@@ -152,6 +154,12 @@ class Recorder(Protocol):
     def save_json(self, name: str, data: Any) -> None:
         """Keep a small document beside the tables, e.g. the tokens of the probe batch."""
 
+    def rules_changed(self, config: RunConfig) -> None:
+        """The run's configuration is this one from now on: a change of its rules was added to the schedule.
+
+        Called before the first step under them. Once it returns, the run's description says so.
+        """
+
     def finish(self, state: str, message: str = "") -> None:
         """Write what is left; `state` is finished, stopped, interrupted or failed."""
 
@@ -171,6 +179,9 @@ class NullRecorder:
     def save_json(self, name: str, data: Any) -> None:
         pass
 
+    def rules_changed(self, config: RunConfig) -> None:
+        pass
+
     def finish(self, state: str, message: str = "") -> None:
         pass
 
@@ -181,6 +192,8 @@ class MemoryRecorder:
 
     records: list[Record] = field(default_factory=list)
     documents: dict[str, Any] = field(default_factory=dict)
+    configs: list[RunConfig] = field(default_factory=list)
+    """One for each change of rules that was not planned."""
     state: str = "running"
 
     def record(self, record: Record) -> None:
@@ -194,6 +207,9 @@ class MemoryRecorder:
 
     def save_json(self, name: str, data: Any) -> None:
         self.documents[name] = data
+
+    def rules_changed(self, config: RunConfig) -> None:
+        self.configs.append(config)
 
     def finish(self, state: str, message: str = "") -> None:
         self.state = state

@@ -20,6 +20,7 @@ from explorer.training import TrainResult, train
 from explorer.training.checkpoints import latest_step
 from explorer.training.devices import device_name, pick_device
 from explorer.training.ranks import Ranks, check_shares, joined
+from explorer.training.switching import NO_SWITCHES, Switches
 
 CHECKPOINTS = "checkpoints"
 
@@ -31,6 +32,7 @@ class TrainedRun:
     run_id: str
     path: Path
     config: RunConfig
+    """As it ended: with the changes of rules that were asked for on the way."""
     result: TrainResult
 
 
@@ -54,6 +56,7 @@ def train_run(
     preset: str | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     on_step: Callable[[int, int], None] | None = None,
+    switches: Switches = NO_SWITCHES,
 ) -> TrainedRun:
     """Train and record a new run; a bad configuration writes nothing.
 
@@ -79,7 +82,7 @@ def train_run(
             )
             recorder = FolderRecorder.create(runs_dir, info)
         path = ranks.tell(recorder.path.resolve() if recorder else None)
-        return _train(config, recorder, path, corpus, None, ranks, should_stop, on_step)
+        return _train(config, recorder, path, corpus, None, ranks, should_stop, on_step, switches)
 
 
 def resume_run(
@@ -87,6 +90,7 @@ def resume_run(
     *,
     should_stop: Callable[[], bool] = lambda: False,
     on_step: Callable[[int, int], None] | None = None,
+    switches: Switches = NO_SWITCHES,
 ) -> TrainedRun:
     """Go on with a stopped or killed run from its newest checkpoint, or from step 0 without one."""
     config = RunConfig.from_dict(RunFolder(path).info.config)
@@ -99,7 +103,7 @@ def resume_run(
             start = latest_step(path / CHECKPOINTS)
             recorder = FolderRecorder.resume(path, first_step=start or 0)
         start = ranks.tell(start)
-        return _train(config, recorder, path.resolve(), corpus, start, ranks, should_stop, on_step)
+        return _train(config, recorder, path.resolve(), corpus, start, ranks, should_stop, on_step, switches)
 
 
 def _check_resumable(folder: RunFolder, corpus: Corpus) -> None:
@@ -124,6 +128,7 @@ def _train(
     ranks: Ranks,
     should_stop: Callable[[], bool],
     on_step: Callable[[int, int], None] | None,
+    switches: Switches,
 ) -> TrainedRun:
     """Train into the folder at `path`; `recorder` is None in the processes that do not record."""
 
@@ -137,6 +142,7 @@ def _train(
             resume_from=start,
             on_step=on_step,
             ranks=ranks,
+            switches=switches,
         )
 
     if recorder is None:
@@ -151,7 +157,7 @@ def _train(
             recorder.finish(result.state)
         if result.state == "finished":
             _remove_checkpoints(path / CHECKPOINTS)
-    return TrainedRun(run_id=path.name, path=path, config=config, result=result)
+    return TrainedRun(run_id=path.name, path=path, config=result.config, result=result)
 
 
 def _remove_checkpoints(folder: Path) -> None:

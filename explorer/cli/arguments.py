@@ -62,7 +62,8 @@ def _train(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parser.add_argument(
         "--control-stdin",
         action="store_true",
-        help='read commands as JSON lines, e.g. {"command": "stop"}, and stop when the pipe closes',
+        help='read commands as JSON lines, {"command": "stop"} or {"command": "switch", "rules": '
+        '"loss_free:u=0.003"}, and stop when the pipe closes',
     )
     parser.set_defaults(command=_command("explorer.cli.train", "train_command"))
 

@@ -5,11 +5,12 @@ import json
 from dataclasses import replace
 from typing import Any
 
+from explorer.cli.control import Control
 from explorer.cli.progress import progress_bar
 from explorer.cli.settings import arm_names, config_from_options, with_seed
-from explorer.cli.stopping import StopSignal
 from explorer.config import RunConfig
-from explorer.presets import arm_config, recorded_preset
+from explorer.presets import RULE_DEFAULTS, arm_config, recorded_preset
+from explorer.recording import RunFolder
 from explorer.running import TrainedRun, resume_run, train_run
 from explorer.training.ranks import is_first_process
 
@@ -17,7 +18,9 @@ from explorer.training.ranks import is_first_process
 def train_command(options: argparse.Namespace) -> int:
     config = None if options.resume else _config(options)
     speaks = is_first_process()
-    stop = StopSignal(options.control_stdin and speaks)
+    control = Control(options.control_stdin and speaks)
+    preset = RunFolder(options.resume).info.preset if options.resume else options.preset
+    control.defaults = RULE_DEFAULTS.get(preset or "")
     steps = config.training.num_steps if config else 0
     with progress_bar(steps, "training", quiet=options.json or not speaks) as bar:
 
@@ -26,7 +29,7 @@ def train_command(options: argparse.Namespace) -> int:
             bar.update(done - bar.n)
 
         if config is None:
-            run = resume_run(options.resume, should_stop=stop, on_step=on_step)
+            run = resume_run(options.resume, should_stop=control, on_step=on_step, switches=control)
         else:
             run = train_run(
                 config,
@@ -34,8 +37,9 @@ def train_command(options: argparse.Namespace) -> int:
                 run_id=options.run_id,
                 name=options.run_name or "",
                 preset=recorded_preset(config, options.preset),
-                should_stop=stop,
+                should_stop=control,
                 on_step=on_step,
+                switches=control,
             )
     if speaks:
         print(json.dumps(run_figures(run)) if options.json else _in_words(run))

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -135,15 +135,11 @@ def run_info_from_config(
     """
     return RunInfo(
         run_id=run_id,
-        name=name or f"{config.label}, seed {config.seed}",
+        name=name or automatic_name(config.label, config.seed),
         preset=preset,
         config=config.to_dict(),
-        config_digest=config.digest,
         pair_key=config.pair_key,
-        balancer=config.arm,
-        balancer_label=config.label,
-        balancer_family=config.family,
-        count_scope=config.count_scope,
+        **_arm_fields(config),
         seed=config.seed,
         num_moe_layers=config.model.num_moe_layers,
         num_experts=config.model.num_experts,
@@ -154,6 +150,33 @@ def run_info_from_config(
         versions=dict(versions or {}),
         device=device,
     )
+
+
+def with_rules_of(info: RunInfo, config: RunConfig) -> RunInfo:
+    """The same run after a change of its rules: what run.json says of them follows `config`."""
+    named_by_rules = info.name == automatic_name(info.balancer_label, info.seed)
+    return replace(
+        info,
+        name=automatic_name(config.label, info.seed) if named_by_rules else info.name,
+        config=config.to_dict(),
+        **_arm_fields(config),
+    )
+
+
+def automatic_name(label: str, seed: int | None) -> str:
+    """What a run is called that nobody has named."""
+    return f"{label}, seed {seed}"
+
+
+def _arm_fields(config: RunConfig) -> dict[str, Any]:
+    """The fields that depend on the arm."""
+    return {
+        "config_digest": config.digest,
+        "balancer": config.arm,
+        "balancer_label": config.label,
+        "balancer_family": config.family,
+        "count_scope": config.count_scope,
+    }
 
 
 def make_run_id(

@@ -61,7 +61,7 @@ class RunFolder:
 
     @cached_property
     def info(self) -> RunInfo:
-        """run.json, which never changes."""
+        """run.json as it was when first asked for; a change of rules while the run trains replaces it."""
         return read_info(self.path)
 
     @property

@@ -22,11 +22,12 @@ from typing import Any, Self
 
 import numpy as np
 
+from explorer.config import RunConfig
 from explorer.errors import RunFolderError
 from explorer.recording.checks import TABLE_OF, Sizes, checked
 from explorer.recording.compaction import clean
 from explorer.recording.files import atomic_write_json, cannot_write, plain, sync_folder
-from explorer.recording.info import RUN_FILE, RunInfo, utc_now
+from explorer.recording.info import RUN_FILE, RunInfo, utc_now, with_rules_of
 from explorer.recording.parts import ATTEMPTS_FILE, MANIFEST_FILE
 from explorer.recording.reader import RunFolder
 from explorer.recording.status import (
@@ -196,6 +197,17 @@ class FolderRecorder:
                 f"name = {name!r}: must be a file name and none of {', '.join(RESERVED)}; choose another."
             )
         atomic_write_json(self.path / file_name, data)
+
+    def rules_changed(self, config: RunConfig) -> None:
+        """Replace run.json by one that says what `config` says of the rules, the schedule included.
+
+        Atomic: a kill leaves the old document or the new one. Whoever changes the rules calls it before
+        the first step under them, so that no recorded load is without its rule.
+        """
+        self._refuse_when_finished()
+        info = with_rules_of(self.info, config)
+        atomic_write_json(self.path / RUN_FILE, info.to_dict())
+        self.info = info
 
     def set_throughput(
         self, *, wall_time_s: float | None = None, tokens_per_second: float | None = None

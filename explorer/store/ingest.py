@@ -140,7 +140,8 @@ class _Known:
 
     key: int | None
     same_run: bool
-    """Path, creation time, configuration and generation agree."""
+    """Path, creation time, pair key and generation agree. A change of rules while it trains leaves them
+    as they are, and rows that were taken in stay what they are."""
     parts: dict[tuple[str, str], Part]
     """(table, file name) -> part."""
 
@@ -167,12 +168,12 @@ class _Known:
 
 def _known(cur: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> _Known:
     found = cur.execute(
-        "SELECT run_key, path, created_at, config_digest, generation, problem FROM raw.runs WHERE run_id = ?",
+        "SELECT run_key, path, created_at, pair_key, generation, problem FROM raw.runs WHERE run_id = ?",
         [row["run_id"]],
     ).fetchone()
     if found is None:
         return _Known(key=None, same_run=False, parts={})
-    expected = (row["path"], row["created_at"], row["config_digest"], row["generation"], None)
+    expected = (row["path"], row["created_at"], row["pair_key"], row["generation"], None)
     parts = cur.execute(
         "SELECT table_name, part, attempt, first_step, last_step, below FROM raw.ingested_parts "
         "WHERE run_key = ?",

@@ -25,6 +25,7 @@ from explorer.training.evaluation import Evaluation, evaluate, record_probe, sav
 from explorer.training.ranks import ALONE, Ranks, check_shares
 from explorer.training.schedules import learning_rate, probe_steps
 from explorer.training.step import DeviceLog, train_step
+from explorer.training.switching import NO_SWITCHES, Switches, refuse_the_rest, switched
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,8 @@ class TrainResult:
     """perplexity, max_vio_batch, max_vio_global, worst_layer …; see `explorer.metrics`."""
     wall_time_s: float
     tokens_per_second: float
+    config: RunConfig
+    """The configuration as it ended: with the changes of rules that were asked for on the way."""
 
 
 def never() -> bool:
@@ -55,18 +58,22 @@ def train(
     resume_from: int | None = None,
     on_step: Callable[[int, int], None] | None = None,
     ranks: Ranks = ALONE,
+    switches: Switches = NO_SWITCHES,
 ) -> TrainResult:
     """Train one run and record it.
 
     `should_stop` is asked between steps. `resume_from` continues after that many updates from
     `checkpoint_dir`; on a CPU with the same number of threads the result equals an unbroken run
-    bit for bit. `on_step(done, total)` is called after every step. The recorder is not finished here: whoever
-    made it does that. Under `torchrun` every process calls this with its `ranks`; only the first one's
+    bit for bit. `on_step(done, total)` is called after every step. `switches` are asked between steps, too:
+    what they change is recorded, and in force from the next step on (the second at the earliest, because
+    a run begins with the rules that it was started with). The recorder is not finished here: whoever made
+    it does that. Under `torchrun` every process calls this with its `ranks`; only the first one's
     recorder should keep anything, and `checkpoint_dir` must be one that all of them read.
     """
     check_shares(config, ranks)
     with quiet_cpu(config.training.num_threads):
-        return _Run(config, recorder, should_stop, corpus, checkpoint_dir, on_step, ranks).run(resume_from)
+        run = _Run(config, recorder, should_stop, corpus, checkpoint_dir, on_step, ranks, switches)
+        return run.run(resume_from)
 
 
 class _Run:
@@ -81,8 +88,9 @@ class _Run:
         checkpoint_dir: Path | None,
         on_step: Callable[[int, int], None] | None,
         ranks: Ranks = ALONE,
+        switches: Switches = NO_SWITCHES,
     ) -> None:
-        self.config, self.recorder, self.ranks = config, recorder, ranks
+        self.config, self.recorder, self.ranks, self.switches = config, recorder, ranks, switches
         self.should_stop, self.checkpoint_dir, self.on_step = should_stop, checkpoint_dir, on_step
         self.device = pick_device(config.training.device)
         self.corpus = corpus or load_corpus(config.corpus)
@@ -104,8 +112,11 @@ class _Run:
             save_probe_document(self.config, self.corpus, self.recorder)
         total = self.config.training.num_steps
         for step in range(start, total):
-            if self.ranks.any(self.should_stop()):
+            stop, switch = self.ranks.any(self.should_stop(), step > 0 and self.switches.waiting())
+            if stop:
                 return self._stopped(step, start)
+            if switch:
+                self._switch(step)
             self._before_step(step)
             began = time.perf_counter()
             log = train_step(
@@ -125,6 +136,14 @@ class _Run:
                 self.on_step(step + 1, total)
         return self._finished(total, start)
 
+    def _switch(self, step: int) -> None:
+        """Follow what was asked for: the record first, then `_before_step` as for any planned change."""
+        self._drain()
+        self.config = switched(self.config, step, self.switches, self.recorder, self.ranks)
+
+    def _drain(self) -> None:
+        self.log.drain_into(self.counts)
+
     def _before_step(self, step: int) -> None:
         training = self.config.training
         interval = training.checkpoint_interval
@@ -143,13 +162,13 @@ class _Run:
         before, self.balancer = self.balancer, CombinedBalancer(change.rules, since=change.step)
         if before.bias_form != self.balancer.bias_form:
             self.model.reset_bias(self.balancer.neutral_bias)
-        self.log.drain_into(self.counts)
+        self._drain()
         self.recorder.record(
             EventRecord(step=change.step, kind="balancer_changed", detail=f"now {label_rules(change.rules)}")
         )
 
     def _evaluate(self, step: int, num_tokens: int, per_sequence: bool = False) -> Evaluation:
-        self.log.drain_into(self.counts)
+        self._drain()
         return evaluate(
             self.model,
             self.balancer,
@@ -162,20 +181,26 @@ class _Run:
         )
 
     def _probe(self, step: int) -> None:
-        self.log.drain_into(self.counts)
+        self._drain()
         record_probe(self.model, self.balancer, self.config, self.corpus, self.recorder, step)
 
     def _finished(self, total: int, start: int) -> TrainResult:
         if total in self.probe_steps:
             self._probe(total)
         evaluation = self._evaluate(total, self.config.training.final_eval_tokens, per_sequence=True)
+        self._refuse_the_rest(total, f"the last of the {total} steps is done")
         return self._result("finished", total, start, final_figures(np.stack(self.counts), total, evaluation))
 
     def _stopped(self, step: int, start: int) -> TrainResult:
-        self.log.drain_into(self.counts)
+        self._drain()
+        self._refuse_the_rest(step, f"the run stops before step {step}; resume it and ask again")
         if step and self.checkpoint_dir:
             self._save(step)
         return self._result("stopped", step, start, {})
+
+    def _refuse_the_rest(self, step: int, why: str) -> None:
+        if self.ranks.is_first:
+            refuse_the_rest(step, why, self.switches, self.recorder)
 
     def _result(self, state: str, step: int, start: int, figures: dict[str, Any]) -> TrainResult:
         tokens = step * self.config.training.tokens_per_step
@@ -185,16 +210,18 @@ class _Run:
             figures=figures,
             wall_time_s=self.seconds,
             tokens_per_second=tokens / self.seconds if self.seconds else 0.0,
+            config=self.config,
         )
 
     def _save(self, step: int) -> None:
         if self.checkpoint_dir is None or not self.ranks.is_first:
             return
-        self.log.drain_into(self.counts)
+        self._drain()
         # A step between the rows on disk and the checkpoint would be missing after a resume.
         self.recorder.flush()
         state = {
-            "config_digest": self.config.digest,
+            # Changes of rules after this step are no part of it: one may be asked for before a resume.
+            "config_digest": self.config.digest_until(step),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "balancer": self.balancer.memory(),
@@ -206,10 +233,11 @@ class _Run:
     def _resume(self, step: int) -> int:
         assert self.checkpoint_dir is not None
         state = checkpoints.load(self.checkpoint_dir, step, self.device)
-        if state["config_digest"] != self.config.digest:
+        # The whole digest: how checkpoints were marked before rules could be switched.
+        if state["config_digest"] not in (self.config.digest_until(step), self.config.digest):
             raise TrainingError(
                 f"resume_from = {step}: the checkpoint in {self.checkpoint_dir} belongs to another"
-                f" configuration (digest {state['config_digest']}, not {self.config.digest});"
+                f" configuration (digest {state['config_digest']}, not {self.config.digest_until(step)});"
                 " resume with that one or train anew."
             )
         self.model.load_state_dict(state["model"])

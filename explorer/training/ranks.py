@@ -83,13 +83,13 @@ class Ranks:
         for gradient, part in zip(gradients, _parts(flat, gradients), strict=True):
             gradient.copy_(part)
 
-    def any(self, flag: bool) -> bool:
-        """Whether one rank says so; every rank hears the same."""
+    def any(self, *flags: bool) -> tuple[bool, ...]:
+        """For each flag whether one rank says so, in one exchange; every rank hears the same."""
         if self.size == 1:
-            return flag
-        votes = torch.tensor([int(flag)])
+            return flags
+        votes = torch.tensor([int(flag) for flag in flags])
         dist.all_reduce(votes, group=self.control)
-        return bool(votes.item())
+        return tuple(vote > 0 for vote in votes.tolist())
 
     def collect(self, part: Sequence[Any]) -> list[Any]:
         """Items of all ranks in order of rank, on rank 0; elsewhere nothing."""

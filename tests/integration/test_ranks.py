@@ -97,6 +97,17 @@ def test_one_rank_that_wants_to_stop_stops_all_at_the_same_step(four: dict) -> N
     assert four["stopped"]["steps"] == 3
 
 
+def test_a_switch_heard_by_the_first_rank_is_made_by_all_at_the_same_step(four: dict) -> None:
+    planned = "none/3/loss_free:bias_update_rate=0.01/6/aux_loss:coeff=0.1"
+    assert four["balancers"] == [planned] * 4
+    alone_and_planned = made(planned, 4, ALONE)
+    assert torch.equal(four["switched"]["tokens"], alone_and_planned["tokens"])
+    # A rule that one process could follow and four cannot.
+    refused = [answer for answer in four["switched"]["answers"] if "refused" in answer]
+    assert len(refused) == 1
+    assert "fills its buffer in one process" in refused[0]
+
+
 def test_p12_the_sign_of_the_sum_is_not_the_mean_of_the_signs() -> None:
     """Rank-local imbalance is not global imbalance: four ranks that each overload another expert."""
     by_rank = torch.tensor([[37, 1, 1, 1], [1, 37, 1, 1], [1, 1, 37, 1], [1, 1, 1, 37]])

@@ -1,0 +1,118 @@
+"""How a run is asked to stop, or to change its rules: Ctrl-C, SIGTERM, or lines on standard input.
+
+{"command": "stop"}
+{"command": "switch", "rules": "loss_free:u=0.003"}
+"""
+
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from types import FrameType
+
+from explorer.rules import Defaults
+from explorer.training.switching import SwitchRequest
+
+KNOWN = '{"command": "stop"} or {"command": "switch", "rules": "loss_free"}'
+
+
+class Control:
+    """What the loop asks between steps: whether to stop (a call), and for switches (`Switches`).
+
+    The first Ctrl-C asks for a stop, the second interrupts at once.
+    """
+
+    def __init__(self, control_stdin: bool = False) -> None:
+        self.defaults: Defaults | None = None
+        """Settings that the run's preset gives to a rule."""
+        self._stop = threading.Event()
+        self._asked: queue.SimpleQueue[str] = queue.SimpleQueue()
+        signal.signal(signal.SIGINT, self._on_signal)
+        signal.signal(signal.SIGTERM, self._on_signal)
+        if control_stdin:
+            threading.Thread(target=self._read_commands, daemon=True).start()
+
+    def __call__(self) -> bool:
+        return self._stop.is_set()
+
+    def waiting(self) -> bool:
+        return not self._asked.empty()
+
+    def take(self) -> Sequence[SwitchRequest]:
+        found = []
+        while self.waiting():
+            found.append(SwitchRequest(text=self._asked.get(), defaults=self.defaults))
+        return found
+
+    def answer(self, sentence: str) -> None:
+        say(sentence)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._stop.is_set():
+            raise KeyboardInterrupt
+        self._stop.set()
+
+    def _read_commands(self) -> None:
+        """One JSON object a line; the end of the pipe means that whoever started us is gone."""
+        for line in _lines(sys.stdin.fileno()):
+            command = read_command(line.decode("utf-8", "replace"))
+            if isinstance(command, Stop):
+                break
+            if isinstance(command, Switch):
+                self._asked.put(command.rules)
+        self._stop.set()
+
+
+def _lines(handle: int) -> Iterator[bytes]:
+    """The lines of a pipe until it closes.
+
+    Read without Python's file object: a thread that waits inside one aborts the process at its end.
+    """
+    rest = b""
+    with suppress(OSError):
+        while chunk := os.read(handle, 65536):
+            *lines, rest = (rest + chunk).split(b"\n")
+            yield from lines
+    if rest:
+        yield rest
+
+
+@dataclass(frozen=True)
+class Stop:
+    """End after this step."""
+
+
+@dataclass(frozen=True)
+class Switch:
+    """Put other rules in force."""
+
+    rules: str
+
+
+def read_command(line: str) -> Stop | Switch | None:
+    """The command of a line. What is none gets a sentence, and the run goes on."""
+    try:
+        data = json.loads(line)
+    except (ValueError, RecursionError):
+        data = None
+    match data:
+        case {"command": "stop"}:
+            return Stop()
+        case {"command": "switch", "rules": str(rules)}:
+            return Switch(rules)
+        case {"command": "switch"}:
+            say('switch: rules must be a text such as "loss_free:u=0.003" or "none"; nothing changes.')
+        case _:
+            shown = line.strip()
+            shown = f"{shown[:80]}…" if len(shown) > 80 else shown
+            say(f"{shown!r} is not known; write {KNOWN}.")
+    return None
+
+
+def say(sentence: str) -> None:
+    print(f"control: {sentence}", file=sys.stderr, flush=True)
