@@ -52,7 +52,12 @@ def spread_apart(wanted: Sequence[float], sizes: Sequence[float], low: float, hi
 
 
 def break_label(label: str) -> str:
-    """Puts the part in brackets, usually the count scope, on a second line."""
+    """Puts the part in brackets, usually the count scope, and every later rule on a line of its own."""
+    first, *later = label.split(", from ")
+    return "\n".join(_break_brackets(part) for part in [first, *(f"from {part}" for part in later)])
+
+
+def _break_brackets(label: str) -> str:
     head, bracket, rest = label.partition(" (")
     return f"{head}\n{rest.replace(')', '', 1)}" if bracket else label
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from explorer.config import BalancerConfig
+from explorer.config import BalancerConfig, RunConfig
 from explorer.errors import ConfigError
 from explorer.routings import short_routing
 from explorer.rules import Rule
@@ -120,7 +120,7 @@ def run_from_row(row: Mapping[str, Any]) -> Run:
         preset=row["preset"],
         seed=row["seed"],
         balancer=row["balancer"] or "",
-        label=row["balancer_label"] or row["balancer"] or run_id,
+        label=_legend(row["balancer_label"] or "", row["balancer"] or "") or run_id,
         family=row["balancer_family"] or "none",
         scope=row["count_scope"] or "none",
         pair_key=row["pair_key"] or "",
@@ -217,15 +217,36 @@ def short_balancer(text: str) -> str:
         balancer = BalancerConfig.parse(rules)
     except ConfigError:
         return text or "unknown"
-    parts = [_short_rules(balancer.rules)]
-    parts += [f"from {change.step} {_short_rules(change.rules)}" for change in balancer.schedule]
+    parts = [short_rules(balancer.rules)]
+    parts += [f"from {change.step} {short_rules(change.rules)}" for change in balancer.schedule]
     words = ", ".join(parts)
     if not routing:
         return words
     return routing if words == "none" else f"{routing} + {words}"
 
 
-def _short_rules(rules: Sequence[Rule]) -> str:
+MOST_STAGES = 4
+"""Rules, one after the other, that a legend names."""
+
+
+def legend(config: RunConfig) -> str:
+    """What a legend says of a configuration."""
+    return _legend(config.label, config.arm)
+
+
+def _legend(label: str, balancer: str) -> str:
+    """The full label, and for a run whose rules changed more than once the short form of each."""
+    if balancer.count("/") < 4:
+        return label or balancer
+    first, *later = short_balancer(balancer).split(", from ")
+    later = [f"from {part}" for part in later]
+    if len(later) >= MOST_STAGES:
+        later = [f"{len(later) - 2} more changes", *later[-2:]]
+    return ", ".join([first, *later])
+
+
+def short_rules(rules: Sequence[Rule]) -> str:
+    """`loss-free 0.003`, `aux sequence 0.01 + z-loss 0.001` or `none`."""
     return " + ".join(rule.short for rule in rules) or "none"
 
 

@@ -6,22 +6,29 @@ nothing; when this process ends, however it ends, the pipe closes and the child 
 
 import json
 import os
+import select
 import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
-from explorer.config import RunConfig
+from explorer.config import BalancerConfig, RunConfig
+from explorer.errors import TrainingError
+from explorer.presets import RULE_DEFAULTS
+from explorer.rules import Rule, parse_rules
 
 AT_ONCE = 2
 POLL_S = 0.2
 NICENESS = 5
 STOP_GRACE_S = 20.0
+MOST_WORDS = 1_000_000
+"""Bytes of what a training has said that are looked through for its answers."""
+ANSWER = "control: switch to "
 OPEN_STATES = ("waiting", "training", "stopping")
 
 
@@ -38,6 +45,14 @@ class Job:
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
     errors: IO[bytes] | None = field(default=None, repr=False)
     config_file: Path | None = field(default=None, repr=False)
+    asked: list[str] = field(default_factory=list)
+    """Every rule that the training was told to switch to, as typed; see `JobManager.answers`."""
+
+    def rules_of(self, text: str) -> tuple[Rule, ...]:
+        """The rules that a text means for this training. Raises ConfigError if they do not fit it."""
+        rules = parse_rules(text, RULE_DEFAULTS.get(self.preset or ""))
+        replace(self.config, balancer=BalancerConfig(rules=rules))
+        return rules
 
     def release(self) -> None:
         """Close and remove what only a living training needs."""
@@ -90,6 +105,36 @@ class JobManager:
                 if job.run_id == run_id and job.is_open:
                     self._stop(job)
 
+    def switch_rule(self, run_id: str, text: str) -> None:
+        """Tell a training to go on under other rules, e.g. `loss_free:u=0.003` or `none`.
+
+        Never waits for the training, which answers in its own time (`answers`). Raises ConfigError for
+        rules that do not fit the run, TrainingError when it does not train or does not listen.
+        """
+        with self._lock:
+            self._reap()
+            job = next((job for job in self._jobs if job.run_id == run_id), None)
+            if job is None or job.process is None or job.state != "training":
+                state = job.state if job else "not one of this server's trainings"
+                raise TrainingError(
+                    f"{run_id} is {state}: only a run that trains can be given another rule; start a new one."
+                )
+            job.rules_of(text)
+            if not _send(job.process, {"command": "switch", "rules": text}):
+                raise TrainingError(f"{run_id} does not take commands at the moment; try again.")
+            job.asked.append(text)
+
+    def answers(self, run_id: str) -> list[str]:
+        """What a training has said to the switches that it was asked for: a sentence each, in order."""
+        with self._lock:
+            job = next((job for job in self._jobs if job.run_id == run_id), None)
+            if job is None or job.errors is None or job.errors.closed or not hasattr(os, "pread"):
+                return []
+            # From the file's beginning without moving its place, which the training shares.
+            said = os.pread(job.errors.fileno(), MOST_WORDS, 0).decode("utf-8", "replace")
+        found = (line.partition(ANSWER) for line in said.splitlines())
+        return [f"{ANSWER.split(': ')[1]}{rest}" for before, mark, rest in found if mark and not before]
+
     def stop_all(self) -> None:
         """The same for every training."""
         with self._lock:
@@ -124,7 +169,9 @@ class JobManager:
             job.state = "cancelled"
         elif job.state == "training":
             job.state = "stopping"
-            _send(job.process, {"command": "stop"})
+            if not _send(job.process, {"command": "stop"}):
+                # It does not read: the end of its pipe is a command, too.
+                _close_pipe(job.process)
 
     def _watch(self) -> None:
         """Until the server ends: notice the end of a training and start the next."""
@@ -171,6 +218,9 @@ class JobManager:
                 start_new_session=True,
                 env={**os.environ, "OMP_NUM_THREADS": str(job.config.training.num_threads)},
             )  # fmt: skip
+            if job.process.stdin is not None:
+                with suppress(OSError, AttributeError):
+                    os.set_blocking(job.process.stdin.fileno(), False)
             # The page must stay quick beside two trainings on two cores.
             with suppress(OSError, AttributeError):
                 os.setpriority(os.PRIO_PROCESS, job.process.pid, NICENESS)
@@ -180,11 +230,16 @@ class JobManager:
             job.release()
 
 
-def _send(process: subprocess.Popen[bytes], message: dict[str, object]) -> None:
-    if process.stdin is not None:
-        with suppress(OSError, ValueError):
-            process.stdin.write(json.dumps(message).encode() + b"\n")
-            process.stdin.flush()
+def _send(process: subprocess.Popen[bytes], message: dict[str, object]) -> bool:
+    """Write one line into a pipe; False, at once, when there is no room or nobody at the other end."""
+    line = json.dumps(message).encode() + b"\n"
+    # Up to this length a pipe takes a line as a whole or not at all.
+    if process.stdin is None or len(line) > getattr(select, "PIPE_BUF", 512):
+        return False
+    try:
+        return os.write(process.stdin.fileno(), line) == len(line)
+    except (OSError, ValueError):
+        return False
 
 
 def _close_pipe(process: subprocess.Popen[bytes]) -> None:

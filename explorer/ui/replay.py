@@ -9,7 +9,7 @@ import streamlit as st
 
 from explorer.charts import biases, captions, domains, event_marks, heatmaps, loads, losses, theme
 from explorer.glossary import tip
-from explorer.ui import cached, show, specs, urls
+from explorer.ui import cached, show, specs, switching, urls
 from explorer.ui.arms import Arm, Run
 from explorer.ui.compare import extremes
 from explorer.ui.player import heatmap_player
@@ -51,6 +51,8 @@ def choose_run(runs: Sequence[Run]) -> Run:
     )
     run = by_id[run_id]
     st.fragment(_facts, run_every=_clock(run))(run)
+    if run.is_running:
+        st.fragment(switching.of_run, run_every=TICK_S)(run_id)
     return run
 
 

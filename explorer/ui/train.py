@@ -1,5 +1,6 @@
 """The Train page: a form, a start button, and what is training now."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -9,7 +10,7 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from explorer.charts import balance, captions, losses
+from explorer.charts import balance, captions, losses, switches
 from explorer.config import RunConfig
 from explorer.errors import ConfigError, ExplorerError, RunFolderError
 from explorer.presets import PRESETS, RULE_DEFAULTS, arm_config, get_preset, recorded_preset
@@ -17,8 +18,8 @@ from explorer.recording import make_run_id
 from explorer.recording.status import read_status
 from explorer.routings import KINDS
 from explorer.rules import RULES, format_rules, make_rule
-from explorer.ui import cached, form, links, show, specs
-from explorer.ui.arms import Arm, Run, chart_labels
+from explorer.ui import cached, form, links, show, specs, switching
+from explorer.ui.arms import Arm, Run, chart_labels, legend, short_rules
 from explorer.ui.jobs import Job
 from explorer.ui.services import services
 
@@ -183,6 +184,7 @@ def _live() -> None:
     with show.steady("live"):
         for job in jobs:
             _progress(job)
+            switching.controls(job)
         _buttons(jobs)
         _charts(jobs)
     if st.session_state.get("was_training") and not any(job.is_open for job in jobs):
@@ -195,7 +197,7 @@ def _live() -> None:
 def _progress(job: Job) -> None:
     done, state = _how_far(job)
     total = job.config.training.num_steps
-    label = f"{job.config.label}, seed {job.config.seed}"
+    label = f"{legend(switching.recorded_config(job))}, seed {job.config.seed}"
     left, right = st.columns([8, 1], vertical_alignment="center")
     with left:
         st.progress(min(1.0, done / total), text=f"**{label}** · {state} · step {done:,} of {total:,}")
@@ -245,6 +247,7 @@ def _charts(jobs: Sequence[Job]) -> None:
     arms = [Arm(token=run.run_id, label=_with_seed(run, runs), runs=(run,)) for run in runs]
     labels, families = chart_labels(arms), {run.run_id: run.family for run in runs}
     versions = cached.versions(runs)
+    changes = _changes(runs)
     left, right = show.in_columns(2)
     with left:
         frame = cached.max_vio_series(versions, max_bins=LIVE_BINS)
@@ -252,7 +255,12 @@ def _charts(jobs: Sequence[Job]) -> None:
             specs.latest.get(
                 ("live balance", *labels.items()),
                 versions,
-                partial(balance.max_vio_curves, frame, labels=labels, families=families, height=280),
+                partial(
+                    switches.marked,
+                    partial(balance.max_vio_curves, frame, labels=labels, families=families, height=280),
+                    changes,
+                    max(run.last_step for run in runs),
+                ),
             ),
             subject="MaxVio of the runs in training",
             finding=standing(frame, "max_vio", labels),
@@ -267,13 +275,18 @@ def _charts(jobs: Sequence[Job]) -> None:
                 ("live losses", *labels.items()),
                 versions,
                 partial(
-                    losses.loss_curves,
-                    frame,
-                    labels=labels,
-                    families=families,
-                    metric="lm_loss",
-                    log_y=False,
-                    height=280,
+                    switches.marked,
+                    partial(
+                        losses.loss_curves,
+                        frame,
+                        labels=labels,
+                        families=families,
+                        metric="lm_loss",
+                        log_y=False,
+                        height=280,
+                    ),
+                    changes,
+                    max(run.last_step for run in runs),
                 ),
             ),
             subject="Language loss of the runs in training",
@@ -284,11 +297,22 @@ def _charts(jobs: Sequence[Job]) -> None:
         )
 
 
+def _changes(runs: Sequence[Run]) -> pl.DataFrame:
+    """Changes of rules that the runs have reached: run_id, family, step and the new rule in short."""
+    rows = [
+        (run.run_id, run.family, change.step, short_rules(change.rules))
+        for run in runs
+        for change in RunConfig.from_dict(json.loads(run.config)).balancer.schedule
+        if change.step <= run.last_step
+    ]
+    return pl.DataFrame(rows, schema=switches.SCHEMA, orient="row")
+
+
 def standing(frame: pl.DataFrame, column: str, labels: Mapping[str, str]) -> str:
     """Where every run is now, in the order of the legend."""
     known = frame.drop_nulls(column).sort("bin")
     last = known.group_by("run_id", maintain_order=True).last().select("run_id", "last_step", column)
-    parts = [f"{labels[r]} {captions.number(v)} (step {s})" for r, s, v in last.rows() if r in labels]
+    parts = [f"{labels[r]}: {captions.number(v)} (step {s})" for r, s, v in last.rows() if r in labels]
     return f"Now: {'; '.join(parts)}." if parts else captions.NOTHING
 
 

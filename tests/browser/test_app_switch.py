@@ -1,0 +1,97 @@
+"""Switching the rule of a run from the page, in a real Chromium; the run folder says what happened."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import servers
+from app_server import AppServer
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
+servers.need_chromium()
+
+from playwright.sync_api import Browser, Page, expect  # noqa: E402
+from reference import figures  # noqa: E402
+from test_app_training import CHARTS, start, statuses, wait_for  # noqa: E402
+
+from explorer.config import RunConfig  # noqa: E402
+from explorer.recording import RunFolder  # noqa: E402
+
+U = 0.003
+WINDOW = 150
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[AppServer]:
+    server = AppServer(tmp_path)
+    try:
+        yield server.wait()
+    finally:
+        server.stop()
+
+
+def last_step(server: AppServer) -> int:
+    (status,) = statuses(server).values()
+    return int(str(status["last_step"]))
+
+
+def press(page: Page, name: str, in_force: str) -> None:
+    """Press a button of the switch and wait until the page says that the rule acts."""
+    page.get_by_role("button", name=name, exact=True).click()
+    expect(page.get_by_text(re.compile(f"Rule in force: {in_force}"))).to_be_visible()
+
+
+def max_vio(loads: pl.DataFrame, steps: range) -> float:
+    """MaxVio of what the steps have counted together, mean over layers."""
+    part = loads.filter(pl.col("step").is_between(steps.start, steps.stop - 1))
+    totals = part.group_by("layer", "expert").agg(pl.col("tokens").sum()).sort("layer", "expert")
+    by_layer = [group["tokens"].to_list() for _, group in totals.group_by("layer", maintain_order=True)]
+    return figures.mean_max_vio(by_layer)
+
+
+def test_unbalanced_then_loss_free_and_back(browser: Browser, server: AppServer) -> None:
+    page = start(browser, server, ["none"], 20_000)
+    expect(page.get_by_text(re.compile("Rule in force: no balancing, since step 0"))).to_be_visible()
+    wait_for(lambda: statuses(server) and last_step(server) > WINDOW + 20)
+    press(page, "Loss-free", "loss-free 0.003")
+    (folder,) = (RunFolder(server.runs / run_id) for run_id in statuses(server))
+    (change,) = RunConfig.from_dict(folder.info.config).balancer.schedule
+    expect(page.get_by_text(f"since step {change.step:,}")).to_be_visible()
+    expect(page.get_by_role("button", name="Loss-free", exact=True)).to_be_disabled()
+    # The rule stands on both live figures, with its word.
+    marks = page.locator(f"{CHARTS} svg text", has_text="loss-free 0.003")
+    wait_for(lambda: marks.count() >= 2)
+    wait_for(lambda: last_step(server) > change.step + 3 * WINDOW)
+    press(page, "No balancing", "no balancing, since step [1-9]")
+    page.get_by_role("button", name="Another rule").click()
+    field = page.get_by_label("Switch to", exact=True)
+    field.fill("loss_fre")
+    page.get_by_role("button", name="Switch", exact=True).click()
+    expect(page.get_by_text("is not a known balancer").first).to_be_visible()
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Stop", exact=True).last.click()
+    wait_for(lambda: [s["state"] for s in statuses(server).values()] == ["stopped"])
+    page.close()
+
+    folder = RunFolder(folder.path)
+    first, second = RunConfig.from_dict(folder.info.config).balancer.schedule
+    assert first == change
+    assert second.rules == ()
+    events = folder.read("events").filter(pl.col("kind") == "balancer_changed").sort("step")
+    assert events["step"].to_list() == [first.step, second.step]
+    loads = folder.read("expert_loads").sort("step", "layer", "expert")
+    with_bias = loads.drop_nulls("expert_bias")
+    assert (with_bias["step"].min(), with_bias["step"].max()) == (first.step, second.step - 1)
+    # From the integers of each step to the bias of the next: Algorithm 1, and nothing else.
+    shape = (second.step - first.step, 2, 4)
+    counts = with_bias["tokens"].to_numpy().reshape(shape)
+    bias = with_bias["expert_bias"].to_numpy().reshape(shape)
+    assert not bias[0].any()
+    moved = U * np.sign(counts.mean(-1, keepdims=True) - counts)
+    np.testing.assert_allclose(np.diff(bias, axis=0), moved[:-1], atol=1e-6)
+    before = max_vio(loads, range(first.step - WINDOW, first.step))
+    after = max_vio(loads, range(first.step + 2 * WINDOW, first.step + 3 * WINDOW))
+    assert after < before / 2
