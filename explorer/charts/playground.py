@@ -10,13 +10,15 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from explorer.charts import event_marks, series, theme
-from explorer.charts.labels import EndLabel, end_labels
+from explorer.charts import event_marks, series, switches, theme
+from explorer.charts.labels import EndLabel, break_label, end_labels
 from explorer.charts.loads import load_bars
 from explorer.charts.theme import RunStyle
 
 SECOND = theme.Ink("#00855F", "#35C79A"), theme.Ink("#006B4C", "#63D6B1")
 """Line and text of B when it is of the same family as A."""
+THIRD = theme.FAMILIES["combined"], theme.FAMILY_TEXT["combined"]
+"""The same where that is already the colour of the family."""
 REFERENCE_LABEL = "random routing"
 OF_EACH = alt.ExprRef("luminance(background) < 0.3 ? datum.dark : datum.light")
 
@@ -27,7 +29,7 @@ def styles(families: Mapping[str, str]) -> list[RunStyle]:
     for side, family in families.items():
         ink, text = theme.family_ink(family), theme.FAMILY_TEXT.get(family, theme.NEUTRAL_TEXT)
         if any(style.family == family for style in found):
-            ink, text = SECOND
+            ink, text = THIRD if family == "scheduled" else SECOND
         dash = theme.DASHES[1] if found else theme.DASHES[0]
         found.append(RunStyle(side, side, family, ink, text, dash))
     return found
@@ -58,7 +60,7 @@ def line_rows(
         schema={"value": pl.Float64, "p95": pl.Float64},
     )
     last = series.last_values(data)
-    ends = [EndLabel(labels[s.label], last[s.label], s.text) for s in sides if s.label in last]
+    ends = [EndLabel(break_label(labels[s.label]), last[s.label], s.text) for s in sides if s.label in last]
     ends += [EndLabel(REFERENCE_LABEL, r[0], theme.NEUTRAL_TEXT, strong=False) for r in known]
     low, high = series.y_range(data, zero=True, log_y=log_y)
     texts = end_labels(ends, field="value", low=low, high=high, height=height, log_y=log_y)
@@ -66,7 +68,7 @@ def line_rows(
 
 
 def lines(
-    rows: tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame],
+    rows: tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame, pl.DataFrame],
     families: Mapping[str, str],
     *,
     y_title: str,
@@ -75,8 +77,11 @@ def lines(
     log_y: bool = False,
     height: int = 280,
 ) -> theme.Figure:
-    """One line a side with its band from lowest to highest, the reference behind. `rows`: `line_rows`."""
-    data, reference, texts = rows
+    """One line a side with its band from lowest to highest, the reference behind.
+
+    `rows`: `line_rows`, then `switches.rows`.
+    """
+    data, reference, texts, changes = rows
     layers = series.line_layers(data, styles(families), x_title="step", y_title=y_title, log_y=log_y)
     behind = []
     if not reference.is_empty():
@@ -86,7 +91,9 @@ def lines(
             base.mark_rule(color=theme.REFERENCE.expr, strokeWidth=1.4, strokeDash=[2, 2]),
         ]
     marks = event_marks.event_layers(events, series.step_span(data))
-    chart = alt.layer(*behind, *layers, *_texts(texts), *marks, *theme.playhead_layers(playhead))
+    chart = alt.layer(
+        *behind, *layers, *_texts(texts), *_changes(changes), *marks, *theme.playhead_layers(playhead)
+    )
     figure: alt.LayerChart = theme.titled(chart, height=height)
     return figure
 
@@ -115,15 +122,15 @@ def trajectory_rows(
 
 
 def trajectories(
-    rows: tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame],
+    rows: tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame, pl.DataFrame],
     *,
     y_title: str,
     playhead: float | None = None,
     events: pl.DataFrame | None = None,
     height: int = 260,
 ) -> theme.Figure:
-    """One thin line an expert, the named ones bold. `rows`: `trajectory_rows`."""
-    data, limits, texts = rows
+    """One thin line an expert, the named ones bold. `rows`: `trajectory_rows`, then `switches.rows`."""
+    data, limits, texts, changes = rows
     scale = alt.Scale(zero=False, nice=False)
     y = alt.Y("value:Q", title=y_title, scale=scale, axis=alt.Axis(tickCount=5))
     base = alt.Chart(data).encode(
@@ -138,9 +145,16 @@ def trajectories(
     # Two invisible points make two panels beside each other share their y axis.
     edge = alt.Chart(limits).mark_point(opacity=0).encode(y=alt.Y("limit:Q", title=y_title, scale=scale))
     marks = event_marks.event_layers(events)
-    chart = alt.layer(edge, thin, bold, *_texts(texts), *marks, *theme.playhead_layers(playhead))
+    chart = alt.layer(
+        edge, thin, bold, *_texts(texts), *_changes(changes), *marks, *theme.playhead_layers(playhead)
+    )
     figure: alt.LayerChart = theme.titled(chart, height=height)
     return figure
+
+
+def _changes(changes: pl.DataFrame) -> list[Any]:
+    """Where a rule takes the place of another; above the plot there is the name of the playhead, too."""
+    return [] if changes.is_empty() else switches.layers(changes, lift=1)
 
 
 def _texts(texts: pl.DataFrame) -> list[Any]:

@@ -5,7 +5,7 @@ Sources: Algorithm 1 of the loss-free paper (arXiv 2408.15664) for the bias rule
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,8 @@ HELD_OUT_TOKENS = 32_768
 
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
+Changes = Sequence[tuple[int, RuleSettings]]
+"""From these steps on these rules instead of the one before; in order of step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,18 @@ class Simulation:
     """[E] after the last update."""
     held_out: dict[int, I64]
     """step -> counts [E] of held-out tokens, after that many updates."""
+    changes: tuple[tuple[int, RuleSettings], ...] = ()
+    """Later rules, each with its first step."""
+
+    @property
+    def rules(self) -> tuple[RuleSettings, ...]:
+        """Every rule that was in force, in order."""
+        return (self.rule, *(rule for _, rule in self.changes))
+
+    @property
+    def acts_from(self) -> int:
+        """The first step after which the last rule acts."""
+        return self.rules[-1].start_step
 
     @property
     def max_vio(self) -> F64:
@@ -70,8 +84,17 @@ def simulate(
     held_out_tokens: int = HELD_OUT_TOKENS,
     initial_bias: Sequence[float] | None = None,
     source: Scores | None = None,
+    changes: Changes = (),
 ) -> Simulation:
-    """Run one rule on one distribution of scores. The same arguments give the same integers.
+    """Run one rule, or several after each other, on one distribution of scores.
+
+    The same arguments give the same integers.
+
+    `changes` works as a schedule does in training (`training.loop`): a bias survives between rules that read
+    it in the same form, and starts anew where the form differs. To do nothing, or an auxiliary loss, reads
+    none: a change to them takes the bias away, and a change back starts at the neutral one. What the
+    auxiliary loss has taught the offsets stays, as weights do. The n of a shrinking step counts from
+    the change on.
 
     `held_out_steps`: after how many updates (0 to steps) held-out tokens are counted. `initial_bias` [E]
     starts elsewhere than at the neutral bias. `source` is for scores made elsewhere; it must belong to
@@ -80,7 +103,7 @@ def simulate(
     _within("steps", steps, 1, 100_000)
     for step in held_out_steps:
         _within("held_out_steps", step, 0, steps)
-    run = _Run(scores, rule, source or scores_of(scores))
+    run = _Run(scores, rule, source or scores_of(scores), checked_changes(changes, steps))
     if initial_bias is not None:
         run.bias = np.asarray(initial_bias, dtype=np.float64)
         if run.bias.shape != (scores.num_experts,):
@@ -93,11 +116,28 @@ def simulate(
     return run.go(steps, set(held_out_steps), held_out_tokens)
 
 
+def checked_changes(changes: Changes, steps: int) -> tuple[tuple[int, RuleSettings], ...]:
+    """The same in order, no rule acting before its change. Raises ConfigError for steps that cannot be."""
+    before = 0
+    for step, _ in changes:
+        _within("changes", step, 1, steps - 1)
+        if step <= before:
+            raise ConfigError("changes", step, f"must come after step {before}", "put the changes in order")
+        before = step
+    return tuple((step, replace(rule, start_step=max(rule.start_step, step))) for step, rule in changes)
+
+
 class _Run:
     """The state of a simulation while it runs."""
 
-    def __init__(self, settings: ScoreSettings, rule: RuleSettings, source: Scores) -> None:
-        self.settings, self.rule, self.source = settings, rule, source
+    def __init__(
+        self,
+        settings: ScoreSettings,
+        rule: RuleSettings,
+        source: Scores,
+        changes: tuple[tuple[int, RuleSettings], ...] = (),
+    ) -> None:
+        self.settings, self.rule, self.source, self.changes = settings, rule, source, changes
         shape = (settings.num_tokens, settings.num_experts)
         self.select = Selector(*shape, settings.top_k)
         self.select_plain = Selector(*shape, settings.top_k)
@@ -113,8 +153,10 @@ class _Run:
         bias, learnt = (np.empty((steps, num_experts), dtype=np.float32) for _ in range(2))
         switched = np.zeros(steps, dtype=np.int64)
         held_out: dict[int, I64] = {}
-        windows = self.source.windows(steps)
+        windows, first, later = self.source.windows(steps), self.rule, dict(self.changes)
         for step in range(steps):
+            if step in later:
+                self.change(later[step])
             if step in held_out_steps:
                 held_out[step] = self.count_held_out(step, held_out_tokens)
             bias[step], learnt[step] = self.bias, self.learnt
@@ -123,7 +165,8 @@ class _Run:
             held_out[steps] = self.count_held_out(steps, held_out_tokens)
         return Simulation(
             scores=self.settings,
-            rule=self.rule,
+            rule=first,
+            changes=self.changes,
             counts=counts,
             bias=bias,
             learnt=learnt,
@@ -131,6 +174,14 @@ class _Run:
             final_bias=self.bias.astype(np.float32),
             held_out=held_out,
         )
+
+    def change(self, rule: RuleSettings) -> None:
+        """Put another rule in force; see `simulate` for what becomes of the bias."""
+        if rule.reads_bias != self.rule.reads_bias:
+            self.bias = np.full(self.settings.num_experts, balancing.neutral_bias(rule.bias_form))
+        self.rule = rule
+        # Scores that were taught something are no longer those of the pool.
+        self.is_static = self.is_static and rule.rule != "aux_loss"
 
     def step(self, step: int, start: int) -> tuple[I64, int]:
         """Counts [E] and switched assignments of one step, then the update that follows from them."""

@@ -106,6 +106,11 @@ class RuleSettings:
     def has_bias(self) -> bool:
         return self.rule not in ("none", "aux_loss")
 
+    @property
+    def reads_bias(self) -> str | None:
+        """How a bias enters the choice, None where there is none."""
+        return self.bias_form if self.has_bias else None
+
     def rate_at(self, step: int) -> float:
         """The rate of the update that follows this step; 0 before the rule starts."""
         updates = step - self.start_step + 1

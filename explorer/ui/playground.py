@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from explorer.charts import captions
+from explorer.charts import captions, switches
 from explorer.charts import playground as figures
 from explorer.charts.theme import AXIS
 from explorer.glossary import tip
@@ -17,6 +17,7 @@ from explorer.simulate.summary import random_reference
 from explorer.ui import playground_controls as controls
 from explorer.ui import playground_frames as frames
 from explorer.ui import playground_presets as presets
+from explorer.ui import playground_switch as switch
 from explorer.ui import playground_widgets as widgets
 from explorer.ui import playground_words as words
 from explorer.ui import show, specs
@@ -30,21 +31,26 @@ LOGITS = "offset learnt (logits)"
 
 
 @st.cache_resource(max_entries=24, show_spinner=False)
-def simulated(scores: ScoreSettings, rule: RuleSettings, steps: int) -> Simulation:
+def simulated(
+    scores: ScoreSettings, rule: RuleSettings, steps: int, changes: tuple[tuple[int, RuleSettings], ...] = ()
+) -> Simulation:
     """One simulation, kept: B stays when only A is changed."""
-    return simulate(scores, rule, steps=steps, held_out_steps=(steps,), held_out_tokens=HELD_OUT)
+    return simulate(
+        scores, rule, steps=steps, held_out_steps=(steps,), held_out_tokens=HELD_OUT, changes=changes
+    )
 
 
 @st.fragment
 def view() -> None:
     """Controls and panels. Only this reruns when a control moves."""
     controls.settle()
+    switch.settle()
     presets.choose()
     rule_cards()
     router_controls()
     scores, steps = controls.score_settings(), int(widgets.chosen("S"))
     rules = {side: controls.rule_settings(side) for side in controls.SIDES}
-    pair = {side: simulated(scores, rule, steps) for side, rule in rules.items()}
+    pair = {side: simulated(scores, rule, steps, switch.changes(side)) for side, rule in rules.items()}
     with show.steady("playground"):
         panels(pair)
 
@@ -53,11 +59,13 @@ def rule_cards() -> None:
     """Rule A and rule B beside each other."""
     for side, place in zip(controls.SIDES, show.in_columns(2, least_px=330), strict=True):
         rule, rate, decay = controls.RULES[side]
-        row = place.container(border=True, horizontal=True, vertical_alignment="bottom")
-        with row:
+        card = place.container(border=True)
+        with card.container(horizontal=True, vertical_alignment="bottom"):
             widgets.draw(rule, controls.options_of, width=160)
             widgets.draw(rate, controls.options_of)
             widgets.draw(decay, controls.options_of, width=115)
+        with card:
+            switch.control(side)
 
 
 def router_controls() -> None:
@@ -73,13 +81,43 @@ def router_controls() -> None:
 
 def panels(pair: Pair) -> None:
     """Every figure of the two simulations."""
-    labels = {side: f"{side}: {controls.rule_label(s.rule)}" for side, s in pair.items()}
-    families = {side: FAMILY_OF.get(s.rule.rule, "loss_free") for side, s in pair.items()}
+    labels = {side: f"{side}: {_label(s)}" for side, s in pair.items()}
+    families = {side: _family(s) for side, s in pair.items()}
     _balance(pair, labels, families)
     _biases(pair, labels, families)
     _loads(pair, labels, families)
     _switched(pair, labels, families)
     _numbers(pair, labels)
+
+
+def _label(simulation: Simulation) -> str:
+    """`no balancing, from 400 sign u=0.001`."""
+    later = [f"from {step} {controls.rule_label(rule)}" for step, rule in simulation.changes]
+    return ", ".join([controls.rule_label(simulation.rule), *later])
+
+
+def _family(simulation: Simulation) -> str:
+    """What decides the colour."""
+    return "scheduled" if simulation.changes else FAMILY_OF.get(simulation.rule.rule, "loss_free")
+
+
+def _changes(pair: Pair, families: dict[str, str]) -> pl.DataFrame:
+    """The changes of rules as the figures over steps mark them."""
+    rows = [
+        (side, families[side], step, f"{side}: {controls.rule_label(rule)}")
+        for side, simulation in pair.items()
+        for step, rule in simulation.changes
+    ]
+    return switches.rows(pl.DataFrame(rows, schema=switches.SCHEMA, orient="row"), len(pair["A"].counts) - 1)
+
+
+def _only(side: str, changes: pl.DataFrame) -> pl.DataFrame:
+    """Those of the other side cannot be seen but take their room: panels beside each other stay level."""
+    other = pl.col("run_id") != side
+    clear = [
+        pl.when(other).then(pl.lit("transparent")).otherwise(pl.col(c)).alias(c) for c in ("light", "dark")
+    ]
+    return changes.with_columns(*clear)
 
 
 def _kept(key: tuple[Any, ...], rows: tuple[pl.DataFrame, ...], build: Callable[[], Any]) -> specs.Spec:
@@ -93,10 +131,11 @@ def _kept(key: tuple[Any, ...], rows: tuple[pl.DataFrame, ...], build: Callable[
 def _balance(pair: Pair, labels: dict[str, str], families: dict[str, str]) -> None:
     st.subheader("How uneven is the work?", help=tip("max_vio"))
     table = frames.series_frame({side: s.max_vio for side, s in pair.items()})
-    rows = figures.line_rows(table, families, labels, reference=random_reference(pair["A"]))
+    changes = _changes(pair, families)
+    rows = (*figures.line_rows(table, families, labels, reference=random_reference(pair["A"])), changes)
     build = partial(figures.lines, rows, families, y_title=AXIS["max_vio"], playhead=specs.SOMEWHERE)
     show.figure(
-        _kept(("max_vio", rows[1].is_empty(), *families.values()), rows, build),
+        _kept(("max_vio", rows[1].is_empty(), changes.is_empty(), *families.values()), rows, build),
         subject="MaxVio of two simulated rules",
         finding=words.balance(pair, labels),
         how="0 is perfectly even. The dotted line is what random routing of that many tokens would show, the "
@@ -117,17 +156,20 @@ def _biases(pair: Pair, labels: dict[str, str], families: dict[str, str]) -> Non
     biases = [simulation.bias for simulation in pair.values()]
     limits = min(float(b.min()) for b in biases), max(float(b.max()) for b in biases)
     for (side, simulation), place in zip(pair.items(), show.in_columns(2), strict=True):
-        is_learnt = simulation.rule.rule == "aux_loss"
+        is_learnt = not any(rule.has_bias for rule in simulation.rules) and any(
+            rule.rule == "aux_loss" for rule in simulation.rules
+        )
+        changes = _only(side, _changes(pair, families))
         values = simulation.learnt if is_learnt else simulation.bias
         own = (float(values.min()), float(values.max())) if is_learnt else limits
         table = frames.trajectory_frame(values)
-        rows = figures.trajectory_rows(table, named=frames.extremes(values), limits=own)
+        rows = (*figures.trajectory_rows(table, named=frames.extremes(values), limits=own), changes)
         title = LOGITS if is_learnt else AXIS["expert_bias"]
         build = partial(figures.trajectories, rows, y_title=title, playhead=specs.SOMEWHERE)
         with place:
             _side_title(side, labels, families)
             show.figure(
-                _kept(("bias", is_learnt), rows, build),
+                _kept(("bias", is_learnt, changes.is_empty()), rows, build),
                 subject=f"Expert biases of {labels[side]}",
                 finding=words.bias(simulation),
                 how="Bold: the experts that end highest and lowest. Both panels have one axis for biases.",
@@ -174,10 +216,11 @@ def _loads(pair: Pair, labels: dict[str, str], families: dict[str, str]) -> None
 def _switched(pair: Pair, labels: dict[str, str], families: dict[str, str]) -> None:
     st.subheader("How much does the bias decide?")
     table = frames.series_frame({side: s.switched_share for side, s in pair.items()})
-    rows = figures.line_rows(table, families, labels, reference=None, height=200)
+    changes = _changes(pair, families)
+    rows = (*figures.line_rows(table, families, labels, reference=None, height=200), changes)
     build = partial(figures.lines, rows, families, y_title=SHARE, playhead=specs.SOMEWHERE, height=200)
     show.figure(
-        _kept(("switched", *families.values()), rows, build),
+        _kept(("switched", changes.is_empty(), *families.values()), rows, build),
         subject="Share of assignments that the bias changes",
         finding=words.switched(pair, labels),
         how="The share of assignments that the top K of the scores alone would not have made.",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from explorer.ui.playground_controls import BY_KEY
+from explorer.ui.playground_switch import KEYS as SWITCHES
 
 KEY = "situation"
 
@@ -95,6 +96,20 @@ PRESETS = (
         values={"A": "sign", "uA": "1e-2", "B": "proportional", "uB": "2e-2", "rich": "0.002", "wait": "250"},
     ),
     Preset(
+        name="No balancing, then loss-free",
+        comment="A is left alone for 400 steps, in which popular experts grow more popular; then the sign "
+        "rule is switched on. It brings the experts level, but it has several times as far to go as in B, "
+        "where it began at once.",
+        values={
+            "A": "none",
+            "swA": "400.sign.1e-3",
+            "B": "sign",
+            "uB": "1e-3",
+            "rich": "0.002",
+            "skew": "0.25",
+        },
+    ),
+    Preset(
         name="Auxiliary loss",
         comment="The auxiliary loss changes the scores, the bias only the choice. Nothing resists the loss "
         "here: its price, in language loss, needs a real model; see Compare.",
@@ -105,13 +120,14 @@ BY_NAME = {preset.name: preset for preset in PRESETS}
 
 
 def values_of(preset: Preset) -> dict[str, str]:
-    """Every control's value."""
-    return {key: control.default for key, control in BY_KEY.items()} | dict(preset.values)
+    """Every control's value, and the changes of rules."""
+    defaults = {key: control.default for key, control in BY_KEY.items()}
+    return defaults | dict.fromkeys(SWITCHES.values(), "") | dict(preset.values)
 
 
 def current() -> Preset | None:
     """The preset that the controls show now, if any; the seed does not matter."""
-    now = {key: str(st.session_state[key]) for key in BY_KEY}
+    now = {key: str(st.session_state[key]) for key in (*BY_KEY, *SWITCHES.values())}
     return next((preset for preset in PRESETS if values_of(preset) == now), None)
 
 

@@ -20,7 +20,7 @@ def balance(pair: Pair, labels: Mapping[str, str]) -> str:
 def _balance(simulation: Simulation, label: str) -> str:
     reference = summary.random_reference(simulation)[0]
     final = summary.final_max_vio(simulation)
-    start = simulation.rule.start_step
+    start = simulation.acts_from
     took = summary.steps_to_balance(simulation, start)
     times = f", {number(final / reference)} times what random routing shows" if reference else ""
     ends = f"ends at MaxVio {number(final)}{times}"
@@ -39,9 +39,12 @@ def _balance(simulation: Simulation, label: str) -> str:
 
 def bias(simulation: Simulation) -> str:
     """How far apart the biases are, and whether they rest."""
-    if simulation.rule.rule == "none":
+    rule = simulation.rules[-1]
+    if rule.rule == "none" and simulation.changes:
+        return "At the end nothing is done: there is no bias any more."
+    if rule.rule == "none":
         return "Nothing is done: there is no bias."
-    if not simulation.rule.has_bias:
+    if not rule.has_bias:
         learnt = simulation.learnt[-1]
         return (
             f"There is no bias: the loss has moved the scores themselves, by {float(learnt.min()):+.2f} to "
@@ -52,8 +55,8 @@ def bias(simulation: Simulation) -> str:
     if not np.any(np.diff(simulation.bias[-3:], axis=0)):
         rest = "at the end it does not move any more"
     thumb = ""
-    if simulation.rule.rule == "sign" and simulation.rule.step_decay == "constant":
-        thumb = f" (spread / 2u: {number(spread / 2 / simulation.rule.rate)} steps)"
+    if rule.rule == "sign" and rule.step_decay == "constant":
+        thumb = f" (spread / 2u: {number(spread / 2 / rule.rate)} steps)"
     wide = " More than 1: the bias alone decides between the two." if spread > 1 else ""
     return f"The biases end {number(spread)} apart{thumb}; {rest}.{wide}"
 
@@ -63,7 +66,7 @@ def numbers(pair: Pair, labels: Mapping[str, str]) -> list[dict[str, object]]:
     return [
         {
             "rule": labels[side],
-            "steps until near random routing": summary.steps_to_balance(s, s.rule.start_step),
+            "steps until near random routing": summary.steps_to_balance(s, s.acts_from),
             "MaxVio last steps": summary.final_max_vio(s),
             "MaxVio held-out": s.max_vio_global[len(s.counts)],
             "random routing": summary.random_reference(s)[0],
@@ -78,7 +81,7 @@ def switched(pair: Pair, labels: Mapping[str, str]) -> str:
     """How much the bias decides at the end."""
     parts = []
     for side, simulation in pair.items():
-        if simulation.rule.has_bias:
+        if simulation.rules[-1].has_bias:
             parts.append(f"{simulation.switched_share[-1]:.0%} of the assignments with {labels[side]}")
     if not parts:
         return "No rule here uses a bias, so no choice is changed by one."

@@ -44,3 +44,24 @@ def test_a_preset_is_an_address_that_opens_as_it_was(browser: Browser, app: AppS
     expect(finding(second)).to_have_text(finding(first).inner_text())
     first.close()
     second.close()
+
+
+def test_a_switch_of_the_rule_is_part_of_the_address(browser: Browser, app: AppServer) -> None:
+    first = browser.new_page(viewport={"width": 1400, "height": 1000})
+    visit(first, f"{app.url}/playground?A=none&S=200&at=80")
+    first.get_by_role("button", name="Switch A at a step").click()
+    expect(first.get_by_role("spinbutton", name="From step")).to_have_value("80")
+    first.get_by_role("button", name="Switch rule A").click()
+    expect(finding(first)).to_contain_text("A: no balancing, from 80 sign u=0.001")
+    first.wait_for_function("() => location.search.includes('swA=80.sign.1e-3')")
+    expect(first.locator("svg text", has_text="A: sign u=0.001").first).to_be_visible()
+
+    second = browser.new_page(viewport={"width": 1400, "height": 1000})
+    visit(second, first.url)
+    expect(finding(second)).to_have_text(finding(first).inner_text())
+    first.keyboard.press("Escape")
+    first.get_by_role("button", name="Remove", exact=True).click()
+    expect(finding(first)).not_to_contain_text("from 80")
+    first.wait_for_function("() => !location.search.includes('swA')")
+    first.close()
+    second.close()

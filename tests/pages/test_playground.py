@@ -8,7 +8,7 @@ from streamlit.testing.v1 import AppTest
 
 from explorer.simulate import scores as scores_module
 from explorer.ui import playground_controls as controls
-from explorer.ui import theory_controls
+from explorer.ui import playground_switch, theory_controls
 from explorer.ui.playground_presets import BY_NAME, PRESETS, values_of
 
 PAGE_CHARTS = 6
@@ -53,7 +53,8 @@ def test_a_preset_sets_every_control_and_says_its_sentence(open_app: Opener, nam
     app.pills(key="situation").set_value(name).run()
     assert not app.exception
     assert not app.warning
-    assert {key: str(app.session_state[key]) for key in controls.BY_KEY} == values_of(BY_NAME[name])
+    keys = (*controls.BY_KEY, *playground_switch.KEYS.values())
+    assert {key: str(app.session_state[key]) for key in keys} == values_of(BY_NAME[name])
     assert app.session_state["at"] == int(values_of(BY_NAME[name])["S"]) - 1
     assert BY_NAME[name].comment in words(app)
     assert app.session_state["seed"] == 3
@@ -65,7 +66,11 @@ def test_no_two_presets_are_the_same() -> None:
     assert len(set(settings)) == len(PRESETS)
     for preset in PRESETS:
         for key, value in preset.values.items():
-            assert value in controls.BY_KEY[key].options
+            if key in playground_switch.KEYS.values():
+                steps = int(values_of(preset)["S"])
+                assert str(playground_switch.parse(value, steps)) == value
+            else:
+                assert value in controls.BY_KEY[key].options
             assert preset.comment.endswith((".", "?"))
 
 

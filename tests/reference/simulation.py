@@ -34,12 +34,29 @@ def rate(u, step_decay, updates):
     return {"constant": u, "sqrt": u / math.sqrt(updates), "harmonic": u / updates}[step_decay]
 
 
-def simulate(weights_STE, offsets_SE, *, top_k, score_function, rule, u, step_decay, bias_form, start_step):
-    """Counts, biases used and switched assignments of every step."""
+def neutral(bias_form, experts):
+    return [1.0 if bias_form == "multiplicative" else 0.0] * experts
+
+
+def simulate(
+    weights_STE, offsets_SE, *, top_k, score_function, rule, u, step_decay, bias_form, start_step, later=()
+):
+    """Counts, biases used and switched assignments of every step.
+
+    later: (step, rule, u, step_decay, bias_form) from that step on; a bias is kept between rules that
+    add it, or multiply by it, alike, and begins anew otherwise. `none` has no bias.
+    """
     steps, _, experts = weights_STE.shape
-    bias = [1.0 if bias_form == "multiplicative" else 0.0] * experts
+    bias = neutral(bias_form, experts)
     counts, used, switched = [], [], []
     for step in range(steps):
+        for at, *settings in later:
+            if at == step:
+                form = None if rule == "none" else bias_form
+                rule, u, step_decay, bias_form = settings
+                start_step = step
+                if form != (None if rule == "none" else bias_form):
+                    bias = neutral(bias_form, experts)
         used.append(list(bias))
         load, moved, required = [0] * experts, 0, []
         for weights in weights_STE[step]:
