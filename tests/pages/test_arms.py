@@ -6,8 +6,9 @@ import polars as pl
 import pytest
 
 from explorer.config import BalancerConfig
+from explorer.presets import get_preset
 from explorer.ui import merge
-from explorer.ui.arms import Run, arms_of, chart_labels, default_arms, short_balancer
+from explorer.ui.arms import Run, arms_of, chart_labels, default_arms, legend, short_balancer
 from explorer.ui.compare import spread
 from explorer.ui.compare_quality import resolutions
 
@@ -181,3 +182,17 @@ def test_the_resolution_is_printed_or_its_absence() -> None:
         "Resolution in perplexity: ±0.12 to 0.3. A smaller difference cannot be told from zero here."
     ]
     assert "one seed" in resolutions([{"metric": "perplexity", "half_width": None}])[0]
+
+
+def test_a_run_whose_rules_changed_often_keeps_a_short_legend() -> None:
+    """One change is said in full; more in short, and of many the last ones."""
+
+    def said(text: str) -> str:
+        base = get_preset("quick")
+        return legend(replace(base, balancer=BalancerConfig.parse(text)))
+
+    assert said("none/40/loss_free") == ("no balancing, from step 40 loss-free u=0.003 (global batch scope)")
+    three = said("none/40/loss_free/80/none/120/aux_loss")
+    assert three == "none, from 40 loss-free 0.003, from 80 none, from 120 aux global 0.01"
+    many = "none" + "".join(f"/{step}/{'loss_free' if step % 20 else 'none'}" for step in range(10, 110, 10))
+    assert said(many) == "none, 8 more changes, from 90 loss-free 0.003, from 100 none"
