@@ -294,6 +294,25 @@ def test_a_checkpoint_from_before_a_switch_belongs_to_the_run_and_to_no_other(tm
         train(earlier, MemoryRecorder(), corpus=corpus, checkpoint_dir=tmp_path, resume_from=8)
 
 
+def test_a_switch_before_a_planned_change_can_be_resumed_from_before_both(tmp_path: Path) -> None:
+    """The checkpoint of step 4 was written when only the planned change was known."""
+    config = arm_config(get_preset("tiny"), "none/16/aux_loss")
+    config = config.with_setting("training.checkpoint_interval", 4)
+    asked = Asked({6: LF})
+
+    def on_step(done: int, total: int) -> None:
+        asked.on_step(done, total)
+        if done == 7:
+            raise Crash
+
+    with pytest.raises(Crash):
+        train_run(config, tmp_path, run_id="run", on_step=on_step, switches=asked)
+    resumed = resume_run(tmp_path / "run")
+    assert str(resumed.config.balancer) == f"none/6/{LF}/16/aux_loss"
+    whole = train_run(resumed.config, tmp_path, run_id="whole")
+    assert frames(resumed.path).equals(frames(whole.path))
+
+
 def switching_life(path: Path) -> None:
     """Steps 0 to 3, a switch, steps 4 to 6, everything written down at once."""
     config = get_preset("tiny")
