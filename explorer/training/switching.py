@@ -81,10 +81,11 @@ def switched(config: RunConfig, step: int, switches: Switches, recorder: Recorde
         if accepted:
             switches.answer(f"switch to {accepted.text!r}: overtaken by {request.text!r} before step {step}.")
         after, accepted = wanted, request
-    if accepted:
-        switches.answer(_outcome(config, after, step, accepted.text))
     if after != config:
         recorder.rules_changed(after)
+    if accepted:
+        # Whoever hears this may look into the record at once.
+        switches.answer(_outcome(config, after, step, accepted.text))
     ranks.tell(after.to_dict())
     return after
 

@@ -89,7 +89,9 @@ def _chosen(side: str) -> Later | None:
 def control(side: str) -> None:
     """The change of this side, or what makes one."""
     change = _chosen(side)
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+    with st.container(
+        horizontal=True, vertical_alignment="center", gap="small", key=f"controls_{KEYS[side]}"
+    ):
         with st.popover(f"Switch {side} at a step", icon=":material/swap_horiz:"):
             _form(side)
         if change:

@@ -86,7 +86,11 @@ def controls(job: Job) -> None:
                 disabled=waiting is None and job.rules_of(text) == now.rules,
                 help=f"Switch to {label_rules(job.rules_of(text))}",
             )
-        with st.popover("Another rule", help="Any rule in its text form"):
+        # In a lecture, too: what is inside is of no use without its field.
+        with (
+            st.popover("Another rule", help="Any rule in its text form"),
+            st.container(key=f"keep_switch_{job.run_id}"),
+        ):
             _other(job.run_id)
         st.markdown(_words(job, now, waiting), help=HELP, width="content")
     _say(job, waiting)
