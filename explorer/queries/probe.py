@@ -1,0 +1,145 @@
+"""The probe batch: the same tokens, routed by the model as it stood at a few steps of its training."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from explorer.queries._frames import Cursor, frame
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerProbe:
+    """One layer's router on the T tokens of the probe; E experts, K slots."""
+
+    logits: NDArray[np.float32]
+    """[T, E]"""
+    chosen: NDArray[np.int64]
+    """[T, K] as recorded, best first where tokens choose; E in an empty slot."""
+    bias: NDArray[np.float32] | None
+    """[E] bias used; None without a bias rule."""
+
+    @property
+    def num_experts(self) -> int:
+        return int(self.logits.shape[1])
+
+
+def probes(cur: Cursor) -> pl.DataFrame:
+    """Which runs keep a probe batch, and after how many updates it was routed.
+
+    Columns: run_id, step, has_bias (whether a bias took part). Sorted.
+    """
+    return frame(
+        cur,
+        """
+        SELECT run_id, step, bool_or(expert_bias IS NOT NULL) AS has_bias
+        FROM probe_scores WHERE layer = 0 AND token = 0 AND router_logits IS NOT NULL
+        GROUP BY run_id, step ORDER BY run_id, step
+        """,
+    )
+
+
+def layer_probe(cur: Cursor, run_id: str, step: int, layer: int) -> LayerProbe | None:
+    """What a layer's router made of the probe after `step` updates; None where it was not recorded."""
+    rows = frame(
+        cur,
+        """
+        SELECT token, router_logits, selected_experts, expert_bias FROM probe_scores
+        WHERE run_id = $run_id AND step = $step AND layer = $layer AND router_logits IS NOT NULL
+        ORDER BY token
+        """,
+        run_id=run_id,
+        step=step,
+        layer=layer,
+    )
+    widths = rows["router_logits"].list.len().unique()
+    if len(widths) != 1 or not widths[0] or rows["token"].to_list() != list(range(rows.height)):
+        return None
+    experts = int(widths[0])
+    bias = rows["expert_bias"][0]
+    return LayerProbe(
+        logits=rows["router_logits"].explode().to_numpy().astype(np.float32).reshape(-1, experts),
+        chosen=_slots(rows["selected_experts"].to_list(), experts),
+        bias=None if bias is None else np.asarray(bias.to_list(), dtype=np.float32),
+    )
+
+
+def _slots(lists: Sequence[Sequence[int] | None], experts: int) -> NDArray[np.int64]:
+    """Lists of any length as one array; what is no expert becomes an empty slot, and those come last."""
+    kept = [[e for e in one or () if 0 <= e < experts] for one in lists]
+    width = max(map(len, kept), default=0)
+    return np.array([[*one, *[experts] * (width - len(one))] for one in kept], dtype=np.int64).reshape(
+        len(kept), width
+    )
+
+
+def bias_update(cur: Cursor, run_id: str, step: int, layer: int) -> pl.DataFrame:
+    """What one training step did to the biases of a layer.
+
+    Columns: expert, tokens (of the step), expert_bias (used in it), next_bias (used in the step after it, or
+    by the evaluation that follows; NULL where neither was recorded), rate (u after the step). Sorted by
+    expert; empty when the step was not trained or not recorded.
+    """
+    return frame(
+        cur,
+        """
+        WITH now AS (
+            SELECT expert, tokens, expert_bias FROM expert_loads
+            WHERE run_id = $run_id AND layer = $layer AND step = $step
+        ), later AS (
+            SELECT expert, expert_bias FROM expert_loads
+            WHERE run_id = $run_id AND layer = $layer AND step = $step + 1
+        ), held AS (
+            SELECT expert, any_value(expert_bias) AS expert_bias FROM eval_loads
+            WHERE run_id = $run_id AND layer = $layer AND step = $step + 1 GROUP BY expert
+        )
+        SELECT expert, tokens, now.expert_bias, coalesce(later.expert_bias, held.expert_bias) AS next_bias,
+               (SELECT any_value(bias_update_rate) FROM steps WHERE run_id = $run_id AND step = $step) AS rate
+        FROM now LEFT JOIN later USING (expert) LEFT JOIN held USING (expert) ORDER BY expert
+        """,
+        run_id=run_id,
+        layer=layer,
+        step=step,
+    )
+
+
+def expert_texts(chosen: NDArray[np.int64], texts: Sequence[str], expert: int) -> pl.DataFrame:
+    """Which texts an expert takes, of the probe's tokens; chosen: [T, K], texts: T.
+
+    Columns: text, tokens (that the expert takes), occurrences (in the probe), share. Most tokens first.
+    """
+    taken = (np.asarray(chosen) == expert).any(-1) if chosen.size else np.zeros(len(texts), bool)
+    found = pl.DataFrame(
+        {"text": list(texts), "taken": taken}, schema={"text": pl.String, "taken": pl.Boolean}
+    )
+    return (
+        found.group_by("text")
+        .agg(tokens=pl.col("taken").sum().cast(pl.Int64), occurrences=pl.len().cast(pl.Int64))
+        .filter(pl.col("tokens") > 0)
+        .with_columns(share=pl.col("tokens") / pl.col("occurrences"))
+        .sort("tokens", "share", "text", descending=[True, True, False])
+    )
+
+
+def expert_domains(
+    chosen: NDArray[np.int64], domains: Sequence[str], expert: int, num_experts: int
+) -> pl.DataFrame:
+    """How much of each domain's probe tokens an expert takes; domains: one for each of the T tokens.
+
+    Columns: domain, tokens (taken by the expert), assignments (of the domain), load_ratio (tokens over the
+    domain's uniform share, assignments / E). In the order in which domains appear.
+    """
+    slots = np.asarray(chosen)
+    found = pl.DataFrame(
+        {
+            "domain": list(domains),
+            "tokens": (slots == expert).sum(-1).astype(np.int64),
+            "assignments": (slots < num_experts).sum(-1).astype(np.int64),
+        },
+        schema={"domain": pl.String, "tokens": pl.Int64, "assignments": pl.Int64},
+    )
+    sums = found.group_by("domain", maintain_order=True).agg(pl.col("tokens", "assignments").sum())
+    ratio = pl.col("tokens") * num_experts / pl.col("assignments")
+    return sums.with_columns(load_ratio=pl.when(pl.col("assignments") > 0).then(ratio))
