@@ -326,6 +326,27 @@ _WRITTEN: tuple[Term, ...] = (
         sources=(OURS,),
     ),
     Term(
+        key="probe_batch",
+        title="Probe batch",
+        section=READING,
+        text="A few held-out texts that the model routes again and again while it is trained. The same "
+        "tokens early and late show what the router has learnt; no training step ever sees them.",
+        more="Runs keep one with `training.probe_tokens`: the router's logits, the chosen experts and the "
+        "biases at five steps that are spaced evenly on a logarithmic scale. The *cut-off* of a token lies "
+        "half way between its last chosen and its best rejected expert.",
+        sources=(OURS,),
+    ),
+    Term(
+        key="figure_nine",
+        title="Load by domain",
+        section=READING,
+        text="How many held-out tokens of a domain an expert takes, divided by what it would take if the "
+        "domain's tokens were shared evenly. 1 is balanced; specialists stand far above it.",
+        formula=r"\frac{c_{i,d}}{\bar c_d}, \qquad \bar c_d = \frac1N \sum_{j=1}^{N} c_{j,d}",
+        more="The form of Figure 9 of the DeepSeek-V3 report: one linear scale from 0 for all methods.",
+        sources=(V3,),
+    ),
+    Term(
         key="playhead",
         title="Playhead",
         section=READING,

@@ -14,6 +14,11 @@ CARDS = {
         "Two to six runs side by side: loads, biases, imbalance and perplexity.",
     ),
     "replay": (":material/play_circle:", "Replay", "One run as a film: every expert's load, step by step."),
+    "microscope": (
+        ":material/biotech:",
+        "Microscope",
+        "One token in one router: scores, bias, choice, gates, and what each expert does.",
+    ),
     "playground": (
         ":material/science:",
         "Playground",

@@ -16,6 +16,9 @@ page = st.navigation(
         st.Page(PAGES / "compare.py", title="Compare", icon=":material/compare:", url_path="compare"),
         st.Page(PAGES / "replay.py", title="Replay", icon=":material/play_circle:", url_path="replay"),
         st.Page(
+            PAGES / "microscope.py", title="Microscope", icon=":material/biotech:", url_path="microscope"
+        ),
+        st.Page(
             PAGES / "playground.py", title="Playground", icon=":material/science:", url_path="playground"
         ),
         st.Page(PAGES / "theory.py", title="Theory", icon=":material/function:", url_path="theory"),

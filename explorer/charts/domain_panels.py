@@ -1,0 +1,73 @@
+"""Expert loads by domain as in DeepSeek-V3's Figure 9: one panel a method, one linear scale for all."""
+
+import altair as alt
+import polars as pl
+
+from explorer.charts import theme
+
+ROW_PX = 27
+SEQUENTIAL = (
+    theme.Ink("#F1F4F8", "#171C25"),
+    theme.Ink("#CFE2F1", "#1B3550"),
+    theme.Ink("#97C6E2", "#1F5480"),
+    theme.Ink("#55A4CE", "#2F7DB3"),
+    theme.Ink("#2878B2", "#5DA9DA"),
+    theme.Ink("#144C86", "#9FD0F0"),
+    theme.Ink("#09264F", "#E3F3FF"),
+)
+"""From no load to the highest; on a dark page the other way round, so that no load is calm in both."""
+
+
+def highest(frames: list[pl.DataFrame]) -> float:
+    """The upper end of the scale for these frames: their highest load, at least 1."""
+    tops = [frame["load_ratio"].fill_nan(None).max() for frame in frames if not frame.is_empty()]
+    return max([1.0, *(float(top) for top in tops if isinstance(top, int | float))])
+
+
+def domain_panel(frame: pl.DataFrame, *, top: float, title: str = "") -> theme.Figure:
+    """Domains down, experts across, load over balanced load as colour from 0 to `top`.
+
+    frame: columns of `queries.domain_expert`. Several panels with one `top` may be compared cell by cell,
+    but for the numbers of experts, which mean nothing across runs.
+    """
+    if frame.is_empty():
+        return theme.no_data("no loads by domain recorded", title=title)
+    data = frame.select(
+        "domain",
+        pl.col("expert").cast(pl.Int32),
+        pl.col("tokens").cast(pl.Int64),
+        load_ratio=pl.col("load_ratio").fill_nan(None).fill_null(0.0).round(4),
+    )
+    experts = sorted(data["expert"].unique().to_list())
+    every = max(1, -(-len(experts) // 16))
+    last = len(SEQUENTIAL) - 1
+    scale = alt.Scale(
+        domain=[top * i / last for i in range(last + 1)],
+        range=[ink.expr for ink in SEQUENTIAL],
+        interpolate="rgb",
+        clamp=True,
+    )
+    axis = alt.Axis(values=experts[::every], labelAngle=0, ticks=False, domain=False, labelOverlap="greedy")
+    cells = (
+        alt.Chart(data)
+        .mark_rect()
+        .encode(
+            x=alt.X("expert:O", title=theme.AXIS["expert"], axis=axis, scale=alt.Scale(padding=0)),
+            y=alt.Y(
+                "domain:N",
+                title=None,
+                axis=alt.Axis(ticks=False, domain=False, labelLimit=140),
+                scale=alt.Scale(paddingInner=0.05, paddingOuter=0),
+            ),
+            color=alt.Color("load_ratio:Q", scale=scale, legend=None),
+            tooltip=[
+                "domain:N",
+                "expert:O",
+                alt.Tooltip("load_ratio:Q", title="load / balanced load", format=".2f"),
+                alt.Tooltip("tokens:Q", format=",d"),
+            ],
+        )
+    )
+    tall = ROW_PX * data["domain"].n_unique()
+    figure: alt.LayerChart = theme.titled(alt.layer(cells), title=title, height=tall)
+    return figure

@@ -1,0 +1,309 @@
+"""Figures of the Microscope: one token's scores, one expert's company and history, choices that settle.
+
+Those that change with a click keep their specification and take other rows (`explorer.ui.specs`), so the data
+sets of a figure differ in their columns.
+"""
+
+from typing import Any
+
+import altair as alt
+import polars as pl
+
+from explorer.charts import theme
+from explorer.charts.labels import LINE_PX, spread_apart
+
+ACCENT = theme.Ink("#0B62A4", "#4AA8E0")
+PALE = theme.Ink("#C3D9EB", "#24445F")
+CHOSEN, BROUGHT, PUSHED, LEFT = "chosen", "brought in by the bias", "pushed out by the bias", "not chosen"
+STATES = {
+    CHOSEN: ACCENT,
+    BROUGHT: theme.Ink("#00855F", "#35C79A"),
+    PUSHED: theme.Ink("#D55E00", "#F28A3C"),
+    LEFT: theme.Ink("#B4BBC6", "#5A6272"),
+}
+SCORE_HEIGHT = 280
+ROW_PX = 23
+COLUMNS = ("expert", "score", "compared", "bias", "state", "before", "after", "marked")
+"""What `token_scores` reads of its frame."""
+
+
+def token_scores(frame: pl.DataFrame, cuts: pl.DataFrame, *, height: int = SCORE_HEIGHT) -> theme.Figure:
+    """Scores of one token as bars, the bias as an arrow on them, and the line that a choice must clear.
+
+    frame: one row an expert with COLUMNS; score and compared (score with bias) are what the router compares,
+    state is one of STATES, before and after say whether the expert is among the chosen without and with
+    the bias. cuts: of `cut_rows`.
+    """
+    if frame.is_empty():
+        return theme.no_data("no scores were recorded for this token")
+    data = frame.select(COLUMNS)
+    experts = data["expert"].to_list()
+    every = max(1, -(-len(experts) // 32))
+    colour = alt.Color(
+        "state:N",
+        scale=alt.Scale(domain=list(STATES), range=[ink.expr for ink in STATES.values()]),
+        legend=alt.Legend(
+            title=None,
+            orient="bottom",
+            columns=2,
+            symbolType="square",
+            symbolStrokeWidth=0,
+            symbolOpacity=1,
+            labelLimit=240,
+        ),
+    )
+    x = alt.X(
+        "expert:O",
+        # Named outright: the band of the marked expert comes first and would put it first.
+        sort=experts,
+        title=theme.AXIS["expert"],
+        axis=alt.Axis(values=experts[::every], labelAngle=0, ticks=False, labelOverlap="greedy"),
+        scale=alt.Scale(paddingInner=0.3 if len(experts) <= 32 else 0.15),
+    )
+    tooltip = [
+        alt.Tooltip("expert:O"),
+        alt.Tooltip("score:Q", format=".4f"),
+        alt.Tooltip("bias:Q", format="+.4f"),
+        alt.Tooltip("compared:Q", title="score with bias", format=".4f"),
+        alt.Tooltip("state:N", title="this expert is"),
+    ]
+    title = "score, and score with bias"
+    y_axis = alt.Y("score:Q", title=title, axis=alt.Axis(tickCount=5))
+    base = alt.Chart(data).encode(x=x, color=colour, tooltip=tooltip)
+    moved = base.transform_filter("isValid(datum.compared)")
+    size = 110 if len(experts) <= 32 else 45
+    band = (
+        alt.Chart(data)
+        .transform_filter("datum.marked")
+        .mark_bar(color=theme.REFERENCE_BAND.expr, opacity=0.45)
+        .encode(x=x, y=alt.value(0), y2=alt.value(height))
+    )
+    bars = base.mark_bar(opacity=0.38).encode(y=y_axis)
+    shaft = moved.mark_rule(strokeWidth=2.5).encode(y=y_axis, y2="compared:Q")
+    up = moved.transform_filter("datum.compared > datum.score").mark_point(
+        shape="triangle-up", filled=True, opacity=1, size=size
+    )
+    down = moved.transform_filter("datum.compared < datum.score").mark_point(
+        shape="triangle-down", filled=True, opacity=1, size=size
+    )
+    heads = [mark.encode(y="compared:Q") for mark in (up, down)]
+    ring = base.transform_filter("datum.before").mark_point(
+        shape="circle", filled=False, strokeWidth=2, opacity=1, size=size + 40
+    )
+    rules = alt.Chart(cuts).mark_rule(strokeWidth=1.4, color=theme.STRONG_TEXT.expr)
+    # A literal dash for each: a scale of dashes would want a legend of its own.
+    solid = rules.transform_filter("datum.biased").mark_rule(
+        strokeWidth=1.4, color=theme.STRONG_TEXT.expr, strokeDash=[6, 3]
+    )
+    faint = rules.transform_filter("!datum.biased").mark_rule(
+        strokeWidth=1.2, color=theme.REFERENCE.expr, strokeDash=[2, 3]
+    )
+    words = (
+        alt.Chart(cuts)
+        .mark_text(align="left", dx=7, fontSize=11, clip=False, lineBreak="\n", color=theme.STRONG_TEXT.expr)
+        .encode(x=alt.value(alt.expr("width")), y="place:Q", text="name:N")
+    )
+    chart = alt.layer(
+        band,
+        bars,
+        shaft,
+        *heads,
+        ring.encode(y=y_axis),
+        solid.encode(y="cut:Q"),
+        faint.encode(y="cut:Q"),
+        words,
+    )
+    figure: alt.LayerChart = theme.titled(chart, height=height)
+    return figure
+
+
+def cut_rows(
+    unbiased: float | None, biased: float | None, low: float, high: float, *, height: int = SCORE_HEIGHT
+) -> pl.DataFrame:
+    """The lines between the last chosen and the first rejected value, their names moved apart.
+
+    low, high: about what the axis shows. Columns: cut, name, biased, place. None: there is no such line.
+    """
+    pairs = [
+        (value, name, is_biased)
+        for value, name, is_biased in (
+            (biased, "cut-off" if unbiased is None else "cut-off with bias", True),
+            (unbiased, "without bias", False),
+        )
+        if value is not None
+    ]
+    span = max(high - low, 1e-9)
+    sizes = [(LINE_PX + 2) * span / height] * len(pairs)
+    places = spread_apart([value for value, _, _ in pairs], sizes, low, high)
+    schema = {"cut": pl.Float64, "name": pl.String, "biased": pl.Boolean, "place": pl.Float64}
+    rows = [(*pair, place) for pair, place in zip(pairs, places, strict=True)]
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def company(frame: pl.DataFrame, *, chance: float, title: str, rows: int = 8) -> theme.Figure:
+    """With whom an expert shares its tokens: bars of shares, a tick where the loads alone would put them.
+
+    frame: name, share, expected, tokens, in the order of the bars. chance: share if every choice were even.
+    """
+    if frame.is_empty():
+        return theme.no_data("this expert took no token of the probe")
+    y = alt.Y("name:N", sort=None, title=None, axis=alt.Axis(ticks=False, domain=False, labelLimit=120))
+    base = alt.Chart(frame).encode(
+        y=y,
+        tooltip=[
+            alt.Tooltip("name:N", title="together with"),
+            alt.Tooltip("share:Q", title="share of its tokens", format=".1%"),
+            alt.Tooltip("expected:Q", title="from the loads alone", format=".1%"),
+            alt.Tooltip("tokens:Q", format=",d"),
+        ],
+    )
+    x = alt.X("share:Q", title=title, axis=alt.Axis(format=".0%", tickCount=5))
+    bars = base.mark_bar(color=ACCENT.expr, cornerRadiusEnd=1, height=ROW_PX - 9).encode(x=x)
+    tick = base.mark_tick(color=theme.STRONG_TEXT.expr, thickness=2, size=ROW_PX - 5).encode(x="expected:Q")
+    line = _reference(chance, "even")
+    chart = alt.layer(bars, tick, *line)
+    figure: alt.LayerChart = theme.titled(chart, height=rows * ROW_PX)
+    return figure
+
+
+def favourite_texts(frame: pl.DataFrame, *, rows: int = 10) -> theme.Figure:
+    """The texts that an expert takes most often, on the faint bar of all their occurrences.
+
+    frame: label, tokens, occurrences, share, in the order of the bars.
+    """
+    if frame.is_empty():
+        return theme.no_data("this expert took no token of the probe")
+    y = alt.Y("label:N", sort=None, title=None, axis=alt.Axis(ticks=False, domain=False, labelLimit=140))
+    base = alt.Chart(frame).encode(
+        y=y,
+        tooltip=[
+            alt.Tooltip("label:N", title="token"),
+            alt.Tooltip("tokens:Q", title="times with this expert", format=",d"),
+            alt.Tooltip("occurrences:Q", title="times in the probe", format=",d"),
+            alt.Tooltip("share:Q", format=".0%"),
+        ],
+    )
+    axis = alt.Axis(tickCount=5, tickMinStep=1, format="d")
+    every = base.mark_bar(color=PALE.expr, height=ROW_PX - 9).encode(
+        x=alt.X("occurrences:Q", title="times in the probe", axis=axis)
+    )
+    own = base.mark_bar(color=ACCENT.expr, height=ROW_PX - 9).encode(x="tokens:Q")
+    figure: alt.LayerChart = theme.titled(alt.layer(every, own), height=rows * ROW_PX)
+    return figure
+
+
+def served_domains(frame: pl.DataFrame) -> theme.Figure:
+    """How much of every domain an expert takes, against the uniform share. frame: of `expert_domains`."""
+    if frame.is_empty():
+        return theme.no_data("the probe names no domains")
+    data = frame.select("domain", "tokens", pl.col("load_ratio").fill_null(0.0))
+    bars = (
+        alt.Chart(data)
+        .mark_bar(color=ACCENT.expr, cornerRadiusEnd=1, height=ROW_PX - 9)
+        .encode(
+            y=alt.Y("domain:N", sort=None, title=None, axis=alt.Axis(ticks=False, domain=False)),
+            x=alt.X("load_ratio:Q", title=theme.AXIS["load_ratio"], axis=alt.Axis(tickCount=5)),
+            tooltip=[
+                "domain:N",
+                alt.Tooltip("load_ratio:Q", title="load, × uniform", format=".2f"),
+                alt.Tooltip("tokens:Q", format=",d"),
+            ],
+        )
+    )
+    chart = alt.layer(bars, *_reference(1.0, "uniform"))
+    figure: alt.LayerChart = theme.titled(chart, height=max(3, data.height) * ROW_PX)
+    return figure
+
+
+def _reference(value: float, name: str) -> list[alt.Chart]:
+    """A vertical line with its name above the plot."""
+    data = pl.DataFrame({"at": [value], "called": [name]})
+    base = alt.Chart(data).encode(x="at:Q")
+    rule = base.mark_rule(color=theme.STRONG_TEXT.expr, strokeDash=[5, 3], strokeWidth=1.2)
+    text = base.mark_text(
+        baseline="bottom", dy=-3, fontSize=11, clip=False, fontWeight=600, color=theme.STRONG_TEXT.expr
+    )
+    return [rule, text.encode(y=alt.value(0), text="called:N")]
+
+
+def expert_history(
+    everyone: pl.DataFrame,
+    one: pl.DataFrame,
+    *,
+    y_title: str,
+    level: float | None = None,
+    height: int = 190,
+) -> theme.Figure:
+    """One expert over the steps, bold, among all others, faint; with the playhead of the probe.
+
+    everyone: x, value, expert. one: x, value, low, high (the band of its bins). level: a dashed line.
+    """
+    if everyone.is_empty():
+        return theme.no_data("nothing was recorded over the steps")
+    x = alt.X(
+        "x:Q", title=theme.AXIS["step"], scale=alt.Scale(zero=False, nice=False), axis=theme.step_axis()
+    )
+    y = alt.Y("value:Q", title=y_title, axis=alt.Axis(tickCount=5))
+    faint = (
+        alt.Chart(everyone)
+        .mark_line(clip=True, color=theme.FAINT_LINE.expr, strokeWidth=0.8, opacity=0.45)
+        .encode(x=x, y=y, detail="expert:N")
+    )
+    band = alt.Chart(one).mark_area(clip=True, color=ACCENT.expr, opacity=0.2)
+    line = alt.Chart(one).mark_line(clip=True, color=ACCENT.expr, strokeWidth=2.4)
+    layers: list[Any] = [faint, band.encode(x=x, y="low:Q", y2="high:Q"), line.encode(x=x, y=y)]
+    if level is not None:
+        at = alt.Chart(pl.DataFrame({"level": [level]})).encode(y="level:Q")
+        layers.append(at.mark_rule(color=theme.STRONG_TEXT.expr, strokeDash=[5, 3], strokeWidth=1.2))
+    chart = alt.layer(*layers, *theme.playhead_layers(0.0))
+    figure: alt.LayerChart = theme.titled(chart, height=height)
+    return figure
+
+
+def settling(frame: pl.DataFrame, *, layer: int, height: int = 220) -> theme.Figure:
+    """Share of the last probe's choice that was already made at each probe, one line a layer.
+
+    frame: columns of `queries.saturation`. The chosen layer is bold; steps are on a logarithmic axis.
+    """
+    usable = frame.filter(pl.col("saturation").is_not_null() & (pl.col("step") > 0))
+    if usable["step"].n_unique() < 2:
+        return theme.no_data("two probes are needed to see choices settle")
+    data = usable.select(
+        x=pl.col("step").cast(pl.Float64), layer="layer", saturation=pl.col("saturation").round(4)
+    )
+    steps = sorted(data["x"].unique().to_list())
+    base = alt.Chart(data).encode(
+        x=alt.X(
+            "x:Q",
+            title="updates before the probe (logarithmic)",
+            scale=alt.Scale(type="log", nice=False),
+            axis=alt.Axis(values=steps, format="~f", grid=False),
+        ),
+        y=alt.Y(
+            "saturation:Q",
+            title="choices already made",
+            scale=alt.Scale(domain=[0, 1]),
+            axis=alt.Axis(format=".0%", tickCount=5),
+        ),
+        tooltip=[
+            alt.Tooltip("x:Q", title="after updates", format="d"),
+            "layer:O",
+            alt.Tooltip("saturation:Q", title="already as at the end", format=".1%"),
+        ],
+    )
+    faint = base.mark_line(color=theme.FAINT_LINE.expr, strokeWidth=1.2).encode(detail="layer:N")
+    chosen = base.transform_filter(f"datum.layer == {layer}")
+    bold = chosen.mark_line(color=ACCENT.expr, strokeWidth=2.6, point=alt.OverlayMarkDef(color=ACCENT.expr))
+    layers: list[Any] = [faint, bold]
+    chance = usable["chance"].drop_nulls()
+    if len(chance):
+        at = alt.Chart(pl.DataFrame({"chance": [float(chance[0])], "called": ["chance"]})).encode(
+            y="chance:Q"
+        )
+        layers.append(at.mark_rule(color=theme.STRONG_TEXT.expr, strokeDash=[5, 3], strokeWidth=1.2))
+        text = at.mark_text(
+            align="right", baseline="bottom", dy=-3, fontSize=11, color=theme.STRONG_TEXT.expr
+        )
+        layers.append(text.encode(x=alt.value(alt.expr("width")), text="called:N"))
+    figure: alt.LayerChart = theme.titled(alt.layer(*layers), height=height)
+    return figure

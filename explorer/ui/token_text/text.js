@@ -1,0 +1,214 @@
+// The probe batch as chips: state, drawing, and the one function that Streamlit calls at every change.
+
+const PICK_EVENT = "picked";
+const PENDING_MS = 4000;
+const mounted = new WeakMap();
+
+class TokenText {
+  constructor(root) {
+    const find = (name) => root.querySelector(`.${name}`);
+    this.box = find("probe");
+    this.key = find("key");
+    this.legend = find("legend");
+    this.texts = find("texts");
+    this.tip = find("tip");
+    this.stage = find("stage");
+    this.chips = [];
+    this.pending = null;
+    this.listen();
+  }
+
+  // --- what comes from Python ---------------------------------------------------------------
+
+  update(component) {
+    this.component = component;
+    const { text, token, expert, mode, label, height } = component.data;
+    const isNew = text.version !== this.version;
+    this.text = text;
+    this.texts.style.maxHeight = `${height}px`;
+    this.texts.setAttribute("aria-label", label);
+    this.key.setAttribute("aria-label", "Experts: one click marks the tokens of an expert");
+    if (isNew) this.build();
+    if (isNew || mode !== this.mode || expert !== this.expert) {
+      this.mode = mode;
+      this.expert = expert;
+      this.paint();
+    }
+    // The answer to an earlier click while a later one is under way would jump back.
+    const waits = this.pending && performance.now() - this.pending.time < PENDING_MS;
+    if (waits && this.pending.token !== token) return;
+    this.pending = null;
+    this.select(token, isNew || token !== this.token);
+  }
+
+  colour(expert) {
+    return this.text.colours[expert % this.text.colours.length];
+  }
+
+  ink(expert) {
+    return this.text.inks[expert % this.text.inks.length];
+  }
+
+  build() {
+    const { text } = this;
+    // The same tokens after other steps or in another layer keep their chips, and so the place in the text.
+    const words = JSON.stringify([text.texts, text.sequences, text.experts]);
+    if (words !== this.words) {
+      this.words = words;
+      this.chips = text.texts.map((word, index) => this.chip(word, index));
+      this.texts.replaceChildren(...text.sequences.map((sequence, at) => this.sequence(sequence, at)));
+      this.buildKey();
+    }
+    this.version = text.version;
+  }
+
+  chip(word, index) {
+    const chip = document.createElement("span");
+    chip.className = "token";
+    chip.setAttribute("role", "option");
+    chip.tabIndex = -1;
+    chip.dataset.index = index;
+    chip.append(...written(word));
+    if (this.text.experts > this.text.colours.length) {
+      chip.append(Object.assign(document.createElement("span"), { className: "number" }));
+    }
+    return chip;
+  }
+
+  sequence([domain, start, end], at) {
+    const group = document.createElement("div");
+    group.className = "sequence";
+    group.setAttribute("role", "group");
+    group.setAttribute("aria-label", `${domain}, text ${at + 1} of ${this.text.sequences.length}`);
+    const head = Object.assign(document.createElement("div"), { className: "domain", textContent: domain });
+    head.setAttribute("aria-hidden", "true");
+    const line = Object.assign(document.createElement("div"), { className: "tokens" });
+    line.setAttribute("role", "presentation");
+    line.append(...this.chips.slice(start, end));
+    group.append(head, line);
+    return group;
+  }
+
+  buildKey() {
+    this.keys = Array.from({ length: this.text.experts }, (_, expert) => {
+      const button = Object.assign(document.createElement("button"), { type: "button", textContent: expert });
+      button.style.setProperty("--c", this.colour(expert));
+      button.style.setProperty("--i", this.ink(expert));
+      button.setAttribute("aria-label", `Expert ${expert}`);
+      button.tabIndex = expert ? -1 : 0;
+      button.onclick = () => this.mark(expert);
+      return button;
+    });
+    this.key.replaceChildren(...this.keys);
+  }
+
+  // --- drawing ------------------------------------------------------------------------------
+
+  paint() {
+    const { text, mode, expert } = this;
+    const one = expert !== null && expert !== undefined;
+    this.texts.classList.toggle("all", mode === "all");
+    this.texts.classList.toggle("one", one);
+    this.key.classList.toggle("one", one);
+    if (one) {
+      this.texts.style.setProperty("--m", this.colour(expert));
+      this.texts.style.setProperty("--i", this.ink(expert));
+    }
+    this.chips.forEach((chip, index) => this.paintChip(chip, index, one));
+    this.keys.forEach((button, e) => button.setAttribute("aria-pressed", String(one && e === expert)));
+    const marks = one
+      ? mode === "all"
+        ? `Filled: tokens of expert ${expert}`
+        : `Filled: first choice is expert ${expert}. Framed: it is a later choice`
+      : mode === "all"
+        ? "Stripes: the experts of a token, as wide as their gates"
+        : "Colour: the first choice of a token";
+    this.legend.textContent = text.chosen.length ? marks : "";
+  }
+
+  paintChip(chip, index, one) {
+    const { text, mode, expert } = this;
+    const experts = text.chosen[index];
+    const first = experts[0];
+    const has = one && experts.includes(expert);
+    const on = has && (mode === "all" || first === expert);
+    chip.classList.toggle("on", on);
+    chip.classList.toggle("other", has && !on);
+    if (first === undefined) chip.style.removeProperty("--c");
+    else chip.style.setProperty("--c", this.colour(first));
+    if (mode === "all") chip.style.setProperty("--stripes", this.stripes(index));
+    const number = chip.querySelector(".number");
+    if (number) number.textContent = mode === "all" ? experts.join(" ") : first ?? "";
+    const who = mode === "all" || one ? expertWords(experts) : expertWords(experts.slice(0, 1));
+    chip.setAttribute("aria-label", `${spoken(text.texts[index])}: ${who}`);
+  }
+
+  /** Hard stops, one stretch an expert, as wide as its share of the gates. */
+  stripes(index) {
+    const experts = this.text.chosen[index];
+    if (!experts.length) return "none";
+    const gates = this.text.gates?.[index] ?? experts.map(() => 1);
+    const total = gates.reduce((a, b) => a + b, 0) || 1;
+    let at = 0;
+    const stops = experts.map((expert, slot) => {
+      const from = at;
+      at += (100 * gates[slot]) / total;
+      return `${this.colour(expert)} ${from.toFixed(1)}% ${at.toFixed(1)}%`;
+    });
+    return `linear-gradient(to right, ${stops.join(", ")})`;
+  }
+
+  /** Marks a token as the one under the microscope. */
+  select(token, show) {
+    this.chips[this.token]?.setAttribute("aria-selected", "false");
+    this.token = token;
+    const chip = this.chips[token];
+    if (!chip) return;
+    chip.setAttribute("aria-selected", "true");
+    this.rove(token);
+    if (show) this.reveal(chip);
+  }
+
+  /** The one chip that Tab reaches. */
+  rove(index) {
+    const before = this.chips[this.roving];
+    if (before) before.tabIndex = -1;
+    this.roving = index;
+    if (this.chips[index]) this.chips[index].tabIndex = 0;
+  }
+
+  /** Scrolls the text, and never the page. */
+  reveal(chip) {
+    const box = this.texts;
+    const [top, bottom] = [chip.offsetTop - 34, chip.offsetTop + chip.offsetHeight + 12];
+    if (top < box.scrollTop) box.scrollTop = Math.max(0, top);
+    else if (bottom > box.scrollTop + box.clientHeight) box.scrollTop = bottom - box.clientHeight;
+  }
+
+  // --- what goes to Python ------------------------------------------------------------------
+
+  pick(token) {
+    this.pending = { token, time: performance.now() };
+    this.select(token, true);
+    this.component.setTriggerValue(PICK_EVENT, { token });
+  }
+
+  /** A click on the marked expert marks nobody. */
+  mark(expert) {
+    const next = expert === this.expert ? null : expert;
+    this.expert = next;
+    this.paint();
+    this.component.setTriggerValue(PICK_EVENT, { expert: next === null ? "none" : next });
+  }
+}
+
+export default function (component) {
+  const root = component.parentElement;
+  let text = mounted.get(root);
+  if (!text || !text.box.isConnected) {
+    text = new TokenText(root);
+    mounted.set(root, text);
+  }
+  text.update(component);
+  return () => mounted.delete(root);
+}
