@@ -18,6 +18,8 @@ from explorer.rules import LossFree, MovingQuantile, Rule
 
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
+NEEDED = ("score_func", "normalize_gates", "top_k")
+"""What a configuration must say of the model itself: our defaults are not another trainer's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +54,10 @@ def settings_of(config: Mapping[str, Any], *, top_k: int, step: int) -> RouterSe
     A configuration that is not ours, an importer's say, gives settings without a score function.
     """
     try:
-        run = RunConfig.from_dict(dict(config))
+        run = RunConfig.from_dict(dict(config)) if set(NEEDED) <= set(config.get("model", ())) else None
     except (ExplorerError, TypeError, ValueError, KeyError, AttributeError):
+        run = None
+    if run is None:
         note = "The configuration of this run does not say how scores come from the router's logits."
         return RouterSettings(top_k=top_k, score_func=None, chooses=False, note=note)
     model, rules = run.model, run.balancer.rules_at(step)

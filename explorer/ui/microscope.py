@@ -152,7 +152,7 @@ def _controls(run: Run, probes: Probes) -> tuple[int, int, str]:
         FIRST,
         lambda value: f"The link names the colours “{value}”; they are {FIRST} or {ALL}. {FIRST} is shown.",
     )
-    urls.show_notices("probe", "layer", "colour", "token", "expert")
+    urls.show_notices("probe", "layer", "colour")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         step = st.segmented_control(
             "After updates",
@@ -229,6 +229,7 @@ def _choose_token_and_expert(run: Run, num_tokens: int, usual: int) -> None:
             "None is marked."
         ),
     )
+    urls.show_notices("token", "expert")
 
 
 def _expert() -> int | None:

@@ -129,7 +129,7 @@ def update_of(found: pl.DataFrame, rule: Rule | None, expert: int, step: int) ->
             "trained. An earlier probe shows one."
         )
     row = found.filter(pl.col("expert") == expert).row(0, named=True)
-    before, logged, rate = row["expert_bias"], row["next_bias"], row["rate"]
+    before, logged, rate = row["expert_bias"], row["next_bias"], _rate(rule, row["rate"], step)
     if before is None:
         return Told(f"In step {step} no bias was recorded.")
     after = "what came next was not recorded" if logged is None else f"the next step used {logged:+.4f}"
@@ -144,12 +144,20 @@ def update_of(found: pl.DataFrame, rule: Rule | None, expert: int, step: int) ->
             "This rule reads a running mean of the counts of all steps so far, which one step does not hold: "
             f"expert {expert} had {before:+.4f}, and {after}."
         )
-    return _by_counts(found, rule, expert, step)
+    return _by_counts(found, rule, expert, step, rate)
 
 
-def _by_counts(found: pl.DataFrame, rule: LossFree, expert: int, step: int) -> Told:
+def _rate(rule: Rule | None, logged: float | None, step: int) -> float | None:
+    """u after the step: as logged, else as the rule says where it depends on nothing else."""
+    if logged is not None or not isinstance(rule, LossFree) or rule.step_decay != "constant":
+        return logged
+    frozen = rule.freeze_after_step is not None and step >= rule.freeze_after_step
+    return 0.0 if frozen else rule.bias_update_rate
+
+
+def _by_counts(found: pl.DataFrame, rule: LossFree, expert: int, step: int, rate: float) -> Told:
     row = found.filter(pl.col("expert") == expert).row(0, named=True)
-    counts, rate = found["tokens"].to_numpy(), float(row["rate"])
+    counts = found["tokens"].to_numpy()
     delta = bias_delta(
         counts, update_rule=rule.update_rule, bias_update_rate=rate, centred=rule.centred
     ).astype(np.float32)[found["expert"].to_list().index(expert)]

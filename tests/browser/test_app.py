@@ -18,6 +18,7 @@ TITLES = {
     "": "Watch a mixture of experts",
     "compare": "Compare balancing rules",
     "replay": "Replay one run",
+    "microscope": "Router microscope",
     "playground": "Playground",
     "theory": "Theory",
     "train": "Train your own",

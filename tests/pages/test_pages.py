@@ -7,7 +7,7 @@ import pytest
 from conftest import Opener, charts, words
 from store_runs import write_run
 
-PAGES = ("overview", "compare", "replay", "playground", "theory", "train", "glossary")
+PAGES = ("overview", "compare", "replay", "microscope", "playground", "theory", "train", "glossary")
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -15,7 +15,7 @@ def test_a_page_without_any_run_says_what_to_do(open_app: Opener, page: str) -> 
     app = open_app(page=page)
     assert not app.exception
     assert app.title
-    if page in ("overview", "compare", "replay"):
+    if page in ("overview", "compare", "replay", "microscope"):
         assert "Train" in words(app)
         assert charts(app) == 0
 

@@ -1,0 +1,140 @@
+"""The Microscope in a real Chromium: tokens and experts by pointer and by key, and what follows them."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import servers
+from app_server import AppServer
+from probe_runs import LENGTH, WORDS, probe_record, rule_biases, write_probe_run
+from store_runs import DOMAINS, random_counts
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+servers.need_chromium()
+
+from playwright.sync_api import Browser, Locator, Page, expect  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def probed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("probed")
+    write_probe_run(folder, "free")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory, probed: Path) -> Iterator[AppServer]:
+    server = AppServer(tmp_path_factory.mktemp("app"), probed)
+    try:
+        yield server.wait()
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def page(browser: Browser, app: AppServer) -> Iterator[Page]:
+    """The page of the run, at step 12 in layer 0; errors of its own scripts fail the test."""
+    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    page.set_default_timeout(servers.PATIENCE_S * 1000)
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(f"{app.url}/microscope?run=free&probe=12&token=0")
+    expect(page.get_by_text("Token 0,")).to_be_visible()
+    yield page
+    page.close()
+    assert not errors
+
+
+def chip(page: Page, token: int) -> Locator:
+    return page.locator(f'[role="option"][data-index="{token}"]')
+
+
+def chosen(token: int, step: int = 12, layer: int = 0) -> list[int]:
+    record = probe_record(step, rule_biases(random_counts(25, 2, 8))[step], 2, 8, 2)
+    return record.selected_experts_PLK[token, layer].tolist()
+
+
+def test_a_click_on_a_token_brings_its_numbers(page: Page) -> None:
+    chip(page, 5).click()
+    expect(page.get_by_text("Token 5,")).to_be_visible()
+    expect(chip(page, 5)).to_have_attribute("aria-selected", "true")
+    expect(chip(page, 0)).to_have_attribute("aria-selected", "false")
+    expect(page.get_by_role("spinbutton", name="Token")).to_have_value("5")
+    expect(page.get_by_text(f"Expert {chosen(5)[0]}: what does it do?")).to_be_visible()
+    page.wait_for_url(re.compile("token=5"))
+
+
+def test_every_token_has_a_name_and_every_text_its_domain(page: Page) -> None:
+    expect(page.get_by_role("listbox")).to_have_count(1)
+    for at, domain in enumerate(DOMAINS):
+        group = page.get_by_role("group", name=f"{domain}, text {at + 1} of {len(DOMAINS)}")
+        expect(group.get_by_role("option")).to_have_count(LENGTH)
+    spoken = {"\n": "line break", " the": "space the", " ": "space", "�": "part of a letter", "<b>": "<b>"}
+    for token, word in enumerate(WORDS):
+        label = f"{spoken.get(word, word)}: expert {chosen(token)[0]}"
+        expect(chip(page, token)).to_have_attribute("aria-label", label)
+    # Text of a run is text: never an element of the page.
+    assert chip(page, WORDS.index("<b>")).locator("b").count() == 0
+    assert chip(page, WORDS.index("\n")).inner_text() == "⏎"
+
+
+def test_an_expert_of_the_key_marks_its_tokens(page: Page) -> None:
+    expert = chosen(3)[0]
+    page.get_by_role("button", name=f"Expert {expert}", exact=True).click()
+    expect(page.get_by_text(f"Expert {expert}: what does it do?")).to_be_visible()
+    expect(page.get_by_text("The expert that is marked in the text")).to_be_visible()
+    page.wait_for_url(re.compile(f"expert={expert}"))
+    for token in range(LENGTH * len(DOMAINS)):
+        experts = chosen(token)
+        classes = (chip(page, token).get_attribute("class") or "").split()
+        assert ("on" in classes) == (experts[0] == expert)
+        assert ("other" in classes) == (expert in experts[1:])
+    page.get_by_text("all chosen", exact=True).click()
+    later = next(t for t in range(16) if expert in chosen(t))
+    expect(chip(page, later)).to_have_class(re.compile(r"\bon\b"))
+    # Once more marks nobody.
+    page.get_by_role("button", name=f"Expert {expert}", exact=True).click()
+    expect(page.get_by_text("The first choice of the token above")).to_be_visible()
+    expect(page.locator('[role="option"].on')).to_have_count(0)
+
+
+def test_the_keyboard_walks_the_text_and_enter_looks(page: Page) -> None:
+    chip(page, 0).focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    expect(chip(page, 2)).to_be_focused()
+    # Walking alone asks for nothing.
+    expect(page.get_by_text("Token 0,")).to_be_visible()
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Token 2,")).to_be_visible()
+    expect(chip(page, 2)).to_be_focused()
+    page.keyboard.press("PageDown")
+    expect(chip(page, LENGTH)).to_be_focused()
+    page.keyboard.press("End")
+    expect(chip(page, 2 * LENGTH - 1)).to_be_focused()
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowUp")
+    assert (
+        page.evaluate(
+            "() => { let e = document.activeElement; while (e.shadowRoot) e = e.shadowRoot.activeElement; "
+            "return Number(e.dataset.index); }"
+        )
+        < LENGTH
+    )
+    # One stop for Tab in the text, one among the experts.
+    assert page.locator('[role="option"][tabindex="0"]').count() == 1
+    first = page.get_by_role("button", name="Expert 0", exact=True)
+    first.focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("button", name="Expert 1", exact=True)).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Expert 1: what does it do?")).to_be_visible()
+
+
+def test_another_layer_recolours_the_same_text(page: Page) -> None:
+    page.get_by_test_id("stButtonGroup").nth(1).get_by_text("1", exact=True).click()
+    expect(page.get_by_text("in layer 1", exact=False).first).to_be_visible()
+    for token in (0, 7):
+        label = re.compile(rf": expert {chosen(token, layer=1)[0]}$")
+        expect(chip(page, token)).to_have_attribute("aria-label", label)

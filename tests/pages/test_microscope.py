@@ -1,0 +1,290 @@
+"""The Microscope page: what it says is what the run recorded, what a link asks for is shown or said."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from conftest import Opener, charts, words
+from probe_runs import LENGTH, WORDS, probe_info, probe_record, rule_biases, write_probe_run
+from store_runs import DOMAINS, random_counts, write_run
+
+from explorer.ui.microscope_formulas import steps as formula_steps
+from explorer.ui.microscope_token import update_of
+from explorer.ui.microscope_view import probe_text, token_table, view_of, visible
+
+
+@pytest.fixture(scope="module")
+def probed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A loss-free run and one without balancing, both with a probe; and one without a probe."""
+    folder = tmp_path_factory.mktemp("probed")
+    write_probe_run(folder, "free", created_at="2026-11-22T10:00:02.000+00:00")
+    write_probe_run(
+        folder, "plain", bias=False, created_at="2026-11-22T10:00:01.000+00:00", **probe_info("none")
+    )
+    write_run(folder, "without", steps=12)
+    return folder
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+def test_without_a_probe_the_page_says_how_to_get_one(open_app: Opener, recorded: Path) -> None:
+    app = open_app(recorded, "microscope")
+    assert not app.exception
+    assert "training.probe_tokens=1024" in words(app)
+    assert charts(app) == 0
+
+
+def test_it_opens_on_a_biased_run_at_a_probe_whose_update_can_be_told(open_app: Opener, probed: Path) -> None:
+    app = open_app(probed, "microscope")
+    assert not app.exception
+    assert not app.error
+    assert app.selectbox(key="run").value == "free"
+    assert app.session_state["probe"] == 12
+    assert "The next step was logged with exactly this bias" in words(app)
+    assert charts(app) >= 8
+    for chart in app.get("vega_lite_chart"):
+        assert len(chart.proto.alt) > 30
+
+
+def test_the_numbers_of_a_token_are_those_that_were_recorded(open_app: Opener, probed: Path) -> None:
+    token, layer, step = 9, 1, 12
+    app = open_app(probed, "microscope", run="free", layer=layer, probe=step, token=token)
+    bias = rule_biases(random_counts(25, 2, 8))[step]
+    record = probe_record(step, bias, 2, 8, 2)
+    score = sigmoid(record.router_logits_PLE[token, layer].astype(float))
+    chosen = record.selected_experts_PLK[token, layer].tolist()
+    text = words(app)
+    for expert in chosen:
+        assert f"s_{{{expert}}} + b_{{{expert}}} &= {score[expert]:.4f}" in text
+        assert f"= {score[expert] + bias[layer, expert]:.4f}" in text
+        gate = score[expert] / score[chosen].sum()
+        assert re.search(rf"g_\{{{expert}\}} &= .*= {gate:.4f}", text)
+    counts = random_counts(25, 2, 8)[step, layer]
+    moved = rule_biases(random_counts(25, 2, 8))[step + 1, layer, chosen[0]]
+    assert f"took {counts[chosen[0]]:,} of {counts.sum():,} assignments" in text
+    assert f"= {moved:.5f}" in text
+    assert f"Token {token}, “{visible(WORDS[token % len(WORDS)])}” of {DOMAINS[token // LENGTH]}" in text
+
+
+def test_a_bias_that_does_not_follow_the_rule_is_said_in_red(open_app: Opener, tmp_path: Path) -> None:
+    write_probe_run(tmp_path / "own", break_update_at=12)
+    app = open_app(page="microscope", probe=12)
+    assert not app.exception
+    assert len(app.error) == 1
+    assert "but the next step was logged with" in app.error[0].value
+
+
+def test_a_choice_that_the_logits_do_not_explain_is_said_in_red(open_app: Opener, tmp_path: Path) -> None:
+    # Trained with K = 2, but the configuration says that one expert is chosen.
+    write_probe_run(tmp_path / "own", **{**probe_info(top_k=1), "top_k": 2})
+    app = open_app(page="microscope")
+    assert not app.exception
+    assert "For 16 of 16 tokens the recorded experts are not those" in "".join(e.value for e in app.error)
+
+
+def test_a_run_without_a_bias_says_so(open_app: Opener, probed: Path) -> None:
+    app = open_app(probed, "microscope", run="plain")
+    assert not app.exception
+    assert app.session_state["probe"] == 24
+    text = words(app)
+    assert "the scores alone decide" in text
+    assert "No bias takes part here" in text
+    assert "TopK}(s + b)" not in text
+
+
+def test_the_last_probe_has_no_update_and_says_so(open_app: Opener, probed: Path) -> None:
+    text = words(open_app(probed, "microscope", run="free", probe=24))
+    assert "step 24 was never trained" in text
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence", "key", "fallback"),
+    [
+        ({"run": "gone"}, "names the run “gone”", "run", "free"),
+        ({"run": "without"}, "keeps no probe batch", "run", "free"),
+        ({"run": "free", "probe": "5"}, "probed after 2, 12 and 24", "probe", 12),
+        ({"run": "free", "probe": "soon"}, "names the probe after soon updates", "probe", 12),
+        ({"run": "free", "layer": "9"}, "names layer 9", "layer", 0),
+        ({"run": "free", "token": "16"}, "the tokens of this probe are 0 to 15", "token", None),
+        ({"run": "free", "token": "-1"}, "names token -1", "token", None),
+        ({"run": "free", "expert": "8"}, "names expert 8", "expert", "all"),
+        ({"run": "free", "colour": "blue"}, "names the colours “blue”", "colour", "first"),
+    ],
+)
+def test_what_a_link_cannot_have_is_said(
+    open_app: Opener, probed: Path, query: dict[str, str], sentence: str, key: str, fallback: object
+) -> None:
+    app = open_app(probed, "microscope", **query)
+    assert not app.exception
+    assert sentence in words(app)
+    assert len(app.warning) == 1
+    if fallback is not None:
+        assert app.session_state[key] == fallback
+    assert charts(app) >= 8
+
+
+def test_a_link_chooses_everything(open_app: Opener, probed: Path) -> None:
+    query = {"run": "free", "probe": "2", "layer": "1", "token": "0", "expert": "5", "colour": "all"}
+    app = open_app(probed, "microscope", **query)
+    assert not app.exception
+    assert not app.warning
+    assert app.number_input(key="token").value == 0
+    text = words(app)
+    assert "Token 0," in text
+    assert "Expert 5: what does it do?" in text
+    assert "In step 2 expert 5 took" in text
+
+
+def test_choosing_follows_in_every_panel(open_app: Opener, probed: Path) -> None:
+    app = open_app(probed, "microscope", run="free")
+    app.number_input(key="token").set_value(3).run()
+    assert "Token 3," in words(app)
+    app.selectbox(key="expert").set_value("6").run()
+    text = words(app)
+    assert "Expert 6: what does it do?" in text
+    assert "In step 12 expert 6 took" in text
+    assert not app.exception
+
+
+def test_a_broken_probe_document_leaves_numbers(open_app: Opener, tmp_path: Path) -> None:
+    write_probe_run(tmp_path / "own", document={"tokens": ["one"], "sequence_length": 0})
+    app = open_app(page="microscope", token=4)
+    assert not app.exception
+    text = words(app)
+    assert "no readable probe.json" in text
+    assert "Token 4, “\\#4”" in text or "Token 4, “#4”" in text
+
+
+def test_a_configuration_that_is_not_ours_shows_what_was_recorded(open_app: Opener, tmp_path: Path) -> None:
+    write_probe_run(tmp_path / "own", config={"model": {"num_experts": 8}})
+    app = open_app(page="microscope", token=4)
+    assert not app.exception
+    text = words(app)
+    assert "does not say how scores come from the router's logits" in text
+    assert "Token 4," in text
+
+
+def test_one_expert_a_token_has_no_company(open_app: Opener, tmp_path: Path) -> None:
+    write_probe_run(tmp_path / "own", top_k=1, **probe_info(top_k=1))
+    app = open_app(page="microscope")
+    assert not app.exception
+    assert "experts share no tokens" in words(app)
+
+
+def test_a_single_layer_and_a_single_probe_are_shown(open_app: Opener, tmp_path: Path) -> None:
+    write_probe_run(tmp_path / "own", layers=1, probes=(24,))
+    app = open_app(page="microscope")
+    assert not app.exception
+    text = words(app)
+    assert "This model has one mixture layer" in text
+    assert "With a single probe nothing can be said" in text
+
+
+def test_domains_of_the_chosen_methods_stand_side_by_side(open_app: Opener, probed: Path) -> None:
+    app = open_app(probed, "microscope", runs=["free", "plain"])
+    alts = [chart.proto.alt for chart in app.get("vega_lite_chart")]
+    assert sum("Load over balanced load by domain" in alt for alt in alts) == 2
+    assert "the mean distance of two domains is" in words(app)
+
+
+def view(step: int = 12, **settings: object):  # type: ignore[no-untyped-def]
+    from explorer.queries.probe import LayerProbe
+    from explorer.routing_math import settings_of
+
+    bias = rule_biases(random_counts(25, 2, 8))[step]
+    record = probe_record(step, bias, 2, 8, 2)
+    probe = LayerProbe(
+        logits=record.router_logits_PLE[:, 0], chosen=record.selected_experts_PLK[:, 0], bias=bias[0]
+    )
+    how = settings_of(probe_info(**settings)["config"], top_k=2, step=step)
+    return view_of(probe, how, probe_text(None, len(probe.logits)), step=step, layer=0)
+
+
+def test_the_table_of_a_token_by_loops() -> None:
+    seen = view()
+    for token in range(seen.num_tokens):
+        score = sigmoid(seen.logits[token].astype(float)).tolist()
+        with_bias = [s + b for s, b in zip(score, seen.bias.tolist(), strict=True)]
+        before = sorted(range(8), key=lambda e: -score[e])[:2]
+        after = sorted(range(8), key=lambda e: -with_bias[e])[:2]
+        for row in token_table(seen, token).to_dicts():
+            e = row["expert"]
+            assert row["score"] == pytest.approx(score[e], abs=1e-6)
+            assert row["compared"] == pytest.approx(with_bias[e], abs=1e-6)
+            assert row["rank_before"] == 1 + sum(other > score[e] for other in score)
+            assert row["rank_after"] == 1 + sum(other > with_bias[e] for other in with_bias)
+            wanted = {(1, 1): "chosen", (0, 1): "brought in by the bias", (1, 0): "pushed out by the bias"}
+            assert row["state"] == wanted.get((e in before, e in after), "not chosen")
+            gate = score[e] / sum(score[a] for a in after) if e in after else None
+            assert row["gate"] == (None if gate is None else pytest.approx(gate, rel=1e-5))
+
+
+@pytest.mark.parametrize(
+    ("settings", "parts"),
+    [
+        ({"score_func": "softmax"}, [r"\frac{e^{x_i}}{\sum_j e^{x_j}}"]),
+        ({"score_func": "sqrt_softplus"}, [r"\sqrt{\ln(1 + e^{"]),
+        ({"gate_func": "softmax"}, [r"w_i = \frac{e^{x_i}}", r"\frac{w_i}{"]),
+        ({"normalize_gates": False}, ["g_i &= s_i"]),
+        ({"route_scale": 2.5}, [r"\cdot 2.5"]),
+    ],
+    ids=str,
+)
+def test_the_formulas_are_those_of_the_configuration(settings: dict[str, object], parts: list[str]) -> None:
+    seen = view(**settings)
+    told = " ".join(formula for _, formula in formula_steps(seen, 3, token_table(seen, 3)))
+    for part in parts:
+        assert part in told
+
+
+def test_rules_that_do_not_count_are_not_recomputed() -> None:
+    from explorer.rules import LossFree, Quantile
+
+    found = pl.DataFrame(
+        {
+            "expert": [0, 1],
+            "tokens": [5, 3],
+            "expert_bias": [0.1, 0.2],
+            "next_bias": [0.4, 0.1],
+            "rate": [None, None],
+        }
+    )
+    assert "does not step by counts" in update_of(found, Quantile(), 0, 7).sentence
+    with_rate = found.with_columns(rate=pl.lit(0.003))
+    assert "running mean" in update_of(with_rate, LossFree(load_ema=0.9), 0, 7).sentence
+    assert update_of(with_rate, LossFree(), 0, 7).is_wrong
+    frozen = with_rate.with_columns(rate=pl.lit(0.0), next_bias=pl.col("expert_bias"))
+    assert "frozen" in update_of(frozen, LossFree(), 0, 7).sentence
+    assert not update_of(frozen, LossFree(), 0, 7).is_wrong
+
+
+@pytest.mark.parametrize("rule", ["sign", "proportional", "rms"])
+@pytest.mark.parametrize("centred", [False, True])
+def test_updates_of_training_agree_with_the_page(rule: str, centred: bool) -> None:
+    import torch
+
+    from explorer.model.bias_balancers import LossFreeBalancing
+    from explorer.rules import LossFree
+
+    settings = LossFree(update_rule=rule, centred=centred, bias_update_rate=0.01)
+    counts = random_counts(1, 1, 16)[0, 0]
+    before = torch.linspace(-0.3, 0.4, 16)
+    after = before.clone()
+    LossFreeBalancing(settings).update(after, torch.from_numpy(counts), 0)
+    found = pl.DataFrame(
+        {
+            "expert": range(16),
+            "tokens": counts,
+            "expert_bias": before.numpy(),
+            "next_bias": after.numpy(),
+            "rate": [0.01] * 16,
+        }
+    )
+    for expert in range(16):
+        told = update_of(found, settings, expert, 0)
+        assert not told.is_wrong, told.sentence
+        assert "exactly this bias" in told.sentence
