@@ -27,24 +27,28 @@ COLUMNS = ("expert", "score", "compared", "bias", "state", "before", "after", "m
 """What `token_scores` reads of its frame."""
 
 
-def token_scores(frame: pl.DataFrame, cuts: pl.DataFrame, *, height: int = SCORE_HEIGHT) -> theme.Figure:
+def token_scores(
+    frame: pl.DataFrame, cuts: pl.DataFrame, *, biased: bool = True, height: int = SCORE_HEIGHT
+) -> theme.Figure:
     """Scores of one token as bars, the bias as an arrow on them, and the line that a choice must clear.
 
     frame: one row an expert with COLUMNS; score and compared (score with bias) are what the router compares,
     state is one of STATES, before and after say whether the expert is among the chosen without and with
-    the bias. cuts: of `cut_rows`.
+    the bias. cuts: of `cut_rows`. biased: whether a bias takes part, so that there are arrows.
     """
     if frame.is_empty():
         return theme.no_data("no scores were recorded for this token")
     data = frame.select(COLUMNS)
     experts = data["expert"].to_list()
-    every = max(1, -(-len(experts) // 32))
+    every = max(1, -(-len(experts) // 16))
+    shown = list(STATES) if biased else [CHOSEN, LEFT]
     colour = alt.Color(
         "state:N",
         scale=alt.Scale(domain=list(STATES), range=[ink.expr for ink in STATES.values()]),
         legend=alt.Legend(
             title=None,
             orient="bottom",
+            values=shown,
             columns=2,
             symbolType="square",
             symbolStrokeWidth=0,
@@ -67,8 +71,9 @@ def token_scores(frame: pl.DataFrame, cuts: pl.DataFrame, *, height: int = SCORE
         alt.Tooltip("compared:Q", title="score with bias", format=".4f"),
         alt.Tooltip("state:N", title="this expert is"),
     ]
-    title = "score, and score with bias"
-    y_axis = alt.Y("score:Q", title=title, axis=alt.Axis(tickCount=5))
+    y_axis = alt.Y(
+        "score:Q", title="score, and score with bias" if biased else "score", axis=alt.Axis(tickCount=5)
+    )
     base = alt.Chart(data).encode(x=x, color=colour, tooltip=tooltip)
     moved = base.transform_filter("isValid(datum.compared)")
     size = 110 if len(experts) <= 32 else 45
@@ -103,16 +108,8 @@ def token_scores(frame: pl.DataFrame, cuts: pl.DataFrame, *, height: int = SCORE
         .mark_text(align="left", dx=7, fontSize=11, clip=False, lineBreak="\n", color=theme.STRONG_TEXT.expr)
         .encode(x=alt.value(alt.expr("width")), y="place:Q", text="name:N")
     )
-    chart = alt.layer(
-        band,
-        bars,
-        shaft,
-        *heads,
-        ring.encode(y=y_axis),
-        solid.encode(y="cut:Q"),
-        faint.encode(y="cut:Q"),
-        words,
-    )
+    arrows = [shaft, *heads, ring.encode(y=y_axis)] if biased else []
+    chart = alt.layer(band, bars, *arrows, solid.encode(y="cut:Q"), faint.encode(y="cut:Q"), words)
     figure: alt.LayerChart = theme.titled(chart, height=height)
     return figure
 

@@ -111,7 +111,7 @@ def _gates(view: View, token: int, rows: dict[int, dict[str, float]]) -> tuple[s
     )
     if not experts:
         return "No expert takes this token, so there is no gate.", general
-    return words, _lines(general, lines).replace(r"\\[.3em]", r"\\[.9em]")
+    return words, _lines(general, lines)
 
 
 def _set(experts: Sequence[int]) -> str:
@@ -125,7 +125,11 @@ def _lines(general: str, lines: Sequence[str]) -> str:
 
 
 def _aligned(lines: Sequence[str]) -> str:
-    return r"\begin{aligned}" + r" \\[.3em] ".join(lines) + r"\end{aligned}"
+    has_fractions = any(r"\frac" in line for line in lines)
+    gap = r" \\[.9em] " if has_fractions else r" \\[.3em] "
+    # The page cuts off what stands above a first line of usual height.
+    room = r"\rule{0pt}{1.7em}" if r"\frac" in lines[0] else ""
+    return r"\begin{aligned}" + room + gap.join(lines) + r"\end{aligned}"
 
 
 def update_formula(

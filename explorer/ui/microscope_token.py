@@ -46,11 +46,15 @@ def _scores(run: Run, view: View, token: int, expert: int | None, table: pl.Data
         return
     rows = score_rows(table, expert)
     cuts = cuts_of(view, token, table)
-    chart = specs.kept(("microscope scores", run.num_experts), partial(charts.token_scores, rows, cuts))
+    biased = view.bias is not None
+    chart = specs.kept(
+        ("microscope scores", run.num_experts, biased),
+        partial(charts.token_scores, rows, cuts, biased=biased),
+    )
     arrow = (
         "Bars are scores, rings what the scores alone would choose. An arrow adds the bias; what ends above "
         "the dashed line is chosen."
-        if view.bias is not None
+        if biased
         else "Bars are scores; those above the dashed line are chosen."
     )
     show.figure(
@@ -85,10 +89,10 @@ def _formulas(view: View, token: int, table: pl.DataFrame) -> None:
 
 
 def _update(run: Run, view: View, token: int, expert: int | None) -> None:
-    st.markdown("### And then the bias moves", help=tip("loss_free"))
     if view.bias is None:
-        show.note("No bias takes part here, so none is moved.")
+        show.note("No bias takes part here, so none is moved after the step.")
         return
+    st.markdown("### And then the bias moves", help=tip("loss_free"))
     chosen = view.chosen_by(token)
     about = expert if expert is not None else (chosen[0] if chosen else 0)
     found = cached_probe.bias_update(run.version, view.step, view.layer)

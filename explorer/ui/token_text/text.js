@@ -138,7 +138,9 @@ class TokenText {
     else chip.style.setProperty("--c", this.colour(first));
     if (mode === "all") chip.style.setProperty("--stripes", this.stripes(index));
     const number = chip.querySelector(".number");
-    if (number) number.textContent = mode === "all" ? experts.join(" ") : first ?? "";
+    // Many numbers would be longer than the token; the stripes and the tooltip say them.
+    const numbers = mode === "all" ? (experts.length > 2 ? [] : experts) : experts.slice(0, 1);
+    if (number) number.textContent = numbers.join(" ");
     const who = mode === "all" || one ? expertWords(experts) : expertWords(experts.slice(0, 1));
     chip.setAttribute("aria-label", `${spoken(text.texts[index])}: ${who}`);
   }
