@@ -1,30 +1,15 @@
 """What the Microscope asks, remembered as in `explorer.ui.cached`: by the version of a run."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import polars as pl
-import streamlit as st
 
 from explorer.errors import ExplorerError
 from explorer.queries import probe, specialisation
 from explorer.queries.probe import LayerProbe
 from explorer.recording import RunFolder
-from explorer.ui.cached import Version
-from explorer.ui.services import services
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def _cached(function: Callable[P, R]) -> Callable[P, R]:
-    return st.cache_data(max_entries=200, show_spinner=False)(function)
-
-
-def _ask(query: Callable[..., R], *args: Any) -> R:
-    with services().index.cursor() as cur:
-        return query(cur, *args)
+from explorer.ui.cached import Version, _ask, _cached
 
 
 @_cached

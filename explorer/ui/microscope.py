@@ -26,7 +26,7 @@ from explorer.ui.token_text.component import ALL, FIRST
 from explorer.ui.token_text.payload import text_payload
 
 NOBODY = "all"
-COLOURS = {FIRST: "first choice", ALL: "all chosen"}
+COLOURS = (FIRST, ALL)
 WHOLE_PAGE, SHOWN = "microscope_whole_page", "microscope_layer_shown"
 
 Probes = list[tuple[int, bool]]
@@ -148,7 +148,7 @@ def _controls(run: Run, probes: Probes) -> tuple[int, int, str]:
     )
     urls.settle(
         "colour",
-        list(COLOURS),
+        COLOURS,
         FIRST,
         lambda value: f"The link names the colours “{value}”; they are {FIRST} or {ALL}. {FIRST} is shown.",
     )
@@ -171,13 +171,12 @@ def _controls(run: Run, probes: Probes) -> tuple[int, int, str]:
             help="Each layer has its own router and its own experts.",
         )
         colour_by = st.segmented_control(
-            "Colour by",
-            list(COLOURS),
+            "Colour by choice",
+            COLOURS,
             key="colour",
             bind="query-params",
             required=True,
-            format_func=COLOURS.__getitem__,
-            help="The expert that a token calls first, or all of them as stripes.",
+            help="The expert that a token calls first, or all of its experts as stripes.",
         )
     return int(step or 0), int(layer or 0), str(colour_by or FIRST)
 

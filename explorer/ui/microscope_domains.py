@@ -48,6 +48,7 @@ def section(arms: Sequence[Arm], layer: int) -> None:
                 finding=microscope_words.panel(frame, row),
                 how=f"{arm.first.run_id}, held-out text at its last evaluation, layer {layer}.",
                 table=frame,
+                sources=(found[arm],),
                 key=f"figure_nine_{arm.token}",
             )
     show.note(

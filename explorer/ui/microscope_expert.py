@@ -61,6 +61,7 @@ def _texts(run: Run, view: View, expert: int) -> None:
         finding=microscope_words.texts(found, expert, taken, view.num_tokens),
         how="Strong: how often this expert took the token. Faint: how often it occurs in the probe.",
         table=found,
+        sources=(view.source,),
         key="microscope_texts",
     )
 
@@ -76,6 +77,7 @@ def _domains(run: Run, view: View, expert: int) -> None:
         finding=microscope_words.domains(found, expert),
         how="A bar would end at the line if the domain's tokens were shared evenly among the experts.",
         table=found,
+        sources=(view.source,),
         key="microscope_domains",
     )
 
@@ -121,6 +123,7 @@ def _neighbours(run: Run, view: View, expert: int) -> None:
         title="share of its tokens",
         subject=f"Experts chosen together with expert {expert}",
         finding=microscope_words.neighbours(rows, expert, chance),
+        sources=(pairs,),
         key="microscope_company",
     )
 
@@ -132,9 +135,8 @@ def _onward(run: Run, view: View, expert: int) -> None:
         show.note("This model has one mixture layer.")
         return
     pairs = cached_probe.cross_activation(run.version, view.layer, layer, view.step)
-    rows = shared_rows(
-        pairs, own_loads(cached_probe.coactivation(run.version, layer, view.step)), expert, others_only=False
-    )
+    there = cached_probe.coactivation(run.version, layer, view.step)
+    rows = shared_rows(pairs, own_loads(there), expert, others_only=False)
     chance = float((view.after < view.num_experts).sum(-1).mean()) / view.num_experts
     _company_figure(
         rows,
@@ -143,6 +145,7 @@ def _onward(run: Run, view: View, expert: int) -> None:
         title=f"share of its tokens, in layer {layer}",
         subject=f"Experts of layer {layer} for the tokens of expert {expert}",
         finding=microscope_words.onward(rows, expert, layer, chance),
+        sources=(pairs, there),
         key="microscope_onward",
     )
 
@@ -155,6 +158,7 @@ def _company_figure(
     title: str,
     subject: str,
     finding: str,
+    sources: tuple[object, ...],
     key: str,
 ) -> None:
     top = rows.filter(pl.col("share").is_not_null()).head(MOST_OTHERS)
@@ -168,6 +172,7 @@ def _company_figure(
         finding=finding,
         how="The small mark is what the loads alone would give, the dashed line what even choices would.",
         table=rows,
+        sources=sources,
         key=key,
     )
 
@@ -181,12 +186,13 @@ def _loads(run: Run, view: View, expert: int) -> None:
     one = frame.filter(pl.col("expert") == expert).select(
         x=pl.col("first_step").cast(pl.Float64), value="load_ratio", low="min_ratio", high="max_ratio"
     )
-    _history(run, view, everyone, one, "load", expert, title=AXIS["load_ratio"], level=1.0)
+    _history(run, view, frame, everyone, one, "load", expert, title=AXIS["load_ratio"], level=1.0)
 
 
 def _biases(run: Run, view: View, expert: int) -> None:
     st.markdown("### Its bias in training", help=tip("expert_bias"))
-    frame = cached.bias_trajectories(run.version, view.layer, BINS).filter(pl.col("bias_mean").is_not_null())
+    source = cached.bias_trajectories(run.version, view.layer, BINS)
+    frame = source.filter(pl.col("bias_mean").is_not_null())
     if frame.is_empty():
         show.note("This run has no bias rule, so there is no bias to show.")
         return
@@ -196,12 +202,13 @@ def _biases(run: Run, view: View, expert: int) -> None:
     one = frame.filter(pl.col("expert") == expert).select(
         x=pl.col("first_step").cast(pl.Float64), value="bias_mean", low="bias_min", high="bias_max"
     )
-    _history(run, view, everyone, one, "bias", expert, title=AXIS["expert_bias"], level=None)
+    _history(run, view, source, everyone, one, "bias", expert, title=AXIS["expert_bias"], level=None)
 
 
 def _history(
     run: Run,
     view: View,
+    source: pl.DataFrame,
     everyone: pl.DataFrame,
     one: pl.DataFrame,
     what: str,
@@ -221,6 +228,7 @@ def _history(
         finding=microscope_words.history(one, expert, view.step, what=what),
         how="Bold: this expert, its band the steps between. Faint: all others. The rule marks the probe.",
         table=one,
+        sources=(source,),
         key=f"microscope_{what}",
         playhead=float(view.step),
     )

@@ -63,6 +63,7 @@ def _scores(run: Run, view: View, token: int, expert: int | None, table: pl.Data
         finding=finding,
         how=arrow if view.compared is not None else "Bars are scores; colours say who is chosen.",
         table=table.drop("before", "after"),
+        sources=(view.source,),
         key="microscope_token",
     )
 

@@ -86,6 +86,8 @@ class View:
     unexplained: int
     """Tokens whose recorded experts are not those that the recorded logits and bias give."""
     text: ProbeText
+    source: LayerProbe
+    """What was recorded; it knows the SQL that it came from."""
 
     @property
     def num_tokens(self) -> int:
@@ -142,6 +144,7 @@ def view_of(probe: LayerProbe, settings: RouterSettings, text: ProbeText, *, ste
         gates=gates,
         unexplained=unexplained,
         text=text,
+        source=probe,
     )
 
 

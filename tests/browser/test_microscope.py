@@ -90,7 +90,8 @@ def test_an_expert_of_the_key_marks_its_tokens(page: Page) -> None:
         classes = (chip(page, token).get_attribute("class") or "").split()
         assert ("on" in classes) == (experts[0] == expert)
         assert ("other" in classes) == (expert in experts[1:])
-    page.get_by_text("all chosen", exact=True).click()
+    page.get_by_test_id("stMain").get_by_test_id("stButtonGroup").get_by_text("all", exact=True).click()
+    page.wait_for_url(re.compile("colour=all"))
     later = next(t for t in range(16) if expert in chosen(t))
     expect(chip(page, later)).to_have_class(re.compile(r"\bon\b"))
     # Once more marks nobody.
@@ -133,7 +134,7 @@ def test_the_keyboard_walks_the_text_and_enter_looks(page: Page) -> None:
 
 
 def test_another_layer_recolours_the_same_text(page: Page) -> None:
-    page.get_by_test_id("stButtonGroup").nth(1).get_by_text("1", exact=True).click()
+    page.get_by_test_id("stMain").get_by_test_id("stButtonGroup").nth(1).get_by_text("1", exact=True).click()
     expect(page.get_by_text("in layer 1", exact=False).first).to_be_visible()
     for token in (0, 7):
         label = re.compile(rf": expert {chosen(token, layer=1)[0]}$")
