@@ -42,6 +42,8 @@ class RouterSettings:
     """One sentence on what the logits alone do not tell; empty when they tell everything."""
     chooses: bool = True
     """Whether each token takes the best of its own scores, so that the choice can be worked out."""
+    best_first: bool = True
+    """Whether the recorded experts of a token come in the order of its preference."""
 
     @property
     def weighs_by(self) -> str | None:
@@ -76,6 +78,7 @@ def settings_of(config: Mapping[str, Any], *, top_k: int, step: int) -> RouterSe
         top_p=top_p,
         note=note,
         chooses=chooses,
+        best_first=model.routing == "token_choice",
     )
 
 

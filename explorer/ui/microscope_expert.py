@@ -226,7 +226,7 @@ def _history(
         chart if everyone.is_empty() else chart.with_rows(one),
         subject=f"{what.capitalize()} of expert {expert} in layer {view.layer} over steps",
         finding=microscope_words.history(one, expert, view.step, what=what),
-        how="Bold: this expert, its band the steps between. Faint: all others. The rule marks the probe.",
+        how="Bold: this expert, its band the steps between. Faint: all others. Vertical line: the probe.",
         table=one,
         sources=(source,),
         key=f"microscope_{what}",

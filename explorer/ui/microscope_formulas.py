@@ -101,7 +101,9 @@ def _gates(view: View, token: int, rows: dict[int, dict[str, float]]) -> tuple[s
     lines = []
     for e in experts[:MOST]:
         value = float(weighing[0, e])
-        middle = f"{value:.4f}" if whole is None else rf"\frac{{{value:.4f}}}{{{divisor:.4f}}}"
+        middle = rf"\frac{{{value:.4f}}}{{{divisor:.4f}}}"
+        if whole is None:
+            middle = f"{value:.4f}" if scale else rf"{letter}_{{{e}}}"
         gate = rows[e]["gate"]
         lines.append(rf"g_{{{e}}} &= {middle}{scale} = {gate:.4f}")
     words = (

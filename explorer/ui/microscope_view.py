@@ -127,8 +127,8 @@ def view_of(probe: LayerProbe, settings: RouterSettings, text: ProbeText, *, ste
             unexplained = int((~same).sum())
             unbiased = routing_math.compared(scores, None, settings)
             before = routing_math.choose(unbiased, scores, settings)
-        else:
-            # Experts took the token in the order of their numbers: its first one is the one that weighs most.
+        if not settings.best_first:
+            # Not in any order of the token's: its first expert is then the one that weighs most.
             order = np.argsort(-gates, axis=-1, kind="stable")
             after, gates = np.take_along_axis(after, order, -1), np.take_along_axis(gates, order, -1)
     return View(

@@ -200,7 +200,8 @@ def view(step: int = 12, **settings: object):  # type: ignore[no-untyped-def]
     probe = LayerProbe(
         logits=record.router_logits_PLE[:, 0], chosen=record.selected_experts_PLK[:, 0], bias=bias[0]
     )
-    how = settings_of(probe_info(**settings)["config"], top_k=2, step=step)
+    balancer = "none" if "routing" in settings else "loss_free"
+    how = settings_of(probe_info(balancer, **settings)["config"], top_k=2, step=step)
     return view_of(probe, how, probe_text(None, len(probe.logits)), step=step, layer=0)
 
 
@@ -239,6 +240,15 @@ def test_the_formulas_are_those_of_the_configuration(settings: dict[str, object]
     told = " ".join(formula for _, formula in formula_steps(seen, 3, token_table(seen, 3)))
     for part in parts:
         assert part in told
+
+
+def test_where_experts_choose_the_first_expert_of_a_token_weighs_most() -> None:
+    seen = view(routing="expert_choice")
+    assert seen.before is None
+    assert seen.compared is None
+    for token in range(seen.num_tokens):
+        scores = [float(seen.scores[token, e]) for e in seen.chosen_by(token)]
+        assert scores == sorted(scores, reverse=True)
 
 
 def test_rules_that_do_not_count_are_not_recomputed() -> None:

@@ -124,6 +124,7 @@ def test_where_no_token_chooses_the_gates_are_right_and_it_is_said(routing: str)
         result = choose(router, tokens, config.model, None, context)
     how = settings_of(config.to_dict(), top_k=config.model.top_k, step=0)
     assert not how.chooses
+    assert not how.best_first
     assert how.note.endswith("what the run recorded.")
     mine = routing_math.gates(result.router_logits_TE.numpy(), result.topk_expert_ids_TK.numpy(), how)
     np.testing.assert_allclose(mine, result.gate_weights_TK.numpy(), rtol=1e-5, atol=1e-7)
@@ -135,6 +136,7 @@ def test_what_cannot_be_worked_out_is_named() -> None:
     assert "limited capacity" in limited.note
     levelled = settings_of(make_tiny_config("mqb").to_dict(), top_k=2, step=0)
     assert not levelled.chooses
+    assert levelled.best_first
     assert "along each sequence" in levelled.note
     foreign = settings_of({"model": {"num_experts": 4}, "trainer": "other"}, top_k=2, step=0)
     assert foreign.score_func is None
