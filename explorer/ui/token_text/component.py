@@ -41,12 +41,13 @@ def token_text(
     colour_by: str = FIRST,
     label: str = "Text of the probe batch",
     on_pick: Callable[[TokenPick], None] | None = None,
-    height: int = 430,
+    height: float = 28.7,
 ) -> None:
     """Tokens coloured by expert; `token` is selected, and the tokens of `expert` stand out.
 
     payload: `text_payload`. colour_by: "first" (the first choice) or "all" (a stripe for each expert).
-    `on_pick` runs before the page does, so it may set `st.session_state`.
+    `on_pick` runs before the page does, so it may set `st.session_state`. height: at most this many times the
+    size of the page's letters; longer texts scroll.
     """
 
     def picked() -> None:

@@ -25,7 +25,7 @@ class TokenText {
     const { text, token, expert, mode, label, height } = component.data;
     const isNew = text.version !== this.version;
     this.text = text;
-    this.texts.style.maxHeight = `${height}px`;
+    this.texts.style.maxHeight = `${height}rem`;
     this.texts.setAttribute("aria-label", label);
     this.key.setAttribute("aria-label", "Experts: one click marks the tokens of an expert");
     if (isNew) this.build();
