@@ -85,11 +85,22 @@ INTERACTIONS = (
     Interaction(page="compare", name="another axis", act=_segment("Horizontal axis", ("tokens", "step"))),
     Interaction(page="replay?step=100", name="a step", act=_number("Step", 200)),
     Interaction(page="replay?step=100", name="the next layer by key", act=_key("j", "k")),
+    Interaction(page="microscope", name="a token", act=lambda page, n: _token(page, 40 + n)),
+    Interaction(
+        page="microscope",
+        name="an expert",
+        act=lambda page, n: page.get_by_role("button", name=f"Expert {n}", exact=True).click(),
+    ),
+    Interaction(page="microscope", name="another layer", act=_segment("Mixture layer", ("1", "2", "3", "0"))),
     Interaction(page="playground", name="rate of A", act=_slider("Rate u of A")),
     Interaction(page="playground", name="the playhead", act=_slider("Step")),
     Interaction(page="theory", name="rate", act=_slider("Rate u")),
     Interaction(page="glossary", name="a word", act=lambda page, n: _word(page, ("bias", "load")[n % 2])),
 )
+
+
+def _token(page: Page, index: int) -> None:
+    page.locator(f'[role="option"][data-index="{index}"]').click()
 
 
 def _word(page: Page, text: str) -> None:

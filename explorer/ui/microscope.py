@@ -27,7 +27,6 @@ from explorer.ui.token_text.payload import text_payload
 
 NOBODY = "all"
 COLOURS = (FIRST, ALL)
-WHOLE_PAGE, SHOWN = "microscope_whole_page", "microscope_layer_shown"
 
 Probes = list[tuple[int, bool]]
 
@@ -68,10 +67,9 @@ def choose_run(runs: Sequence[Run]) -> Run:
 
 def show_run(run: Run, probes: Probes, arms: Sequence[Arm]) -> None:
     """The batch, the token and the expert in one fragment; then what belongs to the layer as a whole."""
-    st.session_state[WHOLE_PAGE] = True
+    step, layer = _controls(run, probes)
     with show.steady("microscope"):
-        st.fragment(_view)(run, probes)
-    layer = int(st.session_state["layer"])
+        st.fragment(_view)(run, probes, step, layer)
     microscope_domains.section(arms, layer)
     microscope_domains.settling(run, layer)
 
@@ -82,10 +80,8 @@ def usual_probe(probes: Probes, last_step: int) -> int:
     return told[-1] if told else probes[-1][0]
 
 
-def _view(run: Run, probes: Probes) -> None:
-    """What follows a click."""
-    step, layer, colour_by = _controls(run, probes)
-    _draw_all_again(layer)
+def _view(run: Run, probes: Probes, step: int, layer: int) -> None:
+    """What follows a click; figures here take other rows and are not drawn anew."""
     view = load_view(run, step, layer)
     if view is None:
         st.info(
@@ -93,39 +89,18 @@ def _view(run: Run, probes: Probes) -> None:
             icon=":material/inbox:",
         )
         return
-    _choose_token_and_expert(run, view.num_tokens, _usual_token(run, probes))
-    token, expert = int(st.session_state["token"]), _expert()
+    st.subheader("Who gets which token?", help=tip("probe_batch"))
+    st.markdown(show.plain(microscope_words.batch(view)))
+    token, expert, colour_by = _choices(run, view, _usual_token(run, probes))
     _text(run, view, token, expert, colour_by)
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        last = view.num_tokens - 1
-        st.number_input(
-            "Token", 0, last, _usual_token(run, probes), step=1, key="token", bind="query-params", width=150
-        )
-        st.selectbox(
-            "Mark expert",
-            [NOBODY, *map(str, range(run.num_experts))],
-            key="expert",
-            bind="query-params",
-            width=150,
-            help="Its tokens stand out in the text. A click on its number above the text does the same.",
-        )
     microscope_token.section(run, view, token, expert)
-    firsts = view.chosen_by(token)
-    shown = expert if expert is not None else (firsts[0] if firsts else 0)
+    # Not that of the token: six figures would be drawn anew with every token.
+    shown = expert if expert is not None else microscope_words.favourite(view)[0]
     microscope_expert.section(run, view, shown, is_marked=expert is not None)
 
 
-def _draw_all_again(layer: int) -> None:
-    """Draw the rest of the page when the layer has changed; nothing else of it depends on a click."""
-    is_whole = st.session_state.pop(WHOLE_PAGE, False)
-    changed = st.session_state.get(SHOWN) != layer
-    st.session_state[SHOWN] = layer
-    if changed and not is_whole:
-        st.rerun()
-
-
-def _controls(run: Run, probes: Probes) -> tuple[int, int, str]:
-    """Probe, layer and colour."""
+def _controls(run: Run, probes: Probes) -> tuple[int, int]:
+    """Probe and layer, on which the whole page depends."""
     steps, layers = [step for step, _ in probes], list(range(run.num_moe_layers))
     usual = usual_probe(probes, run.last_step)
     urls.settle(
@@ -146,13 +121,7 @@ def _controls(run: Run, probes: Probes) -> tuple[int, int, str]:
             "Layer 0 is shown."
         ),
     )
-    urls.settle(
-        "colour",
-        COLOURS,
-        FIRST,
-        lambda value: f"The link names the colours “{value}”; they are {FIRST} or {ALL}. {FIRST} is shown.",
-    )
-    urls.show_notices("probe", "layer", "colour")
+    urls.show_notices("probe", "layer")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         step = st.segmented_control(
             "After updates",
@@ -170,15 +139,7 @@ def _controls(run: Run, probes: Probes) -> tuple[int, int, str]:
             required=True,
             help="Each layer has its own router and its own experts.",
         )
-        colour_by = st.segmented_control(
-            "Colour by choice",
-            COLOURS,
-            key="colour",
-            bind="query-params",
-            required=True,
-            help="The expert that a token calls first, or all of its experts as stripes.",
-        )
-    return int(step or 0), int(layer or 0), str(colour_by or FIRST)
+    return int(step or 0), int(layer or 0)
 
 
 def load_view(run: Run, step: int, layer: int) -> View | None:
@@ -207,28 +168,54 @@ def _usual_token(run: Run, probes: Probes) -> int:
     return int(np.argmax(moved))
 
 
-def _choose_token_and_expert(run: Run, num_tokens: int, usual: int) -> None:
-    """Token and expert before their widgets, which stand below the text that needs them."""
+def _choices(run: Run, view: View, usual: int) -> tuple[int, int | None, str]:
+    """Token, marked expert and colours: widgets whose keys the text and the URL share."""
+    last, experts = view.num_tokens - 1, [NOBODY, *map(str, range(run.num_experts))]
+    usual = min(usual, last)
     urls.settle_number(
         "token",
         0,
-        num_tokens - 1,
-        min(usual, num_tokens - 1),
+        last,
+        usual,
         lambda value: (
-            f"The link names token {value}; the tokens of this probe are 0 to {num_tokens - 1}. "
-            f"Token {usual} is shown."
+            f"The link names token {value}; the tokens of this probe are 0 to {last}. Token {usual} is shown."
         ),
     )
     urls.settle(
         "expert",
-        [NOBODY, *map(str, range(run.num_experts))],
+        experts,
         NOBODY,
         lambda value: (
             f"The link names expert {value}; the experts of this run are 0 to {run.num_experts - 1}. "
             "None is marked."
         ),
     )
-    urls.show_notices("token", "expert")
+    urls.settle(
+        "colour",
+        COLOURS,
+        FIRST,
+        lambda value: f"The link names the colours “{value}”; they are {FIRST} or {ALL}. {FIRST} is shown.",
+    )
+    urls.show_notices("token", "expert", "colour")
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.number_input("Token", 0, last, usual, step=1, key="token", bind="query-params", width=150)
+        st.selectbox(
+            "Mark expert",
+            experts,
+            key="expert",
+            bind="query-params",
+            width=150,
+            help="Its tokens stand out in the text. A click on its number above the text does the same.",
+        )
+        colour_by = st.segmented_control(
+            "Colour by choice",
+            COLOURS,
+            key="colour",
+            bind="query-params",
+            required=True,
+            help="The expert that a token calls first, or all of its experts as stripes.",
+        )
+    return int(st.session_state["token"]), _expert(), str(colour_by or FIRST)
 
 
 def _expert() -> int | None:
@@ -237,8 +224,6 @@ def _expert() -> int | None:
 
 
 def _text(run: Run, view: View, token: int, expert: int | None, colour_by: str) -> None:
-    st.subheader("Who gets which token?", help=tip("probe_batch"))
-    st.markdown(show.plain(microscope_words.batch(view)))
     if not view.text.is_known:
         show.note(
             "The run folder has no readable probe.json with the texts of these tokens, so they are called by "

@@ -22,7 +22,7 @@ def section(run: Run, view: View, expert: int, *, is_marked: bool) -> None:
     show.note(
         "The expert that is marked in the text."
         if is_marked
-        else "The first choice of the token above. Click a number above the text to look at another expert."
+        else "The one that is first choice most often. Click a number above the text to look at another."
     )
     links.page(
         "replay", f"Replay this run with expert {expert}", run=run.run_id, layer=view.layer, expert=expert
@@ -57,12 +57,13 @@ def _texts(run: Run, view: View, expert: int) -> None:
     )
     show.figure(
         chart if rows.is_empty() else chart.with_rows(rows),
-        subject=f"Tokens of expert {expert} in the probe",
+        subject="Tokens of the expert in the probe",
         finding=microscope_words.texts(found, expert, taken, view.num_tokens),
         how="Strong: how often this expert took the token. Faint: how often it occurs in the probe.",
         table=found,
         sources=(view.source,),
         key="microscope_texts",
+        live=True,
     )
 
 
@@ -73,12 +74,13 @@ def _domains(run: Run, view: View, expert: int) -> None:
     chart = specs.kept(("microscope domains", run.run_id), partial(charts.served_domains, rows))
     show.figure(
         chart.with_rows(rows),
-        subject=f"Domains of expert {expert} in the probe",
+        subject="Domains of the expert in the probe",
         finding=microscope_words.domains(found, expert),
         how="A bar would end at the line if the domain's tokens were shared evenly among the experts.",
         table=found,
         sources=(view.source,),
         key="microscope_domains",
+        live=True,
     )
 
 
@@ -121,7 +123,7 @@ def _neighbours(run: Run, view: View, expert: int) -> None:
         chance,
         ("microscope company", run.run_id),
         title="share of its tokens",
-        subject=f"Experts chosen together with expert {expert}",
+        subject="Experts that are chosen together with the expert",
         finding=microscope_words.neighbours(rows, expert, chance),
         sources=(pairs,),
         key="microscope_company",
@@ -143,7 +145,7 @@ def _onward(run: Run, view: View, expert: int) -> None:
         chance,
         ("microscope onward", run.run_id),
         title=f"share of its tokens, in layer {layer}",
-        subject=f"Experts of layer {layer} for the tokens of expert {expert}",
+        subject=f"Experts of layer {layer} for the tokens of the expert",
         finding=microscope_words.onward(rows, expert, layer, chance),
         sources=(pairs, there),
         key="microscope_onward",
@@ -174,6 +176,7 @@ def _company_figure(
         table=rows,
         sources=sources,
         key=key,
+        live=True,
     )
 
 
@@ -224,11 +227,12 @@ def _history(
     )
     show.figure(
         chart if everyone.is_empty() else chart.with_rows(one),
-        subject=f"{what.capitalize()} of expert {expert} in layer {view.layer} over steps",
+        subject=f"{what.capitalize()} of the expert in layer {view.layer} over steps",
         finding=microscope_words.history(one, expert, view.step, what=what),
         how="Bold: this expert, its band the steps between. Faint: all others. Vertical line: the probe.",
         table=one,
         sources=(source,),
         key=f"microscope_{what}",
+        live=True,
         playhead=float(view.step),
     )

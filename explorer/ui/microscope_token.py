@@ -59,12 +59,13 @@ def _scores(run: Run, view: View, token: int, expert: int | None, table: pl.Data
     )
     show.figure(
         chart.with_rows(rows).with_rows(cuts),
-        subject=f"Scores of token {token} in layer {view.layer}",
+        subject=f"Scores of the chosen token in layer {view.layer}",
         finding=finding,
         how=arrow if view.compared is not None else "Bars are scores; colours say who is chosen.",
         table=table.drop("before", "after"),
         sources=(view.source,),
         key="microscope_token",
+        live=True,
     )
 
 

@@ -37,14 +37,20 @@ def batch(view: View) -> str:
     return f"{first} {_favourite(view)}"
 
 
+def favourite(view: View) -> tuple[int, int, int]:
+    """The expert that is first choice most often, how often, and of how many tokens; 0 for none."""
+    firsts = view.after[:, 0] if view.after.shape[1] else view.after.ravel()
+    counts = np.bincount(firsts[firsts < view.num_experts], minlength=view.num_experts)
+    top = int(counts.argmax())
+    return top, int(counts[top]), int(counts.sum())
+
+
 def _favourite(view: View) -> str:
     """The expert that is first choice most often, and of what."""
-    firsts = [chosen[0] for t in range(view.num_tokens) if (chosen := view.chosen_by(t))]
+    top, count, firsts = favourite(view)
     if not firsts:
         return "No expert takes any token."
-    # Of equally frequent ones the first by number, so that the sentence does not depend on order.
-    top, count = max(Counter(firsts).items(), key=lambda item: (item[1], -item[0]))
-    even = len(firsts) / view.num_experts
+    even = firsts / view.num_experts
     text = f"Expert {top} is first choice of {count:,} tokens, where {_count(even)} would be even"
     if not view.text.is_known:
         return f"{text}."
