@@ -10,9 +10,21 @@ from typing import Any, ParamSpec, TypeVar
 import polars as pl
 import streamlit as st
 
-from explorer.queries import asked, balance, biases, comparison, domains, loads, losses, mechanism, steps
+from explorer.queries import (
+    asked,
+    balance,
+    biases,
+    comparison,
+    domains,
+    health,
+    loads,
+    losses,
+    mechanism,
+    steps,
+)
 from explorer.queries import events as event_queries
 from explorer.queries import runs as run_queries
+from explorer.queries import specialisation as specialists
 from explorer.queries.comparison import PairedDifference
 from explorer.queries.loads import LoadMatrix
 from explorer.ui.arms import Run, run_from_row
@@ -159,6 +171,26 @@ def step_row(run: Version, step: int) -> pl.DataFrame:
 @_cached
 def nearest_step(run: Version, step: int) -> int | None:
     return _ask(steps.nearest_step, run[0], step)
+
+
+@_cached
+def dead_experts(run: Version) -> pl.DataFrame:
+    return _ask(health.dead_experts, run[0])
+
+
+@_cached
+def computation_batches(run: Version) -> pl.DataFrame:
+    return _ask(health.computation_batches, run[0])
+
+
+@_cached
+def held_out_figures(run: Version) -> pl.DataFrame:
+    return _ask(health.held_out_figures, run[0])
+
+
+@_cached
+def specialisation(run: Version) -> pl.DataFrame:
+    return _ask(specialists.specialisation, run[0])
 
 
 def _ids(runs: tuple[Version, ...]) -> list[str]:

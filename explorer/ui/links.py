@@ -8,6 +8,7 @@ from explorer.ui import show
 from explorer.ui.settings import PAGES
 
 CARDS = {
+    "lessons": (":material/school:", "Lessons", "A guided course: guess first, then see what was measured."),
     "compare": (
         ":material/compare:",
         "Compare",

@@ -13,6 +13,7 @@ st.set_page_config(
 page = st.navigation(
     [
         st.Page(PAGES / "overview.py", title="Overview", icon=":material/home:", default=True),
+        st.Page(PAGES / "lessons.py", title="Lessons", icon=":material/school:", url_path="lessons"),
         st.Page(PAGES / "compare.py", title="Compare", icon=":material/compare:", url_path="compare"),
         st.Page(PAGES / "replay.py", title="Replay", icon=":material/play_circle:", url_path="replay"),
         st.Page(

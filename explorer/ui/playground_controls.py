@@ -4,6 +4,8 @@ All values are choices from a list (the seed and the playhead are whole numbers)
 met again exactly and a link cannot ask for a simulation of an hour.
 """
 
+from collections.abc import Mapping
+
 import streamlit as st
 
 from explorer.simulate import RuleSettings, ScoreSettings
@@ -177,33 +179,48 @@ def settle() -> None:
     urls.show_notices(*KEYS)
 
 
+def values() -> dict[str, str]:
+    """Every control's value, and the seed."""
+    return {key: chosen(key) for key in (*BY_KEY, "seed")}
+
+
 def score_settings() -> ScoreSettings:
     """What the controls say of the scores."""
-    domain_skew = float(chosen("domains"))
-    return ScoreSettings(
-        num_experts=int(chosen("N")),
-        top_k=int(chosen("K")),
-        num_tokens=int(chosen("T")),
-        score_function=chosen("gate"),
-        source=chosen("tok"),
-        skew=float(chosen("skew")),
-        domains=4 if domain_skew else 1,
-        domain_skew=domain_skew,
-        sequence_tokens=64 if domain_skew else 1,
-        drift=float(chosen("drift")),
-        shift_step=int(chosen("shift")),
-        feedback=float(chosen("rich")),
-        seed=int(st.session_state["seed"]),
-    )
+    return scores_of(values())
 
 
 def rule_settings(side: str) -> RuleSettings:
     """What the controls say of rule A or B."""
+    return rule_of(values(), side)
+
+
+def scores_of(values: Mapping[str, str]) -> ScoreSettings:
+    """The scores that these values of the controls stand for."""
+    domain_skew = float(values["domains"])
+    return ScoreSettings(
+        num_experts=int(values["N"]),
+        top_k=int(values["K"]),
+        num_tokens=int(values["T"]),
+        score_function=values["gate"],
+        source=values["tok"],
+        skew=float(values["skew"]),
+        domains=4 if domain_skew else 1,
+        domain_skew=domain_skew,
+        sequence_tokens=64 if domain_skew else 1,
+        drift=float(values["drift"]),
+        shift_step=int(values["shift"]),
+        feedback=float(values["rich"]),
+        seed=int(values["seed"]),
+    )
+
+
+def rule_of(values: Mapping[str, str], side: str) -> RuleSettings:
+    """The rule A or B that these values stand for."""
     return RuleSettings(
-        rule=chosen(side),
-        rate=float(chosen(f"u{side}")),
-        step_decay=chosen(f"n{side}"),
-        start_step=int(chosen("wait")),
+        rule=values[side],
+        rate=float(values[f"u{side}"]),
+        step_decay=values[f"n{side}"],
+        start_step=int(values["wait"]),
     )
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ROOT / "pages"
+LESSONS = ROOT / "lessons"
+EXPERIMENTS = ROOT / "experiments"
 SHIPPED_RUNS = ROOT / "data" / "runs"
 RUNS_VARIABLE = "EXPLORER_RUNS"
 SHIPPED_VARIABLE = "EXPLORER_SHIPPED_RUNS"

@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, Page, WebSocket, expect  # noqa: E402
 
 TITLES = {
     "": "Watch a mixture of experts",
+    "lessons": "Lessons",
     "compare": "Compare balancing rules",
     "replay": "Replay one run",
     "microscope": "Router microscope",

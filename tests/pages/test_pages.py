@@ -7,7 +7,9 @@ import pytest
 from conftest import Opener, charts, words
 from store_runs import write_run
 
-PAGES = ("overview", "compare", "replay", "microscope", "playground", "theory", "train", "glossary")
+PAGES = (
+    "overview", "lessons", "compare", "replay", "microscope", "playground", "theory", "train", "glossary"
+)
 
 
 @pytest.mark.parametrize("page", PAGES)

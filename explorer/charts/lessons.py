@@ -1,0 +1,112 @@
+"""Figures that only lessons need: chance against the number of tokens, and seeds against resolution."""
+
+import altair as alt
+import polars as pl
+
+from explorer.charts import theme
+from explorer.charts.labels import EndLabel, end_labels
+from explorer.charts.scales import log_ticks
+
+CHANCE = "random routing"
+
+
+def noise_floor(frame: pl.DataFrame, *, family: str = "loss_free", height: int = 320) -> theme.Figure:
+    """MaxVio against the tokens that it is counted over, measured and by chance; both axes logarithmic.
+
+    frame: columns tokens, max_vio (measured), uniform_mean (random routing of as many tokens), words (what
+    the tokens are).
+    """
+    if frame.is_empty():
+        return theme.no_data("no loads of single sequences recorded")
+    data = frame.select("tokens", "max_vio", "uniform_mean", "words")
+    x = alt.X(
+        "tokens:Q",
+        title="tokens that are counted together",
+        scale=alt.Scale(type="log", nice=False, padding=24),
+        axis=alt.Axis(values=data["tokens"].to_list(), format=",d", labelOverlap="greedy", labelSeparation=6),
+    )
+    scale = alt.Scale(type="log", nice=False, padding=12)
+    axis = alt.Axis(values=log_ticks(), format="~g")
+    ink, text = theme.family_ink(family), theme.FAMILY_TEXT[family]
+    base = alt.Chart(data).encode(x=x)
+    tips = [
+        alt.Tooltip("words:N", title="counted over"),
+        alt.Tooltip("tokens:Q", format=",d"),
+        alt.Tooltip("max_vio:Q", title="measured", format=".3f"),
+        alt.Tooltip("uniform_mean:Q", title=CHANCE, format=".3f"),
+    ]
+    measured = base.encode(y=alt.Y("max_vio:Q", title="MaxVio", scale=scale, axis=axis), tooltip=tips)
+    chance = base.encode(y=alt.Y("uniform_mean:Q", title="MaxVio", scale=scale, axis=axis), tooltip=tips)
+    ends = data.sort("tokens").tail(1)
+    names = [
+        EndLabel("this run", float(ends["max_vio"][0]), text),
+        EndLabel(CHANCE, float(ends["uniform_mean"][0]), theme.NEUTRAL_TEXT, strong=False),
+    ]
+    values = [*data["max_vio"], *data["uniform_mean"]]
+    labels = end_labels(names, field="max_vio", low=min(values), high=max(values), height=height, log_y=True)
+    chart = alt.layer(
+        chance.mark_line(color=theme.REFERENCE.expr, strokeDash=[2, 2], strokeWidth=1.6),
+        chance.mark_point(color=theme.REFERENCE.expr, filled=True, size=40, opacity=1),
+        measured.mark_line(color=ink.expr, strokeWidth=2.2),
+        measured.mark_point(color=ink.expr, filled=True, size=70, opacity=1),
+        *labels,
+    )
+    figure: alt.LayerChart = theme.titled(chart, height=height)
+    return figure
+
+
+def seeds_and_resolution(frame: pl.DataFrame, *, wanted: float, have: int, height: int = 340) -> theme.Figure:
+    """The difference that n pairs find with a chance of 80 %, against n; both axes logarithmic.
+
+    frame: columns comparison (its words), family, pairs, detectable (nats). `wanted`: the difference that one
+    would like to see; `have`: pairs that were trained.
+    """
+    names = frame["comparison"].unique(maintain_order=True).to_list()
+    families = frame.group_by("comparison", maintain_order=True).first()["family"].to_list()
+    colour = alt.Color(
+        "comparison:N",
+        scale=alt.Scale(domain=names, range=[theme.family_ink(f).expr for f in families]),
+        legend=None,
+    )
+    ticks = [n for n in (2, 3, 5, 10, 20, 50, 100, 200, 500, 1000) if n <= int(frame["pairs"].max())]  # type: ignore[arg-type]
+    x = alt.X(
+        "pairs:Q",
+        title="pairs of seeds",
+        scale=alt.Scale(type="log", nice=False),
+        axis=alt.Axis(values=ticks, format="d"),
+    )
+    y = alt.Y(
+        "detectable:Q",
+        title="difference found four times in five (nats)",
+        scale=alt.Scale(type="log", nice=False, padding=10),
+        axis=alt.Axis(values=log_ticks(), format="~g"),
+    )
+    tips = [
+        alt.Tooltip("comparison:N"),
+        alt.Tooltip("pairs:Q", format="d"),
+        alt.Tooltip("detectable:Q", title="nats", format=".4f"),
+    ]
+    lines = alt.Chart(frame).mark_line(strokeWidth=2.2).encode(x=x, y=y, color=colour, tooltip=tips)
+    here = alt.Chart(frame.filter(pl.col("pairs") == have)).mark_point(filled=True, size=90, opacity=1)
+    wish = alt.Chart(pl.DataFrame({"detectable": [wanted], "words": [f"{wanted:.4f} nats wanted"]}))
+    wish = wish.encode(y=y)
+    rule = wish.mark_rule(color=theme.STRONG_TEXT.expr, strokeDash=[5, 3], strokeWidth=1.3)
+    words = wish.mark_text(align="left", dx=6, dy=-8, fontSize=12, color=theme.STRONG_TEXT.expr)
+    last = frame.sort("pairs").group_by("comparison", maintain_order=True).last()
+    ends = [
+        EndLabel(c, float(v), theme.FAMILY_TEXT[f])
+        for c, v, f in last.select("comparison", "detectable", "family").rows()
+    ]
+    values = [*frame["detectable"], wanted]
+    labels = end_labels(
+        ends, field="detectable", low=min(values), high=max(values), height=height, log_y=True
+    )
+    chart = alt.layer(
+        rule,
+        words.encode(x=alt.value(0), text="words:N"),
+        lines,
+        here.encode(x=x, y=y, color=colour, tooltip=tips),
+        *labels,
+    )
+    figure: alt.LayerChart = theme.titled(chart, height=height)
+    return figure
