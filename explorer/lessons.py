@@ -60,6 +60,8 @@ class Vocabulary:
     panels: Mapping[str, Mapping[str, Key]]
     """Panel -> key -> what it may be."""
     facts: Collection[str]
+    terms: Collection[str]
+    """Keys of the Glossary."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +163,9 @@ def load_lesson(path: Path, vocabulary: Vocabulary) -> Lesson:
         terms=table.texts("terms", needed=False),
         steps=tuple(_step(step, vocabulary) for step in table.tables("steps")),
     )
+    for term in lesson.terms:
+        if term not in vocabulary.terms:
+            table.wrong("terms", term, "is not a key of the Glossary")
     table.done()
     return lesson
 

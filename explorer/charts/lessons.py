@@ -4,7 +4,7 @@ import altair as alt
 import polars as pl
 
 from explorer.charts import theme
-from explorer.charts.labels import EndLabel, end_labels
+from explorer.charts.labels import EndLabel, break_label, end_labels
 from explorer.charts.scales import log_ticks
 
 CHANCE = "random routing"
@@ -38,6 +38,8 @@ def noise_floor(frame: pl.DataFrame, *, family: str = "loss_free", height: int =
     measured = base.encode(y=alt.Y("max_vio:Q", title="MaxVio", scale=scale, axis=axis), tooltip=tips)
     chance = base.encode(y=alt.Y("uniform_mean:Q", title="MaxVio", scale=scale, axis=axis), tooltip=tips)
     ends = data.sort("tokens").tail(1)
+    named = pl.concat([data.sort("tokens").head(1), data.sort("tokens").tail(2)])
+    words = alt.Chart(named).mark_text(align="left", dx=9, dy=-9, fontSize=12, color=text.expr)
     names = [
         EndLabel("this run", float(ends["max_vio"][0]), text),
         EndLabel(CHANCE, float(ends["uniform_mean"][0]), theme.NEUTRAL_TEXT, strong=False),
@@ -49,6 +51,7 @@ def noise_floor(frame: pl.DataFrame, *, family: str = "loss_free", height: int =
         chance.mark_point(color=theme.REFERENCE.expr, filled=True, size=40, opacity=1),
         measured.mark_line(color=ink.expr, strokeWidth=2.2),
         measured.mark_point(color=ink.expr, filled=True, size=70, opacity=1),
+        words.encode(x=x, y=alt.Y("max_vio:Q", title="MaxVio", scale=scale, axis=axis), text="words:N"),
         *labels,
     )
     figure: alt.LayerChart = theme.titled(chart, height=height)
@@ -68,7 +71,7 @@ def seeds_and_resolution(frame: pl.DataFrame, *, wanted: float, have: int, heigh
         scale=alt.Scale(domain=names, range=[theme.family_ink(f).expr for f in families]),
         legend=None,
     )
-    ticks = [n for n in (2, 3, 5, 10, 20, 50, 100, 200, 500, 1000) if n <= int(frame["pairs"].max())]  # type: ignore[arg-type]
+    ticks = [n for n in (2, 5, 10, 20, 50, 100, 200, 500, 1000) if n <= int(frame["pairs"].max())]  # type: ignore[arg-type]
     x = alt.X(
         "pairs:Q",
         title="pairs of seeds",
@@ -94,7 +97,7 @@ def seeds_and_resolution(frame: pl.DataFrame, *, wanted: float, have: int, heigh
     words = wish.mark_text(align="left", dx=6, dy=-8, fontSize=12, color=theme.STRONG_TEXT.expr)
     last = frame.sort("pairs").group_by("comparison", maintain_order=True).last()
     ends = [
-        EndLabel(c, float(v), theme.FAMILY_TEXT[f])
+        EndLabel(break_label(c), float(v), theme.FAMILY_TEXT[f])
         for c, v, f in last.select("comparison", "detectable", "family").rows()
     ]
     values = [*frame["detectable"], wanted]

@@ -3,6 +3,7 @@
 from functools import lru_cache
 from pathlib import Path
 
+from explorer import glossary
 from explorer.experiments import Experiment, load_experiments
 from explorer.lessons import Course, Vocabulary, load_course
 from explorer.ui import lesson_facts, lesson_panels_more  # noqa: F401
@@ -14,7 +15,11 @@ State = tuple[tuple[str, int], ...]
 
 def vocabulary() -> Vocabulary:
     """Every panel with its keys, and every fact."""
-    return Vocabulary(panels={name: panel.keys for name, panel in PANELS.items()}, facts=lesson_facts.names())
+    return Vocabulary(
+        panels={name: panel.keys for name, panel in PANELS.items()},
+        facts=lesson_facts.names(),
+        terms=[term.key for term in glossary.TERMS],
+    )
 
 
 def course() -> Course:

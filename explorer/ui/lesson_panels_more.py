@@ -17,7 +17,7 @@ from explorer.simulate.summary import random_reference
 from explorer.ui import (
     cached,
     lesson_bias,
-    lesson_facts,
+    lesson_facts_quality,
     lesson_runs,
     lesson_simulations,
     playground,
@@ -136,8 +136,8 @@ def seeds(keys: Keys, name: str) -> Elsewhere | None:
     for text in keys["arms"]:
         arm = lesson_runs.find(text)
         tokens.append(arm.token)
-        found = lesson_facts.paired(text, keys["base"], "lm_loss")
-        deviation, have = lesson_facts.spread_of(found, text, keys["base"]), found.n
+        found = lesson_facts_quality.paired(text, keys["base"], "lm_loss")
+        deviation, have = lesson_facts_quality.spread_of(found, text, keys["base"]), found.n
         needed = power.pairs_needed(deviation, wanted)
         most = max(100, 2 * needed)
         counts = sorted({*range(2, 12), have, *np.geomspace(12, most, 40).round().astype(int).tolist()})

@@ -15,7 +15,8 @@ LESSON, PART = "lesson", "part"
 OPEN = "lesson_open"
 GUESSES, SHOWN, DONE = "lesson_guesses", "lesson_shown", "lesson_done"
 LARGE = (
-    "<style>.st-key-lesson_question p, .st-key-lesson_words p, .st-key-lesson_words li { font-size: 1.15rem; line-height: 1.6 }"
+    "<style>.st-key-lesson_question p, .st-key-lesson_words p, .st-key-lesson_words li"
+    " { font-size: 1.15rem; line-height: 1.6 }"
     " .st-key-lesson_words .stRadio label p { font-size: 1.08rem }</style>"
 )
 
@@ -257,7 +258,7 @@ def _figure(step: Step, place: Place, is_open: bool) -> None:
             with st.container(
                 border=True, height=260, vertical_alignment="center", horizontal_alignment="center"
             ):
-                show.note("The figure comes after your guess.")
+                st.markdown(":gray[The figure comes after your guess.]", width="content")
             return
         keys, name = {**keys, **before}, f"{name}_before"
     try:
