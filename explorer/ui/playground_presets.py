@@ -44,6 +44,18 @@ PRESETS = (
         values={"A": "sign", "uA": "2e-2", "B": "sign", "uB": "1e-3", "T": "2048"},
     ),
     Preset(
+        name="Proportional too large",
+        comment="A proportional step of 0.2 corrects more than the whole error, so the loads are thrown from "
+        "side to side and get worse than they need to be; with 0.01 the same rule comes to rest.",
+        values={"A": "proportional", "uA": "2e-1", "B": "proportional", "uB": "1e-2"},
+    ),
+    Preset(
+        name="Softmax, u too large",
+        comment="Softmax scores are of the order of 1/N, so a sign step of 0.01 is huge for them: it never "
+        "comes near balance. A proportional step of 0.001 does, after some 200 steps.",
+        values={"A": "sign", "uA": "1e-2", "B": "proportional", "uB": "1e-3", "gate": "softmax"},
+    ),
+    Preset(
         name="Limit cycle",
         comment="The same tokens in every step leave nothing to chance, and still a constant sign step ends "
         "in a cycle as wide as itself; a proportional step comes to rest.",

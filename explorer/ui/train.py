@@ -18,7 +18,7 @@ from explorer.recording import make_run_id
 from explorer.recording.status import read_status
 from explorer.routings import KINDS
 from explorer.rules import RULES, format_rules, make_rule
-from explorer.ui import cached, form, links, show, specs, switching
+from explorer.ui import cached, form, links, show, specs, switching, train_experiments
 from explorer.ui.arms import Arm, Run, chart_labels, legend, short_rules
 from explorer.ui.jobs import Job
 from explorer.ui.services import services
@@ -34,6 +34,7 @@ ARMS = "train_arms"
 
 def order_form() -> None:
     """Everything that decides the runs, and the button that starts them."""
+    train_experiments.choose(ARMS)
     preset = st.selectbox(
         "Preset", list(PRESETS), key="preset", format_func=_preset_words,
         help="A complete configuration to start from; every field can be changed below.",

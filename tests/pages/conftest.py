@@ -123,3 +123,33 @@ def words(app: AppTest) -> str:
 def charts(app: AppTest) -> int:
     """Altair figures on the page."""
     return len(app.get("vega_lite_chart"))
+
+
+SHIPPED = Path(__file__).parents[2] / "data" / "runs"
+
+
+@pytest.fixture(scope="session")
+def shipped_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Own runs and index beside the shipped runs, which are read once for all tests that need them."""
+    return tmp_path_factory.mktemp("shipped")
+
+
+@pytest.fixture
+def open_shipped(shipped_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Opener:
+    """`open_shipped("lessons", lesson="...")`: the app on the shipped runs, run once."""
+
+    def open_page(page: str = "overview", **query: object) -> AppTest:
+        monkeypatch.setenv("EXPLORER_SHIPPED_RUNS", str(SHIPPED))
+        monkeypatch.setenv("EXPLORER_RUNS", str(shipped_folder / "own"))
+        monkeypatch.setenv("EXPLORER_INDEX", str(shipped_folder / "index.duckdb"))
+        owner = services()
+        while owner.ingest.rounds == 0:
+            time.sleep(0.02)
+        app = AppTest.from_file(str(MAIN), default_timeout=TIMEOUT_S)
+        for name, value in query.items():
+            app.query_params[name] = value  # type: ignore[assignment]
+        if page != "overview":
+            app.switch_page(f"../../pages/{page}.py")
+        return app.run()
+
+    return open_page

@@ -1,0 +1,235 @@
+"""The numbers of the lessons, against the run folders themselves: no index, no SQL, slow and obvious."""
+
+import math
+from collections.abc import Iterator
+from functools import cache
+
+import numpy as np
+import polars as pl
+import pytest
+import streamlit as st
+from conftest import SHIPPED, Opener
+from scipy import stats
+
+from explorer import metrics
+from explorer.lessons import placeholders
+from explorer.recording import RunFolder
+from explorer.ui import cached, lesson_course, lesson_facts
+from explorer.ui.arms import arms_of
+
+pytestmark = pytest.mark.slow
+SEEDS = range(5)
+NAMES = {
+    "none": "none",
+    "aux_loss": "aux_loss",
+    "sequence": "aux_loss-scope-sequence",
+    "loss_free": "loss_free",
+}
+TEXTS = {"sequence": "aux_loss:scope=sequence"}
+
+
+@pytest.fixture(autouse=True)
+def shell(open_shipped: Opener) -> Iterator[None]:
+    """What the shell gives to every page: the runs."""
+    open_shipped("glossary")
+    runs = cached.list_runs()
+    st.session_state["shell"] = (runs, arms_of(runs), [])
+    yield
+    del st.session_state["shell"]
+
+
+@cache
+def table(run: str, name: str) -> pl.DataFrame:
+    return RunFolder(SHIPPED / f"standard-{run}").read(name)
+
+
+def loads(run: str) -> np.ndarray:
+    """[S, L, E] tokens of the training steps."""
+    rows = table(run, "expert_loads").sort("step", "layer", "expert")
+    return rows["tokens"].to_numpy().reshape(rows["step"].n_unique(), 4, 16)
+
+
+def held_out(run: str) -> np.ndarray:
+    """[L, E] tokens of the last evaluation."""
+    rows = table(run, "eval_loads")
+    rows = rows.filter(pl.col("step") == rows["step"].max())
+    return rows.group_by("layer", "expert").agg(pl.col("tokens").sum()).sort("layer", "expert")[
+        "tokens"
+    ].to_numpy().reshape(4, 16)  # fmt: skip
+
+
+def by_domain(run: str) -> np.ndarray:
+    """[L, D, E] tokens of the last evaluation."""
+    rows = table(run, "eval_loads")
+    rows = rows.filter(pl.col("step") == rows["step"].max()).sort("layer", "domain", "expert")
+    return rows["tokens"].to_numpy().reshape(4, 6, 16)
+
+
+def loss(run: str) -> float:
+    rows = table(run, "evals")
+    rows = rows.filter((pl.col("step") == rows["step"].max()) & (pl.col("split") == "held_out"))
+    return float(np.mean(rows["lm_loss"].to_numpy()))
+
+
+def max_vio(counts: np.ndarray) -> float:
+    """Mean over layers of largest over mean, minus 1."""
+    return float((counts.max(-1) / counts.mean(-1) - 1).mean())
+
+
+def runs(arm: str) -> list[str]:
+    return [f"{NAMES[arm]}-seed{seed}" for seed in SEEDS]
+
+
+def text(arm: str) -> str:
+    return TEXTS.get(arm, arm)
+
+
+def fact(written: str) -> float:
+    return float(lesson_facts.value_of(written))
+
+
+def test_every_placeholder_of_every_lesson_and_experiment_has_a_value() -> None:
+    experiments, problems = lesson_course.experiments()
+    assert problems == ()
+    asked = {f for lesson in lesson_course.course() for step in lesson.steps for f in facts_of(step)}
+    asked |= {f for experiment in experiments for f in placeholders(experiment.comment)}
+    assert len(asked) > 80
+    for written in sorted(asked):
+        value = lesson_facts.value_of(written)
+        assert isinstance(value, str) or math.isfinite(value), written
+
+
+def facts_of(step: object) -> list[str]:
+    found = placeholders(step.text) + placeholders(step.notice)  # type: ignore[attr-defined]
+    prediction = step.prediction  # type: ignore[attr-defined]
+    return found + list(prediction.facts if prediction else ())
+
+
+@pytest.mark.parametrize("arm", list(NAMES))
+def test_balance_and_perplexity_of_an_arm(arm: str) -> None:
+    folders = runs(arm)
+    violations = [max_vio(held_out(run)) for run in folders]
+    worst = [float((held_out(run).max(-1) / held_out(run).mean(-1) - 1).max()) for run in folders]
+    assert fact(f"max_vio[{text(arm)}]") == pytest.approx(np.mean(violations), rel=1e-9)
+    assert fact(f"max_vio[{text(arm)}; seed 3]") == pytest.approx(violations[3], rel=1e-9)
+    assert fact(f"worst_layer[{text(arm)}]") == pytest.approx(np.mean(worst), rel=1e-9)
+    assert fact(f"worst_over_mean[{text(arm)}]") == pytest.approx(np.mean(worst) / np.mean(violations))
+    perplexities = [math.exp(loss(run)) for run in folders]
+    assert fact(f"perplexity[{text(arm)}]") == pytest.approx(np.mean(perplexities), rel=1e-6)
+    assert fact(f"perplexity[{text(arm)}; max]") == pytest.approx(max(perplexities), rel=1e-6)
+
+
+def test_what_is_left_of_the_experts_without_a_rule() -> None:
+    last = [loads(run)[-100:] for run in runs("none")]
+    shares = [counts / counts.sum(-1, keepdims=True) for counts in last]
+    entropy = [-(s * np.log(np.where(s > 0, s, 1))).sum(-1) for s in shares]
+    assert fact("effective_experts[none]") == pytest.approx(np.mean([np.exp(h) for h in entropy]), rel=1e-6)
+    assert fact("dead_experts[none]") == sum(int((counts.sum(0) == 0).sum()) for counts in last)
+    assert fact("idle_experts[none]") == pytest.approx(np.mean([(c == 0).sum(-1) for c in last]))
+    busiest = last[0].sum(0)[2]
+    assert fact("share[none; busiest; 2]") == pytest.approx(busiest.max() / busiest.mean())
+
+
+@pytest.mark.parametrize(
+    ("a", "b"), [("loss_free", "aux_loss"), ("sequence", "aux_loss"), ("none", "loss_free")]
+)
+def test_differences_and_what_they_need(a: str, b: str) -> None:
+    values = np.array([loss(x) - loss(y) for x, y in zip(runs(a), runs(b), strict=True)])
+    interval = stats.t.interval(0.95, 4, values.mean(), values.std(ddof=1) / math.sqrt(5))
+    pair = f"{text(a)}; {text(b)}; held_out_loss"
+    assert fact(f"difference[{pair}]") == pytest.approx(values.mean(), rel=1e-6)
+    assert fact(f"half_width[{pair}]") == pytest.approx((interval[1] - interval[0]) / 2, rel=1e-3)
+    assert fact(f"spread[{pair}]") == pytest.approx(values.std(ddof=1), rel=1e-6)
+    resolved = interval[0] > 0 or interval[1] < 0
+    assert fact(f"verdict[{pair}]") == (np.sign(values.mean()) if resolved else 0)
+
+
+def test_the_story_of_this_project_is_told_as_it_was_measured() -> None:
+    """Loss-free against the auxiliary loss of the same scope is not resolved; scope is."""
+    assert fact("verdict[loss_free; aux_loss; held_out_loss]") == 0
+    assert fact("verdict[aux_loss:scope=sequence; aux_loss; held_out_loss]") == 1
+    assert fact("verdict[aux_loss:scope=sequence; aux_loss; max_vio]") == 0
+
+
+@pytest.mark.parametrize("arm", list(NAMES))
+def test_what_an_assignment_says_about_its_domain(arm: str) -> None:
+    found = []
+    for run in runs(arm):
+        share = by_domain(run) / by_domain(run).sum(-1, keepdims=True)
+        middle = share.mean(1, keepdims=True)
+        ratio = np.divide(share, middle, out=np.ones_like(share), where=share > 0)
+        found.append((share * np.log2(ratio)).sum(-1).mean())
+    assert fact(f"information[{text(arm)}]") == pytest.approx(np.mean(found), rel=1e-6)
+
+
+def test_single_sequences_of_a_step() -> None:
+    for arm in ("loss_free", "sequence", "none"):
+        rows = table(f"{NAMES[arm]}-seed0", "sequence_loads").filter(pl.col("split") == "train")
+        per_step = (
+            rows.filter(pl.col("step") == rows["step"].max()).select("micro_batch", "sequence").n_unique()
+        )
+        # The latest 1,024 sequences at most.
+        steps = sorted(rows["step"].unique())[-(1024 // per_step) :]
+        rows = rows.filter(pl.col("step").is_in(steps)).sort(
+            "step", "micro_batch", "sequence", "layer", "expert"
+        )
+        counts = rows["tokens"].to_numpy().reshape(-1, 4, 16)
+        assert fact(f"sequence_max_vio[{text(arm)}; 1]") == pytest.approx(max_vio(counts), rel=1e-9)
+
+
+def test_a_bias_step_is_the_algorithm_of_the_paper() -> None:
+    counts = loads("loss_free-seed0")[:, 3]
+    rows = table("loss_free-seed0", "expert_loads").filter(pl.col("layer") == 3).sort("step", "expert")
+    bias = rows["expert_bias"].to_numpy().reshape(-1, 16)
+    for step in (0, 100, 400):
+        busiest = int(counts[step].argmax())
+        at = f"loss_free; 3; {step}; busiest"
+        assert fact(f"bias_step[{at}; expert]") == busiest
+        assert fact(f"bias_step[{at}; tokens]") == counts[step].max()
+        assert fact(f"bias_step[{at}; mean]") == 192
+        assert fact(f"bias_step[{at}; before]") == bias[step, busiest]
+        assert fact(f"bias_step[{at}; after]") == bias[step + 1, busiest]
+        assert bias[step + 1, busiest] - bias[step, busiest] == pytest.approx(-0.003, abs=1e-6)
+    assert fact("updates_equal[loss_free]") == fact("updates[loss_free]") == 799 * 4 * 16
+
+
+def test_chance_is_what_random_draws_show() -> None:
+    rng = np.random.default_rng(5)
+    order = rng.random((60, 1536, 16)).argpartition(2, axis=-1)[..., :2]
+    counts = np.stack([np.bincount(draw.ravel(), minlength=16) for draw in order])
+    assert fact("reference[loss_free; uniform]") == pytest.approx(max_vio(counts), rel=0.1)
+
+
+@pytest.mark.parametrize("slug", [lesson.slug for lesson in lesson_course.course()])
+def test_every_right_answer_can_be_computed(slug: str) -> None:
+    lesson = lesson_course.course().find(slug)
+    assert lesson is not None
+    for step in lesson.steps:
+        if step.prediction is not None:
+            assert step.prediction.right(lesson_facts.value_of) in range(len(step.prediction.options))
+
+
+def test_right_answers_agree_with_the_folders() -> None:
+    """One of each rule, worked out by hand."""
+    answers = {}
+    for slug, part in (
+        ("too-small-and-too-large", 4),
+        ("what-experts-specialise-in", 2),
+        ("why-experts-collapse", 4),
+    ):
+        prediction = lesson_course.course().find(slug).steps[part - 1].prediction  # type: ignore[union-attr]
+        assert prediction is not None
+        answers[slug] = prediction.options[prediction.right(lesson_facts.value_of)]
+    rates = {
+        "0.0003": max_vio(held_out("loss_free-bias_update_rate-0.0003-seed0")),
+        "0.003": max_vio(held_out("loss_free-seed0")),
+        "0.03": max_vio(held_out("loss_free-bias_update_rate-0.03-seed0")),
+    }
+    assert answers["too-small-and-too-large"] == min(rates, key=lambda rate: rates[rate])
+    assert answers["what-experts-specialise-in"] == "loss per sequence"
+    times = np.mean([max_vio(held_out(r)) for r in runs("none")]) / np.mean(
+        [max_vio(held_out(r)) for r in runs("loss_free")]
+    )
+    assert times > 15
+    assert answers["why-experts-collapse"] == "more than fifteen times"
+    assert metrics.max_vio(held_out("none-seed0")).mean() == pytest.approx(max_vio(held_out("none-seed0")))

@@ -1,0 +1,176 @@
+"""The course on the shipped runs: every lesson from its first step to its last, guess before figure."""
+
+from pathlib import Path
+
+import pytest
+from conftest import Opener, charts, words
+from streamlit.testing.v1 import AppTest
+
+from explorer.lessons import MOST_WORDS, Lesson
+from explorer.ui import lesson_course, lesson_facts
+from explorer.ui.lesson_panels import PANELS
+from explorer.ui.settings import LESSONS
+
+COURSE = lesson_course.course()
+SLUGS = [lesson.slug for lesson in COURSE]
+
+
+def lesson_of(slug: str) -> Lesson:
+    lesson = COURSE.find(slug)
+    assert lesson is not None
+    return lesson
+
+
+def alerts(app: AppTest) -> list[str]:
+    return [str(element.value) for kind in (app.info, app.success) for element in kind]
+
+
+def has(app: AppTest, key: str) -> bool:
+    return any(button.key == key for button in app.button)
+
+
+def test_every_shipped_file_is_a_lesson_and_asks_first() -> None:
+    assert COURSE.problems == ()
+    assert len(COURSE.lessons) == len(list(LESSONS.glob("*.toml"))) >= 8
+    for lesson in COURSE:
+        asked = [step for step in lesson.steps if step.prediction is not None]
+        assert asked, lesson.slug
+        assert len(lesson.steps) >= 3
+        for step in lesson.steps:
+            assert len(step.text.split()) <= MOST_WORDS
+
+
+def test_every_panel_is_shown_by_a_lesson_and_says_what_it_is() -> None:
+    used = {step.panel for lesson in COURSE for step in lesson.steps}
+    assert used == set(PANELS)
+    assert all(panel.words.endswith(".") for panel in PANELS.values())
+
+
+def test_every_fact_has_its_words() -> None:
+    assert all((function.__doc__ or "").strip() for function in lesson_facts.FACTS.values())
+
+
+def test_the_course_lists_every_lesson(open_app: Opener) -> None:
+    app = open_app(page="lessons")
+    assert not app.exception
+    assert not app.warning
+    assert app.title[0].value == "Lessons"
+    links = [link.proto.label for link in app.get("page_link")]
+    assert links == [f"{n} · {lesson.title}" for n, lesson in enumerate(COURSE, start=1)]
+    for lesson in COURSE:
+        assert lesson.question in words(app)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("slug", SLUGS)
+def test_a_lesson_can_be_read_to_its_end(open_shipped: Opener, slug: str) -> None:
+    lesson = lesson_of(slug)
+    app = open_shipped("lessons", lesson=slug)
+    assert lesson.title in app.title[0].value
+    for part, step in enumerate(lesson.steps, start=1):
+        assert app.session_state["part"] == part
+        if step.prediction is not None:
+            before = charts(app)
+            assert before == (1 if step.prediction.before else 0)
+            assert "What to notice" not in words(app)
+            show = app.button(key=f"show_guess_{slug}_{part}")
+            assert show.disabled
+            radio = app.radio(key=f"guess_{slug}_{part}")
+            assert radio.value is None
+            right = step.prediction.options
+            app = radio.set_value(0).run()
+            app = app.button(key=f"show_guess_{slug}_{part}").click().run()
+            (said,) = [text for text in alerts(app) if "You said" in text]
+            assert right[0] in said
+        assert not app.exception
+        assert not app.warning
+        assert not any("cannot be" in text for text in alerts(app))
+        assert "are not here" not in words(app)
+        assert charts(app) >= 1
+        assert all(len(chart.proto.alt) > 40 for chart in app.get("vega_lite_chart"))
+        assert "What to notice" in words(app)
+        assert "[none" not in words(app), "a placeholder was left"
+        assert any("with these settings" in link.proto.label for link in app.get("page_link"))
+        if part < len(lesson.steps):
+            app = app.button(key="lesson_next").click().run()
+    assert not has(app, "lesson_next")
+    assert lesson.slug in app.session_state["lesson_done"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("choice", [0, 1, 2])
+def test_the_verdict_is_that_of_the_data(open_shipped: Opener, choice: int) -> None:
+    """Lesson 8, step 2: loss-free against the auxiliary loss of the same scope is not told apart."""
+    app = open_shipped("lessons", lesson="what-the-gain-really-is", part="2")
+    key = "guess_what-the-gain-really-is_2"
+    app = app.radio(key=key).set_value(choice).run()
+    app = app.button(key=f"show_{key}").click().run()
+    (said,) = [text for text in alerts(app) if "You said" in text]
+    if choice == 1:
+        assert said == "You said: not told apart. The data say so too."
+    else:
+        assert said.endswith("The data say: not told apart.")
+
+
+@pytest.mark.slow
+def test_a_guess_survives_going_back_and_forth(open_shipped: Opener) -> None:
+    slug = "why-experts-collapse"
+    app = open_shipped("lessons", lesson=slug)
+    app = app.radio(key=f"guess_{slug}_1").set_value(1).run()
+    app = app.button(key="lesson_next").click().run()
+    assert app.session_state["part"] == 2
+    app = app.button(key="lesson_back").click().run()
+    assert app.radio(key=f"guess_{slug}_1").value == 1
+    app = app.button(key=f"show_guess_{slug}_1").click().run()
+    app = app.button(key="lesson_next").click().run()
+    app = app.button(key="lesson_back").click().run()
+    assert any("You said: two to four times" in text for text in alerts(app))
+    app = app.button(key=f"again_{slug}_1").click().run()
+    assert app.radio(key=f"guess_{slug}_1").value is None
+    assert "What to notice" not in words(app)
+
+
+@pytest.mark.slow
+def test_a_skipped_step_shows_what_is_right(open_shipped: Opener) -> None:
+    slug = "what-maxvio-measures"
+    app = open_shipped("lessons", lesson=slug, part="3")
+    app = app.button(key=f"skip_guess_{slug}_3").click().run()
+    assert any(text.startswith("The data say: ") for text in alerts(app))
+    assert charts(app) == 1
+
+
+def test_an_unknown_lesson_or_step_gets_a_sentence(open_app: Opener) -> None:
+    app = open_app(page="lessons", lesson="magic")
+    assert app.title[0].value == "Lessons"
+    assert [w.value for w in app.warning] == [
+        "The link names the lesson “magic”, which is not here. The whole course is shown."
+    ]
+    app = open_app(page="lessons", lesson=SLUGS[0], part="99")
+    assert not app.exception
+    (sentence,) = [w.value for w in app.warning]
+    assert "names step 99" in sentence
+    assert app.session_state["part"] == 1
+
+
+def test_a_lesson_goes_on_without_the_runs(open_app: Opener, tmp_path: Path) -> None:
+    slug = "why-experts-collapse"
+    app = open_app(page="lessons", lesson=slug)
+    app = app.button(key=f"skip_guess_{slug}_1").click().run()
+    assert not app.exception
+    said = " ".join(alerts(app))
+    assert "There is no finished run of none with the preset standard" in said
+    assert "The numbers of this text are not here" in words(app)
+    app = app.button(key="lesson_next").click().run()
+    app = app.button(key="lesson_next").click().run()
+    app = app.button(key=f"skip_guess_{slug}_3").click().run()
+    assert charts(app) == 1, "a simulation needs no runs"
+
+
+def test_a_damaged_lesson_is_named_in_the_course(
+    open_app: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "01-bad.toml").write_text('title = "Bad"', encoding="utf-8")
+    monkeypatch.setattr(lesson_course, "LESSONS", tmp_path)
+    app = open_app(page="lessons")
+    assert not app.exception
+    assert any("question is missing" in w.value for w in app.warning)

@@ -1,0 +1,202 @@
+"""Lessons as files: what is read, what is refused and with which words, and how an answer is found."""
+
+from pathlib import Path
+
+import pytest
+
+from explorer.errors import ConfigError
+from explorer.experiments import load_experiments
+from explorer.lessons import (
+    Key,
+    Prediction,
+    Vocabulary,
+    filled,
+    load_course,
+    load_lesson,
+    placeholders,
+    read_fact,
+)
+from explorer.toml_tables import FileProblem
+
+WORDS = Vocabulary(
+    panels={
+        "curve": {
+            "arms": Key(kind="texts", words="rules", needed=True),
+            "until": Key(kind="integer", words="last step"),
+            "log": Key(kind="flag", words="logarithmic"),
+        }
+    },
+    facts=("max_vio", "verdict"),
+    terms=("max_vio",),
+)
+GOOD = """
+title = "One"
+question = "Why?"
+minutes = 2
+terms = ["max_vio"]
+[[steps]]
+text = "Look."
+panel = "curve"
+keys = { arms = ["none"], log = true }
+notice = "It is {max_vio[none]:.2f}."
+[steps.prediction]
+question = "Which?"
+options = ["a", "b"]
+rule = "smallest"
+facts = ["max_vio[none]", "max_vio[loss_free]"]
+before = { until = 100 }
+"""
+
+
+def write(folder: Path, text: str, name: str = "01-one.toml") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_lesson_is_read_whole(tmp_path: Path) -> None:
+    lesson = load_lesson(write(tmp_path, GOOD), WORDS)
+    assert (lesson.slug, lesson.title, lesson.minutes, lesson.terms) == ("one", "One", 2, ("max_vio",))
+    (step,) = lesson.steps
+    assert step.panel == "curve"
+    assert step.keys == {"arms": ["none"], "log": True}
+    assert step.prediction is not None
+    assert step.prediction.before == {"until": 100}
+    assert placeholders(step.notice) == ["max_vio[none]"]
+
+
+BAD = [
+    ('title = "One"', "", "01-one.toml: title is missing: it must be a text."),
+    ('title = "One"', "title = 3", "01-one.toml: title = 3: must be a text."),
+    ('title = "One"', 'title = " "', "01-one.toml: title = ' ': must not be empty."),
+    ("minutes = 2", "minutes = 99", "01-one.toml: minutes = 99: must be a whole number from 1 to 60."),
+    ("minutes = 2", 'autor = "x"', "01-one.toml: autor = 'x': is not a field here; the fields are title,"),
+    ('["max_vio"]', '["entropy"]', "01-one.toml: terms = 'entropy': is not a key of the Glossary."),
+    ('panel = "curve"', 'panel = "pie"', "01-one.toml: steps[1].panel = 'pie': is not a panel; the"),
+    ('arms = ["none"], ', "", "01-one.toml: steps[1].keys = {'log': True}: must give arms (rules)."),
+    ("log = true", "log = 1", "01-one.toml: steps[1].keys.log = 1: must be true or false."),
+    ("log = true", "x = 1", "01-one.toml: steps[1].keys.x = 1: is not a key of this panel; its"),
+    ("until = 100", "until = -1", "steps[1].prediction.before.until = -1: must be a whole number"),
+    ('"Look."', '"' + "word " * 81 + '"', "steps[1].text = 'word word word word …': has 81 words; 80"),
+    ("{max_vio[none]:.2f}", "{gini[none]}", "steps[1].notice = 'gini[none]': is not a fact; the facts"),
+    ('"max_vio[none]",', '"max_vio",', "steps[1].prediction.facts = 'max_vio': must be written name[…]"),
+    ('["a", "b"]', '["a"]', "steps[1].prediction.options = ['a']: must be at least two."),
+    ('"smallest"', '"best"', "steps[1].prediction.rule = 'best': is not a rule; the rules are largest,"),
+    ('"smallest"', '"between"', "must be one for the rule between."),
+    ('["a", "b"]', '["a", "b", "c"]', "must be 3, one for each option."),
+    ('"smallest"', '"smallest"\nbounds = [1]', "bounds = [1.0]: belong to the rule between only."),
+    ("[[steps]]", "[steps]", "01-one.toml: steps = {"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "words"), BAD)
+def test_a_mistake_is_one_sentence(tmp_path: Path, old: str, new: str, words: str) -> None:
+    assert old in GOOD
+    with pytest.raises(FileProblem) as caught:
+        load_lesson(write(tmp_path, GOOD.replace(old, new, 1)), WORDS)
+    assert any(words in sentence for sentence in caught.value.sentences), caught.value.sentences
+    assert all(sentence.endswith(".") for sentence in caught.value.sentences)
+
+
+def test_all_mistakes_of_a_file_are_said_at_once(tmp_path: Path) -> None:
+    text = GOOD.replace('"curve"', '"pie"').replace('title = "One"', "").replace('"smallest"', '"best"')
+    with pytest.raises(FileProblem) as caught:
+        load_lesson(write(tmp_path, text), WORDS)
+    assert len(caught.value.sentences) == 3
+
+
+def test_a_damaged_file_does_not_stop_the_others(tmp_path: Path) -> None:
+    write(tmp_path, "title = ", "01-broken.toml")
+    write(tmp_path, GOOD, "02-one.toml")
+    write(tmp_path, GOOD, "03-one.toml")
+    course = load_course(tmp_path, WORDS)
+    assert [lesson.slug for lesson in course] == ["one"]
+    assert len(course.problems) == 2
+    assert "01-broken.toml: cannot be read as TOML" in course.problems[0]
+    assert "03-one.toml: another lesson has the name 'one'" in course.problems[1]
+    assert course.find("one") is course.lessons[0]
+    assert course.find("two") is None
+
+
+def asked(rule: str, facts: tuple[str, ...], bounds: tuple[float, ...] = ()) -> Prediction:
+    return Prediction(question="?", options=("a", "b", "c"), rule=rule, facts=facts, bounds=bounds)
+
+
+VALUES = {"x[]": 1.0, "y[]": -2.0, "z[]": 0.0, "w[]": 5.0}
+
+
+@pytest.mark.parametrize(
+    ("prediction", "right"),
+    [
+        (asked("largest", ("x[]", "y[]", "z[]")), 0),
+        (asked("smallest", ("x[]", "y[]", "z[]")), 1),
+        (asked("between", ("x[]",), (1, 5)), 1),
+        (asked("between", ("w[]",), (1, 5)), 2),
+        (asked("between", ("z[]",), (1, 5)), 0),
+        (asked("sign", ("y[]",)), 0),
+        (asked("sign", ("z[]",)), 1),
+        (asked("sign", ("x[]",)), 2),
+    ],
+)
+def test_the_rule_finds_the_right_option(prediction: Prediction, right: int) -> None:
+    assert prediction.right(VALUES.__getitem__) == right
+
+
+def test_numbers_are_filled_in_with_a_real_minus() -> None:
+    values = {"a[1; b=2]": -0.0371, "n[]": 51136, "w[]": "not resolved"}
+    text = "{a[1; b=2]:+.3f} and {n[]:,}, {w[]}; {left} as it is, and a-b"
+    assert filled(text, values.__getitem__) == "−0.037 and 51,136, not resolved; {left} as it is, and a-b"
+
+
+def test_a_fact_is_a_name_and_arguments() -> None:
+    assert read_fact("paired[loss_free; aux_loss:coeff=10,scope=sequence; lm_loss]") == (
+        "paired",
+        ("loss_free", "aux_loss:coeff=10,scope=sequence", "lm_loss"),
+    )
+    assert read_fact("n[]") == ("n", ())
+    with pytest.raises(FileProblem, match="must be written name"):
+        read_fact("n")
+
+
+ORDER = """
+title = "A"
+verdict = "bad"
+comment = "Ends at {max_vio[none]:.2f}."
+preset = "tiny"
+arms = ["none", "loss_free:u=0.01"]
+[settings]
+"model.top_k" = 1
+"""
+
+
+def test_an_experiment_is_an_order_with_a_comment(tmp_path: Path) -> None:
+    write(tmp_path, ORDER, "01-a.toml")
+    ((experiment,), problems) = load_experiments(tmp_path, ("max_vio",))
+    assert problems == ()
+    assert (experiment.slug, experiment.seeds, experiment.settings) == ("a", "0", {"model.top_k": 1})
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('"bad"', '"ugly"', "verdict = 'ugly': must be one of good, bad, open."),
+        ('"tiny"', '"huge"', "preset = 'huge': must be one of quick,"),
+        ("u=0.01", "u=fast", "arms = 'loss_free:u=fast': cannot be used ("),
+        ("model.top_k", "model.topk", 'settings."model.topk" = 1: is not a setting; write section.field.'),
+        ("model.top_k", "top_k", 'settings."top_k" = 1: is not a setting; write section.field.'),
+        ("max_vio[none]", "gini[none]", "comment = 'gini[none]': is not a fact;"),
+    ],
+)
+def test_a_wrong_experiment_gets_a_sentence(tmp_path: Path, old: str, new: str, words: str) -> None:
+    write(tmp_path, ORDER.replace(old, new, 1), "01-a.toml")
+    known, problems = load_experiments(tmp_path, ("max_vio",))
+    assert known == ()
+    assert any(words in sentence for sentence in problems), problems
+
+
+def test_prediction_of_an_unknown_fact_is_not_swallowed() -> None:
+    def unknown(fact: str) -> float:
+        raise ConfigError("fact", fact, "is not known", "choose another")
+
+    with pytest.raises(ConfigError):
+        asked("largest", ("x[]", "y[]", "z[]")).right(unknown)

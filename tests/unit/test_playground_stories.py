@@ -1,0 +1,126 @@
+"""What the presets of the Playground say, asked of the simulation with three seeds."""
+
+import pytest
+
+from explorer import metrics
+from explorer.simulate import Simulation, simulate, summary
+from explorer.ui import playground_controls as controls
+from explorer.ui.playground_presets import BY_NAME, values_of
+
+
+def pair(name: str, seed: int) -> tuple[Simulation, Simulation]:
+    values = values_of(BY_NAME[name]) | {"seed": str(seed)}
+    scores = controls.scores_of(values)
+    a, b = (simulate(scores, controls.rule_of(values, side), steps=int(values["S"])) for side in "AB")
+    return a, b
+
+
+def final(simulation: Simulation) -> float:
+    """MaxVio at the end, in units of random routing."""
+    return summary.final_max_vio(simulation) / summary.random_reference(simulation)[0]
+
+
+def steps(simulation: Simulation, after: int = 0) -> int:
+    found = summary.steps_to_balance(simulation, after)
+    assert found is not None
+    return found
+
+
+def sign_or_proportional(a: Simulation, b: Simulation) -> None:
+    assert steps(b) < steps(a) / 3
+    assert 0.4 < steps(a) / (summary.spread(a) / 2 / a.rule.rate) < 1.6
+
+
+def too_small(a: Simulation, b: Simulation) -> None:
+    assert summary.steps_to_balance(a) is None
+    assert final(a) > 3
+    assert final(b) < 1.5
+
+
+def right(a: Simulation, b: Simulation) -> None:
+    assert final(a) < 1.2
+    assert a.max_vio[:10].mean() > 5 * summary.random_reference(a)[0]
+
+
+def too_large(a: Simulation, b: Simulation) -> None:
+    assert a.max_vio[50:150].mean() < b.max_vio[50:150].mean()
+    assert summary.steps_to_balance(a) is None
+    assert summary.turning_share(a) > 0.7
+    assert final(a) > 1.5 * final(b)
+
+
+def proportional_too_large(a: Simulation, b: Simulation) -> None:
+    assert summary.steps_to_balance(a) is None
+    assert final(a) > 3 * final(b)
+    assert summary.turning_share(a) > 0.7
+
+
+def softmax(a: Simulation, b: Simulation) -> None:
+    assert summary.steps_to_balance(a) is None
+    assert final(a) > 2.5 * final(b)
+    assert 100 < steps(b) < 300
+
+
+def limit_cycle(a: Simulation, b: Simulation) -> None:
+    assert summary.turning_share(a) > 0.95
+    assert summary.final_max_vio(b) < 0.01 < summary.final_max_vio(a)
+
+
+def quantile(a: Simulation, b: Simulation) -> None:
+    assert steps(b) <= 5 < 100 < steps(a)
+    assert final(b) > final(a)
+
+
+def shift(a: Simulation, b: Simulation) -> None:
+    assert steps(a, a.scores.shift_step) > 100
+    assert steps(b, b.scores.shift_step) < 50
+
+
+def drift(a: Simulation, b: Simulation) -> None:
+    assert final(a) < 1.2
+    assert final(b) > 1.5
+
+
+def collapse(a: Simulation, b: Simulation) -> None:
+    assert metrics.effective_experts(a.counts[-1]) < 4
+    assert final(b) < 1.5
+
+
+def rescue(a: Simulation, b: Simulation) -> None:
+    for simulation in (a, b):
+        assert simulation.max_vio[200:250].mean() > 5 * summary.random_reference(simulation)[0]
+        steps(simulation, simulation.rule.start_step)
+
+
+def auxiliary(a: Simulation, b: Simulation) -> None:
+    assert final(a) < 1.2
+    assert (a.bias == 0).all()
+    assert (a.learnt[-1] != 0).any()
+    assert (b.learnt == 0).all()
+
+
+STORIES = {
+    "Sign or proportional": sign_or_proportional,
+    "u too small": too_small,
+    "u right": right,
+    "u too large": too_large,
+    "Proportional too large": proportional_too_large,
+    "Softmax, u too large": softmax,
+    "Limit cycle": limit_cycle,
+    "Quantile": quantile,
+    "Sudden shift": shift,
+    "Drift": drift,
+    "Collapse": collapse,
+    "Rescue": rescue,
+    "Auxiliary loss": auxiliary,
+}
+
+
+def test_every_preset_has_its_story_tested() -> None:
+    assert set(STORIES) == set(BY_NAME)
+
+
+@pytest.mark.parametrize("name", list(STORIES))
+def test_a_story_holds_for_three_seeds(name: str) -> None:
+    for seed in range(3):
+        STORIES[name](*pair(name, seed))
