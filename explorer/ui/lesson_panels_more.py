@@ -172,8 +172,10 @@ def _pair(keys: Keys) -> dict[str, Simulation]:
 
 
 def _playground(keys: Keys) -> Elsewhere:
-    given = {key: value for key, value in keys.items() if key in CONTROLS}
-    return Elsewhere(page="playground", words="the Playground", query=given)
+    given = {key: str(value) for key, value in keys.items() if key in CONTROLS}
+    values = lesson_simulations.values_of(given)
+    # All of them: what the visitor has set there before must not stay.
+    return Elsewhere(page="playground", words="the Playground", query={**values, "at": int(values["S"]) - 1})
 
 
 @panel("simulated_max_vio", **CONTROLS)

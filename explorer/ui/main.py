@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from explorer.ui import display, panels, shell
+from explorer.ui import display, panels, shell, urls
 from explorer.ui.picker import run_picker
 from explorer.ui.settings import PAGES
 
@@ -29,6 +29,7 @@ page = st.navigation(
     position="top",
 )
 panels.begin(page.url_path, page.title)
+urls.arrive(page.url_path)
 shell.readable_values()
 display.settle()
 shell.wait_for_runs()

@@ -53,8 +53,9 @@ def _legend(arms: list[Arm]) -> str:
 
 def _settle(known: dict[str, Arm], default: list[str]) -> str:
     """Put the choice into the session before the widget is made; returns what is wrong with the link."""
-    if KEY not in st.session_state:
-        asked = list(dict.fromkeys(token for token in urls.asked(KEY) if token))
+    wanted, kept = _asked()
+    if KEY not in st.session_state or (wanted and wanted != kept):
+        asked = list(dict.fromkeys(token for token in wanted if token))
         fitting = [token for token in asked if token in known]
         st.session_state[KEY] = fitting[:MOST] or default
         st.session_state[AUTOMATIC] = None if fitting else default
@@ -64,6 +65,18 @@ def _settle(known: dict[str, Arm], default: list[str]) -> str:
     # A run that was deleted meanwhile must not break the widget.
     st.session_state[KEY] = [token for token in st.session_state[KEY] if token in known]
     return ""
+
+
+def _asked() -> tuple[list[str], list[str]]:
+    """What the address that led here asks for, and the choice so far.
+
+    A link inside the app adds its runs to those that the address had already.
+    """
+    kept: list[str] = st.session_state.get(KEY, [])
+    wanted = urls.asked(KEY) if urls.is_fresh(KEY) or KEY not in st.session_state else []
+    if kept and wanted[: len(kept)] == kept and len(wanted) > len(kept):
+        wanted = wanted[len(kept) :]
+    return wanted, kept
 
 
 def _complaint(unknown: list[str], known: int) -> str:

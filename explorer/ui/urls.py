@@ -12,6 +12,8 @@ import streamlit as st
 
 T = TypeVar("T")
 NOTICES = "url_notices"
+PAGE, FRESH = "url_page", "url_fresh"
+"""The page that is open, and the parameters of the address that led to it which nobody has read yet."""
 
 
 def asked(key: str) -> list[str]:
@@ -22,6 +24,25 @@ def asked(key: str) -> list[str]:
 def is_deep_link() -> bool:
     """Whether the address asks for anything beyond the page."""
     return bool(st.query_params)
+
+
+def arrive(page: str) -> None:
+    """The shell is about to run this page: if another one was open, the address counts again.
+
+    Without that a link inside the app would show what the visitor had chosen there before.
+    """
+    if st.session_state.get(PAGE) != page:
+        st.session_state[PAGE] = page
+        st.session_state[FRESH] = set(st.query_params)
+
+
+def is_fresh(key: str) -> bool:
+    """Whether the address that led to this page gives a value that has not been read yet; true only once."""
+    fresh: set[str] = st.session_state.get(FRESH, set())
+    if key not in fresh:
+        return False
+    fresh.discard(key)
+    return True
 
 
 def notice(key: str, sentence: str) -> None:
@@ -44,10 +65,10 @@ def show_notices(*keys: str) -> None:
 def settle(key: str, options: Sequence[T], default: T, say: Callable[[str], str]) -> None:
     """Give `st.session_state[key]` a value that is among the options, before its widget is made.
 
-    The URL counts on the first run of a session; a value that is not offered falls back to
+    The URL counts when the visitor arrives at the page; a value that is not offered falls back to
     `default`, and `say(value)` tells the visitor. The widget itself is given no default.
     """
-    if key in st.session_state:
+    if not is_fresh(key) and key in st.session_state:
         if st.session_state[key] not in options:
             st.session_state[key] = default
         return
@@ -60,7 +81,7 @@ def settle(key: str, options: Sequence[T], default: T, say: Callable[[str], str]
 
 def settle_number(key: str, low: int, high: int, default: int, say: Callable[[str], str]) -> None:
     """The same for a whole number from `low` to `high`."""
-    if key in st.session_state:
+    if not is_fresh(key) and key in st.session_state:
         value = st.session_state[key]
         st.session_state[key] = default if value is None else min(max(int(value), low), high)
         return
@@ -74,7 +95,7 @@ def settle_number(key: str, low: int, high: int, default: int, say: Callable[[st
 
 def settle_flag(key: str, default: bool) -> None:
     """The same for a switch; anything but true and false counts as not given."""
-    if key not in st.session_state:
+    if is_fresh(key) or key not in st.session_state:
         wanted = asked(key)
         text = wanted[-1].lower() if wanted else ""
         st.session_state[key] = text == "true" if text in ("true", "false") else default
