@@ -50,6 +50,16 @@ def test_every_fact_has_its_words() -> None:
     assert all((function.__doc__ or "").strip() for function in lesson_facts.FACTS.values())
 
 
+def test_panels_and_facts_are_documented() -> None:
+    docs = (LESSONS.parent / "docs" / "lessons.md").read_text(encoding="utf-8")
+    for name, panel in PANELS.items():
+        assert f"| `{name}` |" in docs
+        assert panel.words in docs
+    for name, function in lesson_facts.FACTS.items():
+        assert f"| `{name}[" in docs
+        assert " ".join((function.__doc__ or "").split()) in docs
+
+
 def test_the_course_lists_every_lesson(open_app: Opener) -> None:
     app = open_app(page="lessons")
     assert not app.exception

@@ -1,0 +1,89 @@
+"""A lesson in a real Chromium: the address, the guess, the keys, and a link that takes its settings along."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+import servers
+from app_server import AppServer
+from servers import PATIENCE_S
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+servers.need_chromium()
+
+from playwright.sync_api import Browser, Page, expect  # noqa: E402
+
+SLUG = "too-small-and-too-large"
+"""Its first steps are simulations: they need no runs."""
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    page.set_default_timeout(PATIENCE_S * 1000)
+    yield page
+    page.close()
+
+
+def test_a_lesson_from_the_course_to_the_playground_and_back(page: Page, app: AppServer) -> None:
+    page.goto(f"{app.url}/lessons")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Lessons")
+    page.get_by_text("5 · An update rate").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("An update rate too small")
+    assert f"lesson={SLUG}" in page.url
+    show = page.get_by_role("button", name="Show me")
+    expect(show).to_be_disabled()
+    assert page.get_by_test_id("stVegaLiteChart").count() == 0
+    page.get_by_text("below 0.3").click()
+    expect(show).to_be_enabled()
+    show.click()
+    expect(page.get_by_text("You said: below 0.3. The data say: above 1.")).to_be_visible()
+    expect(page.get_by_test_id("stVegaLiteChart")).to_have_count(1)
+    page.get_by_text("Open in the Playground with these settings").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Playground")
+    page.wait_for_url(re.compile("uA=1e-4"))
+    expect(page.get_by_text("A: sign u=0.0001 never comes near").first).to_be_visible()
+
+
+def test_keys_turn_the_steps_and_another_setting_wins_on_a_second_visit(page: Page, app: AppServer) -> None:
+    page.goto(f"{app.url}/lessons?lesson={SLUG}&part=1")
+    page.get_by_role("button", name="Skip").click()
+    page.get_by_text("Open in the Playground with these settings").click()
+    page.wait_for_url(re.compile("uA=1e-4"))
+    page.get_by_test_id("stTopNavLink").filter(has_text="Lessons").click()
+    page.get_by_text("5 · An update rate").click()
+    expect(page.get_by_text("What to notice").first).to_be_visible()
+    for key, words in (
+        ("n", "Then large steps"),
+        ("b", "First a simulated router"),
+        ("n", "Then large steps"),
+    ):
+        page.keyboard.press(key)
+        expect(page.get_by_text(words)).to_be_visible()
+    page.wait_for_url(re.compile("part=2"))
+    page.get_by_role("button", name="Skip").click()
+    page.get_by_text("Open in the Playground with these settings").click()
+    page.wait_for_url(re.compile("uA=2e-2"))
+    expect(page.get_by_text("A: sign u=0.02 ").first).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_an_open_step_has_no_serious_barrier(browser: Browser, app: AppServer, scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    context = browser.new_context(color_scheme=scheme, viewport={"width": 1400, "height": 1000})
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE_S * 1000)
+    page.goto(f"{app.url}/lessons?lesson={SLUG}&part=2")
+    page.get_by_text("u = 0.001", exact=True).click()
+    page.get_by_role("button", name="Show me").click()
+    expect(page.get_by_test_id("stVegaLiteChart")).to_have_count(1)
+    page.wait_for_timeout(1500)
+    found = axe.Axe().run(page).response["violations"]
+    context.close()
+    serious = {
+        f"{v['id']}: {node['html'][:160]}"
+        for v in found
+        if v["impact"] in ("serious", "critical")
+        for node in v["nodes"]
+    }
+    assert not serious, "\n".join(sorted(serious))
