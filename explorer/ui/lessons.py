@@ -109,9 +109,10 @@ def _settle_part(lesson: Lesson) -> None:
 def _step(course: Course, lesson: Lesson) -> None:
     """One step: words on the left, its figure on the right. Only this reruns while a lesson is read."""
     parts = list(range(1, len(lesson.steps) + 1))
-    part = int(
-        st.segmented_control("Step", parts, key=PART, bind="query-params", default=1, required=True) or 1
-    )
+    # In a lecture the steps stay in sight.
+    with st.container(key="keep_lesson_steps"):
+        chosen = st.segmented_control("Step", parts, key=PART, bind="query-params", default=1, required=True)
+    part = int(chosen or 1)
     step, place = lesson.steps[part - 1], (lesson.slug, part)
     is_open = step.prediction is None or place in _shown()
     grid = st.grid(2, min_column_width=430, gap="large")
