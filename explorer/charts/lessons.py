@@ -38,10 +38,10 @@ def noise_floor(frame: pl.DataFrame, *, family: str = "loss_free", height: int =
     measured = base.encode(y=alt.Y("max_vio:Q", title="MaxVio", scale=scale, axis=axis), tooltip=tips)
     chance = base.encode(y=alt.Y("uniform_mean:Q", title="MaxVio", scale=scale, axis=axis), tooltip=tips)
     ends = data.sort("tokens").tail(1)
-    named = pl.concat([data.sort("tokens").head(1), data.sort("tokens").tail(2)])
+    named = pl.concat([data.sort("tokens").head(1), data.sort("tokens").tail(2).head(1)])
     words = alt.Chart(named).mark_text(align="left", dx=9, dy=-9, fontSize=12, color=text.expr)
     names = [
-        EndLabel("this run", float(ends["max_vio"][0]), text),
+        EndLabel(f"this run,\n{ends['words'][0]}", float(ends["max_vio"][0]), text),
         EndLabel(CHANCE, float(ends["uniform_mean"][0]), theme.NEUTRAL_TEXT, strong=False),
     ]
     values = [*data["max_vio"], *data["uniform_mean"]]

@@ -51,10 +51,7 @@ def chance(keys: Keys, name: str) -> Elsewhere | None:
     rows.append((run.tokens_per_step, float(whole["max_vio_batch"][0]), "a training step"))
     rows.append((held_out, float(whole["max_vio_global"][0]), "the held-out text"))
     frame = pl.DataFrame(
-        [
-            (n, v, metrics.uniform_reference(run.num_experts, run.top_k, n, draws=200)[0], w)
-            for n, v, w in rows
-        ],
+        [(n, v, metrics.uniform_reference(run.num_experts, run.top_k, n)[0], w) for n, v, w in rows],
         schema={"tokens": pl.Int64, "max_vio": pl.Float64, "uniform_mean": pl.Float64, "words": pl.String},
         orient="row",
     )

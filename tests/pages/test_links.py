@@ -92,3 +92,21 @@ def test_a_link_chooses_axis_and_baseline(open_app: Opener, recorded: Path) -> N
     assert app.session_state["x"] == "tokens"
     assert app.toggle(key="log").value is False
     assert app.selectbox(key="base").value == "tiny none"
+
+
+def test_a_link_inside_the_app_wins_over_what_was_chosen_there_before(
+    open_app: Opener, recorded: Path
+) -> None:
+    """A link adds its runs to those that the address has already; the page shows the link's own."""
+    app = open_app(recorded, "replay", run="none-seed0", step="3", runs=["none-seed0"])
+    assert app.session_state["step"] == 3
+    app.switch_page("../../pages/glossary.py").run()
+    app.query_params["runs"] = ["none-seed0", "loss_free-seed1"]
+    app.query_params["run"] = "none-seed0"
+    app.query_params["step"] = "9"
+    app.switch_page("../../pages/replay.py").run()
+    assert not app.exception
+    assert app.session_state["step"] == 9
+    assert app.session_state["runs"] == ["loss_free-seed1"]
+    app.number_input(key="step").set_value(5).run()
+    assert app.session_state["step"] == 5, "the address counts once"
