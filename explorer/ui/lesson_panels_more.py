@@ -7,7 +7,7 @@ import polars as pl
 import streamlit as st
 
 from explorer import metrics
-from explorer.charts import captions, lessons, loads
+from explorer.charts import captions, lessons, loads, switches
 from explorer.charts import playground as figures
 from explorer.charts.theme import AXIS
 from explorer.lessons import Key
@@ -32,6 +32,8 @@ from explorer.ui.lesson_panels import ARM, HEIGHT, LAYER, Elsewhere, Keys, panel
 CONTROLS = {
     key: Key(kind="text", words=f"the Playground's control {key}") for key in (*controls.BY_KEY, "seed")
 }
+NO_CHANGE = switches.rows(pl.DataFrame(schema=switches.SCHEMA), 1)
+"""A simulation of a lesson keeps its rule."""
 SIDE = Key(kind="text", words="A or B", needed=True)
 
 
@@ -185,7 +187,9 @@ def simulated_max_vio(keys: Keys, name: str) -> Elsewhere | None:
     rows = figures.line_rows(table, families, labels, reference=random_reference(pair["A"]), height=HEIGHT)
     key = ("lesson simulated max_vio", tuple(sorted(keys.items())))
     show.figure(
-        specs.kept(key, partial(figures.lines, rows, families, y_title=AXIS["max_vio"], height=HEIGHT)),
+        specs.kept(
+            key, partial(figures.lines, (*rows, NO_CHANGE), families, y_title=AXIS["max_vio"], height=HEIGHT)
+        ),
         subject="MaxVio of two simulated rules",
         finding=words.balance(pair, labels),
         how="A simulation, no language model: scores are drawn, tokens choose, the rule reacts. The dotted "
@@ -206,7 +210,9 @@ def simulated_biases(keys: Keys, name: str) -> Elsewhere | None:
     rows = figures.trajectory_rows(table, named=frames.extremes(values), limits=limits, height=HEIGHT)
     key = ("lesson simulated biases", tuple(sorted(keys.items())))
     show.figure(
-        specs.kept(key, partial(figures.trajectories, rows, y_title=AXIS["expert_bias"], height=HEIGHT)),
+        specs.kept(
+            key, partial(figures.trajectories, (*rows, NO_CHANGE), y_title=AXIS["expert_bias"], height=HEIGHT)
+        ),
         subject=f"Simulated biases of {controls.rule_label(simulation.rule)}",
         finding=words.bias(simulation),
         how="A simulation, no language model. One line an expert; bold: those that end highest and lowest.",

@@ -8,7 +8,15 @@ from conftest import Opener, charts, words
 from store_runs import write_run
 
 PAGES = (
-    "overview", "lessons", "compare", "replay", "microscope", "playground", "theory", "train", "glossary"
+    "overview",
+    "lessons",
+    "compare",
+    "replay",
+    "microscope",
+    "playground",
+    "theory",
+    "train",
+    "glossary",
 )
 
 
