@@ -5,14 +5,21 @@ import pytest
 from explorer import metrics
 from explorer.simulate import Simulation, simulate, summary
 from explorer.ui import playground_controls as controls
+from explorer.ui import playground_switch as switch
 from explorer.ui.playground_presets import BY_NAME, values_of
 
 
 def pair(name: str, seed: int) -> tuple[Simulation, Simulation]:
     values = values_of(BY_NAME[name]) | {"seed": str(seed)}
     scores = controls.scores_of(values)
-    a, b = (simulate(scores, controls.rule_of(values, side), steps=int(values["S"])) for side in "AB")
-    return a, b
+    steps = int(values["S"])
+
+    def side(name: str) -> Simulation:
+        later = switch.parse(values[switch.KEYS[name]], steps)
+        changes = ((later.step, later.settings(int(values["wait"]))),) if later else ()
+        return simulate(scores, controls.rule_of(values, name), steps=steps, changes=changes)
+
+    return side("A"), side("B")
 
 
 def final(simulation: Simulation) -> float:
@@ -92,6 +99,13 @@ def rescue(a: Simulation, b: Simulation) -> None:
         steps(simulation, simulation.rule.start_step)
 
 
+def switched_on(a: Simulation, b: Simulation) -> None:
+    ((step, _),) = a.changes
+    assert a.max_vio[step - 50 : step].mean() > 5 * summary.random_reference(a)[0]
+    assert steps(a, step) > steps(b)
+    assert final(a) < 2
+
+
 def auxiliary(a: Simulation, b: Simulation) -> None:
     assert final(a) < 1.2
     assert (a.bias == 0).all()
@@ -112,6 +126,7 @@ STORIES = {
     "Drift": drift,
     "Collapse": collapse,
     "Rescue": rescue,
+    "No balancing, then loss-free": switched_on,
     "Auxiliary loss": auxiliary,
 }
 
