@@ -200,8 +200,8 @@ def zooms(figure: Figure) -> list[str]:
 
 
 def step_axis(**settings: Any) -> alt.Axis:
-    """A horizontal axis with a number about every 110 pixels and no grid."""
-    count = alt.ExprRef("ceil(width / 110)")
+    """A horizontal axis with a number about every 110 pixels, at least three, and no grid."""
+    count = alt.ExprRef("max(3, ceil(width / 110))")
     return alt.Axis(**{"grid": False, "tickMinStep": 1, "tickCount": count, "format": "~f", **settings})
 
 
@@ -269,29 +269,56 @@ def _following_layers(named: bool) -> list[alt.Chart]:
     return [rule, base.mark_text(**_NAME).encode(text=words, y=alt.value(0)).add_params(moved)]
 
 
-def for_file(chart: Figure, *, width: int = 900, dark: bool = False, font: str = "sans-serif") -> Figure:
-    """A figure for PNG, SVG, PDF or HTML: a fixed width and a look that does not need a page around it."""
-    figure = chart.copy(deep=True).properties(width=width)
+FILE_FONT = "Arial, 'Liberation Sans', Arimo, Helvetica, 'Nimbus Sans', sans-serif"
+"""Widths alike, so that labels keep their places wherever a file is opened; the converter has the second."""
+
+
+def file_background(dark: bool) -> str:
+    return "#0F1218" if dark else "#FFFFFF"
+
+
+def file_config(*, dark: bool = False, font: str = FILE_FONT) -> dict[str, Any]:
+    """How a figure looks in a file, where no page around it lends its theme: a Vega-Lite `config`."""
     text, strong = NEUTRAL_TEXT.pick(dark), STRONG_TEXT.pick(dark)
-    grid = "#2C313A" if dark else "#E6E8EC"
-    figure = figure.properties(background="#0F1218" if dark else "#FFFFFF", padding=12)
-    result: Figure = (
-        figure.configure(font=font)
-        .configure_view(stroke=None)
-        .configure_axis(
-            labelColor=text,
-            titleColor=text,
-            gridColor=grid,
-            domain=False,
-            ticks=False,
-            labelPadding=6,
-            labelFontSize=11,
-            titleFontSize=12,
-            titleFontWeight="normal",
-            titlePadding=10,
-        )
-        .configure_legend(labelColor=text, titleColor=text, titleFontWeight="normal", labelFontSize=11)
-        .configure_title(color=strong, fontSize=15, anchor="start", offset=12)
-        .configure_header(labelColor=text, titleColor=text)
+    return {
+        "font": font,
+        "view": {"stroke": None},
+        "axis": {
+            "labelColor": text,
+            "titleColor": text,
+            "gridColor": "#2C313A" if dark else "#E6E8EC",
+            "domain": False,
+            "ticks": False,
+            "labelPadding": 6,
+            "labelFontSize": 11,
+            "titleFontSize": 12,
+            "titleFontWeight": "normal",
+            "titlePadding": 10,
+        },
+        "legend": {
+            "labelColor": text,
+            "titleColor": text,
+            "titleFontWeight": "normal",
+            "labelFontSize": 11,
+            "titleFontSize": 11,
+        },
+        "title": {
+            "color": strong,
+            "subtitleColor": text,
+            "fontSize": 15,
+            "subtitleFontSize": 11,
+            "subtitlePadding": 4,
+            "anchor": "start",
+            "offset": 12,
+        },
+        "header": {"labelColor": text, "titleColor": text},
+    }
+
+
+def for_file(chart: Figure, *, width: int = 900, dark: bool = False, font: str = FILE_FONT) -> Figure:
+    """A figure with a fixed width and a look that does not need a page around it."""
+    figure = chart.copy(deep=True).properties(
+        width=width, background=file_background(dark), padding=12, config=file_config(dark=dark, font=font)
     )
+    result: Figure = figure
     return result

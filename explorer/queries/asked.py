@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 A = TypeVar("A")
 _ATTRIBUTE = "_asked_statements"
@@ -44,8 +44,14 @@ def note(sql: str, params: Mapping[str, Any]) -> None:
         statements.append(Statement(sql=sql, params=dict(params)))
 
 
+class MarkedDict(dict[Any, Any]):
+    """A dictionary that can carry its statements."""
+
+
 def mark(answer: A, statements: tuple[Statement, ...]) -> A:
     """The same answer, which now knows its statements; what cannot carry them goes without."""
+    if type(answer) is dict:
+        answer = cast("A", MarkedDict(cast("dict[Any, Any]", answer)))
     with suppress(AttributeError, TypeError):
         # Also past the lock of a frozen dataclass: nothing of its value changes.
         object.__setattr__(answer, _ATTRIBUTE, statements)

@@ -1,0 +1,128 @@
+"""Everything of a view in one zip: figures, data, specifications, SQL, manifest and a report.
+
+A figure that cannot be drawn does not take the others with it: it is named with its error in the manifest,
+and README and report say so at their top.
+"""
+
+import io
+import json
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from explorer.export import data, figures, report, vega
+from explorer.export.panel import Panel
+from explorer.export.provenance import Provenance, run_entry, sql_text, statement_entry, versions
+from explorer.export.settings import TABLES, FigureSettings
+
+STILLS = ("svg", "png", "pdf")
+_TIME = (1980, 1, 1, 0, 0, 0)
+"""Of every member, so that equal content gives an equal file; the manifest knows the real time."""
+
+
+@dataclass(kw_only=True)
+class Entry:
+    """A figure in the bundle."""
+
+    panel: Panel
+    files: dict[str, bytes] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    picture: figures.Drawing | None = None
+    """For the report: without a title, since the report writes it."""
+
+
+def make(
+    panels: Sequence[Panel], provenance: Provenance, settings: FigureSettings, failed: Sequence[str] = ()
+) -> bytes:
+    """The zip. Names of its members come from the keys of the figures alone.
+
+    failed: sentences on figures that could not even be handed over.
+    """
+    entries = [_entry(panel, settings) for panel in panels]
+    problems = [*failed, *(f"{e.panel.subject}: {problem}" for e in entries for problem in e.problems)]
+    members: dict[str, bytes] = {
+        "README.md": report.readme(entries, provenance, problems).encode(),
+        "manifest.json": _json(manifest(entries, provenance, settings, problems)),
+        "report.html": report.page(entries, provenance, settings, problems).encode(),
+    }
+    for entry in entries:
+        members |= entry.files
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as zipped:
+        for name, content in members.items():
+            zipped.writestr(_member(name), content)
+    return out.getvalue()
+
+
+def _member(name: str) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name, date_time=_TIME)
+    info.compress_type = zipfile.ZIP_DEFLATED
+    info.external_attr = 0o644 << 16
+    return info
+
+
+def _entry(panel: Panel, settings: FigureSettings) -> Entry:
+    entry, key = Entry(panel=panel), panel.key
+    try:
+        drawing = figures.draw(panel, settings)
+        for kind in STILLS:
+            entry.files[f"figures/{key}.{kind}"] = figures.converted(drawing, kind, settings)
+        entry.picture = figures.draw(panel, report.PICTURE)
+        spec = vega.complete(panel, width=figures.pixels(settings), title=settings.title, still=False)
+        entry.files[f"spec/{key}.vl.json"] = vega.to_json(spec, indent=1).encode()
+    except Exception as error:  # whatever it is, the other figures must not be lost with this one
+        entry.problems.append(f"the figure could not be drawn ({_words(error)})")
+    for kind in TABLES:
+        try:
+            entry.files[f"data/{key}.{kind}"] = data.table(panel, kind)
+        except Exception as error:
+            entry.problems.append(f"its data could not be written as {kind} ({_words(error)})")
+    if panel.statements:
+        entry.files[f"sql/{key}.sql"] = sql_text(panel).encode()
+    return entry
+
+
+def _words(error: Exception) -> str:
+    text = " ".join(str(error).split())[:200]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def manifest(
+    entries: Sequence[Entry], provenance: Provenance, settings: FigureSettings, problems: Sequence[str]
+) -> dict[str, Any]:
+    """What the bundle holds and where it comes from."""
+    return {
+        "made_by": "MoE Routing Explorer",
+        "version": versions()["explorer"],
+        "versions": versions(),
+        "created_at": provenance.created_at,
+        "view": provenance.view,
+        "title": provenance.title,
+        "permalink": provenance.permalink,
+        "settings": settings.to_dict(),
+        "problems": list(problems),
+        "runs": [run_entry(run) for run in provenance.runs],
+        "figures": [_figure(entry) for entry in entries],
+    }
+
+
+def _figure(entry: Entry) -> dict[str, Any]:
+    panel = entry.panel
+    rows = data.rows(panel)
+    return {
+        "key": panel.key,
+        "subject": panel.subject,
+        "finding": panel.finding,
+        "how_to_read": panel.how,
+        "playhead": panel.playhead,
+        "rows": rows.height,
+        "columns": rows.columns,
+        "files": sorted(entry.files),
+        "problems": entry.problems,
+        "statements": [statement_entry(statement) for statement in panel.statements],
+    }
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, ensure_ascii=False, indent=1, default=str) + "\n").encode()

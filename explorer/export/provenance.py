@@ -1,0 +1,129 @@
+"""Where figures come from: the view, its runs, the versions, and the SQL of every figure."""
+
+import json
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import Any
+
+from explorer import __version__
+from explorer.export.panel import Panel, slug
+from explorer.queries.asked import Statement
+
+PACKAGES = ("altair", "vl-convert-python", "polars", "duckdb", "streamlit")
+RUN_FIELDS = (
+    "run_id",
+    "name",
+    "seed",
+    "balancer",
+    "balancer_label",
+    "count_scope",
+    "state",
+    "last_step",
+    "preset",
+    "config_digest",
+    "pair_key",
+    "corpus_digest",
+    "device",
+    "created_at",
+    "source",
+)
+"""Columns of the table `runs` that a manifest names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """What a bundle says of its view."""
+
+    view: str
+    """Name of the page: compare."""
+    title: str
+    permalink: str
+    """Path and query below the app's address."""
+    runs: tuple[Mapping[str, Any], ...] = ()
+    """Rows of the table `runs`."""
+    created_at: str = field(
+        default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    )
+
+    @property
+    def stem(self) -> str:
+        """`compare-none-seed0-loss-free-seed0`: the beginning of a file's name."""
+        return file_stem(self.view, run_ids=[str(run["run_id"]) for run in self.runs])
+
+
+def file_stem(*parts: str, run_ids: Sequence[str] = ()) -> str:
+    """A safe name of a file without its ending; many runs are counted instead of named."""
+    runs = [*run_ids] if sum(map(len, run_ids)) <= 80 else [f"{len(run_ids)} runs"]
+    return "-".join(text for text in map(slug, (*parts, *runs)) if text)[:150].rstrip("-") or "figure"
+
+
+def run_ids(panels: Iterable[Panel]) -> list[str]:
+    """Runs that the statements of these figures ask for, in order."""
+    found: dict[str, None] = {}
+    for panel in panels:
+        for statement in panel.statements:
+            value = statement.params.get("run_id")
+            values = [value] if value is not None else statement.params.get("run_ids") or []
+            found.update(dict.fromkeys(str(one) for one in values if one))
+    return list(found)
+
+
+def versions() -> dict[str, str]:
+    """Of everything that had a part in the drawing."""
+    found = {"explorer": __version__, "python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def run_entry(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A run as the manifest names it, its versions and its configuration included."""
+    entry = {name: row.get(name) for name in RUN_FIELDS}
+    for name in ("versions", "config"):
+        entry[name] = _parsed(row.get(name))
+    return entry
+
+
+def _parsed(text: Any) -> Any:
+    try:
+        return json.loads(text) if isinstance(text, str) else text
+    except ValueError:
+        return text
+
+
+def statement_entry(statement: Statement) -> dict[str, Any]:
+    return {"sql": tidy_sql(statement.sql), "params": dict(statement.params)}
+
+
+def tidy_sql(sql: str) -> str:
+    """Without the indentation of the program that it stood in."""
+    lines = [line.rstrip() for line in sql.strip("\n").splitlines()]
+    filled = [line for line in lines if line.strip()]
+    # The first line may begin where the statement began and not where the others do.
+    whole = filled if filled and filled[0][0] == " " else filled[1:]
+    least = min((len(line) - len(line.lstrip()) for line in whole), default=0)
+    return "\n".join(line[least:] if not line[:least].strip() else line.lstrip() for line in filled).strip()
+
+
+def by_sql(panel: Panel) -> list[tuple[str, list[str]]]:
+    """Each statement once, with the parameters of every time it was asked: a line of JSON each."""
+    found: dict[str, list[str]] = {}
+    for statement in panel.statements:
+        given = json.dumps(dict(statement.params), ensure_ascii=False, default=str)
+        found.setdefault(tidy_sql(statement.sql), []).append(given)
+    return list(found.items())
+
+
+def sql_text(panel: Panel) -> str:
+    """The statements of a figure for DuckDB; `$name` parameters, asked once for every line of them."""
+    parts = [f"-- {panel.subject}\n-- Asked of the index of the runs; $names are parameters."]
+    for number, (sql, given) in enumerate(by_sql(panel), 1):
+        lines = "\n".join(f"--   {one}" for one in given)
+        parts.append(f"-- {number}. with\n{lines}\n{sql};")
+    return "\n\n".join(parts) + "\n"

@@ -1,0 +1,139 @@
+"""A figure as complete Vega-Lite: its data inside, a fixed width, and nothing that needs a page around it."""
+
+import json
+import textwrap
+from typing import Any
+
+import polars as pl
+import polars.selectors as cs
+
+from explorer.charts import theme
+from explorer.charts.spec import Spec
+from explorer.export.panel import Panel
+
+PLAYHEAD_PARAM = "playhead"
+SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
+Vega = dict[str, Any]
+
+
+def complete(panel: Panel, *, width: int, title: bool = True, dark: bool = False, still: bool = True) -> Vega:
+    """The figure, `width` pixels wide.
+
+    still: leave out what only a pointer can bring forth, which would be thousands of invisible marks.
+    """
+    vega = panel.spec.at(panel.playhead)
+    frames: dict[str, pl.DataFrame] = vega.pop("datasets")
+    vega = _unbound(vega, panel.playhead)
+    if still:
+        vega = _without_hover(vega)
+    used = _names(vega)
+    datasets = {name: rows(frame) for name, frame in frames.items() if name in used}
+    look = {**vega.pop("config", {}), **theme.file_config(dark=dark)}
+    vega.pop("title", None)
+    if title:
+        vega["title"] = _title(panel, width)
+    return {
+        "$schema": SCHEMA,
+        **vega,
+        "width": width,
+        "background": theme.file_background(dark),
+        "padding": 2,
+        "config": look,
+        "datasets": datasets,
+    }
+
+
+def follows_player(spec: Spec) -> bool:
+    """Whether the playhead of a figure is moved by the page and not by its data."""
+    return any(param.get("name") == PLAYHEAD_PARAM for param in _params(spec.vega))
+
+
+def rows(frame: pl.DataFrame) -> list[dict[str, Any]]:
+    """Rows that JSON can carry: what is not a finite number becomes null."""
+    finite = pl.when(cs.float().is_finite()).then(cs.float()).otherwise(None)
+    return frame.with_columns(finite.name.keep()).to_dicts()
+
+
+def to_json(vega: Vega, indent: int | None = None) -> str:
+    return json.dumps(vega, ensure_ascii=False, allow_nan=False, indent=indent, default=str)
+
+
+def _title(panel: Panel, width: int) -> Vega:
+    """Subject and finding, broken to the width: Vega does not wrap."""
+    return {
+        "text": textwrap.wrap(panel.subject, max(20, int(width / 7.8))),
+        "subtitle": textwrap.wrap(panel.finding, max(30, int(width / 5.6))),
+        "frame": "bounds",
+    }
+
+
+def _params(part: Any) -> list[Vega]:
+    """Every parameter, also those of inner layers."""
+    if isinstance(part, list):
+        return [param for item in part for param in _params(item)]
+    if not isinstance(part, dict):
+        return []
+    own = [param for param in part.get("params", ()) if isinstance(param, dict)]
+    return own + [param for value in part.values() for param in _params(value)]
+
+
+def _unbound(part: Any, playhead: float | None) -> Any:
+    """The same without parameters that hang on an element of the page; the playhead keeps its step."""
+    if isinstance(part, list):
+        return [_unbound(item, playhead) for item in part]
+    if not isinstance(part, dict):
+        return part
+    result = {key: _unbound(value, playhead) for key, value in part.items()}
+    if isinstance(part.get("params"), list):
+        result["params"] = [_free(param, playhead) for param in part["params"]]
+    return result
+
+
+def _free(param: Vega, playhead: float | None) -> Vega:
+    bind = param.get("bind")
+    if not (isinstance(bind, dict) and "element" in bind):
+        return param
+    free = {key: value for key, value in param.items() if key != "bind"}
+    if param.get("name") == PLAYHEAD_PARAM and playhead is not None:
+        free["value"] = int(playhead)
+    return free
+
+
+def _without_hover(vega: Vega) -> Vega:
+    """Layers whose marks have opacity 0 until a pointer is near."""
+    if "layer" not in vega:
+        return vega
+    layers = [_without_hover(layer) for layer in vega["layer"] if not _is_hover(layer)]
+    gone = {param["name"] for layer in vega["layer"] if _is_hover(layer) for param in layer.get("params", ())}
+    gone |= _views_gone(vega)
+    left = [param for param in vega.get("params", ()) if param.get("name") not in gone]
+    result = {**vega, "layer": layers}
+    if "params" in vega:
+        result["params"] = left
+    return result
+
+
+def _views_gone(vega: Vega) -> set[str]:
+    """Parameters that Altair has lifted to the top and that belong to a hover layer only."""
+    views = {layer.get("name") for layer in vega["layer"] if _is_hover(layer)}
+    return {
+        param["name"]
+        for param in vega.get("params", ())
+        if param.get("views") and set(param["views"]) <= views
+    }
+
+
+def _is_hover(layer: Vega) -> bool:
+    opacity = layer.get("encoding", {}).get("opacity")
+    return isinstance(opacity, dict) and "condition" in opacity and opacity.get("value") == 0
+
+
+def _names(part: Any) -> set[str]:
+    """Names of the data sets that are drawn."""
+    if isinstance(part, list):
+        return set().union(*map(_names, part)) if part else set()
+    if not isinstance(part, dict):
+        return set()
+    data = part.get("data")
+    own = {data["name"]} if isinstance(data, dict) and "name" in data else set()
+    return own.union(*(_names(value) for value in part.values()))

@@ -1,0 +1,197 @@
+"""Files of a figure: the right size, every letter, nothing that needs a page or a network."""
+
+import io
+import re
+import struct
+from dataclasses import replace
+from html import escape
+
+import altair as alt
+import numpy as np
+import polars as pl
+import pytest
+import vl_convert
+from chart_frames import bias_frame
+from export_panels import HOSTILE, panel
+from PIL import Image
+
+from explorer.charts import biases, spec, theme
+from explorer.errors import ConfigError
+from explorer.export import figures, vega
+from explorer.export.settings import WIDTHS, FigureSettings, width_from_text
+
+
+def media_box(pdf: bytes) -> tuple[float, float]:
+    found = re.search(rb"/MediaBox ?\[0 0 ([\d.]+) ([\d.]+)\]", pdf)
+    assert found
+    return float(found[1]), float(found[2])
+
+
+def png_size(png: bytes) -> tuple[int, int, float]:
+    """Pixels, and dots per inch from the chunk that says how large one is."""
+    at = png.index(b"pHYs")
+    per_metre, _, unit = struct.unpack(">IIB", png[at + 4 : at + 13])
+    assert unit == 1, "per metre"
+    return *struct.unpack(">II", png[16:24]), per_metre * 0.0254  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("width", WIDTHS.values())
+@pytest.mark.parametrize("height", [None, 70.0])
+def test_every_format_has_the_size_that_was_asked_for(width: float, height: float | None) -> None:
+    settings = FigureSettings(width_mm=width, height_mm=height, font_pt=7, dpi=200)
+    drawing = figures.draw(panel(), settings)
+    points = width / 25.4 * 72
+    wide, high = media_box(figures.converted(drawing, "pdf", settings))
+    assert wide == pytest.approx(points, abs=0.01)
+    svg = figures.converted(drawing, "svg", settings).decode()
+    assert f'width="{width:.3f}mm"' in svg
+    across, down, dpi = png_size(figures.converted(drawing, "png", settings))
+    assert across == pytest.approx(width / 25.4 * 200, abs=1)
+    assert dpi == pytest.approx(200, abs=0.1)
+    assert down / across == pytest.approx(high / wide, abs=0.01)
+    if height is not None:
+        assert high == pytest.approx(height / 25.4 * 72, abs=0.01)
+        assert f'height="{height:.3f}mm"' in svg
+
+
+def test_with_a_height_the_drawing_fills_its_frame() -> None:
+    """Or the letters would be squeezed: the proportions of drawing and frame agree."""
+    drawing = figures.draw(panel(), FigureSettings(width_mm=120, height_mm=70))
+    box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', drawing.inner)
+    assert box
+    assert float(box[1]) / float(box[2]) == pytest.approx(120 / 70, rel=0.02)
+
+
+@pytest.mark.parametrize("font", [6.0, 9.0, 14.0])
+def test_letters_of_the_axes_have_the_size_that_was_asked_for(font: float) -> None:
+    drawing = figures.draw(panel(), FigureSettings(font_pt=font))
+    box = re.search(r'viewBox="0 0 ([\d.]+)', drawing.inner)
+    assert box
+    assert 'font-size="11px"' in drawing.inner
+    assert 11 * drawing.width_pt / float(box[1]) == pytest.approx(font, rel=0.005)
+
+
+def test_the_title_is_there_or_not() -> None:
+    with_title = figures.draw(panel(), FigureSettings()).inner
+    without = figures.draw(panel(), FigureSettings(title=False)).inner
+    for text in ("MaxVio over training", "It falls."):
+        assert f">{text}<" in with_title
+        assert f">{text}<" not in without
+
+
+def test_a_name_full_of_markup_stays_text() -> None:
+    hostile = panel(subject=HOSTILE, finding=HOSTILE, how=HOSTILE)
+    svg = figures.render(hostile, "svg", FigureSettings()).decode()
+    assert "<script" not in svg
+    html = figures.render(hostile, "html", FigureSettings(), footer=HOSTILE).decode()
+    assert HOSTILE not in html
+    assert html.count(escape(HOSTILE)) >= 4
+
+
+def test_no_sign_that_we_write_lacks_a_glyph() -> None:
+    """A missing one would be drawn as the box of the font, so it would look like any other missing one."""
+    box = _letter("\U000f0000")
+    for sign in "α×−␣≤≥·–±“”μ∞→":
+        assert _letter(sign) != box, sign
+
+
+def _letter(text: str) -> bytes:
+    drawing = figures.Drawing(
+        inner='<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 30 30">'
+        f'<text x="5" y="20" font-size="16" font-family="{escape(theme.FILE_FONT)}">{text}</text></svg>',
+        width_pt=30,
+        height_pt=30,
+    )
+    return figures.converted(drawing, "png", FigureSettings())
+
+
+def test_a_page_of_a_figure_asks_nobody_for_anything() -> None:
+    html = figures.render(panel(), "html", FigureSettings()).decode()
+    outside = re.sub(r"(<script>).*?</script>", r"\1", html, flags=re.DOTALL)
+    assert outside.count("<script>") == 2
+    assert not re.findall(r"<(?:script|img|iframe)[^>]*\ssrc=|<link\b|@import|url\(\s*['\"]?https?:", outside)
+    assert "default-src 'none'" in html
+    assert '"editor":false' in html, "the link to an editor elsewhere would carry the figure there"
+
+
+def test_a_playhead_that_follows_the_page_stands_still_in_a_file() -> None:
+    frame = bias_frame({0: 0.2, 1: -0.2})
+    chart = spec.make(biases.bias_trajectories(frame, playhead=theme.Follow.PLAYER))
+    assert vega.follows_player(chart)
+    still = panel(spec=chart, playhead=12.0)
+    text = vega.to_json(vega.complete(still, width=400))
+    assert '"element"' not in text
+    assert '"name": "playhead", "value": 12' in text
+    assert ">step 12<" in figures.draw(still, FigureSettings()).inner
+    assert ">step " not in figures.draw(replace(still, playhead=None), FigureSettings()).inner.replace(
+        ">step<", ""
+    )
+
+
+def test_whatever_hangs_on_an_element_of_the_page_is_let_go() -> None:
+    """Also what a layer deep inside binds; what a widget of Vega's own would bind stays."""
+    bound = alt.param(name="hover", value="", bind=alt.BindDirect(element="html", event="x"))
+    chart = alt.Chart(pl.DataFrame({"a": [1]})).mark_point().encode(x="a:Q").add_params(bound)
+    layered = alt.layer(chart, alt.Chart(pl.DataFrame({"a": [1]})).mark_point())
+    done = vega.complete(panel(spec=spec.make(layered)), width=300)
+    assert '"element"' not in vega.to_json(done)
+    assert '"name": "hover"' in vega.to_json(done)
+
+
+def test_invisible_points_stay_in_the_page_and_not_in_a_still() -> None:
+    still = vega.complete(panel(), width=400)
+    live = vega.complete(panel(), width=400, still=False)
+    assert len(live["layer"]) == len(still["layer"]) + 1
+    assert not any(param["name"].startswith("near") for param in still.get("params", ()))
+
+
+def test_what_is_no_number_is_null() -> None:
+    frame = pl.DataFrame({"a": [1.0, float("nan"), float("inf"), None], "n": [1, 2, 3, None]})
+    assert vega.rows(frame) == [
+        {"a": 1.0, "n": 1},
+        {"a": None, "n": 2},
+        {"a": None, "n": 3},
+        {"a": None, "n": None},
+    ]
+
+
+def test_quick_drawing_looks_the_same() -> None:
+    """Opacity moved and clips dropped: but for the caps of lines at the edge, the converter's own picture."""
+    settings = FigureSettings(width_mm=100, dpi=100)
+    raw = vl_convert.vegalite_to_svg(vega.to_json(vega.complete(panel(), width=figures.pixels(settings))))
+    drawing = figures.draw(panel(), settings)
+    plain = figures.Drawing(
+        inner=figures._SIZE.sub(r'viewBox="0 0 \3 \4"', raw, count=1),
+        width_pt=drawing.width_pt,
+        height_pt=drawing.height_pt,
+    )
+    assert drawing.inner.count("clip-path=") < plain.inner.count("clip-path=")
+    assert _different(drawing, plain, settings) < 0.002
+
+
+def _different(one: figures.Drawing, other: figures.Drawing, settings: FigureSettings) -> float:
+    """The share of pixels that the eye could tell apart."""
+    pictures = [
+        np.asarray(Image.open(io.BytesIO(figures.converted(d, "png", settings))).convert("RGB"), dtype=int)
+        for d in (one, other)
+    ]
+    return float((np.abs(pictures[0] - pictures[1]).max(-1) > 6).mean())
+
+
+def test_settings_that_no_figure_can_have_are_named() -> None:
+    with pytest.raises(ConfigError, match="width_mm = 10"):
+        FigureSettings(width_mm=10)
+    with pytest.raises(ConfigError, match="dpi"):
+        FigureSettings(dpi=5000)
+    with pytest.raises(ConfigError, match="wide"):
+        width_from_text("wide")
+    assert width_from_text("one-column") == 85
+    assert width_from_text("120mm") == 120
+    with pytest.raises(ConfigError, match="format"):
+        figures.render(panel(), "tiff", FigureSettings())
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_ground_is_light_unless_asked_otherwise(dark: bool) -> None:
+    inner = figures.draw(panel(), FigureSettings(dark=dark)).inner
+    assert f'fill="{theme.file_background(dark)}"' in inner
