@@ -214,14 +214,18 @@ def oscillation_series(
 
 
 def computation_batches(
-    cur: Cursor, run_id: str, sizes: Sequence[int] | None = None, split: str = "train"
+    cur: Cursor,
+    run_id: str,
+    sizes: Sequence[int] | None = None,
+    split: str = "train",
+    steps: int | None = None,
 ) -> pl.DataFrame:
     """MaxVio of groups of neighbouring sequences of one step, by group size (Loss-Free paper, Figure 5).
 
     sizes: sequences in a group; None takes the powers of two up to a whole step. It reads the latest
-    recorded steps, at most MAX_SEQUENCES sequences. Columns: sequences, tokens (of a group, not
-    assignments), layer, max_vio (mean over groups), groups, uniform_mean (random routing of as many
-    independent tokens). Sorted by size and layer. Definition: `metrics.max_vio_computation_batch`.
+    recorded steps, `steps` of them and at most MAX_SEQUENCES sequences. Columns: sequences, tokens (of a
+    group, not assignments), layer, max_vio (mean over groups), groups, uniform_mean (random routing of as
+    many independent tokens). Sorted by size and layer. Definition: `metrics.max_vio_computation_batch`.
     """
     per_step = first_row(
         cur,
@@ -262,7 +266,7 @@ def computation_batches(
         """,
         run_id=run_id,
         split=split,
-        steps=max(1, MAX_SEQUENCES // max(1, most)),
+        steps=max(1, min(MAX_SEQUENCES // max(1, most), steps or MAX_SEQUENCES)),
         sizes=wanted,
     )
     top_k = first_row(cur, "SELECT top_k FROM runs WHERE run_id = $run_id", run_id=run_id)

@@ -65,6 +65,12 @@ def list_runs() -> list[Run]:
     return [run_from_row(row) for row in _ask(run_queries.list_runs).to_dicts()]
 
 
+def run_rows(run_ids: Sequence[str]) -> list[dict[str, Any]]:
+    """All that the index knows of these runs, in this order."""
+    known = {row["run_id"]: row for row in _ask(run_queries.list_runs).to_dicts()}
+    return [known[run_id] for run_id in run_ids if run_id in known]
+
+
 def versions(runs: Sequence[Run]) -> tuple[Version, ...]:
     return tuple(run.version for run in runs)
 
@@ -156,6 +162,11 @@ def events_of_runs(runs: tuple[Version, ...]) -> pl.DataFrame:
 @_cached
 def event_counts(runs: tuple[Version, ...]) -> pl.DataFrame:
     return _ask(event_queries.event_counts, _ids(runs))
+
+
+@_cached
+def computation_batches(run: Version, sizes: tuple[int, ...], steps: int) -> pl.DataFrame:
+    return _ask(health.computation_batches, run[0], sizes, steps=steps)
 
 
 @_cached

@@ -22,6 +22,11 @@ X_AXES = {"step": "step", "tokens": "tokens_seen", "time": "wall_time_s"}
 PANEL_PX = 230
 BINS = 150
 """Columns of a heatmap here: several stand under each other."""
+HEATMAPS_HOW = (
+    "One row an expert, time to the right; orange takes more than its share, purple less, and the colours "
+    "mean the same in every panel. Expert 3 of one run is not expert 3 of another: compare patterns, "
+    "not rows."
+)
 
 
 def view(arms: Sequence[Arm]) -> None:
@@ -199,13 +204,7 @@ def by_layer(arms: Sequence[Arm], labels: dict[str, str]) -> None:
     frames = {names[arm.token]: cached.load_heatmap(arm.first.version, layer, BINS) for arm in arms}
     st.markdown(show.plain(captions.compare_heatmaps(frames)))
     _heatmaps(arms, frames, layer)
-    show.note(
-        "One row an expert, time to the right; orange takes more than its share, purple less, and the "
-        "colours mean the same in every panel. Expert 3 of one run is not expert 3 of another: compare "
-        "patterns, not rows."
-    )
-    table = pl.concat([f.with_columns(run=pl.lit(name)) for name, f in frames.items()])
-    show.data_table(table, subject="Loads", key="compare_loads")
+    show.note(HEATMAPS_HOW)
     st.subheader("How far are the biases pushed?", help=tip("expert_bias"))
     biased = {arm: cached.bias_trajectories(arm.first.version, layer, BINS) for arm in arms}
     biased = {arm: frame for arm, frame in biased.items() if not frame.is_empty()}
@@ -248,10 +247,16 @@ def _heatmaps(arms: Sequence[Arm], frames: dict[str, pl.DataFrame], layer: int) 
             partial(heatmaps.load_heatmap, frame, title=name, height=PANEL_PX, events=marked),
         )
         with cell:
-            show.show_chart(
-                specs.without_legend(chart),
-                alt_text=captions.alt_text(f"Loads of {name}, layer {layer}", captions.load_heatmap(frame)),
+            show.figure(
+                chart,
+                shown=specs.without_legend(chart),
+                subject=f"Loads of {name}, layer {layer}",
+                finding=captions.load_heatmap(frame),
+                how=HEATMAPS_HOW + events.marks_note(marked),
+                table=frame,
+                sources=[marked],
                 key=f"compare_loads_{arm.token}",
+                said=False,
             )
     show.load_legend()
     if kinds:

@@ -72,22 +72,24 @@ def paired_panel(arms: Sequence[Arm], labels: dict[str, str]) -> None:
     base = next(arm for arm in arms if arm.token == st.session_state["base"])
     others = [arm for arm in arms if arm is not base]
     rows = [row for metric in metrics for row in paired_rows(others, base, labels, metric)]
-    st.markdown(show.plain(captions.paired_differences(rows)))
-    show.show_chart(
+    found = [
+        cached.paired(cached.versions(arm.runs), cached.versions(base.runs), metric)
+        for metric in metrics
+        for arm in others
+    ]
+    table = pl.DataFrame([{k: v for k, v in row.items() if k != "values"} for row in rows])
+    show.figure(
         specs.make(differences.paired_differences(rows)),
-        alt_text=captions.alt_text(
-            f"Differences from {labels[base.token]}", captions.paired_differences(rows)
-        ),
+        subject=f"Differences from {labels[base.token]}",
+        finding=captions.paired_differences(rows),
+        how=f"Each tick is one seed: its figure minus that of “{labels[base.token]}” from the same weights "
+        "and data. The bar is the 95 % t interval; one that covers 0 is not resolved.",
+        table=table if rows else None,
+        sources=found,
         key="compare_paired",
-    )
-    show.note(
-        f"Each tick is one seed: its figure minus that of “{labels[base.token]}” from the same weights and "
-        "data. The bar is the 95 % t interval; one that covers 0 is not resolved."
     )
     if rows:
         show.note(" ".join(resolutions(rows)))
-        table = pl.DataFrame([{k: v for k, v in row.items() if k != "values"} for row in rows])
-        show.data_table(table, subject="Differences", key="compare_paired_table")
 
 
 def paired_rows(

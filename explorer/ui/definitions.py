@@ -10,7 +10,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from explorer import metrics
-from explorer.charts import captions, definitions, loads
+from explorer.charts import definitions, loads
 from explorer.errors import ConfigError
 from explorer.metrics.catalogue import OF_LOADS, Metric
 from explorer.metrics.examples import SHAPES, example, parse_counts
@@ -245,13 +245,14 @@ def _pictures(found: Example) -> None:
             orient="row",
         )
         st.markdown("**How bad each figure says it is**")
-        show.show_chart(
+        show.figure(
             specs.make(definitions.severity(table)),
-            alt_text=captions.alt_text(
-                "Every figure between its value at balance and its worst case",
-                "; ".join(f"{row[0]} {row[2]}" for row in table.rows()),
-            ),
+            subject="Every figure between its value at balance and its worst case",
+            finding="; ".join(f"{row[0]} {row[2]}" for row in table.rows()) + ".",
+            how="Left is balance, right the worst that these counts could be.",
+            table=table,
             key="severity",
+            said=False,
         )
 
 
@@ -278,10 +279,14 @@ def _bars(name: str, counts: Counts, number: int, height: int) -> None:
             "load_ratio": counts * len(counts) / total if total else np.full(len(counts), np.nan),
         }
     )
-    show.show_chart(
+    show.figure(
         specs.make(loads.load_bars(frame, height=height)),
-        alt_text=captions.alt_text(f"{name}, load of every expert", f"counts {', '.join(map(str, counts))}"),
+        subject=f"{name}, load of every expert",
+        finding=f"Counts: {', '.join(map(str, counts))}.",
+        how="A bar would reach the line at 1 if the work were shared evenly.",
+        table=frame,
         key=f"example_bars_{number}",
+        said=False,
     )
 
 

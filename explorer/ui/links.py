@@ -27,6 +27,11 @@ CARDS = {
     ),
     "theory": (":material/function:", "Theory", "What the formulas promise, and what a simulation does."),
     "train": (":material/model_training:", "Train", "Train your own in about a minute and watch it live."),
+    "gallery": (
+        ":material/photo_library:",
+        "Gallery",
+        "The figures of the loss-free paper, drawn again from the runs that come with this project.",
+    ),
     "glossary": (":material/menu_book:", "Glossary", "Every term and formula, with its source."),
 }
 RUN_IN_LINK = r"runs?=(.*)$"

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from explorer.ui import display, panels, shell, urls
+from explorer.ui import display, exports, panels, shell, urls
 from explorer.ui.picker import run_picker
 from explorer.ui.settings import PAGES
 
@@ -24,11 +24,12 @@ page = st.navigation(
         ),
         st.Page(PAGES / "theory.py", title="Theory", icon=":material/function:", url_path="theory"),
         st.Page(PAGES / "train.py", title="Train", icon=":material/model_training:", url_path="train"),
+        st.Page(PAGES / "gallery.py", title="Gallery", icon=":material/photo_library:", url_path="gallery"),
         st.Page(PAGES / "glossary.py", title="Glossary", icon=":material/menu_book:", url_path="glossary"),
     ],
     position="top",
 )
-panels.begin(page.url_path, page.title)
+figures = panels.begin(page.url_path, page.title)
 urls.arrive(page.url_path)
 shell.readable_values()
 display.settle()
@@ -39,4 +40,6 @@ with st.sidebar:
 display.dress()
 shell.show_index_state()
 page.run()
+with st.sidebar:
+    exports.view_section(figures)
 display.embed()

@@ -42,6 +42,7 @@ def section(arms: Sequence[Arm], labels: dict[str, str]) -> None:
         how="The same tokens are routed at a few steps of the training; a point says how many of their "
         "experts are others than at the point before. The dashed line is what unrelated choices would show.",
         shown=not frame.is_empty(),
+        sources=(churn,),
     )
 
 
@@ -132,6 +133,7 @@ def _figure(
     subject: str,
     how: str,
     shown: bool = True,
+    sources: Sequence[object] = (),
 ) -> None:
     """A figure with its sentences; where nothing was recorded, the sentence alone."""
     if not shown:
@@ -143,6 +145,6 @@ def _figure(
         finding=finding,
         how=how + events.marks_note(style["events"], several=len(arms) > 1),
         table=frame,
-        sources=[style["events"]],
+        sources=[style["events"], *sources],
         key=f"mechanism_{name}",
     )

@@ -21,6 +21,7 @@ from explorer.ui import playground_switch as switch
 from explorer.ui import playground_widgets as widgets
 from explorer.ui import playground_words as words
 from explorer.ui import show, specs
+from explorer.ui.panels import bind
 from explorer.ui.replay import bar_rows
 
 Pair = dict[str, Simulation]
@@ -45,6 +46,7 @@ def view() -> None:
     """Controls and panels. Only this reruns when a control moves."""
     controls.settle()
     switch.settle()
+    bind(*controls.KEYS, *switch.KEYS.values())
     presets.choose()
     rule_cards()
     router_controls()

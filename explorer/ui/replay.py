@@ -8,8 +8,11 @@ import polars as pl
 import streamlit as st
 
 from explorer.charts import biases, captions, domains, event_marks, heatmaps, loads, losses, theme
+from explorer.export.film import Film
+from explorer.export.panel import Panel
 from explorer.glossary import tip
-from explorer.ui import cached, show, specs, switching, urls
+from explorer.queries import asked
+from explorer.ui import cached, events, exports, panels, show, specs, switching, urls
 from explorer.ui.arms import Arm, Run
 from explorer.ui.compare import extremes
 from explorer.ui.player import heatmap_player
@@ -20,6 +23,8 @@ BINS = 80
 LIMIT = 2.0
 """Colours reach from a quarter of the uniform share to four times of it."""
 NOBODY = "all"
+HEATMAP = "replay-heatmap"
+BARS_HOW = "A bar would reach the line at 1 if the work were shared evenly."
 WHOLE_PAGE, SHOWN, MOVED = "replay_whole_page", "replay_shown", "replay_moved"
 TICK_S = 2.0
 """How often a run that still trains is looked at again."""
@@ -76,6 +81,9 @@ def show_run(run: Run) -> None:
     with show.steady("panels"):
         st.fragment(view, run_every=clock)(run)
     layer, expert = int(st.session_state["layer"]), _expert()
+    panels.add_film(HEATMAP, partial(_film, run, layer))
+    # Outside of what follows the playhead: closed it would still be sent with every move.
+    exports.menu(HEATMAP, subject=f"Loads of layer {layer}", label="Heatmap: data and export")
     with show.steady("curves"):
         st.fragment(_curves, run_every=clock)(run, layer, expert)
     _specialists(run, layer)
@@ -134,7 +142,8 @@ def view(run: Run) -> None:
         _loads_panel(run, now, layer)
     with right:
         st.markdown(_at_this_step(run, now, step))
-        show.data_table(now, subject=f"Loads of layer {layer} at the playhead", key="replay_loads")
+    panels.shown().playhead = float(step)
+    panels.add_later(HEATMAP, partial(_heatmap, run, layer, step))
 
 
 def _playhead(run: Run) -> tuple[int, int | None, int]:
@@ -233,18 +242,52 @@ def _loads_panel(run: Run, now: pl.DataFrame, layer: int) -> None:
     chart = specs.kept(
         ("replay loads", run.run_id, layer, now.is_empty()), partial(loads.load_bars, now, limit=LIMIT)
     )
-    show.show_chart(
+    show.figure(
         chart.with_rows(bar_rows(now)),
-        alt_text=f"Loads of layer {layer} at the playhead. The words beside it say what it shows.",
+        subject=f"Loads of layer {layer} at the playhead",
+        finding=captions.load_bars(now),
+        how=BARS_HOW,
+        table=now,
         key="replay_loads",
         live=True,
+        said=False,
+    )
+
+
+def _heatmap(run: Run, layer: int, step: int) -> Panel:
+    """The player's heatmap as a still with the playhead in it."""
+    frame = cached.load_heatmap(run.version, layer)
+    marked = events.of_layer(cached.events(run.version), layer)
+    build = partial(heatmaps.load_heatmap, frame, playhead=specs.SOMEWHERE, events=marked)
+    return Panel(
+        key=HEATMAP,
+        subject=f"Loads of layer {layer} of {run.label}",
+        finding=captions.load_heatmap(frame, step),
+        how="One row an expert, time to the right; orange takes more than its share, purple less."
+        + events.marks_note(marked),
+        spec=specs.kept(("replay heatmap", run.version, layer), build),
+        playhead=float(step),
+        table=frame,
+        statements=asked.of(frame, marked),
+    )
+
+
+def _film(run: Run, layer: int) -> Film:
+    """The same as an animation."""
+    matrix = cached.load_matrix(run.version, layer)
+    return Film(
+        key=HEATMAP,
+        title=f"{run.label}, seed {run.seed}" if run.seed is not None else run.label,
+        subtitle=f"Mixture layer {layer} (of {run.num_moe_layers}): who gets the tokens",
+        steps=matrix.steps,
+        tokens=matrix.tokens,
     )
 
 
 def _at_this_step(run: Run, now: pl.DataFrame, step: int) -> str:
     """What the playhead stands on, in words; one text, because every element costs a move some time."""
     said = (captions.load_bars(now), _bias_at(now), _loss_at(run, step))
-    how = ":gray[:small[A bar would reach the line at 1 if the work were shared evenly.]]"
+    how = f":gray[:small[{BARS_HOW}]]"
     return "\n\n".join([f"### Step {step}", *(show.plain(sentence) for sentence in said if sentence), how])
 
 
@@ -312,6 +355,7 @@ def _loss_panel(run: Run) -> None:
         how="The line is the training text of every step, the points are held-out text. No balancing loss is "
         "added.",
         table=train,
+        sources=(held,),
         key="replay_loss",
         live=True,
     )
@@ -343,17 +387,17 @@ def _every_step(run: Run, layer: int) -> None:
     if not panel.open:
         return
     with panel:
+        drawn = partial(
+            heatmaps.full_heatmap, cached.load_matrix(run.version, layer), title=f"{run.label}, layer {layer}"
+        )
         st.plotly_chart(
-            heatmaps.full_heatmap(
-                cached.load_matrix(run.version, layer),
-                title=f"{run.label}, layer {layer}",
-                dark=st.context.theme.type == "dark",
-            ),
+            drawn(dark=st.context.theme.type == "dark"),
             key="full_heatmap",
             config=heatmaps.PLOTLY_CONFIG,
             alt=f"Loads of layer {layer} at every recorded step, as one image",
         )
         show.note("A still with hover: drag to zoom in, double click to come back.")
+        exports.plotly_button(drawn, key="full", run_id=run.run_id)
 
 
 def _bias_at(now: pl.DataFrame) -> str:

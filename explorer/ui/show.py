@@ -13,9 +13,7 @@ from explorer.charts.enlarge import enlarged
 from explorer.charts.spec import Spec
 from explorer.export.panel import Panel, slug
 from explorer.queries import asked
-from explorer.ui import display, panels
-
-MOST_ROWS = 20_000
+from explorer.ui import display, exports, panels
 
 
 def figure(
@@ -29,13 +27,17 @@ def figure(
     key: str,
     live: bool = False,
     playhead: float | None = None,
+    shown: Spec | None = None,
+    said: bool = True,
 ) -> None:
-    """Show a chart with what this data says, one sentence on how to read it and its table.
+    """Show a chart with what this data says, one sentence on how to read it, its table and its files.
 
-    The table is made only when it is opened, so a closed one costs nothing. `live` is for charts that
-    change while they are looked at: the description is part of a chart, so one that changed with the
+    Table and files are made only when they are opened, so a closed line costs nothing. `live` is for charts
+    that change while they are looked at: the description is part of a chart, so one that changed with the
     data would make the browser draw it anew; and the visitor's zoom is kept. `sources`: answers of
-    queries that the figure shows beside `table`; an export names the SQL of all of them.
+    queries that the figure shows beside `table`; an export names the SQL of all of them. `shown`: what
+    the page draws instead, where files need more, such as a legend that several figures share. `said`:
+    whether the sentences stand here, or already stand elsewhere on the page.
     """
     panels.add(
         Panel(
@@ -59,11 +61,13 @@ def figure(
         if display.is_embedded():
             # The heading stands outside and is not shown there.
             st.markdown(f"#### {plain(subject)}")
-        st.markdown(plain(finding))
-        show_chart(chart, alt_text=words, key=key, live=live, playhead=playhead)
-        note(how)
-    if table is not None:
-        data_table(table, subject=subject, key=key)
+        said = said or display.is_embedded()
+        if said:
+            st.markdown(plain(finding))
+        show_chart(shown or chart, alt_text=words, key=key, live=live, playhead=playhead)
+        if said:
+            note(how)
+    exports.menu(key, subject=subject)
 
 
 def show_chart(
@@ -93,14 +97,6 @@ def steady(key: str) -> DeltaGenerator:
 def note(text: str, *, markdown: bool = False) -> None:
     """Small grey words; Streamlit's captions are too pale to be read by everybody."""
     st.markdown(f":gray[:small[{text if markdown else plain(text)}]]")
-
-
-@st.fragment
-def data_table(table: pl.DataFrame, *, subject: str, key: str) -> None:
-    """The numbers of a figure behind a line that opens."""
-    panel = st.expander("Data table", key=f"table_{key}", on_change="rerun", icon=":material/table_rows:")
-    if panel.open:
-        panel.dataframe(table.head(MOST_ROWS), hide_index=True, height=320, alt=f"{subject}: data table")
 
 
 def load_legend(limit: float = 2.0, colour: str = "PuOr") -> None:

@@ -21,12 +21,26 @@ from explorer.simulate.online import (
     tie_width,
 )
 from explorer.simulate.selection import Floats
-from explorer.ui import playground_controls, show, specs
+from explorer.ui import panels, playground_controls, show, specs
 from explorer.ui import playground_widgets as widgets
 from explorer.ui import theory_controls as controls
 from explorer.ui import theory_words as words
 
 ONLINE_STEPS = 2000
+
+DUAL_HOW = (
+    "The dual can come down to the line and never below it: the optimum is exact, from a linear program."
+)
+REGRET_HOW = (
+    "Other tokens in every step. Regret is the sum over the steps of how far the dual lies above its "
+    "minimum. Over steps, a rule that keeps paying climbs as a straight line; over their logarithm, "
+    "logarithmic regret is one."
+)
+TIES_HOW = (
+    "How densely tokens waver between two experts for their last place, at the minimum. These densities are "
+    "the weights of a graph over the experts; μ is the second eigenvalue of its Laplacian. The more tokens "
+    "waver, the more curved the dual, and the sooner a shrinking step has learnt it."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +109,7 @@ def view() -> None:
     """The problem in formulas, then the descent, then learning online."""
     problem()
     controls.settle()
+    panels.bind(*controls.KEYS)
     frozen_part()
 
 
@@ -144,21 +159,26 @@ def descent_panels(run: Descent, optimum: Optimum, settings: ScoreSettings) -> N
     st.markdown(show.plain(words.dual(run, optimum)))
     left, right = show.in_columns(2)
     with left:
-        show.show_chart(
+        show.figure(
             specs.make(figures.dual_line(path, optimum.value / tokens)),
-            alt_text="Dual over steps: " + words.dual(run, optimum),
+            subject="Dual over steps",
+            finding=words.dual(run, optimum),
+            how=DUAL_HOW,
+            table=path,
             key="theory_dual",
+            said=False,
         )
     with right:
-        show.show_chart(
+        show.figure(
             specs.make(figures.gap_line(path.filter(pl.col("gap") > 1e-12))),
-            alt_text="Dual gap over steps, logarithmic: " + words.dual(run, optimum),
+            subject="Dual gap over steps, logarithmic",
+            finding=words.dual(run, optimum),
+            how=DUAL_HOW,
+            table=path,
             key="theory_gap",
+            said=False,
         )
-    show.note(
-        "The dual can come down to the line and never below it: the optimum is exact, from a linear program."
-    )
-    show.data_table(path, subject="Dual over steps", key="theory_dual")
+    show.note(DUAL_HOW)
     _verdicts(run)
     left, right = show.in_columns(2)
     with left:
@@ -182,17 +202,15 @@ def _verdicts(run: Descent) -> None:
             "verdict": [VERDICTS[v] for v in run.verdict],
         }
     )
-    st.markdown(show.plain(words.verdicts(run)))
-    show.show_chart(
+    show.figure(
         specs.make(figures.account(frame, words.VERDICT_WORDS)),
-        alt_text="Promise and benefit of every step. " + words.verdicts(run),
+        subject="Promise and benefit of every step",
+        finding=words.verdicts(run),
+        how="Promise: what the dual would fall by if nobody chose anew. Benefit: what choosing anew takes "
+        "away from that. A step improves exactly when the benefit stays below the promise.",
+        table=frame,
         key="theory_account",
     )
-    show.note(
-        "Promise: what the dual would fall by if nobody chose anew. Benefit: what choosing anew takes away "
-        "from that. A step improves exactly when the benefit stays below the promise."
-    )
-    show.data_table(frame, subject="Account of every step", key="theory_account")
 
 
 def _moves(run: Descent) -> None:
@@ -242,17 +260,16 @@ def online_panels(settings: ScoreSettings) -> None:
     st.markdown(show.plain(words.regret(found.regrets)))
     for place, log_x in zip(show.in_columns(2), (False, True), strict=True):
         with place:
-            show.show_chart(
+            show.figure(
                 specs.kept(("regret", settings, log_x), partial(figures.regret, frame, log_x=log_x)),
-                alt_text=f"Regret over {'log ' if log_x else ''}steps. {words.regret(found.regrets)}",
+                subject=f"Regret over {'log ' if log_x else ''}steps",
+                finding=words.regret(found.regrets),
+                how=REGRET_HOW,
+                table=frame,
                 key=f"theory_regret_{log_x}",
+                said=False,
             )
-    show.note(
-        "Other tokens in every step. Regret is the sum over the steps of how far the dual lies above its "
-        "minimum. Left, a rule that keeps paying climbs as a straight line; right, logarithmic regret is a "
-        "straight line."
-    )
-    show.data_table(frame, subject="Regret of four step sizes", key="theory_regret")
+    show.note(REGRET_HOW)
     _curvature(found, settings)
 
 
@@ -261,17 +278,15 @@ def _curvature(found: Online, settings: ScoreSettings) -> None:
     finding = words.ties(found.modulus, found.rate, found.ratio)
     left, right = show.in_columns(2)
     with left:
-        show.show_chart(
+        show.figure(
             specs.kept(("ties", settings), partial(figures.ties, found.ties)),
-            alt_text=f"Density of ties between two experts. {finding}",
+            subject="Density of ties between two experts",
+            finding=finding,
+            how=TIES_HOW,
+            table=found.ties,
             key="theory_ties",
+            said=False,
         )
     with right:
         st.markdown(show.plain(finding))
-        show.note(
-            "How densely tokens waver between two experts for their last place, at the minimum. These "
-            "densities are the weights of a graph over the experts; μ is the second eigenvalue of its "
-            "Laplacian. The more tokens waver, the more curved the dual, and the sooner a shrinking step "
-            "has learnt it."
-        )
-        show.data_table(found.ties, subject="Tie densities", key="theory_ties")
+        show.note(TIES_HOW)

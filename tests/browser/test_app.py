@@ -23,6 +23,7 @@ TITLES = {
     "playground": "Playground",
     "theory": "Theory",
     "train": "Train your own",
+    "gallery": "Gallery",
     "glossary": "Glossary",
 }
 PLAYER = "globalThis[Symbol.for('moe-routing-explorer.player')]"
@@ -204,7 +205,7 @@ def test_what_a_link_cannot_have_is_said_in_the_page(page: Page, app: AppServer)
 
 def test_a_table_opens_beside_its_chart(page: Page, app: AppServer) -> None:
     visit(page, app, "compare")
-    page.get_by_text("Data table").first.click()
+    page.get_by_text("Data and export").first.click()
     settled(page)
     expect(page.get_by_test_id("stDataFrame")).to_have_count(2)
 

@@ -1,0 +1,9 @@
+"""The figures of the Loss-Free Balancing paper, drawn again from shipped runs."""
+
+import streamlit as st
+
+from explorer.ui import gallery, picker, urls
+
+st.title("Gallery")
+urls.show_notices("runs")
+gallery.view(picker.all_runs())

@@ -1,0 +1,107 @@
+"""Downloads in a real Chromium: one click, and what comes down needs no network."""
+
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import servers
+from app_server import AppServer
+from servers import PATIENCE_S
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+servers.need_chromium()
+
+from playwright.sync_api import Browser, Page, expect  # noqa: E402
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    page.set_default_timeout(PATIENCE_S * 1000)
+    yield page
+    page.close()
+
+
+def visit(page: Page, app: AppServer, path: str, heading: str) -> None:
+    page.goto(f"{app.url}/{path}")
+    expect(page.get_by_role("heading", level=1)).to_contain_text(heading)
+    page.wait_for_function(
+        """() => !document.querySelector('[data-testid="stStatusWidget"], [data-stale="true"]')"""
+    )
+
+
+@pytest.fixture
+def offline(browser: Browser) -> Iterator[tuple[Page, list[str]]]:
+    """A page without a network, and the addresses that it asked for all the same."""
+    context = browser.new_context(offline=True)
+    page = context.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    yield page, asked
+    context.close()
+
+
+def drawn(page: Page, selector: str) -> int:
+    """Pictures that are really there: with marks, and with a size."""
+    count: int = page.evaluate(
+        """(selector) => [...document.querySelectorAll(selector)].filter((svg) => {
+            const box = svg.getBoundingClientRect();
+            return box.width > 200 && box.height > 50 && svg.querySelectorAll('path, rect').length > 5;
+        }).length""",
+        selector,
+    )
+    return count
+
+
+def test_the_bundle_of_a_view_is_one_click_and_reads_offline(
+    page: Page, app: AppServer, offline: tuple[Page, list[str]], tmp_path: Path
+) -> None:
+    visit(page, app, "compare?runs=none-seed0&runs=loss_free-seed0", "Compare")
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Export this view").click()
+    assert waiting.value.suggested_filename == "compare-none-seed0-loss-free-seed0.zip"
+    waiting.value.save_as(tmp_path / "bundle.zip")
+    with zipfile.ZipFile(tmp_path / "bundle.zip") as zipped:
+        zipped.extractall(tmp_path / "bundle")
+    manifest = json.loads((tmp_path / "bundle" / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["problems"] == []
+    assert "runs=none-seed0&runs=loss_free-seed0" in manifest["permalink"]
+    report, asked = offline
+    report.goto((tmp_path / "bundle" / "report.html").as_uri())
+    expect(report.get_by_role("heading", level=1)).to_contain_text("Compare")
+    assert drawn(report, "figure > svg") + report.locator("figure > img").count() == len(manifest["figures"])
+    wide = report.evaluate("() => document.documentElement.scrollWidth - window.innerWidth")
+    assert wide <= 0, "nothing has to be scrolled sideways"
+    assert len(asked) == 1, asked
+
+
+def test_a_figure_as_a_page_draws_itself_offline(
+    page: Page, app: AppServer, offline: tuple[Page, list[str]], tmp_path: Path
+) -> None:
+    visit(page, app, "compare?runs=none-seed0&runs=loss_free-seed0", "Compare")
+    menu = page.locator(".st-key-table_compare_max_vio")
+    menu.locator("summary").click()
+    with page.expect_download() as waiting:
+        menu.get_by_role("button", name="HTML").click()
+    waiting.value.save_as(tmp_path / "figure.html")
+    figure, asked = offline
+    errors: list[str] = []
+    figure.on("pageerror", lambda error: errors.append(str(error)))
+    figure.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
+    figure.goto((tmp_path / "figure.html").as_uri())
+    figure.locator("#figure svg").first.wait_for()
+    assert drawn(figure, "#figure svg") == 1
+    assert figure.get_by_text("Open in Vega Editor").count() == 0
+    assert errors == []
+    assert len(asked) == 1, asked
+
+
+def test_the_replay_comes_down_as_an_animation(page: Page, app: AppServer, tmp_path: Path) -> None:
+    visit(page, app, "replay?run=loss_free-seed0", "Replay")
+    page.get_by_text("Heatmap: data and export").click()
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Animated GIF of this layer").click()
+    waiting.value.save_as(tmp_path / "film.gif")
+    assert (tmp_path / "film.gif").read_bytes().startswith(b"GIF89a")

@@ -1,0 +1,113 @@
+"""The gallery: figures of the paper from shipped runs, or an honest sentence."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from conftest import Opener, charts, words, write_arms
+
+from explorer.metrics import max_vio
+from explorer.recording import RunFolder
+from explorer.ui.gallery import LATEST, batch_words, step_words
+from explorer.ui.panels import KEY
+
+SHIPPED = Path(__file__).parents[2] / "data" / "runs"
+NEEDED = (
+    "none-seed0",
+    "loss_free-seed0",
+    "loss_free-bias_update_rate-0.0003-seed0",
+    "loss_free-bias_update_rate-0.03-seed0",
+    "aux_loss-seed0",
+    "aux_loss-scope-sequence-seed0",
+    "expert_choice-seed0",
+)
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shipped")
+    for name in NEEDED:
+        (folder / f"standard-{name}").symlink_to(SHIPPED / f"standard-{name}")
+    return folder
+
+
+def test_every_figure_that_has_data_is_drawn_and_the_others_say_why(open_app: Opener, shipped: Path) -> None:
+    app = open_app(shipped, "gallery")
+    panels = app.session_state[KEY].panels
+    assert list(panels) == [f"gallery-{n}" for n in (1, 2, 3, 4, 5, 9)]
+    assert charts(app) == len(panels)
+    text = words(app)
+    assert all(f"Figure {n}:" in text for n in (1, 2, 3, 4, 5, 6, 9))
+    assert "Figures 7 and 8:" in text
+    assert "not drawn. All shipped runs have a sigmoid gate" in text
+    assert all(panel.statements for panel in panels.values())
+    _one_step_is_that_of_the_run(panels["gallery-1"].table)
+    _batches_are_those_of_the_counts(panels["gallery-5"].table)
+
+
+def _one_step_is_that_of_the_run(table: pl.DataFrame) -> None:
+    """Every bias moves by u against its load, as Algorithm 1 says, in the numbers of the run's own files."""
+    loads = RunFolder(SHIPPED / "standard-loss_free-seed0").read("expert_loads")
+    now = loads.filter((pl.col("step") == table["step"][0]) & (pl.col("layer") == 0)).sort("expert")
+    assert table["tokens"].to_list() == now["tokens"].to_list()
+    mean = now["tokens"].sum() / now.height
+    expected = now["expert_bias"].to_numpy() + 0.003 * np.sign(mean - now["tokens"].to_numpy())
+    assert np.allclose(table["next_bias"].to_numpy(), expected, atol=1e-6)
+
+
+def _batches_are_those_of_the_counts(table: pl.DataFrame) -> None:
+    """The whole step and one sequence, counted here without SQL."""
+    rows = RunFolder(SHIPPED / "standard-loss_free-seed0").read("sequence_loads").filter(split="train")
+    steps = sorted(rows["step"].unique())[-LATEST:]
+    kept = rows.filter(pl.col("step").is_in(steps)).sort("step", "micro_batch", "sequence", "layer", "expert")
+    counts = kept["tokens"].to_numpy().reshape(len(steps), -1, 4, 16)
+    mine = table.filter(run_id="standard-loss_free-seed0").sort("sequences")
+    assert mine["sequences"].to_list() == [1, 2, 4, 8, 12]
+    assert mine["max_vio"][0] == pytest.approx(float(max_vio(counts).mean()))
+    assert mine["max_vio"][-1] == pytest.approx(float(max_vio(counts.sum(1)).mean()))
+
+
+def test_without_shipped_runs_the_gallery_says_so(open_app: Opener) -> None:
+    app = open_app(None, "gallery")
+    assert "there are none here" in words(app)
+    assert charts(app) == 0
+
+
+def test_runs_that_a_figure_needs_and_that_are_not_here_are_named(open_app: Opener, tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "runs"
+    write_arms(folder, (0,))
+    app = open_app(folder, "gallery")
+    assert not app.exception
+    assert "Not drawn: no shipped run of expert_choice." in words(app).replace("\\", "")
+
+
+def test_sentences_of_nothing_are_sentences() -> None:
+    empty = pl.DataFrame(
+        schema={
+            "expert": pl.Int32,
+            "load_ratio": pl.Float64,
+            "expert_bias": pl.Float32,
+            "next_bias": pl.Float32,
+        }
+    )
+    assert step_words(empty).endswith(".")
+    batches = pl.DataFrame(
+        schema={"run_id": pl.String, "tokens": pl.Float64, "max_vio": pl.Float64, "uniform": pl.Float64}
+    )
+    assert batch_words(batches, {"a": "A"}).endswith(".")
+
+
+def test_the_sentence_counts_who_moved_against_the_load() -> None:
+    frame = pl.DataFrame(
+        {
+            "expert": [0, 1, 2],
+            "load_ratio": [2.0, 0.5, 0.5],
+            "expert_bias": [0.0, 0.0, 0.0],
+            "next_bias": [-0.5, 0.5, -0.5],
+        }
+    )
+    assert step_words(frame).startswith(
+        "1 of 3 experts had more than their share, and 1 of their biases fell; 2 had"
+    )
+    assert "1 of theirs rose" in step_words(frame)
