@@ -1,4 +1,4 @@
-"""The command line: `python -m explorer train | compare | runs | app | ingest | schema`.
+"""The command line: `python -m explorer train | compare | runs | app | ingest | schema | export`.
 
 A wrong input is one sentence on standard error and exit code 2. With `--json`, standard output is
 JSON and nothing else. Heavy libraries are loaded by the command that needs them.

@@ -25,6 +25,7 @@ def make_parser() -> argparse.ArgumentParser:
     _app(commands)
     _ingest(commands)
     _schema(commands)
+    _export(commands)
     return parser
 
 
@@ -154,3 +155,44 @@ def _schema(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     parser = commands.add_parser("schema", help="print the tables and their columns")
     _add_json(parser)
     parser.set_defaults(command=_command("explorer.cli.listing", "schema_command"))
+
+
+def _export(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "export",
+        help="write figures, data or a bundle of a page, without a browser",
+        description="Write what a page of the app shows. Without --figure, every figure of the page. "
+        "Formats: png, svg, pdf, html; csv, parquet; gif (an animation, --view replay); bundle (a zip of "
+        "everything with a report).",
+    )
+    parser.add_argument(
+        "run", nargs="*", metavar="RUN", help="ids or folders of runs (default: those the page opens with)"
+    )
+    parser.add_argument(
+        "--view", metavar="PAGE", help="page (default: compare if runs are named, else overview)"
+    )
+    parser.add_argument("--format", default="bundle", metavar="F", help="default: %(default)s")
+    parser.add_argument(
+        "--out", type=Path, default=Path("exports"), metavar="PATH", help="file or folder (default: exports)"
+    )
+    parser.add_argument("--figure", action="append", metavar="KEY", help="one figure; may be repeated")
+    parser.add_argument("--list", action="store_true", help="list the figures of the page and stop")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="settings",
+        metavar="KEY=VALUE",
+        help="a parameter of the page's address, e.g. layer=2; may be repeated",
+    )
+    parser.add_argument("--width-mm", metavar="MM", help="millimetres, or one-column, two-columns, slide")
+    parser.add_argument("--height-mm", type=float, metavar="MM", help="the letters follow the height then")
+    parser.add_argument("--font-pt", type=float, metavar="PT", help="letters of the axes (default: 8)")
+    parser.add_argument("--dpi", type=int, help="of a PNG (default: 300)")
+    parser.add_argument("--title", action=argparse.BooleanOptionalAction, help="title and finding on top")
+    parser.add_argument("--dark", action="store_true", default=None, help="a dark background")
+    parser.add_argument("--force", action="store_true", help="overwrite files that are there")
+    parser.add_argument(
+        "--runs", type=Path, metavar="DIR", help="folder of own runs (default: EXPLORER_RUNS or runs)"
+    )
+    parser.set_defaults(command=_command("explorer.cli.export", "export_command"))
