@@ -41,7 +41,7 @@ def export_command(options: argparse.Namespace) -> int:
             print(f"explorer export: {sentence}", file=sys.stderr)
         if options.list:
             return _list(opened.figures)
-        written = _write(opened.figures, options, settings)
+        written = _write(opened.figures, options, settings, tokens)
     finally:
         headless.close()
     for path in written:
@@ -145,11 +145,13 @@ def _list(figures: "PageFigures") -> int:
     return 0
 
 
-def _write(figures: "PageFigures", options: argparse.Namespace, settings: "FigureSettings") -> list[Path]:
+def _write(
+    figures: "PageFigures", options: argparse.Namespace, settings: "FigureSettings", tokens: Sequence[str]
+) -> list[Path]:
     keys = _chosen(figures, options)
     out: Path = options.out
     if options.format == BUNDLE:
-        target = out if out.suffix == ".zip" else out / f"{_stem(figures)}.zip"
+        target = out if out.suffix == ".zip" else out / f"{_stem(figures, tokens)}.zip"
         _refuse_existing([target], options.force)
         return [_save(target, _bundle(figures, settings, keys), options.force)]
     names = {key: f"{key}.{options.format}" for key in keys}
@@ -194,10 +196,11 @@ def _bundle(figures: "PageFigures", settings: "FigureSettings", keys: Sequence[s
     return exports.bundle_file(figures, exports.Choice(settings=settings), keys)
 
 
-def _stem(figures: "PageFigures") -> str:
+def _stem(figures: "PageFigures", tokens: Sequence[str]) -> str:
+    """Named after the runs that were asked for; a view may show more of them."""
     from explorer.export.provenance import file_stem, run_ids
 
-    return file_stem(figures.view, run_ids=run_ids(figures.panels.values()))
+    return file_stem(figures.view, run_ids=tokens or run_ids(figures.panels.values()))
 
 
 def _refuse_existing(paths: Any, force: bool) -> None:
