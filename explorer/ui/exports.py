@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import polars as pl
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from explorer.export import bundle, data, figures, film, pages
 from explorer.export.panel import Panel
@@ -55,10 +57,13 @@ def menu(key: str, *, subject: str, label: str = "Data and export") -> None:
     with place:
         panel = shown.get(name)
         if panel.table is not None:
-            st.dataframe(
-                panel.table.head(MOST_ROWS), hide_index=True, height=320, alt=f"{subject}: data table"
-            )
+            rows_of(place, panel.table, subject)
         _buttons(shown, panel, key)
+
+
+def rows_of(place: DeltaGenerator, table: pl.DataFrame, subject: str) -> None:
+    """The beginning of a table, to be read and sorted."""
+    place.dataframe(table.head(MOST_ROWS), hide_index=True, height=320, alt=f"{subject}: data table")
 
 
 def _buttons(shown: PageFigures, panel: Panel, key: str) -> None:
@@ -144,7 +149,7 @@ def view_section(shown: PageFigures) -> None:
 def _chosen_runs(shown: PageFigures) -> list[str]:
     """What the name of a file says: the run of a replay, or the picked ones where the page is about them."""
     asked = run_ids(shown.panels.values())
-    if shown.page == "replay":
+    if shown.page in ("replay", "microscope"):
         return [str(st.session_state.get("run", ""))]
     picked = [run for arm in picker.chosen_arms() for run in arm.run_ids]
     return [run for run in picked if run in asked]

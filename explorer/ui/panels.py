@@ -21,6 +21,7 @@ PICKER = "runs"
 BOUND = {
     "compare": ("layer", "x", "log", "base"),
     "replay": ("run", "layer", "step", "expert"),
+    "microscope": ("run", "probe", "layer", "token", "expert", "colour"),
 }
 """Keys that an address leaves out at their defaults and that a link for later must name: what is the default
 today (the last step, the newest run) need not be it tomorrow. Other pages say theirs with `bind`."""

@@ -99,6 +99,14 @@ def note(text: str, *, markdown: bool = False) -> None:
     st.markdown(f":gray[:small[{text if markdown else plain(text)}]]")
 
 
+@st.fragment
+def data_table(table: pl.DataFrame, *, subject: str, key: str) -> None:
+    """The numbers of something that has no figure, behind a line that opens."""
+    place = st.expander("Data table", key=f"table_{key}", on_change="rerun", icon=":material/table_rows:")
+    if place.open:
+        exports.rows_of(place, table, subject)
+
+
 def load_legend(limit: float = 2.0, colour: str = "PuOr") -> None:
     """The colours of a load, once for several heatmaps."""
     dark = st.context.theme.type == "dark"
