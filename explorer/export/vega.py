@@ -12,6 +12,8 @@ from explorer.charts.spec import Spec
 from explorer.export.panel import Panel
 
 PLAYHEAD_PARAM = "playhead"
+SIGNS = str.maketrans({"␣": "·", "⏎": "¶"})
+"""The letters of files lack the first, and one such sign would put its whole line into another font."""
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 Vega = dict[str, Any]
 
@@ -60,9 +62,10 @@ def to_json(vega: Vega, indent: int | None = None) -> str:
 
 def _title(panel: Panel, width: int) -> Vega:
     """Subject and finding, broken to the width: Vega does not wrap."""
+    subject, finding = panel.subject.translate(SIGNS), panel.finding.translate(SIGNS)
     return {
-        "text": textwrap.wrap(panel.subject, max(20, int(width / 7.8))),
-        "subtitle": textwrap.wrap(panel.finding, max(30, int(width / 5.6))),
+        "text": textwrap.wrap(subject, max(20, int(width / 7.8))),
+        "subtitle": textwrap.wrap(finding, max(30, int(width / 5.6))),
         "frame": "bounds",
     }
 

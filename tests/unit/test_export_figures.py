@@ -79,6 +79,11 @@ def test_the_title_is_there_or_not() -> None:
         assert f">{text}<" not in without
 
 
+def test_signs_for_spaces_do_not_change_the_font_of_their_line() -> None:
+    svg = figures.draw(panel(finding="“␣the” and “⏎”."), FigureSettings()).inner
+    assert ">“·the” and “¶”.<" in svg
+
+
 def test_a_name_full_of_markup_stays_text() -> None:
     hostile = panel(subject=HOSTILE, finding=HOSTILE, how=HOSTILE)
     svg = figures.render(hostile, "svg", FigureSettings()).decode()
