@@ -165,7 +165,9 @@ def event_counts(runs: tuple[Version, ...]) -> pl.DataFrame:
 
 
 @_cached
-def computation_batches(run: Version, sizes: tuple[int, ...], steps: int) -> pl.DataFrame:
+def computation_batches(
+    run: Version, sizes: tuple[int, ...] | None = None, steps: int | None = None
+) -> pl.DataFrame:
     return _ask(health.computation_batches, run[0], sizes, steps=steps)
 
 
@@ -187,11 +189,6 @@ def nearest_step(run: Version, step: int) -> int | None:
 @_cached
 def dead_experts(run: Version) -> pl.DataFrame:
     return _ask(health.dead_experts, run[0])
-
-
-@_cached
-def computation_batches(run: Version) -> pl.DataFrame:
-    return _ask(health.computation_batches, run[0])
 
 
 @_cached
