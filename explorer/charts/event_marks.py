@@ -57,6 +57,7 @@ GLYPHS: dict[str, Glyph] = {
     "choices_settled": Glyph(shape="circle", letter="●", ink=Ink("#0072B2", "#4AA8E0")),
     "loss_spike": Glyph(shape=_STAR, letter="★", ink=Ink("#B5559A", "#E08CC8")),
     "balancer_changed": Glyph(shape=_FLAG, letter="⚑", ink=theme.STRONG_TEXT),
+    "switch_refused": Glyph(shape="stroke", letter="−", ink=theme.NEUTRAL_TEXT),
     "recording_gap": Glyph(shape=_BARS, letter="‖", ink=theme.NEUTRAL_TEXT),
 }
 OTHER = Glyph(shape="triangle-right", letter="▶", ink=theme.NEUTRAL_TEXT)

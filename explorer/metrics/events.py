@@ -119,6 +119,12 @@ RECORDED: tuple[EventKind, ...] = (
         text="The balancing rule changes, by schedule or by hand, from this step on.",
     ),
     EventKind(
+        key="switch_refused",
+        title="Change refused",
+        text="Somebody asked for another balancing rule while the run trained, and it could not follow. "
+        "Nothing changed.",
+    ),
+    EventKind(
         key="recording_gap",
         title="Gap in the recording",
         text="Steps before this one are missing in the log.",

@@ -158,7 +158,7 @@ def config_form(config: RunConfig, key: str) -> dict[str, dict[str, Any]]:
     """Draw the whole form; returns section -> field -> value, unchecked."""
     chosen: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
     known = form_fields(config)
-    with st.container(border=True):
+    with st.container(border=True, key="controls_config"):
         columns = st.columns(3)
         for index, field in enumerate(f for path in BASIC for f in known if f.path == path):
             with columns[index % 3]:

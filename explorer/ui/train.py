@@ -34,6 +34,17 @@ ARMS = "train_arms"
 
 def order_form() -> None:
     """Everything that decides the runs, and the button that starts them."""
+    with st.container(key="keep_order"):
+        preset, arms, seeds = _rules()
+    _builder(preset)
+    base = get_preset(preset)
+    chosen = form.config_form(base, f"train_{preset}")
+    if st.button("Start training", key="start", type="primary", icon=":material/play_arrow:"):
+        _start(preset, chosen, arms, seeds)
+
+
+def _rules() -> tuple[str, list[str], str]:
+    """Preset, rules and seeds: what a lecture shows of the form."""
     train_experiments.choose(ARMS)
     preset = st.selectbox(
         "Preset", list(PRESETS), key="preset", format_func=_preset_words,
@@ -54,11 +65,7 @@ def order_form() -> None:
     with right:
         seeds = st.text_input("Seeds", "0", key="train_seeds", help="Whole numbers, e.g. 0,1,2. Rules of one "
                               "seed share initial weights and data, so they are fair pairs.")  # fmt: skip
-    _builder(preset)
-    base = get_preset(preset)
-    chosen = form.config_form(base, f"train_{preset}")
-    if st.button("Start training", key="start", type="primary", icon=":material/play_arrow:"):
-        _start(preset, chosen, arms, seeds)
+    return preset, arms, seeds
 
 
 def _preset_words(name: str) -> str:
