@@ -30,7 +30,7 @@ def test_training_loads_no_interface_and_no_database() -> None:
 
 
 def test_the_foundation_loads_nothing_heavy() -> None:
-    names = ("errors", "rules", "config", "presets", "records", "tables", "metrics", "balancing")
+    names = ("errors", "rules", "config", "presets", "records", "tables", "metrics", "balancing", "bias_step")
     assert loaded_by("explorer", *(f"explorer.{name}" for name in names)) == set()
 
 
