@@ -11,6 +11,7 @@ import polars as pl
 import streamlit as st
 
 from explorer.queries import asked, balance, biases, comparison, domains, loads, losses, mechanism, steps
+from explorer.queries import bias_step as bias_steps
 from explorer.queries import events as event_queries
 from explorer.queries import runs as run_queries
 from explorer.queries.comparison import PairedDifference
@@ -102,6 +103,11 @@ def loads_at(run: Version, layer: int, step: int) -> pl.DataFrame:
 @_cached
 def bias_trajectories(run: Version, layer: int, max_bins: int = 300) -> pl.DataFrame:
     return _ask(biases.bias_trajectories, run[0], layer, max_bins)
+
+
+@_cached
+def bias_step(run: Version, layer: int, step: int) -> pl.DataFrame:
+    return _ask(bias_steps.bias_step, run[0], layer, step)
 
 
 @_cached

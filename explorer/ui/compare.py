@@ -2,19 +2,19 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import polars as pl
 import streamlit as st
 
-from explorer.charts import balance, biases, captions, heatmaps, losses
+from explorer.charts import balance, biases, captions, heatmaps, linking, losses
 from explorer.charts.theme import AXIS
 from explorer.config import differences
 from explorer.glossary import tip
 from explorer.metrics import t_interval
-from explorer.ui import cached, events, mechanism, merge, show, specs, urls
+from explorer.ui import cached, events, links, mechanism, merge, show, specs, urls
 from explorer.ui.arms import Arm, arms_key, chart_labels
 from explorer.ui.compare_quality import paired_panel, plane_section
 
@@ -202,7 +202,7 @@ def by_layer(arms: Sequence[Arm], labels: dict[str, str]) -> None:
     show.note(
         "One row an expert, time to the right; orange takes more than its share, purple less, and the "
         "colours mean the same in every panel. Expert 3 of one run is not expert 3 of another: compare "
-        "patterns, not rows."
+        "patterns, not rows. Click a cell to open its step in Replay."
     )
     table = pl.concat([f.with_columns(run=pl.lit(name)) for name, f in frames.items()])
     show.data_table(table, subject="Loads", key="compare_loads")
@@ -214,7 +214,7 @@ def by_layer(arms: Sequence[Arm], labels: dict[str, str]) -> None:
     for column, (arm, frame) in zip(show.in_columns(len(biased)), biased.items(), strict=True):
         marked = events.of_layer(cached.events(arm.first.version), layer)
         with column:
-            show.figure(
+            picked = show.figure(
                 specs.kept(
                     ("compare biases", arm.first.version, layer, names[arm.token]),
                     partial(
@@ -223,6 +223,7 @@ def by_layer(arms: Sequence[Arm], labels: dict[str, str]) -> None:
                         title=names[arm.token],
                         highlight=extremes(frame),
                         events=marked,
+                        scope=linking.scope_of(arm.first.run_id, layer),
                     ),
                 ),
                 subject=f"Expert biases of {names[arm.token]}, layer {layer}",
@@ -233,7 +234,9 @@ def by_layer(arms: Sequence[Arm], labels: dict[str, str]) -> None:
                 table=frame,
                 sources=[marked],
                 key=f"compare_bias_{arm.token}",
+                pick=True,
             )
+            _open_in_replay(arm, layer, picked)
 
 
 def _heatmaps(arms: Sequence[Arm], frames: dict[str, pl.DataFrame], layer: int) -> None:
@@ -245,17 +248,41 @@ def _heatmaps(arms: Sequence[Arm], frames: dict[str, pl.DataFrame], layer: int) 
         kinds.update(marked["kind"])
         chart = specs.kept(
             ("compare loads", arm.first.version, layer, name),
-            partial(heatmaps.load_heatmap, frame, title=name, height=PANEL_PX, events=marked),
+            partial(
+                heatmaps.load_heatmap,
+                frame,
+                title=name,
+                height=PANEL_PX,
+                events=marked,
+                scope=linking.scope_of(arm.first.run_id, layer),
+            ),
         )
         with cell:
-            show.show_chart(
+            picked = show.show_chart(
                 specs.without_legend(chart),
                 alt_text=captions.alt_text(f"Loads of {name}, layer {layer}", captions.load_heatmap(frame)),
                 key=f"compare_loads_{arm.token}",
+                pick=True,
             )
+            _open_in_replay(arm, layer, picked)
     show.load_legend()
     if kinds:
         show.note(f"Marks above: {events.legend(kinds)}.")
+
+
+def _open_in_replay(arm: Arm, layer: int, picked: Mapping[str, Any] | None) -> None:
+    """A link to the cell or point that was clicked."""
+    if picked is None:
+        return
+    step, expert = round(picked.get("first_step", picked.get("x", 0))), int(picked["expert"])
+    links.page(
+        "replay",
+        f"Open expert {expert} at step {step:,} in Replay",
+        run=arm.first.run_id,
+        layer=layer,
+        expert=expert,
+        step=step,
+    )
 
 
 def _one_seed(arm: Arm, labels: dict[str, str]) -> str:

@@ -29,13 +29,15 @@ def figure(
     key: str,
     live: bool = False,
     playhead: float | None = None,
-) -> None:
+    pick: bool = False,
+) -> dict[str, Any] | None:
     """Show a chart with what this data says, one sentence on how to read it and its table.
 
     The table is made only when it is opened, so a closed one costs nothing. `live` is for charts that
     change while they are looked at: the description is part of a chart, so one that changed with the
     data would make the browser draw it anew; and the visitor's zoom is kept. `sources`: answers of
-    queries that the figure shows beside `table`; an export names the SQL of all of them.
+    queries that the figure shows beside `table`; an export names the SQL of all of them. `pick`: a click on a
+    mark reruns the page; returns what was clicked, as `show_chart` does.
     """
     panels.add(
         Panel(
@@ -60,21 +62,29 @@ def figure(
             # The heading stands outside and is not shown there.
             st.markdown(f"#### {plain(subject)}")
         st.markdown(plain(finding))
-        show_chart(chart, alt_text=words, key=key, live=live, playhead=playhead)
+        picked = show_chart(chart, alt_text=words, key=key, live=live, playhead=playhead, pick=pick)
         note(how)
     if table is not None:
         data_table(table, subject=subject, key=key)
+    return picked
 
 
 def show_chart(
-    chart: Spec, *, alt_text: str, key: str, live: bool = False, playhead: float | None = None
-) -> None:
-    """The chart alone, as wide as its place."""
+    chart: Spec,
+    *,
+    alt_text: str,
+    key: str,
+    live: bool = False,
+    playhead: float | None = None,
+    pick: bool = False,
+) -> dict[str, Any] | None:
+    """The chart alone, as wide as its place; with `pick`, the fields of the mark that was clicked."""
     # Streamlit forgets a zoom with every change of the data, unless it is a selection that Python hears of.
     zooms = list(chart.zooms) if live else []
-    selection: dict[str, Any] = {"on_select": "rerun", "selection_mode": zooms} if zooms else {}
+    modes = [*zooms, *(["pick"] if pick and chart.picks else [])]
+    selection: dict[str, Any] = {"on_select": "rerun", "selection_mode": modes} if modes else {}
     vega = chart.at(playhead)
-    st.vega_lite_chart(
+    event = st.vega_lite_chart(
         spec=enlarged(vega, display.FACTOR) if display.is_lecture() else vega,
         width="stretch",
         theme="streamlit",
@@ -82,6 +92,8 @@ def show_chart(
         alt=alt_text,
         **selection,
     )
+    points = event.selection.get("pick", []) if "pick" in modes else []
+    return dict(points[-1]) if points else None
 
 
 def steady(key: str) -> DeltaGenerator:
