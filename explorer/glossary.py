@@ -361,6 +361,18 @@ _WRITTEN: tuple[Term, ...] = (
         more="Each kind has its own entry above, with its threshold.",
     ),
     Term(
+        key="bias_step",
+        title="Bias step",
+        section=READING,
+        text="One update of the biases of a layer: the counts of a step, how far each lies from the mean, "
+        "and the bias that comes out. The app works it out again and holds it against the logged one.",
+        formula=r"b_i \leftarrow b_i + u\,\operatorname{sign}(\bar c - c_i)",
+        more="The trainer's own operations in float32, so the outcome must be the same number, bit for bit; "
+        "rules that add up fractions may differ in the last digit. Rules that read scores, or a memory of "
+        "earlier counts, cannot be worked out from what is kept.",
+        sources=(LOSS_FREE,),
+    ),
+    Term(
         key="arm",
         title="Arm and seed",
         section=READING,

@@ -39,6 +39,7 @@ def test_the_foundation_loads_nothing_heavy() -> None:
         "tables",
         "metrics",
         "balancing",
+        "bias_step",
         "experiments",
     )
     assert loaded_by("explorer", *(f"explorer.{name}" for name in names)) == set()

@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from explorer.charts import event_marks, theme
+from explorer.charts import event_marks, linking, theme
 from explorer.charts.labels import EndLabel, end_labels
 
 
@@ -18,12 +18,16 @@ def bias_trajectories(
     highlight: Sequence[int] = (),
     title: str = "",
     height: int = 300,
+    scope: str | None = None,
+    pick: bool = False,
 ) -> theme.Figure:
     """Thin lines for every expert, coloured and named ones for `highlight` (at most six).
 
-    frame: columns of `queries.bias_trajectories`. Hovering names an expert. Lines at +-1 appear only
-    when a bias gets there: scores lie between 0 and 1, so beyond it the bias alone decides. `events`: of
-    this layer, see `event_marks.event_layers`.
+    frame: columns of `queries.bias_trajectories`. The line nearest to the pointer becomes bold and the others
+    pale, with `scope` in all figures of the same (`charts.linking`); a click picks its nearest point, and
+    `pick` says that the player of the page hears of it. Lines at +-1 appear only when a bias gets there:
+    scores lie between 0 and 1, so beyond it the bias alone decides. `events`: of this layer, see
+    `event_marks.event_layers`.
     """
     if frame.is_empty() or frame["bias_mean"].null_count() == frame.height:
         return theme.no_data("no expert biases: this run has no bias rule", title=title)
@@ -34,10 +38,6 @@ def bias_trajectories(
         expert_bias=pl.col("bias_mean").cast(pl.Float64).round(6),
         name=pl.lit("expert ") + pl.col("expert").cast(pl.String),
     )
-    hover = alt.selection_point(
-        name="hover", fields=["expert"], on="pointerover", empty=False, clear="pointerout"
-    )
-    pick = alt.selection_point(name="pick", fields=["expert"], on="click", empty=False)
     encoded: dict[str, Any] = {
         "x": alt.X(
             "x:Q",
@@ -48,24 +48,17 @@ def bias_trajectories(
         "y": alt.Y("expert_bias:Q", title=theme.AXIS["expert_bias"], axis=alt.Axis(tickCount=5)),
         "detail": "expert:N",
     }
+    lines = alt.Chart(data)
     thin = (
-        alt.Chart(data)
-        .mark_line(clip=True, color=theme.FAINT_LINE.expr)
+        lines.mark_line(clip=True)
         .encode(
             **encoded,
-            opacity=alt.condition(hover, alt.value(1), alt.value(0.55)),
-            strokeWidth=alt.condition(hover, alt.value(2.5), alt.value(0.9)),
+            color=linking.when_lit(theme.STRONG_TEXT.expr, theme.FAINT_LINE.expr, theme.FAINT_LINE.expr),
+            opacity=linking.when_lit(1, 0.3, 0.55),
+            strokeWidth=linking.when_lit(2.8, 0.9, 0.9),
         )
         .properties(name="thin")
         .add_params(theme.zoom())
-    )
-    # A wide invisible line is what the pointer meets: a hair line is too thin to hit.
-    reach = (
-        alt.Chart(data)
-        .mark_line(clip=True, strokeWidth=9, opacity=0.001)
-        .encode(**encoded, tooltip=[alt.Tooltip("name:N", title="bias of")])
-        .properties(name="reach")
-        .add_params(hover, pick)
     )
     inks = {expert: theme.EXPERT_INKS[i] for i, expert in enumerate(chosen)}
     scale = alt.Scale(
@@ -73,8 +66,13 @@ def bias_trajectories(
     )
     bold = (
         alt.Chart(data.filter(pl.col("expert").is_in(chosen)))
-        .mark_line(clip=True, strokeWidth=2.4)
-        .encode(**encoded, color=alt.Color("expert:N", scale=scale, legend=None))
+        .mark_line(clip=True)
+        .encode(
+            **encoded,
+            color=alt.Color("expert:N", scale=scale, legend=None),
+            opacity=linking.when_lit(1, 0.4, 1),
+            strokeWidth=linking.when_lit(4, 2.4, 2.4),
+        )
     )
     low, high = float(data["expert_bias"].min()), float(data["expert_bias"].max())  # type: ignore[arg-type]
     last = data.sort("x").group_by("expert", maintain_order=True).last()
@@ -84,11 +82,43 @@ def bias_trajectories(
         if e in inks
     ]
     names = end_labels(ends, field="expert_bias", low=low, high=high, height=height)
+    points = _points(data, encoded).add_params(
+        linking.hover(scope, nearest=True), linking.pick_point(linked=pick)
+    )
     span = (float(data["x"].min()), float(frame["last_step"].max()))  # type: ignore[arg-type]
     marks = event_marks.event_layers(events, span)
-    chart = alt.layer(thin, *_walls(low, high), bold, reach, *names, *marks, *theme.playhead_layers(playhead))
+    chart = alt.layer(
+        thin, *_walls(low, high), bold, points, *names, *marks, *theme.playhead_layers(playhead)
+    )
     figure: alt.LayerChart = theme.titled(chart, title=title, height=height)
     return figure
+
+
+MOST_POINTS = 2000
+"""Points that can be met by the pointer; each costs the browser a cell."""
+
+
+def _points(data: pl.DataFrame, encoded: dict[str, Any]) -> alt.Chart:
+    """What the pointer meets: invisible points on the lines, of which the nearest counts."""
+    base = alt.Chart(data)
+    if data.height > MOST_POINTS:
+        # The same data with a filter, so that they do not travel twice.
+        at = data["x"].unique().sort().gather_every(-(-data.height // MOST_POINTS)).to_list()
+        base = base.transform_filter(f"indexof({at}, datum.x) >= 0")
+    points: alt.Chart = (
+        base.transform_calculate(at="datum.expert + '@' + datum.x")
+        .mark_point(clip=True, opacity=0.001, size=20)
+        .encode(
+            **{name: value for name, value in encoded.items() if name != "detail"},
+            tooltip=[
+                alt.Tooltip("name:N", title="bias of"),
+                alt.Tooltip("x:Q", title="step", format="d"),
+                alt.Tooltip("expert_bias:Q", title="bias", format="+.4f"),
+            ],
+        )
+        .properties(name="points")
+    )
+    return points
 
 
 def _walls(low: float, high: float) -> list[alt.Chart]:

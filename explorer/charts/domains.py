@@ -1,9 +1,11 @@
 """Which expert serves which domain."""
 
+from collections.abc import Sequence
+
 import altair as alt
 import polars as pl
 
-from explorer.charts import theme
+from explorer.charts import linking, theme
 from explorer.charts.scales import dead_colour, load_colour
 
 
@@ -14,10 +16,15 @@ def domain_expert_heatmap(
     limit: float = 2.0,
     colour: str = "PuOr",
     height: int | None = None,
+    order: Sequence[int] | None = None,
+    order_words: str = "",
+    scope: str | None = None,
 ) -> theme.Figure:
     """Domains down, experts across, load relative to uniform *within the domain*.
 
-    frame: columns of `queries.domain_expert`. A row of even colour is a domain without specialists.
+    frame: columns of `queries.domain_expert`. A row of even colour is a domain without specialists. `order`:
+    experts from left to right, by index without it; `order_words` says which. The column under the pointer
+    gets an outline, with `scope` in all figures of the same (`charts.linking`).
     """
     if frame.is_empty():
         return theme.no_data("no loads by domain recorded", title=title)
@@ -30,7 +37,7 @@ def domain_expert_heatmap(
         value=pl.when(ratio > 0).then(ratio.log(2).clip(-limit, limit)),
         state=pl.when(ratio > 0).then(pl.lit("some")).otherwise(pl.lit("no tokens")),
     )
-    experts = sorted(data["expert"].unique().to_list())
+    experts = sorted(data["expert"].unique().to_list()) if order is None else [int(e) for e in order]
     every = max(1, -(-len(experts) // 32))
     x_axis = alt.Axis(
         values=experts[::every],
@@ -39,9 +46,17 @@ def domain_expert_heatmap(
         domain=False,
         labelOverlap="greedy",
         labelSeparation=4,
+        labelFontWeight=linking.bold_label(),
+    )
+    across = alt.X(
+        "expert:O",
+        title=theme.AXIS["expert"] + order_words,
+        axis=x_axis,
+        sort=experts,
+        scale=alt.Scale(padding=0),
     )
     base = alt.Chart(data).encode(
-        x=alt.X("expert:O", title=theme.AXIS["expert"], axis=x_axis, scale=alt.Scale(padding=0)),
+        x=across,
         y=alt.Y(
             "domain:N",
             title=None,
@@ -57,8 +72,17 @@ def domain_expert_heatmap(
     )
     live = base.transform_filter("isValid(datum.value)").mark_rect()
     live = live.encode(color=load_colour("value", limit=limit, colour=colour))
+    live = live.add_params(linking.hover(scope))
     dead = base.transform_filter("datum.state == 'no tokens'").mark_rect().encode(color=dead_colour())
     tall = height or max(120, 44 * data["domain"].n_unique())
-    chart = alt.layer(live, dead).resolve_scale(color="independent")
+    column = (
+        alt.Chart(data)
+        .transform_aggregate(groupby=["expert"])
+        .encode(x=across, y=alt.value(0), y2=alt.value("height"), opacity=linking.when_lit(1, 0, 0))
+    )
+    # The page's colour around the line keeps it visible on any cell.
+    halo = column.mark_rect(filled=False, stroke=alt.ExprRef("background"), strokeWidth=5)
+    line = column.mark_rect(filled=False, stroke=theme.PLAYHEAD.expr, strokeWidth=2)
+    chart = alt.layer(live, dead, halo, line).resolve_scale(color="independent")
     figure: alt.LayerChart = theme.titled(chart, title=title, height=tall)
     return figure

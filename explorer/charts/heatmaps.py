@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 import polars as pl
 from numpy.typing import NDArray
 
-from explorer.charts import event_marks, theme
+from explorer.charts import event_marks, linking, theme
 from explorer.charts.scales import dead_colour, load_colour, plotly_scale, tick_labels, ticks
 
 PLOTLY_CONFIG: dict[str, Any] = {
@@ -75,11 +75,13 @@ def load_heatmap(
     colour: str = "PuOr",
     height: int | None = None,
     expert_order: Sequence[int] | None = None,
+    scope: str | None = None,
 ) -> theme.Figure:
     """Load of every expert over steps, relative to uniform, on a log2 scale of +-`limit`.
 
     frame: columns of `queries.load_heatmap` (at most 200 bins x E experts). `expert_order` gives the
-    rows from top to bottom; by index without it. A click sets the selection `pick` (expert, first_step).
+    rows from top to bottom; by index without it. A click sets the selection `pick` (expert, first_step). The
+    row under the pointer gets an outline, with `scope` in all figures of the same (`charts.linking`).
     `events`: of this layer, see `event_marks.event_layers`.
     """
     if frame.is_empty():
@@ -87,7 +89,9 @@ def load_heatmap(
     experts = _experts(frame, expert_order)
     row = max(1, (height or min(TALLEST, max(140, 16 * len(experts)))) // len(experts))
     panel = _Panel("", cells(frame, limit), experts, top=0, row=row)
-    return _figure([panel], limit=limit, colour=colour, playhead=playhead, events=events, title=title)
+    return _figure(
+        [panel], limit=limit, colour=colour, playhead=playhead, events=events, title=title, scope=scope
+    )
 
 
 def compare_heatmaps(
@@ -162,6 +166,7 @@ def _figure(
     playhead: float | None,
     title: str,
     events: pl.DataFrame | None = None,
+    scope: str | None = None,
 ) -> theme.Figure:
     tall = panels[-1].bottom
     marks = [tick for panel in panels for tick in panel.ticks()]
@@ -206,7 +211,7 @@ def _figure(
         .mark_rect(clip=True)
         .encode(color=load_colour("value", limit=limit, colour=colour))
         .properties(name="cells")
-        .add_params(theme.zoom(), pick)
+        .add_params(theme.zoom(), pick, *([linking.hover(scope)] if len(panels) == 1 else []))
     )
     dead = (
         base.transform_filter("datum.state == 'no tokens'").mark_rect(clip=True).encode(color=dead_colour())
@@ -227,10 +232,25 @@ def _figure(
     )
     span = (float(placed["x"].min()), float(placed["x2"].max()))  # type: ignore[arg-type]
     above = event_marks.event_layers(events, span, above=True)
-    chart = alt.layer(live, dead, heads, *above, *theme.playhead_layers(playhead))
+    lit = _lit_rows(base) if len(panels) == 1 else []
+    chart = alt.layer(live, dead, *lit, heads, *above, *theme.playhead_layers(playhead))
     chart = chart.resolve_scale(color="independent")
     figure: alt.LayerChart = theme.titled(chart, title=title, height=tall)
     return figure
+
+
+def _lit_rows(base: alt.Chart) -> list[alt.Chart]:
+    """A frame around the row of the expert under the pointer; one panel has one run's experts."""
+    rows = base.transform_aggregate(groupby=["expert", "y", "y2"]).encode(
+        x=alt.value(0),
+        x2=alt.value("width"),
+        opacity=linking.when_lit(1, 0, 0),
+        tooltip=alt.value(None),
+    )
+    # The page's colour around the line keeps it visible on any cell.
+    halo = rows.mark_rect(filled=False, stroke=alt.ExprRef("background"), strokeWidth=4)
+    line = rows.mark_rect(filled=False, stroke=theme.PLAYHEAD.expr, strokeWidth=1.5)
+    return [halo, line]
 
 
 def full_heatmap(

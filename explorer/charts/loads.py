@@ -1,9 +1,11 @@
 """Loads of one step as bars against the uniform line."""
 
+from collections.abc import Sequence
+
 import altair as alt
 import polars as pl
 
-from explorer.charts import theme
+from explorer.charts import linking, theme
 from explorer.charts.scales import load_scale
 from explorer.errors import one_of
 
@@ -16,11 +18,16 @@ def load_bars(
     limit: float = 2.0,
     colour: str = "PuOr",
     height: int = 240,
+    order: Sequence[int] | None = None,
+    order_words: str = "",
+    scope: str | None = None,
 ) -> theme.Figure:
     """One bar an expert, load relative to uniform; the line at 1 is what perfect balance looks like.
 
     frame: columns of `queries.loads_at` (one step, one layer). `sort`: "expert" keeps the index
-    order, "load" puts the busiest first (a sorted curve shows imbalance better in a still).
+    order, "load" puts the busiest first (a sorted curve shows imbalance better in a still). `order` is one
+    of the caller's, from left to right, and `order_words` says which. The bar under the pointer
+    gets an outline, with `scope` in all figures of the same (`charts.linking`).
     """
     one_of("sort", sort, ("expert", "load"))
     if frame.is_empty():
@@ -31,10 +38,11 @@ def load_bars(
         pl.col("load_ratio").fill_null(0.0).fill_nan(0.0),
         value=pl.col("load_ratio").clip(2.0**-limit, 2.0**limit).log(2),
     )
-    rows = data["expert"].to_list()
+    rows = data["expert"].to_list() if order is None else [int(expert) for expert in order]
     every = max(1, -(-len(rows) // 32))
-    values = rows[::every] if sort == "expert" else (rows if len(rows) <= 32 else [])
-    x_title = theme.AXIS["expert"] + (", busiest first" if sort == "load" else "")
+    is_index = sort == "expert" and order is None
+    values = rows[::every] if is_index else (rows if len(rows) <= 32 else [])
+    x_title = theme.AXIS["expert"] + (", busiest first" if sort == "load" else order_words)
     tooltip = [
         alt.Tooltip("expert:O"),
         alt.Tooltip("load_ratio:Q", title="load, × uniform", format=".2f"),
@@ -54,14 +62,23 @@ def load_bars(
                 sort=rows,
                 title=x_title,
                 axis=alt.Axis(
-                    values=values, labelAngle=0, ticks=False, labelOverlap="greedy", labelSeparation=4
+                    values=values,
+                    labelAngle=0,
+                    ticks=False,
+                    labelOverlap="greedy",
+                    labelSeparation=4,
+                    labelFontWeight=linking.bold_label(),
                 ),
                 scale=alt.Scale(paddingInner=0.12 if len(rows) <= 96 else 0),
             ),
             y=alt.Y("load_ratio:Q", title=theme.AXIS["load_ratio"], axis=alt.Axis(tickCount=5)),
             color=alt.Color("value:Q", scale=load_scale(limit, colour, bars=True), legend=None),
+            opacity=linking.when_lit(1, 0.55, 1),
+            stroke=alt.value(theme.PLAYHEAD.expr),
+            strokeWidth=linking.when_lit(2, 0, 0),
             tooltip=tooltip,
         )
+        .add_params(linking.hover(scope))
     )
     line = pl.DataFrame({"load_ratio": [1.0], "name": ["uniform"]})
     base = alt.Chart(line).encode(y="load_ratio:Q")

@@ -24,6 +24,8 @@ class Spec:
     datasets: dict[str, pl.DataFrame]
     playhead: str | None
     """Name of the data set with the playhead; None where the figure has none."""
+    picks: bool
+    """Whether a click selects a mark: whether it has the selection `pick`."""
     zooms: tuple[str, ...]
     """Zooms that Streamlit must be told of, or it forgets them; see `charts.theme.zooms`."""
 
@@ -55,6 +57,7 @@ def make(figure: theme.Figure) -> Spec:
         vega=vega,
         datasets=datasets,
         playhead=heads[0] if heads else None,
+        picks=any(param.get("name") == "pick" for param in vega.get("params", ())),
         zooms=tuple(theme.zooms(figure)),
     )
 

@@ -22,6 +22,7 @@ from explorer.queries import (
     mechanism,
     steps,
 )
+from explorer.queries import bias_step as bias_steps
 from explorer.queries import events as event_queries
 from explorer.queries import runs as run_queries
 from explorer.queries import specialisation as specialists
@@ -120,6 +121,11 @@ def loads_at(run: Version, layer: int, step: int) -> pl.DataFrame:
 @_cached
 def bias_trajectories(run: Version, layer: int, max_bins: int = 300) -> pl.DataFrame:
     return _ask(biases.bias_trajectories, run[0], layer, max_bins)
+
+
+@_cached
+def bias_step(run: Version, layer: int, step: int) -> pl.DataFrame:
+    return _ask(bias_steps.bias_step, run[0], layer, step)
 
 
 @_cached

@@ -2,19 +2,19 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import polars as pl
 import streamlit as st
 
-from explorer.charts import balance, biases, captions, heatmaps, losses
+from explorer.charts import balance, biases, captions, heatmaps, linking, losses
 from explorer.charts.theme import AXIS
 from explorer.config import differences
 from explorer.glossary import tip
 from explorer.metrics import t_interval
-from explorer.ui import cached, events, mechanism, merge, show, specs, urls
+from explorer.ui import cached, events, links, mechanism, merge, show, specs, urls
 from explorer.ui.arms import Arm, arms_key, chart_labels
 from explorer.ui.compare_quality import paired_panel, plane_section
 
@@ -204,7 +204,7 @@ def by_layer(arms: Sequence[Arm], labels: dict[str, str]) -> None:
     frames = {names[arm.token]: cached.load_heatmap(arm.first.version, layer, BINS) for arm in arms}
     st.markdown(show.plain(captions.compare_heatmaps(frames)))
     _heatmaps(arms, frames, layer)
-    show.note(HEATMAPS_HOW)
+    show.note(f"{HEATMAPS_HOW} Click a cell to open its step in Replay.")
     st.subheader("How far are the biases pushed?", help=tip("expert_bias"))
     biased = {arm: cached.bias_trajectories(arm.first.version, layer, BINS) for arm in arms}
     biased = {arm: frame for arm, frame in biased.items() if not frame.is_empty()}
@@ -213,7 +213,7 @@ def by_layer(arms: Sequence[Arm], labels: dict[str, str]) -> None:
     for column, (arm, frame) in zip(show.in_columns(len(biased)), biased.items(), strict=True):
         marked = events.of_layer(cached.events(arm.first.version), layer)
         with column:
-            show.figure(
+            picked = show.figure(
                 specs.kept(
                     ("compare biases", arm.first.version, layer, names[arm.token]),
                     partial(
@@ -222,6 +222,7 @@ def by_layer(arms: Sequence[Arm], labels: dict[str, str]) -> None:
                         title=names[arm.token],
                         highlight=extremes(frame),
                         events=marked,
+                        scope=linking.scope_of(arm.first.run_id, layer),
                     ),
                 ),
                 subject=f"Expert biases of {names[arm.token]}, layer {layer}",
@@ -232,7 +233,9 @@ def by_layer(arms: Sequence[Arm], labels: dict[str, str]) -> None:
                 table=frame,
                 sources=[marked],
                 key=f"compare_bias_{arm.token}",
+                pick=True,
             )
+            _open_in_replay(arm, layer, picked)
 
 
 def _heatmaps(arms: Sequence[Arm], frames: dict[str, pl.DataFrame], layer: int) -> None:
@@ -244,10 +247,17 @@ def _heatmaps(arms: Sequence[Arm], frames: dict[str, pl.DataFrame], layer: int) 
         kinds.update(marked["kind"])
         chart = specs.kept(
             ("compare loads", arm.first.version, layer, name),
-            partial(heatmaps.load_heatmap, frame, title=name, height=PANEL_PX, events=marked),
+            partial(
+                heatmaps.load_heatmap,
+                frame,
+                title=name,
+                height=PANEL_PX,
+                events=marked,
+                scope=linking.scope_of(arm.first.run_id, layer),
+            ),
         )
         with cell:
-            show.figure(
+            picked = show.figure(
                 chart,
                 shown=specs.without_legend(chart),
                 subject=f"Loads of {name}, layer {layer}",
@@ -257,10 +267,27 @@ def _heatmaps(arms: Sequence[Arm], frames: dict[str, pl.DataFrame], layer: int) 
                 sources=[marked],
                 key=f"compare_loads_{arm.token}",
                 said=False,
+                pick=True,
             )
+            _open_in_replay(arm, layer, picked)
     show.load_legend()
     if kinds:
         show.note(f"Marks above: {events.legend(kinds)}.")
+
+
+def _open_in_replay(arm: Arm, layer: int, picked: Mapping[str, Any] | None) -> None:
+    """A link to the cell or point that was clicked."""
+    if picked is None:
+        return
+    step, expert = round(picked.get("first_step", picked.get("x", 0))), int(picked["expert"])
+    links.page(
+        "replay",
+        f"Open expert {expert} at step {step:,} in Replay",
+        run=arm.first.run_id,
+        layer=layer,
+        expert=expert,
+        step=step,
+    )
 
 
 def _one_seed(arm: Arm, labels: dict[str, str]) -> str:

@@ -1,21 +1,36 @@
 """The Replay page: one playhead, and everything that follows it."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import polars as pl
 import streamlit as st
 
-from explorer.charts import biases, captions, domains, event_marks, heatmaps, loads, losses, theme
+from explorer.charts import biases, captions, domains, event_marks, heatmaps, linking, loads, losses, theme
 from explorer.export.film import Film
 from explorer.export.panel import Panel
 from explorer.glossary import tip
+from explorer.metrics.events import event_name
 from explorer.queries import asked
-from explorer.ui import cached, events, exports, panels, show, specs, switching, urls
+from explorer.ui import (
+    bias_step,
+    cached,
+    crumbs,
+    events,
+    expert_order,
+    exports,
+    panels,
+    show,
+    specs,
+    switching,
+    urls,
+)
 from explorer.ui.arms import Arm, Run
 from explorer.ui.compare import extremes
-from explorer.ui.player import heatmap_player
+from explorer.ui.event_list import event_list
+from explorer.ui.player import Mark, heatmap_player, step_at_rest
 from explorer.ui.services import services
 
 BINS = 80
@@ -26,6 +41,7 @@ NOBODY = "all"
 HEATMAP = "replay-heatmap"
 BARS_HOW = "A bar would reach the line at 1 if the work were shared evenly."
 WHOLE_PAGE, SHOWN, MOVED = "replay_whole_page", "replay_shown", "replay_moved"
+JUMPED = "replay_jumped"
 TICK_S = 2.0
 """How often a run that still trains is looked at again."""
 ECHO_S = 1.5
@@ -51,10 +67,13 @@ def choose_run(runs: Sequence[Run]) -> Run:
         ),
     )
     urls.show_notices("run")
-    run_id = st.selectbox(
-        "Run", list(by_id), key="run", bind="query-params", help="The runs of the picker come first."
-    )
-    run = by_id[run_id]
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        run_id = st.selectbox(
+            "Run", list(by_id), key="run", bind="query-params", help="The runs of the picker come first."
+        )
+        run = by_id[run_id]
+        expert_order.control(run)
+    urls.show_notices(expert_order.KEY)
     st.fragment(_facts, run_every=_clock(run))(run)
     if run.is_running:
         st.fragment(switching.of_run, run_every=TICK_S)(run_id)
@@ -78,14 +97,20 @@ def show_run(run: Run) -> None:
     """Player and panels that follow the playhead, then what belongs to the layer as a whole."""
     clock = _clock(run)
     st.session_state[WHOLE_PAGE] = True
+    above = st.container()
     with show.steady("panels"):
         st.fragment(view, run_every=clock)(run)
     layer, expert = int(st.session_state["layer"]), _expert()
+    with above:
+        crumbs.row(run, layer, expert)
     panels.add_film(HEATMAP, partial(_film, run, layer))
     # Outside of what follows the playhead: closed it would still be sent with every move.
     exports.menu(HEATMAP, subject=f"Loads of layer {layer}", label="Heatmap: data and export")
+    st.fragment(_event_panel, run_every=clock)(run)
     with show.steady("curves"):
         st.fragment(_curves, run_every=clock)(run, layer, expert)
+    with show.steady("bias_step"):
+        st.fragment(_bias_step, run_every=clock)(run, layer, expert)
     _specialists(run, layer)
     _every_step(run, layer)
 
@@ -126,6 +151,7 @@ def view(run: Run) -> None:
         _undo_echo()
     layer, expert, step = _playhead(run)
     _draw_all_again(layer)
+    order = expert_order.frozen(run, layer)
     heatmap_player(
         cached.load_matrix(run.version, layer),
         key=f"player-{run.run_id}-{layer}",
@@ -135,11 +161,18 @@ def view(run: Run) -> None:
         on_expert=_single_out,
         label=f"Expert loads of {run.label}, layer {layer}",
         follow=True,
+        scope=linking.scope_of(run.run_id, layer),
+        order=order,
+        events=marks(cached.events(run.version), layer, run.last_step),
+        keys=True,
+        layer=layer,
+        layers=run.num_moe_layers,
+        on_layer=_change_layer,
     )
     left, right = show.in_columns(2)
     now = cached.loads_at(run.version, layer, step)
     with left:
-        _loads_panel(run, now, layer)
+        _loads_panel(run, now, layer, order)
     with right:
         st.markdown(_at_this_step(run, now, step))
     panels.shown().playhead = float(step)
@@ -227,6 +260,50 @@ def _single_out(expert: int | None) -> None:
     st.session_state["expert"] = NOBODY if expert is None else str(expert)
 
 
+def _change_layer(layer: int) -> None:
+    st.session_state["layer"] = layer
+
+
+def marks(events: pl.DataFrame, layer: int, last_step: int) -> list[Mark]:
+    """The events of a layer, and those of the whole run, as the player draws them."""
+    return [
+        Mark(
+            step=min(row["step"], last_step),
+            expert=row["expert"],
+            sign=event_marks.glyph(row["kind"]).letter,
+            label=_event_words(row),
+        )
+        for row in event_marks.of_layer(events, layer).to_dicts()
+    ]
+
+
+def _event_words(row: Mapping[str, Any]) -> str:
+    """`death, expert 3: no token in …`"""
+    whom = "" if row["expert"] is None else f", expert {row['expert']}"
+    return f"{event_name(row['kind'])}{whom}" + (f": {row['detail']}" if row["detail"] else "")
+
+
+def _event_panel(run: Run) -> None:
+    """The list of events; choosing one moves playhead, layer and expert there."""
+    if st.session_state.pop(JUMPED, False):
+        st.rerun()
+    run = latest(run)
+    panel = st.expander("Events of this run", key="events_open", on_change="rerun", icon=":material/flag:")
+    if panel.open:
+        with panel:
+            event_list(run, partial(_jump, run.last_step))
+
+
+def _jump(last_step: int, event: Mapping[str, Any]) -> None:
+    st.session_state["step"] = min(int(event["step"]), last_step)
+    if event["layer"] is not None:
+        st.session_state["layer"] = int(event["layer"])
+    if event["expert"] is not None:
+        st.session_state["expert"] = str(event["expert"])
+    # Called from a fragment, and all of the page follows.
+    st.session_state[JUMPED] = True
+
+
 def bar_rows(now: pl.DataFrame) -> pl.DataFrame:
     """The rows that `charts.load_bars` draws, so that a kept figure can take those of another step."""
     ratio = pl.col("load_ratio")
@@ -237,10 +314,18 @@ def bar_rows(now: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _loads_panel(run: Run, now: pl.DataFrame, layer: int) -> None:
+def _loads_panel(run: Run, now: pl.DataFrame, layer: int, order: list[int] | None) -> None:
     st.markdown("### Who works at this step?", help=tip("load"))
     chart = specs.kept(
-        ("replay loads", run.run_id, layer, now.is_empty()), partial(loads.load_bars, now, limit=LIMIT)
+        ("replay loads", run.run_id, layer, now.is_empty(), tuple(order or ())),
+        partial(
+            loads.load_bars,
+            now,
+            limit=LIMIT,
+            order=order,
+            order_words=expert_order.words(),
+            scope=linking.scope_of(run.run_id, layer),
+        ),
     )
     show.figure(
         chart.with_rows(bar_rows(now)),
@@ -316,12 +401,15 @@ def _bias_panel(run: Run, layer: int, expert: int | None) -> None:
                 events=event_marks.of_layer(cached.events(run.version), layer),
                 highlight=bold,
                 height=240,
+                scope=linking.scope_of(run.run_id, layer),
+                pick=True,
             ),
         ),
         subject=f"Expert biases of layer {layer}",
         finding=captions.bias_trajectories(frame),
         how="A rising bias makes an expert easier to choose. Bold: "
-        + ("the two that end highest and lowest." if expert is None else "the expert you singled out."),
+        + ("the two that end highest and lowest." if expert is None else "the expert you singled out.")
+        + " Click a point to open its step.",
         table=frame,
         key="replay_biases",
         live=True,
@@ -361,14 +449,36 @@ def _loss_panel(run: Run) -> None:
     )
 
 
+def _bias_step(run: Run, layer: int, expert: int | None) -> None:
+    """One update of a bias, opened; it follows the playhead on its own, once that has come to rest."""
+    run = latest(run)
+    frame = cached.bias_trajectories(run.version, layer, BINS)
+    if frame.is_empty():
+        return
+    known = int(st.session_state["step"])
+    step = min(max(step_at_rest(known, key="bias_step_rest"), 0), run.last_step)
+    shown = extremes(frame)[0] if expert is None else expert
+    bias_step.panel(run, layer, step, shown, chosen=expert is not None)
+
+
 def _specialists(run: Run, layer: int) -> None:
     """Which expert serves which kind of text, at the last evaluation; it does not follow the playhead."""
     frame = cached.domain_expert(run.version, layer)
     if frame.is_empty():
         return
+    order = expert_order.frozen(run, layer)
     st.subheader("Who serves which text?", help=tip("domain"))
     show.figure(
-        specs.kept(("domains", run.version, layer), partial(domains.domain_expert_heatmap, frame)),
+        specs.kept(
+            ("replay domains", run.version, layer, tuple(order or ())),
+            partial(
+                domains.domain_expert_heatmap,
+                frame,
+                order=order,
+                order_words=expert_order.words(),
+                scope=linking.scope_of(run.run_id, layer),
+            ),
+        ),
         subject=f"Held-out loads of layer {layer} by domain",
         finding=captions.domain_expert_heatmap(frame),
         how=f"Held-out text at the last evaluation, layer {layer}. A row of even colour is a domain without "

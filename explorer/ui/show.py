@@ -29,7 +29,8 @@ def figure(
     playhead: float | None = None,
     shown: Spec | None = None,
     said: bool = True,
-) -> None:
+    pick: bool = False,
+) -> dict[str, Any] | None:
     """Show a chart with what this data says, one sentence on how to read it, its table and its files.
 
     Table and files are made only when they are opened, so a closed line costs nothing. `live` is for charts
@@ -37,7 +38,8 @@ def figure(
     data would make the browser draw it anew; and the visitor's zoom is kept. `sources`: answers of
     queries that the figure shows beside `table`; an export names the SQL of all of them. `shown`: what
     the page draws instead, where files need more, such as a legend that several figures share. `said`:
-    whether the sentences stand here, or already stand elsewhere on the page.
+    whether the sentences stand here, or already stand elsewhere on the page. `pick`: a click on a mark
+    reruns the page; returns what was clicked, as `show_chart` does.
     """
     panels.add(
         Panel(
@@ -64,21 +66,29 @@ def figure(
         said = said or display.is_embedded()
         if said:
             st.markdown(plain(finding))
-        show_chart(shown or chart, alt_text=words, key=key, live=live, playhead=playhead)
+        picked = show_chart(shown or chart, alt_text=words, key=key, live=live, playhead=playhead, pick=pick)
         if said:
             note(how)
     exports.menu(key, subject=subject)
+    return picked
 
 
 def show_chart(
-    chart: Spec, *, alt_text: str, key: str, live: bool = False, playhead: float | None = None
-) -> None:
-    """The chart alone, as wide as its place."""
+    chart: Spec,
+    *,
+    alt_text: str,
+    key: str,
+    live: bool = False,
+    playhead: float | None = None,
+    pick: bool = False,
+) -> dict[str, Any] | None:
+    """The chart alone, as wide as its place; with `pick`, the fields of the mark that was clicked."""
     # Streamlit forgets a zoom with every change of the data, unless it is a selection that Python hears of.
     zooms = list(chart.zooms) if live else []
-    selection: dict[str, Any] = {"on_select": "rerun", "selection_mode": zooms} if zooms else {}
+    modes = [*zooms, *(["pick"] if pick and chart.picks else [])]
+    selection: dict[str, Any] = {"on_select": "rerun", "selection_mode": modes} if modes else {}
     vega = chart.at(playhead)
-    st.vega_lite_chart(
+    event = st.vega_lite_chart(
         spec=enlarged(vega, display.FACTOR) if display.is_lecture() else vega,
         width="stretch",
         theme="streamlit",
@@ -86,6 +96,8 @@ def show_chart(
         alt=alt_text,
         **selection,
     )
+    points = event.selection.get("pick", []) if "pick" in modes else []
+    return dict(points[-1]) if points else None
 
 
 def steady(key: str) -> DeltaGenerator:

@@ -4,7 +4,16 @@ A Streamlit Custom Component v2. Its JavaScript and CSS are plain package files,
 is no build step.
 """
 
-from explorer.ui.player.component import PlayerEvent, heatmap_player
+from explorer.ui.player.component import Mark, PlayerEvent, heatmap_player
 from explorer.ui.player.payload import LoadMatrix, matrix_payload
+from explorer.ui.player.rest import step_at_rest, step_in_words
 
-__all__ = ["LoadMatrix", "PlayerEvent", "heatmap_player", "matrix_payload"]
+__all__ = [
+    "LoadMatrix",
+    "Mark",
+    "PlayerEvent",
+    "heatmap_player",
+    "matrix_payload",
+    "step_at_rest",
+    "step_in_words",
+]

@@ -1,18 +1,18 @@
 """The heatmap player as a Python function: mounts once, plays in the browser, reports a step on pause."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import streamlit as st
 
-from explorer.charts import scales, theme
+from explorer.charts import linking, scales, theme
 from explorer.ui.player.payload import LoadMatrix, matrix_payload
 
 FOLDER = Path(__file__).parent
 # One module for the browser, no build: the parts are joined in this order.
-SCRIPTS = ("matrix.js", "paint.js", "player.js", "input.js")
+SCRIPTS = ("matrix.js", "paint.js", "player.js", "input.js", "page.js")
 
 
 def _read(*names: str) -> str:
@@ -31,6 +31,20 @@ class PlayerEvent:
 
     step: int
     expert: int | None
+    layer: int | None = None
+    """The layer that a key asked for, where one did."""
+
+
+class Mark(TypedDict):
+    """An event, as a small sign above the heatmap."""
+
+    step: int
+    expert: int | None
+    """Whom it is about; None: not about one."""
+    sign: str
+    """What is drawn: a letter or a sign, another one for every kind."""
+    label: str
+    """What the tooltip says."""
 
 
 def heatmap_player(
@@ -50,6 +64,13 @@ def heatmap_player(
     controls: bool = True,
     legend: bool = True,
     follow: bool = False,
+    scope: str | None = None,
+    order: Sequence[int] | None = None,
+    events: Sequence[Mark] = (),
+    keys: bool = False,
+    layer: int | None = None,
+    layers: int = 1,
+    on_layer: Callable[[int], None] | None = None,
 ) -> PlayerEvent | None:
     """Heatmap of one run and layer with playback, and the loads at the playhead as bars beside it.
 
@@ -60,6 +81,12 @@ def heatmap_player(
     together in the browser; `controls` and `legend` leave out the rows below the picture, so that
     compared runs can share one of each. With `follow` the page is told of every move in the
     browser, and figures with the playhead `charts.theme.Follow.PLAYER` go along.
+
+    `scope`: the expert under the pointer lights up in every figure of the same scope, and the other way round
+    (`charts.linking`). `order`: experts from top to bottom; by index without it. `events` are drawn above
+    the heatmap, keys jump between them. With `keys` the keyboard works on the whole page and not only when
+    the player has the focus; at most one player of a page may have it. Then J and K ask `on_layer` for the
+    next or previous of `layers`, as seen from `layer`.
 
     In a fragment that reruns by itself (`run_every`), keep the step in plain session state: a widget
     of the same key would send its old value back with a tick that is under way.
@@ -92,6 +119,12 @@ def heatmap_player(
         "controls": controls,
         "legend": legend,
         "follow": theme.PLAYHEAD_EVENT if follow else None,
+        "scope": None if scope is None else linking.event_name(scope),
+        "order": None if order is None else [int(one) for one in order],
+        "events": sorted(events, key=lambda mark: mark["step"]),
+        "keys": keys,
+        "layer": layer,
+        "layers": layers,
     }
 
     def moved() -> None:
@@ -102,6 +135,8 @@ def heatmap_player(
             on_step(event.step)
         if on_expert is not None and event.expert != expert:
             on_expert(event.expert)
+        if on_layer is not None and event.layer is not None and 0 <= event.layer < layers:
+            on_layer(event.layer)
 
     # No gap: the second component has no size and must not leave a hole in the page.
     with st.container(gap=None):
@@ -121,8 +156,11 @@ def _event(result: Any) -> PlayerEvent | None:
     value = result.get("moved") if result is not None else None
     if not isinstance(value, dict):
         return None
-    step, expert = value.get("step"), value.get("expert")
-    if not isinstance(step, int) or isinstance(step, bool):
+    step = _whole(value.get("step"))
+    if step is None:
         return None
-    known = isinstance(expert, int) and not isinstance(expert, bool)
-    return PlayerEvent(step=step, expert=expert if known else None)
+    return PlayerEvent(step=step, expert=_whole(value.get("expert")), layer=_whole(value.get("layer")))
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

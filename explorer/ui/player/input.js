@@ -38,15 +38,35 @@ Object.assign(Player.prototype, {
     const box = this.parts.stage.getBoundingClientRect();
     const [x, y] = [event.clientX - box.left, event.clientY - box.top];
     if (y < at.top || y >= at.top + at.tall) return null;
-    const expert = Math.min(matrix.experts - 1, Math.floor(((y - at.top) / at.tall) * matrix.experts));
+    const row = Math.min(matrix.experts - 1, Math.floor(((y - at.top) / at.tall) * matrix.experts));
+    const expert = this.rows[row];
     const inside = x >= at.left && x < at.left + at.plot;
     const column = inside ? Math.floor(((x - at.left) / at.plot) * matrix.columns) : null;
     return { column, expert, x, y };
   },
 
+  /** The events whose sign lies under the pointer. */
+  marksAt(event) {
+    const { at, matrix } = this;
+    if (!at || !this.events.length || !matrix.columns) return [];
+    const box = this.parts.stage.getBoundingClientRect();
+    const [x, y] = [event.clientX - box.left, event.clientY - box.top];
+    if (y >= at.top || y < at.top - 4 * MARK) return [];
+    return this.events.filter((one) => Math.abs(markAt(matrix, at, one) - x) <= 2 * MARK);
+  },
+
+  /** To an event: its step, and its expert if it is about one. */
+  jump(event) {
+    if (Number.isInteger(event.expert)) this.choose(event.expert);
+    this.go(this.matrix.columnOf(event.step));
+    this.report();
+  },
+
   pressed(event) {
     if (event.button !== 0) return;
     const cell = this.cellAt(event);
+    const [mark] = cell ? [] : this.marksAt(event);
+    if (mark) this.jump(mark);
     if (!cell) return;
     this.dragging = cell.column !== null;
     if (this.dragging) this.parts.stage.setPointerCapture(event.pointerId);
@@ -62,7 +82,11 @@ Object.assign(Player.prototype, {
       this.go(share * this.matrix.columns);
     }
     this.hover = cell;
-    this.tell(cell);
+    this.light(cell ? cell.expert : null);
+    const marks = cell ? [] : this.marksAt(event);
+    this.parts.stage.classList.toggle("on-mark", marks.length > 0);
+    if (marks.length) this.tellMarks(marks, event);
+    else this.tell(cell);
     if (!this.playing) this.draw();
   },
 
@@ -75,6 +99,7 @@ Object.assign(Player.prototype, {
 
   left() {
     this.hover = null;
+    this.light(null);
     this.parts.tip.hidden = true;
     if (!this.playing) this.draw();
   },
@@ -93,15 +118,29 @@ Object.assign(Player.prototype, {
       tokens ? `${matrix.ratio(column, cell.expert).toFixed(2)} × uniform` : "no tokens: idle",
       ...(bias === null ? [] : [`bias ${bias >= 0 ? "+" : "−"}${Math.abs(bias).toFixed(4)}`]),
     ];
+    this.say(`expert ${cell.expert}, ${matrix.stepName(column)}`, lines, cell.x, cell.y - 20);
+  },
+
+  tellMarks(marks, event) {
+    this.parts.tip.hidden = false;
+    const box = this.parts.stage.getBoundingClientRect();
+    const more = marks.length > 5 ? [`and ${marks.length - 5} more`] : [];
+    const lines = [...marks.slice(0, 5).map((mark) => `step ${mark.step}: ${mark.label}`), ...more];
+    this.say(marks.length > 1 ? "events" : "event", lines, event.clientX - box.left, this.at.top + 8);
+  },
+
+  say(title, lines, x, y) {
+    const { tip } = this.parts;
     const head = document.createElement("b");
-    head.textContent = `expert ${cell.expert}, ${matrix.stepName(column)}`;
+    head.textContent = title;
     tip.replaceChildren(
       head,
       ...lines.map((line) => Object.assign(document.createElement("span"), { textContent: line })),
     );
-    const right = cell.x + 16 + tip.offsetWidth > this.width;
-    const top = Math.min(Math.max(0, cell.y - 20), Math.max(0, this.settings.height - tip.offsetHeight));
-    tip.style.transform = `translate(${right ? cell.x - tip.offsetWidth - 14 : cell.x + 16}px, ${top}px)`;
+    const right = x + 16 + tip.offsetWidth > this.width;
+    const left = right ? Math.max(0, x - tip.offsetWidth - 14) : x + 16;
+    const top = Math.min(Math.max(0, y), Math.max(0, this.settings.height - tip.offsetHeight));
+    tip.style.transform = `translate(${left}px, ${top}px)`;
   },
 
   key(event) {
@@ -124,7 +163,9 @@ Object.assign(Player.prototype, {
       this.moving = true;
     } else if (event.key === "ArrowUp" || event.key === "ArrowDown") {
       const by = event.key === "ArrowUp" ? -1 : 1;
-      this.choose(this.expert === null ? 0 : this.expert + by);
+      // By rows as they are shown, whatever their order.
+      const row = this.expert === null ? 0 : this.rowOf[this.expert] + by;
+      this.choose(this.rows[Math.max(0, Math.min(this.matrix.experts - 1, row))]);
       this.moving = true;
     } else {
       return;

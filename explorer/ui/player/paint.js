@@ -30,7 +30,7 @@ function rampIndex(ratio, limit) {
 }
 
 /** One pixel a cell; where steps outnumber pixels, neighbours are summed first, so no step is skipped. */
-function imageOf(matrix, ramp, dead, limit, pixels) {
+function imageOf(matrix, rows, ramp, dead, limit, pixels) {
   const width = Math.max(1, Math.min(matrix.columns, Math.floor(pixels)));
   const height = Math.max(1, matrix.experts);
   const canvas = document.createElement("canvas");
@@ -43,11 +43,11 @@ function imageOf(matrix, ramp, dead, limit, pixels) {
     const to = Math.max(from + 1, Math.floor(((x + 1) * matrix.columns) / width));
     let total = 0;
     for (let c = from; c < to; c++) total += matrix.totals[c] || 0;
-    for (let e = 0; e < matrix.experts; e++) {
+    for (let row = 0; row < matrix.experts; row++) {
       let tokens = 0;
-      for (let c = from; c < to; c++) tokens += matrix.tokens(c, e);
+      for (let c = from; c < to; c++) tokens += matrix.tokens(c, rows[row]);
       const ink = tokens > 0 ? ramp[rampIndex((tokens * matrix.experts) / total, limit)] : dead;
-      image.data.set([ink[0], ink[1], ink[2], 255], (e * width + x) * 4);
+      image.data.set([ink[0], ink[1], ink[2], 255], (row * width + x) * 4);
     }
   }
   context.putImageData(image, 0, 0);
@@ -56,15 +56,17 @@ function imageOf(matrix, ramp, dead, limit, pixels) {
 
 const EDGE = { top: 26, bottom: 26, left: 40, right: 6, gap: 26 };
 
-/** Where things lie, in CSS pixels. */
-function layoutOf(width, height) {
+/** Where things lie, in CSS pixels; signs of events need a row of their own under the words. */
+function layoutOf(width, height, marked) {
+  const top = EDGE.top + (marked ? 11 : 0);
   const bars = width < 360 ? 0 : Math.max(96, Math.min(230, width * 0.2));
   const plot = Math.max(40, width - EDGE.left - EDGE.right - (bars ? bars + EDGE.gap : 0));
   return {
     width, height, plot,
     left: EDGE.left,
-    top: EDGE.top,
-    tall: height - EDGE.top - EDGE.bottom,
+    top,
+    lift: top - EDGE.top + 9,
+    tall: height - top - EDGE.bottom,
     bars,
     barsLeft: EDGE.left + plot + EDGE.gap,
   };
@@ -84,20 +86,23 @@ function drawAxes(context, view) {
   const every = niceStep(matrix.experts, at.tall / 18);
   context.textAlign = "right";
   context.textBaseline = "middle";
-  for (let e = 0; e < matrix.experts; e += every) {
-    if (view.expert !== null && e !== view.expert && Math.abs(e - view.expert) * row < 13) continue;
-    context.fillText(String(e), at.left - 7, at.top + (e + 0.5) * row);
+  const bold = [view.lit, view.expert].filter((expert) => expert !== null).map((expert) => view.rowOf[expert]);
+  for (let r = 0; r < matrix.experts; r += every) {
+    if (bold.some((place) => Math.abs(r - place) * row < 13)) continue;
+    context.fillText(String(view.rows[r]), at.left - 7, at.top + (r + 0.5) * row);
   }
-  if (view.expert !== null) {
-    context.fillStyle = theme.ink;
-    context.font = theme.bold;
-    context.fillText(String(view.expert), at.left - 7, at.top + (view.expert + 0.5) * row);
+  context.fillStyle = theme.ink;
+  context.font = theme.bold;
+  for (const [i, place] of bold.entries()) {
+    // The one under the pointer comes first; the chosen one gives way to it.
+    if (i && place !== bold[0] && Math.abs(place - bold[0]) * row < 13) continue;
+    context.fillText(String(view.rows[place]), at.left - 7, at.top + (place + 0.5) * row);
   }
   context.fillStyle = theme.quiet;
   context.font = theme.font;
   context.textAlign = "left";
   context.textBaseline = "alphabetic";
-  context.fillText("expert", 0, at.top - 9);
+  context.fillText("expert", 0, at.top - at.lift);
   context.textBaseline = "top";
   const [low, high] = [matrix.first[0], matrix.last[matrix.columns - 1]];
   const stride = niceStep(high - low + 1, at.plot / 90);
@@ -128,7 +133,7 @@ function drawPlayhead(context, view) {
   context.textBaseline = "alphabetic";
   const text = matrix.stepName(view.column);
   const wide = context.measureText(text).width;
-  context.fillText(text, Math.max(at.left + 44, Math.min(at.left + at.plot - wide, x - wide / 2)), at.top - 9);
+  context.fillText(text, Math.max(at.left + 44, Math.min(at.left + at.plot - wide, x - wide / 2)), at.top - at.lift);
 }
 
 /** A frame that shows on any cell: the page's colour outside, the text's inside. */
@@ -144,8 +149,11 @@ function frameBox(context, theme, x, y, wide, tall) {
 function drawRow(context, view, expert) {
   const { matrix, at, theme } = view;
   const row = at.tall / matrix.experts;
-  const y = at.top + expert * row;
-  frameBox(context, theme, at.left + 0.5, Math.round(y) - 0.5, at.plot - 1, Math.max(3, Math.round(row)) + 1);
+  const y = Math.round(at.top + view.rowOf[expert] * row) - 0.5;
+  const tall = Math.max(3, Math.round(row)) + 1;
+  frameBox(context, theme, at.left + 0.5, y, at.plot - 1, tall);
+  // What lights up does so in the bars as well.
+  if (expert === view.lit && at.bars) frameBox(context, theme, at.barsLeft - 2.5, y, at.bars - 2, tall);
 }
 
 function drawBars(context, view) {
@@ -156,9 +164,10 @@ function drawBars(context, view) {
   const pad = row >= 6 ? Math.min(3, row * 0.14) : 0;
   const scale = (at.bars - 34) / top;
   const unit = at.barsLeft + scale;
-  for (let e = 0; e < matrix.experts; e++) {
+  for (let r = 0; r < matrix.experts; r++) {
+    const e = view.rows[r];
     const ratio = matrix.ratio(view.column, e);
-    const y = at.top + e * row + pad;
+    const y = at.top + r * row + pad;
     const tall = Math.max(1, row - 2 * pad);
     if (matrix.tokens(view.column, e) === 0) {
       context.fillStyle = theme.deadText;
@@ -207,7 +216,7 @@ function drawBarAxis(context, view, unit, scale, top) {
   context.fillStyle = theme.ink;
   context.textAlign = "center";
   context.textBaseline = "alphabetic";
-  context.fillText("uniform", Math.max(unit, at.barsLeft + 22), at.top - 9);
+  context.fillText("uniform", Math.max(unit, at.barsLeft + 22), at.top - at.lift);
   context.font = theme.font;
   context.fillStyle = theme.quiet;
   context.textBaseline = "top";
@@ -224,7 +233,30 @@ function drawHover(context, view) {
   const wide = at.plot / matrix.columns;
   const tall = at.tall / matrix.experts;
   const x = at.left + hover.column * wide;
-  frameBox(context, theme, x - 1, at.top + hover.expert * tall - 1, Math.max(3, wide) + 2, Math.max(3, tall) + 2);
+  frameBox(context, theme, x - 1, at.top + view.rowOf[hover.expert] * tall - 1, Math.max(3, wide) + 2, Math.max(3, tall) + 2);
+}
+
+const MARK = 5;
+
+function markAt(matrix, at, event) {
+  return at.left + ((matrix.columnOf(event.step) + 0.5) / matrix.columns) * at.plot;
+}
+
+/** A small sign for every event above the heatmap, at the step where it happened. */
+function drawMarks(context, view) {
+  const { matrix, at, theme } = view;
+  context.fillStyle = theme.ink;
+  context.font = theme.font;
+  context.textAlign = "center";
+  context.textBaseline = "middle";
+  let last = -Infinity;
+  for (const event of view.events) {
+    const x = markAt(matrix, at, event);
+    // Those that would lie on each other share a sign; the tooltip names them all.
+    if (x - last < 2 * MARK) continue;
+    last = x;
+    context.fillText(event.sign, x, at.top - MARK - 2);
+  }
 }
 
 function drawAll(canvas, view) {
@@ -249,7 +281,9 @@ function drawAll(canvas, view) {
   context.drawImage(view.image, at.left, at.top, at.plot, at.tall);
   drawAxes(context, view);
   if (view.expert !== null) drawRow(context, view, view.expert);
+  drawMarks(context, view);
   drawPlayhead(context, view);
   drawBars(context, view);
+  if (view.lit !== null) drawRow(context, view, view.lit);
   drawHover(context, view);
 }

@@ -13,7 +13,7 @@ class Player {
     const find = (name) => root.querySelector(`.${name}`);
     this.box = find("player");
     this.parts = Object.fromEntries(
-      ["stage", "plot", "tip", "scrub", "now", "play", "previous", "next", "speed", "ramp", "ticks", "swatch"].map(
+      ["stage", "plot", "tip", "scrub", "now", "play", "previous", "next", "speed", "ramp", "ticks", "swatch", "help", "list", "close"].map(
         (name) => [name, find(name)],
       ),
     );
@@ -21,6 +21,8 @@ class Player {
     this.clock = 0;
     this.expert = null;
     this.hover = null;
+    this.lit = null;
+    this.events = [];
     this.playing = false;
     this.dragging = false;
     this.known = { step: null, expert: null };
@@ -30,6 +32,7 @@ class Player {
     this.observer = new ResizeObserver(() => this.resized());
     this.observer.observe(this.parts.stage);
     this.listen();
+    this.listenToPage();
   }
 
   // --- what comes from Python ---------------------------------------------------------------
@@ -40,6 +43,8 @@ class Player {
     this.settings = data;
     this.box.classList.toggle("no-controls", !data.controls);
     this.box.classList.toggle("no-legend", !data.legend);
+    this.box.classList.toggle("no-list", !data.keys);
+    this.events = data.events;
     if (data.matrix.version !== this.version) {
       const atEnd = this.matrix && this.column >= this.matrix.columns - 1;
       const step = this.matrix && this.matrix.columns ? this.matrix.first[this.column] : null;
@@ -50,6 +55,15 @@ class Player {
       this.clock = this.column;
       this.image = null;
     }
+    const order = (data.order || []).join();
+    if (order !== this.order || this.rows.length !== this.matrix.experts) {
+      this.order = order;
+      this.rows = data.order || Array.from({ length: this.matrix.experts }, (_, expert) => expert);
+      this.rowOf = [];
+      this.rows.forEach((expert, row) => (this.rowOf[expert] = row));
+      this.image = null;
+    }
+    this.link(data.scope);
     if (this.id !== data.id) {
       shared.players.delete(this.id);
       this.id = data.id;
@@ -60,6 +74,7 @@ class Player {
     this.controls();
     const waiting = shared.waiting.get(this.id);
     if (waiting) this.sync(waiting);
+    if (data.keys) this.askForLayer();
     this.draw();
   }
 
@@ -232,11 +247,15 @@ class Player {
   /** Tells Python the step and expert: on pause, release and click only, never while playing. */
   report() {
     if (!this.matrix.columns) return;
+    if (this.matrix.first[this.column] === this.known.step && this.expert === this.known.expert) return;
+    this.send({});
+  }
+
+  send(more) {
     const step = this.matrix.first[this.column];
-    if (step === this.known.step && this.expert === this.known.expert) return;
     this.known = { step, expert: this.expert };
     this.sent.push({ step, time: performance.now() });
-    this.component.setTriggerValue(REPORT_EVENT, this.known);
+    this.component.setTriggerValue(REPORT_EVENT, { ...this.known, ...more });
   }
 
   choose(expert) {
@@ -290,16 +309,17 @@ class Player {
     if (!this.matrix || !this.theme) return;
     this.width ||= Math.floor(this.parts.stage.clientWidth);
     if (!this.width) return;
-    const at = layoutOf(this.width, this.settings.height);
+    const at = layoutOf(this.width, this.settings.height, this.events.length > 0);
     this.at = at;
     const { limit } = this.settings;
     const density = window.devicePixelRatio || 1;
     if (!this.image && this.matrix.columns) {
-      this.image = imageOf(this.matrix, this.theme.ramp, this.theme.dead, limit, at.plot * density);
+      this.image = imageOf(this.matrix, this.rows, this.theme.ramp, this.theme.dead, limit, at.plot * density);
     }
-    const { matrix, image, theme, column, expert, hover } = this;
+    const { matrix, image, theme, column, expert, hover, lit, rows, rowOf, events } = this;
     const playing = this.playing || this.led;
-    drawAll(this.parts.plot, { matrix, image, theme, column, expert, hover, playing, at, limit });
+    const view = { matrix, image, theme, column, expert, hover, lit, rows, rowOf, events, playing, at, limit };
+    drawAll(this.parts.plot, view);
     this.frames = (this.frames || 0) + 1;
   }
 }
@@ -316,6 +336,7 @@ export default function (component) {
   return () => {
     player.stop(false);
     player.observer.disconnect();
+    player.leavePage();
     shared.players.delete(player.id);
     mounted.delete(root);
   };

@@ -1,0 +1,71 @@
+"""The path run / layer / expert / step above a replay; every part leads one level up."""
+
+import streamlit as st
+
+from explorer.ui import picker, show
+from explorer.ui.arms import Run
+from explorer.ui.player import step_in_words
+from explorer.ui.settings import PAGES
+
+_FLUSH = """
+.st-key-crumbs [data-testid="stPageLink-NavLink"] { padding: 0; }
+.st-key-crumbs button { min-height: 0; }
+"""
+
+
+def row(run: Run, layer: int, expert: int | None) -> None:
+    """Drawn outside the fragment that follows the playhead: the step in it is the browser's business."""
+    st.html(f"<style>{_FLUSH}</style>")
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", key="crumbs"):
+        st.page_link(PAGES / "overview.py", label="All runs", help="The table of runs", width="content")
+        _slash()
+        compare = st.button(
+            run.run_id,
+            type="tertiary",
+            key="crumb_run",
+            on_click=_choose,
+            args=(run.run_id,),
+            help="The whole run, in Compare",
+        )
+        _slash()
+        if expert is None:
+            st.markdown(f":small[layer {layer}]")
+        else:
+            st.button(
+                f"layer {layer}",
+                type="tertiary",
+                key="crumb_layer",
+                on_click=_whole_layer,
+                help="Back to all experts of the layer",
+            )
+            _slash()
+            st.button(
+                f"expert {expert}",
+                type="tertiary",
+                key="crumb_expert",
+                on_click=_last_step,
+                args=(run.last_step,),
+                help="Back to the end of its life: the last step",
+            )
+        _slash()
+        step_in_words(key="crumb_step")
+    if compare:
+        st.switch_page(PAGES / "compare.py")
+
+
+def _slash() -> None:
+    show.note("/")
+
+
+def _choose(run_id: str) -> None:
+    """Compare must show the run: alone, unless it is among the chosen ones, or a seed of a chosen rule."""
+    if not any(run_id in arm.run_ids for arm in picker.chosen_arms()):
+        st.session_state[picker.KEY] = [run_id]
+
+
+def _whole_layer() -> None:
+    st.session_state["expert"] = "all"
+
+
+def _last_step(last_step: int) -> None:
+    st.session_state["step"] = last_step

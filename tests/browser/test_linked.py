@@ -1,0 +1,426 @@
+"""Linked views in a real Chromium: one expert lights up everywhere, one keyboard, one order, bias steps."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import servers
+from app_server import AppServer
+from servers import PATIENCE_S
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+servers.need_chromium()
+
+from playwright.sync_api import Browser, Locator, Page, expect  # noqa: E402
+
+PLAYER = "[...globalThis[Symbol.for('moe-routing-explorer.player')].players.values()][0]"
+LOSS_FREE, SWITCHED = "standard-loss_free-seed0", "standard-none-400-loss_free-seed0"
+PATH = f"replay?run={LOSS_FREE}&layer=1&step=200"
+BARS, BIASES = 0, 1
+"""Which of the figures of Replay is which."""
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer]:
+    """The app with two of the runs that ship: what it works out must be what a real run has logged."""
+    folder = tmp_path_factory.mktemp("linked")
+    for name in (LOSS_FREE, SWITCHED):
+        shutil.copytree(Path(servers.ROOT) / "data" / "runs" / name, folder / "shipped" / name)
+    server = AppServer(folder, folder / "shipped")
+    try:
+        yield server.wait()
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    page.set_default_timeout(PATIENCE_S * 1000)
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    yield page
+    page.close()
+    assert not errors
+
+
+def visit(page: Page, app: AppServer, path: str = PATH) -> None:
+    page.goto(f"{app.url}/{path}")
+    figure(page, BIASES).locator("svg").wait_for()
+    page.wait_for_function(f"{PLAYER}?.matrix.columns > 0")
+    settled(page)
+
+
+def settled(page: Page) -> None:
+    """Until the script has stopped, nothing is out of date, and what waits for rest has had its turn."""
+    for _ in range(2):
+        page.wait_for_function(
+            """() => !document.querySelector('[data-testid="stStatusWidget"], [data-stale="true"]')"""
+        )
+        page.wait_for_timeout(400)
+
+
+def figure(page: Page, which: int) -> Locator:
+    return page.get_by_test_id("stVegaLiteChart").nth(which)
+
+
+def ask(page: Page, what: str) -> Any:
+    return page.evaluate(f"{PLAYER}.{what}")
+
+
+def row_of_player(page: Page, row: int, column: int = 300) -> tuple[float, float]:
+    """Where a row of the player's heatmap lies on the page."""
+    stage = page.get_by_role("slider", name=re.compile("^Expert loads of"))
+    stage.scroll_into_view_if_needed()
+    box, at = stage.bounding_box(), ask(page, "at")
+    assert box is not None
+    tall = at["tall"] / ask(page, "matrix.experts")
+    share = (column + 0.5) / ask(page, "matrix.columns")
+    return box["x"] + at["left"] + share * at["plot"], box["y"] + at["top"] + (row + 0.5) * tall
+
+
+def widths(page: Page, which: int) -> list[float]:
+    """Stroke widths of the lines of a figure, the widest first."""
+    return list(
+        page.evaluate(
+            """(n) => [...document.querySelectorAll('[data-testid="stVegaLiteChart"]')[n]
+                .querySelectorAll('.mark-line path')].map((p) => +p.getAttribute('stroke-width'))
+                .sort((a, b) => b - a)""",
+            which,
+        )
+    )
+
+
+def outlined_bars(page: Page) -> list[int]:
+    """Which bars of the loads, from left to right, have an outline."""
+    return list(
+        page.evaluate(
+            """(n) => [...document.querySelectorAll('[data-testid="stVegaLiteChart"]')[n]
+                .querySelectorAll('.mark-rect path')].map((p, i) => [i, +p.getAttribute('stroke-width')])
+                .filter(([, width]) => width > 0).map(([i]) => i)""",
+            BARS,
+        )
+    )
+
+
+def step_of(page: Page) -> int:
+    return int(page.get_by_role("spinbutton", name="Step").input_value())
+
+
+def bias_point(page: Page, expert: int, step: int) -> tuple[float, float]:
+    """Where a point of a bias line lies on the page, by the figure's own marks."""
+    figure(page, BIASES).scroll_into_view_if_needed()
+    page.wait_for_timeout(300)
+    found = page.evaluate(
+        """([n, expert, step]) => {
+            const chart = document.querySelectorAll('[data-testid="stVegaLiteChart"]')[n];
+            const points = [...chart.querySelectorAll('.mark-symbol path')].filter((p) => {
+                const datum = p.__data__?.datum;
+                return datum && datum.expert === expert && datum.x === step;
+            });
+            const box = points[0].getBoundingClientRect();
+            return [box.x + box.width / 2, box.y + box.height / 2];
+        }""",
+        [BIASES, expert, step],
+    )
+    return found[0], found[1]
+
+
+def test_an_expert_under_the_pointer_in_the_player_lights_up_in_the_figures(
+    page: Page, shipped: AppServer
+) -> None:
+    visit(page, shipped)
+    assert max(widths(page, BIASES)) < 2.8
+    assert outlined_bars(page) == []
+    page.mouse.move(*row_of_player(page, 7))
+    page.wait_for_function("() => document.documentElement.value === 7")
+    page.wait_for_timeout(200)
+    assert widths(page, BIASES)[0] == 2.8
+    assert sum(width == 2.8 for width in widths(page, BIASES)) == 1
+    assert outlined_bars(page) == [7]
+    page.mouse.move(5, 500)
+    page.wait_for_timeout(200)
+    assert max(widths(page, BIASES)) < 2.8
+    assert outlined_bars(page) == []
+
+
+def test_a_bias_line_under_the_pointer_lights_up_in_the_player_and_the_bars(
+    page: Page, shipped: AppServer
+) -> None:
+    visit(page, shipped)
+    for expert in (3, 11):
+        page.mouse.move(*bias_point(page, expert, 100))
+        page.wait_for_function(f"{PLAYER}.lit === {expert}")
+        page.wait_for_timeout(200)
+        assert outlined_bars(page) == [expert]
+    page.mouse.move(5, 500)
+    page.wait_for_function(f"{PLAYER}.lit === null")
+
+
+def test_experts_of_different_runs_never_light_up_together(page: Page, shipped: AppServer) -> None:
+    page.goto(f"{shipped.url}/compare?runs={LOSS_FREE}&runs={SWITCHED}")
+    page.wait_for_function(
+        """() => [...document.querySelectorAll('[data-testid="stVegaLiteChart"]')]
+            .filter((chart) => chart.querySelectorAll('.mark-line path').length >= 16).length === 2"""
+    )
+    settled(page)
+    lines = page.get_by_test_id("stVegaLiteChart").filter(has=page.locator(".mark-line path").nth(15))
+    lines.first.scroll_into_view_if_needed()
+    box = lines.first.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.wait_for_timeout(400)
+    bold = """(chart) => [...chart.querySelectorAll('.mark-line path')]
+        .filter((path) => +path.getAttribute('stroke-width') >= 2.8).length"""
+    assert lines.first.evaluate(bold) >= 1
+    assert lines.last.evaluate(bold) == 0
+
+
+def test_a_click_in_compare_offers_that_step_in_replay(page: Page, shipped: AppServer) -> None:
+    page.goto(f"{shipped.url}/compare?runs={LOSS_FREE}&layer=2")
+    cells = page.get_by_test_id("stVegaLiteChart").first
+    cells.locator("svg .mark-rect path").first.wait_for()
+    settled(page)
+    cells.scroll_into_view_if_needed()
+    for mark in (".mark-rect path", ".mark-symbol path"):
+        # Marks of events are symbols as well, but a few.
+        chart = page.get_by_test_id("stVegaLiteChart").filter(has=page.locator(mark).nth(99)).first
+        found = chart.evaluate(
+            """(chart, mark) => {
+                const paths = [...chart.querySelectorAll(mark)].filter((p) => p.__data__?.datum.expert === 4);
+                const one = paths[Math.floor(paths.length / 2)];
+                one.scrollIntoView({ block: "center" });
+                const [box, datum] = [one.getBoundingClientRect(), one.__data__.datum];
+                return [box.x + box.width / 2, box.y + box.height / 2, datum.first_step ?? datum.x];
+            }""",
+            mark,
+        )
+        page.mouse.click(found[0], found[1])
+        link = page.get_by_role("link", name=f"Open expert 4 at step {found[2]} in Replay")
+        expect(link).to_be_visible()
+    settled(page)
+    link.click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Replay")
+    expect(page.get_by_text(f"At step {found[2]} expert 4 had")).to_be_visible()
+    settled(page)
+    for part in ("layer=2", "expert=4", f"step={found[2]}"):
+        assert part in page.url
+
+
+def test_keys_work_on_the_whole_page(page: Page, shipped: AppServer) -> None:
+    visit(page, shipped)
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_text("At step 201, after")).to_be_visible()
+    page.keyboard.press("Shift+ArrowLeft")
+    expect(page.get_by_text("At step 191, after")).to_be_visible()
+    page.keyboard.press("End")
+    expect(page.get_by_text("At step 799, after")).to_be_visible()
+    page.keyboard.press("Home")
+    expect(page.get_by_text("At step 0, after")).to_be_visible()
+    page.keyboard.press(" ")
+    page.wait_for_function(f"{PLAYER}.playing && {PLAYER}.column > 5")
+    page.keyboard.press(" ")
+    assert ask(page, "playing") is False
+    settled(page)
+    assert step_of(page) == ask(page, "column") > 5
+    page.keyboard.press("ArrowDown")
+    page.wait_for_url(re.compile("expert=0"))
+
+
+def test_layers_change_at_the_same_step_and_expert(page: Page, shipped: AppServer) -> None:
+    visit(page, shipped, f"{PATH}&expert=6")
+    page.keyboard.press("j")
+    page.wait_for_url(re.compile("layer=2"))
+    settled(page)
+    assert step_of(page) == 200
+    assert "expert=6" in page.url
+    assert ask(page, "matrix.first[0]") == 0
+    assert ask(page, "column") == 200
+    assert ask(page, "expert") == 6
+    page.keyboard.press("k")
+    page.wait_for_url(re.compile("layer=1"))
+    settled(page)
+    page.keyboard.press("k")
+    settled(page)
+    page.keyboard.press("k")
+    settled(page)
+    # The first layer leaves out its parameter.
+    assert ask(page, "settings.layer") == 0
+    assert step_of(page) == 200
+
+
+def test_two_quick_layer_keys_are_two_layers(page: Page, shipped: AppServer) -> None:
+    visit(page, shipped)
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.wait_for_url(re.compile("layer=3"))
+    settled(page)
+    assert step_of(page) == 200
+
+
+def test_typing_and_buttons_keep_their_keys(page: Page, shipped: AppServer) -> None:
+    visit(page, shipped)
+    box = page.get_by_role("spinbutton", name="Step")
+    box.focus()
+    for key in ("j", "k", "?", " ", "Home", "[", "]"):
+        box.press(key)
+    settled(page)
+    assert ask(page, "settings.layer") == 1
+    assert ask(page, "playing") is False
+    assert page.get_by_role("dialog").count() == 0
+    assert ask(page, "column") == 200
+    page.get_by_role("button", name="One step on").focus()
+    page.keyboard.press(" ")
+    settled(page)
+    assert step_of(page) == 201
+    assert ask(page, "playing") is False
+
+
+def test_the_list_of_keys_opens_closes_and_gives_the_focus_back(page: Page, shipped: AppServer) -> None:
+    visit(page, shipped)
+    button = page.get_by_role("button", name="Play", exact=True)
+    button.focus()
+    page.keyboard.press("?")
+    dialog = page.get_by_role("dialog", name="Keys")
+    expect(dialog).to_be_visible()
+    expect(dialog).to_contain_text("next or previous layer")
+    page.keyboard.press("j")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    expect(button).to_be_focused()
+    settled(page)
+    assert (step_of(page), ask(page, "settings.layer")) == (200, 1)
+    page.get_by_role("button", name="? for all keys").click()
+    expect(dialog).to_be_visible()
+    page.get_by_role("button", name="Close").click()
+    expect(dialog).to_be_hidden()
+
+
+def test_axe_finds_nothing_in_the_open_list(page: Page, shipped: AppServer) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    visit(page, shipped)
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
+    found = axe.Axe().run(page, context="[data-testid=stBidiComponentIsolated]").response["violations"]
+    assert [f"{v['id']}: {v['nodes'][0]['html']}" for v in found] == []
+
+
+def bar_labels(page: Page) -> list[str]:
+    """Experts under the bars, from left to right."""
+    return list(
+        page.evaluate(
+            """(n) => [...document.querySelectorAll('[data-testid="stVegaLiteChart"]')[n]
+                .querySelectorAll('.mark-text.role-axis-label text')]
+                .filter((t) => /^\\d+$/.test(t.textContent)).map((t) => t.textContent)""",
+            BARS,
+        )
+    )
+
+
+def test_an_order_holds_everywhere_and_while_it_plays(page: Page, shipped: AppServer) -> None:
+    visit(page, shipped, f"{PATH}&sort=bias")
+    rows = ask(page, "rows")
+    assert sorted(rows) == list(range(16)) != rows
+    assert bar_labels(page) == [str(expert) for expert in rows]
+    page.mouse.move(*row_of_player(page, 2))
+    page.wait_for_function(f"document.documentElement.value === {rows[2]}")
+    page.wait_for_timeout(200)
+    assert outlined_bars(page) == [rows[2]], "marks are in the order of the data"
+    expect(page.locator(".tip").first).to_contain_text(f"expert {rows[2]},")
+    page.keyboard.press(" ")
+    page.wait_for_timeout(800)
+    page.keyboard.press(" ")
+    settled(page)
+    assert step_of(page) > 200
+    assert ask(page, "rows") == rows
+    assert bar_labels(page) == [str(expert) for expert in rows]
+    assert "sort=bias" in page.url
+
+
+def test_arrows_walk_through_the_rows_as_they_stand(page: Page, shipped: AppServer) -> None:
+    visit(page, shipped, f"{PATH}&sort=mean+load")
+    rows = ask(page, "rows")
+    page.keyboard.press("ArrowDown")
+    page.wait_for_url(re.compile(rf"expert={rows[0]}\b"))
+    settled(page)
+    page.keyboard.press("ArrowDown")
+    page.wait_for_url(re.compile(rf"expert={rows[1]}\b"))
+
+
+def test_a_click_on_a_bias_line_opens_that_step_with_equal_numbers(page: Page, shipped: AppServer) -> None:
+    visit(page, shipped)
+    # Twice, and the first point once more: a point that was clicked can be clicked again.
+    for expert, step in ((9, 400), (3, 120), (9, 400)):
+        page.mouse.click(*bias_point(page, expert, step))
+        expect(page.get_by_text(f"At step {step} expert {expert} had")).to_be_visible()
+        settled(page)
+        assert step_of(page) == step
+        assert f"expert={expert}" in page.url
+        assert ask(page, "column") == step
+        expect(page.get_by_text(f"all 16 biases are those that step {step + 1} used")).to_be_visible()
+
+
+def test_dragging_the_figure_opens_nothing(page: Page, shipped: AppServer) -> None:
+    visit(page, shipped)
+    x, y = bias_point(page, 9, 400)
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x - 60, y, steps=5)
+    page.mouse.up()
+    settled(page)
+    assert step_of(page) == 200
+    assert "expert=" not in page.url
+
+
+def test_the_open_step_follows_the_playhead(page: Page, shipped: AppServer) -> None:
+    visit(page, shipped, f"{PATH}&expert=5")
+    expect(page.get_by_text("At step 200 expert 5 had")).to_be_visible()
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_text("At step 201 expert 5 had")).to_be_visible()
+    page.keyboard.press("End")
+    expect(page.get_by_text("At step 799 expert 5 had")).to_be_visible()
+    expect(page.get_by_text("those that the evaluation after step 799 used")).to_be_visible()
+
+
+def test_keys_jump_between_the_events_of_the_layer(page: Page, shipped: AppServer) -> None:
+    visit(page, shipped, f"replay?run={SWITCHED}&layer=1&step=200")
+    steps = ask(page, "events.map((event) => event.step)")
+    places = sorted({ask(page, f"matrix.columnOf({step})") for step in steps})
+    assert 400 in places
+    ahead = [place for place in places if place > 200]
+    page.keyboard.press("]")
+    settled(page)
+    assert step_of(page) == ahead[0]
+    page.keyboard.press("Home")
+    page.keyboard.press("End")
+    page.keyboard.press("[")
+    settled(page)
+    assert step_of(page) == max(place for place in places if place < 799)
+
+
+def test_the_sign_of_an_event_says_what_happened(page: Page, shipped: AppServer) -> None:
+    visit(page, shipped, f"replay?run={SWITCHED}&layer=1&step=200")
+    x, y = row_of_player(page, 0, 400)
+    page.mouse.move(x, y - ask(page, "at.tall") / 32 - 7)
+    tip = page.locator(".tip").first
+    expect(tip).to_contain_text("now loss-free")
+
+
+def test_the_path_above_leads_up_again(page: Page, shipped: AppServer) -> None:
+    visit(page, shipped, f"{PATH}&expert=6")
+    expect(page.locator("output", has_text="step 200").first).to_be_visible()
+    page.get_by_role("button", name="expert 6").click()
+    expect(page.get_by_text("At step 799, after")).to_be_visible()
+    assert "expert=6" in page.url
+    page.get_by_role("button", name="layer 1", exact=True).click()
+    settled(page)
+    assert "expert=" not in page.url
+    page.get_by_role("button", name=LOSS_FREE, exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Compare")
+    settled(page)
+    assert f"runs={LOSS_FREE}" in page.url
+    assert "layer=1" in page.url

@@ -1,0 +1,127 @@
+"""One bias step by hand: fractions, signs, and what cannot be worked out is said."""
+
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+
+from explorer.bias_step import RuleInForce, rule_in_force, work_out
+from explorer.config import BalancerConfig
+from explorer.presets import get_preset
+from explorer.rules import LossFree
+
+
+def config(balancer: str) -> dict[str, Any]:
+    """The plain form of a configuration with this balancer."""
+    return replace(get_preset("standard"), balancer=BalancerConfig.parse(balancer)).to_dict()
+
+
+def force(rule: LossFree, updates: int = 1, frozen: bool = False) -> RuleInForce:
+    return RuleInForce(rule=rule, updates=updates, is_frozen=frozen, restarts=False)
+
+
+TOKENS = np.array([10, 4, 7, 7], dtype=np.int64)
+BEFORE = np.array([0.5, -0.25, 0.0, 0.125], dtype=np.float32)
+
+
+def test_the_sign_rule_by_hand():
+    found = work_out(force(LossFree(bias_update_rate=0.5)), TOKENS, BEFORE)
+    assert found.total == 28
+    assert found.mean == Fraction(7)
+    assert found.direction_E.tolist() == [-1, 1, 0, 0]
+    assert found.after_E.tolist() == [0.0, 0.25, 0.0, 0.125]
+
+
+def test_the_mean_is_an_exact_fraction():
+    found = work_out(force(LossFree()), np.array([1, 0, 0]), np.zeros(3, np.float32))
+    assert found.mean == Fraction(1, 3)
+
+
+def test_errors_are_relative_and_their_root_mean_square_is_named():
+    found = work_out(force(LossFree(bias_update_rate=1.0, update_rule="rms")), TOKENS, BEFORE)
+    errors = np.array([-3, 3, 0, 0]) / 7
+    assert found.error_E == pytest.approx(errors)
+    assert found.root_mean_square == pytest.approx(np.sqrt((errors**2).mean()))
+    assert found.after_E - BEFORE == pytest.approx(errors / np.sqrt((errors**2).mean()))
+    assert found.is_rounded
+
+
+def test_a_centred_rule_names_what_it_subtracts():
+    tokens = np.array([20, 2, 3, 3])
+    found = work_out(force(LossFree(bias_update_rate=1.0, centred=True)), tokens, BEFORE)
+    assert found.centre == 0.5
+    assert found.direction_E.tolist() == [-1.5, 0.5, 0.5, 0.5]
+    assert not found.is_rounded
+
+
+def test_steps_get_shorter_and_a_frozen_rule_moves_nothing():
+    assert force(LossFree(bias_update_rate=0.3, step_decay="harmonic"), updates=3).rate == pytest.approx(0.1)
+    found = work_out(force(LossFree(), frozen=True), TOKENS, BEFORE)
+    assert found.after_E.tobytes() == BEFORE.tobytes()
+
+
+def test_one_bit_off_is_not_equal():
+    found = work_out(force(LossFree()), TOKENS, BEFORE)
+    logged = found.after_E.copy()
+    assert found.equals(logged).all()
+    logged[1] = np.nextafter(logged[1], np.float32(1))
+    assert found.equals(logged).tolist() == [True, False, True, True]
+
+
+def test_rounding_is_forgiven_only_where_fractions_are_added_up():
+    found = work_out(force(LossFree(update_rule="rms")), TOKENS, BEFORE)
+    near = np.nextafter(found.after_E, np.float32(9))
+    assert found.equals(near).all()
+    assert not found.equals(near + np.float32(1e-4)).any()
+
+
+def test_a_schedule_counts_its_updates_from_its_own_start():
+    scheduled = config("none/400/loss_free:step_decay=harmonic")
+    assert isinstance(rule_in_force(scheduled, 399), str)
+    first = rule_in_force(scheduled, 400)
+    assert isinstance(first, RuleInForce)
+    assert first.updates == 1
+    later = rule_in_force(scheduled, 409)
+    assert isinstance(later, RuleInForce)
+    assert later.updates == 10
+
+
+def test_the_last_step_before_another_rule_is_known():
+    found = rule_in_force(config("loss_free/20/none"), 19)
+    assert isinstance(found, RuleInForce)
+    assert found.restarts
+    other = rule_in_force(config("loss_free/20/loss_free:u=0.5"), 19)
+    assert isinstance(other, RuleInForce)
+    assert not other.restarts
+
+
+@pytest.mark.parametrize(
+    ("balancer", "word"),
+    [
+        ("none", "No rule moved a bias at step 3"),
+        ("aux_loss", "No rule moved a bias at step 3"),
+        ("quantile", "scores of all tokens"),
+        ("loss_free:load_ema=0.9", "memory 0.9"),
+    ],
+)
+def test_what_cannot_be_worked_out_says_why(balancer: str, word: str):
+    found = rule_in_force(config(balancer), 3)
+    assert isinstance(found, str)
+    assert word in found
+    assert found.endswith(".")
+
+
+@pytest.mark.parametrize("foreign", [None, {}, {"model": {"num_experts": 4}}, {"anything": 1}])
+def test_a_foreign_run_is_not_guessed_at(foreign: dict[str, Any] | None):
+    found = rule_in_force(foreign, 3)
+    assert isinstance(found, str)
+    assert "does not say" in found
+
+
+def test_a_frozen_rule_has_no_rate():
+    found = rule_in_force(config("loss_free:freeze_after_step=10"), 10)
+    assert isinstance(found, RuleInForce)
+    assert found.is_frozen
+    assert found.rate == 0.0
