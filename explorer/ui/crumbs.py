@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from explorer.ui import picker, show
+from explorer.ui import show
 from explorer.ui.arms import Run
 from explorer.ui.player import step_in_words
 from explorer.ui.settings import PAGES
@@ -19,13 +19,13 @@ def row(run: Run, layer: int, expert: int | None) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", key="crumbs"):
         st.page_link(PAGES / "overview.py", label="All runs", help="The table of runs", width="content")
         _slash()
-        compare = st.button(
-            run.run_id,
-            type="tertiary",
-            key="crumb_run",
-            on_click=_choose,
-            args=(run.run_id,),
-            help="The whole run, in Compare",
+        # A link: `st.switch_page` refuses to leave a page whose widgets are bound to the address.
+        st.page_link(
+            PAGES / "compare.py",
+            label=run.run_id,
+            query_params={"runs": run.run_id},
+            help="Whole runs, in Compare",
+            width="content",
         )
         _slash()
         if expert is None:
@@ -49,18 +49,10 @@ def row(run: Run, layer: int, expert: int | None) -> None:
             )
         _slash()
         step_in_words(key="crumb_step")
-    if compare:
-        st.switch_page(PAGES / "compare.py")
 
 
 def _slash() -> None:
     show.note("/")
-
-
-def _choose(run_id: str) -> None:
-    """Compare must show the run: alone, unless it is among the chosen ones, or a seed of a chosen rule."""
-    if not any(run_id in arm.run_ids for arm in picker.chosen_arms()):
-        st.session_state[picker.KEY] = [run_id]
 
 
 def _whole_layer() -> None:
