@@ -24,6 +24,7 @@ from explorer.charts import (
     mechanism,
     playground,
     story,
+    switches,
     theme,
 )
 from explorer.metrics.events import DETECTED, RECORDED
@@ -64,16 +65,19 @@ def churns() -> pl.DataFrame:
     )
 
 
-def simulated() -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+NO_CHANGES = switches.rows(pl.DataFrame(schema=switches.SCHEMA), 5)
+
+
+def simulated() -> tuple[pl.DataFrame, ...]:
     frame = pl.DataFrame(
         {"run_id": ["A", "A"], "x": [0.0, 5.0], "value": [1.0, 2.0], "low": [1.0, 2.0], "high": [1.0, 2.0]}
     ).with_columns(first_step=pl.lit(0), last_step=pl.lit(5))
-    return playground.line_rows(frame, {"A": "none"}, {"A": "none"}, reference=None)
+    return (*playground.line_rows(frame, {"A": "none"}, {"A": "none"}, reference=None), NO_CHANGES)
 
 
-def travelled() -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+def travelled() -> tuple[pl.DataFrame, ...]:
     frame = pl.DataFrame({"step": [0, 5], "expert": pl.Series([0, 0], dtype=pl.Int32), "value": [0.0, 1.0]})
-    return playground.trajectory_rows(frame, named=[0], limits=(0, 1))
+    return (*playground.trajectory_rows(frame, named=[0], limits=(0, 1)), NO_CHANGES)
 
 
 AXES: dict[str, Callable[..., theme.Figure]] = {
