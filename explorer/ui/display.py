@@ -34,7 +34,7 @@ _PLACES = ", ".join(
 )
 _LECTURE = f"""
 html {{ font-size: {LETTERS_PX}px !important; }}
-[data-testid="stSidebar"], [data-testid="stExpandSidebarButton"], [class*="st-key-controls"],
+[data-testid="stSidebar"], [data-testid="stExpandSidebarButton"], [class*="st-key-controls"], .st-key-crumbs,
 [data-testid="stTooltipIcon"] {{ display: none !important; }}
 [data-testid="stExpander"]:not([class*="st-key-keep"] *) {{ display: none !important; }}
 {_PLACES} {{ display: none !important; }}
@@ -102,8 +102,8 @@ def embed() -> None:
     """Leave one panel of the page that has just been drawn; says which there are if it is not among them."""
     if not is_embedded():
         return
-    known = panels.shown().panels
-    wanted = (urls.asked(PANEL) or [next(iter(known), "")])[-1]
+    known = panels.shown().keys
+    wanted = (urls.asked(PANEL) or [*known, ""][:1])[-1]
     if wanted in known:
         st.html(f"<style>{_embedded(wanted)}</style>")
     else:

@@ -152,23 +152,25 @@ def view(run: Run) -> None:
     layer, expert, step = _playhead(run)
     _draw_all_again(layer)
     order = expert_order.frozen(run, layer)
-    heatmap_player(
-        cached.load_matrix(run.version, layer),
-        key=f"player-{run.run_id}-{layer}",
-        step=step,
-        on_step=partial(_move, run.last_step),
-        expert=expert,
-        on_expert=_single_out,
-        label=f"Expert loads of {run.label}, layer {layer}",
-        follow=True,
-        scope=linking.scope_of(run.run_id, layer),
-        order=order,
-        events=marks(cached.events(run.version), layer, run.last_step),
-        keys=True,
-        layer=layer,
-        layers=run.num_moe_layers,
-        on_layer=_change_layer,
-    )
+    # The player stands where a link finds the heatmap (`display.embed`).
+    with st.container(key=f"panel-{HEATMAP}", gap=None):
+        heatmap_player(
+            cached.load_matrix(run.version, layer),
+            key=f"player-{run.run_id}-{layer}",
+            step=step,
+            on_step=partial(_move, run.last_step),
+            expert=expert,
+            on_expert=_single_out,
+            label=f"Expert loads of {run.label}, layer {layer}",
+            follow=True,
+            scope=linking.scope_of(run.run_id, layer),
+            order=order,
+            events=marks(cached.events(run.version), layer, run.last_step),
+            keys=True,
+            layer=layer,
+            layers=run.num_moe_layers,
+            on_layer=_change_layer,
+        )
     left, right = show.in_columns(2)
     now = cached.loads_at(run.version, layer, step)
     with left:

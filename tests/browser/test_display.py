@@ -66,3 +66,30 @@ def test_a_panel_inside_columns_is_shown_too(page: Page, app: AppServer) -> None
     page.goto(f"{app.url}/replay?run=loss_free-seed0&embed=1&panel=replay-loss")
     expect(page.locator(".st-key-panel-replay-loss")).to_be_visible()
     expect(page.locator(CHARTS)).to_have_count(1)
+
+
+WHERE = """([column, row]) => {
+    const player = [...globalThis[Symbol.for('moe-routing-explorer.player')].players.values()][0];
+    const { at, matrix } = player, box = player.parts.stage.getBoundingClientRect();
+    const scale = box.width / player.width;
+    return [box.left + scale * (at.left + (column + 0.5) / matrix.columns * at.plot),
+            box.top + scale * (at.top + (row + 0.5) / matrix.experts * at.tall), scale];
+}"""
+
+
+def test_a_click_meets_the_cell_under_it_in_a_lecture_too(page: Page, app: AppServer) -> None:
+    page.goto(f"{app.url}/replay?run=loss_free-seed0&step=3&mode=lecture")
+    expect(page.get_by_text("At step 3, after")).to_be_visible()
+    page.get_by_role("button", name="Play", exact=True).wait_for()
+    page.wait_for_timeout(1000)
+    x, y, scale = page.evaluate(WHERE, [40, 5])
+    assert scale > 1.3
+    page.mouse.click(x, y)
+    expect(page.get_by_text("At step 40, after")).to_be_visible()
+    page.wait_for_url("**expert=5**")
+
+
+def test_the_player_can_be_embedded_alone(page: Page, app: AppServer) -> None:
+    page.goto(f"{app.url}/replay?run=loss_free-seed0&embed=1&panel=replay-heatmap")
+    expect(page.get_by_role("button", name="Play", exact=True)).to_be_visible()
+    expect(page.locator(CHARTS)).to_have_count(0)

@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 import streamlit as st
 
 from explorer.charts import linking, scales, theme
+from explorer.ui import display
 from explorer.ui.player.payload import LoadMatrix, matrix_payload
 
 FOLDER = Path(__file__).parent
@@ -99,6 +100,7 @@ def heatmap_player(
         "id": key,
         "matrix": matrix_payload(matrix),
         "limit": limit,
+        "scale": display.FACTOR if display.is_lecture() else 1,
         "ticks": [[t, scales.tick_label(t, limit)] for t in scales.ticks(limit)],
         "colours": {
             "light": {

@@ -31,12 +31,19 @@ Object.assign(Player.prototype, {
     this.report();
   },
 
+  /** Where the pointer is, in the pixels that the picture is drawn in: a lecture enlarges them. */
+  place(event) {
+    const { stage } = this.parts;
+    const box = stage.getBoundingClientRect();
+    const scale = box.width / (stage.clientWidth || box.width) || 1;
+    return [(event.clientX - box.left) / scale, (event.clientY - box.top) / scale];
+  },
+
   /** Which cell lies under the pointer: column null on the bars and left of the plot. */
   cellAt(event) {
     const { at, matrix } = this;
     if (!at || !matrix.columns) return null;
-    const box = this.parts.stage.getBoundingClientRect();
-    const [x, y] = [event.clientX - box.left, event.clientY - box.top];
+    const [x, y] = this.place(event);
     if (y < at.top || y >= at.top + at.tall) return null;
     const row = Math.min(matrix.experts - 1, Math.floor(((y - at.top) / at.tall) * matrix.experts));
     const expert = this.rows[row];
@@ -49,8 +56,7 @@ Object.assign(Player.prototype, {
   marksAt(event) {
     const { at, matrix } = this;
     if (!at || !this.events.length || !matrix.columns) return [];
-    const box = this.parts.stage.getBoundingClientRect();
-    const [x, y] = [event.clientX - box.left, event.clientY - box.top];
+    const [x, y] = this.place(event);
     if (y >= at.top || y < at.top - 4 * MARK) return [];
     return this.events.filter((one) => Math.abs(markAt(matrix, at, one) - x) <= 2 * MARK);
   },
@@ -77,8 +83,7 @@ Object.assign(Player.prototype, {
   moved(event) {
     const cell = this.cellAt(event);
     if (this.dragging) {
-      const box = this.parts.stage.getBoundingClientRect();
-      const share = (event.clientX - box.left - this.at.left) / this.at.plot;
+      const share = (this.place(event)[0] - this.at.left) / this.at.plot;
       this.go(share * this.matrix.columns);
     }
     this.hover = cell;
@@ -123,10 +128,9 @@ Object.assign(Player.prototype, {
 
   tellMarks(marks, event) {
     this.parts.tip.hidden = false;
-    const box = this.parts.stage.getBoundingClientRect();
     const more = marks.length > 5 ? [`and ${marks.length - 5} more`] : [];
     const lines = [...marks.slice(0, 5).map((mark) => `step ${mark.step}: ${mark.label}`), ...more];
-    this.say(marks.length > 1 ? "events" : "event", lines, event.clientX - box.left, this.at.top + 8);
+    this.say(marks.length > 1 ? "events" : "event", lines, this.place(event)[0], this.at.top + 8);
   },
 
   say(title, lines, x, y) {

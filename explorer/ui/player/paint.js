@@ -260,8 +260,7 @@ function drawMarks(context, view) {
 }
 
 function drawAll(canvas, view) {
-  const density = window.devicePixelRatio || 1;
-  const { at } = view;
+  const { at, density } = view;
   if (canvas.width !== Math.round(at.width * density) || canvas.height !== Math.round(at.height * density)) {
     canvas.width = Math.round(at.width * density);
     canvas.height = Math.round(at.height * density);

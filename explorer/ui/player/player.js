@@ -43,6 +43,7 @@ class Player {
     this.settings = data;
     this.box.classList.toggle("no-controls", !data.controls);
     this.box.classList.toggle("no-legend", !data.legend);
+    this.box.style.zoom = data.scale;
     this.box.classList.toggle("no-list", !data.keys);
     this.events = data.events;
     if (data.matrix.version !== this.version) {
@@ -312,13 +313,13 @@ class Player {
     const at = layoutOf(this.width, this.settings.height, this.events.length > 0);
     this.at = at;
     const { limit } = this.settings;
-    const density = window.devicePixelRatio || 1;
+    const density = (window.devicePixelRatio || 1) * this.settings.scale;
     if (!this.image && this.matrix.columns) {
       this.image = imageOf(this.matrix, this.rows, this.theme.ramp, this.theme.dead, limit, at.plot * density);
     }
     const { matrix, image, theme, column, expert, hover, lit, rows, rowOf, events } = this;
     const playing = this.playing || this.led;
-    const view = { matrix, image, theme, column, expert, hover, lit, rows, rowOf, events, playing, at, limit };
+    const view = { matrix, image, theme, column, expert, hover, lit, rows, rowOf, events, playing, at, limit, density };
     drawAll(this.parts.plot, view);
     this.frames = (this.frames || 0) + 1;
   }
