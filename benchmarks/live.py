@@ -24,7 +24,7 @@ RECORD = """() => {
     }).observe(main, { subtree: true, childList: true, characterData: true });
 }"""
 PART = re.compile(r"expert_loads-\d+-(\d+)-(\d+)\.parquet$")
-SAID = re.compile(r"(.+?) [-\d.,e]+ \(step (\d+)\)")
+SAID = re.compile(r"(.+?):? [-\d.,e]+ \((?:step|mean of steps \d+ to) (\d+)\)")
 
 
 def freshness(page: Page, base: str, runs: Path) -> list[float]:

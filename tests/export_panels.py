@@ -7,7 +7,7 @@ from chart_frames import vio_frame
 from explorer.charts import balance, spec
 from explorer.export.panel import Panel
 
-HOSTILE = '<script>alert("x")</script> & "quoted" α×−␣'
+HOSTILE = '<script>alert("x")</script> & "quoted" α×−␣ <!-- <script>'
 
 
 def panel(**changes: object) -> Panel:

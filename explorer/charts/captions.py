@@ -49,8 +49,12 @@ def load_bars(frame: pl.DataFrame) -> str:
     return _loads(frame, step, step)
 
 
+def _when(first: int | None, last: int | None) -> str:
+    return "Here" if first is None else f"At step {first}" if first == last else f"In steps {first} to {last}"
+
+
 def _loads(part: pl.DataFrame, first: int | None, last: int | None) -> str:
-    when = "Here" if first is None else f"At step {first}" if first == last else f"In steps {first} to {last}"
+    when = _when(first, last)
     live = part.filter(pl.col("tokens") > 0)
     if live.is_empty():
         return f"{when} no expert received a token."
@@ -61,17 +65,22 @@ def _loads(part: pl.DataFrame, first: int | None, last: int | None) -> str:
 
 
 def compare_heatmaps(frames: Mapping[str, pl.DataFrame]) -> str:
-    """The busiest expert of every run in its last bin."""
-    parts = []
+    """The busiest expert of every run in its last bin, whose steps are named."""
+    parts, spans = [], set()
     for label, frame in frames.items():
         if frame.is_empty():
             continue
         last = frame.filter(pl.col("first_step") == pl.col("first_step").max())
         top = last["load_ratio"].fill_nan(None).max()
+        spans.add((int(last["first_step"][0]), int(last["last_step"][0])))
         dead = int((last["tokens"] <= 0).sum())
         idle = f", {dead} idle" if dead else ""
         parts.append(f"{number(float(top))} times uniform with {label}{idle}")  # type: ignore[arg-type]
-    return f"At the end the busiest expert takes {_join(parts)}." if parts else NOTHING
+    if not parts:
+        return NOTHING
+    first, final = min(spans)
+    when = "At the end" if len(spans) > 1 else _when(first, final)
+    return f"{when} the busiest expert takes {_join(parts)}."
 
 
 def bias_trajectories(frame: pl.DataFrame) -> str:
@@ -96,14 +105,22 @@ def max_vio_curves(
     labels: Mapping[str, str] | None = None,
     references: Mapping[str, Any] | None = None,
 ) -> str:
-    """Where every run ends, lowest first, and how the lowest compares with random sequences (or tokens)."""
-    ends = _ends(frame, "max_vio")
+    """Where every run ends, lowest first, and how the lowest compares with random sequences (or tokens).
+
+    The end is the mean over the last 100 recorded steps where the frame has it: figures with other bins
+    then say the same of the same runs.
+    """
+    smooth = "max_vio_mean100" in frame.columns
+    ends = _ends(frame, "max_vio_mean100" if smooth else "max_vio")
     if not ends:
         return NOTHING
     names = labels or {}
     ordered = sorted(ends.items(), key=lambda item: item[1][1])
     (best_id, (step, best)), rest = ordered[0], ordered[1:]
-    text = f"After {step + 1} steps {names.get(best_id, best_id)} sits at MaxVio {number(best)}"
+    when = f"After {step + 1} steps"
+    if smooth:
+        when = "In the last 100 steps" if step >= 100 else "In the mean of all steps"
+    text = f"{when} {names.get(best_id, best_id)} sits at MaxVio {number(best)}"
     for key, words in (("resampled", "random-sequence"), ("uniform", "random-token")):
         reference = reference_pairs(references).get(key)
         if reference:

@@ -132,13 +132,13 @@ def dilemma_plane(
         "x:Q",
         title=theme.AXIS["max_vio_global"],
         scale=alt.Scale(type="log" if log_x else "linear", zero=False, nice=False, padding=PADDING_PX),
-        axis=alt.Axis(values=log_ticks(), format="~g") if log_x else alt.Axis(tickCount=6, format="~g"),
+        axis=_log_axis(runs["x"]) if log_x else alt.Axis(tickCount=6, format="~g"),
     )
     y = alt.Y(
         "y:Q",
         title="held-out perplexity",
         scale=alt.Scale(type="log", zero=False, nice=False, padding=PADDING_PX),
-        axis=_perplexity_axis(runs["y"]),
+        axis=_log_axis(runs["y"]),
     )
     tooltip = [
         alt.Tooltip("label:N", title="balancer"),
@@ -182,7 +182,7 @@ def dilemma_plane(
     return figure
 
 
-def _perplexity_axis(values: pl.Series) -> alt.Axis:
+def _log_axis(values: pl.Series) -> alt.Axis:
     """1-2-5 on a wide range; a narrow one, which those ticks would miss, gets even ones."""
     low, high = float(values.min()), float(values.max())  # type: ignore[arg-type]
     return (

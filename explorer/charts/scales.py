@@ -135,6 +135,8 @@ def load_legend(limit: float, title: str = "load, × uniform") -> alt.Legend:
         labelExpr=expression,
         titleOrient="left",
         titleAnchor="middle",
+        # Fonts of other machines are wider.
+        titlePadding=14,
         labelLimit=120,
         labelOverlap=False,
     )

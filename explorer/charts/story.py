@@ -53,6 +53,6 @@ def story(
         .mark_rule(color=theme.REFERENCE.expr, strokeDash=[6, 5], strokeWidth=2)
         .encode(y="value:Q")
     )
-    above = event_marks.event_layers(events, series.step_span(data), styles)
+    above = event_marks.event_layers(events, series.step_span(data), styles, above=True)
     figure: alt.LayerChart = theme.titled(alt.layer(rule, line, *text, *above), title=title, height=height)
     return figure

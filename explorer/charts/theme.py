@@ -205,6 +205,18 @@ def step_axis(**settings: Any) -> alt.Axis:
     return alt.Axis(**{"grid": False, "tickMinStep": 1, "tickCount": count, "format": "~f", **settings})
 
 
+MOST_LETTERS = 46
+"""Of a title in one line: half a page has room for no more."""
+
+
+def _lines(title: str) -> str | list[str]:
+    """A long title in two lines: the count scope, or what a rule became, on the second."""
+    place = max(title.rfind(mark, 0, MOST_LETTERS) for mark in (", from ", " (", ", "))
+    if len(title) <= MOST_LETTERS or place < 0:
+        return title
+    return [title[:place].rstrip(","), title[place:].lstrip(", ")]
+
+
 def titled(chart: Any, *, title: str = "", height: int) -> Any:
     """Set size and title; an empty title leaves none.
 
@@ -214,7 +226,7 @@ def titled(chart: Any, *, title: str = "", height: int) -> Any:
     fit = alt.AutoSizeParams(type="fit-x", contains="padding")
     sizes: dict[str, Any] = {"width": "container", "height": height, "autosize": fit}
     if title:
-        sizes["title"] = alt.TitleParams(title, anchor="start", offset=10)
+        sizes["title"] = alt.TitleParams(_lines(title), anchor="start", offset=10)
     return chart.properties(**sizes)
 
 

@@ -67,7 +67,8 @@ def figure_page(panel: Panel, settings: FigureSettings, *, width: int, footer: s
     )
     # Of the menu only what stays here: its editor link would send the figure to another site.
     options = '{"renderer":"svg","actions":{"export":true,"source":false,"compiled":false,"editor":false}}'
-    text = vega.to_json(spec).replace("</", "<\\/")
+    # No sign of HTML may stand inside a script: "<!--" alone would change how its end is looked for.
+    text = vega.to_json(spec).replace("<", "\\u003c")
     scripts = (
         f"<script>{_script()}</script>\n<script>vegaEmbed('#figure',{text},{options})"
         ".catch(function(e){document.getElementById('figure').textContent='The figure cannot be drawn: '+e})"

@@ -41,6 +41,7 @@ from explorer.metrics.domains import (
     mutual_information_chance,
 )
 from explorer.metrics.events import (
+    OSCILLATION_MOVES,
     OSCILLATION_SHARE,
     OSCILLATION_STEPS,
     SETTLED_SHARE,
@@ -64,6 +65,7 @@ __all__ = [
     "COLLAPSE_STEPS",
     "DEAD_STEPS",
     "LAST_STEPS",
+    "OSCILLATION_MOVES",
     "OSCILLATION_SHARE",
     "OSCILLATION_STEPS",
     "SETTLED_SHARE",

@@ -19,6 +19,9 @@ Moves with random signs turn around half of the time: in a window of 64 steps an
 shipped runs every window of the constant sign rule at u = 0.03 has between 0.62 and 0.79, and no window of
 any other run, the other update rates and the quantile rule included, more than 0.57.
 """
+OSCILLATION_MOVES = 0.5
+"""Share of the moves that a window has room for that must be there: of a few moves too many turn around by
+chance, as where a rule is switched off early in the window."""
 WIDE_SPREAD = 1.0
 """A wider bias spread than this outranks any difference of two sigmoid scores."""
 SETTLED_SHARE = 0.9
@@ -80,8 +83,8 @@ DETECTED: tuple[EventKind, ...] = (
         text=f"In a window of {OSCILLATION_STEPS} recorded steps at least {100 * OSCILLATION_SHARE:.0f} % of "
         "the bias moves of a layer turn around: the step is so large that biases jump to and fro. The mark "
         "stands at the first such window.",
-        more="Moves with random signs turn around half of the time, so a rule that has arrived is not called "
-        "oscillating.",
+        more="At least half of the moves that the window has room for must have happened. Moves with random "
+        "signs turn around half of the time, so a rule that has arrived is not called oscillating.",
         sources=(LOSS_FREE, OURS),
     ),
     EventKind(

@@ -54,7 +54,7 @@ OF_LOADS = f"""
 
 OF_WINDOWS = f"""
     WITH turns AS (
-        SELECT layer, ordinal // {metrics.OSCILLATION_STEPS} AS place, ordinal, step,
+        SELECT layer, expert, ordinal // {metrics.OSCILLATION_STEPS} AS place, ordinal, step,
                (expert_bias::DOUBLE - lag(expert_bias::DOUBLE) OVER one)
                * (lag(expert_bias::DOUBLE) OVER one - lag(expert_bias::DOUBLE, 2) OVER one) AS turn
         FROM raw.expert_loads
@@ -65,13 +65,16 @@ OF_WINDOWS = f"""
     ), windows AS (
         SELECT layer, place, min(step) AS first_step, max(step) AS last_step,
                count(*) FILTER (turn < 0)
-               / nullif(count(*) FILTER (isfinite(turn) AND turn <> 0), 0) AS value
+               / nullif(count(*) FILTER (isfinite(turn) AND turn <> 0), 0) AS value,
+               count(*) FILTER (isfinite(turn) AND turn <> 0) AS followed,
+               count(DISTINCT expert) * {metrics.OSCILLATION_STEPS - 2} AS possible
         FROM turns GROUP BY layer, place
     )
     SELECT 'turning' AS kind, layer, NULL::INTEGER AS expert, place,
            place * {metrics.OSCILLATION_STEPS} AS first_ordinal,
            (place + 1) * {metrics.OSCILLATION_STEPS} - 1 AS last_ordinal, first_step, last_step, value
-    FROM windows WHERE value >= {metrics.OSCILLATION_SHARE}
+    FROM windows
+    WHERE value >= {metrics.OSCILLATION_SHARE} AND followed >= {metrics.OSCILLATION_MOVES} * possible
 """
 
 OF_LOSSES = f"""

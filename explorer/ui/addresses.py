@@ -2,7 +2,6 @@
 
 from urllib.parse import parse_qsl, urlencode
 
-from starlette.datastructures import URL
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -19,7 +18,8 @@ class EmbedAddress:
         if better is None:
             await self.app(scope, receive, send)
         else:
-            await RedirectResponse(URL(scope=scope).replace(query=better))(scope, receive, send)
+            # Relative: what stands before us may know this server under another name.
+            await RedirectResponse(f"?{better}")(scope, receive, send)
 
 
 def with_true(query: str) -> str | None:

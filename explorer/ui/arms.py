@@ -197,9 +197,14 @@ def chart_labels(arms: Sequence[Arm]) -> dict[str, str]:
     for arm, name in zip(arms, names, strict=True):
         same = names.count(name) > 1
         labels[arm.token] = f"{name}, {arm.seeds}" if same else name
-    # Two trainings of the very same configuration are told apart by their names only.
+    # Two trainings of the very same configuration are told apart by their order: names would fill a figure.
     texts = list(labels.values())
-    return {t: text if texts.count(text) == 1 else f"{text} · {t}" for t, text in labels.items()}
+    told: dict[str, int] = {}
+    for token, text in labels.items():
+        if texts.count(text) > 1:
+            told[text] = told.get(text, 0) + 1
+            labels[token] = f"{text} ({told[text]})"
+    return labels
 
 
 def arms_key(arms: Sequence[Arm], labels: Mapping[str, str]) -> tuple[object, ...]:

@@ -202,7 +202,8 @@ def by_layer(arms: Sequence[Arm], labels: dict[str, str]) -> None:
     )
     names = {arm.token: _one_seed(arm, labels) for arm in arms}
     frames = {names[arm.token]: cached.load_heatmap(arm.first.version, layer, BINS) for arm in arms}
-    st.markdown(show.plain(captions.compare_heatmaps(frames)))
+    # Named here too: a lecture hides the control.
+    st.markdown(show.plain(f"Layer {layer}. {captions.compare_heatmaps(frames)}"))
     _heatmaps(arms, frames, layer)
     show.note(f"{HEATMAPS_HOW} Click a cell to open its step in Replay.")
     st.subheader("How far are the biases pushed?", help=tip("expert_bias"))
@@ -319,7 +320,7 @@ def over_time(arms: Sequence[Arm], labels: dict[str, str]) -> None:
     # Events are steps; on another axis they would stand in the wrong place.
     marked = events.of_arms(arms) if x == "step" else None
     marks = events.marks_note(marked, several=len(arms) > 1) if marked is not None else ""
-    frame = merge.series(cached.max_vio_series(runs, None, x), arms, ["max_vio"])
+    frame = merge.series(cached.max_vio_series(runs, None, x), arms, ["max_vio"], merge.ENDS)
     known, missing = _references(arms)
     show.figure(
         specs.kept(
@@ -336,8 +337,8 @@ def over_time(arms: Sequence[Arm], labels: dict[str, str]) -> None:
         ),
         subject="MaxVio over training",
         finding=captions.max_vio_curves(frame, labels=labels, references=known),
-        how="How far the busiest expert lies above the mean, averaged over layers (the table above names "
-        "the worst layer). The band reaches from the lowest to the highest seed, or step behind a point "
+        how="How far the busiest expert lies above the mean, averaged over layers (the final figures name "
+        "the worst one). The band reaches from the lowest to the highest seed, or step behind a point "
         f"where there is one seed only. {missing or 'The dashed lines are what chance alone would show.'}"
         f"{marks}",
         table=frame,

@@ -5,6 +5,7 @@ player and the keyboard stay. An embedded page shows one figure for a slide or a
 """
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from explorer.ui import panels, urls
 
@@ -39,13 +40,13 @@ html {{ font-size: {LETTERS_PX}px !important; }}
 [data-testid="stExpander"]:not([class*="st-key-keep"] *) {{ display: none !important; }}
 {_PLACES} {{ display: none !important; }}
 .st-key-leave_lecture
-    {{ position: fixed; right: 1rem; bottom: 1rem; width: auto; z-index: 1000; opacity: .55; }}
+    {{ position: fixed; right: 3.2rem; top: .35rem; width: auto; z-index: 1000000; opacity: .6; }}
 .st-key-leave_lecture:hover, .st-key-leave_lecture:focus-within {{ opacity: 1; }}
 """
 
 
 def _embedded(slug: str) -> str:
-    """Everything away but this panel and what holds it."""
+    """Everything away but this panel, what holds it, and what is said about the address."""
     one = f".st-key-panel-{slug}"
     return f"""
 [data-testid="stSidebar"], [data-testid="stExpandSidebarButton"], [data-testid="stHeader"]
@@ -53,7 +54,11 @@ def _embedded(slug: str) -> str:
 [data-testid="stMainBlockContainer"] {{ padding: .75rem 1rem !important; max-width: none !important; }}
 [data-testid="stMainBlockContainer"] :is([data-testid="stElementContainer"], [data-testid="stLayoutWrapper"],
 [data-testid="stVerticalBlock"], [data-testid="stColumn"], [data-testid="stExpander"])
-:not({one} *, {one}, :has({one})) {{ display: none !important; }}
+:not({one} *, {one}, :has({one}), :has([data-testid="stAlert"]), [data-testid="stAlert"] *)
+    {{ display: none !important; }}
+[data-testid="stMainBlockContainer"] :has({one})
+    {{ grid-template-columns: minmax(0, 1fr) !important; width: 100% !important;
+       max-width: none !important; }}
 """
 
 
@@ -98,8 +103,11 @@ def _leave() -> None:
     st.session_state[KEY] = "normal"
 
 
-def embed() -> None:
-    """Leave one panel of the page that has just been drawn; says which there are if it is not among them."""
+def embed(place: DeltaGenerator) -> None:
+    """Leave one panel of the page that has just been drawn.
+
+    If it is not among them, it says at `place`, above the page, which there are.
+    """
     if not is_embedded():
         return
     known = panels.shown().keys
@@ -107,7 +115,7 @@ def embed() -> None:
     if wanted in known:
         st.html(f"<style>{_embedded(wanted)}</style>")
     else:
-        st.warning(
+        place.warning(
             f"The link asks for the panel “{wanted}”; this page has {', '.join(known) or 'none'}. "
             "The whole page is shown.",
             icon=":material/link_off:",

@@ -5,11 +5,14 @@ from collections.abc import Iterable, Sequence
 import polars as pl
 
 from explorer.charts import event_marks
+from explorer.metrics import COLLAPSE_STEPS, DEAD_STEPS
 from explorer.metrics.events import DETECTED, RECORDED, event_name
 from explorer.queries import asked
 from explorer.ui import cached
 from explorer.ui.arms import Arm
 
+NO_COLLAPSE = f"no layer stayed collapsed for {COLLAPSE_STEPS} steps"
+NO_DEATH = f"no expert went {DEAD_STEPS} steps without a token"
 _KNOWN = [kind.key for kind in (*DETECTED, *RECORDED)]
 
 
@@ -59,7 +62,7 @@ def of_layer(events: pl.DataFrame, layer: int) -> pl.DataFrame:
 
 
 def arm_sentence(arm: Arm, counts: pl.DataFrame) -> str:
-    """What happened in an arm: `collapse in 2 of 4 layers, first at step 61; no expert died`.
+    """What happened in an arm: `collapse in layers 1, 2 (of 4), first at step 61; one death of an expert, …`.
 
     counts: columns of `queries.event_counts`.
     """
@@ -69,7 +72,7 @@ def arm_sentence(arm: Arm, counts: pl.DataFrame) -> str:
     known = [kind for kind in order if kind in _KNOWN]
     said = [_kind_sentence(arm, kind, mine.filter(pl.col("kind") == kind)) for kind in known]
     if arm.first.has_loads:
-        missing = (("collapse", "no layer collapsed"), ("death", "no expert died"))
+        missing = (("collapse", NO_COLLAPSE), ("death", NO_DEATH))
         said += [words for kind, words in missing if kind not in kinds]
     others = int(mine.filter(~pl.col("kind").is_in(_KNOWN))["events"].sum())
     if others:
@@ -88,7 +91,9 @@ def _kind_sentence(arm: Arm, kind: str, rows: pl.DataFrame) -> str:
     if arm.is_group:
         return f"{name} in {rows.height} of {len(arm.runs)} seeds, first at step {step}"
     if kind in _OF_LAYERS:
-        said = f"{name} in {len(rows['layers'][0])} of {arm.first.num_moe_layers} layers"
+        layers = [int(layer) for layer in rows["layers"][0]]
+        which = f"layer {layers[0]}" if len(layers) == 1 else f"layers {', '.join(map(str, sorted(layers)))}"
+        said = f"{name} in {which} (of {arm.first.num_moe_layers})"
     elif number == 1:
         return f"one {name}{' of an expert' * (kind in _OF_EXPERTS)}, at step {step}"
     else:

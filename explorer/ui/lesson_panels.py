@@ -106,7 +106,7 @@ SEEDS_BAND = "The band reaches from the lowest to the highest seed, or step behi
 def max_vio(keys: Keys, name: str) -> Elsewhere | None:
     """MaxVio of every training step, against random routing: one curve an arm, means over seeds."""
     cast = _cast(keys)
-    whole = merge.series(cached.max_vio_series(cast.versions), cast.arms, ["max_vio"])
+    whole = merge.series(cached.max_vio_series(cast.versions), cast.arms, ["max_vio"], merge.ENDS)
     frame = _up_to(whole, keys)
     chance = cached.references(cast.arms[0].first.version)
     known = {"uniform": (chance["uniform_mean"], chance["uniform_p95"])}

@@ -4,10 +4,10 @@ import streamlit as st
 
 from explorer.ui import display, exports, panels, shell, urls
 from explorer.ui.picker import run_picker
-from explorer.ui.settings import PAGES
+from explorer.ui.settings import ICON, PAGES
 
 st.set_page_config(
-    page_title="MoE Routing Explorer", page_icon=":material/hub:", layout="wide", initial_sidebar_state=330
+    page_title="MoE Routing Explorer", page_icon=str(ICON), layout="wide", initial_sidebar_state=330
 )
 
 page = st.navigation(
@@ -39,7 +39,8 @@ with st.sidebar:
     display.choose()
 display.dress()
 shell.show_index_state()
+above = st.empty()
 page.run()
 with st.sidebar:
     exports.view_section(figures)
-display.embed()
+display.embed(above)

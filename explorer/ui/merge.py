@@ -7,6 +7,9 @@ import polars as pl
 from explorer.queries import asked
 from explorer.ui.arms import Arm
 
+ENDS = ("max_vio_mean100",)
+"""What sentences on the end of a MaxVio curve are about: it does not depend on how a figure was binned."""
+
 
 def _with_arm(frame: pl.DataFrame, arms: Sequence[Arm]) -> pl.DataFrame:
     """Add the column `arm`; a run that stands alone and in a group appears in both."""
@@ -15,12 +18,14 @@ def _with_arm(frame: pl.DataFrame, arms: Sequence[Arm]) -> pl.DataFrame:
     return names.join(frame, on="run_id", how="inner", maintain_order="left")
 
 
-def series(frame: pl.DataFrame, arms: Sequence[Arm], columns: Sequence[str]) -> pl.DataFrame:
+def series(
+    frame: pl.DataFrame, arms: Sequence[Arm], columns: Sequence[str], plain: Sequence[str] = ()
+) -> pl.DataFrame:
     """One row an arm and bin, with the arm's token as `run_id`.
 
     frame: columns of `queries.max_vio_series` or `loss_series`. For every name in `columns` the mean over
     seeds. `<name>_min` and `<name>_max` are the lowest and the highest seed, and those of the samples
-    inside a bin where an arm is a single run.
+    inside a bin where an arm is a single run. Of the names in `plain` the mean alone.
     """
     alone = pl.col("run_id").n_unique() == 1
     values: list[pl.Expr] = []
@@ -31,6 +36,7 @@ def series(frame: pl.DataFrame, arms: Sequence[Arm], columns: Sequence[str]) -> 
             pl.when(alone).then(pl.col(low).min()).otherwise(pl.col(name).min()).alias(low),
             pl.when(alone).then(pl.col(high).max()).otherwise(pl.col(name).max()).alias(high),
         ]
+    values += [pl.col(name).mean() for name in plain]
     places = (pl.col("first_step").min(), pl.col("last_step").max(), pl.col("x").mean())
     merged = _with_arm(frame, arms).group_by("arm", "bin", maintain_order=True).agg(*places, *values)
     return asked.mark(merged.rename({"arm": "run_id"}), asked.of(frame))

@@ -31,7 +31,7 @@ def story_of(arms: Sequence[Arm]) -> Story:
     labels = chart_labels(arms)
     families = {arm.token: arm.family for arm in arms}
     runs = cached.versions([run for arm in arms for run in arm.runs])
-    frame = merge.series(cached.max_vio_series(runs, max_bins=BINS), arms, ["max_vio"])
+    frame = merge.series(cached.max_vio_series(runs, max_bins=BINS), arms, ["max_vio"], merge.ENDS)
     marked = events.of_arms(arms)
     first = arms[0].first
     chance = uniform_reference(

@@ -375,7 +375,13 @@ def _at_this_step(run: Run, now: pl.DataFrame, step: int) -> str:
     """What the playhead stands on, in words; one text, because every element costs a move some time."""
     said = (captions.load_bars(now), _bias_at(now), _loss_at(run, step))
     how = f":gray[:small[{BARS_HOW}]]"
-    return "\n\n".join([f"### Step {step}", *(show.plain(sentence) for sentence in said if sentence), how])
+    return "\n\n".join(
+        [
+            f"### Step {step}, layer {st.session_state['layer']}",
+            *(show.plain(sentence) for sentence in said if sentence),
+            how,
+        ]
+    )
 
 
 def _curves(run: Run, layer: int, expert: int | None) -> None:

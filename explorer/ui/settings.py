@@ -6,6 +6,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ROOT / "pages"
+ICON = Path(__file__).with_name("icon.png")
+"""The page's icon, from here: Streamlit would fetch one of its own from another site."""
 LESSONS = ROOT / "lessons"
 EXPERIMENTS = ROOT / "experiments"
 SHIPPED_RUNS = ROOT / "data" / "runs"

@@ -19,7 +19,7 @@ from explorer.recording.status import read_status
 from explorer.routings import KINDS
 from explorer.rules import RULES, format_rules, make_rule
 from explorer.ui import cached, form, links, show, specs, switching, train_experiments
-from explorer.ui.arms import Arm, Run, chart_labels, legend, short_rules
+from explorer.ui.arms import MOST, Arm, Run, chart_labels, legend, short_rules
 from explorer.ui.jobs import Job
 from explorer.ui.services import services
 
@@ -240,6 +240,9 @@ def _buttons(jobs: Sequence[Job]) -> None:
     with st.container(horizontal=True):
         if sum(job.is_open for job in jobs) > 1:
             st.button("Stop all", on_click=services().jobs.stop_all, icon=":material/stop:")
+        ended = [job.run_id for job in jobs if job.state == "ended"]
+        if len(ended) > 1:
+            links.page("compare", "Compare these runs", runs=ended[-MOST:])
         if any(not job.is_open for job in jobs):
             st.button("Clear the ended ones", on_click=services().jobs.forget, icon=":material/clear_all:")
 
@@ -319,8 +322,12 @@ def _changes(runs: Sequence[Run]) -> pl.DataFrame:
 def standing(frame: pl.DataFrame, column: str, labels: Mapping[str, str]) -> str:
     """Where every run is now, in the order of the legend."""
     known = frame.drop_nulls(column).sort("bin")
-    last = known.group_by("run_id", maintain_order=True).last().select("run_id", "last_step", column)
-    parts = [f"{labels[r]}: {captions.number(v)} (step {s})" for r, s, v in last.rows() if r in labels]
+    last = known.group_by("run_id", maintain_order=True).last()
+    parts = [
+        f"{labels[r]}: {captions.number(v)} ({'step' if a == b else f'mean of steps {a} to'} {b})"
+        for r, a, b, v in last.select("run_id", "first_step", "last_step", column).rows()
+        if r in labels
+    ]
     return f"Now: {'; '.join(parts)}." if parts else captions.NOTHING
 
 

@@ -12,13 +12,17 @@ import streamlit as st
 
 T = TypeVar("T")
 NOTICES = "url_notices"
+MOST_DIGITS = 18
+"""Of a whole number in an address; Python refuses to read thousands of them."""
+MOST_LETTERS = 80
+"""Of a value that a sentence repeats."""
 PAGE, FRESH = "url_page", "url_fresh"
 """The page that is open, and the parameters of the address that led to it which nobody has read yet."""
 
 
 def asked(key: str) -> list[str]:
-    """Every value that the URL gives for a parameter."""
-    return list(st.query_params.get_all(key))
+    """Every value that the URL gives for a parameter; one that nobody can mean is cut short."""
+    return [value[:MOST_LETTERS] for value in st.query_params.get_all(key)]
 
 
 def is_deep_link() -> bool:
@@ -87,7 +91,7 @@ def settle_number(key: str, low: int, high: int, default: int, say: Callable[[st
         return
     wanted = asked(key)
     text = wanted[-1] if wanted else ""
-    fits = text.isdecimal() and low <= int(text) <= high
+    fits = text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS and low <= int(text) <= high
     st.session_state[key] = int(text) if fits else default
     if wanted and not fits:
         notice(key, say(text))

@@ -193,7 +193,7 @@ def test_every_kind_is_in_the_examples(con: Any) -> None:
     alive[50:150, 0, 1] = 0
     alive[200:320, 1, 1:] = 0
     bias = np.zeros((400, L, E), dtype=np.float32)
-    bias[:, 0, 0] = np.arange(400) % 2
+    bias[:, 0] = (np.arange(400) % 2)[:, None]
     bias[:, 1, 0] = np.arange(400) / 100
     loss = 3 + 0.01 * rng.normal(size=400)
     loss[333:336] += (0.5, 0.9, 0.4)
@@ -263,7 +263,7 @@ def test_a_run_that_grows_and_is_compacted_keeps_its_events(tmp_path: Path) -> N
             tokens = rng.integers(1, 9, (1, 3)) * [[1, step < 90 or step > 400, 1]]
             recorder.record(StepRecord(step=step, tokens_seen=step, lm_loss=3.0 + (step == 500)))
             recorder.record(
-                LoadRecord(step=step, tokens_LE=tokens, expert_bias_LE=np.float32([[step % 4, 0, 0]]))
+                LoadRecord(step=step, tokens_LE=tokens, expert_bias_LE=np.float32([[step % 4, 0, step % 4]]))
             )
             recorder.step_done(step)
             if step % 130 == 0:

@@ -52,7 +52,8 @@ def turning_share(bias_SE):
                 continue
             followed += 1
             turned += (b > a) != (c > b)
-    return turned / followed if followed else 0.0
+    # 64 steps have room for 62 pairs of moves an expert; half of them must be there.
+    return turned / followed if followed >= 0.5 * 62 * len(bias_SE[0]) else 0.0
 
 
 def of_biases(steps, bias_SLE):
