@@ -119,7 +119,7 @@ def max_vio_curves(
     (best_id, (step, best)), rest = ordered[0], ordered[1:]
     when = f"After {step + 1} steps"
     if smooth:
-        when = "In the last 100 steps" if step >= 100 else "In the mean of all steps"
+        when = "Over the last 100 steps" if step >= 99 else "Over all steps"
     text = f"{when} {names.get(best_id, best_id)} sits at MaxVio {number(best)}"
     for key, words in (("resampled", "random-sequence"), ("uniform", "random-token")):
         reference = reference_pairs(references).get(key)

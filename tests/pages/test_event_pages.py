@@ -55,11 +55,11 @@ def test_compare_says_and_marks_what_happened(open_app: Opener, two: None) -> No
     assert not app.exception
     said = words(app)
     assert (
-        "collapse in 1 of 2 layers, first at step 40; 3 deaths of experts, first at step 40; "
+        "collapse in layer 1 (of 2), first at step 40; 3 deaths of experts, first at step 40; "
         "one recovery, at step 190; 3 revivals of experts, first at step 190; one rule change, at step 200."
         in said
     )
-    assert "no layer collapsed; no expert died." in said
+    assert f"{events.NO_COLLAPSE}; {events.NO_DEATH}." in said
     assert "▼ collapse" in said
     shown = marks(app)
     assert shown["MaxVio over training"] == {"collapse in layer 1", "rule change"}
@@ -194,13 +194,13 @@ COUNTS = pl.DataFrame(
 
 def test_sentences_count_layers_of_a_run_and_seeds_of_a_group() -> None:
     assert events.arm_sentence(arm("a"), COUNTS) == (
-        "collapse in 2 of 4 layers, first at step 61; 2 loss spikes, first at step 70; no expert died; "
-        "1 other recorded event"
+        "collapse in layers 0, 2 (of 4), first at step 61; 2 loss spikes, first at step 70; "
+        f"{events.NO_DEATH}; 1 other recorded event"
     )
     assert events.arm_sentence(arm("a", "b", "c"), COUNTS).startswith(
         "collapse in 2 of 3 seeds, first at step 50; loss spike in 1 of 3 seeds, first at step 70; no expert"
     )
-    assert events.arm_sentence(arm("c"), COUNTS) == "no layer collapsed; no expert died"
+    assert events.arm_sentence(arm("c"), COUNTS) == f"{events.NO_COLLAPSE}; {events.NO_DEATH}"
 
 
 def test_the_legend_names_what_is_there() -> None:

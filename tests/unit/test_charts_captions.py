@@ -49,7 +49,7 @@ def test_compared_heatmaps() -> None:
         {"A": frame, "B": frame.filter(pl.col("expert") > 1), "C": frame.clear()}
     )
     assert text == (
-        "At the end the busiest expert takes 2.00 times uniform with A, 1 idle and 1.00 times uniform with B."
+        "At step 5 the busiest expert takes 2.00 times uniform with A, 1 idle and 1.00 times uniform with B."
     )
 
 
@@ -65,7 +65,7 @@ def test_max_vio_compares_with_random_sequences_first() -> None:
     frame = frames.vio_frame({"none": 3.4, "lf": 0.13})
     text = captions.max_vio_curves(frame, labels=LABELS, references=frames.REFERENCES)
     assert text == (
-        "After 50 steps loss-free sits at MaxVio 0.13, 1.30 times the random-sequence reference; "
+        "Over all steps loss-free sits at MaxVio 0.13, 1.30 times the random-sequence reference; "
         "no balancing at 3.40."
     )
     flat = {"uniform_mean": 0.05, "uniform_p95": 0.06, "resampled_mean": None, "resampled_p95": None}
@@ -116,7 +116,7 @@ def test_the_story_uses_the_names_of_methods() -> None:
     text = captions.story(
         frames.vio_frame({"r1": 0.2, "r2": 3.0}), families={"r1": "loss_free", "r2": "none"}
     )
-    assert text == "After 50 steps loss-free sits at MaxVio 0.20; no balancing at 3.00."
+    assert text == "Over all steps loss-free sits at MaxVio 0.20; no balancing at 3.00."
 
 
 EMPTY: list[Callable[[], str]] = [
