@@ -75,36 +75,6 @@ def _slots(lists: Sequence[Sequence[int] | None], experts: int) -> NDArray[np.in
     )
 
 
-def bias_update(cur: Cursor, run_id: str, step: int, layer: int) -> pl.DataFrame:
-    """What one training step did to the biases of a layer.
-
-    Columns: expert, tokens (of the step), expert_bias (used in it), next_bias (used in the step after it, or
-    by the evaluation that follows; NULL where neither was recorded), rate (u after the step). Sorted by
-    expert; empty when the step was not trained or not recorded.
-    """
-    return frame(
-        cur,
-        """
-        WITH now AS (
-            SELECT expert, tokens, expert_bias FROM expert_loads
-            WHERE run_id = $run_id AND layer = $layer AND step = $step
-        ), later AS (
-            SELECT expert, expert_bias FROM expert_loads
-            WHERE run_id = $run_id AND layer = $layer AND step = $step + 1
-        ), held AS (
-            SELECT expert, any_value(expert_bias) AS expert_bias FROM eval_loads
-            WHERE run_id = $run_id AND layer = $layer AND step = $step + 1 GROUP BY expert
-        )
-        SELECT expert, tokens, now.expert_bias, coalesce(later.expert_bias, held.expert_bias) AS next_bias,
-               (SELECT any_value(bias_update_rate) FROM steps WHERE run_id = $run_id AND step = $step) AS rate
-        FROM now LEFT JOIN later USING (expert) LEFT JOIN held USING (expert) ORDER BY expert
-        """,
-        run_id=run_id,
-        layer=layer,
-        step=step,
-    )
-
-
 def expert_texts(chosen: NDArray[np.int64], texts: Sequence[str], expert: int) -> pl.DataFrame:
     """Which texts an expert takes, of the probe's tokens; chosen: [T, K], texts: T.
 

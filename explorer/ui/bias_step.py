@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import streamlit as st
 
-from explorer.bias_step import BiasStep, rule_in_force, work_out
+from explorer.bias_step import BiasStep, Floats, rule_in_force, work_out
 from explorer.glossary import tip
 from explorer.ui import bias_step_words as words
 from explorer.ui import cached, show
@@ -22,19 +22,18 @@ def panel(run: Run, layer: int, step: int, expert: int, *, chosen: bool) -> None
         show.note(found)
         return
     at = int(rows["step"][0])
-    logged = None if rows["logged"].null_count() else rows["logged"].to_numpy().astype(np.float32)
     left, right = show.in_columns(2)
     with left:
         st.markdown(show.plain(words.finding(found, expert, at)))
-        _say(found, logged, rows, at)
+        say(found, rows)
         show.note(
             f"Layer {layer}. With the bias before, the tokens of step {at} chose their experts; their counts "
             "move it, and the result is used in the next step."
             + ("" if chosen else " Single out an expert, or click a point of a bias line, to see another.")
         )
     with right:
-        st.latex(_gathered(words.formulas(found, expert)))
-    _table(words.table(found, logged), f"Update of all biases of layer {layer} after step {at}")
+        st.latex(gathered(found, expert))
+    _table(words.table(found, logged_of(rows)), f"Update of all biases of layer {layer} after step {at}")
 
 
 def open_step(run: Run, rows: pl.DataFrame) -> BiasStep | str:
@@ -42,7 +41,7 @@ def open_step(run: Run, rows: pl.DataFrame) -> BiasStep | str:
     if rows.is_empty():
         return "No loads were recorded at or before this step."
     at = int(rows["step"][0])
-    force = rule_in_force(_config(run), at)
+    force = rule_in_force(config_of(run), at)
     if isinstance(force, str):
         return force
     if rows["expert_bias"].null_count():
@@ -50,8 +49,14 @@ def open_step(run: Run, rows: pl.DataFrame) -> BiasStep | str:
     return work_out(force, rows["tokens"].to_numpy(), rows["expert_bias"].to_numpy().astype(np.float32))
 
 
-def _say(found: BiasStep, logged: np.ndarray | None, rows: pl.DataFrame, at: int) -> None:
+def logged_of(rows: pl.DataFrame) -> Floats | None:
+    """[N] the biases after the update; None where they were not recorded."""
+    return None if rows["logged"].null_count() else rows["logged"].to_numpy().astype(np.float32)
+
+
+def say(found: BiasStep, rows: pl.DataFrame) -> None:
     """Equal, in red if not, or why there is nothing to hold it against."""
+    at, logged = int(rows["step"][0]), logged_of(rows)
     if found.force.restarts:
         show.note(
             f"From step {at + 1} on another rule is in force and every bias starts anew, so this outcome was "
@@ -100,11 +105,13 @@ def _table(table: pl.DataFrame, alt: str) -> None:
     )
 
 
-def _gathered(lines: list[str]) -> str:
-    return r"\begin{gathered}" + r" \\[.45em] ".join(lines) + r"\end{gathered}"
+def gathered(found: BiasStep, expert: int) -> str:
+    """The update line by line with the numbers of one expert, as one LaTeX formula."""
+    return r"\begin{gathered}" + r" \\[.45em] ".join(words.formulas(found, expert)) + r"\end{gathered}"
 
 
-def _config(run: Run) -> dict[str, object] | None:
+def config_of(run: Run) -> dict[str, object] | None:
+    """The run's configuration; None where it cannot be read."""
     try:
         config = json.loads(run.config)
     except (TypeError, ValueError):

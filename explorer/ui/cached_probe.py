@@ -29,11 +29,6 @@ def layer_probe(run: Version, step: int, layer: int) -> LayerProbe | None:
 
 
 @_cached
-def bias_update(run: Version, step: int, layer: int) -> pl.DataFrame:
-    return _ask(probe.bias_update, run[0], step, layer)
-
-
-@_cached
 def coactivation(run: Version, layer: int, step: int) -> pl.DataFrame:
     return _ask(specialisation.coactivation, run[0], layer, step)
 

@@ -1,101 +1,98 @@
-"""One step of the bias rule, in integers, and whether the recorded bias moved as it says."""
+"""One recorded update of the biases as lessons tell it, and how many of a run come out as logged."""
 
-from dataclasses import dataclass
+from functools import cache, partial
 
 import numpy as np
 import polars as pl
 
-from explorer import balancing
-from explorer.config import BalancerConfig
-from explorer.errors import ConfigError
-from explorer.queries import asked
+from explorer.bias_step import BiasStep, rule_in_force, work_out
+from explorer.errors import ConfigError, one_of
 from explorer.rules import LossFree
-from explorer.ui import cached
+from explorer.ui import bias_step, cached
 from explorer.ui.arms import Run
 
 
-@dataclass(frozen=True, kw_only=True)
-class BiasMove:
-    """What the update after one step did in one layer."""
+def opened(run: Run, layer: int, step: int) -> tuple[BiasStep, pl.DataFrame]:
+    """The update after `step`, and what was logged around it (`queries.bias_step`).
 
-    step: int
-    rate: float
-    """u of this update, in score units."""
-    table: pl.DataFrame
-    """expert, tokens, load_ratio, mean, error (mean − tokens), sign, before, after (computed), recorded (the
-    bias that the next step used; NULL where none was recorded)."""
-
-    @property
-    def mean_load(self) -> float:
-        return float(self.table["mean"][0])
-
-    def expert(self, which: str) -> dict[str, float]:
-        """The row of the busiest or the idlest expert, or of a numbered one."""
-        if which in ("busiest", "idlest"):
-            row = self.table.sort("tokens", "expert", descending=[which == "busiest", False])
-            return dict(row.row(0, named=True))
-        return dict(self.table.filter(pl.col("expert") == int(which)).row(0, named=True))
-
-    @property
-    def agrees(self) -> bool | None:
-        """Whether every recorded bias is the computed one, to the last bit; None without a next step."""
-        if self.table["recorded"].null_count():
-            return None
-        return bool((self.table["after"] == self.table["recorded"]).all())
-
-
-def sign_rule(run: Run) -> LossFree:
-    """The run's bias rule. Raises ConfigError unless it is the plain sign rule, additive and uncentred."""
-    rules = BalancerConfig.parse(run.balancer).rules
-    rule = rules[0] if len(rules) == 1 else None
-    if not isinstance(rule, LossFree) or (rule.update_rule, rule.bias_form) != ("sign", "additive"):
-        raise ConfigError("balancer", run.balancer, "is not the plain sign rule", "name a loss-free run")
-    return rule
-
-
-def bias_move(run: Run, layer: int, step: int) -> BiasMove:
-    """Recompute the update after `step` from the recorded counts, and lay it beside what was recorded."""
-    rule = sign_rule(run)
-    now, following = cached.loads_at(run.version, layer, step), cached.loads_at(run.version, layer, step + 1)
-    if now.is_empty() or now["step"][0] != step:
+    Raises ConfigError where the step is not recorded, or its update cannot be worked out.
+    """
+    rows = cached.bias_step(run.version, layer, step)
+    if rows.is_empty() or int(rows["step"][0]) != step:
         raise ConfigError("step", step, "has no recorded loads in this run", "name a recorded step")
-    row = cached.step_row(run.version, step)
-    recorded_rate = None if row.is_empty() else row["bias_update_rate"][0]
-    rate = float(rule.bias_update_rate if recorded_rate is None else recorded_rate)
-    counts, before = now["tokens"].to_numpy(), now["expert_bias"].to_numpy().astype(np.float32)
-    after = next_bias(counts, before, rate)
-    is_next = not following.is_empty() and following["step"][0] == step + 1
-    table = now.select(
-        "expert",
-        "tokens",
-        "load_ratio",
-        mean=pl.lit(float(counts.mean())),
-        error=pl.Series(balancing.load_error(counts) * counts.mean()).round(6),
-        sign=pl.Series(np.sign(counts.mean() - counts).astype(np.int64)),
-        before=pl.Series(before),
-        after=pl.Series(after),
-        recorded=following["expert_bias"].cast(pl.Float32) if is_next else pl.lit(None, pl.Float32),
+    found = bias_step.open_step(run, rows)
+    if isinstance(found, str):
+        raise ConfigError("step", step, found.rstrip("."), "name another step or run")
+    return found, rows
+
+
+def expert_of(found: BiasStep, which: str) -> int:
+    """The `busiest` or the `idlest` expert, the first of several."""
+    one_of("expert", which, ("busiest", "idlest"))
+    return int(found.tokens_E.argmax() if which == "busiest" else found.tokens_E.argmin())
+
+
+def number(found: BiasStep, which: str, what: str) -> float:
+    """One number of the update of that expert."""
+    expert = expert_of(found, which)
+    error = found.mean - int(found.tokens_E[expert])
+    numbers = {
+        "expert": expert,
+        "tokens": int(found.tokens_E[expert]),
+        "mean": float(found.mean),
+        "error": float(error),
+        "sign": float((error > 0) - (error < 0)),
+        "before": float(found.before_E[expert]),
+        "after": float(found.after_E[expert]),
+        "rate": found.force.rate,
+    }
+    one_of("number", what, numbers)
+    return numbers[what]
+
+
+def table(found: BiasStep, rows: pl.DataFrame) -> pl.DataFrame:
+    """All experts as numbers, for the figure's table and its files; recorded: NULL where none was."""
+    return pl.DataFrame(
+        {
+            "expert": rows["expert"],
+            "tokens": rows["tokens"],
+            "mean": [float(found.mean)] * rows.height,
+            "error": [float(found.mean - int(c)) for c in found.tokens_E],
+            "direction": pl.Series(found.direction_E),
+            "before": pl.Series(found.before_E),
+            "after": pl.Series(found.after_E),
+            "recorded": rows["logged"].cast(pl.Float32),
+        }
     )
-    return BiasMove(step=step, rate=rate, table=asked.mark(table, asked.of(now, following, row)))
 
 
-def next_bias(counts: np.ndarray, before: np.ndarray, rate: float) -> np.ndarray:
-    """[..., E] float32 as in training: b + u · sign(mean − c)."""
-    direction = np.sign(counts.mean(-1, keepdims=True) - counts).astype(np.float32)
-    return np.asarray(before + np.float32(rate) * direction, dtype=np.float32)
+def plain_rate(run: Run) -> float:
+    """u. Raises ConfigError unless one plain sign rule with a constant u moves the bias all the time."""
+    last = rule_in_force(bias_step.config_of(run), run.last_step)
+    # Whatever else a rule has (centring, decay, memory, freezing, factors) makes it another one.
+    if (
+        isinstance(last, str)
+        or last.rule != LossFree(bias_update_rate=last.rule.bias_update_rate)
+        or last.updates != run.last_step + 1
+    ):
+        raise ConfigError("balancer", run.balancer, "is not the plain sign rule", "name a loss-free run")
+    return last.rule.bias_update_rate
 
 
 def updates(run: Run) -> tuple[int, int]:
-    """How many recorded bias updates equal the recomputed ones to the last bit, and how many there are."""
-    rate = sign_rule(run).bias_update_rate
+    """How many recorded updates of single experts come out as logged, and how many can be worked out."""
+    force_at = cache(partial(rule_in_force, bias_step.config_of(run)))
     equal = total = 0
     for layer in range(run.num_moe_layers):
         matrix = cached.load_matrix(run.version, layer)
         if matrix.bias is None or not np.array_equal(matrix.steps, matrix.last_steps):
             continue
         bias = matrix.bias.astype(np.float32)
-        same = next_bias(matrix.tokens[:-1], bias[:-1], rate) == bias[1:]
-        follows = np.diff(matrix.steps) == 1
-        equal += int(same[follows].sum())
-        total += int(same[follows].size)
+        for at in np.flatnonzero(np.diff(matrix.steps) == 1):
+            force = force_at(int(matrix.steps[at]))
+            if isinstance(force, str) or force.restarts or np.isnan(bias[at : at + 2]).any():
+                continue
+            same = work_out(force, matrix.tokens[at], bias[at]).equals(bias[at + 1])
+            equal += int(same.sum())
+            total += same.size
     return equal, total

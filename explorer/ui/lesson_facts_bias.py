@@ -16,19 +16,19 @@ def bias_step(arm: str, layer: str, step: str, expert: str, what: str) -> float:
     """One number of one bias update, seed 0: `tokens`, `mean`, `error`, `sign`, `before`, `after`, `rate` or
     `expert` of the `busiest` or `idlest` expert."""
     run = lesson_runs.find(arm, 0).first
-    move = lesson_bias.bias_move(run, int(layer), int(step))
-    return move.rate if what == "rate" else move.expert(expert)[what]
+    found, _ = lesson_bias.opened(run, int(layer), int(step))
+    return lesson_bias.number(found, expert, what)
 
 
 @fact
 def updates_equal(arm: str) -> int:
-    """Bias updates of seed 0 that equal the recomputed ones to the last bit."""
+    """Those that come out as logged: to the last bit, or to rounding where the rule adds up fractions."""
     return lesson_bias.updates(lesson_runs.find(arm, 0).first)[0]
 
 
 @fact
 def updates(arm: str) -> int:
-    """Bias updates of seed 0 that can be recomputed."""
+    """Bias updates of seed 0, of single experts, that can be worked out and held against the next step."""
     return lesson_bias.updates(lesson_runs.find(arm, 0).first)[1]
 
 
@@ -56,7 +56,7 @@ def peak_bias_spread(arm: str, layer: str) -> float:
 @fact
 def thumb_steps(arm: str, layer: str) -> float:
     """Peak distance of two biases of a layer divided by 2u: what the rule would take with fixed scores."""
-    rate = lesson_bias.sign_rule(lesson_runs.find(arm, 0).first).bias_update_rate
+    rate = lesson_bias.plain_rate(lesson_runs.find(arm, 0).first)
     return float(peak_bias_spread(arm, layer)) / (2 * rate)
 
 

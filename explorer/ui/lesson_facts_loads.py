@@ -75,12 +75,6 @@ def layers(arm: str) -> int:
 
 
 @fact
-def idle_experts(arm: str) -> float:
-    """Experts of a layer without a token in a step: mean over the last steps, layers and seeds."""
-    return float(_layers(arm)["idle_experts"].mean())  # type: ignore[arg-type]
-
-
-@fact
 def dead_experts(arm: str) -> int:
     """Experts, over all layers and seeds, without one token in the last 100 steps."""
     found = (cached.dead_experts(run.version) for run in lesson_runs.find(arm).runs)

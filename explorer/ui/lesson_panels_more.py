@@ -7,6 +7,7 @@ import polars as pl
 import streamlit as st
 
 from explorer import metrics
+from explorer.bias_step import BiasStep
 from explorer.charts import captions, lessons, loads, switches
 from explorer.charts import playground as figures
 from explorer.charts.theme import AXIS
@@ -14,6 +15,7 @@ from explorer.lessons import Key
 from explorer.metrics import power
 from explorer.simulate import Simulation
 from explorer.simulate.summary import random_reference
+from explorer.ui import bias_step as update
 from explorer.ui import (
     cached,
     lesson_bias,
@@ -78,7 +80,7 @@ def bias_step(keys: Keys, name: str) -> Elsewhere | None:
     """The loads of one step, and the update of the bias that follows, with the recorded integers (seed 0)."""
     arm = lesson_runs.find(keys["arm"], 0)
     layer, step = int(keys["layer"]), int(keys["step"])
-    move = lesson_bias.bias_move(arm.first, layer, step)
+    found, rows = lesson_bias.opened(arm.first, layer, step)
     bars = cached.loads_at(arm.first.version, layer, step)
     show.figure(
         specs.kept(
@@ -87,38 +89,31 @@ def bias_step(keys: Keys, name: str) -> Elsewhere | None:
         subject=f"Loads of layer {layer} at step {step}, seed 0",
         finding=captions.load_bars(bars),
         how=f"{arm.label}. Every bar would reach the line at 1 if the work were shared evenly: "
-        f"{move.mean_load:g} tokens each.",
-        table=move.table,
-        sources=(bars,),
+        f"{float(found.mean):g} tokens each.",
+        table=lesson_bias.table(found, rows),
+        sources=(bars, rows),
         key=name,
     )
     for which in ("busiest", "idlest"):
-        st.latex(show.stacked(_formula(move, which)))
-    st.markdown(_checked(move))
+        st.latex(_formula(found, lesson_bias.expert_of(found, which)))
+    update.say(found, rows)
     return Elsewhere(
         page="replay", words="Replay", query={"run": arm.first.run_id, "layer": layer, "step": step}
     )
 
 
-def _formula(move: lesson_bias.BiasMove, which: str) -> str:
-    """The arithmetic of one expert, with the integers of the step."""
-    row = move.expert(which)
-    e = int(row["expert"])
-    sign = "+" if row["sign"] > 0 else "-" if row["sign"] < 0 else r"\pm 0\cdot"
-    return (
-        rf"e_{{{e}}} = \bar c - c_{{{e}}} = {move.mean_load:g} - {int(row['tokens'])} = {row['error']:+g}"
-        rf"\qquad b_{{{e}}} \leftarrow {row['before']:.4f} {sign} {move.rate:g} = {row['after']:.4f}"
+def _formula(found: BiasStep, expert: int) -> str:
+    """The arithmetic of one expert with the integers of the step; of the plain sign rule, in two parts."""
+    rule, i = found.force.rule, rf"_{{{expert}}}"
+    if rule.update_rule != "sign" or rule.centred:
+        return update.gathered(found, expert)
+    tokens, error = int(found.tokens_E[expert]), float(found.mean - int(found.tokens_E[expert]))
+    sign = "+" if error > 0 else "-" if error < 0 else r"\pm 0\cdot"
+    return show.stacked(
+        rf"e{i} = \bar c - c{i} = {float(found.mean):g} - {tokens} = {error:+g}"
+        rf"\qquad b{i} \leftarrow {found.before_E[expert]:.4f} {sign} {found.force.rate:g} "
+        rf"= {found.after_E[expert]:.4f}"
     )
-
-
-def _checked(move: lesson_bias.BiasMove) -> str:
-    if move.agrees is None:
-        return "No step after it was recorded, so the new bias cannot be held against the record."
-    experts = move.table.height
-    if move.agrees:
-        return f"All {experts} new biases equal those that the run recorded for step {move.step + 1}."
-    wrong = int((move.table["after"] != move.table["recorded"]).sum())
-    return f":red[{wrong} of {experts} new biases differ from those recorded for step {move.step + 1}.]"
 
 
 @panel(

@@ -6,7 +6,6 @@ import numpy as np
 import polars as pl
 
 from explorer import routing_math
-from explorer.rules import LossFree
 from explorer.ui.microscope_view import View
 
 MOST = 4
@@ -132,38 +131,3 @@ def _aligned(lines: Sequence[str]) -> str:
     # The page cuts off what stands above a first line of usual height.
     room = r"\rule{0pt}{1.7em}" if r"\frac" in lines[0] else ""
     return r"\begin{aligned}" + room + gap.join(lines) + r"\end{aligned}"
-
-
-def update_formula(
-    expert: int,
-    mean: float,
-    tokens: int,
-    before: float,
-    delta: float,
-    after: float,
-    rate: float,
-    rule: LossFree,
-) -> str:
-    """Algorithm 1 with the numbers of one expert."""
-    name = f"{{{expert}}}"
-    change = {
-        "sign": rf"\mathrm{{sign}}(e_{name})",
-        "proportional": rf"e_{name}/\bar c",
-        "rms": rf"e_{name}/\mathrm{{RMS}}(e)",
-    }[rule.update_rule]
-    centre = r" - \mathrm{mean}" if rule.centred else ""
-    whole = rf"u\,({change}{centre})" if centre else rf"u\,{change}"
-    sign = "-" if delta < 0 else "+"
-    return _aligned(
-        [
-            rf"e_{name} &= \bar c - c_{name} = {_count(mean)} - {_count(tokens)} = {_count(mean - tokens)}",
-            rf"b_{name} &\leftarrow b_{name} + {whole}, \quad u = {rate:g}",
-            rf"&= {before:.5f} {sign} {abs(delta):.5f} = {after:.5f}",
-        ]
-    )
-
-
-def _count(value: float) -> str:
-    """Whole numbers without a point; no space after a thousands comma."""
-    text = f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
-    return text.replace(",", "{,}")

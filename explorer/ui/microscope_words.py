@@ -86,33 +86,6 @@ def _with_bias(ids: Sequence[int], biases: Mapping[int, float]) -> str:
     return join([f"expert {e} ({biases[e]:+.3f})" for e in sorted(ids)])
 
 
-def update(
-    expert: int,
-    step: int,
-    tokens: int,
-    total: int,
-    mean: float,
-    delta: float,
-    rate: float,
-    agrees: bool | None,
-) -> str:
-    """What the step does to an expert's bias. agrees: with what was logged; None: nothing was."""
-    load = f"In step {step} expert {expert} took {tokens:,} of {total:,} assignments"
-    if rate == 0.0:
-        return f"{load}; the bias is frozen here and stays as it is."
-    if tokens == mean:
-        fate = f"exactly the mean of {_count(mean)}"
-    else:
-        fate = f"{'more' if tokens > mean else 'fewer'} than the mean of {_count(mean)}"
-    way = "stays" if delta == 0 else f"goes {'up' if delta > 0 else 'down'} by {abs(delta):.3g}"
-    logged = {
-        True: " The next step was logged with exactly this bias.",
-        False: "",
-        None: " What the next step used was not recorded.",
-    }[agrees]
-    return f"{load}, {fate}, so its bias {way}.{logged}"
-
-
 def texts(found: pl.DataFrame, expert: int, tokens: int, total: int) -> str:
     """Which texts an expert takes most often."""
     if found.is_empty():

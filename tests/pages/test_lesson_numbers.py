@@ -125,7 +125,6 @@ def test_what_is_left_of_the_experts_without_a_rule() -> None:
     entropy = [-(s * np.log(np.where(s > 0, s, 1))).sum(-1) for s in shares]
     assert fact("effective_experts[none]") == pytest.approx(np.mean([np.exp(h) for h in entropy]), rel=1e-6)
     assert fact("dead_experts[none]") == sum(int((counts.sum(0) == 0).sum()) for counts in last)
-    assert fact("idle_experts[none]") == pytest.approx(np.mean([(c == 0).sum(-1) for c in last]))
     busiest = last[0].sum(0)[2]
     assert fact("share[none; busiest; 2]") == pytest.approx(busiest.max() / busiest.mean())
 

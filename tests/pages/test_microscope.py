@@ -1,6 +1,7 @@
 """The Microscope page: what it says is what the run recorded, what a link asks for is shown or said."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,11 @@ from conftest import Opener, charts, words
 from probe_runs import LENGTH, WORDS, probe_info, probe_record, rule_biases, write_probe_run
 from store_runs import DOMAINS, random_counts, write_run
 
+from explorer.presets import get_preset, preset_balancer
+from explorer.recording import RunFolder
+from explorer.running import train_run
+from explorer.ui.bias_step_words import number
 from explorer.ui.microscope_formulas import steps as formula_steps
-from explorer.ui.microscope_token import update_of
 from explorer.ui.microscope_view import probe_text, token_table, view_of, visible
 
 
@@ -44,7 +48,7 @@ def test_it_opens_on_a_biased_run_at_a_probe_whose_update_can_be_told(open_app: 
     assert not app.error
     assert app.selectbox(key="run").value == "free"
     assert app.session_state["probe"] == 12
-    assert "The next step was logged with exactly this bias" in words(app)
+    assert "all 8 biases are those that step 13 used, bit for bit" in words(app)
     assert charts(app) >= 8
     for chart in app.get("vega_lite_chart"):
         assert len(chart.proto.alt) > 30
@@ -65,8 +69,10 @@ def test_the_numbers_of_a_token_are_those_that_were_recorded(open_app: Opener, p
         assert re.search(rf"g_\{{{expert}\}} &= .*= {gate:.4f}", text)
     counts = random_counts(25, 2, 8)[step, layer]
     moved = rule_biases(random_counts(25, 2, 8))[step + 1, layer, chosen[0]]
-    assert f"took {counts[chosen[0]]:,} of {counts.sum():,} assignments" in text
-    assert f"= {moved:.5f}" in text
+    assert f"At step {step} expert {chosen[0]} had {counts[chosen[0]]:,} tokens" in text
+    formulas = "\n".join(element.value for element in app.latex)
+    assert rf"\frac{{{counts.sum()}}}{{8}}" in formulas
+    assert rf"= {number(moved)}\end" in formulas
     assert f"Token {token}, “{visible(WORDS[token % len(WORDS)])}” of {DOMAINS[token // LENGTH]}" in text
 
 
@@ -75,7 +81,7 @@ def test_a_bias_that_does_not_follow_the_rule_is_said_in_red(open_app: Opener, t
     app = open_app(page="microscope", probe=12)
     assert not app.exception
     assert len(app.error) == 1
-    assert "but the next step was logged with" in app.error[0].value
+    assert "NOT equal to what was logged" in app.error[0].value
 
 
 def test_a_choice_that_the_logits_do_not_explain_is_said_in_red(open_app: Opener, tmp_path: Path) -> None:
@@ -136,7 +142,7 @@ def test_a_link_chooses_everything(open_app: Opener, probed: Path) -> None:
     text = words(app)
     assert "Token 0," in text
     assert "Expert 5: what does it do?" in text
-    assert "In step 2 expert 5 took" in text
+    assert "At step 2 expert 5 had" in text
 
 
 def test_choosing_follows_in_every_panel(open_app: Opener, probed: Path) -> None:
@@ -146,7 +152,7 @@ def test_choosing_follows_in_every_panel(open_app: Opener, probed: Path) -> None
     app.selectbox(key="expert").set_value("6").run()
     text = words(app)
     assert "Expert 6: what does it do?" in text
-    assert "In step 12 expert 6 took" in text
+    assert "At step 12 expert 6 had" in text
     assert not app.exception
 
 
@@ -251,50 +257,70 @@ def test_where_experts_choose_the_first_expert_of_a_token_weighs_most() -> None:
         assert scores == sorted(scores, reverse=True)
 
 
-def test_rules_that_do_not_count_are_not_recomputed() -> None:
-    from explorer.rules import LossFree, Quantile
+def trained(base: Path, balancer: str) -> Path:
+    """A run that the trainer itself recorded, with probes after 1, 2, 4, 9 and 20 steps."""
+    config = get_preset("tiny").with_setting("training.probe_tokens", 32)
+    config = replace(config, balancer=preset_balancer("tiny", balancer))
+    return train_run(config, base, run_id="trained", preset="tiny").path
 
-    found = pl.DataFrame(
-        {
-            "expert": [0, 1],
-            "tokens": [5, 3],
-            "expert_bias": [0.1, 0.2],
-            "next_bias": [0.4, 0.1],
-            "rate": [None, None],
-        }
+
+def test_a_bias_that_starts_anew_under_the_next_rule_is_not_said_to_be_wrong(
+    open_app: Opener, tmp_path: Path
+) -> None:
+    balancer = "none/2/loss_free/10/loss_free:bias_form=multiplicative/15/none"
+    path = trained(tmp_path / "own", balancer)
+    rows = RunFolder(path).read("expert_loads").filter(pl.col("step") == 10)
+    assert rows["expert_bias"].unique().to_list() == [1.0]
+    app = open_app(page="microscope", probe=9, layer=0, expert=1)
+    assert not app.exception
+    assert not app.error
+    text = words(app)
+    assert "At step 9 expert 1 had" in text
+    assert "From step 10 on another rule is in force and every bias starts anew" in text
+    assert "Equal to what was logged" not in text
+
+
+@pytest.mark.parametrize("moved", [True, False])
+def test_a_small_proportional_step_that_was_never_made_is_red(
+    open_app: Opener, tmp_path: Path, moved: bool
+) -> None:
+    path = trained(tmp_path / "own", "loss_free:update_rule=proportional,u=1e-6")
+    if not moved:
+        for file in path.glob("expert_loads-*.parquet"):
+            still = pl.read_parquet(file).with_columns(expert_bias=pl.lit(0.0, pl.Float32))
+            still.write_parquet(file)
+    app = open_app(page="microscope", probe=9, layer=0)
+    assert not app.exception
+    text = words(app)
+    assert [error.value.split(" (")[0] for error in app.error] == (
+        [] if moved else ["NOT equal to what was logged"]
     )
-    assert "does not step by counts" in update_of(found, Quantile(), 0, 7).sentence
-    with_rate = found.with_columns(rate=pl.lit(0.003))
-    assert "running mean" in update_of(with_rate, LossFree(load_ema=0.9), 0, 7).sentence
-    assert update_of(with_rate, LossFree(), 0, 7).is_wrong
-    frozen = with_rate.with_columns(rate=pl.lit(0.0), next_bias=pl.col("expert_bias"))
-    assert "frozen" in update_of(frozen, LossFree(), 0, 7).sentence
-    assert not update_of(frozen, LossFree(), 0, 7).is_wrong
+    assert ("that step 10 used, bit for bit" in text) == moved
 
 
-@pytest.mark.parametrize("rule", ["sign", "proportional", "rms"])
-@pytest.mark.parametrize("centred", [False, True])
-def test_updates_of_training_agree_with_the_page(rule: str, centred: bool) -> None:
-    import torch
+def test_a_rule_that_adds_fractions_up_is_equal_to_rounding_only(open_app: Opener, tmp_path: Path) -> None:
+    trained(tmp_path / "own", "loss_free:update_rule=rms,centred=true")
+    app = open_app(page="microscope", probe=9)
+    assert not app.exception
+    assert not app.error
+    text = words(app)
+    assert "that step 10 used, to rounding" in text
+    assert "bit for bit" not in text
 
-    from explorer.model.bias_balancers import LossFreeBalancing
-    from explorer.rules import LossFree
 
-    settings = LossFree(update_rule=rule, centred=centred, bias_update_rate=0.01)
-    counts = random_counts(1, 1, 16)[0, 0]
-    before = torch.linspace(-0.3, 0.4, 16)
-    after = before.clone()
-    LossFreeBalancing(settings).update(after, torch.from_numpy(counts), 0)
-    found = pl.DataFrame(
-        {
-            "expert": range(16),
-            "tokens": counts,
-            "expert_bias": before.numpy(),
-            "next_bias": after.numpy(),
-            "rate": [0.01] * 16,
-        }
-    )
-    for expert in range(16):
-        told = update_of(found, settings, expert, 0)
-        assert not told.is_wrong, told.sentence
-        assert "exactly this bias" in told.sentence
+@pytest.mark.parametrize(
+    ("balancer", "sentence"),
+    [
+        ("quantile", "reads the scores of all tokens of a step"),
+        ("loss_free:load_ema=0.9", "a running mean of the counts with memory 0.9"),
+        ("loss_free:freeze_after_step=5", "the rule is frozen, so its bias stays"),
+    ],
+)
+def test_rules_that_do_not_step_by_counts_say_so(
+    open_app: Opener, tmp_path: Path, balancer: str, sentence: str
+) -> None:
+    trained(tmp_path / "own", balancer)
+    app = open_app(page="microscope", probe=9)
+    assert not app.exception
+    assert not app.error
+    assert sentence in words(app)

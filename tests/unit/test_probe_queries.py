@@ -66,19 +66,6 @@ def test_lists_of_any_length_become_slots() -> None:
     assert found.tolist() == [[2, 1], [4, 4], [0, 4], [4, 4], [1, 0]]
 
 
-def test_the_update_of_a_step_holds_counts_and_both_biases(index: Index) -> None:
-    counts, biases = random_counts(25, 2, 8), rule_biases(random_counts(25, 2, 8))
-    with index.cursor() as cur:
-        found = probe.bias_update(cur, "probed", 12, 1)
-        after_the_end = probe.bias_update(cur, "probed", 24, 1)
-    assert found.columns == ["expert", "tokens", "expert_bias", "next_bias", "rate"]
-    assert found["expert"].to_list() == list(range(8))
-    assert found["tokens"].to_list() == counts[12, 1].tolist()
-    assert found["expert_bias"].to_list() == biases[12, 1].tolist()
-    assert found["next_bias"].to_list() == biases[13, 1].tolist()
-    assert after_the_end.is_empty()
-
-
 def test_texts_of_an_expert_by_counting() -> None:
     rng = np.random.default_rng(5)
     chosen = np.stack([rng.permutation(5)[:2] for _ in range(60)])
