@@ -1,8 +1,8 @@
 """Lessons as files: what a lesson is made of, and how one is read from `lessons/*.toml`.
 
-A lesson holds no result. Its numbers are placeholders and its right answers are rules over *facts*, values
-asked of recorded runs when the lesson is shown (`explorer.ui.lesson_facts`), so that a text cannot
-contradict the data. How to write one: docs/lessons.md.
+The numbers and verdicts of a lesson are placeholders, and its right answers are rules over *facts*: values
+asked of recorded runs when the lesson is shown (`explorer.ui.lesson_facts`). Judgements in words are not
+computed; they must be read again when the runs are trained again. How to write one: docs/lessons.md.
 """
 
 import re

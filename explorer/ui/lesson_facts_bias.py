@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 
-import polars as pl
+import numpy as np
 
 from explorer import metrics
 from explorer.errors import ConfigError
 from explorer.simulate import summary as simulated_summary
-from explorer.ui import cached, lesson_bias, lesson_runs, lesson_simulations
+from explorer.ui import lesson_bias, lesson_runs, lesson_simulations, lesson_steps
 from explorer.ui.lesson_fact_registry import fact
 
 
@@ -34,23 +34,28 @@ def updates(arm: str) -> int:
 
 @fact
 def bias_spread(arm: str) -> float:
-    """Largest minus smallest bias after the training, mean over layers, seed 0."""
+    """Largest minus smallest bias in the last step of the training, mean over layers, seed 0."""
     run = lesson_runs.find(arm, 0).first
-    spreads = []
-    for layer in range(run.num_moe_layers):
-        frame = cached.bias_trajectories(run.version, layer)
-        last = frame.filter(pl.col("last_step") == pl.col("last_step").max())["bias_last"]
-        spreads.append(float(last.max()) - float(last.min()))  # type: ignore[arg-type]
-    return sum(spreads) / len(spreads)
+    last = np.array([lesson_steps.biases(run, layer)[-1] for layer in range(run.num_moe_layers)])
+    return float((last.max(-1) - last.min(-1)).mean())
 
 
 @fact
 def peak_bias_spread(arm: str, layer: str) -> float:
-    """The largest distance between two biases of a layer at any time, seed 0."""
+    """The largest distance between two biases of a layer in any step, seed 0."""
+    bias = lesson_steps.biases(lesson_runs.find(arm, 0).first, int(layer))
+    return float(np.nanmax(bias.max(-1) - bias.min(-1)))
+
+
+@fact
+def turning_share(arm: str) -> float:
+    """Share of bias moves, over all steps, layers and experts of seed 0, that go against the move before."""
     run = lesson_runs.find(arm, 0).first
-    frame = cached.bias_trajectories(run.version, int(layer))
-    apart = frame.group_by("bin").agg(apart=pl.col("bias_last").max() - pl.col("bias_last").min())
-    return float(apart["apart"].max())  # type: ignore[arg-type]
+    moves = np.stack(
+        [np.diff(lesson_steps.biases(run, layer), axis=0) for layer in range(run.num_moe_layers)]
+    )
+    pairs = moves[:, :-1] * moves[:, 1:]
+    return float((pairs < 0).sum() / ((pairs < 0) | (pairs > 0)).sum())
 
 
 @fact

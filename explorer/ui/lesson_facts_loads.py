@@ -2,13 +2,17 @@
 
 import math
 
+import numpy as np
 import polars as pl
 
 from explorer import metrics
 from explorer.errors import ConfigError
-from explorer.ui import cached, lesson_runs
+from explorer.ui import cached, lesson_runs, lesson_steps
 from explorer.ui.arms import Arm
 from explorer.ui.lesson_fact_registry import FIGURES, fact
+
+WINDOW = 40
+"""Steps whose mean MaxVio `first_below` looks at."""
 
 
 def _figure_fact(name: str, column: str) -> None:
@@ -136,22 +140,24 @@ def worst_layer_number(arm: str, seed: str = "seed 0") -> int:
 
 @fact
 def max_vio_between(arm: str, first: str, last: str) -> float:
-    """MaxVio of seed 0 over these steps, as far as whole pieces (of 300) lie between them: their mean."""
-    run = lesson_runs.find(arm, 0).first
-    frame = cached.max_vio_series((run.version,))
-    inside = frame.filter((pl.col("first_step") >= int(first)) & (pl.col("last_step") <= int(last)))
-    return float((inside["max_vio"] * inside["samples"]).sum()) / float(inside["samples"].sum())
+    """MaxVio of seed 0 from step `first` to step `last`, both included: mean over steps and layers."""
+    steps, values = lesson_steps.max_vio(lesson_runs.find(arm, 0).first)
+    inside = (steps >= int(first)) & (steps <= int(last))
+    if not inside.any():
+        raise ConfigError("steps", f"{first} to {last}", "are not recorded in this run", "name others")
+    return float(values[inside].mean())
 
 
 @fact
 def first_below(arm: str, limit: str) -> int:
-    """The first step of the first twentieth of the training (seed 0) whose mean MaxVio is below a limit."""
-    run = lesson_runs.find(arm, 0).first
-    frame = cached.max_vio_series((run.version,), max_bins=20).sort("bin")
-    below = frame.filter(pl.col("max_vio") < float(limit))
-    if below.is_empty():
+    """The first step (seed 0) at which the MaxVio of 40 steps, this one the last of them, has a mean below a
+    limit."""
+    steps, values = lesson_steps.max_vio(lesson_runs.find(arm, 0).first)
+    means = np.lib.stride_tricks.sliding_window_view(values, WINDOW).mean(-1)
+    below = np.flatnonzero(means < float(limit))
+    if not below.size:
         raise ConfigError("limit", limit, "is never reached in this run", "choose a larger one")
-    return int(below["first_step"][0])
+    return int(steps[below[0] + WINDOW - 1])
 
 
 @fact

@@ -36,6 +36,13 @@ def information_half_width(a: str, b: str) -> float:
     return _information_interval(a, b)[1]
 
 
+@fact
+def information_verdict_words(a: str, b: str) -> str:
+    """`resolved` or `not resolved`: whether that interval leaves out zero."""
+    mean, half = _information_interval(a, b)
+    return "resolved" if abs(mean) > half else "not resolved"
+
+
 def _information_interval(a: str, b: str) -> tuple[float, float]:
     common = [{run.seed for run in lesson_runs.find(arm).runs} for arm in (a, b)]
     interval = metrics.t_interval(

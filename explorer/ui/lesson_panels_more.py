@@ -23,6 +23,7 @@ from explorer.ui import (
     lesson_runs,
     lesson_simulations,
     playground,
+    playground_switch,
     show,
     specs,
 )
@@ -168,8 +169,9 @@ def _pair(keys: Keys) -> dict[str, Simulation]:
 def _playground(keys: Keys) -> Elsewhere:
     given = {key: str(value) for key, value in keys.items() if key in CONTROLS}
     values = lesson_simulations.values_of(given)
-    # All of them: what the visitor has set there before must not stay.
-    return Elsewhere(page="playground", words="the Playground", query={**values, "at": int(values["S"]) - 1})
+    # All of them, and no change of rules: what the visitor has set there before must not stay.
+    query = {**values, "at": int(values["S"]) - 1, **dict.fromkeys(playground_switch.KEYS.values(), "")}
+    return Elsewhere(page="playground", words="the Playground", query=query)
 
 
 @panel("simulated_max_vio", **CONTROLS)

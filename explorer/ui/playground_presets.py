@@ -40,7 +40,7 @@ PRESETS = (
     ),
     Preset(
         name="u too large",
-        comment="Twenty times the usual rate: quick, but every step overshoots and the loads never rest.",
+        comment="Twenty times the usual rate: quick, but most moves undo the one before: loads never rest.",
         values={"A": "sign", "uA": "2e-2", "B": "sign", "uB": "1e-3", "T": "2048"},
     ),
     Preset(

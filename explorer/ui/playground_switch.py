@@ -55,11 +55,11 @@ def parse(text: str, steps: int) -> Later | None:
 
 
 def settle() -> None:
-    """Read the address once. What cannot be followed stays in its field, and a sentence says why it does
-    nothing."""
+    """Read the address once for every arrival at the page. What cannot be followed stays in its field, and a
+    sentence says why it does nothing."""
     steps = int(st.session_state["S"])
     for key in KEYS.values():
-        if key not in st.session_state:
+        if urls.is_fresh(key) or key not in st.session_state:
             wanted = urls.asked(key)
             st.session_state[key] = wanted[-1] if wanted else ""
         text = str(st.session_state[key] or "")

@@ -34,7 +34,7 @@ def test_without_a_choice_the_form_is_as_it_was(open_app: Opener) -> None:
 
 
 def test_a_choice_fills_the_form_and_says_when_it_was_changed(open_app: Opener) -> None:
-    experiment = next(e for e in EXPERIMENTS if e.slug == "same-balance-other-scope")
+    experiment = next(e for e in EXPERIMENTS if e.slug == "same-loss-other-scope")
     app = open_app(page="train")
     app = app.selectbox(key="experiment").set_value(experiment.title).run()
     assert not app.exception

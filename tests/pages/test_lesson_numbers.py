@@ -12,10 +12,12 @@ from conftest import SHIPPED, Opener
 from scipy import stats
 
 from explorer import metrics
+from explorer.errors import ConfigError
 from explorer.lessons import placeholders
 from explorer.recording import RunFolder
 from explorer.ui import cached, lesson_course, lesson_facts
 from explorer.ui.arms import arms_of
+from explorer.ui.lesson_runs import MissingRun
 
 pytestmark = pytest.mark.slow
 SEEDS = range(5)
@@ -190,6 +192,61 @@ def test_a_bias_step_is_the_algorithm_of_the_paper() -> None:
         assert fact(f"bias_step[{at}; after]") == bias[step + 1, busiest]
         assert bias[step + 1, busiest] - bias[step, busiest] == pytest.approx(-0.003, abs=1e-6)
     assert fact("updates_equal[loss_free]") == fact("updates[loss_free]") == 799 * 4 * 16
+
+
+def biases(run: str) -> np.ndarray:
+    """[S, L, E] the bias that every training step used."""
+    rows = table(run, "expert_loads").sort("step", "layer", "expert")
+    return rows["expert_bias"].to_numpy().astype(np.float64).reshape(-1, 4, 16)
+
+
+@pytest.mark.parametrize("arm", ["loss_free", "quantile", "loss_free:bias_update_rate=0.03"])
+def test_maxvio_of_steps_and_when_forty_of_them_are_below(arm: str) -> None:
+    counts = loads(f"{arm.replace(':', '-').replace('=', '-')}-seed0")
+    of_step = [max_vio(step) for step in counts]
+    assert fact(f"max_vio_between[{arm}; 0; 99]") == pytest.approx(np.mean(of_step[:100]))
+    assert fact(f"max_vio_between[{arm}; 700; 799]") == pytest.approx(np.mean(of_step[700:]))
+    for limit in (2.5, 1.0, 0.5):
+        below = [s for s in range(39, 800) if np.mean(of_step[s - 39 : s + 1]) < limit]
+        if below:
+            assert fact(f"first_below[{arm}; {limit}]") == below[0]
+
+
+def test_a_limit_that_is_never_reached_gets_a_sentence() -> None:
+    with pytest.raises(ConfigError, match=r"0\.01.*is never reached"):
+        fact("first_below[loss_free; 0.01]")
+
+
+@pytest.mark.parametrize("arm", ["loss_free", "loss_free:bias_update_rate=0.03"])
+def test_how_far_biases_come_apart_and_how_often_they_turn(arm: str) -> None:
+    bias = biases(f"{arm.replace(':', '-').replace('=', '-')}-seed0")
+    for layer in range(4):
+        widest = max(max(row) - min(row) for row in bias[:, layer].tolist())
+        assert fact(f"peak_bias_spread[{arm}; {layer}]") == widest
+    ends = [max(row) - min(row) for row in bias[-1].tolist()]
+    assert fact(f"bias_spread[{arm}]") == pytest.approx(sum(ends) / 4)
+    turns = moves = 0
+    for path in bias.reshape(800, -1).T:
+        signs = np.sign(np.diff(path))
+        both = (signs[:-1] != 0) & (signs[1:] != 0)
+        turns, moves = turns + int((signs[:-1] != signs[1:])[both].sum()), moves + int(both.sum())
+    assert fact(f"turning_share[{arm}]") == pytest.approx(turns / moves)
+
+
+def test_biases_are_asked_only_of_runs_that_have_them() -> None:
+    with pytest.raises(MissingRun, match="no biases"):
+        fact("peak_bias_spread[none; 0]")
+    late = biases("none-400-loss_free-seed0")[401:, 0]
+    assert fact("peak_bias_spread[none/400/loss_free; 0]") == (late.max(-1) - late.min(-1)).max()
+
+
+def test_what_is_told_apart_in_what_experts_know() -> None:
+    assert fact_words("information_verdict_words[aux_loss; aux_loss:scope=sequence]") == "resolved"
+    assert fact_words("information_verdict_words[loss_free; aux_loss]") == "not resolved"
+
+
+def fact_words(written: str) -> str:
+    return str(lesson_facts.value_of(written))
 
 
 def test_chance_is_what_random_draws_show() -> None:

@@ -1,6 +1,7 @@
 """A second rule in the playground: its address, what becomes of a bad one, and the story of its preset."""
 
 from collections.abc import Iterator
+from urllib.parse import parse_qs
 
 import pytest
 from conftest import Opener, charts, words
@@ -131,6 +132,27 @@ def test_fewer_steps_take_a_later_change_with_them(open_app: Opener) -> None:
     app.select_slider(key="S").set_value("500").run()
     assert not app.warning
     assert "from 400 no balancing" in finding(app)
+
+
+def test_a_link_of_a_lesson_takes_the_visitors_own_change_of_rule_away(open_app: Opener) -> None:
+    app = open_app(page="playground", swA="100.sign.1e-2", swB="150.none", S="200", T="256")
+    assert "from 100 sign" in finding(app)
+    slug = "why-experts-collapse"
+    app.query_params.clear()
+    app.query_params["lesson"], app.query_params["part"] = slug, "3"
+    app.switch_page("../../pages/lessons.py").run()
+    app.button(key=f"skip_guess_{slug}_3").click().run()
+    (link,) = [x.proto for x in app.get("page_link") if "with these settings" in x.proto.label]
+    query = parse_qs(link.query_string, keep_blank_values=True)
+    assert query["swA"] == query["swB"] == [""]
+    app.query_params.clear()
+    for name, values in query.items():
+        app.query_params[name] = values
+    app.switch_page("../../pages/playground.py").run()
+    assert not app.exception
+    assert not app.warning
+    assert app.session_state["swA"] == app.session_state["swB"] == ""
+    assert "from 100" not in finding(app)
 
 
 @pytest.mark.parametrize("seed", range(5))
