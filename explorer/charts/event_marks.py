@@ -163,15 +163,15 @@ def mark_rows(
         return pl.DataFrame(schema=_COLUMNS)
     lowest, highest = span or (float(events["step"].min()), float(events["step"].max()))  # type: ignore[arg-type]
     length = max(1.0, highest - lowest)
+    sign = -1.0 if above else 1.0
     if "run_id" not in events.columns or len(styles) == 1:
-        sign = -1.0 if above else 1.0
         place = (sign * SYMBOL_PX, 0.0, sign * NUMBER_PX)
         marks = [_row(group, None, place) for group in grouped(events, length)]
     else:
         shown = events.filter(pl.col("kind").is_in(IMPORTANT))
         marked = [style for style in styles if style.run_id in set(shown["run_id"])]
         marks = [
-            _row(group, style, (SYMBOL_PX + ROW_PX * row, NUMBER_PX, 0.0))
+            _row(group, style, (sign * (SYMBOL_PX + ROW_PX * row), NUMBER_PX, 0.0))
             for row, style in enumerate(marked)
             for group in grouped(shown.filter(pl.col("run_id") == style.run_id), length)
         ]

@@ -186,7 +186,7 @@ def _log_axis(values: pl.Series) -> alt.Axis:
     """1-2-5 on a wide range; a narrow one, which those ticks would miss, gets even ones."""
     low, high = float(values.min()), float(values.max())  # type: ignore[arg-type]
     return (
-        alt.Axis(values=log_ticks(), format=",~r") if high > 4 * low else alt.Axis(tickCount=6, format="~g")
+        alt.Axis(values=log_ticks(), format=",~r") if high > 4 * low else alt.Axis(tickCount=6, format=".4~g")
     )
 
 

@@ -48,14 +48,17 @@ html {{ font-size: {LETTERS_PX}px !important; }}
 def _embedded(slug: str) -> str:
     """Everything away but this panel, what holds it, and what is said about the address."""
     one = f".st-key-panel-{slug}"
+    alert = '[data-testid="stAlert"]'
+    kept = f"{one} *, {one}, :has({one}), :has({alert}), {alert} *"
+    places = ", ".join(
+        f'[data-testid="{name}"]'
+        for name in ("stElementContainer", "stLayoutWrapper", "stVerticalBlock", "stColumn", "stExpander")
+    )
     return f"""
 [data-testid="stSidebar"], [data-testid="stExpandSidebarButton"], [data-testid="stHeader"]
     {{ display: none !important; }}
 [data-testid="stMainBlockContainer"] {{ padding: .75rem 1rem !important; max-width: none !important; }}
-[data-testid="stMainBlockContainer"] :is([data-testid="stElementContainer"], [data-testid="stLayoutWrapper"],
-[data-testid="stVerticalBlock"], [data-testid="stColumn"], [data-testid="stExpander"])
-:not({one} *, {one}, :has({one}), :has([data-testid="stAlert"]), [data-testid="stAlert"] *)
-    {{ display: none !important; }}
+[data-testid="stMainBlockContainer"] :is({places}):not({kept}) {{ display: none !important; }}
 [data-testid="stMainBlockContainer"] :has({one})
     {{ grid-template-columns: minmax(0, 1fr) !important; width: 100% !important;
        max-width: none !important; }}

@@ -93,3 +93,12 @@ def test_the_player_can_be_embedded_alone(page: Page, app: AppServer) -> None:
     page.goto(f"{app.url}/replay?run=loss_free-seed0&embed=1&panel=replay-heatmap")
     expect(page.get_by_role("button", name="Play", exact=True)).to_be_visible()
     expect(page.locator(CHARTS)).to_have_count(0)
+
+
+def test_what_is_wrong_with_a_link_is_said_on_a_slide_too(page: Page, app: AppServer) -> None:
+    page.goto(f"{app.url}/replay?run=loss_free-seed0&panel=replay-biases&layer=99")
+    expect(page.get_by_test_id("stAlert")).to_contain_text("layer 99")
+    expect(page.get_by_test_id("stAlert")).to_be_visible()
+    expect(page.locator(CHARTS)).to_have_count(1)
+    width = page.locator(".st-key-panel-replay-biases").evaluate("(panel) => panel.clientWidth")
+    assert width > 1200, "alone it has the whole width, not that of its column"
