@@ -9,7 +9,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from explorer.charts import theme
+from explorer.charts import event_marks, theme
 from explorer.charts.labels import LINE_PX, spread_apart
 
 ACCENT = theme.Ink("#0B62A4", "#4AA8E0")
@@ -229,11 +229,13 @@ def expert_history(
     *,
     y_title: str,
     level: float | None = None,
+    events: pl.DataFrame | None = None,
     height: int = 190,
 ) -> theme.Figure:
     """One expert over the steps, bold, among all others, faint; with the playhead of the probe.
 
     everyone: x, value, expert. one: x, value, low, high (the band of its bins). level: a dashed line.
+    events: see `event_marks.event_layers`.
     """
     if everyone.is_empty():
         return theme.no_data("nothing was recorded over the steps")
@@ -252,7 +254,9 @@ def expert_history(
     if level is not None:
         at = alt.Chart(pl.DataFrame({"level": [level]})).encode(y="level:Q")
         layers.append(at.mark_rule(color=theme.STRONG_TEXT.expr, strokeDash=[5, 3], strokeWidth=1.2))
-    chart = alt.layer(*layers, *theme.playhead_layers(0.0))
+    span = float(everyone["x"].min()), float(everyone["x"].max())  # type: ignore[arg-type]
+    marks = event_marks.event_layers(events, span)
+    chart = alt.layer(*layers, *marks, *theme.playhead_layers(0.0))
     figure: alt.LayerChart = theme.titled(chart, height=height)
     return figure
 

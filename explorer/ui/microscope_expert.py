@@ -9,7 +9,7 @@ from explorer.charts import microscope as charts
 from explorer.charts.theme import AXIS
 from explorer.glossary import tip
 from explorer.queries.probe import expert_domains, expert_texts
-from explorer.ui import cached, cached_probe, links, microscope_words, show, specs
+from explorer.ui import cached, cached_probe, events, links, microscope_words, show, specs
 from explorer.ui.arms import Run
 from explorer.ui.microscope_view import View, visible
 
@@ -221,17 +221,20 @@ def _history(
     level: float | None,
 ) -> None:
     one = one.with_columns(pl.col("value", "low", "high").cast(pl.Float64).fill_nan(None).round(5))
+    marked = events.of_layer(cached.events(run.version), view.layer)
     chart = specs.kept(
         ("microscope history", what, run.version, view.layer, everyone.is_empty()),
-        partial(charts.expert_history, everyone, one, y_title=title, level=level),
+        partial(charts.expert_history, everyone, one, y_title=title, level=level, events=marked),
     )
+    since = 0 if everyone.is_empty() else int(everyone["x"].to_numpy().min())
     show.figure(
         chart if everyone.is_empty() else chart.with_rows(one),
         subject=f"{what.capitalize()} of the expert in layer {view.layer} over steps",
         finding=microscope_words.history(one, expert, view.step, what=what),
-        how="Bold: this expert, its band the steps between. Faint: all others. Vertical line: the probe.",
+        how="Bold: this expert, its band the steps between. Faint: all others. Vertical line: the probe."
+        + events.marks_note(marked, since=since),
         table=one,
-        sources=(source,),
+        sources=(source, marked),
         key=f"microscope_{what}",
         live=True,
         playhead=float(view.step),

@@ -398,6 +398,7 @@ def _bias_panel(run: Run, layer: int, expert: int | None) -> None:
     st.subheader("Which way are they pushed?", help=tip("expert_bias"))
     frame = cached.bias_trajectories(run.version, layer, BINS)
     bold = extremes(frame) if expert is None else [expert]
+    marked = events.of_layer(cached.events(run.version), layer)
     show.figure(
         specs.latest.get(
             ("replay biases", run.run_id, layer, tuple(bold)),
@@ -406,7 +407,7 @@ def _bias_panel(run: Run, layer: int, expert: int | None) -> None:
                 biases.bias_trajectories,
                 frame,
                 playhead=theme.Follow.PLAYER,
-                events=event_marks.of_layer(cached.events(run.version), layer),
+                events=marked,
                 highlight=bold,
                 height=240,
                 scope=linking.scope_of(run.run_id, layer),
@@ -417,11 +418,19 @@ def _bias_panel(run: Run, layer: int, expert: int | None) -> None:
         finding=captions.bias_trajectories(frame),
         how="A rising bias makes an expert easier to choose. Bold: "
         + ("the two that end highest and lowest." if expert is None else "the expert you singled out.")
-        + " Click a point to open its step.",
+        + " Click a point to open its step."
+        + _since(marked, frame),
         table=frame,
+        sources=(marked,),
         key="replay_biases",
         live=True,
     )
+
+
+def _since(marked: pl.DataFrame, frame: pl.DataFrame) -> str:
+    """What the marks mean in a figure that begins where the biases do."""
+    first = frame["first_step"].min()
+    return events.marks_note(marked, since=int(first)) if isinstance(first, int) else ""
 
 
 def _loss_panel(run: Run) -> None:
@@ -429,6 +438,7 @@ def _loss_panel(run: Run) -> None:
     train = cached.loss_series((run.version,), "step", BINS)
     held = cached.eval_series((run.version,), "step")
     labels = {run.run_id: run.label}
+    happened = cached.events(run.version)
     show.figure(
         specs.latest.get(
             ("replay losses", run.run_id),
@@ -442,16 +452,16 @@ def _loss_panel(run: Run) -> None:
                 metric="lm_loss",
                 log_y=False,
                 playhead=theme.Follow.PLAYER,
-                events=cached.events(run.version),
+                events=happened,
                 height=240,
             ),
         ),
         subject="Language loss over steps",
         finding=captions.loss_curves(train, held, labels=labels),
         how="The line is the training text of every step, the points are held-out text. No balancing loss is "
-        "added.",
+        "added." + events.marks_note(happened),
         table=train,
-        sources=(held,),
+        sources=(held, happened),
         key="replay_loss",
         live=True,
     )
