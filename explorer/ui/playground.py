@@ -22,7 +22,7 @@ from explorer.ui import playground_widgets as widgets
 from explorer.ui import playground_words as words
 from explorer.ui import show, specs
 from explorer.ui.panels import bind
-from explorer.ui.replay import bar_rows
+from explorer.ui.replay_figures import bar_rows
 
 Pair = dict[str, Simulation]
 HELD_OUT = 16_384

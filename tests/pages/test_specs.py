@@ -8,7 +8,7 @@ import pytest
 
 from explorer.charts import biases, loads
 from explorer.ui import specs
-from explorer.ui.replay import LIMIT, bar_rows
+from explorer.ui.replay_figures import LIMIT, bar_rows
 
 
 def loads_frame(*tokens: int) -> pl.DataFrame:
