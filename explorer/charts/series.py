@@ -53,8 +53,7 @@ def run_legend(styles: Sequence[RunStyle]) -> alt.Legend | None:
 
 def x_axis(title: str) -> alt.X:
     axis = theme.step_axis(format="~s" if title == theme.AXIS["tokens_seen"] else "~f")
-    # Room for the points at both ends.
-    return alt.X("x:Q", title=title, scale=alt.Scale(zero=False, nice=False, padding=6), axis=axis)
+    return alt.X("x:Q", title=title, scale=alt.Scale(zero=False, nice=False), axis=axis)
 
 
 def y_axis(title: str, log_y: bool, *, zero: bool, field: str = "value") -> alt.Y:
