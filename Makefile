@@ -16,7 +16,7 @@ ifdef PYTEST_ARGS
 	$(RUN) -m pytest $(PYTEST_ARGS)
 else
 	$(RUN) -m pytest -n 2 --ignore tests/browser
-	$(RUN) -m pytest tests/browser  # one after the other: each has a server and a browser of its own
+	$(RUN) -m pytest tests/browser --reruns 1  # one after the other, each with a server of its own; on a busy machine a key or a click can be lost
 endif
 
 check: $(VENV)/dev.stamp  ## lint, formatting and types

@@ -13,6 +13,7 @@ servers.need_chromium()
 
 from playwright.sync_api import Browser, Page, expect  # noqa: E402
 
+STILL = """() => !document.querySelector('[data-testid="stStatusWidget"], [data-stale="true"]')"""
 SLUG = "too-small-and-too-large"
 """Its first steps are simulations: they need no runs."""
 
@@ -58,6 +59,9 @@ def test_keys_turn_the_steps_and_another_setting_wins_on_a_second_visit(page: Pa
         ("b", "First a simulated router"),
         ("n", "Then large steps"),
     ):
+        # A key meets the button only while it stands still.
+        page.wait_for_function(STILL)
+        page.wait_for_timeout(500)
         page.keyboard.press(key)
         expect(page.get_by_text(words)).to_be_visible()
     page.wait_for_url(re.compile("part=2"))

@@ -379,8 +379,10 @@ def test_dragging_the_figure_opens_nothing(page: Page, shipped: AppServer) -> No
 def test_the_open_step_follows_the_playhead(page: Page, shipped: AppServer) -> None:
     visit(page, shipped, f"{PATH}&expert=5")
     expect(page.get_by_text("At step 200 expert 5 had")).to_be_visible()
+    settled(page)
     page.keyboard.press("ArrowRight")
     expect(page.get_by_text("At step 201 expert 5 had")).to_be_visible()
+    settled(page)
     page.keyboard.press("End")
     expect(page.get_by_text("At step 799 expert 5 had")).to_be_visible()
     expect(page.get_by_text("those that the evaluation after step 799 used")).to_be_visible()

@@ -2,6 +2,9 @@
 // slowing every move down, is then brought up to date on its own. Draws nothing, or the step in words.
 
 const REST_MS = 60;
+// A busy server may lose a report that another one follows at once; it is then told again, twice at most.
+const AGAIN_MS = 2000;
+const TRIES = 3;
 const resting = new WeakMap();
 
 export default function (component) {
@@ -14,13 +17,19 @@ export default function (component) {
       const shared = globalThis[Symbol.for("moe-routing-explorer.player")];
       return shared ? [...shared.players.values()].some((player) => player.playing) : false;
     };
+    const tell = (step, nth) => {
+      state.component.setTriggerValue("rested", step);
+      if (nth < TRIES) {
+        state.timer = setTimeout(() => state.sent === step && state.known !== step && tell(step, nth + 1), AGAIN_MS);
+      }
+    };
     const rested = () => {
       if (isPlaying()) return void (state.timer = setTimeout(rested, REST_MS));
       const step = Number(document.body.value);
       // Once is enough: Python may have a reason to show another step.
       if (Number.isInteger(step) && step !== state.known && step !== state.sent) {
         state.sent = step;
-        state.component.setTriggerValue("rested", step);
+        tell(step, 1);
       }
     };
     state.moved = () => {
