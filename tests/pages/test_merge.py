@@ -1,0 +1,29 @@
+"""Several seeds become one line: means over seeds, and the end that sentences quote."""
+
+import polars as pl
+import pytest
+from test_arms import run
+
+from explorer.ui import merge
+from explorer.ui.arms import Arm
+
+
+def test_the_end_of_an_arm_is_the_mean_over_its_seeds() -> None:
+    runs = (run("a", seed=0), run("b", seed=1))
+    frame = pl.DataFrame(
+        {
+            "run_id": ["a", "b"],
+            "bin": [0, 0],
+            "first_step": [0, 0],
+            "last_step": [9, 9],
+            "x": [9.0, 9.0],
+            "max_vio": [1.0, 3.0],
+            "max_vio_min": [0.5, 2.0],
+            "max_vio_max": [1.5, 4.0],
+            "max_vio_mean100": [0.2, 0.6],
+        }
+    )
+    merged = merge.series(frame, [Arm(token="both", label="both", runs=runs)], ["max_vio"], merge.ENDS)
+    row = merged.row(0, named=True)
+    assert row["max_vio_mean100"] == pytest.approx(0.4)
+    assert (row["max_vio"], row["max_vio_min"], row["max_vio_max"]) == (2.0, 1.0, 3.0)
