@@ -1,17 +1,30 @@
-"""What a record must be before it is kept, and a private copy of its arrays.
+"""What a record must be before it is kept, and a private copy of everything in it.
 
-A training loop may hand over views of buffers that it reuses in the next step, so every array is
-copied. Shapes: L mixture layers, E experts, B sequences, P tokens, K experts per token.
+A training loop may hand over views of buffers that it reuses in the next step, so every number and
+every array is converted and copied when it is given, and what cannot be is refused there: at the next flush
+nobody would know any more which step and which field it came from. Shapes: L MoE layers, E experts,
+B sequences, R ranks, P tokens, K experts per token; C cells of layers of different width (`Layout`).
 """
 
-from dataclasses import dataclass, fields, replace
-from functools import cached_property
-from typing import Any, TypeVar
+from dataclasses import fields
+from types import NoneType
+from typing import Any, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from explorer.errors import RunFolderError
+from explorer.recording.layout import Layout
+from explorer.recording.values import (
+    Refused,
+    float_array,
+    preview,
+    to_array,
+    to_float,
+    to_text,
+    to_whole,
+    whole_array,
+)
 from explorer.records import (
     EvalLoadRecord,
     EvalRecord,
@@ -24,6 +37,7 @@ from explorer.records import (
     SequenceLoadRecord,
     StepRecord,
 )
+from explorer.tables import TABLES
 
 TABLE_OF: dict[type, str] = {
     StepRecord: "steps",
@@ -36,53 +50,58 @@ TABLE_OF: dict[type, str] = {
     ProbeRecord: "probe_scores",
     EventRecord: "events",
 }
-LARGEST = np.iinfo(np.int64).max
+REPEATABLE = ("events",)
+"""Tables that may hold several rows with one key: a step can have several events."""
+LARGEST = {"BIGINT": 2**63 - 1, "INTEGER": 2**31 - 1}
 R = TypeVar("R", bound=Record)
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """L, E and K that every record of the run must have."""
-
-    num_layers: int
-    num_experts: int
-    top_k: int
-
-    @cached_property
-    def of(self) -> dict[str, int]:
-        """Letter of a dimension -> its length."""
-        return {"L": self.num_layers, "E": self.num_experts, "K": self.top_k}
-
-
-def checked(record: R, sizes: Sizes) -> R:
-    """A copy that shares no array with the caller. Raises RunFolderError, naming the field."""
-    if type(record) not in TABLE_OF:
+def checked(record: R, layout: Layout) -> R:
+    """A copy that shares nothing with the caller. Raises RunFolderError, naming field and step."""
+    kind = type(record)
+    if kind not in TABLE_OF:
         raise RunFolderError(
-            f"record() was given {type(record).__name__}, which is not a record; "
+            f"record() was given {kind.__name__}, which is not a record; "
             "use one of the classes of explorer.records."
         )
-    step = record.step
-    if isinstance(step, bool) or not isinstance(step, int | np.integer) or step < 0:
-        raise _broken(record, "step", repr(step), "must be a whole number of at least 0")
-    copies: dict[str, Any] = {}
-    for name, dims in ARRAY_FIELDS[type(record)]:
+    values = {name: _scalar(record, name) for name in SCALARS[kind]}
+    for name, dims in ARRAY_FIELDS[kind]:
         value = getattr(record, name)
-        if value is not None:
-            copies[name] = _array(record, name, value, dims, sizes)
-    if isinstance(record, SequenceLoadRecord) and len(record.domains_B) != len(copies["tokens_BLE"]):
-        raise _broken(
-            record,
-            "domains_B",
-            f"{len(record.domains_B)} names",
-            f"must name each of the {len(copies['tokens_BLE'])} sequences",
-        )
+        if value is not None or not _is_optional(kind, name):
+            values[name] = _array(record, name, value, dims, layout)
+        else:
+            values[name] = None
     if isinstance(record, SequenceLoadRecord):
-        copies["domains_B"] = list(record.domains_B)
+        values["domains_B"] = _domains(record, len(values["tokens_BLE"]))
     if isinstance(record, LayerRecord):
-        if record.num_layers not in (0, sizes.num_layers):
-            raise _broken(record, "num_layers", str(record.num_layers), f"must be {sizes.num_layers}")
-        copies["num_layers"] = sizes.num_layers
-    return replace(record, **copies) if copies else record
+        if values["num_layers"] not in (0, layout.num_layers):
+            raise _broken(record, "num_layers", values["num_layers"], f"must be {layout.num_layers}")
+        values["num_layers"] = layout.num_layers
+    if isinstance(record, EventRecord):
+        _check_place(record, values["layer"], values["expert"], layout)
+    if isinstance(record, ProbeRecord) and not layout.is_even:
+        _check_choices(record, values["selected_experts_PLK"], layout)
+    return kind(**values)
+
+
+def key_of(record: Record) -> tuple[Any, ...] | None:
+    """What may be given once only: the key columns that the record names; None where it may be repeated."""
+    kind = type(record)
+    table = TABLE_OF[kind]
+    return None if table in REPEATABLE else tuple(getattr(record, name) for name in KEY_FIELDS[kind])
+
+
+def given_twice(record: Record) -> RunFolderError:
+    """The sentence for a second record of one key."""
+    kind = type(record)
+    parts = [f"{name} {getattr(record, name)}" for name in KEY_FIELDS[kind] if name != "step"]
+    where = ", ".join([f"step {record.step}", *parts])
+    remedy = (
+        "record each of them once"
+        if parts
+        else "record a step once: add up its micro-batches and ranks before"
+    )
+    return RunFolderError(f"{kind.__name__} of {where} was given already; {remedy}.")
 
 
 def _array_fields(kind: Any) -> list[tuple[str, str]]:
@@ -91,38 +110,141 @@ def _array_fields(kind: Any) -> list[tuple[str, str]]:
     return [(name, dims) for name, dims in named if dims.isupper() and name != "domains_B"]
 
 
+def _types(kind: Any) -> dict[str, tuple[Any, ...]]:
+    """The types that each field may have."""
+    return {f.name: get_args(f.type) or (f.type,) for f in fields(kind)}
+
+
+def _scalar_fields(kind: Any) -> dict[str, tuple[Any, int]]:
+    """Field -> its type and, if it is a whole number, the largest that its column holds."""
+    arrays = {name for name, _ in ARRAY_FIELDS[kind]} | {"domains_B"}
+    sizes = {column.name: LARGEST.get(column.sql_type, 0) for column in TABLES[TABLE_OF[kind]]}
+    return {
+        name: (types[0], sizes.get(name, LARGEST["INTEGER"]))
+        for name, types in FIELD_TYPES[kind].items()
+        if name not in arrays
+    }
+
+
 ARRAY_FIELDS = {kind: _array_fields(kind) for kind in TABLE_OF}
+FIELD_TYPES = {kind: _types(kind) for kind in TABLE_OF}
+SCALARS = {kind: _scalar_fields(kind) for kind in TABLE_OF}
+KEY_FIELDS = {
+    kind: [column.name for column in TABLES[table] if column.key and column.name in SCALARS[kind]]
+    for kind, table in TABLE_OF.items()
+}
 
 
-def _array(record: Record, name: str, value: Any, dims: str, sizes: Sizes) -> NDArray[Any]:
-    array = np.asarray(value)
-    known = sizes.of
-    if "K" in dims and array.ndim == len(dims) and array.shape[dims.index("K")] == sizes.num_experts:
-        # One slot an expert: a routing that gives some tokens fewer experts than others.
-        known = {**known, "K": sizes.num_experts}
-    if array.ndim != len(dims) or any(
-        known.get(letter, length) != length for letter, length in zip(dims, array.shape, strict=True)
-    ):
-        rule = ", ".join(f"{letter} = {known[letter]}" if letter in known else letter for letter in dims)
-        raise _broken(record, name, f"shape {array.shape}", f"must have the shape ({rule})")
-    if name.startswith(("tokens", "dropped", "switched", "selected")):
-        return _whole(record, name, array)
-    if array.dtype.kind not in "fiu":
-        raise _broken(record, name, f"type {array.dtype}", "must hold numbers")
-    return np.array(array, dtype=np.float32, order="C")
+def _is_optional(kind: Any, name: str) -> bool:
+    return NoneType in FIELD_TYPES[kind][name]
 
 
-def _whole(record: Record, name: str, array: NDArray[Any]) -> NDArray[np.int64]:
-    if array.dtype.kind not in "iu":
-        raise _broken(
-            record, name, f"type {array.dtype}", "must hold integers: ratios are derived on reading"
+def _scalar(record: Record, name: str) -> Any:
+    kind, value = type(record), getattr(record, name)
+    wanted, largest = SCALARS[kind][name]
+    if value is None and _is_optional(kind, name):
+        return None
+    try:
+        if wanted is int:
+            return to_whole(value, largest)
+        return to_float(value) if wanted is float else to_text(value)
+    except Refused as error:
+        raise _refused(record, name, value, error) from error
+
+
+def _array(record: Record, name: str, value: Any, dims: str, layout: Layout) -> NDArray[Any]:
+    known = layout.lengths
+    try:
+        if dims.endswith("LE") and not layout.is_even:
+            return _uneven(name, value, dims, layout)
+        array, type_name = to_array(value)
+    except Refused as error:
+        raise _refused(record, name, value, error) from error
+    if "K" in dims and array.ndim == len(dims) and array.shape[dims.index("K")] == layout.num_experts:
+        # One slot per expert: a routing that gives some tokens fewer experts than others.
+        known = {**known, "K": layout.num_experts}
+    if not _fits(array, dims, known):
+        raise _broken(record, name, f"shape {array.shape}", f"must have the shape ({_shape(dims, known)})")
+    try:
+        return _converted(name, array, type_name)
+    except Refused as error:
+        raise _refused(record, name, value, error) from error
+
+
+def _uneven(name: str, value: Any, dims: str, layout: Layout) -> NDArray[Any]:
+    """[…, C] of one array […, E of that layer] per layer, or of an array padded to the widest layer."""
+    if isinstance(value, list | tuple) and len(value) == layout.num_layers:
+        parts = [to_array(part) for part in value]
+        if all(a.ndim == len(dims) - 1 for a, _ in parts) and [a.shape[-1] for a, _ in parts] == list(
+            layout.widths
+        ):
+            return np.concatenate([_converted(name, array, kind) for array, kind in parts], axis=-1)
+    array, type_name = to_array(value)
+    if not _fits(array, dims, layout.lengths):
+        raise Refused(
+            f"must be one array per layer, with {preview(list(layout.widths))} experts, or one padded array "
+            f"of the shape ({_shape(dims, layout.lengths)}), not {array.shape}"
         )
-    if array.size and (array.min() < 0 or array.max() > LARGEST):
-        raise _broken(record, name, f"{array.min()} to {array.max()}", f"must lie between 0 and {LARGEST}")
-    return np.array(array, dtype=np.int64, order="C")
+    if _is_count(name) and array[..., ~layout.is_there_LE].any():
+        raise Refused(f"must be 0 beyond the experts of each layer ({preview(list(layout.widths))})")
+    return _converted(name, array[..., layout.is_there_LE], type_name)
 
 
-def _broken(record: Record, name: str, value: str, rule: str) -> RunFolderError:
-    kind = type(record).__name__
-    where = f" of step {record.step}" if name != "step" else ""
-    return RunFolderError(f"{kind}.{name}{where} = {value}: {rule}; correct what is recorded.")
+def _fits(array: NDArray[Any], dims: str, known: dict[str, int]) -> bool:
+    return array.ndim == len(dims) and all(
+        known.get(letter, length) == length for letter, length in zip(dims, array.shape, strict=True)
+    )
+
+
+def _shape(dims: str, known: dict[str, int]) -> str:
+    return ", ".join(f"{letter} = {known[letter]}" if letter in known else letter for letter in dims)
+
+
+def _is_count(name: str) -> bool:
+    return name.startswith(("tokens", "dropped", "switched", "selected"))
+
+
+def _converted(name: str, array: NDArray[Any], type_name: str) -> NDArray[Any]:
+    return whole_array(array, type_name) if _is_count(name) else float_array(array)
+
+
+def _domains(record: SequenceLoadRecord, count: int) -> list[str]:
+    names = record.domains_B
+    if not isinstance(names, list | tuple) or len(names) != count:
+        size = f"{len(names)} names" if isinstance(names, list | tuple) else preview(names)
+        raise _broken(record, "domains_B", size, f"must name each of the {count} sequences")
+    try:
+        return [to_text(name) for name in names]
+    except Refused as error:
+        raise _refused(record, "domains_B", names, error) from error
+
+
+def _check_place(record: EventRecord, layer: int | None, expert: int | None, layout: Layout) -> None:
+    """An event's layer and expert must be among those of the run."""
+    if layer is not None and layer not in layout.layers:
+        numbers = preview(list(layout.layers))
+        raise _broken(record, "layer", layer, f"must be the number of an MoE layer of the run ({numbers})")
+    most = layout.num_experts if layer is None else layout.width_of(layer)
+    if expert is not None and expert >= most:
+        raise _broken(record, "expert", expert, f"must be below {most}, the number of experts there")
+
+
+def _check_choices(record: ProbeRecord, chosen_PLK: NDArray[Any], layout: Layout) -> None:
+    """A token of a narrow layer can't choose an expert that only wider ones have."""
+    widths_L1 = np.asarray(layout.widths)[:, None]
+    broken = (chosen_PLK >= widths_L1) & (chosen_PLK < layout.num_experts)
+    if broken.any():
+        token, layer, slot = np.argwhere(broken)[0].tolist()
+        rule = f"must be below {layout.widths[layer]} in layer {layout.layers[layer]}"
+        raise _broken(record, "selected_experts_PLK", int(chosen_PLK[token, layer, slot]), rule)
+
+
+def _refused(record: Record, name: str, value: Any, error: Refused) -> RunFolderError:
+    return _broken(record, name, error.shown or preview(value), str(error))
+
+
+def _broken(record: Record, name: str, shown: object, rule: str) -> RunFolderError:
+    where = f" of step {preview(record.step)}" if name != "step" else ""
+    return RunFolderError(
+        f"{type(record).__name__}.{name}{where} = {shown}: {rule}; correct what is recorded."
+    )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
+from explorer.errors import RunFolderError
 from explorer.recording.files import TEMPORARY, atomic_write_json, sync_folder
 from explorer.recording.parts import (
     COMPACTED_LEVEL,
@@ -73,6 +74,11 @@ def compact(folder: Path, *, attempt: int, last_step: int, committed_step: int) 
             _write_sorted(parts, path)
             files[table] = [path.name]
     sync_folder(folder)
+    if any(a.attempt > attempt for a in RunFolder(folder).attempts):
+        remove(folder / name for names in files.values() for name in names)
+        raise RunFolderError(
+            f"{folder.name} was resumed elsewhere while it was compacted; its parts still count."
+        )
     atomic_write_json(
         folder / MANIFEST_FILE,
         {
@@ -84,7 +90,9 @@ def compact(folder: Path, *, attempt: int, last_step: int, committed_step: int) 
         },
     )
     named = {name for names in files.values() for name in names}
-    remove(p for p in folder.iterdir() if _is_table_file(p) and p.name not in named)
+    remove(
+        p for p in folder.iterdir() if _is_table_file(p) and p.name not in named and _attempt(p) <= attempt
+    )
     return generation
 
 
@@ -117,6 +125,12 @@ def _layer_ranges(parts: Sequence[Part], number: int) -> Iterator[tuple[int, int
     width = max(1, layers // number)
     for low in range(0, layers, width):
         yield low, min(low + width, layers)
+
+
+def _attempt(path: Path) -> int:
+    """The attempt that wrote a part; -1 for a compacted file, which the manifest replaces."""
+    part = parse_part(path)
+    return -1 if part is None else part.attempt
 
 
 def _is_table_file(path: Path) -> bool:

@@ -1,5 +1,6 @@
 """Small files that are replaced as a whole, so that a reader never meets half of one."""
 
+import errno
 import json
 import math
 import os
@@ -15,25 +16,55 @@ TEMPORARY = ".tmp"
 
 
 def plain(value: Any) -> Any:
-    """What JSON can hold: numpy scalars and arrays become numbers and lists, NaN and infinity null."""
+    """What JSON can hold, sharing nothing with `value`; NaN and infinity become null.
+
+    Numpy scalars and arrays and tensors become numbers and lists, a path its text, half of a surrogate pair
+    a question mark. Raises RunFolderError for anything else.
+    """
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, str | Path):
+        return str(value).encode(errors="replace").decode()
     if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
+        return {plain(str(k)): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [plain(v) for v in value]
     if isinstance(value, np.ndarray | np.generic):
         return plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return str(value) if isinstance(value, Path) else value
+    if hasattr(value, "detach") and hasattr(value, "tolist"):
+        return plain(value.detach().tolist())
+    raise RunFolderError(
+        f"{type(value).__name__} cannot be kept as JSON; give numbers, texts, lists and dictionaries of them."
+    )
+
+
+UNSUPPORTED = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF}
+"""What file systems answer that cannot fsync a folder: SMB, some FUSE and network file systems."""
+UNOPENABLE = {errno.EISDIR, errno.EACCES, errno.EPERM}
 
 
 def sync_folder(path: Path) -> None:
-    """Ask the disk to keep the names in a folder; a system without such a call is left alone."""
+    """Ask the disk to keep the names in a folder, where the file system can do that.
+
+    It makes a rename durable a moment earlier; the files themselves are always synced. So a file system
+    that refuses it for folders is passed over, as databases and version control do, and a real error (an I/O
+    error, a full disk) is raised as OSError.
+    """
     if os.name != "posix":
         return
-    handle = os.open(path, os.O_RDONLY)
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError as error:
+        if error.errno in UNOPENABLE:
+            return
+        raise
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
     finally:
         os.close(handle)
 

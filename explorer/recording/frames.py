@@ -1,7 +1,8 @@
-"""Records -> one Polars frame a table, with the columns of `explorer/tables.py`.
+"""Records -> one Polars frame per table, with the columns of `explorer/tables.py`.
 
-Everything is done on whole arrays: a flush costs a few numpy calls a table, whatever the number
-of rows. Shapes: S records, L layers, E experts, B sequences, P tokens.
+Everything is done on whole arrays: a flush costs a few numpy calls per table, whatever the number
+of rows. Shapes: S records, L layers, E experts, B sequences, R ranks, P tokens; C cells, the experts of all
+layers (`Layout`).
 """
 
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from explorer.recording.layout import Layout
 from explorer.recording.schema import SCHEMAS
 from explorer.records import (
     EvalLoadRecord,
@@ -24,9 +26,9 @@ from explorer.records import (
 Columns = dict[str, Any]
 
 
-def to_frame(table: str, run_id: str, records: Sequence[Any]) -> pl.DataFrame:
-    """The rows of `records`, which all belong to `table`, in their order. At least one record."""
-    columns = _BUILDERS.get(table, _scalars)(records)
+def to_frame(table: str, run_id: str, records: Sequence[Any], layout: Layout) -> pl.DataFrame:
+    """The rows of `records`, which all belong to `table`, in no promised order. At least one record."""
+    columns = _BUILDERS[table](records, layout) if table in _BUILDERS else _scalars(records)
     schema = SCHEMAS[table]
     count = len(columns["step"])
     series = []
@@ -52,11 +54,18 @@ def _scalars(records: Sequence[Any]) -> Columns:
     return {name: [getattr(r, name) for r in records] for name in names}
 
 
-def _grid(steps: Sequence[int], *sizes: int) -> list[NDArray[Any]]:
-    """Index columns of a C-ordered array [S, *sizes]: the step of each cell, then each index."""
-    axes = np.indices((len(steps), *sizes), dtype=np.int32, sparse=False)
-    flat = [axis.reshape(-1) for axis in axes]
-    return [np.asarray(steps, dtype=np.int64)[flat[0]], *flat[1:]]
+def _cells(steps: Sequence[int], layout: Layout) -> Columns:
+    """Key columns of an array [S, C]: the step of each cell, its layer and its expert."""
+    return {
+        "step": np.repeat(np.asarray(steps, dtype=np.int64), len(layout.layer_C)),
+        "layer": np.tile(layout.layer_C, len(steps)),
+        "expert": np.tile(layout.expert_C, len(steps)),
+    }
+
+
+def _flat(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """The cells of arrays one after another."""
+    return np.concatenate([a.reshape(-1) for a in arrays])
 
 
 def _optional(arrays: Sequence[NDArray[Any] | None], size: int, dtype: pl.DataType) -> pl.Series:
@@ -72,18 +81,13 @@ def _optional(arrays: Sequence[NDArray[Any] | None], size: int, dtype: pl.DataTy
     return pl.concat(parts)
 
 
-def _loads(records: Sequence[LoadRecord]) -> Columns:
-    layers, experts = records[0].tokens_LE.shape
-    size = layers * experts
-    step, layer, expert = _grid([r.step for r in records], layers, experts)
+def _loads(records: Sequence[LoadRecord], layout: Layout) -> Columns:
+    size = len(layout.layer_C)
     zeros = np.zeros(size, dtype=np.int64)
-    return {
-        "step": step,
-        "layer": layer,
-        "expert": expert,
-        "tokens": np.concatenate([r.tokens_LE.reshape(-1) for r in records]),
-        "dropped_tokens": np.concatenate(
-            [zeros if r.dropped_tokens_LE is None else r.dropped_tokens_LE.reshape(-1) for r in records]
+    return _cells([r.step for r in records], layout) | {
+        "tokens": _flat([r.tokens_LE for r in records]),
+        "dropped_tokens": _flat(
+            [zeros if r.dropped_tokens_LE is None else r.dropped_tokens_LE for r in records]
         ),
         "expert_bias": _optional([r.expert_bias_LE for r in records], size, pl.Float32()),
         "mean_score": _optional([r.mean_score_LE for r in records], size, pl.Float32()),
@@ -91,86 +95,85 @@ def _loads(records: Sequence[LoadRecord]) -> Columns:
     }
 
 
-def _layer_steps(records: Sequence[LayerRecord]) -> Columns:
-    layers = records[0].num_layers
-    step, layer = _grid([r.step for r in records], layers)
-    columns: Columns = {"step": step, "layer": layer}
+def _layer_steps(records: Sequence[LayerRecord], layout: Layout) -> Columns:
+    columns: Columns = {
+        "step": np.repeat(np.array([r.step for r in records], dtype=np.int64), layout.num_layers),
+        "layer": np.tile(np.asarray(layout.layers, dtype=np.int32), len(records)),
+    }
     for name, dtype in SCHEMAS["layer_steps"].items():
         if name not in ("run_id", "step", "layer"):
-            values = _optional([getattr(r, f"{name}_L") for r in records], layers, dtype)
+            values = _optional([getattr(r, f"{name}_L") for r in records], layout.num_layers, dtype)
             # A mean over no token at all is NaN in the arrays, and unknown in the table.
             columns[name] = values.fill_nan(None) if dtype.is_float() else values
     return columns
 
 
-def _sequence_loads(records: Sequence[SequenceLoadRecord]) -> Columns:
-    layers, experts = records[0].tokens_BLE.shape[1:]
+def _sequence_loads(records: Sequence[SequenceLoadRecord], layout: Layout) -> Columns:
     lengths = [len(r.domains_B) for r in records]
-    cells = layers * experts
-    # One line a sequence first, then each line is spread over its layers and experts.
-    line = np.repeat(np.arange(sum(lengths)), cells)
+    # One line per sequence first, then each line is spread over its layers and experts.
+    line = np.repeat(np.arange(sum(lengths)), len(layout.layer_C))
     per_record = np.repeat(np.arange(len(records)), lengths)
-    steps = np.array([r.step for r in records], dtype=np.int64)[per_record]
     micro = np.array([r.micro_batch for r in records], dtype=np.int32)[per_record]
     sequence = np.concatenate([np.arange(n, dtype=np.int32) for n in lengths])
     splits = pl.Series([r.split for r in records], dtype=pl.String()).gather(per_record)
     domains = pl.Series([name for r in records for name in r.domains_B], dtype=pl.String())
-    cell = np.tile(np.arange(cells, dtype=np.int32), sum(lengths))
-    return {
-        "step": steps[line],
+    return _cells(np.array([r.step for r in records])[per_record].tolist(), layout) | {
         "split": splits.gather(line),
         "micro_batch": micro[line],
         "sequence": sequence[line],
-        "layer": cell // experts,
-        "expert": cell % experts,
         "domain": domains.gather(line),
-        "tokens": np.concatenate([r.tokens_BLE.reshape(-1) for r in records]),
+        "tokens": _flat([r.tokens_BLE for r in records]),
     }
 
 
-def _rank_loads(records: Sequence[RankLoadRecord]) -> Columns:
-    step, rank, layer, expert = _grid([r.step for r in records], *records[0].tokens_RLE.shape)
-    tokens = np.concatenate([r.tokens_RLE.reshape(-1) for r in records])
-    return {"step": step, "rank": rank, "layer": layer, "expert": expert, "tokens": tokens}
+def _rank_loads(records: Sequence[RankLoadRecord], layout: Layout) -> Columns:
+    # The number of ranks may change in the middle of a run.
+    steps = [r.step for r in records for _ in r.tokens_RLE]
+    ranks = np.concatenate([np.arange(len(r.tokens_RLE), dtype=np.int32) for r in records])
+    return _cells(steps, layout) | {
+        "rank": np.repeat(ranks, len(layout.layer_C)),
+        "tokens": _flat([r.tokens_RLE for r in records]),
+    }
 
 
-def _eval_loads(records: Sequence[EvalLoadRecord]) -> Columns:
-    layers, experts = records[0].tokens_LE.shape
-    size = layers * experts
-    step, layer, expert = _grid([r.step for r in records], layers, experts)
+def _eval_loads(records: Sequence[EvalLoadRecord], layout: Layout) -> Columns:
+    size = len(layout.layer_C)
     line = np.repeat(np.arange(len(records)), size)
-    return {
-        "step": step,
+    return _cells([r.step for r in records], layout) | {
         "split": pl.Series([r.split for r in records], dtype=pl.String()).gather(line),
         "domain": pl.Series([r.domain for r in records], dtype=pl.String()).gather(line),
-        "layer": layer,
-        "expert": expert,
-        "tokens": np.concatenate([r.tokens_LE.reshape(-1) for r in records]),
+        "tokens": _flat([r.tokens_LE for r in records]),
         "expert_bias": _optional([r.expert_bias_LE for r in records], size, pl.Float32()),
     }
 
 
-def _probe_scores(records: Sequence[ProbeRecord]) -> Columns:
-    parts: list[Columns] = []
-    for r in records:
-        tokens, layers, experts = r.router_logits_PLE.shape
-        step, token, layer = _grid([r.step], tokens, layers)
-        rows = tokens * layers
-        bias = _repeated(None, rows, pl.List(pl.Float32()))
-        if r.expert_bias_LE is not None:
-            spread = np.broadcast_to(r.expert_bias_LE, (tokens, layers, experts)).reshape(rows, experts)
-            bias = _lists(spread, pl.Float32())
-        parts.append(
-            {
-                "step": pl.Series(step),
-                "token": pl.Series(token),
-                "layer": pl.Series(layer),
-                "router_logits": _lists(r.router_logits_PLE.reshape(rows, -1), pl.Float32()),
-                "selected_experts": _chosen(r.selected_experts_PLK.reshape(rows, -1), experts),
-                "expert_bias": bias,
-            }
-        )
+def _probe_scores(records: Sequence[ProbeRecord], layout: Layout) -> Columns:
+    parts = [
+        _probe_layer(record, index, layer, cells)
+        for record in records
+        for index, (layer, cells) in enumerate(layout.slices())
+    ]
     return {name: pl.concat([part[name] for part in parts]) for name in parts[0]}
+
+
+def _probe_layer(record: ProbeRecord, index: int, layer: int, cells: slice) -> Columns:
+    """One row per probe token, of one layer."""
+    tokens = len(record.router_logits_PLE)
+    width = cells.stop - cells.start
+    logits = record.router_logits_PLE.reshape(tokens, -1)[:, cells]
+    bias = _repeated(None, tokens, pl.List(pl.Float32()))
+    if record.expert_bias_LE is not None:
+        bias = _lists(
+            np.broadcast_to(record.expert_bias_LE.reshape(-1)[cells], (tokens, width)), pl.Float32()
+        )
+    return {
+        "step": pl.Series([record.step], dtype=pl.Int64()).new_from_index(0, tokens),
+        "token": pl.Series(np.arange(tokens, dtype=np.int32)),
+        "layer": pl.Series([layer], dtype=pl.Int32()).new_from_index(0, tokens),
+        "router_logits": _lists(logits, pl.Float32()),
+        "selected_experts": _chosen(record.selected_experts_PLK[:, index], width),
+        "expert_bias": bias,
+    }
 
 
 def _chosen(rows: NDArray[Any], num_experts: int) -> pl.Series:
@@ -187,7 +190,7 @@ def _lists(rows: NDArray[Any], inner: pl.DataType) -> pl.Series:
     return flat.reshape(rows.shape).cast(pl.List(inner))
 
 
-_BUILDERS: dict[str, Callable[[Sequence[Any]], Columns]] = {
+_BUILDERS: dict[str, Callable[[Sequence[Any], Layout], Columns]] = {
     "expert_loads": _loads,
     "layer_steps": _layer_steps,
     "sequence_loads": _sequence_loads,

@@ -10,9 +10,20 @@ from typing import Any
 from explorer.config import RunConfig
 from explorer.errors import RunFolderError, UnreadableRunError
 from explorer.recording.files import read_object
+from explorer.recording.layout import layers_problem
+from explorer.recording.values import Refused, preview, to_array, to_whole, whole_array
 
 FORMAT_VERSION = 1
 RUN_FILE = "run.json"
+INT32, INT64 = 2**31 - 1, 2**63 - 1
+SIZES = {
+    "num_moe_layers": INT32,
+    "num_experts": INT32,
+    "top_k": INT32,
+    "tokens_per_step": INT64,
+    "num_steps": INT64,
+}
+"""Whole numbers of run.json and the largest that the index holds."""
 RUN_ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -31,15 +42,19 @@ class RunInfo:
     run_id: str
     name: str
     num_moe_layers: int
-    """L, the mixture layers."""
+    """L, the MoE layers."""
     num_experts: int
-    """E, routed experts in each of them."""
+    """E, routed experts in each of them, or in the widest."""
     top_k: int
     """K, routed experts per token."""
     tokens_per_step: int
     """Tokens (not assignments) in one optimizer step."""
     num_steps: int
     """Planned optimizer steps."""
+    layers: tuple[int, ...] | None = None
+    """The model's own number of each MoE layer, ascending; None: 0 to L - 1."""
+    experts_per_layer: tuple[int, ...] | None = None
+    """Routed experts of each MoE layer where they differ; None: E in all of them."""
     created_at: str = field(default_factory=utc_now)
     source: str = "trained"
     preset: str | None = None
@@ -62,12 +77,28 @@ class RunInfo:
                 f"run_id = {self.run_id!r}: must be 1 to 100 of the characters A-Z a-z 0-9 . _ - and start "
                 "with a letter or digit; rename it."
             )
-        for name in ("num_moe_layers", "num_experts", "top_k", "tokens_per_step", "num_steps"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-                raise RunFolderError(
-                    f"{name} = {value!r}: must be a whole number of at least 0; write the size of the model."
-                )
+        for name, largest in SIZES.items():
+            object.__setattr__(self, name, _size(name, getattr(self, name), largest))
+        if self.seed is not None:
+            object.__setattr__(self, "seed", _size("seed", self.seed, INT64, least=-INT64))
+        for name in ("layers", "experts_per_layer"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, _sizes(name, getattr(self, name)))
+        problem = layers_problem(self.layers, self.experts_per_layer, self.num_moe_layers, self.num_experts)
+        if problem is not None:
+            field_name, value, rule = problem
+            raise RunFolderError(f"{field_name} = {preview(value)}: {rule}; describe the run as it is.")
+
+    @property
+    def layer_numbers(self) -> tuple[int, ...]:
+        """The model's own number of each MoE layer, as the tables have it."""
+        return tuple(range(self.num_moe_layers)) if self.layers is None else self.layers
+
+    @property
+    def layer_widths(self) -> tuple[int, ...]:
+        """Routed experts of each MoE layer."""
+        widths = self.experts_per_layer
+        return (self.num_experts,) * self.num_moe_layers if widths is None else widths
 
     def to_dict(self) -> dict[str, Any]:
         """The content of run.json."""
@@ -100,6 +131,24 @@ class RunInfo:
                 f"{RUN_FILE} lacks {', '.join(missing)}; every run must say so; add it or restore the file."
             )
         return cls(**{name: data[name] for name in known if name in data})
+
+
+def _size(name: str, value: Any, largest: int, least: int = 0) -> int:
+    try:
+        return to_whole(value, largest, least)
+    except Refused as error:
+        raise RunFolderError(f"{name} = {preview(value)}: {error}; describe the run as it is.") from error
+
+
+def _sizes(name: str, value: Any) -> tuple[int, ...]:
+    """Whole numbers in a row."""
+    try:
+        array, type_name = to_array(value)
+        if array.ndim != 1 or array.max(initial=0) > INT32:
+            raise Refused(f"must be a list of whole numbers up to {INT32}, one per MoE layer")
+        return tuple(whole_array(array, type_name).tolist())
+    except Refused as error:
+        raise RunFolderError(f"{name} = {preview(value)}: {error}; describe the run as it is.") from error
 
 
 def read_info(folder: Path) -> RunInfo:

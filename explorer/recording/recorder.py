@@ -11,11 +11,10 @@ that writes them: waiting for a disk would cost the training loop far more than 
 """
 
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -24,20 +23,15 @@ import numpy as np
 
 from explorer.config import RunConfig
 from explorer.errors import RunFolderError
-from explorer.recording.checks import TABLE_OF, Sizes, checked
-from explorer.recording.compaction import clean
-from explorer.recording.files import atomic_write_json, cannot_write, plain, sync_folder
-from explorer.recording.info import RUN_FILE, RunInfo, utc_now, with_rules_of
+from explorer.recording.checks import LARGEST, TABLE_OF, checked, given_twice, key_of
+from explorer.recording.files import atomic_write_json, plain
+from explorer.recording.heartbeat import Heartbeat
+from explorer.recording.info import RUN_FILE, RunInfo, with_rules_of
+from explorer.recording.layout import Layout
+from explorer.recording.opening import make_folder, take_over
 from explorer.recording.parts import ATTEMPTS_FILE, MANIFEST_FILE
-from explorer.recording.reader import RunFolder
-from explorer.recording.status import (
-    STATES,
-    STATUS_FILE,
-    RunStatus,
-    own_process,
-    process_is_gone,
-    read_recorded_status,
-)
+from explorer.recording.status import STATES, STATUS_FILE, RunStatus
+from explorer.recording.values import Refused, preview, to_whole
 from explorer.recording.writer import Batch, PartWriter, throughput
 from explorer.records import EventRecord, Record
 
@@ -50,56 +44,39 @@ RESERVED = (RUN_FILE, STATUS_FILE, ATTEMPTS_FILE, MANIFEST_FILE)
 class FolderRecorder:
     """Appends the records of one attempt to a run folder (the `Recorder` protocol).
 
-    Make one with `create` or `resume`, and call it from one thread. Raises RunFolderError, as a
-    sentence, for a record that breaks a rule and for a disk that refuses: the latter from the next
-    `step_done`, `flush` or `finish`, and the records are kept for another try.
+    Make one with `create` or `resume`, in one process, and call it from one thread. Raises RunFolderError,
+    as a sentence, for a record that breaks a rule (nothing else is lost by that), for a disk that refuses
+    (from the next `step_done`, `flush` or `finish`, and the records are kept for another try) and for a run
+    that was resumed elsewhere meanwhile.
     """
 
     def __init__(self, path: Path, info: RunInfo, status: RunStatus, first_step: int) -> None:
         self.path = path
         self.info = info
-        self._writer = PartWriter(path, status)
-        self._sizes = Sizes(info.num_moe_layers, info.num_experts, info.top_k)
+        self._layout = Layout.of_run(info)
+        self._writer = PartWriter(path, status, self._layout)
+        self._process = os.getpid()
         self._pending: dict[str, list[Record]] = {table: [] for table in TABLE_OF.values()}
         self._pending_cells = 0
         self._figures: dict[str, Any] = {}
         self._done = first_step - 1
         self._newest = dict.fromkeys(self._pending, first_step)
+        self._keys: dict[str, set[tuple[Any, ...]]] = {table: set() for table in self._pending}
+        """Of each table, what was given of its newest step."""
         self._flushed_at = time.monotonic()
         self._finished = False
         self._thread: ThreadPoolExecutor | None = None
         self._in_flight: tuple[Batch, Future[None]] | None = None
+        self._heartbeat = Heartbeat(self._writer.beat, path.name)
 
     @classmethod
     def create(cls, runs_dir: Path | str, run: RunInfo) -> Self:
         """Make `<runs_dir>/<run_id>/`, whole or not at all.
 
-        Raises RunFolderError when the folder exists or `runs_dir` cannot be written.
+        Raises RunFolderError when the folder exists, `runs_dir` cannot be written, or Polars cannot work
+        because this process was forked.
         """
-        runs_dir = Path(runs_dir)
-        path = runs_dir / run.run_id
-        status = RunStatus(**own_process(), heartbeat=time.time(), num_steps=run.num_steps)
-        hidden: Path | None = None
-        if runs_dir.exists() and not runs_dir.is_dir():
-            raise RunFolderError(f"{runs_dir} is a file; give a folder to put the run in.")
-        try:
-            runs_dir.mkdir(parents=True, exist_ok=True)
-            if path.exists():
-                raise RunFolderError(
-                    f"{path} exists already; choose another run_id, resume it or delete the folder."
-                )
-            hidden = Path(tempfile.mkdtemp(prefix=f".{run.run_id}-", dir=runs_dir))
-            hidden.chmod(0o777 & ~_umask())
-            atomic_write_json(hidden / RUN_FILE, run.to_dict())
-            atomic_write_json(hidden / ATTEMPTS_FILE, [_attempt_line(0, 0)])
-            atomic_write_json(hidden / STATUS_FILE, status.to_dict())
-            hidden.rename(path)
-            sync_folder(runs_dir)
-        except OSError as error:
-            raise cannot_write(path, error) from error
-        finally:
-            if hidden is not None:
-                shutil.rmtree(hidden, ignore_errors=True)
+        path, status = make_folder(Path(runs_dir), run)
         return cls(path, run, status, first_step=0)
 
     @classmethod
@@ -110,32 +87,9 @@ class FolderRecorder:
         run.json or attempts.json cannot be read. Steps that were trained but never recorded leave
         an event `recording_gap`.
         """
+        first_step = _step("first_step", first_step, "give the step to go on at")
         path = Path(path)
-        if isinstance(first_step, bool) or not isinstance(first_step, int) or first_step < 0:
-            raise RunFolderError(
-                f"first_step = {first_step!r}: must be a whole number >= 0; give the step to go on at."
-            )
-        run = RunFolder(path)
-        info, attempts, last_step = run.info, run.attempts, run.last_step
-        before = read_recorded_status(path) or RunStatus()
-        _refuse_a_second_writer(path, before)
-        number = max((a.attempt for a in attempts), default=-1) + 1
-        lines = [_attempt_line(a.attempt, a.first_step, a.started_at) for a in attempts]
-        try:
-            clean(path)
-        except OSError as error:
-            raise cannot_write(path, error) from error
-        atomic_write_json(path / ATTEMPTS_FILE, [*lines, _attempt_line(number, first_step)])
-        status = RunStatus(
-            **own_process(),
-            heartbeat=time.time(),
-            attempt=number,
-            last_step=min(last_step, first_step - 1),
-            committed_step=first_step - 1,
-            num_steps=info.num_steps,
-            wall_time_s=before.wall_time_s,
-        )
-        atomic_write_json(path / STATUS_FILE, status.to_dict())
+        info, status, last_step = take_over(path, first_step)
         recorder = cls(path, info, status, first_step)
         if last_step < first_step - 1:
             detail = f"steps {last_step + 1} to {first_step - 1} were trained and not recorded"
@@ -150,11 +104,11 @@ class FolderRecorder:
     def record(self, record: Record) -> None:
         """Keep a copy of one record in memory.
 
-        Raises RunFolderError for a wrong shape or type, a step that is done, or a step before one
-        that the same table already has.
+        Raises RunFolderError for a wrong shape or type, a step that is done, a step before one that the
+        same table already has, or a second record of one step (or of one micro-batch or domain in it).
         """
         self._refuse_when_finished()
-        kept = checked(record, self._sizes)
+        kept = checked(record, self._layout)
         table = TABLE_OF[type(kept)]
         if kept.step <= self._done or kept.step < self._newest[table]:
             limit = max(self._done + 1, self._newest[table])
@@ -162,18 +116,26 @@ class FolderRecorder:
                 f"{type(kept).__name__}.step = {kept.step}: must be at least {limit}, steps do not go back; "
                 "record before step_done, or resume the run at the earlier step."
             )
-        self._newest[table] = int(kept.step)
+        key, keys = key_of(kept), self._keys[table]
+        if kept.step > self._newest[table]:
+            keys.clear()
+        if key in keys:
+            raise given_twice(kept)
+        if key is not None:
+            keys.add(key)
+        self._newest[table] = kept.step
         self._pending[table].append(kept)
         self._pending_cells += _cells(kept)
 
     def step_done(self, step: int) -> None:
         """Every record of `step` has been given. Flushes when the last flush is a second old."""
         self._refuse_when_finished()
+        step = _step("step", step, "call step_done with the step that was recorded")
         if step <= self._done:
             raise RunFolderError(
-                f"step_done({step}): must come after step {self._done}; call it once a step, in order."
+                f"step_done({step}): must come after step {self._done}; call it once per step, in order."
             )
-        self._done = int(step)
+        self._done = step
         full = self._pending_cells >= MAX_PENDING_CELLS
         if full or time.monotonic() - self._flushed_at >= FLUSH_INTERVAL_S:
             self._settle(wait=full)
@@ -228,6 +190,7 @@ class FolderRecorder:
         """
         if self._finished:
             return
+        self._refuse_other_process()
         if state not in STATES[1:]:
             raise RunFolderError(f"state = {state!r}: must be one of {', '.join(STATES[1:])}; choose one.")
         everything = state in ("finished", "stopped")
@@ -238,7 +201,11 @@ class FolderRecorder:
             }
         )
         self._writer.finish(state=state, message=message)
+        self._close()
+
+    def _close(self) -> None:
         self._finished = True
+        self._heartbeat.stop()
         if self._thread is not None:
             self._thread.shutdown()
 
@@ -248,6 +215,8 @@ class FolderRecorder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if os.getpid() != self._process:  # a forked child leaves the block too; the run is its parent's
+            return
         if error is None:
             self.finish("finished")
             return
@@ -255,10 +224,25 @@ class FolderRecorder:
         message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         try:
             self.finish(state, message)
-        except RunFolderError as second:
+        except Exception as second:
             error.add_note(f"The run's folder could not be finished either: {second}")
+            self._say_at_least(state, f"{message} (and: {second})")
+
+    def _say_at_least(self, state: str, message: str) -> None:
+        """How the run ended, where its last rows or its compaction could not be written."""
+        with suppress(RunFolderError):
+            self._writer.end(state=state, message=message)
+        self._close()
+
+    def _refuse_other_process(self) -> None:
+        if os.getpid() != self._process:
+            raise RunFolderError(
+                f"{self.path.name} is recorded by process {self._process}, not by {os.getpid()}, which was "
+                'forked from it; record in one process, and start others with "spawn" and a run of their own.'
+            )
 
     def _refuse_when_finished(self) -> None:
+        self._refuse_other_process()
         if self._finished:
             raise RunFolderError(
                 f"{self.path.name} has been finished; resume it as a new attempt to record more."
@@ -306,22 +290,8 @@ def _cells(record: Record) -> int:
     return 1 + sum(value.size for value in vars(record).values() if isinstance(value, np.ndarray))
 
 
-def _attempt_line(attempt: int, first_step: int, started_at: str | None = None) -> dict[str, Any]:
-    started = utc_now() if started_at is None else started_at
-    return {"attempt": attempt, "first_step": first_step, "started_at": started}
-
-
-def _refuse_a_second_writer(path: Path, status: RunStatus) -> None:
-    own = own_process()
-    ours = all(getattr(status, name) == value for name, value in own.items())
-    if status.state == "running" and not ours and status.pid and not process_is_gone(status):
-        raise RunFolderError(
-            f"{path.name} is still being written by process {status.pid} on {status.host}; "
-            "stop that one first."
-        )
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _step(name: str, value: Any, remedy: str) -> int:
+    try:
+        return to_whole(value, LARGEST["BIGINT"])
+    except Refused as error:
+        raise RunFolderError(f"{name} = {preview(value)}: {error}; {remedy}.") from error

@@ -1,11 +1,12 @@
 """How a run stands: the content of status.json, and whether the process behind it still lives."""
 
+import math
 import os
 import platform
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from explorer.recording.files import read_object
 
 STATUS_FILE = "status.json"
 STATES = ("running", "finished", "stopped", "interrupted", "failed")
-HEARTBEAT_LIMIT_S = 60.0
+HEARTBEAT_LIMIT_S = 180.0
+"""So long a process on another host may be silent; it gives a sign of life every 15 seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,24 +67,61 @@ def process_start(pid: int) -> str | None:
     return "" if after[0] in "ZX" else after[19]
 
 
-def process_is_gone(status: RunStatus, *, now: float | None = None) -> bool:
-    """Whether the writer of a status that says `running` no longer exists, as far as one can tell."""
-    age = (time.time() if now is None else now) - status.heartbeat
+def why_gone(status: RunStatus, folder: Path, *, now: float | None = None) -> str:
+    """What speaks against the writer of a status that says `running`; empty while nothing does.
+
+    On this host the process is looked up. Of another host only the heartbeat is known.
+    """
+    silence = _silence(status, folder, time.time() if now is None else now)
     if status.host != platform.node():
-        return age > HEARTBEAT_LIMIT_S
-    started = process_start(status.pid)
-    if started is not None and status.process_started:
-        return started != status.process_started
+        return (
+            f"no sign of life from {status.host or 'its host'} {_for(silence)}" if _is_long(silence) else ""
+        )
+    started = process_start(status.pid) if status.pid > 0 else ""
+    if started is not None and (status.process_started or not started):
+        return "the process is gone" if started != status.process_started else ""
     # Without the start time a number may have been given to another process, so the heartbeat counts.
-    return age > HEARTBEAT_LIMIT_S or not _pid_exists(status.pid)
+    if not _pid_exists(status.pid):
+        return "the process is gone"
+    return f"no sign of life from the process {_for(silence)}" if _is_long(silence) else ""
+
+
+def _silence(status: RunStatus, folder: Path, now: float) -> float:
+    """Seconds since the last heartbeat; infinite where it can't be dated.
+
+    A clock that is ahead dates its heartbeats in the future. Then the file's own time counts, which a file
+    server sets; if that lies in the future too, nothing is known.
+    """
+    silence = now - status.heartbeat
+    if silence < -HEARTBEAT_LIMIT_S:
+        try:
+            silence = now - (folder / STATUS_FILE).stat().st_mtime
+        except OSError:
+            return math.inf
+    return silence if silence >= -HEARTBEAT_LIMIT_S else math.inf
+
+
+def _is_long(silence: float) -> bool:
+    return silence > HEARTBEAT_LIMIT_S
+
+
+def _for(silence: float) -> str:
+    if math.isinf(silence):
+        return "that its clock can date"
+    for name, seconds in (("day", 86_400), ("hour", 3_600)):
+        if silence >= 2 * seconds:
+            return f"for {silence // seconds:.0f} {name}s"
+    return f"for {silence // 60:.0f} minutes"
 
 
 def _pid_exists(pid: int) -> bool:
+    if pid < 1:  # 0 and negative numbers stand for groups of processes
+        return False
     if sys.platform == "win32":  # there, signal 0 is Ctrl-C
         return True
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except OSError:
         return True
@@ -90,19 +129,62 @@ def _pid_exists(pid: int) -> bool:
 
 
 def status_from_dict(data: Mapping[str, Any]) -> RunStatus:
-    """Build from the content of status.json; unknown fields are passed over."""
-    known = {f.name for f in fields(RunStatus)}
-    return RunStatus(**{k: v for k, v in data.items() if k in known})
+    """Build from the content of status.json; unknown fields are passed over.
+
+    Raises UnreadableRunError when a number that decides which rows count is none. Any other field of a wrong
+    type is left at its default: it is told, and decides nothing.
+    """
+    for name in ("attempt", "last_step", "committed_step"):
+        value = data.get(name, 0)
+        if not _is_whole(value) or not -1 <= value < 2**63:
+            raise UnreadableRunError(
+                f"{STATUS_FILE}: {name} = {value!r:.60}: must be a whole number from -1."
+            )
+    known = {name: value for name, value in data.items() if name in _IS_RIGHT and _IS_RIGHT[name](value)}
+    if known.get("state", "running") not in STATES:
+        known |= {"state": "interrupted", "message": f"state = {data['state']!r:.60} is not known"}
+    elif "state" in data and "state" not in known:
+        known |= {"state": "interrupted", "message": "the state is no text"}
+    return RunStatus(**known)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    """Finite, so that it can be compared with the time."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+_IS_RIGHT: dict[str, Callable[[Any], bool]] = {
+    "state": _is_text,
+    "message": _is_text,
+    "host": _is_text,
+    "pid": _is_whole,
+    "process_started": lambda value: value is None or isinstance(value, str),
+    "heartbeat": _is_number,
+    "last_step": _is_whole,
+    "committed_step": _is_whole,
+    "attempt": _is_whole,
+    "num_steps": lambda value: _is_whole(value) and 0 <= value < 2**63,
+    "wall_time_s": lambda value: value is None or _is_number(value),
+    "tokens_per_second": lambda value: value is None or _is_number(value),
+    "results": lambda value: isinstance(value, dict),
+}
+"""Field -> whether a value may stand there."""
 
 
 def read_recorded_status(folder: Path) -> RunStatus | None:
     """What status.json says, or None when it is missing or damaged (the rows can still be read)."""
     try:
-        status = status_from_dict(read_object(folder / STATUS_FILE))
+        return status_from_dict(read_object(folder / STATUS_FILE))
     except UnreadableRunError:
         return None
-    numbers = (status.attempt, status.last_step, status.committed_step, status.pid)
-    return status if all(isinstance(n, int) for n in numbers) else None
 
 
 def read_status(folder: Path) -> RunStatus:
@@ -110,6 +192,7 @@ def read_status(folder: Path) -> RunStatus:
     status = read_recorded_status(folder)
     if status is None:
         return RunStatus(state="interrupted", message=f"{STATUS_FILE} is missing or damaged")
-    if status.state == "running" and process_is_gone(status):
-        return replace(status, state="interrupted", message=status.message or "the process is gone")
+    reason = why_gone(status, folder) if status.state == "running" else ""
+    if reason:
+        return replace(status, state="interrupted", message=status.message or reason)
     return status

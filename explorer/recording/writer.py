@@ -1,16 +1,20 @@
 """The side of the recorder that touches the disk: parts, their commit, merging and compaction."""
 
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from explorer.errors import RunFolderError, UnreadableRunError
 from explorer.recording.checks import TABLE_OF
 from explorer.recording.compaction import MAX_PARTS, compact, merge
 from explorer.recording.files import atomic_write_json, sync_folder
 from explorer.recording.frames import to_frame
+from explorer.recording.layout import Layout
 from explorer.recording.parts import Part, part_name, write_parquet
+from explorer.recording.reader import RunFolder
 from explorer.recording.status import STATUS_FILE, RunStatus
 from explorer.records import Record
 
@@ -27,30 +31,37 @@ class Batch:
     is_written: bool = False
 
 
+class SupersededError(RunFolderError):
+    """A later attempt has taken the run over; this writer must not write any more."""
+
+
 class PartWriter:
-    """Writes batches in order. Used by one thread at a time.
+    """Writes batches in order. Used by one thread at a time, `beat` aside.
 
     Every method raises RunFolderError when the disk refuses, and leaves a folder that can be read.
     """
 
-    def __init__(self, path: Path, status: RunStatus) -> None:
+    def __init__(self, path: Path, status: RunStatus, layout: Layout) -> None:
         self.path = path
         self.status = status
+        self._layout = layout
         self._parts: dict[str, list[Part]] = {table: [] for table in TABLE_OF.values()}
+        self._status_lock = threading.Lock()
+        self._ended = False
 
     def write(self, batch: Batch) -> None:
-        """Write one part a table, then commit all of them at once by a new status; merge if many.
+        """Write one part per table, then commit all of them at once by a new status; merge if many.
 
         A batch whose `is_written` is still false after an error has to be written again, alone or
         with more steps behind it: the part that results contains the one that was not committed.
         """
+        self._refuse_when_superseded()
         new = {table: self._write_part(table, records) for table, records in batch.records.items() if records}
         if new:
             sync_folder(self.path)
         last_step = max(self.status.last_step, batch.last_step)
         self._replace_status(
             **batch.figures,
-            heartbeat=time.time(),
             last_step=last_step,
             committed_step=max([self.status.committed_step, last_step, *(p.last for p in new.values())]),
         )
@@ -62,6 +73,7 @@ class PartWriter:
 
     def finish(self, **fields: Any) -> None:
         """Compact, then set the final fields of status.json."""
+        self._refuse_when_superseded()
         try:
             compact(
                 self.path,
@@ -70,17 +82,62 @@ class PartWriter:
                 committed_step=self.status.committed_step,
             )
         finally:  # even when the disk is too full to compact, the parts can be read
-            self._replace_status(**fields, heartbeat=time.time())
+            self.end(**fields)
+
+    def end(self, **fields: Any) -> None:
+        """Set the final fields of status.json; nothing changes it after that."""
+        self._replace_status(**fields)
+        self._ended = True
+
+    def beat(self) -> bool:
+        """Refresh the heartbeat. False when nothing is left to tell; a disk that refuses is not news."""
+        try:
+            with self._status_lock:
+                if self._ended:
+                    return False
+                self._refuse_when_superseded()
+                self._write_status(self.status)
+        except SupersededError:
+            return False
+        except RunFolderError:
+            pass
+        return True
 
     def _replace_status(self, **fields: Any) -> None:
-        status = replace(self.status, **fields)
+        with self._status_lock:
+            self._refuse_when_superseded()
+            self._write_status(replace(self.status, **fields))
+
+    def _write_status(self, status: RunStatus) -> None:
+        status = replace(status, heartbeat=time.time())
         atomic_write_json(self.path / STATUS_FILE, status.to_dict())
         self.status = status
 
+    def _refuse_when_superseded(self) -> None:
+        """Stop a writer that was taken for dead: a later attempt counts from its first step on."""
+        try:
+            newest = max(RunFolder(self.path).attempts, key=lambda a: a.attempt)
+        except (UnreadableRunError, ValueError):
+            return  # the folder is damaged or gone; the write that follows says so
+        if newest.attempt > self.status.attempt:
+            raise SupersededError(
+                f"{self.path.name} was resumed elsewhere at step {newest.first_step} "
+                f"(attempt {newest.attempt}), so this writer (attempt {self.status.attempt}) has stopped; "
+                "end this process and let the other one go on."
+            )
+
     def _write_part(self, table: str, records: list[Record]) -> Part:
-        first, last, attempt = int(records[0].step), int(records[-1].step), self.status.attempt
+        first, last, attempt = records[0].step, records[-1].step, self.status.attempt
         path = self.path / part_name(table, attempt, first, last)
-        write_parquet(to_frame(table, self.path.name, records), path)
+        try:
+            write_parquet(to_frame(table, self.path.name, records, self._layout), path)
+        except RunFolderError:
+            raise
+        except Exception as error:
+            raise RunFolderError(
+                f"{table} of steps {first} to {last} of {self.path.name} could not be written "
+                f"({type(error).__name__}: {error}); report this, with the records of these steps."
+            ) from error
         return Part(path=path, table=table, attempt=attempt, first=first, last=last)
 
 
@@ -89,6 +146,6 @@ def throughput(steps: list[Any]) -> Mapping[str, float | None]:
     newest = steps[-1] if steps else None
     if newest is None or newest.wall_time_s is None:
         return {}
-    seconds = float(newest.wall_time_s)
+    seconds = newest.wall_time_s
     speed = newest.tokens_seen / seconds if seconds > 0 else None
     return {"wall_time_s": seconds, "tokens_per_second": speed}

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from explorer.errors import RunFolderError
 from explorer.recording import FolderRecorder, RunFolder, RunInfo
 from explorer.recording import recorder as recorder_module
 from explorer.recording import writer as writer_module
@@ -232,10 +233,17 @@ def test_what_counts_is_read_back(actions: list[Any], seed: int, experts: int, b
         recorder = FolderRecorder.create(folder, info)
         for action, steps_back in zip(actions, back, strict=False):
             if isinstance(action, list):
+                given: set[tuple[str, int, int | None]] = set()
                 for kind in action:
                     record = maker.make(kind, step)
-                    recorder.record(record)
                     table, rows = rows_of(record)
+                    key = (table, step, getattr(record, "micro_batch", None))
+                    if key in given and table != "events":
+                        with pytest.raises(RunFolderError, match="given already"):
+                            recorder.record(record)
+                        continue
+                    given.add(key)
+                    recorder.record(record)
                     pending += [(table, row) for row in rows]
                 recorder.step_done(step)
                 step += 1

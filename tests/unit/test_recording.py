@@ -3,6 +3,7 @@
 import itertools
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +13,19 @@ from explorer.errors import RunFolderError
 from explorer.recording import FolderRecorder, RunFolder, compaction
 from explorer.recording import recorder as recorder_module
 from explorer.recording import writer as writer_module
+from explorer.recording.schema import KEYS
 from explorer.records import (
+    EvalLoadRecord,
     EvalRecord,
     EventRecord,
     LayerRecord,
     LoadRecord,
     ProbeRecord,
+    RankLoadRecord,
     Record,
     Recorder,
     SequenceLoadRecord,
+    StepRecord,
 )
 from tests.recording_runs import E, K, L, give, loads, make_info, steps_of
 
@@ -116,7 +121,10 @@ def test_counts_above_two_to_the_53_stay_exact(recorder: FolderRecorder) -> None
 @pytest.mark.parametrize(
     ("record", "says"),
     [
-        (LoadRecord(step=0, tokens_LE=np.ones((L, E))), "tokens_LE of step 0 = type float64: .*integers"),
+        (
+            LoadRecord(step=0, tokens_LE=np.full((L, E), 0.5)),
+            r"tokens_LE of step 0 = 0.5 at .*integers",
+        ),
         (LoadRecord(step=0, tokens_LE=np.ones((L, E), dtype=bool)), "type bool"),
         (LoadRecord(step=0, tokens_LE=np.ones((L, E + 1), dtype=int)), r"shape \(2, 5\).*L = 2, E = 4"),
         (LoadRecord(step=0, tokens_LE=np.ones(L * E, dtype=int)), r"shape \(8,\)"),
@@ -161,6 +169,70 @@ def test_steps_do_not_go_back(recorder: FolderRecorder) -> None:
         recorder.record(loads(4))
     with pytest.raises(RunFolderError, match=r"step_done\(1\)"):
         recorder.step_done(1)
+
+
+ONES = np.ones((L, E), dtype=int)
+
+
+@pytest.mark.parametrize(
+    ("record", "says"),
+    [
+        (
+            StepRecord(step=5, tokens_seen=8, lm_loss=1.0),
+            "StepRecord of step 5 was given already; .*micro-batches",
+        ),
+        (LoadRecord(step=5, tokens_LE=ONES), "LoadRecord of step 5 was given already"),
+        (LayerRecord(step=5, num_layers=L), "LayerRecord of step 5 was given already"),
+        (RankLoadRecord(step=5, tokens_RLE=ONES[None]), "RankLoadRecord of step 5 was given already"),
+        (
+            SequenceLoadRecord(step=5, split="train", micro_batch=1, domains_B=["a"], tokens_BLE=ONES[None]),
+            "SequenceLoadRecord of step 5, split train, micro_batch 1 was given already; record each",
+        ),
+        (
+            EvalRecord(step=5, split="held_out", domain="a", lm_loss=1.0, num_tokens=1, num_bytes=1),
+            "EvalRecord of step 5, split held_out, domain a was given already",
+        ),
+        (
+            EvalLoadRecord(step=5, split="held_out", domain="a", tokens_LE=ONES),
+            "EvalLoadRecord of step 5, split held_out, domain a was given already",
+        ),
+        (
+            ProbeRecord(
+                step=5,
+                router_logits_PLE=np.ones((3, L, E), np.float32),
+                selected_experts_PLK=np.ones((3, L, K), int),
+            ),
+            "ProbeRecord of step 5 was given already",
+        ),
+    ],
+)
+def test_one_key_is_given_once(recorder: FolderRecorder, record: Record, says: str) -> None:
+    recorder.record(record)
+    with pytest.raises(RunFolderError, match=says):
+        recorder.record(record)
+    recorder.step_done(5)
+    recorder.record(replace(record, step=6))
+    recorder.finish("finished")
+    for table, keys in KEYS.items():
+        frame = RunFolder(recorder.path).read(table)
+        assert frame.select(keys).is_unique().all(), table
+
+
+def test_another_micro_batch_domain_or_event_of_the_step_is_another_row(recorder: FolderRecorder) -> None:
+    for index, domain in enumerate(("a", "b")):
+        recorder.record(
+            SequenceLoadRecord(
+                step=0, split="train", micro_batch=index, domains_B=["a"], tokens_BLE=ONES[None]
+            )
+        )
+        recorder.record(
+            EvalRecord(step=0, split="held_out", domain=domain, lm_loss=1.0, num_tokens=1, num_bytes=1)
+        )
+        recorder.record(EventRecord(step=0, kind="note", detail="the same"))
+    recorder.step_done(0)
+    recorder.flush()
+    run = RunFolder(recorder.path)
+    assert [len(run.read(t)) for t in ("sequence_loads", "evals", "events")] == [2 * L * E, 2, 2]
 
 
 def test_an_evaluation_after_the_last_step_is_kept(recorder: FolderRecorder) -> None:

@@ -222,7 +222,7 @@ class TestResume:
             "steps-0-0-0.parquet",
         ]
 
-    @pytest.mark.parametrize("step", [-1, 1.0, True, "2"])
+    @pytest.mark.parametrize("step", [-1, 1.5, True, "2"])
     def test_a_step_that_is_none_is_refused(self, recorder: FolderRecorder, step: int) -> None:
         with pytest.raises(RunFolderError, match="first_step"):
             FolderRecorder.resume(recorder.path, step)

@@ -237,7 +237,7 @@ class TestJson:
     def test_the_old_content_stays_when_the_new_one_cannot_be_written(self, tmp_path: Path) -> None:
         path = tmp_path / "a.json"
         atomic_write_json(path, 1)
-        with pytest.raises(TypeError):
+        with pytest.raises(RunFolderError, match="object cannot be kept as JSON"):
             atomic_write_json(path, object())
         assert read_json(path) == 1
 

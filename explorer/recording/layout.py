@@ -1,0 +1,97 @@
+"""Which MoE layers a run has, by the model's own numbers, and how many experts each of them.
+
+A model may start with dense layers, have an MoE layer in every second block only, or layers of different
+width (pruned models). The tables then hold the model's own layer numbers and no row of an expert that
+is not there. Shape letters: L MoE layers, E experts of the widest layer, K experts per token,
+C cells: the experts of all layers, one layer after another.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from explorer.recording.info import RunInfo
+
+
+@dataclass(frozen=True)
+class Layout:
+    """L, E and K of a run, and the shape of each layer."""
+
+    layers: tuple[int, ...]
+    """The model's own number of each MoE layer, ascending."""
+    widths: tuple[int, ...]
+    """Routed experts of each of them."""
+    num_experts: int
+    top_k: int
+
+    @classmethod
+    def of_run(cls, info: "RunInfo") -> "Layout":
+        """What run.json says; layers from 0 and of one width unless it names them."""
+        return cls(info.layer_numbers, info.layer_widths, info.num_experts, info.top_k)
+
+    @property
+    def num_layers(self) -> int:
+        return len(self.layers)
+
+    @cached_property
+    def is_even(self) -> bool:
+        """Whether all layers have the same number of experts."""
+        return all(width == self.num_experts for width in self.widths)
+
+    @cached_property
+    def lengths(self) -> dict[str, int]:
+        """Letter of a dimension -> its length."""
+        return {"L": self.num_layers, "E": self.num_experts, "K": self.top_k}
+
+    @cached_property
+    def is_there_LE(self) -> NDArray[np.bool_]:
+        """Which cells of an array [L, E], padded to the widest layer, stand for an expert."""
+        return np.arange(self.num_experts) < np.asarray(self.widths, dtype=np.int64)[:, None]
+
+    @cached_property
+    def layer_C(self) -> NDArray[np.int32]:
+        """The layer number of each cell."""
+        return np.repeat(np.asarray(self.layers, dtype=np.int32), self.widths)
+
+    @cached_property
+    def expert_C(self) -> NDArray[np.int32]:
+        """The expert of each cell, from 0 in every layer."""
+        return np.nonzero(self.is_there_LE)[1].astype(np.int32)
+
+    def slices(self) -> list[tuple[int, slice]]:
+        """(layer number, its cells) of each layer."""
+        ends = np.cumsum(self.widths).tolist()
+        starts = [end - width for end, width in zip(ends, self.widths, strict=True)]
+        return [(layer, slice(a, b)) for layer, a, b in zip(self.layers, starts, ends, strict=True)]
+
+    def width_of(self, layer: int) -> int:
+        """Experts of the layer with this number; 0 when the run has no such layer."""
+        return self.widths[self.layers.index(layer)] if layer in self.layers else 0
+
+
+def layers_problem(
+    layers: Sequence[int] | None, widths: Sequence[int] | None, num_layers: int, num_experts: int
+) -> tuple[str, object, str] | None:
+    """(field, value, rule) of what does not fit together in run.json, or None."""
+    if layers is not None:
+        is_ascending = all(a < b for a, b in pairwise(layers))
+        if len(layers) != num_layers or not is_ascending:
+            rule = f"must be {num_layers} different numbers in ascending order, one per MoE layer"
+            return "layers", list(layers), rule
+    if widths is not None and (
+        len(widths) != num_layers
+        or min(widths, default=1) < 1
+        or max(widths, default=num_experts) != num_experts
+    ):
+        rule = (
+            f"must be {num_layers} numbers of at least 1, one per MoE layer, "
+            f"the largest of them num_experts ({num_experts})"
+        )
+        return "experts_per_layer", list(widths), rule
+    return None
