@@ -12,6 +12,7 @@ from polars.exceptions import PolarsError
 
 from explorer.errors import RunFolderError, UnreadableRunError
 from explorer.recording.files import read_json, read_object
+from explorer.recording.forks import refuse_broken_pool
 from explorer.recording.info import RunInfo, read_info
 from explorer.recording.parts import (
     ATTEMPTS_FILE,
@@ -228,8 +229,10 @@ def _is_committed(part: Part, status: RunStatus | None) -> bool:
 def read_part(part: Part, columns: Sequence[str] | None = None, where: pl.Expr | None = None) -> pl.DataFrame:
     """The rows of one part that count, and for which `where` (on key columns) holds.
 
-    Raises FileNotFoundError when a merge has replaced it, UnreadableRunError when it is damaged.
+    Raises FileNotFoundError when a merge has replaced it, UnreadableRunError when it is damaged, and
+    RunFolderError in a forked process where Polars would hang.
     """
+    refuse_broken_pool()
     schema = SCHEMAS[part.table]
     chosen = list(schema) if columns is None else list(columns)
     try:

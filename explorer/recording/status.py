@@ -145,7 +145,8 @@ def status_from_dict(data: Mapping[str, Any]) -> RunStatus:
         known |= {"state": "interrupted", "message": f"state = {data['state']!r:.60} is not known"}
     elif "state" in data and "state" not in known:
         known |= {"state": "interrupted", "message": "the state is no text"}
-    return RunStatus(**known)
+    numbers = {name: float(known[name]) for name in _NUMBERS if known.get(name) is not None}
+    return RunStatus(**known | numbers)
 
 
 def _is_whole(value: Any) -> bool:
@@ -161,6 +162,7 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
+_NUMBERS = ("heartbeat", "wall_time_s", "tokens_per_second")
 _IS_RIGHT: dict[str, Callable[[Any], bool]] = {
     "state": _is_text,
     "message": _is_text,

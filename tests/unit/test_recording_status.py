@@ -1,12 +1,13 @@
 """How a run stands, and what it is."""
 
+import json
 import os
 import platform
 import re
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from explorer.recording import (
     run_info_from_config,
 )
 from explorer.recording import status as status_module
-from explorer.recording.status import own_process, process_start
+from explorer.recording.status import STATES, own_process, process_start
 from tests.recording_runs import make_info
 
 HERE = platform.node()
@@ -82,6 +83,40 @@ class TestLiveness:
     def test_another_host_is_judged_by_its_heartbeat(self, tmp_path: Path, age: float, state: str) -> None:
         assert read(tmp_path, host="elsewhere", pid=1, heartbeat=time.time() - age).state == state
 
+    @pytest.mark.parametrize(
+        ("age", "words"),
+        [(181, "for 3 minutes"), (3_000, "for 50 minutes"), (30_000, "for 8 hours"), (300_000, "for 3 days")],
+    )
+    def test_what_is_known_of_another_host_is_said(self, tmp_path: Path, age: float, words: str) -> None:
+        status = read(tmp_path, host="node17", pid=1, heartbeat=time.time() - age)
+        assert status.message == f"no sign of life from node17 {words}"
+
+    @pytest.mark.parametrize("ahead", [400.0, 1e9, 1e299])
+    def test_a_clock_that_is_ahead_does_not_run_for_ever(self, tmp_path: Path, ahead: float) -> None:
+        fields = {"host": "node17", "pid": 1, "heartbeat": time.time() + ahead}
+        assert read(tmp_path, **fields).state == "running"  # the file itself has just been written
+        for modified in (time.time() - 200, time.time() + 400):
+            os.utime(tmp_path / "status.json", (modified, modified))
+            status = RunFolder(tmp_path).status
+            assert status.state == "interrupted"
+            assert status.message.startswith("no sign of life from node17 ")
+        atomic_write_json(tmp_path / "run.json", make_info(tmp_path.name).to_dict())
+        FolderRecorder.resume(tmp_path, 0).finish("finished")
+
+    def test_clocks_a_little_apart_are_usual(self, tmp_path: Path) -> None:
+        assert read(tmp_path, host="node17", pid=1, heartbeat=time.time() + 100).state == "running"
+
+    @pytest.mark.parametrize("pid", [10**30, 2**31, -1, 0])
+    @pytest.mark.parametrize("started", [None, "1"])
+    @pytest.mark.parametrize("has_proc", [True, False])
+    def test_a_number_that_no_process_has(
+        self, tmp_path: Path, pid: int, started: str | None, has_proc: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        if not has_proc:
+            monkeypatch.setattr(status_module, "process_start", lambda _: None)
+        status = read(tmp_path, host=HERE, pid=pid, process_started=started)
+        assert (status.state, status.message) == ("interrupted", "the process is gone")
+
     @pytest.mark.parametrize(("age", "state"), [(0, "running"), (181, "interrupted")])
     def test_without_proc_the_heartbeat_counts_too(
         self, tmp_path: Path, age: float, state: str, monkeypatch: pytest.MonkeyPatch
@@ -102,7 +137,20 @@ class TestLiveness:
     def test_an_ended_run_stays_as_it_ended(self, tmp_path: Path, state: str) -> None:
         assert read(tmp_path, host="elsewhere", heartbeat=0.0, state=state).state == state
 
-    @pytest.mark.parametrize("content", [None, "{", "[]", '{"attempt": "x"}'])
+    @pytest.mark.parametrize("value", [None, True, "x", -5, 10**30, 1e400, float("nan"), [], {}])
+    @pytest.mark.parametrize("name", [f.name for f in fields(RunStatus)])
+    def test_a_field_of_another_type_raises_nothing(self, tmp_path: Path, name: str, value: object) -> None:
+        (tmp_path / "status.json").write_text(json.dumps({"state": "running", "host": HERE} | {name: value}))
+        status = RunFolder(tmp_path).status
+        assert status.state in STATES
+        numbers = (status.heartbeat, status.wall_time_s or 0.0, status.tokens_per_second or 0.0)
+        assert isinstance(sum(numbers), float)
+        assert isinstance(f"{status.message.upper()}{status.host.upper()}", str)
+        assert -1 <= status.last_step < 2**63
+        assert 0 <= status.num_steps < 2**63
+        assert dict(status.results) == status.results
+
+    @pytest.mark.parametrize("content", [None, "{", "[]", '{"attempt": "x"}', '{"last_step": -2}'])
     def test_a_status_that_cannot_be_read_is_an_interrupted_run(
         self, tmp_path: Path, content: str | None
     ) -> None:
