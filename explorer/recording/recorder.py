@@ -218,7 +218,11 @@ class FolderRecorder:
         if os.getpid() != self._process:  # a forked child leaves the block too; the run is its parent's
             return
         if error is None:
-            self.finish("finished")
+            try:
+                self.finish("finished")
+            except Exception as refused:
+                self._say_at_least("failed", str(refused))
+                raise
             return
         state = "failed" if isinstance(error, Exception) else "interrupted"
         message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -152,6 +152,29 @@ class TestDiskRefuses:
             raise ZeroDivisionError
         assert "No space left" in caught.value.__notes__[0]
 
+    @pytest.mark.parametrize("has_error", [True, False])
+    def test_rows_that_cannot_be_written_are_told_in_the_status(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_error: bool
+    ) -> None:
+        def broken(*_: object) -> None:
+            raise ValueError("no frame")
+
+        def train() -> None:
+            with FolderRecorder.create(tmp_path, make_info()) as recorder:
+                give(recorder, 0)
+                recorder.flush()
+                give(recorder, 1)
+                monkeypatch.setattr(writer_module, "to_frame", broken)
+                if has_error:
+                    raise ZeroDivisionError("by zero")
+
+        with pytest.raises(ZeroDivisionError if has_error else RunFolderError):
+            train()
+        status = RunFolder(tmp_path / "run").status
+        assert (status.state, steps_of(tmp_path / "run")) == ("failed", [0])
+        assert "steps of steps 1 to 1 of run could not be written (ValueError: no frame)" in status.message
+        assert ("by zero" in status.message) == has_error
+
 
 class TestResume:
     def test_later_rows_supersede_earlier_ones(self, recorder: FolderRecorder) -> None:
