@@ -28,8 +28,14 @@ def _key(name: str, sql_type: str, meaning: str) -> Column:
 
 RUN_ID = _key("run_id", "VARCHAR", "the run's folder name")
 STEP = _key("step", "BIGINT", "optimizer step, from 0")
-LAYER = _key("layer", "INTEGER", "index among the mixture layers, from 0")
-EXPERT = _key("expert", "INTEGER", "index among the routed experts of that layer, from 0")
+LAYER = _key(
+    "layer", "INTEGER", "the model's own number of the MoE layer; 0 to L - 1 unless run.json names them"
+)
+EXPERT = _key(
+    "expert",
+    "INTEGER",
+    "index among the routed experts of that layer, from 0; an expert that a narrower layer lacks has no row",
+)
 SPLIT = _key("split", "VARCHAR", "train or held_out")
 DOMAIN = _key("domain", "VARCHAR", "domain of the text")
 

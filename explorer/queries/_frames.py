@@ -14,6 +14,12 @@ AXES = {"step": "step", "tokens": "tokens_seen", "time": "wall_time_s"}
 """Name of an x axis -> column of `steps`."""
 
 
+FIRST_LAYER = "(SELECT coalesce(layers[1], 0) FROM runs WHERE run_id = $run_id)"
+"""SQL of the number of a run's first MoE layer."""
+WIDTH = "coalesce(experts_per_layer[coalesce(list_position(layers, {layer}), {layer} + 1)], num_experts)"
+"""SQL of the number of experts of a layer, from the columns of `runs`."""
+
+
 def frame(cur: Cursor, sql: str, **params: Any) -> pl.DataFrame:
     """Run one statement with bound parameters (`$name`).
 

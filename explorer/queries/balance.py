@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from explorer import metrics
-from explorer.queries._frames import Cursor, choose_bins, first_row, frame, place
+from explorer.queries._frames import FIRST_LAYER, Cursor, choose_bins, first_row, frame, place
 from explorer.store.pyramids import LAYERS, MEAN_LAYER
 
 MAX_SEQUENCES = 1024
@@ -67,7 +67,8 @@ def references(cur: Cursor, run_id: str) -> dict[str, float | None]:
     uniform_mean, uniform_p95: every token picks K experts at random. resampled_mean, resampled_p95:
     whole sequences of the last quarter of the training, drawn again within their domains, if every
     expert's expected load were equal. None where the sizes or the sequences are not recorded, and where
-    tokens take different numbers of experts, so that "K at random" says nothing.
+    tokens take different numbers of experts, so that "K at random" says nothing, or layers have different
+    numbers of experts.
     Definitions: `metrics.uniform_reference`, `metrics.resampled_reference`.
     """
     result: dict[str, float | None] = dict.fromkeys(
@@ -80,6 +81,7 @@ def references(cur: Cursor, run_id: str) -> dict[str, float | None]:
                config ->> '$.model.top_p' IS NULL
                AND coalesce(config ->> '$.model.random_second', 'false') = 'false'
                AND coalesce(config ->> '$.model.routing', '') <> 'expert_threshold'
+               AND experts_per_layer IS NULL
         FROM runs WHERE run_id = $run_id
         """,
         run_id=run_id,
@@ -101,10 +103,10 @@ def _final_sequences(cur: Cursor, run_id: str) -> tuple[np.ndarray, list[str]]:
     """Loads [R, L, E] of the latest training sequences in the last quarter, and their domains."""
     rows = frame(
         cur,
-        """
+        f"""
         WITH steps_kept AS (
             SELECT DISTINCT step, micro_batch, sequence FROM sequence_loads
-            WHERE run_id = $run_id AND split = 'train' AND layer = 0 AND expert = 0
+            WHERE run_id = $run_id AND split = 'train' AND layer = {FIRST_LAYER} AND expert = 0
               AND step >= 0.75 * (
                   SELECT max(step) + 1 FROM sequence_loads WHERE run_id = $run_id AND split = 'train'
               )

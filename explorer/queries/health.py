@@ -11,7 +11,7 @@ import polars as pl
 
 from explorer import metrics
 from explorer.errors import one_of
-from explorer.queries._frames import Cursor, choose_bins, first_row, frame, place
+from explorer.queries._frames import FIRST_LAYER, Cursor, choose_bins, first_row, frame, place
 from explorer.store.expressions import FIGURES, PARTS, figures
 from explorer.store.pyramids import LAYERS, LOADS, MEAN_LAYER
 
@@ -69,7 +69,8 @@ def figures_at(cur: Cursor, run_id: str, step: int) -> pl.DataFrame:
         WITH parts AS (
             SELECT layer, step, {PARTS} FROM expert_loads
             WHERE run_id = $run_id AND step = (
-                SELECT max(step) FROM layer_metrics WHERE run_id = $run_id AND layer = 0 AND step <= $step
+                SELECT max(step) FROM layer_metrics
+                WHERE run_id = $run_id AND layer = {FIRST_LAYER} AND step <= $step
             )
             GROUP BY layer, step
         )
@@ -87,10 +88,11 @@ def counts_at(cur: Cursor, run_id: str, step: int) -> pl.DataFrame:
     """
     return frame(
         cur,
-        """
+        f"""
         SELECT layer, expert, tokens, step FROM expert_loads
         WHERE run_id = $run_id AND step = (
-            SELECT max(step) FROM layer_metrics WHERE run_id = $run_id AND layer = 0 AND step <= $step
+            SELECT max(step) FROM layer_metrics
+            WHERE run_id = $run_id AND layer = {FIRST_LAYER} AND step <= $step
         )
         ORDER BY layer, expert
         """,
@@ -229,10 +231,10 @@ def computation_batches(
     """
     per_step = first_row(
         cur,
-        """
+        f"""
         SELECT max(number) FROM (
             SELECT count(*) AS number FROM sequence_loads
-            WHERE run_id = $run_id AND split = $split AND layer = 0 AND expert = 0 GROUP BY step
+            WHERE run_id = $run_id AND split = $split AND layer = {FIRST_LAYER} AND expert = 0 GROUP BY step
         )
         """,
         run_id=run_id,
@@ -245,7 +247,7 @@ def computation_batches(
         f"""
         WITH steps_kept AS (
             SELECT DISTINCT step FROM sequence_loads
-            WHERE run_id = $run_id AND split = $split AND layer = 0 AND expert = 0
+            WHERE run_id = $run_id AND split = $split AND layer = {FIRST_LAYER} AND expert = 0
             ORDER BY step DESC LIMIT $steps
         ), numbered AS (
             SELECT step, layer, expert, tokens,

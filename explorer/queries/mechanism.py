@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from explorer.queries._frames import Cursor, frame
+from explorer.queries._frames import WIDTH, Cursor, frame
 
 # Samples are the steps that have a row with the wanted figure; equally many go into each bin.
 BINS = """
@@ -78,11 +78,12 @@ def choice_churn(cur: Cursor, run_ids: Sequence[str]) -> pl.DataFrame:
 
     Columns: run_id, bin (number of the probe), first_step (of the probe before), last_step, x, churn (mean
     over layers) with churn_min and churn_max (over layers), chance (churn of two unrelated choices,
-    1 - K/N). A run without two probes has no rows. Sorted by run and step.
+    1 - K/N, mean over layers). A run without two probes has no rows. Sorted by run and step.
     """
-    sql = """
+    sql = f"""
         WITH size AS (
-            SELECT num_experts AS n, top_k AS k FROM runs WHERE run_id = $run_id
+            SELECT num_experts AS n, top_k AS k, num_experts, layers, experts_per_layer
+            FROM runs WHERE run_id = $run_id
         ), filled AS (
             SELECT step, layer, token,
                    list_filter(list_distinct(selected_experts), lambda e: e >= 0 AND e < n) AS chosen
@@ -90,7 +91,7 @@ def choice_churn(cur: Cursor, run_ids: Sequence[str]) -> pl.DataFrame:
         ), pairs AS (
             SELECT step, layer, chosen, lag(chosen) OVER one AS before, lag(step) OVER one AS earlier
             FROM filled WINDOW one AS (PARTITION BY layer, token ORDER BY step)
-        ), layers AS (
+        ), found AS (
             SELECT step, layer, min(earlier) AS earlier,
                    1 - sum(len(list_intersect(chosen, before)))
                        / nullif(sum(greatest(len(chosen), len(before))), 0) AS churn
@@ -98,7 +99,8 @@ def choice_churn(cur: Cursor, run_ids: Sequence[str]) -> pl.DataFrame:
         )
         SELECT $run_id AS run_id, dense_rank() OVER (ORDER BY step) AS bin, min(earlier) AS first_step,
                step AS last_step, step::DOUBLE AS x, avg(churn) AS churn, min(churn) AS churn_min,
-               max(churn) AS churn_max, (SELECT 1 - k / nullif(n, 0) FROM size) AS chance
-        FROM layers GROUP BY step ORDER BY step
+               max(churn) AS churn_max,
+               avg((SELECT 1 - k / nullif({WIDTH.format(layer="found.layer")}, 0) FROM size)) AS chance
+        FROM found GROUP BY step ORDER BY step
     """
     return pl.concat(frame(cur, sql, run_id=run_id) for run_id in run_ids or [""])

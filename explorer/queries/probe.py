@@ -35,7 +35,8 @@ def probes(cur: Cursor) -> pl.DataFrame:
         cur,
         """
         SELECT run_id, step, bool_or(expert_bias IS NOT NULL) AS has_bias
-        FROM probe_scores WHERE layer = 0 AND token = 0 AND router_logits IS NOT NULL
+        FROM probe_scores JOIN runs USING (run_id)
+        WHERE layer = coalesce(layers[1], 0) AND token = 0 AND router_logits IS NOT NULL
         GROUP BY run_id, step ORDER BY run_id, step
         """,
     )

@@ -9,7 +9,7 @@ import math
 import polars as pl
 
 from explorer import metrics
-from explorer.queries._frames import Cursor, first_row, frame
+from explorer.queries._frames import FIRST_LAYER, WIDTH, Cursor, first_row, frame
 
 MAX_EVALS = 60
 """Evaluations that a series over time shows, at most: evenly spread, the last one always."""
@@ -102,9 +102,9 @@ def _chance(domains: int, experts: int, tokens: int) -> float | None:
 
 def _eval_steps(cur: Cursor, run_id: str) -> list[int]:
     """Steps of at most MAX_EVALS held-out evaluations with loads, the last one always."""
-    sql = """
+    sql = f"""
         SELECT DISTINCT step FROM eval_loads
-        WHERE run_id = $run_id AND split = 'held_out' AND layer = 0 AND expert = 0 ORDER BY step
+        WHERE run_id = $run_id AND split = 'held_out' AND layer = {FIRST_LAYER} AND expert = 0 ORDER BY step
     """
     steps = frame(cur, sql, run_id=run_id)["step"].to_list()
     number = min(len(steps), MAX_EVALS)
@@ -114,7 +114,10 @@ def _eval_steps(cur: Cursor, run_id: str) -> list[int]:
 
 
 CHOICES = """
-    size AS (SELECT num_experts AS n, top_k AS k FROM runs WHERE run_id = $run_id),
+    size AS (
+        SELECT num_experts AS n, top_k AS k, num_experts, layers, experts_per_layer
+        FROM runs WHERE run_id = $run_id
+    ),
     choices AS (
         SELECT step, token, layer,
                list_distinct(list_filter(selected_experts, lambda e: e >= 0 AND e < n)) AS chosen
@@ -133,7 +136,8 @@ TOGETHER = f"""
     ), loads AS (SELECT expert, count(*) AS tokens FROM slots WHERE layer = $a GROUP BY expert),
     grid AS (
         SELECT i.range::INTEGER AS expert, j.range::INTEGER AS other
-        FROM range((SELECT coalesce(max(n), 0) FROM size)) i, range((SELECT coalesce(max(n), 0) FROM size)) j
+        FROM range((SELECT coalesce(max({WIDTH.format(layer="$a")}), 0) FROM size)) i,
+             range((SELECT coalesce(max({WIDTH.format(layer="$b")}), 0) FROM size)) j
         WHERE EXISTS (SELECT 1 FROM choices WHERE step = $step AND layer = $a)
     )
     SELECT expert, other, coalesce(p.tokens, 0) AS tokens,
@@ -169,7 +173,8 @@ def saturation(cur: Cursor, run_id: str) -> pl.DataFrame:
     """How much of the probe's final choice is already made, and how much changed since the probe before.
 
     Columns: step, layer, saturation (`metrics.saturation`, 1 at the last probe), churn (`metrics.churn`
-    against the probe before; NULL at the first), chance (K/N, the saturation of independent choices).
+    against the probe before; NULL at the first), chance (K/N, the saturation of independent choices; N of
+    that layer).
     Sorted by step and layer.
     """
     return frame(
@@ -186,7 +191,7 @@ def saturation(cur: Cursor, run_id: str) -> pl.DataFrame:
                sum(len(list_intersect(chosen, last))) / nullif(sum(len(last)), 0) AS saturation,
                1 - sum(len(list_intersect(chosen, before)))
                    / nullif(sum(greatest(len(chosen), len(before))) FILTER (before IS NOT NULL), 0) AS churn,
-               (SELECT k / nullif(n, 0) FROM size) AS chance
+               (SELECT k / nullif({WIDTH.format(layer="known.layer")}, 0) FROM size) AS chance
         FROM known GROUP BY step, layer ORDER BY step, layer
         """,
         run_id=run_id,

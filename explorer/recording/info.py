@@ -95,6 +95,11 @@ class RunInfo:
         return tuple(range(self.num_moe_layers)) if self.layers is None else self.layers
 
     @property
+    def is_even(self) -> bool:
+        """Whether all layers have the same number of experts."""
+        return self.experts_per_layer is None or set(self.experts_per_layer) <= {self.num_experts}
+
+    @property
     def layer_widths(self) -> tuple[int, ...]:
         """Routed experts of each MoE layer."""
         widths = self.experts_per_layer

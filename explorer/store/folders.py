@@ -112,6 +112,8 @@ def run_row(listing: RunListing) -> dict[str, Any]:
             "corpus_digest": info.corpus.get("digest"),
             "num_moe_layers": info.num_moe_layers,
             "num_experts": info.num_experts,
+            "layers": None if info.layers is None else list(info.layers),
+            "experts_per_layer": None if info.is_even else list(info.layer_widths),
             "top_k": info.top_k,
             "tokens_per_step": info.tokens_per_step,
             "num_steps": info.num_steps,

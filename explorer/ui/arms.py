@@ -42,6 +42,34 @@ class Run:
     created_at: str
     problem: str | None
     message: str | None
+    layer_numbers: tuple[int, ...] | None = None
+    """The model's own numbers of its MoE layers; None: 0 to L - 1."""
+    experts_per_layer: tuple[int, ...] | None = None
+    """Experts of each MoE layer where they differ; None: E in all of them."""
+
+    @property
+    def layers(self) -> Sequence[int]:
+        """The MoE layers by number, ascending."""
+        return range(self.num_moe_layers) if self.layer_numbers is None else self.layer_numbers
+
+    def width(self, layer: int) -> int:
+        """Experts of this layer."""
+        widths = self.experts_per_layer
+        return self.num_experts if widths is None else widths[self.layers.index(layer)]
+
+    @property
+    def sizes(self) -> str:
+        """`4 mixture layers of 16 experts, 2 for each token`."""
+        widths = self.experts_per_layer
+        experts = self.num_experts if widths is None else f"{min(widths)} to {max(widths)}"
+        return f"{self.num_moe_layers} mixture layers of {experts} experts, {self.top_k} for each token"
+
+    @property
+    def of_layers(self) -> str:
+        """`of 4`, and which ones where they are not counted from 0: `of 3: 3, 5, 9`."""
+        if self.layer_numbers is None or list(self.layers) == list(range(self.num_moe_layers)):
+            return f"of {self.num_moe_layers}"
+        return f"of {self.num_moe_layers}: {', '.join(map(str, self.layers))}"
 
     @property
     def version(self) -> tuple[str, int, int, str]:
@@ -135,7 +163,13 @@ def run_from_row(row: Mapping[str, Any]) -> Run:
         created_at=row["created_at"] or "",
         problem=row["problem"],
         message=row["message"],
+        layer_numbers=_numbers(row.get("layers")),
+        experts_per_layer=_numbers(row.get("experts_per_layer")),
     )
+
+
+def _numbers(values: Sequence[int] | None) -> tuple[int, ...] | None:
+    return None if values is None else tuple(map(int, values))
 
 
 def arms_of(runs: Iterable[Run]) -> list[Arm]:

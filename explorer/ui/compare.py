@@ -14,7 +14,7 @@ from explorer.charts.theme import AXIS
 from explorer.config import differences
 from explorer.glossary import tip
 from explorer.metrics import t_interval
-from explorer.ui import cached, events, links, mechanism, merge, show, specs, urls
+from explorer.ui import cached, events, layers, links, mechanism, merge, show, specs, urls
 from explorer.ui.arms import Arm, arms_key, chart_labels
 from explorer.ui.compare_quality import paired_panel, plane_section
 
@@ -185,21 +185,11 @@ def by_layer(arms: Sequence[Arm], labels: dict[str, str]) -> None:
     if not arms:
         show.note("None of these runs has experts, so there are no loads and no biases to show.")
         return
-    layers = list(range(max(arm.first.num_moe_layers for arm in arms)))
-    urls.settle(
-        "layer",
-        layers,
-        0,
-        lambda value: (
-            f"The link names layer {value}; the mixture layers of these runs are 0 to "
-            f"{layers[-1]}. Layer 0 is shown."
-        ),
-    )
+    offered = sorted({layer for arm in arms for layer in arm.first.layers})
+    layers.settle(offered, "these runs")
     st.subheader("Who gets the tokens?", help=tip("load_colours"))
     urls.show_notices("layer")
-    layer = int(
-        st.segmented_control("Mixture layer", layers, key="layer", bind="query-params", required=True) or 0
-    )
+    layer = layers.control(offered)
     names = {arm.token: _one_seed(arm, labels) for arm in arms}
     frames = {names[arm.token]: cached.load_heatmap(arm.first.version, layer, BINS) for arm in arms}
     # Named here too: a lecture hides the control.
@@ -384,6 +374,8 @@ def _references(arms: Sequence[Arm]) -> tuple[dict[str, tuple[float, float]], st
     }
     if len(sizes) > 1:
         return {}, "No line of chance is drawn, since these runs have different sizes."
+    if any(arm.first.experts_per_layer is not None for arm in arms):
+        return {}, "No line of chance is drawn, since layers have different numbers of experts."
     arm = min(arms, key=_mean_max_vio)
     found = cached.references(arm.first.version)
     # Not whether it ever was: the sequences are those of its last quarter.

@@ -44,6 +44,12 @@ class Example:
     """[R, L, E]"""
     top_k: int
     words: str
+    names: tuple[int, ...] | None = None
+    """The layers' numbers; None: from 0."""
+
+    def name(self, place: int) -> int:
+        """The number of the layer at this place of the array."""
+        return place if self.names is None else self.names[place]
 
     @property
     def layers(self) -> Counts:
@@ -196,13 +202,19 @@ def _from_run(runs: list[Run]) -> Example | None:
     if frame.is_empty():
         st.info("This run has no loads yet.")
         return None
-    layers = frame["layer"].n_unique()
-    counts = frame["tokens"].to_numpy().reshape(1, layers, -1)
+    # Figures of one array: of layers of different width those that are as wide as the widest.
+    width = pl.len().over("layer")
+    frame = frame.filter(width == width.max())
+    names = tuple(frame["layer"].unique(maintain_order=True).to_list())
+    counts = frame["tokens"].to_numpy().reshape(1, len(names), -1)
+    left_out = run.num_moe_layers - len(names)
     words = (
-        f"Step {frame['step'][0]:,} of {run.label}: {layers} layers of {counts.shape[-1]} experts, "
+        f"Step {frame['step'][0]:,} of {run.label}: {len(names)} layers of {counts.shape[-1]} experts, "
         f"{run.top_k} for each token."
     )
-    return Example(counts=counts, top_k=max(1, run.top_k), words=words)
+    if left_out > 0:
+        words += f" {left_out} narrower layer{'s are' if left_out > 1 else ' is'} left out."
+    return Example(counts=counts, top_k=max(1, run.top_k), words=words, names=names)
 
 
 @st.cache_data(max_entries=50, show_spinner=False)
@@ -264,9 +276,9 @@ def _panels(found: Example) -> list[tuple[str, Counts]]:
     if layers == 1:
         return [("The counts", found.layers[0])]
     if layers == 2:
-        return [(f"Layer {layer}", found.layers[layer]) for layer in range(layers)]
+        return [(f"Layer {found.name(place)}", found.layers[place]) for place in range(layers)]
     layer, _ = metrics.worst_layer(found.layers)
-    return [(f"Layer {layer}, the least even one", found.layers[layer])]
+    return [(f"Layer {found.name(layer)}, the least even one", found.layers[layer])]
 
 
 def _bars(name: str, counts: Counts, number: int, height: int) -> None:
@@ -316,7 +328,7 @@ def _our_figures(found: Example) -> None:
             "mean over layers" if several else "value": _number(float(values.mean())),
         }
         if several:
-            row[f"layer {worst_layer}"] = _number(float(values[worst_layer]))
+            row[f"layer {found.name(worst_layer)}"] = _number(float(values[worst_layer]))
         rows.append(
             {
                 **row,

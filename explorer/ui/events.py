@@ -93,7 +93,7 @@ def _kind_sentence(arm: Arm, kind: str, rows: pl.DataFrame) -> str:
     if kind in _OF_LAYERS:
         layers = [int(layer) for layer in rows["layers"][0]]
         which = f"layer {layers[0]}" if len(layers) == 1 else f"layers {', '.join(map(str, sorted(layers)))}"
-        said = f"{name} in {which} (of {arm.first.num_moe_layers})"
+        said = f"{name} in {which} ({arm.first.of_layers})"
     elif number == 1:
         return f"one {name}{' of an expert' * (kind in _OF_EXPERTS)}, at step {step}"
     else:

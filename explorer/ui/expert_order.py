@@ -92,4 +92,4 @@ def words() -> str:
 
 
 def _has_bias(run: Run) -> bool:
-    return not cached.bias_trajectories(run.version, 0, 80).is_empty()
+    return not cached.bias_trajectories(run.version, run.layers[0], 80).is_empty()

@@ -51,10 +51,7 @@ class Shelf:
     @property
     def size(self) -> str:
         first = self.runs[0]
-        return (
-            f"{first.num_moe_layers} mixture layers of {first.num_experts} experts, {first.top_k} for each "
-            f"token, {first.tokens_per_step:,} tokens in a step, {first.num_steps:,} steps"
-        )
+        return f"{first.sizes}, {first.tokens_per_step:,} tokens in a step, {first.num_steps:,} steps"
 
 
 def view(runs: Sequence[Run]) -> None:

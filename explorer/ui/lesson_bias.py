@@ -83,7 +83,7 @@ def updates(run: Run) -> tuple[int, int]:
     """How many recorded updates of single experts come out as logged, and how many can be worked out."""
     force_at = cache(partial(rule_in_force, bias_step.config_of(run)))
     equal = total = 0
-    for layer in range(run.num_moe_layers):
+    for layer in run.layers:
         matrix = cached.load_matrix(run.version, layer)
         if matrix.bias is None or not np.array_equal(matrix.steps, matrix.last_steps):
             continue

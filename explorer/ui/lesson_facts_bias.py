@@ -36,7 +36,7 @@ def updates(arm: str) -> int:
 def bias_spread(arm: str) -> float:
     """Largest minus smallest bias in the last step of the training, mean over layers, seed 0."""
     run = lesson_runs.find(arm, 0).first
-    last = np.array([lesson_steps.biases(run, layer)[-1] for layer in range(run.num_moe_layers)])
+    last = np.array([lesson_steps.biases(run, layer)[-1] for layer in run.layers])
     return float((last.max(-1) - last.min(-1)).mean())
 
 
@@ -51,9 +51,7 @@ def peak_bias_spread(arm: str, layer: str) -> float:
 def turning_share(arm: str) -> float:
     """Share of bias moves, over all steps, layers and experts of seed 0, that go against the move before."""
     run = lesson_runs.find(arm, 0).first
-    moves = np.stack(
-        [np.diff(lesson_steps.biases(run, layer), axis=0) for layer in range(run.num_moe_layers)]
-    )
+    moves = np.stack([np.diff(lesson_steps.biases(run, layer), axis=0) for layer in run.layers])
     pairs = moves[:, :-1] * moves[:, 1:]
     return float((pairs < 0).sum() / ((pairs < 0) | (pairs > 0)).sum())
 

@@ -19,7 +19,7 @@ def matrix(run: Run, layer: int) -> LoadMatrix:
 
 def max_vio(run: Run) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """The recorded steps [S] and the MaxVio of each [S], mean over layers."""
-    layers = [matrix(run, layer) for layer in range(run.num_moe_layers)]
+    layers = [matrix(run, layer) for layer in run.layers]
     return layers[0].steps, np.mean([metrics.max_vio(layer.tokens) for layer in layers], axis=0)
 
 

@@ -12,6 +12,7 @@ from explorer.routing_math import settings_of
 from explorer.ui import (
     cached,
     cached_probe,
+    layers,
     microscope_domains,
     microscope_expert,
     microscope_token,
@@ -58,10 +59,7 @@ def choose_run(runs: Sequence[Run]) -> Run:
         "Run", list(by_id), key="run", bind="query-params", help="Runs that keep a probe batch."
     )
     run = by_id[run_id]
-    show.note(
-        f"{run.label} · {run.num_moe_layers} mixture layers of {run.num_experts} experts, {run.top_k} for "
-        f"each token"
-    )
+    show.note(f"{run.label} · {run.sizes}")
     return run
 
 
@@ -101,7 +99,7 @@ def _view(run: Run, probes: Probes, step: int, layer: int) -> None:
 
 def _controls(run: Run, probes: Probes) -> tuple[int, int]:
     """Probe and layer, on which the whole page depends."""
-    steps, layers = [step for step, _ in probes], list(range(run.num_moe_layers))
+    steps = [step for step, _ in probes]
     usual = usual_probe(probes, run.last_step)
     urls.settle(
         "probe",
@@ -112,15 +110,7 @@ def _controls(run: Run, probes: Probes) -> tuple[int, int]:
             f"{microscope_words.join([str(s) for s in steps])}. The one after {usual} is shown."
         ),
     )
-    urls.settle(
-        "layer",
-        layers,
-        0,
-        lambda value: (
-            f"The link names layer {value}; the mixture layers of this run are 0 to {layers[-1]}. "
-            "Layer 0 is shown."
-        ),
-    )
+    layers.settle(run.layers, "this run")
     urls.show_notices("probe", "layer")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         step = st.segmented_control(
@@ -131,15 +121,8 @@ def _controls(run: Run, probes: Probes) -> tuple[int, int]:
             required=True,
             help=tip("probe_batch"),
         )
-        layer = st.segmented_control(
-            "Mixture layer",
-            layers,
-            key="layer",
-            bind="query-params",
-            required=True,
-            help="Each layer has its own router and its own experts.",
-        )
-    return int(step or 0), int(layer or 0)
+        layer = layers.control(run.layers, "Each layer has its own router and its own experts.")
+    return int(step or 0), layer
 
 
 def load_view(run: Run, step: int, layer: int) -> View | None:
@@ -156,8 +139,8 @@ def _text_of(run: Run, num_tokens: int) -> ProbeText:
 
 
 def _usual_token(run: Run, probes: Probes) -> int:
-    """The first whole word to which the bias gave other experts in layer 0, whatever is chosen later."""
-    view = load_view(run, usual_probe(probes, run.last_step), 0)
+    """The first whole word to which the bias gave other experts in the first layer, whatever is chosen."""
+    view = load_view(run, usual_probe(probes, run.last_step), run.layers[0])
     moved = None if view is None else view.moved
     if view is None or moved is None or not moved.any():
         return 0
@@ -170,7 +153,7 @@ def _usual_token(run: Run, probes: Probes) -> int:
 
 def _choices(run: Run, view: View, usual: int) -> tuple[int, int | None, str]:
     """Token, marked expert and colours: widgets whose keys the text and the URL share."""
-    last, experts = view.num_tokens - 1, [NOBODY, *map(str, range(run.num_experts))]
+    last, experts = view.num_tokens - 1, [NOBODY, *map(str, range(view.num_experts))]
     usual = min(usual, last)
     urls.settle_number(
         "token",
@@ -186,7 +169,7 @@ def _choices(run: Run, view: View, usual: int) -> tuple[int, int | None, str]:
         experts,
         NOBODY,
         lambda value: (
-            f"The link names expert {value}; the experts of this run are 0 to {run.num_experts - 1}. "
+            f"The link names expert {value}; the experts of this layer are 0 to {view.num_experts - 1}. "
             "None is marked."
         ),
     )
@@ -238,7 +221,7 @@ def _text(run: Run, view: View, token: int, expert: int | None, colour_by: str) 
         expert=expert,
         colour_by=colour_by,
         label=f"Probe batch of {run.label}, layer {view.layer}, after {view.step} updates",
-        on_pick=partial(_picked, view.num_tokens, run.num_experts),
+        on_pick=partial(_picked, view.num_tokens, view.num_experts),
     )
 
 

@@ -20,7 +20,7 @@ def section(arms: Sequence[Arm], layer: int) -> None:
         arm: frame
         for arm in arms
         if arm.first.has_loads
-        and layer < arm.first.num_moe_layers
+        and layer in arm.first.layers
         and not (frame := cached.domain_expert(arm.first.version, layer)).is_empty()
     }
     if not frames:

@@ -1,5 +1,6 @@
 """One expert under the Microscope: its tokens, its company, its history."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import polars as pl
@@ -130,16 +131,24 @@ def _neighbours(run: Run, view: View, expert: int) -> None:
     )
 
 
+def next_layer(layers: Sequence[int], layer: int) -> int | None:
+    """The MoE layer after this one, before it for the last one; None where there is no other."""
+    place = layers.index(layer)
+    others = [*layers[place + 1 :], *reversed(layers[:place])]
+    return others[0] if others else None
+
+
 def _onward(run: Run, view: View, expert: int) -> None:
-    layer = view.layer + 1 if view.layer + 1 < run.num_moe_layers else view.layer - 1
-    st.markdown(f"### Its tokens in layer {layer}" if layer >= 0 else "### Its tokens in other layers")
-    if layer < 0:
+    layer = next_layer(run.layers, view.layer)
+    if layer is None:
+        st.markdown("### Its tokens in other layers")
         show.note("This model has one mixture layer.")
         return
+    st.markdown(f"### Its tokens in layer {layer}")
     pairs = cached_probe.cross_activation(run.version, view.layer, layer, view.step)
     there = cached_probe.coactivation(run.version, layer, view.step)
     rows = shared_rows(pairs, own_loads(there), expert, others_only=False)
-    chance = float((view.after < view.num_experts).sum(-1).mean()) / view.num_experts
+    chance = float((view.after < view.num_experts).sum(-1).mean()) / run.width(layer)
     _company_figure(
         rows,
         chance,

@@ -34,15 +34,24 @@ def story_of(arms: Sequence[Arm]) -> Story:
     frame = merge.series(cached.max_vio_series(runs, max_bins=BINS), arms, ["max_vio"], merge.ENDS)
     marked = events.of_arms(arms)
     first = arms[0].first
-    chance = uniform_reference(
-        first.num_experts, first.top_k, first.tokens_per_step, max(1, first.num_moe_layers), draws=200
-    )[0]
+    chance = _chance(first)
     chart = specs.kept(
         ("story", arms_key(arms, labels)),
         partial(story.story, frame, labels=labels, families=families, reference=chance, events=marked),
     )
-    finding = captions.max_vio_curves(frame, labels=labels, references={"uniform": (chance, chance)})
+    finding = captions.max_vio_curves(
+        frame, labels=labels, references={} if chance is None else {"uniform": (chance, chance)}
+    )
     return Story(chart=chart, finding=finding, table=frame, events=marked)
+
+
+def _chance(run: Run) -> float | None:
+    """MaxVio of random routing in a run of this size; None where layers have different numbers of experts."""
+    if run.experts_per_layer is not None:
+        return None
+    return uniform_reference(
+        run.num_experts, run.top_k, run.tokens_per_step, max(1, run.num_moe_layers), draws=200
+    )[0]
 
 
 def story_section(arms: Sequence[Arm]) -> None:
@@ -54,7 +63,8 @@ def story_section(arms: Sequence[Arm]) -> None:
         subject="Imbalance over training steps",
         finding=told.finding,
         how="MaxVio is how far the busiest expert lies above the mean load: 0 is perfectly even, 1 means "
-        "twice its share. The dashed line is what random routing would show. "
+        "twice its share. "
+        + ("" if _chance(arms[0].first) is None else "The dashed line is what random routing would show. ")
         + _who(arms)
         + events.marks_note(told.events, several=len(arms) > 1),
         table=told.table,
@@ -69,10 +79,7 @@ def _who(arms: Sequence[Arm]) -> str:
     first = arms[0].first
     most = max(len(arm.runs) for arm in arms)
     seeds = f"mean of {most} seeds" if most > 1 else "one seed each"
-    return (
-        f"Preset {first.preset or 'custom'}: {first.num_moe_layers} mixture layers of {first.num_experts} "
-        f"experts, {first.top_k} for each token; {seeds}."
-    )
+    return f"Preset {first.preset or 'custom'}: {first.sizes}; {seeds}."
 
 
 def _cards(arms: Sequence[Arm]) -> None:

@@ -11,7 +11,18 @@ import streamlit as st
 from explorer.charts import event_marks, linking
 from explorer.glossary import tip
 from explorer.metrics.events import event_name
-from explorer.ui import bias_step, cached, crumbs, expert_order, exports, panels, show, switching, urls
+from explorer.ui import (
+    bias_step,
+    cached,
+    crumbs,
+    expert_order,
+    exports,
+    layers,
+    panels,
+    show,
+    switching,
+    urls,
+)
 from explorer.ui import replay_figures as figures
 from explorer.ui.arms import Arm, Run
 from explorer.ui.compare import extremes
@@ -62,10 +73,7 @@ def choose_run(runs: Sequence[Run]) -> Run:
 
 def _facts(run: Run) -> None:
     run = latest(run)
-    show.note(
-        f"{run.label} · {run.num_moe_layers} mixture layers of {run.num_experts} experts, {run.top_k} for "
-        f"each token · {run.last_step + 1:,} of {run.num_steps:,} steps · {run.state}"
-    )
+    show.note(f"{run.label} · {run.sizes} · {run.last_step + 1:,} of {run.num_steps:,} steps · {run.state}")
 
 
 def _interesting(runs: Sequence[Run]) -> Run:
@@ -147,9 +155,9 @@ def view(run: Run) -> None:
             order=order,
             events=marks(cached.events(run.version), layer, run.last_step),
             keys=True,
-            layer=layer,
+            layer=run.layers.index(layer),
             layers=run.num_moe_layers,
-            on_layer=_change_layer,
+            on_layer=partial(_change_layer, run.layers),
         )
     left, right = show.in_columns(2)
     now = cached.loads_at(run.version, layer, step)
@@ -163,25 +171,18 @@ def view(run: Run) -> None:
 
 def _playhead(run: Run) -> tuple[int, int | None, int]:
     """Layer, expert and step: three widgets whose keys the player and the URL share."""
-    layers, last = list(range(run.num_moe_layers)), run.last_step
+    last = run.last_step
     # The widget of a growing run keeps its range, or it would be made anew at every tick.
     most = max(last, 1, run.num_steps - 1 if run.is_running else 0)
-    experts = [NOBODY, *map(str, range(run.num_experts))]
-    urls.settle(
-        "layer",
-        layers,
-        0,
-        lambda value: (
-            f"The link names layer {value}; the mixture layers of this run are 0 to {layers[-1]}. "
-            "Layer 0 is shown."
-        ),
-    )
+    layers.settle(run.layers, "this run")
+    width = run.width(int(st.session_state["layer"]))
+    experts = [NOBODY, *map(str, range(width))]
     urls.settle(
         "expert",
         experts,
         NOBODY,
         lambda value: (
-            f"The link names expert {value}; the experts of this run are 0 to {run.num_experts - 1}. "
+            f"The link names expert {value}; the experts of this layer are 0 to {width - 1}. "
             "None is singled out."
         ),
     )
@@ -197,14 +198,7 @@ def _playhead(run: Run) -> tuple[int, int | None, int]:
     urls.show_notices("layer", "expert", "step")
     # Wide beside narrow, and under each other on a phone.
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom"):
-        layer = st.segmented_control(
-            "Mixture layer",
-            layers,
-            key="layer",
-            bind="query-params",
-            required=True,
-            help="Each layer has its own router and its own experts.",
-        )
+        layer = layers.control(run.layers, "Each layer has its own router and its own experts.")
         # Its default is where a link without a step opens, so that step 0 stays in the address.
         st.number_input(
             "Step", 0, most, most, step=1, key="step", bind="query-params", width=150, help=tip("playhead")
@@ -217,7 +211,7 @@ def _playhead(run: Run) -> tuple[int, int | None, int]:
             width=150,
             help="Its bias is drawn bold and its row is marked. A click in the heatmap does the same.",
         )
-    return int(layer or 0), _expert(), int(st.session_state["step"])
+    return layer, _expert(), int(st.session_state["step"])
 
 
 def _expert() -> int | None:
@@ -242,8 +236,8 @@ def _single_out(expert: int | None) -> None:
     st.session_state["expert"] = NOBODY if expert is None else str(expert)
 
 
-def _change_layer(layer: int) -> None:
-    st.session_state["layer"] = layer
+def _change_layer(numbers: Sequence[int], position: int) -> None:
+    st.session_state["layer"] = numbers[position]
 
 
 def marks(events: pl.DataFrame, layer: int, last_step: int) -> list[Mark]:

@@ -81,7 +81,7 @@ def film(run: Run, layer: int) -> Film:
     return Film(
         key=HEATMAP,
         title=f"{run.label}, seed {run.seed}" if run.seed is not None else run.label,
-        subtitle=f"Mixture layer {layer} (of {run.num_moe_layers}): who gets the tokens",
+        subtitle=f"Mixture layer {layer} ({run.of_layers}): who gets the tokens",
         steps=matrix.steps,
         tokens=matrix.tokens,
     )

@@ -87,7 +87,7 @@ def heatmap_player(
     (`charts.linking`). `order`: experts from top to bottom; by index without it. `events` are drawn above
     the heatmap, keys jump between them. With `keys` the keyboard works on the whole page and not only when
     the player has the focus; at most one player of a page may have it. Then J and K ask `on_layer` for the
-    next or previous of `layers`, as seen from `layer`.
+    next or previous of `layers` layers, as seen from `layer`; both are positions, not the model's numbers.
 
     In a fragment that reruns by itself (`run_every`), keep the step in plain session state: a widget
     of the same key would send its old value back with a tick that is under way.
