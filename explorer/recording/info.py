@@ -9,7 +9,8 @@ from typing import Any
 
 from explorer.config import RunConfig
 from explorer.errors import RunFolderError, UnreadableRunError
-from explorer.recording.files import read_object
+from explorer.recording.files import plain, read_object
+from explorer.recording.folder_schema import BrokenRule, RunFile, parsed, shown
 
 FORMAT_VERSION = 1
 RUN_FILE = "run.json"
@@ -62,12 +63,10 @@ class RunInfo:
                 f"run_id = {self.run_id!r}: must be 1 to 100 of the characters A-Z a-z 0-9 . _ - and start "
                 "with a letter or digit; rename it."
             )
-        for name in ("num_moe_layers", "num_experts", "top_k", "tokens_per_step", "num_steps"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-                raise RunFolderError(
-                    f"{name} = {value!r}: must be a whole number of at least 0; write the size of the model."
-                )
+        try:
+            parsed(RunFile, plain({f.name: getattr(self, f.name) for f in fields(self)}))
+        except BrokenRule as error:
+            raise RunFolderError(f"{error}; correct it.") from error
 
     def to_dict(self) -> dict[str, Any]:
         """The content of run.json."""
@@ -108,13 +107,22 @@ def read_info(folder: Path) -> RunInfo:
     try:
         info = RunInfo.from_dict(data)
     except RunFolderError as error:
-        raise UnreadableRunError(f"{folder.name}: {error}") from error
+        raise UnreadableRunError(f"{folder / RUN_FILE}: {error}") from error
     if info.run_id != folder.name:
-        raise UnreadableRunError(
-            f"{folder.name}: {RUN_FILE} says run_id = {info.run_id!r}, which must be the folder's name; "
-            f"rename the folder to {info.run_id}."
-        )
+        raise UnreadableRunError(_of_another_name(folder, info.run_id))
     return info
+
+
+def _of_another_name(folder: Path, run_id: str) -> str:
+    """The sentence for a copied or renamed folder. A copy is not taken for a run of its own: it would count
+    as one more seed of its arm."""
+    rule = f"{folder / RUN_FILE}: run_id = {shown(run_id)}: must be the folder's name, {folder.name}"
+    own_id = f"write the folder's name as run_id in this {RUN_FILE}"
+    if not RUN_ID_PATTERN.fullmatch(folder.name):
+        own_id = f"give the folder a name of A-Z a-z 0-9 . _ - and write that as run_id in its {RUN_FILE}"
+    if (folder.parent / run_id).exists():
+        return f"{rule}, and the folder {run_id} exists beside it; to list both as runs, {own_id}."
+    return f"{rule}; rename the folder back to {run_id}, or {own_id}."
 
 
 def run_info_from_config(

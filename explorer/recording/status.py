@@ -9,8 +9,11 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from explorer.errors import UnreadableRunError
-from explorer.recording.files import read_object
+from explorer.recording.files import read_parsed
+from explorer.recording.folder_schema import StatusFile
 
 STATUS_FILE = "status.json"
 STATES = ("running", "finished", "stopped", "interrupted", "failed")
@@ -98,11 +101,9 @@ def status_from_dict(data: Mapping[str, Any]) -> RunStatus:
 def read_recorded_status(folder: Path) -> RunStatus | None:
     """What status.json says, or None when it is missing or damaged (the rows can still be read)."""
     try:
-        status = status_from_dict(read_object(folder / STATUS_FILE))
+        return status_from_dict(msgspec.structs.asdict(read_parsed(StatusFile, folder / STATUS_FILE)))
     except UnreadableRunError:
         return None
-    numbers = (status.attempt, status.last_step, status.committed_step, status.pid)
-    return status if all(isinstance(n, int) for n in numbers) else None
 
 
 def read_status(folder: Path) -> RunStatus:
