@@ -79,6 +79,16 @@ def is_damage(error: BaseException) -> bool:
     return isinstance(error, broken) or any(word in str(error).lower() for word in BROKEN)
 
 
+def is_fatal(error: BaseException) -> bool:
+    """Whether DuckDB refuses to go on with the database after this error."""
+    return isinstance(error, duckdb.FatalException | duckdb.InternalException)
+
+
+def is_interruption(error: BaseException) -> bool:
+    """Whether an error is DuckDB's way to say that the user pressed Ctrl-C during a query."""
+    return isinstance(error.__cause__, KeyboardInterrupt)
+
+
 def _open_or_rebuild(path: Path) -> duckdb.DuckDBPyConnection:
     try:
         connection = _connect(path)

@@ -11,8 +11,15 @@ from typing import Self
 import duckdb
 
 from explorer.errors import StoreError
-from explorer.store.connection import default_path, discard, first_line, is_damage, open_database
-from explorer.store.ingest import Ingestor, IngestReport
+from explorer.store.connection import (
+    default_path,
+    discard,
+    first_line,
+    is_damage,
+    is_interruption,
+    open_database,
+)
+from explorer.store.ingest import Ingestor, IngestReport, Stopped
 
 # DuckDB gives two openings of one file in a process the same database: they must take turns writing.
 _INGEST_LOCKS: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
@@ -32,6 +39,7 @@ class Index:
         self._ingest_lock = _INGEST_LOCKS[path.resolve()]
         self._open_lock = threading.Lock()
         self._ingestor = Ingestor()
+        self._ingesting: duckdb.DuckDBPyConnection | None = None
         self.path = path
         self.notice = notice
         """A sentence for people when the index is not the usual one, else None."""
@@ -71,7 +79,7 @@ class Index:
         """Take in what is new below `dirs`; safe beside readers, one at a time.
 
         An unreadable run is listed with its problem and the others work. A damaged index is rebuilt.
-        Raises StoreError when the index cannot be written.
+        Raises StoreError when the index cannot be written, Stopped after `stop_ingest`.
         """
         folders = [Path(d) for d in dirs]
         with self._ingest_lock:
@@ -88,10 +96,30 @@ class Index:
 
     def _ingest(self, folders: list[Path]) -> IngestReport:
         cur = self._connection.cursor()
+        self._ingesting = cur
         try:
             return self._ingestor.ingest(cur, folders)
+        except duckdb.InterruptException as error:
+            raise Stopped from error
+        except RuntimeError as error:
+            if is_interruption(error):
+                raise KeyboardInterrupt from error
+            raise
         finally:
+            self._ingesting = None
             cur.close()
+
+    def stop_ingest(self) -> None:
+        """Have the round at work, and every later one, raise Stopped as soon as possible; from any thread.
+
+        The run at work is rolled back as a whole. Call again while the round goes on: between two queries
+        there is nothing to interrupt.
+        """
+        self._ingestor.stopping.set()
+        cur = self._ingesting
+        if cur is not None:
+            with suppress(duckdb.Error):  # closed meanwhile
+                cur.interrupt()
 
     def _rebuild(self) -> None:
         """Start again with an empty file."""
@@ -102,7 +130,7 @@ class Index:
             self._connection, self.path, notice, private = open_database(self.path)
             self.notice = notice or self.notice
             self.private = self.private or private
-            self._ingestor = Ingestor()
+            self._ingestor = self._ingestor.for_empty_index()
 
     def close(self) -> None:
         """Close the file; a private one is deleted. Closing twice is fine."""
