@@ -32,6 +32,7 @@ from explorer.recording.parts import (
     superseded_from,
     without_contained,
 )
+from explorer.recording.row_rules import wrong_type, wrong_value
 from explorer.recording.schema import KEYS, SCHEMAS
 from explorer.recording.status import RunStatus, read_recorded_status, read_status
 from explorer.tables import TABLES
@@ -268,17 +269,24 @@ def read_part(part: Part, columns: Sequence[str] | None = None, where: pl.Expr |
         lacking = [name for name in KEYS[part.table] if name not in present]
         if lacking:
             raise _damaged(part.path, f"lacks the column {', '.join(lacking)}")
+        reason = wrong_type(part.table, lazy)
+        if reason is not None:
+            raise _damaged(part.path, reason)
         if part.below is not None:
             lazy = lazy.filter(pl.col("step") < part.below)
         if where is not None:
             lazy = lazy.filter(where)
         absent = [pl.lit(None).alias(name) for name in chosen if name not in present]
         lazy = lazy.with_columns(absent).select(pl.col(name).cast(schema[name]) for name in chosen)
-        return lazy.collect()
+        frame = lazy.collect()
     except FileNotFoundError as error:
         raise FileNotFoundError(part.path.name) from error
     except (PolarsError, OSError) as error:
         raise _damaged(part.path, str(error).splitlines()[0]) from error
+    reason = wrong_value(part.table, frame)
+    if reason is not None:
+        raise _damaged(part.path, reason)
+    return frame
 
 
 def _damaged(path: Path, reason: str) -> UnreadableRunError:

