@@ -56,24 +56,27 @@ class Ingestor:
         """Run id -> what its folder looked like when it was taken in; None: ask the index."""
         self._refused: dict[str, str] = {}
         """What a folder looked like that broke the index itself -> why; it is not read again."""
-        self.stopping = threading.Event()
-        """Set by another thread: the round ends before the next run."""
 
     def for_empty_index(self) -> "Ingestor":
         """One that takes every run in anew, except those that broke the index before."""
         other = Ingestor()
-        other._refused, other.stopping = self._refused, self.stopping
+        other._refused = self._refused
         return other
 
-    def ingest(self, cur: duckdb.DuckDBPyConnection, dirs: Iterable[Path]) -> IngestReport:
-        """Look at every run below `dirs` and take in what is new. Raises duckdb.Error on a damaged index."""
+    def ingest(
+        self, cur: duckdb.DuckDBPyConnection, dirs: Iterable[Path], stopping: threading.Event
+    ) -> IngestReport:
+        """Look at every run below `dirs` and take in what is new.
+
+        Raises Stopped before the next run once `stopping` is set, and duckdb.Error on a damaged index.
+        """
         begun = time.perf_counter()
         if self._seen is None:
             self._seen = dict(cur.execute("SELECT run_id, look FROM raw.runs").fetchall())
         found = find_runs(dirs)
         report = IngestReport(runs=len(found.runs), notices=list(found.notices))
         for listing in found.runs:
-            if self.stopping.is_set():
+            if stopping.is_set():
                 raise Stopped
             self._update(cur, listing, report, self._seen)
         self._remove_others(cur, {listing.run_id for listing in found.runs}, report, self._seen)

@@ -43,7 +43,7 @@ class IngestThread:
         self._stopping.set()
         self._wake.set()
         while self._thread is not None and self._thread.is_alive():
-            self._index.stop_ingest()
+            self._index.interrupt()
             self._thread.join(PAUSE_S)
         self._thread = None
 
@@ -55,7 +55,7 @@ class IngestThread:
         while not self._stopping.is_set():
             self._wake.clear()
             try:
-                self.report = self._index.ingest(self._dirs)
+                self.report = self._index.ingest(self._dirs, self._stopping)
                 self.problem = None
             except Stopped:
                 return

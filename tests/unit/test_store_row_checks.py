@@ -1,4 +1,4 @@
-"""Rows that break a rule are refused with the file, the value and the rule; they are never changed or doubled."""
+"""Rows that break a rule are refused with file, value and rule; they are never changed or doubled."""
 
 import json
 import shutil
