@@ -37,11 +37,18 @@ DAMAGE = (
 Arrays = dict[str, NDArray[np.generic]]
 
 
-def default_folder() -> Path:
-    """`moe-routing-explorer` in the user's cache folder (XDG base directory specification)."""
+def default_folder() -> Path | None:
+    """`moe-routing-explorer` in the user's cache folder (XDG base directory specification).
+
+    None where the system knows no home of the user: the corpus is built anew every time.
+    """
     base = os.environ.get("XDG_CACHE_HOME", "")
-    # The specification: a relative path is invalid and must be ignored.
-    folder = Path(base) if base and Path(base).is_absolute() else Path.home() / ".cache"
+    try:
+        # The specification: a relative path is invalid and must be ignored.
+        folder = Path(base) if base and Path(base).is_absolute() else Path.home() / ".cache"
+    except RuntimeError:
+        log.warning("No home folder is known; set XDG_CACHE_HOME, or the corpus is built anew every time")
+        return None
     return folder / "moe-routing-explorer"
 
 

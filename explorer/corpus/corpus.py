@@ -156,12 +156,14 @@ def load_corpus(
     parts = sources(config.name, data_folder)
     names = tuple(part.name for part in parts)
     key = _key(config, [(part.name, part.key()) for part in parts])
-    path = (cache_dir or cache.default_folder()) / f"corpus-{config.name}-{config.vocab_size}-{key[:16]}.npz"
-    stored = cache.read(path)
+    folder = cache_dir or cache.default_folder()
+    path = folder / f"corpus-{config.name}-{config.vocab_size}-{key[:16]}.npz" if folder else None
+    stored = cache.read(path) if path else None
     corpus = _restore(config, names, key, stored) if stored is not None else None
     if corpus is None:
         built = {**_build(config, [part.read() for part in parts]), "key": _pack(key)}
-        cache.write(path, built)
+        if path:
+            cache.write(path, built)
         corpus = _restore(config, names, key, built)
     if corpus is None:
         raise CorpusError(f"corpus {config.name}: was built but does not fit its configuration; report this.")

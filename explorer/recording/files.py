@@ -4,15 +4,19 @@ import errno
 import json
 import math
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from explorer.errors import RunFolderError, UnreadableRunError
+from explorer.recording.folder_schema import MAX_DEPTH, BrokenRule, S, depth_of, parsed
 
 TEMPORARY = ".tmp"
+MAX_DOCUMENT_BYTES = 64 * 2**20
 
 
 def plain(value: Any) -> Any:
@@ -87,21 +91,63 @@ def atomic_write_json(path: Path, data: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON document; UnreadableRunError says what is wrong with the file."""
+    """Read a JSON document in UTF-8, -16 or -32, with or without a byte order mark.
+
+    UnreadableRunError says what is wrong with the file: missing, no regular file (a named pipe would wait for
+    ever), larger than MAX_DOCUMENT_BYTES, no JSON, or nested deeper than MAX_DEPTH.
+    """
     try:
-        return json.loads(path.read_bytes())
+        data = _read_regular(path)
+        if len(data) > MAX_DOCUMENT_BYTES:
+            raise UnreadableRunError(
+                f"{path} is larger than {MAX_DOCUMENT_BYTES:,} bytes, the most that a document of a run may "
+                "have; restore it from a copy."
+            )
+        text = data.decode(json.detect_encoding(data)).removeprefix("\ufeff")
+        document = msgspec.json.decode(text)
     except FileNotFoundError as error:
+        raise UnreadableRunError(f"{path} is missing; restore it from a copy.") from error
+    except RecursionError as error:
+        raise _too_deep(path) from error
+    except ValueError as error:  # also what is not Unicode
         raise UnreadableRunError(
-            f"{path} is missing; restore it from a copy or delete the folder {path.parent.name}."
-        ) from error
-    except ValueError as error:  # also what is not UTF-8
-        raise UnreadableRunError(
-            f"{path} is damaged or cut short ({error}); restore it from a copy or delete the folder."
+            f"{path} is damaged or cut short ({error}); restore it from a copy."
         ) from error
     except OSError as error:
         raise UnreadableRunError(
             f"{path} cannot be read ({error.strerror}); check the file and its permissions."
         ) from error
+    if depth_of(document) > MAX_DEPTH:
+        raise _too_deep(path)
+    return document
+
+
+def _read_regular(path: Path) -> bytes:
+    """The first MAX_DOCUMENT_BYTES + 1 bytes; opening does not wait where there is no regular file."""
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise UnreadableRunError(f"{path} is not a regular file; restore it from a copy.")
+        return file.read(MAX_DOCUMENT_BYTES + 1)
+
+
+def _too_deep(path: Path) -> UnreadableRunError:
+    return UnreadableRunError(
+        f"{path} is nested more than {MAX_DEPTH} levels deep, which no document of a run may be; "
+        "restore it from a copy."
+    )
+
+
+def read_parsed(kind: type[S], path: Path, field: str | None = None) -> S:
+    """As `read_json`, held against the schema of the document (`field`: as this one field of it).
+
+    UnreadableRunError names the file, the field, its value and the rule.
+    """
+    data = read_json(path)
+    try:
+        return parsed(kind, data if field is None else {field: data})
+    except BrokenRule as error:
+        raise UnreadableRunError(f"{path}: {error}; restore it from a copy.") from error
 
 
 def read_object(path: Path) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from typing import Any
 
 from explorer.config import RunConfig
 from explorer.errors import RunFolderError, UnreadableRunError
-from explorer.recording.files import read_object
+from explorer.recording.files import plain, read_object
+from explorer.recording.folder_schema import BrokenRule, RunFile, parsed, shown
 from explorer.recording.layout import layers_problem
 from explorer.recording.values import Refused, preview, to_array, to_whole, whole_array
 
@@ -84,6 +85,10 @@ class RunInfo:
         for name in ("layers", "experts_per_layer"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, _sizes(name, getattr(self, name)))
+        try:
+            parsed(RunFile, plain({f.name: getattr(self, f.name) for f in fields(self)}))
+        except BrokenRule as error:
+            raise RunFolderError(f"{error}; correct it.") from error
         problem = layers_problem(self.layers, self.experts_per_layer, self.num_moe_layers, self.num_experts)
         if problem is not None:
             field_name, value, rule = problem
@@ -162,13 +167,22 @@ def read_info(folder: Path) -> RunInfo:
     try:
         info = RunInfo.from_dict(data)
     except RunFolderError as error:
-        raise UnreadableRunError(f"{folder.name}: {error}") from error
+        raise UnreadableRunError(f"{folder / RUN_FILE}: {error}") from error
     if info.run_id != folder.name:
-        raise UnreadableRunError(
-            f"{folder.name}: {RUN_FILE} says run_id = {info.run_id!r}, which must be the folder's name; "
-            f"rename the folder to {info.run_id}."
-        )
+        raise UnreadableRunError(_of_another_name(folder, info.run_id))
     return info
+
+
+def _of_another_name(folder: Path, run_id: str) -> str:
+    """The sentence for a copied or renamed folder. A copy is not taken for a run of its own: it would count
+    as one more seed of its arm."""
+    rule = f"{folder / RUN_FILE}: run_id = {shown(run_id)}: must be the folder's name, {folder.name}"
+    own_id = f"write the folder's name as run_id in this {RUN_FILE}"
+    if not RUN_ID_PATTERN.fullmatch(folder.name):
+        own_id = f"give the folder a name of A-Z a-z 0-9 . _ - and write that as run_id in its {RUN_FILE}"
+    if (folder.parent / run_id).exists():
+        return f"{rule}, and the folder {run_id} exists beside it; to list both as runs, {own_id}."
+    return f"{rule}; rename the folder back to {run_id}, or {own_id}."
 
 
 def run_info_from_config(

@@ -1,13 +1,22 @@
 """Which runs there are."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from explorer.errors import UnreadableRunError
-from explorer.recording.info import RunInfo
+from explorer.recording.info import RUN_FILE, RunInfo
+from explorer.recording.parts import ATTEMPTS_FILE, MANIFEST_FILE, parse_part
 from explorer.recording.reader import RunFolder
-from explorer.recording.status import RunStatus
+from explorer.recording.status import STATUS_FILE, RunStatus
+
+T = TypeVar("T")
+DOCUMENTS = (STATUS_FILE, ATTEMPTS_FILE, MANIFEST_FILE)
+NAMED = 3
+"""Runs inside a folder that its sentence names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,37 +33,101 @@ class RunListing:
 def list_runs(*folders: Path) -> list[RunListing]:
     """The runs in these folders, newest first; damaged ones are listed with the reason.
 
-    Hidden folders and stray files are passed over and a folder that does not exist is empty. Of two
-    runs with one id the first folder's counts.
+    Hidden folders, stray files and folders without a trace of a run are passed over; a folder that holds
+    runs itself is listed with the way to see them, and one that does not exist is empty. Of two runs with
+    one id the first folder's counts.
     """
     found: list[RunListing] = []
     seen: dict[str, Path] = {}
     for folder in folders:
-        for path in _run_folders(folder):
-            listing = _listing(path)
-            if path.name in seen:
+        for path in _folders(folder):
+            listing = isolated(path, partial(_listing, path))
+            if listing is None:
+                continue
+            if isinstance(listing, str):
+                listing = RunListing(path=path, run_id=printable(path.name), problem=listing)
+            if listing.run_id in seen:
                 problem = (
-                    f"{path.name} is also in {seen[path.name].parent}, which counts; rename or delete one."
+                    f"{path}: {listing.run_id} is also in {seen[listing.run_id].parent}, which counts; "
+                    f"to list both, rename this folder and write its new name as run_id in its {RUN_FILE}."
                 )
-                listing = RunListing(path=path, run_id=path.name, problem=problem)
-            seen.setdefault(path.name, path)
+                listing = RunListing(path=path, run_id=listing.run_id, problem=problem)
+            seen.setdefault(listing.run_id, path)
             found.append(listing)
     return sorted(found, key=lambda listing: (_created(listing), listing.run_id), reverse=True)
 
 
-def _run_folders(folder: Path) -> list[Path]:
+def isolated(path: Path, read: Callable[[], T]) -> T | str:
+    """What `read` returns, or in one sentence why the run at `path` cannot be read.
+
+    The net under the schema: whatever one folder makes fail must not keep the others out. That includes a
+    panic of Polars, which is no Exception.
+    """
+    try:
+        return read()
+    except UnreadableRunError as error:
+        return printable(str(error))
+    except BaseException as error:
+        if not is_fault_of_data(error):
+            raise
+        return unforeseen(path, error)
+
+
+def is_fault_of_data(error: BaseException) -> bool:
+    """Whether an error may be blamed on what was read: not an interruption by the user or the system."""
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
+
+
+def unforeseen(path: Path, error: BaseException) -> str:
+    """The sentence for an error that no rule foresaw."""
+    where = printable(str(path))
+    lines = str(error).strip().splitlines() or [""]
+    reason = f"{type(error).__name__}: {lines[0]}".rstrip(".: ")
+    if isinstance(error, OSError) and error.strerror:
+        return f"{where} cannot be read ({error.strerror}); check its permissions, or restore it from a copy."
+    return f"{where} cannot be read ({reason}); restore it from a copy."
+
+
+def _folders(folder: Path) -> list[Path]:
     try:
         return sorted(p for p in folder.iterdir() if not p.name.startswith(".") and p.is_dir())
     except OSError:
         return []
 
 
-def _listing(path: Path) -> RunListing:
+def printable(name: str) -> str:
+    """A path as text; a name that is not Unicode can be neither stored nor printed as it is."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def _listing(path: Path) -> RunListing | None:
+    """None for a folder that is neither a run nor holds any."""
+    run_id = printable(path.name)
+    if not (path / RUN_FILE).exists() and not _has_traces(path):
+        problem = _holds_runs(path)
+        return None if problem is None else RunListing(path=path, run_id=run_id, problem=problem)
     run = RunFolder(path)
-    try:
-        return RunListing(path=path, run_id=path.name, info=run.info, status=run.status)
-    except UnreadableRunError as error:
-        return RunListing(path=path, run_id=path.name, problem=str(error))
+    return RunListing(path=path, run_id=run_id, info=run.info, status=run.status)
+
+
+def _has_traces(path: Path) -> bool:
+    """Whether a folder without run.json was a run: it has another document of one, or a part."""
+    if any((path / name).exists() for name in DOCUMENTS):
+        return True
+    return any(parse_part(file) is not None for file in path.iterdir())
+
+
+def _holds_runs(path: Path) -> str | None:
+    """The sentence for a folder in which runs are grouped, at most two levels down; None for any other."""
+    for group in (path, *_folders(path)):
+        runs = [run.name for run in _folders(group) if (run / RUN_FILE).exists()]
+        if runs:
+            more = f" and {len(runs) - NAMED} more" if len(runs) > NAMED else ""
+            return (
+                f"{group} is no run but holds {', '.join(runs[:NAMED])}{more}; to list what is in it, add "
+                f"--runs {group}, or move the runs out of it."
+            )
+    return None
 
 
 def _created(listing: RunListing) -> float:
@@ -62,5 +135,5 @@ def _created(listing: RunListing) -> float:
         if listing.info is not None:
             return datetime.fromisoformat(listing.info.created_at).timestamp()
         return listing.path.stat().st_mtime
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, OverflowError):
         return 0.0

@@ -2,12 +2,11 @@
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 from polars.exceptions import PolarsError
@@ -124,26 +123,6 @@ def without_contained(parts: Iterable[Part]) -> list[Part]:
 def superseded_from(attempt: int, attempts: Sequence[Attempt]) -> int | None:
     """The lowest first step of the attempts after `attempt`, or None when there is none."""
     return min((a.first_step for a in attempts if a.attempt > attempt), default=None)
-
-
-def read_attempts(data: Any) -> list[Attempt]:
-    """attempts.json -> its lines; anything else than a list of them raises ValueError."""
-    if not isinstance(data, list):
-        raise ValueError("it is not a list")
-    attempts = []
-    for line in data:
-        if not isinstance(line, Mapping) or not all(
-            isinstance(line.get(k), int) for k in ("attempt", "first_step")
-        ):
-            raise ValueError(f"{line!r} lacks attempt or first_step")
-        attempts.append(
-            Attempt(
-                attempt=line["attempt"],
-                first_step=line["first_step"],
-                started_at=str(line.get("started_at", "")),
-            )
-        )
-    return attempts
 
 
 def remove(paths: Iterable[Path]) -> None:

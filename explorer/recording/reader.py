@@ -1,5 +1,7 @@
 """Reading run folders. Nothing here ever writes."""
 
+import os
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,11 +9,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 from polars.exceptions import PolarsError
 
 from explorer.errors import RunFolderError, UnreadableRunError
-from explorer.recording.files import read_json, read_object
+from explorer.recording.files import read_json, read_parsed
+from explorer.recording.folder_schema import (
+    COMPACTED_FILE,
+    LARGEST_ATTEMPT,
+    LARGEST_STEP,
+    AttemptsFile,
+    ManifestFile,
+)
 from explorer.recording.forks import refuse_broken_pool
 from explorer.recording.info import RunInfo, read_info
 from explorer.recording.parts import (
@@ -20,14 +30,15 @@ from explorer.recording.parts import (
     Attempt,
     Part,
     parse_part,
-    read_attempts,
     superseded_from,
     without_contained,
 )
+from explorer.recording.row_rules import wrong_type, wrong_value
 from explorer.recording.schema import KEYS, SCHEMAS
 from explorer.recording.status import RunStatus, read_recorded_status, read_status
 from explorer.tables import TABLES
 
+TABLE_FILE = re.compile(rf"[a-z_]+-\d+-\d+-\d+\.parquet|{COMPACTED_FILE}")
 TRIES = 20
 PAUSE_S = 0.02
 
@@ -99,7 +110,7 @@ class RunFolder:
     def generation(self) -> int:
         """How often the run was compacted; 0 before the first time."""
         manifest = self._manifest()
-        return 0 if manifest is None else int(manifest["generation"])
+        return 0 if manifest is None else manifest.generation
 
     @property
     def attempts(self) -> list[Attempt]:
@@ -107,10 +118,8 @@ class RunFolder:
         path = self.path / ATTEMPTS_FILE
         if not path.exists():
             return [Attempt(attempt=0, first_step=0)]
-        try:
-            return read_attempts(read_json(path))
-        except ValueError as error:
-            raise UnreadableRunError(f"{path} is damaged ({error}); restore it from a copy.") from error
+        lines = read_parsed(AttemptsFile, path, "attempts").attempts
+        return [Attempt(**msgspec.structs.asdict(line)) for line in lines]
 
     def document(self, name: str) -> Any:
         """A document that `Recorder.save_json` kept, e.g. `probe`."""
@@ -154,29 +163,30 @@ class RunFolder:
         below = superseded_from(status.attempt, self.attempts)
         return status.last_step if below is None else min(status.last_step, below - 1)
 
-    def _manifest(self) -> dict[str, Any] | None:
+    def _manifest(self) -> ManifestFile | None:
         path = self.path / MANIFEST_FILE
         if not path.exists():
             return None
-        manifest = read_object(path)
-        numbers = [manifest.get(name) for name in ("generation", "attempt", "last_step")]
-        if not all(isinstance(n, int) for n in numbers) or not isinstance(manifest.get("files"), dict):
-            raise UnreadableRunError(
-                f"{path} lacks generation, files, attempt or last_step; restore it from a copy."
-            )
+        manifest = read_parsed(ManifestFile, path)
+        names = [name for table in manifest.files.values() for name in table]
+        if len(names) > len(set(names)):
+            raise UnreadableRunError(f"{path}: files names a file twice; restore it from a copy.")
         return manifest
 
     def _count(
         self,
         status: RunStatus | None,
-        manifest: dict[str, Any] | None,
+        manifest: ManifestFile | None,
         attempts: list[Attempt],
         names: frozenset[str],
     ) -> Snapshot:
         """Pick the files that count."""
-        covered = -1 if manifest is None else manifest["attempt"]
-        listed = (parse_part(self.path / name) for name in names)
+        covered = -1 if manifest is None else manifest.attempt
+        starts = {attempt.attempt: attempt.first_step for attempt in attempts}
+        listed = (parse_part(self.path / name) for name in sorted(names))
         found = [p for p in listed if p is not None and p.attempt > covered and _is_committed(p, status)]
+        for part in found:
+            _check_range(part, starts.get(part.attempt, 0))
         compacted = [] if manifest is None else self._compacted(manifest)
         parts: dict[str, list[Part]] = {table: [] for table in TABLES}
         for part in compacted + without_contained(found):
@@ -185,37 +195,58 @@ class RunFolder:
                 parts[part.table].append(part)
             elif below > part.first:
                 parts[part.table].append(replace(part, below=below))
-        generation = 0 if manifest is None else manifest["generation"]
+        generation = 0 if manifest is None else manifest.generation
         return Snapshot(generation=generation, attempts=attempts, status=status, parts=parts)
 
-    def _compacted(self, manifest: dict[str, Any]) -> list[Part]:
+    def _compacted(self, manifest: ManifestFile) -> list[Part]:
+        committed = -1 if manifest.committed_step is None else manifest.committed_step
         return [
             Part(
                 path=self.path / name,
                 table=table,
-                attempt=manifest["attempt"],
+                attempt=manifest.attempt,
                 first=0,
-                last=max(manifest["last_step"], manifest.get("committed_step", -1)),
-                generation=manifest["generation"],
+                last=max(manifest.last_step, committed),
+                generation=manifest.generation,
             )
-            for table, names in manifest["files"].items()
+            for table, names in manifest.files.items()
             if table in TABLES
             for name in names
         ]
 
     def _names(self) -> frozenset[str]:
         try:
-            return frozenset(path.name for path in self.path.iterdir() if path.suffix == ".parquet")
+            with os.scandir(self.path) as entries:
+                tables = [entry for entry in entries if TABLE_FILE.fullmatch(entry.name)]
+                for entry in tables:
+                    _check_regular(entry)
         except OSError as error:
             raise UnreadableRunError(
                 f"{self.path} cannot be listed ({error.strerror}); check that the folder exists."
             ) from error
+        return frozenset(entry.name for entry in tables)
 
 
 def _known(table: str) -> None:
     if table not in TABLES:
         raise RunFolderError(
             f"table = {table!r}: is not a table of a run; choose one of {', '.join(TABLES)}."
+        )
+
+
+def _check_regular(entry: os.DirEntry[str]) -> None:
+    """A table must be a file, or lead to one: a named pipe would wait for a writer for ever."""
+    if not entry.is_file() and os.path.lexists(entry.path):
+        raise UnreadableRunError(f"{entry.path} is not a regular file; restore it from a copy.")
+
+
+def _check_range(part: Part, first_step: int) -> None:
+    """The numbers in a part's name: an attempt begins at `first_step` and later ones count on."""
+    if not first_step <= part.first <= part.last <= LARGEST_STEP or part.attempt > LARGEST_ATTEMPT:
+        raise UnreadableRunError(
+            f"{part.path}: its name must be {part.table}-ATTEMPT-FIRST-LAST.parquet with FIRST at least "
+            f"{first_step}, where the attempt began, LAST from FIRST to {LARGEST_STEP} and ATTEMPT at most "
+            f"{LARGEST_ATTEMPT}; restore it from a copy."
         )
 
 
@@ -241,17 +272,24 @@ def read_part(part: Part, columns: Sequence[str] | None = None, where: pl.Expr |
         lacking = [name for name in KEYS[part.table] if name not in present]
         if lacking:
             raise _damaged(part.path, f"lacks the column {', '.join(lacking)}")
+        reason = wrong_type(part.table, lazy)
+        if reason is not None:
+            raise _damaged(part.path, reason)
         if part.below is not None:
             lazy = lazy.filter(pl.col("step") < part.below)
         if where is not None:
             lazy = lazy.filter(where)
         absent = [pl.lit(None).alias(name) for name in chosen if name not in present]
         lazy = lazy.with_columns(absent).select(pl.col(name).cast(schema[name]) for name in chosen)
-        return lazy.collect()
+        frame = lazy.collect()
     except FileNotFoundError as error:
         raise FileNotFoundError(part.path.name) from error
     except (PolarsError, OSError) as error:
         raise _damaged(part.path, str(error).splitlines()[0]) from error
+    reason = wrong_value(part.table, frame)
+    if reason is not None:
+        raise _damaged(part.path, reason)
+    return frame
 
 
 def _damaged(path: Path, reason: str) -> UnreadableRunError:

@@ -19,6 +19,14 @@ SCHEMAS: dict[str, dict[str, pl.DataType]] = {
 KEYS: dict[str, tuple[str, ...]] = {
     table: tuple(column.name for column in columns if column.key) for table, columns in TABLES.items()
 }
+REQUIRED: dict[str, frozenset[str]] = {
+    table: frozenset(name for name in keys if name != "run_id")
+    | ({"tokens", "router_logits", "selected_experts", "kind"} & SCHEMAS[table].keys())
+    for table, keys in KEYS.items()
+}
+"""Columns that every part has and that are never NULL."""
+HAS_UNIQUE_KEYS = frozenset(TABLES) - {"events"}
+"""Tables with at most one row per key; a step may have several events."""
 
 
 def sort_columns(table: str) -> list[str]:

@@ -10,8 +10,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from explorer.errors import UnreadableRunError
-from explorer.recording.files import read_object
+from explorer.recording.files import read_parsed
+from explorer.recording.folder_schema import StatusFile
 
 STATUS_FILE = "status.json"
 STATES = ("running", "finished", "stopped", "interrupted", "failed")
@@ -184,7 +187,7 @@ _IS_RIGHT: dict[str, Callable[[Any], bool]] = {
 def read_recorded_status(folder: Path) -> RunStatus | None:
     """What status.json says, or None when it is missing or damaged (the rows can still be read)."""
     try:
-        return status_from_dict(read_object(folder / STATUS_FILE))
+        return status_from_dict(msgspec.structs.asdict(read_parsed(StatusFile, folder / STATUS_FILE)))
     except UnreadableRunError:
         return None
 

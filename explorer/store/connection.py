@@ -3,11 +3,11 @@
 import contextlib
 import os
 import re
-import tempfile
 from pathlib import Path
 
 import duckdb
 
+from explorer.store.private import make_private_folder
 from explorer.store.schema import schema_version, statements
 
 THREADS = 2
@@ -26,30 +26,47 @@ BROKEN = (
 )
 
 
+class NoHomeError(Exception):
+    """There is no folder for the index by default; the argument is the sentence for people."""
+
+
 class _Locked(Exception):
     """Another process owns the file; the argument is the sentence for people."""
 
 
 def default_path() -> Path:
-    """`explorer.duckdb` in the user's cache folder (XDG_CACHE_HOME, else ~/.cache)."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "moe-routing-explorer" / "explorer.duckdb"
+    """`explorer.duckdb` in the user's cache folder (XDG_CACHE_HOME, else ~/.cache).
+
+    Raises NoHomeError where the system knows no home of the user.
+    """
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    if Path(base).is_absolute():  # the specification has any other ignored
+        return Path(base) / "moe-routing-explorer" / "explorer.duckdb"
+    try:
+        return Path.home() / ".cache" / "moe-routing-explorer" / "explorer.duckdb"
+    except RuntimeError as error:
+        raise NoHomeError(
+            "The user has no home folder, so a private temporary index is used, which is made anew at every "
+            "start; set XDG_CACHE_HOME to a folder that can be written."
+        ) from error
 
 
-def open_database(path: Path) -> tuple[duckdb.DuckDBPyConnection, Path, str | None, bool]:
-    """Open the index at `path`, rebuild it where it is old or damaged, step aside where it is owned.
+def open_database(path: Path | None) -> tuple[duckdb.DuckDBPyConnection, Path, str | None, bool]:
+    """Open the index at `path` (None: the default), rebuild it where it is old or damaged, step aside where
+    it is owned.
 
     Returns the connection, the file that it uses, a sentence for people or None, and whether the file
     is a private one that must be deleted on close.
     """
     try:
+        path = default_path() if path is None else path
         path.parent.mkdir(parents=True, exist_ok=True)
         return _open_or_rebuild(path), path, None, False
-    except _Locked as error:
+    except (_Locked, NoHomeError) as error:
         notice = str(error)
     except (OSError, duckdb.Error) as error:
         notice = f"The index {path} cannot be opened ({first_line(error)}); a private one is used instead."
-    private = Path(tempfile.mkdtemp(prefix="moe-routing-explorer-")) / "explorer.duckdb"
+    private = make_private_folder() / "explorer.duckdb"
     return _open_or_rebuild(private), private, notice, True
 
 
@@ -77,6 +94,16 @@ def is_damage(error: BaseException) -> bool:
     """Whether an error says that the index file itself is broken, not the data or the query."""
     broken = (duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException)
     return isinstance(error, broken) or any(word in str(error).lower() for word in BROKEN)
+
+
+def is_fatal(error: BaseException) -> bool:
+    """Whether DuckDB refuses to go on with the database after this error."""
+    return isinstance(error, duckdb.FatalException | duckdb.InternalException)
+
+
+def is_interruption(error: BaseException) -> bool:
+    """Whether an error is DuckDB's way to say that the user pressed Ctrl-C during a query."""
+    return isinstance(error.__cause__, KeyboardInterrupt)
 
 
 def _open_or_rebuild(path: Path) -> duckdb.DuckDBPyConnection:

@@ -1,6 +1,5 @@
 """The index: one DuckDB file that this process owns, and the cursors that everybody reads it with."""
 
-import shutil
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -11,8 +10,15 @@ from typing import Self
 import duckdb
 
 from explorer.errors import StoreError
-from explorer.store.connection import default_path, discard, first_line, is_damage, open_database
-from explorer.store.ingest import Ingestor, IngestReport
+from explorer.store.connection import (
+    discard,
+    first_line,
+    is_damage,
+    is_interruption,
+    open_database,
+)
+from explorer.store.ingest import Ingestor, IngestReport, Stopped
+from explorer.store.private import remove_private_folder
 
 # DuckDB gives two openings of one file in a process the same database: they must take turns writing.
 _INGEST_LOCKS: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
@@ -32,6 +38,7 @@ class Index:
         self._ingest_lock = _INGEST_LOCKS[path.resolve()]
         self._open_lock = threading.Lock()
         self._ingestor = Ingestor()
+        self._ingesting: duckdb.DuckDBPyConnection | None = None
         self.path = path
         self.notice = notice
         """A sentence for people when the index is not the usual one, else None."""
@@ -47,7 +54,7 @@ class Index:
         Raises StoreError when even that is impossible.
         """
         try:
-            return cls(*open_database(Path(path) if path is not None else default_path()))
+            return cls(*open_database(Path(path) if path is not None else None))
         except (OSError, duckdb.Error) as error:
             raise StoreError(
                 f"No index can be made, neither in the cache folder nor in the temporary one "
@@ -67,16 +74,18 @@ class Index:
                 cur.rollback()
             cur.close()
 
-    def ingest(self, dirs: Iterable[Path | str]) -> IngestReport:
+    def ingest(self, dirs: Iterable[Path | str], stopping: threading.Event | None = None) -> IngestReport:
         """Take in what is new below `dirs`; safe beside readers, one at a time.
 
         An unreadable run is listed with its problem and the others work. A damaged index is rebuilt.
-        Raises StoreError when the index cannot be written.
+        Raises StoreError when the index cannot be written, Stopped soon after another thread has set `stopping`
+        and called `interrupt`.
         """
         folders = [Path(d) for d in dirs]
+        stopping = stopping or threading.Event()
         with self._ingest_lock:
             try:
-                return self._ingest(folders)
+                return self._ingest(folders, stopping)
             except duckdb.Error as error:
                 if not is_damage(error):
                     raise StoreError(
@@ -84,14 +93,33 @@ class Index:
                         f"delete the file, it is rebuilt from the run folders."
                     ) from error
             self._rebuild()
-            return self._ingest(folders)
+            return self._ingest(folders, stopping)
 
-    def _ingest(self, folders: list[Path]) -> IngestReport:
+    def _ingest(self, folders: list[Path], stopping: threading.Event) -> IngestReport:
         cur = self._connection.cursor()
+        self._ingesting = cur
         try:
-            return self._ingestor.ingest(cur, folders)
+            return self._ingestor.ingest(cur, folders, stopping)
+        except duckdb.InterruptException as error:
+            raise Stopped from error
+        except RuntimeError as error:
+            if is_interruption(error):
+                raise KeyboardInterrupt from error
+            raise
         finally:
+            self._ingesting = None
             cur.close()
+
+    def interrupt(self) -> None:
+        """Break off the query of an ingest at work in another thread; it raises Stopped.
+
+        The run at work is rolled back as a whole. Between two queries there is nothing to break off, so
+        set the event that `ingest` was given as well, and call again until it has ended.
+        """
+        cur = self._ingesting
+        if cur is not None:
+            with suppress(duckdb.Error):  # closed meanwhile
+                cur.interrupt()
 
     def _rebuild(self) -> None:
         """Start again with an empty file."""
@@ -102,14 +130,14 @@ class Index:
             self._connection, self.path, notice, private = open_database(self.path)
             self.notice = notice or self.notice
             self.private = self.private or private
-            self._ingestor = Ingestor()
+            self._ingestor = self._ingestor.for_empty_index()
 
     def close(self) -> None:
         """Close the file; a private one is deleted. Closing twice is fine."""
         with self._ingest_lock, self._open_lock:
             self._connection.close()
             if self.private:
-                shutil.rmtree(self.path.parent, ignore_errors=True)
+                remove_private_folder(self.path.parent)
 
     def __enter__(self) -> Self:
         return self

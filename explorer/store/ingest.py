@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -12,15 +13,21 @@ import duckdb
 
 from explorer.errors import UnreadableRunError
 from explorer.recording import Part, RunListing
+from explorer.recording.listing import is_fault_of_data, unforeseen
 from explorer.store.cluster import cluster
-from explorer.store.connection import first_line, is_damage
+from explorer.store.connection import first_line, is_damage, is_fatal, is_interruption
 from explorer.store.derive import derive
 from explorer.store.folders import find_runs, read_parts, run_row, signature
 from explorer.store.loading import OutOfOrder, batches, load
 from explorer.store.rollup import roll_up
+from explorer.store.row_checks import Sizes, check_rows
 from explorer.store.schema import RUNS, data_tables
 from explorer.store.stretches import find_stretches
 from explorer.tables import TABLES
+
+
+class Stopped(Exception):
+    """The round ended early because another thread asked for it; the runs so far are whole."""
 
 
 @dataclass(kw_only=True)
@@ -47,15 +54,30 @@ class Ingestor:
     def __init__(self) -> None:
         self._seen: dict[str, str] | None = None
         """Run id -> what its folder looked like when it was taken in; None: ask the index."""
+        self._refused: dict[str, str] = {}
+        """What a folder looked like that broke the index itself -> why; it is not read again."""
 
-    def ingest(self, cur: duckdb.DuckDBPyConnection, dirs: Iterable[Path]) -> IngestReport:
-        """Look at every run below `dirs` and take in what is new. Raises duckdb.Error on a damaged index."""
+    def for_empty_index(self) -> "Ingestor":
+        """One that takes every run in anew, except those that broke the index before."""
+        other = Ingestor()
+        other._refused = self._refused
+        return other
+
+    def ingest(
+        self, cur: duckdb.DuckDBPyConnection, dirs: Iterable[Path], stopping: threading.Event
+    ) -> IngestReport:
+        """Look at every run below `dirs` and take in what is new.
+
+        Raises Stopped before the next run once `stopping` is set, and duckdb.Error on a damaged index.
+        """
         begun = time.perf_counter()
         if self._seen is None:
             self._seen = dict(cur.execute("SELECT run_id, look FROM raw.runs").fetchall())
         found = find_runs(dirs)
         report = IngestReport(runs=len(found.runs), notices=list(found.notices))
         for listing in found.runs:
+            if stopping.is_set():
+                raise Stopped
             self._update(cur, listing, report, self._seen)
         self._remove_others(cur, {listing.run_id for listing in found.runs}, report, self._seen)
         rows = cur.execute("SELECT run_id, problem FROM raw.runs WHERE problem IS NOT NULL").fetchall()
@@ -72,12 +94,20 @@ class Ingestor:
             return
         seen.pop(listing.run_id, None)
         row["look"] = look
-        try:
-            done = row["problem"] is None and self._take_parts(cur, listing, row, report)
-        except UnreadableRunError as error:
-            row |= {"problem": str(error), "state": "unreadable"}
+        done = True
+        if row["problem"] is None:
+            try:
+                done = self._take_parts(cur, listing, row, report)
+            except UnreadableRunError as error:
+                row |= {"problem": str(error), "state": "unreadable"}
+            except BaseException as error:
+                # Nothing of one run keeps the others out; a full disk or a damaged index concerns them all.
+                if isinstance(error, duckdb.Error) or is_interruption(error) or not is_fault_of_data(error):
+                    raise
+                row |= {"problem": unforeseen(listing.path, error), "state": "unreadable", "look": ""}
+                done = not isinstance(error, OSError | MemoryError)  # those may pass
         if row["problem"] is not None:
-            done = self._store_problem(cur, row, report)
+            self._store_problem(cur, row, report)
         if done:
             seen[listing.run_id] = look
 
@@ -85,6 +115,8 @@ class Ingestor:
         self, cur: duckdb.DuckDBPyConnection, listing: RunListing, row: dict[str, Any], report: IngestReport
     ) -> bool:
         """Take in new parts; False when the folder changed meanwhile and must be looked at again."""
+        if row["look"] in self._refused:
+            raise UnreadableRunError(self._refused[row["look"]])
         seen = read_parts(listing.path)
         if seen is None:
             return False
@@ -93,7 +125,7 @@ class Ingestor:
         try:
             rows, count = _transaction(cur, row, parts, known)
         except (duckdb.Error, FileNotFoundError) as error:
-            if is_damage(error):
+            if isinstance(error, duckdb.InterruptException):
                 raise
             missing = [part.path for part in parts if not part.path.exists()]
             if missing and read_parts(listing.path) != seen:
@@ -102,9 +134,12 @@ class Ingestor:
                 raise UnreadableRunError(
                     f"{missing[0]} is missing although the manifest names it; restore it from a copy."
                 ) from error
-            reason = _blame(cur, parts, error)
+            reason = _blame(listing.path, parts, error)
             if reason is None:
-                raise  # a full disk, say: no fault of the run
+                raise  # a full disk or a damaged index, say: no fault of the run
+            if is_fatal(error):
+                self._refused[row["look"]] = reason
+                raise  # the index must be rebuilt, without this run
             raise UnreadableRunError(reason) from error
         report.rows += rows
         report.parts += count
@@ -113,13 +148,12 @@ class Ingestor:
 
     def _store_problem(
         self, cur: duckdb.DuckDBPyConnection, row: dict[str, Any], report: IngestReport
-    ) -> bool:
+    ) -> None:
         cur.begin()
         key = _clear(cur, row["run_id"])
         _put_row(cur, key, row)
         cur.commit()
         report.changed.append(row["run_id"])
-        return True
 
     def _remove_others(
         self, cur: duckdb.DuckDBPyConnection, present: set[str], report: IngestReport, seen: dict[str, str]
@@ -218,13 +252,16 @@ def _write(
     assert key is not None
     done = {} if reload else known.parts
     new = [part for part in listed if (part.table, part.path.name) not in done]
+    sizes = Sizes(layers=row["num_moe_layers"], experts=row["num_experts"])
     start, start_losses = _samples(cur, key), _samples(cur, key, "steps")
     rows = 0
     for table in TABLES:
         mine = [part for part in new if part.table == table]
         if mine:
             old = [part for (name, _), part in done.items() if name == table]
-            rows += load(cur, key, table, batches(table, mine, old))
+            found = batches(table, mine, old)
+            check_rows(cur, table, found, mine, sizes)
+            rows += load(cur, key, table, found)
     _put_row(cur, key, row)  # before the roll-ups, which read through the views
     if new:
         samples = _samples(cur, key)
@@ -265,16 +302,22 @@ def _put_row(cur: duckdb.DuckDBPyConnection, key: int, row: dict[str, Any]) -> N
     cur.execute(f"INSERT INTO raw.runs VALUES ({', '.join('?' for _ in values)})", values)
 
 
-def _blame(cur: duckdb.DuckDBPyConnection, parts: Sequence[Part], error: Exception) -> str | None:
-    """A sentence that names what cannot be read; None when no part is to blame."""
-    for part in parts:
-        try:
-            cur.execute("SELECT count(COLUMNS(*)) FROM read_parquet([?])", [str(part.path)]).fetchall()
-        except duckdb.Error as found:
-            return (
-                f"{part.path} is damaged ({first_line(found)}); restore it from a copy, or delete it and "
-                f"lose its rows."
-            )
-    if isinstance(error, duckdb.OperationalError):
+def _blame(folder: Path, parts: Sequence[Part], error: Exception) -> str | None:
+    """A sentence that names what cannot be read; None when the run is not to blame.
+
+    Parts are read by a connection of their own: the index may be what is broken.
+    """
+    with duckdb.connect() as apart:
+        for part in parts:
+            try:
+                apart.execute("SELECT count(COLUMNS(*)) FROM read_parquet([?])", [str(part.path)]).fetchall()
+            except duckdb.Error as found:
+                return (
+                    f"{part.path} is damaged ({first_line(found)}); restore it from a copy, or delete it and "
+                    f"lose its rows."
+                )
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return f"{folder} needs more memory than is free ({first_line(error)}); close other programs."
+    if isinstance(error, duckdb.OperationalError) or is_damage(error):
         return None
-    return f"{parts[0].path.parent} cannot be read ({first_line(error)}); restore it from a copy."
+    return f"{folder} cannot be read ({first_line(error)}); restore it from a copy."

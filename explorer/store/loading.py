@@ -6,7 +6,6 @@ from pathlib import Path
 
 import duckdb
 
-from explorer.errors import UnreadableRunError
 from explorer.recording import Part
 from explorer.store.schema import WITH_ORDINAL
 from explorer.tables import TABLES, Column
@@ -52,8 +51,8 @@ def batches(table: str, parts: Sequence[Part], ingested: Sequence[Part]) -> list
 def load(cur: duckdb.DuckDBPyConnection, run_key: int, table: str, found: Sequence[Batch]) -> int:
     """Insert the rows of new parts; number their steps where the table has ordinals. Returns the rows.
 
-    Raises `OutOfOrder` when a step precedes one that has a number already, `UnreadableRunError` when a
-    part lacks a key column, and `duckdb.Error` or `FileNotFoundError` when a part cannot be read.
+    The rows must have passed `row_checks.check_rows`. Raises `OutOfOrder` when a step precedes one that has a
+    number already, and `duckdb.Error` or `FileNotFoundError` when a part cannot be read.
     """
     found = [small for batch in found for small in _split(cur, batch)]
     if table in WITH_ORDINAL and not _number(cur, run_key, table, found):
@@ -66,7 +65,7 @@ def load(cur: duckdb.DuckDBPyConnection, run_key: int, table: str, found: Sequen
 
 def _insert(cur: duckdb.DuckDBPyConnection, run_key: int, batch: Batch) -> int:
     columns = TABLES[batch.table][1:]
-    present = _present(cur, batch)
+    present = set(describe(cur, batch))
     values = [f"{run_key} AS run_key", *(_value(c, present) for c in columns)]
     names = ["run_key", *(c.name for c in columns)]
     joined = ""
@@ -78,14 +77,14 @@ def _insert(cur: duckdb.DuckDBPyConnection, run_key: int, batch: Batch) -> int:
     order = ", ".join(f"s.{name}" for name in ORDER if name in keys & present)
     row = cur.execute(
         f"INSERT INTO raw.{batch.table} ({', '.join(names)}) SELECT {', '.join(values)} "
-        f"FROM {_source(batch)} s {joined} ORDER BY {order}"
+        f"FROM {source(batch)} s {joined} ORDER BY {order}"
     ).fetchone()
     return int(row[0]) if row else 0
 
 
 def _number(cur: duckdb.DuckDBPyConnection, run_key: int, table: str, found: Sequence[Batch]) -> bool:
     """Give the new steps their ordinals in a temporary table; False when there are none."""
-    steps = " UNION ".join(f"SELECT DISTINCT step FROM {_source(b)}" for b in found)
+    steps = " UNION ".join(f"SELECT DISTINCT step FROM {source(b)}" for b in found)
     before = cur.execute(
         "SELECT samples, last_step FROM raw.progress WHERE run_key = ? AND table_name = ?", [run_key, table]
     ).fetchone()
@@ -139,28 +138,22 @@ def _split(cur: duckdb.DuckDBPyConnection, batch: Batch) -> list[Batch]:
 def _by_layer(cur: duckdb.DuckDBPyConnection, batch: Batch, counts: dict[str, int]) -> list[Batch]:
     if len(batch.files) > 1 or counts.get(batch.files[0], 0) <= CHUNK_ROWS:
         return [batch]
-    if "layer" not in _present(cur, batch):
+    if "layer" not in describe(cur, batch):
         return [batch]
-    layers = cur.execute(f"SELECT DISTINCT layer FROM {_source(batch)} ORDER BY 1").fetchall()
+    layers = cur.execute(f"SELECT DISTINCT layer FROM {source(batch)} ORDER BY 1").fetchall()
     return [replace(batch, condition=f"{batch.condition} AND layer = {int(layer)}") for (layer,) in layers]
 
 
-def _source(batch: Batch) -> str:
-    return (
-        f"(SELECT * FROM read_parquet({_files(batch.files)}, union_by_name = true) WHERE {batch.condition})"
-    )
+def source(batch: Batch, file_column: str | None = None) -> str:
+    """SQL for the rows of a batch; `file_column` names a column with the file that a row is from."""
+    options = "union_by_name = true" + (f", filename = '{file_column}'" if file_column else "")
+    return f"(SELECT * FROM read_parquet({_files(batch.files)}, {options}) WHERE {batch.condition})"
 
 
-def _present(cur: duckdb.DuckDBPyConnection, batch: Batch) -> set[str]:
-    """Columns of the files; every key must be there."""
+def describe(cur: duckdb.DuckDBPyConnection, batch: Batch) -> dict[str, str]:
+    """Columns of the files -> their DuckDB types."""
     query = f"DESCRIBE SELECT * FROM read_parquet({_files(batch.files)}, union_by_name = true)"
-    present = {row[0] for row in cur.execute(query).fetchall()}
-    for column in TABLES[batch.table][1:]:
-        if column.key and column.name not in present:
-            raise UnreadableRunError(
-                f"{batch.files[0]} lacks the column {column.name}; every part of {batch.table} needs it."
-            )
-    return present
+    return {row[0]: row[1] for row in cur.execute(query).fetchall()}
 
 
 def _value(column: Column, present: set[str]) -> str:

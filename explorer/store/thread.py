@@ -6,7 +6,10 @@ from pathlib import Path
 
 from explorer.errors import ExplorerError
 from explorer.store.index import Index
-from explorer.store.ingest import IngestReport
+from explorer.store.ingest import IngestReport, Stopped
+
+PAUSE_S = 0.02
+"""Between two attempts to interrupt a round that is to end."""
 
 
 class IngestThread:
@@ -36,11 +39,12 @@ class IngestThread:
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the round at work, and wait for it. Safe to call twice or before `start`."""
+        """End now, and wait for it: the run at work is rolled back. Safe to call twice or before `start`."""
         self._stopping.set()
         self._wake.set()
-        if self._thread is not None:
-            self._thread.join()
+        while self._thread is not None and self._thread.is_alive():
+            self._index.interrupt()
+            self._thread.join(PAUSE_S)
         self._thread = None
 
     def wake(self) -> None:
@@ -51,11 +55,13 @@ class IngestThread:
         while not self._stopping.is_set():
             self._wake.clear()
             try:
-                self.report = self._index.ingest(self._dirs)
+                self.report = self._index.ingest(self._dirs, self._stopping)
                 self.problem = None
+            except Stopped:
+                return
             except ExplorerError as error:
                 self.problem = str(error)
-            except Exception as error:  # a thread that dies silently would freeze every live view
+            except BaseException as error:  # a thread that dies silently would freeze every live view
                 self.problem = f"The index could not be brought up to date ({type(error).__name__}: {error})."
             self.rounds += 1
             if not self._stopping.is_set():

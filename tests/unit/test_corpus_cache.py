@@ -101,3 +101,13 @@ def test_cache_folder_follows_the_xdg_rule(
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", value)
     assert cache.default_folder() == Path(expected.replace("HOME", str(tmp_path))) / "moe-routing-explorer"
+
+
+def test_without_a_home_nothing_is_cached(small: list[Unit], monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", unknown)
+    assert cache.default_folder() is None
+    assert load_corpus(CorpusConfig(name="austen", vocab_size=300)).train_tokens[0].size > 0

@@ -1,6 +1,7 @@
 """Reading: damaged, foreign and newer folders; which parts count; nothing is ever written."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,14 @@ import polars as pl
 import pytest
 
 from explorer.errors import RunFolderError, UnreadableRunError
-from explorer.recording import FolderRecorder, RunFolder, atomic_write_json, list_runs, read_json
+from explorer.recording import FolderRecorder, RunFolder, atomic_write_json, files, list_runs, read_json
 from explorer.recording import reader as reader_module
 from explorer.recording.parts import parse_part, without_contained
 from tests.recording_runs import E, L, give, make_info, steps_of
+
+
+class PanicException(BaseException):
+    """As Polars raises it: no Exception, and known by its name."""
 
 
 @pytest.fixture
@@ -49,6 +54,45 @@ class TestInfo:
         with pytest.raises(UnreadableRunError, match=r"run\.json"):
             _ = run.info
 
+    @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+    def test_a_byte_order_mark(self, run: RunFolder, encoding: str) -> None:
+        path = run.path / "run.json"
+        path.write_bytes(path.read_text(encoding="utf-8").encode(encoding))
+        assert run.info.name == "a run"
+
+    @pytest.mark.parametrize(
+        ("content", "reason"),
+        [
+            ("[" * 200_000, "nested more than 64 levels"),
+            ('{"config": ' + "[" * 70 + "]" * 70 + "}", "nested more than 64 levels"),
+            ('{"name": "\\ud800"}', "damaged or cut short"),
+            ('{"seed": 1e999}', "damaged or cut short"),
+            ('{"seed": NaN}', "damaged or cut short"),
+        ],
+    )
+    def test_json_that_other_readers_could_not_bear(self, run: RunFolder, content: str, reason: str) -> None:
+        (run.path / "run.json").write_text(content)
+        with pytest.raises(UnreadableRunError, match=reason):
+            _ = run.info
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+    @pytest.mark.parametrize("name", ["run.json", "status.json", "manifest.json", "attempts.json"])
+    def test_a_named_pipe_is_not_waited_for(self, run: RunFolder, name: str) -> None:
+        (run.path / name).unlink(missing_ok=True)
+        os.mkfifo(run.path / name)
+        if name == "status.json":
+            assert run.status.state == "interrupted"
+            return
+        with pytest.raises(UnreadableRunError, match="not a regular file"):
+            _ = (run.info, run.parts("steps"))
+
+    def test_a_document_of_any_size_is_not_read(
+        self, run: RunFolder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(files, "MAX_DOCUMENT_BYTES", 100)
+        with pytest.raises(UnreadableRunError, match="larger than 100 bytes"):
+            _ = run.info
+
     def test_a_newer_format(self, run: RunFolder) -> None:
         edit(run.path / "run.json", format_version=2)
         with pytest.raises(UnreadableRunError, match=r"format_version = 2.*upgrade the explorer"):
@@ -56,8 +100,19 @@ class TestInfo:
 
     def test_another_folder_name(self, run: RunFolder) -> None:
         copy = RunFolder(shutil.copytree(run.path, run.path.parent / "copy"))
-        with pytest.raises(UnreadableRunError, match="run_id = 'run', which must be the folder's name"):
+        with pytest.raises(UnreadableRunError, match=r'run_id = "run": must be the folder.s name') as copied:
             _ = copy.info
+        assert "the folder run exists beside it" in str(copied.value)
+        assert "rename the folder" not in str(copied.value), "that name is taken"
+        edit(copy.path / "run.json", run_id="copy")
+        assert RunFolder(copy.path).info.run_id == "copy", "the remedy that the sentence names"
+
+    def test_a_renamed_folder(self, run: RunFolder) -> None:
+        renamed = RunFolder(run.path.rename(run.path.parent / "ru n"))
+        with pytest.raises(
+            UnreadableRunError, match=r"rename the folder back to run, or give the folder a name"
+        ):
+            _ = renamed.info
 
     def test_missing_and_unknown_fields(self, run: RunFolder) -> None:
         edit(run.path / "run.json", invented_later=1)
@@ -70,7 +125,7 @@ class TestInfo:
 
     def test_a_size_that_is_no_number(self, run: RunFolder) -> None:
         edit(run.path / "run.json", num_experts="many")
-        with pytest.raises(UnreadableRunError, match="num_experts = 'many'"):
+        with pytest.raises(UnreadableRunError, match=r'num_experts = "many": must be a whole number from 0'):
             _ = run.info
 
 
@@ -123,6 +178,45 @@ class TestRows:
         ):
             (run.path / name).write_bytes(whole)
         assert steps_of(run.path) == [0, 1, 2, 3, 4]
+
+    @pytest.mark.parametrize(
+        "name",
+        ["steps-0-9-3", "steps-0-5-9007199254740992", "steps-9999999999-5-6", "steps-0-5-" + "9" * 200],
+    )
+    def test_a_part_that_no_writer_can_have_named(self, run: RunFolder, name: str) -> None:
+        (run.path / f"{name}.parquet").write_bytes((run.path / "steps-0-3-4.parquet").read_bytes())
+        (run.path / "status.json").unlink()
+        with pytest.raises(UnreadableRunError, match=r"its name must be steps-ATTEMPT-FIRST-LAST"):
+            run.read("expert_loads")
+
+    def test_a_part_below_the_start_of_its_attempt(self, run: RunFolder) -> None:
+        FolderRecorder.resume(run.path, 3)
+        (run.path / "status.json").unlink()
+        (run.path / "steps-1-2-2.parquet").write_bytes((run.path / "steps-0-0-2.parquet").read_bytes())
+        with pytest.raises(UnreadableRunError, match=r"FIRST at least 3, where the attempt began"):
+            run.read("steps")
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+    def test_a_table_must_be_a_file(self, run: RunFolder) -> None:
+        os.mkfifo(run.path / "steps-0-5-6.parquet")
+        with pytest.raises(UnreadableRunError, match=r"steps-0-5-6\.parquet is not a regular file"):
+            run.read("steps")
+
+    @pytest.mark.parametrize(
+        "files",
+        [
+            {"steps": ["../other/steps-g1.parquet"]},
+            {"steps": ["steps-g1.parquet", "steps-g1.parquet"]},
+            {"steps": ["steps\x00-g1.parquet"]},
+            {"steps": None},
+            [],
+        ],
+    )
+    def test_a_manifest_names_files_of_the_folder(self, run: RunFolder, files: Any) -> None:
+        FolderRecorder.resume(run.path, 5).finish("finished")
+        edit(run.path / "manifest.json", files=files)
+        with pytest.raises(UnreadableRunError, match=r"manifest\.json: files"):
+            run.read("steps")
 
     def test_what_is_not_committed_does_not_count(self, run: RunFolder) -> None:
         edit(run.path / "status.json", committed_step=2, last_step=2)
@@ -225,6 +319,67 @@ class TestListing:
             FolderRecorder.create(tmp_path, make_info(name))
         edit(tmp_path / "x" / "run.json", created_at=3)
         assert {listing.run_id for listing in list_runs(tmp_path)} == {"x", "y"}
+
+    def test_runs_that_are_grouped_in_a_folder(self, tmp_path: Path) -> None:
+        for name in ("a", "b", "c", "d"):
+            FolderRecorder.create(tmp_path / "sub" / "sweep", make_info(name))
+        [listing] = list_runs(tmp_path)
+        assert listing.run_id == "sub"
+        assert f"add --runs {tmp_path / 'sub' / 'sweep'}" in (listing.problem or "")
+        assert "holds a, b, c and 1 more" in (listing.problem or "")
+        assert "delete" not in (listing.problem or "")
+        assert len(list_runs(tmp_path / "sub" / "sweep")) == 4
+
+    def test_other_folders_are_passed_over(self, tmp_path: Path) -> None:
+        (tmp_path / "plots" / "old").mkdir(parents=True)
+        (tmp_path / "plots" / "loss.png").write_bytes(b"")
+        assert list_runs(tmp_path) == []
+
+    @pytest.mark.parametrize("name", ["status.json", "steps-0-0-4.parquet"])
+    def test_a_run_without_its_description_is_damaged(self, tmp_path: Path, name: str) -> None:
+        (tmp_path / "r").mkdir()
+        (tmp_path / "r" / name).write_bytes(b"")
+        [listing] = list_runs(tmp_path)
+        assert f"{tmp_path / 'r' / 'run.json'} is missing" in (listing.problem or "")
+        assert "delete" not in (listing.problem or "")
+
+    @pytest.mark.parametrize(
+        "error", [PermissionError(13, "Permission denied"), PanicException("out of range"), MemoryError()]
+    )
+    def test_whatever_one_run_raises_the_others_are_listed(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+    ) -> None:
+        for name in ("bad", "good"):
+            FolderRecorder.create(tmp_path, make_info(name))
+        read = RunFolder.status.fget
+        assert read is not None
+
+        def fail_once(run: RunFolder) -> Any:
+            if run.run_id == "bad":
+                raise error
+            return read(run)
+
+        monkeypatch.setattr(RunFolder, "status", property(fail_once))
+        problems = {listing.run_id: listing.problem for listing in list_runs(tmp_path)}
+        assert problems["good"] is None
+        assert f"{tmp_path / 'bad'} cannot be read (" in (problems["bad"] or "")
+
+    def test_an_interruption_is_not_the_fault_of_a_run(
+        self, run: RunFolder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupt(_: RunFolder) -> Any:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(RunFolder, "status", property(interrupt))
+        with pytest.raises(KeyboardInterrupt):
+            list_runs(run.path.parent)
+
+    def test_a_name_that_is_not_unicode(self, tmp_path: Path) -> None:
+        FolderRecorder.create(tmp_path, make_info())
+        (tmp_path / "run").rename(os.fsdecode(os.fsencode(tmp_path) + b"/r\xff"))
+        [listing] = list_runs(tmp_path)
+        listing.run_id.encode()
+        (listing.problem or "").encode()
 
 
 class TestJson:

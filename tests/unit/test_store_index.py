@@ -1,6 +1,8 @@
 """Opening the index: where it lies, when it is rebuilt, and what happens to a damaged file."""
 
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 from store_runs import write_run
 
 from explorer.errors import StoreError
-from explorer.store import Index, connection
+from explorer.store import Index, connection, private
 from explorer.store.connection import default_path
 
 
@@ -32,6 +34,57 @@ def test_the_default_is_in_the_users_cache_folder(tmp_path: Path, monkeypatch: p
         assert index.notice is None
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert default_path().parts[-3:] == (".cache", "moe-routing-explorer", "explorer.duckdb")
+
+
+def test_without_a_home_the_index_is_a_private_one(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", unknown)
+    with Index.open() as index:
+        assert index.private
+        assert "no home folder" in str(index.notice)
+        assert "set XDG_CACHE_HOME" in str(index.notice)
+        assert index.ingest([runs]).problems == {}
+
+
+KEEP_OPEN = """
+import sys, time
+from pathlib import Path
+from explorer.store import Index
+index = Index.open(Path(sys.argv[1]))
+print(index.path.parent, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(private.fcntl is None, reason="this system has no flock")
+def test_a_killed_process_leaves_its_private_index_to_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(private.tempfile, "tempdir", None)
+    (tmp_path / "file").write_text("not a folder")
+    nowhere = tmp_path / "file" / "index.duckdb"
+    stranger = tmp_path / f"{private.PREFIX}without-a-lock"
+    stranger.mkdir()
+    with subprocess.Popen(
+        [sys.executable, "-c", KEEP_OPEN, str(nowhere)], stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        theirs = Path(other.stdout.readline().strip())
+        try:
+            with Index.open(nowhere) as mine, Index.open(nowhere) as another:
+                assert theirs.is_dir(), "its process lives"
+                assert mine.path.parent.is_dir()
+                assert another.path.parent != mine.path.parent
+        finally:
+            other.kill()
+    assert theirs.is_dir()
+    Index.open(nowhere).close()
+    assert not theirs.exists()
+    assert stranger.is_dir()
 
 
 def test_an_index_is_kept_between_processes(tmp_path: Path, runs: Path) -> None:
@@ -145,7 +198,7 @@ def test_two_openings_in_one_process_share_the_index(tmp_path: Path, runs: Path)
 
 def test_no_place_at_all_is_a_store_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("not a folder")
-    monkeypatch.setattr(connection.tempfile, "mkdtemp", lambda **_: str(tmp_path / "file" / "deeper"))
+    monkeypatch.setattr(private.tempfile, "mkdtemp", lambda **_: str(tmp_path / "file" / "deeper"))
     with pytest.raises(StoreError, match="XDG_CACHE_HOME"):
         Index.open(tmp_path / "file" / "index.duckdb")
 

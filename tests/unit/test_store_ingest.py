@@ -302,21 +302,121 @@ def test_missing_directories_and_stray_files_are_fine(index: Index, runs: Path) 
     assert report.runs == 1
 
 
-def test_a_failure_in_the_middle_leaves_nothing_behind(
+class PanicException(BaseException):
+    """As Polars raises it: no Exception, and known by its name."""
+
+
+def fail_for(run_id: str, error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the roll-ups of one run raise, after its rows were inserted."""
+    real = ingest.roll_up
+
+    def fail(cur: Any, current: str, key: int) -> None:
+        if current == run_id:
+            raise error
+        real(cur, current, key)
+
+    monkeypatch.setattr(ingest, "roll_up", fail)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("unforeseen"),
+        PanicException("out of range"),
+        RecursionError("too deep"),
+        MemoryError(),
+        OverflowError("int too big to convert"),
+        duckdb.ConversionException("Conversion Error: out of range"),
+        duckdb.OutOfMemoryException("Out of Memory Error: 4 GB"),
+    ],
+)
+def test_whatever_one_run_raises_the_others_are_taken_in(
+    tmp_path: Path, runs: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    for name in ("a", "bad", "z"):
+        write_run(runs, name, steps=10)
+    with Index.open(tmp_path / "index.duckdb") as index:
+        with monkeypatch.context() as broken:
+            fail_for("bad", error, broken)
+            report = index.ingest([runs])
+        assert list(report.problems) == ["bad"]
+        assert str(runs / "bad") in report.problems["bad"]
+        assert loads_in(index, "bad") == []
+        assert loads_in(index, "a") == loads_on_disk(runs / "a")
+        assert loads_in(index, "z") == loads_on_disk(runs / "z")
+        (runs / "bad" / "status.json").touch()
+        assert index.ingest([runs]).problems == {}, "tried again when the folder has changed"
+        assert loads_in(index, "bad") == loads_on_disk(runs / "bad")
+
+
+def test_a_run_that_failed_for_a_reason_of_the_moment_is_tried_again(
+    tmp_path: Path, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_run(runs, finish=False)
+    for error, in_this_process in ((OSError(24, "Too many open files"), True), (RuntimeError("odd"), False)):
+        path = tmp_path / f"{type(error).__name__}.duckdb"
+        with Index.open(path) as index:
+            with monkeypatch.context() as broken:
+                fail_for("run", error, broken)
+                assert list(index.ingest([runs]).problems) == ["run"]
+                assert set(counts_of(index).values()) == {0}
+            assert (index.ingest([runs]).problems == {}) is in_this_process
+        with Index.open(path) as index:
+            assert index.ingest([runs]).problems == {}
+            assert loads_in(index) == loads_on_disk(runs / "run")
+
+
+def test_an_interruption_ends_the_round_and_blames_no_run(
     index: Index, runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_run(runs, finish=False)
-
-    def fail(*_: Any) -> None:
-        raise RuntimeError("killed here")
-
-    with monkeypatch.context() as broken:
-        broken.setattr(ingest, "derive", fail)
-        with pytest.raises(RuntimeError):
-            index.ingest([runs])
-    assert set(counts_of(index).values()) == {0}
-    index.ingest([runs])
+    query = RuntimeError("Query interrupted")  # as DuckDB says it
+    query.__cause__ = KeyboardInterrupt()
+    for error in (query, KeyboardInterrupt()):
+        with monkeypatch.context() as broken:
+            fail_for("run", error, broken)
+            with pytest.raises(KeyboardInterrupt):
+                index.ingest([runs])
+        assert set(counts_of(index).values()) == {0}
+    assert index.ingest([runs]).problems == {}
     assert loads_in(index) == loads_on_disk(runs / "run")
+
+
+def test_a_part_that_duckdb_calls_corrupt_is_no_damage_of_the_index(
+    index: Index, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_run(runs, "good", steps=10)
+    index.ingest([runs])
+    before = index.path.stat().st_ino
+    write_run(runs, "bad", steps=10)
+    damage(runs / "bad" / "expert_loads-g1.parquet")
+    fail_for(
+        "bad", duckdb.Error("Parquet file is likely corrupted, dictionary offset out of range"), monkeypatch
+    )
+    monkeypatch.setattr(ingest, "check_rows", lambda *_: None)
+    monkeypatch.setattr(ingest, "load", lambda *_: 0)
+    assert "expert_loads-g1.parquet is damaged" in index.ingest([runs]).problems["bad"]
+    assert index.path.stat().st_ino == before
+
+
+def test_a_run_that_breaks_the_index_is_left_out_when_it_is_rebuilt(
+    index: Index, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "bad", "z"):
+        write_run(runs, name, steps=10)
+    damage(runs / "bad" / "expert_loads-g1.parquet")
+    real = ingest.check_rows
+
+    def fail(cur: Any, table: str, found: Any, parts: Any, sizes: Any) -> None:
+        if parts[0].path.parent.name == "bad":
+            raise duckdb.FatalException("FATAL Error: database has been invalidated")
+        real(cur, table, found, parts, sizes)
+
+    monkeypatch.setattr(ingest, "check_rows", fail)
+    assert list(index.ingest([runs]).problems) == ["bad"]
+    assert "expert_loads-g1.parquet is damaged" in (problem_of(index, "bad") or "")
+    for name in ("a", "z"):
+        assert loads_in(index, name) == loads_on_disk(runs / name)
 
 
 def test_a_value_of_the_wrong_type_is_the_runs_problem(index: Index, runs: Path) -> None:
@@ -324,7 +424,9 @@ def test_a_value_of_the_wrong_type_is_the_runs_problem(index: Index, runs: Path)
     path = runs / "run" / "expert_loads-g1.parquet"
     rewrite(path, lambda f: f.with_columns(tokens=pl.lit("many")))
     index.ingest([runs])
-    assert "cannot be read" in (problem_of(index, "run") or "")
+    assert "expert_loads-g1.parquet: tokens is of type VARCHAR: must be BIGINT" in (
+        problem_of(index, "run") or ""
+    )
 
 
 def test_a_full_disk_is_not_blamed_on_the_run(

@@ -1,0 +1,54 @@
+"""What the rows of a part must be for Polars to hand them on: types, NULL and signs.
+
+The index holds parts against more rules (`explorer/store/row_checks.py`), because it sees a run as a whole.
+"""
+
+import polars as pl
+
+from explorer.recording.folder_schema import LARGEST_STEP
+from explorer.recording.schema import REQUIRED, SCHEMAS
+
+
+def wrong_type(table: str, rows: pl.LazyFrame) -> str | None:
+    """Of the first column of a file whose type would change values on reading, what is wrong with it.
+
+    A column of nothing but NULL may have any type.
+    """
+    present = rows.collect_schema()
+    for name, wanted in SCHEMAS[table].items():
+        stored = present.get(name)
+        if stored is None or _holds_as_it_is(stored, wanted):
+            continue
+        if rows.select(pl.col(name).count()).collect().item():
+            return f"{name} is of type {stored}, which must be {wanted}"
+    return None
+
+
+def wrong_value(table: str, frame: pl.DataFrame) -> str | None:
+    """Of the first column that holds what none of its rows may hold, what is wrong with it."""
+    for name in frame.columns:
+        column = frame[name]
+        if name in REQUIRED[table] and column.null_count():
+            return f"{name} is NULL in {column.null_count()} of {len(column)} rows"
+        if column.dtype.is_integer():
+            low, high = column.min(), column.max()
+            for value in (low, high):
+                if isinstance(value, int) and not 0 <= value <= LARGEST_STEP:
+                    return f"{name} = {value}, which must lie between 0 and {LARGEST_STEP}"
+    return None
+
+
+def _holds_as_it_is(stored: pl.DataType, wanted: pl.DataType) -> bool:
+    if isinstance(stored, pl.Null):
+        return True
+    if isinstance(wanted, pl.List):
+        return isinstance(stored, pl.List) and _holds_as_it_is(_inner(stored), _inner(wanted))
+    if wanted.is_integer():
+        return stored.is_integer()
+    if wanted.is_numeric():
+        return stored.is_numeric()
+    return isinstance(stored, pl.String | pl.Categorical | pl.Enum)
+
+
+def _inner(of: pl.List) -> pl.DataType:
+    return of.inner if isinstance(of.inner, pl.DataType) else of.inner()

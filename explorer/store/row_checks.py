@@ -1,0 +1,206 @@
+"""Rules for the rows of new parts, held before they are taken in: types, ranges, sizes, unique keys.
+
+A part need not be written by our recorder, and DuckDB would round, wrap or multiply what breaks a rule.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from explorer.errors import UnreadableRunError
+from explorer.recording import Part
+from explorer.recording.folder_schema import LARGEST_STEP
+from explorer.recording.schema import HAS_UNIQUE_KEYS, KEYS, REQUIRED
+from explorer.store.loading import Batch, describe, source
+from explorer.tables import TABLES, Column
+
+INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
+NUMBERS = (*INTEGERS, "FLOAT", "DOUBLE", "DECIMAL")
+STORED_AS = {
+    "BIGINT": INTEGERS,
+    "INTEGER": INTEGERS,
+    "DOUBLE": NUMBERS,
+    "FLOAT": NUMBERS,
+    "VARCHAR": ("VARCHAR", "ENUM"),
+    "FLOAT[]": tuple(f"{name}[]" for name in NUMBERS),
+    "INTEGER[]": tuple(f"{name}[]" for name in INTEGERS),
+}
+"""Type of a column -> the types that a file may store it as without any value becoming another."""
+LARGEST = {"BIGINT": LARGEST_STEP, "INTEGER": 2**31 - 1}
+SIZED = ("expert_loads", "layer_steps", "sequence_loads", "rank_loads", "eval_loads", "probe_scores")
+"""Tables whose layers and experts must be those of run.json; an event may name any."""
+MAX_BITS = 1024
+"""Experts up to which unique keys are counted in bits: every group of rows holds so many."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """Of run.json: rows must agree with it."""
+
+    layers: int
+    experts: int
+
+
+def check_rows(
+    cur: duckdb.DuckDBPyConnection, table: str, found: Sequence[Batch], parts: Sequence[Part], sizes: Sizes
+) -> None:
+    """Raise UnreadableRunError, naming file, column, value and rule, for the first row that breaks one."""
+    ranges = {str(part.path): part for part in parts}
+    for batch in found:
+        types = _check_types(cur, batch)
+        _check_ranges(cur, batch, set(types), ranges, sizes)
+        if table == "probe_scores":
+            _check_probe(cur, batch, sizes)
+    if table in HAS_UNIQUE_KEYS:
+        _check_keys(cur, table, found, sizes)
+
+
+def _check_types(cur: duckdb.DuckDBPyConnection, batch: Batch) -> dict[str, str]:
+    """Column -> its type in the files, which must hold every value of it as it is."""
+    types = describe(cur, batch)
+    for column in TABLES[batch.table][1:]:
+        stored = types.get(column.name)
+        if stored is None:
+            if column.name in REQUIRED[batch.table]:
+                raise _broken(
+                    batch.files[0], f"lacks the column {column.name}; every part of {batch.table} needs it"
+                )
+        elif (
+            stored.split("(")[0] + ("[]" if stored.endswith(")[]") else "") not in STORED_AS[column.sql_type]
+        ):
+            query = f"SELECT count({column.name}) FROM {source(batch)}"
+            if _one(cur, query)[0]:  # a column of nothing but NULL may have any type
+                raise _broken(
+                    _first_of_type(cur, batch, column.name, stored),
+                    f"{column.name} is of type {stored}: must be {column.sql_type}",
+                )
+    return types
+
+
+def _first_of_type(cur: duckdb.DuckDBPyConnection, batch: Batch, name: str, stored: str) -> str:
+    """The file that brings a type into a batch; types of many files are merged to one that holds them all."""
+    for file in batch.files:
+        single = Batch(table=batch.table, files=(file,), condition="true")
+        if describe(cur, single).get(name) == stored:
+            return file
+    return batch.files[0]
+
+
+def _check_ranges(
+    cur: duckdb.DuckDBPyConnection, batch: Batch, present: set[str], parts: dict[str, Part], sizes: Sizes
+) -> None:
+    columns = [c for c in TABLES[batch.table][1:] if c.name in present]
+    whole = [c for c in columns if c.sql_type in LARGEST]
+    required = [c for c in columns if c.name in REQUIRED[batch.table]]
+    aggregates = [f"min({c.name}), max({c.name})" for c in whole]
+    aggregates += [f"count({c.name})" for c in required]
+    lower = {name.lower() for name in present}
+    origin = next(name for name in map("file_{}".format, range(len(present) + 1)) if name not in lower)
+    rows = cur.execute(
+        f"SELECT {origin}, count(*), {', '.join(aggregates)} FROM {source(batch, origin)} GROUP BY {origin}"
+    ).fetchall()
+    for file, count, *values in rows:
+        extremes = {c.name: values[2 * i : 2 * i + 2] for i, c in enumerate(whole)}
+        filled = values[2 * len(whole) :]
+        for column, number in zip(required, filled, strict=True):
+            if number < count:
+                step = _step_where(cur, batch, f"{column.name} IS NULL")
+                raise _broken(file, f"{column.name} is NULL{step}: every row of {batch.table} needs it")
+        for column in whole:
+            low, high = _limits(column, batch.table, parts[file], sizes)
+            for value in extremes[column.name]:
+                if value is not None and not low <= value <= high:
+                    step = (
+                        "" if column.name == "step" else _step_where(cur, batch, f"{column.name} = {value}")
+                    )
+                    raise _broken(file, f"{column.name} = {value}{step}: must lie between {low} and {high}")
+        if batch.table == "expert_loads":
+            _check_sizes(file, extremes, sizes)
+
+
+def _limits(column: Column, table: str, part: Part, sizes: Sizes) -> tuple[int, int]:
+    """The least and the largest value that a column of a part may hold."""
+    if column.name == "step":
+        return part.first, part.last
+    if table in SIZED and column.name in ("layer", "expert"):
+        return 0, (sizes.layers if column.name == "layer" else sizes.experts) - 1
+    return 0, LARGEST[column.sql_type]
+
+
+def _check_sizes(file: str, extremes: dict[str, list[Any]], sizes: Sizes) -> None:
+    """A step has a row for every layer and expert, so no size of run.json can exceed what a part holds."""
+    for column, name, size in (
+        ("layer", "num_moe_layers", sizes.layers),
+        ("expert", "num_experts", sizes.experts),
+    ):
+        largest = extremes[column][1]
+        if largest is not None and largest + 1 != size:
+            run_file = Path(file).parent / "run.json"
+            raise _broken(
+                str(run_file),
+                f"{name} = {size}: must be {largest + 1}: {Path(file).name} holds {column}s 0 to {largest}",
+            )
+
+
+def _check_probe(cur: duckdb.DuckDBPyConnection, batch: Batch, sizes: Sizes) -> None:
+    """Tokens of a layer have one logit per expert, and choose among these."""
+    row = cur.execute(
+        f"SELECT step, layer, min(len(router_logits)), max(len(router_logits)), "
+        f"min(list_min(selected_experts)), max(list_max(selected_experts)) FROM {source(batch)} "
+        f"GROUP BY step, layer HAVING min(len(router_logits)) <> max(len(router_logits)) "
+        f"OR max(len(router_logits)) NOT BETWEEN 1 AND {sizes.experts} "
+        f"OR min(list_min(selected_experts)) < 0 "
+        f"OR max(list_max(selected_experts)) >= max(len(router_logits)) ORDER BY step, layer LIMIT 1"
+    ).fetchone()
+    if row:
+        raise _broken(
+            batch.files[0],
+            f"step {row[0]}, layer {row[1]} has {row[2]} to {row[3]} logits per token and chooses experts "
+            f"{row[4]} to {row[5]}: must have one logit per expert of the layer and choose among these",
+        )
+
+
+def _check_keys(cur: duckdb.DuckDBPyConnection, table: str, found: Sequence[Batch], sizes: Sizes) -> None:
+    keys = [name for name in KEYS[table] if name != "run_id"]
+    rows = " UNION ALL ".join(f"SELECT {', '.join(keys)} FROM {source(batch)}" for batch in found)
+    if "expert" in keys and sizes.experts <= MAX_BITS and not _have_twins(cur, rows, sizes):
+        return
+    row = cur.execute(
+        f"SELECT {', '.join(keys)}, count(*) FROM ({rows}) GROUP BY ALL HAVING count(*) > 1 "
+        f"ORDER BY ALL LIMIT 1"
+    ).fetchone()
+    if row:
+        named = ", ".join(f"{name} {value}" for name, value in zip(keys, row[:-1], strict=True))
+        folder = Path(found[0].files[0]).parent
+        raise UnreadableRunError(
+            f"{folder}: {table} holds {row[-1]} rows of {named}: must hold one; add up what belongs together "
+            f"before it is recorded, or restore the folder from a copy."
+        )
+
+
+def _have_twins(cur: duckdb.DuckDBPyConnection, rows: str, sizes: Sizes) -> bool:
+    """Whether two rows have one key: then they set one bit of their group's experts. A ninth of the time
+    that grouping by the whole key takes, at 10^7 rows."""
+    query = (
+        f"SELECT * EXCLUDE expert FROM ({rows}) GROUP BY ALL "
+        f"HAVING count(*) <> bit_count(bitstring_agg(expert, 0, {sizes.experts - 1})) LIMIT 1"
+    )
+    return cur.execute(query).fetchone() is not None
+
+
+def _step_where(cur: duckdb.DuckDBPyConnection, batch: Batch, condition: str) -> str:
+    row = cur.execute(f"SELECT step FROM {source(batch)} WHERE {condition} ORDER BY step LIMIT 1").fetchone()
+    return f" at step {row[0]}" if row and row[0] is not None else ""
+
+
+def _one(cur: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
+    row = cur.execute(query).fetchone()
+    assert row is not None
+    return row
+
+
+def _broken(file: str, rule: str) -> UnreadableRunError:
+    return UnreadableRunError(f"{file}: {rule}; restore it from a copy.")

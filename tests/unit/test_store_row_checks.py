@@ -1,0 +1,202 @@
+"""Rows that break a rule are refused with file, value and rule; they are never changed or doubled."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from store_runs import make_info, random_counts, record_final, record_steps, sequence_record
+
+from explorer.errors import UnreadableRunError
+from explorer.recording import FolderRecorder, RunFolder
+from explorer.records import LayerRecord, ProbeRecord, RankLoadRecord
+from explorer.store import Index, row_checks
+
+S, L, E, K = 4, 2, 4, 2
+TABLES = (
+    "steps",
+    "expert_loads",
+    "layer_steps",
+    "sequence_loads",
+    "rank_loads",
+    "evals",
+    "eval_loads",
+    "probe_scores",
+)
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with a row in every table, compacted."""
+    recorder = FolderRecorder.create(tmp_path_factory.mktemp("runs"), make_info(num_steps=S))
+    record_steps(recorder, random_counts(S, L, E), range(S))
+    recorder.record(sequence_record(S, 0, random_counts(2, L, E)))
+    recorder.record(RankLoadRecord(step=S, tokens_RLE=random_counts(2, L, E)))
+    recorder.record(LayerRecord(step=S, num_layers=L, switched_slots_L=np.ones(L, dtype=np.int64)))
+    logits = np.zeros((3, L, E))
+    recorder.record(
+        ProbeRecord(step=S, router_logits_PLE=logits, selected_experts_PLK=np.tile([0, 3], (3, L, 1)))
+    )
+    record_final(recorder, L, E, S)
+    recorder.finish("finished")
+    return recorder.path
+
+
+@pytest.fixture
+def run(template: Path, tmp_path: Path) -> Path:
+    """A copy to be changed."""
+    return shutil.copytree(template, tmp_path / "runs" / "run")
+
+
+def rewrite(run: Path, table: str, change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
+    path = run / f"{table}-g1.parquet"
+    change(pl.read_parquet(path)).write_parquet(path)
+
+
+def problem(run: Path) -> str:
+    """Why the index refuses the run; nothing of it may be in there then."""
+    with Index.open(run.parent.parent / "index.duckdb") as index:
+        found = index.ingest([run.parent]).problems.get("run", "")
+        with index.cursor() as cur:
+            rows = sum(cur.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in TABLES)
+    assert (rows == 0) is bool(found)
+    return found
+
+
+def first_row(column: str, value: object, dtype: type[pl.DataType] | None = None) -> pl.Expr:
+    """The column with `value` in its first row."""
+    values = (
+        pl.when(pl.int_range(pl.len()) == 0)
+        .then(pl.lit(value, dtype=dtype))
+        .otherwise(pl.col(column).cast(dtype) if dtype else pl.col(column))
+    )
+    return values.alias(column)
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_two_rows_of_one_key_are_named(run: Path, table: str) -> None:
+    rewrite(run, table, lambda f: pl.concat([f, f.tail(1)]))
+    said = problem(run)
+    assert f"runs/run: {table} holds 2 rows of step " in said
+    assert "must hold one" in said
+
+
+def test_two_rows_of_one_key_in_two_parts_are_named(run: Path, tmp_path: Path) -> None:
+    recorder = FolderRecorder.resume(run, S)
+    record_steps(recorder, random_counts(2, L, E), range(S, S + 2))
+    recorder.flush()
+    other = RunFolder(run).parts("expert_loads")[-1].path
+    other.with_name(f"expert_loads-1-{S + 1}-{S + 2}.parquet").write_bytes(other.read_bytes())
+    status = json.loads((run / "status.json").read_text())
+    (run / "status.json").write_text(json.dumps(status | {"committed_step": S + 2}))
+    rewrite_part = pl.read_parquet(other).filter(pl.col("step") == S + 1)
+    rewrite_part.write_parquet(other.with_name(f"expert_loads-1-{S + 1}-{S + 2}.parquet"))
+    assert f"expert_loads holds 2 rows of step {S + 1}, layer 0, expert 0" in problem(run)
+
+
+def test_many_experts_are_counted_by_their_whole_key(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(row_checks, "MAX_BITS", 1)
+    rewrite(run, "expert_loads", lambda f: pl.concat([f, f.tail(1)]))
+    assert f"holds 2 rows of step {S - 1}, layer {L - 1}, expert {E - 1}" in problem(run)
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "rule"),
+    [
+        ("steps", first_row("step", None), "step is NULL"),
+        ("steps", first_row("step", -1), "step = -1: must lie between 0 and 4"),
+        ("steps", first_row("step", 10**12), f"step = {10**12}: must lie between 0 and 4"),
+        ("steps", first_row("step", 2**64 - 1, pl.UInt64), f"step = {2**64 - 1}: must lie"),
+        ("steps", pl.col("step") + 0.5, "step is of type DOUBLE: must be BIGINT"),
+        ("steps", first_row("tokens_seen", -5), "tokens_seen = -5 at step 0: must lie"),
+        ("steps", pl.col("lm_loss").cast(pl.String), "lm_loss is of type VARCHAR: must be DOUBLE"),
+        ("expert_loads", first_row("tokens", -1), "tokens = -1 at step 0: must lie"),
+        ("expert_loads", first_row("tokens", None), "tokens is NULL at step 0"),
+        ("expert_loads", first_row("tokens", 2**62), f"tokens = {2**62} at step 0"),
+        ("expert_loads", pl.col("tokens") * 1.0, "tokens is of type DOUBLE: must be BIGINT"),
+        ("expert_loads", pl.lit(float("nan")).alias("tokens"), "tokens is of type DOUBLE"),
+        ("expert_loads", first_row("expert", E), f"expert = {E} at step 0: must lie between 0 and {E - 1}"),
+        ("expert_loads", first_row("layer", L), f"layer = {L} at step 0: must lie between 0 and {L - 1}"),
+        ("eval_loads", first_row("layer", -1), "layer = -1 at step 4"),
+        ("sequence_loads", first_row("expert", 99), "expert = 99 at step 4"),
+        ("evals", first_row("domain", None), "domain is NULL"),
+        ("evals", first_row("num_tokens", -1), "num_tokens = -1"),
+        ("layer_steps", first_row("layer", 7), "layer = 7"),
+        ("probe_scores", pl.lit([0.0] * 9).alias("router_logits"), "must have one logit per expert"),
+        ("probe_scores", pl.lit([4]).alias("selected_experts"), "chooses experts 4 to 4"),
+        ("probe_scores", pl.lit([-1]).alias("selected_experts"), "chooses experts -1 to -1"),
+        ("probe_scores", pl.lit("x").alias("router_logits"), "router_logits is of type VARCHAR"),
+        ("probe_scores", pl.lit([0.5]).alias("selected_experts"), "selected_experts is of type DOUBLE[]"),
+    ],
+)
+def test_a_value_that_breaks_a_rule_is_named(run: Path, table: str, column: pl.Expr, rule: str) -> None:
+    rewrite(run, table, lambda f: f.with_columns(column))
+    said = problem(run)
+    assert said.startswith(f"{run}/{table}-g1.parquet: ")
+    assert rule in said
+    assert said.endswith("restore it from a copy.")
+
+
+@pytest.mark.parametrize("column", ["step", "layer", "expert", "tokens"])
+def test_a_required_column_that_is_left_out_is_named(run: Path, column: str) -> None:
+    rewrite(run, "expert_loads", lambda f: f.drop(column))
+    assert f"expert_loads-g1.parquet: lacks the column {column}" in problem(run)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "rule"),
+    [
+        (
+            "num_experts",
+            E + 1,
+            f"num_experts = {E + 1}: must be {E}: expert_loads-g1.parquet holds experts 0 to",
+        ),
+        ("num_experts", 2**20, f"must be {E}"),
+        ("num_experts", E - 1, f"expert = {E - 1} at step 0: must lie between 0 and {E - 2}"),
+        ("num_moe_layers", L + 1, f"must be {L}"),
+        ("num_moe_layers", L - 1, f"layer = {L - 1}"),
+        ("num_moe_layers", 0, "layer = 0 at step 0"),
+    ],
+)
+def test_sizes_agree_with_the_rows(run: Path, field: str, value: int, rule: str) -> None:
+    file = run / "run.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {field: value}))
+    assert rule in problem(run)
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        ("expert_loads", pl.col("tokens", "layer", "expert", "step").cast(pl.UInt8)),
+        ("expert_loads", pl.col("expert_bias").cast(pl.Float64)),
+        ("expert_loads", pl.lit(None, pl.String).alias("mean_score")),
+        ("steps", pl.lit(1).alias("grad_norm")),
+        ("steps", pl.lit("x").alias("a column of somebody")),
+        ("evals", pl.col("domain").cast(pl.Categorical)),
+        ("evals", pl.lit("x").alias("source_file")),
+    ],
+)
+def test_other_types_that_hold_the_same_values_are_read(run: Path, table: str, column: pl.Expr) -> None:
+    rewrite(run, table, lambda f: f.with_columns(column))
+    assert problem(run) == ""
+    assert RunFolder(run).read(table).height > 0
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pl.col("tokens") + 0.5,
+        pl.col("tokens").cast(pl.String),
+        first_row("tokens", -1),
+        first_row("tokens", None),
+        first_row("step", None),
+        first_row("expert", 2**40),
+    ],
+)
+def test_a_folder_reads_no_other_value_either(run: Path, column: pl.Expr) -> None:
+    rewrite(run, "expert_loads", lambda f: f.with_columns(column))
+    with pytest.raises(UnreadableRunError, match=r"expert_loads-g1\.parquet is damaged \("):
+        RunFolder(run).read("expert_loads")
