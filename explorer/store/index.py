@@ -78,8 +78,8 @@ class Index:
         """Take in what is new below `dirs`; safe beside readers, one at a time.
 
         An unreadable run is listed with its problem and the others work. A damaged index is rebuilt.
-        Raises StoreError when the index cannot be written, Stopped soon after another thread has set `stopping`
-        and called `interrupt`.
+        Raises StoreError when the index cannot be written, Stopped soon after another thread has set
+        `stopping` and called `interrupt`.
         """
         folders = [Path(d) for d in dirs]
         stopping = stopping or threading.Event()
