@@ -79,9 +79,9 @@ class RunInfo:
                 "with a letter or digit; rename it."
             )
         for name, largest in SIZES.items():
-            object.__setattr__(self, name, _size(name, getattr(self, name), largest))
+            object.__setattr__(self, name, _whole(getattr(self, name), largest))
         if self.seed is not None:
-            object.__setattr__(self, "seed", _size("seed", self.seed, INT64, least=-INT64))
+            object.__setattr__(self, "seed", _whole(self.seed, INT64, least=-INT64))
         for name in ("layers", "experts_per_layer"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, _sizes(name, getattr(self, name)))
@@ -143,11 +143,12 @@ class RunInfo:
         return cls(**{name: data[name] for name in known if name in data})
 
 
-def _size(name: str, value: Any, largest: int, least: int = 0) -> int:
+def _whole(value: Any, largest: int, least: int = 0) -> Any:
+    """A whole number of any type as int; anything else as it is, so that the schema refuses it."""
     try:
         return to_whole(value, largest, least)
-    except Refused as error:
-        raise RunFolderError(f"{name} = {preview(value)}: {error}; describe the run as it is.") from error
+    except Refused:
+        return value
 
 
 def _sizes(name: str, value: Any) -> tuple[int, ...]:

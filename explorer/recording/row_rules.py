@@ -5,7 +5,6 @@ The index holds parts against more rules (`explorer/store/row_checks.py`), becau
 
 import polars as pl
 
-from explorer.recording.folder_schema import LARGEST_STEP
 from explorer.recording.schema import REQUIRED, SCHEMAS
 
 
@@ -33,8 +32,8 @@ def wrong_value(table: str, frame: pl.DataFrame) -> str | None:
         if column.dtype.is_integer():
             low, high = column.min(), column.max()
             for value in (low, high):
-                if isinstance(value, int) and not 0 <= value <= LARGEST_STEP:
-                    return f"{name} = {value}, which must lie between 0 and {LARGEST_STEP}"
+                if isinstance(value, int) and value < 0:
+                    return f"{name} = {value}, which must be at least 0"
     return None
 
 

@@ -5,7 +5,6 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -131,63 +130,10 @@ def _pid_exists(pid: int) -> bool:
     return True
 
 
-def status_from_dict(data: Mapping[str, Any]) -> RunStatus:
-    """Build from the content of status.json; unknown fields are passed over.
-
-    Raises UnreadableRunError when a number that decides which rows count is none. Any other field of a wrong
-    type is left at its default: it is told, and decides nothing.
-    """
-    for name in ("attempt", "last_step", "committed_step"):
-        value = data.get(name, 0)
-        if not _is_whole(value) or not -1 <= value < 2**63:
-            raise UnreadableRunError(
-                f"{STATUS_FILE}: {name} = {value!r:.60}: must be a whole number from -1."
-            )
-    known = {name: value for name, value in data.items() if name in _IS_RIGHT and _IS_RIGHT[name](value)}
-    if known.get("state", "running") not in STATES:
-        known |= {"state": "interrupted", "message": f"state = {data['state']!r:.60} is not known"}
-    elif "state" in data and "state" not in known:
-        known |= {"state": "interrupted", "message": "the state is no text"}
-    numbers = {name: float(known[name]) for name in _NUMBERS if known.get(name) is not None}
-    return RunStatus(**known | numbers)
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: Any) -> bool:
-    """Finite, so that it can be compared with the time."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-_NUMBERS = ("heartbeat", "wall_time_s", "tokens_per_second")
-_IS_RIGHT: dict[str, Callable[[Any], bool]] = {
-    "state": _is_text,
-    "message": _is_text,
-    "host": _is_text,
-    "pid": _is_whole,
-    "process_started": lambda value: value is None or isinstance(value, str),
-    "heartbeat": _is_number,
-    "last_step": _is_whole,
-    "committed_step": _is_whole,
-    "attempt": _is_whole,
-    "num_steps": lambda value: _is_whole(value) and 0 <= value < 2**63,
-    "wall_time_s": lambda value: value is None or _is_number(value),
-    "tokens_per_second": lambda value: value is None or _is_number(value),
-    "results": lambda value: isinstance(value, dict),
-}
-"""Field -> whether a value may stand there."""
-
-
 def read_recorded_status(folder: Path) -> RunStatus | None:
     """What status.json says, or None when it is missing or damaged (the rows can still be read)."""
     try:
-        return status_from_dict(msgspec.structs.asdict(read_parsed(StatusFile, folder / STATUS_FILE)))
+        return RunStatus(**msgspec.structs.asdict(read_parsed(StatusFile, folder / STATUS_FILE)))
     except UnreadableRunError:
         return None
 

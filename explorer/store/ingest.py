@@ -252,7 +252,7 @@ def _write(
     assert key is not None
     done = {} if reload else known.parts
     new = [part for part in listed if (part.table, part.path.name) not in done]
-    sizes = Sizes(layers=row["num_moe_layers"], experts=row["num_experts"])
+    sizes = Sizes.of_run(row)
     start, start_losses = _samples(cur, key), _samples(cur, key, "steps")
     rows = 0
     for table in TABLES:

@@ -3,7 +3,7 @@
 A part need not be written by our recorder, and DuckDB would round, wrap or multiply what breaks a rule.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import duckdb
 from explorer.errors import UnreadableRunError
 from explorer.recording import Part
 from explorer.recording.folder_schema import LARGEST_STEP
+from explorer.recording.info import RUN_FILE
 from explorer.recording.schema import HAS_UNIQUE_KEYS, KEYS, REQUIRED
 from explorer.store.loading import Batch, describe, source
 from explorer.tables import TABLES, Column
@@ -40,8 +41,25 @@ MAX_BITS = 1024
 class Sizes:
     """Of run.json: rows must agree with it."""
 
-    layers: int
-    experts: int
+    widths: Mapping[int, int]
+    """The model's own number of every MoE layer -> its experts."""
+
+    @classmethod
+    def of_run(cls, row: Mapping[str, Any]) -> "Sizes":
+        """From a row of the table `runs`."""
+        layers = row["layers"] or range(row["num_moe_layers"])
+        widths = row["experts_per_layer"] or [row["num_experts"]] * row["num_moe_layers"]
+        return cls(widths=dict(zip(layers, widths, strict=True)))
+
+    @property
+    def experts(self) -> int:
+        """Of the widest layer."""
+        return max(self.widths.values(), default=0)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the layers are 0, 1, 2 … and equally wide, so that the extremes say everything."""
+        return list(self.widths) == list(range(len(self.widths))) and len(set(self.widths.values())) <= 1
 
 
 def check_rows(
@@ -52,6 +70,7 @@ def check_rows(
     for batch in found:
         types = _check_types(cur, batch)
         _check_ranges(cur, batch, set(types), ranges, sizes)
+        _check_layout(cur, batch, set(types), sizes)
         if table == "probe_scores":
             _check_probe(cur, batch, sizes)
     if table in HAS_UNIQUE_KEYS:
@@ -125,24 +144,42 @@ def _limits(column: Column, table: str, part: Part, sizes: Sizes) -> tuple[int, 
     """The least and the largest value that a column of a part may hold."""
     if column.name == "step":
         return part.first, part.last
-    if table in SIZED and column.name in ("layer", "expert"):
-        return 0, (sizes.layers if column.name == "layer" else sizes.experts) - 1
+    if table in SIZED and column.name == "layer":
+        return min(sizes.widths, default=0), max(sizes.widths, default=-1)
+    if table in SIZED and column.name == "expert":
+        return 0, sizes.experts - 1
     return 0, LARGEST[column.sql_type]
 
 
 def _check_sizes(file: str, extremes: dict[str, list[Any]], sizes: Sizes) -> None:
     """A step has a row for every layer and expert, so no size of run.json can exceed what a part holds."""
-    for column, name, size in (
-        ("layer", "num_moe_layers", sizes.layers),
-        ("expert", "num_experts", sizes.experts),
+    for column, name, last in (
+        ("layer", "num_moe_layers", max(sizes.widths, default=-1)),
+        ("expert", "num_experts", sizes.experts - 1),
     ):
         largest = extremes[column][1]
-        if largest is not None and largest + 1 != size:
+        if largest is not None and largest != last:
             run_file = Path(file).parent / "run.json"
-            raise _broken(
-                str(run_file),
-                f"{name} = {size}: must be {largest + 1}: {Path(file).name} holds {column}s 0 to {largest}",
-            )
+            size = len(sizes.widths) if column == "layer" else sizes.experts
+            rule = f"must be {largest + 1}: {Path(file).name} holds {column}s 0 to {largest}"
+            if not sizes.is_plain:
+                rule = f"must agree with {Path(file).name}, whose last {column} is {largest}, not {last}"
+            raise _broken(str(run_file), f"{name} = {size}: {rule}")
+
+
+def _check_layout(cur: duckdb.DuckDBPyConnection, batch: Batch, present: set[str], sizes: Sizes) -> None:
+    """Where layers have numbers or widths of their own, every row must lie in one of them."""
+    if sizes.is_plain or batch.table not in SIZED:
+        return
+    last = "max(expert)" if "expert" in present else "-1"
+    rows = cur.execute(f"SELECT layer, {last} FROM {source(batch)} GROUP BY layer ORDER BY layer").fetchall()
+    for layer, expert in rows:
+        if layer not in sizes.widths:
+            numbers = ", ".join(map(str, sizes.widths))
+            raise _broken(batch.files[0], f"layer = {layer}: must be a layer of {RUN_FILE} ({numbers})")
+        if expert >= sizes.widths[layer]:
+            rule = f"must be below {sizes.widths[layer]}, the experts of layer {layer}"
+            raise _broken(batch.files[0], f"expert = {expert} in layer {layer}: {rule}")
 
 
 def _check_probe(cur: duckdb.DuckDBPyConnection, batch: Batch, sizes: Sizes) -> None:
