@@ -32,9 +32,10 @@ def wrong_value(table: str, frame: pl.DataFrame) -> str | None:
             return f"{name} is NULL in {column.null_count()} of {len(column)} rows"
         if column.dtype.is_integer():
             low, high = column.min(), column.max()
-            for value in (low, high):
-                if isinstance(value, int) and not 0 <= value <= LARGEST_STEP:
-                    return f"{name} = {value}, which must lie between 0 and {LARGEST_STEP}"
+            if isinstance(low, int) and low < 0:
+                return f"{name} = {low}, which must be at least 0"
+            if name == "step" and isinstance(high, int) and high > LARGEST_STEP:
+                return f"{name} = {high}, which must be at most {LARGEST_STEP}"
     return None
 
 
