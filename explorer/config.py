@@ -460,11 +460,15 @@ SECTIONS = ("corpus", "model", "balancer", "training")
 def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
     """Names of the fields, the balancer and pairing-neutral ones aside, in which two configurations differ.
 
-    Takes the plain form of `RunConfig.to_dict`, which is also what a run folder keeps.
+    Takes the plain form of `RunConfig.to_dict`, which is also what a run folder keeps. A section of another
+    form, as in a configuration that is not ours, is compared as a whole.
     """
     found = []
     for section in ("corpus", "model", "training"):
-        left, right = dict(a.get(section, {})), dict(b.get(section, {}))
+        left, right = a.get(section, {}), b.get(section, {})
+        if not (isinstance(left, Mapping) and isinstance(right, Mapping)):
+            found += [section] if left != right else []
+            continue
         for name in sorted(left.keys() | right.keys()):
             neutral = name in NOT_IN_PAIR_KEY.get(section, ())
             if not neutral and left.get(name) != right.get(name):

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 LARGEST_STEP = 2**53 - 1
-"""Steps and counts are drawn and divided as doubles, which hold whole numbers up to here exactly."""
+"""Steps are drawn on axes of doubles, which hold whole numbers up to here exactly."""
 LARGEST_ATTEMPT = 2**31 - 1
 MAX_LAYERS = 10_000
 MAX_EXPERTS = 2**20

@@ -5,6 +5,7 @@ The index holds parts against more rules (`explorer/store/row_checks.py`), becau
 
 import polars as pl
 
+from explorer.recording.folder_schema import LARGEST_STEP
 from explorer.recording.schema import REQUIRED, SCHEMAS
 
 
@@ -31,9 +32,10 @@ def wrong_value(table: str, frame: pl.DataFrame) -> str | None:
             return f"{name} is NULL in {column.null_count()} of {len(column)} rows"
         if column.dtype.is_integer():
             low, high = column.min(), column.max()
-            for value in (low, high):
-                if isinstance(value, int) and value < 0:
-                    return f"{name} = {value}, which must be at least 0"
+            if isinstance(low, int) and low < 0:
+                return f"{name} = {low}, which must be at least 0"
+            if name == "step" and isinstance(high, int) and high > LARGEST_STEP:
+                return f"{name} = {high}, which must be at most {LARGEST_STEP}"
     return None
 
 

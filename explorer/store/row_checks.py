@@ -12,7 +12,6 @@ import duckdb
 
 from explorer.errors import UnreadableRunError
 from explorer.recording import Part
-from explorer.recording.folder_schema import LARGEST_STEP
 from explorer.recording.info import RUN_FILE
 from explorer.recording.schema import HAS_UNIQUE_KEYS, KEYS, REQUIRED
 from explorer.store.loading import Batch, describe, source
@@ -30,7 +29,7 @@ STORED_AS = {
     "INTEGER[]": tuple(f"{name}[]" for name in INTEGERS),
 }
 """Type of a column -> the types that a file may store it as without any value becoming another."""
-LARGEST = {"BIGINT": LARGEST_STEP, "INTEGER": 2**31 - 1}
+LARGEST = {"BIGINT": 2**63 - 1, "INTEGER": 2**31 - 1}
 SIZED = ("expert_loads", "layer_steps", "sequence_loads", "rank_loads", "eval_loads", "probe_scores")
 """Tables whose layers and experts must be those of run.json; an event may name any."""
 MAX_BITS = 1024

@@ -107,7 +107,8 @@ def with_loads(arms: Sequence[Arm]) -> list[Arm]:
 
 def _value(config: dict[str, Any], name: str) -> object:
     section, _, field = name.partition(".")
-    return config.get(section, {}).get(field, "not set")
+    values = config.get(section, "not set")
+    return values.get(field, "not set") if field and isinstance(values, dict) else values
 
 
 def _figures(arms: Sequence[Arm], labels: dict[str, str]) -> None:

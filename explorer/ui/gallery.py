@@ -305,8 +305,10 @@ def batch_sizes(runs: Sequence[Run]) -> pl.DataFrame:
 
 def group_sizes(run: Run) -> tuple[int, ...]:
     """Sequences in a group: the powers of two, and the whole step."""
-    length = int(json.loads(run.config).get("training", {}).get("sequence_length") or run.tokens_per_step)
-    most = max(1, run.tokens_per_step // length)
+    training = json.loads(run.config).get("training")
+    length = training.get("sequence_length") if isinstance(training, dict) else None
+    # A configuration need not be ours.
+    most = max(1, run.tokens_per_step // length) if isinstance(length, int) and length > 0 else 1
     return tuple(sorted({2**power for power in range(most.bit_length())} | {most}))
 
 

@@ -217,6 +217,13 @@ def test_arms_that_differ_in_the_balancer_are_a_pair(text: str) -> None:
     assert differences(config.to_dict(), arm.to_dict()) == []
 
 
+def test_a_section_of_another_form_differs_as_a_whole() -> None:
+    ours = RunConfig().to_dict()
+    assert differences(ours, {**ours, "model": "theirs-8x7b"}) == ["model"]
+    assert differences({"training": 5}, {"training": 5}) == []
+    assert differences({"corpus": [1]}, {}) == ["corpus"]
+
+
 def test_settings_by_name() -> None:
     config = make_tiny_config()
     assert config.with_setting("training.learning_rate", 1).training.learning_rate == 1.0

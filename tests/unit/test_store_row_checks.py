@@ -115,7 +115,7 @@ def test_many_experts_are_counted_by_their_whole_key(run: Path, monkeypatch: pyt
         ("steps", pl.col("lm_loss").cast(pl.String), "lm_loss is of type VARCHAR: must be DOUBLE"),
         ("expert_loads", first_row("tokens", -1), "tokens = -1 at step 0: must lie"),
         ("expert_loads", first_row("tokens", None), "tokens is NULL at step 0"),
-        ("expert_loads", first_row("tokens", 2**62), f"tokens = {2**62} at step 0"),
+        ("expert_loads", first_row("tokens", 2**63, pl.UInt64), f"tokens = {2**63} at step 0: must lie"),
         ("expert_loads", pl.col("tokens") * 1.0, "tokens is of type DOUBLE: must be BIGINT"),
         ("expert_loads", pl.lit(float("nan")).alias("tokens"), "tokens is of type DOUBLE"),
         ("expert_loads", first_row("expert", E), f"expert = {E} at step 0: must lie between 0 and {E - 1}"),
