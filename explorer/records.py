@@ -1,7 +1,8 @@
 """What crosses from a training loop to storage: one frozen record a table, and the Recorder protocol.
 
 Shapes use L MoE layers, E experts, B sequences, P probe tokens, K experts per token. Where layers have
-different numbers of experts, an array [..., L, E] is padded to the widest layer or is a list of one array per layer.
+different numbers of experts, an array [..., L, E] is padded to the widest layer or is a list of one array per
+layer.
 `docs/run_format.md` says what becomes of a record on disk.
 """
 

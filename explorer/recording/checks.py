@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from explorer.errors import RunFolderError
 from explorer.recording.layout import Layout
 from explorer.recording.values import (
+    Ragged,
     Refused,
     float_array,
     preview,
@@ -158,6 +159,9 @@ def _array(record: Record, name: str, value: Any, dims: str, layout: Layout) -> 
         if dims.endswith("LE") and not layout.is_even:
             return _uneven(name, value, dims, layout)
         array, type_name = to_array(value)
+    except Ragged as error:
+        hint = ", or be described by RunInfo.experts_per_layer" if dims.endswith("LE") else ""
+        raise _broken(record, name, preview(value), f"{error}{hint}") from error
     except Refused as error:
         raise _refused(record, name, value, error) from error
     if "K" in dims and array.ndim == len(dims) and array.shape[dims.index("K")] == layout.num_experts:

@@ -25,6 +25,10 @@ class Refused(ValueError):
         self.shown = shown
 
 
+class Ragged(Refused):
+    """Rows of different lengths."""
+
+
 def to_number(value: Any) -> float | int:
     """One number as a Python float or int; a tensor or an array of a single element counts as one."""
     plain = _item(value)
@@ -77,7 +81,7 @@ def to_array(value: Any) -> tuple[NDArray[Any], str]:
         parts = [to_array(v) for v in value]
         shapes = {part.shape for part, _ in parts}
         if len(shapes) > 1:
-            raise Refused(f"must have rows of one length, not of the shapes {_listed(shapes)}")
+            raise Ragged(f"must have rows of one length, not of the shapes {_listed(shapes)}")
         narrowest = min((name for _, name in parts), key=lambda name: EXACT_BITS.get(name, 64))
         return np.stack([part for part, _ in parts]), narrowest
     array, name = _as_numpy(value)

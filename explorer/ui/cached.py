@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 import polars as pl
 import streamlit as st
 
+from explorer.metrics.sums import CountSums
 from explorer.queries import (
     asked,
     balance,
@@ -21,6 +22,7 @@ from explorer.queries import (
     losses,
     mechanism,
     steps,
+    sums,
 )
 from explorer.queries import bias_step as bias_steps
 from explorer.queries import events as event_queries
@@ -86,6 +88,16 @@ def max_vio_series(
 @_cached
 def layer_balance(runs: tuple[Version, ...]) -> pl.DataFrame:
     return _ask(balance.layer_balance, _ids(runs))
+
+
+@_cached
+def count_sums(run: Version) -> CountSums | None:
+    return _ask(sums.count_sums, run[0])
+
+
+@_cached
+def shared_expert(run: Version) -> int | None:
+    return _ask(sums.shared_expert, run[0])
 
 
 @_cached

@@ -14,8 +14,8 @@ from explorer.charts.theme import AXIS
 from explorer.config import differences
 from explorer.glossary import tip
 from explorer.metrics import t_interval
-from explorer.ui import cached, events, layers, links, mechanism, merge, show, specs, urls
-from explorer.ui.arms import Arm, arms_key, chart_labels
+from explorer.ui import cached, count_notes, events, layers, links, mechanism, merge, show, specs, urls
+from explorer.ui.arms import Arm, Run, arms_key, chart_labels
 from explorer.ui.compare_quality import paired_panel, plane_section
 
 X_AXES = {"step": "step", "tokens": "tokens_seen", "time": "wall_time_s"}
@@ -50,6 +50,7 @@ def _warnings(arms: Sequence[Arm], labels: dict[str, str]) -> None:
         st.info("Only one run is chosen; add another in the picker to compare.", icon=":material/add:")
     for sentence in confounders(arms, labels):
         st.warning(sentence, icon=":material/balance:")
+    count_notes.show_notes([(f"“{_one_run(arm, run, labels)}”", run) for arm in arms for run in arm.runs])
 
 
 def confounders(arms: Sequence[Arm], labels: dict[str, str]) -> list[str]:
@@ -280,6 +281,10 @@ def _open_in_replay(arm: Arm, layer: int, picked: Mapping[str, Any] | None) -> N
         expert=expert,
         step=step,
     )
+
+
+def _one_run(arm: Arm, run: Run, labels: dict[str, str]) -> str:
+    return f"{labels[arm.token]}, seed {run.seed}" if arm.is_group else labels[arm.token]
 
 
 def _one_seed(arm: Arm, labels: dict[str, str]) -> str:

@@ -14,6 +14,7 @@ from explorer.metrics.events import event_name
 from explorer.ui import (
     bias_step,
     cached,
+    count_notes,
     crumbs,
     expert_order,
     exports,
@@ -66,6 +67,7 @@ def choose_run(runs: Sequence[Run]) -> Run:
         expert_order.control(run)
     urls.show_notices(expert_order.KEY)
     st.fragment(_facts, run_every=_clock(run))(run)
+    count_notes.show_notes([("", run)])
     if run.is_running:
         st.fragment(switching.of_run, run_every=TICK_S)(run_id)
     return run

@@ -5,6 +5,7 @@ import gc
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import threading
@@ -285,11 +286,15 @@ if kind == "beside":
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 class TestFork:
     def run(self, tmp_path: Path, kind: str) -> list[str]:
-        done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", FORKED, str(tmp_path), kind],
-            capture_output=True, text=True, timeout=120, check=True,
-        )  # fmt: skip
-        return done.stdout.splitlines()
+        command = [sys.executable, "-W", "ignore", "-c", FORKED, str(tmp_path), kind]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+            try:
+                said, _ = process.communicate(timeout=60)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)  # its children wait for ever
+                raise
+        assert process.returncode == 0
+        return said.splitlines()
 
     @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="nobody can tell which threads run")
     def test_a_child_of_a_process_without_the_pool_records(self, tmp_path: Path) -> None:

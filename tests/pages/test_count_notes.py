@@ -1,0 +1,54 @@
+"""Pages say once that the counts of a run do not add up, and say nothing of runs whose counts do."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Opener, words
+
+from explorer.recording import FolderRecorder, RunInfo
+from explorer.records import LoadRecord, StepRecord
+from explorer.ui import cached, count_notes
+from explorer.ui.services import services
+
+SAID = (
+    "The counts add up to 0.125 × K × tokens (256 instead of 2,048 at step 9), as if one of 8 ranks or "
+    "micro-batches was counted. The random-routing baseline is that of another number of tokens."
+)
+
+
+@pytest.fixture(scope="module")
+def one_rank(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("one_rank")
+    info = RunInfo(
+        run_id="rank-0", name="", num_moe_layers=2, num_experts=4, top_k=2, tokens_per_step=1024, num_steps=20
+    )
+    with FolderRecorder.create(folder, info) as recorder:
+        for step in range(20):
+            recorder.record(StepRecord(step=step, tokens_seen=1024 * (step + 1), lm_loss=1.0))
+            recorder.record(LoadRecord(step=step, tokens_LE=np.full((2, 4), 64)))
+            recorder.step_done(step)
+    return folder
+
+
+def test_replay_says_it_once(open_app: Opener, one_rank: Path) -> None:
+    app = open_app(one_rank, "replay", run="rank-0")
+    assert not app.exception
+    assert [warning.value for warning in app.warning] == [SAID]
+
+
+def test_compare_says_of_which_run(open_app: Opener, one_rank: Path) -> None:
+    app = open_app(one_rank, "compare", runs="rank-0")
+    assert not app.exception
+    assert [warning.value for warning in app.warning] == [f"“no balancing”: {SAID}"]
+
+
+def test_nothing_is_said_of_any_shipped_run(open_shipped: Opener) -> None:
+    app = open_shipped("replay")
+    runs = cached.list_runs()
+    with services().index.cursor() as cur:
+        rows = cur.execute("SELECT count(DISTINCT run_id) FROM layer_metrics").fetchone()
+    assert rows is not None
+    assert rows[0] > 30
+    assert [said for run in runs for said in count_notes.sentences(run)] == []
+    assert "add up to" not in words(app)
