@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from explorer.errors import RunFolderError, UnreadableRunError
-
-TEMPORARY = ".tmp"
+from explorer.files import sync_folder as sync_folder
+from explorer.files import write_whole
 
 
 def plain(value: Any) -> Any:
@@ -27,30 +26,14 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def sync_folder(path: Path) -> None:
-    """Ask the disk to keep the names in a folder; a system without such a call is left alone."""
-    if os.name != "posix":
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def atomic_write_json(path: Path, data: Any) -> None:
-    """Replace `path` by `data` as JSON, at once: temporary name, fsync, rename, fsync of the folder.
+    """Replace `path` by `data` as JSON, at once (`explorer.files`).
 
     Raises RunFolderError when the disk refuses.
     """
-    temporary = path.with_name(path.name + TEMPORARY)
+    text = json.dumps(plain(data), ensure_ascii=False, indent=1, allow_nan=False)
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump(plain(data), file, ensure_ascii=False, indent=1, allow_nan=False)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        sync_folder(path.parent)
+        write_whole(path, text.encode())
     except OSError as error:
         raise cannot_write(path, error) from error
 

@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 
 from explorer.errors import UnreadableRunError
-from explorer.recording import Part, RunListing
+from explorer.recording import Part, RunListing, check_file
 from explorer.store.cluster import cluster
 from explorer.store.connection import first_line, is_damage
 from explorer.store.derive import derive
@@ -218,6 +218,8 @@ def _write(
     assert key is not None
     done = {} if reload else known.parts
     new = [part for part in listed if (part.table, part.path.name) not in done]
+    for part in new:
+        check_file(part.path)  # DuckDB reads the files itself, and would take a flipped bit for a value
     start, start_losses = _samples(cur, key), _samples(cur, key, "steps")
     rows = 0
     for table in TABLES:
