@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from recording_runs import give, make_info
+from store_runs import write_run
 
 from explorer.errors import UnreadableRunError
 from explorer.recording import FolderRecorder, RunFolder, check_file
@@ -15,8 +17,6 @@ from explorer.recording.checksums import BLOCK_ROWS, COLUMNS_KEY, FILE_KEY, dige
 from explorer.recording.parts import parse_part, write_parquet
 from explorer.recording.reader import read_part
 from explorer.store import Index
-from tests.recording_runs import give, make_info
-from tests.store_runs import write_run
 
 
 def table(rows: int = 500, seed: int = 0) -> pl.DataFrame:
