@@ -210,6 +210,18 @@ def check_file(path: Path, *, values_are_enough: bool = False) -> bool:
     return True
 
 
+def check_values(path: Path) -> None:
+    """Compare the digest of every column of a file with checksums, whatever its bytes say.
+
+    Raises UnreadableRunError naming the columns.
+    """
+    with reading(path):
+        columns_text = pl.read_parquet_metadata(path).get(COLUMNS_KEY)
+    wrong = wrong_columns(path, columns_text)
+    if wrong:
+        raise damaged(path, f"its checksum does not fit the values of {', '.join(wrong)}")
+
+
 def wrong_columns(path: Path, columns_text: str | None) -> list[str]:
     """The columns whose values differ from their digest or that are missing; all where none can be read."""
     try:
