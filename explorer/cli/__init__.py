@@ -12,7 +12,7 @@ from explorer.errors import ExplorerError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0 done, 1 `verify` found something, 2 bad input, 130 interrupted."""
+    """Run one command; returns the exit code (0 done, 1 `verify` differs, 2 bad input, 130 interrupted)."""
     options = make_parser().parse_args(arguments)
     try:
         return int(options.command(options))

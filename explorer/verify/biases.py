@@ -4,17 +4,23 @@ The arithmetic is `explorer.bias_step`, which does the trainer's operations in f
 comes out bit for bit. S steps, L layers, E experts of one layer.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from explorer.balancing import neutral_bias
-from explorer.bias_step import BiasStep, RuleInForce, rule_in_force, work_out
+from explorer.bias_step import BiasStep, rule_in_force, work_out
 from explorer.config import BalancerConfig
+from explorer.rules import LossFree
 from explorer.verify.data import Loads, RunData
 from explorer.verify.findings import Check, Difference, Findings
+from explorer.verify.memory import GAP, MeanUpdate, RunningMean
 
 Floats = NDArray[np.float32]
+Work = Callable[[int], BiasStep | MeanUpdate]
+"""Place of a layer among the layers -> the update of its bias."""
 
 
 def check_biases(run: RunData) -> Check:
@@ -37,6 +43,7 @@ class _Biases:
         self.found, self.run, self.balancer = found, run, balancer
         self.loads: Loads = run.loads
         self.whole_SL = self.loads.is_whole(run.width_L)
+        self.mean = RunningMean(balancer)
         self.logged = {"eval_loads": _evaluated(run), "probe_scores": _probed(run)}
 
     def check(self) -> None:
@@ -63,17 +70,19 @@ class _Biases:
                         self._compare(step, layer, bias_E, expected_E, "expert_loads", table, where)
 
     def _next_step(self, index: int, step: int) -> None:
-        force = self._force(step)
-        if isinstance(force, str):
-            self.found.skip(force)
+        work = self._work(index, step)
+        if isinstance(work, str):
+            self.found.skip(work)
             return
         steps = self.loads.steps
         follows = index + 1 < len(steps) and steps[index + 1] == step + 1
         for place, layer in enumerate(self.loads.layers):
             if not self.whole_SL[index, place]:
                 continue  # a missing row is named by the check of keys
-            expected_E, update = self._after(force, step, index, place)
-            note = f"from the counts of step {step}" if update else "no rule moved it"
+            update = None if work is None else work(place)
+            neutral_E = self._neutral(place, _form(self.balancer, step + 1))
+            expected_E = neutral_E if update is None else update.after_E
+            note = "no rule moved it" if update is None else f"from the counts of step {step}"
             if follows and self.whole_SL[index + 1, place]:
                 logged = [("", self._bias(index + 1, place))]
                 table = "expert_loads"
@@ -84,21 +93,36 @@ class _Biases:
             for where, bias_E in logged:
                 self._compare(step + 1, layer, bias_E, expected_E, note, table, where, update)
 
-    def _force(self, step: int) -> RuleInForce | str | None:
-        """The rule that moves the bias after `step`, None for no rule, or why it cannot be recomputed."""
-        if not any(rule.moves_bias for rule in self.balancer.rules_at(step)):
+    def _work(self, index: int, step: int) -> "Work | str | None":
+        """The update of a layer's bias after `step`; None where there is none; or why it cannot be done."""
+        moving = next((rule for rule in self.balancer.rules_at(step) if rule.moves_bias), None)
+        if isinstance(moving, LossFree) and moving.load_ema:
+            return self._work_from_mean(moving, index, step)
+        force = None if moving is None else rule_in_force(self.run.info.config, step)
+        if force is None or isinstance(force, str):
+            return force
+        if force.restarts:
             return None
-        return rule_in_force(self.run.info.config, step)
+        return lambda place: work_out(force, self._tokens(index, place), self._bias(index, place))
 
-    def _after(
-        self, force: RuleInForce | None, step: int, index: int, place: int
-    ) -> tuple[Floats, BiasStep | None]:
-        """The bias of the next step, and the update behind it where there is one."""
-        if force is None or force.restarts:
-            return self._neutral(place, _form(self.balancer, step + 1)), None
-        tokens_E = self.loads.tokens[index, place, : self.run.width_L[place]]
-        update = work_out(force, tokens_E, self._bias(index, place))
-        return update.after_E, update
+    def _work_from_mean(self, rule: LossFree, index: int, step: int) -> "Work | str | None":
+        if rule.freeze_after_step is not None and step >= rule.freeze_after_step:
+            return lambda place: MeanUpdate.none(self._bias(index, place))
+        is_whole = bool(self.whole_SL[index].all())
+        mean_LE = self.mean.read(rule, step, self.loads.tokens[index]) if is_whole else None
+        if mean_LE is None:
+            return GAP
+        if _form(self.balancer, step + 1) != rule.bias_form:
+            return None
+
+        def update(place: int) -> MeanUpdate:
+            mean_E = mean_LE[place, : self.run.width_L[place]]
+            return self.mean.update(rule, step, mean_E, self._bias(index, place))
+
+        return update
+
+    def _tokens(self, index: int, place: int) -> NDArray[np.int64]:
+        return self.loads.tokens[index, place, : self.run.width_L[place]]
 
     def _bias(self, index: int, place: int) -> Floats:
         return self.loads.bias[index, place, : self.run.width_L[place]]
@@ -117,7 +141,7 @@ class _Biases:
         note: str,
         table: str = "expert_loads",
         where: str = "",
-        update: BiasStep | None = None,
+        update: BiasStep | MeanUpdate | None = None,
     ) -> None:
         """Bit for bit; to rounding where the rule adds fractions up, and their order matters."""
         if len(recorded_E) != len(expected_E):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from explorer.verify.data import RunData
@@ -112,7 +113,7 @@ def held_out_counts(run: RunData) -> tuple[NDArray[np.int64], NDArray[np.bool_]]
 
 def _losses(run: RunData) -> dict[str, Any]:
     rows = run.frame("evals")
-    rows = rows.filter((rows["split"] == "held_out") & (rows["step"] == rows["step"].max()))
+    rows = rows.filter(pl.col("split") == "held_out").filter(pl.col("step") == pl.col("step").max())
     if not rows.height:
         return {}
     losses = rows["lm_loss"].to_numpy()

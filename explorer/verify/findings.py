@@ -1,6 +1,5 @@
 """What a check finds: how much it compared, and the first difference with both values."""
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -124,11 +123,6 @@ def at(row: dict[str, Any], table: str, **values: Any) -> Difference:
         where=", ".join(others),
         **values,
     )
-
-
-def mismatches(checks: Sequence[Check]) -> Iterator[Check]:
-    """The checks that found a difference."""
-    return (check for check in checks if check.status == MISMATCH)
 
 
 def _text(value: Any) -> str:

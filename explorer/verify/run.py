@@ -1,9 +1,11 @@
 """All checks of one run, and of several."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from polars.exceptions import PolarsError
 
 from explorer.errors import RunFolderError
 from explorer.recording import RunFolder
@@ -52,16 +54,30 @@ def verify_runs(paths: Sequence[Path]) -> Iterator[RunReport]:
             except RunFolderError as error:
                 yield RunReport(run_id=path.name, path=path, checks=(_unreadable(path, str(error)),))
                 continue
-            checks = (
-                check_documents(run),
-                check_checksums(run),
-                check_keys(run),
-                check_sums(run),
-                check_biases(run),
-                check_results(run),
-                check_index(run, index),
-            )
-            yield RunReport(run_id=path.name, path=path, checks=checks)
+            checks = [_guarded(name, check, run) for name, check in CHECKS.items()]
+            checks.append(_guarded("figures", lambda run: check_index(run, index), run))
+            yield RunReport(run_id=path.name, path=path, checks=tuple(checks))
+
+
+CHECKS: dict[str, Callable[[RunData], Check]] = {
+    "documents": check_documents,
+    "checksums": check_checksums,
+    "keys": check_keys,
+    "sums": check_sums,
+    "biases": check_biases,
+    "results": check_results,
+}
+
+
+def _guarded(name: str, check: Callable[[RunData], Check], run: RunData) -> Check:
+    """Damage that nobody has thought of ends one check, and not the others."""
+    try:
+        return check(run)
+    except (PolarsError, RunFolderError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+        found = Findings(name)
+        text = f"{type(error).__name__}: {error}".splitlines()[0]
+        found.differ(Difference(table=run.folder.run_id, recorded=text, expected="rows that can be compared"))
+        return found.check()
 
 
 def _unreadable(path: Path, sentence: str) -> Check:
