@@ -15,7 +15,7 @@ from explorer.recording import Part, RunListing, check_file
 from explorer.store.cluster import cluster
 from explorer.store.connection import first_line, is_damage
 from explorer.store.derive import derive
-from explorer.store.folders import find_runs, read_parts, run_row, signature
+from explorer.store.folders import find_runs, read_parts, run_row, signature, table_signature
 from explorer.store.loading import OutOfOrder, batches, load
 from explorer.store.rollup import roll_up
 from explorer.store.schema import RUNS, data_tables
@@ -67,7 +67,7 @@ class Ingestor:
         self, cur: duckdb.DuckDBPyConnection, listing: RunListing, report: IngestReport, seen: dict[str, str]
     ) -> None:
         row = run_row(listing)
-        look = hashlib.sha256(repr((signature(listing.path), row)).encode()).hexdigest()
+        look = hashlib.sha256(repr((signature(listing.path), table_signature(listing.path), row)).encode()).hexdigest()
         if seen.get(listing.run_id) == look:
             return
         seen.pop(listing.run_id, None)
