@@ -1,4 +1,4 @@
-"""The command line: `python -m explorer train | compare | runs | app | ingest | schema | export`.
+"""The command line: `python -m explorer train | compare | runs | app | ingest | schema | export | verify`.
 
 A wrong input is one sentence on standard error and exit code 2. With `--json`, standard output is
 JSON and nothing else. Heavy libraries are loaded by the command that needs them.
@@ -12,7 +12,7 @@ from explorer.errors import ExplorerError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code (0 done, 2 bad input, 130 interrupted)."""
+    """Run one command; returns the exit code (0 done, 1 `verify` differs, 2 bad input, 130 interrupted)."""
     options = make_parser().parse_args(arguments)
     try:
         return int(options.command(options))

@@ -26,6 +26,7 @@ def make_parser() -> argparse.ArgumentParser:
     _ingest(commands)
     _schema(commands)
     _export(commands)
+    _verify(commands)
     return parser
 
 
@@ -196,3 +197,23 @@ def _export(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         "--runs", type=Path, metavar="DIR", help="folder of own runs (default: EXPLORER_RUNS or runs)"
     )
     parser.set_defaults(command=_command("explorer.cli.export", "export_command"))
+
+
+def _verify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "verify",
+        help="check that recorded runs hold what they say",
+        description="Check keys, sums and checksums of recorded runs, recompute every bias from the logged "
+        "counts and every figure from the integers. Names the first difference of each check and goes on. "
+        "Exit code 0: nothing differs; 1: something does; 2: wrong input.",
+    )
+    parser.add_argument("run", nargs="*", metavar="RUN", help="ids or folders of runs (default: all runs)")
+    parser.add_argument(
+        "--runs",
+        type=Path,
+        action="append",
+        metavar="DIR",
+        help="runs folder; may be repeated (default: runs and the shipped data/runs)",
+    )
+    _add_json(parser)
+    parser.set_defaults(command=_command("explorer.cli.verify", "verify_command"))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from explorer.errors import ConfigError, ExplorerError, one_of
+from explorer.files import write_whole
 
 if TYPE_CHECKING:
     from explorer.export.settings import FigureSettings
@@ -213,7 +214,7 @@ def _save(path: Path, content: bytes, force: bool) -> Path:
     _refuse_existing([path], force)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        write_whole(path, content)
     except OSError as error:
         raise ExplorerError(f"--out = {str(path)!r}: cannot be written ({error.strerror}).") from error
     return path

@@ -4,17 +4,17 @@ It only saves time. Whatever is wrong with a file (truncated, flipped bits, made
 the corpus is built again; a folder that cannot be written to means building it every time.
 """
 
-import contextlib
 import logging
 import os
 import struct
-import tempfile
 import zipfile
 import zlib
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from explorer.files import replacing
 
 log = logging.getLogger(__name__)
 
@@ -66,16 +66,10 @@ def read(path: Path) -> Arrays | None:
 
 
 def write(path: Path, arrays: Arrays) -> None:
-    """Write under a temporary name, then rename: a reader sees the old file or the whole new one."""
-    temporary = None
+    """Write it, whole or not at all: a reader sees the old file or the new one."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-            temporary = Path(file.name)
+        with replacing(path) as file:
             np.savez(file, allow_pickle=False, **arrays)
-        temporary.replace(path)
     except OSError as error:
         log.warning("%s cannot be written (%s); the corpus is built anew every time", path, error)
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                temporary.unlink()

@@ -20,6 +20,7 @@ from typing import Any
 from explorer.corpus.files import DATA_FOLDER, MANIFEST, pack_units, sha256
 from explorer.corpus.installed import package_folder, read_files, stdlib_folder, stdlib_units
 from explorer.corpus.units import Unit, blocks, select, without_repeats
+from explorer.files import write_whole
 
 CAP = 1_200_000
 JSON_CAP = 1_000_000
@@ -99,13 +100,13 @@ def write(folder: Path = DATA_FOLDER) -> dict[str, Any]:
     for name, (_, _, packages) in SOURCES.items():
         content, entry = frozen(name)
         raw = lzma.compress(content, preset=9 | lzma.PRESET_EXTREME)
-        (folder / f"{name}.jsonl.xz").write_bytes(raw)
+        write_whole(folder / f"{name}.jsonl.xz", raw)
         manifest["files"][f"{name}.jsonl.xz"] = {**entry, "file_sha256": sha256(raw)}
         for package in packages:
-            (licences / f"{package}.txt").write_text(_licence_of(package), encoding="utf-8")
-    (licences / "python.txt").write_text(_stdlib_licence(), encoding="utf-8")
+            write_whole(licences / f"{package}.txt", _licence_of(package).encode())
+    write_whole(licences / "python.txt", _stdlib_licence().encode())
     text = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
-    (folder / MANIFEST).write_text(text, encoding="utf-8")
+    write_whole(folder / MANIFEST, text.encode())
     return dict(manifest)
 
 

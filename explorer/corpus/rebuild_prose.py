@@ -16,6 +16,7 @@ import zlib
 from pathlib import Path
 
 from explorer.corpus.files import sha256
+from explorer.files import write_whole
 
 SPANISH_CHARACTERS = 2_000_000
 
@@ -82,7 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name, text in (("austen", austen(options.novels)), ("spanish_rv1909", spanish(options.bible))):
         content = text.encode("utf-8")
         packed = lzma.compress(content, preset=9 | lzma.PRESET_EXTREME)
-        (options.output / f"{name}.txt.xz").write_bytes(packed)
+        write_whole(options.output / f"{name}.txt.xz", packed)
         sys.stdout.write(f"{name}: {len(content)} bytes, sha256 {sha256(content)}\n")
     return 0
 

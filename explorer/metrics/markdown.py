@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from explorer.files import write_whole
 from explorer.metrics.catalogue import GROUPS, METRICS, Metric
 from explorer.metrics.events import DETECTED, RECORDED, EventKind
 from explorer.metrics.peers import CONVERSIONS, Conversion
@@ -92,4 +93,4 @@ def _conversions(conversions: tuple[Conversion, ...]) -> str:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(metrics_markdown(), encoding="utf-8")
+    write_whole(Path(sys.argv[1]), metrics_markdown().encode())

@@ -3,6 +3,7 @@
 `docs/run_format.md` is the format. Needs numpy and polars only.
 """
 
+from explorer.recording.checksums import check_file
 from explorer.recording.files import atomic_write_json, read_json
 from explorer.recording.info import RunInfo, make_run_id, run_info_from_config
 from explorer.recording.listing import RunListing, list_runs
@@ -23,6 +24,7 @@ __all__ = [
     "RunStatus",
     "Snapshot",
     "atomic_write_json",
+    "check_file",
     "list_runs",
     "make_run_id",
     "read_json",

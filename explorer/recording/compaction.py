@@ -12,7 +12,10 @@ from pathlib import Path
 import polars as pl
 
 from explorer.errors import RunFolderError
-from explorer.recording.files import TEMPORARY, atomic_write_json, sync_folder
+from explorer.files import TEMPORARY, sync_folder
+from explorer.recording.checksums import check_file
+from explorer.recording.damage import reading
+from explorer.recording.files import atomic_write_json
 from explorer.recording.parts import (
     COMPACTED_LEVEL,
     COMPACTED_NAME,
@@ -100,11 +103,13 @@ def _write_sorted(parts: Sequence[Part], path: Path) -> None:
     """The rows of one table's parts, sorted, as one file; a large table by a few layers at a time."""
     table = parts[0].table
     order = sort_columns(table)
-    rows = sum(pl.scan_parquet(part.path, glob=False).select(pl.len()).collect().item() for part in parts)
+    rows = sum(_number_of_rows(part.path) for part in parts)
     if rows <= CHUNK_ROWS or "layer" not in KEYS[table]:
         frame = pl.concat([read_part(part) for part in parts]).sort(order, maintain_order=True)
         write_parquet(frame, path, level=COMPACTED_LEVEL)
         return
+    for part in parts:
+        check_file(part.path, values_are_enough=True)  # once, and not for each range of layers
     chunks: list[Path] = []
     try:
         for low, high in _layer_ranges(parts, math.ceil(rows / CHUNK_ROWS)):
@@ -117,11 +122,20 @@ def _write_sorted(parts: Sequence[Part], path: Path) -> None:
         remove(chunks)
 
 
+def _number_of_rows(path: Path) -> int:
+    with reading(path):
+        return int(pl.scan_parquet(path, glob=False).select(pl.len()).collect().item())
+
+
+def _highest_layer(path: Path) -> int:
+    with reading(path):
+        rows = pl.scan_parquet(path, glob=False, use_statistics=False)
+        return int(rows.select(pl.max("layer")).collect().item() or 0)
+
+
 def _layer_ranges(parts: Sequence[Part], number: int) -> Iterator[tuple[int, int]]:
     """About `number` half-open ranges over the layers that occur."""
-    layers = 1 + max(
-        pl.scan_parquet(p.path, glob=False).select(pl.max("layer")).collect().item() or 0 for p in parts
-    )
+    layers = 1 + max(_highest_layer(part.path) for part in parts)
     width = max(1, layers // number)
     for low in range(0, layers, width):
         yield low, min(low + width, layers)
@@ -145,6 +159,8 @@ def clean(folder: Path) -> None:
     """
     valid = {part.path.name for parts in RunFolder(folder).snapshot().parts.values() for part in parts}
     leftovers = [p for p in folder.iterdir() if _is_table_file(p) and p.name not in valid]
-    leftovers += [p for p in folder.iterdir() if re.fullmatch(rf".+\.(parquet|json)\{TEMPORARY}", p.name)]
+    leftovers += [
+        p for p in folder.iterdir() if re.fullmatch(rf".+\.(parquet|json)(\..+)?\{TEMPORARY}", p.name)
+    ]
     for path in leftovers:
         path.unlink()

@@ -1,6 +1,5 @@
 """Small files that are replaced as a whole, so that a reader never meets half of one."""
 
-import errno
 import json
 import math
 import os
@@ -13,9 +12,9 @@ import msgspec
 import numpy as np
 
 from explorer.errors import RunFolderError, UnreadableRunError
+from explorer.files import write_whole
 from explorer.recording.folder_schema import MAX_DEPTH, BrokenRule, S, depth_of, parsed
 
-TEMPORARY = ".tmp"
 MAX_DOCUMENT_BYTES = 64 * 2**20
 
 
@@ -44,48 +43,14 @@ def plain(value: Any) -> Any:
     )
 
 
-UNSUPPORTED = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF}
-"""What file systems answer that cannot fsync a folder: SMB, some FUSE and network file systems."""
-UNOPENABLE = {errno.EISDIR, errno.EACCES, errno.EPERM}
-
-
-def sync_folder(path: Path) -> None:
-    """Ask the disk to keep the names in a folder, where the file system can do that.
-
-    It makes a rename durable a moment earlier; the files themselves are always synced. So a file system
-    that refuses it for folders is passed over, as databases and version control do, and a real error (an I/O
-    error, a full disk) is raised as OSError.
-    """
-    if os.name != "posix":
-        return
-    try:
-        handle = os.open(path, os.O_RDONLY)
-    except OSError as error:
-        if error.errno in UNOPENABLE:
-            return
-        raise
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno not in UNSUPPORTED:
-            raise
-    finally:
-        os.close(handle)
-
-
 def atomic_write_json(path: Path, data: Any) -> None:
-    """Replace `path` by `data` as JSON, at once: temporary name, fsync, rename, fsync of the folder.
+    """Replace `path` by `data` as JSON, at once (`explorer.files`).
 
     Raises RunFolderError when the disk refuses.
     """
-    temporary = path.with_name(path.name + TEMPORARY)
+    text = json.dumps(plain(data), ensure_ascii=False, indent=1, allow_nan=False)
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump(plain(data), file, ensure_ascii=False, indent=1, allow_nan=False)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        sync_folder(path.parent)
+        write_whole(path, text.encode())
     except OSError as error:
         raise cannot_write(path, error) from error
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from explorer.errors import RunFolderError
+from explorer.files import sync_folder
 from explorer.recording import forks
 from explorer.recording.compaction import clean
-from explorer.recording.files import atomic_write_json, cannot_write, sync_folder
+from explorer.recording.files import atomic_write_json, cannot_write
 from explorer.recording.info import RUN_FILE, RunInfo, utc_now
 from explorer.recording.parts import ATTEMPTS_FILE
 from explorer.recording.reader import RunFolder

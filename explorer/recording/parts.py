@@ -1,17 +1,17 @@
 """The Parquet files of a run folder: their names, how one is written, and which of them count."""
 
-import os
 import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 import polars as pl
 from polars.exceptions import PolarsError
 
-from explorer.recording.files import TEMPORARY, cannot_write
+from explorer.files import move_into_place, temporary_path, write_whole
+from explorer.recording.checksums import digest_files, metadata, parquet_bytes, seal
+from explorer.recording.files import cannot_write
 from explorer.tables import TABLES
 
 ATTEMPTS_FILE = "attempts.json"
@@ -59,34 +59,30 @@ def part_name(table: str, attempt: int, first: int, last: int) -> str:
 
 
 def write_parquet(frame: pl.DataFrame, path: Path, *, level: int = PART_LEVEL) -> None:
-    """Write under a temporary name, fsync and rename; the caller fsyncs the folder.
+    """Write a table with its checksums, whole or not at all; the caller fsyncs the folder.
 
     Raises RunFolderError when the disk refuses.
     """
-    temporary = path.with_name(path.name + TEMPORARY)
+    content = parquet_bytes(frame, level=level)  # in memory, so that the disk's refusal is an OSError
     try:
-        buffer = BytesIO()  # one open and one write, so that the disk's refusal is an OSError
-        frame.write_parquet(buffer, compression="zstd", compression_level=level)
-        with temporary.open("wb") as file:
-            file.write(buffer.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        write_whole(path, content, sync_name=False)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise cannot_write(path, error) from error
 
 
 def sink_parquet(chunks: Sequence[Path], path: Path, *, level: int) -> None:
     """Join files, in order, into one without holding all of their rows; as safe as `write_parquet`."""
-    temporary = path.with_name(path.name + TEMPORARY)
+    temporary = temporary_path(path)
     try:
         pl.scan_parquet(list(chunks), glob=False).sink_parquet(
-            temporary, compression="zstd", compression_level=level, maintain_order=True
+            temporary,
+            compression="zstd",
+            compression_level=level,
+            maintain_order=True,
+            metadata=metadata(digest_files(chunks)),
         )
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        seal(temporary)
+        move_into_place(temporary, path, sync_name=False)
     except (OSError, PolarsError) as error:
         temporary.unlink(missing_ok=True)
         raise cannot_write(path, error) from error

@@ -11,9 +11,10 @@ from typing import Any
 
 import msgspec
 import polars as pl
-from polars.exceptions import PolarsError
 
 from explorer.errors import RunFolderError, UnreadableRunError
+from explorer.recording.checksums import check_file
+from explorer.recording.damage import damaged, reading
 from explorer.recording.files import read_json, read_parsed
 from explorer.recording.folder_schema import (
     COMPACTED_FILE,
@@ -260,21 +261,25 @@ def _is_committed(part: Part, status: RunStatus | None) -> bool:
 def read_part(part: Part, columns: Sequence[str] | None = None, where: pl.Expr | None = None) -> pl.DataFrame:
     """The rows of one part that count, and for which `where` (on key columns) holds.
 
-    Raises FileNotFoundError when a merge has replaced it, UnreadableRunError when it is damaged, and
-    RunFolderError in a forked process where Polars would hang.
+    The part's checksums are compared first, except with `where`: who reads a part in pieces has compared
+    them once. Raises FileNotFoundError when a merge has replaced it, UnreadableRunError when it is damaged,
+    and RunFolderError in a forked process where Polars would hang.
     """
     refuse_broken_pool()
     schema = SCHEMAS[part.table]
     chosen = list(schema) if columns is None else list(columns)
-    try:
-        lazy = pl.scan_parquet(part.path, glob=False)
+    if where is None:
+        check_file(part.path, values_are_enough=True)
+    with reading(part.path):
+        # Statistics are no values, and a row group must not be skipped for damaged ones.
+        lazy = pl.scan_parquet(part.path, glob=False, use_statistics=False)
         present = lazy.collect_schema()
         lacking = [name for name in KEYS[part.table] if name not in present]
         if lacking:
-            raise _damaged(part.path, f"lacks the column {', '.join(lacking)}")
+            raise damaged(part.path, f"lacks the column {', '.join(lacking)}")
         reason = wrong_type(part.table, lazy)
         if reason is not None:
-            raise _damaged(part.path, reason)
+            raise damaged(part.path, reason)
         if part.below is not None:
             lazy = lazy.filter(pl.col("step") < part.below)
         if where is not None:
@@ -282,17 +287,7 @@ def read_part(part: Part, columns: Sequence[str] | None = None, where: pl.Expr |
         absent = [pl.lit(None).alias(name) for name in chosen if name not in present]
         lazy = lazy.with_columns(absent).select(pl.col(name).cast(schema[name]) for name in chosen)
         frame = lazy.collect()
-    except FileNotFoundError as error:
-        raise FileNotFoundError(part.path.name) from error
-    except (PolarsError, OSError) as error:
-        raise _damaged(part.path, str(error).splitlines()[0]) from error
     reason = wrong_value(part.table, frame)
     if reason is not None:
-        raise _damaged(part.path, reason)
+        raise damaged(part.path, reason)
     return frame
-
-
-def _damaged(path: Path, reason: str) -> UnreadableRunError:
-    return UnreadableRunError(
-        f"{path} is damaged ({reason}); restore it from a copy, or delete it and lose its rows."
-    )

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from explorer.errors import RunFolderError, UnreadableRunError
+from explorer.files import sync_folder
 from explorer.recording.checks import TABLE_OF
 from explorer.recording.compaction import MAX_PARTS, compact, merge
-from explorer.recording.files import atomic_write_json, sync_folder
+from explorer.recording.files import atomic_write_json
 from explorer.recording.frames import to_frame
 from explorer.recording.layout import Layout
 from explorer.recording.parts import Part, part_name, write_parquet

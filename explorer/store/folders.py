@@ -64,6 +64,15 @@ def signature(path: Path, names: Iterable[str] = WATCHED) -> tuple[int, ...]:
     return tuple(result)
 
 
+def table_signature(path: Path) -> tuple[int, ...]:
+    """The same of the table files: one that was restored in place changes nothing else of its folder."""
+    try:
+        names = sorted(file.name for file in path.iterdir() if file.suffix == ".parquet")
+    except OSError:
+        return ()
+    return signature(path, names)
+
+
 def read_parts(path: Path) -> tuple[int, tuple[Part, ...]] | None:
     """Generation and valid parts of every table, seen at one moment.
 

@@ -12,12 +12,12 @@ from typing import Any
 import duckdb
 
 from explorer.errors import UnreadableRunError
-from explorer.recording import Part, RunListing
+from explorer.recording import Part, RunListing, check_file
 from explorer.recording.listing import is_fault_of_data, unforeseen
 from explorer.store.cluster import cluster
 from explorer.store.connection import first_line, is_damage, is_fatal, is_interruption
 from explorer.store.derive import derive
-from explorer.store.folders import find_runs, read_parts, run_row, signature
+from explorer.store.folders import find_runs, read_parts, run_row, signature, table_signature
 from explorer.store.loading import OutOfOrder, batches, load
 from explorer.store.rollup import roll_up
 from explorer.store.row_checks import Sizes, check_rows
@@ -89,7 +89,9 @@ class Ingestor:
         self, cur: duckdb.DuckDBPyConnection, listing: RunListing, report: IngestReport, seen: dict[str, str]
     ) -> None:
         row = run_row(listing)
-        look = hashlib.sha256(repr((signature(listing.path), row)).encode()).hexdigest()
+        look = hashlib.sha256(
+            repr((signature(listing.path), table_signature(listing.path), row)).encode()
+        ).hexdigest()
         if seen.get(listing.run_id) == look:
             return
         seen.pop(listing.run_id, None)
@@ -253,6 +255,8 @@ def _write(
     done = {} if reload else known.parts
     new = [part for part in listed if (part.table, part.path.name) not in done]
     sizes = Sizes.of_run(row)
+    for part in new:
+        check_file(part.path)  # DuckDB reads the files itself, and would take a flipped bit for a value
     start, start_losses = _samples(cur, key), _samples(cur, key, "steps")
     rows = 0
     for table in TABLES:

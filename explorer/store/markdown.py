@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from explorer.files import write_whole
 from explorer.store.pyramids import PYRAMIDS
 from explorer.store.schema import DERIVED, INTERNAL, RUNS, WITH_ORDINAL, index_columns
 from explorer.tables import TABLES, Column
@@ -60,4 +61,4 @@ def _name(column: Column) -> str:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(schema_markdown(), encoding="utf-8")
+    write_whole(Path(sys.argv[1]), schema_markdown().encode())

@@ -1,29 +1,59 @@
 """Checkpoints: everything that a resumed run needs to go on bit for bit (same thread count)."""
 
-import os
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
 from explorer.errors import TrainingError
+from explorer.files import TEMPORARY, replacing
 
 KEPT = 2
 
 
 def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
-    """Write the state after `step` updates; the newest two are kept."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write the state after `step` updates, whole or not at all; the newest two are kept.
+
+    Raises TrainingError when the disk refuses; the older checkpoints are still there then.
+    """
     path = folder / f"step-{step:08d}.pt"
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _remove_unfinished(folder)
+        with replacing(path) as file:
+            _write(state, file)
+    except OSError as error:
+        raise TrainingError(
+            f"{path}: this checkpoint cannot be written ({error.strerror or error}); make room on the disk "
+            f"or check the folder's permissions, then resume the run {_where_to_resume(folder)}."
+        ) from error
     for old in sorted(folder.glob("step-*.pt"))[:-KEPT]:
         old.unlink(missing_ok=True)
     return path
+
+
+def _write(state: dict[str, Any], file: BinaryIO) -> None:
+    """`torch.save`, which hides the disk's refusal behind an error of its own."""
+    try:
+        torch.save(state, file)
+    except RuntimeError as error:
+        refusal: BaseException | None = error
+        while refusal is not None and not isinstance(refusal, OSError):
+            refusal = refusal.__cause__ or refusal.__context__
+        if refusal is None:
+            raise
+        raise refusal from error
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Delete what a killed process left, which is as large as a checkpoint; only one process writes here."""
+    for path in folder.glob(f"step-*{TEMPORARY}"):
+        path.unlink(missing_ok=True)
+
+
+def _where_to_resume(folder: Path) -> str:
+    step = latest_step(folder)
+    return "from its beginning" if step is None else f"from step {step}"
 
 
 def latest_step(folder: Path) -> int | None:

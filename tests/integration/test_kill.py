@@ -78,7 +78,7 @@ def kill_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[str]]:
 
         def guard(name: str) -> Callable[..., Any]:
             def call(self: Path, *args: Any, **kwargs: Any) -> Any:
-                if name != "open" or (args and "w" in args[0]):
+                if name != "open" or (args and set(args[0]) & set("wxa+")):
                     count(f"{name} {self.name}")
                 return originals[name](self, *args, **kwargs)
 

@@ -192,7 +192,7 @@ class TestFileSystem:
             raise OSError(code, os.strerror(code))
 
         monkeypatch.setattr(os, "open", refused)
-        from explorer.recording.files import sync_folder
+        from explorer.files import sync_folder
 
         sync_folder(tmp_path)
 

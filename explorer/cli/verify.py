@@ -1,0 +1,83 @@
+"""`verify`: does every recorded run hold what it says?"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from explorer.cli.listing import runs_folders
+from explorer.errors import ConfigError
+from explorer.recording import list_runs
+from explorer.recording.files import plain
+from explorer.verify import Check, RunReport, verify_runs
+from explorer.verify.findings import MISMATCH, NOT_RECOMPUTABLE
+
+
+def verify_command(options: argparse.Namespace) -> int:
+    """Check runs and print what was found. Exit code 0 if nothing differs, 1 otherwise."""
+    paths = run_paths(options.run, options.runs)
+    reports: list[RunReport] = []
+    for report in verify_runs(paths):
+        reports.append(report)
+        if not options.json:
+            print("\n".join(lines(report)), flush=True)
+    if options.json:
+        print(json.dumps(plain([report.to_dict() for report in reports]), indent=1, allow_nan=False))
+    else:
+        print(summary(reports))
+    return 0 if all(report.is_clean for report in reports) else 1
+
+
+def run_paths(given: Sequence[str], folders: list[Path] | None) -> list[Path]:
+    """The folders of the runs: ids or paths as given, else every run. Raises ConfigError."""
+    searched = runs_folders(folders)
+    if not given:
+        return [listing.path for listing in sorted(list_runs(*searched), key=lambda run: run.run_id)]
+    return list(dict.fromkeys(_run_path(text, searched) for text in given))
+
+
+def _run_path(text: str, folders: Sequence[Path]) -> Path:
+    for path in (Path(text), *(folder / text for folder in folders)):
+        try:
+            if (path / "run.json").exists() or (path / "status.json").exists():
+                return path
+        except OSError:  # no file name at all, such as one of 5,000 letters
+            continue
+    searched = ", ".join(map(str, folders))
+    raise ConfigError(
+        "RUN", text[:200], f"is not a run folder, and no run of this id lies in {searched}",
+        "give an id that `python -m explorer runs` lists, or the path of a run folder",
+    )  # fmt: skip
+
+
+def lines(report: RunReport) -> list[str]:
+    """One line per run, and one per check that found something or could not look."""
+    result = [f"{report.run_id:<64} {'ok' if report.is_clean else 'MISMATCH'}"]
+    for check in report.checks:
+        if check.status == MISMATCH:
+            result.append(f"    {check.name}: {_difference(check)}")
+        if check.reason and check.status in (MISMATCH, NOT_RECOMPUTABLE):
+            result.append(f"    {check.name}: {check.reason}")
+    return result
+
+
+def _difference(check: Check) -> str:
+    assert check.first is not None
+    more = f"; {check.mismatches - 1:,} more" if check.mismatches > 1 else ""
+    return check.first.sentence + more
+
+
+def summary(reports: Sequence[RunReport]) -> str:
+    """What was compared in all runs together."""
+    if not reports:
+        return "No runs yet; python -m explorer compare --preset quick makes three in a minute."
+    differing = sum(not report.is_clean for report in reports)
+    checks = [check for report in reports for check in report.checks]
+    biases = sum(check.compared for check in checks if check.name == "biases")
+    figures = sum(check.compared for check in checks if check.name in ("figures", "results"))
+    without = sum(check.name == "checksums" and bool(check.reason) for check in checks)
+    found = f"{differing} of {len(reports)} runs differ" if differing else f"{len(reports)} runs, no mismatch"
+    return (
+        f"{found}; {biases:,} biases recomputed from the counts, {figures:,} figures from the integers; "
+        f"{without} of the runs have tables that are not checksummed."
+    )

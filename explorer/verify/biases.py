@@ -1,0 +1,205 @@
+"""Every bias once more, from the logged counts and the rule of run.json.
+
+The arithmetic is `explorer.bias_step`, which does the trainer's operations in float32, so that a sign rule
+comes out bit for bit. S steps, L layers, E experts of one layer.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from explorer.balancing import neutral_bias
+from explorer.bias_step import BiasStep, rule_in_force, work_out
+from explorer.config import BalancerConfig
+from explorer.rules import LossFree
+from explorer.verify.data import Loads, RunData
+from explorer.verify.findings import Check, Difference, Findings
+from explorer.verify.memory import GAP, MeanUpdate, RunningMean
+
+Floats = NDArray[np.float32]
+Work = Callable[[int], BiasStep | MeanUpdate]
+"""Place of a layer among the layers -> the update of its bias."""
+
+
+def check_biases(run: RunData) -> Check:
+    """The bias of each step against the update from the step before, in training, evaluations and probes."""
+    found = Findings("biases")
+    if "expert_loads" in run.unreadable:
+        found.skip(run.unreadable["expert_loads"])
+    elif run.config is None:
+        if np.isfinite(run.loads.bias).any():
+            found.skip("The run does not say by which rule its biases were moved.")
+    else:
+        _Biases(found, run, run.config.balancer).check()
+    return found.check()
+
+
+class _Biases:
+    """The walk along the steps of one run."""
+
+    def __init__(self, found: Findings, run: RunData, balancer: BalancerConfig) -> None:
+        self.found, self.run, self.balancer = found, run, balancer
+        self.loads: Loads = run.loads
+        self.whole_SL = self.loads.is_whole(run.width_L)
+        self.mean = RunningMean(balancer)
+        self.logged = {"eval_loads": _evaluated(run), "probe_scores": _probed(run)}
+
+    def check(self) -> None:
+        for index, step in enumerate(self.loads.steps.tolist()):
+            if step == 0:
+                self._against_neutral(index)
+            self._same_step(index, step)
+            self._next_step(index, step)
+
+    def _against_neutral(self, index: int) -> None:
+        """Step 0 is routed with a bias that changes nothing, or with none."""
+        form = _form(self.balancer, 0)
+        for place, layer in enumerate(self.loads.layers):
+            if self.whole_SL[index, place]:
+                self._compare(0, layer, self._bias(index, place), self._neutral(place, form), "at the start")
+
+    def _same_step(self, index: int, step: int) -> None:
+        """What an evaluation or a probe used equals what the training step right after it used."""
+        for table, logged in self.logged.items():
+            for place, layer in enumerate(self.loads.layers):
+                for where, bias_E in logged.get((step, layer), []):
+                    if self.whole_SL[index, place]:
+                        expected_E = self._bias(index, place)
+                        self._compare(step, layer, bias_E, expected_E, "expert_loads", table, where)
+
+    def _next_step(self, index: int, step: int) -> None:
+        work = self._work(index, step)
+        if isinstance(work, str):
+            self.found.skip(work)
+            return
+        steps = self.loads.steps
+        follows = index + 1 < len(steps) and steps[index + 1] == step + 1
+        for place, layer in enumerate(self.loads.layers):
+            if not self.whole_SL[index, place]:
+                continue  # a missing row is named by the check of keys
+            update = None if work is None else work(place)
+            neutral_E = self._neutral(place, _form(self.balancer, step + 1))
+            expected_E = neutral_E if update is None else update.after_E
+            note = "no rule moved it" if update is None else f"from the counts of step {step}"
+            if follows and self.whole_SL[index + 1, place]:
+                logged = [("", self._bias(index + 1, place))]
+                table = "expert_loads"
+            else:
+                logged = [] if follows else self.logged["eval_loads"].get((step + 1, layer), [])
+                table = "eval_loads"
+            self.found.compared += len(expected_E) if update and logged else 0
+            for where, bias_E in logged:
+                self._compare(step + 1, layer, bias_E, expected_E, note, table, where, update)
+
+    def _work(self, index: int, step: int) -> "Work | str | None":
+        """The update of a layer's bias after `step`; None where there is none; or why it cannot be done."""
+        moving = next((rule for rule in self.balancer.rules_at(step) if rule.moves_bias), None)
+        if isinstance(moving, LossFree) and moving.load_ema:
+            return self._work_from_mean(moving, index, step)
+        force = None if moving is None else rule_in_force(self.run.info.config, step)
+        if force is None or isinstance(force, str):
+            return force
+        if force.restarts:
+            return None
+        return lambda place: work_out(force, self._tokens(index, place), self._bias(index, place))
+
+    def _work_from_mean(self, rule: LossFree, index: int, step: int) -> "Work | str | None":
+        if rule.freeze_after_step is not None and step >= rule.freeze_after_step:
+            return lambda place: MeanUpdate.none(self._bias(index, place))
+        is_whole = bool(self.whole_SL[index].all())
+        mean_LE = self.mean.read(rule, step, self.loads.tokens[index]) if is_whole else None
+        if mean_LE is None:
+            return GAP
+        if _form(self.balancer, step + 1) != rule.bias_form:
+            return None
+
+        def update(place: int) -> MeanUpdate:
+            mean_E = mean_LE[place, : self.run.width_L[place]]
+            return self.mean.update(rule, step, mean_E, self._bias(index, place))
+
+        return update
+
+    def _tokens(self, index: int, place: int) -> NDArray[np.int64]:
+        return self.loads.tokens[index, place, : self.run.width_L[place]]
+
+    def _bias(self, index: int, place: int) -> Floats:
+        return self.loads.bias[index, place, : self.run.width_L[place]]
+
+    def _neutral(self, place: int, form: str | None) -> Floats:
+        """NULL, here NaN, under rules that read no bias."""
+        value = np.nan if form is None else neutral_bias(form)
+        return np.full(self.run.width_L[place], value, dtype=np.float32)
+
+    def _compare(
+        self,
+        step: int,
+        layer: int,
+        recorded_E: Floats,
+        expected_E: Floats,
+        note: str,
+        table: str = "expert_loads",
+        where: str = "",
+        update: BiasStep | MeanUpdate | None = None,
+    ) -> None:
+        """Bit for bit; to rounding where the rule adds fractions up, and their order matters."""
+        if len(recorded_E) != len(expected_E):
+            return  # an evaluation with missing rows: named by the check of keys
+        same_E = (recorded_E == expected_E) | (np.isnan(recorded_E) & np.isnan(expected_E))
+        if update is not None:
+            same_E = update.equals(recorded_E)
+        for expert in np.flatnonzero(~same_E)[:1].tolist():
+            difference = Difference(
+                table=table,
+                column="expert_bias",
+                step=step,
+                layer=layer,
+                expert=expert,
+                where=where,
+                recorded=_value(recorded_E[expert]),
+                expected=_value(expected_E[expert]),
+                note=note,
+            )
+            self.found.differ(difference, int((~same_E).sum()))
+
+
+def _value(bias: np.float32) -> float | None:
+    """Every digit of a float32; None for NULL."""
+    return None if np.isnan(bias) else float(str(bias))
+
+
+def _form(balancer: BalancerConfig, step: int) -> str | None:
+    """How the rules of `step` read a bias; None where none does."""
+    return next((rule.bias_form for rule in balancer.rules_at(step) if rule.moves_bias), None)
+
+
+Logged = dict[tuple[int, int], list[tuple[str, Floats]]]
+"""(step, layer) -> other keys in words, and the bias [E]."""
+
+
+def _evaluated(run: RunData) -> Logged:
+    """The biases of `eval_loads`, once per domain."""
+    result: Logged = {}
+    keys = ["step", "layer", "split", "domain"]
+    rows = (
+        run.frame("eval_loads").sort([*keys, "expert"]).with_columns(pl.col("expert_bias").fill_null(np.nan))
+    )
+    for row in rows.group_by(keys, maintain_order=True).agg("expert_bias").iter_rows(named=True):
+        where = f"split {row['split']}, domain {row['domain']}"
+        bias_E = np.array(row["expert_bias"], dtype=np.float32)
+        result.setdefault((row["step"], row["layer"]), []).append((where, bias_E))
+    return result
+
+
+def _probed(run: RunData) -> Logged:
+    """The biases of `probe_scores`: one per step and layer, unless its tokens disagree."""
+    result: Logged = {}
+    rows = run.frame("probe_scores").select("step", "layer", "expert_bias").drop_nulls()
+    for (step, layer), group in rows.group_by("step", "layer"):
+        lists = group["expert_bias"]
+        if lists.list.len().n_unique() == 1:
+            bias_PE = lists.explode().to_numpy().reshape(len(lists), -1)
+            distinct = np.unique(bias_PE, axis=0)
+            result[int(str(step)), int(str(layer))] = [("", bias_E) for bias_E in distinct]
+    return result

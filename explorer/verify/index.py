@@ -1,0 +1,197 @@
+"""The figures of a fresh index against those worked out here; the one check that needs DuckDB."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from explorer.verify.data import RunData
+from explorer.verify.figures import (
+    WINDOW,
+    Floats,
+    final_rows,
+    held_out_counts,
+    is_same,
+    layer_figures,
+    low_streak,
+    running_mean,
+)
+from explorer.verify.findings import Check, Difference, Findings
+
+if TYPE_CHECKING:
+    from explorer.store import Index
+
+NO_DUCKDB = (
+    "DuckDB is not installed, so there is no index to compare with; install moe-routing-explorer[app]."
+)
+
+
+class FreshIndex:
+    """An index of its own that holds one run at a time, wherever that run's folder lies."""
+
+    def __init__(self, index: "Index", folder: Path) -> None:
+        self._index, self._folder = index, folder
+
+    def take(self, run: RunData) -> "tuple[str | None, pl.DataFrame, pl.DataFrame]":
+        """Ingest the run. Why it was refused (None: it was not), its `layer_metrics` and `layer_summary`."""
+        from explorer.queries.verification import layer_metrics, layer_summary
+
+        run_id = run.folder.run_id
+        link = self._folder / run_id
+        link.symlink_to(run.folder.path.resolve(), target_is_directory=True)
+        try:
+            problem = self._index.ingest([self._folder]).problems.get(run_id)
+            with self._index.cursor() as cur:
+                metrics, summary = layer_metrics(cur, run_id), layer_summary(cur, run_id)
+        finally:
+            link.unlink()
+        named = None if problem is None else problem.replace(str(link), str(run.folder.path))
+        return named, metrics, summary
+
+
+@contextmanager
+def fresh_index() -> "Iterator[FreshIndex | None]":
+    """An index in a temporary folder; None where DuckDB is not installed."""
+    try:
+        from explorer.store import Index
+    except ModuleNotFoundError:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="explorer-verify-") as folder:
+        runs = Path(folder) / "runs"
+        runs.mkdir()
+        with Index.open(Path(folder) / "index.duckdb") as index:
+            yield FreshIndex(index, runs)
+
+
+def check_index(run: RunData, index: FreshIndex | None) -> Check:
+    """Take the run into the index, and compare every figure of a layer that it derives."""
+    found = Findings("figures")
+    if index is None:
+        found.skip(NO_DUCKDB)
+        return found.check()
+    problem, metrics, summary = index.take(run)
+    if problem is not None:
+        found.differ(Difference(table="index", recorded="refused", expected="the run", note=problem))
+        return found.check()
+    if "expert_loads" in run.unreadable:
+        found.skip(run.unreadable["expert_loads"])
+        return found.check()
+    if run.status.state == "running":
+        found.skip("The run is being written, and its index may be further than the rows that were read.")
+        return found.check()
+    steps = _per_step(run)
+    _compare_steps(found, run, metrics, steps)
+    _compare_summary(found, run, summary, steps)
+    return found.check()
+
+
+def _per_step(run: RunData) -> dict[str, Floats]:
+    """[S, L] each figure of `layer_metrics`."""
+    loads = run.loads
+    figures = layer_figures(loads.tokens, loads.present)
+    bias = np.where(loads.present & np.isfinite(loads.bias), loads.bias.astype(np.float64), np.nan)
+    known = np.isfinite(bias).any(-1)
+    spread = np.where(bias > -np.inf, bias, -np.inf).max(-1, initial=-np.inf)
+    spread = spread - np.where(bias < np.inf, bias, np.inf).min(-1, initial=np.inf)
+    widths = loads.present.sum(-1)
+    return {
+        **figures,
+        "bias_spread": np.where(known, spread, np.nan),
+        "max_vio_mean100": running_mean(figures["max_vio"]),
+        "low_streak": low_streak(figures["effective_experts"], widths),
+    }
+
+
+def _compare_steps(found: Findings, run: RunData, metrics: pl.DataFrame, steps: dict[str, Floats]) -> None:
+    loads = run.loads
+    routed = loads.present.any(-1)
+    step_X = np.broadcast_to(loads.steps[:, None], routed.shape)[routed]
+    layer_X = np.broadcast_to(np.array(loads.layers, dtype=np.int64), routed.shape)[routed]
+    if metrics.height != len(step_X) or not (
+        np.array_equal(metrics["step"].to_numpy(), step_X)
+        and np.array_equal(metrics["layer"].to_numpy(), layer_X)
+    ):
+        found.differ(
+            Difference(
+                table="layer_metrics",
+                column="rows",
+                recorded=metrics.height,
+                expected=len(step_X),
+                note="one row per recorded step and layer",
+            )
+        )
+        return
+    for name, values in steps.items():
+        expected_X = values[routed]
+        recorded_X = metrics[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
+        found.compared += len(expected_X)
+        wrong = _differ(recorded_X, expected_X)
+        for place in np.flatnonzero(wrong)[:1]:
+            found.differ(
+                Difference(
+                    table="layer_metrics",
+                    column=name,
+                    step=int(step_X[place]),
+                    layer=int(layer_X[place]),
+                    recorded=_plain(recorded_X[place]),
+                    expected=_plain(expected_X[place]),
+                ),
+                int(wrong.sum()),
+            )
+
+
+def _compare_summary(found: Findings, run: RunData, summary: pl.DataFrame, steps: dict[str, Floats]) -> None:
+    rows = {row["layer"]: row for row in summary.to_dicts()}
+    for layer, expected in _summary(run, steps).items():
+        row = rows.get(layer, {})
+        for name, value in expected.items():
+            found.compared += 1
+            recorded = row.get(name)
+            recorded = float(recorded) if isinstance(recorded, bool) else recorded
+            if not is_same(recorded, value):
+                found.differ(
+                    Difference(
+                        table="layer_summary",
+                        column=name,
+                        layer=layer,
+                        recorded=recorded,
+                        expected=_plain(value),
+                    )
+                )
+
+
+def _summary(run: RunData, steps: dict[str, Floats]) -> dict[int, dict[str, Any]]:
+    """Layer -> the figures of `layer_summary`."""
+    result: dict[int, dict[str, Any]] = {layer: {} for layer in run.loads.layers}
+    number = len(run.loads.steps)
+    last = final_rows(number)
+    held_out = {}
+    if run.held_out.height and "eval_loads" not in run.unreadable:
+        held_out = dict(zip(run.loads.layers, layer_figures(*held_out_counts(run))["max_vio"], strict=True))
+    for place, layer in enumerate(run.loads.layers if number else ()):
+        result[layer] = {
+            "samples": last,
+            "max_vio_batch": float(steps["max_vio"][-last:, place].mean()),
+            "effective_experts": float(steps["effective_experts"][-last:, place].mean()),
+            "idle_experts": float(steps["idle_experts"][-last:, place].mean()),
+            "collapsed": float(steps["low_streak"][:, place].max() >= WINDOW),
+        }
+    for layer, value in held_out.items():
+        result[layer]["max_vio_global"] = float(value)
+    return result
+
+
+def _differ(recorded_X: Floats, expected_X: Floats) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    scale = np.maximum(1.0, np.abs(np.nan_to_num(expected_X)))
+    both_nan = np.isnan(recorded_X) & np.isnan(expected_X)
+    near = np.abs(recorded_X - expected_X) <= 1e-9 * scale
+    return np.asarray(~(near | both_nan))
+
+
+def _plain(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
