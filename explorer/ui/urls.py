@@ -73,8 +73,10 @@ def settle(key: str, options: Sequence[T], default: T, say: Callable[[str], str]
     `default`, and `say(value)` tells the visitor. The widget itself is given no default.
     """
     if not is_fresh(key) and key in st.session_state:
-        if st.session_state[key] not in options:
-            st.session_state[key] = default
+        # Written back even if it fits: it may be what another page's widget of this name has left, and a
+        # widget that is new takes only what the session was given.
+        kept = st.session_state[key]
+        st.session_state[key] = kept if kept in options else default
         return
     by_text = {str(option): option for option in options}
     wanted = asked(key)
@@ -99,7 +101,10 @@ def settle_number(key: str, low: int, high: int, default: int, say: Callable[[st
 
 def settle_flag(key: str, default: bool) -> None:
     """The same for a switch; anything but true and false counts as not given."""
-    if is_fresh(key) or key not in st.session_state:
-        wanted = asked(key)
-        text = wanted[-1].lower() if wanted else ""
-        st.session_state[key] = text == "true" if text in ("true", "false") else default
+    if not is_fresh(key) and key in st.session_state:
+        kept = st.session_state[key]
+        st.session_state[key] = kept if isinstance(kept, bool) else default
+        return
+    wanted = asked(key)
+    text = wanted[-1].lower() if wanted else ""
+    st.session_state[key] = text == "true" if text in ("true", "false") else default
