@@ -1,4 +1,4 @@
-"""Every page opens after every other one, as the links at the top do it, each time in a session of its own."""
+"""Every page opens after every other one, as the links at the top do it, in a session of its own."""
 
 from pathlib import Path
 
