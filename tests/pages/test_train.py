@@ -15,7 +15,7 @@ from explorer.rules import RULES
 from explorer.ui import form, show, train
 from explorer.ui.jobs import READ_ONLY, Job, JobManager
 from explorer.ui.settings import Settings
-from explorer.ui.train import make_configs, parse_seeds
+from explorer.ui.train_orders import make_configs, parse_seeds
 
 LARGE_HOST = Limits(memory_gb=1e6)
 
