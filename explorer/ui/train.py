@@ -170,7 +170,9 @@ def _progress(job: Job) -> None:
     label = f"{legend(switching.recorded_config(job))}, seed {job.config.seed}"
     left, right = st.columns([8, 1], vertical_alignment="center")
     with left:
-        st.progress(min(1.0, done / total), text=f"**{label}** · {state} · step {done:,} of {total:,}")
+        st.progress(
+            min(1.0, done / total), text=f"**{show.plain(label)}** · {state} · step {done:,} of {total:,}"
+        )
         if job.problem:
             st.error(show.plain(job.problem), icon=":material/error:")
     with right:
