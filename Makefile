@@ -19,10 +19,11 @@ else
 	$(RUN) -m pytest tests/browser --reruns 1  # one after the other, each with a server of its own; on a busy machine a key or a click can be lost
 endif
 
-check: $(VENV)/dev.stamp  ## lint, formatting and types
+check: $(VENV)/dev.stamp  ## lint, formatting, types and known vulnerabilities
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+	$(RUN) tests/audit.py
 
 format: $(VENV)/dev.stamp  ## put the code into shape
 	$(RUN) -m ruff check --fix .

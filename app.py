@@ -13,6 +13,7 @@ import streamlit as st
 from starlette.middleware import Middleware
 
 from explorer.ui.addresses import EmbedAddress
+from explorer.ui.gate import Gate
 from explorer.ui.services import services, shut_down, warm_up
 
 
@@ -27,4 +28,6 @@ async def lifespan(_app: st.App) -> AsyncIterator[None]:
         shut_down()
 
 
-app = st.App("explorer/ui/main.py", lifespan=lifespan, middleware=[Middleware(EmbedAddress)])
+app = st.App(
+    "explorer/ui/main.py", lifespan=lifespan, middleware=[Middleware(Gate), Middleware(EmbedAddress)]
+)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from explorer import routings
+from explorer.bounds import read_whole
 from explorer.errors import ConfigError, one_of
 from explorer.model_config import ModelConfig as ModelConfig
 from explorer.rule_kinds import later
@@ -140,11 +141,10 @@ class BalancerConfig:
             )
         schedule = []
         for step, rules in zip(rest[::2], rest[1::2], strict=True):
-            if not step.strip().isdigit():
-                raise ConfigError(
-                    "balancer.schedule.step", step, "must be a whole number", "write it as none/400/loss_free"
-                )
-            schedule.append(ScheduledRules(step=int(step), rules=parse_rules(rules, defaults)))
+            start = read_whole(
+                "balancer.schedule.step", step, least=1, remedy="write it as none/400/loss_free"
+            )
+            schedule.append(ScheduledRules(step=start, rules=parse_rules(rules, defaults)))
         return cls(rules=parse_rules(first, defaults), schedule=tuple(schedule))
 
     def __str__(self) -> str:

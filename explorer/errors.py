@@ -25,7 +25,25 @@ class ConfigError(ExplorerError):
 
     def __init__(self, field: str, value: object, rule: str, remedy: str) -> None:
         self.field, self.value, self.rule, self.remedy = field, value, rule, remedy
-        super().__init__(f"{field} = {value!r}: {rule}; {remedy}.")
+        super().__init__(f"{field} = {shown(value)}: {rule}; {remedy}.")
+
+
+def shown(value: object) -> str:
+    """A value as a sentence repeats it; the middle of a very long one is left out.
+
+    >>> shown("a" * 1000)[-30:]
+    'aaaaaaaaaaaaaaaaaaaaaaaaaaaaa\''
+    """
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        # Python writes no number of thousands of digits, and no list nested thousands deep.
+        return f"<{type(value).__name__} too large to be shown>"
+    return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 40]}…{text[-39:]}"
+
+
+MOST_SHOWN = 200
+"""Characters of a value that a sentence repeats."""
 
 
 class CorpusError(ExplorerError):

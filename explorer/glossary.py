@@ -435,5 +435,6 @@ def tip(key: str) -> str:
 
 def search(text: str, terms: Sequence[Term] = TERMS) -> list[Term]:
     """Terms that contain every word of `text` in title, key or text."""
-    words = text.lower().split()
-    return [t for t in terms if all(w in f"{t.title} {t.key} {t.text} {t.more}".lower() for w in words)]
+    words = dict.fromkeys(text.lower().split())
+    texts = [(t, f"{t.title} {t.key} {t.text} {t.more}".lower()) for t in terms]
+    return [term for term, content in texts if all(word in content for word in words)]

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from explorer.bounds import whole as whole
 from explorer.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,14 +27,6 @@ def number(field: str, value: Any, *, above: float | None = None, least: float |
         raise ConfigError(field, value, f"must be greater than {above:g}", "raise it")
     if least is not None and value < least:
         raise ConfigError(field, value, f"must be at least {least:g}", "raise it")
-
-
-def whole(field: str, value: Any, *, least: int) -> None:
-    """Refuse what is not a whole number of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ConfigError(
-            field, value, f"must be a whole number of at least {least}", f"write {least} or more"
-        )
 
 
 def share(field: str, value: Any) -> None:

@@ -14,6 +14,7 @@ from explorer import __version__
 from explorer.config import RunConfig
 from explorer.corpus import Corpus, load_corpus
 from explorer.errors import TrainingError
+from explorer.limits import check_memory, machine_memory
 from explorer.recording import FolderRecorder, RunFolder, make_run_id, run_info_from_config
 from explorer.records import NullRecorder, Recorder
 from explorer.training import TrainResult, train
@@ -65,6 +66,8 @@ def train_run(
     device = pick_device(config.training.device)
     with joined(device) as ranks:
         check_shares(config, ranks)
+        if device.type == "cpu":
+            check_memory(config, machine_memory())
         corpus = load_corpus(config.corpus)
         corpus.held_out(
             num_tokens=config.training.final_eval_tokens, sequence_length=config.training.sequence_length

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from explorer.errors import ExplorerError
+from explorer.errors import ExplorerError, shown
 
 
 class FileProblem(ExplorerError):
@@ -32,13 +32,19 @@ class Table:
         """The whole file. Raises FileProblem when it is not TOML at all."""
         try:
             content = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-            raise FileProblem([f"{path.name}: cannot be read as TOML: {error}."]) from None
+        # TOMLDecodeError and UnicodeDecodeError are ValueErrors, and so is a number of thousands of digits.
+        except (ValueError, OSError) as error:
+            why = str(error).partition(";")[0].rstrip(".")
+            raise FileProblem([f"{path.name}: cannot be read as TOML: {why}."]) from None
+        except RecursionError:
+            raise FileProblem(
+                [f"{path.name}: cannot be read as TOML: it is nested too deeply; write it flatter."]
+            ) from None
         return cls(path.name, "", content, [])
 
     def wrong(self, field: str, value: object, rule: str) -> None:
         """Note a mistake."""
-        self.problems.append(f"{self._file}: {self._path(field)} = {value!r}: {rule}.")
+        self.problems.append(f"{self._file}: {self._path(field)} = {shown(value)}: {rule}.")
 
     def only(self, known: Collection[str]) -> None:
         """Note every field that is not among the known ones."""

@@ -18,7 +18,8 @@ if not words:
     definitions.link()
 found = glossary.search(words or "")
 if not found:
-    st.info(f"No term has “{words}” in it. Clear the field to see all {len(glossary.TERMS)}.")
+    sentence = f"No term has “{urls.quoted(words)}” in it. Clear the field to see all {len(glossary.TERMS)}."
+    st.info(show.plain(sentence))
 for section in dict.fromkeys(term.section for term in found):
     st.header(section, divider="gray")
     for term in found:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from explorer.cli.hosts import listening
 from explorer.errors import ConfigError, ExplorerError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,14 +24,15 @@ def app_command(options: argparse.Namespace) -> int:
         )
     if importlib.util.find_spec("streamlit") is None:
         raise ExplorerError("streamlit is not installed: the app needs it; run make app, which installs it.")
+    where = listening(options)
     port = choose_port(options.port)
     print(
-        f"The explorer is at http://{ADDRESS}:{port} (Ctrl-C stops it and the training it started)",
+        f"The explorer is at {where.url(port)} (Ctrl-C stops it and the training it started)",
         flush=True,
     )
     command = [sys.executable, "-m", "streamlit", "run", str(entry)]
-    command += ["--server.address", ADDRESS, "--server.port", str(port), "--server.headless", "true"]
-    environment = {**os.environ, "EXPLORER_RUNS": str(options.runs.resolve())}
+    command += [*where.flags, "--server.port", str(port), "--server.headless", "true"]
+    environment = {**os.environ, **where.environment, "EXPLORER_RUNS": str(options.runs.resolve())}
     process = subprocess.Popen(command, cwd=ROOT, env=environment)
     try:
         return process.wait()

@@ -1,6 +1,7 @@
 """The numbers behind a figure as CSV and Parquet."""
 
 import io
+import re
 
 import polars as pl
 import polars.selectors as cs
@@ -19,7 +20,7 @@ def table(panel: Panel, kind: str) -> bytes:
     frame = rows(panel)
     out = io.BytesIO()
     if kind == "csv":
-        flat(frame).write_csv(out)
+        harmless(flat(frame)).write_csv(out)
     else:
         # A file of another program cannot hold what has no type at all.
         frame.with_columns(cs.by_dtype(pl.Null).cast(pl.String)).write_parquet(out)
@@ -38,6 +39,26 @@ def flat(frame: pl.DataFrame) -> pl.DataFrame:
     """Lists, arrays and structs as JSON, because a CSV has only values."""
     nested = [name for name, kind in frame.schema.items() if kind.is_nested()]
     return frame.with_columns(_as_json(frame[name]) for name in nested)
+
+
+def harmless(frame: pl.DataFrame) -> pl.DataFrame:
+    """The same for a spreadsheet, which would run a text that begins like a formula: it gets an apostrophe.
+
+    Columns of numbers stay as they are, and so does a text that is a number, such as -0.5.
+    """
+    texts = [name for name, kind in frame.schema.items() if kind in (pl.String, pl.Categorical, pl.Enum)]
+    safe = frame.with_columns(_harmless(pl.col(name).cast(pl.String), name) for name in texts)
+    return safe.rename({name: f"'{name}" for name in safe.columns if re.match(FORMULA, name)})
+
+
+def _harmless(column: pl.Expr, name: str) -> pl.Expr:
+    is_formula = column.str.contains(FORMULA) & ~column.str.contains(NUMBER)
+    return pl.when(is_formula).then(pl.lit("'") + column).otherwise(column).alias(name)
+
+
+FORMULA = r"^\s*[=+\-@\t\r]"
+"""How a cell begins that a spreadsheet takes for a formula; space in front does not stop it."""
+NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
 
 def _as_json(column: pl.Series) -> pl.Series:

@@ -136,7 +136,8 @@ def parse_counts(text: str) -> Counts:
     """
     words = text.replace(",", " ").replace(";", " ").split()
     for word in words:
-        if not (word.isascii() and word.isdecimal()) or int(word) > MOST_TOKENS:
+        is_whole = word.isascii() and word.isdecimal() and len(word) <= len(str(MOST_TOKENS))
+        if not is_whole or int(word) > MOST_TOKENS:
             raise ConfigError(
                 "counts", word, f"must be a whole number from 0 to {MOST_TOKENS:,}", "give tokens per expert"
             )

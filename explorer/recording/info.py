@@ -1,6 +1,7 @@
 """What a run is: the content of run.json."""
 
 import re
+import secrets
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
@@ -256,17 +257,20 @@ def make_run_id(
     seed: int | None = None,
     now: datetime | None = None,
 ) -> str:
-    """A readable identifier that no folder in `runs_dir` has, safe in a URL.
+    """A readable identifier that no other run has, safe in a URL.
 
-    >>> make_run_id(preset="standard", family="loss_free", seed=0, now=datetime(2026, 11, 22, 10, 15, 30))
-    'standard-loss_free-seed0-20261122-101530'
+    It ends with six random characters: a folder may not be there yet, and two visitors or two processes may
+    start a run in the same second. A folder of that name in `runs_dir` is avoided all the same.
+
+    >>> name = make_run_id(family="loss_free", seed=0, now=datetime(2026, 11, 22, 10, 15, 30))
+    >>> name[:-6]
+    'custom-loss_free-seed0-20261122-101530-'
     """
     stamp = (now or datetime.now(UTC)).strftime("%Y%m%d-%H%M%S")
     words = [preset or "custom", family, f"seed{seed}" if seed is not None else "", stamp]
     text = "-".join(re.sub(r"[^A-Za-z0-9._]+", "-", word).strip("-._") for word in words if word)
     base = text.lstrip("-._")[-90:].lstrip("-._")
-    candidate, number = base, 1
-    while runs_dir is not None and (runs_dir / candidate).exists():
-        number += 1
-        candidate = f"{base}-{number}"
-    return candidate
+    while True:
+        candidate = f"{base}-{secrets.token_hex(3)}"
+        if runs_dir is None or not (runs_dir / candidate).exists():
+            return candidate

@@ -49,7 +49,7 @@ def _warnings(arms: Sequence[Arm], labels: dict[str, str]) -> None:
     if len(arms) == 1:
         st.info("Only one run is chosen; add another in the picker to compare.", icon=":material/add:")
     for sentence in confounders(arms, labels):
-        st.warning(sentence, icon=":material/balance:")
+        st.warning(show.plain(sentence), icon=":material/balance:")
     count_notes.show_notes([(f"“{_one_run(arm, run, labels)}”", run) for arm in arms for run in arm.runs])
 
 

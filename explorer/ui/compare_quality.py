@@ -60,7 +60,7 @@ def paired_panel(arms: Sequence[Arm], labels: dict[str, str]) -> None:
     )
     urls.show_notices("base")
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.selectbox("Compared with", tokens, key="base", bind="query-params", width=320)
+        urls.selectbox("Compared with", tokens, key="base", width=320)
         metrics = st.pills(
             "Figures",
             list(PAIRED),

@@ -22,7 +22,7 @@ def row(run: Run, layer: int, expert: int | None) -> None:
         # A link: `st.switch_page` refuses to leave a page whose widgets are bound to the address.
         st.page_link(
             PAGES / "compare.py",
-            label=run.run_id,
+            label=show.plain(run.run_id),
             query_params={"runs": run.run_id},
             help="Whole runs, in Compare",
             width="content",

@@ -180,7 +180,7 @@ def _typed(text: str) -> Example | None:
     try:
         counts = parse_counts(text)
     except ConfigError as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(show.plain(str(error)), icon=":material/error:")
         return None
     top_k = int(st.session_state["k"])
     total, largest = int(counts.sum()), int(counts.max())
@@ -197,7 +197,7 @@ def _typed(text: str) -> Example | None:
 
 def _from_run(runs: list[Run]) -> Example | None:
     by_id = {run.run_id: run for run in runs}
-    run = by_id[str(st.selectbox("Run", list(by_id), key="of_run", bind="query-params"))]
+    run = by_id[urls.selectbox("Run", list(by_id), key="of_run")]
     frame = _last_counts(run.version, run.last_step)
     if frame.is_empty():
         st.info("This run has no loads yet.")

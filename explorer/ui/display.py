@@ -8,6 +8,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from explorer.ui import panels, urls
+from explorer.ui.plain import plain
 
 MODES = ("normal", "lecture")
 KEY = "mode"
@@ -118,8 +119,8 @@ def embed(place: DeltaGenerator) -> None:
     if wanted in known:
         st.html(f"<style>{_embedded(wanted)}</style>")
     else:
-        place.warning(
-            f"The link asks for the panel “{wanted}”; this page has {', '.join(known) or 'none'}. "
-            "The whole page is shown.",
-            icon=":material/link_off:",
+        sentence = (
+            f"The link asks for the panel “{urls.quoted(wanted)}”; this page has "
+            f"{', '.join(known) or 'none'}. The whole page is shown."
         )
+        place.warning(plain(sentence), icon=":material/link_off:")

@@ -1,4 +1,4 @@
-"""Trainings that the app starts: child processes, two at a time, the others wait in line.
+"""Trainings that the app starts: child processes, two at a time; the rest are queued.
 
 A child holds the other end of a pipe that this process keeps open. Closing the browser changes
 nothing; when this process ends, however it ends, the pipe closes and the child stops by itself.
@@ -18,17 +18,22 @@ from pathlib import Path
 from typing import IO
 
 from explorer.config import BalancerConfig, RunConfig
-from explorer.errors import TrainingError
+from explorer.errors import ConfigError, TrainingError
+from explorer.limits import AT_ONCE, Limits
 from explorer.presets import RULE_DEFAULTS
 from explorer.rules import Rule, parse_rules
 
-AT_ONCE = 2
 POLL_S = 0.2
 NICENESS = 5
 STOP_GRACE_S = 20.0
 MOST_WORDS = 1_000_000
 """Bytes of what a training has said that are looked through for its answers."""
 ANSWER = "control: switch to "
+MOST_ENDED = 24
+"""Ended trainings that are still listed."""
+READ_ONLY = (
+    "This app only shows runs: nothing can be trained or switched here; start one of your own for that."
+)
 OPEN_STATES = ("waiting", "training", "stopping")
 
 
@@ -69,9 +74,20 @@ class Job:
 class JobManager:
     """Starts, queues and stops trainings. Safe to call from any thread."""
 
-    def __init__(self, runs_dir: Path, at_once: int = AT_ONCE, command: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        runs_dir: Path,
+        at_once: int = AT_ONCE,
+        command: Sequence[str] | None = None,
+        *,
+        most_open: int = Limits.queue,
+        read_only: bool = False,
+    ) -> None:
+        """most_open: how many runs of all visitors may train or wait. read_only: refuse every run."""
         self.runs_dir = runs_dir
         self.at_once = at_once
+        self.most_open = most_open
+        self.read_only = read_only
         self._command = list(command or (sys.executable, "-m", "explorer", "train"))
         self._jobs: list[Job] = []
         self._lock = threading.RLock()
@@ -80,13 +96,44 @@ class JobManager:
         self._thread: threading.Thread | None = None
 
     def add(self, jobs: Sequence[Job]) -> None:
-        """Put trainings in line; free places start at once."""
+        """Queue trainings, all or none; free places start at once.
+
+        Raises ConfigError when the queue has no room for them, when one of their ids is in it already, and
+        in an app that only shows.
+        """
         with self._lock:
+            self._check(jobs)
             self._jobs.extend(jobs)
+            self._drop_old()
             self._advance()
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._watch, name="explorer-jobs", daemon=True)
                 self._thread.start()
+
+    def _check(self, jobs: Sequence[Job]) -> None:
+        """Refuse what cannot be queued; called with the lock held, so that two visitors come one by one."""
+        if self.read_only:
+            raise TrainingError(READ_ONLY)
+        known = [job.run_id for job in self._jobs]
+        for job in jobs:
+            if job.run_id in known:
+                raise ConfigError("run_id", job.run_id, "is in the queue already", "press Start again")
+            known.append(job.run_id)
+        self._reap()
+        waiting = sum(job.is_open for job in self._jobs)
+        if waiting + len(jobs) > self.most_open:
+            raise ConfigError(
+                "runs",
+                len(jobs),
+                f"are too many: {waiting} train or are queued already, and the queue takes {self.most_open}",
+                "choose fewer, or wait until some have ended",
+            )
+
+    def _drop_old(self) -> None:
+        """Forget the oldest ended trainings beyond those that a page can list; their runs stay on disk."""
+        ended = [job for job in self._jobs if not job.is_open]
+        dropped = {id(job) for job in ended[: max(0, len(ended) - MOST_ENDED)]}
+        self._jobs = [job for job in self._jobs if id(job) not in dropped]
 
     def jobs(self) -> list[Job]:
         """Every training of this server, oldest first."""
@@ -113,6 +160,8 @@ class JobManager:
         """
         with self._lock:
             self._reap()
+            if self.read_only:
+                raise TrainingError(READ_ONLY)
             job = next((job for job in self._jobs if job.run_id == run_id), None)
             if job is None or job.process is None or job.state != "training":
                 state = job.state if job else "not one of this server's trainings"

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from explorer.errors import ConfigError, ExplorerError
+from explorer.bounds import read_whole
+from explorer.errors import ExplorerError
 from explorer.presets import arm_config, get_preset
 from explorer.ui import picker
 from explorer.ui.arms import Arm, Run, short_balancer
@@ -68,7 +69,4 @@ def _token(runs: Sequence[Run]) -> str:
 
 def seed_of(text: str) -> int:
     """`0` or `seed 0` -> 0."""
-    digits = text.removeprefix("seed").strip()
-    if not digits.isdecimal():
-        raise ConfigError("seed", text, "must be a whole number", "write seed 0")
-    return int(digits)
+    return read_whole("training.seed", text.removeprefix("seed"), least=0, remedy="write seed 0")

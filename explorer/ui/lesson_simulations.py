@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from explorer.bounds import read_whole
 from explorer.errors import ConfigError
 from explorer.simulate import Simulation
 from explorer.ui import playground
@@ -14,8 +15,8 @@ def values_of(given: Mapping[str, str]) -> dict[str, str]:
     values = {key: control.default for key, control in BY_KEY.items()} | {"seed": "0"}
     for key, value in given.items():
         control = BY_KEY.get(key)
-        if key == "seed" and value.isdecimal():
-            values[key] = value
+        if key == "seed":
+            values[key] = str(read_whole("training.seed", value, least=0, remedy="write seed=0"))
         elif control is None:
             raise ConfigError(key, value, "is not a control of the Playground", f"one of {', '.join(BY_KEY)}")
         elif value not in control.options:

@@ -51,7 +51,8 @@ def _asked(course: Course) -> Lesson | None:
     if wanted and lesson is None:
         urls.notice(
             LESSON,
-            f"The link names the lesson “{wanted[-1]}”, which is not here. The whole course is shown.",
+            f"The link names the lesson “{urls.quoted(wanted[-1])}”, which is not here. The whole course is "
+            "shown.",
         )
         del st.query_params[LESSON]
     return lesson
@@ -182,14 +183,14 @@ def _verdict(asked: Prediction, guess: Guess, place: Place) -> None:
     except ExplorerError as error:
         st.info(f"What is right cannot be computed: {show.plain(str(error))}", icon=":material/inbox:")
         return
-    answer = show.plain(asked.options[right])
+    answer = asked.options[right]
     if guess.option is None:
-        st.info(f"The data say: {answer}.", icon=":material/lightbulb:")
+        st.info(f"The data say: {show.plain(answer)}.", icon=":material/lightbulb:")
     elif guess.option == right:
-        st.success(f"You said: {answer}. The data say so too.", icon=":material/check_circle:")
+        st.success(f"You said: {show.plain(answer)}. The data say so too.", icon=":material/check_circle:")
     else:
-        said = show.plain(asked.options[guess.option])
-        st.info(f"You said: {said}. The data say: {answer}.", icon=":material/lightbulb:")
+        sentence = f"You said: {asked.options[guess.option]}. The data say: {answer}."
+        st.info(show.plain(sentence), icon=":material/lightbulb:")
     st.button(
         "Ask again", key=f"again_{place[0]}_{place[1]}", type="tertiary", on_click=_hide, args=(place,),
         icon=":material/replay:",

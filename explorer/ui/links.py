@@ -38,14 +38,20 @@ RUN_IN_LINK = r"runs?=(.*)$"
 """What a table shows of `replay_url` and `compare_url`."""
 
 
+def base_path() -> str:
+    """What stands before the pages' own paths, e.g. `/moe` for an app behind a proxy at example.org/moe."""
+    path = str(st.get_option("server.baseUrlPath") or "").strip("/")
+    return f"/{path}" if path else ""
+
+
 def replay_url(run_id: str) -> str:
     """The address of a run in Replay; run ids are safe in a URL."""
-    return f"/replay?run={run_id}"
+    return f"{base_path()}/replay?run={run_id}"
 
 
 def compare_url(run_id: str) -> str:
     """The address of a single run in Compare, for runs that have nothing to replay."""
-    return f"/compare?runs={run_id}"
+    return f"{base_path()}/compare?runs={run_id}"
 
 
 def page(name: str, label: str, **query: Any) -> None:

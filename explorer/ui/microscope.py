@@ -55,9 +55,7 @@ def choose_run(runs: Sequence[Run]) -> Run:
         ),
     )
     urls.show_notices("run")
-    run_id = st.selectbox(
-        "Run", list(by_id), key="run", bind="query-params", help="Runs that keep a probe batch."
-    )
+    run_id = urls.selectbox("Run", list(by_id), key="run", help="Runs that keep a probe batch.")
     run = by_id[run_id]
     show.note(f"{run.label} · {run.sizes}")
     return run
@@ -82,10 +80,8 @@ def _view(run: Run, probes: Probes, step: int, layer: int) -> None:
     """What follows a click; figures here take other rows and are not drawn anew."""
     view = load_view(run, step, layer)
     if view is None:
-        st.info(
-            f"Layer {layer} has no readable probe after {step} updates; choose another probe or layer.",
-            icon=":material/inbox:",
-        )
+        sentence = f"Layer {layer} has no readable probe after {step} updates; choose another probe or layer."
+        st.info(show.plain(sentence), icon=":material/inbox:")
         return
     st.subheader("Who gets which token?", help=tip("probe_batch"))
     st.markdown(show.plain(microscope_words.batch(view)))
@@ -181,7 +177,7 @@ def _choices(run: Run, view: View, usual: int) -> tuple[int, int | None, str]:
     )
     urls.show_notices("token", "expert", "colour")
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.number_input("Token", 0, last, usual, step=1, key="token", bind="query-params", width=150)
+        urls.number_input("Token", 0, last, usual, key="token", width=150)
         st.selectbox(
             "Mark expert",
             experts,

@@ -24,9 +24,12 @@ def section(run: Run, view: View, token: int, expert: int | None) -> None:
     """The figure of the scores beside the formulas, and the update below them."""
     st.subheader("How is this token routed?", help=tip("top_k"))
     if view.unexplained:
-        st.error(
+        sentence = (
             f"For {view.unexplained} of {view.num_tokens} tokens the recorded experts are not those that the "
-            "recorded logits and biases give; what is marked as chosen is what was recorded.",
+            "recorded logits and biases give; what is marked as chosen is what was recorded."
+        )
+        st.error(
+            show.plain(sentence),
             icon=":material/error:",
         )
     table = token_table(view, token)

@@ -90,7 +90,7 @@ def _cards(arms: Sequence[Arm]) -> None:
         violation, perplexity = _mean(found["max_vio_global"]), _mean(found["perplexity"])
         with grid:
             st.metric(
-                short_balancer(arm.first.balancer),
+                show.plain(short_balancer(arm.first.balancer)),
                 "–" if violation is None else captions.number(violation),
                 "no evaluation yet" if perplexity is None else f"perplexity {captions.number(perplexity)}",
                 delta_color="off",
@@ -114,7 +114,8 @@ def runs_section(runs: Sequence[Run]) -> None:
     st.subheader("The runs")
     for run in runs:
         if not run.is_readable:
-            st.warning(f"`{run.run_id}` cannot be read: {run.problem}", icon=":material/folder_off:")
+            sentence = f"{run.run_id} cannot be read: {run.problem}"
+            st.warning(show.plain(sentence), icon=":material/folder_off:")
     readable = [run for run in runs if run.is_readable]
     if not readable:
         return

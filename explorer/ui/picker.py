@@ -81,8 +81,9 @@ def _asked() -> tuple[list[str], list[str]]:
 
 def _complaint(unknown: list[str], known: int) -> str:
     if unknown:
-        names = ", ".join(f"“{token}”" for token in unknown)
-        return f"The link names runs that are not here: {names}. What is shown was chosen instead."
+        names = ", ".join(f"“{urls.quoted(token)}”" for token in unknown[:MOST])
+        more = f" and {len(unknown) - MOST} more" if len(unknown) > MOST else ""
+        return f"The link names runs that are not here: {names}{more}. What is shown was chosen instead."
     if known > MOST:
         return f"The link names {known} runs; the first {MOST} are shown, more would not fit in one picture."
     return ""

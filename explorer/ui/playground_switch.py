@@ -62,9 +62,9 @@ def settle() -> None:
         if urls.is_fresh(key) or key not in st.session_state:
             wanted = urls.asked(key)
             st.session_state[key] = wanted[-1] if wanted else ""
-        text = str(st.session_state[key] or "")
+        text = st.session_state[key] = str(st.session_state[key] or "")
         if text and parse(text, steps) is None:
-            st.warning(show.plain(_complaint(key, text, steps)), icon=":material/link_off:")
+            st.warning(show.plain(_complaint(key, urls.quoted(text), steps)), icon=":material/link_off:")
 
 
 def _complaint(key: str, text: str, steps: int) -> str:

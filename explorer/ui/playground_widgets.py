@@ -95,12 +95,4 @@ def draw(control: Control, offer: Offer, width: Any = "stretch") -> None:
 
 def draw_seed(key: str) -> None:
     """A whole number."""
-    st.number_input(
-        "Seed",
-        0,
-        MOST_SEED,
-        step=1,
-        key=key,
-        bind="query-params",
-        help="Other draws of everything that is drawn.",
-    )
+    urls.number_input("Seed", 0, MOST_SEED, 0, key=key, help="Other draws of everything that is drawn.")

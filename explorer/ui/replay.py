@@ -60,9 +60,7 @@ def choose_run(runs: Sequence[Run]) -> Run:
     )
     urls.show_notices("run")
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        run_id = st.selectbox(
-            "Run", list(by_id), key="run", bind="query-params", help="The runs of the picker come first."
-        )
+        run_id = urls.selectbox("Run", list(by_id), key="run", help="The runs of the picker come first.")
         run = by_id[run_id]
         expert_order.control(run)
     urls.show_notices(expert_order.KEY)
@@ -202,9 +200,7 @@ def _playhead(run: Run) -> tuple[int, int | None, int]:
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom"):
         layer = layers.control(run.layers, "Each layer has its own router and its own experts.")
         # Its default is where a link without a step opens, so that step 0 stays in the address.
-        st.number_input(
-            "Step", 0, most, most, step=1, key="step", bind="query-params", width=150, help=tip("playhead")
-        )
+        urls.number_input("Step", 0, most, most, key="step", width=150, help=tip("playhead"))
         st.selectbox(
             "Single out expert",
             experts,

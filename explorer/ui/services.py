@@ -27,7 +27,8 @@ class Services:
         index = Index.open(settings.index)
         ingest = IngestThread(index, settings.runs_dirs, INGEST_INTERVAL_S)
         ingest.start()
-        return cls(settings=settings, index=index, ingest=ingest, jobs=JobManager(settings.own_runs))
+        jobs = JobManager(settings.own_runs, most_open=settings.limits.queue, read_only=settings.read_only)
+        return cls(settings=settings, index=index, ingest=ingest, jobs=jobs)
 
     def stop(self) -> None:
         """Stop the trainings, the thread and the index, in this order."""

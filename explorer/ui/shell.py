@@ -6,6 +6,7 @@ from pathlib import Path
 import streamlit as st
 
 from explorer.ui import cached, urls
+from explorer.ui.plain import plain
 from explorer.ui.services import services
 
 FIRST_ROUND_LIMIT_S = 90.0
@@ -51,12 +52,12 @@ def show_index_state() -> None:
     """Sentences above the page, and the clock that follows the first reading."""
     owner = services()
     if owner.index.notice:
-        st.warning(owner.index.notice, icon=":material/database_off:")
+        st.warning(plain(owner.index.notice), icon=":material/database_off:")
     if owner.ingest.problem:
-        st.error(owner.ingest.problem, icon=":material/database_off:")
+        st.error(plain(owner.ingest.problem), icon=":material/database_off:")
     report = owner.ingest.report
     for sentence in report.notices if report else ():
-        st.warning(sentence, icon=":material/folder_off:")
+        st.warning(plain(sentence), icon=":material/folder_off:")
     if is_reading():
         _follow_reading()
 
@@ -66,7 +67,7 @@ def _follow_reading() -> None:
     """Say how far the first reading is; draw the page again when more can be shown."""
     known = len(cached.list_runs())
     total = sum(_folders(folder) for folder in services().settings.runs_dirs)
-    st.info(f"Reading the recorded runs: {known} of {total}.", icon=":material/hourglass_top:")
+    st.info(plain(f"Reading the recorded runs: {known} of {total}."), icon=":material/hourglass_top:")
     before = st.session_state.get("runs_read", known)
     st.session_state["runs_read"] = known
     if known != before or not is_reading():

@@ -14,6 +14,7 @@ from explorer.charts.spec import Spec
 from explorer.export.panel import Panel, slug
 from explorer.queries import asked
 from explorer.ui import display, exports, panels
+from explorer.ui.plain import plain as plain
 
 
 def figure(
@@ -159,10 +160,3 @@ def stacked(formula: str) -> str:
     whole = lines if len(parts) == 1 else rf"\begin{{gathered}}{lines}\end{{gathered}}"
     # The space keeps a slanted last letter inside its box, which would scroll otherwise.
     return whole + r"\;"
-
-
-def plain(text: str) -> str:
-    """Computed sentences are text, not markup: a `*` or `_` of a run's name must stay what it is."""
-    for mark in "\\`*_[]<$~":
-        text = text.replace(mark, f"\\{mark}")
-    return text

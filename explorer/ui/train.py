@@ -1,10 +1,9 @@
 """The Train page: a form, a start button, and what is training now."""
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -12,28 +11,40 @@ import streamlit as st
 
 from explorer.charts import balance, captions, losses, switches
 from explorer.config import RunConfig
-from explorer.errors import ConfigError, ExplorerError, RunFolderError
-from explorer.presets import PRESETS, RULE_DEFAULTS, arm_config, get_preset, recorded_preset
-from explorer.recording import make_run_id
+from explorer.errors import ConfigError, ExplorerError
+from explorer.presets import PRESETS, RULE_DEFAULTS, get_preset
 from explorer.recording.status import read_status
 from explorer.routings import KINDS
 from explorer.rules import RULES, format_rules, make_rule
 from explorer.ui import cached, form, links, show, specs, switching, train_experiments
 from explorer.ui.arms import MOST, Arm, Run, chart_labels, legend, short_rules
-from explorer.ui.jobs import Job
+from explorer.ui.jobs import READ_ONLY, Job
 from explorer.ui.services import services
+from explorer.ui.train_orders import job_of, make_configs, writable
 
 COMMON_ARMS = ("none", "aux_loss", "aux_loss:scope=sequence", "loss_free", "loss_free+seq_aux",
                *(name for name in KINDS if name != "token_choice"))  # fmt: skip
 FIRST_ARMS = ("none", "aux_loss", "loss_free")
 TICK_S = 0.5
 LIVE_BINS = 100
-MOST_RUNS = 24
 ARMS = "train_arms"
+
+
+def introduction() -> None:
+    """What can be done here, or that nothing can in an app that only shows."""
+    if services().settings.read_only:
+        st.info(READ_ONLY, icon=":material/visibility:")
+        return
+    st.markdown(
+        "Choose a preset and one or more balancing rules. Two runs train at a time; the rest are queued. "
+        "You may close this tab; stopping the app stops the training, and what was recorded stays."
+    )
 
 
 def order_form() -> None:
     """Everything that decides the runs, and the button that starts them."""
+    if services().settings.read_only:
+        return
     with st.container(key="keep_order"):
         preset, arms, seeds = _rules()
     _builder(preset)
@@ -90,7 +101,7 @@ def _builder(preset: str) -> None:
             try:
                 rules.append(make_rule(name, settings))
             except ConfigError as error:
-                st.error(str(error))
+                st.error(show.plain(str(error)))
         text = format_rules(rules)
         st.code(text, language=None)
         st.button("Add this rule", key="add_rule", on_click=_add_arm, args=(text,), icon=":material/add:")
@@ -102,79 +113,18 @@ def _add_arm(text: str) -> None:
 
 
 def _start(preset: str, chosen: dict[str, dict[str, Any]], arms: Sequence[str], seeds: str) -> None:
-    """Check everything, then put the runs in line; a wrong value starts nothing."""
+    """Check everything, then queue the runs; an invalid value queues none."""
+    settings = services().settings
     try:
-        configs = make_configs(preset, chosen, arms, seeds)
-        folder = _writable(services().settings.own_runs)
+        configs = make_configs(preset, chosen, arms, seeds, settings.limits)
+        folder = writable(settings.own_runs)
+        services().jobs.add([job_of(config, preset, folder) for config in configs])
     except ExplorerError as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(show.plain(str(error)), icon=":material/error:")
         return
-    services().jobs.add(
-        [
-            Job(
-                run_id=make_run_id(
-                    folder,
-                    preset=recorded_preset(config, preset),
-                    family=config.arm,
-                    seed=config.seed,
-                ),
-                config=config,
-                preset=preset,
-            )
-            for config in configs
-        ]
-    )
-    st.toast(f"{len(configs)} runs started or in line.", icon=":material/check:")
+    st.toast(f"{len(configs)} runs started or queued.", icon=":material/check:")
     # The panel above was drawn before they were there.
     st.rerun()
-
-
-def make_configs(
-    preset: str, chosen: dict[str, dict[str, Any]], arms: Sequence[str], seeds: str
-) -> list[RunConfig]:
-    """One configuration a seed and rule. Raises ConfigError for anything that breaks a rule."""
-    if not arms:
-        raise ConfigError("balancer", "", "names no rule", "choose one, e.g. loss_free; none is one too")
-    base = RunConfig.from_dict(chosen)
-    chosen_arms = [arm_config(base, arm, preset) for arm in arms]
-    for config, arm in zip(chosen_arms, arms, strict=True):
-        if chosen_arms.count(config) > 1:
-            raise ConfigError("balancer", arm, "is named twice", "keep one; use the seeds to repeat")
-    configs = [_seeded(config, seed) for seed in parse_seeds(seeds) for config in chosen_arms]
-    if len(configs) > MOST_RUNS:
-        raise ConfigError(
-            "seeds",
-            seeds,
-            f"make {len(configs)} runs, and {MOST_RUNS} are the most at a time",
-            "choose fewer",
-        )
-    return configs
-
-
-def _seeded(config: RunConfig, seed: int) -> RunConfig:
-    return replace(config, training=replace(config.training, seed=seed))
-
-
-def parse_seeds(text: str) -> list[int]:
-    """Whole numbers, separated by commas, each once."""
-    pieces = [piece.strip() for piece in text.split(",") if piece.strip()]
-    if not pieces or not all(piece.isdecimal() for piece in pieces):
-        raise ConfigError("training.seed", text, "must be whole numbers of at least 0", "write 0 or 0,1,2")
-    return [int(piece) for piece in dict.fromkeys(pieces)]
-
-
-def _writable(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise RunFolderError(
-            f"runs folder = {str(folder)!r}: cannot be written ({error.strerror}); start the app with "
-            "another one."
-        ) from error
-    return folder
 
 
 def now_training() -> None:
@@ -191,8 +141,7 @@ def _live() -> None:
     st.subheader("Training now" if any(job.is_open for job in jobs) else "Trained here")
     with show.steady("live"):
         for job in jobs:
-            _progress(job)
-            switching.controls(job)
+            _one(job)
         _buttons(jobs)
         _charts(jobs)
     if st.session_state.get("was_training") and not any(job.is_open for job in jobs):
@@ -202,15 +151,30 @@ def _live() -> None:
     st.session_state["was_training"] = any(job.is_open for job in jobs)
 
 
+def _one(job: Job) -> None:
+    """Progress and controls of a training. One that cannot be drawn leaves those of the others alone."""
+    try:
+        _progress(job)
+        switching.controls(job)
+    except Exception as error:  # whatever its folder holds by now
+        logging.getLogger(__name__).exception("%s could not be drawn", job.run_id)
+        st.error(
+            show.plain(f"{job.run_id} cannot be shown ({type(error).__name__}: {error}). The others go on."),
+            icon=":material/error:",
+        )
+
+
 def _progress(job: Job) -> None:
     done, state = _how_far(job)
     total = job.config.training.num_steps
     label = f"{legend(switching.recorded_config(job))}, seed {job.config.seed}"
     left, right = st.columns([8, 1], vertical_alignment="center")
     with left:
-        st.progress(min(1.0, done / total), text=f"**{label}** · {state} · step {done:,} of {total:,}")
+        st.progress(
+            min(1.0, done / total), text=f"**{show.plain(label)}** · {state} · step {done:,} of {total:,}"
+        )
         if job.problem:
-            st.error(job.problem, icon=":material/error:")
+            st.error(show.plain(job.problem), icon=":material/error:")
     with right:
         if job.is_open:
             st.button(
@@ -228,7 +192,7 @@ def _how_far(job: Job) -> tuple[int, str]:
     """Steps done and the state in a word, from the run's own status."""
     folder = services().settings.own_runs / job.run_id
     if job.state == "waiting":
-        return 0, "waiting in line"
+        return 0, "queued"
     if not folder.exists():
         return 0, {"training": "starting", "stopping": "stopping"}.get(job.state, job.state)
     status = read_status(folder)

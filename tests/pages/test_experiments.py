@@ -5,7 +5,7 @@ from conftest import Opener, words
 
 from explorer.presets import get_preset
 from explorer.ui import form, lesson_course
-from explorer.ui.train import make_configs
+from explorer.ui.train_orders import make_configs
 
 EXPERIMENTS, PROBLEMS = lesson_course.experiments()
 

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from explorer.errors import ConfigError, TrainingError
 from explorer.presets import get_preset
 from explorer.recording.status import process_start
-from explorer.ui.jobs import Job, JobManager
+from explorer.ui.jobs import MOST_ENDED, Job, JobManager
 
 # A trainer that writes what it was told and ends when it is asked to or when its pipe closes.
 TRAINER = """
@@ -163,3 +164,47 @@ def test_no_child_outlives_a_killed_server(tmp_path: Path, trainer: list[str]) -
         process.wait()
     wait_for(lambda: not any(process_start(pid) for pid in pids))
     assert (runs / "a.ended").exists(), "it was not killed: it noticed that its pipe had closed"
+
+
+def test_the_queue_takes_so_many_runs_of_everybody_and_the_rest_are_refused_as_a_whole(
+    tmp_path: Path, trainer: list[str]
+) -> None:
+    (tmp_path / "runs").mkdir()
+    manager = JobManager(tmp_path / "runs", command=trainer, most_open=3)
+    try:
+        manager.add([job("a"), job("b")])
+        with pytest.raises(ConfigError, match=r"runs = 2: are too many: 2 train or are queued already"):
+            manager.add([job("c"), job("d")])
+        manager.add([job("c")])
+        assert [one.run_id for one in manager.jobs()] == ["a", "b", "c"]
+        manager.stop_job("c")
+        manager.add([job("d")])
+        assert states(manager) == ["training", "training", "cancelled", "waiting"]
+    finally:
+        manager.stop()
+
+
+@pytest.mark.parametrize("names", [["a"], ["b", "b"]])
+def test_no_two_trainings_have_one_name(manager: JobManager, names: list[str]) -> None:
+    manager.add([job("a")])
+    with pytest.raises(ConfigError, match="is in the queue already"):
+        manager.add([job(name) for name in names])
+    assert [one.run_id for one in manager.jobs()] == ["a"]
+
+
+def test_only_the_latest_ended_ones_are_listed(tmp_path: Path) -> None:
+    manager = JobManager(tmp_path, command=[str(tmp_path / "missing")])
+    for number in range(MOST_ENDED + 3):
+        manager.add([job(f"run{number}")])
+    names = [one.run_id for one in manager.jobs()]
+    assert (names[0], len(names)) == ("run2", MOST_ENDED + 1)
+    manager.stop()
+
+
+def test_an_app_that_only_shows_trains_and_switches_nothing(tmp_path: Path) -> None:
+    manager = JobManager(tmp_path, command=[str(tmp_path / "missing")], read_only=True)
+    with pytest.raises(TrainingError, match="only shows runs"):
+        manager.add([job("a")])
+    with pytest.raises(TrainingError, match="only shows runs"):
+        manager.switch_rule("a", "none")
+    assert not manager.jobs()

@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+import streamlit
 from conftest import Opener, charts, words
+from store_runs import write_run
 
 
 def test_a_link_chooses_the_runs(open_app: Opener, recorded: Path) -> None:
@@ -110,3 +112,81 @@ def test_a_link_inside_the_app_wins_over_what_was_chosen_there_before(
     assert app.session_state["runs"] == ["loss_free-seed1"]
     app.number_input(key="step").set_value(5).run()
     assert app.session_state["step"] == 5, "the address counts once"
+
+
+LONG_ID = "r" * 100
+"""As long as a run id may be."""
+
+
+def test_a_run_id_of_the_full_length_is_found_by_its_link(open_app: Opener, tmp_path: Path) -> None:
+    for name in (LONG_ID, LONG_ID[:-1] + "x"):
+        write_run(tmp_path / "shipped", name, steps=20)
+    app = open_app(tmp_path / "shipped", "replay", run=LONG_ID, runs=[LONG_ID])
+    assert not app.warning
+    assert app.selectbox(key="run").value == LONG_ID
+    assert app.multiselect(key="runs").value == [LONG_ID]
+
+
+@pytest.mark.parametrize("value", ["1e999", "-inf", "9" * 400, "nan"])
+@pytest.mark.parametrize(
+    ("page", "key", "fallback"),
+    [("replay", "step", 23), ("playground", "seed", 0), ("theory", "tseed", 0)],
+)
+def test_a_number_that_is_none_is_said_and_taken_out_of_the_address(
+    open_app: Opener, recorded: Path, page: str, key: str, fallback: int, value: str
+) -> None:
+    app = open_app(recorded, page, **{key: value})
+    assert not app.exception
+    assert app.number_input(key=key).value == fallback
+    assert f"names {key.removeprefix('t')} {value[:50]}" in words(app)
+    assert key not in app.query_params
+    app.number_input(key=key).set_value(3).run()
+    assert not app.exception
+    assert not app.warning
+    assert app.number_input(key=key).value == 3
+
+
+@pytest.mark.parametrize(("page", "key"), [("replay", "run"), ("glossary", "of_run"), ("compare", "base")])
+def test_a_link_goes_on_naming_what_is_the_default_today(
+    open_app: Opener, recorded: Path, page: str, key: str
+) -> None:
+    """A newer run may be the default tomorrow, and the link must then show the same as today."""
+    query = {"example": "run"} if key == "of_run" else {}
+    today = open_app(recorded, page, **query).selectbox(key=key).value
+    app = open_app(recorded, page, **{**query, key: today})
+    assert app.selectbox(key=key).value == today
+    assert app.query_params[key] == today
+
+
+@pytest.mark.parametrize(
+    ("page", "key"),
+    [
+        ("overview", "runs"),
+        ("lessons", "lesson"),
+        ("replay", "run"),
+        ("playground", "swA"),
+        ("glossary", "term"),
+    ],
+)
+def test_a_value_without_end_is_repeated_in_short(
+    open_app: Opener, recorded: Path, page: str, key: str
+) -> None:
+    app = open_app(recorded, page, **{key: "zq " * 33_000})
+    assert not app.exception
+    said = [str(alert.value) for kind in (app.warning, app.info) for alert in kind]
+    assert any("zq zq" in sentence for sentence in said)
+    assert all(len(sentence) < 1000 for sentence in said)
+
+
+@pytest.mark.parametrize(
+    ("base", "path"), [("", "/replay"), ("moe", "/moe/replay"), ("/a/b/", "/a/b/replay")]
+)
+def test_a_run_of_the_table_opens_below_the_path_of_the_app(
+    open_app: Opener, recorded: Path, monkeypatch: pytest.MonkeyPatch, base: str, path: str
+) -> None:
+    usual = streamlit.get_option
+    monkeypatch.setattr(
+        streamlit, "get_option", lambda name: base if name == "server.baseUrlPath" else usual(name)
+    )
+    table = open_app(recorded).dataframe[0].value
+    assert f"{path}?run=none-seed0" in list(table["run"])

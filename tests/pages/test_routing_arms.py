@@ -10,6 +10,7 @@ from explorer.presets import arm_config
 from explorer.recording import FolderRecorder, run_info_from_config
 from explorer.training import train
 from explorer.ui import train as train_page
+from explorer.ui import train_orders
 
 ARMS = ("loss_free", "expert_choice:chunk=16", "dense")
 
@@ -66,7 +67,9 @@ def test_a_dense_run_alone_is_compared_by_its_perplexity(open_app: Opener, folde
 
 def test_the_train_page_takes_routings_as_arms() -> None:
     chosen = make_tiny_config("none").to_dict()
-    configs = train_page.make_configs("tiny", chosen, ["loss_free", "expert_choice:chunk=8", "dense"], "0,1")
+    configs = train_orders.make_configs(
+        "tiny", chosen, ["loss_free", "expert_choice:chunk=8", "dense"], "0,1"
+    )
     assert [(c.arm, c.seed) for c in configs[:3]] == [
         ("loss_free", 0), ("expert_choice:chunk=8", 0), ("dense", 0),
     ]  # fmt: skip

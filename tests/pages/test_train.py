@@ -9,11 +9,15 @@ from conftest import Opener, words
 
 from explorer.config import ModelConfig, RunConfig, TrainingConfig
 from explorer.errors import ConfigError
+from explorer.limits import Limits
 from explorer.presets import PRESETS, get_preset, recorded_preset
 from explorer.rules import RULES
-from explorer.ui import form
-from explorer.ui.jobs import Job, JobManager
-from explorer.ui.train import make_configs, parse_seeds
+from explorer.ui import form, show, train
+from explorer.ui.jobs import READ_ONLY, Job, JobManager
+from explorer.ui.settings import Settings
+from explorer.ui.train_orders import make_configs, parse_seeds
+
+LARGE_HOST = Limits(memory_gb=1e6)
 
 
 def plain(config: RunConfig) -> dict[str, dict[str, object]]:
@@ -27,7 +31,7 @@ def plain(config: RunConfig) -> dict[str, dict[str, object]]:
 @pytest.mark.parametrize("preset", list(PRESETS))
 def test_an_untouched_form_gives_the_preset_back(preset: str) -> None:
     base = get_preset(preset)
-    (config,) = make_configs(preset, plain(base), ["none"], "0")
+    (config,) = make_configs(preset, plain(base), ["none"], "0", LARGE_HOST)
     assert config == base
 
 
@@ -76,7 +80,7 @@ def test_rules_times_seeds_make_runs() -> None:
 
 
 def test_the_presets_own_meaning_of_a_rule_counts() -> None:
-    (config,) = make_configs("paper_1b", plain(get_preset("paper_1b")), ["loss_free"], "0")
+    (config,) = make_configs("paper_1b", plain(get_preset("paper_1b")), ["loss_free"], "0", LARGE_HOST)
     assert "0.001" in config.balancer.label
 
 
@@ -119,6 +123,10 @@ def test_a_form_changed_by_hand_trains_under_no_preset(
         (["none"], "", "training.seed"),
         (["none"], "1,x", "training.seed"),
         (["none"], "-1", "training.seed"),
+        (["none"], "²", "training.seed"),
+        (["none"], "9223372036854775808", "training.seed"),
+        (["none"], "9" * 5000, "training.seed"),
+        (["none/²/loss_free"], "0", "balancer.schedule.step"),
         (["none"], ",".join(map(str, range(30))), "seeds"),
     ],
 )
@@ -138,7 +146,7 @@ def test_a_wrong_value_shows_the_sentence_and_starts_nothing(open_app: Opener, t
     app.number_input(key="train_tiny_model.top_k").set_value(9).run()
     app.button(key="start").click().run()
     assert [e.value for e in app.error] == [
-        "model.top_k = 9: must be at most model.num_experts (4); lower it to 4 or less."
+        show.plain("model.top_k = 9: must be at most model.num_experts (4); lower it to 4 or less.")
     ]
     assert not (tmp_path / "own").exists()
     assert "Training now" not in words(app)
@@ -151,7 +159,7 @@ def test_a_runs_folder_that_cannot_be_written_is_named(
     app = open_app(page="train")
     app.button(key="start").click().run()
     assert len(app.error) == 1
-    assert str(tmp_path / "own") in app.error[0].value
+    assert show.plain(str(tmp_path / "own")) in app.error[0].value
 
 
 def test_another_preset_brings_its_own_values(open_app: Opener) -> None:
@@ -196,3 +204,51 @@ def test_started_runs_train_and_are_listed(open_app: Opener, tmp_path: Path) -> 
     app.run()
     assert {folder.name for folder in folders} <= set(app.multiselect(key="runs").options)
     assert len(app.get("vega_lite_chart")) == 2
+
+
+def test_what_the_host_does_not_allow_is_refused() -> None:
+    limits = Limits(sizes=(("model.num_experts", 3),))
+    with pytest.raises(ConfigError, match="at most 3 on this host"):
+        make_configs("tiny", plain(get_preset("tiny")), ["none"], "0", limits)
+    with pytest.raises(ConfigError, match="make 4 runs, and 3 are the most"):
+        make_configs(
+            "tiny", plain(get_preset("tiny")), ["none", "loss_free"], "0,1", Limits(runs_per_start=3)
+        )
+
+
+def test_an_app_that_only_shows_says_so_and_offers_no_form(
+    open_app: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EXPLORER_READ_ONLY", "1")
+    app = open_app(page="train")
+    assert not app.exception
+    assert [info.value for info in app.info] == [READ_ONLY]
+    assert "start" not in [button.key for button in app.button]
+
+
+def test_a_setting_of_the_host_that_means_nothing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXPLORER_READ_ONLY", "perhaps")
+    with pytest.raises(ConfigError, match="EXPLORER_READ_ONLY = 'perhaps'"):
+        Settings.from_environment()
+
+
+def test_one_training_that_cannot_be_drawn_leaves_the_controls_of_the_others(
+    open_app: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [Job(run_id=name, config=get_preset("tiny")) for name in ("broken", "fine")]
+    monkeypatch.setattr(JobManager, "jobs", lambda self: jobs)
+    monkeypatch.setattr(JobManager, "open_jobs", lambda self: [])
+    draw = train._progress
+
+    def fail(job: Job) -> None:
+        if job.run_id == "broken":
+            raise ValueError("its *folder* is odd")
+        draw(job)
+
+    monkeypatch.setattr(train, "_progress", fail)
+    app = open_app(page="train")
+    assert not app.exception
+    assert [error.value for error in app.error] == [
+        show.plain("broken cannot be shown (ValueError: its *folder* is odd). The others go on.")
+    ]
+    assert {"stop_fine", "start"} <= {button.key for button in app.button}

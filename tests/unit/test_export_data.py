@@ -58,3 +58,22 @@ def test_a_figure_without_any_data_is_an_empty_file() -> None:
 def test_an_unknown_format_is_named() -> None:
     with pytest.raises(ConfigError, match="xlsx"):
         data.table(panel(), "xlsx")
+
+
+FORMULAS = ["=1+1", "+1+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1", " =1"]
+HARMLESS = ["a=1", "1-1", "-0.5", "+2", "-1e-3", "", None]
+
+
+def test_no_text_of_a_csv_is_a_formula_and_numbers_stay_numbers() -> None:
+    texts = [*FORMULAS, *HARMLESS]
+    table = pl.DataFrame({"text": texts, "number": [-1.5] * len(texts), "=name": [-1] * len(texts)})
+    back = pl.read_csv(io.BytesIO(data.table(panel(table=table), "csv")))
+    assert back["text"].to_list() == [f"'{text}" for text in FORMULAS] + HARMLESS
+    assert back["number"].to_list() == [-1.5] * len(texts)
+    assert back.columns == ["text", "number", "'=name"]
+
+
+def test_names_of_a_category_are_texts_too_and_parquet_keeps_all_of_them() -> None:
+    table = pl.DataFrame({"run": pl.Series(["=a", "b"], dtype=pl.Categorical)})
+    assert data.table(panel(table=table), "csv").decode() == "run\n'=a\nb\n"
+    assert pl.read_parquet(io.BytesIO(data.table(panel(table=table), "parquet")))["run"][0] == "=a"

@@ -200,3 +200,31 @@ def test_prediction_of_an_unknown_fact_is_not_swallowed() -> None:
 
     with pytest.raises(ConfigError):
         asked("largest", ("x[]", "y[]", "z[]")).right(unknown)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("title = " + "[" * 20_000, "nested too deeply"),
+        ("seed = " + "9" * 6_000, "cannot be read as TOML"),
+        ("title = " + "{a=" * 20_000, "nested too deeply"),
+    ],
+    ids=["lists", "digits", "tables"],
+)
+def test_a_file_beyond_all_measure_gets_a_sentence_too(tmp_path: Path, content: str, words: str) -> None:
+    (tmp_path / "01-huge.toml").write_text(content, encoding="utf-8")
+    for problems in (
+        load_course(tmp_path, ()).problems,
+        load_experiments(tmp_path, ())[1],
+    ):
+        (sentence,) = problems
+        assert sentence.startswith("01-huge.toml: ")
+        assert words in sentence
+        assert len(sentence) < 300
+
+
+def test_a_long_value_is_not_repeated_whole(tmp_path: Path) -> None:
+    (tmp_path / "01-long.toml").write_text(f'verdict = "{"x" * 50_000}"', encoding="utf-8")
+    _, problems = load_experiments(tmp_path, ())
+    assert any("verdict = 'xxx" in sentence for sentence in problems)
+    assert all(len(sentence) < 500 for sentence in problems)

@@ -1,0 +1,127 @@
+"""Where the app listens, under which names it answers, and what its visitors may do."""
+
+import argparse
+import ipaddress
+import os
+import re
+import socket
+from dataclasses import dataclass, field
+
+from explorer.errors import ConfigError
+
+LOOPBACK = "127.0.0.1"
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
+_HOST = re.compile(r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+_HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
+_BASE_PATH = re.compile(r"/*[A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*/*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listening:
+    """What the server is started with."""
+
+    address: str
+    names: tuple[str, ...] = ()
+    """Names beside those of the loopback under which browsers may reach the app."""
+    base_path: str = ""
+    """`/moe` for an app at example.org/moe, else empty."""
+    flags: tuple[str, ...] = ()
+    """For `streamlit run`."""
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def url(self, port: int) -> str:
+        """Where a browser finds the app."""
+        host = next((name for name in self.names if "*" not in name), self.address)
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}{self.base_path}"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of `app` that `listening` reads."""
+    parser.add_argument("--address", default=LOOPBACK, help="IP address to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name under which browsers may reach the app, e.g. lab.example.org; may be repeated",
+    )
+    parser.add_argument(
+        "--behind-proxy",
+        metavar="HEADER",
+        help="a header that a reverse proxy adds to every request, e.g. X-Forwarded-Host; requests without "
+        "it are refused",
+    )
+    parser.add_argument(
+        "--base-path",
+        metavar="PATH",
+        help="path of the app below its host, e.g. /moe (default: STREAMLIT_SERVER_BASE_URL_PATH)",
+    )
+    parser.add_argument(
+        "--read-only", action="store_true", help="only show runs: no training, no switching of rules"
+    )
+
+
+def listening(options: argparse.Namespace) -> Listening:
+    """Check the options. Raises ConfigError, above all for an address beyond this machine without a name."""
+    address = str(options.address)
+    names = tuple(_checked("--allow-host", name, _HOST, "a host name without scheme and port",
+                           "write --allow-host lab.example.org") for name in options.allow_host)  # fmt: skip
+    header = options.behind_proxy
+    if header is not None:
+        _checked("--behind-proxy", header, _HEADER, "the name of a header", "write X-Forwarded-Host")
+    if not _is_loopback(address) and not names and header is None:
+        raise ConfigError(
+            "--address",
+            address,
+            "can be reached from other machines, and then any site that a visitor opens could use the app "
+            "through the visitor's browser",
+            "name the host with --allow-host NAME, or the proxy's header with --behind-proxy HEADER",
+        )
+    _check_address(address)
+    base = options.base_path if options.base_path is not None else os.environ.get(BASE_PATH_VARIABLE, "")
+    if base.strip("/"):
+        _checked("--base-path", base, _BASE_PATH, "a path such as /moe", "leave out what is no path")
+    path = base.strip("/")
+    allowed = ("*",) if header and not names else (*LOOPBACK_NAMES, *names)
+    flags = ["--server.address", address, "--server.baseUrlPath", path]
+    for name in allowed:
+        flags += ["--server.allowedHosts", name]
+    environment = {"EXPLORER_PROXY_HEADER": header} if header else {}
+    if options.read_only:
+        environment["EXPLORER_READ_ONLY"] = "1"
+    return Listening(
+        address=address,
+        names=names,
+        base_path=f"/{path}" if path else "",
+        flags=tuple(flags),
+        environment=environment,
+    )
+
+
+BASE_PATH_VARIABLE = "STREAMLIT_SERVER_BASE_URL_PATH"
+
+
+def _checked(option: str, text: str, pattern: "re.Pattern[str]", what: str, remedy: str) -> str:
+    if not pattern.fullmatch(text):
+        raise ConfigError(option, text, f"must be {what}", remedy)
+    return text
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"
+
+
+def _check_address(address: str) -> None:
+    """Refuse what this machine cannot listen on."""
+    try:
+        # A number and no name: looking a name up can take long, and is another machine's answer.
+        number = ipaddress.ip_address(LOOPBACK if address == "localhost" else address)
+        with socket.socket(socket.AF_INET6 if number.version == 6 else socket.AF_INET) as probe:
+            probe.bind((str(number), 0))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            "--address", address, "is no address of this machine", f"write {LOOPBACK}, or one that it has"
+        ) from error

@@ -1,0 +1,33 @@
+"""Text from outside as text: names, addresses, messages and file contents are never read as Markdown."""
+
+import re
+
+_MARKS = re.compile(r"([\\`*_\[\]<$~&|])")
+# Streamlit looks for these in the finished text, where a backslash no longer protects: addresses become
+# links, `:name:` becomes a picture. A character without width keeps them apart.
+_APART = "\u200b"
+_LINKS = re.compile(r"(https?:|ftp:|mailto:)(?=\S)|\b(www)(?=\.)|(?<=\S)(?=@)", re.IGNORECASE)
+_SHORTCODES = re.compile(r":(?=[A-Za-z+_-][\w/+-]*:)")
+_LINE_STARTS = re.compile(r"^( ?)([#>+=-]|\d{1,9}(?=[.)]))", re.MULTILINE)
+_ENDS_OF_LINES = re.compile(r"^[ \t]+|[ \t]+$", re.MULTILINE)
+
+
+def plain(text: str) -> str:
+    """Computed sentences are text, not markup: a `*` or `_` of a run's name must stay what it is."""
+    text = _MARKS.sub(r"\\\1", text)
+    text = _ENDS_OF_LINES.sub(_joint, text)
+    text = _LINE_STARTS.sub(_kept, text)
+    text = _LINKS.sub(lambda found: found[0] + _APART, text)
+    return _SHORTCODES.sub(":" + _APART, text)
+
+
+def _kept(found: "re.Match[str]") -> str:
+    """The mark at the start of a line, so that it begins no heading, list, quotation or table."""
+    space, mark = found.groups()
+    return f"{space}{mark}\\" if mark.isdecimal() else f"{space}\\{mark}"
+
+
+def _joint(found: "re.Match[str]") -> str:
+    """Space at the ends of the whole text stays, for words that follow; several begin a block of code."""
+    is_outside = found.start() == 0 or found.end() == len(found.string)
+    return " " if is_outside else ""

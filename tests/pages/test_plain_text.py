@@ -1,0 +1,116 @@
+"""Text from outside is shown as text: no name, address, message or file content becomes markup."""
+
+import ast
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Opener
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from store_runs import write_run
+
+from explorer.ui.plain import plain
+
+ROOT = Path(__file__).parents[2]
+ALERTS = {"warning", "error", "info", "success", "caption", "toast"}
+EVIL = "![a](http://evil.example/p.png)"
+WITHOUT_WIDTH = "\u200b"
+
+
+def alerts(file: Path) -> Iterator[tuple[int, ast.expr]]:
+    """Line and first argument of every alert that a file shows."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        is_call = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+        if is_call and node.func.attr in ALERTS and "logg" not in ast.unparse(node.func) and node.args:
+            yield node.lineno, node.args[0]
+
+
+def is_text(value: ast.expr) -> bool:
+    """A text of this project, or one that is made plain; of a mixed one every part."""
+    if isinstance(value, ast.JoinedStr):
+        return all(is_text(part) for part in value.values)
+    if isinstance(value, ast.FormattedValue):
+        return is_text(value.value)
+    if isinstance(value, ast.Call):
+        return ast.unparse(value.func) in ("plain", "show.plain", "len")
+    return isinstance(value, ast.Constant) or ast.unparse(value) == "READ_ONLY"
+
+
+def test_every_alert_shows_text_of_the_project_or_plain_text() -> None:
+    files = [*(ROOT / "explorer" / "ui").rglob("*.py"), *(ROOT / "pages").glob("*.py")]
+    assert len(files) > 50
+    found = [
+        f"{file.name}:{line}: {ast.unparse(argument)}"
+        for file in files
+        for line, argument in alerts(file)
+        if not is_text(argument)
+    ]
+    assert not found
+
+
+@given(st.text(st.sampled_from("ab1 .)(:/@#*_[]<>!`$~&|=+-\\\n\t\"'"), min_size=1, max_size=60))
+def test_plain_text_has_no_markup_and_keeps_its_letters(text: str) -> None:
+    html = MarkdownIt("commonmark", {"html": True}).render(plain(text))
+    shown = html.replace("<p>", "").replace("</p>", "").replace(WITHOUT_WIDTH, "")
+    assert "<" not in shown, html
+    for entity, letter in (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&amp;", "&")):
+        shown = shown.replace(entity, letter)
+    assert shown.split() == text.split()
+
+
+@pytest.mark.parametrize(
+    "text", ["see https://evil.example/x", "www.evil.example", "me@evil.example", "a :material/home: b :+1:"]
+)
+def test_addresses_and_the_names_of_pictures_are_taken_apart_and_look_the_same(text: str) -> None:
+    """They are looked for in the finished text, where a backslash no longer protects."""
+    kept = plain(text)
+    assert kept != text
+    assert kept.replace(WITHOUT_WIDTH, "") == text.replace("_", "\\_")
+    for mark in ("https://", "www.", "me@", ":material/home:", ":+1:"):
+        assert mark not in kept
+
+
+@pytest.mark.parametrize(
+    ("page", "key"),
+    [
+        ("overview", "mode"),
+        ("overview", "panel"),
+        ("overview", "runs"),
+        ("lessons", "lesson"),
+        ("compare", "layer"),
+        ("compare", "x"),
+        ("replay", "run"),
+        ("replay", "sort"),
+        ("replay", "step"),
+        ("playground", "swA"),
+        ("theory", "rule"),
+        ("glossary", "term"),
+        ("glossary", "counts"),
+        ("glossary", "n"),
+    ],
+)
+def test_what_an_address_says_is_repeated_as_text(
+    open_app: Opener, recorded: Path, page: str, key: str
+) -> None:
+    query = {"example": "typed"} if key == "counts" else {}
+    app = open_app(recorded, page, **{**query, key: EVIL})
+    assert not app.exception
+    said = [str(alert.value) for kind in (app.warning, app.info, app.error) for alert in kind]
+    assert any("evil.example" in sentence for sentence in said), said
+    for sentence in said:
+        assert "<img" not in MarkdownIt().render(sentence)
+        assert "http://" not in sentence
+
+
+def test_the_reason_of_an_unreadable_run_is_shown_as_text(open_app: Opener, tmp_path: Path) -> None:
+    write_run(tmp_path / "shipped", "fine", steps=20)
+    broken = tmp_path / "shipped" / "broken"
+    broken.mkdir()
+    (broken / "run.json").write_text(json.dumps({"format_version": EVIL}), encoding="utf-8")
+    app = open_app(tmp_path / "shipped")
+    (sentence,) = [str(alert.value) for alert in app.warning]
+    assert "evil.example" in sentence
+    assert "<img" not in MarkdownIt().render(sentence)

@@ -1,0 +1,174 @@
+"""Who reaches the app: names, proxies and addresses that are allowed, and what every server refuses."""
+
+import argparse
+import tomllib
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route, WebSocketRoute
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from explorer.cli.hosts import Listening, add_options, listening
+from explorer.errors import ConfigError
+from explorer.ui.gate import Gate
+
+ROOT = Path(__file__).parents[2]
+UPLOAD = "/_stcore/upload_file/session/file"
+METHODS = ["GET", "HEAD", "OPTIONS", "PUT", "POST", "DELETE", "PATCH"]
+
+
+async def echo(websocket: WebSocket) -> None:
+    await websocket.accept()
+    await websocket.send_text("in")
+    await websocket.close()
+
+
+def client(proxy_header: str | None = None) -> TestClient:
+    """A server behind the gate that answers everything."""
+    everything = Route("/{path:path}", lambda request: PlainTextResponse("in"), methods=METHODS)
+    inner = Starlette(routes=[WebSocketRoute("/_stcore/stream", echo), everything])
+    return TestClient(Gate(inner, proxy_header))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_only_requests_for_reading_pass(method: str) -> None:
+    answer = client().request(method, UPLOAD, content=b"x" * 1000 if method == "PUT" else None)
+    is_reading = method in ("GET", "HEAD", "OPTIONS")
+    assert answer.status_code == (200 if is_reading else 403)
+    if not is_reading:
+        assert answer.text == "This app takes no uploads."
+
+
+def test_a_request_past_the_proxy_is_refused() -> None:
+    guarded = client("X-Forwarded-Host")
+    assert guarded.get("/").status_code == 403
+    assert guarded.get("/", headers={"x-forwarded-host": "lab.example"}).text == "in"
+    assert guarded.get("/_stcore/health").text == "in", "the proxy itself asks whether the app lives"
+
+
+def test_so_is_a_websocket_past_the_proxy() -> None:
+    guarded = client("X-Forwarded-Host")
+    with pytest.raises(WebSocketDisconnect), guarded.websocket_connect("/_stcore/stream"):
+        pass
+    with guarded.websocket_connect("/_stcore/stream", headers={"X-Forwarded-Host": "lab"}) as allowed:
+        assert allowed.receive_text() == "in"
+
+
+def server_settings() -> dict[str, object]:
+    """The server's section of the project's Streamlit settings."""
+    file = ROOT / ".streamlit" / "config.toml"
+    return dict(tomllib.loads(file.read_text(encoding="utf-8"))["server"])
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "is_allowed"),
+    [
+        ("127.0.0.1:8501", "http://127.0.0.1:8501", True),
+        ("localhost:8501", "http://localhost:8501", True),
+        ("[::1]:8501", "http://[::1]:8501", True),
+        ("127.0.0.1:8501", None, True),
+        ("evil.example", "http://evil.example", False),
+        ("evil.example:8501", None, False),
+        ("localhost.evil.example", "http://localhost.evil.example", False),
+        (None, "http://127.0.0.1:8501", False),
+    ],
+)
+def test_a_name_that_another_site_points_here_is_refused(
+    monkeypatch: pytest.MonkeyPatch, host: str | None, origin: str | None, is_allowed: bool
+) -> None:
+    """With the settings that ship; the decision is Streamlit's own."""
+    from streamlit import config
+    from streamlit.web.server.starlette import starlette_websocket
+
+    usual, settings = config.get_option, server_settings()
+    monkeypatch.setattr(
+        config, "get_option", lambda name: settings.get(name.removeprefix("server."), usual(name))
+    )
+    assert starlette_websocket._is_origin_allowed(origin, host) is is_allowed
+
+
+def test_the_settings_take_as_little_upload_as_there_is() -> None:
+    assert server_settings()["maxUploadSize"] == 1
+
+
+def test_the_app_stands_behind_the_gate() -> None:
+    """Of the server that is really started, and the first to see a request."""
+    source = (ROOT / "app.py").read_text(encoding="utf-8")
+    assert "middleware=[Middleware(Gate)," in source
+
+
+def listen(*arguments: str) -> Listening:
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    return listening(parser.parse_args(arguments))
+
+
+def allowed(where: Listening) -> list[str]:
+    return [value for flag, value in pairwise(where.flags) if flag == "--server.allowedHosts"]
+
+
+def test_usually_only_this_machine_is_listened_to() -> None:
+    where = listen()
+    assert where.flags[:2] == ("--server.address", "127.0.0.1")
+    assert allowed(where) == ["localhost", "127.0.0.1", "::1"]
+    assert where.url(8501) == "http://127.0.0.1:8501"
+    assert not where.environment
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "192.168.1.7", "::", "example.org"])
+def test_listening_elsewhere_needs_a_name_or_a_proxy(address: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        listen("--address", address)
+    assert (refused.value.field, refused.value.value) == ("--address", address)
+    assert "--allow-host NAME" in refused.value.remedy
+    assert "--behind-proxy HEADER" in refused.value.remedy
+
+
+def test_a_named_host_is_allowed_beside_the_loopback() -> None:
+    where = listen("--address", "0.0.0.0", "--allow-host", "*.lab.example", "--allow-host", "lab.example")
+    assert allowed(where) == ["localhost", "127.0.0.1", "::1", "*.lab.example", "lab.example"]
+    assert where.url(80) == "http://lab.example:80"
+
+
+def test_behind_a_proxy_its_header_takes_the_place_of_the_names() -> None:
+    where = listen("--address", "0.0.0.0", "--behind-proxy", "X-Forwarded-Host")
+    assert allowed(where) == ["*"]
+    assert where.environment == {"EXPLORER_PROXY_HEADER": "X-Forwarded-Host"}
+
+
+@pytest.mark.parametrize("given", [("--base-path", "/moe/"), ("--base-path", "moe")])
+def test_the_address_that_is_printed_has_the_path(given: tuple[str, str]) -> None:
+    assert listen(*given).url(8501) == "http://127.0.0.1:8501/moe"
+
+
+def test_the_path_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAMLIT_SERVER_BASE_URL_PATH", "a/b")
+    assert listen().url(8501) == "http://127.0.0.1:8501/a/b"
+    assert ("--server.baseUrlPath", "a/b") in pairwise(listen().flags)
+
+
+def test_read_only_reaches_the_app() -> None:
+    assert listen("--read-only").environment == {"EXPLORER_READ_ONLY": "1"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--allow-host", "http://lab.example"),
+        ("--allow-host", "lab.example:80"),
+        ("--allow-host", ""),
+        ("--allow-host", "*"),
+        ("--behind-proxy", "X Forwarded"),
+        ("--base-path", "/a b"),
+        ("--address", "no.such.machine.invalid", "--allow-host", "lab.example"),
+        ("--address", "203.0.113.7", "--allow-host", "lab.example"),
+    ],
+)
+def test_what_means_nothing_gets_a_sentence(arguments: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError) as refused:
+        listen(*arguments)
+    assert refused.value.field == arguments[0]
