@@ -6,6 +6,7 @@ digest that says which runs may be compared as pairs.
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -32,6 +33,8 @@ from explorer.rules import (
     whole,
 )
 
+STEP = re.compile("[0-9]{1,18}")
+"""A step in a schedule's text form; other digits than these (², ٣) are letters to `int`."""
 CORPORA = ("austen", "python", "mix")
 # What a pair of runs may differ in and still be the same experiment: the rule or routing that is
 # compared, the seed that is averaged over, and settings that move no number.
@@ -140,7 +143,7 @@ class BalancerConfig:
             )
         schedule = []
         for step, rules in zip(rest[::2], rest[1::2], strict=True):
-            if not step.strip().isdigit():
+            if not STEP.fullmatch(step.strip()):
                 raise ConfigError(
                     "balancer.schedule.step", step, "must be a whole number", "write it as none/400/loss_free"
                 )

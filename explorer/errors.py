@@ -11,6 +11,9 @@ ExplorerError                 one clear sentence for a person; the CLI exits wit
 
 from collections.abc import Iterable
 
+MOST_SHOWN = 200
+"""Characters of a value that a sentence repeats."""
+
 
 class ExplorerError(Exception):
     """A sentence that names the field, the value, the rule and the remedy."""
@@ -25,7 +28,28 @@ class ConfigError(ExplorerError):
 
     def __init__(self, field: str, value: object, rule: str, remedy: str) -> None:
         self.field, self.value, self.rule, self.remedy = field, value, rule, remedy
-        super().__init__(f"{field} = {value!r}: {rule}; {remedy}.")
+        super().__init__(f"{field} = {shown(value)}: {rule}; {remedy}.")
+
+
+def shown(value: object) -> str:
+    """A value as a sentence repeats it: its `repr`, shortened.
+
+    A number of thousands of digits, or a list nested a thousand deep, has no `repr` at all.
+    """
+    try:
+        return shortened(repr(value))
+    except (ValueError, RecursionError):
+        return f"a {type(value).__name__} too long to print"
+
+
+def shortened(text: str) -> str:
+    """Without its middle, where it is longer than a sentence may repeat.
+
+    >>> len(shortened("x" * 5000))
+    203
+    """
+    half = MOST_SHOWN // 2
+    return text if len(text) <= MOST_SHOWN else f"{text[:half]} … {text[-half:]}"
 
 
 class CorpusError(ExplorerError):
