@@ -8,22 +8,16 @@ import runpy
 import signal
 import socket
 import sys
-from pathlib import Path
 from types import FrameType
 
-from explorer.errors import ConfigError, ExplorerError
+from explorer.cli.extras import ROOT, need_checkout
+from explorer.errors import ConfigError
 
-ROOT = Path(__file__).resolve().parents[2]
 ADDRESS = "127.0.0.1"
 
 
 def app_command(options: argparse.Namespace) -> int:
-    entry = ROOT / "app.py"
-    if not entry.is_file():
-        raise ExplorerError(
-            "app.py was not found: pages and data are part of a checkout, not of the installed package; "
-            "clone the repository and run make app there."
-        )
+    need_checkout()
     if importlib.util.find_spec("streamlit") is None:
         raise ModuleNotFoundError("No module named 'streamlit'", name="streamlit")
     if options.runs.exists() and not options.runs.is_dir():
@@ -35,7 +29,7 @@ def app_command(options: argparse.Namespace) -> int:
         f"The explorer is at http://{ADDRESS}:{port} (Ctrl-C stops it and the training it started)",
         flush=True,
     )
-    arguments = ["run", str(entry)]
+    arguments = ["run", str(ROOT / "app.py")]
     arguments += ["--server.address", ADDRESS, "--server.port", str(port), "--server.headless", "true"]
     os.environ["EXPLORER_RUNS"] = str(options.runs.resolve())
     serve(arguments)

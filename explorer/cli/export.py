@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from explorer.cli.extras import need_checkout
 from explorer.errors import ConfigError, ExplorerError, one_of
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ WITHOUT_RUNS = ("overview", "gallery", "playground", "theory", "train", "glossar
 
 def export_command(options: argparse.Namespace) -> int:
     """One file, or a folder of them. Exit code 0; what is wrong is an ExplorerError of one sentence."""
+    need_checkout()
     from explorer.ui import headless
 
     if options.view is None:

@@ -1,6 +1,10 @@
-"""Which part of the installation a missing library belongs to, as one sentence."""
+"""Which part of the installation is missing, as one sentence."""
+
+from pathlib import Path
 
 from explorer.errors import ExplorerError
+
+ROOT = Path(__file__).resolve().parents[2]
 
 DISTRIBUTION = "moe-routing-explorer"
 BASE = ("numpy", "polars", "msgspec")
@@ -24,3 +28,13 @@ def missing_library(error: ModuleNotFoundError) -> ExplorerError | None:
         f"{module} is not installed, and this command needs it; pip install '{wanted}' "
         "(in a checkout, make app installs everything)."
     )
+
+
+def need_checkout() -> None:
+    """Refuse a command whose pages are not there."""
+    if not (ROOT / "app.py").is_file():
+        raise ExplorerError(
+            "app.py was not found: pages and data are part of a checkout, not of the installed package; "
+            "clone the repository and run make app there, or "
+            f"pip install '{DISTRIBUTION}[app]' and run this command there."
+        )
