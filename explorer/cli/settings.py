@@ -102,8 +102,10 @@ def rule_names(balancer: BalancerConfig) -> str:
 def arm_names(text: str) -> str:
     """The kinds in an arm's text, without their settings: `expert_choice:chunk=128` -> `expert_choice`.
 
-    An imported run's own words stay as they are.
+    An imported run's own words stay as they are; a rule that nobody stated is unknown.
     """
+    if not text:
+        return "unknown"
     try:
         routing, rules = arm_kind(text)
         balancer = rule_names(BalancerConfig.parse(rules))

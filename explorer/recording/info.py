@@ -10,6 +10,7 @@ from typing import Any
 from explorer.config import RunConfig
 from explorer.errors import RunFolderError, UnreadableRunError
 from explorer.recording.files import read_object
+from explorer.recording.stated_rules import StatedRules, complete
 
 FORMAT_VERSION = 1
 RUN_FILE = "run.json"
@@ -46,10 +47,11 @@ class RunInfo:
     config: dict[str, Any] = field(default_factory=dict)
     config_digest: str = ""
     pair_key: str = ""
-    balancer: str = "none"
-    balancer_label: str = "no balancing"
-    balancer_family: str = "none"
-    count_scope: str = "none"
+    balancer: str = ""
+    """Text form of the rule; what is left out of these four follows from the others (`stated_rules`)."""
+    balancer_label: str = ""
+    balancer_family: str = ""
+    count_scope: str = ""
     seed: int | None = None
     corpus: dict[str, Any] = field(default_factory=dict)
     """name, digest, domains, vocab_size."""
@@ -57,6 +59,7 @@ class RunInfo:
     device: str = ""
 
     def __post_init__(self) -> None:
+        self._complete_rules()
         if not isinstance(self.run_id, str) or not RUN_ID_PATTERN.fullmatch(self.run_id):
             raise RunFolderError(
                 f"run_id = {self.run_id!r}: must be 1 to 100 of the characters A-Z a-z 0-9 . _ - and start "
@@ -68,6 +71,15 @@ class RunInfo:
                 raise RunFolderError(
                     f"{name} = {value!r}: must be a whole number of at least 0; write the size of the model."
                 )
+
+    def _complete_rules(self) -> None:
+        names = {"balancer": "balancer", "balancer_label": "label", "balancer_family": "family"}
+        names["count_scope"] = "scope"
+        stated = {short: getattr(self, name) for name, short in names.items()}
+        if all(isinstance(value, str) for value in stated.values()):
+            rules = complete(StatedRules(**stated))
+            for name, short in names.items():
+                object.__setattr__(self, name, getattr(rules, short))
 
     def to_dict(self) -> dict[str, Any]:
         """The content of run.json."""
@@ -166,6 +178,11 @@ def with_rules_of(info: RunInfo, config: RunConfig) -> RunInfo:
 def automatic_name(label: str, seed: int | None) -> str:
     """What a run is called that nobody has named."""
     return f"{label}, seed {seed}"
+
+
+def given_name(name: str, *, run_id: str, label: str, seed: int | None) -> str:
+    """The name that a person gave a run; empty where it says no more than its id, or its label and seed."""
+    return "" if name.strip() in (run_id, label, automatic_name(label, seed)) else name.strip()
 
 
 def _arm_fields(config: RunConfig) -> dict[str, Any]:
