@@ -39,7 +39,8 @@ def shown(value: object) -> str:
     try:
         return shortened(repr(value))
     except (ValueError, RecursionError):
-        return f"a {type(value).__name__} too long to print"
+        name = type(value).__name__
+        return f"{'an' if name[0] in 'aeiou' else 'a'} {name} too long to print"
 
 
 def shortened(text: str) -> str:
