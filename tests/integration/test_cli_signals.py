@@ -5,8 +5,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,31 @@ def test_whatever_an_interrupted_library_raises_the_signal_is_what_is_said(
     assert main(["schema"]) == 128 + number
     assert capsys.readouterr().err.strip() == SENTENCE
     assert {one: signal.getsignal(one) for one in before} == before, "put back for whoever called"
+
+
+def test_an_interrupt_that_a_library_swallows_is_raised_again_and_a_cleanup_is_let_finish(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("explorer.cli.interrupts.AGAIN_S", 0.02)
+    cleaned: list[int] = []
+
+    def command(options: object) -> int:
+        try:
+            # As a database does that tries an optional import.
+            with suppress(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGINT)
+            threading.Event().wait(60)
+        finally:
+            for number in range(5):
+                threading.Event().wait(0.03)
+                cleaned.append(number)
+        return 0
+
+    monkeypatch.setattr("explorer.cli.listing.schema_command", command)
+    assert main(["schema"]) == 130
+    assert cleaned == [0, 1, 2, 3, 4]
+    assert capsys.readouterr().err.strip() == SENTENCE
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
 def test_a_signal_that_the_caller_ignores_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> None:

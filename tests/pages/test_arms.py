@@ -270,8 +270,8 @@ def test_seeds_of_different_labels_are_never_averaged() -> None:
     """Of two rules that only a label describes, the text form is empty."""
     runs = [
         outside("a", "", "rule A", seed=0, pair_key="p"),
-        outside("b", "", "rule B", seed=1, pair_key="p"),
         outside("c", "", "rule A", seed=1, pair_key="p"),
+        outside("b", "", "rule B", seed=1, pair_key="p", created_at="2099"),
     ]
     assert [arm.run_ids for arm in arms_of(runs) if arm.is_group] == [["a", "c"]]
     assert len(default_arms(arms_of(runs))) == 2
