@@ -1,6 +1,11 @@
 """`python -m explorer`."""
 
-from explorer.cli import main
+import sys
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    try:
+        from explorer.cli import main
+    except KeyboardInterrupt:
+        sys.stderr.write("\ninterrupted\n")
+        sys.exit(130)
+    sys.exit(main())

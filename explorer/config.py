@@ -33,6 +33,7 @@ from explorer.rules import (
     whole,
 )
 
+"""A step in a schedule's text form; other digits than these (², ٣) are letters to `int`."""
 CORPORA = ("austen", "python", "mix")
 # What a pair of runs may differ in and still be the same experiment: the rule or routing that is
 # compared, the seed that is averaged over, and settings that move no number.

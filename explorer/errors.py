@@ -11,6 +11,9 @@ ExplorerError                 one clear sentence for a person; the CLI exits wit
 
 from collections.abc import Iterable
 
+MOST_SHOWN = 200
+"""Characters of a value that a sentence repeats."""
+
 
 class ExplorerError(Exception):
     """A sentence that names the field, the value, the rule and the remedy."""
@@ -29,21 +32,25 @@ class ConfigError(ExplorerError):
 
 
 def shown(value: object) -> str:
-    """A value as a sentence repeats it; the middle of a very long one is left out.
+    """A value as a sentence repeats it: its `repr`, shortened.
 
-    >>> shown("a" * 1000)[-30:]
-    'aaaaaaaaaaaaaaaaaaaaaaaaaaaaa\''
+    A number of thousands of digits, or a list nested a thousand deep, has no `repr` at all.
     """
     try:
-        text = repr(value)
+        return shortened(repr(value))
     except (ValueError, RecursionError):
-        # Python writes no number of thousands of digits, and no list nested thousands deep.
-        return f"<{type(value).__name__} too large to be shown>"
-    return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 40]}…{text[-39:]}"
+        name = type(value).__name__
+        return f"{'an' if name[0] in 'aeiou' else 'a'} {name} too long to print"
 
 
-MOST_SHOWN = 200
-"""Characters of a value that a sentence repeats."""
+def shortened(text: str) -> str:
+    """Without its middle, where it is longer than a sentence may repeat.
+
+    >>> len(shortened("x" * 5000))
+    203
+    """
+    half = MOST_SHOWN // 2
+    return text if len(text) <= MOST_SHOWN else f"{text[:half]} … {text[-half:]}"
 
 
 class CorpusError(ExplorerError):

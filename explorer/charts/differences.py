@@ -96,7 +96,7 @@ def _arm(row: Mapping[str, Any], scale: _Scale, y: float) -> dict[str, Any]:
         "y": y,
         "text_y": y - MARK_PX + TEXT_PX,
         "arm": str(row["arm"]),
-        "family": family if family in theme.FAMILIES else "none",
+        "family": family if family in theme.FAMILIES else "unknown",
         "x": scale(mean),
         "left": scale(mean - half),
         "right": scale(mean + half),

@@ -31,6 +31,7 @@ SCOPE_SHAPES = {
     "global_batch": "circle",
     "global_buffered": "triangle-down",
     "none": "diamond",
+    "unknown": "triangle-left",
     "other": "cross",
 }
 SCOPE_LABELS = {
@@ -39,6 +40,7 @@ SCOPE_LABELS = {
     "global_batch": "global batch",
     "global_buffered": "global batch so far",
     "none": "nothing",
+    "unknown": "not stated",
     "other": "several",
 }
 
@@ -209,14 +211,14 @@ def _runs(summary: pl.DataFrame, log_x: bool) -> pl.DataFrame:
             return runs.clear()
         place = pl.when(violation > 0).then(violation).otherwise(least * ZERO_AT)
     coefficients = [coefficient(str(b)) for b in runs["balancer"].to_list()]
-    scope = pl.col("count_scope").fill_null("none")
+    scope = pl.col("count_scope").fill_null("unknown")
     return runs.select(
         "run_id",
         "seed",
         label=pl.col("balancer_label"),
         family=pl.when(pl.col("balancer_family").is_in(list(theme.FAMILIES)))
         .then(pl.col("balancer_family"))
-        .otherwise(pl.lit("none")),
+        .otherwise(pl.lit("unknown")),
         scope=scope,
         scope_key=pl.when(scope.is_in(list(SCOPE_SHAPES))).then(scope).otherwise(pl.lit("other")),
         pair_key=pl.col("pair_key").fill_null(""),

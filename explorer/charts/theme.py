@@ -64,6 +64,8 @@ FAMILIES: dict[str, Ink] = {
     "quantile": Ink("#5B57C8", "#9D99F2"),
     "combined": Ink("#B5559A", "#E08CC8"),
     "scheduled": Ink("#00855F", "#35C79A"),
+    # A run that does not state its rule: neither grey like no balancing nor like a reference line.
+    "unknown": Ink("#3F3F55", "#596178"),
     # Not a balancer but who chooses (`explorer/routings.py`): darker than the rules on a light page.
     "expert_choice": Ink("#9E1B32", "#B5493A"),
     "expert_threshold": Ink("#5F5700", "#F5EC5A"),
@@ -79,6 +81,7 @@ FAMILY_TEXT: dict[str, Ink] = {
     "quantile": Ink("#4A46B0", "#B6B3F6"),
     "combined": Ink("#973F80", "#EBA9D8"),
     "scheduled": Ink("#006B4C", "#63D6B1"),
+    "unknown": Ink("#3F3F55", "#A9B0BC"),
     "expert_choice": Ink("#8A172B", "#E58A7D"),
     "expert_threshold": Ink("#5F5700", "#F5EC5A"),
     "hash": Ink("#0000D0", "#8295FF"),
@@ -92,6 +95,7 @@ FAMILY_LABELS = {
     "quantile": "quantile",
     "combined": "combined",
     "scheduled": "scheduled",
+    "unknown": "rule not stated",
     **{name: kind.words for name, kind in KINDS.items() if name != "token_choice"},
 }
 EXPERT_INKS = (
@@ -141,8 +145,8 @@ def mix(colour: str, other: str, share: float) -> str:
 
 
 def family_ink(family: str) -> Ink:
-    """The colour of a method; an unknown one gets the neutral grey of a reference."""
-    return FAMILIES.get(family, REFERENCE)
+    """The colour of a method; one of another tool gets that of an unknown rule."""
+    return FAMILIES.get(family, FAMILIES["unknown"])
 
 
 def run_styles(

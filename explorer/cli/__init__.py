@@ -1,28 +1,88 @@
 """The command line: `python -m explorer train | compare | runs | app | ingest | schema | export | verify`.
 
 A wrong input is one sentence on standard error and exit code 2. With `--json`, standard output is
-JSON and nothing else. Heavy libraries are loaded by the command that needs them.
+JSON and nothing else. Heavy libraries are loaded by the command that needs them. A traceback is a
+fault of the program.
 """
 
+import errno
+import re
 import sys
 from collections.abc import Sequence
 
-from explorer.cli.arguments import make_parser
-from explorer.errors import ExplorerError
+from explorer.cli.console import say, use_any_encoding
+from explorer.cli.extras import missing_library
+from explorer.cli.interrupts import Interrupts
+from explorer.errors import ExplorerError, shortened, shown
+
+ENVIRONMENT = (
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EIO,
+    errno.ENAMETOOLONG,
+    errno.ENOTDIR,
+    errno.ELOOP,
+    errno.EMFILE,
+    errno.ENOMEM,
+)
+"""What the machine refuses, whatever the program does; any other error of the system is a fault of ours."""
+
+OVERLONG = re.compile(r"\S{1000,}")
+"""No name or path of a person, but what was typed by accident or on purpose."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code (0 done, 1 `verify` differs, 2 bad input, 130 interrupted)."""
-    options = make_parser().parse_args(arguments)
+    """Run one command; returns the exit code.
+
+    0 done, 1 `verify` found a difference, 2 bad input, 128 + the signal if interrupted.
+    """
+    use_any_encoding()
+    code = 0
+    with Interrupts() as interrupts:
+        try:
+            code = _run(arguments, interrupts)
+        except BrokenPipeError:
+            # The reader of a pipe went away (`… | head`): nothing to say, nobody to say it to.
+            sys.stderr.close()
+        except BaseException as error:
+            if not interrupts.received and not isinstance(error, KeyboardInterrupt):
+                raise
+            say("\ninterrupted; what was recorded can be read")
+            code = interrupts.exit_code
+    return code
+
+
+def _run(arguments: Sequence[str] | None, interrupts: Interrupts) -> int:
+    command = "explorer"
     try:
+        # Here and not at the top: even the parser takes a moment to load, and Ctrl-C may come then.
+        from explorer.cli.arguments import check_text, make_parser
+
+        options = make_parser().parse_args(arguments)
+        command = f"explorer {options.name}"
+        check_text(options)
         return int(options.command(options))
-    except ExplorerError as error:
-        print(f"explorer {options.name}: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\ninterrupted; what was recorded can be read", file=sys.stderr)
-        return 130
     except BrokenPipeError:
-        # The reader of a pipe went away (`… | head`): nothing to say, nobody to say it to.
-        sys.stderr.close()
-        return 0
+        raise
+    except (ExplorerError, ModuleNotFoundError, OSError) as error:
+        sentence = _sentence(error)
+        if sentence is None or interrupts.received:
+            raise
+    say(f"{command}: {OVERLONG.sub(lambda word: shortened(word[0]), sentence)}")
+    return 2
+
+
+def _sentence(error: Exception) -> str | None:
+    """What a person can do something about; None for a fault of the program, which keeps its traceback."""
+    if isinstance(error, ModuleNotFoundError):
+        missing = missing_library(error)
+        return None if missing is None else str(missing)
+    if isinstance(error, OSError):
+        if error.errno not in ENVIRONMENT:
+            return None
+        place = "" if error.filename is None else f"{shown(str(error.filename))}: "
+        return f"{place}{error.strerror}; check the path, its permissions and the free space."
+    return str(error)

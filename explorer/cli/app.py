@@ -3,48 +3,77 @@
 import argparse
 import importlib.util
 import os
+import re
+import runpy
+import signal
 import socket
-import subprocess
 import sys
-from pathlib import Path
+from types import FrameType
 
+from explorer.cli.extras import ROOT, need_checkout
 from explorer.cli.hosts import listening
-from explorer.errors import ConfigError, ExplorerError
+from explorer.errors import ConfigError
 
-ROOT = Path(__file__).resolve().parents[2]
 ADDRESS = "127.0.0.1"
 
 
 def app_command(options: argparse.Namespace) -> int:
-    entry = ROOT / "app.py"
-    if not entry.is_file():
-        raise ExplorerError(
-            "app.py was not found: pages and data are part of a checkout, not of the installed package; "
-            "clone the repository and run make app there."
-        )
+    need_checkout()
     if importlib.util.find_spec("streamlit") is None:
-        raise ExplorerError("streamlit is not installed: the app needs it; run make app, which installs it.")
+        raise ModuleNotFoundError("No module named 'streamlit'", name="streamlit")
+    if options.runs.exists() and not options.runs.is_dir():
+        raise ConfigError(
+            "--runs", str(options.runs), "is not a folder", "give the folder that holds the runs"
+        )
     where = listening(options)
     port = choose_port(options.port)
     print(
         f"The explorer is at {where.url(port)} (Ctrl-C stops it and the training it started)",
         flush=True,
     )
-    command = [sys.executable, "-m", "streamlit", "run", str(entry)]
-    command += [*where.flags, "--server.port", str(port), "--server.headless", "true"]
-    environment = {**os.environ, **where.environment, "EXPLORER_RUNS": str(options.runs.resolve())}
-    process = subprocess.Popen(command, cwd=ROOT, env=environment)
+    arguments = ["run", str(ROOT / "app.py")]
+    arguments += [*where.flags, "--server.port", str(port), "--server.headless", "true"]
+    os.environ.update(where.environment)
+    os.environ["EXPLORER_RUNS"] = str(options.runs.resolve())
+    serve(arguments)
+    return 0
+
+
+def serve(arguments: list[str]) -> None:
+    """Become the server, in this very process, until it ends.
+
+    A child would outlive its launcher: a supervisor, a container or a closed terminal signals the process
+    that it knows. Streamlit stops on SIGTERM and SIGINT, trainings and index included.
+    """
+    os.chdir(ROOT)
+    # The server sets handlers of its own, and when it has cleaned up it raises the signal again.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _hang_up_as_terminate()
+    sys.argv = ["streamlit", *arguments]
     try:
-        return process.wait()
-    except KeyboardInterrupt:
-        return process.wait()
+        runpy.run_module("streamlit", run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        if end.code:
+            raise
 
 
-def choose_port(port: int | None) -> int:
+def _hang_up_as_terminate() -> None:
+    """A closed terminal ends the server as SIGTERM does; under `nohup` it goes on."""
+    hang_up = getattr(signal, "SIGHUP", None)
+    if hang_up is None or signal.getsignal(hang_up) is signal.SIG_IGN:
+        return
+
+    def on_hang_up(number: int, frame: FrameType | None) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    signal.signal(hang_up, on_hang_up)
+
+
+def choose_port(port: str | None) -> int:
     """The port asked for, `PORT`, or 8501; a busy or impossible one gets a sentence."""
-    text = str(port) if port is not None else os.environ.get("PORT", "8501")
+    text = port if port is not None else os.environ.get("PORT", "8501")
     name = "--port" if port is not None else "PORT"
-    if not text.isdigit() or not 1 <= int(text) <= 65535:
+    if not re.fullmatch("[0-9]{1,5}", text) or not 1 <= int(text) <= 65535:
         raise ConfigError(name, text, "must be a port from 1 to 65535", "write PORT=8502 make app")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -4,18 +4,29 @@ import argparse
 import importlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from explorer.cli import hosts
+from explorer.errors import ConfigError, shortened
 from explorer.presets import PRESETS
 from explorer.routings import KINDS
 from explorer.rules import RULES
 
 Command = Callable[[argparse.Namespace], int]
 RUNS = Path("runs")
+FLAGS = {"run_name": "--name", "settings": "--set", "run": "RUN"}
+"""Options whose values are kept under another name than their own."""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse repeats a wrong value in full, whatever its length."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(shortened(message))
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser: argparse.ArgumentParser = Parser(
         prog="python -m explorer",
         description="Train, compare and look at the routing of small mixture-of-experts models.",
     )
@@ -29,6 +40,23 @@ def make_parser() -> argparse.ArgumentParser:
     _export(commands)
     _verify(commands)
     return parser
+
+
+def check_text(options: argparse.Namespace) -> None:
+    """Refuse words that are no UTF-8: they would be written into run folders. A path may hold any bytes."""
+    for name, value in vars(options).items():
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str) and not _is_utf8(text):
+                flag = FLAGS.get(name, "--" + name.replace("_", "-"))
+                raise ConfigError(flag, text, "holds bytes that are no UTF-8", "write it in UTF-8")
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _command(module: str, function: str) -> Command:
@@ -51,7 +79,7 @@ def _train(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     )
     _add_config(parser)
     parser.add_argument("--balancer", metavar="B", help="balancing rule, or routing (default: loss_free)")
-    parser.add_argument("--seed", type=int, help="seed of weights and data order (default: 0)")
+    parser.add_argument("--seed", help="seed of weights and data order (default: 0)")
     parser.add_argument("--name", dest="run_name", help="a name for people")
     parser.add_argument(
         "--run-id", help="folder name of the run (default: made from preset, balancer and time)"
@@ -86,7 +114,7 @@ def _compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "expert_choice:chunk=128,hash,random,dense (default: %(default)s)",
     )
     parser.add_argument("--seeds", default="0", metavar="0,1,…", help="seeds (default: %(default)s)")
-    parser.add_argument("--jobs", type=int, help="runs at the same time (default: one a core, at most 2)")
+    parser.add_argument("--jobs", type=int, help="runs at the same time (default: one per core, at most 2)")
     parser.add_argument(
         "--plain-ids",
         action="store_true",
@@ -136,7 +164,7 @@ def _runs(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 def _app(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser("app", help="start the app in a browser")
-    parser.add_argument("--port", type=int, help="port on 127.0.0.1 (default: PORT or 8501)")
+    parser.add_argument("--port", help="port on 127.0.0.1 (default: PORT or 8501)")
     hosts.add_options(parser)
     _add_runs(parser)
     parser.set_defaults(command=_command("explorer.cli.app", "app_command"))

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,8 @@ from explorer.presets import recorded_preset
 from explorer.recording import RunFolder, make_run_id, read_json
 
 POLL_S = 0.1
+SENTENCE = "explorer train: "
+"""How the sentence of a child begins."""
 
 
 @dataclass
@@ -29,7 +32,9 @@ class Job:
     config: RunConfig
     run_id: str
     path: Path
-    process: "subprocess.Popen[str] | None" = None
+    process: "subprocess.Popen[bytes] | None" = None
+    errors: Path | None = None
+    """The file of its standard error."""
     returncode: int | None = None
 
     @property
@@ -43,10 +48,11 @@ class Job:
 def compare_command(options: argparse.Namespace) -> int:
     base = config_from_options(options)
     arms = parse_arms(base, options.arms, options.preset)
+    limit = jobs_at_once(options.jobs)
     seeds = parse_seeds(options.seeds)
     jobs = [_make_job(with_seed(arm, seed), options) for seed in seeds for arm in arms]
     prepare(base, options.runs)
-    run_jobs(jobs, options)
+    run_jobs(jobs, options, limit)
     rows = [job_figures(job) for job in jobs]
     print(json.dumps(rows, indent=1) if options.json else comparison_table(rows, base))
     return 0
@@ -76,11 +82,17 @@ def prepare(config: RunConfig, runs: Path) -> None:
         ) from error
 
 
-def run_jobs(jobs: list[Job], options: argparse.Namespace) -> None:
-    """Run the jobs; a failure or Ctrl-C stops the others, which stay readable."""
-    limit = options.jobs or min(2, os.cpu_count() or 1)
-    if limit < 1:
-        raise ConfigError("--jobs", limit, "must be at least 1", "leave it out or give 1 or 2")
+def jobs_at_once(given: int | None) -> int:
+    """What `--jobs` says, or one run per core and at most 2."""
+    if given is None:
+        return min(2, os.cpu_count() or 1)
+    if given < 1:
+        raise ConfigError("--jobs", given, "must be at least 1", "leave it out or give 1 or 2")
+    return given
+
+
+def run_jobs(jobs: list[Job], options: argparse.Namespace, limit: int) -> None:
+    """Run the jobs, `limit` at a time; a failure or Ctrl-C stops the others, which stay readable."""
     waiting = [job for job in jobs if not (options.plain_ids and _is_finished(job))]
     total = sum(job.config.training.num_steps for job in waiting)
     running: list[Job] = []
@@ -120,20 +132,25 @@ def _is_finished(job: Job) -> bool:
 
 def _start(job: Job, options: argparse.Namespace, folder: Path) -> Job:
     file = folder / f"{job.run_id}.json"
+    job.errors = folder / f"{job.run_id}.err"
     file.write_text(json.dumps(job.config.to_dict()), encoding="utf-8")
     command = [sys.executable, "-m", "explorer", "train", "--json", "--control-stdin"]
     command += ["--config", str(file), "--run-id", job.run_id]
     command += ["--preset", options.preset, "--runs", str(options.runs)]
-    with (folder / f"{job.run_id}.err").open("w") as errors:
+    with job.errors.open("wb") as errors:
         job.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=errors,
-            text=True,
             # Ctrl-C reaches the parent alone, which then closes the pipes.
             start_new_session=True,
-            env={**os.environ, "OMP_NUM_THREADS": str(job.config.training.num_threads)},
+            env={
+                **os.environ,
+                "OMP_NUM_THREADS": str(job.config.training.num_threads),
+                # What it says on standard error is read below.
+                "PYTHONIOENCODING": "utf-8",
+            },
         )
     return job
 
@@ -144,8 +161,28 @@ def _check(job: Job) -> None:
     job.process.stdin.close()
     if job.process.returncode == 0 and RunFolder(job.path).status.state == "finished":
         return
-    message = RunFolder(job.path).status.message if job.path.exists() else "nothing was recorded"
-    raise TrainingError(f"{job.run_id}: training ended with code {job.process.returncode}: {message}")
+    raise TrainingError(f"{job.run_id}: {_reason(job, job.process.returncode)}")
+
+
+def _reason(job: Job, code: int) -> str:
+    """Why a training failed: its own sentence, or what killed it, or the last line of its traceback."""
+    said = job.errors.read_text("utf-8", "replace") if job.errors else ""
+    lines = [line for line in said.splitlines() if line.strip()]
+    for line in reversed(lines):
+        if line.startswith(SENTENCE):
+            return line.removeprefix(SENTENCE)
+    if code < 0:
+        remedy = "; the machine may have run out of memory" if -code == getattr(signal, "SIGKILL", 9) else ""
+        return f"the training was ended by {_signal_name(-code)}{remedy}."
+    last = lines[-1] if lines else "it said nothing"
+    return f"the training ended with code {code}: {last}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _stop(running: list[Job]) -> None:

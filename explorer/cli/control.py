@@ -1,4 +1,4 @@
-"""How a run is asked to stop, or to change its rules: Ctrl-C, SIGTERM, or lines on standard input.
+"""How a run is asked to stop, or to change its rules: Ctrl-C, SIGTERM, SIGHUP, or lines on standard input.
 
 {"command": "stop"}
 {"command": "switch", "rules": "loss_free:u=0.003"}
@@ -34,6 +34,10 @@ class Control:
         self._asked: queue.SimpleQueue[str] = queue.SimpleQueue()
         signal.signal(signal.SIGINT, self._on_signal)
         signal.signal(signal.SIGTERM, self._on_signal)
+        # A closed terminal stops a run as Ctrl-C does; under `nohup` the signal is ignored and stays so.
+        hang_up = getattr(signal, "SIGHUP", None)
+        if hang_up is not None and signal.getsignal(hang_up) is not signal.SIG_IGN:
+            signal.signal(hang_up, self._on_signal)
         if control_stdin:
             threading.Thread(target=self._read_commands, daemon=True).start()
 

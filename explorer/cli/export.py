@@ -1,11 +1,13 @@
 """`export`: figures, data and bundles of a page, without a browser."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from explorer.cli.extras import need_checkout
 from explorer.errors import ConfigError, ExplorerError, one_of
 from explorer.files import write_whole
 
@@ -23,10 +25,9 @@ WITHOUT_RUNS = ("overview", "gallery", "playground", "theory", "train", "glossar
 
 def export_command(options: argparse.Namespace) -> int:
     """One file, or a folder of them. Exit code 0; what is wrong is an ExplorerError of one sentence."""
-    try:
-        from explorer.ui import headless
-    except ModuleNotFoundError as error:
-        raise ExplorerError(f"{error.name} is not installed: exports need it; run make app.") from error
+    need_checkout()
+    from explorer.ui import headless
+
     if options.view is None:
         options.view = "compare" if options.run else headless.DEFAULT
     settings = _settings(options)
@@ -76,8 +77,12 @@ def _settings(options: argparse.Namespace) -> "FigureSettings":
 
 def _run_id(text: str) -> str:
     """A run's id; the path of its folder is taken too."""
-    path = Path(text)
-    return path.resolve().name if (path / "run.json").is_file() else text
+    return Path(text).resolve().name if _is_run_folder(text) else text
+
+
+def _is_run_folder(text: str) -> bool:
+    """Also where the text is no path at all: too long, or with a zero byte."""
+    return os.path.isfile(os.path.join(text, "run.json"))  # noqa: PTH113, PTH118 (pathlib raises)
 
 
 def _folder_of(options: argparse.Namespace) -> Path | None:
@@ -89,7 +94,7 @@ def _folder_of(options: argparse.Namespace) -> Path | None:
         return folder
     from explorer.ui.settings import SHIPPED_RUNS
 
-    paths = [Path(text) for text in options.run if (Path(text) / "run.json").is_file()]
+    paths = [Path(text) for text in options.run if _is_run_folder(text)]
     parents = {path.resolve().parent for path in paths} - {SHIPPED_RUNS.resolve()}
     if len(parents) > 1:
         names = ", ".join(sorted(map(str, parents)))

@@ -9,7 +9,8 @@ from typing import Any
 from explorer.cli.arguments import RUNS
 from explorer.cli.settings import arm_names
 from explorer.errors import ConfigError
-from explorer.recording import RunListing, list_runs
+from explorer.recording import RunInfo, RunListing, list_runs
+from explorer.recording.info import given_name
 from explorer.tables import TABLES
 
 SHIPPED = Path(__file__).resolve().parents[2] / "data" / "runs"
@@ -30,7 +31,9 @@ def runs_command(options: argparse.Namespace) -> int:
         return 0
     for row in rows:
         state = row["state"] if not row["problem"] else f"unreadable: {row['problem']}"
-        print(f"{row['run_id']:<64} {row['balancer'] or '?':<24} seed {row['seed']!s:<5} {state}")
+        rule = row["balancer"] if row["arm"] else row["label"] or "?"
+        name = f"  {row['name']}" if row["name"] else ""
+        print(f"{row['run_id']:<64} {rule:<24} seed {row['seed']!s:<5} {state}{name}")
     if not rows:
         print("No runs yet; python -m explorer compare --preset quick makes three in a minute.")
     return 0
@@ -43,12 +46,19 @@ def _row(listing: RunListing) -> dict[str, Any]:
         "path": str(listing.path.resolve()),
         "balancer": arm_names(info.balancer) if info else None,
         "arm": info.balancer if info else None,
+        "label": info.balancer_label if info else None,
+        "name": _name(info) if info else None,
         "count_scope": info.count_scope if info else None,
         "seed": info.seed if info else None,
         "state": status.state if status and not listing.problem else "unreadable",
         "last_step": status.last_step if status else None,
         "problem": listing.problem,
     }
+
+
+def _name(info: RunInfo) -> str | None:
+    """None where nobody named the run: its label and seed are said anyway."""
+    return given_name(info.name, run_id=info.run_id, label=info.balancer_label, seed=info.seed) or None
 
 
 def ingest_command(options: argparse.Namespace) -> int:

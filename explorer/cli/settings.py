@@ -6,10 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from explorer.config import BalancerConfig, RunConfig
-from explorer.errors import ConfigError
+from explorer.errors import ConfigError, shortened
 from explorer.presets import arm_config, get_preset
 from explorer.routings import arm_kind
 from explorer.rules import parse_value, whole
+
+MOST_SEED = 2**63 - 1
+"""What torch and the columns of the tables hold."""
 
 
 def config_from_options(options: argparse.Namespace) -> RunConfig:
@@ -31,7 +34,12 @@ def read_config(path: Path) -> RunConfig:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ConfigError("--config", str(path), f"cannot be read ({error})", "give a JSON file") from error
+        reason = shortened(str(error))
+        raise ConfigError("--config", str(path), f"cannot be read ({reason})", "give a JSON file") from error
+    except RecursionError as error:
+        raise ConfigError(
+            "--config", str(path), "is nested too deep", "give a run's configuration"
+        ) from error
     return RunConfig.from_dict(data)
 
 
@@ -66,12 +74,20 @@ def parse_arms(base: RunConfig, text: str, preset: str | None) -> list[RunConfig
     return arms
 
 
+def parse_seed(flag: str, text: str) -> int:
+    """One whole number that a generator of random numbers takes."""
+    try:
+        seed = int(text)
+    except ValueError:
+        raise ConfigError(flag, text, "must be a whole number", "write 0") from None
+    if seed > MOST_SEED:
+        raise ConfigError(flag, text, f"must be at most 2^63 - 1 ({MOST_SEED})", "write a smaller one")
+    return seed
+
+
 def parse_seeds(text: str) -> list[int]:
     """Whole numbers, separated by commas, each once."""
-    try:
-        seeds = [int(piece) for piece in text.split(",")]
-    except ValueError:
-        raise ConfigError("--seeds", text, "must be whole numbers", "write 0,1,2") from None
+    seeds = [parse_seed("--seeds", piece) for piece in text.split(",")]
     if len(set(seeds)) < len(seeds):
         raise ConfigError("--seeds", text, "names a seed twice", "name each once")
     return seeds
@@ -86,8 +102,10 @@ def rule_names(balancer: BalancerConfig) -> str:
 def arm_names(text: str) -> str:
     """The kinds in an arm's text, without their settings: `expert_choice:chunk=128` -> `expert_choice`.
 
-    An imported run's own words stay as they are.
+    An imported run's own words stay as they are; a rule that nobody stated is unknown.
     """
+    if not text:
+        return "unknown"
     try:
         routing, rules = arm_kind(text)
         balancer = rule_names(BalancerConfig.parse(rules))

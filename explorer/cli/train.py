@@ -7,7 +7,7 @@ from typing import Any
 
 from explorer.cli.control import Control
 from explorer.cli.progress import progress_bar
-from explorer.cli.settings import arm_names, config_from_options, with_seed
+from explorer.cli.settings import arm_names, config_from_options, parse_seed, with_seed
 from explorer.config import RunConfig
 from explorer.presets import RULE_DEFAULTS, arm_config, recorded_preset
 from explorer.recording import RunFolder
@@ -49,7 +49,7 @@ def train_command(options: argparse.Namespace) -> int:
 def _config(options: argparse.Namespace) -> RunConfig:
     config = config_from_options(options)
     if options.seed is not None:
-        config = with_seed(config, options.seed)
+        config = with_seed(config, parse_seed("--seed", options.seed))
     set_by_setting = any(setting.startswith("balancer") for setting in options.settings)
     if options.balancer or not (options.config or set_by_setting):
         default = "loss_free" if config.model.routing == "token_choice" else "none"

@@ -13,6 +13,7 @@ from explorer.errors import RunFolderError, UnreadableRunError
 from explorer.recording.files import plain, read_object
 from explorer.recording.folder_schema import BrokenRule, RunFile, parsed, shown
 from explorer.recording.layout import layers_problem
+from explorer.recording.stated_rules import StatedRules, complete
 from explorer.recording.values import Refused, preview, to_array, to_whole, whole_array
 
 FORMAT_VERSION = 1
@@ -63,10 +64,11 @@ class RunInfo:
     config: dict[str, Any] = field(default_factory=dict)
     config_digest: str = ""
     pair_key: str = ""
-    balancer: str = "none"
-    balancer_label: str = "no balancing"
-    balancer_family: str = "none"
-    count_scope: str = "none"
+    balancer: str = ""
+    """Text form of the rule; what is left out of these four follows from the others (`stated_rules`)."""
+    balancer_label: str = ""
+    balancer_family: str = ""
+    count_scope: str = ""
     seed: int | None = None
     corpus: dict[str, Any] = field(default_factory=dict)
     """name, digest, domains, vocab_size."""
@@ -74,6 +76,7 @@ class RunInfo:
     device: str = ""
 
     def __post_init__(self) -> None:
+        self._complete_rules()
         if not isinstance(self.run_id, str) or not RUN_ID_PATTERN.fullmatch(self.run_id):
             raise RunFolderError(
                 f"run_id = {self.run_id!r}: must be 1 to 100 of the characters A-Z a-z 0-9 . _ - and start "
@@ -110,6 +113,15 @@ class RunInfo:
         """Routed experts of each MoE layer."""
         widths = self.experts_per_layer
         return (self.num_experts,) * self.num_moe_layers if widths is None else widths
+
+    def _complete_rules(self) -> None:
+        names = {"balancer": "balancer", "balancer_label": "label", "balancer_family": "family"}
+        names["count_scope"] = "scope"
+        stated = {short: getattr(self, name) for name, short in names.items()}
+        if all(isinstance(value, str) for value in stated.values()):
+            rules = complete(StatedRules(**stated))
+            for name, short in names.items():
+                object.__setattr__(self, name, getattr(rules, short))
 
     def to_dict(self) -> dict[str, Any]:
         """The content of run.json."""
@@ -236,6 +248,11 @@ def with_rules_of(info: RunInfo, config: RunConfig) -> RunInfo:
 def automatic_name(label: str, seed: int | None) -> str:
     """What a run is called that nobody has named."""
     return f"{label}, seed {seed}"
+
+
+def given_name(name: str, *, run_id: str, label: str, seed: int | None) -> str:
+    """The name that a person gave a run; empty where it says no more than its id, or its label and seed."""
+    return "" if name.strip() in (run_id, label, automatic_name(label, seed)) else name.strip()
 
 
 def _arm_fields(config: RunConfig) -> dict[str, Any]:

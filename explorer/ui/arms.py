@@ -1,16 +1,20 @@
 """Runs as the app offers them: single runs, and arms (one balancing rule over several seeds)."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from explorer.config import BalancerConfig, RunConfig
 from explorer.errors import ConfigError
+from explorer.recording.info import given_name
 from explorer.routings import short_routing
 from explorer.rules import Rule
 
 MOST = 6
 """Runs or arms that one picture still carries."""
+MOST_OF_NAME = 40
+"""Letters of a run's name in a legend."""
 STORY = ("none", "aux_loss:scope=sequence", "aux_loss", "loss_free")
 """The arms that tell the story, in this order, where a set of runs has them."""
 
@@ -22,6 +26,7 @@ class Run:
     run_id: str
     path: str
     name: str
+    """As a person gave it; empty where it says no more than id, or label and seed."""
     state: str
     shipped: bool
     preset: str | None
@@ -75,6 +80,17 @@ class Run:
     def version(self) -> tuple[str, int, int, str]:
         """Changes whenever the index may know more of the run: the key of every cache."""
         return (self.run_id, self.generation, self.last_step, self.state)
+
+    @property
+    def title(self) -> str:
+        """Its name, shortened; empty where nobody gave it one."""
+        name = self.name
+        return name if len(name) <= MOST_OF_NAME else f"{name[: MOST_OF_NAME - 1].rstrip()}…"
+
+    @property
+    def short(self) -> str:
+        """Its rule in a few words, or its label where that says something else than the rule's text form."""
+        return short_rule(self.balancer, self.label)
 
     @property
     def is_readable(self) -> bool:
@@ -142,15 +158,17 @@ def run_from_row(row: Mapping[str, Any]) -> Run:
     return Run(
         run_id=run_id,
         path=str(row["path"]),
-        name=row["name"] or run_id,
+        name=given_name(
+            row["name"] or "", run_id=run_id, label=row["balancer_label"] or "", seed=row["seed"]
+        ),
         state=row["state"] or "unreadable",
         shipped=row["dir_kind"] == "shipped",
         preset=row["preset"],
         seed=row["seed"],
         balancer=row["balancer"] or "",
         label=_legend(row["balancer_label"] or "", row["balancer"] or "") or run_id,
-        family=row["balancer_family"] or "none",
-        scope=row["count_scope"] or "none",
+        family=row["balancer_family"] or "unknown",
+        scope=row["count_scope"] or "unknown",
         pair_key=row["pair_key"] or "",
         config=row["config"] or "{}",
         num_moe_layers=size("num_moe_layers"),
@@ -178,11 +196,11 @@ def arms_of(runs: Iterable[Run]) -> list[Arm]:
     Runs belong together when they differ in the seed only. Of two runs with one seed the newest counts.
     """
     usable = [run for run in runs if run.has_steps]
-    together: dict[tuple[str, str], dict[int, Run]] = {}
+    together: dict[tuple[str, str, str], dict[int, Run]] = {}
     for run in sorted(usable, key=lambda r: r.created_at):
         # Only finished ones: the seeds of an arm are averaged step by step.
         if run.seed is not None and run.pair_key and run.state == "finished":
-            together.setdefault((run.pair_key, run.balancer), {})[run.seed] = run
+            together.setdefault((run.pair_key, run.balancer, run.label), {})[run.seed] = run
     groups = [list(seeds.values()) for seeds in together.values() if len(seeds) > 1]
     names = [_group_name(group[0]) for group in groups]
     arms = [
@@ -205,9 +223,10 @@ def default_arms(arms: Sequence[Arm], most: int = 4) -> list[Arm]:
     loads are chosen by hand only.
     """
     sets: dict[str, list[Arm]] = {}
-    taken: set[tuple[str, str]] = set()
+    taken: set[tuple[str, ...]] = set()
     for arm in arms:
-        key = (arm.first.pair_key, arm.first.balancer)
+        # Without a pair key nobody knows that two runs of one rule are the same experiment.
+        key = (arm.first.pair_key or arm.token, arm.first.balancer, arm.first.label)
         if key not in taken and arm.first.has_loads:
             taken.add(key)
             sets.setdefault(arm.first.pair_key, []).append(arm)
@@ -227,18 +246,54 @@ def chart_labels(arms: Sequence[Arm]) -> dict[str, str]:
     """token -> legend text: the rule with its scope, and what else tells these arms apart."""
     several = len({arm.first.pair_key for arm in arms}) > 1
     names = [f"{arm.label}, {arm.first.preset or 'custom'}" if several else arm.label for arm in arms]
-    labels = {}
-    for arm, name in zip(arms, names, strict=True):
-        same = names.count(name) > 1
-        labels[arm.token] = f"{name}, {arm.seeds}" if same else name
-    # Two trainings of the very same configuration are told apart by their order: names would fill a figure.
-    texts = list(labels.values())
-    told: dict[str, int] = {}
-    for token, text in labels.items():
-        if texts.count(text) > 1:
-            told[text] = told.get(text, 0) + 1
-            labels[token] = f"{text} ({told[text]})"
-    return labels
+    return tell_apart(arms, names)
+
+
+def short_labels(arms: Sequence[Arm]) -> dict[str, str]:
+    """token -> the rule in a few words, for a card, and what else tells these arms apart."""
+    return tell_apart(arms, [arm.first.short for arm in arms])
+
+
+def tell_apart(arms: Sequence[Arm], names: Sequence[str]) -> dict[str, str]:
+    """token -> its name, no two alike: the seeds, then the names that people gave, then the ids are added."""
+    labels = list(names)
+    for describe in (_seeds, _titles, _ids):
+        for text, count in Counter(labels).items():
+            if count > 1:
+                places = [place for place, label in enumerate(labels) if label == text]
+                added = describe([arms[place] for place in places])
+                for place, words in zip(places, added, strict=True):
+                    labels[place] = f"{text}, {words}" if words else text
+    return {arm.token: label for arm, label in zip(arms, labels, strict=True)}
+
+
+def _seeds(arms: Sequence[Arm]) -> list[str]:
+    """Nothing, where all have the same."""
+    seeds = [arm.seeds for arm in arms]
+    return seeds if len(set(seeds)) > 1 else [""] * len(arms)
+
+
+def _titles(arms: Sequence[Arm]) -> list[str]:
+    titles = ["" if arm.is_group else arm.first.title for arm in arms]
+    return titles if len(set(titles)) > 1 else [""] * len(arms)
+
+
+def _ids(arms: Sequence[Arm]) -> list[str]:
+    """The ids without the beginning that all share, which is most of them where the app made them."""
+    words = [arm.token.split("-") for arm in arms]
+    shared = 0
+    while len({tuple(one[: shared + 1]) for one in words}) == 1 and all(
+        len(one) > shared + 1 for one in words
+    ):
+        shared += 1
+    return ["-".join(one[shared:]) for one in words] if len(arms) > 1 else [arms[0].token]
+
+
+def entry(arm: Arm, label: str) -> str:
+    """What the sidebar says of a chosen entry: its legend text, its seeds, and its name where it has one."""
+    seeds = "" if arm.first.seed is None else arm.seeds
+    title = "" if arm.is_group else arm.first.title
+    return ", ".join([label, *(words for words in (seeds, title) if words not in label)])
 
 
 def arms_key(arms: Sequence[Arm], labels: Mapping[str, str]) -> tuple[object, ...]:
@@ -246,16 +301,29 @@ def arms_key(arms: Sequence[Arm], labels: Mapping[str, str]) -> tuple[object, ..
     return tuple((a.token, labels[a.token], a.family, tuple(r.version for r in a.runs)) for a in arms)
 
 
+def short_rule(balancer: str, label: str) -> str:
+    """`short_balancer`, or the label of a run whose text form does not say what its label does."""
+    try:
+        routing, rules = short_routing(balancer)
+        states = bool(routing) or not label or BalancerConfig.parse(rules).label == label
+    except ConfigError:
+        return label or balancer or "unknown"
+    changed = balancer.count("/") >= 4
+    return short_balancer(balancer) if balancer and (states or changed) else label or "unknown"
+
+
 def short_balancer(text: str) -> str:
     """`aux_loss:scope=sequence` -> `aux sequence 0.01`: short enough for a chip and a URL.
 
-    Also `expert_choice:chunk=128` -> `expert choice 128`.
+    Also `expert_choice:chunk=128` -> `expert choice 128`; a rule that nobody stated is unknown.
     """
+    if not text:
+        return "unknown"
     try:
         routing, rules = short_routing(text)
         balancer = BalancerConfig.parse(rules)
     except ConfigError:
-        return text or "unknown"
+        return text
     parts = [short_rules(balancer.rules)]
     parts += [f"from {change.step} {short_rules(change.rules)}" for change in balancer.schedule]
     words = ", ".join(parts)
@@ -290,7 +358,7 @@ def short_rules(rules: Sequence[Rule]) -> str:
 
 
 def _group_name(run: Run) -> str:
-    return f"{run.preset or 'custom'} {short_balancer(run.balancer)}"
+    return f"{run.preset or 'custom'} {run.short}"
 
 
 def _order(arm: Arm) -> tuple[int, str]:

@@ -11,7 +11,7 @@ from explorer.charts import captions, story
 from explorer.glossary import tip
 from explorer.metrics import uniform_reference
 from explorer.ui import cached, events, links, merge, show, specs
-from explorer.ui.arms import Arm, Run, arms_key, chart_labels, short_balancer
+from explorer.ui.arms import Arm, Run, arms_key, chart_labels, short_labels
 
 BINS = 100
 
@@ -85,12 +85,13 @@ def _who(arms: Sequence[Arm]) -> str:
 def _cards(arms: Sequence[Arm]) -> None:
     """MaxVio and perplexity of every arm, at the end and on held-out text."""
     grid = st.grid(len(arms), min_column_width=170)
+    names = short_labels(arms)
     for arm in arms:
         found = cached.summary(cached.versions(arm.runs))
         violation, perplexity = _mean(found["max_vio_global"]), _mean(found["perplexity"])
         with grid:
             st.metric(
-                show.plain(short_balancer(arm.first.balancer)),
+                show.plain(names[arm.token]),
                 "–" if violation is None else captions.number(violation),
                 "no evaluation yet" if perplexity is None else f"perplexity {captions.number(perplexity)}",
                 delta_color="off",
@@ -121,6 +122,8 @@ def runs_section(runs: Sequence[Run]) -> None:
         return
     figures = {row["run_id"]: row for row in cached.summary(cached.versions(readable)).to_dicts()}
     rows = [_row(run, figures.get(run.run_id, {})) for run in readable]
+    if not any(run.title for run in readable):
+        rows = [{name: value for name, value in row.items() if name != "name"} for row in rows]
     number = st.column_config.NumberColumn
     st.dataframe(
         rows,
@@ -129,6 +132,7 @@ def runs_section(runs: Sequence[Run]) -> None:
         alt=f"Table of {len(rows)} recorded runs with their figures",
         column_config={
             "run": st.column_config.LinkColumn("run", display_text=links.RUN_IN_LINK, width=275),
+            "name": st.column_config.TextColumn(width=125),
             "balancing": st.column_config.TextColumn(width=125),
             "seed": number(width=50),
             "perplexity": number(format="%.2f", help=tip("perplexity"), width=80),
@@ -145,7 +149,8 @@ def runs_section(runs: Sequence[Run]) -> None:
 def _row(run: Run, figures: dict[str, object]) -> dict[str, object]:
     return {
         "run": links.replay_url(run.run_id) if run.has_loads else links.compare_url(run.run_id),
-        "balancing": short_balancer(run.balancer),
+        "name": run.title,
+        "balancing": run.short,
         "seed": run.seed,
         "perplexity": figures.get("perplexity"),
         "MaxVio held-out": figures.get("max_vio_global"),

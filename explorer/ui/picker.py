@@ -6,10 +6,16 @@ import streamlit as st
 
 from explorer.charts.theme import family_ink
 from explorer.ui import cached, urls
-from explorer.ui.arms import MOST, Arm, Run, arms_of, default_arms
+from explorer.ui.arms import MOST, Arm, Run, arms_of, chart_labels, default_arms, entry
 
 KEY = "runs"
 STATE = "shell"
+# A chosen run is known by its id, which may be longer than the sidebar is wide.
+_WHOLE_IDS = """
+[data-testid="stSidebar"] [data-testid="stMultiSelect"] [data-tag] { height: auto; max-width: 100%; }
+[data-testid="stSidebar"] [data-testid="stMultiSelect"] [data-tag] > span {
+  max-width: none; white-space: normal; overflow-wrap: anywhere; line-height: 1.3; padding-block: .15rem; }
+"""
 AUTOMATIC = "runs_automatic"
 """The choice that the app made by itself; while it stands it follows the runs that arrive."""
 
@@ -21,6 +27,7 @@ def run_picker() -> None:
     by_token = {arm.token: arm for arm in arms}
     complaint = _settle(by_token, [arm.token for arm in default_arms(arms)])
     with st.sidebar:
+        st.html(f"<style>{_WHOLE_IDS}</style>")
         chosen = st.multiselect(
             "Runs to compare",
             options=list(by_token),
@@ -41,11 +48,12 @@ def run_picker() -> None:
 
 
 def _legend(arms: list[Arm]) -> str:
-    """What the chosen entries are, each with the colour of its method."""
+    """The chosen entries in the words of the figures' legends, each with the colour of its method."""
+    labels = chart_labels(arms)
     rows = "".join(
         f'<li style="margin:0 0 .45rem;padding-left:1.1rem;text-indent:-1.1rem;list-style:none">'
         f'<span aria-hidden="true" style="color:{family_ink(arm.family).light};padding-right:.35rem">●</span>'
-        f"{escape(arm.label)}, {arm.seeds}</li>"
+        f"{escape(entry(arm, labels[arm.token]))}</li>"
         for arm in arms
     )
     return f'<ul style="margin:0;padding:0;font-size:.85rem">{rows}</ul>'

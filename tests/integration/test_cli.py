@@ -167,7 +167,7 @@ def test_bad_input_is_one_sentence_code_2_and_nothing_written(arguments, words, 
     ("arguments", "words"),
     [
         (("--arms", "none,loss_free,none"), ("--arms", "twice")),
-        (("--seeds", "0,x"), ("--seeds = '0,x'", "whole numbers")),
+        (("--seeds", "0,x"), ("--seeds = 'x'", "whole number")),
         (("--seeds", "1,1"), ("--seeds", "twice")),
         (("--arms", "none/soon/loss_free"), ("balancer.schedule.step = 'soon'", "none/400/loss_free")),
         (("--arms", "aux_loss+aux_loss"), ("names aux_loss twice", "keep one")),

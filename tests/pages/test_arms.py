@@ -5,10 +5,23 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
+from explorer.charts import theme
 from explorer.config import BalancerConfig
 from explorer.presets import get_preset
+from explorer.recording import RunInfo, run_info_from_config
 from explorer.ui import merge
-from explorer.ui.arms import Run, arms_of, chart_labels, default_arms, legend, short_balancer
+from explorer.ui.arms import (
+    Run,
+    arms_of,
+    chart_labels,
+    default_arms,
+    entry,
+    legend,
+    run_from_row,
+    short_balancer,
+    short_labels,
+    short_rule,
+)
 from explorer.ui.compare import spread
 from explorer.ui.compare_quality import resolutions
 
@@ -16,7 +29,7 @@ from explorer.ui.compare_quality import resolutions
 def run(run_id: str, balancer: str = "none", seed: int | None = 0, **changes: object) -> Run:
     config = BalancerConfig.parse(balancer)
     made = Run(
-        run_id=run_id, path=f"/runs/{run_id}", name=run_id, state="finished", shipped=True, preset="standard",
+        run_id=run_id, path=f"/runs/{run_id}", name="", state="finished", shipped=True, preset="standard",
         seed=seed, balancer=str(config), label=config.label, family=config.family, scope=config.count_scope,
         pair_key="key", config="{}", num_moe_layers=2, num_experts=4, top_k=2, tokens_per_step=64,
         num_steps=40,
@@ -196,3 +209,96 @@ def test_a_run_whose_rules_changed_often_keeps_a_short_legend() -> None:
     assert three == "none, from 40 loss-free 0.003, from 80 none, from 120 aux global 0.01"
     many = "none" + "".join(f"/{step}/{'loss_free' if step % 20 else 'none'}" for step in range(10, 110, 10))
     assert said(many) == "none, 8 more changes, from 90 loss-free 0.003, from 100 none"
+
+
+# --- Names ---
+
+
+def outside(run_id: str, name: str, label: str = "loss-free u=0.001", **changes: object) -> Run:
+    """A run of somebody's own loop, described as the README does, as the index has it."""
+    info = RunInfo(
+        run_id=run_id, name=name, num_moe_layers=2, num_experts=4, top_k=2, tokens_per_step=64, num_steps=40,
+        balancer_label=label,
+    )  # fmt: skip
+    row = {
+        "run_id": run_id, "path": f"/runs/{run_id}", "dir_kind": "own", "name": name, "state": "finished",
+        "preset": None, "seed": None, "balancer": info.balancer, "balancer_label": info.balancer_label,
+        "balancer_family": info.balancer_family, "count_scope": info.count_scope, "pair_key": None,
+        "config": "{}", "num_moe_layers": 2, "last_step": 39, "created_at": info.created_at,
+        "problem": None, "message": None,
+    }  # fmt: skip
+    return replace(run_from_row(row), **changes)  # type: ignore[arg-type]
+
+
+def test_runs_of_one_label_are_told_apart_by_the_names_that_people_gave() -> None:
+    arms = arms_of([outside("exp-0417", "baseline, lr 3e-4"), outside("exp-0418", "twice the batch")])
+    assert list(chart_labels(arms).values()) == [
+        "loss-free u=0.001, baseline, lr 3e-4",
+        "loss-free u=0.001, twice the batch",
+    ]
+
+
+def test_without_names_the_ids_tell_them_apart_and_say_no_more_than_they_must() -> None:
+    ids = ["quick-loss_free-seed0-20261129-101500", "quick-loss_free-seed0-20261129-113000"]
+    labels = chart_labels(arms_of([outside(one, "") for one in ids]))
+    assert list(labels.values()) == ["loss-free u=0.001, 101500", "loss-free u=0.001, 113000"]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("a", "a"), ("", ""), ("a", ""), ("a" * 60 + "1", "a" * 60 + "2"), ("loss-free u=0.001", "a")],
+)
+def test_no_two_lines_of_a_legend_are_alike(names: tuple[str, str]) -> None:
+    arms = arms_of([outside(f"exp-{i}", name) for i, name in enumerate((*names, *names))])
+    labels = chart_labels(arms)
+    assert len(set(labels.values())) == len(arms)
+    assert len({entry(arm, labels[arm.token]) for arm in arms}) == len(arms)
+    assert len(set(short_labels(arms).values())) == len(arms)
+    assert not any("(1)" in text or "(2)" in text for text in labels.values())
+    assert all(len(text) < 90 for text in labels.values()), "a name of any length leaves room for the figure"
+
+
+def test_a_run_that_only_labels_its_rule_is_not_one_without_balancing() -> None:
+    named = outside("exp-0417", "baseline")
+    assert (named.family, named.scope) == ("unknown", "unknown")
+    assert named.short == "loss-free u=0.001"
+    assert "loss-free u=0.001" in arms_of([named])[0].label
+    assert theme.family_ink(named.family) not in (theme.family_ink("none"), theme.REFERENCE)
+
+
+def test_seeds_of_different_labels_are_never_averaged() -> None:
+    """Of two rules that only a label describes, the text form is empty."""
+    runs = [
+        outside("a", "", "rule A", seed=0, pair_key="p"),
+        outside("c", "", "rule A", seed=1, pair_key="p"),
+        outside("b", "", "rule B", seed=1, pair_key="p", created_at="2099"),
+    ]
+    assert [arm.run_ids for arm in arms_of(runs) if arm.is_group] == [["a", "c"]]
+    assert len(default_arms(arms_of(runs))) == 2
+
+
+def test_an_automatic_name_is_no_name() -> None:
+    config = replace(get_preset("tiny"), balancer=BalancerConfig.parse("loss_free"))
+    info = run_info_from_config(config, run_id="x")
+    assert info.name
+    row = {**vars(outside("x", "")), "balancer_label": info.balancer_label, "name": info.name, "seed": 0}
+    row |= {"dir_kind": "own", "balancer_family": info.balancer_family, "count_scope": "global_batch"}
+    assert run_from_row(row).title == ""
+    assert run_from_row({**row, "name": "mine"}).title == "mine"
+
+
+@pytest.mark.parametrize(
+    ("balancer", "label", "short"),
+    [
+        ("loss_free:u=0.001", "loss-free u=0.001 (global batch scope)", "loss-free 0.001"),
+        ("none", "no balancing", "none"),
+        ("none", "baseline of ours", "baseline of ours"),
+        ("", "our rule", "our rule"),
+        ("our_rule:x=1", "our rule", "our rule"),
+        ("our_rule:x=1", "", "our_rule:x=1"),
+        ("", "", "unknown"),
+        ("dense", "dense model of equal active size", "dense"),
+    ],
+)
+def test_the_short_form_of_a_rule_never_contradicts_its_label(balancer: str, label: str, short: str) -> None:
+    assert short_rule(balancer, label) == short

@@ -1,0 +1,38 @@
+"""A comparison whose training fails says what the training said."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from explorer.cli import main
+
+
+@pytest.mark.parametrize(
+    ("last_words", "words"),
+    [
+        (
+            "echo 'warning: noise' >&2; echo 'explorer train: runs/x: Read-only file system.' >&2; exit 2",
+            "runs/x: Read-only file system.",
+        ),
+        ("echo Traceback >&2; echo 'KeyError: 7' >&2; exit 1", "the training ended with code 1: KeyError: 7"),
+        ("exit 3", "the training ended with code 3: it said nothing"),
+        ("kill -9 $$", "the training was ended by SIGKILL; the machine may have run out of memory."),
+        (r"printf 'explorer train: bytes \377.\n' >&2; exit 2", "bytes \N{REPLACEMENT CHARACTER}."),
+    ],
+)
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a shell script")
+def test_the_reason_of_the_child_is_passed_on(
+    last_words: str,
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    trainer = tmp_path / "trainer"
+    trainer.write_text(f"#!/bin/sh\n{last_words}\n")
+    trainer.chmod(0o755)
+    monkeypatch.setattr("explorer.cli.compare.sys.executable", str(trainer))
+    runs = tmp_path / "runs"
+    assert main(["compare", "--preset", "tiny", "--arms", "none", "--plain-ids", "--runs", str(runs)]) == 2
+    assert capsys.readouterr().err == f"explorer compare: tiny-none-seed0: {words}\n"

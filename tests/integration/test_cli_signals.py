@@ -1,0 +1,205 @@
+"""Ctrl-C, SIGTERM and SIGHUP: one sentence, an exit code that says so, and nobody left behind."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from explorer.cli import main
+from explorer.recording import RunFolder
+
+ROOT = Path(__file__).resolve().parents[2]
+SENTENCE = "interrupted; what was recorded can be read"
+pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="signals of POSIX")
+
+INTERRUPTED_IMPORT = """
+import os, runpy, signal, sys
+class Interrupter:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupter())
+sys.argv = ["explorer", *{arguments!r}]
+runpy.run_module("explorer", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments"),
+    [
+        ("explorer.cli", ["schema"]),
+        ("explorer.cli.arguments", ["schema"]),
+        ("numpy", ["schema"]),
+        ("explorer.tables", ["schema"]),
+        ("polars", ["runs"]),
+        ("duckdb", ["ingest"]),
+    ],
+)
+def test_ctrl_c_while_modules_load_leaves_no_traceback(module: str, arguments: list[str]) -> None:
+    code = INTERRUPTED_IMPORT.format(module=module, arguments=arguments)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 130, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.strip() in ("interrupted", SENTENCE)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_whatever_an_interrupted_library_raises_the_signal_is_what_is_said(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def command(options: object) -> int:
+        try:
+            os.kill(os.getpid(), number)
+        except KeyboardInterrupt:
+            # As a database does in whose query the signal fell.
+            raise RuntimeError("Query interrupted") from None
+        return 0
+
+    before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    monkeypatch.setattr("explorer.cli.listing.schema_command", command)
+    assert main(["schema"]) == 128 + number
+    assert capsys.readouterr().err.strip() == SENTENCE
+    assert {one: signal.getsignal(one) for one in before} == before, "put back for whoever called"
+
+
+def test_an_interrupt_that_a_library_swallows_is_raised_again_and_a_cleanup_is_let_finish(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("explorer.cli.interrupts.AGAIN_S", 0.02)
+    cleaned: list[int] = []
+
+    def command(options: object) -> int:
+        try:
+            # As a database does that tries an optional import.
+            with suppress(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGINT)
+            threading.Event().wait(60)
+        finally:
+            for number in range(5):
+                threading.Event().wait(0.03)
+                cleaned.append(number)
+        return 0
+
+    monkeypatch.setattr("explorer.cli.listing.schema_command", command)
+    assert main(["schema"]) == 130
+    assert cleaned == [0, 1, 2, 3, 4]
+    assert capsys.readouterr().err.strip() == SENTENCE
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_a_signal_that_the_caller_ignores_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `nohup` does with SIGHUP."""
+
+    def command(options: object) -> int:
+        os.kill(os.getpid(), signal.SIGHUP)
+        return 0
+
+    monkeypatch.setattr("explorer.cli.listing.schema_command", command)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert main(["schema"]) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(ready, what: str, timeout_s: float = 90) -> None:
+    """The limit only ends a hanging test."""
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        if ready():
+            return
+        time.sleep(0.05)
+    pytest.fail(f"{what} in {timeout_s:.0f} s")
+
+
+def answers(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_the_app_ends_with_its_launcher_and_frees_the_port(number: signal.Signals, tmp_path: Path) -> None:
+    port = free_port()
+    log = tmp_path / "log"
+    environment = {
+        **os.environ,
+        "EXPLORER_SHIPPED_RUNS": str(tmp_path / "nothing"),
+        "EXPLORER_INDEX": str(tmp_path / "index.duckdb"),
+    }
+    command = [sys.executable, "-m", "explorer", "app", "--port", str(port), "--runs", str(tmp_path / "runs")]
+    with log.open("wb") as output:
+        launcher = subprocess.Popen(
+            command,
+            cwd=tmp_path,
+            env={**environment, "PYTHONPATH": str(ROOT)},
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    try:
+        wait_until(lambda: answers(port) or launcher.poll() is not None, "the server did not answer")
+        launcher.send_signal(number)
+        launcher.wait(60)
+        assert not answers(port)
+        with socket.socket() as again:
+            again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            again.bind(("127.0.0.1", port))
+        # Nobody of its group is left: signal 0 asks whether there is anybody.
+        with pytest.raises(ProcessLookupError):
+            os.killpg(launcher.pid, 0)
+        assert launcher.returncode == -signal.SIGTERM
+        assert "Traceback" not in log.read_text()
+    finally:
+        launcher.kill()
+
+
+def test_a_closed_terminal_stops_a_training_that_can_be_resumed(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "explorer", "train", "--preset", "tiny", "--run-id", "long"]
+    command += ["--set", "training.num_steps=100000", "--runs", str(tmp_path), "--json"]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        wait_until((tmp_path / "long" / "status.json").exists, "no run")
+        wait_until(lambda: RunFolder(tmp_path / "long").status.last_step >= 3, "no step")
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+    assert RunFolder(tmp_path / "long").status.state == "stopped"
+    assert list((tmp_path / "long" / "checkpoints").iterdir())
+
+
+def test_a_terminated_comparison_stops_its_children_and_keeps_what_they_recorded(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "explorer", "compare", "--preset", "tiny", "--arms", "none"]
+    command += ["--plain-ids", "--set", "training.num_steps=100000", "--runs", str(tmp_path)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        status = tmp_path / "custom-none-seed0" / "status.json"
+        wait_until(status.exists, "no run")
+        wait_until(lambda: RunFolder(status.parent).status.last_step >= 3, "no step")
+        process.terminate()
+        output, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 143
+    assert errors.strip() == SENTENCE
+    assert output == ""
+    assert RunFolder(status.parent).status.state == "stopped"
