@@ -16,6 +16,7 @@ def bias_trajectories(
     playhead: float | theme.Follow | None = None,
     events: pl.DataFrame | None = None,
     highlight: Sequence[int] = (),
+    gap: float | None = None,
     title: str = "",
     height: int = 300,
     scope: str | None = None,
@@ -25,8 +26,9 @@ def bias_trajectories(
 
     frame: columns of `queries.bias_trajectories`. The line nearest to the pointer becomes bold and the others
     pale, with `scope` in all figures of the same (`charts.linking`); a click picks its nearest point, and
-    `pick` says that the player of the page hears of it. Lines at +-1 appear only when a bias gets there:
-    scores lie between 0 and 1, so beyond it the bias alone decides. `events`: of this layer, see
+    `pick` says that the player of the page hears of it. `gap`: difference of two biases beyond which scores
+    have no say (`explorer.outranking`), None where there is none; a dashed line lies that far below the
+    highest bias wherever an expert has fallen under it. `events`: of this layer, see
     `event_marks.event_layers`.
     """
     if frame.is_empty() or frame["bias_mean"].null_count() == frame.height:
@@ -88,7 +90,7 @@ def bias_trajectories(
     span = (float(data["x"].min()), float(frame["last_step"].max()))  # type: ignore[arg-type]
     marks = event_marks.event_layers(events, span)
     chart = alt.layer(
-        thin, *_walls(low, high), bold, points, *names, *marks, *theme.playhead_layers(playhead)
+        thin, *_outranked(data, gap), bold, points, *names, *marks, *theme.playhead_layers(playhead)
     )
     figure: alt.LayerChart = theme.titled(chart, title=title, height=height)
     return figure
@@ -121,15 +123,26 @@ def _points(data: pl.DataFrame, encoded: dict[str, Any]) -> alt.Chart:
     return points
 
 
-def _walls(low: float, high: float) -> list[alt.Chart]:
-    """Lines at +-1, drawn only where the biases reach them."""
-    reached = [wall for wall in (-1.0, 1.0) if low <= wall <= high]
-    data = pl.DataFrame({"expert_bias": reached}, schema={"expert_bias": pl.Float64}).with_columns(
-        name=pl.lit("±1: wider than any score gap")
+def _outranked(data: pl.DataFrame, gap: float | None) -> list[alt.Chart]:
+    """A line `gap` below the highest bias, only where some bias lies under it."""
+    if gap is None:
+        return []
+    limits = (
+        data.group_by("x", maintain_order=True)
+        .agg(lowest=pl.col("expert_bias").min(), limit=pl.col("expert_bias").max() - gap)
+        .sort("x")
+        .with_columns(expert_bias=pl.when(pl.col("lowest") < pl.col("limit")).then(pl.col("limit")))
+        .select("x", "expert_bias")
     )
-    base = alt.Chart(data).encode(y="expert_bias:Q")
-    rule = base.mark_rule(color=theme.REFERENCE.expr, strokeDash=[5, 3])
-    text = base.mark_text(
-        align="left", baseline="bottom", dx=6, dy=-3, fontSize=11, color=theme.NEUTRAL_TEXT.expr
+    line = (
+        alt.Chart(limits)
+        .mark_line(color=theme.REFERENCE.expr, strokeDash=[5, 3], strokeWidth=1.4, clip=True)
+        .encode(x="x:Q", y="expert_bias:Q")
     )
-    return [rule, text.encode(x=alt.value(0), text="name:N")]
+    words = f"{gap:g} below the highest: no score makes up for more"
+    text = (
+        alt.Chart(limits.drop_nulls().tail(1).with_columns(name=pl.lit(words)))
+        .mark_text(align="right", baseline="bottom", dx=-6, dy=-3, fontSize=11, color=theme.NEUTRAL_TEXT.expr)
+        .encode(x=alt.value(alt.expr("width")), y="expert_bias:Q", text="name:N")
+    )
+    return [line, text]

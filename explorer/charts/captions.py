@@ -83,15 +83,20 @@ def compare_heatmaps(frames: Mapping[str, pl.DataFrame]) -> str:
     return f"{when} the busiest expert takes {_join(parts)}."
 
 
-def bias_trajectories(frame: pl.DataFrame) -> str:
-    """How far apart the biases have come."""
+def bias_trajectories(frame: pl.DataFrame, *, gap: float | None = None) -> str:
+    """How far apart the biases have come.
+
+    gap: difference of two biases beyond which scores have no say, None where there is none: `explorer.outranking`.
+    """
     if frame.is_empty() or frame["bias_mean"].null_count() == frame.height:
         return "This run has no bias rule, so there are no biases to show."
     column = "bias_last" if "bias_last" in frame.columns else "bias_mean"
     last = frame.filter(pl.col("first_step") == pl.col("first_step").max()).drop_nulls(column).sort(column)
     low, high = last.row(0, named=True), last.row(-1, named=True)
     spread = high[column] - low[column]
-    wide = " That is more than any two scores can differ: the bias alone decides." if spread > 1 else ""
+    wide = ""
+    if gap is not None and spread > gap:
+        wide = " That is more than any two scores can differ: between these two the bias alone decides."
     return (
         f"At step {int(high['last_step'])} the biases span {number(spread)}: expert {high['expert']} "
         f"is helped most ({high[column]:+.3f}), expert {low['expert']} held back most "

@@ -23,7 +23,7 @@ OSCILLATION_MOVES = 0.5
 """Share of the moves that a window has room for that must be there: of a few moves too many turn around by
 chance, as where a rule is switched off early in the window."""
 WIDE_SPREAD = 1.0
-"""A wider bias spread than this outranks any difference of two sigmoid scores."""
+"""A wider bias spread than this outranks any difference of two scores between 0 and 1."""
 SETTLED_SHARE = 0.9
 """Share of the final choices already made from which the choices count as settled."""
 SPIKE_STEPS = 50
@@ -90,9 +90,12 @@ DETECTED: tuple[EventKind, ...] = (
     EventKind(
         key="bias_saturation",
         title="Bias saturation",
-        text="The largest and the smallest bias of a layer are more than 1 apart for the first time: with "
-        "sigmoid scores the bias alone then decides between those two experts.",
+        text="The largest and the smallest bias of a layer are more than 1 apart for the first time: the "
+        "bias alone then decides between those two experts, whatever their scores.",
         formula=r"\max_i b_i - \min_i b_i > 1",
+        more="Detected only where that is true and the run's configuration says so: a bias that is added, "
+        "sigmoid or softmax scores, tokens that choose among all experts. With square-root softplus scores, "
+        "a multiplicative bias or groups of experts a spread of 1 decides nothing.",
         sources=(LOSS_FREE, OURS),
     ),
     EventKind(

@@ -7,12 +7,14 @@ by piece. Short stretches are kept only while they last, since they may grow. Ev
 `explorer/queries/events.py`; conditions and thresholds: `explorer/metrics/events.py`.
 """
 
+import json
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import duckdb
 
 from explorer import metrics
+from explorer.outranking import outranking_spans
 from explorer.tables import EXPERT, LAYER, RUN_ID, Column
 
 CHUNK_ROWS = 4_000_000
@@ -33,6 +35,7 @@ STRETCHES: tuple[Column, ...] = (
     Column("last_ordinal", "INTEGER", "ordinal of the last step"),
 )
 
+# `$outranks` stands for a condition on the step, written in by `find_stretches`.
 # A condition gives one row a sample that meets it; `place` counts samples, so neighbours differ by one.
 ONE_SAMPLE = """ordinal AS place, ordinal AS first_ordinal, ordinal AS last_ordinal,
            step AS first_step, step AS last_step"""
@@ -49,7 +52,7 @@ OF_LOADS = f"""
     SELECT 'wide', layer, NULL, {ONE_SAMPLE}, bias_spread
     FROM raw.layer_metrics
     WHERE run_key = $run_key AND ordinal >= $start AND ordinal < $stop
-      AND isfinite(bias_spread) AND bias_spread > {metrics.WIDE_SPREAD}
+      AND isfinite(bias_spread) AND bias_spread > {metrics.WIDE_SPREAD} AND $outranks
 """
 
 OF_WINDOWS = f"""
@@ -194,9 +197,10 @@ def find_stretches(
     loads, losses: samples of `expert_loads` and of `steps` before and now; tables: those with new rows.
     """
     if loads[0] < loads[1]:
+        searched = replace(LOADS, flagged=LOADS.flagged.replace("$outranks", _outranks(cur, run_key)))
         for start, stop in _chunks(cur, run_key, *loads):
             is_biased, is_wide = _biases(cur, run_key, start, stop)
-            _extend(cur, run_key, LOADS, start, stop)
+            _extend(cur, run_key, searched, start, stop)
             if is_biased:
                 _extend(cur, run_key, WINDOWS, start, stop)
             if is_wide:
@@ -228,6 +232,14 @@ def _biases(cur: duckdb.DuckDBPyConnection, run_key: int, start: int, stop: int)
         [run_key, start - metrics.OSCILLATION_STEPS, stop],
     ).fetchone()
     return (bool(found[0]), bool(found[1])) if found else (False, False)
+
+
+def _outranks(cur: duckdb.DuckDBPyConnection, run_key: int) -> str:
+    """Condition on `step`: whether a wide spread says anything there, by the run's own configuration."""
+    found = cur.execute("SELECT config FROM raw.runs WHERE run_key = ?", [run_key]).fetchone()
+    spans = outranking_spans(json.loads(found[0])) if found and found[0] else ()
+    parts = [f"step >= {first}" + ("" if stop is None else f" AND step < {stop}") for first, stop in spans]
+    return f"({' OR '.join(parts)})" if parts else "false"
 
 
 def _extend(cur: duckdb.DuckDBPyConnection, run_key: int, search: Search, start: int, stop: int) -> None:

@@ -16,6 +16,7 @@ from explorer.glossary import tip
 from explorer.metrics import t_interval
 from explorer.ui import cached, events, links, mechanism, merge, show, specs, urls
 from explorer.ui.arms import Arm, arms_key, chart_labels
+from explorer.ui.bias_step import gap_of
 from explorer.ui.compare_quality import paired_panel, plane_section
 
 X_AXES = {"step": "step", "tokens": "tokens_seen", "time": "wall_time_s"}
@@ -222,12 +223,13 @@ def by_layer(arms: Sequence[Arm], labels: dict[str, str]) -> None:
                         frame,
                         title=names[arm.token],
                         highlight=extremes(frame),
+                        gap=gap_of(arm.first, frame),
                         events=marked,
                         scope=linking.scope_of(arm.first.run_id, layer),
                     ),
                 ),
                 subject=f"Expert biases of {names[arm.token]}, layer {layer}",
-                finding=captions.bias_trajectories(frame),
+                finding=captions.bias_trajectories(frame, gap=gap_of(arm.first, frame)),
                 how="One line an expert. The rule raises the bias of whoever had too little and lowers that "
                 "of whoever had too much."
                 + events.marks_note(marked, since=int(frame["first_step"].to_numpy().min())),

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from explorer.charts.captions import number
+from explorer.outranking import bounded_gap
 from explorer.simulate import summary
 from explorer.simulate.dynamics import Simulation
 
@@ -57,7 +58,10 @@ def bias(simulation: Simulation) -> str:
     thumb = ""
     if rule.rule == "sign" and rule.step_decay == "constant":
         thumb = f" (spread / 2u: {number(spread / 2 / rule.rate)} steps)"
-    wide = " More than 1: the bias alone decides between the two." if spread > 1 else ""
+    gap = bounded_gap(simulation.scores.score_function, rule.reads_bias)
+    wide = ""
+    if gap is not None and spread > gap:
+        wide = f" More than {gap:g}: the bias alone decides between the two."
     return f"The biases end {number(spread)} apart{thumb}; {rest}.{wide}"
 
 

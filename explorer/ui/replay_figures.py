@@ -12,6 +12,7 @@ from explorer.glossary import tip
 from explorer.queries import asked
 from explorer.ui import cached, events, expert_order, exports, show, specs
 from explorer.ui.arms import Run
+from explorer.ui.bias_step import gap_of
 from explorer.ui.compare import extremes
 
 BINS = 80
@@ -115,13 +116,14 @@ def bias_panel(run: Run, layer: int, expert: int | None) -> None:
                 playhead=theme.Follow.PLAYER,
                 events=marked,
                 highlight=bold,
+                gap=gap_of(run, frame),
                 height=240,
                 scope=linking.scope_of(run.run_id, layer),
                 pick=True,
             ),
         ),
         subject=f"Expert biases of layer {layer}",
-        finding=captions.bias_trajectories(frame),
+        finding=captions.bias_trajectories(frame, gap=gap_of(run, frame)),
         how="A rising bias makes an expert easier to choose. Bold: "
         + ("the two that end highest and lowest." if expert is None else "the expert you singled out.")
         + " Click a point to open its step."

@@ -269,14 +269,18 @@ def test_bars_leave_out_figures_that_were_not_recorded() -> None:
     assert "mean score" in titles
 
 
-def test_the_walls_of_the_score_range_appear_only_when_reached() -> None:
-    def walls(ends: dict[int, float]) -> list[float]:
-        rows = rows_of(biases.bias_trajectories(frames.bias_frame(ends)))
-        return [row["expert_bias"] for row in rows if "±1" in str(row.get("name"))]
+def test_a_line_shows_which_experts_no_score_can_lift() -> None:
+    def limits(ends: dict[int, float], gap: float | None) -> list[float | None]:
+        rows = rows_of(biases.bias_trajectories(frames.bias_frame(ends), gap=gap))
+        return [row["expert_bias"] for row in rows if set(row) == {"x", "expert_bias"}]
 
-    assert walls({0: 0.4, 1: -0.4}) == []
-    assert walls({0: 1.2, 1: -0.4}) == [1.0]
-    assert walls({0: 1.2, 1: -1.4}) == [-1.0, 1.0]
+    assert set(limits({0: 0.4, 1: -0.4}, 1.0)) == {None}
+    assert limits({0: 1.2, 1: -0.4}, None) == []
+    # The level says nothing: far from zero there is no line either while the biases are close.
+    assert set(limits({0: 7.1, 1: 6.9}, 1.0)) == {None}
+    ends = limits({0: 7.4, 1: 5.9, 2: 6.0}, 1.0)
+    assert ends[-1] == pytest.approx(6.4)
+    assert None in ends, "the line is broken where no bias lies under it"
 
 
 def test_a_run_without_biases_says_so() -> None:
