@@ -86,7 +86,7 @@ def compare_heatmaps(frames: Mapping[str, pl.DataFrame]) -> str:
 def bias_trajectories(frame: pl.DataFrame, *, gap: float | None = None) -> str:
     """How far apart the biases have come.
 
-    gap: difference of two biases beyond which scores have no say, None where there is none: `explorer.outranking`.
+    gap: difference of two biases beyond which scores have no say, None without one: `explorer.outranking`.
     """
     if frame.is_empty() or frame["bias_mean"].null_count() == frame.height:
         return "This run has no bias rule, so there are no biases to show."
