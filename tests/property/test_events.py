@@ -87,6 +87,8 @@ def biases(rng: np.random.Generator, samples: int) -> np.ndarray:
                 result[i, layer] = level
             if rng.random() < 0.2:
                 result[span, layer] = np.nan
+        for at in rng.integers(0, samples, rng.choice([0, 0, 3])):
+            result[at : at + rng.integers(1, 70), layer, rng.integers(E)] = rng.choice([np.inf, -np.inf])
     return result
 
 
@@ -95,6 +97,8 @@ def losses(rng: np.random.Generator, samples: int) -> np.ndarray:
     for at in rng.integers(0, samples, 6):
         result[at : at + rng.integers(1, 4)] += rng.choice([0.05, 0.2, 1.0])
     result[rng.random(samples) < rng.choice([0.0, 0.3, 0.6])] = np.nan
+    for at in rng.integers(0, samples, rng.choice([0, 0, 3])):
+        result[at : at + rng.integers(1, 60)] = np.inf
     return result
 
 
@@ -174,7 +178,8 @@ def wanted(case: Case) -> list[tuple[Any, ...]]:
     steps, counts = case.steps.tolist(), case.counts.tolist()
     bias = [[[None if b != b else b for b in row] for row in rows] for rows in case.bias.tolist()]
     found = reference.of_loads(steps, counts) + reference.of_biases(steps, bias)
-    return found + reference.of_losses(steps, case.losses.tolist())
+    losses = [None if loss != loss else loss for loss in case.losses.tolist()]
+    return found + reference.of_losses(steps, losses)
 
 
 def by_step(found: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
