@@ -18,6 +18,7 @@ from explorer.ui import cached, events, links, mechanism, merge, show, specs, ur
 from explorer.ui.arms import Arm, arms_key, chart_labels
 from explorer.ui.bias_step import gap_of
 from explorer.ui.compare_quality import paired_panel, plane_section
+from explorer.wording import counted
 
 X_AXES = {"step": "step", "tokens": "tokens_seen", "time": "wall_time_s"}
 PANEL_PX = 230
@@ -172,6 +173,9 @@ def spread(values: pl.Series) -> str:
     known = [float(v) for v in values.drop_nulls().to_list()]
     if not known:
         return "–"
+    odd = sum(not math.isfinite(value) for value in known)
+    if odd:
+        return "not finite" if len(known) == 1 else f"not finite in {odd} of {counted(len(known), 'seed')}"
     interval = t_interval(known)
     digits = 0 if abs(known[0]) >= 1000 else 2 if abs(known[0]) >= 1 else 3
     if interval is None:
@@ -299,8 +303,9 @@ def _one_seed(arm: Arm, labels: dict[str, str]) -> str:
 
 
 def extremes(frame: pl.DataFrame) -> list[int]:
-    """The experts with the highest and the lowest bias at the end."""
-    last = frame.filter(pl.col("last_step") == pl.col("last_step").max()).sort("bias_last")
+    """The experts with the highest and the lowest finite bias at the end."""
+    last = frame.filter(pl.col("last_step") == pl.col("last_step").max(), pl.col("bias_last").is_finite())
+    last = last.sort("bias_last")
     return [int(last["expert"][-1]), int(last["expert"][0])] if last.height else []
 
 

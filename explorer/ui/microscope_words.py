@@ -140,11 +140,16 @@ def _count(value: float) -> str:
 
 
 def history(one: pl.DataFrame, expert: int, step: int, *, what: str) -> str:
-    """An expert's load or bias at the probe and at the end. one: x, value."""
+    """An expert's load or bias at the probe and at the end. one: x, value (NULL: not finite, or no load)."""
     usable = one.filter(pl.col("value").is_not_null())
-    if usable.is_empty():
+    missing = "is unknown (nothing was routed)" if what == "load" else "is not finite (NaN or infinite)"
+    if one.is_empty():
         return f"No {what} of expert {expert} was recorded."
+    if usable.is_empty():
+        return f"The {what} of expert {expert} {missing} in any step."
     last = usable.sort("x").row(-1, named=True)
+    odd = one.filter(pl.col("value").is_null())["x"].sort()
+    since = odd.filter(odd > last["x"])
     inside = usable.filter(pl.col("x") <= step)
     then = (
         (usable if inside.is_empty() else inside)
@@ -156,7 +161,10 @@ def history(one: pl.DataFrame, expert: int, step: int, *, what: str) -> str:
     else:
         told = [f"{row['value']:+.3f}" for row in (then, last)]
     start = f"The {what} of expert {expert} is {told[0]} around step {min(step, int(then['x'])):,}"
-    return start + (f" and {told[1]} at the end." if last["x"] > then["x"] else ".")
+    if len(since):
+        return f"{start}; it {missing} from step {int(since[0]):,} to the end."
+    end = f" and {told[1]} at the end." if last["x"] > then["x"] else "."
+    return start + end + (f" In some steps on the way it {missing}." if len(odd) else "")
 
 
 def methods(rows: Sequence[tuple[str, float | None]]) -> str:

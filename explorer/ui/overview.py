@@ -1,5 +1,6 @@
 """The Overview page: the story of the shipped comparison, and the table of runs."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -131,6 +132,9 @@ def runs_section(runs: Sequence[Run]) -> None:
             "from": st.column_config.TextColumn(width=80),
         },
     )
+    odd = [name for name, row in figures.items() if not math.isfinite(row["perplexity"] or 0.0)]
+    if odd:
+        show.note(f"Perplexity is not finite (NaN or infinite) and so not in the table: {', '.join(odd)}.")
     show.note("A run's name opens it in Replay, or in Compare where there are no loads to replay.")
 
 

@@ -304,5 +304,5 @@ def _bias_step(run: Run, layer: int, expert: int | None) -> None:
         return
     known = int(st.session_state["step"])
     step = min(max(step_at_rest(known, key="bias_step_rest"), 0), run.last_step)
-    shown = extremes(frame)[0] if expert is None else expert
+    shown = next(iter(extremes(frame)), 0) if expert is None else expert
     bias_step.panel(run, layer, step, shown, chosen=expert is not None)
