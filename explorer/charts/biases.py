@@ -147,7 +147,7 @@ def _breaks(data: pl.DataFrame) -> alt.Chart:
     after = pl.col("expert_bias").shift(-1).over("expert", order_by="x").is_null()
     is_last = pl.col("x") == pl.col("x").max().over("expert")
     at = data.filter(pl.col("expert_bias").is_not_null() & after & ~is_last)
-    return (
+    cross: alt.Chart = (
         alt.Chart(at)
         .mark_point(shape="M-1,-1L1,1M-1,1L1,-1", size=60, strokeWidth=2, color=theme.BROKEN.expr, clip=False)
         .encode(
@@ -159,6 +159,7 @@ def _breaks(data: pl.DataFrame) -> alt.Chart:
             ],
         )
     )
+    return cross
 
 
 def _outranked(data: pl.DataFrame, gap: float | None) -> list[alt.Chart]:

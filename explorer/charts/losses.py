@@ -41,8 +41,7 @@ def loss_curves(
     if not ids:
         return theme.no_data("no losses recorded", title=title)
     styles = theme.run_styles(ids, labels, families)
-    columns = [pl.col(c).exp().alias(c) for c in ("lm_loss", "lm_loss_min", "lm_loss_max")]
-    source = train.with_columns(columns) if metric == "perplexity" else train
+    source = _as_perplexity(train) if metric == "perplexity" else train
     data = series.tidy(source, styles, value="lm_loss", low="lm_loss_min", high="lm_loss_max", odd=NOT_FINITE)
     points = _held_out(held, styles, metric)
     both = pl.concat(
@@ -75,10 +74,20 @@ def loss_curves(
     text = series.label_layer(ends, both, height=height, zero=False, log_y=log_y)
     marks = event_marks.event_layers(events, series.step_span(data), styles)
     head = theme.playhead_layers(playhead, named=x_title == theme.AXIS["step"])
-    odd = series.not_finite_layers(train, styles, odd=NOT_FINITE)
+    odd = series.not_finite_layers(source, styles, odd=NOT_FINITE)
     chart = alt.layer(series.extent_layer(train), *lines, *odd, rings, *text, *marks, *head)
     figure: alt.LayerChart = theme.titled(chart, title=title, height=height)
     return figure
+
+
+def _as_perplexity(train: pl.DataFrame) -> pl.DataFrame:
+    """exp of the losses; a bin whose loss is too large for that counts as not finite."""
+    exp = [pl.col(c).cast(pl.Float64).exp().alias(c) for c in ("lm_loss", "lm_loss_min", "lm_loss_max")]
+    if NOT_FINITE not in train.columns:
+        return train.with_columns(exp)
+    too_large = pl.col("lm_loss").is_infinite().fill_null(False)
+    count = pl.when(too_large).then(pl.max_horizontal(NOT_FINITE, pl.lit(1))).otherwise(NOT_FINITE)
+    return train.with_columns(exp).with_columns(count.alias(NOT_FINITE))
 
 
 def _held_out(held: pl.DataFrame | None, styles: list[theme.RunStyle], metric: str) -> pl.DataFrame:

@@ -112,7 +112,7 @@ DETECTED: tuple[EventKind, ...] = (
         text=f"The language loss exceeds the median of the {SPIKE_STEPS} recorded steps before by more than "
         f"{SPIKE_DEVIATIONS:g} robust deviations and by at least {SPIKE_NATS:g} nats per token. The mark "
         "stands at the highest of neighbouring steps.",
-        more="A loss that is not finite is an event of its own and no spike; it does not count among the steps "
+        more="A loss that is not finite is an event of its own and no spike, and it is left out of the steps "
         "before.",
         formula=r"x_s - m > 6 \cdot 1.4826 \cdot \operatorname{median}_j |x_j - m|, \qquad "
         r"m = \operatorname{median}_j x_j, \qquad s - 50 \le j < s",
@@ -120,13 +120,12 @@ DETECTED: tuple[EventKind, ...] = (
     EventKind(
         key="loss_not_finite",
         title="Loss not finite",
-        text="The language loss is NaN or infinite. The mark stands at the first of neighbouring recorded steps.",
+        text="The language loss is NaN or infinite. The mark stands at the first of neighbouring steps.",
     ),
     EventKind(
         key="bias_not_finite",
         title="Bias not finite",
-        text="The bias of an expert is NaN or infinite. The mark stands at the first of neighbouring recorded "
-        "steps.",
+        text="The bias of an expert is NaN or infinite. The mark stands at the first of neighbouring steps.",
     ),
 )
 """What is detected, in the order of legends."""

@@ -8,7 +8,6 @@ from explorer.errors import one_of
 from explorer.queries._frames import AXES, Cursor, choose_bins, frame, place
 from explorer.store.pyramids import STEPS
 
-
 LASTING = """
     SELECT max(first_step) FROM stretches
     WHERE run_id = $run_id AND kind = 'odd_loss' AND end_step IS NULL

@@ -30,8 +30,8 @@ def series(
     seeds. `<name>_min` and `<name>_max` are the lowest and the highest seed, and those of the samples
     inside a bin where an arm is a single run. Of the names in `plain` the mean alone.
 
-    A seed whose loss is not finite leaves no mean: the others would stand for an arm that has diverged. How many
-    samples are not finite and from which step on (the earliest of the seeds) go along.
+    A seed whose loss is not finite leaves no mean: the others would stand for an arm that has diverged. How
+    many samples are not finite and from which step on (the earliest of the seeds) go along.
     """
     odd = [name for name in ODD if name in frame.columns]
     is_whole = pl.lit(True)
