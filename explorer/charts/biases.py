@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from explorer.charts import event_marks, linking, theme
+from explorer.charts import event_marks, linking, series, theme
 from explorer.charts.labels import EndLabel, end_labels
 
 
@@ -55,7 +55,7 @@ def bias_trajectories(
         "y": alt.Y(
             "expert_bias:Q",
             title=theme.AXIS["expert_bias"],
-            scale=alt.Scale(zero=False),
+            scale=series.free_scale(),
             axis=alt.Axis(tickCount=5),
         ),
         "detail": "expert:N",

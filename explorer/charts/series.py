@@ -133,8 +133,14 @@ def x_axis(title: str) -> alt.X:
     return alt.X("x:Q", title=title, scale=alt.Scale(zero=False, nice=False), axis=axis)
 
 
+def free_scale() -> alt.Scale:
+    """A scale for values whose zero means nothing: it spans the data, as the labels at line ends expect."""
+    return alt.Scale(zero=False, nice=False, padding=6)
+
+
 def y_axis(title: str, log_y: bool, *, zero: bool, field: str = "value") -> alt.Y:
-    scale = alt.Scale(type="log", nice=False, padding=6) if log_y else alt.Scale(zero=zero)
+    linear = alt.Scale(zero=True) if zero else free_scale()
+    scale = alt.Scale(type="log", nice=False, padding=6) if log_y else linear
     axis = alt.Axis(values=log_ticks(), format="~g") if log_y else alt.Axis(tickCount=5, format="~g")
     return alt.Y(f"{field}:Q", title=title, scale=scale, axis=axis)
 

@@ -21,6 +21,7 @@ from explorer.charts import (
     heatmaps,
     loads,
     losses,
+    microscope,
     plane,
     story,
     theme,
@@ -452,3 +453,35 @@ def test_large_figures_can_be_written() -> None:
     """Altair's limit of 5,000 rows would refuse a heatmap of ordinary size."""
     figure = heatmaps.load_heatmap(frames.heat_frame(200, 64))
     assert max(len(rows) for rows in figure.to_dict()["datasets"].values()) == 12_800
+
+
+def y_scales(figure: theme.Figure, field: str) -> list[dict[str, Any]]:
+    """The scales that layers give to the y axis of this field."""
+    encodings = [layer.get("encoding", {}).get("y", {}) for layer in figure.to_dict()["layer"]]
+    return [y["scale"] for y in encodings if y.get("field") == field and "scale" in y]
+
+
+def test_biases_far_from_zero_fill_their_axis() -> None:
+    figure = biases.bias_trajectories(frames.bias_frame({0: 7.1, 1: 6.9, 2: 7.0}), highlight=[0, 1])
+    scales = y_scales(figure, "expert_bias")
+    assert scales
+    assert all(scale["zero"] is False and scale["nice"] is False for scale in scales)
+    history = pl.DataFrame({"x": [0.0, 1.0], "value": [6.9, 7.0], "expert": [0, 0]})
+    one = history.with_columns(low="value", high="value")
+    free = microscope.expert_history(history, one, y_title="bias")
+    assert [scale["zero"] for scale in y_scales(free, "value")] == [False] * 2
+    load = microscope.expert_history(history, one, y_title="load", level=1.0)
+    assert [scale["zero"] for scale in y_scales(load, "value")] == [True] * 2
+
+
+def test_names_at_line_ends_are_a_line_apart_on_the_axis_that_is_drawn() -> None:
+    """The axis spans the data, so distances in the data are distances on the screen."""
+    height = 300
+    frame = frames.bias_frame({0: 7.0, 1: 6.999, 2: 6.9}).with_columns(
+        pl.when(pl.col("bin") == 0).then(7.1).otherwise("bias_mean").alias("bias_mean")
+    )
+    rows = rows_of(biases.bias_trajectories(frame, highlight=[0, 1], height=height))
+    drawn = [row["expert_bias"] for row in rows if row.get("name", "").startswith("expert")]
+    names = sorted(row["expert_bias"] for row in rows if "text" in row)
+    pixels = (names[1] - names[0]) / (max(drawn) - min(drawn)) * height
+    assert pixels >= 14
