@@ -139,8 +139,7 @@ def free_scale() -> alt.Scale:
 
 
 def y_axis(title: str, log_y: bool, *, zero: bool, field: str = "value") -> alt.Y:
-    linear = alt.Scale(zero=True) if zero else free_scale()
-    scale = alt.Scale(type="log", nice=False, padding=6) if log_y else linear
+    scale = alt.Scale(type="log", nice=False, padding=6) if log_y else alt.Scale(zero=zero)
     axis = alt.Axis(values=log_ticks(), format="~g") if log_y else alt.Axis(tickCount=5, format="~g")
     return alt.Y(f"{field}:Q", title=title, scale=scale, axis=axis)
 
