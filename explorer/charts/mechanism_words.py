@@ -6,6 +6,7 @@ from typing import Any
 import polars as pl
 
 from explorer.charts.captions import number
+from explorer.wording import counted
 
 MISSING = (
     "None of these runs has recorded the gradients at its routers; runs recorded before this was measured "
@@ -56,7 +57,8 @@ def gradient_cosines(frame: pl.DataFrame, *, labels: Mapping[str, str] | None = 
         pl.col("cosine").mean(), against=(pl.col("cosine") < 0).sum(), samples=pl.len()
     )
     parts = [
-        f"{mean:+.2f} on average with {names[run_id]}, below zero in {against} of {samples} sampled steps"
+        f"{mean:+.2f} on average with {names[run_id]}, below zero in {against} of "
+        f"{counted(samples, 'sampled step')}"
         for run_id, mean, against, samples in rows.rows()
     ]
     return f"The cosine between both gradients is {'; '.join(parts)}."

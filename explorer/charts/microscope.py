@@ -234,9 +234,9 @@ def expert_history(
 ) -> theme.Figure:
     """One expert over the steps, bold, among all others, faint; with the playhead of the probe.
 
-    everyone: x, value, expert. one: x, value, low, high (the band of its bins). level: a dashed line at a value
-    that means something, as the uniform share of a load; the axis then begins at zero. Without one, as for
-    biases, it spans the values. events: see `event_marks.event_layers`.
+    everyone: x, value, expert. one: x, value, low, high (the band of its bins). level: a dashed line at a
+    value that means something, as the uniform share of a load; the axis then begins at zero. Without one, as
+    for biases, it spans the values. events: see `event_marks.event_layers`.
     """
     if everyone.is_empty():
         return theme.no_data("nothing was recorded over the steps")

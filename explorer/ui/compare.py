@@ -165,7 +165,7 @@ def _collapsed(arm: Arm) -> str:
     """How many layers have ever collapsed, over all seeds."""
     layers = cached.layer_balance(cached.versions(arm.runs))
     known = layers["collapsed"].drop_nulls()
-    return f"{int(known.sum())} of {len(known)} layers" if len(known) else "–"
+    return f"{int(known.sum())} of {counted(len(known), 'layer')}" if len(known) else "–"
 
 
 def spread(values: pl.Series) -> str:

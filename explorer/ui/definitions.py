@@ -19,6 +19,7 @@ from explorer.queries import health
 from explorer.ui import cached, show, specs, urls
 from explorer.ui.arms import Run
 from explorer.ui.services import services
+from explorer.wording import counted
 
 ANCHOR = "worked-example"
 TYPED, RUN = "typed", "run"
@@ -178,7 +179,7 @@ def _typed(text: str) -> Example | None:
         return None
     top_k = int(st.session_state["k"])
     total, largest = int(counts.sum()), int(counts.max())
-    words = f"{counts.shape[-1]} experts with {total:,} assignments."
+    words = f"{counted(counts.shape[-1], 'expert')} with {counted(total, 'assignment')}."
     if total % top_k:
         words += f" That is no multiple of K = {top_k}: some tokens did not get all their experts."
     elif largest * top_k > total:
@@ -199,7 +200,8 @@ def _from_run(runs: list[Run]) -> Example | None:
     layers = frame["layer"].n_unique()
     counts = frame["tokens"].to_numpy().reshape(1, layers, -1)
     words = (
-        f"Step {frame['step'][0]:,} of {run.label}: {layers} layers of {counts.shape[-1]} experts, "
+        f"Step {frame['step'][0]:,} of {run.label}: {counted(layers, 'layer')} of "
+        f"{counted(counts.shape[-1], 'expert')}, "
         f"{run.top_k} for each token."
     )
     return Example(counts=counts, top_k=max(1, run.top_k), words=words)

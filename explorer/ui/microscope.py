@@ -24,6 +24,7 @@ from explorer.ui.microscope_view import ProbeText, View, probe_text, view_of
 from explorer.ui.token_text import TokenPick, token_text
 from explorer.ui.token_text.component import ALL, FIRST
 from explorer.ui.token_text.payload import text_payload
+from explorer.wording import counted
 
 NOBODY = "all"
 COLOURS = (FIRST, ALL)
@@ -59,8 +60,8 @@ def choose_run(runs: Sequence[Run]) -> Run:
     )
     run = by_id[run_id]
     show.note(
-        f"{run.label} · {run.num_moe_layers} mixture layers of {run.num_experts} experts, {run.top_k} for "
-        f"each token"
+        f"{run.label} · {counted(run.num_moe_layers, 'mixture layer')} of "
+        f"{counted(run.num_experts, 'expert')}, {run.top_k} for each token"
     )
     return run
 
@@ -85,7 +86,8 @@ def _view(run: Run, probes: Probes, step: int, layer: int) -> None:
     view = load_view(run, step, layer)
     if view is None:
         st.info(
-            f"Layer {layer} has no readable probe after {step} updates; choose another probe or layer.",
+            f"Layer {layer} has no readable probe after {counted(step, 'update')}; choose another "
+            "probe or layer.",
             icon=":material/inbox:",
         )
         return
@@ -237,7 +239,7 @@ def _text(run: Run, view: View, token: int, expert: int | None, colour_by: str) 
         token=token,
         expert=expert,
         colour_by=colour_by,
-        label=f"Probe batch of {run.label}, layer {view.layer}, after {view.step} updates",
+        label=f"Probe batch of {run.label}, layer {view.layer}, after {counted(view.step, 'update')}",
         on_pick=partial(_picked, view.num_tokens, run.num_experts),
     )
 

@@ -13,6 +13,7 @@ from explorer.glossary import tip
 from explorer.metrics import uniform_reference
 from explorer.ui import cached, events, links, merge, show, specs
 from explorer.ui.arms import Arm, Run, arms_key, chart_labels, short_balancer
+from explorer.wording import counted
 
 BINS = 100
 
@@ -71,8 +72,8 @@ def _who(arms: Sequence[Arm]) -> str:
     most = max(len(arm.runs) for arm in arms)
     seeds = f"mean of {most} seeds" if most > 1 else "one seed each"
     return (
-        f"Preset {first.preset or 'custom'}: {first.num_moe_layers} mixture layers of {first.num_experts} "
-        f"experts, {first.top_k} for each token; {seeds}."
+        f"Preset {first.preset or 'custom'}: {counted(first.num_moe_layers, 'mixture layer')} of "
+        f"{counted(first.num_experts, 'expert')}, {first.top_k} for each token; {seeds}."
     )
 
 
@@ -119,7 +120,7 @@ def runs_section(runs: Sequence[Run]) -> None:
         rows,
         hide_index=True,
         height=min(460, 38 + 35 * len(rows)),
-        alt=f"Table of {len(rows)} recorded runs with their figures",
+        alt=f"Table of {counted(len(rows), 'recorded run')} with their figures",
         column_config={
             "run": st.column_config.LinkColumn("run", display_text=links.RUN_IN_LINK, width=275),
             "balancing": st.column_config.TextColumn(width=125),

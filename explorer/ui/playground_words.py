@@ -8,6 +8,7 @@ from explorer.charts.captions import number
 from explorer.outranking import bounded_gap
 from explorer.simulate import summary
 from explorer.simulate.dynamics import Simulation
+from explorer.wording import counted
 
 Pair = Mapping[str, Simulation]
 
@@ -33,9 +34,9 @@ def _balance(simulation: Simulation, label: str) -> str:
     if 0 < shift < len(simulation.counts):
         again = summary.steps_to_balance(simulation, shift)
         back = f"{again} after the shift" if again is not None else "not again after the shift"
-        return f"{label} is near random routing after {took} steps, {back}, and {ends}."
+        return f"{label} is near random routing after {counted(took, 'step')}, {back}, and {ends}."
     after = f" of acting from step {start} on" if start else ""
-    return f"{label} is near random routing after {took} steps{after} and {ends}."
+    return f"{label} is near random routing after {counted(took, 'step')}{after} and {ends}."
 
 
 def bias(simulation: Simulation) -> str:

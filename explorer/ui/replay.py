@@ -18,6 +18,7 @@ from explorer.ui.compare import extremes
 from explorer.ui.event_list import event_list
 from explorer.ui.player import Mark, heatmap_player, step_at_rest
 from explorer.ui.services import services
+from explorer.wording import counted
 
 NOBODY = "all"
 WHOLE_PAGE, SHOWN, MOVED = "replay_whole_page", "replay_shown", "replay_moved"
@@ -63,8 +64,9 @@ def choose_run(runs: Sequence[Run]) -> Run:
 def _facts(run: Run) -> None:
     run = latest(run)
     show.note(
-        f"{run.label} · {run.num_moe_layers} mixture layers of {run.num_experts} experts, {run.top_k} for "
-        f"each token · {run.last_step + 1:,} of {run.num_steps:,} steps · {run.state}"
+        f"{run.label} · {counted(run.num_moe_layers, 'mixture layer')} of "
+        f"{counted(run.num_experts, 'expert')}, {run.top_k} for each token · "
+        f"{run.last_step + 1:,} of {counted(run.num_steps, 'step')} · {run.state}"
     )
 
 

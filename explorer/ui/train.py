@@ -22,6 +22,7 @@ from explorer.ui import cached, form, links, show, specs, switching, train_exper
 from explorer.ui.arms import MOST, Arm, Run, chart_labels, legend, short_rules
 from explorer.ui.jobs import Job
 from explorer.ui.services import services
+from explorer.wording import counted
 
 COMMON_ARMS = ("none", "aux_loss", "aux_loss:scope=sequence", "loss_free", "loss_free+seq_aux",
                *(name for name in KINDS if name != "token_choice"))  # fmt: skip
@@ -124,7 +125,7 @@ def _start(preset: str, chosen: dict[str, dict[str, Any]], arms: Sequence[str], 
             for config in configs
         ]
     )
-    st.toast(f"{len(configs)} runs started or in line.", icon=":material/check:")
+    st.toast(f"{counted(len(configs), 'run')} started or in line.", icon=":material/check:")
     # The panel above was drawn before they were there.
     st.rerun()
 
