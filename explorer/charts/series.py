@@ -140,7 +140,7 @@ def free_scale() -> alt.Scale:
 
 def y_axis(title: str, log_y: bool, *, zero: bool, field: str = "value") -> alt.Y:
     scale = alt.Scale(type="log", nice=False, padding=6) if log_y else alt.Scale(zero=zero)
-    axis = alt.Axis(values=log_ticks(), format="~g") if log_y else alt.Axis(tickCount=5, format="~g")
+    axis = alt.Axis(values=log_ticks(), format="~g") if log_y else alt.Axis(tickCount=5, format="~r")
     return alt.Y(f"{field}:Q", title=title, scale=scale, axis=axis)
 
 
