@@ -19,6 +19,7 @@ from explorer.records import EvalRecord, LoadRecord, StepRecord
 from explorer.store import Index
 from explorer.ui import microscope_words
 from explorer.ui.compare import extremes, spread
+from explorer.ui.compare_quality import not_drawn
 
 NAN, INF = math.nan, math.inf
 Loss = Callable[[int], float | None]
@@ -200,6 +201,8 @@ def test_a_final_evaluation_that_is_not_finite_is_in_no_ranking_and_no_pair(cur:
     )
     assert spread(summary["perplexity"]) == "not finite in 2 of 3 seeds"
     assert spread(summary["perplexity"][:1]) == "not finite"
+    assert not_drawn(summary) == " Not drawn, since a figure is not finite: held-nan, huge."
+    assert not_drawn(summary[1:2]) == ""
     loss_charts.loss_curves(train, held)
 
 
