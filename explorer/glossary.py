@@ -216,8 +216,9 @@ _WRITTEN: tuple[Term, ...] = (
         section=RULES,
         text="A number per expert that is added to its scores for choosing. The row of a step shows the bias "
         "used in that step, before its update.",
-        more="Sigmoid scores lie between 0 and 1: once two biases differ by 1 or more, one expert beats the "
-        "other for every token.",
+        more="Sigmoid and softmax scores lie between 0 and 1: once two added biases differ by more than 1, "
+        "one expert beats the other for every token that may choose both. Softplus scores have no "
+        "upper end, and a bias that multiplies leaves a large score ahead of a small one.",
         sources=(LOSS_FREE,),
     ),
     Term(

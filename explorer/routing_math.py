@@ -152,7 +152,8 @@ def choose(compared_TE: Floats, scores_TE: Floats, settings: RouterSettings) -> 
     usable = np.take_along_axis(compared_TE, order, -1) > -np.inf
     shares = np.take_along_axis(scores_TE, order, -1) * usable
     shares = shares / np.maximum(shares.sum(-1, keepdims=True), 1e-20)
-    before = np.cumsum(shares, axis=-1) - shares
+    # Shifted, as in the model: a difference of sums may fall back below p and leave a hole in the choice.
+    before = np.pad(np.cumsum(shares, axis=-1)[:, :-1], ((0, 0), (1, 0)))
     return np.where((before < settings.top_p) & usable, order, compared_TE.shape[-1])
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from explorer.charts import event_marks, linking, theme
+from explorer.charts import event_marks, linking, series, theme
 from explorer.charts.labels import EndLabel, end_labels
 
 
@@ -16,6 +16,7 @@ def bias_trajectories(
     playhead: float | theme.Follow | None = None,
     events: pl.DataFrame | None = None,
     highlight: Sequence[int] = (),
+    gap: float | None = None,
     title: str = "",
     height: int = 300,
     scope: str | None = None,
@@ -23,16 +24,21 @@ def bias_trajectories(
 ) -> theme.Figure:
     """Thin lines for every expert, coloured and named ones for `highlight` (at most six).
 
-    frame: columns of `queries.bias_trajectories`. The line nearest to the pointer becomes bold and the others
+    frame: columns of `queries.bias_trajectories`. A line breaks, with a cross, where its bias is NaN or
+    infinite. The line nearest to the pointer becomes bold and the others
     pale, with `scope` in all figures of the same (`charts.linking`); a click picks its nearest point, and
-    `pick` says that the player of the page hears of it. Lines at +-1 appear only when a bias gets there:
-    scores lie between 0 and 1, so beyond it the bias alone decides. `events`: of this layer, see
+    `pick` says that the player of the page hears of it. `gap`: difference of two biases beyond which scores
+    have no say (`explorer.outranking`), None where there is none; a dashed line lies that far below the
+    highest bias wherever an expert has fallen under it. `events`: of this layer, see
     `event_marks.event_layers`.
     """
     if frame.is_empty() or frame["bias_mean"].null_count() == frame.height:
-        return theme.no_data("no expert biases: this run has no bias rule", title=title)
+        is_odd = NOT_FINITE in frame.columns and bool((frame[NOT_FINITE] > 0).any())
+        none = "no bias is finite" if is_odd else "no expert biases: this run has no bias rule"
+        return theme.no_data(none, title=title)
     chosen = [int(e) for e in dict.fromkeys(highlight)][: len(theme.EXPERT_INKS)]
-    data = frame.filter(pl.col("bias_mean").is_not_null()).select(
+    broken = pl.col(NOT_FINITE) > 0 if NOT_FINITE in frame.columns else pl.lit(False)
+    data = frame.filter(pl.col("bias_mean").is_not_null() | broken).select(
         pl.col("first_step").cast(pl.Float64).alias("x"),
         pl.col("expert").cast(pl.Int32),
         expert_bias=pl.col("bias_mean").cast(pl.Float64).round(6),
@@ -45,7 +51,13 @@ def bias_trajectories(
             scale=alt.Scale(zero=False, nice=False),
             axis=theme.step_axis(),
         ),
-        "y": alt.Y("expert_bias:Q", title=theme.AXIS["expert_bias"], axis=alt.Axis(tickCount=5)),
+        # The level of the biases says nothing, only their distances do: no zero line.
+        "y": alt.Y(
+            "expert_bias:Q",
+            title=theme.AXIS["expert_bias"],
+            scale=series.free_scale(),
+            axis=alt.Axis(tickCount=5),
+        ),
         "detail": "expert:N",
     }
     lines = alt.Chart(data)
@@ -75,25 +87,34 @@ def bias_trajectories(
         )
     )
     low, high = float(data["expert_bias"].min()), float(data["expert_bias"].max())  # type: ignore[arg-type]
-    last = data.sort("x").group_by("expert", maintain_order=True).last()
+    last = data.drop_nulls("expert_bias").sort("x").group_by("expert", maintain_order=True).last()
     ends = [
         EndLabel(f"expert {e}", v, inks[e])
         for e, v in last.select("expert", "expert_bias").rows()
         if e in inks
     ]
     names = end_labels(ends, field="expert_bias", low=low, high=high, height=height)
-    points = _points(data, encoded).add_params(
+    points = _points(data.drop_nulls("expert_bias"), encoded).add_params(
         linking.hover(scope, nearest=True), linking.pick_point(linked=pick)
     )
     span = (float(data["x"].min()), float(frame["last_step"].max()))  # type: ignore[arg-type]
     marks = event_marks.event_layers(events, span)
     chart = alt.layer(
-        thin, *_walls(low, high), bold, points, *names, *marks, *theme.playhead_layers(playhead)
+        thin,
+        *_outranked(data, gap),
+        bold,
+        _breaks(data),
+        points,
+        *names,
+        *marks,
+        *theme.playhead_layers(playhead),
     )
     figure: alt.LayerChart = theme.titled(chart, title=title, height=height)
     return figure
 
 
+NOT_FINITE = "bias_not_finite"
+"""Column of `queries.bias_trajectories`: samples of a bin whose bias is NaN or infinite."""
 MOST_POINTS = 2000
 """Points that can be met by the pointer; each costs the browser a cell."""
 
@@ -121,15 +142,46 @@ def _points(data: pl.DataFrame, encoded: dict[str, Any]) -> alt.Chart:
     return points
 
 
-def _walls(low: float, high: float) -> list[alt.Chart]:
-    """Lines at +-1, drawn only where the biases reach them."""
-    reached = [wall for wall in (-1.0, 1.0) if low <= wall <= high]
-    data = pl.DataFrame({"expert_bias": reached}, schema={"expert_bias": pl.Float64}).with_columns(
-        name=pl.lit("±1: wider than any score gap")
+def _breaks(data: pl.DataFrame) -> alt.Chart:
+    """A cross at the last finite value of every expert whose bias is NaN or infinite after it."""
+    after = pl.col("expert_bias").shift(-1).over("expert", order_by="x").is_null()
+    is_last = pl.col("x") == pl.col("x").max().over("expert")
+    at = data.filter(pl.col("expert_bias").is_not_null() & after & ~is_last)
+    cross: alt.Chart = (
+        alt.Chart(at)
+        .mark_point(shape="M-1,-1L1,1M-1,1L1,-1", size=60, strokeWidth=2, color=theme.BROKEN.expr, clip=False)
+        .encode(
+            x="x:Q",
+            y="expert_bias:Q",
+            tooltip=[
+                alt.Tooltip("name:N", title="not finite after this: bias of"),
+                alt.Tooltip("x:Q", title="step", format="d"),
+            ],
+        )
     )
-    base = alt.Chart(data).encode(y="expert_bias:Q")
-    rule = base.mark_rule(color=theme.REFERENCE.expr, strokeDash=[5, 3])
-    text = base.mark_text(
-        align="left", baseline="bottom", dx=6, dy=-3, fontSize=11, color=theme.NEUTRAL_TEXT.expr
+    return cross
+
+
+def _outranked(data: pl.DataFrame, gap: float | None) -> list[alt.Chart]:
+    """A line `gap` below the highest bias, only where some bias lies under it."""
+    if gap is None:
+        return []
+    limits = (
+        data.group_by("x", maintain_order=True)
+        .agg(lowest=pl.col("expert_bias").min(), limit=pl.col("expert_bias").max() - gap)
+        .sort("x")
+        .with_columns(expert_bias=pl.when(pl.col("lowest") < pl.col("limit")).then(pl.col("limit")))
+        .select("x", "expert_bias")
     )
-    return [rule, text.encode(x=alt.value(0), text="name:N")]
+    line = (
+        alt.Chart(limits)
+        .mark_line(color=theme.REFERENCE.expr, strokeDash=[5, 3], strokeWidth=1.4, clip=True)
+        .encode(x="x:Q", y="expert_bias:Q")
+    )
+    words = f"{gap:g} below the highest: no score makes up for more"
+    text = (
+        alt.Chart(limits.drop_nulls().tail(1).with_columns(name=pl.lit(words)))
+        .mark_text(align="right", baseline="bottom", dx=-6, dy=-3, fontSize=11, color=theme.NEUTRAL_TEXT.expr)
+        .encode(x=alt.value(alt.expr("width")), y="expert_bias:Q", text="name:N")
+    )
+    return [line, text]

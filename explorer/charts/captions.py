@@ -3,19 +3,23 @@
 They serve as captions, as `alt` text and on slides. Plain text, no markup.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
 from explorer.charts.balance import reference_pairs
 from explorer.charts.theme import FAMILY_LABELS
+from explorer.wording import counted
 
 NOTHING = "Nothing has been recorded for this view yet."
 
 
 def number(value: float) -> str:
-    """Three significant digits at most, without an exponent where people read one badly."""
+    """Three significant digits at most, without an exponent where people read one badly; or `not finite`."""
+    if not math.isfinite(value):
+        return "not finite"
     size = float(f"{abs(value):.3g}")
     if size >= 100:
         return f"{value:,.0f}"
@@ -83,20 +87,50 @@ def compare_heatmaps(frames: Mapping[str, pl.DataFrame]) -> str:
     return f"{when} the busiest expert takes {_join(parts)}."
 
 
-def bias_trajectories(frame: pl.DataFrame) -> str:
-    """How far apart the biases have come."""
-    if frame.is_empty() or frame["bias_mean"].null_count() == frame.height:
-        return "This run has no bias rule, so there are no biases to show."
+def bias_trajectories(frame: pl.DataFrame, *, gap: float | None = None) -> str:
+    """How far apart the biases have come, and which of them are not finite.
+
+    gap: difference of two biases beyond which scores have no say, None without one: `explorer.outranking`.
+    """
     column = "bias_last" if "bias_last" in frame.columns else "bias_mean"
+    if frame.is_empty() or frame[column].null_count() == frame.height:
+        return "This run has no bias rule, so there are no biases to show."
     last = frame.filter(pl.col("first_step") == pl.col("first_step").max()).drop_nulls(column).sort(column)
-    low, high = last.row(0, named=True), last.row(-1, named=True)
+    step = int(frame["last_step"].max())  # type: ignore[arg-type]
+    known = last.filter(pl.col(column).is_finite())
+    odd = _odd_biases(frame, last.filter(~pl.col(column).is_finite())["expert"].to_list())
+    if known.is_empty():
+        return f"At step {step} no bias is finite.{odd}"
+    low, high = known.row(0, named=True), known.row(-1, named=True)
     spread = high[column] - low[column]
-    wide = " That is more than any two scores can differ: the bias alone decides." if spread > 1 else ""
+    wide = ""
+    if gap is not None and spread > gap:
+        wide = " That is more than any two scores can differ: between these two the bias alone decides."
+    which = "the finite biases span" if odd and known.height < last.height else "the biases span"
     return (
-        f"At step {int(high['last_step'])} the biases span {number(spread)}: expert {high['expert']} "
+        f"At step {step} {which} {number(spread)}: expert {high['expert']} "
         f"is helped most ({high[column]:+.3f}), expert {low['expert']} held back most "
-        f"({low[column]:+.3f}).{wide}"
+        f"({low[column]:+.3f}).{wide}{odd}"
     )
+
+
+def _odd_biases(frame: pl.DataFrame, ended: Sequence[int]) -> str:
+    """Which biases are NaN or infinite: at the end, and before it."""
+    earlier: list[int] = []
+    if "bias_not_finite" in frame.columns:
+        found = frame.filter(pl.col("bias_not_finite") > 0)["expert"].unique().sort().to_list()
+        earlier = [expert for expert in found if expert not in ended]
+    text = f" Not finite (NaN or infinite) at the end: {experts(sorted(ended))}." if ended else ""
+    return text + (f" Not finite on the way: {experts(earlier)}." if earlier else "")
+
+
+def experts(numbers: Sequence[int]) -> str:
+    """`expert 3`, `experts 3 and 5`, `experts 0, 1, 2 and 5 more`; nothing for none."""
+    if len(numbers) < 2:
+        return "".join(f"expert {number}" for number in numbers)
+    few = [str(n) for n in numbers[:4]] if len(numbers) <= 4 else [str(n) for n in numbers[:3]]
+    more = [] if len(numbers) <= 4 else [f"{len(numbers) - 3} more"]
+    return f"experts {_join([*few, *more])}"
 
 
 def max_vio_curves(
@@ -112,12 +146,14 @@ def max_vio_curves(
     """
     smooth = "max_vio_mean100" in frame.columns
     ends = _ends(frame, "max_vio_mean100" if smooth else "max_vio")
-    if not ends:
-        return NOTHING
     names = labels or {}
-    ordered = sorted(ends.items(), key=lambda item: item[1][1])
-    (best_id, (step, best)), rest = ordered[0], ordered[1:]
-    when = f"After {step + 1} steps"
+    idle = [names.get(run_id, run_id) for run_id, (_, value) in ends.items() if value is None]
+    nothing = f"No token was routed at the end with {_join(idle)}." if idle else NOTHING
+    known = [(value, run_id, step) for run_id, (step, value) in ends.items() if value is not None]
+    if not known:
+        return nothing
+    (best, best_id, step), *rest = sorted(known, key=lambda end: end[0])
+    when = f"After {counted(step + 1, 'step')}"
     if smooth:
         when = "Over the last 100 steps" if step >= 99 else "Over all steps"
     text = f"{when} {names.get(best_id, best_id)} sits at MaxVio {number(best)}"
@@ -126,17 +162,20 @@ def max_vio_curves(
         if reference:
             text += f", {number(best / reference[0])} times the {words} reference"
             break
-    others = [f"{names.get(run_id, run_id)} at {number(value)}" for run_id, (_, value) in rest[:4]]
-    return text + (f"; {_join(others)}." if others else ".")
+    others = [f"{names.get(run_id, run_id)} at {number(value)}" for value, run_id, _ in rest[:4]]
+    text += f"; {_join(others)}." if others else "."
+    return f"{text} {nothing}" if idle else text
 
 
-def _ends(frame: pl.DataFrame, column: str) -> dict[str, tuple[int, float]]:
-    """run_id -> (last step, last finite value)."""
+def _ends(frame: pl.DataFrame, column: str) -> dict[str, tuple[int, float | None]]:
+    """run_id -> (last step, the value there: None where there is none or it is not finite)."""
     if frame.is_empty():
         return {}
-    usable = frame.filter(pl.col(column).cast(pl.Float64).is_finite()).sort("x")
-    last = usable.group_by("run_id", maintain_order=True).last()
-    return {r: (int(s), float(v)) for r, s, v in last.select("run_id", "last_step", column).rows()}
+    last = frame.sort("last_step").group_by("run_id", maintain_order=True).last()
+    return {
+        run_id: (int(step), float(value) if value is not None and math.isfinite(value) else None)
+        for run_id, step, value in last.select("run_id", "last_step", column).rows()
+    }
 
 
 def loss_curves(
@@ -146,19 +185,54 @@ def loss_curves(
     labels: Mapping[str, str] | None = None,
     domain: str = "all",
 ) -> str:
-    """Held-out perplexity at the end, or that of training where nothing was held out."""
+    """Held-out perplexity at the end, or that of training where nothing was held out.
+
+    A run whose loss is NaN or infinite at the end is not in the row of the others; it is named after them.
+    """
     names = labels or {}
     held = None if evals is None else evals.filter(pl.col("domain") == domain)
+    broken = _broken_from(train)
     if held is not None and not held.is_empty():
-        last = held.sort("step").group_by("run_id", maintain_order=True).last()
+        last = held.sort("step").group_by("run_id", maintain_order=True).last().drop_nulls("perplexity")
         ends, what = dict(last.select("run_id", "perplexity").rows()), "Held-out"
     else:
-        ends = {run_id: value for run_id, (_, value) in _ends(train, "perplexity").items()}
-        what = "Training"
-    parts = [
-        f"{number(v)} with {names.get(r, r)}" for r, v in sorted(ends.items(), key=lambda item: item[1])[:5]
-    ]
-    return f"{what} perplexity ends at {_join(parts)}." if parts else NOTHING
+        known = train.drop_nulls("perplexity") if "perplexity" in train.columns else train
+        ends = {r: math.inf if v is None else v for r, (_, v) in _ends(known, "perplexity").items()}
+        ends, what = {r: v for r, v in ends.items() if r not in broken}, "Training"
+    finite = {r: v for r, v in ends.items() if math.isfinite(v)}
+    parts = [f"{number(v)} with {names.get(r, r)}" for r, v in sorted(finite.items(), key=lambda e: e[1])[:5]]
+    said = [f"{what} perplexity ends at {_join(parts)}."] if parts else []
+    odd = [names.get(r, r) for r in ends if r not in finite]
+    if odd:
+        said.append(f"{what} perplexity is not finite at the end with {_join(odd)}.")
+    return " ".join([*said, *_training_breaks(train, broken, names)]) or NOTHING
+
+
+def _broken_from(train: pl.DataFrame) -> dict[str, int]:
+    """run_id -> first step from which no training loss is finite to the end."""
+    if "not_finite_from" not in train.columns:
+        return {}
+    rows = train.select("run_id", "not_finite_from").drop_nulls().unique(maintain_order=True).rows()
+    return {run_id: int(step) for run_id, step in rows}
+
+
+def _training_breaks(
+    train: pl.DataFrame, broken: Mapping[str, int], names: Mapping[str, str]
+) -> Iterator[str]:
+    """Which training losses are not finite: to the end, or in some steps on the way."""
+    for run_id, step in broken.items():
+        before = train.filter((pl.col("run_id") == run_id) & (pl.col("first_step") < step))
+        before = before.filter(pl.col("perplexity").is_finite()).sort("last_step")
+        sentence = f"The training loss is not finite from step {step} on with {names.get(run_id, run_id)}"
+        if before.height:
+            sentence += f"; its last finite perplexity was {number(before['perplexity'][-1])}"
+        yield f"{sentence}."
+    if "lm_loss_not_finite" in train.columns:
+        counts = train.group_by("run_id", maintain_order=True).agg(pl.col("lm_loss_not_finite").sum())
+        passing = [(r, n) for r, n in counts.rows() if n and r not in broken]
+        parts = [f"{counted(int(n), 'recorded step')} with {names.get(r, r)}" for r, n in passing]
+        if parts:
+            yield f"The training loss is not finite in {_join(parts)}, and finite again after."
 
 
 def dilemma_plane(summary: pl.DataFrame) -> str:

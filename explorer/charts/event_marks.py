@@ -18,7 +18,7 @@ NEAR = 0.02
 """Share of the axis within which events share a mark: about the width of a symbol."""
 MOST_MARKS = 16
 """Marks on one axis, at most; with more events than fit, marks stand for wider pieces."""
-IMPORTANT = ("balancer_changed", "collapse", "loss_spike")
+IMPORTANT = ("balancer_changed", "collapse", "loss_spike", "loss_not_finite")
 """Kinds that are marked where several runs share a figure."""
 SYMBOL_PX = 9.0
 """How far the middle of a symbol lies from the upper edge of the plot."""
@@ -47,6 +47,9 @@ _FLAG = "M-.9,-1.3L1.5,-.5L-.4,.3L-.4,1.4L-.9,1.4Z"
 _BARS = "M-.8,-1L-.25,-1L-.25,1L-.8,1ZM.25,-1L.8,-1L.8,1L.25,1Z"
 _LINES = "M-1,-.9L1,-.9L1,-.45L-1,-.45ZM-1,-.22L1,-.22L1,.22L-1,.22ZM-1,.45L1,.45L1,.9L-1,.9Z"
 
+_BOW = "M-1.1,-.9L-1.1,.9L1.1,-.9L1.1,.9Z"
+_BOLT = "M.3,-1.3L-.8,.2L-.05,.2L-.3,1.3L.8,-.2L.05,-.2Z"
+
 GLYPHS: dict[str, Glyph] = {
     "death": Glyph(shape=_CROSS, letter="✕", ink=theme.DEAD),
     "revival": Glyph(shape="cross", letter="✚", ink=theme.DEAD),
@@ -56,6 +59,8 @@ GLYPHS: dict[str, Glyph] = {
     "bias_saturation": Glyph(shape="square", letter="■", ink=Ink("#8A5F00", "#E3B341")),
     "choices_settled": Glyph(shape="circle", letter="●", ink=Ink("#0072B2", "#4AA8E0")),
     "loss_spike": Glyph(shape=_STAR, letter="★", ink=Ink("#B5559A", "#E08CC8")),
+    "loss_not_finite": Glyph(shape=_BOLT, letter="↯", ink=Ink("#B3261E", "#FF8A80")),
+    "bias_not_finite": Glyph(shape=_BOW, letter="⋈", ink=Ink("#8A5F00", "#E3B341")),
     "balancer_changed": Glyph(shape=_FLAG, letter="⚑", ink=theme.STRONG_TEXT),
     "switch_refused": Glyph(shape="stroke", letter="−", ink=theme.NEUTRAL_TEXT),
     "recording_gap": Glyph(shape=_BARS, letter="‖", ink=theme.NEUTRAL_TEXT),

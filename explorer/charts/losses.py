@@ -9,6 +9,9 @@ import polars as pl
 from explorer.charts import event_marks, series, theme
 from explorer.errors import one_of
 
+NOT_FINITE = "lm_loss_not_finite"
+"""Column of `queries.loss_series`: recorded steps of a bin whose loss is NaN or infinite."""
+
 
 def loss_curves(
     train: pl.DataFrame,
@@ -27,7 +30,8 @@ def loss_curves(
 ) -> theme.Figure:
     """Thin line and band for training, ringed points for held-out text.
 
-    Language loss only, never a balancing loss. train: columns of `queries.loss_series`; evals: of
+    Language loss only, never a balancing loss. Where it is NaN or infinite the line breaks and the steps are
+    shaded; the axis covers every recorded step. train: columns of `queries.loss_series`; evals: of
     `queries.eval_series`. `metric`: "perplexity" or "lm_loss". `events`: see `event_marks.event_layers`; they
     need an axis of steps.
     """
@@ -37,15 +41,15 @@ def loss_curves(
     if not ids:
         return theme.no_data("no losses recorded", title=title)
     styles = theme.run_styles(ids, labels, families)
-    columns = [pl.col(c).exp().alias(c) for c in ("lm_loss", "lm_loss_min", "lm_loss_max")]
-    source = train.with_columns(columns) if metric == "perplexity" else train
-    data = series.tidy(source, styles, value="lm_loss", low="lm_loss_min", high="lm_loss_max")
+    source = _as_perplexity(train) if metric == "perplexity" else train
+    data = series.tidy(source, styles, value="lm_loss", low="lm_loss_min", high="lm_loss_max", odd=NOT_FINITE)
     points = _held_out(held, styles, metric)
     both = pl.concat(
         [data.select("run", "x", "value", "low", "high"), points.select("run", "x", "value", "low", "high")]
     )
-    if both.is_empty():
-        return theme.no_data("no losses recorded", title=title)
+    if both["value"].is_null().all():
+        empty = "no losses recorded" if both.is_empty() else "no loss of these runs is finite"
+        return theme.no_data(empty, title=title)
     y_title = theme.AXIS[metric]
     lines = series.line_layers(
         data, styles, x_title=x_title, y_title=y_title, log_y=log_y, zero=False, stroke_width=1.3
@@ -70,9 +74,20 @@ def loss_curves(
     text = series.label_layer(ends, both, height=height, zero=False, log_y=log_y)
     marks = event_marks.event_layers(events, series.step_span(data), styles)
     head = theme.playhead_layers(playhead, named=x_title == theme.AXIS["step"])
-    chart = alt.layer(*lines, rings, *text, *marks, *head)
+    odd = series.not_finite_layers(source, styles, odd=NOT_FINITE)
+    chart = alt.layer(series.extent_layer(train), *lines, *odd, rings, *text, *marks, *head)
     figure: alt.LayerChart = theme.titled(chart, title=title, height=height)
     return figure
+
+
+def _as_perplexity(train: pl.DataFrame) -> pl.DataFrame:
+    """exp of the losses; a bin whose loss is too large for that counts as not finite."""
+    exp = [pl.col(c).cast(pl.Float64).exp().alias(c) for c in ("lm_loss", "lm_loss_min", "lm_loss_max")]
+    if NOT_FINITE not in train.columns:
+        return train.with_columns(exp)
+    too_large = pl.col("lm_loss").is_infinite().fill_null(False)
+    count = pl.when(too_large).then(pl.max_horizontal(NOT_FINITE, pl.lit(1))).otherwise(NOT_FINITE)
+    return train.with_columns(exp).with_columns(count.alias(NOT_FINITE))
 
 
 def _held_out(held: pl.DataFrame | None, styles: list[theme.RunStyle], metric: str) -> pl.DataFrame:
@@ -80,9 +95,11 @@ def _held_out(held: pl.DataFrame | None, styles: list[theme.RunStyle], metric: s
     if held is None or held.is_empty():
         return pl.DataFrame(schema=schema)
     names = {s.run_id: s.label for s in styles}
+    column = pl.col("lm_loss").cast(pl.Float64)
+    values = held.select("run_id", "x", value=column.exp() if metric == "perplexity" else column)
     rows = [
-        (names[run_id], float(x), math.exp(loss) if metric == "perplexity" else float(loss))
-        for run_id, x, loss in held.select("run_id", "x", "lm_loss").rows()
-        if loss is not None and run_id in names
+        (names[run_id], float(x), value, value, value)
+        for run_id, x, value in values.rows()
+        if value is not None and run_id in names and math.isfinite(value)
     ]
-    return pl.DataFrame([(r, x, v, v, v) for r, x, v in rows], schema=schema, orient="row")
+    return pl.DataFrame(rows, schema=schema, orient="row")

@@ -1,6 +1,6 @@
 """How a rule acts: what pulls the routers and which way, how close the choices are, how often they change."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import altair as alt
@@ -32,14 +32,12 @@ def gradient_norms(
     """
     styles = theme.run_styles(frame["run_id"].to_list(), labels, families)
     parts = [
-        series.tidy(frame, styles, value=name, low=f"{name}_min", high=f"{name}_max").with_columns(
-            source=pl.lit(source)
-        )
+        _tidy(frame, styles, name).with_columns(source=pl.lit(source))
         for name, source in (("lm", LANGUAGE), ("aux", AUXILIARY))
     ]
     # A gradient of zero has no place on a logarithmic axis.
-    data = pl.concat(parts).filter(pl.col("low") > 0)
-    if data.is_empty():
+    data = pl.concat(parts).filter((pl.col("low") > 0) | pl.col("value").is_null())
+    if data["value"].is_null().all():
         return theme.no_data(NOT_RECORDED, title=title)
     ends = _norm_labels(data, styles)
     chart = alt.layer(
@@ -167,11 +165,11 @@ def _lines(
     known = frame.filter(pl.col(column).is_not_null())
     if known.is_empty():
         return theme.no_data(empty, title=title)
+    present = set(known["run_id"])
     # Styles of all runs, so that an arm looks the same beside those that lack the figure.
     every = theme.run_styles(frame["run_id"].to_list(), labels, families)
-    present = set(known["run_id"])
     styles = [style for style in every if style.run_id in present]
-    data = series.tidy(known, styles, value=column, low=f"{column}_min", high=f"{column}_max")
+    data = _tidy(frame, styles, column)
     lines = series.line_layers(data, styles, x_title=theme.AXIS["step"], y_title=y_title)
     for layer in lines:
         # Left to itself the axis rounds 0.12 to 0.1.
@@ -191,6 +189,12 @@ def _lines(
     chart = alt.layer(*_rule(reference), *lines, *text, *marks)
     figure: alt.LayerChart = theme.titled(chart, title=title, height=height)
     return figure
+
+
+def _tidy(frame: pl.DataFrame, styles: Sequence[theme.RunStyle], name: str) -> pl.DataFrame:
+    """The rows of one figure; a line breaks where nothing finite is left of it."""
+    ends = {"value": name, "low": f"{name}_min", "high": f"{name}_max"}
+    return series.tidy(frame, styles, odd=f"{name}_not_finite", **ends)
 
 
 def _rule(value: float | None) -> list[Any]:

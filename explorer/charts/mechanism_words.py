@@ -6,6 +6,7 @@ from typing import Any
 import polars as pl
 
 from explorer.charts.captions import number
+from explorer.wording import counted
 
 MISSING = (
     "None of these runs has recorded the gradients at its routers; runs recorded before this was measured "
@@ -25,10 +26,11 @@ def _means(frame: pl.DataFrame, *columns: str) -> list[dict[str, Any]]:
 
 def gradient_norms(frame: pl.DataFrame, *, labels: Mapping[str, str] | None = None) -> str:
     """How strong the auxiliary gradient is beside that of the language loss, later half of the training."""
+    names = _names(labels, frame["run_id"].to_list())
+    odd = _not_finite(frame, ("lm", "aux"), names)
     known = frame.filter(pl.col("lm").is_not_null())
     if known.is_empty():
-        return MISSING
-    names = _names(labels, known["run_id"].to_list())
+        return " ".join(odd) or MISSING
     rows = _means(known, "lm", "aux")
     parts = [
         f"{number(100 * row['aux'] / row['lm'])} % of the language loss's with {names[row['run_id']]}"
@@ -43,7 +45,17 @@ def gradient_norms(frame: pl.DataFrame, *, labels: Mapping[str, str] | None = No
         )
     if without:
         said.append(f"There is no auxiliary loss, so no second gradient, with {_join(without)}.")
-    return " ".join([*said, *_lacking(frame, labels)])
+    return " ".join([*said, *odd, *_lacking(frame, labels)])
+
+
+def _not_finite(frame: pl.DataFrame, columns: tuple[str, ...], names: Mapping[str, str]) -> list[str]:
+    """How many values of the runs are NaN or infinite and so in no mean; nothing for none."""
+    counts = [pl.col(f"{c}_not_finite").sum() for c in columns if f"{c}_not_finite" in frame.columns]
+    if not counts:
+        return []
+    rows = frame.group_by("run_id", maintain_order=True).agg(odd=pl.sum_horizontal(counts)).rows()
+    parts = [f"{counted(int(odd), 'value')} with {names[run_id]}" for run_id, odd in rows if odd]
+    return [f"Not finite and left out of the means: {_join(parts)}."] if parts else []
 
 
 def gradient_cosines(frame: pl.DataFrame, *, labels: Mapping[str, str] | None = None) -> str:
@@ -56,7 +68,8 @@ def gradient_cosines(frame: pl.DataFrame, *, labels: Mapping[str, str] | None = 
         pl.col("cosine").mean(), against=(pl.col("cosine") < 0).sum(), samples=pl.len()
     )
     parts = [
-        f"{mean:+.2f} on average with {names[run_id]}, below zero in {against} of {samples} sampled steps"
+        f"{mean:+.2f} on average with {names[run_id]}, below zero in {against} of "
+        f"{counted(samples, 'sampled step')}"
         for run_id, mean, against, samples in rows.rows()
     ]
     return f"The cosine between both gradients is {'; '.join(parts)}."

@@ -9,7 +9,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from explorer.charts import event_marks, theme
+from explorer.charts import event_marks, series, theme
 from explorer.charts.labels import LINE_PX, spread_apart
 
 ACCENT = theme.Ink("#0B62A4", "#4AA8E0")
@@ -234,15 +234,17 @@ def expert_history(
 ) -> theme.Figure:
     """One expert over the steps, bold, among all others, faint; with the playhead of the probe.
 
-    everyone: x, value, expert. one: x, value, low, high (the band of its bins). level: a dashed line.
-    events: see `event_marks.event_layers`.
+    everyone: x, value, expert. one: x, value, low, high (the band of its bins). level: a dashed line at a
+    value that means something, as the uniform share of a load; the axis then begins at zero. Without one, as
+    for biases, it spans the values. events: see `event_marks.event_layers`.
     """
     if everyone.is_empty():
         return theme.no_data("nothing was recorded over the steps")
     x = alt.X(
         "x:Q", title=theme.AXIS["step"], scale=alt.Scale(zero=False, nice=False), axis=theme.step_axis()
     )
-    y = alt.Y("value:Q", title=y_title, axis=alt.Axis(tickCount=5))
+    scale = series.free_scale() if level is None else alt.Scale(zero=True)
+    y = alt.Y("value:Q", title=y_title, axis=alt.Axis(tickCount=5), scale=scale)
     faint = (
         alt.Chart(everyone)
         .mark_line(clip=True, color=theme.FAINT_LINE.expr, strokeWidth=0.8, opacity=0.45)

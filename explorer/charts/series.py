@@ -10,29 +10,106 @@ from explorer.charts import theme
 from explorer.charts.labels import EndLabel, break_label, end_labels
 from explorer.charts.scales import log_ticks
 from explorer.charts.theme import RunStyle
+from explorer.wording import counted
 
 
-def tidy(frame: pl.DataFrame, styles: Sequence[RunStyle], *, value: str, low: str, high: str) -> pl.DataFrame:
-    """Columns run, x, value, low, high, first_step, last_step; rows without a value are left out."""
+def tidy(
+    frame: pl.DataFrame, styles: Sequence[RunStyle], *, value: str, low: str, high: str, odd: str = ""
+) -> pl.DataFrame:
+    """Columns run, x, value, low, high, first_step, last_step; rows without a value are left out.
+
+    odd: a column that counts the samples of a row that are NaN or infinite. Where it is above 0 and no finite
+    value is left, the row stays without a value and breaks the line.
+    """
+    finite = {name: _finite(name) for name in dict.fromkeys((value, low, high))}
+    broken = pl.col(odd) > 0 if odd in frame.columns else pl.lit(False)
     names = pl.DataFrame(
         {"run_id": [s.run_id for s in styles], "run": [s.label for s in styles]},
         schema={"run_id": pl.String, "run": pl.String},
     )
     return (
         frame.join(names, on="run_id", how="inner", maintain_order="left")
-        .filter(pl.col(value).cast(pl.Float64).is_finite())
+        .filter(finite[value].is_not_null() | broken)
         .select(
             "run",
             "run_id",
             pl.col("x").cast(pl.Float64),
-            value=pl.col(value).cast(pl.Float64),
-            low=pl.col(low).cast(pl.Float64),
-            high=pl.col(high).cast(pl.Float64),
+            value=finite[value],
+            low=finite[low],
+            high=finite[high],
             first_step=pl.col("first_step").cast(pl.Int64),
             last_step=pl.col("last_step").cast(pl.Int64),
         )
         .sort("run", "x", maintain_order=True)
     )
+
+
+def _finite(name: str) -> pl.Expr:
+    """The column as float64, NULL where it is not finite."""
+    number = pl.col(name).cast(pl.Float64)
+    return pl.when(number.is_finite()).then(number)
+
+
+def not_finite_layers(frame: pl.DataFrame, styles: Sequence[RunStyle], *, odd: str) -> list[Any]:
+    """A shade over the bins with values that are not finite, in the run's colour, named once a run.
+
+    Always the same layers; they are empty where everything is finite.
+    """
+    spans = not_finite_spans(frame, styles, odd=odd)
+    base = alt.Chart(spans).encode(
+        x="start:Q",
+        tooltip=[alt.Tooltip("run:N"), alt.Tooltip("words:N", title="not finite in")],
+    )
+    colour = alt.Color("run:N", scale=theme.colour_scale(styles), legend=run_legend(styles))
+    shade = base.mark_rect(opacity=0.16, clip=True).encode(x2="end:Q", color=colour)
+    edge = base.mark_rule(strokeWidth=1.2, strokeDash=[2, 2], clip=True).encode(color=colour)
+    name = base.transform_filter("datum.named").mark_text(
+        align="left", baseline="bottom", dx=4, dy=-4, fontSize=11, clip=True, color=theme.NEUTRAL_TEXT.expr
+    )
+    return [shade, edge, name.encode(y=alt.value(alt.expr("height")), text=alt.value("not finite"))]
+
+
+def not_finite_spans(frame: pl.DataFrame, styles: Sequence[RunStyle], *, odd: str) -> pl.DataFrame:
+    """Rows of neighbouring bins with such values: run, start and end on the x axis, words, named (the longest
+    of a run)."""
+    schema = {
+        "run": pl.String,
+        "start": pl.Float64,
+        "end": pl.Float64,
+        "words": pl.String,
+        "named": pl.Boolean,
+    }
+    if odd not in frame.columns or frame.is_empty():
+        return pl.DataFrame(schema=schema)
+    rows: list[tuple[str, float, float, str, bool]] = []
+    for style in styles:
+        mine = frame.filter((pl.col("run_id") == style.run_id) & pl.col("x").is_not_null()).sort("x")
+        pieces = mine.with_columns(piece=(pl.col(odd) > 0).rle_id()).filter(pl.col(odd) > 0)
+        spans = [
+            (
+                style.label,
+                float(piece["x"][0]),
+                float(piece["x"][-1]),
+                _steps(int(piece["first_step"][0]), int(piece["last_step"][-1]), int(piece[odd].sum())),
+            )
+            for piece in pieces.partition_by("piece", maintain_order=True)
+        ]
+        longest = max(spans, key=lambda span: span[2] - span[1], default=None)
+        rows += [(*span, span is longest) for span in spans]
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _steps(first: int, last: int, count: int) -> str:
+    if first == last:
+        return f"step {first}"
+    return f"{counted(count, 'recorded step')} of {first} to {last}"
+
+
+def extent_layer(frame: pl.DataFrame) -> Any:
+    """Two invisible points that make the x axis reach over every recorded step, values or not."""
+    known = frame["x"].cast(pl.Float64).drop_nulls() if "x" in frame.columns else pl.Series(dtype=pl.Float64)
+    ends = pl.DataFrame({"x": [known.min(), known.max()] if len(known) else []}, schema={"x": pl.Float64})
+    return alt.Chart(ends).mark_point(opacity=0).encode(x="x:Q")
 
 
 def run_legend(styles: Sequence[RunStyle]) -> alt.Legend | None:
@@ -56,9 +133,14 @@ def x_axis(title: str) -> alt.X:
     return alt.X("x:Q", title=title, scale=alt.Scale(zero=False, nice=False), axis=axis)
 
 
+def free_scale() -> alt.Scale:
+    """A scale for values whose zero means nothing: it spans the data, as the labels at line ends expect."""
+    return alt.Scale(zero=False, nice=False, padding=6)
+
+
 def y_axis(title: str, log_y: bool, *, zero: bool, field: str = "value") -> alt.Y:
     scale = alt.Scale(type="log", nice=False, padding=6) if log_y else alt.Scale(zero=zero)
-    axis = alt.Axis(values=log_ticks(), format="~g") if log_y else alt.Axis(tickCount=5, format="~g")
+    axis = alt.Axis(values=log_ticks(), format="~g") if log_y else alt.Axis(tickCount=5, format="~r")
     return alt.Y(f"{field}:Q", title=title, scale=scale, axis=axis)
 
 
@@ -137,8 +219,8 @@ def step_span(data: pl.DataFrame) -> tuple[float, float] | None:
 
 
 def last_values(data: pl.DataFrame) -> dict[str, float]:
-    """Run label -> its value at the largest x."""
-    last = data.sort("x").group_by("run", maintain_order=True).last()
+    """Run label -> its last value."""
+    last = data.drop_nulls("value").sort("x").group_by("run", maintain_order=True).last()
     return dict(last.select("run", "value").rows())
 
 

@@ -38,7 +38,7 @@ def story(
         scale=alt.Scale(zero=False, nice=False),
         axis=theme.step_axis(tickCount=5, **big),
     )
-    y = alt.Y("value:Q", title="imbalance (MaxVio)", axis=alt.Axis(tickCount=4, format="~g", **big))
+    y = alt.Y("value:Q", title="imbalance (MaxVio)", axis=alt.Axis(tickCount=4, format="~r", **big))
     colour = alt.Color("run:N", scale=theme.colour_scale(styles), legend=None)
     base = alt.Chart(data).encode(x=x, y=y, color=colour)
     line = base.mark_line(strokeWidth=4, strokeCap="round", strokeJoin="round", interpolate="monotone")

@@ -56,6 +56,8 @@ REFERENCE = Ink("#6B7280", "#9CA3AF")
 REFERENCE_BAND = Ink("#C9CED6", "#4B5261")
 PLAYHEAD = Ink("#111827", "#F3F4F6")
 DEAD = Ink("#00A08A", "#12C2A9")
+BROKEN = Ink("#B3261E", "#FF8A80")
+"""Where values stop being finite."""
 
 FAMILIES: dict[str, Ink] = {
     "none": Ink("#7F7F7F", "#A6A6A6"),

@@ -19,6 +19,7 @@ from explorer.config import RunConfig
 from explorer.errors import ConfigError, RunFolderError, TrainingError
 from explorer.presets import recorded_preset
 from explorer.recording import RunFolder, make_run_id, read_json
+from explorer.wording import counted
 
 POLL_S = 0.1
 SENTENCE = "explorer train: "
@@ -98,7 +99,7 @@ def run_jobs(jobs: list[Job], options: argparse.Namespace, limit: int) -> None:
     running: list[Job] = []
     with (
         tempfile.TemporaryDirectory() as folder,
-        progress_bar(total, f"{len(waiting)} runs", quiet=options.json) as bar,
+        progress_bar(total, counted(len(waiting), "run"), quiet=options.json) as bar,
     ):
         done = 0
         try:

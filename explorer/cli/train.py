@@ -13,6 +13,7 @@ from explorer.presets import RULE_DEFAULTS, arm_config, recorded_preset
 from explorer.recording import RunFolder
 from explorer.running import TrainedRun, resume_run, train_run
 from explorer.training.ranks import is_first_process
+from explorer.wording import counted
 
 
 def train_command(options: argparse.Namespace) -> int:
@@ -82,7 +83,7 @@ def run_figures(run: TrainedRun) -> dict[str, Any]:
 
 def _in_words(run: TrainedRun) -> str:
     figures = run.result.figures
-    lines = [f"{run.run_id}: {run.result.state} after {run.result.last_step} steps, in {run.path}"]
+    lines = [f"{run.run_id}: {run.result.state} after {counted(run.result.last_step, 'step')}, in {run.path}"]
     if figures:
         parts = [f"perplexity {figures['perplexity']:.2f}"]
         if figures["max_vio_global"] is not None:

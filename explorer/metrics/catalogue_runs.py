@@ -111,8 +111,8 @@ OF_RUNS: tuple[Metric, ...] = (
         title="Bias spread",
         group=BIASES,
         function=m.bias_spread,
-        text="Largest bias minus smallest, in units of the score. From 1 on, one expert can outrank another "
-        "for every token when the scores are sigmoids.",
+        text="Largest bias minus smallest, in units of the score. Above 1, one expert outranks another for "
+        "every token where the bias is added to scores between 0 and 1 (sigmoid, softmax).",
         formula=r"\max_i b_i - \min_i b_i",
         more="A constant added to all biases changes nothing, so the spread counts and not the level.",
         range=r"0 \ldots",

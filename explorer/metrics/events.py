@@ -23,7 +23,7 @@ OSCILLATION_MOVES = 0.5
 """Share of the moves that a window has room for that must be there: of a few moves too many turn around by
 chance, as where a rule is switched off early in the window."""
 WIDE_SPREAD = 1.0
-"""A wider bias spread than this outranks any difference of two sigmoid scores."""
+"""A wider bias spread than this outranks any difference of two scores between 0 and 1."""
 SETTLED_SHARE = 0.9
 """Share of the final choices already made from which the choices count as settled."""
 SPIKE_STEPS = 50
@@ -90,9 +90,12 @@ DETECTED: tuple[EventKind, ...] = (
     EventKind(
         key="bias_saturation",
         title="Bias saturation",
-        text="The largest and the smallest bias of a layer are more than 1 apart for the first time: with "
-        "sigmoid scores the bias alone then decides between those two experts.",
+        text="The largest and the smallest bias of a layer are more than 1 apart for the first time: the "
+        "bias alone then decides between those two experts, whatever their scores.",
         formula=r"\max_i b_i - \min_i b_i > 1",
+        more="Detected only where that is true and the run's configuration says so: a bias that is added, "
+        "sigmoid or softmax scores, tokens that choose among all experts. With square-root softplus scores, "
+        "a multiplicative bias or groups of experts a spread of 1 decides nothing.",
         sources=(LOSS_FREE, OURS),
     ),
     EventKind(
@@ -109,8 +112,20 @@ DETECTED: tuple[EventKind, ...] = (
         text=f"The language loss exceeds the median of the {SPIKE_STEPS} recorded steps before by more than "
         f"{SPIKE_DEVIATIONS:g} robust deviations and by at least {SPIKE_NATS:g} nats per token. The mark "
         "stands at the highest of neighbouring steps.",
+        more="A loss that is not finite is an event of its own and no spike, and it is left out of the steps "
+        "before.",
         formula=r"x_s - m > 6 \cdot 1.4826 \cdot \operatorname{median}_j |x_j - m|, \qquad "
         r"m = \operatorname{median}_j x_j, \qquad s - 50 \le j < s",
+    ),
+    EventKind(
+        key="loss_not_finite",
+        title="Loss not finite",
+        text="The language loss is NaN or infinite. The mark stands at the first of neighbouring steps.",
+    ),
+    EventKind(
+        key="bias_not_finite",
+        title="Bias not finite",
+        text="The bias of an expert is NaN or infinite. The mark stands at the first of neighbouring steps.",
     ),
 )
 """What is detected, in the order of legends."""

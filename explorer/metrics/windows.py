@@ -42,8 +42,8 @@ def collapsed_steps(
 def bias_spread(bias: ArrayLike) -> NDArray[np.float64]:
     """max_i b_i - min_i b_i, in score units. [..., E] -> [...]; 0 at the start, never negative.
 
-    A constant added to all biases changes nothing. Sigmoid scores lie in (0, 1), so from a spread of 1
-    on one expert can outrank another for every token.
+    A constant added to all biases changes nothing. What a wide spread means depends on the scores and on
+    how the bias acts: `explorer.outranking`.
     """
     array = np.asarray(bias, dtype=np.float64)
     return np.asarray(array.max(-1) - array.min(-1))

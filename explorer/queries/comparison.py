@@ -1,5 +1,6 @@
 """Runs beside each other: one row of final figures each."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -77,7 +78,7 @@ class PairedDifference:
     resolved: bool
     """Whether the interval leaves zero out."""
     left_out: tuple[str, ...]
-    """Runs that found no partner: seed, pair key or figure is missing on the other side."""
+    """Runs that found no partner: seed, pair key or figure is missing on the other side, or not finite."""
 
     @property
     def n(self) -> int:
@@ -114,4 +115,5 @@ def _by_pair(cur: Cursor, arm: Sequence[str], metric: str) -> dict[tuple[int, st
     return {
         (row["seed"], row["pair_key"]): (row["run_id"], float(row[metric]))
         for row in reversed(rows.to_dicts())
+        if math.isfinite(row[metric])
     }

@@ -29,7 +29,8 @@ EVERY = f"""
         SELECT run_id, CASE kind WHEN 'spike' THEN peak_step ELSE first_step END AS step, layer, expert,
                CASE kind WHEN 'idle' THEN 'death' WHEN 'low' THEN 'collapse' WHEN 'turning' THEN 'oscillation'
                          WHEN 'wide' THEN 'bias_saturation' WHEN 'settled' THEN 'choices_settled'
-                         WHEN 'spike' THEN 'loss_spike' END AS kind,
+                         WHEN 'spike' THEN 'loss_spike' WHEN 'odd_loss' THEN 'loss_not_finite'
+                         WHEN 'odd_bias' THEN 'bias_not_finite' END AS kind,
                end_step, samples, peak, NULL AS detail, 'detected' AS source
         FROM lasting
         UNION ALL
@@ -42,7 +43,8 @@ EVERY = f"""
     )
 """
 
-_SPAN = "samples || ' recorded steps'"
+_SPAN = "samples || CASE samples WHEN 1 THEN ' recorded step' ELSE ' recorded steps' END"
+_VALUE = "CASE WHEN isnan(peak) THEN 'NaN' WHEN peak > 0 THEN 'infinite' ELSE 'minus infinity' END"
 _UNTIL = "coalesce(', until step ' || end_step, ', to the last one')"
 DETAIL = f"""
     CASE WHEN source = 'recorded' THEN detail ELSE CASE kind
@@ -55,6 +57,8 @@ DETAIL = f"""
         WHEN 'bias_saturation' THEN 'largest and smallest bias more than {metrics.WIDE_SPREAD:g} apart'
         WHEN 'choices_settled' THEN floor(100 * peak)::INTEGER || ' % of the choices of the last probe (step '
             || end_step || ') already made'
+        WHEN 'loss_not_finite' THEN 'language loss ' || {_VALUE} || ' in ' || {_SPAN} || {_UNTIL}
+        WHEN 'bias_not_finite' THEN 'bias ' || {_VALUE} || ' in ' || {_SPAN} || {_UNTIL}
         WHEN 'loss_spike' THEN 'language loss ' || printf('%.2f', peak) || ' nats above the median of the '
             || '{metrics.SPIKE_STEPS} recorded steps before'
     END END

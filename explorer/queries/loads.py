@@ -21,7 +21,7 @@ class LoadMatrix:
     tokens: NDArray[np.int64]
     """[S, E] assignments, summed over the steps of a column."""
     bias: NDArray[np.float32] | None
-    """[S, E] mean bias used, NaN where a step had none; None without a bias rule."""
+    """[S, E] mean of the finite biases used, NaN where a step had none; None without any."""
 
 
 def load_heatmap(cur: Cursor, run_id: str, layer: int, max_bins: int = 200) -> pl.DataFrame:
@@ -51,7 +51,8 @@ def load_heatmap(cur: Cursor, run_id: str, layer: int, max_bins: int = 200) -> p
 
 FULL_MATRIX = """
     SELECT ordinal AS bin, expert, step AS first_step, step AS last_step, tokens AS tokens_sum,
-           expert_bias::DOUBLE AS bias_sum, (expert_bias IS NOT NULL)::BIGINT AS bias_count
+           CASE WHEN isfinite(expert_bias) THEN expert_bias::DOUBLE END AS bias_sum,
+           coalesce(isfinite(expert_bias), false)::BIGINT AS bias_count
     FROM expert_loads WHERE run_id = $run_id AND layer = $layer
 """
 BINNED_MATRIX = f"""

@@ -8,13 +8,20 @@ from explorer.errors import one_of
 from explorer.queries._frames import AXES, Cursor, choose_bins, frame, place
 from explorer.store.pyramids import STEPS
 
+LASTING = """
+    SELECT max(first_step) FROM stretches
+    WHERE run_id = $run_id AND kind = 'odd_loss' AND end_step IS NULL
+"""
+
 
 def loss_series(cur: Cursor, run_ids: Sequence[str], max_bins: int = 300, x: str = "step") -> pl.DataFrame:
     """Training loss of some runs, in at most `max_bins` bins each.
 
     Columns: run_id, bin, first_step, last_step, x (step, tokens seen or seconds at the end of the bin),
-    lm_loss (mean, nats per token), lm_loss_min, lm_loss_max, perplexity, perplexity_min, perplexity_max
-    (exp of the three), aux_loss (mean, unscaled; NULL without one), samples. Sorted by run and bin.
+    lm_loss (mean of the finite ones, nats per token; NULL without one), lm_loss_min, lm_loss_max, perplexity,
+    perplexity_min, perplexity_max (exp of the three), aux_loss (mean, unscaled; NULL without one), samples,
+    lm_loss_not_finite (samples whose loss is NaN or infinite), not_finite_from (in every row of a run the
+    first step from which no loss is finite to the end; NULL otherwise). Sorted by run and bin.
     Raises ConfigError for an unknown `x`.
     """
     one_of("x", x, AXES)
@@ -28,7 +35,8 @@ def loss_series(cur: Cursor, run_ids: Sequence[str], max_bins: int = 300, x: str
         )
         SELECT $run_id AS run_id, bin, first_step, last_step, {end}::DOUBLE AS x,
                lm_loss, lm_loss_min, lm_loss_max, exp(lm_loss) AS perplexity,
-               exp(lm_loss_min) AS perplexity_min, exp(lm_loss_max) AS perplexity_max, aux_loss, samples
+               exp(lm_loss_min) AS perplexity_min, exp(lm_loss_max) AS perplexity_max, aux_loss, samples,
+               lm_loss_not_finite, ({LASTING}) AS not_finite_from
         FROM b ORDER BY bin
     """
     return pl.concat(

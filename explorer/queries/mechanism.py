@@ -20,8 +20,12 @@ BINS = """
 
 
 def _spread(name: str) -> str:
-    """Mean, lowest and highest over the samples and layers of a bin."""
-    return f", avg({name}) AS {name}, min({name}) AS {name}_min, max({name}) AS {name}_max"
+    """Mean, lowest and highest over the finite values of a bin, and how many are not finite."""
+    finite = f"FILTER (isfinite({name}))"
+    return (
+        f", avg({name}) {finite} AS {name}, min({name}) {finite} AS {name}_min, "
+        f"max({name}) {finite} AS {name}_max, count(*) FILTER (NOT isfinite({name})) AS {name}_not_finite"
+    )
 
 
 def router_gradients(
@@ -29,14 +33,15 @@ def router_gradients(
 ) -> pl.DataFrame:
     """Gradient norms at the routers by loss and the cosine between them, in at most `max_bins` bins.
 
-    layer: one layer, or None for all. Columns: run_id, bin, first_step, last_step, x (the last step), and for
-    lm, aux and cosine the mean over samples and layers, with the lowest and highest as `<name>_min` and
-    `<name>_max`; samples. aux and cosine are NULL where the run has no auxiliary loss; a run that was
-    recorded without gradients has no rows. Sorted by run and bin.
+    layer: one layer, or None for all. Columns: run_id, bin, first_step, last_step, x (the last step); for
+    lm, aux and cosine the mean over samples and layers, `<name>_min` and `<name>_max`, of the finite values,
+    and how many are not in `<name>_not_finite`; samples. aux and cosine are NULL where the run has no
+    auxiliary loss; a run that was recorded without gradients has no rows. Sorted by run and bin.
     """
     sql = f"""
         WITH rows AS (
             SELECT step, layer, router_grad_norm_lm AS lm, router_grad_norm_aux AS aux,
+                   -- NaN where one of the gradients is zero: no direction, and nothing wrong.
                    CASE WHEN isfinite(router_grad_cosine) THEN router_grad_cosine END AS cosine
             FROM layer_steps
             WHERE run_id = $run_id AND router_grad_norm_lm IS NOT NULL AND ($layer IS NULL OR layer = $layer)
@@ -55,8 +60,8 @@ def choices(
 
     Columns: run_id, bin, first_step, last_step, x, and for margin (mean gap between the K-th and the
     (K+1)-th compared score) and switched (share of all assignments that are not among the K highest unbiased
-    scores; NULL without a bias) the mean over samples and layers with `<name>_min` and `<name>_max`;
-    samples. Sorted by run and bin.
+    scores; NULL without a bias) the mean over samples and layers with `<name>_min`, `<name>_max` and
+    `<name>_not_finite`; samples. Sorted by run and bin.
     """
     sql = f"""
         WITH rows AS (

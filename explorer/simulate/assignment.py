@@ -43,6 +43,42 @@ def dual(scores: Floats, prices: F64, top_k: int) -> float:
     return top_k_sum(scores + prices, top_k) - balanced_load(scores, top_k) * float(prices.sum())
 
 
+class PoolDual:
+    """D(p) of the same many tokens again and again, several times quicker than `dual`.
+
+    Expert by expert, each token's K best so far are kept in order, so every operation runs over all tokens in
+    one piece of memory. Where K is more than half of E, the E - K worst are kept and left out.
+    """
+
+    def __init__(self, scores: Floats, top_k: int) -> None:
+        tokens, self._experts = scores.shape
+        self._top_k, self._load = top_k, balanced_load(scores, top_k)
+        self._columns = np.ascontiguousarray(scores.T)
+        self._worst = 2 * top_k > self._experts
+        depth = self._experts - top_k if self._worst else top_k
+        self._kept = np.empty((depth, tokens), dtype=scores.dtype)
+        self._work = np.empty((2, tokens), dtype=scores.dtype)
+
+    def __call__(self, prices: F64) -> float:
+        """prices [E], rounded to the type of the scores as `dual` gets them; total score of all tokens."""
+        rounded = np.asarray(prices).astype(self._columns.dtype)
+        keep, pass_on = (np.minimum, np.maximum) if self._worst else (np.maximum, np.minimum)
+        self._kept.fill(np.inf if self._worst else -np.inf)
+        value, other = self._work
+        total = 0.0
+        for expert in range(self._experts):
+            np.add(self._columns[expert], rounded[expert], out=value)
+            if self._worst:
+                total += float(value.sum(dtype=np.float64))
+            for kept in self._kept:
+                pass_on(kept, value, out=other)
+                keep(kept, value, out=kept)
+                value, other = other, value
+        kept_sum = float(self._kept.sum(dtype=np.float64))
+        best = total - kept_sum if self._worst else kept_sum
+        return best - self._load * float(rounded.sum(dtype=np.float64))
+
+
 def lagrangian(scores: Floats, chosen: Mask, prices: F64, top_k: int) -> float:
     """Λ(x, p) for a choice that need not be the best one under these prices."""
     excess = column_counts(chosen) - balanced_load(scores, top_k)

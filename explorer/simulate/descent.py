@@ -35,10 +35,13 @@ I64 = NDArray[np.int64]
 
 CLASSES = ("over", "exact", "under")
 VERDICTS = ("sure", "improves", "worse", "rests")
-"""sure: the sufficient condition holds, so D falls. improves: it does not hold, but D falls all the same.
+"""sure: the sufficient condition holds and D falls. improves: it does not hold, but D falls all the same.
 worse: D rises. rests: D stays."""
 ROUNDING = 1e-9
 """Differences of D below this share of it are rounding."""
+TIE_ROUNDING = 16 * float(np.finfo(np.float64).eps)
+"""Two price changes that differ by less than this share of the numbers compared are equal: the quantile rule
+makes tokens tie exactly, and rounding decides between them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +69,9 @@ class Descent:
     moves: I64
     """[3, 3] removed x added pairs of all steps and tokens, from class (row) to class (column)."""
     violations: int
-    """Pairs that go against the rule's own preference, Δp_k' ≤ Δp_k; 0 by the theorem."""
+    """Pairs that go against the rule's own preference, Δp_k' < Δp_k beyond rounding; 0 by the theorem."""
+    ties: int
+    """Pairs with Δp_k' = Δp_k to rounding: the two were equally good before and after."""
 
     @property
     def load(self) -> float:
@@ -77,6 +82,16 @@ class Descent:
     def deviation(self) -> F64:
         """[S + 1] max_k |A_k - L|, tokens."""
         return np.asarray(np.abs(self.loads - self.load).max(1))
+
+    @property
+    def change(self) -> NDArray[np.int64]:
+        """[S] sign of what each step does to D, 0 where that is rounding."""
+        return _signs(self.dual)
+
+    @property
+    def band(self) -> int:
+        """E - 1 tokens: what the ties at a minimum can leave open."""
+        return int(self.loads.shape[1]) - 1
 
     def count(self, verdict: str) -> int:
         return int((self.verdict == VERDICTS.index(verdict)).sum())
@@ -96,7 +111,8 @@ def descend(scores: Floats, top_k: int, rule: RuleSettings, steps: int) -> Desce
     loads = np.zeros((steps + 1, experts), dtype=np.int64)
     promise, benefit = np.zeros(steps), np.zeros(steps)
     switched, condition = np.zeros(steps, dtype=np.int64), np.zeros(steps, dtype=np.bool_)
-    moves, violations = np.zeros((3, 3), dtype=np.int64), 0
+    moves, violations, ties = np.zeros((3, 3), dtype=np.int64), 0, 0
+    reach_of_scores = float(np.abs(scores).max(initial=0.0))
     chosen = choose(scores, top_k)
     loads[0], values[0] = column_counts(chosen), dual(scores, prices[0], top_k)
     for step in range(steps):
@@ -112,7 +128,10 @@ def descend(scores: Floats, top_k: int, rule: RuleSettings, steps: int) -> Desce
         condition[step] = promise[step] > 0 and reach <= promise[step] * (1 + ROUNDING)
         pairs = move_pairs(chosen, after)
         moves += by_class(pairs, loads[step], load)
-        violations += int(pairs[delta[None, :] <= delta[:, None]].sum())
+        gain = delta[None, :] - delta[:, None]
+        small = TIE_ROUNDING * (reach_of_scores + float(np.abs(prices[step : step + 2]).max()))
+        violations += int(pairs[gain < -small].sum())
+        ties += int(pairs[np.abs(gain) <= small].sum())
         chosen = after
     return Descent(
         top_k=top_k,
@@ -127,6 +146,7 @@ def descend(scores: Floats, top_k: int, rule: RuleSettings, steps: int) -> Desce
         verdict=_verdicts(values, condition),
         moves=moves,
         violations=violations,
+        ties=ties,
     )
 
 
@@ -146,7 +166,10 @@ def by_class(pairs: I64, loads: I64, load: float) -> I64:
 
 
 def _verdicts(values: F64, condition: NDArray[np.bool_]) -> I64:
-    change = np.diff(values)
-    small = ROUNDING * np.abs(values[:-1])
-    verdict = np.where(change > small, 2, np.where(change < -small, 1, 3))
-    return np.asarray(np.where(condition & (verdict != 2), 0, verdict))
+    verdict = np.array([3, 2, 1])[_signs(values)]  # the last entry is that of -1
+    return np.asarray(np.where(condition & (verdict == 1), 0, verdict))
+
+
+def _signs(values: F64) -> NDArray[np.int64]:
+    change, small = np.diff(values), ROUNDING * np.abs(values[:-1])
+    return np.asarray((change > small).astype(np.int64) - (change < -small))

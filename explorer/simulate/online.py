@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.simulate.assignment import Optimum, dual, minimise_dual
+from explorer.simulate.assignment import Optimum, PoolDual, dual, minimise_dual
 from explorer.simulate.scores import F32, Scores
 from explorer.simulate.selection import Floats, Selector
 from explorer.simulate.settings import RuleSettings, ScoreSettings
@@ -25,7 +25,7 @@ F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 
 POOL_TOKENS = 8192
-EVALUATIONS = 120
+DRAWN = 120
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,12 +33,13 @@ class Regret:
     """One rule's cost of learning."""
 
     rule: RuleSettings
-    steps: I64
-    """[M] steps, counted from 1, at which D was evaluated."""
     excess: F64
-    """[M] D(p) - min D in that step, score per token."""
-    regret: F64
-    """[M] sum of the excess up to that step; between evaluations it is taken as a straight line."""
+    """[S] D(p) - min D in every step, score per token."""
+
+    @property
+    def regret(self) -> F64:
+        """[S] sum of the excess up to each step and with it."""
+        return np.asarray(np.cumsum(self.excess))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +67,10 @@ def make_pool(settings: ScoreSettings, tokens: int = POOL_TOKENS) -> Pool:
     )
 
 
-def evaluation_steps(steps: int, most: int = EVALUATIONS) -> I64:
-    """1 ... steps, dense at the beginning and evenly spaced later: good for both axes."""
+def drawn_steps(steps: int, most: int = DRAWN) -> I64:
+    """Of 1 ... steps those that a figure draws, dense at the beginning and evenly spaced later: good for both
+    axes. The regret is known at every step; a line needs no more.
+    """
     log = np.geomspace(1, steps, most // 2).round()
     linear = np.linspace(1, steps, most // 2).round()
     return np.unique(np.concatenate([log, linear]).astype(np.int64))
@@ -78,24 +81,15 @@ def online_regret(pool: Pool, rule: RuleSettings, steps: int, seed: int = 0) -> 
     blocks = len(pool.scores) // pool.num_tokens
     order = np.random.default_rng([seed, 7]).integers(0, blocks, steps)
     select = Selector(pool.num_tokens, pool.scores.shape[1], pool.top_k)
-    at = evaluation_steps(steps)
-    wanted = set(at.tolist())
-    bias, values = np.zeros(pool.scores.shape[1]), []
+    value = PoolDual(pool.scores, pool.top_k)
+    bias, values = np.zeros(pool.scores.shape[1]), np.zeros(steps)
     for step in range(steps):
-        if step + 1 in wanted:
-            values.append(dual(pool.scores, bias.astype(np.float32), pool.top_k))
+        values[step] = value(bias)
         start = int(order[step]) * pool.num_tokens
         scores = pool.scores[start : start + pool.num_tokens]
         _, counts = select.choose(scores + bias.astype(np.float32))
         bias = next_bias(bias, counts, scores, rule, step, pool.top_k)
-    excess = np.maximum(np.array(values) - pool.optimum.value, 0.0) / len(pool.scores)
-    return Regret(rule=rule, steps=at, excess=excess, regret=_sum_up(at, excess, steps))
-
-
-def _sum_up(at: I64, excess: F64, steps: int) -> F64:
-    """Sum over all steps of the excess, which is known at some."""
-    every = np.interp(np.arange(1, steps + 1), at, excess)
-    return np.asarray(np.cumsum(every)[at - 1])
+    return Regret(rule=rule, excess=np.maximum(values - pool.optimum.value, 0.0) / len(pool.scores))
 
 
 def tie_laplacian(scores: Floats, prices: F64, top_k: int, width: float) -> F64:
@@ -140,9 +134,7 @@ def curvature_rate(modulus: float, num_experts: int, top_k: int) -> float:
 
 def late_cost(regret: Regret) -> float:
     """What 1,000 steps add to the regret in the second half, score per token: near 0 once it has learnt."""
-    last = int(regret.steps[-1])
-    half = float(np.interp(last / 2, regret.steps, regret.regret))
-    return float(regret.regret[-1] - half) / (last / 2) * 1000
+    return float(regret.excess[len(regret.excess) // 2 :].mean()) * 1000
 
 
 def convexity_ratio(pool: Pool, modulus: float, radius: float, directions: int = 12) -> float:

@@ -7,7 +7,7 @@ them are read from the table itself. A run of at most `ROLL_FROM` samples has no
 read its rows.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from explorer.tables import EXPERT, LAYER, RUN_ID, Column
 
@@ -102,6 +102,21 @@ def _sum_min_max(value: str, what: str) -> tuple[Measure, ...]:
     )
 
 
+def _finite_sum_min_max(value: str, what: str) -> tuple[Measure, ...]:
+    """The same over the finite values, and how many are not: one NaN would be the sum and the largest of its
+    bin, and of every bin above it.
+    """
+    finite = f"CASE WHEN isfinite({value}) THEN {value} END"
+    return (
+        *(replace(m, single=m.single.replace(value, finite)) for m in _sum_min_max(value, f"{what}, finite")),
+        Measure(
+            column=Column(f"{value}_not_finite", "BIGINT", f"samples with {what} that is NaN or infinite"),
+            single=f"coalesce(NOT isfinite({value}), false)::BIGINT",
+            merge=f"sum({value}_not_finite)",
+        ),
+    )
+
+
 def _min_max(value: str, sql_type: str, what: str) -> tuple[Measure, ...]:
     return tuple(
         Measure(
@@ -154,7 +169,7 @@ LOADS = Pyramid(
         ),
         *_min_max("tokens", "BIGINT", "tokens"),
         *_min_max("share", "DOUBLE", "share of the layer's tokens in a step; NULL where it has none"),
-        *_sum_min_max("bias", "a bias"),
+        *_finite_sum_min_max("bias", "a bias"),
         _last("bias", "DOUBLE", "bias"),
     ),
 )
@@ -181,7 +196,7 @@ LAYERS = Pyramid(
         *_sum_min_max("coefficient_of_variation", "a coefficient of variation"),
         *_sum_min_max("total_variation", "a total variation"),
         *_sum_min_max("idle_experts", "idle experts"),
-        *_sum_min_max("bias_spread", "a bias spread"),
+        *_finite_sum_min_max("bias_spread", "a bias spread"),
         _last("max_vio_mean100", "DOUBLE", "mean MaxVio of 100 samples"),
     ),
 )
@@ -196,8 +211,8 @@ STEPS = Pyramid(
     """,
     measures=(
         *SPAN,
-        *_sum_min_max("lm_loss", "a language loss"),
-        *_sum_min_max("aux_loss", "an auxiliary loss"),
+        *_finite_sum_min_max("lm_loss", "a language loss"),
+        *_finite_sum_min_max("aux_loss", "an auxiliary loss"),
         _last("tokens_seen", "BIGINT", "tokens_seen"),
         _last("wall_time_s", "DOUBLE", "wall_time_s"),
     ),

@@ -7,12 +7,14 @@ by piece. Short stretches are kept only while they last, since they may grow. Ev
 `explorer/queries/events.py`; conditions and thresholds: `explorer/metrics/events.py`.
 """
 
+import json
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import duckdb
 
 from explorer import metrics
+from explorer.outranking import outranking_spans
 from explorer.tables import EXPERT, LAYER, RUN_ID, Column
 
 CHUNK_ROWS = 4_000_000
@@ -20,19 +22,20 @@ CHUNK_ROWS = 4_000_000
 
 STRETCHES: tuple[Column, ...] = (
     RUN_ID,
-    Column("kind", "VARCHAR", "idle, low, wide, turning, spike or settled", key=True),
+    Column("kind", "VARCHAR", "idle, low, wide, turning, odd_bias, odd_loss, spike or settled", key=True),
     Column("layer", LAYER.sql_type, "layer concerned, or NULL", key=True),
     Column("expert", EXPERT.sql_type, "expert concerned, or NULL", key=True),
     Column("first_step", "BIGINT", "first step of the stretch", key=True),
     Column("last_step", "BIGINT", "last step of the stretch so far"),
     Column("end_step", "BIGINT", "first recorded step after it; NULL while it lasts"),
     Column("samples", "BIGINT", "recorded steps in it"),
-    Column("peak", "DOUBLE", "highest value: spread, share that turns, nats above the median, settled share"),
+    Column("peak", "DOUBLE", "highest value: spread, share that turns, the bias or loss itself, nats, share"),
     Column("peak_step", "BIGINT", "first step with that value"),
     Column("first_ordinal", "INTEGER", "ordinal of the first step"),
     Column("last_ordinal", "INTEGER", "ordinal of the last step"),
 )
 
+# `$outranks` stands for a condition on the step, written in by `find_stretches`.
 # A condition gives one row a sample that meets it; `place` counts samples, so neighbours differ by one.
 ONE_SAMPLE = """ordinal AS place, ordinal AS first_ordinal, ordinal AS last_ordinal,
            step AS first_step, step AS last_step"""
@@ -49,7 +52,7 @@ OF_LOADS = f"""
     SELECT 'wide', layer, NULL, {ONE_SAMPLE}, bias_spread
     FROM raw.layer_metrics
     WHERE run_key = $run_key AND ordinal >= $start AND ordinal < $stop
-      AND isfinite(bias_spread) AND bias_spread > {metrics.WIDE_SPREAD}
+      AND isfinite(bias_spread) AND bias_spread > {metrics.WIDE_SPREAD} AND $outranks
 """
 
 OF_WINDOWS = f"""
@@ -64,7 +67,7 @@ OF_WINDOWS = f"""
         )
     ), windows AS (
         SELECT layer, place, min(step) AS first_step, max(step) AS last_step,
-               count(*) FILTER (turn < 0)
+               count(*) FILTER (isfinite(turn) AND turn < 0)
                / nullif(count(*) FILTER (isfinite(turn) AND turn <> 0), 0) AS value,
                count(*) FILTER (isfinite(turn) AND turn <> 0) AS followed,
                count(DISTINCT expert) * {metrics.OSCILLATION_STEPS - 2} AS possible
@@ -75,6 +78,12 @@ OF_WINDOWS = f"""
            (place + 1) * {metrics.OSCILLATION_STEPS} - 1 AS last_ordinal, first_step, last_step, value
     FROM windows
     WHERE value >= {metrics.OSCILLATION_SHARE} AND followed >= {metrics.OSCILLATION_MOVES} * possible
+"""
+
+OF_BIASES = f"""
+    SELECT 'odd_bias' AS kind, layer, expert, {ONE_SAMPLE}, expert_bias::DOUBLE AS value
+    FROM raw.expert_loads
+    WHERE run_key = $run_key AND ordinal >= $start AND ordinal < $stop AND NOT isfinite(expert_bias)
 """
 
 OF_LOSSES = f"""
@@ -88,7 +97,12 @@ OF_LOSSES = f"""
             ORDER BY ordinal ROWS BETWEEN {metrics.SPIKE_STEPS} PRECEDING AND 1 PRECEDING
         )
     )
-    SELECT 'spike' AS kind, NULL::INTEGER AS layer, NULL::INTEGER AS expert, {ONE_SAMPLE}, value
+    SELECT 'odd_loss' AS kind, NULL::INTEGER AS layer, NULL::INTEGER AS expert, {ONE_SAMPLE},
+           lm_loss::DOUBLE AS value
+    FROM raw.steps
+    WHERE run_key = $run_key AND ordinal >= $start AND ordinal < $stop AND NOT isfinite(lm_loss)
+    UNION ALL
+    SELECT 'spike', NULL, NULL, {ONE_SAMPLE}, value
     FROM judged
     WHERE ordinal >= $start AND known * 2 >= {metrics.SPIKE_STEPS} AND value >= {metrics.SPIKE_NATS}
       AND value > {metrics.SPIKE_DEVIATIONS} * 1.4826 * deviation
@@ -117,7 +131,8 @@ LOADS = Search(
 WINDOWS = Search(
     least={"turning": 1}, flagged=OF_WINDOWS, numbered="layer_metrics", width=metrics.OSCILLATION_STEPS
 )
-LOSSES = Search(least={"spike": 1}, flagged=OF_LOSSES, numbered="steps")
+BIASES = Search(least={"odd_bias": 1}, flagged=OF_BIASES, numbered="layer_metrics")
+LOSSES = Search(least={"odd_loss": 1, "spike": 1}, flagged=OF_LOSSES, numbered="steps")
 
 PIECES = """
 CREATE OR REPLACE TEMP TABLE pieces AS
@@ -194,11 +209,14 @@ def find_stretches(
     loads, losses: samples of `expert_loads` and of `steps` before and now; tables: those with new rows.
     """
     if loads[0] < loads[1]:
+        searched = replace(LOADS, flagged=LOADS.flagged.replace("$outranks", _outranks(cur, run_key)))
         for start, stop in _chunks(cur, run_key, *loads):
-            is_biased, is_wide = _biases(cur, run_key, start, stop)
-            _extend(cur, run_key, LOADS, start, stop)
+            is_biased, is_wide, is_odd = _biases(cur, run_key, start, stop)
+            _extend(cur, run_key, searched, start, stop)
             if is_biased:
                 _extend(cur, run_key, WINDOWS, start, stop)
+            if is_odd:
+                _extend(cur, run_key, BIASES, start, stop)
             if is_wide:
                 cur.execute(FIRST_ONLY, {"run_key": run_key})
     if losses[0] < losses[1]:
@@ -218,16 +236,25 @@ def _chunks(cur: duckdb.DuckDBPyConnection, run_key: int, start: int, stop: int)
     return [(first, min(stop, first + most)) for first in range(start, stop, most)]
 
 
-def _biases(cur: duckdb.DuckDBPyConnection, run_key: int, start: int, stop: int) -> tuple[bool, bool]:
-    """Whether there is any in the windows of these samples, and whether some are wide apart: a live run is
-    looked at twice a second, and what cannot be there need not be looked for.
+def _biases(cur: duckdb.DuckDBPyConnection, run_key: int, start: int, stop: int) -> tuple[bool, ...]:
+    """Whether there is any in the windows of these samples, whether some are wide apart, and whether some are
+    not finite: a live run is looked at twice a second, and what cannot be there need not be looked for.
     """
     found = cur.execute(
-        f"SELECT count(bias_spread), count(*) FILTER (bias_spread > {metrics.WIDE_SPREAD}) "
+        f"SELECT count(bias_spread), count(*) FILTER (bias_spread > {metrics.WIDE_SPREAD}), "
+        "count(*) FILTER (NOT isfinite(bias_spread)) "
         "FROM raw.layer_metrics WHERE run_key = ? AND ordinal >= ? AND ordinal < ?",
         [run_key, start - metrics.OSCILLATION_STEPS, stop],
     ).fetchone()
-    return (bool(found[0]), bool(found[1])) if found else (False, False)
+    return tuple(map(bool, found)) if found else (False, False, False)
+
+
+def _outranks(cur: duckdb.DuckDBPyConnection, run_key: int) -> str:
+    """Condition on `step`: whether a wide spread says anything there, by the run's own configuration."""
+    found = cur.execute("SELECT config FROM raw.runs WHERE run_key = ?", [run_key]).fetchone()
+    spans = outranking_spans(json.loads(found[0])) if found and found[0] else ()
+    parts = [f"step >= {first}" + ("" if stop is None else f" AND step < {stop}") for first, stop in spans]
+    return f"({' OR '.join(parts)})" if parts else "false"
 
 
 def _extend(cur: duckdb.DuckDBPyConnection, run_key: int, search: Search, start: int, stop: int) -> None:

@@ -17,6 +17,7 @@ from explorer.records import EvalLoadRecord, EvalRecord, Ints, ProbeRecord, Reco
 from explorer.training.devices import autocast
 from explorer.training.finite import nonfinite_logits, refuse_nonfinite
 from explorer.training.step import as_tensor, bias_LE, lm_loss_sum
+from explorer.wording import counted
 
 EVALUATION_SEED = 2**40
 """Where the seeds of evaluations begin; far from those of training."""
@@ -83,7 +84,9 @@ def evaluate(
         if not output.layers:
             continue
         # The loss has just been waited for, so this costs a GPU nothing more.
-        refuse_nonfinite(nonfinite_logits(output.layers).cpu().numpy(), f"the evaluation after {step} steps")
+        refuse_nonfinite(
+            nonfinite_logits(output.layers).cpu().numpy(), f"the evaluation after {counted(step, 'step')}"
+        )
         counts_BLE = torch.stack([layer.counts_BE for layer in output.layers], 1).cpu().numpy()
         result.tokens_LE[domain] = result.tokens_LE.get(domain, 0) + counts_BLE.sum(0)
         if per_sequence:

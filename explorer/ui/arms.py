@@ -10,6 +10,7 @@ from explorer.errors import ConfigError
 from explorer.recording.info import given_name
 from explorer.routings import short_routing
 from explorer.rules import Rule
+from explorer.wording import counted
 
 MOST = 6
 """Runs or arms that one picture still carries."""
@@ -64,10 +65,12 @@ class Run:
 
     @property
     def sizes(self) -> str:
-        """`4 mixture layers of 16 experts, 2 for each token`."""
+        """`4 MoE layers of 16 experts, 2 per token`."""
         widths = self.experts_per_layer
-        experts = self.num_experts if widths is None else f"{min(widths)} to {max(widths)}"
-        return f"{self.num_moe_layers} mixture layers of {experts} experts, {self.top_k} for each token"
+        experts = counted(self.num_experts, "expert")
+        if widths is not None:
+            experts = f"{min(widths)} to {max(widths)} experts"
+        return f"{counted(self.num_moe_layers, 'MoE layer')} of {experts}, {self.top_k} per token"
 
     @property
     def of_layers(self) -> str:

@@ -8,6 +8,7 @@ import streamlit as st
 
 from explorer.bias_step import BiasStep, Floats, rule_in_force, work_out
 from explorer.glossary import tip
+from explorer.outranking import outranking_gap
 from explorer.ui import bias_step_words as words
 from explorer.ui import cached, show
 from explorer.ui.arms import Run
@@ -117,3 +118,10 @@ def config_of(run: Run) -> dict[str, object] | None:
     except (TypeError, ValueError):
         return None
     return config if isinstance(config, dict) else None
+
+
+def gap_of(run: Run, frame: pl.DataFrame) -> float | None:
+    """Difference of two biases beyond which scores have no say, at the end of a frame of trajectories."""
+    if frame.is_empty():
+        return None
+    return outranking_gap(config_of(run) or {}, int(frame["last_step"].to_numpy().max()))

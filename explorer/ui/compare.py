@@ -16,7 +16,9 @@ from explorer.glossary import tip
 from explorer.metrics import t_interval
 from explorer.ui import cached, count_notes, events, layers, links, mechanism, merge, show, specs, urls
 from explorer.ui.arms import Arm, Run, arms_key, chart_labels
+from explorer.ui.bias_step import gap_of
 from explorer.ui.compare_quality import paired_panel, plane_section
+from explorer.wording import counted
 
 X_AXES = {"step": "step", "tokens": "tokens_seen", "time": "wall_time_s"}
 PANEL_PX = 230
@@ -165,7 +167,7 @@ def _collapsed(arm: Arm) -> str:
     """How many layers have ever collapsed, over all seeds."""
     layers = cached.layer_balance(cached.versions(arm.runs))
     known = layers["collapsed"].drop_nulls()
-    return f"{int(known.sum())} of {len(known)} layers" if len(known) else "–"
+    return f"{int(known.sum())} of {counted(len(known), 'layer')}" if len(known) else "–"
 
 
 def spread(values: pl.Series) -> str:
@@ -173,6 +175,9 @@ def spread(values: pl.Series) -> str:
     known = [float(v) for v in values.drop_nulls().to_list()]
     if not known:
         return "–"
+    odd = sum(not math.isfinite(value) for value in known)
+    if odd:
+        return "not finite" if len(known) == 1 else f"not finite in {odd} of {counted(len(known), 'seed')}"
     interval = t_interval(known)
     digits = 0 if abs(known[0]) >= 1000 else 2 if abs(known[0]) >= 1 else 3
     if interval is None:
@@ -214,12 +219,13 @@ def by_layer(arms: Sequence[Arm], labels: dict[str, str]) -> None:
                         frame,
                         title=names[arm.token],
                         highlight=extremes(frame),
+                        gap=gap_of(arm.first, frame),
                         events=marked,
                         scope=linking.scope_of(arm.first.run_id, layer),
                     ),
                 ),
                 subject=f"Expert biases of {names[arm.token]}, layer {layer}",
-                finding=captions.bias_trajectories(frame),
+                finding=captions.bias_trajectories(frame, gap=gap_of(arm.first, frame)),
                 how="One line an expert. The rule raises the bias of whoever had too little and lowers that "
                 "of whoever had too much."
                 + events.marks_note(marked, since=int(frame["first_step"].to_numpy().min())),
@@ -293,8 +299,9 @@ def _one_seed(arm: Arm, labels: dict[str, str]) -> str:
 
 
 def extremes(frame: pl.DataFrame) -> list[int]:
-    """The experts with the highest and the lowest bias at the end."""
-    last = frame.filter(pl.col("last_step") == pl.col("last_step").max()).sort("bias_last")
+    """The experts with the highest and the lowest finite bias at the end."""
+    last = frame.filter(pl.col("last_step") == pl.col("last_step").max(), pl.col("bias_last").is_finite())
+    last = last.sort("bias_last")
     return [int(last["expert"][-1]), int(last["expert"][0])] if last.height else []
 
 

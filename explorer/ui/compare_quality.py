@@ -37,10 +37,18 @@ def plane_section(arms: Sequence[Arm]) -> None:
         finding=captions.dilemma_plane(frame),
         how="Lower left is better in both. Small points are runs, large ones are means over seeds with their "
         "95 % intervals; strengths of one rule are joined by a line. Shipped runs of the same experiment are "
-        "added to your choice. A MaxVio of exactly 0, as of expert choice, stands at the left edge.",
+        "added to your choice. A MaxVio of exactly 0, as of expert choice, stands at the left edge."
+        + not_drawn(frame),
         table=frame,
         key="compare_plane",
     )
+
+
+def not_drawn(summary: pl.DataFrame) -> str:
+    """Which runs have no place in the plane since a figure of theirs is NaN or infinite; nothing for none."""
+    odd = pl.any_horizontal(~pl.col("perplexity", "max_vio_global").cast(pl.Float64).is_finite())
+    names = summary.filter(odd.fill_null(False))["run_id"].to_list()
+    return f" Not drawn, since a figure is not finite: {', '.join(names)}." if names else ""
 
 
 @st.fragment

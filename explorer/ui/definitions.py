@@ -19,6 +19,7 @@ from explorer.queries import health
 from explorer.ui import cached, show, specs, urls
 from explorer.ui.arms import Run
 from explorer.ui.services import services
+from explorer.wording import counted
 
 ANCHOR = "worked-example"
 TYPED, RUN = "typed", "run"
@@ -184,7 +185,7 @@ def _typed(text: str) -> Example | None:
         return None
     top_k = int(st.session_state["k"])
     total, largest = int(counts.sum()), int(counts.max())
-    words = f"{counts.shape[-1]} experts with {total:,} assignments."
+    words = f"{counted(counts.shape[-1], 'expert')} with {counted(total, 'assignment')}."
     if total % top_k:
         words += f" That is no multiple of K = {top_k}: some tokens did not get all their experts."
     elif largest * top_k > total:
@@ -209,7 +210,8 @@ def _from_run(runs: list[Run]) -> Example | None:
     counts = frame["tokens"].to_numpy().reshape(1, len(names), -1)
     left_out = run.num_moe_layers - len(names)
     words = (
-        f"Step {frame['step'][0]:,} of {run.label}: {len(names)} layers of {counts.shape[-1]} experts, "
+        f"Step {frame['step'][0]:,} of {run.label}: {counted(len(names), 'layer')} of "
+        f"{counted(counts.shape[-1], 'expert')}, "
         f"{run.top_k} for each token."
     )
     if left_out > 0:

@@ -11,6 +11,7 @@ from explorer.charts import event_marks
 from explorer.metrics.events import event_name
 from explorer.ui import cached, show
 from explorer.ui.arms import Run
+from explorer.wording import counted
 
 Event = dict[str, Any]
 """A row of `queries.events`: step, layer, expert (None: not about one), kind, detail, source."""
@@ -42,7 +43,7 @@ def event_list(run: Run, on_pick: Callable[[Event], None]) -> None:
         # The buttons hear the mouse only; with the arrow keys one walks from cell to cell.
         on_select=partial(_entered, f"{key}_table", rows, on_pick),
         selection_mode="single-cell",
-        alt=f"Table of {rows.height} events of the run; a press on a step moves the playhead there",
+        alt=f"Table of {counted(rows.height, 'event')} of the run; a press on a step goes there",
         column_config={
             "step": st.column_config.ButtonColumn(
                 width=70, key=key, on_click=partial(_pressed, key, rows, on_pick), help="Go to this step."

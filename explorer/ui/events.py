@@ -82,6 +82,7 @@ def arm_sentence(arm: Arm, counts: pl.DataFrame) -> str:
 
 _OF_LAYERS = ("collapse", "oscillation", "bias_saturation", "choices_settled")
 _OF_EXPERTS = ("death", "revival")
+_STATES = ("loss_not_finite", "bias_not_finite")
 
 
 def _kind_sentence(arm: Arm, kind: str, rows: pl.DataFrame) -> str:
@@ -90,6 +91,9 @@ def _kind_sentence(arm: Arm, kind: str, rows: pl.DataFrame) -> str:
     name = event_name(kind)
     if arm.is_group:
         return f"{name} in {rows.height} of {len(arm.runs)} seeds, first at step {step}"
+    if kind in _STATES:
+        times = "" if number == 1 else f" {number} times"
+        return f"{name}{times}, first at step {step}"
     if kind in _OF_LAYERS:
         layers = [int(layer) for layer in rows["layers"][0]]
         which = f"layer {layers[0]}" if len(layers) == 1 else f"layers {', '.join(map(str, sorted(layers)))}"

@@ -15,6 +15,7 @@ from explorer.charts import balance, biases, captions, differences, domains, hea
 from explorer.lessons import Key
 from explorer.ui import cached, lesson_runs, merge, show, specs
 from explorer.ui.arms import Arm, arms_key, chart_labels
+from explorer.ui.bias_step import gap_of
 from explorer.ui.compare import extremes
 from explorer.ui.compare_quality import PAIRED, paired_rows
 
@@ -202,10 +203,16 @@ def bias_trajectories(keys: Keys, name: str) -> Elsewhere | None:
     show.figure(
         specs.kept(
             ("lesson biases", arm.first.version, layer, keys.get("until")),
-            partial(biases.bias_trajectories, frame, highlight=extremes(frame), height=HEIGHT),
+            partial(
+                biases.bias_trajectories,
+                frame,
+                highlight=extremes(frame),
+                gap=gap_of(arm.first, frame),
+                height=HEIGHT,
+            ),
         ),
         subject=f"Expert biases of {arm.label}, layer {layer}, seed {arm.first.seed}",
-        finding=captions.bias_trajectories(frame),
+        finding=captions.bias_trajectories(frame, gap=gap_of(arm.first, frame)),
         how="One line an expert; bold are the two that end highest and lowest. A rising bias makes an expert "
         f"easier to choose.{_so_far(keys)}",
         table=frame,

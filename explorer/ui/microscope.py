@@ -25,6 +25,7 @@ from explorer.ui.microscope_view import ProbeText, View, probe_text, view_of
 from explorer.ui.token_text import TokenPick, token_text
 from explorer.ui.token_text.component import ALL, FIRST
 from explorer.ui.token_text.payload import text_payload
+from explorer.wording import counted
 
 NOBODY = "all"
 COLOURS = (FIRST, ALL)
@@ -80,7 +81,10 @@ def _view(run: Run, probes: Probes, step: int, layer: int) -> None:
     """What follows a click; figures here take other rows and are not drawn anew."""
     view = load_view(run, step, layer)
     if view is None:
-        sentence = f"Layer {layer} has no readable probe after {step} updates; choose another probe or layer."
+        sentence = (
+            f"Layer {layer} has no readable probe after {counted(step, 'update')}; "
+            "choose another probe or layer."
+        )
         st.info(show.plain(sentence), icon=":material/inbox:")
         return
     st.subheader("Who gets which token?", help=tip("probe_batch"))
@@ -216,7 +220,7 @@ def _text(run: Run, view: View, token: int, expert: int | None, colour_by: str) 
         token=token,
         expert=expert,
         colour_by=colour_by,
-        label=f"Probe batch of {run.label}, layer {view.layer}, after {view.step} updates",
+        label=f"Probe batch of {run.label}, layer {view.layer}, after {counted(view.step, 'update')}",
         on_pick=partial(_picked, view.num_tokens, view.num_experts),
     )
 

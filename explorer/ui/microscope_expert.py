@@ -204,14 +204,13 @@ def _loads(run: Run, view: View, expert: int) -> None:
 def _biases(run: Run, view: View, expert: int) -> None:
     st.markdown("### Its bias in training", help=tip("expert_bias"))
     source = cached.bias_trajectories(run.version, view.layer, BINS)
-    frame = source.filter(pl.col("bias_mean").is_not_null())
-    if frame.is_empty():
+    if source.is_empty():
         show.note("This run has no bias rule, so there is no bias to show.")
         return
-    everyone = frame.select(
+    everyone = source.select(
         x=pl.col("first_step").cast(pl.Float64), value=pl.col("bias_mean").round(5), expert="expert"
     )
-    one = frame.filter(pl.col("expert") == expert).select(
+    one = source.filter(pl.col("expert") == expert).select(
         x=pl.col("first_step").cast(pl.Float64), value="bias_mean", low="bias_min", high="bias_max"
     )
     _history(run, view, source, everyone, one, "bias", expert, title=AXIS["expert_bias"], level=None)

@@ -8,6 +8,7 @@ import polars as pl
 
 from explorer.charts.captions import number
 from explorer.ui.microscope_view import View, visible
+from explorer.wording import counted
 
 
 def join(parts: Sequence[str]) -> str:
@@ -25,7 +26,7 @@ def experts(ids: Sequence[int]) -> str:
 
 def batch(view: View) -> str:
     """What the whole text shows: whom the bias moved, and who is called first most often."""
-    where = f"After {view.step:,} updates, in layer {view.layer},"
+    where = f"After {counted(view.step, 'update')}, in layer {view.layer},"
     moved = view.moved
     if moved is None:
         first = f"{where} the scores alone decide." if view.bias is None else f"{where} a bias takes part."
@@ -51,7 +52,7 @@ def _favourite(view: View) -> str:
     if not firsts:
         return "No expert takes any token."
     even = firsts / view.num_experts
-    text = f"Expert {top} is first choice of {count:,} tokens, where {_count(even)} would be even"
+    text = f"Expert {top} is first choice of {counted(count, 'token')}, where {_count(even)} would be even"
     if not view.text.is_known:
         return f"{text}."
     domains = view.text.domains
@@ -140,11 +141,16 @@ def _count(value: float) -> str:
 
 
 def history(one: pl.DataFrame, expert: int, step: int, *, what: str) -> str:
-    """An expert's load or bias at the probe and at the end. one: x, value."""
+    """An expert's load or bias at the probe and at the end. one: x, value (NULL: not finite, or no load)."""
     usable = one.filter(pl.col("value").is_not_null())
-    if usable.is_empty():
+    missing = "is unknown (nothing was routed)" if what == "load" else "is not finite (NaN or infinite)"
+    if one.is_empty():
         return f"No {what} of expert {expert} was recorded."
+    if usable.is_empty():
+        return f"The {what} of expert {expert} {missing} in any step."
     last = usable.sort("x").row(-1, named=True)
+    odd = one.filter(pl.col("value").is_null())["x"].sort()
+    since = odd.filter(odd > last["x"])
     inside = usable.filter(pl.col("x") <= step)
     then = (
         (usable if inside.is_empty() else inside)
@@ -156,7 +162,10 @@ def history(one: pl.DataFrame, expert: int, step: int, *, what: str) -> str:
     else:
         told = [f"{row['value']:+.3f}" for row in (then, last)]
     start = f"The {what} of expert {expert} is {told[0]} around step {min(step, int(then['x'])):,}"
-    return start + (f" and {told[1]} at the end." if last["x"] > then["x"] else ".")
+    if len(since):
+        return f"{start}; it {missing} from step {int(since[0]):,} to the end."
+    end = f" and {told[1]} at the end." if last["x"] > then["x"] else "."
+    return start + end + (f" In some steps on the way it {missing}." if len(odd) else "")
 
 
 def methods(rows: Sequence[tuple[str, float | None]]) -> str:
@@ -196,8 +205,10 @@ def settling(frame: pl.DataFrame, layer: int) -> str:
     )
     if len(rows) < 2:
         return "With a single probe nothing can be said of choices that settle."
-    told = [f"{number(100 * row['saturation'])} % after {row['step']:,} updates" for row in rows[:-1]]
+    told = [
+        f"{number(100 * row['saturation'])} % after {counted(row['step'], 'update')}" for row in rows[:-1]
+    ]
     chance = rows[0]["chance"]
     tail = "" if chance is None else f"; {number(100 * chance)} % would be chance"
-    last = f"Of the choices that layer {layer} makes after {rows[-1]['step']:,} updates"
+    last = f"Of the choices that layer {layer} makes after {counted(rows[-1]['step'], 'update')}"
     return f"{last} it had made {join(told)}{tail}."

@@ -1,5 +1,6 @@
 """The Overview page: the story of the shipped comparison, and the table of runs."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +13,7 @@ from explorer.glossary import tip
 from explorer.metrics import uniform_reference
 from explorer.ui import cached, events, links, merge, show, specs
 from explorer.ui.arms import Arm, Run, arms_key, chart_labels, short_labels
+from explorer.wording import counted
 
 BINS = 100
 
@@ -129,7 +131,7 @@ def runs_section(runs: Sequence[Run]) -> None:
         rows,
         hide_index=True,
         height=min(460, 38 + 35 * len(rows)),
-        alt=f"Table of {len(rows)} recorded runs with their figures",
+        alt=f"Table of {counted(len(rows), 'recorded run')} with their figures",
         column_config={
             "run": st.column_config.LinkColumn("run", display_text=links.RUN_IN_LINK, width=275),
             "name": st.column_config.TextColumn(width=125),
@@ -143,6 +145,9 @@ def runs_section(runs: Sequence[Run]) -> None:
             "from": st.column_config.TextColumn(width=80),
         },
     )
+    odd = [name for name, row in figures.items() if not math.isfinite(row["perplexity"] or 0.0)]
+    if odd:
+        show.note(f"Perplexity is not finite (NaN or infinite) and so not in the table: {', '.join(odd)}.")
     show.note("A run's name opens it in Replay, or in Compare where there are no loads to replay.")
 
 

@@ -5,8 +5,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from explorer.charts.captions import number
+from explorer.outranking import bounded_gap
 from explorer.simulate import summary
 from explorer.simulate.dynamics import Simulation
+from explorer.wording import counted
 
 Pair = Mapping[str, Simulation]
 
@@ -32,9 +34,9 @@ def _balance(simulation: Simulation, label: str) -> str:
     if 0 < shift < len(simulation.counts):
         again = summary.steps_to_balance(simulation, shift)
         back = f"{again} after the shift" if again is not None else "not again after the shift"
-        return f"{label} is near random routing after {took} steps, {back}, and {ends}."
+        return f"{label} is near random routing after {counted(took, 'step')}, {back}, and {ends}."
     after = f" of acting from step {start} on" if start else ""
-    return f"{label} is near random routing after {took} steps{after} and {ends}."
+    return f"{label} is near random routing after {counted(took, 'step')}{after} and {ends}."
 
 
 def bias(simulation: Simulation) -> str:
@@ -57,7 +59,10 @@ def bias(simulation: Simulation) -> str:
     thumb = ""
     if rule.rule == "sign" and rule.step_decay == "constant":
         thumb = f" (spread / 2u: {number(spread / 2 / rule.rate)} steps)"
-    wide = " More than 1: the bias alone decides between the two." if spread > 1 else ""
+    gap = bounded_gap(simulation.scores.score_function, rule.reads_bias)
+    wide = ""
+    if gap is not None and spread > gap:
+        wide = f" More than {gap:g}: the bias alone decides between the two."
     return f"The biases end {number(spread)} apart{thumb}; {rest}.{wide}"
 
 

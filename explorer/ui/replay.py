@@ -30,6 +30,7 @@ from explorer.ui.compare import extremes
 from explorer.ui.event_list import event_list
 from explorer.ui.player import Mark, heatmap_player, step_at_rest
 from explorer.ui.services import services
+from explorer.wording import counted
 
 NOBODY = "all"
 WHOLE_PAGE, SHOWN, MOVED = "replay_whole_page", "replay_shown", "replay_moved"
@@ -73,7 +74,9 @@ def choose_run(runs: Sequence[Run]) -> Run:
 
 def _facts(run: Run) -> None:
     run = latest(run)
-    show.note(f"{run.label} · {run.sizes} · {run.last_step + 1:,} of {run.num_steps:,} steps · {run.state}")
+    show.note(
+        f"{run.label} · {run.sizes} · {run.last_step + 1:,} of {counted(run.num_steps, 'step')} · {run.state}"
+    )
 
 
 def _interesting(runs: Sequence[Run]) -> Run:
@@ -296,5 +299,5 @@ def _bias_step(run: Run, layer: int, expert: int | None) -> None:
         return
     known = int(st.session_state["step"])
     step = min(max(step_at_rest(known, key="bias_step_rest"), 0), run.last_step)
-    shown = extremes(frame)[0] if expert is None else expert
+    shown = next(iter(extremes(frame)), 0) if expert is None else expert
     bias_step.panel(run, layer, step, shown, chosen=expert is not None)

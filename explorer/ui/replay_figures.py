@@ -1,5 +1,6 @@
 """The figures of the Replay page: of one step, of one layer, of the whole run."""
 
+import math
 from functools import partial
 
 import polars as pl
@@ -12,7 +13,9 @@ from explorer.glossary import tip
 from explorer.queries import asked
 from explorer.ui import cached, events, expert_order, exports, show, specs
 from explorer.ui.arms import Run
+from explorer.ui.bias_step import gap_of
 from explorer.ui.compare import extremes
+from explorer.wording import counted
 
 BINS = 80
 """Columns of the charts beside the player: enough for their width, few enough to follow at once."""
@@ -115,13 +118,14 @@ def bias_panel(run: Run, layer: int, expert: int | None) -> None:
                 playhead=theme.Follow.PLAYER,
                 events=marked,
                 highlight=bold,
+                gap=gap_of(run, frame),
                 height=240,
                 scope=linking.scope_of(run.run_id, layer),
                 pick=True,
             ),
         ),
         subject=f"Expert biases of layer {layer}",
-        finding=captions.bias_trajectories(frame),
+        finding=captions.bias_trajectories(frame, gap=gap_of(run, frame)),
         how="A rising bias makes an expert easier to choose. Bold: "
         + ("the two that end highest and lowest." if expert is None else "the expert you singled out.")
         + " Click a point to open its step."
@@ -224,15 +228,23 @@ def every_step(run: Run, layer: int) -> None:
 
 def _bias_at(now: pl.DataFrame) -> str:
     """Who is helped and who is held back in the step of the playhead; nothing without a bias rule."""
-    if now.is_empty() or now["expert_bias"].null_count() == now.height:
+    known = now.drop_nulls("expert_bias")
+    if known.is_empty():
         return ""
-    ranked = now.sort("expert_bias")
+    at = f"At step {now['step'][0]}"
+    finite = pl.col("expert_bias").is_finite()
+    odd = captions.experts(known.filter(~finite)["expert"].sort().to_list())
+    ranked = known.filter(finite).sort("expert_bias")
+    tail = f" Not finite (NaN or infinite): the bias of {odd}." if odd else ""
+    if ranked.is_empty():
+        return f"{at} no bias is finite."
     low, high = ranked.row(0, named=True), ranked.row(-1, named=True)
     if low["expert_bias"] == high["expert_bias"]:
-        return f"At step {now['step'][0]} all biases are equal: nobody has been pushed yet."
+        which = "all other biases" if odd else "all biases"
+        return f"{at} {which} are equal{'.' if odd else ': nobody has been pushed yet.'}{tail}"
     return (
-        f"At step {now['step'][0]} expert {high['expert']} is helped most ({high['expert_bias']:+.3f}) and "
-        f"expert {low['expert']} held back most ({low['expert_bias']:+.3f})."
+        f"{at} expert {high['expert']} is helped most ({high['expert_bias']:+.3f}) and "
+        f"expert {low['expert']} held back most ({low['expert_bias']:+.3f}).{tail}"
     )
 
 
@@ -244,4 +256,6 @@ def _loss_at(run: Run, step: int) -> str:
     if row.is_empty() or row["lm_loss"][0] is None:
         return f"No loss was recorded for step {step}."
     loss, tokens, at = float(row["lm_loss"][0]), int(row["tokens_seen"][0]), int(row["step"][0])
-    return f"At step {at}, after {tokens:,} tokens, the language loss is {loss:.2f} nats per token."
+    if not math.isfinite(loss):
+        return f"At step {at}, after {counted(tokens, 'token')}, the language loss is not finite ({loss})."
+    return f"At step {at}, after {counted(tokens, 'token')}, the language loss is {loss:.2f} nats per token."

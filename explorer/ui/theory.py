@@ -15,6 +15,7 @@ from explorer.simulate.online import (
     convexity_ratio,
     curvature,
     curvature_rate,
+    drawn_steps,
     make_pool,
     online_regret,
     tie_laplacian,
@@ -32,9 +33,9 @@ DUAL_HOW = (
     "The dual can come down to the line and never below it: the optimum is exact, from a linear program."
 )
 REGRET_HOW = (
-    "Other tokens in every step. Regret is the sum over the steps of how far the dual lies above its "
-    "minimum. Over steps, a rule that keeps paying climbs as a straight line; over their logarithm, "
-    "logarithmic regret is one."
+    "Other tokens in every step. Regret is the sum over all steps of how far the dual lies above its "
+    "minimum, in score per token. Over steps, a rule that keeps paying climbs as a straight line; over "
+    "their logarithm, logarithmic regret is one."
 )
 TIES_HOW = (
     "How densely tokens waver between two experts for their last place, at the minimum. These densities are "
@@ -239,7 +240,7 @@ def _band(run: Descent) -> None:
     st.subheader("How close to balance?")
     table = pl.DataFrame({"step": range(len(run.deviation)), "deviation": run.deviation})
     show.figure(
-        specs.make(figures.band(table, run.loads.shape[1] - 1)),
+        specs.make(figures.band(table, run.band)),
         subject="Largest deviation from the balanced load",
         finding=words.band(run),
         how="The band is what the ties at a minimum of the dual can leave open, E − 1 tokens (derived here). "
@@ -252,9 +253,9 @@ def _band(run: Descent) -> None:
 def online_panels(settings: ScoreSettings) -> None:
     """Fresh tokens in every step."""
     st.subheader("What does learning online cost?")
-    found = online(settings)
+    found, at = online(settings), drawn_steps(ONLINE_STEPS)
     frame = pl.concat(
-        pl.DataFrame({"rule": [name] * len(r.steps), "step": r.steps, "regret": r.regret})
+        pl.DataFrame({"rule": [name] * len(at), "step": at, "regret": r.regret[at - 1]})
         for name, r in found.regrets.items()
     )
     st.markdown(show.plain(words.regret(found.regrets)))

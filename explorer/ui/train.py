@@ -21,6 +21,7 @@ from explorer.ui.arms import MOST, Arm, Run, chart_labels, legend, short_rules
 from explorer.ui.jobs import READ_ONLY, Job
 from explorer.ui.services import services
 from explorer.ui.train_orders import job_of, make_configs, writable
+from explorer.wording import counted
 
 COMMON_ARMS = ("none", "aux_loss", "aux_loss:scope=sequence", "loss_free", "loss_free+seq_aux",
                *(name for name in KINDS if name != "token_choice"))  # fmt: skip
@@ -122,7 +123,7 @@ def _start(preset: str, chosen: dict[str, dict[str, Any]], arms: Sequence[str], 
     except ExplorerError as error:
         st.error(show.plain(str(error)), icon=":material/error:")
         return
-    st.toast(f"{len(configs)} runs started or queued.", icon=":material/check:")
+    st.toast(f"{counted(len(configs), 'run')} started or queued.", icon=":material/check:")
     # The panel above was drawn before they were there.
     st.rerun()
 

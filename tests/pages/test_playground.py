@@ -164,7 +164,7 @@ def test_theory_tells_its_story(open_app: Opener) -> None:
     assert charts(app) == THEORY_CHARTS
     text = words(app)
     assert "The sufficient condition holds in" in text
-    assert "and in none of them the dual rises" in text
+    assert "and the dual rises in none of them" in text
     assert "None goes against the rule's own preference" in text
     assert "The second eigenvalue is μ = " in text
     assert len(app.latex) == 5

@@ -1,5 +1,6 @@
 """Detected events are those that slow loops find, however the run was taken in."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from reference import events as reference
 from store_runs import make_info
 
+from explorer.config import BalancerConfig, RunConfig
 from explorer.queries import events
 from explorer.recording import FolderRecorder
 from explorer.records import LoadRecord, StepRecord
@@ -85,6 +87,8 @@ def biases(rng: np.random.Generator, samples: int) -> np.ndarray:
                 result[i, layer] = level
             if rng.random() < 0.2:
                 result[span, layer] = np.nan
+        for at in rng.integers(0, samples, rng.choice([0, 0, 3])):
+            result[at : at + rng.integers(1, 70), layer, rng.integers(E)] = rng.choice([np.inf, -np.inf])
     return result
 
 
@@ -93,6 +97,8 @@ def losses(rng: np.random.Generator, samples: int) -> np.ndarray:
     for at in rng.integers(0, samples, 6):
         result[at : at + rng.integers(1, 4)] += rng.choice([0.05, 0.2, 1.0])
     result[rng.random(samples) < rng.choice([0.0, 0.3, 0.6])] = np.nan
+    for at in rng.integers(0, samples, rng.choice([0, 0, 3])):
+        result[at : at + rng.integers(1, 60)] = np.inf
     return result
 
 
@@ -104,7 +110,15 @@ def con() -> Iterator[duckdb.DuckDBPyConnection]:
         yield found
 
 
-def take_in(con: duckdb.DuckDBPyConnection, case: Case) -> pl.DataFrame:
+def config_of(balancer: str) -> dict[str, Any]:
+    return RunConfig(balancer=BalancerConfig.parse(balancer)).to_dict()
+
+
+CONFIG = config_of("loss_free")
+"""An added bias on sigmoid scores: a spread of more than 1 decides alone."""
+
+
+def take_in(con: duckdb.DuckDBPyConnection, case: Case, config: Any = CONFIG) -> pl.DataFrame:
     """Fill the tables part by part; returns the stretches."""
     for table in (
         "runs",
@@ -116,7 +130,11 @@ def take_in(con: duckdb.DuckDBPyConnection, case: Case) -> pl.DataFrame:
         "probe_scores",
     ):
         con.execute(f"DELETE FROM raw.{table}")
-    con.execute(f"INSERT INTO raw.runs BY NAME SELECT {KEY} AS run_key, 'run' AS run_id, {E} AS num_experts")
+    con.execute(
+        f"INSERT INTO raw.runs BY NAME SELECT {KEY} AS run_key, 'run' AS run_id, {E} AS num_experts, "
+        "? AS config",
+        [json.dumps(config)],
+    )
     start = 0
     for stop in case.cuts:
         put(con, "expert_loads", load_rows(case, start, stop))
@@ -160,7 +178,8 @@ def wanted(case: Case) -> list[tuple[Any, ...]]:
     steps, counts = case.steps.tolist(), case.counts.tolist()
     bias = [[[None if b != b else b for b in row] for row in rows] for rows in case.bias.tolist()]
     found = reference.of_loads(steps, counts) + reference.of_biases(steps, bias)
-    return found + reference.of_losses(steps, case.losses.tolist())
+    losses = [None if loss != loss else loss for loss in case.losses.tolist()]
+    return found + reference.of_losses(steps, losses)
 
 
 def by_step(found: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
@@ -219,6 +238,22 @@ def test_every_kind_is_in_the_examples(con: Any) -> None:
 ANY_TURN = "up to 100 % of the bias moves of a window of 64 recorded steps turn around, for {} recorded steps"
 
 
+def test_a_wide_spread_is_an_event_only_where_it_decides(con: Any) -> None:
+    bias = np.zeros((40, L, E), dtype=np.float32)
+    bias[5:, 1, 2] = 1.5
+    case = Case(3 * np.arange(40), np.ones((40, L, E), dtype=int), bias, np.full(40, 3.0), (11, 40))
+
+    def saturated(config: Any) -> list[int]:
+        take_in(con, case, config)
+        return events.events(con, "run").filter(pl.col("kind") == "bias_saturation")["step"].to_list()
+
+    assert saturated(config_of("loss_free")) == [15]
+    assert saturated(config_of("loss_free:bias_form=multiplicative")) == []
+    assert saturated(config_of("loss_free:bias_form=multiplicative/60/loss_free")) == [60]
+    assert saturated(config_of("loss_free/9/none")) == []
+    assert saturated({"model": {"num_experts": E}}) == []
+
+
 def test_many_events_are_cut_and_counted(con: Any) -> None:
     alive = np.ones((1, L, E), dtype=int).repeat(1100, 0)
     for start in range(1, 1000, 101):
@@ -256,7 +291,8 @@ def test_choices_settle(con: Any, seed: int, probes: int, experts: int, slots: i
 
 def test_a_run_that_grows_and_is_compacted_keeps_its_events(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    recorder = FolderRecorder.create(tmp_path / "runs", make_info(layers=1, experts=3))
+    info = make_info(layers=1, experts=3, config=CONFIG)
+    recorder = FolderRecorder.create(tmp_path / "runs", info)
     seen = []
     with Index.open(tmp_path / "index.duckdb") as index:
         for step in range(0, 700, 2):

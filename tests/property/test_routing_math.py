@@ -165,3 +165,11 @@ def test_every_recorded_choice_of_the_shipped_runs_is_worked_out_again(path: Pat
         chosen = routing_math.choose(routing_math.compared(scores, bias, how), scores, how)
         # The order too: which expert a token calls first is what the page colours by.
         assert chosen.tolist() == np.stack(part["selected_experts"].to_numpy()).tolist()
+
+
+def test_top_p_stops_where_the_sum_is_reached_whatever_follows() -> None:
+    """Half is reached by the first expert; the share of the next is lost in rounding and changes nothing."""
+    scores = np.array([[1, 5e-8, 1, 5e-8]], dtype=np.float32)
+    compared = scores - np.arange(4, dtype=np.float32) * 2
+    how = RouterSettings(top_k=1, score_func="sigmoid", top_p=0.5)
+    assert routing_math.choose(compared, scores, how).tolist() == [[0, 4, 4, 4]]

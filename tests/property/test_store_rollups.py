@@ -40,7 +40,9 @@ class Case:
 
     @property
     def losses(self) -> np.ndarray:
-        return np.cos(self.steps) + 2
+        """Every seventh step's is NaN where the run has an even number of samples, and infinite elsewhere."""
+        odd = np.nan if len(self.steps) % 2 == 0 else np.inf
+        return np.where(self.steps % 7 == 3, odd, np.cos(self.steps) + 2)
 
 
 @st.composite
@@ -51,6 +53,7 @@ def cases(draw: st.DrawFn) -> Case:
     steps = np.cumsum(rng.integers(1, gap + 1, samples)) - 1
     counts = rng.integers(0, draw(st.sampled_from([2, 60])), (samples, L, E))
     bias = rng.normal(size=(samples, L, E)).astype(np.float32)
+    bias[rng.random(bias.shape) < draw(st.sampled_from([0, 0, 0.2, 1]))] = np.inf
     bias[: draw(st.integers(0, samples))] = np.nan
     cuts = draw(st.lists(st.integers(1, samples), max_size=6, unique=True).map(sorted))
     return Case(
@@ -144,15 +147,19 @@ def check_biases(cur: duckdb.DuckDBPyConnection, case: Case) -> None:
     matrix = loads.load_matrix(cur, "run", 0, max_columns=case.max_bins)
     seen = ~np.isnan(case.bias[:, 0, 0])
     assert found.is_empty() == (not seen.any())
-    for _, first, last, expert, mean, low, high, end in found.rows():
+    for _, first, last, expert, mean, low, high, end, odd in found.rows():
         span = slice(int(np.searchsorted(case.steps, first)), int(np.searchsorted(case.steps, last)) + 1)
         values = case.bias[span, 0, expert][seen[span]]
-        np.testing.assert_allclose(
-            [mean, low, high, end], [values.mean(dtype=float), values.min(), values.max(), values[-1]]
-        )
+        finite = values[np.isfinite(values)]
+        assert odd == len(values) - len(finite)
+        np.testing.assert_allclose(end, values[-1])
+        if not len(finite):
+            assert (mean, low, high) == (None, None, None)
+            continue
+        np.testing.assert_allclose([mean, low, high], [finite.mean(dtype=float), finite.min(), finite.max()])
     starts = np.searchsorted(case.steps, matrix.steps)
     np.testing.assert_array_equal(matrix.tokens, np.add.reduceat(case.counts[:, 0], starts))
-    assert (matrix.bias is None) == (not seen.any())
+    assert (matrix.bias is None) == (not np.isfinite(case.bias[:, 0]).any())
 
 
 def check_max_vio(cur: duckdb.DuckDBPyConnection, case: Case) -> None:
@@ -175,8 +182,13 @@ def check_max_vio(cur: duckdb.DuckDBPyConnection, case: Case) -> None:
 def check_losses(cur: duckdb.DuckDBPyConnection, case: Case) -> None:
     found = losses.loss_series(cur, ["run"], max_bins=case.max_bins, x="time")
     for row, span in zip(found.sort("bin").to_dicts(), bins_of(found, case), strict=True):
-        part = case.losses[span]
+        part = case.losses[span][np.isfinite(case.losses[span])]
         figures = [row["lm_loss"], row["lm_loss_min"], row["lm_loss_max"]]
+        assert row["lm_loss_not_finite"] == span.stop - span.start - len(part)
+        assert row["not_finite_from"] == (case.steps[-1] if case.steps[-1] % 7 == 3 else None)
+        if not len(part):
+            assert figures == [None] * 3
+            continue
         np.testing.assert_allclose(figures, [part.mean(), part.min(), part.max()])
         np.testing.assert_allclose(row["perplexity"], np.exp(part.mean()))
         assert row["x"] == row["last_step"] * 2.0

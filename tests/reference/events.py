@@ -1,7 +1,7 @@
 """Events of a run by loops, from the definitions in docs/metrics.md.
 
-Lists by recorded step: `steps` their numbers, `counts_SLE`, `bias_SLE` (None: no bias), `losses_S` (None or
-not finite: no loss). An event is (step, layer, expert, kind).
+Lists by recorded step: `steps` their numbers, `counts_SLE`, `bias_SLE` (None: no bias), `losses_S` (None: no
+loss). An event is (step, layer, expert, kind).
 """
 
 import math
@@ -44,11 +44,15 @@ def of_loads(steps, counts_SLE):
     return found
 
 
+def all_finite(values):
+    return all(value is not None and math.isfinite(value) for value in values)
+
+
 def turning_share(bias_SE):
     followed = turned = 0
     for path in zip(*bias_SE, strict=True):
         for a, b, c in zip(path, path[1:], path[2:], strict=False):
-            if None in (a, b, c) or a == b or b == c:
+            if not all_finite((a, b, c)) or a == b or b == c:
                 continue
             followed += 1
             turned += (b > a) != (c > b)
@@ -60,9 +64,12 @@ def of_biases(steps, bias_SLE):
     found = []
     for layer in range(len(bias_SLE[0])):
         rows = [step[layer] for step in bias_SLE]
-        wide = [i for i, row in enumerate(rows) if None not in row and max(row) - min(row) > 1]
+        wide = [i for i, row in enumerate(rows) if all_finite(row) and max(row) - min(row) > 1]
         if wide:
             found.append((steps[wide[0]], layer, None, "bias_saturation"))
+        for expert in range(len(rows[0])):
+            odd = [row[expert] is not None and not math.isfinite(row[expert]) for row in rows]
+            found += [(steps[a], layer, expert, "bias_not_finite") for a, _ in stretches(odd)]
         windows = [rows[i : i + 64] for i in range(0, len(rows) - 63, 64)]
         turning = [turning_share(window) >= 0.6 for window in windows]
         found += [(steps[64 * start], layer, None, "oscillation") for start, _ in stretches(turning)]
@@ -91,7 +98,8 @@ def of_losses(steps, losses_S):
     for start, stop in stretches([above is not None for above in rises]):
         peak = max(range(start, stop), key=lambda i: (rises[i], -i))
         found.append((steps[peak], None, None, "loss_spike"))
-    return found
+    odd = [loss is not None and not math.isfinite(loss) for loss in losses_S]
+    return found + [(steps[start], None, None, "loss_not_finite") for start, _ in stretches(odd)]
 
 
 def of_choices(steps, choices_SLTK, num_experts):

@@ -58,7 +58,10 @@ def test_biases_say_who_is_helped_and_when_the_bias_decides_alone() -> None:
     assert "At step 49 the biases span 0.75" in text
     assert "expert 3 is helped most (+0.250), expert 8 held back most (-0.500)." in text
     assert "alone" not in text
-    assert "the bias alone decides" in captions.bias_trajectories(frames.bias_frame({3: 0.6, 8: -0.5}))
+    wide = frames.bias_frame({3: 0.6, 8: -0.5})
+    assert "the bias alone decides" in captions.bias_trajectories(wide, gap=1.0)
+    assert "alone" not in captions.bias_trajectories(wide, gap=1.2)
+    assert "alone" not in captions.bias_trajectories(wide)
 
 
 def test_max_vio_compares_with_random_sequences_first() -> None:

@@ -21,6 +21,7 @@ from explorer.charts import (
     heatmaps,
     loads,
     losses,
+    microscope,
     plane,
     story,
     theme,
@@ -269,14 +270,18 @@ def test_bars_leave_out_figures_that_were_not_recorded() -> None:
     assert "mean score" in titles
 
 
-def test_the_walls_of_the_score_range_appear_only_when_reached() -> None:
-    def walls(ends: dict[int, float]) -> list[float]:
-        rows = rows_of(biases.bias_trajectories(frames.bias_frame(ends)))
-        return [row["expert_bias"] for row in rows if "±1" in str(row.get("name"))]
+def test_a_line_shows_which_experts_no_score_can_lift() -> None:
+    def limits(ends: dict[int, float], gap: float | None) -> list[float | None]:
+        rows = rows_of(biases.bias_trajectories(frames.bias_frame(ends), gap=gap))
+        return [row["expert_bias"] for row in rows if set(row) == {"x", "expert_bias"}]
 
-    assert walls({0: 0.4, 1: -0.4}) == []
-    assert walls({0: 1.2, 1: -0.4}) == [1.0]
-    assert walls({0: 1.2, 1: -1.4}) == [-1.0, 1.0]
+    assert set(limits({0: 0.4, 1: -0.4}, 1.0)) == {None}
+    assert limits({0: 1.2, 1: -0.4}, None) == []
+    # The level says nothing: far from zero there is no line either while the biases are close.
+    assert set(limits({0: 7.1, 1: 6.9}, 1.0)) == {None}
+    ends = limits({0: 7.4, 1: 5.9, 2: 6.0}, 1.0)
+    assert ends[-1] == pytest.approx(6.4)
+    assert None in ends, "the line is broken where no bias lies under it"
 
 
 def test_a_run_without_biases_says_so() -> None:
@@ -448,3 +453,35 @@ def test_large_figures_can_be_written() -> None:
     """Altair's limit of 5,000 rows would refuse a heatmap of ordinary size."""
     figure = heatmaps.load_heatmap(frames.heat_frame(200, 64))
     assert max(len(rows) for rows in figure.to_dict()["datasets"].values()) == 12_800
+
+
+def y_scales(figure: theme.Figure, field: str) -> list[dict[str, Any]]:
+    """The scales that layers give to the y axis of this field."""
+    encodings = [layer.get("encoding", {}).get("y", {}) for layer in figure.to_dict()["layer"]]
+    return [y["scale"] for y in encodings if y.get("field") == field and "scale" in y]
+
+
+def test_biases_far_from_zero_fill_their_axis() -> None:
+    figure = biases.bias_trajectories(frames.bias_frame({0: 7.1, 1: 6.9, 2: 7.0}), highlight=[0, 1])
+    scales = y_scales(figure, "expert_bias")
+    assert scales
+    assert all(scale["zero"] is False and scale["nice"] is False for scale in scales)
+    history = pl.DataFrame({"x": [0.0, 1.0], "value": [6.9, 7.0], "expert": [0, 0]})
+    one = history.with_columns(low="value", high="value")
+    free = microscope.expert_history(history, one, y_title="bias")
+    assert [scale["zero"] for scale in y_scales(free, "value")] == [False] * 2
+    load = microscope.expert_history(history, one, y_title="load", level=1.0)
+    assert [scale["zero"] for scale in y_scales(load, "value")] == [True] * 2
+
+
+def test_names_at_line_ends_are_a_line_apart_on_the_axis_that_is_drawn() -> None:
+    """The axis spans the data, so distances in the data are distances on the screen."""
+    height = 300
+    frame = frames.bias_frame({0: 7.0, 1: 6.999, 2: 6.9}).with_columns(
+        pl.when(pl.col("bin") == 0).then(7.1).otherwise("bias_mean").alias("bias_mean")
+    )
+    rows = rows_of(biases.bias_trajectories(frame, highlight=[0, 1], height=height))
+    drawn = [row["expert_bias"] for row in rows if row.get("name", "").startswith("expert")]
+    names = sorted(row["expert_bias"] for row in rows if "text" in row)
+    pixels = (names[1] - names[0]) / (max(drawn) - min(drawn)) * height
+    assert pixels >= 14

@@ -19,7 +19,8 @@ from explorer.recording import FolderRecorder
 from explorer.records import LayerRecord, ProbeRecord
 from explorer.store import Index
 
-NAN = float("nan")
+NAN, INF = float("nan"), float("inf")
+ENDS = ("", "_min", "_max", "_not_finite")
 BIN = ["run_id", "bin", "first_step", "last_step", "x"]
 
 
@@ -72,6 +73,13 @@ def cur(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     lonely = [LayerRecord(step=5, router_grad_norm_lm_L=floats(1, 1))]
     write(base / "runs", "bias", [*probes, *bias, *lonely])
     write(base / "runs", "old", [])
+    inf = [
+        LayerRecord(
+            step=s, router_grad_norm_lm_L=floats(INF, 4 if s else INF), router_grad_norm_aux_L=floats(1, 1)
+        )
+        for s in (0, 3, 6)
+    ]
+    write(base / "runs", "inf", inf)
     with Index.open(base / "index.duckdb") as index:
         index.ingest([base / "runs"])
         with index.cursor() as found:
@@ -82,7 +90,7 @@ def test_gradients_are_means_over_layers_with_their_range(cur: Any) -> None:
     found = mechanism.router_gradients(cur, ["aux", "bias", "old"])
     assert found.columns == [
         *BIN,
-        *(f"{name}{end}" for name in ("lm", "aux", "cosine") for end in ("", "_min", "_max")),
+        *(f"{name}{end}" for name in ("lm", "aux", "cosine") for end in ENDS),
         "samples",
     ]
     rows = found.filter(pl.col("run_id") == "aux").to_dicts()
@@ -97,6 +105,18 @@ def test_gradients_are_means_over_layers_with_their_range(cur: Any) -> None:
     assert found.filter(pl.col("run_id") == "old").is_empty()
 
 
+def test_gradients_that_are_not_finite_are_counted_and_in_no_mean(cur: Any) -> None:
+    found = mechanism.router_gradients(cur, ["inf"])
+    assert found["lm"].to_list() == [None, 4, 4]
+    assert found["lm_max"].to_list() == [None, 4, 4]
+    assert found["lm_not_finite"].to_list() == [2, 1, 1]
+    text = words.gradient_norms(found, labels={"inf": "I"})
+    assert "is 25.0 % of the language loss's with I" in text
+    assert "Not finite and left out of the means: 4 values with I." in text
+    drawn = [row for rows in charts.gradient_norms(found).to_dict()["datasets"].values() for row in rows]
+    assert any(row.get("x") == 0.0 and row["value"] is None for row in drawn if "value" in row)
+
+
 def test_one_layer_and_few_bins(cur: Any) -> None:
     found = mechanism.router_gradients(cur, ["aux"], layer=1, max_bins=2)
     assert found.select("bin", "first_step", "last_step", "samples").rows() == [(0, 0, 5, 2), (1, 10, 10, 1)]
@@ -106,8 +126,8 @@ def test_one_layer_and_few_bins(cur: Any) -> None:
 
 def test_margins_and_switched_shares(cur: Any) -> None:
     found = mechanism.choices(cur, ["aux", "bias", "old"])
-    assert found.columns == [*BIN, "margin", "margin_min", "margin_max", "switched", "switched_min",
-                             "switched_max", "samples"]  # fmt: skip
+    figures = [f"{name}{end}" for name in ("margin", "switched") for end in ENDS]
+    assert found.columns == [*BIN, *figures, "samples"]
     aux = found.filter(pl.col("run_id") == "aux")
     assert aux["last_step"].to_list() == [0, 10]
     assert aux["margin"].to_list() == pytest.approx([0.2, 0.2])

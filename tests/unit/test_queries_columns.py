@@ -27,7 +27,7 @@ QUERIES: dict[str, tuple[Query, list[str]]] = {
     ),
     "bias_trajectories": (
         lambda cur, run: biases.bias_trajectories(cur, run, 1),
-        [*BIN, "expert", "bias_mean", "bias_min", "bias_max", "bias_last"],
+        [*BIN, "expert", "bias_mean", "bias_min", "bias_max", "bias_last", "bias_not_finite"],
     ),
     "max_vio_series": (
         lambda cur, run: balance.max_vio_series(cur, [run], x="tokens"),
@@ -59,6 +59,8 @@ QUERIES: dict[str, tuple[Query, list[str]]] = {
             "perplexity_max",
             "aux_loss",
             "samples",
+            "lm_loss_not_finite",
+            "not_finite_from",
         ],
     ),
     "eval_series": (

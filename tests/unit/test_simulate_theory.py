@@ -5,13 +5,20 @@ import pytest
 from reference import simulation as slow
 
 from explorer.simulate import RuleSettings, ScoreSettings
-from explorer.simulate.assignment import balanced_load, dual, lagrangian, lp_optimum, minimise_dual
+from explorer.simulate.assignment import (
+    PoolDual,
+    balanced_load,
+    dual,
+    lagrangian,
+    lp_optimum,
+    minimise_dual,
+)
 from explorer.simulate.descent import VERDICTS, by_class, descend, move_pairs
 from explorer.simulate.online import (
     Pool,
     curvature,
     curvature_rate,
-    evaluation_steps,
+    drawn_steps,
     late_cost,
     make_pool,
     online_regret,
@@ -177,22 +184,34 @@ def test_a_pool_consists_of_whole_blocks_and_its_optimum_has_no_slope() -> None:
 
 def test_regret_is_the_sum_of_the_excess_and_never_negative() -> None:
     pool = make_pool(ScoreSettings(num_experts=4, num_tokens=64), tokens=1024)
-    result = online_regret(pool, RuleSettings(rule="proportional", rate=0.05), steps=100)
-    assert result.steps.tolist() == sorted(set(result.steps.tolist()))
-    assert result.steps[0] == 1
-    assert result.steps[-1] == 100
-    assert (result.excess >= 0).all()
-    every = np.interp(np.arange(1, 101), result.steps, result.excess)
-    assert result.regret[-1] == pytest.approx(every.sum())
-    assert result.excess[0] == pytest.approx(
-        (dual(pool.scores, np.zeros(4), 2) - pool.optimum.value) / 1024, rel=1e-4
-    )
+    rule, steps = RuleSettings(rule="proportional", rate=0.05), 300
+    result = online_regret(pool, rule, steps, seed=3)
+    # Step by step once more, with every block chosen and every dual summed up the plain way.
+    order = np.random.default_rng([3, 7]).integers(0, 16, steps)
+    bias, excess = np.zeros(4), []
+    for step in range(steps):
+        excess.append((dual(pool.scores, bias.astype(np.float32), 2) - pool.optimum.value) / 1024)
+        block = pool.scores[64 * order[step] : 64 * order[step] + 64]
+        taken = np.argsort(-(block + bias.astype(np.float32)), axis=1)[:, :2]
+        bias = bias + 0.05 * (32 - np.bincount(taken.ravel(), minlength=4)) / 32
+    assert result.excess == pytest.approx(np.maximum(excess, 0), abs=1e-6)
+    assert result.regret[-1] == pytest.approx(sum(excess), rel=1e-4)
+    assert late_cost(result) == pytest.approx(1000 * sum(excess[150:]) / 150, rel=1e-3)
 
 
-def test_all_steps_are_evaluated_when_there_are_few() -> None:
-    assert evaluation_steps(10).tolist() == list(range(1, 11))
-    assert evaluation_steps(5000)[[0, -1]].tolist() == [1, 5000]
-    assert len(evaluation_steps(5000)) <= 120
+@pytest.mark.parametrize(("experts", "top_k"), [(2, 1), (4, 1), (5, 2), (5, 3), (4, 3), (8, 4), (3, 3)])
+def test_the_quick_dual_is_the_dual(experts: int, top_k: int) -> None:
+    scores = draw(200, experts).astype(np.float32)
+    quick, rng = PoolDual(scores, top_k), np.random.default_rng(4)
+    for _ in range(5):
+        prices = rng.standard_normal(experts).astype(np.float32)
+        assert quick(prices) == pytest.approx(dual(scores, prices, top_k), rel=1e-5)
+
+
+def test_all_steps_are_drawn_when_there_are_few() -> None:
+    assert drawn_steps(10).tolist() == list(range(1, 11))
+    assert drawn_steps(5000)[[0, -1]].tolist() == [1, 5000]
+    assert len(drawn_steps(5000)) <= 120
 
 
 def test_a_shrinking_step_stops_paying_and_a_constant_one_does_not() -> None:
