@@ -69,11 +69,8 @@ class RunData:
 
     @cached_property
     def widths(self) -> dict[int, int]:
-        """Layer number -> number of its routed experts."""
-        even = range(self.info.num_moe_layers)
-        numbers = getattr(self.info, "layer_numbers", tuple(even))
-        widths = getattr(self.info, "layer_widths", (self.info.num_experts,) * len(even))
-        return dict(zip(numbers, widths, strict=True))
+        """The model's own number of each MoE layer -> its routed experts."""
+        return dict(zip(self.info.layer_numbers, self.info.layer_widths, strict=True))
 
     @cached_property
     def cells(self) -> pl.DataFrame:

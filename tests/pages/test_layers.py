@@ -20,7 +20,7 @@ def test_replay_offers_the_models_own_layers_and_their_experts(open_app: Opener,
     assert not app.exception
     assert app.session_state["layer"] == 3
     assert app.selectbox(key="expert").options == ["all", "0", "1", "2", "3"]
-    assert "3 mixture layers of 4 to 8 experts, 2 for each token" in words(app)
+    assert "3 MoE layers of 4 to 8 experts, 2 per token" in words(app)
     assert "### Step 23, layer 3" in words(app)
     assert "layer 0" not in words(app).lower()
     app.session_state["layer"] = 9
