@@ -11,6 +11,9 @@ import polars as pl
 from explorer.charts.balance import reference_pairs
 from explorer.charts.theme import FAMILY_LABELS
 
+BASELINES = {"uniform": "independent tokens", "resampled": "whole sequences"}
+"""What is drawn at random in each baseline."""
+
 NOTHING = "Nothing has been recorded for this view yet."
 
 
@@ -24,6 +27,12 @@ def number(value: float) -> str:
     if size >= 0.01 or size == 0:
         return f"{value:.2f}"
     return f"{value:.2g}"
+
+
+def times(ratio: float) -> str:
+    """A multiple of a simulated baseline: two significant digits, as many as the simulation supports."""
+    size = float(f"{ratio:.2g}")
+    return f"{size:,.0f}×" if size >= 10 else f"{size:.1f}×" if size >= 1 else f"{size:.2g}×"
 
 
 def _join(parts: Sequence[str]) -> str:
@@ -74,7 +83,7 @@ def compare_heatmaps(frames: Mapping[str, pl.DataFrame]) -> str:
         top = last["load_ratio"].fill_nan(None).max()
         spans.add((int(last["first_step"][0]), int(last["last_step"][0])))
         dead = int((last["tokens"] <= 0).sum())
-        idle = f", {dead} idle" if dead else ""
+        idle = f" ({dead} of {last.height} experts idle in these steps)" if dead else ""
         parts.append(f"{number(float(top))} times uniform with {label}{idle}")  # type: ignore[arg-type]
     if not parts:
         return NOTHING
@@ -105,7 +114,7 @@ def max_vio_curves(
     labels: Mapping[str, str] | None = None,
     references: Mapping[str, Any] | None = None,
 ) -> str:
-    """Where every run ends, lowest first, and how the lowest compares with random sequences (or tokens).
+    """Where every run ends, lowest first, and how the lowest compares with the baselines of random routing.
 
     The end is the mean over the last 100 recorded steps where the frame has it: figures with other bins
     then say the same of the same runs.
@@ -121,11 +130,13 @@ def max_vio_curves(
     if smooth:
         when = "Over the last 100 steps" if step >= 99 else "Over all steps"
     text = f"{when} {names.get(best_id, best_id)} sits at MaxVio {number(best)}"
-    for key, words in (("resampled", "random-sequence"), ("uniform", "random-token")):
-        reference = reference_pairs(references).get(key)
-        if reference:
-            text += f", {number(best / reference[0])} times the {words} reference"
-            break
+    known = reference_pairs(references)
+    chance = []
+    for kind in (kind for kind in BASELINES if kind in known):
+        named = "that" if chance else "the random-routing baseline"
+        chance.append(f"{times(best / known[kind][0])} {named} of {BASELINES[kind]}")
+    if chance:
+        text += f", {_join(chance)}"
     others = [f"{names.get(run_id, run_id)} at {number(value)}" for run_id, (_, value) in rest[:4]]
     return text + (f"; {_join(others)}." if others else ".")
 

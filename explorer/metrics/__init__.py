@@ -11,7 +11,9 @@ tools print for the same counts, and `explorer.store.expressions` says the same 
 """
 
 from explorer.metrics.batches import (
+    LAST_RECORDED,
     LAST_STEPS,
+    last_recorded,
     last_steps,
     max_vio_batch,
     max_vio_batch_by_layer,
@@ -51,7 +53,12 @@ from explorer.metrics.events import (
     WIDE_SPREAD,
 )
 from explorer.metrics.quality import bits_per_byte, is_resolved, mean_loss, perplexity, t_interval
-from explorer.metrics.references import resampled_reference, uniform_guide, uniform_reference
+from explorer.metrics.references import (
+    resampled_reference,
+    uniform_guide,
+    uniform_reference,
+    uniform_references,
+)
 from explorer.metrics.windows import (
     COLLAPSE_STEPS,
     DEAD_STEPS,
@@ -64,6 +71,7 @@ from explorer.metrics.windows import (
 __all__ = [
     "COLLAPSE_STEPS",
     "DEAD_STEPS",
+    "LAST_RECORDED",
     "LAST_STEPS",
     "OSCILLATION_MOVES",
     "OSCILLATION_SHARE",
@@ -88,6 +96,7 @@ __all__ = [
     "idle_experts",
     "is_resolved",
     "jensen_shannon",
+    "last_recorded",
     "last_steps",
     "load_entropy",
     "load_fraction",
@@ -110,5 +119,6 @@ __all__ = [
     "total_variation",
     "uniform_guide",
     "uniform_reference",
+    "uniform_references",
     "worst_layer",
 ]

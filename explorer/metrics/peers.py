@@ -303,8 +303,8 @@ CONVERSIONS: tuple[Conversion, ...] = (
         at_balance=_zero,
         balance_words="0",
         trap="Of experts with `--per_expert` only; without it the report is of expert-parallel ranks, which "
-        "look more even. One row per layer and their average; sums over ranks are inflated when ranks saw the "
-        "same tokens.",
+        "look more even. One row per layer and their average; sums over ranks are inflated when ranks saw "
+        "the same tokens.",
         link="https://github.com/NVIDIA/TensorRT-LLM",
     ),
     Conversion(

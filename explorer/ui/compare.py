@@ -1,7 +1,6 @@
 """The Compare page: the same questions asked of every chosen arm."""
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -16,6 +15,7 @@ from explorer.glossary import tip
 from explorer.metrics import t_interval
 from explorer.ui import cached, events, links, mechanism, merge, show, specs, urls
 from explorer.ui.arms import Arm, arms_key, chart_labels
+from explorer.ui.chance import baselines
 from explorer.ui.compare_quality import paired_panel, plane_section
 
 X_AXES = {"step": "step", "tokens": "tokens_seen", "time": "wall_time_s"}
@@ -138,7 +138,10 @@ def _figures(arms: Sequence[Arm], labels: dict[str, str]) -> None:
     columns = {name: st.column_config.TextColumn(help=tip(key)) for name, key in help_of.items()}
     st.dataframe(rows, hide_index=True, column_config=columns, alt="Final figures of the compared runs")
     if any(arm.is_group for arm in arms):
-        show.note("± is the half width of the 95 % t interval over seeds.")
+        show.note(
+            "Means over seeds; ± is the half width of the 95 % t interval. The worst layer is that of each "
+            "run, so its MaxVio is a mean over seeds as well."
+        )
 
 
 def _what_happened(arms: Sequence[Arm], labels: dict[str, str]) -> None:
@@ -152,11 +155,12 @@ def _what_happened(arms: Sequence[Arm], labels: dict[str, str]) -> None:
 
 
 def _worst(found: pl.DataFrame) -> str:
-    """The highest MaxVio of any layer and seed, and where it is."""
-    row = found.sort("worst_max_vio", descending=True, nulls_last=True).row(0, named=True)
-    if row["worst_max_vio"] is None:
+    """The MaxVio of each run's worst layer, averaged over seeds, and which layers these are."""
+    layers = sorted({int(layer) for layer in found["worst_layer"].drop_nulls()})
+    if not layers:
         return "–"
-    return f"{row['worst_max_vio']:.2f} (layer {row['worst_layer']})"
+    named = f"layer{'s' if len(layers) > 1 else ''} {', '.join(map(str, layers))}"
+    return f"{spread(found['worst_max_vio'])} ({named})"
 
 
 def _collapsed(arm: Arm) -> str:
@@ -321,7 +325,7 @@ def over_time(arms: Sequence[Arm], labels: dict[str, str]) -> None:
     marked = events.of_arms(arms) if x == "step" else None
     marks = events.marks_note(marked, several=len(arms) > 1) if marked is not None else ""
     frame = merge.series(cached.max_vio_series(runs, None, x), arms, ["max_vio"], merge.ENDS)
-    known, missing = _references(arms)
+    chance = baselines(arms, x=x)
     show.figure(
         specs.kept(
             ("compare balance", x, arms_key(arms, labels)),
@@ -330,16 +334,17 @@ def over_time(arms: Sequence[Arm], labels: dict[str, str]) -> None:
                 frame,
                 labels=labels,
                 families=families,
-                references=known,
+                references=chance.known,
+                curve=chance.curve,
                 x_title=x_title,
                 events=marked,
             ),
         ),
         subject="MaxVio over training",
-        finding=captions.max_vio_curves(frame, labels=labels, references=known),
+        finding=captions.max_vio_curves(frame, labels=labels, references=chance.known),
         how="How far the busiest expert lies above the mean, averaged over layers (the final figures name "
         "the worst one). The band reaches from the lowest to the highest seed, or step behind a point "
-        f"where there is one seed only. {missing or 'The dashed lines are what chance alone would show.'}"
+        f"where there is one seed only. {chance.missing or 'The dashed lines are random-routing baselines.'}"
         f"{marks}",
         table=frame,
         sources=[marked],
@@ -371,38 +376,3 @@ def over_time(arms: Sequence[Arm], labels: dict[str, str]) -> None:
         sources=[train, marked],
         key="compare_loss",
     )
-
-
-def _references(arms: Sequence[Arm]) -> tuple[dict[str, tuple[float, float]], str]:
-    """The two lines of chance, from the best balanced run; none where the sizes differ.
-
-    The second line resamples whole sequences of a run as if every expert's expected load were equal. A
-    collapsed run has too few experts at work for that, so it gives no such line.
-    """
-    sizes = {
-        (a.first.num_experts, a.first.top_k, a.first.tokens_per_step, a.first.num_moe_layers) for a in arms
-    }
-    if len(sizes) > 1:
-        return {}, "No line of chance is drawn, since these runs have different sizes."
-    arm = min(arms, key=_mean_max_vio)
-    found = cached.references(arm.first.version)
-    # Not whether it ever was: the sequences are those of its last quarter.
-    working = cached.layer_balance((arm.first.version,))["effective_experts"]
-    is_collapsed = bool((working <= arm.first.num_experts / 2).any())
-    known = {}
-    for name in ("uniform",) if is_collapsed else ("uniform", "resampled"):
-        mean, p95 = found[f"{name}_mean"], found[f"{name}_p95"]
-        if mean is not None and p95 is not None:
-            known[name] = (mean, p95)
-    if is_collapsed:
-        return known, (
-            "The dashed line is what random tokens would show; the one of random sequences is left out, "
-            "since all of these runs have collapsed."
-        )
-    return known, ""
-
-
-def _mean_max_vio(arm: Arm) -> float:
-    """How uneven the last steps of the arm's first run are; infinite where nothing is known."""
-    known = cached.layer_balance((arm.first.version,))["max_vio_batch"].drop_nulls().drop_nans()
-    return float(known.mean()) if len(known) else math.inf  # type: ignore[arg-type]

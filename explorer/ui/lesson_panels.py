@@ -15,6 +15,7 @@ from explorer.charts import balance, biases, captions, differences, domains, hea
 from explorer.lessons import Key
 from explorer.ui import cached, lesson_runs, merge, show, specs
 from explorer.ui.arms import Arm, arms_key, chart_labels
+from explorer.ui.chance import baselines
 from explorer.ui.compare import extremes
 from explorer.ui.compare_quality import PAIRED, paired_rows
 
@@ -108,8 +109,10 @@ def max_vio(keys: Keys, name: str) -> Elsewhere | None:
     cast = _cast(keys)
     whole = merge.series(cached.max_vio_series(cast.versions), cast.arms, ["max_vio"], merge.ENDS)
     frame = _up_to(whole, keys)
-    chance = cached.references(cast.arms[0].first.version)
-    known = {"uniform": (chance["uniform_mean"], chance["uniform_p95"])}
+    chance = baselines(cast.arms)
+    drawn = {kind: pair for kind, pair in chance.known.items() if kind == "uniform"}
+    # The baselines are those of the end, so an earlier step has them only where the batch stays the same.
+    said = chance.known if "until" not in keys else drawn if chance.curve is None else {}
     log = bool(keys.get("log", False))
     show.figure(
         specs.kept(
@@ -119,15 +122,16 @@ def max_vio(keys: Keys, name: str) -> Elsewhere | None:
                 frame,
                 labels=cast.labels,
                 families=cast.families,
-                references=known,
+                references=drawn,
+                curve=None if chance.curve is None else _up_to(chance.curve, keys),
                 log_y=log,
                 height=HEIGHT,
             ),
         ),
         subject="MaxVio over training",
-        finding=captions.max_vio_curves(frame, labels=cast.labels, references=known),
+        finding=captions.max_vio_curves(frame, labels=cast.labels, references=said),
         how="How far the busiest expert lies above the mean load, averaged over layers; 0 is even. The "
-        f"dashed line is what random routing would show. {SEEDS_BAND}{_so_far(keys)}",
+        f"dashed line is the random-routing baseline of independent tokens. {SEEDS_BAND}{_so_far(keys)}",
         table=frame,
         key=name,
     )

@@ -9,9 +9,9 @@ import streamlit as st
 
 from explorer.charts import captions, story
 from explorer.glossary import tip
-from explorer.metrics import uniform_reference
 from explorer.ui import cached, events, links, merge, show, specs
 from explorer.ui.arms import Arm, Run, arms_key, chart_labels, short_balancer
+from explorer.ui.chance import baselines
 
 BINS = 100
 
@@ -33,15 +33,21 @@ def story_of(arms: Sequence[Arm]) -> Story:
     runs = cached.versions([run for arm in arms for run in arm.runs])
     frame = merge.series(cached.max_vio_series(runs, max_bins=BINS), arms, ["max_vio"], merge.ENDS)
     marked = events.of_arms(arms)
-    first = arms[0].first
-    chance = uniform_reference(
-        first.num_experts, first.top_k, first.tokens_per_step, max(1, first.num_moe_layers), draws=200
-    )[0]
+    chance = baselines(arms)
+    level = chance.known.get("uniform")
     chart = specs.kept(
         ("story", arms_key(arms, labels)),
-        partial(story.story, frame, labels=labels, families=families, reference=chance, events=marked),
+        partial(
+            story.story,
+            frame,
+            labels=labels,
+            families=families,
+            reference=level and level[0],
+            curve=chance.curve,
+            events=marked,
+        ),
     )
-    finding = captions.max_vio_curves(frame, labels=labels, references={"uniform": (chance, chance)})
+    finding = captions.max_vio_curves(frame, labels=labels, references=chance.known)
     return Story(chart=chart, finding=finding, table=frame, events=marked)
 
 
@@ -54,7 +60,7 @@ def story_section(arms: Sequence[Arm]) -> None:
         subject="Imbalance over training steps",
         finding=told.finding,
         how="MaxVio is how far the busiest expert lies above the mean load: 0 is perfectly even, 1 means "
-        "twice its share. The dashed line is what random routing would show. "
+        "twice its share. The dashed line is the random-routing baseline of independent tokens. "
         + _who(arms)
         + events.marks_note(told.events, several=len(arms) > 1),
         table=told.table,
@@ -92,7 +98,17 @@ def _cards(arms: Sequence[Arm]) -> None:
                 height="stretch",
                 help=f"Large: {tip('max_vio_global')} Below: {tip('perplexity')}",
             )
-    show.note("Large: MaxVio on held-out text at the end of training. Below it: perplexity, lower is better.")
+    held_out = baselines(arms).held_out
+    chance = (
+        ""
+        if held_out is None
+        else f" Counted over so many tokens, random routing would show {captions.number(held_out[0])}; the "
+        "baseline in the figure above is that of one step."
+    )
+    show.note(
+        "Large: MaxVio on held-out text at the end of training, mean over layers and seeds. Below it: "
+        f"perplexity, lower is better.{chance}"
+    )
 
 
 def _mean(values: pl.Series) -> float | None:

@@ -176,6 +176,36 @@ def test_p34_many_wide_layers_have_the_band_of_their_average() -> None:
     assert many[1] == pytest.approx(wanted, rel=0.02)
 
 
+@pytest.mark.parametrize("sizes", [(16, 2, 1536, 4), (8, 1, 64, 1), (64, 6, 500, 4)])
+def test_two_digits_of_a_baseline_do_not_depend_on_the_random_seed(sizes: tuple[int, int, int, int]) -> None:
+    means = [metrics.uniform_reference(*sizes, seed=seed)[0] for seed in range(4)]
+    assert max(means) / min(means) < 1.025
+
+
+def test_two_digits_of_resampled_sequences_do_not_depend_on_the_random_seed() -> None:
+    loads = sequences(np.random.default_rng(2), clustered=True)
+    means = [metrics.resampled_reference(loads, 16, seed=seed)[0] for seed in range(4)]
+    assert max(means) / min(means) < 1.015
+
+
+@pytest.mark.parametrize("sizes", [(64, 4, 40), (128, 8, 64)])
+def test_few_tokens_on_many_experts_have_the_percentile_of_real_draws(sizes: tuple[int, int, int]) -> None:
+    # Most loads are 0, 1 or 2 here: far from any normal distribution.
+    rng = np.random.default_rng(6)
+    seen = [random_max_vio(rng, *sizes, 4) for _ in range(2000)]
+    mean, high = metrics.uniform_reference(*sizes, 4)
+    assert mean == pytest.approx(np.mean(seen), rel=0.015)
+    assert high == pytest.approx(np.percentile(seen, 95), rel=0.025)
+
+
+def test_baselines_of_a_growing_batch_are_interpolated_to_two_digits() -> None:
+    tokens = list(range(1000, 33_000, 1600))
+    found = metrics.uniform_references(16, 2, tokens)
+    assert list(found) == tokens
+    for n in tokens[::4]:
+        assert found[n] == pytest.approx(metrics.uniform_reference(16, 2, n), rel=0.02)
+
+
 def sequences(rng: np.random.Generator, clustered: bool) -> np.ndarray:
     """[R, L, E] loads of 300 sequences of 32 tokens over 8 experts, K = 1, one layer."""
     loads = np.zeros((300, 1, 8), dtype=np.int64)

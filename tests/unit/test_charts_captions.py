@@ -49,7 +49,8 @@ def test_compared_heatmaps() -> None:
         {"A": frame, "B": frame.filter(pl.col("expert") > 1), "C": frame.clear()}
     )
     assert text == (
-        "At step 5 the busiest expert takes 2.00 times uniform with A, 1 idle and 1.00 times uniform with B."
+        "At step 5 the busiest expert takes 2.00 times uniform with A (1 of 4 experts idle in these steps) "
+        "and 1.00 times uniform with B."
     )
 
 
@@ -61,16 +62,24 @@ def test_biases_say_who_is_helped_and_when_the_bias_decides_alone() -> None:
     assert "the bias alone decides" in captions.bias_trajectories(frames.bias_frame({3: 0.6, 8: -0.5}))
 
 
-def test_max_vio_compares_with_random_sequences_first() -> None:
+def test_max_vio_is_compared_with_every_baseline_that_is_known() -> None:
     frame = frames.vio_frame({"none": 3.4, "lf": 0.13})
     text = captions.max_vio_curves(frame, labels=LABELS, references=frames.REFERENCES)
     assert text == (
-        "Over all steps loss-free sits at MaxVio 0.13, 1.30 times the random-sequence reference; "
-        "no balancing at 3.40."
+        "Over all steps loss-free sits at MaxVio 0.13, 2.6× the random-routing baseline of independent "
+        "tokens and 1.3× that of whole sequences; no balancing at 3.40."
     )
     flat = {"uniform_mean": 0.05, "uniform_p95": 0.06, "resampled_mean": None, "resampled_p95": None}
-    assert "2.60 times the random-token reference" in captions.max_vio_curves(frame, references=flat)
-    assert "reference" not in captions.max_vio_curves(frame)
+    one = captions.max_vio_curves(frame, references=flat)
+    assert "2.6× the random-routing baseline of independent tokens; " in one
+    assert "baseline" not in captions.max_vio_curves(frame)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "text"), [(2.1551, "2.2×"), (0.996, "1.0×"), (9.96, "10×"), (57.4, "57×"), (0.123, "0.12×")]
+)
+def test_a_multiple_of_a_baseline_has_the_two_digits_that_hold(ratio: float, text: str) -> None:
+    assert captions.times(ratio) == text
 
 
 def test_losses_prefer_held_out_text() -> None:
