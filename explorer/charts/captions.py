@@ -172,47 +172,38 @@ def loss_curves(
     return f"{what} perplexity ends at {_join(parts)}." if parts else NOTHING
 
 
-def dilemma_plane(summary: pl.DataFrame) -> str:
-    """Which rule has the lowest perplexity and which is best balanced.
-
-    Runs that differ only in seed speak with one voice, their mean: the best of five seeds against
-    single runs of other rules would mostly be luck.
-    """
-    if summary.is_empty():
-        return NOTHING
-    usable = summary.filter(
-        pl.all_horizontal(pl.col("perplexity", "max_vio_global").cast(pl.Float64).is_finite())
-    )
-    if usable.is_empty():
-        return "No run has a held-out evaluation yet."
-    rules = usable.group_by("balancer_label", "pair_key", maintain_order=True).agg(
-        pl.col("perplexity", "max_vio_global").mean(), seeds=pl.len()
-    )
-    good = rules.sort("perplexity").row(0, named=True)
-    even = rules.sort("max_vio_global").row(0, named=True)
-    lowest = number(good["perplexity"])
-    means = ", means over seeds," if rules["seeds"].max() != 1 else ""
-    first = f"Of {rules.height} rules{means} {good['balancer_label']} has the lowest perplexity ({lowest}"
-    if good == even:
-        return f"{first}) and the lowest MaxVio ({number(even['max_vio_global'])})."
-    return (
-        f"{first}, MaxVio {number(good['max_vio_global'])}); {even['balancer_label']} is best balanced "
-        f"(MaxVio {number(even['max_vio_global'])}, perplexity {number(even['perplexity'])})."
-    )
-
-
 def paired_differences(rows: Sequence[Mapping[str, Any]]) -> str:
-    """What is told apart from zero at 95 % and what is not."""
+    """How many comparisons there are, and which of them are significant: together, alone, or not.
+
+    Rows may carry `survives` (Holm's correction over the family that they belong to) and `comparisons` (its
+    size); without, a row stands alone.
+    """
     if not rows:
         return "There is no pair of runs with equal seeds."
-    told = [
-        f"{row['metric']} with {row['arm']} ({float(row['mean']):+.3g})" for row in rows if row["resolved"]
-    ]
-    open_ = [f"{row['metric']} with {row['arm']}" for row in rows if not row["resolved"]]
-    if not told:
-        return f"No difference is told apart from zero: {_join(open_)}."
-    text = f"Told apart from zero: {_join(told)}"
-    return text + (f"; not resolved: {_join(open_)}." if open_ else ".")
+    family = max(int(row.get("comparisons", 1)) for row in rows)
+    stays = [row for row in rows if row.get("survives", row["resolved"])]
+    falls = [row for row in rows if row["resolved"] and row not in stays]
+    open_ = [row for row in rows if not row["resolved"]]
+    together = f" among {family} comparisons (Holm, 5 % in all)" if family > 1 else " (95 % CI excludes 0)"
+    parts = []
+    if stays:
+        parts.append(f"Significant{together}: {_join([_difference(row) for row in stays])}")
+    if falls:
+        parts.append(
+            f"Significant alone (95 % CI excludes 0) but not{together}: "
+            f"{_join([_difference(row) for row in falls])}"
+        )
+    if open_:
+        parts.append(f"Not significant: {_join([_named(row) for row in open_])}")
+    return ". ".join(parts) + "."
+
+
+def _named(row: Mapping[str, Any]) -> str:
+    return f"{row['metric']} with {row['arm']}"
+
+
+def _difference(row: Mapping[str, Any]) -> str:
+    return f"{_named(row)} ({float(row['mean']):+.3g})"
 
 
 def domain_expert_heatmap(frame: pl.DataFrame) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from explorer.config import RunConfig
-from explorer.metrics import is_resolved, t_interval, uniform_reference
+from explorer.metrics import holm, is_resolved, p_value, t_interval, uniform_reference
 
 COLUMNS: tuple[tuple[str, str, int], ...] = (
     ("perplexity", "perplexity", 2),
@@ -44,20 +44,34 @@ def _interval(values: list[float], digits: int) -> str:
 
 
 def _differences(by_arm: dict[str, list[dict[str, Any]]], arms: list[str]) -> str:
+    """Paired differences, with what survives Holm's correction over the whole table."""
     first = {row["seed"]: row for row in by_arm[arms[0]]}
+    found: dict[tuple[str, str], list[float]] = {}
+    for arm in arms[1:]:
+        for name, _, _ in COLUMNS[:3]:
+            pairs = [(row[name], first[row["seed"]][name]) for row in by_arm[arm] if row["seed"] in first]
+            found[arm, name] = [a - b for a, b in pairs if a is not None and b is not None]
+    survives = dict(zip(found, holm([p_value(values) for values in found.values()]), strict=True))
     table = [["paired difference to " + by_arm[arms[0]][0]["label"], *(title for _, title, _ in COLUMNS[:3])]]
     for arm in arms[1:]:
-        cells = []
-        for name, _, digits in COLUMNS[:3]:
-            pairs = [(row[name], first[row["seed"]][name]) for row in by_arm[arm]]
-            interval = t_interval([a - b for a, b in pairs if a is not None and b is not None])
-            if interval is None:
-                cells.append("–")
-                continue
-            verdict = "" if is_resolved(interval) else " not resolved"
-            cells.append(f"{interval[0]:+.{digits}f} ± {interval[1]:.{digits}f}{verdict}")
+        cells = [
+            _difference(found[arm, name], digits, survives[arm, name]) for name, _, digits in COLUMNS[:3]
+        ]
         table.append([by_arm[arm][0]["label"], *cells])
-    return _align(table)
+    number = sum(len(values) > 1 for values in found.values())
+    note = (
+        f"{number} comparisons; “alone”: the 95 % interval excludes 0, but not after Holm's correction over "
+        "all of them. α and u are as given, not tuned for each rule."
+    )
+    return f"{_align(table)}\n{note}"
+
+
+def _difference(values: list[float], digits: int, survives: bool) -> str:
+    interval = t_interval(values)
+    if interval is None:
+        return "–"
+    verdict = "" if survives else " alone" if is_resolved(interval) else " not resolved"
+    return f"{interval[0]:+.{digits}f} ± {interval[1]:.{digits}f}{verdict}"
 
 
 def _references(config: RunConfig) -> str:

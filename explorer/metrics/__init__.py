@@ -52,13 +52,14 @@ from explorer.metrics.events import (
     SPIKE_STEPS,
     WIDE_SPREAD,
 )
-from explorer.metrics.quality import bits_per_byte, is_resolved, mean_loss, perplexity, t_interval
+from explorer.metrics.quality import bits_per_byte, mean_loss, perplexity
 from explorer.metrics.references import (
     resampled_reference,
     uniform_guide,
     uniform_reference,
     uniform_references,
 )
+from explorer.metrics.statistics import holm, is_resolved, p_value, t_interval
 from explorer.metrics.windows import (
     COLLAPSE_STEPS,
     DEAD_STEPS,
@@ -93,6 +94,7 @@ __all__ = [
     "domain_distances",
     "effective_experts",
     "gini",
+    "holm",
     "idle_experts",
     "is_resolved",
     "jensen_shannon",
@@ -112,6 +114,7 @@ __all__ = [
     "mutual_information_chance",
     "normalised_entropy",
     "oscillation",
+    "p_value",
     "perplexity",
     "resampled_reference",
     "saturation",

@@ -76,6 +76,8 @@ class PairedDifference:
     """Half width of the 95 % t interval; None for fewer than two pairs."""
     resolved: bool
     """Whether the interval leaves zero out."""
+    p_value: float | None
+    """Two-sided p value of the paired t test; None for fewer than two pairs."""
     left_out: tuple[str, ...]
     """Runs that found no partner: seed, pair key or figure is missing on the other side."""
 
@@ -104,6 +106,7 @@ def paired(cur: Cursor, arm_a: Sequence[str], arm_b: Sequence[str], metric: str)
         mean=interval[0] if interval else mean,
         half_width=interval[1] if interval else None,
         resolved=metrics.is_resolved(interval),
+        p_value=metrics.p_value(list(differences.values())),
         left_out=tuple(run_id for run_id in (*arm_a, *arm_b) if run_id not in used),
     )
 

@@ -7,8 +7,9 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from explorer.charts import captions, differences, plane
+from explorer.charts import captions, differences, plane, ranking
 from explorer.glossary import tip
+from explorer.metrics import holm
 from explorer.ui import cached, picker, show, specs, urls
 from explorer.ui.arms import Arm
 
@@ -19,6 +20,12 @@ PAIRED = {
     "max_vio_batch": "MaxVio last steps",
     "worst_max_vio": "MaxVio of the worst layer",
 }
+
+
+UNTUNED = (
+    "Strengths (α, u) are as given and were not tuned for each rule, so a difference is one between these "
+    "settings."
+)
 
 
 def plane_section(arms: Sequence[Arm]) -> None:
@@ -34,10 +41,11 @@ def plane_section(arms: Sequence[Arm]) -> None:
     show.figure(
         specs.kept(("plane", versions), partial(plane.dilemma_plane, frame)),
         subject="Perplexity against MaxVio of the held-out set",
-        finding=captions.dilemma_plane(frame),
+        finding=ranking.dilemma_plane(frame),
         how="Lower left is better in both. Small points are runs, large ones are means over seeds with their "
         "95 % intervals; strengths of one rule are joined by a line. Shipped runs of the same experiment are "
-        "added to your choice. A MaxVio of exactly 0, as of expert choice, stands at the left edge.",
+        "added to your choice. A MaxVio of exactly 0, as of expert choice, stands at the left edge. "
+        + UNTUNED,
         table=frame,
         key="compare_plane",
     )
@@ -71,7 +79,7 @@ def paired_panel(arms: Sequence[Arm], labels: dict[str, str]) -> None:
         )
     base = next(arm for arm in arms if arm.token == st.session_state["base"])
     others = [arm for arm in arms if arm is not base]
-    rows = [row for metric in metrics for row in paired_rows(others, base, labels, metric)]
+    rows = of_family([row for metric in metrics for row in paired_rows(others, base, labels, metric)])
     found = [
         cached.paired(cached.versions(arm.runs), cached.versions(base.runs), metric)
         for metric in metrics
@@ -83,7 +91,7 @@ def paired_panel(arms: Sequence[Arm], labels: dict[str, str]) -> None:
         subject=f"Differences from {labels[base.token]}",
         finding=captions.paired_differences(rows),
         how=f"Each tick is one seed: its figure minus that of “{labels[base.token]}” from the same weights "
-        "and data. The bar is the 95 % t interval; one that covers 0 is not resolved.",
+        f"and data. The bar is the 95 % t interval; one that covers 0 is not resolved. {UNTUNED}",
         table=table if rows else None,
         sources=found,
         key="compare_paired",
@@ -107,12 +115,22 @@ def paired_rows(
                     "mean": found.mean,
                     "half_width": found.half_width,
                     "resolved": found.resolved,
+                    "p_value": found.p_value,
                     "values": list(found.differences.values()),
                     "seeds": found.n,
                     "family": arm.family,
                 }
             )
     return rows
+
+
+def of_family(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows that are shown together, marked with what survives Holm's correction over all of them."""
+    survives = holm([row["p_value"] for row in rows])
+    number = sum(row["p_value"] is not None for row in rows)
+    return [
+        {**row, "survives": stays, "comparisons": number} for row, stays in zip(rows, survives, strict=True)
+    ]
 
 
 def resolutions(rows: Sequence[dict[str, Any]]) -> list[str]:

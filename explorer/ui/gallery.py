@@ -12,7 +12,7 @@ from functools import partial
 import polars as pl
 import streamlit as st
 
-from explorer.charts import balance, captions, losses, plane
+from explorer.charts import balance, captions, losses, plane, ranking
 from explorer.charts import gallery as figures
 from explorer.glossary import tip
 from explorer.metrics import LAST_RECORDED
@@ -171,7 +171,7 @@ def _plane(shelf: Shelf) -> None:
     show.figure(
         specs.kept(("gallery plane", versions), partial(plane.dilemma_plane, frame)),
         subject="Perplexity against MaxVio of the held-out set",
-        finding=captions.dilemma_plane(frame),
+        finding=ranking.dilemma_plane(frame),
         how="Lower left is better in both. Small points are runs, large ones are means over seeds with their "
         "95 % intervals; strengths of one rule are joined by a line.",
         table=frame,
@@ -265,9 +265,9 @@ def _batches(shelf: Shelf) -> None:
         "MaxVio of the tokens that are computed together, against how many they are, for two sizes of "
         "model. With the auxiliary loss it stops falling; loss-free balancing goes on falling with the size.",
         "groups of neighbouring sequences of one training step, from one to the whole step, seed 0, "
-        f"in the last {LAST_RECORDED} steps whose sequences were recorded, and the random-routing baseline of "
-        "as many tokens. A step of ours is small, and a sequence is of one domain: a group of one or two is "
-        "uneven because texts differ.",
+        f"in the last {LAST_RECORDED} steps whose sequences were recorded, and the random-routing baseline "
+        "of as many tokens. A step of ours is small, and a sequence is of one domain: a group of one or two "
+        "is uneven because texts differ.",
         "max_vio",
     )
     if _missing(shelf, *MAIN):

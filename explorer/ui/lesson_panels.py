@@ -11,9 +11,9 @@ from typing import Any
 
 import polars as pl
 
-from explorer.charts import balance, biases, captions, differences, domains, heatmaps, losses, plane
+from explorer.charts import balance, biases, captions, differences, domains, heatmaps, losses, plane, ranking
 from explorer.lessons import Key
-from explorer.ui import cached, lesson_runs, merge, show, specs
+from explorer.ui import cached, lesson_facts_quality, lesson_runs, merge, show, specs
 from explorer.ui.arms import Arm, arms_key, chart_labels
 from explorer.ui.chance import baselines
 from explorer.ui.compare import extremes
@@ -226,7 +226,7 @@ def dilemma_plane(keys: Keys, name: str) -> Elsewhere | None:
     show.figure(
         specs.kept(("lesson plane", cast.versions), partial(plane.dilemma_plane, frame, height=440)),
         subject="Perplexity against MaxVio of the held-out set",
-        finding=captions.dilemma_plane(frame),
+        finding=ranking.dilemma_plane(frame),
         how="Lower left is better in both; both axes are logarithmic. Small points are runs, large ones are "
         "means over seeds with their 95 % intervals; strengths of one rule are joined by a line.",
         table=frame,
@@ -247,7 +247,14 @@ def paired_differences(keys: Keys, name: str) -> Elsewhere | None:
     base = lesson_runs.find(keys["base"])
     cast = _Cast(arms=[*lesson_runs.find_all(keys["arms"]), base])
     rows = [
-        row for figure in keys["figures"] for row in paired_rows(cast.arms[:-1], base, cast.labels, figure)
+        {
+            **row,
+            "survives": lesson_facts_quality.survives(text, keys["base"], figure),
+            "comparisons": len(lesson_facts_quality.family(text, keys["base"])),
+        }
+        for figure in keys["figures"]
+        for text, arm in zip(keys["arms"], cast.arms[:-1], strict=True)
+        for row in paired_rows([arm], base, cast.labels, figure)
     ]
     table = pl.DataFrame([{k: v for k, v in row.items() if k != "values"} for row in rows])
     show.figure(
@@ -258,7 +265,8 @@ def paired_differences(keys: Keys, name: str) -> Elsewhere | None:
         subject=f"Differences from {cast.labels[base.token]}",
         finding=captions.paired_differences(rows),
         how=f"Each tick is one seed: its figure minus that of “{cast.labels[base.token]}” from the same "
-        "weights and data. The bar is the 95 % t interval; one that covers 0 is not resolved.",
+        "weights and data. The bar is the 95 % t interval; one that covers 0 is not resolved. Holm's "
+        "correction counts all pairs of the course's four arms, figure by figure.",
         table=table,
         key=name,
     )

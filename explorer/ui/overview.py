@@ -12,6 +12,7 @@ from explorer.glossary import tip
 from explorer.ui import cached, events, links, merge, show, specs
 from explorer.ui.arms import Arm, Run, arms_key, chart_labels, short_balancer
 from explorer.ui.chance import baselines
+from explorer.ui.compare_quality import UNTUNED
 
 BINS = 100
 
@@ -106,8 +107,8 @@ def _cards(arms: Sequence[Arm]) -> None:
         "baseline in the figure above is that of one step."
     )
     show.note(
-        "Large: MaxVio on held-out text at the end of training, mean over layers and seeds. Below it: "
-        f"perplexity, lower is better.{chance}"
+        f"{UNTUNED} Large: MaxVio on held-out text at the end of training, mean over layers and seeds. Below "
+        f"it: perplexity, lower is better.{chance}"
     )
 
 

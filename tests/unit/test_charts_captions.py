@@ -6,7 +6,7 @@ import chart_frames as frames
 import polars as pl
 import pytest
 
-from explorer.charts import captions
+from explorer.charts import captions, ranking
 
 LABELS = {"lf": "loss-free", "none": "no balancing"}
 
@@ -90,28 +90,28 @@ def test_losses_prefer_held_out_text() -> None:
     assert captions.loss_curves(train, labels=LABELS) == "Training perplexity ends at 7.39 with loss-free."
 
 
-def test_the_plane_names_the_best_rule_of_each_and_no_lucky_seed() -> None:
-    text = captions.dilemma_plane(frames.summary_frame(frames.SWEEP))
-    assert text == (
-        "Of 5 rules, means over seeds, loss-free u=0.003 (global batch scope) has the lowest perplexity "
-        "(12.1) and the lowest MaxVio (0.15)."
-    )
-    lucky = [("none", "none", seed, 12.0 + seed, 3.0) for seed in (0, 1, 2)]
-    other = ("aux_loss", "aux_loss", 0, 12.5, 0.3)
-    text = captions.dilemma_plane(frames.summary_frame([*lucky, other]))
-    assert "(global batch scope) has the lowest perplexity (12.5)" in text
-    one = captions.dilemma_plane(frames.summary_frame(frames.SWEEP[:1]))
-    assert one == "Of 1 rules no balancing has the lowest perplexity (12.4) and the lowest MaxVio (3.10)."
-
-
 def test_differences_tell_resolved_from_open() -> None:
     text = captions.paired_differences(frames.DIFFERENCES)
     assert text == (
-        "Told apart from zero: perplexity with loss-free (-0.3); not resolved: perplexity with auxiliary "
-        "loss and MaxVio with loss-free."
+        "Significant (95 % CI excludes 0): perplexity with loss-free (-0.3). Not significant: perplexity "
+        "with auxiliary loss and MaxVio with loss-free."
     )
     assert captions.paired_differences(frames.DIFFERENCES[1:2]) == (
-        "No difference is told apart from zero: perplexity with auxiliary loss."
+        "Not significant: perplexity with auxiliary loss."
+    )
+
+
+def test_differences_say_how_many_they_are_and_which_survive_together() -> None:
+    first, second, _ = frames.DIFFERENCES
+    rows = [
+        {**first, "survives": True, "comparisons": 6},
+        {**first, "arm": "quantile", "survives": False, "comparisons": 6},
+        {**second, "survives": False, "comparisons": 6},
+    ]
+    assert captions.paired_differences(rows) == (
+        "Significant among 6 comparisons (Holm, 5 % in all): perplexity with loss-free (-0.3). Significant "
+        "alone (95 % CI excludes 0) but not among 6 comparisons (Holm, 5 % in all): perplexity with quantile "
+        "(-0.3). Not significant: perplexity with auxiliary loss."
     )
 
 
@@ -137,8 +137,8 @@ EMPTY: list[Callable[[], str]] = [
     lambda: captions.loss_curves(
         frames.loss_frame({"a": 1.0}).clear(), frames.eval_frame({"a": 1.0}).clear()
     ),
-    lambda: captions.dilemma_plane(frames.summary_frame(frames.SWEEP).clear()),
-    lambda: captions.dilemma_plane(frames.summary_frame([("none", "none", 0, None, None)])),
+    lambda: ranking.dilemma_plane(frames.summary_frame(frames.SWEEP).clear()),
+    lambda: ranking.dilemma_plane(frames.summary_frame([("none", "none", 0, None, None)])),
     lambda: captions.paired_differences([]),
     lambda: captions.domain_expert_heatmap(frames.domain_frame().clear()),
     lambda: captions.story(frames.vio_frame({"a": 1.0}).clear()),
