@@ -66,6 +66,8 @@ def confounders(arms: Sequence[Arm], labels: dict[str, str]) -> list[str]:
                 f"“{labels[arms[0].token]}” and “{labels[arm.token]}” differ in more than the balancing "
                 f"rule: {details}{more}. What you see below may come from that."
             )
+        if not any(name.startswith("corpus.") for name in names):
+            said += other_text(arms[0], arm, labels)
     seeds = [{run.seed for run in arm.runs} for arm in arms]
     common = set.intersection(*seeds)
     if not common:
@@ -77,6 +79,24 @@ def confounders(arms: Sequence[Arm], labels: dict[str, str]) -> list[str]:
         shared = ", ".join(map(str, sorted(common, key=str)))
         said.append(f"Not all of these have the same seeds; pairs are made of seed {shared} only.")
     return said
+
+
+def other_text(first: Arm, arm: Arm, labels: dict[str, str]) -> list[str]:
+    """A sentence where two arms of one corpus were trained on different text, or nobody can tell."""
+    names = f"“{labels[first.token]}” and “{labels[arm.token]}”"
+    one, other = first.first.corpus_digest, arm.first.corpus_digest
+    if not one or not other:
+        return [
+            f"The text of {names} is not recorded for both (corpus.digest in run.json), so it may differ, "
+            "and what you see below may come from that."
+        ]
+    if one == other:
+        return []
+    return [
+        f"{names} were trained on different text (corpus digest {one[:8]} against {other[:8]}), so their "
+        "runs are not paired. Train both on the same corpus files; the text of the corpus “python” changes "
+        "with the Python version."
+    ]
 
 
 ROUTING_NOTES = {

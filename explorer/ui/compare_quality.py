@@ -32,9 +32,9 @@ def plane_section(arms: Sequence[Arm]) -> None:
     """Perplexity against imbalance, over the chosen runs and the shipped ones of the same experiment."""
     st.subheader("Balance against quality", help=tip("dilemma_plane"))
     chosen = dict.fromkeys(run for arm in arms for run in arm.runs)
-    keys = {run.pair_key for run in chosen}
+    keys = {run.experiment for run in chosen}
     for run in picker.all_runs():
-        if run.shipped and run.state == "finished" and run.is_readable and run.pair_key in keys:
+        if run.shipped and run.state == "finished" and run.is_readable and run.experiment in keys:
             chosen.setdefault(run)
     versions = cached.versions(list(chosen))
     frame = cached.summary(versions)
@@ -90,8 +90,8 @@ def paired_panel(arms: Sequence[Arm], labels: dict[str, str]) -> None:
         specs.make(differences.paired_differences(rows)),
         subject=f"Differences from {labels[base.token]}",
         finding=captions.paired_differences(rows),
-        how=f"Each tick is one seed: its figure minus that of “{labels[base.token]}” from the same weights "
-        f"and data. The bar is the 95 % t interval; one that covers 0 is not resolved. {UNTUNED}",
+        how=f"Each tick is one seed: its figure minus that of “{labels[base.token]}” from {origin(arms)}. "
+        f"The bar is the 95 % t interval; one that covers 0 is not resolved. {UNTUNED}",
         table=table if rows else None,
         sources=found,
         key="compare_paired",
@@ -122,6 +122,12 @@ def paired_rows(
                 }
             )
     return rows
+
+
+def origin(arms: Sequence[Arm]) -> str:
+    """What the two runs of a pair have in common. Runs on texts that are known to differ are no pairs."""
+    known = all(run.corpus_digest for arm in arms for run in arm.runs)
+    return "the same weights and data" if known else "the same seed and configuration"
 
 
 def of_family(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

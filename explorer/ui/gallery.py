@@ -36,9 +36,9 @@ class Shelf:
 
     def __init__(self, runs: Sequence[Run]) -> None:
         shipped = [run for run in runs if run.shipped and run.state == "finished" and run.has_loads]
-        keys = Counter(run.pair_key for run in shipped)
+        keys = Counter(run.experiment for run in shipped)
         main = keys.most_common(1)[0][0] if keys else ""
-        self.runs = [run for run in shipped if run.pair_key == main]
+        self.runs = [run for run in shipped if run.experiment == main]
 
     def find(self, *balancers: str) -> list[Run]:
         """The first seed of each of these, in this order; what is not there is left out."""

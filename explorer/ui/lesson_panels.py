@@ -17,7 +17,7 @@ from explorer.ui import cached, lesson_facts_quality, lesson_runs, merge, show, 
 from explorer.ui.arms import Arm, arms_key, chart_labels
 from explorer.ui.chance import baselines
 from explorer.ui.compare import extremes
-from explorer.ui.compare_quality import PAIRED, paired_rows
+from explorer.ui.compare_quality import PAIRED, origin, paired_rows
 
 Keys = Mapping[str, Any]
 HEIGHT = 340
@@ -264,8 +264,8 @@ def paired_differences(keys: Keys, name: str) -> Elsewhere | None:
         ),
         subject=f"Differences from {cast.labels[base.token]}",
         finding=captions.paired_differences(rows),
-        how=f"Each tick is one seed: its figure minus that of “{cast.labels[base.token]}” from the same "
-        "weights and data. The bar is the 95 % t interval; one that covers 0 is not resolved. Holm's "
+        how=f"Each tick is one seed: its figure minus that of “{cast.labels[base.token]}” from "
+        f"{origin(cast.arms)}. The bar is the 95 % t interval; one that covers 0 is not resolved. Holm's "
         "correction counts all pairs of the course's four arms, figure by figure.",
         table=table,
         key=name,
