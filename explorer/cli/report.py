@@ -5,6 +5,8 @@ from typing import Any
 
 from explorer.config import RunConfig
 from explorer.metrics import holm, is_resolved, p_value, t_interval, uniform_reference
+from explorer.model_config import ModelConfig
+from explorer.recording import RunFolder
 
 COLUMNS: tuple[tuple[str, str, int], ...] = (
     ("perplexity", "perplexity", 2),
@@ -25,7 +27,7 @@ def comparison_table(rows: Sequence[dict[str, Any]], config: RunConfig) -> str:
         table.append([by_arm[arm][0]["label"], str(len(by_arm[arm])), *cells])
     parts = [_align(table)]
     if config.model.num_moe_layers:
-        parts.append(_references(config))
+        parts.append(_references(rows, config))
     if len(arms) > 1 and len(by_arm[arms[0]]) > 1:
         parts.append(_differences(by_arm, arms))
     return "\n\n".join(parts)
@@ -74,18 +76,46 @@ def _difference(values: list[float], digits: int, survives: bool) -> str:
     return f"{interval[0]:+.{digits}f} ± {interval[1]:.{digits}f}{verdict}"
 
 
-def _references(config: RunConfig) -> str:
+def counted_tokens(folder: RunFolder, top_k: int) -> dict[str, int | None]:
+    """Tokens that were counted in the last step and in the last held-out evaluation, in one layer.
+
+    The configuration only says what was planned: an evaluation takes whole sequences of every domain.
+    """
+    return {
+        "tokens_in_last_step": _last_tokens(folder.read("expert_loads"), top_k),
+        "held_out_tokens": _last_tokens(folder.read("eval_loads"), top_k),
+    }
+
+
+def _last_tokens(loads: Any, top_k: int) -> int | None:
+    """loads: a frame of `RunFolder.read`."""
+    if "split" in loads.columns:
+        loads = loads.filter(split="held_out")
+    last = loads.filter(step=loads["step"].max(), layer=loads["layer"].min()) if loads.height else loads
+    return round(int(last["tokens"].sum()) / top_k) if last.height else None
+
+
+def _references(rows: Sequence[dict[str, Any]], config: RunConfig) -> str:
+    """Baselines for the tokens that were counted; for planned ones where a run folder does not tell."""
     model, training = config.model, config.training
-    batch, _ = uniform_reference(
-        model.num_experts, model.top_k, training.tokens_per_step, model.num_moe_layers
-    )
-    held_out, _ = uniform_reference(
-        model.num_experts, model.top_k, training.final_eval_tokens, model.num_moe_layers
+    batch, held_out = (
+        _baseline(model, [int(row[name]) for row in rows if row.get(name)] or [planned])
+        for name, planned in (
+            ("tokens_in_last_step", training.tokens_per_step),
+            ("held_out_tokens", training.final_eval_tokens),
+        )
     )
     return (
-        f"Uniform-random routing of independent tokens would show MaxVio {batch:.3f} on a batch and "
-        f"{held_out:.3f} on the held-out text. Worst layer: the highest held-out MaxVio of one layer."
+        f"Uniform-random routing of independent tokens would show MaxVio {batch:.2g} on a batch and "
+        f"{held_out:.2g} on the held-out text. Worst layer: the highest held-out MaxVio of one layer, mean "
+        "over seeds of each run's own."
     )
+
+
+def _baseline(model: ModelConfig, tokens: Sequence[int]) -> float:
+    """Mean over runs of the random-routing baseline of their tokens."""
+    values = [uniform_reference(model.num_experts, model.top_k, n, model.num_moe_layers)[0] for n in tokens]
+    return sum(values) / len(values)
 
 
 def _align(table: list[list[str]]) -> str:
