@@ -101,8 +101,9 @@ def other_text(first: Arm, arm: Arm, labels: dict[str, str]) -> list[str]:
 
 ROUTING_NOTES = {
     "expert_choice": "Experts take their best tokens, so every expert has the same load by construction. A "
-    "token may have any number of experts, none included; gates are the scores, not normalised; and in "
-    "training a token's experts depend on later tokens, so its perplexity is not one that decoding reaches.",
+    "token may have any number of experts, none included; gates are the scores, not normalised; and a "
+    "token's experts depend on later tokens, in training and on held-out text (routed over whole batches of "
+    "one domain), so its perplexity is not one that decoding reaches.",
     "expert_threshold": "A token has every expert whose cut-off its score exceeds, none included; gates are "
     "the scores, not normalised.",
     "hash": "The token's id chooses; the router only weighs.",

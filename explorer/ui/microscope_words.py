@@ -59,7 +59,11 @@ def _favourite(view: View) -> str:
     named = Counter(
         domains[t] for t in range(view.num_tokens) if (c := view.chosen_by(t)) and c[0] == top
     ).most_common(1)[0]
-    return f"{text}; {number(100 * named[1] / count)} % of them are {named[0]}."
+    base = sum(domain == named[0] for domain in domains[: view.num_tokens]) / view.num_tokens
+    return (
+        f"{text}; {number(100 * named[1] / count)} % of them are {named[0]}, which is "
+        f"{number(100 * base)} % of all."
+    )
 
 
 def token(view: View, at: int, table: pl.DataFrame) -> str:
