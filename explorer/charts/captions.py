@@ -131,7 +131,7 @@ def max_vio_curves(
         when = "Over the last 100 steps" if step >= 99 else "Over all steps"
     text = f"{when} {names.get(best_id, best_id)} sits at MaxVio {number(best)}"
     known = reference_pairs(references)
-    chance = []
+    chance: list[str] = []
     for kind in (kind for kind in BASELINES if kind in known):
         named = "that" if chance else "the random-routing baseline"
         chance.append(f"{times(best / known[kind][0])} {named} of {BASELINES[kind]}")
