@@ -29,7 +29,7 @@ format: $(VENV)/dev.stamp  ## put the code into shape
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
-runs: $(VENV)/app.stamp  ## train the shipped runs again (about half an hour on two cores)
+runs: $(VENV)/app.stamp  ## train the shipped runs again (about an hour on two cores)
 	PYTHON=$(RUN) data/make_runs.sh
 
 bench: $(VENV)/dev.stamp  ## print the speed tables

@@ -16,6 +16,7 @@ SCRIPTS = (
     "interactions",
     "leak",
     "buffered_scope",
+    "hard_layer",
 )
 
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Trains the runs that ship in data/runs: 35 runs, about half an hour on two cores. A finished run is kept, so
+# Trains the runs that ship in data/runs: 35 runs, two at a time, about an hour on two cores. A finished run is kept, so
 # the script can be started again after a break. Usage: data/make_runs.sh [RUNS_DIR]
 set -eu
 runs=${1:-data/runs}

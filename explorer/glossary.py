@@ -266,7 +266,9 @@ _WRITTEN: tuple[Term, ...] = (
         section=READING,
         text="The interval covers zero: these seeds cannot tell the difference from none. It does not say "
         "that there is none.",
-        more="The half width of the interval is the resolution. The published gain of loss-free over the "
+        more="Several comparisons at once: by chance alone one in twenty excludes zero, so they are also "
+        "held to Holm's correction, which keeps the chance of any false one at 5 %. The half width of the "
+        "interval is the resolution. The published gain of loss-free over the "
         "paper's auxiliary loss is about 0.006 nats, which few short runs can resolve.",
         sources=(OURS, LOSS_FREE),
     ),

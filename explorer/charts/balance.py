@@ -18,6 +18,7 @@ def max_vio_curves(
     labels: Mapping[str, str] | None = None,
     families: Mapping[str, str] | None = None,
     references: Mapping[str, Any] | None = None,
+    curve: pl.DataFrame | None = None,
     x_title: str = "step",
     playhead: float | None = None,
     events: pl.DataFrame | None = None,
@@ -30,7 +31,8 @@ def max_vio_curves(
 
     frame: columns of `queries.max_vio_series`. `labels` and `families`: run_id -> label (count scope
     included) and balancer family. `references`: what `queries.references` returns, or "uniform" and
-    "resampled" -> (mean, 95th percentile); the strip reaches from the mean to the percentile. `mean100`
+    "resampled" -> (mean, 95th percentile); the strip reaches from the mean to the percentile. `curve`:
+    columns x, uniform_mean and uniform_p95 where the first line is not level (a batch that grows). `mean100`
     adds the mean over the last 100 steps, as the paper draws it, over the raw line. `events`: see
     `event_marks.event_layers`; they need an axis of steps.
     """
@@ -54,7 +56,8 @@ def max_vio_curves(
     ends += [EndLabel(REFERENCE_LABELS[k], v[0], theme.NEUTRAL_TEXT, strong=False) for k, v in known.items()]
     text = series.label_layer(ends, data, height=height, zero=True, log_y=log_y)
     chart = alt.layer(
-        *_reference_layers(known),
+        *_reference_layers({k: v for k, v in known.items() if curve is None or k != "uniform"}),
+        *curve_layers(curve),
         *lines,
         *smooth,
         *text,
@@ -63,6 +66,24 @@ def max_vio_curves(
     )
     figure: alt.LayerChart = theme.titled(chart, title=title, height=height)
     return figure
+
+
+def curve_layers(curve: pl.DataFrame | None) -> list[Any]:
+    """The baseline of random tokens along a batch that changes: a dashed line with its strip."""
+    if curve is None or curve.is_empty():
+        return []
+    base = alt.Chart(curve.select("x", value="uniform_mean", p95="uniform_p95", tokens="tokens")).encode(
+        x="x:Q",
+        y="value:Q",
+        tooltip=[
+            alt.Tooltip("tokens:Q", title="tokens per step", format=",.0f"),
+            alt.Tooltip("value:Q", title="random tokens, mean", format=".3f"),
+            alt.Tooltip("p95:Q", title="95th percentile", format=".3f"),
+        ],
+    )
+    strip = base.mark_area(color=theme.REFERENCE_BAND.expr, opacity=0.45).encode(y2="p95:Q")
+    line = base.mark_line(color=theme.REFERENCE.expr, strokeWidth=1.4, strokeDash=[2, 2])
+    return [strip, line]
 
 
 def reference_pairs(references: Mapping[str, Any] | None) -> dict[str, tuple[float, float]]:

@@ -13,6 +13,9 @@ from explorer.charts.balance import reference_pairs
 from explorer.charts.theme import FAMILY_LABELS
 from explorer.wording import counted
 
+BASELINES = {"uniform": "independent tokens", "resampled": "whole sequences"}
+"""What is drawn at random in each baseline."""
+
 NOTHING = "Nothing has been recorded for this view yet."
 
 
@@ -28,6 +31,12 @@ def number(value: float) -> str:
     if size >= 0.01 or size == 0:
         return f"{value:.2f}"
     return f"{value:.2g}"
+
+
+def times(ratio: float) -> str:
+    """A multiple of a simulated baseline: two significant digits, as many as the simulation supports."""
+    size = float(f"{ratio:.2g}")
+    return f"{size:,.0f}×" if size >= 10 else f"{size:.1f}×" if size >= 1 else f"{size:.2g}×"
 
 
 def _join(parts: Sequence[str]) -> str:
@@ -78,7 +87,7 @@ def compare_heatmaps(frames: Mapping[str, pl.DataFrame]) -> str:
         top = last["load_ratio"].fill_nan(None).max()
         spans.add((int(last["first_step"][0]), int(last["last_step"][0])))
         dead = int((last["tokens"] <= 0).sum())
-        idle = f", {dead} idle" if dead else ""
+        idle = f" ({dead} of {last.height} experts idle in these steps)" if dead else ""
         parts.append(f"{number(float(top))} times uniform with {label}{idle}")  # type: ignore[arg-type]
     if not parts:
         return NOTHING
@@ -139,7 +148,7 @@ def max_vio_curves(
     labels: Mapping[str, str] | None = None,
     references: Mapping[str, Any] | None = None,
 ) -> str:
-    """Where every run ends, lowest first, and how the lowest compares with random sequences (or tokens).
+    """Where every run ends, lowest first, and how the lowest compares with the baselines of random routing.
 
     The end is the mean over the last 100 recorded steps where the frame has it: figures with other bins
     then say the same of the same runs.
@@ -149,19 +158,21 @@ def max_vio_curves(
     names = labels or {}
     idle = [names.get(run_id, run_id) for run_id, (_, value) in ends.items() if value is None]
     nothing = f"No token was routed at the end with {_join(idle)}." if idle else NOTHING
-    known = [(value, run_id, step) for run_id, (step, value) in ends.items() if value is not None]
-    if not known:
+    levels = [(value, run_id, step) for run_id, (step, value) in ends.items() if value is not None]
+    if not levels:
         return nothing
-    (best, best_id, step), *rest = sorted(known, key=lambda end: end[0])
+    (best, best_id, step), *rest = sorted(levels, key=lambda end: end[0])
     when = f"After {counted(step + 1, 'step')}"
     if smooth:
         when = "Over the last 100 steps" if step >= 99 else "Over all steps"
     text = f"{when} {names.get(best_id, best_id)} sits at MaxVio {number(best)}"
-    for key, words in (("resampled", "random-sequence"), ("uniform", "random-token")):
-        reference = reference_pairs(references).get(key)
-        if reference:
-            text += f", {number(best / reference[0])} times the {words} reference"
-            break
+    known = reference_pairs(references)
+    chance: list[str] = []
+    for kind in (kind for kind in BASELINES if kind in known):
+        named = "that" if chance else "the random-routing baseline"
+        chance.append(f"{times(best / known[kind][0])} {named} of {BASELINES[kind]}")
+    if chance:
+        text += f", {_join(chance)}"
     others = [f"{names.get(run_id, run_id)} at {number(value)}" for value, run_id, _ in rest[:4]]
     text += f"; {_join(others)}." if others else "."
     return f"{text} {nothing}" if idle else text
@@ -235,47 +246,38 @@ def _training_breaks(
             yield f"The training loss is not finite in {_join(parts)}, and finite again after."
 
 
-def dilemma_plane(summary: pl.DataFrame) -> str:
-    """Which rule has the lowest perplexity and which is best balanced.
-
-    Runs that differ only in seed speak with one voice, their mean: the best of five seeds against
-    single runs of other rules would mostly be luck.
-    """
-    if summary.is_empty():
-        return NOTHING
-    usable = summary.filter(
-        pl.all_horizontal(pl.col("perplexity", "max_vio_global").cast(pl.Float64).is_finite())
-    )
-    if usable.is_empty():
-        return "No run has a held-out evaluation yet."
-    rules = usable.group_by("balancer_label", "pair_key", maintain_order=True).agg(
-        pl.col("perplexity", "max_vio_global").mean(), seeds=pl.len()
-    )
-    good = rules.sort("perplexity").row(0, named=True)
-    even = rules.sort("max_vio_global").row(0, named=True)
-    lowest = number(good["perplexity"])
-    means = ", means over seeds," if rules["seeds"].max() != 1 else ""
-    first = f"Of {rules.height} rules{means} {good['balancer_label']} has the lowest perplexity ({lowest}"
-    if good == even:
-        return f"{first}) and the lowest MaxVio ({number(even['max_vio_global'])})."
-    return (
-        f"{first}, MaxVio {number(good['max_vio_global'])}); {even['balancer_label']} is best balanced "
-        f"(MaxVio {number(even['max_vio_global'])}, perplexity {number(even['perplexity'])})."
-    )
-
-
 def paired_differences(rows: Sequence[Mapping[str, Any]]) -> str:
-    """What is told apart from zero at 95 % and what is not."""
+    """How many comparisons there are, and which of them are significant: together, alone, or not.
+
+    Rows may carry `survives` (Holm's correction over the family that they belong to) and `comparisons` (its
+    size); without, a row stands alone.
+    """
     if not rows:
         return "There is no pair of runs with equal seeds."
-    told = [
-        f"{row['metric']} with {row['arm']} ({float(row['mean']):+.3g})" for row in rows if row["resolved"]
-    ]
-    open_ = [f"{row['metric']} with {row['arm']}" for row in rows if not row["resolved"]]
-    if not told:
-        return f"No difference is told apart from zero: {_join(open_)}."
-    text = f"Told apart from zero: {_join(told)}"
-    return text + (f"; not resolved: {_join(open_)}." if open_ else ".")
+    family = max(int(row.get("comparisons", 1)) for row in rows)
+    stays = [row for row in rows if row.get("survives", row["resolved"])]
+    falls = [row for row in rows if row["resolved"] and row not in stays]
+    open_ = [row for row in rows if not row["resolved"]]
+    together = f" among {family} comparisons (Holm, 5 % in all)" if family > 1 else " (95 % CI excludes 0)"
+    parts = []
+    if stays:
+        parts.append(f"Significant{together}: {_join([_difference(row) for row in stays])}")
+    if falls:
+        parts.append(
+            f"Significant alone (95 % CI excludes 0) but not{together}: "
+            f"{_join([_difference(row) for row in falls])}"
+        )
+    if open_:
+        parts.append(f"Not significant: {_join([_named(row) for row in open_])}")
+    return ". ".join(parts) + "."
+
+
+def _named(row: Mapping[str, Any]) -> str:
+    return f"{row['metric']} with {row['arm']}"
+
+
+def _difference(row: Mapping[str, Any]) -> str:
+    return f"{_named(row)} ({float(row['mean']):+.3g})"
 
 
 def domain_expert_heatmap(frame: pl.DataFrame) -> str:

@@ -19,8 +19,9 @@ def paired_differences(rows: Sequence[Mapping[str, Any]], *, title: str = "") ->
     """One row an arm, one panel a metric; a dot, its interval, a tick a seed and the line at zero.
 
     rows: mappings with metric, arm, mean, half_width (None with one seed), resolved, values (the
-    difference of every seed) and optionally family. An interval that covers zero is drawn hollow
-    and says "not resolved".
+    difference of every seed) and optionally family, survives and comparisons (Holm's correction over a
+    family of so many). An interval that covers zero is drawn hollow and says "not resolved"; one that does
+    not survive the correction is hollow as well and says among how many it falls.
 
     All panels are one view with scales of their own inside (`_Scale`), because Vega can fit only a
     single view into its container.
@@ -103,7 +104,7 @@ def _arm(row: Mapping[str, Any], scale: _Scale, y: float) -> dict[str, Any]:
         "mean": mean,
         "low": mean - half,
         "high": mean + half,
-        "resolved": bool(row["resolved"]),
+        "resolved": bool(row["resolved"]) and bool(row.get("survives", True)),
         "verdict": _verdict(row),
     }
 
@@ -113,7 +114,9 @@ def _verdict(row: Mapping[str, Any]) -> str:
     if row["half_width"] is None:
         return f"{mean}, one seed"
     text = f"{mean} ± {float(row['half_width']):.2g}"
-    return text if row["resolved"] else f"{text}, not resolved"
+    if not row["resolved"]:
+        return f"{text}, not resolved"
+    return text if row.get("survives", True) else f"{text}, falls among {row['comparisons']}"
 
 
 def _x(field: str) -> alt.X:

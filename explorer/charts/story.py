@@ -7,6 +7,7 @@ import altair as alt
 import polars as pl
 
 from explorer.charts import event_marks, series, theme
+from explorer.charts.balance import curve_layers
 from explorer.charts.labels import EndLabel
 
 
@@ -16,13 +17,15 @@ def story(
     labels: Mapping[str, str] | None = None,
     families: Mapping[str, str] | None = None,
     reference: float | None = None,
+    curve: pl.DataFrame | None = None,
     events: pl.DataFrame | None = None,
     title: str = "",
     height: int = 380,
 ) -> theme.Figure:
     """MaxVio over steps for three or four arms, thick lines with large names at their ends.
 
-    frame: columns of `queries.max_vio_series`. `reference`: MaxVio of random routing.
+    frame: columns of `queries.max_vio_series`. `reference`: MaxVio of random routing at the end, and `curve`
+    along the steps where the batch changes (see `balance.max_vio_curves`).
     `events`: see `event_marks.event_layers`.
     """
     if frame.is_empty():
@@ -47,12 +50,15 @@ def story(
     chosen = [] if reference is None else [reference]
     ends += [EndLabel("random routing", value, theme.NEUTRAL_TEXT, strong=False) for value in chosen]
     text = series.label_layer(ends, data, height=height, zero=True, log_y=False, font_size=17)
-    marks = pl.DataFrame({"value": chosen}, schema={"value": pl.Float64})
+    level = chosen if curve is None else []
+    marks = pl.DataFrame({"value": level}, schema={"value": pl.Float64})
     rule = (
         alt.Chart(marks)
         .mark_rule(color=theme.REFERENCE.expr, strokeDash=[6, 5], strokeWidth=2)
         .encode(y="value:Q")
     )
     above = event_marks.event_layers(events, series.step_span(data), styles, above=True)
-    figure: alt.LayerChart = theme.titled(alt.layer(rule, line, *text, *above), title=title, height=height)
+    figure: alt.LayerChart = theme.titled(
+        alt.layer(rule, *curve_layers(curve), line, *text, *above), title=title, height=height
+    )
     return figure

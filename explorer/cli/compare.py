@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from explorer.cli.progress import progress_bar
-from explorer.cli.report import comparison_table
+from explorer.cli.report import comparison_table, counted_tokens
 from explorer.cli.settings import arm_names, config_from_options, parse_arms, parse_seeds, with_seed
 from explorer.config import RunConfig
 from explorer.errors import ConfigError, RunFolderError, TrainingError
@@ -201,8 +201,8 @@ def _stop(running: list[Job]) -> None:
 
 def job_figures(job: Job) -> dict[str, Any]:
     """What `--json` prints of a run, read back from its folder."""
-    status = RunFolder(job.path).status
-    config = job.config
+    folder = RunFolder(job.path)
+    status, config = folder.status, job.config
     return {
         "run_id": job.run_id,
         "path": str(job.path.resolve()),
@@ -212,6 +212,7 @@ def job_figures(job: Job) -> dict[str, Any]:
         "count_scope": config.count_scope,
         "seed": config.seed,
         **status.results,
+        **counted_tokens(folder, config.model.top_k),
         "tokens_per_second": status.tokens_per_second,
         "wall_time_s": status.wall_time_s,
     }

@@ -4,7 +4,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from explorer.config import RunConfig
-from explorer.metrics import is_resolved, t_interval, uniform_reference
+from explorer.metrics import holm, is_resolved, p_value, t_interval, uniform_reference
+from explorer.model_config import ModelConfig
+from explorer.recording import RunFolder
 
 COLUMNS: tuple[tuple[str, str, int], ...] = (
     ("perplexity", "perplexity", 2),
@@ -25,7 +27,7 @@ def comparison_table(rows: Sequence[dict[str, Any]], config: RunConfig) -> str:
         table.append([by_arm[arm][0]["label"], str(len(by_arm[arm])), *cells])
     parts = [_align(table)]
     if config.model.num_moe_layers:
-        parts.append(_references(config))
+        parts.append(_references(rows, config))
     if len(arms) > 1 and len(by_arm[arms[0]]) > 1:
         parts.append(_differences(by_arm, arms))
     return "\n\n".join(parts)
@@ -44,34 +46,76 @@ def _interval(values: list[float], digits: int) -> str:
 
 
 def _differences(by_arm: dict[str, list[dict[str, Any]]], arms: list[str]) -> str:
+    """Paired differences, with what survives Holm's correction over the whole table."""
     first = {row["seed"]: row for row in by_arm[arms[0]]}
+    found: dict[tuple[str, str], list[float]] = {}
+    for arm in arms[1:]:
+        for name, _, _ in COLUMNS[:3]:
+            pairs = [(row[name], first[row["seed"]][name]) for row in by_arm[arm] if row["seed"] in first]
+            found[arm, name] = [a - b for a, b in pairs if a is not None and b is not None]
+    survives = dict(zip(found, holm([p_value(values) for values in found.values()]), strict=True))
     table = [["paired difference to " + by_arm[arms[0]][0]["label"], *(title for _, title, _ in COLUMNS[:3])]]
     for arm in arms[1:]:
-        cells = []
-        for name, _, digits in COLUMNS[:3]:
-            pairs = [(row[name], first[row["seed"]][name]) for row in by_arm[arm]]
-            interval = t_interval([a - b for a, b in pairs if a is not None and b is not None])
-            if interval is None:
-                cells.append("–")
-                continue
-            verdict = "" if is_resolved(interval) else " not resolved"
-            cells.append(f"{interval[0]:+.{digits}f} ± {interval[1]:.{digits}f}{verdict}")
+        cells = [
+            _difference(found[arm, name], digits, survives[arm, name]) for name, _, digits in COLUMNS[:3]
+        ]
         table.append([by_arm[arm][0]["label"], *cells])
-    return _align(table)
-
-
-def _references(config: RunConfig) -> str:
-    model, training = config.model, config.training
-    batch, _ = uniform_reference(
-        model.num_experts, model.top_k, training.tokens_per_step, model.num_moe_layers
+    number = sum(len(values) > 1 for values in found.values())
+    note = (
+        f"{number} comparisons; “alone”: the 95 % interval excludes 0, but not after Holm's correction over "
+        "all of them. α and u are as given, not tuned for each rule."
     )
-    held_out, _ = uniform_reference(
-        model.num_experts, model.top_k, training.final_eval_tokens, model.num_moe_layers
+    return f"{_align(table)}\n{note}"
+
+
+def _difference(values: list[float], digits: int, survives: bool) -> str:
+    interval = t_interval(values)
+    if interval is None:
+        return "–"
+    verdict = "" if survives else " alone" if is_resolved(interval) else " not resolved"
+    return f"{interval[0]:+.{digits}f} ± {interval[1]:.{digits}f}{verdict}"
+
+
+def counted_tokens(folder: RunFolder, top_k: int) -> dict[str, int | None]:
+    """Tokens that were counted in the last step and in the last held-out evaluation, in one layer.
+
+    The configuration only says what was planned: an evaluation takes whole sequences of every domain.
+    """
+    return {
+        "tokens_in_last_step": _last_tokens(folder.read("expert_loads"), top_k),
+        "held_out_tokens": _last_tokens(folder.read("eval_loads"), top_k),
+    }
+
+
+def _last_tokens(loads: Any, top_k: int) -> int | None:
+    """loads: a frame of `RunFolder.read`."""
+    if "split" in loads.columns:
+        loads = loads.filter(split="held_out")
+    last = loads.filter(step=loads["step"].max(), layer=loads["layer"].min()) if loads.height else loads
+    return round(int(last["tokens"].sum()) / top_k) if last.height else None
+
+
+def _references(rows: Sequence[dict[str, Any]], config: RunConfig) -> str:
+    """Baselines for the tokens that were counted; for planned ones where a run folder does not tell."""
+    model, training = config.model, config.training
+    batch, held_out = (
+        _baseline(model, [int(row[name]) for row in rows if row.get(name)] or [planned])
+        for name, planned in (
+            ("tokens_in_last_step", training.tokens_per_step),
+            ("held_out_tokens", training.final_eval_tokens),
+        )
     )
     return (
-        f"Uniform-random routing of independent tokens would show MaxVio {batch:.3f} on a batch and "
-        f"{held_out:.3f} on the held-out text. Worst layer: the highest held-out MaxVio of one layer."
+        f"Uniform-random routing of independent tokens would show MaxVio {batch:.2g} on a batch and "
+        f"{held_out:.2g} on the held-out text. Worst layer: the highest held-out MaxVio of one layer, mean "
+        "over seeds of each run's own."
     )
+
+
+def _baseline(model: ModelConfig, tokens: Sequence[int]) -> float:
+    """Mean over runs of the random-routing baseline of their tokens."""
+    values = [uniform_reference(model.num_experts, model.top_k, n, model.num_moe_layers)[0] for n in tokens]
+    return sum(values) / len(values)
 
 
 def _align(table: list[list[str]]) -> str:

@@ -11,7 +11,9 @@ tools print for the same counts, and `explorer.store.expressions` says the same 
 """
 
 from explorer.metrics.batches import (
+    LAST_RECORDED,
     LAST_STEPS,
+    last_recorded,
     last_steps,
     max_vio_batch,
     max_vio_batch_by_layer,
@@ -50,8 +52,14 @@ from explorer.metrics.events import (
     SPIKE_STEPS,
     WIDE_SPREAD,
 )
-from explorer.metrics.quality import bits_per_byte, is_resolved, mean_loss, perplexity, t_interval
-from explorer.metrics.references import resampled_reference, uniform_guide, uniform_reference
+from explorer.metrics.quality import bits_per_byte, mean_loss, perplexity
+from explorer.metrics.references import (
+    resampled_reference,
+    uniform_guide,
+    uniform_reference,
+    uniform_references,
+)
+from explorer.metrics.statistics import holm, is_resolved, p_value, t_interval
 from explorer.metrics.windows import (
     COLLAPSE_STEPS,
     DEAD_STEPS,
@@ -64,6 +72,7 @@ from explorer.metrics.windows import (
 __all__ = [
     "COLLAPSE_STEPS",
     "DEAD_STEPS",
+    "LAST_RECORDED",
     "LAST_STEPS",
     "OSCILLATION_MOVES",
     "OSCILLATION_SHARE",
@@ -85,9 +94,11 @@ __all__ = [
     "domain_distances",
     "effective_experts",
     "gini",
+    "holm",
     "idle_experts",
     "is_resolved",
     "jensen_shannon",
+    "last_recorded",
     "last_steps",
     "load_entropy",
     "load_fraction",
@@ -103,6 +114,7 @@ __all__ = [
     "mutual_information_chance",
     "normalised_entropy",
     "oscillation",
+    "p_value",
     "perplexity",
     "resampled_reference",
     "saturation",
@@ -110,5 +122,6 @@ __all__ = [
     "total_variation",
     "uniform_guide",
     "uniform_reference",
+    "uniform_references",
     "worst_layer",
 ]

@@ -10,11 +10,21 @@ from numpy.typing import ArrayLike, NDArray
 from explorer.metrics.counts import checked, max_vio
 
 LAST_STEPS = 100
+LAST_RECORDED = 20
 
 
 def last_steps(num_steps: int) -> int:
     """How many final steps `max_vio_batch` averages: 100, or the last quarter if that is fewer."""
     return max(1, min(LAST_STEPS, num_steps // 4))
+
+
+def last_recorded(num_recorded: int) -> int:
+    """How many of the last recorded steps figures of single sequences average: 20, or the last quarter.
+
+    Sequences are recorded in some steps only. As for `last_steps`, it is the end of a training that counts,
+    not its uneven beginning.
+    """
+    return max(1, min(LAST_RECORDED, num_recorded // 4))
 
 
 def max_vio_batch(counts: ArrayLike, num_steps: int | None = None) -> float:

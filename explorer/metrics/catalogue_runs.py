@@ -44,8 +44,9 @@ OF_RUNS: tuple[Metric, ...] = (
         "falls as the group grows, down to what the rule leaves.",
         formula=r"\frac1G\sum_{g} \mathrm{MaxVio}\Bigl(\sum_{r\in g} c_r\Bigr)",
         more="A group is a micro-batch times the ranks that share the experts; groups of neighbouring "
-        "sequences of one step stand for it. The curve flattens for an auxiliary loss and keeps falling for "
-        "loss-free balancing (Figure 5 of the paper).",
+        "sequences of one step stand for it, averaged over the last 20 steps whose sequences are recorded "
+        "(or their last quarter) and over layers. The curve flattens for an auxiliary loss and keeps "
+        "falling for loss-free balancing (Figure 5 of the paper).",
         range=r"0 \ldots N-1",
         at_balance="0",
         at_worst=r"N/K - 1",
@@ -58,25 +59,27 @@ OF_RUNS: tuple[Metric, ...] = (
         group=STEPS,
         function=m.worst_layer,
         text="The layer with the highest MaxVio. An average over layers can hide one layer that has "
-        "collapsed.",
+        "collapsed. Over several seeds: the mean of each run's own worst layer.",
         store="comparison.summary",
     ),
     Metric(
         key="uniform_reference",
-        title="Random reference, independent tokens",
+        title="Random-routing baseline, independent tokens",
         group=CHANCE,
         function=m.uniform_reference,
-        text="The MaxVio that would be seen if every token picked K experts at random. No rule can be "
-        "expected to stay below it.",
+        text="The MaxVio that would be seen if every token picked K experts at random. No rule that looks "
+        "back can be expected to stay below it; experts that choose their tokens, and a rule fitted to this "
+        "very batch, can.",
         formula=r"\mathrm{MaxVio}_{\mathrm{random}} \lesssim \sqrt{\,2\ln "
         r"N\cdot\frac{N}{K\,T}\Bigl(1-\frac{K}{N}\Bigr)}",
-        more="The line (mean and 95th percentile) is simulated for these N, K, T and number of layers "
-        "averaged, and kept; the formula is an upper guide to the mean.",
+        more="The line (mean and 95th percentile) is simulated for these N, K and number of layers averaged "
+        "and for the tokens that were counted in each step, so it falls while a batch grows; to two "
+        "significant digits. The formula is an upper guide to the mean.",
         store="balance.references",
     ),
     Metric(
         key="resampled_reference",
-        title="Random reference, whole sequences",
+        title="Random-routing baseline, whole sequences",
         group=CHANCE,
         function=m.resampled_reference,
         text="Tokens of one text cluster on the same experts. This line draws whole recorded sequences "

@@ -1,12 +1,14 @@
 """What other tools print for the same counts, and how to convert it.
 
 Every function takes counts [R, L, E] (R ranks, L layers, E experts) and K, and returns the one number that
-the tool would log, averaged over layers, or None where counts alone do not determine it. A loss also depends
-on the mean probabilities P; here P_i is taken to be the load share f_i, so that E sum f_i P_i = 1 + CV^2. At
-balance the loss has the stated value whatever P is. Losses are those of the usual scope: every rank counts
-for itself and the mean over ranks is logged.
+the tool would log for the whole model, or None where counts alone do not determine it. How a tool combines
+its layers (mean, maximum, ratio of sums) belongs to the number: a formula of one layer says nothing about it.
+A loss also depends on the mean probabilities P; here P_i is taken to be the load share f_i, so that
+E sum f_i P_i = 1 + CV^2. At balance the loss has the stated value whatever P is. Losses are those of the
+usual scope: every rank counts for itself and the mean over ranks is logged.
 
-The sources were read, not run; tests hold the conversions against the tools' own code where it can be
+The sources were read, not run. Tests hold every conversion against the tool's arithmetic, written out a
+second time, on uneven counts of several layers and ranks, and against the tools' own code where it can be
 installed.
 """
 
@@ -18,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from explorer.metrics.counts import (
+    balance_efficiency,
     checked,
     coefficient_of_variation,
     effective_experts,
@@ -101,13 +104,20 @@ def prime_rl_max_vio(counts: ArrayLike, top_k: int) -> float | None:
 
 
 def automodel_utilisation(counts: ArrayLike, top_k: int) -> float:
-    """The largest load ratio c_i / mean(c), `expert_utilization_max` (mean over layers)."""
-    return _mean(max_over_mean(_together(counts)))
+    """`expert_utilization_max`: the largest load ratio c_i / mean(c) of all layers and experts."""
+    return float(max_over_mean(_together(counts)).max())
 
 
-def automodel_cv(counts: ArrayLike, top_k: int) -> float:
-    """`cv_mean`: the coefficient of variation."""
-    return _mean(coefficient_of_variation(_together(counts)))
+def automodel_cv(counts: ArrayLike, top_k: int) -> float | None:
+    """`cv_mean`: the coefficient of variation with N - 1 under the root, as torch's `std` divides.
+
+    None for a single expert, for which that is 0 / 0.
+    """
+    array = _together(counts)
+    experts = array.shape[-1]
+    if experts < 2:
+        return None
+    return _mean(coefficient_of_variation(array)) * math.sqrt(experts / (experts - 1))
 
 
 def automodel_diversity(counts: ArrayLike, top_k: int) -> float:
@@ -121,13 +131,23 @@ def shinka_imbalance(counts: ArrayLike, top_k: int) -> float:
     return _mean(total_variation(_together(counts)))
 
 
-def serving_balancedness(counts: ArrayLike, top_k: int) -> float:
-    """mean/max over devices, if every device held one expert."""
-    return _mean(1 / max_over_mean(_together(counts)))
+def sglang_balancedness(counts: ArrayLike, top_k: int) -> float:
+    """mean/max over GPUs, layer by layer and then averaged, if each GPU held one expert."""
+    return _mean(balance_efficiency(_together(counts)))
+
+
+def vllm_balancedness(counts: ArrayLike, top_k: int) -> float:
+    """The sum over layers of the mean load over the sum over layers of the largest, one expert per rank.
+
+    0, there too, when nothing was routed.
+    """
+    array = _together(counts)
+    most = int(array.max(-1).sum())
+    return float(array.mean(-1).sum()) / most if most else 0.0
 
 
 def tensorrt_imbalance(counts: ArrayLike, top_k: int) -> float:
-    """max/mean - 1 of a layer."""
+    """max/mean - 1 of each layer's experts (`--per_expert`), in the row `average`."""
     return _mean(max_vio(_together(counts)))
 
 
@@ -214,21 +234,23 @@ CONVERSIONS: tuple[Conversion, ...] = (
     Conversion(
         tool="NeMo Automodel",
         name="expert_utilization_max",
-        formula=r"\mathrm{MaxVio} + 1",
+        formula=r"\max_\ell \mathrm{MaxVio}_\ell + 1",
         printed=automodel_utilisation,
         at_balance=_one,
         balance_words="1",
-        trap="Of the last micro-batch of the step only.",
+        trap="The maximum over all layers, so it grows with their number. Of the last micro-batch of the "
+        "step only.",
         link="https://github.com/NVIDIA-NeMo/Automodel",
     ),
     Conversion(
         tool="NeMo Automodel",
         name="cv_mean",
-        formula=r"\mathrm{CV}",
+        formula=r"\mathrm{CV}\,\sqrt{N/(N-1)}",
         printed=automodel_cv,
         at_balance=_zero,
         balance_words="0",
-        trap="Of the last micro-batch of the step only.",
+        trap="Divides by N − 1 where ours divides by N: 3 % more for 16 experts, 15 % for 4. Of the last "
+        "micro-batch of the step only.",
         link="https://github.com/NVIDIA-NeMo/Automodel",
     ),
     Conversion(
@@ -252,14 +274,26 @@ CONVERSIONS: tuple[Conversion, ...] = (
         link="https://arxiv.org/abs/2509.19349",
     ),
     Conversion(
-        tool="SGLang, vLLM",
+        tool="SGLang",
         name="balancedness",
-        formula=r"\frac{1}{1 + \mathrm{MaxVio}}",
-        printed=serving_balancedness,
+        formula=r"\frac1L\sum_\ell \frac{1}{1 + \mathrm{MaxVio}_\ell}",
+        printed=sglang_balancedness,
         at_balance=_one,
         balance_words="1",
-        trap="Over devices: here each device holds one expert. Several experts a device look more even.",
+        trap="Over GPUs: here each GPU holds one expert. Several experts per GPU look more even.",
         link="https://github.com/sgl-project/sglang",
+    ),
+    Conversion(
+        tool="vLLM",
+        name="balancedness",
+        formula=r"\frac{\sum_\ell \bar c_\ell}{\sum_\ell \max_i c_{\ell,i}} = "
+        r"\frac{1}{1 + \mathrm{MaxVio}}",
+        printed=vllm_balancedness,
+        at_balance=_one,
+        balance_words="1",
+        trap="A ratio of sums over layers, not SGLang's mean of ratios. Over ranks: here each rank holds one "
+        "expert. Releases before August 2026 take mean and maximum over layers instead of ranks.",
+        link="https://github.com/vllm-project/vllm",
     ),
     Conversion(
         tool="TensorRT-LLM",
@@ -268,7 +302,9 @@ CONVERSIONS: tuple[Conversion, ...] = (
         printed=tensorrt_imbalance,
         at_balance=_zero,
         balance_words="0",
-        trap="Printed per layer; sums over ranks are inflated when ranks saw the same tokens.",
+        trap="Of experts with `--per_expert` only; without it the report is of expert-parallel ranks, which "
+        "look more even. One row per layer and their average; sums over ranks are inflated when ranks saw "
+        "the same tokens.",
         link="https://github.com/NVIDIA/TensorRT-LLM",
     ),
     Conversion(

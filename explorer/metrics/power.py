@@ -11,21 +11,16 @@ few seeds: the answer is an order of magnitude, and `spread_interval` says how w
 
 import math
 
+from explorer.metrics.statistics import t_quantile
+
 POWER = 0.80
 MOST_PAIRS = 100_000
-
-
-def _t(probability: float, freedom: int) -> float:
-    # SciPy takes long to load, and only this asks for it.
-    from scipy.special import stdtrit
-
-    return float(stdtrit(freedom, probability))
 
 
 def detectable(spread: float, pairs: int) -> float:
     """The smallest true difference that so many pairs find with a chance of `POWER`; needs two pairs."""
     freedom = pairs - 1
-    return (_t(0.975, freedom) + _t(POWER, freedom)) * spread / math.sqrt(pairs)
+    return (t_quantile(0.975, freedom) + t_quantile(POWER, freedom)) * spread / math.sqrt(pairs)
 
 
 def pairs_needed(spread: float, difference: float) -> int:
@@ -47,7 +42,7 @@ def pairs_needed(spread: float, difference: float) -> int:
 
 def spread_interval(spread: float, pairs: int) -> tuple[float, float]:
     """95 % interval of the true standard deviation behind one that was estimated from so many pairs (χ²)."""
-    from scipy.special import chdtri
+    from scipy.special import chdtri  # loaded when asked for
 
     freedom = pairs - 1
     low, high = (spread * math.sqrt(freedom / float(chdtri(freedom, tail))) for tail in (0.025, 0.975))

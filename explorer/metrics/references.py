@@ -1,4 +1,8 @@
-"""What chance alone would show: the reference lines that every plot of MaxVio draws."""
+"""Random-routing baselines: what chance alone would show, the reference lines of every plot of MaxVio.
+
+Both are simulated until the standard error of the mean is below `RELATIVE_ERROR`, so that two significant
+digits of a figure divided by its baseline hold whatever the random seed.
+"""
 
 import math
 from collections.abc import Sequence
@@ -10,32 +14,90 @@ from numpy.typing import ArrayLike, NDArray
 
 from explorer.metrics.counts import checked
 
+RELATIVE_ERROR = 0.002
+"""Standard error of a baseline over the baseline, at most (the widest models excepted)."""
 MOST_CELLS = 1_500_000
 """Loads that `uniform_reference` simulates at most: the widest models take a tenth of a second too."""
+MANY = 25
+"""Mean load (T K / N) from which loads are drawn from binomials; the mean is then right to 0.5 %."""
+LISTED_SUBSETS = 300
+"""K-subsets of the experts that are listed, at most."""
+MOST_PICKS = 20_000_000
+"""Random numbers that drawing token by token may cost."""
+MOST_PRODUCTS = 400_000_000
+"""Multiplications that `resampled_reference` may cost."""
+EXACT_SIZES = 6
+"""Different numbers of tokens that are simulated one by one; more are interpolated."""
+
+Band = tuple[float, float]
+"""Mean and 95th percentile."""
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=1024)
 def uniform_reference(
-    num_experts: int, top_k: int, num_tokens: int, num_layers: int = 1, draws: int = 1000, seed: int = 0
-) -> tuple[float, float]:
+    num_experts: int,
+    top_k: int,
+    num_tokens: int,
+    num_layers: int = 1,
+    draws: int | None = None,
+    seed: int = 0,
+) -> Band:
     """MaxVio that uniform-random routing of independent tokens would show: (mean, 95th percentile).
 
     Every token picks K distinct experts at random. The violation is averaged over `num_layers`
     independent layers, as the reported figure is: the mean does not depend on that, the
-    percentile does. Simulated and cached.
+    percentile does. Simulated and cached; `draws` (of all layers) as many as `RELATIVE_ERROR` takes, at
+    least 1,000, unless given.
     """
     if top_k == num_experts or num_tokens == 0:
         return 0.0, 0.0
     rng = np.random.default_rng(seed)
+    first = draws or 1000
+    violation = _violations(rng, num_experts, top_k, num_tokens, num_layers, first)
+    if draws is None and (needed := _draws_needed(violation)) > first:
+        violation = _violations(rng, num_experts, top_k, num_tokens, num_layers, needed)
+    return float(violation.mean()), float(np.percentile(violation, 95))
+
+
+def _draws_needed(values: NDArray[np.float64]) -> int:
+    """How many draws like these bring the standard error of their mean down to `RELATIVE_ERROR`."""
+    mean = float(values.mean())
+    return math.ceil((float(values.std(ddof=1)) / (RELATIVE_ERROR * mean)) ** 2) if mean > 0 else 0
+
+
+def _violations(
+    rng: np.random.Generator, num_experts: int, top_k: int, num_tokens: int, num_layers: int, draws: int
+) -> NDArray[np.float64]:
+    """MaxVio averaged over layers, [draws]."""
     wanted = draws * num_layers
-    simulated = min(wanted, max(draws, MOST_CELLS // num_experts))
+    most = max(1000, MOST_CELLS // num_experts)
+    if _is_drawn_by_token(num_experts, top_k, num_tokens):
+        most = max(300, min(most, MOST_PICKS // (num_tokens * num_experts)))
+    simulated = min(wanted, most)
     loads = _random_loads(rng, num_experts, top_k, num_tokens, simulated)
     layers = loads.max(-1) / (num_tokens * top_k / num_experts) - 1
     if simulated < wanted:
-        # Many wide layers: thousands of them are enough to draw the others from.
+        # Thousands of wide layers are enough to draw the others from.
         layers = rng.choice(layers, wanted)
-    violation = layers.reshape(draws, num_layers).mean(-1)
-    return float(violation.mean()), float(np.percentile(violation, 95))
+    return np.asarray(layers.reshape(draws, num_layers).mean(-1))
+
+
+def uniform_references(
+    num_experts: int, top_k: int, tokens: Sequence[int], num_layers: int = 1
+) -> dict[int, Band]:
+    """`uniform_reference` of every number of tokens, as a batch that grows has them.
+
+    Few different numbers are simulated, more are interpolated between powers of √2 (both axes logarithmic:
+    the baseline falls about as the inverse root of the tokens).
+    """
+    sizes = sorted({int(n) for n in tokens if n > 0})
+    if len(sizes) <= EXACT_SIZES or top_k == num_experts:
+        return {n: uniform_reference(num_experts, top_k, n, num_layers) for n in sizes}
+    first, last = (2 * math.log2(n) for n in (sizes[0], sizes[-1]))
+    grid = sorted({round(2 ** (power / 2)) for power in range(math.floor(first), math.ceil(last) + 1)})
+    known = np.log([uniform_reference(num_experts, top_k, n, num_layers) for n in grid])
+    columns = [np.exp(np.interp(np.log(sizes), np.log(grid), known[:, i])) for i in (0, 1)]
+    return {n: (float(mean), float(p95)) for n, mean, p95 in zip(sizes, *columns, strict=True)}
 
 
 def _random_loads(
@@ -43,20 +105,32 @@ def _random_loads(
 ) -> NDArray[np.float64]:
     """Loads under uniform-random routing, [draws, E].
 
-    Exact while the K-subsets can be listed: how often each is picked is multinomial. Beyond
-    that every expert's load is drawn from its exact binomial and the draws are centred and
-    scaled, which gives the exact covariance v·(N·I - 11ᵀ)/(N - 1), v = T·K/N·(1 - K/N).
+    Exact for small loads: how often each K-subset is picked is multinomial, and where subsets are too many
+    to list, every token draws its own. From a mean load of `MANY` on every expert's load is drawn from its
+    exact binomial and the draws are centred and scaled, which gives the exact covariance
+    v·(N·I - 11ᵀ)/(N - 1), v = T·K/N·(1 - K/N).
     """
-    if math.comb(num_experts, top_k) <= 300:
+    share = top_k / num_experts
+    if num_tokens * share >= MANY:
+        loads = rng.binomial(num_tokens, share, size=(draws, num_experts)).astype(np.float64)
+        scale = math.sqrt(num_experts / (num_experts - 1))
+        return np.asarray(num_tokens * share + scale * (loads - loads.mean(-1, keepdims=True)))
+    if not _is_drawn_by_token(num_experts, top_k, num_tokens):
         subsets = np.array(list(combinations(range(num_experts), top_k)))
         member = np.zeros((len(subsets), num_experts))
         member[np.arange(len(subsets))[:, None], subsets] = 1
         picked = rng.multinomial(num_tokens, np.full(len(subsets), 1 / len(subsets)), size=draws)
         return np.asarray(picked @ member)
-    share = top_k / num_experts
-    loads = rng.binomial(num_tokens, share, size=(draws, num_experts)).astype(np.float64)
-    scale = math.sqrt(num_experts / (num_experts - 1))
-    return np.asarray(num_tokens * share + scale * (loads - loads.mean(-1, keepdims=True)))
+    loads = np.empty((draws, num_experts))
+    for row in loads:  # one after the other: all at once would fill the memory
+        order = rng.random((num_tokens, num_experts), dtype=np.float32).argpartition(top_k - 1, -1)
+        row[:] = np.bincount(order[:, :top_k].ravel(), minlength=num_experts)
+    return loads
+
+
+def _is_drawn_by_token(num_experts: int, top_k: int, num_tokens: int) -> bool:
+    many = num_tokens * top_k >= MANY * num_experts
+    return not many and math.comb(num_experts, top_k) > LISTED_SUBSETS
 
 
 def uniform_guide(num_experts: int, top_k: int, num_tokens: int) -> float:
@@ -69,16 +143,17 @@ def resampled_reference(
     sequence_counts: ArrayLike,
     sequences: int,
     strata: Sequence[object] | None = None,
-    draws: int = 200,
+    draws: int | None = None,
     seed: int = 0,
-) -> tuple[float, float]:
+) -> Band:
     """MaxVio that sampling alone would show if every expert's expected load were exactly equal,
     given that whole sequences arrive together: (mean, 95th percentile).
 
     sequence_counts: [R, L, E], recorded loads of R sequences. `sequences` of them are drawn with
     replacement (within `strata`, e.g. domains, when a batch is balanced over them) and each
     expert's load is divided by its own expectation, which removes the run's real imbalance and
-    leaves the clustering. Experts without any recorded load are left out. Averaged over layers.
+    leaves the clustering. Experts without any recorded load are left out. Averaged over layers. `draws` as
+    many as `RELATIVE_ERROR` takes, at least 200, unless given.
     """
     array = checked(sequence_counts).astype(np.float64)
     rng = np.random.default_rng(seed)
@@ -87,11 +162,29 @@ def resampled_reference(
     shares = np.array([len(g) for g in groups]) / len(array)
     sizes = np.floor(shares * sequences).astype(int)
     sizes[: sequences - sizes.sum()] += 1
-    expected = sum(size * array[group].mean(0) for size, group in zip(sizes, groups, strict=True))
-    violation = np.empty(draws)
-    for draw in range(draws):
-        picked = np.concatenate([rng.choice(group, size) for size, group in zip(sizes, groups, strict=True)])
-        with np.errstate(invalid="ignore", divide="ignore"):
-            ratio = np.where(expected > 0, array[picked].sum(0) / expected, np.nan)
-        violation[draw] = (np.nanmax(ratio, -1) - 1).mean()
+    parts = [(array[group], int(size)) for size, group in zip(sizes, groups, strict=True) if size]
+    first = draws or 200
+    violation = _resampled(rng, parts, first)
+    if draws is None:
+        most = max(first, MOST_PRODUCTS // max(1, array.size))
+        needed = min(_draws_needed(violation), most)
+        if needed > first:
+            violation = np.concatenate([violation, _resampled(rng, parts, needed - first)])
     return float(violation.mean()), float(np.percentile(violation, 95))
+
+
+def _resampled(
+    rng: np.random.Generator, parts: Sequence[tuple[NDArray[np.float64], int]], draws: int
+) -> NDArray[np.float64]:
+    """MaxVio of drawn sequences, averaged over layers, [draws]. parts: sequences [G, L, E] of a stratum and
+    how many of them make a batch."""
+    shape = parts[0][0].shape[1:]
+    expected, loads = np.zeros(shape), np.zeros((draws, *shape))
+    for rows, size in parts:
+        expected += size * rows.mean(0)
+        # How often each sequence is picked, times its loads: the sum over the picked ones.
+        picked = rng.multinomial(size, np.full(len(rows), 1 / len(rows)), size=draws)
+        loads += (picked.astype(np.float64) @ rows.reshape(len(rows), -1)).reshape(draws, *shape)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = np.where(expected > 0, loads / expected, np.nan)
+    return np.asarray((np.nanmax(ratio, -1) - 1).mean(-1))

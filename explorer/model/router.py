@@ -216,19 +216,14 @@ def unbiased_top_k(routing: Routing) -> Tensor:
 def switched_slots(routing: Routing, top_k: int | None = None) -> Tensor:
     """How many assignments the bias changed: chosen experts that the same choice without it would not have.
 
-    Scalar int64. In the plain case: experts outside the unbiased top-K. `top_k`: K, where the routing
-    does not say it.
+    Scalar int64. The choice is made again, so among tied scores too it counts where the bias decides.
+    `top_k`: K, where the routing does not say it.
     """
     selection = routing.selection or Selection(top_k=top_k or routing.topk_expert_ids_TK.shape[1])
     ids_TK, num_experts = routing.topk_expert_ids_TK, routing.scores_TE.shape[-1]
-    if selection.is_plain:
-        scores = routing.scores_TE.detach() if routing.choosing_TE is None else routing.choosing_TE
-        kth_T1 = scores.topk(selection.top_k, dim=-1).values[:, -1:]
-        chosen_TK = scores.gather(-1, ids_TK.clamp_max(num_experts - 1))
-        return ((chosen_TK < kth_T1) & (ids_TK < num_experts)).sum()
     # The last column takes the empty slots: no bias brought them in.
     known_TX = torch.zeros(len(ids_TK), num_experts + 1, dtype=torch.bool, device=ids_TK.device)
-    known_TX = known_TX.scatter(1, unbiased_choice(routing), True)
+    known_TX = known_TX.scatter(1, unbiased_choice(replace(routing, selection=selection)), True)
     known_TX[:, num_experts] = True
     return (~known_TX.gather(1, ids_TK)).sum()
 

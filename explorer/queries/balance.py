@@ -1,6 +1,7 @@
 """How even the loads are: MaxVio over time and per layer, and what chance alone would show."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -25,13 +26,14 @@ def max_vio_series(
     layer: one layer, or None for the mean over layers of every sample. x: step, tokens or time (seconds).
     Columns: run_id, bin, first_step, last_step, x (at the end of the bin), max_vio (mean over the bin),
     max_vio_min, max_vio_max, max_vio_mean100 (mean over the 100 samples up to the end of the bin, as the
-    paper draws it), samples. Sorted by run and bin.
+    paper draws it), tokens (assignments of a layer in a step, mean over the bin), samples. Sorted by run
+    and bin.
     Raises ConfigError for an unknown `x`.
     """
     sql = f"""
         SELECT $run_id AS run_id, bin, first_step, last_step, NULL::DOUBLE AS x,
                max_vio_sum / nullif(max_vio_count, 0) AS max_vio, max_vio_min, max_vio_max,
-               max_vio_mean100_last AS max_vio_mean100, samples
+               max_vio_mean100_last AS max_vio_mean100, tokens_sum / samples AS tokens, samples
         FROM ({LAYERS.binned("layer = $layer")})
         ORDER BY bin
     """
@@ -61,23 +63,21 @@ def layer_balance(cur: Cursor, run_ids: Sequence[str]) -> pl.DataFrame:
     )
 
 
-def references(cur: Cursor, run_id: str) -> dict[str, float | None]:
-    """What MaxVio (mean over layers) chance alone would show in a step of this run.
+@dataclass(frozen=True, kw_only=True)
+class _Sizes:
+    """What the chance of a step depends on, besides its tokens."""
 
-    uniform_mean, uniform_p95: every token picks K experts at random. resampled_mean, resampled_p95:
-    whole sequences of the last quarter of the training, drawn again within their domains, if every
-    expert's expected load were equal. None where the sizes or the sequences are not recorded, and where
-    tokens take different numbers of experts, so that "K at random" says nothing, or layers have different
-    numbers of experts.
-    Definitions: `metrics.uniform_reference`, `metrics.resampled_reference`.
-    """
-    result: dict[str, float | None] = dict.fromkeys(
-        ("uniform_mean", "uniform_p95", "resampled_mean", "resampled_p95")
-    )
-    sizes = first_row(
+    num_experts: int
+    top_k: int
+    num_moe_layers: int
+
+
+def _sizes(cur: Cursor, run_id: str) -> _Sizes | None:
+    """None where they are not recorded, and where tokens or layers have different numbers of experts."""
+    found = first_row(
         cur,
         """
-        SELECT num_experts, top_k, tokens_per_step, num_moe_layers,
+        SELECT num_experts, top_k, num_moe_layers,
                config ->> '$.model.top_p' IS NULL
                AND coalesce(config ->> '$.model.random_second', 'false') = 'false'
                AND coalesce(config ->> '$.model.routing', '') <> 'expert_threshold'
@@ -86,17 +86,114 @@ def references(cur: Cursor, run_id: str) -> dict[str, float | None]:
         """,
         run_id=run_id,
     )
-    if sizes is None or not all(sizes):
+    if found is None or not all(found):
+        return None
+    return _Sizes(num_experts=int(found[0]), top_k=int(found[1]), num_moe_layers=int(found[2]))
+
+
+def references(cur: Cursor, run_id: str) -> dict[str, float | None]:
+    """Random-routing baselines of a run: what MaxVio (mean over layers) chance alone would show at its end.
+
+    uniform_mean, uniform_p95: every token picks K experts at random; the mean over the steps that
+    `max_vio_batch` averages, each with the tokens that were counted in it. resampled_mean, resampled_p95:
+    whole sequences of the last quarter of the training, drawn again within their domains, if every
+    expert's expected load were equal. held_out_mean, held_out_p95: as uniform, for the tokens of the last
+    held-out counts. tokens and held_out_tokens: those tokens, per step and in all. None where the sizes or
+    the sequences are not recorded, and where tokens take different numbers of experts, so that "K at
+    random" says nothing. Definitions: `metrics.uniform_reference`, `metrics.resampled_reference`.
+    """
+    result: dict[str, float | None] = dict.fromkeys(
+        (*(f"{kind}_{end}" for kind in ("uniform", "resampled", "held_out") for end in ("mean", "p95")),
+         "tokens", "held_out_tokens")
+    )  # fmt: skip
+    sizes = _sizes(cur, run_id)
+    if sizes is None:
         return result
-    experts, top_k, tokens, layers = map(int, sizes[:4])
-    result["uniform_mean"], result["uniform_p95"] = metrics.uniform_reference(experts, top_k, tokens, layers)
+    held_out = _held_out_tokens(cur, run_id, sizes.top_k)
+    if held_out:
+        result["held_out_tokens"] = held_out
+        result["held_out_mean"], result["held_out_p95"] = metrics.uniform_reference(
+            sizes.num_experts, sizes.top_k, held_out, sizes.num_moe_layers
+        )
+    steps = _final_tokens(cur, run_id, sizes.top_k)
+    if not steps:
+        return result
+    bands = metrics.uniform_references(sizes.num_experts, sizes.top_k, list(steps), sizes.num_moe_layers)
+    result["uniform_mean"], result["uniform_p95"] = (
+        sum(number * bands[tokens][end] for tokens, number in steps.items()) / sum(steps.values())
+        for end in (0, 1)
+    )
+    tokens = sum(n * number for n, number in steps.items()) / sum(steps.values())
+    result["tokens"] = tokens
     counts, domains = _final_sequences(cur, run_id)
     if len(counts):
-        sequence_tokens = counts[:, 0, :].sum(-1).mean() / top_k
+        sequence_tokens = counts[:, 0, :].sum(-1).mean() / sizes.top_k
         sequences = max(1, round(tokens / sequence_tokens)) if sequence_tokens else 1
         mean, p95 = metrics.resampled_reference(counts, sequences, strata=domains)
         result["resampled_mean"], result["resampled_p95"] = mean, p95
     return result
+
+
+def uniform_series(cur: Cursor, run_id: str, max_bins: int = 300, x: str = "step") -> pl.DataFrame:
+    """The baseline of independent tokens along a run: it falls while a batch grows.
+
+    Columns: bin, first_step, last_step, x, tokens (routed per step, mean over the bin), uniform_mean,
+    uniform_p95. Sorted by bin; empty where `references` has no baseline.
+    """
+    sizes = _sizes(cur, run_id)
+    counted = max_vio_series(cur, [run_id], max_bins=max_bins, x=x).filter(pl.col("tokens") > 0)
+    tokens = [] if sizes is None else [round(n / sizes.top_k) for n in counted["tokens"]]
+    bands = (
+        {}
+        if sizes is None
+        else metrics.uniform_references(sizes.num_experts, sizes.top_k, tokens, sizes.num_moe_layers)
+    )
+    ends = [bands[n] for n in tokens if n > 0]
+    kept = counted.head(len(ends)).select("bin", "first_step", "last_step", "x")
+    return kept.with_columns(
+        tokens=pl.Series(tokens[: len(ends)], dtype=pl.Int64),
+        uniform_mean=pl.Series([mean for mean, _ in ends], dtype=pl.Float64),
+        uniform_p95=pl.Series([p95 for _, p95 in ends], dtype=pl.Float64),
+    )
+
+
+def _final_tokens(cur: Cursor, run_id: str, top_k: int) -> dict[int, int]:
+    """Tokens counted in a step -> how many of the final steps (`metrics.last_steps`) have so many."""
+    rows = frame(
+        cur,
+        """
+        SELECT tokens, count(*) AS steps FROM layer_metrics, (
+            SELECT samples FROM progress WHERE run_id = $run_id AND table_name = 'expert_loads'
+        )
+        WHERE run_id = $run_id AND ordinal >= samples - greatest(1, least($most, samples // 4))
+          AND layer = (SELECT min(layer) FROM layer_summary WHERE run_id = $run_id)
+        GROUP BY tokens ORDER BY tokens
+        """,
+        run_id=run_id,
+        most=metrics.LAST_STEPS,
+    )
+    found: dict[int, int] = {}
+    for assignments, steps in rows.iter_rows():
+        tokens = round(assignments / top_k)
+        if tokens > 0:
+            found[tokens] = found.get(tokens, 0) + int(steps)
+    return found
+
+
+def _held_out_tokens(cur: Cursor, run_id: str, top_k: int) -> int:
+    """Tokens behind `max_vio_global`: those of the last held-out counts, domains summed, in one layer."""
+    found = first_row(
+        cur,
+        """
+        WITH here AS (
+            SELECT step, layer, tokens FROM eval_loads WHERE run_id = $run_id AND split = 'held_out'
+        )
+        SELECT sum(tokens) FROM here
+        WHERE step = (SELECT max(step) FROM here) AND layer = (SELECT min(layer) FROM here)
+        """,
+        run_id=run_id,
+    )
+    return round(int(found[0] or 0) / top_k) if found else 0
 
 
 def _final_sequences(cur: Cursor, run_id: str) -> tuple[np.ndarray, list[str]]:

@@ -43,7 +43,8 @@ SUMMARY = """
                avg(effective_experts) AS effective_experts
         FROM layer_summary GROUP BY run_id
     )
-    SELECT c.run_id, name, balancer, balancer_label, balancer_family, count_scope, seed, pair_key, preset,
+    SELECT c.run_id, name, balancer, balancer_label, balancer_family, count_scope, seed,
+           pair_key || coalesce('/' || corpus_digest, '') AS pair_key, preset,
            state, exp(lm_loss) AS perplexity, lm_loss, bits_per_byte, max_vio_batch, max_vio_global,
            worst_layer, worst_max_vio, effective_experts, tokens_per_second, wall_time_s, last_step, num_steps
     FROM chosen c LEFT JOIN held_out USING (run_id) LEFT JOIN layers USING (run_id)
@@ -54,8 +55,10 @@ SUMMARY = """
 def summary(cur: Cursor, run_ids: Sequence[str] | None = None) -> pl.DataFrame:
     """One row a run, in the order of `run_ids`, or of all runs, newest first.
 
-    Columns: run_id, name, balancer, balancer_label, balancer_family, count_scope, seed, pair_key, preset,
-    state; perplexity, lm_loss, bits_per_byte (last held-out evaluation, domains weighted equally);
+    Columns: run_id, name, balancer, balancer_label, balancer_family, count_scope, seed, pair_key (digest of
+    the configuration, followed by that of the text where it is known: runs with equal keys differ in arm
+    and seed only), preset, state; perplexity, lm_loss, bits_per_byte (last held-out evaluation, domains
+    weighted equally);
     max_vio_batch (end of training) and max_vio_global (last held-out counts), means over layers;
     worst_layer and worst_max_vio (highest max_vio_global); effective_experts (end of training, mean over
     layers); tokens_per_second, wall_time_s, last_step, num_steps. NULL where a figure is not available.
@@ -77,6 +80,8 @@ class PairedDifference:
     """Half width of the 95 % t interval; None for fewer than two pairs."""
     resolved: bool
     """Whether the interval leaves zero out."""
+    p_value: float | None
+    """Two-sided p value of the paired t test; None for fewer than two pairs."""
     left_out: tuple[str, ...]
     """Runs that found no partner: seed, pair key or figure is missing on the other side, or not finite."""
 
@@ -89,7 +94,8 @@ class PairedDifference:
 def paired(cur: Cursor, arm_a: Sequence[str], arm_b: Sequence[str], metric: str) -> PairedDifference:
     """Compare two arms (run ids) in one figure of `summary`, over the seeds that both have.
 
-    Two runs are a pair when seed and pair key agree, so that they differ in the balancing rule only.
+    Two runs are a pair when seed, configuration and text agree, so that they differ in the balancing rule
+    only.
     When an arm has several runs of a seed, its newest one counts.
     Raises ConfigError for a metric that is not among FIGURES.
     """
@@ -105,6 +111,7 @@ def paired(cur: Cursor, arm_a: Sequence[str], arm_b: Sequence[str], metric: str)
         mean=interval[0] if interval else mean,
         half_width=interval[1] if interval else None,
         resolved=metrics.is_resolved(interval),
+        p_value=metrics.p_value(list(differences.values())),
         left_out=tuple(run_id for run_id in (*arm_a, *arm_b) if run_id not in used),
     )
 

@@ -220,19 +220,19 @@ def computation_batches(
     run_id: str,
     sizes: Sequence[int] | None = None,
     split: str = "train",
-    steps: int | None = None,
 ) -> pl.DataFrame:
     """MaxVio of groups of neighbouring sequences of one step, by group size (Loss-Free paper, Figure 5).
 
-    sizes: sequences in a group; None takes the powers of two up to a whole step. It reads the latest
-    recorded steps, `steps` of them and at most MAX_SEQUENCES sequences. Columns: sequences, tokens (of a
+    sizes: sequences in a group; None takes the powers of two up to a whole step. It reads the last of the
+    steps whose sequences are recorded (`metrics.last_recorded`: 20, or the last quarter), at most
+    MAX_SEQUENCES sequences: the end of the training, on every page. Columns: sequences, tokens (of a
     group, not assignments), layer, max_vio (mean over groups), groups, uniform_mean (random routing of as
     many independent tokens). Sorted by size and layer. Definition: `metrics.max_vio_computation_batch`.
     """
     per_step = first_row(
         cur,
         f"""
-        SELECT max(number) FROM (
+        SELECT max(number), count(*) FROM (
             SELECT count(*) AS number FROM sequence_loads
             WHERE run_id = $run_id AND split = $split AND layer = {FIRST_LAYER} AND expert = 0 GROUP BY step
         )
@@ -240,7 +240,7 @@ def computation_batches(
         run_id=run_id,
         split=split,
     )
-    most = int(per_step[0] or 0) if per_step else 0
+    most, recorded = (int(n or 0) for n in per_step) if per_step else (0, 0)
     wanted = [2**power for power in range(most.bit_length())] if sizes is None else list(sizes)
     found = frame(
         cur,
@@ -268,7 +268,7 @@ def computation_batches(
         """,
         run_id=run_id,
         split=split,
-        steps=max(1, min(MAX_SEQUENCES // max(1, most), steps or MAX_SEQUENCES)),
+        steps=max(1, min(MAX_SEQUENCES // max(1, most), metrics.last_recorded(recorded))),
         sizes=wanted,
     )
     top_k = first_row(cur, "SELECT top_k FROM runs WHERE run_id = $run_id", run_id=run_id)

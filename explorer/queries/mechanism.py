@@ -66,8 +66,8 @@ def choices(
     sql = f"""
         WITH rows AS (
             SELECT l.step, l.layer, l.score_margin AS margin,
-                   l.switched_slots / nullif(r.tokens_per_step * r.top_k, 0) AS switched
-            FROM layer_steps l JOIN runs r USING (run_id)
+                   l.switched_slots / nullif(m.tokens, 0) AS switched
+            FROM layer_steps l LEFT JOIN layer_metrics m USING (run_id, step, layer)
             WHERE l.run_id = $run_id AND (l.score_margin IS NOT NULL OR l.switched_slots IS NOT NULL)
               AND ($layer IS NULL OR l.layer = $layer)
         ), {BINS} {_spread("margin")} {_spread("switched")}, count(DISTINCT step) AS samples

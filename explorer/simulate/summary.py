@@ -44,7 +44,7 @@ def bins(values: NDArray[np.floating], most: int = 300) -> Bins:
 def random_reference(simulation: Simulation) -> tuple[float, float]:
     """MaxVio of uniform-random routing for this N, K and T: (mean, 95th percentile)."""
     scores = simulation.scores
-    return metrics.uniform_reference(scores.num_experts, scores.top_k, scores.num_tokens, draws=200)
+    return metrics.uniform_reference(scores.num_experts, scores.top_k, scores.num_tokens)
 
 
 def final_max_vio(simulation: Simulation) -> float:

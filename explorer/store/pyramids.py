@@ -180,12 +180,12 @@ LAYERS = Pyramid(
     keys=(LAYER,),
     source=f"""
         SELECT step, ordinal, layer, max_vio, effective_experts, coefficient_of_variation, total_variation,
-               idle_experts, bias_spread, max_vio_mean100
+               idle_experts, bias_spread, max_vio_mean100, tokens
         FROM layer_metrics WHERE run_id = $run_id AND ordinal >= $start AND ordinal < $stop
         UNION ALL
         SELECT step, ordinal, {MEAN_LAYER}, CASE WHEN count(max_vio) = count(*) THEN avg(max_vio) END,
                avg(effective_experts), avg(coefficient_of_variation), avg(total_variation),
-               avg(idle_experts), avg(bias_spread), avg(max_vio_mean100)
+               avg(idle_experts), avg(bias_spread), avg(max_vio_mean100), avg(tokens)
         FROM layer_metrics WHERE run_id = $run_id AND ordinal >= $start AND ordinal < $stop
         GROUP BY step, ordinal
     """,
@@ -198,6 +198,11 @@ LAYERS = Pyramid(
         *_sum_min_max("idle_experts", "idle experts"),
         *_finite_sum_min_max("bias_spread", "a bias spread"),
         _last("max_vio_mean100", "DOUBLE", "mean MaxVio of 100 samples"),
+        Measure(
+            column=Column("tokens_sum", "DOUBLE", "sum of the assignments of a layer"),
+            single="tokens::DOUBLE",
+            merge="sum(tokens_sum)",
+        ),
     ),
 )
 

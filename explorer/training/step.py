@@ -243,7 +243,8 @@ class _Meters:
             "tokens": counts_LBE.sum(1),
             "nonfinite_logits": nonfinite_logits(layers),
             "mean_score": scores_LTE.mean(1),
-            "mean_normalised_score": (scores_LTE / scores_LTE.sum(-1, keepdim=True)).mean(1),
+            # Clamped as in the loss: all scores of a token may underflow to 0.
+            "mean_normalised_score": (scores_LTE / scores_LTE.sum(-1, keepdim=True).clamp_min(1e-20)).mean(1),
         }
         dropped = [layer.dropped_BE for layer in layers if layer.dropped_BE is not None]
         if dropped:

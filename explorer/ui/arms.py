@@ -37,6 +37,8 @@ class Run:
     family: str
     scope: str
     pair_key: str
+    corpus_digest: str = ""
+    """Digest of the text; empty if it is not recorded."""
     config: str
     num_moe_layers: int
     num_experts: int
@@ -94,6 +96,11 @@ class Run:
     def short(self) -> str:
         """Its rule in a few words, or its label where that says something else than the rule's text form."""
         return short_rule(self.balancer, self.label)
+
+    @property
+    def experiment(self) -> tuple[str, str]:
+        """Configuration and text: what runs share that may be compared as pairs."""
+        return (self.pair_key, self.corpus_digest)
 
     @property
     def is_readable(self) -> bool:
@@ -173,6 +180,7 @@ def run_from_row(row: Mapping[str, Any]) -> Run:
         family=row["balancer_family"] or "unknown",
         scope=row["count_scope"] or "unknown",
         pair_key=row["pair_key"] or "",
+        corpus_digest=row.get("corpus_digest") or "",
         config=row["config"] or "{}",
         num_moe_layers=size("num_moe_layers"),
         num_experts=size("num_experts"),
@@ -199,16 +207,16 @@ def arms_of(runs: Iterable[Run]) -> list[Arm]:
     Runs belong together when they differ in the seed only. Of two runs with one seed the newest counts.
     """
     usable = [run for run in runs if run.has_steps]
-    together: dict[tuple[str, str, str], dict[int, Run]] = {}
+    together: dict[tuple[object, ...], dict[int, Run]] = {}
     for run in sorted(usable, key=lambda r: r.created_at):
         # Only finished ones: the seeds of an arm are averaged step by step.
         if run.seed is not None and run.pair_key and run.state == "finished":
-            together.setdefault((run.pair_key, run.balancer, run.label), {})[run.seed] = run
+            together.setdefault((run.experiment, run.balancer, run.label), {})[run.seed] = run
     groups = [list(seeds.values()) for seeds in together.values() if len(seeds) > 1]
     names = [_group_name(group[0]) for group in groups]
     arms = [
         Arm(
-            token=name if names.count(name) == 1 else f"{name} {group[0].pair_key[:4]}",
+            token=name if names.count(name) == 1 else f"{name} {_short(group[0], groups)}",
             label=group[0].label,
             runs=tuple(sorted(group, key=lambda r: r.seed or 0)),
         )
@@ -218,6 +226,12 @@ def arms_of(runs: Iterable[Run]) -> list[Arm]:
     return arms + [Arm(token=run.run_id, label=run.label, runs=(run,)) for run in usable]
 
 
+def _short(run: Run, groups: Sequence[Sequence[Run]]) -> str:
+    """Four letters that tell a group from others of its name: of the configuration, or else of the text."""
+    same = [g[0] for g in groups if g[0].pair_key == run.pair_key and g[0].balancer == run.balancer]
+    return run.pair_key[:4] if len(same) == 1 else f"{run.pair_key[:4]} {run.corpus_digest[:4]}".strip()
+
+
 def default_arms(arms: Sequence[Arm], most: int = 4) -> list[Arm]:
     """The comparison that the app opens with.
 
@@ -225,14 +239,15 @@ def default_arms(arms: Sequence[Arm], most: int = 4) -> list[Arm]:
     single runs, shipped before own, and of a set the arms that tell the story first. Runs without
     loads are chosen by hand only.
     """
-    sets: dict[str, list[Arm]] = {}
-    taken: set[tuple[str, ...]] = set()
+    sets: dict[tuple[str, str], list[Arm]] = {}
+    taken: set[tuple[object, ...]] = set()
     for arm in arms:
         # Without a pair key nobody knows that two runs of one rule are the same experiment.
-        key = (arm.first.pair_key or arm.token, arm.first.balancer, arm.first.label)
+        same = arm.first.experiment if arm.first.pair_key else arm.token
+        key = (same, arm.first.balancer, arm.first.label)
         if key not in taken and arm.first.has_loads:
             taken.add(key)
-            sets.setdefault(arm.first.pair_key, []).append(arm)
+            sets.setdefault(arm.first.experiment, []).append(arm)
     if not sets:
         return []
 

@@ -106,6 +106,11 @@ def references(run: Version) -> dict[str, float | None]:
 
 
 @_cached
+def uniform_series(run: Version, x: str = "step", max_bins: int = 300) -> pl.DataFrame:
+    return _ask(balance.uniform_series, run[0], max_bins, x)
+
+
+@_cached
 def summary(runs: tuple[Version, ...]) -> pl.DataFrame:
     return _ask(comparison.summary, _ids(runs))
 
@@ -183,10 +188,8 @@ def event_counts(runs: tuple[Version, ...]) -> pl.DataFrame:
 
 
 @_cached
-def computation_batches(
-    run: Version, sizes: tuple[int, ...] | None = None, steps: int | None = None
-) -> pl.DataFrame:
-    return _ask(health.computation_batches, run[0], sizes, steps=steps)
+def computation_batches(run: Version, sizes: tuple[int, ...] | None = None) -> pl.DataFrame:
+    return _ask(health.computation_batches, run[0], sizes)
 
 
 @_cached

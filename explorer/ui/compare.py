@@ -17,6 +17,7 @@ from explorer.metrics import t_interval
 from explorer.ui import cached, count_notes, events, layers, links, mechanism, merge, show, specs, urls
 from explorer.ui.arms import Arm, Run, arms_key, chart_labels
 from explorer.ui.bias_step import gap_of
+from explorer.ui.chance import baselines
 from explorer.ui.compare_quality import paired_panel, plane_section
 from explorer.wording import counted
 
@@ -69,6 +70,8 @@ def confounders(arms: Sequence[Arm], labels: dict[str, str]) -> list[str]:
                 f"“{labels[arms[0].token]}” and “{labels[arm.token]}” differ in more than the balancing "
                 f"rule: {details}{more}. What you see below may come from that."
             )
+        if not any(name.startswith("corpus.") for name in names):
+            said += other_text(arms[0], arm, labels)
     seeds = [{run.seed for run in arm.runs} for arm in arms]
     common = set.intersection(*seeds)
     if not common:
@@ -82,10 +85,29 @@ def confounders(arms: Sequence[Arm], labels: dict[str, str]) -> list[str]:
     return said
 
 
+def other_text(first: Arm, arm: Arm, labels: dict[str, str]) -> list[str]:
+    """A sentence where two arms of one corpus were trained on different text, or nobody can tell."""
+    names = f"“{labels[first.token]}” and “{labels[arm.token]}”"
+    one, other = first.first.corpus_digest, arm.first.corpus_digest
+    if not one or not other:
+        return [
+            f"The text of {names} is not recorded for both (corpus.digest in run.json), so it may differ, "
+            "and what you see below may come from that."
+        ]
+    if one == other:
+        return []
+    return [
+        f"{names} were trained on different text (corpus digest {one[:8]} against {other[:8]}), so their "
+        "runs are not paired. Train both on the same corpus files; the text of the corpus “python” changes "
+        "with the Python version."
+    ]
+
+
 ROUTING_NOTES = {
     "expert_choice": "Experts take their best tokens, so every expert has the same load by construction. A "
-    "token may have any number of experts, none included; gates are the scores, not normalised; and in "
-    "training a token's experts depend on later tokens, so its perplexity is not one that decoding reaches.",
+    "token may have any number of experts, none included; gates are the scores, not normalised; and a "
+    "token's experts depend on later tokens, in training and on held-out text (routed over whole batches of "
+    "one domain), so its perplexity is not one that decoding reaches.",
     "expert_threshold": "A token has every expert whose cut-off its score exceeds, none included; gates are "
     "the scores, not normalised.",
     "hash": "The token's id chooses; the router only weighs.",
@@ -142,7 +164,10 @@ def _figures(arms: Sequence[Arm], labels: dict[str, str]) -> None:
     columns = {name: st.column_config.TextColumn(help=tip(key)) for name, key in help_of.items()}
     st.dataframe(rows, hide_index=True, column_config=columns, alt="Final figures of the compared runs")
     if any(arm.is_group for arm in arms):
-        show.note("± is the half width of the 95 % t interval over seeds.")
+        show.note(
+            "Means over seeds; ± is the half width of the 95 % t interval. The worst layer is that of each "
+            "run, so its MaxVio is a mean over seeds as well."
+        )
 
 
 def _what_happened(arms: Sequence[Arm], labels: dict[str, str]) -> None:
@@ -156,11 +181,12 @@ def _what_happened(arms: Sequence[Arm], labels: dict[str, str]) -> None:
 
 
 def _worst(found: pl.DataFrame) -> str:
-    """The highest MaxVio of any layer and seed, and where it is."""
-    row = found.sort("worst_max_vio", descending=True, nulls_last=True).row(0, named=True)
-    if row["worst_max_vio"] is None:
+    """The MaxVio of each run's worst layer, averaged over seeds, and which layers these are."""
+    layers = sorted({int(layer) for layer in found["worst_layer"].drop_nulls()})
+    if not layers:
         return "–"
-    return f"{row['worst_max_vio']:.2f} (layer {row['worst_layer']})"
+    named = f"layer{'s' if len(layers) > 1 else ''} {', '.join(map(str, layers))}"
+    return f"{spread(found['worst_max_vio'])} ({named})"
 
 
 def _collapsed(arm: Arm) -> str:
@@ -324,7 +350,7 @@ def over_time(arms: Sequence[Arm], labels: dict[str, str]) -> None:
     marked = events.of_arms(arms) if x == "step" else None
     marks = events.marks_note(marked, several=len(arms) > 1) if marked is not None else ""
     frame = merge.series(cached.max_vio_series(runs, None, x), arms, ["max_vio"], merge.ENDS)
-    known, missing = _references(arms)
+    chance = baselines(arms, x=x)
     show.figure(
         specs.kept(
             ("compare balance", x, arms_key(arms, labels)),
@@ -333,16 +359,17 @@ def over_time(arms: Sequence[Arm], labels: dict[str, str]) -> None:
                 frame,
                 labels=labels,
                 families=families,
-                references=known,
+                references=chance.known,
+                curve=chance.curve,
                 x_title=x_title,
                 events=marked,
             ),
         ),
         subject="MaxVio over training",
-        finding=captions.max_vio_curves(frame, labels=labels, references=known),
+        finding=captions.max_vio_curves(frame, labels=labels, references=chance.known),
         how="How far the busiest expert lies above the mean, averaged over layers (the final figures name "
         "the worst one). The band reaches from the lowest to the highest seed, or step behind a point "
-        f"where there is one seed only. {missing or 'The dashed lines are what chance alone would show.'}"
+        f"where there is one seed only. {chance.missing or 'The dashed lines are random-routing baselines.'}"
         f"{marks}",
         table=frame,
         sources=[marked],
@@ -374,40 +401,3 @@ def over_time(arms: Sequence[Arm], labels: dict[str, str]) -> None:
         sources=[train, marked],
         key="compare_loss",
     )
-
-
-def _references(arms: Sequence[Arm]) -> tuple[dict[str, tuple[float, float]], str]:
-    """The two lines of chance, from the best balanced run; none where the sizes differ.
-
-    The second line resamples whole sequences of a run as if every expert's expected load were equal. A
-    collapsed run has too few experts at work for that, so it gives no such line.
-    """
-    sizes = {
-        (a.first.num_experts, a.first.top_k, a.first.tokens_per_step, a.first.num_moe_layers) for a in arms
-    }
-    if len(sizes) > 1:
-        return {}, "No line of chance is drawn, since these runs have different sizes."
-    if any(arm.first.experts_per_layer is not None for arm in arms):
-        return {}, "No line of chance is drawn, since layers have different numbers of experts."
-    arm = min(arms, key=_mean_max_vio)
-    found = cached.references(arm.first.version)
-    # Not whether it ever was: the sequences are those of its last quarter.
-    working = cached.layer_balance((arm.first.version,))["effective_experts"]
-    is_collapsed = bool((working <= arm.first.num_experts / 2).any())
-    known = {}
-    for name in ("uniform",) if is_collapsed else ("uniform", "resampled"):
-        mean, p95 = found[f"{name}_mean"], found[f"{name}_p95"]
-        if mean is not None and p95 is not None:
-            known[name] = (mean, p95)
-    if is_collapsed:
-        return known, (
-            "The dashed line is what random tokens would show; the one of random sequences is left out, "
-            "since all of these runs have collapsed."
-        )
-    return known, ""
-
-
-def _mean_max_vio(arm: Arm) -> float:
-    """How uneven the last steps of the arm's first run are; infinite where nothing is known."""
-    known = cached.layer_balance((arm.first.version,))["max_vio_batch"].drop_nulls().drop_nans()
-    return float(known.mean()) if len(known) else math.inf  # type: ignore[arg-type]

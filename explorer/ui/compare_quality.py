@@ -7,8 +7,9 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from explorer.charts import captions, differences, plane
+from explorer.charts import captions, differences, plane, ranking
 from explorer.glossary import tip
+from explorer.metrics import holm
 from explorer.ui import cached, picker, show, specs, urls
 from explorer.ui.arms import Arm
 
@@ -21,24 +22,31 @@ PAIRED = {
 }
 
 
+UNTUNED = (
+    "Strengths (α, u) are as given and were not tuned for each rule, so a difference is one between these "
+    "settings."
+)
+
+
 def plane_section(arms: Sequence[Arm]) -> None:
     """Perplexity against imbalance, over the chosen runs and the shipped ones of the same experiment."""
     st.subheader("Balance against quality", help=tip("dilemma_plane"))
     chosen = dict.fromkeys(run for arm in arms for run in arm.runs)
-    keys = {run.pair_key for run in chosen}
+    keys = {run.experiment for run in chosen}
     for run in picker.all_runs():
-        if run.shipped and run.state == "finished" and run.is_readable and run.pair_key in keys:
+        if run.shipped and run.state == "finished" and run.is_readable and run.experiment in keys:
             chosen.setdefault(run)
     versions = cached.versions(list(chosen))
     frame = cached.summary(versions)
     show.figure(
         specs.kept(("plane", versions), partial(plane.dilemma_plane, frame)),
         subject="Perplexity against MaxVio of the held-out set",
-        finding=captions.dilemma_plane(frame),
+        finding=ranking.dilemma_plane(frame),
         how="Lower left is better in both. Small points are runs, large ones are means over seeds with their "
         "95 % intervals; strengths of one rule are joined by a line. Shipped runs of the same experiment are "
         "added to your choice. A MaxVio of exactly 0, as of expert choice, stands at the left edge."
-        + not_drawn(frame),
+        + not_drawn(frame)
+        + f" {UNTUNED}",
         table=frame,
         key="compare_plane",
     )
@@ -79,7 +87,7 @@ def paired_panel(arms: Sequence[Arm], labels: dict[str, str]) -> None:
         )
     base = next(arm for arm in arms if arm.token == st.session_state["base"])
     others = [arm for arm in arms if arm is not base]
-    rows = [row for metric in metrics for row in paired_rows(others, base, labels, metric)]
+    rows = of_family([row for metric in metrics for row in paired_rows(others, base, labels, metric)])
     found = [
         cached.paired(cached.versions(arm.runs), cached.versions(base.runs), metric)
         for metric in metrics
@@ -90,8 +98,8 @@ def paired_panel(arms: Sequence[Arm], labels: dict[str, str]) -> None:
         specs.make(differences.paired_differences(rows)),
         subject=f"Differences from {labels[base.token]}",
         finding=captions.paired_differences(rows),
-        how=f"Each tick is one seed: its figure minus that of “{labels[base.token]}” from the same weights "
-        "and data. The bar is the 95 % t interval; one that covers 0 is not resolved.",
+        how=f"Each tick is one seed: its figure minus that of “{labels[base.token]}” from {origin(arms)}. "
+        f"The bar is the 95 % t interval; one that covers 0 is not resolved. {UNTUNED}",
         table=table if rows else None,
         sources=found,
         key="compare_paired",
@@ -115,12 +123,28 @@ def paired_rows(
                     "mean": found.mean,
                     "half_width": found.half_width,
                     "resolved": found.resolved,
+                    "p_value": found.p_value,
                     "values": list(found.differences.values()),
                     "seeds": found.n,
                     "family": arm.family,
                 }
             )
     return rows
+
+
+def origin(arms: Sequence[Arm]) -> str:
+    """What the two runs of a pair have in common. Runs on texts that are known to differ are no pairs."""
+    known = all(run.corpus_digest for arm in arms for run in arm.runs)
+    return "the same weights and data" if known else "the same seed and configuration"
+
+
+def of_family(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows that are shown together, marked with what survives Holm's correction over all of them."""
+    survives = holm([row["p_value"] for row in rows])
+    number = sum(row["p_value"] is not None for row in rows)
+    return [
+        {**row, "survives": stays, "comparisons": number} for row, stays in zip(rows, survives, strict=True)
+    ]
 
 
 def resolutions(rows: Sequence[dict[str, Any]]) -> list[str]:

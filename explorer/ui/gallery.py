@@ -12,12 +12,14 @@ from functools import partial
 import polars as pl
 import streamlit as st
 
-from explorer.charts import balance, captions, losses, plane
+from explorer.charts import balance, captions, losses, plane, ranking
 from explorer.charts import gallery as figures
 from explorer.glossary import tip
+from explorer.metrics import LAST_RECORDED
 from explorer.queries import asked
 from explorer.ui import cached, links, show, specs
-from explorer.ui.arms import Run
+from explorer.ui.arms import Arm, Run
+from explorer.ui.chance import baselines
 
 RATES = ("loss_free:bias_update_rate=0.0003", "loss_free", "loss_free:bias_update_rate=0.03")
 MAIN = ("aux_loss:scope=sequence", "aux_loss", "loss_free")
@@ -25,8 +27,6 @@ FAMILIES = ("none", "aux_loss", "loss_free")
 STEP, LAYER = 60, 0
 """The step of Figure 1: early, when the loads are uneven and the biases at work."""
 BINS = 300
-LATEST = 20
-"""Recorded steps that Figure 5 looks at: the end of the training, not its uneven beginning."""
 
 PAPER = "https://arxiv.org/abs/2408.15664"
 
@@ -36,9 +36,9 @@ class Shelf:
 
     def __init__(self, runs: Sequence[Run]) -> None:
         shipped = [run for run in runs if run.shipped and run.state == "finished" and run.has_loads]
-        keys = Counter(run.pair_key for run in shipped)
+        keys = Counter(run.experiment for run in shipped)
         main = keys.most_common(1)[0][0] if keys else ""
-        self.runs = [run for run in shipped if run.pair_key == main]
+        self.runs = [run for run in shipped if run.experiment == main]
 
     def find(self, *balancers: str) -> list[Run]:
         """The first seed of each of these, in this order; what is not there is left out."""
@@ -168,7 +168,7 @@ def _plane(shelf: Shelf) -> None:
     show.figure(
         specs.kept(("gallery plane", versions), partial(plane.dilemma_plane, frame)),
         subject="Perplexity against MaxVio of the held-out set",
-        finding=captions.dilemma_plane(frame),
+        finding=ranking.dilemma_plane(frame),
         how="Lower left is better in both. Small points are runs, large ones are means over seeds with their "
         "95 % intervals; strengths of one rule are joined by a line.",
         table=frame,
@@ -203,25 +203,24 @@ def _max_vio(
     names = dict(labels or _labels(runs))
     versions = cached.versions(runs)
     frame = cached.max_vio_series(versions, max_bins=BINS)
-    references = cached.references(chance.version)
-    known = balance.reference_pairs(references)
+    lines = baselines([Arm(token=chance.run_id, label=chance.label, runs=(chance,))], max_bins=BINS)
     build = partial(
         balance.max_vio_curves,
         frame,
         labels=names,
         families=_families(runs),
-        references=references,
+        references=lines.known,
+        curve=lines.curve,
         mean100=True,
     )
     show.figure(
         specs.kept((key, versions, tuple(names.values())), build),
         subject=subject,
-        finding=captions.max_vio_curves(frame, labels=names, references=known),
+        finding=captions.max_vio_curves(frame, labels=names, references=lines.known),
         how="Bold: mean over the last 100 steps (fewer at the start), as the paper draws it. Thin, "
-        "with a band: the steps themselves. Averaged over layers; the dashed lines are what chance alone "
-        "would show.",
+        "with a band: the steps themselves. Seed 0 of each, averaged over layers; the dashed lines are the "
+        f"random-routing baselines of {chance.label}.",
         table=frame,
-        sources=(references,),
         key=key,
     )
 
@@ -262,11 +261,10 @@ def _batches(shelf: Shelf) -> None:
         "the size of a computation batch",
         "MaxVio of the tokens that are computed together, against how many they are, for two sizes of "
         "model. With the auxiliary loss it stops falling; loss-free balancing goes on falling with the size.",
-        f"groups of neighbouring sequences of one training step, from one sequence to the whole step, in the "
-        "last "
-        f"{LATEST} steps whose sequences were recorded, and random routing of as many tokens beside them. A "
-        "step of ours "
-        "is small, and a sequence is of one domain: a group of one or two is uneven because texts differ.",
+        "groups of neighbouring sequences of one training step, from one to the whole step, seed 0, "
+        f"in the last {LAST_RECORDED} steps whose sequences were recorded, and the random-routing baseline "
+        "of as many tokens. A step of ours is small, and a sequence is of one domain: a group of one or two "
+        "is uneven because texts differ.",
         "max_vio",
     )
     if _missing(shelf, *MAIN):
@@ -291,7 +289,7 @@ def _batches(shelf: Shelf) -> None:
 def batch_sizes(runs: Sequence[Run]) -> pl.DataFrame:
     """Columns run_id, sequences, tokens, max_vio and uniform (means over layers), groups. Sorted by size."""
     parts = []
-    found = [cached.computation_batches(run.version, group_sizes(run), LATEST) for run in runs]
+    found = [cached.computation_batches(run.version, group_sizes(run)) for run in runs]
     for run, frame in zip(runs, found, strict=True):
         merged = frame.group_by("sequences", maintain_order=True).agg(
             pl.col("tokens").mean(),
@@ -313,7 +311,7 @@ def group_sizes(run: Run) -> tuple[int, ...]:
 
 
 def batch_words(frame: pl.DataFrame, labels: Mapping[str, str]) -> str:
-    """MaxVio at the smallest and the largest size, and how many times chance the largest is."""
+    """MaxVio at the smallest and the largest size, and how many times its baseline the largest is."""
     said = []
     for run_id, label in labels.items():
         part = frame.filter(pl.col("run_id") == run_id).sort("tokens")
@@ -322,10 +320,10 @@ def batch_words(frame: pl.DataFrame, labels: Mapping[str, str]) -> str:
         first, last = part.row(0, named=True), part.row(-1, named=True)
         if not last["uniform"]:
             continue
-        times = captions.number(last["max_vio"] / last["uniform"])
+        times = captions.times(last["max_vio"] / last["uniform"])
         said.append(
             f"{label} falls from {captions.number(first['max_vio'])} to "
-            f"{captions.number(last['max_vio'])}, {times} times chance"
+            f"{captions.number(last['max_vio'])}, {times} the random-routing baseline"
         )
     if not said:
         return captions.NOTHING

@@ -8,7 +8,7 @@ import polars as pl
 from explorer import metrics
 from explorer.errors import ConfigError
 from explorer.ui import cached, lesson_runs, lesson_steps
-from explorer.ui.arms import Arm
+from explorer.ui.arms import Arm, Run
 from explorer.ui.lesson_fact_registry import FIGURES, fact
 
 WINDOW = 40
@@ -100,13 +100,9 @@ def share(arm: str, expert: str, layer: str, seed: str = "seed 0") -> float:
 
 @fact
 def reference(arm: str, kind: str) -> float:
-    """MaxVio that chance alone would show: `uniform` or `resampled` for a step, `held_out` for the held-out
+    """Random-routing baseline of seed 0: `uniform` or `resampled` for a step, `held_out` for the held-out
     text (uniform)."""
     run = lesson_runs.find(arm).first
-    if kind == "held_out":
-        return metrics.uniform_reference(
-            run.num_experts, run.top_k, _held_out_tokens(arm), run.num_moe_layers
-        )[0]
     found = cached.references(run.version).get(f"{kind}_mean")
     if found is None:
         raise ConfigError("reference", kind, "is not known for this run", "choose uniform or held_out")
@@ -181,15 +177,21 @@ def random_max_vio(arm: str, tokens: str) -> float:
 
 @fact
 def sequence_max_vio(arm: str, sequences: str, seed: str = "seed 0") -> float:
-    """MaxVio of groups of so many neighbouring sequences of a step, mean over groups and layers."""
+    """MaxVio of groups of so many neighbouring sequences of a step, mean over groups, layers and the last 20
+    recorded steps."""
     run = lesson_runs.find(arm, lesson_runs.seed_of(seed)).first
-    found = cached.computation_batches(run.version).filter(pl.col("sequences") == int(sequences))
+    found = _groups(run, int(sequences))
     return float(found["max_vio"].mean())  # type: ignore[arg-type]
+
+
+def _groups(run: Run, sequences: int) -> pl.DataFrame:
+    found = cached.computation_batches(run.version)
+    return found.filter(pl.col("sequences") == sequences)
 
 
 @fact
 def sequences_over_chance(arm: str, sequences: str, seed: str = "seed 0") -> float:
     """The same, divided by what random routing of as many tokens would show."""
     run = lesson_runs.find(arm, lesson_runs.seed_of(seed)).first
-    found = cached.computation_batches(run.version).filter(pl.col("sequences") == int(sequences))
+    found = _groups(run, int(sequences))
     return float(found["max_vio"].mean()) / float(found["uniform_mean"].mean())  # type: ignore[arg-type]

@@ -1,6 +1,8 @@
 """Facts about differences between arms: seed by seed, with their intervals, and what seeds can resolve."""
 
 import math
+from collections.abc import Callable, Sequence
+from itertools import combinations
 
 import polars as pl
 
@@ -38,19 +40,52 @@ def information_half_width(a: str, b: str) -> float:
 
 @fact
 def information_verdict_words(a: str, b: str) -> str:
-    """`resolved` or `not resolved`: whether that interval leaves out zero."""
-    mean, half = _information_interval(a, b)
-    return "resolved" if abs(mean) > half else "not resolved"
+    """`resolved` or `not resolved`, as for `verdict`."""
+    return "resolved" if _survives(a, b, _information_differences) else "not resolved"
 
 
 def _information_interval(a: str, b: str) -> tuple[float, float]:
-    common = [{run.seed for run in lesson_runs.find(arm).runs} for arm in (a, b)]
-    interval = metrics.t_interval(
-        [_information(a, s) - _information(b, s) for s in sorted(set.intersection(*common), key=str)]
-    )
+    interval = metrics.t_interval(_information_differences(a, b))
     if interval is None:
         raise lesson_runs.MissingRun(f"{a} and {b} have fewer than two seeds in common.")
     return interval
+
+
+def _information_differences(a: str, b: str) -> list[float]:
+    common = [{run.seed for run in lesson_runs.find(arm).runs} for arm in (a, b)]
+    return [_information(a, s) - _information(b, s) for s in sorted(set.intersection(*common), key=str)]
+
+
+MAIN = ("none", "aux_loss", "aux_loss:scope=sequence", "loss_free")
+"""The arms of the course. Their pairs are one family: a verdict on one of them counts all six."""
+
+
+def family(a: str, b: str) -> list[tuple[str, str]]:
+    """The pairs that a verdict on a and b is corrected for: all of the course's arms that are here, or this
+    pair alone if one of the two is another arm."""
+    if not {a, b} <= set(MAIN):
+        return [(a, b)]
+    here = [arm for arm in MAIN if arm in (a, b) or _is_here(arm)]
+    return list(combinations(here, 2))
+
+
+def _is_here(arm: str) -> bool:
+    try:
+        return len(lesson_runs.find(arm).runs) > 1
+    except lesson_runs.MissingRun:
+        return False
+
+
+def _survives(a: str, b: str, differences: Callable[[str, str], Sequence[float]]) -> bool:
+    """Whether the difference of a and b stays significant among all pairs of its family (Holm)."""
+    pairs = family(a, b)
+    stays = metrics.holm([metrics.p_value(differences(*pair)) for pair in pairs])
+    return next(ok for pair, ok in zip(pairs, stays, strict=True) if set(pair) == {a, b})
+
+
+def survives(a: str, b: str, metric: str) -> bool:
+    """The same for a figure; `metric` as for `paired`."""
+    return _survives(a, b, lambda x, y: list(paired(x, y, metric).differences.values()))
 
 
 def _information(arm: str, seed: int | None) -> float:
@@ -85,15 +120,28 @@ def half_width(a: str, b: str, metric: str) -> float:
 
 @fact
 def verdict(a: str, b: str, metric: str) -> int:
-    """−1 or 1 for a difference that is told apart from zero, by its sign; 0 for one that is not resolved."""
+    """−1 or 1, by its sign, for a difference that is significant among all pairs of the course's arms (Holm's
+    correction, 5 % in all); 0 for one that is not."""
     found = paired(a, b, metric)
-    return int(math.copysign(1, found.mean)) if found.resolved and found.mean is not None else 0
+    return int(math.copysign(1, found.mean)) if found.mean is not None and survives(a, b, metric) else 0
 
 
 @fact
 def verdict_words(a: str, b: str, metric: str) -> str:
-    """`resolved` or `not resolved`."""
+    """`resolved` or `not resolved`, as for `verdict`."""
     return "resolved" if verdict(a, b, metric) else "not resolved"
+
+
+@fact
+def p_value(a: str, b: str, metric: str) -> float:
+    """Two-sided p value of that difference taken alone (paired t test)."""
+    return _known(paired(a, b, metric).p_value, a, b)
+
+
+@fact
+def comparisons(a: str, b: str) -> int:
+    """How many pairs of arms the verdict on these two is corrected for."""
+    return len(family(a, b))
 
 
 @fact

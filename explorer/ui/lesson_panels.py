@@ -11,13 +11,14 @@ from typing import Any
 
 import polars as pl
 
-from explorer.charts import balance, biases, captions, differences, domains, heatmaps, losses, plane
+from explorer.charts import balance, biases, captions, differences, domains, heatmaps, losses, plane, ranking
 from explorer.lessons import Key
-from explorer.ui import cached, lesson_runs, merge, show, specs
+from explorer.ui import cached, lesson_facts_quality, lesson_runs, merge, show, specs
 from explorer.ui.arms import Arm, arms_key, chart_labels
 from explorer.ui.bias_step import gap_of
+from explorer.ui.chance import baselines
 from explorer.ui.compare import extremes
-from explorer.ui.compare_quality import PAIRED, paired_rows
+from explorer.ui.compare_quality import PAIRED, origin, paired_rows
 
 Keys = Mapping[str, Any]
 HEIGHT = 340
@@ -109,8 +110,10 @@ def max_vio(keys: Keys, name: str) -> Elsewhere | None:
     cast = _cast(keys)
     whole = merge.series(cached.max_vio_series(cast.versions), cast.arms, ["max_vio"], merge.ENDS)
     frame = _up_to(whole, keys)
-    chance = cached.references(cast.arms[0].first.version)
-    known = {"uniform": (chance["uniform_mean"], chance["uniform_p95"])}
+    chance = baselines(cast.arms)
+    drawn = {kind: pair for kind, pair in chance.known.items() if kind == "uniform"}
+    # The baselines are those of the end, so an earlier step has them only where the batch stays the same.
+    said = chance.known if "until" not in keys else drawn if chance.curve is None else {}
     log = bool(keys.get("log", False))
     show.figure(
         specs.kept(
@@ -120,15 +123,16 @@ def max_vio(keys: Keys, name: str) -> Elsewhere | None:
                 frame,
                 labels=cast.labels,
                 families=cast.families,
-                references=known,
+                references=drawn,
+                curve=None if chance.curve is None else _up_to(chance.curve, keys),
                 log_y=log,
                 height=HEIGHT,
             ),
         ),
         subject="MaxVio over training",
-        finding=captions.max_vio_curves(frame, labels=cast.labels, references=known),
+        finding=captions.max_vio_curves(frame, labels=cast.labels, references=said),
         how="How far the busiest expert lies above the mean load, averaged over layers; 0 is even. The "
-        f"dashed line is what random routing would show. {SEEDS_BAND}{_so_far(keys)}",
+        f"dashed line is the random-routing baseline of independent tokens. {SEEDS_BAND}{_so_far(keys)}",
         table=frame,
         key=name,
     )
@@ -229,7 +233,7 @@ def dilemma_plane(keys: Keys, name: str) -> Elsewhere | None:
     show.figure(
         specs.kept(("lesson plane", cast.versions), partial(plane.dilemma_plane, frame, height=440)),
         subject="Perplexity against MaxVio of the held-out set",
-        finding=captions.dilemma_plane(frame),
+        finding=ranking.dilemma_plane(frame),
         how="Lower left is better in both; both axes are logarithmic. Small points are runs, large ones are "
         "means over seeds with their 95 % intervals; strengths of one rule are joined by a line.",
         table=frame,
@@ -250,7 +254,14 @@ def paired_differences(keys: Keys, name: str) -> Elsewhere | None:
     base = lesson_runs.find(keys["base"])
     cast = _Cast(arms=[*lesson_runs.find_all(keys["arms"]), base])
     rows = [
-        row for figure in keys["figures"] for row in paired_rows(cast.arms[:-1], base, cast.labels, figure)
+        {
+            **row,
+            "survives": lesson_facts_quality.survives(text, keys["base"], figure),
+            "comparisons": len(lesson_facts_quality.family(text, keys["base"])),
+        }
+        for figure in keys["figures"]
+        for text, arm in zip(keys["arms"], cast.arms[:-1], strict=True)
+        for row in paired_rows([arm], base, cast.labels, figure)
     ]
     table = pl.DataFrame([{k: v for k, v in row.items() if k != "values"} for row in rows])
     show.figure(
@@ -260,8 +271,9 @@ def paired_differences(keys: Keys, name: str) -> Elsewhere | None:
         ),
         subject=f"Differences from {cast.labels[base.token]}",
         finding=captions.paired_differences(rows),
-        how=f"Each tick is one seed: its figure minus that of “{cast.labels[base.token]}” from the same "
-        "weights and data. The bar is the 95 % t interval; one that covers 0 is not resolved.",
+        how=f"Each tick is one seed: its figure minus that of “{cast.labels[base.token]}” from "
+        f"{origin(cast.arms)}. The bar is the 95 % t interval; one that covers 0 is not resolved. Holm's "
+        "correction counts all pairs of the course's four arms, figure by figure.",
         table=table,
         key=name,
     )

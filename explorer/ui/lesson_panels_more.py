@@ -53,7 +53,8 @@ def chance(keys: Keys, name: str) -> Elsewhere | None:
         (round(tokens), violation, f"{sequences} sequence{'s' if sequences > 1 else ''}")
         for sequences, tokens, violation in measured.rows()
     ]
-    rows.append((run.tokens_per_step, float(whole["max_vio_batch"][0]), "a training step"))
+    counted = cached.references(run.version)["tokens"] or run.tokens_per_step
+    rows.append((round(counted), float(whole["max_vio_batch"][0]), "a training step"))
     rows.append((held_out, float(whole["max_vio_global"][0]), "the held-out text"))
     frame = pl.DataFrame(
         [(n, v, metrics.uniform_reference(run.num_experts, run.top_k, n)[0], w) for n, v, w in rows],
@@ -65,10 +66,11 @@ def chance(keys: Keys, name: str) -> Elsewhere | None:
         specs.kept(("lesson chance", run.version), partial(lessons.noise_floor, frame, family=run.family)),
         subject=f"MaxVio of {arm.label}, seed 0, against the tokens counted",
         finding=f"Over {first['words']} MaxVio is {captions.number(first['max_vio'])}, over "
-        f"{last['words']} {captions.number(last['max_vio'])}; random routing would show "
+        f"{last['words']} {captions.number(last['max_vio'])}; the random-routing baseline is "
         f"{captions.number(first['uniform_mean'])} and {captions.number(last['uniform_mean'])}.",
-        how="Both axes are logarithmic. From left to right: groups of sequences of one step, a whole step "
-        "(mean of the last steps), the held-out text. Means over layers; the model is the same everywhere.",
+        how="Both axes are logarithmic. From left to right: groups of sequences of one step (mean over the "
+        f"last {metrics.LAST_RECORDED} recorded steps), a whole step (the last {metrics.LAST_STEPS} "
+        "steps), the held-out text after the last step. Means over layers, all at the end of the training.",
         table=frame,
         sources=(groups, whole),
         key=name,

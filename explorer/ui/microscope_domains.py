@@ -1,8 +1,10 @@
 """What belongs to a layer as a whole: domains against experts for several methods, choices that settle."""
 
+import math
 from collections.abc import Sequence
 from functools import partial
 
+import polars as pl
 import streamlit as st
 
 from explorer.charts import domain_panels
@@ -30,9 +32,7 @@ def section(arms: Sequence[Arm], layer: int) -> None:
         )
         return
     found = {arm: cached_probe.last_specialisation(arm.first.version, layer) for arm in frames}
-    distances = [
-        (labels[arm.token], None if row.is_empty() else row["mean_distance"][0]) for arm, row in found.items()
-    ]
+    distances = [(labels[arm.token], {run.seed: _distance(run) for run in arm.runs}) for arm in frames]
     st.markdown(show.plain(microscope_words.methods(distances)))
     top = domain_panels.highest(list(frames.values()))
     scale_legend(top)
@@ -46,7 +46,8 @@ def section(arms: Sequence[Arm], layer: int) -> None:
                 ),
                 subject=f"Load over balanced load by domain with {labels[arm.token]}, layer {layer}",
                 finding=microscope_words.panel(frame, row),
-                how=f"{arm.first.run_id}, held-out text at its last evaluation, layer {layer}.",
+                how=f"{arm.first.run_id}, held-out text at its last evaluation, layer {layer}; the sentence "
+                "above is about all layers and seeds.",
                 table=frame,
                 sources=(found[arm],),
                 key=f"figure_nine_{arm.token}",
@@ -55,6 +56,13 @@ def section(arms: Sequence[Arm], layer: int) -> None:
         "A row of even colour is a domain that all experts serve alike. Expert numbers mean nothing across "
         "runs, so compare how uneven rows are, and not columns."
     )
+
+
+def _distance(run: Run) -> float:
+    """Mean distance of two domains at the last evaluation, mean over layers; NaN where it is unknown."""
+    found = cached.specialisation(run.version)
+    last = found.filter(pl.col("step") == pl.col("step").max())["mean_distance"].drop_nulls()
+    return float(last.mean()) if len(last) else math.nan  # type: ignore[arg-type]
 
 
 def scale_legend(top: float) -> None:

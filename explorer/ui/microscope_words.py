@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from explorer.charts.captions import number
+from explorer.metrics import is_resolved, t_interval
 from explorer.ui.microscope_view import View, visible
 from explorer.wording import counted
 
@@ -59,7 +60,11 @@ def _favourite(view: View) -> str:
     named = Counter(
         domains[t] for t in range(view.num_tokens) if (c := view.chosen_by(t)) and c[0] == top
     ).most_common(1)[0]
-    return f"{text}; {number(100 * named[1] / count)} % of them are {named[0]}."
+    base = sum(domain == named[0] for domain in domains[: view.num_tokens]) / view.num_tokens
+    return (
+        f"{text}; {number(100 * named[1] / count)} % of them are {named[0]}, which is "
+        f"{number(100 * base)} % of all."
+    )
 
 
 def token(view: View, at: int, table: pl.DataFrame) -> str:
@@ -168,20 +173,40 @@ def history(one: pl.DataFrame, expert: int, step: int, *, what: str) -> str:
     return start + end + (f" In some steps on the way it {missing}." if len(odd) else "")
 
 
-def methods(rows: Sequence[tuple[str, float | None]]) -> str:
-    """How far apart the domains are with every method, furthest first. rows: label, mean distance."""
-    known = sorted(((d, label) for label, d in rows if d is not None and np.isfinite(d)), reverse=True)
+def methods(rows: Sequence[tuple[str, Mapping[int | None, float]]]) -> str:
+    """How far apart the domains are with every method, and whether the first two differ over their seeds.
+
+    rows: label, and the mean distance of every seed (mean over layers). Without two seeds in common the
+    methods are listed and not ranked.
+    """
+    known = [
+        (label, {seed: d for seed, d in distances.items() if np.isfinite(d)}) for label, distances in rows
+    ]
+    known = [(label, distances) for label, distances in known if distances]
     if not known:
         return "No distance between domains can be given: each needs two domains with tokens."
-    parts = [f"{number(d)} with {label}" for d, label in known]
+    scale = "0 would be alike, 1 no expert in common"
+    common = set.intersection(*(set(distances) for _, distances in known))
+    seeds = common or None
+    means = {label: _mean([distances[seed] for seed in seeds or distances]) for label, distances in known}
+    ordered = sorted(known, key=lambda entry: -means[entry[0]])
+    parts = [f"{number(means[label])} with {label}" for label, _ in ordered]
+    counted = f"{len(common)} seeds" if len(common) > 1 else "one seed" if common else "different seeds"
+    text = f"The mean distance between two domains, over all layers and {counted}, is {join(parts)}; {scale}."
     if len(known) == 1:
-        return (
-            f"The mean distance between two domains is {parts[0]}; 0 would be alike, 1 no expert in common."
-        )
+        return text
+    interval = t_interval([ordered[0][1][s] - ordered[1][1][s] for s in common])
+    if interval is None:
+        return f"{text} So few seeds do not rank methods."
+    verdict = "significant" if is_resolved(interval) else "not significant"
     return (
-        f"Domains use the experts most differently with {known[0][1]}: the mean distance of two domains is "
-        f"{join(parts)}; 0 would be alike, 1 no expert in common."
+        f"{text} Between the first two the difference is {number(abs(interval[0]))} ± {number(interval[1])}, "
+        f"{verdict}."
     )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 def panel(frame: pl.DataFrame, row: Mapping[str, float | None] | None) -> str:

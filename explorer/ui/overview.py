@@ -10,12 +10,14 @@ import streamlit as st
 
 from explorer.charts import captions, story
 from explorer.glossary import tip
-from explorer.metrics import uniform_reference
 from explorer.ui import cached, events, links, merge, show, specs
 from explorer.ui.arms import Arm, Run, arms_key, chart_labels, short_labels
+from explorer.ui.chance import baselines
+from explorer.ui.compare_quality import UNTUNED
 from explorer.wording import counted
 
 BINS = 100
+BASELINE = "The dashed line is the random-routing baseline of independent tokens. "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +28,7 @@ class Story:
     finding: str
     table: pl.DataFrame
     events: pl.DataFrame
+    has_baseline: bool
 
 
 def story_of(arms: Sequence[Arm]) -> Story:
@@ -35,25 +38,23 @@ def story_of(arms: Sequence[Arm]) -> Story:
     runs = cached.versions([run for arm in arms for run in arm.runs])
     frame = merge.series(cached.max_vio_series(runs, max_bins=BINS), arms, ["max_vio"], merge.ENDS)
     marked = events.of_arms(arms)
-    first = arms[0].first
-    chance = _chance(first)
+    chance = baselines(arms)
+    level = chance.known.get("uniform")
     chart = specs.kept(
         ("story", arms_key(arms, labels)),
-        partial(story.story, frame, labels=labels, families=families, reference=chance, events=marked),
+        partial(
+            story.story,
+            frame,
+            labels=labels,
+            families=families,
+            reference=level and level[0],
+            curve=chance.curve,
+            events=marked,
+        ),
     )
-    finding = captions.max_vio_curves(
-        frame, labels=labels, references={} if chance is None else {"uniform": (chance, chance)}
-    )
-    return Story(chart=chart, finding=finding, table=frame, events=marked)
-
-
-def _chance(run: Run) -> float | None:
-    """MaxVio of random routing in a run of this size; None where layers have different numbers of experts."""
-    if run.experts_per_layer is not None:
-        return None
-    return uniform_reference(
-        run.num_experts, run.top_k, run.tokens_per_step, max(1, run.num_moe_layers), draws=200
-    )[0]
+    finding = captions.max_vio_curves(frame, labels=labels, references=chance.known)
+    has_baseline = level is not None or chance.curve is not None
+    return Story(chart=chart, finding=finding, table=frame, events=marked, has_baseline=has_baseline)
 
 
 def story_section(arms: Sequence[Arm]) -> None:
@@ -66,7 +67,7 @@ def story_section(arms: Sequence[Arm]) -> None:
         finding=told.finding,
         how="MaxVio is how far the busiest expert lies above the mean load: 0 is perfectly even, 1 means "
         "twice its share. "
-        + ("" if _chance(arms[0].first) is None else "The dashed line is what random routing would show. ")
+        + (BASELINE if told.has_baseline else "")
         + _who(arms)
         + events.marks_note(told.events, several=len(arms) > 1),
         table=told.table,
@@ -102,7 +103,17 @@ def _cards(arms: Sequence[Arm]) -> None:
                 height="stretch",
                 help=f"Large: {tip('max_vio_global')} Below: {tip('perplexity')}",
             )
-    show.note("Large: MaxVio on held-out text at the end of training. Below it: perplexity, lower is better.")
+    held_out = baselines(arms).held_out
+    chance = (
+        ""
+        if held_out is None
+        else f" Counted over so many tokens, random routing would show {captions.number(held_out[0])}; the "
+        "baseline in the figure above is that of one step."
+    )
+    show.note(
+        f"{UNTUNED} Large: MaxVio on held-out text at the end of training, mean over layers and seeds. Below "
+        f"it: perplexity, lower is better.{chance}"
+    )
 
 
 def _mean(values: pl.Series) -> float | None:

@@ -12,6 +12,9 @@ import polars as pl
 import pytest
 
 from explorer.cli import main
+from explorer.cli.report import comparison_table
+from explorer.metrics import uniform_reference
+from explorer.presets import get_preset
 from explorer.recording import RunFolder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,6 +105,23 @@ def test_the_table_of_several_seeds_has_intervals_and_a_single_seed_has_none(tmp
     assert "paired difference" in several
     assert "±" not in single
     assert "Uniform-random routing" in single
+
+
+def test_the_baseline_of_the_held_out_text_is_that_of_the_tokens_that_were_counted(tmp_path):
+    # 1,000 tokens are planned; whole sequences of 64 over six domains make 768.
+    done = explorer(
+        "compare", "--preset", "tiny", "--arms", "none", "--runs", tmp_path, "--set", "corpus.name=mix",
+        "--set", "training.final_eval_tokens=1000", "--set", "training.sequence_length=64", "--json",
+    )  # fmt: skip
+    rows = json.loads(done.stdout)
+    loads = pl.read_parquet(f"{rows[0]['path']}/eval_loads*.parquet")
+    last = loads.filter(
+        (pl.col("step") == pl.col("step").max()) & (pl.col("layer") == 0) & (pl.col("split") == "held_out")
+    )
+    assert rows[0]["held_out_tokens"] == last["tokens"].sum() // 2 == 768
+    config = get_preset("tiny").with_setting("training.final_eval_tokens", 1000)
+    sizes = (config.model.num_experts, config.model.top_k, 768, config.model.num_moe_layers)
+    assert f"{uniform_reference(*sizes)[0]:.2g} on the held-out text" in comparison_table(rows, config)
 
 
 def test_plain_ids_keep_a_finished_run(tmp_path):

@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 from conftest import Opener, charts, words, write_arms
 
-from explorer.metrics import max_vio
+from explorer.metrics import LAST_RECORDED, max_vio
 from explorer.recording import RunFolder
-from explorer.ui.gallery import LATEST, batch_words, step_words
+from explorer.ui.gallery import batch_words, step_words
 from explorer.ui.panels import KEY
 
 SHIPPED = Path(__file__).parents[2] / "data" / "runs"
@@ -59,7 +59,7 @@ def _one_step_is_that_of_the_run(table: pl.DataFrame) -> None:
 def _batches_are_those_of_the_counts(table: pl.DataFrame) -> None:
     """The whole step and one sequence, counted here without SQL."""
     rows = RunFolder(SHIPPED / "standard-loss_free-seed0").read("sequence_loads").filter(split="train")
-    steps = sorted(rows["step"].unique())[-LATEST:]
+    steps = sorted(rows["step"].unique())[-LAST_RECORDED:]
     kept = rows.filter(pl.col("step").is_in(steps)).sort("step", "micro_batch", "sequence", "layer", "expert")
     counts = kept["tokens"].to_numpy().reshape(len(steps), -1, 4, 16)
     mine = table.filter(run_id="standard-loss_free-seed0").sort("sequences")

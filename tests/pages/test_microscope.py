@@ -194,7 +194,7 @@ def test_domains_of_the_chosen_methods_stand_side_by_side(open_app: Opener, prob
     app = open_app(probed, "microscope", runs=["free", "plain"])
     alts = [chart.proto.alt for chart in app.get("vega_lite_chart")]
     assert sum("Load over balanced load by domain" in alt for alt in alts) == 2
-    assert "the mean distance of two domains is" in words(app)
+    assert "The mean distance between two domains, over all layers and one seed, is" in words(app)
 
 
 def view(step: int = 12, **settings: object):  # type: ignore[no-untyped-def]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from reference import figures
+from reference import peers as peer_arithmetic
 from strategies import counts
 
 from explorer import glossary, metrics
@@ -82,29 +82,43 @@ def test_p20_every_conversion_has_its_stated_value_at_balance(
         assert value == pytest.approx(found.at_balance(num_experts, top_k))
 
 
-@given(values=counts(), top_k=st.integers(1, 4))
-def test_conversions_from_our_figures(values: list[int], top_k: int) -> None:
-    assume(top_k < len(values))
-    one = np.array(values)[None, None]
-    violation, cv = figures.max_vio(values), figures.coefficient_of_variation(values)
+@st.composite
+def uneven_counts(draw) -> list[list[list[int]]]:
+    """Counts [R][L][E] in which every rank routes at least one token in every layer."""
+    ranks, layers, experts = draw(st.integers(1, 3)), draw(st.integers(1, 4)), draw(st.integers(2, 12))
+    load = st.lists(st.one_of(st.just(0), st.integers(0, 2000)), min_size=experts, max_size=experts)
+    layer = load.filter(any)
+    return [[draw(layer) for _ in range(layers)] for _ in range(ranks)]
+
+
+@given(counts_RLE=uneven_counts(), top_k=st.integers(1, 4))
+@pytest.mark.parametrize("name", CONVERSIONS)
+def test_p20_every_conversion_is_the_tools_own_arithmetic_on_uneven_layers(
+    name: str, counts_RLE: list[list[list[int]]], top_k: int
+) -> None:
+    assume(top_k < len(counts_RLE[0][0]))
+    theirs = peer_arithmetic.LOGGED[name](counts_RLE, top_k)
+    ours = CONVERSIONS[name].printed(np.array(counts_RLE), top_k)
+    if theirs is None:
+        assert ours is None
+    else:
+        assert ours == pytest.approx(theirs, nan_ok=True)
+
+
+def test_every_conversion_has_its_arithmetic_written_out() -> None:
+    assert set(peer_arithmetic.LOGGED) == set(CONVERSIONS)
+
+
+def test_a_level_and_a_collapsed_layer_of_eight_tell_the_tools_apart() -> None:
+    counts_RLE = np.array([[[100] * 8, [800] + [0] * 7]])
     expected = {
-        "load balancing loss over its coefficient": 1 + cv**2,
-        "load_balancing_loss_func": top_k * (1 + cv**2),
-        "auxiliary loss of a layer": top_k * (1 + cv**2),
-        "OLMo-core: load imbalance": violation + 1,
-        "expert_utilization_max": violation + 1,
-        "cv_mean": cv,
-        "expert_diversity_mean": figures.effective_experts(values) / len(values),
-        "L_imb": figures.total_variation(values),
-        "balancedness": 1 / (1 + violation),
-        "imbalance ratio of its report": violation,
-        "imbalance_ratio": figures.max_over_mean([c for c in values if c]),
+        "cv_mean": math.sqrt(8) / 2,  # ours, divided by N: √7 / 2
+        "expert_utilization_max": 8.0,  # the worst layer, not the mean of 1 and 8
+        "SGLang: balancedness": 0.5625,
+        "vLLM: balancedness": 2 / 9,
     }
-    for name, wanted in expected.items():
-        assert printed(name, one, top_k) == pytest.approx(wanted), name
-    rest = sorted(values)[: len(values) - top_k]
-    wanted = figures.max_vio(rest) if any(rest) else math.nan
-    assert printed("max_vio/mean", one, top_k) == pytest.approx(wanted, nan_ok=True)
+    for name, value in expected.items():
+        assert printed(name, counts_RLE, 1) == pytest.approx(value), name
 
 
 def test_p20_the_first_choice_is_known_from_the_counts_for_k_1_only() -> None:

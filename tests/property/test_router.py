@@ -71,6 +71,19 @@ def test_counts_switched_slots_and_margin_equal_the_reference(case: Case) -> Non
         assert fast_margin == pytest.approx(slow_margin, rel=1e-4, abs=1e-6)
 
 
+def test_a_slot_is_switched_where_the_bias_decides_among_tied_scores() -> None:
+    # All scores equal, as where sigmoids saturate: the bias alone picks experts 5 and 3.
+    logits_TE = torch.zeros(2, 8)
+    bias_E = torch.zeros(8)
+    bias_E[[3, 5]] = 0.1
+    settings = {"top_k": 2, "score_func": "sigmoid"}
+    without = route(logits_TE, expert_bias_E=None, **settings).topk_expert_ids_TK
+    fast = route(logits_TE, expert_bias_E=bias_E, **settings)
+    assert fast.topk_expert_ids_TK.sort().values.tolist() == [[3, 5]] * 2
+    expected = sum(len({3, 5} - set(row)) for row in without.tolist())
+    assert int(switched_slots(fast, 2)) == expected > 0
+
+
 def test_p01_bias_acts_on_the_compared_score_not_on_the_logit() -> None:
     # Scores 0.9526, 0.2689. A bias of 0.6 on the score leaves the first ahead (0.953 > 0.869) ...
     logits = torch.tensor([[3.0, -1.0]])

@@ -6,7 +6,7 @@ import chart_frames as frames
 import polars as pl
 import pytest
 
-from explorer.charts import captions
+from explorer.charts import captions, ranking
 
 LABELS = {"lf": "loss-free", "none": "no balancing"}
 
@@ -49,7 +49,8 @@ def test_compared_heatmaps() -> None:
         {"A": frame, "B": frame.filter(pl.col("expert") > 1), "C": frame.clear()}
     )
     assert text == (
-        "At step 5 the busiest expert takes 2.00 times uniform with A, 1 idle and 1.00 times uniform with B."
+        "At step 5 the busiest expert takes 2.00 times uniform with A (1 of 4 experts idle in these steps) "
+        "and 1.00 times uniform with B."
     )
 
 
@@ -64,16 +65,24 @@ def test_biases_say_who_is_helped_and_when_the_bias_decides_alone() -> None:
     assert "alone" not in captions.bias_trajectories(wide)
 
 
-def test_max_vio_compares_with_random_sequences_first() -> None:
+def test_max_vio_is_compared_with_every_baseline_that_is_known() -> None:
     frame = frames.vio_frame({"none": 3.4, "lf": 0.13})
     text = captions.max_vio_curves(frame, labels=LABELS, references=frames.REFERENCES)
     assert text == (
-        "Over all steps loss-free sits at MaxVio 0.13, 1.30 times the random-sequence reference; "
-        "no balancing at 3.40."
+        "Over all steps loss-free sits at MaxVio 0.13, 2.6× the random-routing baseline of independent "
+        "tokens and 1.3× that of whole sequences; no balancing at 3.40."
     )
     flat = {"uniform_mean": 0.05, "uniform_p95": 0.06, "resampled_mean": None, "resampled_p95": None}
-    assert "2.60 times the random-token reference" in captions.max_vio_curves(frame, references=flat)
-    assert "reference" not in captions.max_vio_curves(frame)
+    one = captions.max_vio_curves(frame, references=flat)
+    assert "2.6× the random-routing baseline of independent tokens; " in one
+    assert "baseline" not in captions.max_vio_curves(frame)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "text"), [(2.1551, "2.2×"), (0.996, "1.0×"), (9.96, "10×"), (57.4, "57×"), (0.123, "0.12×")]
+)
+def test_a_multiple_of_a_baseline_has_the_two_digits_that_hold(ratio: float, text: str) -> None:
+    assert captions.times(ratio) == text
 
 
 def test_losses_prefer_held_out_text() -> None:
@@ -84,28 +93,28 @@ def test_losses_prefer_held_out_text() -> None:
     assert captions.loss_curves(train, labels=LABELS) == "Training perplexity ends at 7.39 with loss-free."
 
 
-def test_the_plane_names_the_best_rule_of_each_and_no_lucky_seed() -> None:
-    text = captions.dilemma_plane(frames.summary_frame(frames.SWEEP))
-    assert text == (
-        "Of 5 rules, means over seeds, loss-free u=0.003 (global batch scope) has the lowest perplexity "
-        "(12.1) and the lowest MaxVio (0.15)."
-    )
-    lucky = [("none", "none", seed, 12.0 + seed, 3.0) for seed in (0, 1, 2)]
-    other = ("aux_loss", "aux_loss", 0, 12.5, 0.3)
-    text = captions.dilemma_plane(frames.summary_frame([*lucky, other]))
-    assert "(global batch scope) has the lowest perplexity (12.5)" in text
-    one = captions.dilemma_plane(frames.summary_frame(frames.SWEEP[:1]))
-    assert one == "Of 1 rules no balancing has the lowest perplexity (12.4) and the lowest MaxVio (3.10)."
-
-
 def test_differences_tell_resolved_from_open() -> None:
     text = captions.paired_differences(frames.DIFFERENCES)
     assert text == (
-        "Told apart from zero: perplexity with loss-free (-0.3); not resolved: perplexity with auxiliary "
-        "loss and MaxVio with loss-free."
+        "Significant (95 % CI excludes 0): perplexity with loss-free (-0.3). Not significant: perplexity "
+        "with auxiliary loss and MaxVio with loss-free."
     )
     assert captions.paired_differences(frames.DIFFERENCES[1:2]) == (
-        "No difference is told apart from zero: perplexity with auxiliary loss."
+        "Not significant: perplexity with auxiliary loss."
+    )
+
+
+def test_differences_say_how_many_they_are_and_which_survive_together() -> None:
+    first, second, _ = frames.DIFFERENCES
+    rows = [
+        {**first, "survives": True, "comparisons": 6},
+        {**first, "arm": "quantile", "survives": False, "comparisons": 6},
+        {**second, "survives": False, "comparisons": 6},
+    ]
+    assert captions.paired_differences(rows) == (
+        "Significant among 6 comparisons (Holm, 5 % in all): perplexity with loss-free (-0.3). Significant "
+        "alone (95 % CI excludes 0) but not among 6 comparisons (Holm, 5 % in all): perplexity with quantile "
+        "(-0.3). Not significant: perplexity with auxiliary loss."
     )
 
 
@@ -131,8 +140,8 @@ EMPTY: list[Callable[[], str]] = [
     lambda: captions.loss_curves(
         frames.loss_frame({"a": 1.0}).clear(), frames.eval_frame({"a": 1.0}).clear()
     ),
-    lambda: captions.dilemma_plane(frames.summary_frame(frames.SWEEP).clear()),
-    lambda: captions.dilemma_plane(frames.summary_frame([("none", "none", 0, None, None)])),
+    lambda: ranking.dilemma_plane(frames.summary_frame(frames.SWEEP).clear()),
+    lambda: ranking.dilemma_plane(frames.summary_frame([("none", "none", 0, None, None)])),
     lambda: captions.paired_differences([]),
     lambda: captions.domain_expert_heatmap(frames.domain_frame().clear()),
     lambda: captions.story(frames.vio_frame({"a": 1.0}).clear()),

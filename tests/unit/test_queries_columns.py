@@ -31,7 +31,14 @@ QUERIES: dict[str, tuple[Query, list[str]]] = {
     ),
     "max_vio_series": (
         lambda cur, run: balance.max_vio_series(cur, [run], x="tokens"),
-        ["run_id", *BIN, "x", "max_vio", "max_vio_min", "max_vio_max", "max_vio_mean100", "samples"],
+        [
+            *("run_id", *BIN, "x", "max_vio", "max_vio_min", "max_vio_max"),
+            *("max_vio_mean100", "tokens", "samples"),
+        ],
+    ),
+    "uniform_series": (
+        lambda cur, run: balance.uniform_series(cur, run, x="tokens"),
+        [*BIN, "x", "tokens", "uniform_mean", "uniform_p95"],
     ),
     "layer_balance": (
         lambda cur, run: balance.layer_balance(cur, [run]),

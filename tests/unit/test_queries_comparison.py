@@ -107,6 +107,21 @@ def test_runs_of_another_experiment_are_no_pair(index: Index, base: Path) -> Non
     assert (found.n, found.mean, found.left_out) == (0, None, ("a", "b"))
 
 
+def test_runs_on_different_text_are_no_pair(index: Index, base: Path) -> None:
+    write_run(base, "a", steps=8)
+    write_run(base, "same", steps=8)
+    write_run(base, "other", steps=8, corpus={"name": "mix", "digest": "another"})
+    write_run(base, "unknown", steps=8, corpus={"name": "mix"})
+    write_run(base, "unknown-too", steps=8, corpus={"name": "mix"})
+    index.ingest([base])
+    with index.cursor() as cur:
+        assert comparison.paired(cur, ["a"], ["same"], "lm_loss").n == 1
+        for text in ("other", "unknown"):
+            found = comparison.paired(cur, ["a"], [text], "lm_loss")
+            assert (found.n, found.left_out) == (0, ("a", text))
+        assert comparison.paired(cur, ["unknown"], ["unknown-too"], "lm_loss").n == 1
+
+
 def test_runs_of_unknown_origin_are_no_pair(index: Index, base: Path) -> None:
     write_run(base, "a", steps=8, pair_key="")
     write_run(base, "b", steps=8, pair_key="")

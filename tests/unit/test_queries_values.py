@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from store_runs import make_info, random_counts, record_final, record_steps, sequence_record, write_run
 
@@ -224,6 +225,49 @@ def test_where_tokens_take_different_numbers_of_experts_chance_has_no_line(
     index.ingest([base])
     with index.cursor() as cur:
         assert set(balance.references(cur, "run").values()) == {None}
+
+
+def growing_batch(base: Path) -> None:
+    """40 steps of random routing, K = 2 of 4 experts, two layers: 64 tokens, and 4,096 from step 20 on."""
+    rng = np.random.default_rng(4)
+    pairs = np.array([[1, 1, 0, 0], [1, 0, 1, 0], [1, 0, 0, 1], [0, 1, 1, 0], [0, 1, 0, 1], [0, 0, 1, 1]])
+    with FolderRecorder.create(base, make_info(tokens_per_step=64)) as recorder:
+        for step in range(40):
+            tokens = 64 if step < 20 else 4096
+            picked = rng.multinomial(tokens, [1 / 6] * 6, size=2)
+            recorder.record(LoadRecord(step=step, tokens_LE=picked @ pairs))
+            recorder.step_done(step)
+
+
+def test_baselines_follow_the_tokens_that_each_step_counted(index: Index, base: Path) -> None:
+    growing_batch(base)
+    index.ingest([base])
+    with index.cursor() as cur:
+        end = balance.references(cur, "run")
+        along = balance.uniform_series(cur, "run")
+        seen = balance.max_vio_series(cur, ["run"])
+    # The configuration says 64 tokens; by it this random routing would be far more even than chance.
+    assert end["tokens"] == 4096
+    assert (end["uniform_mean"], end["uniform_p95"]) == metrics.uniform_reference(4, 2, 4096, 2)
+    assert along["tokens"].to_list() == [64] * 20 + [4096] * 20
+    for tokens in (64, 4096):
+        here = along.filter(tokens=tokens)
+        assert here["uniform_mean"].unique().to_list() == [metrics.uniform_reference(4, 2, tokens, 2)[0]]
+        measured = seen.filter(pl.col("bin").is_in(here["bin"].implode()))["max_vio"].mean()
+        assert measured == pytest.approx(here["uniform_mean"][0], rel=0.25)
+
+
+def test_the_baseline_of_the_held_out_text_is_that_of_its_counted_tokens(index: Index, base: Path) -> None:
+    recorder = FolderRecorder.create(base, make_info(config={"training": {"final_eval_tokens": 10}}))
+    record_steps(recorder, random_counts(4, 2, 4), range(4))
+    counts = record_final(recorder, 2, 4, 4, seed=5)
+    recorder.finish("finished")
+    index.ingest([base])
+    with index.cursor() as cur:
+        found = balance.references(cur, "run")
+    tokens = int(counts[:, 0].sum()) // 2
+    assert found["held_out_tokens"] == tokens
+    assert (found["held_out_mean"], found["held_out_p95"]) == metrics.uniform_reference(4, 2, tokens, 2)
 
 
 def test_references_without_sequences_are_half_known(index: Index, base: Path) -> None:

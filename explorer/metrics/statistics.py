@@ -1,0 +1,72 @@
+"""What seeds can tell: Student's t for one comparison, Holm's correction for several.
+
+The only t distribution of the project. SciPy takes a moment to load, so it is imported when first asked for.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+LEVEL = 0.05
+"""Chance of calling a difference significant that is none: of one comparison, or of any one of a family."""
+
+
+def t_quantile(probability: float, freedom: int) -> float:
+    """The point of Student's t distribution below which a share `probability` lies."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, probability))
+
+
+def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """Mean and half width of the 95 % t interval; None for fewer than two values.
+
+    For paired seeds, give the differences.
+    """
+    if len(values) < 2:
+        return None
+    mean, error = _mean_and_error(values)
+    return mean, t_quantile(1 - LEVEL / 2, len(values) - 1) * error
+
+
+def is_resolved(interval: tuple[float, float] | None) -> bool:
+    """Whether a paired difference is significantly different from zero: its 95 % interval excludes 0."""
+    return interval is not None and abs(interval[0]) > interval[1]
+
+
+def p_value(values: Sequence[float]) -> float | None:
+    """Two-sided p value of the paired t test: below 0.05 exactly where the 95 % interval excludes 0.
+
+    values: the differences of the pairs. None for fewer than two.
+    """
+    if len(values) < 2:
+        return None
+    from scipy.special import stdtr
+
+    mean, error = _mean_and_error(values)
+    if error == 0:
+        return 1.0 if mean == 0 else 0.0
+    return float(2 * stdtr(len(values) - 1, -abs(mean) / error))
+
+
+def _mean_and_error(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and its standard error."""
+    array = np.asarray(values, dtype=np.float64)
+    return float(array.mean()), float(array.std(ddof=1) / math.sqrt(len(array)))
+
+
+def holm(p_values: Sequence[float | None]) -> list[bool]:
+    """Which comparisons of a family stay significant when the chance of any false one is held at 5 %.
+
+    The smallest of m p values is held against 0.05/m, the next against 0.05/(m - 1), and so on until one
+    is larger; it and all after it fall. None (a comparison without a p value) is never significant and does
+    not count. Source: Holm 1979, A simple sequentially rejective multiple test procedure.
+    """
+    known = sorted((p, at) for at, p in enumerate(p_values) if p is not None)
+    survives = [False] * len(p_values)
+    for rank, (p, at) in enumerate(known):
+        if p > LEVEL / (len(known) - rank):
+            break
+        survives[at] = True
+    return survives

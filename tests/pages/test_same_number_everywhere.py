@@ -1,0 +1,112 @@
+"""One quantity, one number: what pages say of the shipped runs, computed once from their files."""
+
+import re
+from collections.abc import Iterator
+from functools import cache
+
+import numpy as np
+import polars as pl
+import pytest
+import streamlit as st
+from conftest import SHIPPED, Opener, words
+
+from explorer import metrics
+from explorer.charts import captions
+from explorer.cli.report import comparison_table
+from explorer.presets import get_preset
+from explorer.recording import RunFolder
+from explorer.ui import cached, compare, lesson_facts
+from explorer.ui.arms import arms_of
+
+pytestmark = pytest.mark.slow
+ARMS = {"none": "none", "aux_loss": "aux_loss", "loss_free": "loss_free"}
+SEEDS = range(5)
+
+
+@cache
+def table(run: str, name: str) -> pl.DataFrame:
+    return RunFolder(SHIPPED / f"standard-{run}").read(name)
+
+
+def by_sequence(run: str) -> np.ndarray:
+    """[S, R, L, E] loads of the sequences of the last 20 recorded steps."""
+    rows = table(run, "sequence_loads").filter(split="train")
+    steps = sorted(rows["step"].unique())[-20:]
+    rows = rows.filter(pl.col("step").is_in(steps)).sort("step", "micro_batch", "sequence", "layer", "expert")
+    return rows["tokens"].to_numpy().reshape(20, -1, 4, 16)
+
+
+def held_out(run: str) -> np.ndarray:
+    """[L, E] tokens of the last evaluation."""
+    rows = table(run, "eval_loads")
+    rows = rows.filter(pl.col("step") == rows["step"].max())
+    counts = rows.group_by("layer", "expert").agg(pl.col("tokens").sum()).sort("layer", "expert")
+    return counts["tokens"].to_numpy().reshape(4, 16)
+
+
+def max_vio(counts: np.ndarray) -> np.ndarray:
+    return np.asarray(counts.max(-1) / counts.mean(-1) - 1)
+
+
+def worst(arm: str) -> float:
+    """MaxVio of each run's worst layer, mean over seeds."""
+    return float(np.mean([max_vio(held_out(f"{arm}-seed{seed}")).max() for seed in SEEDS]))
+
+
+@pytest.fixture
+def in_session(open_shipped: Opener) -> Iterator[None]:
+    """What the shell gives to every page: the runs."""
+    open_shipped("glossary")
+    runs = cached.list_runs()
+    st.session_state["shell"] = (runs, arms_of(runs), [])
+    yield
+    del st.session_state["shell"]
+
+
+@pytest.mark.usefixtures("in_session")
+def test_the_max_vio_of_one_sequence_is_that_of_the_end_in_lessons_and_gallery() -> None:
+    for name, text in {
+        "loss_free": "loss_free",
+        "aux_loss-scope-sequence": "aux_loss:scope=sequence",
+    }.items():
+        once = float(max_vio(by_sequence(f"{name}-seed0")).mean())
+        (run,) = (r for r in cached.list_runs() if r.run_id == f"standard-{name}-seed0")
+        assert float(lesson_facts.value_of(f"sequence_max_vio[{text}; 1]")) == pytest.approx(once)
+        gallery_frame = cached.computation_batches(run.version, (1, 2, 4, 8, 12)).filter(sequences=1)
+        panel_frame = cached.computation_batches(run.version).filter(sequences=1)
+        assert gallery_frame["max_vio"].mean() == pytest.approx(once)
+        assert panel_frame["max_vio"].mean() == pytest.approx(once)
+
+
+@pytest.mark.usefixtures("in_session")
+def test_the_worst_layer_is_the_mean_over_seeds_of_each_runs_own() -> None:
+    for arm in ARMS:
+        once = worst(arm)
+        assert float(lesson_facts.value_of(f"worst_layer[{arm}]")) == pytest.approx(once)
+        runs = [r for r in cached.list_runs() if re.fullmatch(f"standard-{arm}-seed[0-4]", r.run_id)]
+        rows = cached.summary(cached.versions(runs))
+        assert compare._worst(rows).startswith(compare.spread(rows["worst_max_vio"]).split(" ±")[0])
+        shown = float(compare._worst(rows).split(" ")[0])
+        assert shown == pytest.approx(once, abs=0.006)
+        printed = comparison_table(
+            [{**row, "arm": arm, "label": arm} for row in rows.to_dicts()], get_preset("standard")
+        )
+        assert f"{once:.3f} ±" in printed
+
+
+def test_overview_and_compare_say_the_same_of_chance(open_shipped: Opener) -> None:
+    said = set()
+    for page in ("overview", "compare"):
+        text = words(open_shipped(page)).replace("\\", "")
+        said |= set(re.findall(r"Over the last 100 steps [^;]*", text))
+    (sentence,) = said
+    assert "the random-routing baseline of independent tokens" in sentence
+    assert "that of whole sequences" in sentence
+
+
+def test_a_card_of_the_overview_stands_beside_the_baseline_of_its_own_tokens(open_shipped: Opener) -> None:
+    text = words(open_shipped("overview"))
+    tokens = int(held_out("loss_free-seed0")[0].sum()) // 2
+    assert (
+        f"random routing would show {captions.number(metrics.uniform_reference(16, 2, tokens, 4)[0])}" in text
+    )
