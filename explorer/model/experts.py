@@ -68,10 +68,7 @@ class Experts(nn.Module):
 
     def _grouped(self, sorted_AD: Tensor, counts_E: Tensor) -> Tensor:
         ends_E = counts_E.cumsum(0).to(torch.int32)
-        if torch.is_autocast_enabled(sorted_AD.device.type):
-            dtype = torch.get_autocast_dtype(sorted_AD.device.type)
-        else:
-            dtype = sorted_AD.dtype
+        dtype = product_dtype(sorted_AD)
         inner_AF2 = F.grouped_mm(sorted_AD.to(dtype), self.gate_up_EDF2.to(dtype), offs=ends_E)
         return F.grouped_mm(swiglu(inner_AF2), self.down_EFD.to(dtype), offs=ends_E)
 
@@ -102,9 +99,22 @@ def served_in_order(routing: Routing) -> Tensor:
     return served_A[ids_A[served_A].argsort(stable=True)]
 
 
+def product_dtype(x: Tensor) -> torch.dtype:
+    """The precision of matrix products with `x`: that of autocast where it is on.
+
+    `grouped_mm` is not among the operations that autocast casts, so it is done by hand.
+    """
+    if torch.is_autocast_enabled(x.device.type):
+        return torch.get_autocast_dtype(x.device.type)
+    return x.dtype
+
+
 def grouped_fits(gate_up: Tensor, down: Tensor, x: Tensor) -> bool:
-    """Whether `grouped_mm` exists and every row is 16-byte aligned, as it demands."""
+    """Whether `grouped_mm` exists and every row is 16-byte aligned, as it demands.
+
+    The rows are those of the product, which under autocast are half as long as those of `x`.
+    """
     if not hasattr(F, "grouped_mm"):
         return False
     widths = (gate_up.shape[1], gate_up.shape[2], down.shape[1], down.shape[2])
-    return all(width * x.element_size() % 16 == 0 for width in widths)
+    return all(width * product_dtype(x).itemsize % 16 == 0 for width in widths)

@@ -35,7 +35,9 @@ from explorer.training.thresholds import has_thresholds, move_thresholds
 def as_tensor(tokens: NDArray[np.int64], device: torch.device) -> Tensor:
     """Token ids on the device, without waiting for the copy."""
     tensor = torch.from_numpy(tokens)
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
 
 
 def lm_loss_sum(logits_BSV: Tensor, targets_BS: Tensor) -> Tensor:
