@@ -4,7 +4,8 @@ import contextlib
 import ctypes
 import os
 import platform
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import torch
 
@@ -16,16 +17,43 @@ from explorer.rules import Quantile
 def pick_device(name: str) -> torch.device:
     """`auto` is CUDA where there is one, else the CPU; asking for an absent CUDA is refused.
 
-    Under `torchrun` every process of a machine has a GPU of its own.
+    Under `torchrun` every process of a machine has a GPU of its own. A GPU that is there and does not compute
+    (a driver or a torch of another age, no memory left, taken by another process) is refused under either
+    name: training on the CPU instead would be a silent hundredfold.
     """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
+    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    _refuse_absent(name)
+    index = int(os.environ.get("LOCAL_RANK", "0"))
+    if index >= torch.cuda.device_count():
         raise TrainingError(
-            "training.device = 'cuda': this machine has no usable CUDA device; use training.device=auto."
+            f"training.device = {name!r}: process {index} of this machine needs a GPU of its own, and there "
+            f"are {torch.cuda.device_count()}; start that many processes or use training.device=cpu."
         )
-    return (
-        torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if name == "cuda" else torch.device(name)
+    device = torch.device("cuda", index)
+    try:
+        torch.zeros(1, device=device).add_(1).item()
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise TrainingError(
+            f"training.device = {name!r}: {device} does not compute ({reason}); "
+            "use training.device=cpu or mend the driver."
+        ) from error
+    # Events and libraries use the current device; `torchrun` leaves that at the first one for everybody.
+    torch.cuda.set_device(device)
+    return device
+
+
+def _refuse_absent(name: str) -> None:
+    if torch.cuda.is_available():
+        return
+    if not torch.backends.cuda.is_built():
+        raise TrainingError(
+            f"training.device = {name!r}: torch {torch.__version__} is built for CPUs only; "
+            "install a torch with CUDA or use training.device=auto."
+        )
+    raise TrainingError(
+        f"training.device = {name!r}: this machine has no usable CUDA device; use training.device=auto."
     )
 
 
@@ -62,6 +90,45 @@ def keep_freed_memory() -> None:
     mmap_threshold, trim_threshold = -3, -1
     libc.mallopt(mmap_threshold, 1 << 30)
     libc.mallopt(trim_threshold, (1 << 31) - 1)
+
+
+class StepClock:
+    """Measures how long steps take, without waiting for them.
+
+    On a GPU the host only queues a step's work, so its own clock says nothing: the device marks beginning and
+    end in its queue, and the difference is read when the step's other numbers are fetched.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.is_queued = device.type == "cuda"
+
+    def start(self) -> Callable[[], Callable[[], float]]:
+        """Begin a step; the result is called at its end, and what that returns gives the seconds."""
+        if self.is_queued:
+            return self._start_queued()
+        began = time.perf_counter()
+
+        def stop() -> Callable[[], float]:
+            seconds = time.perf_counter() - began
+            return lambda: seconds
+
+        return stop
+
+    @staticmethod
+    def _start_queued() -> Callable[[], Callable[[], float]]:
+        began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        began.record()
+
+        def stop() -> Callable[[], float]:
+            ended.record()
+
+            def seconds() -> float:
+                ended.synchronize()
+                return float(began.elapsed_time(ended)) / 1e3
+
+            return seconds
+
+        return stop
 
 
 def autocast(device: torch.device) -> contextlib.AbstractContextManager[object]:

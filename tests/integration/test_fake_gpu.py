@@ -7,17 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
-from tiny import make_tiny_config, make_tiny_corpus
+from tiny import make_tiny_config
 
-from explorer.config import RunConfig
-from explorer.model import build_model
-from explorer.model.balancers import CombinedBalancer
 from explorer.strategies import STRATEGIES
-from explorer.training import checkpoints, devices
-from explorer.training.devices import host_waits, pick_device
-from explorer.training.loop import make_optimizer
-from explorer.training.step import train_step
+from explorer.training.devices import host_waits
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKER = Path(__file__).with_name("fake_gpu_worker.py")
