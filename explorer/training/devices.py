@@ -142,8 +142,8 @@ def host_waits(config: RunConfig) -> tuple[str, ...]:
     """What the host waits for within a step on a GPU; empty where it only queues work.
 
     Everything else stays on the device until several steps are fetched at once. A waiting host leaves
-    the GPU idle for the time of a launch; the result is the same. (`grouped_mm` itself waits as well, once per
-    product, on a GPU without the kernel for bf16: those older than compute capability 9.)
+    the GPU idle for the time of a launch; the result is the same. (`grouped_mm` itself waits as well, once
+    per product, on a GPU without the kernel for bf16: those older than compute capability 9.)
     """
     model, waits = config.model, []
     is_ragged = (

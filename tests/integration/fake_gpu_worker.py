@@ -13,6 +13,7 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
+from tiny import make_tiny_config, make_tiny_corpus
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
 
@@ -24,7 +25,6 @@ from explorer.model.router import LayerContext
 from explorer.strategies import STRATEGIES
 from explorer.training import step as steps
 from explorer.training.loop import make_optimizer
-from tiny import make_tiny_config, make_tiny_corpus
 
 GPU = "fakegpu"
 AUTOCAST = "AutocastPrivateUse1"
@@ -45,7 +45,7 @@ class Module(_DummyBackendModule):
 
 
 def register_device() -> list[torch.library.Library]:
-    """A device named `fakegpu` whose autocast casts what CUDA's casts; what it returns must stay referenced."""
+    """A device named `fakegpu` whose autocast casts what CUDA's casts; keep what this returns."""
     _setup_privateuseone_for_python_backend(GPU, backend_module=Module())
     rest = torch.library.Library("_", "IMPL")
     rest.fallback(torch.library.fallthrough_kernel, AUTOCAST)
