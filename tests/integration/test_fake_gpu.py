@@ -4,11 +4,17 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from tiny import make_tiny_config
 
+from explorer.model import build_model
+from explorer.model.balancers import CombinedBalancer
+from explorer.model.router import ForwardContext
+from explorer.model.transformer import ModelOutput
 from explorer.strategies import STRATEGIES
 from explorer.training.devices import host_waits
 
@@ -51,3 +57,29 @@ def test_rows_that_only_bf16_misaligns_do_not_reach_the_grouped_product(
     assert error is not None
     assert error.startswith(WAITING), error
     assert "one product per expert" in host_waits(make_tiny_config(hidden_size=20, expert_hidden_size=12))[0]
+
+
+@pytest.mark.parametrize("name", ["loss-free + V3 sequence loss", "quantile, by sequence"])
+def test_a_pass_and_its_gradient_compile_as_one_graph(name: str) -> None:
+    config = STRATEGIES[name].config(make_tiny_config())
+    model = build_model(config.model, 256, config.training.sequence_length, 0)
+    balancer = CombinedBalancer(config.balancer.rules)
+    tokens_BS = torch.randint(0, 256, (4, config.training.sequence_length))
+
+    def gradients(forward: Callable[..., ModelOutput]) -> tuple[ModelOutput, list[torch.Tensor]]:
+        # Grouped products compile in bf16 alone.
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            output = forward(tokens_BS, balancer, ForwardContext(is_training=True))
+        loss = output.logits_BSV.float().logsumexp(-1).mean()
+        for layer in output.layers:
+            loss = loss if layer.losses.objective is None else loss + layer.losses.objective
+        return output, list(torch.autograd.grad(loss, list(model.parameters())))
+
+    output, compiled = gradients(torch.compile(model, fullgraph=True, backend="aot_eager"))
+    expected, eager = gradients(model)
+    for layer, other in zip(output.layers, expected.layers, strict=True):
+        assert torch.equal(layer.counts_BE, other.counts_BE)
+        assert layer.counts_BE.dtype == torch.int64
+        assert layer.routing.scores_TE.dtype == torch.float32
+    for gradient, other in zip(compiled, eager, strict=True):
+        torch.testing.assert_close(gradient, other, rtol=2e-2, atol=1e-4)
