@@ -1,0 +1,73 @@
+"""The benchmarks' visitor against a real server: what it opens, moves and follows is what the page says."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("playwright", reason="the benchmarks' server helper stands beside its browser")
+
+from benchmarks.app import serving
+from benchmarks.load import at_playhead, waits
+from benchmarks.visitor import Visitor
+
+SCRIPT = """
+import streamlit as st
+
+def first():
+    st.session_state.runs = st.session_state.get("runs", 0) + 1
+    st.markdown(f"run {st.session_state.runs}")
+
+    @st.fragment
+    def playhead():
+        step = st.number_input("Step", 0, 100, 3, key="step", bind="query-params")
+        st.markdown(f"Now at step {step:.0f}.")
+        if step == 13:
+            st.markdown([][0])
+
+    playhead()
+
+def second():
+    st.markdown("the second page")
+
+st.navigation([st.Page(first, default=True), st.Page(second, url_path="second")]).run()
+"""
+
+
+async def visit(base: str) -> None:
+    async with Visitor(base) as visitor:
+        assert await visitor.open("", "step=7") > 0
+        assert visitor.texts() == ["run 1", "Now at step 7."]
+        await visitor.set_number("Step", 8)
+        # Only the fragment ran again, and the address follows.
+        assert visitor.texts() == ["run 1", "Now at step 8."]
+        assert visitor.query == "step=8"
+        assert at_playhead(visitor, 8) == ["Now at step 8."]
+        assert not at_playhead(visitor, 80)
+        assert not visitor.errors
+        await visitor.set_number("Step", 13)
+        assert visitor.errors == ["IndexError: list index out of range"]
+        await visitor.follow("second")
+        assert visitor.texts() == ["the second page"]
+        with pytest.raises(LookupError, match=r"has no number_input 'Step'"):
+            visitor.widget("Step", "number_input")
+        # Another address is another session.
+        await visitor.open()
+        assert visitor.texts() == ["run 1", "Now at step 3."]
+
+
+def test_a_visitor_sees_what_the_page_says(tmp_path: Path) -> None:
+    script = tmp_path / "app.py"
+    script.write_text(SCRIPT)
+    with serving(str(tmp_path), script) as base:
+        asyncio.run(visit(base))
+
+
+def test_p95_is_the_nearest_rank() -> None:
+    assert waits([float(n) for n in range(1, 101)]) == {
+        "count": 100,
+        "median_s": 50.5,
+        "p95_s": 95.0,
+        "longest_s": 100.0,
+    }
+    assert waits([2.0])["p95_s"] == 2.0
