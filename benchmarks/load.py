@@ -42,6 +42,8 @@ PAGES = (
 )
 RUNS = ("standard-loss_free-seed0", "standard-none-seed0", "standard-aux_loss-seed1")
 LAST_STEP = 799
+PREPARATION_S = 600.0
+"""Patience while the index is built and the quiet answers are asked for; nothing of that is measured."""
 THINK_S = (2.0, 8.0)
 """Shortest and longest pause between two things that a person does."""
 
@@ -72,7 +74,7 @@ async def open_replay(visitor: Visitor, run: str) -> float:
 async def quiet_answers(base: str, steps: list[int]) -> Expected:
     """What one visitor alone is told; asked twice, so that what changes by itself is found out here."""
     answers: Expected = {}
-    async with Visitor(base) as visitor:
+    async with Visitor(base, patience_s=PREPARATION_S) as visitor:
         for run in RUNS:
             for step in steps * 2:
                 if step == steps[0]:
@@ -160,7 +162,7 @@ async def measure(sessions: int, seconds: float, num_steps: int = 20) -> dict[st
         training = None
         try:
             wait_until_up(base)
-            async with Visitor(base) as first:
+            async with Visitor(base, patience_s=PREPARATION_S) as first:
                 # Until the shipped runs are in the index.
                 while await first.open("replay", f"run={RUNS[0]}") and not first.texts():
                     await asyncio.sleep(1)

@@ -15,7 +15,7 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 PATIENCE_S = 60.0
-"""A script run that takes longer counts as no answer."""
+"""By default, a script run that takes longer counts as no answer."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Visitor:
 
     base: str
     """http://host:port of the server."""
+    patience_s: float = PATIENCE_S
     page: str = ""
     query: str = ""
     pages: dict[str, str] = field(default_factory=dict)
@@ -59,7 +60,7 @@ class Visitor:
             subprotocols=[websockets.Subprotocol("streamlit")],
             origin=websockets.Origin(self.base),
             max_size=None,
-            open_timeout=PATIENCE_S,
+            open_timeout=self.patience_s,
             ping_interval=None,
         )
         return await self._run(self._message())
@@ -118,7 +119,7 @@ class Visitor:
         await self.socket.send(message.SerializeToString())
         if not message.rerun_script.fragment_id:
             self.elements, self.fragments = {}, {}
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(self.patience_s):
             has_begun = False
             while True:
                 data = await self.socket.recv()

@@ -1,12 +1,15 @@
 """The benchmarks' visitor against a real server: what it opens, moves and follows is what the page says."""
 
 import asyncio
+import math
+import random
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("playwright", reason="the benchmarks' server helper stands beside its browser")
 
+from benchmarks import load
 from benchmarks.app import serving
 from benchmarks.load import at_playhead, waits
 from benchmarks.visitor import Visitor
@@ -61,6 +64,43 @@ def test_a_visitor_sees_what_the_page_says(tmp_path: Path) -> None:
     script.write_text(SCRIPT)
     with serving(str(tmp_path), script) as base:
         asyncio.run(visit(base))
+
+
+class Misled:
+    """A visitor who is told of another step, and whose page has shown an exception."""
+
+    page = "replay"
+
+    def __init__(self) -> None:
+        self.errors = ["IndexError: gone"]
+
+    async def open(self, page: str = "", query: str = "") -> float:
+        return 0.5
+
+    async def follow(self, page: str) -> float:
+        return 0.5
+
+    async def set_number(self, label: str, value: float) -> float:
+        return 0.25
+
+    def texts(self) -> list[str]:
+        return ["At step 7: 1.5 times uniform"]
+
+
+def test_a_wrong_answer_and_an_exception_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load, "THINK_S", (0.0, 0.0))
+    expected = {(run, 7): ["At step 7: 2.5 times uniform"] for run in load.RUNS}
+    findings = load.Findings()
+    rng = random.Random(0)
+    while not findings.answers:
+        asyncio.run(load.one_thing(Misled(), rng, math.inf, [7], expected, findings))
+    assert len(findings.wrong) == findings.answers
+    assert "1.5 times uniform" in findings.wrong[0]
+    assert findings.errors[0] == "/replay: IndexError: gone"
+    result = {"errors": [], "wrong": findings.wrong, "tracebacks": 0}
+    assert not load.is_right(result)
+    assert not load.is_right(result | {"wrong": [], "errors": findings.errors})
+    assert load.is_right(result | {"wrong": []})
 
 
 def test_p95_is_the_nearest_rank() -> None:
