@@ -116,5 +116,8 @@ def grouped_fits(gate_up: Tensor, down: Tensor, x: Tensor) -> bool:
     """
     if not hasattr(F, "grouped_mm"):
         return False
+    # Older GPUs are refused by the operation itself.
+    if x.device.type == "cuda" and torch.cuda.get_device_capability(x.device) < (8, 0):
+        return False
     widths = (gate_up.shape[1], gate_up.shape[2], down.shape[1], down.shape[2])
     return all(width * product_dtype(x).itemsize % 16 == 0 for width in widths)

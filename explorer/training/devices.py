@@ -47,7 +47,7 @@ def pick_device(name: str) -> torch.device:
 def _refuse_absent(name: str) -> None:
     if torch.cuda.is_available():
         return
-    if not torch.backends.cuda.is_built():
+    if not torch.backends.cuda.is_built():  # type: ignore[no-untyped-call]
         raise TrainingError(
             f"training.device = {name!r}: torch {torch.__version__} is built for CPUs only; "
             "install a torch with CUDA or use training.device=auto."
@@ -116,7 +116,7 @@ class StepClock:
 
     @staticmethod
     def _start_queued() -> Callable[[], Callable[[], float]]:
-        began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
         began.record()
 
         def stop() -> Callable[[], float]:
@@ -142,8 +142,8 @@ def host_waits(config: RunConfig) -> tuple[str, ...]:
     """What the host waits for within a step on a GPU; empty where it only queues work.
 
     Everything else stays on the device until several steps are fetched at once. A waiting host leaves
-    the GPU idle for the time of a launch; the result is the same. (`grouped_mm` itself waits as well, once
-    per product, on a GPU without the kernel for bf16: those older than compute capability 9.)
+    the GPU idle for the time of a launch; the result is the same. `grouped_mm` itself waits as well on a
+    GPU that it has no kernel for, see `has_grouped_kernel`.
     """
     model, waits = config.model, []
     is_ragged = (
@@ -161,3 +161,11 @@ def host_waits(config: RunConfig) -> tuple[str, ...]:
     if any(isinstance(rule, Quantile) and not rule.num_bins for rule in config.balancer.rules):
         waits.append("the rank of the exact quantile")
     return tuple(waits)
+
+
+def has_grouped_kernel(device: torch.device) -> bool:
+    """Whether `grouped_mm` runs in one kernel there: bf16 on compute capability 9.x or 10.x.
+
+    Elsewhere PyTorch fetches the offsets and makes one product per expert.
+    """
+    return device.type == "cuda" and torch.cuda.get_device_capability(device)[0] in (9, 10)

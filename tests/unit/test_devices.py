@@ -11,12 +11,13 @@ from explorer.config import RunConfig
 from explorer.errors import TrainingError
 from explorer.model import build_model
 from explorer.model.balancers import CombinedBalancer
+from explorer.model.experts import Experts, grouped_fits
 from explorer.model.leak import _pass as choices_and_logits
 from explorer.model.router import ForwardContext
 from explorer.records import MemoryRecorder, StepRecord
 from explorer.strategies import STRATEGIES
 from explorer.training import checkpoints, train
-from explorer.training.devices import StepClock, pick_device
+from explorer.training.devices import StepClock, has_grouped_kernel, pick_device
 from explorer.training.loop import make_optimizer
 from explorer.training.step import DeviceLog, StepLog, train_step
 
@@ -180,3 +181,18 @@ def test_the_choices_of_a_dense_model_are_compared_on_its_own_device() -> None:
     tokens_BS = torch.zeros(2, 16, dtype=torch.int64, device="meta")
     sets_BSX, logits_BSV = choices_and_logits(model, tokens_BS, CombinedBalancer([]), ForwardContext())
     assert sets_BSX.device == logits_BSV.device == torch.device("meta")
+
+
+@pytest.mark.parametrize(("capability", "fits"), [((7, 5), False), ((8, 0), True), ((12, 0), True)])
+def test_a_gpu_that_grouped_products_refuse_takes_the_loop(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], fits: bool
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    experts = Experts(4, 16, 8, 0.02, "auto")
+
+    class OnGpu:
+        device = torch.device("cuda", 0)
+        dtype = torch.float32
+
+    assert grouped_fits(experts.gate_up_EDF2, experts.down_EFD, OnGpu()) == fits
+    assert has_grouped_kernel(OnGpu.device) == (capability[0] in (9, 10))
