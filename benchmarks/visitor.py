@@ -119,18 +119,26 @@ class Visitor:
         await self.socket.send(message.SerializeToString())
         if not message.rerun_script.fragment_id:
             self.elements, self.fragments = {}, {}
-        async with asyncio.timeout(self.patience_s):
-            has_begun = False
-            while True:
-                data = await self.socket.recv()
-                self.bytes_received += len(data)
-                answer = ForwardMsg.FromString(data)
-                kind = answer.WhichOneof("type")
-                # The end of a run that was interrupted by this one is none.
-                has_begun = has_begun or kind == "new_session"
-                if kind == "script_finished" and has_begun:
-                    return time.monotonic() - began
-                self._take(answer, kind)
+        try:
+            async with asyncio.timeout(self.patience_s):
+                await self._until_finished()
+        except TimeoutError:
+            raise TimeoutError(f"no answer within {self.patience_s:.0f} s") from None
+        return time.monotonic() - began
+
+    async def _until_finished(self) -> None:
+        """Take what the server sends up to the end of a script run that began in between."""
+        has_begun = False
+        while True:
+            data = await self.socket.recv()
+            self.bytes_received += len(data)
+            answer = ForwardMsg.FromString(data)
+            kind = answer.WhichOneof("type")
+            # The end of a run that was interrupted by this one is none.
+            has_begun = has_begun or kind == "new_session"
+            if kind == "script_finished" and has_begun:
+                return
+            self._take(answer, kind)
 
     def _take(self, answer: ForwardMsg, kind: str | None) -> None:
         if kind == "new_session":
