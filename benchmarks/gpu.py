@@ -3,7 +3,8 @@
     python -m benchmarks.gpu [--device cuda] [--json]
 
 (a) A step on the GPU against the same step on the CPU, for every strategy that draws nothing at random. In
-    float32 counts are equal, and biases that follow from counts too; in bf16 both are close (`BF16_*`).
+    float32 counts are equal, but for tokens whose choice hangs on less than 1e-5 (their number is printed),
+    and biases are what a CPU makes of those counts; in bf16 counts and loss are close (`BF16_*`).
 (b) The host waits for nothing within a step (`torch.cuda.set_sync_debug_mode("error")`), but for the
     strategies of which `host_waits` says so. (On a GPU other than compute capability 9.x and 10.x PyTorch's
     grouped product waits by itself; that is reported and no failure.)
