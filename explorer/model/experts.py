@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from explorer.errors import ConfigError
 from explorer.model.router import Routing
 
 
@@ -53,8 +54,8 @@ class Experts(nn.Module):
     def forward(self, x_TD: Tensor, routing: Routing, counts_E: Tensor) -> Tensor:
         """Σ over the chosen experts of gate · expert(x), [T, D]. counts_E: int64, served assignments."""
         kind = self.dispatch
-        if kind == "auto":
-            kind = "grouped" if grouped_fits(self.gate_up_EDF2, self.down_EFD, x_TD) else "loop"
+        if kind in ("auto", "grouped"):
+            kind = self._grouped_or_loop(x_TD)
         if kind == "dense":
             return self._dense(x_TD, routing)
         order_A = served_in_order(routing)
@@ -65,6 +66,20 @@ class Experts(nn.Module):
         gates_A1 = routing.gate_weights_TK.flatten().index_select(0, order_A).unsqueeze(-1)
         weighted_AD = out_AD * gates_A1.to(out_AD.dtype)
         return torch.zeros_like(x_TD, dtype=out_AD.dtype).index_add(0, token_A, weighted_AD)
+
+    def _grouped_or_loop(self, x_TD: Tensor) -> str:
+        """The grouped product where it fits. Raises ConfigError where it does not and was asked for."""
+        if grouped_fits(self.gate_up_EDF2, self.down_EFD, x_TD):
+            return "grouped"
+        if self.dispatch == "grouped":
+            raise ConfigError(
+                "model.dispatch",
+                "grouped",
+                "needs model.hidden_size and model.expert_hidden_size in whole 16 bytes "
+                f"({16 // product_dtype(x_TD).itemsize} numbers), and on CUDA compute capability 8 or newer",
+                "change the sizes or use dispatch=auto",
+            )
+        return "loop"
 
     def _grouped(self, sorted_AD: Tensor, counts_E: Tensor) -> Tensor:
         ends_E = counts_E.cumsum(0).to(torch.int32)
