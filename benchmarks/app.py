@@ -23,6 +23,7 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from playwright.sync_api import Page, sync_playwright
 
@@ -72,8 +73,10 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start_server(folder: str, script: Path = ROOT / "app.py") -> tuple["subprocess.Popen[bytes]", str]:
-    """The server as `make app` starts it, and its address."""
+def start_server(
+    folder: str, script: Path = ROOT / "app.py", log: int | IO[bytes] = subprocess.DEVNULL
+) -> tuple["subprocess.Popen[bytes]", str]:
+    """The server as `make app` starts it, and its address. `log`: where it writes."""
     port = free_port()
     command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.port", str(port)]
     command += ["--server.address", "127.0.0.1", "--server.headless", "true"]
@@ -83,9 +86,7 @@ def start_server(folder: str, script: Path = ROOT / "app.py") -> tuple["subproce
         "EXPLORER_RUNS": f"{folder}/runs",
         "EXPLORER_INDEX": f"{folder}/index.duckdb",
     }
-    process = subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
     return process, f"http://127.0.0.1:{port}"
 
 

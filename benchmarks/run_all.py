@@ -14,6 +14,8 @@ SCRIPTS = (
     "store",
     "app",
     "interactions",
+    "load",
+    "gpu",
     "leak",
     "buffered_scope",
     "hard_layer",

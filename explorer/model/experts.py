@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from explorer.errors import ConfigError
 from explorer.model.router import Routing
 
 
@@ -53,8 +54,8 @@ class Experts(nn.Module):
     def forward(self, x_TD: Tensor, routing: Routing, counts_E: Tensor) -> Tensor:
         """Σ over the chosen experts of gate · expert(x), [T, D]. counts_E: int64, served assignments."""
         kind = self.dispatch
-        if kind == "auto":
-            kind = "grouped" if grouped_fits(self.gate_up_EDF2, self.down_EFD, x_TD) else "loop"
+        if kind in ("auto", "grouped"):
+            kind = self._grouped_or_loop(x_TD)
         if kind == "dense":
             return self._dense(x_TD, routing)
         order_A = served_in_order(routing)
@@ -66,12 +67,23 @@ class Experts(nn.Module):
         weighted_AD = out_AD * gates_A1.to(out_AD.dtype)
         return torch.zeros_like(x_TD, dtype=out_AD.dtype).index_add(0, token_A, weighted_AD)
 
+    def _grouped_or_loop(self, x_TD: Tensor) -> str:
+        """The grouped product where it fits. Raises ConfigError where it does not and was asked for."""
+        if grouped_fits(self.gate_up_EDF2, self.down_EFD, x_TD):
+            return "grouped"
+        if self.dispatch == "grouped":
+            raise ConfigError(
+                "model.dispatch",
+                "grouped",
+                "needs model.hidden_size and model.expert_hidden_size in whole 16 bytes "
+                f"({16 // product_dtype(x_TD).itemsize} numbers), and on CUDA compute capability 8 or newer",
+                "change the sizes or use dispatch=auto",
+            )
+        return "loop"
+
     def _grouped(self, sorted_AD: Tensor, counts_E: Tensor) -> Tensor:
         ends_E = counts_E.cumsum(0).to(torch.int32)
-        if torch.is_autocast_enabled(sorted_AD.device.type):
-            dtype = torch.get_autocast_dtype(sorted_AD.device.type)
-        else:
-            dtype = sorted_AD.dtype
+        dtype = product_dtype(sorted_AD)
         inner_AF2 = F.grouped_mm(sorted_AD.to(dtype), self.gate_up_EDF2.to(dtype), offs=ends_E)
         return F.grouped_mm(swiglu(inner_AF2), self.down_EFD.to(dtype), offs=ends_E)
 
@@ -102,9 +114,25 @@ def served_in_order(routing: Routing) -> Tensor:
     return served_A[ids_A[served_A].argsort(stable=True)]
 
 
+def product_dtype(x: Tensor) -> torch.dtype:
+    """The precision of matrix products with `x`: that of autocast where it is on.
+
+    `grouped_mm` is not among the operations that autocast casts, so it is done by hand.
+    """
+    if torch.is_autocast_enabled(x.device.type):
+        return torch.get_autocast_dtype(x.device.type)
+    return x.dtype
+
+
 def grouped_fits(gate_up: Tensor, down: Tensor, x: Tensor) -> bool:
-    """Whether `grouped_mm` exists and every row is 16-byte aligned, as it demands."""
+    """Whether `grouped_mm` exists and every row is 16-byte aligned, as it demands.
+
+    The rows are those of the product, which under autocast are half as long as those of `x`.
+    """
     if not hasattr(F, "grouped_mm"):
         return False
+    # Older GPUs are refused by the operation itself.
+    if x.device.type == "cuda" and torch.cuda.get_device_capability(x.device) < (8, 0):
+        return False
     widths = (gate_up.shape[1], gate_up.shape[2], down.shape[1], down.shape[2])
-    return all(width * x.element_size() % 16 == 0 for width in widths)
+    return all(width * product_dtype(x).itemsize % 16 == 0 for width in widths)

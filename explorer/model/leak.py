@@ -100,7 +100,7 @@ def _pass(
         ids_TK = layer.routing.topk_expert_ids_TK
         taken_TX = torch.zeros(len(ids_TK), num_experts + 1, device=ids_TK.device).scatter_(1, ids_TK, 1.0)
         taken.append(taken_TX[:, :num_experts])
-    sets_TX = torch.cat(taken, dim=1) if taken else torch.zeros(tokens_BS.numel(), 0)
+    sets_TX = torch.cat(taken, dim=1) if taken else output.logits_BSV.new_zeros(tokens_BS.numel(), 0)
     return sets_TX.view(*tokens_BS.shape, -1), output.logits_BSV.float()
 
 

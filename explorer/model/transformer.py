@@ -247,11 +247,12 @@ def build_model(config: ModelConfig, vocab_size: int, sequence_length: int, seed
     A dense model has the weights of the mixture in every module that both have.
     """
     state = torch.random.get_rng_state()
-    torch.manual_seed(seed)
+    # `torch.manual_seed` would seed every GPU as well, and nothing here gives those seeds back.
+    torch.default_generator.manual_seed(seed)
     try:
         model = MoETransformer(config, vocab_size, sequence_length)
         if config.routing == "dense":
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)
             mixture = MoETransformer(replace(config, routing="token_choice"), vocab_size, sequence_length)
             model.load_state_dict(_common(mixture, model), strict=False)
     finally:

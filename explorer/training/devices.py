@@ -4,26 +4,56 @@ import contextlib
 import ctypes
 import os
 import platform
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import torch
 
+from explorer.config import RunConfig
 from explorer.errors import TrainingError
+from explorer.rules import Quantile
 
 
 def pick_device(name: str) -> torch.device:
     """`auto` is CUDA where there is one, else the CPU; asking for an absent CUDA is refused.
 
-    Under `torchrun` every process of a machine has a GPU of its own.
+    Under `torchrun` every process of a machine has a GPU of its own. A GPU that is there and does not compute
+    (a driver or a torch of another age, no memory left, taken by another process) is refused under either
+    name: training on the CPU instead would be a silent hundredfold.
     """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
+    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    _refuse_absent(name)
+    index = int(os.environ.get("LOCAL_RANK", "0"))
+    if index >= torch.cuda.device_count():
         raise TrainingError(
-            "training.device = 'cuda': this machine has no usable CUDA device; use training.device=auto."
+            f"training.device = {name!r}: process {index} of this machine needs a GPU of its own, and there "
+            f"are {torch.cuda.device_count()}; start that many processes or use training.device=cpu."
         )
-    return (
-        torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if name == "cuda" else torch.device(name)
+    device = torch.device("cuda", index)
+    try:
+        torch.zeros(1, device=device).add_(1).item()
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise TrainingError(
+            f"training.device = {name!r}: {device} does not compute ({reason}); "
+            "use training.device=cpu or mend the driver."
+        ) from error
+    # Events and libraries use the current device; `torchrun` leaves that at the first one for everybody.
+    torch.cuda.set_device(device)
+    return device
+
+
+def _refuse_absent(name: str) -> None:
+    if torch.cuda.is_available():
+        return
+    if not torch.backends.cuda.is_built():  # type: ignore[no-untyped-call]
+        raise TrainingError(
+            f"training.device = {name!r}: torch {torch.__version__} is built for CPUs only; "
+            "install a torch with CUDA or use training.device=auto."
+        )
+    raise TrainingError(
+        f"training.device = {name!r}: this machine has no usable CUDA device; use training.device=auto."
     )
 
 
@@ -62,8 +92,80 @@ def keep_freed_memory() -> None:
     libc.mallopt(trim_threshold, (1 << 31) - 1)
 
 
+class StepClock:
+    """Measures how long steps take, without waiting for them.
+
+    On a GPU the host only queues a step's work, so its own clock says nothing: the device marks beginning and
+    end in its queue, and the difference is read when the step's other numbers are fetched.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.is_queued = device.type == "cuda"
+
+    def start(self) -> Callable[[], Callable[[], float]]:
+        """Begin a step; the result is called at its end, and what that returns gives the seconds."""
+        if self.is_queued:
+            return self._start_queued()
+        began = time.perf_counter()
+
+        def stop() -> Callable[[], float]:
+            seconds = time.perf_counter() - began
+            return lambda: seconds
+
+        return stop
+
+    @staticmethod
+    def _start_queued() -> Callable[[], Callable[[], float]]:
+        began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        began.record()
+
+        def stop() -> Callable[[], float]:
+            ended.record()
+
+            def seconds() -> float:
+                ended.synchronize()
+                return float(began.elapsed_time(ended)) / 1e3
+
+            return seconds
+
+        return stop
+
+
 def autocast(device: torch.device) -> contextlib.AbstractContextManager[object]:
     """bf16 on CUDA (the router stays in fp32 by itself), full precision on a CPU."""
     if device.type == "cuda":
         return torch.autocast("cuda", dtype=torch.bfloat16)
     return contextlib.nullcontext()
+
+
+def host_waits(config: RunConfig) -> tuple[str, ...]:
+    """What the host waits for within a step on a GPU; empty where it only queues work.
+
+    Everything else stays on the device until several steps are fetched at once. A waiting host leaves
+    the GPU idle for the time of a launch; the result is the same. `grouped_mm` itself waits as well on a
+    GPU that it has no kernel for, see `has_grouped_kernel`.
+    """
+    model, waits = config.model, []
+    is_ragged = (
+        model.routing in ("expert_choice", "expert_threshold")
+        or model.top_p is not None
+        or model.capacity_factor is not None
+        or model.random_second
+    )
+    if is_ragged and model.dispatch != "dense":
+        waits.append("how many assignments are served")
+    widths = (model.hidden_size, 2 * model.expert_hidden_size, model.expert_hidden_size)
+    is_aligned = all(width * torch.bfloat16.itemsize % 16 == 0 for width in widths)
+    if model.dispatch == "loop" or (model.dispatch == "auto" and not is_aligned):
+        waits.append("the load of every expert, for one product per expert")
+    if any(isinstance(rule, Quantile) and not rule.num_bins for rule in config.balancer.rules):
+        waits.append("the rank of the exact quantile")
+    return tuple(waits)
+
+
+def has_grouped_kernel(device: torch.device) -> bool:
+    """Whether `grouped_mm` runs in one kernel there: bf16 on compute capability 9.x or 10.x.
+
+    Elsewhere PyTorch fetches the offsets and makes one product per expert.
+    """
+    return device.type == "cuda" and torch.cuda.get_device_capability(device)[0] in (9, 10)

@@ -1,6 +1,5 @@
 """`train(config, recorder, should_stop)`: the whole of a run, without printing or UI."""
 
-import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from explorer.model.balancers import CombinedBalancer
 from explorer.records import EventRecord, Recorder
 from explorer.rules import label_rules
 from explorer.training import checkpoints
-from explorer.training.devices import pick_device, quiet_cpu
+from explorer.training.devices import StepClock, pick_device, quiet_cpu
 from explorer.training.evaluation import Evaluation, evaluate, record_probe, save_probe_document
 from explorer.training.ranks import ALONE, Ranks, check_shares
 from explorer.training.schedules import learning_rate, probe_steps
@@ -104,7 +103,7 @@ class _Run:
         self.counts: deque[NDArray[np.int64]] = deque(maxlen=metrics.LAST_STEPS)
         probes = config.training.probe_tokens and config.model.num_moe_layers
         self.probe_steps = set(probe_steps(config.training.num_steps)) if probes else set()
-        self.seconds = 0.0
+        self.clock = StepClock(self.device)
 
     def run(self, resume_from: int | None) -> TrainResult:
         start = self._resume(resume_from) if resume_from else 0
@@ -118,7 +117,7 @@ class _Run:
             if switch:
                 self._switch(step)
             self._before_step(step)
-            began = time.perf_counter()
+            stop_clock = self.clock.start()
             log = train_step(
                 self.model,
                 self.optimizer,
@@ -129,8 +128,7 @@ class _Run:
                 learning_rate(self.config.training, step),
                 self.ranks,
             )
-            self.seconds += time.perf_counter() - began
-            log.wall_time_s = self.seconds
+            log.duration = stop_clock()
             self.log.add(log, self.counts)
             if self.on_step:
                 self.on_step(step + 1, total)
@@ -203,13 +201,13 @@ class _Run:
             refuse_the_rest(step, why, self.switches, self.recorder)
 
     def _result(self, state: str, step: int, start: int, figures: dict[str, Any]) -> TrainResult:
-        tokens = step * self.config.training.tokens_per_step
+        tokens, seconds = step * self.config.training.tokens_per_step, self.log.seconds
         return TrainResult(
             state=state,
             last_step=step,
             figures=figures,
-            wall_time_s=self.seconds,
-            tokens_per_second=tokens / self.seconds if self.seconds else 0.0,
+            wall_time_s=seconds,
+            tokens_per_second=tokens / seconds if seconds else 0.0,
             config=self.config,
         )
 
@@ -225,7 +223,7 @@ class _Run:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "balancer": self.balancer.memory(),
-            "seconds": self.seconds,
+            "seconds": self.log.seconds,
             "counts": [torch.from_numpy(c) for c in self.counts],
         }
         checkpoints.save(self.checkpoint_dir, step, state)
@@ -242,7 +240,7 @@ class _Run:
             )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.seconds = state["seconds"]
+        self.log.seconds = state["seconds"]
         self.counts.extend(c.cpu().numpy() for c in state["counts"])
         # A change at exactly this step is made, and recorded, once more by the loop.
         since = max((c.step for c in self.config.balancer.schedule if c.step < step), default=0)

@@ -7,7 +7,7 @@ several steps at once.
 import math
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +35,9 @@ from explorer.training.thresholds import has_thresholds, move_thresholds
 def as_tensor(tokens: NDArray[np.int64], device: torch.device) -> Tensor:
     """Token ids on the device, without waiting for the copy."""
     tensor = torch.from_numpy(tokens)
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
 
 
 def lm_loss_sum(logits_BSV: Tensor, targets_BS: Tensor) -> Tensor:
@@ -56,7 +58,6 @@ class StepLog:
     tokens_seen: int
     learning_rate: float
     bias_update_rate: float | None
-    wall_time_s: float
     scalars: dict[str, Tensor]
     layers: dict[str, Tensor]
     """[L] or [L, E] tensors by name."""
@@ -64,6 +65,10 @@ class StepLog:
     """(micro-batch, domains, counts [B, L, E]) on sampled steps."""
     rank_counts_RLE: Tensor | None = None
     """Assignments by rank, int64, on sampled steps of a run on several ranks."""
+    duration: Callable[[], float] = lambda: 0.0
+    """Seconds that the step took; known when the device has done it, so the call may wait."""
+    wall_time_s: float = 0.0
+    """Seconds of all steps up to this one; set when the step is fetched."""
 
 
 def train_step(
@@ -318,12 +323,18 @@ class _Meters:
             tokens_seen=(step + 1) * config.training.tokens_per_step,
             learning_rate=learning_rate,
             bias_update_rate=bias_update_rate,
-            wall_time_s=0.0,
             scalars={"lm_loss": lm_loss, "grad_norm": grad_norm.detach()},
             layers=layers,
-            sequences=ranks.collect(self.sequences) if self.sampled else [],
+            sequences=self._all_sequences(ranks) if self.sampled else [],
             rank_counts_RLE=totals.rank_counts_RLE if self.sampled else None,
         )
+
+    def _all_sequences(self, ranks: Ranks) -> list[tuple[int, list[str], Tensor]]:
+        """Those of every rank, on rank 0."""
+        if ranks.size == 1:
+            return self.sequences
+        # They travel between processes, and one process should not open another one's GPU.
+        return ranks.collect([(index, domains, counts.cpu()) for index, domains, counts in self.sequences])
 
 
 class DeviceLog:
@@ -333,6 +344,8 @@ class DeviceLog:
         # On a CPU there is nothing to wait for.
         self.recorder, self.interval_s = recorder, interval_s if device.type == "cuda" else 0.0
         self.pending: list[StepLog] = []
+        self.seconds = 0.0
+        """Of all steps that were fetched."""
         self.drained_at = time.monotonic()
 
     def add(self, log: StepLog, counts: deque[NDArray[np.int64]]) -> None:
@@ -344,6 +357,8 @@ class DeviceLog:
     def drain_into(self, counts: deque[NDArray[np.int64]]) -> None:
         """Fetch and record everything that is pending; the counts [L, E] go to `counts` too."""
         for log in self.pending:
+            self.seconds += log.duration()
+            log.wall_time_s = self.seconds
             record_step(log, self.recorder)
             counts.append(log.layers["tokens"].cpu().numpy())
         self.pending.clear()

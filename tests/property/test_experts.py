@@ -1,5 +1,6 @@
 """Expert dispatch: grouped, loop and the dense oracle against loops over tokens (P3, P27)."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from tiny import make_tiny_config
 from torch import Tensor
 
 from explorer.config import ModelConfig
+from explorer.errors import ConfigError
 from explorer.model.balancers import CombinedBalancer
 from explorer.model.experts import Experts, SwiGLU, grouped_fits
 from explorer.model.router import LayerContext, Routing, sequence_counts
@@ -107,6 +109,17 @@ def test_p27_sizes_that_grouped_refuses_go_through_the_loop(sizes: tuple[int, in
     auto, oracle = run("auto", ids, width, inner), run("dense", ids, width, inner)
     for part, expected in oracle.items():
         torch.testing.assert_close(auto[part], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("dtype", "numbers"), [(None, 4), (torch.bfloat16, 8)])
+def test_grouped_products_that_do_not_fit_are_refused_with_the_rule(
+    dtype: torch.dtype | None, numbers: int
+) -> None:
+    # Rows of 12 numbers are whole 16 bytes in float32 and not in bf16.
+    width = 12 if dtype else 6
+    context = torch.autocast("cpu", dtype=dtype) if dtype else nullcontext()
+    with context, pytest.raises(ConfigError, match=rf"model\.dispatch = 'grouped'.*\({numbers} numbers\)"):
+        run("grouped", ASSIGNMENTS["empty_expert"], width, width)
 
 
 def test_p27_auto_takes_the_grouped_product_where_it_fits() -> None:

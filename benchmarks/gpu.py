@@ -1,0 +1,124 @@
+"""Everything that is claimed of a GPU, in one command of at most five minutes.
+
+    python -m benchmarks.gpu [--device cuda] [--json]
+
+(a) A step on the GPU against the same step on the CPU, for every strategy that draws nothing at random. In
+    float32 counts are equal, but for tokens whose choice hangs on less than 1e-5 (their number is printed),
+    and biases are what a CPU makes of those counts; in bf16 counts and loss are close (`BF16_*`).
+(b) The host waits for nothing within a step (`torch.cuda.set_sync_debug_mode("error")`), but for the
+    strategies of which `host_waits` says so. (On a GPU other than compute capability 9.x and 10.x PyTorch's
+    grouped product waits by itself; that is reported and no failure.)
+(c) Tokens per second of ours, a dense model and transformers' Mixtral, at `standard` and at a size that
+    fills a GPU; what ragged routings cost.
+(d) A short live run as the Train page starts it: switched once, stopped.
+
+Ends with exit code 1 if something does not hold and with 2 without a GPU. `--device cpu` runs the same code
+on a CPU, where (b) has nothing to show and (c) leaves the large size out.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from benchmarks import gpu_live, gpu_speed, gpu_steps
+from explorer.errors import TrainingError
+from explorer.presets import get_preset
+from explorer.training.devices import device_name, pick_device, quiet_cpu
+
+PARTS = ("steps", "speed", "live")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
+    parser.add_argument("--preset", default="standard")
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument(
+        "--seconds", type=float, default=280.0, help="when (a), (b) and (c) stop starting more"
+    )
+    parser.add_argument("--part", action="append", choices=PARTS, help="only this one; repeatable")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+    options = parser.parse_args(arguments)
+    try:
+        device = pick_device(options.device)
+    except TrainingError as error:
+        print(f"benchmarks.gpu needs a GPU: {error}", file=sys.stderr)
+        return 2
+    result = measure(device, options)
+    print(json.dumps(result, indent=1) if options.json else "\n".join(table(result)))
+    return 0 if holds(result) else 1
+
+
+def measure(device: torch.device, options: argparse.Namespace) -> dict[str, Any]:
+    """Every part that was asked for, as plain data."""
+    started = time.monotonic()
+    parts = options.part or PARTS
+    config = get_preset(options.preset)
+    result: dict[str, Any] = {
+        "device": device_name(device),
+        "torch": torch.__version__,
+        "capability": ".".join(map(str, torch.cuda.get_device_capability(device)))
+        if device.type == "cuda"
+        else None,
+        "preset": options.preset,
+    }
+    # The live run goes first: it is short, and it must not be what a slow GPU has no time left for.
+    if "live" in parts:
+        result["live"] = gpu_live.live_run(options.device, "tiny" if options.preset == "tiny" else "quick")
+    with quiet_cpu(1):
+        if "steps" in parts:
+            result["steps"] = gpu_steps.compare_steps(
+                config, options.preset, device, started + options.seconds * 0.6
+            )
+        if "speed" in parts:
+            deadline = started + options.seconds
+            sizes = {options.preset: config}
+            if device.type == "cuda":
+                large = get_preset("paper_1b")
+                sizes["paper_1b, one micro-batch"] = replace(
+                    large, training=replace(large.training, gradient_accumulation_steps=1)
+                )
+            result["speed"] = {
+                name: gpu_speed.speeds(size, device, options.rounds, deadline) for name, size in sizes.items()
+            }
+    result["seconds"] = time.monotonic() - started
+    return result
+
+
+def holds(result: dict[str, Any]) -> bool:
+    """Whether everything that was measured is as claimed; how fast it is is no claim."""
+    steps = result.get("steps", {}).values()
+    live = result.get("live")
+    return all(step["holds"] for step in steps) and (live is None or live["holds"])
+
+
+def table(result: dict[str, Any]) -> list[str]:
+    """The same for people."""
+    lines = [f"{result['device']}, torch {result['torch']}, {result['preset']}"]
+    if result.get("capability"):
+        lines[0] += f", compute capability {result['capability']}"
+    if "steps" in result:
+        lines += ["", "(a) one step against the CPU, (b) what the host waits for"]
+        lines += [gpu_steps.row(name, step) for name, step in result["steps"].items()]
+    for name, speeds in result.get("speed", {}).items():
+        lines += ["", f"(c) tokens per second, {name}"]
+        lines += [gpu_speed.row(arm, speed) for arm, speed in speeds.items()]
+    if "live" in result:
+        lines += ["", "(d) a live run, switched once and stopped", gpu_live.row(result["live"])]
+    return [
+        *lines,
+        "",
+        f"{result['seconds']:.0f} s; {'everything holds' if holds(result) else 'NOT as claimed'}",
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
