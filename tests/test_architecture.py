@@ -41,6 +41,8 @@ def test_the_foundation_loads_nothing_heavy() -> None:
         "balancing",
         "bias_step",
         "experiments",
+        "outranking",
+        "wording",
     )
     assert loaded_by("explorer", *(f"explorer.{name}" for name in names)) == set()
 
