@@ -221,6 +221,7 @@ def _max_vio(
         "with a band: the steps themselves. Seed 0 of each, averaged over layers; the dashed lines are the "
         f"random-routing baselines of {chance.label}.",
         table=frame,
+        sources=(cached.references(chance.version),),
         key=key,
     )
 

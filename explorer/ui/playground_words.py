@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from explorer.charts.captions import number
+from explorer.charts.captions import number, times
 from explorer.outranking import bounded_gap
 from explorer.simulate import summary
 from explorer.simulate.dynamics import Simulation
@@ -24,8 +24,8 @@ def _balance(simulation: Simulation, label: str) -> str:
     final = summary.final_max_vio(simulation)
     start = simulation.acts_from
     took = summary.steps_to_balance(simulation, start)
-    times = f", {number(final / reference)} times what random routing shows" if reference else ""
-    ends = f"ends at MaxVio {number(final)}{times}"
+    multiple = f", {times(final / reference)} the random-routing baseline" if reference else ""
+    ends = f"ends at MaxVio {number(final)}{multiple}"
     if took is None:
         return f"{label} never comes near random routing and {ends}."
     if took == 0 and start == 0:

@@ -311,6 +311,25 @@ def test_references_are_drawn_and_named(given: dict[str, Any]) -> None:
     assert {"random tokens", "random sequences"} <= {row.get("text") for row in rows}
 
 
+CURVE = pl.DataFrame(
+    {"x": [0.0, 39.0], "tokens": [64, 4096], "uniform_mean": [0.4, 0.05], "uniform_p95": [0.6, 0.07]}
+)
+
+
+def test_the_baseline_of_a_growing_batch_is_a_curve_and_no_level_line() -> None:
+    frame = frames.vio_frame(ENDS, 40)
+    given = {"uniform": (0.05, 0.06), "resampled": (0.10, 0.13)}
+    rows = rows_of(balance.max_vio_curves(frame, references=given, curve=CURVE))
+    assert [row["value"] for row in rows if row.get("name") == "random tokens"] == []
+    assert [row["value"] for row in rows if row.get("name") == "random sequences"] == [0.10]
+    assert [row["value"] for row in rows if "tokens" in row] == [0.4, 0.05]
+    told = rows_of(story.story(frame, reference=0.05, curve=CURVE))
+    assert [row["value"] for row in told if "tokens" in row] == [0.4, 0.05]
+    assert [row for row in told if set(row) == {"value"}] == []
+    level = rows_of(story.story(frame, reference=0.05))
+    assert [row["value"] for row in level if set(row) == {"value"}] == [0.05]
+
+
 def test_unknown_references_are_left_out() -> None:
     given = {"uniform_mean": 0.05, "uniform_p95": None, "resampled_mean": None, "resampled_p95": None}
     assert balance.reference_pairs(given) == {"uniform": (0.05, 0.05)}
