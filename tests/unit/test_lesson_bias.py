@@ -22,7 +22,12 @@ def run(balancer: str) -> Run:
     """What the counting reads of a run."""
     config = replace(get_preset("standard"), balancer=BalancerConfig.parse(balancer)).to_dict()
     found = SimpleNamespace(
-        config=json.dumps(config), balancer=balancer, last_step=STEPS - 1, num_moe_layers=1, layers=range(1), version=()
+        config=json.dumps(config),
+        balancer=balancer,
+        last_step=STEPS - 1,
+        num_moe_layers=1,
+        layers=range(1),
+        version=(),
     )
     return cast(Run, found)
 
