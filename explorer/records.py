@@ -6,7 +6,8 @@ layer.
 `docs/run_format.md` says what becomes of a record on disk.
 """
 
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -188,9 +189,14 @@ class NullRecorder:
         pass
 
 
+def _own(value: Any) -> Any:
+    """A copy that a reused buffer of the loop does not change; of a tensor without its graph."""
+    return value.detach().clone() if hasattr(value, "detach") else deepcopy(value)
+
+
 @dataclass
 class MemoryRecorder:
-    """Keeps everything in lists, for tests and notebooks."""
+    """Keeps a copy of everything in lists, for tests and notebooks."""
 
     records: list[Record] = field(default_factory=list)
     documents: dict[str, Any] = field(default_factory=dict)
@@ -199,7 +205,8 @@ class MemoryRecorder:
     state: str = "running"
 
     def record(self, record: Record) -> None:
-        self.records.append(record)
+        kept = {f.name: _own(getattr(record, f.name)) for f in fields(record)}
+        self.records.append(replace(record, **kept))
 
     def step_done(self, step: int) -> None:
         pass
