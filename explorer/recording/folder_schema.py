@@ -29,7 +29,7 @@ _Attempt = Annotated[
     int, Meta(ge=0, le=LARGEST_ATTEMPT, description=f"a whole number from 0 to {LARGEST_ATTEMPT}")
 ]
 _Text = Annotated[str, Meta(max_length=10_000, description="a text of at most 10000 characters")]
-_Seconds = Annotated[float, Meta(ge=0, le=1e15, description="a number of at least 0")]
+_Number = Annotated[float | None, Meta(description="a number or null")]
 _Object = Annotated[dict[str, Any], Meta(description="an object")]
 _FileName = Annotated[str, Meta(pattern=rf"^{COMPACTED_FILE}\Z")]
 
@@ -96,13 +96,13 @@ class StatusFile(msgspec.Struct, frozen=True, kw_only=True):
     host: _Text = ""
     pid: Annotated[int, Meta(ge=0, le=2**32 - 1, description="a process id of at least 0")] = 0
     process_started: Annotated[_Text | None, Meta(description="a text or null")] = None
-    heartbeat: Annotated[float, Meta(ge=0, le=1e12, description="seconds since the epoch")] = 0.0
+    heartbeat: Annotated[float, Meta(ge=-1e12, le=1e12, description="seconds since the epoch")] = 0.0
     last_step: _Step = -1
     committed_step: _Step = -1
     attempt: _Attempt = 0
     num_steps: _Count = 0
-    wall_time_s: Annotated[_Seconds | None, Meta(description="a number of at least 0, or null")] = None
-    tokens_per_second: Annotated[_Seconds | None, Meta(description="a number of at least 0, or null")] = None
+    wall_time_s: _Number = None
+    tokens_per_second: _Number = None
     results: _Object = msgspec.field(default_factory=dict)
 
 

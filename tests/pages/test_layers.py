@@ -50,7 +50,7 @@ def test_compare_shows_the_models_own_layers(open_app: Opener, layered: Path) ->
     assert app.session_state["layer"] == 3
     assert "Layer 3." in words(app)
     assert "layer 0" not in words(app).lower()
-    assert "No line of chance is drawn, since layers have different numbers of experts." in words(app)
+    assert "No random-routing baseline: layers have different numbers of experts." in words(app)
     assert "collapse" not in words(app).replace("no collapse", "").replace("collapsed", "")
     assert charts(app) >= 4
 

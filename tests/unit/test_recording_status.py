@@ -142,6 +142,10 @@ class TestLiveness:
     def test_an_ended_run_stays_as_it_ended(self, tmp_path: Path, state: str) -> None:
         assert read(tmp_path, host="elsewhere", heartbeat=0.0, state=state).state == state
 
+    def test_a_clock_that_went_back_does_not_make_a_status_unreadable(self, tmp_path: Path) -> None:
+        status = read(tmp_path, host="elsewhere", state="finished", heartbeat=-5.0, wall_time_s=-1.0)
+        assert (status.state, status.wall_time_s) == ("finished", -1.0)
+
     @pytest.mark.parametrize("value", [None, True, "x", -5, 10**30, 1e400, float("nan"), [], {}])
     @pytest.mark.parametrize("name", [f.name for f in fields(RunStatus)])
     def test_a_field_of_another_type_raises_nothing(self, tmp_path: Path, name: str, value: object) -> None:
