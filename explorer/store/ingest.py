@@ -89,9 +89,8 @@ class Ingestor:
         self, cur: duckdb.DuckDBPyConnection, listing: RunListing, report: IngestReport, seen: dict[str, str]
     ) -> None:
         row = run_row(listing)
-        look = hashlib.sha256(
-            repr((signature(listing.path), table_signature(listing.path), row)).encode()
-        ).hexdigest()
+        files = (signature(listing.path), table_signature(listing.path))
+        look = hashlib.sha256(repr((files, row)).encode()).hexdigest()
         if seen.get(listing.run_id) == look:
             return
         seen.pop(listing.run_id, None)
