@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from explorer.metrics.counts import checked
 
-RELATIVE_ERROR = 0.002
+RELATIVE_ERROR = 0.001
 """Standard error of a baseline over the baseline, at most (the widest models excepted)."""
 MOST_CELLS = 1_500_000
 """Loads that `uniform_reference` simulates at most: the widest models take a tenth of a second too."""
@@ -22,6 +22,8 @@ MANY = 25
 """Mean load (T K / N) from which loads are drawn from binomials; the mean is then right to 0.5 %."""
 LISTED_SUBSETS = 300
 """K-subsets of the experts that are listed, at most."""
+MOST_EXACT = 20_000
+"""Layers of few tokens that are simulated at most: each costs more."""
 MOST_PICKS = 20_000_000
 """Random numbers that drawing token by token may cost."""
 MOST_PRODUCTS = 400_000_000
@@ -71,6 +73,8 @@ def _violations(
     """MaxVio averaged over layers, [draws]."""
     wanted = draws * num_layers
     most = max(1000, MOST_CELLS // num_experts)
+    if num_tokens * top_k < MANY * num_experts:
+        most = min(most, MOST_EXACT)
     if _is_drawn_by_token(num_experts, top_k, num_tokens):
         most = max(300, min(most, MOST_PICKS // (num_tokens * num_experts)))
     simulated = min(wanted, most)
