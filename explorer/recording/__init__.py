@@ -1,6 +1,6 @@
 """Run folders: the writer for anybody's training loop, and the readers.
 
-`docs/run_format.md` is the format. Needs numpy and polars only.
+`docs/run_format.md` is the format. Needs numpy, polars and msgspec only.
 """
 
 from explorer.recording.checksums import check_file
