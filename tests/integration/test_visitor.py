@@ -103,7 +103,7 @@ def test_a_wrong_answer_and_an_exception_are_found(monkeypatch: pytest.MonkeyPat
     assert load.is_right(result | {"wrong": []})
 
 
-def test_p95_is_the_nearest_rank() -> None:
+def test_the_95th_percentile_is_the_nearest_rank() -> None:
     assert waits([float(n) for n in range(1, 101)]) == {
         "count": 100,
         "median_s": 50.5,
