@@ -207,7 +207,8 @@ class TestRunId:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         drawn = iter(["aaaaaa", "aaaaaa", "bbbbbb"])
-        monkeypatch.setattr("secrets.token_hex", lambda _: next(drawn))
+        # Not in `secrets` itself: temporary files take their names from there, too.
+        monkeypatch.setattr("explorer.recording.info.secrets", SimpleNamespace(token_hex=lambda _: next(drawn)))
         first = make_run_id(tmp_path, preset="p", family="none", now=self.NOW)
         FolderRecorder.create(tmp_path, make_info(first))
         second = make_run_id(tmp_path, preset="p", family="none", now=self.NOW)
