@@ -10,6 +10,7 @@ import time
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -208,7 +209,8 @@ class TestRunId:
     ) -> None:
         drawn = iter(["aaaaaa", "aaaaaa", "bbbbbb"])
         # Not in `secrets` itself: temporary files take their names from there, too.
-        monkeypatch.setattr("explorer.recording.info.secrets", SimpleNamespace(token_hex=lambda _: next(drawn)))
+        own = SimpleNamespace(token_hex=lambda _: next(drawn))
+        monkeypatch.setattr("explorer.recording.info.secrets", own)
         first = make_run_id(tmp_path, preset="p", family="none", now=self.NOW)
         FolderRecorder.create(tmp_path, make_info(first))
         second = make_run_id(tmp_path, preset="p", family="none", now=self.NOW)
