@@ -8,13 +8,14 @@ from explorer.metrics.sums import CountSums
 from explorer.ui import cached
 from explorer.ui.arms import Run
 from explorer.ui.layers import listed
+from explorer.ui.plain import plain
 
 
 def show_notes(runs: Sequence[tuple[str, Run]]) -> None:
     """A warning per run that needs one; runs: name in the sentence, run."""
     for name, run in runs:
         for sentence in sentences(run):
-            st.warning(f"{name}: {sentence}" if name else sentence, icon=":material/calculate:")
+            st.warning(plain(f"{name}: {sentence}" if name else sentence), icon=":material/calculate:")
 
 
 def sentences(run: Run) -> list[str]:
@@ -37,6 +38,6 @@ def off_sentence(sums: CountSums, run: Run) -> str:
     cause = f", as if {sums.cause}" if sums.cause else ""
     return (
         f"The counts{where} add up to {sums.ratio:.3g} × K × tokens ({sums.counted:,} instead of "
-        f"{sums.promised:,} at step {sums.step:,}){cause}. The random-routing baseline is that of another "
-        "number of tokens."
+        f"{sums.promised:,} at step {sums.step:,}){cause}. The random-routing baseline is that of the "
+        "tokens that were counted."
     )
