@@ -123,7 +123,7 @@ def _start(preset: str, chosen: dict[str, dict[str, Any]], arms: Sequence[str], 
     except ExplorerError as error:
         st.error(show.plain(str(error)), icon=":material/error:")
         return
-    st.toast(f"{counted(len(configs), 'run')} started or queued.", icon=":material/check:")
+    st.toast(show.plain(f"{counted(len(configs), 'run')} started or queued."), icon=":material/check:")
     # The panel above was drawn before they were there.
     st.rerun()
 

@@ -13,7 +13,7 @@ from explorer.ui.services import services
 
 SAID = (
     "The counts add up to 0.125 × K × tokens (256 instead of 2,048 at step 9), as if one of 8 ranks or "
-    "micro-batches was counted. The random-routing baseline is that of another number of tokens."
+    "micro-batches was counted. The random-routing baseline is that of the tokens that were counted."
 )
 
 
