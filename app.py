@@ -12,9 +12,9 @@ import pandas as pd  # noqa: F401
 import streamlit as st
 from starlette.middleware import Middleware
 
-from explorer.ui.addresses import EmbedAddress
-from explorer.ui.gate import Gate
-from explorer.ui.services import services, shut_down, warm_up
+from explorer.ui.server.addresses import EmbedAddress
+from explorer.ui.server.gate import Gate
+from explorer.ui.server.services import services, shut_down, warm_up
 
 
 @asynccontextmanager

@@ -13,13 +13,13 @@ import statistics
 from collections.abc import Callable
 
 from benchmarks.side_by_side import ratio, time_in_turn
-from explorer.config import RunConfig
+from explorer.config.presets import get_preset
+from explorer.config.run import RunConfig
+from explorer.config.strategies import STRATEGIES
 from explorer.corpus import Corpus, load_corpus
 from explorer.model import build_model
 from explorer.model.balancers import CombinedBalancer
-from explorer.presets import get_preset
-from explorer.records import NullRecorder
-from explorer.strategies import STRATEGIES
+from explorer.records.records import NullRecorder
 from explorer.training.devices import pick_device, quiet_cpu
 from explorer.training.loop import make_optimizer
 from explorer.training.step import record_step, train_step

@@ -14,11 +14,11 @@ No goal: it is a measurement of two different losses.
 import argparse
 from dataclasses import replace
 
-from explorer.config import BalancerConfig
+from explorer.config.presets import get_preset
+from explorer.config.run import BalancerConfig
 from explorer.corpus import load_corpus
 from explorer.model import build_model
 from explorer.model.balancers import CombinedBalancer
-from explorer.presets import get_preset
 from explorer.training.devices import quiet_cpu
 from explorer.training.gradients import scope_differences
 from explorer.training.loop import make_optimizer

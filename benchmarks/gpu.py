@@ -27,8 +27,8 @@ from typing import Any
 import torch
 
 from benchmarks import gpu_live, gpu_speed, gpu_steps
+from explorer.config.presets import get_preset
 from explorer.errors import TrainingError
-from explorer.presets import get_preset
 from explorer.training.devices import device_name, pick_device, quiet_cpu
 
 PARTS = ("steps", "speed", "live")

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from benchmarks.training import build, dense_model, mixtral_step, our_step
-from explorer.config import RunConfig
+from explorer.config.run import RunConfig
 from explorer.training.devices import host_waits
 
 ROUTINGS: dict[str, dict[str, Any]] = {

@@ -9,12 +9,12 @@ from unittest.mock import patch
 
 import torch
 
-from explorer.config import RunConfig
+from explorer.config.rule_text import LossFree
+from explorer.config.run import RunConfig
+from explorer.config.strategies import STRATEGIES
 from explorer.corpus import Corpus, load_corpus
 from explorer.model import MoETransformer, build_model
 from explorer.model.balancers import CombinedBalancer
-from explorer.rules import LossFree
-from explorer.strategies import STRATEGIES
 from explorer.training import step as steps
 from explorer.training.devices import has_grouped_kernel, host_waits
 from explorer.training.loop import make_optimizer

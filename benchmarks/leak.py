@@ -16,14 +16,14 @@ from dataclasses import replace
 import torch
 from torch.nn import functional as F
 
-from explorer.config import RunConfig
+from explorer.config.presets import arm_config, get_preset
+from explorer.config.run import RunConfig
 from explorer.corpus import Corpus, load_corpus
 from explorer.model import MoETransformer, build_model
 from explorer.model import choose as choosing
 from explorer.model.balancers import CombinedBalancer
 from explorer.model.leak import Leak, measure_leak
-from explorer.presets import arm_config, get_preset
-from explorer.records import NullRecorder
+from explorer.records.records import NullRecorder
 from explorer.training import loop
 
 TRIALS = 32

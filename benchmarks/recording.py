@@ -13,8 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from explorer.config.presets import get_preset
 from explorer.corpus import load_corpus
-from explorer.presets import get_preset
 from explorer.recording import FolderRecorder, run_info_from_config
 from explorer.training import train
 

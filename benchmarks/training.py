@@ -17,12 +17,12 @@ import torch
 from torch.nn import functional as F
 
 from benchmarks.side_by_side import ratio, time_in_turn
-from explorer.config import ModelConfig, RunConfig
+from explorer.config.presets import get_preset
+from explorer.config.rule_text import parse_rules
+from explorer.config.run import ModelConfig, RunConfig
 from explorer.model import build_model
 from explorer.model.balancers import CombinedBalancer
 from explorer.model.experts import SwiGLU
-from explorer.presets import get_preset
-from explorer.rules import parse_rules
 from explorer.training.devices import autocast, quiet_cpu
 
 CPU = torch.device("cpu")

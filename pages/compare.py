@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from explorer.ui import compare, links, picker, urls
+from explorer.ui.compare import page as compare
+from explorer.ui.shared import links, picker, urls
 
 st.title("Compare balancing rules")
 urls.show_notices("runs")

@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from explorer.ui import gallery, picker, urls
+from explorer.ui.gallery import page as gallery
+from explorer.ui.shared import picker, urls
 
 st.title("Gallery")
 urls.show_notices("runs")

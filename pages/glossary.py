@@ -2,8 +2,9 @@
 
 import streamlit as st
 
-from explorer import glossary
-from explorer.ui import definitions, picker, show, urls
+from explorer.metrics import glossary
+from explorer.ui.glossary import worked_example as definitions
+from explorer.ui.shared import picker, show, urls
 
 st.title("Glossary")
 urls.show_notices("runs")

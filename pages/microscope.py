@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from explorer.ui import links, microscope, picker, urls
+from explorer.ui.microscope import page as microscope
+from explorer.ui.shared import links, picker, urls
 
 st.title("Router microscope")
 runs, probes = microscope.with_probe(picker.all_runs(), picker.chosen_arms())

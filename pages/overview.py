@@ -2,8 +2,9 @@
 
 import streamlit as st
 
-from explorer.ui import links, overview, picker, urls
-from explorer.ui.arms import default_arms
+from explorer.figures.arms import default_arms
+from explorer.ui.overview import page as overview
+from explorer.ui.shared import links, picker, urls
 
 st.title("Watch a mixture of experts learn to share its work")
 st.markdown(

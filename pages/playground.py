@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from explorer.ui import playground, show
+from explorer.ui.playground import page as playground
+from explorer.ui.shared import show
 
 st.title("Playground")
 show.note(

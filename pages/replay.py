@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from explorer.ui import links, picker, replay, urls
+from explorer.ui.replay import page as replay
+from explorer.ui.shared import links, picker, urls
 
 st.title("Replay one run")
 runs = replay.playable(picker.all_runs(), picker.chosen_arms())

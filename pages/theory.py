@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from explorer.ui import show, theory
+from explorer.ui.shared import show
+from explorer.ui.theory import page as theory
 
 st.title("Theory")
 show.note(

@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from explorer.ui import train, urls
+from explorer.ui.shared import urls
+from explorer.ui.train import page as train
 
 st.title("Train your own")
 train.introduction()

@@ -124,7 +124,7 @@ def eval_frame(ends: dict[str, float]) -> pl.DataFrame:
 
 def summary_frame(rows: list[tuple[str, str, int, float | None, float | None]]) -> pl.DataFrame:
     """(balancer, count scope, seed, perplexity, max_vio_global) -> columns of `queries.summary`."""
-    from explorer.rules import family, label_rules, parse_rules
+    from explorer.config.rule_text import family, label_rules, parse_rules
 
     return pl.DataFrame(
         [

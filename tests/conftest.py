@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from tiny import make_tiny_config, make_tiny_corpus
 
 if TYPE_CHECKING:
-    from explorer.config import RunConfig
+    from explorer.config.run import RunConfig
     from explorer.corpus import Corpus
 
 settings.register_profile("dev", max_examples=20, deadline=None)

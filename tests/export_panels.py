@@ -5,7 +5,7 @@ from dataclasses import replace
 from chart_frames import vio_frame
 
 from explorer.charts import balance, spec
-from explorer.export.panel import Panel
+from explorer.figures.panel import Panel
 
 HOSTILE = '<script>alert("x")</script> & "quoted" α×−␣ <!-- <script>'
 

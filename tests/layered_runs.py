@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from explorer.recording import FolderRecorder, RunInfo
-from explorer.records import (
+from explorer.records.records import (
     EvalLoadRecord,
     EvalRecord,
     EventRecord,

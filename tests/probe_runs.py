@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from store_runs import DOMAINS, make_info, random_counts, record_final, record_steps
 
-from explorer.balancing import bias_delta
-from explorer.config import RunConfig
-from explorer.presets import get_preset, preset_balancer
+from explorer.config.presets import get_preset, preset_balancer
+from explorer.config.run import RunConfig
 from explorer.recording import FolderRecorder
-from explorer.records import ProbeRecord
+from explorer.records.records import ProbeRecord
+from explorer.routing.balancing import bias_delta
 
 WORDS = (" the", "a", "\n", "def", " ", "_x", "<b>", "�")
 LENGTH = 8

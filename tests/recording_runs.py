@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from explorer.recording import FolderRecorder, RunFolder, RunInfo
-from explorer.records import LoadRecord, StepRecord
+from explorer.records.records import LoadRecord, StepRecord
 
 L, E, K = 2, 4, 2
 

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from tiny import make_tiny_config, make_tiny_corpus
 
-from explorer.config import RunConfig
+from explorer.config.run import RunConfig
 from explorer.corpus import Corpus
 from explorer.model import MoETransformer
-from explorer.records import MemoryRecorder
+from explorer.records.records import MemoryRecorder
 from explorer.training import TrainResult, loop
 
 ARMS = (

@@ -32,17 +32,17 @@ def test_training_loads_no_interface_and_no_database() -> None:
 def test_the_foundation_loads_nothing_heavy() -> None:
     names = (
         "errors",
-        "rules",
-        "config",
-        "presets",
-        "records",
-        "tables",
-        "metrics",
-        "balancing",
-        "bias_step",
-        "experiments",
-        "outranking",
         "wording",
+        "config.run",
+        "config.rule_text",
+        "config.presets",
+        "records.records",
+        "records.tables",
+        "metrics",
+        "routing.balancing",
+        "routing.bias_step",
+        "routing.outranking",
+        "course.experiments",
     )
     assert loaded_by("explorer", *(f"explorer.{name}" for name in names)) == set()
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from explorer.config import BalancerConfig, CorpusConfig, ModelConfig, RunConfig, TrainingConfig
+from explorer.config.run import BalancerConfig, CorpusConfig, ModelConfig, RunConfig, TrainingConfig
 from explorer.corpus import Corpus
 from explorer.corpus.tokenizer import ByteTokenizer
 

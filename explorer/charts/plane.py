@@ -15,9 +15,9 @@ import polars as pl
 from explorer.charts import theme
 from explorer.charts.placing import Box, place_words
 from explorer.charts.scales import log_ticks
+from explorer.config.rule_text import AuxLoss, Rule, format_rules, parse_rules
 from explorer.errors import ConfigError
 from explorer.metrics import t_interval
-from explorer.rules import AuxLoss, Rule, format_rules, parse_rules
 
 ZERO_AT = 0.6
 """Where a MaxVio of 0 is drawn on a log axis, as a share of the smallest other one."""

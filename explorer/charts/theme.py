@@ -14,7 +14,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from explorer.routings import KINDS
+from explorer.config.routings import KINDS
 
 # Altair refuses more than 5,000 rows when a figure is written to a file. Our frames are binned
 # beforehand and a heatmap of 64 experts by 200 bins has 12,800 cells, so the guard only hurts.
@@ -68,7 +68,7 @@ FAMILIES: dict[str, Ink] = {
     "scheduled": Ink("#00855F", "#35C79A"),
     # A run that does not state its rule: neither grey like no balancing nor like a reference line.
     "unknown": Ink("#3F3F55", "#596178"),
-    # Not a balancer but who chooses (`explorer/routings.py`): darker than the rules on a light page.
+    # Not a balancer but who chooses (`explorer/config/routings.py`): darker than the rules on a light page.
     "expert_choice": Ink("#9E1B32", "#B5493A"),
     "expert_threshold": Ink("#5F5700", "#F5EC5A"),
     "hash": Ink("#0000D0", "#3A5BFF"),

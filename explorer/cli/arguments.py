@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from explorer.cli import hosts
+from explorer.config.presets import PRESETS
+from explorer.config.routings import KINDS
+from explorer.config.rule_text import RULES
 from explorer.errors import ConfigError, shortened
-from explorer.presets import PRESETS
-from explorer.routings import KINDS
-from explorer.rules import RULES
 
 Command = Callable[[argparse.Namespace], int]
 RUNS = Path("runs")

@@ -15,9 +15,9 @@ from typing import Any
 from explorer.cli.progress import progress_bar
 from explorer.cli.report import comparison_table, counted_tokens
 from explorer.cli.settings import arm_names, config_from_options, parse_arms, parse_seeds, with_seed
-from explorer.config import RunConfig
+from explorer.config.presets import recorded_preset
+from explorer.config.run import RunConfig
 from explorer.errors import ConfigError, RunFolderError, TrainingError
-from explorer.presets import recorded_preset
 from explorer.recording import RunFolder, make_run_id, read_json
 from explorer.wording import counted
 

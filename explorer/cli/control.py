@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from types import FrameType
 
-from explorer.rules import Defaults
+from explorer.config.rule_text import Defaults
 from explorer.training.switching import SwitchRequest
 
 KNOWN = '{"command": "stop"} or {"command": "switch", "rules": "loss_free"}'

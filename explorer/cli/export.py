@@ -13,7 +13,7 @@ from explorer.files import write_whole
 
 if TYPE_CHECKING:
     from explorer.export.settings import FigureSettings
-    from explorer.ui.panels import PageFigures
+    from explorer.ui.shared.panels import PageFigures
 
 GIF, BUNDLE = "gif", "bundle"
 RUN_KEY = {"replay": "run", "microscope": "run"}
@@ -92,7 +92,7 @@ def _folder_of(options: argparse.Namespace) -> Path | None:
         if not folder.is_dir():
             raise ConfigError("--runs", str(folder), "is not a folder", "give the folder that holds the runs")
         return folder
-    from explorer.ui.settings import SHIPPED_RUNS
+    from explorer.ui.server.settings import SHIPPED_RUNS
 
     paths = [Path(text) for text in options.run if _is_run_folder(text)]
     parents = {path.resolve().parent for path in paths} - {SHIPPED_RUNS.resolve()}
@@ -106,8 +106,8 @@ def _folder_of(options: argparse.Namespace) -> Path | None:
 
 def _known(ids: Sequence[str], view: str) -> list[str]:
     """The same ids, if the picker of the pages knows them all."""
-    from explorer.ui import cached
-    from explorer.ui.arms import arms_of
+    from explorer.figures.arms import arms_of
+    from explorer.ui.shared import cached
 
     runs = cached.list_runs()
     tokens = [arm.token for arm in arms_of(runs)]
@@ -186,7 +186,7 @@ def _chosen(figures: "PageFigures", options: argparse.Namespace) -> list[str]:
 
 def _content(figures: "PageFigures", key: str, kind: str, settings: "FigureSettings") -> bytes:
     from explorer.export.settings import TABLES
-    from explorer.ui import exports
+    from explorer.ui.shared import exports
 
     wanted = exports.Choice(settings=settings)
     if kind == GIF:
@@ -197,7 +197,7 @@ def _content(figures: "PageFigures", key: str, kind: str, settings: "FigureSetti
 
 
 def _bundle(figures: "PageFigures", settings: "FigureSettings", keys: Sequence[str]) -> bytes:
-    from explorer.ui import exports
+    from explorer.ui.shared import exports
 
     return exports.bundle_file(figures, exports.Choice(settings=settings), keys)
 

@@ -11,7 +11,7 @@ from explorer.cli.settings import arm_names
 from explorer.errors import ConfigError
 from explorer.recording import RunInfo, RunListing, list_runs
 from explorer.recording.info import given_name
-from explorer.tables import TABLES
+from explorer.records.tables import TABLES
 
 SHIPPED = Path(__file__).resolve().parents[2] / "data" / "runs"
 

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from explorer.config import RunConfig
+from explorer.config.model import ModelConfig
+from explorer.config.run import RunConfig
 from explorer.metrics import holm, is_resolved, p_value, t_interval, uniform_reference
-from explorer.model_config import ModelConfig
 from explorer.recording import RunFolder
 
 COLUMNS: tuple[tuple[str, str, int], ...] = (

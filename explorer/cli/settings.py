@@ -5,11 +5,11 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from explorer.config import BalancerConfig, RunConfig
+from explorer.config.presets import arm_config, get_preset
+from explorer.config.routings import arm_kind
+from explorer.config.rule_text import parse_value, whole
+from explorer.config.run import BalancerConfig, RunConfig
 from explorer.errors import ConfigError, shortened
-from explorer.presets import arm_config, get_preset
-from explorer.routings import arm_kind
-from explorer.rules import parse_value, whole
 
 MOST_SEED = 2**63 - 1
 """What torch and the columns of the tables hold."""

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.config import CorpusConfig
+from explorer.config.run import CorpusConfig
 from explorer.corpus import cache
 from explorer.corpus.batches import (
     MAX_EVAL_SEQUENCES,

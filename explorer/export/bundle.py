@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from explorer.export import data, figures, report, vega
-from explorer.export.panel import Panel
 from explorer.export.provenance import Provenance, run_entry, sql_text, statement_entry, versions
 from explorer.export.settings import TABLES, FigureSettings
+from explorer.figures.panel import Panel
 
 STILLS = ("svg", "png", "pdf")
 _TIME = (1980, 1, 1, 0, 0, 0)

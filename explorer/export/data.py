@@ -7,8 +7,8 @@ import polars as pl
 import polars.selectors as cs
 
 from explorer.errors import one_of
-from explorer.export.panel import Panel
 from explorer.export.settings import TABLES
+from explorer.figures.panel import Panel
 
 
 def table(panel: Panel, kind: str) -> bytes:

@@ -10,9 +10,9 @@ import vl_convert
 
 from explorer.errors import one_of
 from explorer.export import pages, vega
-from explorer.export.panel import Panel
 from explorer.export.settings import FORMATS, LABEL_PX, MM_PER_INCH, PT_PER_INCH, FigureSettings
 from explorer.export.svg import prepared
+from explorer.figures.panel import Panel
 
 _SIZE = re.compile(r'width="([\d.]+)" height="([\d.]+)" viewBox="0 0 ([\d.]+) ([\d.]+)"')
 

@@ -9,8 +9,8 @@ import vl_convert
 from explorer.charts import theme
 from explorer.charts.heatmaps import PLOTLY_CONFIG
 from explorer.export import vega
-from explorer.export.panel import Panel
 from explorer.export.settings import FigureSettings
+from explorer.figures.panel import Panel
 
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "

@@ -9,8 +9,8 @@ from importlib import metadata
 from typing import Any
 
 from explorer import __version__
-from explorer.export.panel import Panel, slug
-from explorer.queries.asked import Statement
+from explorer.figures.panel import Panel, slug
+from explorer.queries.statements import Statement
 
 PACKAGES = ("altair", "vl-convert-python", "polars", "duckdb", "streamlit")
 RUN_FIELDS = (

@@ -6,10 +6,10 @@ from html import escape
 from typing import Any, Protocol
 
 from explorer.export import figures, pages
-from explorer.export.panel import Panel
 from explorer.export.provenance import Provenance, by_sql, versions
 from explorer.export.settings import FigureSettings
 from explorer.export.svg import with_own_ids
+from explorer.figures.panel import Panel
 
 PICTURE = FigureSettings(width_mm=170, font_pt=8, title=False, dpi=200)
 """Of the report's figures: the width of an A4 page with its margins, on white."""

@@ -9,7 +9,7 @@ import polars.selectors as cs
 
 from explorer.charts import theme
 from explorer.charts.spec import Spec
-from explorer.export.panel import Panel
+from explorer.figures.panel import Panel
 
 PLAYHEAD_PARAM = "playhead"
 SIGNS = str.maketrans({"␣": "·", "⏎": "¶"})

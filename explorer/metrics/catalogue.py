@@ -1,7 +1,6 @@
 """What every figure means, in words and numbers: the one home of these definitions.
 
-The Glossary page and all tooltips (`explorer/glossary.py`), `docs/metrics.md` and the worked example are
-made from it. Formulas are LaTeX with the symbols of the papers: N routed experts, K chosen per token,
+The Glossary page and all tooltips (`glossary.py`), `docs/metrics.md` and the worked example are made from it. Formulas are LaTeX with the symbols of the papers: N routed experts, K chosen per token,
 T tokens, c_i assignments of expert i, f_i = c_i / (K T) its share, L layers.
 """
 

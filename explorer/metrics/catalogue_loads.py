@@ -4,7 +4,7 @@ import math
 
 import explorer.metrics as m
 from explorer.metrics.definition import LOADS, Metric
-from explorer.sources import LOSS_FREE, PROTOTYPES, SHINKA, SPARSE_GATES
+from explorer.metrics.sources import LOSS_FREE, PROTOTYPES, SHINKA, SPARSE_GATES
 
 OF_LOADS: tuple[Metric, ...] = (
     Metric(

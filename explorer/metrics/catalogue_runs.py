@@ -2,7 +2,7 @@
 
 import explorer.metrics as m
 from explorer.metrics.definition import BIASES, CHANCE, CHOICES, DOMAINS, QUALITY, STEPS, Metric
-from explorer.sources import ENDRES, LOSS_FREE, MILLER, OLMOE, OURS
+from explorer.metrics.sources import ENDRES, LOSS_FREE, MILLER, OLMOE, OURS
 
 OF_RUNS: tuple[Metric, ...] = (
     Metric(

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from explorer.sources import OURS, Source
+from explorer.metrics.sources import OURS, Source
 
 LOADS, STEPS, CHANCE, BIASES, CHOICES, DOMAINS, QUALITY = (
     "Loads of one layer",

@@ -6,8 +6,8 @@ that finds them is `explorer/store/stretches.py` (when rows come in) and `explor
 
 from dataclasses import dataclass
 
+from explorer.metrics.sources import LOSS_FREE, OLMOE, OURS, Source
 from explorer.metrics.windows import COLLAPSE_STEPS, DEAD_STEPS
-from explorer.sources import LOSS_FREE, OLMOE, OURS, Source
 
 OSCILLATION_STEPS = 64
 """Recorded steps of the windows, one after the other, in which turning biases are counted."""

@@ -7,7 +7,7 @@ from explorer.files import write_whole
 from explorer.metrics.catalogue import GROUPS, METRICS, Metric
 from explorer.metrics.events import DETECTED, RECORDED, EventKind
 from explorer.metrics.peers import CONVERSIONS, Conversion
-from explorer.sources import Source
+from explorer.metrics.sources import Source
 
 HEAD = """# Figures and their definitions
 

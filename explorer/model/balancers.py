@@ -13,7 +13,19 @@ from typing import Any
 
 from torch import Tensor
 
-from explorer.balancing import neutral_bias
+from explorer.config.rules import (
+    AuxLoss,
+    Bip,
+    GShardLoss,
+    LossFree,
+    MovingQuantile,
+    Quantile,
+    Rule,
+    SequenceAuxLoss,
+    SimBal,
+    SwitchLoss,
+    ZLoss,
+)
 from explorer.model.balancer import Balancer as Balancer
 from explorer.model.balancer import LayerBatch as LayerBatch
 from explorer.model.bias_balancers import BipBalancing as BipBalancing
@@ -28,19 +40,7 @@ from explorer.model.loss_balancers import SwitchLossBalancing as SwitchLossBalan
 from explorer.model.loss_balancers import ZLossBalancing as ZLossBalancing
 from explorer.model.loss_balancers import balance_loss as balance_loss
 from explorer.model.loss_balancers import router_z_loss as router_z_loss
-from explorer.rule_kinds import (
-    AuxLoss,
-    Bip,
-    GShardLoss,
-    LossFree,
-    MovingQuantile,
-    Quantile,
-    Rule,
-    SequenceAuxLoss,
-    SimBal,
-    SwitchLoss,
-    ZLoss,
-)
+from explorer.routing.balancing import neutral_bias
 
 BALANCERS: dict[type[Rule], Callable[[Any], Balancer]] = {
     AuxLoss: AuxLossBalancing,

@@ -9,7 +9,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from explorer.balancing import (
+from explorer.config.rules import Bip, LossFree, MovingQuantile, Quantile
+from explorer.model.balancer import Balancer, LayerBatch
+from explorer.model.moving_quantile import moving_quantiles
+from explorer.routing.balancing import (
     balanced_rank,
     bias_delta,
     bin_ids,
@@ -19,9 +22,6 @@ from explorer.balancing import (
     quantile_bias,
     required_bias,
 )
-from explorer.model.balancer import Balancer, LayerBatch
-from explorer.model.moving_quantile import moving_quantiles
-from explorer.rule_kinds import Bip, LossFree, MovingQuantile, Quantile
 
 
 class LossFreeBalancing(Balancer):

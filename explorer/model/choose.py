@@ -8,12 +8,12 @@ Shapes: T tokens, D model width, E experts, K slots per token.
 import torch
 from torch import Tensor
 
+from explorer.config.model import ModelConfig
 from explorer.model import controls
 from explorer.model.capacity import limited
 from explorer.model.expert_choice import expert_choice, expert_threshold, initial_threshold
 from explorer.model.router import LayerContext, Router, Routing
 from explorer.model.token_choice import token_choice
-from explorer.model_config import ModelConfig
 
 
 def choose(

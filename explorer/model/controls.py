@@ -9,9 +9,9 @@ Shapes: V token ids, T tokens, E experts, K experts per token.
 import torch
 from torch import Tensor
 
+from explorer.config.model import ModelConfig
 from explorer.model.gates import divisor, gate_weights, scores
 from explorer.model.router import Routing
-from explorer.model_config import ModelConfig
 
 HASH_SEED = 20_211_106
 """Of the tables; the same in every run, so that two runs hash alike."""

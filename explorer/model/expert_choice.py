@@ -14,9 +14,9 @@ from statistics import NormalDist
 import torch
 from torch import Tensor
 
+from explorer.config.model import ModelConfig
 from explorer.model.gates import scores as scores_of
 from explorer.model.router import Router, Routing
-from explorer.model_config import ModelConfig
 
 
 def expert_choice(router_logits_TE: Tensor, config: ModelConfig) -> Routing:

@@ -6,9 +6,9 @@ Notation: N experts, K chosen per token, T tokens, c_i assignments, s_{i,t} unbi
 import torch
 from torch import Tensor
 
+from explorer.config.rules import AuxLoss, GShardLoss, SequenceAuxLoss, SimBal, SwitchLoss, ZLoss
 from explorer.model.balancer import Balancer, LayerBatch
 from explorer.model.router import sequence_counts, unbiased_top_k
-from explorer.rule_kinds import AuxLoss, GShardLoss, SequenceAuxLoss, SimBal, SwitchLoss, ZLoss
 
 
 def balance_loss(

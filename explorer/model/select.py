@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
-from explorer.balancing import biased_scores
 from explorer.model.groups import within_best_groups
+from explorer.routing.balancing import biased_scores
 
 
 @dataclass(frozen=True)

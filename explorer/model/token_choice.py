@@ -8,10 +8,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from explorer.config.model import ModelConfig
 from explorer.model.capacity import random_second
 from explorer.model.gates import divisor
 from explorer.model.router import LayerContext, Router, Routing, route
-from explorer.model_config import ModelConfig
 
 
 def token_choice(

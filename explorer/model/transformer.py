@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from explorer.config import ModelConfig
+from explorer.config.run import ModelConfig
 from explorer.model.balancers import CombinedBalancer, LayerBatch, LayerLosses
 from explorer.model.choose import choose, equip
 from explorer.model.experts import Experts, SwiGLU

@@ -6,7 +6,7 @@ import duckdb
 import polars as pl
 
 from explorer.errors import one_of
-from explorer.queries import asked
+from explorer.queries import statements as asked
 from explorer.store.pyramids import LEVELS, Pyramid
 
 Cursor = duckdb.DuckDBPyConnection

@@ -26,7 +26,7 @@ from explorer.recording.values import (
     to_whole,
     whole_array,
 )
-from explorer.records import (
+from explorer.records.records import (
     EvalLoadRecord,
     EvalRecord,
     EventRecord,
@@ -38,7 +38,7 @@ from explorer.records import (
     SequenceLoadRecord,
     StepRecord,
 )
-from explorer.tables import TABLES
+from explorer.records.tables import TABLES
 
 TABLE_OF: dict[type, str] = {
     StepRecord: "steps",

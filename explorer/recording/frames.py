@@ -1,4 +1,4 @@
-"""Records -> one Polars frame per table, with the columns of `explorer/tables.py`.
+"""Records -> one Polars frame per table, with the columns of `explorer/records/tables.py`.
 
 Everything is done on whole arrays: a flush costs a few numpy calls per table, whatever the number
 of rows. Shapes: S records, L layers, E experts, B sequences, R ranks, P tokens; C cells, the experts of all
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from explorer.recording.layout import Layout
 from explorer.recording.schema import SCHEMAS
-from explorer.records import (
+from explorer.records.records import (
     EvalLoadRecord,
     LayerRecord,
     LoadRecord,

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from explorer.config import RunConfig
+from explorer.config.run import RunConfig
 from explorer.errors import RunFolderError, UnreadableRunError
 from explorer.recording.files import plain, read_object
 from explorer.recording.folder_schema import BrokenRule, RunFile, parsed, shown

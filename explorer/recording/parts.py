@@ -12,7 +12,7 @@ from polars.exceptions import PolarsError
 from explorer.files import move_into_place, temporary_path, write_whole
 from explorer.recording.checksums import digest_files, metadata, parquet_bytes, seal
 from explorer.recording.files import cannot_write
-from explorer.tables import TABLES
+from explorer.records.tables import TABLES
 
 ATTEMPTS_FILE = "attempts.json"
 MANIFEST_FILE = "manifest.json"

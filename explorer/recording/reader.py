@@ -37,7 +37,7 @@ from explorer.recording.parts import (
 from explorer.recording.row_rules import wrong_type, wrong_value
 from explorer.recording.schema import KEYS, SCHEMAS
 from explorer.recording.status import RunStatus, read_recorded_status, read_status
-from explorer.tables import TABLES
+from explorer.records.tables import TABLES
 
 TABLE_FILE = re.compile(rf"[a-z_]+-\d+-\d+-\d+\.parquet|{COMPACTED_FILE}")
 TRIES = 20
@@ -134,7 +134,7 @@ class RunFolder:
     def read(self, table: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """The rows of `table` that count, in no promised order; `columns` picks some of its columns.
 
-        Columns that a file lacks are NULL, columns that `explorer/tables.py` does not name are
+        Columns that a file lacks are NULL, columns that `explorer/records/tables.py` does not name are
         left out. Raises UnreadableRunError naming a damaged file.
         """
         _known(table)

@@ -21,7 +21,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from explorer.config import RunConfig
+from explorer.config.run import RunConfig
 from explorer.errors import RunFolderError
 from explorer.recording.checks import LARGEST, TABLE_OF, checked, given_twice, key_of
 from explorer.recording.files import atomic_write_json, plain
@@ -33,7 +33,7 @@ from explorer.recording.parts import ATTEMPTS_FILE, MANIFEST_FILE
 from explorer.recording.status import STATES, STATUS_FILE, RunStatus
 from explorer.recording.values import Refused, preview, to_whole
 from explorer.recording.writer import Batch, PartWriter, throughput
-from explorer.records import EventRecord, Record
+from explorer.records.records import EventRecord, Record
 
 FLUSH_INTERVAL_S = 1.0
 MAX_PENDING_CELLS = 4_000_000

@@ -1,8 +1,8 @@
-"""The tables of `explorer/tables.py` as Polars types."""
+"""The tables of `explorer/records/tables.py` as Polars types."""
 
 import polars as pl
 
-from explorer.tables import TABLES
+from explorer.records.tables import TABLES
 
 _TYPES: dict[str, pl.DataType] = {
     "BIGINT": pl.Int64(),

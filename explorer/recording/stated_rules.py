@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from explorer import routings
-from explorer.config import BalancerConfig
+from explorer.config import routings
+from explorer.config.run import BalancerConfig
 from explorer.errors import ConfigError
 
 NO_BALANCING = BalancerConfig().label

@@ -17,7 +17,7 @@ from explorer.recording.layout import Layout
 from explorer.recording.parts import Part, part_name, write_parquet
 from explorer.recording.reader import RunFolder
 from explorer.recording.status import STATUS_FILE, RunStatus
-from explorer.records import Record
+from explorer.records.records import Record
 
 
 @dataclass

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer import balancing, metrics
+from explorer import metrics
 from explorer.errors import ConfigError
+from explorer.routing import balancing
 from explorer.simulate.auxiliary import loss_gradient
 from explorer.simulate.scores import BLOCK, F32, Scores, scores_of
 from explorer.simulate.selection import Selector

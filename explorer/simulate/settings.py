@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from explorer.balancing import UPDATE_RULES, decayed_rate
+from explorer.config.rules import STEP_DECAYS
 from explorer.errors import ConfigError, one_of
-from explorer.rule_kinds import STEP_DECAYS
+from explorer.routing.balancing import UPDATE_RULES, decayed_rate
 
 SCORE_FUNCTIONS = ("sigmoid", "softmax")
 SOURCES = ("fresh", "frozen")

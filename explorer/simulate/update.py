@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer import balancing
+from explorer.routing import balancing
 from explorer.simulate.selection import Floats
 from explorer.simulate.settings import RuleSettings
 

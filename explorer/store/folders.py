@@ -8,7 +8,7 @@ from typing import Any
 
 from explorer.errors import UnreadableRunError
 from explorer.recording import Part, RunFolder, RunListing, list_runs
-from explorer.tables import TABLES
+from explorer.records.tables import TABLES
 
 WATCHED = ("", "status.json", "manifest.json", "attempts.json", "run.json")
 SETTLED = ("manifest.json", "attempts.json")

@@ -14,6 +14,7 @@ import duckdb
 from explorer.errors import UnreadableRunError
 from explorer.recording import Part, RunListing, check_file
 from explorer.recording.listing import is_fault_of_data, unforeseen
+from explorer.records.tables import TABLES
 from explorer.store.cluster import cluster
 from explorer.store.connection import first_line, is_damage, is_fatal, is_interruption
 from explorer.store.derive import derive
@@ -23,7 +24,6 @@ from explorer.store.rollup import roll_up
 from explorer.store.row_checks import Sizes, check_rows
 from explorer.store.schema import RUNS, data_tables
 from explorer.store.stretches import find_stretches
-from explorer.tables import TABLES
 
 
 class Stopped(Exception):

@@ -7,8 +7,8 @@ from pathlib import Path
 import duckdb
 
 from explorer.recording import Part
+from explorer.records.tables import TABLES, Column
 from explorer.store.schema import WITH_ORDINAL
-from explorer.tables import TABLES, Column
 
 CHUNK_ROWS = 4_000_000
 """Rows sorted and inserted at once: few enough for memory, enough that a layer fills whole row groups."""

@@ -5,13 +5,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from explorer.files import write_whole
+from explorer.records.tables import TABLES, Column
 from explorer.store.pyramids import PYRAMIDS
 from explorer.store.schema import DERIVED, INTERNAL, RUNS, WITH_ORDINAL, index_columns
-from explorer.tables import TABLES, Column
 
 HEAD = """# The tables
 
-Printed from `explorer/tables.py` and `explorer/store/`; do not edit by hand, but run
+Printed from `explorer/records/tables.py` and `explorer/store/`; do not edit by hand, but run
 `python -m explorer.store.markdown docs/schema.md`.
 
 Raw integers are stored and ratios are derived on reading. `tokens` in a count always means

@@ -9,7 +9,7 @@ read its rows.
 
 from dataclasses import dataclass, replace
 
-from explorer.tables import EXPERT, LAYER, RUN_ID, Column
+from explorer.records.tables import EXPERT, LAYER, RUN_ID, Column
 
 LEVELS = 8
 """Up to bins of 65,536 samples: 1,200 bins then span 78 million samples."""

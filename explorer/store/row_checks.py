@@ -14,8 +14,8 @@ from explorer.errors import UnreadableRunError
 from explorer.recording import Part
 from explorer.recording.info import RUN_FILE
 from explorer.recording.schema import HAS_UNIQUE_KEYS, KEYS, REQUIRED
+from explorer.records.tables import TABLES, Column
 from explorer.store.loading import Batch, describe, source
-from explorer.tables import TABLES, Column
 
 INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
 NUMBERS = (*INTEGERS, "FLOAT", "DOUBLE", "DECIMAL")

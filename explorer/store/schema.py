@@ -11,9 +11,9 @@ There are no migrations: an index whose `schema_version()` differs is rebuilt fr
 import hashlib
 from collections.abc import Iterable
 
+from explorer.records.tables import LAYER, RUN_ID, STEP, TABLES, Column
 from explorer.store.pyramids import PYRAMIDS
 from explorer.store.stretches import STRETCHES
-from explorer.tables import LAYER, RUN_ID, STEP, TABLES, Column
 
 ORDINAL = Column("ordinal", "INTEGER", "rank of the step among those recorded in this table, from 0")
 

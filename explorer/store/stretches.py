@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 import duckdb
 
 from explorer import metrics
-from explorer.outranking import outranking_spans
-from explorer.tables import EXPERT, LAYER, RUN_ID, Column
+from explorer.records.tables import EXPERT, LAYER, RUN_ID, Column
+from explorer.routing.outranking import outranking_spans
 
 CHUNK_ROWS = 4_000_000
 """Rows of loads looked at together: their windows fit into memory."""

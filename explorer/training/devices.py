@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from explorer.config import RunConfig
+from explorer.config.rule_text import Quantile
+from explorer.config.run import RunConfig
 from explorer.errors import TrainingError
-from explorer.rules import Quantile
 
 
 def pick_device(name: str) -> torch.device:

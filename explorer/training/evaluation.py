@@ -7,13 +7,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from explorer.config import ModelConfig, RunConfig
+from explorer.config.run import ModelConfig, RunConfig
 from explorer.corpus import Corpus
 from explorer.metrics import bits_per_byte, mean_loss
 from explorer.model import MoETransformer
 from explorer.model.balancers import CombinedBalancer
 from explorer.model.router import ForwardContext, Routing
-from explorer.records import EvalLoadRecord, EvalRecord, Ints, ProbeRecord, Recorder, SequenceLoadRecord
+from explorer.records.records import (
+    EvalLoadRecord,
+    EvalRecord,
+    Ints,
+    ProbeRecord,
+    Recorder,
+    SequenceLoadRecord,
+)
 from explorer.training.devices import autocast
 from explorer.training.finite import nonfinite_logits, refuse_nonfinite
 from explorer.training.step import as_tensor, bias_LE, lm_loss_sum

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from explorer.config import RunConfig
+from explorer.config.rule_text import SCOPES, AuxLoss
+from explorer.config.run import RunConfig
 from explorer.corpus import Corpus
 from explorer.model import MoETransformer
 from explorer.model.balancers import CombinedBalancer
 from explorer.model.router import ForwardContext
 from explorer.model.transformer import LayerOutput
-from explorer.rules import SCOPES, AuxLoss
 from explorer.training.ranks import ALONE, Ranks
 
 

@@ -11,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 
 from explorer import metrics
-from explorer.config import RunConfig, ScheduledRules
+from explorer.config.rule_text import label_rules
+from explorer.config.run import RunConfig, ScheduledRules
 from explorer.corpus import Corpus, load_corpus
 from explorer.errors import TrainingError
 from explorer.model import MoETransformer, build_model
 from explorer.model.balancers import CombinedBalancer
-from explorer.records import EventRecord, Recorder
-from explorer.rules import label_rules
+from explorer.records.records import EventRecord, Recorder
 from explorer.training import checkpoints
 from explorer.training.devices import StepClock, pick_device, quiet_cpu
 from explorer.training.evaluation import Evaluation, evaluate, record_probe, save_probe_document

@@ -20,9 +20,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from explorer.config import RunConfig
+from explorer.config.rule_text import AuxLoss
+from explorer.config.run import RunConfig
 from explorer.errors import ConfigError, TrainingError
-from explorer.rules import AuxLoss
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 import math
 
-from explorer.config import TrainingConfig
+from explorer.config.run import TrainingConfig
 
 
 def learning_rate(config: TrainingConfig, step: int) -> float:

@@ -17,14 +17,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from explorer.config import RunConfig, TrainingConfig
+from explorer.config.run import RunConfig, TrainingConfig
 from explorer.corpus import Batch, Corpus
 from explorer.errors import TrainingError
 from explorer.model import MoETransformer
 from explorer.model.balancers import CombinedBalancer
 from explorer.model.router import ForwardContext, choice_margin, switched_slots
 from explorer.model.transformer import LayerOutput
-from explorer.records import LayerRecord, LoadRecord, RankLoadRecord, Recorder, SequenceLoadRecord, StepRecord
+from explorer.records.records import (
+    LayerRecord,
+    LoadRecord,
+    RankLoadRecord,
+    Recorder,
+    SequenceLoadRecord,
+    StepRecord,
+)
 from explorer.training.devices import autocast
 from explorer.training.finite import nonfinite_logits, refuse_nonfinite
 from explorer.training.gradients import probe_of

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from explorer.config import RunConfig
+from explorer.config.rule_text import Defaults, Rule, label_rules, parse_rules
+from explorer.config.run import RunConfig
 from explorer.errors import ConfigError
-from explorer.records import EventRecord, Recorder
-from explorer.rules import Defaults, Rule, label_rules, parse_rules
+from explorer.records.records import EventRecord, Recorder
 from explorer.training.ranks import Ranks, check_shares
 
 REFUSED = "switch_refused"

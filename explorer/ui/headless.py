@@ -14,9 +14,9 @@ import streamlit.logger
 from streamlit.testing.v1 import AppTest
 
 from explorer.errors import ConfigError, ExplorerError
-from explorer.ui.panels import KEY, PageFigures
-from explorer.ui.services import services, shut_down
-from explorer.ui.settings import PAGES, RUNS_VARIABLE
+from explorer.ui.server.services import services, shut_down
+from explorer.ui.server.settings import PAGES, RUNS_VARIABLE
+from explorer.ui.shared.panels import KEY, PageFigures
 
 MAIN = Path(__file__).with_name("main.py")
 TIMEOUT_S = 600.0

@@ -2,9 +2,9 @@
 
 import streamlit as st
 
-from explorer.ui import display, exports, panels, shell, urls
-from explorer.ui.picker import run_picker
-from explorer.ui.settings import ICON, PAGES
+from explorer.ui.server.settings import ICON, PAGES
+from explorer.ui.shared import display, exports, panels, shell, urls
+from explorer.ui.shared.picker import run_picker
 
 st.set_page_config(
     page_title="MoE Routing Explorer", page_icon=str(ICON), layout="wide", initial_sidebar_state=330

@@ -10,10 +10,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from explorer.balancing import neutral_bias
-from explorer.bias_step import BiasStep, rule_in_force, work_out
-from explorer.config import BalancerConfig
-from explorer.rules import LossFree
+from explorer.config.rule_text import LossFree
+from explorer.config.run import BalancerConfig
+from explorer.routing.balancing import neutral_bias
+from explorer.routing.bias_step import BiasStep, rule_in_force, work_out
 from explorer.verify.data import Loads, RunData
 from explorer.verify.findings import Check, Difference, Findings
 from explorer.verify.memory import GAP, MeanUpdate, RunningMean

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from explorer.config import RunConfig
+from explorer.config.run import RunConfig
 from explorer.errors import ConfigError, UnreadableRunError
 from explorer.recording import RunFolder, RunInfo, RunStatus
 from explorer.recording.schema import SCHEMAS

@@ -5,7 +5,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from explorer.recording.schema import KEYS
-from explorer.tables import TABLES
+from explorer.records.tables import TABLES
 from explorer.verify.data import RunData
 from explorer.verify.findings import Check, Difference, Findings, at, first_row
 

@@ -10,10 +10,10 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.balancing import bias_delta, decayed_rate
-from explorer.bias_step import ROUNDINGS
-from explorer.config import BalancerConfig
-from explorer.rules import LossFree
+from explorer.config.rule_text import LossFree
+from explorer.config.run import BalancerConfig
+from explorer.routing.balancing import bias_delta, decayed_rate
+from explorer.routing.bias_step import ROUNDINGS
 
 Floats = NDArray[np.float32]
 GAP = "The rule reads a running mean of the counts, and a step since it came into force was not recorded."

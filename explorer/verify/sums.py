@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from explorer.model_config import ModelConfig
+from explorer.config.model import ModelConfig
 from explorer.verify.data import RunData
 from explorer.verify.findings import Check, Findings, at, first_row
 

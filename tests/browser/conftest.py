@@ -10,7 +10,7 @@ import servers
 from app_server import AppServer
 from store_runs import write_run
 
-from explorer.presets import get_preset, preset_balancer
+from explorer.config.presets import get_preset, preset_balancer
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

@@ -3,7 +3,7 @@
 import numpy as np
 import streamlit as st
 
-from explorer.ui.player import heatmap_player
+from explorer.ui.components.player import heatmap_player
 
 STEPS, EXPERTS = 200, 8
 

@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Page, expect  # noqa: E402
 from reference import figures  # noqa: E402
 from test_app_training import CHARTS, start, statuses, wait_for  # noqa: E402
 
-from explorer.config import RunConfig  # noqa: E402
+from explorer.config.run import RunConfig  # noqa: E402
 from explorer.recording import RunFolder  # noqa: E402
 
 U = 0.003

@@ -12,7 +12,7 @@ servers.need_chromium()
 
 from playwright.sync_api import Browser, Locator, Page, expect  # noqa: E402
 
-from explorer.ui.playground_presets import BY_NAME  # noqa: E402
+from explorer.ui.playground.presets import BY_NAME  # noqa: E402
 
 
 def finding(page: Page) -> Locator:

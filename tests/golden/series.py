@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from tiny import make_tiny_config, make_tiny_corpus
 
-from explorer.records import LoadRecord, MemoryRecorder, StepRecord
-from explorer.strategies import STRATEGIES
+from explorer.config.strategies import STRATEGIES
+from explorer.records.records import LoadRecord, MemoryRecorder, StepRecord
 from explorer.training import train
 
 FILE = Path(__file__).with_name("series.json")

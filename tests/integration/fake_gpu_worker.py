@@ -17,12 +17,12 @@ from tiny import make_tiny_config, make_tiny_corpus
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
 
-from explorer.config import RunConfig
+from explorer.config.run import RunConfig
+from explorer.config.strategies import STRATEGIES
 from explorer.corpus import Corpus
 from explorer.model import build_model
 from explorer.model.balancers import CombinedBalancer
 from explorer.model.router import LayerContext
-from explorer.strategies import STRATEGIES
 from explorer.training import step as steps
 from explorer.training.loop import make_optimizer
 

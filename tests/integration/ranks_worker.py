@@ -14,8 +14,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from switch_requests import Asked
 from tiny import make_tiny_config, make_tiny_corpus
 
-from explorer.presets import arm_config
-from explorer.records import LoadRecord, MemoryRecorder, RankLoadRecord, SequenceLoadRecord, StepRecord
+from explorer.config.presets import arm_config
+from explorer.records.records import (
+    LoadRecord,
+    MemoryRecorder,
+    RankLoadRecord,
+    SequenceLoadRecord,
+    StepRecord,
+)
 from explorer.training import loop
 from explorer.training.ranks import joined
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmarks import gpu, gpu_live, gpu_speed, gpu_steps
-from explorer.strategies import STRATEGIES
+from explorer.config.strategies import STRATEGIES
 
 
 def measured(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict]:

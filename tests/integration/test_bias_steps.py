@@ -8,10 +8,10 @@ import polars as pl
 import pytest
 import torch
 
-from explorer.bias_step import RuleInForce, rule_in_force, work_out
+from explorer.config.rule_text import LossFree
 from explorer.model.bias_balancers import LossFreeBalancing
 from explorer.recording import RunFolder, list_runs
-from explorer.rules import LossFree
+from explorer.routing.bias_step import RuleInForce, rule_in_force, work_out
 
 RUNS = Path(__file__).resolve().parents[2] / "data" / "runs"
 LOSS_FREE = [listing for listing in list_runs(RUNS) if "loss_free" in listing.info.balancer]

@@ -8,10 +8,10 @@ import torch
 from runs_in_memory import rows, train_tiny
 from tiny import make_tiny_config
 
-from explorer.config import ModelConfig, RunConfig
+from explorer.config.rule_text import RULES, parse_rules
+from explorer.config.run import ModelConfig, RunConfig
 from explorer.errors import ConfigError
-from explorer.records import EvalLoadRecord, LoadRecord, StepRecord
-from explorer.rules import RULES, parse_rules
+from explorer.records.records import EvalLoadRecord, LoadRecord, StepRecord
 
 # One of every rule by itself, and settings that keep something between steps.
 ARMS = [
@@ -134,7 +134,7 @@ def test_noise_that_chooses_is_what_the_cutoffs_are_taken_from() -> None:
 def test_fields_that_came_later_leave_old_digests_alone() -> None:
     plain = RunConfig(model=ModelConfig())
     assert "step_decay" not in str(plain.to_dict())
-    from explorer.rules import rule_to_dict
+    from explorer.config.rule_text import rule_to_dict
 
     (rule,) = parse_rules("loss_free")
     assert set(rule_to_dict(rule)) == {

@@ -13,8 +13,8 @@ import pytest
 
 from explorer.cli import main
 from explorer.cli.report import comparison_table
+from explorer.config.presets import get_preset
 from explorer.metrics import uniform_reference
-from explorer.presets import get_preset
 from explorer.recording import RunFolder
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -114,8 +114,8 @@ HOSTILE = [
 
 def test_every_field_of_a_configuration_refuses_or_takes_any_value(elsewhere, monkeypatch) -> None:
     """A file of `--config` can hold anything: what is wrong with it is always a ConfigError."""
-    from explorer.config import RunConfig
-    from explorer.presets import get_preset
+    from explorer.config.presets import get_preset
+    from explorer.config.run import RunConfig
 
     tiny = get_preset("tiny")
     for section, fields in tiny.to_dict().items():

@@ -38,7 +38,7 @@ runpy.run_module("explorer", run_name="__main__", alter_sys=True)
         ("explorer.cli", ["schema"]),
         ("explorer.cli.arguments", ["schema"]),
         ("numpy", ["schema"]),
-        ("explorer.tables", ["schema"]),
+        ("explorer.records.tables", ["schema"]),
         ("polars", ["runs"]),
         ("duckdb", ["ingest"]),
     ],

@@ -11,11 +11,11 @@ import pytest
 import torch
 from tiny import make_tiny_config
 
+from explorer.config.strategies import STRATEGIES
 from explorer.model import build_model
 from explorer.model.balancers import CombinedBalancer
 from explorer.model.router import ForwardContext
 from explorer.model.transformer import ModelOutput
-from explorer.strategies import STRATEGIES
 from explorer.training.devices import host_waits
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from golden.series import FILE, series
 
-from explorer.routings import KINDS
-from explorer.rules import RULES
-from explorer.strategies import STRATEGIES
+from explorer.config.routings import KINDS
+from explorer.config.rule_text import RULES
+from explorer.config.strategies import STRATEGIES
 
 GOLDEN = json.loads(FILE.read_text(encoding="utf-8"))
 

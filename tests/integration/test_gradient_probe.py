@@ -8,10 +8,10 @@ import torch
 from runs_in_memory import Trained, rows, train_tiny
 from tiny import make_tiny_config, make_tiny_corpus
 
+from explorer.config.rule_text import AuxLoss
 from explorer.model import build_model
 from explorer.model.balancers import CombinedBalancer
-from explorer.records import LayerRecord
-from explorer.rules import AuxLoss
+from explorer.records.records import LayerRecord
 from explorer.training.gradients import GradientProbe, auxiliary_gradient, scope_differences
 from explorer.training.loop import make_optimizer
 from explorer.training.step import lm_loss_sum, train_step

@@ -17,7 +17,7 @@ import pytest
 from explorer.recording import FolderRecorder, RunFolder, RunInfo
 from explorer.recording import recorder as recorder_module
 from explorer.recording import writer as writer_module
-from explorer.records import LoadRecord, StepRecord
+from explorer.records.records import LoadRecord, StepRecord
 
 L, E = 2, 3
 INFO = RunInfo(

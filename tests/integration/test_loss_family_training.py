@@ -9,11 +9,11 @@ from reference import loss_family
 from runs_in_memory import rows, train_tiny
 from tiny import make_tiny_config, make_tiny_corpus
 
-from explorer.config import BalancerConfig
+from explorer.config.run import BalancerConfig
 from explorer.model import build_model
 from explorer.model.balancers import CombinedBalancer
 from explorer.model.loss_balancers import orthonormality_loss
-from explorer.records import LayerRecord, LoadRecord, StepRecord
+from explorer.records.records import LayerRecord, LoadRecord, StepRecord
 from explorer.training.loop import make_optimizer
 from explorer.training.step import train_step
 

@@ -13,12 +13,12 @@ import torch
 from ranks_worker import made
 from tiny import make_tiny_config
 
+from explorer.config.presets import get_preset
+from explorer.config.rule_text import LossFree
 from explorer.errors import ConfigError
 from explorer.model.balancers import CombinedBalancer
-from explorer.presets import get_preset
 from explorer.recording import RunFolder
-from explorer.rules import LossFree
-from explorer.running import train_run
+from explorer.running.into_folder import train_run
 from explorer.training.ranks import ALONE, Ranks, check_shares
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,10 +7,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from explorer.config import RunConfig
+from explorer.config.run import RunConfig
 from explorer.metrics import max_vio_batch, max_vio_global, perplexity
 from explorer.recording import RunFolder, list_runs
-from explorer.records import LoadRecord, MemoryRecorder, StepRecord
+from explorer.records.records import LoadRecord, MemoryRecorder, StepRecord
 from explorer.training import train
 
 RUNS = Path(__file__).resolve().parents[2] / "data" / "runs"

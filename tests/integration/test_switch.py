@@ -18,13 +18,13 @@ from test_kill import Killed, kill_at  # noqa: F401 (a fixture)
 from tiny import make_tiny_config, make_tiny_corpus
 
 from explorer.cli import main
-from explorer.config import RunConfig
-from explorer.presets import arm_config, get_preset
+from explorer.config.presets import arm_config, get_preset
+from explorer.config.rule_text import parse_rules
+from explorer.config.run import RunConfig
 from explorer.recording import FolderRecorder, RunFolder, run_info_from_config
 from explorer.recording import recorder as recorder_module
-from explorer.records import EventRecord, LoadRecord, MemoryRecorder, Record, StepRecord
-from explorer.rules import parse_rules
-from explorer.running import package_versions, resume_run, train_run
+from explorer.records.records import EventRecord, LoadRecord, MemoryRecorder, Record, StepRecord
+from explorer.running.into_folder import package_versions, resume_run, train_run
 from explorer.training import TrainResult, train
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,12 +9,13 @@ import torch
 from runs_in_memory import Trained, rows, train_tiny
 from tiny import make_tiny_config, make_tiny_corpus
 
+from explorer.config.rule_text import LossFree
 from explorer.model import build_model
 from explorer.model.balancers import CombinedBalancer
 from explorer.model.capacity import capacity
 from explorer.model.router import ForwardContext
 from explorer.recording import FolderRecorder, RunFolder, run_info_from_config
-from explorer.records import (
+from explorer.records.records import (
     EvalLoadRecord,
     EvalRecord,
     LayerRecord,
@@ -23,7 +24,6 @@ from explorer.records import (
     SequenceLoadRecord,
     StepRecord,
 )
-from explorer.rules import LossFree
 from explorer.training import step as step_module
 from explorer.training import train
 

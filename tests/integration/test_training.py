@@ -14,10 +14,11 @@ from runs_in_memory import ARMS, Trained, rows, train_tiny
 from tiny import make_tiny_config, make_tiny_corpus
 
 from explorer import metrics
+from explorer.config.rule_text import AuxLoss, LossFree
 from explorer.errors import TrainingError
 from explorer.model import build_model
 from explorer.model.balancers import CombinedBalancer, LossFreeBalancing, balance_loss
-from explorer.records import (
+from explorer.records.records import (
     EvalLoadRecord,
     EvalRecord,
     EventRecord,
@@ -28,7 +29,6 @@ from explorer.records import (
     SequenceLoadRecord,
     StepRecord,
 )
-from explorer.rules import AuxLoss, LossFree
 from explorer.training import train
 from explorer.training.schedules import learning_rate, probe_steps
 from explorer.training.step import train_step
@@ -506,7 +506,7 @@ def test_a_run_folder_says_that_training_failed_and_why(tmp_path) -> None:
 
 
 def test_recording_needs_no_recorder_of_a_kind() -> None:
-    from explorer.records import NullRecorder
+    from explorer.records.records import NullRecorder
 
     silent = train(make_tiny_config("loss_free:u=0.01"), NullRecorder(), corpus=make_tiny_corpus())
     assert silent.figures == trained("loss_free:u=0.01").result.figures

@@ -12,12 +12,12 @@ from runs_in_memory import Trained, rows, train_tiny
 from tiny import make_tiny_config, make_tiny_corpus
 
 from explorer.cli import main
+from explorer.config.presets import get_preset
 from explorer.model import build_model
 from explorer.model.balancers import CombinedBalancer
 from explorer.model.leak import measure_leak
-from explorer.presets import get_preset
 from explorer.recording import RunFolder
-from explorer.records import (
+from explorer.records.records import (
     EvalLoadRecord,
     EvalRecord,
     LayerRecord,

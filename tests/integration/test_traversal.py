@@ -12,7 +12,7 @@ from benchmarks.app import serving
 
 DOTS = ("../", "..%2f", "%2e%2e/", "%2e%2e%2f", "..\\", "..%5c", "....//", "%252e%252e%252f", "..%c0%af")
 ROOTS = ("/", "/static/", "/media/", "/component/", "/app/static/", "/_stcore/", "/_stcore/bidi-components/")
-TARGETS = ("etc/passwd", "app.py", "pyproject.toml", "explorer/config.py", "secret.txt")
+TARGETS = ("etc/passwd", "app.py", "pyproject.toml", "explorer/config/run.py", "secret.txt")
 SCRIPT = "import streamlit as st\n\nst.write('SECRET of the script')\n"
 
 

@@ -15,7 +15,7 @@ from tiny import make_tiny_config, make_tiny_corpus
 
 from explorer.cli import main
 from explorer.recording import FolderRecorder, RunFolder, run_info_from_config
-from explorer.records import RankLoadRecord
+from explorer.records.records import RankLoadRecord
 from explorer.store import derive as derive_module
 from explorer.training import train
 from explorer.verify import Check, verify_runs

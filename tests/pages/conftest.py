@@ -9,10 +9,10 @@ import streamlit as st
 from store_runs import write_run
 from streamlit.testing.v1 import AppTest
 
-from explorer.config import RunConfig
-from explorer.presets import get_preset, preset_balancer
-from explorer.ui.services import services, shut_down
-from explorer.ui.settings import Settings
+from explorer.config.presets import get_preset, preset_balancer
+from explorer.config.run import RunConfig
+from explorer.ui.server.services import services, shut_down
+from explorer.ui.server.settings import Settings
 
 MAIN = Path(__file__).parents[2] / "explorer" / "ui" / "main.py"
 ARMS = {

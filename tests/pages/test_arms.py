@@ -6,11 +6,9 @@ import polars as pl
 import pytest
 
 from explorer.charts import theme
-from explorer.config import BalancerConfig
-from explorer.presets import get_preset
-from explorer.recording import RunInfo, run_info_from_config
-from explorer.ui import merge
-from explorer.ui.arms import (
+from explorer.config.presets import get_preset
+from explorer.config.run import BalancerConfig
+from explorer.figures.arms import (
     Run,
     arms_of,
     chart_labels,
@@ -22,8 +20,10 @@ from explorer.ui.arms import (
     short_labels,
     short_rule,
 )
-from explorer.ui.compare import spread
-from explorer.ui.compare_quality import resolutions
+from explorer.recording import RunInfo, run_info_from_config
+from explorer.ui.compare.page import spread
+from explorer.ui.compare.quality import resolutions
+from explorer.ui.shared import merge
 
 
 def run(run_id: str, balancer: str = "none", seed: int | None = 0, **changes: object) -> Run:

@@ -7,7 +7,7 @@ from conftest import Opener, arm_info, words
 from store_runs import make_info, random_counts, record_steps
 
 from explorer.recording import FolderRecorder
-from explorer.records import LayerRecord
+from explorer.records.records import LayerRecord
 
 
 def write(base: Path, name: str, text: str, *, gradients: bool) -> None:

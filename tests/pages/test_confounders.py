@@ -2,9 +2,9 @@
 
 import pytest
 
-from explorer.ui.arms import Arm, Run, arms_of, default_arms, run_from_row
-from explorer.ui.compare import confounders
-from explorer.ui.compare_quality import origin
+from explorer.figures.arms import Arm, Run, arms_of, default_arms, run_from_row
+from explorer.ui.compare.page import confounders
+from explorer.ui.compare.quality import origin
 
 ROW = {
     "name": "", "path": "", "state": "finished", "dir_kind": "own", "preset": "tiny", "balancer_label": "",

@@ -7,9 +7,9 @@ import pytest
 from conftest import Opener, words
 
 from explorer.recording import FolderRecorder, RunInfo
-from explorer.records import LoadRecord, StepRecord
-from explorer.ui import cached, count_notes
-from explorer.ui.services import services
+from explorer.records.records import LoadRecord, StepRecord
+from explorer.ui.server.services import services
+from explorer.ui.shared import cached, count_notes
 
 SAID = (
     "The counts add up to 0.125 × K × tokens (256 instead of 2,048 at step 9), as if one of 8 ranks or "

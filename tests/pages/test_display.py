@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import Opener, words
 
-from explorer.ui.addresses import with_true
+from explorer.ui.server.addresses import with_true
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(file.stem for file in (ROOT / "pages").glob("*.py"))

@@ -9,10 +9,11 @@ from conftest import Opener, arm_info, words
 from store_runs import make_info, random_counts, record_steps
 from streamlit.testing.v1 import AppTest
 
+from explorer.figures.arms import Arm, run_from_row
 from explorer.recording import FolderRecorder
-from explorer.records import EventRecord
-from explorer.ui import event_list, events
-from explorer.ui.arms import Arm, run_from_row
+from explorer.records.records import EventRecord
+from explorer.ui.replay import event_list
+from explorer.ui.shared import events
 
 STEPS = 240
 

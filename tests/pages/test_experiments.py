@@ -3,9 +3,10 @@
 import pytest
 from conftest import Opener, words
 
-from explorer.presets import get_preset
-from explorer.ui import form, lesson_course
-from explorer.ui.train_orders import make_configs
+from explorer.config.presets import get_preset
+from explorer.ui.lessons import course as lesson_course
+from explorer.ui.train import form
+from explorer.ui.train.orders import make_configs
 
 EXPERIMENTS, PROBLEMS = lesson_course.experiments()
 

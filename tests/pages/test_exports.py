@@ -16,9 +16,9 @@ from streamlit.testing.v1 import AppTest
 from explorer.export import data
 from explorer.export.settings import FORMATS, TABLES
 from explorer.queries._frames import frame
-from explorer.ui import exports
-from explorer.ui.panels import KEY, PageFigures
-from explorer.ui.services import services
+from explorer.ui.server.services import services
+from explorer.ui.shared import exports
+from explorer.ui.shared.panels import KEY, PageFigures
 
 MAGIC = {"png": b"\x89PNG", "svg": b"<svg", "pdf": b"%PDF", "html": b"<!doctype", "parquet": b"PAR1"}
 WITH_FIGURES = ("overview", "compare", "replay", "playground", "theory", "glossary")

@@ -9,7 +9,7 @@ import pytest
 from store_runs import make_info, random_counts, record_steps, write_run
 
 from explorer.recording import FolderRecorder
-from explorer.records import ProbeRecord
+from explorer.records.records import ProbeRecord
 from tests.pages.conftest import Opener, words
 
 

@@ -9,8 +9,8 @@ from conftest import Opener, charts, words, write_arms
 
 from explorer.metrics import LAST_RECORDED, max_vio
 from explorer.recording import RunFolder
-from explorer.ui.gallery import batch_words, step_words
-from explorer.ui.panels import KEY
+from explorer.ui.gallery.page import batch_words, step_words
+from explorer.ui.shared.panels import KEY
 
 SHIPPED = Path(__file__).parents[2] / "data" / "runs"
 NEEDED = (

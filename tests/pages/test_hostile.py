@@ -8,7 +8,7 @@ from pathlib import Path
 from conftest import Opener, arm_info, words
 from store_runs import write_run
 
-from explorer.ui.services import services
+from explorer.ui.server.services import services
 
 ATTACKS = (
     "x'; DROP TABLE runs; --",

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from explorer.config.presets import get_preset
 from explorer.errors import ConfigError, TrainingError
-from explorer.presets import get_preset
 from explorer.recording.status import process_start
-from explorer.ui.jobs import MOST_ENDED, Job, JobManager
+from explorer.ui.server.jobs import MOST_ENDED, Job, JobManager
 
 # A trainer that writes what it was told and ends when it is asked to or when its pipe closes.
 TRAINER = """

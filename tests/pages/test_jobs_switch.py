@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from test_jobs import wait_for
 
-from explorer.config import RunConfig
+from explorer.config.presets import arm_config, get_preset
+from explorer.config.run import RunConfig
 from explorer.errors import ConfigError, TrainingError
-from explorer.presets import arm_config, get_preset
 from explorer.recording.info import read_info
-from explorer.ui.jobs import Job, JobManager
+from explorer.ui.server.jobs import Job, JobManager
 
 # It writes down what it hears and answers as a trainer does, between other words.
 TRAINER = """

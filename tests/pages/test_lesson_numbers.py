@@ -13,12 +13,14 @@ from conftest import SHIPPED, Opener
 from scipy import stats
 
 from explorer import metrics
+from explorer.course.lessons import placeholders
 from explorer.errors import ConfigError
-from explorer.lessons import placeholders
+from explorer.figures.arms import arms_of
 from explorer.recording import RunFolder
-from explorer.ui import cached, lesson_course, lesson_facts
-from explorer.ui.arms import arms_of
-from explorer.ui.lesson_runs import MissingRun
+from explorer.ui.lessons import course as lesson_course
+from explorer.ui.lessons import facts as lesson_facts
+from explorer.ui.lessons.runs import MissingRun
+from explorer.ui.shared import cached
 
 pytestmark = pytest.mark.slow
 SEEDS = range(5)

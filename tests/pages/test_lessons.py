@@ -6,10 +6,11 @@ import pytest
 from conftest import Opener, charts, words
 from streamlit.testing.v1 import AppTest
 
-from explorer.lessons import MOST_WORDS, Lesson
-from explorer.ui import lesson_course, lesson_facts
-from explorer.ui.lesson_panels import PANELS
-from explorer.ui.settings import LESSONS
+from explorer.course.lessons import MOST_WORDS, Lesson
+from explorer.ui.lessons import course as lesson_course
+from explorer.ui.lessons import facts as lesson_facts
+from explorer.ui.lessons.panels import PANELS
+from explorer.ui.server.settings import LESSONS
 
 COURSE = lesson_course.course()
 SLUGS = [lesson.slug for lesson in COURSE]

@@ -11,13 +11,15 @@ import pytest
 from conftest import Opener, arm_info, words
 from store_runs import random_counts, record_steps
 
-from explorer.bias_step import rule_in_force, work_out
-from explorer.config import BalancerConfig
+from explorer.config.presets import get_preset
+from explorer.config.run import BalancerConfig
 from explorer.metrics.events import event_name
-from explorer.presets import get_preset
 from explorer.queries.loads import LoadMatrix
 from explorer.recording import FolderRecorder, RunInfo
-from explorer.ui import bias_step_words, expert_order, replay
+from explorer.routing.bias_step import rule_in_force, work_out
+from explorer.ui.bias_step import text as bias_step_words
+from explorer.ui.replay import expert_order
+from explorer.ui.replay import page as replay
 
 SHIPPED = Path(__file__).parents[2] / "data" / "runs" / "standard-loss_free-seed0"
 

@@ -11,12 +11,12 @@ from conftest import Opener, charts, words
 from probe_runs import LENGTH, WORDS, probe_info, probe_record, rule_biases, write_probe_run
 from store_runs import DOMAINS, random_counts, write_run
 
-from explorer.presets import get_preset, preset_balancer
+from explorer.config.presets import get_preset, preset_balancer
 from explorer.recording import RunFolder
-from explorer.running import train_run
-from explorer.ui.bias_step_words import number
-from explorer.ui.microscope_formulas import steps as formula_steps
-from explorer.ui.microscope_view import probe_text, token_table, view_of, visible
+from explorer.running.into_folder import train_run
+from explorer.ui.bias_step.text import number
+from explorer.ui.microscope.formulas import steps as formula_steps
+from explorer.ui.microscope.view import probe_text, token_table, view_of, visible
 
 
 @pytest.fixture(scope="module")
@@ -199,7 +199,7 @@ def test_domains_of_the_chosen_methods_stand_side_by_side(open_app: Opener, prob
 
 def view(step: int = 12, **settings: object):  # type: ignore[no-untyped-def]
     from explorer.queries.probe import LayerProbe
-    from explorer.routing_math import settings_of
+    from explorer.routing.routing_math import settings_of
 
     bias = rule_biases(random_counts(25, 2, 8))[step]
     record = probe_record(step, bias, 2, 8, 2)

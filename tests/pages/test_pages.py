@@ -7,7 +7,7 @@ import pytest
 from conftest import Opener, charts, words
 from store_runs import write_run
 
-from explorer.ui.plain import plain
+from explorer.ui.shared.plain import plain
 
 PAGES = (
     "overview",
@@ -94,7 +94,7 @@ def test_runs_that_differ_in_more_than_the_rule_are_shown_with_the_difference(
 ) -> None:
     from conftest import arm_info
 
-    from explorer.presets import get_preset
+    from explorer.config.presets import get_preset
 
     base = get_preset("tiny").with_setting("model.top_k", 1)
     info = arm_info("loss_free", 0, base)
@@ -133,7 +133,7 @@ def test_a_run_that_is_still_training_can_be_replayed(open_app: Opener, tmp_path
 
 
 def test_the_glossary_prints_every_term_with_its_sources(open_app: Opener) -> None:
-    from explorer import glossary
+    from explorer.metrics import glossary
 
     app = open_app(page="glossary")
     assert not app.exception

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from conftest import Opener
 
-from explorer.ui.panels import KEY, PageFigures
+from explorer.ui.shared.panels import KEY, PageFigures
 
 
 def figures_of(app: object) -> PageFigures:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from store_runs import write_run
 
-from explorer.ui.plain import plain
+from explorer.ui.shared.plain import plain
 
 ROOT = Path(__file__).parents[2]
 ALERTS = {"warning", "error", "info", "success", "caption", "toast"}

@@ -7,9 +7,10 @@ from conftest import Opener, charts, words
 from streamlit.testing.v1 import AppTest
 
 from explorer.simulate import scores as scores_module
-from explorer.ui import playground_controls as controls
-from explorer.ui import playground_switch, theory_controls
-from explorer.ui.playground_presets import BY_NAME, PRESETS, values_of
+from explorer.ui.playground import controls
+from explorer.ui.playground import switch as playground_switch
+from explorer.ui.playground.presets import BY_NAME, PRESETS, values_of
+from explorer.ui.theory import controls as theory_controls
 
 PAGE_CHARTS = 6
 THEORY_CHARTS = 8

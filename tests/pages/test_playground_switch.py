@@ -9,9 +9,9 @@ from streamlit.testing.v1 import AppTest
 
 from explorer.simulate import RuleSettings, ScoreSettings, simulate, summary
 from explorer.simulate import scores as scores_module
-from explorer.ui import playground_controls as controls
-from explorer.ui.playground_presets import BY_NAME, values_of
-from explorer.ui.playground_switch import Later, parse
+from explorer.ui.playground import controls
+from explorer.ui.playground.presets import BY_NAME, values_of
+from explorer.ui.playground.switch import Later, parse
 
 PRESET = "No balancing, then loss-free"
 

@@ -3,9 +3,9 @@
 import polars as pl
 import pytest
 
-from explorer.ui import chance
-from explorer.ui.arms import Arm, run_from_row
-from explorer.ui.chance import baselines
+from explorer.figures.arms import Arm, run_from_row
+from explorer.ui.shared import chance
+from explorer.ui.shared.chance import baselines
 
 ROW = {
     "name": "", "path": "", "state": "finished", "dir_kind": "own", "preset": "tiny", "seed": 0,

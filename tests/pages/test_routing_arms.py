@@ -6,11 +6,11 @@ import pytest
 from conftest import Opener, charts, words
 from tiny import make_tiny_config, make_tiny_corpus
 
-from explorer.presets import arm_config
+from explorer.config.presets import arm_config
 from explorer.recording import FolderRecorder, run_info_from_config
 from explorer.training import train
-from explorer.ui import train as train_page
-from explorer.ui import train_orders
+from explorer.ui.train import orders as train_orders
+from explorer.ui.train import page as train_page
 
 ARMS = ("loss_free", "expert_choice:chunk=16", "dense")
 

@@ -9,7 +9,7 @@ from conftest import Opener
 
 from explorer.cli import main
 from explorer.recording import FolderRecorder, RunInfo
-from explorer.records import LoadRecord, StepRecord
+from explorer.records.records import LoadRecord, StepRecord
 
 NAMES = {"exp-0417": "baseline, *lr* 3e-4", "exp-0418": "twice the batch"}
 LABEL = "loss-free u=0.001"

@@ -13,10 +13,12 @@ from conftest import SHIPPED, Opener, words
 from explorer import metrics
 from explorer.charts import captions
 from explorer.cli.report import comparison_table
-from explorer.presets import get_preset
+from explorer.config.presets import get_preset
+from explorer.figures.arms import arms_of
 from explorer.recording import RunFolder
-from explorer.ui import cached, compare, lesson_facts
-from explorer.ui.arms import arms_of
+from explorer.ui.compare import page as compare
+from explorer.ui.lessons import facts as lesson_facts
+from explorer.ui.shared import cached
 
 pytestmark = pytest.mark.slow
 ARMS = {"none": "none", "aux_loss": "aux_loss", "loss_free": "loss_free"}

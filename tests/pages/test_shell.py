@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from conftest import Opener, charts, words
 
-from explorer.ui import shell
-from explorer.ui.settings import ROOT, Settings
+from explorer.ui.server.settings import ROOT, Settings
+from explorer.ui.shared import shell
 
 HOLD = """
 import sys
@@ -56,7 +56,7 @@ def test_a_problem_of_the_ingest_is_shown(
     open_app: Opener, recorded: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from explorer.errors import ExplorerError
-    from explorer.ui.services import services
+    from explorer.ui.server.services import services
 
     def fails(*_: object) -> None:
         raise ExplorerError("The index cannot be written (disk full); free some space.")

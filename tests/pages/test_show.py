@@ -1,6 +1,6 @@
 """Words and formulas as the pages show them."""
 
-from explorer.ui.show import plain, stacked
+from explorer.ui.shared.show import plain, stacked
 
 
 def test_parts_of_a_formula_stand_under_each_other() -> None:

@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from explorer.charts import biases, loads
-from explorer.ui import specs
-from explorer.ui.replay_figures import LIMIT, bar_rows
+from explorer.ui.replay.figures import LIMIT, bar_rows
+from explorer.ui.shared import specs
 
 
 def loads_frame(*tokens: int) -> pl.DataFrame:

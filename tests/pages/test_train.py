@@ -7,15 +7,17 @@ from pathlib import Path
 import pytest
 from conftest import Opener, words
 
-from explorer.config import ModelConfig, RunConfig, TrainingConfig
+from explorer.config.limits import Limits
+from explorer.config.presets import PRESETS, get_preset, recorded_preset
+from explorer.config.rule_text import RULES
+from explorer.config.run import ModelConfig, RunConfig, TrainingConfig
 from explorer.errors import ConfigError
-from explorer.limits import Limits
-from explorer.presets import PRESETS, get_preset, recorded_preset
-from explorer.rules import RULES
-from explorer.ui import form, show, train
-from explorer.ui.jobs import READ_ONLY, Job, JobManager
-from explorer.ui.settings import Settings
-from explorer.ui.train_orders import make_configs, parse_seeds
+from explorer.ui.server.jobs import READ_ONLY, Job, JobManager
+from explorer.ui.server.settings import Settings
+from explorer.ui.shared import show
+from explorer.ui.train import form
+from explorer.ui.train import page as train
+from explorer.ui.train.orders import make_configs, parse_seeds
 
 LARGE_HOST = Limits(memory_gb=1e6)
 
@@ -181,7 +183,7 @@ def test_started_runs_train_and_are_listed(open_app: Opener, tmp_path: Path) -> 
     """The one test here with a real trainer: two arms of the smallest preset, to the end."""
     import time
 
-    from explorer.ui.services import services
+    from explorer.ui.server.services import services
 
     app = open_app(page="train")
     app.selectbox(key="preset").set_value("tiny").run()

@@ -7,12 +7,12 @@ import torch
 from strategies import smallest_gap
 from torch import Tensor, nn
 
-from explorer.balancing import biased_scores
-from explorer.config import ModelConfig
+from explorer.config.rule_text import LossFree
+from explorer.config.run import ModelConfig
 from explorer.model.balancers import CombinedBalancer
 from explorer.model.router import LayerContext
 from explorer.model.transformer import LayerOutput, MoELayer
-from explorer.rules import LossFree
+from explorer.routing.balancing import biased_scores
 
 D, F, E = 16, 24, 8
 """Width of the model, width of an expert, routed experts."""

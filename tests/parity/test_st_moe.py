@@ -6,9 +6,9 @@ from our_layer import D, E, fill, inputs
 from peer_code import need
 from torch import Tensor, nn
 
+from explorer.config.rule_text import AuxLoss, GShardLoss, Rule, ZLoss
 from explorer.model.balancers import LayerBatch, make_balancer
 from explorer.model.router import route, sequence_counts
-from explorer.rules import AuxLoss, GShardLoss, Rule, ZLoss
 
 (st_moe,) = need("st_moe_pytorch.st_moe_pytorch")
 

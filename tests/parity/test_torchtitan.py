@@ -13,8 +13,8 @@ from peer_code import need
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from explorer.config.rule_text import LossFree
 from explorer.model.balancers import CombinedBalancer
-from explorer.rules import LossFree
 
 moe, linear, dispatch, optim = need(
     "torchtitan.models.common.moe",

@@ -10,9 +10,9 @@ from peer_code import need
 from strategies import MARGIN, smallest_gap
 from torch import Tensor
 
+from explorer.config.rule_text import AuxLoss
 from explorer.model.balancers import CombinedBalancer, LayerBatch, balance_loss
 from explorer.model.router import route, sequence_counts
-from explorer.rules import AuxLoss
 
 (mixtral,) = need("transformers.models.mixtral.modeling_mixtral")
 theirs = mixtral.load_balancing_loss_func

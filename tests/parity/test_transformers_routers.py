@@ -8,10 +8,10 @@ import torch
 from our_layer import D, E, answer, by_expert, fill, inputs, make_layer
 from peer_code import need
 
+from explorer.config.rule_text import GShardLoss, SwitchLoss, ZLoss
 from explorer.model.balancers import LayerBatch, make_balancer
 from explorer.model.choose import choose, equip
 from explorer.model.router import LayerContext, route, sequence_counts
-from explorer.rules import GShardLoss, SwitchLoss, ZLoss
 
 deepseek, switch = need(
     "transformers.models.deepseek_v4.modeling_deepseek_v4",

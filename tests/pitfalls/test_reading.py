@@ -10,14 +10,14 @@ from store_runs import make_info, random_counts, record_steps
 from tiny import make_tiny_corpus
 
 from explorer import metrics
-from explorer.balancing import biased_scores
-from explorer.config import ModelConfig
+from explorer.config.run import ModelConfig
 from explorer.model.balancers import CombinedBalancer
 from explorer.model.router import LayerContext, route, sequence_counts
 from explorer.model.transformer import MoELayer
 from explorer.queries import balance
 from explorer.recording import FolderRecorder
-from explorer.records import LoadRecord, ProbeRecord, SequenceLoadRecord
+from explorer.records.records import LoadRecord, ProbeRecord, SequenceLoadRecord
+from explorer.routing.balancing import biased_scores
 from explorer.store import Index
 
 

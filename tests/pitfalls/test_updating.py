@@ -6,9 +6,9 @@ import torch
 from runs_in_memory import train_tiny
 
 from explorer import metrics
+from explorer.config.rule_text import LossFree
 from explorer.model.balancers import CombinedBalancer, LossFreeBalancing, balance_loss
 from explorer.model.router import Router, route, sequence_counts
-from explorer.rules import LossFree
 
 
 def test_p12_rank_local_imbalance_of_3_9_is_global_imbalance_of_1() -> None:

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from reference import biases, routing
 from strategies import MARGIN, cases, counts, smallest_gap
 
-from explorer import balancing
+from explorer.config.rule_text import AuxLoss, LossFree, SequenceAuxLoss, ZLoss
 from explorer.model.balancers import CombinedBalancer, LossFreeBalancing
-from explorer.rules import AuxLoss, LossFree, SequenceAuxLoss, ZLoss
+from explorer.routing import balancing
 
 RULES = ("sign", "proportional", "rms")
 

@@ -11,9 +11,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from explorer.config.rule_text import RULES, LossFree, parse_rules
 from explorer.model.balancers import CombinedBalancer, LayerBatch
 from explorer.model.router import Router, route, sequence_counts
-from explorer.rules import RULES, LossFree, parse_rules
 
 # Settings worth a run of their own; a rule that is not named here is tested as it comes.
 VARIANTS = {

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from reference import token_choice
 from tiny import make_tiny_config
 
+from explorer.config.rule_text import LossFree
 from explorer.model import build_model
 from explorer.model.balancers import CombinedBalancer
 from explorer.model.capacity import capacity, limited, random_second, within_capacity
 from explorer.model.experts import Experts
 from explorer.model.router import ForwardContext, Routing, route, sequence_counts
-from explorer.rules import LossFree
 
 POLICIES = ("probability", "position")
 

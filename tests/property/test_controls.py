@@ -11,7 +11,7 @@ from reference import routing
 from tiny import make_tiny_config
 
 from explorer import metrics
-from explorer.config import ModelConfig
+from explorer.config.run import ModelConfig
 from explorer.model import build_model
 from explorer.model.balancers import CombinedBalancer
 from explorer.model.controls import hash_table, random_subsets, weighed

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from reference import events as reference
 from store_runs import make_info
 
-from explorer.config import BalancerConfig, RunConfig
+from explorer.config.run import BalancerConfig, RunConfig
 from explorer.queries import events
 from explorer.recording import FolderRecorder
-from explorer.records import LoadRecord, StepRecord
+from explorer.records.records import LoadRecord, StepRecord
 from explorer.store import Index, stretches
 from explorer.store.derive import derive
 from explorer.store.schema import statements

@@ -13,7 +13,7 @@ from reference import choosers, routing
 from strategies import MARGIN, smallest_gap
 from tiny import make_tiny_config
 
-from explorer.config import ModelConfig
+from explorer.config.run import ModelConfig
 from explorer.model import build_model
 from explorer.model.balancers import CombinedBalancer
 from explorer.model.expert_choice import (

@@ -13,13 +13,13 @@ from strategies import MARGIN, smallest_gap
 from tiny import make_tiny_config
 from torch import Tensor
 
-from explorer.config import ModelConfig
+from explorer.config.rule_text import LossFree
+from explorer.config.run import ModelConfig
 from explorer.errors import ConfigError
 from explorer.model.balancers import CombinedBalancer
 from explorer.model.experts import Experts, SwiGLU, grouped_fits
 from explorer.model.router import LayerContext, Routing, sequence_counts
 from explorer.model.transformer import MoELayer
-from explorer.rules import LossFree
 
 KINDS = ("grouped", "loop", "dense")
 # [T][K] assignments over four experts.

@@ -9,13 +9,13 @@ from reference import loss_family, losses, routing
 from strategies import MARGIN, Case, cases, smallest_gap
 from torch import Tensor
 
-from explorer.config import BalancerConfig, ModelConfig, RunConfig
+from explorer.config.rule_text import AuxLoss, GShardLoss, Rule, SimBal, SwitchLoss, parse_rules
+from explorer.config.run import BalancerConfig, ModelConfig, RunConfig
 from explorer.errors import ConfigError
 from explorer.model.balancer import LayerBatch
 from explorer.model.balancers import CombinedBalancer, make_balancer
 from explorer.model.loss_balancers import balance_loss, orthonormality_loss
 from explorer.model.router import route, sequence_counts
-from explorer.rules import AuxLoss, GShardLoss, Rule, SimBal, SwitchLoss, parse_rules
 
 FIRST_CHOICE = [
     SwitchLoss(),

@@ -9,6 +9,7 @@ from reference import losses, routing
 from strategies import Case, cases
 from torch import Tensor
 
+from explorer.config.rule_text import AuxLoss, LossFree, SequenceAuxLoss, ZLoss
 from explorer.model.balancers import (
     AuxLossBalancing,
     CombinedBalancer,
@@ -18,7 +19,6 @@ from explorer.model.balancers import (
     router_z_loss,
 )
 from explorer.model.router import Routing, route, sequence_counts
-from explorer.rules import AuxLoss, LossFree, SequenceAuxLoss, ZLoss
 
 SCOPES = ("sequence", "micro_batch", "global_batch")
 

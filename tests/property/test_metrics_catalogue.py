@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from reference import peers as peer_arithmetic
 from strategies import counts
 
-from explorer import glossary, metrics
+from explorer import metrics
 from explorer.errors import ConfigError
-from explorer.metrics import peers
+from explorer.metrics import glossary, peers
 from explorer.metrics.catalogue import GROUPS, METRICS, OF_LOADS, metric
 from explorer.metrics.examples import SHAPES, example, parse_counts
 from explorer.metrics.markdown import metrics_markdown

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from reference import quantiles
 from runs_in_memory import train_tiny
 
+from explorer.config.rule_text import MovingQuantile
 from explorer.model import moving_quantile
 from explorer.model.balancers import CombinedBalancer
 from explorer.model.moving_quantile import moving_quantiles
 from explorer.model.router import route
-from explorer.records import LoadRecord
-from explorer.rules import MovingQuantile
+from explorer.records.records import LoadRecord
 
 
 @st.composite

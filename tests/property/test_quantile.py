@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reference import quantiles, routing
 
-from explorer import balancing
+from explorer.config.rule_text import Bip, Quantile
 from explorer.model.balancers import BALANCERS, LayerBatch
 from explorer.model.router import route, sequence_counts
-from explorer.rules import Bip, Quantile
+from explorer.routing import balancing
 
 ULP = 1e-5
 FORMS = pytest.mark.parametrize("inequalities", [False, True], ids=["quantile", "bip"])

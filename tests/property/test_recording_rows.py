@@ -16,7 +16,7 @@ from explorer.errors import RunFolderError
 from explorer.recording import FolderRecorder, RunFolder, RunInfo
 from explorer.recording import recorder as recorder_module
 from explorer.recording import writer as writer_module
-from explorer.records import (
+from explorer.records.records import (
     EvalLoadRecord,
     EvalRecord,
     EventRecord,
@@ -27,7 +27,7 @@ from explorer.records import (
     SequenceLoadRecord,
     StepRecord,
 )
-from explorer.tables import TABLES
+from explorer.records.tables import TABLES
 
 KINDS = ("steps", "loads", "layers", "sequences", "evals", "eval_loads", "probe", "events")
 Row = dict[str, Any]

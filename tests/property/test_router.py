@@ -12,10 +12,10 @@ from strategies import MARGIN, Case, cases, smallest_gap
 from tiny import make_tiny_config
 from torch import nn
 
+from explorer.config.rule_text import LossFree
 from explorer.model import build_model
 from explorer.model.balancers import CombinedBalancer
 from explorer.model.router import Router, Routing, route, score_margin, sequence_counts, switched_slots
-from explorer.rules import LossFree
 from explorer.training.loop import make_optimizer
 
 

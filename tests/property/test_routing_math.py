@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from reference import token_choice
 from tiny import make_tiny_config
 
-from explorer import routing_math
 from explorer.model.balancers import CombinedBalancer
 from explorer.model.choose import choose, equip
 from explorer.model.router import LayerContext, Router
 from explorer.recording import RunFolder
-from explorer.routing_math import RouterSettings, settings_of
+from explorer.routing import routing_math
+from explorer.routing.routing_math import RouterSettings, settings_of
 
 RUNS = Path(__file__).resolve().parents[2] / "data" / "runs"
 PROBED = sorted(path.parent for path in RUNS.glob("*/probe.json"))

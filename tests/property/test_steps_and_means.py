@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reference import biases, quantiles
 
+from explorer.config.rule_text import LossFree
 from explorer.model.balancers import CombinedBalancer
-from explorer.rules import LossFree
 
 HISTORIES = st.integers(2, 5).flatmap(
     lambda n: st.lists(

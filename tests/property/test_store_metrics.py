@@ -13,7 +13,7 @@ from store_runs import make_info
 from explorer import metrics
 from explorer.queries import balance, comparison
 from explorer.recording import FolderRecorder
-from explorer.records import EvalLoadRecord, EvalRecord, LoadRecord
+from explorer.records.records import EvalLoadRecord, EvalRecord, LoadRecord
 from explorer.store import Index
 
 

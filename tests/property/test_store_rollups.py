@@ -18,7 +18,7 @@ from store_runs import make_info
 from explorer import metrics
 from explorer.queries import balance, biases, loads, losses
 from explorer.recording import FolderRecorder
-from explorer.records import LoadRecord, StepRecord
+from explorer.records.records import LoadRecord, StepRecord
 from explorer.store import Index, cluster, rollup
 
 L, E = 2, 3

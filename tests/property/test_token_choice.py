@@ -10,6 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from reference import token_choice
 
+from explorer.config.model import ModelConfig
 from explorer.model.gates import divisor, scores
 from explorer.model.loss_balancers import balance_loss
 from explorer.model.router import (
@@ -24,7 +25,6 @@ from explorer.model.router import (
     unbiased_top_k,
 )
 from explorer.model.token_choice import token_choice as token_choice_layer
-from explorer.model_config import ModelConfig
 
 
 def same(a: Routing, b: Routing) -> bool:

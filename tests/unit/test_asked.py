@@ -3,7 +3,7 @@
 import duckdb
 import polars as pl
 
-from explorer.queries import asked
+from explorer.queries import statements as asked
 from explorer.queries._frames import first_row, frame
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from explorer.bias_step import RuleInForce, rule_in_force, work_out
-from explorer.config import BalancerConfig
-from explorer.presets import get_preset
-from explorer.rules import LossFree
+from explorer.config.presets import get_preset
+from explorer.config.rule_text import LossFree
+from explorer.config.run import BalancerConfig
+from explorer.routing.bias_step import RuleInForce, rule_in_force, work_out
 
 
 def config(balancer: str) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from explorer.charts import labels, scales, theme
+from explorer.config.routings import KINDS
 from explorer.errors import ConfigError
-from explorer.routings import KINDS
 
 CONFIG = tomllib.loads((Path(__file__).parents[2] / ".streamlit/config.toml").read_text(encoding="utf-8"))
 # Machado et al. 2009, severity 1, on linear RGB.

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import make_tiny_config
 
-from explorer.config import (
+from explorer.config.presets import PRESETS, get_preset, preset_balancer
+from explorer.config.rule_text import AuxLoss, LossFree
+from explorer.config.run import (
     NOT_IN_PAIR_KEY,
     BalancerConfig,
     CorpusConfig,
@@ -19,8 +21,6 @@ from explorer.config import (
     differences,
 )
 from explorer.errors import ConfigError
-from explorer.presets import PRESETS, get_preset, preset_balancer
-from explorer.rules import AuxLoss, LossFree
 
 BAD = [
     ("model.num_experts", 0, "whole number of at least 1"),

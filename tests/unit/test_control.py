@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from explorer.cli.control import Control, Stop, Switch, read_command
-from explorer.config import BalancerConfig, RunConfig
+from explorer.config.presets import RULE_DEFAULTS, arm_config, get_preset
+from explorer.config.rule_text import parse_rules
+from explorer.config.run import BalancerConfig, RunConfig
 from explorer.errors import ConfigError
-from explorer.presets import RULE_DEFAULTS, arm_config, get_preset
-from explorer.rules import parse_rules
 
 ROOT = Path(__file__).resolve().parents[2]
 

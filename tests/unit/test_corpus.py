@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from explorer.config import CorpusConfig
+from explorer.config.run import CorpusConfig
 from explorer.corpus import Corpus, corpus, domains, load_corpus, tokenizer, tokenizer_from_json
 from explorer.corpus.units import Domain, Unit
 from explorer.errors import CorpusError

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from explorer.config import CorpusConfig
+from explorer.config.run import CorpusConfig
 from explorer.corpus import cache, corpus, domains, load_corpus
 from explorer.corpus.units import Unit
 from explorer.errors import CorpusError

@@ -10,7 +10,7 @@ import pytest
 from explorer.metrics.sums import CountSums, is_off, likely_cause, nearest_ratio
 from explorer.queries import sums
 from explorer.recording import FolderRecorder, RunInfo
-from explorer.records import LoadRecord, StepRecord
+from explorer.records.records import LoadRecord, StepRecord
 from explorer.store import Index
 from tests.layered_runs import record_layered
 

@@ -7,15 +7,15 @@ import pytest
 import torch
 from tiny import make_tiny_config, make_tiny_corpus
 
-from explorer.config import RunConfig
+from explorer.config.run import RunConfig
+from explorer.config.strategies import STRATEGIES
 from explorer.errors import TrainingError
 from explorer.model import build_model
 from explorer.model.balancers import CombinedBalancer
 from explorer.model.experts import Experts, grouped_fits
 from explorer.model.leak import _pass as choices_and_logits
 from explorer.model.router import ForwardContext
-from explorer.records import MemoryRecorder, StepRecord
-from explorer.strategies import STRATEGIES
+from explorer.records.records import MemoryRecorder, StepRecord
 from explorer.training import checkpoints, train
 from explorer.training.devices import StepClock, has_grouped_kernel, pick_device
 from explorer.training.loop import make_optimizer

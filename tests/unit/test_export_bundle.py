@@ -11,11 +11,11 @@ import polars as pl
 from export_panels import HOSTILE, panel
 
 from explorer.export import bundle
-from explorer.export.panel import Panel
 from explorer.export.provenance import Provenance, by_sql, file_stem, run_ids, tidy_sql
 from explorer.export.settings import FigureSettings
 from explorer.export.svg import with_own_ids
-from explorer.queries.asked import Statement
+from explorer.figures.panel import Panel
+from explorer.queries.statements import Statement
 
 TABLE = pl.DataFrame({"step": [0, 1], "max_vio": [0.5, 0.25]})
 ASKED = (

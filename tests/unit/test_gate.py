@@ -14,7 +14,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from explorer.cli.hosts import Listening, add_options, listening
 from explorer.errors import ConfigError
-from explorer.ui.gate import Gate
+from explorer.ui.server.gate import Gate
 
 ROOT = Path(__file__).parents[2]
 UPLOAD = "/_stcore/upload_file/session/file"

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from explorer import glossary
+from explorer.metrics import glossary
 
 
 @dataclass

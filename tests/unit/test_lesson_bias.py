@@ -8,12 +8,12 @@ from typing import cast
 import numpy as np
 import pytest
 
-from explorer.config import BalancerConfig
+from explorer.config.presets import get_preset
+from explorer.config.run import BalancerConfig
 from explorer.errors import ConfigError
-from explorer.presets import get_preset
+from explorer.figures.arms import Run
 from explorer.queries.loads import LoadMatrix
-from explorer.ui import lesson_bias
-from explorer.ui.arms import Run
+from explorer.ui.lessons import bias as lesson_bias
 
 STEPS, EXPERTS = 12, 4
 

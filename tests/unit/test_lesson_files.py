@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from explorer.errors import ConfigError
-from explorer.experiments import load_experiments
-from explorer.lessons import (
+from explorer.course.experiments import load_experiments
+from explorer.course.lessons import (
     Key,
     Prediction,
     Vocabulary,
@@ -16,7 +15,8 @@ from explorer.lessons import (
     placeholders,
     read_fact,
 )
-from explorer.toml_tables import FileProblem
+from explorer.course.toml_tables import FileProblem
+from explorer.errors import ConfigError
 
 WORDS = Vocabulary(
     panels={

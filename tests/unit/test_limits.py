@@ -4,12 +4,12 @@ from dataclasses import fields
 
 import pytest
 
-from explorer.bounds import LARGEST, MOST, read_whole
-from explorer.config import BalancerConfig, CorpusConfig, ModelConfig, RunConfig, TrainingConfig
+from explorer.config.bounds import LARGEST, MOST, read_whole
+from explorer.config.limits import Limits, check_memory, memory_of, num_parameters
+from explorer.config.presets import PRESETS, get_preset
+from explorer.config.rule_text import RULES
+from explorer.config.run import BalancerConfig, CorpusConfig, ModelConfig, RunConfig, TrainingConfig
 from explorer.errors import ConfigError, shown
-from explorer.limits import Limits, check_memory, memory_of, num_parameters
-from explorer.presets import PRESETS, get_preset
-from explorer.rules import RULES
 
 SECTIONS = {"corpus": CorpusConfig, "model": ModelConfig, "training": TrainingConfig, **RULES}
 UNBOUNDED = 10**30

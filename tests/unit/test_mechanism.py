@@ -16,7 +16,7 @@ from explorer.charts import mechanism_words as words
 from explorer.charts import theme
 from explorer.queries import mechanism
 from explorer.recording import FolderRecorder
-from explorer.records import LayerRecord, ProbeRecord
+from explorer.records.records import LayerRecord, ProbeRecord
 from explorer.store import Index
 
 NAN, INF = float("nan"), float("inf")

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from explorer.ui import microscope_words
+from explorer.ui.microscope import text as microscope_words
 
 
 def test_the_favourites_domain_stands_beside_that_domains_share_of_the_text() -> None:

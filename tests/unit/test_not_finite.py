@@ -15,11 +15,11 @@ from explorer.charts import captions, series, theme
 from explorer.charts import losses as loss_charts
 from explorer.queries import biases, comparison, events, health, losses
 from explorer.recording import FolderRecorder
-from explorer.records import EvalRecord, LoadRecord, StepRecord
+from explorer.records.records import EvalRecord, LoadRecord, StepRecord
 from explorer.store import Index
-from explorer.ui import microscope_words
-from explorer.ui.compare import extremes, spread
-from explorer.ui.compare_quality import not_drawn
+from explorer.ui.compare.page import extremes, spread
+from explorer.ui.compare.quality import not_drawn
+from explorer.ui.microscope import text as microscope_words
 
 NAN, INF = math.nan, math.inf
 Loss = Callable[[int], float | None]

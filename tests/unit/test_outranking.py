@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explorer.config import BalancerConfig, RunConfig
-from explorer.outranking import bounded_gap, outranking_gap, outranking_spans
-from explorer.routing_math import choose, compared, scores, settings_of
+from explorer.config.run import BalancerConfig, RunConfig
+from explorer.routing.outranking import bounded_gap, outranking_gap, outranking_spans
+from explorer.routing.routing_math import choose, compared, scores, settings_of
 
 
 def config(balancer: str = "loss_free", **model: Any) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from explorer.ui.player import component
-from explorer.ui.player.payload import NO_BIAS, matrix_payload
+from explorer.ui.components.player import component
+from explorer.ui.components.player.payload import NO_BIAS, matrix_payload
 
 
 def unpack(packed: dict[str, str]) -> np.ndarray:

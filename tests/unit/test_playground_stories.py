@@ -4,9 +4,8 @@ import pytest
 
 from explorer import metrics
 from explorer.simulate import Simulation, simulate, summary
-from explorer.ui import playground_controls as controls
-from explorer.ui import playground_switch as switch
-from explorer.ui.playground_presets import BY_NAME, values_of
+from explorer.ui.playground import controls, switch
+from explorer.ui.playground.presets import BY_NAME, values_of
 
 
 def pair(name: str, seed: int) -> tuple[Simulation, Simulation]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from explorer.simulate import RuleSettings, ScoreSettings, simulate
-from explorer.ui import playground_words as words
+from explorer.ui.playground import text as words
 
 SMALL = ScoreSettings(num_experts=4, top_k=1, num_tokens=64, skew=2.0)
 

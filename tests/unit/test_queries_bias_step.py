@@ -9,7 +9,7 @@ from store_runs import make_info, random_counts, record_steps, write_run
 
 from explorer.queries.bias_step import bias_step
 from explorer.recording import FolderRecorder
-from explorer.records import EvalLoadRecord
+from explorer.records.records import EvalLoadRecord
 from explorer.store import Index
 
 STEPS = 6

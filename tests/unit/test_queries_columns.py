@@ -10,9 +10,9 @@ from store_runs import write_run
 
 from explorer.errors import ConfigError
 from explorer.queries import balance, biases, comparison, domains, events, loads, losses, runs, steps
+from explorer.records.tables import TABLES
 from explorer.store import Index
 from explorer.store.schema import RUNS
-from explorer.tables import TABLES
 
 Query = Callable[[Any, str], pl.DataFrame]
 BIN = ["bin", "first_step", "last_step"]

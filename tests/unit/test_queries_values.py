@@ -12,7 +12,7 @@ from store_runs import make_info, random_counts, record_final, record_steps, seq
 from explorer import metrics
 from explorer.queries import balance, biases, domains, events, loads, losses, runs, steps
 from explorer.recording import FolderRecorder
-from explorer.records import LoadRecord, StepRecord
+from explorer.records.records import LoadRecord, StepRecord
 from explorer.store import Index
 
 

@@ -4,7 +4,7 @@ import chart_frames as frames
 import pytest
 
 from explorer.charts import captions, ranking
-from explorer.ui import microscope_words
+from explorer.ui.microscope import text as microscope_words
 
 LOSS_FREE = "loss-free u=0.003 (global batch scope)"
 AUX = "auxiliary loss α=0.01 (global batch scope)"

@@ -14,7 +14,7 @@ from explorer.recording import FolderRecorder, RunFolder, compaction
 from explorer.recording import recorder as recorder_module
 from explorer.recording import writer as writer_module
 from explorer.recording.schema import KEYS
-from explorer.records import (
+from explorer.records.records import (
     EvalLoadRecord,
     EvalRecord,
     EventRecord,

@@ -12,7 +12,7 @@ from explorer.errors import RunFolderError
 from explorer.recording import FolderRecorder, RunFolder, RunInfo
 from explorer.recording import recorder as recorder_module
 from explorer.recording import writer as writer_module
-from explorer.records import LoadRecord
+from explorer.records.records import LoadRecord
 from tests.recording_runs import E, L, give, make_info, steps_of
 
 

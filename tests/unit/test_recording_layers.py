@@ -11,7 +11,7 @@ from explorer.errors import RunFolderError
 from explorer.recording import FolderRecorder, RunFolder, RunInfo
 from explorer.recording.checks import checked
 from explorer.recording.layout import Layout
-from explorer.records import EventRecord, LoadRecord, ProbeRecord, RankLoadRecord
+from explorer.records.records import EventRecord, LoadRecord, ProbeRecord, RankLoadRecord
 from tests.layered_runs import LAYERS, WIDTHS, layered_info, record_layered
 from tests.recording_runs import make_info
 

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from explorer.config import RunConfig
+from explorer.config.run import RunConfig
 from explorer.errors import RunFolderError
 from explorer.recording import (
     FolderRecorder,

@@ -12,7 +12,7 @@ from explorer.recording import FolderRecorder, RunFolder
 from explorer.recording import recorder as recorder_module
 from explorer.recording.checks import checked
 from explorer.recording.layout import Layout
-from explorer.records import (
+from explorer.records.records import (
     EvalRecord,
     EventRecord,
     LayerRecord,

@@ -7,14 +7,14 @@ import pytest
 from tiny import make_tiny_config
 
 from explorer.cli.settings import arm_names, parse_arms
-from explorer.config import RunConfig, differences
+from explorer.config.model import ROUTINGS, ModelConfig
+from explorer.config.presets import arm_config, get_preset
+from explorer.config.routings import COMPARED_FIELDS, KINDS, split_arm
+from explorer.config.rule_text import RULES, make_rule
+from explorer.config.run import RunConfig, differences
 from explorer.errors import ConfigError
-from explorer.model_config import ROUTINGS, ModelConfig
-from explorer.presets import arm_config, get_preset
+from explorer.figures.arms import short_balancer
 from explorer.recording import run_info_from_config
-from explorer.routings import COMPARED_FIELDS, KINDS, split_arm
-from explorer.rules import RULES, make_rule
-from explorer.ui.arms import short_balancer
 
 OTHERS = [name for name in ROUTINGS if name != "token_choice"]
 # text, its plain form, label, count scope, chip

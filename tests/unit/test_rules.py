@@ -6,9 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explorer.errors import ConfigError
-from explorer.rule_kinds import SCOPE_WORDS
-from explorer.rules import (
+from explorer.config.rule_text import (
     RULES,
     AuxLoss,
     Bip,
@@ -30,6 +28,8 @@ from explorer.rules import (
     rule_from_dict,
     rule_to_dict,
 )
+from explorer.config.rules import SCOPE_WORDS
+from explorer.errors import ConfigError
 
 rates = st.floats(0, 1e6, allow_nan=False)
 shares = st.floats(0, 1, exclude_max=True)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from reference.learning_rate import learning_rate as slow_learning_rate
 from tiny import make_tiny_config
 
-from explorer.config import TrainingConfig
+from explorer.config.run import TrainingConfig
 from explorer.training.schedules import learning_rate, probe_steps
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from reference import simulation as slow
 
+from explorer.config.rules import STEP_DECAYS
 from explorer.errors import ConfigError
-from explorer.rule_kinds import STEP_DECAYS
 from explorer.simulate import (
     RULES,
     RuleSettings,

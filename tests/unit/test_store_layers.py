@@ -98,7 +98,7 @@ def test_no_baseline_is_made_up_for_layers_of_different_width(
 
 def test_a_baseline_of_numbered_layers_is_that_of_as_many_layers(tmp_path: Path) -> None:
     from explorer.recording import FolderRecorder
-    from explorer.records import LoadRecord, SequenceLoadRecord
+    from explorer.records.records import LoadRecord, SequenceLoadRecord
 
     rng = np.random.default_rng(1)
     sequences = {step: rng.multinomial(64, np.full(8, 1 / 8), size=(2, 3)) for step in range(8)}

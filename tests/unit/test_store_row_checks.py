@@ -12,7 +12,7 @@ from store_runs import make_info, random_counts, record_final, record_steps, seq
 
 from explorer.errors import UnreadableRunError
 from explorer.recording import FolderRecorder, RunFolder
-from explorer.records import LayerRecord, ProbeRecord, RankLoadRecord
+from explorer.records.records import LayerRecord, ProbeRecord, RankLoadRecord
 from explorer.store import Index, row_checks
 
 S, L, E, K = 4, 2, 4, 2

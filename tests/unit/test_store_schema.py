@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from explorer.records.tables import TABLES, Column
 from explorer.store import Index, schema
 from explorer.store.markdown import schema_markdown
 from explorer.store.schema import data_tables, index_columns, schema_version
-from explorer.tables import TABLES, Column
 
 DOCS = Path(__file__).parents[2] / "docs" / "schema.md"
 

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 from store_runs import random_counts, record_steps
 
-from explorer.presets import get_preset
+from explorer.config.presets import get_preset
+from explorer.config.rule_text import parse_rules
 from explorer.queries.events import events
 from explorer.queries.runs import list_runs, run_config
 from explorer.recording import FolderRecorder, run_info_from_config
-from explorer.records import EventRecord
-from explorer.rules import parse_rules
+from explorer.records.records import EventRecord
 from explorer.store import Index
 
 

@@ -12,9 +12,9 @@ from explorer.simulate import RuleSettings, Scores, ScoreSettings
 from explorer.simulate.assignment import lp_optimum
 from explorer.simulate.descent import Descent, descend
 from explorer.simulate.online import Regret, late_cost
-from explorer.ui import theory_words as words
-from explorer.ui.playground_controls import RATES, STEP_SIZES
-from explorer.ui.theory_controls import BIAS_RULES
+from explorer.ui.playground.controls import RATES, STEP_SIZES
+from explorer.ui.theory import text as words
+from explorer.ui.theory.controls import BIAS_RULES
 
 SMALL = ScoreSettings(num_experts=4, top_k=1, num_tokens=64, source="frozen")
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from explorer.config import BalancerConfig, RunConfig
+from explorer.config.model import ModelConfig
+from explorer.config.run import BalancerConfig, RunConfig
 from explorer.errors import ConfigError
-from explorer.model_config import ModelConfig
 
 REFUSED = [
     ({"score_func": "tanh"}, "model.score_func = 'tanh'", "sqrt_softplus"),

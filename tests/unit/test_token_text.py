@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from explorer.ui.token_text import PALETTE, Sequence, TokenPick, sequences_of
-from explorer.ui.token_text.component import _pick
-from explorer.ui.token_text.payload import ink_on, text_payload
+from explorer.ui.components.token_text import PALETTE, Sequence, TokenPick, sequences_of
+from explorer.ui.components.token_text.component import _pick
+from explorer.ui.components.token_text.payload import ink_on, text_payload
 
 TEXTS = ["a", "<i>", "\n"]
 CHOSEN = np.array([[2, 0], [1, 4], [4, 4]])

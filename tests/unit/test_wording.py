@@ -8,7 +8,7 @@ from chart_frames import vio_frame
 
 from explorer.charts import captions
 from explorer.simulate import RuleSettings, ScoreSettings, simulate, summary
-from explorer.ui import playground_words
+from explorer.ui.playground import text as playground_words
 from explorer.wording import counted
 
 

@@ -1,0 +1,1 @@
+"""What a run is: its configuration in frozen dataclasses, with the checks of every field."""

@@ -1,0 +1,74 @@
+"""What every balancing rule is: the base of all of them, and the checks of their settings."""
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from explorer.config.bounds import whole as whole
+from explorer.errors import ConfigError
+
+if TYPE_CHECKING:
+    from explorer.config.model import ModelConfig
+
+
+def later(default: Any) -> Any:
+    """A field that came after runs were recorded: left out of the plain form at its default.
+
+    So the digest and the pair key of older runs stay what they were.
+    """
+    return field(default=default, metadata={"later": True})
+
+
+def number(field: str, value: Any, *, above: float | None = None, least: float | None = None) -> None:
+    """Refuse what is not a finite number in range."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ConfigError(field, value, "must be a finite number", "write it as 0.001 or 1e-3")
+    if above is not None and value <= above:
+        raise ConfigError(field, value, f"must be greater than {above:g}", "raise it")
+    if least is not None and value < least:
+        raise ConfigError(field, value, f"must be at least {least:g}", "raise it")
+
+
+def share(field: str, value: Any) -> None:
+    """Refuse what is not at least 0 and below 1."""
+    number(field, value, least=0)
+    if value >= 1:
+        raise ConfigError(field, value, "must be below 1", "lower it")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """What every rule says of itself. A new one is a subclass, listed in `RULES` below."""
+
+    name: ClassVar[str]
+    family: ClassVar[str | None] = None
+    """Which colour a run with this rule has (`charts.theme.FAMILIES`); None: it balances nothing."""
+    moves_bias: ClassVar[bool] = False
+    """Whether it moves the selection bias; at most one rule of a run may."""
+    alone: ClassVar[bool] = False
+    """Whether it refuses every other balancing rule beside it."""
+    strength: ClassVar[tuple[str, str] | None] = None
+    """Symbol and field of what a sweep varies, e.g. ("u", "bias_update_rate")."""
+
+    @property
+    def count_scope(self) -> str | None:
+        """Over which tokens loads are counted for it, or None."""
+        return None
+
+    @property
+    def bias_form(self) -> str | None:
+        """additive or multiplicative, for a rule that moves the bias."""
+        return None
+
+    def check_model(self, model: "ModelConfig") -> None:
+        """Refuse a model on which it cannot act, in one sentence (ConfigError)."""
+
+    @property
+    def label(self) -> str:
+        """What a legend says; the count scope is always part of it."""
+        raise NotImplementedError
+
+    @property
+    def short(self) -> str:
+        """The same in a few words, for a chip or a URL."""
+        raise NotImplementedError

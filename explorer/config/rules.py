@@ -1,0 +1,272 @@
+"""Every balancing rule as a frozen value: its name, its settings and what they may be.
+
+What each rule computes is in `explorer/model/balancers.py` and `explorer/routing/balancing.py`; the text
+form that people type is read by `explorer/config/rule_text.py`.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from explorer.config.quantile_rules import Bip as Bip
+from explorer.config.quantile_rules import MovingQuantile as MovingQuantile
+from explorer.config.quantile_rules import Quantile as Quantile
+from explorer.config.rule import Rule as Rule
+from explorer.config.rule import later as later
+from explorer.config.rule import number as number
+from explorer.config.rule import share as share
+from explorer.config.rule import whole as whole
+from explorer.errors import ConfigError as ConfigError
+from explorer.errors import one_of
+
+SCOPES = ("sequence", "micro_batch", "global_batch", "global_buffered")
+SHORT_SCOPES = {
+    "sequence": "sequence",
+    "micro_batch": "micro-batch",
+    "global_batch": "global",
+    "global_buffered": "buffered",
+}
+STEP_DECAYS = {"constant": "constant", "sqrt": "u/√n", "harmonic": "u/n"}
+SCOPE_WORDS = {
+    "sequence": "sequence",
+    "micro_batch": "micro-batch",
+    "global_batch": "global batch",
+    "global_buffered": "buffered global batch",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuxLoss(Rule):
+    """Auxiliary balancing loss N · Σ f_i · P_i (Switch and GShard, generalised to K), times `coeff`."""
+
+    name: ClassVar[str] = "aux_loss"
+    family: ClassVar[str | None] = "aux_loss"
+    strength: ClassVar[tuple[str, str] | None] = ("α", "coeff")
+    coeff: float = 0.01
+    """α; the objective adds the sum over layers of α times the loss."""
+    scope: str = "global_batch"
+    """Over which tokens f is counted: sequence, micro_batch, global_batch (the whole step) or
+    global_buffered (the step's micro-batches so far, this one included: another loss)."""
+    score_norm: str = "l1"
+    """P from scores that sum to one per token (l1), or from the scores as they are (raw)."""
+
+    def __post_init__(self) -> None:
+        number("aux_loss.coeff", self.coeff, least=0)
+        one_of("aux_loss.scope", self.scope, SCOPES)
+        one_of("aux_loss.score_norm", self.score_norm, ("l1", "raw"))
+
+    @property
+    def count_scope(self) -> str | None:
+        return self.scope
+
+    @property
+    def label(self) -> str:
+        raw = ", raw scores" if self.score_norm == "raw" else ""
+        return f"auxiliary loss α={self.coeff:g} ({SCOPE_WORDS[self.scope]} scope{raw})"
+
+    @property
+    def short(self) -> str:
+        raw = " raw" if self.score_norm == "raw" else ""
+        return f"aux {SHORT_SCOPES[self.scope]} {self.coeff:g}{raw}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequenceAuxLoss(Rule):
+    """DeepSeek-V3's complementary sequence-wise loss: f from the unbiased top-K, L1 scores."""
+
+    name: ClassVar[str] = "seq_aux"
+    family: ClassVar[str | None] = "aux_loss"
+    strength: ClassVar[tuple[str, str] | None] = ("α", "coeff")
+    coeff: float = 1e-4
+
+    def __post_init__(self) -> None:
+        number("seq_aux.coeff", self.coeff, least=0)
+
+    @property
+    def count_scope(self) -> str | None:
+        return "sequence"
+
+    @property
+    def label(self) -> str:
+        return f"V3 sequence loss α={self.coeff:g}"
+
+    @property
+    def short(self) -> str:
+        return f"V3 sequence {self.coeff:g}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossFree(Rule):
+    """Auxiliary-loss-free balancing: a bias, used for choosing only, moved after every step."""
+
+    name: ClassVar[str] = "loss_free"
+    family: ClassVar[str | None] = "loss_free"
+    moves_bias: ClassVar[bool] = True
+    strength: ClassVar[tuple[str, str] | None] = ("u", "bias_update_rate")
+    bias_update_rate: float = 0.003
+    """u; the bias travels at most u per step under the sign rule."""
+    update_rule: str = "sign"
+    """sign (Algorithm 1), proportional (to the relative violation) or rms (RMS-normalised)."""
+    bias_form: str = "additive"
+    """additive: top-K of s + b, b starts at 0; multiplicative: top-K of s · b, b starts at 1."""
+    centred: bool = False
+    """Subtract the mean of the update, so that the biases do not drift together."""
+    freeze_after_step: int | None = None
+    """From this step on the bias stays as it is (DeepSeek-V3: u = 0 at the end of training)."""
+    step_decay: str = later("constant")
+    """constant, sqrt (u / √n) or harmonic (u / n) in the n-th update of this rule (arXiv 2512.03915)."""
+    load_ema: float = later(0.0)
+    """Memory of a running mean of the counts that the update reads instead of the step's own; 0: none."""
+
+    def __post_init__(self) -> None:
+        number("loss_free.bias_update_rate", self.bias_update_rate, least=0)
+        one_of("loss_free.update_rule", self.update_rule, ("sign", "proportional", "rms"))
+        one_of("loss_free.bias_form", self.bias_form, ("additive", "multiplicative"))
+        one_of("loss_free.centred", self.centred, (True, False))
+        one_of("loss_free.step_decay", self.step_decay, tuple(STEP_DECAYS))
+        share("loss_free.load_ema", self.load_ema)
+        if self.freeze_after_step is not None:
+            whole("loss_free.freeze_after_step", self.freeze_after_step, least=0)
+
+    @property
+    def count_scope(self) -> str | None:
+        # The bias moves once per optimizer step from the counts of the whole step.
+        return "global_batch"
+
+    @property
+    def label(self) -> str:
+        words = ", ".join(["global batch scope", *self._extras(" from")])
+        return f"loss-free u={self.bias_update_rate:g} ({words})"
+
+    @property
+    def short(self) -> str:
+        return " ".join([f"loss-free {self.bias_update_rate:g}", *self._extras("")])
+
+    def _extras(self, since: str) -> list[str]:
+        """Words for what is not as in Algorithm 1."""
+        words = [w for w in (self.update_rule, self.bias_form) if w not in ("sign", "additive")]
+        if self.step_decay != "constant":
+            words.append(STEP_DECAYS[self.step_decay])
+        if self.load_ema:
+            words.append(f"EMA {self.load_ema:g}")
+        if self.centred:
+            words.append("centred")
+        if self.freeze_after_step is not None:
+            words.append(f"frozen{since} {self.freeze_after_step}")
+        return words
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZLoss(Rule):
+    """Router z-loss: mean squared log-sum-exp of the router logits (ST-MoE), times `coeff`."""
+
+    name: ClassVar[str] = "z_loss"
+    coeff: float = 1e-3
+
+    def __post_init__(self) -> None:
+        number("z_loss.coeff", self.coeff, least=0)
+
+    @property
+    def label(self) -> str:
+        return f"z-loss {self.coeff:g}"
+
+    @property
+    def short(self) -> str:
+        return self.label
+
+
+@dataclass(frozen=True, kw_only=True)
+class SwitchLoss(Rule):
+    """Switch Transformer's loss N · Σ f_i · P_i (arXiv 2101.03961, eq. 4-6): f from first choices only."""
+
+    name: ClassVar[str] = "switch_loss"
+    family: ClassVar[str | None] = "aux_loss"
+    strength: ClassVar[tuple[str, str] | None] = ("α", "coeff")
+    coeff: float = 0.01
+    """α; the paper's value."""
+
+    def __post_init__(self) -> None:
+        number("switch_loss.coeff", self.coeff, least=0)
+
+    @property
+    def count_scope(self) -> str | None:
+        return "micro_batch"
+
+    @property
+    def label(self) -> str:
+        return f"Switch loss α={self.coeff:g} (micro-batch scope, first choice)"
+
+    @property
+    def short(self) -> str:
+        return f"Switch {self.coeff:g}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GShardLoss(Rule):
+    """GShard's loss, the mean over experts of c_e/S · m_e (arXiv 2006.16668, Algorithm 1): first choices."""
+
+    name: ClassVar[str] = "gshard_loss"
+    family: ClassVar[str | None] = "aux_loss"
+    strength: ClassVar[tuple[str, str] | None] = ("α", "coeff")
+    coeff: float = 0.01
+    scope: str = "sequence"
+    """Which tokens form a group of S: sequence, or micro_batch (one group a device)."""
+    normalisation: str = "unit"
+    """unit: times N², as in the released code, so 1 at balance; paper: as printed, 1/N² at balance."""
+
+    def __post_init__(self) -> None:
+        number("gshard_loss.coeff", self.coeff, least=0)
+        one_of("gshard_loss.scope", self.scope, ("sequence", "micro_batch"))
+        one_of("gshard_loss.normalisation", self.normalisation, ("unit", "paper"))
+
+    @property
+    def count_scope(self) -> str | None:
+        return self.scope
+
+    @property
+    def label(self) -> str:
+        printed = ", as printed" if self.normalisation == "paper" else ""
+        return f"GShard loss α={self.coeff:g} ({SCOPE_WORDS[self.scope]} scope, first choice{printed})"
+
+    @property
+    def short(self) -> str:
+        printed = " as printed" if self.normalisation == "paper" else ""
+        return f"GShard {SHORT_SCOPES[self.scope]} {self.coeff:g}{printed}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimBal(Rule):
+    """SimBal: keeps the router's expert vectors orthonormal (arXiv 2506.14038); it counts no tokens."""
+
+    name: ClassVar[str] = "simbal"
+    family: ClassVar[str | None] = "aux_loss"
+    strength: ClassVar[tuple[str, str] | None] = ("α", "coeff")
+    coeff: float = 0.01
+    """α, times the sum of N² absolute values."""
+
+    def __post_init__(self) -> None:
+        number("simbal.coeff", self.coeff, least=0)
+
+    @property
+    def label(self) -> str:
+        return f"SimBal α={self.coeff:g} (counts nothing)"
+
+    @property
+    def short(self) -> str:
+        return f"SimBal {self.coeff:g}"
+
+
+RULES: dict[str, type[Rule]] = {
+    r.name: r
+    for r in (
+        AuxLoss,
+        SequenceAuxLoss,
+        LossFree,
+        ZLoss,
+        SwitchLoss,
+        GShardLoss,
+        SimBal,
+        Quantile,
+        Bip,
+        MovingQuantile,
+    )
+}

@@ -1,0 +1,1 @@
+"""Lessons and named experiments: TOML files without results in them."""

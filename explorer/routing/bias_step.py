@@ -1,0 +1,173 @@
+"""One update of the selection bias, worked out again from what was logged: counts in, the next bias out.
+
+The arithmetic is that of training in training's precision, float32, so that the outcome can be held
+against the logged bias bit for bit. `explorer.balancing.bias_delta` says the same in the precision of
+whoever calls it; a test holds the two and the trainer's own class together. N experts of one layer.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explorer.config.rule_text import LossFree, Rule, label_rules
+from explorer.config.run import BalancerConfig, RunConfig
+from explorer.errors import ConfigError
+from explorer.routing.balancing import decayed_rate
+
+Counts = NDArray[np.int64]
+Floats = NDArray[np.float32]
+ROUNDINGS = 8
+"""How many units in the last place a sum of fractions may be off: PyTorch adds them in another order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuleInForce:
+    """The rule that moved the bias after a step."""
+
+    rule: LossFree
+    updates: int
+    """n: this is its n-th update, from 1."""
+    is_frozen: bool
+    restarts: bool
+    """Whether another rule, which reads a bias differently, is in force from the next step on."""
+
+    @property
+    def rate(self) -> float:
+        """u of this update."""
+        if self.is_frozen:
+            return 0.0
+        return decayed_rate(self.rule.bias_update_rate, self.rule.step_decay, self.updates)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BiasStep:
+    """Every number of one update. Arrays are [N]."""
+
+    force: RuleInForce
+    tokens_E: Counts
+    before_E: Floats
+    error_E: Floats
+    """(mean - c) / mean."""
+    direction_E: Floats
+    """What u is multiplied by: the sign, the error, or the error over its root mean square; minus its mean
+    where the rule is centred."""
+    root_mean_square: float | None
+    """Of the errors, where the rule divides by it."""
+    centre: float | None
+    """The mean that was subtracted, where the rule is centred."""
+    after_E: Floats
+
+    @property
+    def total(self) -> int:
+        """KT, all assignments of the step."""
+        return int(self.tokens_E.sum())
+
+    @property
+    def mean(self) -> Fraction:
+        """KT / N, exactly."""
+        return Fraction(self.total, len(self.tokens_E))
+
+    @property
+    def is_rounded(self) -> bool:
+        """Whether fractions were added up, whose last digit depends on the order."""
+        rule = self.force.rule
+        return rule.update_rule == "rms" or (rule.centred and rule.update_rule != "sign")
+
+    def equals(self, logged_E: Floats) -> NDArray[np.bool_]:
+        """[N] whether the outcome is what was logged: bit for bit, or to rounding where `is_rounded`."""
+        same = self.after_E.view(np.int32) == np.ascontiguousarray(logged_E).view(np.int32)
+        # Two zeros of different sign are the same number.
+        same |= self.after_E == logged_E
+        if not self.is_rounded:
+            return np.asarray(same)
+        reach = np.maximum(np.abs(self.before_E), np.abs(self.after_E)) + np.float32(self.force.rate)
+        near = np.abs(self.after_E - logged_E) <= ROUNDINGS * np.spacing(reach)
+        return np.asarray(same | near)
+
+
+def rule_in_force(config: Mapping[str, Any] | None, step: int) -> RuleInForce | str:
+    """The rule that moved the bias after `step`; or one sentence that says why it cannot be worked out.
+
+    config: `RunConfig.to_dict()`; anything else (an imported run's) gives a sentence, too.
+    """
+    balancer = _balancer(config or {})
+    if balancer is None:
+        return "The run does not say by which rule its biases were moved, so the step cannot be worked out."
+    rules = balancer.rules_at(step)
+    moving = [rule for rule in rules if rule.moves_bias]
+    if not moving:
+        return f"No rule moved a bias at step {step}: the balancer was “{label_rules(rules)}”."
+    rule = moving[0]
+    if not isinstance(rule, LossFree):
+        return (
+            f"The rule “{rule.label}” reads the scores of all tokens of a step, which are not kept; from the "
+            "counts alone its bias cannot be worked out."
+        )
+    if rule.load_ema:
+        return (
+            f"This rule reads a running mean of the counts with memory {rule.load_ema:g}, which is not "
+            "recorded, so the step cannot be worked out from its own counts."
+        )
+    frozen = rule.freeze_after_step is not None and step >= rule.freeze_after_step
+    return RuleInForce(
+        rule=rule,
+        updates=step - _since(balancer, step) + 1,
+        is_frozen=frozen,
+        restarts=_form(balancer.rules_at(step + 1)) != _form(rules),
+    )
+
+
+def _balancer(config: Mapping[str, Any]) -> BalancerConfig | None:
+    # Without the section there would be defaults, and those are a guess.
+    if "balancer" not in config:
+        return None
+    try:
+        return RunConfig.from_dict(dict(config)).balancer
+    except (ConfigError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _since(balancer: BalancerConfig, step: int) -> int:
+    """From which step on the rules of `step` are in force."""
+    return max((change.step for change in balancer.schedule if change.step <= step), default=0)
+
+
+def _form(rules: tuple[Rule, ...]) -> str | None:
+    return next((rule.bias_form for rule in rules if rule.moves_bias), None)
+
+
+def work_out(force: RuleInForce, tokens_E: Counts, before_E: Floats) -> BiasStep:
+    """Do the update: b + u · direction, operation by operation as the trainer does it in float32."""
+    tokens = np.asarray(tokens_E, dtype=np.int64)
+    before = np.asarray(before_E, dtype=np.float32)
+    total = tokens.sum()
+    # Whole numbers until here, as in training: exactly average load gives exactly zero.
+    error = (total - tokens * len(tokens)).astype(np.float32) / np.float32(total or 1)
+    rms = None
+    if force.rule.update_rule == "sign":
+        direction = np.sign(error)
+    elif force.rule.update_rule == "proportional":
+        direction = error
+    else:
+        mean_square = (error * error).mean(dtype=np.float32)
+        rms = np.sqrt(mean_square if mean_square else np.float32(1))
+        direction = error / rms
+    centre = direction.mean(dtype=np.float32) if force.rule.centred else None
+    if centre is not None:
+        direction = direction - centre
+    # Frozen, the trainer adds nothing at all.
+    after = before if force.is_frozen else before + np.float32(force.rate) * direction
+    return BiasStep(
+        force=force,
+        tokens_E=tokens,
+        before_E=before,
+        error_E=error,
+        direction_E=direction,
+        root_mean_square=None if rms is None else float(rms),
+        centre=None if centre is None else float(centre),
+        after_E=after,
+    )

@@ -1,0 +1,201 @@
+"""What a router made of its logits, worked out once more: scores, choice and gate weights, in numpy.
+
+`explorer/model` does the same with torch; a page may not load that. Both are held against each other, and
+this module against the choices that the shipped runs recorded. Shapes: T tokens, E experts, K slots.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explorer.config.rule_text import LossFree, MovingQuantile, Rule
+from explorer.config.run import RunConfig
+from explorer.errors import ExplorerError
+from explorer.routing.balancing import biased_scores
+
+Floats = NDArray[np.float32]
+Ids = NDArray[np.int64]
+NEEDED = ("score_func", "normalize_gates", "top_k")
+"""What a configuration must say of the model itself: our defaults are not another trainer's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RouterSettings:
+    """How the router of a run chooses and weighs in an evaluation, where nothing is drawn at random."""
+
+    top_k: int
+    score_func: str | None
+    """None: the run does not say, so there are logits and no scores."""
+    gate_func: str | None = None
+    """What the gates are made of, where it is not `score_func`."""
+    divide_by: str = "chosen"
+    """By which sum the gates are divided, see `explorer.model.gates.divisor`: chosen, all or nothing."""
+    route_scale: float = 1.0
+    bias_form: str = "additive"
+    num_groups: int = 1
+    top_k_groups: int = 1
+    top_p: float | None = None
+    note: str = ""
+    """One sentence on what the logits alone do not tell; empty when they tell everything."""
+    chooses: bool = True
+    """Whether each token takes the best of its own scores, so that the choice can be worked out."""
+    best_first: bool = True
+    """Whether the recorded experts of a token come in the order of its preference."""
+
+    @property
+    def weighs_by(self) -> str | None:
+        return self.gate_func or self.score_func
+
+
+def settings_of(config: Mapping[str, Any], *, top_k: int, step: int) -> RouterSettings:
+    """The settings of a run's configuration (`run.json`), with the rule in force at `step`.
+
+    A configuration that is not ours, an importer's say, gives settings without a score function.
+    """
+    try:
+        run = RunConfig.from_dict(dict(config)) if set(NEEDED) <= set(config.get("model", ())) else None
+    except (ExplorerError, TypeError, ValueError, KeyError, AttributeError):
+        run = None
+    if run is None:
+        note = "The configuration of this run does not say how scores come from the router's logits."
+        return RouterSettings(top_k=top_k, score_func=None, chooses=False, note=note)
+    model, rules = run.model, run.balancer.rules_at(step)
+    note, chooses = _note(model.routing, model.capacity_factor, rules)
+    top_p = model.top_p if model.eval_top_k is None else None
+    bias_rule = next((rule for rule in rules if isinstance(rule, LossFree)), None)
+    return RouterSettings(
+        top_k=model.eval_top_k or model.top_k,
+        score_func=model.score_func,
+        gate_func=model.gate_func,
+        divide_by=_divisor(model.routing, model.normalize_gates, model.top_k, model.top_p),
+        route_scale=model.route_scale,
+        bias_form="additive" if bias_rule is None else bias_rule.bias_form,
+        num_groups=model.num_groups,
+        top_k_groups=model.top_k_groups,
+        top_p=top_p,
+        note=note,
+        chooses=chooses,
+        best_first=model.routing == "token_choice",
+    )
+
+
+_RECORDED = "so what is marked as chosen is what the run recorded."
+_OTHERS = {
+    "expert_choice": f"Here experts take tokens and no token picks its experts, {_RECORDED}",
+    "expert_threshold": "Here an expert takes every token whose score passes the expert's own cut-off, which "
+    f"the probe does not keep, {_RECORDED}",
+    "hash": f"Here a table of token ids decides and not the scores, {_RECORDED}",
+    "random": f"Here chance decides and not the scores, {_RECORDED}",
+}
+
+
+def _note(routing: str, capacity_factor: float | None, rules: tuple[Rule, ...]) -> tuple[str, bool]:
+    if routing != "token_choice":
+        return _OTHERS.get(routing, "The scores do not decide here."), False
+    if any(isinstance(rule, MovingQuantile) and rule.sequence_strength for rule in rules):
+        return (
+            "This rule also levels the scores along each sequence before it chooses, which the probe does "
+            f"not keep, {_RECORDED}"
+        ), False
+    if capacity_factor is not None:
+        return (
+            "Experts have a limited capacity here: the gate of a token that found no room is 0, which the "
+            "probe does not keep; the gates shown are those before the limit."
+        ), True
+    return "", True
+
+
+def _divisor(routing: str, normalize_gates: bool, top_k: int, top_p: float | None) -> str:
+    if routing in ("expert_choice", "expert_threshold") or not normalize_gates:
+        return "nothing"
+    if top_p is not None:
+        return "all"
+    return "chosen" if top_k > 1 else "nothing"
+
+
+def scores(logits_TE: Floats, score_func: str) -> Floats:
+    """Affinities, float32 [T, E], as `explorer.model.gates.scores`."""
+    x = np.asarray(logits_TE, dtype=np.float32)
+    if score_func == "sigmoid":
+        with np.errstate(over="ignore"):
+            return np.asarray(1 / (1 + np.exp(-x)), dtype=np.float32)
+    if score_func == "softmax":
+        grown = np.exp(x - x.max(-1, keepdims=True))
+        return np.asarray(grown / grown.sum(-1, keepdims=True), dtype=np.float32)
+    if score_func == "sqrt_softplus":
+        soft = np.maximum(np.logaddexp(x, np.float32(0)), np.finfo(np.float32).tiny)
+        return np.asarray(np.sqrt(soft), dtype=np.float32)
+    raise ValueError(f"score_func = {score_func!r}: must be sigmoid, softmax or sqrt_softplus")
+
+
+def compared(scores_TE: Floats, bias_E: Floats | None, settings: RouterSettings) -> Floats:
+    """What the choice compares, [T, E]: score with bias, -inf outside of the token's best groups."""
+    values = scores_TE if bias_E is None else biased_scores(scores_TE, bias_E, settings.bias_form)
+    groups, best = settings.num_groups, settings.top_k_groups
+    if groups == best:
+        return np.asarray(values)
+    grouped = values.reshape(len(values), groups, -1)
+    worth = np.sort(grouped, axis=-1)[..., -min(2, grouped.shape[-1]) :].sum(-1)
+    kept = np.zeros(worth.shape, dtype=bool)
+    np.put_along_axis(kept, np.argsort(-worth, axis=-1, kind="stable")[:, :best], True, axis=-1)
+    return np.where(kept[..., None], grouped, -np.inf).reshape(values.shape).astype(np.float32)
+
+
+def choose(compared_TE: Floats, scores_TE: Floats, settings: RouterSettings) -> Ids:
+    """The experts that each token takes, best first, int64 [T, K]; with top-p [T, E], E in an empty slot."""
+    order = np.argsort(-compared_TE, axis=-1, kind="stable")
+    if settings.top_p is None:
+        return order[:, : settings.top_k]
+    usable = np.take_along_axis(compared_TE, order, -1) > -np.inf
+    shares = np.take_along_axis(scores_TE, order, -1) * usable
+    shares = shares / np.maximum(shares.sum(-1, keepdims=True), 1e-20)
+    # Shifted, as in the model: a difference of sums may fall back below p and leave a hole in the choice.
+    before = np.pad(np.cumsum(shares, axis=-1)[:, :-1], ((0, 0), (1, 0)))
+    return np.where((before < settings.top_p) & usable, order, compared_TE.shape[-1])
+
+
+def gates(logits_TE: Floats, chosen_TK: Ids, settings: RouterSettings) -> Floats:
+    """Gate weights of the chosen experts, [T, K], from unbiased scores; 0 in an empty slot."""
+    if settings.weighs_by is None:
+        raise ValueError("gates need a score function, which this run does not name")
+    weighing = scores(logits_TE, settings.weighs_by)
+    return picked(weighing, chosen_TK) / gate_divisor(weighing, chosen_TK, settings) * settings.route_scale
+
+
+def gate_divisor(weighing_TE: Floats, chosen_TK: Ids, settings: RouterSettings) -> Floats:
+    """The sum by which a token's gates are divided, [T, 1]; 1 where they are not."""
+    if settings.divide_by == "all":
+        return np.asarray(weighing_TE.sum(-1, keepdims=True))
+    if settings.divide_by == "chosen":
+        total = picked(weighing_TE, chosen_TK).sum(-1, keepdims=True)
+        return np.asarray(np.maximum(total, np.float32(1e-20)))
+    return np.ones((len(weighing_TE), 1), dtype=np.float32)
+
+
+def picked(values_TE: Floats, chosen_TK: Ids) -> Floats:
+    """The values of the chosen experts, [T, K]; 0 where a slot is empty (id E)."""
+    padded = np.concatenate([values_TE, np.zeros((len(values_TE), 1), values_TE.dtype)], axis=-1)
+    return np.take_along_axis(padded, chosen_TK, axis=-1)
+
+
+def ranks(compared_TE: Floats) -> Ids:
+    """Place of every expert among those of its token, from 1, [T, E]."""
+    order = np.argsort(-compared_TE, axis=-1, kind="stable")
+    place = np.empty_like(order)
+    np.put_along_axis(place, order, np.arange(1, order.shape[-1] + 1)[None, :], axis=-1)
+    return place
+
+
+def same_sets(first_TK: Ids, second_TK: Ids, num_experts: int) -> NDArray[np.bool_]:
+    """Whether two choices of a token are the same set of experts, bool [T]."""
+    return np.asarray((members(first_TK, num_experts) == members(second_TK, num_experts)).all(-1))
+
+
+def members(chosen_TK: Ids, num_experts: int) -> NDArray[np.bool_]:
+    """Whether a token has an expert, [T, E]."""
+    found = np.zeros((len(chosen_TK), num_experts + 1), dtype=bool)
+    np.put_along_axis(found, np.clip(chosen_TK, 0, num_experts), True, axis=-1)
+    return found[:, :num_experts]

@@ -1,0 +1,180 @@
+"""Train a run into a run folder: the wiring of corpus, trainer and recorder.
+
+The only place where training and recording meet; the command line and the benchmarks call it.
+"""
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from explorer import __version__
+from explorer.config.limits import check_memory, machine_memory
+from explorer.config.run import RunConfig
+from explorer.corpus import Corpus, load_corpus
+from explorer.errors import TrainingError
+from explorer.recording import FolderRecorder, RunFolder, make_run_id, run_info_from_config
+from explorer.records.records import NullRecorder, Recorder
+from explorer.training import TrainResult, train
+from explorer.training.checkpoints import latest_step
+from explorer.training.devices import device_name, pick_device
+from explorer.training.ranks import Ranks, check_shares, joined
+from explorer.training.switching import NO_SWITCHES, Switches
+
+CHECKPOINTS = "checkpoints"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedRun:
+    """A recorded run and how it ended."""
+
+    run_id: str
+    path: Path
+    config: RunConfig
+    """As it ended: with the changes of rules that were asked for on the way."""
+    result: TrainResult
+
+
+def package_versions() -> dict[str, str]:
+    """What the numbers of a run may depend on."""
+    found = {"python": platform.python_version(), "explorer": __version__}
+    for package in ("torch", "numpy", "tokenizers"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def train_run(
+    config: RunConfig,
+    runs_dir: Path,
+    *,
+    run_id: str | None = None,
+    name: str = "",
+    preset: str | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+    on_step: Callable[[int, int], None] | None = None,
+    switches: Switches = NO_SWITCHES,
+) -> TrainedRun:
+    """Train and record a new run; a bad configuration writes nothing.
+
+    Under `torchrun` every process calls this, and the first one records.
+    """
+    device = pick_device(config.training.device)
+    with joined(device) as ranks:
+        check_shares(config, ranks)
+        if device.type == "cpu":
+            check_memory(config, machine_memory())
+        corpus = load_corpus(config.corpus)
+        corpus.held_out(
+            num_tokens=config.training.final_eval_tokens, sequence_length=config.training.sequence_length
+        )
+        recorder = None
+        if ranks.is_first:
+            info = run_info_from_config(
+                config,
+                run_id=run_id or make_run_id(runs_dir, preset=preset, family=config.arm, seed=config.seed),
+                name=name,
+                preset=preset,
+                corpus=describe_corpus(corpus),
+                device=device_name(device) + (f" × {ranks.size}" if ranks.size > 1 else ""),
+                versions=package_versions(),
+            )
+            recorder = FolderRecorder.create(runs_dir, info)
+        path = ranks.tell(recorder.path.resolve() if recorder else None)
+        return _train(config, recorder, path, corpus, None, ranks, should_stop, on_step, switches)
+
+
+def resume_run(
+    path: Path,
+    *,
+    should_stop: Callable[[], bool] = lambda: False,
+    on_step: Callable[[int, int], None] | None = None,
+    switches: Switches = NO_SWITCHES,
+) -> TrainedRun:
+    """Go on with a stopped or killed run from its newest checkpoint, or from step 0 without one."""
+    config = RunConfig.from_dict(RunFolder(path).info.config)
+    with joined(pick_device(config.training.device)) as ranks:
+        check_shares(config, ranks)
+        corpus = load_corpus(config.corpus)
+        recorder, start = None, None
+        if ranks.is_first:
+            _check_resumable(RunFolder(path), corpus)
+            start = latest_step(path / CHECKPOINTS)
+            recorder = FolderRecorder.resume(path, first_step=start or 0)
+        start = ranks.tell(start)
+        return _train(config, recorder, path.resolve(), corpus, start, ranks, should_stop, on_step, switches)
+
+
+def _check_resumable(folder: RunFolder, corpus: Corpus) -> None:
+    if folder.status.state in ("finished", "running"):
+        raise TrainingError(
+            f"{folder.info.run_id}: this run is {folder.status.state}; only a stopped, interrupted or failed "
+            "run can be resumed."
+        )
+    if folder.info.corpus.get("digest") != corpus.digest:
+        raise TrainingError(
+            f"{folder.info.run_id}: its text (digest {folder.info.corpus.get('digest')}) is not the "
+            f"one found now ({corpus.digest}), so it would not be the same run; train a new one."
+        )
+
+
+def _train(
+    config: RunConfig,
+    recorder: FolderRecorder | None,
+    path: Path,
+    corpus: Corpus,
+    start: int | None,
+    ranks: Ranks,
+    should_stop: Callable[[], bool],
+    on_step: Callable[[int, int], None] | None,
+    switches: Switches,
+) -> TrainedRun:
+    """Train into the folder at `path`; `recorder` is None in the processes that do not record."""
+
+    def run(kept: Recorder) -> TrainResult:
+        return train(
+            config,
+            kept,
+            should_stop,
+            corpus=corpus,
+            checkpoint_dir=path / CHECKPOINTS,
+            resume_from=start,
+            on_step=on_step,
+            ranks=ranks,
+            switches=switches,
+        )
+
+    if recorder is None:
+        result = run(NullRecorder())
+    else:
+        with recorder:
+            result = run(recorder)
+            recorder.set_throughput(
+                wall_time_s=result.wall_time_s, tokens_per_second=result.tokens_per_second
+            )
+            recorder.set_results(result.figures)
+            recorder.finish(result.state)
+        if result.state == "finished":
+            _remove_checkpoints(path / CHECKPOINTS)
+    return TrainedRun(run_id=path.name, path=path, config=result.config, result=result)
+
+
+def _remove_checkpoints(folder: Path) -> None:
+    """A finished run needs no checkpoint; they are by far its largest files."""
+    if folder.is_dir():
+        for file in folder.iterdir():
+            file.unlink()
+        folder.rmdir()
+
+
+def describe_corpus(corpus: Corpus) -> dict[str, Any]:
+    return {
+        "name": corpus.name,
+        "digest": corpus.digest,
+        "domains": list(corpus.domains),
+        "vocab_size": corpus.vocab_size,
+    }

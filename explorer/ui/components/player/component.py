@@ -1,0 +1,168 @@
+"""The heatmap player as a Python function: mounts once, plays in the browser, reports a step on pause."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypedDict
+
+import streamlit as st
+
+from explorer.charts import linking, scales, theme
+from explorer.ui.components.player.payload import LoadMatrix, matrix_payload
+from explorer.ui.shared import display
+
+FOLDER = Path(__file__).parent
+# One module for the browser, no build: the parts are joined in this order.
+SCRIPTS = ("matrix.js", "paint.js", "player.js", "input.js", "page.js")
+
+
+def _read(*names: str) -> str:
+    return "\n".join((FOLDER / name).read_text(encoding="utf-8") for name in names)
+
+
+_PLAYER = st.components.v2.component(
+    "moe_heatmap_player", html=_read("player.html"), css=_read("player.css"), js=_read(*SCRIPTS)
+)
+_SYNC = st.components.v2.component("moe_heatmap_player_sync", js=_read("sync.js"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlayerEvent:
+    """Where the player was left: on pause, on release of the scrubber, on a click or a key."""
+
+    step: int
+    expert: int | None
+    layer: int | None = None
+    """The layer that a key asked for, where one did."""
+
+
+class Mark(TypedDict):
+    """An event, as a small sign above the heatmap."""
+
+    step: int
+    expert: int | None
+    """Whom it is about; None: not about one."""
+    sign: str
+    """What is drawn: a letter or a sign, another one for every kind."""
+    label: str
+    """What the tooltip says."""
+
+
+def heatmap_player(
+    matrix: LoadMatrix,
+    *,
+    key: str,
+    step: int | None = None,
+    on_step: Callable[[int], None] | None = None,
+    expert: int | None = None,
+    on_expert: Callable[[int | None], None] | None = None,
+    limit: float = 2.0,
+    colour: str = "PuOr",
+    height: int | None = None,
+    label: str = "Expert loads over steps",
+    speed: int | None = None,
+    group: str | None = None,
+    controls: bool = True,
+    legend: bool = True,
+    follow: bool = False,
+    scope: str | None = None,
+    order: Sequence[int] | None = None,
+    events: Sequence[Mark] = (),
+    keys: bool = False,
+    layer: int | None = None,
+    layers: int = 1,
+    on_layer: Callable[[int], None] | None = None,
+) -> PlayerEvent | None:
+    """Heatmap of one run and layer with playback, and the loads at the playhead as bars beside it.
+
+    The matrix is sent when it changes; `step` and `expert` go their own way in a few bytes. While
+    the player plays it leads and ignores `step`; when it is paused it follows. `on_step` and
+    `on_expert` run before the page does, so they may set `st.session_state`. `speed` is in steps a
+    second; by default the run passes in about twelve seconds. Players of one `group` on a page move
+    together in the browser; `controls` and `legend` leave out the rows below the picture, so that
+    compared runs can share one of each. With `follow` the page is told of every move in the
+    browser, and figures with the playhead `charts.theme.Follow.PLAYER` go along.
+
+    `scope`: the expert under the pointer lights up in every figure of the same scope, and the other way round
+    (`charts.linking`). `order`: experts from top to bottom; by index without it. `events` are drawn above
+    the heatmap, keys jump between them. With `keys` the keyboard works on the whole page and not only when
+    the player has the focus; at most one player of a page may have it. Then J and K ask `on_layer` for the
+    next or previous of `layers` layers, as seen from `layer`; both are positions, not the model's numbers.
+
+    In a fragment that reruns by itself (`run_every`), keep the step in plain session state: a widget
+    of the same key would send its old value back with a tick that is under way.
+
+    Returns the event that caused this rerun, or None.
+    """
+    experts = int(matrix.tokens.shape[1])
+    inks, bars = scales.stops(colour), scales.bar_stops(colour)
+    data = {
+        "id": key,
+        "matrix": matrix_payload(matrix),
+        "limit": limit,
+        "scale": display.FACTOR if display.is_lecture() else 1,
+        "ticks": [[t, scales.tick_label(t, limit)] for t in scales.ticks(limit)],
+        "colours": {
+            "light": {
+                "stops": [ink.light for ink in inks],
+                "bars": [ink.light for ink in bars],
+                "dead": theme.DEAD.light,
+            },
+            "dark": {
+                "stops": [ink.dark for ink in inks],
+                "bars": [ink.dark for ink in bars],
+                "dead": theme.DEAD.dark,
+            },
+        },
+        "height": height or default_height(experts),
+        "label": label,
+        "speed": speed,
+        "group": group,
+        "controls": controls,
+        "legend": legend,
+        "follow": theme.PLAYHEAD_EVENT if follow else None,
+        "scope": None if scope is None else linking.event_name(scope),
+        "order": None if order is None else [int(one) for one in order],
+        "events": sorted(events, key=lambda mark: mark["step"]),
+        "keys": keys,
+        "layer": layer,
+        "layers": layers,
+    }
+
+    def moved() -> None:
+        event = _event(st.session_state.get(key))
+        if event is None:
+            return
+        if on_step is not None and event.step != step:
+            on_step(event.step)
+        if on_expert is not None and event.expert != expert:
+            on_expert(event.expert)
+        if on_layer is not None and event.layer is not None and 0 <= event.layer < layers:
+            on_layer(event.layer)
+
+    # No gap: the second component has no size and must not leave a hole in the page.
+    with st.container(gap=None):
+        result = _PLAYER(key=key, data=data, on_moved_change=moved)
+        _SYNC(key=f"{key}-sync", data={"id": key, "step": step, "expert": expert})
+    return _event(result)
+
+
+def default_height(experts: int) -> int:
+    """Pixels: tall rows for few experts, at most about 500."""
+    row = 24 if experts <= 8 else 20 if experts <= 16 else 13 if experts <= 32 else 7
+    return 52 + max(120, min(448, experts * row))
+
+
+def _event(result: Any) -> PlayerEvent | None:
+    """The trigger value, checked: it comes from a browser."""
+    value = result.get("moved") if result is not None else None
+    if not isinstance(value, dict):
+        return None
+    step = _whole(value.get("step"))
+    if step is None:
+        return None
+    return PlayerEvent(step=step, expert=_whole(value.get("expert")), layer=_whole(value.get("layer")))
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -1,0 +1,23 @@
+"""Where facts are entered: a name and the function that answers it."""
+
+from collections.abc import Callable
+
+from explorer.course.lessons import Value
+
+Function = Callable[..., Value]
+FACTS: dict[str, Function] = {}
+FIGURES = {
+    "perplexity": "perplexity",
+    "held_out_loss": "lm_loss",
+    "max_vio": "max_vio_global",
+    "max_vio_batch": "max_vio_batch",
+    "worst_layer": "worst_max_vio",
+    "effective_experts": "effective_experts",
+}
+"""Facts of an arm -> columns of `queries.summary`."""
+
+
+def fact(function: Function) -> Function:
+    """Enter a function under its own name."""
+    FACTS[function.__name__] = function
+    return function

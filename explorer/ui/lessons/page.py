@@ -1,0 +1,274 @@
+"""The Lessons page: the course, and one lesson step by step, with the guess before the figure."""
+
+from dataclasses import dataclass
+
+import streamlit as st
+
+from explorer.course.lessons import Course, Lesson, Prediction, Step, filled
+from explorer.errors import ExplorerError
+from explorer.metrics import glossary
+from explorer.ui.lessons import course as lesson_course
+from explorer.ui.lessons import facts as lesson_facts
+from explorer.ui.lessons.panels import PANELS
+from explorer.ui.shared import links, show, urls
+
+LESSON, PART = "lesson", "part"
+"""Parameters of the address, and keys of the session."""
+OPEN = "lesson_open"
+GUESSES, SHOWN, DONE = "lesson_guesses", "lesson_shown", "lesson_done"
+LARGE = (
+    "<style>.st-key-lesson_question p, .st-key-lesson_words p, .st-key-lesson_words li"
+    " { font-size: 1.15rem; line-height: 1.6 }"
+    " .st-key-lesson_words .stRadio label p { font-size: 1.08rem }</style>"
+)
+
+Place = tuple[str, int]
+"""Lesson and step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guess:
+    """What a visitor answered; None for a step that was skipped."""
+
+    option: int | None
+
+
+def view() -> None:
+    """The course, or the lesson that the address names."""
+    course = lesson_course.course()
+    lesson = _asked(course)
+    if lesson is None:
+        st.title("Lessons")
+        urls.show_notices(LESSON)
+        _list(course)
+    else:
+        _lesson(course, lesson)
+
+
+def _asked(course: Course) -> Lesson | None:
+    """The lesson of the address. No widget holds it: one would write its words there, not the short name."""
+    wanted = urls.asked(LESSON)
+    lesson = course.find(wanted[-1]) if wanted else None
+    st.session_state[LESSON] = lesson.slug if lesson else ""
+    if wanted and lesson is None:
+        urls.notice(
+            LESSON,
+            f"The link names the lesson “{urls.quoted(wanted[-1])}”, which is not here. The whole course is "
+            "shown.",
+        )
+        del st.query_params[LESSON]
+    return lesson
+
+
+def _list(course: Course) -> None:
+    st.markdown(
+        "Short lessons on balancing a mixture of experts. Each asks for your guess before it shows a figure; "
+        "what is right is computed from recorded runs of small models, or from a simulation that says so. "
+        "Start anywhere."
+    )
+    for sentence in course.problems:
+        st.warning(show.plain(sentence), icon=":material/draft:")
+    done: set[str] = st.session_state.get(DONE, set())
+    grid = st.grid(2, min_column_width=330)
+    for number, lesson in enumerate(course, start=1):
+        with grid.container(border=True, height="stretch"):
+            links.page("lessons", f"{number} · {lesson.title}", lesson=lesson.slug)
+            st.markdown(show.plain(lesson.question))
+            mark = " · :green[:material/check: done]" if lesson.slug in done else ""
+            size = f"{len(lesson.steps)} steps, about {lesson.minutes} minutes"
+            show.note(f"{size}{mark}", markdown=True)
+
+
+def _lesson(course: Course, lesson: Lesson) -> None:
+    number = course.lessons.index(lesson) + 1
+    links.page("lessons", "All lessons")
+    st.title(f"{number} · {lesson.title}")
+    st.html(LARGE)
+    st.container(key="lesson_question").markdown(f"**{show.plain(lesson.question)}**")
+    _settle_part(lesson)
+    urls.show_notices(PART)
+    _step(course, lesson)
+    _terms(lesson)
+
+
+def _settle_part(lesson: Lesson) -> None:
+    """Another lesson begins at its first step, unless the address names one."""
+    parts = list(range(1, len(lesson.steps) + 1))
+    if st.session_state.get(OPEN) != lesson.slug:
+        st.session_state.pop(PART, None)
+        st.session_state[OPEN] = lesson.slug
+    urls.settle(
+        PART,
+        parts,
+        1,
+        lambda value: (
+            f"The link names step {value}; this lesson has the steps 1 to {parts[-1]}. "
+            "The first one is shown."
+        ),
+    )
+
+
+@st.fragment
+def _step(course: Course, lesson: Lesson) -> None:
+    """One step: words on the left, its figure on the right. Only this reruns while a lesson is read."""
+    parts = list(range(1, len(lesson.steps) + 1))
+    # In a lecture the steps stay in sight.
+    with st.container(key="keep_lesson_steps"):
+        chosen = st.segmented_control("Step", parts, key=PART, bind="query-params", default=1, required=True)
+    part = int(chosen or 1)
+    step, place = lesson.steps[part - 1], (lesson.slug, part)
+    is_open = step.prediction is None or place in _shown()
+    grid = st.grid(2, min_column_width=430, gap="large")
+    with grid.container(key="lesson_words"):
+        _words(step, place, is_open)
+        _onward(course, lesson, part, is_open)
+    with grid.container(key="lesson_figure"):
+        _figure(step, place, is_open)
+    if is_open and part == len(parts):
+        st.session_state.setdefault(DONE, set()).add(lesson.slug)
+
+
+def _words(step: Step, place: Place, is_open: bool) -> None:
+    st.markdown(_told(step.text))
+    if step.prediction is not None:
+        if is_open:
+            _verdict(step.prediction, _shown()[place], place)
+        else:
+            _ask(step.prediction, place)
+    if is_open:
+        st.markdown(f"**What to notice.** {_told(step.notice)}")
+
+
+def _told(text: str) -> str:
+    """The text with its numbers, or what is missing for them."""
+    try:
+        return filled(text, lesson_facts.value_of)
+    except ExplorerError as error:
+        return f":gray[The numbers of this text are not here: {show.plain(str(error))}]"
+
+
+def _ask(asked: Prediction, place: Place) -> None:
+    """The question and its options. What is chosen is kept while the visitor looks at other steps."""
+    guesses: dict[Place, int] = st.session_state.setdefault(GUESSES, {})
+    st.markdown(f":material/psychology: **Your guess first.** {asked.question}")
+    key = f"guess_{place[0]}_{place[1]}"
+    options = list(range(len(asked.options)))
+    choice = st.radio(
+        asked.question,
+        options,
+        index=guesses.get(place),
+        format_func=lambda index: asked.options[index],
+        key=key,
+        label_visibility="collapsed",
+    )
+    if choice is not None:
+        guesses[place] = choice
+    with st.container(horizontal=True):
+        st.button(
+            "Show me",
+            key=f"show_{key}",
+            type="primary",
+            icon=":material/visibility:",
+            disabled=choice is None,
+            help="Choose an answer first, or skip." if choice is None else None,
+            on_click=_show,
+            args=(place, choice),
+        )
+        st.button("Skip", key=f"skip_{key}", on_click=_show, args=(place, None))
+
+
+def _verdict(asked: Prediction, guess: Guess, place: Place) -> None:
+    """Whether the guess holds, by the rule and the data."""
+    st.markdown(f":material/psychology: {asked.question}")
+    try:
+        right = asked.right(lesson_facts.value_of)
+    except ExplorerError as error:
+        st.info(f"What is right cannot be computed: {show.plain(str(error))}", icon=":material/inbox:")
+        return
+    answer = asked.options[right]
+    if guess.option is None:
+        st.info(f"The data say: {show.plain(answer)}.", icon=":material/lightbulb:")
+    elif guess.option == right:
+        st.success(f"You said: {show.plain(answer)}. The data say so too.", icon=":material/check_circle:")
+    else:
+        sentence = f"You said: {asked.options[guess.option]}. The data say: {answer}."
+        st.info(show.plain(sentence), icon=":material/lightbulb:")
+    st.button(
+        "Ask again", key=f"again_{place[0]}_{place[1]}", type="tertiary", on_click=_hide, args=(place,),
+        icon=":material/replay:",
+    )  # fmt: skip
+
+
+def _shown() -> dict[Place, Guess]:
+    """The steps whose figure may be seen, with the guess that was made."""
+    shown: dict[Place, Guess] = st.session_state.setdefault(SHOWN, {})
+    return shown
+
+
+def _show(place: Place, choice: int | None) -> None:
+    _shown()[place] = Guess(option=choice)
+
+
+def _hide(place: Place) -> None:
+    _shown().pop(place, None)
+    st.session_state.get(GUESSES, {}).pop(place, None)
+
+
+def _onward(course: Course, lesson: Lesson, part: int, is_open: bool) -> None:
+    """Back and next; after the last step, the next lesson."""
+    is_last = part == len(lesson.steps)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.button(
+            "Back", key="lesson_back", icon=":material/arrow_back:", disabled=part == 1, shortcut="B",
+            on_click=_go, args=(part - 1,),
+        )  # fmt: skip
+        if not is_last:
+            st.button(
+                "Next", key="lesson_next", icon=":material/arrow_forward:", shortcut="N",
+                type="primary" if is_open else "secondary", on_click=_go, args=(part + 1,),
+            )  # fmt: skip
+        elif is_open:
+            number = course.lessons.index(lesson) + 1
+            following = course.lessons[number] if number < len(course.lessons) else None
+            if following:
+                links.page("lessons", f"Next lesson: {following.title}", lesson=following.slug)
+            else:
+                links.page("lessons", "That was the last lesson: back to the course")
+
+
+def _terms(lesson: Lesson) -> None:
+    """Where the words of the lesson are explained."""
+    if not lesson.terms:
+        return
+    titles = {term.key: term.title for term in glossary.TERMS}
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        show.note("In the Glossary:")
+        for key in lesson.terms:
+            title = titles.get(key, key)
+            links.page("glossary", title.partition(",")[0], term=title)
+
+
+def _go(part: int) -> None:
+    st.session_state[PART] = part
+
+
+def _figure(step: Step, place: Place, is_open: bool) -> None:
+    """The panel of the step, the part of it that may be seen before the guess, or its place."""
+    keys = dict(step.keys)
+    name = f"lesson_{place[0]}_{place[1]}"
+    if not is_open:
+        before = step.prediction.before if step.prediction else {}
+        if not before:
+            with st.container(
+                border=True, height=260, vertical_alignment="center", horizontal_alignment="center"
+            ):
+                st.markdown(":gray[The figure comes after your guess.]", width="content")
+            return
+        keys, name = {**keys, **before}, f"{name}_before"
+    try:
+        elsewhere = PANELS[step.panel].draw(keys, name)
+    except ExplorerError as error:
+        st.info(f"This figure cannot be drawn here. {show.plain(str(error))}", icon=":material/inbox:")
+        return
+    if elsewhere is not None and is_open:
+        links.page(elsewhere.page, f"Open in {elsewhere.words} with these settings", **elsewhere.query)

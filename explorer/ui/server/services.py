@@ -1,0 +1,84 @@
+"""What one server owns: the index, the thread that feeds it, and the trainings that it started."""
+
+import logging
+import threading
+from dataclasses import dataclass
+
+from explorer.store import Index, IngestThread
+from explorer.ui.server.jobs import JobManager
+from explorer.ui.server.settings import Settings
+
+INGEST_INTERVAL_S = 2.0
+"""Looking at every run folder takes its time; a page that shows a training wakes the thread more often."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """Made once, shared by all sessions; scripts only ever ask it."""
+
+    settings: Settings
+    index: Index
+    ingest: IngestThread
+    jobs: JobManager
+
+    @classmethod
+    def start(cls, settings: Settings) -> "Services":
+        """Open the index, take in every run once, then go on in a thread."""
+        index = Index.open(settings.index)
+        ingest = IngestThread(index, settings.runs_dirs, INGEST_INTERVAL_S)
+        ingest.start()
+        jobs = JobManager(settings.own_runs, most_open=settings.limits.queue, read_only=settings.read_only)
+        return cls(settings=settings, index=index, ingest=ingest, jobs=jobs)
+
+    def stop(self) -> None:
+        """Stop the trainings, the thread and the index, in this order."""
+        self.jobs.stop()
+        self.ingest.stop()
+        self.index.close()
+
+
+_started: dict[Settings, Services] = {}
+_lock = threading.Lock()
+
+
+def services() -> Services:
+    """The services for the current settings, started on first use.
+
+    They live in this module and not in Streamlit's cache: "Clear cache" must not end a training.
+    """
+    settings = Settings.from_environment()
+    with _lock:
+        if settings not in _started:
+            _started[settings] = Services.start(settings)
+        return _started[settings]
+
+
+def warm_up() -> threading.Thread:
+    """Load, ask and draw what the first page shows while the browser still loads its own part."""
+    thread = threading.Thread(target=_prepare, name="explorer-warm-up", daemon=True)
+    thread.start()
+    return thread
+
+
+def _prepare() -> None:
+    # The libraries of the figures, and those of the first page, which the script would wait for.
+    from explorer.figures.arms import arms_of, default_arms
+    from explorer.ui.overview import page as overview
+    from explorer.ui.shared import cached, picker, shell  # noqa: F401
+
+    try:
+        runs = [run for run in cached.list_runs() if run.is_readable]
+        arms = default_arms(arms_of(runs))
+        if arms:
+            overview.story_of(arms)
+            cached.summary(cached.versions(runs))
+    except Exception as error:  # the page itself says what is wrong, with its remedy
+        logging.getLogger(__name__).debug("nothing was prepared: %s", error)
+
+
+def shut_down(settings: Settings | None = None) -> None:
+    """Stop what `services` has started for these settings, or for all."""
+    with _lock:
+        for key in list(_started) if settings is None else [settings]:
+            if key in _started:
+                _started.pop(key).stop()

@@ -1,0 +1,62 @@
+"""Where the app finds things: the checkout, the run folders and the index."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from explorer.config.limits import Limits
+from explorer.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[3]
+PAGES = ROOT / "pages"
+ICON = Path(__file__).parents[1] / "icon.png"
+"""The page's icon, from here: Streamlit would fetch one of its own from another site."""
+LESSONS = ROOT / "lessons"
+EXPERIMENTS = ROOT / "experiments"
+SHIPPED_RUNS = ROOT / "data" / "runs"
+RUNS_VARIABLE = "EXPLORER_RUNS"
+SHIPPED_VARIABLE = "EXPLORER_SHIPPED_RUNS"
+INDEX_VARIABLE = "EXPLORER_INDEX"
+READ_ONLY_VARIABLE = "EXPLORER_READ_ONLY"
+YES, NO = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Folders and files of one server."""
+
+    own_runs: Path
+    """New runs go here."""
+    shipped_runs: Path
+    """Runs that come with the project; read only."""
+    index: Path | None
+    """The DuckDB index; None is the usual place in the user's cache folder."""
+    read_only: bool = False
+    """Whether visitors may only look: no training, no switching of rules."""
+    limits: Limits = field(default_factory=Limits)
+    """What visitors may train."""
+
+    @classmethod
+    def from_environment(cls) -> "Settings":
+        """EXPLORER_RUNS, EXPLORER_SHIPPED_RUNS, EXPLORER_INDEX, EXPLORER_READ_ONLY and EXPLORER_LIMITS, else
+        the checkout's own folders, training allowed. Raises ConfigError for a value that means nothing."""
+        index = os.environ.get(INDEX_VARIABLE)
+        return cls(
+            own_runs=Path(os.environ.get(RUNS_VARIABLE) or ROOT / "runs").absolute(),
+            shipped_runs=Path(os.environ.get(SHIPPED_VARIABLE) or SHIPPED_RUNS).absolute(),
+            index=Path(index).absolute() if index else None,
+            read_only=_flag(READ_ONLY_VARIABLE),
+            limits=Limits.from_environment(),
+        )
+
+    @property
+    def runs_dirs(self) -> tuple[Path, Path]:
+        """Own runs first: of two runs with one id the own one counts."""
+        return (self.own_runs, self.shipped_runs)
+
+
+def _flag(name: str) -> bool:
+    text = os.environ.get(name, "").strip().lower()
+    if text not in YES + NO:
+        raise ConfigError(name, text, "must be 1 or 0", f"write {name}=1 for an app that only shows")
+    return text in YES

@@ -1,0 +1,126 @@
+"""How a page is shown: as usual, for a lecture (`?mode=lecture`), or one panel alone (`?embed=1&panel=…`).
+
+Nothing is computed otherwise in any of them. Lecture mode hides the controls and enlarges the type; the
+player and the keyboard stay. An embedded page shows one figure for a slide or a course page.
+"""
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from explorer.ui.shared import panels, urls
+from explorer.ui.shared.plain import plain
+
+MODES = ("normal", "lecture")
+KEY = "mode"
+PANEL = "panel"
+FACTOR = 1.45
+"""How much larger a figure is in a lecture."""
+LETTERS_PX = 21
+"""The size that all other sizes of the page follow; 15 as usual."""
+
+# Sliders stay: the rate and the playhead are what a lecture moves.
+_CONTROLS = (
+    "stSelectbox",
+    "stMultiSelect",
+    "stNumberInput",
+    "stTextInput",
+    "stCheckbox",
+    "stButtonGroup",
+    "stExpander",
+    "stDownloadButton",
+)
+# The place of a control must go with it, or its gap would stay.
+_PLACES = ", ".join(
+    f'[data-testid="stElementContainer"]:has(> [data-testid="{name}"]):not([class*="st-key-keep"] *)'
+    for name in _CONTROLS
+)
+_LECTURE = f"""
+html {{ font-size: {LETTERS_PX}px !important; }}
+[data-testid="stSidebar"], [data-testid="stExpandSidebarButton"], [class*="st-key-controls"], .st-key-crumbs,
+[data-testid="stTooltipIcon"] {{ display: none !important; }}
+[data-testid="stExpander"]:not([class*="st-key-keep"] *) {{ display: none !important; }}
+{_PLACES} {{ display: none !important; }}
+.st-key-leave_lecture
+    {{ position: fixed; right: 3.2rem; top: .35rem; width: auto; z-index: 1000000; opacity: .6; }}
+.st-key-leave_lecture:hover, .st-key-leave_lecture:focus-within {{ opacity: 1; }}
+"""
+
+
+def _embedded(slug: str) -> str:
+    """Everything away but this panel, what holds it, and what is said about the address."""
+    one = f".st-key-panel-{slug}"
+    alert = '[data-testid="stAlert"]'
+    kept = f"{one} *, {one}, :has({one}), :has({alert}), {alert} *"
+    places = ", ".join(
+        f'[data-testid="{name}"]'
+        for name in ("stElementContainer", "stLayoutWrapper", "stVerticalBlock", "stColumn", "stExpander")
+    )
+    return f"""
+[data-testid="stSidebar"], [data-testid="stExpandSidebarButton"], [data-testid="stHeader"]
+    {{ display: none !important; }}
+[data-testid="stMainBlockContainer"] {{ padding: .75rem 1rem !important; max-width: none !important; }}
+[data-testid="stMainBlockContainer"] :is({places}):not({kept}) {{ display: none !important; }}
+[data-testid="stMainBlockContainer"] :has({one})
+    {{ grid-template-columns: minmax(0, 1fr) !important; width: 100% !important;
+       max-width: none !important; }}
+"""
+
+
+def is_lecture() -> bool:
+    return bool(st.session_state.get(KEY) == "lecture")
+
+
+def is_embedded() -> bool:
+    """Streamlit keeps `embed` itself from us; a link that names a panel says the same."""
+    return bool(st.context.is_embedded) or bool(urls.asked(PANEL))
+
+
+def settle() -> None:
+    """Read the address: before anything is drawn."""
+    urls.settle(KEY, MODES, "normal", lambda v: f"The link asks for mode = {v}; it can be normal or lecture.")
+
+
+def dress() -> None:
+    """The look of the page; draws the way out of a lecture."""
+    urls.show_notices(KEY)
+    if is_lecture():
+        st.html(f"<style>{_LECTURE}</style>")
+        st.button(
+            "Leave lecture mode", key="leave_lecture", icon=":material/close_fullscreen:", on_click=_leave
+        )
+
+
+def choose() -> None:
+    """The switch, in the sidebar."""
+    # What a segment is called is what the address says.
+    st.segmented_control(
+        "Display",
+        MODES,
+        key=KEY,
+        bind="query-params",
+        required=True,
+        help="Lecture hides the controls and enlarges the type; the player and its keys stay.",
+    )
+
+
+def _leave() -> None:
+    st.session_state[KEY] = "normal"
+
+
+def embed(place: DeltaGenerator) -> None:
+    """Leave one panel of the page that has just been drawn.
+
+    If it is not among them, it says at `place`, above the page, which there are.
+    """
+    if not is_embedded():
+        return
+    known = panels.shown().keys
+    wanted = (urls.asked(PANEL) or [*known, ""][:1])[-1]
+    if wanted in known:
+        st.html(f"<style>{_embedded(wanted)}</style>")
+    else:
+        sentence = (
+            f"The link asks for the panel “{urls.quoted(wanted)}”; this page has "
+            f"{', '.join(known) or 'none'}. The whole page is shown."
+        )
+        place.warning(plain(sentence), icon=":material/link_off:")

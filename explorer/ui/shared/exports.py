@@ -1,0 +1,218 @@
+"""Downloads: one figure, the data behind it, a whole view, a replay as an animation.
+
+Everything is made when it is asked for. Streamlit then calls a function outside of any script run, so these
+functions hold what they need: the figures of the page, and the settings as they stand by then.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import polars as pl
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from explorer.export import bundle, data, figures, film, pages
+from explorer.export.provenance import Provenance, file_stem, run_ids
+from explorer.export.settings import FORMATS, TABLES, WIDTHS, FigureSettings
+from explorer.figures.panel import Panel
+from explorer.ui.shared import cached, panels, picker
+from explorer.ui.shared.panels import PageFigures
+
+MOST_ROWS = 20_000
+CHOICE = "export_choice"
+FONTS = {"one column": 7.0, "two columns": 8.0, "slide": 14.0}
+"""Letters in points that suit a width; chosen with it, and free to be changed afterwards."""
+ICON = ":material/download:"
+
+
+@dataclass(kw_only=True)
+class Choice:
+    """What a visitor wants files to be like. Mutable: downloads read it when they are made."""
+
+    settings: FigureSettings = field(default_factory=FigureSettings)
+
+
+def choice() -> Choice:
+    """That of this browser tab."""
+    kept: Choice = st.session_state.setdefault(CHOICE, Choice())
+    return kept
+
+
+# --- Below a figure ---
+
+
+@st.fragment
+def menu(key: str, *, subject: str, label: str = "Data and export") -> None:
+    """A line that opens to the numbers of a figure and its files. Closed, it makes nothing.
+
+    key: as it was given to the figure.
+    """
+    place = st.expander(label, key=f"table_{key}", on_change="rerun", icon=":material/table_rows:")
+    shown = panels.shown()
+    name = panels.slug(key)
+    if not place.open or name not in shown.keys:
+        return
+    with place:
+        panel = shown.get(name)
+        if panel.table is not None:
+            rows_of(place, panel.table, subject)
+        _buttons(shown, panel, key)
+
+
+def rows_of(place: DeltaGenerator, table: pl.DataFrame, subject: str) -> None:
+    """The beginning of a table, to be read and sorted."""
+    place.dataframe(table.head(MOST_ROWS), hide_index=True, height=320, alt=f"{subject}: data table")
+
+
+def _buttons(shown: PageFigures, panel: Panel, key: str) -> None:
+    wanted = choice()
+    stem = file_stem(*_once(shown.view, panel.key), run_ids=run_ids([panel]))
+    with st.container(horizontal=True, gap="small"):
+        for kind, mime in FORMATS.items():
+            _button(kind, partial(figure_file, shown, panel.key, kind, wanted), stem, mime, key)
+        for kind, mime in TABLES.items():
+            _button(kind, partial(table_file, shown, panel.key, kind), stem, mime, key)
+        if panel.key in shown.films:
+            make = partial(film_file, shown, panel.key, wanted)
+            _button("gif", make, stem, film.MIME, key, "Animated GIF of this layer")
+
+
+def _button(
+    kind: str, make: Callable[[], bytes], stem: str, mime: str, key: str, label: str | None = None
+) -> None:
+    st.download_button(
+        label or {"parquet": "Parquet"}.get(kind, kind.upper()),
+        data=make,
+        file_name=f"{stem}.{kind}",
+        mime=mime,
+        on_click="ignore",
+        key=f"save_{kind}_{key}",
+        icon=ICON,
+    )
+
+
+def _once(view: str, key: str) -> tuple[str, ...]:
+    """Most keys begin with the name of their page."""
+    return (key,) if key.startswith(view) else (view, key)
+
+
+def figure_file(shown: PageFigures, key: str, kind: str, wanted: Choice) -> bytes:
+    """A figure as it is now."""
+    panel = shown.get(key)
+    runs = ", ".join(run_ids([panel]))
+    footer = f"MoE Routing Explorer · {shown.permalink}" + (f" · {runs}" if len(runs) <= 300 else "")
+    return figures.render(panel, kind, wanted.settings, footer)
+
+
+def table_file(shown: PageFigures, key: str, kind: str) -> bytes:
+    """The data behind a figure as it is now."""
+    return data.table(shown.get(key), kind)
+
+
+def film_file(shown: PageFigures, key: str, wanted: Choice) -> bytes:
+    """The animation of a figure."""
+    return film.gif(shown.films[key](), dark=wanted.settings.dark)
+
+
+def plotly_button(drawn: Callable[..., Any], *, key: str, run_id: str) -> None:
+    """A Plotly figure as a page of its own: its pictures would need a browser on the server."""
+    wanted = choice()
+    stem = file_stem("replay", key, run_ids=[run_id])
+    _button("html", lambda: pages.plotly_page(drawn(dark=wanted.settings.dark)), stem, "text/html", key)
+
+
+# --- The whole view ---
+
+
+def view_section(shown: PageFigures) -> None:
+    """The download of everything on this page, and how files come out. Nothing where there is no figure."""
+    if not shown.keys:
+        return
+    stem = file_stem(shown.view, run_ids=_chosen_runs(shown))
+    st.download_button(
+        "Export this view",
+        data=partial(bundle_file, shown, choice()),
+        file_name=f"{stem}.zip",
+        mime="application/zip",
+        on_click="ignore",
+        key="export_view",
+        icon=ICON,
+        width="stretch",
+        help="Every figure of this page as SVG, PNG and PDF, its data, specification and SQL, and a report "
+        "in one HTML file. Made offline; it takes some seconds.",
+    )
+    _settings()
+
+
+def _chosen_runs(shown: PageFigures) -> list[str]:
+    """What the name of a file says: the run of a replay, or the picked ones where the page is about them."""
+    asked = run_ids(shown.panels.values())
+    if shown.page in ("replay", "microscope"):
+        return [str(st.session_state.get("run", ""))]
+    picked = [run for arm in picker.chosen_arms() for run in arm.run_ids]
+    return [run for run in picked if run in asked]
+
+
+def bundle_file(shown: PageFigures, wanted: Choice, keys: Sequence[str] | None = None) -> bytes:
+    """The zip of everything on the page as it is now, or of these figures."""
+    found: list[Panel] = []
+    failed: list[str] = []
+    for key in shown.keys if keys is None else keys:
+        try:
+            found.append(shown.get(key))
+        except Exception as error:  # the others are still wanted
+            failed.append(f"{key}: the figure could not be built ({error})")
+    return bundle.make(found, provenance(shown, found), wanted.settings, failed)
+
+
+def provenance(shown: PageFigures, found: list[Panel]) -> Provenance:
+    """Where these figures come from."""
+    return Provenance(
+        view=shown.view,
+        title=shown.title,
+        permalink=shown.permalink,
+        runs=tuple(cached.run_rows(run_ids(found))),
+    )
+
+
+@st.fragment
+def _settings() -> None:
+    """Size, letters, title and colours of files; built when it is opened."""
+    place = st.expander(
+        "Size and look of files", key="export_look", on_change="rerun", icon=":material/tune:"
+    )
+    if not place.open:
+        return
+    kept = choice()
+    with place:
+        width = st.selectbox(
+            "Width",
+            [*WIDTHS, "other"],
+            index=_index(kept.settings),
+            format_func=lambda name: f"{name}, {WIDTHS[name]:g} mm" if name in WIDTHS else "other",
+            key="export_width",
+            on_change=_suit_font,
+        )
+        millimetres = WIDTHS.get(width) or st.number_input(
+            "Millimetres", 40.0, 1000.0, value=kept.settings.width_mm, step=1.0, key="export_mm"
+        )
+        font = st.number_input(
+            "Letters (pt)", 4.0, 40.0, value=kept.settings.font_pt, step=0.5, key="export_font"
+        )
+        title = st.toggle("Title and finding", value=kept.settings.title, key="export_title")
+        dark = st.toggle("Dark background", value=kept.settings.dark, key="export_dark")
+    kept.settings = FigureSettings(width_mm=float(millimetres), font_pt=float(font), title=title, dark=dark)
+
+
+def _index(settings: FigureSettings) -> int:
+    widths = list(WIDTHS.values())
+    return widths.index(settings.width_mm) if settings.width_mm in widths else len(widths)
+
+
+def _suit_font() -> None:
+    """Letters that suit the new width."""
+    font = FONTS.get(str(st.session_state["export_width"]))
+    if font is not None:
+        st.session_state["export_font"] = font

@@ -1,0 +1,35 @@
+"""The picker of the MoE layer, which three pages share: it offers the model's own layer numbers."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from explorer.ui.shared import urls
+
+
+def settle(layers: Sequence[int], of: str) -> None:
+    """Read `?layer=` before the picker is made; `of` says whose layers they are, e.g. `this run`."""
+    urls.settle(
+        "layer",
+        layers,
+        layers[0],
+        lambda value: (
+            f"The link names layer {value}; the mixture layers of {of} are {listed(layers)}. "
+            f"Layer {layers[0]} is shown."
+        ),
+    )
+
+
+def control(layers: Sequence[int], tooltip: str | None = None) -> int:
+    """The picker, bound to `?layer=`; the number of the chosen layer."""
+    chosen = st.segmented_control(
+        "Mixture layer", list(layers), key="layer", bind="query-params", required=True, help=tooltip
+    )
+    return layers[0] if chosen is None else int(chosen)
+
+
+def listed(layers: Sequence[int]) -> str:
+    """`0 to 3`, or every number where some are left out: `3, 5, 9`."""
+    if list(layers) == list(range(layers[0], layers[-1] + 1)):
+        return f"{layers[0]} to {layers[-1]}"
+    return ", ".join(map(str, layers))

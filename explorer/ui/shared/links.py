@@ -1,0 +1,69 @@
+"""Links between the pages."""
+
+from typing import Any
+
+import streamlit as st
+
+from explorer.ui.server.settings import PAGES
+from explorer.ui.shared import show
+
+CARDS = {
+    "lessons": (":material/school:", "Lessons", "A guided course: guess first, then see what was measured."),
+    "compare": (
+        ":material/compare:",
+        "Compare",
+        "Two to six runs side by side: loads, biases, imbalance and perplexity.",
+    ),
+    "replay": (":material/play_circle:", "Replay", "One run as a film: every expert's load, step by step."),
+    "microscope": (
+        ":material/biotech:",
+        "Microscope",
+        "One token in one router: scores, bias, choice, gates, and what each expert does.",
+    ),
+    "playground": (
+        ":material/science:",
+        "Playground",
+        "Two rules side by side on a simulated router, with your own settings.",
+    ),
+    "theory": (":material/function:", "Theory", "What the formulas promise, and what a simulation does."),
+    "train": (":material/model_training:", "Train", "Train your own in about a minute and watch it live."),
+    "gallery": (
+        ":material/photo_library:",
+        "Gallery",
+        "The figures of the loss-free paper, drawn again from the runs that come with this project.",
+    ),
+    "glossary": (":material/menu_book:", "Glossary", "Every term and formula, with its source."),
+}
+RUN_IN_LINK = r"runs?=(.*)$"
+"""What a table shows of `replay_url` and `compare_url`."""
+
+
+def base_path() -> str:
+    """What stands before the pages' own paths, e.g. `/moe` for an app behind a proxy at example.org/moe."""
+    path = str(st.get_option("server.baseUrlPath") or "").strip("/")
+    return f"/{path}" if path else ""
+
+
+def replay_url(run_id: str) -> str:
+    """The address of a run in Replay; run ids are safe in a URL."""
+    return f"{base_path()}/replay?run={run_id}"
+
+
+def compare_url(run_id: str) -> str:
+    """The address of a single run in Compare, for runs that have nothing to replay."""
+    return f"{base_path()}/compare?runs={run_id}"
+
+
+def page(name: str, label: str, **query: Any) -> None:
+    """A link to a page, with its state in the URL."""
+    st.page_link(PAGES / f"{name}.py", label=label, icon=CARDS[name][0], query_params=query or None)
+
+
+def where_next() -> None:
+    """What to do after the Overview."""
+    st.subheader("Where to go next")
+    grid = st.grid(3, min_column_width=270)
+    for name, (_, label, text) in CARDS.items():
+        with grid.container(border=True, height="stretch"):
+            page(name, label)
+            show.note(text)

@@ -1,0 +1,127 @@
+"""The figures of the page that is shown: what an export takes and what a link can single out.
+
+Every figure that `show.figure` draws is entered here. A full run of the page begins anew; a fragment
+that runs alone replaces its own figures.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import urlencode
+
+import streamlit as st
+
+from explorer.export.film import Film
+from explorer.export.vega import follows_player
+from explorer.figures.panel import Panel
+from explorer.figures.panel import slug as slug
+
+KEY = "page_figures"
+PICKER = "runs"
+BOUND = {
+    "compare": ("layer", "x", "log", "base"),
+    "replay": ("run", "layer", "step", "expert"),
+    "microscope": ("run", "probe", "layer", "token", "expert", "colour"),
+}
+"""Keys that an address leaves out at their defaults and that a link for later must name: what is the default
+today (the last step, the newest run) need not be it tomorrow. Other pages say theirs with `bind`."""
+
+
+@dataclass(kw_only=True)
+class PageFigures:
+    """The figures of one page as it stands in one browser tab.
+
+    Mutable on purpose: a download is made when it is asked for, outside of a script run, and must then find
+    the figures that fragments have drawn since.
+    """
+
+    page: str
+    """Path of the page in the address, empty for the Overview."""
+    title: str
+    panels: dict[str, Panel] = field(default_factory=dict)
+    later: dict[str, Callable[[], Panel]] = field(default_factory=dict)
+    """Figures that are built only when they are exported."""
+    films: dict[str, Callable[[], Film]] = field(default_factory=dict)
+    """What can be played as an animation, by key."""
+    playhead: float | None = None
+    """Where the player stands, for figures that follow it in the browser."""
+    bound: tuple[str, ...] = ()
+    """Keys of the page's own controls, which a link for later must name."""
+    query: str = ""
+    """Query of the address when a figure was drawn last, with the keys of BOUND."""
+
+    @property
+    def permalink(self) -> str:
+        """Path and query that open this view again, below the app's own address."""
+        return f"/{self.page}" + (f"?{self.query}" if self.query else "")
+
+    @property
+    def view(self) -> str:
+        return self.page or "overview"
+
+    @property
+    def keys(self) -> list[str]:
+        """Every figure, those that are built on export included."""
+        return [*self.later, *(key for key in self.panels if key not in self.later)]
+
+    def get(self, key: str) -> Panel:
+        """One figure as it is now."""
+        panel = self.later[key]() if key in self.later else self.panels[key]
+        if panel.playhead is None and self.playhead is not None and follows_player(panel.spec):
+            return replace(panel, playhead=self.playhead)
+        return panel
+
+
+def begin(page: str, title: str) -> PageFigures:
+    """A page is about to be drawn from its top."""
+    figures = PageFigures(page=page, title=title)
+    st.session_state[KEY] = figures
+    return figures
+
+
+def shown() -> PageFigures:
+    """The figures of this page so far."""
+    figures: PageFigures = st.session_state.get(KEY) or begin("", "")
+    return figures
+
+
+def bind(*keys: str) -> None:
+    """Name the controls that belong into a link even at their defaults."""
+    shown().bound = keys
+
+
+def add(panel: Panel) -> None:
+    """Enter a figure, in the place that it had."""
+    _entered().panels[panel.key] = panel
+
+
+def add_later(key: str, build: Callable[[], Panel]) -> None:
+    """Enter a figure that is built when it is exported; `build` runs outside of a script run."""
+    _entered().later[key] = build
+
+
+def add_film(key: str, build: Callable[[], Film]) -> None:
+    """Enter an animation; `build` runs outside of a script run."""
+    _entered().films[key] = build
+
+
+def _entered() -> PageFigures:
+    figures = shown()
+    figures.query = _query((*BOUND.get(figures.page, ()), *figures.bound))
+    return figures
+
+
+def _query(bound: tuple[str, ...]) -> str:
+    """What the address says, and what it leaves out."""
+    found: list[tuple[str, Any]] = []
+    for key in dict.fromkeys([PICKER, *st.query_params, *bound]):
+        values = st.query_params.get_all(key) or _values(st.session_state.get(key))
+        found += [(key, value) for value in values]
+    return urlencode(found)
+
+
+def _values(value: Any) -> list[str]:
+    if value is None:
+        return []
+    values = value if isinstance(value, list | tuple) else [value]
+    return [str(one).lower() if isinstance(one, bool) else str(one) for one in values]

@@ -1,0 +1,115 @@
+"""The run picker that all pages share, in the sidebar."""
+
+from html import escape
+
+import streamlit as st
+
+from explorer.charts.theme import family_ink
+from explorer.figures.arms import MOST, Arm, Run, arms_of, chart_labels, default_arms, entry
+from explorer.ui.shared import cached, urls
+
+KEY = "runs"
+STATE = "shell"
+# A chosen run is known by its id, which may be longer than the sidebar is wide.
+_WHOLE_IDS = """
+[data-testid="stSidebar"] [data-testid="stMultiSelect"] [data-tag] { height: auto; max-width: 100%; }
+[data-testid="stSidebar"] [data-testid="stMultiSelect"] [data-tag] > span {
+  max-width: none; white-space: normal; overflow-wrap: anywhere; line-height: 1.3; padding-block: .15rem; }
+"""
+AUTOMATIC = "runs_automatic"
+"""The choice that the app made by itself; while it stands it follows the runs that arrive."""
+
+
+def run_picker() -> None:
+    """Draw the picker and keep what was chosen for the page of this script run."""
+    runs = cached.list_runs()
+    arms = arms_of(runs)
+    by_token = {arm.token: arm for arm in arms}
+    complaint = _settle(by_token, [arm.token for arm in default_arms(arms)])
+    with st.sidebar:
+        st.html(f"<style>{_WHOLE_IDS}</style>")
+        chosen = st.multiselect(
+            "Runs to compare",
+            options=list(by_token),
+            key=KEY,
+            bind="query-params",
+            max_selections=MOST,
+            placeholder="Choose up to six" if arms else "No runs yet",
+            disabled=not arms,
+            help="An entry that begins with a preset stands for all seeds of one balancing rule; the others "
+            "are single runs.",
+        )
+        arms_chosen = [by_token[token] for token in chosen if token in by_token]
+        if arms_chosen:
+            st.html(_legend(arms_chosen))
+    if complaint:
+        urls.notice(KEY, complaint)
+    st.session_state[STATE] = (runs, arms, arms_chosen)
+
+
+def _legend(arms: list[Arm]) -> str:
+    """The chosen entries in the words of the figures' legends, each with the colour of its method."""
+    labels = chart_labels(arms)
+    rows = "".join(
+        f'<li style="margin:0 0 .45rem;padding-left:1.1rem;text-indent:-1.1rem;list-style:none">'
+        f'<span aria-hidden="true" style="color:{family_ink(arm.family).light};padding-right:.35rem">●</span>'
+        f"{escape(entry(arm, labels[arm.token]))}</li>"
+        for arm in arms
+    )
+    return f'<ul style="margin:0;padding:0;font-size:.85rem">{rows}</ul>'
+
+
+def _settle(known: dict[str, Arm], default: list[str]) -> str:
+    """Put the choice into the session before the widget is made; returns what is wrong with the link."""
+    wanted, kept = _asked()
+    if KEY not in st.session_state or (wanted and wanted != kept):
+        asked = list(dict.fromkeys(token for token in wanted if token))
+        fitting = [token for token in asked if token in known]
+        st.session_state[KEY] = fitting[:MOST] or default
+        st.session_state[AUTOMATIC] = None if fitting else default
+        return _complaint([token for token in asked if token not in known], len(fitting))
+    if st.session_state[KEY] == st.session_state.get(AUTOMATIC):
+        st.session_state[KEY] = st.session_state[AUTOMATIC] = default
+    # A run that was deleted meanwhile must not break the widget.
+    st.session_state[KEY] = [token for token in st.session_state[KEY] if token in known]
+    return ""
+
+
+def _asked() -> tuple[list[str], list[str]]:
+    """What the address that led here asks for, and the choice so far.
+
+    A link inside the app adds its runs to those that the address had already.
+    """
+    kept: list[str] = st.session_state.get(KEY, [])
+    wanted = urls.asked(KEY) if urls.is_fresh(KEY) or KEY not in st.session_state else []
+    if kept and wanted[: len(kept)] == kept and len(wanted) > len(kept):
+        wanted = wanted[len(kept) :]
+    return wanted, kept
+
+
+def _complaint(unknown: list[str], known: int) -> str:
+    if unknown:
+        names = ", ".join(f"“{urls.quoted(token)}”" for token in unknown[:MOST])
+        more = f" and {len(unknown) - MOST} more" if len(unknown) > MOST else ""
+        return f"The link names runs that are not here: {names}{more}. What is shown was chosen instead."
+    if known > MOST:
+        return f"The link names {known} runs; the first {MOST} are shown, more would not fit in one picture."
+    return ""
+
+
+def all_runs() -> list[Run]:
+    """Every run that the index knows, unreadable ones included."""
+    runs: list[Run] = st.session_state[STATE][0]
+    return runs
+
+
+def all_arms() -> list[Arm]:
+    """Everything that the picker offers."""
+    arms: list[Arm] = st.session_state[STATE][1]
+    return arms
+
+
+def chosen_arms() -> list[Arm]:
+    """What the visitor wants to compare, in the order of choosing."""
+    arms: list[Arm] = st.session_state[STATE][2]
+    return arms

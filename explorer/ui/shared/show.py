@@ -1,0 +1,162 @@
+"""How every figure is shown: the finding, the chart, how to read it, and the numbers behind it."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from explorer.charts import captions, scales, theme
+from explorer.charts.enlarge import enlarged
+from explorer.charts.spec import Spec
+from explorer.figures.panel import Panel, slug
+from explorer.queries import statements as asked
+from explorer.ui.shared import display, exports, panels
+from explorer.ui.shared.plain import plain as plain
+
+
+def figure(
+    chart: Spec,
+    *,
+    subject: str,
+    finding: str,
+    how: str,
+    table: pl.DataFrame | None = None,
+    sources: Sequence[object] = (),
+    key: str,
+    live: bool = False,
+    playhead: float | None = None,
+    shown: Spec | None = None,
+    said: bool = True,
+    pick: bool = False,
+) -> dict[str, Any] | None:
+    """Show a chart with what this data says, one sentence on how to read it, its table and its files.
+
+    Table and files are made only when they are opened, so a closed line costs nothing. `live` is for charts
+    that change while they are looked at: the description is part of a chart, so one that changed with the
+    data would make the browser draw it anew; and the visitor's zoom is kept. `sources`: answers of
+    queries that the figure shows beside `table`; an export names the SQL of all of them. `shown`: what
+    the page draws instead, where files need more, such as a legend that several figures share. `said`:
+    whether the sentences stand here, or already stand elsewhere on the page. `pick`: a click on a mark
+    reruns the page; returns what was clicked, as `show_chart` does.
+    """
+    panels.add(
+        Panel(
+            key=slug(key),
+            subject=subject,
+            finding=finding,
+            how=how,
+            spec=chart,
+            playhead=playhead,
+            table=table,
+            statements=asked.of(table, *sources),
+        )
+    )
+    words = (
+        f"{subject}. The sentence before it says what it shows."
+        if live
+        else captions.alt_text(subject, finding)
+    )
+    # A place with a name, so that a link can leave this figure alone (`display.embed`).
+    with st.container(key=f"panel-{slug(key)}"):
+        if display.is_embedded():
+            # The heading stands outside and is not shown there.
+            st.markdown(f"#### {plain(subject)}")
+        said = said or display.is_embedded()
+        if said:
+            st.markdown(plain(finding))
+        picked = show_chart(shown or chart, alt_text=words, key=key, live=live, playhead=playhead, pick=pick)
+        if said:
+            note(how)
+    exports.menu(key, subject=subject)
+    return picked
+
+
+def show_chart(
+    chart: Spec,
+    *,
+    alt_text: str,
+    key: str,
+    live: bool = False,
+    playhead: float | None = None,
+    pick: bool = False,
+) -> dict[str, Any] | None:
+    """The chart alone, as wide as its place; with `pick`, the fields of the mark that was clicked."""
+    # Streamlit forgets a zoom with every change of the data, unless it is a selection that Python hears of.
+    zooms = list(chart.zooms) if live else []
+    modes = [*zooms, *(["pick"] if pick and chart.picks else [])]
+    selection: dict[str, Any] = {"on_select": "rerun", "selection_mode": modes} if modes else {}
+    vega = chart.at(playhead)
+    event = st.vega_lite_chart(
+        spec=enlarged(vega, display.FACTOR) if display.is_lecture() else vega,
+        width="stretch",
+        theme="streamlit",
+        key=f"chart_{key}",
+        alt=alt_text,
+        **selection,
+    )
+    points = event.selection.get("pick", []) if "pick" in modes else []
+    return dict(points[-1]) if points else None
+
+
+def steady(key: str) -> DeltaGenerator:
+    """A place whose content is not paled while it is brought up to date several times a second."""
+    st.html(f"<style>.st-key-{key} [data-stale] {{ opacity: 1 !important; }}</style>")
+    return st.container(key=key)
+
+
+def note(text: str, *, markdown: bool = False) -> None:
+    """Small grey words; Streamlit's captions are too pale to be read by everybody."""
+    st.markdown(f":gray[:small[{text if markdown else plain(text)}]]")
+
+
+@st.fragment
+def data_table(table: pl.DataFrame, *, subject: str, key: str) -> None:
+    """The numbers of something that has no figure, behind a line that opens."""
+    place = st.expander("Data table", key=f"table_{key}", on_change="rerun", icon=":material/table_rows:")
+    if place.open:
+        exports.rows_of(place, table, subject)
+
+
+def load_legend(limit: float = 2.0, colour: str = "PuOr") -> None:
+    """The colours of a load, once for several heatmaps."""
+    dark = st.context.theme.type == "dark"
+    inks = [ink.pick(dark) for ink in scales.stops(colour)]
+    dead = theme.DEAD.pick(dark)
+    words = "".join(f"<span>{scales.tick_label(t, limit)}</span>" for t in scales.ticks(limit))
+    st.html(
+        '<div style="display:flex;flex-wrap:wrap;gap:.4rem 1rem;align-items:center;font-size:.8rem">'
+        "<span>load, × uniform</span>"
+        '<span style="display:inline-block;width:16rem">'
+        f'<span style="display:block;height:.7rem;background:linear-gradient(90deg,{",".join(inks)})"></span>'
+        f'<span style="display:flex;justify-content:space-between">{words}</span></span>'
+        f'<span><span style="display:inline-block;width:.8rem;height:.8rem;background:{dead};'
+        'vertical-align:-.1rem;margin-right:.35rem"></span>no tokens</span></div>'
+    )
+
+
+def in_columns(count: int, most: int = 2, least_px: int = 380) -> list[DeltaGenerator]:
+    """Cells for `count` charts, `most` beside each other; a narrow page puts them under each other."""
+    grid = st.grid(min(count, most) or 1, min_column_width=least_px, gap="medium")
+    return [grid.cell() for _ in range(count)]
+
+
+def stacked(formula: str) -> str:
+    """The parts of a formula under each other, so that a narrow window shows it without scrolling.
+
+    Parts are what `\\qquad` separates outside of braces; the comma before it goes.
+    """
+    parts, depth, start = [], 0, 0
+    for found in re.finditer(r"\\qquad|\\[{}]|[{}]", formula):
+        mark = found.group()
+        depth += {"{": 1, "}": -1}.get(mark, 0)
+        if mark == r"\qquad" and depth == 0:
+            parts.append(formula[start : found.start()].rstrip(" ,"))
+            start = found.end()
+    parts.append(formula[start:].strip())
+    lines = r" \\[.4em] ".join(part.strip() for part in parts)
+    whole = lines if len(parts) == 1 else rf"\begin{{gathered}}{lines}\end{{gathered}}"
+    # The space keeps a slanted last letter inside its box, which would scroll otherwise.
+    return whole + r"\;"

@@ -1,0 +1,161 @@
+"""URL state: what a link asked for, said out loud where it cannot be had.
+
+Streamlit binds widgets to query parameters and drops values that do not fit without a word. So
+every bound widget goes through here: the parameter is read and checked first, a wrong one becomes a sentence
+that stays until the visitor changes that value.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import streamlit as st
+from streamlit.errors import StreamlitAPIException
+
+from explorer.ui.shared.plain import plain
+
+T = TypeVar("T")
+NOTICES = "url_notices"
+MOST_DIGITS = 18
+"""Of a whole number in an address; Python refuses to read thousands of them."""
+MOST_LETTERS = 120
+"""Of a value that a sentence repeats: more than a run id or the name of an arm has."""
+MOST_VALUES = 100
+"""Of one parameter."""
+PAGE, FRESH = "url_page", "url_fresh"
+"""The page that is open, and the parameters of the address that led to it which nobody has read yet."""
+
+
+def asked(key: str) -> list[str]:
+    """Every value that the URL gives for a parameter."""
+    return st.query_params.get_all(key)[:MOST_VALUES]
+
+
+def quoted(value: str) -> str:
+    """A value as a sentence repeats it: on one line, and an overlong one truncated.
+
+    >>> quoted("a\\n\\nb")
+    'a b'
+    """
+    line = " ".join(value[: 4 * MOST_LETTERS].split())
+    return line if len(line) <= MOST_LETTERS else f"{line[:MOST_LETTERS]}…"
+
+
+def is_deep_link() -> bool:
+    """Whether the address asks for anything beyond the page."""
+    return bool(st.query_params)
+
+
+def arrive(page: str) -> None:
+    """The shell is about to run this page: if another one was open, the address counts again.
+
+    Without that a link inside the app would show what the visitor had chosen there before.
+    """
+    if st.session_state.get(PAGE) != page:
+        st.session_state[PAGE] = page
+        st.session_state[FRESH] = set(st.query_params)
+
+
+def is_fresh(key: str) -> bool:
+    """Whether the address that led to this page gives a value that has not been read yet; true only once."""
+    fresh: set[str] = st.session_state.get(FRESH, set())
+    if key not in fresh:
+        return False
+    fresh.discard(key)
+    return True
+
+
+def notice(key: str, sentence: str) -> None:
+    """Keep a sentence about a parameter, for as long as its fallback stays chosen."""
+    st.session_state.setdefault(NOTICES, {})[key] = (st.session_state.get(key), sentence)
+
+
+def show_notices(*keys: str) -> None:
+    """Say what was wrong with these parameters of the link."""
+    kept: dict[str, tuple[Any, str]] = st.session_state.get(NOTICES, {})
+    for key in keys:
+        if key in kept:
+            fallback, sentence = kept[key]
+            if st.session_state.get(key) == fallback:
+                st.warning(plain(sentence), icon=":material/link_off:")
+            else:
+                del kept[key]
+
+
+def settle(key: str, options: Sequence[T], default: T, say: Callable[[str], str]) -> None:
+    """Give `st.session_state[key]` a value that is among the options, before its widget is made.
+
+    The URL counts when the visitor arrives at the page; a value that is not offered falls back to
+    `default`, and `say(value)` tells the visitor. The widget itself is given no default.
+    """
+    if not is_fresh(key) and key in st.session_state:
+        # Written back even if it fits: it may be what another page's widget of this name has left, and a
+        # widget that is new takes only what the session was given.
+        kept = st.session_state[key]
+        st.session_state[key] = kept if kept in options else default
+        return
+    by_text = {str(option): option for option in options}
+    wanted = asked(key)
+    st.session_state[key] = by_text.get(wanted[-1], default) if wanted else default
+    if wanted and wanted[-1] not in by_text:
+        notice(key, say(quoted(wanted[-1])))
+
+
+def settle_number(key: str, low: int, high: int, default: int, say: Callable[[str], str]) -> None:
+    """The same for a whole number from `low` to `high`."""
+    if not is_fresh(key) and key in st.session_state:
+        value = st.session_state[key]
+        st.session_state[key] = default if value is None else min(max(int(value), low), high)
+        return
+    wanted = asked(key)
+    text = wanted[-1] if wanted else ""
+    fits = text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS and low <= int(text) <= high
+    st.session_state[key] = int(text) if fits else default
+    if wanted and not fits:
+        notice(key, say(quoted(text)))
+
+
+def settle_flag(key: str, default: bool) -> None:
+    """The same for a switch; anything but true and false counts as not given."""
+    if not is_fresh(key) and key in st.session_state:
+        kept = st.session_state[key]
+        st.session_state[key] = kept if isinstance(kept, bool) else default
+        return
+    wanted = asked(key)
+    text = wanted[-1].lower() if wanted else ""
+    st.session_state[key] = text == "true" if text in ("true", "false") else default
+
+
+def selectbox(label: str, options: Sequence[str], *, key: str, **settings: Any) -> str:
+    """A list box for names that come and go, such as runs; its value is set by `settle` before.
+
+    It has no default of its own: a parameter that equals the default is left out of the address, and what is
+    the first run today may be another one tomorrow.
+    """
+    chosen = st.selectbox(label, options, index=None, required=True, key=key, bind="query-params", **settings)
+    return str(chosen if chosen is not None else st.session_state[key])
+
+
+def number_input(label: str, low: int, high: int, default: int, *, key: str, **settings: Any) -> None:
+    """A field for a whole number; its value is set by `settle_number` before.
+
+    Streamlit raises for an address that says infinity, so such a value is taken out of the address and the
+    field is tied to the address from the next run on.
+    """
+    wanted = asked(key)
+    readable = not wanted or not _is_infinite(wanted[-1])
+    if not readable:
+        with suppress(StreamlitAPIException):
+            del st.query_params[key]
+    st.number_input(
+        label, low, high, default, step=1, key=key, bind="query-params" if readable else None, **settings
+    )
+
+
+def _is_infinite(text: str) -> bool:
+    """Whether Python reads the text as infinity, as it does 1e999 and four hundred nines."""
+    try:
+        return math.isinf(float(text))
+    except ValueError:
+        return False

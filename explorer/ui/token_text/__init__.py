@@ -1,9 +1,0 @@
-"""The probe batch as text: every token a chip in the colour of its experts, to be clicked or walked by key.
-
-A Streamlit Custom Component v2 as `explorer/ui/player`: package files, no build step.
-"""
-
-from explorer.ui.token_text.component import TokenPick, token_text
-from explorer.ui.token_text.payload import PALETTE, Sequence, sequences_of
-
-__all__ = ["PALETTE", "Sequence", "TokenPick", "sequences_of", "token_text"]

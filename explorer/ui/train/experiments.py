@@ -1,0 +1,81 @@
+"""Named experiments on the Train page: one choice fills the form, and the comment says what will be seen."""
+
+from typing import Any
+
+import streamlit as st
+
+from explorer.course.experiments import Experiment
+from explorer.course.lessons import filled
+from explorer.errors import ExplorerError
+from explorer.ui.lessons import course as lesson_course
+from explorer.ui.lessons import facts as lesson_facts
+from explorer.ui.shared import show
+
+KEY = "experiment"
+OWN = "Your own choice"
+MARKS = {
+    "good": ":green-badge[:material/thumb_up: worth copying]",
+    "bad": ":orange-badge[:material/warning: deliberately bad]",
+    "open": ":gray-badge[:material/help: not decided]",
+}
+
+
+def choose(arms_key: str) -> None:
+    """The list of experiments, and the comment of the chosen one. `arms_key`: session key of the rules."""
+    experiments, problems = lesson_course.experiments()
+    for sentence in problems:
+        st.warning(show.plain(sentence), icon=":material/draft:")
+    by_title = {experiment.title: experiment for experiment in experiments}
+    if not by_title:
+        return
+    title = st.selectbox(
+        "Experiment",
+        [OWN, *by_title],
+        key=KEY,
+        on_change=_fill,
+        args=(arms_key,),
+        help="Fills the form below with an order that is worth seeing, good or deliberately bad. Everything "
+        "can still be changed.",
+    )
+    chosen = by_title.get(title)
+    if chosen is None:
+        return
+    changed = "" if _is_unchanged(chosen, arms_key) else " :gray[:small[You have changed the form since.]]"
+    st.markdown(f"{MARKS[chosen.verdict]} {comment(chosen)}{changed}")
+
+
+def comment(experiment: Experiment) -> str:
+    """The comment with its numbers; without them where the runs are not here."""
+    try:
+        return filled(experiment.comment, lesson_facts.value_of)
+    except ExplorerError as error:
+        return f":gray[The numbers of this comment are not here: {show.plain(str(error))}]"
+
+
+def _wanted(experiment: Experiment, arms_key: str) -> dict[str, Any]:
+    """Session key of a widget -> the value that the experiment gives it."""
+    fields = {f"train_{experiment.preset}_{path}": value for path, value in experiment.settings.items()}
+    return {
+        "preset": experiment.preset,
+        arms_key: list(experiment.arms),
+        "train_seeds": experiment.seeds,
+        **fields,
+    }
+
+
+def _is_unchanged(experiment: Experiment, arms_key: str) -> bool:
+    """Whether the form still holds the order; a widget that was never drawn counts as it gives it."""
+    state = st.session_state
+    return all(state.get(key, value) == value for key, value in _wanted(experiment, arms_key).items())
+
+
+def _fill(arms_key: str) -> None:
+    """Put the chosen experiment into the form; other fields of its preset go back to the preset's values."""
+    experiments, _ = lesson_course.experiments()
+    chosen = next((e for e in experiments if e.title == st.session_state[KEY]), None)
+    if chosen is None:
+        return
+    for key in [k for k in st.session_state if str(k).startswith(f"train_{chosen.preset}_")]:
+        del st.session_state[key]
+    for key, value in _wanted(chosen, arms_key).items():
+        st.session_state[key] = value

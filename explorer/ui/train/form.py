@@ -1,0 +1,173 @@
+"""The form of the Train page, made from the fields of `RunConfig`.
+
+The help of a field is the docstring under it, read from the source: one text for code, form and reader.
+"""
+
+import ast
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Any
+
+import streamlit as st
+
+from explorer.config.model import ROUTINGS, SCORE_FUNCS
+from explorer.config.rule_text import SCOPES
+from explorer.config.rules import STEP_DECAYS
+from explorer.config.run import CORPORA, CorpusConfig, ModelConfig, RunConfig, TrainingConfig
+
+SECTIONS: dict[str, type] = {"corpus": CorpusConfig, "model": ModelConfig, "training": TrainingConfig}
+TITLES = {"corpus": "Text", "model": "Model", "training": "Training"}
+BASIC = ("corpus.name", "training.num_steps", "model.num_experts", "model.top_k", "model.num_layers",
+         "training.learning_rate")  # fmt: skip
+NOT_SHOWN = ("training.seed",)
+"""Asked for elsewhere on the page."""
+LABELS = {
+    "corpus.name": "text",
+    "training.num_steps": "steps",
+    "model.num_experts": "experts per layer (N)",
+    "model.top_k": "experts per token (K)",
+    "model.num_layers": "layers",
+    "aux_loss.coeff": "α (coefficient)",
+    "seq_aux.coeff": "α (coefficient)",
+    "switch_loss.coeff": "α (coefficient)",
+    "gshard_loss.coeff": "α (coefficient)",
+    "simbal.coeff": "α (coefficient)",
+    "aux_loss.scope": "count scope",
+    "gshard_loss.scope": "group of tokens",
+    "loss_free.bias_update_rate": "u (bias update rate)",
+}
+"""Words for people where the field's own name is not enough."""
+CHOICES: dict[str, Sequence[str | None]] = {
+    "corpus.name": CORPORA,
+    "corpus.tokenizer": ("bpe", "bytes"),
+    "model.position": ("rotary", "learned"),
+    "model.score_func": SCORE_FUNCS,
+    "model.gate_func": (None, *SCORE_FUNCS),
+    "model.routing": tuple(ROUTINGS),
+    "model.drop_policy": ("probability", "position"),
+    "model.dispatch": ("auto", "grouped", "loop", "dense"),
+    "training.lr_schedule": ("cosine", "multistep", "constant"),
+    "training.device": ("auto", "cpu", "cuda"),
+    "aux_loss.scope": SCOPES,
+    "aux_loss.score_norm": ("l1", "raw"),
+    "gshard_loss.scope": ("sequence", "micro_batch"),
+    "gshard_loss.normalisation": ("unit", "paper"),
+    "loss_free.update_rule": ("sign", "proportional", "rms"),
+    "loss_free.bias_form": ("additive", "multiplicative"),
+    "loss_free.step_decay": tuple(STEP_DECAYS),
+}
+
+UNSET = "not set"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FormField:
+    """One field of a configuration as a widget."""
+
+    section: str
+    name: str
+    default: Any
+    help: str
+    is_fraction: bool = False
+    """Whether a field that may be left empty takes numbers with a point."""
+
+    @property
+    def path(self) -> str:
+        return f"{self.section}.{self.name}"
+
+    @property
+    def label(self) -> str:
+        return LABELS.get(self.path, self.name.replace("_", " "))
+
+
+@cache
+def field_docs(kind: type) -> Mapping[str, str]:
+    """Field name -> the docstring under it, for a dataclass; a field without one is left out."""
+    tree = ast.parse(inspect.getsource(kind)).body[0]
+    assert isinstance(tree, ast.ClassDef)
+    docs = {}
+    for statement, after in zip(tree.body, tree.body[1:], strict=False):
+        if (
+            isinstance(statement, ast.AnnAssign)
+            and isinstance(statement.target, ast.Name)
+            and isinstance(after, ast.Expr)
+            and isinstance(after.value, ast.Constant)
+            and isinstance(after.value.value, str)
+        ):
+            docs[statement.target.id] = " ".join(after.value.value.split())
+    return docs
+
+
+def form_fields(config: RunConfig) -> list[FormField]:
+    """Every field of corpus, model and training, with the value of `config` as its default."""
+    return [
+        field
+        for section, kind in SECTIONS.items()
+        for field in fields_of(section, kind, getattr(config, section))
+        if field.path not in NOT_SHOWN
+    ]
+
+
+def fields_of(section: str, kind: Any, values: Any) -> list[FormField]:
+    """The fields of one dataclass."""
+    docs = field_docs(kind)
+    return [
+        FormField(
+            section=section,
+            name=f.name,
+            default=getattr(values, f.name),
+            help=_help(section, f.name, docs),
+            is_fraction="float" in str(f.type),
+        )
+        for f in fields(kind)
+    ]
+
+
+def _help(section: str, name: str, docs: Mapping[str, str]) -> str:
+    text = docs.get(name, "")
+    return f"{text} (`{section}.{name}`)".strip()
+
+
+def widget(field: FormField, key: str) -> Any:
+    """Draw a field and return its value. Bounds are not set here: `RunConfig` has the rules and the words."""
+    settings: dict[str, Any] = {"key": f"{key}_{field.path}", "help": field.help}
+    if field.path in CHOICES:
+        options = list(CHOICES[field.path])
+        return st.selectbox(
+            field.label,
+            options,
+            index=options.index(field.default),
+            format_func=lambda value: UNSET if value is None else value,
+            **settings,
+        )
+    if isinstance(field.default, bool):
+        return st.toggle(field.label, value=field.default, **settings)
+    if isinstance(field.default, int):
+        return st.number_input(field.label, value=field.default, step=1, **settings)
+    if isinstance(field.default, float):
+        return st.number_input(
+            field.label, value=field.default, step=field.default / 10 or 0.1, format="%g", **settings
+        )
+    step = 0.05 if field.is_fraction else 1
+    return st.number_input(field.label, value=None, step=step, placeholder=UNSET, **settings)
+
+
+def config_form(config: RunConfig, key: str) -> dict[str, dict[str, Any]]:
+    """Draw the whole form; returns section -> field -> value, unchecked."""
+    chosen: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+    known = form_fields(config)
+    with st.container(border=True, key="controls_config"):
+        columns = st.columns(3)
+        for index, field in enumerate(f for path in BASIC for f in known if f.path == path):
+            with columns[index % 3]:
+                chosen[field.section][field.name] = widget(field, key)
+    for section, title in TITLES.items():
+        rest = [f for f in known if f.section == section and f.path not in BASIC]
+        with st.expander(f"{title}: {len(rest)} more settings"):
+            columns = st.columns(3)
+            for index, field in enumerate(rest):
+                with columns[index % 3]:
+                    chosen[section][field.name] = widget(field, key)
+    return chosen

@@ -1,0 +1,76 @@
+"""From the form of the Train page to the runs that it queues: checked as a whole, before anything is made."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from explorer.config.bounds import read_whole
+from explorer.config.limits import Limits
+from explorer.config.presets import arm_config, recorded_preset
+from explorer.config.run import RunConfig
+from explorer.errors import ConfigError, RunFolderError
+from explorer.recording import make_run_id
+from explorer.ui.server.jobs import Job
+
+
+def job_of(config: RunConfig, preset: str, folder: Path) -> Job:
+    run_id = make_run_id(folder, preset=recorded_preset(config, preset), family=config.arm, seed=config.seed)
+    return Job(run_id=run_id, config=config, preset=preset)
+
+
+def make_configs(
+    preset: str,
+    chosen: dict[str, dict[str, Any]],
+    arms: Sequence[str],
+    seeds: str,
+    limits: Limits | None = None,
+) -> list[RunConfig]:
+    """One configuration per seed and rule. Raises ConfigError for anything that breaks a rule or a limit."""
+    limits = limits or Limits()
+    if not arms:
+        raise ConfigError("balancer", "", "names no rule", "choose one, e.g. loss_free; none is one too")
+    base = RunConfig.from_dict(chosen)
+    chosen_arms = [arm_config(base, arm, preset) for arm in arms]
+    for config, arm in zip(chosen_arms, arms, strict=True):
+        if chosen_arms.count(config) > 1:
+            raise ConfigError("balancer", arm, "is named twice", "keep one; use the seeds to repeat")
+    numbers = parse_seeds(seeds)
+    runs = len(numbers) * len(chosen_arms)
+    if runs > limits.runs_per_start:
+        raise ConfigError(
+            "seeds",
+            seeds,
+            f"make {runs} runs, and {limits.runs_per_start} are the most at a time",
+            "choose fewer",
+        )
+    for config in chosen_arms:
+        limits.check(config)
+    return [_seeded(config, seed) for seed in numbers for config in chosen_arms]
+
+
+def _seeded(config: RunConfig, seed: int) -> RunConfig:
+    return replace(config, training=replace(config.training, seed=seed))
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Whole numbers, separated by commas, each once."""
+    pieces = [piece.strip() for piece in text.split(",") if piece.strip()]
+    if not pieces:
+        raise ConfigError("training.seed", text, "must be whole numbers of at least 0", "write 0 or 0,1,2")
+    seeds = [read_whole("training.seed", piece, least=0, remedy="write 0 or 0,1,2") for piece in pieces]
+    return list(dict.fromkeys(seeds))
+
+
+def writable(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise RunFolderError(
+            f"runs folder = {str(folder)!r}: cannot be written ({error.strerror}); start the app with "
+            "another one."
+        ) from error
+    return folder

@@ -1,0 +1,302 @@
+"""The Train page: a form, a start button, and what is training now."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import polars as pl
+import streamlit as st
+
+from explorer.charts import balance, captions, losses, switches
+from explorer.config.presets import PRESETS, RULE_DEFAULTS, get_preset
+from explorer.config.routings import KINDS
+from explorer.config.rule_text import RULES, format_rules, make_rule
+from explorer.config.run import RunConfig
+from explorer.errors import ConfigError, ExplorerError
+from explorer.figures.arms import MOST, Arm, Run, chart_labels, legend, short_rules
+from explorer.recording.status import read_status
+from explorer.ui.server.jobs import READ_ONLY, Job
+from explorer.ui.server.services import services
+from explorer.ui.shared import cached, links, show, specs
+from explorer.ui.train import experiments as train_experiments
+from explorer.ui.train import form, switching
+from explorer.ui.train.orders import job_of, make_configs, writable
+from explorer.wording import counted
+
+COMMON_ARMS = ("none", "aux_loss", "aux_loss:scope=sequence", "loss_free", "loss_free+seq_aux",
+               *(name for name in KINDS if name != "token_choice"))  # fmt: skip
+FIRST_ARMS = ("none", "aux_loss", "loss_free")
+TICK_S = 0.5
+LIVE_BINS = 100
+ARMS = "train_arms"
+
+
+def introduction() -> None:
+    """What can be done here, or that nothing can in an app that only shows."""
+    if services().settings.read_only:
+        st.info(READ_ONLY, icon=":material/visibility:")
+        return
+    st.markdown(
+        "Choose a preset and one or more balancing rules. Two runs train at a time; the rest are queued. "
+        "You may close this tab; stopping the app stops the training, and what was recorded stays."
+    )
+
+
+def order_form() -> None:
+    """Everything that decides the runs, and the button that starts them."""
+    if services().settings.read_only:
+        return
+    with st.container(key="keep_order"):
+        preset, arms, seeds = _rules()
+    _builder(preset)
+    base = get_preset(preset)
+    chosen = form.config_form(base, f"train_{preset}")
+    if st.button("Start training", key="start", type="primary", icon=":material/play_arrow:"):
+        _start(preset, chosen, arms, seeds)
+
+
+def _rules() -> tuple[str, list[str], str]:
+    """Preset, rules and seeds: what a lecture shows of the form."""
+    train_experiments.choose(ARMS)
+    preset = st.selectbox(
+        "Preset", list(PRESETS), key="preset", format_func=_preset_words,
+        help="A complete configuration to start from; every field can be changed below.",
+    )  # fmt: skip
+    left, right = st.columns([3, 1])
+    with left:
+        if ARMS not in st.session_state:
+            st.session_state[ARMS] = list(FIRST_ARMS)
+        arms = st.multiselect(
+            "Balancing rules to "
+            "train", [*COMMON_ARMS, *(a for a in st.session_state[ARMS] if a not in COMMON_ARMS)],
+            key=ARMS, accept_new_options=True,
+            help="One run for each rule and seed. Type your own, e.g. `aux_loss:scope=sequence,coeff=0.001` "
+            "or `none/100/loss_free` (none, from step 100 loss_free), or build one below. A routing such as "
+            "`expert_choice:chunk=128` or `dense` takes a rule's place.",
+        )  # fmt: skip
+    with right:
+        seeds = st.text_input("Seeds", "0", key="train_seeds", help="Whole numbers, e.g. 0,1,2. Rules of one "
+                              "seed share initial weights and data, so they are fair pairs.")  # fmt: skip
+    return preset, arms, seeds
+
+
+def _preset_words(name: str) -> str:
+    first = (PRESETS[name].__doc__ or "").strip().splitlines()[0]
+    return f"{name}: {first}"
+
+
+def _builder(preset: str) -> None:
+    """Put a rule together field by field; its text form is what the command line takes too."""
+    with st.expander("Build a rule", icon=":material/construction:"):
+        names = st.multiselect("Rules, combined", list(RULES), default=["loss_free"], key="build_rules")
+        rules = []
+        for name in names:
+            kind = RULES[name]
+            values = kind(**RULE_DEFAULTS.get(preset, {}).get(name, {}))
+            st.markdown(f"`{name}`: {(kind.__doc__ or '').strip().splitlines()[0]}")
+            columns = st.columns(3)
+            settings = {}
+            for index, field in enumerate(form.fields_of(name, kind, values)):
+                with columns[index % 3]:
+                    settings[field.name] = form.widget(field, f"build_{preset}")
+            try:
+                rules.append(make_rule(name, settings))
+            except ConfigError as error:
+                st.error(show.plain(str(error)))
+        text = format_rules(rules)
+        st.code(text, language=None)
+        st.button("Add this rule", key="add_rule", on_click=_add_arm, args=(text,), icon=":material/add:")
+
+
+def _add_arm(text: str) -> None:
+    if text not in st.session_state[ARMS]:
+        st.session_state[ARMS] = [*st.session_state[ARMS], text]
+
+
+def _start(preset: str, chosen: dict[str, dict[str, Any]], arms: Sequence[str], seeds: str) -> None:
+    """Check everything, then queue the runs; an invalid value queues none."""
+    settings = services().settings
+    try:
+        configs = make_configs(preset, chosen, arms, seeds, settings.limits)
+        folder = writable(settings.own_runs)
+        services().jobs.add([job_of(config, preset, folder) for config in configs])
+    except ExplorerError as error:
+        st.error(show.plain(str(error)), icon=":material/error:")
+        return
+    st.toast(show.plain(f"{counted(len(configs), 'run')} started or queued."), icon=":material/check:")
+    # The panel above was drawn before they were there.
+    st.rerun()
+
+
+def now_training() -> None:
+    """Progress and live charts; ticks by itself only while something trains."""
+    if not services().jobs.jobs():
+        return
+    tick = TICK_S if services().jobs.open_jobs() else None
+    st.fragment(_live, run_every=tick)()
+
+
+def _live() -> None:
+    services().ingest.wake()
+    jobs = services().jobs.jobs()
+    st.subheader("Training now" if any(job.is_open for job in jobs) else "Trained here")
+    with show.steady("live"):
+        for job in jobs:
+            _one(job)
+        _buttons(jobs)
+        _charts(jobs)
+    if st.session_state.get("was_training") and not any(job.is_open for job in jobs):
+        # The last one has ended: draw the page once more, without the clock and with the new runs.
+        st.session_state["was_training"] = False
+        st.rerun()
+    st.session_state["was_training"] = any(job.is_open for job in jobs)
+
+
+def _one(job: Job) -> None:
+    """Progress and controls of a training. One that cannot be drawn leaves those of the others alone."""
+    try:
+        _progress(job)
+        switching.controls(job)
+    except Exception as error:  # whatever its folder holds by now
+        logging.getLogger(__name__).exception("%s could not be drawn", job.run_id)
+        st.error(
+            show.plain(f"{job.run_id} cannot be shown ({type(error).__name__}: {error}). The others go on."),
+            icon=":material/error:",
+        )
+
+
+def _progress(job: Job) -> None:
+    done, state = _how_far(job)
+    total = job.config.training.num_steps
+    label = f"{legend(switching.recorded_config(job))}, seed {job.config.seed}"
+    left, right = st.columns([8, 1], vertical_alignment="center")
+    with left:
+        st.progress(
+            min(1.0, done / total), text=f"**{show.plain(label)}** · {state} · step {done:,} of {total:,}"
+        )
+        if job.problem:
+            st.error(show.plain(job.problem), icon=":material/error:")
+    with right:
+        if job.is_open:
+            st.button(
+                "Stop", key=f"stop_{job.run_id}", on_click=services().jobs.stop_job, args=(job.run_id,),
+                disabled=job.state == "stopping", width="stretch",
+            )  # fmt: skip
+        elif job.state == "ended":
+            if job.config.model.num_moe_layers:
+                links.page("replay", "Replay", run=job.run_id)
+            else:
+                links.page("compare", "Compare", runs=job.run_id)
+
+
+def _how_far(job: Job) -> tuple[int, str]:
+    """Steps done and the state in a word, from the run's own status."""
+    folder = services().settings.own_runs / job.run_id
+    if job.state == "waiting":
+        return 0, "queued"
+    if not folder.exists():
+        return 0, {"training": "starting", "stopping": "stopping"}.get(job.state, job.state)
+    status = read_status(folder)
+    words = status.state if job.state == "ended" else job.state
+    return status.last_step + 1, "training" if words == "running" else words
+
+
+def _buttons(jobs: Sequence[Job]) -> None:
+    with st.container(horizontal=True):
+        if sum(job.is_open for job in jobs) > 1:
+            st.button("Stop all", on_click=services().jobs.stop_all, icon=":material/stop:")
+        ended = [job.run_id for job in jobs if job.state == "ended"]
+        if len(ended) > 1:
+            links.page("compare", "Compare these runs", runs=ended[-MOST:])
+        if any(not job.is_open for job in jobs):
+            st.button("Clear the ended ones", on_click=services().jobs.forget, icon=":material/clear_all:")
+
+
+def _charts(jobs: Sequence[Job]) -> None:
+    """MaxVio and language loss of the latest runs, as far as they have come."""
+    ids = [job.run_id for job in jobs][-6:]
+    by_id = {run.run_id: run for run in cached.list_runs()}
+    runs = [by_id[run_id] for run_id in ids if run_id in by_id and by_id[run_id].has_steps]
+    if not runs:
+        show.note("The first steps appear here in a moment.")
+        return
+    arms = [Arm(token=run.run_id, label=_with_seed(run, runs), runs=(run,)) for run in runs]
+    labels, families = chart_labels(arms), {run.run_id: run.family for run in runs}
+    versions = cached.versions(runs)
+    changes = _changes(runs)
+    left, right = show.in_columns(2)
+    with left:
+        frame = cached.max_vio_series(versions, max_bins=LIVE_BINS)
+        show.figure(
+            specs.latest.get(
+                ("live balance", *labels.items()),
+                versions,
+                partial(
+                    switches.marked,
+                    partial(balance.max_vio_curves, frame, labels=labels, families=families, height=280),
+                    changes,
+                    max(run.last_step for run in runs),
+                ),
+            ),
+            subject="MaxVio of the runs in training",
+            finding=standing(frame, "max_vio", labels),
+            how="How far the busiest expert lies above the mean load; 0 is even.",
+            key="live_max_vio",
+            live=True,
+        )
+    with right:
+        frame = cached.loss_series(versions, max_bins=LIVE_BINS)
+        show.figure(
+            specs.latest.get(
+                ("live losses", *labels.items()),
+                versions,
+                partial(
+                    switches.marked,
+                    partial(
+                        losses.loss_curves,
+                        frame,
+                        labels=labels,
+                        families=families,
+                        metric="lm_loss",
+                        log_y=False,
+                        height=280,
+                    ),
+                    changes,
+                    max(run.last_step for run in runs),
+                ),
+            ),
+            subject="Language loss of the runs in training",
+            finding=standing(frame, "lm_loss", labels),
+            how="Nats per token on the training text; lower is better.",
+            key="live_loss",
+            live=True,
+        )
+
+
+def _changes(runs: Sequence[Run]) -> pl.DataFrame:
+    """Changes of rules that the runs have reached: run_id, family, step and the new rule in short."""
+    rows = [
+        (run.run_id, run.family, change.step, short_rules(change.rules))
+        for run in runs
+        for change in RunConfig.from_dict(json.loads(run.config)).balancer.schedule
+        if change.step <= run.last_step
+    ]
+    return pl.DataFrame(rows, schema=switches.SCHEMA, orient="row")
+
+
+def standing(frame: pl.DataFrame, column: str, labels: Mapping[str, str]) -> str:
+    """Where every run is now, in the order of the legend."""
+    known = frame.drop_nulls(column).sort("bin")
+    last = known.group_by("run_id", maintain_order=True).last()
+    parts = [
+        f"{labels[r]}: {captions.number(v)} ({'step' if a == b else f'mean of steps {a} to'} {b})"
+        for r, a, b, v in last.select("run_id", "first_step", "last_step", column).rows()
+        if r in labels
+    ]
+    return f"Now: {'; '.join(parts)}." if parts else captions.NOTHING
+
+
+def _with_seed(run: Run, runs: Sequence[Run]) -> str:
+    return f"{run.label}, seed {run.seed}" if len({r.seed for r in runs}) > 1 else run.label
