@@ -1,32 +1,82 @@
-"""A figure with everything that belongs to it: its words, its data and the statements they came from."""
+"""A panel: a chart with its words, its data and the statements that the data came from."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
 
 import polars as pl
 
+from explorer.charts import captions
 from explorer.charts.spec import Spec
+from explorer.figures.arm_set import ArmSet
+from explorer.figures.store import Store
 from explorer.queries.statements import Statement
 
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """One figure of a view, as a page shows it and a file keeps it."""
+    """The answer to one question, as a page shows it and a file keeps it."""
 
-    key: str
-    """Its name in a link and in a file name; see `slug`."""
     subject: str
-    """What it is of, e.g. "MaxVio over training"."""
+    """The quantity and its scope, e.g. "MaxVio over training"."""
     finding: str
-    """What this data says, computed."""
+    """What this data shows, computed from it."""
     how: str
-    """One sentence on how to read it."""
+    """One sentence on how to read the chart."""
     spec: Spec
+    on_page: Spec | None = None
+    """The chart as a page draws it, where files need more, e.g. a legend that several charts share."""
+    key: str = ""
+    """Its name in a link and in a file name; see `slug`. A `Question` sets it."""
     playhead: float | None = None
     table: pl.DataFrame | None = None
-    """The numbers behind it."""
+    """The numbers behind the chart."""
     statements: tuple[Statement, ...] = ()
-    """The SQL that the numbers came from; empty where nothing was asked, as in a simulation."""
+    """The SQL that the numbers came from; empty for a simulation."""
+
+    @property
+    def alt(self) -> str:
+        """The description that a screen reader hears."""
+        return captions.alt_text(self.subject, self.finding)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Missing:
+    """What a question is answered with where the runs hold nothing to draw."""
+
+    subject: str
+    reason: str
+    """One sentence, which a page shows in the chart's place."""
+
+
+Build = Callable[[Store, ArmSet, Any], Panel | Missing]
+"""A function of `explorer.figures` that answers one question."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """A panel that can be built: a function of `explorer.figures` with its arms and settings.
+
+    Equal `cache_key`s give equal panels, so an app may keep the result.
+    """
+
+    key: str
+    """Name of the panel in a link and in a file."""
+    build: Build
+    arms: ArmSet
+    settings: Any = None
+    """A frozen dataclass of what `build` depends on beside the runs, or None."""
+
+    @property
+    def cache_key(self) -> tuple[object, ...]:
+        """Everything that the panel depends on, versions of the runs included."""
+        return (self.build.__module__, self.build.__qualname__, self.arms.key, self.settings)
+
+    def answer(self, store: Store) -> Panel | Missing:
+        """Ask the store and draw."""
+        result = self.build(store, self.arms, self.settings)
+        return replace(result, key=slug(self.key)) if isinstance(result, Panel) else result
 
 
 def slug(text: str) -> str:

@@ -1,7 +1,8 @@
 """What every figure means, in words and numbers: the one home of these definitions.
 
-The Glossary page and all tooltips (`glossary.py`), `docs/metrics.md` and the worked example are made from it. Formulas are LaTeX with the symbols of the papers: N routed experts, K chosen per token,
-T tokens, c_i assignments of expert i, f_i = c_i / (K T) its share, L layers.
+The Glossary page and all tooltips (`glossary.py`), `docs/metrics.md` and the worked example are made from
+it. Formulas are LaTeX with the symbols of the papers: N routed experts, K chosen per token, T tokens, c_i
+assignments of expert i, f_i = c_i / (K T) its share, L layers.
 """
 
 from explorer.metrics.catalogue_loads import OF_LOADS

@@ -1,15 +1,13 @@
 """How a bias came about: one update, opened, worked out again and held against what was logged."""
 
-import json
-
 import numpy as np
 import polars as pl
 import streamlit as st
 
 from explorer.figures.arms import Run
+from explorer.figures.biases import config_of
 from explorer.metrics.glossary import tip
 from explorer.routing.bias_step import BiasStep, Floats, rule_in_force, work_out
-from explorer.routing.outranking import outranking_gap
 from explorer.ui.bias_step import text as words
 from explorer.ui.shared import cached, show
 
@@ -109,19 +107,3 @@ def _table(table: pl.DataFrame, alt: str) -> None:
 def gathered(found: BiasStep, expert: int) -> str:
     """The update line by line with the numbers of one expert, as one LaTeX formula."""
     return r"\begin{gathered}" + r" \\[.45em] ".join(words.formulas(found, expert)) + r"\end{gathered}"
-
-
-def config_of(run: Run) -> dict[str, object] | None:
-    """The run's configuration; None where it cannot be read."""
-    try:
-        config = json.loads(run.config)
-    except (TypeError, ValueError):
-        return None
-    return config if isinstance(config, dict) else None
-
-
-def gap_of(run: Run, frame: pl.DataFrame) -> float | None:
-    """Difference of two biases beyond which scores have no say, at the end of a frame of trajectories."""
-    if frame.is_empty():
-        return None
-    return outranking_gap(config_of(run) or {}, int(frame["last_step"].to_numpy().max()))

@@ -9,28 +9,25 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from explorer.charts import balance, biases, captions, heatmaps, linking, losses
+from explorer.charts import balance, captions, losses
 from explorer.charts.theme import AXIS
 from explorer.config.run import differences
+from explorer.figures import biases, loads
+from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Arm, Run, arms_key, chart_labels
+from explorer.figures.panel import Build, Panel, Question
+from explorer.figures.settings import OneLayer
 from explorer.metrics import t_interval
 from explorer.metrics.glossary import tip
-from explorer.ui.bias_step.panel import gap_of
 from explorer.ui.compare import mechanism
 from explorer.ui.compare.quality import paired_panel, plane_section
-from explorer.ui.shared import cached, count_notes, events, layers, links, merge, show, specs, urls
+from explorer.ui.shared import cached, count_notes, events, layers, links, merge, show, specs, store, urls
 from explorer.ui.shared.chance import baselines
 from explorer.wording import counted
 
 X_AXES = {"step": "step", "tokens": "tokens_seen", "time": "wall_time_s"}
-PANEL_PX = 230
 BINS = 150
 """Columns of a heatmap here: several stand under each other."""
-HEATMAPS_HOW = (
-    "One row an expert, time to the right; orange takes more than its share, purple less, and the colours "
-    "mean the same in every panel. Expert 3 of one run is not expert 3 of another: compare patterns, "
-    "not rows."
-)
 
 
 def view(arms: Sequence[Arm]) -> None:
@@ -221,90 +218,42 @@ def by_layer(arms: Sequence[Arm], labels: dict[str, str]) -> None:
         return
     offered = sorted({layer for arm in arms for layer in arm.first.layers})
     layers.settle(offered, "these runs")
-    st.subheader("Who gets the tokens?", help=tip("load_colours"))
+    st.subheader("Expert load over training", help=tip("load_colours"))
     urls.show_notices("layer")
     layer = layers.control(offered)
-    names = {arm.token: _one_seed(arm, labels) for arm in arms}
-    frames = {names[arm.token]: cached.load_heatmap(arm.first.version, layer, BINS) for arm in arms}
+    asked = ArmSet(tuple(arms), labels)
+    at_layer = OneLayer(layer=layer, bins=BINS)
+    heatmaps = [_of_arm("compare_loads", loads.heatmap, asked, arm, at_layer) for arm in arms]
     # Named here too: a lecture hides the control.
-    st.markdown(show.plain(f"Layer {layer}. {captions.compare_heatmaps(frames)}"))
-    _heatmaps(arms, frames, layer)
-    show.note(f"{HEATMAPS_HOW} Click a cell to open its step in Replay.")
-    st.subheader("How far are the biases pushed?", help=tip("expert_bias"))
-    biased = {arm: cached.bias_trajectories(arm.first.version, layer, BINS) for arm in arms}
-    biased = {arm: frame for arm, frame in biased.items() if not frame.is_empty()}
-    if not biased:
-        show.note("None of these runs has a bias rule, so there are no biases to show.")
-    for column, (arm, frame) in zip(show.in_columns(len(biased)), biased.items(), strict=True):
-        marked = events.of_layer(cached.events(arm.first.version), layer)
-        with column:
-            picked = show.figure(
-                specs.kept(
-                    ("compare biases", arm.first.version, layer, names[arm.token]),
-                    partial(
-                        biases.bias_trajectories,
-                        frame,
-                        title=names[arm.token],
-                        highlight=extremes(frame),
-                        gap=gap_of(arm.first, frame),
-                        events=marked,
-                        scope=linking.scope_of(arm.first.run_id, layer),
-                    ),
-                ),
-                subject=f"Expert biases of {names[arm.token]}, layer {layer}",
-                finding=captions.bias_trajectories(frame, gap=gap_of(arm.first, frame)),
-                how="One line an expert. The rule raises the bias of whoever had too little and lowers that "
-                "of whoever had too much."
-                + events.marks_note(marked, since=int(frame["first_step"].to_numpy().min())),
-                table=frame,
-                sources=[marked],
-                key=f"compare_bias_{arm.token}",
-                pick=True,
-            )
-            _open_in_replay(arm, layer, picked)
-
-
-def _heatmaps(arms: Sequence[Arm], frames: dict[str, pl.DataFrame], layer: int) -> None:
-    """One panel an arm, all on one colour scale with one legend."""
-    cells = show.in_columns(len(arms))
-    kinds: set[str] = set()
-    for cell, arm, (name, frame) in zip(cells, arms, frames.items(), strict=True):
-        marked = events.of_layer(cached.events(arm.first.version), layer)
-        kinds.update(marked["kind"])
-        chart = specs.kept(
-            ("compare loads", arm.first.version, layer, name),
-            partial(
-                heatmaps.load_heatmap,
-                frame,
-                title=name,
-                height=PANEL_PX,
-                events=marked,
-                scope=linking.scope_of(arm.first.run_id, layer),
-            ),
-        )
+    st.markdown(show.plain(f"Layer {layer}. {loads.busiest_experts(store.STORE, asked, at_layer)}"))
+    for cell, question in zip(show.in_columns(len(heatmaps)), heatmaps, strict=True):
         with cell:
-            picked = show.figure(
-                chart,
-                shown=specs.without_legend(chart),
-                subject=f"Loads of {name}, layer {layer}",
-                finding=captions.load_heatmap(frame),
-                how=HEATMAPS_HOW + events.marks_note(marked),
-                table=frame,
-                sources=[marked],
-                key=f"compare_loads_{arm.token}",
-                said=False,
-                pick=True,
-            )
-            _open_in_replay(arm, layer, picked)
+            _open_in_replay(question, show.question(question, text=False, pick=True))
     show.load_legend()
+    kinds = loads.event_kinds(store.STORE, asked, at_layer)
     if kinds:
         show.note(f"Marks above: {events.legend(kinds)}.")
+    show.note(f"{loads.HEATMAP_HOW} Click a cell to open its step in Replay.")
+    st.subheader("Bias trajectories", help=tip("expert_bias"))
+    lines = [_of_arm("compare_bias", biases.trajectories, asked, arm, at_layer) for arm in arms]
+    lines = [question for question in lines if isinstance(store.answer(question), Panel)]
+    if not lines:
+        show.note(biases.NO_BIAS)
+    for cell, question in zip(show.in_columns(len(lines)), lines, strict=True):
+        with cell:
+            _open_in_replay(question, show.question(question, pick=True))
 
 
-def _open_in_replay(arm: Arm, layer: int, picked: Mapping[str, Any] | None) -> None:
+def _of_arm(name: str, build: Build, arms: ArmSet, arm: Arm, settings: OneLayer) -> Question:
+    """A question about a single arm of the view."""
+    return Question(key=f"{name}_{arm.token}", build=build, arms=arms.only([arm]), settings=settings)
+
+
+def _open_in_replay(question: Question, picked: Mapping[str, Any] | None) -> None:
     """A link to the cell or point that was clicked."""
     if picked is None:
         return
+    (arm,), layer = question.arms, question.settings.layer
     step, expert = round(picked.get("first_step", picked.get("x", 0))), int(picked["expert"])
     links.page(
         "replay",
@@ -318,18 +267,6 @@ def _open_in_replay(arm: Arm, layer: int, picked: Mapping[str, Any] | None) -> N
 
 def _one_run(arm: Arm, run: Run, labels: dict[str, str]) -> str:
     return f"{labels[arm.token]}, seed {run.seed}" if arm.is_group else labels[arm.token]
-
-
-def _one_seed(arm: Arm, labels: dict[str, str]) -> str:
-    """A heatmap shows one run; of a group that is the first seed, and it says so."""
-    return f"{labels[arm.token]}, seed {arm.first.seed}" if arm.is_group else labels[arm.token]
-
-
-def extremes(frame: pl.DataFrame) -> list[int]:
-    """The experts with the highest and the lowest finite bias at the end."""
-    last = frame.filter(pl.col("last_step") == pl.col("last_step").max(), pl.col("bias_last").is_finite())
-    last = last.sort("bias_last")
-    return [int(last["expert"][-1]), int(last["expert"][0])] if last.height else []
 
 
 @st.fragment

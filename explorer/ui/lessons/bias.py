@@ -8,6 +8,7 @@ import polars as pl
 from explorer.config.rule_text import LossFree
 from explorer.errors import ConfigError, one_of
 from explorer.figures.arms import Run
+from explorer.figures.biases import config_of
 from explorer.routing.bias_step import BiasStep, rule_in_force, work_out
 from explorer.ui.bias_step import panel as bias_step
 from explorer.ui.shared import cached
@@ -69,7 +70,7 @@ def table(found: BiasStep, rows: pl.DataFrame) -> pl.DataFrame:
 
 def plain_rate(run: Run) -> float:
     """u. Raises ConfigError unless one plain sign rule with a constant u moves the bias all the time."""
-    last = rule_in_force(bias_step.config_of(run), run.last_step)
+    last = rule_in_force(config_of(run), run.last_step)
     # Whatever else a rule has (centring, decay, memory, freezing, factors) makes it another one.
     if (
         isinstance(last, str)
@@ -82,7 +83,7 @@ def plain_rate(run: Run) -> float:
 
 def updates(run: Run) -> tuple[int, int]:
     """How many recorded updates of single experts come out as logged, and how many can be worked out."""
-    force_at = cache(partial(rule_in_force, bias_step.config_of(run)))
+    force_at = cache(partial(rule_in_force, config_of(run)))
     equal = total = 0
     for layer in run.layers:
         matrix = cached.load_matrix(run.version, layer)

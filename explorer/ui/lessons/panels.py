@@ -14,8 +14,7 @@ import polars as pl
 from explorer.charts import balance, biases, captions, differences, domains, heatmaps, losses, plane, ranking
 from explorer.course.lessons import Key
 from explorer.figures.arms import Arm, arms_key, chart_labels
-from explorer.ui.bias_step.panel import gap_of
-from explorer.ui.compare.page import extremes
+from explorer.figures.biases import extremes, gap_of
 from explorer.ui.compare.quality import PAIRED, origin, paired_rows
 from explorer.ui.lessons import facts_quality as lesson_facts_quality
 from explorer.ui.lessons import runs as lesson_runs

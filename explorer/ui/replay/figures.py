@@ -9,11 +9,10 @@ import streamlit as st
 from explorer.charts import biases, captions, domains, heatmaps, linking, loads, losses, theme
 from explorer.export.film import Film
 from explorer.figures.arms import Run
+from explorer.figures.biases import extremes, gap_of
 from explorer.figures.panel import Panel
 from explorer.metrics.glossary import tip
 from explorer.queries import statements as asked
-from explorer.ui.bias_step.panel import gap_of
-from explorer.ui.compare.page import extremes
 from explorer.ui.replay import expert_order
 from explorer.ui.shared import cached, events, exports, show, specs
 from explorer.wording import counted

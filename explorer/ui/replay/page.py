@@ -10,10 +10,10 @@ import streamlit as st
 
 from explorer.charts import event_marks, linking
 from explorer.figures.arms import Arm, Run
+from explorer.figures.biases import extremes
 from explorer.metrics.events import event_name
 from explorer.metrics.glossary import tip
 from explorer.ui.bias_step import panel as bias_step
-from explorer.ui.compare.page import extremes
 from explorer.ui.components.player import Mark, heatmap_player, step_at_rest
 from explorer.ui.replay import breadcrumbs as crumbs
 from explorer.ui.replay import expert_order, figures

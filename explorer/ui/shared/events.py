@@ -1,19 +1,16 @@
-"""Events as the pages use them: on the axes of several arms, in words, and what the symbols mean."""
+"""Events for pages that still ask through `cached`; the words are those of `figures.events`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import polars as pl
 
 from explorer.charts import event_marks
 from explorer.figures.arms import Arm
-from explorer.metrics import COLLAPSE_STEPS, DEAD_STEPS
-from explorer.metrics.events import DETECTED, RECORDED, event_name
+from explorer.figures.events import arm_sentence as arm_sentence
+from explorer.figures.events import legend as legend
+from explorer.figures.events import marks_note as marks_note
 from explorer.queries import statements as asked
 from explorer.ui.shared import cached
-
-NO_COLLAPSE = f"no layer stayed collapsed for {COLLAPSE_STEPS} steps"
-NO_DEATH = f"no expert went {DEAD_STEPS} steps without a token"
-_KNOWN = [kind.key for kind in (*DETECTED, *RECORDED)]
 
 
 def of_arms(arms: Sequence[Arm]) -> pl.DataFrame:
@@ -27,80 +24,6 @@ def of_arms(arms: Sequence[Arm]) -> pl.DataFrame:
     return asked.mark(joined.with_columns(run_id="arm", detail=detail).drop("arm", "seed"), asked.of(found))
 
 
-def legend(kinds: Iterable[str]) -> str:
-    """`▼ collapse · ★ loss spike`: what the symbols mean; nothing without events."""
-    present = set(kinds)
-    order = [kind for kind in _KNOWN if kind in present] + sorted(present - set(_KNOWN))
-    return " · ".join(f"{event_marks.glyph(kind).letter} {event_name(kind)}" for kind in order)
-
-
-def marks_note(events: pl.DataFrame, *, several: bool = False, since: int | None = None) -> str:
-    """What to add to how a figure is read: what its marks mean; nothing without marks.
-
-    several: the figure shows several runs, and so their important events only. since: its first step.
-    """
-    shown = events if since is None else events.filter(pl.col("step") >= since)
-    if several:
-        shown = shown.filter(pl.col("kind").is_in(event_marks.IMPORTANT))
-    if shown.is_empty():
-        return ""
-    said = f" Marks at the top: {legend(shown['kind'])}"
-    steps = shown["step"].to_list()
-    length = float(max(steps) - min(steps))
-    parts = shown.partition_by("run_id") if "run_id" in shown.columns else [shown]
-    groups = [group for part in parts for group in event_marks.grouped(part, length)]
-    if any(group["kind"].n_unique() > 1 for group in groups):
-        said += f" · {event_marks.MIXED.letter} of several kinds"
-    if any(group.height > 1 for group in groups):
-        said += "; a number says how many are close together"
-    return f"{said}."
-
-
 def of_layer(events: pl.DataFrame, layer: int) -> pl.DataFrame:
     """The events of one layer and those that concern no layer."""
     return asked.mark(event_marks.of_layer(events, layer), asked.of(events))
-
-
-def arm_sentence(arm: Arm, counts: pl.DataFrame) -> str:
-    """What happened in an arm: `collapse in layers 1, 2 (of 4), first at step 61; one death of an expert, …`.
-
-    counts: columns of `queries.event_counts`.
-    """
-    mine = counts.filter(pl.col("run_id").is_in(arm.run_ids))
-    kinds = mine["kind"].unique().to_list()
-    order = mine.group_by("kind").agg(pl.col("first_step").min()).sort("first_step", "kind")["kind"]
-    known = [kind for kind in order if kind in _KNOWN]
-    said = [_kind_sentence(arm, kind, mine.filter(pl.col("kind") == kind)) for kind in known]
-    if arm.first.has_loads:
-        missing = (("collapse", NO_COLLAPSE), ("death", NO_DEATH))
-        said += [words for kind, words in missing if kind not in kinds]
-    others = int(mine.filter(~pl.col("kind").is_in(_KNOWN))["events"].sum())
-    if others:
-        said.append(f"{others} other recorded event{'s' * (others > 1)}")
-    return "; ".join(said) if said else "no events"
-
-
-_OF_LAYERS = ("collapse", "oscillation", "bias_saturation", "choices_settled")
-_OF_EXPERTS = ("death", "revival")
-_STATES = ("loss_not_finite", "bias_not_finite")
-
-
-def _kind_sentence(arm: Arm, kind: str, rows: pl.DataFrame) -> str:
-    """One kind in all runs of an arm."""
-    number, step = int(rows["events"].sum()), int(rows["first_step"].min())  # type: ignore[arg-type]
-    name = event_name(kind)
-    if arm.is_group:
-        return f"{name} in {rows.height} of {len(arm.runs)} seeds, first at step {step}"
-    if kind in _STATES:
-        times = "" if number == 1 else f" {number} times"
-        return f"{name}{times}, first at step {step}"
-    if kind in _OF_LAYERS:
-        layers = [int(layer) for layer in rows["layers"][0]]
-        which = f"layer {layers[0]}" if len(layers) == 1 else f"layers {', '.join(map(str, sorted(layers)))}"
-        said = f"{name} in {which} ({arm.first.of_layers})"
-    elif number == 1:
-        return f"one {name}{' of an expert' * (kind in _OF_EXPERTS)}, at step {step}"
-    else:
-        plural = "recoveries" if kind == "recovery" else f"{name}s"
-        said = f"{number} {plural}{' of experts' * (kind in _OF_EXPERTS)}"
-    return f"{said}, first at step {step}"

@@ -2,18 +2,19 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from explorer.charts import captions, scales, theme
+from explorer.charts import scales, theme
 from explorer.charts.enlarge import enlarged
 from explorer.charts.spec import Spec
-from explorer.figures.panel import Panel, slug
+from explorer.figures.panel import Missing, Panel, Question, slug
 from explorer.queries import statements as asked
-from explorer.ui.shared import display, exports, panels
+from explorer.ui.shared import display, exports, panels, store
 from explorer.ui.shared.plain import plain as plain
 
 
@@ -32,45 +33,64 @@ def figure(
     said: bool = True,
     pick: bool = False,
 ) -> dict[str, Any] | None:
-    """Show a chart with what this data says, one sentence on how to read it, its table and its files.
+    """Show a chart that a page has put together itself; see `draw`. `sources`: answers whose SQL it shows."""
+    panel = Panel(
+        key=slug(key),
+        subject=subject,
+        finding=finding,
+        how=how,
+        spec=chart,
+        on_page=shown,
+        playhead=playhead,
+        table=table,
+        statements=asked.of(table, *sources),
+    )
+    return draw(panel, key=key, live=live, text=said, pick=pick)
+
+
+def question(
+    question: Question,
+    *,
+    playhead: float | None = None,
+    live: bool = False,
+    text: bool = True,
+    pick: bool = False,
+) -> dict[str, Any] | None:
+    """Answer a question and show its panel, or the sentence that says why there is none."""
+    answer = store.answer(question)
+    if isinstance(answer, Missing):
+        note(answer.reason)
+        return None
+    return draw(replace(answer, playhead=playhead), key=question.key, live=live, text=text, pick=pick)
+
+
+def draw(
+    panel: Panel, *, key: str, live: bool = False, text: bool = True, pick: bool = False
+) -> dict[str, Any] | None:
+    """Show a chart with its finding, one sentence on how to read it, its table and its files.
 
     Table and files are made only when they are opened, so a closed line costs nothing. `live` is for charts
     that change while they are looked at: the description is part of a chart, so one that changed with the
-    data would make the browser draw it anew; and the visitor's zoom is kept. `sources`: answers of
-    queries that the figure shows beside `table`; an export names the SQL of all of them. `shown`: what
-    the page draws instead, where files need more, such as a legend that several figures share. `said`:
-    whether the sentences stand here, or already stand elsewhere on the page. `pick`: a click on a mark
-    reruns the page; returns what was clicked, as `show_chart` does.
+    data would make the browser draw it anew; and the visitor's zoom is kept. `text`: whether the sentences
+    stand here, or already stand elsewhere on the page. `pick`: a click on a mark reruns the page; returns
+    what was clicked, as `show_chart` does.
     """
-    panels.add(
-        Panel(
-            key=slug(key),
-            subject=subject,
-            finding=finding,
-            how=how,
-            spec=chart,
-            playhead=playhead,
-            table=table,
-            statements=asked.of(table, *sources),
-        )
-    )
-    words = (
-        f"{subject}. The sentence before it says what it shows."
-        if live
-        else captions.alt_text(subject, finding)
-    )
-    # A place with a name, so that a link can leave this figure alone (`display.embed`).
-    with st.container(key=f"panel-{slug(key)}"):
+    panels.add(panel)
+    alt = f"{panel.subject}. The sentence before it says what it shows." if live else panel.alt
+    # A place with a name, so that a link can leave this panel alone (`display.embed`).
+    with st.container(key=f"panel-{panel.key}"):
         if display.is_embedded():
             # The heading stands outside and is not shown there.
-            st.markdown(f"#### {plain(subject)}")
-        said = said or display.is_embedded()
-        if said:
-            st.markdown(plain(finding))
-        picked = show_chart(shown or chart, alt_text=words, key=key, live=live, playhead=playhead, pick=pick)
-        if said:
-            note(how)
-    exports.menu(key, subject=subject)
+            st.markdown(f"#### {plain(panel.subject)}")
+        text = text or display.is_embedded()
+        if text:
+            st.markdown(plain(panel.finding))
+        picked = show_chart(
+            panel.on_page or panel.spec, alt_text=alt, key=key, live=live, playhead=panel.playhead, pick=pick
+        )
+        if text:
+            note(panel.how)
+    exports.menu(key, subject=panel.subject)
     return picked
 
 

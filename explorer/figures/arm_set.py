@@ -1,0 +1,59 @@
+"""The arms of one view with the names that its legends use."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
+
+from explorer.figures.arms import Arm, Run, arms_key, chart_labels
+
+
+@dataclass(frozen=True)
+class ArmSet:
+    """Arms in the order of the view; labels name them among the arms of the whole view."""
+
+    arms: tuple[Arm, ...]
+    labels: Mapping[str, str]
+    """Token -> legend label."""
+
+    @classmethod
+    def of(cls, arms: Sequence[Arm]) -> "ArmSet":
+        """Label these arms so that no two labels are equal."""
+        return cls(tuple(arms), MappingProxyType(chart_labels(arms)))
+
+    def only(self, arms: Sequence[Arm]) -> "ArmSet":
+        """Some of the arms, under the labels of the whole view."""
+        return ArmSet(tuple(arms), self.labels)
+
+    def with_loads(self) -> "ArmSet":
+        """Arms that have expert loads; a dense model has none."""
+        return self.only([arm for arm in self.arms if arm.first.has_loads])
+
+    def label(self, arm: Arm) -> str:
+        """The legend label of an arm."""
+        return self.labels[arm.token]
+
+    def one_seed(self, arm: Arm) -> str:
+        """The label of an arm in a chart that shows its first run only."""
+        return f"{self.label(arm)}, seed {arm.first.seed}" if arm.is_group else self.label(arm)
+
+    @cached_property
+    def runs(self) -> tuple[Run, ...]:
+        """Every run of every arm, once."""
+        return tuple(dict.fromkeys(run for arm in self.arms for run in arm.runs))
+
+    @cached_property
+    def families(self) -> dict[str, str]:
+        """Token -> family of the balancing rules, for colours."""
+        return {arm.token: arm.family for arm in self.arms}
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What a figure of these arms depends on: tokens, labels, families and versions of the runs."""
+        return arms_key(self.arms, self.labels)
+
+    def __iter__(self) -> Iterator[Arm]:
+        return iter(self.arms)
+
+    def __len__(self) -> int:
+        return len(self.arms)

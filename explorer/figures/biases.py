@@ -1,0 +1,72 @@
+"""Expert biases: how far a bias rule pushes each expert."""
+
+import json
+
+import polars as pl
+
+from explorer.charts import biases, captions, linking
+from explorer.charts import spec as specs
+from explorer.figures import events
+from explorer.figures.arm_set import ArmSet
+from explorer.figures.arms import Run
+from explorer.figures.panel import Missing, Panel
+from explorer.figures.settings import OneLayer
+from explorer.figures.store import Store, Trace
+from explorer.queries import biases as queries
+from explorer.routing.outranking import outranking_gap
+
+TRAJECTORIES_HOW = "One line per expert. The rule raises the bias of under-loaded experts and lowers that of overloaded ones."
+NO_BIAS = "None of these runs has a bias rule, so there are no biases to show."
+
+
+def trajectories(store: Store, arms: ArmSet, settings: OneLayer) -> Panel | Missing:
+    """Bias of every expert of one layer over training, in the first run of the only arm."""
+    (arm,) = arms
+    name, run, layer = arms.one_seed(arm), arm.first, settings.layer
+    trace = Trace(store)
+    frame = trace.ask(queries.bias_trajectories, run, layer, settings.bins)
+    subject = f"Bias trajectories of {name}, layer {layer}"
+    if frame.is_empty():
+        return Missing(subject=subject, reason=NO_BIAS)
+    marked = events.of_layer(trace, run, layer)
+    gap = gap_of(run, frame)
+    chart = biases.bias_trajectories(
+        frame,
+        title=name,
+        highlight=extremes(frame),
+        gap=gap,
+        events=marked,
+        scope=linking.scope_of(run.run_id, layer),
+    )
+    since = int(frame["first_step"].to_numpy().min())
+    return Panel(
+        subject=subject,
+        finding=captions.bias_trajectories(frame, gap=gap),
+        how=TRAJECTORIES_HOW + events.marks_note(marked, since=since),
+        spec=specs.make(chart),
+        table=frame,
+        statements=trace.statements,
+    )
+
+
+def extremes(frame: pl.DataFrame) -> list[int]:
+    """The experts with the highest and the lowest finite bias at the end; none for an empty frame."""
+    last = frame.filter(pl.col("last_step") == pl.col("last_step").max(), pl.col("bias_last").is_finite())
+    last = last.sort("bias_last")
+    return [int(last["expert"][-1]), int(last["expert"][0])] if last.height else []
+
+
+def config_of(run: Run) -> dict[str, object] | None:
+    """The run's configuration; None where it cannot be read."""
+    try:
+        config = json.loads(run.config)
+    except (TypeError, ValueError):
+        return None
+    return config if isinstance(config, dict) else None
+
+
+def gap_of(run: Run, frame: pl.DataFrame) -> float | None:
+    """Difference of two biases beyond which scores have no say, at the end of a frame of trajectories."""
+    if frame.is_empty():
+        return None
+    return outranking_gap(config_of(run) or {}, int(frame["last_step"].to_numpy().max()))

@@ -1,0 +1,76 @@
+"""The store as figures ask it: every answer comes with the SQL that produced it.
+
+A figure never sees a connection. It asks a `Store`, and its `Trace` collects the statements for the panel.
+The app's store remembers answers until a run grows (`ui/shared/store.py`); a command uses `OpenStore`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+from explorer.figures.arms import Run
+from explorer.queries.statements import Statement, listening
+from explorer.store import Index
+
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+@dataclass(frozen=True)
+class Answer(Generic[R_co]):
+    """The result of one query and the statements that were run for it."""
+
+    value: R_co
+    statements: tuple[Statement, ...]
+
+
+class Store(Protocol):
+    """Anything that can run a function of `explorer.queries` for one run or several."""
+
+    def answer(
+        self, query: Callable[..., R], runs: Run | Sequence[Run], *args: Any, **settings: Any
+    ) -> Answer[R]:
+        """Call `query(cursor, run_id or run_ids, *args, **settings)`."""
+
+
+def run_query(
+    index: Index, query: Callable[..., R], runs: Run | Sequence[Run], *args: Any, **settings: Any
+) -> Answer[R]:
+    """Run a query with a cursor of its own; a single run is passed as its id, several as a list of ids."""
+    target = runs.run_id if isinstance(runs, Run) else [run.run_id for run in runs]
+    with listening() as statements, index.cursor() as cur:
+        value = query(cur, target, *args, **settings)
+    return Answer(value, tuple(statements))
+
+
+@dataclass(frozen=True)
+class OpenStore:
+    """A store without a cache, for commands that ask each question once."""
+
+    index: Index
+
+    def answer(
+        self, query: Callable[..., R], runs: Run | Sequence[Run], *args: Any, **settings: Any
+    ) -> Answer[R]:
+        """See `Store.answer`."""
+        return run_query(self.index, query, runs, *args, **settings)
+
+
+@dataclass
+class Trace:
+    """The questions behind one panel: ask through it, then hand `statements` to the panel."""
+
+    store: Store
+    _statements: list[Statement] = field(default_factory=list)
+
+    @property
+    def statements(self) -> tuple[Statement, ...]:
+        """Every statement so far, once, in the order of asking."""
+        return tuple(self._statements)
+
+    def ask(self, query: Callable[..., R], runs: Run | Sequence[Run], *args: Any, **settings: Any) -> R:
+        """The value of one query; its statements are kept for the panel."""
+        answer = self.store.answer(query, runs, *args, **settings)
+        # Parameters may hold lists, so statements cannot be hashed.
+        self._statements += [s for s in answer.statements if s not in self._statements]
+        return answer.value

@@ -1,0 +1,56 @@
+"""The app's store: answers and panels are remembered until one of their runs has grown."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import streamlit as st
+
+from explorer.figures.arms import Run
+from explorer.figures.panel import Missing, Panel, Question
+from explorer.figures.store import Answer, run_query
+from explorer.ui.server.services import services
+
+R = TypeVar("R")
+
+
+class CachedStore:
+    """Asks the index of this server. Answers are shared by all sessions, so nobody may change one."""
+
+    def answer(
+        self, query: Callable[..., R], runs: Run | Sequence[Run], *args: Any, **settings: Any
+    ) -> Answer[R]:
+        """See `figures.store.Store.answer`."""
+        versions = runs.version if isinstance(runs, Run) else tuple(run.version for run in runs)
+        name = f"{query.__module__}.{query.__qualname__}"
+        return _answer(name, versions, args, tuple(sorted(settings.items())), query, runs)
+
+
+# Not `cache_data`: copying a frame on every look costs more than many of the queries.
+@st.cache_resource(max_entries=2000, show_spinner=False)
+def _answer(
+    name: str,
+    versions: tuple[Any, ...],
+    args: tuple[Any, ...],
+    settings: tuple[tuple[str, Any], ...],
+    _query: Callable[..., R],
+    _runs: Run | Sequence[Run],
+) -> Answer[R]:
+    return run_query(services().index, _query, _runs, *args, **dict(settings))
+
+
+STORE = CachedStore()
+
+
+def ask(query: Callable[..., R], runs: Run | Sequence[Run], *args: Any, **settings: Any) -> R:
+    """The value of one query, for what a page shows beside its panels."""
+    return STORE.answer(query, runs, *args, **settings).value
+
+
+def answer(question: Question) -> Panel | Missing:
+    """The answer to a question, built once for its runs' versions and settings."""
+    return _built((question.key, *question.cache_key), question)
+
+
+@st.cache_resource(max_entries=300, show_spinner=False)
+def _built(key: tuple[object, ...], _question: Question) -> Panel | Missing:
+    return _question.answer(STORE)
