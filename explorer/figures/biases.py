@@ -15,7 +15,9 @@ from explorer.figures.store import Store, Trace
 from explorer.queries import biases as queries
 from explorer.routing.outranking import outranking_gap
 
-TRAJECTORIES_HOW = "One line per expert. The rule raises the bias of under-loaded experts and lowers that of overloaded ones."
+TRAJECTORIES_HOW = (
+    "One line per expert. Biases of under-loaded experts are raised, those of overloaded ones lowered."
+)
 NO_BIAS = "None of these runs has a bias rule, so there are no biases to show."
 
 
