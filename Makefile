@@ -23,6 +23,7 @@ check: $(VENV)/dev.stamp  ## lint, formatting, types and known vulnerabilities
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+	$(VENV)/bin/lint-imports
 	$(RUN) tests/audit.py
 
 format: $(VENV)/dev.stamp  ## put the code into shape

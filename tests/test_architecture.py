@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "tokenizers", "duckdb", "polars", "altair", "plotly", "streamlit", "pyarrow", "scipy")
 
@@ -64,64 +62,64 @@ def test_no_package_above_the_recorder_loads_torch() -> None:
     assert not loaded_by(*modules) & {"torch", "tokenizers", "streamlit"}
 
 
-def imports_of(file: Path) -> set[str]:
-    """Full names of the modules that a file imports, also inside functions."""
-    found = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+def test_the_top_level_stays_small() -> None:
+    assert len(list((ROOT / "explorer").glob("*.py"))) <= 6
+    assert len(list((ROOT / "explorer" / "ui").glob("*.py"))) <= 8
 
 
-def within(names: set[str], *packages: str) -> set[str]:
-    return {n for n in names for package in packages if n == package or n.startswith(package + ".")}
-
-
-APP_FILES = sorted([*ROOT.glob("pages/*.py"), *ROOT.glob("app.py"), *ROOT.glob("explorer/ui/**/*.py")])
-
-
-@pytest.mark.parametrize("file", APP_FILES, ids=lambda file: str(file.relative_to(ROOT)))
-def test_no_page_imports_torch(file: Path) -> None:
-    names = imports_of(file)
-    assert not within(names, "torch", "tokenizers", "duckdb", "explorer.model", "explorer.training")
-
-
-# What may import what: data flows one way.
-LOWER = {
-    "corpus": ("model", "training", "recording", "store", "queries", "charts", "export", "ui", "cli"),
-    "simulate": (
-        "corpus",
-        "model",
-        "training",
-        "recording",
-        "store",
-        "queries",
-        "charts",
-        "export",
-        "ui",
-        "cli",
-    ),
-    "model": ("training", "recording", "store", "queries", "charts", "export", "ui", "cli"),
-    "training": ("recording", "store", "queries", "charts", "export", "ui", "cli"),
-    "recording": ("corpus", "model", "training", "store", "queries", "charts", "export", "ui", "cli"),
-    "store": ("corpus", "model", "training", "queries", "charts", "export", "ui", "cli"),
-    "queries": ("corpus", "model", "training", "charts", "export", "ui", "cli"),
-    "charts": ("corpus", "model", "training", "recording", "store", "queries", "export", "ui", "cli"),
-    "export": ("corpus", "model", "training", "ui", "cli"),
-    "verify": ("corpus", "model", "training", "charts", "export", "ui", "cli"),
+FILES = sorted((ROOT / "explorer").rglob("*.py"))
+MOST_LINES, MOST_FUNCTION_LINES = 350, 60
+LONG_FILES: set[str] = {
+    "charts/heatmaps.py",
+    "config/run.py",
+    "figures/arms.py",
+    "metrics/glossary.py",
+    "training/step.py",
+    "ui/gallery/page.py",
+    "ui/glossary/worked_example.py",
 }
+"""Files that are still too long; the list may only shrink."""
+LONG_FUNCTIONS: set[str] = {
+    "charts/biases.py:bias_trajectories",
+    "charts/domains.py:domain_expert_heatmap",
+    "charts/heatmaps.py:_figure",
+    "charts/heatmaps.py:full_heatmap",
+    "charts/loads.py:load_bars",
+    "charts/losses.py:loss_curves",
+    "charts/microscope.py:token_scores",
+    "charts/plane.py:dilemma_plane",
+    "model/router.py:route",
+    "queries/health.py:computation_batches",
+    "training/step.py:train_step",
+    "ui/compare/page.py:over_time",
+    "ui/components/player/component.py:heatmap_player",
+}
+"""Functions that are still too long; the list may only shrink."""
 
 
-@pytest.mark.parametrize("package", sorted(LOWER))
-def test_data_flows_one_way(package: str) -> None:
-    forbidden = [f"explorer.{name}" for name in LOWER[package]]
-    for file in sorted((ROOT / "explorer" / package).glob("**/*.py")):
-        assert not within(imports_of(file), *forbidden), file.relative_to(ROOT)
+def test_files_are_short() -> None:
+    long = {
+        name_of(file) for file in FILES if len(file.read_text(encoding="utf-8").splitlines()) > MOST_LINES
+    }
+    assert long == LONG_FILES
 
 
-def test_nothing_but_the_ui_imports_streamlit() -> None:
-    for file in sorted((ROOT / "explorer").glob("**/*.py")):
-        if "ui" not in file.relative_to(ROOT).parts:
-            assert not within(imports_of(file), "streamlit"), file.relative_to(ROOT)
+def test_functions_are_short() -> None:
+    long = set()
+    for file in FILES:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                assert node.end_lineno is not None
+                if node.end_lineno - node.lineno + 1 > MOST_FUNCTION_LINES:
+                    long.add(f"{name_of(file)}:{node.name}")
+    assert long == LONG_FUNCTIONS
+
+
+def test_the_test_harness_of_streamlit_is_for_tests() -> None:
+    users = {name_of(file) for file in FILES if "streamlit.testing" in file.read_text(encoding="utf-8")}
+    # Views without an `open_view` are exported by running their page.
+    assert users <= {"ui/headless.py"}
+
+
+def name_of(file: Path) -> str:
+    return str(file.relative_to(ROOT / "explorer"))
