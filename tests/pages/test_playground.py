@@ -6,11 +6,11 @@ import pytest
 from conftest import Opener, charts, words
 from streamlit.testing.v1 import AppTest
 
+from explorer.figures import simulation, theory
+from explorer.figures.views import playground_choices, rule_change
+from explorer.figures.views.theory import BIAS_RULES
 from explorer.simulate import scores as scores_module
-from explorer.ui.playground import controls
-from explorer.ui.playground import switch as playground_switch
 from explorer.ui.playground.presets import BY_NAME, PRESETS, values_of
-from explorer.ui.theory import controls as theory_controls
 
 PAGE_CHARTS = 6
 THEORY_CHARTS = 8
@@ -20,10 +20,17 @@ THEORY_CHARTS = 8
 def small_pool() -> Iterator[None]:
     """A smaller pool is quicker to draw."""
     before, scores_module.POOL_NUMBERS = scores_module.POOL_NUMBERS, 2**17
-    scores_module.scores_of.cache_clear()
+    forget_simulations()
     yield
     scores_module.POOL_NUMBERS = before
+    forget_simulations()
+
+
+def forget_simulations() -> None:
+    """What was computed with another pool must not be found again."""
     scores_module.scores_of.cache_clear()
+    simulation.simulated.cache_clear()
+    theory.online.cache_clear()
 
 
 def finding(app: AppTest) -> str:
@@ -37,8 +44,8 @@ def test_the_page_tells_its_story_without_any_run(open_app: Opener) -> None:
     assert not app.warning
     assert charts(app) == PAGE_CHARTS
     text = finding(app)
-    assert "A: sign u=0.001 is near random routing after" in text
-    assert "B: proportional u=0.01 is near random routing after" in text
+    assert "A: sign u=0.001 is near the random-routing baseline after" in text
+    assert "B: proportional u=0.01 is near the random-routing baseline after" in text
     assert PRESETS[0].comment in words(app)
 
 
@@ -54,7 +61,7 @@ def test_a_preset_sets_every_control_and_says_its_sentence(open_app: Opener, nam
     app.pills(key="situation").set_value(name).run()
     assert not app.exception
     assert not app.warning
-    keys = (*controls.BY_KEY, *playground_switch.KEYS.values())
+    keys = (*playground_choices.BY_KEY, *rule_change.KEYS.values())
     assert {key: str(app.session_state[key]) for key in keys} == values_of(BY_NAME[name])
     assert app.session_state["at"] == int(values_of(BY_NAME[name])["S"]) - 1
     assert BY_NAME[name].comment in words(app)
@@ -67,11 +74,11 @@ def test_no_two_presets_are_the_same() -> None:
     assert len(set(settings)) == len(PRESETS)
     for preset in PRESETS:
         for key, value in preset.values.items():
-            if key in playground_switch.KEYS.values():
+            if key in rule_change.KEYS.values():
                 steps = int(values_of(preset)["S"])
-                assert str(playground_switch.parse(value, steps)) == value
+                assert str(rule_change.parse(value, steps)) == value
             else:
-                assert value in controls.BY_KEY[key].options
+                assert value in playground_choices.BY_KEY[key].options
             assert preset.comment.endswith((".", "?"))
 
 
@@ -79,7 +86,7 @@ def test_a_change_of_a_control_leaves_the_preset(open_app: Opener) -> None:
     app = open_app(page="playground")
     app.select_slider(key="uA").set_value("1e-4").run()
     assert app.pills(key="situation").value is None
-    assert "never comes near random routing" in finding(app)
+    assert "never comes near the random-routing baseline" in finding(app)
     assert "Your own setting" in words(app)
 
 
@@ -154,8 +161,8 @@ def test_the_playhead_moves_the_loads(open_app: Opener) -> None:
 def test_the_auxiliary_loss_shows_what_it_has_learnt(open_app: Opener) -> None:
     app = open_app(page="playground", A="aux_loss", uA="5e-1", B="aux_loss", uB="1e-1", S="200")
     assert not app.exception
-    assert "the loss has moved the scores themselves" in words(app)
-    assert "No rule here uses a bias" in words(app)
+    assert "the auxiliary loss has changed the scores themselves" in words(app)
+    assert "Neither rule has a bias" in words(app)
 
 
 def test_theory_tells_its_story(open_app: Opener) -> None:
@@ -178,7 +185,7 @@ def test_theory_says_what_is_published_and_what_was_derived_here(open_app: Opene
     assert "**Derived here**" in text
 
 
-@pytest.mark.parametrize("rule", theory_controls.BIAS_RULES)
+@pytest.mark.parametrize("rule", BIAS_RULES)
 @pytest.mark.parametrize("size", ["constant", "harmonic"])
 def test_theory_takes_every_rule(open_app: Opener, rule: str, size: str) -> None:
     app = open_app(page="theory", rule=rule, dec=size, u="1", tT="64", tS="100", tE="4", tK="2")

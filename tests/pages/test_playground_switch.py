@@ -7,11 +7,11 @@ import pytest
 from conftest import Opener, charts, words
 from streamlit.testing.v1 import AppTest
 
+from explorer.figures.simulation import RULE_NAMES, simulated
+from explorer.figures.views.rule_change import RuleChange, parse
 from explorer.simulate import RuleSettings, ScoreSettings, simulate, summary
 from explorer.simulate import scores as scores_module
-from explorer.ui.playground import controls
 from explorer.ui.playground.presets import BY_NAME, values_of
-from explorer.ui.playground.switch import Later, parse
 
 PRESET = "No balancing, then loss-free"
 
@@ -20,18 +20,20 @@ PRESET = "No balancing, then loss-free"
 def small_pool() -> Iterator[None]:
     before, scores_module.POOL_NUMBERS = scores_module.POOL_NUMBERS, 2**17
     scores_module.scores_of.cache_clear()
+    simulated.cache_clear()
     yield
     scores_module.POOL_NUMBERS = before
     scores_module.scores_of.cache_clear()
+    simulated.cache_clear()
 
 
 def finding(app: AppTest) -> str:
     return next(m.value for m in app.markdown if m.value.startswith("A: "))
 
 
-@pytest.mark.parametrize("rule", list(controls.RULE_NAMES))
+@pytest.mark.parametrize("rule", list(RULE_NAMES))
 def test_every_rule_is_read_back_from_its_text(rule: str) -> None:
-    change = Later(step=7, rule=rule, rate="5e-3", decay="sqrt")
+    change = RuleChange(step=7, rule=rule, rate="5e-3", decay="sqrt")
     again = parse(str(change), 200)
     assert again is not None
     assert (again.step, again.rule) == (7, rule)
@@ -42,7 +44,7 @@ def test_every_rule_is_read_back_from_its_text(rule: str) -> None:
 
 
 def test_a_rate_may_be_left_out() -> None:
-    assert parse("400.sign", 1000) == Later(step=400, rule="sign")
+    assert parse("400.sign", 1000) == RuleChange(step=400, rule="sign")
 
 
 BAD = [
@@ -83,10 +85,10 @@ def test_a_deep_link_simulates_both_rules_and_marks_every_time_axis(open_app: Op
     app = open_app(page="playground", A="none", swA="100.sign.1e-2", swB="150.none", S="200", T="256")
     assert not app.exception
     assert not app.warning
-    assert "A: no balancing, from 100 sign u=0.01 is near random routing after" in finding(app)
-    assert "of acting from step 100 on" in finding(app)
+    assert "A: no balancing, from 100 sign u=0.01 is near the random-routing baseline after" in finding(app)
+    assert "of balancing from step 100 on" in finding(app)
     assert "B: proportional u=0.01, from 150 no balancing" in finding(app)
-    assert "At the end nothing is done: there is no bias any more." in words(app)
+    assert "There is no balancing at the end, so there is no bias any more." in words(app)
     assert charts(app) == 6
     marked = [
         chart

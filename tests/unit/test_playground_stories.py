@@ -3,20 +3,21 @@
 import pytest
 
 from explorer import metrics
+from explorer.figures.views import rule_change
+from explorer.figures.views.playground_choices import rule_of, scores_of
 from explorer.simulate import Simulation, simulate, summary
-from explorer.ui.playground import controls, switch
 from explorer.ui.playground.presets import BY_NAME, values_of
 
 
 def pair(name: str, seed: int) -> tuple[Simulation, Simulation]:
     values = values_of(BY_NAME[name]) | {"seed": str(seed)}
-    scores = controls.scores_of(values)
+    scores = scores_of(values)
     steps = int(values["S"])
 
     def side(name: str) -> Simulation:
-        later = switch.parse(values[switch.KEYS[name]], steps)
+        later = rule_change.parse(values[rule_change.KEYS[name]], steps)
         changes = ((later.step, later.settings(int(values["wait"]))),) if later else ()
-        return simulate(scores, controls.rule_of(values, name), steps=steps, changes=changes)
+        return simulate(scores, rule_of(values, name), steps=steps, changes=changes)
 
     return side("A"), side("B")
 

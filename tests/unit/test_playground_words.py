@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from explorer.figures import simulation_text as words
 from explorer.simulate import RuleSettings, ScoreSettings, simulate
-from explorer.ui.playground import text as words
 
 SMALL = ScoreSettings(num_experts=4, top_k=1, num_tokens=64, skew=2.0)
 

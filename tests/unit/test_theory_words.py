@@ -8,13 +8,14 @@ from itertools import product
 import numpy as np
 import pytest
 
+from explorer.figures import theory_text as words
+from explorer.figures.simulation import STEP_SIZES
+from explorer.figures.views.choice import RATES
+from explorer.figures.views.theory import BIAS_RULES
 from explorer.simulate import RuleSettings, Scores, ScoreSettings
 from explorer.simulate.assignment import lp_optimum
 from explorer.simulate.descent import Descent, descend
 from explorer.simulate.online import Regret, late_cost
-from explorer.ui.playground.controls import RATES, STEP_SIZES
-from explorer.ui.theory import text as words
-from explorer.ui.theory.controls import BIAS_RULES
 
 SMALL = ScoreSettings(num_experts=4, top_k=1, num_tokens=64, source="frozen")
 

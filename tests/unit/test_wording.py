@@ -7,8 +7,8 @@ import pytest
 from chart_frames import vio_frame
 
 from explorer.charts import captions
+from explorer.figures import simulation_text
 from explorer.simulate import RuleSettings, ScoreSettings, simulate, summary
-from explorer.ui.playground import text as playground_words
 from explorer.wording import counted
 
 
@@ -29,5 +29,5 @@ def test_sentences_after_a_single_step() -> None:
     assert captions.max_vio_curves(first).startswith("After 1 step a sits at")
     quick = simulate(ScoreSettings(num_experts=4, top_k=1, num_tokens=64), RuleSettings(), steps=3)
     with mock.patch.object(summary, "steps_to_balance", return_value=1):
-        text = playground_words.balance({"A": quick}, {"A": "a"})
-    assert "a is near random routing after 1 step and" in text
+        text = simulation_text.balance({"A": quick}, {"A": "a"})
+    assert "a is near the random-routing baseline after 1 step and" in text

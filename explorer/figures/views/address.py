@@ -1,6 +1,6 @@
 """Reading one parameter of an address. A value that does not fit gives the default and a sentence."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -42,6 +42,14 @@ class Address:
         """`true` or `false`; anything else is not given."""
         text = (self._last(key) or "").lower()
         return text == "true" if text in ("true", "false") else default
+
+    def text(self, key: str, is_valid: Callable[[str], bool], rule: str) -> str:
+        """A text that `is_valid` accepts; empty where there is none."""
+        text = self._last(key) or ""
+        if not text or is_valid(text):
+            return text
+        self._refuse(key, text, rule)
+        return ""
 
     def _last(self, key: str) -> str | None:
         values = self.query.get(key) or ()

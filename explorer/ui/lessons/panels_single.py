@@ -7,31 +7,23 @@ import polars as pl
 import streamlit as st
 
 from explorer import metrics
-from explorer.charts import captions, lessons, loads, switches
-from explorer.charts import playground as figures
-from explorer.charts.theme import AXIS
+from explorer.charts import captions, lessons, loads
 from explorer.course.lessons import Key
+from explorer.figures import simulation
+from explorer.figures.panel import Question
+from explorer.figures.views import rule_change
+from explorer.figures.views.playground_choices import BY_KEY, rule_of, scores_of
 from explorer.metrics import power
 from explorer.routing.bias_step import BiasStep
-from explorer.simulate import Simulation
-from explorer.simulate.summary import random_reference
 from explorer.ui.bias_step import panel as update
 from explorer.ui.lessons import bias as lesson_bias
 from explorer.ui.lessons import facts_quality as lesson_facts_quality
 from explorer.ui.lessons import runs as lesson_runs
 from explorer.ui.lessons import simulations as lesson_simulations
 from explorer.ui.lessons.panels import ARM, HEIGHT, LAYER, Elsewhere, Keys, panel
-from explorer.ui.playground import controls, frames
-from explorer.ui.playground import page as playground
-from explorer.ui.playground import switch as playground_switch
-from explorer.ui.playground import text as words
 from explorer.ui.shared import cached, show, specs
 
-CONTROLS = {
-    key: Key(kind="text", words=f"the Playground's control {key}") for key in (*controls.BY_KEY, "seed")
-}
-NO_CHANGE = switches.rows(pl.DataFrame(schema=switches.SCHEMA), 1)
-"""A simulation of a lesson keeps its rule."""
+CONTROLS = {key: Key(kind="text", words=f"the Playground's control {key}") for key in (*BY_KEY, "seed")}
 SIDE = Key(kind="text", words="A or B", needed=True)
 
 
@@ -158,38 +150,29 @@ def seeds(keys: Keys, name: str) -> Elsewhere | None:
     return Elsewhere(page="compare", words="Compare", query={"runs": tokens, "base": base.token})
 
 
-def _pair(keys: Keys) -> dict[str, Simulation]:
-    given = {key: str(value) for key, value in keys.items() if key in CONTROLS}
-    return {side: lesson_simulations.simulation(given, side) for side in controls.SIDES}
+def _settings(keys: Keys) -> dict[str, str]:
+    """The value of every setting of the Playground."""
+    return lesson_simulations.values_of({key: str(value) for key, value in keys.items() if key in CONTROLS})
+
+
+def _two_rules(keys: Keys) -> simulation.TwoRules:
+    values = _settings(keys)
+    a, b = (simulation.Side(rule=rule_of(values, side)) for side in simulation.SIDES)
+    return simulation.TwoRules(scores=scores_of(values), steps=int(values["S"]), a=a, b=b, still_px=HEIGHT)
 
 
 def _playground(keys: Keys) -> Elsewhere:
-    given = {key: str(value) for key, value in keys.items() if key in CONTROLS}
-    values = lesson_simulations.values_of(given)
+    values = _settings(keys)
     # All of them, and no change of rules: what the visitor has set there before must not stay.
-    query = {**values, "at": int(values["S"]) - 1, **dict.fromkeys(playground_switch.KEYS.values(), "")}
+    query = {**values, "at": int(values["S"]) - 1, **dict.fromkeys(rule_change.KEYS.values(), "")}
     return Elsewhere(page="playground", words="the Playground", query=query)
 
 
 @panel("simulated_max_vio", **CONTROLS)
 def simulated_max_vio(keys: Keys, name: str) -> Elsewhere | None:
     """MaxVio of two simulated rules, as in the Playground."""
-    pair = _pair(keys)
-    labels = {side: controls.rule_label(s.rule) for side, s in pair.items()}
-    families = {side: playground.FAMILY_OF.get(s.rule.rule, "loss_free") for side, s in pair.items()}
-    table = frames.series_frame({side: s.max_vio for side, s in pair.items()})
-    rows = figures.line_rows(table, families, labels, reference=random_reference(pair["A"]), height=HEIGHT)
-    key = ("lesson simulated max_vio", tuple(sorted(keys.items())))
-    show.figure(
-        specs.kept(
-            key, partial(figures.lines, (*rows, NO_CHANGE), families, y_title=AXIS["max_vio"], height=HEIGHT)
-        ),
-        subject="MaxVio of two simulated rules",
-        finding=words.balance(pair, labels),
-        how="A simulation, no language model: scores are drawn, tokens choose, the rule reacts. The dotted "
-        "line is what random routing of as many tokens would show.",
-        table=table,
-        key=name,
+    show.question(
+        Question(key=name, build=simulation.max_vio, arms=simulation.NO_ARMS, settings=_two_rules(keys))
     )
     return _playground(keys)
 
@@ -197,20 +180,6 @@ def simulated_max_vio(keys: Keys, name: str) -> Elsewhere | None:
 @panel("simulated_biases", side=SIDE, **CONTROLS)
 def simulated_biases(keys: Keys, name: str) -> Elsewhere | None:
     """The biases of one simulated rule, as in the Playground."""
-    simulation = _pair(keys)[keys["side"]]
-    values = simulation.bias
-    table = frames.trajectory_frame(values)
-    limits = float(values.min()), float(values.max())
-    rows = figures.trajectory_rows(table, named=frames.extremes(values), limits=limits, height=HEIGHT)
-    key = ("lesson simulated biases", tuple(sorted(keys.items())))
-    show.figure(
-        specs.kept(
-            key, partial(figures.trajectories, (*rows, NO_CHANGE), y_title=AXIS["expert_bias"], height=HEIGHT)
-        ),
-        subject=f"Simulated biases of {controls.rule_label(simulation.rule)}",
-        finding=words.bias(simulation),
-        how="A simulation, no language model. One line an expert; bold: those that end highest and lowest.",
-        table=table,
-        key=name,
-    )
+    settings = simulation.OneSide(rules=_two_rules(keys), side=keys["side"])
+    show.question(Question(key=name, build=simulation.biases, arms=simulation.NO_ARMS, settings=settings))
     return _playground(keys)

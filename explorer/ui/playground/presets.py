@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from explorer.ui.playground.controls import BY_KEY
-from explorer.ui.playground.switch import KEYS as SWITCHES
+from explorer.figures.views.playground_choices import BY_KEY
+from explorer.figures.views.rule_change import KEYS as CHANGES
 
 KEY = "situation"
 
@@ -132,14 +132,14 @@ BY_NAME = {preset.name: preset for preset in PRESETS}
 
 
 def values_of(preset: Preset) -> dict[str, str]:
-    """Every control's value, and the changes of rules."""
-    defaults = {key: control.default for key, control in BY_KEY.items()}
-    return defaults | dict.fromkeys(SWITCHES.values(), "") | dict(preset.values)
+    """The value of every setting and of the changes of rules."""
+    defaults = {key: choice.default for key, choice in BY_KEY.items()}
+    return defaults | dict.fromkeys(CHANGES.values(), "") | dict(preset.values)
 
 
 def current() -> Preset | None:
     """The preset that the controls show now, if any; the seed does not matter."""
-    now = {key: str(st.session_state[key]) for key in (*BY_KEY, *SWITCHES.values())}
+    now = {key: str(st.session_state[key]) for key in (*BY_KEY, *CHANGES.values())}
     return next((preset for preset in PRESETS if values_of(preset) == now), None)
 
 

@@ -25,16 +25,6 @@ HEATMAP = "replay-heatmap"
 BARS_HOW = "A bar would reach the line at 1 if the work were shared evenly."
 
 
-def bar_rows(now: pl.DataFrame) -> pl.DataFrame:
-    """The rows that `charts.load_bars` draws, so that a kept figure can take those of another step."""
-    ratio = pl.col("load_ratio")
-    return now.sort("expert").with_columns(
-        pl.col("expert").cast(pl.Int32),
-        ratio.fill_null(0.0).fill_nan(0.0),
-        value=ratio.clip(2.0**-LIMIT, 2.0**LIMIT).log(2),
-    )
-
-
 def loads_panel(run: Run, now: pl.DataFrame, layer: int, order: list[int] | None) -> None:
     st.markdown("### Who works at this step?", help=tip("load"))
     chart = specs.kept(
@@ -49,7 +39,7 @@ def loads_panel(run: Run, now: pl.DataFrame, layer: int, order: list[int] | None
         ),
     )
     show.figure(
-        chart.with_rows(bar_rows(now)),
+        chart.with_rows(loads.bar_rows(now, LIMIT)),
         subject=f"Loads of layer {layer} at the playhead",
         finding=captions.load_bars(now),
         how=BARS_HOW,

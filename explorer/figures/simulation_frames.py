@@ -1,4 +1,4 @@
-"""Arrays of a simulation as the frames that figures and data tables take."""
+"""Arrays of a simulation as the frames that charts and data tables take."""
 
 from collections.abc import Mapping
 
@@ -10,11 +10,11 @@ from explorer.simulate.dynamics import Simulation
 from explorer.simulate.summary import bins
 
 POINTS = 150
-"""Points of a trajectory: there are N of them in a picture."""
+"""Points of one trajectory; a chart has one trajectory per expert."""
 
 
 def series_frame(values: Mapping[str, NDArray[np.floating]]) -> pl.DataFrame:
-    """side -> [S], as one row a side and bin: run_id, x, value, low, high, first_step, last_step."""
+    """Side -> [S], as one row per side and bin: run_id, x, value, low, high, first_step, last_step."""
     parts = []
     for side, array in values.items():
         piece = bins(array)
@@ -37,7 +37,7 @@ def series_frame(values: Mapping[str, NDArray[np.floating]]) -> pl.DataFrame:
 def trajectory_frame(values: NDArray[np.floating]) -> pl.DataFrame:
     """[S, E] -> columns step, expert, value; at most about `POINTS` steps, the last one included."""
     steps, experts = values.shape
-    # An odd stride: with an even one a bias that jumps to and fro would look as if it stood still.
+    # An odd stride: with an even one an alternating bias would look constant.
     stride = max(1, steps // POINTS) | 1
     kept = np.unique(np.append(np.arange(0, steps, stride), steps - 1))
     return pl.DataFrame(
@@ -50,7 +50,7 @@ def trajectory_frame(values: NDArray[np.floating]) -> pl.DataFrame:
 
 
 def loads_frame(simulation: Simulation, step: int) -> pl.DataFrame:
-    """Loads and biases of one step, as `charts.load_bars` takes them."""
+    """Loads and biases of one step, as `charts.loads.load_bars` takes them."""
     counts = simulation.counts[step]
     return pl.DataFrame(
         {
@@ -64,7 +64,7 @@ def loads_frame(simulation: Simulation, step: int) -> pl.DataFrame:
 
 
 def extremes(values: NDArray[np.floating]) -> list[int]:
-    """The experts that end highest and lowest."""
+    """The experts with the highest and the lowest final value; none where all are equal. values [S, E]."""
     last = values[-1]
     if last.max() == last.min():
         return []
