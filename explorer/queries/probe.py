@@ -26,24 +26,26 @@ class LayerProbe:
         return int(self.logits.shape[1])
 
 
-def probes(cur: Cursor) -> pl.DataFrame:
-    """Which runs keep a probe batch, and after how many updates it was routed.
+def probes(cur: Cursor, run_ids: Sequence[str]) -> pl.DataFrame:
+    """The probes of those runs that keep a probe batch.
 
-    Columns: run_id, step, has_bias (whether a bias took part). Sorted.
+    Columns: run_id, step (updates before the probe), has_bias (whether a bias was applied). Sorted.
     """
     return frame(
         cur,
         """
         SELECT run_id, step, bool_or(expert_bias IS NOT NULL) AS has_bias
         FROM probe_scores JOIN runs USING (run_id)
-        WHERE layer = coalesce(layers[1], 0) AND token = 0 AND router_logits IS NOT NULL
+        WHERE list_contains($run_ids::VARCHAR[], run_id)
+          AND layer = coalesce(layers[1], 0) AND token = 0 AND router_logits IS NOT NULL
         GROUP BY run_id, step ORDER BY run_id, step
         """,
+        run_ids=list(run_ids),
     )
 
 
 def layer_probe(cur: Cursor, run_id: str, step: int, layer: int) -> LayerProbe | None:
-    """What a layer's router made of the probe after `step` updates; None where it was not recorded."""
+    """A layer's logits, choices and bias on the probe after `step` updates; None where not recorded."""
     rows = frame(
         cur,
         """
@@ -68,7 +70,7 @@ def layer_probe(cur: Cursor, run_id: str, step: int, layer: int) -> LayerProbe |
 
 
 def _slots(lists: Sequence[Sequence[int] | None], experts: int) -> NDArray[np.int64]:
-    """Lists of any length as one array; what is no expert becomes an empty slot, and those come last."""
+    """Lists of any length as one array; ids that are no expert become empty slots, which come last."""
     kept = [[e for e in one or () if 0 <= e < experts] for one in lists]
     width = max(map(len, kept), default=0)
     return np.array([[*one, *[experts] * (width - len(one))] for one in kept], dtype=np.int64).reshape(
@@ -77,9 +79,9 @@ def _slots(lists: Sequence[Sequence[int] | None], experts: int) -> NDArray[np.in
 
 
 def expert_texts(chosen: NDArray[np.int64], texts: Sequence[str], expert: int) -> pl.DataFrame:
-    """Which texts an expert takes, of the probe's tokens; chosen: [T, K], texts: T.
+    """The texts of the probe tokens that an expert receives; chosen: [T, K], texts: T.
 
-    Columns: text, tokens (that the expert takes), occurrences (in the probe), share. Most tokens first.
+    Columns: text, tokens (received by the expert), occurrences (in the probe), share. Most tokens first.
     """
     taken = (np.asarray(chosen) == expert).any(-1) if chosen.size else np.zeros(len(texts), bool)
     found = pl.DataFrame(
@@ -97,9 +99,9 @@ def expert_texts(chosen: NDArray[np.int64], texts: Sequence[str], expert: int) -
 def expert_domains(
     chosen: NDArray[np.int64], domains: Sequence[str], expert: int, num_experts: int
 ) -> pl.DataFrame:
-    """How much of each domain's probe tokens an expert takes; domains: one for each of the T tokens.
+    """An expert's share of every domain's probe tokens; domains: one per token, T.
 
-    Columns: domain, tokens (taken by the expert), assignments (of the domain), load_ratio (tokens over the
+    Columns: domain, tokens (received by the expert), assignments (of the domain), load_ratio (tokens over the
     domain's uniform share, assignments / E). In the order in which domains appear.
     """
     slots = np.asarray(chosen)

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from explorer.ui.microscope import text as microscope_words
+from explorer.figures import probe_sentences
 
 
 def test_the_favourites_domain_stands_beside_that_domains_share_of_the_text() -> None:
@@ -18,7 +18,7 @@ def test_the_favourites_domain_stands_beside_that_domains_share_of_the_text() ->
         text=SimpleNamespace(is_known=True, domains=domains),
         chosen_by=lambda t: after[t].tolist(),
     )
-    assert microscope_words._favourite(view) == (  # type: ignore[arg-type]
-        "Expert 1 is first choice of 4 tokens, where 2 would be even; 50.0 % of them are english, which is "
-        "25.0 % of all."
+    assert probe_sentences.most_frequent_sentence(view) == (  # type: ignore[arg-type]
+        "Expert 1 is the first choice of 4 tokens (2 would be even); 50.0 % of them are english, against "
+        "25.0 % of all tokens."
     )

@@ -13,13 +13,14 @@ from store_runs import make_info
 from explorer.charts import biases as bias_charts
 from explorer.charts import captions, series, theme
 from explorer.charts import losses as loss_charts
+from explorer.figures import probe_sentences
+from explorer.figures.biases import extremes
 from explorer.queries import biases, comparison, events, health, losses
 from explorer.recording import FolderRecorder
 from explorer.records.records import EvalRecord, LoadRecord, StepRecord
 from explorer.store import Index
-from explorer.ui.compare.page import extremes, spread
+from explorer.ui.compare.page import spread
 from explorer.ui.compare.quality import not_drawn
-from explorer.ui.microscope import text as microscope_words
 
 NAN, INF = math.nan, math.inf
 Loss = Callable[[int], float | None]
@@ -171,7 +172,7 @@ def test_a_bias_that_is_not_finite_is_named_and_no_extreme(cur: Any) -> None:
     assert [(row["x"], row["expert"]) for row in min(crosses, key=len)] == [(49.0, 2), (19.0, 3)]
     at = pl.col("first_step").cast(pl.Float64)
     one = frame.filter(pl.col("expert") == 2).select(x=at, value="bias_mean")
-    assert microscope_words.history(one, 2, 10, what="bias") == (
+    assert probe_sentences.history(one, 2, 10, quantity="bias") == (
         "The bias of expert 2 is +0.300 around step 10; it is not finite (NaN or infinite) from step 50 to "
         "the end."
     )

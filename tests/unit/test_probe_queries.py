@@ -25,7 +25,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
 
 def test_runs_with_a_probe_are_listed_with_their_steps(index: Index) -> None:
     with index.cursor() as cur:
-        found = probe.probes(cur)
+        found = probe.probes(cur, ["plain", "probed", "without"])
     assert found.columns == ["run_id", "step", "has_bias"]
     assert found.rows() == [
         ("plain", 3, False),

@@ -87,7 +87,7 @@ def test_no_query_takes_layer_0_for_granted(cursor: duckdb.DuckDBPyConnection) -
     batches = health.computation_batches(cursor, "layered")
     assert batches.select("sequences", "layer").rows() == [(n, layer) for n in (1, 2) for layer in LAYERS]
     assert set(specialisation.specialisation(cursor, "layered")["layer"]) == set(LAYERS)
-    assert probe.probes(cursor).rows() == [("layered", 0, True), ("layered", STEPS, True)]
+    assert probe.probes(cursor, ["layered"]).rows() == [("layered", 0, True), ("layered", STEPS, True)]
 
 
 def test_no_baseline_is_made_up_for_layers_of_different_width(

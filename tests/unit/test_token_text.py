@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from explorer.ui.components.token_text import PALETTE, Sequence, TokenPick, sequences_of
+from explorer.figures.probe_batch import TextSpan, text_spans
+from explorer.ui.components.token_text import PALETTE, TokenPick
 from explorer.ui.components.token_text.component import _pick
 from explorer.ui.components.token_text.payload import ink_on, text_payload
 
@@ -15,7 +16,7 @@ GATES = np.array([[0.626, 0.374], [1.0, 0.0], [0.0, 0.0]], np.float32)
 
 
 def test_the_payload_is_plain_data_without_empty_slots() -> None:
-    payload = text_payload(TEXTS, sequences_of(3, 2, ["x"]), CHOSEN, GATES, np.array([True, False, False]), 4)
+    payload = text_payload(TEXTS, text_spans(3, 2, ["x"]), CHOSEN, GATES, np.array([True, False, False]), 4)
     assert json.loads(json.dumps(payload)) == payload
     assert payload["chosen"] == [[2, 0], [1], []]
     assert payload["gates"] == [[63, 37], [100], []]
@@ -28,7 +29,7 @@ def test_the_version_changes_with_anything_that_is_shown() -> None:
     def version(
         chosen: np.ndarray = CHOSEN, gates: np.ndarray | None = GATES, texts: list[str] = TEXTS
     ) -> str:
-        return str(text_payload(texts, sequences_of(3, 3, ["x"]), chosen, gates, None, 4)["version"])
+        return str(text_payload(texts, text_spans(3, 3, ["x"]), chosen, gates, None, 4)["version"])
 
     assert version() == version()
     assert (
@@ -37,10 +38,10 @@ def test_the_version_changes_with_anything_that_is_shown() -> None:
 
 
 def test_texts_are_cut_into_sequences() -> None:
-    assert sequences_of(5, 2, ["x", "y", "z"]) == [
-        Sequence(domain="x", start=0, end=2),
-        Sequence(domain="y", start=2, end=4),
-        Sequence(domain="z", start=4, end=5),
+    assert text_spans(5, 2, ["x", "y", "z"]) == [
+        TextSpan(domain="x", start=0, end=2),
+        TextSpan(domain="y", start=2, end=4),
+        TextSpan(domain="z", start=4, end=5),
     ]
 
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
+from explorer.figures.probe_batch import RoutedBatch
 from explorer.routing import routing_math
-from explorer.ui.microscope.view import View
 
 MOST = 4
 """Experts whose numbers are spelled out."""
@@ -17,54 +17,54 @@ SYMBOLS = {
 }
 
 
-def told(table: pl.DataFrame) -> list[int]:
-    """The experts that tell the story: the chosen, then those that the bias pushed out."""
+def spelled_out(table: pl.DataFrame) -> list[int]:
+    """The experts whose numbers are shown: the chosen, then those that the bias pushed out."""
     chosen = table.filter("after").sort("rank_after", "expert", nulls_last=True)["expert"].to_list()
     pushed = table.filter(pl.col("before") & ~pl.col("after")).sort("rank_before")["expert"].to_list()
     kept = chosen[: max(1, MOST - min(len(pushed), 2))]
     return kept + pushed[: MOST - len(kept)]
 
 
-def steps(view: View, token: int, table: pl.DataFrame) -> list[tuple[str, str]]:
-    """(words, formula) of every step from logit to gate; empty where there are no scores."""
-    func = view.settings.score_func
+def steps(batch: RoutedBatch, token: int, table: pl.DataFrame) -> list[tuple[str, str]]:
+    """(text, formula) of every step from logit to gate; empty where there are no scores."""
+    func = batch.settings.score_func
     if func is None:
         return []
-    experts = told(table)
+    experts = spelled_out(table)
     rows = {row["expert"]: row for row in table.to_dicts()}
-    found = [
+    parts = [
         (
             "Each score comes from the router's logit.",
-            _lines(rf"s_i = {SYMBOLS[func]}", [_score(func, rows[e], view.logits[token]) for e in experts]),
+            _lines(rf"s_i = {SYMBOLS[func]}", [_score(func, rows[e], batch.logits[token]) for e in experts]),
         )
     ]
-    if view.compared is not None:
-        found.append(_choice(view, token, rows, experts))
-    found.append(_gates(view, token, rows))
-    return found
+    if batch.compared is not None:
+        parts.append(_choice(batch, token, rows, experts))
+    parts.append(_gates(batch, token, rows))
+    return parts
 
 
-def _choice(view: View, token: int, rows: dict[int, dict[str, float]], experts: list[int]) -> tuple[str, str]:
-    after, before = view.chosen_by(token), view.would_choose(token)
-    name = "TopK" if view.settings.top_p is None else "TopP"
-    if view.bias is None:
+def _choice(
+    batch: RoutedBatch, token: int, rows: dict[int, dict[str, float]], experts: list[int]
+) -> tuple[str, str]:
+    after, before = batch.chosen_by(token), batch.would_choose(token)
+    name = "TopK" if batch.settings.top_p is None else "TopP"
+    if batch.bias is None:
         picked = rf"\mathrm{{{name}}}(s) = {_set(after)}"
-        return "The best scores are chosen. There is no bias here.", picked
-    sign = r"\cdot" if view.settings.bias_form == "multiplicative" else "+"
-    lines = [_biased(view, rows[e]) for e in experts if rows[e]["compared"] is not None]
+        return "The highest scores are chosen; no bias is applied.", picked
+    sign = r"\cdot" if batch.settings.bias_form == "multiplicative" else "+"
+    lines = [_biased(batch, rows[e]) for e in experts if rows[e]["compared"] is not None]
     lines += [
         rf"\mathrm{{{name}}}(s) &= {_set(before)}",
         rf"\mathrm{{{name}}}(s {sign} b) &= {_set(after)}",
     ]
-    verb = "multiplied by" if sign == r"\cdot" else "added to"
-    return f"The scores are {verb} the biases for choosing only.".replace(
-        "The scores are added to the biases", "The biases are added to the scores"
-    ), _aligned(lines)
+    verb = "The biases multiply" if sign == r"\cdot" else "The biases are added to"
+    return f"{verb} the scores for the choice only, not for the gates.", _aligned(lines)
 
 
-def _biased(view: View, row: dict[str, float]) -> str:
+def _biased(batch: RoutedBatch, row: dict[str, float]) -> str:
     e, score, bias, value = int(row["expert"]), row["score"], row["bias"], row["compared"]
-    if view.settings.bias_form == "multiplicative":
+    if batch.settings.bias_form == "multiplicative":
         return rf"s_{{{e}}} \cdot b_{{{e}}} &= {score:.4f} \cdot {bias:.4f} = {value:.4f}"
     sign = "-" if bias < 0 else "+"
     return rf"s_{{{e}}} + b_{{{e}}} &= {score:.4f} {sign} {abs(bias):.4f} = {value:.4f}"
@@ -84,12 +84,12 @@ def _score(func: str, row: dict[str, float], logits: np.ndarray) -> str:
     return rf"s_{{{e}}} &= {middle} = {score:.4f}"
 
 
-def _gates(view: View, token: int, rows: dict[int, dict[str, float]]) -> tuple[str, str]:
-    settings, experts = view.settings, view.chosen_by(token)
+def _gates(batch: RoutedBatch, token: int, rows: dict[int, dict[str, float]]) -> tuple[str, str]:
+    settings, experts = batch.settings, batch.chosen_by(token)
     func = settings.weighs_by
     assert func is not None
-    weighing = routing_math.scores(view.logits[token : token + 1], func)
-    divisor = float(routing_math.gate_divisor(weighing, view.after[token : token + 1], settings)[0, 0])
+    weighing = routing_math.scores(batch.logits[token : token + 1], func)
+    divisor = float(routing_math.gate_divisor(weighing, batch.after[token : token + 1], settings)[0, 0])
     letter = "s" if settings.gate_func is None else "w"
     scale = "" if settings.route_scale == 1.0 else rf" \cdot {settings.route_scale:g}"
     whole = {"chosen": r"\sum_{j \in \mathrm{chosen}} ", "all": r"\sum_j "}.get(settings.divide_by)
@@ -106,9 +106,9 @@ def _gates(view: View, token: int, rows: dict[int, dict[str, float]]) -> tuple[s
         gate = rows[e]["gate"]
         lines.append(rf"g_{{{e}}} &= {middle}{scale} = {gate:.4f}")
     words = (
-        "The gates weigh the chosen experts by their own scores: the bias has no part in it."
-        if view.bias is not None
-        else "The gates weigh the chosen experts by their scores."
+        "The gates weight the chosen experts by their scores without bias."
+        if batch.bias is not None
+        else "The gates weight the chosen experts by their scores."
     )
     if not experts:
         return "No expert takes this token, so there is no gate.", general

@@ -1,53 +1,49 @@
-"""The Microscope page: one batch, one layer, one token of a recorded run, with its numbers."""
+"""The Microscope page: controls of one probe batch, layer, token and expert, and their panels."""
 
-import json
 from collections.abc import Sequence
 from functools import partial
 
-import numpy as np
 import streamlit as st
 
+from explorer.figures import probe_sentences as sentences
 from explorer.figures.arms import Arm, Run
+from explorer.figures.probe import not_recorded
+from explorer.figures.probe_batch import RoutedBatch, routed_batch
+from explorer.figures.store import Trace
+from explorer.figures.views.microscope import (
+    NO_EXPERT,
+    MicroscopeSettings,
+    Probes,
+    default_probe,
+    default_run,
+    default_token,
+    shown_expert,
+)
 from explorer.metrics.glossary import tip
-from explorer.routing.routing_math import settings_of
 from explorer.ui.components.token_text import TokenPick, token_text
 from explorer.ui.components.token_text.component import ALL, FIRST
 from explorer.ui.components.token_text.payload import text_payload
-from explorer.ui.microscope import domains as microscope_domains
-from explorer.ui.microscope import expert as microscope_expert
-from explorer.ui.microscope import queries as cached_probe
-from explorer.ui.microscope import text as microscope_words
-from explorer.ui.microscope import token as microscope_token
-from explorer.ui.microscope.view import ProbeText, View, probe_text, view_of
-from explorer.ui.shared import cached, layers, show, urls
+from explorer.ui.microscope import expert as expert_section
+from explorer.ui.microscope import layer as layer_section
+from explorer.ui.microscope import token as token_section
+from explorer.ui.shared import layers, show, urls
+from explorer.ui.shared.store import STORE
 from explorer.wording import counted
 
-NOBODY = "all"
 COLOURS = (FIRST, ALL)
-
-Probes = list[tuple[int, bool]]
-
-
-def with_probe(runs: Sequence[Run], chosen: Sequence[Arm]) -> tuple[list[Run], dict[str, Probes]]:
-    """Runs that keep a probe batch, those of the run picker first, and their probes."""
-    usable = [run for run in runs if run.has_loads]
-    probes = cached_probe.probes(cached.versions(usable))
-    picked = list(dict.fromkeys(run for arm in chosen for run in arm.runs))
-    ordered = [run for run in picked if run in usable] + [run for run in usable if run not in picked]
-    return [run for run in ordered if run.run_id in probes], probes
 
 
 def choose_run(runs: Sequence[Run]) -> Run:
-    """The selector of the run, bound to `?run=` as in Replay."""
+    """The run selector, bound to `?run=` as in Replay."""
     by_id = {run.run_id: run for run in runs}
-    usual = next((run for run in runs if run.family == "loss_free"), runs[0])
+    default = default_run(runs)
     urls.settle(
         "run",
         list(by_id),
-        usual.run_id,
+        default.run_id,
         lambda value: (
             f"The link names the run “{value}”, which is not here or keeps no probe batch. "
-            f"{usual.run_id} is shown."
+            f"{default.run_id} is shown."
         ),
     )
     urls.show_notices("run")
@@ -58,51 +54,25 @@ def choose_run(runs: Sequence[Run]) -> Run:
 
 
 def show_run(run: Run, probes: Probes, arms: Sequence[Arm]) -> None:
-    """The batch, the token and the expert in one fragment; then what belongs to the layer as a whole."""
-    step, layer = _controls(run, probes)
+    """The batch with its token and expert in one fragment, then the panels of the whole layer."""
+    step, layer = _probe_and_layer(run, probes)
     with show.steady("microscope"):
-        st.fragment(_view)(run, probes, step, layer)
-    microscope_domains.section(arms, layer)
-    microscope_domains.settling(run, layer)
+        _batch(run, probes, step, layer)
+    layer_section.domains_by_method(arms, layer)
+    layer_section.saturation(run, layer)
 
 
-def usual_probe(probes: Probes, last_step: int) -> int:
-    """The latest probe with a bias and a training step after it, whose update can be told; else the last."""
-    told = [step for step, has_bias in probes if has_bias and step <= last_step]
-    return told[-1] if told else probes[-1][0]
-
-
-def _view(run: Run, probes: Probes, step: int, layer: int) -> None:
-    """What follows a click; figures here take other rows and are not drawn anew."""
-    view = load_view(run, step, layer)
-    if view is None:
-        sentence = (
-            f"Layer {layer} has no readable probe after {counted(step, 'update')}; "
-            "choose another probe or layer."
-        )
-        st.info(show.plain(sentence), icon=":material/inbox:")
-        return
-    st.subheader("Who gets which token?", help=tip("probe_batch"))
-    st.markdown(show.plain(microscope_words.batch(view)))
-    token, expert, colour_by = _choices(run, view, _usual_token(run, probes))
-    _text(run, view, token, expert, colour_by)
-    microscope_token.section(run, view, token, expert)
-    # Not that of the token: six figures would be drawn anew with every token.
-    shown = expert if expert is not None else microscope_words.favourite(view)[0]
-    microscope_expert.section(run, view, shown, is_marked=expert is not None)
-
-
-def _controls(run: Run, probes: Probes) -> tuple[int, int]:
-    """Probe and layer, on which the whole page depends."""
+def _probe_and_layer(run: Run, probes: Probes) -> tuple[int, int]:
+    """The controls that the whole page depends on."""
     steps = [step for step, _ in probes]
-    usual = usual_probe(probes, run.last_step)
+    default = default_probe(probes, run.last_step)
     urls.settle(
         "probe",
         steps,
-        usual,
+        default,
         lambda value: (
             f"The link names the probe after {value} updates; this run was probed after "
-            f"{microscope_words.join([str(s) for s in steps])}. The one after {usual} is shown."
+            f"{sentences.join([str(s) for s in steps])}. The one after {default} is shown."
         ),
     )
     layers.settle(run.layers, "this run")
@@ -120,51 +90,74 @@ def _controls(run: Run, probes: Probes) -> tuple[int, int]:
     return int(step or 0), layer
 
 
-def load_view(run: Run, step: int, layer: int) -> View | None:
-    """Everything about the batch in this layer; None where it was not recorded."""
-    probe = cached_probe.layer_probe(run.version, step, layer)
-    if probe is None:
-        return None
-    settings = settings_of(json.loads(run.config), top_k=run.top_k, step=step)
-    return view_of(probe, settings, _text_of(run, len(probe.logits)), step=step, layer=layer)
+@st.fragment
+def _batch(run: Run, probes: Probes, step: int, layer: int) -> None:
+    """Everything that follows a click; charts here exchange rows and are not drawn anew."""
+    batch = routed_batch(Trace(STORE), run, step, layer)
+    if batch is None:
+        st.info(show.plain(not_recorded(step, layer)), icon=":material/inbox:")
+        return
+    st.subheader("Tokens by expert", help=tip("probe_batch"))
+    st.markdown(show.plain(sentences.overview(batch)))
+    settings = _settings(run, batch, default_token(STORE, run, probes))
+    _text(run, batch, settings)
+    token_section.section(run, batch, settings)
+    expert = shown_expert(settings, batch)
+    expert_section.section(run, settings, expert, is_marked=settings.expert is not None)
 
 
-def _text_of(run: Run, num_tokens: int) -> ProbeText:
-    return probe_text(cached_probe.document(run.version, run.path), num_tokens)
+def _settings(run: Run, batch: RoutedBatch, default: int) -> MicroscopeSettings:
+    """Token, marked expert and colours, from widgets whose keys the text and the URL share."""
+    last, experts = batch.num_tokens - 1, [NO_EXPERT, *map(str, range(batch.num_experts))]
+    default = min(default, last)
+    _settle(last, experts, default)
+    urls.show_notices("token", "expert", "colour")
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        urls.number_input("Token", 0, last, default, key="token", width=150)
+        expert = st.selectbox(
+            "Mark expert",
+            experts,
+            key="expert",
+            bind="query-params",
+            width=150,
+            help="Its tokens are highlighted in the text. Clicking its number above the text does the same.",
+        )
+        colour = st.segmented_control(
+            "Colour by choice",
+            COLOURS,
+            key="colour",
+            bind="query-params",
+            required=True,
+            help="A token's first choice, or all of its experts as stripes.",
+        )
+    return MicroscopeSettings(
+        run=run.run_id,
+        probe=batch.step,
+        layer=batch.layer,
+        token=int(st.session_state["token"]),
+        expert=None if expert == NO_EXPERT else int(expert),
+        colour="all" if colour == ALL else "first",
+    )
 
 
-def _usual_token(run: Run, probes: Probes) -> int:
-    """The first whole word to which the bias gave other experts in the first layer, whatever is chosen."""
-    view = load_view(run, usual_probe(probes, run.last_step), run.layers[0])
-    moved = None if view is None else view.moved
-    if view is None or moved is None or not moved.any():
-        return 0
-    for token in np.flatnonzero(moved).tolist():
-        word = view.text.texts[token]
-        if word.startswith(" ") and word[1:].isalpha() and len(word) > 3:
-            return int(token)
-    return int(np.argmax(moved))
-
-
-def _choices(run: Run, view: View, usual: int) -> tuple[int, int | None, str]:
-    """Token, marked expert and colours: widgets whose keys the text and the URL share."""
-    last, experts = view.num_tokens - 1, [NOBODY, *map(str, range(view.num_experts))]
-    usual = min(usual, last)
+def _settle(last: int, experts: Sequence[str], default: int) -> None:
+    """Read token, expert and colour from the URL before their widgets are made."""
     urls.settle_number(
         "token",
         0,
         last,
-        usual,
+        default,
         lambda value: (
-            f"The link names token {value}; the tokens of this probe are 0 to {last}. Token {usual} is shown."
+            f"The link names token {value}; the tokens of this probe are 0 to {last}. "
+            f"Token {default} is shown."
         ),
     )
     urls.settle(
         "expert",
         experts,
-        NOBODY,
+        NO_EXPERT,
         lambda value: (
-            f"The link names expert {value}; the experts of this layer are 0 to {view.num_experts - 1}. "
+            f"The link names expert {value}; the experts of this layer are 0 to {len(experts) - 2}. "
             "None is marked."
         ),
     )
@@ -174,56 +167,32 @@ def _choices(run: Run, view: View, usual: int) -> tuple[int, int | None, str]:
         FIRST,
         lambda value: f"The link names the colours “{value}”; they are {FIRST} or {ALL}. {FIRST} is shown.",
     )
-    urls.show_notices("token", "expert", "colour")
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        urls.number_input("Token", 0, last, usual, key="token", width=150)
-        st.selectbox(
-            "Mark expert",
-            experts,
-            key="expert",
-            bind="query-params",
-            width=150,
-            help="Its tokens stand out in the text. A click on its number above the text does the same.",
-        )
-        colour_by = st.segmented_control(
-            "Colour by choice",
-            COLOURS,
-            key="colour",
-            bind="query-params",
-            required=True,
-            help="The expert that a token calls first, or all of its experts as stripes.",
-        )
-    return int(st.session_state["token"]), _expert(), str(colour_by or FIRST)
 
 
-def _expert() -> int | None:
-    chosen = st.session_state["expert"]
-    return None if chosen == NOBODY else int(chosen)
-
-
-def _text(run: Run, view: View, token: int, expert: int | None, colour_by: str) -> None:
-    if not view.text.is_known:
+def _text(run: Run, batch: RoutedBatch, settings: MicroscopeSettings) -> None:
+    """The tokens as text, coloured by expert; a click selects a token or marks an expert."""
+    text = batch.text
+    if not text.is_known:
         show.note(
-            "The run folder has no readable probe.json with the texts of these tokens, so they are called by "
-            "number."
+            "The run folder has no readable probe.json with the texts of these tokens, so tokens are shown "
+            "by number."
         )
     token_text(
-        text_payload(
-            view.text.texts, view.text.sequences, view.after, view.gates, view.moved, view.num_experts
-        ),
+        text_payload(text.texts, text.spans, batch.after, batch.gates, batch.moved, batch.num_experts),
         key=f"text-{run.run_id}",
-        token=token,
-        expert=expert,
-        colour_by=colour_by,
-        label=f"Probe batch of {run.label}, layer {view.layer}, after {counted(view.step, 'update')}",
-        on_pick=partial(_picked, view.num_tokens, view.num_experts),
+        token=settings.token,
+        expert=settings.expert,
+        colour_by=settings.colour,
+        label=f"Probe batch of {run.label}, layer {batch.layer}, after {counted(batch.step, 'update')}",
+        on_pick=partial(_pick, batch.num_tokens, batch.num_experts),
     )
 
 
-def _picked(num_tokens: int, num_experts: int, pick: TokenPick) -> None:
+def _pick(num_tokens: int, num_experts: int, pick: TokenPick) -> None:
+    """Copy a click in the text to the widgets."""
     if pick.token is not None and pick.token < num_tokens:
         st.session_state["token"] = pick.token
     elif pick.expert is not None and pick.expert < num_experts:
         st.session_state["expert"] = str(pick.expert)
     elif pick.cleared:
-        st.session_state["expert"] = NOBODY
+        st.session_state["expert"] = NO_EXPERT

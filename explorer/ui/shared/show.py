@@ -61,7 +61,9 @@ def question(
     if isinstance(answer, Missing):
         note(answer.reason)
         return None
-    return draw(replace(answer, playhead=playhead), key=question.key, live=live, text=text, pick=pick)
+    if playhead is not None:
+        answer = replace(answer, playhead=playhead)
+    return draw(answer, key=question.key, live=live, text=text, pick=pick)
 
 
 def draw(

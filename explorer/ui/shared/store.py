@@ -22,12 +22,13 @@ class CachedStore:
         """See `figures.store.Store.answer`."""
         versions = runs.version if isinstance(runs, Run) else tuple(run.version for run in runs)
         name = f"{query.__module__}.{query.__qualname__}"
-        return _answer(name, versions, args, tuple(sorted(settings.items())), query, runs)
+        return _answer(_index(), name, versions, args, tuple(sorted(settings.items())), query, runs)
 
 
 # Not `cache_data`: copying a frame on every look costs more than many of the queries.
 @st.cache_resource(max_entries=2000, show_spinner=False)
 def _answer(
+    index: str,
     name: str,
     versions: tuple[Any, ...],
     args: tuple[Any, ...],
@@ -36,6 +37,11 @@ def _answer(
     _runs: Run | Sequence[Run],
 ) -> Answer[R]:
     return run_query(services().index, _query, _runs, *args, **dict(settings))
+
+
+def _index() -> str:
+    """The index that answers: two of them may hold different runs of one name."""
+    return str(services().settings.index)
 
 
 STORE = CachedStore()
@@ -48,7 +54,7 @@ def ask(query: Callable[..., R], runs: Run | Sequence[Run], *args: Any, **settin
 
 def answer(question: Question) -> Panel | Missing:
     """The answer to a question, built once for its runs' versions and settings."""
-    return _built((question.key, *question.cache_key), question)
+    return _built((_index(), question.key, *question.cache_key), question)
 
 
 @st.cache_resource(max_entries=300, show_spinner=False)

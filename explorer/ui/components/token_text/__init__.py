@@ -4,6 +4,6 @@ A Streamlit Custom Component v2 as `explorer/ui/components/player`: package file
 """
 
 from explorer.ui.components.token_text.component import TokenPick, token_text
-from explorer.ui.components.token_text.payload import PALETTE, Sequence, sequences_of
+from explorer.ui.components.token_text.payload import PALETTE
 
-__all__ = ["PALETTE", "Sequence", "TokenPick", "sequences_of", "token_text"]
+__all__ = ["PALETTE", "TokenPick", "token_text"]

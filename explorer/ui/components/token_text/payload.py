@@ -1,12 +1,13 @@
 """What the token text is sent: texts, choices and colours as plain data."""
 
 import hashlib
-from collections.abc import Sequence as Sequenced
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from explorer.figures.probe_batch import TextSpan
 
 # Hue and lightness both change from one to the next, so that neighbours are told apart.
 PALETTE = (
@@ -30,29 +31,6 @@ PALETTE = (
 """Colours of the experts by number; beyond them they repeat and every chip also says its number."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sequence:
-    """One text of the probe."""
-
-    domain: str
-    start: int
-    end: int
-    """One past its last token."""
-
-
-def sequences_of(num_tokens: int, length: int, domains: Sequenced[str]) -> list[Sequence]:
-    """The texts of a probe batch; one without a name is called by its number."""
-    starts = range(0, num_tokens, length)
-    return [
-        Sequence(
-            domain=domains[i] if i < len(domains) else f"text {i + 1}",
-            start=start,
-            end=min(start + length, num_tokens),
-        )
-        for i, start in enumerate(starts)
-    ]
-
-
 def ink_on(colour: str) -> str:
     """Black or white, whichever is read better on a #rrggbb colour (WCAG contrast)."""
     channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
@@ -62,8 +40,8 @@ def ink_on(colour: str) -> str:
 
 
 def text_payload(
-    texts: Sequenced[str],
-    sequences: Sequenced[Sequence],
+    texts: Sequence[str],
+    spans: Sequence[TextSpan],
     chosen: NDArray[np.int64],
     gates: NDArray[np.float32] | None,
     moved: NDArray[np.bool_] | None,
@@ -85,7 +63,7 @@ def text_payload(
         ]
     payload: dict[str, Any] = {
         "texts": list(texts),
-        "sequences": [[s.domain, s.start, s.end] for s in sequences],
+        "sequences": [[s.domain, s.start, s.end] for s in spans],
         "experts": num_experts,
         "chosen": kept,
         "gates": shares,

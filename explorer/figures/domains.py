@@ -1,0 +1,138 @@
+"""Expert load by domain of the text, and how far apart domains are routed."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from explorer.charts import domain_panels
+from explorer.charts import spec as specs
+from explorer.charts.captions import number
+from explorer.figures.arm_set import ArmSet
+from explorer.figures.arms import Run
+from explorer.figures.panel import Missing, Panel
+from explorer.figures.probe_sentences import join
+from explorer.figures.store import Store, Trace
+from explorer.metrics import is_resolved, t_interval
+from explorer.queries import domains as queries
+from explorer.queries import specialisation
+
+NO_LOADS = (
+    "None of the runs to compare has held-out loads by domain in this layer; choose others in the sidebar."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DomainLoads:
+    """Load by domain in one MoE layer, on a colour scale that several panels share."""
+
+    layer: int
+    top: float
+    """Upper end of the scale, load over balanced load; see `scale_top`."""
+
+
+def with_domain_loads(store: Store, arms: ArmSet, layer: int) -> ArmSet:
+    """The arms whose first run has held-out loads by domain in this layer."""
+    trace = Trace(store)
+    return arms.only(
+        [
+            arm
+            for arm in arms.with_loads()
+            if layer in arm.first.layers and not trace.ask(queries.domain_expert, arm.first, layer).is_empty()
+        ]
+    )
+
+
+def scale_top(store: Store, arms: ArmSet, layer: int) -> float:
+    """The upper end of the colour scale for these arms: their highest load, at least 1."""
+    trace = Trace(store)
+    return domain_panels.highest([trace.ask(queries.domain_expert, arm.first, layer) for arm in arms])
+
+
+def load_by_domain(store: Store, arms: ArmSet, settings: DomainLoads) -> Panel | Missing:
+    """Held-out load of every expert and domain, in the first run of the only arm (DeepSeek-V3, Figure 9)."""
+    (arm,) = arms
+    run, layer, label = arm.first, settings.layer, arms.label(arm)
+    trace = Trace(store)
+    frame = trace.ask(queries.domain_expert, run, layer)
+    subject = f"Load over balanced load by domain with {label}, layer {layer}"
+    if frame.is_empty():
+        return Missing(subject=subject, reason=NO_LOADS)
+    last = trace.ask(specialisation.specialisation, run, layer).tail(1)
+    row = None if last.is_empty() else last.row(0, named=True)
+    return Panel(
+        subject=subject,
+        finding=strongest_specialist(frame, row),
+        how=f"{run.run_id}, held-out text at its last evaluation, layer {layer}; the sentence above "
+        "the panels covers all layers and seeds.",
+        spec=specs.make(domain_panels.domain_panel(frame, top=settings.top, title=label)),
+        table=frame,
+        statements=trace.statements,
+    )
+
+
+def strongest_specialist(frame: pl.DataFrame, row: Mapping[str, float | None] | None) -> str:
+    """The expert with the highest load in a domain, and the information of experts about domains.
+
+    frame: of `queries.domains.domain_expert`; row: of `queries.specialisation` for the same layer, if any.
+    """
+    live = frame.filter(pl.col("tokens") > 0) if not frame.is_empty() else frame
+    if live.is_empty():
+        return "No loads by domain were recorded."
+    top = live.sort("load_ratio", "domain", "expert", descending=[True, False, False]).row(0, named=True)
+    times = number(top["load_ratio"])
+    text = f"Strongest specialist: expert {top['expert']}, {times}× its uniform share of {top['domain']}."
+    if row is None or row["information"] is None or row["chance"] is None:
+        return text
+    bits, noise = number(float(row["information"])), number(float(row["chance"]))
+    return f"{text} Experts carry {bits} bits of information about the domain; counting noise gives {noise}."
+
+
+def distances(store: Store, arms: ArmSet) -> str:
+    """One sentence on the mean distance between two domains in every arm, over all layers and seeds."""
+    trace = Trace(store)
+    return distance_sentence(
+        [(arms.label(arm), {run.seed: _distance(trace, run) for run in arm.runs}) for arm in arms]
+    )
+
+
+def _distance(trace: Trace, run: Run) -> float:
+    """Mean distance of two domains at the last evaluation, mean over layers; NaN where it is unknown."""
+    frame = trace.ask(specialisation.specialisation, run)
+    last = frame.filter(pl.col("step") == pl.col("step").max())["mean_distance"].drop_nulls()
+    return float(last.mean()) if len(last) else math.nan  # type: ignore[arg-type]
+
+
+def distance_sentence(rows: Sequence[tuple[str, Mapping[int | None, float]]]) -> str:
+    """The mean distance between domains of every method, and whether the first two differ over their seeds.
+
+    rows: label, and the mean distance of every seed (mean over layers). Without two seeds in common the
+    methods are listed and not ranked.
+    """
+    known = [
+        (label, {seed: d for seed, d in of_seeds.items() if math.isfinite(d)}) for label, of_seeds in rows
+    ]
+    known = [(label, of_seeds) for label, of_seeds in known if of_seeds]
+    if not known:
+        return "The distance between domains is unknown: it needs two domains with tokens."
+    common = set.intersection(*(set(of_seeds) for _, of_seeds in known))
+    means = {label: _mean([of_seeds[seed] for seed in common or of_seeds]) for label, of_seeds in known}
+    ordered = sorted(known, key=lambda entry: -means[entry[0]])
+    values = [f"{number(means[label])} with {label}" for label, _ in ordered]
+    seeds = f"{len(common)} seeds" if len(common) > 1 else "one seed" if common else "different seeds"
+    text = (
+        f"The mean distance between two domains, over all layers and {seeds}, is {join(values)} "
+        "(0: the same experts, 1: no expert in common)."
+    )
+    if len(known) == 1:
+        return text
+    interval = t_interval([ordered[0][1][s] - ordered[1][1][s] for s in common])
+    if interval is None:
+        return f"{text} Too few common seeds to rank the methods."
+    verdict = "significant" if is_resolved(interval) else "not significant"
+    return f"{text} The first two differ by {number(abs(interval[0]))} ± {number(interval[1])}, {verdict}."
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

@@ -1,0 +1,206 @@
+"""The Microscope: one probe batch in one layer, one token and one expert of it, and domains by method."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import numpy as np
+
+from explorer.figures import domains, experts, probe
+from explorer.figures import probe_sentences as sentences
+from explorer.figures.arm_set import ArmSet
+from explorer.figures.arms import Arm, Run
+from explorer.figures.panel import Question
+from explorer.figures.probe_batch import RoutedBatch, routed_batch
+from explorer.figures.settings import OneLayer
+from explorer.figures.store import Store, Trace
+from explorer.figures.views.address import Address
+from explorer.figures.views.picked import picked_arms
+from explorer.figures.views.view import OpenView, Query
+from explorer.queries.probe import probes as probes_of
+
+TITLE = "Router microscope"
+NO_EXPERT = "all"
+"""The value of `expert` in an address that marks none."""
+NO_PROBE = (
+    "No run here keeps a probe batch, which this page reads. Train one with "
+    "`--set training.probe_tokens=1024`; of the shipped runs, seed 0 of the four main rules has one."
+)
+Colour = Literal["first", "all"]
+Probes = list[tuple[int, bool]]
+"""Updates before each probe of a run, and whether a bias was applied; ascending."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MicroscopeSettings:
+    """The state of the page, as its address says it."""
+
+    run: str
+    probe: int
+    """Updates before the probe."""
+    layer: int
+    token: int
+    expert: int | None = None
+    """The marked expert."""
+    colour: Colour = "first"
+    """Colour of a token in the text: by its first choice or by all of its experts."""
+
+    @property
+    def query(self) -> Query:
+        """The address of this state."""
+        expert = NO_EXPERT if self.expert is None else str(self.expert)
+        values = (self.run, self.probe, self.layer, self.token, expert, self.colour)
+        names = ("run", "probe", "layer", "token", "expert", "colour")
+        return {name: (str(value),) for name, value in zip(names, values, strict=True)}
+
+
+def runs_with_probe(
+    store: Store, runs: Sequence[Run], arms: Sequence[Arm]
+) -> tuple[list[Run], dict[str, Probes]]:
+    """Runs that keep a probe batch, those of the picked arms first, and their probes by run id."""
+    usable = [run for run in runs if run.has_loads]
+    probes: dict[str, Probes] = {}
+    for run_id, step, has_bias in Trace(store).ask(probes_of, usable).rows():
+        probes.setdefault(run_id, []).append((step, bool(has_bias)))
+    picked = list(dict.fromkeys(run for arm in arms for run in arm.runs))
+    ordered = [run for run in picked if run in usable] + [run for run in usable if run not in picked]
+    return [run for run in ordered if run.run_id in probes], probes
+
+
+def default_run(runs: Sequence[Run]) -> Run:
+    """The first loss-free run, else the first."""
+    return next((run for run in runs if run.family == "loss_free"), runs[0])
+
+
+def default_probe(probes: Probes, last_step: int) -> int:
+    """The latest probe with a bias and a training step after it, whose update can be shown; else the last."""
+    steps = [step for step, has_bias in probes if has_bias and step <= last_step]
+    return steps[-1] if steps else probes[-1][0]
+
+
+def default_token(store: Store, run: Run, probes: Probes) -> int:
+    """The first whole word whose experts the bias changes, in the first layer at the default probe."""
+    step = default_probe(probes, run.last_step)
+    batch = routed_batch(Trace(store), run, step, run.layers[0])
+    moved = None if batch is None else batch.moved
+    if batch is None or moved is None or not moved.any():
+        return 0
+    for token in np.flatnonzero(moved).tolist():
+        word = batch.text.texts[token]
+        if word.startswith(" ") and word[1:].isalpha() and len(word) > 3:
+            return int(token)
+    return int(np.argmax(moved))
+
+
+def shown_expert(settings: MicroscopeSettings, batch: RoutedBatch) -> int:
+    """The marked expert, else the one with the most first choices.
+
+    Not an expert of the selected token: all panels of an expert would change with every token.
+    """
+    return sentences.most_frequent(batch)[0] if settings.expert is None else settings.expert
+
+
+def of_run(run: Run) -> ArmSet:
+    """A single run as the only arm."""
+    return ArmSet.of([Arm(token=run.run_id, label=run.label, runs=(run,))])
+
+
+def token_question(run: Run, settings: MicroscopeSettings) -> Question:
+    """The scores of the selected token."""
+    at = probe.ProbeToken(
+        step=settings.probe, layer=settings.layer, token=settings.token, expert=settings.expert
+    )
+    return Question(key="microscope_token", build=probe.token_scores, arms=of_run(run), settings=at)
+
+
+def expert_questions(run: Run, settings: MicroscopeSettings, expert: int) -> tuple[Question, ...]:
+    """The six panels of one expert, in the order of the page."""
+    at = probe.ProbeExpert(step=settings.probe, layer=settings.layer, expert=expert)
+    builds = {
+        "microscope_texts": probe.expert_tokens,
+        "microscope_domains": probe.expert_domains,
+        "microscope_company": probe.coselected_experts,
+        "microscope_onward": probe.across_layers,
+        "microscope_load": experts.load_history,
+        "microscope_bias": experts.bias_history,
+    }
+    arms = of_run(run)
+    return tuple(Question(key=key, build=build, arms=arms, settings=at) for key, build in builds.items())
+
+
+def domain_questions(store: Store, arms: ArmSet, layer: int) -> tuple[Question, ...]:
+    """Load by domain, one panel per arm; `arms`: of `domains.with_domain_loads`."""
+    settings = domains.DomainLoads(layer=layer, top=domains.scale_top(store, arms, layer))
+    return tuple(
+        Question(
+            key=f"figure_nine_{arm.token}",
+            build=domains.load_by_domain,
+            arms=arms.only([arm]),
+            settings=settings,
+        )
+        for arm in arms
+    )
+
+
+def saturation_question(run: Run, layer: int) -> Question:
+    """Router saturation of all layers, one of them bold."""
+    settings = OneLayer(layer=layer)
+    return Question(key="microscope_settling", build=probe.saturation, arms=of_run(run), settings=settings)
+
+
+def read(
+    store: Store, run: Run, probes: Probes, address: Address
+) -> tuple[MicroscopeSettings, RoutedBatch | None]:
+    """The settings that an address asks for in this run, and the batch that they show, if it is recorded."""
+    steps = [step for step, _ in probes]
+    probed_after, layers = (", ".join(map(str, numbers)) for numbers in (steps, run.layers))
+    settings = MicroscopeSettings(
+        run=run.run_id,
+        probe=address.choice(
+            "probe",
+            steps,
+            default_probe(probes, run.last_step),
+            f"the run was probed after {probed_after} updates",
+        ),
+        layer=address.choice("layer", run.layers, run.layers[0], f"the MoE layers of the run are {layers}"),
+        token=0,
+        colour=address.choice("colour", get_args(Colour), "first", "it can be first or all"),
+    )
+    batch = routed_batch(Trace(store), run, settings.probe, settings.layer)
+    if batch is None:
+        return settings, None
+    last = batch.num_tokens - 1
+    token = address.number("token", 0, last, min(default_token(store, run, probes), last))
+    names = [NO_EXPERT, *map(str, range(batch.num_experts))]
+    expert = address.choice("expert", names, NO_EXPERT, f"the experts are 0 to {batch.num_experts - 1}")
+    return replace(settings, token=token, expert=None if expert == NO_EXPERT else int(expert)), batch
+
+
+def open_view(store: Store, runs: Sequence[Run], query: Query) -> OpenView:
+    """See `views.view.Opener`."""
+    address = Address(query)
+    arms = picked_arms(runs, address)
+    usable, probes = runs_with_probe(store, runs, arms)
+    if not usable:
+        return OpenView(title=TITLE, questions=(), notices=(*address.notices, NO_PROBE))
+    by_id = {run.run_id: run for run in usable}
+    run_id = address.choice(
+        "run", list(by_id), default_run(usable).run_id, "that run is not here or keeps no probe batch"
+    )
+    run = by_id[run_id]
+    settings, batch = read(store, run, probes[run_id], address)
+    questions: list[Question] = []
+    if batch is not None:
+        questions.append(token_question(run, settings))
+        questions += expert_questions(run, settings, shown_expert(settings, batch))
+    else:
+        address.notices.append(probe.not_recorded(settings.probe, settings.layer))
+    with_loads = domains.with_domain_loads(store, ArmSet.of(arms), settings.layer)
+    questions += domain_questions(store, with_loads, settings.layer)
+    questions.append(saturation_question(run, settings.layer))
+    return OpenView(
+        title=TITLE,
+        questions=tuple(questions),
+        notices=tuple(address.notices),
+        query={"runs": tuple(arm.token for arm in arms), **settings.query},
+    )
