@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from explorer.charts import biases, loads
-from explorer.ui.replay.figures import LIMIT, bar_rows
+from explorer.figures.loads import LIMIT, bar_rows
 from explorer.ui.shared import specs
 
 

@@ -11,11 +11,11 @@ from explorer.charts import captions, lessons, loads, switches
 from explorer.charts import playground as figures
 from explorer.charts.theme import AXIS
 from explorer.course.lessons import Key
+from explorer.figures import bias_step as bias_step_text
 from explorer.metrics import power
 from explorer.routing.bias_step import BiasStep
 from explorer.simulate import Simulation
 from explorer.simulate.summary import random_reference
-from explorer.ui.bias_step import panel as update
 from explorer.ui.lessons import bias as lesson_bias
 from explorer.ui.lessons import facts_quality as lesson_facts_quality
 from explorer.ui.lessons import runs as lesson_runs
@@ -25,6 +25,7 @@ from explorer.ui.playground import controls, frames
 from explorer.ui.playground import page as playground
 from explorer.ui.playground import switch as playground_switch
 from explorer.ui.playground import text as words
+from explorer.ui.shared import bias_step as bias_update
 from explorer.ui.shared import cached, show, specs
 
 CONTROLS = {
@@ -94,7 +95,7 @@ def bias_step(keys: Keys, name: str) -> Elsewhere | None:
     )
     for which in ("busiest", "idlest"):
         st.latex(_formula(found, lesson_bias.expert_of(found, which)))
-    update.say(found, rows)
+    bias_update.compare(found, rows)
     return Elsewhere(
         page="replay", words="Replay", query={"run": arm.first.run_id, "layer": layer, "step": step}
     )
@@ -104,7 +105,7 @@ def _formula(found: BiasStep, expert: int) -> str:
     """The arithmetic of one expert with the integers of the step; of the plain sign rule, in two parts."""
     rule, i = found.force.rule, rf"_{{{expert}}}"
     if rule.update_rule != "sign" or rule.centred:
-        return update.gathered(found, expert)
+        return bias_step_text.gathered(found, expert)
     tokens, error = int(found.tokens_E[expert]), float(found.mean - int(found.tokens_E[expert]))
     sign = "+" if error > 0 else "-" if error < 0 else r"\pm 0\cdot"
     return show.stacked(

@@ -6,13 +6,13 @@ import polars as pl
 import streamlit as st
 
 from explorer.charts import microscope as charts
+from explorer.figures import bias_step
 from explorer.figures.arms import Run
 from explorer.metrics.glossary import tip
-from explorer.ui.bias_step import panel as bias_step
-from explorer.ui.bias_step import text as bias_step_words
 from explorer.ui.microscope import formulas as microscope_formulas
 from explorer.ui.microscope import text as microscope_words
 from explorer.ui.microscope.view import View, alone, cut_off, token_table
+from explorer.ui.shared import bias_step as bias_update
 from explorer.ui.shared import cached, show, specs
 
 
@@ -108,8 +108,8 @@ def _update(run: Run, view: View, token: int, expert: int | None) -> None:
         return
     left, right = show.in_columns(2)
     with left:
-        st.markdown(show.plain(bias_step_words.finding(found, about, view.step)))
-        bias_step.say(found, rows)
+        st.markdown(show.plain(bias_step.finding(found, about, view.step)))
+        bias_update.compare(found, rows)
     with right:
         st.latex(bias_step.gathered(found, about))
 

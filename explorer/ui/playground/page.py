@@ -11,12 +11,12 @@ import streamlit as st
 from explorer.charts import captions, switches
 from explorer.charts import playground as figures
 from explorer.charts.theme import AXIS
+from explorer.figures.loads import bar_rows
 from explorer.metrics.glossary import tip
 from explorer.simulate import RuleSettings, ScoreSettings, Simulation, simulate
 from explorer.simulate.summary import random_reference
 from explorer.ui.playground import controls, frames, presets, switch
 from explorer.ui.playground import text as words
-from explorer.ui.replay.figures import bar_rows
 from explorer.ui.shared import controls as widgets
 from explorer.ui.shared import show, specs
 from explorer.ui.shared.panels import bind
