@@ -2,17 +2,18 @@
 
 import streamlit as st
 
-from explorer.ui.replay import page as replay
+from explorer.figures.views import replay as view
+from explorer.ui.replay import page
 from explorer.ui.shared import links, picker, urls
 
-st.title("Replay one run")
-runs = replay.playable(picker.all_runs(), picker.chosen_arms())
+st.title(view.TITLE)
+runs = view.playable(picker.all_runs(), picker.chosen_arms())
 urls.show_notices("runs")
 if not runs:
     st.info(
-        "There is no run to replay yet. Train one, it can be watched here while it trains.",
+        "There is no run to replay yet. Train one and watch it here while it trains.",
         icon=":material/inbox:",
     )
     links.page("train", "Train a first run")
 else:
-    replay.show_run(replay.choose_run(runs))
+    page.show_run(page.select_run(runs))

@@ -4,13 +4,13 @@ import json
 
 import polars as pl
 
-from explorer.charts import biases, captions, linking
+from explorer.charts import biases, captions, linking, theme
 from explorer.charts import spec as specs
 from explorer.figures import events
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Run
 from explorer.figures.panel import Missing, Panel
-from explorer.figures.settings import OneLayer
+from explorer.figures.settings import OneExpert, OneLayer
 from explorer.figures.store import Store, Trace
 from explorer.queries import biases as queries
 from explorer.routing.outranking import outranking_gap
@@ -18,6 +18,8 @@ from explorer.routing.outranking import outranking_gap
 TRAJECTORIES_HOW = (
     "One line per expert. Biases of under-loaded experts are raised, those of overloaded ones lowered."
 )
+AT_PLAYHEAD_PX = 240
+"""Height of a chart beside the player."""
 NO_BIAS = "None of these runs has a bias rule, so there are no biases to show."
 
 
@@ -45,6 +47,39 @@ def trajectories(store: Store, arms: ArmSet, settings: OneLayer) -> Panel | Miss
         subject=subject,
         finding=captions.bias_trajectories(frame, gap=gap),
         how=TRAJECTORIES_HOW + events.marks_note(marked, since=since),
+        spec=specs.make(chart),
+        table=frame,
+        statements=trace.statements,
+    )
+
+
+def trajectories_at_playhead(store: Store, arms: ArmSet, settings: OneExpert) -> Panel:
+    """The same with the playhead of the page's player, and with a chosen expert in bold."""
+    (arm,) = arms
+    run, layer, expert = arm.first, settings.layer, settings.expert
+    trace = Trace(store)
+    frame = trace.ask(queries.bias_trajectories, run, layer, settings.bins)
+    marked = events.of_layer(trace, run, layer)
+    gap = gap_of(run, frame)
+    chart = biases.bias_trajectories(
+        frame,
+        playhead=theme.Follow.PLAYER,
+        events=marked,
+        highlight=extremes(frame) if expert is None else [expert],
+        gap=gap,
+        height=AT_PLAYHEAD_PX,
+        scope=linking.scope_of(run.run_id, layer),
+        pick=True,
+    )
+    bold = "the highest and the lowest bias at the end" if expert is None else "the selected expert"
+    note = (
+        "" if frame.is_empty() else events.marks_note(marked, since=int(frame["first_step"].to_numpy().min()))
+    )
+    return Panel(
+        subject=f"Bias trajectories of layer {layer}",
+        finding=captions.bias_trajectories(frame, gap=gap),
+        how="A higher bias makes an expert more likely to be chosen. "
+        f"Bold: {bold}. Click a point to open its step.{note}",
         spec=specs.make(chart),
         table=frame,
         statements=trace.statements,

@@ -1,11 +1,17 @@
 """Expert load: who receives the tokens."""
 
+from functools import lru_cache
+
+import plotly.graph_objects as go
+import polars as pl
+
 from explorer.charts import captions, heatmaps, linking
+from explorer.charts import loads as bar_charts
 from explorer.charts import spec as specs
 from explorer.figures import events
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.panel import Missing, Panel
-from explorer.figures.settings import OneLayer
+from explorer.figures.settings import OneLayer, OneStep
 from explorer.figures.store import Store, Trace
 from explorer.queries import loads as queries
 
@@ -16,6 +22,10 @@ HEATMAP_HOW = (
     "mean the same in every panel. Expert 3 of one run is not expert 3 of another: compare patterns, "
     "not rows."
 )
+STILL_HOW = "One row per expert, time to the right. Orange is overloaded, purple under-loaded."
+BARS_HOW = "The dashed line at 1 marks an even share."
+LIMIT = 2.0
+"""Colours reach from a quarter of the uniform load to four times of it: log2 of the load ratio."""
 
 
 def heatmap(store: Store, arms: ArmSet, settings: OneLayer) -> Panel | Missing:
@@ -59,3 +69,77 @@ def event_kinds(store: Store, arms: ArmSet, settings: OneLayer) -> set[str]:
     """The kinds of events marked above these heatmaps."""
     trace = Trace(store)
     return {kind for arm in arms for kind in events.of_layer(trace, arm.first, settings.layer)["kind"]}
+
+
+def heatmap_at(store: Store, arms: ArmSet, settings: OneStep) -> Panel:
+    """The same heatmap with a playhead at one step, and a finding about the loads there."""
+    (arm,) = arms
+    run, layer = arm.first, settings.layer
+    trace = Trace(store)
+    frame = trace.ask(queries.load_heatmap, run, layer, settings.bins)
+    marked = events.of_layer(trace, run, layer)
+    return Panel(
+        subject=f"Expert load of {arms.one_seed(arm)}, layer {layer}",
+        finding=captions.load_heatmap(frame, settings.step),
+        how=STILL_HOW + events.marks_note(marked),
+        spec=specs.make(heatmaps.load_heatmap(frame, playhead=specs.SOMEWHERE, events=marked)),
+        playhead=float(settings.step),
+        table=frame,
+        statements=trace.statements,
+    )
+
+
+def bars(store: Store, arms: ArmSet, settings: OneStep) -> Panel:
+    """Load of every expert of one layer at one step, in the first run of the only arm.
+
+    The chart is built once per layer and gets the rows of each step, so another step costs one query.
+    """
+    (arm,) = arms
+    run, layer = arm.first, settings.layer
+    trace = Trace(store)
+    frame = trace.ask(queries.loads_at, run, layer, settings.step)
+    order = settings.order
+    chart = _bar_chart(
+        tuple(frame.columns),
+        tuple(name for name in frame.columns if frame[name].null_count() == frame.height),
+        tuple(frame["expert"].to_list()),
+        None if order is None else order.experts,
+        "" if order is None else order.axis_note,
+        linking.scope_of(run.run_id, layer),
+    )
+    return Panel(
+        # Not the step: a page describes the chart with the subject, and draws it anew where that changes.
+        subject=f"Expert load at the playhead, layer {layer}",
+        finding=captions.load_bars(frame),
+        how=BARS_HOW,
+        spec=chart.with_rows(bar_charts.bar_rows(frame, LIMIT)),
+        table=frame,
+        statements=trace.statements,
+    )
+
+
+@lru_cache(maxsize=64)
+def _bar_chart(
+    columns: tuple[str, ...],
+    unknown: tuple[str, ...],
+    experts: tuple[int, ...],
+    order: tuple[int, ...] | None,
+    order_words: str,
+    scope: str,
+) -> specs.Spec:
+    """The chart of `bars` with rows of zeros. unknown: columns without any value, which get no tooltip."""
+    zeros = {name: [None if name in unknown else 0.0] * len(experts) for name in columns}
+    frame = pl.DataFrame({**zeros, "expert": list(experts)}, schema_overrides={"expert": pl.Int32})
+    return specs.make(
+        bar_charts.load_bars(frame, limit=LIMIT, order=order, order_words=order_words, scope=scope)
+    )
+
+
+def every_step(store: Store, arms: ArmSet, settings: OneLayer, *, dark: bool = False) -> go.Figure:
+    """Load of every expert at every recorded step, as a Plotly image: too many cells for Vega.
+
+    Runs with more than 4,000 recorded steps are binned to that many columns.
+    """
+    (arm,) = arms
+    matrix = Trace(store).ask(queries.load_matrix, arm.first, settings.layer)
+    return heatmaps.full_heatmap(matrix, title=f"{arms.one_seed(arm)}, layer {settings.layer}", dark=dark)

@@ -21,3 +21,39 @@ class OneLayer:
     layer: int
     bins: int = 200
     """Columns of a heatmap, or points of a line, at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpertOrder:
+    """Experts of a layer from left to right, sorted by something else than their index."""
+
+    sort: str
+    """What they are sorted by, as an axis title names it."""
+    experts: tuple[int, ...]
+
+    @property
+    def axis_note(self) -> str:
+        """What an axis of experts adds to its title."""
+        return f", by {self.sort}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SortedLayer(OneLayer):
+    """A chart of one MoE layer with its experts side by side."""
+
+    order: ExpertOrder | None = None
+    """None: by index."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneStep(SortedLayer):
+    """A chart of one MoE layer at one step."""
+
+    step: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneExpert(OneLayer):
+    """A chart of one MoE layer that may highlight one expert."""
+
+    expert: int | None = None

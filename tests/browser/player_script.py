@@ -1,4 +1,4 @@
-"""A small app around the player, for `test_player.py`: a fragment that ticks, and two grouped players."""
+"""A small app around the player, for `test_player.py`: a fragment that ticks, and two more players."""
 
 import numpy as np
 import streamlit as st
@@ -53,7 +53,6 @@ def live() -> None:
         expert=state["expert"],
         on_expert=on_expert,
         label="Loads of the test run",
-        speed=30,
     )
     st.text(f"STATE step={state['step']} expert={state['expert']} reports={state.get('reports', 0)}")
     st.text(f"TICKS {state['ticks']}")
@@ -62,6 +61,6 @@ def live() -> None:
 live()
 left, right = st.columns(2)
 with left:
-    heatmap_player(Matrix(STEPS, 2), key="left", group="pair", label="Left")
+    heatmap_player(Matrix(STEPS, 2), key="left", label="Left")
 with right:
-    heatmap_player(Matrix(STEPS // 2, 3), key="right", group="pair", label="Right", controls=False)
+    heatmap_player(Matrix(STEPS // 2, 3), key="right", label="Right")

@@ -9,11 +9,11 @@ from conftest import Opener, arm_info, words
 from store_runs import make_info, random_counts, record_steps
 from streamlit.testing.v1 import AppTest
 
+from explorer.figures import events
 from explorer.figures.arms import Arm, run_from_row
 from explorer.recording import FolderRecorder
 from explorer.records.records import EventRecord
 from explorer.ui.replay import event_list
-from explorer.ui.shared import events
 
 STEPS = 240
 
@@ -65,7 +65,7 @@ def test_compare_says_and_marks_what_happened(open_app: Opener, two: None) -> No
     shown = marks(app)
     assert shown["MaxVio over training"] == {"collapse in layer 1", "rule change"}
     assert shown["Perplexity over training"] == {"collapse in layer 1", "rule change"}
-    heatmap = next(name for name in shown if name.startswith("Loads of no balancing"))
+    heatmap = next(name for name in shown if name.startswith("Expert load of no balancing"))
     assert {"1 × collapse in layer 1; 3 × death in layer 1", "rule change"} < shown[heatmap]
     app.segmented_control(key="x").set_value("tokens").run()
     assert not marks(app)["MaxVio over training"], "events are steps"
@@ -83,16 +83,16 @@ def test_replay_marks_the_events_of_the_layer(open_app: Opener, tmp_path: Path) 
         app = open_app(page="replay", run="c", layer=layer)
         assert not app.exception
         shown = {name.split(".")[0]: words for name, words in marks(app).items()}
-        assert "1 × collapse in layer 1; 3 × death in layer 1" in shown["Language loss over steps"]
-        of_biases = shown[f"Expert biases of layer {layer}"]
+        assert "1 × collapse in layer 1; 3 × death in layer 1" in shown["Language loss over training"]
+        of_biases = shown[f"Bias trajectories of layer {layer}"]
         assert "rule change" in of_biases
         assert any("collapse" in word for word in of_biases) == (layer == 1)
 
 
 LIST = """
 import streamlit as st
-from explorer.ui import cached
-from explorer.ui.event_list import event_list
+from explorer.ui.replay.event_list import event_list
+from explorer.ui.shared import cached
 
 run = next(run for run in cached.list_runs() if run.run_id == st.session_state["wanted"])
 event_list(run, print)
@@ -129,14 +129,14 @@ def test_a_run_without_events_says_so(open_app: Opener, two: None) -> None:
     open_app()
     app = list_of("b")
     assert not app.dataframe
-    assert "Nothing to mark" in words(app)
+    assert "No events: no expert died" in words(app)
 
 
 def test_more_events_than_are_listed_are_counted(open_app: Opener, two: None, monkeypatch: Any) -> None:
     open_app()
-    monkeypatch.setattr(event_list.cached, "events", lambda version: FEW_OF_MANY)
+    monkeypatch.setattr(event_list.queries, "events", lambda cur, run_id: FEW_OF_MANY)
     app = list_of("a")
-    assert "and there are 7 more" in words(app)
+    assert "of each kind; 7 more are not listed" in words(app)
 
 
 FEW_OF_MANY = pl.DataFrame(
@@ -157,7 +157,7 @@ def test_a_press_calls_back_with_the_event(monkeypatch: pytest.MonkeyPatch) -> N
     picked: list[event_list.Event] = []
     for clicked in (None, {"row": 1, "label": "40"}, {"row": 9, "label": "gone"}):
         monkeypatch.setattr(event_list.st, "session_state", {"k": clicked})
-        event_list._pressed("k", FEW_OF_MANY, picked.append)
+        event_list._on_button("k", FEW_OF_MANY, picked.append)
     assert picked == [DEATH]
 
 
@@ -167,7 +167,7 @@ def test_a_cell_that_is_entered_calls_back_too(
 ) -> None:
     picked: list[event_list.Event] = []
     monkeypatch.setattr(event_list.st, "session_state", {"k": {"selection": {"cells": cells}}})
-    event_list._entered("k", FEW_OF_MANY, picked.append)
+    event_list._on_cell("k", FEW_OF_MANY, picked.append)
     assert picked == [DEATH] * wanted
 
 

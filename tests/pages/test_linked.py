@@ -13,13 +13,15 @@ from store_runs import random_counts, record_steps
 
 from explorer.config.presets import get_preset
 from explorer.config.run import BalancerConfig
+from explorer.figures import bias_step, expert_order
+from explorer.figures.settings import ExpertOrder
 from explorer.metrics.events import event_name
 from explorer.queries.loads import LoadMatrix
 from explorer.recording import FolderRecorder, RunInfo
 from explorer.routing.bias_step import rule_in_force, work_out
-from explorer.ui.bias_step import text as bias_step_words
-from explorer.ui.replay import expert_order
+from explorer.ui.replay import expert_order as order_control
 from explorer.ui.replay import page as replay
+from explorer.ui.replay import playhead
 
 SHIPPED = Path(__file__).parents[2] / "data" / "runs" / "standard-loss_free-seed0"
 
@@ -48,6 +50,7 @@ def test_a_step_is_opened_with_its_own_numbers(open_app: Opener, real: Path) -> 
         (pl.col("layer") == 1) & (pl.col("step") == 299)
     )
     tokens = rows.filter(pl.col("expert") == 5)["tokens"][0]
+    assert "Bias update" in said
     assert f"At step 299 expert 5 had {tokens} tokens" in said
     assert "all 16 biases are those that step 300 used, bit for bit" in said
     assert not app.error
@@ -59,14 +62,14 @@ def test_what_was_logged_otherwise_is_red_with_both_numbers(open_app: Opener, re
     assert len(app.error) == 1
     assert "NOT equal to what was logged" in app.error[0].value
     assert "expert 5: " in app.error[0].value
-    assert "worked out" in app.error[0].value
+    assert "recomputed" in app.error[0].value
     app = open_app(real, "replay", run="wrong", layer="1", step="298", expert="5")
     assert not app.error
 
 
 def test_a_run_without_a_bias_has_no_bias_step(open_app: Opener, recorded: Path) -> None:
     app = open_app(recorded, "replay", run="none-seed0")
-    assert "How did the bias get there?" not in words(app)
+    assert "Bias update" not in words(app)
     assert not app.exception
 
 
@@ -123,29 +126,31 @@ def test_a_step_that_is_not_recorded_has_nothing_to_be_held_against(open_app: Op
 )
 def test_the_order_of_a_link_is_checked(open_app: Opener, recorded: Path, sort: str, shown: str) -> None:
     app = open_app(recorded, "replay", run="loss_free-seed0", **({"sort": sort} if sort else {}))
-    assert app.session_state[expert_order.KEY] == shown
+    assert app.session_state[order_control.KEY] == shown
     assert ("it can be index" in words(app)) == (sort == "nonsense")
     assert not app.exception
 
 
 def test_a_run_without_biases_is_not_sorted_by_them(open_app: Opener, recorded: Path) -> None:
     app = open_app(recorded, "replay", run="none-seed0", sort="bias")
-    assert app.session_state[expert_order.KEY] == "index"
+    assert app.session_state[order_control.KEY] == "index"
     assert "This run has no biases" in words(app)
 
 
 def test_an_order_is_worked_out_once_for_a_layer(open_app: Opener, recorded: Path) -> None:
     app = open_app(recorded, "replay", run="loss_free-seed0", sort="mean load", layer="1")
-    (asked, order) = app.session_state[expert_order.FROZEN]
-    assert asked == ("loss_free-seed0", 1, "mean load")
-    # Frozen: whatever is kept is what is shown, until something else is asked for.
-    app.session_state[expert_order.FROZEN] = (asked, order[::-1])
+    (name, order) = app.session_state[order_control.FROZEN]
+    assert name == ("loss_free-seed0", 1, "mean load")
+    assert isinstance(order, ExpertOrder)
+    # Frozen: the kept order is shown until another one is selected.
+    reverse = replace(order, experts=order.experts[::-1])
+    app.session_state[order_control.FROZEN] = (name, reverse)
     app.session_state["step"] = 3
     app.run()
-    assert app.session_state[expert_order.FROZEN][1] == order[::-1]
-    app.selectbox(key=expert_order.KEY).set_value("final load").run()
-    app.selectbox(key=expert_order.KEY).set_value("mean load").run()
-    assert app.session_state[expert_order.FROZEN] == (asked, order)
+    assert app.session_state[order_control.FROZEN][1] == reverse
+    app.selectbox(key=order_control.KEY).set_value("final load").run()
+    app.selectbox(key=order_control.KEY).set_value("mean load").run()
+    assert app.session_state[order_control.FROZEN] == (name, order)
 
 
 def matrix(tokens: np.ndarray, each: int = 1) -> LoadMatrix:
@@ -187,7 +192,7 @@ def test_formulas_carry_the_numbers_of_the_step() -> None:
     force = rule_in_force(config, 3)
     assert not isinstance(force, str)
     found = work_out(force, np.array([9, 1, 3, 2]), np.zeros(4, np.float32))
-    lines = "\n".join(bias_step_words.formulas(found, 0))
+    lines = "\n".join(bias_step.formulas(found, 0))
     assert r"\frac{15}{4} = \tfrac{15}{4}" in lines
     assert r"\tfrac{15}{4} - 9 = -\tfrac{21}{4}" in lines
     assert r"u = \frac{0.5}{\sqrt{4}} = 0.25" in lines
@@ -200,7 +205,7 @@ def test_formulas_carry_the_numbers_of_the_step() -> None:
         3,
     )
     assert not isinstance(rms, str)
-    stopped = bias_step_words.formulas(work_out(rms, np.array([9, 1, 3, 2]), np.ones(4, np.float32)), 1)
+    stopped = bias_step.formulas(work_out(rms, np.array([9, 1, 3, 2]), np.ones(4, np.float32)), 1)
     assert any(r"\mathrm{RMS}(e)" in line for line in stopped)
     assert any("frozen from step 2 on" in line for line in stopped)
     assert stopped[-1].endswith("= 1")
@@ -208,11 +213,11 @@ def test_formulas_carry_the_numbers_of_the_step() -> None:
 
 def test_an_event_of_the_list_moves_playhead_layer_and_expert(monkeypatch: pytest.MonkeyPatch) -> None:
     state: dict[str, object] = {"step": 3, "layer": 0, "expert": "all"}
-    monkeypatch.setattr(replay.st, "session_state", state)
-    replay._jump(50, {"step": 60, "layer": None, "expert": None})
-    assert state == {"step": 50, "layer": 0, "expert": "all", replay.JUMPED: True}
-    replay._jump(50, {"step": 7, "layer": 1, "expert": 2})
-    assert state == {"step": 7, "layer": 1, "expert": "2", replay.JUMPED: True}
+    monkeypatch.setattr(playhead.st, "session_state", state)
+    playhead.jump(50, {"step": 60, "layer": None, "expert": None})
+    assert state == {"step": 50, "layer": 0, "expert": "all", playhead.JUMPED: True}
+    playhead.jump(50, {"step": 7, "layer": 1, "expert": 2})
+    assert state == {"step": 7, "layer": 1, "expert": "2", playhead.JUMPED: True}
 
 
 def test_the_list_of_events_opens_on_replay(open_app: Opener, recorded: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 from conftest import Opener, charts, words
+from explorer.ui.bias_step.text import number
 from probe_runs import LENGTH, WORDS, probe_info, probe_record, rule_biases, write_probe_run
 from store_runs import DOMAINS, random_counts, write_run
 
@@ -15,7 +16,6 @@ from explorer.config.presets import get_preset, preset_balancer
 from explorer.figures.probe_batch import RoutedBatch, probe_text, route, token_table, visible
 from explorer.recording import RunFolder
 from explorer.running.into_folder import train_run
-from explorer.ui.bias_step.text import number
 from explorer.ui.microscope.formulas import steps as formula_steps
 
 

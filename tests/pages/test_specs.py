@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from explorer.charts import biases, loads
-from explorer.ui.replay.figures import LIMIT, bar_rows
+from explorer.figures.loads import LIMIT
 from explorer.ui.shared import specs
 
 
@@ -42,7 +42,7 @@ def rows_of(spec: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
 
 def test_bars_of_another_step_equal_the_figure_of_that_step() -> None:
     one, other = loads_frame(1, 2, 3, 0), loads_frame(4, 1, 1, 9)
-    swapped = specs.make(loads.load_bars(one, limit=LIMIT)).with_rows(bar_rows(other))
+    swapped = specs.make(loads.load_bars(one, limit=LIMIT)).with_rows(loads.bar_rows(other, LIMIT))
     fresh = specs.make(loads.load_bars(other, limit=LIMIT))
     bars = [part for part in swapped.datasets.values() if "load_ratio" in part.columns and part.height > 1]
     wanted = [part for part in fresh.datasets.values() if "load_ratio" in part.columns and part.height > 1]

@@ -115,7 +115,7 @@ def test_what_the_browser_reports_is_checked(value: Any, wanted: component.Playe
 
 
 def test_the_height_follows_the_number_of_experts() -> None:
-    heights = [component.default_height(n) for n in (1, 8, 16, 64, 256)]
+    heights = [component.height_of(n) for n in (1, 8, 16, 64, 256)]
     assert heights == sorted(heights)
     assert heights[-1] <= 500
 

@@ -21,6 +21,8 @@ class OpenView:
     """What is wrong with the address, a sentence each; the defaults were taken instead."""
     query: Query = field(default_factory=dict)
     """The address that opens this view again, defaults included: today's default may not be tomorrow's."""
+    playhead: float | None = None
+    """The step of the page's player, for panels whose chart follows it."""
 
 
 Opener = Callable[[Store, Sequence[Run], Query], OpenView]

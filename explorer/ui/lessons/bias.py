@@ -7,10 +7,10 @@ import polars as pl
 
 from explorer.config.rule_text import LossFree
 from explorer.errors import ConfigError, one_of
+from explorer.figures import bias_step
 from explorer.figures.arms import Run
 from explorer.figures.biases import config_of
 from explorer.routing.bias_step import BiasStep, rule_in_force, work_out
-from explorer.ui.bias_step import panel as bias_step
 from explorer.ui.shared import cached
 
 

@@ -9,18 +9,19 @@ import streamlit as st
 from explorer import metrics
 from explorer.charts import captions, lessons, loads
 from explorer.course.lessons import Key
+from explorer.figures import bias_step as bias_step_text
 from explorer.figures import simulation
 from explorer.figures.panel import Question
 from explorer.figures.views import rule_change
 from explorer.figures.views.playground_choices import BY_KEY, rule_of, scores_of
 from explorer.metrics import power
 from explorer.routing.bias_step import BiasStep
-from explorer.ui.bias_step import panel as update
 from explorer.ui.lessons import bias as lesson_bias
 from explorer.ui.lessons import facts_quality as lesson_facts_quality
 from explorer.ui.lessons import runs as lesson_runs
 from explorer.ui.lessons import simulations as lesson_simulations
 from explorer.ui.lessons.panels import ARM, HEIGHT, LAYER, Elsewhere, Keys, panel
+from explorer.ui.shared import bias_step as bias_update
 from explorer.ui.shared import cached, show, specs
 
 CONTROLS = {key: Key(kind="text", words=f"the Playground's control {key}") for key in (*BY_KEY, "seed")}
@@ -86,7 +87,7 @@ def bias_step(keys: Keys, name: str) -> Elsewhere | None:
     )
     for which in ("busiest", "idlest"):
         st.latex(_formula(found, lesson_bias.expert_of(found, which)))
-    update.say(found, rows)
+    bias_update.compare(found, rows)
     return Elsewhere(
         page="replay", words="Replay", query={"run": arm.first.run_id, "layer": layer, "step": step}
     )
@@ -96,7 +97,7 @@ def _formula(found: BiasStep, expert: int) -> str:
     """The arithmetic of one expert with the integers of the step; of the plain sign rule, in two parts."""
     rule, i = found.force.rule, rf"_{{{expert}}}"
     if rule.update_rule != "sign" or rule.centred:
-        return update.gathered(found, expert)
+        return bias_step_text.gathered(found, expert)
     tokens, error = int(found.tokens_E[expert]), float(found.mean - int(found.tokens_E[expert]))
     sign = "+" if error > 0 else "-" if error < 0 else r"\pm 0\cdot"
     return show.stacked(

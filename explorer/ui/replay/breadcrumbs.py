@@ -1,8 +1,9 @@
-"""The path run / layer / expert / step above a replay; every part leads one level up."""
+"""The path run / layer / expert / step above a replay; every part is a link one level up."""
 
 import streamlit as st
 
 from explorer.figures.arms import Run
+from explorer.figures.views.replay import ALL_EXPERTS
 from explorer.ui.components.player import step_in_words
 from explorer.ui.server.settings import PAGES
 from explorer.ui.shared import show
@@ -14,7 +15,7 @@ _FLUSH = """
 
 
 def row(run: Run, layer: int, expert: int | None) -> None:
-    """Drawn outside the fragment that follows the playhead: the step in it is the browser's business."""
+    """The path, outside of the fragment that follows the playhead: the browser updates the step in it."""
     st.html(f"<style>{_FLUSH}</style>")
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", key="crumbs"):
         st.page_link(PAGES / "overview.py", label="All runs", help="The table of runs", width="content")
@@ -24,7 +25,7 @@ def row(run: Run, layer: int, expert: int | None) -> None:
             PAGES / "compare.py",
             label=show.plain(run.run_id),
             query_params={"runs": run.run_id},
-            help="Whole runs, in Compare",
+            help="The whole run, in Compare",
             width="content",
         )
         _slash()
@@ -45,7 +46,7 @@ def row(run: Run, layer: int, expert: int | None) -> None:
                 key="crumb_expert",
                 on_click=_last_step,
                 args=(run.last_step,),
-                help="Back to the end of its life: the last step",
+                help="Jump to the last step",
             )
         _slash()
         step_in_words(key="crumb_step")
@@ -56,7 +57,7 @@ def _slash() -> None:
 
 
 def _whole_layer() -> None:
-    st.session_state["expert"] = "all"
+    st.session_state["expert"] = ALL_EXPERTS
 
 
 def _last_step(last_step: int) -> None:

@@ -1,4 +1,4 @@
-"""The list of a run's events: read it, or press a step to go there."""
+"""The list of a run's events; each step is a button that goes there."""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,43 +10,44 @@ import streamlit as st
 from explorer.charts import event_marks
 from explorer.figures.arms import Run
 from explorer.metrics.events import event_name
-from explorer.ui.shared import cached, show
+from explorer.queries import events as queries
+from explorer.ui.shared import show, store
 from explorer.wording import counted
 
 Event = dict[str, Any]
-"""A row of `queries.events`: step, layer, expert (None: not about one), kind, detail, source."""
+"""A row of `queries.events`: step, layer, expert (None: it concerns no single one), kind, detail, source."""
 FEW = 8
-"""From more events on the kinds can be chosen."""
+"""With more events than that, kinds can be selected."""
 TALLEST_PX, ROW_PX, HEAD_PX = 320, 35, 38
 
 
 def event_list(run: Run, on_pick: Callable[[Event], None]) -> None:
-    """A compact table of the run's events, the newest last; choosing one calls `on_pick` with it.
+    """A compact table of the run's events, the newest last; picking one calls `on_pick` with it.
 
-    A press on a step does, and so does any cell that is clicked or walked to with the arrow keys.
+    A step is a button; a cell counts as picked when it is clicked or reached with the arrow keys.
     `on_pick` is called before the page (or fragment) runs again, so it may set the state of widgets: step,
-    layer and expert. All kinds are shown until some are chosen.
+    layer and expert. All kinds are listed until some are selected.
     """
-    found = cached.events(run.version)
-    if found.is_empty():
-        show.note("Nothing to mark: no expert died, no layer collapsed, and no event was recorded.")
+    events = store.ask(queries.events, run)
+    if events.is_empty():
+        show.note("No events: no expert died, no layer collapsed, and none was recorded.")
         return
-    counts = dict(cached.event_counts((run.version,)).select("kind", "events").rows())
-    chosen = _chosen_kinds(run, counts) if found.height > FEW else []
-    rows = found.filter(pl.col("kind").is_in(chosen)) if chosen else found
+    counts = dict(store.ask(queries.event_counts, [run]).select("kind", "events").rows())
+    kinds = _selected_kinds(run, counts) if events.height > FEW else []
+    rows = events.filter(pl.col("kind").is_in(kinds)) if kinds else events
     key = f"event_list_{run.run_id}"
     st.dataframe(
-        shown(rows),
+        table(rows),
         hide_index=True,
         height=min(TALLEST_PX, HEAD_PX + ROW_PX * rows.height),
         key=f"{key}_table",
-        # The buttons hear the mouse only; with the arrow keys one walks from cell to cell.
-        on_select=partial(_entered, f"{key}_table", rows, on_pick),
+        # The buttons hear the mouse only; the arrow keys move from cell to cell.
+        on_select=partial(_on_cell, f"{key}_table", rows, on_pick),
         selection_mode="single-cell",
-        alt=f"Table of {counted(rows.height, 'event')} of the run; a press on a step goes there",
+        alt=f"Table of {counted(rows.height, 'event')} of the run; press a step to go there",
         column_config={
             "step": st.column_config.ButtonColumn(
-                width=70, key=key, on_click=partial(_pressed, key, rows, on_pick), help="Go to this step."
+                width=70, key=key, on_click=partial(_on_button, key, rows, on_pick), help="Go to this step."
             ),
             "": st.column_config.TextColumn(width=30),
             "event": st.column_config.TextColumn(width=110),
@@ -54,13 +55,13 @@ def event_list(run: Run, on_pick: Callable[[Event], None]) -> None:
             "expert": st.column_config.TextColumn(width=55),
         },
     )
-    more = sum(number for kind, number in counts.items() if kind in chosen or not chosen) - rows.height
+    more = sum(number for kind, number in counts.items() if kind in kinds or not kinds) - rows.height
     if more > 0:
-        show.note(f"These are the earliest of each kind, and there are {more:,} more.")
+        show.note(f"These are the earliest of each kind; {more:,} more are not listed.")
 
 
-def _chosen_kinds(run: Run, counts: dict[str, int]) -> list[str]:
-    """Kinds that the visitor has chosen; none means all of them."""
+def _selected_kinds(run: Run, counts: dict[str, int]) -> list[str]:
+    """Kinds of events to list; none means all of them."""
     if len(counts) < 2:
         return []
     return st.pills(
@@ -73,8 +74,8 @@ def _chosen_kinds(run: Run, counts: dict[str, int]) -> list[str]:
     )
 
 
-def shown(events: pl.DataFrame) -> pl.DataFrame:
-    """The table: a button with the step, the symbol of the marks, words, and a dash for no number."""
+def table(events: pl.DataFrame) -> pl.DataFrame:
+    """Columns step (text of a button), symbol of the marks, event, layer, expert (– for none), what."""
     number = pl.col("layer", "expert").cast(pl.String).fill_null("–")
     kinds = events["kind"]
     return events.select(
@@ -86,20 +87,20 @@ def shown(events: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _pressed(key: str, events: pl.DataFrame, on_pick: Callable[[Event], None]) -> None:
+def _on_button(key: str, events: pl.DataFrame, on_pick: Callable[[Event], None]) -> None:
     """Call back with the event whose step was pressed."""
     clicked = st.session_state.get(key)
     if clicked is not None:
         _pick(events, clicked["row"], on_pick)
 
 
-def _entered(key: str, events: pl.DataFrame, on_pick: Callable[[Event], None]) -> None:
-    """Call back with the event in whose row a cell was entered."""
+def _on_cell(key: str, events: pl.DataFrame, on_pick: Callable[[Event], None]) -> None:
+    """Call back with the event of the selected cell's row."""
     for row, _ in st.session_state[key]["selection"]["cells"]:
         _pick(events, row, on_pick)
 
 
 def _pick(events: pl.DataFrame, row: int, on_pick: Callable[[Event], None]) -> None:
-    # A run that trains may have grown between what was seen and what was pressed.
+    # A run that trains may have grown since the visitor saw the list.
     if 0 <= row < events.height:
         on_pick(events.row(row, named=True))

@@ -1,6 +1,5 @@
-"""The Replay page: one playhead, and everything that follows it."""
+"""The Replay page: one playhead, and every panel that follows it."""
 
-import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -8,46 +7,50 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from explorer.charts import event_marks, linking
-from explorer.figures.arms import Arm, Run
-from explorer.figures.biases import extremes
+from explorer.charts import event_marks, heatmaps, linking
+from explorer.export import films
+from explorer.figures import at_step, biases, loads
+from explorer.figures.arms import Run
+from explorer.figures.panel import Missing, Panel, Question
+from explorer.figures.settings import OneLayer
+from explorer.figures.views import replay as view
 from explorer.metrics.events import event_name
 from explorer.metrics.glossary import tip
-from explorer.ui.bias_step import panel as bias_step
+from explorer.queries import biases as bias_queries
+from explorer.queries import events as event_queries
+from explorer.queries import loads as load_queries
 from explorer.ui.components.player import Mark, heatmap_player, step_at_rest
-from explorer.ui.replay import breadcrumbs as crumbs
-from explorer.ui.replay import expert_order, figures
+from explorer.ui.replay import breadcrumbs, expert_order, playhead
 from explorer.ui.replay.event_list import event_list
 from explorer.ui.server.services import services
-from explorer.ui.shared import cached, count_notes, exports, layers, panels, show, urls
-from explorer.ui.train import switching
+from explorer.ui.shared import (
+    bias_step,
+    cached,
+    count_notes,
+    exports,
+    panels,
+    show,
+    store,
+    switching,
+    urls,
+)
 from explorer.wording import counted
 
-NOBODY = "all"
-WHOLE_PAGE, SHOWN, MOVED = "replay_whole_page", "replay_shown", "replay_moved"
-JUMPED = "replay_jumped"
+WHOLE_PAGE, DRAWN = "replay_whole_page", "replay_drawn"
 TICK_S = 2.0
-"""How often a run that still trains is looked at again."""
-ECHO_S = 1.5
+"""Seconds between two looks at a run that still trains."""
 
 
-def playable(runs: Sequence[Run], chosen: Sequence[Arm]) -> list[Run]:
-    """Runs with loads, those of the run picker first."""
-    picked = list(dict.fromkeys(run for arm in chosen for run in arm.runs))
-    rest = [run for run in runs if run not in picked]
-    return [run for run in [*picked, *rest] if run.has_loads]
-
-
-def choose_run(runs: Sequence[Run]) -> Run:
+def select_run(runs: Sequence[Run]) -> Run:
     """The selector of the run, bound to `?run=`."""
     by_id = {run.run_id: run for run in runs}
+    default = view.default_run(runs).run_id
     urls.settle(
         "run",
         list(by_id),
-        _interesting(runs).run_id,
+        default,
         lambda value: (
-            f"The link names the run “{value}”, which is not here or has no loads. "
-            f"{_interesting(runs).run_id} is shown."
+            f"The link names the run “{value}”, which is not here or has no loads. {default} is shown."
         ),
     )
     urls.show_notices("run")
@@ -70,31 +73,28 @@ def _facts(run: Run) -> None:
     )
 
 
-def _interesting(runs: Sequence[Run]) -> Run:
-    """The first run with a bias: there is more to see in it."""
-    return next((run for run in runs if run.family == "loss_free"), runs[0])
-
-
 def show_run(run: Run) -> None:
-    """Player and panels that follow the playhead, then what belongs to the layer as a whole."""
+    """Player and panels that follow the playhead, then the panels of the layer and of the whole run."""
     clock = _clock(run)
     st.session_state[WHOLE_PAGE] = True
     above = st.container()
     with show.steady("panels"):
-        st.fragment(view, run_every=clock)(run)
-    layer, expert = int(st.session_state["layer"]), _expert()
+        st.fragment(_player, run_every=clock)(run)
+    settings = playhead.settings()
     with above:
-        crumbs.row(run, layer, expert)
-    panels.add_film(figures.HEATMAP, partial(figures.film, run, layer))
+        breadcrumbs.row(run, settings.layer, settings.expert)
+    panels.add_film(view.HEATMAP, partial(films.of_layer, store.STORE, run, settings.layer, key=view.HEATMAP))
     # Outside of what follows the playhead: closed it would still be sent with every move.
-    exports.menu(figures.HEATMAP, subject=f"Loads of layer {layer}", label="Heatmap: data and export")
-    st.fragment(_event_panel, run_every=clock)(run)
+    exports.menu(
+        view.HEATMAP, subject=f"Expert load of layer {settings.layer}", label="Heatmap: data and export"
+    )
+    st.fragment(_events, run_every=clock)(run)
     with show.steady("curves"):
-        st.fragment(_curves, run_every=clock)(run, layer, expert)
+        st.fragment(_curves, run_every=clock)(run)
     with show.steady("bias_step"):
-        st.fragment(_bias_step, run_every=clock)(run, layer, expert)
-    figures.specialists(run, layer)
-    figures.every_step(run, layer)
+        st.fragment(_bias_step, run_every=clock)(run)
+    _domains(run)
+    _every_step(run)
 
 
 def _clock(run: Run) -> float | None:
@@ -102,134 +102,103 @@ def _clock(run: Run) -> float | None:
 
 
 def latest(run: Run) -> Run:
-    """The run as far as it has come; draws the page once more when its training has ended."""
+    """The run with its newest step; draws the page once more when its training has ended."""
     if not run.is_running:
         return run
     services().ingest.wake()
-    now = next((known for known in cached.list_runs() if known.run_id == run.run_id), run)
+    now = next((other for other in cached.list_runs() if other.run_id == run.run_id), run)
     if not now.is_running:
-        # Without the clock, and with what only ended runs have.
+        # Without the clock, and with the panels that only ended runs have.
         st.rerun()
     return now
 
 
-def _draw_all_again(layer: int) -> None:
+def _questions(run: Run) -> view.ReplayQuestions:
+    """The questions for what the widgets say, with the order of experts as it was frozen."""
+    settings = playhead.settings()
+    return view.questions(run, settings, expert_order.frozen(run, settings.layer))
+
+
+def _draw_all_again() -> None:
     """Draw the rest of the page when layer or expert has changed; the playhead leaves it alone."""
     is_whole = st.session_state.pop(WHOLE_PAGE, False)
-    shown = (layer, _expert())
-    changed = st.session_state.get(SHOWN) != shown
-    st.session_state[SHOWN] = shown
-    if changed and not is_whole:
+    settings = playhead.settings()
+    now = (settings.layer, settings.expert)
+    has_changed = st.session_state.get(DRAWN) != now
+    st.session_state[DRAWN] = now
+    if has_changed and not is_whole:
         st.rerun()
 
 
-def view(run: Run) -> None:
-    """Player and what is said of its step. Only this reruns when the playhead moves.
+def _player(run: Run) -> None:
+    """The player, with bars and sentences for its step. Only this reruns when the playhead moves.
 
     Every element here costs the browser time with every move: what does not depend on the step lies outside.
     """
     run = latest(run)
     if run.is_running:
-        _undo_echo()
-    layer, expert, step = _playhead(run)
-    _draw_all_again(layer)
-    order = expert_order.frozen(run, layer)
+        playhead.undo_echo()
+    playhead.controls(run)
+    _draw_all_again()
+    settings, questions = playhead.settings(), _questions(run)
     # The player stands where a link finds the heatmap (`display.embed`).
-    with st.container(key=f"panel-{figures.HEATMAP}", gap=None):
-        heatmap_player(
-            cached.load_matrix(run.version, layer),
-            key=f"player-{run.run_id}-{layer}",
-            step=step,
-            on_step=partial(_move, run.last_step),
-            expert=expert,
-            on_expert=_single_out,
-            label=f"Expert loads of {run.label}, layer {layer}",
-            follow=True,
-            scope=linking.scope_of(run.run_id, layer),
-            order=order,
-            events=marks(cached.events(run.version), layer, run.last_step),
-            keys=True,
-            layer=run.layers.index(layer),
-            layers=run.num_moe_layers,
-            on_layer=partial(_change_layer, run.layers),
-        )
+    with st.container(key=f"panel-{view.HEATMAP}", gap=None):
+        _heatmap_player(run, settings)
     left, right = show.in_columns(2)
-    now = cached.loads_at(run.version, layer, step)
     with left:
-        figures.loads_panel(run, now, layer, order)
+        st.markdown("### Expert load", help=tip("load"))
+        _draw_step(questions.loads)
     with right:
-        st.markdown(figures.at_this_step(run, now, step))
-    panels.shown().playhead = float(step)
-    panels.add_later(figures.HEATMAP, partial(figures.heatmap, run, layer, step))
+        st.markdown(_at_this_step(run, settings))
+    panels.shown().playhead = float(settings.step)
+    panels.add_later(view.HEATMAP, partial(_still, questions.heatmap))
 
 
-def _playhead(run: Run) -> tuple[int, int | None, int]:
-    """Layer, expert and step: three widgets whose keys the player and the URL share."""
-    last = run.last_step
-    # The widget of a growing run keeps its range, or it would be made anew at every tick.
-    most = max(last, 1, run.num_steps - 1 if run.is_running else 0)
-    layers.settle(run.layers, "this run")
-    width = run.width(int(st.session_state["layer"]))
-    experts = [NOBODY, *map(str, range(width))]
-    urls.settle(
-        "expert",
-        experts,
-        NOBODY,
-        lambda value: (
-            f"The link names expert {value}; the experts of this layer are 0 to {width - 1}. "
-            "None is singled out."
-        ),
+def _heatmap_player(run: Run, settings: view.ReplaySettings) -> None:
+    layer, order = settings.layer, expert_order.frozen(run, settings.layer)
+    heatmap_player(
+        store.ask(load_queries.load_matrix, run, layer),
+        key=f"player-{run.run_id}-{layer}",
+        step=settings.step,
+        on_step=partial(playhead.move, run.last_step),
+        expert=settings.expert,
+        on_expert=playhead.single_out,
+        label=f"Expert loads of {run.label}, layer {layer}",
+        follow=True,
+        scope=linking.scope_of(run.run_id, layer),
+        order=None if order is None else order.experts,
+        events=marks(store.ask(event_queries.events, run), layer, run.last_step),
+        keys=True,
+        layer=run.layers.index(layer),
+        layers=run.num_moe_layers,
+        on_layer=partial(playhead.change_layer, run.layers),
     )
-    urls.settle_number(
-        "step",
-        0,
-        last,
-        last,
-        lambda value: (
-            f"The link names step {value}; the steps of this run are 0 to {last}. The last one is shown."
-        ),
+
+
+def _draw_step(question: Question) -> None:
+    """Show a panel of one step without keeping it: every step has another, and they would fill the cache."""
+    answer = question.answer(store.STORE)
+    if isinstance(answer, Panel):
+        # The sentences stand beside the chart, in one text with those on biases and loss.
+        show.draw(answer, key=question.key, live=True, text=False)
+
+
+def _still(question: Question) -> Panel:
+    answer = question.answer(store.STORE)
+    assert isinstance(answer, Panel), "a run with loads has a heatmap"
+    return answer
+
+
+def _at_this_step(run: Run, settings: view.ReplaySettings) -> str:
+    """Loads, biases and loss at the playhead; one text, because every element costs a move some time."""
+    sentences = at_step.sentences(store.STORE, run, settings.layer, settings.step)
+    return "\n\n".join(
+        [
+            f"### Step {settings.step}, layer {settings.layer}",
+            *map(show.plain, sentences),
+            f":gray[:small[{loads.BARS_HOW}]]",
+        ]
     )
-    urls.show_notices("layer", "expert", "step")
-    # Wide beside narrow, and under each other on a phone.
-    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom"):
-        layer = layers.control(run.layers, "Each layer has its own router and its own experts.")
-        # Its default is where a link without a step opens, so that step 0 stays in the address.
-        urls.number_input("Step", 0, most, most, key="step", width=150, help=tip("playhead"))
-        st.selectbox(
-            "Single out expert",
-            experts,
-            key="expert",
-            bind="query-params",
-            width=150,
-            help="Its bias is drawn bold and its row is marked. A click in the heatmap does the same.",
-        )
-    return layer, _expert(), int(st.session_state["step"])
-
-
-def _expert() -> int | None:
-    chosen = st.session_state["expert"]
-    return None if chosen == NOBODY else int(chosen)
-
-
-def _move(last_step: int, step: int) -> None:
-    before, now = st.session_state["step"], min(max(step, 0), last_step)
-    st.session_state["step"] = now
-    st.session_state[MOVED] = (before, now, time.monotonic())
-
-
-def _undo_echo() -> None:
-    """A tick of the clock that left the browser before it heard of a move brings the old step back."""
-    before, now, when = st.session_state.get(MOVED, (None, None, 0.0))
-    if before is not None and st.session_state.get("step") == before and time.monotonic() - when < ECHO_S:
-        st.session_state["step"] = now
-
-
-def _single_out(expert: int | None) -> None:
-    st.session_state["expert"] = NOBODY if expert is None else str(expert)
-
-
-def _change_layer(numbers: Sequence[int], position: int) -> None:
-    st.session_state["layer"] = numbers[position]
 
 
 def marks(events: pl.DataFrame, layer: int, last_step: int) -> list[Mark]:
@@ -239,56 +208,78 @@ def marks(events: pl.DataFrame, layer: int, last_step: int) -> list[Mark]:
             step=min(row["step"], last_step),
             expert=row["expert"],
             sign=event_marks.glyph(row["kind"]).letter,
-            label=_event_words(row),
+            label=_event_label(row),
         )
         for row in event_marks.of_layer(events, layer).to_dicts()
     ]
 
 
-def _event_words(row: Mapping[str, Any]) -> str:
+def _event_label(row: Mapping[str, Any]) -> str:
     """`death, expert 3: no token in …`"""
-    whom = "" if row["expert"] is None else f", expert {row['expert']}"
-    return f"{event_name(row['kind'])}{whom}" + (f": {row['detail']}" if row["detail"] else "")
+    expert = "" if row["expert"] is None else f", expert {row['expert']}"
+    return f"{event_name(row['kind'])}{expert}" + (f": {row['detail']}" if row["detail"] else "")
 
 
-def _event_panel(run: Run) -> None:
+def _events(run: Run) -> None:
     """The list of events; choosing one moves playhead, layer and expert there."""
-    if st.session_state.pop(JUMPED, False):
+    if st.session_state.pop(playhead.JUMPED, False):
         st.rerun()
     run = latest(run)
     panel = st.expander("Events of this run", key="events_open", on_change="rerun", icon=":material/flag:")
     if panel.open:
         with panel:
-            event_list(run, partial(_jump, run.last_step))
+            event_list(run, partial(playhead.jump, run.last_step))
 
 
-def _jump(last_step: int, event: Mapping[str, Any]) -> None:
-    st.session_state["step"] = min(int(event["step"]), last_step)
-    if event["layer"] is not None:
-        st.session_state["layer"] = int(event["layer"])
-    if event["expert"] is not None:
-        st.session_state["expert"] = str(event["expert"])
-    # Called from a fragment, and all of the page follows.
-    st.session_state[JUMPED] = True
-
-
-def _curves(run: Run, layer: int, expert: int | None) -> None:
+def _curves(run: Run) -> None:
     """Biases and loss over the whole run; their playheads follow the player inside the browser."""
-    run = latest(run)
+    questions = _questions(latest(run))
     left, right = show.in_columns(2)
     with left:
-        figures.bias_panel(run, layer, expert)
+        st.subheader("Bias trajectories", help=tip("expert_bias"))
+        show.question(questions.biases, live=True)
     with right:
-        figures.loss_panel(run)
+        st.subheader("Language loss so far", help=tip("lm_loss"))
+        show.question(questions.loss, live=True)
 
 
-def _bias_step(run: Run, layer: int, expert: int | None) -> None:
-    """One update of a bias, opened; it follows the playhead on its own, once that has come to rest."""
-    run = latest(run)
-    frame = cached.bias_trajectories(run.version, layer, figures.BINS)
+def _bias_step(run: Run) -> None:
+    """One bias update, recomputed; it follows the playhead on its own, once that has come to rest."""
+    run, settings = latest(run), playhead.settings()
+    layer, expert = settings.layer, settings.expert
+    frame = store.ask(bias_queries.bias_trajectories, run, layer, view.BESIDE_PLAYER_BINS)
     if frame.is_empty():
         return
-    known = int(st.session_state["step"])
-    step = min(max(step_at_rest(known, key="bias_step_rest"), 0), run.last_step)
-    shown = next(iter(extremes(frame)), 0) if expert is None else expert
-    bias_step.panel(run, layer, step, shown, chosen=expert is not None)
+    step = min(max(step_at_rest(settings.step, key="bias_step_rest"), 0), run.last_step)
+    default = next(iter(biases.extremes(frame)), 0)
+    bias_step.section(run, layer, step, default if expert is None else expert, chosen=expert is not None)
+
+
+@st.fragment
+def _domains(run: Run) -> None:
+    """Held-out load by domain; it does not follow the playhead."""
+    question = _questions(run).domains
+    if not isinstance(store.answer(question), Missing):
+        st.subheader("Expert load by domain", help=tip("domain"))
+        show.question(question)
+
+
+@st.fragment
+def _every_step(run: Run) -> None:
+    """The whole layer as one still image; Plotly draws a hundred thousand cells faster than Vega."""
+    panel = st.expander(
+        "Every step at full resolution", key="full", on_change="rerun", icon=":material/grid_on:"
+    )
+    if not panel.open:
+        return
+    layer = playhead.settings().layer
+    with panel:
+        draw = partial(loads.every_step, store.STORE, view.of_run(run), OneLayer(layer=layer))
+        st.plotly_chart(
+            draw(dark=st.context.theme.type == "dark"),
+            key="full_heatmap",
+            config=heatmaps.PLOTLY_CONFIG,
+            alt=f"Expert load of layer {layer} at every recorded step, as one image",
+        )
+        show.note("A still with hover: drag to zoom in, double-click to zoom out.")
+        exports.plotly_button(draw, key="full", run_id=run.run_id)

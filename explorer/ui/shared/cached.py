@@ -21,7 +21,6 @@ from explorer.queries import (
     loads,
     losses,
     mechanism,
-    steps,
     sums,
 )
 from explorer.queries import bias_step as bias_steps
@@ -195,16 +194,6 @@ def computation_batches(run: Version, sizes: tuple[int, ...] | None = None) -> p
 @_cached
 def domain_expert(run: Version, layer: int) -> pl.DataFrame:
     return _ask(domains.domain_expert, run[0], layer)
-
-
-@_cached
-def step_row(run: Version, step: int) -> pl.DataFrame:
-    return _ask(steps.step_row, run[0], step)
-
-
-@_cached
-def nearest_step(run: Version, step: int) -> int | None:
-    return _ask(steps.nearest_step, run[0], step)
 
 
 @_cached

@@ -5,9 +5,8 @@ page. So every figure is built once for its data and kept; when the playhead mov
 that says where it stands is exchanged.
 """
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from typing import Any
 
 import streamlit as st
 
@@ -16,6 +15,7 @@ from explorer.charts.spec import SOMEWHERE as SOMEWHERE
 from explorer.charts.spec import Spec as Spec
 from explorer.charts.spec import make as make
 from explorer.charts.spec import without_legend as without_legend
+from explorer.ui.shared.last_value import LastValueCache
 
 
 def kept(key: Hashable, build: Callable[[], theme.Figure]) -> Spec:
@@ -31,27 +31,12 @@ def _kept(key: Hashable, _build: Callable[[], theme.Figure]) -> Spec:
     return make(_build())
 
 
-class Latest:
-    """The latest figure of things that grow: one is kept for each, and built again when there is more."""
+class Latest(LastValueCache[Spec]):
+    """The newest chart of each name; `build` makes an Altair figure."""
 
-    def __init__(self, most: int = 32) -> None:
-        self._most = most
-        self._shown: OrderedDict[Hashable, tuple[Hashable, Spec]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, name: Hashable, version: Hashable, build: Callable[[], theme.Figure]) -> Spec:
-        """The figure of this name at this version; `build` is called only when the version is new."""
-        with self._lock:
-            shown = self._shown.get(name)
-        if shown is not None and shown[0] == version:
-            return shown[1]
-        spec = make(build())
-        with self._lock:
-            self._shown[name] = (version, spec)
-            self._shown.move_to_end(name)
-            while len(self._shown) > self._most:
-                self._shown.popitem(last=False)
-        return spec
+    def get(self, name: Hashable, version: Hashable, build: Callable[[], Any]) -> Spec:
+        """See `LastValueCache.get`."""
+        return super().get(name, version, lambda: make(build()))
 
 
 latest = Latest()

@@ -1,6 +1,8 @@
 """The app's store: answers and panels are remembered until one of their runs has grown."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 import streamlit as st
@@ -9,6 +11,7 @@ from explorer.figures.arms import Run
 from explorer.figures.panel import Missing, Panel, Question
 from explorer.figures.store import Answer, run_query
 from explorer.ui.server.services import services
+from explorer.ui.shared.last_value import LastValueCache
 
 R = TypeVar("R")
 
@@ -22,7 +25,29 @@ class CachedStore:
         """See `figures.store.Store.answer`."""
         versions = runs.version if isinstance(runs, Run) else tuple(run.version for run in runs)
         name = f"{query.__module__}.{query.__qualname__}"
-        return _answer(_index(), name, versions, args, tuple(sorted(settings.items())), query, runs)
+        settings_key = tuple(sorted(settings.items()))
+        if _is_growing(runs):
+            ids = runs.run_id if isinstance(runs, Run) else tuple(run.run_id for run in runs)
+            ask = partial(run_query, services().index, query, runs, *args, **settings)
+            return _growing().answers.get((_index(), name, ids, args, settings_key), versions, ask)
+        return _answer(_index(), name, versions, args, settings_key, query, runs)
+
+
+@dataclass(frozen=True)
+class _Growing:
+    """What is known of runs that train: a new version every second or two would fill the caches below."""
+
+    answers: LastValueCache[Answer[Any]] = field(default_factory=lambda: LastValueCache(most=200))
+    panels: LastValueCache[Panel | Missing] = field(default_factory=lambda: LastValueCache(most=60))
+
+
+@st.cache_resource(show_spinner=False)
+def _growing() -> _Growing:
+    return _Growing()
+
+
+def _is_growing(runs: Run | Sequence[Run]) -> bool:
+    return runs.is_running if isinstance(runs, Run) else any(run.is_running for run in runs)
 
 
 # Not `cache_data`: copying a frame on every look costs more than many of the queries.
@@ -54,6 +79,10 @@ def ask(query: Callable[..., R], runs: Run | Sequence[Run], *args: Any, **settin
 
 def answer(question: Question) -> Panel | Missing:
     """The answer to a question, built once for its runs' versions and settings."""
+    if _is_growing(question.arms.runs):
+        arms = tuple((arm.token, *arm.run_ids) for arm in question.arms)
+        name = (_index(), question.key, question.build, arms, question.settings)
+        return _growing().panels.get(name, question.cache_key, partial(question.answer, STORE))
     return _built((_index(), question.key, *question.cache_key), question)
 
 

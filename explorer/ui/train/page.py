@@ -19,9 +19,9 @@ from explorer.figures.arms import MOST, Arm, Run, chart_labels, legend, short_ru
 from explorer.recording.status import read_status
 from explorer.ui.server.jobs import READ_ONLY, Job
 from explorer.ui.server.services import services
-from explorer.ui.shared import cached, links, show, specs
+from explorer.ui.shared import cached, links, show, specs, switching
 from explorer.ui.train import experiments as train_experiments
-from explorer.ui.train import form, switching
+from explorer.ui.train import form
 from explorer.ui.train.orders import job_of, make_configs, writable
 from explorer.wording import counted
 

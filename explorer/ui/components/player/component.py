@@ -11,6 +11,8 @@ from explorer.charts import linking, scales, theme
 from explorer.ui.components.player.payload import LoadMatrix, matrix_payload
 from explorer.ui.shared import display
 
+LIMIT = 2.0
+"""Colours reach from a quarter of the uniform load to four times of it: log2 of the load ratio."""
 FOLDER = Path(__file__).parent
 # One module for the browser, no build: the parts are joined in this order.
 SCRIPTS = ("matrix.js", "paint.js", "player.js", "input.js", "page.js")
@@ -41,9 +43,9 @@ class Mark(TypedDict):
 
     step: int
     expert: int | None
-    """Whom it is about; None: not about one."""
+    """The expert that it concerns; None: not a single one."""
     sign: str
-    """What is drawn: a letter or a sign, another one for every kind."""
+    """What is drawn: a letter or a sign, one per kind of event."""
     label: str
     """What the tooltip says."""
 
@@ -56,14 +58,7 @@ def heatmap_player(
     on_step: Callable[[int], None] | None = None,
     expert: int | None = None,
     on_expert: Callable[[int | None], None] | None = None,
-    limit: float = 2.0,
-    colour: str = "PuOr",
-    height: int | None = None,
     label: str = "Expert loads over steps",
-    speed: int | None = None,
-    group: str | None = None,
-    controls: bool = True,
-    legend: bool = True,
     follow: bool = False,
     scope: str | None = None,
     order: Sequence[int] | None = None,
@@ -75,15 +70,13 @@ def heatmap_player(
 ) -> PlayerEvent | None:
     """Heatmap of one run and layer with playback, and the loads at the playhead as bars beside it.
 
-    The matrix is sent when it changes; `step` and `expert` go their own way in a few bytes. While
+    The matrix is sent when it changes; `step` and `expert` are sent apart from it in a few bytes. While
     the player plays it leads and ignores `step`; when it is paused it follows. `on_step` and
-    `on_expert` run before the page does, so they may set `st.session_state`. `speed` is in steps a
-    second; by default the run passes in about twelve seconds. Players of one `group` on a page move
-    together in the browser; `controls` and `legend` leave out the rows below the picture, so that
-    compared runs can share one of each. With `follow` the page is told of every move in the
-    browser, and figures with the playhead `charts.theme.Follow.PLAYER` go along.
+    `on_expert` run before the page does, so they may set `st.session_state`. At the default speed the run
+    takes about twelve seconds. With `follow` the player announces every move in the browser, and charts with
+    the playhead `charts.theme.Follow.PLAYER` follow.
 
-    `scope`: the expert under the pointer lights up in every figure of the same scope, and the other way round
+    `scope`: the expert under the pointer is highlighted in every chart of the same scope, and vice versa
     (`charts.linking`). `order`: experts from top to bottom; by index without it. `events` are drawn above
     the heatmap, keys jump between them. With `keys` the keyboard works on the whole page and not only when
     the player has the focus; at most one player of a page may have it. Then J and K ask `on_layer` for the
@@ -95,13 +88,13 @@ def heatmap_player(
     Returns the event that caused this rerun, or None.
     """
     experts = int(matrix.tokens.shape[1])
-    inks, bars = scales.stops(colour), scales.bar_stops(colour)
+    inks, bars = scales.stops(), scales.bar_stops()
     data = {
         "id": key,
         "matrix": matrix_payload(matrix),
-        "limit": limit,
+        "limit": LIMIT,
         "scale": display.FACTOR if display.is_lecture() else 1,
-        "ticks": [[t, scales.tick_label(t, limit)] for t in scales.ticks(limit)],
+        "ticks": [[t, scales.tick_label(t, LIMIT)] for t in scales.ticks(LIMIT)],
         "colours": {
             "light": {
                 "stops": [ink.light for ink in inks],
@@ -114,12 +107,8 @@ def heatmap_player(
                 "dead": theme.DEAD.dark,
             },
         },
-        "height": height or default_height(experts),
+        "height": height_of(experts),
         "label": label,
-        "speed": speed,
-        "group": group,
-        "controls": controls,
-        "legend": legend,
         "follow": theme.PLAYHEAD_EVENT if follow else None,
         "scope": None if scope is None else linking.event_name(scope),
         "order": None if order is None else [int(one) for one in order],
@@ -147,7 +136,7 @@ def heatmap_player(
     return _event(result)
 
 
-def default_height(experts: int) -> int:
+def height_of(experts: int) -> int:
     """Pixels: tall rows for few experts, at most about 500."""
     row = 24 if experts <= 8 else 20 if experts <= 16 else 13 if experts <= 32 else 7
     return 52 + max(120, min(448, experts * row))

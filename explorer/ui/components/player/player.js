@@ -41,8 +41,6 @@ class Player {
     this.component = component;
     const data = component.data;
     this.settings = data;
-    this.box.classList.toggle("no-controls", !data.controls);
-    this.box.classList.toggle("no-legend", !data.legend);
     this.box.style.zoom = data.scale;
     this.box.classList.toggle("no-list", !data.keys);
     this.events = data.events;
@@ -146,8 +144,8 @@ class Player {
   fillSpeeds() {
     const { speed } = this.parts;
     if (speed.options.length) return;
-    // The default lets the whole run pass in about twelve seconds.
-    const wanted = this.settings.speed || this.matrix.columns / 12;
+    // The whole run passes in about twelve seconds.
+    const wanted = this.matrix.columns / 12;
     const best = SPEEDS.reduce((a, b) => (Math.abs(Math.log(b / wanted)) < Math.abs(Math.log(a / wanted)) ? b : a));
     speed.replaceChildren(...SPEEDS.map((s) => new Option(`${s} / s`, s, s === best, s === best)));
   }
@@ -178,21 +176,7 @@ class Player {
   go(column) {
     this.stop(false);
     this.moveTo(column);
-    this.lead();
     this.draw();
-  }
-
-  /** Moves the other players of the group along, in the browser alone. */
-  lead() {
-    if (!this.settings.group || !this.matrix.columns) return;
-    for (const other of shared.players.values()) {
-      if (other === this || other.settings.group !== this.settings.group || !other.matrix.columns) continue;
-      if (other.playing) other.stop(false);
-      other.led = this.playing;
-      other.moveTo(other.matrix.columnOf(this.matrix.first[this.column]));
-      if (this.playing) other.paint();
-      else other.draw();
-    }
   }
 
   toggle() {
@@ -211,10 +195,7 @@ class Player {
     cancelAnimationFrame(this.frame);
     const was = this.playing;
     this.playing = false;
-    if (was) {
-      this.moveTo(this.column);
-      this.lead();
-    }
+    if (was) this.moveTo(this.column);
     if (was && tell) this.report();
     this.draw();
   }
@@ -240,7 +221,6 @@ class Player {
       return;
     }
     this.moveTo(this.clock);
-    this.lead();
     this.paint();
     this.frame = requestAnimationFrame((next) => this.tick(next));
   }
@@ -317,8 +297,7 @@ class Player {
     if (!this.image && this.matrix.columns) {
       this.image = imageOf(this.matrix, this.rows, this.theme.ramp, this.theme.dead, limit, at.plot * density);
     }
-    const { matrix, image, theme, column, expert, hover, lit, rows, rowOf, events } = this;
-    const playing = this.playing || this.led;
+    const { matrix, image, theme, column, expert, hover, lit, rows, rowOf, events, playing } = this;
     const view = { matrix, image, theme, column, expert, hover, lit, rows, rowOf, events, playing, at, limit, density };
     drawAll(this.parts.plot, view);
     this.frames = (this.frames || 0) + 1;

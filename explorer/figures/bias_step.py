@@ -1,15 +1,35 @@
-"""One update of a bias in words and formulas, with its own numbers."""
+"""One bias update, recomputed from the logged counts: sentences, formulas and a table with its numbers."""
 
 from fractions import Fraction
 
 import numpy as np
 import polars as pl
 
-from explorer.routing.bias_step import BiasStep, Floats
+from explorer.figures.arms import Run
+from explorer.figures.biases import config_of
+from explorer.routing.bias_step import BiasStep, Floats, rule_in_force, work_out
+
+
+def open_step(run: Run, rows: pl.DataFrame) -> BiasStep | str:
+    """The update after a step, or a sentence on why it cannot be recomputed. rows: `queries.bias_step`."""
+    if rows.is_empty():
+        return "No loads were recorded at or before this step."
+    at = int(rows["step"][0])
+    force = rule_in_force(config_of(run), at)
+    if isinstance(force, str):
+        return force
+    if rows["expert_bias"].null_count():
+        return f"No bias was recorded for step {at}."
+    return work_out(force, rows["tokens"].to_numpy(), rows["expert_bias"].to_numpy().astype(np.float32))
+
+
+def logged_of(rows: pl.DataFrame) -> Floats | None:
+    """[N] the biases after the update; None where they were not recorded."""
+    return None if rows["logged"].null_count() else rows["logged"].to_numpy().astype(np.float32)
 
 
 def number(value: float | np.floating) -> str:
-    """The shortest decimal that is this float32 and no other.
+    """The shortest decimal that reads back as the same float32.
 
     >>> number(np.float32(0.1)), number(np.float32(-0.0)), number(np.float32(3e-9))
     ('0.1', '0', '0.000000003')
@@ -37,7 +57,7 @@ def fraction(value: Fraction) -> str:
 
 
 def finding(step: BiasStep, expert: int, at: int) -> str:
-    """What happened to the expert, in one sentence."""
+    """The tokens of the expert against the mean, and which way its bias moves. at: the step."""
     tokens, moved = int(step.tokens_E[expert]), step.after_E[expert] - step.before_E[expert]
     had = f"At step {at} expert {expert} had {tokens:,} tokens"
     mean = f"{float(step.mean):,.4g}" if step.mean.denominator > 1 else f"{step.mean.numerator:,}"
@@ -52,7 +72,7 @@ def finding(step: BiasStep, expert: int, at: int) -> str:
 
 
 def formulas(step: BiasStep, expert: int) -> list[str]:
-    """The update line by line, LaTeX, each with its numbers."""
+    """The update of one expert's bias, line by line in LaTeX, each line with its numbers."""
     n = len(step.tokens_E)
     i = rf"_{{{expert}}}"
     error = step.mean - int(step.tokens_E[expert])
@@ -85,8 +105,13 @@ def formulas(step: BiasStep, expert: int) -> list[str]:
     return lines
 
 
+def gathered(step: BiasStep, expert: int) -> str:
+    """The same lines as one LaTeX formula."""
+    return r"\begin{gathered}" + r" \\[.45em] ".join(formulas(step, expert)) + r"\end{gathered}"
+
+
 def _rate(step: BiasStep) -> str:
-    """u, and how it came about where it is not a constant."""
+    """The update rate u, and its formula where it decays."""
     force = step.force
     if force.is_frozen:
         return rf"u = 0 \quad (\text{{frozen from step {force.rule.freeze_after_step} on}})"
@@ -107,7 +132,7 @@ def _latex(value: float | np.floating) -> str:
 
 
 def table(step: BiasStep, logged_E: Floats | None) -> pl.DataFrame:
-    """All experts of the layer, one row each."""
+    """One row per expert: counts, direction, bias before and after the update, and the logged bias."""
     same = None if logged_E is None else step.equals(logged_E)
     sign = step.force.rule.update_rule == "sign" and step.centre is None
     return pl.DataFrame(
@@ -127,7 +152,7 @@ def table(step: BiasStep, logged_E: Floats | None) -> pl.DataFrame:
 
 
 def verdict(step: BiasStep, logged_E: Floats, where: str) -> tuple[bool, str]:
-    """Whether all of it is what was logged, and the sentence that says so; `where`: "step 12 used"."""
+    """Whether every bias equals the logged one, and a sentence on it. where: e.g. "step 12 used"."""
     same = step.equals(logged_E)
     if same.all():
         exact = (
@@ -136,7 +161,7 @@ def verdict(step: BiasStep, logged_E: Floats, where: str) -> tuple[bool, str]:
         return True, f"Equal to what was logged: all {len(same)} biases are those that {where}, {exact}."
     wrong = np.flatnonzero(~same)
     pairs = ", ".join(
-        f"expert {e}: {number(step.after_E[e])} worked out, {number(logged_E[e])} logged" for e in wrong[:4]
+        f"expert {e}: {number(step.after_E[e])} recomputed, {number(logged_E[e])} logged" for e in wrong[:4]
     )
     more = f" and {len(wrong) - 4} more" if len(wrong) > 4 else ""
     return False, f"NOT equal to what was logged (the biases that {where}): {pairs}{more}."

@@ -1,0 +1,107 @@
+"""Layer, step and expert of a replay: three widgets whose values the player and the address share."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from explorer.figures.arms import Run
+from explorer.figures.views.replay import ALL_EXPERTS, ReplaySettings
+from explorer.metrics.glossary import tip
+from explorer.ui.replay import expert_order
+from explorer.ui.shared import layers, urls
+
+MOVED, JUMPED = "replay_moved", "replay_jumped"
+ECHO_S = 1.5
+"""How long an old step may still come back from the browser after a move."""
+
+
+def controls(run: Run) -> None:
+    """The three widgets, after what the address says of them has been checked."""
+    last = run.last_step
+    # The widget of a growing run keeps its range, or it would be made anew at every tick.
+    most = max(last, 1, run.num_steps - 1 if run.is_running else 0)
+    layers.settle(run.layers, "this run")
+    width = run.width(int(st.session_state["layer"]))
+    experts = [ALL_EXPERTS, *map(str, range(width))]
+    urls.settle(
+        "expert",
+        experts,
+        ALL_EXPERTS,
+        lambda value: (
+            f"The link names expert {value}; the experts of this layer are 0 to {width - 1}. "
+            "None is singled out."
+        ),
+    )
+    urls.settle_number(
+        "step",
+        0,
+        last,
+        last,
+        lambda value: (
+            f"The link names step {value}; the steps of this run are 0 to {last}. The last one is shown."
+        ),
+    )
+    urls.show_notices("layer", "expert", "step")
+    # Wide beside narrow, and under each other on a phone.
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom"):
+        layers.control(run.layers, "Each layer has its own router and its own experts.")
+        # Its default is where a link without a step opens, so that step 0 stays in the address.
+        urls.number_input("Step", 0, most, most, key="step", width=150, help=tip("playhead"))
+        st.selectbox(
+            "Single out expert",
+            experts,
+            key="expert",
+            bind="query-params",
+            width=150,
+            help="Its bias is drawn bold and its row is marked. A click in the heatmap does the same.",
+        )
+
+
+def settings() -> ReplaySettings:
+    """What the widgets say; the only place that reads them."""
+    state = st.session_state
+    expert = state["expert"]
+    return ReplaySettings(
+        layer=int(state["layer"]),
+        step=int(state["step"]),
+        expert=None if expert == ALL_EXPERTS else int(expert),
+        sort=str(state[expert_order.KEY]),
+    )
+
+
+def move(last_step: int, step: int) -> None:
+    """The player has come to rest at a step."""
+    before, now = st.session_state["step"], min(max(step, 0), last_step)
+    st.session_state["step"] = now
+    st.session_state[MOVED] = (before, now, time.monotonic())
+
+
+def undo_echo() -> None:
+    """Restore the step where a tick that left the browser before a move brings the old one back."""
+    before, now, moved_at = st.session_state.get(MOVED, (None, None, 0.0))
+    is_recent = time.monotonic() - moved_at < ECHO_S
+    if before is not None and st.session_state.get("step") == before and is_recent:
+        st.session_state["step"] = now
+
+
+def single_out(expert: int | None) -> None:
+    """An expert was clicked in the player; None: the selected one again."""
+    st.session_state["expert"] = ALL_EXPERTS if expert is None else str(expert)
+
+
+def change_layer(layers: Sequence[int], position: int) -> None:
+    """A key asked for the layer at this position of the run's MoE layers."""
+    st.session_state["layer"] = layers[position]
+
+
+def jump(last_step: int, event: Mapping[str, Any]) -> None:
+    """Go to an event: its step, and its layer and expert where it has them."""
+    st.session_state["step"] = min(int(event["step"]), last_step)
+    if event["layer"] is not None:
+        st.session_state["layer"] = int(event["layer"])
+    if event["expert"] is not None:
+        st.session_state["expert"] = str(event["expert"])
+    # Called from a fragment, and the whole page follows.
+    st.session_state[JUMPED] = True
