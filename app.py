@@ -14,7 +14,8 @@ from starlette.middleware import Middleware
 
 from explorer.ui.server.addresses import EmbedAddress
 from explorer.ui.server.gate import Gate
-from explorer.ui.server.services import services, shut_down, warm_up
+from explorer.ui.server.services import services, shut_down
+from explorer.ui.warm_up import warm_up
 
 
 @asynccontextmanager

@@ -1,8 +1,8 @@
-"""Two to six runs side by side."""
+"""Up to six arms side by side."""
 
 import streamlit as st
 
-from explorer.ui.compare import page as compare
+from explorer.ui.compare import page
 from explorer.ui.shared import links, picker, urls
 
 st.title("Compare balancing rules")
@@ -14,6 +14,6 @@ if not picker.all_arms():
     )
     links.page("train", "Train some runs")
 elif not arms:
-    st.info("Choose two to six runs in the picker on the left.", icon=":material/arrow_back:")
+    st.info("Select two to six runs in the picker on the left.", icon=":material/arrow_back:")
 else:
-    compare.view(arms)
+    page.view(arms, picker.all_runs())

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from explorer.figures.arms import default_arms
-from explorer.ui.overview import page as overview
+from explorer.ui.overview import page
 from explorer.ui.shared import links, picker, urls
 
 st.title("Watch a mixture of experts learn to share its work")
@@ -15,7 +15,7 @@ st.markdown(
 urls.show_notices("runs")
 arms = default_arms(picker.all_arms())
 if arms:
-    overview.story_section(arms)
+    page.story_section(arms)
 else:
     st.info(
         "There are no recorded runs yet. Train some on the **Train** page (the `quick` preset takes about a "
@@ -24,4 +24,4 @@ else:
     )
     links.page("train", "Train a first run")
 links.where_next()
-overview.runs_section(picker.all_runs())
+page.runs_section(picker.all_runs())

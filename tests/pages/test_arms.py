@@ -20,9 +20,9 @@ from explorer.figures.arms import (
     short_labels,
     short_rule,
 )
+from explorer.figures.final import spread
+from explorer.figures.quality import resolutions
 from explorer.recording import RunInfo, run_info_from_config
-from explorer.ui.compare.page import spread
-from explorer.ui.compare.quality import resolutions
 from explorer.ui.shared import merge
 
 
@@ -192,7 +192,7 @@ def test_a_figure_is_shown_with_its_interval_over_seeds() -> None:
 def test_the_resolution_is_printed_or_its_absence() -> None:
     several = [{"metric": "perplexity", "half_width": 0.12}, {"metric": "perplexity", "half_width": 0.3}]
     assert resolutions(several) == [
-        "Resolution in perplexity: ±0.12 to 0.3. A smaller difference cannot be told from zero here."
+        "Resolution in perplexity: ±0.12 to 0.3; smaller differences are not significant here."
     ]
     assert "one seed" in resolutions([{"metric": "perplexity", "half_width": None}])[0]
 

@@ -2,9 +2,10 @@
 
 import pytest
 
+from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Arm, Run, arms_of, default_arms, run_from_row
-from explorer.ui.compare.page import confounders
-from explorer.ui.compare.quality import origin
+from explorer.figures.confounders import confounders
+from explorer.figures.quality import pair_origin
 
 ROW = {
     "name": "", "path": "", "state": "finished", "dir_kind": "own", "preset": "tiny", "balancer_label": "",
@@ -24,13 +25,13 @@ def arm(run_id: str, digest: str | None) -> Arm:
 
 
 def said(*arms: Arm) -> list[str]:
-    return confounders(arms, {one.token: one.label for one in arms})
+    return confounders(ArmSet(arms, {one.token: one.label for one in arms}))
 
 
 def test_runs_on_the_same_text_have_no_warning() -> None:
     arms = [arm("none", "0123456789ab"), arm("loss_free", "0123456789ab")]
     assert said(*arms) == []
-    assert origin(arms) == "the same weights and data"
+    assert pair_origin(arms) == "the same weights and data"
 
 
 def test_runs_on_different_text_are_named_with_their_digests() -> None:
@@ -46,7 +47,7 @@ def test_a_text_that_is_not_recorded_is_said_to_be_unknown(digests: tuple[str | 
     arms = [arm("none", digests[0]), arm("loss_free", digests[1])]
     (sentence,) = said(*arms)
     assert "is not recorded for both" in sentence
-    assert "same weights and data" not in origin(arms)
+    assert "same weights and data" not in pair_origin(arms)
 
 
 def test_seeds_on_different_text_are_no_group() -> None:

@@ -86,7 +86,7 @@ def test_every_chart_has_words_for_those_who_cannot_see_it(open_app: Opener, rec
 def test_one_run_alone_can_be_looked_at_and_says_that_it_is_alone(open_app: Opener, recorded: Path) -> None:
     app = open_app(recorded, "compare", runs=["none-seed0"])
     assert not app.exception
-    assert "Only one run is chosen" in words(app)
+    assert "Only one run is selected" in words(app)
 
 
 def test_runs_that_differ_in_more_than_the_rule_are_shown_with_the_difference(
@@ -107,7 +107,7 @@ def test_runs_that_differ_in_more_than_the_rule_are_shown_with_the_difference(
 
 def test_runs_of_different_seeds_are_shown_with_a_warning(open_app: Opener, recorded: Path) -> None:
     app = open_app(recorded, "compare", runs=["none-seed0", "loss_free-seed1"])
-    assert "No seed is in all of these runs" in words(app)
+    assert "These runs have no seed in common" in words(app)
 
 
 def test_a_single_seed_has_no_interval(open_app: Opener, recorded: Path) -> None:

@@ -1,11 +1,17 @@
 """Random-routing baselines of a comparison: from which runs they come, and when there is none."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import polars as pl
 import pytest
 
-from explorer.figures.arms import Arm, run_from_row
-from explorer.ui.shared import chance
-from explorer.ui.shared.chance import baselines
+from explorer.figures.arm_set import ArmSet
+from explorer.figures.arms import Arm, Run, run_from_row
+from explorer.figures.balance import Baselines, random_baselines
+from explorer.figures.store import Answer, Trace
+from explorer.queries import balance
+from explorer.queries.statements import Statement
 
 ROW = {
     "name": "", "path": "", "state": "finished", "dir_kind": "own", "preset": "tiny", "seed": 0,
@@ -20,13 +26,25 @@ def arm(run_id: str, **changes: object) -> Arm:
     return Arm(token=run_id, label=run_id, runs=(run_from_row({**ROW, "run_id": run_id, **changes}),))
 
 
-@pytest.fixture(autouse=True)
-def known(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[float, float]]:
-    """run_id -> (MaxVio of its last steps, effective experts); its lines are at 1 and at its MaxVio."""
-    figures: dict[str, tuple[float, float]] = {}
+class FakeStore:
+    """Answers the queries of the baselines from `metrics`: run_id -> (MaxVio of its last steps, effective
+    experts). The baselines of a run are 1 for independent tokens and its own MaxVio for whole sequences."""
 
-    def layer_balance(runs: tuple[tuple[str, int, int, str], ...]) -> pl.DataFrame:
-        rows = [figures[run[0]] for run in runs]
+    def __init__(self) -> None:
+        self.metrics: dict[str, tuple[float, float]] = {}
+
+    def answer(
+        self, query: Callable[..., Any], runs: Run | Sequence[Run], *_args: Any, **_settings: Any
+    ) -> Answer[Any]:
+        answers: dict[Callable[..., Any], Callable[[Any], Any]] = {
+            balance.layer_balance: self.layer_balance,
+            balance.references: self.references,
+            balance.uniform_series: self.uniform_series,
+        }
+        return Answer(answers[query](runs), (Statement(sql=query.__name__, params={"runs": runs}),))
+
+    def layer_balance(self, runs: Sequence[Run]) -> pl.DataFrame:
+        rows = [self.metrics[run.run_id] for run in runs]
         return pl.DataFrame(
             {
                 "max_vio_batch": [v for v, _ in rows for _ in range(2)],
@@ -34,76 +52,103 @@ def known(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[float, float]]:
             }
         )
 
-    def references(run: tuple[str, int, int, str]) -> dict[str, float | None]:
-        at = figures[run[0]][0]
-        tokens = 128.0 if run[0] == "larger" else 64.0
+    def references(self, run: Run) -> dict[str, float | None]:
+        at = self.metrics[run.run_id][0]
+        tokens = 128.0 if run.run_id == "larger" else 64.0
         lines = {"uniform_mean": 1.0, "uniform_p95": 1.1, "resampled_mean": at, "resampled_p95": at}
         return {**lines, "held_out_mean": 0.1, "held_out_p95": 0.2, "tokens": tokens}
 
-    def uniform_series(run: tuple[str, int, int, str], x: str, max_bins: int) -> pl.DataFrame:
-        tokens = [8, 64] if run[0].startswith("growing") else [64, 64]
+    def uniform_series(self, run: Run) -> pl.DataFrame:
+        tokens = [8, 64] if run.run_id.startswith("growing") else [64, 64]
         return pl.DataFrame(
             {"bin": [0, 1], "first_step": [0, 20], "last_step": [19, 39], "x": [19.0, 39.0], "tokens": tokens,
              "uniform_mean": [1.0 / n for n in tokens], "uniform_p95": [2.0 / n for n in tokens]}
         )  # fmt: skip
 
-    monkeypatch.setattr(chance.cached, "layer_balance", layer_balance)
-    monkeypatch.setattr(chance.cached, "references", references)
-    monkeypatch.setattr(chance.cached, "uniform_series", uniform_series)
-    return figures
+
+@pytest.fixture
+def store() -> FakeStore:
+    return FakeStore()
 
 
-def test_the_best_balanced_run_gives_the_lines(known: dict[str, tuple[float, float]]) -> None:
+@pytest.fixture
+def known(store: FakeStore) -> dict[str, tuple[float, float]]:
+    """The metrics that the store knows."""
+    return store.metrics
+
+
+Ask = Callable[[list[Arm]], Baselines]
+
+
+@pytest.fixture
+def baselines(store: FakeStore) -> Ask:
+    """The baselines of some arms."""
+    return lambda arms: random_baselines(Trace(store), ArmSet.of(arms))
+
+
+def test_the_best_balanced_run_gives_the_lines(known: dict[str, tuple[float, float]], baselines: Ask) -> None:
     known |= {"loss_free": (6.0, 2.0), "aux": (0.4, 7.5), "none": (3.0, 3.0)}
     arms = [arm("loss_free", balancer_family="loss_free"), arm("aux"), arm("none")]
     found = baselines(arms)
-    assert found.known["resampled"] == (0.4, 0.4)
-    assert "uniform" in found.known
+    assert found.levels["resampled"] == (0.4, 0.4)
+    assert "uniform" in found.levels
     assert found.missing == ""
 
 
-def test_among_collapsed_runs_there_is_no_line_of_sequences(known: dict[str, tuple[float, float]]) -> None:
+def test_among_collapsed_runs_there_is_no_line_of_sequences(
+    known: dict[str, tuple[float, float]], baselines: Ask
+) -> None:
     known |= {"a": (6.0, 2.0), "b": (5.0, 4.0)}
     found = baselines([arm("a"), arm("b")])
-    assert list(found.known) == ["uniform"]
+    assert list(found.levels) == ["uniform"]
     assert "collapsed" in found.missing
 
 
-def test_runs_of_different_sizes_share_no_line(known: dict[str, tuple[float, float]]) -> None:
+def test_runs_of_different_sizes_share_no_line(known: dict[str, tuple[float, float]], baselines: Ask) -> None:
     known |= {"a": (0.3, 7.0), "b": (0.4, 7.0)}
     found = baselines([arm("a"), arm("b", top_k=1)])
-    assert found.known == {}
+    assert found.levels == {}
     assert "different sizes" in found.missing
 
 
 def test_a_run_without_known_balance_gives_no_line_before_one_with(
-    known: dict[str, tuple[float, float]],
+    known: dict[str, tuple[float, float]], baselines: Ask
 ) -> None:
     known |= {"new": (float("nan"), 7.0), "old": (0.9, 7.0)}
     found = baselines([arm("new"), arm("old")])
-    assert found.known["resampled"] == (0.9, 0.9)
+    assert found.levels["resampled"] == (0.9, 0.9)
 
 
 def test_a_mean_over_seeds_is_held_against_the_mean_of_the_seeds_own_lines(
-    known: dict[str, tuple[float, float]],
+    known: dict[str, tuple[float, float]], baselines: Ask
 ) -> None:
     known |= {"s0": (0.4, 7.0), "s1": (0.8, 7.0)}
     runs = tuple(run_from_row({**ROW, "run_id": f"s{seed}", "seed": seed}) for seed in (0, 1))
     found = baselines([Arm(token="both", label="both", runs=runs)])
-    assert found.known["resampled"] == pytest.approx((0.6, 0.6))
+    assert found.levels["resampled"] == pytest.approx((0.6, 0.6))
     assert found.held_out == pytest.approx((0.1, 0.2))
 
 
 def test_steps_of_another_number_of_counted_tokens_share_no_line(
-    known: dict[str, tuple[float, float]],
+    known: dict[str, tuple[float, float]], baselines: Ask
 ) -> None:
     known |= {"a": (0.3, 7.0), "larger": (0.4, 7.0)}
     assert "different sizes" in baselines([arm("a"), arm("larger")]).missing
 
 
-def test_a_batch_that_grows_has_a_line_that_falls(known: dict[str, tuple[float, float]]) -> None:
+def test_a_batch_that_grows_has_a_line_that_falls(
+    known: dict[str, tuple[float, float]], baselines: Ask
+) -> None:
     known |= {"level": (0.3, 7.0), "growing": (0.2, 7.0)}
     assert baselines([arm("level")]).curve is None
     curve = baselines([arm("level"), arm("growing")]).curve
     assert curve is not None
     assert curve["uniform_mean"].to_list() == [1 / 8, 1 / 64]
+
+
+def test_only_the_statements_of_the_arm_that_gives_the_lines_are_kept(store: FakeStore) -> None:
+    store.metrics |= {"even": (0.4, 7.0), "uneven": (3.0, 7.0)}
+    trace = Trace(store)
+    random_baselines(trace, ArmSet.of([arm("uneven"), arm("even")]))
+    asked = {(statement.sql, statement.params["runs"].run_id) for statement in trace.statements}
+    assert asked == {("references", "even"), ("uniform_series", "even")}

@@ -14,9 +14,9 @@ from explorer import metrics
 from explorer.charts import captions
 from explorer.cli.report import comparison_table
 from explorer.config.presets import get_preset
+from explorer.figures import final
 from explorer.figures.arms import arms_of
 from explorer.recording import RunFolder
-from explorer.ui.compare import page as compare
 from explorer.ui.lessons import facts as lesson_facts
 from explorer.ui.shared import cached
 
@@ -87,8 +87,8 @@ def test_the_worst_layer_is_the_mean_over_seeds_of_each_runs_own() -> None:
         assert float(lesson_facts.value_of(f"worst_layer[{arm}]")) == pytest.approx(once)
         runs = [r for r in cached.list_runs() if re.fullmatch(f"standard-{arm}-seed[0-4]", r.run_id)]
         rows = cached.summary(cached.versions(runs))
-        assert compare._worst(rows).startswith(compare.spread(rows["worst_max_vio"]).split(" ±")[0])
-        shown = float(compare._worst(rows).split(" ")[0])
+        assert final.worst_layer(rows).startswith(final.spread(rows["worst_max_vio"]).split(" ±")[0])
+        shown = float(final.worst_layer(rows).split(" ")[0])
         assert shown == pytest.approx(once, abs=0.006)
         printed = comparison_table(
             [{**row, "arm": arm, "label": arm} for row in rows.to_dicts()], get_preset("standard")

@@ -15,12 +15,12 @@ from explorer.charts import captions, series, theme
 from explorer.charts import losses as loss_charts
 from explorer.figures import probe_sentences
 from explorer.figures.biases import extremes
+from explorer.figures.final import spread
+from explorer.figures.quality import not_drawn
 from explorer.queries import biases, comparison, events, health, losses
 from explorer.recording import FolderRecorder
 from explorer.records.records import EvalRecord, LoadRecord, StepRecord
 from explorer.store import Index
-from explorer.ui.compare.page import spread
-from explorer.ui.compare.quality import not_drawn
 
 NAN, INF = math.nan, math.inf
 Loss = Callable[[int], float | None]
@@ -202,7 +202,7 @@ def test_a_final_evaluation_that_is_not_finite_is_in_no_ranking_and_no_pair(cur:
     )
     assert spread(summary["perplexity"]) == "not finite in 2 of 3 seeds"
     assert spread(summary["perplexity"][:1]) == "not finite"
-    assert not_drawn(summary) == " Not drawn, since a figure is not finite: held-nan, huge."
+    assert not_drawn(summary) == " Not drawn, since a metric is not finite: held-nan, huge."
     assert not_drawn(summary[1:2]) == ""
     loss_charts.loss_curves(train, held)
 

@@ -209,14 +209,14 @@ def _max_vio(
         frame,
         labels=names,
         families=_families(runs),
-        references=lines.known,
+        references=lines.levels,
         curve=lines.curve,
         mean100=True,
     )
     show.figure(
         specs.kept((key, versions, tuple(names.values())), build),
         subject=subject,
-        finding=captions.max_vio_curves(frame, labels=names, references=lines.known),
+        finding=captions.max_vio_curves(frame, labels=names, references=lines.levels),
         how="Bold: mean over the last 100 steps (fewer at the start), as the paper draws it. Thin, "
         "with a band: the steps themselves. Seed 0 of each, averaged over layers; the dashed lines are the "
         f"random-routing baselines of {chance.label}.",

@@ -13,13 +13,16 @@ import polars as pl
 
 from explorer.charts import balance, biases, captions, differences, domains, heatmaps, losses, plane, ranking
 from explorer.course.lessons import Key
+from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Arm, arms_key, chart_labels
 from explorer.figures.biases import extremes, gap_of
-from explorer.ui.compare.quality import PAIRED, origin, paired_rows
+from explorer.figures.quality import PAIRED, pair_origin, row_of
+from explorer.figures.store import Trace
 from explorer.ui.lessons import facts_quality as lesson_facts_quality
 from explorer.ui.lessons import runs as lesson_runs
 from explorer.ui.shared import cached, merge, show, specs
 from explorer.ui.shared.chance import baselines
+from explorer.ui.shared.store import STORE
 
 Keys = Mapping[str, Any]
 HEIGHT = 340
@@ -112,9 +115,9 @@ def max_vio(keys: Keys, name: str) -> Elsewhere | None:
     whole = merge.series(cached.max_vio_series(cast.versions), cast.arms, ["max_vio"], merge.ENDS)
     frame = _up_to(whole, keys)
     chance = baselines(cast.arms)
-    drawn = {kind: pair for kind, pair in chance.known.items() if kind == "uniform"}
+    drawn = {kind: pair for kind, pair in chance.levels.items() if kind == "uniform"}
     # The baselines are those of the end, so an earlier step has them only where the batch stays the same.
-    said = chance.known if "until" not in keys else drawn if chance.curve is None else {}
+    said = chance.levels if "until" not in keys else drawn if chance.curve is None else {}
     log = bool(keys.get("log", False))
     show.figure(
         specs.kept(
@@ -254,6 +257,7 @@ def paired_differences(keys: Keys, name: str) -> Elsewhere | None:
     """Differences between arms, seed by seed, with their 95 % t intervals."""
     base = lesson_runs.find(keys["base"])
     cast = _Cast(arms=[*lesson_runs.find_all(keys["arms"]), base])
+    trace, arms = Trace(STORE), ArmSet.of(cast.arms)
     rows = [
         {
             **row,
@@ -262,7 +266,7 @@ def paired_differences(keys: Keys, name: str) -> Elsewhere | None:
         }
         for figure in keys["figures"]
         for text, arm in zip(keys["arms"], cast.arms[:-1], strict=True)
-        for row in paired_rows([arm], base, cast.labels, figure)
+        if (row := row_of(trace, arms, arm, base, figure)) is not None
     ]
     table = pl.DataFrame([{k: v for k, v in row.items() if k != "values"} for row in rows])
     show.figure(
@@ -273,8 +277,8 @@ def paired_differences(keys: Keys, name: str) -> Elsewhere | None:
         subject=f"Differences from {cast.labels[base.token]}",
         finding=captions.paired_differences(rows),
         how=f"Each tick is one seed: its figure minus that of “{cast.labels[base.token]}” from "
-        f"{origin(cast.arms)}. The bar is the 95 % t interval; one that covers 0 is not resolved. Holm's "
-        "correction counts all pairs of the course's four arms, figure by figure.",
+        f"{pair_origin(cast.arms)}. The bar is the 95 % t interval; one that covers 0 is not resolved. "
+        "Holm's correction counts all pairs of the course's four arms, figure by figure.",
         table=table,
         key=name,
     )

@@ -1,131 +1,69 @@
-"""The Overview page: the story of the shipped comparison, and the table of runs."""
+"""The Overview page: the shipped comparison in one picture, and the table of runs."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping, Sequence
 
-import polars as pl
 import streamlit as st
 
-from explorer.charts import captions, story
-from explorer.figures.arms import Arm, Run, arms_key, chart_labels, short_labels
+from explorer.charts import captions
+from explorer.figures import final
+from explorer.figures.arm_set import ArmSet
+from explorer.figures.arms import Arm, Run, short_labels
+from explorer.figures.balance import random_baselines
+from explorer.figures.quality import UNTUNED
+from explorer.figures.store import Trace
+from explorer.figures.views import overview
 from explorer.metrics.glossary import tip
-from explorer.ui.compare.quality import UNTUNED
-from explorer.ui.shared import cached, events, links, merge, show, specs
-from explorer.ui.shared.chance import baselines
+from explorer.queries import comparison
+from explorer.ui.shared import links, show, store
 from explorer.wording import counted
 
-BINS = 100
-BASELINE = "The dashed line is the random-routing baseline of independent tokens. "
 
-
-@dataclass(frozen=True, kw_only=True)
-class Story:
-    """The picture of the Overview and what is said beside it."""
-
-    chart: specs.Spec
-    finding: str
-    table: pl.DataFrame
-    events: pl.DataFrame
-    has_baseline: bool
-
-
-def story_of(arms: Sequence[Arm]) -> Story:
-    """Ask and draw it; everything slow is remembered, so the server does this before the first visit."""
-    labels = chart_labels(arms)
-    families = {arm.token: arm.family for arm in arms}
-    runs = cached.versions([run for arm in arms for run in arm.runs])
-    frame = merge.series(cached.max_vio_series(runs, max_bins=BINS), arms, ["max_vio"], merge.ENDS)
-    marked = events.of_arms(arms)
-    chance = baselines(arms)
-    level = chance.known.get("uniform")
-    chart = specs.kept(
-        ("story", arms_key(arms, labels)),
-        partial(
-            story.story,
-            frame,
-            labels=labels,
-            families=families,
-            reference=level and level[0],
-            curve=chance.curve,
-            events=marked,
-        ),
-    )
-    finding = captions.max_vio_curves(frame, labels=labels, references=chance.known)
-    has_baseline = level is not None or chance.curve is not None
-    return Story(chart=chart, finding=finding, table=frame, events=marked, has_baseline=has_baseline)
-
-
-def story_section(arms: Sequence[Arm]) -> None:
-    """One picture and the figures behind it."""
-    told = story_of(arms)
-    st.subheader("How uneven is the work, step by step?", help=tip("max_vio"))
-    show.figure(
-        told.chart,
-        subject="Imbalance over training steps",
-        finding=told.finding,
-        how="MaxVio is how far the busiest expert lies above the mean load: 0 is perfectly even, 1 means "
-        "twice its share. "
-        + (BASELINE if told.has_baseline else "")
-        + _who(arms)
-        + events.marks_note(told.events, several=len(arms) > 1),
-        table=told.table,
-        sources=[told.events],
-        key="story",
-    )
+def story_section(selected: Sequence[Arm]) -> None:
+    """One picture, and two metrics of every arm under it."""
+    arms = ArmSet.of(selected)
+    st.subheader("Imbalance (MaxVio) over training", help=tip("max_vio"))
+    show.question(overview.story(arms))
     _cards(arms)
 
 
-def _who(arms: Sequence[Arm]) -> str:
-    """Which runs the picture is made of."""
-    first = arms[0].first
-    most = max(len(arm.runs) for arm in arms)
-    seeds = f"mean of {most} seeds" if most > 1 else "one seed each"
-    return f"Preset {first.preset or 'custom'}: {first.sizes}; {seeds}."
-
-
-def _cards(arms: Sequence[Arm]) -> None:
+def _cards(arms: ArmSet) -> None:
     """MaxVio and perplexity of every arm, at the end and on held-out text."""
     grid = st.grid(len(arms), min_column_width=170)
-    names = short_labels(arms)
+    names = short_labels(arms.arms)
     for arm in arms:
-        found = cached.summary(cached.versions(arm.runs))
-        violation, perplexity = _mean(found["max_vio_global"]), _mean(found["perplexity"])
+        headline = final.headline(store.STORE, arm)
         with grid:
             st.metric(
                 show.plain(names[arm.token]),
-                "–" if violation is None else captions.number(violation),
-                "no evaluation yet" if perplexity is None else f"perplexity {captions.number(perplexity)}",
+                final.UNKNOWN if headline.max_vio is None else captions.number(headline.max_vio),
+                "no evaluation yet"
+                if headline.perplexity is None
+                else f"perplexity {captions.number(headline.perplexity)}",
                 delta_color="off",
                 delta_arrow="off",
                 border=True,
                 height="stretch",
                 help=f"Large: {tip('max_vio_global')} Below: {tip('perplexity')}",
             )
-    held_out = baselines(arms).held_out
-    chance = (
+    held_out = random_baselines(Trace(store.STORE), arms).held_out
+    baseline = (
         ""
         if held_out is None
         else f" Counted over so many tokens, random routing would show {captions.number(held_out[0])}; the "
-        "baseline in the figure above is that of one step."
+        "baseline in the chart above is that of one step."
     )
     show.note(
         f"{UNTUNED} Large: MaxVio on held-out text at the end of training, mean over layers and seeds. Below "
-        f"it: perplexity, lower is better.{chance}"
+        f"it: perplexity, lower is better.{baseline}"
     )
 
 
-def _mean(values: pl.Series) -> float | None:
-    known = [float(v) for v in values.drop_nulls().to_list()]
-    return sum(known) / len(known) if known else None
-
-
 def runs_section(runs: Sequence[Run]) -> None:
-    """Every run with its figures and a link into Replay; unreadable ones with the reason."""
+    """Every run with its metrics and a link into Replay; unreadable ones with the reason."""
     if not runs:
         return
-    st.subheader("The runs")
+    st.subheader("Recorded runs")
     for run in runs:
         if not run.is_readable:
             sentence = f"{run.run_id} cannot be read: {run.problem}"
@@ -133,8 +71,9 @@ def runs_section(runs: Sequence[Run]) -> None:
     readable = [run for run in runs if run.is_readable]
     if not readable:
         return
-    figures = {row["run_id"]: row for row in cached.summary(cached.versions(readable)).to_dicts()}
-    rows = [_row(run, figures.get(run.run_id, {})) for run in readable]
+    summary = store.ask(comparison.summary, tuple(readable))
+    metrics = {row["run_id"]: row for row in summary.to_dicts()}
+    rows = [_row(run, metrics.get(run.run_id, {})) for run in readable]
     if not any(run.title for run in readable):
         rows = [{name: value for name, value in row.items() if name != "name"} for row in rows]
     number = st.column_config.NumberColumn
@@ -142,7 +81,7 @@ def runs_section(runs: Sequence[Run]) -> None:
         rows,
         hide_index=True,
         height=min(460, 38 + 35 * len(rows)),
-        alt=f"Table of {counted(len(rows), 'recorded run')} with their figures",
+        alt=f"Table of {counted(len(rows), 'recorded run')} with their metrics",
         column_config={
             "run": st.column_config.LinkColumn("run", display_text=links.RUN_IN_LINK, width=275),
             "name": st.column_config.TextColumn(width=125),
@@ -156,22 +95,23 @@ def runs_section(runs: Sequence[Run]) -> None:
             "from": st.column_config.TextColumn(width=80),
         },
     )
-    odd = [name for name, row in figures.items() if not math.isfinite(row["perplexity"] or 0.0)]
+    odd = [name for name, row in metrics.items() if not math.isfinite(row["perplexity"] or 0.0)]
     if odd:
         show.note(f"Perplexity is not finite (NaN or infinite) and so not in the table: {', '.join(odd)}.")
     show.note("A run's name opens it in Replay, or in Compare where there are no loads to replay.")
 
 
-def _row(run: Run, figures: dict[str, object]) -> dict[str, object]:
+def _row(run: Run, metrics: Mapping[str, object]) -> dict[str, object]:
+    """A row of the table; metrics: that of `queries.comparison.summary`, empty for none."""
     return {
         "run": links.replay_url(run.run_id) if run.has_loads else links.compare_url(run.run_id),
         "name": run.title,
         "balancing": run.short,
         "seed": run.seed,
-        "perplexity": figures.get("perplexity"),
-        "MaxVio held-out": figures.get("max_vio_global"),
-        "worst layer": figures.get("worst_max_vio"),
-        "MaxVio last steps": figures.get("max_vio_batch"),
+        "perplexity": metrics.get("perplexity"),
+        "MaxVio held-out": metrics.get("max_vio_global"),
+        "worst layer": metrics.get("worst_max_vio"),
+        "MaxVio last steps": metrics.get("max_vio_batch"),
         "steps": run.last_step + 1,
         "from": ("shipped" if run.shipped else "own") + ("" if run.state == "finished" else f", {run.state}"),
     }

@@ -1,6 +1,5 @@
 """What one server owns: the index, the thread that feeds it, and the trainings that it started."""
 
-import logging
 import threading
 from dataclasses import dataclass
 
@@ -51,29 +50,6 @@ def services() -> Services:
         if settings not in _started:
             _started[settings] = Services.start(settings)
         return _started[settings]
-
-
-def warm_up() -> threading.Thread:
-    """Load, ask and draw what the first page shows while the browser still loads its own part."""
-    thread = threading.Thread(target=_prepare, name="explorer-warm-up", daemon=True)
-    thread.start()
-    return thread
-
-
-def _prepare() -> None:
-    # The libraries of the figures, and those of the first page, which the script would wait for.
-    from explorer.figures.arms import arms_of, default_arms
-    from explorer.ui.overview import page as overview
-    from explorer.ui.shared import cached, picker, shell  # noqa: F401
-
-    try:
-        runs = [run for run in cached.list_runs() if run.is_readable]
-        arms = default_arms(arms_of(runs))
-        if arms:
-            overview.story_of(arms)
-            cached.summary(cached.versions(runs))
-    except Exception as error:  # the page itself says what is wrong, with its remedy
-        logging.getLogger(__name__).debug("nothing was prepared: %s", error)
 
 
 def shut_down(settings: Settings | None = None) -> None:

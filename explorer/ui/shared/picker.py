@@ -6,9 +6,10 @@ import streamlit as st
 
 from explorer.charts.theme import family_ink
 from explorer.figures.arms import MOST, Arm, Run, arms_of, chart_labels, default_arms, entry
+from explorer.figures.views.selection import RUNS, complaint
 from explorer.ui.shared import cached, urls
 
-KEY = "runs"
+KEY = RUNS
 STATE = "shell"
 # A chosen run is known by its id, which may be longer than the sidebar is wide.
 _WHOLE_IDS = """
@@ -25,7 +26,7 @@ def run_picker() -> None:
     runs = cached.list_runs()
     arms = arms_of(runs)
     by_token = {arm.token: arm for arm in arms}
-    complaint = _settle(by_token, [arm.token for arm in default_arms(arms)])
+    notice = _settle(by_token, [arm.token for arm in default_arms(arms)])
     with st.sidebar:
         st.html(f"<style>{_WHOLE_IDS}</style>")
         chosen = st.multiselect(
@@ -42,8 +43,8 @@ def run_picker() -> None:
         arms_chosen = [by_token[token] for token in chosen if token in by_token]
         if arms_chosen:
             st.html(_legend(arms_chosen))
-    if complaint:
-        urls.notice(KEY, complaint)
+    if notice:
+        urls.notice(KEY, notice)
     st.session_state[STATE] = (runs, arms, arms_chosen)
 
 
@@ -67,7 +68,7 @@ def _settle(known: dict[str, Arm], default: list[str]) -> str:
         fitting = [token for token in asked if token in known]
         st.session_state[KEY] = fitting[:MOST] or default
         st.session_state[AUTOMATIC] = None if fitting else default
-        return _complaint([token for token in asked if token not in known], len(fitting))
+        return complaint([urls.quoted(token) for token in asked if token not in known], len(fitting))
     if st.session_state[KEY] == st.session_state.get(AUTOMATIC):
         st.session_state[KEY] = st.session_state[AUTOMATIC] = default
     # A run that was deleted meanwhile must not break the widget.
@@ -87,16 +88,6 @@ def _asked() -> tuple[list[str], list[str]]:
     return wanted, kept
 
 
-def _complaint(unknown: list[str], known: int) -> str:
-    if unknown:
-        names = ", ".join(f"“{urls.quoted(token)}”" for token in unknown[:MOST])
-        more = f" and {len(unknown) - MOST} more" if len(unknown) > MOST else ""
-        return f"The link names runs that are not here: {names}{more}. What is shown was chosen instead."
-    if known > MOST:
-        return f"The link names {known} runs; the first {MOST} are shown, more would not fit in one picture."
-    return ""
-
-
 def all_runs() -> list[Run]:
     """Every run that the index knows, unreadable ones included."""
     runs: list[Run] = st.session_state[STATE][0]
@@ -110,6 +101,6 @@ def all_arms() -> list[Arm]:
 
 
 def chosen_arms() -> list[Arm]:
-    """What the visitor wants to compare, in the order of choosing."""
+    """The arms that the visitor has selected, in that order."""
     arms: list[Arm] = st.session_state[STATE][2]
     return arms

@@ -1,0 +1,89 @@
+"""What differs between compared arms besides the balancing rule: settings, seeds, text, and the routing."""
+
+import json
+from typing import Any
+
+from explorer.config.run import differences
+from explorer.figures.arm_set import ArmSet
+from explorer.figures.arms import Arm
+
+MOST_NAMES = 6
+"""Settings that a sentence names."""
+ROUTING_NOTES = {
+    "expert_choice": "Experts select their best tokens, so every expert has the same load by construction. A "
+    "token may have any number of experts, including none; gates are the scores, not normalised. A token's "
+    "experts depend on later tokens, in training and on held-out text (routed over whole batches of one "
+    "domain), so decoding does not reach its perplexity.",
+    "expert_threshold": "A token goes to every expert whose threshold its score exceeds, possibly to none; "
+    "gates are the scores, not normalised.",
+    "hash": "The token's id selects the experts; the router only sets the gates.",
+    "random": "Experts are drawn at random in every pass; the router only sets the gates.",
+    "dense": "No experts: one feed-forward layer as wide as the active experts of a token. It has no loads, "
+    "biases or MaxVio and is left out where these are shown.",
+}
+"""Family of a routing that is not token choice -> what else differs with it."""
+
+
+def confounders(arms: ArmSet) -> list[str]:
+    """Sentences that name what differs besides the balancing rule: settings, text and seeds."""
+    first, *others = arms
+    sentences = [sentence for arm in others for sentence in _of_pair(arms, first, arm)]
+    seeds = [{run.seed for run in arm.runs} for arm in arms]
+    common = set.intersection(*seeds)
+    if not common:
+        sentences.append(
+            "These runs have no seed in common, so initial weights and data differ too. Choose the same "
+            "seeds for a fair comparison."
+        )
+    elif any(s != common for s in seeds):
+        shared = ", ".join(map(str, sorted(common, key=str)))
+        sentences.append(f"These runs do not all have the same seeds; only seed {shared} is paired.")
+    return sentences
+
+
+def _of_pair(arms: ArmSet, first: Arm, arm: Arm) -> list[str]:
+    """How two arms differ in settings and text."""
+    one, other = json.loads(first.first.config), json.loads(arm.first.config)
+    names = differences(one, other)
+    sentences = []
+    if names:
+        details = ", ".join(f"{n} ({_value(one, n)} against {_value(other, n)})" for n in names[:MOST_NAMES])
+        more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+        sentences.append(
+            f"“{arms.label(first)}” and “{arms.label(arm)}” differ in more than the balancing rule: "
+            f"{details}{more}. This may cause the differences shown below."
+        )
+    if not any(name.startswith("corpus.") for name in names):
+        sentences += other_text(arms, first, arm)
+    return sentences
+
+
+def _value(config: dict[str, Any], name: str) -> object:
+    section, _, field = name.partition(".")
+    values = config.get(section, "not set")
+    return values.get(field, "not set") if field and isinstance(values, dict) else values
+
+
+def other_text(arms: ArmSet, first: Arm, arm: Arm) -> list[str]:
+    """A sentence where two arms of one corpus were trained on different text, or where that is unknown."""
+    names = f"“{arms.label(first)}” and “{arms.label(arm)}”"
+    one, other = first.first.corpus_digest, arm.first.corpus_digest
+    if not one or not other:
+        return [
+            f"The text of {names} is not recorded for both (corpus.digest in run.json), so it may differ and "
+            "cause the differences shown below."
+        ]
+    if one == other:
+        return []
+    return [
+        f"{names} were trained on different text (corpus digest {one[:8]} against {other[:8]}), so their "
+        "runs are not paired. Train both on the same corpus files; the text of the corpus “python” changes "
+        "with the Python version."
+    ]
+
+
+def routing_notes(arms: ArmSet) -> list[str]:
+    """One sentence per arm whose tokens do not choose their experts."""
+    return [
+        f"“{arms.label(arm)}”: {ROUTING_NOTES[arm.family]}" for arm in arms if arm.family in ROUTING_NOTES
+    ]

@@ -1,0 +1,152 @@
+"""How the rules act on the routers: gradients, score margins, choices that change."""
+
+from collections.abc import Callable
+from typing import Any
+
+import polars as pl
+
+from explorer.charts import mechanism, mechanism_words, theme
+from explorer.charts import spec as specs
+from explorer.figures import events, merge
+from explorer.figures.arm_set import ArmSet
+from explorer.figures.panel import Missing, Panel
+from explorer.figures.store import Store, Trace
+from explorer.queries import mechanism as queries
+
+BAND = "Lines are means over the layers; the band spans the layers, or the seeds of an arm that has several."
+
+
+def gradient_norms(store: Store, arms: ArmSet, _settings: None = None) -> Panel | Missing:
+    """Gradient norms at the routers: of the language loss, and of all auxiliary losses."""
+    trace = Trace(store)
+    frame = _gradients(trace, arms)
+    subject = "Gradient norms at the routers"
+    if frame.is_empty():
+        return Missing(subject=subject, reason=mechanism_words.MISSING)
+    return _panel(
+        trace,
+        arms,
+        frame,
+        mechanism.gradient_norms,
+        subject=subject,
+        finding=mechanism_words.gradient_norms(frame, labels=arms.labels),
+        how="Solid lines are the language loss, dashed ones all auxiliary losses with their coefficients. "
+        + BAND,
+    )
+
+
+def gradient_cosines(store: Store, arms: ArmSet, _settings: None = None) -> Panel | Missing:
+    """Cosine between the gradients of the language loss and the auxiliary loss at the routers."""
+    trace = Trace(store)
+    frame = _gradients(trace, arms)
+    subject = "Cosine between both gradients"
+    if frame.is_empty():
+        return Missing(subject=subject, reason=mechanism_words.MISSING)
+    finding = mechanism_words.gradient_cosines(frame, labels=arms.labels)
+    if _is_unknown(frame, "cosine"):
+        return Missing(subject=subject, reason=finding)
+    return _panel(
+        trace,
+        arms,
+        frame,
+        mechanism.gradient_cosines,
+        subject=subject,
+        finding=finding,
+        how="Below the dashed line the auxiliary loss pulls the routers against the language loss; near it "
+        "the two are unrelated. A rule without an auxiliary loss has no line.",
+    )
+
+
+def score_margins(store: Store, arms: ArmSet, _settings: None = None) -> Panel | Missing:
+    """Router margin: how far the last selected expert leads the first rejected one."""
+    trace = Trace(store)
+    frame = _choices(trace, arms)
+    subject, finding = "Score margins", mechanism_words.choices(frame, labels=arms.labels)
+    if _is_unknown(frame, "margin"):
+        return Missing(subject=subject, reason=finding)
+    return _panel(
+        trace,
+        arms,
+        frame,
+        mechanism.score_margins,
+        subject=subject,
+        finding=finding,
+        how=f"Biases are included where there are any. A small change can flip a choice with a small margin. "
+        f"{BAND}",
+    )
+
+
+def bias_switches(store: Store, arms: ArmSet, _settings: None = None) -> Panel | Missing:
+    """The share of assignments that the bias changes."""
+    trace = Trace(store)
+    frame = _choices(trace, arms)
+    subject, finding = "Assignments changed by the bias", mechanism_words.switched(frame, labels=arms.labels)
+    if _is_unknown(frame, "switched"):
+        return Missing(subject=subject, reason=finding)
+    return _panel(
+        trace,
+        arms,
+        frame,
+        mechanism.switched_share,
+        subject=subject,
+        finding=finding,
+        how="Compared with the experts that the scores alone would have selected for the same token.",
+    )
+
+
+def churn(store: Store, arms: ArmSet, _settings: None = None) -> Panel | Missing:
+    """Routing churn: the share of each token's experts that changed since the previous probe."""
+    trace = Trace(store)
+    series = trace.ask(queries.choice_churn, arms.runs)
+    frame = merge.series(series, arms.arms, ["churn"])
+    chance = series["chance"].drop_nulls().unique()
+    frame = frame.with_columns(chance=pl.lit(chance[0] if len(chance) == 1 else None, dtype=pl.Float64))
+    subject, finding = "Choices changed between probes", mechanism_words.churn(frame, labels=arms.labels)
+    if frame.is_empty():
+        return Missing(subject=subject, reason=finding)
+    return _panel(
+        trace,
+        arms,
+        frame,
+        mechanism.churn,
+        subject=subject,
+        finding=finding,
+        how="The same tokens are routed at a few steps of the training. A point is the share of their "
+        "experts that changed since the previous point; the dashed line is that of unrelated choices.",
+    )
+
+
+def _gradients(trace: Trace, arms: ArmSet) -> pl.DataFrame:
+    return merge.series(trace.ask(queries.router_gradients, arms.runs), arms.arms, ["lm", "aux", "cosine"])
+
+
+def _choices(trace: Trace, arms: ArmSet) -> pl.DataFrame:
+    return merge.series(trace.ask(queries.choices, arms.runs), arms.arms, ["margin", "switched"])
+
+
+def _is_unknown(frame: pl.DataFrame, column: str) -> bool:
+    """Whether no run has recorded this column."""
+    return frame[column].null_count() == frame.height
+
+
+def _panel(
+    trace: Trace,
+    arms: ArmSet,
+    frame: pl.DataFrame,
+    chart: Callable[..., theme.Figure],
+    *,
+    subject: str,
+    finding: str,
+    how: str,
+) -> Panel:
+    """A chart over training steps with the events of the arms."""
+    marked = events.of_arms(trace, arms)
+    settings: dict[str, Any] = {"labels": arms.labels, "families": arms.families, "events": marked}
+    return Panel(
+        subject=subject,
+        finding=finding,
+        how=how + events.marks_note(marked, several=len(arms) > 1),
+        spec=specs.make(chart(frame, **settings)),
+        table=frame,
+        statements=trace.statements,
+    )

@@ -1,0 +1,177 @@
+"""Compare: the same questions about every selected arm."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from explorer.figures import balance, biases, loads, mechanism, quality
+from explorer.figures.arm_set import ArmSet
+from explorer.figures.arms import Run
+from explorer.figures.panel import Build, Question
+from explorer.figures.settings import Axis, OneLayer, OverTime
+from explorer.figures.store import Store
+from explorer.figures.views.address import Address
+from explorer.figures.views.selection import RUNS, selected_arms
+from explorer.figures.views.view import OpenView, Query
+
+TITLE = "Compare"
+BINS = 150
+"""Columns of a heatmap, or points of a bias trajectory: several stand under each other."""
+AXES: tuple[Axis, ...] = ("step", "tokens", "time")
+METRICS = ("perplexity", "max_vio_global")
+"""Paired differences that the page opens with; names in `quality.PAIRED`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareSettings:
+    """What the address of the page says beside its runs."""
+
+    layer: int = 0
+    """MoE layer of the heatmaps and the bias trajectories."""
+    x: Axis = "step"
+    """Horizontal axis of the curves over training."""
+    log: bool = True
+    """Whether perplexity has a logarithmic axis."""
+    base: str = ""
+    """Token of the arm that the others are compared with; see `default_base`."""
+    metrics: tuple[str, ...] = METRICS
+    """Paired differences, names in `quality.PAIRED`. No part of the address."""
+
+
+def open_view(_store: Store, runs: Sequence[Run], query: Query) -> OpenView:
+    """The questions of the page for this address, in the order of the page; none without runs."""
+    address = Address(query)
+    arms = selected_arms(runs, address)
+    if not len(arms):
+        return OpenView(title=TITLE, questions=(), notices=tuple(address.notices))
+    settings = read(address, arms)
+    return OpenView(
+        title=TITLE,
+        questions=questions(arms, runs, settings),
+        notices=tuple(address.notices),
+        query=query_of(arms, settings),
+    )
+
+
+def read(address: Address, arms: ArmSet) -> CompareSettings:
+    """The settings of an address; what does not fit these arms becomes a notice."""
+    layers, tokens = layers_of(arms), [arm.token for arm in arms]
+    layer = 0
+    if layers:
+        rule = f"the MoE layers of these runs are {', '.join(map(str, layers))}"
+        layer = address.choice("layer", layers, layers[0], rule)
+    return CompareSettings(
+        layer=layer,
+        x=address.choice("x", AXES, "step", "it can be step, tokens or time"),
+        log=address.flag("log", True),
+        base=address.choice("base", tokens, default_base(arms), "it is not among the selected runs"),
+    )
+
+
+def query_of(arms: ArmSet, settings: CompareSettings) -> Query:
+    """The address of this view."""
+    query: dict[str, list[str]] = {
+        RUNS: [arm.token for arm in arms],
+        "x": [settings.x],
+        "log": [str(settings.log).lower()],
+    }
+    if layers_of(arms):
+        query["layer"] = [str(settings.layer)]
+    if len(arms) > 1:
+        query["base"] = [settings.base]
+    return query
+
+
+def layers_of(arms: ArmSet) -> list[int]:
+    """The numbers of the MoE layers that any of these arms has, ascending."""
+    return sorted({layer for arm in arms.with_loads() for layer in arm.first.layers})
+
+
+def default_base(arms: ArmSet) -> str:
+    """Token of the first arm with an auxiliary loss, or of the first arm."""
+    return next((arm for arm in arms if arm.family == "aux_loss"), arms.arms[0]).token
+
+
+def questions(arms: ArmSet, runs: Sequence[Run], settings: CompareSettings) -> tuple[Question, ...]:
+    """Every question of the page; runs: all that the index knows."""
+    paired_differences = (paired(arms, settings),) if len(arms) > 1 else ()
+    return (
+        *heatmaps(arms, settings),
+        *trajectories(arms, settings),
+        max_vio(arms, settings),
+        perplexity(arms, settings),
+        *mechanisms(arms).values(),
+        plane(arms, runs),
+        *paired_differences,
+    )
+
+
+def heatmaps(arms: ArmSet, settings: CompareSettings) -> tuple[Question, ...]:
+    """Expert load of one layer, a heatmap per arm."""
+    return _per_arm("compare_loads", loads.heatmap, arms.with_loads(), at_layer(settings))
+
+
+def trajectories(arms: ArmSet, settings: CompareSettings) -> tuple[Question, ...]:
+    """Bias trajectories of one layer, a chart per arm; one without a bias rule has none."""
+    return _per_arm("compare_bias", biases.trajectories, arms.with_loads(), at_layer(settings))
+
+
+def at_layer(settings: CompareSettings) -> OneLayer:
+    """The settings of the figures of one layer."""
+    return OneLayer(layer=settings.layer, bins=BINS)
+
+
+def _per_arm(name: str, build: Build, arms: ArmSet, settings: OneLayer) -> tuple[Question, ...]:
+    """The same question about each arm, under the labels of the whole view."""
+    return tuple(
+        Question(key=f"{name}_{arm.token}", build=build, arms=arms.only([arm]), settings=settings)
+        for arm in arms
+    )
+
+
+def max_vio(arms: ArmSet, settings: CompareSettings) -> Question:
+    """MaxVio over training."""
+    return Question(key="compare_max_vio", build=balance.max_vio, arms=arms, settings=OverTime(x=settings.x))
+
+
+def perplexity(arms: ArmSet, settings: CompareSettings) -> Question:
+    """Perplexity over training."""
+    over_time = OverTime(x=settings.x, log_y=settings.log)
+    return Question(key="compare_loss", build=quality.perplexity, arms=arms, settings=over_time)
+
+
+def mechanisms(arms: ArmSet) -> dict[str, Question]:
+    """How the rules act on the routers: norms, cosine, margin, switched, churn."""
+    builds: dict[str, Build] = {
+        "norms": mechanism.gradient_norms,
+        "cosine": mechanism.gradient_cosines,
+        "margin": mechanism.score_margins,
+        "switched": mechanism.bias_switches,
+        "churn": mechanism.churn,
+    }
+    return {name: Question(key=f"mechanism_{name}", build=build, arms=arms) for name, build in builds.items()}
+
+
+def plane(arms: ArmSet, runs: Sequence[Run]) -> Question:
+    """Perplexity against MaxVio: the selected runs and the shipped ones of the same experiments."""
+    experiments = {run.experiment for run in arms.runs}
+    shipped = [
+        run
+        for run in runs
+        if run.shipped and run.state == "finished" and run.is_readable and run.experiment in experiments
+    ]
+    return Question(
+        key="compare_plane",
+        build=quality.dilemma_plane,
+        arms=ArmSet.of_runs(dict.fromkeys([*arms.runs, *shipped])),
+        settings=quality.PlaneSettings(with_shipped=True),
+    )
+
+
+def paired(arms: ArmSet, settings: CompareSettings) -> Question:
+    """Paired differences of the other arms from the base."""
+    return Question(
+        key="compare_paired",
+        build=quality.paired,
+        arms=arms,
+        settings=quality.Paired(base=settings.base, metrics=settings.metrics),
+    )

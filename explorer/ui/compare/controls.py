@@ -1,0 +1,73 @@
+"""The controls of the Compare page, and the settings that they stand for."""
+
+import streamlit as st
+
+from explorer.figures.arm_set import ArmSet
+from explorer.figures.quality import PAIRED
+from explorer.figures.views.compare import AXES, METRICS, CompareSettings, default_base, layers_of
+from explorer.ui.shared import layers, urls
+
+PAIRED_METRICS = "paired_metrics"
+"""State of the metrics; the address does not name them."""
+
+
+def read_address(arms: ArmSet) -> None:
+    """Give every control that the address names its value, before any of them is drawn."""
+    if offered := layers_of(arms):
+        layers.settle(offered, "these runs")
+    urls.settle(
+        "x", AXES, "step", lambda value: f"The link asks for x = {value}; it can be step, tokens or time."
+    )
+    urls.settle_flag("log", True)
+    if len(arms) > 1:
+        urls.settle(
+            "base",
+            [arm.token for arm in arms],
+            default_base(arms),
+            lambda value: f"The link compares with “{value}”, which is not among the selected runs.",
+        )
+
+
+def settings(arms: ArmSet) -> CompareSettings:
+    """What the controls say now."""
+    state, offered = st.session_state, layers_of(arms)
+    layer = state.get("layer")
+    return CompareSettings(
+        layer=layer if layer in offered else offered[0] if offered else 0,
+        x=state.get("x") or "step",
+        log=bool(state.get("log", True)),
+        base=state.get("base") or default_base(arms),
+        metrics=tuple(state.get(PAIRED_METRICS, METRICS)),
+    )
+
+
+def layer_control(arms: ArmSet) -> None:
+    """The picker of the MoE layer."""
+    urls.show_notices("layer")
+    layers.control(layers_of(arms))
+
+
+def x_control() -> None:
+    """The horizontal axis of the curves over training."""
+    urls.show_notices("x")
+    st.segmented_control("Horizontal axis", AXES, key="x", bind="query-params", required=True)
+
+
+def log_control() -> None:
+    """The scale of perplexity."""
+    st.toggle("Logarithmic axis", key="log", bind="query-params")
+
+
+def paired_controls(arms: ArmSet) -> None:
+    """The base of the paired differences, and their metrics."""
+    urls.show_notices("base")
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        urls.selectbox("Compared with", [arm.token for arm in arms], key="base", width=320)
+        st.pills(
+            "Metrics",
+            list(PAIRED),
+            selection_mode="multi",
+            default=list(METRICS),
+            format_func=lambda name: PAIRED[name],
+            key=PAIRED_METRICS,
+        )
