@@ -1,6 +1,6 @@
 """The arms of one view with the names that its legends use."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
@@ -21,9 +21,20 @@ class ArmSet:
         """Label these arms so that no two labels are equal."""
         return cls(tuple(arms), MappingProxyType(chart_labels(arms)))
 
+    @classmethod
+    def of_runs(cls, runs: Iterable[Run], labels: Mapping[str, str] | None = None) -> "ArmSet":
+        """An arm per run, named by its id; labels: run_id -> legend label, that of its rules without them."""
+        arms = tuple(Arm(token=run.run_id, label=run.label, runs=(run,)) for run in runs)
+        own = {arm.token: arm.label for arm in arms}
+        return cls(arms, MappingProxyType({**own, **(labels or {})}))
+
     def only(self, arms: Sequence[Arm]) -> "ArmSet":
         """Some of the arms, under the labels of the whole view."""
         return ArmSet(tuple(arms), self.labels)
+
+    def of_token(self, token: str) -> Arm:
+        """The arm of this token. Raises KeyError where there is none."""
+        return {arm.token: arm for arm in self.arms}[token]
 
     def with_loads(self) -> "ArmSet":
         """Arms that have expert loads; a dense model has none."""

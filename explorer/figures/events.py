@@ -7,6 +7,7 @@ import polars as pl
 from explorer.charts import event_marks
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Arm, Run
+from explorer.figures.settings import OverTime
 from explorer.figures.store import Trace
 from explorer.metrics import COLLAPSE_STEPS, DEAD_STEPS
 from explorer.metrics.events import DETECTED, RECORDED, event_name
@@ -26,6 +27,14 @@ def of_arms(trace: Trace, arms: ArmSet) -> pl.DataFrame:
     joined = found.join(names, on="run_id", how="inner", maintain_order="left")
     detail = pl.col("detail").fill_null("") + pl.col("seed")
     return joined.with_columns(run_id="arm", detail=detail).drop("arm", "seed")
+
+
+def over_time(trace: Trace, arms: ArmSet, settings: OverTime) -> tuple[pl.DataFrame | None, str]:
+    """The events marked above a chart over training, and what its marks mean; None and "" for no marks."""
+    if not settings.marks or settings.x != "step":
+        return None, ""
+    marked = of_arms(trace, arms)
+    return marked, marks_note(marked, several=len(arms) > 1)
 
 
 def legend(kinds: Iterable[str]) -> str:

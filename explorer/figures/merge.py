@@ -64,3 +64,8 @@ def evals(frame: pl.DataFrame, arms: Sequence[Arm]) -> pl.DataFrame:
         pl.col("x").mean(), pl.col("lm_loss").mean(), pl.col("bits_per_byte").mean()
     )  # fmt: skip
     return merged.with_columns(perplexity=pl.col("lm_loss").exp()).rename({"arm": "run_id"})
+
+
+def up_to(frame: pl.DataFrame, step: int | None, column: str = "last_step") -> pl.DataFrame:
+    """The rows whose `column` is at most `step`; all of them without one."""
+    return frame if step is None else frame.filter(pl.col(column) <= step)

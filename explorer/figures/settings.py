@@ -12,6 +12,14 @@ class OverTime:
 
     x: Axis = "step"
     log_y: bool = False
+    until: int | None = None
+    """The last step that is drawn; None: the whole training."""
+    bins: int = 300
+    """Points per line, at most."""
+    height: int = 320
+    """In pixels."""
+    marks: bool = True
+    """Whether events are marked; an event is a step, so none is marked on another axis."""
 
 
 @dataclass(frozen=True, kw_only=True)

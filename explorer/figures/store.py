@@ -6,7 +6,7 @@ The app's store remembers answers until a run grows (`ui/shared/store.py`); a co
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeGuard, TypeVar
 
 from explorer.figures.arms import Run
 from explorer.queries.statements import Statement, listening
@@ -36,11 +36,22 @@ class Store(Protocol):
 def run_query(
     index: Index, query: Callable[..., R], runs: Run | Sequence[Run], *args: Any, **settings: Any
 ) -> Answer[R]:
-    """Run a query with a cursor of its own; a single run is passed as its id, several as a list of ids."""
-    target = runs.run_id if isinstance(runs, Run) else [run.run_id for run in runs]
+    """Run a query with a cursor of its own.
+
+    A single run is passed as its id, several as a list of ids. A tuple of runs among `args` is passed as a
+    list of ids too, for a query that compares two sets of runs.
+    """
     with listening() as statements, index.cursor() as cur:
-        value = query(cur, target, *args, **settings)
+        value = query(cur, _ids(runs), *(_ids(arg) if _are_runs(arg) else arg for arg in args), **settings)
     return Answer(value, tuple(statements))
+
+
+def _ids(runs: Run | Sequence[Run]) -> str | list[str]:
+    return runs.run_id if isinstance(runs, Run) else [run.run_id for run in runs]
+
+
+def _are_runs(arg: object) -> TypeGuard[tuple[Run, ...]]:
+    return isinstance(arg, tuple) and bool(arg) and all(isinstance(run, Run) for run in arg)
 
 
 @dataclass(frozen=True)
@@ -71,6 +82,8 @@ class Trace:
     def ask(self, query: Callable[..., R], runs: Run | Sequence[Run], *args: Any, **settings: Any) -> R:
         """The value of one query; its statements are kept for the panel."""
         answer = self.store.answer(query, runs, *args, **settings)
-        # Parameters may hold lists, so statements cannot be hashed.
-        self._statements += [s for s in answer.statements if s not in self._statements]
+        for statement in answer.statements:
+            # Parameters may hold lists, so statements cannot be hashed.
+            if statement not in self._statements:
+                self._statements.append(statement)
         return answer.value

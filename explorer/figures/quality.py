@@ -1,0 +1,196 @@
+"""Quality: held-out perplexity, perplexity against balance, and paired differences between arms."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from explorer.charts import captions, differences, losses, plane, ranking
+from explorer.charts import spec as specs
+from explorer.charts.theme import AXIS
+from explorer.figures import events, merge
+from explorer.figures.arm_set import ArmSet
+from explorer.figures.arms import Arm
+from explorer.figures.panel import Panel
+from explorer.figures.settings import OverTime
+from explorer.figures.store import Store, Trace
+from explorer.metrics import holm
+from explorer.queries import comparison
+from explorer.queries import losses as queries
+
+PAIRED = {
+    "perplexity": "perplexity",
+    "lm_loss": "held-out loss (nats per token)",
+    "max_vio_global": "MaxVio held-out",
+    "max_vio_batch": "MaxVio last steps",
+    "worst_max_vio": "MaxVio of the worst layer",
+}
+"""Metric of `queries.comparison` -> its name in a chart of paired differences."""
+UNTUNED = (
+    "Strengths (α, u) are as given and were not tuned for each rule, so a difference is one between these "
+    "settings."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaneSettings:
+    """How perplexity against MaxVio is drawn."""
+
+    height: int = 480
+    """In pixels."""
+    with_shipped: bool = False
+    """Whether shipped runs stand beside the runs that a reader has chosen."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paired:
+    """Which differences are shown."""
+
+    base: str
+    """Token of the arm that the others are compared with."""
+    metrics: tuple[str, ...]
+    """Names in PAIRED."""
+
+
+def perplexity(store: Store, arms: ArmSet, settings: OverTime) -> Panel:
+    """Perplexity over training: lines for the training text, points for held-out text."""
+    trace = Trace(store)
+    series = trace.ask(queries.loss_series, arms.runs, settings.bins, settings.x)
+    train = merge.up_to(merge.series(series, arms.arms, ["lm_loss", "perplexity"]), settings.until)
+    evals = trace.ask(queries.eval_series, arms.runs, settings.x)
+    held = merge.up_to(merge.evals(evals, arms.arms), settings.until, "step")
+    marked, marks = events.over_time(trace, arms, settings)
+    chart = losses.loss_curves(
+        train,
+        held,
+        labels=arms.labels,
+        families=arms.families,
+        x_title=AXIS[settings.x],
+        log_y=settings.log_y,
+        events=marked,
+        height=settings.height,
+    )
+    end = "" if settings.until is None else f" Shown up to step {settings.until}."
+    return Panel(
+        subject="Perplexity over training",
+        finding=captions.loss_curves(train, held, labels=arms.labels),
+        how="Lines are training text; points are held-out text, averaged with equal weight per domain. "
+        f"Lower is better.{end}{marks}",
+        spec=specs.make(chart),
+        table=held,
+        statements=trace.statements,
+    )
+
+
+def dilemma_plane(store: Store, arms: ArmSet, settings: PlaneSettings | None) -> Panel:
+    """Held-out perplexity against held-out MaxVio, one point per run of these arms."""
+    settings = settings or PlaneSettings()
+    trace = Trace(store)
+    frame = trace.ask(comparison.summary, arms.runs)
+    added = " Shipped runs of the same experiment are added to your choice." * settings.with_shipped
+    return Panel(
+        subject="Perplexity against MaxVio of the held-out set",
+        finding=ranking.dilemma_plane(frame),
+        how="Lower left is better in both. Small points are runs, large ones are means over seeds with their "
+        f"95 % intervals; lines join the strengths of one rule.{added} A MaxVio of exactly 0, as with expert "
+        f"choice, is drawn at the left edge.{not_drawn(frame)} {UNTUNED}",
+        spec=specs.make(plane.dilemma_plane(frame, height=settings.height)),
+        table=frame,
+        statements=trace.statements,
+    )
+
+
+def not_drawn(summary: pl.DataFrame) -> str:
+    """Which runs have no place in the plane, since perplexity or MaxVio is NaN or infinite; "" for none."""
+    odd = pl.any_horizontal(~pl.col("perplexity", "max_vio_global").cast(pl.Float64).is_finite())
+    names = summary.filter(odd.fill_null(False))["run_id"].to_list()
+    return f" Not drawn, since a metric is not finite: {', '.join(names)}." if names else ""
+
+
+def paired(store: Store, arms: ArmSet, settings: Paired) -> Panel:
+    """Differences of the other arms from the base, seed by seed; Holm's correction covers all of them."""
+    trace = Trace(store)
+    rows = paired_rows(trace, arms, settings)
+    return differences_panel(trace, arms, settings.base, rows, how=UNTUNED)
+
+
+def paired_rows(trace: Trace, arms: ArmSet, settings: Paired) -> list[dict[str, Any]]:
+    """The rows of `paired`, metric by metric, with what survives Holm's correction over all of them."""
+    base = arms.of_token(settings.base)
+    others = [arm for arm in arms if arm is not base]
+    rows = [row_of(trace, arms, arm, base, metric) for metric in settings.metrics for arm in others]
+    return of_family([row for row in rows if row is not None])
+
+
+def row_of(trace: Trace, arms: ArmSet, arm: Arm, base: Arm, metric: str) -> dict[str, Any] | None:
+    """One row as `charts.paired_differences` takes it; None for arms without a common seed."""
+    pair = trace.ask(comparison.paired, arm.runs, base.runs, metric)
+    if pair.mean is None:
+        return None
+    return {
+        "metric": PAIRED[metric],
+        "arm": arms.label(arm),
+        "mean": pair.mean,
+        "half_width": pair.half_width,
+        "resolved": pair.resolved,
+        "p_value": pair.p_value,
+        "values": list(pair.differences.values()),
+        "seeds": pair.n,
+        "family": arm.family,
+    }
+
+
+def of_family(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows that are shown together, marked with what survives Holm's correction over all of them."""
+    survives = holm([row["p_value"] for row in rows])
+    number = sum(row["p_value"] is not None for row in rows)
+    return [
+        {**row, "survives": stays, "comparisons": number} for row, stays in zip(rows, survives, strict=True)
+    ]
+
+
+def differences_panel(
+    trace: Trace, arms: ArmSet, base: str, rows: Sequence[dict[str, Any]], *, how: str
+) -> Panel:
+    """Rows of `row_of` with `survives` and `comparisons` as a panel; how: what else there is to know."""
+    name = arms.labels[base]
+    table = pl.DataFrame([{k: v for k, v in row.items() if k != "values"} for row in rows])
+    return Panel(
+        subject=f"Differences from {name}",
+        finding=captions.paired_differences(rows),
+        how=f"Each tick is one seed: its value minus that of “{name}” from {pair_origin(arms.arms)}. The bar "
+        f"is the 95 % t interval; a difference whose interval contains 0 is not significant. {how}",
+        spec=specs.make(differences.paired_differences(rows)),
+        table=table if rows else None,
+        statements=trace.statements,
+    )
+
+
+def pair_origin(arms: Sequence[Arm]) -> str:
+    """What the two runs of a pair have in common. Runs on texts that are known to differ are no pairs."""
+    known = all(run.corpus_digest for arm in arms for run in arm.runs)
+    return "the same weights and data" if known else "the same seed and configuration"
+
+
+def resolution_note(store: Store, arms: ArmSet, settings: Paired) -> str:
+    """How small a difference `paired` can resolve, one sentence per metric; "" without rows."""
+    return " ".join(resolutions(paired_rows(Trace(store), arms, settings)))
+
+
+def resolutions(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """How small a difference these rows can tell from zero, one sentence per metric."""
+    sentences = []
+    for metric in dict.fromkeys(row["metric"] for row in rows):
+        widths = [row["half_width"] for row in rows if row["metric"] == metric]
+        widths = [width for width in widths if width is not None]
+        if widths:
+            reach = " to ".join(dict.fromkeys(f"{width:.2g}" for width in (min(widths), max(widths))))
+            sentences.append(
+                f"Resolution in {metric}: ±{reach}; smaller differences are not significant here."
+            )
+        else:
+            sentences.append(
+                f"{metric[0].upper()}{metric[1:]}: one seed, so there is no interval and no significance."
+            )
+    return sentences
