@@ -10,6 +10,20 @@ from explorer.charts.scales import load_scale
 from explorer.errors import one_of
 
 
+def bar_rows(frame: pl.DataFrame, limit: float = 2.0) -> pl.DataFrame:
+    """The rows of `load_bars` in the order of experts, so that a kept chart can show another step."""
+    return _with_colour(frame.sort("expert"), limit)
+
+
+def _with_colour(frame: pl.DataFrame, limit: float) -> pl.DataFrame:
+    """Add `value`, the load in powers of two within ±limit, which decides the colour."""
+    return frame.with_columns(
+        pl.col("expert").cast(pl.Int32),
+        pl.col("load_ratio").fill_null(0.0).fill_nan(0.0),
+        value=pl.col("load_ratio").clip(2.0**-limit, 2.0**limit).log(2),
+    )
+
+
 def load_bars(
     frame: pl.DataFrame,
     *,
@@ -22,7 +36,7 @@ def load_bars(
     order_words: str = "",
     scope: str | None = None,
 ) -> theme.Figure:
-    """One bar an expert, load relative to uniform; the line at 1 is what perfect balance looks like.
+    """One bar per expert, load relative to uniform; the line at 1 is what perfect balance looks like.
 
     frame: columns of `queries.loads_at` (one step, one layer). `sort`: "expert" keeps the index
     order, "load" puts the busiest first (a sorted curve shows imbalance better in a still). `order` is one
@@ -33,11 +47,7 @@ def load_bars(
     if frame.is_empty():
         return theme.no_data("no expert loads recorded at this step", title=title)
     ordered = frame.sort("load_ratio", descending=True) if sort == "load" else frame.sort("expert")
-    data = ordered.with_columns(
-        pl.col("expert").cast(pl.Int32),
-        pl.col("load_ratio").fill_null(0.0).fill_nan(0.0),
-        value=pl.col("load_ratio").clip(2.0**-limit, 2.0**limit).log(2),
-    )
+    data = _with_colour(ordered, limit)
     rows = data["expert"].to_list() if order is None else [int(expert) for expert in order]
     every = max(1, -(-len(rows) // 32))
     is_index = sort == "expert" and order is None

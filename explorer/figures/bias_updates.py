@@ -13,34 +13,17 @@ from explorer.config.rule_text import LossFree
 from explorer.errors import ConfigError, one_of
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Run
+from explorer.figures.bias_step import open_step
 from explorer.figures.biases import config_of
 from explorer.figures.pairs import Ask
 from explorer.figures.panel import Panel
 from explorer.figures.store import Store, Trace
 from explorer.queries import bias_step as queries
 from explorer.queries.loads import load_matrix, loads_at
-from explorer.routing.bias_step import BiasStep, Floats, rule_in_force, work_out
+from explorer.routing.bias_step import BiasStep, rule_in_force, work_out
 
 Update = tuple[BiasStep, pl.DataFrame]
 """An update and the logged rows around it (`queries.bias_step`)."""
-
-
-def open_step(run: Run, rows: pl.DataFrame) -> BiasStep | str:
-    """The update recomputed, or a sentence on why it cannot be; rows: of `queries.bias_step`."""
-    if rows.is_empty():
-        return "No loads were recorded at or before this step."
-    at = int(rows["step"][0])
-    force = rule_in_force(config_of(run), at)
-    if isinstance(force, str):
-        return force
-    if rows["expert_bias"].null_count():
-        return f"No bias was recorded for step {at}."
-    return work_out(force, rows["tokens"].to_numpy(), rows["expert_bias"].to_numpy().astype(np.float32))
-
-
-def logged_of(rows: pl.DataFrame) -> Floats | None:
-    """The logged biases [E] after the update; None where they were not recorded."""
-    return None if rows["logged"].null_count() else rows["logged"].to_numpy().astype(np.float32)
 
 
 def update_after(ask: Ask, run: Run, layer: int, step: int) -> Update:

@@ -1,0 +1,43 @@
+"""Simulations that a text names: the Playground's settings by their address parameters."""
+
+from collections.abc import Mapping
+
+from explorer.config.bounds import read_whole
+from explorer.errors import ConfigError, one_of
+from explorer.figures.simulation import SIDES, Side, TwoRules
+from explorer.figures.views.playground_choices import BY_KEY, rule_of, scores_of
+from explorer.simulate import Simulation
+
+
+def values_of(given: Mapping[str, str]) -> dict[str, str]:
+    """The value of every setting: the given one, else the Playground's default.
+
+    Raises ConfigError for a setting or a value that the Playground does not offer.
+    """
+    values = {key: choice.default for key, choice in BY_KEY.items()} | {"seed": "0"}
+    for key, value in given.items():
+        choice = BY_KEY.get(key)
+        if key == "seed":
+            values[key] = str(read_whole("training.seed", value, least=0, remedy="write seed=0"))
+        elif choice is None:
+            raise ConfigError(key, value, "is not a control of the Playground", f"one of {', '.join(BY_KEY)}")
+        elif value not in choice.options:
+            raise ConfigError(
+                key, value, "is not offered in the Playground", f"one of {', '.join(choice.options)}"
+            )
+        else:
+            values[key] = value
+    return values
+
+
+def two_rules(given: Mapping[str, str], *, still_px: int | None = None) -> TwoRules:
+    """Rules A and B of these settings; still_px: height of a chart without a playhead."""
+    values = values_of(given)
+    a, b = (Side(rule=rule_of(values, side)) for side in SIDES)
+    return TwoRules(scores=scores_of(values), steps=int(values["S"]), a=a, b=b, still_px=still_px)
+
+
+def simulation(given: Mapping[str, str], side: str) -> Simulation:
+    """The simulation of rule A or B, the one that the Playground shows for these settings."""
+    one_of("side", side, SIDES)
+    return two_rules(given).simulations()[side]

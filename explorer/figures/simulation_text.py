@@ -1,0 +1,95 @@
+"""Findings of two simulated rules, computed from their simulations."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from explorer.charts.captions import number, times
+from explorer.routing.outranking import bounded_gap
+from explorer.simulate import summary
+from explorer.simulate.dynamics import Simulation
+from explorer.wording import counted
+
+Pair = Mapping[str, Simulation]
+
+
+def balance(pair: Pair, labels: Mapping[str, str]) -> str:
+    """When MaxVio of each rule first nears the random-routing baseline, and its final value."""
+    parts = [_balance(simulation, labels[side]) for side, simulation in pair.items()]
+    return " ".join(parts)
+
+
+def _balance(simulation: Simulation, label: str) -> str:
+    reference = summary.random_reference(simulation)[0]
+    final = summary.final_max_vio(simulation)
+    start = simulation.acts_from
+    took = summary.steps_to_balance(simulation, start)
+    multiple = f", {times(final / reference)} the baseline" if reference else ""
+    ends = f"ends at MaxVio {number(final)}{multiple}"
+    if took is None:
+        return f"{label} never comes near the random-routing baseline and {ends}."
+    if took == 0 and start == 0:
+        return f"{label} is at the random-routing baseline from the start and {ends}."
+    shift = simulation.scores.shift_step
+    if 0 < shift < len(simulation.counts):
+        again = summary.steps_to_balance(simulation, shift)
+        back = f"{again} after the shift" if again is not None else "not again after the shift"
+        return (
+            f"{label} is near the random-routing baseline after {counted(took, 'step')}, {back}, and {ends}."
+        )
+    after = f" of balancing from step {start} on" if start else ""
+    return f"{label} is near the random-routing baseline after {counted(took, 'step')}{after} and {ends}."
+
+
+def bias(simulation: Simulation) -> str:
+    """Spread of the final biases, and how many of the last updates are reversals."""
+    rule = simulation.rules[-1]
+    if rule.rule == "none" and simulation.changes:
+        return "There is no balancing at the end, so there is no bias any more."
+    if rule.rule == "none":
+        return "There is no balancing, so there is no bias."
+    if not rule.has_bias:
+        learnt = simulation.learnt[-1]
+        return (
+            "There is no bias: the auxiliary loss has changed the scores themselves, by "
+            f"{float(learnt.min()):+.2f} to {float(learnt.max()):+.2f} logits."
+        )
+    spread, turning = summary.spread(simulation), summary.turning_share(simulation)
+    rest = f"in the last steps {turning:.0%} of the bias updates reverse the previous one"
+    if not np.any(np.diff(simulation.bias[-3:], axis=0)):
+        rest = "in the end they are constant"
+    thumb = ""
+    if rule.rule == "sign" and rule.step_decay == "constant":
+        thumb = f" (spread / 2u: {number(spread / 2 / rule.rate)} steps)"
+    gap = bounded_gap(simulation.scores.score_function, rule.reads_bias)
+    wide = ""
+    if gap is not None and spread > gap:
+        wide = f" That exceeds {gap:g}, so the bias alone decides between these two experts."
+    return f"The final biases span {number(spread)}{thumb}; {rest}.{wide}"
+
+
+def numbers(pair: Pair, labels: Mapping[str, str]) -> list[dict[str, object]]:
+    """One row per rule: steps to balance, final MaxVio, bias spread and reversed updates."""
+    return [
+        {
+            "rule": labels[side],
+            "steps to balance": summary.steps_to_balance(s, s.acts_from),
+            "MaxVio last steps": summary.final_max_vio(s),
+            "MaxVio held-out": s.max_vio_global[len(s.counts)],
+            "random-routing baseline": summary.random_reference(s)[0],
+            "bias spread": summary.spread(s),
+            "reversed bias updates": round(summary.turning_share(s), 2),
+        }
+        for side, s in pair.items()
+    ]
+
+
+def switched(pair: Pair, labels: Mapping[str, str]) -> str:
+    """Share of the last step's assignments that the biases change."""
+    parts = []
+    for side, simulation in pair.items():
+        if simulation.rules[-1].has_bias:
+            parts.append(f"{simulation.switched_share[-1]:.0%} of the assignments with {labels[side]}")
+    if not parts:
+        return "Neither rule has a bias, so no assignment is changed by one."
+    return f"In the last step the bias changes {' and '.join(parts)}."

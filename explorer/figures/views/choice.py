@@ -1,0 +1,54 @@
+"""Settings of a view whose value is one of a list, so that a link cannot ask for an hour of computing."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from explorer.figures.views.address import Address
+
+RATES = (*(f"{m}e-{d}" for d in (5, 4, 3, 2, 1) for m in (1, 2, 5)), "1")
+"""Rates u of a balancing rule, as addresses write them."""
+MOST_SEED = 9999
+Values = Mapping[Any, Any]
+"""Key of a setting -> its value, a text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """One setting: its name in the address, what a page calls it, and what it can be."""
+
+    key: str
+    """Name of the address parameter and of the widget."""
+    label: str
+    options: tuple[str, ...]
+    default: str
+    help: str
+
+    @property
+    def is_list(self) -> bool:
+        """True for names, which need a list box; ordered values get a slider."""
+        return not self.options[0][0].isdecimal()
+
+
+Offer = Callable[[Choice, Values], tuple[str, ...]]
+"""The options of a setting, given the values of the settings that it depends on."""
+
+
+def default_of(choice: Choice, offered: Sequence[str]) -> str:
+    """The default, or the last option on offer where the default is not among them."""
+    return choice.default if choice.default in offered else offered[-1]
+
+
+def rule_of(choice: Choice, offered: Sequence[str]) -> str:
+    """What the value must be, as the end of a sentence."""
+    return f"it must be one of {', '.join(offered)}"
+
+
+def read(address: Address, choices: Iterable[Choice], offer: Offer) -> dict[str, str]:
+    """Key -> value of every setting, read in this order."""
+    values: dict[str, str] = {}
+    for choice in choices:
+        offered = offer(choice, values)
+        default = default_of(choice, offered)
+        values[choice.key] = address.choice(choice.key, offered, default, rule_of(choice, offered))
+    return values

@@ -1,0 +1,178 @@
+"""The settings of the Playground: what its address can say, and the simulations that it stands for.
+
+Every setting is a choice from a list (the seed and the playhead are whole numbers), so that a preset can be
+met again exactly.
+"""
+
+from explorer.figures.simulation import RULE_NAMES, STEP_SIZES
+from explorer.figures.views.choice import RATES, Choice, Values
+from explorer.simulate import RuleSettings, ScoreSettings
+
+
+def _side(side: str, rule: str, rate: str) -> tuple[Choice, ...]:
+    return (
+        Choice(
+            key=side,
+            label=f"Rule {side}",
+            options=tuple(RULE_NAMES),
+            default=rule,
+            help="Sign, proportional, RMS and quantile update a bias that is added to the scores before the "
+            "top-K. The auxiliary loss changes the scores themselves.",
+        ),
+        Choice(
+            key=f"u{side}",
+            label=f"Rate u of {side}",
+            options=RATES,
+            default=rate,
+            help="Size of one update: score units for the bias rules; for quantile the share of the way "
+            "to the exact bias, where 1 is all of it; for the auxiliary loss α times the learning rate.",
+        ),
+        Choice(
+            key=f"n{side}",
+            label="Step size",
+            options=tuple(STEP_SIZES),
+            default="constant",
+            help="Constant u, or smaller with the number n of updates so far: sqrt is u/√n, harmonic u/n.",
+        ),
+    )
+
+
+RULES: dict[str, tuple[Choice, ...]] = {
+    "A": _side("A", "sign", "1e-3"),
+    "B": _side("B", "proportional", "1e-2"),
+}
+ROUTER = (
+    Choice(
+        key="N",
+        label="Experts N",
+        options=("4", "8", "16", "32", "64"),
+        default="16",
+        help="Routed experts of the one simulated layer.",
+    ),
+    Choice(
+        key="K",
+        label="Experts per token K",
+        options=("1", "2", "4", "6", "8"),
+        default="2",
+        help="Experts that each token is routed to.",
+    ),
+    Choice(
+        key="T",
+        label="Tokens per step T",
+        options=("128", "256", "512", "1024", "2048", "4096"),
+        default="512",
+        help="Loads are counted over these tokens, then the rule makes one update.",
+    ),
+    Choice(
+        key="S",
+        label="Steps",
+        options=("200", "500", "1000", "2000", "5000"),
+        default="1000",
+        help="Length of the simulation.",
+    ),
+)
+SCORES = (
+    Choice(
+        key="gate",
+        label="Score function",
+        options=("sigmoid", "softmax"),
+        default="sigmoid",
+        help="Softmax scores are of the order of 1/N, so the same u is a larger step for them.",
+    ),
+    Choice(
+        key="tok",
+        label="Tokens of each step",
+        options=("fresh", "frozen"),
+        default="fresh",
+        help="Fresh: new tokens in every step. Frozen: always the same ones, so that only the rule changes "
+        "the loads.",
+    ),
+    Choice(
+        key="skew",
+        label="Skew of the experts",
+        options=("0", "0.25", "0.5", "0.75", "1", "1.5", "2", "3"),
+        default="1",
+        help="Spread of expert popularity: standard deviation of the logit offsets.",
+    ),
+    Choice(
+        key="domains",
+        label="Domain skew",
+        options=("0", "0.5", "1", "2"),
+        default="0",
+        help="Four domains with different popular experts, in sequences of 64 tokens: standard deviation of "
+        "the domain offsets, in logits. 0 is a single domain.",
+    ),
+    Choice(
+        key="drift",
+        label="Drift",
+        options=("0", "0.1", "0.25", "0.5", "1", "2"),
+        default="0",
+        help="Rotations per 1,000 steps of the offsets between two independent draws.",
+    ),
+    Choice(
+        key="shift",
+        label="Sudden shift at step (0: never)",
+        options=("0", "100", "250", "500", "750", "1000", "2000"),
+        default="0",
+        help="From this step on the offsets are drawn anew, as after a change of corpus.",
+    ),
+    Choice(
+        key="rich",
+        label="Rich get richer",
+        options=("0", "0.002", "0.005", "0.01", "0.02", "0.05"),
+        default="0",
+        help="A caricature of training: an expert with twice its share gains that many logits per step, at "
+        "most 3 in all.",
+    ),
+    Choice(
+        key="wait",
+        label="Rules start at step",
+        options=("0", "100", "250", "500"),
+        default="0",
+        help="There is no balancing before this step.",
+    ),
+)
+CHOICES: tuple[Choice, ...] = (*RULES["A"], *RULES["B"], *ROUTER, *SCORES)
+BY_KEY = {choice.key: choice for choice in CHOICES}
+IN_ORDER = sorted(CHOICES, key=lambda choice: choice.key not in ("N", "S"))
+"""N and S first: the options of K, shift and wait depend on them."""
+KEYS = (*BY_KEY, "seed", "at")
+
+
+def options_of(choice: Choice, values: Values) -> tuple[str, ...]:
+    """The options for these values of N and S: K is at most N, and no shift comes after the last step."""
+    if choice.key == "K":
+        return tuple(o for o in choice.options if int(o) <= int(values["N"]))
+    if choice.key in ("shift", "wait"):
+        return tuple(o for o in choice.options if int(o) < int(values["S"]))
+    return choice.options
+
+
+def scores_of(values: Values) -> ScoreSettings:
+    """The distribution of scores that these values stand for."""
+    domain_skew = float(values["domains"])
+    return ScoreSettings(
+        num_experts=int(values["N"]),
+        top_k=int(values["K"]),
+        num_tokens=int(values["T"]),
+        score_function=values["gate"],
+        source=values["tok"],
+        skew=float(values["skew"]),
+        domains=4 if domain_skew else 1,
+        domain_skew=domain_skew,
+        sequence_tokens=64 if domain_skew else 1,
+        drift=float(values["drift"]),
+        shift_step=int(values["shift"]),
+        feedback=float(values["rich"]),
+        seed=int(values["seed"]),
+    )
+
+
+def rule_of(values: Values, side: str) -> RuleSettings:
+    """The first rule of side A or B."""
+    return RuleSettings(
+        rule=values[side],
+        rate=float(values[f"u{side}"]),
+        step_decay=values[f"n{side}"],
+        start_step=int(values["wait"]),
+    )
