@@ -1,7 +1,7 @@
 """Lessons as files: what a lesson is made of, and how one is read from `lessons/*.toml`.
 
 The numbers and verdicts of a lesson are placeholders, and its right answers are rules over *facts*: values
-asked of recorded runs when the lesson is shown (`explorer.ui.lesson_facts`). Judgements in words are not
+asked of recorded runs when the lesson is shown (`explorer.figures.facts`). Judgements in words are not
 computed; they must be read again when the runs are trained again. How to write one: docs/lessons.md.
 """
 

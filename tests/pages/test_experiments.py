@@ -4,7 +4,7 @@ import pytest
 from conftest import Opener, words
 
 from explorer.config.presets import get_preset
-from explorer.ui.lessons import course as lesson_course
+from explorer.figures import course as lesson_course
 from explorer.ui.train import form
 from explorer.ui.train.orders import make_configs
 

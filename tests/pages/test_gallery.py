@@ -7,9 +7,10 @@ import polars as pl
 import pytest
 from conftest import Opener, charts, words, write_arms
 
+from explorer.figures.computation_batches import batch_sentence
+from explorer.figures.one_step import update_sentence
 from explorer.metrics import LAST_RECORDED, max_vio
 from explorer.recording import RunFolder
-from explorer.ui.gallery.page import batch_words, step_words
 from explorer.ui.shared.panels import KEY
 
 SHIPPED = Path(__file__).parents[2] / "data" / "runs"
@@ -91,11 +92,11 @@ def test_sentences_of_nothing_are_sentences() -> None:
             "next_bias": pl.Float32,
         }
     )
-    assert step_words(empty).endswith(".")
+    assert update_sentence(empty).endswith(".")
     batches = pl.DataFrame(
         schema={"run_id": pl.String, "tokens": pl.Float64, "max_vio": pl.Float64, "uniform": pl.Float64}
     )
-    assert batch_words(batches, {"a": "A"}).endswith(".")
+    assert batch_sentence(batches, {"a": "A"}).endswith(".")
 
 
 def test_the_sentence_counts_who_moved_against_the_load() -> None:
@@ -107,7 +108,7 @@ def test_the_sentence_counts_who_moved_against_the_load() -> None:
             "next_bias": [-0.5, 0.5, -0.5],
         }
     )
-    assert step_words(frame).startswith(
-        "1 of 3 experts had more than their share, and 1 of their biases fell; 2 had"
+    assert update_sentence(frame).startswith(
+        "1 of 3 experts were overloaded, and 1 of their biases fell; 2 were"
     )
-    assert "1 of theirs rose" in step_words(frame)
+    assert "1 of theirs rose" in update_sentence(frame)

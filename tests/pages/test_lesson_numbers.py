@@ -1,26 +1,24 @@
 """The numbers of the lessons, against the run folders themselves: no index, no SQL, slow and obvious."""
 
 import math
-from collections.abc import Iterator
 from functools import cache
 from itertools import combinations
 
 import numpy as np
 import polars as pl
 import pytest
-import streamlit as st
 from conftest import SHIPPED, Opener
 from scipy import stats
 
 from explorer import metrics
 from explorer.course.lessons import placeholders
 from explorer.errors import ConfigError
-from explorer.figures.arms import arms_of
+from explorer.figures import course as lesson_course
+from explorer.figures.facts import catalogue
+from explorer.figures.facts.recorded import MissingRun, RecordedRuns
 from explorer.recording import RunFolder
-from explorer.ui.lessons import course as lesson_course
-from explorer.ui.lessons import facts as lesson_facts
-from explorer.ui.lessons.runs import MissingRun
 from explorer.ui.shared import cached
+from explorer.ui.shared.store import STORE
 
 pytestmark = pytest.mark.slow
 SEEDS = range(5)
@@ -34,13 +32,9 @@ TEXTS = {"sequence": "aux_loss:scope=sequence"}
 
 
 @pytest.fixture(autouse=True)
-def shell(open_shipped: Opener) -> Iterator[None]:
-    """What the shell gives to every page: the runs."""
+def shipped_runs(open_shipped: Opener) -> None:
+    """The index of the shipped runs."""
     open_shipped("glossary")
-    runs = cached.list_runs()
-    st.session_state["shell"] = (runs, arms_of(runs), [])
-    yield
-    del st.session_state["shell"]
 
 
 @cache
@@ -89,8 +83,12 @@ def text(arm: str) -> str:
     return TEXTS.get(arm, arm)
 
 
+def value_of(written: str) -> float | int | str:
+    return catalogue.value_of(RecordedRuns(STORE, tuple(cached.list_runs())), written)
+
+
 def fact(written: str) -> float:
-    return float(lesson_facts.value_of(written))
+    return float(value_of(written))
 
 
 def test_every_placeholder_of_every_lesson_and_experiment_has_a_value() -> None:
@@ -100,7 +98,7 @@ def test_every_placeholder_of_every_lesson_and_experiment_has_a_value() -> None:
     asked |= {f for experiment in experiments for f in placeholders(experiment.comment)}
     assert len(asked) > 80
     for written in sorted(asked):
-        value = lesson_facts.value_of(written)
+        value = value_of(written)
         assert isinstance(value, str) or math.isfinite(value), written
 
 
@@ -263,7 +261,7 @@ def test_what_is_told_apart_in_what_experts_know() -> None:
 
 
 def fact_words(written: str) -> str:
-    return str(lesson_facts.value_of(written))
+    return str(value_of(written))
 
 
 def test_chance_is_what_random_draws_show() -> None:
@@ -279,7 +277,7 @@ def test_every_right_answer_can_be_computed(slug: str) -> None:
     assert lesson is not None
     for step in lesson.steps:
         if step.prediction is not None:
-            assert step.prediction.right(lesson_facts.value_of) in range(len(step.prediction.options))
+            assert step.prediction.right(value_of) in range(len(step.prediction.options))
 
 
 def test_right_answers_agree_with_the_folders() -> None:
@@ -292,7 +290,7 @@ def test_right_answers_agree_with_the_folders() -> None:
     ):
         prediction = lesson_course.course().find(slug).steps[part - 1].prediction  # type: ignore[union-attr]
         assert prediction is not None
-        answers[slug] = prediction.options[prediction.right(lesson_facts.value_of)]
+        answers[slug] = prediction.options[prediction.right(value_of)]
     rates = {
         "0.0003": max_vio(held_out("loss_free-bias_update_rate-0.0003-seed0")),
         "0.003": max_vio(held_out("loss_free-seed0")),

@@ -7,10 +7,10 @@ from conftest import Opener, charts, words
 from streamlit.testing.v1 import AppTest
 
 from explorer.course.lessons import MOST_WORDS, Lesson
-from explorer.ui.lessons import course as lesson_course
-from explorer.ui.lessons import facts as lesson_facts
-from explorer.ui.lessons.panels import PANELS
-from explorer.ui.server.settings import LESSONS
+from explorer.figures import course as lesson_course
+from explorer.figures.course import LESSONS
+from explorer.figures.facts.registry import FACTS
+from explorer.figures.views.lesson_panels import PANELS
 
 COURSE = lesson_course.course()
 SLUGS = [lesson.slug for lesson in COURSE]
@@ -48,7 +48,7 @@ def test_every_panel_is_shown_by_a_lesson_and_says_what_it_is() -> None:
 
 
 def test_every_fact_has_its_words() -> None:
-    assert all((function.__doc__ or "").strip() for function in lesson_facts.FACTS.values())
+    assert all((function.__doc__ or "").strip() for function in FACTS.values())
 
 
 def test_panels_and_facts_are_documented() -> None:
@@ -56,7 +56,7 @@ def test_panels_and_facts_are_documented() -> None:
     for name, panel in PANELS.items():
         assert f"| `{name}` |" in docs
         assert panel.words in docs
-    for name, function in lesson_facts.FACTS.items():
+    for name, function in FACTS.items():
         assert f"| `{name}[" in docs
         assert " ".join((function.__doc__ or "").split()) in docs
 

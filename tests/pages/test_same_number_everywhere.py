@@ -1,13 +1,11 @@
 """One quantity, one number: what pages say of the shipped runs, computed once from their files."""
 
 import re
-from collections.abc import Iterator
 from functools import cache
 
 import numpy as np
 import polars as pl
 import pytest
-import streamlit as st
 from conftest import SHIPPED, Opener, words
 
 from explorer import metrics
@@ -15,10 +13,11 @@ from explorer.charts import captions
 from explorer.cli.report import comparison_table
 from explorer.config.presets import get_preset
 from explorer.figures import final
-from explorer.figures.arms import arms_of
+from explorer.figures.facts import catalogue
+from explorer.figures.facts.recorded import RecordedRuns
 from explorer.recording import RunFolder
-from explorer.ui.lessons import facts as lesson_facts
 from explorer.ui.shared import cached
+from explorer.ui.shared.store import STORE
 
 pytestmark = pytest.mark.slow
 ARMS = {"none": "none", "aux_loss": "aux_loss", "loss_free": "loss_free"}
@@ -56,16 +55,16 @@ def worst(arm: str) -> float:
 
 
 @pytest.fixture
-def in_session(open_shipped: Opener) -> Iterator[None]:
-    """What the shell gives to every page: the runs."""
+def shipped_runs(open_shipped: Opener) -> None:
+    """The index of the shipped runs."""
     open_shipped("glossary")
-    runs = cached.list_runs()
-    st.session_state["shell"] = (runs, arms_of(runs), [])
-    yield
-    del st.session_state["shell"]
 
 
-@pytest.mark.usefixtures("in_session")
+def fact(written: str) -> float:
+    return float(catalogue.value_of(RecordedRuns(STORE, tuple(cached.list_runs())), written))
+
+
+@pytest.mark.usefixtures("shipped_runs")
 def test_the_max_vio_of_one_sequence_is_that_of_the_end_in_lessons_and_gallery() -> None:
     for name, text in {
         "loss_free": "loss_free",
@@ -73,18 +72,18 @@ def test_the_max_vio_of_one_sequence_is_that_of_the_end_in_lessons_and_gallery()
     }.items():
         once = float(max_vio(by_sequence(f"{name}-seed0")).mean())
         (run,) = (r for r in cached.list_runs() if r.run_id == f"standard-{name}-seed0")
-        assert float(lesson_facts.value_of(f"sequence_max_vio[{text}; 1]")) == pytest.approx(once)
+        assert fact(f"sequence_max_vio[{text}; 1]") == pytest.approx(once)
         gallery_frame = cached.computation_batches(run.version, (1, 2, 4, 8, 12)).filter(sequences=1)
         panel_frame = cached.computation_batches(run.version).filter(sequences=1)
         assert gallery_frame["max_vio"].mean() == pytest.approx(once)
         assert panel_frame["max_vio"].mean() == pytest.approx(once)
 
 
-@pytest.mark.usefixtures("in_session")
+@pytest.mark.usefixtures("shipped_runs")
 def test_the_worst_layer_is_the_mean_over_seeds_of_each_runs_own() -> None:
     for arm in ARMS:
         once = worst(arm)
-        assert float(lesson_facts.value_of(f"worst_layer[{arm}]")) == pytest.approx(once)
+        assert fact(f"worst_layer[{arm}]") == pytest.approx(once)
         runs = [r for r in cached.list_runs() if re.fullmatch(f"standard-{arm}-seed[0-4]", r.run_id)]
         rows = cached.summary(cached.versions(runs))
         assert final.worst_layer(rows).startswith(final.spread(rows["worst_max_vio"]).split(" ±")[0])

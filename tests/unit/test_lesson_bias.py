@@ -11,9 +11,9 @@ import pytest
 from explorer.config.presets import get_preset
 from explorer.config.run import BalancerConfig
 from explorer.errors import ConfigError
+from explorer.figures import bias_updates
 from explorer.figures.arms import Run
 from explorer.queries.loads import LoadMatrix
-from explorer.ui.lessons import bias as lesson_bias
 
 STEPS, EXPERTS = 12, 4
 
@@ -30,6 +30,10 @@ def run(balancer: str) -> Run:
         version=(),
     )
     return cast(Run, found)
+
+
+def reproduced(matrix: LoadMatrix, balancer: str) -> tuple[int, int]:
+    return bias_updates.reproduced(lambda query, of, layer: matrix, run(balancer))
 
 
 def recorded(rates: list[float], start: float = 0.0, centred: bool = False) -> LoadMatrix:
@@ -56,32 +60,35 @@ def recorded(rates: list[float], start: float = 0.0, centred: bool = False) -> L
     ],
 )
 def test_updates_follow_the_rule_in_force(
-    balancer: str, rates: list[float], centred: bool, counted: int, monkeypatch: pytest.MonkeyPatch
+    balancer: str, rates: list[float], centred: bool, counted: int
 ) -> None:
     matrix = recorded(rates, centred=centred)
-    monkeypatch.setattr(lesson_bias.cached, "load_matrix", lambda version, layer: matrix)
-    assert lesson_bias.updates(run(balancer)) == (counted * EXPERTS, counted * EXPERTS)
+    assert reproduced(matrix, balancer) == (
+        counted * EXPERTS,
+        counted * EXPERTS,
+    )
 
 
-def test_a_bias_that_did_not_move_as_the_rule_says_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bias_that_did_not_move_as_the_rule_says_is_not_counted() -> None:
     matrix = recorded([0.01] * 11)
     assert matrix.bias is not None
     matrix.bias[-1, 2] = np.nextafter(matrix.bias[-1, 2], np.float32(9))
-    monkeypatch.setattr(lesson_bias.cached, "load_matrix", lambda version, layer: matrix)
-    assert lesson_bias.updates(run("loss_free:u=0.01")) == (11 * EXPERTS - 1, 11 * EXPERTS)
+    assert reproduced(matrix, "loss_free:u=0.01") == (
+        11 * EXPERTS - 1,
+        11 * EXPERTS,
+    )
 
 
-def test_the_last_update_before_biases_start_anew_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_update_before_biases_start_anew_is_left_out() -> None:
     matrix = recorded([0.01] * 11)
     assert matrix.bias is not None
     matrix.bias[7:] += np.float32(1) - matrix.bias[7]
-    monkeypatch.setattr(lesson_bias.cached, "load_matrix", lambda version, layer: matrix)
     balancer = "loss_free:u=0.01/7/loss_free:u=0.01,bias_form=multiplicative"
-    assert lesson_bias.updates(run(balancer))[1] == 10 * EXPERTS
+    assert reproduced(matrix, balancer)[1] == 10 * EXPERTS
 
 
 def test_the_rate_of_a_plain_rule() -> None:
-    assert lesson_bias.plain_rate(run("loss_free:u=0.01")) == 0.01
+    assert bias_updates.plain_rate(run("loss_free:u=0.01")) == 0.01
 
 
 @pytest.mark.parametrize(
@@ -100,4 +107,4 @@ def test_the_rate_of_a_plain_rule() -> None:
 )
 def test_a_rule_of_thumb_for_the_plain_rule_refuses_every_other(balancer: str) -> None:
     with pytest.raises(ConfigError, match="is not the plain sign rule"):
-        lesson_bias.plain_rate(run(balancer))
+        bias_updates.plain_rate(run(balancer))

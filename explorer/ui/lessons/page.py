@@ -1,16 +1,21 @@
-"""The Lessons page: the course, and one lesson step by step, with the guess before the figure."""
+"""The Lessons page: the course, and one lesson step by step, with a guess before each figure."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import streamlit as st
 
-from explorer.course.lessons import Course, Lesson, Prediction, Step, filled
+from explorer.course.lessons import Course, Facts, Lesson, Prediction, Step, filled
 from explorer.errors import ExplorerError
+from explorer.figures import course as course_files
+from explorer.figures.bias_step import gathered
+from explorer.figures.bias_updates import Update, expert_of
+from explorer.figures.facts import catalogue
+from explorer.figures.views.lessons import figure_of, title_of, unknown_lesson
 from explorer.metrics import glossary
-from explorer.ui.lessons import course as lesson_course
-from explorer.ui.lessons import facts as lesson_facts
-from explorer.ui.lessons.panels import PANELS
-from explorer.ui.shared import links, show, urls
+from explorer.routing.bias_step import BiasStep
+from explorer.ui.shared import bias_step, links, show, urls
+from explorer.ui.shared.recorded import recorded
 
 LESSON, PART = "lesson", "part"
 """Parameters of the address, and keys of the session."""
@@ -28,15 +33,15 @@ Place = tuple[str, int]
 
 @dataclass(frozen=True, kw_only=True)
 class Guess:
-    """What a visitor answered; None for a step that was skipped."""
+    """The answer of a visitor; None for a step that was skipped."""
 
     option: int | None
 
 
 def view() -> None:
     """The course, or the lesson that the address names."""
-    course = lesson_course.course()
-    lesson = _asked(course)
+    course = course_files.course()
+    lesson = _lesson_of_address(course)
     if lesson is None:
         st.title("Lessons")
         urls.show_notices(LESSON)
@@ -45,26 +50,22 @@ def view() -> None:
         _lesson(course, lesson)
 
 
-def _asked(course: Course) -> Lesson | None:
-    """The lesson of the address. No widget holds it: one would write its words there, not the short name."""
-    wanted = urls.asked(LESSON)
-    lesson = course.find(wanted[-1]) if wanted else None
+def _lesson_of_address(course: Course) -> Lesson | None:
+    """The lesson of the address; a widget would write its title there instead of the short name."""
+    names = urls.asked(LESSON)
+    lesson = course.find(names[-1]) if names else None
     st.session_state[LESSON] = lesson.slug if lesson else ""
-    if wanted and lesson is None:
-        urls.notice(
-            LESSON,
-            f"The link names the lesson “{urls.quoted(wanted[-1])}”, which is not here. The whole course is "
-            "shown.",
-        )
+    if names and lesson is None:
+        urls.notice(LESSON, unknown_lesson(urls.quoted(names[-1])))
         del st.query_params[LESSON]
     return lesson
 
 
 def _list(course: Course) -> None:
     st.markdown(
-        "Short lessons on balancing a mixture of experts. Each asks for your guess before it shows a figure; "
-        "what is right is computed from recorded runs of small models, or from a simulation that says so. "
-        "Start anywhere."
+        "Short lessons on load balancing in mixture-of-experts models. Each asks for your guess before it "
+        "shows a figure; the right answer is computed from recorded runs of small models, or from a "
+        "simulation that is named as one. Start anywhere."
     )
     for sentence in course.problems:
         st.warning(show.plain(sentence), icon=":material/draft:")
@@ -80,19 +81,18 @@ def _list(course: Course) -> None:
 
 
 def _lesson(course: Course, lesson: Lesson) -> None:
-    number = course.lessons.index(lesson) + 1
     links.page("lessons", "All lessons")
-    st.title(f"{number} · {lesson.title}")
+    st.title(title_of(course, lesson))
     st.html(LARGE)
     st.container(key="lesson_question").markdown(f"**{show.plain(lesson.question)}**")
-    _settle_part(lesson)
+    _read_part(lesson)
     urls.show_notices(PART)
     _step(course, lesson)
     _terms(lesson)
 
 
-def _settle_part(lesson: Lesson) -> None:
-    """Another lesson begins at its first step, unless the address names one."""
+def _read_part(lesson: Lesson) -> None:
+    """Put the step of the address into the session; another lesson begins at its first step."""
     parts = list(range(1, len(lesson.steps) + 1))
     if st.session_state.get(OPEN) != lesson.slug:
         st.session_state.pop(PART, None)
@@ -110,7 +110,7 @@ def _settle_part(lesson: Lesson) -> None:
 
 @st.fragment
 def _step(course: Course, lesson: Lesson) -> None:
-    """One step: words on the left, its figure on the right. Only this reruns while a lesson is read."""
+    """One step: text on the left, its figure on the right. Only this reruns while a lesson is read."""
     parts = list(range(1, len(lesson.steps) + 1))
     # In a lecture the steps stay in sight.
     with st.container(key="keep_lesson_steps"):
@@ -121,7 +121,7 @@ def _step(course: Course, lesson: Lesson) -> None:
     grid = st.grid(2, min_column_width=430, gap="large")
     with grid.container(key="lesson_words"):
         _words(step, place, is_open)
-        _onward(course, lesson, part, is_open)
+        _navigation(course, lesson, part, is_open)
     with grid.container(key="lesson_figure"):
         _figure(step, place, is_open)
     if is_open and part == len(parts):
@@ -129,35 +129,40 @@ def _step(course: Course, lesson: Lesson) -> None:
 
 
 def _words(step: Step, place: Place, is_open: bool) -> None:
-    st.markdown(_told(step.text))
+    st.markdown(_with_numbers(step.text))
     if step.prediction is not None:
         if is_open:
             _verdict(step.prediction, _shown()[place], place)
         else:
             _ask(step.prediction, place)
     if is_open:
-        st.markdown(f"**What to notice.** {_told(step.notice)}")
+        st.markdown(f"**What to notice.** {_with_numbers(step.notice)}")
 
 
-def _told(text: str) -> str:
-    """The text with its numbers, or what is missing for them."""
+def _facts() -> Facts:
+    """Facts of the runs that are here."""
+    return partial(catalogue.value_of, recorded())
+
+
+def _with_numbers(text: str) -> str:
+    """The text with its numbers, or a sentence on the run that is missing for them."""
     try:
-        return filled(text, lesson_facts.value_of)
+        return filled(text, _facts())
     except ExplorerError as error:
         return f":gray[The numbers of this text are not here: {show.plain(str(error))}]"
 
 
-def _ask(asked: Prediction, place: Place) -> None:
-    """The question and its options. What is chosen is kept while the visitor looks at other steps."""
+def _ask(prediction: Prediction, place: Place) -> None:
+    """The question and its options. The guess is kept while the visitor looks at other steps."""
     guesses: dict[Place, int] = st.session_state.setdefault(GUESSES, {})
-    st.markdown(f":material/psychology: **Your guess first.** {asked.question}")
+    st.markdown(f":material/psychology: **Your guess first.** {prediction.question}")
     key = f"guess_{place[0]}_{place[1]}"
-    options = list(range(len(asked.options)))
+    options = list(range(len(prediction.options)))
     choice = st.radio(
-        asked.question,
+        prediction.question,
         options,
         index=guesses.get(place),
-        format_func=lambda index: asked.options[index],
+        format_func=lambda index: prediction.options[index],
         key=key,
         label_visibility="collapsed",
     )
@@ -177,21 +182,21 @@ def _ask(asked: Prediction, place: Place) -> None:
         st.button("Skip", key=f"skip_{key}", on_click=_show, args=(place, None))
 
 
-def _verdict(asked: Prediction, guess: Guess, place: Place) -> None:
-    """Whether the guess holds, by the rule and the data."""
-    st.markdown(f":material/psychology: {asked.question}")
+def _verdict(prediction: Prediction, guess: Guess, place: Place) -> None:
+    """Whether the guess is right, by the rule and the data."""
+    st.markdown(f":material/psychology: {prediction.question}")
     try:
-        right = asked.right(lesson_facts.value_of)
+        right = prediction.right(_facts())
     except ExplorerError as error:
         st.info(f"What is right cannot be computed: {show.plain(str(error))}", icon=":material/inbox:")
         return
-    answer = asked.options[right]
+    answer = prediction.options[right]
     if guess.option is None:
         st.info(f"The data say: {show.plain(answer)}.", icon=":material/lightbulb:")
     elif guess.option == right:
         st.success(f"You said: {show.plain(answer)}. The data say so too.", icon=":material/check_circle:")
     else:
-        sentence = f"You said: {asked.options[guess.option]}. The data say: {answer}."
+        sentence = f"You said: {prediction.options[guess.option]}. The data say: {answer}."
         st.info(show.plain(sentence), icon=":material/lightbulb:")
     st.button(
         "Ask again", key=f"again_{place[0]}_{place[1]}", type="tertiary", on_click=_hide, args=(place,),
@@ -200,7 +205,7 @@ def _verdict(asked: Prediction, guess: Guess, place: Place) -> None:
 
 
 def _shown() -> dict[Place, Guess]:
-    """The steps whose figure may be seen, with the guess that was made."""
+    """The steps whose figure may be seen, with the guess for each."""
     shown: dict[Place, Guess] = st.session_state.setdefault(SHOWN, {})
     return shown
 
@@ -214,8 +219,8 @@ def _hide(place: Place) -> None:
     st.session_state.get(GUESSES, {}).pop(place, None)
 
 
-def _onward(course: Course, lesson: Lesson, part: int, is_open: bool) -> None:
-    """Back and next; after the last step, the next lesson."""
+def _navigation(course: Course, lesson: Lesson, part: int, is_open: bool) -> None:
+    """Back and next; after the last step a link to the next lesson."""
     is_last = part == len(lesson.steps)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
@@ -237,7 +242,7 @@ def _onward(course: Course, lesson: Lesson, part: int, is_open: bool) -> None:
 
 
 def _terms(lesson: Lesson) -> None:
-    """Where the words of the lesson are explained."""
+    """Links to the Glossary entries of the lesson."""
     if not lesson.terms:
         return
     titles = {term.key: term.title for term in glossary.TERMS}
@@ -253,22 +258,48 @@ def _go(part: int) -> None:
 
 
 def _figure(step: Step, place: Place, is_open: bool) -> None:
-    """The panel of the step, the part of it that may be seen before the guess, or its place."""
-    keys = dict(step.keys)
-    name = f"lesson_{place[0]}_{place[1]}"
-    if not is_open:
-        before = step.prediction.before if step.prediction else {}
-        if not before:
-            with st.container(
-                border=True, height=260, vertical_alignment="center", horizontal_alignment="center"
-            ):
-                st.markdown(":gray[The figure comes after your guess.]", width="content")
-            return
-        keys, name = {**keys, **before}, f"{name}_before"
+    """The panels of the step, the part of them that may be seen before the guess, or an empty place."""
+    lesson, part = place
     try:
-        elsewhere = PANELS[step.panel].draw(keys, name)
+        figure = figure_of(recorded(), step, lesson, part, before=not is_open)
+        if figure is None:
+            _no_figure_yet()
+            return
+        for question in figure.questions:
+            show.question(question)
     except ExplorerError as error:
         st.info(f"This figure cannot be drawn here. {show.plain(str(error))}", icon=":material/inbox:")
         return
-    if elsewhere is not None and is_open:
-        links.page(elsewhere.page, f"Open in {elsewhere.words} with these settings", **elsewhere.query)
+    if figure.load_colours:
+        show.load_legend()
+    if figure.update is not None:
+        _arithmetic(figure.update)
+    if is_open:
+        links.page(figure.link.page, f"Open in {figure.link.title} with these settings", **figure.link.query)
+
+
+def _no_figure_yet() -> None:
+    with st.container(border=True, height=260, vertical_alignment="center", horizontal_alignment="center"):
+        st.markdown(":gray[The figure comes after your guess.]", width="content")
+
+
+def _arithmetic(update: Update) -> None:
+    """The update of the busiest and of the idlest expert, and whether the log agrees."""
+    step, rows = update
+    for which in ("busiest", "idlest"):
+        st.latex(_formula(step, expert_of(step, which)))
+    bias_step.compare(step, rows)
+
+
+def _formula(step: BiasStep, expert: int) -> str:
+    """The arithmetic of one expert with the integers of the step; of the plain sign rule, in two parts."""
+    rule, i = step.force.rule, rf"_{{{expert}}}"
+    if rule.update_rule != "sign" or rule.centred:
+        return gathered(step, expert)
+    tokens, error = int(step.tokens_E[expert]), float(step.mean - int(step.tokens_E[expert]))
+    sign = "+" if error > 0 else "-" if error < 0 else r"\pm 0\cdot"
+    return show.stacked(
+        rf"e{i} = \bar c - c{i} = {float(step.mean):g} - {tokens} = {error:+g}"
+        rf"\qquad b{i} \leftarrow {step.before_E[expert]:.4f} {sign} {step.force.rate:g} "
+        rf"= {step.after_E[expert]:.4f}"
+    )

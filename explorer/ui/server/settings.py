@@ -11,8 +11,6 @@ ROOT = Path(__file__).resolve().parents[3]
 PAGES = ROOT / "pages"
 ICON = Path(__file__).parents[1] / "icon.png"
 """The page's icon, from here: Streamlit would fetch one of its own from another site."""
-LESSONS = ROOT / "lessons"
-EXPERIMENTS = ROOT / "experiments"
 SHIPPED_RUNS = ROOT / "data" / "runs"
 RUNS_VARIABLE = "EXPLORER_RUNS"
 SHIPPED_VARIABLE = "EXPLORER_SHIPPED_RUNS"

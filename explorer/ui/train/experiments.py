@@ -1,5 +1,6 @@
 """Named experiments on the Train page: one choice fills the form, and the comment says what will be seen."""
 
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -7,9 +8,10 @@ import streamlit as st
 from explorer.course.experiments import Experiment
 from explorer.course.lessons import filled
 from explorer.errors import ExplorerError
-from explorer.ui.lessons import course as lesson_course
-from explorer.ui.lessons import facts as lesson_facts
+from explorer.figures import course
+from explorer.figures.facts import catalogue
 from explorer.ui.shared import show
+from explorer.ui.shared.recorded import recorded
 
 KEY = "experiment"
 OWN = "Your own choice"
@@ -22,7 +24,7 @@ MARKS = {
 
 def choose(arms_key: str) -> None:
     """The list of experiments, and the comment of the chosen one. `arms_key`: session key of the rules."""
-    experiments, problems = lesson_course.experiments()
+    experiments, problems = course.experiments()
     for sentence in problems:
         st.warning(show.plain(sentence), icon=":material/draft:")
     by_title = {experiment.title: experiment for experiment in experiments}
@@ -47,7 +49,7 @@ def choose(arms_key: str) -> None:
 def comment(experiment: Experiment) -> str:
     """The comment with its numbers; without them where the runs are not here."""
     try:
-        return filled(experiment.comment, lesson_facts.value_of)
+        return filled(experiment.comment, partial(catalogue.value_of, recorded()))
     except ExplorerError as error:
         return f":gray[The numbers of this comment are not here: {show.plain(str(error))}]"
 
@@ -71,7 +73,7 @@ def _is_unchanged(experiment: Experiment, arms_key: str) -> bool:
 
 def _fill(arms_key: str) -> None:
     """Put the chosen experiment into the form; other fields of its preset go back to the preset's values."""
-    experiments, _ = lesson_course.experiments()
+    experiments, _ = course.experiments()
     chosen = next((e for e in experiments if e.title == st.session_state[KEY]), None)
     if chosen is None:
         return

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from explorer.course.lessons import Value
 
 Function = Callable[..., Value]
+"""Takes the recorded runs, then the arguments of the text, all of them str."""
 FACTS: dict[str, Function] = {}
-FIGURES = {
+COLUMNS = {
     "perplexity": "perplexity",
     "held_out_loss": "lm_loss",
     "max_vio": "max_vio_global",
@@ -14,7 +15,7 @@ FIGURES = {
     "worst_layer": "worst_max_vio",
     "effective_experts": "effective_experts",
 }
-"""Facts of an arm -> columns of `queries.summary`."""
+"""Facts of an arm -> columns of `queries.comparison.summary`."""
 
 
 def fact(function: Function) -> Function:

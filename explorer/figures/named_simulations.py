@@ -1,16 +1,19 @@
-"""Simulations that lessons name: the Playground's settings by their address parameters."""
+"""Simulations that a text names: the Playground's settings by their address parameters."""
 
 from collections.abc import Mapping
 
 from explorer.config.bounds import read_whole
-from explorer.errors import ConfigError
-from explorer.figures.simulation import SIDES, simulated
+from explorer.errors import ConfigError, one_of
+from explorer.figures.simulation import SIDES, Side, TwoRules
 from explorer.figures.views.playground_choices import BY_KEY, rule_of, scores_of
 from explorer.simulate import Simulation
 
 
 def values_of(given: Mapping[str, str]) -> dict[str, str]:
-    """Every control's value: what is given, else the Playground's own. Raises ConfigError for others."""
+    """The value of every setting: the given one, else the Playground's default.
+
+    Raises ConfigError for a setting or a value that the Playground does not offer.
+    """
     values = {key: choice.default for key, choice in BY_KEY.items()} | {"seed": "0"}
     for key, value in given.items():
         choice = BY_KEY.get(key)
@@ -27,9 +30,14 @@ def values_of(given: Mapping[str, str]) -> dict[str, str]:
     return values
 
 
-def simulation(given: Mapping[str, str], side: str) -> Simulation:
-    """The simulation of rule A or B, the very one that the Playground shows for these settings."""
+def two_rules(given: Mapping[str, str], *, still_px: int | None = None) -> TwoRules:
+    """Rules A and B of these settings; still_px: height of a chart without a playhead."""
     values = values_of(given)
-    if side not in SIDES:
-        raise ConfigError("side", side, "must be A or B", "choose one")
-    return simulated(scores_of(values), rule_of(values, side), int(values["S"]))
+    a, b = (Side(rule=rule_of(values, side)) for side in SIDES)
+    return TwoRules(scores=scores_of(values), steps=int(values["S"]), a=a, b=b, still_px=still_px)
+
+
+def simulation(given: Mapping[str, str], side: str) -> Simulation:
+    """The simulation of rule A or B, the one that the Playground shows for these settings."""
+    one_of("side", side, SIDES)
+    return two_rules(given).simulations()[side]

@@ -1,24 +1,25 @@
-"""The course and the experiments of this checkout, read once and again when a file has changed."""
+"""The lessons and experiments of this checkout, read again when a file has changed."""
 
 from functools import lru_cache
 from pathlib import Path
 
 from explorer.course.experiments import Experiment, load_experiments
 from explorer.course.lessons import Course, Vocabulary, load_course
+from explorer.figures.facts import catalogue
+from explorer.figures.views.lesson_panels import PANELS
 from explorer.metrics import glossary
-from explorer.ui.lessons import facts as lesson_facts
-from explorer.ui.lessons import panels_single as lesson_panels_more  # noqa: F401
-from explorer.ui.lessons.panels import PANELS
-from explorer.ui.server.settings import EXPERIMENTS, LESSONS
 
+ROOT = Path(__file__).resolve().parents[2]
+LESSONS = ROOT / "lessons"
+EXPERIMENTS = ROOT / "experiments"
 State = tuple[tuple[str, int], ...]
 
 
 def vocabulary() -> Vocabulary:
-    """Every panel with its keys, and every fact."""
+    """Every panel with its keys, every fact and every term of the Glossary."""
     return Vocabulary(
         panels={name: panel.keys for name, panel in PANELS.items()},
-        facts=lesson_facts.names(),
+        facts=catalogue.names(),
         terms=[term.key for term in glossary.TERMS],
     )
 
@@ -29,7 +30,7 @@ def course() -> Course:
 
 
 def experiments() -> tuple[tuple[Experiment, ...], tuple[str, ...]]:
-    """The named orders of the Train page, and what is wrong with the others."""
+    """The named experiments of the Train page, and a sentence for every mistake in the others."""
     return _experiments(EXPERIMENTS, _state(EXPERIMENTS))
 
 
@@ -40,9 +41,9 @@ def _course(folder: Path, _state: State) -> Course:
 
 @lru_cache(maxsize=4)
 def _experiments(folder: Path, _state: State) -> tuple[tuple[Experiment, ...], tuple[str, ...]]:
-    return load_experiments(folder, lesson_facts.names())
+    return load_experiments(folder, catalogue.names())
 
 
 def _state(folder: Path) -> State:
-    """Names and times of the files: whoever writes a lesson sees it on the next look."""
+    """Names and times of the files, so that an edit appears on reload."""
     return tuple(sorted((path.name, path.stat().st_mtime_ns) for path in folder.glob("*.toml")))

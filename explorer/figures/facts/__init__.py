@@ -1,0 +1,1 @@
+"""Facts: the numbers that texts of lessons and experiments name, asked of recorded runs."""

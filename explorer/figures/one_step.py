@@ -1,0 +1,53 @@
+"""One recorded step of a bias rule: loads, scores, and the bias before and after the update."""
+
+import polars as pl
+
+from explorer.charts import captions, gallery
+from explorer.charts import spec as specs
+from explorer.figures.arm_set import ArmSet
+from explorer.figures.arms import Run
+from explorer.figures.bias_updates import OneUpdate
+from explorer.figures.panel import Panel
+from explorer.figures.store import Store, Trace
+from explorer.queries.loads import loads_at
+
+
+def rule_at_work(store: Store, arms: ArmSet, settings: OneUpdate) -> Panel:
+    """The load of every expert, its mean score and its biases, in the first run of the only arm."""
+    (arm,) = arms
+    trace = Trace(store)
+    frame = before_and_after(trace, arm.first, settings)
+    return Panel(
+        subject=f"One step of {arm.label}",
+        finding=update_sentence(frame),
+        how="A bar is the expert's load in this step; the dashed line is an even share. Beside it: its mean "
+        "score, the bias that was used for selection, and the bias of the next step.",
+        spec=specs.make(gallery.one_step(frame)),
+        table=frame,
+        statements=trace.statements,
+    )
+
+
+def before_and_after(trace: Trace, run: Run, settings: OneUpdate) -> pl.DataFrame:
+    """Columns expert, tokens, load_ratio, mean_score, expert_bias (used), next_bias (updated), step."""
+    now = trace.ask(loads_at, run, settings.layer, settings.step)
+    after = trace.ask(loads_at, run, settings.layer, settings.step + 1)
+    joined = now.join(after.select("expert", next_bias="expert_bias"), on="expert", how="left")
+    return joined.select(
+        "expert", "tokens", "load_ratio", "mean_score", "expert_bias", "next_bias", "step"
+    ).sort("expert")
+
+
+def update_sentence(frame: pl.DataFrame) -> str:
+    """How many experts were over- and under-loaded, and how many biases moved against their load."""
+    known = frame.drop_nulls(["expert_bias", "next_bias"])
+    if known.is_empty():
+        return captions.NOTHING
+    move = pl.col("next_bias") - pl.col("expert_bias")
+    over, under = known.filter(pl.col("load_ratio") > 1), known.filter(pl.col("load_ratio") < 1)
+    down, up = over.filter(move < 0).height, under.filter(move > 0).height
+    largest = float(known.select(move.abs().max()).item() or 0)
+    return (
+        f"{over.height} of {known.height} experts were overloaded, and {down} of their biases fell; "
+        f"{under.height} were under-loaded, and {up} of theirs rose, each by {captions.number(largest)}."
+    )

@@ -1,0 +1,109 @@
+"""The texts of the gallery: per figure what the paper plots, and where ours differs."""
+
+from dataclasses import dataclass
+
+from explorer.figures.views.gallery import LAYER, STEP
+from explorer.metrics import LAST_RECORDED
+
+PAPER = "https://arxiv.org/abs/2408.15664"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """One figure of the paper, or two that belong together."""
+
+    number: str
+    title: str
+    paper: str
+    """What the paper plots."""
+    ours: str
+    """What stands here, and where it differs."""
+    topic: str = ""
+    """Term of the Glossary behind the title."""
+    figure: int | None = None
+    """Number of the figure that is drawn; None for a text alone."""
+
+
+SECTIONS = (
+    Section(
+        number="1",
+        figure=1,
+        title="the rule",
+        paper="a diagram. A bias is added to the scores, the top K of the sum are chosen, loads are counted, "
+        "and every bias moves by a fixed step against its expert's load.",
+        ours=f"the numbers of one recorded step, layer {LAYER}, step {STEP}. The Replay page has every step.",
+        topic="expert_bias",
+    ),
+    Section(
+        number="2",
+        figure=2,
+        title="the dilemma of the auxiliary loss",
+        paper="validation perplexity against MaxVio of the whole validation set, one point per run: the "
+        "auxiliary loss with several coefficients, and loss-free balancing.",
+        ours="both scopes of the auxiliary loss, since its scope matters as much as its coefficient (the "
+        "paper's loss is written for a sequence), several update rates, and five seeds in the middle of each "
+        "sweep. Our scores are normalised before the loss, so coefficients are not those of the paper.",
+        topic="dilemma_plane",
+    ),
+    Section(
+        number="3",
+        figure=3,
+        title="balance during training",
+        paper="MaxVio of every training batch as a mean over 100 steps, auxiliary loss against loss-free "
+        "balancing, for two sizes of model.",
+        ours="one size, both scopes of the auxiliary loss. The raw line stands behind the mean, and dashed "
+        "lines show the random-routing baselines: a batch of ours is far smaller, so chance weighs more.",
+        topic="max_vio",
+    ),
+    Section(
+        number="4",
+        figure=4,
+        title="the update rate",
+        paper="MaxVio of every batch as a mean over 100 steps for three update rates u, with their "
+        "validation perplexity in the legend: a small rate converges slowly, a large one keeps fluctuating.",
+        ours="three rates again, ten times apart, around the one that our runs use. The steps are few, so a "
+        "slow rate has less time.",
+        topic="bias_update_rate",
+    ),
+    Section(
+        number="5",
+        figure=5,
+        title="the size of a computation batch",
+        paper="MaxVio of the tokens that are computed together, against how many they are, for two sizes of "
+        "model. With the auxiliary loss it stops falling; loss-free balancing goes on falling with the size.",
+        ours="groups of neighbouring sequences of one training step, from one to the whole step, seed 0, in "
+        f"the last {LAST_RECORDED} steps whose sequences were recorded, and the random-routing baseline of "
+        "as many tokens. A step of ours is small, and a sequence is of one domain: a group of one or two is "
+        "unbalanced because texts differ.",
+        topic="max_vio",
+    ),
+    Section(
+        number="6",
+        title="how expert choice looks ahead",
+        paper="a cartoon with sequences of two tokens. When experts choose among the tokens of a sequence, "
+        "whether the first token is taken depends on the second: routing tells the model about the future.",
+        ours="no picture, a measurement instead. A later token is changed and the earlier ones whose experts "
+        "change are counted: `python -m benchmarks.leak`, with its results in `docs/experiments.md`. Rules "
+        "in which tokens choose change none.",
+    ),
+    Section(
+        number="7 and 8",
+        title="the softmax gate",
+        paper="Figures 2 and 3 once more with a softmax gate, and the sigmoid gate beside it in the plane.",
+        ours="not drawn. All shipped runs have a sigmoid gate, and nothing here is filled in by hand. Train "
+        "your own: `python -m explorer compare --preset standard --set model.score_func=softmax`, then open "
+        "it in Compare.",
+    ),
+    Section(
+        number="9",
+        figure=9,
+        title="the training loss of expert choice",
+        paper="training loss against step when experts choose inside chunks of several sizes, and once with "
+        "the tokens shuffled across chunks. Small chunks show an abnormal drop, and shuffling removes it: a "
+        "sign of the leak.",
+        ours="one run in which experts choose within a micro-batch, against two in which tokens choose. A "
+        "micro-batch is many sequences, where the leak is smaller; other chunks are measured in "
+        "`docs/experiments.md`.",
+        topic="lm_loss",
+    ),
+)

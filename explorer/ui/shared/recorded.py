@@ -1,0 +1,9 @@
+"""The runs of this page as facts ask for them."""
+
+from explorer.figures.facts.recorded import RecordedRuns
+from explorer.ui.shared import picker, store
+
+
+def recorded() -> RecordedRuns:
+    """Every run that the index knew when this page was opened, with the app's store."""
+    return RecordedRuns(store.STORE, tuple(picker.all_runs()))
