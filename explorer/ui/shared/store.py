@@ -22,12 +22,18 @@ class CachedStore:
         """See `figures.store.Store.answer`."""
         versions = runs.version if isinstance(runs, Run) else tuple(run.version for run in runs)
         name = f"{query.__module__}.{query.__qualname__}"
-        return _answer(name, versions, args, tuple(sorted(settings.items())), query, runs)
+        return _answer(_index(), name, versions, args, tuple(sorted(settings.items())), query, runs)
+
+
+def _index() -> str:
+    """The index that answers: run ids and versions say nothing beyond it."""
+    return str(services().settings.index)
 
 
 # Not `cache_data`: copying a frame on every look costs more than many of the queries.
 @st.cache_resource(max_entries=2000, show_spinner=False)
 def _answer(
+    index: str,
     name: str,
     versions: tuple[Any, ...],
     args: tuple[Any, ...],
@@ -48,7 +54,7 @@ def ask(query: Callable[..., R], runs: Run | Sequence[Run], *args: Any, **settin
 
 def answer(question: Question) -> Panel | Missing:
     """The answer to a question, built once for its runs' versions and settings."""
-    return _built((question.key, *question.cache_key), question)
+    return _built((_index(), question.key, *question.cache_key), question)
 
 
 @st.cache_resource(max_entries=300, show_spinner=False)
