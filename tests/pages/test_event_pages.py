@@ -9,11 +9,11 @@ from conftest import Opener, arm_info, words
 from store_runs import make_info, random_counts, record_steps
 from streamlit.testing.v1 import AppTest
 
+from explorer.figures import events
 from explorer.figures.arms import Arm, run_from_row
 from explorer.recording import FolderRecorder
 from explorer.records.records import EventRecord
 from explorer.ui.replay import event_list
-from explorer.ui.shared import events
 
 STEPS = 240
 
@@ -65,7 +65,7 @@ def test_compare_says_and_marks_what_happened(open_app: Opener, two: None) -> No
     shown = marks(app)
     assert shown["MaxVio over training"] == {"collapse in layer 1", "rule change"}
     assert shown["Perplexity over training"] == {"collapse in layer 1", "rule change"}
-    heatmap = next(name for name in shown if name.startswith("Loads of no balancing"))
+    heatmap = next(name for name in shown if name.startswith("Expert load of no balancing"))
     assert {"1 × collapse in layer 1; 3 × death in layer 1", "rule change"} < shown[heatmap]
     app.segmented_control(key="x").set_value("tokens").run()
     assert not marks(app)["MaxVio over training"], "events are steps"
@@ -74,7 +74,7 @@ def test_compare_says_and_marks_what_happened(open_app: Opener, two: None) -> No
 def test_the_overview_marks_them_too(open_app: Opener, two: None) -> None:
     app = open_app(runs=["a", "b"])
     assert not app.exception
-    assert marks(app)["Imbalance over training steps"] == {"collapse in layer 1", "rule change"}
+    assert marks(app)["Imbalance (MaxVio) over training steps"] == {"collapse in layer 1", "rule change"}
 
 
 def test_replay_marks_the_events_of_the_layer(open_app: Opener, tmp_path: Path) -> None:
@@ -91,8 +91,8 @@ def test_replay_marks_the_events_of_the_layer(open_app: Opener, tmp_path: Path) 
 
 LIST = """
 import streamlit as st
-from explorer.ui import cached
-from explorer.ui.event_list import event_list
+from explorer.ui.replay.event_list import event_list
+from explorer.ui.shared import cached
 
 run = next(run for run in cached.list_runs() if run.run_id == st.session_state["wanted"])
 event_list(run, print)
