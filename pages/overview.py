@@ -1,4 +1,4 @@
-"""What this is, and the shipped comparison in one picture."""
+"""What this app is, and the shipped comparison in one picture."""
 
 import streamlit as st
 
@@ -8,9 +8,9 @@ from explorer.ui.shared import links, picker, urls
 
 st.title("Watch a mixture of experts learn to share its work")
 st.markdown(
-    "Small language models were trained on real text, and the load of every expert was recorded at every "
-    "step. See how routing becomes lopsided when nothing balances it, what an auxiliary loss does about that "
-    "and at which price, and how a bias nudged by a sign levels the loads without adding a gradient."
+    "Small language models were trained on real text, with the load of every expert recorded at every step. "
+    "See how routing becomes imbalanced without a balancing rule, how far an auxiliary loss balances it and "
+    "at what cost, and how sign-based bias updates balance the loads without adding a gradient."
 )
 urls.show_notices("runs")
 arms = default_arms(picker.all_arms())

@@ -77,7 +77,7 @@ for page in sys.argv[1:]:
     assert not app.exception, (page, app.exception)
     assert app.session_state["mode"] == "lecture"
     print(page)
-from explorer.ui.services import shut_down
+from explorer.ui.server.services import shut_down
 shut_down()
 """
 

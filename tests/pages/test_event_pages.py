@@ -74,7 +74,7 @@ def test_compare_says_and_marks_what_happened(open_app: Opener, two: None) -> No
 def test_the_overview_marks_them_too(open_app: Opener, two: None) -> None:
     app = open_app(runs=["a", "b"])
     assert not app.exception
-    assert marks(app)["Imbalance over training steps"] == {"collapse in layer 1", "rule change"}
+    assert marks(app)["Imbalance (MaxVio) over training steps"] == {"collapse in layer 1", "rule change"}
 
 
 def test_replay_marks_the_events_of_the_layer(open_app: Opener, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def test_a_page_shows_runs_with_and_without_loads(open_app: Opener, folder: Path
     assert "differ in more than" not in text, "the routing is what is compared"
     if page == "compare":
         assert "No experts: one feed-forward layer" in text
-        assert "a token's experts depend on later tokens" in text
+        assert "A token's experts depend on later tokens" in text
         assert charts(app) >= 6
         figures = app.dataframe[0].value
         row = figures[figures["balancing"] == "dense model of equal active size"].iloc[0]

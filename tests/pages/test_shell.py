@@ -94,7 +94,7 @@ for page in ("compare", "replay", "train", "glossary"):
     app.switch_page(f"../../pages/{{page}}.py").run()
     assert not app.exception, app.exception
 print(sorted({{"torch", "tokenizers"}} & set(sys.modules)))
-from explorer.ui.services import shut_down
+from explorer.ui.server.services import shut_down
 shut_down()
 """
     done = subprocess.run(

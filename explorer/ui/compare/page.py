@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from explorer.figures import biases, confounders, final, loads, quality
+from explorer.figures import biases, confounders, events, final, loads, quality
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Arm, Run
 from explorer.figures.panel import Panel, Question
@@ -13,7 +13,7 @@ from explorer.figures.views import compare
 from explorer.metrics.glossary import tip
 from explorer.queries import events as event_queries
 from explorer.ui.compare import controls, mechanism
-from explorer.ui.shared import count_notes, events, links, show, store
+from explorer.ui.shared import count_notes, links, show, store
 
 
 def view(selected: Sequence[Arm], runs: Sequence[Run]) -> None:

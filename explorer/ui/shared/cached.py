@@ -20,7 +20,6 @@ from explorer.queries import (
     health,
     loads,
     losses,
-    mechanism,
     sums,
 )
 from explorer.queries import bias_step as bias_steps
@@ -105,11 +104,6 @@ def references(run: Version) -> dict[str, float | None]:
 
 
 @_cached
-def uniform_series(run: Version, x: str = "step", max_bins: int = 300) -> pl.DataFrame:
-    return _ask(balance.uniform_series, run[0], max_bins, x)
-
-
-@_cached
 def summary(runs: tuple[Version, ...]) -> pl.DataFrame:
     return _ask(comparison.summary, _ids(runs))
 
@@ -155,30 +149,8 @@ def eval_series(runs: tuple[Version, ...], x: str = "step") -> pl.DataFrame:
 
 
 @_cached
-def router_gradients(
-    runs: tuple[Version, ...], layer: int | None = None, max_bins: int = 300
-) -> pl.DataFrame:
-    return _ask(mechanism.router_gradients, _ids(runs), layer, max_bins)
-
-
-@_cached
-def choices(runs: tuple[Version, ...], layer: int | None = None, max_bins: int = 300) -> pl.DataFrame:
-    return _ask(mechanism.choices, _ids(runs), layer, max_bins)
-
-
-@_cached
-def choice_churn(runs: tuple[Version, ...]) -> pl.DataFrame:
-    return _ask(mechanism.choice_churn, _ids(runs))
-
-
-@_cached
 def events(run: Version) -> pl.DataFrame:
     return _ask(event_queries.events, run[0])
-
-
-@_cached
-def events_of_runs(runs: tuple[Version, ...]) -> pl.DataFrame:
-    return _ask(event_queries.events_of_runs, _ids(runs))
 
 
 @_cached
