@@ -8,11 +8,11 @@ import numpy as np
 import polars as pl
 import pytest
 from conftest import Opener, charts, words
-from explorer.ui.bias_step.text import number
 from probe_runs import LENGTH, WORDS, probe_info, probe_record, rule_biases, write_probe_run
 from store_runs import DOMAINS, random_counts, write_run
 
 from explorer.config.presets import get_preset, preset_balancer
+from explorer.figures.bias_step import number
 from explorer.recording import RunFolder
 from explorer.running.into_folder import train_run
 from explorer.ui.microscope.formulas import steps as formula_steps
