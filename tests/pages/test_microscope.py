@@ -276,7 +276,7 @@ def test_a_bias_that_starts_anew_under_the_next_rule_is_not_said_to_be_wrong(
     assert not app.error
     text = words(app)
     assert "At step 9 expert 1 had" in text
-    assert "From step 10 on another rule is in force and every bias starts anew" in text
+    assert "From step 10 on another rule is in force and every bias restarts" in text
     assert "Equal to what was logged" not in text
 
 
