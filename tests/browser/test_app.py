@@ -103,7 +103,7 @@ def test_the_address_follows_the_page_and_brings_it_back(
     other = browser.new_page()
     other.goto(address)
     expect(other.get_by_text(f"At step {chosen} ").first).to_be_visible()
-    expect(other.get_by_text("Expert biases").or_(other.get_by_text("helped most")).first).to_be_visible()
+    expect(other.get_by_text("Bias trajectories").or_(other.get_by_text("helped most")).first).to_be_visible()
     assert other.url == address
     other.close()
 

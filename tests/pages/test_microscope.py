@@ -8,11 +8,11 @@ import numpy as np
 import polars as pl
 import pytest
 from conftest import Opener, charts, words
-from explorer.ui.bias_step.text import number
 from probe_runs import LENGTH, WORDS, probe_info, probe_record, rule_biases, write_probe_run
 from store_runs import DOMAINS, random_counts, write_run
 
 from explorer.config.presets import get_preset, preset_balancer
+from explorer.figures.bias_step import number
 from explorer.figures.probe_batch import RoutedBatch, probe_text, route, token_table, visible
 from explorer.recording import RunFolder
 from explorer.running.into_folder import train_run
@@ -276,7 +276,7 @@ def test_a_bias_that_starts_anew_under_the_next_rule_is_not_said_to_be_wrong(
     assert not app.error
     text = words(app)
     assert "At step 9 expert 1 had" in text
-    assert "From step 10 on another rule is in force and every bias starts anew" in text
+    assert "From step 10 on another rule is in force and every bias restarts" in text
     assert "Equal to what was logged" not in text
 
 

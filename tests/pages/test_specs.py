@@ -7,8 +7,12 @@ import polars as pl
 import pytest
 
 from explorer.charts import biases, loads
+from explorer.figures.arm_set import ArmSet
+from explorer.figures.arms import Arm, run_from_row
 from explorer.figures.loads import LIMIT
-from explorer.ui.shared import specs
+from explorer.figures.panel import Missing, Question
+from explorer.figures.store import Store
+from explorer.ui.shared import specs, store
 
 
 def loads_frame(*tokens: int) -> pl.DataFrame:
@@ -126,3 +130,30 @@ def test_a_figure_without_a_legend_keeps_the_legend_of_the_kept_one() -> None:
     assert coloured
     assert all(layer["encoding"]["color"]["legend"] is None for layer in coloured)
     assert any(layer["encoding"].get("color", {}).get("legend") for layer in spec.vega["layer"])
+
+
+def trains(last_step: int, state: str = "running") -> ArmSet:
+    """An arm of one run that has come to this step."""
+    known = ("dir_kind", "preset", "balancer", "balancer_label", "balancer_family", "count_scope", "pair_key")
+    row = dict.fromkeys((*known, "config", "created_at", "problem", "message", "name", "path", "seed"))
+    run = run_from_row({**row, "run_id": "grows", "state": state, "last_step": last_step})
+    return ArmSet.of([Arm(token="grows", label="l", runs=(run,))])
+
+
+def test_a_panel_of_a_run_that_trains_is_kept_for_its_newest_step_only() -> None:
+    built = []
+
+    def build(_store: Store, arms: ArmSet, _settings: None) -> Missing:
+        built.append(next(iter(arms)).first.last_step)
+        return Missing(subject="x", reason=f"step {built[-1]}")
+
+    def ask(arms: ArmSet) -> object:
+        return store.answer(Question(key="grows", build=build, arms=arms))
+
+    for step in (1, 1, 2, 2, 1):
+        assert ask(trains(step)) == Missing(subject="x", reason=f"step {step}")
+    assert built == [1, 2, 1], "the newer step took the place of the older one"
+    for _ in range(2):
+        ask(trains(2, "finished"))
+        ask(trains(1, "finished"))
+    assert built == [1, 2, 1, 2, 1], "a finished run grows no more: every version is kept"
