@@ -12,10 +12,10 @@ from probe_runs import LENGTH, WORDS, probe_info, probe_record, rule_biases, wri
 from store_runs import DOMAINS, random_counts, write_run
 
 from explorer.config.presets import get_preset, preset_balancer
+from explorer.figures.bias_step import number
 from explorer.figures.probe_batch import RoutedBatch, probe_text, route, token_table, visible
 from explorer.recording import RunFolder
 from explorer.running.into_folder import train_run
-from explorer.ui.bias_step.text import number
 from explorer.ui.microscope.formulas import steps as formula_steps
 
 

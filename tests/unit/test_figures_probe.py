@@ -3,14 +3,12 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-import polars as pl
 import pytest
 from probe_runs import probe_info, write_probe_run
 from store_runs import write_run
 
 from explorer.charts import microscope as charts
-from explorer.figures import probe, templates
+from explorer.figures import probe
 from explorer.figures.arms import Run, run_from_row
 from explorer.figures.panel import Missing, Panel, Question
 from explorer.figures.probe import ProbeExpert, ProbeToken
@@ -153,26 +151,3 @@ def test_a_probe_that_was_not_recorded_is_missing(store: OpenStore, runs: list[R
     )
     assert isinstance(answer, Missing)
     assert "no readable probe after 5 updates" in answer.reason
-
-
-def test_a_template_is_kept_for_equal_rows_and_made_for_other_rows() -> None:
-    def rows(value: float) -> pl.DataFrame:
-        return pl.DataFrame({"domain": ["a"], "tokens": [1], "load_ratio": [value]})
-
-    first = templates.template(charts.served_domains, rows(1.0))
-    assert templates.template(charts.served_domains, rows(1.0)) is first
-    other = templates.template(charts.served_domains, rows(2.0))
-    assert other is not first
-    values = [part["load_ratio"].to_list() for part in other.datasets.values() if "tokens" in part.columns]
-    assert values == [[2.0]]
-
-
-def test_templates_are_forgotten_oldest_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(templates, "MOST", 2)
-    frames = [
-        pl.DataFrame({"domain": ["a"], "tokens": [1], "load_ratio": [float(value)]})
-        for value in np.arange(3) + 10
-    ]
-    first, _, last = (templates.template(charts.served_domains, frame) for frame in frames)
-    assert templates.template(charts.served_domains, frames[2]) is last
-    assert templates.template(charts.served_domains, frames[0]) is not first

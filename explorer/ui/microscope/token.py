@@ -3,6 +3,7 @@
 import polars as pl
 import streamlit as st
 
+from explorer.figures import bias_step
 from explorer.figures import probe_sentences as sentences
 from explorer.figures.arms import Run
 from explorer.figures.panel import Panel
@@ -10,9 +11,8 @@ from explorer.figures.probe_batch import RoutedBatch, token_table
 from explorer.figures.views.microscope import MicroscopeSettings, token_question
 from explorer.metrics.glossary import tip
 from explorer.queries import bias_step as queries
-from explorer.ui.bias_step import panel as bias_step
-from explorer.ui.bias_step import text as bias_step_text
 from explorer.ui.microscope import formulas
+from explorer.ui.shared import bias_step as bias_update
 from explorer.ui.shared import show, store
 
 
@@ -68,8 +68,8 @@ def _update(run: Run, batch: RoutedBatch, settings: MicroscopeSettings) -> None:
         return
     left, right = show.in_columns(2)
     with left:
-        st.markdown(show.plain(bias_step_text.finding(update, expert, batch.step)))
-        bias_step.say(update, rows)
+        st.markdown(show.plain(bias_step.finding(update, expert, batch.step)))
+        bias_update.compare(update, rows)
     with right:
         st.latex(bias_step.gathered(update, expert))
 

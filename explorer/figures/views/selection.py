@@ -1,0 +1,37 @@
+"""The arms that an address names (`?runs=`), as the run picker of the app reads it."""
+
+from collections.abc import Sequence
+
+from explorer.figures.arm_set import ArmSet
+from explorer.figures.arms import MOST, Arm, Run, arms_of, default_arms
+from explorer.figures.views.address import MOST_LETTERS, Address
+
+RUNS = "runs"
+
+
+def selected_arms(runs: Sequence[Run], address: Address) -> ArmSet:
+    """The arms that the address names, at most MOST; the default comparison where it names none."""
+    arms = arms_of(runs)
+    by_token = {arm.token: arm for arm in arms}
+    tokens = list(dict.fromkeys(token for token in address.query.get(RUNS, ()) if token))
+    present = [token for token in tokens if token in by_token]
+    notice = complaint([_short(token) for token in tokens if token not in by_token], len(present))
+    if notice:
+        address.notices.append(notice)
+    selected: list[Arm] = [by_token[token] for token in present[:MOST]] or default_arms(arms)
+    return ArmSet.of(selected)
+
+
+def _short(token: str) -> str:
+    return token if len(token) <= MOST_LETTERS else f"{token[:MOST_LETTERS]}…"
+
+
+def complaint(unknown: Sequence[str], number_of_known: int) -> str:
+    """What is wrong with the runs of an address; "" for nothing."""
+    if unknown:
+        names = ", ".join(f"“{token}”" for token in unknown[:MOST])
+        more = f" and {len(unknown) - MOST} more" if len(unknown) > MOST else ""
+        return f"The link names runs that do not exist here: {names}{more}. Other runs are shown instead."
+    if number_of_known > MOST:
+        return f"The link names {number_of_known} runs; only the first {MOST} fit into one chart."
+    return ""
