@@ -262,7 +262,7 @@ def _shares(rows: pl.DataFrame, even: float, *, title: str) -> specs.Spec:
     return with_rows(
         ("shared tokens", title, even, top.is_empty()),
         (top,),
-        lambda: charts.company(top, chance=even, title=title, rows=MOST_OTHERS),
+        lambda: charts.shared_tokens(top, even=even, title=title, rows=MOST_OTHERS),
     )
 
 
@@ -275,7 +275,7 @@ def saturation(store: Store, arms: ArmSet, settings: OneLayer) -> Panel | Missin
         subject=f"Choices of {arm.first.label} already made at each probe",
         finding=sentences.saturation(frame, settings.layer),
         how=SATURATION_HOW,
-        spec=specs.make(charts.settling(frame, layer=settings.layer)),
+        spec=specs.make(charts.saturation(frame, layer=settings.layer)),
         table=frame,
         statements=trace.statements,
     )
