@@ -38,7 +38,7 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 def test_without_a_probe_the_page_says_how_to_get_one(open_app: Opener, recorded: Path) -> None:
     app = open_app(recorded, "microscope")
     assert not app.exception
-    assert "training.probe_tokens=1024" in words(app)
+    assert "training.probe\\_tokens=1024" in words(app)
     assert charts(app) == 0
 
 

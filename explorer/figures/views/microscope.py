@@ -24,7 +24,7 @@ NO_EXPERT = "all"
 """The value of `expert` in an address that marks none."""
 NO_PROBE = (
     "No run here keeps a probe batch, which this page reads. Train one with "
-    "`--set training.probe_tokens=1024`; of the shipped runs, seed 0 of the four main rules has one."
+    "--set training.probe_tokens=1024; of the shipped runs, seed 0 of the four main rules has one."
 )
 Colour = Literal["first", "all"]
 Probes = list[tuple[int, bool]]
