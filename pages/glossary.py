@@ -2,28 +2,29 @@
 
 import streamlit as st
 
+from explorer.figures.views.glossary import TITLE
 from explorer.metrics import glossary
-from explorer.ui.glossary import worked_example as definitions
+from explorer.ui.glossary import worked_example
 from explorer.ui.shared import picker, show, urls
 
-st.title("Glossary")
+st.title(TITLE)
 urls.show_notices("runs")
-words = st.text_input(
+text = st.text_input(
     "Find a term",
     key="term",
     bind="query-params",
     icon=":material/search:",
     placeholder="bias, MaxVio, scope …",
 )
-if not words:
-    definitions.link()
-found = glossary.search(words or "")
-if not found:
-    sentence = f"No term has “{urls.quoted(words)}” in it. Clear the field to see all {len(glossary.TERMS)}."
+if not text:
+    worked_example.link()
+terms = glossary.search(text or "")
+if not terms:
+    sentence = f"No term has “{urls.quoted(text)}” in it. Clear the field to see all {len(glossary.TERMS)}."
     st.info(show.plain(sentence))
-for section in dict.fromkeys(term.section for term in found):
+for section in dict.fromkeys(term.section for term in terms):
     st.header(section, divider="gray")
-    for term in found:
+    for term in terms:
         if term.section != section:
             continue
         st.subheader(term.title, anchor=term.key)
@@ -35,5 +36,5 @@ for section in dict.fromkeys(term.section for term in found):
         if term.sources:
             names = (f"[{s.words}]({s.link})" if s.link else s.words for s in term.sources)
             show.note("Source: " + "; ".join(names), markdown=True)
-if not words:
-    definitions.section(picker.all_runs())
+if not text:
+    worked_example.section(picker.all_runs())

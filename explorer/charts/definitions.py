@@ -1,4 +1,4 @@
-"""The same counts as different figures see them: where each lies between balance and the worst case."""
+"""The same counts according to different metrics: where each lies between balance and the worst case."""
 
 import altair as alt
 import polars as pl
@@ -9,14 +9,14 @@ ROW_PX = 24
 
 
 def severity(frame: pl.DataFrame, *, title: str = "") -> theme.Figure:
-    """One row a figure: 0 is its value at balance, 1 its value when all tokens take the same K experts.
+    """One row per metric: 0 is its value at balance, 1 its value when all tokens take the same K experts.
 
-    frame: columns figure (its name), position (NULL where the two ends are the same), value (text). Rows
-    stay in their order. The point has its value beside it, so that nothing has to be read from the axis.
+    frame: columns figure (name of the metric), position (NULL where both ends are equal), value (text). Rows
+    keep their order. Each point has its value beside it, so that no value must be read from the axis.
     """
     shown = frame.drop_nulls("position")
     if shown.is_empty():
-        return theme.no_data("K = N: every choice is even, so no figure can move", title=title)
+        return theme.no_data("K = N: every choice is even, so no metric can change", title=title)
     names = shown["figure"].to_list()
     most = max(1.0, float(shown["position"].max() or 0.0))  # type: ignore[arg-type]
     # Room for the value behind the last point.
@@ -27,9 +27,9 @@ def severity(frame: pl.DataFrame, *, title: str = "") -> theme.Figure:
     base = alt.Chart(shown).encode(x=x, y=alt.Y("figure:N", sort=names, title=None, axis=names_axis))
     line = base.mark_rule(strokeWidth=2, color=theme.FAINT_LINE.expr).encode(x2=alt.datum(0))
     tooltip = [
-        alt.Tooltip("figure:N", title="figure"),
+        alt.Tooltip("figure:N", title="metric"),
         alt.Tooltip("value:N", title="value"),
-        alt.Tooltip("position:Q", title="of the way to the worst", format=".1%"),
+        alt.Tooltip("position:Q", title="of the way to the worst case", format=".1%"),
     ]
     point = base.mark_circle(size=80, opacity=1, color=theme.EXPERT_INKS[0].expr).encode(tooltip=tooltip)
     text = base.mark_text(align="left", dx=9, fontSize=12, color=theme.STRONG_TEXT.expr).encode(

@@ -1,4 +1,4 @@
-"""Expert loads by domain as in DeepSeek-V3's Figure 9: one panel a method, one linear scale for all."""
+"""Expert load by domain as in DeepSeek-V3's Figure 9: one panel per method, one linear scale for all."""
 
 import altair as alt
 import polars as pl
@@ -15,7 +15,7 @@ SEQUENTIAL = (
     theme.Ink("#144C86", "#9FD0F0"),
     theme.Ink("#09264F", "#E3F3FF"),
 )
-"""From no load to the highest; on a dark page the other way round, so that no load is calm in both."""
+"""From no load to the highest; reversed on a dark page, so that no load is inconspicuous on both."""
 
 
 def highest(frames: list[pl.DataFrame]) -> float:
@@ -27,8 +27,8 @@ def highest(frames: list[pl.DataFrame]) -> float:
 def domain_panel(frame: pl.DataFrame, *, top: float, title: str = "") -> theme.Figure:
     """Domains down, experts across, load over balanced load as colour from 0 to `top`.
 
-    frame: columns of `queries.domain_expert`. Several panels with one `top` may be compared cell by cell,
-    but for the numbers of experts, which mean nothing across runs.
+    frame: columns of `queries.domain_expert`. Panels with the same `top` can be compared by colour, but
+    not column by column: expert numbers do not correspond across runs.
     """
     if frame.is_empty():
         return theme.no_data("no loads by domain recorded", title=title)

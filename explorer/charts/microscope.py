@@ -1,7 +1,7 @@
-"""Figures of the Microscope: one token's scores, one expert's company and history, choices that settle.
+"""Charts of the probe batch: scores of a token, tokens and history of an expert, router saturation.
 
-Those that change with a click keep their specification and take other rows (`explorer.ui.specs`), so the data
-sets of a figure differ in their columns.
+Charts that follow a click keep their specification and exchange rows (`Spec.with_rows`), so the data sets of
+a chart differ in their columns.
 """
 
 from typing import Any
@@ -24,17 +24,17 @@ STATES = {
 SCORE_HEIGHT = 280
 ROW_PX = 23
 COLUMNS = ("expert", "score", "compared", "bias", "state", "before", "after", "marked")
-"""What `token_scores` reads of its frame."""
+"""Columns of the frame of `token_scores`."""
 
 
 def token_scores(
     frame: pl.DataFrame, cuts: pl.DataFrame, *, biased: bool = True, height: int = SCORE_HEIGHT
 ) -> theme.Figure:
-    """Scores of one token as bars, the bias as an arrow on them, and the line that a choice must clear.
+    """Scores of one token as bars, the bias as an arrow on each bar, and the cut-off of the choice.
 
-    frame: one row an expert with COLUMNS; score and compared (score with bias) are what the router compares,
-    state is one of STATES, before and after say whether the expert is among the chosen without and with
-    the bias. cuts: of `cut_rows`. biased: whether a bias takes part, so that there are arrows.
+    frame: one row per expert with COLUMNS; the router compares score, or compared (score with bias); state is
+    one of STATES; before and after: whether the expert is chosen without and with the bias. cuts: of
+    `cut_rows`. biased: whether a bias is applied, so that there are arrows.
     """
     if frame.is_empty():
         return theme.no_data("no scores were recorded for this token")
@@ -58,7 +58,7 @@ def token_scores(
     )
     x = alt.X(
         "expert:O",
-        # Named outright: the band of the marked expert comes first and would put it first.
+        # Explicit: the band of the marked expert is the first layer and would put it first.
         sort=experts,
         title=theme.AXIS["expert"],
         axis=alt.Axis(values=experts[::every], labelAngle=0, ticks=False, labelOverlap="greedy"),
@@ -96,7 +96,7 @@ def token_scores(
         shape="circle", filled=False, strokeWidth=2, opacity=1, size=size + 40
     )
     rules = alt.Chart(cuts).mark_rule(strokeWidth=1.4, color=theme.STRONG_TEXT.expr)
-    # A literal dash for each: a scale of dashes would want a legend of its own.
+    # Literal dashes: a scale of dashes would get a legend of its own.
     solid = rules.transform_filter("datum.biased").mark_rule(
         strokeWidth=1.4, color=theme.STRONG_TEXT.expr, strokeDash=[6, 3]
     )
@@ -117,9 +117,10 @@ def token_scores(
 def cut_rows(
     unbiased: float | None, biased: float | None, low: float, high: float, *, height: int = SCORE_HEIGHT
 ) -> pl.DataFrame:
-    """The lines between the last chosen and the first rejected value, their names moved apart.
+    """The cut-offs between the lowest chosen and the highest rejected value, their names moved apart.
 
-    low, high: about what the axis shows. Columns: cut, name, biased, place. None: there is no such line.
+    unbiased, biased: the cut-offs without and with the bias; None for no line. low, high: about the range of
+    the axis. Columns: cut, name, biased, place.
     """
     pairs = [
         (value, name, is_biased)
@@ -137,18 +138,18 @@ def cut_rows(
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def company(frame: pl.DataFrame, *, chance: float, title: str, rows: int = 8) -> theme.Figure:
-    """With whom an expert shares its tokens: bars of shares, a tick where the loads alone would put them.
+def shared_tokens(frame: pl.DataFrame, *, even: float, title: str, rows: int = 8) -> theme.Figure:
+    """Experts that share an expert's tokens: bars of shares, a tick at the share that loads alone predict.
 
-    frame: name, share, expected, tokens, in the order of the bars. chance: share if every choice were even.
+    frame: name, share, expected, tokens, in the order of the bars. even: the share under uniform routing.
     """
     if frame.is_empty():
-        return theme.no_data("this expert took no token of the probe")
+        return theme.no_data("this expert received no token of the probe")
     y = alt.Y("name:N", sort=None, title=None, axis=alt.Axis(ticks=False, domain=False, labelLimit=120))
     base = alt.Chart(frame).encode(
         y=y,
         tooltip=[
-            alt.Tooltip("name:N", title="together with"),
+            alt.Tooltip("name:N", title="shared with"),
             alt.Tooltip("share:Q", title="share of its tokens", format=".1%"),
             alt.Tooltip("expected:Q", title="from the loads alone", format=".1%"),
             alt.Tooltip("tokens:Q", format=",d"),
@@ -157,25 +158,25 @@ def company(frame: pl.DataFrame, *, chance: float, title: str, rows: int = 8) ->
     x = alt.X("share:Q", title=title, axis=alt.Axis(format=".0%", tickCount=5))
     bars = base.mark_bar(color=ACCENT.expr, cornerRadiusEnd=1, height=ROW_PX - 9).encode(x=x)
     tick = base.mark_tick(color=theme.STRONG_TEXT.expr, thickness=2, size=ROW_PX - 5).encode(x="expected:Q")
-    line = _reference(chance, "even")
+    line = _reference(even, "even")
     chart = alt.layer(bars, tick, *line)
     figure: alt.LayerChart = theme.titled(chart, height=rows * ROW_PX)
     return figure
 
 
 def favourite_texts(frame: pl.DataFrame, *, rows: int = 10) -> theme.Figure:
-    """The texts that an expert takes most often, on the faint bar of all their occurrences.
+    """The texts that an expert receives most often, over the faint bars of all their occurrences.
 
     frame: label, tokens, occurrences, share, in the order of the bars.
     """
     if frame.is_empty():
-        return theme.no_data("this expert took no token of the probe")
+        return theme.no_data("this expert received no token of the probe")
     y = alt.Y("label:N", sort=None, title=None, axis=alt.Axis(ticks=False, domain=False, labelLimit=140))
     base = alt.Chart(frame).encode(
         y=y,
         tooltip=[
             alt.Tooltip("label:N", title="token"),
-            alt.Tooltip("tokens:Q", title="times with this expert", format=",d"),
+            alt.Tooltip("tokens:Q", title="times routed to this expert", format=",d"),
             alt.Tooltip("occurrences:Q", title="times in the probe", format=",d"),
             alt.Tooltip("share:Q", format=".0%"),
         ],
@@ -190,7 +191,7 @@ def favourite_texts(frame: pl.DataFrame, *, rows: int = 10) -> theme.Figure:
 
 
 def served_domains(frame: pl.DataFrame) -> theme.Figure:
-    """How much of every domain an expert takes, against the uniform share. frame: of `expert_domains`."""
+    """Load of an expert by domain, relative to its uniform share. frame: of `probe.expert_domains`."""
     if frame.is_empty():
         return theme.no_data("the probe names no domains")
     data = frame.select("domain", "tokens", pl.col("load_ratio").fill_null(0.0))
@@ -232,14 +233,14 @@ def expert_history(
     events: pl.DataFrame | None = None,
     height: int = 190,
 ) -> theme.Figure:
-    """One expert over the steps, bold, among all others, faint; with the playhead of the probe.
+    """One expert over training, bold, among all others, faint; with the playhead at the probe.
 
-    everyone: x, value, expert. one: x, value, low, high (the band of its bins). level: a dashed line at a
-    value that means something, as the uniform share of a load; the axis then begins at zero. Without one, as
-    for biases, it spans the values. events: see `event_marks.event_layers`.
+    everyone: x, value, expert. one: x, value, low, high (the band of its bins). level: a dashed reference
+    line, such as the uniform load; the axis then begins at zero. Without a level, as for biases, the axis
+    spans the values. events: see `event_marks.event_layers`.
     """
     if everyone.is_empty():
-        return theme.no_data("nothing was recorded over the steps")
+        return theme.no_data("nothing was recorded during training")
     x = alt.X(
         "x:Q", title=theme.AXIS["step"], scale=alt.Scale(zero=False, nice=False), axis=theme.step_axis()
     )
@@ -263,14 +264,14 @@ def expert_history(
     return figure
 
 
-def settling(frame: pl.DataFrame, *, layer: int, height: int = 220) -> theme.Figure:
-    """Share of the last probe's choice that was already made at each probe, one line a layer.
+def saturation(frame: pl.DataFrame, *, layer: int, height: int = 220) -> theme.Figure:
+    """Share of the last probe's choices that each probe already made, one line per layer.
 
-    frame: columns of `queries.saturation`. The chosen layer is bold; steps are on a logarithmic axis.
+    frame: columns of `queries.specialisation.saturation`. `layer` is bold; steps are on a logarithmic axis.
     """
     usable = frame.filter(pl.col("saturation").is_not_null() & (pl.col("step") > 0))
     if usable["step"].n_unique() < 2:
-        return theme.no_data("two probes are needed to see choices settle")
+        return theme.no_data("router saturation needs two probes")
     data = usable.select(
         x=pl.col("step").cast(pl.Float64), layer="layer", saturation=pl.col("saturation").round(4)
     )

@@ -10,7 +10,7 @@ from explorer.figures.arm_set import ArmSet
 from explorer.figures.panel import Missing, Panel
 from explorer.figures.probe import ProbeExpert
 from explorer.figures.store import Store, Trace
-from explorer.figures.templates import template
+from explorer.figures.templates import with_rows
 from explorer.queries import biases, loads
 
 BINS = 80
@@ -65,24 +65,31 @@ def _history(
     (arm,) = arms
     one = one.with_columns(pl.col("value", "low", "high").cast(pl.Float64).fill_nan(None).round(5))
     marked = events.of_layer(trace, arm.first, settings.layer)
-    # Another expert exchanges the rows of `one` only.
-    blank = pl.DataFrame({"x": [0.0], "value": [0.0], "low": [0.0], "high": [0.0]})
     is_load = quantity == "load"
-    chart = template(
-        charts.expert_history,
-        every,
-        blank,
-        y_title=AXIS["load_ratio" if is_load else "expert_bias"],
-        level=1.0 if is_load else None,
-        events=marked,
+    # By content: two stores may hold different runs of one name. Another expert exchanges the rows of `one`.
+    chart = with_rows(
+        ("expert history", quantity, one.is_empty(), _content(every), _content(marked)),
+        (one,),
+        lambda: charts.expert_history(
+            every,
+            one,
+            y_title=AXIS["load_ratio" if is_load else "expert_bias"],
+            level=1.0 if is_load else None,
+            events=marked,
+        ),
     )
     since = 0 if every.is_empty() else int(every["x"].to_numpy().min())
     return Panel(
         subject=_subject(quantity, settings),
         finding=sentences.history(one, settings.expert, settings.step, quantity=quantity),
         how=HOW + events.marks_note(marked, since=since),
-        spec=chart if every.is_empty() else chart.with_rows(one),
+        spec=chart,
         playhead=float(settings.step),
         table=one,
         statements=trace.statements,
     )
+
+
+def _content(frame: pl.DataFrame) -> tuple[str, bytes]:
+    """Columns, types and values of a frame as a key."""
+    return str(frame.schema), frame.write_ipc(None).getvalue()

@@ -23,7 +23,7 @@ from explorer.figures.probe_batch import (
 )
 from explorer.figures.settings import OneLayer
 from explorer.figures.store import Store, Trace
-from explorer.figures.templates import template
+from explorer.figures.templates import with_rows
 from explorer.queries import probe as queries
 from explorer.queries import specialisation
 from explorer.wording import counted
@@ -92,13 +92,17 @@ def token_scores(store: Store, arms: ArmSet, settings: ProbeToken) -> Panel | Mi
         *(pl.lit(False).alias(name) for name in ("before", "after", "marked")),
         state=pl.lit(charts.LEFT),
     )
-    chart = template(charts.token_scores, blank, charts.cut_rows(0.0, 0.0, 0.0, 1.0), biased=is_biased)
+    chart = with_rows(
+        ("token scores", batch.num_experts, is_biased),
+        (rows, cuts_of(batch, settings.token, table)),
+        lambda: charts.token_scores(blank, charts.cut_rows(0.0, 0.0, 0.0, 1.0), biased=is_biased),
+    )
     how = STATES_HOW if batch.compared is None else BIASED_SCORES_HOW if is_biased else SCORES_HOW
     return Panel(
         subject=subject,
         finding=sentences.token(batch, settings.token, table),
         how=how,
-        spec=chart.with_rows(rows).with_rows(cuts_of(batch, settings.token, table)),
+        spec=chart,
         table=table.drop("before", "after"),
         statements=trace.statements,
     )
@@ -135,14 +139,15 @@ def expert_tokens(store: Store, arms: ArmSet, settings: ProbeExpert) -> Panel | 
         "occurrences",
         "share",
     )
-    blank = pl.DataFrame({"label": [""], "tokens": [0], "occurrences": [0], "share": [0.0]})
-    chart = template(charts.favourite_texts, blank.clear() if rows.is_empty() else blank, rows=MOST_TEXTS)
+    chart = with_rows(
+        ("expert tokens", rows.is_empty()), (rows,), lambda: charts.favourite_texts(rows, rows=MOST_TEXTS)
+    )
     received = int((batch.after == settings.expert).sum())
     return Panel(
         subject=subject,
         finding=sentences.texts(table, settings.expert, received, batch.num_tokens),
         how=TEXTS_HOW,
-        spec=chart if rows.is_empty() else chart.with_rows(rows),
+        spec=chart,
         table=table,
         statements=trace.statements,
     )
@@ -158,12 +163,12 @@ def expert_domains(store: Store, arms: ArmSet, settings: ProbeExpert) -> Panel |
         return Missing(subject=subject, reason=not_recorded(settings.step, settings.layer))
     table = queries.expert_domains(batch.after, batch.text.domains, settings.expert, batch.num_experts)
     rows = table.select("domain", "tokens", pl.col("load_ratio").fill_null(0.0))
-    blank = rows.with_columns(tokens=pl.lit(0, pl.Int64), load_ratio=pl.lit(0.0))
+    chart = with_rows(("expert domains", rows.height), (rows,), lambda: charts.served_domains(rows))
     return Panel(
         subject=subject,
         finding=sentences.domains(table, settings.expert),
         how=DOMAINS_HOW,
-        spec=template(charts.served_domains, blank).with_rows(rows),
+        spec=chart,
         table=table,
         statements=trace.statements,
     )
@@ -254,10 +259,11 @@ def own_loads(pairs: pl.DataFrame) -> pl.DataFrame:
 def _shares(rows: pl.DataFrame, even: float, *, title: str) -> specs.Spec:
     """Bars of the highest shares; rows: of `shared_rows`."""
     top = rows.filter(pl.col("share").is_not_null()).head(MOST_OTHERS)
-    blank = pl.DataFrame({"name": [""], "share": [0.0], "expected": [0.0], "tokens": [0]})
-    if top.is_empty():
-        return template(charts.company, blank.clear(), chance=even, title=title, rows=MOST_OTHERS)
-    return template(charts.company, blank, chance=even, title=title, rows=MOST_OTHERS).with_rows(top)
+    return with_rows(
+        ("shared tokens", title, even, top.is_empty()),
+        (top,),
+        lambda: charts.shared_tokens(top, even=even, title=title, rows=MOST_OTHERS),
+    )
 
 
 def saturation(store: Store, arms: ArmSet, settings: OneLayer) -> Panel | Missing:
@@ -269,7 +275,7 @@ def saturation(store: Store, arms: ArmSet, settings: OneLayer) -> Panel | Missin
         subject=f"Choices of {arm.first.label} already made at each probe",
         finding=sentences.saturation(frame, settings.layer),
         how=SATURATION_HOW,
-        spec=specs.make(charts.settling(frame, layer=settings.layer)),
+        spec=specs.make(charts.saturation(frame, layer=settings.layer)),
         table=frame,
         statements=trace.statements,
     )

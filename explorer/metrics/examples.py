@@ -17,7 +17,7 @@ MOST_TOKENS = 10**12
 
 
 def _capped(weights: NDArray[np.float64], top_k: int, tokens: int) -> Counts:
-    """K T assignments in proportion to the weights, no expert above T: a token takes an expert once."""
+    """K T assignments in proportion to the weights, at most T per expert: a token takes an expert once."""
     experts = len(weights)
     loads = np.zeros(experts)
     free = np.ones(experts, dtype=bool)
@@ -81,7 +81,7 @@ def _four_ranks(n: int, k: int, t: int) -> Counts:
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """One way to fill N experts."""
+    """One distribution of tokens over N experts."""
 
     key: str
     title: str
@@ -90,7 +90,7 @@ class Shape:
 
 
 SHAPES: tuple[Shape, ...] = (
-    Shape(key="even", title="even", text="Every expert has its fair share.", make=_even),
+    Shape(key="even", title="even", text="Every expert has its uniform share.", make=_even),
     Shape(
         key="one_hot",
         title="one hot",
@@ -98,28 +98,28 @@ SHAPES: tuple[Shape, ...] = (
         make=_one_hot,
     ),
     Shape(
-        key="half_dead", title="half dead", text="Half of the experts share all the work.", make=_half_dead
+        key="half_dead", title="half dead", text="Half of the experts receive all tokens.", make=_half_dead
     ),
-    Shape(key="zipf", title="Zipf", text="The i-th expert is liked 1/i as much as the first.", make=_zipf),
+    Shape(key="zipf", title="Zipf", text="The popularity of expert i is proportional to 1/i.", make=_zipf),
     Shape(key="chance", title="chance", text="Every token takes K experts at random.", make=_chance),
     Shape(
         key="two_layers",
         title="two layers, collapsed apart",
-        text="Two layers, each one hot, on opposite experts. Figures that pool layers see nothing.",
+        text="Two layers, each one hot, on opposite experts. Metrics that pool layers see no imbalance.",
         make=_two_layers,
     ),
     Shape(
         key="four_ranks",
         title="four ranks, each on its own experts",
-        text="Four ranks of T tokens each, every one of them one hot on other experts. Together they are "
-        "far more even than any of them.",
+        text="Four ranks of T tokens each, one hot on different experts. Together they are far more even "
+        "than each of them.",
         make=_four_ranks,
     ),
 )
 
 
 def example(shape: str, num_experts: int, top_k: int, num_tokens: int) -> Counts:
-    """Counts [R, L, E] of that shape; T tokens a rank, each with K different experts.
+    """Counts [R, L, E] of that shape; T tokens per rank, each with K different experts.
 
     Raises ConfigError for an unknown shape and for K beyond N.
     """

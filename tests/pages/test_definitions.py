@@ -18,7 +18,7 @@ def tables(app: AppTest) -> list[dict[str, list[str]]]:
 
 def printed(app: AppTest, name: str) -> str:
     theirs = tables(app)[1]
-    names = [n.replace("\\", "") for n in theirs["number of a tool"]]
+    names = [n.replace("\\", "") for n in theirs["metric of a tool"]]
     (row,) = (i for i, found in enumerate(names) if found.endswith(name))
     return theirs["prints"][row]
 
@@ -29,7 +29,7 @@ def test_every_shape_is_measured(open_app: Opener, shape: str) -> None:
     assert not app.exception
     assert not app.warning
     ours, theirs = tables(app)
-    assert len(ours["figure"]) == len(OF_LOADS)
+    assert len(ours["metric"]) == len(OF_LOADS)
     assert len(theirs["prints"]) == len(CONVERSIONS)
 
 
@@ -44,7 +44,7 @@ def test_even_loads_have_the_value_at_balance_everywhere(open_app: Opener) -> No
 
 def test_one_hot_loads_have_the_value_at_worst_everywhere(open_app: Opener) -> None:
     ours, _ = tables(open_app(page="glossary", example="one_hot", n="32", k="2"))
-    assert ours["value"] == ours["at worst"]
+    assert ours["value"] == ours["worst case"]
 
 
 def test_p21_two_collapsed_layers_look_even_to_the_pooled_loss_only(open_app: Opener) -> None:

@@ -72,5 +72,5 @@ def test_the_microscope_follows_tokens_to_the_next_layer(open_app: Opener, layer
 def test_counts_of_the_glossary_are_those_of_equally_wide_layers(open_app: Opener, layered: Path) -> None:
     app = open_app(layered, "glossary", example="run")
     assert not app.exception
-    assert "2 layers of 8 experts, 2 for each token. 1 narrower layer is left out." in words(app)
+    assert "2 layers of 8 experts, 2 experts per token. 1 narrower layer is left out." in words(app)
     assert "Layer 5" in words(app)

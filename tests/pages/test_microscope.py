@@ -1,4 +1,4 @@
-"""The Microscope page: what it says is what the run recorded, what a link asks for is shown or said."""
+"""The Microscope page: its numbers are those of the run; a link opens its state or a notice says why not."""
 
 import re
 from dataclasses import replace
@@ -38,11 +38,13 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 def test_without_a_probe_the_page_says_how_to_get_one(open_app: Opener, recorded: Path) -> None:
     app = open_app(recorded, "microscope")
     assert not app.exception
-    assert "training.probe_tokens=1024" in words(app)
+    assert "training.probe\\_tokens=1024" in words(app)
     assert charts(app) == 0
 
 
-def test_it_opens_on_a_biased_run_at_a_probe_whose_update_can_be_told(open_app: Opener, probed: Path) -> None:
+def test_it_opens_on_a_biased_run_at_a_probe_whose_update_can_be_shown(
+    open_app: Opener, probed: Path
+) -> None:
     app = open_app(probed, "microscope")
     assert not app.exception
     assert not app.error
@@ -174,7 +176,7 @@ def test_a_configuration_that_is_not_ours_shows_what_was_recorded(open_app: Open
     assert "Token 4," in text
 
 
-def test_one_expert_a_token_has_no_company(open_app: Opener, tmp_path: Path) -> None:
+def test_one_expert_per_token_has_no_coselected_experts(open_app: Opener, tmp_path: Path) -> None:
     write_probe_run(tmp_path / "own", top_k=1, **probe_info(top_k=1))
     app = open_app(page="microscope")
     assert not app.exception
@@ -264,7 +266,7 @@ def trained(base: Path, balancer: str) -> Path:
     return train_run(config, base, run_id="trained", preset="tiny").path
 
 
-def test_a_bias_that_starts_anew_under_the_next_rule_is_not_said_to_be_wrong(
+def test_a_bias_that_restarts_under_the_next_rule_is_not_called_wrong(
     open_app: Opener, tmp_path: Path
 ) -> None:
     balancer = "none/2/loss_free/10/loss_free:bias_form=multiplicative/15/none"

@@ -42,20 +42,20 @@ SETTLING = pl.DataFrame(
 FIGURES: dict[str, Callable[[], theme.Figure]] = {
     "token_scores": lambda: microscope.token_scores(SCORES, CUTS),
     "token_scores without bias": lambda: microscope.token_scores(SCORES, CUTS, biased=False),
-    "company": lambda: microscope.company(SHARED, chance=0.1, title="share"),
+    "shared_tokens": lambda: microscope.shared_tokens(SHARED, even=0.1, title="share"),
     "favourite_texts": lambda: microscope.favourite_texts(TEXTS),
     "served_domains": lambda: microscope.served_domains(SERVED),
     "expert_history": lambda: microscope.expert_history(EVERYONE, ONE, y_title="load", level=1.0),
-    "settling": lambda: microscope.settling(SETTLING, layer=1),
+    "saturation": lambda: microscope.saturation(SETTLING, layer=1),
     "domain_panel": lambda: domain_panels.domain_panel(frames.domain_frame(), top=4.0, title="a rule"),
 }
 EMPTY: dict[str, Callable[[], theme.Figure]] = {
     "token_scores": lambda: microscope.token_scores(SCORES.clear(), CUTS),
-    "company": lambda: microscope.company(SHARED.clear(), chance=0.1, title="share"),
+    "shared_tokens": lambda: microscope.shared_tokens(SHARED.clear(), even=0.1, title="share"),
     "favourite_texts": lambda: microscope.favourite_texts(TEXTS.clear()),
     "served_domains": lambda: microscope.served_domains(SERVED.clear()),
     "expert_history": lambda: microscope.expert_history(EVERYONE.clear(), ONE.clear(), y_title="load"),
-    "settling": lambda: microscope.settling(SETTLING.head(2), layer=1),
+    "saturation": lambda: microscope.saturation(SETTLING.head(2), layer=1),
     "domain_panel": lambda: domain_panels.domain_panel(frames.domain_frame().clear(), top=1.0),
 }
 
@@ -81,7 +81,7 @@ def rows_of(spec: object, columns: set[str]) -> list[list[dict[str, object]]]:
     [
         ("token_scores", scores([0.3, 0.2, 0.7, 0.1], [0.0, 0.1, 0.1, 0.1], marked=3)),
         ("token_scores", microscope.cut_rows(None, 0.3, 0.0, 1.0)),
-        ("company", SHARED.with_columns(share=pl.lit(0.9))),
+        ("shared_tokens", SHARED.with_columns(share=pl.lit(0.9))),
         ("favourite_texts", TEXTS.head(1)),
         ("served_domains", SERVED.with_columns(load_ratio=pl.lit(0.5))),
         ("expert_history", ONE.with_columns(value=pl.lit(0.0))),

@@ -4,7 +4,7 @@ import chart_frames as frames
 import pytest
 
 from explorer.charts import captions, ranking
-from explorer.figures import domains
+from explorer.figures import specialisation
 
 LOSS_FREE = "loss-free u=0.003 (global batch scope)"
 AUX = "auxiliary loss α=0.01 (global batch scope)"
@@ -52,7 +52,7 @@ def test_one_rule_is_described_and_not_ranked() -> None:
 )
 def test_methods_are_compared_over_all_seeds_and_layers(second: tuple[float, ...], verdict: str) -> None:
     rows = [("loss-free", dict(enumerate((0.50, 0.52, 0.51)))), ("auxiliary loss", dict(enumerate(second)))]
-    text = domains.distance_sentence(rows)
+    text = specialisation.distance_sentence(rows)
     assert text.startswith(
         "The mean distance between two domains, over all layers and 3 seeds, is 0.51 with loss-free"
     )
@@ -61,6 +61,6 @@ def test_methods_are_compared_over_all_seeds_and_layers(second: tuple[float, ...
 
 
 def test_single_runs_do_not_rank_methods() -> None:
-    text = domains.distance_sentence([("loss-free", {0: 0.41}), ("auxiliary loss", {0: 0.46, 1: 0.2})])
+    text = specialisation.distance_sentence([("loss-free", {0: 0.41}), ("auxiliary loss", {0: 0.46, 1: 0.2})])
     assert "0.46 with auxiliary loss and 0.41 with loss-free" in text
     assert text.endswith("Too few common seeds to rank the methods.")

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from explorer.figures import domains, experts, probe
+from explorer.figures import experts, probe, specialisation
 from explorer.figures import probe_sentences as sentences
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Arm, Run
@@ -15,7 +15,7 @@ from explorer.figures.probe_batch import RoutedBatch, routed_batch
 from explorer.figures.settings import OneLayer
 from explorer.figures.store import Store, Trace
 from explorer.figures.views.address import Address
-from explorer.figures.views.picked import picked_arms
+from explorer.figures.views.selection import RUNS, selected_arms
 from explorer.figures.views.view import OpenView, Query
 from explorer.queries.probe import probes as probes_of
 
@@ -24,7 +24,7 @@ NO_EXPERT = "all"
 """The value of `expert` in an address that marks none."""
 NO_PROBE = (
     "No run here keeps a probe batch, which this page reads. Train one with "
-    "`--set training.probe_tokens=1024`; of the shipped runs, seed 0 of the four main rules has one."
+    "--set training.probe_tokens=1024; of the shipped runs, seed 0 of the four main rules has one."
 )
 Colour = Literal["first", "all"]
 Probes = list[tuple[int, bool]]
@@ -129,12 +129,12 @@ def expert_questions(run: Run, settings: MicroscopeSettings, expert: int) -> tup
 
 
 def domain_questions(store: Store, arms: ArmSet, layer: int) -> tuple[Question, ...]:
-    """Load by domain, one panel per arm; `arms`: of `domains.with_domain_loads`."""
-    settings = domains.DomainLoads(layer=layer, top=domains.scale_top(store, arms, layer))
+    """Load by domain, one panel per arm; `arms`: of `specialisation.with_domain_loads`."""
+    settings = specialisation.DomainLoads(layer=layer, top=specialisation.scale_top(store, arms, layer))
     return tuple(
         Question(
             key=f"figure_nine_{arm.token}",
-            build=domains.load_by_domain,
+            build=specialisation.load_by_domain,
             arms=arms.only([arm]),
             settings=settings,
         )
@@ -179,8 +179,8 @@ def read(
 def open_view(store: Store, runs: Sequence[Run], query: Query) -> OpenView:
     """See `views.view.Opener`."""
     address = Address(query)
-    arms = picked_arms(runs, address)
-    usable, probes = runs_with_probe(store, runs, arms)
+    arms = selected_arms(runs, address)
+    usable, probes = runs_with_probe(store, runs, arms.arms)
     if not usable:
         return OpenView(title=TITLE, questions=(), notices=(*address.notices, NO_PROBE))
     by_id = {run.run_id: run for run in usable}
@@ -195,12 +195,12 @@ def open_view(store: Store, runs: Sequence[Run], query: Query) -> OpenView:
         questions += expert_questions(run, settings, shown_expert(settings, batch))
     else:
         address.notices.append(probe.not_recorded(settings.probe, settings.layer))
-    with_loads = domains.with_domain_loads(store, ArmSet.of(arms), settings.layer)
+    with_loads = specialisation.with_domain_loads(store, arms, settings.layer)
     questions += domain_questions(store, with_loads, settings.layer)
     questions.append(saturation_question(run, settings.layer))
     return OpenView(
         title=TITLE,
         questions=tuple(questions),
         notices=tuple(address.notices),
-        query={"runs": tuple(arm.token for arm in arms), **settings.query},
+        query={RUNS: tuple(arm.token for arm in arms), **settings.query},
     )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from explorer.charts import domain_panels
-from explorer.figures import domains
+from explorer.figures import specialisation
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Arm, Run
 from explorer.figures.views.microscope import domain_questions, saturation_question
@@ -18,12 +18,12 @@ from explorer.ui.shared.store import STORE
 def domains_by_method(arms: Sequence[Arm], layer: int) -> None:
     """Held-out load by domain, one panel per picked arm, in the form of DeepSeek-V3's Figure 9."""
     st.subheader("Expert load by domain", help=tip("figure_nine"))
-    recorded = domains.with_domain_loads(STORE, ArmSet.of(arms), layer)
+    recorded = specialisation.with_domain_loads(STORE, ArmSet.of(arms), layer)
     if not len(recorded):
-        show.note(domains.NO_LOADS)
+        show.note(specialisation.NO_LOADS)
         return
-    st.markdown(show.plain(domains.distances(STORE, recorded)))
-    scale_legend(domains.scale_top(STORE, recorded, layer))
+    st.markdown(show.plain(specialisation.distances(STORE, recorded)))
+    scale_legend(specialisation.scale_top(STORE, recorded, layer))
     questions = domain_questions(STORE, recorded, layer)
     for place, question in zip(show.in_columns(len(questions)), questions, strict=True):
         with place:

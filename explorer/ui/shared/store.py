@@ -50,6 +50,11 @@ def _is_growing(runs: Run | Sequence[Run]) -> bool:
     return runs.is_running if isinstance(runs, Run) else any(run.is_running for run in runs)
 
 
+def _index() -> str:
+    """The index that answers: run ids and versions say nothing beyond it."""
+    return str(services().settings.index)
+
+
 # Not `cache_data`: copying a frame on every look costs more than many of the queries.
 @st.cache_resource(max_entries=2000, show_spinner=False)
 def _answer(
@@ -62,11 +67,6 @@ def _answer(
     _runs: Run | Sequence[Run],
 ) -> Answer[R]:
     return run_query(services().index, _query, _runs, *args, **dict(settings))
-
-
-def _index() -> str:
-    """The index that answers: two of them may hold different runs of one name."""
-    return str(services().settings.index)
 
 
 STORE = CachedStore()

@@ -1,4 +1,4 @@
-"""Expert load by domain of the text, and how far apart domains are routed."""
+"""Specialisation: expert load by domain, side by side for several methods, and distances between domains."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,8 +17,8 @@ from explorer.figures.probe_sentences import join
 from explorer.figures.settings import SortedLayer
 from explorer.figures.store import Store, Trace
 from explorer.metrics import is_resolved, t_interval
-from explorer.queries import domains as queries
-from explorer.queries import specialisation
+from explorer.queries import specialisation as queries
+from explorer.queries.domains import domain_expert
 
 NO_LOADS = (
     "None of the runs to compare has held-out loads by domain in this layer; choose others in the sidebar."
@@ -41,7 +41,7 @@ def with_domain_loads(store: Store, arms: ArmSet, layer: int) -> ArmSet:
         [
             arm
             for arm in arms.with_loads()
-            if layer in arm.first.layers and not trace.ask(queries.domain_expert, arm.first, layer).is_empty()
+            if layer in arm.first.layers and not trace.ask(domain_expert, arm.first, layer).is_empty()
         ]
     )
 
@@ -49,7 +49,7 @@ def with_domain_loads(store: Store, arms: ArmSet, layer: int) -> ArmSet:
 def scale_top(store: Store, arms: ArmSet, layer: int) -> float:
     """The upper end of the colour scale for these arms: their highest load, at least 1."""
     trace = Trace(store)
-    return domain_panels.highest([trace.ask(queries.domain_expert, arm.first, layer) for arm in arms])
+    return domain_panels.highest([trace.ask(domain_expert, arm.first, layer) for arm in arms])
 
 
 def load_by_domain(store: Store, arms: ArmSet, settings: DomainLoads) -> Panel | Missing:
@@ -57,11 +57,11 @@ def load_by_domain(store: Store, arms: ArmSet, settings: DomainLoads) -> Panel |
     (arm,) = arms
     run, layer, label = arm.first, settings.layer, arms.label(arm)
     trace = Trace(store)
-    frame = trace.ask(queries.domain_expert, run, layer)
+    frame = trace.ask(domain_expert, run, layer)
     subject = f"Load over balanced load by domain with {label}, layer {layer}"
     if frame.is_empty():
         return Missing(subject=subject, reason=NO_LOADS)
-    last = trace.ask(specialisation.specialisation, run, layer).tail(1)
+    last = trace.ask(queries.specialisation, run, layer).tail(1)
     row = None if last.is_empty() else last.row(0, named=True)
     return Panel(
         subject=subject,
@@ -103,7 +103,7 @@ def expert_load(store: Store, arms: ArmSet, settings: SortedLayer) -> Panel | Mi
 def strongest_specialist(frame: pl.DataFrame, row: Mapping[str, float | None] | None) -> str:
     """The expert with the highest load in a domain, and the information of experts about domains.
 
-    frame: of `queries.domains.domain_expert`; row: of `queries.specialisation` for the same layer, if any.
+    frame: of `queries.domain_expert`; row: of `queries.specialisation` for the same layer, if any.
     """
     live = frame.filter(pl.col("tokens") > 0) if not frame.is_empty() else frame
     if live.is_empty():
@@ -127,7 +127,7 @@ def distances(store: Store, arms: ArmSet) -> str:
 
 def _distance(trace: Trace, run: Run) -> float:
     """Mean distance of two domains at the last evaluation, mean over layers; NaN where it is unknown."""
-    frame = trace.ask(specialisation.specialisation, run)
+    frame = trace.ask(queries.specialisation, run)
     last = frame.filter(pl.col("step") == pl.col("step").max())["mean_distance"].drop_nulls()
     return float(last.mean()) if len(last) else math.nan  # type: ignore[arg-type]
 

@@ -1,0 +1,156 @@
+"""Terms of the Glossary: how to read charts and comparisons."""
+
+from explorer.metrics.sources import LOSS_FREE, OURS, V3
+from explorer.metrics.term import METRICS, READING, Term
+
+TERMS: tuple[Term, ...] = (
+    Term(
+        key="imbalance",
+        title="Imbalance",
+        section=METRICS,
+        text="Loads that are less even than under random routing: any MaxVio above the random-routing "
+        "baseline.",
+        sources=(OURS,),
+    ),
+    Term(
+        key="paired_interval",
+        title="Paired 95 % interval",
+        section=READING,
+        text="Two rules are compared seed by seed: same initial weights, same data in the same order. The "
+        "interval covers the mean difference with 95 % confidence.",
+        formula=r"\bar d \pm t_{0.975,\,n-1}\,\frac{s_d}{\sqrt n}",
+        more="$d$ are the differences of $n$ seeds, $s_d$ their standard deviation. A single seed has no "
+        "interval.",
+        sources=(OURS,),
+    ),
+    Term(
+        key="not_resolved",
+        title="Not resolved",
+        section=READING,
+        text="The interval covers zero: with these seeds the difference is not significant. That is no "
+        "evidence that there is none.",
+        more="Of several comparisons, one in twenty excludes zero by chance alone, so Holm's correction is "
+        "applied too: it keeps the probability of any false positive at 5 %. The half width of the "
+        "interval is the resolution. The published gain of loss-free over the "
+        "paper's auxiliary loss is about 0.006 nats, which few short runs can resolve.",
+        sources=(OURS, LOSS_FREE),
+    ),
+    Term(
+        key="dilemma_plane",
+        title="Dilemma plane",
+        section=READING,
+        text="Perplexity against MaxVio, one point per run. A stronger auxiliary loss moves along a curve "
+        "from uneven loads and low perplexity to even loads and higher perplexity; lower left is better in "
+        "both.",
+        more="The same picture as Figure 2 of the paper.",
+        sources=(LOSS_FREE,),
+    ),
+    Term(
+        key="router_gradient",
+        title="Gradient at the router",
+        section=READING,
+        text="The norm of a loss's gradient at the router's matrix in a step, before clipping. The language "
+        "loss and the auxiliary losses are measured separately, every 25 steps.",
+        formula=r"\lVert \nabla_{R}\,\ell \rVert, \qquad \lVert \nabla_{R} \textstyle\sum_l \alpha "
+        r"L_{\mathrm{aux}}^{(l)} \rVert",
+        more="A bias rule has no second gradient: it changes the choice of experts only. The router "
+        "z-loss is in neither.",
+        sources=(LOSS_FREE,),
+    ),
+    Term(
+        key="gradient_cosine",
+        title="Cosine of the gradients",
+        section=READING,
+        text="Whether auxiliary loss and language loss pull the router the same way (+1), against each other "
+        "(−1) or in orthogonal directions (0). Below 0 the auxiliary loss opposes the language loss.",
+        formula=r"\cos = \frac{\nabla\ell\cdot\nabla L_{\mathrm{aux}}}"
+        r"{\lVert\nabla\ell\rVert\,\lVert\nabla L_{\mathrm{aux}}\rVert}",
+        sources=(LOSS_FREE,),
+    ),
+    Term(
+        key="score_margin",
+        title="Score margin",
+        section=READING,
+        text="The lead of the last chosen expert over the first rejected one, averaged over tokens. With a "
+        "small margin, a small change of scores or bias changes the choice.",
+        formula=r"\frac1T\sum_t \bigl(s_{(K),t} - s_{(K+1),t}\bigr)",
+        more="Scores include the bias, where there is one.",
+    ),
+    Term(
+        key="switched_share",
+        title="Switched share",
+        section=READING,
+        text="The share of all assignments that would have gone elsewhere without the bias: chosen experts "
+        "that are not among the K with the highest scores.",
+    ),
+    Term(
+        key="load_colours",
+        title="Load colours",
+        section=READING,
+        text="Colours show the logarithm of load over uniform share: orange above, purple below, neutral at "
+        "×1. An expert without tokens has a colour of its own.",
+        formula=r"\log_2\frac{c_i}{\bar c}",
+        sources=(OURS,),
+    ),
+    Term(
+        key="probe_batch",
+        title="Probe batch",
+        section=READING,
+        text="A few held-out texts that the model routes at several steps of its training. The same tokens "
+        "early and late show what the router has learnt; no training step ever sees them.",
+        more="Runs keep one with `training.probe_tokens`: the router's logits, the chosen experts and the "
+        "biases at five steps, evenly spaced on a logarithmic scale. The *cut-off* of a token lies "
+        "half way between its last chosen and its first rejected expert.",
+        sources=(OURS,),
+    ),
+    Term(
+        key="figure_nine",
+        title="Load by domain",
+        section=READING,
+        text="Held-out tokens of a domain that an expert receives, relative to an even share of the domain's "
+        "tokens. 1 is balanced; specialists lie far above it.",
+        formula=r"\frac{c_{i,d}}{\bar c_d}, \qquad \bar c_d = \frac1N \sum_{j=1}^{N} c_{j,d}",
+        more="The form of Figure 9 of the DeepSeek-V3 report: one linear scale from 0 for all methods.",
+        sources=(V3,),
+    ),
+    Term(
+        key="playhead",
+        title="Playhead",
+        section=READING,
+        text="The step that all panels show, drawn as the same vertical line everywhere.",
+    ),
+    Term(
+        key="events",
+        title="Events",
+        section=READING,
+        text="Moments that change the course of a run: an expert dies, a layer collapses, the rule changes. "
+        "They are detected in the recorded steps, listed, and marked on every time axis.",
+        more="Each kind has its own entry above, with its threshold.",
+    ),
+    Term(
+        key="bias_step",
+        title="Bias step",
+        section=READING,
+        text="One update of the biases of a layer: the counts of a step, their distance from the mean, and "
+        "the new bias. The app recomputes it and compares it with the logged one.",
+        formula=r"b_i \leftarrow b_i + u\,\operatorname{sign}(\bar c - c_i)",
+        more="The trainer's own operations in float32, so the result must be equal, bit for bit; "
+        "rules that add up fractions may differ in the last digit. Rules that read scores, or a memory of "
+        "earlier counts, cannot be recomputed from the record.",
+        sources=(LOSS_FREE,),
+    ),
+    Term(
+        key="arm",
+        title="Arm and seed",
+        section=READING,
+        text="An arm is one balancing rule in an experiment; each seed repeats it with other initial weights "
+        "and data order. Expert numbers do not correspond across runs: expert 3 of one run is not expert 3 "
+        "of another.",
+    ),
+    Term(
+        key="step",
+        title="Step",
+        section=READING,
+        text="One update of the weights, counted from 0.",
+    ),
+)

@@ -1,0 +1,204 @@
+"""Terms of the Glossary: routing and balancing rules.
+
+Rules are implemented in `explorer/routing/balancing.py` and `explorer/model/balancers.py`; the formulas here
+say the same.
+"""
+
+from explorer.metrics.sources import DEEPSEEK_MOE, DEMONS, GSHARD, LOSS_FREE, SIMBAL, ST_MOE, SWITCH, V3
+from explorer.metrics.term import ROUTING, RULES, Term
+
+TERMS: tuple[Term, ...] = (
+    Term(
+        key="mixture_of_experts",
+        title="Mixture of experts",
+        section=ROUTING,
+        text="A layer with many small feed-forward networks, the experts. Each token passes through only a "
+        "few of them, so the model can be large while the compute per token stays small.",
+        formula=r"h_t = u_t + \sum_{i=1}^{N} g_{i,t}\,\mathrm{FFN}_i(u_t)",
+        more="$N$ routed experts, of which $K$ have a gate weight $g_{i,t} \\neq 0$ for token $t$.",
+        sources=(GSHARD, SWITCH, DEEPSEEK_MOE),
+    ),
+    Term(
+        key="router",
+        title="Router and score",
+        section=ROUTING,
+        text="The router gives every expert a score for every token: how well the two fit.",
+        formula=r"s_{i,t} = \sigma(u_t^{\top} e_i) \quad\text{or}\quad s_{\cdot,t} = "
+        r"\mathrm{softmax}(u_t^{\top} e_{\cdot})",
+        more="$e_i$ is a learned vector of expert $i$. With a sigmoid $\\sigma$ each score lies between 0 "
+        "and 1 on its own; with a softmax the scores of a token sum to 1 and compete.",
+        sources=(LOSS_FREE,),
+    ),
+    Term(
+        key="top_k",
+        title="Top-K routing",
+        section=ROUTING,
+        text="Each token goes to the K experts with the highest score, or score plus bias where a rule has "
+        "one.",
+        formula=r"\mathcal{E}_t = \mathrm{TopK}\bigl(\{\,s_{i,t} + b_i\,\}_{i=1}^{N},\,K\bigr)",
+        sources=(LOSS_FREE,),
+    ),
+    Term(
+        key="gate_weight",
+        title="Gate weight",
+        section=ROUTING,
+        text="The weight of a chosen expert's output. It is computed from the score without bias: a bias "
+        "affects which experts are chosen, never their weights.",
+        formula=r"g_{i,t} = \gamma\,\frac{s_{i,t}}{\sum_{j\in\mathcal{E}_t} s_{j,t}}\ \text{ if } "
+        r"i\in\mathcal{E}_t,\text{ else } 0",
+        more="The division is optional (`normalize_gates`; the Loss-Free paper does without, DeepSeek-V3 "
+        "with) and is never done for $K=1$. $\\gamma$ is `route_scale`.",
+        sources=(LOSS_FREE, V3),
+    ),
+    Term(
+        key="shared_expert",
+        title="Shared expert",
+        section=ROUTING,
+        text="An expert that every token passes through. It is not routed and never part of a load metric.",
+        sources=(DEEPSEEK_MOE,),
+    ),
+    Term(
+        key="load",
+        title="Load",
+        section=ROUTING,
+        text="The number of tokens routed to an expert in a step, counted as assignments: a token that goes "
+        "to K experts counts K times.",
+        formula=r"c_i = \sum_{t=1}^{T} \mathbf{1}[\,i \in \mathcal{E}_t\,], \qquad \bar c = \frac{K\,T}{N}",
+        more="Charts show the load relative to the uniform share, $c_i/\\bar c$: ×1 is an even share, ×2 is "
+        "twice that.",
+        sources=(LOSS_FREE,),
+    ),
+    Term(
+        key="domain",
+        title="Domain and specialist",
+        section=ROUTING,
+        text="The text comes in domains, such as prose, Spanish, Python or sums. An expert is a specialist "
+        "of a domain when it receives much more of its tokens than the uniform share.",
+        sources=(V3,),
+    ),
+    Term(
+        key="none",
+        title="No balancing",
+        section=RULES,
+        text="The control: no rule acts on the loads. An expert with more tokens learns more and attracts "
+        "more tokens, until few experts receive most of them.",
+    ),
+    Term(
+        key="aux_loss",
+        title="Auxiliary loss",
+        section=RULES,
+        text="A second objective that is smallest when the loads are even. Its gradient passes through the "
+        "router and the model, beside that of the language loss.",
+        formula=r"L_{\mathrm{aux}} = \alpha \sum_{i=1}^{N} f_i\,P_i, \qquad f_i = \frac{N}{K\,T}\,c_i, "
+        r"\qquad P_i = \frac1T\sum_{t=1}^{T} s'_{i,t}",
+        more="$f_i$ comes from counts and carries no gradient; $P_i$ carries it all. $s'$ are the scores "
+        "divided by their sum over experts (`score_norm=l1`) or as they are (`raw`). With normalised scores "
+        "the sum is 1 at balance for every $K$. The value can fall without the loads becoming even, so it is "
+        "not a measure of balance.",
+        sources=(SWITCH, GSHARD, LOSS_FREE),
+    ),
+    Term(
+        key="count_scope",
+        title="Count scope",
+        section=RULES,
+        text="The tokens over which loads are counted for balancing: each sequence, one micro-batch or the "
+        "whole batch of a step. A narrow scope forces every single text to use all experts.",
+        more="Published results put most of the difference in quality on the scope and not on the rule, so "
+        "it is part of every legend here. DeepSeek-V3 (section 4.5.3) reports for a 1B model a validation "
+        "loss of 2.258 with a sequence-wise loss, 2.253 loss-free and 2.253 with a batch-wise loss. Where a "
+        "step has several micro-batches, *buffered global batch* counts those seen so far: it needs no "
+        "second pass, but the first micro-batches see less than the whole step, so it is another loss.",
+        sources=(V3, DEMONS),
+    ),
+    Term(
+        key="first_choice_losses",
+        title="Switch and GShard losses",
+        section=RULES,
+        text="The two original auxiliary losses. Both count only the expert with the highest score of "
+        "each token, so with K above 1 the second choices may pile up unnoticed.",
+        formula=r"L_{\mathrm{Switch}} = \alpha\,N\sum_i f_i P_i, \qquad L_{\mathrm{GShard}} = "
+        r"\alpha\,\frac1N\sum_e \frac{c_e}{S}\,m_e",
+        more="$f_i$ and $c_e/S$ are the share of tokens whose first choice is the expert, $P_i$ and $m_e$ "
+        "its mean probability. At balance Switch's loss is 1; GShard's is $1/N^2$ as printed and 1 with the "
+        "factor $N^2$ of the released code (`normalisation=unit`). GShard's is taken per group of tokens, "
+        "here a sequence or the micro-batch. First choices are those of the scores without bias.",
+        sources=(SWITCH, GSHARD),
+    ),
+    Term(
+        key="simbal",
+        title="SimBal",
+        section=RULES,
+        text="Keeps the experts' vectors in the router orthogonal and of length 1, so that different tokens "
+        "go to different experts. It counts no tokens at all.",
+        formula=r"L = \alpha\,\lVert R^\top R - I\rVert_1",
+        more="The columns of $R$ are the experts' vectors; the norm is the sum of absolute entries. The "
+        "paper starts from such a matrix; here all arms start from the same weights, and the loss moves the "
+        "matrix there.",
+        sources=(SIMBAL,),
+    ),
+    Term(
+        key="alpha",
+        title="α, the auxiliary coefficient",
+        section=RULES,
+        text="The weight of the auxiliary loss. Small: loads stay uneven. Large: balance at the price of "
+        "the language loss.",
+        more="The objective adds the sum over layers of α times the loss.",
+        sources=(LOSS_FREE, SWITCH),
+    ),
+    Term(
+        key="loss_free",
+        title="Loss-free balancing",
+        section=RULES,
+        text="After every step the bias of each overloaded expert goes down by u and that of each "
+        "under-loaded one up by u. The bias only affects the choice, so it has no gradient.",
+        formula=r"b_i \leftarrow b_i + u\cdot\mathrm{sign}(e_i), \qquad e_i = \bar c - c_i",
+        more="This is Algorithm 1 of the paper. Variants here: *proportional*, $b_i \\leftarrow b_i + "
+        "u\\,e_i/\\bar c$; *rms*, $b_i \\leftarrow b_i + u\\,e_i/\\mathrm{RMS}(e)$; *multiplicative*, top-K "
+        "of $s\\cdot b$ with $b$ starting at 1; *centred*, the mean of the update is subtracted. The counts "
+        "are those of the whole step, never of an evaluation.",
+        sources=(LOSS_FREE,),
+    ),
+    Term(
+        key="bias_update_rate",
+        title="u, the bias update rate",
+        section=RULES,
+        text="The distance that a bias moves in one step. u times the number of steps is the farthest it can "
+        "go; too small a u balances late, too large a u oscillates around balance.",
+        more="About (needed spread of the biases) / (2u) steps pass until the loads are even. The paper and "
+        "DeepSeek-V3 use 0.001; the short runs here use 0.003, since 0.001 does not reach balance in a few "
+        "hundred steps.",
+        sources=(LOSS_FREE, V3),
+    ),
+    Term(
+        key="expert_bias",
+        title="Expert bias",
+        section=RULES,
+        text="A number per expert that is added to its scores for the choice. The row of a step shows the "
+        "bias used in that step, before its update.",
+        more="Sigmoid and softmax scores lie between 0 and 1: once two added biases differ by more than 1, "
+        "one expert beats the other for every token that may choose both. Softplus scores have no "
+        "upper end, and a bias that multiplies leaves a large score ahead of a small one.",
+        sources=(LOSS_FREE,),
+    ),
+    Term(
+        key="seq_aux",
+        title="Complementary sequence loss",
+        section=RULES,
+        text="DeepSeek-V3's small auxiliary loss per sequence, beside the bias. It only prevents extremes "
+        "inside one text.",
+        formula=r"L = \alpha\sum_i f_i P_i, \qquad f_i = \frac{N}{K\,T}\sum_{t}\mathbf{1}\bigl[s_{i,t}\in"
+        r"\mathrm{TopK}(s_{\cdot,t},K)\bigr]",
+        more="$f$ counts the top-K of the *unbiased* scores, regardless of the bias; $P$ comes from "
+        "normalised scores; $\\alpha = 0.0001$.",
+        sources=(V3,),
+    ),
+    Term(
+        key="z_loss",
+        title="Router z-loss",
+        section=RULES,
+        text="Keeps the router's logits small and numerically stable. It does not balance loads.",
+        formula=r"L_z = \frac1T\sum_{t=1}^{T}\Bigl(\log\sum_{i=1}^{N}e^{x_{i,t}}\Bigr)^2",
+        more="$x_{i,t}$ are the router's logits.",
+        sources=(ST_MOE,),
+    ),
+)
