@@ -17,7 +17,6 @@ from explorer.queries import (
     biases,
     comparison,
     domains,
-    health,
     loads,
     losses,
     mechanism,
@@ -188,11 +187,6 @@ def event_counts(runs: tuple[Version, ...]) -> pl.DataFrame:
 
 
 @_cached
-def computation_batches(run: Version, sizes: tuple[int, ...] | None = None) -> pl.DataFrame:
-    return _ask(health.computation_batches, run[0], sizes)
-
-
-@_cached
 def domain_expert(run: Version, layer: int) -> pl.DataFrame:
     return _ask(domains.domain_expert, run[0], layer)
 
@@ -205,16 +199,6 @@ def step_row(run: Version, step: int) -> pl.DataFrame:
 @_cached
 def nearest_step(run: Version, step: int) -> int | None:
     return _ask(steps.nearest_step, run[0], step)
-
-
-@_cached
-def dead_experts(run: Version) -> pl.DataFrame:
-    return _ask(health.dead_experts, run[0])
-
-
-@_cached
-def held_out_figures(run: Version) -> pl.DataFrame:
-    return _ask(health.held_out_figures, run[0])
 
 
 @_cached
