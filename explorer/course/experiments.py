@@ -1,7 +1,7 @@
-"""Experiments as files: an order for the Train page with a comment, read from `experiments/*.toml`.
+"""Experiments: named training configurations for the Train page, read from `experiments/*.toml`.
 
-Good ones and deliberately bad ones. Like a lesson, a comment holds no result: its numbers are placeholders
-that are filled from shipped runs (`explorer.lessons`).
+Good ones and deliberately bad ones. A comment holds no results: its numbers are placeholders for facts of
+shipped runs (`explorer.course.lessons`).
 """
 
 from collections.abc import Collection
@@ -15,29 +15,29 @@ from explorer.course.toml_tables import FileProblem, Table
 from explorer.errors import ConfigError
 
 VERDICTS = ("good", "bad", "open")
-"""Worth copying; deliberately bad; not decided by what was measured."""
+"""Worth copying; deliberately bad; not decided by the measurements."""
 MOST_WORDS = 100
 
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """What to train and what it shows."""
+    """A training configuration and what it shows."""
 
     slug: str
     title: str
     verdict: str
     comment: str
-    """What will be seen and why."""
+    """The expected result and why."""
     preset: str
     arms: tuple[str, ...]
     """Balancing rules and routings, as the form and the command line take them."""
     seeds: str
     settings: dict[str, Any]
-    """`model.top_k` -> value: what differs from the preset."""
+    """`model.top_k` -> value, where it differs from the preset."""
 
 
 def load_experiments(folder: Path, facts: Collection[str]) -> tuple[tuple[Experiment, ...], tuple[str, ...]]:
-    """Every `*.toml` of a folder, in the order of the file names, and a sentence for every mistake."""
+    """Every `*.toml` of a folder, in the order of the file names, and one sentence per mistake."""
     known: list[Experiment] = []
     problems: list[str] = []
     for path in sorted(folder.glob("*.toml")):
@@ -49,7 +49,7 @@ def load_experiments(folder: Path, facts: Collection[str]) -> tuple[tuple[Experi
 
 
 def load_experiment(path: Path, facts: Collection[str]) -> Experiment:
-    """One file. Raises FileProblem with one sentence for each mistake."""
+    """Read one file. Raises FileProblem with one sentence per mistake."""
     table = Table.read(path)
     table.only(("title", "verdict", "comment", "preset", "arms", "seeds", "settings"))
     experiment = Experiment(

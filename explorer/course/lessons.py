@@ -1,8 +1,8 @@
-"""Lessons as files: what a lesson is made of, and how one is read from `lessons/*.toml`.
+"""Lessons: their parts, and reading them from `lessons/*.toml`.
 
 The numbers and verdicts of a lesson are placeholders, and its right answers are rules over *facts*: values
-asked of recorded runs when the lesson is shown (`explorer.figures.facts`). Judgements in words are not
-computed; they must be read again when the runs are trained again. How to write one: docs/lessons.md.
+queried from recorded runs when the lesson is shown (`explorer.figures.facts`). Judgements in words are not
+computed; review them when the runs are trained again. How to write one: docs/lessons.md.
 """
 
 import re
@@ -33,7 +33,7 @@ class Key:
     kind: str
     """text, texts, integer or flag."""
     words: str
-    """What it means, for docs and messages."""
+    """Its meaning, for docs and messages."""
     needed: bool = False
 
     def fits(self, value: object) -> bool:
@@ -55,10 +55,10 @@ KIND_WORDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Vocabulary:
-    """What a lesson may name."""
+    """The names that a lesson may use."""
 
     panels: Mapping[str, Mapping[str, Key]]
-    """Panel -> key -> what it may be."""
+    """Panel -> key -> its kind."""
     facts: Collection[str]
     terms: Collection[str]
     """Keys of the Glossary."""
@@ -66,7 +66,7 @@ class Vocabulary:
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """A question asked before the figure is shown. The data decide which option is right."""
+    """A question before the figure is shown. The data decide which option is right."""
 
     question: str
     options: tuple[str, ...]
@@ -74,14 +74,14 @@ class Prediction:
     """largest, smallest: the option whose fact is so. between: the option in whose interval the one fact
     lies. sign: below, at or above zero."""
     facts: tuple[str, ...]
-    """One for each option, or the one that is looked at."""
+    """One per option, or a single one for `between` and `sign`."""
     bounds: tuple[float, ...] = ()
-    """Between the options of `between`, rising; a value on a bound belongs above it."""
+    """Rising bounds between the options of `between`; a value on a bound belongs above it."""
     before: Mapping[str, Any] = field(default_factory=dict)
-    """Keys with which the panel is drawn before the answer; without any it is not drawn until then."""
+    """Keys of the panel that is drawn before the answer; without any, none is drawn until then."""
 
     def right(self, facts: Facts) -> int:
-        """Index of the option that holds."""
+        """Index of the right option."""
         values = [float(facts(fact)) for fact in self.facts]
         if self.rule == "largest":
             return values.index(max(values))
@@ -94,7 +94,7 @@ class Prediction:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One screen: a text, a figure, and what to notice in it."""
+    """One screen: a text, a figure, and a note on what it shows."""
 
     text: str
     panel: str
@@ -119,7 +119,7 @@ class Lesson:
 
 @dataclass(frozen=True, kw_only=True)
 class Course:
-    """All lessons that could be read, and one sentence for every mistake in the others."""
+    """All lessons that could be read, and one sentence per mistake in the others."""
 
     lessons: tuple[Lesson, ...]
     problems: tuple[str, ...]
@@ -151,7 +151,7 @@ def load_course(folder: Path, vocabulary: Vocabulary) -> Course:
 def load_lesson(path: Path, vocabulary: Vocabulary) -> Lesson:
     """One file. `02-what-maxvio-measures.toml` becomes the lesson `what-maxvio-measures`.
 
-    Raises FileProblem with one sentence for each mistake.
+    Raises FileProblem with one sentence per mistake.
     """
     table = Table.read(path)
     table.only(("title", "question", "minutes", "terms", "steps"))
@@ -229,56 +229,56 @@ def _prediction(
     return prediction
 
 
-def _check_rule(table: Table, asked: Prediction) -> None:
-    """The numbers of options, facts and bounds must fit the rule."""
-    options, facts = len(asked.options), len(asked.facts)
+def _check_rule(table: Table, prediction: Prediction) -> None:
+    """Note numbers of options, facts and bounds that do not fit the rule."""
+    options, facts = len(prediction.options), len(prediction.facts)
     if options < 2:
-        table.wrong("options", list(asked.options), "must be at least two")
-    if asked.rule not in RULES:
-        table.wrong("rule", asked.rule, f"is not a rule; the rules are {', '.join(RULES)}")
-    elif asked.rule in ("largest", "smallest"):
+        table.wrong("options", list(prediction.options), "must be at least two")
+    if prediction.rule not in RULES:
+        table.wrong("rule", prediction.rule, f"is not a rule; the rules are {', '.join(RULES)}")
+    elif prediction.rule in ("largest", "smallest"):
         if facts != options:
-            table.wrong("facts", list(asked.facts), f"must be {options}, one for each option")
+            table.wrong("facts", list(prediction.facts), f"must be {options}, one per option")
     elif facts != 1:
-        table.wrong("facts", list(asked.facts), f"must be one for the rule {asked.rule}")
-    if asked.rule == "sign" and options != 3:
-        table.wrong("options", list(asked.options), "must be three: below, at and above zero")
-    if asked.rule == "between" and len(asked.bounds) != options - 1:
-        table.wrong("bounds", list(asked.bounds), f"must be {options - 1}, one fewer than the options")
-    if list(asked.bounds) != sorted(set(asked.bounds)):
-        table.wrong("bounds", list(asked.bounds), "must rise")
-    if asked.bounds and asked.rule != "between":
-        table.wrong("bounds", list(asked.bounds), "belong to the rule between only")
+        table.wrong("facts", list(prediction.facts), f"must be one for the rule {prediction.rule}")
+    if prediction.rule == "sign" and options != 3:
+        table.wrong("options", list(prediction.options), "must be three: below, at and above zero")
+    if prediction.rule == "between" and len(prediction.bounds) != options - 1:
+        table.wrong("bounds", list(prediction.bounds), f"must be {options - 1}, one fewer than the options")
+    if list(prediction.bounds) != sorted(set(prediction.bounds)):
+        table.wrong("bounds", list(prediction.bounds), "must rise")
+    if prediction.bounds and prediction.rule != "between":
+        table.wrong("bounds", list(prediction.bounds), "belong to the rule between only")
 
 
-def check_facts(table: Table, place: str, asked: Sequence[str], known: Collection[str]) -> None:
-    """Note every fact that is written wrongly or not known."""
-    for fact in asked:
-        found = FACT.fullmatch(fact)
-        if found is None:
+def check_facts(table: Table, place: str, facts: Sequence[str], known: Collection[str]) -> None:
+    """Note every malformed or unknown fact."""
+    for fact in facts:
+        match = FACT.fullmatch(fact)
+        if match is None:
             table.wrong(place, fact, "must be written name[…], such as max_vio[none]")
-        elif found.group(1) not in known:
+        elif match.group(1) not in known:
             table.wrong(place, fact, f"is not a fact; the facts are {', '.join(sorted(known))}")
 
 
 def read_fact(fact: str) -> tuple[str, tuple[str, ...]]:
     """`difference[loss_free; none; lm_loss]` -> its name and its arguments."""
-    found = FACT.fullmatch(fact)
-    if found is None:
+    match = FACT.fullmatch(fact)
+    if match is None:
         raise FileProblem([f"fact = {fact!r}: must be written name[…], such as max_vio[none]."])
-    return found.group(1), tuple(piece.strip() for piece in found.group(2).split(";") if piece.strip())
+    return match.group(1), tuple(piece.strip() for piece in match.group(2).split(";") if piece.strip())
 
 
 def placeholders(text: str) -> list[str]:
     """The facts that a text names in braces."""
-    return [found.group(1) for found in PLACEHOLDER.finditer(text)]
+    return [match.group(1) for match in PLACEHOLDER.finditer(text)]
 
 
 def filled(text: str, facts: Facts) -> str:
     """The text with its numbers: `{max_vio[none]:.2f}` -> `3.50`; a minus is a real one."""
 
-    def value(found: re.Match[str]) -> str:
-        answer = format(facts(found.group(1)), found.group(2) or "")
+    def value(match: re.Match[str]) -> str:
+        answer = format(facts(match.group(1)), match.group(2) or "")
         return answer.replace("-", "−") if re.fullmatch(r"-[\d.,%]+", answer) else answer
 
     return PLACEHOLDER.sub(value, text)

@@ -6,15 +6,13 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from explorer.charts import captions, domain_panels, linking
-from explorer.charts import domains as domain_charts
+from explorer.charts import domain_panels
 from explorer.charts import spec as specs
 from explorer.charts.captions import number
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Run
 from explorer.figures.panel import Missing, Panel
 from explorer.figures.probe_sentences import join
-from explorer.figures.settings import SortedLayer
 from explorer.figures.store import Store, Trace
 from explorer.metrics import is_resolved, t_interval
 from explorer.queries import specialisation as queries
@@ -69,32 +67,6 @@ def load_by_domain(store: Store, arms: ArmSet, settings: DomainLoads) -> Panel |
         how=f"{run.run_id}, held-out text at its last evaluation, layer {layer}; the sentence above "
         "the panels covers all layers and seeds.",
         spec=specs.make(domain_panels.domain_panel(frame, top=settings.top, title=label)),
-        table=frame,
-        statements=trace.statements,
-    )
-
-
-def expert_load(store: Store, arms: ArmSet, settings: SortedLayer) -> Panel | Missing:
-    """Held-out load of every expert of one layer by domain, at the last evaluation of the first run."""
-    (arm,) = arms
-    run, layer, order = arm.first, settings.layer, settings.order
-    trace = Trace(store)
-    frame = trace.ask(queries.domain_expert, run, layer)
-    subject = f"Expert load by domain, held-out text, layer {layer}"
-    if frame.is_empty():
-        return Missing(subject=subject, reason="No held-out loads by domain were recorded.")
-    chart = domain_charts.domain_expert_heatmap(
-        frame,
-        order=None if order is None else order.experts,
-        order_words="" if order is None else order.axis_note,
-        scope=linking.scope_of(run.run_id, layer),
-    )
-    return Panel(
-        subject=subject,
-        finding=captions.domain_expert_heatmap(frame),
-        how=f"Held-out text at the last evaluation, layer {layer}. A row of even colour is a domain without "
-        "specialists.",
-        spec=specs.make(chart),
         table=frame,
         statements=trace.statements,
     )

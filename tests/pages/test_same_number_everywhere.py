@@ -15,9 +15,10 @@ from explorer.config.presets import get_preset
 from explorer.figures import final
 from explorer.figures.facts import catalogue
 from explorer.figures.facts.recorded import RecordedRuns
+from explorer.queries.health import computation_batches
 from explorer.recording import RunFolder
 from explorer.ui.shared import cached
-from explorer.ui.shared.store import STORE
+from explorer.ui.shared.store import STORE, ask
 
 pytestmark = pytest.mark.slow
 ARMS = {"none": "none", "aux_loss": "aux_loss", "loss_free": "loss_free"}
@@ -73,8 +74,8 @@ def test_the_max_vio_of_one_sequence_is_that_of_the_end_in_lessons_and_gallery()
         once = float(max_vio(by_sequence(f"{name}-seed0")).mean())
         (run,) = (r for r in cached.list_runs() if r.run_id == f"standard-{name}-seed0")
         assert fact(f"sequence_max_vio[{text}; 1]") == pytest.approx(once)
-        gallery_frame = cached.computation_batches(run.version, (1, 2, 4, 8, 12)).filter(sequences=1)
-        panel_frame = cached.computation_batches(run.version).filter(sequences=1)
+        gallery_frame = ask(computation_batches, run, (1, 2, 4, 8, 12)).filter(sequences=1)
+        panel_frame = ask(computation_batches, run).filter(sequences=1)
         assert gallery_frame["max_vio"].mean() == pytest.approx(once)
         assert panel_frame["max_vio"].mean() == pytest.approx(once)
 

@@ -83,7 +83,7 @@ BAD = [
     ('["a", "b"]', '["a"]', "steps[1].prediction.options = ['a']: must be at least two."),
     ('"smallest"', '"best"', "steps[1].prediction.rule = 'best': is not a rule; the rules are largest,"),
     ('"smallest"', '"between"', "must be one for the rule between."),
-    ('["a", "b"]', '["a", "b", "c"]', "must be 3, one for each option."),
+    ('["a", "b"]', '["a", "b", "c"]', "must be 3, one per option."),
     ('"smallest"', '"smallest"\nbounds = [1]', "bounds = [1.0]: belong to the rule between only."),
     ("[[steps]]", "[steps]", "01-one.toml: steps = {"),
 ]  # fmt: skip

@@ -19,7 +19,7 @@ def view(runs: Sequence[Run]) -> None:
     """Every figure of the paper in its order."""
     figures = gallery.figures(store.STORE, runs)
     if not figures:
-        st.info(gallery.NO_RUNS, icon=":material/inbox:")
+        st.info(show.plain(gallery.NO_RUNS), icon=":material/inbox:")
         return
     st.markdown(
         f"The figures of [Wang et al. 2024]({PAPER}), *Auxiliary-Loss-Free Load Balancing Strategy for "

@@ -17,7 +17,6 @@ from explorer.queries import (
     biases,
     comparison,
     domains,
-    health,
     loads,
     losses,
     sums,
@@ -159,23 +158,8 @@ def event_counts(runs: tuple[Version, ...]) -> pl.DataFrame:
 
 
 @_cached
-def computation_batches(run: Version, sizes: tuple[int, ...] | None = None) -> pl.DataFrame:
-    return _ask(health.computation_batches, run[0], sizes)
-
-
-@_cached
 def domain_expert(run: Version, layer: int) -> pl.DataFrame:
     return _ask(domains.domain_expert, run[0], layer)
-
-
-@_cached
-def dead_experts(run: Version) -> pl.DataFrame:
-    return _ask(health.dead_experts, run[0])
-
-
-@_cached
-def held_out_figures(run: Version) -> pl.DataFrame:
-    return _ask(health.held_out_figures, run[0])
 
 
 @_cached
