@@ -1,7 +1,7 @@
-"""Figures of the playground: two simulated rules, A and B, over the steps.
+"""Charts of two simulated rules, A and B, over the steps.
 
 A slider redraws all of them, so everything that changes with it is data and the specification stays: the
-functions that end in `_rows` make the data sets, which `ui.specs.Spec.with_rows` exchanges.
+functions that end in `_rows` make the data sets, which `Spec.with_rows` exchanges.
 """
 
 from collections.abc import Mapping, Sequence
@@ -77,7 +77,7 @@ def lines(
     log_y: bool = False,
     height: int = 280,
 ) -> theme.Figure:
-    """One line a side with its band from lowest to highest, the reference behind.
+    """One line per side with its band from lowest to highest, the reference behind.
 
     `rows`: `line_rows`, then `switches.rows`.
     """
@@ -129,7 +129,7 @@ def trajectories(
     events: pl.DataFrame | None = None,
     height: int = 260,
 ) -> theme.Figure:
-    """One thin line an expert, the named ones bold. `rows`: `trajectory_rows`, then `switches.rows`."""
+    """One thin line per expert, the named ones bold. `rows`: `trajectory_rows`, then `switches.rows`."""
     data, limits, texts, changes = rows
     scale = alt.Scale(zero=False, nice=False)
     y = alt.Y("value:Q", title=y_title, scale=scale, axis=alt.Axis(tickCount=5))

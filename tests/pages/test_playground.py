@@ -87,7 +87,7 @@ def test_a_change_of_a_control_leaves_the_preset(open_app: Opener) -> None:
     app.select_slider(key="uA").set_value("1e-4").run()
     assert app.pills(key="situation").value is None
     assert "never comes near the random-routing baseline" in finding(app)
-    assert "Your own setting" in words(app)
+    assert "Your own settings" in words(app)
 
 
 def test_a_deep_link_opens_what_it_names(open_app: Opener) -> None:
