@@ -41,7 +41,6 @@ def line_rows(
     labels: Mapping[str, str],
     *,
     reference: tuple[float, float] | None,
-    log_y: bool = False,
     height: int = 280,
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """Lines, reference and texts at the line ends.
@@ -51,9 +50,6 @@ def line_rows(
     """
     sides = styles(families)
     data = series.tidy(frame, sides, value="value", low="low", high="high")
-    if log_y:
-        floor = pl.col("value") / 100
-        data = data.filter(pl.col("value") > 0).with_columns(low=pl.max_horizontal("low", floor))
     known = [reference] if reference is not None and reference[0] > 0 else []
     lines = pl.DataFrame(
         {"value": [r[0] for r in known], "p95": [r[1] for r in known]},
@@ -62,8 +58,8 @@ def line_rows(
     last = series.last_values(data)
     ends = [EndLabel(break_label(labels[s.label]), last[s.label], s.text) for s in sides if s.label in last]
     ends += [EndLabel(REFERENCE_LABEL, r[0], theme.NEUTRAL_TEXT, strong=False) for r in known]
-    low, high = series.y_range(data, zero=True, log_y=log_y)
-    texts = end_labels(ends, field="value", low=low, high=high, height=height, log_y=log_y)
+    low, high = series.y_range(data, zero=True, log_y=False)
+    texts = end_labels(ends, field="value", low=low, high=high, height=height)
     return data, lines, texts[0].data
 
 
@@ -74,7 +70,6 @@ def lines(
     y_title: str,
     playhead: float | None = None,
     events: pl.DataFrame | None = None,
-    log_y: bool = False,
     height: int = 280,
 ) -> theme.Figure:
     """One line per side with its band from lowest to highest, the reference behind.
@@ -82,7 +77,7 @@ def lines(
     `rows`: `line_rows`, then `switches.rows`.
     """
     data, reference, texts, changes = rows
-    layers = series.line_layers(data, styles(families), x_title="step", y_title=y_title, log_y=log_y)
+    layers = series.line_layers(data, styles(families), x_title="step", y_title=y_title, log_y=False)
     behind = []
     if not reference.is_empty():
         base = alt.Chart(reference).encode(y="value:Q")
