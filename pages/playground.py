@@ -7,7 +7,7 @@ from explorer.ui.shared import show
 
 st.title("Playground")
 show.note(
-    "A router without a language model: scores are drawn, tokens choose, a rule reacts to the loads. "
-    "Nothing is trained here, so everything follows as soon as you move a control."
+    "A router without a language model: scores are sampled, tokens select experts, and a rule reacts to the "
+    "loads. Nothing is trained here, so every chart follows as you move a control."
 )
 playground.view()

@@ -7,7 +7,7 @@ from explorer.ui.theory import page as theory
 
 st.title("Theory")
 show.note(
-    "Biases are prices: what a rule does to them is a descent on the dual of an assignment problem. Here on "
+    "Biases are prices: a balancing rule descends on the dual of an assignment problem. Here it does so on "
     "frozen tokens, step by step, with the exact optimum beside it."
 )
 theory.view()

@@ -1,7 +1,7 @@
-"""Figures of the playground: two simulated rules, A and B, over the steps.
+"""Charts of two simulated rules, A and B, over the steps.
 
 A slider redraws all of them, so everything that changes with it is data and the specification stays: the
-functions that end in `_rows` make the data sets, which `ui.specs.Spec.with_rows` exchanges.
+functions that end in `_rows` make the data sets, which `Spec.with_rows` exchanges.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,7 +41,6 @@ def line_rows(
     labels: Mapping[str, str],
     *,
     reference: tuple[float, float] | None,
-    log_y: bool = False,
     height: int = 280,
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """Lines, reference and texts at the line ends.
@@ -51,9 +50,6 @@ def line_rows(
     """
     sides = styles(families)
     data = series.tidy(frame, sides, value="value", low="low", high="high")
-    if log_y:
-        floor = pl.col("value") / 100
-        data = data.filter(pl.col("value") > 0).with_columns(low=pl.max_horizontal("low", floor))
     known = [reference] if reference is not None and reference[0] > 0 else []
     lines = pl.DataFrame(
         {"value": [r[0] for r in known], "p95": [r[1] for r in known]},
@@ -62,8 +58,8 @@ def line_rows(
     last = series.last_values(data)
     ends = [EndLabel(break_label(labels[s.label]), last[s.label], s.text) for s in sides if s.label in last]
     ends += [EndLabel(REFERENCE_LABEL, r[0], theme.NEUTRAL_TEXT, strong=False) for r in known]
-    low, high = series.y_range(data, zero=True, log_y=log_y)
-    texts = end_labels(ends, field="value", low=low, high=high, height=height, log_y=log_y)
+    low, high = series.y_range(data, zero=True, log_y=False)
+    texts = end_labels(ends, field="value", low=low, high=high, height=height)
     return data, lines, texts[0].data
 
 
@@ -74,15 +70,14 @@ def lines(
     y_title: str,
     playhead: float | None = None,
     events: pl.DataFrame | None = None,
-    log_y: bool = False,
     height: int = 280,
 ) -> theme.Figure:
-    """One line a side with its band from lowest to highest, the reference behind.
+    """One line per side with its band from lowest to highest, the reference behind.
 
     `rows`: `line_rows`, then `switches.rows`.
     """
     data, reference, texts, changes = rows
-    layers = series.line_layers(data, styles(families), x_title="step", y_title=y_title, log_y=log_y)
+    layers = series.line_layers(data, styles(families), x_title="step", y_title=y_title, log_y=False)
     behind = []
     if not reference.is_empty():
         base = alt.Chart(reference).encode(y="value:Q")
@@ -129,7 +124,7 @@ def trajectories(
     events: pl.DataFrame | None = None,
     height: int = 260,
 ) -> theme.Figure:
-    """One thin line an expert, the named ones bold. `rows`: `trajectory_rows`, then `switches.rows`."""
+    """One thin line per expert, the named ones bold. `rows`: `trajectory_rows`, then `switches.rows`."""
     data, limits, texts, changes = rows
     scale = alt.Scale(zero=False, nice=False)
     y = alt.Y("value:Q", title=y_title, scale=scale, axis=alt.Axis(tickCount=5))

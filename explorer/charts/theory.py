@@ -1,4 +1,4 @@
-"""Figures of the theory: the dual on its way down, each step's account, who moves where, the regret."""
+"""Charts of the theory: the dual over steps, promise and benefit per step, moves, deviation, regret, ties."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -87,7 +87,7 @@ def gap_line(frame: pl.DataFrame, *, height: int = 250) -> theme.Figure:
 
 
 def account(frame: pl.DataFrame, names: Mapping[str, str], *, height: int = 240) -> theme.Figure:
-    """What every step promises, what choosing anew takes away from it, and above them each step's verdict.
+    """Promise and benefit of every step, and above them each step's verdict.
 
     frame: columns step, promise, benefit (score), verdict. `names`: verdict -> words. What is smaller than
     a ten-thousandth of the largest is left out of the logarithmic axis.
@@ -111,7 +111,7 @@ def account(frame: pl.DataFrame, names: Mapping[str, str], *, height: int = 240)
 
 
 def _verdict_strip(frame: pl.DataFrame, names: Mapping[str, str]) -> Any:
-    """One thin bar a step, above the plot, coloured by its verdict."""
+    """One thin bar per step, above the plot, coloured by its verdict."""
     words = pl.col("verdict").replace_strict(dict(names), return_dtype=pl.String)
     shown = frame.select("step", end=pl.col("step") + 1, word=words)
     scale = alt.Scale(domain=list(names.values()), range=[VERDICT_INKS[v].expr for v in names])
@@ -181,7 +181,7 @@ def band(frame: pl.DataFrame, width: int, *, height: int = 250) -> theme.Figure:
 
 
 def regret(frame: pl.DataFrame, *, log_x: bool, height: int = 270) -> theme.Figure:
-    """Cumulative regret, one line a rule. frame: columns rule, step (from 1), regret."""
+    """Cumulative regret, one line per rule. frame: columns rule, step (from 1), regret."""
     if frame.is_empty():
         return theme.no_data("no rule was run", height=height)
     rules = frame["rule"].unique(maintain_order=True).to_list()

@@ -17,11 +17,11 @@ VERDICT_WORDS = {
 
 
 def dual(descent: Descent, optimum: Optimum) -> str:
-    """How far from the exact optimum the rule starts and ends."""
+    """Distance of the dual from the exact optimum, at the start and at the end."""
     gap = (descent.dual - optimum.value) / descent.num_tokens
     end = float(gap[-20:].mean())
     if end <= ROUNDING * abs(optimum.value) / descent.num_tokens:
-        near = "and ends on it, to rounding"
+        near = "and ends on it, up to rounding"
     else:
         near = f"and ends {number(end)} above it (mean of the last 20 steps)"
     return (
@@ -31,7 +31,7 @@ def dual(descent: Descent, optimum: Optimum) -> str:
 
 
 def verdicts(descent: Descent) -> str:
-    """How many steps improve, and whether the condition ever failed."""
+    """Number of steps that lower or raise the dual, and whether the sufficient condition ever failed."""
     change = descent.change
     lower, raised, rests = (int((change == sign).sum()) for sign in (-1, 1, 0))
     text = f"Of {counted(len(change), 'step')} {lower} lower the dual and {raised} raise it"
@@ -49,7 +49,7 @@ def verdicts(descent: Descent) -> str:
 
 
 def moves(descent: Descent, rule: str) -> str:
-    """Which way tokens moved."""
+    """The direction in which tokens moved, and whether the rule's preference was ever violated."""
     total = int(descent.moves.sum())
     if total == 0:
         return "No token changed its expert."
@@ -71,7 +71,7 @@ def moves(descent: Descent, rule: str) -> str:
 
 
 def band(descent: Descent) -> str:
-    """When the loads come within E − 1 tokens, and whether they stay there to the last step shown."""
+    """The step from which all loads are within E − 1 tokens, and whether they stay there."""
     width, steps = descent.band, len(descent.deviation) - 1
     near = f"within {counted(width, 'token')} of the balanced load {descent.load:g}"
     is_inside = descent.deviation <= width
@@ -94,21 +94,21 @@ def band(descent: Descent) -> str:
 
 
 def regret(runs: dict[str, Regret]) -> str:
-    """Which rule has lost least, and what the late steps still cost."""
+    """The rules with the smallest and largest regret, and the cost of late steps."""
     ends = {name: float(run.regret[-1]) for name, run in runs.items()}
     late = {name: late_cost(run) for name, run in runs.items()}
     least, most = min(ends, key=ends.__getitem__), max(ends, key=ends.__getitem__)
     cheap, dear = min(late, key=late.__getitem__), max(late, key=late.__getitem__)
     steps = len(runs[least].excess)
     return (
-        f"After {counted(steps, 'step')} {least} has lost least ({number(ends[least])} per token) and {most} "
-        f"most ({number(ends[most])}). In the second half 1,000 steps cost {number(late[cheap])} with "
-        f"{cheap} and {number(late[dear])} with {dear}."
+        f"After {counted(steps, 'step')} {least} has the smallest regret ({number(ends[least])} per "
+        f"token) and {most} the largest ({number(ends[most])}). In the second half 1,000 steps cost "
+        f"{number(late[cheap])} with {cheap} and {number(late[dear])} with {dear}."
     )
 
 
 def ties(modulus: float, rate: float, checked: float) -> str:
-    """The modulus and what follows from it."""
+    """The second eigenvalue and the step size that it suggests."""
     if modulus <= 0:
         return (
             "Some experts never compete for a token: the second eigenvalue is 0, the dual is flat in places."
@@ -116,5 +116,5 @@ def ties(modulus: float, rate: float, checked: float) -> str:
     return (
         f"The second eigenvalue is μ = {number(modulus)}, so the gradient step 1/(μ n) is the proportional "
         f"rule with u = {number(rate)}/n. Near the minimum the dual rises by at least {number(checked)} "
-        "times (μ/2)·‖p − p*‖² in the directions that were tried."
+        "times (μ/2)·‖p − p*‖² in the sampled directions."
     )

@@ -57,9 +57,9 @@ class Descent:
     dual: F64
     """[S + 1] D(p), total score."""
     promise: F64
-    """[S] -Σ Δp (A - L), what D would fall by if nobody chose anew."""
+    """[S] -Σ Δp (A - L), the fall of D if no token changed its experts."""
     benefit: F64
-    """[S] B, what choosing anew takes away from that."""
+    """[S] B, what changing experts takes away from the promise."""
     switched: I64
     """[S] slots that changed hands."""
     condition: NDArray[np.bool_]

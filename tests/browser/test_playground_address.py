@@ -23,7 +23,7 @@ def finding(page: Page) -> Locator:
 def visit(page: Page, url: str) -> None:
     page.set_default_timeout(PATIENCE_S * 1000)
     page.goto(url)
-    expect(page.get_by_text("How much does the bias decide?")).to_be_visible()
+    expect(page.get_by_text("Assignments changed by the bias")).to_be_visible()
 
 
 def test_a_preset_is_an_address_that_opens_as_it_was(browser: Browser, app: AppServer) -> None:
@@ -34,7 +34,7 @@ def test_a_preset_is_an_address_that_opens_as_it_was(browser: Browser, app: AppS
         first.get_by_role("radio", name="Collapse", exact=True)
     ).first.click()
     expect(first.get_by_text(BY_NAME["Collapse"].comment)).to_be_visible()
-    expect(finding(first)).to_contain_text("A: no balancing never comes near random routing")
+    expect(finding(first)).to_contain_text("A: no balancing never comes near the random-routing baseline")
     first.wait_for_function("() => location.search.includes('A=none')")
     asked = {key: values[-1] for key, values in parse_qs(urlparse(first.url).query).items()}
     assert asked == dict(BY_NAME["Collapse"].values)

@@ -129,16 +129,20 @@ def test_a_run_id_of_the_full_length_is_found_by_its_link(open_app: Opener, tmp_
 
 @pytest.mark.parametrize("value", ["1e999", "-inf", "9" * 400, "nan"])
 @pytest.mark.parametrize(
-    ("page", "key", "fallback"),
-    [("replay", "step", 23), ("playground", "seed", 0), ("theory", "tseed", 0)],
+    ("page", "key", "notice", "fallback"),
+    [
+        ("replay", "step", "names step ", 23),
+        ("playground", "seed", "asks for seed = ", 0),
+        ("theory", "tseed", "asks for tseed = ", 0),
+    ],
 )
 def test_a_number_that_is_none_is_said_and_taken_out_of_the_address(
-    open_app: Opener, recorded: Path, page: str, key: str, fallback: int, value: str
+    open_app: Opener, recorded: Path, page: str, key: str, notice: str, fallback: int, value: str
 ) -> None:
     app = open_app(recorded, page, **{key: value})
     assert not app.exception
     assert app.number_input(key=key).value == fallback
-    assert f"names {key.removeprefix('t')} {value[:50]}" in words(app)
+    assert f"{notice}{value[:50]}" in words(app)
     assert key not in app.query_params
     app.number_input(key=key).set_value(3).run()
     assert not app.exception

@@ -1,16 +1,24 @@
 """Playground and Theory without a browser: every preset, every bad address, every rule."""
 
 from collections.abc import Iterator
+from urllib.parse import parse_qs
 
 import pytest
 from conftest import Opener, charts, words
 from streamlit.testing.v1 import AppTest
 
 from explorer.figures import simulation, theory
+from explorer.figures.panel import Panel, slug
+from explorer.figures.store import OpenStore
+from explorer.figures.views import playground as playground_view
 from explorer.figures.views import playground_choices, rule_change
+from explorer.figures.views import theory as theory_view
 from explorer.figures.views.theory import BIAS_RULES
+from explorer.figures.views.view import Opener as ViewOpener
 from explorer.simulate import scores as scores_module
 from explorer.ui.playground.presets import BY_NAME, PRESETS, values_of
+from explorer.ui.server.services import services
+from explorer.ui.shared.panels import KEY
 
 PAGE_CHARTS = 6
 THEORY_CHARTS = 8
@@ -87,7 +95,7 @@ def test_a_change_of_a_control_leaves_the_preset(open_app: Opener) -> None:
     app.select_slider(key="uA").set_value("1e-4").run()
     assert app.pills(key="situation").value is None
     assert "never comes near the random-routing baseline" in finding(app)
-    assert "Your own setting" in words(app)
+    assert "Your own settings" in words(app)
 
 
 def test_a_deep_link_opens_what_it_names(open_app: Opener) -> None:
@@ -163,6 +171,37 @@ def test_the_auxiliary_loss_shows_what_it_has_learnt(open_app: Opener) -> None:
     assert not app.exception
     assert "the auxiliary loss has changed the scores themselves" in words(app)
     assert "Neither rule has a bias" in words(app)
+
+
+@pytest.mark.parametrize(
+    ("page", "open_view", "query"),
+    [
+        (
+            "playground",
+            playground_view.open_view,
+            {"B": "none", "swB": "50.rms.1e-2", "S": "200", "at": "60"},
+        ),
+        ("theory", theory_view.open_view, {"rule": "rms", "tT": "64", "tS": "100", "tseed": "2"}),
+    ],
+)
+def test_a_page_shows_what_its_view_has(
+    open_app: Opener, page: str, open_view: ViewOpener, query: dict[str, str]
+) -> None:
+    app = open_app(page=page, **query)
+    assert not app.exception
+    figures = app.session_state[KEY]
+    view = open_view(OpenStore(services().index), (), {key: [value] for key, value in query.items()})
+    assert figures.keys == [slug(question.key) for question in view.questions]
+    for question in view.questions:
+        panel, shown = question.answer(OpenStore(services().index)), figures.get(slug(question.key))
+        assert isinstance(panel, Panel)
+        assert shown.table is not None
+        assert panel.table is not None
+        assert shown.table.equals(panel.table)
+        assert (shown.subject, shown.finding, shown.how) == (panel.subject, panel.finding, panel.how)
+    named = {key: values[-1] for key, values in view.query.items()}
+    link = {key: values[-1] for key, values in parse_qs(figures.query).items()}
+    assert link == named
 
 
 def test_theory_tells_its_story(open_app: Opener) -> None:

@@ -9,7 +9,6 @@ import pytest
 from explorer.charts import biases, loads
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Arm, run_from_row
-from explorer.figures.loads import LIMIT
 from explorer.figures.panel import Missing, Question
 from explorer.figures.store import Store
 from explorer.ui.shared import specs, store
@@ -46,8 +45,8 @@ def rows_of(spec: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
 
 def test_bars_of_another_step_equal_the_figure_of_that_step() -> None:
     one, other = loads_frame(1, 2, 3, 0), loads_frame(4, 1, 1, 9)
-    swapped = specs.make(loads.load_bars(one, limit=LIMIT)).with_rows(loads.bar_rows(other, LIMIT))
-    fresh = specs.make(loads.load_bars(other, limit=LIMIT))
+    swapped = specs.make(loads.load_bars(one)).with_rows(loads.bar_rows(other))
+    fresh = specs.make(loads.load_bars(other))
     bars = [part for part in swapped.datasets.values() if "load_ratio" in part.columns and part.height > 1]
     wanted = [part for part in fresh.datasets.values() if "load_ratio" in part.columns and part.height > 1]
     assert len(bars) == len(wanted) == 1

@@ -157,7 +157,7 @@ def test_the_dual_ends_on_the_optimum_or_above_it() -> None:
     end = float((far.dual[-20:] - optimum.value).mean()) / 64
     assert f"ends {words.number(end)} above it" in words.dual(far, optimum)
     near = replace(far, dual=np.concatenate([far.dual, np.full(20, optimum.value)]))
-    assert "ends on it, to rounding" in words.dual(near, optimum)
+    assert "ends on it, up to rounding" in words.dual(near, optimum)
 
 
 def test_the_regret_that_is_said_is_the_sum_over_all_steps() -> None:
@@ -165,6 +165,6 @@ def test_the_regret_that_is_said_is_the_sum_over_all_steps() -> None:
     runs = {name: Regret(rule=RuleSettings(), excess=values) for name, values in excess.items()}
     assert late_cost(runs["b"]) == pytest.approx(100)
     assert words.regret(runs) == (
-        "After 4 steps b has lost least (0.40 per token) and a most (0.75). In the second half 1,000 steps "
-        "cost 0.00 with a and 100 with b."
+        "After 4 steps b has the smallest regret (0.40 per token) and a the largest (0.75). In the second "
+        "half 1,000 steps cost 0.00 with a and 100 with b."
     )

@@ -1,4 +1,4 @@
-"""Situations worth seeing, good ones and deliberately bad ones, each with one sentence."""
+"""Presets of the Playground, good and deliberately bad ones, each with a comment of one or two sentences."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,30 +23,32 @@ class Preset:
 PRESETS = (
     Preset(
         name="Sign or proportional",
-        comment="The sign rule moves every expert equally far however wrong its load is, so it needs about "
-        "(bias spread) / 2u steps; the proportional rule takes large steps while the error is large.",
+        comment="The sign rule moves every bias by the same amount, however large the load error, so it "
+        "needs about (bias spread) / 2u steps; the proportional rule takes large steps while the "
+        "error is large.",
         values={},
     ),
     Preset(
         name="u too small",
-        comment="A tenth of the usual rate: the bias is on its way for the whole simulation, and the work "
-        "stays uneven all that time.",
+        comment="A tenth of the usual rate: the biases are still growing when the simulation ends, and the "
+        "loads stay uneven.",
         values={"A": "sign", "uA": "1e-4", "B": "sign", "uB": "1e-3"},
     ),
     Preset(
         name="u right",
-        comment="The rate of the paper, 0.001: slow at first, then as even as random routing would be.",
+        comment="The rate of the paper, 0.001: slow at first, then down to the random-routing baseline.",
         values={"A": "sign", "uA": "1e-3", "B": "none"},
     ),
     Preset(
         name="u too large",
-        comment="Twenty times the usual rate: quick, but most moves undo the one before: loads never rest.",
+        comment="Twenty times the usual rate: quick, but most updates reverse the previous one, so loads "
+        "keep oscillating.",
         values={"A": "sign", "uA": "2e-2", "B": "sign", "uB": "1e-3", "T": "2048"},
     ),
     Preset(
         name="Proportional too large",
-        comment="A proportional step of 0.2 corrects more than the whole error, so the loads are thrown from "
-        "side to side and get worse than they need to be; with 0.01 the same rule comes to rest.",
+        comment="A proportional step of 0.2 corrects more than the whole error, so loads overshoot from "
+        "step to step and stay uneven; with 0.01 the same rule converges.",
         values={"A": "proportional", "uA": "2e-1", "B": "proportional", "uB": "1e-2"},
     ),
     Preset(
@@ -57,8 +59,8 @@ PRESETS = (
     ),
     Preset(
         name="Limit cycle",
-        comment="The same tokens in every step leave nothing to chance, and still a constant sign step ends "
-        "in a cycle as wide as itself; a proportional step comes to rest.",
+        comment="With the same tokens in every step nothing is random, and still a constant sign step ends "
+        "in a cycle as wide as the step; a proportional step converges.",
         values={
             "A": "sign",
             "uA": "1e-2",
@@ -72,21 +74,21 @@ PRESETS = (
     ),
     Preset(
         name="Quantile",
-        comment="The quantile rule looks at the scores and sets the bias that would have balanced this very "
-        "step: no rate to choose, and a few steps do what takes the sign rule hundreds. Without a "
-        "memory (u < 1) it follows the chance in each step's tokens, too.",
+        comment="The quantile rule reads the scores and sets the bias that would have balanced this very "
+        "step: there is no rate to tune, and it needs a few steps where the sign rule needs "
+        "hundreds. With u = 1 it has no memory and also follows the sampling noise of each step.",
         values={"A": "sign", "uA": "1e-3", "B": "quantile", "uB": "1", "skew": "1.5"},
     ),
     Preset(
         name="Sudden shift",
-        comment="The experts' popularity is drawn anew half-way, as when the corpus changes: the sign rule "
-        "walks the whole way again at the same pace.",
+        comment="Expert popularity is drawn anew half-way, as after a change of corpus: the sign rule "
+        "covers the whole distance again at the same rate.",
         values={"shift": "500"},
     ),
     Preset(
         name="Drift",
-        comment="The scores keep moving and the target of the bias with them: a decreasing step falls "
-        "behind, a constant one follows.",
+        comment="The scores keep drifting and so do the biases that would balance them: a shrinking step "
+        "falls behind, a constant one follows.",
         values={
             "A": "proportional",
             "uA": "1e-2",
@@ -98,20 +100,20 @@ PRESETS = (
     ),
     Preset(
         name="Collapse",
-        comment="An expert that is chosen gets better and is chosen more: left alone a few take "
-        "everything; the bias rule holds against it.",
+        comment="An expert that receives tokens improves and receives more: without balancing a few "
+        "experts take everything; the bias rule prevents it.",
         values={"A": "none", "B": "sign", "uB": "5e-3", "rich": "0.01", "skew": "0.25"},
     ),
     Preset(
         name="Rescue",
-        comment="The same collapse, and after 250 steps the rules begin: can it be brought back?",
+        comment="The same collapse, with balancing from step 250 on: do the loads recover?",
         values={"A": "sign", "uA": "1e-2", "B": "proportional", "uB": "2e-2", "rich": "0.002", "wait": "250"},
     ),
     Preset(
         name="No balancing, then loss-free",
-        comment="A is left alone for 400 steps, in which popular experts grow more popular; then the sign "
-        "rule is switched on. It brings the experts level, but it has several times as far to go as in B, "
-        "where it began at once.",
+        comment="A has no balancing for 400 steps, in which popular experts grow more popular; then the "
+        "sign rule is switched on. It balances the loads, but takes several times as many steps as "
+        "in B, where it acts from the start.",
         values={
             "A": "none",
             "swA": "400.sign.1e-3",
@@ -123,8 +125,8 @@ PRESETS = (
     ),
     Preset(
         name="Auxiliary loss",
-        comment="The auxiliary loss changes the scores, the bias only the choice. Nothing resists the loss "
-        "here: its price, in language loss, needs a real model; see Compare.",
+        comment="The auxiliary loss changes the scores, the bias only the selection. Nothing opposes the "
+        "loss here: its cost in language loss needs a real model; see Compare.",
         values={"A": "aux_loss", "uA": "5e-1", "B": "sign", "uB": "2e-3"},
     ),
 )
@@ -138,13 +140,13 @@ def values_of(preset: Preset) -> dict[str, str]:
 
 
 def current() -> Preset | None:
-    """The preset that the controls show now, if any; the seed does not matter."""
+    """The preset that equals the current settings, if any; the seed does not matter."""
     now = {key: str(st.session_state[key]) for key in (*BY_KEY, *CHANGES.values())}
     return next((preset for preset in PRESETS if values_of(preset) == now), None)
 
 
 def choose() -> None:
-    """The row of presets and the sentence of the chosen one."""
+    """The row of presets and the comment of the selected one."""
     preset = current()
     st.session_state[KEY] = preset.name if preset else None
     st.pills("Situations", list(BY_NAME), key=KEY, on_change=_apply, label_visibility="collapsed")
@@ -152,7 +154,7 @@ def choose() -> None:
         st.markdown(preset.comment)
     else:
         st.markdown(
-            "Your own setting. The address of this page holds all of it: send it, and it opens the same."
+            "Your own settings. The address of this page holds all of them: share it to show the same."
         )
 
 
@@ -161,7 +163,7 @@ def _apply() -> None:
     name = st.session_state[KEY]
     if name is None:
         return
-    wanted = values_of(BY_NAME[name])
-    for key in ("N", "S", *wanted):
-        st.session_state[key] = wanted[key]
-    st.session_state["at"] = int(wanted["S"]) - 1
+    values = values_of(BY_NAME[name])
+    for key in ("N", "S", *values):
+        st.session_state[key] = values[key]
+    st.session_state["at"] = int(values["S"]) - 1

@@ -22,15 +22,15 @@ PUBLISHED = """
 **Published** (Han and Zhong, [arXiv 2512.03915](https://arxiv.org/abs/2512.03915); only the abstracts of its
 versions were read):
 
-- loss-free balancing as a primal-dual method for an assignment problem, one constant-time update a step;
+- loss-free balancing as a primal-dual method for an assignment problem, one constant-time update per step;
 - on fixed scores: a condition for monotonic improvement of a Lagrangian, a preference of tokens to move from
-  overloaded to underloaded experts, an approximate-balance guarantee;
+  overloaded to under-loaded experts, an approximate-balance guarantee;
 - online: strong convexity and logarithmic expected regret for certain step sizes.
 
 Published (Wang et al., [arXiv 2408.15664](https://arxiv.org/abs/2408.15664)): sign and proportional rule.
 """
 DERIVED = """
-**Derived here**, and checked on every picture of this page; nothing below is quoted from the paper:
+**Derived here**, and checked on every chart of this page; nothing below is quoted from the paper:
 
 - the Lagrangian and the dual as written above, and the exact optimum by linear programming;
 - the identity promise and benefit, and the sufficient condition counted in switched slots;
