@@ -3,7 +3,8 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,43 +13,70 @@ from explorer.errors import ConfigError, ExplorerError, one_of
 from explorer.files import write_whole
 
 if TYPE_CHECKING:
+    from explorer.export.opened import OpenedView
     from explorer.export.settings import FigureSettings
-    from explorer.ui.shared.panels import PageFigures
+    from explorer.figures.arms import Run
+    from explorer.store import Index
 
 GIF, BUNDLE = "gif", "bundle"
+DEFAULT_VIEW = "overview"
 RUN_KEY = {"replay": "run", "microscope": "run"}
-"""Pages about one run; the others take the runs of the picker."""
-SETTLED = "runs"
-WITHOUT_RUNS = ("overview", "gallery", "playground", "theory", "train", "glossary")
-"""Pages that show what they show, whatever runs are chosen."""
+"""Views of one run; the others take the runs of the picker."""
+SELECTED = "runs"
+WITHOUT_RUNS = ("overview", "gallery", "playground", "theory", "lessons")
+"""Views that show what they show, whatever runs are selected."""
 
 
 def export_command(options: argparse.Namespace) -> int:
     """One file, or a folder of them. Exit code 0; what is wrong is an ExplorerError of one sentence."""
     need_checkout()
-    from explorer.ui import headless
+    from explorer.figures import views
+    from explorer.ui.server.settings import Settings
 
     if options.view is None:
-        options.view = "compare" if options.run else headless.DEFAULT
+        options.view = "compare" if options.run else DEFAULT_VIEW
+    open_view = views.opener(options.view)
     settings = _settings(options)
-    kinds = _kinds()
-    one_of("--format", options.format, kinds)
+    one_of("--format", options.format, _kinds())
     ids = [_run_id(text) for text in options.run]
-    headless.use_runs(_folder_of(options))
-    try:
-        headless.read_runs()
-        tokens = _known(ids, options.view)
-        opened = headless.open_page(options.view, _query(options, tokens))
-        for sentence in opened.said:
+    server = Settings.from_environment()
+    own_runs = _folder_of(options) or server.own_runs
+    with _index(server.index, own_runs, server.shipped_runs) as index:
+        from explorer.export.opened import OpenedView
+        from explorer.figures.store import OpenStore
+
+        store, runs = OpenStore(index), _runs(index)
+        _refuse_unknown(ids, options.view, runs)
+        opened = open_view(store, runs, _query(options, ids))
+        for sentence in opened.notices:
             print(f"explorer export: {sentence}", file=sys.stderr)
+        view = OpenedView(view=options.view, opened=opened, store=store)
         if options.list:
-            return _list(opened.figures)
-        written = _write(opened.figures, options, settings, tokens)
-    finally:
-        headless.close()
+            return _list(view)
+        written = _write(view, options, settings, ids, index)
     for path in written:
         print(path)
     return 0
+
+
+@contextmanager
+def _index(path: Path | None, *folders: Path) -> Iterator["Index"]:
+    """The index, brought up to date; a private one where a running app holds it."""
+    from explorer.store import Index
+
+    with Index.open(path) as index:
+        if index.notice:
+            print(f"explorer export: {index.notice}", file=sys.stderr)
+        index.ingest(folders)
+        yield index
+
+
+def _runs(index: "Index") -> list["Run"]:
+    from explorer.figures.arms import run_from_row
+    from explorer.queries.runs import list_runs
+
+    with index.cursor() as cur:
+        return [run_from_row(row) for row in list_runs(cur).to_dicts()]
 
 
 def _kinds() -> list[str]:
@@ -104,15 +132,14 @@ def _folder_of(options: argparse.Namespace) -> Path | None:
     return next(iter(parents), None)
 
 
-def _known(ids: Sequence[str], view: str) -> list[str]:
-    """The same ids, if the picker of the pages knows them all."""
+def _refuse_unknown(ids: Sequence[str], view: str, runs: "Sequence[Run]") -> None:
+    """Raise ConfigError for a run that the view cannot show."""
     from explorer.figures.arms import arms_of
-    from explorer.ui.shared import cached
 
-    runs = cached.list_runs()
-    tokens = [arm.token for arm in arms_of(runs)]
     one_run = view in RUN_KEY
-    offered = [run.run_id for run in runs if run.has_loads] if one_run else tokens
+    offered = (
+        [run.run_id for run in runs if run.has_loads] if one_run else [arm.token for arm in arms_of(runs)]
+    )
     for name in ids:
         if name not in offered:
             listed = ", ".join(offered[:60]) or "none"
@@ -122,44 +149,47 @@ def _known(ids: Sequence[str], view: str) -> list[str]:
         raise ConfigError("RUN", " ".join(ids), rule, remedy)
     if one_run and len(ids) > 1:
         raise ConfigError("RUN", " ".join(ids), f"the view {view} shows one run", "give one")
-    return list(ids)
 
 
-def _query(options: argparse.Namespace, tokens: Sequence[str]) -> dict[str, str | list[str]]:
-    query: dict[str, str | list[str]] = {}
+def _query(options: argparse.Namespace, tokens: Sequence[str]) -> dict[str, list[str]]:
+    query: dict[str, list[str]] = {}
     if tokens:
         one = RUN_KEY.get(options.view)
         if one:
-            query[one] = tokens[0]
-        query[SETTLED] = list(tokens)
+            query[one] = [tokens[0]]
+        query[SELECTED] = list(tokens)
     for text in options.settings:
         key, sign, value = text.partition("=")
         if not sign or not key:
             raise ConfigError(
                 "--set", text, "must be key=value", "write a parameter of the page, e.g. layer=2"
             )
-        query[key] = value
+        query[key] = [value]
     return query
 
 
 # --- Files ---
 
 
-def _list(figures: "PageFigures") -> int:
-    for key in figures.keys:
-        print(f"{key:<44} {figures.get(key).subject}")
+def _list(view: "OpenedView") -> int:
+    for key in view.keys:
+        print(f"{key:<44} {view.get(key).subject}")
     return 0
 
 
 def _write(
-    figures: "PageFigures", options: argparse.Namespace, settings: "FigureSettings", tokens: Sequence[str]
+    view: "OpenedView",
+    options: argparse.Namespace,
+    settings: "FigureSettings",
+    tokens: Sequence[str],
+    index: "Index",
 ) -> list[Path]:
-    keys = _chosen(figures, options)
+    keys = _selected(view, options)
     out: Path = options.out
     if options.format == BUNDLE:
-        target = out if out.suffix == ".zip" else out / f"{_stem(figures, tokens)}.zip"
+        target = out if out.suffix == ".zip" else out / f"{_stem(view, tokens)}.zip"
         _refuse_existing([target], options.force)
-        return [_save(target, _bundle(figures, settings, keys), options.force)]
+        return [_save(target, _bundle(view, settings, keys, index), options.force)]
     names = {key: f"{key}.{options.format}" for key in keys}
     single = len(keys) == 1 and out.suffix == f".{options.format}"
     if not single and out.is_file():
@@ -167,46 +197,57 @@ def _write(
     targets = {key: out if single else out / name for key, name in names.items()}
     _refuse_existing(targets.values(), options.force)
     return [
-        _save(target, _content(figures, key, options.format, settings), options.force)
+        _save(target, _content(view, key, options.format, settings), options.force)
         for key, target in targets.items()
     ]
 
 
-def _chosen(figures: "PageFigures", options: argparse.Namespace) -> list[str]:
-    """Keys of the figures to write. Raises ConfigError where there are none."""
-    known = list(figures.films) if options.format == GIF else figures.keys
+def _selected(view: "OpenedView", options: argparse.Namespace) -> list[str]:
+    """Keys of the panels to write. Raises ConfigError where there are none."""
+    from explorer.figures.panel import Missing
+
+    named = list(dict.fromkeys(options.figure or ()))
+    known = list(view.films) if options.format == GIF else list(view.questions) if named else view.keys
     if not known:
         what = "animation" if options.format == GIF else "figure"
         remedy = "use --view replay" if options.format == GIF else "choose other runs, or another view"
         raise ConfigError("--view", options.view, f"has no {what} to export here", remedy)
-    for key in options.figure or ():
+    for key in named:
         one_of("--figure", key, known)
-    return list(dict.fromkeys(options.figure or known))
+        answer = view.answer(key)
+        if isinstance(answer, Missing):
+            raise ConfigError("--figure", key, f"cannot be drawn here ({answer.reason})", "choose another")
+    return named or known
 
 
-def _content(figures: "PageFigures", key: str, kind: str, settings: "FigureSettings") -> bytes:
+def _content(view: "OpenedView", key: str, kind: str, settings: "FigureSettings") -> bytes:
+    from explorer.export import files
     from explorer.export.settings import TABLES
-    from explorer.ui.shared import exports
 
-    wanted = exports.Choice(settings=settings)
     if kind == GIF:
-        return exports.film_file(figures, key, wanted)
+        return files.animation(view, key, settings)
     if kind in TABLES:
-        return exports.table_file(figures, key, kind)
-    return exports.figure_file(figures, key, kind, wanted)
+        return files.table(view, key, kind)
+    return files.figure(view, key, kind, settings)
 
 
-def _bundle(figures: "PageFigures", settings: "FigureSettings", keys: Sequence[str]) -> bytes:
-    from explorer.ui.shared import exports
+def _bundle(view: "OpenedView", settings: "FigureSettings", keys: Sequence[str], index: "Index") -> bytes:
+    from explorer.export import files
+    from explorer.queries.runs import list_runs
 
-    return exports.bundle_file(figures, exports.Choice(settings=settings), keys)
+    def rows_of(run_ids: Sequence[str]) -> list[dict[str, Any]]:
+        with index.cursor() as cur:
+            known = {row["run_id"]: row for row in list_runs(cur).to_dicts()}
+        return [known[run_id] for run_id in run_ids if run_id in known]
+
+    return files.zipped(view, keys, settings, rows_of)
 
 
-def _stem(figures: "PageFigures", tokens: Sequence[str]) -> str:
+def _stem(view: "OpenedView", tokens: Sequence[str]) -> str:
     """Named after the runs that were asked for; a view may show more of them."""
-    from explorer.export.provenance import file_stem, run_ids
+    from explorer.export.provenance import file_stem
 
-    return file_stem(figures.view, run_ids=tokens or run_ids(figures.panels.values()))
+    return file_stem(view.view, run_ids=view.run_ids(tokens))
 
 
 def _refuse_existing(paths: Any, force: bool) -> None:

@@ -7,17 +7,14 @@ import struct
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
 import pytest
-import streamlit as st
 from PIL import Image
 from store_runs import write_run
 
 from explorer.cli import main
-from explorer.ui import headless
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,15 +30,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No shipped runs, an index of its own, nothing remembered of other tests."""
     monkeypatch.setenv("EXPLORER_SHIPPED_RUNS", str(tmp_path / "nothing"))
     monkeypatch.setenv("EXPLORER_RUNS", str(tmp_path / "own"))
     monkeypatch.setenv("EXPLORER_INDEX", str(tmp_path / "index.duckdb"))
-    st.cache_data.clear()
-    yield
-    headless.close()
-    st.cache_data.clear()
 
 
 def failing(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
@@ -64,6 +57,21 @@ def test_a_bundle_of_two_runs(runs: Path, tmp_path: Path) -> None:
     assert manifest["settings"]["width_mm"] == 85
     assert {run["run_id"] for run in manifest["runs"]} == {"none-seed0", "loss_free-seed0"}
     assert manifest["permalink"].startswith("/compare?runs=none-seed0&runs=loss_free-seed0")
+
+
+def test_streamlit_is_not_needed(runs: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; from explorer.cli import main\n"
+        "sys.modules['streamlit'] = None\n"
+        "sys.exit(main(['export', *sys.argv[1:]]))"
+    )
+    views = (("compare", ["--format", "svg"]), ("replay", ["--format", "gif"]), ("theory", ["--list"]))
+    for view, extra in views:
+        arguments = ["--runs", str(runs), "--view", view, "--out", str(tmp_path / view), *extra]
+        command = [sys.executable, "-c", code, *arguments]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout
 
 
 def test_one_figure_into_one_file_and_several_into_a_folder(runs: Path, tmp_path: Path) -> None:
@@ -148,7 +156,7 @@ def test_what_a_page_says_of_its_link_is_passed_on(
 ) -> None:
     arguments = ["--runs", str(runs), "--view", "replay", "--set", "layer=9", "--list"]
     assert main(["export", *arguments]) == 0
-    assert "The link names layer 9" in capsys.readouterr().err
+    assert "The link asks for layer = 9" in capsys.readouterr().err
 
 
 def test_an_index_that_another_process_holds_is_no_obstacle(

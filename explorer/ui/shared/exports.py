@@ -4,7 +4,7 @@ Everything is made when it is asked for. Streamlit then calls a function outside
 functions hold what they need: the figures of the page, and the settings as they stand by then.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -13,8 +13,8 @@ import polars as pl
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from explorer.export import bundle, data, figures, film, pages
-from explorer.export.provenance import Provenance, file_stem, run_ids
+from explorer.export import files, film, pages
+from explorer.export.provenance import file_stem, run_ids
 from explorer.export.settings import FORMATS, TABLES, WIDTHS, FigureSettings
 from explorer.figures.panel import Panel
 from explorer.ui.shared import cached, panels, picker
@@ -99,21 +99,18 @@ def _once(view: str, key: str) -> tuple[str, ...]:
 
 
 def figure_file(shown: PageFigures, key: str, kind: str, wanted: Choice) -> bytes:
-    """A figure as it is now."""
-    panel = shown.get(key)
-    runs = ", ".join(run_ids([panel]))
-    footer = f"MoE Routing Explorer · {shown.permalink}" + (f" · {runs}" if len(runs) <= 300 else "")
-    return figures.render(panel, kind, wanted.settings, footer)
+    """A chart as it is now."""
+    return files.figure(shown, key, kind, wanted.settings)
 
 
 def table_file(shown: PageFigures, key: str, kind: str) -> bytes:
-    """The data behind a figure as it is now."""
-    return data.table(shown.get(key), kind)
+    """The data behind a chart as it is now."""
+    return files.table(shown, key, kind)
 
 
 def film_file(shown: PageFigures, key: str, wanted: Choice) -> bytes:
-    """The animation of a figure."""
-    return film.gif(shown.films[key](), dark=wanted.settings.dark)
+    """The animation of a panel."""
+    return files.animation(shown, key, wanted.settings)
 
 
 def plotly_button(drawn: Callable[..., Any], *, key: str, run_id: str) -> None:
@@ -155,26 +152,9 @@ def _chosen_runs(shown: PageFigures) -> list[str]:
     return [run for run in picked if run in asked]
 
 
-def bundle_file(shown: PageFigures, wanted: Choice, keys: Sequence[str] | None = None) -> bytes:
-    """The zip of everything on the page as it is now, or of these figures."""
-    found: list[Panel] = []
-    failed: list[str] = []
-    for key in shown.keys if keys is None else keys:
-        try:
-            found.append(shown.get(key))
-        except Exception as error:  # the others are still wanted
-            failed.append(f"{key}: the figure could not be built ({error})")
-    return bundle.make(found, provenance(shown, found), wanted.settings, failed)
-
-
-def provenance(shown: PageFigures, found: list[Panel]) -> Provenance:
-    """Where these figures come from."""
-    return Provenance(
-        view=shown.view,
-        title=shown.title,
-        permalink=shown.permalink,
-        runs=tuple(cached.run_rows(run_ids(found))),
-    )
+def bundle_file(shown: PageFigures, wanted: Choice) -> bytes:
+    """The zip of everything on the page as it is now."""
+    return files.zipped(shown, shown.keys, wanted.settings, cached.run_rows)
 
 
 @st.fragment

@@ -1,0 +1,78 @@
+"""Files of one view, whether a page or a command has opened it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from explorer.export import bundle, data, figures, film
+from explorer.export.film import Film
+from explorer.export.provenance import Provenance, run_ids
+from explorer.export.settings import FigureSettings
+from explorer.figures.panel import Panel
+
+MOST_OF_RUNS = 300
+"""Letters of run ids in the footer of a figure; more of them are left out."""
+
+
+class ViewPanels(Protocol):
+    """The panels of a view as it stands."""
+
+    @property
+    def title(self) -> str:
+        """Of the page."""
+
+    @property
+    def view(self) -> str:
+        """Name of the page: compare."""
+
+    @property
+    def permalink(self) -> str:
+        """Path and query that open the view again, below the app's address."""
+
+    @property
+    def keys(self) -> list[str]:
+        """Every panel that can be exported, in the order of the page."""
+
+    @property
+    def films(self) -> Mapping[str, Callable[[], Film]]:
+        """What can be played as an animation, by the key of its panel."""
+
+    def get(self, key: str) -> Panel:
+        """One panel as it is now."""
+
+
+def figure(view: ViewPanels, key: str, kind: str, settings: FigureSettings) -> bytes:
+    """A chart in one of the formats of `export.settings.FORMATS`."""
+    panel = view.get(key)
+    runs = ", ".join(run_ids([panel]))
+    footer = f"MoE Routing Explorer · {view.permalink}" + (f" · {runs}" if len(runs) <= MOST_OF_RUNS else "")
+    return figures.render(panel, kind, settings, footer)
+
+
+def table(view: ViewPanels, key: str, kind: str) -> bytes:
+    """The data behind a chart, in one of the formats of `export.settings.TABLES`."""
+    return data.table(view.get(key), kind)
+
+
+def animation(view: ViewPanels, key: str, settings: FigureSettings) -> bytes:
+    """The animation of a panel as a GIF."""
+    return film.gif(view.films[key](), dark=settings.dark)
+
+
+def zipped(
+    view: ViewPanels,
+    keys: Sequence[str],
+    settings: FigureSettings,
+    run_rows: Callable[[Sequence[str]], Sequence[Mapping[str, Any]]],
+) -> bytes:
+    """The bundle of these panels. run_rows: rows of the table `runs` for run ids, in their order."""
+    panels: list[Panel] = []
+    failed: list[str] = []
+    for key in keys:
+        try:
+            panels.append(view.get(key))
+        except Exception as error:  # the others are still wanted
+            failed.append(f"{key}: the figure could not be built ({error})")
+    provenance = Provenance(
+        view=view.view, title=view.title, permalink=view.permalink, runs=tuple(run_rows(run_ids(panels)))
+    )
+    return bundle.make(panels, provenance, settings, failed)
