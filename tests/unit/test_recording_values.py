@@ -172,7 +172,7 @@ def test_a_tensor_on_a_device_is_fetched() -> None:
 
 BROKEN: dict[str, tuple[Record, str]] = {
     "text": (step_record(lm_loss="low"), "StepRecord.lm_loss of step 0 = 'low': must be one number, not str"),
-    "nothing": (step_record(lm_loss=None), "lm_loss of step 0 = None: must be one number"),
+    "nothing": (step_record(tokens_seen=None), "tokens_seen of step 0 = None: must be one number"),
     "truth": (step_record(grad_norm=True), "grad_norm of step 0 = True: must be a number, not a truth value"),
     "numpy truth": (step_record(tokens_seen=np.True_), "tokens_seen .*not a truth value"),
     "several": (
