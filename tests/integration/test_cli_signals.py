@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import urllib.request
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -30,6 +31,14 @@ sys.meta_path.insert(0, Interrupter())
 sys.argv = ["explorer", *{arguments!r}]
 runpy.run_module("explorer", run_name="__main__", alter_sys=True)
 """
+
+
+@pytest.fixture(autouse=True)
+def hang_up_is_heard() -> Iterator[None]:
+    """Under `nohup` a hang-up is ignored, here and in every child; these tests are about one that is not."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize(
