@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import urllib.request
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -74,6 +75,7 @@ def test_an_interrupt_that_a_library_swallows_is_raised_again_and_a_cleanup_is_l
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("explorer.cli.interrupts.AGAIN_S", 0.02)
+    handler = signal.getsignal(signal.SIGALRM)
     cleaned: list[int] = []
 
     def command(options: object) -> int:
@@ -92,7 +94,67 @@ def test_an_interrupt_that_a_library_swallows_is_raised_again_and_a_cleanup_is_l
     assert main(["schema"]) == 130
     assert cleaned == [0, 1, 2, 3, 4]
     assert capsys.readouterr().err.strip() == SENTENCE
-    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    assert signal.getsignal(signal.SIGALRM) is handler
+    assert signal.getitimer(signal.ITIMER_REAL)[1] != 0.02, "nothing is raised any more"
+
+
+@pytest.fixture
+def alarms() -> Iterator[list[int]]:
+    """Alarms that a caller hears: the clock is set to 60 s, then every 7 s."""
+    heard: list[int] = []
+    handler = signal.signal(signal.SIGALRM, lambda number, frame: heard.append(number))
+    timer = signal.setitimer(signal.ITIMER_REAL, 60, 7)
+    yield heard
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, *timer)
+
+
+def test_the_alarm_of_a_caller_is_heard_while_a_command_runs_and_stays_set(
+    alarms: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def command(options: object) -> int:
+        signal.raise_signal(signal.SIGALRM)
+        assert alarms == [signal.SIGALRM]
+        return 0
+
+    monkeypatch.setattr("explorer.cli.listing.schema_command", command)
+    assert main(["schema"]) == 0
+    left, interval = signal.getitimer(signal.ITIMER_REAL)
+    assert 0 < left <= 60
+    assert interval == 7
+
+
+def test_an_interrupted_command_gives_the_alarm_back(
+    alarms: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def command(options: object) -> int:
+        for _ in range(2):
+            with suppress(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGINT)
+        return 0
+
+    monkeypatch.setattr("explorer.cli.listing.schema_command", command)
+    assert main(["schema"]) == 0
+    assert signal.getitimer(signal.ITIMER_REAL)[0] > 7
+    signal.raise_signal(signal.SIGALRM)
+    assert alarms == [signal.SIGALRM]
+
+
+def test_an_alarm_that_was_due_while_an_interrupted_command_cleaned_up_is_not_lost(
+    alarms: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def command(options: object) -> int:
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        finally:
+            threading.Event().wait(0.05)
+        return 0
+
+    monkeypatch.setattr("explorer.cli.listing.schema_command", command)
+    assert main(["schema"]) == 130
+    wait_until(lambda: alarms, "no alarm")
 
 
 def test_a_signal_that_the_caller_ignores_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
