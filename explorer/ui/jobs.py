@@ -56,8 +56,12 @@ class Job:
     def rules_of(self, text: str) -> tuple[Rule, ...]:
         """The rules that a text means for this training. Raises ConfigError if they do not fit it."""
         rules = parse_rules(text, RULE_DEFAULTS.get(self.preset or ""))
-        replace(self.config, balancer=BalancerConfig(rules=rules))
+        self.under(rules)
         return rules
+
+    def under(self, rules: tuple[Rule, ...]) -> RunConfig:
+        """The training under these rules alone, as it is after a switch: it keeps nothing of earlier rules."""
+        return replace(self.config, balancer=BalancerConfig(rules=rules))
 
     def release(self) -> None:
         """Close and remove what only a living training needs."""
@@ -80,13 +84,14 @@ class JobManager:
         at_once: int = AT_ONCE,
         command: Sequence[str] | None = None,
         *,
-        most_open: int = Limits.queue,
+        limits: Limits | None = None,
         read_only: bool = False,
     ) -> None:
-        """most_open: how many runs of all visitors may train or wait. read_only: refuse every run."""
+        """limits: how many runs of all visitors may train or wait, and what a switch may ask of a run; None:
+        those of an untouched host. read_only: refuse every run."""
         self.runs_dir = runs_dir
         self.at_once = at_once
-        self.most_open = most_open
+        self.limits = limits or Limits()
         self.read_only = read_only
         self._command = list(command or (sys.executable, "-m", "explorer", "train"))
         self._jobs: list[Job] = []
@@ -121,11 +126,11 @@ class JobManager:
             known.append(job.run_id)
         self._reap()
         waiting = sum(job.is_open for job in self._jobs)
-        if waiting + len(jobs) > self.most_open:
+        if waiting + len(jobs) > self.limits.queue:
             raise ConfigError(
                 "runs",
                 len(jobs),
-                f"are too many: {waiting} train or are queued already, and the queue takes {self.most_open}",
+                f"are too many: {waiting} train or are queued already, and the queue takes {self.limits.queue}",
                 "choose fewer, or wait until some have ended",
             )
 
@@ -156,7 +161,7 @@ class JobManager:
         """Tell a training to go on under other rules, e.g. `loss_free:u=0.003` or `none`.
 
         Never waits for the training, which answers in its own time (`answers`). Raises ConfigError for
-        rules that do not fit the run, TrainingError when it does not train or does not listen.
+        rules that do not fit the run or this host, TrainingError when it does not train or does not listen.
         """
         with self._lock:
             self._reap()
@@ -168,7 +173,7 @@ class JobManager:
                 raise TrainingError(
                     f"{run_id} is {state}: only a run that trains can be given another rule; start a new one."
                 )
-            job.rules_of(text)
+            self.limits.check(job.under(job.rules_of(text)))
             if not _send(job.process, {"command": "switch", "rules": text}):
                 raise TrainingError(f"{run_id} does not take commands at the moment; try again.")
             job.asked.append(text)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from explorer.errors import ConfigError, TrainingError
+from explorer.limits import Limits
 from explorer.presets import get_preset
 from explorer.recording.status import process_start
 from explorer.ui.jobs import MOST_ENDED, Job, JobManager
@@ -170,7 +171,7 @@ def test_the_queue_takes_so_many_runs_of_everybody_and_the_rest_are_refused_as_a
     tmp_path: Path, trainer: list[str]
 ) -> None:
     (tmp_path / "runs").mkdir()
-    manager = JobManager(tmp_path / "runs", command=trainer, most_open=3)
+    manager = JobManager(tmp_path / "runs", command=trainer, limits=Limits(queue=3))
     try:
         manager.add([job("a"), job("b")])
         with pytest.raises(ConfigError, match=r"runs = 2: are too many: 2 train or are queued already"):
