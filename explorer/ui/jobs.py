@@ -60,7 +60,7 @@ class Job:
         return rules
 
     def under(self, rules: tuple[Rule, ...]) -> RunConfig:
-        """The training under these rules alone, as it is after a switch: it keeps nothing of earlier rules."""
+        """The training under these rules alone, as after a switch: it keeps nothing of earlier rules."""
         return replace(self.config, balancer=BalancerConfig(rules=rules))
 
     def release(self) -> None:
@@ -130,7 +130,8 @@ class JobManager:
             raise ConfigError(
                 "runs",
                 len(jobs),
-                f"are too many: {waiting} train or are queued already, and the queue takes {self.limits.queue}",
+                f"are too many: {waiting} train or are queued already, and the queue takes "
+                f"{self.limits.queue}",
                 "choose fewer, or wait until some have ended",
             )
 
