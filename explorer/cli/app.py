@@ -1,7 +1,6 @@
 """`app`: start the Streamlit server on 127.0.0.1."""
 
 import argparse
-import importlib.util
 import os
 import re
 import runpy
@@ -10,7 +9,7 @@ import socket
 import sys
 from types import FrameType
 
-from explorer.cli.extras import ROOT, need_checkout
+from explorer.cli.extras import ROOT, need_checkout, need_extra
 from explorer.cli.hosts import listening
 from explorer.errors import ConfigError
 
@@ -19,8 +18,7 @@ ADDRESS = "127.0.0.1"
 
 def app_command(options: argparse.Namespace) -> int:
     need_checkout()
-    if importlib.util.find_spec("streamlit") is None:
-        raise ModuleNotFoundError("No module named 'streamlit'", name="streamlit")
+    need_extra("app")
     if options.runs.exists() and not options.runs.is_dir():
         raise ConfigError(
             "--runs", str(options.runs), "is not a folder", "give the folder that holds the runs"

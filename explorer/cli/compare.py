@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from explorer.cli.extras import need_extra
 from explorer.cli.progress import progress_bar
 from explorer.cli.report import comparison_table, counted_tokens
 from explorer.cli.settings import arm_names, config_from_options, parse_arms, parse_seeds, with_seed
@@ -51,6 +52,8 @@ def compare_command(options: argparse.Namespace) -> int:
     arms = parse_arms(base, options.arms, options.preset)
     limit = jobs_at_once(options.jobs)
     seeds = parse_seeds(options.seeds)
+    # The table of several seeds is made last, and its library would only be missed then.
+    need_extra("train")
     jobs = [_make_job(with_seed(arm, seed), options) for seed in seeds for arm in arms]
     prepare(base, options.runs)
     run_jobs(jobs, options, limit)
