@@ -103,6 +103,32 @@ def test_a_wrong_answer_and_an_exception_are_found(monkeypatch: pytest.MonkeyPat
     assert load.is_right(result | {"wrong": []})
 
 
+class Nobody(Misled):
+    """A visitor to a server that doesn't answer."""
+
+    def __init__(self, base: str) -> None:
+        super().__init__()
+
+    async def __aenter__(self) -> "Nobody":
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        pass
+
+    async def open(self, page: str = "", query: str = "") -> float:
+        raise TimeoutError("no answer")
+
+
+def test_a_server_that_answers_nobody_is_a_table_of_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load, "Visitor", Nobody)
+    findings = load.Findings()
+    asyncio.run(load.person("", 3, math.inf, [7], {}, findings))
+    assert load.waits_of(findings) == {}
+    assert findings.errors == ["session 3 on /replay: TimeoutError: no answer"]
+    findings.seconds["open a page"].append(1.0)
+    assert list(load.waits_of(findings)) == ["open a page"]
+
+
 def test_the_95th_percentile_is_the_nearest_rank() -> None:
     assert waits([float(n) for n in range(1, 101)]) == {
         "count": 100,
