@@ -121,6 +121,7 @@ class Nobody(Misled):
 
 def test_a_server_that_answers_nobody_is_a_table_of_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(load, "Visitor", Nobody)
+    monkeypatch.setattr(load, "THINK_S", (0.0, 0.0))
     findings = load.Findings()
     asyncio.run(load.person("", 3, math.inf, [7], {}, findings))
     assert load.waits_of(findings) == {}
