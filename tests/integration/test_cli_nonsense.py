@@ -98,6 +98,27 @@ def test_a_port_of_the_environment_is_held_to_the_same_rule(port, monkeypatch, c
     assert "must be a port from 1 to 65535" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("EXPLORER_LIMITS", "experts=3", "EXPLORER_LIMITS = 'experts=3': is not a known limit"),
+        ("EXPLORER_LIMITS", "queue=²", "queue = '²': must be a whole number"),
+        ("EXPLORER_READ_ONLY", "perhaps", "EXPLORER_READ_ONLY = 'perhaps': must be 1 or 0"),
+    ],
+)
+def test_a_setting_of_the_host_is_checked_before_the_server_starts(
+    variable, value, words, monkeypatch, capsys
+) -> None:
+    monkeypatch.setenv(variable, value)
+    monkeypatch.setattr("explorer.cli.app.serve", lambda arguments: pytest.fail("it started"))
+    # Whatever else listens on this machine.
+    monkeypatch.setattr("explorer.cli.app.choose_port", lambda port, address: 8501)
+    assert main(["app"]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith(f"explorer app: {words}")
+
+
 @pytest.mark.parametrize("option", [("train", "--gpus", LETTERS), ("compare", "--jobs", DIGITS), (LETTERS,)])
 def test_what_the_parser_refuses_is_short_as_well(option, capsys) -> None:
     with pytest.raises(SystemExit) as end:
