@@ -19,6 +19,7 @@ from typing import IO
 
 from explorer.config import BalancerConfig, RunConfig
 from explorer.errors import ConfigError, TrainingError
+from explorer.last_words import reason
 from explorer.limits import AT_ONCE, Limits
 from explorer.presets import RULE_DEFAULTS
 from explorer.rules import Rule, parse_rules
@@ -241,7 +242,8 @@ class JobManager:
                 _close_pipe(job.process)
                 code = job.process.returncode
                 job.state = "ended" if code in (0, 130) else "failed"
-                job.problem = "" if code in (0, 130) else _last_words(job.errors, code)
+                if job.state == "failed":
+                    job.problem = f"{job.run_id}: {reason(_said(job.errors), code)}"
                 job.release()
 
     def _advance(self) -> None:
@@ -271,7 +273,12 @@ class JobManager:
                 stderr=job.errors,
                 # Ctrl-C in the terminal is the server's; it then stops the children through their pipes.
                 start_new_session=True,
-                env={**os.environ, "OMP_NUM_THREADS": str(job.config.training.num_threads)},
+                env={
+                    **os.environ,
+                    "OMP_NUM_THREADS": str(job.config.training.num_threads),
+                    # What it says on standard error is read here.
+                    "PYTHONIOENCODING": "utf-8",
+                },
             )  # fmt: skip
             if job.process.stdin is not None:
                 with suppress(OSError, AttributeError):
@@ -303,12 +310,12 @@ def _close_pipe(process: subprocess.Popen[bytes]) -> None:
             process.stdin.close()
 
 
-def _last_words(errors: IO[bytes] | None, code: int) -> str:
-    """What the process said last: its own sentence after exit code 2, the last line of a trace else."""
-    text = ""
-    if errors is not None:
-        with suppress(OSError, ValueError):
-            errors.seek(0)
-            text = errors.read().decode("utf-8", "replace").strip()
-    line = text.splitlines()[-1] if text else "it said nothing"
-    return line if code == 2 else f"The process ended with code {code}: {line}"
+def _said(errors: IO[bytes] | None) -> str:
+    """All that a process has said; empty if that cannot be read."""
+    if errors is None:
+        return ""
+    try:
+        errors.seek(0)
+        return errors.read().decode("utf-8", "replace")
+    except (OSError, ValueError):
+        return ""

@@ -24,7 +24,8 @@ folder = pathlib.Path(sys.argv[sys.argv.index("--runs") + 1])
 name = sys.argv[sys.argv.index("--run-id") + 1]
 config = json.loads(pathlib.Path(sys.argv[sys.argv.index("--config") + 1]).read_text())
 if name.startswith("bad"):
-    print("explorer train: model.top_k = 9: too many; lower it.", file=sys.stderr)
+    print("explorer train: model.top_k = 9 – too many; lower it.", file=sys.stderr)
+    print("a warning after it", file=sys.stderr)
     sys.exit(2)
 if name.startswith("crash"):
     raise RuntimeError("out of luck")
@@ -101,7 +102,16 @@ def test_a_refused_configuration_shows_the_sentence_of_the_trainer(manager: JobM
     wait_for(lambda: not manager.open_jobs())
     (found,) = manager.jobs()
     assert found.state == "failed"
-    assert found.problem == "explorer train: model.top_k = 9: too many; lower it."
+    assert found.problem == "bad: model.top_k = 9 – too many; lower it."
+
+
+def test_what_a_child_says_is_read_whatever_the_console_can_show(
+    manager: JobManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii:replace")
+    manager.add([job("bad")])
+    wait_for(lambda: not manager.open_jobs())
+    assert "–" in manager.jobs()[0].problem
 
 
 def test_a_crash_shows_the_code_and_the_last_line(manager: JobManager) -> None:
@@ -109,7 +119,7 @@ def test_a_crash_shows_the_code_and_the_last_line(manager: JobManager) -> None:
     wait_for(lambda: not manager.open_jobs())
     (found,) = manager.jobs()
     assert found.state == "failed"
-    assert found.problem == "The process ended with code 1: RuntimeError: out of luck"
+    assert found.problem == "crash: the training ended with code 1: RuntimeError: out of luck"
 
 
 def test_a_program_that_is_not_there_fails_with_a_sentence(tmp_path: Path) -> None:
