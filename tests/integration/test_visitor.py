@@ -66,6 +66,19 @@ def test_a_visitor_sees_what_the_page_says(tmp_path: Path) -> None:
         asyncio.run(visit(base))
 
 
+def test_a_proxy_of_the_environment_is_not_asked_for_a_server_of_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "app.py"
+    script.write_text(SCRIPT)
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with serving(str(tmp_path), script) as base:
+        asyncio.run(visit(base))
+
+
 class Misled:
     """A visitor who is told of another step, and whose page has shown an exception."""
 
