@@ -13,9 +13,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from store_runs import write_run
 
 from explorer.cli import main
 from explorer.recording import RunFolder
+from explorer.store import Index
 
 ROOT = Path(__file__).resolve().parents[2]
 SENTENCE = "interrupted; what was recorded can be read"
@@ -32,6 +34,24 @@ class Interrupter:
 sys.meta_path.insert(0, Interrupter())
 sys.argv = ["explorer", *{arguments!r}]
 runpy.run_module("explorer", run_name="__main__", alter_sys=True)
+"""
+
+
+ENDLESS_READING = """
+import sys
+from explorer.cli import main
+from explorer.store import ingest
+
+real = ingest.roll_up
+
+def endless(cur, run_id, key):
+    real(cur, run_id, key)
+    if run_id == "run1":
+        print("reading", flush=True)
+        cur.execute("SELECT count(*) FROM range(1_000_000_000_000) numbers(n) WHERE n % 7 = 3").fetchall()
+
+ingest.roll_up = endless
+sys.exit(main(sys.argv[1:]))
 """
 
 
@@ -232,6 +252,44 @@ def test_the_app_ends_with_its_launcher_and_frees_the_port(number: signal.Signal
         assert "Traceback" not in log.read_text()
     finally:
         launcher.kill()
+
+
+@pytest.mark.parametrize("has_answered", [False, True])
+def test_the_app_ends_while_it_reads_run_folders_for_the_first_time(
+    has_answered: bool, tmp_path: Path
+) -> None:
+    """The second of many takes for ever: who waited for the reading to end would never end."""
+    for number in range(8):
+        write_run(tmp_path / "runs", f"run{number}", steps=6)
+    port, index, log = free_port(), tmp_path / "index.duckdb", tmp_path / "log"
+    command = [
+        sys.executable,
+        "-c",
+        ENDLESS_READING,
+        "app",
+        "--port",
+        str(port),
+        "--runs",
+        f"{tmp_path}/runs",
+    ]
+    environment = {
+        **os.environ, "EXPLORER_SHIPPED_RUNS": str(tmp_path / "nothing"), "EXPLORER_INDEX": str(index)
+    }  # fmt: skip
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
+    try:
+        wait_until(lambda: b"reading" in log.read_bytes(), "nothing was read")
+        if has_answered:
+            wait_until(lambda: answers(port), "the server did not answer")
+        process.terminate()
+        assert process.wait(60) == -signal.SIGTERM
+    finally:
+        process.kill()
+    assert "Traceback" not in log.read_text()
+    assert not answers(port)
+    if has_answered:
+        with Index.open(index) as opened, opened.cursor() as cur:
+            assert cur.execute("SELECT run_id, problem FROM runs").fetchall() == [("run0", None)]
 
 
 def test_a_closed_terminal_stops_a_training_that_can_be_resumed(tmp_path: Path) -> None:
