@@ -41,6 +41,7 @@ def test_the_foundation_loads_nothing_heavy() -> None:
         "balancing",
         "bias_step",
         "experiments",
+        "last_words",
         "outranking",
         "wording",
     )
