@@ -12,7 +12,7 @@ from explorer.config import RunConfig
 from explorer.errors import RunFolderError, UnreadableRunError
 from explorer.recording.files import plain, read_object
 from explorer.recording.folder_schema import BrokenRule, RunFile, parsed, shown
-from explorer.recording.layout import layers_problem
+from explorer.recording.layout import layers_problem, sizes_problem
 from explorer.recording.stated_rules import StatedRules, complete
 from explorer.recording.values import Refused, preview, to_array, to_whole, whole_array
 
@@ -93,7 +93,9 @@ class RunInfo:
             parsed(RunFile, plain({f.name: getattr(self, f.name) for f in fields(self)}))
         except BrokenRule as error:
             raise RunFolderError(f"{error}; correct it.") from error
-        problem = layers_problem(self.layers, self.experts_per_layer, self.num_moe_layers, self.num_experts)
+        sizes = self.num_moe_layers, self.num_experts
+        problem = layers_problem(self.layers, self.experts_per_layer, *sizes)
+        problem = problem or sizes_problem(*sizes, self.top_k, sum(self.layer_widths))
         if problem is not None:
             field_name, value, rule = problem
             raise RunFolderError(f"{field_name} = {preview(value)}: {rule}; describe the run as it is.")
