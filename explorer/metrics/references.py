@@ -143,7 +143,10 @@ def _is_drawn_by_token(num_experts: int, top_k: int, num_tokens: int) -> bool:
 
 
 def uniform_guide(num_experts: int, top_k: int, num_tokens: int) -> float:
-    """Closed-form upper guide to `uniform_reference`: sqrt(2 ln N · N/(KT) · (1 - K/N)); 0 where chance has no part."""
+    """Closed-form upper guide to `uniform_reference`: sqrt(2 ln N · N/(KT) · (1 - K/N)).
+
+    0 where chance has no part.
+    """
     if not _has_chance(num_experts, top_k, num_tokens):
         return 0.0
     share = top_k / num_experts

@@ -18,8 +18,8 @@ LARGEST_ATTEMPT = 2**31 - 1
 MAX_LAYERS = 10_000
 MAX_EXPERTS = 2**20
 MAX_CELLS = 2**22
-"""Experts of all MoE layers together. Every step has a row for each, so with many more a single step fills the
-memory of whoever reads it."""
+"""Experts of all MoE layers together. Every step has a row for each, so with many more a single step fills
+the memory of whoever reads it."""
 COMPACTED_FILE = r"[a-z_]{1,60}-g[0-9]{1,16}\.parquet"
 MAX_DEPTH = 64
 """Nesting of a document: well below what a recursive reader or writer of JSON can stand."""

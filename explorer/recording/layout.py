@@ -84,7 +84,8 @@ Problem = tuple[str, object, str]
 def sizes_problem(num_layers: int, num_experts: int, top_k: int, cells: int) -> Problem | None:
     """`cells`: the experts of all layers together. None when the sizes go together."""
     if num_layers and top_k > num_experts:
-        return "top_k", top_k, f"must be at most num_experts ({num_experts}), since a token picks an expert once"
+        rule = f"must be at most num_experts ({num_experts}), since a token picks an expert once"
+        return "top_k", top_k, rule
     if cells > MAX_CELLS:
         rule = f"with {num_layers} MoE layers these are {cells} experts: must be at most {MAX_CELLS} together"
         return "num_experts", num_experts, rule

@@ -140,6 +140,26 @@ class TestClean:
         assert checks["biases"].status == "not recomputable"
         assert checks["figures"].compared > 40 * 2 * 10
 
+    @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+    @pytest.mark.parametrize("experts", [[2], [0, 1, 2, 3]])
+    def test_a_bias_that_is_no_finite_number(self, value: float, experts: list[int], tmp_path: Path) -> None:
+        """The spread of a layer is then what the index says: not a number, or infinite."""
+        bias = np.tile(np.linspace(-3e4, 3e4, 4), (6, 2, 1))
+        bias[3:, 1, experts] = value
+        with FolderRecorder.create(tmp_path, make_info(num_steps=6)) as recorder:
+            record_steps(recorder, random_counts(6, 2, 4), range(6), bias)
+        checks = verify(tmp_path / "run")
+        assert not [check for check in checks.values() if check.mismatches]
+        assert checks["figures"].compared >= 6 * 2 * 11
+
+    def test_a_bias_that_went_wrong_and_stays_wrong(self, run: Path) -> None:
+        """From NaN every update leads to NaN, and the other experts go on."""
+        for step in range(7, STEPS):
+            rewrite(run, "expert_loads", setter("expert_bias", np.nan, step=step, layer=0, expert=3))
+        rewrite(run, "eval_loads", lambda rows: rows.filter(pl.col("step") < 7))
+        checks = verify(run)
+        assert (checks["biases"].mismatches, checks["biases"].first.step) == (1, 7)  # where it went wrong
+
     def test_a_run_that_is_being_written(self, tmp_path: Path) -> None:
         write_run(tmp_path, finish=False)
         assert not [check for check in verify(tmp_path / "run").values() if check.mismatches]
@@ -191,6 +211,16 @@ class TestDamage:
         )  # fmt: skip
         assert checks["biases"].mismatches == 2  # and what follows from it in step 8
         assert checks["biases"].compared == STEPS * 8
+
+    def test_nothing_where_there_is_a_bias_and_the_reverse(self, run: Path, tmp_path: Path) -> None:
+        """NULL says that there is no bias; NaN is one."""
+        rewrite(run, "expert_loads", setter("expert_bias", None, step=7, layer=0, expert=3))
+        self.expect(run, "biases", table="expert_loads", step=7, expert=3, recorded=None)
+        plain = record(tmp_path / "plain", "none")
+        rewrite(plain, "expert_loads", setter("expert_bias", np.nan, step=7, layer=0, expert=3))
+        checks = self.expect(plain, "biases", table="expert_loads", step=7, expert=3, expected=None)
+        assert checks["biases"].mismatches == 1
+        assert checks["figures"].status == "ok"
 
     def test_a_count_that_only_the_memory_of_a_rule_has_seen(self, tmp_path: Path) -> None:
         """The counts of step 0 still act on the bias of a later step through the running mean."""

@@ -99,7 +99,10 @@ def test_what_no_layer_has_is_refused(record: Any, says: str) -> None:
         ({"experts_per_layer": (4, 8)}, r"experts_per_layer = \[4, 8\]: must be 3 numbers of at least 1"),
         ({"experts_per_layer": (4, 0, 8)}, "at least 1"),
         ({"experts_per_layer": (4, 4, 4)}, r"the largest of them num_experts \(8\)"),
-        ({"top_k": 9}, r"top_k = 9: must be at most num_experts \(8\), since a token picks an expert once; .*"),
+        (
+            {"top_k": 9},
+            r"top_k = 9: must be at most num_experts \(8\), since a token picks an expert once; .*",
+        ),
         (
             {"num_experts": 2**20, "num_moe_layers": 10_000, "layers": None, "experts_per_layer": None},
             r"num_experts = 1048576: with 10000 MoE layers .* must be at most 4194304 together; describe",
