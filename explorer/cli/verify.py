@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,7 +33,8 @@ def run_paths(given: Sequence[str], folders: list[Path] | None) -> list[Path]:
     """The folders of the runs: ids or paths as given, else every run. Raises ConfigError."""
     searched = runs_folders(folders)
     if not given:
-        return [listing.path for listing in sorted(list_runs(*searched), key=lambda run: run.run_id)]
+        runs = [listing for listing in list_runs(*searched) if not listing.is_group]
+        return [run.path for run in sorted(runs, key=lambda run: run.run_id)]
     return list(dict.fromkeys(_run_path(text, searched) for text in given))
 
 
@@ -40,7 +42,7 @@ def _run_path(text: str, folders: Sequence[Path]) -> Path:
     for path in (Path(text), *(folder / text for folder in folders)):
         try:
             if (path / "run.json").exists() or (path / "status.json").exists():
-                return path
+                return Path(os.path.abspath(path))  # the folder's own name, where it is given as "."
         except OSError:  # no file name at all, such as one of 5,000 letters
             continue
     searched = ", ".join(map(str, folders))

@@ -64,6 +64,8 @@ class RunFolder:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
+        if self.path.name in ("", ".."):  # given from inside; its own name is the run's id
+            self.path = Path(os.path.abspath(self.path))
 
     def __repr__(self) -> str:
         return f"RunFolder({str(self.path)!r})"

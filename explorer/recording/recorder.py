@@ -30,6 +30,7 @@ from explorer.recording.info import RUN_FILE, RunInfo, with_rules_of
 from explorer.recording.layout import Layout
 from explorer.recording.opening import make_folder, take_over
 from explorer.recording.parts import ATTEMPTS_FILE, MANIFEST_FILE
+from explorer.recording.reader import RunFolder
 from explorer.recording.status import STATES, STATUS_FILE, RunStatus
 from explorer.recording.values import Refused, preview, to_whole
 from explorer.recording.writer import Batch, PartWriter, throughput
@@ -88,7 +89,7 @@ class FolderRecorder:
         an event `recording_gap`.
         """
         first_step = _step("first_step", first_step, "give the step to go on at")
-        path = Path(path)
+        path = RunFolder(path).path
         info, status, last_step = take_over(path, first_step)
         recorder = cls(path, info, status, first_step)
         if last_step < first_step - 1:

@@ -177,6 +177,17 @@ class TestDiskRefuses:
 
 
 class TestResume:
+    @pytest.mark.parametrize("name", [".", "../run"])
+    def test_from_inside_the_run(self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        with FolderRecorder.create(tmp_path, make_info()) as recorder:
+            give(recorder, 0, 1)
+        monkeypatch.chdir(recorder.path)
+        assert RunFolder(name).info.run_id == RunFolder(name).run_id == "run"
+        with FolderRecorder.resume(name, 2) as recorder:
+            give(recorder, 2)
+        assert steps_of(Path(name)) == [0, 1, 2]
+        assert set(RunFolder(name).read("steps")["run_id"]) == {"run"}
+
     def test_later_rows_supersede_earlier_ones(self, recorder: FolderRecorder) -> None:
         give(recorder, 0, 1, 2, 3, value=1)
         recorder.flush()
