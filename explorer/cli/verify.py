@@ -2,13 +2,12 @@
 
 import argparse
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from explorer.cli.listing import runs_folders
 from explorer.errors import ConfigError
-from explorer.recording import list_runs
+from explorer.recording import RunFolder, list_runs
 from explorer.recording.files import plain
 from explorer.verify import Check, RunReport, verify_runs
 from explorer.verify.findings import MISMATCH, NOT_RECOMPUTABLE
@@ -42,7 +41,7 @@ def _run_path(text: str, folders: Sequence[Path]) -> Path:
     for path in (Path(text), *(folder / text for folder in folders)):
         try:
             if (path / "run.json").exists() or (path / "status.json").exists():
-                return Path(os.path.abspath(path))  # the folder's own name, where it is given as "."
+                return RunFolder(path).path  # with its own name, where it is given as "."
         except OSError:  # no file name at all, such as one of 5,000 letters
             continue
     searched = ", ".join(map(str, folders))

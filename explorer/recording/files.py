@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from explorer.errors import RunFolderError, UnreadableRunError
+from explorer.errors import NotNowError, RunFolderError, UnreadableRunError
 from explorer.files import write_whole
 from explorer.recording.folder_schema import MAX_DEPTH, BrokenRule, S, depth_of, parsed
 
@@ -79,9 +79,7 @@ def read_json(path: Path) -> Any:
             f"{path} is damaged or cut short ({error}); restore it from a copy."
         ) from error
     except OSError as error:
-        raise UnreadableRunError(
-            f"{path} cannot be read ({error.strerror}); check the file and its permissions."
-        ) from error
+        raise cannot_read(path, error) from error
     if depth_of(document) > MAX_DEPTH:
         raise _too_deep(path)
     return document
@@ -123,6 +121,12 @@ def read_object(path: Path) -> dict[str, Any]:
             f"{path} holds {type(data).__name__} where an object was expected; restore it from a copy."
         )
     return data
+
+
+def cannot_read(path: Path, error: OSError) -> NotNowError:
+    """The sentence for a disk that refuses to read; nobody is told to delete what may be whole."""
+    reason = error.strerror or next(iter(str(error).splitlines()), type(error).__name__)
+    return NotNowError(f"{path} cannot be read ({reason}); check its permissions and the disk.")
 
 
 def cannot_write(path: Path, error: Exception) -> RunFolderError:
