@@ -131,7 +131,7 @@ def run_row(listing: RunListing) -> dict[str, Any]:
     if status is not None:
         row |= {
             "state": status.state,
-            "message": status.message or None,
+            "message": printable(status.message) or None,
             "last_step": status.last_step,
             "heartbeat": status.heartbeat or None,
             "wall_time_s": status.wall_time_s,
