@@ -51,11 +51,13 @@ class FolderRecorder:
     that was resumed elsewhere meanwhile.
     """
 
-    def __init__(self, path: Path, info: RunInfo, status: RunStatus, first_step: int) -> None:
+    def __init__(
+        self, path: Path, info: RunInfo, status: RunStatus, started_at: str, first_step: int
+    ) -> None:
         self.path = path
         self.info = info
         self._layout = Layout.of_run(info)
-        self._writer = PartWriter(path, status, self._layout)
+        self._writer = PartWriter(path, status, started_at, self._layout)
         self._process = os.getpid()
         self._pending: dict[str, list[Record]] = {table: [] for table in TABLE_OF.values()}
         self._pending_cells = 0
@@ -77,8 +79,8 @@ class FolderRecorder:
         Raises RunFolderError when the folder exists, `runs_dir` cannot be written, or Polars cannot work
         because this process was forked.
         """
-        path, status = make_folder(Path(runs_dir), run)
-        return cls(path, run, status, first_step=0)
+        path, status, started_at = make_folder(Path(runs_dir), run)
+        return cls(path, run, status, started_at, first_step=0)
 
     @classmethod
     def resume(cls, path: Path | str, first_step: int) -> Self:
@@ -90,8 +92,8 @@ class FolderRecorder:
         """
         first_step = _step("first_step", first_step, "give the step to go on at")
         path = RunFolder(path).path
-        info, status, last_step = take_over(path, first_step)
-        recorder = cls(path, info, status, first_step)
+        info, status, started_at, last_step = take_over(path, first_step)
+        recorder = cls(path, info, status, started_at, first_step)
         if last_step < first_step - 1:
             detail = f"steps {last_step + 1} to {first_step - 1} were trained and not recorded"
             recorder.record(EventRecord(step=first_step, kind="recording_gap", detail=detail))

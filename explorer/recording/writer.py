@@ -42,9 +42,11 @@ class PartWriter:
     Every method raises RunFolderError when the disk refuses, and leaves a folder that can be read.
     """
 
-    def __init__(self, path: Path, status: RunStatus, layout: Layout) -> None:
+    def __init__(self, path: Path, status: RunStatus, started_at: str, layout: Layout) -> None:
+        """started_at: of the attempt, as attempts.json has it."""
         self.path = path
         self.status = status
+        self._started_at = started_at
         self._layout = layout
         self._parts: dict[str, list[Part]] = {table: [] for table in TABLE_OF.values()}
         self._status_lock = threading.Lock()
@@ -120,11 +122,12 @@ class PartWriter:
             newest = max(RunFolder(self.path).attempts, key=lambda a: a.attempt)
         except (UnreadableRunError, ValueError):
             return  # the folder is damaged or gone; the write that follows says so
-        if newest.attempt > self.status.attempt:
+        other = (newest.attempt, newest.started_at) != (self.status.attempt, self._started_at)
+        if newest.attempt >= self.status.attempt and other:
             raise SupersededError(
                 f"{self.path.name} was resumed elsewhere at step {newest.first_step} "
                 f"(attempt {newest.attempt}), so this writer (attempt {self.status.attempt}) has stopped; "
-                "end this process and let the other one go on."
+                "end this process and let the other one go on (of several ranks, only rank 0 makes the recorder)."
             )
 
     def _write_part(self, table: str, records: list[Record]) -> Part:
