@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.errors import RunFolderError
+from explorer.recording.folder_schema import LARGEST_STEP
 from explorer.recording.layout import Layout
 from explorer.recording.values import (
     Ragged,
@@ -120,6 +121,7 @@ def _scalar_fields(kind: Any) -> dict[str, tuple[Any, int]]:
     """Field -> its type and, if it is a whole number, the largest that its column holds."""
     arrays = {name for name, _ in ARRAY_FIELDS[kind]} | {"domains_B"}
     sizes = {column.name: LARGEST.get(column.sql_type, 0) for column in TABLES[TABLE_OF[kind]]}
+    sizes["step"] = LARGEST_STEP
     return {
         name: (types[0], sizes.get(name, LARGEST["INTEGER"]))
         for name, types in FIELD_TYPES[kind].items()

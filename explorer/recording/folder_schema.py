@@ -31,7 +31,8 @@ _Count = Annotated[int, Meta(ge=0, le=LARGEST_STEP, description=f"a whole number
 _Attempt = Annotated[
     int, Meta(ge=0, le=LARGEST_ATTEMPT, description=f"a whole number from 0 to {LARGEST_ATTEMPT}")
 ]
-_Text = Annotated[str, Meta(max_length=10_000, description="a text of at most 10000 characters")]
+MAX_TEXT = 10_000
+_Text = Annotated[str, Meta(max_length=MAX_TEXT, description=f"a text of at most {MAX_TEXT} characters")]
 _Number = Annotated[float | None, Meta(description="a number or null")]
 _Object = Annotated[dict[str, Any], Meta(description="an object")]
 _FileName = Annotated[str, Meta(pattern=rf"^{COMPACTED_FILE}\Z")]

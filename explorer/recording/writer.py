@@ -11,7 +11,8 @@ from explorer.errors import RunFolderError, UnreadableRunError
 from explorer.files import sync_folder
 from explorer.recording.checks import TABLE_OF
 from explorer.recording.compaction import MAX_PARTS, compact, merge
-from explorer.recording.files import atomic_write_json
+from explorer.recording.files import atomic_write_json, plain
+from explorer.recording.folder_schema import MAX_TEXT, BrokenRule, StatusFile, parsed
 from explorer.recording.frames import to_frame
 from explorer.recording.layout import Layout
 from explorer.recording.parts import Part, part_name, write_parquet
@@ -112,8 +113,16 @@ class PartWriter:
             self._write_status(replace(self.status, **fields))
 
     def _write_status(self, status: RunStatus) -> None:
-        status = replace(status, heartbeat=time.time())
-        atomic_write_json(self.path / STATUS_FILE, status.to_dict())
+        message = str(status.message)
+        if len(message) > MAX_TEXT:
+            message = f"{message[: MAX_TEXT - 1]}…"
+        status = replace(status, heartbeat=time.time(), message=message)
+        document = plain(status.to_dict())
+        try:
+            parsed(StatusFile, document)
+        except BrokenRule as error:
+            raise RunFolderError(f"{STATUS_FILE} of {self.path.name}: {error}; correct it.") from error
+        atomic_write_json(self.path / STATUS_FILE, document)
         self.status = status
 
     def _refuse_when_superseded(self) -> None:
@@ -127,7 +136,8 @@ class PartWriter:
             raise SupersededError(
                 f"{self.path.name} was resumed elsewhere at step {newest.first_step} "
                 f"(attempt {newest.attempt}), so this writer (attempt {self.status.attempt}) has stopped; "
-                "end this process and let the other one go on (of several ranks, only rank 0 makes the recorder)."
+                "end this process and let the other one go on (of several ranks, only rank 0 makes the "
+                "recorder)."
             )
 
     def _write_part(self, table: str, records: list[Record]) -> Part:
