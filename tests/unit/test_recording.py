@@ -310,8 +310,9 @@ def nested(depth: int) -> Any:
 
 
 def test_a_long_message_is_cut_and_the_status_can_be_read(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="xxx"), FolderRecorder.create(tmp_path, make_info()) as recorder:
-        give(recorder, 0)
+    recorder = FolderRecorder.create(tmp_path, make_info())
+    give(recorder, 0)
+    with pytest.raises(ValueError, match="xxx"), recorder:
         raise ValueError("x" * 20_000)
     status = RunFolder(recorder.path).status
     assert (status.state, len(status.message)) == ("failed", MAX_TEXT)
@@ -376,9 +377,9 @@ def test_documents_are_as_deep_as_a_reader_takes(tmp_path: Path) -> None:
 
 def test_a_step_beyond_what_a_reader_takes_is_refused_and_nothing_is_lost(recorder: FolderRecorder) -> None:
     give(recorder, 0)
-    with pytest.raises(RunFolderError, match="StepRecord.step = 1152921504606846976: must be a whole number"):
-        recorder.record(StepRecord(step=2**60))
-    with pytest.raises(RunFolderError, match="must be a whole number from 0 to 9007199254740991; call step"):
+    with pytest.raises(RunFolderError, match=r"LoadRecord\.step = 1152921504606846976: must be a whole"):
+        recorder.record(loads(2**60, 1))
+    with pytest.raises(RunFolderError, match="from 0 to 9007199254740991; call step"):
         recorder.step_done(2**60)
     recorder.finish("finished")
     with pytest.raises(RunFolderError, match="first_step = 1152921504606846976: must be a whole number"):
@@ -396,8 +397,7 @@ def test_no_status_is_written_that_breaks_a_rule_of_it(recorder: FolderRecorder)
     recorder._figures["tokens_per_second"] = "fast"
     give(recorder, 0)
     with pytest.raises(
-        RunFolderError, match='status.json of run: tokens_per_second = "fast": must be a number'
-    ):
+        RunFolderError, match=r'of run: tokens_per_second = "fast": must be a number':
         recorder.flush()
     recorder.set_throughput(tokens_per_second=1.0)
     recorder.finish("finished")
