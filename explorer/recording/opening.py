@@ -17,6 +17,7 @@ from explorer.recording import forks
 from explorer.recording.compaction import clean
 from explorer.recording.files import atomic_write_json, cannot_write
 from explorer.recording.info import RUN_FILE, RunInfo
+from explorer.recording.listing import printable
 from explorer.recording.parts import ATTEMPTS_FILE
 from explorer.recording.reader import RunFolder
 from explorer.recording.status import STATUS_FILE, RunStatus, own_process, read_recorded_status, why_gone
@@ -32,6 +33,10 @@ def make_folder(runs_dir: Path, run: RunInfo) -> tuple[Path, RunStatus, str]:
     path = runs_dir / run.run_id
     status = RunStatus(**own_process(), heartbeat=time.time(), num_steps=run.num_steps)
     hidden: Path | None = None
+    if (name := printable(str(path))) != str(path):
+        raise RunFolderError(
+            f"{name}: the path must be Unicode, since the index holds it as text; choose another folder."
+        )
     if runs_dir.exists() and not runs_dir.is_dir():
         raise RunFolderError(f"{runs_dir} is a file; give a folder to put the run in.")
     try:

@@ -197,8 +197,8 @@ class FolderRecorder:
         found = plain(results, levels=MAX_DEPTH - 1, name="results")
         if len(encoded(found, "results")) > MAX_DOCUMENT_BYTES // 2:
             raise RunFolderError(
-                f"results: must have at most {MAX_DOCUMENT_BYTES // 2:,} bytes as JSON; keep large tables with "
-                "save_json."
+                f"results: must have at most {MAX_DOCUMENT_BYTES // 2:,} bytes as JSON; keep large tables "
+                "with save_json."
             )
         self._figures["results"] = found
 

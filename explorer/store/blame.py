@@ -10,6 +10,7 @@ from explorer.recording import Part
 from explorer.recording.damage import damaged
 from explorer.recording.files import cannot_read
 from explorer.store.connection import first_line, is_damage
+from explorer.store.loading import literal
 
 PIECE = 1 << 22
 """Bytes read at a time."""
@@ -23,12 +24,19 @@ def blame(folder: Path, parts: Sequence[Part], error: Exception) -> UnreadableRu
     with duckdb.connect() as apart:
         for part in parts:
             try:
-                apart.execute("SELECT count(COLUMNS(*)) FROM read_parquet([?])", [str(part.path)]).fetchall()
+                apart.execute(
+                    "SELECT count(COLUMNS(*)) FROM read_parquet([?])", [literal(str(part.path))]
+                ).fetchall()
             except duckdb.Error as found:
                 return _refusal(part.path) or damaged(part.path, first_line(found))
     if isinstance(error, duckdb.OutOfMemoryException):
         return UnreadableRunError(
             f"{folder} needs more memory than is free ({first_line(error)}); close other programs."
+        )
+    if isinstance(error, duckdb.OutOfRangeException | duckdb.ConversionException):
+        return UnreadableRunError(
+            f"{folder}: a figure of its rows is too large for the index, which holds whole numbers up to "
+            f"2^63 - 1 ({first_line(error)}); correct the counts that were recorded."
         )
     if isinstance(error, duckdb.OperationalError) or is_damage(error):
         return None

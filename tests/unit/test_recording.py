@@ -396,8 +396,7 @@ def test_no_status_is_written_that_breaks_a_rule_of_it(recorder: FolderRecorder)
     """Whatever way a wrong value takes into it."""
     recorder._figures["tokens_per_second"] = "fast"
     give(recorder, 0)
-    with pytest.raises(
-        RunFolderError, match=r'of run: tokens_per_second = "fast": must be a number':
+    with pytest.raises(RunFolderError, match=r'of run: tokens_per_second = "fast": must be a number'):
         recorder.flush()
     recorder.set_throughput(tokens_per_second=1.0)
     recorder.finish("finished")

@@ -1,6 +1,7 @@
 """Making a run folder, going on with one, and a disk that refuses."""
 
 import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,15 @@ class TestCreate:
         other = recorder.path.parent / "other"
         other.mkdir()
         assert recorder.path.stat().st_mode == other.stat().st_mode
+
+
+def test_a_path_that_is_not_unicode_is_refused(tmp_path: Path) -> None:
+    runs = tmp_path / os.fsdecode(b"r\xff")
+    with pytest.raises(
+        RunFolderError, match=r"udcff/run: the path must be Unicode, .* choose another folder"
+    ):
+        FolderRecorder.create(runs, make_info())
+    assert list(tmp_path.iterdir()) == []
 
 
 class TestDiskRefuses:

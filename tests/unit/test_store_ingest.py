@@ -442,7 +442,30 @@ def test_a_description_that_the_table_cannot_hold_leaves_its_reason(
     monkeypatch.setattr(ingest, "run_row", too_large)
     report = index.ingest([runs])
     assert list(report.problems) == ["run"]
-    assert "cannot be read (Conversion Error" in report.problems["run"]
+    assert "too large for the index" in report.problems["run"]
+    assert loads_in(index, "good") == loads_on_disk(runs / "good")
+
+
+def test_a_folder_named_like_a_pattern_takes_no_rows_of_another(index: Index, tmp_path: Path) -> None:
+    for name in ("a1", "a*", "a?", "a[1]"):
+        write_run(tmp_path / name, finish=False, seed=len(name))
+    for name in ("a*", "a?", "a[1]"):
+        assert index.ingest([tmp_path / name]).problems == {}
+        assert loads_in(index) == loads_on_disk(tmp_path / name / "run")
+
+
+def test_counts_that_add_up_to_more_than_a_number_holds_are_the_runs_problem(
+    index: Index, runs: Path
+) -> None:
+    write_run(runs)
+    write_run(runs, "good")
+    path = runs / "run" / "expert_loads-g1.parquet"
+    pl.read_parquet(path).with_columns(tokens=pl.lit(2**61)).write_parquet(path)
+    report = index.ingest([runs])
+    assert list(report.problems) == ["run"]
+    assert report.problems["run"].startswith(
+        f"{runs / 'run'}: a figure of its rows is too large for the index, which holds whole numbers up to "
+    )
     assert loads_in(index, "good") == loads_on_disk(runs / "good")
 
 
