@@ -59,9 +59,7 @@ class TestCreate:
 
 def test_a_path_that_is_not_unicode_is_refused(tmp_path: Path) -> None:
     runs = tmp_path / os.fsdecode(b"r\xff")
-    with pytest.raises(
-        RunFolderError, match=r"udcff/run: the path must be Unicode, .* choose another folder"
-    ):
+    with pytest.raises(RunFolderError, match=r"udcff/run: the path must be Unicode, .* choose another"):
         FolderRecorder.create(runs, make_info())
     assert list(tmp_path.iterdir()) == []
 
