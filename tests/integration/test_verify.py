@@ -459,9 +459,7 @@ class TestCommand:
         assert "run.json is damaged or cut short" in said
         assert "1 of 2 runs differ" in said
 
-    def test_a_folder_of_runs_is_no_damaged_run(
-        self, run: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def test_a_folder_of_runs_is_no_damaged_run(self, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
         shutil.copytree(run.parent, run.parent / "sweep")
         assert main(["verify", "--runs", str(run.parent)]) == 0
         assert "1 runs, no mismatch" in capsys.readouterr().out
