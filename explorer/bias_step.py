@@ -82,10 +82,13 @@ class BiasStep:
         same = self.after_E.view(np.int32) == np.ascontiguousarray(logged_E).view(np.int32)
         # Two zeros of different sign are the same number.
         same |= self.after_E == logged_E
+        # So is NaN, whatever its bits: which of them survive a sum is the processor's affair.
+        same |= np.isnan(self.after_E) & np.isnan(logged_E)
         if not self.is_rounded:
             return np.asarray(same)
-        reach = np.maximum(np.abs(self.before_E), np.abs(self.after_E)) + np.float32(self.force.rate)
-        near = np.abs(self.after_E - logged_E) <= ROUNDINGS * np.spacing(reach)
+        with np.errstate(invalid="ignore"):
+            reach = np.maximum(np.abs(self.before_E), np.abs(self.after_E)) + np.float32(self.force.rate)
+            near = np.abs(self.after_E - logged_E) <= ROUNDINGS * np.spacing(reach)
         return np.asarray(same | near)
 
 

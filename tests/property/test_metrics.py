@@ -161,7 +161,10 @@ def test_p34_the_band_narrows_with_layers_and_vanishes_without_a_choice() -> Non
     one, eight = metrics.uniform_reference(8, 2, 256), metrics.uniform_reference(8, 2, 256, 8)
     assert eight[0] == pytest.approx(one[0], rel=0.03)
     assert eight[1] < one[1]
-    assert metrics.uniform_reference(4, 4, 100) == (0.0, 0.0)
+    for sizes in ((4, 4, 100), (4, 9, 100), (4, 0, 100), (0, 0, 100), (4, 2, 0)):
+        assert metrics.uniform_reference(*sizes) == (0.0, 0.0)
+        assert metrics.uniform_guide(*sizes) == 0.0
+    assert set(metrics.uniform_references(4, 9, range(1, 100)).values()) == {(0.0, 0.0)}
 
 
 def test_p34_many_wide_layers_have_the_band_of_their_average() -> None:

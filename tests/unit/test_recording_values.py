@@ -190,14 +190,6 @@ BROKEN: dict[str, tuple[Record, str]] = {
     "step of text": (step_record(step="3"), "StepRecord.step = '3'"),
     "detail": (EventRecord(step=0, kind="x", detail={"a": 1}), "detail of step 0 = {'a': 1}: must be a text"),  # type: ignore[arg-type]
     "half a letter": (EventRecord(step=0, kind="\ud800"), "kind of step 0 = .*UTF-8"),
-    "layer": (
-        EventRecord(step=0, kind="x", layer=L),
-        rf"layer of step 0 = {L}: must be the number of an MoE",
-    ),
-    "expert": (
-        EventRecord(step=0, kind="x", layer=0, expert=E),
-        f"expert of step 0 = {E}: must be",
-    ),
     "domain": (
         EvalRecord(step=0, split="held_out", domain=3, lm_loss=1.0, num_tokens=1, num_bytes=1),  # type: ignore[arg-type]
         "EvalRecord.domain of step 0 = 3: must be a text",
