@@ -258,7 +258,11 @@ def paired_differences(rows: Sequence[Mapping[str, Any]]) -> str:
     stays = [row for row in rows if row.get("survives", row["resolved"])]
     falls = [row for row in rows if row["resolved"] and row not in stays]
     open_ = [row for row in rows if not row["resolved"]]
-    together = f" among {family} comparisons (Holm, 5 % in all)" if family > 1 else " (95 % CI excludes 0)"
+    together = (
+        f" among {family} pairs of arms, figure by figure (Holm, 5 % in all)"
+        if family > 1
+        else " (95 % CI excludes 0)"
+    )
     parts = []
     if stays:
         parts.append(f"Significant{together}: {_join([_difference(row) for row in stays])}")

@@ -257,7 +257,7 @@ def paired_differences(keys: Keys, name: str) -> Elsewhere | None:
         {
             **row,
             "survives": lesson_facts_quality.survives(text, keys["base"], figure),
-            "comparisons": len(lesson_facts_quality.family(text, keys["base"])),
+            "comparisons": lesson_facts_quality.comparisons(text, keys["base"]),
         }
         for figure in keys["figures"]
         for text, arm in zip(keys["arms"], cast.arms[:-1], strict=True)
@@ -272,7 +272,7 @@ def paired_differences(keys: Keys, name: str) -> Elsewhere | None:
         subject=f"Differences from {cast.labels[base.token]}",
         finding=captions.paired_differences(rows),
         how=f"Each tick is one seed: its figure minus that of “{cast.labels[base.token]}” from "
-        f"{origin(cast.arms)}. The bar is the 95 % t interval; one that covers 0 is not resolved. Holm's "
+        f"{origin(cast.arms)}. The bar is the 95 % t interval; one that covers 0 is not significant. Holm's "
         "correction counts all pairs of the course's four arms, figure by figure.",
         table=table,
         key=name,

@@ -192,7 +192,7 @@ def test_a_figure_is_shown_with_its_interval_over_seeds() -> None:
 def test_the_resolution_is_printed_or_its_absence() -> None:
     several = [{"metric": "perplexity", "half_width": 0.12}, {"metric": "perplexity", "half_width": 0.3}]
     assert resolutions(several) == [
-        "Resolution in perplexity: ±0.12 to 0.3. A smaller difference cannot be told from zero here."
+        "Resolution in perplexity: ±0.12 to 0.3. Smaller differences are not significant here."
     ]
     assert "one seed" in resolutions([{"metric": "perplexity", "half_width": None}])[0]
 

@@ -112,9 +112,10 @@ def test_differences_say_how_many_they_are_and_which_survive_together() -> None:
         {**second, "survives": False, "comparisons": 6},
     ]
     assert captions.paired_differences(rows) == (
-        "Significant among 6 comparisons (Holm, 5 % in all): perplexity with loss-free (-0.3). Significant "
-        "alone (95 % CI excludes 0) but not among 6 comparisons (Holm, 5 % in all): perplexity with quantile "
-        "(-0.3). Not significant: perplexity with auxiliary loss."
+        "Significant among 6 pairs of arms, figure by figure (Holm, 5 % in all): perplexity with loss-free "
+        "(-0.3). Significant alone (95 % CI excludes 0) but not among 6 pairs of arms, figure by figure "
+        "(Holm, 5 % in all): perplexity with quantile (-0.3). Not significant: perplexity with auxiliary "
+        "loss."
     )
 
 
