@@ -346,10 +346,11 @@ def over_time(arms: Sequence[Arm], labels: dict[str, str]) -> None:
     runs = tuple(run.version for arm in arms for run in arm.runs)
     families = {arm.token: arm.family for arm in arms}
     x_title = AXIS[X_AXES[x]]
+    every = events.of_arms(arms)
     # Events are steps; on another axis they would stand in the wrong place.
-    marked = events.of_arms(arms) if x == "step" else None
-    marks = events.marks_note(marked, several=len(arms) > 1) if marked is not None else ""
+    every = every if x == "step" else every.clear()
     frame = merge.series(cached.max_vio_series(runs, None, x), arms, ["max_vio"], merge.ENDS)
+    marked, marks = events.of_lines(every, frame)
     chance = baselines(arms, x=x)
     show.figure(
         specs.kept(
@@ -379,6 +380,7 @@ def over_time(arms: Sequence[Arm], labels: dict[str, str]) -> None:
     log = st.toggle("Logarithmic axis", key="log", bind="query-params")
     train = merge.series(cached.loss_series(runs, x), arms, ["lm_loss", "perplexity"])
     held = merge.evals(cached.eval_series(runs, x), arms)
+    marked, marks = events.of_lines(every, train)
     show.figure(
         specs.kept(
             ("compare losses", x, log, arms_key(arms, labels)),

@@ -28,6 +28,8 @@ class Story:
     finding: str
     table: pl.DataFrame
     events: pl.DataFrame
+    marks: str
+    """What the marks of the events mean."""
     has_baseline: bool
 
 
@@ -37,7 +39,7 @@ def story_of(arms: Sequence[Arm]) -> Story:
     families = {arm.token: arm.family for arm in arms}
     runs = cached.versions([run for arm in arms for run in arm.runs])
     frame = merge.series(cached.max_vio_series(runs, max_bins=BINS), arms, ["max_vio"], merge.ENDS)
-    marked = events.of_arms(arms)
+    marked, marks = events.of_lines(events.of_arms(arms), frame)
     chance = baselines(arms)
     level = chance.known.get("uniform")
     chart = specs.kept(
@@ -54,7 +56,9 @@ def story_of(arms: Sequence[Arm]) -> Story:
     )
     finding = captions.max_vio_curves(frame, labels=labels, references=chance.known)
     has_baseline = level is not None or chance.curve is not None
-    return Story(chart=chart, finding=finding, table=frame, events=marked, has_baseline=has_baseline)
+    return Story(
+        chart=chart, finding=finding, table=frame, events=marked, marks=marks, has_baseline=has_baseline
+    )
 
 
 def story_section(arms: Sequence[Arm]) -> None:
@@ -66,10 +70,7 @@ def story_section(arms: Sequence[Arm]) -> None:
         subject="Imbalance over training steps",
         finding=told.finding,
         how="MaxVio is how far the busiest expert lies above the mean load: 0 is perfectly even, 1 means "
-        "twice its share. "
-        + (BASELINE if told.has_baseline else "")
-        + _who(arms)
-        + events.marks_note(told.events, several=len(arms) > 1),
+        "twice its share. " + (BASELINE if told.has_baseline else "") + _who(arms) + told.marks,
         table=told.table,
         sources=[told.events],
         key="story",
