@@ -17,7 +17,7 @@ from explorer.metrics import t_interval
 from explorer.ui import cached, count_notes, events, layers, links, mechanism, merge, show, specs, urls
 from explorer.ui.arms import Arm, Run, arms_key, chart_labels
 from explorer.ui.bias_step import gap_of
-from explorer.ui.chance import baselines
+from explorer.ui.chance import baselines, lines_note
 from explorer.ui.compare_quality import paired_panel, plane_section
 from explorer.wording import counted
 
@@ -367,10 +367,12 @@ def over_time(arms: Sequence[Arm], labels: dict[str, str]) -> None:
             ),
         ),
         subject="MaxVio over training",
-        finding=captions.max_vio_curves(frame, labels=labels, references=chance.known),
+        finding=captions.max_vio_curves(
+            frame, labels=labels, references=chance.known, baseline_of=chance.arm
+        ),
         how="How far the busiest expert lies above the mean, averaged over layers (the final figures name "
         "the worst one). The band reaches from the lowest to the highest seed, or step behind a point "
-        f"where there is one seed only. {chance.missing or 'The dashed lines are random-routing baselines.'}"
+        f"where there is one seed only. {lines_note(chance, labels)}"
         f"{marks}",
         table=frame,
         sources=[marked],

@@ -16,7 +16,7 @@ from explorer.lessons import Key
 from explorer.ui import cached, lesson_facts_quality, lesson_runs, merge, show, specs
 from explorer.ui.arms import Arm, arms_key, chart_labels
 from explorer.ui.bias_step import gap_of
-from explorer.ui.chance import baselines
+from explorer.ui.chance import baselines, line_note
 from explorer.ui.compare import extremes
 from explorer.ui.compare_quality import PAIRED, origin, paired_rows
 
@@ -130,9 +130,9 @@ def max_vio(keys: Keys, name: str) -> Elsewhere | None:
             ),
         ),
         subject="MaxVio over training",
-        finding=captions.max_vio_curves(frame, labels=cast.labels, references=said),
-        how="How far the busiest expert lies above the mean load, averaged over layers; 0 is even. The "
-        f"dashed line is the random-routing baseline of independent tokens. {SEEDS_BAND}{_so_far(keys)}",
+        finding=captions.max_vio_curves(frame, labels=cast.labels, references=said, baseline_of=chance.arm),
+        how="How far the busiest expert lies above the mean load, averaged over layers; 0 is even. "
+        f"{line_note(chance, cast.labels)} {SEEDS_BAND}{_so_far(keys)}",
         table=frame,
         key=name,
     )

@@ -12,12 +12,11 @@ from explorer.charts import captions, story
 from explorer.glossary import tip
 from explorer.ui import cached, events, links, merge, show, specs
 from explorer.ui.arms import Arm, Run, arms_key, chart_labels, short_labels
-from explorer.ui.chance import baselines
+from explorer.ui.chance import baselines, line_note
 from explorer.ui.compare_quality import UNTUNED
 from explorer.wording import counted
 
 BINS = 100
-BASELINE = "The dashed line is the random-routing baseline of independent tokens. "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +29,8 @@ class Story:
     events: pl.DataFrame
     marks: str
     """What the marks of the events mean."""
-    has_baseline: bool
+    baseline: str
+    """What the dashed line is, or why there is none."""
 
 
 def story_of(arms: Sequence[Arm]) -> Story:
@@ -54,10 +54,14 @@ def story_of(arms: Sequence[Arm]) -> Story:
             events=marked,
         ),
     )
-    finding = captions.max_vio_curves(frame, labels=labels, references=chance.known)
-    has_baseline = level is not None or chance.curve is not None
+    finding = captions.max_vio_curves(frame, labels=labels, references=chance.known, baseline_of=chance.arm)
     return Story(
-        chart=chart, finding=finding, table=frame, events=marked, marks=marks, has_baseline=has_baseline
+        chart=chart,
+        finding=finding,
+        table=frame,
+        events=marked,
+        marks=marks,
+        baseline=line_note(chance, labels),
     )
 
 
@@ -70,7 +74,7 @@ def story_section(arms: Sequence[Arm]) -> None:
         subject="Imbalance over training steps",
         finding=told.finding,
         how="MaxVio is how far the busiest expert lies above the mean load: 0 is perfectly even, 1 means "
-        "twice its share. " + (BASELINE if told.has_baseline else "") + _who(arms) + told.marks,
+        f"twice its share. {told.baseline} {_who(arms)}{told.marks}",
         table=told.table,
         sources=[told.events],
         key="story",

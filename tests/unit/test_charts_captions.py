@@ -78,6 +78,17 @@ def test_max_vio_is_compared_with_every_baseline_that_is_known() -> None:
     assert "baseline" not in captions.max_vio_curves(frame)
 
 
+def test_a_multiple_stands_beside_the_run_whose_baseline_it_is() -> None:
+    frame = frames.vio_frame({"none": 3.4, "lf": 0.13, "even": 0.0})
+    text = captions.max_vio_curves(frame, labels=LABELS, references=frames.REFERENCES, baseline_of="lf")
+    assert text == (
+        "Over all steps even sits at MaxVio 0.00; loss-free at 0.13 (2.6× the random-routing baseline of "
+        "independent tokens and 1.3× that of whole sequences) and no balancing at 3.40."
+    )
+    alone = captions.max_vio_curves(frames.vio_frame({"even": 0.0}), references=frames.REFERENCES)
+    assert alone == "Over all steps even sits at MaxVio 0.00."
+
+
 @pytest.mark.parametrize(
     ("ratio", "text"), [(2.1551, "2.2×"), (0.996, "1.0×"), (9.96, "10×"), (57.4, "57×"), (0.123, "0.12×")]
 )
