@@ -58,7 +58,7 @@ def _warnings(arms: Sequence[Arm], labels: dict[str, str]) -> None:
 
 def confounders(arms: Sequence[Arm], labels: dict[str, str]) -> list[str]:
     """Sentences that name what differs besides the balancing rule: settings, and seeds."""
-    said = []
+    said, unknown = [], []
     first = json.loads(arms[0].first.config)
     for arm in arms[1:]:
         other = json.loads(arm.first.config)
@@ -72,6 +72,15 @@ def confounders(arms: Sequence[Arm], labels: dict[str, str]) -> list[str]:
             )
         if not any(name.startswith("corpus.") for name in names):
             said += other_text(arms[0], arm, labels)
+            if not (arms[0].first.corpus_digest and arm.first.corpus_digest):
+                unknown.append(f"“{labels[arm.token]}”")
+    if unknown:
+        names = [f"“{labels[arms[0].token]}”", *unknown]
+        said.append(
+            f"The text of {', '.join(names[:-1])} and {names[-1]} is not recorded for "
+            f"{'both' if len(names) == 2 else 'all'} (corpus.digest in run.json), so it may differ, "
+            "and what you see below may come from that."
+        )
     seeds = [{run.seed for run in arm.runs} for arm in arms]
     common = set.intersection(*seeds)
     if not common:
@@ -86,15 +95,10 @@ def confounders(arms: Sequence[Arm], labels: dict[str, str]) -> list[str]:
 
 
 def other_text(first: Arm, arm: Arm, labels: dict[str, str]) -> list[str]:
-    """A sentence where two arms of one corpus were trained on different text, or nobody can tell."""
+    """A sentence where two arms of one corpus are known to be trained on different text."""
     names = f"“{labels[first.token]}” and “{labels[arm.token]}”"
     one, other = first.first.corpus_digest, arm.first.corpus_digest
-    if not one or not other:
-        return [
-            f"The text of {names} is not recorded for both (corpus.digest in run.json), so it may differ, "
-            "and what you see below may come from that."
-        ]
-    if one == other:
+    if not one or not other or one == other:
         return []
     return [
         f"{names} were trained on different text (corpus digest {one[:8]} against {other[:8]}), so their "
@@ -223,6 +227,11 @@ def by_layer(arms: Sequence[Arm], labels: dict[str, str]) -> None:
     st.subheader("Who gets the tokens?", help=tip("load_colours"))
     urls.show_notices("layer")
     layer = layers.control(offered)
+    for arm in arms:
+        if layer not in arm.first.layers:
+            own = layers.listed(arm.first.layers)
+            show.note(f"“{labels[arm.token]}” has no MoE layer {layer}; its MoE layers are {own}.")
+    arms = [arm for arm in arms if layer in arm.first.layers]
     names = {arm.token: _one_seed(arm, labels) for arm in arms}
     frames = {names[arm.token]: cached.load_heatmap(arm.first.version, layer, BINS) for arm in arms}
     # Named here too: a lecture hides the control.
