@@ -11,7 +11,6 @@ import streamlit as st
 from conftest import SHIPPED, Opener, words
 
 from explorer import metrics
-from explorer.charts import captions
 from explorer.cli.report import comparison_table
 from explorer.presets import get_preset
 from explorer.recording import RunFolder
@@ -138,6 +137,4 @@ def test_overview_and_compare_say_the_same_of_chance(open_shipped: Opener) -> No
 def test_a_card_of_the_overview_stands_beside_the_baseline_of_its_own_tokens(open_shipped: Opener) -> None:
     text = words(open_shipped("overview"))
     tokens = int(held_out("loss_free-seed0")[0].sum()) // 2
-    assert (
-        f"random routing would show {captions.number(metrics.uniform_reference(16, 2, tokens, 4)[0])}" in text
-    )
+    assert f"random routing would show {metrics.uniform_reference(16, 2, tokens, 4)[0]:.2g};" in text
