@@ -266,7 +266,12 @@ def paired_differences(keys: Keys, name: str) -> Elsewhere | None:
     table = pl.DataFrame([{k: v for k, v in row.items() if k != "values"} for row in rows])
     show.figure(
         specs.kept(
-            ("lesson differences", tuple(keys["figures"]), cast.key),
+            (
+                "lesson differences",
+                tuple(keys["figures"]),
+                cast.key,
+                tuple((row["survives"], row["comparisons"]) for row in rows),
+            ),
             partial(differences.paired_differences, rows),
         ),
         subject=f"Differences from {cast.labels[base.token]}",
