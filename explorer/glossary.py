@@ -247,7 +247,7 @@ _WRITTEN: tuple[Term, ...] = (
         title="Imbalance",
         section=FIGURES,
         text="Loads that are less even than chance would make them. This is the word for any MaxVio above "
-        "the random reference.",
+        "the random-routing baseline.",
         sources=(OURS,),
     ),
     Term(

@@ -10,7 +10,6 @@ from typing import Any
 import polars as pl
 
 from explorer.charts.balance import reference_pairs
-from explorer.charts.theme import FAMILY_LABELS
 from explorer.wording import counted
 
 BASELINES = {"uniform": "independent tokens", "resampled": "whole sequences"}
@@ -112,6 +111,9 @@ def bias_trajectories(frame: pl.DataFrame, *, gap: float | None = None) -> str:
         return f"At step {step} no bias is finite.{odd}"
     low, high = known.row(0, named=True), known.row(-1, named=True)
     spread = high[column] - low[column]
+    if spread == 0:
+        which = "All finite biases" if odd and known.height < last.height else "All biases"
+        return f"At step {step} {which[0].lower()}{which[1:]} are equal ({high[column]:+.3f}).{odd}"
     wide = ""
     if gap is not None and spread > gap:
         wide = " That is more than any two scores can differ: between these two the bias alone decides."
@@ -308,15 +310,6 @@ def domain_expert_heatmap(frame: pl.DataFrame) -> str:
     top = live.sort("load_ratio", descending=True).row(0, named=True)
     times = number(top["load_ratio"])
     return f"Expert {top['expert']} takes {times} times its uniform share of {top['domain']}."
-
-
-def story(frame: pl.DataFrame, *, families: Mapping[str, str] | None = None) -> str:
-    """The picture of the Overview in one sentence."""
-    ends = _ends(frame, "max_vio")
-    if not ends:
-        return NOTHING
-    names = {run_id: FAMILY_LABELS.get((families or {}).get(run_id, ""), run_id) for run_id in ends}
-    return max_vio_curves(frame, labels=names)
 
 
 def alt_text(subject: str, sentence: str) -> str:

@@ -136,11 +136,12 @@ def test_the_strongest_specialist() -> None:
     )
 
 
-def test_the_story_uses_the_names_of_methods() -> None:
-    text = captions.story(
-        frames.vio_frame({"r1": 0.2, "r2": 3.0}), families={"r1": "loss_free", "r2": "none"}
-    )
-    assert text == "Over all steps loss-free sits at MaxVio 0.20; no balancing at 3.00."
+def test_equal_biases_help_nobody() -> None:
+    text = captions.bias_trajectories(frames.bias_frame({0: 0.0, 1: 0.0}))
+    assert text.endswith("all biases are equal (+0.000).")
+    assert "helped" not in text
+    one = captions.bias_trajectories(frames.bias_frame({0: 0.5, 1: float("nan"), 2: 0.5}))
+    assert "all finite biases are equal (+0.500)." in one
 
 
 EMPTY: list[Callable[[], str]] = [
@@ -156,7 +157,6 @@ EMPTY: list[Callable[[], str]] = [
     lambda: ranking.dilemma_plane(frames.summary_frame([("none", "none", 0, None, None)])),
     lambda: captions.paired_differences([]),
     lambda: captions.domain_expert_heatmap(frames.domain_frame().clear()),
-    lambda: captions.story(frames.vio_frame({"a": 1.0}).clear()),
 ]
 
 
