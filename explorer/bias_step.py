@@ -6,6 +6,7 @@ whoever calls it; a test holds the two and the trainer's own class together. N e
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from explorer.balancing import decayed_rate
 from explorer.config import BalancerConfig, RunConfig
 from explorer.errors import ConfigError
+from explorer.routings import arm_kind
 from explorer.rules import LossFree, Rule, label_rules
 
 Counts = NDArray[np.int64]
@@ -92,14 +94,19 @@ class BiasStep:
         return np.asarray(same | near)
 
 
-def rule_in_force(config: Mapping[str, Any] | None, step: int) -> RuleInForce | str:
+def rule_in_force(config: Mapping[str, Any] | None, step: int, stated: str = "") -> RuleInForce | str:
     """The rule that moved the bias after `step`; or one sentence that says why it cannot be worked out.
 
-    config: `RunConfig.to_dict()`; anything else (an imported run's) gives a sentence, too.
+    config: `RunConfig.to_dict()`, or whatever another trainer keeps there. stated: the text form of the rule
+    in run.json, which counts where `config` does not hold the balancer's settings.
     """
-    balancer = _balancer(config or {})
+    balancer = stated_balancer(config or {}, stated)
     if balancer is None:
-        return "The run does not say by which rule its biases were moved, so the step cannot be worked out."
+        text = f"“{stated}” is not the text form of a rule" if stated else "run.json does not state a rule"
+        return (
+            f"The configuration in run.json does not hold the balancer's settings, and {text} such as "
+            "loss_free:u=0.001, so the step cannot be worked out."
+        )
     rules = balancer.rules_at(step)
     moving = [rule for rule in rules if rule.moves_bias]
     if not moving:
@@ -124,13 +131,17 @@ def rule_in_force(config: Mapping[str, Any] | None, step: int) -> RuleInForce | 
     )
 
 
-def _balancer(config: Mapping[str, Any]) -> BalancerConfig | None:
+def stated_balancer(config: Mapping[str, Any], stated: str) -> BalancerConfig | None:
+    """The rules of a run: of its configuration, or of the text that states them; None where neither does."""
     # Without the section there would be defaults, and those are a guess.
-    if "balancer" not in config:
+    if "balancer" in config:
+        with suppress(ConfigError, KeyError, TypeError, ValueError):
+            return RunConfig.from_dict(dict(config)).balancer
+    if not stated:
         return None
     try:
-        return RunConfig.from_dict(dict(config)).balancer
-    except (ConfigError, KeyError, TypeError, ValueError):
+        return BalancerConfig.parse(arm_kind(stated)[1])
+    except ConfigError:
         return None
 
 

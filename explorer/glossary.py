@@ -247,7 +247,7 @@ _WRITTEN: tuple[Term, ...] = (
         title="Imbalance",
         section=FIGURES,
         text="Loads that are less even than chance would make them. This is the word for any MaxVio above "
-        "the random reference.",
+        "the random-routing baseline.",
         sources=(OURS,),
     ),
     Term(
@@ -261,13 +261,14 @@ _WRITTEN: tuple[Term, ...] = (
         sources=(OURS,),
     ),
     Term(
-        key="not_resolved",
-        title="Not resolved",
+        key="not_significant",
+        title="Not significant",
         section=READING,
         text="The interval covers zero: these seeds cannot tell the difference from none. It does not say "
         "that there is none.",
-        more="Several comparisons at once: by chance alone one in twenty excludes zero, so they are also "
-        "held to Holm's correction, which keeps the chance of any false one at 5 %. The half width of the "
+        more="Several comparisons at once: by chance alone one in twenty excludes zero. So all pairs of the "
+        "arms that are compared are held to Holm's correction, figure by figure, which keeps the chance of "
+        "any false one at 5 %. The half width of the "
         "interval is the resolution. The published gain of loss-free over the "
         "paper's auxiliary loss is about 0.006 nats, which few short runs can resolve.",
         sources=(OURS, LOSS_FREE),

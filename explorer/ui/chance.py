@@ -25,37 +25,69 @@ class Baselines:
     curve: pl.DataFrame | None = None
     """Columns of `queries.balance.uniform_series` where the tokens per step change, so that no level line is
     right; averaged over seeds."""
+    arm: str = ""
+    """Token of the arm whose lines these are."""
+    is_shared: bool = True
+    """Whether every arm has a baseline of independent tokens of its own, which is then this one."""
     missing: str = ""
     """Why a line is left out; a sentence."""
 
+    @property
+    def has_line(self) -> bool:
+        """Whether there is a baseline of independent tokens to draw."""
+        return "uniform" in self.known or self.curve is not None
+
 
 def baselines(arms: Sequence[Arm], *, x: str = "step", max_bins: int = 300) -> Baselines:
-    """The baselines of the best balanced arm; none where the arms have different sizes.
+    """The baselines of the best balanced arm that has some; none where the arms have different sizes.
 
-    The second line resamples whole sequences of a run as if every expert's expected load were equal. A
-    collapsed run has too few experts at work for that, so it gives no such line. A mean over seeds is held
-    against the mean of the seeds' own baselines.
+    Expert choice is even by construction, so its lines are drawn only where no other arm has any. The second
+    line resamples whole sequences of a run as if every expert's expected load were equal. A collapsed run has
+    too few experts at work for that, so it gives no such line. A mean over seeds is held against the mean of
+    the seeds' own baselines.
     """
     arms = [arm for arm in arms if arm.first.has_loads]
     if not arms:
-        return Baselines()
+        return Baselines(missing="No random-routing baseline: none of these runs has experts.")
     found = {arm.token: _of_arm(arm) for arm in arms}
-    if _different(arms, [found[arm.token].get("tokens") for arm in arms]):
-        return Baselines(missing="No random-routing baseline: these runs have different sizes.")
-    if any(arm.first.experts_per_layer is not None for arm in arms):
-        return Baselines(missing="No random-routing baseline: layers have different numbers of experts.")
-    arm = min(arms, key=_mean_max_vio)
+    reason = _why_none(arms, found)
+    if reason:
+        return Baselines(missing=f"No random-routing baseline: {reason}.")
+    with_line = [arm for arm in arms if "uniform_mean" in found[arm.token]]
+    by_tokens = [arm for arm in with_line if arm.family != "expert_choice"]
+    arm = min(by_tokens or with_line or arms, key=_mean_max_vio)
     own = found[arm.token]
     pairs = {kind: (own[f"{kind}_mean"], own[f"{kind}_p95"]) for kind in KINDS if f"{kind}_mean" in own}
     held_out = pairs.pop("held_out", None)
-    missing = ""
-    if _is_collapsed(arm):
+    missing = "" if with_line else "No random-routing baseline: no tokens were counted in the last steps."
+    if with_line and _is_collapsed(arm):
         pairs.pop("resampled", None)
-        missing = (
-            "The dashed line is the random-routing baseline of independent tokens; that of whole sequences "
-            "is left out, since all of these runs have collapsed."
-        )
-    return Baselines(known=pairs, held_out=held_out, curve=_curve(arm, x, max_bins), missing=missing)
+        missing = "The baseline of whole sequences is left out, since the run has collapsed."
+    return Baselines(
+        known=pairs,
+        held_out=held_out,
+        curve=_curve(arm, x, max_bins),
+        arm=arm.token,
+        is_shared=len(with_line) == len(arms),
+        missing=missing,
+    )
+
+
+def line_note(found: Baselines, labels: Mapping[str, str]) -> str:
+    """What the dashed line of a figure is that draws the baseline of independent tokens alone."""
+    if not found.has_line:
+        return found.missing
+    whose = "" if found.is_shared else f" for “{labels[found.arm]}”"
+    return f"The dashed line is the random-routing baseline of independent tokens{whose}."
+
+
+def lines_note(found: Baselines, labels: Mapping[str, str]) -> str:
+    """What the dashed lines are in a figure of both baselines, and whose: sequences are an arm's own."""
+    if "resampled" in found.known:
+        whose = f" for “{labels[found.arm]}”" if len(labels) > 1 else ""
+        return f"The dashed lines are the random-routing baselines{whose}."
+    said = line_note(found, labels)
+    return f"{said} {found.missing}" if found.has_line and found.missing else said
 
 
 def _of_arm(arm: Arm) -> dict[str, float]:
@@ -69,10 +101,26 @@ def _of_arm(arm: Arm) -> dict[str, float]:
     return result
 
 
-def _different(arms: Sequence[Arm], tokens: Sequence[float | None]) -> bool:
+def _why_none(arms: Sequence[Arm], found: Mapping[str, Mapping[str, float]]) -> str:
+    """Why these arms have no baseline in common; empty where they have one."""
     sizes = {(a.first.num_experts, a.first.top_k, a.first.num_moe_layers) for a in arms}
-    known = [n for n in tokens if n]
-    return len(sizes) > 1 or (len(known) > 1 and max(known) > (1 + SAME_TOKENS) * min(known))
+    if len(sizes) > 1:
+        return "these runs have different numbers of MoE layers, experts or experts per token"
+    if any(arm.first.experts_per_layer is not None for arm in arms):
+        return "layers have different numbers of experts"
+    if not any(found.values()):
+        if not all(next(iter(sizes))):
+            return "the numbers of experts and of experts per token are not recorded"
+        return "the number of experts varies between tokens"
+    counted = [tokens for arm in arms if (tokens := found[arm.token].get("tokens"))]
+    if not counted or max(counted) <= (1 + SAME_TOKENS) * min(counted):
+        return ""
+    steps = {arm.first.tokens_per_step for arm in arms}
+    dropped = ", since dropped slots are not counted" if len(steps) == 1 and any(steps) else ""
+    return (
+        f"these runs count different numbers of tokens per step ({min(counted):,.0f} to "
+        f"{max(counted):,.0f}{dropped})"
+    )
 
 
 def _curve(arm: Arm, x: str, max_bins: int) -> pl.DataFrame | None:

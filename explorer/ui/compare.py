@@ -17,7 +17,7 @@ from explorer.metrics import t_interval
 from explorer.ui import cached, count_notes, events, layers, links, mechanism, merge, show, specs, urls
 from explorer.ui.arms import Arm, Run, arms_key, chart_labels
 from explorer.ui.bias_step import gap_of
-from explorer.ui.chance import baselines
+from explorer.ui.chance import baselines, lines_note
 from explorer.ui.compare_quality import paired_panel, plane_section
 from explorer.wording import counted
 
@@ -58,7 +58,7 @@ def _warnings(arms: Sequence[Arm], labels: dict[str, str]) -> None:
 
 def confounders(arms: Sequence[Arm], labels: dict[str, str]) -> list[str]:
     """Sentences that name what differs besides the balancing rule: settings, and seeds."""
-    said = []
+    said, unknown = [], []
     first = json.loads(arms[0].first.config)
     for arm in arms[1:]:
         other = json.loads(arm.first.config)
@@ -72,6 +72,15 @@ def confounders(arms: Sequence[Arm], labels: dict[str, str]) -> list[str]:
             )
         if not any(name.startswith("corpus.") for name in names):
             said += other_text(arms[0], arm, labels)
+            if not (arms[0].first.corpus_digest and arm.first.corpus_digest):
+                unknown.append(f"“{labels[arm.token]}”")
+    if unknown:
+        names = [f"“{labels[arms[0].token]}”", *unknown]
+        said.append(
+            f"The text of {', '.join(names[:-1])} and {names[-1]} is not recorded for "
+            f"{'both' if len(names) == 2 else 'all'} (corpus.digest in run.json), so it may differ, "
+            "and what you see below may come from that."
+        )
     seeds = [{run.seed for run in arm.runs} for arm in arms]
     common = set.intersection(*seeds)
     if not common:
@@ -86,15 +95,10 @@ def confounders(arms: Sequence[Arm], labels: dict[str, str]) -> list[str]:
 
 
 def other_text(first: Arm, arm: Arm, labels: dict[str, str]) -> list[str]:
-    """A sentence where two arms of one corpus were trained on different text, or nobody can tell."""
+    """A sentence where two arms of one corpus are known to be trained on different text."""
     names = f"“{labels[first.token]}” and “{labels[arm.token]}”"
     one, other = first.first.corpus_digest, arm.first.corpus_digest
-    if not one or not other:
-        return [
-            f"The text of {names} is not recorded for both (corpus.digest in run.json), so it may differ, "
-            "and what you see below may come from that."
-        ]
-    if one == other:
+    if not one or not other or one == other:
         return []
     return [
         f"{names} were trained on different text (corpus digest {one[:8]} against {other[:8]}), so their "
@@ -223,6 +227,11 @@ def by_layer(arms: Sequence[Arm], labels: dict[str, str]) -> None:
     st.subheader("Who gets the tokens?", help=tip("load_colours"))
     urls.show_notices("layer")
     layer = layers.control(offered)
+    for arm in arms:
+        if layer not in arm.first.layers:
+            own = layers.listed(arm.first.layers)
+            show.note(f"“{labels[arm.token]}” has no MoE layer {layer}; its MoE layers are {own}.")
+    arms = [arm for arm in arms if layer in arm.first.layers]
     names = {arm.token: _one_seed(arm, labels) for arm in arms}
     frames = {names[arm.token]: cached.load_heatmap(arm.first.version, layer, BINS) for arm in arms}
     # Named here too: a lecture hides the control.
@@ -346,10 +355,11 @@ def over_time(arms: Sequence[Arm], labels: dict[str, str]) -> None:
     runs = tuple(run.version for arm in arms for run in arm.runs)
     families = {arm.token: arm.family for arm in arms}
     x_title = AXIS[X_AXES[x]]
+    every = events.of_arms(arms)
     # Events are steps; on another axis they would stand in the wrong place.
-    marked = events.of_arms(arms) if x == "step" else None
-    marks = events.marks_note(marked, several=len(arms) > 1) if marked is not None else ""
+    every = every if x == "step" else every.clear()
     frame = merge.series(cached.max_vio_series(runs, None, x), arms, ["max_vio"], merge.ENDS)
+    marked, marks = events.of_lines(every, frame)
     chance = baselines(arms, x=x)
     show.figure(
         specs.kept(
@@ -366,10 +376,12 @@ def over_time(arms: Sequence[Arm], labels: dict[str, str]) -> None:
             ),
         ),
         subject="MaxVio over training",
-        finding=captions.max_vio_curves(frame, labels=labels, references=chance.known),
+        finding=captions.max_vio_curves(
+            frame, labels=labels, references=chance.known, baseline_of=chance.arm
+        ),
         how="How far the busiest expert lies above the mean, averaged over layers (the final figures name "
         "the worst one). The band reaches from the lowest to the highest seed, or step behind a point "
-        f"where there is one seed only. {chance.missing or 'The dashed lines are random-routing baselines.'}"
+        f"where there is one seed only. {lines_note(chance, labels)}"
         f"{marks}",
         table=frame,
         sources=[marked],
@@ -379,6 +391,7 @@ def over_time(arms: Sequence[Arm], labels: dict[str, str]) -> None:
     log = st.toggle("Logarithmic axis", key="log", bind="query-params")
     train = merge.series(cached.loss_series(runs, x), arms, ["lm_loss", "perplexity"])
     held = merge.evals(cached.eval_series(runs, x), arms)
+    marked, marks = events.of_lines(every, train)
     show.figure(
         specs.kept(
             ("compare losses", x, log, arms_key(arms, labels)),

@@ -9,7 +9,7 @@ import streamlit as st
 
 from explorer.charts import captions, differences, plane, ranking
 from explorer.glossary import tip
-from explorer.metrics import holm
+from explorer.metrics import pair_verdicts
 from explorer.ui import cached, picker, show, specs, urls
 from explorer.ui.arms import Arm
 
@@ -87,7 +87,7 @@ def paired_panel(arms: Sequence[Arm], labels: dict[str, str]) -> None:
         )
     base = next(arm for arm in arms if arm.token == st.session_state["base"])
     others = [arm for arm in arms if arm is not base]
-    rows = of_family([row for metric in metrics for row in paired_rows(others, base, labels, metric)])
+    rows = [row for metric in metrics for row in verdict_rows(arms, base, labels, metric)]
     found = [
         cached.paired(cached.versions(arm.runs), cached.versions(base.runs), metric)
         for metric in metrics
@@ -99,7 +99,8 @@ def paired_panel(arms: Sequence[Arm], labels: dict[str, str]) -> None:
         subject=f"Differences from {labels[base.token]}",
         finding=captions.paired_differences(rows),
         how=f"Each tick is one seed: its figure minus that of “{labels[base.token]}” from {origin(arms)}. "
-        f"The bar is the 95 % t interval; one that covers 0 is not resolved. {UNTUNED}",
+        "The bar is the 95 % t interval; one that covers 0 is not significant. Holm's correction counts all "
+        f"pairs of the chosen arms, figure by figure, so the verdict does not depend on the base. {UNTUNED}",
         table=table if rows else None,
         sources=found,
         key="compare_paired",
@@ -138,17 +139,22 @@ def origin(arms: Sequence[Arm]) -> str:
     return "the same weights and data" if known else "the same seed and configuration"
 
 
-def of_family(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows that are shown together, marked with what survives Holm's correction over all of them."""
-    survives = holm([row["p_value"] for row in rows])
-    number = sum(row["p_value"] is not None for row in rows)
+def verdict_rows(arms: Sequence[Arm], base: Arm, labels: dict[str, str], metric: str) -> list[dict[str, Any]]:
+    """`paired_rows` of all arms but the base, with Holm's verdict among all pairs of these arms."""
+    by_token = {arm.token: cached.versions(arm.runs) for arm in arms}
+    verdicts = pair_verdicts(
+        list(by_token), lambda a, b: cached.paired(by_token[a], by_token[b], metric).p_value
+    )
     return [
-        {**row, "survives": stays, "comparisons": number} for row, stays in zip(rows, survives, strict=True)
+        {**row, "survives": verdicts.survives(arm.token, base.token), "comparisons": verdicts.comparisons}
+        for arm in arms
+        if arm is not base
+        for row in paired_rows([arm], base, labels, metric)
     ]
 
 
 def resolutions(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """How small a difference this comparison can tell from zero, a sentence a figure."""
+    """How small a difference can be and still be significant, one sentence per figure."""
     said = []
     for metric in dict.fromkeys(row["metric"] for row in rows):
         here = [row for row in rows if row["metric"] == metric]
@@ -157,11 +163,9 @@ def resolutions(rows: Sequence[dict[str, Any]]) -> list[str]:
             finest, coarsest = min(widths), max(widths)
             ends = dict.fromkeys(f"{width:.2g}" for width in (finest, coarsest))
             reach = " to ".join(ends)
-            said.append(
-                f"Resolution in {metric}: ±{reach}. A smaller difference cannot be told from zero here."
-            )
+            said.append(f"Resolution in {metric}: ±{reach}. Smaller differences are not significant here.")
         else:
             said.append(
-                f"{metric[0].upper()}{metric[1:]}: one seed, so there is no interval and nothing is resolved."
+                f"{metric[0].upper()}{metric[1:]}: one seed, so there is no interval and nothing is tested."
             )
     return said

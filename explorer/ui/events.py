@@ -56,6 +56,18 @@ def marks_note(events: pl.DataFrame, *, several: bool = False, since: int | None
     return f"{said}."
 
 
+def of_lines(events: pl.DataFrame, lines: pl.DataFrame) -> tuple[pl.DataFrame, str]:
+    """The events that a figure of lines has marks for, and the note on these marks.
+
+    events: of `of_arms`. lines: the rows that are drawn, with run_id, first_step and last_step. A run without
+    a line has no marks either.
+    """
+    runs = lines["run_id"].unique().to_list()
+    steps = (lines["first_step"].min(), lines["last_step"].max())
+    shown = events.filter(pl.col("run_id").is_in(runs), pl.col("step").is_between(*steps))
+    return asked.mark(shown, asked.of(events)), marks_note(shown, several=len(runs) > 1)
+
+
 def of_layer(events: pl.DataFrame, layer: int) -> pl.DataFrame:
     """The events of one layer and those that concern no layer."""
     return asked.mark(event_marks.of_layer(events, layer), asked.of(events))

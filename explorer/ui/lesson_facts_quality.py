@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from itertools import combinations
 
 import polars as pl
 
@@ -40,8 +39,8 @@ def information_half_width(a: str, b: str) -> float:
 
 @fact
 def information_verdict_words(a: str, b: str) -> str:
-    """`resolved` or `not resolved`, as for `verdict`."""
-    return "resolved" if _survives(a, b, _information_differences) else "not resolved"
+    """`significant` or `not significant`, as for `verdict`."""
+    return "significant" if _survives(a, b, _information_differences) else "not significant"
 
 
 def _information_interval(a: str, b: str) -> tuple[float, float]:
@@ -60,13 +59,17 @@ MAIN = ("none", "aux_loss", "aux_loss:scope=sequence", "loss_free")
 """The arms of the course. Their pairs are one family: a verdict on one of them counts all six."""
 
 
-def family(a: str, b: str) -> list[tuple[str, str]]:
-    """The pairs that a verdict on a and b is corrected for: all of the course's arms that are here, or this
-    pair alone if one of the two is another arm."""
+def family(a: str, b: str) -> list[str]:
+    """The arms whose pairs a verdict on a and b is corrected for: all of the course's arms that are here, or
+    these two if one of them is another arm."""
     if not {a, b} <= set(MAIN):
-        return [(a, b)]
-    here = [arm for arm in MAIN if arm in (a, b) or _is_here(arm)]
-    return list(combinations(here, 2))
+        return [a, b]
+    return [arm for arm in MAIN if arm in (a, b) or _is_here(arm)]
+
+
+def number_of_pairs(arms: Sequence[str]) -> int:
+    """How many pairs so many arms make."""
+    return math.comb(len(arms), 2)
 
 
 def _is_here(arm: str) -> bool:
@@ -78,9 +81,8 @@ def _is_here(arm: str) -> bool:
 
 def _survives(a: str, b: str, differences: Callable[[str, str], Sequence[float]]) -> bool:
     """Whether the difference of a and b stays significant among all pairs of its family (Holm)."""
-    pairs = family(a, b)
-    stays = metrics.holm([metrics.p_value(differences(*pair)) for pair in pairs])
-    return next(ok for pair, ok in zip(pairs, stays, strict=True) if set(pair) == {a, b})
+    verdicts = metrics.pair_verdicts(family(a, b), lambda x, y: metrics.p_value(differences(x, y)))
+    return verdicts.survives(a, b)
 
 
 def survives(a: str, b: str, metric: str) -> bool:
@@ -128,8 +130,8 @@ def verdict(a: str, b: str, metric: str) -> int:
 
 @fact
 def verdict_words(a: str, b: str, metric: str) -> str:
-    """`resolved` or `not resolved`, as for `verdict`."""
-    return "resolved" if verdict(a, b, metric) else "not resolved"
+    """`significant` or `not significant`, as for `verdict`."""
+    return "significant" if verdict(a, b, metric) else "not significant"
 
 
 @fact
@@ -141,7 +143,7 @@ def p_value(a: str, b: str, metric: str) -> float:
 @fact
 def comparisons(a: str, b: str) -> int:
     """How many pairs of arms the verdict on these two is corrected for."""
-    return len(family(a, b))
+    return number_of_pairs(family(a, b))
 
 
 @fact

@@ -16,7 +16,7 @@ from explorer.lessons import Key
 from explorer.ui import cached, lesson_facts_quality, lesson_runs, merge, show, specs
 from explorer.ui.arms import Arm, arms_key, chart_labels
 from explorer.ui.bias_step import gap_of
-from explorer.ui.chance import baselines
+from explorer.ui.chance import baselines, line_note
 from explorer.ui.compare import extremes
 from explorer.ui.compare_quality import PAIRED, origin, paired_rows
 
@@ -130,9 +130,9 @@ def max_vio(keys: Keys, name: str) -> Elsewhere | None:
             ),
         ),
         subject="MaxVio over training",
-        finding=captions.max_vio_curves(frame, labels=cast.labels, references=said),
-        how="How far the busiest expert lies above the mean load, averaged over layers; 0 is even. The "
-        f"dashed line is the random-routing baseline of independent tokens. {SEEDS_BAND}{_so_far(keys)}",
+        finding=captions.max_vio_curves(frame, labels=cast.labels, references=said, baseline_of=chance.arm),
+        how="How far the busiest expert lies above the mean load, averaged over layers; 0 is even. "
+        f"{line_note(chance, cast.labels)} {SEEDS_BAND}{_so_far(keys)}",
         table=frame,
         key=name,
     )
@@ -257,7 +257,7 @@ def paired_differences(keys: Keys, name: str) -> Elsewhere | None:
         {
             **row,
             "survives": lesson_facts_quality.survives(text, keys["base"], figure),
-            "comparisons": len(lesson_facts_quality.family(text, keys["base"])),
+            "comparisons": lesson_facts_quality.comparisons(text, keys["base"]),
         }
         for figure in keys["figures"]
         for text, arm in zip(keys["arms"], cast.arms[:-1], strict=True)
@@ -266,13 +266,18 @@ def paired_differences(keys: Keys, name: str) -> Elsewhere | None:
     table = pl.DataFrame([{k: v for k, v in row.items() if k != "values"} for row in rows])
     show.figure(
         specs.kept(
-            ("lesson differences", tuple(keys["figures"]), cast.key),
+            (
+                "lesson differences",
+                tuple(keys["figures"]),
+                cast.key,
+                tuple((row["survives"], row["comparisons"]) for row in rows),
+            ),
             partial(differences.paired_differences, rows),
         ),
         subject=f"Differences from {cast.labels[base.token]}",
         finding=captions.paired_differences(rows),
         how=f"Each tick is one seed: its figure minus that of “{cast.labels[base.token]}” from "
-        f"{origin(cast.arms)}. The bar is the 95 % t interval; one that covers 0 is not resolved. Holm's "
+        f"{origin(cast.arms)}. The bar is the 95 % t interval; one that covers 0 is not significant. Holm's "
         "correction counts all pairs of the course's four arms, figure by figure.",
         table=table,
         key=name,

@@ -41,7 +41,7 @@ def section(arms: Sequence[Arm], labels: dict[str, str]) -> None:
         subject="Choices changed between probes",
         how="The same tokens are routed at a few steps of the training; a point says how many of their "
         "experts are others than at the point before. The dashed line is what unrelated choices would show.",
-        shown=not frame.is_empty(),
+        column="churn",
         sources=(churn,),
     )
 
@@ -73,7 +73,6 @@ def _gradients(
             + BAND,
         )
     with right:
-        has_cosine = frame["cosine"].null_count() < frame.height
         _figure(
             "cosine",
             arms,
@@ -86,7 +85,7 @@ def _gradients(
             how="Below the dashed line an auxiliary loss pulls the routers against the language loss; "
             "around it the two are unrelated. A rule without an auxiliary loss has no line: nothing pulls "
             "beside the language loss.",
-            shown=has_cosine,
+            column="cosine",
         )
 
 
@@ -104,7 +103,7 @@ def _choices(arms: Sequence[Arm], labels: dict[str, str], frame: pl.DataFrame, s
             style,
             subject="Score margins",
             how=f"Bias included, where there is one. A small margin is a choice that little can turn. {BAND}",
-            shown=frame["margin"].null_count() < frame.height,
+            column="margin",
         )
     with right:
         _figure(
@@ -117,7 +116,7 @@ def _choices(arms: Sequence[Arm], labels: dict[str, str], frame: pl.DataFrame, s
             style,
             subject="Assignments changed by the bias",
             how="Against the experts that the scores alone would have chosen for the same token.",
-            shown=frame["switched"].null_count() < frame.height,
+            column="switched",
         )
 
 
@@ -132,19 +131,25 @@ def _figure(
     *,
     subject: str,
     how: str,
-    shown: bool = True,
+    column: str | None = None,
     sources: Sequence[object] = (),
 ) -> None:
-    """A figure with its sentences; where nothing was recorded, the sentence alone."""
-    if not shown:
+    """A figure with its sentences; where nothing was recorded, the sentence alone.
+
+    column: what is drawn; a run without it has no line. None draws every run of the frame.
+    """
+    lines = frame if column is None else frame.filter(pl.col(column).is_not_null())
+    if lines.is_empty():
         show.note(finding)
         return
+    marked, marks = events.of_lines(style["events"], lines)
+    build = partial(build, frame, **{**style, "events": marked})
     show.figure(
-        specs.kept((f"mechanism {name}", arms_key(arms, labels)), partial(build, frame, **style)),
+        specs.kept((f"mechanism {name}", arms_key(arms, labels)), build),
         subject=subject,
         finding=finding,
-        how=how + events.marks_note(style["events"], several=len(arms) > 1),
+        how=how + marks,
         table=frame,
-        sources=[style["events"], *sources],
+        sources=[marked, *sources],
         key=f"mechanism_{name}",
     )

@@ -12,12 +12,11 @@ from explorer.charts import captions, story
 from explorer.glossary import tip
 from explorer.ui import cached, events, links, merge, show, specs
 from explorer.ui.arms import Arm, Run, arms_key, chart_labels, short_labels
-from explorer.ui.chance import baselines
+from explorer.ui.chance import baselines, line_note
 from explorer.ui.compare_quality import UNTUNED
 from explorer.wording import counted
 
 BINS = 100
-BASELINE = "The dashed line is the random-routing baseline of independent tokens. "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +27,10 @@ class Story:
     finding: str
     table: pl.DataFrame
     events: pl.DataFrame
-    has_baseline: bool
+    marks: str
+    """What the marks of the events mean."""
+    baseline: str
+    """What the dashed line is, or why there is none."""
 
 
 def story_of(arms: Sequence[Arm]) -> Story:
@@ -37,7 +39,7 @@ def story_of(arms: Sequence[Arm]) -> Story:
     families = {arm.token: arm.family for arm in arms}
     runs = cached.versions([run for arm in arms for run in arm.runs])
     frame = merge.series(cached.max_vio_series(runs, max_bins=BINS), arms, ["max_vio"], merge.ENDS)
-    marked = events.of_arms(arms)
+    marked, marks = events.of_lines(events.of_arms(arms), frame)
     chance = baselines(arms)
     level = chance.known.get("uniform")
     chart = specs.kept(
@@ -52,9 +54,15 @@ def story_of(arms: Sequence[Arm]) -> Story:
             events=marked,
         ),
     )
-    finding = captions.max_vio_curves(frame, labels=labels, references=chance.known)
-    has_baseline = level is not None or chance.curve is not None
-    return Story(chart=chart, finding=finding, table=frame, events=marked, has_baseline=has_baseline)
+    finding = captions.max_vio_curves(frame, labels=labels, references=chance.known, baseline_of=chance.arm)
+    return Story(
+        chart=chart,
+        finding=finding,
+        table=frame,
+        events=marked,
+        marks=marks,
+        baseline=line_note(chance, labels),
+    )
 
 
 def story_section(arms: Sequence[Arm]) -> None:
@@ -66,10 +74,7 @@ def story_section(arms: Sequence[Arm]) -> None:
         subject="Imbalance over training steps",
         finding=told.finding,
         how="MaxVio is how far the busiest expert lies above the mean load: 0 is perfectly even, 1 means "
-        "twice its share. "
-        + (BASELINE if told.has_baseline else "")
-        + _who(arms)
-        + events.marks_note(told.events, several=len(arms) > 1),
+        f"twice its share. {told.baseline} {_who(arms)}{told.marks}",
         table=told.table,
         sources=[told.events],
         key="story",
@@ -107,7 +112,7 @@ def _cards(arms: Sequence[Arm]) -> None:
     chance = (
         ""
         if held_out is None
-        else f" Counted over so many tokens, random routing would show {captions.number(held_out[0])}; the "
+        else f" Counted over so many tokens, random routing would show {held_out[0]:.2g}; the "
         "baseline in the figure above is that of one step."
     )
     show.note(

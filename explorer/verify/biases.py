@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from explorer.balancing import neutral_bias
-from explorer.bias_step import BiasStep, rule_in_force, work_out
+from explorer.bias_step import BiasStep, rule_in_force, stated_balancer, work_out
 from explorer.config import BalancerConfig
 from explorer.rules import LossFree
 from explorer.verify.data import Loads, RunData
@@ -49,12 +49,25 @@ def check_biases(run: RunData) -> Check:
     found = Findings("biases")
     if "expert_loads" in run.unreadable:
         found.skip(run.unreadable["expert_loads"])
-    elif run.config is None:
-        if run.loads.has_bias.any():
-            found.skip("The run does not say by which rule its biases were moved.")
     else:
-        _Biases(found, run, run.config.balancer).check()
+        balancer = _balancer(run)
+        if balancer is not None:
+            _Biases(found, run, balancer).check()
+        elif run.loads.has_bias.any():
+            found.skip("run.json does not state the rule that moved the biases.")
     return found.check()
+
+
+def _balancer(run: RunData) -> BalancerConfig | None:
+    """The rules of the trainer's configuration; of other software, those stated as text if they move a bias.
+
+    Other software may record biases beside a rule that it never stated.
+    """
+    if run.config is not None:
+        return run.config.balancer
+    stated = stated_balancer({}, run.info.balancer)
+    rules = () if stated is None else (*stated.rules, *(r for c in stated.schedule for r in c.rules))
+    return stated if any(rule.moves_bias for rule in rules) else None
 
 
 class _Biases:
@@ -120,7 +133,7 @@ class _Biases:
         moving = next((rule for rule in self.balancer.rules_at(step) if rule.moves_bias), None)
         if isinstance(moving, LossFree) and moving.load_ema:
             return self._work_from_mean(moving, index, step)
-        force = None if moving is None else rule_in_force(self.run.info.config, step)
+        force = None if moving is None else rule_in_force(self.run.info.config, step, self.run.info.balancer)
         if force is None or isinstance(force, str):
             return force
         if force.restarts:

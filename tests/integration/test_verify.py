@@ -498,3 +498,23 @@ class TestCommand:
         assert checks["figures"].status == "not recomputable"
         assert "DuckDB is not installed" in checks["figures"].reason
         assert {check.status for name, check in checks.items() if name != "figures"} == {"ok"}
+
+
+def test_biases_of_other_software_are_held_against_the_rule_that_run_json_states(tmp_path: Path) -> None:
+    """Counts and biases of a loop of one's own, with the rule as text and no configuration."""
+    counts = random_counts(6, 2, 4)
+    moves = np.float32(0.001) * np.sign(counts.sum(-1, keepdims=True) - counts * 4).astype(np.float32)
+    biases = np.zeros(counts.shape, np.float32)
+    for step in range(1, 6):
+        biases[step] = biases[step - 1] + moves[step - 1]
+    for run_id, balancer in (
+        ("right", "loss_free:u=0.001"),
+        ("wrong", "loss_free:u=0.01"),
+        ("unsaid", "none"),
+    ):
+        info = make_info(run_id, balancer=balancer, config={}, num_steps=6)
+        with FolderRecorder.create(tmp_path, info) as recorder:
+            record_steps(recorder, counts, range(6), biases)
+    assert verify(tmp_path / "right")["biases"].status == "ok"
+    assert verify(tmp_path / "wrong")["biases"].status == "mismatch"
+    assert verify(tmp_path / "unsaid")["biases"].status == "not recomputable"

@@ -192,7 +192,7 @@ def test_a_figure_is_shown_with_its_interval_over_seeds() -> None:
 def test_the_resolution_is_printed_or_its_absence() -> None:
     several = [{"metric": "perplexity", "half_width": 0.12}, {"metric": "perplexity", "half_width": 0.3}]
     assert resolutions(several) == [
-        "Resolution in perplexity: ±0.12 to 0.3. A smaller difference cannot be told from zero here."
+        "Resolution in perplexity: ±0.12 to 0.3. Smaller differences are not significant here."
     ]
     assert "one seed" in resolutions([{"metric": "perplexity", "half_width": None}])[0]
 
@@ -235,6 +235,14 @@ def test_runs_of_one_label_are_told_apart_by_the_names_that_people_gave() -> Non
     assert list(chart_labels(arms).values()) == [
         "loss-free u=0.001, baseline, lr 3e-4",
         "loss-free u=0.001, twice the batch",
+    ]
+
+
+def test_ids_that_people_gave_are_not_cut() -> None:
+    arms = arms_of([outside("loss-nan-at-once", ""), outside("loss-nan-to-the-end", "")])
+    assert list(chart_labels(arms).values()) == [
+        "loss-free u=0.001, loss-nan-at-once",
+        "loss-free u=0.001, loss-nan-to-the-end",
     ]
 
 

@@ -110,16 +110,16 @@ def test_a_lesson_can_be_read_to_its_end(open_shipped: Opener, slug: str) -> Non
 @pytest.mark.slow
 @pytest.mark.parametrize("choice", [0, 1, 2])
 def test_the_verdict_is_that_of_the_data(open_shipped: Opener, choice: int) -> None:
-    """Lesson 8, step 2: loss-free against the auxiliary loss of the same scope is not told apart."""
+    """Lesson 8, step 2: loss-free against the auxiliary loss of the same scope is not significant."""
     app = open_shipped("lessons", lesson="what-the-gain-really-is", part="2")
     key = "guess_what-the-gain-really-is_2"
     app = app.radio(key=key).set_value(choice).run()
     app = app.button(key=f"show_{key}").click().run()
     (said,) = [text for text in alerts(app) if "You said" in text]
     if choice == 1:
-        assert said == "You said: not told apart. The data say so too."
+        assert said == "You said: no significant difference. The data say so too."
     else:
-        assert said.endswith("The data say: not told apart.")
+        assert said.endswith("The data say: no significant difference.")
 
 
 @pytest.mark.slow

@@ -81,6 +81,16 @@ def test_addresses_and_the_names_of_pictures_are_taken_apart_and_look_the_same(t
         assert mark not in kept
 
 
+@pytest.mark.parametrize("text", ["cost:green", ":red", "a:b:c", "::small", "x :gray-badge[y]", "α:größe"])
+def test_no_colon_begins_a_directive(text: str) -> None:
+    """`:red` alone is a directive of Streamlit's Markdown and shows nothing; escaped it is text."""
+    kept = plain(text)
+    for place, mark in enumerate(kept[:-1]):
+        if mark == ":" and kept[place + 1].isalpha():
+            assert kept[place - 1] == "\\", kept
+    assert kept.replace(WITHOUT_WIDTH, "").replace("\\", "") == text
+
+
 @pytest.mark.parametrize(
     ("page", "key"),
     [

@@ -11,11 +11,10 @@ import streamlit as st
 from conftest import SHIPPED, Opener, words
 
 from explorer import metrics
-from explorer.charts import captions
 from explorer.cli.report import comparison_table
 from explorer.presets import get_preset
 from explorer.recording import RunFolder
-from explorer.ui import cached, compare, lesson_facts
+from explorer.ui import cached, compare, compare_quality, lesson_facts, lesson_facts_quality, lesson_runs
 from explorer.ui.arms import arms_of
 
 pytestmark = pytest.mark.slow
@@ -94,6 +93,37 @@ def test_the_worst_layer_is_the_mean_over_seeds_of_each_runs_own() -> None:
         assert f"{once:.3f} ±" in printed
 
 
+@pytest.mark.usefixtures("in_session")
+@pytest.mark.parametrize("figure", ["perplexity", "max_vio_global"])
+def test_the_verdict_on_two_arms_is_the_same_for_every_base_in_the_lessons_and_on_the_command_line(
+    figure: str,
+) -> None:
+    arms = {text: lesson_runs.find(text) for text in lesson_facts_quality.MAIN}
+    labels = {arm.token: text for text, arm in arms.items()}
+    column = {"perplexity": 1, "max_vio_global": 3}[figure]
+    verdicts: dict[frozenset[str], set[bool]] = {}
+    for base, arm in arms.items():
+        for row in compare_quality.verdict_rows(list(arms.values()), arm, labels, figure):
+            assert row["comparisons"] == 6
+            verdicts.setdefault(frozenset((base, row["arm"])), set()).add(row["survives"])
+        order = [base, *(text for text in arms if text != base)]
+        rows = [
+            {**row, "arm": text, "label": text}
+            for text in order
+            for row in cached.summary(cached.versions(arms[text].runs)).to_dicts()
+        ]
+        printed = comparison_table(rows, get_preset("standard")).split("paired difference to ")[1]
+        assert "among 6 pairs of arms" in printed
+        for text in order[1:]:
+            (line,) = (line for line in printed.splitlines() if line.startswith(f"{text} "))
+            cell = re.split(r"\s{2,}", line)[column]
+            survives = not cell.endswith(("alone", "not significant"))
+            verdicts[frozenset((base, text))].add(survives)
+    for pair, said in verdicts.items():
+        assert said == {lesson_facts_quality.survives(*sorted(pair), figure)}, pair
+    assert len(verdicts) == 6
+
+
 def test_overview_and_compare_say_the_same_of_chance(open_shipped: Opener) -> None:
     said = set()
     for page in ("overview", "compare"):
@@ -107,6 +137,4 @@ def test_overview_and_compare_say_the_same_of_chance(open_shipped: Opener) -> No
 def test_a_card_of_the_overview_stands_beside_the_baseline_of_its_own_tokens(open_shipped: Opener) -> None:
     text = words(open_shipped("overview"))
     tokens = int(held_out("loss_free-seed0")[0].sum()) // 2
-    assert (
-        f"random routing would show {captions.number(metrics.uniform_reference(16, 2, tokens, 4)[0])}" in text
-    )
+    assert f"random routing would show {metrics.uniform_reference(16, 2, tokens, 4)[0]:.2g};" in text

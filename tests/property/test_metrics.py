@@ -302,6 +302,17 @@ def test_holm_of_the_six_pairs_of_four_arms() -> None:
     assert metrics.holm(p_values[:1]) == [True]
 
 
+def test_the_verdict_on_two_arms_counts_all_pairs_in_whatever_order_the_arms_stand() -> None:
+    p_values = {"ab": 0.018, "ac": 0.0729, "ad": 0.0553, "bc": 0.0002, "bd": 0.0007, "cd": None}
+    for arms in ("abcd", "dcba", "bdac"):
+        verdicts = metrics.pair_verdicts(list(arms), lambda a, b: p_values["".join(sorted(a + b))])
+        assert verdicts.comparisons == 5, "a pair without a p value is no try"
+        assert verdicts.survives("c", "b")
+        assert verdicts.survives("b", "d")
+        assert not verdicts.survives("a", "b"), "alone below 0.05, not below 0.05/3"
+    assert metrics.pair_verdicts("ab", lambda a, b: 0.018).survives("a", "b"), "two arms are one pair"
+
+
 def test_one_value_has_no_interval_and_resolves_nothing() -> None:
     assert metrics.t_interval([1.0]) is None
     assert not metrics.is_resolved(None)
