@@ -53,7 +53,8 @@ def steer(process: "subprocess.Popen[bytes]", folder: Path) -> dict[str, Any]:
     first = time.monotonic()
     tell(process, {"command": "switch", "rules": "loss_free"})
     wait_for(lambda: bool(switches(folder)))
-    wait_for(lambda: last_step(folder) >= max(switches(folder)) + STEPS)
+    # A run that never switched has ended or is out of time, so that nothing is waited for.
+    wait_for(lambda: last_step(folder) >= max(switches(folder), default=0) + STEPS)
     tell(process, {"command": "stop"})
     asked = time.monotonic()
     wait_for(lambda: False)

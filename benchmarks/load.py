@@ -191,7 +191,7 @@ async def measure(sessions: int, seconds: float, num_steps: int = 20) -> dict[st
     return {
         "sessions": sessions,
         "seconds": seconds,
-        "waits": {name: waits(times) for name, times in sorted(findings.seconds.items())},
+        "waits": waits_of(findings),
         "errors": findings.errors + ["the server has ended"] * died,
         "tracebacks": tracebacks,
         "answers": findings.answers,
@@ -209,8 +209,13 @@ def last_step(status: Path) -> int:
         return -1
 
 
+def waits_of(findings: Findings) -> dict[str, dict[str, float]]:
+    """The waits of every kind that was answered at all; calls that failed are among the errors."""
+    return {name: waits(times) for name, times in sorted(findings.seconds.items()) if times}
+
+
 def waits(times: list[float]) -> dict[str, float]:
-    """Number, median, p95 (nearest rank) and longest of some seconds."""
+    """Number, median, p95 (nearest rank) and longest of at least one wait."""
     ordered = sorted(times)
     p95 = ordered[max(0, -(-95 * len(ordered) // 100) - 1)]
     return {"count": len(times), "median_s": statistics.median(times), "p95_s": p95, "longest_s": ordered[-1]}

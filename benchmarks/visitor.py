@@ -62,6 +62,8 @@ class Visitor:
             max_size=None,
             open_timeout=self.patience_s,
             ping_interval=None,
+            # A server of this machine is asked directly, whatever proxy the environment names.
+            proxy=None,
         )
         return await self._run(self._message())
 

@@ -5,6 +5,7 @@ ExplorerError                 one clear sentence for a person; the CLI exits wit
 ├── CorpusError               a text, domain or tokenizer cannot be used
 ├── RunFolderError            a run folder cannot be read or written
 │   └── UnreadableRunError    this run is listed with the reason; the others go on working
+│       └── NotNowError       the system refused to read it, which may pass: it is tried again
 ├── StoreError                the DuckDB index cannot be opened or written
 └── TrainingError             training cannot go on (not a finite loss, nothing to resume from)
 """
@@ -63,6 +64,10 @@ class RunFolderError(ExplorerError):
 
 class UnreadableRunError(RunFolderError):
     """This run folder is damaged or of a newer format; every other run still works."""
+
+
+class NotNowError(UnreadableRunError):
+    """The system refused to read a file, which says nothing about what is in it: trying again may succeed."""
 
 
 class StoreError(ExplorerError):

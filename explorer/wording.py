@@ -1,6 +1,15 @@
 """Small parts of sentences that are the same everywhere."""
 
+from collections.abc import Sequence
+
 
 def counted(count: int, noun: str, plural: str = "") -> str:
     """`1 step`, `2,000 steps`; `plural` where it is not noun + s."""
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def listed(layers: Sequence[int]) -> str:
+    """`0 to 3`, or every number where some are left out: `3, 5, 9`."""
+    if list(layers) == list(range(layers[0], layers[-1] + 1)):
+        return f"{layers[0]} to {layers[-1]}"
+    return ", ".join(map(str, layers))

@@ -36,6 +36,8 @@ def make_info(run_id: str = "run", layers: int = 2, experts: int = 4, **changes:
         "corpus": {"name": "mix", "digest": "corpus", "domains": list(DOMAINS)},
         "versions": {"python": "3.11"},
     }
+    if not any(name.startswith("balancer") for name in changes):
+        values["balancer"] = "none"
     return RunInfo(**{**values, **changes})
 
 

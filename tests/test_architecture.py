@@ -30,6 +30,7 @@ def test_training_loads_no_interface_and_no_database() -> None:
 def test_the_foundation_loads_nothing_heavy() -> None:
     names = (
         "errors",
+        "last_words",
         "wording",
         "config.run",
         "config.rule_text",
@@ -73,10 +74,7 @@ LONG_FILES: set[str] = {
     "charts/heatmaps.py",
     "config/run.py",
     "figures/arms.py",
-    "metrics/glossary.py",
     "training/step.py",
-    "ui/gallery/page.py",
-    "ui/glossary/worked_example.py",
 }
 """Files that are still too long; the list may only shrink."""
 LONG_FUNCTIONS: set[str] = {
@@ -91,7 +89,6 @@ LONG_FUNCTIONS: set[str] = {
     "model/router.py:route",
     "queries/health.py:computation_batches",
     "training/step.py:train_step",
-    "ui/compare/page.py:over_time",
     "ui/components/player/component.py:heatmap_player",
 }
 """Functions that are still too long; the list may only shrink."""

@@ -10,7 +10,6 @@ from typing import Any
 import polars as pl
 
 from explorer.charts.balance import reference_pairs
-from explorer.charts.theme import FAMILY_LABELS
 from explorer.wording import counted
 
 BASELINES = {"uniform": "independent tokens", "resampled": "whole sequences"}
@@ -99,7 +98,7 @@ def compare_heatmaps(frames: Mapping[str, pl.DataFrame]) -> str:
 def bias_trajectories(frame: pl.DataFrame, *, gap: float | None = None) -> str:
     """How far apart the biases have come, and which of them are not finite.
 
-    gap: difference of two biases beyond which scores have no say, None without one: `explorer.outranking`.
+    gap: difference of two biases beyond which scores have no say, None without one: `explorer.routing.outranking`.
     """
     column = "bias_last" if "bias_last" in frame.columns else "bias_mean"
     if frame.is_empty() or frame[column].null_count() == frame.height:
@@ -112,6 +111,9 @@ def bias_trajectories(frame: pl.DataFrame, *, gap: float | None = None) -> str:
         return f"At step {step} no bias is finite.{odd}"
     low, high = known.row(0, named=True), known.row(-1, named=True)
     spread = high[column] - low[column]
+    if spread == 0:
+        which = "All finite biases" if odd and known.height < last.height else "All biases"
+        return f"At step {step} {which[0].lower()}{which[1:]} are equal ({high[column]:+.3f}).{odd}"
     wide = ""
     if gap is not None and spread > gap:
         wide = " That is more than any two scores can differ: between these two the bias alone decides."
@@ -147,8 +149,11 @@ def max_vio_curves(
     *,
     labels: Mapping[str, str] | None = None,
     references: Mapping[str, Any] | None = None,
+    baseline_of: str = "",
 ) -> str:
-    """Where every run ends, lowest first, and how the lowest compares with the baselines of random routing.
+    """Where every run ends, lowest first, and how one compares with the baselines of random routing.
+
+    baseline_of: the run whose baselines these are, if they are not those of the lowest one.
 
     The end is the mean over the last 100 recorded steps where the frame has it: figures with other bins
     then say the same of the same runs.
@@ -166,16 +171,29 @@ def max_vio_curves(
     if smooth:
         when = "Over the last 100 steps" if step >= 99 else "Over all steps"
     text = f"{when} {names.get(best_id, best_id)} sits at MaxVio {number(best)}"
-    known = reference_pairs(references)
-    chance: list[str] = []
-    for kind in (kind for kind in BASELINES if kind in known):
-        named = "that" if chance else "the random-routing baseline"
-        chance.append(f"{times(best / known[kind][0])} {named} of {BASELINES[kind]}")
-    if chance:
-        text += f", {_join(chance)}"
-    others = [f"{names.get(run_id, run_id)} at {number(value)}" for value, run_id, _ in rest[:4]]
+    own = baseline_of if baseline_of in ends else best_id
+    chance = _multiples(ends[own][1], references)
+    if chance and own == best_id:
+        text += f", {chance}"
+    others = [
+        f"{names.get(run_id, run_id)} at {number(value)}{f' ({chance})' if chance and run_id == own else ''}"
+        for value, run_id, _ in rest[:4]
+    ]
     text += f"; {_join(others)}." if others else "."
     return f"{text} {nothing}" if idle else text
+
+
+def _multiples(value: float | None, references: Mapping[str, Any] | None) -> str:
+    """`2.6× the random-routing baseline of independent tokens and 1.3× that of whole sequences`.
+
+    Nothing for a MaxVio of 0, which is even by construction: no draw is the measure of it.
+    """
+    parts: list[str] = []
+    for kind, (mean, _) in reference_pairs(references).items():
+        if value and kind in BASELINES:
+            named = "that" if parts else "the random-routing baseline"
+            parts.append(f"{times(value / mean)} {named} of {BASELINES[kind]}")
+    return _join(parts) if parts else ""
 
 
 def _ends(frame: pl.DataFrame, column: str) -> dict[str, tuple[int, float | None]]:
@@ -258,7 +276,11 @@ def paired_differences(rows: Sequence[Mapping[str, Any]]) -> str:
     stays = [row for row in rows if row.get("survives", row["resolved"])]
     falls = [row for row in rows if row["resolved"] and row not in stays]
     open_ = [row for row in rows if not row["resolved"]]
-    together = f" among {family} comparisons (Holm, 5 % in all)" if family > 1 else " (95 % CI excludes 0)"
+    together = (
+        f" among {family} pairs of arms, figure by figure (Holm, 5 % in all)"
+        if family > 1
+        else " (95 % CI excludes 0)"
+    )
     parts = []
     if stays:
         parts.append(f"Significant{together}: {_join([_difference(row) for row in stays])}")
@@ -288,15 +310,6 @@ def domain_expert_heatmap(frame: pl.DataFrame) -> str:
     top = live.sort("load_ratio", descending=True).row(0, named=True)
     times = number(top["load_ratio"])
     return f"Expert {top['expert']} takes {times} times its uniform share of {top['domain']}."
-
-
-def story(frame: pl.DataFrame, *, families: Mapping[str, str] | None = None) -> str:
-    """The picture of the Overview in one sentence."""
-    ends = _ends(frame, "max_vio")
-    if not ends:
-        return NOTHING
-    names = {run_id: FAMILY_LABELS.get((families or {}).get(run_id, ""), run_id) for run_id in ends}
-    return max_vio_curves(frame, labels=names)
 
 
 def alt_text(subject: str, sentence: str) -> str:

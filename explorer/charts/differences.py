@@ -20,8 +20,8 @@ def paired_differences(rows: Sequence[Mapping[str, Any]], *, title: str = "") ->
 
     rows: mappings with metric, arm, mean, half_width (None with one seed), resolved, values (the
     difference of every seed) and optionally family, survives and comparisons (Holm's correction over a
-    family of so many). An interval that covers zero is drawn hollow and says "not resolved"; one that does
-    not survive the correction is hollow as well and says among how many it falls.
+    family of so many pairs). An interval that covers zero is drawn hollow and says "not significant"; one
+    that does not survive the correction is hollow as well and says among how many pairs of arms.
 
     All panels are one view with scales of their own inside (`_Scale`), because Vega can fit only a
     single view into its container.
@@ -115,8 +115,8 @@ def _verdict(row: Mapping[str, Any]) -> str:
         return f"{mean}, one seed"
     text = f"{mean} ± {float(row['half_width']):.2g}"
     if not row["resolved"]:
-        return f"{text}, not resolved"
-    return text if row.get("survives", True) else f"{text}, falls among {row['comparisons']}"
+        return f"{text}, not significant"
+    return text if row.get("survives", True) else f"{text}, not significant among {row['comparisons']} pairs"
 
 
 def _x(field: str) -> alt.X:

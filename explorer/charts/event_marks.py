@@ -104,9 +104,10 @@ def event_layers(
 ) -> list[alt.Chart]:
     """Layers for an axis `x` that counts steps: rules, symbols, and how many a symbol stands for.
 
-    events: columns of `queries.events`; with `run_id` as well, of several runs: then only IMPORTANT kinds of
-    those in `styles` are marked, in the run's colour. span: first and last step that the figure shows, what
-    lies outside is left out. above: the symbols stand over the plot, for one whose cells would hide them.
+    events: columns of `queries.events`; with `run_id` as well, of several runs: then those of the runs in
+    `styles` are marked; if these are several, only IMPORTANT kinds and in the run's colour. span: first and
+    last step that the figure shows, what lies outside is left out. above: the symbols stand over the plot,
+    for one whose cells would hide them.
     The layers are always the same: without events (or with None) their data is empty, so that an event
     which comes in is a change of data and not of the figure.
     """
@@ -164,6 +165,8 @@ def mark_rows(
         return pl.DataFrame(schema=_COLUMNS)
     if span is not None:
         events = events.filter(pl.col("step").is_between(*span))
+    if "run_id" in events.columns and styles:
+        events = events.filter(pl.col("run_id").is_in([style.run_id for style in styles]))
     if events.is_empty():
         return pl.DataFrame(schema=_COLUMNS)
     lowest, highest = span or (float(events["step"].min()), float(events["step"].max()))  # type: ignore[arg-type]

@@ -24,7 +24,7 @@ ZERO_AT = 0.6
 PADDING_PX = 34
 NARROW_PX = 500
 """A narrow page's plot: words that keep apart there keep apart on a wider one."""
-_LEGEND_COLUMNS = alt.ExprRef("width < 620 ? 2 : 6")
+_LEGEND_COLUMNS = alt.ExprRef("width < 620 ? 2 : 3")
 SCOPE_SHAPES = {
     "sequence": "triangle-up",
     "micro_batch": "square",

@@ -82,7 +82,7 @@ def _lowest(ranked: Sequence[tuple[str, Rule]], seeds: Sequence[int], figure: st
     if is_resolved(interval):
         return f"{first} has the lowest {name} ({number(mean(lowest))}, {apart} below {second})"
     return (
-        f"the lowest {name} is not resolved ({first} {number(mean(lowest))}, {second} "
+        f"the lead in {name} is not significant ({first} {number(mean(lowest))}, {second} "
         f"{number(mean(following))}, {apart} apart)"
     )
 

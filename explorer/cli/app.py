@@ -1,32 +1,30 @@
-"""`app`: start the Streamlit server on 127.0.0.1."""
+"""`app`: start the Streamlit server, on 127.0.0.1 unless another address is given."""
 
 import argparse
-import importlib.util
 import os
 import re
 import runpy
 import signal
-import socket
 import sys
 from types import FrameType
 
-from explorer.cli.extras import ROOT, need_checkout
-from explorer.cli.hosts import listening
+from explorer.cli.extras import ROOT, need_checkout, need_extra
+from explorer.cli.hosts import listening, take_port
 from explorer.errors import ConfigError
-
-ADDRESS = "127.0.0.1"
+from explorer.ui.server.settings import Settings
 
 
 def app_command(options: argparse.Namespace) -> int:
     need_checkout()
-    if importlib.util.find_spec("streamlit") is None:
-        raise ModuleNotFoundError("No module named 'streamlit'", name="streamlit")
+    need_extra("app")
     if options.runs.exists() and not options.runs.is_dir():
         raise ConfigError(
             "--runs", str(options.runs), "is not a folder", "give the folder that holds the runs"
         )
     where = listening(options)
-    port = choose_port(options.port)
+    port = choose_port(options.port, where.address)
+    # The server reads them too, but as itself, where a wrong one is a traceback.
+    Settings.from_environment()
     print(
         f"The explorer is at {where.url(port)} (Ctrl-C stops it and the training it started)",
         flush=True,
@@ -69,21 +67,19 @@ def _hang_up_as_terminate() -> None:
     signal.signal(hang_up, on_hang_up)
 
 
-def choose_port(port: str | None) -> int:
-    """The port asked for, `PORT`, or 8501; a busy or impossible one gets a sentence."""
+def choose_port(port: str | None, address: str) -> int:
+    """The port asked for, `PORT`, or 8501; one that is busy at this address or impossible gets a sentence."""
     text = port if port is not None else os.environ.get("PORT", "8501")
     name = "--port" if port is not None else "PORT"
     if not re.fullmatch("[0-9]{1,5}", text) or not 1 <= int(text) <= 65535:
         raise ConfigError(name, text, "must be a port from 1 to 65535", "write PORT=8502 make app")
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((ADDRESS, int(text)))
-        except OSError as error:
-            raise ConfigError(
-                name,
-                text,
-                "is in use or not allowed",
-                f"choose another: PORT={int(text) % 65535 + 1} make app",
-            ) from error
+    try:
+        take_port(address, int(text))
+    except OSError as error:
+        raise ConfigError(
+            name,
+            text,
+            "is in use or not allowed",
+            f"choose another: PORT={int(text) % 65535 + 1} make app",
+        ) from error
     return int(text)

@@ -164,7 +164,7 @@ def _runs(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 def _app(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser("app", help="start the app in a browser")
-    parser.add_argument("--port", help="port on 127.0.0.1 (default: PORT or 8501)")
+    parser.add_argument("--port", help="port to listen on (default: PORT or 8501)")
     hosts.add_options(parser)
     _add_runs(parser)
     parser.set_defaults(command=_command("explorer.cli.app", "app_command"))

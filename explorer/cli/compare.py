@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -12,18 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from explorer.cli.extras import need_extra
 from explorer.cli.progress import progress_bar
 from explorer.cli.report import comparison_table, counted_tokens
 from explorer.cli.settings import arm_names, config_from_options, parse_arms, parse_seeds, with_seed
 from explorer.config.presets import recorded_preset
 from explorer.config.run import RunConfig
 from explorer.errors import ConfigError, RunFolderError, TrainingError
+from explorer.last_words import reason
 from explorer.recording import RunFolder, make_run_id, read_json
 from explorer.wording import counted
 
 POLL_S = 0.1
-SENTENCE = "explorer train: "
-"""How the sentence of a child begins."""
 
 
 @dataclass
@@ -51,6 +50,8 @@ def compare_command(options: argparse.Namespace) -> int:
     arms = parse_arms(base, options.arms, options.preset)
     limit = jobs_at_once(options.jobs)
     seeds = parse_seeds(options.seeds)
+    # The table of several seeds is made last, and its library would only be missed then.
+    need_extra("train")
     jobs = [_make_job(with_seed(arm, seed), options) for seed in seeds for arm in arms]
     prepare(base, options.runs)
     run_jobs(jobs, options, limit)
@@ -162,28 +163,8 @@ def _check(job: Job) -> None:
     job.process.stdin.close()
     if job.process.returncode == 0 and RunFolder(job.path).status.state == "finished":
         return
-    raise TrainingError(f"{job.run_id}: {_reason(job, job.process.returncode)}")
-
-
-def _reason(job: Job, code: int) -> str:
-    """Why a training failed: its own sentence, or what killed it, or the last line of its traceback."""
     said = job.errors.read_text("utf-8", "replace") if job.errors else ""
-    lines = [line for line in said.splitlines() if line.strip()]
-    for line in reversed(lines):
-        if line.startswith(SENTENCE):
-            return line.removeprefix(SENTENCE)
-    if code < 0:
-        remedy = "; the machine may have run out of memory" if -code == getattr(signal, "SIGKILL", 9) else ""
-        return f"the training was ended by {_signal_name(-code)}{remedy}."
-    last = lines[-1] if lines else "it said nothing"
-    return f"the training ended with code {code}: {last}"
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+    raise TrainingError(f"{job.run_id}: {reason(said, job.process.returncode)}")
 
 
 def _stop(running: list[Job]) -> None:

@@ -1,5 +1,6 @@
 """Which part of the installation is missing, as one sentence."""
 
+import importlib.util
 from pathlib import Path
 
 from explorer.errors import ExplorerError
@@ -9,8 +10,19 @@ ROOT = Path(__file__).resolve().parents[2]
 DISTRIBUTION = "moe-routing-explorer"
 BASE = ("numpy", "polars", "msgspec")
 EXTRAS = {
-    "app": ("streamlit", "altair", "vl_convert", "PIL", "plotly", "duckdb", "pyarrow", "scipy"),
-    "train": ("torch", "tokenizers", "tqdm"),
+    "app": (
+        "streamlit",
+        "starlette",
+        "pandas",
+        "altair",
+        "vl_convert",
+        "PIL",
+        "plotly",
+        "duckdb",
+        "pyarrow",
+        "scipy",
+    ),
+    "train": ("torch", "tokenizers", "tqdm", "scipy"),
 }
 """Extra of the distribution -> the modules that it brings, by the names they are imported under."""
 
@@ -18,16 +30,22 @@ EXTRAS = {
 def missing_library(error: ModuleNotFoundError) -> ExplorerError | None:
     """What to install; None for a module that no extra brings, which is a fault of the program."""
     module = (error.name or "").partition(".")[0]
-    wanted = DISTRIBUTION if module in BASE else None
-    for extra, modules in EXTRAS.items():
-        if module in modules:
-            wanted = f"{DISTRIBUTION}[{extra}]"
-    if wanted is None:
+    wanted = [f"{DISTRIBUTION}[{extra}]" for extra, modules in EXTRAS.items() if module in modules]
+    if module in BASE:
+        wanted = [DISTRIBUTION]
+    if not wanted:
         return None
     return ExplorerError(
-        f"{module} is not installed, and this command needs it; pip install '{wanted}' "
-        "(in a checkout, make app installs everything)."
+        f"{module} is not installed, and this command needs it; pip install "
+        f"{' or '.join(repr(one) for one in wanted)} (in a checkout, make app installs everything)."
     )
+
+
+def need_extra(extra: str) -> None:
+    """Refuse a command that would find out on its way that a library is missing, with its work done."""
+    for module in EXTRAS[extra]:
+        if importlib.util.find_spec(module) is None:
+            raise ModuleNotFoundError(f"No module named {module!r}", name=module)
 
 
 def need_checkout() -> None:

@@ -13,7 +13,9 @@ LOOPBACK = "127.0.0.1"
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 _HOST = re.compile(r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
-_BASE_PATH = re.compile(r"/*[A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*/*")
+_PART = r"(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+"
+"""Of a path; browsers take `.` and `..` away before they ask."""
+_BASE_PATH = re.compile(f"/*{_PART}(/{_PART})*/*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +66,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def listening(options: argparse.Namespace) -> Listening:
     """Check the options. Raises ConfigError, above all for an address beyond this machine without a name."""
     address = str(options.address)
-    names = tuple(_checked("--allow-host", name, _HOST, "a host name without scheme and port",
-                           "write --allow-host lab.example.org") for name in options.allow_host)  # fmt: skip
+    names = tuple(map(_host_name, options.allow_host))
     header = options.behind_proxy
     if header is not None:
         _checked("--behind-proxy", header, _HEADER, "the name of a header", "write X-Forwarded-Host")
@@ -107,6 +108,15 @@ def _checked(option: str, text: str, pattern: "re.Pattern[str]", what: str, reme
     return text
 
 
+def _host_name(text: str) -> str:
+    """A name or an address as browsers write it, an IPv6 one without its brackets."""
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        what = "a host name or IP address without scheme and port"
+        return _checked("--allow-host", text, _HOST, what, "write --allow-host lab.example.org")
+
+
 def _is_loopback(address: str) -> bool:
     try:
         return ipaddress.ip_address(address).is_loopback
@@ -117,11 +127,20 @@ def _is_loopback(address: str) -> bool:
 def _check_address(address: str) -> None:
     """Refuse what this machine cannot listen on."""
     try:
-        # A number and no name: looking a name up can take long, and is another machine's answer.
-        number = ipaddress.ip_address(LOOPBACK if address == "localhost" else address)
-        with socket.socket(socket.AF_INET6 if number.version == 6 else socket.AF_INET) as probe:
-            probe.bind((str(number), 0))
+        take_port(address, 0)
     except (OSError, ValueError) as error:
         raise ConfigError(
             "--address", address, "is no address of this machine", f"write {LOOPBACK}, or one that it has"
         ) from error
+
+
+def take_port(address: str, port: int) -> None:
+    """Take a port for a moment, 0 for any. Raises OSError if it is taken, ValueError for a name."""
+    # A number and no name: looking a name up can take long, and is another machine's answer.
+    number = ipaddress.ip_address(LOOPBACK if address == "localhost" else address)
+    with socket.socket(socket.AF_INET6 if number.version == 6 else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if number.version == 6:
+            # As the server does: the same port at an IPv4 address is another one.
+            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        probe.bind((str(number), port))

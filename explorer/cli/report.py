@@ -5,8 +5,16 @@ from typing import Any
 
 from explorer.config.model import ModelConfig
 from explorer.config.run import RunConfig
-from explorer.metrics import holm, is_resolved, p_value, t_interval, uniform_reference
+from explorer.metrics import (
+    PairVerdicts,
+    is_resolved,
+    p_value,
+    pair_verdicts,
+    t_interval,
+    uniform_reference,
+)
 from explorer.recording import RunFolder
+from explorer.wording import counted
 
 COLUMNS: tuple[tuple[str, str, int], ...] = (
     ("perplexity", "perplexity", 2),
@@ -46,33 +54,42 @@ def _interval(values: list[float], digits: int) -> str:
 
 
 def _differences(by_arm: dict[str, list[dict[str, Any]]], arms: list[str]) -> str:
-    """Paired differences, with what survives Holm's correction over the whole table."""
-    first = {row["seed"]: row for row in by_arm[arms[0]]}
-    found: dict[tuple[str, str], list[float]] = {}
-    for arm in arms[1:]:
-        for name, _, _ in COLUMNS[:3]:
-            pairs = [(row[name], first[row["seed"]][name]) for row in by_arm[arm] if row["seed"] in first]
-            found[arm, name] = [a - b for a, b in pairs if a is not None and b is not None]
-    survives = dict(zip(found, holm([p_value(values) for values in found.values()]), strict=True))
-    table = [["paired difference to " + by_arm[arms[0]][0]["label"], *(title for _, title, _ in COLUMNS[:3])]]
+    """Paired differences to the first arm; what is significant is judged among all pairs of arms."""
+    first, figures = arms[0], COLUMNS[:3]
+    verdicts = {name: _verdicts(by_arm, name) for name, _, _ in figures}
+    table = [["paired difference to " + by_arm[first][0]["label"], *(title for _, title, _ in figures)]]
     for arm in arms[1:]:
         cells = [
-            _difference(found[arm, name], digits, survives[arm, name]) for name, _, digits in COLUMNS[:3]
+            _difference(
+                _paired(by_arm[arm], by_arm[first], name), digits, verdicts[name].survives(arm, first)
+            )
+            for name, _, digits in figures
         ]
         table.append([by_arm[arm][0]["label"], *cells])
-    number = sum(len(values) > 1 for values in found.values())
+    number = max(verdict.comparisons for verdict in verdicts.values())
     note = (
-        f"{number} comparisons; “alone”: the 95 % interval excludes 0, but not after Holm's correction over "
-        "all of them. α and u are as given, not tuned for each rule."
+        f"Holm's correction, figure by figure, among {counted(number, 'pair')} of arms; “alone”: the 95 % "
+        "interval excludes 0, but not after the correction. α and u are as given, not tuned for each rule."
     )
     return f"{_align(table)}\n{note}"
+
+
+def _verdicts(by_arm: dict[str, list[dict[str, Any]]], name: str) -> PairVerdicts:
+    return pair_verdicts(list(by_arm), lambda a, b: p_value(_paired(by_arm[a], by_arm[b], name)))
+
+
+def _paired(rows: Sequence[dict[str, Any]], base: Sequence[dict[str, Any]], name: str) -> list[float]:
+    """The figure of one arm minus that of another, seed by seed."""
+    other = {row["seed"]: row[name] for row in base}
+    pairs = [(row[name], other.get(row["seed"])) for row in rows]
+    return [a - b for a, b in pairs if a is not None and b is not None]
 
 
 def _difference(values: list[float], digits: int, survives: bool) -> str:
     interval = t_interval(values)
     if interval is None:
         return "–"
-    verdict = "" if survives else " alone" if is_resolved(interval) else " not resolved"
+    verdict = "" if survives else " alone" if is_resolved(interval) else " not significant"
     return f"{interval[0]:+.{digits}f} ± {interval[1]:.{digits}f}{verdict}"
 
 

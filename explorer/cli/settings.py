@@ -5,14 +5,12 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+from explorer.config.bounds import read_whole
 from explorer.config.presets import arm_config, get_preset
 from explorer.config.routings import arm_kind
 from explorer.config.rule_text import parse_value, whole
 from explorer.config.run import BalancerConfig, RunConfig
 from explorer.errors import ConfigError, shortened
-
-MOST_SEED = 2**63 - 1
-"""What torch and the columns of the tables hold."""
 
 
 def config_from_options(options: argparse.Namespace) -> RunConfig:
@@ -76,13 +74,7 @@ def parse_arms(base: RunConfig, text: str, preset: str | None) -> list[RunConfig
 
 def parse_seed(flag: str, text: str) -> int:
     """One whole number that a generator of random numbers takes."""
-    try:
-        seed = int(text)
-    except ValueError:
-        raise ConfigError(flag, text, "must be a whole number", "write 0") from None
-    if seed > MOST_SEED:
-        raise ConfigError(flag, text, f"must be at most 2^63 - 1 ({MOST_SEED})", "write a smaller one")
-    return seed
+    return read_whole(flag, text, least=0, remedy="write 0 or more")
 
 
 def parse_seeds(text: str) -> list[int]:

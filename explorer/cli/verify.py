@@ -7,7 +7,7 @@ from pathlib import Path
 
 from explorer.cli.listing import runs_folders
 from explorer.errors import ConfigError
-from explorer.recording import list_runs
+from explorer.recording import RunFolder, list_runs
 from explorer.recording.files import plain
 from explorer.verify import Check, RunReport, verify_runs
 from explorer.verify.findings import MISMATCH, NOT_RECOMPUTABLE
@@ -32,7 +32,8 @@ def run_paths(given: Sequence[str], folders: list[Path] | None) -> list[Path]:
     """The folders of the runs: ids or paths as given, else every run. Raises ConfigError."""
     searched = runs_folders(folders)
     if not given:
-        return [listing.path for listing in sorted(list_runs(*searched), key=lambda run: run.run_id)]
+        runs = [listing for listing in list_runs(*searched) if not listing.is_group]
+        return [run.path for run in sorted(runs, key=lambda run: run.run_id)]
     return list(dict.fromkeys(_run_path(text, searched) for text in given))
 
 
@@ -40,7 +41,7 @@ def _run_path(text: str, folders: Sequence[Path]) -> Path:
     for path in (Path(text), *(folder / text for folder in folders)):
         try:
             if (path / "run.json").exists() or (path / "status.json").exists():
-                return path
+                return RunFolder(path).path  # with its own name, where it is given as "."
         except OSError:  # no file name at all, such as one of 5,000 letters
             continue
     searched = ", ".join(map(str, folders))

@@ -1,7 +1,7 @@
 """The largest value of every whole number in a configuration, and the reading of numbers that people type.
 
 No run of this project can mean more: beyond these bounds the index could not hold a number, or one typing
-mistake would take all memory. What a host allows is smaller (`explorer.limits`).
+mistake would take all memory. What a host allows is smaller (`explorer.config.limits`).
 """
 
 from collections.abc import Mapping

@@ -134,7 +134,7 @@ class BalancerConfig:
 
     @classmethod
     def parse(cls, text: str, defaults: Defaults | None = None) -> "BalancerConfig":
-        """Read the text form, e.g. `none/400/loss_free` (see `explorer.rules`)."""
+        """Read the text form, e.g. `none/400/loss_free` (see `explorer.config.rule_text`)."""
         first, *rest = text.split("/")
         if len(rest) % 2:
             raise ConfigError(

@@ -40,6 +40,10 @@ class ArmSet:
         """Arms that have expert loads; a dense model has none."""
         return self.only([arm for arm in self.arms if arm.first.has_loads])
 
+    def with_layer(self, layer: int) -> "ArmSet":
+        """Arms that have expert loads in this MoE layer."""
+        return self.only([arm for arm in self.with_loads() if layer in arm.first.layers])
+
     def label(self, arm: Arm) -> str:
         """The legend label of an arm."""
         return self.labels[arm.token]

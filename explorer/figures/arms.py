@@ -1,5 +1,6 @@
 """Runs as the app offers them: single runs, and arms (one balancing rule over several seeds)."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -296,8 +297,14 @@ def _titles(arms: Sequence[Arm]) -> list[str]:
     return titles if len(set(titles)) > 1 else [""] * len(arms)
 
 
+_MADE = re.compile(r".+-\d{8}-\d{6}(-[0-9a-f]{6})?")
+"""An id of `recording.make_run_id`, which did not always end with six random characters."""
+
+
 def _ids(arms: Sequence[Arm]) -> list[str]:
-    """The ids without the beginning that all share, which is most of them where the app made them."""
+    """The ids; if the app made them, without the beginning that all share."""
+    if not all(_MADE.fullmatch(arm.token) for arm in arms):
+        return [arm.token for arm in arms]
     words = [arm.token.split("-") for arm in arms]
     shared = 0
     while len({tuple(one[: shared + 1]) for one in words}) == 1 and all(

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
@@ -32,7 +32,7 @@ class MaxVioSettings(OverTime):
     independent_only: bool = False
     """Draw the baseline of independent tokens alone, without that of whole sequences."""
     baselines_of: str | None = None
-    """Token of the arm that the baselines are taken from; None: the best balanced one."""
+    """Token of the arm that the baselines are taken from; None: the best balanced one that has some."""
     mean100: bool = False
     """Add the mean over the last 100 steps, as the paper draws it."""
 
@@ -48,12 +48,16 @@ class Baselines:
     curve: pl.DataFrame | None = None
     """Columns of `queries.balance.uniform_series` where the tokens per step change, so that no level line is
     right; averaged over seeds."""
+    arm: str = ""
+    """Token of the arm whose lines these are."""
+    is_shared: bool = True
+    """Whether every arm has a baseline of independent tokens of its own, which is then this one."""
     missing: str = ""
     """Why a line is left out; a sentence."""
 
     @property
     def has_line(self) -> bool:
-        """Whether a chart can show the baseline of independent tokens."""
+        """Whether there is a baseline of independent tokens to draw."""
         return "uniform" in self.levels or self.curve is not None
 
 
@@ -67,10 +71,12 @@ def max_vio(store: Store, arms: ArmSet, settings: OverTime) -> Panel:
     frame = curve(trace, arms, settings)
     of = [arm for arm in arms if settings.baselines_of in (None, arm.token)]
     baselines = random_baselines(trace, arms.only(of), x=settings.x, bins=settings.bins)
+    if len(of) < len(arms):
+        baselines = replace(baselines, is_shared=False)
     drawn = baselines.levels
     if settings.independent_only:
         drawn = {kind: pair for kind, pair in drawn.items() if kind == "uniform"}
-    marked, marks = events.over_time(trace, arms, settings)
+    marked, marks = events.over_time(trace, arms, settings, frame)
     chart = balance.max_vio_curves(
         frame,
         labels=arms.labels,
@@ -86,7 +92,10 @@ def max_vio(store: Store, arms: ArmSet, settings: OverTime) -> Panel:
     return Panel(
         subject=settings.subject,
         finding=captions.max_vio_curves(
-            frame, labels=arms.labels, references=_comparable(baselines, settings)
+            frame,
+            labels=arms.labels,
+            references=_comparable(baselines, settings),
+            baseline_of=baselines.arm,
         ),
         how=_how(arms, baselines, settings) + marks,
         spec=specs.make(chart),
@@ -101,7 +110,7 @@ def overview(store: Store, arms: ArmSet, settings: OverTime) -> Panel:
     frame = curve(trace, arms, settings)
     baselines = random_baselines(trace, arms)
     level = baselines.levels.get("uniform")
-    marked, marks = events.over_time(trace, arms, settings)
+    marked, marks = events.over_time(trace, arms, settings, frame)
     chart = story.story(
         frame,
         labels=arms.labels,
@@ -110,11 +119,14 @@ def overview(store: Store, arms: ArmSet, settings: OverTime) -> Panel:
         curve=baselines.curve,
         events=marked,
     )
-    line = " The dashed line is the random-routing baseline of independent tokens." * baselines.has_line
+    finding = captions.max_vio_curves(
+        frame, labels=arms.labels, references=baselines.levels, baseline_of=baselines.arm
+    )
+    line = line_note(baselines, arms.labels)
     return Panel(
         subject="Imbalance (MaxVio) over training steps",
-        finding=captions.max_vio_curves(frame, labels=arms.labels, references=baselines.levels),
-        how=f"{MAX_VIO}: 0 is perfectly balanced, 1 is twice the mean.{line} {_sizes(arms)}{marks}",
+        finding=finding,
+        how=f"{MAX_VIO}: 0 is perfectly balanced, 1 is twice the mean. {line} {_sizes(arms)}{marks}",
         spec=specs.make(chart),
         table=frame,
         statements=trace.statements,
@@ -154,12 +166,8 @@ def _how(arms: ArmSet, baselines: Baselines, settings: MaxVioSettings) -> str:
             "Bold lines are means over the last 100 steps (fewer at the start), as the paper draws them; "
             "thin lines are the steps themselves."
         )
-    of = "" if settings.baselines_of is None else f" of {arms.labels[settings.baselines_of]}"
-    if settings.independent_only:
-        if baselines.has_line:
-            parts.append(f"The dashed line is the random-routing baseline of independent tokens{of}.")
-    else:
-        parts.append(baselines.missing or f"Dashed lines are the random-routing baselines{of}.")
+    note = line_note if settings.independent_only else lines_note
+    parts.append(note(baselines, arms.labels))
     if settings.until is not None:
         parts.append(f"Shown up to step {settings.until}.")
     return " ".join(parts)
@@ -174,36 +182,57 @@ def _sizes(arms: ArmSet) -> str:
 
 
 def random_baselines(trace: Trace, arms: ArmSet, *, x: Axis = "step", bins: int = 300) -> Baselines:
-    """The random-routing baselines of the best balanced arm; none where the arms have different sizes.
+    """The baselines of the best balanced arm that has some; none where the arms have different sizes.
 
-    The second line resamples whole sequences of a run as if every expert's expected load were equal. A
-    collapsed run has too few active experts for that, so it gives no such line. A mean over seeds is
-    compared with the mean of the seeds' own baselines.
+    Expert choice is balanced by construction, so its lines are drawn only where no other arm has any. The
+    second line resamples whole sequences of a run as if every expert's expected load were equal. A collapsed
+    run has too few active experts for that, so it gives no such line. A mean over seeds is compared with the
+    mean of the seeds' own baselines.
     """
     candidates = arms.with_loads().arms
     if not candidates:
-        return Baselines()
+        return Baselines(missing="No random-routing baseline: none of these runs has experts.")
     # The panel is to name the statements of the arm that gives the lines, not those of the search for it.
     search = Trace(trace.store)
     references = {arm.token: _references(search, arm) for arm in candidates}
-    if _differ_in_size(candidates, [references[arm.token].get("tokens") for arm in candidates]):
-        return Baselines(missing="No random-routing baseline: these runs have different sizes.")
-    if any(arm.first.experts_per_layer is not None for arm in candidates):
-        return Baselines(missing="No random-routing baseline: layers have different numbers of experts.")
-    best = min(candidates, key=lambda arm: _mean_max_vio(search, arm))
+    reason = _why_none(candidates, references)
+    if reason:
+        return Baselines(missing=f"No random-routing baseline: {reason}.")
+    with_line = [arm for arm in candidates if "uniform_mean" in references[arm.token]]
+    by_tokens = [arm for arm in with_line if arm.family != "expert_choice"]
+    best = min(by_tokens or with_line or candidates, key=lambda arm: _mean_max_vio(search, arm))
     own = _references(trace, best)
     pairs = {kind: (own[f"{kind}_mean"], own[f"{kind}_p95"]) for kind in KINDS if f"{kind}_mean" in own}
     held_out = pairs.pop("held_out", None)
-    missing = ""
-    if _is_collapsed(search, best):
+    missing = "" if with_line else "No random-routing baseline: no tokens were counted in the last steps."
+    if with_line and _is_collapsed(search, best):
         pairs.pop("resampled", None)
-        missing = (
-            "The dashed line is the random-routing baseline of independent tokens; that of whole sequences "
-            "is left out, since all of these runs have collapsed."
-        )
+        missing = "The baseline of whole sequences is left out, since the run has collapsed."
     return Baselines(
-        levels=pairs, held_out=held_out, curve=_baseline_curve(trace, best, x, bins), missing=missing
+        levels=pairs,
+        held_out=held_out,
+        curve=_baseline_curve(trace, best, x, bins),
+        arm=best.token,
+        is_shared=len(with_line) == len(candidates),
+        missing=missing,
     )
+
+
+def line_note(baselines: Baselines, labels: Mapping[str, str]) -> str:
+    """What the dashed line of a chart is that draws independent tokens alone, or why there is none."""
+    if not baselines.has_line:
+        return baselines.missing
+    whose = "" if baselines.is_shared else f" for “{labels[baselines.arm]}”"
+    return f"The dashed line is the random-routing baseline of independent tokens{whose}."
+
+
+def lines_note(baselines: Baselines, labels: Mapping[str, str]) -> str:
+    """What the dashed lines are in a chart of both baselines, and whose: sequences are an arm's own."""
+    if "resampled" in baselines.levels:
+        whose = f" for “{labels[baselines.arm]}”" if len(labels) > 1 else ""
+        return f"The dashed lines are the random-routing baselines{whose}."
+    said = line_note(baselines, labels)
+    return f"{said} {baselines.missing}" if baselines.has_line and baselines.missing else said
 
 
 def _references(trace: Trace, arm: Arm) -> dict[str, float]:
@@ -217,10 +246,26 @@ def _references(trace: Trace, arm: Arm) -> dict[str, float]:
     return result
 
 
-def _differ_in_size(arms: Sequence[Arm], tokens: Sequence[float | None]) -> bool:
+def _why_none(arms: Sequence[Arm], references: Mapping[str, Mapping[str, float]]) -> str:
+    """Why these arms have no baseline in common; empty where they have one."""
     sizes = {(a.first.num_experts, a.first.top_k, a.first.num_moe_layers) for a in arms}
-    counts = [n for n in tokens if n]
-    return len(sizes) > 1 or (len(counts) > 1 and max(counts) > (1 + SAME_TOKENS) * min(counts))
+    if len(sizes) > 1:
+        return "these runs have different numbers of MoE layers, experts or experts per token"
+    if any(arm.first.experts_per_layer is not None for arm in arms):
+        return "layers have different numbers of experts"
+    if not any(references.values()):
+        if not all(next(iter(sizes))):
+            return "the numbers of experts and of experts per token are not recorded"
+        return "the number of experts varies between tokens"
+    counted = [tokens for arm in arms if (tokens := references[arm.token].get("tokens"))]
+    if not counted or max(counted) <= (1 + SAME_TOKENS) * min(counted):
+        return ""
+    steps = {arm.first.tokens_per_step for arm in arms}
+    dropped = ", since dropped slots are not counted" if len(steps) == 1 and any(steps) else ""
+    return (
+        f"these runs count different numbers of tokens per step ({min(counted):,.0f} to "
+        f"{max(counted):,.0f}{dropped})"
+    )
 
 
 def _baseline_curve(trace: Trace, arm: Arm, x: Axis, bins: int) -> pl.DataFrame | None:

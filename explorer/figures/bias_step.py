@@ -15,7 +15,7 @@ def open_step(run: Run, rows: pl.DataFrame) -> BiasStep | str:
     if rows.is_empty():
         return "No loads were recorded at or before this step."
     at = int(rows["step"][0])
-    force = rule_in_force(config_of(run), at)
+    force = rule_in_force(config_of(run), at, run.balancer)
     if isinstance(force, str):
         return force
     if rows["expert_bias"].null_count():

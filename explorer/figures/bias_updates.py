@@ -82,7 +82,7 @@ def table(update: BiasStep, rows: pl.DataFrame) -> pl.DataFrame:
 
 def plain_rate(run: Run) -> float:
     """u. Raises ConfigError unless one plain sign rule with a constant u moves the bias all the time."""
-    last = rule_in_force(config_of(run), run.last_step)
+    last = rule_in_force(config_of(run), run.last_step, run.balancer)
     # Any option (centring, decay, memory, freezing, factors) makes it another rule.
     if (
         isinstance(last, str)

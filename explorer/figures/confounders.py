@@ -1,6 +1,7 @@
 """What differs between compared arms besides the balancing rule: settings, seeds, text, and the routing."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from explorer.config.run import differences
@@ -28,6 +29,7 @@ def confounders(arms: ArmSet) -> list[str]:
     """Sentences that name what differs besides the balancing rule: settings, text and seeds."""
     first, *others = arms
     sentences = [sentence for arm in others for sentence in _of_pair(arms, first, arm)]
+    sentences += _unknown_text(arms)
     seeds = [{run.seed for run in arm.runs} for arm in arms]
     common = set.intersection(*seeds)
     if not common:
@@ -42,7 +44,7 @@ def confounders(arms: ArmSet) -> list[str]:
 
 
 def _of_pair(arms: ArmSet, first: Arm, arm: Arm) -> list[str]:
-    """How two arms differ in settings and text."""
+    """How two arms differ in settings, and in text where that is known."""
     one, other = json.loads(first.first.config), json.loads(arm.first.config)
     names = differences(one, other)
     sentences = []
@@ -53,7 +55,7 @@ def _of_pair(arms: ArmSet, first: Arm, arm: Arm) -> list[str]:
             f"“{arms.label(first)}” and “{arms.label(arm)}” differ in more than the balancing rule: "
             f"{details}{more}. This may cause the differences shown below."
         )
-    if not any(name.startswith("corpus.") for name in names):
+    if not _names_corpus(names):
         sentences += other_text(arms, first, arm)
     return sentences
 
@@ -64,21 +66,40 @@ def _value(config: dict[str, Any], name: str) -> object:
     return values.get(field, "not set") if field and isinstance(values, dict) else values
 
 
+def _names_corpus(names: Iterable[str]) -> bool:
+    """Whether one of these settings is of the corpus: then the text differs as configured."""
+    return any(name.startswith("corpus.") for name in names)
+
+
 def other_text(arms: ArmSet, first: Arm, arm: Arm) -> list[str]:
-    """A sentence where two arms of one corpus were trained on different text, or where that is unknown."""
-    names = f"“{arms.label(first)}” and “{arms.label(arm)}”"
+    """A sentence where two arms of one corpus are known to be trained on different text."""
     one, other = first.first.corpus_digest, arm.first.corpus_digest
-    if not one or not other:
-        return [
-            f"The text of {names} is not recorded for both (corpus.digest in run.json), so it may differ and "
-            "cause the differences shown below."
-        ]
-    if one == other:
+    if not one or not other or one == other:
         return []
     return [
-        f"{names} were trained on different text (corpus digest {one[:8]} against {other[:8]}), so their "
-        "runs are not paired. Train both on the same corpus files; the text of the corpus “python” changes "
-        "with the Python version."
+        f"“{arms.label(first)}” and “{arms.label(arm)}” were trained on different text (corpus digest "
+        f"{one[:8]} against {other[:8]}), so their runs are not paired. Train both on the same corpus files; "
+        "the text of the corpus “python” changes with the Python version."
+    ]
+
+
+def _unknown_text(arms: ArmSet) -> list[str]:
+    """One sentence that names the first arm and all of its corpus whose text cannot be compared with its."""
+    first, *others = arms
+    config = json.loads(first.first.config)
+    unknown = [
+        f"“{arms.label(arm)}”"
+        for arm in others
+        if not (first.first.corpus_digest and arm.first.corpus_digest)
+        and not _names_corpus(differences(config, json.loads(arm.first.config)))
+    ]
+    if not unknown:
+        return []
+    names = [f"“{arms.label(first)}”", *unknown]
+    return [
+        f"The text of {', '.join(names[:-1])} and {names[-1]} is not recorded for "
+        f"{'both' if len(names) == 2 else 'all'} (corpus.digest in run.json), so it may differ and cause the "
+        "differences shown below."
     ]
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from explorer.figures import quality
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Arm
-from explorer.figures.pairs import family, paired, survives
+from explorer.figures.pairs import family, number_of_pairs, p_value_in, survives
 from explorer.figures.panel import Panel
 from explorer.figures.store import Store, Trace
 
@@ -26,18 +26,15 @@ def paired_in_family(store: Store, arms: ArmSet, settings: FamilyPaired) -> Pane
     others = [arm for arm in arms if arm is not base]
     rows = []
     for metric in settings.metrics:
-
-        def differences(a: Arm, b: Arm, metric: str = metric) -> list[float]:
-            return list(paired(trace.ask, a, b, metric).differences.values())
-
+        p_value = p_value_in(trace.ask, metric)
         for arm in others:
             row = quality.row_of(trace, arms, arm, base, metric)
             if row is not None:
                 rows.append(
                     {
                         **row,
-                        "survives": survives(arm, base, settings.family, differences),
-                        "comparisons": len(family(arm, base, settings.family)),
+                        "survives": survives(arm, base, settings.family, p_value),
+                        "comparisons": number_of_pairs(family(arm, base, settings.family)),
                     }
                 )
     return quality.differences_panel(trace, arms, settings.base, rows, how=HOW)

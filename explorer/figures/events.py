@@ -29,12 +29,16 @@ def of_arms(trace: Trace, arms: ArmSet) -> pl.DataFrame:
     return joined.with_columns(run_id="arm", detail=detail).drop("arm", "seed")
 
 
-def over_time(trace: Trace, arms: ArmSet, settings: OverTime) -> tuple[pl.DataFrame | None, str]:
-    """The events marked above a chart over training, and what its marks mean; None and "" for no marks."""
+def over_time(
+    trace: Trace, arms: ArmSet, settings: OverTime, lines: pl.DataFrame
+) -> tuple[pl.DataFrame | None, str]:
+    """The events marked above a chart over training, and what its marks mean; None and "" for no marks.
+
+    lines: as `of_lines` takes them.
+    """
     if not settings.marks or settings.x != "step":
         return None, ""
-    marked = of_arms(trace, arms)
-    return marked, marks_note(marked, several=len(arms) > 1)
+    return of_lines(of_arms(trace, arms), lines)
 
 
 def legend(kinds: Iterable[str]) -> str:
@@ -64,6 +68,18 @@ def marks_note(events: pl.DataFrame, *, several: bool = False, since: int | None
     if any(group.height > 1 for group in groups):
         said += "; a number says how many are close together"
     return f"{said}."
+
+
+def of_lines(events: pl.DataFrame, lines: pl.DataFrame) -> tuple[pl.DataFrame, str]:
+    """The events that a figure of lines has marks for, and the note on these marks.
+
+    events: of `of_arms`. lines: the rows that are drawn, with run_id, first_step and last_step. A run without
+    a line has no marks either.
+    """
+    runs = lines["run_id"].unique().to_list()
+    steps = (lines["first_step"].min(), lines["last_step"].max())
+    shown = events.filter(pl.col("run_id").is_in(runs), pl.col("step").is_between(*steps))
+    return shown, marks_note(shown, several=len(runs) > 1)
 
 
 def of_layer(trace: Trace, run: Run, layer: int) -> pl.DataFrame:

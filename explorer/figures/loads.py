@@ -14,6 +14,7 @@ from explorer.figures.panel import Missing, Panel
 from explorer.figures.settings import OneLayer, OneStep
 from explorer.figures.store import Store, Trace
 from explorer.queries import loads as queries
+from explorer.wording import listed
 
 SMALL_PX = 230
 """Height of a heatmap where several stand under each other."""
@@ -63,6 +64,15 @@ def busiest_experts(store: Store, arms: ArmSet, settings: OneLayer) -> str:
         for arm in arms
     }
     return captions.compare_heatmaps(frames)
+
+
+def without_layer(arms: ArmSet, layer: int) -> list[str]:
+    """One sentence per arm that has loads, but not this MoE layer."""
+    return [
+        f"“{arms.label(arm)}” has no MoE layer {layer}; its MoE layers are {listed(arm.first.layers)}."
+        for arm in arms.with_loads()
+        if layer not in arm.first.layers
+    ]
 
 
 def event_kinds(store: Store, arms: ArmSet, settings: OneLayer) -> set[str]:

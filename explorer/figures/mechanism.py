@@ -43,8 +43,6 @@ def gradient_cosines(store: Store, arms: ArmSet, _settings: None = None) -> Pane
     if frame.is_empty():
         return Missing(subject=subject, reason=mechanism_words.MISSING)
     finding = mechanism_words.gradient_cosines(frame, labels=arms.labels)
-    if _is_unknown(frame, "cosine"):
-        return Missing(subject=subject, reason=finding)
     return _panel(
         trace,
         arms,
@@ -52,6 +50,7 @@ def gradient_cosines(store: Store, arms: ArmSet, _settings: None = None) -> Pane
         mechanism.gradient_cosines,
         subject=subject,
         finding=finding,
+        column="cosine",
         how="Below the dashed line the auxiliary loss pulls the routers against the language loss; near it "
         "the two are unrelated. A rule without an auxiliary loss has no line.",
     )
@@ -62,8 +61,6 @@ def score_margins(store: Store, arms: ArmSet, _settings: None = None) -> Panel |
     trace = Trace(store)
     frame = _choices(trace, arms)
     subject, finding = "Score margins", mechanism_words.choices(frame, labels=arms.labels)
-    if _is_unknown(frame, "margin"):
-        return Missing(subject=subject, reason=finding)
     return _panel(
         trace,
         arms,
@@ -71,6 +68,7 @@ def score_margins(store: Store, arms: ArmSet, _settings: None = None) -> Panel |
         mechanism.score_margins,
         subject=subject,
         finding=finding,
+        column="margin",
         how=f"Biases are included where there are any. A small change can flip a choice with a small margin. "
         f"{BAND}",
     )
@@ -81,8 +79,6 @@ def bias_switches(store: Store, arms: ArmSet, _settings: None = None) -> Panel |
     trace = Trace(store)
     frame = _choices(trace, arms)
     subject, finding = "Assignments changed by the bias", mechanism_words.switched(frame, labels=arms.labels)
-    if _is_unknown(frame, "switched"):
-        return Missing(subject=subject, reason=finding)
     return _panel(
         trace,
         arms,
@@ -90,6 +86,7 @@ def bias_switches(store: Store, arms: ArmSet, _settings: None = None) -> Panel |
         mechanism.switched_share,
         subject=subject,
         finding=finding,
+        column="switched",
         how="Compared with the experts that the scores alone would have selected for the same token.",
     )
 
@@ -102,8 +99,6 @@ def churn(store: Store, arms: ArmSet, _settings: None = None) -> Panel | Missing
     chance = series["chance"].drop_nulls().unique()
     frame = frame.with_columns(chance=pl.lit(chance[0] if len(chance) == 1 else None, dtype=pl.Float64))
     subject, finding = "Choices changed between probes", mechanism_words.churn(frame, labels=arms.labels)
-    if frame.is_empty():
-        return Missing(subject=subject, reason=finding)
     return _panel(
         trace,
         arms,
@@ -111,6 +106,7 @@ def churn(store: Store, arms: ArmSet, _settings: None = None) -> Panel | Missing
         mechanism.churn,
         subject=subject,
         finding=finding,
+        column="churn",
         how="The same tokens are routed at a few steps of the training. A point is the share of their "
         "experts that changed since the previous point; the dashed line is that of unrelated choices.",
     )
@@ -124,11 +120,6 @@ def _choices(trace: Trace, arms: ArmSet) -> pl.DataFrame:
     return merge.series(trace.ask(queries.choices, arms.runs), arms.arms, ["margin", "switched"])
 
 
-def _is_unknown(frame: pl.DataFrame, column: str) -> bool:
-    """Whether no run has recorded this column."""
-    return frame[column].null_count() == frame.height
-
-
 def _panel(
     trace: Trace,
     arms: ArmSet,
@@ -138,14 +129,21 @@ def _panel(
     subject: str,
     finding: str,
     how: str,
-) -> Panel:
-    """A chart over training steps with the events of the arms."""
-    marked = events.of_arms(trace, arms)
+    column: str | None = None,
+) -> Panel | Missing:
+    """A chart over training steps with the events of the drawn arms; Missing where nothing was recorded.
+
+    column: what is drawn; an arm without it has no line. None draws every arm of the frame.
+    """
+    lines = frame if column is None else frame.filter(pl.col(column).is_not_null())
+    if lines.is_empty():
+        return Missing(subject=subject, reason=finding)
+    marked, marks = events.of_lines(events.of_arms(trace, arms), lines)
     settings: dict[str, Any] = {"labels": arms.labels, "families": arms.families, "events": marked}
     return Panel(
         subject=subject,
         finding=finding,
-        how=how + events.marks_note(marked, several=len(arms) > 1),
+        how=how + marks,
         spec=specs.make(chart(frame, **settings)),
         table=frame,
         statements=trace.statements,

@@ -9,13 +9,12 @@ import polars as pl
 from explorer.charts import captions, differences, losses, plane, ranking
 from explorer.charts import spec as specs
 from explorer.charts.theme import AXIS
-from explorer.figures import events, merge
+from explorer.figures import events, merge, pairs
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Arm
 from explorer.figures.panel import Panel
 from explorer.figures.settings import OverTime
 from explorer.figures.store import Store, Trace
-from explorer.metrics import holm
 from explorer.queries import comparison
 from explorer.queries import losses as queries
 
@@ -30,6 +29,10 @@ PAIRED = {
 UNTUNED = (
     "Strengths (α, u) are as given and were not tuned for each rule, so a difference is one between these "
     "settings."
+)
+HOLM = (
+    "Holm's correction counts all pairs of the selected arms, metric by metric, so the verdict does not "
+    "depend on the base."
 )
 
 
@@ -60,7 +63,7 @@ def perplexity(store: Store, arms: ArmSet, settings: OverTime) -> Panel:
     train = merge.up_to(merge.series(series, arms.arms, ["lm_loss", "perplexity"]), settings.until)
     evals = trace.ask(queries.eval_series, arms.runs, settings.x)
     held = merge.up_to(merge.evals(evals, arms.arms), settings.until, "step")
-    marked, marks = events.over_time(trace, arms, settings)
+    marked, marks = events.over_time(trace, arms, settings, train)
     chart = losses.loss_curves(
         train,
         held,
@@ -109,23 +112,32 @@ def not_drawn(summary: pl.DataFrame) -> str:
 
 
 def paired(store: Store, arms: ArmSet, settings: Paired) -> Panel:
-    """Differences of the other arms from the base, seed by seed; Holm's correction covers all of them."""
+    """Differences of the other arms from the base, seed by seed, with Holm's verdict among all pairs."""
     trace = Trace(store)
     rows = paired_rows(trace, arms, settings)
-    return differences_panel(trace, arms, settings.base, rows, how=UNTUNED)
+    return differences_panel(trace, arms, settings.base, rows, how=f"{HOLM} {UNTUNED}")
 
 
 def paired_rows(trace: Trace, arms: ArmSet, settings: Paired) -> list[dict[str, Any]]:
-    """The rows of `paired`, metric by metric, with what survives Holm's correction over all of them."""
+    """The rows of `paired`, metric by metric."""
     base = arms.of_token(settings.base)
-    others = [arm for arm in arms if arm is not base]
-    rows = [row_of(trace, arms, arm, base, metric) for metric in settings.metrics for arm in others]
-    return of_family([row for row in rows if row is not None])
+    return [row for metric in settings.metrics for row in verdict_rows(trace, arms, base, metric)]
+
+
+def verdict_rows(trace: Trace, arms: ArmSet, base: Arm, metric: str) -> list[dict[str, Any]]:
+    """The rows of all arms but the base in one metric, with Holm's verdict among all pairs of these arms."""
+    verdicts = pairs.verdicts(arms, pairs.p_value_in(trace.ask, metric))
+    rows = [(arm, row_of(trace, arms, arm, base, metric)) for arm in arms if arm is not base]
+    return [
+        {**row, "survives": verdicts.survives(arm.token, base.token), "comparisons": verdicts.comparisons}
+        for arm, row in rows
+        if row is not None
+    ]
 
 
 def row_of(trace: Trace, arms: ArmSet, arm: Arm, base: Arm, metric: str) -> dict[str, Any] | None:
     """One row as `charts.paired_differences` takes it; None for arms without a common seed."""
-    pair = trace.ask(comparison.paired, arm.runs, base.runs, metric)
+    pair = pairs.paired(trace.ask, arm, base, metric)
     if pair.mean is None:
         return None
     return {
@@ -139,15 +151,6 @@ def row_of(trace: Trace, arms: ArmSet, arm: Arm, base: Arm, metric: str) -> dict
         "seeds": pair.n,
         "family": arm.family,
     }
-
-
-def of_family(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows that are shown together, marked with what survives Holm's correction over all of them."""
-    survives = holm([row["p_value"] for row in rows])
-    number = sum(row["p_value"] is not None for row in rows)
-    return [
-        {**row, "survives": stays, "comparisons": number} for row, stays in zip(rows, survives, strict=True)
-    ]
 
 
 def differences_panel(
@@ -174,12 +177,12 @@ def pair_origin(arms: Sequence[Arm]) -> str:
 
 
 def resolution_note(store: Store, arms: ArmSet, settings: Paired) -> str:
-    """How small a difference `paired` can resolve, one sentence per metric; "" without rows."""
+    """How small a significant difference can be in `paired`, one sentence per metric; "" without rows."""
     return " ".join(resolutions(paired_rows(Trace(store), arms, settings)))
 
 
 def resolutions(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """How small a difference these rows can tell from zero, one sentence per metric."""
+    """How small a difference can be and still be significant, one sentence per metric."""
     sentences = []
     for metric in dict.fromkeys(row["metric"] for row in rows):
         widths = [row["half_width"] for row in rows if row["metric"] == metric]
@@ -191,6 +194,6 @@ def resolutions(rows: Sequence[dict[str, Any]]) -> list[str]:
             )
         else:
             sentences.append(
-                f"{metric[0].upper()}{metric[1:]}: one seed, so there is no interval and no significance."
+                f"{metric[0].upper()}{metric[1:]}: one seed, so there is no interval and nothing is tested."
             )
     return sentences

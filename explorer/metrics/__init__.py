@@ -59,7 +59,7 @@ from explorer.metrics.references import (
     uniform_reference,
     uniform_references,
 )
-from explorer.metrics.statistics import holm, is_resolved, p_value, t_interval
+from explorer.metrics.statistics import PairVerdicts, holm, is_resolved, p_value, pair_verdicts, t_interval
 from explorer.metrics.windows import (
     COLLAPSE_STEPS,
     DEAD_STEPS,
@@ -82,6 +82,7 @@ __all__ = [
     "SPIKE_NATS",
     "SPIKE_STEPS",
     "WIDE_SPREAD",
+    "PairVerdicts",
     "balance_efficiency",
     "bias_spread",
     "bits_per_byte",
@@ -115,6 +116,7 @@ __all__ = [
     "normalised_entropy",
     "oscillation",
     "p_value",
+    "pair_verdicts",
     "perplexity",
     "resampled_reference",
     "saturation",

@@ -24,15 +24,15 @@ TERMS: tuple[Term, ...] = (
         sources=(OURS,),
     ),
     Term(
-        key="not_resolved",
-        title="Not resolved",
+        key="not_significant",
+        title="Not significant",
         section=READING,
         text="The interval covers zero: with these seeds the difference is not significant. That is no "
         "evidence that there is none.",
-        more="Of several comparisons, one in twenty excludes zero by chance alone, so Holm's correction is "
-        "applied too: it keeps the probability of any false positive at 5 %. The half width of the "
-        "interval is the resolution. The published gain of loss-free over the "
-        "paper's auxiliary loss is about 0.006 nats, which few short runs can resolve.",
+        more="Of several comparisons, one in twenty excludes zero by chance alone. So Holm's correction is "
+        "applied to all pairs of the compared arms, figure by figure: it keeps the probability of any false "
+        "positive at 5 %. The half width of the interval is the resolution. The published gain of loss-free "
+        "over the paper's auxiliary loss is about 0.006 nats, which few short runs can resolve.",
         sources=(OURS, LOSS_FREE),
     ),
     Term(

@@ -49,9 +49,9 @@ def uniform_reference(
     Every token picks K distinct experts at random. The violation is averaged over `num_layers`
     independent layers, as the reported figure is: the mean does not depend on that, the
     percentile does. Simulated and cached; `draws` (of all layers) as many as `RELATIVE_ERROR` takes, at
-    least 1,000, unless given.
+    least 1,000, unless given. 0 where chance has no part: no token, or every token goes to all experts.
     """
-    if top_k == num_experts or num_tokens == 0:
+    if not _has_chance(num_experts, top_k, num_tokens):
         return 0.0, 0.0
     rng = np.random.default_rng(seed)
     first = draws or 1000
@@ -59,6 +59,11 @@ def uniform_reference(
     if draws is None and (needed := _draws_needed(violation)) > first:
         violation = _violations(rng, num_experts, top_k, num_tokens, num_layers, needed)
     return float(violation.mean()), float(np.percentile(violation, 95))
+
+
+def _has_chance(num_experts: int, top_k: int, num_tokens: int) -> bool:
+    """Whether random routing of these sizes can differ from even routing at all."""
+    return num_tokens > 0 and 0 < top_k < num_experts
 
 
 def _draws_needed(values: NDArray[np.float64]) -> int:
@@ -95,7 +100,7 @@ def uniform_references(
     the baseline falls about as the inverse root of the tokens).
     """
     sizes = sorted({int(n) for n in tokens if n > 0})
-    if len(sizes) <= EXACT_SIZES or top_k == num_experts:
+    if len(sizes) <= EXACT_SIZES or not 0 < top_k < num_experts:
         return {n: uniform_reference(num_experts, top_k, n, num_layers) for n in sizes}
     first, last = (2 * math.log2(n) for n in (sizes[0], sizes[-1]))
     grid = sorted({round(2 ** (power / 2)) for power in range(math.floor(first), math.ceil(last) + 1)})
@@ -138,7 +143,12 @@ def _is_drawn_by_token(num_experts: int, top_k: int, num_tokens: int) -> bool:
 
 
 def uniform_guide(num_experts: int, top_k: int, num_tokens: int) -> float:
-    """Closed-form upper guide to `uniform_reference`: sqrt(2 ln N · N/(KT) · (1 - K/N))."""
+    """Closed-form upper guide to `uniform_reference`: sqrt(2 ln N · N/(KT) · (1 - K/N)).
+
+    0 where chance has no part.
+    """
+    if not _has_chance(num_experts, top_k, num_tokens):
+        return 0.0
     share = top_k / num_experts
     return math.sqrt(2 * math.log(num_experts) / (num_tokens * share) * (1 - share))
 

@@ -4,7 +4,9 @@ The only t distribution of the project. SciPy takes a moment to load, so it is i
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
@@ -70,3 +72,31 @@ def holm(p_values: Sequence[float | None]) -> list[bool]:
             break
         survives[at] = True
     return survives
+
+
+@dataclass(frozen=True)
+class PairVerdicts:
+    """Which of all pairs of some arms differ significantly in one figure, by Holm's correction over them."""
+
+    significant: frozenset[frozenset[str]]
+    comparisons: int
+    """Pairs that have a p value."""
+
+    def survives(self, a: str, b: str) -> bool:
+        """Whether the difference of these two arms stays significant; in either order."""
+        return frozenset((a, b)) in self.significant
+
+
+def pair_verdicts(arms: Sequence[str], p_value_of: Callable[[str, str], float | None]) -> PairVerdicts:
+    """The verdict on every pair of arms in one figure.
+
+    The family is all pairs of the arms, never those of one base or those of several figures: so the verdict
+    on two arms is the same whichever of them the others are compared with.
+
+    arms: names; p_value_of: as `p_value`, of the paired differences of two of them.
+    """
+    pairs = list(combinations(dict.fromkeys(arms), 2))
+    values = [p_value_of(a, b) for a, b in pairs]
+    stays = holm(values)
+    significant = frozenset(frozenset(pair) for pair, ok in zip(pairs, stays, strict=True) if ok)
+    return PairVerdicts(significant, sum(value is not None for value in values))

@@ -43,7 +43,7 @@ def bias_spread(bias: ArrayLike) -> NDArray[np.float64]:
     """max_i b_i - min_i b_i, in score units. [..., E] -> [...]; 0 at the start, never negative.
 
     A constant added to all biases changes nothing. What a wide spread means depends on the scores and on
-    how the bias acts: `explorer.outranking`.
+    how the bias acts: `explorer.routing.outranking`.
     """
     array = np.asarray(bias, dtype=np.float64)
     return np.asarray(array.max(-1) - array.min(-1))

@@ -1,6 +1,6 @@
 """Strategies that move the selection bias: no loss, no gradient, once per optimizer step.
 
-The arithmetic is in `explorer.balancing`, shared with the simulator. Shapes: L layers, T tokens of the
+The arithmetic is in `explorer.routing.balancing`, shared with the simulator. Shapes: L layers, T tokens of the
 step, E (in formulas N) experts, B bins. Counts are int64; the bias is float32.
 """
 
@@ -25,7 +25,7 @@ from explorer.routing.balancing import (
 
 
 class LossFreeBalancing(Balancer):
-    """Auxiliary-loss-free balancing (arXiv 2408.15664, Algorithm 1); see `explorer.balancing`.
+    """Auxiliary-loss-free balancing (arXiv 2408.15664, Algorithm 1); see `explorer.routing.balancing`.
 
     Departures: the proportional rule uses the relative violation, since the paper leaves its unit open.
     `freeze_after_step` is DeepSeek-V3's u = 0 at the end of training (arXiv 2412.19437, section 4.2).

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.errors import RunFolderError
+from explorer.recording.folder_schema import LARGEST_STEP
 from explorer.recording.layout import Layout
 from explorer.recording.values import (
     Ragged,
@@ -78,8 +79,9 @@ def checked(record: R, layout: Layout) -> R:
         if values["num_layers"] not in (0, layout.num_layers):
             raise _broken(record, "num_layers", values["num_layers"], f"must be {layout.num_layers}")
         values["num_layers"] = layout.num_layers
-    if isinstance(record, EventRecord):
-        _check_place(record, values["layer"], values["expert"], layout)
+    for name, dims in ARRAY_FIELDS[kind]:
+        if _is_count(name) and dims.endswith("LE") and values[name] is not None:
+            _check_sums(record, name, values[name], layout)
     if isinstance(record, ProbeRecord) and not layout.is_even:
         _check_choices(record, values["selected_experts_PLK"], layout)
     return kind(**values)
@@ -120,6 +122,7 @@ def _scalar_fields(kind: Any) -> dict[str, tuple[Any, int]]:
     """Field -> its type and, if it is a whole number, the largest that its column holds."""
     arrays = {name for name, _ in ARRAY_FIELDS[kind]} | {"domains_B"}
     sizes = {column.name: LARGEST.get(column.sql_type, 0) for column in TABLES[TABLE_OF[kind]]}
+    sizes["step"] = LARGEST_STEP
     return {
         name: (types[0], sizes.get(name, LARGEST["INTEGER"]))
         for name, types in FIELD_TYPES[kind].items()
@@ -160,8 +163,12 @@ def _array(record: Record, name: str, value: Any, dims: str, layout: Layout) -> 
             return _uneven(name, value, dims, layout)
         array, type_name = to_array(value)
     except Ragged as error:
-        hint = ", or be described by RunInfo.experts_per_layer" if dims.endswith("LE") else ""
-        raise _broken(record, name, preview(value), f"{error}{hint}") from error
+        rule = str(error)
+        if dims.endswith("LE") and layout.is_even:
+            rule += ", or be described by RunInfo.experts_per_layer"
+        elif dims.endswith("LE"):
+            rule = f"must be one array per layer, with {preview(list(layout.widths))} experts"
+        raise _broken(record, name, preview(value), rule) from error
     except Refused as error:
         raise _refused(record, name, value, error) from error
     if "K" in dims and array.ndim == len(dims) and array.shape[dims.index("K")] == layout.num_experts:
@@ -223,14 +230,16 @@ def _domains(record: SequenceLoadRecord, count: int) -> list[str]:
         raise _refused(record, "domains_B", names, error) from error
 
 
-def _check_place(record: EventRecord, layer: int | None, expert: int | None, layout: Layout) -> None:
-    """An event's layer and expert must be among those of the run."""
-    if layer is not None and layer not in layout.layers:
-        numbers = preview(list(layout.layers))
-        raise _broken(record, "layer", layer, f"must be the number of an MoE layer of the run ({numbers})")
-    most = layout.num_experts if layer is None else layout.width_of(layer)
-    if expert is not None and expert >= most:
-        raise _broken(record, "expert", expert, f"must be below {most}, the number of experts there")
+def _check_sums(record: Record, name: str, counts: NDArray[np.int64], layout: Layout) -> None:
+    """The index holds the assignments of a layer, its counts added up, as one number."""
+    most = LARGEST["BIGINT"]
+    if counts.max(initial=0) <= most // max(1, layout.num_experts):
+        return
+    rows = counts.reshape(-1, sum(layout.widths))
+    for layer, cells in layout.slices():
+        total = max(sum(row) for row in rows[:, cells].tolist())
+        if total > most:
+            raise _broken(record, name, total, f"the counts of layer {layer} must add up to at most {most}")
 
 
 def _check_choices(record: ProbeRecord, chosen_PLK: NDArray[Any], layout: Layout) -> None:

@@ -29,7 +29,7 @@ from typing import BinaryIO
 import numpy as np
 import polars as pl
 
-from explorer.errors import UnreadableRunError
+from explorer.errors import NotNowError, UnreadableRunError
 from explorer.recording.damage import damaged, reading
 
 COLUMNS_KEY = "explorer.columns"
@@ -244,5 +244,7 @@ def _digest_of_one(path: Path, name: str) -> str | None:
     try:
         with reading(path):
             return digest_files([path], [name]).get(name)
+    except NotNowError:
+        raise
     except UnreadableRunError:
         return None

@@ -7,6 +7,7 @@ from pathlib import Path
 from polars.exceptions import PanicException, PolarsError
 
 from explorer.errors import UnreadableRunError
+from explorer.recording.files import cannot_read
 
 
 def damaged(path: Path, reason: str) -> UnreadableRunError:
@@ -20,13 +21,16 @@ def damaged(path: Path, reason: str) -> UnreadableRunError:
 def reading(path: Path) -> Iterator[None]:
     """Turn what Polars raises on damaged bytes into UnreadableRunError; FileNotFoundError passes through.
 
+    What the system refuses to read becomes NotNowError, a kind of it.
     A panic of its Rust code is no `Exception`, so nothing else would catch it.
     """
     try:
         yield
     except FileNotFoundError as error:
         raise FileNotFoundError(path.name) from error
-    except (PolarsError, OSError, PanicException) as error:
+    except OSError as error:  # a file that is cut short raises a PolarsError
+        raise cannot_read(path, error) from error
+    except (PolarsError, PanicException) as error:
         raise damaged(path, first_line(error)) from error
 
 

@@ -11,33 +11,48 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from explorer.errors import RunFolderError, UnreadableRunError
+from explorer.errors import NotNowError, RunFolderError, UnreadableRunError
 from explorer.files import write_whole
 from explorer.recording.folder_schema import MAX_DEPTH, BrokenRule, S, depth_of, parsed
 
 MAX_DOCUMENT_BYTES = 64 * 2**20
 
 
-def plain(value: Any) -> Any:
+class _TooDeep(Exception):
+    """Nested deeper than allowed."""
+
+
+def plain(value: Any, *, levels: int = MAX_DEPTH, name: str = "the document") -> Any:
     """What JSON can hold, sharing nothing with `value`; NaN and infinity become null.
 
     Numpy scalars and arrays and tensors become numbers and lists, a path its text, half of a surrogate pair
-    a question mark. Raises RunFolderError for anything else.
+    a question mark. Raises RunFolderError for anything else, and for what is nested more than `levels` deep.
     """
+    try:
+        return _plain(value, levels)
+    except _TooDeep:
+        raise RunFolderError(
+            f"{name} is nested more than {levels} levels deep, which no reader takes; keep less of it."
+        ) from None
+
+
+def _plain(value: Any, levels: int) -> Any:
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
     if isinstance(value, str | Path):
         return str(value).encode(errors="replace").decode()
+    if isinstance(value, Mapping | list | tuple) and levels == 0:
+        raise _TooDeep
     if isinstance(value, Mapping):
-        return {plain(str(k)): plain(v) for k, v in value.items()}
+        return {_plain(str(k), 0): _plain(v, levels - 1) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
+        return [_plain(v, levels - 1) for v in value]
     if isinstance(value, np.ndarray | np.generic):
-        return plain(value.tolist())
+        return _plain(value.tolist(), levels)
     if hasattr(value, "detach") and hasattr(value, "tolist"):
-        return plain(value.detach().tolist())
+        return _plain(value.detach().tolist(), levels)
     raise RunFolderError(
         f"{type(value).__name__} cannot be kept as JSON; give numbers, texts, lists and dictionaries of them."
     )
@@ -46,13 +61,28 @@ def plain(value: Any) -> Any:
 def atomic_write_json(path: Path, data: Any) -> None:
     """Replace `path` by `data` as JSON, at once (`explorer.files`).
 
-    Raises RunFolderError when the disk refuses.
+    Raises RunFolderError when the disk refuses, and for what `read_json` would refuse.
     """
-    text = json.dumps(plain(data), ensure_ascii=False, indent=1, allow_nan=False)
+    content = encoded(data, str(path))
     try:
-        write_whole(path, text.encode())
+        write_whole(path, content)
     except OSError as error:
         raise cannot_write(path, error) from error
+
+
+def encoded(data: Any, name: str) -> bytes:
+    """The bytes of a document that can be read again; RunFolderError, beginning with `name`, says why not."""
+    try:
+        content = json.dumps(plain(data, name=name), ensure_ascii=False, indent=1, allow_nan=False).encode()
+        msgspec.json.decode(content)
+    except ValueError as error:  # a whole number of more digits than a reader takes
+        raise RunFolderError(f"{name} cannot be kept as JSON ({error}); correct what is given.") from error
+    if len(content) > MAX_DOCUMENT_BYTES:
+        raise RunFolderError(
+            f"{name} has {len(content):,} bytes: must have at most {MAX_DOCUMENT_BYTES:,}, which is what a "
+            "reader takes; keep less of it."
+        )
+    return content
 
 
 def read_json(path: Path) -> Any:
@@ -79,9 +109,7 @@ def read_json(path: Path) -> Any:
             f"{path} is damaged or cut short ({error}); restore it from a copy."
         ) from error
     except OSError as error:
-        raise UnreadableRunError(
-            f"{path} cannot be read ({error.strerror}); check the file and its permissions."
-        ) from error
+        raise cannot_read(path, error) from error
     if depth_of(document) > MAX_DEPTH:
         raise _too_deep(path)
     return document
@@ -123,6 +151,12 @@ def read_object(path: Path) -> dict[str, Any]:
             f"{path} holds {type(data).__name__} where an object was expected; restore it from a copy."
         )
     return data
+
+
+def cannot_read(path: Path, error: OSError) -> NotNowError:
+    """The sentence for a disk that refuses to read; nobody is told to delete what may be whole."""
+    reason = error.strerror or next(iter(str(error).splitlines()), type(error).__name__)
+    return NotNowError(f"{path} cannot be read ({reason}); check its permissions and the disk.")
 
 
 def cannot_write(path: Path, error: Exception) -> RunFolderError:

@@ -17,6 +17,9 @@ LARGEST_STEP = 2**53 - 1
 LARGEST_ATTEMPT = 2**31 - 1
 MAX_LAYERS = 10_000
 MAX_EXPERTS = 2**20
+MAX_CELLS = 2**22
+"""Experts of all MoE layers together. Every step has a row for each, so with many more a single step fills
+the memory of whoever reads it."""
 COMPACTED_FILE = r"[a-z_]{1,60}-g[0-9]{1,16}\.parquet"
 MAX_DEPTH = 64
 """Nesting of a document: well below what a recursive reader or writer of JSON can stand."""
@@ -28,7 +31,8 @@ _Count = Annotated[int, Meta(ge=0, le=LARGEST_STEP, description=f"a whole number
 _Attempt = Annotated[
     int, Meta(ge=0, le=LARGEST_ATTEMPT, description=f"a whole number from 0 to {LARGEST_ATTEMPT}")
 ]
-_Text = Annotated[str, Meta(max_length=10_000, description="a text of at most 10000 characters")]
+MAX_TEXT = 10_000
+_Text = Annotated[str, Meta(max_length=MAX_TEXT, description=f"a text of at most {MAX_TEXT} characters")]
 _Number = Annotated[float | None, Meta(description="a number or null")]
 _Object = Annotated[dict[str, Any], Meta(description="an object")]
 _FileName = Annotated[str, Meta(pattern=rf"^{COMPACTED_FILE}\Z")]

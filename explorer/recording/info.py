@@ -11,8 +11,8 @@ from typing import Any
 from explorer.config.run import RunConfig
 from explorer.errors import RunFolderError, UnreadableRunError
 from explorer.recording.files import plain, read_object
-from explorer.recording.folder_schema import BrokenRule, RunFile, parsed, shown
-from explorer.recording.layout import layers_problem
+from explorer.recording.folder_schema import MAX_DEPTH, BrokenRule, RunFile, parsed, shown
+from explorer.recording.layout import layers_problem, sizes_problem
 from explorer.recording.stated_rules import StatedRules, complete
 from explorer.recording.values import Refused, preview, to_array, to_whole, whole_array
 
@@ -90,10 +90,16 @@ class RunInfo:
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, _sizes(name, getattr(self, name)))
         try:
-            parsed(RunFile, plain({f.name: getattr(self, f.name) for f in fields(self)}))
+            levels = MAX_DEPTH - 1
+            document = {
+                f.name: plain(getattr(self, f.name), levels=levels, name=f.name) for f in fields(self)
+            }
+            parsed(RunFile, document)
         except BrokenRule as error:
             raise RunFolderError(f"{error}; correct it.") from error
-        problem = layers_problem(self.layers, self.experts_per_layer, self.num_moe_layers, self.num_experts)
+        sizes = self.num_moe_layers, self.num_experts
+        problem = layers_problem(self.layers, self.experts_per_layer, *sizes)
+        problem = problem or sizes_problem(*sizes, self.top_k, sum(self.layer_widths))
         if problem is not None:
             field_name, value, rule = problem
             raise RunFolderError(f"{field_name} = {preview(value)}: {rule}; describe the run as it is.")

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from explorer.recording.folder_schema import MAX_CELLS
+
 if TYPE_CHECKING:
     from explorer.recording.info import RunInfo
 
@@ -75,10 +77,25 @@ class Layout:
         return self.widths[self.layers.index(layer)] if layer in self.layers else 0
 
 
+Problem = tuple[str, object, str]
+"""(field, value, rule) of what does not fit together in run.json."""
+
+
+def sizes_problem(num_layers: int, num_experts: int, top_k: int, cells: int) -> Problem | None:
+    """`cells`: the experts of all layers together. None when the sizes go together."""
+    if num_layers and top_k > num_experts:
+        rule = f"must be at most num_experts ({num_experts}), since a token picks an expert once"
+        return "top_k", top_k, rule
+    if cells > MAX_CELLS:
+        rule = f"with {num_layers} MoE layers these are {cells} experts: must be at most {MAX_CELLS} together"
+        return "num_experts", num_experts, rule
+    return None
+
+
 def layers_problem(
     layers: Sequence[int] | None, widths: Sequence[int] | None, num_layers: int, num_experts: int
-) -> tuple[str, object, str] | None:
-    """(field, value, rule) of what does not fit together in run.json, or None."""
+) -> Problem | None:
+    """None when the numbers and the widths of the layers agree with the sizes."""
     if layers is not None:
         is_ascending = all(a < b for a, b in pairwise(layers))
         if len(layers) != num_layers or not is_ascending:

@@ -28,6 +28,8 @@ class RunListing:
     info: RunInfo | None = None
     status: RunStatus | None = None
     problem: str | None = None
+    is_group: bool = False
+    """Whether it is no run but a folder that holds some; `problem` says how to see them."""
 
 
 def list_runs(*folders: Path) -> list[RunListing]:
@@ -105,7 +107,9 @@ def _listing(path: Path) -> RunListing | None:
     run_id = printable(path.name)
     if not (path / RUN_FILE).exists() and not _has_traces(path):
         problem = _holds_runs(path)
-        return None if problem is None else RunListing(path=path, run_id=run_id, problem=problem)
+        if problem is None:
+            return None
+        return RunListing(path=path, run_id=run_id, problem=problem, is_group=True)
     run = RunFolder(path)
     return RunListing(path=path, run_id=run_id, info=run.info, status=run.status)
 

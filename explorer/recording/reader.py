@@ -15,7 +15,7 @@ import polars as pl
 from explorer.errors import RunFolderError, UnreadableRunError
 from explorer.recording.checksums import check_file
 from explorer.recording.damage import damaged, reading
-from explorer.recording.files import read_json, read_parsed
+from explorer.recording.files import cannot_read, read_json, read_parsed
 from explorer.recording.folder_schema import (
     COMPACTED_FILE,
     LARGEST_ATTEMPT,
@@ -64,6 +64,8 @@ class RunFolder:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
+        if self.path.name in ("", ".."):  # given from inside; its own name is the run's id
+            self.path = self.path.resolve()
 
     def __repr__(self) -> str:
         return f"RunFolder({str(self.path)!r})"
@@ -222,6 +224,8 @@ class RunFolder:
                 for entry in tables:
                     _check_regular(entry)
         except OSError as error:
+            if self.path.exists():
+                raise cannot_read(self.path, error) from error
             raise UnreadableRunError(
                 f"{self.path} cannot be listed ({error.strerror}); check that the folder exists."
             ) from error

@@ -23,15 +23,17 @@ import numpy as np
 
 from explorer.config.run import RunConfig
 from explorer.errors import RunFolderError
-from explorer.recording.checks import LARGEST, TABLE_OF, checked, given_twice, key_of
-from explorer.recording.files import atomic_write_json, plain
+from explorer.recording.checks import TABLE_OF, checked, given_twice, key_of
+from explorer.recording.files import MAX_DOCUMENT_BYTES, atomic_write_json, encoded, plain
+from explorer.recording.folder_schema import LARGEST_STEP, MAX_DEPTH
 from explorer.recording.heartbeat import Heartbeat
 from explorer.recording.info import RUN_FILE, RunInfo, with_rules_of
 from explorer.recording.layout import Layout
 from explorer.recording.opening import make_folder, take_over
 from explorer.recording.parts import ATTEMPTS_FILE, MANIFEST_FILE
+from explorer.recording.reader import RunFolder
 from explorer.recording.status import STATES, STATUS_FILE, RunStatus
-from explorer.recording.values import Refused, preview, to_whole
+from explorer.recording.values import Refused, preview, to_float, to_whole
 from explorer.recording.writer import Batch, PartWriter, throughput
 from explorer.records.records import EventRecord, Record
 
@@ -50,11 +52,13 @@ class FolderRecorder:
     that was resumed elsewhere meanwhile.
     """
 
-    def __init__(self, path: Path, info: RunInfo, status: RunStatus, first_step: int) -> None:
+    def __init__(
+        self, path: Path, info: RunInfo, status: RunStatus, started_at: str, first_step: int
+    ) -> None:
         self.path = path
         self.info = info
         self._layout = Layout.of_run(info)
-        self._writer = PartWriter(path, status, self._layout)
+        self._writer = PartWriter(path, status, started_at, self._layout)
         self._process = os.getpid()
         self._pending: dict[str, list[Record]] = {table: [] for table in TABLE_OF.values()}
         self._pending_cells = 0
@@ -76,8 +80,8 @@ class FolderRecorder:
         Raises RunFolderError when the folder exists, `runs_dir` cannot be written, or Polars cannot work
         because this process was forked.
         """
-        path, status = make_folder(Path(runs_dir), run)
-        return cls(path, run, status, first_step=0)
+        path, status, started_at = make_folder(Path(runs_dir), run)
+        return cls(path, run, status, started_at, first_step=0)
 
     @classmethod
     def resume(cls, path: Path | str, first_step: int) -> Self:
@@ -88,9 +92,9 @@ class FolderRecorder:
         an event `recording_gap`.
         """
         first_step = _step("first_step", first_step, "give the step to go on at")
-        path = Path(path)
-        info, status, last_step = take_over(path, first_step)
-        recorder = cls(path, info, status, first_step)
+        path = RunFolder(path).path
+        info, status, started_at, last_step = take_over(path, first_step)
+        recorder = cls(path, info, status, started_at, first_step)
         if last_step < first_step - 1:
             detail = f"steps {last_step + 1} to {first_step - 1} were trained and not recorded"
             recorder.record(EventRecord(step=first_step, kind="recording_gap", detail=detail))
@@ -174,12 +178,29 @@ class FolderRecorder:
     def set_throughput(
         self, *, wall_time_s: float | None = None, tokens_per_second: float | None = None
     ) -> None:
-        """Figures for status.json. Without it they come from the StepRecords' wall_time_s."""
-        self._figures |= {"wall_time_s": plain(wall_time_s), "tokens_per_second": plain(tokens_per_second)}
+        """Figures for status.json. Without it they come from the StepRecords' wall_time_s.
+
+        Raises RunFolderError for what is not a number.
+        """
+        given = {"wall_time_s": wall_time_s, "tokens_per_second": tokens_per_second}
+        self._figures |= {name: _figure(name, value) for name, value in given.items()}
 
     def set_results(self, results: Mapping[str, Any]) -> None:
-        """The table of final figures for status.json; NaN becomes null."""
-        self._figures["results"] = plain(results)
+        """The table of final figures for status.json; NaN becomes null.
+
+        Raises RunFolderError for what a reader of status.json would refuse.
+        """
+        if not isinstance(results, Mapping):
+            raise RunFolderError(
+                f"results = {preview(results)}: must map names to figures; give a dictionary."
+            )
+        found = plain(results, levels=MAX_DEPTH - 1, name="results")
+        if len(encoded(found, "results")) > MAX_DOCUMENT_BYTES // 2:
+            raise RunFolderError(
+                f"results: must have at most {MAX_DOCUMENT_BYTES // 2:,} bytes as JSON; keep large tables "
+                "with save_json."
+            )
+        self._figures["results"] = found
 
     def finish(self, state: str, message: str = "") -> None:
         """Write what is left, compact, and say how the run ended.
@@ -294,8 +315,16 @@ def _cells(record: Record) -> int:
     return 1 + sum(value.size for value in vars(record).values() if isinstance(value, np.ndarray))
 
 
+def _figure(name: str, value: Any) -> float | None:
+    """A number as status.json holds it; what is not finite is null there."""
+    try:
+        return None if value is None else plain(to_float(value))
+    except Refused as error:
+        raise RunFolderError(f"{name} = {preview(value)}: {error}; give a number or None.") from error
+
+
 def _step(name: str, value: Any, remedy: str) -> int:
     try:
-        return to_whole(value, LARGEST["BIGINT"])
+        return to_whole(value, LARGEST_STEP)
     except Refused as error:
         raise RunFolderError(f"{name} = {preview(value)}: {error}; {remedy}.") from error

@@ -7,6 +7,8 @@ from explorer.config.run import BalancerConfig
 from explorer.errors import ConfigError
 
 NO_BALANCING = BalancerConfig().label
+NOT_STATED = "rule not stated"
+"""Label of a run that states nothing of its rule."""
 UNKNOWN = "unknown"
 """Family and count scope of a rule that only its own label describes."""
 
@@ -25,12 +27,14 @@ def complete(stated: StatedRules) -> StatedRules:
     """Fill in what follows from what was stated; nothing that was stated changes.
 
     The text form of a rule or routing (`loss_free:u=0.001`) gives label, family and scope. A label alone
-    leaves the others unknown: it is not `none`. Nothing at all means no balancing.
+    leaves the others unknown: it is not `none`. So does nothing at all: it may be any rule.
     """
-    text = stated.balancer or stated.label
-    if not text or (text == NO_BALANCING and not stated.balancer):
+    text = stated.balancer or stated.label or stated.family or NOT_STATED
+    if text == NO_BALANCING and not stated.balancer:
         text = "none"
-    known = _of_text(text)
+    # The name of a family is no rule: it has no settings.
+    is_rule = stated.balancer or stated.label or text == "none"
+    known = _of_text(text) if is_rule else None
     if known is None:
         known = StatedRules(balancer="", label=text, family=UNKNOWN, scope=UNKNOWN)
     return StatedRules(

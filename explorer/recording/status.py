@@ -5,6 +5,7 @@ import os
 import platform
 import sys
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -89,18 +90,16 @@ def why_gone(status: RunStatus, folder: Path, *, now: float | None = None) -> st
 
 
 def _silence(status: RunStatus, folder: Path, now: float) -> float:
-    """Seconds since the last heartbeat; infinite where it can't be dated.
+    """Seconds since the last sign of life; infinite where none can be dated.
 
-    A clock that is ahead dates its heartbeats in the future. Then the file's own time counts, which a file
-    server sets; if that lies in the future too, nothing is known.
+    There are two, from two clocks: the heartbeat is dated by the writer's host, the file itself often by a
+    file server. The later one counts, since a clock that is behind would have a writer dead that lives;
+    one that lies in the future dates nothing.
     """
-    silence = now - status.heartbeat
-    if silence < -HEARTBEAT_LIMIT_S:
-        try:
-            silence = now - (folder / STATUS_FILE).stat().st_mtime
-        except OSError:
-            return math.inf
-    return silence if silence >= -HEARTBEAT_LIMIT_S else math.inf
+    signs = [status.heartbeat]
+    with suppress(OSError):
+        signs.append((folder / STATUS_FILE).stat().st_mtime)
+    return min((now - sign for sign in signs if now - sign >= -HEARTBEAT_LIMIT_S), default=math.inf)
 
 
 def _is_long(silence: float) -> bool:
@@ -133,16 +132,24 @@ def _pid_exists(pid: int) -> bool:
 def read_recorded_status(folder: Path) -> RunStatus | None:
     """What status.json says, or None when it is missing or damaged (the rows can still be read)."""
     try:
-        return RunStatus(**msgspec.structs.asdict(read_parsed(StatusFile, folder / STATUS_FILE)))
+        return _read(folder)
     except UnreadableRunError:
         return None
 
 
+def _read(folder: Path) -> RunStatus:
+    return RunStatus(**msgspec.structs.asdict(read_parsed(StatusFile, folder / STATUS_FILE)))
+
+
 def read_status(folder: Path) -> RunStatus:
-    """How the run stands: `running` becomes `interrupted` when its process is gone."""
-    status = read_recorded_status(folder)
-    if status is None:
-        return RunStatus(state="interrupted", message=f"{STATUS_FILE} is missing or damaged")
+    """How the run stands: `running` becomes `interrupted` when its process is gone.
+
+    So does a status that cannot be read; its message says which field of it breaks which rule.
+    """
+    try:
+        status = _read(folder)
+    except UnreadableRunError as error:
+        return RunStatus(state="interrupted", message=str(error))
     reason = why_gone(status, folder) if status.state == "running" else ""
     if reason:
         return replace(status, state="interrupted", message=status.message or reason)

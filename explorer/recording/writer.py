@@ -11,7 +11,8 @@ from explorer.errors import RunFolderError, UnreadableRunError
 from explorer.files import sync_folder
 from explorer.recording.checks import TABLE_OF
 from explorer.recording.compaction import MAX_PARTS, compact, merge
-from explorer.recording.files import atomic_write_json
+from explorer.recording.files import atomic_write_json, plain
+from explorer.recording.folder_schema import MAX_TEXT, BrokenRule, StatusFile, parsed
 from explorer.recording.frames import to_frame
 from explorer.recording.layout import Layout
 from explorer.recording.parts import Part, part_name, write_parquet
@@ -42,9 +43,11 @@ class PartWriter:
     Every method raises RunFolderError when the disk refuses, and leaves a folder that can be read.
     """
 
-    def __init__(self, path: Path, status: RunStatus, layout: Layout) -> None:
+    def __init__(self, path: Path, status: RunStatus, started_at: str, layout: Layout) -> None:
+        """started_at: of the attempt, as attempts.json has it."""
         self.path = path
         self.status = status
+        self._started_at = started_at
         self._layout = layout
         self._parts: dict[str, list[Part]] = {table: [] for table in TABLE_OF.values()}
         self._status_lock = threading.Lock()
@@ -110,8 +113,16 @@ class PartWriter:
             self._write_status(replace(self.status, **fields))
 
     def _write_status(self, status: RunStatus) -> None:
-        status = replace(status, heartbeat=time.time())
-        atomic_write_json(self.path / STATUS_FILE, status.to_dict())
+        message = str(status.message)
+        if len(message) > MAX_TEXT:
+            message = f"{message[: MAX_TEXT - 1]}…"
+        status = replace(status, heartbeat=time.time(), message=message)
+        document = plain(status.to_dict())
+        try:
+            parsed(StatusFile, document)
+        except BrokenRule as error:
+            raise RunFolderError(f"{STATUS_FILE} of {self.path.name}: {error}; correct it.") from error
+        atomic_write_json(self.path / STATUS_FILE, document)
         self.status = status
 
     def _refuse_when_superseded(self) -> None:
@@ -120,11 +131,13 @@ class PartWriter:
             newest = max(RunFolder(self.path).attempts, key=lambda a: a.attempt)
         except (UnreadableRunError, ValueError):
             return  # the folder is damaged or gone; the write that follows says so
-        if newest.attempt > self.status.attempt:
+        other = (newest.attempt, newest.started_at) != (self.status.attempt, self._started_at)
+        if newest.attempt >= self.status.attempt and other:
             raise SupersededError(
                 f"{self.path.name} was resumed elsewhere at step {newest.first_step} "
                 f"(attempt {newest.attempt}), so this writer (attempt {self.status.attempt}) has stopped; "
-                "end this process and let the other one go on."
+                "end this process and let the other one go on (of several ranks, only rank 0 makes the "
+                "recorder)."
             )
 
     def _write_part(self, table: str, records: list[Record]) -> Part:

@@ -25,7 +25,8 @@ class StepRecord:
 
     step: int
     tokens_seen: int
-    lm_loss: float
+    lm_loss: float | None
+    """None: not known at this step."""
     aux_loss: float | None = None
     z_loss: float | None = None
     grad_norm: float | None = None
@@ -90,7 +91,8 @@ class EvalRecord:
     step: int
     split: str
     domain: str
-    lm_loss: float
+    lm_loss: float | None
+    """None: not known at this step."""
     num_tokens: int
     num_bytes: int
 

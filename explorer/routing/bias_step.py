@@ -1,11 +1,12 @@
 """One update of the selection bias, worked out again from what was logged: counts in, the next bias out.
 
 The arithmetic is that of training in training's precision, float32, so that the outcome can be held
-against the logged bias bit for bit. `explorer.balancing.bias_delta` says the same in the precision of
+against the logged bias bit for bit. `explorer.routing.balancing.bias_delta` says the same in the precision of
 whoever calls it; a test holds the two and the trainer's own class together. N experts of one layer.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from explorer.config.routings import arm_kind
 from explorer.config.rule_text import LossFree, Rule, label_rules
 from explorer.config.run import BalancerConfig, RunConfig
 from explorer.errors import ConfigError
@@ -82,21 +84,29 @@ class BiasStep:
         same = self.after_E.view(np.int32) == np.ascontiguousarray(logged_E).view(np.int32)
         # Two zeros of different sign are the same number.
         same |= self.after_E == logged_E
+        # So is NaN, whatever its bits: which of them survive a sum is the processor's affair.
+        same |= np.isnan(self.after_E) & np.isnan(logged_E)
         if not self.is_rounded:
             return np.asarray(same)
-        reach = np.maximum(np.abs(self.before_E), np.abs(self.after_E)) + np.float32(self.force.rate)
-        near = np.abs(self.after_E - logged_E) <= ROUNDINGS * np.spacing(reach)
+        with np.errstate(invalid="ignore"):
+            reach = np.maximum(np.abs(self.before_E), np.abs(self.after_E)) + np.float32(self.force.rate)
+            near = np.abs(self.after_E - logged_E) <= ROUNDINGS * np.spacing(reach)
         return np.asarray(same | near)
 
 
-def rule_in_force(config: Mapping[str, Any] | None, step: int) -> RuleInForce | str:
+def rule_in_force(config: Mapping[str, Any] | None, step: int, stated: str = "") -> RuleInForce | str:
     """The rule that moved the bias after `step`; or one sentence that says why it cannot be worked out.
 
-    config: `RunConfig.to_dict()`; anything else (an imported run's) gives a sentence, too.
+    config: `RunConfig.to_dict()`, or whatever another trainer keeps there. stated: the text form of the rule
+    in run.json, which counts where `config` does not hold the balancer's settings.
     """
-    balancer = _balancer(config or {})
+    balancer = stated_balancer(config or {}, stated)
     if balancer is None:
-        return "The run does not say by which rule its biases were moved, so the step cannot be worked out."
+        text = f"“{stated}” is not the text form of a rule" if stated else "run.json does not state a rule"
+        return (
+            f"The configuration in run.json does not hold the balancer's settings, and {text} such as "
+            "loss_free:u=0.001, so the step cannot be worked out."
+        )
     rules = balancer.rules_at(step)
     moving = [rule for rule in rules if rule.moves_bias]
     if not moving:
@@ -121,13 +131,17 @@ def rule_in_force(config: Mapping[str, Any] | None, step: int) -> RuleInForce | 
     )
 
 
-def _balancer(config: Mapping[str, Any]) -> BalancerConfig | None:
+def stated_balancer(config: Mapping[str, Any], stated: str) -> BalancerConfig | None:
+    """The rules of a run: of its configuration, or of the text that states them; None where neither does."""
     # Without the section there would be defaults, and those are a guess.
-    if "balancer" not in config:
+    if "balancer" in config:
+        with suppress(ConfigError, KeyError, TypeError, ValueError):
+            return RunConfig.from_dict(dict(config)).balancer
+    if not stated:
         return None
     try:
-        return RunConfig.from_dict(dict(config)).balancer
-    except (ConfigError, KeyError, TypeError, ValueError):
+        return BalancerConfig.parse(arm_kind(stated)[1])
+    except ConfigError:
         return None
 
 

@@ -64,10 +64,9 @@ def train_run(
     Under `torchrun` every process calls this, and the first one records.
     """
     device = pick_device(config.training.device)
+    _check_fits(config, device.type)
     with joined(device) as ranks:
         check_shares(config, ranks)
-        if device.type == "cpu":
-            check_memory(config, machine_memory())
         corpus = load_corpus(config.corpus)
         corpus.held_out(
             num_tokens=config.training.final_eval_tokens, sequence_length=config.training.sequence_length
@@ -97,7 +96,9 @@ def resume_run(
 ) -> TrainedRun:
     """Go on with a stopped or killed run from its newest checkpoint, or from step 0 without one."""
     config = RunConfig.from_dict(RunFolder(path).info.config)
-    with joined(pick_device(config.training.device)) as ranks:
+    device = pick_device(config.training.device)
+    _check_fits(config, device.type)
+    with joined(device) as ranks:
         check_shares(config, ranks)
         corpus = load_corpus(config.corpus)
         recorder, start = None, None
@@ -107,6 +108,11 @@ def resume_run(
             recorder = FolderRecorder.resume(path, first_step=start or 0)
         start = ranks.tell(start)
         return _train(config, recorder, path.resolve(), corpus, start, ranks, should_stop, on_step, switches)
+
+
+def _check_fits(config: RunConfig, kind: str) -> None:
+    if kind == "cpu":
+        check_memory(config, machine_memory())
 
 
 def _check_resumable(folder: RunFolder, corpus: Corpus) -> None:

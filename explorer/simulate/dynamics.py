@@ -1,7 +1,7 @@
 """Routing without a language model: scores, top-K, counts, and the rule's next move, step by step.
 
 Sources: Algorithm 1 of the loss-free paper (arXiv 2408.15664) for the bias rules, which are those of
-`explorer.balancing`; section 2.2 of the same paper for the auxiliary loss.
+`explorer.routing.balancing`; section 2.2 of the same paper for the auxiliary loss.
 """
 
 from collections.abc import Sequence

@@ -8,6 +8,7 @@ from typing import Any
 
 from explorer.errors import UnreadableRunError
 from explorer.recording import Part, RunFolder, RunListing, list_runs
+from explorer.recording.listing import printable
 from explorer.records.tables import TABLES
 
 WATCHED = ("", "status.json", "manifest.json", "attempts.json", "run.json")
@@ -41,7 +42,7 @@ def find_runs(dirs: Iterable[Path]) -> Found:
             for other in others
             if other.path.resolve() != first.path.resolve()
         ]
-    return Found(runs=tuple(sorted(runs, key=_urgency)), notices=tuple(notices))
+    return Found(runs=tuple(sorted(runs, key=_urgency)), notices=tuple(map(printable, notices)))
 
 
 def _urgency(listing: RunListing) -> tuple[bool, int, int, str]:
@@ -95,7 +96,7 @@ def run_row(listing: RunListing) -> dict[str, Any]:
     """Values of the table `runs` for a listing, `generation` aside; missing ones are NULL."""
     row: dict[str, Any] = {
         "run_id": listing.run_id,
-        "path": str(listing.path),
+        "path": printable(str(listing.path)),
         "dir_kind": "shipped" if listing.path.resolve().parts[-3:-1] == ("data", "runs") else "own",
         "name": listing.run_id,
         "state": "unreadable",
@@ -130,7 +131,7 @@ def run_row(listing: RunListing) -> dict[str, Any]:
     if status is not None:
         row |= {
             "state": status.state,
-            "message": status.message or None,
+            "message": printable(status.message) or None,
             "last_step": status.last_step,
             "heartbeat": status.heartbeat or None,
             "wall_time_s": status.wall_time_s,

@@ -11,12 +11,13 @@ from typing import Any
 
 import duckdb
 
-from explorer.errors import UnreadableRunError
+from explorer.errors import NotNowError, UnreadableRunError
 from explorer.recording import Part, RunListing, check_file
-from explorer.recording.listing import is_fault_of_data, unforeseen
+from explorer.recording.listing import is_fault_of_data, printable, unforeseen
 from explorer.records.tables import TABLES
+from explorer.store.blame import blame
 from explorer.store.cluster import cluster
-from explorer.store.connection import first_line, is_damage, is_fatal, is_interruption
+from explorer.store.connection import is_fatal, is_interruption
 from explorer.store.derive import derive
 from explorer.store.folders import find_runs, read_parts, run_row, signature, table_signature
 from explorer.store.loading import OutOfOrder, batches, load
@@ -24,6 +25,9 @@ from explorer.store.rollup import roll_up
 from explorer.store.row_checks import Sizes, check_rows
 from explorer.store.schema import RUNS, data_tables
 from explorer.store.stretches import find_stretches
+
+OF_ANY_FOLDER = ("run_id", "path", "dir_kind", "state", "problem", "look")
+"""Columns of `runs` whose values are our own and not a document's."""
 
 
 class Stopped(Exception):
@@ -99,8 +103,11 @@ class Ingestor:
         if row["problem"] is None:
             try:
                 done = self._take_parts(cur, listing, row, report)
+            except NotNowError as error:  # nothing of the folder changes when the reason has passed
+                row |= {"problem": printable(str(error)), "state": "unreadable", "look": ""}
+                done = False
             except UnreadableRunError as error:
-                row |= {"problem": str(error), "state": "unreadable"}
+                row |= {"problem": printable(str(error)), "state": "unreadable"}
             except BaseException as error:
                 # Nothing of one run keeps the others out; a full disk or a damaged index concerns them all.
                 if isinstance(error, duckdb.Error) or is_interruption(error) or not is_fault_of_data(error):
@@ -135,13 +142,13 @@ class Ingestor:
                 raise UnreadableRunError(
                     f"{missing[0]} is missing although the manifest names it; restore it from a copy."
                 ) from error
-            reason = _blame(listing.path, parts, error)
+            reason = blame(listing.path, parts, error)
             if reason is None:
                 raise  # a full disk or a damaged index, say: no fault of the run
             if is_fatal(error):
-                self._refused[row["look"]] = reason
+                self._refused[row["look"]] = str(reason)
                 raise  # the index must be rebuilt, without this run
-            raise UnreadableRunError(reason) from error
+            raise reason from error
         report.rows += rows
         report.parts += count
         report.changed.append(listing.run_id)
@@ -150,10 +157,11 @@ class Ingestor:
     def _store_problem(
         self, cur: duckdb.DuckDBPyConnection, row: dict[str, Any], report: IngestReport
     ) -> None:
-        cur.begin()
-        key = _clear(cur, row["run_id"])
-        _put_row(cur, key, row)
-        cur.commit()
+        """Keep what is known of a run that cannot be read; of its documents only what the table can hold."""
+        try:
+            _replace_by_problem(cur, row)
+        except (duckdb.DataError, ValueError, TypeError, OverflowError):
+            _replace_by_problem(cur, {name: row[name] for name in OF_ANY_FOLDER} | {"name": row["run_id"]})
         report.changed.append(row["run_id"])
 
     def _remove_others(
@@ -299,28 +307,19 @@ def _clear(cur: duckdb.DuckDBPyConnection, run_id: str) -> int:
     return int(found[0])
 
 
+def _replace_by_problem(cur: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> None:
+    """Delete every row of a run and keep this one, in one transaction."""
+    cur.begin()
+    try:
+        _put_row(cur, _clear(cur, row["run_id"]), row)
+        cur.commit()
+    except BaseException:
+        with contextlib.suppress(duckdb.Error):
+            cur.rollback()
+        raise
+
+
 def _put_row(cur: duckdb.DuckDBPyConnection, key: int, row: dict[str, Any]) -> None:
     cur.execute("DELETE FROM raw.runs WHERE run_key = ?", [key])
     values = [key, row["look"], *(row.get(c.name) for c in RUNS)]
     cur.execute(f"INSERT INTO raw.runs VALUES ({', '.join('?' for _ in values)})", values)
-
-
-def _blame(folder: Path, parts: Sequence[Part], error: Exception) -> str | None:
-    """A sentence that names what cannot be read; None when the run is not to blame.
-
-    Parts are read by a connection of their own: the index may be what is broken.
-    """
-    with duckdb.connect() as apart:
-        for part in parts:
-            try:
-                apart.execute("SELECT count(COLUMNS(*)) FROM read_parquet([?])", [str(part.path)]).fetchall()
-            except duckdb.Error as found:
-                return (
-                    f"{part.path} is damaged ({first_line(found)}); restore it from a copy, or delete it and "
-                    f"lose its rows."
-                )
-    if isinstance(error, duckdb.OutOfMemoryException):
-        return f"{folder} needs more memory than is free ({first_line(error)}); close other programs."
-    if isinstance(error, duckdb.OperationalError) or is_damage(error):
-        return None
-    return f"{folder} cannot be read ({first_line(error)}); restore it from a copy."

@@ -1,5 +1,6 @@
 """From Parquet parts to rows of the index, for one run inside one transaction."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -162,5 +163,14 @@ def _value(column: Column, present: set[str]) -> str:
     return f"s.{column.name}::{column.sql_type} AS {column.name}"
 
 
+def literal(file: str) -> str:
+    """A path as DuckDB must be given it, which takes `*`, `?` and `[` in a path for a pattern.
+
+    >>> literal("runs/a*/steps-g1.parquet")
+    'runs/a[*]/steps-g1.parquet'
+    """
+    return re.sub(r"[*?[]", r"[\g<0>]", file)
+
+
 def _files(files: Sequence[str]) -> str:
-    return "[" + ", ".join("'" + file.replace("'", "''") + "'" for file in files) + "]"
+    return "[" + ", ".join("'" + literal(file).replace("'", "''") + "'" for file in files) + "]"

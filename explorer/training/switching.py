@@ -23,7 +23,7 @@ class SwitchRequest:
     """Rules that somebody asks for now."""
 
     text: str
-    """In the text form of `explorer.rules`."""
+    """In the text form of `explorer.config.rule_text`."""
     defaults: Defaults | None = None
     """What the preset gives to a rule that leaves it open."""
 

@@ -1,10 +1,11 @@
 """Every bias once more, from the logged counts and the rule of run.json.
 
-The arithmetic is `explorer.bias_step`, which does the trainer's operations in float32, so that a sign rule
+The arithmetic is `explorer.routing.bias_step`, which does the trainer's operations in float32, so that a sign rule
 comes out bit for bit. S steps, L layers, E experts of one layer.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Self
 
 import numpy as np
 import polars as pl
@@ -13,12 +14,32 @@ from numpy.typing import NDArray
 from explorer.config.rule_text import LossFree
 from explorer.config.run import BalancerConfig
 from explorer.routing.balancing import neutral_bias
-from explorer.routing.bias_step import BiasStep, rule_in_force, work_out
+from explorer.routing.bias_step import BiasStep, rule_in_force, stated_balancer, work_out
 from explorer.verify.data import Loads, RunData
 from explorer.verify.findings import Check, Difference, Findings
 from explorer.verify.memory import GAP, MeanUpdate, RunningMean
 
 Floats = NDArray[np.float32]
+
+
+class Bias(NamedTuple):
+    """The bias of one layer. NULL, where no rule has one, differs from NaN, a bias that went wrong."""
+
+    values_E: Floats
+    """NaN where NULL."""
+    is_null_E: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, values: Sequence[float | None]) -> Self:
+        """From a list in which None stands for NULL."""
+        column = pl.Series(values, dtype=pl.Float32)
+        return cls(column.to_numpy(), column.is_null().to_numpy())
+
+    def at(self, expert: int) -> float | None:
+        """Every digit of a float32; None for NULL."""
+        return None if self.is_null_E[expert] else float(str(self.values_E[expert]))
+
+
 Work = Callable[[int], BiasStep | MeanUpdate]
 """Place of a layer among the layers -> the update of its bias."""
 
@@ -28,12 +49,25 @@ def check_biases(run: RunData) -> Check:
     found = Findings("biases")
     if "expert_loads" in run.unreadable:
         found.skip(run.unreadable["expert_loads"])
-    elif run.config is None:
-        if np.isfinite(run.loads.bias).any():
-            found.skip("The run does not say by which rule its biases were moved.")
     else:
-        _Biases(found, run, run.config.balancer).check()
+        balancer = _balancer(run)
+        if balancer is not None:
+            _Biases(found, run, balancer).check()
+        elif run.loads.has_bias.any():
+            found.skip("run.json does not state the rule that moved the biases.")
     return found.check()
+
+
+def _balancer(run: RunData) -> BalancerConfig | None:
+    """The rules of the trainer's configuration; of other software, those stated as text if they move a bias.
+
+    Other software may record biases beside a rule that it never stated.
+    """
+    if run.config is not None:
+        return run.config.balancer
+    stated = stated_balancer({}, run.info.balancer)
+    rules = () if stated is None else (*stated.rules, *(r for c in stated.schedule for r in c.rules))
+    return stated if any(rule.moves_bias for rule in rules) else None
 
 
 class _Biases:
@@ -64,10 +98,10 @@ class _Biases:
         """What an evaluation or a probe used equals what the training step right after it used."""
         for table, logged in self.logged.items():
             for place, layer in enumerate(self.loads.layers):
-                for where, bias_E in logged.get((step, layer), []):
+                for where, bias in logged.get((step, layer), []):
                     if self.whole_SL[index, place]:
-                        expected_E = self._bias(index, place)
-                        self._compare(step, layer, bias_E, expected_E, "expert_loads", table, where)
+                        expected = self._bias(index, place)
+                        self._compare(step, layer, bias, expected, "expert_loads", table, where)
 
     def _next_step(self, index: int, step: int) -> None:
         work = self._work(index, step)
@@ -80,8 +114,9 @@ class _Biases:
             if not self.whole_SL[index, place]:
                 continue  # a missing row is named by the check of keys
             update = None if work is None else work(place)
-            neutral_E = self._neutral(place, _form(self.balancer, step + 1))
-            expected_E = neutral_E if update is None else update.after_E
+            expected = self._neutral(place, _form(self.balancer, step + 1))
+            if update is not None:  # nothing has no update either
+                expected = Bias(update.after_E, self._bias(index, place).is_null_E)
             note = "no rule moved it" if update is None else f"from the counts of step {step}"
             if follows and self.whole_SL[index + 1, place]:
                 logged = [("", self._bias(index + 1, place))]
@@ -89,25 +124,25 @@ class _Biases:
             else:
                 logged = [] if follows else self.logged["eval_loads"].get((step + 1, layer), [])
                 table = "eval_loads"
-            self.found.compared += len(expected_E) if update and logged else 0
-            for where, bias_E in logged:
-                self._compare(step + 1, layer, bias_E, expected_E, note, table, where, update)
+            self.found.compared += len(expected.values_E) if update and logged else 0
+            for where, bias in logged:
+                self._compare(step + 1, layer, bias, expected, note, table, where, update)
 
     def _work(self, index: int, step: int) -> "Work | str | None":
         """The update of a layer's bias after `step`; None where there is none; or why it cannot be done."""
         moving = next((rule for rule in self.balancer.rules_at(step) if rule.moves_bias), None)
         if isinstance(moving, LossFree) and moving.load_ema:
             return self._work_from_mean(moving, index, step)
-        force = None if moving is None else rule_in_force(self.run.info.config, step)
+        force = None if moving is None else rule_in_force(self.run.info.config, step, self.run.info.balancer)
         if force is None or isinstance(force, str):
             return force
         if force.restarts:
             return None
-        return lambda place: work_out(force, self._tokens(index, place), self._bias(index, place))
+        return lambda place: work_out(force, self._tokens(index, place), self._bias(index, place).values_E)
 
     def _work_from_mean(self, rule: LossFree, index: int, step: int) -> "Work | str | None":
         if rule.freeze_after_step is not None and step >= rule.freeze_after_step:
-            return lambda place: MeanUpdate.none(self._bias(index, place))
+            return lambda place: MeanUpdate.none(self._bias(index, place).values_E)
         is_whole = bool(self.whole_SL[index].all())
         mean_LE = self.mean.read(rule, step, self.loads.tokens[index]) if is_whole else None
         if mean_LE is None:
@@ -117,38 +152,41 @@ class _Biases:
 
         def update(place: int) -> MeanUpdate:
             mean_E = mean_LE[place, : self.run.width_L[place]]
-            return self.mean.update(rule, step, mean_E, self._bias(index, place))
+            return self.mean.update(rule, step, mean_E, self._bias(index, place).values_E)
 
         return update
 
     def _tokens(self, index: int, place: int) -> NDArray[np.int64]:
         return self.loads.tokens[index, place, : self.run.width_L[place]]
 
-    def _bias(self, index: int, place: int) -> Floats:
-        return self.loads.bias[index, place, : self.run.width_L[place]]
+    def _bias(self, index: int, place: int) -> Bias:
+        cells = (index, place, slice(self.run.width_L[place]))
+        return Bias(self.loads.bias[cells], ~self.loads.has_bias[cells])
 
-    def _neutral(self, place: int, form: str | None) -> Floats:
-        """NULL, here NaN, under rules that read no bias."""
-        value = np.nan if form is None else neutral_bias(form)
-        return np.full(self.run.width_L[place], value, dtype=np.float32)
+    def _neutral(self, place: int, form: str | None) -> Bias:
+        """NULL under rules that read no bias."""
+        value = None if form is None else neutral_bias(form)
+        return Bias.of([value] * int(self.run.width_L[place]))
 
     def _compare(
         self,
         step: int,
         layer: int,
-        recorded_E: Floats,
-        expected_E: Floats,
+        recorded: Bias,
+        expected: Bias,
         note: str,
         table: str = "expert_loads",
         where: str = "",
         update: BiasStep | MeanUpdate | None = None,
     ) -> None:
         """Bit for bit; to rounding where the rule adds fractions up, and their order matters."""
+        recorded_E, expected_E = recorded.values_E, expected.values_E
         if len(recorded_E) != len(expected_E):
             return  # an evaluation with missing rows: named by the check of keys
         same_E = (recorded_E == expected_E) | (np.isnan(recorded_E) & np.isnan(expected_E))
         if update is not None:
-            same_E = update.equals(recorded_E)
+            same_E |= update.equals(recorded_E)
+        same_E &= recorded.is_null_E == expected.is_null_E
         for expert in np.flatnonzero(~same_E)[:1].tolist():
             difference = Difference(
                 table=table,
@@ -157,16 +195,11 @@ class _Biases:
                 layer=layer,
                 expert=expert,
                 where=where,
-                recorded=_value(recorded_E[expert]),
-                expected=_value(expected_E[expert]),
+                recorded=recorded.at(expert),
+                expected=expected.at(expert),
                 note=note,
             )
             self.found.differ(difference, int((~same_E).sum()))
-
-
-def _value(bias: np.float32) -> float | None:
-    """Every digit of a float32; None for NULL."""
-    return None if np.isnan(bias) else float(str(bias))
 
 
 def _form(balancer: BalancerConfig, step: int) -> str | None:
@@ -174,7 +207,7 @@ def _form(balancer: BalancerConfig, step: int) -> str | None:
     return next((rule.bias_form for rule in balancer.rules_at(step) if rule.moves_bias), None)
 
 
-Logged = dict[tuple[int, int], list[tuple[str, Floats]]]
+Logged = dict[tuple[int, int], list[tuple[str, Bias]]]
 """(step, layer) -> other keys in words, and the bias [E]."""
 
 
@@ -182,13 +215,10 @@ def _evaluated(run: RunData) -> Logged:
     """The biases of `eval_loads`, once per domain."""
     result: Logged = {}
     keys = ["step", "layer", "split", "domain"]
-    rows = (
-        run.frame("eval_loads").sort([*keys, "expert"]).with_columns(pl.col("expert_bias").fill_null(np.nan))
-    )
+    rows = run.frame("eval_loads").sort([*keys, "expert"])
     for row in rows.group_by(keys, maintain_order=True).agg("expert_bias").iter_rows(named=True):
         where = f"split {row['split']}, domain {row['domain']}"
-        bias_E = np.array(row["expert_bias"], dtype=np.float32)
-        result.setdefault((row["step"], row["layer"]), []).append((where, bias_E))
+        result.setdefault((row["step"], row["layer"]), []).append((where, Bias.of(row["expert_bias"])))
     return result
 
 
@@ -197,9 +227,7 @@ def _probed(run: RunData) -> Logged:
     result: Logged = {}
     rows = run.frame("probe_scores").select("step", "layer", "expert_bias").drop_nulls()
     for (step, layer), group in rows.group_by("step", "layer"):
-        lists = group["expert_bias"]
-        if lists.list.len().n_unique() == 1:
-            bias_PE = lists.explode().to_numpy().reshape(len(lists), -1)
-            distinct = np.unique(bias_PE, axis=0)
-            result[int(str(step)), int(str(layer))] = [("", bias_E) for bias_E in distinct]
+        distinct = group["expert_bias"].unique(maintain_order=True).to_list()
+        if len({len(bias) for bias in distinct}) == 1:
+            result[int(str(step)), int(str(layer))] = [("", Bias.of(bias)) for bias in distinct]
     return result

@@ -25,6 +25,8 @@ class Loads:
     """[S, L, E]"""
     bias: NDArray[np.float32]
     """[S, L, E] NaN where NULL."""
+    has_bias: NDArray[np.bool_]
+    """[S, L, E] whether the bias is not NULL; NaN is a bias that went wrong."""
     present: NDArray[np.bool_]
     """[S, L, E] whether there is a row."""
 
@@ -98,11 +100,12 @@ class RunData:
             rows["expert"].to_numpy(),
         )
         tokens, present = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=bool)
-        bias = np.full(shape, np.nan, dtype=np.float32)
+        bias, has_bias = np.full(shape, np.nan, dtype=np.float32), np.zeros(shape, dtype=bool)
         tokens[place] = rows["tokens"].fill_null(0).to_numpy()
         bias[place] = rows["expert_bias"].to_numpy()
+        has_bias[place] = rows["expert_bias"].is_not_null().to_numpy()
         present[place] = True
-        return Loads(steps=steps, layers=layers, tokens=tokens, bias=bias, present=present)
+        return Loads(steps=steps, layers=layers, tokens=tokens, bias=bias, has_bias=has_bias, present=present)
 
     @cached_property
     def held_out(self) -> pl.DataFrame:

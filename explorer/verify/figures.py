@@ -167,9 +167,18 @@ def _flat(results: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_same(recorded: Any, expected: float) -> bool:
-    """Whether two figures agree to rounding; NaN is null."""
-    if recorded is None or np.isnan(expected):
-        return recorded is None and bool(np.isnan(expected))
+    """Whether two figures agree to rounding; what is not finite is written as null."""
+    if recorded is None:
+        return not np.isfinite(expected)
     if isinstance(recorded, bool) or not isinstance(recorded, int | float):
         return False
-    return abs(recorded - expected) <= TOLERANCE * max(1.0, abs(expected))
+    return bool(near(np.float64(recorded), np.float64(expected)))
+
+
+def near(recorded: Floats | np.float64, expected: Floats | np.float64) -> NDArray[np.bool_]:
+    """Which values agree to rounding; NaN agrees with NaN, and an infinity with itself."""
+    with np.errstate(invalid="ignore"):
+        close = np.abs(recorded - expected) <= TOLERANCE * np.maximum(1.0, np.abs(expected))
+    # Beside an infinity the tolerance is infinite too.
+    close &= np.isfinite(expected)
+    return np.asarray(close | (recorded == expected) | (np.isnan(recorded) & np.isnan(expected)))

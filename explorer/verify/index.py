@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from explorer.verify.data import RunData
+from explorer.verify.data import Loads, RunData
 from explorer.verify.figures import (
     WINDOW,
     Floats,
@@ -18,6 +18,7 @@ from explorer.verify.figures import (
     is_same,
     layer_figures,
     low_streak,
+    near,
     running_mean,
 )
 from explorer.verify.findings import Check, Difference, Findings
@@ -94,17 +95,26 @@ def _per_step(run: RunData) -> dict[str, Floats]:
     """[S, L] each figure of `layer_metrics`."""
     loads = run.loads
     figures = layer_figures(loads.tokens, loads.present)
-    bias = np.where(loads.present & np.isfinite(loads.bias), loads.bias.astype(np.float64), np.nan)
-    known = np.isfinite(bias).any(-1)
-    spread = np.where(bias > -np.inf, bias, -np.inf).max(-1, initial=-np.inf)
-    spread = spread - np.where(bias < np.inf, bias, np.inf).min(-1, initial=np.inf)
     widths = loads.present.sum(-1)
     return {
         **figures,
-        "bias_spread": np.where(known, spread, np.nan),
+        "bias_spread": bias_spread(loads),
         "max_vio_mean100": running_mean(figures["max_vio"]),
         "low_streak": low_streak(figures["effective_experts"], widths),
     }
+
+
+def bias_spread(loads: Loads) -> Floats:
+    """[S, L] largest minus smallest bias of a layer, NULLs passed over; NaN where there are only NULLs.
+
+    As the index has it, where NaN is greater than every number: one NaN makes the spread NaN.
+    """
+    is_number = loads.has_bias & ~np.isnan(loads.bias)
+    bias = loads.bias.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        largest = np.where(is_number, bias, -np.inf).max(-1, initial=-np.inf)
+        spread = largest - np.where(is_number, bias, np.inf).min(-1, initial=np.inf)
+    return np.where((is_number == loads.has_bias).all(-1) & loads.has_bias.any(-1), spread, np.nan)
 
 
 def _compare_steps(found: Findings, run: RunData, metrics: pl.DataFrame, steps: dict[str, Floats]) -> None:
@@ -128,9 +138,11 @@ def _compare_steps(found: Findings, run: RunData, metrics: pl.DataFrame, steps: 
         return
     for name, values in steps.items():
         expected_X = values[routed]
+        has_value = loads.has_bias.any(-1) if name == "bias_spread" else ~np.isnan(values)
+        is_null_X = ~np.asarray(has_value)[routed]
         recorded_X = metrics[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
         found.compared += len(expected_X)
-        wrong = _differ(recorded_X, expected_X)
+        wrong = ~near(recorded_X, expected_X) | (metrics[name].is_null().to_numpy() != is_null_X)
         for place in np.flatnonzero(wrong)[:1]:
             found.differ(
                 Difference(
@@ -138,8 +150,8 @@ def _compare_steps(found: Findings, run: RunData, metrics: pl.DataFrame, steps: 
                     column=name,
                     step=int(step_X[place]),
                     layer=int(layer_X[place]),
-                    recorded=_plain(recorded_X[place]),
-                    expected=_plain(expected_X[place]),
+                    recorded=metrics[name][int(place)],
+                    expected=None if is_null_X[place] else float(expected_X[place]),
                 ),
                 int(wrong.sum()),
             )
@@ -184,13 +196,6 @@ def _summary(run: RunData, steps: dict[str, Floats]) -> dict[int, dict[str, Any]
     for layer, value in held_out.items():
         result[layer]["max_vio_global"] = float(value)
     return result
-
-
-def _differ(recorded_X: Floats, expected_X: Floats) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    scale = np.maximum(1.0, np.abs(np.nan_to_num(expected_X)))
-    both_nan = np.isnan(recorded_X) & np.isnan(expected_X)
-    near = np.abs(recorded_X - expected_X) <= 1e-9 * scale
-    return np.asarray(~(near | both_nan))
 
 
 def _plain(value: float) -> float | None:

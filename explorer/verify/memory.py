@@ -34,8 +34,9 @@ class MeanUpdate:
 
     def equals(self, logged_E: Floats) -> NDArray[np.bool_]:
         """[E] whether it is what was logged, to rounding: the sum of fractions depends on their order."""
-        reach = np.maximum(np.abs(self.before_E), np.abs(self.after_E)) + np.float32(self.rate)
-        return np.asarray(np.abs(self.after_E - logged_E) <= ROUNDINGS * np.spacing(reach))
+        with np.errstate(invalid="ignore"):
+            reach = np.maximum(np.abs(self.before_E), np.abs(self.after_E)) + np.float32(self.rate)
+            return np.asarray(np.abs(self.after_E - logged_E) <= ROUNDINGS * np.spacing(reach))
 
 
 @dataclass

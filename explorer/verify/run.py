@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from polars.exceptions import PolarsError
-
-from explorer.errors import RunFolderError
 from explorer.recording import RunFolder
+from explorer.recording.listing import isolated, printable
 from explorer.verify.biases import check_biases
 from explorer.verify.data import RunData
 from explorer.verify.figures import check_results
@@ -41,22 +40,25 @@ class RunReport:
                 row["first"]["sentence"] = check.first.sentence
             checks.append(row)
         status = OK if self.is_clean else MISMATCH
-        return {"run_id": self.run_id, "path": str(self.path), "status": status, "checks": checks}
+        return {"run_id": self.run_id, "path": printable(str(self.path)), "status": status, "checks": checks}
 
 
 def verify_runs(paths: Sequence[Path]) -> Iterator[RunReport]:
     """Check each run folder; a mismatch in one keeps nothing else from being checked."""
     with fresh_index() as index:
         for path in paths:
-            folder = RunFolder(path)
-            try:
-                run = RunData(folder, folder.info, folder.status)
-            except RunFolderError as error:
-                yield RunReport(run_id=path.name, path=path, checks=(_unreadable(path, str(error)),))
-                continue
-            checks = [_guarded(name, check, run) for name, check in CHECKS.items()]
-            checks.append(_guarded("figures", lambda run: check_index(run, index), run))
-            yield RunReport(run_id=path.name, path=path, checks=tuple(checks))
+            run = isolated(path, partial(_open, path))
+            if isinstance(run, str):
+                checks = [_failed("documents", path, run, "a readable run folder")]
+            else:
+                checks = [_guarded(name, check, run) for name, check in CHECKS.items()]
+                checks.append(_guarded("figures", partial(check_index, index=index), run))
+            yield RunReport(run_id=printable(path.name), path=path, checks=tuple(checks))
+
+
+def _open(path: Path) -> RunData:
+    folder = RunFolder(path)
+    return RunData(folder, folder.info, folder.status)
 
 
 CHECKS: dict[str, Callable[[RunData], Check]] = {
@@ -71,16 +73,13 @@ CHECKS: dict[str, Callable[[RunData], Check]] = {
 
 def _guarded(name: str, check: Callable[[RunData], Check], run: RunData) -> Check:
     """Damage that nobody has thought of ends one check, and not the others."""
-    try:
-        return check(run)
-    except (PolarsError, RunFolderError, ArithmeticError, LookupError, TypeError, ValueError) as error:
-        found = Findings(name)
-        text = f"{type(error).__name__}: {error}".splitlines()[0]
-        found.differ(Difference(table=run.folder.run_id, recorded=text, expected="rows that can be compared"))
-        return found.check()
+    path = run.folder.path
+    found = isolated(path, partial(check, run))
+    return _failed(name, path, found, "rows that can be compared") if isinstance(found, str) else found
 
 
-def _unreadable(path: Path, sentence: str) -> Check:
-    found = Findings("documents")
-    found.differ(Difference(table=path.name, recorded=sentence, expected="a readable run folder"))
+def _failed(name: str, path: Path, sentence: str, expected: str) -> Check:
+    """The outcome of a check that could not come to an end."""
+    found = Findings(name)
+    found.differ(Difference(table=printable(path.name), recorded=sentence, expected=expected))
     return found.check()

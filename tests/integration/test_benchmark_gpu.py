@@ -1,13 +1,17 @@
 """The GPU benchmark on a CPU: it measures everything, finds a difference, and refuses without a GPU."""
 
 import json
+import subprocess
+import sys
 from copy import deepcopy
+from pathlib import Path
 
 import pytest
 import torch
 
 from benchmarks import gpu, gpu_live, gpu_speed, gpu_steps
-from explorer.config.strategies import STRATEGIES
+from explorer.config.presets import get_preset
+from explorer.config.strategies import STRATEGIES, Strategy
 
 
 def measured(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict]:
@@ -42,6 +46,30 @@ def test_a_device_that_counts_otherwise_is_found(
     assert result["steps"]["loss-free"]["bias_difference"] > 0
 
 
+@pytest.mark.parametrize(
+    ("strategy", "off_by", "holds"),
+    [
+        ("loss-free", 0.0, True),
+        ("loss-free", 1e-8, False),
+        ("loss-free, proportional", 1e-8, False),
+        ("loss-free, centred", 1e-8, False),
+        ("loss-free, RMS-normalised", 1e-8, True),
+        ("loss-free, RMS-normalised", 1e-5, False),
+        ("centred, proportional", 1e-8, True),
+        ("centred, proportional", 1e-5, False),
+        ("quantile", 1e-5, True),
+        ("quantile", 1e-3, False),
+    ],
+)
+def test_a_bias_may_be_off_by_the_order_of_a_sum_and_by_nothing_else(
+    strategy: str, off_by: float, holds: bool
+) -> None:
+    rules = {"centred, proportional": "loss_free:update_rule=proportional,centred=true"}
+    arm = Strategy(arm=rules[strategy]) if strategy in rules else STRATEGIES[strategy]
+    found = {"bias_from_counts": off_by, "bias_difference": off_by}
+    assert gpu_steps.bias_holds(found, arm.config(get_preset("tiny"), "tiny")) is holds
+
+
 def test_ragged_routings_are_timed_and_say_what_waits(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -58,9 +86,23 @@ def test_ragged_routings_are_timed_and_say_what_waits(
 
 def test_a_live_run_is_switched_and_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu_live, "STEPS", 3)
+    # A busy machine is no difference.
+    monkeypatch.setattr(gpu_live, "LIMIT_S", 240.0)
     outcome = gpu_live.live_run("cpu", "tiny")
     assert outcome["holds"], outcome
     assert outcome["switched_at"][0] <= outcome["steps"] - gpu_live.STEPS
+
+
+@pytest.mark.parametrize("limit_s", [0.0, 60.0])
+def test_a_live_run_that_never_switches_is_a_difference_and_no_crash(
+    limit_s: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has ended at once, or its time is over."""
+    monkeypatch.setattr(gpu_live, "LIMIT_S", limit_s)
+    with subprocess.Popen([sys.executable, "-c", ""], stdin=subprocess.PIPE, bufsize=0) as process:
+        outcome = gpu_live.judged(gpu_live.steer(process, tmp_path / "live"), tmp_path)
+    assert not outcome["holds"]
+    assert outcome["switched_at"] == []
 
 
 def test_without_a_gpu_it_says_so(

@@ -167,7 +167,7 @@ def test_runs_lists_as_json_and_names_an_unreadable_one(compared, tmp_path):
         (("--set", "training.learning_rate=nan"), ("training.learning_rate", "finite")),
         (("--set", "training.probe_tokens=17"), ("training.probe_tokens = 17", "multiple")),
         (("--balancer", "none/400/loss_free"), ("balancer.schedule.step = 400", "training.num_steps (20)")),
-        (("--seed", "-1"), ("training.seed = -1", "at least 0")),
+        (("--seed", "-1"), ("--seed = '-1'", "at least 0")),
         (("--config", "nowhere.json"), ("--config", "cannot be read")),
     ],
 )  # fmt: skip

@@ -16,6 +16,7 @@ from explorer.cli import main
             "runs/x: Read-only file system.",
         ),
         ("echo Traceback >&2; echo 'KeyError: 7' >&2; exit 1", "the training ended with code 1: KeyError: 7"),
+        ("exit 0", "the training was stopped; resume it with train --resume, or delete it."),
         ("exit 3", "the training ended with code 3: it said nothing"),
         ("kill -9 $$", "the training was ended by SIGKILL; the machine may have run out of memory."),
         (r"printf 'explorer train: bytes \377.\n' >&2; exit 2", "bytes \N{REPLACEMENT CHARACTER}."),

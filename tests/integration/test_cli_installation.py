@@ -52,6 +52,29 @@ def test_a_base_installation_says_which_extra_a_command_needs(arguments, extra, 
     assert done.stderr.startswith(f"explorer {arguments[0]}: ")
 
 
+@pytest.mark.parametrize(
+    ("module", "arguments"),
+    [
+        ("scipy", ("compare", "--preset", "tiny", "--arms", "none", "--seeds", "0,1")),
+        ("pandas", ("app",)),
+        ("starlette", ("app",)),
+        ("altair", ("app",)),
+    ],
+)
+def test_what_is_needed_later_is_missed_before_anything_is_done(module, arguments, tmp_path) -> None:
+    done = without((module,), *arguments, "--runs", str(tmp_path / "runs"))
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"explorer {arguments[0]}: {module} is not installed")
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_library_of_two_extras_is_brought_by_either() -> None:
+    sentence = str(extras.missing_library(ModuleNotFoundError("No module", name="scipy.special")))
+    assert "pip install 'moe-routing-explorer[app]' or 'moe-routing-explorer[train]'" in sentence
+
+
 @pytest.mark.parametrize("arguments", [("runs", "--json"), ("schema", "--json"), ("--help",)])
 def test_a_base_installation_lists_and_explains(arguments) -> None:
     done = without(extras.EXTRAS["app"] + extras.EXTRAS["train"], *arguments)
@@ -67,7 +90,7 @@ def test_a_missing_base_library_is_named_as_well() -> None:
 
 
 def test_a_module_of_ours_that_is_missing_is_a_fault_with_a_traceback() -> None:
-    done = without(("explorer.records.tables",), "schema")
+    done = without(("explorer.records.records.tables",), "schema")
     assert done.returncode == 1
     assert "Traceback" in done.stderr
 

@@ -27,9 +27,12 @@ REFUSED = [
     (("train", *TINY, "--balancer", f"none/{'9' * 18}/loss_free"), "training.num_steps (20)"),
     (("train", *TINY, "--balancer", LETTERS), "is not a known balancer"),
     (("train", *TINY, "--balancer", NO_UTF8), "--balancer = 'a\\udcffb': holds bytes that are no UTF-8"),
-    (("train", *TINY, "--seed", "9" * 30), "must be at most"),
-    (("train", *TINY, "--seed", DIGITS), "must be a whole number"),
-    (("train", *TINY, "--seed", "²"), "--seed = '²': must be a whole number"),
+    (("train", *TINY, "--seed", "9" * 30), "must be at most 9,223,372,036,854,775,807"),
+    (("train", *TINY, "--seed", DIGITS), "must be at most 9,223,372,036,854,775,807"),
+    (("train", *TINY, "--seed", "²"), "--seed = '²': must be a whole number of at least 0"),
+    (("train", *TINY, "--seed", "٣"), "--seed = '٣': must be a whole number of at least 0"),
+    (("train", *TINY, "--seed", "1_000"), "--seed = '1_000': must be a whole number of at least 0"),
+    (("train", *TINY, "--seed", "-1"), "--seed = '-1': must be a whole number of at least 0"),
     (("train", *TINY, "--name", NO_UTF8), "--name = 'a\\udcffb': holds bytes that are no UTF-8"),
     (("train", *TINY, "--run-id", LETTERS), "must be 1 to 100 of the characters"),
     (("train", *TINY, "--run-id", NO_UTF8), "--run-id"),
@@ -43,7 +46,8 @@ REFUSED = [
     (("train", "--resume", LETTERS), "too long"),
     (("compare", *TINY, "--jobs", "0"), "--jobs = 0: must be at least 1"),
     (("compare", *TINY, "--jobs", "-3"), "--jobs = -3: must be at least 1"),
-    (("compare", *TINY, "--seeds", f"0,{DIGITS}"), "must be a whole number"),
+    (("compare", *TINY, "--seeds", f"0,{DIGITS}"), "must be at most 9,223,372,036,854,775,807"),
+    (("compare", *TINY, "--seeds", "0,-1"), "--seeds = '-1': must be a whole number of at least 0"),
     (("compare", *TINY, "--seeds", f"0,{'9' * 30}"), "must be at most"),
     (("compare", *TINY, "--arms", f"none,none/{DIGITS}/loss_free"), "balancer.schedule.step = '999"),
     (("runs", "--runs", LETTERS), "too long"),
@@ -96,6 +100,27 @@ def test_a_port_of_the_environment_is_held_to_the_same_rule(port, monkeypatch, c
     monkeypatch.setenv("PORT", port)
     assert main(["app"]) == 2
     assert "must be a port from 1 to 65535" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("EXPLORER_LIMITS", "experts=3", "EXPLORER_LIMITS = 'experts=3': is not a known limit"),
+        ("EXPLORER_LIMITS", "queue=²", "queue = '²': must be a whole number"),
+        ("EXPLORER_READ_ONLY", "perhaps", "EXPLORER_READ_ONLY = 'perhaps': must be 1 or 0"),
+    ],
+)
+def test_a_setting_of_the_host_is_checked_before_the_server_starts(
+    variable, value, words, monkeypatch, capsys
+) -> None:
+    monkeypatch.setenv(variable, value)
+    monkeypatch.setattr("explorer.cli.app.serve", lambda arguments: pytest.fail("it started"))
+    # Whatever else listens on this machine.
+    monkeypatch.setattr("explorer.cli.app.choose_port", lambda port, address: 8501)
+    assert main(["app"]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith(f"explorer app: {words}")
 
 
 @pytest.mark.parametrize("option", [("train", "--gpus", LETTERS), ("compare", "--jobs", DIGITS), (LETTERS,)])

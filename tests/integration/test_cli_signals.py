@@ -8,16 +8,21 @@ import sys
 import threading
 import time
 import urllib.request
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from store_runs import write_run
 
 from explorer.cli import main
 from explorer.recording import RunFolder
+from explorer.store import Index
 
 ROOT = Path(__file__).resolve().parents[2]
 SENTENCE = "interrupted; what was recorded can be read"
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""A server of this machine is asked directly, whatever proxy the environment names."""
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="signals of POSIX")
 
 INTERRUPTED_IMPORT = """
@@ -32,13 +37,39 @@ runpy.run_module("explorer", run_name="__main__", alter_sys=True)
 """
 
 
+ENDLESS_READING = """
+import sys
+from explorer.cli import main
+from explorer.store import ingest
+
+real = ingest.roll_up
+
+def endless(cur, run_id, key):
+    real(cur, run_id, key)
+    if run_id == "run1":
+        print("reading", flush=True)
+        cur.execute("SELECT count(*) FROM range(1_000_000_000_000) numbers(n) WHERE n % 7 = 3").fetchall()
+
+ingest.roll_up = endless
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.fixture(autouse=True)
+def hang_up_is_heard() -> Iterator[None]:
+    """Under `nohup` a hang-up is ignored, here and in every child; these tests are about one that is not."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize(
     ("module", "arguments"),
     [
         ("explorer.cli", ["schema"]),
         ("explorer.cli.arguments", ["schema"]),
         ("numpy", ["schema"]),
-        ("explorer.records.tables", ["schema"]),
+        ("explorer.records.records.tables", ["schema"]),
         ("polars", ["runs"]),
         ("duckdb", ["ingest"]),
     ],
@@ -74,6 +105,7 @@ def test_an_interrupt_that_a_library_swallows_is_raised_again_and_a_cleanup_is_l
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("explorer.cli.interrupts.AGAIN_S", 0.02)
+    handler = signal.getsignal(signal.SIGALRM)
     cleaned: list[int] = []
 
     def command(options: object) -> int:
@@ -92,7 +124,67 @@ def test_an_interrupt_that_a_library_swallows_is_raised_again_and_a_cleanup_is_l
     assert main(["schema"]) == 130
     assert cleaned == [0, 1, 2, 3, 4]
     assert capsys.readouterr().err.strip() == SENTENCE
-    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    assert signal.getsignal(signal.SIGALRM) is handler
+    assert signal.getitimer(signal.ITIMER_REAL)[1] != 0.02, "nothing is raised any more"
+
+
+@pytest.fixture
+def alarms() -> Iterator[list[int]]:
+    """Alarms that a caller hears: the clock is set to 60 s, then every 7 s."""
+    heard: list[int] = []
+    handler = signal.signal(signal.SIGALRM, lambda number, frame: heard.append(number))
+    timer = signal.setitimer(signal.ITIMER_REAL, 60, 7)
+    yield heard
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, *timer)
+
+
+def test_the_alarm_of_a_caller_is_heard_while_a_command_runs_and_stays_set(
+    alarms: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def command(options: object) -> int:
+        signal.raise_signal(signal.SIGALRM)
+        assert alarms == [signal.SIGALRM]
+        return 0
+
+    monkeypatch.setattr("explorer.cli.listing.schema_command", command)
+    assert main(["schema"]) == 0
+    left, interval = signal.getitimer(signal.ITIMER_REAL)
+    assert 0 < left <= 60
+    assert interval == 7
+
+
+def test_an_interrupted_command_gives_the_alarm_back(
+    alarms: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def command(options: object) -> int:
+        for _ in range(2):
+            with suppress(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGINT)
+        return 0
+
+    monkeypatch.setattr("explorer.cli.listing.schema_command", command)
+    assert main(["schema"]) == 0
+    assert signal.getitimer(signal.ITIMER_REAL)[0] > 7
+    signal.raise_signal(signal.SIGALRM)
+    assert alarms == [signal.SIGALRM]
+
+
+def test_an_alarm_that_was_due_while_an_interrupted_command_cleaned_up_is_not_lost(
+    alarms: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def command(options: object) -> int:
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        finally:
+            threading.Event().wait(0.05)
+        return 0
+
+    monkeypatch.setattr("explorer.cli.listing.schema_command", command)
+    assert main(["schema"]) == 130
+    wait_until(lambda: alarms, "no alarm")
 
 
 def test_a_signal_that_the_caller_ignores_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +220,7 @@ def wait_until(ready, what: str, timeout_s: float = 90) -> None:
 
 def answers(port: int) -> bool:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=1):
+        with DIRECT.open(f"http://127.0.0.1:{port}/_stcore/health", timeout=1):
             return True
     except OSError:
         return False
@@ -168,6 +260,44 @@ def test_the_app_ends_with_its_launcher_and_frees_the_port(number: signal.Signal
         assert "Traceback" not in log.read_text()
     finally:
         launcher.kill()
+
+
+@pytest.mark.parametrize("has_answered", [False, True])
+def test_the_app_ends_while_it_reads_run_folders_for_the_first_time(
+    has_answered: bool, tmp_path: Path
+) -> None:
+    """The second of many takes for ever: who waited for the reading to end would never end."""
+    for number in range(8):
+        write_run(tmp_path / "runs", f"run{number}", steps=6)
+    port, index, log = free_port(), tmp_path / "index.duckdb", tmp_path / "log"
+    command = [
+        sys.executable,
+        "-c",
+        ENDLESS_READING,
+        "app",
+        "--port",
+        str(port),
+        "--runs",
+        f"{tmp_path}/runs",
+    ]
+    environment = {
+        **os.environ, "EXPLORER_SHIPPED_RUNS": str(tmp_path / "nothing"), "EXPLORER_INDEX": str(index)
+    }  # fmt: skip
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
+    try:
+        wait_until(lambda: b"reading" in log.read_bytes(), "nothing was read")
+        if has_answered:
+            wait_until(lambda: answers(port), "the server did not answer")
+        process.terminate()
+        assert process.wait(60) == -signal.SIGTERM
+    finally:
+        process.kill()
+    assert "Traceback" not in log.read_text()
+    assert not answers(port)
+    if has_answered:
+        with Index.open(index) as opened, opened.cursor() as cur:
+            assert cur.execute("SELECT run_id, problem FROM runs").fetchall() == [("run0", None)]
 
 
 def test_a_closed_terminal_stops_a_training_that_can_be_resumed(tmp_path: Path) -> None:

@@ -21,9 +21,11 @@ from explorer.cli import main
 from explorer.config.presets import arm_config, get_preset
 from explorer.config.rule_text import parse_rules
 from explorer.config.run import RunConfig
+from explorer.errors import ConfigError
 from explorer.recording import FolderRecorder, RunFolder, run_info_from_config
 from explorer.recording import recorder as recorder_module
 from explorer.records.records import EventRecord, LoadRecord, MemoryRecorder, Record, StepRecord
+from explorer.running import into_folder as running
 from explorer.running.into_folder import package_versions, resume_run, train_run
 from explorer.training import TrainResult, train
 
@@ -176,6 +178,18 @@ def test_after_the_last_step_it_is_too_late_and_the_run_says_so() -> None:
     assert (result.state, str(result.config.balancer)) == ("finished", "none")
     assert asked.answers == [f"switch to {LF!r} refused: the last of the 12 steps is done."]
     assert [(e.step, e.kind) for e in recorder.of(EventRecord)] == [(12, "switch_refused")]
+
+
+def test_a_run_that_no_longer_fits_into_this_machine_is_not_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may come from a larger machine."""
+    stopped = train_run(get_preset("tiny"), tmp_path, run_id="run", should_stop=lambda: True)
+    status = (stopped.path / "status.json").read_bytes()
+    monkeypatch.setattr(running, "machine_memory", lambda: 1000)
+    with pytest.raises(ConfigError, match="is the most for a run on this machine"):
+        resume_run(stopped.path)
+    assert (stopped.path / "status.json").read_bytes() == status
 
 
 def test_a_stop_goes_before_a_switch_and_the_run_can_be_resumed(tmp_path: Path) -> None:

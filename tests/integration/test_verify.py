@@ -1,12 +1,14 @@
 """`verify`: clean on what was recorded, and every kind of damage is found and named exactly."""
 
 import json
+import os
 import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import polars as pl
 import pytest
@@ -14,6 +16,7 @@ from store_runs import make_info, random_counts, record_steps, write_run
 from tiny import make_tiny_config, make_tiny_corpus
 
 from explorer.cli import main
+from explorer.errors import StoreError
 from explorer.recording import FolderRecorder, RunFolder, run_info_from_config
 from explorer.records.records import RankLoadRecord
 from explorer.store import derive as derive_module
@@ -140,6 +143,26 @@ class TestClean:
         assert checks["biases"].status == "not recomputable"
         assert checks["figures"].compared > 40 * 2 * 10
 
+    @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+    @pytest.mark.parametrize("experts", [[2], [0, 1, 2, 3]])
+    def test_a_bias_that_is_no_finite_number(self, value: float, experts: list[int], tmp_path: Path) -> None:
+        """The spread of a layer is then what the index says: not a number, or infinite."""
+        bias = np.tile(np.linspace(-3e4, 3e4, 4), (6, 2, 1))
+        bias[3:, 1, experts] = value
+        with FolderRecorder.create(tmp_path, make_info(num_steps=6)) as recorder:
+            record_steps(recorder, random_counts(6, 2, 4), range(6), bias)
+        checks = verify(tmp_path / "run")
+        assert not [check for check in checks.values() if check.mismatches]
+        assert checks["figures"].compared >= 6 * 2 * 11
+
+    def test_a_bias_that_went_wrong_and_stays_wrong(self, run: Path) -> None:
+        """From NaN every update leads to NaN, and the other experts go on."""
+        for step in range(7, STEPS):
+            rewrite(run, "expert_loads", setter("expert_bias", np.nan, step=step, layer=0, expert=3))
+        rewrite(run, "eval_loads", lambda rows: rows.filter(pl.col("step") < 7))
+        checks = verify(run)
+        assert (checks["biases"].mismatches, checks["biases"].first.step) == (1, 7)  # where it went wrong
+
     def test_a_run_that_is_being_written(self, tmp_path: Path) -> None:
         write_run(tmp_path, finish=False)
         assert not [check for check in verify(tmp_path / "run").values() if check.mismatches]
@@ -191,6 +214,16 @@ class TestDamage:
         )  # fmt: skip
         assert checks["biases"].mismatches == 2  # and what follows from it in step 8
         assert checks["biases"].compared == STEPS * 8
+
+    def test_nothing_where_there_is_a_bias_and_the_reverse(self, run: Path, tmp_path: Path) -> None:
+        """NULL says that there is no bias; NaN is one."""
+        rewrite(run, "expert_loads", setter("expert_bias", None, step=7, layer=0, expert=3))
+        self.expect(run, "biases", table="expert_loads", step=7, expert=3, recorded=None)
+        plain = record(tmp_path / "plain", "none")
+        rewrite(plain, "expert_loads", setter("expert_bias", np.nan, step=7, layer=0, expert=3))
+        checks = self.expect(plain, "biases", table="expert_loads", step=7, expert=3, expected=None)
+        assert checks["biases"].mismatches == 1
+        assert checks["figures"].status == "ok"
 
     def test_a_count_that_only_the_memory_of_a_rule_has_seen(self, tmp_path: Path) -> None:
         """The counts of step 0 still act on the bias of a later step through the running mean."""
@@ -317,12 +350,49 @@ class TestDamage:
         monkeypatch.setattr(derive_module, "LAYER_SUMMARY", wrong)
         self.expect(run, "figures", table="layer_summary", column="effective_experts", step=None, layer=1)
 
+    @pytest.mark.parametrize(
+        ("error", "words"),
+        [
+            (KeyError("no such figure"), "KeyError: 'no such figure'"),
+            (AssertionError(), "AssertionError"),
+            (OSError(5, "Input/output error"), "Input/output error"),
+            (MemoryError("4 PiB"), "MemoryError: 4 PiB"),
+            (StoreError("The index is gone."), "StoreError: The index is gone"),
+            (duckdb.Error("no such column"), "Error: no such column"),
+        ],
+    )
     def test_damage_that_no_check_expects_ends_that_check_only(
-        self, run: Path, monkeypatch: pytest.MonkeyPatch
+        self, error: Exception, words: str, run: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(figures_module, "run_figures", lambda run: {}["no such figure"])
-        checks = self.expect(run, "results", recorded="KeyError: 'no such figure'")
+        def fail(run: object) -> None:
+            raise error
+
+        monkeypatch.setattr(figures_module, "run_figures", fail)
+        says = f"{run} cannot be read ({words}); "
+        checks = self.expect(run, "results")
+        assert checks["results"].first.recorded.startswith(says)
         assert {check.status for name, check in checks.items() if name != "results"} == {"ok"}
+
+    def test_an_interruption_is_no_damage(self, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def interrupt(run: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(figures_module, "run_figures", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            verify(run)
+
+    def test_a_folder_that_fails_in_a_new_way_keeps_no_other_from_being_checked(
+        self, run: Path, sound: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(folder: RunFolder, run_id: str = run.name, right: Any = RunFolder.status.fget) -> Any:
+            if folder.path == run:
+                raise MemoryError("too many rows")
+            return right(folder)
+
+        monkeypatch.setattr(RunFolder, "status", property(fail))
+        reports = list(verify_runs([run, sound]))
+        assert [report.is_clean for report in reports] == [False, True]
+        assert "(MemoryError: too many rows)" in reports[0].checks[0].first.sentence
 
     def test_loads_of_ranks_that_do_not_add_up(self, tmp_path: Path) -> None:
         counts = random_counts(3, 2, 4)
@@ -389,6 +459,30 @@ class TestCommand:
         assert "run.json is damaged or cut short" in said
         assert "1 of 2 runs differ" in said
 
+    def test_a_folder_of_runs_is_no_damaged_run(self, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        shutil.copytree(run.parent, run.parent / "sweep")
+        assert main(["verify", "--runs", str(run.parent)]) == 0
+        assert "1 runs, no mismatch" in capsys.readouterr().out
+
+    @pytest.mark.parametrize("name", [".", "../run", "checkpoints/.."])
+    def test_a_run_may_be_named_from_inside(
+        self, name: str, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (run / "checkpoints").mkdir(exist_ok=True)
+        monkeypatch.chdir(run)
+        assert main(["verify", name]) == 0
+        assert capsys.readouterr().out.startswith("run  ")
+
+    def test_a_name_that_is_not_unicode_is_printed_all_the_same(
+        self, run: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        shutil.copytree(run, run.parent / os.fsdecode(b"bad\xff"))
+        for options in ([], ["--json"]):
+            assert main(["verify", "--runs", str(run.parent), *options]) == 1
+            said = capsys.readouterr().out
+            said.encode()
+            assert "bad\\udcff" in said.replace("\\\\", "\\")
+
     @pytest.mark.parametrize("name", ["nothing", "x" * 5000, "a/b"])
     def test_an_unknown_run_is_a_sentence(
         self, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -404,3 +498,23 @@ class TestCommand:
         assert checks["figures"].status == "not recomputable"
         assert "DuckDB is not installed" in checks["figures"].reason
         assert {check.status for name, check in checks.items() if name != "figures"} == {"ok"}
+
+
+def test_biases_of_other_software_are_held_against_the_rule_that_run_json_states(tmp_path: Path) -> None:
+    """Counts and biases of a loop of one's own, with the rule as text and no configuration."""
+    counts = random_counts(6, 2, 4)
+    moves = np.float32(0.001) * np.sign(counts.sum(-1, keepdims=True) - counts * 4).astype(np.float32)
+    biases = np.zeros(counts.shape, np.float32)
+    for step in range(1, 6):
+        biases[step] = biases[step - 1] + moves[step - 1]
+    for run_id, balancer in (
+        ("right", "loss_free:u=0.001"),
+        ("wrong", "loss_free:u=0.01"),
+        ("unsaid", "none"),
+    ):
+        info = make_info(run_id, balancer=balancer, config={}, num_steps=6)
+        with FolderRecorder.create(tmp_path, info) as recorder:
+            record_steps(recorder, counts, range(6), biases)
+    assert verify(tmp_path / "right")["biases"].status == "ok"
+    assert verify(tmp_path / "wrong")["biases"].status == "mismatch"
+    assert verify(tmp_path / "unsaid")["biases"].status == "not recomputable"

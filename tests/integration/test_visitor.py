@@ -66,6 +66,19 @@ def test_a_visitor_sees_what_the_page_says(tmp_path: Path) -> None:
         asyncio.run(visit(base))
 
 
+def test_a_proxy_of_the_environment_is_not_asked_for_a_server_of_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "app.py"
+    script.write_text(SCRIPT)
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with serving(str(tmp_path), script) as base:
+        asyncio.run(visit(base))
+
+
 class Misled:
     """A visitor who is told of another step, and whose page has shown an exception."""
 
@@ -101,6 +114,33 @@ def test_a_wrong_answer_and_an_exception_are_found(monkeypatch: pytest.MonkeyPat
     assert not load.is_right(result)
     assert not load.is_right(result | {"wrong": [], "errors": findings.errors})
     assert load.is_right(result | {"wrong": []})
+
+
+class Nobody(Misled):
+    """A visitor to a server that doesn't answer."""
+
+    def __init__(self, base: str) -> None:
+        super().__init__()
+
+    async def __aenter__(self) -> "Nobody":
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        pass
+
+    async def open(self, page: str = "", query: str = "") -> float:
+        raise TimeoutError("no answer")
+
+
+def test_a_server_that_answers_nobody_is_a_table_of_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load, "Visitor", Nobody)
+    monkeypatch.setattr(load, "THINK_S", (0.0, 0.0))
+    findings = load.Findings()
+    asyncio.run(load.person("", 3, math.inf, [7], {}, findings))
+    assert load.waits_of(findings) == {}
+    assert findings.errors == ["session 3 on /replay: TimeoutError: no answer"]
+    findings.seconds["open a page"].append(1.0)
+    assert list(load.waits_of(findings)) == ["open a page"]
 
 
 def test_the_95th_percentile_is_the_nearest_rank() -> None:

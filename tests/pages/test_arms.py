@@ -238,6 +238,14 @@ def test_runs_of_one_label_are_told_apart_by_the_names_that_people_gave() -> Non
     ]
 
 
+def test_ids_that_people_gave_are_not_cut() -> None:
+    arms = arms_of([outside("loss-nan-at-once", ""), outside("loss-nan-to-the-end", "")])
+    assert list(chart_labels(arms).values()) == [
+        "loss-free u=0.001, loss-nan-at-once",
+        "loss-free u=0.001, loss-nan-to-the-end",
+    ]
+
+
 def test_without_names_the_ids_tell_them_apart_and_say_no_more_than_they_must() -> None:
     ids = ["quick-loss_free-seed0-20261129-101500", "quick-loss_free-seed0-20261129-113000"]
     labels = chart_labels(arms_of([outside(one, "") for one in ids]))

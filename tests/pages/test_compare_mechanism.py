@@ -3,18 +3,21 @@
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 from conftest import Opener, arm_info, words
 from store_runs import make_info, random_counts, record_steps
 
 from explorer.recording import FolderRecorder
-from explorer.records.records import LayerRecord
+from explorer.records.records import EventRecord, LayerRecord
 
 
-def write(base: Path, name: str, text: str, *, gradients: bool) -> None:
+def write(base: Path, name: str, text: str, *, gradients: bool, event: str = "") -> None:
     """Four steps; a bias rule has switched slots, a loss has a second gradient."""
     info = {key: value for key, value in arm_info(text, 0).items() if key != "seed"}
     with FolderRecorder.create(base, make_info(name, **info)) as recorder:
         counts = random_counts(4, 2, 4)
+        if event:
+            recorder.record(EventRecord(step=2, kind=event, detail="so it was"))
         for step in range(4):
             pair = np.array([0.5, 0.7], dtype=np.float32)
             has_aux = gradients and "aux" in text
@@ -65,3 +68,27 @@ def test_an_arm_that_lacks_them_beside_one_that_has_them_is_named(open_app: Open
     write(tmp_path / "own", "b", "none", gradients=False)
     app = open_app(page="compare", runs=["a", "b"])
     assert "Not recorded: no balancing." in words(app)
+
+
+def test_a_figure_of_one_run_has_the_marks_of_that_run_alone(open_app: Opener, tmp_path: Path) -> None:
+    """Only the auxiliary loss has a cosine: what happened to the others is not marked and not explained."""
+    write(tmp_path / "own", "a", "aux_loss", gradients=True)
+    write(tmp_path / "own", "b", "loss_free", gradients=True, event="balancer_changed")
+    app = open_app(page="compare", runs=["a", "b"])
+    assert not app.exception
+    marks = {
+        chart.proto.alt.split(":")[0]: [
+            row["event_words"]
+            for part in chart.proto.datasets
+            if part.data.data
+            for row in pl.read_ipc_stream(part.data.data).to_dicts()
+            if "event_words" in row
+        ]
+        for chart in app.get("vega_lite_chart")
+    }
+    assert marks["Cosine between both gradients"] == []
+    assert marks["Score margins"] == ["rule change: so it was"]
+    said = words(app)
+    assert "A rule without an auxiliary loss has no line." in said
+    assert "A rule without an auxiliary loss has no line. Marks at the top" not in said
+    assert "Marks at the top: ⚑ rule change" in said

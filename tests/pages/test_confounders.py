@@ -50,6 +50,11 @@ def test_a_text_that_is_not_recorded_is_said_to_be_unknown(digests: tuple[str | 
     assert "same weights and data" not in pair_origin(arms)
 
 
+def test_one_sentence_names_all_runs_whose_text_is_not_recorded() -> None:
+    (sentence,) = said(arm("none", None), arm("loss_free", None), arm("aux_loss", "0123456789ab"))
+    assert sentence.startswith("The text of “none”, “loss_free” and “aux_loss” is not recorded for all (")
+
+
 def test_seeds_on_different_text_are_no_group() -> None:
     runs = [run(f"none-{seed}", "none", seed, "old" if seed < 2 else "new") for seed in range(4)]
     groups = [one for one in arms_of(runs) if one.is_group]

@@ -40,7 +40,7 @@ def test_replay_says_it_once(open_app: Opener, one_rank: Path) -> None:
 def test_compare_says_of_which_run(open_app: Opener, one_rank: Path) -> None:
     app = open_app(one_rank, "compare", runs="rank-0")
     assert not app.exception
-    assert [warning.value for warning in app.warning] == [f"“no balancing”: {SAID}"]
+    assert [warning.value for warning in app.warning] == [f"“rule not stated”: {SAID}"]
 
 
 def test_nothing_is_said_of_any_shipped_run(open_shipped: Opener) -> None:

@@ -19,6 +19,7 @@ from explorer.queries._frames import frame
 from explorer.ui.server.services import services
 from explorer.ui.shared import exports
 from explorer.ui.shared.panels import KEY, PageFigures
+from explorer.ui.shared.urls import MOST_LETTERS, MOST_VALUES
 
 MAGIC = {"png": b"\x89PNG", "svg": b"<svg", "pdf": b"%PDF", "html": b"<!doctype", "parquet": b"PAR1"}
 WITH_FIGURES = ("overview", "compare", "replay", "playground", "theory", "glossary")
@@ -129,6 +130,22 @@ def test_the_link_of_a_bundle_names_what_an_address_leaves_out(open_app: Opener,
     again = figures_of(open_app(recorded, "replay", **query))
     assert again.permalink == shown.permalink
     assert again.get("replay-heatmap").finding == shown.get("replay-heatmap").finding
+
+
+def test_a_link_does_not_carry_on_what_no_control_has_taken_over(open_app: Opener, recorded: Path) -> None:
+    overlong = {"panel": "p" * 100_000, "nothing": "n" * 100_000, "x" * 100_000: "1"}
+    many = {f"key{number}": "1" for number in range(2 * MOST_VALUES)}
+    link = figures_of(open_app(recorded, "replay", run="loss_free-seed0", **overlong, **many)).permalink
+    query = parse_qs(urlsplit(link).query)
+    assert query["run"] == ["loss_free-seed0"]
+    assert query["nothing"] == ["n" * MOST_LETTERS]
+    assert len(link) < 5000
+
+
+def test_a_link_keeps_a_long_text_that_a_control_holds(open_app: Opener, recorded: Path) -> None:
+    counts = ", ".join(str(1000 + number) for number in range(64))
+    shown = figures_of(open_app(recorded, "glossary", example="typed", counts=counts, n="64"))
+    assert parse_qs(urlsplit(shown.permalink).query)["counts"] == [counts]
 
 
 def test_the_link_of_a_simulation_names_its_seed(open_app: Opener, recorded: Path) -> None:

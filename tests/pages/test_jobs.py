@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from explorer.config.limits import Limits
 from explorer.config.presets import get_preset
 from explorer.errors import ConfigError, TrainingError
 from explorer.recording.status import process_start
@@ -23,7 +24,8 @@ folder = pathlib.Path(sys.argv[sys.argv.index("--runs") + 1])
 name = sys.argv[sys.argv.index("--run-id") + 1]
 config = json.loads(pathlib.Path(sys.argv[sys.argv.index("--config") + 1]).read_text())
 if name.startswith("bad"):
-    print("explorer train: model.top_k = 9: too many; lower it.", file=sys.stderr)
+    print("explorer train: model.top_k = 9 – too many; lower it.", file=sys.stderr)
+    print("a warning after it", file=sys.stderr)
     sys.exit(2)
 if name.startswith("crash"):
     raise RuntimeError("out of luck")
@@ -100,7 +102,16 @@ def test_a_refused_configuration_shows_the_sentence_of_the_trainer(manager: JobM
     wait_for(lambda: not manager.open_jobs())
     (found,) = manager.jobs()
     assert found.state == "failed"
-    assert found.problem == "explorer train: model.top_k = 9: too many; lower it."
+    assert found.problem == "bad: model.top_k = 9 – too many; lower it."
+
+
+def test_what_a_child_says_is_read_whatever_the_console_can_show(
+    manager: JobManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii:replace")
+    manager.add([job("bad")])
+    wait_for(lambda: not manager.open_jobs())
+    assert "–" in manager.jobs()[0].problem
 
 
 def test_a_crash_shows_the_code_and_the_last_line(manager: JobManager) -> None:
@@ -108,7 +119,7 @@ def test_a_crash_shows_the_code_and_the_last_line(manager: JobManager) -> None:
     wait_for(lambda: not manager.open_jobs())
     (found,) = manager.jobs()
     assert found.state == "failed"
-    assert found.problem == "The process ended with code 1: RuntimeError: out of luck"
+    assert found.problem == "crash: the training ended with code 1: RuntimeError: out of luck"
 
 
 def test_a_program_that_is_not_there_fails_with_a_sentence(tmp_path: Path) -> None:
@@ -146,8 +157,8 @@ def test_no_child_outlives_a_killed_server(tmp_path: Path, trainer: list[str]) -
     server.write_text(
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from explorer.presets import get_preset\n"
-        "from explorer.ui.jobs import Job, JobManager\n"
+        "from explorer.config.presets import get_preset\n"
+        "from explorer.ui.server.jobs import Job, JobManager\n"
         "manager = JobManager(Path(sys.argv[1]), command=sys.argv[2:])\n"
         "manager.add([Job(run_id=name, config=get_preset('tiny')) for name in ('a', 'b')])\n"
         "time.sleep(600)\n",
@@ -170,7 +181,7 @@ def test_the_queue_takes_so_many_runs_of_everybody_and_the_rest_are_refused_as_a
     tmp_path: Path, trainer: list[str]
 ) -> None:
     (tmp_path / "runs").mkdir()
-    manager = JobManager(tmp_path / "runs", command=trainer, most_open=3)
+    manager = JobManager(tmp_path / "runs", command=trainer, limits=Limits(queue=3))
     try:
         manager.add([job("a"), job("b")])
         with pytest.raises(ConfigError, match=r"runs = 2: are too many: 2 train or are queued already"):

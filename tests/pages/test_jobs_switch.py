@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from test_jobs import wait_for
 
+from explorer.config.limits import GB, Limits, memory_of
 from explorer.config.presets import arm_config, get_preset
 from explorer.config.run import RunConfig
 from explorer.errors import ConfigError, TrainingError
@@ -88,6 +89,20 @@ def test_a_rule_that_does_not_fit_is_refused_before_it_is_sent(
     assert refused.value.field == field
     assert manager.jobs()[0].asked == []
     assert not (manager.runs_dir / "a.json").exists()
+
+
+def test_a_switch_goes_by_the_limits_of_the_host(manager: JobManager) -> None:
+    """A rule may keep distributions of its own, so that the run takes more than when it was started."""
+    small, large = "mqb:num_bins=64", "mqb:num_bins=1000000"
+    one = job("a")
+    limit = memory_of(one.under(one.rules_of(small)))
+    manager.limits = Limits(memory_gb=limit / GB)
+    manager.add([one])
+    with pytest.raises(ConfigError, match="is the most for a run on this machine"):
+        manager.switch_rule("a", large)
+    assert one.asked == []
+    manager.switch_rule("a", small)
+    assert one.asked == [small]
 
 
 def test_only_a_run_that_trains_can_be_told(manager: JobManager) -> None:

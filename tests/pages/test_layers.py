@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Opener, charts, words
+from store_runs import write_run
 
 from tests.layered_runs import record_layered
 
@@ -74,3 +75,14 @@ def test_counts_of_the_glossary_are_those_of_equally_wide_layers(open_app: Opene
     assert not app.exception
     assert "2 layers of 8 experts, 2 experts per token. 1 narrower layer is left out." in words(app)
     assert "Layer 5" in words(app)
+
+
+def test_compare_says_which_run_lacks_the_chosen_layer(open_app: Opener, tmp_path: Path) -> None:
+    """Layers 3, 5 and 9 beside 0 to 3: every panel is of a run that has the layer."""
+    record_layered(tmp_path)
+    write_run(tmp_path, "counted", layers=4)
+    app = open_app(tmp_path, "compare", runs=["layered", "counted"], layer=0)
+    assert not app.exception
+    assert "has no MoE layer 0; its MoE layers are 3, 5, 9." in words(app)
+    assert "Expert load of" in " ".join(chart.proto.alt for chart in app.get("vega_lite_chart"))
+    assert "This run has no MoE layer" not in words(app)

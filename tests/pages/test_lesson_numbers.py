@@ -165,7 +165,7 @@ def test_verdicts_count_all_six_pairs_of_the_four_arms() -> None:
 
 
 def test_the_story_of_this_project_is_told_as_it_was_measured() -> None:
-    """Loss-free against the auxiliary loss of the same scope is not resolved; scope is."""
+    """Loss-free against the auxiliary loss of the same scope is not significant; scope is."""
     assert fact("verdict[loss_free; aux_loss; held_out_loss]") == 0
     assert fact("verdict[aux_loss:scope=sequence; aux_loss; held_out_loss]") == 1
     assert fact("verdict[aux_loss:scope=sequence; aux_loss; max_vio]") == 0
@@ -256,8 +256,8 @@ def test_biases_are_asked_only_of_runs_that_have_them() -> None:
 
 
 def test_what_is_told_apart_in_what_experts_know() -> None:
-    assert fact_words("information_verdict_words[aux_loss; aux_loss:scope=sequence]") == "resolved"
-    assert fact_words("information_verdict_words[loss_free; aux_loss]") == "not resolved"
+    assert fact_words("information_verdict_words[aux_loss; aux_loss:scope=sequence]") == "significant"
+    assert fact_words("information_verdict_words[loss_free; aux_loss]") == "not significant"
 
 
 def fact_words(written: str) -> str:

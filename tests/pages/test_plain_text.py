@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def test_every_alert_shows_text_of_the_project_or_plain_text() -> None:
     assert not found
 
 
-@given(st.text(st.sampled_from("ab1 .)(:/@#*_[]<>!`$~&|=+-\\\n\t\"'"), min_size=1, max_size=60))
+@given(st.text(st.sampled_from("ab1 .)(:/@#*_[]<>!`$~&|=+-\\\n\r\t\"'"), min_size=1, max_size=60))
 def test_plain_text_has_no_markup_and_keeps_its_letters(text: str) -> None:
     html = MarkdownIt("commonmark", {"html": True}).render(plain(text))
     shown = html.replace("<p>", "").replace("</p>", "").replace(WITHOUT_WIDTH, "")
@@ -59,6 +60,13 @@ def test_plain_text_has_no_markup_and_keeps_its_letters(text: str) -> None:
     for entity, letter in (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&amp;", "&")):
         shown = shown.replace(entity, letter)
     assert shown.split() == text.split()
+
+
+@pytest.mark.parametrize("mark", ["# heading", "- item", "1. item", "> quotation", "    code"])
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\n", "\r\r", "\n\r"])
+def test_every_end_of_line_that_markdown_knows_begins_a_line(end: str, mark: str) -> None:
+    html = MarkdownIt("commonmark").render(plain(f"a run{end}{mark}"))
+    assert set(re.findall(r"</?(\w+)", html)) == {"p"}, html
 
 
 @pytest.mark.parametrize(
@@ -71,6 +79,16 @@ def test_addresses_and_the_names_of_pictures_are_taken_apart_and_look_the_same(t
     assert kept.replace(WITHOUT_WIDTH, "") == text.replace("_", "\\_")
     for mark in ("https://", "www.", "me@", ":material/home:", ":+1:"):
         assert mark not in kept
+
+
+@pytest.mark.parametrize("text", ["cost:green", ":red", "a:b:c", "::small", "x :gray-badge[y]", "α:größe"])
+def test_no_colon_begins_a_directive(text: str) -> None:
+    """`:red` alone is a directive of Streamlit's Markdown and shows nothing; escaped it is text."""
+    kept = plain(text)
+    for place, mark in enumerate(kept[:-1]):
+        if mark == ":" and kept[place + 1].isalpha():
+            assert kept[place - 1] == "\\", kept
+    assert kept.replace(WITHOUT_WIDTH, "").replace("\\", "") == text
 
 
 @pytest.mark.parametrize(

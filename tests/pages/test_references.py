@@ -8,7 +8,7 @@ import pytest
 
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Arm, Run, run_from_row
-from explorer.figures.balance import Baselines, random_baselines
+from explorer.figures.balance import Baselines, line_note, lines_note, random_baselines
 from explorer.figures.store import Answer, Trace
 from explorer.queries import balance
 from explorer.queries.statements import Statement
@@ -54,11 +54,15 @@ class FakeStore:
 
     def references(self, run: Run) -> dict[str, float | None]:
         at = self.metrics[run.run_id][0]
+        if run.run_id.startswith("top_p"):
+            return dict.fromkeys(("uniform_mean", "resampled_mean", "held_out_mean", "tokens"))
         tokens = 128.0 if run.run_id == "larger" else 64.0
         lines = {"uniform_mean": 1.0, "uniform_p95": 1.1, "resampled_mean": at, "resampled_p95": at}
         return {**lines, "held_out_mean": 0.1, "held_out_p95": 0.2, "tokens": tokens}
 
     def uniform_series(self, run: Run) -> pl.DataFrame:
+        if run.run_id.startswith("top_p"):
+            return pl.DataFrame(schema=["bin", "tokens"])
         tokens = [8, 64] if run.run_id.startswith("growing") else [64, 64]
         return pl.DataFrame(
             {"bin": [0, 1], "first_step": [0, 20], "last_step": [19, 39], "x": [19.0, 39.0], "tokens": tokens,
@@ -108,7 +112,7 @@ def test_runs_of_different_sizes_share_no_line(known: dict[str, tuple[float, flo
     known |= {"a": (0.3, 7.0), "b": (0.4, 7.0)}
     found = baselines([arm("a"), arm("b", top_k=1)])
     assert found.levels == {}
-    assert "different sizes" in found.missing
+    assert "different numbers of MoE layers, experts or experts per token" in found.missing
 
 
 def test_a_run_without_known_balance_gives_no_line_before_one_with(
@@ -133,7 +137,11 @@ def test_steps_of_another_number_of_counted_tokens_share_no_line(
     known: dict[str, tuple[float, float]], baselines: Ask
 ) -> None:
     known |= {"a": (0.3, 7.0), "larger": (0.4, 7.0)}
-    assert "different sizes" in baselines([arm("a"), arm("larger")]).missing
+    assert baselines([arm("a"), arm("larger", tokens_per_step=128)]).missing == (
+        "No random-routing baseline: these runs count different numbers of tokens per step (64 to 128)."
+    )
+    dropping = baselines([arm("a"), arm("larger")]).missing
+    assert dropping.endswith("(64 to 128, since dropped slots are not counted).")
 
 
 def test_a_batch_that_grows_has_a_line_that_falls(
@@ -152,3 +160,59 @@ def test_only_the_statements_of_the_arm_that_gives_the_lines_are_kept(store: Fak
     random_baselines(trace, ArmSet.of([arm("uneven"), arm("even")]))
     asked = {(statement.sql, statement.params["runs"].run_id) for statement in trace.statements}
     assert asked == {("references", "even"), ("uniform_series", "even")}
+
+
+def test_lines_are_those_of_a_run_that_has_some_and_the_note_says_whose(
+    known: dict[str, tuple[float, float]], baselines: Ask
+) -> None:
+    known |= {"top_p": (0.1, 7.0), "aux": (0.4, 7.5), "none": (3.0, 7.0)}
+    arms = [arm("top_p"), arm("none"), arm("aux")]
+    labels = {name: f"the {name}" for name in ("top_p", "aux", "none")}
+    found = baselines(arms)
+    assert found.levels["resampled"] == (0.4, 0.4)
+    assert found.arm == "aux"
+    assert lines_note(found, labels) == "The dashed lines are the random-routing baselines for “the aux”."
+    assert line_note(found, labels) == (
+        "The dashed line is the random-routing baseline of independent tokens for “the aux”."
+    )
+    shared = baselines(arms[1:])
+    assert line_note(shared, labels) == (
+        "The dashed line is the random-routing baseline of independent tokens."
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, "the number of experts varies between tokens"),
+        ({"top_k": None}, "the numbers of experts and of experts per token are not recorded"),
+        ({"num_moe_layers": 0}, "none of these runs has experts"),
+    ],
+)
+def test_where_no_line_is_drawn_no_note_speaks_of_one(
+    known: dict[str, tuple[float, float]], baselines: Ask, changes: dict[str, object], reason: str
+) -> None:
+    known |= {"top_p": (0.1, 7.0)}
+    found = baselines([arm("top_p", **changes)])
+    assert not found.has_line
+    for note in (lines_note(found, {}), line_note(found, {})):
+        assert note == f"No random-routing baseline: {reason}."
+
+
+def test_expert_choice_is_even_by_construction_and_gives_lines_only_alone(
+    known: dict[str, tuple[float, float]], baselines: Ask
+) -> None:
+    known |= {"even": (0.0, 8.0), "aux": (0.4, 7.5)}
+    even = arm("even", balancer_family="expert_choice")
+    assert baselines([even, arm("aux")]).arm == "aux"
+    assert baselines([even]).arm == "even"
+
+
+def test_a_collapsed_run_says_which_line_is_left_out(
+    known: dict[str, tuple[float, float]], baselines: Ask
+) -> None:
+    known |= {"a": (6.0, 2.0)}
+    assert lines_note(baselines([arm("a")]), {"a": "a"}) == (
+        "The dashed line is the random-routing baseline of independent tokens. The baseline of whole "
+        "sequences is left out, since the run has collapsed."
+    )

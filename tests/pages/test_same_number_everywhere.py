@@ -9,12 +9,16 @@ import pytest
 from conftest import SHIPPED, Opener, words
 
 from explorer import metrics
-from explorer.charts import captions
 from explorer.cli.report import comparison_table
 from explorer.config.presets import get_preset
 from explorer.figures import final
+from explorer.figures.arm_set import ArmSet
 from explorer.figures.facts import catalogue
+from explorer.figures.facts import quality as quality_facts
+from explorer.figures.facts.quality import COURSE
 from explorer.figures.facts.recorded import RecordedRuns
+from explorer.figures.quality import verdict_rows
+from explorer.figures.store import Trace
 from explorer.queries.health import computation_batches
 from explorer.recording import RunFolder
 from explorer.ui.shared import cached
@@ -96,6 +100,38 @@ def test_the_worst_layer_is_the_mean_over_seeds_of_each_runs_own() -> None:
         assert f"{once:.3f} ±" in printed
 
 
+@pytest.mark.usefixtures("shipped_runs")
+@pytest.mark.parametrize("figure", ["perplexity", "max_vio_global"])
+def test_the_verdict_on_two_arms_is_the_same_for_every_base_in_the_lessons_and_on_the_command_line(
+    figure: str,
+) -> None:
+    recorded = RecordedRuns(STORE, tuple(cached.list_runs()))
+    arms = {text: recorded.find(text) for text in COURSE}
+    shown = ArmSet(tuple(arms.values()), {arm.token: text for text, arm in arms.items()})
+    column = {"perplexity": 1, "max_vio_global": 3}[figure]
+    verdicts: dict[frozenset[str], set[bool]] = {}
+    for base, arm in arms.items():
+        for row in verdict_rows(Trace(STORE), shown, arm, figure):
+            assert row["comparisons"] == 6
+            verdicts.setdefault(frozenset((base, row["arm"])), set()).add(row["survives"])
+        order = [base, *(text for text in arms if text != base)]
+        rows = [
+            {**row, "arm": text, "label": text}
+            for text in order
+            for row in cached.summary(cached.versions(arms[text].runs)).to_dicts()
+        ]
+        printed = comparison_table(rows, get_preset("standard")).split("paired difference to ")[1]
+        assert "among 6 pairs of arms" in printed
+        for text in order[1:]:
+            (line,) = (line for line in printed.splitlines() if line.startswith(f"{text} "))
+            cell = re.split(r"\s{2,}", line)[column]
+            survives = not cell.endswith(("alone", "not significant"))
+            verdicts[frozenset((base, text))].add(survives)
+    for pair, said in verdicts.items():
+        assert said == {quality_facts.survives(recorded, *sorted(pair), figure)}, pair
+    assert len(verdicts) == 6
+
+
 def test_overview_and_compare_say_the_same_of_chance(open_shipped: Opener) -> None:
     said = set()
     for page in ("overview", "compare"):
@@ -109,6 +145,4 @@ def test_overview_and_compare_say_the_same_of_chance(open_shipped: Opener) -> No
 def test_a_card_of_the_overview_stands_beside_the_baseline_of_its_own_tokens(open_shipped: Opener) -> None:
     text = words(open_shipped("overview"))
     tokens = int(held_out("loss_free-seed0")[0].sum()) // 2
-    assert (
-        f"random routing would show {captions.number(metrics.uniform_reference(16, 2, tokens, 4)[0])}" in text
-    )
+    assert f"random routing would show {metrics.uniform_reference(16, 2, tokens, 4)[0]:.2g};" in text

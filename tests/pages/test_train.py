@@ -1,6 +1,9 @@
 """The form: made from the configuration, refused with its words, starting what it says."""
 
 import json
+import sys
+import threading
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -17,7 +20,7 @@ from explorer.ui.server.settings import Settings
 from explorer.ui.shared import show
 from explorer.ui.train import form
 from explorer.ui.train import page as train
-from explorer.ui.train.orders import make_configs, parse_seeds
+from explorer.ui.train.orders import job_of, make_configs, parse_seeds, writable
 
 LARGE_HOST = Limits(memory_gb=1e6)
 
@@ -162,6 +165,47 @@ def test_a_runs_folder_that_cannot_be_written_is_named(
     app.button(key="start").click().run()
     assert len(app.error) == 1
     assert show.plain(str(tmp_path / "own")) in app.error[0].value
+
+
+def at_once(work: Callable[[], object], times: int, visitors: int = 8) -> list[Exception]:
+    """What several visitors are told who do the same at the same time, so many times each."""
+    together, told = threading.Barrier(visitors), []
+
+    def visit() -> None:
+        together.wait()
+        for _ in range(times):
+            try:
+                work()
+            except Exception as error:
+                told.append(error)
+
+    threads = [threading.Thread(target=visit) for _ in range(visitors)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return told
+
+
+def test_visitors_who_look_into_the_runs_folder_together_do_not_disturb_each_other(tmp_path: Path) -> None:
+    assert at_once(lambda: writable(tmp_path / "own"), times=100) == []
+    assert list((tmp_path / "own").iterdir()) == [], "nothing is left"
+
+
+def test_two_who_press_start_in_the_same_moment_both_get_their_runs(tmp_path: Path) -> None:
+    manager = JobManager(tmp_path / "own", command=[sys.executable, "-c", "input()"])
+    (config,) = make_configs("tiny", plain(get_preset("tiny")), ["none"], "0", LARGE_HOST)
+
+    def start() -> None:
+        manager.add([job_of(config, "tiny", writable(tmp_path / "own"))])
+
+    try:
+        assert at_once(start, times=5, visitors=2) == []
+        jobs = manager.jobs()
+        assert len({job.run_id for job in jobs}) == 10
+        assert sum(job.state == "training" for job in jobs) == manager.at_once
+    finally:
+        manager.stop()
 
 
 def test_another_preset_brings_its_own_values(open_app: Opener) -> None:

@@ -161,7 +161,10 @@ def test_p34_the_band_narrows_with_layers_and_vanishes_without_a_choice() -> Non
     one, eight = metrics.uniform_reference(8, 2, 256), metrics.uniform_reference(8, 2, 256, 8)
     assert eight[0] == pytest.approx(one[0], rel=0.03)
     assert eight[1] < one[1]
-    assert metrics.uniform_reference(4, 4, 100) == (0.0, 0.0)
+    for sizes in ((4, 4, 100), (4, 9, 100), (4, 0, 100), (0, 0, 100), (4, 2, 0)):
+        assert metrics.uniform_reference(*sizes) == (0.0, 0.0)
+        assert metrics.uniform_guide(*sizes) == 0.0
+    assert set(metrics.uniform_references(4, 9, range(1, 100)).values()) == {(0.0, 0.0)}
 
 
 def test_p34_many_wide_layers_have_the_band_of_their_average() -> None:
@@ -297,6 +300,17 @@ def test_holm_of_the_six_pairs_of_four_arms() -> None:
     p_values = [0.0152, 0.0729, 0.0553, 0.0002, 0.0007, 0.2847]
     assert metrics.holm(p_values) == [False, False, False, True, True, False]
     assert metrics.holm(p_values[:1]) == [True]
+
+
+def test_the_verdict_on_two_arms_counts_all_pairs_in_whatever_order_the_arms_stand() -> None:
+    p_values = {"ab": 0.018, "ac": 0.0729, "ad": 0.0553, "bc": 0.0002, "bd": 0.0007, "cd": None}
+    for arms in ("abcd", "dcba", "bdac"):
+        verdicts = metrics.pair_verdicts(list(arms), lambda a, b: p_values["".join(sorted(a + b))])
+        assert verdicts.comparisons == 5, "a pair without a p value is no try"
+        assert verdicts.survives("c", "b")
+        assert verdicts.survives("b", "d")
+        assert not verdicts.survives("a", "b"), "alone below 0.05, not below 0.05/3"
+    assert metrics.pair_verdicts("ab", lambda a, b: 0.018).survives("a", "b"), "two arms are one pair"
 
 
 def test_one_value_has_no_interval_and_resolves_nothing() -> None:

@@ -117,7 +117,21 @@ def test_what_cannot_be_worked_out_says_why(balancer: str, word: str):
 def test_a_foreign_run_is_not_guessed_at(foreign: dict[str, Any] | None):
     found = rule_in_force(foreign, 3)
     assert isinstance(found, str)
-    assert "does not say" in found
+    assert "does not hold the balancer's settings, and run.json does not state a rule" in found
+    other = rule_in_force(foreign, 3, "ours, twice")
+    assert isinstance(other, str)
+    assert "“ours, twice” is not the text form of a rule such as loss_free:u=0.001" in other
+
+
+def test_a_rule_that_is_stated_as_text_is_worked_out_without_a_configuration():
+    for foreign in ({}, {"model": {"num_experts": 4}}, {"balancer": "of another trainer"}):
+        found = rule_in_force(foreign, 3, "loss_free:u=0.001")
+        assert isinstance(found, RuleInForce)
+        assert found.rule.bias_update_rate == 0.001
+        assert found.updates == 4
+    settings = rule_in_force(config("loss_free:u=0.5"), 3, "loss_free:u=0.001")
+    assert isinstance(settings, RuleInForce)
+    assert settings.rule.bias_update_rate == 0.5, "the configuration is the truth where there is one"
 
 
 def test_a_frozen_rule_has_no_rate():

@@ -78,6 +78,17 @@ def test_max_vio_is_compared_with_every_baseline_that_is_known() -> None:
     assert "baseline" not in captions.max_vio_curves(frame)
 
 
+def test_a_multiple_stands_beside_the_run_whose_baseline_it_is() -> None:
+    frame = frames.vio_frame({"none": 3.4, "lf": 0.13, "even": 0.0})
+    text = captions.max_vio_curves(frame, labels=LABELS, references=frames.REFERENCES, baseline_of="lf")
+    assert text == (
+        "Over all steps even sits at MaxVio 0.00; loss-free at 0.13 (2.6× the random-routing baseline of "
+        "independent tokens and 1.3× that of whole sequences) and no balancing at 3.40."
+    )
+    alone = captions.max_vio_curves(frames.vio_frame({"even": 0.0}), references=frames.REFERENCES)
+    assert alone == "Over all steps even sits at MaxVio 0.00."
+
+
 @pytest.mark.parametrize(
     ("ratio", "text"), [(2.1551, "2.2×"), (0.996, "1.0×"), (9.96, "10×"), (57.4, "57×"), (0.123, "0.12×")]
 )
@@ -112,9 +123,10 @@ def test_differences_say_how_many_they_are_and_which_survive_together() -> None:
         {**second, "survives": False, "comparisons": 6},
     ]
     assert captions.paired_differences(rows) == (
-        "Significant among 6 comparisons (Holm, 5 % in all): perplexity with loss-free (-0.3). Significant "
-        "alone (95 % CI excludes 0) but not among 6 comparisons (Holm, 5 % in all): perplexity with quantile "
-        "(-0.3). Not significant: perplexity with auxiliary loss."
+        "Significant among 6 pairs of arms, figure by figure (Holm, 5 % in all): perplexity with loss-free "
+        "(-0.3). Significant alone (95 % CI excludes 0) but not among 6 pairs of arms, figure by figure "
+        "(Holm, 5 % in all): perplexity with quantile (-0.3). Not significant: perplexity with auxiliary "
+        "loss."
     )
 
 
@@ -124,11 +136,12 @@ def test_the_strongest_specialist() -> None:
     )
 
 
-def test_the_story_uses_the_names_of_methods() -> None:
-    text = captions.story(
-        frames.vio_frame({"r1": 0.2, "r2": 3.0}), families={"r1": "loss_free", "r2": "none"}
-    )
-    assert text == "Over all steps loss-free sits at MaxVio 0.20; no balancing at 3.00."
+def test_equal_biases_help_nobody() -> None:
+    text = captions.bias_trajectories(frames.bias_frame({0: 0.0, 1: 0.0}))
+    assert text.endswith("all biases are equal (+0.000).")
+    assert "helped" not in text
+    one = captions.bias_trajectories(frames.bias_frame({0: 0.5, 1: float("nan"), 2: 0.5}))
+    assert "all finite biases are equal (+0.500)." in one
 
 
 EMPTY: list[Callable[[], str]] = [
@@ -144,7 +157,6 @@ EMPTY: list[Callable[[], str]] = [
     lambda: ranking.dilemma_plane(frames.summary_frame([("none", "none", 0, None, None)])),
     lambda: captions.paired_differences([]),
     lambda: captions.domain_expert_heatmap(frames.domain_frame().clear()),
-    lambda: captions.story(frames.vio_frame({"a": 1.0}).clear()),
 ]
 
 

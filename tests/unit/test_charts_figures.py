@@ -435,14 +435,17 @@ def test_on_a_log_axis_zero_imbalance_stands_at_the_left_edge_and_says_so() -> N
     assert "MaxVio 0" not in str(without.to_dict())
 
 
-def test_differences_say_what_is_not_resolved() -> None:
+def test_differences_say_what_is_not_significant() -> None:
     rows = rows_of(differences.paired_differences(frames.DIFFERENCES))
     verdicts = {(row["arm"], row["verdict"]) for row in rows if "verdict" in row}
     assert verdicts == {
         ("loss-free", "−0.3 ± 0.1"),
-        ("auxiliary loss", "−0.05 ± 0.2, not resolved"),
+        ("auxiliary loss", "−0.05 ± 0.2, not significant"),
         ("loss-free", "−2, one seed"),
     }
+    alone = {**frames.DIFFERENCES[0], "survives": False, "comparisons": 6}
+    (verdict,) = (r["verdict"] for r in rows_of(differences.paired_differences([alone])) if "verdict" in r)
+    assert verdict == "−0.3 ± 0.1, not significant among 6 pairs"
     seeds = sorted(row["value"] for row in rows if "value" in row)
     assert seeds == [-2.0, -0.35, -0.25, -0.14, 0.04]
 

@@ -21,6 +21,22 @@ class TestSave:
         assert sorted(p.name for p in tmp_path.iterdir()) == ["step-00000006.pt", "step-00000009.pt"]
         assert load(tmp_path, 9, torch.device("cpu"))["weights"].equal(STATE["weights"])
 
+    def test_an_older_one_that_cannot_be_deleted_ends_no_training(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        save(tmp_path, 3, STATE)
+        save(tmp_path, 6, STATE)
+
+        def refuse(path: Path, missing_ok: bool = False) -> None:
+            raise PermissionError(13, "Permission denied", str(path))
+
+        with monkeypatch.context() as broken:
+            broken.setattr(Path, "unlink", refuse)
+            save(tmp_path, 9, STATE)
+        assert latest_step(tmp_path) == 9
+        save(tmp_path, 12, STATE)
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["step-00000009.pt", "step-00000012.pt"]
+
     def test_a_full_disk_is_one_sentence_and_leaves_the_older_ones(self, tmp_path: Path) -> None:
         save(tmp_path, 3, STATE)
         save(tmp_path, 6, STATE)

@@ -181,7 +181,7 @@ def test_another_seed_step_or_position_is_another_draw(mix: Corpus) -> None:
 def test_same_batch_in_another_process(mix: Corpus, cache_dir: Path, tmp_path: Path) -> None:
     """Built from scratch there, with another hash seed: vocabulary, digest and batch are the same."""
     code = (
-        "import sys, hashlib, pathlib; from explorer.config import CorpusConfig\n"
+        "import sys, hashlib, pathlib; from explorer.config.run import CorpusConfig\n"
         "from explorer.corpus import load_corpus\n"
         "c = load_corpus(CorpusConfig(name='mix'), cache_dir=pathlib.Path(sys.argv[1]))\n"
         "b = c.batch(seed=3, step=7, micro_batch=2, num_sequences=16, sequence_length=128)\n"

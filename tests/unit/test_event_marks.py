@@ -167,7 +167,7 @@ def test_several_runs_have_their_important_events_in_their_colours() -> None:
     ]
     assert [row["dark"] for row in found] == [style.ink.dark for style in styles]
     assert found[0]["event_y"] < found[1]["event_y"], "marks at the same step do not cover each other"
-    alone = event_marks.mark_rows(both.filter(pl.col("run_id") == "a"), (0, 800), styles[:1])
+    alone = event_marks.mark_rows(both, (0, 800), styles[:1])
     assert alone["event_words"].to_list() == [
         "collapse in layer 0: so it is",
         "death of expert 1 in layer 0: so it is",

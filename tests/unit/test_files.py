@@ -178,6 +178,7 @@ WRITING_CALLS = {"write_bytes", "write_text", "NamedTemporaryFile"}
 SCRATCH = {
     "explorer/files.py",  # the helper itself
     "explorer/recording/checksums.py",  # fills in the checksum of a file that has no final name yet
+    "explorer/store/private.py",  # the lock of a temporary folder, which holds nothing
     "explorer/cli/compare.py",  # orders to its children and their errors, in a temporary folder
     "explorer/ui/server/jobs.py",  # orders to a child, in the temporary folder
 }

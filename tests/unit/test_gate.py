@@ -1,6 +1,7 @@
 """Who reaches the app: names, proxies and addresses that are allowed, and what every server refuses."""
 
 import argparse
+import socket
 import tomllib
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +13,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from explorer.cli.app import choose_port
 from explorer.cli.hosts import Listening, add_options, listening
 from explorer.errors import ConfigError
 from explorer.ui.server.gate import Gate
@@ -134,10 +136,37 @@ def test_a_named_host_is_allowed_beside_the_loopback() -> None:
     assert where.url(80) == "http://lab.example:80"
 
 
+@pytest.mark.parametrize(
+    ("given", "name", "url"),
+    [
+        ("2001:DB8:0::7", "2001:db8::7", "http://[2001:db8::7]:80"),
+        ("192.0.2.7", "192.0.2.7", "http://192.0.2.7:80"),
+    ],
+)
+def test_an_address_may_be_the_name_under_which_browsers_come(
+    given: str, name: str, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from streamlit import config
+    from streamlit.web.server.starlette import starlette_websocket
+
+    where = listen("--address", "0.0.0.0", "--allow-host", given)
+    assert allowed(where)[-1] == name
+    assert where.url(80) == url
+    settings = {"server.allowedHosts": allowed(where)}
+    usual = config.get_option
+    monkeypatch.setattr(config, "get_option", lambda option: settings.get(option, usual(option)))
+    assert starlette_websocket._is_origin_allowed(url, url.removeprefix("http://"))
+
+
 def test_behind_a_proxy_its_header_takes_the_place_of_the_names() -> None:
     where = listen("--address", "0.0.0.0", "--behind-proxy", "X-Forwarded-Host")
     assert allowed(where) == ["*"]
     assert where.environment == {"EXPLORER_PROXY_HEADER": "X-Forwarded-Host"}
+
+
+@pytest.mark.parametrize("path", ["/..a", "/.well-known", "/a...", "/a/.b"])
+def test_a_part_of_the_path_may_begin_or_end_with_dots(path: str) -> None:
+    assert listen("--base-path", path).base_path == path
 
 
 @pytest.mark.parametrize("given", [("--base-path", "/moe/"), ("--base-path", "moe")])
@@ -149,6 +178,26 @@ def test_the_path_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("STREAMLIT_SERVER_BASE_URL_PATH", "a/b")
     assert listen().url(8501) == "http://127.0.0.1:8501/a/b"
     assert ("--server.baseUrlPath", "a/b") in pairwise(listen().flags)
+
+
+def listening_at(address: str) -> socket.socket:
+    taken = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    try:
+        taken.bind((address, 0))
+    except OSError:
+        taken.close()
+        pytest.skip(f"{address} is no address of this machine")
+    taken.listen()
+    return taken
+
+
+@pytest.mark.parametrize(("address", "other"), [("127.0.0.2", "127.0.0.1"), ("::1", "127.0.0.1")])
+def test_a_port_is_looked_for_at_the_address_of_the_app(address: str, other: str) -> None:
+    with listening_at(address) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=f"--port = '{port}': is in use"):
+            choose_port(str(port), address)
+        assert choose_port(str(port), other) == port
 
 
 def test_read_only_reaches_the_app() -> None:
@@ -163,7 +212,13 @@ def test_read_only_reaches_the_app() -> None:
         ("--allow-host", ""),
         ("--allow-host", "*"),
         ("--behind-proxy", "X Forwarded"),
+        ("--allow-host", "2001:db8::7:x"),
+        ("--allow-host", "[2001:db8::7]:80"),
         ("--base-path", "/a b"),
+        ("--base-path", "/../x"),
+        ("--base-path", "x/./y"),
+        ("--base-path", "/moe/.."),
+        ("--base-path", "."),
         ("--address", "no.such.machine.invalid", "--allow-host", "lab.example"),
         ("--address", "203.0.113.7", "--allow-host", "lab.example"),
     ],

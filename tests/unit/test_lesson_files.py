@@ -143,9 +143,9 @@ def test_the_rule_finds_the_right_option(prediction: Prediction, right: int) -> 
 
 
 def test_numbers_are_filled_in_with_a_real_minus() -> None:
-    values = {"a[1; b=2]": -0.0371, "n[]": 51136, "w[]": "not resolved"}
+    values = {"a[1; b=2]": -0.0371, "n[]": 51136, "w[]": "not significant"}
     text = "{a[1; b=2]:+.3f} and {n[]:,}, {w[]}; {left} as it is, and a-b"
-    assert filled(text, values.__getitem__) == "−0.037 and 51,136, not resolved; {left} as it is, and a-b"
+    assert filled(text, values.__getitem__) == "−0.037 and 51,136, not significant; {left} as it is, and a-b"
 
 
 def test_a_fact_is_a_name_and_arguments() -> None:

@@ -37,7 +37,7 @@ def test_a_lead_within_its_interval_is_no_lead() -> None:
     rows = [run("loss_free", seed, value, 0.1 + seed / 100) for seed, value in enumerate((12.0, 12.5, 12.2))]
     rows += [run("aux_loss", seed, value, 0.5 + seed / 90) for seed, value in enumerate((12.4, 12.3, 12.1))]
     text = ranking.dilemma_plane(frames.summary_frame(rows))
-    assert "the lowest perplexity is not resolved" in text
+    assert "the lead in perplexity is not significant" in text
     assert f"{LOSS_FREE} has the lowest MaxVio (0.11, 0.40 ± 0.00" in text
     assert f" below {AUX})" in text
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from explorer.errors import RunFolderError
 from explorer.recording import FolderRecorder, RunFolder, compaction
 from explorer.recording import recorder as recorder_module
 from explorer.recording import writer as writer_module
+from explorer.recording.folder_schema import LARGEST_STEP, MAX_TEXT
 from explorer.recording.schema import KEYS
 from explorer.records.records import (
     EvalLoadRecord,
@@ -297,6 +299,108 @@ def test_throughput_comes_from_the_steps_unless_given(recorder: FolderRecorder) 
     recorder.flush()
     status = RunFolder(recorder.path).status
     assert (status.wall_time_s, status.tokens_per_second) == (3.0, 100.0)
+
+
+def nested(depth: int) -> Any:
+    """Lists in lists."""
+    value: Any = []
+    for _ in range(depth - 1):
+        value = [value]
+    return value
+
+
+def test_a_long_message_is_cut_and_the_status_can_be_read(tmp_path: Path) -> None:
+    recorder = FolderRecorder.create(tmp_path, make_info())
+    give(recorder, 0)
+    with pytest.raises(ValueError, match="xxx"), recorder:
+        raise ValueError("x" * 20_000)
+    status = RunFolder(recorder.path).status
+    assert (status.state, len(status.message)) == ("failed", MAX_TEXT)
+    assert status.message.startswith("ValueError: xxx")
+    assert status.message.endswith("x…")
+    again = FolderRecorder.resume(recorder.path, 1)
+    again.finish("stopped", "y" * MAX_TEXT)
+    assert RunFolder(recorder.path).status.message == "y" * MAX_TEXT
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"wall_time_s": "x"}, "wall_time_s = 'x': must be one number, not str; give a number or None"),
+        ({"wall_time_s": True}, "wall_time_s = True: must be a number, not a truth value"),
+        ({"tokens_per_second": np.array([1.0, 2.0])}, "tokens_per_second = .*: must be one number"),
+        ({"tokens_per_second": 10**400}, "must lie within the range of float64"),
+    ],
+)
+def test_a_figure_that_is_no_number_is_refused(
+    recorder: FolderRecorder, given: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(RunFolderError, match=says):
+        recorder.set_throughput(**given)
+    recorder.set_throughput(wall_time_s=np.array([1.5]), tokens_per_second=np.float32("inf"))
+    give(recorder, 0)
+    recorder.finish("finished")
+    status = RunFolder(recorder.path).status
+    assert (status.state, status.wall_time_s, status.tokens_per_second) == ("finished", 1.5, None)
+
+
+@pytest.mark.parametrize(
+    ("results", "says"),
+    [
+        ([1, 2], r"results = \[1, 2\]: must map names to figures"),
+        ({"deep": nested(80)}, "results is nested more than 63 levels deep"),
+        ({"long": 10**5000}, "results cannot be kept as JSON"),
+        ({"large": ["x" * 2**20] * 40}, "results: must have at most 33,554,432 bytes"),
+    ],
+)
+def test_results_that_no_reader_takes_are_refused_when_they_are_given(
+    recorder: FolderRecorder, results: Any, says: str
+) -> None:
+    with pytest.raises(RunFolderError, match=says):
+        recorder.set_results(results)
+    recorder.set_results({"deep": nested(62)})
+    recorder.finish("finished")
+    assert RunFolder(recorder.path).status.results == {"deep": nested(62)}
+
+
+def test_documents_are_as_deep_as_a_reader_takes(tmp_path: Path) -> None:
+    for deep in (80, 100_000):
+        with pytest.raises(RunFolderError, match="config is nested more than 63 levels deep"):
+            replace(make_info(), config={"deep": nested(deep)})
+    recorder = FolderRecorder.create(tmp_path, replace(make_info(), config={"deep": nested(62)}))
+    with pytest.raises(RunFolderError, match=r"deep\.json is nested more than 64 levels deep"):
+        recorder.save_json("deep", nested(65))
+    recorder.save_json("deep", nested(64))
+    run = RunFolder(recorder.path)
+    assert (run.info.config, run.document("deep")) == ({"deep": nested(62)}, nested(64))
+
+
+def test_a_step_beyond_what_a_reader_takes_is_refused_and_nothing_is_lost(recorder: FolderRecorder) -> None:
+    give(recorder, 0)
+    with pytest.raises(RunFolderError, match=r"LoadRecord\.step = 1152921504606846976: must be a whole"):
+        recorder.record(loads(2**60, 1))
+    with pytest.raises(RunFolderError, match="from 0 to 9007199254740991; call step"):
+        recorder.step_done(2**60)
+    recorder.finish("finished")
+    with pytest.raises(RunFolderError, match="first_step = 1152921504606846976: must be a whole number"):
+        FolderRecorder.resume(recorder.path, 2**60)
+    run = RunFolder(recorder.path)
+    assert (run.status.state, steps_of(recorder.path)) == ("finished", [0])
+    last = FolderRecorder.resume(recorder.path, LARGEST_STEP)
+    give(last, LARGEST_STEP)
+    last.finish("finished")
+    assert (run.status.last_step, steps_of(recorder.path)) == (LARGEST_STEP, [0, LARGEST_STEP])
+
+
+def test_no_status_is_written_that_breaks_a_rule_of_it(recorder: FolderRecorder) -> None:
+    """Whatever way a wrong value takes into it."""
+    recorder._figures["tokens_per_second"] = "fast"
+    give(recorder, 0)
+    with pytest.raises(RunFolderError, match=r'of run: tokens_per_second = "fast": must be a number'):
+        recorder.flush()
+    recorder.set_throughput(tokens_per_second=1.0)
+    recorder.finish("finished")
+    assert steps_of(recorder.path) == [0]
 
 
 def test_documents_lie_beside_the_tables(recorder: FolderRecorder) -> None:

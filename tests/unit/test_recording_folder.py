@@ -1,6 +1,7 @@
 """Making a run folder, going on with one, and a disk that refuses."""
 
 import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,13 @@ class TestCreate:
         other = recorder.path.parent / "other"
         other.mkdir()
         assert recorder.path.stat().st_mode == other.stat().st_mode
+
+
+def test_a_path_that_is_not_unicode_is_refused(tmp_path: Path) -> None:
+    runs = tmp_path / os.fsdecode(b"r\xff")
+    with pytest.raises(RunFolderError, match=r"udcff/run: the path must be Unicode, .* choose another"):
+        FolderRecorder.create(runs, make_info())
+    assert list(tmp_path.iterdir()) == []
 
 
 class TestDiskRefuses:
@@ -177,6 +185,17 @@ class TestDiskRefuses:
 
 
 class TestResume:
+    @pytest.mark.parametrize("name", [".", "../run"])
+    def test_from_inside_the_run(self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        with FolderRecorder.create(tmp_path, make_info()) as recorder:
+            give(recorder, 0, 1)
+        monkeypatch.chdir(recorder.path)
+        assert RunFolder(name).info.run_id == RunFolder(name).run_id == "run"
+        with FolderRecorder.resume(name, 2) as recorder:
+            give(recorder, 2)
+        assert steps_of(Path(name)) == [0, 1, 2]
+        assert set(RunFolder(name).read("steps")["run_id"]) == {"run"}
+
     def test_later_rows_supersede_earlier_ones(self, recorder: FolderRecorder) -> None:
         give(recorder, 0, 1, 2, 3, value=1)
         recorder.flush()

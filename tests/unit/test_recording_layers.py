@@ -11,7 +11,7 @@ from explorer.errors import RunFolderError
 from explorer.recording import FolderRecorder, RunFolder, RunInfo
 from explorer.recording.checks import checked
 from explorer.recording.layout import Layout
-from explorer.records.records import EventRecord, LoadRecord, ProbeRecord, RankLoadRecord
+from explorer.records.records import EventRecord, LoadRecord, ProbeRecord, RankLoadRecord, SequenceLoadRecord
 from tests.layered_runs import LAYERS, WIDTHS, layered_info, record_layered
 from tests.recording_runs import make_info
 
@@ -68,9 +68,15 @@ def test_padding_of_floats_means_nothing() -> None:
             LoadRecord(step=0, tokens_LE=[np.ones(4, int)] * 3),
             r"\[4, 8, 8\] experts.*L = 3, E = 8\), not \(3, 4\)",
         ),  # type: ignore[arg-type]
-        (LoadRecord(step=0, tokens_LE=[np.ones(4, int), np.ones(8, int)]), "rows of one length"),  # type: ignore[arg-type]
-        (EventRecord(step=0, kind="x", layer=4), r"layer of step 0 = 4: .*\[3, 5, 9\]"),
-        (EventRecord(step=0, kind="x", layer=3, expert=4), "expert of step 0 = 4: must be below 4"),
+        (
+            LoadRecord(step=0, tokens_LE=[np.ones(4, int), np.ones(8, int)]),  # type: ignore[arg-type]
+            r"must be one array per layer, with \[4, 8, 8\] experts; correct",
+        ),
+        (
+            LoadRecord(step=0, tokens_LE=[np.ones(4, int), np.full(8, 2**61), np.ones(8, int)]),  # type: ignore[arg-type]
+            rf"step 0 = {2**64}: the counts of layer 5 must add up to at most {2**63 - 1}; correct",
+        ),
+        (EventRecord(step=0, kind="x", layer=-1), "layer of step 0 = -1: must be a whole number from 0"),
         (
             ProbeRecord(
                 step=0,
@@ -86,6 +92,23 @@ def test_what_no_layer_has_is_refused(record: Any, says: str) -> None:
         checked(record, LAYOUT)
 
 
+def test_an_event_may_name_any_layer_and_expert() -> None:
+    event = EventRecord(step=0, kind="spike", layer=99, expert=99)
+    assert checked(event, LAYOUT) == event
+
+
+def test_counts_may_be_as_large_as_their_sum_allows() -> None:
+    counts = np.full((2, 4), 2**61 - 1)
+    layout = Layout.of_run(make_info())
+    assert checked(LoadRecord(step=0, tokens_LE=counts), layout).tokens_LE.tolist() == counts.tolist()
+    sequences = np.stack([counts, counts + 1])
+    record = SequenceLoadRecord(
+        step=0, split="train", micro_batch=0, domains_B=["a", "b"], tokens_BLE=sequences
+    )
+    with pytest.raises(RunFolderError, match=r"step 0 = 9223372036854775808: the counts of layer 0"):
+        checked(record, layout)
+
+
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
@@ -99,6 +122,14 @@ def test_what_no_layer_has_is_refused(record: Any, says: str) -> None:
         ({"experts_per_layer": (4, 8)}, r"experts_per_layer = \[4, 8\]: must be 3 numbers of at least 1"),
         ({"experts_per_layer": (4, 0, 8)}, "at least 1"),
         ({"experts_per_layer": (4, 4, 4)}, r"the largest of them num_experts \(8\)"),
+        (
+            {"top_k": 9},
+            r"top_k = 9: must be at most num_experts \(8\), since a token picks an expert once; .*",
+        ),
+        (
+            {"num_experts": 2**20, "num_moe_layers": 10_000, "layers": None, "experts_per_layer": None},
+            r"num_experts = 1048576: with 10000 MoE layers .* must be at most 4194304 together; describe",
+        ),
         ({"num_experts": 2**31}, "num_experts = 2147483648: must be a whole number from 0 to 1048576"),
         ({"seed": 10**30}, "seed = 1000000000000000000000000000000: must be a whole number"),
     ],

@@ -1,6 +1,7 @@
 """Recording beside other processes: long steps, other hosts, forks, ranks and plain file systems."""
 
 import errno
+import fcntl
 import gc
 import json
 import os
@@ -18,7 +19,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from explorer.errors import RunFolderError
-from explorer.recording import FolderRecorder, RunFolder
+from explorer.recording import FolderRecorder, RunFolder, RunStatus, opening
 from explorer.recording import forks as forks_module
 from explorer.recording import heartbeat as heartbeat_module
 from explorer.recording import recorder as recorder_module
@@ -37,9 +38,11 @@ def recorder(tmp_path: Path) -> FolderRecorder:
 
 
 def rewrite(path: Path, **fields: object) -> None:
-    """Change status.json behind the writer's back."""
+    """Change status.json behind the writer's back; the file is then as old as its heartbeat."""
     file = path / "status.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | fields))
+    document = json.loads(file.read_text()) | fields
+    file.write_text(json.dumps(document))
+    os.utime(file, (document["heartbeat"], document["heartbeat"]))
 
 
 def wait_for(condition: object) -> None:
@@ -118,7 +121,7 @@ class TestTakenOver:
         return recorder
 
     def test_it_cannot_be_taken_over_while_it_gives_signs_of_life(self, silent: FolderRecorder) -> None:
-        with pytest.raises(RunFolderError, match=r"still being written by process .* on node17"):
+        with pytest.raises(RunFolderError, match=r"written by process .* on node17; .* only rank 0"):
             FolderRecorder.resume(silent.path, 3)
 
     def test_it_stops_with_a_sentence_and_the_new_attempt_loses_nothing(self, silent: FolderRecorder) -> None:
@@ -172,6 +175,53 @@ class TestTakenOver:
         others[0].finish("finished")
         table = RunFolder(silent.path).read("expert_loads")
         assert table.select("step", "tokens").unique().sort("step").rows() == [(0, 1), (1, 1), (2, 7)]
+
+
+class TestSeveralAtOnce:
+    """Every rank of a job resumes the run."""
+
+    @pytest.fixture
+    def ended(self, recorder: FolderRecorder) -> Path:
+        give(recorder, 0, 1)
+        recorder.finish("stopped")
+        return recorder.path
+
+    def test_without_locks_the_one_that_was_overwritten_stops(
+        self, ended: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def no_lock(*_: object) -> None:
+            raise OSError(95, "Operation not supported")
+
+        monkeypatch.setattr("fcntl.flock", no_lock)
+        before = (ended / "attempts.json").read_bytes(), (ended / "status.json").read_bytes()
+        first = FolderRecorder.resume(ended, 2)
+        (ended / "attempts.json").write_bytes(before[0])  # as the other one has seen the folder
+        (ended / "status.json").write_bytes(before[1])
+        second = FolderRecorder.resume(ended, 2)
+        assert first.status.attempt == second.status.attempt == 1
+        give(first, 2, value=1)
+        with pytest.raises(RunFolderError, match=r"resumed elsewhere at step 2 \(attempt 1\)"):
+            first.flush()
+        give(second, 2, value=7)
+        second.finish("finished")
+        rows = RunFolder(ended).read("expert_loads").filter(step=2)
+        assert set(rows["tokens"]) == {7}
+
+    def test_one_waits_for_another_that_is_at_it(self, ended: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        seen = []
+        right = opening._refuse_a_second_writer
+
+        def look(path: Path, status: RunStatus) -> None:
+            handle = os.open(path, os.O_RDONLY)
+            with pytest.raises(BlockingIOError):
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.close(handle)
+            seen.append(path)
+            right(path, status)
+
+        monkeypatch.setattr(opening, "_refuse_a_second_writer", look)
+        FolderRecorder.resume(ended, 2).finish("finished")
+        assert seen == [ended]
 
 
 class TestFileSystem:

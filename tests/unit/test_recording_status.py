@@ -33,7 +33,11 @@ HERE = platform.node()
 
 
 def read(tmp_path: Path, **fields: object) -> RunStatus:
-    atomic_write_json(tmp_path / "status.json", {"heartbeat": time.time(), "state": "running", **fields})
+    """The status as read, of a file as old as its heartbeat."""
+    fields = {"heartbeat": time.time(), "state": "running", **fields}
+    path = tmp_path / "status.json"
+    atomic_write_json(path, fields)
+    os.utime(path, 2 * (min(time.time(), max(0.0, float(str(fields["heartbeat"])))),))
     return RunFolder(tmp_path).status
 
 
@@ -104,13 +108,24 @@ class TestLiveness:
         atomic_write_json(tmp_path / "run.json", make_info(tmp_path.name).to_dict())
         FolderRecorder.resume(tmp_path, 0).finish("finished")
 
+    def test_a_clock_that_is_behind_kills_nobody(self, tmp_path: Path) -> None:
+        """Every write of the status is a sign of life too, which the file's own time dates."""
+        fields = {"host": "node17", "pid": 1, "heartbeat": time.time() - 400}
+        assert read(tmp_path, **fields).state == "interrupted"
+        (tmp_path / "status.json").touch()
+        assert RunFolder(tmp_path).status.state == "running"
+        atomic_write_json(tmp_path / "run.json", make_info(tmp_path.name).to_dict())
+        with pytest.raises(RunFolderError, match="is still being written by process 1 on node17"):
+            FolderRecorder.resume(tmp_path, 0)
+
     def test_clocks_a_little_apart_are_usual(self, tmp_path: Path) -> None:
         assert read(tmp_path, host="node17", pid=1, heartbeat=time.time() + 100).state == "running"
 
     @pytest.mark.parametrize("pid", [10**30, -1])
     def test_a_number_that_no_process_can_have(self, tmp_path: Path, pid: int) -> None:
         status = read(tmp_path, host=HERE, pid=pid, process_started=None)
-        assert (status.state, status.message) == ("interrupted", "status.json is missing or damaged")
+        rule = f"pid = {pid}: must be a process id of at least 0; restore it from a copy."
+        assert (status.state, status.message) == ("interrupted", f"{tmp_path / 'status.json'}: {rule}")
 
     @pytest.mark.parametrize("pid", [2**31, 0])
     @pytest.mark.parametrize("started", [None, "1"])
@@ -160,14 +175,26 @@ class TestLiveness:
         assert 0 <= status.num_steps < 2**63
         assert dict(status.results) == status.results
 
-    @pytest.mark.parametrize("content", [None, "{", "[]", '{"attempt": "x"}', '{"last_step": -2}'])
+    @pytest.mark.parametrize(
+        ("content", "reason"),
+        [
+            (None, "is missing"),
+            ("{", "is damaged or cut short"),
+            ("[]", "holds [] where an object was expected"),
+            ('{"attempt": "x"}', 'attempt = "x": must be a whole number from 0 to'),
+            ('{"last_step": -2}', "last_step = -2: must be a whole number from -1 to"),
+            ('{"message": 5}', "message = 5: must be a text of at most 10000 characters"),
+        ],
+    )
     def test_a_status_that_cannot_be_read_is_an_interrupted_run(
-        self, tmp_path: Path, content: str | None
+        self, tmp_path: Path, content: str | None, reason: str
     ) -> None:
         if content is not None:
             (tmp_path / "status.json").write_text(content)
         status = RunFolder(tmp_path).status
-        assert (status.state, status.message) == ("interrupted", "status.json is missing or damaged")
+        assert status.state == "interrupted"
+        assert status.message.startswith(str(tmp_path / "status.json"))
+        assert reason in status.message
 
 
 class TestInfo:

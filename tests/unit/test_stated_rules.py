@@ -15,7 +15,10 @@ def stated(**fields: str) -> tuple[str, str, str, str]:
 @pytest.mark.parametrize(
     ("fields", "completed"),
     [
-        ({}, ("none", "no balancing", "none", "none")),
+        ({}, ("", "rule not stated", "unknown", "unknown")),
+        ({"balancer_family": "none"}, ("none", "no balancing", "none", "none")),
+        ({"balancer_family": "loss_free"}, ("", "loss_free", "loss_free", "unknown")),
+        ({"balancer": "none"}, ("none", "no balancing", "none", "none")),
         ({"balancer_label": "no balancing"}, ("none", "no balancing", "none", "none")),
         (
             {"balancer": "loss_free:u=0.001"},
@@ -45,6 +48,6 @@ def test_the_fields_that_were_left_out_follow(fields: dict[str, str], completed:
 
 
 def test_a_completed_run_is_read_back_as_it_was_written() -> None:
-    for fields in ({"balancer_label": "ours"}, {"balancer": "none", "balancer_label": "baseline"}):
+    for fields in ({}, {"balancer_label": "ours"}, {"balancer": "none", "balancer_label": "baseline"}):
         info = RunInfo(run_id="run", name="", **SIZES, **fields)
         assert RunInfo.from_dict(info.to_dict()) == info

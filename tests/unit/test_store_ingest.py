@@ -1,6 +1,8 @@
 """Ingest: every part once, one transaction a run, and one damaged run never harms another."""
 
 import json
+import os
+import pkgutil
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,10 @@ import polars as pl
 import pytest
 from store_runs import make_info, random_counts, record_steps, write_run
 
-from explorer.errors import StoreError
-from explorer.recording import FolderRecorder, RunFolder
+from explorer.errors import NotNowError, StoreError
+from explorer.recording import FolderRecorder, Part, RunFolder
 from explorer.store import Index, ingest
+from explorer.store.blame import blame
 from explorer.store.schema import data_tables
 
 
@@ -364,6 +367,106 @@ def test_a_run_that_failed_for_a_reason_of_the_moment_is_tried_again(
         with Index.open(path) as index:
             assert index.ingest([runs]).problems == {}
             assert loads_in(index) == loads_on_disk(runs / "run")
+
+
+@pytest.mark.parametrize(
+    ("refused", "reader"),
+    [
+        ("expert_loads-g1.parquet", "explorer.recording.checksums._digest_bytes"),
+        ("manifest.json", "explorer.recording.files._read_regular"),
+    ],
+)
+def test_a_file_that_cannot_be_read_for_a_while_is_read_when_it_can(
+    index: Index, runs: Path, monkeypatch: pytest.MonkeyPatch, refused: str, reader: str
+) -> None:
+    """Nothing of the folder changes when a disk or a permission is mended."""
+    write_run(runs)
+    right = pkgutil.resolve_name(reader)
+
+    def refuse(path: Path, *rest: Any) -> Any:
+        if path.name == refused:
+            raise PermissionError(13, "Permission denied")
+        return right(path, *rest)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(reader, refuse)
+        problem = index.ingest([runs]).problems["run"]
+    path = runs / "run" / refused
+    assert problem == f"{path} cannot be read (Permission denied); check its permissions and the disk."
+    assert index.ingest([runs]).problems == {}
+    assert loads_in(index) == loads_on_disk(runs / "run")
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that no one can read")
+def test_what_the_system_refuses_to_read_is_not_called_damaged(tmp_path: Path) -> None:
+    """The first byte of a process's memory is no data, so reading it is an input/output error."""
+    part = Part(path=tmp_path / "steps-0-0-1.parquet", table="steps", attempt=0, first=0, last=1)
+    part.path.symlink_to("/proc/self/mem")
+    refused = blame(tmp_path, [part], duckdb.IOException("IO Error: Could not read"))
+    assert isinstance(refused, NotNowError)
+    assert str(refused) == (
+        f"{part.path} cannot be read (Input/output error); check its permissions and the disk."
+    )
+    part.path.unlink()
+    part.path.write_bytes(b"PAR1")
+    damaged = blame(tmp_path, [part], duckdb.IOException("IO Error: Could not read"))
+    assert not isinstance(damaged, NotNowError)
+    assert f"{part.path} is damaged (" in str(damaged)
+
+
+@pytest.mark.parametrize("parent", ["runs", os.fsdecode(b"r\xff")])
+def test_a_folder_whose_name_is_not_unicode_keeps_no_other_run_out(
+    index: Index, tmp_path: Path, parent: str
+) -> None:
+    write_run(tmp_path / "good", "good")
+    write_run(tmp_path / "runs", "run")
+    runs = (tmp_path / "runs").rename(tmp_path / parent)
+    shutil.copytree(runs / "run", runs / os.fsdecode(b"bad\xff"))
+    report = index.ingest([runs, tmp_path / "good"])
+    assert loads_in(index, "good") == loads_on_disk(tmp_path / "good" / "good")
+    assert "bad\\udcff" in report.problems
+    assert loads_in(index, "run") == ([] if "run" in report.problems else loads_on_disk(runs / "run"))
+    assert all("\\udcff" in problem for problem in report.problems.values())
+
+
+def test_a_description_that_the_table_cannot_hold_leaves_its_reason(
+    index: Index, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_run(runs)
+    write_run(runs, "good")
+    right = ingest.run_row
+
+    def too_large(listing: Any) -> dict[str, Any]:
+        return right(listing) | ({"top_k": 2**40} if listing.run_id == "run" else {})
+
+    monkeypatch.setattr(ingest, "run_row", too_large)
+    report = index.ingest([runs])
+    assert list(report.problems) == ["run"]
+    assert "too large for the index" in report.problems["run"]
+    assert loads_in(index, "good") == loads_on_disk(runs / "good")
+
+
+def test_a_folder_named_like_a_pattern_takes_no_rows_of_another(index: Index, tmp_path: Path) -> None:
+    for name in ("a1", "a*", "a?", "a[1]"):
+        write_run(tmp_path / name, finish=False, seed=len(name))
+    for name in ("a*", "a?", "a[1]"):
+        assert index.ingest([tmp_path / name]).problems == {}
+        assert loads_in(index) == loads_on_disk(tmp_path / name / "run")
+
+
+def test_counts_that_add_up_to_more_than_a_number_holds_are_the_runs_problem(
+    index: Index, runs: Path
+) -> None:
+    write_run(runs)
+    write_run(runs, "good")
+    path = runs / "run" / "expert_loads-g1.parquet"
+    pl.read_parquet(path).with_columns(tokens=pl.lit(2**61)).write_parquet(path)
+    report = index.ingest([runs])
+    assert list(report.problems) == ["run"]
+    assert report.problems["run"].startswith(
+        f"{runs / 'run'}: a figure of its rows is too large for the index, which holds whole numbers up to "
+    )
+    assert loads_in(index, "good") == loads_on_disk(runs / "good")
 
 
 def test_an_interruption_ends_the_round_and_blames_no_run(

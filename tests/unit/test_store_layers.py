@@ -118,4 +118,8 @@ def test_a_baseline_of_numbered_layers_is_that_of_as_many_layers(tmp_path: Path)
         with index.cursor() as cur:
             numbered, plain = balance.references(cur, "numbered"), balance.references(cur, "plain")
     assert numbered == plain
-    assert None not in plain.values()
+    assert {name for name, value in plain.items() if value is None} == {
+        "held_out_mean",
+        "held_out_p95",
+        "held_out_tokens",
+    }  # nothing was held out

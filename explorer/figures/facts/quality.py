@@ -56,10 +56,14 @@ def information_half_width(recorded: RecordedRuns, a: str, b: str) -> float:
 
 @fact
 def information_verdict_words(recorded: RecordedRuns, a: str, b: str) -> str:
-    """`resolved` or `not resolved`, as for `verdict`."""
+    """`significant` or `not significant`, as for `verdict`."""
     one, other, course = recorded.find(a), recorded.find(b), course_arms(recorded)
-    stays = arm_pairs.survives(one, other, course, lambda x, y: _information_differences(recorded, x, y))
-    return "resolved" if stays else "not resolved"
+
+    def p_value_of(x: Arm, y: Arm) -> float | None:
+        return metrics.p_value(_information_differences(recorded, x, y))
+
+    stays = arm_pairs.survives(one, other, course, p_value_of)
+    return "significant" if stays else "not significant"
 
 
 def _information_interval(recorded: RecordedRuns, a: str, b: str) -> tuple[float, float]:
@@ -94,15 +98,10 @@ def paired(recorded: RecordedRuns, a: str, b: str, metric: str) -> PairedDiffere
     return arm_pairs.paired(recorded.ask, one, other, COLUMNS.get(metric, metric))
 
 
-def _survives(recorded: RecordedRuns, a: str, b: str, metric: str) -> bool:
+def survives(recorded: RecordedRuns, a: str, b: str, metric: str) -> bool:
     """Whether the difference stays significant among all pairs of its family; `metric` as for `paired`."""
-    column = COLUMNS.get(metric, metric)
-    return arm_pairs.survives(
-        recorded.find(a),
-        recorded.find(b),
-        course_arms(recorded),
-        lambda x, y: list(arm_pairs.paired(recorded.ask, x, y, column).differences.values()),
-    )
+    p_value_of = arm_pairs.p_value_in(recorded.ask, COLUMNS.get(metric, metric))
+    return arm_pairs.survives(recorded.find(a), recorded.find(b), course_arms(recorded), p_value_of)
 
 
 @fact
@@ -122,15 +121,15 @@ def verdict(recorded: RecordedRuns, a: str, b: str, metric: str) -> int:
     """−1 or 1, by its sign, for a difference that is significant among all pairs of the course's arms (Holm's
     correction, 5 % in all); 0 for one that is not."""
     mean = paired(recorded, a, b, metric).mean
-    if mean is None or not _survives(recorded, a, b, metric):
+    if mean is None or not survives(recorded, a, b, metric):
         return 0
     return int(math.copysign(1, mean))
 
 
 @fact
 def verdict_words(recorded: RecordedRuns, a: str, b: str, metric: str) -> str:
-    """`resolved` or `not resolved`, as for `verdict`."""
-    return "resolved" if verdict(recorded, a, b, metric) else "not resolved"
+    """`significant` or `not significant`, as for `verdict`."""
+    return "significant" if verdict(recorded, a, b, metric) else "not significant"
 
 
 @fact
@@ -142,7 +141,8 @@ def p_value(recorded: RecordedRuns, a: str, b: str, metric: str) -> float:
 @fact
 def comparisons(recorded: RecordedRuns, a: str, b: str) -> int:
     """Number of pairs of arms that the verdict on these two is corrected for."""
-    return len(arm_pairs.family(recorded.find(a), recorded.find(b), course_arms(recorded)))
+    family = arm_pairs.family(recorded.find(a), recorded.find(b), course_arms(recorded))
+    return arm_pairs.number_of_pairs(family)
 
 
 @fact

@@ -106,13 +106,13 @@ def questions(arms: ArmSet, runs: Sequence[Run], settings: CompareSettings) -> t
 
 
 def heatmaps(arms: ArmSet, settings: CompareSettings) -> tuple[Question, ...]:
-    """Expert load of one layer, a heatmap per arm."""
-    return _per_arm("compare_loads", loads.heatmap, arms.with_loads(), at_layer(settings))
+    """Expert load of one layer, a heatmap per arm that has it."""
+    return _per_arm("compare_loads", loads.heatmap, arms.with_layer(settings.layer), at_layer(settings))
 
 
 def trajectories(arms: ArmSet, settings: CompareSettings) -> tuple[Question, ...]:
-    """Bias trajectories of one layer, a chart per arm; one without a bias rule has none."""
-    return _per_arm("compare_bias", biases.trajectories, arms.with_loads(), at_layer(settings))
+    """Bias trajectories of one layer, a chart per arm that has it; one without a bias rule has none."""
+    return _per_arm("compare_bias", biases.trajectories, arms.with_layer(settings.layer), at_layer(settings))
 
 
 def at_layer(settings: CompareSettings) -> OneLayer:

@@ -74,23 +74,24 @@ def _events(arms: ArmSet) -> None:
 @st.fragment
 def by_layer(arms: ArmSet) -> None:
     """Loads and biases of one layer."""
-    with_loads = arms.with_loads()
-    if not len(with_loads):
+    if not len(arms.with_loads()):
         show.note("None of these runs has experts, so there are no loads and no biases to show.")
         return
     st.subheader("Expert load over training", help=tip("load_colours"))
     controls.layer_control(arms)
     settings = controls.settings(arms)
-    at_layer = compare.at_layer(settings)
+    with_layer, at_layer = arms.with_layer(settings.layer), compare.at_layer(settings)
+    for sentence in loads.without_layer(arms, settings.layer):
+        show.note(sentence)
     heatmaps = compare.heatmaps(arms, settings)
     # Named here too: a lecture hides the control.
-    sentence = loads.busiest_experts(store.STORE, with_loads, at_layer)
+    sentence = loads.busiest_experts(store.STORE, with_layer, at_layer)
     st.markdown(show.plain(f"Layer {settings.layer}. {sentence}"))
     for cell, question in zip(show.in_columns(len(heatmaps)), heatmaps, strict=True):
         with cell:
             _open_in_replay(question, show.question(question, text=False, pick=True))
     show.load_legend()
-    kinds = loads.event_kinds(store.STORE, with_loads, at_layer)
+    kinds = loads.event_kinds(store.STORE, with_layer, at_layer)
     if kinds:
         show.note(f"Marks above: {events.legend(kinds)}.")
     show.note(f"{loads.HEATMAP_HOW} Click a cell to open its step in Replay.")

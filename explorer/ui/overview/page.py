@@ -50,7 +50,7 @@ def _cards(arms: ArmSet) -> None:
     baseline = (
         ""
         if held_out is None
-        else f" Counted over so many tokens, random routing would show {captions.number(held_out[0])}; the "
+        else f" Counted over so many tokens, random routing would show {held_out[0]:.2g}; the "
         "baseline in the chart above is that of one step."
     )
     show.note(

@@ -68,9 +68,9 @@ def select_run(runs: Sequence[Run]) -> Run:
 
 def _facts(run: Run) -> None:
     run = latest(run)
-    show.note(
-        f"{run.label} · {run.sizes} · {run.last_step + 1:,} of {counted(run.num_steps, 'step')} · {run.state}"
-    )
+    steps = f"{run.last_step + 1:,} of {counted(run.num_steps, 'step')}"
+    facts = (run.title, run.label, run.sizes, steps, run.state)
+    show.note(" · ".join(fact for fact in facts if fact))
 
 
 def show_run(run: Run) -> None:

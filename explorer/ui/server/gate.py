@@ -17,7 +17,8 @@ class Gate:
 
     No page has an uploader, but Streamlit would store what is sent to its upload address, as long as the
     session lives: every request that is not for reading is refused. `proxy_header`: a header that a reverse
-    proxy adds to each request; a browser that was led here past the proxy cannot set it.
+    proxy adds to each request; a page that led a browser here past the proxy cannot set it on a websocket,
+    over which the app is used.
     """
 
     def __init__(self, app: ASGIApp, proxy_header: str | None = None) -> None:

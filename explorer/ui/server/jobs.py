@@ -22,6 +22,7 @@ from explorer.config.presets import RULE_DEFAULTS
 from explorer.config.rule_text import Rule, parse_rules
 from explorer.config.run import BalancerConfig, RunConfig
 from explorer.errors import ConfigError, TrainingError
+from explorer.last_words import reason
 
 POLL_S = 0.2
 NICENESS = 5
@@ -56,8 +57,12 @@ class Job:
     def rules_of(self, text: str) -> tuple[Rule, ...]:
         """The rules that a text means for this training. Raises ConfigError if they do not fit it."""
         rules = parse_rules(text, RULE_DEFAULTS.get(self.preset or ""))
-        replace(self.config, balancer=BalancerConfig(rules=rules))
+        self.under(rules)
         return rules
+
+    def under(self, rules: tuple[Rule, ...]) -> RunConfig:
+        """The training under these rules alone, as after a switch: it keeps nothing of earlier rules."""
+        return replace(self.config, balancer=BalancerConfig(rules=rules))
 
     def release(self) -> None:
         """Close and remove what only a living training needs."""
@@ -80,13 +85,14 @@ class JobManager:
         at_once: int = AT_ONCE,
         command: Sequence[str] | None = None,
         *,
-        most_open: int = Limits.queue,
+        limits: Limits | None = None,
         read_only: bool = False,
     ) -> None:
-        """most_open: how many runs of all visitors may train or wait. read_only: refuse every run."""
+        """limits: how many runs of all visitors may train or wait, and what a switch may ask of a run; None:
+        those of an untouched host. read_only: refuse every run."""
         self.runs_dir = runs_dir
         self.at_once = at_once
-        self.most_open = most_open
+        self.limits = limits or Limits()
         self.read_only = read_only
         self._command = list(command or (sys.executable, "-m", "explorer", "train"))
         self._jobs: list[Job] = []
@@ -121,11 +127,12 @@ class JobManager:
             known.append(job.run_id)
         self._reap()
         waiting = sum(job.is_open for job in self._jobs)
-        if waiting + len(jobs) > self.most_open:
+        if waiting + len(jobs) > self.limits.queue:
             raise ConfigError(
                 "runs",
                 len(jobs),
-                f"are too many: {waiting} train or are queued already, and the queue takes {self.most_open}",
+                f"are too many: {waiting} train or are queued already, and the queue takes "
+                f"{self.limits.queue}",
                 "choose fewer, or wait until some have ended",
             )
 
@@ -156,7 +163,7 @@ class JobManager:
         """Tell a training to go on under other rules, e.g. `loss_free:u=0.003` or `none`.
 
         Never waits for the training, which answers in its own time (`answers`). Raises ConfigError for
-        rules that do not fit the run, TrainingError when it does not train or does not listen.
+        rules that do not fit the run or this host, TrainingError when it does not train or does not listen.
         """
         with self._lock:
             self._reap()
@@ -168,7 +175,7 @@ class JobManager:
                 raise TrainingError(
                     f"{run_id} is {state}: only a run that trains can be given another rule; start a new one."
                 )
-            job.rules_of(text)
+            self.limits.check(job.under(job.rules_of(text)))
             if not _send(job.process, {"command": "switch", "rules": text}):
                 raise TrainingError(f"{run_id} does not take commands at the moment; try again.")
             job.asked.append(text)
@@ -235,7 +242,8 @@ class JobManager:
                 _close_pipe(job.process)
                 code = job.process.returncode
                 job.state = "ended" if code in (0, 130) else "failed"
-                job.problem = "" if code in (0, 130) else _last_words(job.errors, code)
+                if job.state == "failed":
+                    job.problem = f"{job.run_id}: {reason(_said(job.errors), code)}"
                 job.release()
 
     def _advance(self) -> None:
@@ -265,7 +273,12 @@ class JobManager:
                 stderr=job.errors,
                 # Ctrl-C in the terminal is the server's; it then stops the children through their pipes.
                 start_new_session=True,
-                env={**os.environ, "OMP_NUM_THREADS": str(job.config.training.num_threads)},
+                env={
+                    **os.environ,
+                    "OMP_NUM_THREADS": str(job.config.training.num_threads),
+                    # What it says on standard error is read here.
+                    "PYTHONIOENCODING": "utf-8",
+                },
             )  # fmt: skip
             if job.process.stdin is not None:
                 with suppress(OSError, AttributeError):
@@ -297,12 +310,12 @@ def _close_pipe(process: subprocess.Popen[bytes]) -> None:
             process.stdin.close()
 
 
-def _last_words(errors: IO[bytes] | None, code: int) -> str:
-    """What the process said last: its own sentence after exit code 2, the last line of a trace else."""
-    text = ""
-    if errors is not None:
-        with suppress(OSError, ValueError):
-            errors.seek(0)
-            text = errors.read().decode("utf-8", "replace").strip()
-    line = text.splitlines()[-1] if text else "it said nothing"
-    return line if code == 2 else f"The process ended with code {code}: {line}"
+def _said(errors: IO[bytes] | None) -> str:
+    """All that a process has said; empty if that cannot be read."""
+    if errors is None:
+        return ""
+    try:
+        errors.seek(0)
+        return errors.read().decode("utf-8", "replace")
+    except (OSError, ValueError):
+        return ""

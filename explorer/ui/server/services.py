@@ -26,7 +26,7 @@ class Services:
         index = Index.open(settings.index)
         ingest = IngestThread(index, settings.runs_dirs, INGEST_INTERVAL_S)
         ingest.start()
-        jobs = JobManager(settings.own_runs, most_open=settings.limits.queue, read_only=settings.read_only)
+        jobs = JobManager(settings.own_runs, limits=settings.limits, read_only=settings.read_only)
         return cls(settings=settings, index=index, ingest=ingest, jobs=jobs)
 
     def stop(self) -> None:

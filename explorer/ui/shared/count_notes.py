@@ -7,8 +7,8 @@ import streamlit as st
 from explorer.figures.arms import Run
 from explorer.metrics.sums import CountSums
 from explorer.ui.shared import cached
-from explorer.ui.shared.layers import listed
 from explorer.ui.shared.plain import plain
+from explorer.wording import listed
 
 
 def show_notes(runs: Sequence[tuple[str, Run]]) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from explorer.ui.shared import urls
+from explorer.wording import listed
 
 
 def settle(layers: Sequence[int], of: str) -> None:
@@ -26,10 +27,3 @@ def control(layers: Sequence[int], tooltip: str | None = None) -> int:
         "Mixture layer", list(layers), key="layer", bind="query-params", required=True, help=tooltip
     )
     return layers[0] if chosen is None else int(chosen)
-
-
-def listed(layers: Sequence[int]) -> str:
-    """`0 to 3`, or every number where some are left out: `3, 5, 9`."""
-    if list(layers) == list(range(layers[0], layers[-1] + 1)):
-        return f"{layers[0]} to {layers[-1]}"
-    return ", ".join(map(str, layers))

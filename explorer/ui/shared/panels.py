@@ -15,6 +15,7 @@ from explorer.export.film import Film
 from explorer.export.vega import follows_player
 from explorer.figures.panel import Panel
 from explorer.figures.panel import slug as slug
+from explorer.ui.shared import urls
 
 KEY = "page_figures"
 PICKER = "runs"
@@ -112,16 +113,22 @@ def _entered() -> PageFigures:
 
 
 def _query(bound: tuple[str, ...]) -> str:
-    """What the address says, and what it leaves out."""
-    found: list[tuple[str, Any]] = []
-    for key in dict.fromkeys([PICKER, *st.query_params, *bound]):
-        values = st.query_params.get_all(key) or _values(st.session_state.get(key))
-        found += [(key, value) for value in values]
+    """What the address says, and what it leaves out.
+
+    What no control has taken over may be of any length, and is shortened: it means nothing, and a figure's
+    footer and its files repeat it.
+    """
+    said = [key for key in st.query_params if len(key) <= urls.MOST_LETTERS][: urls.MOST_VALUES]
+    found: list[tuple[str, str]] = []
+    for key in dict.fromkeys([PICKER, *said, *bound]):
+        chosen = _values(st.session_state.get(key))
+        values = urls.asked(key) or chosen
+        found += [(key, value if value in chosen else value[: urls.MOST_LETTERS]) for value in values]
     return urlencode(found)
 
 
 def _values(value: Any) -> list[str]:
-    if value is None:
+    if not isinstance(value, str | bool | int | float | list | tuple):
         return []
     values = value if isinstance(value, list | tuple) else [value]
     return [str(one).lower() if isinstance(one, bool) else str(one) for one in values]

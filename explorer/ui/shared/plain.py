@@ -8,17 +8,23 @@ _MARKS = re.compile(r"([\\`*_\[\]<$~&|])")
 _APART = "\u200b"
 _LINKS = re.compile(r"(https?:|ftp:|mailto:)(?=\S)|\b(www)(?=\.)|(?<=\S)(?=@)", re.IGNORECASE)
 _SHORTCODES = re.compile(r":(?=[A-Za-z+_-][\w/+-]*:)")
+# `:red` is a directive of Streamlit's Markdown, also without brackets, and would vanish.
+_DIRECTIVES = re.compile(r":(?=[^\W\d_])")
 _LINE_STARTS = re.compile(r"^( ?)([#>+=-]|\d{1,9}(?=[.)]))", re.MULTILINE)
+_NEW_LINES = re.compile(r"\r\n?")
+"""Ends of lines to Markdown, and not to the patterns below."""
 _ENDS_OF_LINES = re.compile(r"^[ \t]+|[ \t]+$", re.MULTILINE)
 
 
 def plain(text: str) -> str:
     """Computed sentences are text, not markup: a `*` or `_` of a run's name must stay what it is."""
+    text = _NEW_LINES.sub("\n", text)
     text = _MARKS.sub(r"\\\1", text)
     text = _ENDS_OF_LINES.sub(_joint, text)
     text = _LINE_STARTS.sub(_kept, text)
     text = _LINKS.sub(lambda found: found[0] + _APART, text)
-    return _SHORTCODES.sub(":" + _APART, text)
+    text = _SHORTCODES.sub(":" + _APART, text)
+    return _DIRECTIVES.sub(r"\\:", text)
 
 
 def _kept(found: "re.Match[str]") -> str:

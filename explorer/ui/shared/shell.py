@@ -14,10 +14,12 @@ LOOK_S = 0.05
 
 
 # Chosen values are written in the primary colour, which is too dark to be read on a dark page: a colour that
-# white letters on a button can be read on cannot be read on black itself.
+# white letters on a button can be read on cannot be read on black itself. And "(required)" beside a list that
+# always has a value asks for nothing.
 _READABLE = """
 [data-testid="stSliderThumbValue"], [data-testid="stSliderThumbValue"] p,
 [data-testid="stButtonGroup"] button { color: inherit !important; }
+[data-testid="stWidgetLabelRequired"] { display: none; }
 """
 
 

@@ -1,5 +1,6 @@
 """From the form of the Train page to the runs that it queues: checked as a whole, before anything is made."""
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -63,11 +64,12 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def writable(folder: Path) -> Path:
+    """The runs folder, made where it is missing. Raises RunFolderError if nothing can be written there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
+        # A file of nobody else's name: two visitors may press Start in the same moment.
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as error:
         raise RunFolderError(
             f"runs folder = {str(folder)!r}: cannot be written ({error.strerror}); start the app with "

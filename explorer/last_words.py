@@ -1,0 +1,31 @@
+"""Why a training that runs as a child process did not finish, in its own words where it had any."""
+
+import signal
+
+SENTENCE = "explorer train: "
+"""How the sentence of a child begins."""
+
+
+def reason(said: str, code: int) -> str:
+    """Its own sentence, or what ended it, or the last line of its traceback.
+
+    said: its standard error. code: as `subprocess` has it, minus the signal where one ended the process.
+    """
+    if code == 0:
+        return "the training was stopped; resume it with train --resume, or delete it."
+    lines = [line for line in said.splitlines() if line.strip()]
+    for line in reversed(lines):
+        if line.startswith(SENTENCE):
+            return line.removeprefix(SENTENCE)
+    if code < 0:
+        remedy = "; the machine may have run out of memory" if -code == getattr(signal, "SIGKILL", 9) else ""
+        return f"the training was ended by {_signal_name(-code)}{remedy}."
+    last = lines[-1] if lines else "it said nothing"
+    return f"the training ended with code {code}: {last}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,54 @@
+"""Whose fault it is that a run could not be taken in: its files', the system's, or the index's own."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import duckdb
+
+from explorer.errors import UnreadableRunError
+from explorer.recording import Part
+from explorer.recording.damage import damaged
+from explorer.recording.files import cannot_read
+from explorer.store.connection import first_line, is_damage
+from explorer.store.loading import literal
+
+PIECE = 1 << 22
+"""Bytes read at a time."""
+
+
+def blame(folder: Path, parts: Sequence[Part], error: Exception) -> UnreadableRunError | None:
+    """What cannot be read, as a sentence; None when the run is not to blame.
+
+    Parts are read by a connection of their own: the index may be what is broken.
+    """
+    with duckdb.connect() as apart:
+        for part in parts:
+            try:
+                apart.execute(
+                    "SELECT count(COLUMNS(*)) FROM read_parquet([?])", [literal(str(part.path))]
+                ).fetchall()
+            except duckdb.Error as found:
+                return _refusal(part.path) or damaged(part.path, first_line(found))
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return UnreadableRunError(
+            f"{folder} needs more memory than is free ({first_line(error)}); close other programs."
+        )
+    if isinstance(error, duckdb.OutOfRangeException | duckdb.ConversionException):
+        return UnreadableRunError(
+            f"{folder}: a figure of its rows is too large for the index, which holds whole numbers up to "
+            f"2^63 - 1 ({first_line(error)}); correct the counts that were recorded."
+        )
+    if isinstance(error, duckdb.OperationalError) or is_damage(error):
+        return None
+    return UnreadableRunError(f"{folder} cannot be read ({first_line(error)}); restore it from a copy.")
+
+
+def _refusal(path: Path) -> UnreadableRunError | None:
+    """Why the system does not let a file be read; None where it does."""
+    try:
+        with path.open("rb") as file:
+            while file.read(PIECE):
+                pass
+    except OSError as error:
+        return cannot_read(path, error)
+    return None
