@@ -28,7 +28,7 @@ def bias_trajectories(
     infinite. The line nearest to the pointer becomes bold and the others
     pale, with `scope` in all figures of the same (`charts.linking`); a click picks its nearest point, and
     `pick` says that the player of the page hears of it. `gap`: difference of two biases beyond which scores
-    have no say (`explorer.routing.outranking`), None where there is none; a dashed line lies that far below the
+    have no say (`routing.outranking`), None where there is none; a dashed line lies that far below the
     highest bias wherever an expert has fallen under it. `events`: of this layer, see
     `event_marks.event_layers`.
     """

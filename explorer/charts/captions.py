@@ -98,7 +98,7 @@ def compare_heatmaps(frames: Mapping[str, pl.DataFrame]) -> str:
 def bias_trajectories(frame: pl.DataFrame, *, gap: float | None = None) -> str:
     """How far apart the biases have come, and which of them are not finite.
 
-    gap: difference of two biases beyond which scores have no say, None without one: `explorer.routing.outranking`.
+    gap: difference of two biases beyond which scores have no say, None without one: `routing.outranking`.
     """
     column = "bias_last" if "bias_last" in frame.columns else "bias_mean"
     if frame.is_empty() or frame[column].null_count() == frame.height:

@@ -1,7 +1,7 @@
 """Strategies that move the selection bias: no loss, no gradient, once per optimizer step.
 
-The arithmetic is in `explorer.routing.balancing`, shared with the simulator. Shapes: L layers, T tokens of the
-step, E (in formulas N) experts, B bins. Counts are int64; the bias is float32.
+The arithmetic is in `explorer.routing.balancing`, shared with the simulator. Shapes: L layers, T tokens of
+the step, E (in formulas N) experts, B bins. Counts are int64; the bias is float32.
 """
 
 from collections.abc import Callable, Sequence

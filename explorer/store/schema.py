@@ -1,4 +1,4 @@
-"""The tables of the index: those of `explorer.records.tables`, the list of runs, and what is derived at ingest.
+"""The tables of the index: those of `records.tables`, the list of runs, and what is derived at ingest.
 
 A run is known by a small whole number inside (`run_key`): DuckDB skips row groups by the minimum and
 maximum of a column, and run ids that share their first eight letters would defeat that. The physical

@@ -1,7 +1,7 @@
 """Every bias once more, from the logged counts and the rule of run.json.
 
-The arithmetic is `explorer.routing.bias_step`, which does the trainer's operations in float32, so that a sign rule
-comes out bit for bit. S steps, L layers, E experts of one layer.
+The arithmetic is `explorer.routing.bias_step`, which does the trainer's operations in float32, so that a sign
+rule comes out bit for bit. S steps, L layers, E experts of one layer.
 """
 
 from collections.abc import Callable, Sequence
