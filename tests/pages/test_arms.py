@@ -8,6 +8,7 @@ import pytest
 from explorer.charts import theme
 from explorer.config.presets import get_preset
 from explorer.config.run import BalancerConfig
+from explorer.figures import merge
 from explorer.figures.arms import (
     Run,
     arms_of,
@@ -23,7 +24,6 @@ from explorer.figures.arms import (
 from explorer.figures.final import spread
 from explorer.figures.quality import resolutions
 from explorer.recording import RunInfo, run_info_from_config
-from explorer.ui.shared import merge
 
 
 def run(run_id: str, balancer: str = "none", seed: int | None = 0, **changes: object) -> Run:

@@ -4,8 +4,8 @@ import polars as pl
 import pytest
 from test_arms import run
 
+from explorer.figures import merge
 from explorer.figures.arms import Arm
-from explorer.ui.shared import merge
 
 
 def test_the_end_of_an_arm_is_the_mean_over_its_seeds() -> None:

@@ -19,6 +19,7 @@ from explorer.figures.facts.quality import COURSE
 from explorer.figures.facts.recorded import RecordedRuns
 from explorer.figures.quality import verdict_rows
 from explorer.figures.store import Trace
+from explorer.queries import comparison
 from explorer.queries.health import computation_batches
 from explorer.recording import RunFolder
 from explorer.ui.shared import cached
@@ -90,7 +91,7 @@ def test_the_worst_layer_is_the_mean_over_seeds_of_each_runs_own() -> None:
         once = worst(arm)
         assert fact(f"worst_layer[{arm}]") == pytest.approx(once)
         runs = [r for r in cached.list_runs() if re.fullmatch(f"standard-{arm}-seed[0-4]", r.run_id)]
-        rows = cached.summary(cached.versions(runs))
+        rows = ask(comparison.summary, runs)
         assert final.worst_layer(rows).startswith(final.spread(rows["worst_max_vio"]).split(" ±")[0])
         shown = float(final.worst_layer(rows).split(" ")[0])
         assert shown == pytest.approx(once, abs=0.006)
@@ -118,7 +119,7 @@ def test_the_verdict_on_two_arms_is_the_same_for_every_base_in_the_lessons_and_o
         rows = [
             {**row, "arm": text, "label": text}
             for text in order
-            for row in cached.summary(cached.versions(arms[text].runs)).to_dicts()
+            for row in ask(comparison.summary, arms[text].runs).to_dicts()
         ]
         printed = comparison_table(rows, get_preset("standard")).split("paired difference to ")[1]
         assert "among 6 pairs of arms" in printed

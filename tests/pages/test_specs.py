@@ -7,11 +7,13 @@ import polars as pl
 import pytest
 
 from explorer.charts import biases, loads
+from explorer.charts import spec as specs
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Arm, run_from_row
 from explorer.figures.panel import Missing, Question
 from explorer.figures.store import Store
-from explorer.ui.shared import specs, store
+from explorer.ui.shared import store
+from explorer.ui.shared.last_value import LastValueCache
 
 
 def loads_frame(*tokens: int) -> pl.DataFrame:
@@ -77,29 +79,16 @@ def test_the_row_of_the_playhead_is_the_one_that_the_figure_would_draw() -> None
     assert drawn.datasets[drawn.playhead].to_dicts() == rows_of(drawn.at(7))[drawn.playhead]
 
 
-def test_a_figure_is_built_once_for_its_key() -> None:
+def test_the_value_of_something_that_grows_is_built_again_when_there_is_more_and_kept_otherwise() -> None:
     built = []
 
-    def build() -> Any:
-        built.append(1)
-        return biases.bias_trajectories(bias_frame())
-
-    for _ in range(3):
-        specs.kept(("test", "once"), build)
-    assert built == [1]
-
-
-def test_a_growing_figure_is_built_again_when_there_is_more_and_kept_otherwise() -> None:
-    built = []
-
-    def build(version: int) -> Any:
+    def build(version: int) -> str:
         built.append(version)
-        return biases.bias_trajectories(bias_frame(), title=f"version {version}")
+        return f"version {version}"
 
-    latest = specs.Latest(most=2)
+    latest: LastValueCache[str] = LastValueCache(most=2)
     for version in (1, 1, 2, 2, 2):
-        spec = latest.get("name", version, partial(build, version))
-        assert spec.vega["title"]["text"] == f"version {version}"
+        assert latest.get("name", version, partial(build, version)) == f"version {version}"
     assert built == [1, 2]
     for other in ("second", "third"):
         latest.get(other, 1, partial(build, 3))

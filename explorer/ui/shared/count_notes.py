@@ -6,7 +6,8 @@ import streamlit as st
 
 from explorer.figures.arms import Run
 from explorer.metrics.sums import CountSums
-from explorer.ui.shared import cached
+from explorer.queries import sums as queries
+from explorer.ui.shared import store
 from explorer.ui.shared.plain import plain
 from explorer.wording import listed
 
@@ -22,7 +23,7 @@ def sentences(run: Run) -> list[str]:
     """What is wrong with the sums of a run's counts; empty where nothing is."""
     if not run.has_loads:
         return []
-    sums, shared = cached.count_sums(run.version), cached.shared_expert(run.version)
+    sums, shared = store.ask(queries.count_sums, run), store.ask(queries.shared_expert, run)
     said = [] if sums is None else [off_sentence(sums, run)]
     if shared is not None:
         said.append(

@@ -1,7 +1,6 @@
 """How every figure is shown: the finding, the chart, how to read it, and the numbers behind it."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,40 +11,9 @@ from streamlit.delta_generator import DeltaGenerator
 from explorer.charts import scales, theme
 from explorer.charts.enlarge import enlarged
 from explorer.charts.spec import Spec
-from explorer.figures.panel import Missing, Panel, Question, slug
-from explorer.queries import statements as asked
+from explorer.figures.panel import Missing, Panel, Question
 from explorer.ui.shared import display, exports, panels, store
 from explorer.ui.shared.plain import plain as plain
-
-
-def figure(
-    chart: Spec,
-    *,
-    subject: str,
-    finding: str,
-    how: str,
-    table: pl.DataFrame | None = None,
-    sources: Sequence[object] = (),
-    key: str,
-    live: bool = False,
-    playhead: float | None = None,
-    shown: Spec | None = None,
-    said: bool = True,
-    pick: bool = False,
-) -> dict[str, Any] | None:
-    """Show a chart that a page has put together itself; see `draw`. `sources`: answers whose SQL it shows."""
-    panel = Panel(
-        key=slug(key),
-        subject=subject,
-        finding=finding,
-        how=how,
-        spec=chart,
-        on_page=shown,
-        playhead=playhead,
-        table=table,
-        statements=asked.of(table, *sources),
-    )
-    return draw(panel, key=key, live=live, text=said, pick=pick)
 
 
 def question(

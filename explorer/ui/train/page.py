@@ -1,25 +1,23 @@
 """The Train page: a form, a start button, and what is training now."""
 
-import json
 import logging
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
 
-import polars as pl
 import streamlit as st
 
-from explorer.charts import balance, captions, losses, switches
 from explorer.config.presets import PRESETS, RULE_DEFAULTS, get_preset
 from explorer.config.routings import KINDS
 from explorer.config.rule_text import RULES, format_rules, make_rule
-from explorer.config.run import RunConfig
 from explorer.errors import ConfigError, ExplorerError
-from explorer.figures.arms import MOST, Arm, Run, chart_labels, legend, short_rules
+from explorer.figures import live
+from explorer.figures.arm_set import ArmSet
+from explorer.figures.arms import MOST, Arm, Run, legend
+from explorer.figures.panel import Question
 from explorer.recording.status import read_status
 from explorer.ui.server.jobs import READ_ONLY, Job
 from explorer.ui.server.services import services
-from explorer.ui.shared import cached, links, show, specs, switching
+from explorer.ui.shared import cached, links, show, switching
 from explorer.ui.train import experiments as train_experiments
 from explorer.ui.train import form
 from explorer.ui.train.orders import job_of, make_configs, writable
@@ -29,7 +27,6 @@ COMMON_ARMS = ("none", "aux_loss", "aux_loss:scope=sequence", "loss_free", "loss
                *(name for name in KINDS if name != "token_choice"))  # fmt: skip
 FIRST_ARMS = ("none", "aux_loss", "loss_free")
 TICK_S = 0.5
-LIVE_BINS = 100
 ARMS = "train_arms"
 
 
@@ -223,79 +220,12 @@ def _charts(jobs: Sequence[Job]) -> None:
         show.note("The first steps appear here in a moment.")
         return
     arms = [Arm(token=run.run_id, label=_with_seed(run, runs), runs=(run,)) for run in runs]
-    labels, families = chart_labels(arms), {run.run_id: run.family for run in runs}
-    versions = cached.versions(runs)
-    changes = _changes(runs)
+    shown = ArmSet.of(arms)
     left, right = show.in_columns(2)
     with left:
-        frame = cached.max_vio_series(versions, max_bins=LIVE_BINS)
-        show.figure(
-            specs.latest.get(
-                ("live balance", *labels.items()),
-                versions,
-                partial(
-                    switches.marked,
-                    partial(balance.max_vio_curves, frame, labels=labels, families=families, height=280),
-                    changes,
-                    max(run.last_step for run in runs),
-                ),
-            ),
-            subject="MaxVio of the runs in training",
-            finding=standing(frame, "max_vio", labels),
-            how="How far the busiest expert lies above the mean load; 0 is even.",
-            key="live_max_vio",
-            live=True,
-        )
+        show.question(Question(key="live_max_vio", build=live.max_vio, arms=shown), live=True)
     with right:
-        frame = cached.loss_series(versions, max_bins=LIVE_BINS)
-        show.figure(
-            specs.latest.get(
-                ("live losses", *labels.items()),
-                versions,
-                partial(
-                    switches.marked,
-                    partial(
-                        losses.loss_curves,
-                        frame,
-                        labels=labels,
-                        families=families,
-                        metric="lm_loss",
-                        log_y=False,
-                        height=280,
-                    ),
-                    changes,
-                    max(run.last_step for run in runs),
-                ),
-            ),
-            subject="Language loss of the runs in training",
-            finding=standing(frame, "lm_loss", labels),
-            how="Nats per token on the training text; lower is better.",
-            key="live_loss",
-            live=True,
-        )
-
-
-def _changes(runs: Sequence[Run]) -> pl.DataFrame:
-    """Changes of rules that the runs have reached: run_id, family, step and the new rule in short."""
-    rows = [
-        (run.run_id, run.family, change.step, short_rules(change.rules))
-        for run in runs
-        for change in RunConfig.from_dict(json.loads(run.config)).balancer.schedule
-        if change.step <= run.last_step
-    ]
-    return pl.DataFrame(rows, schema=switches.SCHEMA, orient="row")
-
-
-def standing(frame: pl.DataFrame, column: str, labels: Mapping[str, str]) -> str:
-    """Where every run is now, in the order of the legend."""
-    known = frame.drop_nulls(column).sort("bin")
-    last = known.group_by("run_id", maintain_order=True).last()
-    parts = [
-        f"{labels[r]}: {captions.number(v)} ({'step' if a == b else f'mean of steps {a} to'} {b})"
-        for r, a, b, v in last.select("run_id", "first_step", "last_step", column).rows()
-        if r in labels
-    ]
-    return f"Now: {'; '.join(parts)}." if parts else captions.NOTHING
+        show.question(Question(key="live_loss", build=live.language_loss, arms=shown), live=True)
 
 
 def _with_seed(run: Run, runs: Sequence[Run]) -> str:

@@ -1,7 +1,6 @@
-"""Answers that know the statements they came from."""
+"""Which statements a query runs."""
 
 import duckdb
-import polars as pl
 
 from explorer.queries import statements as asked
 from explorer.queries._frames import first_row, frame
@@ -15,11 +14,3 @@ def test_statements_are_noted_only_while_somebody_listens() -> None:
             first_row(con, "SELECT 3")
         frame(con, "SELECT 4 AS a")
     assert [(s.sql, dict(s.params)) for s in statements] == [("SELECT $n AS a", {"n": 2}), ("SELECT 3", {})]
-
-
-def test_marks_are_joined_without_repeats_and_in_order() -> None:
-    one, two = (asked.Statement(sql=text, params={}) for text in ("one", "two"))
-    a = asked.mark(pl.DataFrame({"x": [1]}), (one, two))
-    b = asked.mark(pl.DataFrame({"x": [1]}), (two,))
-    assert asked.of(b, None, a) == (two, one)
-    assert asked.of(a.head(0)) == (), "a derived frame must be marked anew"

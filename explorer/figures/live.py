@@ -1,0 +1,93 @@
+"""Runs in training: how far they have come."""
+
+import json
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import polars as pl
+
+from explorer.charts import balance, captions, losses, switches, theme
+from explorer.charts import spec as specs
+from explorer.config.run import RunConfig
+from explorer.figures.arm_set import ArmSet
+from explorer.figures.arms import short_rules
+from explorer.figures.panel import Panel
+from explorer.figures.store import Store, Trace
+from explorer.queries import balance as balance_queries
+from explorer.queries import losses as loss_queries
+
+BINS = 100
+HEIGHT = 280
+
+
+def max_vio(store: Store, arms: ArmSet, _settings: None) -> Panel:
+    """MaxVio of single runs so far, with the changes of their rules."""
+    trace = Trace(store)
+    frame = trace.ask(balance_queries.max_vio_series, arms.runs, max_bins=BINS)
+    labels = dict(arms.labels)
+    draw = partial(balance.max_vio_curves, frame, labels=labels, families=families_of(arms), height=HEIGHT)
+    return Panel(
+        subject="MaxVio of the runs in training",
+        finding=standing(frame, "max_vio", labels),
+        how="How far the busiest expert lies above the mean load; 0 is even.",
+        spec=_marked(draw, arms),
+        table=frame,
+        statements=trace.statements,
+    )
+
+
+def language_loss(store: Store, arms: ArmSet, _settings: None) -> Panel:
+    """Language loss of single runs so far, with the changes of their rules."""
+    trace = Trace(store)
+    frame = trace.ask(loss_queries.loss_series, arms.runs, max_bins=BINS)
+    labels = dict(arms.labels)
+    draw = partial(
+        losses.loss_curves,
+        frame,
+        labels=labels,
+        families=families_of(arms),
+        metric="lm_loss",
+        log_y=False,
+        height=HEIGHT,
+    )
+    return Panel(
+        subject="Language loss of the runs in training",
+        finding=standing(frame, "lm_loss", labels),
+        how="Nats per token on the training text; lower is better.",
+        spec=_marked(draw, arms),
+        table=frame,
+        statements=trace.statements,
+    )
+
+
+def families_of(arms: ArmSet) -> dict[str, str]:
+    """Run id -> family of its rules; the arms of a live chart are single runs named by their ids."""
+    return {run.run_id: run.family for run in arms.runs}
+
+
+def _marked(draw: Callable[..., theme.Figure], arms: ArmSet) -> specs.Spec:
+    last = max(run.last_step for run in arms.runs)
+    return specs.make(switches.marked(draw, changes(arms), last))
+
+
+def changes(arms: ArmSet) -> pl.DataFrame:
+    """Changes of rules that the runs have reached: run_id, family, step and the new rule in short."""
+    rows = [
+        (run.run_id, run.family, change.step, short_rules(change.rules))
+        for run in arms.runs
+        for change in RunConfig.from_dict(json.loads(run.config)).balancer.schedule
+        if change.step <= run.last_step
+    ]
+    return pl.DataFrame(rows, schema=switches.SCHEMA, orient="row")
+
+
+def standing(frame: pl.DataFrame, column: str, labels: Mapping[str, str]) -> str:
+    """Where every run is now, in the order of the legend."""
+    known = frame.drop_nulls(column).sort("bin")
+    last = known.group_by("run_id", maintain_order=True).last()
+    parts = [
+        f"{labels[r]}: {captions.number(v)} ({'step' if a == b else f'mean of steps {a} to'} {b})"
+        for r, a, b, v in last.select("run_id", "first_step", "last_step", column).rows()
+        if r in labels
+    ]
+    return f"Now: {'; '.join(parts)}." if parts else captions.NOTHING
