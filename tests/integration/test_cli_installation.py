@@ -90,7 +90,7 @@ def test_a_missing_base_library_is_named_as_well() -> None:
 
 
 def test_a_module_of_ours_that_is_missing_is_a_fault_with_a_traceback() -> None:
-    done = without(("explorer.records.records.tables",), "schema")
+    done = without(("explorer.records.tables",), "schema")
     assert done.returncode == 1
     assert "Traceback" in done.stderr
 

@@ -56,11 +56,16 @@ sys.exit(main(sys.argv[1:]))
 
 
 @pytest.fixture(autouse=True)
-def hang_up_is_heard() -> Iterator[None]:
-    """Under `nohup` a hang-up is ignored, here and in every child; these tests are about one that is not."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+def signals_are_heard() -> Iterator[None]:
+    """Under `nohup`, or behind `&` in a script, signals are ignored, here and in every child; these tests are
+    about signals that are not."""
+    before = {
+        signal.SIGHUP: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
+    }
     yield
-    signal.signal(signal.SIGHUP, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +74,7 @@ def hang_up_is_heard() -> Iterator[None]:
         ("explorer.cli", ["schema"]),
         ("explorer.cli.arguments", ["schema"]),
         ("numpy", ["schema"]),
-        ("explorer.records.records.tables", ["schema"]),
+        ("explorer.records.tables", ["schema"]),
         ("polars", ["runs"]),
         ("duckdb", ["ingest"]),
     ],
