@@ -55,7 +55,8 @@ class Maker:
         self.rng = np.random.default_rng(self.seed)
 
     def counts(self, *shape: int) -> Any:
-        return self.rng.integers(0, 2**63 - 1, shape)
+        """Also beyond what a double holds; the counts of a layer's experts add up to an int64."""
+        return self.rng.integers(0, 2**63 // (self.experts + 1), shape)
 
     def floats(self, *shape: int) -> Any:
         """float32 values, or None: NULL for the whole array."""
