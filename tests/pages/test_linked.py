@@ -75,7 +75,11 @@ def test_a_run_without_a_bias_has_no_bias_step(open_app: Opener, recorded: Path)
 
 @pytest.mark.parametrize(
     ("balancer", "word"),
-    [("quantile", "scores of all tokens"), ("loss_free:load_ema=0.5", "memory 0.5"), (None, "does not hold the balancer")],
+    [
+        ("quantile", "scores of all tokens"),
+        ("loss_free:load_ema=0.5", "memory 0.5"),
+        (None, "does not hold the balancer"),
+    ],
 )
 def test_what_cannot_be_worked_out_says_why(
     open_app: Opener, tmp_path: Path, balancer: str | None, word: str
