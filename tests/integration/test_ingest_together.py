@@ -135,7 +135,7 @@ def test_an_ingest_that_is_killed_takes_every_part_exactly_once_later(tmp_path: 
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
         with Index.open(path) as index:
-            assert not index.private
+            assert (index.private, index.notice) == (False, None)
             index.ingest([tmp_path / "runs"])
             for number in range(3):
                 check_rows(index, tmp_path / "runs" / f"run-{number}")
