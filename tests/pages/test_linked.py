@@ -88,6 +88,10 @@ def test_what_cannot_be_worked_out_says_why(
     if balancer is not None:
         config = replace(get_preset("tiny"), balancer=BalancerConfig.parse(balancer)).to_dict()
     write_biased(tmp_path / "own", "other", 6, config)
+    if balancer is None:
+        file = tmp_path / "own" / "other" / "run.json"
+        stated = {"balancer": "", "balancer_label": "", "balancer_family": "", "count_scope": ""}
+        file.write_text(json.dumps(json.loads(file.read_text()) | stated))
     app = open_app(page="replay", run="other", step="3")
     assert word in words(app)
     assert not app.exception
