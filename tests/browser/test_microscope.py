@@ -61,7 +61,7 @@ def test_a_click_on_a_token_brings_its_numbers(page: Page) -> None:
     expect(chip(page, 5)).to_have_attribute("aria-selected", "true")
     expect(chip(page, 0)).to_have_attribute("aria-selected", "false")
     expect(page.get_by_role("spinbutton", name="Token")).to_have_value("5")
-    expect(page.get_by_text(f"expert {chosen(5)[0]} took")).to_be_visible()
+    expect(page.get_by_text(f"Expert {chosen(5)[0]} received")).to_be_visible()
     page.wait_for_url(re.compile("token=5"))
 
 
@@ -83,7 +83,7 @@ def test_an_expert_of_the_key_marks_its_tokens(page: Page) -> None:
     expert = chosen(3)[0]
     page.get_by_role("button", name=f"Expert {expert}", exact=True).click()
     expect(page.get_by_role("heading", name=f"Expert {expert}", exact=True)).to_be_visible()
-    expect(page.get_by_text("The expert that is marked in the text")).to_be_visible()
+    expect(page.get_by_text("The expert marked in the text")).to_be_visible()
     page.wait_for_url(re.compile(f"expert={expert}"))
     for token in range(LENGTH * len(DOMAINS)):
         experts = chosen(token)
@@ -96,7 +96,7 @@ def test_an_expert_of_the_key_marks_its_tokens(page: Page) -> None:
     expect(chip(page, later)).to_have_class(re.compile(r"\bon\b"))
     # Once more marks nobody.
     page.get_by_role("button", name=f"Expert {expert}", exact=True).click()
-    expect(page.get_by_text("The one that is first choice most often")).to_be_visible()
+    expect(page.get_by_text("The expert with the most first choices")).to_be_visible()
     expect(page.locator('[role="option"].on')).to_have_count(0)
 
 
