@@ -70,7 +70,7 @@ class Interrupts:
 
 
 class _Alarm:
-    """The alarm clock of the process, taken from whoever had set it."""
+    """The alarm clock of the process, borrowed from the caller that had set it."""
 
     def __init__(self, number: signal.Signals, on_alarm: Callable[[int, FrameType | None], None]) -> None:
         self._number = number

@@ -34,7 +34,7 @@ def listening() -> Iterator[list[Statement]]:
 
 
 def note(sql: str, params: Mapping[str, Any]) -> None:
-    """Tell whoever listens."""
+    """Report a statement to the listener, if there is one."""
     statements = _listening.get()
     if statements is not None:
         statements.append(Statement(sql=sql, params=dict(params)))
