@@ -119,3 +119,12 @@ def test_the_test_harness_of_streamlit_is_for_tests() -> None:
 
 def name_of(file: Path) -> str:
     return str(file.relative_to(ROOT / "explorer"))
+
+
+def test_no_test_imports_a_test() -> None:
+    """What two tests share lies in `tests/support` or beside them, under a name of its own."""
+    for file in (ROOT / "tests").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            assert not [name for name in names if name.split(".")[-1].startswith("test_")], file

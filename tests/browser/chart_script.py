@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 import chart_frames as frames
 
 from explorer.charts import balance, heatmaps, theme

@@ -15,7 +15,7 @@ servers.need_chromium()
 
 from playwright.sync_api import Browser, Page, expect  # noqa: E402
 from reference import figures  # noqa: E402
-from test_app_training import CHARTS, start, statuses, wait_for  # noqa: E402
+from training_page import CHARTS, start, statuses, wait_for  # noqa: E402
 
 from explorer.config.run import RunConfig  # noqa: E402
 from explorer.recording import RunFolder  # noqa: E402

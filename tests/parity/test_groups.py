@@ -4,8 +4,8 @@ import pytest
 import torch
 from our_layer import D, E, answer, by_expert, fill, inputs, make_layer
 from peer_code import need
-from test_torchtitan import BIAS, make_ours, make_theirs
-from test_transformers_blocks import check_equal, deepseek_block
+from torchtitan_layer import BIAS, make_ours, make_theirs
+from transformers_blocks import check_equal, deepseek_block
 
 from explorer.model.router import route
 

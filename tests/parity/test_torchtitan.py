@@ -8,57 +8,16 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from our_layer import D, E, F, answer, by_expert, copy_experts, fill, inputs, make_layer
-from peer_code import need
+from our_layer import E, answer, by_expert, fill, inputs
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+from torchtitan_layer import BIAS, U, make_ours, make_theirs, optim
 
 from explorer.config.rule_text import LossFree
 from explorer.model.balancers import CombinedBalancer
 
-moe, linear, dispatch, optim = need(
-    "torchtitan.models.common.moe",
-    "torchtitan.models.common.linear",
-    "torchtitan.models.common.token_dispatcher",
-    "torchtitan.components.optimizer",
-)
-
 # Their gate asks for float32 autocast, which a CPU answers with a warning and with float32.
 pytestmark = pytest.mark.filterwarnings("ignore:In CPU autocast")
-
-BIAS = torch.tensor([0.3, -0.4, 0.1, 0.0, -0.2, 0.25, -0.1, 0.05])
-U = 0.01
-
-
-def make_theirs(top_k: int = 2, coeff: float | None = U, **changes) -> nn.Module:
-    """Their mixture layer of E experts; `changes` are fields of its router."""
-    config = moe.MoE.Config(
-        num_experts=E,
-        routed_experts=moe.RoutedExperts.Config(
-            inner_experts=moe.GroupedExperts.Config(dim=D, hidden_dim=F, num_experts=E),
-            token_dispatcher=dispatch.LocalTokenDispatcher.Config(num_experts=E, top_k=top_k),
-        ),
-        router=moe.TokenChoiceTopKRouter.Config(
-            num_experts=E,
-            gate=linear.Linear.Config(in_features=D, out_features=E),
-            top_k=top_k,
-            **changes,
-        ),
-        load_balance_coeff=coeff,
-    )
-    layer = config.build()
-    fill(layer)
-    return layer
-
-
-def make_ours(theirs: nn.Module, top_k: int = 2, **changes):
-    """Ours with the same weights."""
-    layer = make_layer(top_k, **changes)
-    with torch.no_grad():
-        layer.router.weight_ED.copy_(theirs.router.gate.weight)
-    experts = theirs.routed_experts.inner_experts
-    copy_experts(layer, torch.cat([experts.w1_EFD, experts.w3_EFD], dim=1), experts.w2_EDF)
-    return layer
 
 
 @pytest.mark.parametrize("bias", [None, BIAS], ids=["neutral", "biased"])

@@ -1,0 +1,49 @@
+"""The Train page in a browser: start runs and read what their folders say."""
+
+import json
+import re
+import time
+from collections.abc import Callable
+
+from app_server import AppServer
+from playwright.sync_api import Browser, Page, expect
+from servers import PATIENCE_S
+
+CHARTS = '[data-testid="stVegaLiteChart"]'
+
+
+def wait_for(condition: Callable[[], object], seconds: float = PATIENCE_S) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never happened"
+        time.sleep(0.1)
+
+
+def start(browser: Browser, server: AppServer, rules: list[str], steps: int) -> Page:
+    """Open the Train page and start `rules` with the smallest preset and this many steps."""
+    page = browser.new_page(viewport={"width": 1400, "height": 1200})
+    page.set_default_timeout(PATIENCE_S * 1000)
+    page.goto(f"{server.url}/train")
+    preset = page.get_by_role("combobox", name=re.compile("Preset"))
+    preset.click()
+    page.get_by_role("option", name=re.compile("^tiny")).click()
+    # By its key: for a moment the fields of both presets are on the page.
+    field = page.locator(".st-key-train_tiny_training-num_steps input")
+    expect(field).to_have_value("20")
+    field.fill(str(steps))
+    field.press("Enter")
+    chosen = page.get_by_test_id("stMultiSelect").filter(has_text="Balancing rules")
+    for rule in ("none", "aux_loss", "loss_free"):
+        if rule not in rules:
+            chosen.get_by_role("button", name=re.compile(f"Remove {rule}|{rule}, close")).click()
+    page.get_by_role("button", name="Start training").click()
+    expect(page.get_by_role("heading", name="Training now")).to_be_visible()
+    return page
+
+
+def statuses(server: AppServer) -> dict[str, dict[str, object]]:
+    """Run id -> status.json of every run folder."""
+    found = {}
+    for file in server.runs.glob("*/status.json"):
+        found[file.parent.name] = json.loads(file.read_text(encoding="utf-8"))
+    return found

@@ -1,0 +1,14 @@
+"""Waiting for a condition, with a limit that only ends a hanging test."""
+
+import time
+from collections.abc import Callable
+
+PATIENCE_S = 60.0
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    """Until something holds; the limit only ends a hanging test."""
+    end = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end, "it never happened"
+        time.sleep(0.02)
