@@ -26,7 +26,7 @@ WAITING = ("DataDependentOutputException", "DynamicOutputShapeException")
 @pytest.fixture(scope="module")
 def outcomes() -> dict[str, str | None]:
     """Strategy -> the exception of its step on the fake GPU, or None."""
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "support")])
     done = subprocess.run(
         [sys.executable, str(WORKER)],
         capture_output=True,
