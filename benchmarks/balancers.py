@@ -22,7 +22,8 @@ from explorer.model.balancers import CombinedBalancer
 from explorer.records.records import NullRecorder
 from explorer.training.devices import pick_device, quiet_cpu
 from explorer.training.loop import make_optimizer
-from explorer.training.step import record_step, train_step
+from explorer.training.step import train_step
+from explorer.training.step_log import record_step
 
 
 def stepper(config: RunConfig, corpus: Corpus) -> Callable[[], object]:

@@ -15,10 +15,12 @@ from explorer.config.strategies import STRATEGIES
 from explorer.corpus import Corpus, load_corpus
 from explorer.model import MoETransformer, build_model
 from explorer.model.balancers import CombinedBalancer
-from explorer.training import step as steps
+from explorer.training import micro_batches
 from explorer.training.devices import has_grouped_kernel, host_waits
 from explorer.training.loop import make_optimizer
-from explorer.training.step import StepLog, bias_LE, train_step
+from explorer.training.step import train_step
+from explorer.training.step_log import StepLog
+from explorer.training.update import bias_LE
 
 NEAR = 1e-5
 """Two compared scores that are closer may change places in float32 on another device."""
@@ -183,7 +185,7 @@ def precision(dtype: torch.dtype | None) -> Iterator[None]:
     def autocast(device: torch.device) -> contextlib.AbstractContextManager[object]:
         return torch.autocast(device.type, dtype=dtype) if dtype else contextlib.nullcontext()
 
-    with patch.object(steps, "autocast", autocast):
+    with patch.object(micro_batches, "autocast", autocast):
         yield
 
 

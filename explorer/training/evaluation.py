@@ -21,9 +21,11 @@ from explorer.records.records import (
     Recorder,
     SequenceLoadRecord,
 )
+from explorer.training.batches import as_tensor
 from explorer.training.devices import autocast
 from explorer.training.finite import nonfinite_logits, refuse_nonfinite
-from explorer.training.step import as_tensor, bias_LE, lm_loss_sum
+from explorer.training.micro_batches import lm_loss_sum
+from explorer.training.update import bias_LE
 from explorer.wording import counted
 
 EVALUATION_SEED = 2**40

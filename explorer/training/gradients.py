@@ -21,6 +21,7 @@ from explorer.model import MoETransformer
 from explorer.model.balancers import CombinedBalancer
 from explorer.model.router import ForwardContext
 from explorer.model.transformer import LayerOutput
+from explorer.training.meters import assignments_LE
 from explorer.training.ranks import ALONE, Ranks
 
 
@@ -96,7 +97,7 @@ def auxiliary_gradient(model: MoETransformer, rule: AuxLoss, micro_batches: Sequ
     step_LE: Tensor | None = None
     if balancer.needs_step_counts:
         with torch.no_grad():
-            step_LE = torch.stack([_counts_LE(model(x, balancer).layers) for x in inputs]).sum(0)
+            step_LE = torch.stack([assignments_LE(model(x, balancer).layers) for x in inputs]).sum(0)
     total: Tensor | None = None
     earlier_LE: Tensor | None = None
     for x in inputs:
@@ -106,14 +107,10 @@ def auxiliary_gradient(model: MoETransformer, rule: AuxLoss, micro_batches: Sequ
         assert auxiliary is not None
         gradient = router_gradients(auxiliary / len(inputs), model)
         total = gradient if total is None else total + gradient
-        here_LE = _counts_LE(layers)
+        here_LE = assignments_LE(layers)
         earlier_LE = here_LE if earlier_LE is None else earlier_LE + here_LE
     assert total is not None
     return total
-
-
-def _counts_LE(layers: Sequence[LayerOutput]) -> Tensor:
-    return torch.stack([layer.counts_BE.sum(0) for layer in layers])
 
 
 @dataclass(frozen=True, kw_only=True)

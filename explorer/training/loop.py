@@ -23,7 +23,8 @@ from explorer.training.devices import StepClock, pick_device, quiet_cpu
 from explorer.training.evaluation import Evaluation, evaluate, record_probe, save_probe_document
 from explorer.training.ranks import ALONE, Ranks, check_shares
 from explorer.training.schedules import learning_rate, probe_steps
-from explorer.training.step import DeviceLog, train_step
+from explorer.training.step import train_step
+from explorer.training.step_log import DeviceLog
 from explorer.training.switching import NO_SWITCHES, Switches, refuse_the_rest, switched
 
 

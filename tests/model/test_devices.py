@@ -19,7 +19,8 @@ from explorer.records.records import MemoryRecorder, StepRecord
 from explorer.training import checkpoints, train
 from explorer.training.devices import StepClock, has_grouped_kernel, pick_device
 from explorer.training.loop import make_optimizer
-from explorer.training.step import DeviceLog, StepLog, train_step
+from explorer.training.step import train_step
+from explorer.training.step_log import DeviceLog, StepLog
 
 
 def has_gpus(monkeypatch: pytest.MonkeyPatch, count: int) -> None:

@@ -23,8 +23,9 @@ from explorer.corpus import Corpus
 from explorer.model import build_model
 from explorer.model.balancers import CombinedBalancer
 from explorer.model.router import LayerContext
-from explorer.training import step as steps
+from explorer.training import micro_batches
 from explorer.training.loop import make_optimizer
+from explorer.training.step import train_step
 
 GPU = "fakegpu"
 AUTOCAST = "AutocastPrivateUse1"
@@ -87,7 +88,7 @@ def outcome(config: RunConfig, corpus: Corpus) -> str | None:
 
     # A generator needs a real device; which numbers are drawn does not matter here.
     draws = patch.object(LayerContext, "generator", lambda self, device: Draws())
-    with FakeTensorMode(), draws, patch.object(steps, "autocast", autocast):
+    with FakeTensorMode(), draws, patch.object(micro_batches, "autocast", autocast):
         training = config.training
         model = build_model(config.model, corpus.vocab_size, training.sequence_length, training.seed)
         move(model)
@@ -96,7 +97,7 @@ def outcome(config: RunConfig, corpus: Corpus) -> str | None:
         optimizer = make_optimizer(model, config)
         try:
             for step in (0, 1):
-                steps.train_step(model, optimizer, balancer, config, corpus, step, 1e-3)
+                train_step(model, optimizer, balancer, config, corpus, step, 1e-3)
         except Exception as error:
             return f"{type(error).__name__}: {error}".splitlines()[0]
         return None

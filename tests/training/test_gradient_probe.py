@@ -14,7 +14,8 @@ from explorer.model.balancers import CombinedBalancer
 from explorer.records.records import LayerRecord
 from explorer.training.gradients import GradientProbe, auxiliary_gradient, scope_differences
 from explorer.training.loop import make_optimizer
-from explorer.training.step import lm_loss_sum, train_step
+from explorer.training.micro_batches import lm_loss_sum
+from explorer.training.step import train_step
 
 FIELDS = ("router_grad_norm_lm_L", "router_grad_norm_aux_L", "router_grad_cosine_L")
 probed = cache(lambda arm: train_tiny(arm, gradient_probe_interval=3))

@@ -4,11 +4,11 @@ from types import SimpleNamespace
 
 import torch
 
-from explorer.training import step
+from explorer.training import meters
 
 
 def test_scores_that_underflow_leave_the_mean_normalised_score_a_number(monkeypatch) -> None:
-    monkeypatch.setattr(step, "has_thresholds", lambda model: False)
+    monkeypatch.setattr(meters, "has_thresholds", lambda model: False)
     # float32 sigmoids of logits below about -104 are exactly 0; the second token is an ordinary one.
     logits_TE = torch.tensor([[-110.0, -120.0, -130.0, -140.0], [0.0, 0.0, 0.0, 0.0]])
     layer = SimpleNamespace(
@@ -18,7 +18,7 @@ def test_scores_that_underflow_leave_the_mean_normalised_score_a_number(monkeypa
         losses=SimpleNamespace(aux=None, z=None),
         observed=None,
     )
-    meters = step._Meters(sampled=False)
-    meters.add(0, None, torch.tensor(1.0), [layer], None, None)  # type: ignore[arg-type, list-item]
+    measured = meters.StepMeters(is_sampled=False)
+    measured.add(0, None, torch.tensor(1.0), [layer], None, None)  # type: ignore[arg-type, list-item]
     # The token without scores has no preference to add; the other one adds 1/4 of its half.
-    assert meters.layer_sums[0]["mean_normalised_score"].tolist() == [[0.125] * 4]
+    assert measured.layer_sums[0]["mean_normalised_score"].tolist() == [[0.125] * 4]

@@ -24,8 +24,7 @@ from explorer.records.records import (
     SequenceLoadRecord,
     StepRecord,
 )
-from explorer.training import step as step_module
-from explorer.training import train
+from explorer.training import micro_batches, train
 
 STEP_TOKENS, MICRO_TOKENS, EXPERTS = 128, 64, 4
 SETTINGS = {
@@ -158,13 +157,13 @@ def test_p15_a_resumed_run_with_noise_equals_the_unbroken_one_bit_for_bit(name, 
 def test_the_pass_that_counts_sees_what_the_pass_that_trains_does(name: str, monkeypatch) -> None:
     """f of the global auxiliary loss comes from a pass of its own: the same noise, or it is another f."""
     seen = []
-    original = step_module._count_whole_step
+    original = micro_batches.count_whole_step
 
     def watched(*arguments):
         seen.append(original(*arguments))
         return seen[-1]
 
-    monkeypatch.setattr(step_module, "_count_whole_step", watched)
+    monkeypatch.setattr(micro_batches, "count_whole_step", watched)
     run = train_tiny("aux_loss:coeff=0.1", **SETTINGS[name])
     recorded = [record.tokens_LE for record in run.of(LoadRecord)]
     assert len(seen) == len(recorded) == 12
