@@ -72,7 +72,6 @@ FILES = sorted((ROOT / "explorer").rglob("*.py"))
 MOST_LINES, MOST_FUNCTION_LINES = 350, 60
 LONG_FILES: set[str] = {
     "charts/heatmaps.py",
-    "config/run.py",
     "figures/arms.py",
 }
 """Files that are still too long; the list may only shrink."""

@@ -5,10 +5,10 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from explorer.config.bounds import read_whole
+from explorer.config.checks import check_int, read_int
 from explorer.config.presets import arm_config, get_preset
 from explorer.config.routings import arm_kind
-from explorer.config.rule_text import parse_value, whole
+from explorer.config.rule_text import parse_value
 from explorer.config.run import BalancerConfig, RunConfig
 from explorer.errors import ConfigError, shortened
 
@@ -43,7 +43,7 @@ def read_config(path: Path) -> RunConfig:
 
 def with_seed(config: RunConfig, seed: int) -> RunConfig:
     """The same run with other weights and another order of the data."""
-    whole("training.seed", seed, least=0)
+    check_int("training.seed", seed, least=0)
     return replace(config, training=replace(config.training, seed=seed))
 
 
@@ -74,7 +74,7 @@ def parse_arms(base: RunConfig, text: str, preset: str | None) -> list[RunConfig
 
 def parse_seed(flag: str, text: str) -> int:
     """One whole number that a generator of random numbers takes."""
-    return read_whole(flag, text, least=0, remedy="write 0 or more")
+    return read_int(flag, text, least=0, remedy="write 0 or more")
 
 
 def parse_seeds(text: str) -> list[int]:

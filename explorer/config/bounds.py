@@ -1,13 +1,10 @@
-"""The largest value of every whole number in a configuration, and the reading of numbers that people type.
+"""The largest value of every whole number in a configuration.
 
 No run of this project can mean more: beyond these bounds the index could not hold a number, or one typing
 mistake would take all memory. What a host allows is smaller (`explorer.config.limits`).
 """
 
 from collections.abc import Mapping
-from typing import Any
-
-from explorer.errors import ConfigError
 
 LARGEST = 2**63 - 1
 """What int64 columns hold, and torch and numpy take as a seed."""
@@ -41,28 +38,3 @@ MOST: Mapping[str, int] = {
     "mqb.score_bins": 10**6,
 }
 """Field -> its largest value; every other whole number may be as large as int64."""
-
-
-def whole(field: str, value: Any, *, least: int) -> None:
-    """Refuse what is not a whole number from `least` to the bound of the field."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ConfigError(
-            field, value, f"must be a whole number of at least {least}", f"write {least} or more"
-        )
-    most = MOST.get(field, LARGEST)
-    if value > most:
-        raise ConfigError(field, value, f"must be at most {most:,}", "lower it")
-
-
-def read_whole(field: str, text: str, *, least: int, remedy: str) -> int:
-    """The whole number that somebody typed. Raises ConfigError for any other text and beyond the bounds."""
-    digits = text.strip()
-    # Python refuses to read thousands of digits, and takes digits of other scripts, which nobody means.
-    if not (digits.isascii() and digits.isdecimal()):
-        raise ConfigError(field, text, f"must be a whole number of at least {least}", remedy)
-    most = MOST.get(field, LARGEST)
-    if len(digits.lstrip("0")) > len(str(most)):
-        raise ConfigError(field, text, f"must be at most {most:,}", "lower it")
-    number = int(digits)
-    whole(field, number, least=least)
-    return number

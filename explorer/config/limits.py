@@ -12,8 +12,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from explorer.config.bounds import MOST, read_whole
-from explorer.config.rule_text import number
+from explorer.config.bounds import MOST
+from explorer.config.checks import check_number, read_int
 from explorer.config.run import RunConfig
 from explorer.errors import ConfigError
 
@@ -53,9 +53,9 @@ class Limits:
             if name == "memory_gb":
                 chosen[name] = _positive(name, value)
             elif name in own:
-                chosen[name] = read_whole(name, value, least=1, remedy=f"write {name}=10")
+                chosen[name] = read_int(name, value, least=1, remedy=f"write {name}=10")
             elif name in MOST and not name.startswith(("quantile", "bip", "mqb")):
-                sizes[name] = read_whole(name, value, least=1, remedy=f"write {name}=10")
+                sizes[name] = read_int(name, value, least=1, remedy=f"write {name}=10")
             else:
                 raise ConfigError(
                     VARIABLE, entry, "is not a known limit", f"choose among {', '.join([*own, *SIZES])}"
@@ -86,7 +86,7 @@ def _positive(name: str, text: str) -> float:
         value = float(text)
     except ValueError:
         value = float("nan")
-    number(name, value, above=0)
+    check_number(name, value, above=0)
     return value
 
 

@@ -1,9 +1,9 @@
 """The model section of a run's configuration: sizes, gate, and how experts are chosen."""
 
 from dataclasses import dataclass, fields
-from typing import Any
 
-from explorer.config.rules import later, number, whole
+from explorer.config.checks import check_int, check_number
+from explorer.config.rule import later
 from explorer.errors import ConfigError, one_of
 
 ROUTINGS = ("token_choice", "expert_choice", "expert_threshold", "hash", "random", "dense")
@@ -90,15 +90,15 @@ class ModelConfig:
             "expert_hidden_size",
             "dense_hidden_size",
         ):
-            whole(f"model.{name}", getattr(self, name), least=1)
+            check_int(f"model.{name}", getattr(self, name), least=1)
         for name in ("num_dense_layers", "num_shared_experts"):
-            whole(f"model.{name}", getattr(self, name), least=0)
+            check_int(f"model.{name}", getattr(self, name), least=0)
         one_of("model.position", self.position, ("rotary", "learned"))
         one_of("model.score_func", self.score_func, SCORE_FUNCS)
         one_of("model.normalize_gates", self.normalize_gates, (True, False))
         one_of("model.dispatch", self.dispatch, ("auto", "grouped", "loop", "dense"))
-        number("model.route_scale", self.route_scale, above=0)
-        number("model.init_std", self.init_std, above=0)
+        check_number("model.route_scale", self.route_scale, above=0)
+        check_number("model.init_std", self.init_std, above=0)
         if self.top_k > self.num_experts:
             raise ConfigError(
                 "model.top_k",
@@ -137,16 +137,16 @@ class ModelConfig:
         for name in ("noisy_top_k", "random_second"):
             one_of(f"model.{name}", getattr(self, name), (True, False))
         for name in ("num_groups", "top_k_groups"):
-            whole(f"model.{name}", getattr(self, name), least=1)
+            check_int(f"model.{name}", getattr(self, name), least=1)
         for name in ("eval_top_k", "expert_choice_chunk"):
             if getattr(self, name) is not None:
-                whole(f"model.{name}", getattr(self, name), least=1)
-        number("model.router_noise", self.router_noise, least=0)
+                check_int(f"model.{name}", getattr(self, name), least=1)
+        check_number("model.router_noise", self.router_noise, least=0)
         if self.capacity_factor is not None:
-            number("model.capacity_factor", self.capacity_factor, above=0)
-        _share("model.threshold_ema", self.threshold_ema, with_one=False)
+            check_number("model.capacity_factor", self.capacity_factor, above=0)
+        check_number("model.threshold_ema", self.threshold_ema, least=0, below=1)
         if self.top_p is not None:
-            _share("model.top_p", self.top_p, with_one=True)
+            check_number("model.top_p", self.top_p, above=0, most=1)
         self._check_combinations()
 
     def _check_combinations(self) -> None:
@@ -243,11 +243,3 @@ class ModelConfig:
     @property
     def num_moe_layers(self) -> int:
         return 0 if self.routing == "dense" else self.num_layers - self.num_dense_layers
-
-
-def _share(name: str, value: Any, *, with_one: bool) -> None:
-    """Refuse what is no share: above 0 and at most 1, or at least 0 and below 1."""
-    number(name, value)
-    if not (0 < value <= 1 if with_one else 0 <= value < 1):
-        rule = "must be above 0 and at most 1" if with_one else "must be at least 0 and below 1"
-        raise ConfigError(name, value, rule, "change it")

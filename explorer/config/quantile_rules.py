@@ -6,7 +6,8 @@ What each computes is in `explorer/model/bias_balancers.py` and `explorer/routin
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from explorer.config.rule import Rule, number, share, whole
+from explorer.config.checks import check_int, check_number
+from explorer.config.rule import Rule
 from explorer.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -33,10 +34,10 @@ class Quantile(Rule):
     """From this step on the bias stays as it is."""
 
     def __post_init__(self) -> None:
-        whole(f"{self.name}.num_bins", self.num_bins, least=0)
-        share(f"{self.name}.bias_ema", self.bias_ema)
+        check_int(f"{self.name}.num_bins", self.num_bins, least=0)
+        check_number(f"{self.name}.bias_ema", self.bias_ema, least=0, below=1)
         if self.freeze_after_step is not None:
-            whole(f"{self.name}.freeze_after_step", self.freeze_after_step, least=0)
+            check_int(f"{self.name}.freeze_after_step", self.freeze_after_step, least=0)
 
     def check_model(self, model: "ModelConfig") -> None:
         """The cut-off of a token is its (K+1)-th score, and the bins cover scores from 0 to 1."""
@@ -119,13 +120,9 @@ class MovingQuantile(Quantile):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        number(f"{self.name}.sequence_strength", self.sequence_strength, least=0)
-        if self.sequence_strength > 1:
-            raise ConfigError(
-                f"{self.name}.sequence_strength", self.sequence_strength, "must be at most 1", "lower it"
-            )
-        share(f"{self.name}.decay", self.decay)
-        whole(f"{self.name}.score_bins", self.score_bins, least=2)
+        check_number(f"{self.name}.sequence_strength", self.sequence_strength, least=0, most=1)
+        check_number(f"{self.name}.decay", self.decay, least=0, below=1)
+        check_int(f"{self.name}.score_bins", self.score_bins, least=2)
 
     def check_model(self, model: "ModelConfig") -> None:
         super().check_model(model)

@@ -1,11 +1,7 @@
-"""What every balancing rule is: the base of all of them, and the checks of their settings."""
+"""What every balancing rule is: the base of all of them."""
 
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
-
-from explorer.config.bounds import whole as whole
-from explorer.errors import ConfigError
 
 if TYPE_CHECKING:
     from explorer.config.model import ModelConfig
@@ -17,23 +13,6 @@ def later(default: Any) -> Any:
     So the digest and the pair key of older runs stay what they were.
     """
     return field(default=default, metadata={"later": True})
-
-
-def number(field: str, value: Any, *, above: float | None = None, least: float | None = None) -> None:
-    """Refuse what is not a finite number in range."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ConfigError(field, value, "must be a finite number", "write it as 0.001 or 1e-3")
-    if above is not None and value <= above:
-        raise ConfigError(field, value, f"must be greater than {above:g}", "raise it")
-    if least is not None and value < least:
-        raise ConfigError(field, value, f"must be at least {least:g}", "raise it")
-
-
-def share(field: str, value: Any) -> None:
-    """Refuse what is not at least 0 and below 1."""
-    number(field, value, least=0)
-    if value >= 1:
-        raise ConfigError(field, value, "must be below 1", "lower it")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,8 +27,6 @@ from explorer.config.rules import SequenceAuxLoss as SequenceAuxLoss
 from explorer.config.rules import SimBal as SimBal
 from explorer.config.rules import SwitchLoss as SwitchLoss
 from explorer.config.rules import ZLoss as ZLoss
-from explorer.config.rules import number as number
-from explorer.config.rules import whole as whole
 from explorer.errors import ConfigError
 
 # Short forms that a person may type for a field.
@@ -190,7 +188,7 @@ def rule_to_dict(rule: Rule) -> dict[str, Any]:
 
 
 def plain(value: Any) -> dict[str, Any]:
-    """A flat dataclass as plain data; a later field at its default is left out (`rule_kinds.later`)."""
+    """A flat dataclass as plain data; a later field at its default is left out (`rule.later`)."""
     return {
         f.name: getattr(value, f.name)
         for f in fields(value)

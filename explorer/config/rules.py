@@ -7,14 +7,12 @@ form that people type is read by `explorer/config/rule_text.py`.
 from dataclasses import dataclass
 from typing import ClassVar
 
+from explorer.config.checks import check_int, check_number
 from explorer.config.quantile_rules import Bip as Bip
 from explorer.config.quantile_rules import MovingQuantile as MovingQuantile
 from explorer.config.quantile_rules import Quantile as Quantile
 from explorer.config.rule import Rule as Rule
-from explorer.config.rule import later as later
-from explorer.config.rule import number as number
-from explorer.config.rule import share as share
-from explorer.config.rule import whole as whole
+from explorer.config.rule import later
 from explorer.errors import ConfigError as ConfigError
 from explorer.errors import one_of
 
@@ -50,7 +48,7 @@ class AuxLoss(Rule):
     """P from scores that sum to one per token (l1), or from the scores as they are (raw)."""
 
     def __post_init__(self) -> None:
-        number("aux_loss.coeff", self.coeff, least=0)
+        check_number("aux_loss.coeff", self.coeff, least=0)
         one_of("aux_loss.scope", self.scope, SCOPES)
         one_of("aux_loss.score_norm", self.score_norm, ("l1", "raw"))
 
@@ -79,7 +77,7 @@ class SequenceAuxLoss(Rule):
     coeff: float = 1e-4
 
     def __post_init__(self) -> None:
-        number("seq_aux.coeff", self.coeff, least=0)
+        check_number("seq_aux.coeff", self.coeff, least=0)
 
     @property
     def count_scope(self) -> str | None:
@@ -118,14 +116,14 @@ class LossFree(Rule):
     """Memory of a running mean of the counts that the update reads instead of the step's own; 0: none."""
 
     def __post_init__(self) -> None:
-        number("loss_free.bias_update_rate", self.bias_update_rate, least=0)
+        check_number("loss_free.bias_update_rate", self.bias_update_rate, least=0)
         one_of("loss_free.update_rule", self.update_rule, ("sign", "proportional", "rms"))
         one_of("loss_free.bias_form", self.bias_form, ("additive", "multiplicative"))
         one_of("loss_free.centred", self.centred, (True, False))
         one_of("loss_free.step_decay", self.step_decay, tuple(STEP_DECAYS))
-        share("loss_free.load_ema", self.load_ema)
+        check_number("loss_free.load_ema", self.load_ema, least=0, below=1)
         if self.freeze_after_step is not None:
-            whole("loss_free.freeze_after_step", self.freeze_after_step, least=0)
+            check_int("loss_free.freeze_after_step", self.freeze_after_step, least=0)
 
     @property
     def count_scope(self) -> str | None:
@@ -163,7 +161,7 @@ class ZLoss(Rule):
     coeff: float = 1e-3
 
     def __post_init__(self) -> None:
-        number("z_loss.coeff", self.coeff, least=0)
+        check_number("z_loss.coeff", self.coeff, least=0)
 
     @property
     def label(self) -> str:
@@ -185,7 +183,7 @@ class SwitchLoss(Rule):
     """α; the paper's value."""
 
     def __post_init__(self) -> None:
-        number("switch_loss.coeff", self.coeff, least=0)
+        check_number("switch_loss.coeff", self.coeff, least=0)
 
     @property
     def count_scope(self) -> str | None:
@@ -214,7 +212,7 @@ class GShardLoss(Rule):
     """unit: times N², as in the released code, so 1 at balance; paper: as printed, 1/N² at balance."""
 
     def __post_init__(self) -> None:
-        number("gshard_loss.coeff", self.coeff, least=0)
+        check_number("gshard_loss.coeff", self.coeff, least=0)
         one_of("gshard_loss.scope", self.scope, ("sequence", "micro_batch"))
         one_of("gshard_loss.normalisation", self.normalisation, ("unit", "paper"))
 
@@ -244,7 +242,7 @@ class SimBal(Rule):
     """α, times the sum of N² absolute values."""
 
     def __post_init__(self) -> None:
-        number("simbal.coeff", self.coeff, least=0)
+        check_number("simbal.coeff", self.coeff, least=0)
 
     @property
     def label(self) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from explorer.config.bounds import read_whole
+from explorer.config.checks import read_int
 from explorer.errors import ConfigError, one_of
 from explorer.figures.simulation import SIDES, Side, TwoRules
 from explorer.figures.views.playground_choices import BY_KEY, rule_of, scores_of
@@ -18,7 +18,7 @@ def values_of(given: Mapping[str, str]) -> dict[str, str]:
     for key, value in given.items():
         choice = BY_KEY.get(key)
         if key == "seed":
-            values[key] = str(read_whole("training.seed", value, least=0, remedy="write seed=0"))
+            values[key] = str(read_int("training.seed", value, least=0, remedy="write seed=0"))
         elif choice is None:
             raise ConfigError(key, value, "is not a control of the Playground", f"one of {', '.join(BY_KEY)}")
         elif value not in choice.options:

@@ -4,7 +4,8 @@ from dataclasses import fields
 
 import pytest
 
-from explorer.config.bounds import LARGEST, MOST, read_whole
+from explorer.config.bounds import LARGEST, MOST
+from explorer.config.checks import read_int
 from explorer.config.limits import Limits, check_memory, memory_of, num_parameters
 from explorer.config.presets import PRESETS, get_preset
 from explorer.config.rule_text import RULES
@@ -58,7 +59,7 @@ def test_a_step_in_a_schedule_that_is_none_is_refused(step: str) -> None:
 
 
 def test_zeros_in_front_count_for_nothing() -> None:
-    assert read_whole("training.seed", " 0000000000000000000000007 ", least=0, remedy="write 7") == 7
+    assert read_int("training.seed", " 0000000000000000000000007 ", least=0, remedy="write 7") == 7
 
 
 @pytest.mark.parametrize("value", ["x" * 10_000, 10**5000, [["x" * 5000]]], ids=["text", "number", "list"])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
-from explorer.config.bounds import read_whole
+from explorer.config.checks import read_int
 from explorer.config.presets import arm_config, get_preset
 from explorer.errors import ExplorerError
 from explorer.figures.arms import Arm, Run, arms_of, short_balancer
@@ -86,4 +86,4 @@ def _is_finished(run: Run, balancer: str, preset: str) -> bool:
 
 def seed_of(text: str) -> int:
     """`0` or `seed 0` -> 0."""
-    return read_whole("training.seed", text.removeprefix("seed"), least=0, remedy="write seed 0")
+    return read_int("training.seed", text.removeprefix("seed"), least=0, remedy="write seed 0")

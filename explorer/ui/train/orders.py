@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from explorer.config.bounds import read_whole
+from explorer.config.checks import read_int
 from explorer.config.limits import Limits
 from explorer.config.presets import arm_config, recorded_preset
 from explorer.config.run import RunConfig
@@ -59,7 +59,7 @@ def parse_seeds(text: str) -> list[int]:
     pieces = [piece.strip() for piece in text.split(",") if piece.strip()]
     if not pieces:
         raise ConfigError("training.seed", text, "must be whole numbers of at least 0", "write 0 or 0,1,2")
-    seeds = [read_whole("training.seed", piece, least=0, remedy="write 0 or 0,1,2") for piece in pieces]
+    seeds = [read_int("training.seed", piece, least=0, remedy="write 0 or 0,1,2") for piece in pieces]
     return list(dict.fromkeys(seeds))
 
 
