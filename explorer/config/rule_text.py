@@ -177,6 +177,11 @@ def family(rules: tuple[Rule, ...]) -> str:
     return kinds[0] if kinds else "none"
 
 
+def bias_form(rules: tuple[Rule, ...]) -> str | None:
+    """How the bias that the rules move acts on scores, additive or multiplicative; None: they move none."""
+    return next((rule.bias_form for rule in rules if rule.moves_bias), None)
+
+
 def count_scope(rules: tuple[Rule, ...]) -> str:
     """The scope over which loads are counted for balancing; several are joined by '+'."""
     scopes = dict.fromkeys(rule.count_scope for rule in rules)

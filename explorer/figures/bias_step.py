@@ -7,6 +7,7 @@ import polars as pl
 
 from explorer.figures.arms import Run
 from explorer.figures.biases import config_of
+from explorer.routing.balancing import sign
 from explorer.routing.bias_step import BiasStep, Floats, rule_in_force, work_out
 
 
@@ -83,7 +84,7 @@ def formulas(step: BiasStep, expert: int) -> list[str]:
     ]
     if rule.update_rule == "sign":
         name = rf"\operatorname{{sign}}(\bar c - c{i})"
-        lines.append(rf"{name} = {_latex(np.sign(step.error_E[expert]))}")
+        lines.append(rf"{name} = {_latex(sign(step.error_E[expert]))}")
     else:
         lines.append(rf"e{i} = \frac{{\bar c - c{i}}}{{\bar c}} = {_latex(step.error_E[expert])}")
         name = rf"e{i}"

@@ -15,6 +15,7 @@ from explorer.figures.arm_set import ArmSet
 from explorer.figures.panel import Panel
 from explorer.figures.simulation import rule_label
 from explorer.figures.store import Store
+from explorer.routing.selection import Floats
 from explorer.simulate import RuleSettings, Scores, ScoreSettings
 from explorer.simulate.assignment import Optimum, lp_optimum
 from explorer.simulate.descent import CLASSES, VERDICTS, Descent, descend
@@ -29,7 +30,6 @@ from explorer.simulate.online import (
     tie_laplacian,
     tie_width,
 )
-from explorer.simulate.selection import Floats
 
 ONLINE_STEPS = 2000
 LEAST_GAP = 1e-12

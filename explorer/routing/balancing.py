@@ -8,27 +8,31 @@ arXiv 2408.15664, Algorithm 1 and section 4.3 (proportional and multiplicative v
 quantile rules see `required_bias`.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 UPDATE_RULES = ("sign", "proportional", "rms")
 ROUNDING = 2.0**-50
 """Relative load errors of averages below this times E are rounding, and no error."""
 
 
-def load_error(counts: Any) -> Any:
+def load_error(counts: Any, dtype: Any = None) -> Any:
     """Relative violation e_i = (mean(c) - c_i) / mean(c), [..., E] -> [..., E]; positive = underloaded.
 
     The paper defines e_i in tokens and leaves the unit of the proportional rule open; relative
     errors make u independent of the batch size. Sign and RMS rules do not depend on the unit.
     Counts may be of any integer type; zero counts everywhere give zero error. Averages of counts
-    (float64) may be given too: nothing depends on their scale.
+    (float64) may be given too: nothing depends on their scale. `dtype`: of the quotient, for numpy arrays;
+    whole numbers are exact until then.
     """
     counts = _signed(counts)
     total = counts.sum(-1)[..., None]
     num_experts = counts.shape[-1]
     # mean - c = (total - E c) / E: the numerator stays an exact integer, so that exactly average
     # load gives exactly zero whatever the size of the counts.
-    error = (total - counts * num_experts) / (total + (total == 0))
+    excess, total = total - counts * num_experts, total + (total == 0)
+    error = excess / total if dtype is None else excess.astype(dtype) / total.astype(dtype)
     return error if _is_whole(counts) else error * (abs(error) > ROUNDING * num_experts)
 
 
@@ -58,8 +62,9 @@ def decayed_rate(rate: float, step_decay: str, updates: int) -> float:
 
 
 def sign(values: Any) -> Any:
-    """-1, 0 or +1, for numpy arrays and torch tensors alike."""
-    return (values > 0) * 1.0 - (values < 0) * 1.0
+    """-1, 0 or +1, for numpy arrays (in their own type) and torch tensors (float32) alike."""
+    one = values.dtype.type(1) if hasattr(values, "astype") else 1.0
+    return (values > 0) * one - (values < 0) * one
 
 
 def bias_delta(counts: Any, *, update_rule: str, bias_update_rate: float, centred: bool = False) -> Any:
@@ -72,19 +77,35 @@ def bias_delta(counts: Any, *, update_rule: str, bias_update_rate: float, centre
     Overloaded experts (e < 0) go down. `centred` subtracts the mean of the delta, as torchtitan
     and Ling do: selections are the same, the biases do not drift together.
     """
-    error = load_error(counts)
+    return bias_update_rate * bias_direction(load_error(counts), update_rule, centred=centred).values
+
+
+class Direction(NamedTuple):
+    """What the step size u is multiplied by, and the two means on the way."""
+
+    values: Any
+    """[..., E]"""
+    root_mean_square: Any = None
+    """RMS(e) [..., 1] where the rule divides by it."""
+    centre: Any = None
+    """The mean [..., 1] that was subtracted, where the rule is centred."""
+
+
+def bias_direction(error: Any, update_rule: str, *, centred: bool = False) -> Direction:
+    """The direction of `bias_delta` for relative errors e [..., E], in their own precision."""
+    values, root, centre = error, None, None
     if update_rule == "sign":
-        direction = sign(error)
-    elif update_rule == "proportional":
-        direction = error
+        values = sign(error)
     elif update_rule == "rms":
         mean_square = (error * error).mean(-1)[..., None]
-        direction = error / (mean_square + (mean_square == 0)) ** 0.5
-    else:
+        root = (mean_square + (mean_square == 0)) ** 0.5
+        values = error / root
+    elif update_rule != "proportional":
         raise ValueError(f"update_rule = {update_rule!r}: must be one of {', '.join(UPDATE_RULES)}")
     if centred:
-        direction = direction - direction.mean(-1)[..., None]
-    return bias_update_rate * direction
+        centre = values.mean(-1)[..., None]
+        values = values - centre
+    return Direction(values, root, centre)
 
 
 def neutral_bias(bias_form: str) -> float:
@@ -92,8 +113,13 @@ def neutral_bias(bias_form: str) -> float:
     return 1.0 if bias_form == "multiplicative" else 0.0
 
 
-def biased_scores(scores: Any, bias: Any, bias_form: str) -> Any:
-    """What is compared in the top-K, [T, E]: s + b, or s · b; used for choosing and nothing else."""
+def biased_scores(scores: Any, bias: Any, bias_form: str, out: Any = None) -> Any:
+    """What is compared in the top-K, [T, E]: s + b, or s · b; used for choosing and nothing else.
+
+    out: a numpy array for the result, where one is kept from call to call.
+    """
+    if out is not None:
+        return (np.multiply if bias_form == "multiplicative" else np.add)(scores, bias, out=out)
     return scores * bias if bias_form == "multiplicative" else scores + bias
 
 

@@ -1,8 +1,7 @@
 """One update of the selection bias, worked out again from what was logged: counts in, the next bias out.
 
-The arithmetic is that of training in training's precision, float32, so that the outcome can be held
-against the logged bias bit for bit. `explorer.routing.balancing.bias_delta` says the same in the precision of
-whoever calls it; a test holds the two and the trainer's own class together. N experts of one layer.
+The arithmetic is that of training (`explorer.routing.balancing`) in training's precision, float32, so that
+the outcome can be held against the logged bias bit for bit. N experts of one layer.
 """
 
 from collections.abc import Mapping
@@ -15,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.config.routings import arm_kind
-from explorer.config.rule_text import LossFree, Rule, label_rules
+from explorer.config.rule_text import LossFree, bias_form, label_rules
 from explorer.config.run import BalancerConfig, RunConfig
 from explorer.errors import ConfigError
-from explorer.routing.balancing import decayed_rate
+from explorer.routing.balancing import bias_direction, decayed_rate, load_error
 
 Counts = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -127,7 +126,7 @@ def rule_in_force(config: Mapping[str, Any] | None, step: int, stated: str = "")
         rule=rule,
         updates=step - _since(balancer, step) + 1,
         is_frozen=frozen,
-        restarts=_form(balancer.rules_at(step + 1)) != _form(rules),
+        restarts=bias_form(balancer.rules_at(step + 1)) != bias_form(rules),
     )
 
 
@@ -150,29 +149,12 @@ def _since(balancer: BalancerConfig, step: int) -> int:
     return max((change.step for change in balancer.schedule if change.step <= step), default=0)
 
 
-def _form(rules: tuple[Rule, ...]) -> str | None:
-    return next((rule.bias_form for rule in rules if rule.moves_bias), None)
-
-
 def work_out(force: RuleInForce, tokens_E: Counts, before_E: Floats) -> BiasStep:
     """Do the update: b + u · direction, operation by operation as the trainer does it in float32."""
     tokens = np.asarray(tokens_E, dtype=np.int64)
     before = np.asarray(before_E, dtype=np.float32)
-    total = tokens.sum()
-    # Whole numbers until here, as in training: exactly average load gives exactly zero.
-    error = (total - tokens * len(tokens)).astype(np.float32) / np.float32(total or 1)
-    rms = None
-    if force.rule.update_rule == "sign":
-        direction = np.sign(error)
-    elif force.rule.update_rule == "proportional":
-        direction = error
-    else:
-        mean_square = (error * error).mean(dtype=np.float32)
-        rms = np.sqrt(mean_square if mean_square else np.float32(1))
-        direction = error / rms
-    centre = direction.mean(dtype=np.float32) if force.rule.centred else None
-    if centre is not None:
-        direction = direction - centre
+    error = load_error(tokens, np.float32)
+    direction, rms, centre = bias_direction(error, force.rule.update_rule, centred=force.rule.centred)
     # Frozen, the trainer adds nothing at all.
     after = before if force.is_frozen else before + np.float32(force.rate) * direction
     return BiasStep(
@@ -181,7 +163,7 @@ def work_out(force: RuleInForce, tokens_E: Counts, before_E: Floats) -> BiasStep
         before_E=before,
         error_E=error,
         direction_E=direction,
-        root_mean_square=None if rms is None else float(rms),
-        centre=None if centre is None else float(centre),
+        root_mean_square=None if rms is None else float(rms[0]),
+        centre=None if centre is None else float(centre[0]),
         after_E=after,
     )

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from explorer.config.model import ModelConfig
-from explorer.config.rule_text import MovingQuantile, Rule
+from explorer.config.rule_text import MovingQuantile, Rule, bias_form
 from explorer.config.run import RunConfig
 from explorer.errors import ExplorerError
 
@@ -68,5 +68,4 @@ def _gap(model: ModelConfig, rules: tuple[Rule, ...]) -> float | None:
         return None
     if any(isinstance(rule, MovingQuantile) and rule.sequence_strength for rule in rules):
         return None
-    form = next((rule.bias_form for rule in rules if rule.moves_bias), None)
-    return bounded_gap(model.score_func, form)
+    return bounded_gap(model.score_func, bias_form(rules))

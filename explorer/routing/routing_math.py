@@ -1,7 +1,7 @@
 """What a router made of its logits, worked out once more: scores, choice and gate weights, in numpy.
 
 `explorer/model` does the same with torch; a page may not load that. Both are held against each other, and
-this module against the choices that the shipped runs recorded. Shapes: T tokens, E experts, K slots.
+this module against the choices that the shipped runs recorded. Shape letters: see `explorer.model`.
 """
 
 from collections.abc import Mapping
@@ -11,43 +11,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.config.rule_text import LossFree, MovingQuantile, Rule
+from explorer.config.rule_text import MovingQuantile, Rule, bias_form
 from explorer.config.run import RunConfig
 from explorer.errors import ExplorerError
 from explorer.routing.balancing import biased_scores
+from explorer.routing.spec import RouteSpec, route_spec
 
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
+LEAST_SUM = np.float32(1e-20)
+"""Sums of scores that are divided by are at least this: all scores of a token may underflow to 0."""
 NEEDED = ("score_func", "normalize_gates", "top_k")
 """What a configuration must say of the model itself: our defaults are not another trainer's."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class RouterSettings:
+class RouterSettings(RouteSpec):
     """How the router of a run chooses and weighs in an evaluation, where nothing is drawn at random."""
 
-    top_k: int
-    score_func: str | None
-    """None: the run does not say, so there are logits and no scores."""
-    gate_func: str | None = None
-    """What the gates are made of, where it is not `score_func`."""
-    divide_by: str = "chosen"
-    """By which sum the gates are divided, see `explorer.model.gates.divisor`: chosen, all or nothing."""
-    route_scale: float = 1.0
-    bias_form: str = "additive"
-    num_groups: int = 1
-    top_k_groups: int = 1
-    top_p: float | None = None
     note: str = ""
     """One sentence on what the logits alone do not tell; empty when they tell everything."""
     chooses: bool = True
     """Whether each token takes the best of its own scores, so that the choice can be worked out."""
     best_first: bool = True
     """Whether the recorded experts of a token come in the order of its preference."""
-
-    @property
-    def weighs_by(self) -> str | None:
-        return self.gate_func or self.score_func
 
 
 def settings_of(config: Mapping[str, Any], *, top_k: int, step: int) -> RouterSettings:
@@ -62,24 +49,11 @@ def settings_of(config: Mapping[str, Any], *, top_k: int, step: int) -> RouterSe
     if run is None:
         note = "The configuration of this run does not say how scores come from the router's logits."
         return RouterSettings(top_k=top_k, score_func=None, chooses=False, note=note)
-    model, rules = run.model, run.balancer.rules_at(step)
-    note, chooses = _note(model.routing, model.capacity_factor, rules)
-    top_p = model.top_p if model.eval_top_k is None else None
-    bias_rule = next((rule for rule in rules if isinstance(rule, LossFree)), None)
-    return RouterSettings(
-        top_k=model.eval_top_k or model.top_k,
-        score_func=model.score_func,
-        gate_func=model.gate_func,
-        divide_by=_divisor(model.routing, model.normalize_gates, model.top_k, model.top_p),
-        route_scale=model.route_scale,
-        bias_form="additive" if bias_rule is None else bias_rule.bias_form,
-        num_groups=model.num_groups,
-        top_k_groups=model.top_k_groups,
-        top_p=top_p,
-        note=note,
-        chooses=chooses,
-        best_first=model.routing == "token_choice",
-    )
+    rules = run.balancer.rules_at(step)
+    note, chooses = _note(run.model.routing, run.model.capacity_factor, rules)
+    spec = route_spec(run.model, is_training=False, bias_form=bias_form(rules))
+    best_first = run.model.routing == "token_choice"
+    return RouterSettings(**vars(spec), note=note, chooses=chooses, best_first=best_first)
 
 
 _RECORDED = "so what is marked as chosen is what the run recorded."
@@ -108,15 +82,7 @@ def _note(routing: str, capacity_factor: float | None, rules: tuple[Rule, ...]) 
     return "", True
 
 
-def _divisor(routing: str, normalize_gates: bool, top_k: int, top_p: float | None) -> str:
-    if routing in ("expert_choice", "expert_threshold") or not normalize_gates:
-        return "nothing"
-    if top_p is not None:
-        return "all"
-    return "chosen" if top_k > 1 else "nothing"
-
-
-def scores(logits_TE: Floats, score_func: str) -> Floats:
+def scores(logits_TE: Floats, score_func: str | None) -> Floats:
     """Affinities, float32 [T, E], as `explorer.model.gates.scores`."""
     x = np.asarray(logits_TE, dtype=np.float32)
     if score_func == "sigmoid":
@@ -131,10 +97,10 @@ def scores(logits_TE: Floats, score_func: str) -> Floats:
     raise ValueError(f"score_func = {score_func!r}: must be sigmoid, softmax or sqrt_softplus")
 
 
-def compared(scores_TE: Floats, bias_E: Floats | None, settings: RouterSettings) -> Floats:
+def compared(scores_TE: Floats, bias_E: Floats | None, spec: RouteSpec) -> Floats:
     """What the choice compares, [T, E]: score with bias, -inf outside of the token's best groups."""
-    values = scores_TE if bias_E is None else biased_scores(scores_TE, bias_E, settings.bias_form)
-    groups, best = settings.num_groups, settings.top_k_groups
+    values = scores_TE if bias_E is None else biased_scores(scores_TE, bias_E, spec.bias_form)
+    groups, best = spec.num_groups, spec.top_k_groups
     if groups == best:
         return np.asarray(values)
     grouped = values.reshape(len(values), groups, -1)
@@ -144,34 +110,34 @@ def compared(scores_TE: Floats, bias_E: Floats | None, settings: RouterSettings)
     return np.where(kept[..., None], grouped, -np.inf).reshape(values.shape).astype(np.float32)
 
 
-def choose(compared_TE: Floats, scores_TE: Floats, settings: RouterSettings) -> Ids:
+def choose(compared_TE: Floats, scores_TE: Floats, spec: RouteSpec) -> Ids:
     """The experts that each token takes, best first, int64 [T, K]; with top-p [T, E], E in an empty slot."""
     order = np.argsort(-compared_TE, axis=-1, kind="stable")
-    if settings.top_p is None:
-        return order[:, : settings.top_k]
+    if spec.top_p is None:
+        return order[:, : spec.top_k]
     usable = np.take_along_axis(compared_TE, order, -1) > -np.inf
     shares = np.take_along_axis(scores_TE, order, -1) * usable
-    shares = shares / np.maximum(shares.sum(-1, keepdims=True), 1e-20)
+    shares = shares / np.maximum(shares.sum(-1, keepdims=True), LEAST_SUM)
     # Shifted, as in the model: a difference of sums may fall back below p and leave a hole in the choice.
     before = np.pad(np.cumsum(shares, axis=-1)[:, :-1], ((0, 0), (1, 0)))
-    return np.where((before < settings.top_p) & usable, order, compared_TE.shape[-1])
+    return np.where((before < spec.top_p) & usable, order, compared_TE.shape[-1])
 
 
-def gates(logits_TE: Floats, chosen_TK: Ids, settings: RouterSettings) -> Floats:
+def gates(logits_TE: Floats, chosen_TK: Ids, spec: RouteSpec) -> Floats:
     """Gate weights of the chosen experts, [T, K], from unbiased scores; 0 in an empty slot."""
-    if settings.weighs_by is None:
+    if spec.weighs_by is None:
         raise ValueError("gates need a score function, which this run does not name")
-    weighing = scores(logits_TE, settings.weighs_by)
-    return picked(weighing, chosen_TK) / gate_divisor(weighing, chosen_TK, settings) * settings.route_scale
+    weighing = scores(logits_TE, spec.weighs_by)
+    return picked(weighing, chosen_TK) / gate_divisor(weighing, chosen_TK, spec) * spec.route_scale
 
 
-def gate_divisor(weighing_TE: Floats, chosen_TK: Ids, settings: RouterSettings) -> Floats:
+def gate_divisor(weighing_TE: Floats, chosen_TK: Ids, spec: RouteSpec) -> Floats:
     """The sum by which a token's gates are divided, [T, 1]; 1 where they are not."""
-    if settings.divide_by == "all":
-        return np.asarray(weighing_TE.sum(-1, keepdims=True))
-    if settings.divide_by == "chosen":
+    if spec.divide_by == "all":
+        return np.asarray(np.maximum(weighing_TE.sum(-1, keepdims=True), LEAST_SUM))
+    if spec.divide_by == "chosen":
         total = picked(weighing_TE, chosen_TK).sum(-1, keepdims=True)
-        return np.asarray(np.maximum(total, np.float32(1e-20)))
+        return np.asarray(np.maximum(total, LEAST_SUM))
     return np.ones((len(weighing_TE), 1), dtype=np.float32)
 
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linprog, minimize
 from scipy.sparse import csr_array, identity, kron, vstack
 
-from explorer.simulate.selection import Floats, Mask, Selector, column_counts
+from explorer.routing.selection import Floats, Mask, Selector, column_counts
 
 F64 = NDArray[np.float64]
 

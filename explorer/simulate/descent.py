@@ -25,8 +25,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from explorer.routing.selection import Floats, Mask, choose, column_counts
 from explorer.simulate.assignment import balanced_load, dual, lagrangian
-from explorer.simulate.selection import Floats, Mask, choose, column_counts
 from explorer.simulate.settings import RuleSettings
 from explorer.simulate.update import next_bias
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from explorer import metrics
 from explorer.errors import ConfigError
 from explorer.routing import balancing
+from explorer.routing.selection import Selector
 from explorer.simulate.auxiliary import loss_gradient
 from explorer.simulate.scores import BLOCK, F32, Scores, scores_of
-from explorer.simulate.selection import Selector
 from explorer.simulate.settings import RuleSettings, ScoreSettings, _within
 from explorer.simulate.update import next_bias
 
@@ -204,8 +204,8 @@ class _Run:
 
     def with_bias(self, scores: F32, out: F32) -> F32:
         """What the top-K compares, in float32 as in training."""
-        combine = np.multiply if self.rule.bias_form == "multiplicative" else np.add
-        return np.asarray(combine(scores, self.bias.astype(np.float32), out=out))
+        bias = self.bias.astype(np.float32)
+        return np.asarray(balancing.biased_scores(scores, bias, self.rule.bias_form, out=out))
 
     def update(self, step: int, counts: I64, scores: F32) -> None:
         rate = self.rule.rate_at(step)

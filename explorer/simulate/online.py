@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from explorer.routing.selection import Floats, Selector
 from explorer.simulate.assignment import Optimum, PoolDual, dual, minimise_dual
 from explorer.simulate.scores import F32, Scores
-from explorer.simulate.selection import Floats, Selector
 from explorer.simulate.settings import RuleSettings, ScoreSettings
 from explorer.simulate.update import next_bias
 

@@ -11,7 +11,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.simulate.selection import Mask, choose
+from explorer.routing.selection import Mask, choose
 from explorer.simulate.settings import ScoreSettings
 
 POOL_NUMBERS = 2**22

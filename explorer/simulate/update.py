@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.routing import balancing
-from explorer.simulate.selection import Floats
+from explorer.routing.selection import Floats
 from explorer.simulate.settings import RuleSettings
 
 F64 = NDArray[np.float64]

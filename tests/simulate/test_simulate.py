@@ -16,7 +16,6 @@ from explorer.simulate import (
     RuleSettings,
     Scores,
     ScoreSettings,
-    selection,
     simulate,
     summary,
 )
@@ -167,26 +166,6 @@ def test_a_sequence_has_one_domain_and_domains_differ() -> None:
     assert len(np.unique(rows[:, 0], axis=0)) == 4
     # Held-out tokens like the same experts.
     assert len(np.unique(np.concatenate([rows[:, 0], source.held_out(800)]), axis=0)) == 4
-
-
-def test_equal_scores_go_to_the_lower_index_and_never_to_more_than_k() -> None:
-    scores = np.array([[1, 1, 1, 1], [0, 2, 2, 2], [3, 1, 3, 3], [1, 2, 3, 4]], dtype=np.float32)
-    assert selection.choose(scores, 2).tolist() == [
-        [True, True, False, False],
-        [False, True, True, False],
-        [True, False, True, False],
-        [False, False, True, True],
-    ]
-
-
-@pytest.mark.parametrize("rows", [0, 1, 239, 240, 241, 1000])
-def test_columns_are_counted_whatever_their_number(rows: int) -> None:
-    mask = np.random.default_rng(0).random((rows, 5)) < 0.9
-    assert selection.column_counts(mask).tolist() == mask.sum(0).tolist()
-
-
-def test_all_rows_chosen_do_not_overflow_the_byte_sums() -> None:
-    assert selection.column_counts(np.ones((5000, 3), dtype=np.bool_)).tolist() == [5000] * 3
 
 
 @pytest.mark.parametrize("function", ["sigmoid", "softmax"])

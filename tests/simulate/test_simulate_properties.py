@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from explorer.routing.selection import choose
 from explorer.simulate import RuleSettings, Scores, ScoreSettings, simulate
 from explorer.simulate import scores as scores_module
 from explorer.simulate.descent import descend
-from explorer.simulate.selection import choose
 
 BIAS_RULES = st.sampled_from(["sign", "proportional", "rms"])
 

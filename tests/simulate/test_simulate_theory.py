@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from reference import simulation as slow
 
+from explorer.routing.selection import choose, column_counts
 from explorer.simulate import RuleSettings, ScoreSettings
 from explorer.simulate.assignment import (
     PoolDual,
@@ -25,7 +26,6 @@ from explorer.simulate.online import (
     tie_laplacian,
     tie_width,
 )
-from explorer.simulate.selection import choose, column_counts
 
 
 def draw(tokens: int, experts: int, seed: int = 0, skew: float = 1.2) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""Top-K by a threshold: who is chosen, and how often, without sorting anything.
+"""Top-K by a threshold, as a mask: who is chosen, and how often, without sorting anything.
 
 Counting the scores at or above each row's K-th largest is several times faster than listing the
 top K and counting the list. Rows in which more than K scores reach the threshold (ties) are
-corrected: of equal scores those of lower expert index are chosen.
+corrected: of equal scores those of lower expert index are chosen, as in `routing_math.choose`.
 """
 
 import numpy as np
