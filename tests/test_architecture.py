@@ -84,7 +84,6 @@ LONG_FUNCTIONS: set[str] = {
     "charts/losses.py:loss_curves",
     "charts/microscope.py:token_scores",
     "charts/plane.py:dilemma_plane",
-    "model/router.py:route",
     "queries/health.py:computation_batches",
     "ui/components/player/component.py:heatmap_player",
 }

@@ -1,19 +1,21 @@
 """Which experts serve which token: the one place that reads `model.routing`, but for dense models.
 
 Those have no layer that chooses; `transformer.py` builds them.
-
-Shapes: T tokens, D model width, E experts, K slots per token.
 """
 
-import torch
 from torch import Tensor
 
 from explorer.config.model import ModelConfig
-from explorer.model import controls
 from explorer.model.capacity import limited
-from explorer.model.expert_choice import expert_choice, expert_threshold, initial_threshold
+from explorer.model.controls import HashRouter, hash_table, random_subsets, with_gates
+from explorer.model.expert_choice import (
+    ThresholdRouter,
+    expert_choice,
+    expert_threshold,
+    initial_threshold,
+)
 from explorer.model.router import LayerContext, Router, Routing
-from explorer.model.token_choice import token_choice
+from explorer.model.token_choice import NoisyRouter, token_choice
 
 
 def choose(
@@ -31,26 +33,29 @@ def choose(
 
 
 def _otherwise(router: Router, x_TD: Tensor, config: ModelConfig, context: LayerContext) -> Routing:
-    """Where tokens do not pick experts by score. A selection bias has no part in it (`config.check_fit`)."""
+    """Where tokens do not pick experts by score. A selection bias has no part in it (`config.fit`)."""
     logits_TE = router(x_TD)
     if config.routing == "expert_choice":
         return expert_choice(logits_TE, config)
     if config.routing == "expert_threshold":
-        assert router.threshold_E is not None
+        assert isinstance(router, ThresholdRouter)
         return expert_threshold(logits_TE, router.threshold_E, config)
     if config.routing == "hash":
-        assert router.hash_table_VK is not None
+        assert isinstance(router, HashRouter)
         ids_TK = router.hash_table_VK[context.tokens_T]
     else:
-        ids_TK = controls.random_subsets(
-            len(x_TD), config.num_experts, config.top_k, context.generator(x_TD.device)
-        )
-    return controls.weighed(logits_TE, ids_TK, config)
+        ids_TK = random_subsets(len(x_TD), config.num_experts, config.top_k, context.generator(x_TD.device))
+    return with_gates(logits_TE, ids_TK, config)
 
 
-def equip(router: Router, config: ModelConfig, *, vocab_size: int, layer: int) -> None:
-    """Give the router of mixture layer `layer` what its routing reads beside the logits."""
+def make_router(config: ModelConfig, *, vocab_size: int, layer: int) -> Router:
+    """The router of MoE layer `layer`, with the state that its routing reads beside the logits.
+
+    Its random numbers are those of any other routing: pairs of runs start from the same weights.
+    """
+    sizes = config.hidden_size, config.num_experts, config.init_std
     if config.routing == "expert_threshold":
-        router.threshold_E = torch.full((config.num_experts,), initial_threshold(config))
-    elif config.routing == "hash":
-        router.hash_table_VK = controls.hash_table(vocab_size, config.num_experts, config.top_k, layer)
+        return ThresholdRouter(*sizes, initial_threshold(config))
+    if config.routing == "hash":
+        return HashRouter(*sizes, hash_table(vocab_size, config.num_experts, config.top_k, layer))
+    return NoisyRouter(*sizes) if config.noisy_top_k else Router(*sizes)

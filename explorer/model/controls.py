@@ -2,19 +2,29 @@
 
 The chosen experts are weighed as everywhere (`explorer/model/gates.py`), by the router's own scores, so that
 against token choice only the choosing changes.
-
-Shapes: V token ids, T tokens, E experts, K experts per token.
 """
 
 import torch
 from torch import Tensor
 
 from explorer.config.model import ModelConfig
-from explorer.model.gates import divisor, gate_weights, scores
-from explorer.model.router import Routing
+from explorer.model.gates import scores, weigh
+from explorer.model.router import Router, Routing
+from explorer.routing.spec import route_spec
 
 HASH_SEED = 20_211_106
 """Of the tables; the same in every run, so that two runs hash alike."""
+
+
+class HashRouter(Router):
+    """The router of hash routing: its scores are the gates, a table of token ids chooses."""
+
+    hash_table_VK: Tensor
+    """Experts of every token id, int64; made anew from its seed, so never saved."""
+
+    def __init__(self, hidden_size: int, num_experts: int, init_std: float, table_VK: Tensor) -> None:
+        super().__init__(hidden_size, num_experts, init_std)
+        self.register_buffer("hash_table_VK", table_VK, persistent=False)
 
 
 def hash_table(vocab_size: int, num_experts: int, top_k: int, layer: int) -> Tensor:
@@ -50,11 +60,9 @@ def random_subsets(num_tokens: int, num_experts: int, top_k: int, generator: tor
     return drawn.topk(top_k, dim=1).indices
 
 
-def weighed(router_logits_TE: Tensor, expert_ids_TK: Tensor, config: ModelConfig) -> Routing:
+def with_gates(router_logits_TE: Tensor, expert_ids_TK: Tensor, config: ModelConfig) -> Routing:
     """The routing to experts that something else than the router chose, with the router's gate weights."""
+    spec = route_spec(config, is_training=True)
     logits = router_logits_TE.float()
-    scores_TE = scores(logits, config.score_func)
-    weighing_TE = scores_TE if config.gate_func is None else scores(logits, config.gate_func)
-    divide_by = divisor(config.normalize_gates, config.top_k)
-    gates_TK = gate_weights(weighing_TE, expert_ids_TK, divide_by, config.route_scale)
-    return Routing(logits, scores_TE, expert_ids_TK, gates_TK)
+    scores_TE = scores(logits, spec.score_func)
+    return Routing(logits, scores_TE, expert_ids_TK, weigh(logits, scores_TE, expert_ids_TK, spec))

@@ -3,8 +3,6 @@
 Both let a token have any number of experts, none included; such a token passes only the shared experts
 and the residual path. A routing is therefore written with K = E slots: slot e holds e where expert e
 takes the token, and E where it does not.
-
-Shapes: T tokens, E experts, L mixture layers.
 """
 
 import math
@@ -16,7 +14,9 @@ from torch import Tensor
 
 from explorer.config.model import ModelConfig
 from explorer.model.gates import scores as scores_of
+from explorer.model.gates import weigh
 from explorer.model.router import Router, Routing
+from explorer.routing.spec import route_spec
 
 
 def expert_choice(router_logits_TE: Tensor, config: ModelConfig) -> Routing:
@@ -44,19 +44,30 @@ def taken_by_choice(scores_TE: Tensor, top_k: int, chunk: int | None) -> Tensor:
     num_tokens = len(scores_TE)
     size = min(chunk or num_tokens, num_tokens)
     whole = num_tokens // size * size
-    groups_GNE = scores_TE[:whole].view(-1, size, scores_TE.shape[1])
-    taken = [_best_of_group(groups_GNE, top_k).flatten(0, 1)]
+    groups_GTE = scores_TE[:whole].view(-1, size, scores_TE.shape[1])
+    taken = [_best_of_group(groups_GTE, top_k).flatten(0, 1)]
     if whole < num_tokens:
         taken.append(_best_of_group(scores_TE[None, whole:], top_k)[0])
     return torch.cat(taken)
 
 
-def _best_of_group(scores_GNE: Tensor, top_k: int) -> Tensor:
-    """True for every expert's C best of the N tokens of a group, bool [G, N, E]."""
-    _, size, num_experts = scores_GNE.shape
+def _best_of_group(scores_GTE: Tensor, top_k: int) -> Tensor:
+    """True for every expert's C best of the T tokens of a group, bool [G, T, E]."""
+    _, size, num_experts = scores_GTE.shape
     capacity = -(-size * top_k // num_experts)
-    best_GCE = scores_GNE.topk(capacity, dim=1).indices
-    return torch.zeros_like(scores_GNE, dtype=torch.bool).scatter_(1, best_GCE, True)
+    best_GXE = scores_GTE.topk(capacity, dim=1).indices
+    return torch.zeros_like(scores_GTE, dtype=torch.bool).scatter_(1, best_GXE, True)
+
+
+class ThresholdRouter(Router):
+    """A router with one cut-off per expert, which moves once per optimizer step."""
+
+    threshold_E: Tensor
+    """float32, saved with the model."""
+
+    def __init__(self, hidden_size: int, num_experts: int, init_std: float, threshold: float) -> None:
+        super().__init__(hidden_size, num_experts, init_std)
+        self.register_buffer("threshold_E", torch.full((num_experts,), threshold))
 
 
 def expert_threshold(router_logits_TE: Tensor, threshold_E: Tensor, config: ModelConfig) -> Routing:
@@ -81,7 +92,7 @@ def initial_threshold(config: ModelConfig) -> float:
     and their 1 - K/E quantile is known. The first update replaces it by what was seen.
     """
     if config.top_k == config.num_experts:
-        return EVERYBODY
+        return BELOW_EVERY_SCORE
     sigma = config.init_std * math.sqrt(config.hidden_size)
     logit = torch.tensor(sigma * NormalDist().inv_cdf(1 - config.top_k / config.num_experts))
     if config.score_func == "softmax":
@@ -90,8 +101,8 @@ def initial_threshold(config: ModelConfig) -> float:
     return float(scores_of(logit, config.score_func))
 
 
-EVERYBODY = -1.0
-"""A cut-off below every score."""
+BELOW_EVERY_SCORE = -1.0
+"""The cut-off that every token passes."""
 
 
 def cut_off(scores_LTE: Tensor, top_k: int) -> Tensor:
@@ -101,7 +112,7 @@ def cut_off(scores_LTE: Tensor, top_k: int) -> Tensor:
     """
     _, num_tokens, num_experts = scores_LTE.shape
     if top_k == num_experts:
-        return scores_LTE.new_full((len(scores_LTE), num_experts), EVERYBODY)
+        return scores_LTE.new_full((len(scores_LTE), num_experts), BELOW_EVERY_SCORE)
     place = (num_tokens - 1) * (num_experts - top_k) / num_experts
     below = math.floor(place)
     low_LE = scores_LTE.kthvalue(below + 1, dim=1).values
@@ -111,7 +122,7 @@ def cut_off(scores_LTE: Tensor, top_k: int) -> Tensor:
 
 @torch.no_grad()
 def update_thresholds(
-    routers: Sequence[Router], scores_LTE: Tensor, config: ModelConfig, *, is_first: bool
+    routers: Sequence[ThresholdRouter], scores_LTE: Tensor, config: ModelConfig, *, is_first: bool
 ) -> None:
     """θ ← m · θ + (1 - m) · cut-off, once after an optimizer step, from all its tokens; m = `threshold_ema`.
 
@@ -120,18 +131,12 @@ def update_thresholds(
     """
     memory = 0.0 if is_first else config.threshold_ema
     for router, cut_E in zip(routers, cut_off(scores_LTE.float(), config.top_k), strict=True):
-        assert router.threshold_E is not None
         router.threshold_E.mul_(memory).add_(cut_E, alpha=1 - memory)
 
 
 def _taken_routing(logits_TE: Tensor, scores_TE: Tensor, taken_TE: Tensor, config: ModelConfig) -> Routing:
     num_experts = scores_TE.shape[1]
     experts_E = torch.arange(num_experts, device=scores_TE.device)
-    weights_TE = scores_TE if config.gate_func is None else scores_of(logits_TE, config.gate_func)
-    return Routing(
-        logits_TE,
-        scores_TE,
-        experts_E.expand_as(taken_TE).where(taken_TE, num_experts),
-        (weights_TE * config.route_scale).where(taken_TE, 0.0),
-        taken_TE,
-    )
+    ids_TE = experts_E.expand_as(taken_TE).where(taken_TE, num_experts)
+    gates_TE = weigh(logits_TE, scores_TE, ids_TE, route_spec(config, is_training=True))
+    return Routing(logits_TE, scores_TE, ids_TE, gates_TE, taken_TE)

@@ -1,14 +1,13 @@
-"""What turns router logits into scores, and scores into gate weights.
-
-Shapes: T tokens, E experts, K slots per token.
-"""
+"""What turns router logits into scores, and scores into gates; `explorer.routing.routing_math` in torch."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from explorer.routing.spec import RouteSpec
 
-def scores(logits_TE: Tensor, score_func: str) -> Tensor:
+
+def scores(logits_TE: Tensor, score_func: str | None) -> Tensor:
     """Affinities of every token to every expert, [T, E], with gradient.
 
     sigmoid        σ(x)                  Loss-Free Balancing, DeepSeek-V3: experts do not compete
@@ -25,22 +24,13 @@ def scores(logits_TE: Tensor, score_func: str) -> Tensor:
     raise ValueError(f"score_func = {score_func!r}: must be sigmoid, softmax or sqrt_softplus")
 
 
-def divisor(normalize_gates: bool, top_k: int, top_p: float | None = None) -> str:
-    """By which sum a model divides its gates: that of the scores chosen, of all scores, or by nothing.
+def weigh(logits_TE: Tensor, scores_TE: Tensor, ids_TK: Tensor, spec: RouteSpec) -> Tensor:
+    """Gates of the chosen experts by `spec`, [T, K], with gradient; 0 in an empty slot.
 
-    chosen   the usual, for two and more experts: the gates of a token sum to one
-    nothing  as asked; and always for K = 1, where the gate would be 1 whatever the router says, so that
-             the language loss could not reach the router
-    all      with top-p, where a token may have one expert: the gates are the normalised scores
-             themselves, as in arXiv 2403.07652 (there a softmax)
-
-    It is decided by how the model trains. Evaluation with another K weighs in the same way.
+    scores_TE: `scores` of the logits by `spec.score_func`, which the choice has computed already.
     """
-    if not normalize_gates:
-        return "nothing"
-    if top_p is not None:
-        return "all"
-    return "chosen" if top_k > 1 else "nothing"
+    weighing_TE = scores_TE if spec.gate_func is None else scores(logits_TE, spec.gate_func)
+    return gate_weights(weighing_TE, ids_TK, spec.divide_by, spec.route_scale)
 
 
 def gate_weights(scores_TE: Tensor, ids_TK: Tensor, divide_by: str, route_scale: float) -> Tensor:

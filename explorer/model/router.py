@@ -1,7 +1,4 @@
-"""Choosing experts and weighing them. The bias enters the first and never the second.
-
-Shapes: T tokens, D model width, E experts, K top-k.
-"""
+"""Choosing experts and weighing them. The bias enters the first and never the second."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from explorer.model import gates
-from explorer.model.select import Selection, compared_scores, select
+from explorer.model.select import compared_scores, select
+from explorer.routing.spec import RouteSpec, Selection
 
 
 @dataclass(frozen=True)
@@ -73,18 +71,9 @@ class LayerContext:
 
 def route(
     router_logits_TE: Tensor,
+    spec: RouteSpec,
     *,
-    top_k: int,
-    score_func: str = "sigmoid",
-    gate_func: str | None = None,
-    normalize_gates: bool = True,
-    divide_by: str | None = None,
-    route_scale: float = 1.0,
     expert_bias_E: Tensor | None = None,
-    bias_form: str = "additive",
-    num_groups: int = 1,
-    top_k_groups: int = 1,
-    top_p: float | None = None,
     choosing_logits_TE: Tensor | None = None,
     adjust: Callable[[Tensor], Tensor] | None = None,
 ) -> Routing:
@@ -92,12 +81,10 @@ def route(
 
     s = G(logits), G sigmoid, softmax or sqrt-softplus (`gates.scores`); experts = TopK(s + b) (arXiv
     2408.15664, section 3.1), within the best groups (`groups`), or the fewest that reach `top_p` (`select`);
-    gates g = s of the chosen, divided by their sum if `normalize_gates` (DeepSeek-V3, arXiv
-    2412.19437, eq. 13) and times `route_scale`. With K = 1 the gates are never normalised: they would be 1
-    whatever the router says, and the language loss could not reach it. `divide_by` says outright by
-    what to divide, see `gates.divisor`.
+    gates g = s of the chosen, divided by their sum (DeepSeek-V3, arXiv 2412.19437, eq. 13) or as
+    `spec.divide_by` says, and times `route_scale`.
 
-    `gate_func`: the gates are another function of the same logits than the scores that choose; so a
+    `spec.gate_func`: the gates are another function of the same logits than the scores that choose; so a
     bias can act on sigmoid scores while the experts are weighed by a softmax (on softmax scores, of order
     1/E, the same u is a large step).
     `choosing_logits_TE`: choose by these instead, and weigh by `router_logits_TE` (noise on the choice).
@@ -105,75 +92,54 @@ def route(
 
     Softmax before or after the top-K needs no option. The softmax over the K kept logits,
     e^x_i / Σ_kept e^x_j, is the softmax over all, e^x_i / Σ_all e^x_j, divided by the sum of the kept: the
-    denominators cancel. So `softmax` with `normalize_gates` is softmax after top-K (Shazeer et al., Mixtral),
-    and without it softmax before (Switch, OLMoE). K = 1 is the exception: after the top-K the gate
-    would be 1.
+    denominators cancel. So `softmax` divided by the chosen is softmax after top-K (Shazeer et al., Mixtral),
+    and by nothing softmax before (Switch, OLMoE). K = 1 is the exception: after the top-K the gate is 1.
 
     Ties go to whatever `torch.topk` prefers; tests avoid them.
     """
     logits = router_logits_TE.float()
-    scores_TE = gates.scores(logits, score_func)
+    scores_TE = gates.scores(logits, spec.score_func)
     choosing_TE = scores_TE.detach()
     if choosing_logits_TE is not None:
-        choosing_TE = gates.scores(choosing_logits_TE.detach().float(), score_func)
+        choosing_TE = gates.scores(choosing_logits_TE.detach().float(), spec.score_func)
     if adjust is not None:
         choosing_TE = adjust(choosing_TE)
-    selection = Selection(top_k, num_groups, top_k_groups, top_p)
-    compared_TE = compared_scores(choosing_TE, expert_bias_E, bias_form, selection)
-    ids_TK = select(compared_TE, choosing_TE, selection)
-    weighing_TE = scores_TE if gate_func is None else gates.scores(logits, gate_func)
-    divide_by = divide_by or gates.divisor(normalize_gates, top_k, top_p)
+    compared_TE = compared_scores(choosing_TE, expert_bias_E, spec.bias_form, spec)
+    ids_TK = select(compared_TE, choosing_TE, spec)
     return Routing(
         logits,
         scores_TE,
         ids_TK,
-        gates.gate_weights(weighing_TE, ids_TK, divide_by, route_scale),
-        served_TK=None if top_p is None else ids_TK < scores_TE.shape[-1],
-        selection=selection,
+        gates.weigh(logits, scores_TE, ids_TK, spec),
+        served_TK=None if spec.top_p is None else ids_TK < scores_TE.shape[-1],
+        selection=spec,
         compared_TE=compared_TE,
         choosing_TE=None if choosing_logits_TE is None and adjust is None else choosing_TE,
     )
 
 
 class Router(nn.Module):
-    """Expert centroids (no router bias term) and the selection bias.
+    """Expert centroids (no router bias term) and the selection bias: what every routing has.
+
+    A routing with state of its own is a subclass beside its arithmetic (`token_choice.NoisyRouter`,
+    `expert_choice.ThresholdRouter`, `controls.HashRouter`); `choose.make_router` says which.
 
     The bias is a float32 buffer: no gradient, not among the optimizer's parameters, no weight
     decay, saved with the model. Moving the module to bf16 leaves it alone.
     """
 
     expert_bias_E: Tensor
-    threshold_E: Tensor | None
-    """Cut-offs of expert-threshold routing, float32, saved with the model; None in any other routing."""
-    hash_table_VK: Tensor | None
-    """Experts of every token id in hash routing; made anew from its seed, so never saved."""
 
-    noise_weight_ED: nn.Parameter | None
-    """Learned size of each expert's noise (noisy top-K); None without it."""
-
-    def __init__(
-        self, hidden_size: int, num_experts: int, init_std: float, learns_noise: bool = False
-    ) -> None:
+    def __init__(self, hidden_size: int, num_experts: int, init_std: float) -> None:
         super().__init__()
         self.weight_ED = nn.Parameter(torch.empty(num_experts, hidden_size))
         nn.init.normal_(self.weight_ED, std=init_std)
         self.register_buffer("expert_bias_E", torch.zeros(num_experts, dtype=torch.float32))
-        # Put in place by `choose.equip` where the routing needs them.
-        self.register_buffer("threshold_E", None)
-        self.register_buffer("hash_table_VK", None, persistent=False)
-        # Zeros, as in the paper: nothing is drawn, so every other weight starts as it would without.
-        self.noise_weight_ED = nn.Parameter(torch.zeros(num_experts, hidden_size)) if learns_noise else None
 
     def forward(self, x_TD: Tensor) -> Tensor:
         """Router logits [T, E], in float32 also under autocast: bf16 scores tie."""
         with torch.autocast(x_TD.device.type, enabled=False):
             return F.linear(x_TD.float(), self.weight_ED.float())
-
-    def noise_std(self, x_TD: Tensor) -> Tensor:
-        """softplus(x · W_noise) [T, E], float32: the size of the noise on every logit."""
-        assert self.noise_weight_ED is not None
-        with torch.autocast(x_TD.device.type, enabled=False):
-            return F.softplus(F.linear(x_TD.float(), self.noise_weight_ED.float()))
 
     def _apply(self, fn, recurse=True):  # type: ignore[no-untyped-def]
         """Whatever casts the module, its buffers stay float32 (8 bits of mantissa lose the ranking)."""

@@ -1,31 +1,14 @@
 """How many experts a token takes, and which: the K best, the fewest that reach p, within its groups.
 
-Nothing here carries a gradient: choosing is not weighing. Shapes: T tokens, E experts, K slots per token.
+Nothing here carries a gradient: choosing is not weighing. `explorer.routing.routing_math` in torch.
 """
-
-from dataclasses import dataclass
 
 from torch import Tensor
 from torch.nn import functional as F
 
 from explorer.model.groups import within_best_groups
 from explorer.routing.balancing import biased_scores
-
-
-@dataclass(frozen=True)
-class Selection:
-    """The rule by which tokens choose from compared scores."""
-
-    top_k: int
-    """K. With top-p the number of experts that a token is planned to have, which capacity is counted from."""
-    num_groups: int = 1
-    top_k_groups: int = 1
-    top_p: float | None = None
-
-    @property
-    def is_plain(self) -> bool:
-        """The K best of all."""
-        return self.top_p is None and self.num_groups == self.top_k_groups
+from explorer.routing.spec import Selection
 
 
 def compared_scores(

@@ -1,17 +1,29 @@
-"""Tokens choose experts by score: the router's noise, and the options of the configuration.
-
-Shapes: T tokens, D model width, E experts, K slots per token.
-"""
+"""Tokens choose experts by score: the router's noise, and the options of the configuration."""
 
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from explorer.config.model import ModelConfig
 from explorer.model.capacity import random_second
-from explorer.model.gates import divisor
 from explorer.model.router import LayerContext, Router, Routing, route
+from explorer.routing.spec import route_spec
+
+
+class NoisyRouter(Router):
+    """A router that learns the size of each expert's noise (noisy top-K)."""
+
+    def __init__(self, hidden_size: int, num_experts: int, init_std: float) -> None:
+        super().__init__(hidden_size, num_experts, init_std)
+        # Zeros, as in the paper: nothing is drawn, so every other weight starts as it would without.
+        self.noise_weight_ED = nn.Parameter(torch.zeros(num_experts, hidden_size))
+
+    def noise_std(self, x_TD: Tensor) -> Tensor:
+        """softplus(x · W_noise) [T, E], float32: the size of the noise on every logit."""
+        with torch.autocast(x_TD.device.type, enabled=False):
+            return F.softplus(F.linear(x_TD.float(), self.noise_weight_ED.float()))
 
 
 def token_choice(
@@ -30,32 +42,20 @@ def token_choice(
                    that the z-loss sees stay clean. W_noise starts at zero as in the paper, so ε is scaled by
                    softplus(0) = 0.69 at first; W does not start at zero here.
 
-    `eval_top_k` and no noise where the pass is not training. How gates are normalised is how the
-    model trains, whatever the K of the evaluation.
+    `eval_top_k` and no noise where the pass is not training (`route_spec`).
     """
-    top_k, top_p = config.top_k, config.top_p
-    if config.eval_top_k is not None and not context.is_training:
-        top_k, top_p = config.eval_top_k, None
     logits = weighing = router(x_TD)
     choosing = draws = None
     if context.is_training and (config.router_noise or config.noisy_top_k or config.random_second):
         draws = context.generator(logits.device)
-    if draws is not None and config.noisy_top_k:
+    if draws is not None and isinstance(router, NoisyRouter):
         weighing = logits + normal_like(logits, draws) * router.noise_std(x_TD)
     if draws is not None and config.router_noise:
         choosing = logits + normal_like(logits, draws) * config.router_noise
     routing = route(
         weighing,
-        top_k=top_k,
-        score_func=config.score_func,
-        gate_func=config.gate_func,
-        divide_by=divisor(config.normalize_gates, config.top_k, config.top_p),
-        route_scale=config.route_scale,
+        route_spec(config, is_training=context.is_training, bias_form=bias_form),
         expert_bias_E=router.expert_bias_E if bias_form else None,
-        bias_form=bias_form or "additive",
-        num_groups=config.num_groups,
-        top_k_groups=config.top_k_groups,
-        top_p=top_p,
         choosing_logits_TE=choosing,
         adjust=context.adjust,
     )

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from explorer.config.run import ModelConfig
 from explorer.model.balancers import CombinedBalancer, LayerBatch, LayerLosses
-from explorer.model.choose import choose, equip
+from explorer.model.choose import choose, make_router
 from explorer.model.experts import Experts, SwiGLU
 from explorer.model.router import ForwardContext, LayerContext, Router, Routing, sequence_counts
 
@@ -88,10 +88,11 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 class MoELayer(nn.Module):
     """Router, routed experts and optional shared experts."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, vocab_size: int = 0, layer: int = 0) -> None:
+        """`vocab_size` and `layer`, counted among MoE layers, are for a routing by token id."""
         super().__init__()
         self.config = config
-        self.router = Router(config.hidden_size, config.num_experts, config.init_std, config.noisy_top_k)
+        self.router = make_router(config, vocab_size=vocab_size, layer=layer)
         self.experts = Experts(
             config.num_experts,
             config.hidden_size,
@@ -142,16 +143,17 @@ class MoELayer(nn.Module):
 
 
 class Block(nn.Module):
-    """One transformer block: dense of some width, or mixture where that is None."""
+    """Transformer block `index`: dense, or with an MoE layer."""
 
-    def __init__(self, config: ModelConfig, sequence_length: int, dense_width: int | None) -> None:
+    def __init__(self, config: ModelConfig, *, vocab_size: int, sequence_length: int, index: int) -> None:
         super().__init__()
         self.attention_norm = nn.RMSNorm(config.hidden_size, eps=1e-6)
         self.attention = Attention(config, sequence_length)
         self.ffn_norm = nn.RMSNorm(config.hidden_size, eps=1e-6)
         self.ffn: SwiGLU | MoELayer
+        dense_width = _dense_width(config, index)
         if dense_width is None:
-            self.ffn = MoELayer(config)
+            self.ffn = MoELayer(config, vocab_size, index - config.num_dense_layers)
         else:
             self.ffn = SwiGLU(config.hidden_size, dense_width, config.init_std)
 
@@ -191,12 +193,10 @@ class MoETransformer(nn.Module):
         if config.position == "learned":
             self.positions = nn.Parameter(torch.zeros(sequence_length, config.hidden_size))
         self.blocks = nn.ModuleList(
-            Block(config, sequence_length, dense_width=_dense_width(config, index))
+            Block(config, vocab_size=vocab_size, sequence_length=sequence_length, index=index)
             for index in range(config.num_layers)
         )
         self.norm = nn.RMSNorm(config.hidden_size, eps=1e-6)
-        for layer, router in enumerate(self.routers):
-            equip(router, config, vocab_size=vocab_size, layer=layer)
 
     def forward(
         self, tokens_BS: Tensor, balancer: CombinedBalancer, context: ForwardContext | None = None

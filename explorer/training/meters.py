@@ -16,7 +16,7 @@ from explorer.model.router import choice_margin, switched_slots
 from explorer.model.transformer import LayerOutput
 from explorer.training.finite import nonfinite_logits
 from explorer.training.ranks import ALONE, Ranks
-from explorer.training.thresholds import has_thresholds
+from explorer.training.thresholds import threshold_routers
 
 
 def assignments_LE(layers: Sequence[LayerOutput]) -> Tensor:
@@ -71,7 +71,7 @@ class StepMeters:
             return
         scores_LTE = torch.stack([layer.routing.scores_TE.detach() for layer in layers])
         counts_LBE = torch.stack([layer.counts_BE for layer in layers])
-        if has_thresholds(model):
+        if threshold_routers(model):
             self.scores.append(scores_LTE)
         sums = {
             "tokens": counts_LBE.sum(1),

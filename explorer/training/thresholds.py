@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 from explorer.model import MoETransformer
-from explorer.model.expert_choice import update_thresholds
+from explorer.model.expert_choice import ThresholdRouter, update_thresholds
 from explorer.training.ranks import ALONE, Ranks
 
 
-def has_thresholds(model: MoETransformer) -> bool:
-    """Whether the model's routers compare scores with cut-offs."""
-    return any(router.threshold_E is not None for router in model.routers)
+def threshold_routers(model: MoETransformer) -> list[ThresholdRouter]:
+    """The routers that compare scores with cut-offs: all of them, or none."""
+    return [router for router in model.routers if isinstance(router, ThresholdRouter)]
 
 
 def move_thresholds(
@@ -23,8 +23,9 @@ def move_thresholds(
     scores_LTE: of each of this rank's micro-batches. One micro-batch of 4 B tokens, four of B and four
     ranks of B give the same cut-offs, since a quantile does not care for the order of tokens.
     """
-    if not has_thresholds(model):
+    routers = threshold_routers(model)
+    if not routers:
         return
     own = torch.cat([scores.detach() for scores in scores_LTE], dim=1)
     everybody = torch.cat(ranks.gather(own), dim=1)
-    update_thresholds(model.routers, everybody, model.config, is_first=step == 0)
+    update_thresholds(routers, everybody, model.config, is_first=step == 0)

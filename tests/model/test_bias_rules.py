@@ -10,10 +10,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from routes import route
 
 from explorer.config.rule_text import RULES, LossFree, parse_rules
 from explorer.model.balancers import CombinedBalancer, LayerBatch
-from explorer.model.router import Router, route, sequence_counts
+from explorer.model.router import Router, sequence_counts
 
 # Settings worth a run of their own; a rule that is not named here is tested as it comes.
 VARIANTS = {

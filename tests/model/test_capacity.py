@@ -7,6 +7,7 @@ from choice_strategies import Choice, choices, lists, weights
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from reference import token_choice
+from routes import route
 from tiny import make_tiny_config
 
 from explorer.config.rule_text import LossFree
@@ -14,7 +15,7 @@ from explorer.model import build_model
 from explorer.model.balancers import CombinedBalancer
 from explorer.model.capacity import capacity, limited, random_second, within_capacity
 from explorer.model.experts import Experts
-from explorer.model.router import ForwardContext, Routing, route, sequence_counts
+from explorer.model.router import ForwardContext, Routing, sequence_counts
 
 POLICIES = ("probability", "position")
 

@@ -14,7 +14,7 @@ from explorer import metrics
 from explorer.config.run import ModelConfig
 from explorer.model import build_model
 from explorer.model.balancers import CombinedBalancer
-from explorer.model.controls import hash_table, random_subsets, weighed
+from explorer.model.controls import hash_table, random_subsets, with_gates
 from explorer.model.router import ForwardContext, sequence_counts
 
 SIZES = st.integers(1, 12).flatmap(lambda n: st.tuples(st.just(n), st.integers(1, n)))
@@ -89,7 +89,7 @@ def test_the_controls_weigh_by_the_routers_own_scores(seed, normalize, top_k, sc
         route_scale=1.5,
     )  # fmt: skip
     ids = random_subsets(7, 5, top_k, torch.Generator().manual_seed(seed))
-    fast = weighed(torch.from_numpy(logits), ids, config)
+    fast = with_gates(torch.from_numpy(logits), ids, config)
     scores = routing.scores(logits, score_func)
     expected = routing.gate_weights(scores, ids.tolist(), normalize, 1.5)
     np.testing.assert_allclose(fast.gate_weights_TK.numpy(), expected, rtol=1e-5)
@@ -99,7 +99,7 @@ def test_the_controls_weigh_by_the_routers_own_scores(seed, normalize, top_k, sc
 def test_p07_a_single_expert_of_a_control_is_not_normalised() -> None:
     config = ModelConfig(num_experts=5, top_k=1, routing="hash")
     logits = torch.tensor([[1.0, -1.0, 0.0, 2.0, 0.5]])
-    fast = weighed(logits, torch.tensor([[1]]), config)
+    fast = with_gates(logits, torch.tensor([[1]]), config)
     assert float(fast.gate_weights_TK) == pytest.approx(routing.sigmoid(-1.0))
 
 

@@ -17,6 +17,7 @@ from explorer.config.run import ModelConfig
 from explorer.model import build_model
 from explorer.model.balancers import CombinedBalancer
 from explorer.model.expert_choice import (
+    ThresholdRouter,
     cut_off,
     expert_choice,
     expert_threshold,
@@ -24,7 +25,7 @@ from explorer.model.expert_choice import (
     taken_by_choice,
     update_thresholds,
 )
-from explorer.model.router import Router, Routing, sequence_counts
+from explorer.model.router import Routing, sequence_counts
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ def test_thresholds_equal_the_reference(case: Case) -> None:
 @given(case=cases(), memory=st.sampled_from([0.0, 0.5, 0.9]), is_first=st.booleans())
 def test_the_update_of_thresholds_equals_the_reference(case: Case, memory: float, is_first: bool) -> None:
     config = case.config("expert_threshold", threshold_ema=memory)
-    router = Router(4, case.num_experts, 0.02)
+    router = ThresholdRouter(4, case.num_experts, 0.02, 0.0)
     before = [0.1 * e for e in range(case.num_experts)]
     router.threshold_E = torch.tensor(before)
     scores = torch.tensor(case.scores_TE, dtype=torch.float32)

@@ -6,6 +6,7 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from reference import loss_family, losses, routing
+from routes import route
 from strategies import MARGIN, Case, cases, smallest_gap
 from torch import Tensor
 
@@ -15,7 +16,7 @@ from explorer.errors import ConfigError
 from explorer.model.balancer import LayerBatch
 from explorer.model.balancers import CombinedBalancer, make_balancer
 from explorer.model.loss_balancers import balance_loss, orthonormality_loss
-from explorer.model.router import route, sequence_counts
+from explorer.model.router import sequence_counts
 
 FIRST_CHOICE = [
     SwitchLoss(),

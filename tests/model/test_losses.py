@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from reference import losses, routing
+from routes import route
 from strategies import Case, cases
 from torch import Tensor
 
@@ -18,7 +19,7 @@ from explorer.model.balancers import (
     balance_loss,
     router_z_loss,
 )
-from explorer.model.router import Routing, route, sequence_counts
+from explorer.model.router import Routing, sequence_counts
 
 SCOPES = ("sequence", "micro_batch", "global_batch")
 

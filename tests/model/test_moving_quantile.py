@@ -6,13 +6,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import quantiles
+from routes import route
 from runs_in_memory import train_tiny
 
 from explorer.config.rule_text import MovingQuantile
 from explorer.model import moving_quantile
 from explorer.model.balancers import CombinedBalancer
 from explorer.model.moving_quantile import moving_quantiles
-from explorer.model.router import route
 from explorer.records.records import LoadRecord
 
 

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from reference import routing
+from routes import route
 from strategies import MARGIN, Case, cases, smallest_gap
 from tiny import make_tiny_config
 from torch import nn
@@ -15,7 +16,7 @@ from torch import nn
 from explorer.config.rule_text import LossFree
 from explorer.model import build_model
 from explorer.model.balancers import CombinedBalancer
-from explorer.model.router import Router, Routing, route, score_margin, sequence_counts, switched_slots
+from explorer.model.router import Router, Routing, score_margin, sequence_counts, switched_slots
 from explorer.training.loop import make_optimizer
 
 

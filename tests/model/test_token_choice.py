@@ -9,22 +9,24 @@ from choice_strategies import SCORE_FUNCS, Choice, choices, is_clear, lists, wei
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from reference import token_choice
+from routes import route
 
 from explorer.config.model import ModelConfig
-from explorer.model.gates import divisor, scores
+from explorer.model.gates import scores
 from explorer.model.loss_balancers import balance_loss
 from explorer.model.router import (
     LayerContext,
     Router,
     Routing,
     choice_margin,
-    route,
     sequence_counts,
     switched_slots,
     unbiased_choice,
     unbiased_top_k,
 )
+from explorer.model.token_choice import NoisyRouter
 from explorer.model.token_choice import token_choice as token_choice_layer
+from explorer.routing.spec import divisor
 
 
 def same(a: Routing, b: Routing) -> bool:
@@ -342,7 +344,7 @@ def layer_of(**settings: object) -> tuple[Router, ModelConfig, torch.Tensor]:
     """A router of 4 experts, the model's configuration, and 8 tokens."""
     config = ModelConfig(num_experts=4, top_k=2, hidden_size=16, **settings)
     torch.manual_seed(0)
-    router = Router(16, 4, 0.5, config.noisy_top_k)
+    router = (NoisyRouter if config.noisy_top_k else Router)(16, 4, 0.5)
     return router, config, torch.randn(8, 16)
 
 

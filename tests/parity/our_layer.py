@@ -38,11 +38,11 @@ def by_expert(ids_TK: Tensor, weights_TK: Tensor, num_experts: int = E) -> Tenso
     return torch.zeros(len(ids_TK), num_experts, dtype=weights_TK.dtype).scatter(1, ids_TK, weights_TK)
 
 
-def make_layer(top_k: int = 2, **changes) -> MoELayer:
+def make_layer(top_k: int = 2, vocab_size: int = 0, **changes) -> MoELayer:
     """A layer of E experts in float32 by the plain loop; `changes` are fields of ModelConfig."""
     config = {"num_layers": 1, "hidden_size": D, "num_heads": 2, "num_experts": E, "top_k": top_k}
     config |= {"expert_hidden_size": F, "dispatch": "loop"}
-    return MoELayer(ModelConfig(**(config | changes)))
+    return MoELayer(ModelConfig(**(config | changes)), vocab_size)
 
 
 @torch.no_grad()

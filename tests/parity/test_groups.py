@@ -4,10 +4,9 @@ import pytest
 import torch
 from our_layer import D, E, answer, by_expert, fill, inputs, make_layer
 from peer_code import need
+from routes import route
 from torchtitan_layer import BIAS, make_ours, make_theirs
 from transformers_blocks import check_equal, deepseek_block
-
-from explorer.model.router import route
 
 (axk2,) = need("transformers.models.axk2.modeling_axk2")
 

@@ -9,10 +9,11 @@ import pytest
 import torch
 from our_layer import D, E, by_expert, fill, inputs, make_layer
 from peer_code import need
+from routes import route
 from torch import Tensor
 
 from explorer.model.balancers import balance_loss, router_z_loss
-from explorer.model.router import route, sequence_counts
+from explorer.model.router import sequence_counts
 
 layers, routers, arguments = need(
     "megablocks.layers.moe", "megablocks.layers.router", "megablocks.layers.arguments"

@@ -4,11 +4,12 @@ import pytest
 import torch
 from our_layer import D, E, fill, inputs
 from peer_code import need
+from routes import route
 from torch import Tensor, nn
 
 from explorer.config.rule_text import AuxLoss, GShardLoss, Rule, ZLoss
 from explorer.model.balancers import LayerBatch, make_balancer
-from explorer.model.router import route, sequence_counts
+from explorer.model.router import sequence_counts
 
 (st_moe,) = need("st_moe_pytorch.st_moe_pytorch")
 

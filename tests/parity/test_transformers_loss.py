@@ -7,12 +7,13 @@ several layers there is no conversion, which P21 is about.
 import pytest
 import torch
 from peer_code import need
+from routes import route
 from strategies import MARGIN, smallest_gap
 from torch import Tensor
 
 from explorer.config.rule_text import AuxLoss
 from explorer.model.balancers import CombinedBalancer, LayerBatch, balance_loss
-from explorer.model.router import route, sequence_counts
+from explorer.model.router import sequence_counts
 
 (mixtral,) = need("transformers.models.mixtral.modeling_mixtral")
 theirs = mixtral.load_balancing_loss_func

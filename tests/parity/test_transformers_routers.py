@@ -7,11 +7,12 @@ import pytest
 import torch
 from our_layer import D, E, answer, by_expert, fill, inputs, make_layer
 from peer_code import need
+from routes import route
 
 from explorer.config.rule_text import GShardLoss, SwitchLoss, ZLoss
 from explorer.model.balancers import LayerBatch, make_balancer
-from explorer.model.choose import choose, equip
-from explorer.model.router import LayerContext, route, sequence_counts
+from explorer.model.choose import choose
+from explorer.model.router import LayerContext, sequence_counts
 
 deepseek, switch = need(
     "transformers.models.deepseek_v4.modeling_deepseek_v4",
@@ -52,8 +53,7 @@ def test_deepseek_v4_hash_router() -> None:
     # One table in both: the id decides, the router's scores weigh.
     peer = deepseek.DeepseekV4HashRouter(settings(2))
     fill(peer)
-    layer = make_layer(2, score_func="sqrt_softplus", route_scale=1.5, routing="hash")
-    equip(layer.router, layer.config, vocab_size=32, layer=0)
+    layer = make_layer(2, 32, score_func="sqrt_softplus", route_scale=1.5, routing="hash")
     with torch.no_grad():
         layer.router.weight_ED.copy_(peer.weight)
     peer.tid2eid.copy_(layer.router.hash_table_VK)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from routes import route
 from runs_in_memory import train_tiny
 from store_runs import make_info, random_counts, record_steps
 from tiny import make_tiny_corpus
@@ -12,7 +13,7 @@ from tiny import make_tiny_corpus
 from explorer import metrics
 from explorer.config.run import ModelConfig
 from explorer.model.balancers import CombinedBalancer
-from explorer.model.router import LayerContext, route, sequence_counts
+from explorer.model.router import LayerContext, sequence_counts
 from explorer.model.transformer import MoELayer
 from explorer.queries import balance
 from explorer.recording import FolderRecorder

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 import torch
+from routes import route
 from tiny import make_tiny_config, make_tiny_corpus
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from explorer.model import MoETransformer, build_model
 from explorer.model.balancers import CombinedBalancer
-from explorer.model.router import route, sequence_counts
+from explorer.model.router import sequence_counts
 from explorer.training.loop import make_optimizer, quiet_cpu
 from explorer.training.step import train_step
 

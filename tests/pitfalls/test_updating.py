@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from routes import route
 from runs_in_memory import train_tiny
 
 from explorer import metrics
 from explorer.config.rule_text import LossFree
 from explorer.model.balancers import CombinedBalancer, LossFreeBalancing, balance_loss
-from explorer.model.router import Router, route, sequence_counts
+from explorer.model.router import Router, sequence_counts
 
 
 def test_p12_rank_local_imbalance_of_3_9_is_global_imbalance_of_1() -> None:

@@ -6,10 +6,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from reference import quantiles, routing
+from routes import route
 
 from explorer.config.rule_text import Bip, Quantile
 from explorer.model.balancers import BALANCERS, LayerBatch
-from explorer.model.router import route, sequence_counts
+from explorer.model.router import sequence_counts
 from explorer.routing import balancing
 
 ULP = 1e-5

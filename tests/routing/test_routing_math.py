@@ -14,8 +14,8 @@ from reference import token_choice
 from tiny import make_tiny_config
 
 from explorer.model.balancers import CombinedBalancer
-from explorer.model.choose import choose, equip
-from explorer.model.router import LayerContext, Router
+from explorer.model.choose import choose, make_router
+from explorer.model.router import LayerContext
 from explorer.recording import RunFolder
 from explorer.routing import routing_math
 from explorer.routing.routing_math import RouterSettings, settings_of
@@ -94,7 +94,8 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
 def test_a_configuration_is_read_as_the_model_reads_it(balancer: str, changes: dict[str, Any]) -> None:
     config = make_tiny_config(balancer, **changes)
     model, bias_form = config.model, CombinedBalancer(config.balancer.rules).bias_form
-    router = Router(model.hidden_size, model.num_experts, 1.0, model.noisy_top_k)
+    torch.manual_seed(0)
+    router = make_router(replace(model, init_std=1.0), vocab_size=256, layer=0)
     router.expert_bias_E += torch.tensor([0.3, -0.2, 0.1, -0.4]) + (bias_form == "multiplicative")
     tokens = torch.randn(200, model.hidden_size, generator=torch.Generator().manual_seed(3))
     context = LayerContext(layer=0, tokens_T=torch.arange(200), is_training=False)
@@ -116,8 +117,8 @@ def test_a_configuration_is_read_as_the_model_reads_it(balancer: str, changes: d
 @pytest.mark.parametrize("routing", ["expert_choice", "expert_threshold", "hash", "random"])
 def test_where_no_token_chooses_the_gates_are_right_and_it_is_said(routing: str) -> None:
     config = make_tiny_config("none", routing=routing)
-    router = Router(config.model.hidden_size, config.model.num_experts, 1.0)
-    equip(router, config.model, vocab_size=256, layer=0)
+    torch.manual_seed(0)
+    router = make_router(replace(config.model, init_std=1.0), vocab_size=256, layer=0)
     tokens = torch.randn(64, config.model.hidden_size, generator=torch.Generator().manual_seed(4))
     context = LayerContext(layer=0, tokens_T=torch.arange(64), seed=1)
     with torch.no_grad():

@@ -8,9 +8,10 @@ import torch
 from hypothesis import assume
 from hypothesis import strategies as st
 from reference import routing, token_choice
+from routes import route
 from strategies import MARGIN, smallest_gap
 
-from explorer.model.router import Routing, route
+from explorer.model.router import Routing
 
 SCORE_FUNCS = ("sigmoid", "softmax", "sqrt_softplus")
 

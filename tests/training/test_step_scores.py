@@ -8,7 +8,7 @@ from explorer.training import meters
 
 
 def test_scores_that_underflow_leave_the_mean_normalised_score_a_number(monkeypatch) -> None:
-    monkeypatch.setattr(meters, "has_thresholds", lambda model: False)
+    monkeypatch.setattr(meters, "threshold_routers", lambda model: [])
     # float32 sigmoids of logits below about -104 are exactly 0; the second token is an ordinary one.
     logits_TE = torch.tensor([[-110.0, -120.0, -130.0, -140.0], [0.0, 0.0, 0.0, 0.0]])
     layer = SimpleNamespace(
