@@ -229,6 +229,26 @@ def computation_batches(
     group, not assignments), layer, max_vio (mean over groups), groups, uniform_mean (random routing of as
     many independent tokens). Sorted by size and layer. Definition: `metrics.max_vio_computation_batch`.
     """
+    most, recorded = _sequences_per_step(cur, run_id, split)
+    wanted = [2**power for power in range(most.bit_length())] if sizes is None else list(sizes)
+    found = frame(
+        cur,
+        _group_statement(),
+        run_id=run_id,
+        split=split,
+        steps=max(1, min(MAX_SEQUENCES // max(1, most), metrics.last_recorded(recorded))),
+        sizes=wanted,
+    )
+    top_k = first_row(cur, "SELECT top_k FROM runs WHERE run_id = $run_id", run_id=run_id)
+    uniform = [
+        metrics.uniform_reference(experts, int(top_k[0]), round(tokens))[0] if top_k and tokens else None
+        for experts, tokens in found.select("experts", "tokens").iter_rows()
+    ]
+    return found.drop("experts").with_columns(uniform_mean=pl.Series(uniform, dtype=pl.Float64))
+
+
+def _sequences_per_step(cur: Cursor, run_id: str, split: str) -> tuple[int, int]:
+    """The most sequences of a recorded step, and how many steps are recorded."""
     per_step = first_row(
         cur,
         f"""
@@ -241,10 +261,12 @@ def computation_batches(
         split=split,
     )
     most, recorded = (int(n or 0) for n in per_step) if per_step else (0, 0)
-    wanted = [2**power for power in range(most.bit_length())] if sizes is None else list(sizes)
-    found = frame(
-        cur,
-        f"""
+    return most, recorded
+
+
+def _group_statement() -> str:
+    """Loads of groups of neighbouring sequences, measured and averaged by group size and layer."""
+    return f"""
         WITH steps_kept AS (
             SELECT DISTINCT step FROM sequence_loads
             WHERE run_id = $run_id AND split = $split AND layer = {FIRST_LAYER} AND expert = 0
@@ -265,18 +287,7 @@ def computation_batches(
         SELECT sequences, avg(total) / nullif((SELECT top_k FROM sizes), 0) AS tokens, layer,
                avg(max_vio) AS max_vio, count(*) AS groups, max(experts) AS experts
         FROM measured GROUP BY sequences, layer ORDER BY sequences, layer
-        """,
-        run_id=run_id,
-        split=split,
-        steps=max(1, min(MAX_SEQUENCES // max(1, most), metrics.last_recorded(recorded))),
-        sizes=wanted,
-    )
-    top_k = first_row(cur, "SELECT top_k FROM runs WHERE run_id = $run_id", run_id=run_id)
-    uniform = [
-        metrics.uniform_reference(experts, int(top_k[0]), round(tokens))[0] if top_k and tokens else None
-        for experts, tokens in found.select("experts", "tokens").iter_rows()
-    ]
-    return found.drop("experts").with_columns(uniform_mean=pl.Series(uniform, dtype=pl.Float64))
+        """
 
 
 __all__ = [
