@@ -1,4 +1,26 @@
-"""The language model: router, balancers, experts, transformer."""
+"""The language model: router, balancers, experts, transformer.
+
+Names of tensors end in the letters of their axes: `scores_TE` is [T, E]. The letters, here and in
+`explorer.training`, `explorer.routing` and `explorer.records`:
+
+    A  assignments of tokens to experts, at most T·K
+    B  sequences in a micro-batch
+    C  positions of a chunk of a sequence
+    D  model width
+    E  experts; N in the formulas of papers
+    F  width inside an expert; F2 is twice that
+    G  groups, of experts or of tokens
+    K  experts per token, or slots for them
+    L  MoE layers
+    M  bins of a histogram
+    P  tokens of the probe batch
+    R  ranks
+    S  positions in a sequence
+    T  tokens, B·S
+    V  token ids of the vocabulary
+    X  another size, which the code beside it explains
+    1  an axis of length one
+"""
 
 from explorer.model.transformer import MoETransformer, build_model
 

@@ -1,7 +1,7 @@
 """Strategies that move the selection bias: no loss, no gradient, once per optimizer step.
 
-The arithmetic is in `explorer.routing.balancing`, shared with the simulator. Shapes: L layers, T tokens of
-the step, E (in formulas N) experts, B bins. Counts are int64; the bias is float32.
+The arithmetic is in `explorer.routing.balancing`, shared with the simulator. Counts are int64; the
+bias is float32.
 """
 
 from collections.abc import Callable, Sequence
@@ -109,7 +109,7 @@ class QuantileBalancing(Balancer):
 
     @torch.no_grad()
     def observe(self, batch: LayerBatch) -> Tensor:
-        """Counts of the bins [E, B] int64, or every required bias [T, E]."""
+        """Counts of the bins [E, M] int64, or every required bias [T, E]."""
         bias_E, routing = batch.expert_bias_E, batch.routing
         assert bias_E is not None
         # Noise and the like change what is compared: it is those scores whose cut-offs count.
@@ -120,8 +120,8 @@ class QuantileBalancing(Balancer):
         if not num_bins:
             return required_TE
         ids_ET = bin_ids(required_TE, bias_E, num_bins, reach=self.reach).T.contiguous()
-        counts_EB = torch.zeros(len(ids_ET), num_bins, dtype=torch.int64, device=ids_ET.device)
-        return counts_EB.scatter_add_(1, ids_ET, torch.ones_like(ids_ET))
+        counts_EM = torch.zeros(len(ids_ET), num_bins, dtype=torch.int64, device=ids_ET.device)
+        return counts_EM.scatter_add_(1, ids_ET, torch.ones_like(ids_ET))
 
     def pool(self, observed: Sequence[Tensor]) -> Tensor:
         """Bins add up; values stand side by side."""

@@ -2,7 +2,6 @@
 
 Demand is counted before any of this, and every bias and loss sees demand: a bias that is counted after the
 cut sees loads of at most the capacity, and the more an expert overflows the less it learns of it.
-Shapes: T tokens, E experts, K slots per token, A = T · K assignments.
 """
 
 import math

@@ -40,12 +40,12 @@ def hash_table(vocab_size: int, num_experts: int, top_k: int, layer: int) -> Ten
     hash levels the tokens' frequencies in the training text, this one the ids.
     """
     generator = torch.Generator().manual_seed(HASH_SEED + layer)
-    blocks = -(-vocab_size // num_experts)
-    offsets_b1K = random_subsets(blocks, num_experts, top_k, generator)[:, None]
+    blocks = -(-vocab_size // num_experts)  # X of them, of E ids each
+    offsets_X1K = random_subsets(blocks, num_experts, top_k, generator)[:, None]
     places_E1 = torch.arange(num_experts)[:, None]
-    rotated_bEK = (places_E1 + offsets_b1K) % num_experts
-    names_bE = random_subsets(blocks, num_experts, num_experts, generator)
-    table_VK = names_bE.gather(1, rotated_bEK.flatten(1)).view(-1, top_k)[:vocab_size]
+    rotated_XEK = (places_E1 + offsets_X1K) % num_experts
+    names_XE = random_subsets(blocks, num_experts, num_experts, generator)
+    table_VK = names_XE.gather(1, rotated_XEK.flatten(1)).view(-1, top_k)[:vocab_size]
     order_V = torch.randperm(vocab_size, generator=generator)
     return torch.empty_like(table_VK).index_copy_(0, order_V, table_VK)
 

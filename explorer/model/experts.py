@@ -5,7 +5,6 @@ loop      the same order, one matrix product an expert; any shape
 dense     every expert on every token, weighted; slow, obvious, the oracle of the tests
 
 Every assignment that is served is computed: all of them, unless a capacity drops some.
-Shapes: T tokens, K top-k, A = T·K assignments, D model width, F expert width, E experts.
 """
 
 import torch

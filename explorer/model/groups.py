@@ -1,6 +1,6 @@
 """Group-limited routing: a token may only use the experts of its best groups.
 
-Shapes: T tokens, G groups, E experts, E/G of them a group, in order of their ids.
+Of G groups, each has E/G experts, in the order of their ids.
 """
 
 from torch import Tensor
@@ -22,6 +22,6 @@ def within_best_groups(compared_TE: Tensor, num_groups: int, top_k_groups: int) 
         return compared_TE
     grouped_TGX = compared_TE.reshape(len(compared_TE), num_groups, -1)
     worth_TG = grouped_TGX.topk(min(2, grouped_TGX.shape[-1]), dim=-1).values.sum(-1)
-    best_TM = worth_TG.topk(top_k_groups, dim=-1).indices
-    rejected_TG = worth_TG.new_ones(worth_TG.shape).scatter(-1, best_TM, 0.0).bool()
+    best_TX = worth_TG.topk(top_k_groups, dim=-1).indices
+    rejected_TG = worth_TG.new_ones(worth_TG.shape).scatter(-1, best_TX, 0.0).bool()
     return grouped_TGX.masked_fill(rejected_TG.unsqueeze(-1), float("-inf")).flatten(1)

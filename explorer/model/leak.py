@@ -4,8 +4,6 @@ A causal language model may not: what it computes at a position depends on that 
 it, in this sequence alone. Token choice keeps that, and so do expert thresholds, hash and random routing.
 Expert choice ranks tokens against each other, so a later token can take an earlier one's place with an
 expert (arXiv 2408.15664, section 5.2): training then sees what decoding cannot.
-
-Shapes: B sequences, S positions, L mixture layers, E experts, V vocabulary.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,4 @@
-"""A bias for every token from the scores that its sequence has shown so far.
-
-Shapes: B sequences, S positions, T = B·S tokens, E (in formulas N) experts, M bins of the scores.
-"""
+"""A bias for every token from the scores that its sequence has shown so far."""
 
 import math
 

@@ -3,8 +3,6 @@
 Pre-norm blocks: x + attention(norm(x)), then x + ffn(norm(x)). Routing decisions are returned, not
 stored in the modules: what is counted is what the training loop counts, so evaluation and recomputation
 can never move a bias.
-
-Shapes: B sequences, S positions, T = B·S tokens, D model width, H heads, V vocabulary, E experts.
 """
 
 from collections.abc import Callable
@@ -56,15 +54,15 @@ class Attention(nn.Module):
             nn.init.normal_(layer.weight, std=config.init_std)
         if self.rotary:
             cos, sin = rotary_tables(sequence_length, width // config.num_heads)
-            self.register_buffer("cos_SC", cos, persistent=False)
-            self.register_buffer("sin_SC", sin, persistent=False)
+            self.register_buffer("cos_SX", cos, persistent=False)
+            self.register_buffer("sin_SX", sin, persistent=False)
 
     def forward(self, x_BSD: Tensor) -> Tensor:
         batch, length, width = x_BSD.shape
         qkv = self.qkv(x_BSD).view(batch, length, 3, self.num_heads, width // self.num_heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         if self.rotary:
-            cos, sin = self.cos_SC[:length], self.sin_SC[:length]  # type: ignore[index]
+            cos, sin = self.cos_SX[:length], self.sin_SX[:length]  # type: ignore[index]
             q, k = rotate(q, cos, sin), rotate(k, cos, sin)
         mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         out: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, length, width))
@@ -72,14 +70,14 @@ class Attention(nn.Module):
 
 
 def rotary_tables(length: int, head_size: int, base: float = 10_000.0) -> tuple[Tensor, Tensor]:
-    """cos and sin of position · base^(-2i/d), [S, C/2] each (RoFormer, arXiv 2104.09864)."""
+    """cos and sin of position · base^(-2i/d), [S, X] each, X = d/2 (RoFormer, arXiv 2104.09864)."""
     frequencies = base ** (-torch.arange(0, head_size, 2).float() / head_size)
     angles = torch.outer(torch.arange(length).float(), frequencies)
     return angles.cos(), angles.sin()
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate the pairs (x[i], x[i + C/2]) by their angle; [..., S, C] -> [..., S, C]."""
+    """Rotate the pairs (x[i], x[i + X]) by their angle; [..., S, 2X] -> [..., S, 2X]."""
     first, second = x.chunk(2, dim=-1)
     cos, sin = cos.to(x.dtype), sin.to(x.dtype)
     return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)

@@ -180,10 +180,10 @@ def bin_ids(required: Any, bias: Any, num_bins: int, *, reach: float = 1.0) -> A
 
 
 def binned_quantile_bias(histogram: Any, bias: Any, rank: Any, *, reach: float = 1.0) -> Any:
-    """`quantile_bias` from counts of the bins, [..., E, B] -> [..., E].
+    """`quantile_bias` from counts of the bins, [..., E, M] -> [..., E].
 
     rank: q, a number or [..., 1]. It lies in the bin of the exact value, so it is off by less than a bin,
-    (max b - min b + 2) / B; after subtracting means by less than two. Within the bin, the c values are
+    (max b - min b + 2) / M; after subtracting means by less than two. Within the bin, the c values are
     taken as evenly spread: the i-th of them (from 0) at (i + ½) / c.
     """
     num_bins = histogram.shape[-1]

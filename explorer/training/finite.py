@@ -1,7 +1,7 @@
 """Router logits that are not numbers stop a run, with the place where they first appeared.
 
 They are counted on the device in every step and fetched with everything else that is measured, so a
-GPU is never waited for. Shapes: L mixture layers, T tokens, E experts.
+GPU is never waited for.
 """
 
 from collections.abc import Sequence

@@ -4,8 +4,6 @@ An auxiliary loss pulls the same weights as the language loss, and where the two
 directions the language loss pays: the interference that loss-free balancing avoids (arXiv 2408.15664,
 section 2.2). These gradients are measured with `torch.autograd.grad`, which touches no `.grad`: a run
 is the same, bit for bit, with and without the probe.
-
-Shapes: L mixture layers, E experts, D model width.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,4 @@
-"""What the micro-batches of one step measure: integer counts, sums and means, still on the device.
-
-Shape letters: see `explorer.model`.
-"""
+"""What the micro-batches of one step measure: integer counts, sums and means, still on the device."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ A run's configuration says nothing about processes: the step's micro-batches (`g
 of them) are shared out, so the same configuration gives the same counts and biases on one process or
 four. Counts are summed over ranks before any rule looks at them (pitfall P12: the mean of four signs
 is not the sign of the sum). Rank 0 records.
-
-Shapes: W ranks, L mixture layers, E experts.
 """
 
 import os
