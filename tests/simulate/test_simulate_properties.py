@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from explorer.routing import routing_math
 from explorer.routing.selection import choose
 from explorer.simulate import RuleSettings, Scores, ScoreSettings, simulate
 from explorer.simulate import scores as scores_module
@@ -124,3 +125,13 @@ def test_the_most_loaded_expert_goes_down_and_the_least_loaded_up(seed: int, rul
     )
     moved = result.bias[1] - result.bias[0]
     assert moved[result.counts[0].argmax()] < 0 < moved[result.counts[0].argmin()]
+
+
+@given(function=st.sampled_from(["sigmoid", "softmax"]), seed=st.integers(0, 100), skew=st.floats(0, 3))
+def test_scores_are_those_of_the_router(function: str, seed: int, skew: float) -> None:
+    """The pool keeps exponentials, so that a slider costs a product and not another exponential."""
+    scores = Scores(
+        ScoreSettings(score_function=function, source="frozen", num_tokens=32, skew=skew, seed=seed)
+    )
+    logits = np.log(scores.weights) * (-1 if function == "sigmoid" else 1) + scores.offset(0)
+    np.testing.assert_allclose(scores.pool, routing_math.scores(logits, function), rtol=1e-4, atol=1e-7)
