@@ -8,6 +8,7 @@ import polars as pl
 from explorer.charts import captions, heatmaps, linking
 from explorer.charts import loads as bar_charts
 from explorer.charts import spec as specs
+from explorer.charts.full_heatmap import full_heatmap
 from explorer.figures import events
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.panel import Missing, Panel
@@ -152,4 +153,4 @@ def every_step(store: Store, arms: ArmSet, settings: OneLayer, *, dark: bool = F
     """
     (arm,) = arms
     matrix = Trace(store).ask(queries.load_matrix, arm.first, settings.layer)
-    return heatmaps.full_heatmap(matrix, title=f"{arms.one_seed(arm)}, layer {settings.layer}", dark=dark)
+    return full_heatmap(matrix, title=f"{arms.one_seed(arm)}, layer {settings.layer}", dark=dark)

@@ -7,7 +7,8 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from explorer.charts import event_marks, heatmaps, linking
+from explorer.charts import event_marks, linking
+from explorer.charts.full_heatmap import PLOTLY_CONFIG
 from explorer.export import films
 from explorer.figures import at_step, biases, loads
 from explorer.figures.arms import Run
@@ -278,7 +279,7 @@ def _every_step(run: Run) -> None:
         st.plotly_chart(
             draw(dark=st.context.theme.type == "dark"),
             key="full_heatmap",
-            config=heatmaps.PLOTLY_CONFIG,
+            config=PLOTLY_CONFIG,
             alt=f"Expert load of layer {layer} at every recorded step, as one image",
         )
         show.note("A still with hover: drag to zoom in, double-click to zoom out.")
