@@ -15,10 +15,10 @@ from explorer.figures.views.microscope import (
     MicroscopeSettings,
     Probes,
     default_probe,
-    default_run,
     default_token,
     shown_expert,
 )
+from explorer.figures.views.selection import default_run
 from explorer.metrics.glossary import tip
 from explorer.ui.components.token_text import TokenPick, token_text
 from explorer.ui.components.token_text.component import ALL, FIRST

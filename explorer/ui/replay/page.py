@@ -11,10 +11,12 @@ from explorer.charts import event_marks, linking
 from explorer.charts.full_heatmap import PLOTLY_CONFIG
 from explorer.export import films
 from explorer.figures import at_step, biases, loads
+from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Run
 from explorer.figures.panel import Missing, Panel, Question
 from explorer.figures.settings import OneLayer
 from explorer.figures.views import replay as view
+from explorer.figures.views.selection import default_run
 from explorer.metrics.events import event_name
 from explorer.metrics.glossary import tip
 from explorer.queries import biases as bias_queries
@@ -45,7 +47,7 @@ TICK_S = 2.0
 def select_run(runs: Sequence[Run]) -> Run:
     """The selector of the run, bound to `?run=`."""
     by_id = {run.run_id: run for run in runs}
-    default = view.default_run(runs).run_id
+    default = default_run(runs).run_id
     urls.settle(
         "run",
         list(by_id),
@@ -275,7 +277,7 @@ def _every_step(run: Run) -> None:
         return
     layer = playhead.settings().layer
     with panel:
-        draw = partial(loads.every_step, store.STORE, view.of_run(run), OneLayer(layer=layer))
+        draw = partial(loads.every_step, store.STORE, ArmSet.of_runs([run]), OneLayer(layer=layer))
         st.plotly_chart(
             draw(dark=st.context.theme.type == "dark"),
             key="full_heatmap",
