@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from explorer.charts import captions
-from explorer.figures import balance, bias_updates, computation_batches, losses, one_step, quality
+from explorer.figures import balance, computation_batches, losses, one_step, quality
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Run
 from explorer.figures.panel import Build, Question
@@ -107,7 +107,7 @@ def _rule(shipped: ShippedRuns) -> GalleryFigure:
         return GalleryFigure(number=1, missing=missing)
     (run,) = shipped.find("loss_free")
     step = min(STEP, max(run.last_step - 1, 0))
-    settings = bias_updates.OneUpdate(layer=LAYER, step=step)
+    settings = one_step.OneUpdate(layer=LAYER, step=step)
     return _figure(1, one_step.rule_at_work, ArmSet.of_runs([run]), settings)
 
 

@@ -15,6 +15,7 @@ from explorer.figures import (
     computation_batches,
     losses,
     named_simulations,
+    one_step,
     quality,
     resolution,
     simulation,
@@ -208,9 +209,9 @@ def bias_step(recorded: RecordedRuns, keys: Keys, name: str) -> LessonFigure:
     arm, layer, step = recorded.find(keys["arm"], 0), int(keys["layer"]), int(keys["step"])
     return _one(
         name,
-        bias_updates.loads_of_step,
+        one_step.loads_of_step,
         ArmSet.of([arm]),
-        bias_updates.OneUpdate(layer=layer, step=step),
+        one_step.OneUpdate(layer=layer, step=step),
         _replay(arm, layer, step=step),
         update=bias_updates.update_after(recorded.ask, arm.first, layer, step),
     )
