@@ -17,6 +17,8 @@ TITLE = "Compare"
 BINS = 150
 """Columns of a heatmap, or points of a bias trajectory: several stand under each other."""
 AXES: tuple[Axis, ...] = ("step", "tokens", "time")
+KEYS = ("layer", "x", "log", "base")
+"""Settings that the address names."""
 METRICS = ("perplexity", "max_vio_global")
 """Paired differences that the page opens with; names in `quality.PAIRED`."""
 

@@ -20,6 +20,8 @@ from explorer.figures.views.view import OpenView, Query
 from explorer.queries.probe import probes as probes_of
 
 TITLE = "Router microscope"
+KEYS = ("run", "probe", "layer", "token", "expert", "colour")
+"""Settings that the address names."""
 NO_EXPERT = "all"
 """The value of `expert` in an address that marks none."""
 NO_PROBE = (
@@ -50,8 +52,7 @@ class MicroscopeSettings:
         """The address of this state."""
         expert = NO_EXPERT if self.expert is None else str(self.expert)
         values = (self.run, self.probe, self.layer, self.token, expert, self.colour)
-        names = ("run", "probe", "layer", "token", "expert", "colour")
-        return {name: (str(value),) for name, value in zip(names, values, strict=True)}
+        return {name: (str(value),) for name, value in zip(KEYS, values, strict=True)}
 
 
 def runs_with_probe(

@@ -16,6 +16,8 @@ from explorer.figures.views.view import OpenView, Query
 TITLE = "Replay one run"
 ALL_EXPERTS = "all"
 """What the address says where no expert is singled out."""
+KEYS = ("run", "layer", "step", "expert")
+"""Settings that a link for later names."""
 HEATMAP = "replay-heatmap"
 BESIDE_PLAYER_BINS = 80
 """Points of a line beside the player: enough for its width, few enough to follow the playhead at once."""

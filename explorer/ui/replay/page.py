@@ -78,6 +78,7 @@ def _facts(run: Run) -> None:
 
 def show_run(run: Run) -> None:
     """Player and panels that follow the playhead, then the panels of the layer and of the whole run."""
+    panels.bind(*view.KEYS)
     clock = _clock(run)
     st.session_state[WHOLE_PAGE] = True
     above = st.container()
@@ -119,7 +120,7 @@ def latest(run: Run) -> Run:
 def _questions(run: Run) -> view.ReplayQuestions:
     """The questions for what the widgets say, with the order of experts as it was frozen."""
     settings = playhead.settings()
-    return view.questions(run, settings, expert_order.frozen(run, settings.layer))
+    return view.questions(run, settings, expert_order.frozen(run, settings.layer, settings.sort))
 
 
 def _draw_all_again() -> None:
@@ -158,7 +159,7 @@ def _player(run: Run) -> None:
 
 
 def _heatmap_player(run: Run, settings: view.ReplaySettings) -> None:
-    layer, order = settings.layer, expert_order.frozen(run, settings.layer)
+    layer, order = settings.layer, expert_order.frozen(run, settings.layer, settings.sort)
     heatmap_player(
         store.ask(load_queries.load_matrix, run, layer),
         key=f"player-{run.run_id}-{layer}",
