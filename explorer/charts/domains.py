@@ -72,15 +72,7 @@ def _rows(frame: pl.DataFrame, limit: float) -> pl.DataFrame:
 def _across(experts: list[int], title: str) -> alt.X:
     """The experts from left to right."""
     every = max(1, -(-len(experts) // 32))
-    x_axis = alt.Axis(
-        values=experts[::every],
-        labelAngle=0,
-        ticks=False,
-        domain=False,
-        labelOverlap="greedy",
-        labelSeparation=4,
-        labelFontWeight=linking.bold_label(),
-    )
+    x_axis = linking.expert_axis(experts[::every], domain=False)
     return alt.X("expert:O", title=title, axis=x_axis, sort=experts, scale=alt.Scale(padding=0))
 
 
@@ -91,7 +83,4 @@ def _lit_column(data: pl.DataFrame, across: alt.X) -> list[alt.Chart]:
         .transform_aggregate(groupby=["expert"])
         .encode(x=across, y=alt.value(0), y2=alt.value("height"), opacity=linking.when_lit(1, 0, 0))
     )
-    # The page's colour around the line keeps it visible on any cell.
-    halo = column.mark_rect(filled=False, stroke=alt.ExprRef("background"), strokeWidth=5)
-    line = column.mark_rect(filled=False, stroke=theme.PLAYHEAD.expr, strokeWidth=2)
-    return [halo, line]
+    return linking.outline(column, width=2, halo=5)

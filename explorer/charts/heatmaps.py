@@ -243,7 +243,4 @@ def _lit_rows(base: alt.Chart) -> list[alt.Chart]:
         opacity=linking.when_lit(1, 0, 0),
         tooltip=alt.value(None),
     )
-    # The page's colour around the line keeps it visible on any cell.
-    halo = rows.mark_rect(filled=False, stroke=alt.ExprRef("background"), strokeWidth=4)
-    line = rows.mark_rect(filled=False, stroke=theme.PLAYHEAD.expr, strokeWidth=1.5)
-    return [halo, line]
+    return linking.outline(rows, width=1.5, halo=4)

@@ -73,16 +73,8 @@ def _across(experts: list[int], title: str, *, is_index: bool) -> alt.X:
     """The experts from left to right; of many, every n-th has its number, if they stand by index."""
     every = max(1, -(-len(experts) // 32))
     values = experts[::every] if is_index else (experts if len(experts) <= 32 else [])
-    axis = alt.Axis(
-        values=values,
-        labelAngle=0,
-        ticks=False,
-        labelOverlap="greedy",
-        labelSeparation=4,
-        labelFontWeight=linking.bold_label(),
-    )
     scale = alt.Scale(paddingInner=0.12 if len(experts) <= 96 else 0)
-    return alt.X("expert:O", sort=experts, title=title, axis=axis, scale=scale)
+    return alt.X("expert:O", sort=experts, title=title, axis=linking.expert_axis(values), scale=scale)
 
 
 def _tooltip(data: pl.DataFrame) -> list[alt.Tooltip]:

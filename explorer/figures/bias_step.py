@@ -120,7 +120,7 @@ def table(step: BiasStep, rows: pl.DataFrame) -> pl.DataFrame:
     numbers, logged_E = bias_updates.table(step, rows), bias_updates.logged_of(rows)
     is_sign = step.force.rule.update_rule == "sign" and step.centre is None
     missing = ["–"] * numbers.height
-    same = [] if logged_E is None else step.equals(logged_E)
+    same: list[bool] = [] if logged_E is None else step.equals(logged_E).tolist()
     return numbers.select(
         "expert",
         "tokens",
