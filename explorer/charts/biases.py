@@ -1,6 +1,6 @@
 """Bias trajectories of all experts of a layer, a few of them singled out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import altair as alt
@@ -36,15 +36,47 @@ def bias_trajectories(
         is_odd = NOT_FINITE in frame.columns and bool((frame[NOT_FINITE] > 0).any())
         none = "no bias is finite" if is_odd else "no expert biases: this run has no bias rule"
         return theme.no_data(none, title=title)
-    chosen = [int(e) for e in dict.fromkeys(highlight)][: len(theme.EXPERT_INKS)]
+    data = _rows(frame)
+    bold = {
+        int(expert): ink for expert, ink in zip(dict.fromkeys(highlight), theme.EXPERT_INKS, strict=False)
+    }
+    encoded = _encoded()
+    lines = _thin(data, encoded)
+    highlighted = _bold(data, encoded, bold)
+    names = _names(data, bold, height)
+    points = _points(data.drop_nulls("expert_bias"), encoded).add_params(
+        linking.hover(scope, nearest=True), linking.pick_point(linked=pick)
+    )
+    span = (float(data["x"].min()), float(frame["last_step"].max()))  # type: ignore[arg-type]
+    marks = event_marks.event_layers(events, span)
+    chart = alt.layer(
+        lines,
+        *_outranked(data, gap),
+        highlighted,
+        _breaks(data),
+        points,
+        *names,
+        *marks,
+        *theme.playhead_layers(playhead),
+    )
+    figure: alt.LayerChart = theme.titled(chart, title=title, height=height)
+    return figure
+
+
+def _rows(frame: pl.DataFrame) -> pl.DataFrame:
+    """Columns x, expert, expert_bias (NULL where it is NaN or infinite) and name, without unbiased steps."""
     broken = pl.col(NOT_FINITE) > 0 if NOT_FINITE in frame.columns else pl.lit(False)
-    data = frame.filter(pl.col("bias_mean").is_not_null() | broken).select(
+    return frame.filter(pl.col("bias_mean").is_not_null() | broken).select(
         pl.col("first_step").cast(pl.Float64).alias("x"),
         pl.col("expert").cast(pl.Int32),
         expert_bias=pl.col("bias_mean").cast(pl.Float64).round(6),
         name=pl.lit("expert ") + pl.col("expert").cast(pl.String),
     )
-    encoded: dict[str, Any] = {
+
+
+def _encoded() -> dict[str, Any]:
+    """Both axes, and the expert that a line belongs to."""
+    return {
         "x": alt.X(
             "x:Q",
             title=theme.AXIS["step"],
@@ -60,9 +92,13 @@ def bias_trajectories(
         ),
         "detail": "expert:N",
     }
-    lines = alt.Chart(data)
-    thin = (
-        lines.mark_line(clip=True)
+
+
+def _thin(data: pl.DataFrame, encoded: dict[str, Any]) -> alt.Chart:
+    """One line per expert; the one nearest to the pointer becomes bold."""
+    thin: alt.Chart = (
+        alt.Chart(data)
+        .mark_line(clip=True)
         .encode(
             **encoded,
             color=linking.when_lit(theme.STRONG_TEXT.expr, theme.FAINT_LINE.expr, theme.FAINT_LINE.expr),
@@ -72,12 +108,16 @@ def bias_trajectories(
         .properties(name="thin")
         .add_params(theme.zoom())
     )
-    inks = {expert: theme.EXPERT_INKS[i] for i, expert in enumerate(chosen)}
+    return thin
+
+
+def _bold(data: pl.DataFrame, encoded: dict[str, Any], inks: Mapping[int, theme.Ink]) -> alt.Chart:
+    """The lines of the highlighted experts."""
     scale = alt.Scale(
-        domain=chosen or [-1], range=[ink.expr for ink in inks.values()] or [theme.REFERENCE.expr]
+        domain=list(inks) or [-1], range=[ink.expr for ink in inks.values()] or [theme.REFERENCE.expr]
     )
-    bold = (
-        alt.Chart(data.filter(pl.col("expert").is_in(chosen)))
+    bold: alt.Chart = (
+        alt.Chart(data.filter(pl.col("expert").is_in(list(inks))))
         .mark_line(clip=True)
         .encode(
             **encoded,
@@ -86,6 +126,11 @@ def bias_trajectories(
             strokeWidth=linking.when_lit(4, 2.4, 2.4),
         )
     )
+    return bold
+
+
+def _names(data: pl.DataFrame, inks: Mapping[int, theme.Ink], height: int) -> list[alt.Chart]:
+    """The highlighted experts by name, at the ends of their lines."""
     low, high = float(data["expert_bias"].min()), float(data["expert_bias"].max())  # type: ignore[arg-type]
     last = data.drop_nulls("expert_bias").sort("x").group_by("expert", maintain_order=True).last()
     ends = [
@@ -93,24 +138,7 @@ def bias_trajectories(
         for e, v in last.select("expert", "expert_bias").rows()
         if e in inks
     ]
-    names = end_labels(ends, field="expert_bias", low=low, high=high, height=height)
-    points = _points(data.drop_nulls("expert_bias"), encoded).add_params(
-        linking.hover(scope, nearest=True), linking.pick_point(linked=pick)
-    )
-    span = (float(data["x"].min()), float(frame["last_step"].max()))  # type: ignore[arg-type]
-    marks = event_marks.event_layers(events, span)
-    chart = alt.layer(
-        thin,
-        *_outranked(data, gap),
-        bold,
-        _breaks(data),
-        points,
-        *names,
-        *marks,
-        *theme.playhead_layers(playhead),
-    )
-    figure: alt.LayerChart = theme.titled(chart, title=title, height=height)
-    return figure
+    return end_labels(ends, field="expert_bias", low=low, high=high, height=height)
 
 
 NOT_FINITE = "bias_not_finite"

@@ -28,33 +28,9 @@ def domain_expert_heatmap(
     """
     if frame.is_empty():
         return theme.no_data("no loads by domain recorded", title=title)
-    ratio = pl.col("load_ratio").fill_null(0.0).fill_nan(0.0)
-    data = frame.select(
-        "domain",
-        pl.col("expert").cast(pl.Int32),
-        pl.col("tokens").cast(pl.Int64),
-        load_ratio=ratio.round(4),
-        value=pl.when(ratio > 0).then(ratio.log(2).clip(-limit, limit)),
-        state=pl.when(ratio > 0).then(pl.lit("some")).otherwise(pl.lit("no tokens")),
-    )
+    data = _rows(frame, limit)
     experts = sorted(data["expert"].unique().to_list()) if order is None else [int(e) for e in order]
-    every = max(1, -(-len(experts) // 32))
-    x_axis = alt.Axis(
-        values=experts[::every],
-        labelAngle=0,
-        ticks=False,
-        domain=False,
-        labelOverlap="greedy",
-        labelSeparation=4,
-        labelFontWeight=linking.bold_label(),
-    )
-    across = alt.X(
-        "expert:O",
-        title=theme.AXIS["expert"] + order_words,
-        axis=x_axis,
-        sort=experts,
-        scale=alt.Scale(padding=0),
-    )
+    across = _across(experts, theme.AXIS["expert"] + order_words)
     base = alt.Chart(data).encode(
         x=across,
         y=alt.Y(
@@ -75,14 +51,36 @@ def domain_expert_heatmap(
     live = live.add_params(linking.hover(scope))
     dead = base.transform_filter("datum.state == 'no tokens'").mark_rect().encode(color=dead_colour())
     tall = height or max(120, 44 * data["domain"].n_unique())
+    chart = alt.layer(live, dead, *_lit_column(data, across)).resolve_scale(color="independent")
+    figure: alt.LayerChart = theme.titled(chart, title=title, height=tall)
+    return figure
+
+
+def _rows(frame: pl.DataFrame, limit: float) -> pl.DataFrame:
+    """The frame with value, log2 of the load ratio within ±limit, and state, whether there are tokens."""
+    ratio = pl.col("load_ratio").fill_null(0.0).fill_nan(0.0)
+    return frame.select(
+        "domain",
+        pl.col("expert").cast(pl.Int32),
+        pl.col("tokens").cast(pl.Int64),
+        load_ratio=ratio.round(4),
+        value=pl.when(ratio > 0).then(ratio.log(2).clip(-limit, limit)),
+        state=pl.when(ratio > 0).then(pl.lit("some")).otherwise(pl.lit("no tokens")),
+    )
+
+
+def _across(experts: list[int], title: str) -> alt.X:
+    """The experts from left to right."""
+    every = max(1, -(-len(experts) // 32))
+    x_axis = linking.expert_axis(experts[::every], domain=False)
+    return alt.X("expert:O", title=title, axis=x_axis, sort=experts, scale=alt.Scale(padding=0))
+
+
+def _lit_column(data: pl.DataFrame, across: alt.X) -> list[alt.Chart]:
+    """A frame around the column of the expert under the pointer."""
     column = (
         alt.Chart(data)
         .transform_aggregate(groupby=["expert"])
         .encode(x=across, y=alt.value(0), y2=alt.value("height"), opacity=linking.when_lit(1, 0, 0))
     )
-    # The page's colour around the line keeps it visible on any cell.
-    halo = column.mark_rect(filled=False, stroke=alt.ExprRef("background"), strokeWidth=5)
-    line = column.mark_rect(filled=False, stroke=theme.PLAYHEAD.expr, strokeWidth=2)
-    chart = alt.layer(live, dead, halo, line).resolve_scale(color="independent")
-    figure: alt.LayerChart = theme.titled(chart, title=title, height=tall)
-    return figure
+    return linking.outline(column, width=2, halo=5)

@@ -1,36 +1,16 @@
-"""Expert loads over steps as heatmaps: binned with Altair, at full resolution with Plotly."""
+"""Expert loads over steps as heatmaps of binned steps; `charts.full_heatmap` draws every step."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import altair as alt
-import numpy as np
-import plotly.graph_objects as go
 import polars as pl
-from numpy.typing import NDArray
 
 from explorer.charts import event_marks, linking, theme
-from explorer.charts.scales import dead_colour, load_colour, plotly_scale, tick_labels, ticks
+from explorer.charts.scales import dead_colour, load_colour
 
-PLOTLY_CONFIG: dict[str, Any] = {
-    "displaylogo": False,
-    # Plotly's own HTML offers to upload the figure to its cloud; ours must not.
-    "modeBarButtonsToRemove": ["sendChartToCloud", "lasso2d", "select2d", "autoScale2d"],
-}
 TALLEST = 460
 PANEL_GAP = 40
-
-
-class LoadMatrix(Protocol):
-    """What `full_heatmap` and the player read: S steps, E experts."""
-
-    @property
-    def steps(self) -> NDArray[np.int64]: ...
-    @property
-    def tokens(self) -> NDArray[np.int64]: ...
-    @property
-    def bias(self) -> NDArray[np.float32] | None: ...
 
 
 def cells(frame: pl.DataFrame, limit: float) -> pl.DataFrame:
@@ -169,42 +149,9 @@ def _figure(
     scope: str | None = None,
 ) -> theme.Figure:
     tall = panels[-1].bottom
-    marks = [tick for panel in panels for tick in panel.ticks()]
-    places, names = [place for place, _ in marks], [name for _, name in marks]
-    y_axis = alt.Axis(
-        title=theme.AXIS["expert"],
-        values=places,
-        labelExpr=f"{names}[indexof({places}, datum.value)]",
-        grid=False,
-        domain=False,
-        ticks=False,
-        labelOverlap=False,
-    )
-    tooltip = [
-        alt.Tooltip("expert:O", title="expert"),
-        alt.Tooltip("first_step:Q", title="from step", format="d"),
-        alt.Tooltip("last_step:Q", title="to step", format="d"),
-        alt.Tooltip("load_ratio:Q", title="load, × uniform", format=".2f"),
-        alt.Tooltip("min_ratio:Q", title="lowest in between", format=".2f"),
-        alt.Tooltip("max_ratio:Q", title="highest in between", format=".2f"),
-        alt.Tooltip("tokens:Q", title="tokens", format=",d"),
-    ]
-    if len(panels) > 1:
-        tooltip.insert(0, alt.Tooltip("run:N"))
     # The scales round to whole pixels, or neighbouring cells would show hair lines between them.
     placed = pl.concat([panel.placed() for panel in panels])
-    base = alt.Chart(placed).encode(
-        x=alt.X(
-            "x:Q",
-            title=theme.AXIS["step"],
-            scale=alt.Scale(zero=False, nice=False, round=True),
-            axis=theme.step_axis(),
-        ),
-        x2="x2:Q",
-        y=alt.Y("y:Q", axis=y_axis, scale=alt.Scale(domain=[0, tall], reverse=True, nice=False, round=True)),
-        y2="y2:Q",
-        tooltip=tooltip,
-    )
+    base = _base(placed, panels, tall)
     pick = alt.selection_point(name="pick", fields=["expert", "first_step"], on="click", empty=False)
     live = (
         base.transform_filter("isValid(datum.value)")
@@ -216,8 +163,63 @@ def _figure(
     dead = (
         base.transform_filter("datum.state == 'no tokens'").mark_rect(clip=True).encode(color=dead_colour())
     )
+    heads = _heads(panels)
+    span = (float(placed["x"].min()), float(placed["x2"].max()))  # type: ignore[arg-type]
+    above = event_marks.event_layers(events, span, above=True)
+    lit = _lit_rows(base) if len(panels) == 1 else []
+    chart = alt.layer(live, dead, *lit, heads, *above, *theme.playhead_layers(playhead))
+    chart = chart.resolve_scale(color="independent")
+    figure: alt.LayerChart = theme.titled(chart, title=title, height=tall)
+    return figure
+
+
+def _base(placed: pl.DataFrame, panels: Sequence[_Panel], tall: int) -> alt.Chart:
+    """The cells without colour, on axes of steps and experts. placed: of all panels; tall: in pixels."""
+    marks = [tick for panel in panels for tick in panel.ticks()]
+    places, names = [place for place, _ in marks], [name for _, name in marks]
+    y_axis = alt.Axis(
+        title=theme.AXIS["expert"],
+        values=places,
+        labelExpr=f"{names}[indexof({places}, datum.value)]",
+        grid=False,
+        domain=False,
+        ticks=False,
+        labelOverlap=False,
+    )
+    base: alt.Chart = alt.Chart(placed).encode(
+        x=alt.X(
+            "x:Q",
+            title=theme.AXIS["step"],
+            scale=alt.Scale(zero=False, nice=False, round=True),
+            axis=theme.step_axis(),
+        ),
+        x2="x2:Q",
+        y=alt.Y("y:Q", axis=y_axis, scale=alt.Scale(domain=[0, tall], reverse=True, nice=False, round=True)),
+        y2="y2:Q",
+        tooltip=_tooltip(several=len(panels) > 1),
+    )
+    return base
+
+
+def _tooltip(*, several: bool) -> list[alt.Tooltip]:
+    """The numbers of a cell; of several runs also which one it belongs to."""
+    run = [alt.Tooltip("run:N")] if several else []
+    return [
+        *run,
+        alt.Tooltip("expert:O", title="expert"),
+        alt.Tooltip("first_step:Q", title="from step", format="d"),
+        alt.Tooltip("last_step:Q", title="to step", format="d"),
+        alt.Tooltip("load_ratio:Q", title="load, × uniform", format=".2f"),
+        alt.Tooltip("min_ratio:Q", title="lowest in between", format=".2f"),
+        alt.Tooltip("max_ratio:Q", title="highest in between", format=".2f"),
+        alt.Tooltip("tokens:Q", title="tokens", format=",d"),
+    ]
+
+
+def _heads(panels: Sequence[_Panel]) -> alt.Chart:
+    """The label of each run above its cells."""
     titles = pl.DataFrame({"y": [float(p.top) for p in panels], "label": [p.label for p in panels]})
-    heads = (
+    heads: alt.Chart = (
         alt.Chart(titles)
         .mark_text(
             align="left",
@@ -230,13 +232,7 @@ def _figure(
         )
         .encode(x=alt.value(0), y="y:Q", text="label:N")
     )
-    span = (float(placed["x"].min()), float(placed["x2"].max()))  # type: ignore[arg-type]
-    above = event_marks.event_layers(events, span, above=True)
-    lit = _lit_rows(base) if len(panels) == 1 else []
-    chart = alt.layer(live, dead, *lit, heads, *above, *theme.playhead_layers(playhead))
-    chart = chart.resolve_scale(color="independent")
-    figure: alt.LayerChart = theme.titled(chart, title=title, height=tall)
-    return figure
+    return heads
 
 
 def _lit_rows(base: alt.Chart) -> list[alt.Chart]:
@@ -247,105 +243,4 @@ def _lit_rows(base: alt.Chart) -> list[alt.Chart]:
         opacity=linking.when_lit(1, 0, 0),
         tooltip=alt.value(None),
     )
-    # The page's colour around the line keeps it visible on any cell.
-    halo = rows.mark_rect(filled=False, stroke=alt.ExprRef("background"), strokeWidth=4)
-    line = rows.mark_rect(filled=False, stroke=theme.PLAYHEAD.expr, strokeWidth=1.5)
-    return [halo, line]
-
-
-def full_heatmap(
-    load_matrix: LoadMatrix,
-    *,
-    title: str = "",
-    limit: float = 2.0,
-    colour: str = "PuOr",
-    height: int = 520,
-    dark: bool = False,
-    playhead: float | None = None,
-) -> go.Figure:
-    """Every step and expert as one image with hover: for 100,000 cells and more, as a still.
-
-    Never in a live view (Plotly figures remount on every change of data). Show it with
-    `config=PLOTLY_CONFIG`. Plotly cannot see its background, so `dark` is given.
-    """
-    tokens = np.asarray(load_matrix.tokens, dtype=np.int64)
-    if tokens.size == 0:
-        return _empty_plotly("no expert loads recorded for this view", title, dark)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = tokens * (tokens.shape[1] / tokens.sum(1, keepdims=True))
-        value = np.log2(ratio).astype(np.float32)
-    dead = tokens == 0
-    steps, experts = np.asarray(load_matrix.steps), np.arange(tokens.shape[1])
-    ink = theme.DEAD.pick(dark)
-    figure = go.Figure()
-    hover = "step %{x}<br>expert %{y}<br>tokens %{customdata:,d}"
-    figure.add_heatmap(
-        x=steps,
-        y=experts,
-        z=np.where(dead, np.nan, value).T,
-        zmin=-limit,
-        zmax=limit,
-        colorscale=plotly_scale(colour, dark=dark),
-        customdata=tokens.T.astype(np.int32),
-        hovertemplate=hover + "<br>log2(load / uniform) %{z:.2f}<extra></extra>",
-        colorbar={
-            "title": {"text": "load, × uniform"},
-            "tickvals": ticks(limit),
-            "ticktext": tick_labels(limit),
-            "thickness": 12,
-            "outlinewidth": 0,
-        },
-    )
-    figure.add_heatmap(
-        x=steps,
-        y=experts,
-        z=np.where(dead, 1.0, np.nan).T.astype(np.float32),
-        colorscale=[[0, ink], [1, ink]],
-        showscale=False,
-        hovertemplate="step %{x}<br>expert %{y}<br>no tokens<extra></extra>",
-    )
-    if dead.any():
-        figure.add_scatter(
-            x=[None],
-            y=[None],
-            mode="markers",
-            name="no tokens",
-            marker={"color": ink, "symbol": "square", "size": 11},
-            showlegend=True,
-        )
-    if playhead is not None:
-        figure.add_vline(x=playhead, line={"color": theme.PLAYHEAD.pick(dark), "width": 1.5})
-    figure.update_layout(
-        title={"text": title} if title else None,
-        height=height,
-        margin={"l": 56, "r": 16, "t": 48, "b": 48},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"color": theme.NEUTRAL_TEXT.pick(dark)},
-        legend={"orientation": "h", "y": 1.06, "x": 1, "xanchor": "right"},
-    )
-    figure.update_xaxes(title_text=theme.AXIS["step"], showgrid=False, zeroline=False)
-    figure.update_yaxes(title_text=theme.AXIS["expert"], autorange="reversed", showgrid=False, zeroline=False)
-    return figure
-
-
-def _empty_plotly(message: str, title: str, dark: bool) -> go.Figure:
-    figure = go.Figure()
-    figure.add_annotation(
-        text=message,
-        showarrow=False,
-        x=0.5,
-        y=0.5,
-        xref="paper",
-        yref="paper",
-        font={"color": theme.NEUTRAL_TEXT.pick(dark), "size": 14},
-    )
-    figure.update_xaxes(visible=False)
-    figure.update_yaxes(visible=False)
-    figure.update_layout(
-        title={"text": title} if title else None,
-        height=200,
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-    )
-    return figure
+    return linking.outline(rows, width=1.5, halo=4)

@@ -6,9 +6,12 @@ player does the same. The event carries a scope in its name: expert 3 of one run
 so figures of different runs, or layers, never light up together.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import altair as alt
+
+from explorer.charts import theme
 
 EXPERT_EVENT = "moe-expert"
 """Sent to the root element when the expert under the pointer changes; followed by `:` and the scope."""
@@ -72,3 +75,22 @@ def bold_label() -> Any:
 
 def _text(value: Any) -> str:
     return f"({value.expr})" if isinstance(value, alt.ExprRef) else repr(value)
+
+
+def expert_axis(values: Sequence[int], **more: Any) -> alt.Axis:
+    """An axis of experts side by side, the lit one's number bold. values: those that have a number."""
+    return alt.Axis(
+        values=list(values),
+        labelAngle=0,
+        ticks=False,
+        labelOverlap="greedy",
+        labelSeparation=4,
+        labelFontWeight=bold_label(),
+        **more,
+    )
+
+
+def outline(marks: alt.Chart, *, width: float, halo: float) -> list[alt.Chart]:
+    """Frames around rectangles; the page's colour around the line keeps it visible on any cell."""
+    around = marks.mark_rect(filled=False, stroke=alt.ExprRef("background"), strokeWidth=halo)
+    return [around, marks.mark_rect(filled=False, stroke=theme.PLAYHEAD.expr, strokeWidth=width)]

@@ -49,51 +49,51 @@ def load_bars(
     ordered = frame.sort("load_ratio", descending=True) if sort == "load" else frame.sort("expert")
     data = _with_colour(ordered, limit)
     rows = data["expert"].to_list() if order is None else [int(expert) for expert in order]
-    every = max(1, -(-len(rows) // 32))
-    is_index = sort == "expert" and order is None
-    values = rows[::every] if is_index else (rows if len(rows) <= 32 else [])
     x_title = theme.AXIS["expert"] + (", busiest first" if sort == "load" else order_words)
-    tooltip = [
-        alt.Tooltip("expert:O"),
-        alt.Tooltip("load_ratio:Q", title="load, × uniform", format=".2f"),
-        alt.Tooltip("tokens:Q", format=",d"),
-    ]
-    for name, label in (("expert_bias", "bias"), ("mean_score", "mean score")):
-        if name in data.columns and data[name].null_count() < data.height:
-            tooltip.append(
-                alt.Tooltip(f"{name}:Q", title=label, format="+.4f" if name == "expert_bias" else ".4f")
-            )
     bars = (
         alt.Chart(data)
         .mark_bar(cornerRadiusEnd=1)
         .encode(
-            x=alt.X(
-                "expert:O",
-                sort=rows,
-                title=x_title,
-                axis=alt.Axis(
-                    values=values,
-                    labelAngle=0,
-                    ticks=False,
-                    labelOverlap="greedy",
-                    labelSeparation=4,
-                    labelFontWeight=linking.bold_label(),
-                ),
-                scale=alt.Scale(paddingInner=0.12 if len(rows) <= 96 else 0),
-            ),
+            x=_across(rows, x_title, is_index=sort == "expert" and order is None),
             y=alt.Y("load_ratio:Q", title=theme.AXIS["load_ratio"], axis=alt.Axis(tickCount=5)),
             color=alt.Color("value:Q", scale=load_scale(limit, colour, bars=True), legend=None),
             opacity=linking.when_lit(1, 0.55, 1),
             stroke=alt.value(theme.PLAYHEAD.expr),
             strokeWidth=linking.when_lit(2, 0, 0),
-            tooltip=tooltip,
+            tooltip=_tooltip(data),
         )
         .add_params(linking.hover(scope))
     )
+    chart = alt.layer(bars, *_even_share())
+    figure: alt.LayerChart = theme.titled(chart, title=title, height=height)
+    return figure
+
+
+def _across(experts: list[int], title: str, *, is_index: bool) -> alt.X:
+    """The experts from left to right; of many, every n-th has its number, if they stand by index."""
+    every = max(1, -(-len(experts) // 32))
+    values = experts[::every] if is_index else (experts if len(experts) <= 32 else [])
+    scale = alt.Scale(paddingInner=0.12 if len(experts) <= 96 else 0)
+    return alt.X("expert:O", sort=experts, title=title, axis=linking.expert_axis(values), scale=scale)
+
+
+def _tooltip(data: pl.DataFrame) -> list[alt.Tooltip]:
+    """The numbers of a bar; bias and mean score only where they were recorded."""
+    tooltip = [
+        alt.Tooltip("expert:O"),
+        alt.Tooltip("load_ratio:Q", title="load, × uniform", format=".2f"),
+        alt.Tooltip("tokens:Q", format=",d"),
+    ]
+    for name, label, format in (("expert_bias", "bias", "+.4f"), ("mean_score", "mean score", ".4f")):
+        if name in data.columns and data[name].null_count() < data.height:
+            tooltip.append(alt.Tooltip(f"{name}:Q", title=label, format=format))
+    return tooltip
+
+
+def _even_share() -> list[alt.Chart]:
+    """The dashed line at 1 with its name."""
     line = pl.DataFrame({"load_ratio": [1.0], "name": ["uniform"]})
     base = alt.Chart(line).encode(y="load_ratio:Q")
     rule = base.mark_rule(color=theme.STRONG_TEXT.expr, strokeDash=[5, 3], strokeWidth=1.2)
     text = base.mark_text(align="left", dx=6, fontSize=11, fontWeight=600, color=theme.STRONG_TEXT.expr)
-    chart = alt.layer(bars, rule, text.encode(x=alt.value(alt.expr("width")), text="name:N"))
-    figure: alt.LayerChart = theme.titled(chart, title=title, height=height)
-    return figure
+    return [rule, text.encode(x=alt.value(alt.expr("width")), text="name:N")]

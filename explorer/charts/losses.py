@@ -54,7 +54,20 @@ def loss_curves(
     lines = series.line_layers(
         data, styles, x_title=x_title, y_title=y_title, log_y=log_y, zero=False, stroke_width=1.3
     )
-    rings = (
+    rings = _rings(points, styles, y_title.split(" (")[0])
+    ends = series.run_end_labels(both, styles)
+    text = series.label_layer(ends, both, height=height, zero=False, log_y=log_y)
+    marks = event_marks.event_layers(events, series.step_span(data), styles)
+    head = theme.playhead_layers(playhead, named=x_title == theme.AXIS["step"])
+    odd = series.not_finite_layers(source, styles, odd=NOT_FINITE)
+    chart = alt.layer(series.extent_layer(train), *lines, *odd, rings, *text, *marks, *head)
+    figure: alt.LayerChart = theme.titled(chart, title=title, height=height)
+    return figure
+
+
+def _rings(points: pl.DataFrame, styles: list[theme.RunStyle], name: str) -> alt.Chart:
+    """The evaluations on held-out text. points: rows of `_held_out`; name: of the metric, for the tooltip."""
+    rings: alt.Chart = (
         alt.Chart(points)
         # Not clipped, or a point at either end would be half a point; what is zoomed away is not shown.
         .mark_point(filled=True, size=58, stroke=alt.ExprRef("background"), strokeWidth=1.2, clip=False)
@@ -66,18 +79,11 @@ def loss_curves(
             tooltip=[
                 alt.Tooltip("run:N"),
                 alt.Tooltip("x:Q", title="held-out text at", format="~f"),
-                alt.Tooltip("value:Q", title=y_title.split(" (")[0], format=".4g"),
+                alt.Tooltip("value:Q", title=name, format=".4g"),
             ],
         )
     )
-    ends = series.run_end_labels(both, styles)
-    text = series.label_layer(ends, both, height=height, zero=False, log_y=log_y)
-    marks = event_marks.event_layers(events, series.step_span(data), styles)
-    head = theme.playhead_layers(playhead, named=x_title == theme.AXIS["step"])
-    odd = series.not_finite_layers(source, styles, odd=NOT_FINITE)
-    chart = alt.layer(series.extent_layer(train), *lines, *odd, rings, *text, *marks, *head)
-    figure: alt.LayerChart = theme.titled(chart, title=title, height=height)
-    return figure
+    return rings
 
 
 def _as_perplexity(train: pl.DataFrame) -> pl.DataFrame:

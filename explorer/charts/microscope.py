@@ -40,29 +40,9 @@ def token_scores(
         return theme.no_data("no scores were recorded for this token")
     data = frame.select(COLUMNS)
     experts = data["expert"].to_list()
-    every = max(1, -(-len(experts) // 16))
-    shown = list(STATES) if biased else [CHOSEN, LEFT]
-    colour = alt.Color(
-        "state:N",
-        scale=alt.Scale(domain=list(STATES), range=[ink.expr for ink in STATES.values()]),
-        legend=alt.Legend(
-            title=None,
-            orient="bottom",
-            values=shown,
-            columns=2,
-            symbolType="square",
-            symbolStrokeWidth=0,
-            symbolOpacity=1,
-            labelLimit=240,
-        ),
-    )
-    x = alt.X(
-        "expert:O",
-        # Explicit: the band of the marked expert is the first layer and would put it first.
-        sort=experts,
-        title=theme.AXIS["expert"],
-        axis=alt.Axis(values=experts[::every], labelAngle=0, ticks=False, labelOverlap="greedy"),
-        scale=alt.Scale(paddingInner=0.3 if len(experts) <= 32 else 0.15),
+    x = _score_axis(experts)
+    y = alt.Y(
+        "score:Q", title="score, and score with bias" if biased else "score", axis=alt.Axis(tickCount=5)
     )
     tooltip = [
         alt.Tooltip("expert:O"),
@@ -71,30 +51,69 @@ def token_scores(
         alt.Tooltip("compared:Q", title="score with bias", format=".4f"),
         alt.Tooltip("state:N", title="this expert is"),
     ]
-    y_axis = alt.Y(
-        "score:Q", title="score, and score with bias" if biased else "score", axis=alt.Axis(tickCount=5)
-    )
-    base = alt.Chart(data).encode(x=x, color=colour, tooltip=tooltip)
-    moved = base.transform_filter("isValid(datum.compared)")
-    size = 110 if len(experts) <= 32 else 45
+    base = alt.Chart(data).encode(x=x, color=_state_colour(biased), tooltip=tooltip)
     band = (
         alt.Chart(data)
         .transform_filter("datum.marked")
         .mark_bar(color=theme.REFERENCE_BAND.expr, opacity=0.45)
         .encode(x=x, y=alt.value(0), y2=alt.value(height))
     )
-    bars = base.mark_bar(opacity=0.38).encode(y=y_axis)
-    shaft = moved.mark_rule(strokeWidth=2.5).encode(y=y_axis, y2="compared:Q")
+    bars = base.mark_bar(opacity=0.38).encode(y=y)
+    arrows = _arrows(base, y, size=110 if len(experts) <= 32 else 45) if biased else []
+    chart = alt.layer(band, bars, *arrows, *_cuts(cuts))
+    figure: alt.LayerChart = theme.titled(chart, height=height)
+    return figure
+
+
+def _state_colour(biased: bool) -> alt.Color:
+    """The colour of each of STATES; without a bias the legend names only those that can occur."""
+    return alt.Color(
+        "state:N",
+        scale=alt.Scale(domain=list(STATES), range=[ink.expr for ink in STATES.values()]),
+        legend=alt.Legend(
+            title=None,
+            orient="bottom",
+            values=list(STATES) if biased else [CHOSEN, LEFT],
+            columns=2,
+            symbolType="square",
+            symbolStrokeWidth=0,
+            symbolOpacity=1,
+            labelLimit=240,
+        ),
+    )
+
+
+def _score_axis(experts: list[int]) -> alt.X:
+    """The experts from left to right."""
+    every = max(1, -(-len(experts) // 16))
+    return alt.X(
+        "expert:O",
+        # Explicit: the band of the marked expert is the first layer and would put it first.
+        sort=experts,
+        title=theme.AXIS["expert"],
+        axis=alt.Axis(values=experts[::every], labelAngle=0, ticks=False, labelOverlap="greedy"),
+        scale=alt.Scale(paddingInner=0.3 if len(experts) <= 32 else 0.15),
+    )
+
+
+def _arrows(base: alt.Chart, y: alt.Y, size: int) -> list[alt.Chart]:
+    """The bias as an arrow from each score, and a ring where the score alone would have been chosen."""
+    moved = base.transform_filter("isValid(datum.compared)")
+    shaft = moved.mark_rule(strokeWidth=2.5).encode(y=y, y2="compared:Q")
     up = moved.transform_filter("datum.compared > datum.score").mark_point(
         shape="triangle-up", filled=True, opacity=1, size=size
     )
     down = moved.transform_filter("datum.compared < datum.score").mark_point(
         shape="triangle-down", filled=True, opacity=1, size=size
     )
-    heads = [mark.encode(y="compared:Q") for mark in (up, down)]
     ring = base.transform_filter("datum.before").mark_point(
         shape="circle", filled=False, strokeWidth=2, opacity=1, size=size + 40
     )
+    return [shaft, *(mark.encode(y="compared:Q") for mark in (up, down)), ring.encode(y=y)]
+
+
+def _cuts(cuts: pl.DataFrame) -> list[alt.Chart]:
+    """The cut-offs of the choice as lines, each with its name. cuts: of `cut_rows`."""
     rules = alt.Chart(cuts).mark_rule(strokeWidth=1.4, color=theme.STRONG_TEXT.expr)
     # Literal dashes: a scale of dashes would get a legend of its own.
     solid = rules.transform_filter("datum.biased").mark_rule(
@@ -103,15 +122,12 @@ def token_scores(
     faint = rules.transform_filter("!datum.biased").mark_rule(
         strokeWidth=1.2, color=theme.REFERENCE.expr, strokeDash=[2, 3]
     )
-    words = (
+    names = (
         alt.Chart(cuts)
         .mark_text(align="left", dx=7, fontSize=11, clip=False, lineBreak="\n", color=theme.STRONG_TEXT.expr)
         .encode(x=alt.value(alt.expr("width")), y="place:Q", text="name:N")
     )
-    arrows = [shaft, *heads, ring.encode(y=y_axis)] if biased else []
-    chart = alt.layer(band, bars, *arrows, solid.encode(y="cut:Q"), faint.encode(y="cut:Q"), words)
-    figure: alt.LayerChart = theme.titled(chart, height=height)
-    return figure
+    return [solid.encode(y="cut:Q"), faint.encode(y="cut:Q"), names]
 
 
 def cut_rows(

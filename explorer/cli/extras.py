@@ -21,6 +21,7 @@ EXTRAS = {
         "duckdb",
         "pyarrow",
         "scipy",
+        "pydantic",
     ),
     "train": ("torch", "tokenizers", "tqdm", "scipy"),
 }

@@ -1,39 +1,69 @@
 """Experiments: named training configurations for the Train page, read from `experiments/*.toml`.
 
 Good ones and deliberately bad ones. A comment holds no results: its numbers are placeholders for facts of
-shipped runs (`explorer.course.lessons`).
+shipped runs (`explorer.course.facts`).
 """
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from explorer.config.presets import PRESETS, arm_config, get_preset
-from explorer.course.lessons import check_facts, placeholders, slug_of
-from explorer.course.toml_tables import FileProblem, Table
+from explorer.course.facts import placeholders, wrong_facts
+from explorer.course.files import FileProblem, Mistake
+from explorer.course.lessons import slug_of
+from explorer.course.model import AnyText, FileModel, Text, at_most, load, refuse
 from explorer.errors import ConfigError
 
-VERDICTS = ("good", "bad", "open")
-"""Worth copying; deliberately bad; not decided by the measurements."""
 MOST_WORDS = 100
 
 
-@dataclass(frozen=True, kw_only=True)
-class Experiment:
+class Experiment(FileModel):
     """A training configuration and what it shows."""
 
     slug: str
-    title: str
-    verdict: str
-    comment: str
+    """From the name of its file."""
+    title: Text
+    verdict: Literal["good", "bad", "open"]
+    """Worth copying; deliberately bad; not decided by the measurements."""
+    comment: Annotated[Text, AfterValidator(at_most(MOST_WORDS))]
     """The expected result and why."""
-    preset: str
-    arms: tuple[str, ...]
+    preset: Text
+    arms: tuple[AnyText, ...]
     """Balancing rules and routings, as the form and the command line take them."""
-    seeds: str
-    settings: dict[str, Any]
+    seeds: Text = "0"
+    settings: Mapping[str, Any] = Field(default={})
     """`model.top_k` -> value, where it differs from the preset."""
+
+    @field_validator("comment")
+    @classmethod
+    def _known_facts(cls, comment: str, info: ValidationInfo) -> str:
+        if info.context is not None:
+            refuse(wrong_facts(placeholders(comment), info.context))
+        return comment
+
+    @field_validator("preset")
+    @classmethod
+    def _is_preset(cls, preset: str) -> str:
+        wrong = Mistake(preset, f"must be one of {', '.join(PRESETS)}")
+        refuse([] if preset in PRESETS else [wrong])
+        return preset
+
+    @field_validator("arms")
+    @classmethod
+    def _are_rules(cls, arms: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        preset = info.data.get("preset")
+        refuse([] if preset is None else _wrong_arms(arms, preset))
+        return arms
+
+    @field_validator("settings")
+    @classmethod
+    def _of_the_preset(cls, settings: Mapping[str, Any], info: ValidationInfo) -> Mapping[str, Any]:
+        preset = info.data.get("preset")
+        refuse([] if preset is None else _wrong_settings(settings, preset))
+        return settings
 
 
 def load_experiments(folder: Path, facts: Collection[str]) -> tuple[tuple[Experiment, ...], tuple[str, ...]]:
@@ -50,38 +80,26 @@ def load_experiments(folder: Path, facts: Collection[str]) -> tuple[tuple[Experi
 
 def load_experiment(path: Path, facts: Collection[str]) -> Experiment:
     """Read one file. Raises FileProblem with one sentence per mistake."""
-    table = Table.read(path)
-    table.only(("title", "verdict", "comment", "preset", "arms", "seeds", "settings"))
-    experiment = Experiment(
-        slug=slug_of(path),
-        title=table.text("title"),
-        verdict=table.text("verdict"),
-        comment=table.text("comment", most_words=MOST_WORDS),
-        preset=table.text("preset"),
-        arms=table.texts("arms"),
-        seeds=table.text("seeds", needed=False) or "0",
-        settings=table.plain("settings"),
-    )
-    check_facts(table, "comment", placeholders(experiment.comment), facts)
-    if experiment.verdict not in VERDICTS:
-        table.wrong("verdict", experiment.verdict, f"must be one of {', '.join(VERDICTS)}")
-    if experiment.preset not in PRESETS:
-        table.wrong("preset", experiment.preset, f"must be one of {', '.join(PRESETS)}")
-    else:
-        _check_order(table, experiment)
-    table.done()
-    return experiment
+    return load(path, Experiment, facts, slug=slug_of(path))
 
 
-def _check_order(table: Table, experiment: Experiment) -> None:
-    """Rules that can be read, settings that the preset has."""
-    base = get_preset(experiment.preset)
-    for arm in experiment.arms:
+def _wrong_arms(arms: Collection[str], preset: str) -> list[Mistake]:
+    """Rules that cannot be read or do not fit the preset."""
+    base, mistakes = get_preset(preset), []
+    for arm in arms:
         try:
-            arm_config(base, arm, experiment.preset)
+            arm_config(base, arm, preset)
         except ConfigError as error:
-            table.wrong("arms", arm, f"cannot be used ({str(error).rstrip('.')})")
-    for name, value in experiment.settings.items():
+            mistakes.append(Mistake(arm, f"cannot be used ({str(error).rstrip('.')})"))
+    return mistakes
+
+
+def _wrong_settings(settings: Mapping[str, Any], preset: str) -> list[Mistake]:
+    """Settings that the preset does not have."""
+    base, mistakes = get_preset(preset), []
+    for name, value in settings.items():
         section, _, field = name.partition(".")
         if field == "" or not hasattr(getattr(base, section, None), field):
-            table.wrong(f'settings."{name}"', value, "is not a setting; write section.field")
+            rule = "is not a setting; write section.field"
+            mistakes.append(Mistake(value, rule, f'."{name}"'))
+    return mistakes

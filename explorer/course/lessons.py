@@ -6,24 +6,37 @@ computed; review them when the runs are trained again. How to write one: docs/le
 """
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from explorer.course.toml_tables import FileProblem, Table
+from pydantic import (
+    AfterValidator,
+    Field,
+    Strict,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+
+from explorer.course.facts import Facts, placeholders, wrong_facts
+from explorer.course.files import FileProblem, Mistake
+from explorer.course.model import AnyText, FileModel, Number, Text, at_most, kind_of, load, refuse
 
 MOST_WORDS = 80
 """Of the text of a step, and of what there is to notice after it."""
 RULES = ("largest", "smallest", "between", "sign")
-
-FACT = re.compile(r"([a-z_]+)\[([^\[\]]*)\]")
-"""`name[one; two]`: a name and its arguments."""
-PLACEHOLDER = re.compile(r"\{([a-z_]+\[[^\[\]]*\])(?::([^{}]*))?\}")
-
-Value = float | int | str
-Facts = Callable[[str], Value]
-"""Fact as written in a file -> its value; raises ExplorerError where it cannot be known."""
+KINDS: dict[str, Any] = {
+    "text": AnyText,
+    "texts": Annotated[list[AnyText], Field(min_length=1)],
+    "integer": Annotated[int, Strict(), Field(ge=0)],
+    "flag": Annotated[bool, Strict()],
+}
+"""Kinds of settings of a panel."""
+KIND_WORDS = {name: kind_of(kind) for name, kind in KINDS.items()} | {"texts": "a list of texts, not empty"}
+_CHECKS = {name: TypeAdapter(kind) for name, kind in KINDS.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,54 +44,99 @@ class Key:
     """One setting of a panel."""
 
     kind: str
-    """text, texts, integer or flag."""
+    """A name in KINDS."""
     words: str
     """Its meaning, for docs and messages."""
     needed: bool = False
 
     def fits(self, value: object) -> bool:
         """Whether a value is of this kind."""
-        if self.kind == "texts":
-            return isinstance(value, list) and bool(value) and all(isinstance(v, str) for v in value)
-        if self.kind == "integer":
-            return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-        return isinstance(value, bool if self.kind == "flag" else str)
-
-
-KIND_WORDS = {
-    "text": "a text",
-    "texts": "a list of texts, not empty",
-    "integer": "a whole number of at least 0",
-    "flag": "true or false",
-}
+        try:
+            _CHECKS[self.kind].validate_python(value)
+        except ValidationError:
+            return False
+        return True
 
 
 @dataclass(frozen=True, kw_only=True)
 class Vocabulary:
     """The names that a lesson may use."""
 
-    panels: Mapping[str, Mapping[str, Key]]
+    panels: Mapping[str, Mapping[str, Key]] = field(default_factory=dict)
     """Panel -> key -> its kind."""
-    facts: Collection[str]
-    terms: Collection[str]
+    facts: Collection[str] = ()
+    terms: Collection[str] = ()
     """Keys of the Glossary."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Prediction:
+def _known_facts(text: str, info: ValidationInfo) -> str:
+    """A text whose placeholders are facts."""
+    if isinstance(info.context, Vocabulary):
+        refuse(wrong_facts(placeholders(text), info.context.facts))
+    return text
+
+
+ShortText = Annotated[Text, AfterValidator(at_most(MOST_WORDS)), AfterValidator(_known_facts)]
+
+
+class Prediction(FileModel):
     """A question before the figure is shown. The data decide which option is right."""
 
-    question: str
-    options: tuple[str, ...]
-    rule: str
+    question: Text
+    rule: Text
     """largest, smallest: the option whose fact is so. between: the option in whose interval the one fact
     lies. sign: below, at or above zero."""
-    facts: tuple[str, ...]
+    options: tuple[AnyText, ...]
+    facts: tuple[AnyText, ...]
     """One per option, or a single one for `between` and `sign`."""
-    bounds: tuple[float, ...] = ()
+    bounds: tuple[Number, ...] = Field(default=(), validate_default=True)
     """Rising bounds between the options of `between`; a value on a bound belongs above it."""
-    before: Mapping[str, Any] = field(default_factory=dict)
+    before: Mapping[str, Any] = {}
     """Keys of the panel that is drawn before the answer; without any, none is drawn until then."""
+
+    @field_validator("rule")
+    @classmethod
+    def _is_rule(cls, rule: str) -> str:
+        wrong = Mistake(rule, f"is not a rule; the rules are {', '.join(RULES)}")
+        refuse([] if rule in RULES else [wrong])
+        return rule
+
+    @field_validator("options")
+    @classmethod
+    def _enough_options(cls, options: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        rules = []
+        if len(options) < 2:
+            rules.append("must be at least two")
+        if info.data.get("rule") == "sign" and len(options) != 3:
+            rules.append("must be three: below, at and above zero")
+        refuse(Mistake(list(options), rule) for rule in rules)
+        return options
+
+    @field_validator("facts")
+    @classmethod
+    def _facts_of_the_rule(cls, facts: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        mistakes = wrong_facts(facts, info.context.facts) if isinstance(info.context, Vocabulary) else []
+        rule, options = info.data.get("rule"), info.data.get("options")
+        if rule in ("largest", "smallest"):
+            if options is not None and len(facts) != len(options):
+                mistakes.append(Mistake(list(facts), f"must be {len(options)}, one per option"))
+        elif rule is not None and len(facts) != 1:
+            mistakes.append(Mistake(list(facts), f"must be one for the rule {rule}"))
+        refuse(mistakes)
+        return facts
+
+    @field_validator("bounds")
+    @classmethod
+    def _bounds_of_the_rule(cls, bounds: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
+        rule, options, rules = info.data.get("rule"), info.data.get("options"), []
+        if rule == "between" and options is not None and len(bounds) != len(options) - 1:
+            rules.append(f"must be {len(options) - 1}, one fewer than the options")
+        if list(bounds) != sorted(set(bounds)):
+            rules.append("must rise")
+        if bounds and rule is not None and rule != "between":
+            rules.append("belong to the rule between only")
+        refuse(Mistake(list(bounds), rule) for rule in rules)
+        return bounds
 
     def right(self, facts: Facts) -> int:
         """Index of the right option."""
@@ -92,29 +150,82 @@ class Prediction:
         return sum(values[0] >= bound for bound in self.bounds)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Step:
+class Step(FileModel):
     """One screen: a text, a figure, and a note on what it shows."""
 
-    text: str
-    panel: str
-    keys: Mapping[str, Any]
+    text: ShortText
+    panel: Text
+    keys: Mapping[str, Any] = Field(default={}, validate_default=True)
     """Settings of the panel; the link beside it opens the page that has them too."""
-    notice: str
+    notice: ShortText
     prediction: Prediction | None = None
 
+    @field_validator("panel")
+    @classmethod
+    def _is_panel(cls, panel: str, info: ValidationInfo) -> str:
+        if isinstance(info.context, Vocabulary) and panel not in info.context.panels:
+            known = ", ".join(sorted(info.context.panels))
+            refuse([Mistake(panel, f"is not a panel; the panels are {known}")])
+        return panel
 
-@dataclass(frozen=True, kw_only=True)
-class Lesson:
+    @field_validator("keys")
+    @classmethod
+    def _keys_of_the_panel(cls, keys: Mapping[str, Any], info: ValidationInfo) -> Mapping[str, Any]:
+        refuse(_wrong_keys(keys, info))
+        return keys
+
+    @field_validator("prediction")
+    @classmethod
+    def _keys_before(cls, prediction: Prediction | None, info: ValidationInfo) -> Prediction | None:
+        if prediction is not None and prediction.before and "keys" in info.data:
+            mistakes = _wrong_keys({**info.data["keys"], **prediction.before}, info)
+            refuse(Mistake(m.value, m.rule, f".before{m.under}") for m in mistakes)
+        return prediction
+
+
+def _wrong_keys(keys: Mapping[str, Any], info: ValidationInfo) -> list[Mistake]:
+    """Settings that the panel of a step does not have, of another kind, or missing."""
+    if not isinstance(info.context, Vocabulary) or "panel" not in info.data:
+        return []
+    known = info.context.panels[info.data["panel"]]
+    mistakes = []
+    for name, value in keys.items():
+        if name not in known:
+            offered = ", ".join(known) or "none"
+            rule = f"is not a key of this panel; its keys are {offered}"
+            mistakes.append(Mistake(value, rule, f".{name}"))
+        elif not known[name].fits(value):
+            mistakes.append(Mistake(value, f"must be {KIND_WORDS[known[name].kind]}", f".{name}"))
+    missing = {name: key for name, key in known.items() if key.needed and name not in keys}
+    return mistakes + [Mistake(dict(keys), f"must give {n} ({key.words})") for n, key in missing.items()]
+
+
+class Lesson(FileModel):
     """A short course on one question."""
 
     slug: str
-    title: str
-    question: str
-    minutes: int
-    steps: tuple[Step, ...]
-    terms: tuple[str, ...] = ()
+    """Its name in an address, from the name of its file."""
+    title: Text
+    question: Text
+    minutes: Annotated[int, Strict()] = Field(default=3, ge=1, le=60)
+    terms: tuple[AnyText, ...] = ()
     """Entries of the Glossary that explain its words."""
+    steps: tuple[Step, ...]
+
+    @field_validator("steps")
+    @classmethod
+    def _at_least_one(cls, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+        # Not `min_length`, which would count the valid entries only.
+        refuse([] if steps else [Mistake([], "must have at least one entry")])
+        return steps
+
+    @field_validator("terms")
+    @classmethod
+    def _in_the_glossary(cls, terms: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if isinstance(info.context, Vocabulary):
+            unknown = [term for term in terms if term not in info.context.terms]
+            refuse(Mistake(term, "is not a key of the Glossary") for term in unknown)
+        return terms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,132 +264,9 @@ def load_lesson(path: Path, vocabulary: Vocabulary) -> Lesson:
 
     Raises FileProblem with one sentence per mistake.
     """
-    table = Table.read(path)
-    table.only(("title", "question", "minutes", "terms", "steps"))
-    lesson = Lesson(
-        slug=slug_of(path),
-        title=table.text("title"),
-        question=table.text("question"),
-        minutes=table.integer("minutes", low=1, high=60, default=3),
-        terms=table.texts("terms", needed=False),
-        steps=tuple(_step(step, vocabulary) for step in table.tables("steps")),
-    )
-    for term in lesson.terms:
-        if term not in vocabulary.terms:
-            table.wrong("terms", term, "is not a key of the Glossary")
-    table.done()
-    return lesson
+    return load(path, Lesson, vocabulary, slug=slug_of(path))
 
 
 def slug_of(path: Path) -> str:
     """The file's name without its number."""
     return re.sub(r"^\d+-", "", path.stem)
-
-
-def _step(table: Table, vocabulary: Vocabulary) -> Step:
-    table.only(("text", "panel", "keys", "notice", "prediction"))
-    panel, keys = table.text("panel"), table.plain("keys")
-    step = Step(
-        text=table.text("text", most_words=MOST_WORDS),
-        panel=panel,
-        keys=keys,
-        notice=table.text("notice", most_words=MOST_WORDS),
-        prediction=_prediction(table, panel, keys, vocabulary),
-    )
-    for name in ("text", "notice"):
-        check_facts(table, name, placeholders(getattr(step, name)), vocabulary.facts)
-    if panel and panel not in vocabulary.panels:
-        known = ", ".join(sorted(vocabulary.panels))
-        table.wrong("panel", panel, f"is not a panel; the panels are {known}")
-    else:
-        _check_keys(table, "keys", keys, vocabulary.panels.get(panel, {}))
-    return step
-
-
-def _check_keys(table: Table, place: str, keys: Mapping[str, Any], known: Mapping[str, Key]) -> None:
-    for name, value in keys.items():
-        if name not in known:
-            offered = ", ".join(known) or "none"
-            table.wrong(f"{place}.{name}", value, f"is not a key of this panel; its keys are {offered}")
-        elif not known[name].fits(value):
-            table.wrong(f"{place}.{name}", value, f"must be {KIND_WORDS[known[name].kind]}")
-    for name, key in known.items():
-        if key.needed and name not in keys:
-            table.wrong(place, dict(keys), f"must give {name} ({key.words})")
-
-
-def _prediction(
-    step: Table, panel: str, keys: Mapping[str, Any], vocabulary: Vocabulary
-) -> Prediction | None:
-    table = step.table("prediction")
-    if table is None:
-        return None
-    table.only(("question", "options", "rule", "facts", "bounds", "before"))
-    prediction = Prediction(
-        question=table.text("question"),
-        options=table.texts("options"),
-        rule=table.text("rule"),
-        facts=table.texts("facts"),
-        bounds=table.numbers("bounds", needed=False),
-        before=table.plain("before"),
-    )
-    check_facts(table, "facts", prediction.facts, vocabulary.facts)
-    _check_rule(table, prediction)
-    if prediction.before and panel in vocabulary.panels:
-        _check_keys(table, "before", {**keys, **prediction.before}, vocabulary.panels[panel])
-    return prediction
-
-
-def _check_rule(table: Table, prediction: Prediction) -> None:
-    """Note numbers of options, facts and bounds that do not fit the rule."""
-    options, facts = len(prediction.options), len(prediction.facts)
-    if options < 2:
-        table.wrong("options", list(prediction.options), "must be at least two")
-    if prediction.rule not in RULES:
-        table.wrong("rule", prediction.rule, f"is not a rule; the rules are {', '.join(RULES)}")
-    elif prediction.rule in ("largest", "smallest"):
-        if facts != options:
-            table.wrong("facts", list(prediction.facts), f"must be {options}, one per option")
-    elif facts != 1:
-        table.wrong("facts", list(prediction.facts), f"must be one for the rule {prediction.rule}")
-    if prediction.rule == "sign" and options != 3:
-        table.wrong("options", list(prediction.options), "must be three: below, at and above zero")
-    if prediction.rule == "between" and len(prediction.bounds) != options - 1:
-        table.wrong("bounds", list(prediction.bounds), f"must be {options - 1}, one fewer than the options")
-    if list(prediction.bounds) != sorted(set(prediction.bounds)):
-        table.wrong("bounds", list(prediction.bounds), "must rise")
-    if prediction.bounds and prediction.rule != "between":
-        table.wrong("bounds", list(prediction.bounds), "belong to the rule between only")
-
-
-def check_facts(table: Table, place: str, facts: Sequence[str], known: Collection[str]) -> None:
-    """Note every malformed or unknown fact."""
-    for fact in facts:
-        match = FACT.fullmatch(fact)
-        if match is None:
-            table.wrong(place, fact, "must be written name[…], such as max_vio[none]")
-        elif match.group(1) not in known:
-            table.wrong(place, fact, f"is not a fact; the facts are {', '.join(sorted(known))}")
-
-
-def read_fact(fact: str) -> tuple[str, tuple[str, ...]]:
-    """`difference[loss_free; none; lm_loss]` -> its name and its arguments."""
-    match = FACT.fullmatch(fact)
-    if match is None:
-        raise FileProblem([f"fact = {fact!r}: must be written name[…], such as max_vio[none]."])
-    return match.group(1), tuple(piece.strip() for piece in match.group(2).split(";") if piece.strip())
-
-
-def placeholders(text: str) -> list[str]:
-    """The facts that a text names in braces."""
-    return [match.group(1) for match in PLACEHOLDER.finditer(text)]
-
-
-def filled(text: str, facts: Facts) -> str:
-    """The text with its numbers: `{max_vio[none]:.2f}` -> `3.50`; a minus is a real one."""
-
-    def value(match: re.Match[str]) -> str:
-        answer = format(facts(match.group(1)), match.group(2) or "")
-        return answer.replace("-", "−") if re.fullmatch(r"-[\d.,%]+", answer) else answer
-
-    return PLACEHOLDER.sub(value, text)

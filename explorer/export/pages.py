@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 import vl_convert
 
 from explorer.charts import theme
-from explorer.charts.heatmaps import PLOTLY_CONFIG
+from explorer.charts.full_heatmap import PLOTLY_CONFIG
 from explorer.export import vega
 from explorer.export.settings import FigureSettings
 from explorer.figures.panel import Panel

@@ -6,10 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from explorer.config.routings import short_routing
-from explorer.config.rule_text import Rule
-from explorer.config.run import BalancerConfig, RunConfig
-from explorer.errors import ConfigError
+from explorer.figures.rule_names import legend_of, short_rule
 from explorer.recording.info import given_name
 from explorer.wording import counted
 
@@ -177,7 +174,7 @@ def run_from_row(row: Mapping[str, Any]) -> Run:
         preset=row["preset"],
         seed=row["seed"],
         balancer=row["balancer"] or "",
-        label=_legend(row["balancer_label"] or "", row["balancer"] or "") or run_id,
+        label=legend_of(row["balancer_label"] or "", row["balancer"] or "") or run_id,
         family=row["balancer_family"] or "unknown",
         scope=row["count_scope"] or "unknown",
         pair_key=row["pair_key"] or "",
@@ -324,62 +321,6 @@ def entry(arm: Arm, label: str) -> str:
 def arms_key(arms: Sequence[Arm], labels: Mapping[str, str]) -> tuple[object, ...]:
     """All that a figure of these arms depends on, as a key."""
     return tuple((a.token, labels[a.token], a.family, tuple(r.version for r in a.runs)) for a in arms)
-
-
-def short_rule(balancer: str, label: str) -> str:
-    """`short_balancer`, or the label of a run whose text form does not say what its label does."""
-    try:
-        routing, rules = short_routing(balancer)
-        states = bool(routing) or not label or BalancerConfig.parse(rules).label == label
-    except ConfigError:
-        return label or balancer or "unknown"
-    changed = balancer.count("/") >= 4
-    return short_balancer(balancer) if balancer and (states or changed) else label or "unknown"
-
-
-def short_balancer(text: str) -> str:
-    """`aux_loss:scope=sequence` -> `aux sequence 0.01`: short enough for a chip and a URL.
-
-    Also `expert_choice:chunk=128` -> `expert choice 128`; a rule that nobody stated is unknown.
-    """
-    if not text:
-        return "unknown"
-    try:
-        routing, rules = short_routing(text)
-        balancer = BalancerConfig.parse(rules)
-    except ConfigError:
-        return text
-    parts = [short_rules(balancer.rules)]
-    parts += [f"from {change.step} {short_rules(change.rules)}" for change in balancer.schedule]
-    words = ", ".join(parts)
-    if not routing:
-        return words
-    return routing if words == "none" else f"{routing} + {words}"
-
-
-MOST_STAGES = 4
-"""Rules, one after the other, that a legend names."""
-
-
-def legend(config: RunConfig) -> str:
-    """What a legend says of a configuration."""
-    return _legend(config.label, config.arm)
-
-
-def _legend(label: str, balancer: str) -> str:
-    """The full label, and for a run whose rules changed more than once the short form of each."""
-    if balancer.count("/") < 4:
-        return label or balancer
-    first, *later = short_balancer(balancer).split(", from ")
-    later = [f"from {part}" for part in later]
-    if len(later) >= MOST_STAGES:
-        later = [f"{len(later) - 2} more changes", *later[-2:]]
-    return ", ".join([first, *later])
-
-
-def short_rules(rules: Sequence[Rule]) -> str:
-    """`loss-free 0.003`, `aux sequence 0.01 + z-loss 0.001` or `none`."""
-    return " + ".join(rule.short for rule in rules) or "none"
 
 
 def _group_name(run: Run) -> str:

@@ -104,6 +104,16 @@ def max_vio(store: Store, arms: ArmSet, settings: OverTime) -> Panel:
     )
 
 
+def max_vio_of_batches(store: Store, arms: ArmSet, settings: MaxVioSettings) -> Panel:
+    """MaxVio of every training batch for arms of one run each, as the Loss-Free Balancing paper draws it.
+
+    The table has the columns of `queries.balance.max_vio_series`, tokens per step among them.
+    """
+    panel = max_vio(store, arms, settings)
+    series = Trace(store).ask(queries.max_vio_series, arms.runs, None, settings.bins, settings.x)
+    return replace(panel, table=series)
+
+
 def overview(store: Store, arms: ArmSet, settings: OverTime) -> Panel:
     """The picture of the Overview: MaxVio over training steps in thick lines, with one baseline."""
     trace = Trace(store)

@@ -1,32 +1,13 @@
-"""One bias update, recomputed from the logged counts: sentences, formulas and a table with its numbers."""
+"""One bias update (`figures.bias_updates`) in sentences, formulas and a table."""
 
 from fractions import Fraction
 
 import numpy as np
 import polars as pl
 
-from explorer.figures.arms import Run
-from explorer.figures.biases import config_of
+from explorer.figures import bias_updates
 from explorer.routing.balancing import sign
-from explorer.routing.bias_step import BiasStep, Floats, rule_in_force, work_out
-
-
-def open_step(run: Run, rows: pl.DataFrame) -> BiasStep | str:
-    """The update after a step, or a sentence on why it cannot be recomputed. rows: `queries.bias_step`."""
-    if rows.is_empty():
-        return "No loads were recorded at or before this step."
-    at = int(rows["step"][0])
-    force = rule_in_force(config_of(run), at, run.balancer)
-    if isinstance(force, str):
-        return force
-    if rows["expert_bias"].null_count():
-        return f"No bias was recorded for step {at}."
-    return work_out(force, rows["tokens"].to_numpy(), rows["expert_bias"].to_numpy().astype(np.float32))
-
-
-def logged_of(rows: pl.DataFrame) -> Floats | None:
-    """[N] the biases after the update; None where they were not recorded."""
-    return None if rows["logged"].null_count() else rows["logged"].to_numpy().astype(np.float32)
+from explorer.routing.bias_step import BiasStep, Floats
 
 
 def number(value: float | np.floating) -> str:
@@ -76,7 +57,7 @@ def formulas(step: BiasStep, expert: int) -> list[str]:
     """The update of one expert's bias, line by line in LaTeX, each line with its numbers."""
     n = len(step.tokens_E)
     i = rf"_{{{expert}}}"
-    error = step.mean - int(step.tokens_E[expert])
+    error = bias_updates.shortfall(step, expert)
     rule = step.force.rule
     lines = [
         rf"\bar c = \frac{{\sum_j c_j}}{{N}} = \frac{{{step.total}}}{{{n}}} = {fraction(step.mean)}",
@@ -132,23 +113,24 @@ def _latex(value: float | np.floating) -> str:
     return text if text.startswith("-") or text == "0" else f"+{text}"
 
 
-def table(step: BiasStep, logged_E: Floats | None) -> pl.DataFrame:
-    """One row per expert: counts, direction, bias before and after the update, and the logged bias."""
-    same = None if logged_E is None else step.equals(logged_E)
-    sign = step.force.rule.update_rule == "sign" and step.centre is None
-    return pl.DataFrame(
-        {
-            "expert": range(len(step.tokens_E)),
-            "tokens": step.tokens_E.tolist(),
-            "mean − tokens": [float(step.mean - int(c)) for c in step.tokens_E],
-            "sign" if sign else "direction": step.direction_E.astype(float).tolist(),
-            "bias before": [number(b) for b in step.before_E],
-            "bias after": [number(b) for b in step.after_E],
-            "logged": ["–"] * len(step.tokens_E) if logged_E is None else [number(b) for b in logged_E],
-            "equal": ["–"] * len(step.tokens_E)
-            if same is None
-            else ["equal" if one else "NOT equal" for one in same],
-        }
+def table(step: BiasStep, rows: pl.DataFrame) -> pl.DataFrame:
+    """One row per expert: counts, direction, bias before and after the update, and the logged bias.
+
+    rows: `queries.bias_step`. Biases are text, since a column of numbers would round them.
+    """
+    numbers, logged_E = bias_updates.table(step, rows), bias_updates.logged_of(rows)
+    is_sign = step.force.rule.update_rule == "sign" and step.centre is None
+    missing = ["–"] * numbers.height
+    same: list[bool] = [] if logged_E is None else step.equals(logged_E).tolist()
+    return numbers.select(
+        "expert",
+        "tokens",
+        pl.col("error").alias("mean − tokens"),
+        pl.col("direction").cast(pl.Float64).alias("sign" if is_sign else "direction"),
+        pl.Series("bias before", [number(b) for b in numbers["before"]]),
+        pl.Series("bias after", [number(b) for b in numbers["after"]]),
+        pl.Series("logged", missing if logged_E is None else [number(b) for b in logged_E]),
+        pl.Series("equal", missing if logged_E is None else ["equal" if x else "NOT equal" for x in same]),
     )
 
 

@@ -1,29 +1,41 @@
 """Recorded bias updates of a run, recomputed from its logged counts and compared with its log."""
 
-from dataclasses import dataclass
+from fractions import Fraction
 from functools import cache, partial
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from explorer.charts import captions, loads
-from explorer.charts import spec as specs
 from explorer.config.rule_text import LossFree
 from explorer.errors import ConfigError, one_of
-from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Run
-from explorer.figures.bias_step import open_step
 from explorer.figures.biases import config_of
 from explorer.figures.pairs import Ask
-from explorer.figures.panel import Panel
-from explorer.figures.store import Store, Trace
 from explorer.queries import bias_step as queries
-from explorer.queries.loads import load_matrix, loads_at
-from explorer.routing.bias_step import BiasStep, rule_in_force, work_out
+from explorer.queries.loads import load_matrix
+from explorer.routing.bias_step import BiasStep, Floats, rule_in_force, work_out
 
 Update = tuple[BiasStep, pl.DataFrame]
 """An update and the logged rows around it (`queries.bias_step`)."""
+
+
+def open_step(run: Run, rows: pl.DataFrame) -> BiasStep | str:
+    """The update after a step, or a sentence on why it cannot be recomputed. rows: `queries.bias_step`."""
+    if rows.is_empty():
+        return "No loads were recorded at or before this step."
+    at = int(rows["step"][0])
+    force = rule_in_force(config_of(run), at, run.balancer)
+    if isinstance(force, str):
+        return force
+    if rows["expert_bias"].null_count():
+        return f"No bias was recorded for step {at}."
+    return work_out(force, rows["tokens"].to_numpy(), rows["expert_bias"].to_numpy().astype(np.float32))
+
+
+def logged_of(rows: pl.DataFrame) -> Floats | None:
+    """[N] the biases after the update; None where they were not recorded."""
+    return None if rows["logged"].null_count() else rows["logged"].to_numpy().astype(np.float32)
 
 
 def update_after(ask: Ask, run: Run, layer: int, step: int) -> Update:
@@ -40,6 +52,11 @@ def update_after(ask: Ask, run: Run, layer: int, step: int) -> Update:
     return update, rows
 
 
+def shortfall(update: BiasStep, expert: int) -> Fraction:
+    """Tokens that the expert is short of the mean; negative for an overloaded one."""
+    return update.mean - int(update.tokens_E[expert])
+
+
 def expert_of(update: BiasStep, which: str) -> int:
     """The `busiest` or the `idlest` expert, the first of several. Raises ConfigError for another word."""
     one_of("expert", which, ("busiest", "idlest"))
@@ -49,7 +66,7 @@ def expert_of(update: BiasStep, which: str) -> int:
 def number(update: BiasStep, which: str, quantity: str) -> float:
     """One quantity of the update of the `busiest` or `idlest` expert. Raises ConfigError for another word."""
     expert = expert_of(update, which)
-    error = update.mean - int(update.tokens_E[expert])
+    error = shortfall(update, expert)
     numbers = {
         "expert": expert,
         "tokens": int(update.tokens_E[expert]),
@@ -71,7 +88,7 @@ def table(update: BiasStep, rows: pl.DataFrame) -> pl.DataFrame:
             "expert": rows["expert"],
             "tokens": rows["tokens"],
             "mean": [float(update.mean)] * rows.height,
-            "error": [float(update.mean - int(c)) for c in update.tokens_E],
+            "error": [float(shortfall(update, expert)) for expert in range(rows.height)],
             "direction": pl.Series(update.direction_E),
             "before": pl.Series(update.before_E),
             "after": pl.Series(update.after_E),
@@ -110,30 +127,3 @@ def reproduced(ask: Ask, run: Run) -> tuple[int, int]:
             equal += int(same.sum())
             total += same.size
     return equal, total
-
-
-@dataclass(frozen=True, kw_only=True)
-class OneUpdate:
-    """The bias update after one recorded step of one MoE layer."""
-
-    layer: int
-    step: int
-
-
-def loads_of_step(store: Store, arms: ArmSet, settings: OneUpdate) -> Panel:
-    """Load of every expert in the step whose counts move the biases, in the first run of the only arm.
-
-    Raises ConfigError if the step is not recorded, or its update cannot be recomputed.
-    """
-    (arm,) = arms
-    trace = Trace(store)
-    bars = trace.ask(loads_at, arm.first, settings.layer, settings.step)
-    update, rows = update_after(trace.ask, arm.first, settings.layer, settings.step)
-    return Panel(
-        subject=f"Expert load of layer {settings.layer} at step {settings.step}, seed {arm.first.seed}",
-        finding=captions.load_bars(bars),
-        how=f"{arm.label}. The dashed line at 1 marks an even share ({float(update.mean):g} tokens).",
-        spec=specs.make(loads.load_bars(bars, height=220)),
-        table=table(update, rows),
-        statements=trace.statements,
-    )

@@ -1,16 +1,18 @@
 """Expert biases: how far a bias rule pushes each expert."""
 
 import json
+from collections.abc import Sequence
+from typing import Any
 
 import polars as pl
 
 from explorer.charts import biases, captions, linking, theme
 from explorer.charts import spec as specs
-from explorer.figures import events
+from explorer.figures import events, merge
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Run
 from explorer.figures.panel import Missing, Panel
-from explorer.figures.settings import OneExpert, OneLayer
+from explorer.figures.settings import LayerUntil, OneExpert, OneLayer
 from explorer.figures.store import Store, Trace
 from explorer.queries import biases as queries
 from explorer.routing.outranking import outranking_gap
@@ -18,6 +20,11 @@ from explorer.routing.outranking import outranking_gap
 TRAJECTORIES_HOW = (
     "One line per expert. Biases of under-loaded experts are raised, those of overloaded ones lowered."
 )
+UNTIL_HOW = (
+    "One line per expert; bold: the highest and lowest final bias. A rising bias makes an expert more likely "
+    "to be selected."
+)
+UNTIL_PX = 340
 AT_PLAYHEAD_PX = 240
 """Height of a chart beside the player."""
 NO_BIAS = "None of these runs has a bias rule, so there are no biases to show."
@@ -33,23 +40,30 @@ def trajectories(store: Store, arms: ArmSet, settings: OneLayer) -> Panel | Miss
     if frame.is_empty():
         return Missing(subject=subject, reason=NO_BIAS)
     marked = events.of_layer(trace, run, layer)
-    gap = gap_of(run, frame)
-    chart = biases.bias_trajectories(
+    return _panel(
+        trace,
+        run,
         frame,
+        subject=subject,
+        how=TRAJECTORIES_HOW + _marks_note(marked, frame),
         title=name,
-        highlight=extremes(frame),
-        gap=gap,
         events=marked,
         scope=linking.scope_of(run.run_id, layer),
     )
-    since = int(frame["first_step"].to_numpy().min())
-    return Panel(
-        subject=subject,
-        finding=captions.bias_trajectories(frame, gap=gap),
-        how=TRAJECTORIES_HOW + events.marks_note(marked, since=since),
-        spec=specs.make(chart),
-        table=frame,
-        statements=trace.statements,
+
+
+def trajectories_until(store: Store, arms: ArmSet, settings: LayerUntil) -> Panel:
+    """The same up to a step, without marks and links: for a text that talks about this chart alone."""
+    (arm,) = arms
+    trace = Trace(store)
+    frame = trace.ask(queries.bias_trajectories, arm.first, settings.layer, settings.bins)
+    return _panel(
+        trace,
+        arm.first,
+        merge.up_to(frame, settings.until),
+        subject=f"Bias trajectories of {arm.label}, layer {settings.layer}, seed {arm.first.seed}",
+        how=f"{UNTIL_HOW}{settings.end_note}",
+        height=UNTIL_PX,
     )
 
 
@@ -60,30 +74,51 @@ def trajectories_at_playhead(store: Store, arms: ArmSet, settings: OneExpert) ->
     trace = Trace(store)
     frame = trace.ask(queries.bias_trajectories, run, layer, settings.bins)
     marked = events.of_layer(trace, run, layer)
-    gap = gap_of(run, frame)
-    chart = biases.bias_trajectories(
+    bold = "the highest and the lowest bias at the end" if expert is None else "the selected expert"
+    return _panel(
+        trace,
+        run,
         frame,
+        subject=f"Bias trajectories of layer {layer}",
+        how="A higher bias makes an expert more likely to be chosen. "
+        f"Bold: {bold}. Click a point to open its step.{_marks_note(marked, frame)}",
+        highlight=None if expert is None else [expert],
         playhead=theme.Follow.PLAYER,
         events=marked,
-        highlight=extremes(frame) if expert is None else [expert],
-        gap=gap,
         height=AT_PLAYHEAD_PX,
         scope=linking.scope_of(run.run_id, layer),
         pick=True,
     )
-    bold = "the highest and the lowest bias at the end" if expert is None else "the selected expert"
-    note = (
-        "" if frame.is_empty() else events.marks_note(marked, since=int(frame["first_step"].to_numpy().min()))
-    )
+
+
+def _panel(
+    trace: Trace,
+    run: Run,
+    frame: pl.DataFrame,
+    *,
+    subject: str,
+    how: str,
+    highlight: Sequence[int] | None = None,
+    **look: Any,
+) -> Panel:
+    """highlight: experts in bold, None for the `extremes`; look: of `charts.biases.bias_trajectories`."""
+    gap = gap_of(run, frame)
+    bold = extremes(frame) if highlight is None else highlight
     return Panel(
-        subject=f"Bias trajectories of layer {layer}",
+        subject=subject,
         finding=captions.bias_trajectories(frame, gap=gap),
-        how="A higher bias makes an expert more likely to be chosen. "
-        f"Bold: {bold}. Click a point to open its step.{note}",
-        spec=specs.make(chart),
+        how=how,
+        spec=specs.make(biases.bias_trajectories(frame, highlight=bold, gap=gap, **look)),
         table=frame,
         statements=trace.statements,
     )
+
+
+def _marks_note(marked: pl.DataFrame, frame: pl.DataFrame) -> str:
+    """What the marks above the chart mean; "" where there is no bias."""
+    if frame.is_empty():
+        return ""
+    return events.marks_note(marked, since=int(frame["first_step"].to_numpy().min()))
 
 
 def extremes(frame: pl.DataFrame) -> list[int]:

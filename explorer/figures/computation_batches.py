@@ -10,6 +10,7 @@ from explorer.charts import captions, gallery, lessons
 from explorer.charts import spec as specs
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Run
+from explorer.figures.pairs import Ask
 from explorer.figures.panel import Panel
 from explorer.figures.store import Store, Trace
 from explorer.queries import balance, comparison
@@ -55,9 +56,8 @@ def up_to_held_out(store: Store, arms: ArmSet, settings: None) -> Panel:
 
 def _up_to_held_out(trace: Trace, run: Run) -> pl.DataFrame:
     """Columns tokens, max_vio, uniform_mean and words (what was counted), by rising size."""
-    groups = trace.ask(computation_batches, run)
-    measured = groups.group_by("sequences", maintain_order=True).agg(pl.col("tokens", "max_vio").mean())
-    held_out = round(int(trace.ask(held_out_figures, run)["tokens"][0]) / run.top_k)
+    measured = by_size(trace.ask, run).select("sequences", "tokens", "max_vio")
+    held_out = held_out_tokens(trace.ask, run)
     final = trace.ask(comparison.summary, [run])
     rows = [
         (round(tokens), violation, f"{sequences} sequence{'s' if sequences > 1 else ''}")
@@ -77,16 +77,28 @@ def batch_sizes(trace: Trace, runs: Sequence[Run]) -> pl.DataFrame:
     """Columns run_id, sequences, tokens, max_vio and uniform (means over layers), groups. Sorted by size."""
     parts = []
     for run in runs:
-        merged = trace.ask(computation_batches, run, group_sizes(run)).group_by(
-            "sequences", maintain_order=True
-        ).agg(
-            pl.col("tokens").mean(),
-            pl.col("max_vio").mean(),
-            uniform=pl.col("uniform_mean").mean(),
-            groups=pl.col("groups").max(),
-        )  # fmt: skip
+        merged = by_size(trace.ask, run, group_sizes(run))
         parts.append(merged.select(pl.lit(run.run_id).alias("run_id"), pl.all()))
     return pl.concat(parts)
+
+
+def by_size(ask: Ask, run: Run, *sizes: tuple[int, ...]) -> pl.DataFrame:
+    """Columns sequences, tokens, max_vio and uniform (means over layers), groups. Sorted by size.
+
+    sizes: sequences per group, those of `queries.health.computation_batches` without any.
+    """
+    rows: pl.DataFrame = ask(computation_batches, run, *sizes)
+    return rows.group_by("sequences", maintain_order=True).agg(
+        pl.col("tokens").mean(),
+        pl.col("max_vio").mean(),
+        uniform=pl.col("uniform_mean").mean(),
+        groups=pl.col("groups").max(),
+    )
+
+
+def held_out_tokens(ask: Ask, run: Run) -> int:
+    """Held-out tokens that the final MaxVio is counted over."""
+    return round(int(ask(held_out_figures, run)["tokens"][0]) / run.top_k)
 
 
 def group_sizes(run: Run) -> tuple[int, ...]:

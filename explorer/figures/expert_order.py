@@ -11,7 +11,7 @@ from explorer.figures.store import Store, Trace
 from explorer.metrics import last_steps
 from explorer.queries import biases as bias_queries
 from explorer.queries import loads as queries
-from explorer.queries.loads import LoadMatrix
+from explorer.records.matrix import LoadMatrix
 
 INDEX, FINAL_LOAD, MEAN_LOAD, BIAS = "index", "final load", "mean load", "bias"
 SORTS = (INDEX, FINAL_LOAD, MEAN_LOAD, BIAS)

@@ -1,12 +1,14 @@
 """Metrics of arms at the end of training: the table of Compare and the cards of the Overview."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Arm
+from explorer.figures.pairs import Ask
 from explorer.figures.store import Store, Trace
 from explorer.metrics import t_interval
 from explorer.queries import balance, comparison
@@ -36,12 +38,18 @@ class Headline:
 def headline(store: Store, arm: Arm) -> Headline:
     """The two metrics that stand for an arm."""
     summary = Trace(store).ask(comparison.summary, arm.runs)
-    return Headline(max_vio=_mean(summary["max_vio_global"]), perplexity=_mean(summary["perplexity"]))
+    max_vio, perplexity = (known(summary[name]) for name in ("max_vio_global", "perplexity"))
+    return Headline(max_vio=mean(max_vio), perplexity=mean(perplexity))
 
 
-def _mean(values: pl.Series) -> float | None:
-    known = [float(value) for value in values.drop_nulls().to_list()]
-    return sum(known) / len(known) if known else None
+def known(values: pl.Series) -> list[float]:
+    """The recorded values of a metric, one per seed that has one."""
+    return [float(value) for value in values.drop_nulls().to_list()]
+
+
+def mean(values: Sequence[float]) -> float | None:
+    """The mean over seeds; None for no seed."""
+    return sum(values) / len(values) if values else None
 
 
 def table(store: Store, arms: ArmSet) -> list[dict[str, str]]:
@@ -75,21 +83,27 @@ def worst_layer(summary: pl.DataFrame) -> str:
 
 
 def _collapsed(trace: Trace, arm: Arm) -> str:
-    """How many layers have ever collapsed, over all seeds."""
-    collapsed = trace.ask(balance.layer_balance, arm.runs)["collapsed"].drop_nulls()
-    return f"{int(collapsed.sum())} of {counted(len(collapsed), 'layer')}" if len(collapsed) else UNKNOWN
+    """`2 of 4 layers`, over all seeds."""
+    layers, number = collapsed_layers(trace.ask, arm)
+    return f"{number} of {counted(layers, 'layer')}" if layers else UNKNOWN
+
+
+def collapsed_layers(ask: Ask, arm: Arm) -> tuple[int, int]:
+    """Layers over all seeds, and how many of them have ever collapsed."""
+    collapsed: pl.Series = ask(balance.layer_balance, arm.runs)["collapsed"].drop_nulls()
+    return len(collapsed), int(collapsed.sum())
 
 
 def spread(values: pl.Series) -> str:
     """Mean ± half width of the 95 % t interval over seeds; the value alone for one run."""
-    known = [float(value) for value in values.drop_nulls().to_list()]
-    if not known:
+    seeds = known(values)
+    if not seeds:
         return UNKNOWN
-    odd = sum(not math.isfinite(value) for value in known)
+    odd = sum(not math.isfinite(value) for value in seeds)
     if odd:
-        return "not finite" if len(known) == 1 else f"not finite in {odd} of {counted(len(known), 'seed')}"
-    interval = t_interval(known)
-    digits = 0 if abs(known[0]) >= 1000 else 2 if abs(known[0]) >= 1 else 3
+        return "not finite" if len(seeds) == 1 else f"not finite in {odd} of {counted(len(seeds), 'seed')}"
+    interval = t_interval(seeds)
+    digits = 0 if abs(seeds[0]) >= 1000 else 2 if abs(seeds[0]) >= 1 else 3
     if interval is None:
-        return f"{known[0]:,.{digits}f}"
+        return f"{seeds[0]:,.{digits}f}"
     return f"{interval[0]:,.{digits}f} ± {interval[1]:,.{digits}f}"

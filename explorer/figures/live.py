@@ -10,8 +10,8 @@ from explorer.charts import balance, captions, losses, switches, theme
 from explorer.charts import spec as specs
 from explorer.config.run import RunConfig
 from explorer.figures.arm_set import ArmSet
-from explorer.figures.arms import short_rules
 from explorer.figures.panel import Panel
+from explorer.figures.rule_names import short_rules
 from explorer.figures.store import Store, Trace
 from explorer.queries import balance as balance_queries
 from explorer.queries import losses as loss_queries

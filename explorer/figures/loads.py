@@ -8,22 +8,26 @@ import polars as pl
 from explorer.charts import captions, heatmaps, linking
 from explorer.charts import loads as bar_charts
 from explorer.charts import spec as specs
-from explorer.figures import events
+from explorer.charts.full_heatmap import full_heatmap
+from explorer.figures import events, merge
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.panel import Missing, Panel
-from explorer.figures.settings import OneLayer, OneStep
+from explorer.figures.settings import LayerUntil, OneLayer, OneStep
 from explorer.figures.store import Store, Trace
 from explorer.queries import loads as queries
 from explorer.wording import listed
 
 SMALL_PX = 230
 """Height of a heatmap where several stand under each other."""
-HEATMAP_HOW = (
-    "One row per expert, time to the right. Orange is overloaded, purple under-loaded, and the colours "
-    "mean the same in every panel. Expert 3 of one run is not expert 3 of another: compare patterns, "
-    "not rows."
-)
-STILL_HOW = "One row per expert, time to the right. Orange is overloaded, purple under-loaded."
+STACKED_PX = 176
+"""Height of each of several heatmaps in one chart."""
+ALONE_PX = 260
+"""Height of a chart of one heatmap."""
+_ROWS = "One row per expert, time to the right. Orange is overloaded, purple under-loaded"
+_NAMES = "Expert 3 of one run is not expert 3 of another"
+HEATMAP_HOW = f"{_ROWS}, and the colours mean the same in every panel. {_NAMES}: compare patterns, not rows."
+STACKED_HOW = f"{_ROWS}. {_NAMES}."
+STILL_HOW = f"{_ROWS}."
 BARS_HOW = "The dashed line at 1 marks an even share."
 LIMIT = 2.0
 """Colours reach from a quarter of the uniform load to four times of it: log2 of the load ratio."""
@@ -56,14 +60,37 @@ def heatmap(store: Store, arms: ArmSet, settings: OneLayer) -> Panel | Missing:
     )
 
 
-def busiest_experts(store: Store, arms: ArmSet, settings: OneLayer) -> str:
-    """One sentence that compares the heatmaps of these arms at their last step."""
+def stacked(store: Store, arms: ArmSet, settings: LayerUntil) -> Panel:
+    """The same for several arms (the first run of each) under each other in one chart."""
     trace = Trace(store)
     frames = {
+        label: merge.up_to(frame, settings.until) for label, frame in _frames(trace, arms, settings).items()
+    }
+    chart = heatmaps.compare_heatmaps(frames, height=STACKED_PX if len(frames) > 1 else ALONE_PX)
+    finding = captions.compare_heatmaps(frames)
+    if settings.until is not None:
+        finding = finding.replace("At the end", f"By step {settings.until}", 1)
+    return Panel(
+        subject=f"Expert load of layer {settings.layer}, seed {arms.arms[0].first.seed}",
+        finding=finding,
+        how=STACKED_HOW + settings.end_note,
+        spec=specs.without_legend(specs.make(chart)),
+        table=pl.concat([frame.with_columns(run=pl.lit(label)) for label, frame in frames.items()]),
+        statements=trace.statements,
+    )
+
+
+def busiest_experts(store: Store, arms: ArmSet, settings: OneLayer) -> str:
+    """One sentence that compares the heatmaps of these arms at their last step."""
+    return captions.compare_heatmaps(_frames(Trace(store), arms, settings))
+
+
+def _frames(trace: Trace, arms: ArmSet, settings: OneLayer) -> dict[str, pl.DataFrame]:
+    """Label of each arm -> `queries.load_heatmap` of its first run."""
+    return {
         arms.one_seed(arm): trace.ask(queries.load_heatmap, arm.first, settings.layer, settings.bins)
         for arm in arms
     }
-    return captions.compare_heatmaps(frames)
 
 
 def without_layer(arms: ArmSet, layer: int) -> list[str]:
@@ -152,4 +179,4 @@ def every_step(store: Store, arms: ArmSet, settings: OneLayer, *, dark: bool = F
     """
     (arm,) = arms
     matrix = Trace(store).ask(queries.load_matrix, arm.first, settings.layer)
-    return heatmaps.full_heatmap(matrix, title=f"{arms.one_seed(arm)}, layer {settings.layer}", dark=dark)
+    return full_heatmap(matrix, title=f"{arms.one_seed(arm)}, layer {settings.layer}", dark=dark)

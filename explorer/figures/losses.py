@@ -1,10 +1,15 @@
-"""Language loss over training: what the balancing costs, and how far the model has come."""
+"""Loss and perplexity over training: what the balancing costs, and how far the model has come."""
+
+from typing import Any
+
+import polars as pl
 
 from explorer.charts import captions, losses, theme
 from explorer.charts import spec as specs
-from explorer.figures import events
+from explorer.figures import events, merge
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.panel import Panel
+from explorer.figures.settings import OverTime
 from explorer.figures.store import Store, Trace
 from explorer.queries import events as event_queries
 from explorer.queries import losses as queries
@@ -15,35 +20,99 @@ AT_PLAYHEAD_BINS = 80
 """Points of a line there: enough for its width, few enough to follow the playhead at once."""
 
 
+def perplexity(store: Store, arms: ArmSet, settings: OverTime) -> Panel:
+    """Perplexity over training: lines for the training text, points for held-out text."""
+    trace = Trace(store)
+    series = trace.ask(queries.loss_series, arms.runs, settings.bins, settings.x)
+    train = merge.up_to(merge.series(series, arms.arms, ["lm_loss", "perplexity"]), settings.until)
+    evals = trace.ask(queries.eval_series, arms.runs, settings.x)
+    held = merge.up_to(merge.evals(evals, arms.arms), settings.until, "step")
+    marked, marks = events.over_time(trace, arms, settings, train)
+    end = "" if settings.until is None else f" Shown up to step {settings.until}."
+    return _panel(
+        trace,
+        arms,
+        train,
+        held,
+        subject="Perplexity over training",
+        how="Lines are training text; points are held-out text, averaged with equal weight per domain. "
+        f"Lower is better.{end}{marks}",
+        table=held,
+        x_title=theme.AXIS[settings.x],
+        log_y=settings.log_y,
+        events=marked,
+        height=settings.height,
+    )
+
+
 def at_playhead(store: Store, arms: ArmSet, _settings: None = None) -> Panel:
     """Language loss (nats per token) of the only run, with the playhead of the page's player.
 
     Training text in at most 80 bins, and held-out text at every evaluation.
     """
     (arm,) = arms
-    run = arm.first
     trace = Trace(store)
-    train = trace.ask(queries.loss_series, [run], AT_PLAYHEAD_BINS)
-    held_out = trace.ask(queries.eval_series, [run])
-    marked = trace.ask(event_queries.events, run)
-    labels = {run.run_id: arms.label(arm)}
-    chart = losses.loss_curves(
+    train = trace.ask(queries.loss_series, arms.runs, AT_PLAYHEAD_BINS)
+    held_out = trace.ask(queries.eval_series, arms.runs)
+    marked = trace.ask(event_queries.events, arm.first)
+    return _panel(
+        trace,
+        arms,
         train,
         held_out,
-        labels=labels,
-        families={run.run_id: run.family},
+        subject="Language loss over training",
+        how="The line is the loss on training text, the points are held-out text. No balancing loss is added."
+        + events.marks_note(marked),
+        table=train,
         metric="lm_loss",
         log_y=False,
         playhead=theme.Follow.PLAYER,
         events=marked,
         height=AT_PLAYHEAD_PX,
     )
-    return Panel(
-        subject="Language loss over training",
-        finding=captions.loss_curves(train, held_out, labels=labels),
-        how="The line is the loss on training text, the points are held-out text. No balancing loss is added."
-        + events.marks_note(marked),
-        spec=specs.make(chart),
+
+
+def of_expert_choice(store: Store, arms: ArmSet, settings: None) -> Panel:
+    """Language loss over training for arms of one run each, expert choice among them.
+
+    In the form of Figure 9 of the Loss-Free Balancing paper (Wang et al. 2024).
+    """
+    trace = Trace(store)
+    train = trace.ask(queries.loss_series, arms.runs)
+    held_out = trace.ask(queries.eval_series, arms.runs)
+    return _panel(
+        trace,
+        arms,
+        train,
+        held_out,
+        subject="Training loss of expert choice and of token choice",
+        how="Lines are training text, points held-out text. A leak would lower the line of expert choice "
+        "against the others; it says nothing about the text that such a model generates, where later tokens "
+        "do not exist yet.",
         table=train,
+        metric="lm_loss",
+        log_y=False,
+    )
+
+
+def _panel(
+    trace: Trace,
+    arms: ArmSet,
+    train: pl.DataFrame,
+    held_out: pl.DataFrame,
+    *,
+    subject: str,
+    how: str,
+    table: pl.DataFrame,
+    **look: Any,
+) -> Panel:
+    """train, held_out: rows of each arm, its token as run_id; look: of `charts.losses.loss_curves`."""
+    chart = losses.loss_curves(train, held_out, labels=arms.labels, families=arms.families, **look)
+    return Panel(
+        subject=subject,
+        finding=captions.loss_curves(train, held_out, labels=arms.labels),
+        how=how,
+        spec=specs.make(chart),
+        table=table,
         statements=trace.statements,
     )

@@ -1,11 +1,14 @@
 """Simulations that a text names: the Playground's settings by their address parameters."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from explorer.config.checks import read_int
 from explorer.errors import ConfigError, one_of
-from explorer.figures.simulation import SIDES, Side, TwoRules
-from explorer.figures.views.playground_choices import BY_KEY, rule_of, scores_of
+from explorer.figures.simulation import SIDES, TwoRules
+from explorer.figures.views.choice import defaults
+from explorer.figures.views.playground import rules_of
+from explorer.figures.views.playground_choices import BY_KEY, CHOICES
 from explorer.simulate import Simulation
 
 
@@ -14,7 +17,7 @@ def values_of(given: Mapping[str, str]) -> dict[str, str]:
 
     Raises ConfigError for a setting or a value that the Playground does not offer.
     """
-    values = {key: choice.default for key, choice in BY_KEY.items()} | {"seed": "0"}
+    values = defaults(CHOICES) | {"seed": "0"}
     for key, value in given.items():
         choice = BY_KEY.get(key)
         if key == "seed":
@@ -32,9 +35,7 @@ def values_of(given: Mapping[str, str]) -> dict[str, str]:
 
 def two_rules(given: Mapping[str, str], *, still_px: int | None = None) -> TwoRules:
     """Rules A and B of these settings; still_px: height of a chart without a playhead."""
-    values = values_of(given)
-    a, b = (Side(rule=rule_of(values, side)) for side in SIDES)
-    return TwoRules(scores=scores_of(values), steps=int(values["S"]), a=a, b=b, still_px=still_px)
+    return replace(rules_of(values_of(given)), still_px=still_px)
 
 
 def simulation(given: Mapping[str, str], side: str) -> Simulation:

@@ -1,15 +1,25 @@
 """One recorded step of a bias rule: loads, scores, and the bias before and after the update."""
 
+from dataclasses import dataclass
+
 import polars as pl
 
-from explorer.charts import captions, gallery
+from explorer.charts import captions, gallery, loads
 from explorer.charts import spec as specs
+from explorer.figures import bias_updates
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Run
-from explorer.figures.bias_updates import OneUpdate
 from explorer.figures.panel import Panel
 from explorer.figures.store import Store, Trace
 from explorer.queries.loads import loads_at
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneUpdate:
+    """The bias update after one recorded step of one MoE layer."""
+
+    layer: int
+    step: int
 
 
 def rule_at_work(store: Store, arms: ArmSet, settings: OneUpdate) -> Panel:
@@ -50,4 +60,23 @@ def update_sentence(frame: pl.DataFrame) -> str:
     return (
         f"{over.height} of {known.height} experts were overloaded, and {down} of their biases fell; "
         f"{under.height} were under-loaded, and {up} of theirs rose, each by {captions.number(largest)}."
+    )
+
+
+def loads_of_step(store: Store, arms: ArmSet, settings: OneUpdate) -> Panel:
+    """Load of every expert in the step whose counts move the biases, in the first run of the only arm.
+
+    Raises ConfigError if the step is not recorded, or its update cannot be recomputed.
+    """
+    (arm,) = arms
+    trace = Trace(store)
+    bars = trace.ask(loads_at, arm.first, settings.layer, settings.step)
+    update, rows = bias_updates.update_after(trace.ask, arm.first, settings.layer, settings.step)
+    return Panel(
+        subject=f"Expert load of layer {settings.layer} at step {settings.step}, seed {arm.first.seed}",
+        finding=captions.load_bars(bars),
+        how=f"{arm.label}. The dashed line at 1 marks an even share ({float(update.mean):g} tokens).",
+        spec=specs.make(loads.load_bars(bars, height=220)),
+        table=bias_updates.table(update, rows),
+        statements=trace.statements,
     )

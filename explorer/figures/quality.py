@@ -1,4 +1,4 @@
-"""Quality: held-out perplexity, perplexity against balance, and paired differences between arms."""
+"""Quality of arms after training: perplexity against balance, and paired differences between arms."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,17 +6,14 @@ from typing import Any
 
 import polars as pl
 
-from explorer.charts import captions, differences, losses, plane, ranking
+from explorer.charts import captions, differences, plane, ranking
 from explorer.charts import spec as specs
-from explorer.charts.theme import AXIS
-from explorer.figures import events, merge, pairs
+from explorer.figures import pairs
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Arm
 from explorer.figures.panel import Panel
-from explorer.figures.settings import OverTime
 from explorer.figures.store import Store, Trace
 from explorer.queries import comparison
-from explorer.queries import losses as queries
 
 PAIRED = {
     "perplexity": "perplexity",
@@ -54,36 +51,6 @@ class Paired:
     """Token of the arm that the others are compared with."""
     metrics: tuple[str, ...]
     """Names in PAIRED."""
-
-
-def perplexity(store: Store, arms: ArmSet, settings: OverTime) -> Panel:
-    """Perplexity over training: lines for the training text, points for held-out text."""
-    trace = Trace(store)
-    series = trace.ask(queries.loss_series, arms.runs, settings.bins, settings.x)
-    train = merge.up_to(merge.series(series, arms.arms, ["lm_loss", "perplexity"]), settings.until)
-    evals = trace.ask(queries.eval_series, arms.runs, settings.x)
-    held = merge.up_to(merge.evals(evals, arms.arms), settings.until, "step")
-    marked, marks = events.over_time(trace, arms, settings, train)
-    chart = losses.loss_curves(
-        train,
-        held,
-        labels=arms.labels,
-        families=arms.families,
-        x_title=AXIS[settings.x],
-        log_y=settings.log_y,
-        events=marked,
-        height=settings.height,
-    )
-    end = "" if settings.until is None else f" Shown up to step {settings.until}."
-    return Panel(
-        subject="Perplexity over training",
-        finding=captions.loss_curves(train, held, labels=arms.labels),
-        how="Lines are training text; points are held-out text, averaged with equal weight per domain. "
-        f"Lower is better.{end}{marks}",
-        spec=specs.make(chart),
-        table=held,
-        statements=trace.statements,
-    )
 
 
 def dilemma_plane(store: Store, arms: ArmSet, settings: PlaneSettings | None) -> Panel:

@@ -32,6 +32,19 @@ class OneLayer:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LayerUntil(OneLayer):
+    """A chart of one MoE layer that may end before the training does."""
+
+    until: int | None = None
+    """The last step that is drawn; None: the whole training."""
+
+    @property
+    def end_note(self) -> str:
+        """What a caption says about the end; "" for the whole training."""
+        return "" if self.until is None else f" Shown up to step {self.until}."
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExpertOrder:
     """Experts of a layer from left to right, sorted by something else than their index."""
 

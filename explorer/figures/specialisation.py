@@ -11,6 +11,7 @@ from explorer.charts import spec as specs
 from explorer.charts.captions import number
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Run
+from explorer.figures.pairs import Ask
 from explorer.figures.panel import Missing, Panel
 from explorer.figures.probe_sentences import join
 from explorer.figures.store import Store, Trace
@@ -93,14 +94,17 @@ def distances(store: Store, arms: ArmSet) -> str:
     """One sentence on the mean distance between two domains in every arm, over all layers and seeds."""
     trace = Trace(store)
     return distance_sentence(
-        [(arms.label(arm), {run.seed: _distance(trace, run) for run in arm.runs}) for arm in arms]
+        [
+            (arms.label(arm), {run.seed: at_the_end(trace.ask, run, "mean_distance") for run in arm.runs})
+            for arm in arms
+        ]
     )
 
 
-def _distance(trace: Trace, run: Run) -> float:
-    """Mean distance of two domains at the last evaluation, mean over layers; NaN where it is unknown."""
-    frame = trace.ask(queries.specialisation, run)
-    last = frame.filter(pl.col("step") == pl.col("step").max())["mean_distance"].drop_nulls()
+def at_the_end(ask: Ask, run: Run, column: str) -> float:
+    """A column of `queries.specialisation` at the last evaluation, mean over layers; NaN where unknown."""
+    frame: pl.DataFrame = ask(queries.specialisation, run)
+    last = frame.filter(pl.col("step") == pl.col("step").max())[column].drop_nulls()
     return float(last.mean()) if len(last) else math.nan  # type: ignore[arg-type]
 
 

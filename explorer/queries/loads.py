@@ -1,27 +1,11 @@
 """Loads of the experts of one layer over the steps."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from explorer.queries._frames import Cursor, choose_bins, frame
+from explorer.records.matrix import LoadMatrix
 from explorer.store.pyramids import LOADS
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoadMatrix:
-    """Loads of one layer over the steps, for the canvas player. S columns, E experts."""
-
-    steps: NDArray[np.int64]
-    """[S] first step of each column."""
-    last_steps: NDArray[np.int64]
-    """[S] last step of each column; equal to `steps` at full resolution."""
-    tokens: NDArray[np.int64]
-    """[S, E] assignments, summed over the steps of a column."""
-    bias: NDArray[np.float32] | None
-    """[S, E] mean of the finite biases used, NaN where a step had none; None without any."""
 
 
 def load_heatmap(cur: Cursor, run_id: str, layer: int, max_bins: int = 200) -> pl.DataFrame:

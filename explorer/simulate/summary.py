@@ -1,5 +1,6 @@
 """What a simulation shows, in numbers: how fast, how even at the end, how restless."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,14 +67,11 @@ def steps_to_balance(simulation: Simulation, after: int = 0) -> int | None:
 
 def turning_share(simulation: Simulation) -> float:
     """Share of bias moves in the last steps that go against the move before: 1 is a pure zigzag."""
-    tail = np.diff(simulation.bias[-metrics.last_steps(len(simulation.bias)) - 2 :], axis=0)
-    if len(tail) < 2:
-        return 0.0
-    before, after = tail[:-1], tail[1:]
-    moved = (before != 0) & (after != 0)
-    return float((before * after < 0).sum() / moved.sum()) if moved.any() else 0.0
+    tail = simulation.bias[-metrics.last_steps(len(simulation.bias)) - 2 :]
+    share = float(metrics.oscillation(tail))
+    return 0.0 if math.isnan(share) else share
 
 
 def spread(simulation: Simulation) -> float:
     """Largest minus smallest bias after the last update, in score units."""
-    return float(simulation.final_bias.max() - simulation.final_bias.min())
+    return float(metrics.bias_spread(simulation.final_bias))

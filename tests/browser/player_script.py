@@ -3,21 +3,21 @@
 import numpy as np
 import streamlit as st
 
+from explorer.records.matrix import LoadMatrix
 from explorer.ui.components.player import heatmap_player
 
 STEPS, EXPERTS = 200, 8
 
 
-class Matrix:
+def matrix(count: int, seed: int) -> LoadMatrix:
     """Expert 3 never works; expert 5 takes ever more."""
-
-    def __init__(self, steps: int, seed: int) -> None:
-        rng = np.random.default_rng(seed)
-        self.steps = np.arange(steps, dtype=np.int64)
-        self.tokens = rng.integers(80, 120, (steps, EXPERTS))
-        self.tokens[:, 3] = 0
-        self.tokens[:, 5] += 4 * self.steps
-        self.bias = np.cumsum(rng.normal(0, 0.01, (steps, EXPERTS)), 0).astype(np.float32)
+    rng = np.random.default_rng(seed)
+    steps = np.arange(count, dtype=np.int64)
+    tokens = rng.integers(80, 120, (count, EXPERTS))
+    tokens[:, 3] = 0
+    tokens[:, 5] += 4 * steps
+    bias = np.cumsum(rng.normal(0, 0.01, (count, EXPERTS)), 0).astype(np.float32)
+    return LoadMatrix(steps=steps, last_steps=steps, tokens=tokens, bias=bias)
 
 
 st.set_page_config(layout="wide")
@@ -46,7 +46,7 @@ def live() -> None:
         state["expert"] = expert
 
     heatmap_player(
-        Matrix(state.get("length", STEPS), 1),
+        matrix(state.get("length", STEPS), 1),
         key="main",
         step=state["step"],
         on_step=on_step,
@@ -61,6 +61,6 @@ def live() -> None:
 live()
 left, right = st.columns(2)
 with left:
-    heatmap_player(Matrix(STEPS, 2), key="left", label="Left")
+    heatmap_player(matrix(STEPS, 2), key="left", label="Left")
 with right:
-    heatmap_player(Matrix(STEPS // 2, 3), key="right", label="Right")
+    heatmap_player(matrix(STEPS // 2, 3), key="right", label="Right")

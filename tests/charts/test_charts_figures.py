@@ -17,11 +17,13 @@ from explorer.charts import (
     biases,
     differences,
     domains,
+    full_heatmap,
     heatmaps,
     loads,
     losses,
     microscope,
     plane,
+    plane_rows,
     story,
     theme,
 )
@@ -181,7 +183,7 @@ def test_the_order_of_experts_can_be_given() -> None:
 
 def test_the_full_heatmap_holds_every_cell_and_the_dead_apart() -> None:
     tokens = np.array([[4, 0, 4], [12, 0, 0]])
-    figure = heatmaps.full_heatmap(frames.Matrix(np.array([0, 5]), tokens), playhead=5)
+    figure = full_heatmap.full_heatmap(frames.load_matrix(tokens, each=5), playhead=5)
     live, dead = figure.data[0], figure.data[1]
     assert np.asarray(live.z)[0].tolist() == pytest.approx([np.log2(1.5), np.log2(3)])
     assert np.isnan(np.asarray(dead.z)).tolist() == [[True, True], [False, False], [True, False]]
@@ -191,13 +193,13 @@ def test_the_full_heatmap_holds_every_cell_and_the_dead_apart() -> None:
 
 
 def test_the_full_heatmap_survives_no_steps() -> None:
-    figure = heatmaps.full_heatmap(frames.Matrix(np.zeros(0, int), np.zeros((0, 4), int)))
+    figure = full_heatmap.full_heatmap(frames.load_matrix(np.zeros((0, 4), int)))
     assert figure.layout.annotations[0].text.startswith("no expert loads")
 
 
 def test_plotly_files_offer_no_upload() -> None:
-    figure = heatmaps.full_heatmap(frames.Matrix(np.arange(2), np.ones((2, 2), int)))
-    html = figure.to_html(include_plotlyjs=False, config=heatmaps.PLOTLY_CONFIG)
+    figure = full_heatmap.full_heatmap(frames.load_matrix(np.ones((2, 2), int)))
+    html = figure.to_html(include_plotlyjs=False, config=full_heatmap.PLOTLY_CONFIG)
     assert re.search(r'"modeBarButtonsToRemove":\s*\["sendChartToCloud"', html)
 
 
@@ -339,7 +341,7 @@ def test_held_out_points_alone_are_enough() -> None:
     ],
 )
 def test_the_coefficient_of_a_sweep(balancer: str, wanted: tuple[str, float] | None) -> None:
-    assert plane.coefficient(balancer) == wanted
+    assert plane_rows.coefficient(balancer) == wanted
 
 
 def test_the_plane_groups_seeds_and_orders_a_sweep() -> None:

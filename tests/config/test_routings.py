@@ -13,7 +13,7 @@ from explorer.config.routings import COMPARED_FIELDS, KINDS, split_arm
 from explorer.config.rule_text import RULES, make_rule
 from explorer.config.run import RunConfig, differences
 from explorer.errors import ConfigError
-from explorer.figures.arms import short_balancer
+from explorer.figures.rule_names import short_balancer
 from explorer.recording import run_info_from_config
 
 OTHERS = [name for name in ROUTINGS if name != "token_choice"]

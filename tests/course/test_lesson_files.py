@@ -5,17 +5,9 @@ from pathlib import Path
 import pytest
 
 from explorer.course.experiments import load_experiments
-from explorer.course.lessons import (
-    Key,
-    Prediction,
-    Vocabulary,
-    filled,
-    load_course,
-    load_lesson,
-    placeholders,
-    read_fact,
-)
-from explorer.course.toml_tables import FileProblem
+from explorer.course.facts import filled, placeholders, read_fact
+from explorer.course.files import FileProblem
+from explorer.course.lessons import Key, Prediction, Vocabulary, load_course, load_lesson
 from explorer.errors import ConfigError
 
 WORDS = Vocabulary(
@@ -86,6 +78,15 @@ BAD = [
     ('["a", "b"]', '["a", "b", "c"]', "must be 3, one per option."),
     ('"smallest"', '"smallest"\nbounds = [1]', "bounds = [1.0]: belong to the rule between only."),
     ("[[steps]]", "[steps]", "01-one.toml: steps = {"),
+    ('title = "One"', 'title = "One"\nslug = "x"', "slug = 'x': is not a field here; the fields are title,"),
+    ('["max_vio"]', '["max_vio", 3]', "01-one.toml: terms = 3: every entry must be a text."),
+    ('["max_vio"]', '"max_vio"', "01-one.toml: terms = 'max_vio': must be a list of texts."),
+    ("minutes = 2", "minutes = true", "01-one.toml: minutes = True: must be a whole number from 1 to 60."),
+    ('{ arms = ["none"], log = true }', '"x"', "01-one.toml: steps[1].keys = 'x': must be a table."),
+    ('"smallest"', '"smallest"\nbounds = [true]', "prediction.bounds = True: every entry must be a number."),
+    ('"smallest"', '"sign"', "options = ['a', 'b']: must be three: below, at and above zero."),
+    ('question = "Which?"', 'question = "Which?"\nhint = 1', "prediction.hint = 1: is not a field here; the"),
+    ('["none"]', '[]', "steps[1].keys.arms = []: must be a list of texts, not empty."),
 ]  # fmt: skip
 
 
@@ -96,6 +97,13 @@ def test_a_mistake_is_one_sentence(tmp_path: Path, old: str, new: str, words: st
         load_lesson(write(tmp_path, GOOD.replace(old, new, 1)), WORDS)
     assert any(words in sentence for sentence in caught.value.sentences), caught.value.sentences
     assert all(sentence.endswith(".") for sentence in caught.value.sentences)
+
+
+def test_a_lesson_without_steps_is_refused(tmp_path: Path) -> None:
+    text = GOOD.partition("[[steps]]")[0] + "steps = []"
+    with pytest.raises(FileProblem) as caught:
+        load_lesson(write(tmp_path, text), WORDS)
+    assert caught.value.sentences == ("01-one.toml: steps = []: must have at least one entry.",)
 
 
 def test_all_mistakes_of_a_file_are_said_at_once(tmp_path: Path) -> None:
@@ -185,6 +193,9 @@ def test_an_experiment_is_an_order_with_a_comment(tmp_path: Path) -> None:
         ("model.top_k", "model.topk", 'settings."model.topk" = 1: is not a setting; write section.field.'),
         ("model.top_k", "top_k", 'settings."top_k" = 1: is not a setting; write section.field.'),
         ("max_vio[none]", "gini[none]", "comment = 'gini[none]': is not a fact;"),
+        ('title = "A"', 'title = "A"\nseeds = 1', "01-a.toml: seeds = 1: must be a text."),
+        ('"none", ', "1, ", "01-a.toml: arms = 1: every entry must be a text."),
+        ('verdict = "bad"', "", "01-a.toml: verdict is missing: it must be a text."),
     ],
 )
 def test_a_wrong_experiment_gets_a_sentence(tmp_path: Path, old: str, new: str, words: str) -> None:

@@ -9,6 +9,7 @@ from store_runs import write_run
 
 from explorer.charts import microscope as charts
 from explorer.figures import probe
+from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Run, run_from_row
 from explorer.figures.panel import Missing, Panel, Question
 from explorer.figures.probe import ProbeExpert, ProbeToken
@@ -110,7 +111,7 @@ def test_without_a_probe_the_view_says_how_to_get_one(store: OpenStore, runs: li
 def test_another_token_or_expert_exchanges_rows_and_keeps_the_specification(
     store: OpenStore, runs: list[Run]
 ) -> None:
-    arms = microscope.of_run(run_of(runs, "free"))
+    arms = ArmSet.of_runs([run_of(runs, "free")])
     tokens = [
         probe.token_scores(store, arms, ProbeToken(step=12, layer=0, token=token, expert=token % 8))
         for token in range(4)
@@ -136,7 +137,7 @@ def test_the_chart_of_a_token_shows_its_own_rows(store: OpenStore, runs: list[Ru
     assert batch is not None
     for token in (0, 7):
         settings = ProbeToken(step=12, layer=1, token=token, expert=3)
-        shown = probe.token_scores(store, microscope.of_run(run), settings)
+        shown = probe.token_scores(store, ArmSet.of_runs([run]), settings)
         assert isinstance(shown, Panel)
         (rows,) = (rows for rows in shown.spec.datasets.values() if set(rows.columns) == set(charts.COLUMNS))
         table = token_table(batch, token)
@@ -147,7 +148,7 @@ def test_the_chart_of_a_token_shows_its_own_rows(store: OpenStore, runs: list[Ru
 
 def test_a_probe_that_was_not_recorded_is_missing(store: OpenStore, runs: list[Run]) -> None:
     answer = probe.expert_tokens(
-        store, microscope.of_run(run_of(runs, "free")), ProbeExpert(step=5, layer=0, expert=0)
+        store, ArmSet.of_runs([run_of(runs, "free")]), ProbeExpert(step=5, layer=0, expert=0)
     )
     assert isinstance(answer, Missing)
     assert "no readable probe after 5 updates" in answer.reason

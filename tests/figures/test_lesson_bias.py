@@ -13,7 +13,7 @@ from explorer.config.run import BalancerConfig
 from explorer.errors import ConfigError
 from explorer.figures import bias_updates
 from explorer.figures.arms import Run
-from explorer.queries.loads import LoadMatrix
+from explorer.records.matrix import LoadMatrix
 
 STEPS, EXPERTS = 12, 4
 

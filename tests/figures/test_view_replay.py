@@ -9,6 +9,7 @@ from store_runs import write_run
 from explorer.charts import loads as bar_charts
 from explorer.export import films
 from explorer.figures import at_step, expert_order, loads
+from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Run, run_from_row
 from explorer.figures.panel import Missing, Panel
 from explorer.figures.settings import ExpertOrder, OneStep
@@ -93,7 +94,7 @@ def test_bars_of_every_step_equal_a_chart_made_for_it(
 ) -> None:
     """The chart is built once and gets the rows of each step."""
     store, runs, _ = opened
-    arms = replay.of_run(named(runs, "biased"))
+    arms = ArmSet.of_runs([named(runs, "biased")])
     order = ExpertOrder(sort="bias", experts=(3, 1, 0, 2))
     for step in (0, 17):
         panel = loads.bars(store, arms, OneStep(layer=1, step=step, order=order))
@@ -112,7 +113,7 @@ def test_bars_of_every_step_equal_a_chart_made_for_it(
 
 def test_another_step_builds_no_chart(opened: tuple[OpenStore, list[Run], np.ndarray]) -> None:
     store, runs, _ = opened
-    arms = replay.of_run(named(runs, "biased"))
+    arms = ArmSet.of_runs([named(runs, "biased")])
     first = loads.bars(store, arms, OneStep(layer=0, step=3))
     built = loads._bar_chart.cache_info().misses
     second = loads.bars(store, arms, OneStep(layer=0, step=4))
@@ -132,7 +133,7 @@ def test_orders_are_by_the_values_that_they_name(opened: tuple[OpenStore, list[R
         sort="mean load", experts=tuple(np.argsort(-counts[:, 1].sum(0), kind="stable"))
     )
     last = expert_order.order_of(store, run, 1, "bias")
-    bars = loads.bars(store, replay.of_run(run), OneStep(layer=1, step=STEPS - 1)).table
+    bars = loads.bars(store, ArmSet.of_runs([run]), OneStep(layer=1, step=STEPS - 1)).table
     assert last is not None
     assert bars is not None
     assert list(last.experts) == bars.sort("expert_bias", descending=True)["expert"].to_list()

@@ -1,20 +1,26 @@
 """Small frames with the columns that the queries return, for the tests of figures and captions."""
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from explorer.records.matrix import LoadMatrix
+
 REFERENCES = {"uniform": (0.05, 0.06), "resampled": (0.10, 0.13)}
 
 
-@dataclass(frozen=True)
-class Matrix:
-    steps: NDArray[np.int64]
-    tokens: NDArray[np.int64]
-    bias: NDArray[np.float32] | None = None
+def load_matrix(
+    tokens: NDArray[np.int64],
+    bias: NDArray[np.float32] | None = None,
+    *,
+    first: int = 0,
+    each: int = 1,
+) -> LoadMatrix:
+    """Tokens [S, E] from step `first` on, `each` steps per column."""
+    steps = np.arange(first, first + each * len(tokens), each)
+    return LoadMatrix(steps=steps, last_steps=steps + each - 1, tokens=tokens, bias=bias)
 
 
 def heat_frame(bins: int = 6, experts: int = 4, stride: int = 1, each: int = 1) -> pl.DataFrame:

@@ -10,20 +10,10 @@ from explorer.charts import theme
 from explorer.config.presets import get_preset
 from explorer.config.run import BalancerConfig
 from explorer.figures import merge
-from explorer.figures.arms import (
-    Run,
-    arms_of,
-    chart_labels,
-    default_arms,
-    entry,
-    legend,
-    run_from_row,
-    short_balancer,
-    short_labels,
-    short_rule,
-)
+from explorer.figures.arms import Run, arms_of, chart_labels, default_arms, entry, run_from_row, short_labels
 from explorer.figures.final import spread
 from explorer.figures.quality import resolutions
+from explorer.figures.rule_names import legend, short_balancer, short_rule
 from explorer.recording import RunInfo, run_info_from_config
 
 

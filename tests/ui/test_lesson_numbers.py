@@ -11,7 +11,7 @@ from conftest import SHIPPED, Opener
 from scipy import stats
 
 from explorer import metrics
-from explorer.course.lessons import placeholders
+from explorer.course.facts import placeholders
 from explorer.errors import ConfigError
 from explorer.figures import course as lesson_course
 from explorer.figures.facts import catalogue

@@ -16,8 +16,8 @@ from explorer.config.run import BalancerConfig
 from explorer.figures import bias_step, expert_order
 from explorer.figures.settings import ExpertOrder
 from explorer.metrics.events import event_name
-from explorer.queries.loads import LoadMatrix
 from explorer.recording import FolderRecorder, RunInfo
+from explorer.records.matrix import LoadMatrix
 from explorer.routing.bias_step import rule_in_force, work_out
 from explorer.ui.replay import expert_order as order_control
 from explorer.ui.replay import page as replay

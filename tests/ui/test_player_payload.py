@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from chart_frames import Matrix
+from chart_frames import load_matrix
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from explorer.records.matrix import LoadMatrix
 from explorer.ui.components.player import component
 from explorer.ui.components.player.payload import NO_BIAS, matrix_payload
 
@@ -21,9 +22,8 @@ def unpack(packed: dict[str, str]) -> np.ndarray:
     return np.frombuffer(base64.b64decode(packed["base64"]), dtype=np.dtype("<" + packed["kind"]))
 
 
-def matrix(tokens: Any, bias: Any = None, first: int = 0) -> Matrix:
-    tokens = np.asarray(tokens, dtype=np.int64)
-    return Matrix(np.arange(first, first + len(tokens)), tokens, bias)
+def matrix(tokens: Any, bias: Any = None, first: int = 0, each: int = 1) -> LoadMatrix:
+    return load_matrix(np.asarray(tokens, dtype=np.int64), bias, first=first, each=each)
 
 
 @given(arrays(np.int64, st.tuples(st.integers(1, 12), st.integers(1, 8)), elements=st.integers(0, 2**32 - 1)))
@@ -61,10 +61,7 @@ def test_a_matrix_too_large_is_summed_without_losing_a_token(steps: int, experts
 
 
 def test_columns_that_are_already_sums_keep_their_last_step() -> None:
-    class Binned(Matrix):
-        last_steps = np.array([4, 9])
-
-    payload = matrix_payload(Binned(np.array([0, 5]), np.ones((2, 3), dtype=np.int64)))
+    payload = matrix_payload(matrix(np.ones((2, 3)), each=5))
     assert unpack(payload["first_step"]).tolist() == [0, 5]
     assert unpack(payload["last_step"]).tolist() == [4, 9]
 

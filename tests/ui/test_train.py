@@ -20,6 +20,7 @@ from explorer.ui.server.settings import Settings
 from explorer.ui.shared import show
 from explorer.ui.train import form
 from explorer.ui.train import page as train
+from explorer.ui.train.field_docs import field_docs
 from explorer.ui.train.orders import job_of, make_configs, parse_seeds, writable
 
 LARGE_HOST = Limits(memory_gb=1e6)
@@ -48,8 +49,18 @@ def test_every_field_is_in_the_form_but_the_seed() -> None:
 
 
 def test_the_help_of_a_field_is_the_docstring_under_it() -> None:
-    assert form.field_docs(ModelConfig)["num_experts"] == "Routed experts per layer (N in the papers)."
-    assert "hidden_size" not in form.field_docs(ModelConfig)
+    assert field_docs(ModelConfig)["num_experts"] == "Routed experts per layer (N in the papers)."
+    assert "hidden_size" not in field_docs(ModelConfig)
+    # Its docstring has two paragraphs, of which a tooltip makes one.
+    assert "instead of always top_k. top_k is then what" in field_docs(ModelConfig)["top_p"]
+
+
+@pytest.mark.parametrize("kind", [*form.SECTIONS.values(), *RULES.values()], ids=lambda kind: kind.__name__)
+def test_documentation_names_fields_and_leaves_the_dataclass_as_it_was(kind: type) -> None:
+    before = kind()
+    field_docs.cache_clear()
+    assert field_docs(kind).keys() <= {field.name for field in fields(kind)}
+    assert kind() == before
 
 
 NEEDS: dict[tuple[str, str | None], dict[str, object]] = {

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from explorer import metrics
 from explorer.figures import bias_updates
 from explorer.figures.facts import steps
 from explorer.figures.facts.recorded import RecordedRuns
@@ -34,14 +35,14 @@ def bias_spread(recorded: RecordedRuns, arm: str) -> float:
     """Largest minus smallest bias in the last step of the training, mean over layers, seed 0."""
     run = recorded.find(arm, 0).first
     last = np.array([steps.biases(recorded, run, layer)[-1] for layer in run.layers])
-    return float((last.max(-1) - last.min(-1)).mean())
+    return float(metrics.bias_spread(last).mean())
 
 
 @fact
 def peak_bias_spread(recorded: RecordedRuns, arm: str, layer: str) -> float:
     """Largest difference between two biases of a layer in any step, seed 0."""
     bias = steps.biases(recorded, recorded.find(arm, 0).first, int(layer))
-    return float(np.nanmax(bias.max(-1) - bias.min(-1)))
+    return float(np.nanmax(metrics.bias_spread(bias)))
 
 
 @fact
@@ -49,9 +50,8 @@ def turning_share(recorded: RecordedRuns, arm: str) -> float:
     """Share of reversed bias updates: moves against the previous one, over all steps, layers and experts of
     seed 0."""
     run = recorded.find(arm, 0).first
-    moves = np.stack([np.diff(steps.biases(recorded, run, layer), axis=0) for layer in run.layers])
-    pairs = moves[:, :-1] * moves[:, 1:]
-    return float((pairs < 0).sum() / ((pairs < 0) | (pairs > 0)).sum())
+    of_layers = [steps.biases(recorded, run, layer) for layer in run.layers]
+    return float(metrics.oscillation(np.concatenate(of_layers, axis=-1)))
 
 
 @fact

@@ -7,7 +7,7 @@ written as on the command line: `aux_loss:scope=sequence`.
 from collections.abc import Sequence
 from inspect import signature
 
-from explorer.course.lessons import Value, read_fact
+from explorer.course.facts import Value, read_fact
 from explorer.errors import ConfigError
 from explorer.figures.facts import biases, loads, quality, simulated
 from explorer.figures.facts.recorded import RecordedRuns

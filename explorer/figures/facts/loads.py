@@ -7,6 +7,7 @@ import polars as pl
 
 from explorer import metrics
 from explorer.errors import ConfigError
+from explorer.figures import computation_batches, expert_order, final
 from explorer.figures.arms import Arm, Run
 from explorer.figures.facts import steps
 from explorer.figures.facts.recorded import MissingRun, RecordedRuns, seed_of
@@ -35,12 +36,12 @@ def _of_seeds(recorded: RecordedRuns, arm: Arm, column: str, which: str) -> floa
     if which.startswith("seed"):
         rows = rows.filter(pl.col("seed") == seed_of(which))
         which = "mean"
-    values = [float(v) for v in rows[column].drop_nulls()]
-    if not values:
+    values = final.known(rows[column])
+    mean, interval = final.mean(values), metrics.t_interval(values)
+    if mean is None:
         raise MissingRun(f"{arm.label} has no {column} recorded.")
-    interval = metrics.t_interval(values)
     summaries = {
-        "mean": sum(values) / len(values),
+        "mean": mean,
         "min": min(values),
         "max": max(values),
         "half_width": math.nan if interval is None else interval[1],
@@ -73,13 +74,13 @@ def seeds(recorded: RecordedRuns, arm: str) -> int:
 @fact
 def collapsed_layers(recorded: RecordedRuns, arm: str) -> int:
     """Layers, over all seeds, whose effective experts were at most half of E for 100 steps."""
-    return int(_layers(recorded, arm)["collapsed"].drop_nulls().sum())
+    return final.collapsed_layers(recorded.ask, recorded.find(arm))[1]
 
 
 @fact
 def layers(recorded: RecordedRuns, arm: str) -> int:
     """Number of layers over all seeds."""
-    return _layers(recorded, arm).height
+    return recorded.ask(balance.layer_balance, recorded.find(arm).runs).height
 
 
 @fact
@@ -89,16 +90,11 @@ def dead_experts(recorded: RecordedRuns, arm: str) -> int:
     return sum(int(rows["dead"].sum()) for rows in layers)
 
 
-def _layers(recorded: RecordedRuns, arm: str) -> pl.DataFrame:
-    return recorded.ask(balance.layer_balance, recorded.find(arm).runs)
-
-
 @fact
 def share(recorded: RecordedRuns, arm: str, expert: str, layer: str, seed: str = "seed 0") -> float:
     """Load of the `busiest` or `idlest` expert over the last steps of a layer, × uniform."""
     run = recorded.find(arm, seed_of(seed)).first
-    matrix = recorded.ask(load_matrix, run, int(layer))
-    last = matrix.tokens[-metrics.last_steps(len(matrix.tokens)) :].sum(0)
+    last = expert_order.mean_loads(recorded.ask(load_matrix, run, int(layer)), final=True)
     return float((last.max() if expert == "busiest" else last.min()) / last.mean())
 
 
@@ -116,15 +112,17 @@ def reference(recorded: RecordedRuns, arm: str, kind: str) -> float:
 @fact
 def held_out_tokens(recorded: RecordedRuns, arm: str) -> int:
     """Held-out tokens that the final MaxVio is counted over."""
-    run = recorded.find(arm).first
-    return round(int(recorded.ask(health.held_out_figures, run)["tokens"][0]) / run.top_k)
+    return computation_batches.held_out_tokens(recorded.ask, recorded.find(arm).first)
 
 
 @fact
 def worst_over_mean(recorded: RecordedRuns, arm: str) -> float:
     """Held-out MaxVio of the worst layer divided by the mean over layers; mean over seeds of both."""
-    rows = recorded.ask(comparison.summary, recorded.find(arm).runs)
-    return float(rows["worst_max_vio"].mean()) / float(rows["max_vio_global"].mean())  # type: ignore[arg-type]
+    worst, mean = (
+        _of_seeds(recorded, recorded.find(arm), column, "mean")
+        for column in ("worst_max_vio", "max_vio_global")
+    )
+    return worst / mean
 
 
 @fact
@@ -179,17 +177,20 @@ def sequence_max_vio(recorded: RecordedRuns, arm: str, sequences: str, seed: str
     """MaxVio of groups of this many neighbouring sequences of a step, mean over groups, layers and the last
     20 recorded steps."""
     run = recorded.find(arm, seed_of(seed)).first
-    return float(_groups(recorded, run, int(sequences))["max_vio"].mean())  # type: ignore[arg-type]
+    return _groups(recorded, run, int(sequences))[0]
 
 
-def _groups(recorded: RecordedRuns, run: Run, sequences: int) -> pl.DataFrame:
-    groups = recorded.ask(health.computation_batches, run)
-    return groups.filter(pl.col("sequences") == sequences)
+def _groups(recorded: RecordedRuns, run: Run, sequences: int) -> tuple[float, float]:
+    """MaxVio of groups of this many sequences, and the random-routing baseline of as many tokens."""
+    rows = computation_batches.by_size(recorded.ask, run).filter(pl.col("sequences") == sequences)
+    if rows.is_empty():
+        raise ConfigError("sequences", sequences, "was not measured in this run", "name a power of two")
+    return float(rows["max_vio"][0]), float(rows["uniform"][0])
 
 
 @fact
 def sequences_over_chance(recorded: RecordedRuns, arm: str, sequences: str, seed: str = "seed 0") -> float:
     """The same divided by the random-routing baseline for as many tokens."""
     run = recorded.find(arm, seed_of(seed)).first
-    groups = _groups(recorded, run, int(sequences))
-    return float(groups["max_vio"].mean()) / float(groups["uniform_mean"].mean())  # type: ignore[arg-type]
+    max_vio, uniform = _groups(recorded, run, int(sequences))
+    return max_vio / uniform

@@ -2,13 +2,12 @@
 
 import math
 
-import polars as pl
-
 from explorer import metrics
 from explorer.figures import pairs as arm_pairs
 from explorer.figures.arms import Arm, Run
 from explorer.figures.facts.recorded import MissingRun, RecordedRuns
 from explorer.figures.facts.registry import COLUMNS, fact
+from explorer.figures.specialisation import at_the_end
 from explorer.metrics import power
 from explorer.queries.comparison import PairedDifference
 from explorer.queries.specialisation import specialisation
@@ -81,9 +80,10 @@ def _information_differences(recorded: RecordedRuns, a: Arm, b: Arm) -> list[flo
 
 
 def _information(recorded: RecordedRuns, run: Run) -> float:
-    rows = recorded.ask(specialisation, run)
-    last = rows.filter(pl.col("step") == pl.col("step").max())
-    return float(last["information"].mean())  # type: ignore[arg-type]
+    bits = at_the_end(recorded.ask, run, "information")
+    if math.isnan(bits):
+        raise MissingRun(f"{run.run_id} has no held-out loads by domain recorded.")
+    return bits
 
 
 @fact

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 from explorer.config.checks import read_int
 from explorer.config.presets import arm_config, get_preset
 from explorer.errors import ExplorerError
-from explorer.figures.arms import Arm, Run, arms_of, short_balancer
+from explorer.figures.arms import Arm, Run, arms_of
+from explorer.figures.rule_names import short_balancer
 from explorer.figures.store import Store
 
 R = TypeVar("R")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from explorer.course.lessons import Value
+from explorer.course.facts import Value
 
 Function = Callable[..., Value]
 """Takes the recorded runs, then the arguments of the text, all of them str."""

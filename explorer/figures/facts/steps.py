@@ -6,7 +6,8 @@ from numpy.typing import NDArray
 from explorer import metrics
 from explorer.figures.arms import Run
 from explorer.figures.facts.recorded import MissingRun, RecordedRuns
-from explorer.queries.loads import LoadMatrix, load_matrix
+from explorer.queries.loads import load_matrix
+from explorer.records.matrix import LoadMatrix
 
 
 def matrix(recorded: RecordedRuns, run: Run, layer: int) -> LoadMatrix:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from explorer.figures.simulation import STEP_SIZES
 from explorer.figures.views.address import Address
 
 RATES = (*(f"{m}e-{d}" for d in (5, 4, 3, 2, 1) for m in (1, 2, 5)), "1")
@@ -30,6 +31,39 @@ class Choice:
         return not self.options[0][0].isdecimal()
 
 
+def step_size(key: str) -> Choice:
+    """How the rate of a rule shrinks."""
+    return Choice(
+        key=key,
+        label="Step size",
+        options=tuple(STEP_SIZES),
+        default="constant",
+        help="Constant u, or smaller with the number n of updates so far: sqrt is u/√n, harmonic u/n.",
+    )
+
+
+def experts_per_token(key: str, options: tuple[str, ...], default: str) -> Choice:
+    """K."""
+    return Choice(
+        key=key,
+        label="Experts per token K",
+        options=options,
+        default=default,
+        help="Experts that each token is routed to.",
+    )
+
+
+def skew(key: str, options: tuple[str, ...]) -> Choice:
+    """How unequally popular the experts are."""
+    return Choice(
+        key=key,
+        label="Skew of the experts",
+        options=options,
+        default="1",
+        help="Spread of expert popularity: standard deviation of the logit offsets.",
+    )
+
+
 Offer = Callable[[Choice, Values], tuple[str, ...]]
 """The options of a setting, given the values of the settings that it depends on."""
 
@@ -42,6 +76,11 @@ def default_of(choice: Choice, offered: Sequence[str]) -> str:
 def rule_of(choice: Choice, offered: Sequence[str]) -> str:
     """What the value must be, as the end of a sentence."""
     return f"it must be one of {', '.join(offered)}"
+
+
+def defaults(choices: Iterable[Choice]) -> dict[str, str]:
+    """Key -> value of every setting that nobody has touched."""
+    return {choice.key: choice.default for choice in choices}
 
 
 def read(address: Address, choices: Iterable[Choice], offer: Offer) -> dict[str, str]:

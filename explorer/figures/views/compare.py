@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from explorer.figures import balance, biases, loads, mechanism, quality
+from explorer.figures import balance, biases, loads, losses, mechanism, quality
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Run
 from explorer.figures.panel import Build, Question
@@ -17,6 +17,8 @@ TITLE = "Compare"
 BINS = 150
 """Columns of a heatmap, or points of a bias trajectory: several stand under each other."""
 AXES: tuple[Axis, ...] = ("step", "tokens", "time")
+KEYS = ("layer", "x", "log", "base")
+"""Settings that the address names."""
 METRICS = ("perplexity", "max_vio_global")
 """Paired differences that the page opens with; names in `quality.PAIRED`."""
 
@@ -136,7 +138,7 @@ def max_vio(arms: ArmSet, settings: CompareSettings) -> Question:
 def perplexity(arms: ArmSet, settings: CompareSettings) -> Question:
     """Perplexity over training."""
     over_time = OverTime(x=settings.x, log_y=settings.log)
-    return Question(key="compare_loss", build=quality.perplexity, arms=arms, settings=over_time)
+    return Question(key="compare_loss", build=losses.perplexity, arms=arms, settings=over_time)
 
 
 def mechanisms(arms: ArmSet) -> dict[str, Question]:

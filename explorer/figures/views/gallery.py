@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from explorer.charts import captions
-from explorer.figures import balance, bias_updates, computation_batches, one_step, paper, quality
+from explorer.figures import balance, computation_batches, losses, one_step, quality
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Run
 from explorer.figures.panel import Build, Question
@@ -107,7 +107,7 @@ def _rule(shipped: ShippedRuns) -> GalleryFigure:
         return GalleryFigure(number=1, missing=missing)
     (run,) = shipped.find("loss_free")
     step = min(STEP, max(run.last_step - 1, 0))
-    settings = bias_updates.OneUpdate(layer=LAYER, step=step)
+    settings = one_step.OneUpdate(layer=LAYER, step=step)
     return _figure(1, one_step.rule_at_work, ArmSet.of_runs([run]), settings)
 
 
@@ -121,7 +121,7 @@ def _training(shipped: ShippedRuns) -> GalleryFigure:
         return GalleryFigure(number=3, missing=missing)
     runs = shipped.find(*MAIN)
     subject = "MaxVio of every batch, with its mean over 100 steps"
-    return _figure(3, paper.max_vio_of_batches, ArmSet.of_runs(runs), _moving_mean(runs[-1], subject))
+    return _figure(3, balance.max_vio_of_batches, ArmSet.of_runs(runs), _moving_mean(runs[-1], subject))
 
 
 def _rates(store: Store, shipped: ShippedRuns) -> GalleryFigure:
@@ -136,7 +136,7 @@ def _rates(store: Store, shipped: ShippedRuns) -> GalleryFigure:
     }
     (of,) = shipped.find("loss_free")
     subject = "MaxVio of every batch for three update rates"
-    return _figure(4, paper.max_vio_of_batches, ArmSet.of_runs(runs, labels), _moving_mean(of, subject))
+    return _figure(4, balance.max_vio_of_batches, ArmSet.of_runs(runs, labels), _moving_mean(of, subject))
 
 
 def _moving_mean(baselines_of: Run, subject: str) -> balance.MaxVioSettings:
@@ -155,4 +155,4 @@ def _batches(shipped: ShippedRuns) -> GalleryFigure:
 def _expert_choice(shipped: ShippedRuns) -> GalleryFigure:
     if missing := shipped.missing(EXPERT_CHOICE):
         return GalleryFigure(number=9, missing=missing)
-    return _figure(9, paper.loss_of_expert_choice, ArmSet.of_runs(shipped.find(*EXPERT_CHOICE)))
+    return _figure(9, losses.of_expert_choice, ArmSet.of_runs(shipped.find(*EXPERT_CHOICE)))

@@ -13,25 +13,31 @@ from explorer.figures import (
     balance,
     bias_updates,
     computation_batches,
+    losses,
     named_simulations,
-    one_layer,
+    one_step,
     quality,
     resolution,
     simulation,
 )
+from explorer.figures import biases as bias_figures
+from explorer.figures import domains as domain_figures
+from explorer.figures import loads as load_figures
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Arm
 from explorer.figures.differences import FamilyPaired, paired_in_family
 from explorer.figures.facts.quality import course_arms
 from explorer.figures.facts.recorded import RecordedRuns
 from explorer.figures.panel import Build, Question
-from explorer.figures.settings import OverTime
+from explorer.figures.settings import LayerUntil, OverTime
 from explorer.figures.views import rule_change
 from explorer.figures.views.playground_choices import BY_KEY
 
 Keys = Mapping[str, Any]
 HEIGHT = 340
 PLANE_HEIGHT = 440
+BIAS_POINTS = 300
+"""Points of a bias trajectory, at most."""
 MOST_RUNS = 6
 """Runs that an address of Compare names."""
 
@@ -128,7 +134,7 @@ def perplexity(recorded: RecordedRuns, keys: Keys, name: str) -> LessonFigure:
     """Perplexity over training: lines for the training text, points for held-out text."""
     arms = ArmSet.of(recorded.find_all(keys["arms"], keys.get("seed")))
     settings = OverTime(until=keys.get("until"), log_y=True, height=HEIGHT, marks=False)
-    return _one(name, quality.perplexity, arms, settings, _compare(arms.arms))
+    return _one(name, losses.perplexity, arms, settings, _compare(arms.arms))
 
 
 @panel("loads", arms=ARMS, layer=LAYER, seed=SEED, until=UNTIL)
@@ -136,17 +142,17 @@ def loads(recorded: RecordedRuns, keys: Keys, name: str) -> LessonFigure:
     """The load of every expert of a layer over the steps, one run under the other (seed 0 by itself)."""
     arms = ArmSet.of(recorded.find_all(keys["arms"], keys.get("seed", 0)))
     layer = int(keys["layer"])
-    settings = one_layer.LayerUntil(layer=layer, until=keys.get("until"))
+    settings = LayerUntil(layer=layer, until=keys.get("until"))
     link = _replay(arms.arms[0], layer) if len(arms) == 1 else _compare(arms.arms, layer=layer)
-    return _one(name, one_layer.loads, arms, settings, link, load_colours=True)
+    return _one(name, load_figures.stacked, arms, settings, link, load_colours=True)
 
 
 @panel("biases", arm=ARM, layer=LAYER, seed=SEED, until=UNTIL)
 def biases(recorded: RecordedRuns, keys: Keys, name: str) -> LessonFigure:
     """The bias of every expert of a layer over the steps (seed 0 by itself)."""
     arm, layer = recorded.find(keys["arm"], keys.get("seed", 0)), int(keys["layer"])
-    settings = one_layer.LayerUntil(layer=layer, until=keys.get("until"))
-    return _one(name, one_layer.biases, ArmSet.of([arm]), settings, _replay(arm, layer))
+    settings = LayerUntil(layer=layer, until=keys.get("until"), bins=BIAS_POINTS)
+    return _one(name, bias_figures.trajectories_until, ArmSet.of([arm]), settings, _replay(arm, layer))
 
 
 @panel("plane", arms=ARMS, seed=SEED)
@@ -181,9 +187,9 @@ def domains(recorded: RecordedRuns, keys: Keys, name: str) -> LessonFigure:
     questions = tuple(
         Question(
             key=f"{name}_{place}",
-            build=one_layer.loads_by_domain,
+            build=domain_figures.expert_load_of_arm,
             arms=arms.only([arm]),
-            settings=one_layer.LayerDomains(layer=layer, how=place == len(arms) - 1),
+            settings=domain_figures.LayerDomains(layer=layer, how=place == len(arms) - 1),
         )
         for place, arm in enumerate(arms)
     )
@@ -203,9 +209,9 @@ def bias_step(recorded: RecordedRuns, keys: Keys, name: str) -> LessonFigure:
     arm, layer, step = recorded.find(keys["arm"], 0), int(keys["layer"]), int(keys["step"])
     return _one(
         name,
-        bias_updates.loads_of_step,
+        one_step.loads_of_step,
         ArmSet.of([arm]),
-        bias_updates.OneUpdate(layer=layer, step=step),
+        one_step.OneUpdate(layer=layer, step=step),
         _replay(arm, layer, step=step),
         update=bias_updates.update_after(recorded.ask, arm.first, layer, step),
     )

@@ -15,11 +15,13 @@ from explorer.figures.probe_batch import RoutedBatch, routed_batch
 from explorer.figures.settings import OneLayer
 from explorer.figures.store import Store, Trace
 from explorer.figures.views.address import Address
-from explorer.figures.views.selection import RUNS, selected_arms
+from explorer.figures.views.selection import RUNS, default_run, picked_first, selected_arms
 from explorer.figures.views.view import OpenView, Query
 from explorer.queries.probe import probes as probes_of
 
 TITLE = "Router microscope"
+KEYS = ("run", "probe", "layer", "token", "expert", "colour")
+"""Settings that the address names."""
 NO_EXPERT = "all"
 """The value of `expert` in an address that marks none."""
 NO_PROBE = (
@@ -50,8 +52,7 @@ class MicroscopeSettings:
         """The address of this state."""
         expert = NO_EXPERT if self.expert is None else str(self.expert)
         values = (self.run, self.probe, self.layer, self.token, expert, self.colour)
-        names = ("run", "probe", "layer", "token", "expert", "colour")
-        return {name: (str(value),) for name, value in zip(names, values, strict=True)}
+        return {name: (str(value),) for name, value in zip(KEYS, values, strict=True)}
 
 
 def runs_with_probe(
@@ -62,14 +63,7 @@ def runs_with_probe(
     probes: dict[str, Probes] = {}
     for run_id, step, has_bias in Trace(store).ask(probes_of, usable).rows():
         probes.setdefault(run_id, []).append((step, bool(has_bias)))
-    picked = list(dict.fromkeys(run for arm in arms for run in arm.runs))
-    ordered = [run for run in picked if run in usable] + [run for run in usable if run not in picked]
-    return [run for run in ordered if run.run_id in probes], probes
-
-
-def default_run(runs: Sequence[Run]) -> Run:
-    """The first loss-free run, else the first."""
-    return next((run for run in runs if run.family == "loss_free"), runs[0])
+    return picked_first([run for run in usable if run.run_id in probes], arms), probes
 
 
 def default_probe(probes: Probes, last_step: int) -> int:
@@ -100,17 +94,12 @@ def shown_expert(settings: MicroscopeSettings, batch: RoutedBatch) -> int:
     return sentences.most_frequent(batch)[0] if settings.expert is None else settings.expert
 
 
-def of_run(run: Run) -> ArmSet:
-    """A single run as the only arm."""
-    return ArmSet.of([Arm(token=run.run_id, label=run.label, runs=(run,))])
-
-
 def token_question(run: Run, settings: MicroscopeSettings) -> Question:
     """The scores of the selected token."""
     at = probe.ProbeToken(
         step=settings.probe, layer=settings.layer, token=settings.token, expert=settings.expert
     )
-    return Question(key="microscope_token", build=probe.token_scores, arms=of_run(run), settings=at)
+    return Question(key="microscope_token", build=probe.token_scores, arms=ArmSet.of_runs([run]), settings=at)
 
 
 def expert_questions(run: Run, settings: MicroscopeSettings, expert: int) -> tuple[Question, ...]:
@@ -124,7 +113,7 @@ def expert_questions(run: Run, settings: MicroscopeSettings, expert: int) -> tup
         "microscope_load": experts.load_history,
         "microscope_bias": experts.bias_history,
     }
-    arms = of_run(run)
+    arms = ArmSet.of_runs([run])
     return tuple(Question(key=key, build=build, arms=arms, settings=at) for key, build in builds.items())
 
 
@@ -145,7 +134,9 @@ def domain_questions(store: Store, arms: ArmSet, layer: int) -> tuple[Question, 
 def saturation_question(run: Run, layer: int) -> Question:
     """Router saturation of all layers, one of them bold."""
     settings = OneLayer(layer=layer)
-    return Question(key="microscope_settling", build=probe.saturation, arms=of_run(run), settings=settings)
+    return Question(
+        key="microscope_settling", build=probe.saturation, arms=ArmSet.of_runs([run]), settings=settings
+    )
 
 
 def read(

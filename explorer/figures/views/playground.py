@@ -27,18 +27,22 @@ class PlaygroundSettings:
 
 
 def settings_of(values: Values) -> PlaygroundSettings:
-    """The settings for the values of all choices, of `seed`, `at`, `swA` and `swB`.
+    """The settings for the values of all choices, of `seed`, `at`, `swA` and `swB`."""
+    return PlaygroundSettings(rules=rules_of(values), step=int(values["at"]))
+
+
+def rules_of(values: Values) -> TwoRules:
+    """Both rules for the values of all choices, of `seed`, and of `swA` and `swB` where they are given.
 
     A change of rule that cannot be read counts as none.
     """
     steps = int(values["S"])
-    sides = {side: _side(values, side, steps) for side in SIDES}
-    rules = TwoRules(scores=scores_of(values), steps=steps, a=sides["A"], b=sides["B"])
-    return PlaygroundSettings(rules=rules, step=int(values["at"]))
+    a, b = (_side(values, side, steps) for side in SIDES)
+    return TwoRules(scores=scores_of(values), steps=steps, a=a, b=b)
 
 
 def _side(values: Values, side: str, steps: int) -> Side:
-    change = rule_change.parse(str(values[rule_change.KEYS[side]] or ""), steps)
+    change = rule_change.parse(str(values.get(rule_change.KEYS[side]) or ""), steps)
     later = ((change.step, change.settings(int(values["wait"]))),) if change else ()
     return Side(rule=rule_of(values, side), changes=later)
 

@@ -4,8 +4,8 @@ Every setting is a choice from a list (the seed and the playhead are whole numbe
 met again exactly.
 """
 
-from explorer.figures.simulation import RULE_NAMES, STEP_SIZES
-from explorer.figures.views.choice import RATES, Choice, Values
+from explorer.figures.simulation import RULE_NAMES
+from explorer.figures.views.choice import RATES, Choice, Values, experts_per_token, skew, step_size
 from explorer.simulate import RuleSettings, ScoreSettings
 
 
@@ -27,13 +27,7 @@ def _side(side: str, rule: str, rate: str) -> tuple[Choice, ...]:
             help="Size of one update: score units for the bias rules; for quantile the share of the way "
             "to the exact bias, where 1 is all of it; for the auxiliary loss α times the learning rate.",
         ),
-        Choice(
-            key=f"n{side}",
-            label="Step size",
-            options=tuple(STEP_SIZES),
-            default="constant",
-            help="Constant u, or smaller with the number n of updates so far: sqrt is u/√n, harmonic u/n.",
-        ),
+        step_size(f"n{side}"),
     )
 
 
@@ -49,13 +43,7 @@ ROUTER = (
         default="16",
         help="Routed experts of the one simulated layer.",
     ),
-    Choice(
-        key="K",
-        label="Experts per token K",
-        options=("1", "2", "4", "6", "8"),
-        default="2",
-        help="Experts that each token is routed to.",
-    ),
+    experts_per_token("K", ("1", "2", "4", "6", "8"), "2"),
     Choice(
         key="T",
         label="Tokens per step T",
@@ -87,13 +75,7 @@ SCORES = (
         help="Fresh: new tokens in every step. Frozen: always the same ones, so that only the rule changes "
         "the loads.",
     ),
-    Choice(
-        key="skew",
-        label="Skew of the experts",
-        options=("0", "0.25", "0.5", "0.75", "1", "1.5", "2", "3"),
-        default="1",
-        help="Spread of expert popularity: standard deviation of the logit offsets.",
-    ),
+    skew("skew", ("0", "0.25", "0.5", "0.75", "1", "1.5", "2", "3")),
     Choice(
         key="domains",
         label="Domain skew",

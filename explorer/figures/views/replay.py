@@ -10,11 +10,14 @@ from explorer.figures.panel import Question
 from explorer.figures.settings import ExpertOrder, OneExpert, OneStep, SortedLayer
 from explorer.figures.store import Store
 from explorer.figures.views.address import Address
+from explorer.figures.views.selection import default_run, picked_first
 from explorer.figures.views.view import OpenView, Query
 
 TITLE = "Replay one run"
 ALL_EXPERTS = "all"
 """What the address says where no expert is singled out."""
+KEYS = ("run", "layer", "step", "expert")
+"""Settings that a link for later names."""
 HEATMAP = "replay-heatmap"
 BESIDE_PLAYER_BINS = 80
 """Points of a line beside the player: enough for its width, few enough to follow the playhead at once."""
@@ -52,7 +55,7 @@ class ReplayQuestions:
 
 def questions(run: Run, settings: ReplaySettings, order: ExpertOrder | None) -> ReplayQuestions:
     """The questions for these settings. order: that of `settings.sort`, None for the order by index."""
-    arms, layer = of_run(run), settings.layer
+    arms, layer = ArmSet.of_runs([run]), settings.layer
     at_step = OneStep(layer=layer, step=settings.step, order=order)
     still = OneStep(layer=layer, step=settings.step)
     trajectories = OneExpert(layer=layer, expert=settings.expert, bins=BESIDE_PLAYER_BINS)
@@ -68,20 +71,9 @@ def questions(run: Run, settings: ReplaySettings, order: ExpertOrder | None) -> 
     )
 
 
-def of_run(run: Run) -> ArmSet:
-    """A run as the only arm of the page, under its own label."""
-    return ArmSet.of([Arm(token=run.run_id, label=run.label, runs=(run,))])
-
-
 def playable(runs: Sequence[Run], picked: Sequence[Arm]) -> list[Run]:
     """Runs with expert loads, those of the run picker first."""
-    first = list(dict.fromkeys(run for arm in picked for run in arm.runs))
-    return [run for run in [*first, *(run for run in runs if run not in first)] if run.has_loads]
-
-
-def default_run(runs: Sequence[Run]) -> Run:
-    """The first loss-free run, whose biases make a replay worth watching; else the first of all."""
-    return next((run for run in runs if run.family == "loss_free"), runs[0])
+    return picked_first([run for run in runs if run.has_loads], picked)
 
 
 def open_view(store: Store, runs: Sequence[Run], query: Query) -> OpenView:

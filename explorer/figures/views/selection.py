@@ -1,6 +1,6 @@
 """The arms that an address names (`?runs=`), as the run picker of the app reads it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import MOST, Arm, Run, arms_of, default_arms
@@ -20,6 +20,18 @@ def selected_arms(runs: Sequence[Run], address: Address) -> ArmSet:
         address.notices.append(notice)
     selected: list[Arm] = [by_token[token] for token in present[:MOST]] or default_arms(arms)
     return ArmSet.of(selected)
+
+
+def picked_first(runs: Iterable[Run], arms: Iterable[Arm]) -> list[Run]:
+    """These runs, those of the selected arms in front; a run of an arm that is not among them is left out."""
+    usable = dict.fromkeys(runs)
+    picked = dict.fromkeys(run for arm in arms for run in arm.runs if run in usable)
+    return [*picked, *(run for run in usable if run not in picked)]
+
+
+def default_run(runs: Sequence[Run]) -> Run:
+    """The first loss-free run, whose biases are worth a look; else the first of all."""
+    return next((run for run in runs if run.family == "loss_free"), runs[0])
 
 
 def _short(token: str) -> str:

@@ -6,12 +6,20 @@ from dataclasses import dataclass
 from explorer.figures import theory
 from explorer.figures.arms import Run
 from explorer.figures.panel import Build, Question
-from explorer.figures.simulation import NO_ARMS, STEP_SIZES
+from explorer.figures.simulation import NO_ARMS
 from explorer.figures.store import Store
 from explorer.figures.theory import OneRule, Online
 from explorer.figures.views import choice
 from explorer.figures.views.address import Address
-from explorer.figures.views.choice import MOST_SEED, RATES, Choice, Values
+from explorer.figures.views.choice import (
+    MOST_SEED,
+    RATES,
+    Choice,
+    Values,
+    experts_per_token,
+    skew,
+    step_size,
+)
 from explorer.figures.views.view import OpenView, Query
 from explorer.simulate import RuleSettings, ScoreSettings
 
@@ -32,13 +40,7 @@ RULE = (
         default="5e-3",
         help="Size of one update of the prices, in score units.",
     ),
-    Choice(
-        key="dec",
-        label="Step size",
-        options=tuple(STEP_SIZES),
-        default="constant",
-        help="Constant u, or smaller with the number n of updates so far: sqrt is u/√n, harmonic u/n.",
-    ),
+    step_size("dec"),
 )
 PROBLEM = (
     Choice(
@@ -48,13 +50,7 @@ PROBLEM = (
         default="8",
         help="Experts that the tokens are assigned to.",
     ),
-    Choice(
-        key="tK",
-        label="Experts per token K",
-        options=("1", "2", "4"),
-        default="1",
-        help="Experts that each token is routed to.",
-    ),
+    experts_per_token("tK", ("1", "2", "4"), "1"),
     Choice(
         key="tT",
         label="Tokens T",
@@ -62,13 +58,7 @@ PROBLEM = (
         default="256",
         help="The same tokens in every step.",
     ),
-    Choice(
-        key="tskew",
-        label="Skew of the experts",
-        options=("0", "0.5", "1", "1.5", "2"),
-        default="1",
-        help="Spread of expert popularity: standard deviation of the logit offsets.",
-    ),
+    skew("tskew", ("0", "0.5", "1", "1.5", "2")),
     Choice(
         key="tS",
         label="Steps",

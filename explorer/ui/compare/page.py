@@ -13,11 +13,12 @@ from explorer.figures.views import compare
 from explorer.metrics.glossary import tip
 from explorer.queries import events as event_queries
 from explorer.ui.compare import controls, mechanism
-from explorer.ui.shared import count_notes, links, show, store
+from explorer.ui.shared import count_notes, links, panels, show, store
 
 
 def view(selected: Sequence[Arm], runs: Sequence[Run]) -> None:
     """Every section, for up to six arms; runs: all that the index knows."""
+    panels.bind(*compare.KEYS)
     arms = ArmSet.of(selected)
     controls.read_address(arms)
     _warnings(arms)

@@ -5,7 +5,8 @@ from functools import partial
 
 import streamlit as st
 
-from explorer.course.lessons import Course, Facts, Lesson, Prediction, Step, filled
+from explorer.course.facts import Facts, filled
+from explorer.course.lessons import Course, Lesson, Prediction, Step
 from explorer.errors import ExplorerError
 from explorer.figures import course as course_files
 from explorer.figures.bias_step import gathered

@@ -11,14 +11,15 @@ from explorer.figures.probe import not_recorded
 from explorer.figures.probe_batch import RoutedBatch, routed_batch
 from explorer.figures.store import Trace
 from explorer.figures.views.microscope import (
+    KEYS,
     NO_EXPERT,
     MicroscopeSettings,
     Probes,
     default_probe,
-    default_run,
     default_token,
     shown_expert,
 )
+from explorer.figures.views.selection import default_run
 from explorer.metrics.glossary import tip
 from explorer.ui.components.token_text import TokenPick, token_text
 from explorer.ui.components.token_text.component import ALL, FIRST
@@ -26,7 +27,7 @@ from explorer.ui.components.token_text.payload import text_payload
 from explorer.ui.microscope import expert as expert_section
 from explorer.ui.microscope import layer as layer_section
 from explorer.ui.microscope import token as token_section
-from explorer.ui.shared import layers, show, urls
+from explorer.ui.shared import layers, panels, show, urls
 from explorer.ui.shared.store import STORE
 from explorer.wording import counted
 
@@ -55,6 +56,7 @@ def choose_run(runs: Sequence[Run]) -> Run:
 
 def show_run(run: Run, probes: Probes, arms: Sequence[Arm]) -> None:
     """The batch with its token and expert in one fragment, then the panels of the whole layer."""
+    panels.bind(*KEYS)
     step, layer = _probe_and_layer(run, probes)
     with show.steady("microscope"):
         _batch(run, probes, step, layer)

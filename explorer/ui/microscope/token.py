@@ -3,7 +3,7 @@
 import polars as pl
 import streamlit as st
 
-from explorer.figures import bias_step
+from explorer.figures import bias_step, bias_updates
 from explorer.figures import probe_sentences as sentences
 from explorer.figures.arms import Run
 from explorer.figures.panel import Panel
@@ -62,7 +62,7 @@ def _update(run: Run, batch: RoutedBatch, settings: MicroscopeSettings) -> None:
     if rows.is_empty() or int(rows["step"][0]) != batch.step:
         show.note(_no_update(rows, batch.step))
         return
-    update = bias_step.open_step(run, rows)
+    update = bias_updates.open_step(run, rows)
     if isinstance(update, str):
         show.note(update)
         return

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from explorer.figures.views.playground_choices import BY_KEY
+from explorer.figures.views.choice import defaults
+from explorer.figures.views.playground_choices import BY_KEY, CHOICES
 from explorer.figures.views.rule_change import KEYS as CHANGES
 
 KEY = "situation"
@@ -135,8 +136,7 @@ BY_NAME = {preset.name: preset for preset in PRESETS}
 
 def values_of(preset: Preset) -> dict[str, str]:
     """The value of every setting and of the changes of rules."""
-    defaults = {key: choice.default for key, choice in BY_KEY.items()}
-    return defaults | dict.fromkeys(CHANGES.values(), "") | dict(preset.values)
+    return defaults(CHOICES) | dict.fromkeys(CHANGES.values(), "") | dict(preset.values)
 
 
 def current() -> Preset | None:

@@ -3,8 +3,8 @@
 import streamlit as st
 
 from explorer.figures.arms import Run
-from explorer.figures.views.replay import ALL_EXPERTS
 from explorer.ui.components.player import step_in_words
+from explorer.ui.replay import playhead
 from explorer.ui.server.settings import PAGES
 from explorer.ui.shared import show
 
@@ -36,7 +36,8 @@ def row(run: Run, layer: int, expert: int | None) -> None:
                 f"layer {layer}",
                 type="tertiary",
                 key="crumb_layer",
-                on_click=_whole_layer,
+                on_click=playhead.single_out,
+                args=(None,),
                 help="Back to all experts of the layer",
             )
             _slash()
@@ -44,7 +45,7 @@ def row(run: Run, layer: int, expert: int | None) -> None:
                 f"expert {expert}",
                 type="tertiary",
                 key="crumb_expert",
-                on_click=_last_step,
+                on_click=playhead.go_to,
                 args=(run.last_step,),
                 help="Jump to the last step",
             )
@@ -54,11 +55,3 @@ def row(run: Run, layer: int, expert: int | None) -> None:
 
 def _slash() -> None:
     show.note("/")
-
-
-def _whole_layer() -> None:
-    st.session_state["expert"] = ALL_EXPERTS
-
-
-def _last_step(last_step: int) -> None:
-    st.session_state["step"] = last_step

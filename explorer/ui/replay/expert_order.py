@@ -37,9 +37,8 @@ def _notice(value: str, options: list[str]) -> str:
     )
 
 
-def frozen(run: Run, layer: int) -> ExpertOrder | None:
+def frozen(run: Run, layer: int, sort: str) -> ExpertOrder | None:
     """The selected order as it was when it was selected; None for the order by index."""
-    sort = str(st.session_state[KEY])
     if sort == expert_order.INDEX:
         return None
     name = (run.run_id, layer, sort)

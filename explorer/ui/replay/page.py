@@ -7,13 +7,16 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from explorer.charts import event_marks, heatmaps, linking
+from explorer.charts import event_marks, linking
+from explorer.charts.full_heatmap import PLOTLY_CONFIG
 from explorer.export import films
 from explorer.figures import at_step, biases, loads
+from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Run
 from explorer.figures.panel import Missing, Panel, Question
 from explorer.figures.settings import OneLayer
 from explorer.figures.views import replay as view
+from explorer.figures.views.selection import default_run
 from explorer.metrics.events import event_name
 from explorer.metrics.glossary import tip
 from explorer.queries import biases as bias_queries
@@ -44,7 +47,7 @@ TICK_S = 2.0
 def select_run(runs: Sequence[Run]) -> Run:
     """The selector of the run, bound to `?run=`."""
     by_id = {run.run_id: run for run in runs}
-    default = view.default_run(runs).run_id
+    default = default_run(runs).run_id
     urls.settle(
         "run",
         list(by_id),
@@ -75,6 +78,7 @@ def _facts(run: Run) -> None:
 
 def show_run(run: Run) -> None:
     """Player and panels that follow the playhead, then the panels of the layer and of the whole run."""
+    panels.bind(*view.KEYS)
     clock = _clock(run)
     st.session_state[WHOLE_PAGE] = True
     above = st.container()
@@ -116,7 +120,7 @@ def latest(run: Run) -> Run:
 def _questions(run: Run) -> view.ReplayQuestions:
     """The questions for what the widgets say, with the order of experts as it was frozen."""
     settings = playhead.settings()
-    return view.questions(run, settings, expert_order.frozen(run, settings.layer))
+    return view.questions(run, settings, expert_order.frozen(run, settings.layer, settings.sort))
 
 
 def _draw_all_again() -> None:
@@ -155,7 +159,7 @@ def _player(run: Run) -> None:
 
 
 def _heatmap_player(run: Run, settings: view.ReplaySettings) -> None:
-    layer, order = settings.layer, expert_order.frozen(run, settings.layer)
+    layer, order = settings.layer, expert_order.frozen(run, settings.layer, settings.sort)
     heatmap_player(
         store.ask(load_queries.load_matrix, run, layer),
         key=f"player-{run.run_id}-{layer}",
@@ -274,11 +278,11 @@ def _every_step(run: Run) -> None:
         return
     layer = playhead.settings().layer
     with panel:
-        draw = partial(loads.every_step, store.STORE, view.of_run(run), OneLayer(layer=layer))
+        draw = partial(loads.every_step, store.STORE, ArmSet.of_runs([run]), OneLayer(layer=layer))
         st.plotly_chart(
             draw(dark=st.context.theme.type == "dark"),
             key="full_heatmap",
-            config=heatmaps.PLOTLY_CONFIG,
+            config=PLOTLY_CONFIG,
             alt=f"Expert load of layer {layer} at every recorded step, as one image",
         )
         show.note("A still with hover: drag to zoom in, double-click to zoom out.")

@@ -78,6 +78,11 @@ def move(last_step: int, step: int) -> None:
     st.session_state[MOVED] = (before, now, time.monotonic())
 
 
+def go_to(step: int) -> None:
+    """A link on the page names a step."""
+    st.session_state["step"] = step
+
+
 def undo_echo() -> None:
     """Restore the step where a tick that left the browser before a move brings the old one back."""
     before, now, moved_at = st.session_state.get(MOVED, (None, None, 0.0))

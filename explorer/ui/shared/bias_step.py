@@ -3,7 +3,7 @@
 import polars as pl
 import streamlit as st
 
-from explorer.figures import bias_step
+from explorer.figures import bias_step, bias_updates
 from explorer.figures.arms import Run
 from explorer.metrics.glossary import tip
 from explorer.queries import bias_step as queries
@@ -15,7 +15,7 @@ def section(run: Run, layer: int, step: int, expert: int, *, chosen: bool) -> No
     """The update after `step`. chosen: whether the visitor singled the expert out."""
     st.subheader("Bias update", help=tip("bias_step"))
     rows = store.ask(queries.bias_step, run, layer, step)
-    update = bias_step.open_step(run, rows)
+    update = bias_updates.open_step(run, rows)
     if isinstance(update, str):
         show.note(update)
         return
@@ -31,13 +31,13 @@ def section(run: Run, layer: int, step: int, expert: int, *, chosen: bool) -> No
         )
     with right:
         st.latex(bias_step.gathered(update, expert))
-    table = bias_step.table(update, bias_step.logged_of(rows))
+    table = bias_step.table(update, rows)
     _table(table, f"Update of all biases of layer {layer} after step {at}")
 
 
 def compare(update: BiasStep, rows: pl.DataFrame) -> None:
     """Equal to the log, in red if not, or why the log has nothing to compare with."""
-    at, logged = int(rows["step"][0]), bias_step.logged_of(rows)
+    at, logged = int(rows["step"][0]), bias_updates.logged_of(rows)
     if update.force.restarts:
         show.note(
             f"From step {at + 1} on another rule is in force and every bias restarts, so this result was "

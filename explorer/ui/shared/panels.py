@@ -19,13 +19,6 @@ from explorer.ui.shared import urls
 
 KEY = "page_figures"
 PICKER = "runs"
-BOUND = {
-    "compare": ("layer", "x", "log", "base"),
-    "replay": ("run", "layer", "step", "expert"),
-    "microscope": ("run", "probe", "layer", "token", "expert", "colour"),
-}
-"""Keys that an address leaves out at their defaults and that a link for later must name: what is the default
-today (the last step, the newest run) need not be it tomorrow. Other pages say theirs with `bind`."""
 
 
 @dataclass(kw_only=True)
@@ -47,9 +40,9 @@ class PageFigures:
     playhead: float | None = None
     """Where the player stands, for figures that follow it in the browser."""
     bound: tuple[str, ...] = ()
-    """Keys of the page's own controls, which a link for later must name."""
+    """Keys of the page's own controls, which a link for later must name (`bind`)."""
     query: str = ""
-    """Query of the address when a figure was drawn last, with the keys of BOUND."""
+    """Query of the address when a figure was drawn last, with the bound keys."""
 
     @property
     def permalink(self) -> str:
@@ -87,7 +80,11 @@ def shown() -> PageFigures:
 
 
 def bind(*keys: str) -> None:
-    """Name the controls that belong into a link even at their defaults."""
+    """Name the controls that belong into a link even at their defaults.
+
+    An address leaves those out, and what is the default today (the last step, the newest run) need not be it
+    tomorrow.
+    """
     shown().bound = keys
 
 
@@ -108,7 +105,7 @@ def add_film(key: str, build: Callable[[], Film]) -> None:
 
 def _entered() -> PageFigures:
     figures = shown()
-    figures.query = _query((*BOUND.get(figures.page, ()), *figures.bound))
+    figures.query = _query(figures.bound)
     return figures
 
 

@@ -12,7 +12,7 @@ import streamlit as st
 from explorer.config.rule_text import Rule, label_rules
 from explorer.config.run import RunConfig
 from explorer.errors import ConfigError, ExplorerError, UnreadableRunError
-from explorer.figures.arms import short_rules
+from explorer.figures.rule_names import short_rules
 from explorer.recording.info import read_info
 from explorer.recording.status import read_status
 from explorer.ui.server.jobs import Job

@@ -13,12 +13,11 @@ from typing import Any, TypeVar
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
+from explorer.figures.views.address import Address
 from explorer.ui.shared.plain import plain
 
 T = TypeVar("T")
 NOTICES = "url_notices"
-MOST_DIGITS = 18
-"""Of a whole number in an address; Python refuses to read thousands of them."""
 MOST_LETTERS = 120
 """Of a value that a sentence repeats: more than a run id or the name of an arm has."""
 MOST_VALUES = 100
@@ -95,11 +94,9 @@ def settle(key: str, options: Sequence[T], default: T, say: Callable[[str], str]
         kept = st.session_state[key]
         st.session_state[key] = kept if kept in options else default
         return
-    by_text = {str(option): option for option in options}
-    wanted = asked(key)
-    st.session_state[key] = by_text.get(wanted[-1], default) if wanted else default
-    if wanted and wanted[-1] not in by_text:
-        notice(key, say(quoted(wanted[-1])))
+    address = _address(key)
+    st.session_state[key] = address.choice(key, options, default, rule="")
+    _tell(address, key, say)
 
 
 def settle_number(key: str, low: int, high: int, default: int, say: Callable[[str], str]) -> None:
@@ -108,12 +105,9 @@ def settle_number(key: str, low: int, high: int, default: int, say: Callable[[st
         value = st.session_state[key]
         st.session_state[key] = default if value is None else min(max(int(value), low), high)
         return
-    wanted = asked(key)
-    text = wanted[-1] if wanted else ""
-    fits = text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS and low <= int(text) <= high
-    st.session_state[key] = int(text) if fits else default
-    if wanted and not fits:
-        notice(key, say(quoted(text)))
+    address = _address(key)
+    st.session_state[key] = address.number(key, low, high, default)
+    _tell(address, key, say)
 
 
 def settle_flag(key: str, default: bool) -> None:
@@ -122,9 +116,18 @@ def settle_flag(key: str, default: bool) -> None:
         kept = st.session_state[key]
         st.session_state[key] = kept if isinstance(kept, bool) else default
         return
-    wanted = asked(key)
-    text = wanted[-1].lower() if wanted else ""
-    st.session_state[key] = text == "true" if text in ("true", "false") else default
+    st.session_state[key] = _address(key).flag(key, default)
+
+
+def _address(key: str) -> Address:
+    """One parameter of the address, read as a command reads it (`figures.views.address`)."""
+    return Address({key: asked(key)})
+
+
+def _tell(address: Address, key: str, say: Callable[[str], str]) -> None:
+    """Keep the page's sentence about a value that did not fit."""
+    if address.notices:
+        notice(key, say(quoted(asked(key)[-1])))
 
 
 def selectbox(label: str, options: Sequence[str], *, key: str, **settings: Any) -> str:

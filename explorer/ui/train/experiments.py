@@ -6,7 +6,7 @@ from typing import Any
 import streamlit as st
 
 from explorer.course.experiments import Experiment
-from explorer.course.lessons import filled
+from explorer.course.facts import filled
 from explorer.errors import ExplorerError
 from explorer.figures import course
 from explorer.figures.facts import catalogue

@@ -1,13 +1,10 @@
 """The form of the Train page, made from the fields of `RunConfig`.
 
-The help of a field is the docstring under it, read from the source: one text for code, form and reader.
+The help of a field is the docstring under it (`field_docs`): one text for code, form and reader.
 """
 
-import ast
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import cache
 from typing import Any
 
 import streamlit as st
@@ -16,6 +13,7 @@ from explorer.config.model import ROUTINGS, SCORE_FUNCS
 from explorer.config.rule_text import SCOPES
 from explorer.config.rules import STEP_DECAYS
 from explorer.config.run import CORPORA, CorpusConfig, ModelConfig, RunConfig, TrainingConfig
+from explorer.ui.train.field_docs import field_docs
 
 SECTIONS: dict[str, type] = {"corpus": CorpusConfig, "model": ModelConfig, "training": TrainingConfig}
 TITLES = {"corpus": "Text", "model": "Model", "training": "Training"}
@@ -80,24 +78,6 @@ class FormField:
     @property
     def label(self) -> str:
         return LABELS.get(self.path, self.name.replace("_", " "))
-
-
-@cache
-def field_docs(kind: type) -> Mapping[str, str]:
-    """Field name -> the docstring under it, for a dataclass; a field without one is left out."""
-    tree = ast.parse(inspect.getsource(kind)).body[0]
-    assert isinstance(tree, ast.ClassDef)
-    docs = {}
-    for statement, after in zip(tree.body, tree.body[1:], strict=False):
-        if (
-            isinstance(statement, ast.AnnAssign)
-            and isinstance(statement.target, ast.Name)
-            and isinstance(after, ast.Expr)
-            and isinstance(after.value, ast.Constant)
-            and isinstance(after.value.value, str)
-        ):
-            docs[statement.target.id] = " ".join(after.value.value.split())
-    return docs
 
 
 def form_fields(config: RunConfig) -> list[FormField]:

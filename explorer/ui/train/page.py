@@ -12,8 +12,9 @@ from explorer.config.rule_text import RULES, format_rules, make_rule
 from explorer.errors import ConfigError, ExplorerError
 from explorer.figures import live
 from explorer.figures.arm_set import ArmSet
-from explorer.figures.arms import MOST, Arm, Run, legend
+from explorer.figures.arms import MOST, Arm, Run
 from explorer.figures.panel import Question
+from explorer.figures.rule_names import legend
 from explorer.recording.status import read_status
 from explorer.ui.server.jobs import READ_ONLY, Job
 from explorer.ui.server.services import services

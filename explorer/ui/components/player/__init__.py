@@ -5,11 +5,10 @@ is no build step.
 """
 
 from explorer.ui.components.player.component import Mark, PlayerEvent, heatmap_player
-from explorer.ui.components.player.payload import LoadMatrix, matrix_payload
+from explorer.ui.components.player.payload import matrix_payload
 from explorer.ui.components.player.rest import step_at_rest, step_in_words
 
 __all__ = [
-    "LoadMatrix",
     "Mark",
     "PlayerEvent",
     "heatmap_player",

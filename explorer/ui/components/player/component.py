@@ -8,7 +8,8 @@ from typing import Any, TypedDict
 import streamlit as st
 
 from explorer.charts import linking, scales, theme
-from explorer.ui.components.player.payload import LoadMatrix, matrix_payload
+from explorer.records.matrix import LoadMatrix
+from explorer.ui.components.player.payload import matrix_payload
 from explorer.ui.shared import display
 
 LIMIT = 2.0

@@ -7,30 +7,16 @@ little-endian numbers.
 import base64
 import hashlib
 import sys
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from explorer.records.matrix import LoadMatrix
+
 MAX_CELLS = 400_000
 """Beyond it, neighbouring steps are summed: the screen has fewer pixels, and a message stays below 2 MB."""
-
-
 NO_BIAS = -32768
-
-
-class LoadMatrix(Protocol):
-    """S steps, E experts: steps int64[S], tokens int64[S, E], bias float32[S, E] or None (NaN: none).
-
-    If it has `last_steps` int64[S], its columns are already sums over several steps.
-    """
-
-    @property
-    def steps(self) -> NDArray[np.int64]: ...
-    @property
-    def tokens(self) -> NDArray[np.int64]: ...
-    @property
-    def bias(self) -> NDArray[np.float32] | None: ...
 
 
 def pack(array: NDArray[Any]) -> dict[str, str]:
@@ -63,7 +49,7 @@ def matrix_payload(matrix: LoadMatrix, max_cells: int = MAX_CELLS) -> dict[str, 
     each = max(1, -(-num_steps // columns))
     starts = np.arange(0, num_steps, each)
     ends = np.minimum(starts + each, num_steps) - 1
-    finish = np.asarray(getattr(matrix, "last_steps", steps), dtype=np.int64)
+    finish = np.asarray(matrix.last_steps, dtype=np.int64)
     counts = np.add.reduceat(tokens, starts, axis=0) if num_steps else tokens
     bias, unit = None, 0.0
     if matrix.bias is not None and num_steps:
