@@ -14,9 +14,10 @@ from typing import Any
 from explorer.cli.extras import need_extra
 from explorer.cli.progress import progress_bar
 from explorer.cli.report import comparison_table, counted_tokens
-from explorer.cli.settings import arm_names, config_from_options, parse_arms, parse_seeds, with_seed
+from explorer.cli.settings import arm_names, config_from_options, parse_arms
 from explorer.config.presets import recorded_preset
 from explorer.config.run import RunConfig
+from explorer.config.seeds import parse_seeds, with_seed
 from explorer.errors import ConfigError, RunFolderError, TrainingError
 from explorer.last_words import reason
 from explorer.recording import RunFolder, make_run_id, read_json
@@ -49,7 +50,7 @@ def compare_command(options: argparse.Namespace) -> int:
     base = config_from_options(options)
     arms = parse_arms(base, options.arms, options.preset)
     limit = jobs_at_once(options.jobs)
-    seeds = parse_seeds(options.seeds)
+    seeds = parse_seeds("--seeds", options.seeds)
     # The table of several seeds is made last, and its library would only be missed then.
     need_extra("train")
     jobs = [_make_job(with_seed(arm, seed), options) for seed in seeds for arm in arms]

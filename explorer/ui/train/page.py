@@ -74,8 +74,8 @@ def _rules() -> tuple[str, list[str], str]:
             "`expert_choice:chunk=128` or `dense` takes a rule's place.",
         )  # fmt: skip
     with right:
-        seeds = st.text_input("Seeds", "0", key="train_seeds", help="Whole numbers, e.g. 0,1,2. Rules of one "
-                              "seed share initial weights and data, so they are fair pairs.")  # fmt: skip
+        seeds = st.text_input("Seeds", "0", key="train_seeds", help="Whole numbers, e.g. 0,1,2 or 0-4. Rules "
+                              "of one seed share initial weights and data: fair pairs.")  # fmt: skip
     return preset, arms, seeds
 
 
