@@ -30,7 +30,7 @@ def test_training_loads_no_interface_and_no_database() -> None:
 def test_the_foundation_loads_nothing_heavy() -> None:
     names = (
         "errors",
-        "last_words",
+        "running.last_words",
         "wording",
         "config.run",
         "config.rule_text",

@@ -15,7 +15,8 @@ from explorer.config.presets import PRESETS, get_preset, recorded_preset
 from explorer.config.rule_text import RULES
 from explorer.config.run import ModelConfig, RunConfig, TrainingConfig
 from explorer.errors import ConfigError
-from explorer.ui.server.jobs import READ_ONLY, Job, JobManager
+from explorer.running.jobs import Job
+from explorer.ui.server.jobs import READ_ONLY, JobManager
 from explorer.ui.server.settings import Settings
 from explorer.ui.shared import show
 from explorer.ui.train import form
@@ -202,7 +203,7 @@ def test_two_who_press_start_in_the_same_moment_both_get_their_runs(tmp_path: Pa
         assert len({job.run_id for job in jobs}) == 10
         assert sum(job.state == "training" for job in jobs) == manager.at_once
     finally:
-        manager.stop()
+        manager.close()
 
 
 def test_another_preset_brings_its_own_values(open_app: Opener) -> None:
@@ -276,9 +277,9 @@ def test_a_setting_of_the_host_that_means_nothing_is_named(monkeypatch: pytest.M
 
 
 def test_one_training_that_cannot_be_drawn_leaves_the_controls_of_the_others(
-    open_app: Opener, monkeypatch: pytest.MonkeyPatch
+    open_app: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    jobs = [Job(run_id=name, config=get_preset("tiny")) for name in ("broken", "fine")]
+    jobs = [Job(run_id=name, config=get_preset("tiny"), runs=tmp_path) for name in ("broken", "fine")]
     monkeypatch.setattr(JobManager, "jobs", lambda self: jobs)
     monkeypatch.setattr(JobManager, "open_jobs", lambda self: [])
     draw = train._progress

@@ -11,12 +11,12 @@ from explorer.config.run import RunConfig
 from explorer.config.seeds import parse_seeds, with_seed
 from explorer.errors import ConfigError, RunFolderError
 from explorer.recording import make_run_id
-from explorer.ui.server.jobs import Job
+from explorer.running.jobs import Job
 
 
 def job_of(config: RunConfig, preset: str, folder: Path) -> Job:
     run_id = make_run_id(folder, preset=recorded_preset(config, preset), family=config.arm, seed=config.seed)
-    return Job(run_id=run_id, config=config, preset=preset)
+    return Job(run_id=run_id, config=config, runs=folder, preset=preset)
 
 
 def make_configs(
