@@ -72,7 +72,6 @@ def load_heatmap(
     events: pl.DataFrame | None = None,
     title: str = "",
     limit: float = 2.0,
-    colour: str = "PuOr",
     height: int | None = None,
     expert_order: Sequence[int] | None = None,
     scope: str | None = None,
@@ -89,9 +88,7 @@ def load_heatmap(
     experts = _experts(frame, expert_order)
     row = max(1, (height or min(TALLEST, max(140, 16 * len(experts)))) // len(experts))
     panel = _Panel("", cells(frame, limit), experts, top=0, row=row)
-    return _figure(
-        [panel], limit=limit, colour=colour, playhead=playhead, events=events, title=title, scope=scope
-    )
+    return _figure([panel], limit=limit, playhead=playhead, events=events, title=title, scope=scope)
 
 
 def compare_heatmaps(
@@ -100,7 +97,6 @@ def compare_heatmaps(
     playhead: float | None = None,
     title: str = "",
     limit: float = 2.0,
-    colour: str = "PuOr",
     height: int | None = None,
 ) -> theme.Figure:
     """Several runs under each other: the same steps, the same colours, one legend, one zoom.
@@ -119,7 +115,7 @@ def compare_heatmaps(
     for label, frame in shown.items():
         panels.append(_Panel(label, cells(frame, limit), rows[label], top=top, row=row))
         top = panels[-1].bottom + PANEL_GAP
-    return _figure(panels, limit=limit, colour=colour, playhead=playhead, title=title)
+    return _figure(panels, limit=limit, playhead=playhead, title=title)
 
 
 def _experts(frame: pl.DataFrame, order: Sequence[int] | None) -> list[int]:
@@ -162,7 +158,6 @@ def _figure(
     panels: Sequence[_Panel],
     *,
     limit: float,
-    colour: str,
     playhead: float | None,
     title: str,
     events: pl.DataFrame | None = None,
@@ -209,7 +204,7 @@ def _figure(
     live = (
         base.transform_filter("isValid(datum.value)")
         .mark_rect(clip=True)
-        .encode(color=load_colour("value", limit=limit, colour=colour))
+        .encode(color=load_colour("value", limit=limit))
         .properties(name="cells")
         .add_params(theme.zoom(), pick, *([linking.hover(scope)] if len(panels) == 1 else []))
     )
@@ -258,7 +253,6 @@ def full_heatmap(
     *,
     title: str = "",
     limit: float = 2.0,
-    colour: str = "PuOr",
     height: int = 520,
     dark: bool = False,
     playhead: float | None = None,
@@ -285,7 +279,7 @@ def full_heatmap(
         z=np.where(dead, np.nan, value).T,
         zmin=-limit,
         zmax=limit,
-        colorscale=plotly_scale(colour, dark=dark),
+        colorscale=plotly_scale(dark=dark),
         customdata=tokens.T.astype(np.int32),
         hovertemplate=hover + "<br>log2(load / uniform) %{z:.2f}<extra></extra>",
         colorbar={
