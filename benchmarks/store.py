@@ -28,7 +28,6 @@ from explorer.queries import (
     comparison,
     domains,
     events,
-    health,
     loads,
     losses,
     runs,
@@ -124,9 +123,6 @@ def views(num_steps: int, layers: int) -> dict[str, Callable[[Any], object]]:
         "domain_expert": lambda cur: domains.domain_expert(cur, run, layer),
         "nearest_step": lambda cur: steps.nearest_step(cur, run, num_steps // 3),
         "step_row": lambda cur: steps.step_row(cur, run, num_steps // 3),
-        "figure_series": lambda cur: health.figure_series(cur, [run], "effective_experts", layer),
-        "figures_at": lambda cur: health.figures_at(cur, run, num_steps // 3),
-        "oscillation_series": lambda cur: health.oscillation_series(cur, run, layer),
         "events": lambda cur: events.events(cur, run),
         "event_counts": lambda cur: events.event_counts(cur, [run]),
     }

@@ -3,6 +3,13 @@
 from collections.abc import Sequence
 
 
+def and_list(parts: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    if len(parts) < 3:
+        return " and ".join(parts)
+    return ", ".join(parts[:-1]) + " and " + parts[-1]
+
+
 def counted(count: int, noun: str, plural: str = "") -> str:
     """`1 step`, `2,000 steps`; `plural` where it is not noun + s."""
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
@@ -13,3 +20,8 @@ def listed(layers: Sequence[int]) -> str:
     if list(layers) == list(range(layers[0], layers[-1] + 1)):
         return f"{layers[0]} to {layers[-1]}"
     return ", ".join(map(str, layers))
+
+
+def layers_of(owner: str, layers: Sequence[int]) -> str:
+    """`the MoE layers of this run are 0 to 3`, in the model's own layer numbers."""
+    return f"the MoE layers of {owner} are {listed(layers)}"

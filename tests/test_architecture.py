@@ -30,7 +30,7 @@ def test_training_loads_no_interface_and_no_database() -> None:
 def test_the_foundation_loads_nothing_heavy() -> None:
     names = (
         "errors",
-        "last_words",
+        "running.last_words",
         "wording",
         "config.run",
         "config.rule_text",
@@ -70,8 +70,7 @@ def test_the_top_level_stays_small() -> None:
 
 FILES = sorted((ROOT / "explorer").rglob("*.py"))
 MOST_LINES, MOST_FUNCTION_LINES = 350, 60
-LONG_FILES: set[str] = {
-}
+LONG_FILES: set[str] = {}
 """Files that are still too long; the list may only shrink."""
 LONG_FUNCTIONS: set[str] = {
     "ui/components/player/component.py:heatmap_player",

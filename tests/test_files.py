@@ -179,8 +179,7 @@ SCRATCH = {
     "explorer/files.py",  # the helper itself
     "explorer/recording/checksums.py",  # fills in the checksum of a file that has no final name yet
     "explorer/store/private.py",  # the lock of a temporary folder, which holds nothing
-    "explorer/cli/compare.py",  # orders to its children and their errors, in a temporary folder
-    "explorer/ui/server/jobs.py",  # orders to a child, in the temporary folder
+    "explorer/running/child_process.py",  # a training's configuration and errors, in the temporary folder
 }
 
 

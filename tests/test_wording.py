@@ -1,4 +1,4 @@
-"""Numbers with their nouns."""
+"""Small parts of sentences: numbers with their nouns, lists, layer numbers."""
 
 from unittest import mock
 
@@ -9,7 +9,7 @@ from chart_frames import vio_frame
 from explorer.charts import captions
 from explorer.figures import simulation_text
 from explorer.simulate import RuleSettings, ScoreSettings, simulate, summary
-from explorer.wording import counted
+from explorer.wording import and_list, counted, layers_of
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,18 @@ from explorer.wording import counted
 )
 def test_one_is_singular(count: int, words: str) -> None:
     assert counted(count, "step") == words
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"), [([], ""), (["a"], "a"), (["a", "b"], "a and b"), (["a", "b", "c"], "a, b and c")]
+)
+def test_the_last_of_a_list_is_joined_by_and(parts: list[str], words: str) -> None:
+    assert and_list(parts) == words
+
+
+def test_layers_are_named_by_the_numbers_of_the_model() -> None:
+    assert layers_of("this run", [0, 1, 2]) == "the MoE layers of this run are 0 to 2"
+    assert layers_of("these runs", [3, 5]) == "the MoE layers of these runs are 3, 5"
 
 
 def test_a_plural_of_its_own() -> None:

@@ -1,5 +1,5 @@
 """Figures: one function a figure, Polars frame in, Altair (or Plotly) figure out. No I/O, no state.
 
-Show the Altair ones with `st.altair_chart(figure, theme="streamlit", alt=captions.…)`; use
-`theme.for_file` before writing one to a file. An empty frame gives a figure that says so.
+The Altair ones leave fonts and text colours to the page, or to `theme.file_config` in a file. An empty frame
+gives a figure that says so.
 """

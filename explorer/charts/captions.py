@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from explorer.charts.balance import reference_pairs
-from explorer.wording import counted
+from explorer.wording import and_list, counted
 
 BASELINES = {"uniform": "independent tokens", "resampled": "whole sequences"}
 """What is drawn at random in each baseline."""
@@ -36,12 +36,6 @@ def times(ratio: float) -> str:
     """A multiple of a simulated baseline: two significant digits, as many as the simulation supports."""
     size = float(f"{ratio:.2g}")
     return f"{size:,.0f}×" if size >= 10 else f"{size:.1f}×" if size >= 1 else f"{size:.2g}×"
-
-
-def _join(parts: Sequence[str]) -> str:
-    if len(parts) < 3:
-        return " and ".join(parts)
-    return ", ".join(parts[:-1]) + " and " + parts[-1]
 
 
 def load_heatmap(frame: pl.DataFrame, playhead: float | None = None) -> str:
@@ -92,7 +86,7 @@ def compare_heatmaps(frames: Mapping[str, pl.DataFrame]) -> str:
         return NOTHING
     first, final = min(spans)
     when = "At the end" if len(spans) > 1 else _when(first, final)
-    return f"{when} the busiest expert takes {_join(parts)}."
+    return f"{when} the busiest expert takes {and_list(parts)}."
 
 
 def bias_trajectories(frame: pl.DataFrame, *, gap: float | None = None) -> str:
@@ -141,7 +135,7 @@ def experts(numbers: Sequence[int]) -> str:
         return "".join(f"expert {number}" for number in numbers)
     few = [str(n) for n in numbers[:4]] if len(numbers) <= 4 else [str(n) for n in numbers[:3]]
     more = [] if len(numbers) <= 4 else [f"{len(numbers) - 3} more"]
-    return f"experts {_join([*few, *more])}"
+    return f"experts {and_list([*few, *more])}"
 
 
 def max_vio_curves(
@@ -162,7 +156,7 @@ def max_vio_curves(
     ends = _ends(frame, "max_vio_mean100" if smooth else "max_vio")
     names = labels or {}
     idle = [names.get(run_id, run_id) for run_id, (_, value) in ends.items() if value is None]
-    nothing = f"No token was routed at the end with {_join(idle)}." if idle else NOTHING
+    nothing = f"No token was routed at the end with {and_list(idle)}." if idle else NOTHING
     levels = [(value, run_id, step) for run_id, (step, value) in ends.items() if value is not None]
     if not levels:
         return nothing
@@ -179,7 +173,7 @@ def max_vio_curves(
         f"{names.get(run_id, run_id)} at {number(value)}{f' ({chance})' if chance and run_id == own else ''}"
         for value, run_id, _ in rest[:4]
     ]
-    text += f"; {_join(others)}." if others else "."
+    text += f"; {and_list(others)}." if others else "."
     return f"{text} {nothing}" if idle else text
 
 
@@ -193,7 +187,7 @@ def _multiples(value: float | None, references: Mapping[str, Any] | None) -> str
         if value and kind in BASELINES:
             named = "that" if parts else "the random-routing baseline"
             parts.append(f"{times(value / mean)} {named} of {BASELINES[kind]}")
-    return _join(parts) if parts else ""
+    return and_list(parts) if parts else ""
 
 
 def _ends(frame: pl.DataFrame, column: str) -> dict[str, tuple[int, float | None]]:
@@ -230,10 +224,10 @@ def loss_curves(
         ends, what = {r: v for r, v in ends.items() if r not in broken}, "Training"
     finite = {r: v for r, v in ends.items() if math.isfinite(v)}
     parts = [f"{number(v)} with {names.get(r, r)}" for r, v in sorted(finite.items(), key=lambda e: e[1])[:5]]
-    said = [f"{what} perplexity ends at {_join(parts)}."] if parts else []
+    said = [f"{what} perplexity ends at {and_list(parts)}."] if parts else []
     odd = [names.get(r, r) for r in ends if r not in finite]
     if odd:
-        said.append(f"{what} perplexity is not finite at the end with {_join(odd)}.")
+        said.append(f"{what} perplexity is not finite at the end with {and_list(odd)}.")
     return " ".join([*said, *_training_breaks(train, broken, names)]) or NOTHING
 
 
@@ -261,7 +255,7 @@ def _training_breaks(
         passing = [(r, n) for r, n in counts.rows() if n and r not in broken]
         parts = [f"{counted(int(n), 'recorded step')} with {names.get(r, r)}" for r, n in passing]
         if parts:
-            yield f"The training loss is not finite in {_join(parts)}, and finite again after."
+            yield f"The training loss is not finite in {and_list(parts)}, and finite again after."
 
 
 def paired_differences(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -283,14 +277,14 @@ def paired_differences(rows: Sequence[Mapping[str, Any]]) -> str:
     )
     parts = []
     if stays:
-        parts.append(f"Significant{together}: {_join([_difference(row) for row in stays])}")
+        parts.append(f"Significant{together}: {and_list([_difference(row) for row in stays])}")
     if falls:
         parts.append(
             f"Significant alone (95 % CI excludes 0) but not{together}: "
-            f"{_join([_difference(row) for row in falls])}"
+            f"{and_list([_difference(row) for row in falls])}"
         )
     if open_:
-        parts.append(f"Not significant: {_join([_named(row) for row in open_])}")
+        parts.append(f"Not significant: {and_list([_named(row) for row in open_])}")
     return ". ".join(parts) + "."
 
 

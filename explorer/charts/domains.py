@@ -14,7 +14,6 @@ def domain_expert_heatmap(
     *,
     title: str = "",
     limit: float = 2.0,
-    colour: str = "PuOr",
     height: int | None = None,
     order: Sequence[int] | None = None,
     order_words: str = "",
@@ -47,7 +46,7 @@ def domain_expert_heatmap(
         ],
     )
     live = base.transform_filter("isValid(datum.value)").mark_rect()
-    live = live.encode(color=load_colour("value", limit=limit, colour=colour))
+    live = live.encode(color=load_colour("value", limit=limit))
     live = live.add_params(linking.hover(scope))
     dead = base.transform_filter("datum.state == 'no tokens'").mark_rect().encode(color=dead_colour())
     tall = height or max(120, 44 * data["domain"].n_unique())

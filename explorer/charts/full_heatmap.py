@@ -24,7 +24,6 @@ def full_heatmap(
     *,
     title: str = "",
     limit: float = 2.0,
-    colour: str = "PuOr",
     height: int = 520,
     dark: bool = False,
     playhead: float | None = None,
@@ -43,7 +42,7 @@ def full_heatmap(
     dead = tokens == 0
     figure = go.Figure()
     x, y = np.asarray(load_matrix.steps), np.arange(tokens.shape[1])
-    figure.add_heatmap(x=x, y=y, **_cells(tokens, np.where(dead, np.nan, value), limit, colour, dark=dark))
+    figure.add_heatmap(x=x, y=y, **_cells(tokens, np.where(dead, np.nan, value), limit, dark=dark))
     figure.add_heatmap(x=x, y=y, **_dead(dead, dark=dark))
     if dead.any():
         _dead_legend(figure, dark=dark)
@@ -64,14 +63,14 @@ def full_heatmap(
 
 
 def _cells(
-    tokens: NDArray[np.int64], value: NDArray[np.float32], limit: float, colour: str, *, dark: bool
+    tokens: NDArray[np.int64], value: NDArray[np.float32], limit: float, *, dark: bool
 ) -> dict[str, Any]:
     """The trace of the experts that received tokens. tokens, value: [S, E]; value: NaN elsewhere."""
     return {
         "z": value.T,
         "zmin": -limit,
         "zmax": limit,
-        "colorscale": plotly_scale(colour, dark=dark),
+        "colorscale": plotly_scale(dark=dark),
         "customdata": tokens.T.astype(np.int32),
         "hovertemplate": HOVER + "tokens %{customdata:,d}<br>log2(load / uniform) %{z:.2f}<extra></extra>",
         "colorbar": {

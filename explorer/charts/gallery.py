@@ -38,7 +38,7 @@ def one_step(frame: pl.DataFrame) -> theme.Figure:
         .encode(
             x=alt.X("load_ratio:Q", title=theme.AXIS["load_ratio"], axis=alt.Axis(tickCount=5)),
             y=y,
-            color=alt.Color("value:Q", scale=load_scale(LIMIT, "PuOr", bars=True), legend=None),
+            color=alt.Color("value:Q", scale=load_scale(LIMIT, bars=True), legend=None),
             tooltip=[
                 alt.Tooltip("expert:O"),
                 alt.Tooltip("load_ratio:Q", title="load, × uniform", format=".2f"),

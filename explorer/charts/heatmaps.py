@@ -52,7 +52,6 @@ def load_heatmap(
     events: pl.DataFrame | None = None,
     title: str = "",
     limit: float = 2.0,
-    colour: str = "PuOr",
     height: int | None = None,
     expert_order: Sequence[int] | None = None,
     scope: str | None = None,
@@ -69,9 +68,7 @@ def load_heatmap(
     experts = _experts(frame, expert_order)
     row = max(1, (height or min(TALLEST, max(140, 16 * len(experts)))) // len(experts))
     panel = _Panel("", cells(frame, limit), experts, top=0, row=row)
-    return _figure(
-        [panel], limit=limit, colour=colour, playhead=playhead, events=events, title=title, scope=scope
-    )
+    return _figure([panel], limit=limit, playhead=playhead, events=events, title=title, scope=scope)
 
 
 def compare_heatmaps(
@@ -80,7 +77,6 @@ def compare_heatmaps(
     playhead: float | None = None,
     title: str = "",
     limit: float = 2.0,
-    colour: str = "PuOr",
     height: int | None = None,
 ) -> theme.Figure:
     """Several runs under each other: the same steps, the same colours, one legend, one zoom.
@@ -99,7 +95,7 @@ def compare_heatmaps(
     for label, frame in shown.items():
         panels.append(_Panel(label, cells(frame, limit), rows[label], top=top, row=row))
         top = panels[-1].bottom + PANEL_GAP
-    return _figure(panels, limit=limit, colour=colour, playhead=playhead, title=title)
+    return _figure(panels, limit=limit, playhead=playhead, title=title)
 
 
 def _experts(frame: pl.DataFrame, order: Sequence[int] | None) -> list[int]:
@@ -142,7 +138,6 @@ def _figure(
     panels: Sequence[_Panel],
     *,
     limit: float,
-    colour: str,
     playhead: float | None,
     title: str,
     events: pl.DataFrame | None = None,
@@ -156,7 +151,7 @@ def _figure(
     live = (
         base.transform_filter("isValid(datum.value)")
         .mark_rect(clip=True)
-        .encode(color=load_colour("value", limit=limit, colour=colour))
+        .encode(color=load_colour("value", limit=limit))
         .properties(name="cells")
         .add_params(theme.zoom(), pick, *([linking.hover(scope)] if len(panels) == 1 else []))
     )

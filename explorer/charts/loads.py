@@ -30,7 +30,6 @@ def load_bars(
     sort: str = "expert",
     title: str = "",
     limit: float = 2.0,
-    colour: str = "PuOr",
     height: int = 240,
     order: Sequence[int] | None = None,
     order_words: str = "",
@@ -56,7 +55,7 @@ def load_bars(
         .encode(
             x=_across(rows, x_title, is_index=sort == "expert" and order is None),
             y=alt.Y("load_ratio:Q", title=theme.AXIS["load_ratio"], axis=alt.Axis(tickCount=5)),
-            color=alt.Color("value:Q", scale=load_scale(limit, colour, bars=True), legend=None),
+            color=alt.Color("value:Q", scale=load_scale(limit, bars=True), legend=None),
             opacity=linking.when_lit(1, 0.55, 1),
             stroke=alt.value(theme.PLAYHEAD.expr),
             strokeWidth=linking.when_lit(2, 0, 0),

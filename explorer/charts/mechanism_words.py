@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from explorer.charts.captions import number
-from explorer.wording import counted
+from explorer.wording import and_list, counted
 
 MISSING = (
     "None of these runs has recorded the gradients at its routers; runs recorded before this was measured "
@@ -41,10 +41,10 @@ def gradient_norms(frame: pl.DataFrame, *, labels: Mapping[str, str] | None = No
     said = []
     if parts:
         said.append(
-            f"In the later half of the training the auxiliary gradient at the routers is {_join(parts)}."
+            f"In the later half of the training the auxiliary gradient at the routers is {and_list(parts)}."
         )
     if without:
-        said.append(f"There is no auxiliary loss, so no second gradient, with {_join(without)}.")
+        said.append(f"There is no auxiliary loss, so no second gradient, with {and_list(without)}.")
     return " ".join([*said, *odd, *_lacking(frame, labels)])
 
 
@@ -55,7 +55,7 @@ def _not_finite(frame: pl.DataFrame, columns: tuple[str, ...], names: Mapping[st
         return []
     rows = frame.group_by("run_id", maintain_order=True).agg(odd=pl.sum_horizontal(counts)).rows()
     parts = [f"{counted(int(odd), 'value')} with {names[run_id]}" for run_id, odd in rows if odd]
-    return [f"Not finite and left out of the means: {_join(parts)}."] if parts else []
+    return [f"Not finite and left out of the means: {and_list(parts)}."] if parts else []
 
 
 def gradient_cosines(frame: pl.DataFrame, *, labels: Mapping[str, str] | None = None) -> str:
@@ -83,7 +83,7 @@ def choices(frame: pl.DataFrame, *, labels: Mapping[str, str] | None = None) -> 
     names = _names(labels, known["run_id"].to_list())
     rows = sorted(_means(known, "margin"), key=lambda row: row["margin"])
     parts = [f"{number(row['margin'])} with {names[row['run_id']]}" for row in rows]
-    return f"In the later half the last chosen expert leads the first rejected one by {_join(parts)}."
+    return f"In the later half the last chosen expert leads the first rejected one by {and_list(parts)}."
 
 
 def switched(frame: pl.DataFrame, *, labels: Mapping[str, str] | None = None) -> str:
@@ -95,7 +95,7 @@ def switched(frame: pl.DataFrame, *, labels: Mapping[str, str] | None = None) ->
     parts = [
         f"{number(100 * row['switched'])} % with {names[row['run_id']]}" for row in _means(known, "switched")
     ]
-    return f"In the later half the bias changes {_join(parts)} of all assignments."
+    return f"In the later half the bias changes {and_list(parts)} of all assignments."
 
 
 def churn(frame: pl.DataFrame, *, labels: Mapping[str, str] | None = None) -> str:
@@ -109,7 +109,7 @@ def churn(frame: pl.DataFrame, *, labels: Mapping[str, str] | None = None) -> st
     last = frame.sort("x").group_by("run_id", maintain_order=True).last().sort("churn")
     parts = [f"{number(100 * row['churn'])} % with {names[row['run_id']]}" for row in last.to_dicts()]
     first, end = int(last["first_step"].min()), int(last["last_step"].max())  # type: ignore[arg-type]
-    text = f"From step {first} to {end} the same tokens changed {_join(parts)} of their experts"
+    text = f"From step {first} to {end} the same tokens changed {and_list(parts)} of their experts"
     chance = last["chance"].drop_nulls().unique().to_list()
     return text + (f"; {number(100 * chance[0])} % would be chance." if len(chance) == 1 else ".")
 
@@ -118,10 +118,4 @@ def _lacking(frame: pl.DataFrame, labels: Mapping[str, str] | None) -> list[str]
     """A sentence about arms of `labels` that have no gradients at all."""
     present = set(frame["run_id"])
     lacking = [label for run_id, label in (labels or {}).items() if run_id not in present]
-    return [f"Not recorded: {_join(lacking)}."] if lacking else []
-
-
-def _join(parts: list[str]) -> str:
-    if len(parts) < 3:
-        return " and ".join(parts)
-    return ", ".join(parts[:-1]) + " and " + parts[-1]
+    return [f"Not recorded: {and_list(lacking)}."] if lacking else []

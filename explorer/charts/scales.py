@@ -12,7 +12,6 @@ from collections.abc import Sequence
 import altair as alt
 
 from explorer.charts.theme import DEAD, Ink, mix
-from explorer.errors import one_of
 
 _PUOR_LIGHT = (
     "#2D004B",
@@ -40,59 +39,27 @@ _PUOR_DARK = (
     "#EB9A35",
     "#FFC876",
 )
-_RDBU_LIGHT = (
-    "#053061",
-    "#2166AC",
-    "#4393C3",
-    "#92C5DE",
-    "#D1E5F0",
-    "#F7F7F7",
-    "#FDDBC7",
-    "#F4A582",
-    "#D6604D",
-    "#B2182B",
-    "#67001F",
-)
-_RDBU_DARK = (
-    "#D2E8FA",
-    "#93C6EC",
-    "#5599CC",
-    "#356C99",
-    "#28445E",
-    "#242831",
-    "#5C2F30",
-    "#963F3F",
-    "#D2605A",
-    "#F0938A",
-    "#FFD0CA",
-)
-
-COLOURS: dict[str, tuple[Ink, ...]] = {
-    "PuOr": tuple(Ink(a, b) for a, b in zip(_PUOR_LIGHT, _PUOR_DARK, strict=True)),
-    "RdBu": tuple(Ink(a, b) for a, b in zip(_RDBU_LIGHT, _RDBU_DARK, strict=True)),
-}
-"""Under-loaded first. PuOr keeps its two sides apart best under simulated colour blindness."""
 
 
-def stops(colour: str = "PuOr") -> tuple[Ink, ...]:
-    """The eleven colours from under- to over-loaded."""
-    one_of("colour", colour, COLOURS)
-    return COLOURS[colour]
+def stops() -> tuple[Ink, ...]:
+    """The eleven colours from under- to overloaded (ColorBrewer's PuOr), which keep their two sides apart
+    under simulated colour blindness."""
+    return tuple(Ink(light, dark) for light, dark in zip(_PUOR_LIGHT, _PUOR_DARK, strict=True))
 
 
 _BAR_MIDDLE = Ink("#B4BBC6", "#5A6272")
 
 
-def bar_stops(colour: str = "PuOr") -> tuple[Ink, ...]:
+def bar_stops() -> tuple[Ink, ...]:
     """The same colours for bars: the middle is a grey, because a bar must be seen on the page itself."""
     shares = {0: 1.0, 1: 0.45, 2: 0.1}
-    middle = len(stops(colour)) // 2
+    middle = len(stops()) // 2
     return tuple(
         Ink(
             mix(ink.light, _BAR_MIDDLE.light, shares.get(abs(i - middle), 0.0)),
             mix(ink.dark, _BAR_MIDDLE.dark, shares.get(abs(i - middle), 0.0)),
         )
-        for i, ink in enumerate(stops(colour))
+        for i, ink in enumerate(stops())
     )
 
 
@@ -114,9 +81,9 @@ def tick_labels(limit: float) -> list[str]:
     return [tick_label(t, limit) for t in ticks(limit)]
 
 
-def load_scale(limit: float, colour: str, *, bars: bool = False) -> alt.Scale:
+def load_scale(limit: float, *, bars: bool = False) -> alt.Scale:
     """The same domain whatever the data, so that compared runs share it."""
-    inks = bar_stops(colour) if bars else stops(colour)
+    inks = bar_stops() if bars else stops()
     span = len(inks) - 1
     domain = [-limit + 2 * limit * i / span for i in range(span + 1)]
     return alt.Scale(domain=domain, range=[ink.expr for ink in inks], clamp=True, interpolate="rgb")
@@ -142,10 +109,10 @@ def load_legend(limit: float, title: str = "load, × uniform") -> alt.Legend:
     )
 
 
-def load_colour(field: str, *, limit: float, colour: str, legend: bool = True) -> alt.Color:
+def load_colour(field: str, *, limit: float, legend: bool = True) -> alt.Color:
     """Colour by log2(load / uniform) already clipped into +-limit."""
     shown = load_legend(limit) if legend else None
-    return alt.Color(f"{field}:Q", scale=load_scale(limit, colour), legend=shown)
+    return alt.Color(f"{field}:Q", scale=load_scale(limit), legend=shown)
 
 
 def dead_colour(field: str = "state", *, legend: bool = True) -> alt.Color:
@@ -164,7 +131,7 @@ def log_ticks(low: float = 1e-3, high: float = 1e5) -> list[float]:
     return [m * 10.0**d for d in decades for m in (1, 2, 5)]
 
 
-def plotly_scale(colour: str, *, dark: bool) -> list[list[float | str]]:
+def plotly_scale(*, dark: bool) -> list[list[float | str]]:
     """The same colours for Plotly, which cannot see its background."""
-    inks: Sequence[Ink] = stops(colour)
+    inks: Sequence[Ink] = stops()
     return [[i / (len(inks) - 1), ink.pick(dark)] for i, ink in enumerate(inks)]

@@ -295,11 +295,11 @@ def file_background(dark: bool) -> str:
     return "#0F1218" if dark else "#FFFFFF"
 
 
-def file_config(*, dark: bool = False, font: str = FILE_FONT) -> dict[str, Any]:
+def file_config(*, dark: bool = False) -> dict[str, Any]:
     """How a figure looks in a file, where no page around it lends its theme: a Vega-Lite `config`."""
     text, strong = NEUTRAL_TEXT.pick(dark), STRONG_TEXT.pick(dark)
     return {
-        "font": font,
+        "font": FILE_FONT,
         "view": {"stroke": None},
         "axis": {
             "labelColor": text,
@@ -331,12 +331,3 @@ def file_config(*, dark: bool = False, font: str = FILE_FONT) -> dict[str, Any]:
         },
         "header": {"labelColor": text, "titleColor": text},
     }
-
-
-def for_file(chart: Figure, *, width: int = 900, dark: bool = False, font: str = FILE_FONT) -> Figure:
-    """A figure with a fixed width and a look that does not need a page around it."""
-    figure = chart.copy(deep=True).properties(
-        width=width, background=file_background(dark), padding=12, config=file_config(dark=dark, font=font)
-    )
-    result: Figure = figure
-    return result

@@ -113,7 +113,9 @@ def _compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         help="balancers, e.g. none,aux_loss:scope=sequence,coeff=0.01,loss_free, and routings, e.g. "
         "expert_choice:chunk=128,hash,random,dense (default: %(default)s)",
     )
-    parser.add_argument("--seeds", default="0", metavar="0,1,…", help="seeds (default: %(default)s)")
+    parser.add_argument(
+        "--seeds", default="0", metavar="0,1,…", help="seeds, e.g. 0,1,2 or 0-4 (default: %(default)s)"
+    )
     parser.add_argument("--jobs", type=int, help="runs at the same time (default: one per core, at most 2)")
     parser.add_argument(
         "--plain-ids",

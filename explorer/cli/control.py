@@ -1,7 +1,5 @@
-"""How a run is asked to stop, or to change its rules: Ctrl-C, SIGTERM, SIGHUP, or lines on standard input.
-
-{"command": "stop"}
-{"command": "switch", "rules": "loss_free:u=0.003"}
+"""How a run is asked to stop, or to change its rules: Ctrl-C, SIGTERM, SIGHUP, or the lines of
+`explorer.running.messages` on standard input.
 """
 
 import json
@@ -16,6 +14,7 @@ from dataclasses import dataclass
 from types import FrameType
 
 from explorer.config.rule_text import Defaults
+from explorer.running.messages import PREFIX
 from explorer.training.switching import SwitchRequest
 
 KNOWN = '{"command": "stop"} or {"command": "switch", "rules": "loss_free"}'
@@ -119,4 +118,4 @@ def read_command(line: str) -> Stop | Switch | None:
 
 
 def say(sentence: str) -> None:
-    print(f"control: {sentence}", file=sys.stderr, flush=True)
+    print(f"{PREFIX}{sentence}", file=sys.stderr, flush=True)

@@ -2,10 +2,8 @@
 
 import argparse
 import json
-from dataclasses import replace
 from pathlib import Path
 
-from explorer.config.checks import check_int, read_int
 from explorer.config.presets import arm_config, get_preset
 from explorer.config.routings import arm_kind
 from explorer.config.rule_text import parse_value
@@ -41,12 +39,6 @@ def read_config(path: Path) -> RunConfig:
     return RunConfig.from_dict(data)
 
 
-def with_seed(config: RunConfig, seed: int) -> RunConfig:
-    """The same run with other weights and another order of the data."""
-    check_int("training.seed", seed, least=0)
-    return replace(config, training=replace(config.training, seed=seed))
-
-
 def split_arms(text: str) -> list[str]:
     """Split at the commas between arms, not at those between an arm's settings.
 
@@ -70,19 +62,6 @@ def parse_arms(base: RunConfig, text: str, preset: str | None) -> list[RunConfig
         if arms.count(arm) > 1:
             raise ConfigError("--arms", arm.arm, "is named twice", "keep one; use --seeds to repeat")
     return arms
-
-
-def parse_seed(flag: str, text: str) -> int:
-    """One whole number that a generator of random numbers takes."""
-    return read_int(flag, text, least=0, remedy="write 0 or more")
-
-
-def parse_seeds(text: str) -> list[int]:
-    """Whole numbers, separated by commas, each once."""
-    seeds = [parse_seed("--seeds", piece) for piece in text.split(",")]
-    if len(set(seeds)) < len(seeds):
-        raise ConfigError("--seeds", text, "names a seed twice", "name each once")
-    return seeds
 
 
 def rule_names(balancer: BalancerConfig) -> str:

@@ -7,9 +7,10 @@ from typing import Any
 
 from explorer.cli.control import Control
 from explorer.cli.progress import progress_bar
-from explorer.cli.settings import arm_names, config_from_options, parse_seed, with_seed
+from explorer.cli.settings import arm_names, config_from_options
 from explorer.config.presets import RULE_DEFAULTS, arm_config, recorded_preset
 from explorer.config.run import RunConfig
+from explorer.config.seeds import parse_seed, with_seed
 from explorer.recording import RunFolder
 from explorer.running.into_folder import TrainedRun, resume_run, train_run
 from explorer.training.ranks import is_first_process

@@ -20,12 +20,6 @@ def number(value: float | np.floating) -> str:
     return "0" if text == "-0" else text
 
 
-def signed(value: float | np.floating) -> str:
-    """The same with its sign, and a real minus; zero has none."""
-    text = number(value)
-    return text.replace("-", "−") if text.startswith("-") else text if text == "0" else f"+{text}"
-
-
 def fraction(value: Fraction) -> str:
     """A fraction as LaTeX.
 

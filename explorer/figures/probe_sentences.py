@@ -8,14 +8,7 @@ import polars as pl
 
 from explorer.charts.captions import number
 from explorer.figures.probe_batch import RoutedBatch, visible
-from explorer.wording import counted
-
-
-def join(parts: Sequence[str]) -> str:
-    """`a, b and c`."""
-    if len(parts) < 3:
-        return " and ".join(parts)
-    return ", ".join(parts[:-1]) + " and " + parts[-1]
+from explorer.wording import and_list, counted
 
 
 def experts(ids: Sequence[int]) -> str:
@@ -23,7 +16,7 @@ def experts(ids: Sequence[int]) -> str:
     names = [str(e) for e in sorted(ids)]
     if not names:
         return "no expert"
-    return f"expert {names[0]}" if len(names) == 1 else f"experts {join(names)}"
+    return f"expert {names[0]}" if len(names) == 1 else f"experts {and_list(names)}"
 
 
 def overview(batch: RoutedBatch) -> str:
@@ -85,11 +78,11 @@ def token(batch: RoutedBatch, at: int, table: pl.DataFrame) -> str:
     lost = [e for e in before if e not in after]
     parts = [f"brings in {_with_bias(gained, biases)}"] if gained else []
     parts += [f"pushes out {_with_bias(lost, biases)}"] if lost else []
-    return f"{name} would go to {experts(before)} by its scores alone; the bias {join(parts)}."
+    return f"{name} would go to {experts(before)} by its scores alone; the bias {and_list(parts)}."
 
 
 def _with_bias(ids: Sequence[int], biases: Mapping[int, float]) -> str:
-    return join([f"expert {e} ({biases[e]:+.3f})" for e in sorted(ids)])
+    return and_list([f"expert {e} ({biases[e]:+.3f})" for e in sorted(ids)])
 
 
 def unexplained(batch: RoutedBatch) -> str:
@@ -108,7 +101,7 @@ def texts(frame: pl.DataFrame, expert: int, tokens: int, total: int) -> str:
         return f"Expert {expert} received none of the {total:,} probe tokens."
     rows = frame.head(3).to_dicts()
     names = [f"“{visible(row['text'])}” ({row['tokens']} of {row['occurrences']})" for row in rows]
-    return f"Expert {expert} received {tokens:,} of {total:,} probe tokens, most often {join(names)}."
+    return f"Expert {expert} received {tokens:,} of {total:,} probe tokens, most often {and_list(names)}."
 
 
 def domains(frame: pl.DataFrame, expert: int) -> str:
@@ -198,4 +191,5 @@ def saturation(frame: pl.DataFrame, layer: int) -> str:
     chance = rows[0]["chance"]
     tail = "" if chance is None else f"; chance gives {_percent(chance)}"
     last = counted(rows[-1]["step"], "update")
-    return f"Share of the choices of layer {layer} after {last} that were already made: {join(shares)}{tail}."
+    start = f"Share of the choices of layer {layer} after {last} that were already made"
+    return f"{start}: {and_list(shares)}{tail}."

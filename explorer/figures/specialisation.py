@@ -13,11 +13,11 @@ from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Run
 from explorer.figures.pairs import Ask
 from explorer.figures.panel import Missing, Panel
-from explorer.figures.probe_sentences import join
 from explorer.figures.store import Store, Trace
 from explorer.metrics import is_resolved, t_interval
 from explorer.queries import specialisation as queries
 from explorer.queries.domains import domain_expert
+from explorer.wording import and_list
 
 NO_LOADS = (
     "None of the runs to compare has held-out loads by domain in this layer; choose others in the sidebar."
@@ -126,7 +126,7 @@ def distance_sentence(rows: Sequence[tuple[str, Mapping[int | None, float]]]) ->
     values = [f"{number(means[label])} with {label}" for label, _ in ordered]
     seeds = f"{len(common)} seeds" if len(common) > 1 else "one seed" if common else "different seeds"
     text = (
-        f"The mean distance between two domains, over all layers and {seeds}, is {join(values)} "
+        f"The mean distance between two domains, over all layers and {seeds}, is {and_list(values)} "
         "(0: the same experts, 1: no expert in common)."
     )
     if len(known) == 1:

@@ -11,10 +11,4 @@ from explorer.metrics.definition import GROUPS, LOADS, Metric
 
 METRICS: tuple[Metric, ...] = (*OF_LOADS, *OF_RUNS)
 
-
-def metric(key: str) -> Metric:
-    """The figure of that key. Raises KeyError for an unknown one."""
-    return {found.key: found for found in METRICS}[key]
-
-
-__all__ = ["GROUPS", "LOADS", "METRICS", "OF_LOADS", "OF_RUNS", "Metric", "metric"]
+__all__ = ["GROUPS", "LOADS", "METRICS", "OF_LOADS", "OF_RUNS", "Metric"]

@@ -38,7 +38,7 @@ OF_LOADS: tuple[Metric, ...] = (
         at_worst="N/K",
         balance=lambda n, k: 1.0,
         worst=lambda n, k: n / k,
-        store="health.figures_at",
+        store="health.held_out_figures",
     ),
     Metric(
         key="balance_efficiency",
@@ -54,7 +54,7 @@ OF_LOADS: tuple[Metric, ...] = (
         at_worst="K/N",
         balance=lambda n, k: 1.0,
         worst=lambda n, k: k / n,
-        store="health.figures_at",
+        store="health.held_out_figures",
     ),
     Metric(
         key="coefficient_of_variation",
@@ -70,7 +70,7 @@ OF_LOADS: tuple[Metric, ...] = (
         at_worst=r"\sqrt{N/K - 1}",
         balance=lambda n, k: 0.0,
         worst=lambda n, k: math.sqrt(n / k - 1),
-        store="health.figure_series",
+        store="health.held_out_figures",
         sources=(SPARSE_GATES,),
     ),
     Metric(
@@ -85,7 +85,7 @@ OF_LOADS: tuple[Metric, ...] = (
         at_worst=r"1 - K/N",
         balance=lambda n, k: 0.0,
         worst=lambda n, k: 1 - k / n,
-        store="health.figure_series",
+        store="health.held_out_figures",
         sources=(SHINKA,),
     ),
     Metric(
@@ -101,7 +101,7 @@ OF_LOADS: tuple[Metric, ...] = (
         at_worst=r"1 - K/N",
         balance=lambda n, k: 0.0,
         worst=lambda n, k: 1 - k / n,
-        store="health.figures_at",
+        store="health.held_out_figures",
         sources=(PROTOTYPES,),
     ),
     Metric(
@@ -117,7 +117,7 @@ OF_LOADS: tuple[Metric, ...] = (
         balance=lambda n, k: math.log(n),
         worst=lambda n, k: math.log(k),
         unit="nats",
-        store="health.figures_at",
+        store="health.held_out_figures",
     ),
     Metric(
         key="normalised_entropy",
@@ -131,7 +131,7 @@ OF_LOADS: tuple[Metric, ...] = (
         at_worst=r"\ln K/\ln N",
         balance=lambda n, k: 1.0,
         worst=lambda n, k: math.log(k) / math.log(n) if n > 1 else 1.0,
-        store="health.figures_at",
+        store="health.held_out_figures",
     ),
     Metric(
         key="effective_experts",
@@ -147,7 +147,7 @@ OF_LOADS: tuple[Metric, ...] = (
         balance=lambda n, k: float(n),
         worst=lambda n, k: float(k),
         unit="experts",
-        store="health.figure_series",
+        store="balance.layer_balance",
     ),
     Metric(
         key="idle_experts",
@@ -164,6 +164,6 @@ OF_LOADS: tuple[Metric, ...] = (
         balance=lambda n, k: 0.0,
         worst=lambda n, k: float(n - k),
         unit="experts",
-        store="health.figure_series",
+        store="balance.layer_balance",
     ),
 )

@@ -119,7 +119,7 @@ OF_RUNS: tuple[Metric, ...] = (
         formula=r"\max_i b_i - \min_i b_i",
         more="A constant added to all biases changes nothing, so the spread counts and not the level.",
         range=r"0 \ldots",
-        store="health.figure_series",
+        store="loads.load_matrix",
         sources=(LOSS_FREE, OURS),
     ),
     Metric(
@@ -133,7 +133,7 @@ OF_RUNS: tuple[Metric, ...] = (
         r"\Delta_s = b_{s+1} - b_s",
         more="Over all experts of a layer in a window of consecutive recorded steps.",
         range=r"0 \ldots 1",
-        store="health.oscillation_series",
+        store="events.events",
     ),
     Metric(
         key="churn",
@@ -184,7 +184,7 @@ OF_RUNS: tuple[Metric, ...] = (
         formula=r"\sqrt{H_2\bigl(\tfrac{p+q}2\bigr) - \tfrac12 H_2(p) - \tfrac12 H_2(q)}",
         more="$H_2$ is the entropy in bits and $p$, $q$ are the load shares of the two domains in one layer.",
         range=r"0 \ldots 1",
-        store="specialisation.domain_distances",
+        store="specialisation.specialisation",
         sources=(ENDRES,),
     ),
     Metric(

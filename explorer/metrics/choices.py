@@ -7,6 +7,8 @@ slot (dropped, or a router that gives tokens fewer experts). Duplicates of a tok
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from explorer.metrics.counts import over_total
+
 Counts = NDArray[np.int64]
 
 
@@ -19,11 +21,6 @@ def _member(choice: ArrayLike, num_experts: int) -> NDArray[np.bool_]:
     return member[..., :num_experts]
 
 
-def _share(part: Counts, whole: Counts) -> NDArray[np.float64]:
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(np.where(whole > 0, part / whole, np.nan))
-
-
 def churn(before: ArrayLike, after: ArrayLike, num_experts: int) -> NDArray[np.float64]:
     """Share of the slots that hold another expert than before,
     1 - sum_t |A_t & B_t| / sum_t max(|A_t|, |B_t|).
@@ -34,7 +31,7 @@ def churn(before: ArrayLike, after: ArrayLike, num_experts: int) -> NDArray[np.f
     first, second = _member(before, num_experts), _member(after, num_experts)
     kept = (first & second).sum((-2, -1))
     slots = np.maximum(first.sum(-1), second.sum(-1)).sum(-1)
-    return 1.0 - _share(kept, slots)
+    return 1.0 - over_total(kept, slots)
 
 
 def saturation(choice: ArrayLike, final: ArrayLike, num_experts: int) -> NDArray[np.float64]:
@@ -45,7 +42,7 @@ def saturation(choice: ArrayLike, final: ArrayLike, num_experts: int) -> NDArray
     Source: OLMoE, arXiv 2409.02060, section 5.1 (router saturation).
     """
     now, end = _member(choice, num_experts), _member(final, num_experts)
-    return _share((now & end).sum((-2, -1)), end.sum((-2, -1)))
+    return over_total((now & end).sum((-2, -1)), end.sum((-2, -1)))
 
 
 def coactivation(choice: ArrayLike, num_experts: int) -> Counts:

@@ -6,6 +6,8 @@ and returns [...]. N is E in the formulas, f_i = c_i / sum(c) the load fraction,
 Where nothing was routed at all a ratio is NaN: undefined, and it says so.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -20,10 +22,10 @@ def checked(counts: ArrayLike) -> NDArray[np.int64]:
     return array.astype(np.int64, copy=False)
 
 
-def _over_total(values: NDArray[np.float64] | NDArray[np.int64], total: NDArray[np.int64]) -> Ratio:
-    """values / total, NaN where the total is 0."""
+def over_total(part: NDArray[Any], total: NDArray[Any]) -> Ratio:
+    """part / total, NaN where the total is 0."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(total > 0, values / total, np.nan)
+        return np.asarray(np.where(total > 0, part / total, np.nan))
 
 
 def _excess(array: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -34,7 +36,7 @@ def _excess(array: NDArray[np.int64]) -> NDArray[np.int64]:
 def load_fraction(counts: ArrayLike) -> Ratio:
     """f_i = c_i / sum(c): sums to 1 over the experts, 1/N each at balance. [..., E] -> [..., E]."""
     array = checked(counts)
-    return _over_total(array, array.sum(-1, keepdims=True))
+    return over_total(array, array.sum(-1, keepdims=True))
 
 
 def max_over_mean(counts: ArrayLike) -> Ratio:
@@ -43,7 +45,7 @@ def max_over_mean(counts: ArrayLike) -> Ratio:
     MaxVio + 1. OLMo-core calls it load imbalance, TensorRT-LLM and plumb-moe print it too.
     """
     array = checked(counts)
-    return _over_total(array.max(-1) * array.shape[-1], array.sum(-1))
+    return over_total(array.max(-1) * array.shape[-1], array.sum(-1))
 
 
 def max_vio(counts: ArrayLike) -> Ratio:
@@ -61,7 +63,7 @@ def balance_efficiency(counts: ArrayLike) -> Ratio:
     Source: SGLang and vLLM ("balancedness"), there over devices and not experts.
     """
     array = checked(counts)
-    return _over_total(array.sum(-1), array.max(-1) * array.shape[-1])
+    return over_total(array.sum(-1), array.max(-1) * array.shape[-1])
 
 
 def coefficient_of_variation(counts: ArrayLike) -> Ratio:
@@ -71,7 +73,7 @@ def coefficient_of_variation(counts: ArrayLike) -> Ratio:
     Source: Shazeer et al. 2017, arXiv 1701.06538 (CV squared as the importance loss).
     """
     array = checked(counts)
-    return _over_total(np.sqrt((_excess(array).astype(np.float64) ** 2).mean(-1)), array.sum(-1))
+    return over_total(np.sqrt((_excess(array).astype(np.float64) ** 2).mean(-1)), array.sum(-1))
 
 
 def total_variation(counts: ArrayLike) -> Ratio:
@@ -83,7 +85,7 @@ def total_variation(counts: ArrayLike) -> Ratio:
     array = checked(counts)
     # Half of the distances are above the mean, so no division by two can round.
     above = np.maximum(_excess(array), 0).sum(-1)
-    return _over_total(above, array.sum(-1) * array.shape[-1])
+    return over_total(above, array.sum(-1) * array.shape[-1])
 
 
 def load_entropy(counts: ArrayLike) -> Ratio:
@@ -122,7 +124,7 @@ def gini(counts: ArrayLike) -> Ratio:
     array = np.sort(checked(counts), axis=-1)
     experts = array.shape[-1]
     weights = 2 * np.arange(1, experts + 1) - experts - 1
-    return _over_total((array * weights).sum(-1), array.sum(-1) * experts)
+    return over_total((array * weights).sum(-1), array.sum(-1) * experts)
 
 
 def idle_experts(counts: ArrayLike) -> NDArray[np.int64]:

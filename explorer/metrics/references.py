@@ -12,7 +12,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from explorer.metrics.counts import checked
+from explorer.metrics.counts import checked, over_total
 
 RELATIVE_ERROR = 0.001
 """Standard error of a baseline over the baseline, at most (the widest models excepted)."""
@@ -199,6 +199,4 @@ def _resampled(
         # How often each sequence is picked, times its loads: the sum over the picked ones.
         picked = rng.multinomial(size, np.full(len(rows), 1 / len(rows)), size=draws)
         loads += (picked.astype(np.float64) @ rows.reshape(len(rows), -1)).reshape(draws, *shape)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        ratio = np.where(expected > 0, loads / expected, np.nan)
-    return np.asarray((np.nanmax(ratio, -1) - 1).mean(-1))
+    return np.asarray((np.nanmax(over_total(loads, expected), -1) - 1).mean(-1))

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from explorer.metrics.counts import checked
+from explorer.metrics.counts import checked, over_total
 
 COLLAPSE_STEPS = 100
 DEAD_STEPS = 100
@@ -60,5 +60,4 @@ def oscillation(bias: ArrayLike) -> NDArray[np.float64]:
     turns = moves[1:] * moves[:-1]
     flips = (turns < 0).sum(axis=(0, -1))
     both = flips + (turns > 0).sum(axis=(0, -1))  # a missing bias (NaN) is neither
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(np.where(both > 0, flips / both, np.nan))
+    return over_total(flips, both)

@@ -1,84 +1,18 @@
-"""How healthy the routing is: every figure of the loads, dead experts, the biases' oscillation.
+"""How healthy the routing is: the counts of a step, every metric of the held-out loads, dead experts.
 
-The figures are those of `explorer/metrics`, by name. What reads a time axis takes the roll-ups or a fixed
-number of short windows, so it costs the same for a long run.
+The metrics are those of `explorer/metrics`, by name.
 """
 
-import math
 from collections.abc import Sequence
 
 import polars as pl
 
 from explorer import metrics
-from explorer.errors import one_of
-from explorer.queries._frames import FIRST_LAYER, Cursor, choose_bins, first_row, frame, place
-from explorer.store.expressions import FIGURES, PARTS, figures
-from explorer.store.pyramids import LAYERS, LOADS, MEAN_LAYER
+from explorer.queries._frames import FIRST_LAYER, Cursor, first_row, frame
+from explorer.store.expressions import PARTS, figures
 
-SERIES = (
-    "max_vio",
-    "effective_experts",
-    "coefficient_of_variation",
-    "total_variation",
-    "idle_experts",
-    "bias_spread",
-)
-"""Figures that are rolled up over time."""
 MAX_SEQUENCES = 1024
 """Recorded sequences that the computation batches are made of, at most: those of the latest steps."""
-
-
-def figure_series(
-    cur: Cursor,
-    run_ids: Sequence[str],
-    figure: str = "max_vio",
-    layer: int | None = None,
-    max_bins: int = 300,
-    x: str = "step",
-) -> pl.DataFrame:
-    """One figure of the loads (or the bias spread) over training, in at most `max_bins` bins a run.
-
-    figure: one of SERIES. layer: one layer, or None for the mean over layers of every sample. x: step,
-    tokens or time. Columns: run_id, bin, first_step, last_step, x, value (mean over the bin), value_min,
-    value_max, samples. Bins without a value are left out. Sorted by run and bin.
-    Raises ConfigError for an unknown figure or axis.
-    """
-    one_of("figure", figure, SERIES)
-    sql = f"""
-        SELECT $run_id AS run_id, bin, first_step, last_step, NULL::DOUBLE AS x,
-               {figure}_sum / {figure}_count AS value, {figure}_min AS value_min, {figure}_max AS value_max,
-               samples
-        FROM ({LAYERS.binned("layer = $layer")}) WHERE {figure}_count > 0
-        ORDER BY bin
-    """
-    shown = MEAN_LAYER if layer is None else layer
-    return pl.concat(
-        place(cur, frame(cur, sql, layer=shown, **choose_bins(cur, run_id, LAYERS, max_bins)), run_id, x)
-        for run_id in run_ids or [""]
-    )
-
-
-def figures_at(cur: Cursor, run_id: str, step: int) -> pl.DataFrame:
-    """Every figure of the loads, layer by layer, in the last recorded step at or before `step`.
-
-    Columns: layer, step, tokens (assignments), then the names of `explorer.store.expressions.FIGURES`.
-    """
-    return frame(
-        cur,
-        f"""
-        WITH parts AS (
-            SELECT layer, step, {PARTS} FROM expert_loads
-            WHERE run_id = $run_id AND step = (
-                SELECT max(step) FROM layer_metrics
-                WHERE run_id = $run_id AND layer = {FIRST_LAYER} AND step <= $step
-            )
-            GROUP BY layer, step
-        )
-        SELECT layer, step, total AS tokens, {figures()} FROM parts ORDER BY layer
-        """,
-        run_id=run_id,
-        step=step,
-    )
 
 
 def counts_at(cur: Cursor, run_id: str, step: int) -> pl.DataFrame:
@@ -104,7 +38,8 @@ def counts_at(cur: Cursor, run_id: str, step: int) -> pl.DataFrame:
 def held_out_figures(cur: Cursor, run_id: str, step: int | None = None) -> pl.DataFrame:
     """Every figure of the held-out loads, domains summed, layer by layer; `max_vio` is MaxVio_global.
 
-    step: an evaluation's step; None takes the last one. Columns as for `figures_at`.
+    step: an evaluation's step; None takes the last one. Columns: layer, step, tokens
+    (assignments), then the names of `explorer.store.expressions.FIGURES`.
     """
     return frame(
         cur,
@@ -156,63 +91,6 @@ def _samples(cur: Cursor, run_id: str) -> int:
         run_id=run_id,
     )
     return int(found[0]) if found else 0
-
-
-def dead_series(cur: Cursor, run_id: str, layer: int, max_bins: int = 100) -> pl.DataFrame:
-    """Dead experts of a layer over training; the window is the bin, and `samples` says how many steps it has.
-
-    Columns: bin, first_step, last_step, dead, samples. Sorted by bin.
-    """
-    return frame(
-        cur,
-        f"""
-        SELECT bin, min(first_step) AS first_step, max(last_step) AS last_step,
-               count(*) FILTER (tokens_sum = 0) AS dead, max(samples) AS samples
-        FROM ({LOADS.binned("layer = $layer")}) GROUP BY bin ORDER BY bin
-        """,
-        layer=layer,
-        **choose_bins(cur, run_id, LOADS, max_bins),
-    )
-
-
-WINDOW_ROWS = """
-    SELECT {number} AS number, ordinal, expert, step, expert_bias::DOUBLE AS bias FROM expert_loads
-    WHERE run_id = $run_id AND layer = $layer AND ordinal >= {start} AND ordinal < {stop}
-"""
-
-
-def oscillation_series(
-    cur: Cursor, run_id: str, layer: int, window: int = 64, points: int = 12
-) -> pl.DataFrame:
-    """How often the biases of a layer turn around, in at most `points` windows of `window` recorded steps.
-
-    The windows are spread evenly over the run and the last one ends with it. Columns: first_step,
-    last_step, oscillation (share of sign flips, NULL when no bias moved twice in a row), samples (steps in
-    the window). Sorted by step. Definition: `metrics.oscillation`.
-    """
-    samples = _samples(cur, run_id)
-    number = max(1, min(points, samples // window))
-    last = max(0, samples - window)
-    starts = [last * i // (number - 1) if number > 1 else last for i in range(number)]
-    # One statement, and in it one short range after the other: each skips all other row groups.
-    rows = " UNION ALL ".join(
-        WINDOW_ROWS.format(number=i, start=start, stop=start + window) for i, start in enumerate(starts)
-    )
-    found = frame(cur, f"{rows} ORDER BY number, ordinal, expert", run_id=run_id, layer=layer)
-    windows = []
-    for part in found.partition_by("number", maintain_order=True):
-        bias = part["bias"].to_numpy().reshape(part["ordinal"].n_unique(), -1)
-        share = float(metrics.oscillation(bias))
-        windows.append(
-            (
-                part["step"][0],
-                part["step"][-1],
-                None if math.isnan(share) else share,
-                part["ordinal"].n_unique(),
-            )
-        )
-    columns = {"first_step": pl.Int64, "last_step": pl.Int64, "oscillation": pl.Float64, "samples": pl.Int64}
-    return pl.DataFrame(windows, schema=columns, orient="row")
 
 
 def computation_batches(
@@ -288,17 +166,3 @@ def _group_statement() -> str:
                avg(max_vio) AS max_vio, count(*) AS groups, max(experts) AS experts
         FROM measured GROUP BY sequences, layer ORDER BY sequences, layer
         """
-
-
-__all__ = [
-    "FIGURES",
-    "SERIES",
-    "computation_batches",
-    "counts_at",
-    "dead_experts",
-    "dead_series",
-    "figure_series",
-    "figures_at",
-    "held_out_figures",
-    "oscillation_series",
-]

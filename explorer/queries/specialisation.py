@@ -38,21 +38,6 @@ SHARES = """
 """
 
 
-def domain_distances(cur: Cursor, run_id: str, layer: int, step: int | None = None) -> pl.DataFrame:
-    """Jensen-Shannon distance of every two domains in one layer (`metrics.jensen_shannon`).
-
-    step: an evaluation's step; None takes the last one. Columns: domain, other, distance (0 ... 1; NULL
-    where a domain has no token). Both orders and the diagonal are there. Sorted.
-    """
-    return frame(
-        cur,
-        f"WITH {SHARES} SELECT domain, other, distance FROM distances ORDER BY domain, other",
-        run_id=run_id,
-        layer=layer,
-        steps=_eval_steps(cur, run_id)[-1:] if step is None else [step],
-    )
-
-
 def specialisation(cur: Cursor, run_id: str, layer: int | None = None) -> pl.DataFrame:
     """How much domains and experts have to do with each other, at every evaluation and layer.
 

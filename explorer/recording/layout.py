@@ -72,10 +72,6 @@ class Layout:
         starts = [end - width for end, width in zip(ends, self.widths, strict=True)]
         return [(layer, slice(a, b)) for layer, a, b in zip(self.layers, starts, ends, strict=True)]
 
-    def width_of(self, layer: int) -> int:
-        """Experts of the layer with this number; 0 when the run has no such layer."""
-        return self.widths[self.layers.index(layer)] if layer in self.layers else 0
-
 
 Problem = tuple[str, object, str]
 """(field, value, rule) of what does not fit together in run.json."""

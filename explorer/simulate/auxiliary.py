@@ -22,12 +22,6 @@ def normalised(scores: NDArray[np.floating]) -> NDArray[np.floating]:
     return np.asarray(scores / scores.sum(1, keepdims=True))
 
 
-def balance_loss(scores: NDArray[np.floating], counts: NDArray[np.int64]) -> float:
-    """E · Σ f_i P_i: 1 at equal loads, whatever the scores. scores [T, E], counts [E]."""
-    share = counts / counts.sum()
-    return float(scores.shape[1] * share @ normalised(scores).mean(0, dtype=np.float64))
-
-
 def loss_gradient(scores: NDArray[np.floating], counts: NDArray[np.int64], score_function: str) -> F64:
     """dL / d offset, [E]: what one unit more of an expert's logit, for all tokens, does to the loss.
 

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 import vl_convert
+from chart_samples import for_file
 from PIL import Image
 
 from explorer.charts import definitions, theme
@@ -24,7 +25,7 @@ def rows(*positions: float | None) -> pl.DataFrame:
 
 def drawn(figure: theme.Figure, dark: bool) -> np.ndarray:
     file = io.BytesIO()
-    theme.for_file(figure, width=400, dark=dark).save(file, format="png", ppi=72)
+    for_file(figure, width=400, dark=dark).save(file, format="png", ppi=72)
     return np.asarray(Image.open(file).convert("RGB")).astype(int)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 import vl_convert
-from chart_samples import ENDS, FAMILIES, FIGURES, LABELS, pixels, rows_of, structure_of
+from chart_samples import ENDS, FAMILIES, FIGURES, LABELS, for_file, pixels, rows_of, structure_of
 
 from explorer.charts import (
     balance,
@@ -416,8 +416,8 @@ def test_the_story_is_large() -> None:
 def test_a_file_gets_a_width_and_keeps_the_original_as_it_was() -> None:
     figure = FIGURES["max_vio_curves"]()
     before = json.dumps(figure.to_dict(), sort_keys=True)
-    assert theme.for_file(figure, width=640).to_dict()["width"] == 640
-    assert theme.for_file(figure, dark=True).to_dict()["background"] != "#FFFFFF"
+    assert for_file(figure, width=640).to_dict()["width"] == 640
+    assert for_file(figure, dark=True).to_dict()["background"] != "#FFFFFF"
     assert json.dumps(figure.to_dict(), sort_keys=True) == before
 
 

@@ -6,6 +6,7 @@ import chart_frames as frames
 import polars as pl
 import pytest
 import vl_convert
+from chart_samples import for_file
 
 from explorer.charts import domain_panels, microscope, theme
 from explorer.charts.spec import make
@@ -62,7 +63,7 @@ EMPTY: dict[str, Callable[[], theme.Figure]] = {
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_figure_is_valid_and_can_be_drawn(name: str) -> None:
-    spec = theme.for_file(FIGURES[name]()).to_dict()
+    spec = for_file(FIGURES[name]()).to_dict()
     assert "<svg" in vl_convert.vegalite_to_svg(spec)
 
 

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from explorer.charts import labels, scales, theme
 from explorer.config.routings import KINDS
-from explorer.errors import ConfigError
 
 # Machado et al. 2009, severity 1, on linear RGB.
 DEFICIENCIES = {
@@ -55,7 +54,7 @@ def test_the_theme_file_uses_the_same_method_colours() -> None:
     for dark, section in ((False, "light"), (True, "dark")):
         wanted = [theme.FAMILIES[family].pick(dark) for family in order]
         assert CONFIG["theme"][section]["chartCategoricalColors"][:5] == wanted
-        diverging = [ink.pick(dark) for ink in scales.stops("PuOr")]
+        diverging = [ink.pick(dark) for ink in scales.stops()]
         del diverging[5]  # Streamlit wants exactly ten
         assert CONFIG["theme"][section]["chartDivergingColors"] == diverging
 
@@ -82,14 +81,13 @@ def test_methods_stay_apart_without_full_colour_vision(deficiency: str, dark: bo
 @pytest.mark.parametrize("deficiency", DEFICIENCIES)
 @pytest.mark.parametrize("dark", [False, True])
 def test_dead_experts_look_like_no_load(deficiency: str, dark: bool) -> None:
-    for ink in scales.stops("PuOr"):
+    for ink in scales.stops():
         assert distance(theme.DEAD.pick(dark), ink.pick(dark), DEFICIENCIES[deficiency]) >= 20
 
 
-@pytest.mark.parametrize("colour", scales.COLOURS)
 @pytest.mark.parametrize("dark", [False, True])
-def test_the_load_scale_gets_steadily_further_from_the_page(colour: str, dark: bool) -> None:
-    lightness = [lab(ink.pick(dark), DEFICIENCIES["normal"])[0] for ink in scales.stops(colour)]
+def test_the_load_scale_gets_steadily_further_from_the_page(dark: bool) -> None:
+    lightness = [lab(ink.pick(dark), DEFICIENCIES["normal"])[0] for ink in scales.stops()]
     away = 1 if dark else -1
     for side in (lightness[5:], lightness[5::-1]):
         assert all(away * (b - a) > 0 for a, b in pairwise(side))
@@ -97,7 +95,7 @@ def test_the_load_scale_gets_steadily_further_from_the_page(colour: str, dark: b
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_bars_show_on_the_page_at_every_load(dark: bool) -> None:
-    for ink in scales.bar_stops("PuOr"):
+    for ink in scales.bar_stops():
         assert contrast(ink.pick(dark), PAGES[dark]) >= 1.5
 
 
@@ -108,16 +106,11 @@ def test_tick_labels_mark_the_clipped_ends() -> None:
 
 
 def test_the_load_scale_is_symmetric_and_the_same_for_all_data() -> None:
-    scale = scales.load_scale(2, "PuOr").to_dict()
+    scale = scales.load_scale(2).to_dict()
     assert scale["domain"][0] == -2
     assert scale["domain"][-1] == 2
     assert scale["domain"][5] == 0
     assert scale["clamp"] is True
-
-
-def test_an_unknown_colour_map_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="choose one of PuOr, RdBu"):
-        scales.stops("Jet")
 
 
 def test_log_ticks_are_one_two_five() -> None:

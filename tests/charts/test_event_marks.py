@@ -10,7 +10,7 @@ import chart_frames as frames
 import numpy as np
 import polars as pl
 import pytest
-from chart_samples import ENDS, pixels, rows_of, structure_of
+from chart_samples import ENDS, for_file, pixels, rows_of, structure_of
 from contrast import PAGES, contrast
 from hypothesis import given
 from hypothesis import strategies as st
@@ -201,5 +201,5 @@ def test_layers_are_named_until_they_are_too_many() -> None:
 
 
 def test_a_file_of_a_figure_with_events_needs_no_page() -> None:
-    text = json.dumps(theme.for_file(AXES["story"](events=OF_RUNS)).to_dict())
+    text = json.dumps(for_file(AXES["story"](events=OF_RUNS)).to_dict())
     assert not re.search(r'"fill": "(black|white)"', text)

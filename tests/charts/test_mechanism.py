@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 import vl_convert
+from chart_samples import for_file
 from store_runs import make_info, random_counts, record_steps
 
 from explorer import metrics
@@ -231,7 +232,7 @@ def rows_of(figure: theme.Figure) -> list[dict[str, Any]]:
 def test_a_figure_is_drawn_as_wide_as_its_place(name: str) -> None:
     figure = FIGURES[name]()
     vl_convert.vegalite_to_vega(figure.to_dict())
-    assert vl_convert.vegalite_to_svg(theme.for_file(figure).to_dict()).count("<path") > 4
+    assert vl_convert.vegalite_to_svg(for_file(figure).to_dict()).count("<path") > 4
     assert figure.to_dict()["width"] == "container"
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from explorer.cli import main
+from explorer.recording import RunFolder
 
 
 @pytest.mark.parametrize(
@@ -33,7 +34,25 @@ def test_the_reason_of_the_child_is_passed_on(
     trainer = tmp_path / "trainer"
     trainer.write_text(f"#!/bin/sh\n{last_words}\n")
     trainer.chmod(0o755)
-    monkeypatch.setattr("explorer.cli.compare.sys.executable", str(trainer))
+    monkeypatch.setattr(sys, "executable", str(trainer))
     runs = tmp_path / "runs"
     assert main(["compare", "--preset", "tiny", "--arms", "none", "--plain-ids", "--runs", str(runs)]) == 2
     assert capsys.readouterr().err == f"explorer compare: tiny-none-seed0: {words}\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a shell script")
+def test_a_run_that_fails_leaves_the_others_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trainer, interpreter = tmp_path / "trainer", sys.executable
+    trainer.write_text(f'#!/bin/sh\ncase "$*" in *tiny-none-seed1*) exit 3;; esac\nexec {interpreter} "$@"\n')
+    trainer.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(trainer))
+    runs = tmp_path / "runs"
+    common = ["compare", "--preset", "tiny", "--arms", "none", "--plain-ids", "--runs", str(runs)]
+    assert main([*common, "--seeds", "1,0", "--jobs", "1", "--json"]) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "tiny-none-seed1: the training ended with code 3" in output.err
+    assert "1 of 2 runs failed" in output.err
+    assert RunFolder(runs / "tiny-none-seed0").status.state == "finished"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_corpus import use_small_corpus
 
 from explorer.config.run import CorpusConfig
 from explorer.corpus import Corpus, corpus, domains, load_corpus, tokenizer, tokenizer_from_json
@@ -42,14 +43,7 @@ def texts() -> list[Domain]:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> list[Unit]:
-    """A corpus named austen of 200 short units, so that building it takes no time."""
-    units = [
-        Unit(name=f"u{i}", text=f"Unit {i} is about {i * i} things, {i % 7} of them green.\n" * 4)
-        for i in range(200)
-    ]
-    source = domains.Source(name="english", key=lambda: str(len(units)), units=lambda: list(units))
-    monkeypatch.setattr(corpus, "sources", lambda name, folder: (source,))
-    return units
+    return use_small_corpus(monkeypatch)
 
 
 def joined(units: tuple[Unit, ...]) -> str:

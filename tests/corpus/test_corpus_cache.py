@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_corpus import use_small_corpus
 
 from explorer.config.run import CorpusConfig
-from explorer.corpus import cache, corpus, domains, load_corpus
+from explorer.corpus import cache, corpus, load_corpus
 from explorer.corpus.units import Unit
 from explorer.errors import CorpusError
 
@@ -16,14 +17,7 @@ BYTES = CorpusConfig(name="mix", tokenizer="bytes", vocab_size=256)
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> list[Unit]:
-    """A corpus named austen of 200 short units, so that building it takes no time."""
-    units = [
-        Unit(name=f"u{i}", text=f"Unit {i} is about {i * i} things, {i % 7} of them green.\n" * 4)
-        for i in range(200)
-    ]
-    source = domains.Source(name="english", key=lambda: str(len(units)), units=lambda: list(units))
-    monkeypatch.setattr(corpus, "sources", lambda name, folder: (source,))
-    return units
+    return use_small_corpus(monkeypatch)
 
 
 def test_second_load_reads_the_cache_only(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from rolled_up import layer_bins
 from store_runs import make_info
 
 from explorer.charts import biases as bias_charts
@@ -17,7 +18,7 @@ from explorer.figures import probe_sentences
 from explorer.figures.biases import extremes
 from explorer.figures.final import spread
 from explorer.figures.quality import not_drawn
-from explorer.queries import biases, comparison, events, health, losses
+from explorer.queries import biases, comparison, events, losses
 from explorer.recording import FolderRecorder
 from explorer.records.records import EvalRecord, LoadRecord, StepRecord
 from explorer.store import Index
@@ -144,7 +145,7 @@ def test_one_value_does_not_blank_the_bins_of_a_long_run(cur: Any) -> None:
     """Rolled up: the bin keeps mean and extremes of its finite samples and counts the other one."""
     loss = losses.loss_series(cur, ["long"], max_bins=20)
     lines = biases.bias_trajectories(cur, "long", 0, max_bins=20).filter(pl.col("expert") == 2)
-    width = health.figure_series(cur, ["long"], "bias_spread", max_bins=20)
+    spreads = layer_bins(cur, "long", "bias_spread", None, max_bins=20)
     rolled = "SELECT sum(lm_loss_not_finite) FROM step_bins WHERE level = 4 AND run_id = 'long'"
     assert cur.execute(rolled).fetchone() == (3,)
     assert loss["lm_loss"].to_list() == pytest.approx([3.0] * loss.height)
@@ -152,7 +153,7 @@ def test_one_value_does_not_blank_the_bins_of_a_long_run(cur: Any) -> None:
     assert loss["lm_loss_not_finite"].sum() == 3
     assert lines["bias_mean"].to_list() == pytest.approx([0.2] * lines.height)
     assert lines["bias_not_finite"].sum() == 3
-    assert width["value"].to_list() == pytest.approx([0.3] * width.height)
+    assert [row["value"] for row in spreads] == pytest.approx([0.3] * len(spreads))
 
 
 def test_a_bias_that_is_not_finite_is_named_and_no_extreme(cur: Any) -> None:

@@ -1,8 +1,11 @@
 """The catalogue of figures, the conversions to other tools' numbers, and the document made of them."""
 
+import ast
 import importlib
 import inspect
 import math
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +18,13 @@ from strategies import counts
 from explorer import metrics
 from explorer.errors import ConfigError
 from explorer.metrics import glossary, peers
-from explorer.metrics.catalogue import GROUPS, METRICS, OF_LOADS, metric
+from explorer.metrics.catalogue import GROUPS, METRICS, OF_LOADS
 from explorer.metrics.examples import SHAPES, example, parse_counts
 from explorer.metrics.markdown import metrics_markdown
 from explorer.store.expressions import FIGURES
 
-DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs" / "metrics.md"
 CONVERSIONS = {f"{c.tool}: {c.name}": c for c in peers.CONVERSIONS}
 
 
@@ -38,7 +42,26 @@ def test_keys_are_unique_and_groups_are_known() -> None:
     assert len({m.key for m in METRICS}) == len(METRICS)
     assert {m.group for m in METRICS} == set(GROUPS)
     assert [m.key for m in OF_LOADS] == [m.key for m in METRICS[: len(OF_LOADS)]]
-    assert metric("gini").title == "Gini coefficient"
+
+
+@cache
+def queries_in_use() -> frozenset[str]:
+    """`module.function` of every query that a page, a figure, a file or a command names."""
+    folders = ("figures", "export", "verify", "ui", "cli")
+    files = [file for folder in folders for file in (ROOT / "explorer" / folder).rglob("*.py")]
+    return frozenset(name for file in files for name in _queries_of(ast.parse(file.read_text("utf-8"))))
+
+
+def _queries_of(tree: ast.Module) -> Iterator[str]:
+    aliases: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == "explorer.queries":
+            aliases |= {one.asname or one.name: one.name for one in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("explorer.queries."):
+            yield from (f"{node.module}.{one.name}".removeprefix("explorer.queries.") for one in node.names)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in aliases:
+            yield f"{aliases[node.value.id]}.{node.attr}"
 
 
 @pytest.mark.parametrize("found", METRICS, ids=lambda m: m.key)
@@ -49,6 +72,7 @@ def test_every_figure_has_its_function_its_query_and_its_term(found) -> None:
     assert glossary.term(found.key).formula == found.formula
     module, _, name = found.store.partition(".")
     assert callable(getattr(importlib.import_module(f"explorer.queries.{module}"), name))
+    assert found.store in queries_in_use(), "no page, figure or command asks this query"
 
 
 def test_the_sql_has_every_figure_of_the_loads() -> None:

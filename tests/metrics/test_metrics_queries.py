@@ -12,13 +12,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from reference import figures
+from rolled_up import layer_bins
 from store_runs import write_run
 
 from explorer import metrics
-from explorer.errors import ConfigError
 from explorer.metrics.catalogue import OF_LOADS
 from explorer.queries import health, specialisation
 from explorer.store import Index
+from explorer.store.derive import KEPT
 from explorer.store.schema import statements
 
 seeds = st.integers(0, 2**32 - 1)
@@ -75,18 +76,13 @@ def loads_of(con: duckdb.DuckDBPyConnection, counts: np.ndarray, bias: np.ndarra
 
 
 @given(seed=seeds, steps=st.integers(1, 4), layers=st.integers(1, 3), experts=st.integers(2, 6))
-def test_figures_at_a_step(con: Any, seed: int, steps: int, layers: int, experts: int) -> None:
+def test_counts_at_a_step(con: Any, seed: int, steps: int, layers: int, experts: int) -> None:
     counts = np.random.default_rng(seed).integers(0, 4, (steps, layers, experts))
     loads_of(con, counts)
-    found = health.figures_at(con, RUN, steps + 5)
-    assert found["step"].to_list() == [steps - 1] * layers
-    assert found["tokens"].to_list() == counts[-1].sum(-1).tolist()
-    for figure in OF_LOADS:
-        wanted = np.asarray(figure.function(counts[-1]), dtype=float)
-        assert numbers(found[figure.key]) == pytest.approx(wanted.tolist(), abs=1e-9, nan_ok=True)
     raw = health.counts_at(con, RUN, steps + 5)
+    assert raw["step"].unique().to_list() == [steps - 1]
     assert raw["tokens"].to_numpy().reshape(layers, experts).tolist() == counts[-1].tolist()
-    assert health.figures_at(con, RUN, -1).is_empty()
+    assert health.counts_at(con, RUN, -1).is_empty()
 
 
 @given(seed=seeds, steps=st.integers(1, 8), window=st.integers(1, 10), experts=st.integers(2, 5))
@@ -101,33 +97,6 @@ def test_dead_experts_over_a_window(con: Any, seed: int, steps: int, window: int
     assert found["experts"].to_list() == [np.flatnonzero(last[:, i].sum(0) == 0).tolist() for i in range(2)]
     assert found["window"].to_list() == [min(window, steps)] * 2
     assert found["last_step"].to_list() == [steps - 1] * 2
-    series = health.dead_series(con, RUN, 1, max_bins=1)
-    assert series["dead"].to_list() == [int(metrics.dead_experts(counts)[1])]
-    assert series["samples"].to_list() == [steps]
-
-
-@given(seed=seeds, steps=st.integers(1, 40), window=st.integers(3, 12), points=st.integers(1, 4))
-def test_oscillation_in_windows(con: Any, seed: int, steps: int, window: int, points: int) -> None:
-    rng = np.random.default_rng(seed)
-    counts = rng.integers(0, 5, (steps, 2, 3))
-    bias = (rng.integers(-1, 2, counts.shape) * 0.125).cumsum(0).astype(np.float32)
-    loads_of(con, counts, bias)
-    found = health.oscillation_series(con, RUN, 1, window=window, points=points)
-    assert 1 <= found.height <= points
-    assert found["last_step"][-1] == steps - 1
-    for row in found.to_dicts():
-        part = bias[row["first_step"] : row["last_step"] + 1, 1]
-        assert len(part) == min(window, steps)
-        assert numbers(pl.Series([row["oscillation"]])) == pytest.approx(
-            [figures.oscillation(part.astype(float).tolist())], nan_ok=True
-        )
-
-
-def test_a_run_without_a_bias_rule_does_not_oscillate(con: Any) -> None:
-    loads_of(con, np.ones((9, 1, 3), dtype=np.int64))
-    found = health.oscillation_series(con, RUN, 0, window=9)
-    assert found["oscillation"].to_list() == [None]
-    assert found["samples"].to_list() == [9]
 
 
 @given(
@@ -170,9 +139,9 @@ def test_domains_and_held_out_figures(con: Any, seed: int, domains: int, layers:
     )
     fill(con, experts, 1, eval_loads=rows)
     held_out = health.held_out_figures(con, RUN)
-    assert numbers(held_out["max_vio"]) == pytest.approx(
-        metrics.max_vio(counts[1].sum(0)).tolist(), nan_ok=True
-    )
+    for figure in OF_LOADS:
+        wanted = np.asarray(figure.function(counts[1].sum(0)), dtype=float)
+        assert numbers(held_out[figure.key]) == pytest.approx(wanted.tolist(), abs=1e-9, nan_ok=True)
     assert health.held_out_figures(con, RUN, 0)["tokens"].to_list() == counts[0].sum((0, 2)).tolist()
     found = specialisation.specialisation(con, RUN)
     assert found["step"].to_list() == [0] * layers + [10] * layers
@@ -182,11 +151,6 @@ def test_domains_and_held_out_figures(con: Any, seed: int, domains: int, layers:
         ("information", metrics.mutual_information(by_layer)),
     ):
         assert numbers(found[key]) == pytest.approx(wanted.ravel().tolist(), abs=1e-7, nan_ok=True)
-    pairs = specialisation.domain_distances(con, RUN, layers - 1)
-    assert pairs.height == domains**2
-    assert numbers(pairs["distance"]) == pytest.approx(
-        metrics.domain_distances(by_layer[1, -1]).ravel().tolist(), abs=1e-7, nan_ok=True
-    )
 
 
 @st.composite
@@ -253,10 +217,7 @@ def long_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, np
             yield cur, counts
 
 
-ROLLED = [name for name in health.SERIES if name != "bias_spread"]
-
-
-@pytest.mark.parametrize("name", ROLLED)
+@pytest.mark.parametrize("name", KEPT)
 @pytest.mark.parametrize("layer", [None, 1])
 def test_a_rolled_up_figure_is_the_mean_of_its_steps(
     long_run: tuple[Any, np.ndarray], name: str, layer: int | None
@@ -264,9 +225,9 @@ def test_a_rolled_up_figure_is_the_mean_of_its_steps(
     cur, counts = long_run
     values = np.asarray(getattr(metrics, name)(counts), dtype=float)
     values = values.mean(1) if layer is None else values[:, layer]
-    found = health.figure_series(cur, [RUN], name, layer=layer, max_bins=100)
-    assert found.height <= 100
-    for row in found.to_dicts():
+    bins = layer_bins(cur, RUN, name, layer, max_bins=100)
+    assert 1 < len(bins) <= 100
+    for row in bins:
         part = values[row["first_step"] : row["last_step"] + 1]
         assert row["samples"] == len(part)
         assert row["value"] == pytest.approx(part.mean())
@@ -276,40 +237,21 @@ def test_a_rolled_up_figure_is_the_mean_of_its_steps(
 
 def test_the_bias_spread_is_rolled_up_too(long_run: tuple[Any, np.ndarray]) -> None:
     cur, _ = long_run
-    found = health.figure_series(cur, [RUN], "bias_spread", layer=0, max_bins=10_000)
+    bins = layer_bins(cur, RUN, "bias_spread", 0, max_bins=10_000)
     last = cur.execute(
         "SELECT expert_bias FROM expert_loads WHERE layer = 0 AND step = 1499 ORDER BY expert"
     ).fetchall()
-    assert found["value"][-1] <= found["value_max"].max()
-    assert float(metrics.bias_spread([b for (b,) in last])) <= found["value_max"][-1] + 1e-6
-
-
-def test_dead_in_a_bin_is_dead_in_every_step_of_it(long_run: tuple[Any, np.ndarray]) -> None:
-    cur, counts = long_run
-    found = health.dead_series(cur, RUN, 0, max_bins=200)
-    for row in found.to_dicts():
-        part = counts[row["first_step"] : row["last_step"] + 1, 0]
-        assert row["dead"] == figures.dead_experts(part.tolist())
-        assert row["samples"] == len(part)
-
-
-def test_an_unknown_figure_is_refused(long_run: tuple[Any, np.ndarray]) -> None:
-    with pytest.raises(ConfigError, match="choose one of max_vio, effective_experts"):
-        health.figure_series(long_run[0], [RUN], "gini")
+    assert bins[-1]["value_min"] <= bins[-1]["value"] <= bins[-1]["value_max"]
+    assert float(metrics.bias_spread([b for (b,) in last])) <= bins[-1]["value_max"] + 1e-6
 
 
 @pytest.mark.parametrize(
     "query",
     [
-        lambda cur, run: health.figure_series(cur, [run]),
-        lambda cur, run: health.figures_at(cur, run, 9),
         lambda cur, run: health.counts_at(cur, run, 9),
         health.held_out_figures,
         health.dead_experts,
-        lambda cur, run: health.dead_series(cur, run, 0),
-        lambda cur, run: health.oscillation_series(cur, run, 0),
         health.computation_batches,
-        lambda cur, run: specialisation.domain_distances(cur, run, 0),
         specialisation.specialisation,
         lambda cur, run: specialisation.coactivation(cur, run, 0),
         specialisation.saturation,

@@ -18,6 +18,7 @@ import pytest
 import torch
 from recording_runs import give, make_info, steps_of
 from torch.utils.data import DataLoader
+from waiting import wait_for
 
 from explorer.errors import RunFolderError
 from explorer.recording import FolderRecorder, RunFolder, RunStatus, opening
@@ -43,14 +44,6 @@ def rewrite(path: Path, **fields: object) -> None:
     document = json.loads(file.read_text()) | fields
     file.write_text(json.dumps(document))
     os.utime(file, (document["heartbeat"], document["heartbeat"]))
-
-
-def wait_for(condition: object) -> None:
-    """Until it is true; the limit only keeps a broken test from waiting for ever."""
-    end = time.monotonic() + 30
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 def heartbeats(run_id: str) -> list[threading.Thread]:
@@ -337,7 +330,10 @@ if kind == "beside":
 class TestFork:
     def run(self, tmp_path: Path, kind: str) -> list[str]:
         command = [sys.executable, "-W", "ignore", "-c", FORKED, str(tmp_path), kind]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, start_new_session=True, env=environment
+        ) as process:
             try:
                 said, _ = process.communicate(timeout=60)
             except subprocess.TimeoutExpired:

@@ -5,10 +5,10 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from waiting import wait_for
 
 from explorer.cli.control import Control, Stop, Switch, read_command
 from explorer.config.presets import RULE_DEFAULTS, arm_config, get_preset
@@ -73,13 +73,6 @@ def quiet_signals(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("explorer.cli.control.signal.signal", lambda *_: None)
 
 
-def wait_until(condition: object) -> None:
-    end = time.monotonic() + 30
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
 @pytest.mark.usefixtures("quiet_signals")
 def test_requests_come_in_order_and_noise_between_them_is_passed_over(
     monkeypatch: pytest.MonkeyPatch,
@@ -101,13 +94,13 @@ def test_requests_come_in_order_and_noise_between_them_is_passed_over(
         found.extend(f"{r.text} {r.rules()}" for r in control.take())
         return len(found) == 3
 
-    wait_until(three)
+    wait_for(three)
     assert [text.split()[0] for text in found] == ["loss_free", "aux_loss:coeff=0.1", "none"]
     assert "bias_update_rate=0.001" in found[0], "the preset's own meaning of a bare name"
     assert not control()
     assert not control.waiting()
     lines.end()
-    wait_until(control)
+    wait_for(control)
     lines.close()
 
 

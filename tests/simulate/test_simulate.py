@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from reference import simulation as slow
+from small_pools import pool_of
 
 from explorer.config.rules import STEP_DECAYS
 from explorer.errors import ConfigError
@@ -19,8 +20,7 @@ from explorer.simulate import (
     simulate,
     summary,
 )
-from explorer.simulate import scores as scores_module
-from explorer.simulate.auxiliary import balance_loss, loss_gradient
+from explorer.simulate.auxiliary import loss_gradient
 from explorer.simulate.dynamics import FEEDBACK_LIMIT
 
 ROOT = Path(__file__).parents[2]
@@ -29,12 +29,8 @@ STEPS = 12
 
 @pytest.fixture(autouse=True, scope="module")
 def small_pool() -> Iterator[None]:
-    """What is tested does not depend on the size of the pool, what it costs does."""
-    before, scores_module.POOL_NUMBERS = scores_module.POOL_NUMBERS, 2**14
-    scores_module.scores_of.cache_clear()
-    yield
-    scores_module.POOL_NUMBERS = before
-    scores_module.scores_of.cache_clear()
+    with pool_of(2**14):
+        yield
 
 
 def in_loops(scores: ScoreSettings, rule: RuleSettings, steps: int = STEPS):
@@ -168,6 +164,11 @@ def test_a_sequence_has_one_domain_and_domains_differ() -> None:
     assert len(np.unique(np.concatenate([rows[:, 0], source.held_out(800)]), axis=0)) == 4
 
 
+def balance_loss(scores: np.ndarray, counts: np.ndarray) -> float:
+    """E times the sum of f_i P_i. scores [T, E], each row with sum 1; counts [E]."""
+    return float(scores.shape[1] * (counts / counts.sum()) @ scores.mean(0))
+
+
 @pytest.mark.parametrize("function", ["sigmoid", "softmax"])
 def test_the_gradient_of_the_auxiliary_loss_is_that_of_a_difference_quotient(function: str) -> None:
     rng = np.random.default_rng(0)
@@ -187,7 +188,8 @@ def test_the_gradient_of_the_auxiliary_loss_is_that_of_a_difference_quotient(fun
 
 
 def test_the_auxiliary_loss_is_one_at_equal_loads_and_balances() -> None:
-    assert balance_loss(np.random.default_rng(0).random((9, 4)), np.array([5, 5, 5, 5])) == pytest.approx(1.0)
+    scores = np.random.default_rng(0).dirichlet(np.ones(4), 9)
+    assert balance_loss(scores, np.array([5, 5, 5, 5])) == pytest.approx(1.0)
     result = simulate(ScoreSettings(), RuleSettings(rule="aux_loss", rate=0.5), steps=400)
     assert not result.bias.any()
     assert not result.switched.any()

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from reference import simulation as slow
+from small_pools import pool_of
 
 from explorer.errors import ConfigError
 from explorer.simulate import RuleSettings, Scores, ScoreSettings, simulate
-from explorer.simulate import scores as scores_module
 from explorer.simulate.dynamics import Changes
 
 STEPS = 14
@@ -16,11 +16,8 @@ STEPS = 14
 
 @pytest.fixture(autouse=True, scope="module")
 def small_pool() -> Iterator[None]:
-    before, scores_module.POOL_NUMBERS = scores_module.POOL_NUMBERS, 2**14
-    scores_module.scores_of.cache_clear()
-    yield
-    scores_module.POOL_NUMBERS = before
-    scores_module.scores_of.cache_clear()
+    with pool_of(2**14):
+        yield
 
 
 def rule(name: str, **settings: object) -> RuleSettings:

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_pools import pool_of
 
 from explorer.routing import routing_math
 from explorer.routing.selection import choose
 from explorer.simulate import RuleSettings, Scores, ScoreSettings, simulate
-from explorer.simulate import scores as scores_module
 from explorer.simulate.descent import descend
 
 BIAS_RULES = st.sampled_from(["sign", "proportional", "rms"])
@@ -18,12 +18,8 @@ BIAS_RULES = st.sampled_from(["sign", "proportional", "rms"])
 
 @pytest.fixture(autouse=True, scope="module")
 def small_pool() -> Iterator[None]:
-    """What is tested does not depend on the size of the pool, what it costs does."""
-    before, scores_module.POOL_NUMBERS = scores_module.POOL_NUMBERS, 2**14
-    scores_module.scores_of.cache_clear()
-    yield
-    scores_module.POOL_NUMBERS = before
-    scores_module.scores_of.cache_clear()
+    with pool_of(2**14):
+        yield
 
 
 @st.composite

@@ -82,7 +82,7 @@ def test_layers_of_different_width_beside_each_other(cursor: duckdb.DuckDBPyConn
 
 
 def test_no_query_takes_layer_0_for_granted(cursor: duckdb.DuckDBPyConnection) -> None:
-    assert health.figures_at(cursor, "layered", 5)["layer"].to_list() == list(LAYERS)
+    assert health.held_out_figures(cursor, "layered")["layer"].to_list() == list(LAYERS)
     assert len(health.counts_at(cursor, "layered", 5)) == sum(WIDTHS)
     batches = health.computation_batches(cursor, "layered")
     assert batches.select("sequences", "layer").rows() == [(n, layer) for n in (1, 2) for layer in LAYERS]

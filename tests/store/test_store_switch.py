@@ -1,5 +1,6 @@
 """A switch replaces run.json of a growing run: the index follows and keeps the rows that it has."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from store_runs import random_counts, record_steps
 from explorer.config.presets import get_preset
 from explorer.config.rule_text import parse_rules
 from explorer.queries.events import events
-from explorer.queries.runs import list_runs, run_config
+from explorer.queries.runs import list_runs
 from explorer.recording import FolderRecorder, run_info_from_config
 from explorer.records.records import EventRecord
 from explorer.store import Index
@@ -40,7 +41,7 @@ def test_the_index_follows_a_switch_and_loads_nothing_again(tmp_path: Path, inde
         assert row["balancer_label"] == changed.label
         assert (row["balancer_family"], row["config_digest"]) == ("scheduled", changed.digest)
         assert row["pair_key"] == config.pair_key
-        assert run_config(cur, "run") == changed.to_dict()
+        assert json.loads(row["config"]) == changed.to_dict()
         assert cur.execute("SELECT count(*) FROM expert_loads").fetchone() == (5 * 2 * 4,)
     recorder.record(EventRecord(step=5, kind="balancer_changed", detail="now loss-free"))
     record_steps(recorder, counts[5:], range(5, 8))

@@ -7,16 +7,10 @@ from typing import Any
 
 import pytest
 from store_runs import write_run
+from waiting import wait_for
 
 from explorer.errors import StoreError
 from explorer.store import Index, IngestThread, ingest
-
-
-def wait_until(condition: Any, seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "nothing happened"
-        time.sleep(0.01)
 
 
 def test_it_takes_in_what_appears_and_stops(tmp_path: Path) -> None:
@@ -27,7 +21,7 @@ def test_it_takes_in_what_appears_and_stops(tmp_path: Path) -> None:
         thread.start()  # a second call does nothing
         assert len(set(threading.enumerate()) - others) == 1
         write_run(tmp_path / "runs")
-        wait_until(lambda: thread.report is not None and thread.report.runs == 1)
+        wait_for(lambda: thread.report is not None and thread.report.runs == 1)
         thread.stop()
         rounds = thread.rounds
         assert set(threading.enumerate()) <= others
@@ -40,9 +34,9 @@ def test_wake_ends_the_wait(tmp_path: Path) -> None:
     with Index.open(tmp_path / "index.duckdb") as index:
         thread = IngestThread(index, [tmp_path], interval_s=3600)
         thread.start()
-        wait_until(lambda: thread.rounds == 1)
+        wait_for(lambda: thread.rounds == 1)
         thread.wake()
-        wait_until(lambda: thread.rounds == 2)
+        wait_for(lambda: thread.rounds == 2)
         thread.stop()
 
 
@@ -61,11 +55,11 @@ def test_a_failure_is_kept_as_a_sentence_and_the_thread_goes_on(
         monkeypatch.setattr(index, "ingest", once)
         thread = IngestThread(index, [tmp_path / "runs"], interval_s=3600)
         thread.start()
-        wait_until(lambda: thread.rounds == 1)
+        wait_for(lambda: thread.rounds == 1)
         assert thread.problem is not None
         assert str(error) in thread.problem
         thread.wake()
-        wait_until(lambda: thread.rounds == 2)
+        wait_for(lambda: thread.rounds == 2)
         assert thread.problem is None
         thread.stop()
 
@@ -130,5 +124,5 @@ def test_a_thread_can_be_started_again(tmp_path: Path) -> None:
         thread.stop()
         write_run(tmp_path / "runs", steps=10)
         thread.start()
-        wait_until(lambda: thread.report is not None and thread.report.runs == 1)
+        wait_for(lambda: thread.report is not None and thread.report.runs == 1)
         thread.stop()

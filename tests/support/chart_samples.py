@@ -69,7 +69,14 @@ def structure_of(figure: theme.Figure) -> str:
     return re.sub(r"data-[0-9a-f]+", "DATA", json.dumps(spec, sort_keys=True))
 
 
+def for_file(figure: theme.Figure, *, width: int = 900, dark: bool = False) -> theme.Figure:
+    """A chart of a fixed width with the look of a file, as the export gives it to a panel."""
+    return figure.copy(deep=True).properties(
+        width=width, background=theme.file_background(dark), padding=12, config=theme.file_config(dark=dark)
+    )
+
+
 def pixels(figure: theme.Figure, *, dark: bool = False, width: int = 400) -> np.ndarray:
     file = io.BytesIO()
-    theme.for_file(figure, width=width, dark=dark).save(file, format="png", ppi=72)
+    for_file(figure, width=width, dark=dark).save(file, format="png", ppi=72)
     return np.asarray(Image.open(file).convert("RGB")).astype(int)

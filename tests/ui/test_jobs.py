@@ -1,212 +1,75 @@
-"""Trainings as children of the server: two at a time, the others wait, and none outlives the server."""
+"""Trainings of one server: what its visitors may queue and switch, and what its pages list."""
 
-import json
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trainers
 from waiting import wait_for
 
-from explorer.config.limits import Limits
-from explorer.config.presets import get_preset
+from explorer.config.limits import GB, Limits, memory_of
 from explorer.errors import ConfigError, TrainingError
-from explorer.recording.status import process_start
-from explorer.ui.server.jobs import MOST_ENDED, Job, JobManager
-
-# A trainer that writes what it was told and ends when it is asked to or when its pipe closes.
-TRAINER = """
-import json, os, pathlib, sys
-folder = pathlib.Path(sys.argv[sys.argv.index("--runs") + 1])
-name = sys.argv[sys.argv.index("--run-id") + 1]
-config = json.loads(pathlib.Path(sys.argv[sys.argv.index("--config") + 1]).read_text())
-if name.startswith("bad"):
-    print("explorer train: model.top_k = 9 – too many; lower it.", file=sys.stderr)
-    print("a warning after it", file=sys.stderr)
-    sys.exit(2)
-if name.startswith("crash"):
-    raise RuntimeError("out of luck")
-told = {"pid": os.getpid(), "argv": sys.argv[1:], "config": config}
-(folder / (name + ".json")).write_text(json.dumps(told))
-for line in sys.stdin:
-    if json.loads(line)["command"] == "stop":
-        break
-(folder / (name + ".ended")).touch()
-"""
-
-
-def job(run_id: str, **changes: object) -> Job:
-    return Job(run_id=run_id, config=get_preset("tiny"), **changes)  # type: ignore[arg-type]
+from explorer.ui.server.jobs import MOST_ENDED, JobManager
 
 
 @pytest.fixture
-def trainer(tmp_path: Path) -> list[str]:
-    script = tmp_path / "trainer.py"
-    script.write_text(TRAINER, encoding="utf-8")
-    return [sys.executable, str(script)]
+def runs(tmp_path: Path) -> Path:
+    return tmp_path / "runs"
 
 
 @pytest.fixture
-def manager(tmp_path: Path, trainer: list[str]) -> Iterator[JobManager]:
-    (tmp_path / "runs").mkdir()
-    made = JobManager(tmp_path / "runs", command=trainer)
-    yield made
-    made.stop()
-
-
-def states(manager: JobManager) -> list[str]:
-    return [one.state for one in manager.jobs()]
-
-
-def test_two_train_and_the_others_wait_until_a_place_is_free(manager: JobManager) -> None:
-    manager.add([job("a"), job("b"), job("c")])
-    assert states(manager) == ["training", "training", "waiting"]
-    wait_for((manager.runs_dir / "a.json").exists)
-    manager.stop_job("a")
-    wait_for(lambda: states(manager) == ["ended", "training", "training"])
-    assert (manager.runs_dir / "a.ended").exists()
-
-
-def test_the_child_gets_the_whole_configuration_and_the_agreed_options(manager: JobManager) -> None:
-    manager.add([job("a", preset="tiny")])
-    wait_for((manager.runs_dir / "a.json").exists)
-    told = json.loads((manager.runs_dir / "a.json").read_text(encoding="utf-8"))
-    assert told["config"] == json.loads(json.dumps(get_preset("tiny").to_dict()))
-    assert {"--json", "--control-stdin"} <= set(told["argv"])
-    assert told["argv"][told["argv"].index("--preset") + 1] == "tiny"
-
-
-def test_one_in_line_is_taken_out_without_having_run(manager: JobManager) -> None:
-    manager.add([job("a"), job("b"), job("c")])
-    manager.stop_job("c")
-    assert states(manager)[2] == "cancelled"
-    manager.stop_all()
-    wait_for(lambda: not manager.open_jobs())
-    assert not (manager.runs_dir / "c.json").exists()
-
-
-def test_a_refused_configuration_shows_the_sentence_of_the_trainer(manager: JobManager) -> None:
-    manager.add([job("bad")])
-    wait_for(lambda: not manager.open_jobs())
-    (found,) = manager.jobs()
-    assert found.state == "failed"
-    assert found.problem == "bad: model.top_k = 9 – too many; lower it."
-
-
-def test_what_a_child_says_is_read_whatever_the_console_can_show(
-    manager: JobManager, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PYTHONIOENCODING", "ascii:replace")
-    manager.add([job("bad")])
-    wait_for(lambda: not manager.open_jobs())
-    assert "–" in manager.jobs()[0].problem
-
-
-def test_a_crash_shows_the_code_and_the_last_line(manager: JobManager) -> None:
-    manager.add([job("crash")])
-    wait_for(lambda: not manager.open_jobs())
-    (found,) = manager.jobs()
-    assert found.state == "failed"
-    assert found.problem == "crash: the training ended with code 1: RuntimeError: out of luck"
-
-
-def test_a_program_that_is_not_there_fails_with_a_sentence(tmp_path: Path) -> None:
-    manager = JobManager(tmp_path, command=[str(tmp_path / "missing")])
-    manager.add([job("a")])
-    (found,) = manager.jobs()
-    assert found.state == "failed"
-    assert "could not be started" in found.problem
-    assert found.config_file is not None
-    assert not found.config_file.exists()
-    manager.stop()
-
-
-def test_ended_ones_are_forgotten_and_the_others_stay(manager: JobManager) -> None:
-    manager.add([job("bad"), job("a")])
-    wait_for(lambda: states(manager)[0] == "failed")
-    manager.forget()
-    assert [one.run_id for one in manager.jobs()] == ["a"]
-
-
-def test_stopping_the_manager_stops_every_child(manager: JobManager) -> None:
-    manager.add([job("a"), job("b"), job("c")])
-    wait_for((manager.runs_dir / "b.json").exists)
-    manager.stop()
-    assert states(manager) == ["ended", "ended", "cancelled"]
-    assert not [one for one in manager.jobs() if one.config_file and one.config_file.exists()]
-    manager.add([job("d")])
-    assert states(manager)[-1] == "waiting", "nothing starts once the server goes down"
-
-
-def test_no_child_outlives_a_killed_server(tmp_path: Path, trainer: list[str]) -> None:
-    runs = tmp_path / "runs"
-    runs.mkdir()
-    server = tmp_path / "server.py"
-    server.write_text(
-        "import sys, time\n"
-        "from pathlib import Path\n"
-        "from explorer.config.presets import get_preset\n"
-        "from explorer.ui.server.jobs import Job, JobManager\n"
-        "manager = JobManager(Path(sys.argv[1]), command=sys.argv[2:])\n"
-        "manager.add([Job(run_id=name, config=get_preset('tiny')) for name in ('a', 'b')])\n"
-        "time.sleep(600)\n",
-        encoding="utf-8",
-    )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    process = subprocess.Popen([sys.executable, str(server), str(runs), *trainer], env=environment)
-    try:
-        wait_for(lambda: (runs / "a.json").exists() and (runs / "b.json").exists())
-        pids = [json.loads((runs / f"{n}.json").read_text(encoding="utf-8"))["pid"] for n in ("a", "b")]
-        assert all(process_start(pid) for pid in pids)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    wait_for(lambda: not any(process_start(pid) for pid in pids))
-    assert (runs / "a.ended").exists(), "it was not killed: it noticed that its pipe had closed"
+def manager(tmp_path: Path, runs: Path) -> Iterator[JobManager]:
+    with JobManager(runs, command=trainers.trainer_command(tmp_path)) as made:
+        yield made
 
 
 def test_the_queue_takes_so_many_runs_of_everybody_and_the_rest_are_refused_as_a_whole(
-    tmp_path: Path, trainer: list[str]
+    manager: JobManager, runs: Path
 ) -> None:
-    (tmp_path / "runs").mkdir()
-    manager = JobManager(tmp_path / "runs", command=trainer, limits=Limits(queue=3))
-    try:
-        manager.add([job("a"), job("b")])
-        with pytest.raises(ConfigError, match=r"runs = 2: are too many: 2 train or are queued already"):
-            manager.add([job("c"), job("d")])
-        manager.add([job("c")])
-        assert [one.run_id for one in manager.jobs()] == ["a", "b", "c"]
-        manager.stop_job("c")
-        manager.add([job("d")])
-        assert states(manager) == ["training", "training", "cancelled", "waiting"]
-    finally:
-        manager.stop()
+    manager.limits = Limits(queue=3)
+    manager.add([trainers.job(runs, "a"), trainers.job(runs, "b")])
+    with pytest.raises(ConfigError, match=r"runs = 2: are too many: 2 train or are queued already"):
+        manager.add([trainers.job(runs, "c"), trainers.job(runs, "d")])
+    manager.add([trainers.job(runs, "c")])
+    assert [one.run_id for one in manager.jobs()] == ["a", "b", "c"]
+    manager.stop_job("c")
+    manager.add([trainers.job(runs, "d")])
+    assert [one.state for one in manager.jobs()] == ["training", "training", "cancelled", "waiting"]
 
 
-@pytest.mark.parametrize("names", [["a"], ["b", "b"]])
-def test_no_two_trainings_have_one_name(manager: JobManager, names: list[str]) -> None:
-    manager.add([job("a")])
-    with pytest.raises(ConfigError, match="is in the queue already"):
-        manager.add([job(name) for name in names])
+def test_only_the_latest_ended_ones_are_listed(tmp_path: Path, runs: Path) -> None:
+    with JobManager(runs, command=[str(tmp_path / "missing")]) as manager:
+        for number in range(MOST_ENDED + 3):
+            manager.add([trainers.job(runs, f"run{number}")])
+        names = [one.run_id for one in manager.jobs()]
+        assert (names[0], names[-1], len(names)) == ("run3", f"run{MOST_ENDED + 2}", MOST_ENDED)
+
+
+def test_those_that_ended_are_forgotten_and_the_others_stay(manager: JobManager, runs: Path) -> None:
+    manager.add([trainers.job(runs, "bad"), trainers.job(runs, "a")])
+    wait_for(lambda: manager.jobs()[0].state == "failed")
+    manager.forget_ended()
     assert [one.run_id for one in manager.jobs()] == ["a"]
 
 
-def test_only_the_latest_ended_ones_are_listed(tmp_path: Path) -> None:
-    manager = JobManager(tmp_path, command=[str(tmp_path / "missing")])
-    for number in range(MOST_ENDED + 3):
-        manager.add([job(f"run{number}")])
-    names = [one.run_id for one in manager.jobs()]
-    assert (names[0], len(names)) == ("run2", MOST_ENDED + 1)
-    manager.stop()
+def test_a_switch_goes_by_the_limits_of_the_host(manager: JobManager, runs: Path) -> None:
+    """A rule may keep distributions of its own, so that the run takes more than when it was started."""
+    small, large = "mqb:num_bins=64", "mqb:num_bins=1000000"
+    job = trainers.job(runs, "a")
+    limit = memory_of(job.under(job.rules_of(small)))
+    manager.limits = Limits(memory_gb=limit / GB)
+    manager.add([job])
+    with pytest.raises(ConfigError, match="is the most for a run on this machine"):
+        manager.switch_rules("a", large)
+    assert job.sent_rules == []
+    manager.switch_rules("a", small)
+    assert job.sent_rules == [small]
 
 
-def test_an_app_that_only_shows_trains_and_switches_nothing(tmp_path: Path) -> None:
-    manager = JobManager(tmp_path, command=[str(tmp_path / "missing")], read_only=True)
+def test_an_app_that_only_shows_trains_and_switches_nothing(tmp_path: Path, runs: Path) -> None:
+    manager = JobManager(runs, command=[str(tmp_path / "missing")], read_only=True)
     with pytest.raises(TrainingError, match="only shows runs"):
-        manager.add([job("a")])
+        manager.add([trainers.job(runs, "a")])
     with pytest.raises(TrainingError, match="only shows runs"):
-        manager.switch_rule("a", "none")
+        manager.switch_rules("a", "none")
     assert not manager.jobs()

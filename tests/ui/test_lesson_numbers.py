@@ -1,14 +1,14 @@
 """The numbers of the lessons, against the run folders themselves: no index, no SQL, slow and obvious."""
 
 import math
-from functools import cache
 from itertools import combinations
 
 import numpy as np
 import polars as pl
 import pytest
-from conftest import SHIPPED, Opener
+from conftest import Opener
 from scipy import stats
+from shipped_tables import SEEDS, held_out, table
 
 from explorer import metrics
 from explorer.course.facts import placeholders
@@ -16,12 +16,10 @@ from explorer.errors import ConfigError
 from explorer.figures import course as lesson_course
 from explorer.figures.facts import catalogue
 from explorer.figures.facts.recorded import MissingRun, RecordedRuns
-from explorer.recording import RunFolder
 from explorer.ui.shared import cached
 from explorer.ui.shared.store import STORE
 
 pytestmark = pytest.mark.slow
-SEEDS = range(5)
 NAMES = {
     "none": "none",
     "aux_loss": "aux_loss",
@@ -37,24 +35,10 @@ def shipped_runs(open_shipped: Opener) -> None:
     open_shipped("glossary")
 
 
-@cache
-def table(run: str, name: str) -> pl.DataFrame:
-    return RunFolder(SHIPPED / f"standard-{run}").read(name)
-
-
 def loads(run: str) -> np.ndarray:
     """[S, L, E] tokens of the training steps."""
     rows = table(run, "expert_loads").sort("step", "layer", "expert")
     return rows["tokens"].to_numpy().reshape(rows["step"].n_unique(), 4, 16)
-
-
-def held_out(run: str) -> np.ndarray:
-    """[L, E] tokens of the last evaluation."""
-    rows = table(run, "eval_loads")
-    rows = rows.filter(pl.col("step") == rows["step"].max())
-    return rows.group_by("layer", "expert").agg(pl.col("tokens").sum()).sort("layer", "expert")[
-        "tokens"
-    ].to_numpy().reshape(4, 16)  # fmt: skip
 
 
 def by_domain(run: str) -> np.ndarray:

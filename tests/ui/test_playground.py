@@ -5,6 +5,7 @@ from urllib.parse import parse_qs
 
 import pytest
 from conftest import Opener, charts, words
+from small_pools import pool_of
 from streamlit.testing.v1 import AppTest
 
 from explorer.figures import simulation, theory
@@ -15,7 +16,6 @@ from explorer.figures.views import playground_choices, rule_change
 from explorer.figures.views import theory as theory_view
 from explorer.figures.views.theory import BIAS_RULES
 from explorer.figures.views.view import Opener as ViewOpener
-from explorer.simulate import scores as scores_module
 from explorer.ui.playground.presets import BY_NAME, PRESETS, values_of
 from explorer.ui.server.services import services
 from explorer.ui.shared.panels import KEY
@@ -26,19 +26,8 @@ THEORY_CHARTS = 8
 
 @pytest.fixture(autouse=True, scope="module")
 def small_pool() -> Iterator[None]:
-    """A smaller pool is quicker to draw."""
-    before, scores_module.POOL_NUMBERS = scores_module.POOL_NUMBERS, 2**17
-    forget_simulations()
-    yield
-    scores_module.POOL_NUMBERS = before
-    forget_simulations()
-
-
-def forget_simulations() -> None:
-    """What was computed with another pool must not be found again."""
-    scores_module.scores_of.cache_clear()
-    simulation.simulated.cache_clear()
-    theory.online.cache_clear()
+    with pool_of(2**17, simulation.simulated.cache_clear, theory.online.cache_clear):
+        yield
 
 
 def finding(app: AppTest) -> str:

@@ -5,12 +5,12 @@ from urllib.parse import parse_qs
 
 import pytest
 from conftest import Opener, charts, words
+from small_pools import pool_of
 from streamlit.testing.v1 import AppTest
 
 from explorer.figures.simulation import RULE_NAMES, simulated
 from explorer.figures.views.rule_change import RuleChange, parse
 from explorer.simulate import RuleSettings, ScoreSettings, simulate, summary
-from explorer.simulate import scores as scores_module
 from explorer.ui.playground.presets import BY_NAME, values_of
 
 PRESET = "No balancing, then loss-free"
@@ -18,13 +18,8 @@ PRESET = "No balancing, then loss-free"
 
 @pytest.fixture(autouse=True, scope="module")
 def small_pool() -> Iterator[None]:
-    before, scores_module.POOL_NUMBERS = scores_module.POOL_NUMBERS, 2**17
-    scores_module.scores_of.cache_clear()
-    simulated.cache_clear()
-    yield
-    scores_module.POOL_NUMBERS = before
-    scores_module.scores_of.cache_clear()
-    simulated.cache_clear()
+    with pool_of(2**17, simulated.cache_clear):
+        yield
 
 
 def finding(app: AppTest) -> str:

@@ -1,12 +1,12 @@
 """One quantity, one number: what pages say of the shipped runs, computed once from their files."""
 
 import re
-from functools import cache
 
 import numpy as np
 import polars as pl
 import pytest
-from conftest import SHIPPED, Opener, words
+from conftest import Opener, words
+from shipped_tables import SEEDS, held_out, table
 
 from explorer import metrics
 from explorer.cli.report import comparison_table
@@ -21,18 +21,11 @@ from explorer.figures.quality import verdict_rows
 from explorer.figures.store import Trace
 from explorer.queries import comparison
 from explorer.queries.health import computation_batches
-from explorer.recording import RunFolder
 from explorer.ui.shared import cached
 from explorer.ui.shared.store import STORE, ask
 
 pytestmark = pytest.mark.slow
 ARMS = {"none": "none", "aux_loss": "aux_loss", "loss_free": "loss_free"}
-SEEDS = range(5)
-
-
-@cache
-def table(run: str, name: str) -> pl.DataFrame:
-    return RunFolder(SHIPPED / f"standard-{run}").read(name)
 
 
 def by_sequence(run: str) -> np.ndarray:
@@ -41,14 +34,6 @@ def by_sequence(run: str) -> np.ndarray:
     steps = sorted(rows["step"].unique())[-20:]
     rows = rows.filter(pl.col("step").is_in(steps)).sort("step", "micro_batch", "sequence", "layer", "expert")
     return rows["tokens"].to_numpy().reshape(20, -1, 4, 16)
-
-
-def held_out(run: str) -> np.ndarray:
-    """[L, E] tokens of the last evaluation."""
-    rows = table(run, "eval_loads")
-    rows = rows.filter(pl.col("step") == rows["step"].max())
-    counts = rows.group_by("layer", "expert").agg(pl.col("tokens").sum()).sort("layer", "expert")
-    return counts["tokens"].to_numpy().reshape(4, 16)
 
 
 def max_vio(counts: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from functools import partial
 from typing import Any
 
+import chart_frames
 import polars as pl
 import pytest
 
@@ -14,6 +15,8 @@ from explorer.figures.panel import Missing, Question
 from explorer.figures.store import Store
 from explorer.ui.shared import store
 from explorer.ui.shared.last_value import LastValueCache
+
+BIASES = chart_frames.bias_frame({0: 0.1, 1: -0.1})
 
 
 def loads_frame(*tokens: int) -> pl.DataFrame:
@@ -32,15 +35,6 @@ def loads_frame(*tokens: int) -> pl.DataFrame:
     )
 
 
-def bias_frame() -> pl.DataFrame:
-    return pl.DataFrame(
-        {
-            "bin": [0, 1] * 2, "first_step": [0, 5] * 2, "last_step": [4, 9] * 2, "expert": [0, 0, 1, 1],
-            "bias_mean": [0.0, 0.1, 0.0, -0.1], "bias_last": [0.0, 0.1, 0.0, -0.1],
-        }
-    )  # fmt: skip
-
-
 def rows_of(spec: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     return {name: frame.to_dicts() for name, frame in spec["datasets"].items()}
 
@@ -57,14 +51,14 @@ def test_bars_of_another_step_equal_the_figure_of_that_step() -> None:
 
 
 def test_the_playhead_stands_where_it_is_asked_for_or_nowhere() -> None:
-    spec = specs.make(biases.bias_trajectories(bias_frame(), playhead=specs.SOMEWHERE))
+    spec = specs.make(biases.bias_trajectories(BIASES, playhead=specs.SOMEWHERE))
     assert spec.playhead is not None
     assert rows_of(spec.at(7))[spec.playhead] == [{"playhead": 7.0, "name": "step 7"}]
     assert rows_of(spec.at(None))[spec.playhead] == []
 
 
 def test_moving_the_playhead_changes_its_row_and_nothing_else() -> None:
-    spec = specs.make(biases.bias_trajectories(bias_frame(), playhead=specs.SOMEWHERE))
+    spec = specs.make(biases.bias_trajectories(BIASES, playhead=specs.SOMEWHERE))
     before, after = spec.at(1), spec.at(2)
     assert {k: v for k, v in before.items() if k != "datasets"} == {
         k: v for k, v in after.items() if k != "datasets"
@@ -74,7 +68,7 @@ def test_moving_the_playhead_changes_its_row_and_nothing_else() -> None:
 
 
 def test_the_row_of_the_playhead_is_the_one_that_the_figure_would_draw() -> None:
-    drawn = specs.make(biases.bias_trajectories(bias_frame(), playhead=7))
+    drawn = specs.make(biases.bias_trajectories(BIASES, playhead=7))
     assert drawn.playhead is not None
     assert drawn.datasets[drawn.playhead].to_dicts() == rows_of(drawn.at(7))[drawn.playhead]
 
@@ -97,8 +91,8 @@ def test_the_value_of_something_that_grows_is_built_again_when_there_is_more_and
 
 
 def test_zooms_are_named_and_empty_figures_have_none() -> None:
-    assert specs.make(biases.bias_trajectories(bias_frame())).zooms == ("zoom_x",)
-    assert specs.make(biases.bias_trajectories(bias_frame().clear())).zooms == ()
+    assert specs.make(biases.bias_trajectories(BIASES)).zooms == ("zoom_x",)
+    assert specs.make(biases.bias_trajectories(BIASES.clear())).zooms == ()
 
 
 def test_a_figure_without_a_legend_keeps_the_legend_of_the_kept_one() -> None:

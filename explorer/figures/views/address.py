@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from explorer.wording import layers_of
+
 T = TypeVar("T")
 MOST_DIGITS = 18
 """Of a whole number in an address; Python refuses to read thousands of them."""
@@ -27,6 +29,10 @@ class Address:
         if text not in by_text:
             self._refuse(key, text, rule)
         return by_text.get(text, default)
+
+    def layer(self, layers: Sequence[int], owner: str) -> int:
+        """One of the MoE layers, the first without `layer=`; `owner` says whose they are, e.g. `this run`."""
+        return self.choice("layer", layers, layers[0], layers_of(owner, layers))
 
     def number(self, key: str, low: int, high: int, default: int) -> int:
         """A whole number from `low` to `high`."""

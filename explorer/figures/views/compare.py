@@ -57,12 +57,8 @@ def open_view(_store: Store, runs: Sequence[Run], query: Query) -> OpenView:
 def read(address: Address, arms: ArmSet) -> CompareSettings:
     """The settings of an address; what does not fit these arms becomes a notice."""
     layers, tokens = layers_of(arms), [arm.token for arm in arms]
-    layer = 0
-    if layers:
-        rule = f"the MoE layers of these runs are {', '.join(map(str, layers))}"
-        layer = address.choice("layer", layers, layers[0], rule)
     return CompareSettings(
-        layer=layer,
+        layer=address.layer(layers, "these runs") if layers else 0,
         x=address.choice("x", AXES, "step", "it can be step, tokens or time"),
         log=address.flag("log", True),
         base=address.choice("base", tokens, default_base(arms), "it is not among the selected runs"),

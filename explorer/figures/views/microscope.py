@@ -144,7 +144,7 @@ def read(
 ) -> tuple[MicroscopeSettings, RoutedBatch | None]:
     """The settings that an address asks for in this run, and the batch that they show, if it is recorded."""
     steps = [step for step, _ in probes]
-    probed_after, layers = (", ".join(map(str, numbers)) for numbers in (steps, run.layers))
+    probed_after = ", ".join(map(str, steps))
     settings = MicroscopeSettings(
         run=run.run_id,
         probe=address.choice(
@@ -153,7 +153,7 @@ def read(
             default_probe(probes, run.last_step),
             f"the run was probed after {probed_after} updates",
         ),
-        layer=address.choice("layer", run.layers, run.layers[0], f"the MoE layers of the run are {layers}"),
+        layer=address.layer(run.layers, "this run"),
         token=0,
         colour=address.choice("colour", get_args(Colour), "first", "it can be first or all"),
     )

@@ -102,9 +102,7 @@ def open_view(store: Store, runs: Sequence[Run], query: Query) -> OpenView:
 
 
 def _read(address: Address, store: Store, run: Run) -> ReplaySettings:
-    layer = address.choice(
-        "layer", run.layers, run.layers[0], f"the MoE layers of the run are {', '.join(map(str, run.layers))}"
-    )
+    layer = address.layer(run.layers, "this run")
     width, sorts = run.width(layer), expert_order.sorts_of(store, run)
     experts = [ALL_EXPERTS, *map(str, range(width))]
     expert = address.choice(

@@ -29,7 +29,7 @@ from explorer.ui.microscope import layer as layer_section
 from explorer.ui.microscope import token as token_section
 from explorer.ui.shared import layers, panels, show, urls
 from explorer.ui.shared.store import STORE
-from explorer.wording import counted
+from explorer.wording import and_list, counted
 
 COLOURS = (FIRST, ALL)
 
@@ -74,7 +74,7 @@ def _probe_and_layer(run: Run, probes: Probes) -> tuple[int, int]:
         default,
         lambda value: (
             f"The link names the probe after {value} updates; this run was probed after "
-            f"{sentences.join([str(s) for s in steps])}. The one after {default} is shown."
+            f"{and_list([str(s) for s in steps])}. The one after {default} is shown."
         ),
     )
     layers.settle(run.layers, "this run")

@@ -31,7 +31,7 @@ class Services:
 
     def stop(self) -> None:
         """Stop the trainings, the thread and the index, in this order."""
-        self.jobs.stop()
+        self.jobs.close()
         self.ingest.stop()
         self.index.close()
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from explorer.ui.shared import urls
-from explorer.wording import listed
+from explorer.wording import layers_of
 
 
 def settle(layers: Sequence[int], of: str) -> None:
@@ -14,16 +14,13 @@ def settle(layers: Sequence[int], of: str) -> None:
         "layer",
         layers,
         layers[0],
-        lambda value: (
-            f"The link names layer {value}; the mixture layers of {of} are {listed(layers)}. "
-            f"Layer {layers[0]} is shown."
-        ),
+        lambda value: f"The link names layer {value}; {layers_of(of, layers)}. Layer {layers[0]} is shown.",
     )
 
 
 def control(layers: Sequence[int], tooltip: str | None = None) -> int:
     """The picker, bound to `?layer=`; the number of the chosen layer."""
     chosen = st.segmented_control(
-        "Mixture layer", list(layers), key="layer", bind="query-params", required=True, help=tooltip
+        "MoE layer", list(layers), key="layer", bind="query-params", required=True, help=tooltip
     )
     return layers[0] if chosen is None else int(chosen)

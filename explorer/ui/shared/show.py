@@ -110,10 +110,10 @@ def data_table(table: pl.DataFrame, *, subject: str, key: str) -> None:
         exports.rows_of(place, table, subject)
 
 
-def load_legend(limit: float = 2.0, colour: str = "PuOr") -> None:
+def load_legend(limit: float = 2.0) -> None:
     """The colours of a load, once for several heatmaps."""
     dark = st.context.theme.type == "dark"
-    inks = [ink.pick(dark) for ink in scales.stops(colour)]
+    inks = [ink.pick(dark) for ink in scales.stops()]
     dead = theme.DEAD.pick(dark)
     words = "".join(f"<span>{scales.tick_label(t, limit)}</span>" for t in scales.ticks(limit))
     st.html(

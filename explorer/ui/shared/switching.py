@@ -14,8 +14,7 @@ from explorer.config.run import RunConfig
 from explorer.errors import ConfigError, ExplorerError, UnreadableRunError
 from explorer.figures.rule_names import short_rules
 from explorer.recording.info import read_info
-from explorer.recording.status import read_status
-from explorer.ui.server.jobs import Job
+from explorer.running.jobs import Job
 from explorer.ui.server.services import services
 from explorer.ui.shared import show
 
@@ -42,7 +41,7 @@ class InForce:
 def recorded_config(job: Job) -> RunConfig:
     """The configuration as run.json has it by now, with every switch; before there is one, as ordered."""
     try:
-        return RunConfig.from_dict(read_info(services().settings.own_runs / job.run_id).config)
+        return RunConfig.from_dict(read_info(job.path).config)
     except (UnreadableRunError, ConfigError):
         return job.config
 
@@ -71,9 +70,7 @@ def controls(job: Job) -> None:
     """The rule in force and the buttons, for a training; nothing for one that waits or has ended."""
     if job.state != "training" or not has_rules(job.config):
         return
-    folder = services().settings.own_runs / job.run_id
-    last_step = read_status(folder).last_step if folder.exists() else -1
-    now = in_force(job, recorded_config(job), last_step)
+    now = in_force(job, recorded_config(job), job.steps_done - 1)
     waiting = _waiting(job, now)
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"switch_{job.run_id}"):
         # The buttons first: words of another length must not move them under somebody's pointer.
@@ -126,16 +123,16 @@ def _ask(run_id: str, text: str) -> None:
     key = f"{PROBLEM}_{run_id}"
     st.session_state.pop(key, None)
     try:
-        services().jobs.switch_rule(run_id, text)
+        services().jobs.switch_rules(run_id, text)
     except ExplorerError as error:
         st.session_state[key] = str(error)
 
 
 def _waiting(job: Job, now: InForce) -> str | None:
     """The rule that was asked for last and that the training has not answered yet."""
-    if not job.asked or len(services().jobs.answers(job.run_id)) >= len(job.asked):
+    if not job.sent_rules or len(services().jobs.answers(job.run_id)) >= len(job.sent_rules):
         return None
-    return None if job.rules_of(job.asked[-1]) == now.rules else job.asked[-1]
+    return None if job.rules_of(job.sent_rules[-1]) == now.rules else job.sent_rules[-1]
 
 
 def _words(job: Job, now: InForce, waiting: str | None) -> str:

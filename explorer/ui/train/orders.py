@@ -2,22 +2,21 @@
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from explorer.config.checks import read_int
 from explorer.config.limits import Limits
 from explorer.config.presets import arm_config, recorded_preset
 from explorer.config.run import RunConfig
+from explorer.config.seeds import parse_seeds, with_seed
 from explorer.errors import ConfigError, RunFolderError
 from explorer.recording import make_run_id
-from explorer.ui.server.jobs import Job
+from explorer.running.jobs import Job
 
 
 def job_of(config: RunConfig, preset: str, folder: Path) -> Job:
     run_id = make_run_id(folder, preset=recorded_preset(config, preset), family=config.arm, seed=config.seed)
-    return Job(run_id=run_id, config=config, preset=preset)
+    return Job(run_id=run_id, config=config, runs=folder, preset=preset)
 
 
 def make_configs(
@@ -36,7 +35,7 @@ def make_configs(
     for config, arm in zip(chosen_arms, arms, strict=True):
         if chosen_arms.count(config) > 1:
             raise ConfigError("balancer", arm, "is named twice", "keep one; use the seeds to repeat")
-    numbers = parse_seeds(seeds)
+    numbers = parse_seeds("training.seed", seeds)
     runs = len(numbers) * len(chosen_arms)
     if runs > limits.runs_per_start:
         raise ConfigError(
@@ -47,20 +46,7 @@ def make_configs(
         )
     for config in chosen_arms:
         limits.check(config)
-    return [_seeded(config, seed) for seed in numbers for config in chosen_arms]
-
-
-def _seeded(config: RunConfig, seed: int) -> RunConfig:
-    return replace(config, training=replace(config.training, seed=seed))
-
-
-def parse_seeds(text: str) -> list[int]:
-    """Whole numbers, separated by commas, each once."""
-    pieces = [piece.strip() for piece in text.split(",") if piece.strip()]
-    if not pieces:
-        raise ConfigError("training.seed", text, "must be whole numbers of at least 0", "write 0 or 0,1,2")
-    seeds = [read_int("training.seed", piece, least=0, remedy="write 0 or 0,1,2") for piece in pieces]
-    return list(dict.fromkeys(seeds))
+    return [with_seed(config, seed) for seed in numbers for config in chosen_arms]
 
 
 def writable(folder: Path) -> Path:

@@ -15,8 +15,8 @@ from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import MOST, Arm, Run
 from explorer.figures.panel import Question
 from explorer.figures.rule_names import legend
-from explorer.recording.status import read_status
-from explorer.ui.server.jobs import READ_ONLY, Job
+from explorer.running.jobs import Job
+from explorer.ui.server.jobs import READ_ONLY
 from explorer.ui.server.services import services
 from explorer.ui.shared import cached, links, show, switching
 from explorer.ui.train import experiments as train_experiments
@@ -75,8 +75,8 @@ def _rules() -> tuple[str, list[str], str]:
             "`expert_choice:chunk=128` or `dense` takes a rule's place.",
         )  # fmt: skip
     with right:
-        seeds = st.text_input("Seeds", "0", key="train_seeds", help="Whole numbers, e.g. 0,1,2. Rules of one "
-                              "seed share initial weights and data, so they are fair pairs.")  # fmt: skip
+        seeds = st.text_input("Seeds", "0", key="train_seeds", help="Whole numbers, e.g. 0,1,2 or 0-4. Rules "
+                              "of one seed share initial weights and data: fair pairs.")  # fmt: skip
     return preset, arms, seeds
 
 
@@ -191,12 +191,11 @@ def _progress(job: Job) -> None:
 
 def _how_far(job: Job) -> tuple[int, str]:
     """Steps done and the state in a word, from the run's own status."""
-    folder = services().settings.own_runs / job.run_id
     if job.state == "waiting":
         return 0, "queued"
-    if not folder.exists():
+    status = job.status
+    if status is None:
         return 0, {"training": "starting", "stopping": "stopping"}.get(job.state, job.state)
-    status = read_status(folder)
     words = status.state if job.state == "ended" else job.state
     return status.last_step + 1, "training" if words == "running" else words
 
@@ -209,7 +208,9 @@ def _buttons(jobs: Sequence[Job]) -> None:
         if len(ended) > 1:
             links.page("compare", "Compare these runs", runs=ended[-MOST:])
         if any(not job.is_open for job in jobs):
-            st.button("Clear the ended ones", on_click=services().jobs.forget, icon=":material/clear_all:")
+            st.button(
+                "Clear the ended ones", on_click=services().jobs.forget_ended, icon=":material/clear_all:"
+            )
 
 
 def _charts(jobs: Sequence[Job]) -> None:
