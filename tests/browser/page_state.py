@@ -13,16 +13,38 @@ QUIET_MS = 250
 QUIET_FRAMES = 6
 """On a busy machine a put-off report can be late; frames are then as late as it is."""
 
-# A rerun is field 11 of Streamlit's BackMsg: the first byte is its tag.
+# Of Streamlit's messages, by their protocol buffers: a request for a rerun is field 11 of BackMsg, and what the
+# server sends when a run begins is field 4 (`new_session`) of ForwardMsg.
 WATCH = """() => {
     if (window.settling) return;
     const state = (window.settling = { since: performance.now(), frames: 0, unanswered: false });
     const touch = () => { state.since = performance.now(); state.frames = 0; };
-    const RERUN = (11 << 3) | 2;
+    const RERUN = (11 << 3) | 2, BEGINS = 4;
+    const begins = (data) => {
+        const bytes = new Uint8Array(data);
+        let at = 0;
+        const number = () => {
+            for (let value = 0, unit = 1; ; unit *= 128) {
+                const byte = bytes[at++];
+                value += (byte & 127) * unit;
+                if (byte < 128) return value;
+            }
+        };
+        while (at < bytes.length) {
+            const tag = number();
+            if (tag >> 3 === BEGINS) return true;
+            const value = number();
+            if ((tag & 7) === 2) at += value;
+        }
+        return false;
+    };
     window.WebSocket = class extends window.WebSocket {
         constructor(...args) {
             super(...args);
-            this.addEventListener("message", () => { state.unanswered = false; touch(); });
+            this.addEventListener("message", ({ data }) => {
+                if (begins(data)) state.unanswered = false;
+                touch();
+            });
         }
         send(data) {
             if (new Uint8Array(data.buffer ?? data)[data.byteOffset ?? 0] === RERUN) state.unanswered = true;
