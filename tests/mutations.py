@@ -23,7 +23,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 PASSED, FAILED = 0, 1
 """Exit codes of pytest; every other one means that the tests were not run."""
-LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "node_modules", "runs.lock")
+LEFT_OUT = shutil.ignore_patterns(".git", ".venv", ".*_cache", ".hypothesis", "__pycache__", "node_modules")
 
 
 class Unusable(Exception):

@@ -13,8 +13,8 @@ QUIET_MS = 250
 QUIET_FRAMES = 6
 """On a busy machine a put-off report can be late; frames are then as late as it is."""
 
-# Of Streamlit's messages, by their protocol buffers: a request for a rerun is field 11 of BackMsg, and what the
-# server sends when a run begins is field 4 (`new_session`) of ForwardMsg.
+# Of Streamlit's messages, which are protocol buffers: a request for a rerun is field 11 of BackMsg, and what
+# the server sends when a run begins is field 4 (`new_session`) of ForwardMsg.
 WATCH = """() => {
     if (window.settling) return;
     const state = (window.settling = { since: performance.now(), frames: 0, unanswered: false });

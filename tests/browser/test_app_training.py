@@ -54,7 +54,9 @@ def go_to_overview(page: Page) -> None:
     raise AssertionError("three clicks on Overview did not leave the page")
 
 
-def test_runs_train_live_wait_in_line_and_stay_in_the_list(context: BrowserContext, server: AppServer) -> None:
+def test_runs_train_live_wait_in_line_and_stay_in_the_list(
+    context: BrowserContext, server: AppServer
+) -> None:
     page = start(context, server, ["none", "aux_loss", "loss_free"], 400)
     expect(page.get_by_text("queued")).to_have_count(1)
     expect(page.locator(f"{CHARTS} svg").first).to_be_visible()
@@ -100,7 +102,9 @@ def test_zoom_stays_over_live_ticks_and_a_closed_tab_stops_nothing(
     again.close()
 
 
-def test_replay_grows_with_its_run_and_leaves_the_playhead_alone(context: BrowserContext, server: AppServer) -> None:
+def test_replay_grows_with_its_run_and_leaves_the_playhead_alone(
+    context: BrowserContext, server: AppServer
+) -> None:
     start(context, server, ["loss_free"], 20_000).close()
     wait_for(lambda: [s for s in statuses(server).values() if int(str(s["last_step"])) > 30])
     (run_id,) = statuses(server)

@@ -70,9 +70,7 @@ BIAS_RULES = ("none", "sign", "proportional", "rms", "quantile")
 # Every two of the three meet: settings and rule in each of their pairs, the decay in turn.
 DECAYS = tuple(STEP_DECAYS)
 PAIRWISE = [
-    pytest.param(
-        settings, rule, DECAYS[(i + j) % len(DECAYS)], id=f"{'-'.join(settings) or 'plain'}-{rule}"
-    )
+    pytest.param(settings, rule, DECAYS[(i + j) % len(DECAYS)], id=f"{'-'.join(settings) or 'plain'}-{rule}")
     for i, settings in enumerate(SETTINGS)
     for j, rule in enumerate(BIAS_RULES)
 ]

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import pytest
-from conftest import MAIN, TIMEOUT_S, Opener
+from conftest import Opener
 from probe_runs import write_probe_run
 from store_runs import write_run
 from streamlit.testing.v1 import AppTest
