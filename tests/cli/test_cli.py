@@ -267,10 +267,10 @@ def test_a_closed_control_pipe_stops_the_run_and_so_does_the_command(tmp_path):
         assert RunFolder(runs / "long").status.state == "stopped"
 
 
-def test_a_killed_trainer_resumes_and_equals_an_unbroken_run(tmp_path):
-    common = ("train", "--preset", "tiny", "--balancer", "loss_free:u=0.01/200/aux_loss", "--json")
-    common += ("--set", "training.num_steps=400", "--set", "training.checkpoint_interval=30")
-    explorer(*common, "--run-id", "whole", "--runs", tmp_path)
+def test_a_killed_trainer_resumes_and_equals_an_unbroken_run(tmp_path, here):
+    common = ("train", "--preset", "tiny", "--balancer", "loss_free:u=0.01/120/aux_loss", "--json")
+    common += ("--set", "training.num_steps=200", "--set", "training.checkpoint_interval=30")
+    here(*common, "--run-id", "whole", "--runs", tmp_path)
     process = start(*common, "--run-id", "killed", "--runs", tmp_path, stdin=subprocess.DEVNULL)
     wait_for_step(tmp_path / "killed", 40)
     process.kill()
@@ -279,7 +279,7 @@ def test_a_killed_trainer_resumes_and_equals_an_unbroken_run(tmp_path):
     assert killed.status.state == "interrupted"
     acknowledged = killed.status.last_step
     assert killed.read("steps")["step"].to_list()[: acknowledged + 1] == list(range(acknowledged + 1))
-    explorer("train", "--resume", tmp_path / "killed", "--json")
+    here("train", "--resume", tmp_path / "killed", "--json")
     whole, resumed = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "killed")
     assert resumed.status.results == whole.status.results
     for table in ("expert_loads", "evals", "eval_loads", "events", "sequence_loads", "layer_steps"):
