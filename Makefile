@@ -15,8 +15,7 @@ test: $(VENV)/dev.stamp $(VENV)/parity.stamp  ## install the development require
 ifdef PYTEST_ARGS
 	$(RUN) -m pytest $(PYTEST_ARGS)
 else
-	$(RUN) -m pytest -n 2 --ignore tests/browser
-	$(RUN) -m pytest tests/browser --reruns 1  # one after the other, each with a server of its own; on a busy machine a key or a click can be lost
+	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder  # by file: a worker keeps its server, its browser and what its pages have asked
 endif
 
 check: $(VENV)/dev.stamp  ## lint, formatting, types and known vulnerabilities

@@ -6,6 +6,7 @@ ones, so that a red build is red again; =thorough tries many.
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 for variable in ("EXPLORER_READ_ONLY", "EXPLORER_LIMITS", "EXPLORER_PROXY_HEADER"):
     os.environ.pop(variable, None)
 
+# Processes that a test starts find what tests share, as this one does.
+SUPPORT = str(Path(__file__).with_name("support"))
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (SUPPORT, os.environ.get("PYTHONPATH"))))
+
 settings.register_profile("dev", max_examples=20, deadline=None)
 settings.register_profile(
     "ci",
@@ -31,6 +36,22 @@ settings.register_profile(
 )
 settings.register_profile("thorough", max_examples=300, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+
+
+SLOW_FIRST = ("browser", "ui", "training", "export", "cli", "store")
+"""Folders whose tests take longest, that no worker is left alone with them at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the slow folders first; in each of them the order stays."""
+    folders = [*SLOW_FIRST, ""]
+    root = Path(__file__).parent
+
+    def place(item: pytest.Item) -> int:
+        folder = item.path.relative_to(root).parts[0]
+        return folders.index(folder if folder in SLOW_FIRST else "")
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import page_state
 import pytest
 import servers
 from app_server import AppServer
@@ -13,14 +14,14 @@ from store_runs import write_run
 from explorer.config.presets import get_preset, preset_balancer
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, BrowserContext, Page
 
 ARMS = {"none": "none", "aux_loss": "global", "loss_free": "loss_free"}
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator["Browser"]:
-    """One Chromium for all; every test opens pages of its own."""
+    """One Chromium per worker; every test opens pages of its own."""
     from playwright.sync_api import expect, sync_playwright
 
     assert servers.CHROMIUM is not None, "REQUIRE_BROWSER=1 but there is no Chromium"
@@ -29,6 +30,26 @@ def browser() -> Iterator["Browser"]:
         browser = playwright.chromium.launch(executable_path=servers.CHROMIUM, args=servers.FLAGS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def context(browser: "Browser") -> Iterator["BrowserContext"]:
+    """What the pages of a worker share: the scripts of the app are fetched and compiled once."""
+    context = page_state.watch(browser.new_context(viewport={"width": 1400, "height": 1000}))
+    context.set_default_timeout(servers.PATIENCE_S * 1000)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(context: "BrowserContext") -> Iterator["Page"]:
+    """A page of its own session; errors of its scripts fail the test."""
+    page = context.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    yield page
+    page.close()
+    assert not errors
 
 
 @pytest.fixture(scope="session")
@@ -58,9 +79,9 @@ def recorded_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def app(tmp_path_factory: pytest.TempPathFactory, recorded_runs: Path) -> Iterator[AppServer]:
-    """One server for the tests of a module that only look."""
+    """One server per worker, for the tests that only look."""
     server = AppServer(tmp_path_factory.mktemp("app"), recorded_runs)
     try:
         yield server.wait()

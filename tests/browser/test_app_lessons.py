@@ -1,29 +1,19 @@
 """A lesson in a real Chromium: the address, the guess, the keys, and a link that takes its settings along."""
 
 import re
-from collections.abc import Iterator
 
 import pytest
 import servers
 from app_server import AppServer
-from servers import PATIENCE_S
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 servers.need_chromium()
 
-from playwright.sync_api import Browser, Page, expect  # noqa: E402
+from page_state import settled  # noqa: E402
+from playwright.sync_api import Page, expect  # noqa: E402
 
-STILL = """() => !document.querySelector('[data-testid="stStatusWidget"], [data-stale="true"]')"""
 SLUG = "too-small-and-too-large"
 """Its first steps are simulations: they need no runs."""
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    page = browser.new_page(viewport={"width": 1400, "height": 1000})
-    page.set_default_timeout(PATIENCE_S * 1000)
-    yield page
-    page.close()
 
 
 def test_a_lesson_from_the_course_to_the_playground_and_back(page: Page, app: AppServer) -> None:
@@ -60,8 +50,7 @@ def test_keys_turn_the_steps_and_another_setting_wins_on_a_second_visit(page: Pa
         ("n", "Then large steps"),
     ):
         # A key meets the button only while it stands still.
-        page.wait_for_function(STILL)
-        page.wait_for_timeout(500)
+        settled(page)
         page.keyboard.press(key)
         expect(page.get_by_text(words)).to_be_visible()
     page.wait_for_url(re.compile("part=2"))
@@ -72,18 +61,15 @@ def test_keys_turn_the_steps_and_another_setting_wins_on_a_second_visit(page: Pa
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_an_open_step_has_no_serious_barrier(browser: Browser, app: AppServer, scheme: str) -> None:
+def test_an_open_step_has_no_serious_barrier(page: Page, app: AppServer, scheme: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
-    context = browser.new_context(color_scheme=scheme, viewport={"width": 1400, "height": 1000})
-    page = context.new_page()
-    page.set_default_timeout(PATIENCE_S * 1000)
+    page.emulate_media(color_scheme=scheme)
     page.goto(f"{app.url}/lessons?lesson={SLUG}&part=2")
     page.get_by_text("u = 0.001", exact=True).click()
     page.get_by_role("button", name="Show me").click()
     expect(page.get_by_test_id("stVegaLiteChart")).to_have_count(1)
-    page.wait_for_timeout(1500)
+    settled(page)
     found = axe.Axe().run(page).response["violations"]
-    context.close()
     serious = {
         f"{v['id']}: {node['html'][:160]}"
         for v in found

@@ -13,9 +13,10 @@ from app_server import AppServer
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
 servers.need_chromium()
 
-from playwright.sync_api import Browser, Page, expect  # noqa: E402
+from playwright.sync_api import BrowserContext, Page, expect  # noqa: E402
 from reference import figures  # noqa: E402
-from training_page import CHARTS, start, statuses, wait_for  # noqa: E402
+from training_page import CHARTS, start, statuses  # noqa: E402
+from waiting import wait_for  # noqa: E402
 
 from explorer.config.run import RunConfig  # noqa: E402
 from explorer.recording import RunFolder  # noqa: E402
@@ -52,8 +53,8 @@ def max_vio(loads: pl.DataFrame, steps: range) -> float:
     return figures.mean_max_vio(by_layer)
 
 
-def test_unbalanced_then_loss_free_and_back(browser: Browser, server: AppServer) -> None:
-    page = start(browser, server, ["none"], 20_000)
+def test_unbalanced_then_loss_free_and_back(context: BrowserContext, server: AppServer) -> None:
+    page = start(context, server, ["none"], 20_000)
     expect(page.get_by_text(re.compile("Rule in force: no balancing, since step 0"))).to_be_visible()
     wait_for(lambda: statuses(server) and last_step(server) > WINDOW + 20)
     press(page, "Loss-free", "loss-free 0.003")

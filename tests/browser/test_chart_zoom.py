@@ -9,13 +9,15 @@ import servers
 pytestmark = pytest.mark.browser
 servers.need_chromium()
 
-from playwright.sync_api import Browser, Page  # noqa: E402
+from playwright.sync_api import BrowserContext, Page  # noqa: E402
+from waiting import wait_for  # noqa: E402
 
 
 @pytest.fixture(scope="module")
-def page(browser: Browser) -> Iterator[Page]:
+def page(context: BrowserContext) -> Iterator[Page]:
     with servers.serving(Path(__file__).with_name("chart_script.py")) as base:
-        page = browser.new_page(viewport={"width": 1200, "height": 1100})
+        page = context.new_page()
+        page.set_viewport_size({"width": 1200, "height": 1100})
         page.goto(base)
         page.locator("[data-testid=stVegaLiteChart] svg").nth(1).wait_for(timeout=60_000)
         yield page
@@ -58,10 +60,11 @@ def test_zoom_survives_growing_data(page: Page, chart: int) -> None:
     page.evaluate("scrollTo(0, 0)")
     page.keyboard.down("Control")
     page.mouse.wheel(0, -400)
-    page.wait_for_timeout(500)  # the wheel arrives later than the key goes up
+    # The wheel arrives later than the key would go up.
+    wait_for(lambda: shown_steps(page, chart)[0] > least)
     page.keyboard.up("Control")
+    wait_for_ticks(page, 1)
     zoomed = shown_steps(page, chart)
-    assert zoomed[0] > least
     wait_for_ticks(page, 4)
     assert shown_steps(page, chart) == zoomed
     assert figure.locator("svg").evaluate("e => e.dataset.seen") == "yes", "the figure was not built anew"

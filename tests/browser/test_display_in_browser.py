@@ -1,26 +1,16 @@
 """Lecture mode and a single panel, in a real Chromium."""
 
-from collections.abc import Iterator
-
 import pytest
 import servers
 from app_server import AppServer
-from servers import PATIENCE_S
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 servers.need_chromium()
 
-from playwright.sync_api import Browser, Page, expect  # noqa: E402
+from page_state import settled  # noqa: E402
+from playwright.sync_api import Page, expect  # noqa: E402
 
 CHARTS = '[data-testid="stVegaLiteChart"]:visible'
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    page = browser.new_page(viewport={"width": 1400, "height": 1000})
-    page.set_default_timeout(PATIENCE_S * 1000)
-    yield page
-    page.close()
 
 
 def letters(page: Page) -> float:
@@ -81,7 +71,7 @@ def test_a_click_meets_the_cell_under_it_in_a_lecture_too(page: Page, app: AppSe
     page.goto(f"{app.url}/replay?run=loss_free-seed0&step=3&mode=lecture")
     expect(page.get_by_text("At step 3, after")).to_be_visible()
     page.get_by_role("button", name="Play", exact=True).wait_for()
-    page.wait_for_timeout(1000)
+    settled(page)
     x, y, scale = page.evaluate(WHERE, [40, 5])
     assert scale > 1.3
     page.mouse.click(x, y)

@@ -8,28 +8,18 @@ from pathlib import Path
 import pytest
 import servers
 from app_server import AppServer
-from servers import PATIENCE_S
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 servers.need_chromium()
 
+from page_state import settled  # noqa: E402
 from playwright.sync_api import Browser, Page, expect  # noqa: E402
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    page = browser.new_page(viewport={"width": 1400, "height": 1000})
-    page.set_default_timeout(PATIENCE_S * 1000)
-    yield page
-    page.close()
 
 
 def visit(page: Page, app: AppServer, path: str, heading: str) -> None:
     page.goto(f"{app.url}/{path}")
     expect(page.get_by_role("heading", level=1)).to_contain_text(heading)
-    page.wait_for_function(
-        """() => !document.querySelector('[data-testid="stStatusWidget"], [data-stale="true"]')"""
-    )
+    settled(page)
 
 
 @pytest.fixture

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 import servers
 from app_server import AppServer
-from servers import PATIENCE_S
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 servers.need_chromium()
 
-from playwright.sync_api import Browser, Locator, Page, expect  # noqa: E402
+from page_state import settled  # noqa: E402
+from playwright.sync_api import Locator, Page, expect  # noqa: E402
+from waiting import wait_for  # noqa: E402
 
 PLAYER = "[...globalThis[Symbol.for('moe-routing-explorer.player')].players.values()][0]"
 LOSS_FREE, SWITCHED = "standard-loss_free-seed0", "standard-none-400-loss_free-seed0"
@@ -36,31 +37,11 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer]:
         server.stop()
 
 
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    page = browser.new_page(viewport={"width": 1400, "height": 1000})
-    page.set_default_timeout(PATIENCE_S * 1000)
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    yield page
-    page.close()
-    assert not errors
-
-
 def visit(page: Page, app: AppServer, path: str = PATH) -> None:
     page.goto(f"{app.url}/{path}")
     figure(page, BIASES).locator("svg").wait_for()
     page.wait_for_function(f"{PLAYER}?.matrix.columns > 0")
     settled(page)
-
-
-def settled(page: Page) -> None:
-    """Until the script has stopped, nothing is out of date, and what waits for rest has had its turn."""
-    for _ in range(2):
-        page.wait_for_function(
-            """() => !document.querySelector('[data-testid="stStatusWidget"], [data-stale="true"]')"""
-        )
-        page.wait_for_timeout(400)
 
 
 def figure(page: Page, which: int) -> Locator:
@@ -106,6 +87,12 @@ def outlined_bars(page: Page) -> list[int]:
     )
 
 
+def wait_for_layer(page: Page, layer: int) -> None:
+    """Until the player shows this layer: the address names it before the player has its loads."""
+    page.wait_for_function(f"{PLAYER}?.settings?.layer === {layer}")
+    settled(page)
+
+
 def step_of(page: Page) -> int:
     return int(page.get_by_role("spinbutton", name="Step").input_value())
 
@@ -113,7 +100,7 @@ def step_of(page: Page) -> int:
 def bias_point(page: Page, expert: int, step: int) -> tuple[float, float]:
     """Where a point of a bias line lies on the page, by the figure's own marks."""
     figure(page, BIASES).scroll_into_view_if_needed()
-    page.wait_for_timeout(300)
+    settled(page)
     found = page.evaluate(
         """([n, expert, step]) => {
             const chart = document.querySelectorAll('[data-testid="stVegaLiteChart"]')[n];
@@ -136,15 +123,12 @@ def test_an_expert_under_the_pointer_in_the_player_lights_up_in_the_figures(
     assert max(widths(page, BIASES)) < 2.8
     assert outlined_bars(page) == []
     page.mouse.move(*row_of_player(page, 7))
-    page.wait_for_function("() => document.documentElement.value === 7")
-    page.wait_for_timeout(200)
-    assert widths(page, BIASES)[0] == 2.8
+    wait_for(lambda: outlined_bars(page) == [7])
+    wait_for(lambda: widths(page, BIASES)[:1] == [2.8])
     assert sum(width == 2.8 for width in widths(page, BIASES)) == 1
-    assert outlined_bars(page) == [7]
     page.mouse.move(5, 500)
-    page.wait_for_timeout(200)
-    assert max(widths(page, BIASES)) < 2.8
-    assert outlined_bars(page) == []
+    wait_for(lambda: outlined_bars(page) == [])
+    wait_for(lambda: max(widths(page, BIASES)) < 2.8)
 
 
 def test_a_bias_line_under_the_pointer_lights_up_in_the_player_and_the_bars(
@@ -154,8 +138,7 @@ def test_a_bias_line_under_the_pointer_lights_up_in_the_player_and_the_bars(
     for expert in (3, 11):
         page.mouse.move(*bias_point(page, expert, 100))
         page.wait_for_function(f"{PLAYER}.lit === {expert}")
-        page.wait_for_timeout(200)
-        assert outlined_bars(page) == [expert]
+        wait_for(lambda expert=expert: outlined_bars(page) == [expert])
     page.mouse.move(5, 500)
     page.wait_for_function(f"{PLAYER}.lit === null")
 
@@ -172,10 +155,10 @@ def test_experts_of_different_runs_never_light_up_together(page: Page, shipped: 
     box = lines.first.bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    page.wait_for_timeout(400)
     bold = """(chart) => [...chart.querySelectorAll('.mark-line path')]
         .filter((path) => +path.getAttribute('stroke-width') >= 2.8).length"""
-    assert lines.first.evaluate(bold) >= 1
+    wait_for(lambda: lines.first.evaluate(bold) >= 1)
+    settled(page)
     assert lines.last.evaluate(bold) == 0
 
 
@@ -233,18 +216,17 @@ def test_keys_work_on_the_whole_page(page: Page, shipped: AppServer) -> None:
 def test_layers_change_at_the_same_step_and_expert(page: Page, shipped: AppServer) -> None:
     visit(page, shipped, f"{PATH}&expert=6")
     page.keyboard.press("j")
-    page.wait_for_url(re.compile("layer=2"))
-    settled(page)
+    wait_for_layer(page, 2)
     assert step_of(page) == 200
+    assert "layer=2" in page.url
     assert "expert=6" in page.url
     assert ask(page, "matrix.first[0]") == 0
     assert ask(page, "column") == 200
     assert ask(page, "expert") == 6
     page.keyboard.press("k")
-    page.wait_for_url(re.compile("layer=1"))
-    settled(page)
+    wait_for_layer(page, 1)
     page.keyboard.press("k")
-    settled(page)
+    wait_for_layer(page, 0)
     page.keyboard.press("k")
     settled(page)
     # The first layer leaves out its parameter.
@@ -256,8 +238,7 @@ def test_two_quick_layer_keys_are_two_layers(page: Page, shipped: AppServer) -> 
     visit(page, shipped)
     page.keyboard.press("j")
     page.keyboard.press("j")
-    page.wait_for_url(re.compile("layer=3"))
-    settled(page)
+    wait_for_layer(page, 3)
     assert step_of(page) == 200
 
 
@@ -327,12 +308,11 @@ def test_an_order_holds_everywhere_and_while_it_plays(page: Page, shipped: AppSe
     assert sorted(rows) == list(range(16)) != rows
     assert bar_labels(page) == [str(expert) for expert in rows]
     page.mouse.move(*row_of_player(page, 2))
-    page.wait_for_function(f"document.documentElement.value === {rows[2]}")
-    page.wait_for_timeout(200)
-    assert outlined_bars(page) == [rows[2]], "marks are in the order of the data"
+    # Marks are in the order of the data.
+    wait_for(lambda: outlined_bars(page) == [rows[2]])
     expect(page.locator(".tip").first).to_contain_text(f"expert {rows[2]},")
     page.keyboard.press(" ")
-    page.wait_for_timeout(800)
+    page.wait_for_function(f"{PLAYER}.column > 205")
     page.keyboard.press(" ")
     settled(page)
     assert step_of(page) > 200

@@ -13,7 +13,7 @@ from store_runs import DOMAINS, random_counts
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 servers.need_chromium()
 
-from playwright.sync_api import Browser, Locator, Page, expect  # noqa: E402
+from playwright.sync_api import BrowserContext, Locator, Page, expect  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +33,9 @@ def app(tmp_path_factory: pytest.TempPathFactory, probed: Path) -> Iterator[AppS
 
 
 @pytest.fixture
-def page(browser: Browser, app: AppServer) -> Iterator[Page]:
+def page(context: BrowserContext, app: AppServer) -> Iterator[Page]:
     """The page of the run, at step 12 in layer 0; errors of its own scripts fail the test."""
-    page = browser.new_page(viewport={"width": 1400, "height": 1000})
-    page.set_default_timeout(servers.PATIENCE_S * 1000)
+    page = context.new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(f"{app.url}/microscope?run=free&probe=12&token=0")

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ PLAYER = "globalThis[Symbol.for('moe-routing-explorer.player')]"
 pytestmark = pytest.mark.browser
 servers.need_chromium()
 
-from playwright.sync_api import Browser, Page, expect  # noqa: E402
+from playwright.sync_api import Browser, BrowserContext, Page, expect  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -24,14 +25,15 @@ def address() -> Iterator[str]:
 
 
 @pytest.fixture
-def page(browser: Browser, address: str) -> Iterator[Page]:
-    yield from opened(browser, address)
+def page(context: BrowserContext, address: str) -> Iterator[Page]:
+    with opened(context.new_page(), address) as page:
+        yield page
 
 
-def opened(browser: Browser, address: str, **settings: Any) -> Iterator[Page]:
+@contextmanager
+def opened(page: Page, address: str, width: int = 1440) -> Iterator[Page]:
     """A fresh session; errors of the page's own scripts fail the test."""
-    context = browser.new_context(**{"viewport": {"width": 1440, "height": 1300}, **settings})
-    page = context.new_page()
+    page.set_viewport_size({"width": width, "height": 1300})
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(address)
@@ -39,7 +41,7 @@ def opened(browser: Browser, address: str, **settings: Any) -> Iterator[Page]:
     expect_state(page, step=50)
     page.wait_for_function(f"{PLAYER}?.players.size === 3 && {PLAYER}.players.get('main').column === 50")
     yield page
-    context.close()
+    page.close()
     assert not errors
 
 
@@ -236,22 +238,24 @@ def test_colours_say_over_under_and_dead(page: Page) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_balance_is_calm_in_both_themes(browser: Browser, address: str, scheme: str) -> None:
+def test_balance_is_calm_in_both_themes(context: BrowserContext, address: str, scheme: str) -> None:
     """The middle of the scale has the lightness of the page, also after a change of theme."""
-    for page in opened(browser, address, color_scheme=scheme):
+    page = context.new_page()
+    page.emulate_media(color_scheme=scheme)
+    with opened(page, address):
         middle = ask(page, "theme.ramp[128]")
         assert (sum(middle) > 3 * 200) == (scheme == "light")
         assert page.evaluate(f"getComputedStyle({PLAYER}.players.get('main').box).colorScheme") == scheme
 
 
 def test_the_screen_density_is_used(browser: Browser, address: str) -> None:
-    for page in opened(browser, address, device_scale_factor=2):
+    with opened(browser.new_page(device_scale_factor=2), address) as page:
         wide = ask(page, "parts.plot.width")
         assert wide == 2 * ask(page, "at.width")
 
 
-def test_narrow_pages_keep_everything_inside(browser: Browser, address: str) -> None:
-    for page in opened(browser, address, viewport={"width": 800, "height": 1300}):
+def test_narrow_pages_keep_everything_inside(context: BrowserContext, address: str) -> None:
+    with opened(context.new_page(), address, width=800) as page:
         outer = stage(page).bounding_box()
         assert outer["x"] + outer["width"] <= 800
         for name in ("play", "scrub", "speed", "now"):
@@ -260,8 +264,10 @@ def test_narrow_pages_keep_everything_inside(browser: Browser, address: str) -> 
             assert 0 <= box["x"] <= 800 - box["width"], name
 
 
-def test_less_motion_plays_in_still_steps(browser: Browser, address: str) -> None:
-    for page in opened(browser, address, reduced_motion="reduce"):
+def test_less_motion_plays_in_still_steps(context: BrowserContext, address: str) -> None:
+    page = context.new_page()
+    page.emulate_media(reduced_motion="reduce")
+    with opened(page, address):
         assert ask(page, "playing") is False
         page.get_by_role("button", name="Play").first.click()
         wait_for(page, "column > 50")

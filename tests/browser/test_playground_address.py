@@ -6,12 +6,11 @@ from urllib.parse import parse_qs, urlparse
 import pytest
 import servers
 from app_server import AppServer
-from servers import PATIENCE_S
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 servers.need_chromium()
 
-from playwright.sync_api import Browser, Locator, Page, expect  # noqa: E402
+from playwright.sync_api import BrowserContext, Locator, Page, expect  # noqa: E402
 
 from explorer.ui.playground.presets import BY_NAME  # noqa: E402
 
@@ -22,13 +21,12 @@ def finding(page: Page) -> Locator:
 
 
 def visit(page: Page, url: str) -> None:
-    page.set_default_timeout(PATIENCE_S * 1000)
     page.goto(url)
     expect(page.get_by_text("Assignments changed by the bias")).to_be_visible()
 
 
-def test_a_preset_is_an_address_that_opens_as_it_was(browser: Browser, app: AppServer) -> None:
-    first = browser.new_page(viewport={"width": 1400, "height": 1000})
+def test_a_preset_is_an_address_that_opens_as_it_was(context: BrowserContext, app: AppServer) -> None:
+    first = context.new_page()
     visit(first, f"{app.url}/playground")
     # Rule A is the first of its list then, which Streamlit would leave out of the address by itself.
     first.get_by_role("button", name="Collapse", exact=True).or_(
@@ -40,15 +38,15 @@ def test_a_preset_is_an_address_that_opens_as_it_was(browser: Browser, app: AppS
     asked = {key: values[-1] for key, values in parse_qs(urlparse(first.url).query).items()}
     assert asked == dict(BY_NAME["Collapse"].values)
 
-    second = browser.new_page(viewport={"width": 1400, "height": 1000})
+    second = context.new_page()
     visit(second, first.url)
     expect(finding(second)).to_have_text(finding(first).inner_text())
     first.close()
     second.close()
 
 
-def test_a_switch_of_the_rule_is_part_of_the_address(browser: Browser, app: AppServer) -> None:
-    first = browser.new_page(viewport={"width": 1400, "height": 1000})
+def test_a_switch_of_the_rule_is_part_of_the_address(context: BrowserContext, app: AppServer) -> None:
+    first = context.new_page()
     visit(first, f"{app.url}/playground?A=none&S=200&at=80")
     first.get_by_role("button", name="Switch A at a step").click()
     expect(first.get_by_role("spinbutton", name="From step")).to_have_value("80")
@@ -57,7 +55,7 @@ def test_a_switch_of_the_rule_is_part_of_the_address(browser: Browser, app: AppS
     first.wait_for_function("() => location.search.includes('swA=80.sign.1e-3')")
     expect(first.locator("svg text", has_text="A: sign u=0.001").first).to_be_visible()
 
-    second = browser.new_page(viewport={"width": 1400, "height": 1000})
+    second = context.new_page()
     visit(second, first.url)
     expect(finding(second)).to_have_text(finding(first).inner_text())
     first.keyboard.press("Escape")

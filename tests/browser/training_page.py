@@ -2,27 +2,17 @@
 
 import json
 import re
-import time
-from collections.abc import Callable
 
 from app_server import AppServer
-from playwright.sync_api import Browser, Page, expect
-from servers import PATIENCE_S
+from playwright.sync_api import BrowserContext, Page, expect
 
 CHARTS = '[data-testid="stVegaLiteChart"]'
 
 
-def wait_for(condition: Callable[[], object], seconds: float = PATIENCE_S) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it never happened"
-        time.sleep(0.1)
-
-
-def start(browser: Browser, server: AppServer, rules: list[str], steps: int) -> Page:
+def start(context: BrowserContext, server: AppServer, rules: list[str], steps: int) -> Page:
     """Open the Train page and start `rules` with the smallest preset and this many steps."""
-    page = browser.new_page(viewport={"width": 1400, "height": 1200})
-    page.set_default_timeout(PATIENCE_S * 1000)
+    page = context.new_page()
+    page.set_viewport_size({"width": 1400, "height": 1200})
     page.goto(f"{server.url}/train")
     preset = page.get_by_role("combobox", name=re.compile("Preset"))
     preset.click()

@@ -1,4 +1,4 @@
-"""The command line as a stranger uses it: in processes of its own."""
+"""The command line as a stranger uses it; in processes of its own where signals, pipes or a child matter."""
 
 import json
 import os
@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -36,6 +37,22 @@ def explorer(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProce
     return done
 
 
+Here = Callable[..., tuple[str, str]]
+
+
+@pytest.fixture
+def here(capsys: pytest.CaptureFixture[str]) -> Here:
+    """`here("runs", ..., code=0)`: a command in this process; what it printed, and its standard error."""
+
+    def run(*arguments: str | Path, code: int = 0) -> tuple[str, str]:
+        returned = main(list(map(str, arguments)))
+        printed = capsys.readouterr()
+        assert returned == code, printed.err
+        return printed.out, printed.err
+
+    return run
+
+
 def start(*arguments: str | Path, **options: object) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "explorer", *map(str, arguments)]
     return subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, text=True, **options)  # type: ignore[call-overload, no-any-return]
@@ -58,7 +75,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict]
     runs = tmp_path_factory.mktemp("runs")
     done = explorer(
         "compare", "--preset", "tiny", "--arms", "none,aux_loss:scope=sequence,coeff=0.1,loss_free",
-        "--seeds", "0,1", "--runs", runs, "--json",
+        "--seeds", "0,1", "--runs", runs, "--plain-ids", "--json",
     )  # fmt: skip
     return runs, json.loads(done.stdout)
 
@@ -97,23 +114,24 @@ def test_arms_of_one_seed_start_from_the_same_weights_and_data(compared):
     assert first["none", 1] == first["loss_free", 1] != first["none", 0]
 
 
-def test_the_table_of_several_seeds_has_intervals_and_a_single_seed_has_none(tmp_path):
-    common = ("compare", "--preset", "tiny", "--arms", "none,loss_free", "--runs")
-    several = explorer(*common, tmp_path / "a", "--seeds", "0,1").stdout
-    single = explorer(*common, tmp_path / "b").stdout
+def test_the_table_of_several_seeds_has_intervals_and_a_single_seed_has_none(compared, here):
+    # Finished runs are read, not trained again.
+    common = ("compare", "--preset", "tiny", "--arms", "none,loss_free", "--plain-ids", "--runs", compared[0])
+    several, _ = here(*common, "--seeds", "0,1")
+    single, _ = here(*common)
     assert "±" in several
     assert "paired difference" in several
     assert "±" not in single
     assert "Uniform-random routing" in single
 
 
-def test_the_baseline_of_the_held_out_text_is_that_of_the_tokens_that_were_counted(tmp_path):
+def test_the_baseline_of_the_held_out_text_is_that_of_the_tokens_that_were_counted(tmp_path, here):
     # 1,000 tokens are planned; whole sequences of 64 over six domains make 768.
-    done = explorer(
+    printed, _ = here(
         "compare", "--preset", "tiny", "--arms", "none", "--runs", tmp_path, "--set", "corpus.name=mix",
         "--set", "training.final_eval_tokens=1000", "--set", "training.sequence_length=64", "--json",
     )  # fmt: skip
-    rows = json.loads(done.stdout)
+    rows = json.loads(printed)
     loads = pl.read_parquet(f"{rows[0]['path']}/eval_loads*.parquet")
     last = loads.filter(
         (pl.col("step") == pl.col("step").max()) & (pl.col("layer") == 0) & (pl.col("split") == "held_out")
@@ -124,23 +142,23 @@ def test_the_baseline_of_the_held_out_text_is_that_of_the_tokens_that_were_count
     assert f"{uniform_reference(*sizes)[0]:.2g} on the held-out text" in comparison_table(rows, config)
 
 
-def test_plain_ids_keep_a_finished_run(tmp_path):
+def test_plain_ids_keep_a_finished_run(tmp_path, here):
     common = ("compare", "--preset", "tiny", "--arms", "none", "--plain-ids", "--json", "--runs", tmp_path)
-    once = json.loads(explorer(*common).stdout)
+    once = json.loads(here(*common)[0])
     written = (tmp_path / "tiny-none-seed0" / "status.json").stat().st_mtime_ns
-    assert json.loads(explorer(*common).stdout) == once
+    assert json.loads(here(*common)[0]) == once
     assert (tmp_path / "tiny-none-seed0" / "status.json").stat().st_mtime_ns == written
-    changed = explorer(*common, "--set", "training.probe_tokens=32", code=2)
-    assert "another configuration" in changed.stderr
-    other = json.loads(explorer(*common, "--set", "training.num_steps=8").stdout)
+    _, complaint = here(*common, "--set", "training.probe_tokens=32", code=2)
+    assert "another configuration" in complaint
+    other = json.loads(here(*common, "--set", "training.num_steps=8")[0])
     assert other[0]["run_id"] == "custom-none-seed0"
 
 
-def test_runs_lists_as_json_and_names_an_unreadable_one(compared, tmp_path):
+def test_runs_lists_as_json_and_names_an_unreadable_one(compared, tmp_path, here):
     runs, rows = compared
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "run.json").write_text('{"format_version": 1, "run')
-    listed = json.loads(explorer("runs", "--runs", runs, "--runs", tmp_path, "--json").stdout)
+    listed = json.loads(here("runs", "--runs", runs, "--runs", tmp_path, "--json")[0])
     by_id = {row["run_id"]: row for row in listed}
     assert {row["run_id"] for row in rows} | {"broken"} == by_id.keys()
     assert {row["state"] for row in listed if row["run_id"] != "broken"} == {"finished"}
@@ -200,18 +218,20 @@ def test_bad_comparisons_are_refused_as_well(arguments, words, tmp_path, capsys)
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_run_id_that_is_no_folder_name_is_refused(tmp_path):
-    done = explorer("train", "--preset", "tiny", "--run-id", "../escape", "--runs", tmp_path / "runs", code=2)
-    assert "run_id = '../escape'" in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+def test_a_run_id_that_is_no_folder_name_is_refused(tmp_path, here):
+    _, complaint = here(
+        "train", "--preset", "tiny", "--run-id", "../escape", "--runs", tmp_path / "runs", code=2
+    )
+    assert "run_id = '../escape'" in complaint
+    assert len(complaint.strip().splitlines()) == 1
     assert not list(tmp_path.iterdir())
 
 
-def test_a_runs_folder_that_cannot_be_written_is_refused(tmp_path):
+def test_a_runs_folder_that_cannot_be_written_is_refused(tmp_path, here):
     (tmp_path / "file").write_text("in the way")
     for command in ("train", "compare"):
-        done = explorer(command, "--preset", "tiny", "--runs", tmp_path / "file" / "runs", code=2)
-        assert str(tmp_path / "file") in done.stderr
+        _, complaint = here(command, "--preset", "tiny", "--runs", tmp_path / "file" / "runs", code=2)
+        assert str(tmp_path / "file") in complaint
     assert (tmp_path / "file").read_text() == "in the way"
 
 
@@ -247,10 +267,10 @@ def test_a_closed_control_pipe_stops_the_run_and_so_does_the_command(tmp_path):
         assert RunFolder(runs / "long").status.state == "stopped"
 
 
-def test_a_killed_trainer_resumes_and_equals_an_unbroken_run(tmp_path):
-    common = ("train", "--preset", "tiny", "--balancer", "loss_free:u=0.01/200/aux_loss", "--json")
-    common += ("--set", "training.num_steps=400", "--set", "training.checkpoint_interval=30")
-    explorer(*common, "--run-id", "whole", "--runs", tmp_path)
+def test_a_killed_trainer_resumes_and_equals_an_unbroken_run(tmp_path, here):
+    common = ("train", "--preset", "tiny", "--balancer", "loss_free:u=0.01/120/aux_loss", "--json")
+    common += ("--set", "training.num_steps=200", "--set", "training.checkpoint_interval=30")
+    here(*common, "--run-id", "whole", "--runs", tmp_path)
     process = start(*common, "--run-id", "killed", "--runs", tmp_path, stdin=subprocess.DEVNULL)
     wait_for_step(tmp_path / "killed", 40)
     process.kill()
@@ -259,7 +279,7 @@ def test_a_killed_trainer_resumes_and_equals_an_unbroken_run(tmp_path):
     assert killed.status.state == "interrupted"
     acknowledged = killed.status.last_step
     assert killed.read("steps")["step"].to_list()[: acknowledged + 1] == list(range(acknowledged + 1))
-    explorer("train", "--resume", tmp_path / "killed", "--json")
+    here("train", "--resume", tmp_path / "killed", "--json")
     whole, resumed = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "killed")
     assert resumed.status.results == whole.status.results
     for table in ("expert_loads", "evals", "eval_loads", "events", "sequence_loads", "layer_steps"):
@@ -271,23 +291,23 @@ def test_a_killed_trainer_resumes_and_equals_an_unbroken_run(tmp_path):
     assert not (tmp_path / "killed" / "checkpoints").exists()
 
 
-def test_a_finished_run_is_not_resumed(compared):
-    done = explorer("train", "--resume", compared[1][0]["path"], code=2)
-    assert "finished" in done.stderr
+def test_a_finished_run_is_not_resumed(compared, here):
+    _, complaint = here("train", "--resume", compared[1][0]["path"], code=2)
+    assert "finished" in complaint
 
 
-def test_app_refuses_a_port_that_is_in_use_or_impossible():
+def test_app_refuses_a_port_that_is_in_use_or_impossible(here):
     import socket
 
     with socket.socket() as busy:
         busy.bind(("127.0.0.1", 0))
         busy.listen()
         port = str(busy.getsockname()[1])
-        assert "is in use" in explorer("app", "--port", port, code=2).stderr
-    assert "must be a port" in explorer("app", "--port", "99999", code=2).stderr
+        assert "is in use" in here("app", "--port", port, code=2)[1]
+    assert "must be a port" in here("app", "--port", "99999", code=2)[1]
 
 
-def test_schema_prints_every_table():
-    printed = json.loads(explorer("schema", "--json").stdout)
+def test_schema_prints_every_table(here):
+    printed = json.loads(here("schema", "--json")[0])
     assert printed["expert_loads"][4]["name"] == "tokens"
-    assert "expert_loads" in explorer("schema").stdout
+    assert "expert_loads" in here("schema")[0]

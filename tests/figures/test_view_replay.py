@@ -1,5 +1,6 @@
 """The Replay page without a browser: its address, its panels and its film."""
 
+import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -148,7 +149,14 @@ def test_sentences_say_what_a_run_without_biases_has(
     assert plain[1] == "At step 5, after 384 tokens, the language loss is 1.83 nats per token."
     biased = at_step.sentences(store, named(runs, "biased"), 0, 5)
     assert len(biased) == 3
-    assert "has the highest bias" in biased[1]
+    bars = loads.bars(store, replay.of_run(named(runs, "biased")), OneStep(layer=0, step=5)).table
+    assert bars is not None
+    ranked = bars.sort("expert_bias").rows(named=True)
+    low, high = ranked[0], ranked[-1]
+    named_experts = [int(number) for number in re.findall(r"expert (\d+)", biased[1])]
+    assert named_experts == [high["expert"], low["expert"]], "the highest first, then the lowest"
+    values = re.findall(r"\(([+-][\d.]+)\)", biased[1])
+    assert values == [f"{one['expert_bias']:+.3f}" for one in (high, low)]
 
 
 def test_the_film_shows_every_recorded_step(opened: tuple[OpenStore, list[Run], np.ndarray]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from kills import INFO, E, Killed, L, give
+from kills import INFO, E, Killed, L, give, kill_at  # noqa: F401 (a fixture)
 
 from explorer.recording import FolderRecorder, RunFolder
 from explorer.recording import recorder as recorder_module
@@ -60,7 +60,9 @@ def life(path: Path, acknowledge: Callable[[int], None]) -> None:
 
 
 def test_a_kill_at_every_change_of_the_disk(
-    tmp_path: Path, kill_at: Callable[[int], list[str]], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    kill_at: Callable[[int], list[str]],  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(recorder_module, "FLUSH_INTERVAL_S", float("inf"))
     monkeypatch.setattr(writer_module, "MAX_PARTS", 3)

@@ -52,21 +52,26 @@ def in_loops(scores: ScoreSettings, rule: RuleSettings, steps: int = STEPS):
     )
 
 
-@pytest.mark.parametrize("step_decay", STEP_DECAYS)
-@pytest.mark.parametrize("rule", ["none", "sign", "proportional", "rms", "quantile"])
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {},
-        {"source": "frozen", "skew": 2.0},
-        {"score_function": "softmax"},
-        {"drift": 20.0},
-        {"shift_step": 5, "top_k": 1},
-        {"domains": 3, "domain_skew": 1.0, "sequence_tokens": 4, "top_k": 3},
-        {"top_k": 5, "num_experts": 5},
-    ],
-    ids=lambda value: "-".join(value) or "plain",
+SETTINGS = (
+    {},
+    {"source": "frozen", "skew": 2.0},
+    {"score_function": "softmax"},
+    {"drift": 20.0},
+    {"shift_step": 5, "top_k": 1},
+    {"domains": 3, "domain_skew": 1.0, "sequence_tokens": 4, "top_k": 3},
+    {"top_k": 5, "num_experts": 5},
 )
+BIAS_RULES = ("none", "sign", "proportional", "rms", "quantile")
+# Every two of the three meet: settings and rule in each of their pairs, the decay in turn.
+DECAYS = tuple(STEP_DECAYS)
+PAIRWISE = [
+    pytest.param(settings, rule, DECAYS[(i + j) % len(DECAYS)], id=f"{'-'.join(settings) or 'plain'}-{rule}")
+    for i, settings in enumerate(SETTINGS)
+    for j, rule in enumerate(BIAS_RULES)
+]
+
+
+@pytest.mark.parametrize(("settings", "rule", "step_decay"), PAIRWISE)
 def test_counts_biases_and_switches_equal_the_loops(
     settings: dict[str, object], rule: str, step_decay: str
 ) -> None:

@@ -48,7 +48,8 @@ def start(code: str, **values: Any) -> subprocess.Popen[str]:
 def test_four_readers_never_meet_an_empty_or_torn_answer(tmp_path: Path) -> None:
     """Rows grow step by step, are merged, compacted and loaded again; what was there never goes away."""
     runs, layers, experts = tmp_path / "runs", 2, 8
-    counts = random_counts(300, layers, experts)
+    steps = 120
+    counts = random_counts(steps, layers, experts)
     recorder = FolderRecorder.create(runs, make_info(layers=layers, experts=experts))
     record_steps(recorder, counts[:5], range(5))
     recorder.flush()
@@ -78,7 +79,7 @@ def test_four_readers_never_meet_an_empty_or_torn_answer(tmp_path: Path) -> None
         thread.start()
         for reader in readers:
             reader.start()
-        for first in range(5, 300, 5):
+        for first in range(5, steps, 5):
             record_steps(recorder, counts[first : first + 5], range(first, first + 5))
             recorder.flush()
         recorder.finish("finished")
@@ -127,7 +128,7 @@ def test_an_ingest_that_is_killed_takes_every_part_exactly_once_later(tmp_path: 
         write_run(tmp_path / "runs", f"run-{number}", steps=60, finish=False, flush_every=4)
     path = tmp_path / "index.duckdb"
     rng = np.random.default_rng(0)
-    for _ in range(4):
+    for _ in range(3):
         process = start(ENDLESS_INGEST, path=path, runs=tmp_path / "runs")
         assert process.stdout is not None
         assert process.stdout.readline() == "round\n"

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -35,10 +36,14 @@ ARMS = (
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
 
 
-def launch(processes: int, *command: str) -> subprocess.CompletedProcess[str]:
+FORKED = [sys.executable, str(ROOT / "tests/training/forked_ranks.py")]
+"""Starts the same processes, but loads torch only once; that torchrun does it is shown by one test."""
+
+
+def launch(processes: int, *command: str, start: Sequence[str] = FORKED) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     return subprocess.run(
-        [*TORCHRUN, str(processes), *command],
+        [*start, str(processes), *command],
         cwd=ROOT,
         env=environment,
         capture_output=True,
@@ -139,7 +144,7 @@ SHARED = "training.gradient_accumulation_steps=2"
 
 def test_the_command_line_under_torchrun_records_one_run(tmp_path: Path) -> None:
     command = ["-m", "explorer", "train", "--preset", "tiny", "--runs", str(tmp_path), "--set", SHARED]
-    done = launch(2, *command, "--run-id", "shared", "--json")
+    done = launch(2, *command, "--run-id", "shared", "--json", start=TORCHRUN)
     assert done.returncode == 0, done.stderr[-2000:]
     told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     assert [(run["run_id"], run["state"]) for run in told] == [("shared", "finished")]

@@ -381,7 +381,7 @@ def test_a_kill_at_every_change_of_the_disk_leaves_the_old_or_the_new_document(
 
 def test_sigkill_around_the_moment_of_the_switch(tmp_path: Path) -> None:
     """A real trainer, told through its pipe and killed a moment later; then resumed and repeated."""
-    for turn, pause in enumerate((0.0, 0.02, 0.2, 1.5)):
+    for turn, pause in enumerate((0.0, 0.1, 1.5)):
         name = f"run{turn}"
         command = [sys.executable, "-m", "explorer", "train", "--preset", "tiny", "--balancer", "none"]
         command += ["--set", "training.num_steps=4000", "--set", "training.checkpoint_interval=25"]
@@ -411,7 +411,7 @@ def test_sigkill_around_the_moment_of_the_switch(tmp_path: Path) -> None:
         if len(with_bias):
             (change,) = config.balancer.schedule
             assert change.step == with_bias.min()
-        if turn == 3:
+        if turn == 2:
             assert len(with_bias), "after more than a second it has begun"
             # Bit for bit, and without waiting for 4,000 steps: stopped soon after the resume.
             until = config.balancer.schedule[0].step + 60

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import streamlit as st
 from store_runs import write_run
 from streamlit.testing.v1 import AppTest
 
@@ -87,7 +86,6 @@ def open_app(
         monkeypatch.setenv("EXPLORER_INDEX", str(base / "index.duckdb"))
         if not is_shared:
             settings.append(Settings.from_environment())
-        st.cache_data.clear()
         owner = services()
         while owner.ingest.rounds == 0:
             time.sleep(0.02)
@@ -102,7 +100,6 @@ def open_app(
     yield open_page
     for one in settings:
         shut_down(one)
-    st.cache_data.clear()
 
 
 def words(app: AppTest) -> str:

@@ -1,9 +1,12 @@
 """Every page opens after every other one, as the links at the top do it, in a session of its own."""
 
+import copyreg
+from copy import copy, deepcopy
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
-from conftest import MAIN, TIMEOUT_S, Opener
+from conftest import Opener
 from probe_runs import write_probe_run
 from store_runs import write_run
 from streamlit.testing.v1 import AppTest
@@ -20,14 +23,30 @@ def with_probe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def copy_of(app: AppTest) -> AppTest:
+    """The session as it stands, so that it can go on in several ways."""
+    twin, state = copy(app), app._session_state
+    twin._session_state = type(state)(deepcopy(state._state), state._yield_callback)
+    twin.session_state = type(app.session_state)(twin._session_state)
+    twin._tree = copy(app._tree)
+    twin._tree._runner = twin
+    twin._fragment_storage = type(app._fragment_storage)()
+    twin.query_params = deepcopy(app.query_params)
+    return twin
+
+
 @pytest.mark.parametrize("first", PAGES)
-def test_every_page_opens_after_this_one(open_app: Opener, with_probe: Path, first: str) -> None:
-    """A session is new for each pair: what one page leaves for another is only missed the first time."""
-    open_app(with_probe)
+def test_every_page_opens_after_this_one(
+    open_app: Opener, with_probe: Path, first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session of its own for each pair: what one page leaves for another is only missed the first time."""
+    monkeypatch.setitem(
+        copyreg.dispatch_table, MappingProxyType, lambda proxy: (MappingProxyType, (dict(proxy),))
+    )
+    opened = open_app(with_probe, first)
     failures = {}
     for second in [page for page in PAGES if page != first]:
-        app = AppTest.from_file(str(MAIN), default_timeout=TIMEOUT_S)
-        app.switch_page(f"../../pages/{first}.py").run()
+        app = copy_of(opened)
         app.switch_page(f"../../pages/{second}.py").run()
         if app.exception:
             failures[second] = app.exception[0].message

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from conftest import Opener
 
+from explorer.figures.arms import arms_of
 from explorer.figures.panel import Panel
 from explorer.figures.store import OpenStore
 from explorer.figures.views import compare, overview
@@ -56,6 +57,14 @@ def test_a_view_opens_the_panels_of_its_page(
         assert panel.table is None if other.table is None else panel.table.equals(other.table)
         assert panel.spec.vega == other.spec.vega
     assert opened(page, view.query).query == view.query
+
+
+def test_others_are_compared_with_the_first_auxiliary_loss(open_app: Opener, recorded: Path) -> None:
+    open_app(recorded, "compare")
+    arms = {arm.token: arm for arm in arms_of(cached.list_runs())}
+    tokens = opened("compare", {}).query["runs"]
+    first = next(token for token in tokens if arms[token].first.balancer.startswith("aux_loss"))
+    assert opened("compare", {}).query["base"] == [first] != [tokens[0]]
 
 
 def test_an_address_that_does_not_fit_gives_the_defaults_and_says_so(
