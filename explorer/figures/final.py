@@ -29,14 +29,14 @@ class Headline:
     """Two metrics of an arm, means over its seeds; None where no seed has one."""
 
     max_vio: float | None
-    """On held-out text, mean over layers."""
+    """Over the last 100 steps of training, mean over layers: what a curve of MaxVio shows at its end."""
     perplexity: float | None
 
 
 def headline(store: Store, arm: Arm) -> Headline:
     """The two metrics that stand for an arm."""
     summary = Trace(store).ask(comparison.summary, arm.runs)
-    return Headline(max_vio=_mean(summary["max_vio_global"]), perplexity=_mean(summary["perplexity"]))
+    return Headline(max_vio=_mean(summary["max_vio_batch"]), perplexity=_mean(summary["perplexity"]))
 
 
 def _mean(values: pl.Series) -> float | None:
