@@ -1,4 +1,4 @@
-"""What this app is, and the shipped comparison in one picture."""
+"""What this app is, what goes wrong, what helps, and the shipped comparison in one picture."""
 
 import streamlit as st
 
@@ -6,14 +6,12 @@ from explorer.figures.arms import default_arms
 from explorer.ui.overview import page
 from explorer.ui.shared import links, picker, urls
 
-st.title("Watch a mixture of experts learn to share its work")
-st.markdown(
-    "Small language models were trained on real text, with the load of every expert recorded at every step. "
-    "See how routing becomes imbalanced without a balancing rule, how far an auxiliary loss balances it and "
-    "at what cost, and how sign-based bias updates balance the loads without adding a gradient."
-)
+with st.container(gap=None):
+    st.caption("MoE Routing Explorer")
+    st.title("Watch a mixture of experts learn to share its work", anchor=False)
 urls.show_notices("runs")
 arms = default_arms(picker.all_arms())
+page.opening_section(arms)
 if arms:
     page.story_section(arms)
 else:

@@ -177,6 +177,16 @@ def max_vio_curves(
     return f"{text} {nothing}" if idle else text
 
 
+def final_imbalance(frame: pl.DataFrame, names: Mapping[str, str], chance: float | None) -> str:
+    """The imbalance of every run over its last 100 steps, lowest first, and that of random routing."""
+    ends = {run: value for run, (_, value) in _ends(frame, "max_vio_mean100").items() if value is not None}
+    if not ends:
+        return NOTHING
+    parts = [f"{names.get(run, run)}: {number(ends[run])}" for run in sorted(ends, key=lambda run: ends[run])]
+    baseline = "" if chance is None else f" Random routing would give {number(chance)}."
+    return f"Average imbalance (MaxVio) over the last 100 steps. {'; '.join(parts)}.{baseline}"
+
+
 def _multiples(value: float | None, references: Mapping[str, Any] | None) -> str:
     """`2.6× the random-routing baseline of independent tokens and 1.3× that of whole sequences`.
 

@@ -173,13 +173,17 @@ def line_layers(
         .properties(name="lines")
         .add_params(theme.zoom())
     )
+    return [band, line, hover_points(base.encode(color=colour), y_title)]
+
+
+def hover_points(base: alt.Chart, y_title: str) -> alt.Chart:
+    """The point of a line that is nearest to the pointer, with its values. base: encodes x, y and colour."""
     near = alt.selection_point(
         name="near", nearest=True, on="pointerover", clear="pointerout", fields=["x", "run"], empty=False
     )
-    points = (
+    points: alt.Chart = (
         base.mark_point(filled=True, size=55, clip=True)
         .encode(
-            color=colour,
             opacity=alt.condition(near, alt.value(1), alt.value(0)),
             tooltip=[
                 alt.Tooltip("run:N", title="run"),
@@ -193,7 +197,7 @@ def line_layers(
         .properties(name="points")
         .add_params(near)
     )
-    return [band, line, points]
+    return points
 
 
 def mean_layers(frame: pl.DataFrame, styles: Sequence[RunStyle]) -> list[Any]:

@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from explorer.charts import event_marks, series, theme
+from explorer.charts import series, theme
 from explorer.charts.balance import curve_layers
 from explorer.charts.labels import EndLabel
 
@@ -18,7 +18,6 @@ def story(
     families: Mapping[str, str] | None = None,
     reference: float | None = None,
     curve: pl.DataFrame | None = None,
-    events: pl.DataFrame | None = None,
     title: str = "",
     height: int = 380,
 ) -> theme.Figure:
@@ -26,7 +25,6 @@ def story(
 
     frame: columns of `queries.max_vio_series`. `reference`: MaxVio of random routing at the end, and `curve`
     along the steps where the batch changes (see `balance.max_vio_curves`).
-    `events`: see `event_marks.event_layers`.
     """
     if frame.is_empty():
         return theme.no_data("no runs yet", title=title, height=height)
@@ -45,7 +43,7 @@ def story(
     colour = alt.Color("run:N", scale=theme.colour_scale(styles), legend=None)
     base = alt.Chart(data).encode(x=x, y=y, color=colour)
     line = base.mark_line(strokeWidth=4, strokeCap="round", strokeJoin="round", interpolate="monotone")
-    line = line.encode(tooltip=[alt.Tooltip("run:N")])
+    points = series.hover_points(base, "imbalance (MaxVio)")
     ends = series.run_end_labels(data, styles)
     chosen = [] if reference is None else [reference]
     ends += [EndLabel("random routing", value, theme.NEUTRAL_TEXT, strong=False) for value in chosen]
@@ -57,8 +55,7 @@ def story(
         .mark_rule(color=theme.REFERENCE.expr, strokeDash=[6, 5], strokeWidth=2)
         .encode(y="value:Q")
     )
-    above = event_marks.event_layers(events, series.step_span(data), styles, above=True)
     figure: alt.LayerChart = theme.titled(
-        alt.layer(rule, *curve_layers(curve), line, *text, *above), title=title, height=height
+        alt.layer(rule, *curve_layers(curve), line, points, *text), title=title, height=height
     )
     return figure

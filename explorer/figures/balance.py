@@ -11,7 +11,7 @@ from explorer.charts import spec as specs
 from explorer.charts.theme import AXIS
 from explorer.figures import events, merge
 from explorer.figures.arm_set import ArmSet
-from explorer.figures.arms import Arm
+from explorer.figures.arms import Arm, short_labels
 from explorer.figures.panel import Panel
 from explorer.figures.settings import Axis, OverTime
 from explorer.figures.store import Store, Trace
@@ -120,27 +120,29 @@ def overview(store: Store, arms: ArmSet, settings: OverTime) -> Panel:
     frame = curve(trace, arms, settings)
     baselines = random_baselines(trace, arms)
     level = baselines.levels.get("uniform")
-    marked, marks = events.over_time(trace, arms, settings, frame)
     chart = story.story(
         frame,
         labels=arms.labels,
         families=arms.families,
         reference=level and level[0],
         curve=baselines.curve,
-        events=marked,
     )
-    finding = captions.max_vio_curves(
-        frame, labels=arms.labels, references=baselines.levels, baseline_of=baselines.arm
-    )
+    finding = captions.final_imbalance(frame, _names(arms), level and level[0])
     line = line_note(baselines, arms.labels)
     return Panel(
         subject="Imbalance (MaxVio) over training steps",
         finding=finding,
-        how=f"{MAX_VIO}: 0 is perfectly balanced, 1 is twice the mean. {line} {_sizes(arms)}{marks}",
+        how=f"{MAX_VIO}: 0 is perfectly balanced, 1 is twice the mean. {line} {_sizes(arms)}",
         spec=specs.make(chart),
         table=frame,
         statements=trace.statements,
     )
+
+
+def _names(arms: ArmSet) -> dict[str, str]:
+    """token -> the short label, which for runs without a rule is a word of its own."""
+    short = short_labels(arms.arms)
+    return {token: "no balancing" if name == "none" else name for token, name in short.items()}
 
 
 def curve(trace: Trace, arms: ArmSet, settings: OverTime) -> pl.DataFrame:

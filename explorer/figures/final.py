@@ -31,14 +31,14 @@ class Headline:
     """Two metrics of an arm, means over its seeds; None where no seed has one."""
 
     max_vio: float | None
-    """On held-out text, mean over layers."""
+    """Over the last 100 steps of training, mean over layers: what a curve of MaxVio shows at its end."""
     perplexity: float | None
 
 
 def headline(store: Store, arm: Arm) -> Headline:
     """The two metrics that stand for an arm."""
     summary = Trace(store).ask(comparison.summary, arm.runs)
-    max_vio, perplexity = (known(summary[name]) for name in ("max_vio_global", "perplexity"))
+    max_vio, perplexity = (known(summary[name]) for name in ("max_vio_batch", "perplexity"))
     return Headline(max_vio=mean(max_vio), perplexity=mean(perplexity))
 
 

@@ -5,18 +5,74 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from explorer.charts import captions
+from explorer.charts import captions, theme
+from explorer.figures import course as course_files
 from explorer.figures import final
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Arm, Run, short_labels
-from explorer.figures.balance import random_baselines
+from explorer.figures.opening import LoadFilm
 from explorer.figures.quality import UNTUNED
-from explorer.figures.store import Trace
 from explorer.figures.views import overview
 from explorer.metrics.glossary import tip
 from explorer.queries import comparison
+from explorer.ui.components import opening
+from explorer.ui.components.opening import Film
 from explorer.ui.shared import links, show, store
 from explorer.wording import counted
+
+
+def opening_section(selected: Sequence[Arm]) -> None:
+    """What a router does, what goes wrong, and where to begin."""
+    films = store.opening(tuple(selected))
+    if films is None:
+        opening.opening((), ())
+    else:
+        unbalanced, balanced = films
+        opening.opening(
+            [_film(unbalanced, "Without balancing"), _film(balanced, "With loss-free balancing")],
+            [int(step) for step in unbalanced.last_steps],
+        )
+        show.note(
+            f"Two recorded training runs, layer {unbalanced.layer}, seed {unbalanced.run.seed}. Each row is "
+            "one expert. The balanced run adds a bias to each expert's score, for choosing only."
+        )
+    _starts()
+
+
+def _starts() -> None:
+    """Three ways to begin; the first is the one for a newcomer."""
+    first = next(iter(course_files.course()), None)
+    lesson, compare, train = st.columns(3)
+    with lesson.container(border=True, height="stretch"):
+        if first is None:
+            links.page("lessons", "Lessons")
+        else:
+            links.page("lessons", f"**Start lesson 1** · {first.minutes} minutes", lesson=first.slug)
+            show.note(f"{first.question} Guess first, then see what was measured.")
+    with compare.container(border=True, height="stretch"):
+        links.page("compare", "**Compare balancing rules**")
+        show.note("Loads, biases, imbalance and perplexity of recorded runs, side by side.")
+    with train.container(border=True, height="stretch"):
+        links.page("train", "**Train your own**")
+        show.note("Three rules on real text in about a minute; watch the experts while they train.")
+
+
+def _film(film: LoadFilm, title: str) -> Film:
+    family = theme.FAMILIES[film.run.family]
+    idle = (
+        f"; {counted(film.nearly_idle, 'expert')} of {film.num_experts} nearly idle"
+        if film.nearly_idle
+        else ""
+    )
+    finding = f"Busiest expert at the end: {captions.number(film.busiest)} × an even share{idle}."
+    return Film(
+        title=title,
+        finding=finding,
+        alt=f"Loads of {film.num_experts} experts over training. {title}: {finding}",
+        colours=(family.light, family.dark),
+        experts=film.num_experts,
+        levels=opening.levels(film.load_ratio),
+    )
 
 
 def story_section(selected: Sequence[Arm]) -> None:
@@ -44,18 +100,11 @@ def _cards(arms: ArmSet) -> None:
                 delta_arrow="off",
                 border=True,
                 height="stretch",
-                help=f"Large: {tip('max_vio_global')} Below: {tip('perplexity')}",
+                help=f"Large: {tip('max_vio_batch')} Below: {tip('perplexity')}",
             )
-    held_out = random_baselines(Trace(store.STORE), arms).held_out
-    baseline = (
-        ""
-        if held_out is None
-        else f" Counted over so many tokens, random routing would show {held_out[0]:.2g}; the "
-        "baseline in the chart above is that of one step."
-    )
     show.note(
-        f"{UNTUNED} Large: MaxVio on held-out text at the end of training, mean over layers and seeds. Below "
-        f"it: perplexity, lower is better.{baseline}"
+        "Large: imbalance (MaxVio) over the last 100 steps, averaged over layers and seeds. Below it: "
+        f"perplexity on held-out text; lower is better. {UNTUNED}"
     )
 
 
@@ -80,12 +129,13 @@ def runs_section(runs: Sequence[Run]) -> None:
     st.dataframe(
         rows,
         hide_index=True,
+        placeholder="–",
         height=min(460, 38 + 35 * len(rows)),
         alt=f"Table of {counted(len(rows), 'recorded run')} with their metrics",
         column_config={
-            "run": st.column_config.LinkColumn("run", display_text=links.RUN_IN_LINK, width=275),
+            "balancing": st.column_config.TextColumn(width=215),
             "name": st.column_config.TextColumn(width=125),
-            "balancing": st.column_config.TextColumn(width=125),
+            "preset": st.column_config.TextColumn(width=80),
             "seed": number(width=50),
             "perplexity": number(format="%.2f", help=tip("perplexity"), width=80),
             "MaxVio held-out": number(format="%.3f", help=tip("max_vio_global"), width=110),
@@ -93,20 +143,22 @@ def runs_section(runs: Sequence[Run]) -> None:
             "MaxVio last steps": number(format="%.3f", help=tip("max_vio_batch"), width=120),
             "steps": number(format="localized", width=55),
             "from": st.column_config.TextColumn(width=80),
+            "run": st.column_config.LinkColumn(
+                "", display_text="Open", width=60, help="Opens the run in Replay, or in Compare without loads"
+            ),
         },
     )
     odd = [name for name, row in metrics.items() if not math.isfinite(row["perplexity"] or 0.0)]
     if odd:
         show.note(f"Perplexity is not finite (NaN or infinite) and so not in the table: {', '.join(odd)}.")
-    show.note("A run's name opens it in Replay, or in Compare where there are no loads to replay.")
 
 
 def _row(run: Run, metrics: Mapping[str, object]) -> dict[str, object]:
     """A row of the table; metrics: that of `queries.comparison.summary`, empty for none."""
     return {
-        "run": links.replay_url(run.run_id) if run.has_loads else links.compare_url(run.run_id),
-        "name": run.title,
         "balancing": run.short,
+        "name": run.title,
+        "preset": run.preset,
         "seed": run.seed,
         "perplexity": metrics.get("perplexity"),
         "MaxVio held-out": metrics.get("max_vio_global"),
@@ -114,4 +166,5 @@ def _row(run: Run, metrics: Mapping[str, object]) -> dict[str, object]:
         "MaxVio last steps": metrics.get("max_vio_batch"),
         "steps": run.last_step + 1,
         "from": ("shipped" if run.shipped else "own") + ("" if run.state == "finished" else f", {run.state}"),
+        "run": links.replay_url(run.run_id) if run.has_loads else links.compare_url(run.run_id),
     }

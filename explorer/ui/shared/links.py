@@ -34,8 +34,6 @@ CARDS = {
     ),
     "glossary": (":material/menu_book:", "Glossary", "Every term and formula, with its source."),
 }
-RUN_IN_LINK = r"runs?=(.*)$"
-"""What a table shows of `replay_url` and `compare_url`."""
 
 
 def base_path() -> str:

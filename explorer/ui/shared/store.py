@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 import streamlit as st
 
-from explorer.figures.arms import Run
+from explorer.figures.arms import Arm, Run
+from explorer.figures.opening import LoadFilm, opening_films
 from explorer.figures.panel import Missing, Panel, Question
 from explorer.figures.store import Answer, run_query
 from explorer.ui.server.services import services
@@ -75,6 +76,18 @@ STORE = CachedStore()
 def ask(query: Callable[..., R], runs: Run | Sequence[Run], *args: Any, **settings: Any) -> R:
     """The value of one query, for what a page shows beside its panels."""
     return STORE.answer(query, runs, *args, **settings).value
+
+
+def opening(arms: tuple[Arm, ...]) -> tuple[LoadFilm, LoadFilm] | None:
+    """The films of the Overview, made once for the runs' versions."""
+    return _opening(_index(), tuple(run.version for arm in arms for run in arm.runs), arms)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _opening(
+    index: str, versions: tuple[Any, ...], _arms: tuple[Arm, ...]
+) -> tuple[LoadFilm, LoadFilm] | None:
+    return opening_films(STORE, _arms)
 
 
 def answer(question: Question) -> Panel | Missing:
