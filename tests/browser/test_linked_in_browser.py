@@ -16,7 +16,7 @@ servers.need_chromium()
 
 from playwright.sync_api import Browser, Locator, Page, expect  # noqa: E402
 
-PLAYER = "[...globalThis[Symbol.for('moe-routing-explorer.player')].players.values()][0]"
+PLAYER = "[...(globalThis[Symbol.for('moe-routing-explorer.player')]?.players.values() ?? [])][0]"
 LOSS_FREE, SWITCHED = "standard-loss_free-seed0", "standard-none-400-loss_free-seed0"
 PATH = f"replay?run={LOSS_FREE}&layer=1&step=200"
 BARS, BIASES = 0, 1
