@@ -34,7 +34,7 @@ test("one function may subscribe twice and leave once", () => {
   assert.deepEqual(heard, [1]);
 });
 
-test("a subscriber may leave while it is told", () => {
+test("a subscriber may leave during a change", () => {
   const topic = new Topic(0);
   const heard = [];
   const leave = topic.subscribe((value) => {
@@ -45,6 +45,19 @@ test("a subscriber may leave while it is told", () => {
   topic.publish(1);
   topic.publish(2);
   assert.deepEqual(heard, [1, 10, 20]);
+});
+
+test("a subscriber that is added during a change hears from the next change on", () => {
+  const topic = new Topic(0);
+  const heard = [];
+  const leave = topic.subscribe(() => {
+    leave();
+    topic.subscribe((value) => heard.push(value));
+  });
+  topic.publish(1);
+  assert.deepEqual(heard, []);
+  topic.publish(2);
+  assert.deepEqual(heard, [2]);
 });
 
 test("a signal tells the same value twice", () => {

@@ -140,8 +140,8 @@ def _look() -> dict[str, Any]:
 def _links(lead: Lead | None) -> dict[str, Any]:
     """What only the leading player has; `vega` names the events that charts are bound to."""
     if lead is None:
-        names = {"playhead": None, "pick": None, "expert": None}
-        return {"keys": False, "layer": None, "layers": 1, "vega": names}
+        unlinked = dict.fromkeys(("playhead", "pick", "expert"))
+        return {"keys": False, "layer": None, "layers": 1, "vega": unlinked}
     names = {
         "playhead": theme.PLAYHEAD_EVENT,
         "pick": linking.PICK_EVENT,
