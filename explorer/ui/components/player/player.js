@@ -54,7 +54,8 @@ export class Player {
     this.layerKeys.leave();
     this.links.leave();
     this.stopListening();
-    players.delete(this.id);
+    // A new player of the same id may have come before this one goes.
+    if (players.get(this.id) === this) players.delete(this.id);
   }
 
   // --- what comes from Python ---------------------------------------------------------------
