@@ -3,6 +3,7 @@ PYTHON ?= python3
 PORT ?= 8501
 VENV := .venv
 RUN := $(VENV)/bin/python
+BIOME := node_modules/.bin/biome
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
@@ -18,16 +19,18 @@ else
 	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder  # by file: a worker keeps its server, its browser and what its pages have asked
 endif
 
-check: $(VENV)/dev.stamp  ## lint, formatting, types and known vulnerabilities
+check: $(VENV)/dev.stamp node_modules/npm.stamp  ## lint, formatting, types and known vulnerabilities
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 	$(VENV)/bin/lint-imports
+	$(BIOME) check --error-on-warnings
 	$(RUN) tests/audit.py
 
-format: $(VENV)/dev.stamp  ## put the code into shape
+format: $(VENV)/dev.stamp node_modules/npm.stamp  ## put the code into shape
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
+	$(BIOME) check --write
 
 runs: $(VENV)/app.stamp  ## train the shipped runs again (about an hour on two cores)
 	PYTHON=$(RUN) data/make_runs.sh
@@ -57,3 +60,10 @@ $(VENV)/parity.stamp: requirements-parity.txt $(VENV)/dev.stamp
 	@echo "Installing what tests/parity compares with into $(VENV) (once; seconds) ..."
 	@$(RUN) -m pip install --quiet --no-deps --no-build-isolation -r requirements-parity.txt && touch $@ \
 		|| echo "That failed: tests/parity skips what is missing, or fails where REQUIRE_PARITY=1."
+
+# The linter of the components' JavaScript; the app itself needs neither Node.js nor a build step.
+node_modules/npm.stamp: package.json package-lock.json
+	@command -v npm >/dev/null || { echo "npm is missing: install Node.js 20 or newer, which brings it; \
+	make check lints the JavaScript with it." >&2; exit 1; }
+	@npm ci --silent
+	@touch $@

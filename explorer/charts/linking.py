@@ -1,9 +1,9 @@
 """One expert lights up everywhere: what the figures of a page and the player tell each other.
 
 All of it happens inside the browser. The expert under the pointer is the `value` of the page's root element,
-and an event at that element says that it has changed; Vega's direct binding reads and writes both, and the
-player does the same. The event carries a scope in its name: expert 3 of one run is not expert 3 of another,
-so figures of different runs, or layers, never light up together.
+and an event at that element says that it has changed; Vega's direct binding reads and writes both, and
+`ui/components/shared/vega_bridge.js` does so for the player. The event carries a scope in its name: expert 3
+of one run is not expert 3 of another, so figures of different runs, or layers, never light up together.
 """
 
 from collections.abc import Sequence

@@ -24,7 +24,9 @@ Figure = alt.Chart | alt.LayerChart
 MAX_DIRECT_LABELS = 4
 ZOOM = "zoom_x"
 PLAYHEAD_EVENT = "moe-playhead"
-"""The event that the player sends to the page's body when it moves; the body's `value` is then the step."""
+"""The event that tells charts that the playhead moved; the `value` of the page's body is then the step.
+
+Vega's direct binding needs an element; `ui/components/shared/vega_bridge.js` keeps its value up to date."""
 
 
 class Follow(Enum):

@@ -17,7 +17,7 @@ from page_state import settled  # noqa: E402
 from playwright.sync_api import Locator, Page, expect  # noqa: E402
 from waiting import wait_for  # noqa: E402
 
-PLAYER = "[...globalThis[Symbol.for('moe-routing-explorer.player')].players.values()][0]"
+PLAYER = "[...(globalThis[Symbol.for('moe-routing-explorer.player')]?.players.values() ?? [])][0]"
 LOSS_FREE, SWITCHED = "standard-loss_free-seed0", "standard-none-400-loss_free-seed0"
 PATH = f"replay?run={LOSS_FREE}&layer=1&step=200"
 BARS, BIASES = 0, 1

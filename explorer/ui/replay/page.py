@@ -22,7 +22,7 @@ from explorer.metrics.glossary import tip
 from explorer.queries import biases as bias_queries
 from explorer.queries import events as event_queries
 from explorer.queries import loads as load_queries
-from explorer.ui.components.player import Mark, heatmap_player, step_at_rest
+from explorer.ui.components.player import Lead, Mark, heatmap_player, step_at_rest
 from explorer.ui.replay import breadcrumbs, expert_order, playhead
 from explorer.ui.replay.event_list import event_list
 from explorer.ui.server.services import services
@@ -168,14 +168,14 @@ def _heatmap_player(run: Run, settings: view.ReplaySettings) -> None:
         expert=settings.expert,
         on_expert=playhead.single_out,
         label=f"Expert loads of {run.label}, layer {layer}",
-        follow=True,
-        scope=linking.scope_of(run.run_id, layer),
         order=None if order is None else order.experts,
         events=marks(store.ask(event_queries.events, run), layer, run.last_step),
-        keys=True,
-        layer=run.layers.index(layer),
-        layers=run.num_moe_layers,
-        on_layer=partial(playhead.change_layer, run.layers),
+        lead=Lead(
+            scope=linking.scope_of(run.run_id, layer),
+            layer=run.layers.index(layer),
+            layers=run.num_moe_layers,
+            on_layer=partial(playhead.change_layer, run.layers),
+        ),
     )
 
 

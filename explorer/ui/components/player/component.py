@@ -9,24 +9,21 @@ import streamlit as st
 
 from explorer.charts import linking, scales, theme
 from explorer.records.matrix import LoadMatrix
+from explorer.ui.components import modules
 from explorer.ui.components.player.payload import matrix_payload
 from explorer.ui.shared import display
 
 LIMIT = 2.0
 """Colours reach from a quarter of the uniform load to four times of it: log2 of the load ratio."""
 FOLDER = Path(__file__).parent
-# One module for the browser, no build: the parts are joined in this order.
-SCRIPTS = ("matrix.js", "paint.js", "player.js", "input.js", "page.js")
-
-
-def _read(*names: str) -> str:
-    return "\n".join((FOLDER / name).read_text(encoding="utf-8") for name in names)
-
 
 _PLAYER = st.components.v2.component(
-    "moe_heatmap_player", html=_read("player.html"), css=_read("player.css"), js=_read(*SCRIPTS)
+    "moe_heatmap_player",
+    html=(FOLDER / "player.html").read_text(encoding="utf-8"),
+    css=(FOLDER / "player.css").read_text(encoding="utf-8"),
+    js=modules.script(FOLDER / "index.js"),
 )
-_SYNC = st.components.v2.component("moe_heatmap_player_sync", js=_read("sync.js"))
+_SYNC = st.components.v2.component("moe_heatmap_player_sync", js=modules.script(FOLDER / "sync.js"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +48,23 @@ class Mark(TypedDict):
     """What the tooltip says."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Lead:
+    """What the player that leads its page does beyond its own heatmap; at most one player of a page may.
+
+    It announces every move in the browser, where charts with the playhead `charts.theme.Follow.PLAYER`
+    follow, and its keys work on the whole page and not only when it has the focus.
+    """
+
+    scope: str
+    """The expert under the pointer is highlighted in every chart of the same scope, and vice versa."""
+    layer: int
+    """Position of its layer among those of the run, as `layers` and `on_layer` count them."""
+    layers: int
+    on_layer: Callable[[int], None]
+    """J and K ask for the next or previous layer."""
+
+
 def heatmap_player(
     matrix: LoadMatrix,
     *,
@@ -60,64 +74,23 @@ def heatmap_player(
     expert: int | None = None,
     on_expert: Callable[[int | None], None] | None = None,
     label: str = "Expert loads over steps",
-    follow: bool = False,
-    scope: str | None = None,
     order: Sequence[int] | None = None,
     events: Sequence[Mark] = (),
-    keys: bool = False,
-    layer: int | None = None,
-    layers: int = 1,
-    on_layer: Callable[[int], None] | None = None,
+    lead: Lead | None = None,
 ) -> PlayerEvent | None:
     """Heatmap of one run and layer with playback, and the loads at the playhead as bars beside it.
 
     The matrix is sent when it changes; `step` and `expert` are sent apart from it in a few bytes. While
-    the player plays it leads and ignores `step`; when it is paused it follows. `on_step` and
-    `on_expert` run before the page does, so they may set `st.session_state`. At the default speed the run
-    takes about twelve seconds. With `follow` the player announces every move in the browser, and charts with
-    the playhead `charts.theme.Follow.PLAYER` follow.
-
-    `scope`: the expert under the pointer is highlighted in every chart of the same scope, and vice versa
-    (`charts.linking`). `order`: experts from top to bottom; by index without it. `events` are drawn above
-    the heatmap, keys jump between them. With `keys` the keyboard works on the whole page and not only when
-    the player has the focus; at most one player of a page may have it. Then J and K ask `on_layer` for the
-    next or previous of `layers` layers, as seen from `layer`; both are positions, not the model's numbers.
+    the player plays it leads and ignores `step`; when it is paused it follows. `on_step`, `on_expert` and
+    `lead.on_layer` run before the page does, so they may set `st.session_state`. At the default speed the run
+    takes about twelve seconds. `order`: experts from top to bottom; by index without it. `events` are drawn
+    above the heatmap.
 
     In a fragment that reruns by itself (`run_every`), keep the step in plain session state: a widget
     of the same key would send its old value back with a tick that is under way.
 
     Returns the event that caused this rerun, or None.
     """
-    experts = int(matrix.tokens.shape[1])
-    inks, bars = scales.stops(), scales.bar_stops()
-    data = {
-        "id": key,
-        "matrix": matrix_payload(matrix),
-        "limit": LIMIT,
-        "scale": display.FACTOR if display.is_lecture() else 1,
-        "ticks": [[t, scales.tick_label(t, LIMIT)] for t in scales.ticks(LIMIT)],
-        "colours": {
-            "light": {
-                "stops": [ink.light for ink in inks],
-                "bars": [ink.light for ink in bars],
-                "dead": theme.DEAD.light,
-            },
-            "dark": {
-                "stops": [ink.dark for ink in inks],
-                "bars": [ink.dark for ink in bars],
-                "dead": theme.DEAD.dark,
-            },
-        },
-        "height": height_of(experts),
-        "label": label,
-        "follow": theme.PLAYHEAD_EVENT if follow else None,
-        "scope": None if scope is None else linking.event_name(scope),
-        "order": None if order is None else [int(one) for one in order],
-        "events": sorted(events, key=lambda mark: mark["step"]),
-        "keys": keys,
-        "layer": layer,
-        "layers": layers,
-    }
 
     def moved() -> None:
         event = _event(st.session_state.get(key))
@@ -127,14 +100,55 @@ def heatmap_player(
             on_step(event.step)
         if on_expert is not None and event.expert != expert:
             on_expert(event.expert)
-        if on_layer is not None and event.layer is not None and 0 <= event.layer < layers:
-            on_layer(event.layer)
+        if lead is not None and event.layer is not None and 0 <= event.layer < lead.layers:
+            lead.on_layer(event.layer)
 
+    data = {
+        "id": key,
+        "matrix": matrix_payload(matrix),
+        "height": height_of(int(matrix.tokens.shape[1])),
+        "label": label,
+        "order": None if order is None else [int(one) for one in order],
+        "events": sorted(events, key=lambda mark: mark["step"]),
+        **_look(),
+        **_links(lead),
+    }
     # No gap: the second component has no size and must not leave a hole in the page.
     with st.container(gap=None):
         result = _PLAYER(key=key, data=data, on_moved_change=moved)
         _SYNC(key=f"{key}-sync", data={"id": key, "step": step, "expert": expert})
     return _event(result)
+
+
+def _look() -> dict[str, Any]:
+    """Colours for a light and a dark page, the ticks of the legend, and the enlargement of a lecture."""
+    inks, bars = scales.stops(), scales.bar_stops()
+    return {
+        "limit": LIMIT,
+        "scale": display.FACTOR if display.is_lecture() else 1,
+        "ticks": [[t, scales.tick_label(t, LIMIT)] for t in scales.ticks(LIMIT)],
+        "colours": {
+            side: {
+                "stops": [getattr(ink, side) for ink in inks],
+                "bars": [getattr(ink, side) for ink in bars],
+                "dead": getattr(theme.DEAD, side),
+            }
+            for side in ("light", "dark")
+        },
+    }
+
+
+def _links(lead: Lead | None) -> dict[str, Any]:
+    """What only the leading player has; `vega` names the events that charts are bound to."""
+    if lead is None:
+        unlinked = dict.fromkeys(("playhead", "pick", "expert"))
+        return {"keys": False, "layer": None, "layers": 1, "vega": unlinked}
+    names = {
+        "playhead": theme.PLAYHEAD_EVENT,
+        "pick": linking.PICK_EVENT,
+        "expert": linking.event_name(lead.scope),
+    }
+    return {"keys": True, "layer": lead.layer, "layers": lead.layers, "vega": names}
 
 
 def height_of(experts: int) -> int:

@@ -14,7 +14,7 @@ function numbersOf(packed) {
   return new NUMBER_KINDS[packed.kind](bytesOf(packed.base64).buffer);
 }
 
-class LoadMatrix {
+export class LoadMatrix {
   constructor(payload) {
     this.experts = payload.experts;
     this.first = numbersOf(payload.first_step);

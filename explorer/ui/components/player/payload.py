@@ -1,4 +1,4 @@
-"""What the player is sent: exact counts in as few bytes as they need, once a matrix.
+"""What the player is sent: exact counts in as few bytes as they need, once per matrix.
 
 Bytes do not arrive as bytes inside a component's data, so arrays travel as base64 text of
 little-endian numbers.

@@ -1,153 +1,149 @@
-// The heatmap player: state, controls and the one function that Streamlit calls at every change.
+// The heatmap player: its state, what comes from Python and what goes there, moving and playing.
+
+import { setPlaying } from "../shared/page_state.js";
+import { readTheme } from "./colours.js";
+import { fillSpeeds, listenToControls, partsOf, showPosition, showTheme } from "./controls.js";
+import { imageOf } from "./image.js";
+import { listenToKeys } from "./keys.js";
+import { LayerKeys } from "./layer_keys.js";
+import { layoutOf } from "./layout.js";
+import { PageLinks } from "./links.js";
+import { LoadMatrix } from "./matrix.js";
+import { drawAll } from "./paint.js";
+import { advance, Reports } from "./playback.js";
+import { listenToPointer } from "./pointer.js";
+import { players, waiting } from "./registry.js";
 
 const REPORT_EVENT = "moved";
-const SPEEDS = [2, 5, 15, 30, 60, 120, 300, 600];
-// The step comes through a second, tiny component (sync.js), so that moving it does not send the
-// matrix again. Both meet here.
-const SHARED = Symbol.for("moe-routing-explorer.player");
-const shared = (globalThis[SHARED] ??= { players: new Map(), waiting: new Map() });
-const mounted = new WeakMap();
 
-class Player {
+export class Player {
+  column = 0;
+  clock = 0;
+  still = 0;
+  expert = null;
+  /** The cell under the pointer. */
+  hover = null;
+  /** The expert under the pointer, here or in a linked chart. */
+  lit = null;
+  events = [];
+  rows = [];
+  playing = false;
+  dragging = false;
+  /** Whether a key that moves is held; Python hears of it on release. */
+  moving = false;
+  known = { step: null, expert: null };
+  reports = new Reports();
+  frames = 0;
+
   constructor(root) {
-    const find = (name) => root.querySelector(`.${name}`);
-    this.box = find("player");
-    this.parts = Object.fromEntries(
-      ["stage", "plot", "tip", "scrub", "now", "play", "previous", "next", "speed", "ramp", "ticks", "swatch", "help", "list", "close"].map(
-        (name) => [name, find(name)],
-      ),
-    );
-    this.column = 0;
-    this.clock = 0;
-    this.expert = null;
-    this.hover = null;
-    this.lit = null;
-    this.events = [];
-    this.playing = false;
-    this.dragging = false;
-    this.known = { step: null, expert: null };
-    this.sent = [];
-    this.frame = 0;
+    this.box = root.querySelector(".player");
+    this.parts = partsOf(root);
     this.calm = window.matchMedia("(prefers-reduced-motion: reduce)");
     this.observer = new ResizeObserver(() => this.resized());
     this.observer.observe(this.parts.stage);
-    this.listen();
-    this.listenToPage();
+    this.links = new PageLinks(this);
+    this.layerKeys = new LayerKeys(this);
+    listenToControls(this);
+    listenToPointer(this);
+    this.stopListening = listenToKeys(this);
+  }
+
+  leave() {
+    this.stop(false);
+    this.observer.disconnect();
+    this.layerKeys.leave();
+    this.links.leave();
+    this.stopListening();
+    // A new player of the same id may have come before this one goes.
+    if (players.get(this.id) === this) players.delete(this.id);
   }
 
   // --- what comes from Python ---------------------------------------------------------------
 
   update(component) {
+    const { data } = component;
     this.component = component;
-    const data = component.data;
     this.settings = data;
     this.box.style.zoom = data.scale;
     this.box.classList.toggle("no-list", !data.keys);
     this.events = data.events;
-    if (data.matrix.version !== this.version) {
-      const atEnd = this.matrix && this.column >= this.matrix.columns - 1;
-      const step = this.matrix && this.matrix.columns ? this.matrix.first[this.column] : null;
-      this.version = data.matrix.version;
-      this.matrix = new LoadMatrix(data.matrix);
-      const stay = step !== null && !(atEnd && this.known.step === null);
-      this.column = stay ? this.matrix.columnOf(step) : Math.max(0, this.matrix.columns - 1);
-      this.clock = this.column;
-      this.image = null;
-    }
-    const order = (data.order || []).join();
-    if (order !== this.order || this.rows.length !== this.matrix.experts) {
-      this.order = order;
-      this.rows = data.order || Array.from({ length: this.matrix.experts }, (_, expert) => expert);
-      this.rowOf = [];
-      this.rows.forEach((expert, row) => (this.rowOf[expert] = row));
-      this.image = null;
-    }
-    this.link(data.scope);
+    if (data.matrix.version !== this.version) this.replaceMatrix(data.matrix);
+    this.orderRows(data.order);
+    this.links.update(data.vega);
     if (this.id !== data.id) {
-      shared.players.delete(this.id);
+      players.delete(this.id);
       this.id = data.id;
-      shared.players.set(this.id, this);
+      players.set(this.id, this);
     }
-    this.fillSpeeds();
-    this.readTheme();
-    this.controls();
-    const waiting = shared.waiting.get(this.id);
-    if (waiting) this.sync(waiting);
-    if (data.keys) this.askForLayer();
+    fillSpeeds(this);
+    this.updateTheme();
+    showPosition(this);
+    const message = waiting.get(this.id);
+    if (message) this.sync(message);
+    if (data.keys) this.layerKeys.ask();
     this.draw();
   }
 
+  /** The same step of another matrix; one that grows is followed from its end while Python names no step. */
+  replaceMatrix(payload) {
+    const isAtEnd = this.matrix && this.column >= this.matrix.columns - 1;
+    const step = this.matrix?.columns ? this.matrix.first[this.column] : null;
+    this.version = payload.version;
+    this.matrix = new LoadMatrix(payload);
+    const stays = step !== null && !(isAtEnd && this.known.step === null);
+    this.column = stays ? this.matrix.columnOf(step) : Math.max(0, this.matrix.columns - 1);
+    this.clock = this.column;
+    this.image = null;
+  }
+
+  /** Experts from top to bottom; by index where Python names no order. */
+  orderRows(order) {
+    const key = (order || []).join();
+    if (key === this.order && this.rows.length === this.matrix.experts) return;
+    this.order = key;
+    this.rows = order || Array.from({ length: this.matrix.experts }, (_, expert) => expert);
+    this.rowOf = [];
+    for (const [row, expert] of this.rows.entries()) this.rowOf[expert] = row;
+    this.image = null;
+  }
+
+  updateTheme() {
+    const theme = readTheme(this.box, this.settings);
+    if (theme.key !== this.theme?.key) this.image = null;
+    this.theme = theme;
+    showTheme(this);
+  }
+
   /** Step and expert as Python has them; while playing, the player leads. */
-  sync(message) {
-    shared.waiting.delete(this.id);
-    const { step, expert } = message;
+  sync({ step, expert }) {
+    waiting.delete(this.id);
     if (expert !== this.known.expert) {
       this.known.expert = expert;
       this.expert = expert;
     }
-    if (step !== null && step !== this.known.step && !this.isEcho(step)) {
+    if (step !== null && step !== this.known.step && !this.reports.isEcho(step, performance.now())) {
       this.known.step = step;
       if (!this.playing && !this.dragging && this.matrix.columns) {
         this.moveTo(this.matrix.columnOf(step));
-        this.announce(step);
+        this.links.announce(step);
       }
     }
     this.draw();
   }
 
-  /** An answer to an earlier report while a later one is under way: following it would jerk back. */
-  isEcho(step) {
-    const now = performance.now();
-    this.sent = this.sent.filter((one) => now - one.time < 5000);
-    const index = this.sent.findIndex((one) => one.step === step);
-    if (index >= 0) this.sent.splice(0, index + 1);
-    return index >= 0 && this.sent.length > 0;
+  // --- what goes to Python: on pause, release and click only, never while playing -----------
+
+  report() {
+    if (!this.matrix.columns) return;
+    if (this.matrix.first[this.column] === this.known.step && this.expert === this.known.expert) return;
+    this.send({});
   }
 
-  readTheme() {
-    const style = getComputedStyle(this.box);
-    const value = (name, other) => style.getPropertyValue(name).trim() || other;
-    const paper = value("--st-background-color", "#ffffff");
-    const dark = isDark(paper);
-    const colours = dark ? this.settings.colours.dark : this.settings.colours.light;
-    const family = style.fontFamily || "sans-serif";
-    this.box.style.colorScheme = dark ? "dark" : "light";
-    const key = [paper, dark, this.settings.limit, colours.stops.join()].join();
-    const text = colours.stops.join();
-    this.theme = {
-      paper,
-      ink: value("--st-text-color", "#222222"),
-      quiet: dark ? "#A9B0BC" : "#5A6270",
-      line: value("--st-border-color", "#cccccc"),
-      font: `12px ${family}`,
-      bold: `600 12px ${family}`,
-      small: `10.5px ${family}`,
-      ramp: rampOf(colours.stops),
-      dead: rgbOf(colours.dead),
-      deadText: colours.dead,
-    };
-    this.theme.rampText = rampOf(colours.bars).map((c) => `rgb(${c.join(" ")})`);
-    if (key !== this.themeKey) this.image = null;
-    this.themeKey = key;
-    this.parts.ramp.style.background = `linear-gradient(to right, ${text})`;
-    this.parts.swatch.style.background = colours.dead;
-    this.parts.ticks.replaceChildren(
-      ...this.settings.ticks.map(([power, label]) => {
-        const tick = document.createElement("span");
-        tick.textContent = label;
-        tick.style.left = `${((power / this.settings.limit + 1) / 2) * 100}%`;
-        return tick;
-      }),
-    );
-  }
-
-  fillSpeeds() {
-    const { speed } = this.parts;
-    if (speed.options.length) return;
-    // The whole run passes in about twelve seconds.
-    const wanted = this.matrix.columns / 12;
-    const best = SPEEDS.reduce((a, b) => (Math.abs(Math.log(b / wanted)) < Math.abs(Math.log(a / wanted)) ? b : a));
-    speed.replaceChildren(...SPEEDS.map((s) => new Option(`${s} / s`, s, s === best, s === best)));
+  send(more) {
+    const step = this.matrix.first[this.column];
+    this.known = { step, expert: this.expert };
+    this.reports.add(step, performance.now());
+    this.component.setTriggerValue(REPORT_EVENT, { ...this.known, ...more });
   }
 
   // --- moving -------------------------------------------------------------------------------
@@ -156,21 +152,8 @@ class Player {
     const last = Math.max(0, this.matrix.columns - 1);
     this.column = Math.max(0, Math.min(last, Math.floor(column)));
     if (Math.floor(this.clock) !== this.column) this.clock = this.column;
-    this.controls();
-    if (this.matrix.columns) this.announce(this.matrix.first[this.column]);
-  }
-
-  /** Figures of the page may follow the playhead: Vega reads the value of the body at this event. */
-  announce(step) {
-    if (!this.settings.follow) return;
-    const now = performance.now();
-    // While it plays, twenty times a second: every figure that follows draws itself.
-    if (this.playing && now - (this.told || 0) < 50) return;
-    this.told = now;
-    const page = document.body;
-    if (page.value === String(step)) return;
-    page.value = String(step);
-    page.dispatchEvent(new Event(this.settings.follow));
+    showPosition(this);
+    if (this.matrix.columns) this.links.announce(this.matrix.first[this.column]);
   }
 
   go(column) {
@@ -179,42 +162,60 @@ class Player {
     this.draw();
   }
 
-  toggle() {
-    if (this.playing) return this.stop(true);
-    if (!this.matrix.columns) return undefined;
-    if (this.column >= this.matrix.columns - 1) this.moveTo(0);
-    this.clock = this.column;
-    this.playing = true;
-    this.lastTime = null;
-    this.controls();
-    this.frame = requestAnimationFrame((time) => this.tick(time));
-    return undefined;
+  nudge(by) {
+    this.go(this.column + by);
+    this.report();
   }
 
-  stop(tell) {
+  /** To an event: its step, and its expert if it is about one. */
+  jump(event) {
+    if (Number.isInteger(event.expert)) this.choose(event.expert);
+    this.go(this.matrix.columnOf(event.step));
+    this.report();
+  }
+
+  choose(expert) {
+    this.expert = expert === null ? null : Math.max(0, Math.min(this.matrix.experts - 1, expert));
+    this.draw();
+  }
+
+  // --- playing ------------------------------------------------------------------------------
+
+  toggle() {
+    if (this.playing) {
+      this.stop(true);
+      return;
+    }
+    if (!this.matrix.columns) return;
+    if (this.column >= this.matrix.columns - 1) this.moveTo(0);
+    this.clock = this.column;
+    this.lastTime = null;
+    this.play(true);
+    showPosition(this);
+    this.frame = requestAnimationFrame((time) => this.tick(time));
+  }
+
+  play(isPlaying) {
+    this.playing = isPlaying;
+    setPlaying(this, isPlaying);
+  }
+
+  stop(reports) {
     cancelAnimationFrame(this.frame);
     const was = this.playing;
-    this.playing = false;
+    this.play(false);
     if (was) this.moveTo(this.column);
-    if (was && tell) this.report();
+    if (was && reports) this.report();
     this.draw();
   }
 
   tick(time) {
     if (!this.playing) return;
     const last = this.matrix.columns - 1;
-    const passed = this.lastTime === null ? 0 : Math.min(0.25, (time - this.lastTime) / 1000);
+    const seconds = this.lastTime === null ? 0 : Math.min(0.25, (time - this.lastTime) / 1000);
     this.lastTime = time;
-    if (this.calm.matches) {
-      // Less motion wished: twenty still pictures, one a second, instead of a moving line.
-      this.rest = (this.rest || 0) + passed;
-      if (this.rest >= 1) {
-        this.rest = 0;
-        this.clock += Math.max(1, Math.round(last / 20));
-      }
-    } else {
-      this.clock += passed * Number(this.parts.speed.value);
-    }
+    const speed = Number(this.parts.speed.value);
+    Object.assign(this, advance(this, seconds, { last, speed, calm: this.calm.matches }));
     if (this.clock >= last) {
       this.moveTo(last);
       this.stop(true);
@@ -225,50 +226,7 @@ class Player {
     this.frame = requestAnimationFrame((next) => this.tick(next));
   }
 
-  /** Tells Python the step and expert: on pause, release and click only, never while playing. */
-  report() {
-    if (!this.matrix.columns) return;
-    if (this.matrix.first[this.column] === this.known.step && this.expert === this.known.expert) return;
-    this.send({});
-  }
-
-  send(more) {
-    const step = this.matrix.first[this.column];
-    this.known = { step, expert: this.expert };
-    this.sent.push({ step, time: performance.now() });
-    this.component.setTriggerValue(REPORT_EVENT, { ...this.known, ...more });
-  }
-
-  choose(expert) {
-    this.expert = expert === null ? null : Math.max(0, Math.min(this.matrix.experts - 1, expert));
-    this.draw();
-  }
-
-  // --- showing ------------------------------------------------------------------------------
-
-  controls() {
-    const { scrub, now, play, stage, previous, next } = this.parts;
-    const { matrix } = this;
-    const last = Math.max(0, matrix.columns - 1);
-    this.box.classList.toggle("playing", this.playing);
-    play.setAttribute("aria-label", this.playing ? "Pause" : "Play");
-    for (const part of [scrub, play, previous, next]) part.disabled = matrix.columns < 2;
-    scrub.max = String(last);
-    scrub.value = String(this.column);
-    scrub.style.setProperty("--done", `${last ? (100 * this.column) / last : 0}%`);
-    if (!matrix.columns) return;
-    const name = matrix.stepName(this.column).replace(/^steps? /, "");
-    now.innerHTML = `step <b>${name}</b> <span>of ${matrix.last[last]}</span>`;
-    stage.setAttribute("aria-label", this.settings.label);
-    stage.setAttribute("aria-valuemin", String(matrix.first[0]));
-    stage.setAttribute("aria-valuemax", String(matrix.last[last]));
-    stage.setAttribute("aria-valuenow", String(matrix.first[this.column]));
-    // While playing, a screen reader would be flooded.
-    if (!this.playing) {
-      stage.setAttribute("aria-valuetext", matrix.sentence(this.column));
-      scrub.setAttribute("aria-valuetext", matrix.stepName(this.column));
-    }
-  }
+  // --- drawing ------------------------------------------------------------------------------
 
   resized() {
     const width = Math.floor(this.parts.stage.clientWidth);
@@ -278,6 +236,7 @@ class Player {
     this.draw();
   }
 
+  /** At the next frame, however often it is asked for until then. */
   draw() {
     if (this.pending) return;
     this.pending = requestAnimationFrame(() => {
@@ -290,34 +249,14 @@ class Player {
     if (!this.matrix || !this.theme) return;
     this.width ||= Math.floor(this.parts.stage.clientWidth);
     if (!this.width) return;
-    const at = layoutOf(this.width, this.settings.height, this.events.length > 0);
-    this.at = at;
-    const { limit } = this.settings;
-    const density = (window.devicePixelRatio || 1) * this.settings.scale;
-    if (!this.image && this.matrix.columns) {
-      this.image = imageOf(this.matrix, this.rows, this.theme.ramp, this.theme.dead, limit, at.plot * density);
+    const { matrix, rows, theme } = this;
+    const { height, limit, scale } = this.settings;
+    this.at = layoutOf(this.width, height, this.events.length > 0);
+    const density = (window.devicePixelRatio || 1) * scale;
+    if (!this.image && matrix.columns) {
+      this.image = imageOf(matrix, rows, theme.ramp, theme.dead, limit, this.at.plot * density);
     }
-    const { matrix, image, theme, column, expert, hover, lit, rows, rowOf, events, playing } = this;
-    const view = { matrix, image, theme, column, expert, hover, lit, rows, rowOf, events, playing, at, limit, density };
-    drawAll(this.parts.plot, view);
-    this.frames = (this.frames || 0) + 1;
+    drawAll(this.parts.plot, this, density);
+    this.frames += 1;
   }
-}
-
-export default function (component) {
-  const root = component.parentElement;
-  let player = mounted.get(root);
-  if (!player || !player.box.isConnected) {
-    player = new Player(root);
-    mounted.set(root, player);
-    shared.mounts = (shared.mounts || 0) + 1;
-  }
-  player.update(component);
-  return () => {
-    player.stop(false);
-    player.observer.disconnect();
-    player.leavePage();
-    shared.players.delete(player.id);
-    mounted.delete(root);
-  };
 }

@@ -1,53 +1,70 @@
-// Waits until the playhead has come to rest and tells Python its step: what is worth a look, but not worth
-// slowing every move down, is then brought up to date on its own. Draws nothing, or the step in words.
+// Waits until the playhead of the page has come to rest and tells Python its step: what is worth a look,
+// but not worth slowing every move down, is then brought up to date. Draws nothing, or the step in words.
+
+import { isPlaying, playhead } from "../shared/page_state.js";
 
 const REST_MS = 60;
 // A busy server may lose a report that another one follows at once; it is then told again, twice at most.
 const AGAIN_MS = 2000;
 const TRIES = 3;
-const resting = new WeakMap();
 
-export default function (component) {
-  const root = component.parentElement;
-  let state = resting.get(root);
-  if (!state) {
-    state = { timer: 0, sent: null };
-    resting.set(root, state);
-    const isPlaying = () => {
-      const shared = globalThis[Symbol.for("moe-routing-explorer.player")];
-      return shared ? [...shared.players.values()].some((player) => player.playing) : false;
-    };
-    const tell = (step, nth) => {
-      state.component.setTriggerValue("rested", step);
-      if (nth < TRIES) {
-        state.timer = setTimeout(() => state.sent === step && state.known !== step && tell(step, nth + 1), AGAIN_MS);
-      }
-    };
-    const rested = () => {
-      if (isPlaying()) return void (state.timer = setTimeout(rested, REST_MS));
-      const step = Number(document.body.value);
-      // Once is enough: Python may have a reason to show another step.
-      if (Number.isInteger(step) && step !== state.known && step !== state.sent) {
-        state.sent = step;
-        tell(step, 1);
-      }
-    };
-    state.moved = () => {
-      const word = root.querySelector("output");
-      if (word && document.body.value !== undefined) word.textContent = `step ${document.body.value}`;
-      if (!state.component.data.report) return;
-      clearTimeout(state.timer);
-      state.timer = setTimeout(rested, REST_MS);
-    };
-    document.body.addEventListener(component.data.event, state.moved);
+class RestingPlayhead {
+  #timer = 0;
+  #sent = null;
+
+  constructor(root) {
+    this.words = root.querySelector("output");
+    this.leave = playhead.subscribe(() => this.show());
   }
-  state.component = component;
-  state.known = component.data.step;
-  if (state.sent === state.known) state.sent = null;
-  state.moved();
+
+  update(component) {
+    this.component = component;
+    if (this.#sent === component.data.step) this.#sent = null;
+    this.show();
+  }
+
+  stop() {
+    clearTimeout(this.#timer);
+    this.leave();
+  }
+
+  show() {
+    if (this.words && playhead.value !== null) this.words.textContent = `step ${playhead.value}`;
+    if (!this.component.data.report) return;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#rest(), REST_MS);
+  }
+
+  #rest() {
+    if (isPlaying()) {
+      this.#timer = setTimeout(() => this.#rest(), REST_MS);
+      return;
+    }
+    const step = playhead.value;
+    // Once is enough: Python may have a reason to show another step.
+    if (step === null || step === this.component.data.step || step === this.#sent) return;
+    this.#sent = step;
+    this.#tell(step, 1);
+  }
+
+  #tell(step, nth) {
+    this.component.setTriggerValue("rested", step);
+    if (nth === TRIES) return;
+    this.#timer = setTimeout(() => {
+      if (this.#sent === step && this.component.data.step !== step) this.#tell(step, nth + 1);
+    }, AGAIN_MS);
+  }
+}
+
+const mounted = new WeakMap();
+
+export default function mount(component) {
+  const root = component.parentElement;
+  if (!mounted.has(root)) mounted.set(root, new RestingPlayhead(root));
+  const resting = mounted.get(root);
+  resting.update(component);
   return () => {
-    clearTimeout(state.timer);
-    document.body.removeEventListener(component.data.event, state.moved);
-    resting.delete(root);
+    resting.stop();
+    mounted.delete(root);
   };
 }

@@ -1,12 +1,12 @@
-"""Two tiny companions of a player that `follow`s: what waits for its rest, and its step in words."""
+"""Two tiny companions of the player that leads its page: what waits for its rest, and its step in words."""
 
 from pathlib import Path
 
 import streamlit as st
 
-from explorer.charts import theme
+from explorer.ui.components import modules
 
-_SCRIPT = (Path(__file__).parent / "rest.js").read_text(encoding="utf-8")
+_SCRIPT = modules.script(Path(__file__).parent / "rest.js")
 _REST = st.components.v2.component("moe_playhead_at_rest", js=_SCRIPT)
 _WORDS = st.components.v2.component(
     "moe_playhead_words",
@@ -24,7 +24,7 @@ def step_at_rest(known: int, *, key: str) -> int:
     """
     result = _REST(
         key=key,
-        data={"event": theme.PLAYHEAD_EVENT, "step": known, "report": True},
+        data={"step": known, "report": True},
         on_rested_change=lambda: None,
     )
     value = result.get("rested") if result is not None else None
@@ -33,4 +33,4 @@ def step_at_rest(known: int, *, key: str) -> int:
 
 def step_in_words(*, key: str) -> None:
     """`step 120`, always that of the playhead; Python has nothing to do with it."""
-    _WORDS(key=key, data={"event": theme.PLAYHEAD_EVENT, "step": None, "report": False}, width="content")
+    _WORDS(key=key, data={"step": None, "report": False}, width="content")

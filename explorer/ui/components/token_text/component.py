@@ -7,18 +7,16 @@ from typing import Any
 
 import streamlit as st
 
+from explorer.ui.components import modules
+
 FOLDER = Path(__file__).parent
-# One module for the browser, no build: the parts are joined in this order.
-SCRIPTS = ("words.js", "text.js", "keys.js")
 FIRST, ALL = "first", "all"
 
-
-def _read(*names: str) -> str:
-    return "\n".join((FOLDER / name).read_text(encoding="utf-8") for name in names)
-
-
 _TEXT = st.components.v2.component(
-    "moe_token_text", html=_read("text.html"), css=_read("text.css"), js=_read(*SCRIPTS)
+    "moe_token_text",
+    html=(FOLDER / "text.html").read_text(encoding="utf-8"),
+    css=(FOLDER / "text.css").read_text(encoding="utf-8"),
+    js=modules.script(FOLDER / "index.js"),
 )
 
 

@@ -1,10 +1,14 @@
-// The probe batch as chips: state, drawing, and the one function that Streamlit calls at every change.
+// The probe batch as chips: what Python sends, how it is drawn, and what is picked.
+
+import { listenToKeys } from "./keys.js";
+import { listenToPointer } from "./pointer.js";
+import { stripes } from "./stripes.js";
+import { expertWords, spoken, written } from "./words.js";
 
 const PICK_EVENT = "picked";
 const PENDING_MS = 4000;
-const mounted = new WeakMap();
 
-class TokenText {
+export class TokenText {
   constructor(root) {
     const find = (name) => root.querySelector(`.${name}`);
     this.box = find("probe");
@@ -14,8 +18,10 @@ class TokenText {
     this.tip = find("tip");
     this.stage = find("stage");
     this.chips = [];
+    this.keys = [];
     this.pending = null;
-    this.listen();
+    listenToPointer(this);
+    listenToKeys(this);
   }
 
   // --- what comes from Python ---------------------------------------------------------------
@@ -114,16 +120,11 @@ class TokenText {
       this.texts.style.setProperty("--m", this.colour(expert));
       this.texts.style.setProperty("--i", this.ink(expert));
     }
-    this.chips.forEach((chip, index) => this.paintChip(chip, index, one));
-    this.keys.forEach((button, e) => button.setAttribute("aria-pressed", String(one && e === expert)));
-    const marks = one
-      ? mode === "all"
-        ? `Filled: tokens of expert ${expert}`
-        : `Filled: first choice is expert ${expert}. Framed: it is a later choice`
-      : mode === "all"
-        ? "Stripes: the experts of a token, as wide as their gates"
-        : "Colour: the first choice of a token";
-    this.legend.textContent = text.chosen.length ? marks : "";
+    for (const [index, chip] of this.chips.entries()) this.paintChip(chip, index, one);
+    for (const [e, button] of this.keys.entries()) {
+      button.setAttribute("aria-pressed", String(one && e === expert));
+    }
+    this.legend.textContent = text.chosen.length ? legend(mode, expert) : "";
   }
 
   paintChip(chip, index, one) {
@@ -136,28 +137,20 @@ class TokenText {
     chip.classList.toggle("other", has && !on);
     if (first === undefined) chip.style.removeProperty("--c");
     else chip.style.setProperty("--c", this.colour(first));
-    if (mode === "all") chip.style.setProperty("--stripes", this.stripes(index));
+    if (mode === "all")
+      chip.style.setProperty(
+        "--stripes",
+        stripes(
+          experts.map((e) => this.colour(e)),
+          text.gates?.[index],
+        ),
+      );
     const number = chip.querySelector(".number");
     // Many numbers would be longer than the token; the stripes and the tooltip say them.
     const numbers = mode === "all" ? (experts.length > 2 ? [] : experts) : experts.slice(0, 1);
     if (number) number.textContent = numbers.join(" ");
     const who = mode === "all" || one ? expertWords(experts) : expertWords(experts.slice(0, 1));
     chip.setAttribute("aria-label", `${spoken(text.texts[index])}: ${who}`);
-  }
-
-  /** Hard stops, one stretch an expert, as wide as its share of the gates. */
-  stripes(index) {
-    const experts = this.text.chosen[index];
-    if (!experts.length) return "none";
-    const gates = this.text.gates?.[index] ?? experts.map(() => 1);
-    const total = gates.reduce((a, b) => a + b, 0) || 1;
-    let at = 0;
-    const stops = experts.map((expert, slot) => {
-      const from = at;
-      at += (100 * gates[slot]) / total;
-      return `${this.colour(expert)} ${from.toFixed(1)}% ${at.toFixed(1)}%`;
-    });
-    return `linear-gradient(to right, ${stops.join(", ")})`;
   }
 
   /** Marks a token as the one under the microscope. */
@@ -204,13 +197,15 @@ class TokenText {
   }
 }
 
-export default function (component) {
-  const root = component.parentElement;
-  let text = mounted.get(root);
-  if (!text || !text.box.isConnected) {
-    text = new TokenText(root);
-    mounted.set(root, text);
+/** What the colours of the chips mean; `expert` is the marked one. */
+function legend(mode, expert) {
+  const isMarked = expert !== null && expert !== undefined;
+  if (mode === "all") {
+    return isMarked
+      ? `Filled: tokens of expert ${expert}`
+      : "Stripes: the experts of a token, as wide as their gates";
   }
-  text.update(component);
-  return () => mounted.delete(root);
+  return isMarked
+    ? `Filled: first choice is expert ${expert}. Framed: it is a later choice`
+    : "Colour: the first choice of a token";
 }

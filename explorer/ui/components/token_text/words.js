@@ -4,7 +4,7 @@ const BLANKS = { " ": "␣", "\n": "⏎", "\r": "␍", "\t": "⇥" };
 const NAMES = { " ": "space", "\n": "line break", "\r": "carriage return", "\t": "tab" };
 
 /** The text with its blanks as faint signs; as nodes, so that no token is ever read as markup. */
-function written(text) {
+export function written(text) {
   const nodes = [];
   let run = "";
   const flush = () => {
@@ -25,7 +25,7 @@ function written(text) {
 }
 
 /** " the" -> "space the": a screen reader skips bare blanks. */
-function spoken(text) {
+export function spoken(text) {
   const words = [];
   let run = "";
   for (const letter of text) {
@@ -42,7 +42,7 @@ function spoken(text) {
   return words.join(" ") || "empty";
 }
 
-function expertWords(experts) {
+export function expertWords(experts) {
   if (!experts.length) return "no expert";
   return experts.length === 1 ? `expert ${experts[0]}` : `experts ${experts.join(", ")}`;
 }

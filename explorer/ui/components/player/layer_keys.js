@@ -1,0 +1,45 @@
+// J and K: another layer at the same step and expert; Python brings its matrix.
+
+import { layerRequest } from "./registry.js";
+
+/** Several quick keys are one request. */
+const GATHER_MS = 80;
+const FORGET_MS = 3000;
+
+export class LayerKeys {
+  #player;
+  #timer = 0;
+
+  constructor(player) {
+    this.#player = player;
+  }
+
+  change(by) {
+    const { layer, layers } = this.#player.settings;
+    if (layer === null) return;
+    const from = layerRequest.layer ?? layer;
+    const to = Math.max(0, Math.min(layers - 1, from + by));
+    if (to === from) return;
+    Object.assign(layerRequest, { layer: to, time: performance.now() });
+    this.#player.stop(false);
+    this.ask();
+  }
+
+  /**
+   * Ask Python for the layer, if it is another than this player's. A key that was pressed while Python made
+   * the next layer's player is answered there: a request of a player that is gone by then is lost.
+   */
+  ask() {
+    clearTimeout(this.#timer);
+    const { layer, time } = layerRequest;
+    if (layer === null || layer === this.#player.settings.layer || performance.now() - time > FORGET_MS) {
+      layerRequest.layer = null;
+      return;
+    }
+    this.#timer = setTimeout(() => this.#player.send({ layer }), GATHER_MS);
+  }
+
+  leave() {
+    clearTimeout(this.#timer);
+  }
+}

@@ -1,0 +1,52 @@
+// Where things lie on the canvas, in CSS pixels.
+
+const EDGE = { top: 26, bottom: 26, left: 40, right: 6, gap: 26 };
+/** Half the width of an event's sign. */
+export const MARK = 5;
+
+/** Signs of events need a row of their own under the words. */
+export function layoutOf(width, height, marked) {
+  const top = EDGE.top + (marked ? 11 : 0);
+  const bars = width < 360 ? 0 : Math.max(96, Math.min(230, width * 0.2));
+  const plot = Math.max(40, width - EDGE.left - EDGE.right - (bars ? bars + EDGE.gap : 0));
+  return {
+    width,
+    height,
+    plot,
+    left: EDGE.left,
+    top,
+    lift: top - EDGE.top + 9,
+    tall: height - top - EDGE.bottom,
+    bars,
+    barsLeft: EDGE.left + plot + EDGE.gap,
+  };
+}
+
+/** The round number (1, 2 or 5 times a power of ten) that cuts `span` into at most `wanted` parts. */
+export function niceStep(span, wanted) {
+  const raw = span / Math.max(1, wanted);
+  const power = 10 ** Math.floor(Math.log10(Math.max(raw, 1)));
+  return Math.max(1, [1, 2, 5, 10].map((m) => m * power).find((v) => v >= raw) || 10 * power);
+}
+
+/** The middle of the column at this step. */
+export function stepX(matrix, at, step) {
+  return at.left + ((matrix.columnOf(step) + 0.5) / matrix.columns) * at.plot;
+}
+
+/** The cell at a point: column null on the bars and left of the plot; null above and below. */
+export function cellAt({ at, matrix, rows }, [x, y]) {
+  if (!at || !matrix.columns) return null;
+  if (y < at.top || y >= at.top + at.tall) return null;
+  const row = Math.min(matrix.experts - 1, Math.floor(((y - at.top) / at.tall) * matrix.experts));
+  const isInside = x >= at.left && x < at.left + at.plot;
+  const column = isInside ? Math.floor(((x - at.left) / at.plot) * matrix.columns) : null;
+  return { column, expert: rows[row], x, y };
+}
+
+/** The events whose sign lies at a point. */
+export function marksAt({ at, matrix, events }, [x, y]) {
+  if (!at || !events.length || !matrix.columns) return [];
+  if (y >= at.top || y < at.top - 4 * MARK) return [];
+  return events.filter((event) => Math.abs(stepX(matrix, at, event.step) - x) <= 2 * MARK);
+}
