@@ -182,9 +182,11 @@ def final_imbalance(frame: pl.DataFrame, names: Mapping[str, str], chance: float
     ends = {run: value for run, (_, value) in _ends(frame, "max_vio_mean100").items() if value is not None}
     if not ends:
         return NOTHING
-    parts = [f"{names.get(run, run)}: {number(ends[run])}" for run in sorted(ends, key=lambda run: ends[run])]
+    parts = [
+        f"{names.get(run, run)} at {number(ends[run])}" for run in sorted(ends, key=lambda run: ends[run])
+    ]
     baseline = "" if chance is None else f" Random routing would give {number(chance)}."
-    return f"Average imbalance (MaxVio) over the last 100 steps. {'; '.join(parts)}.{baseline}"
+    return f"Average imbalance (MaxVio) over the last 100 steps: {', '.join(parts)}.{baseline}"
 
 
 def _multiples(value: float | None, references: Mapping[str, Any] | None) -> str:

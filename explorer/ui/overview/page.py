@@ -59,11 +59,7 @@ def _starts() -> None:
 
 def _film(film: LoadFilm, title: str) -> Film:
     family = theme.FAMILIES[film.run.family]
-    idle = (
-        f"; {counted(film.nearly_idle, 'expert')} of {film.num_experts} nearly idle"
-        if film.nearly_idle
-        else ""
-    )
+    idle = f"; {film.nearly_idle} of {film.num_experts} experts are nearly idle" if film.nearly_idle else ""
     finding = f"Busiest expert at the end: {captions.number(film.busiest)} × an even share{idle}."
     return Film(
         title=title,

@@ -69,7 +69,8 @@ def _follow_reading() -> None:
     """Say how far the first reading is; draw the page again when more can be shown."""
     known = len(cached.list_runs())
     total = sum(_folders(folder) for folder in services().settings.runs_dirs)
-    st.info(plain(f"Reading the recorded runs: {known} of {total}."), icon=":material/hourglass_top:")
+    if known < total:
+        st.info(plain(f"Reading the recorded runs: {known} of {total}."), icon=":material/hourglass_top:")
     before = st.session_state.get("runs_read", known)
     st.session_state["runs_read"] = known
     if known != before or not is_reading():

@@ -10,6 +10,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from explorer.charts import scales, theme
+from explorer.ui.components import modules
 
 LIMIT = 2.0
 """Colours reach from a quarter of the uniform load to four times of it: log2 of the load ratio."""
@@ -23,7 +24,10 @@ def _read(name: str) -> str:
 
 
 _OPENING = st.components.v2.component(
-    "moe_opening", html=_read("opening.html"), css=_read("opening.css"), js=_read("opening.js")
+    "moe_opening",
+    html=_read("opening.html"),
+    css=_read("opening.css"),
+    js=modules.script(FOLDER / "opening.js"),
 )
 
 

@@ -75,17 +75,7 @@ function build(box, films) {
   });
 }
 
-export default function opening({ parentElement, data }) {
-  const box = parentElement.querySelector(".opening");
-  const dark = isDark(box);
-  const { stops, dead } = data.colours[dark ? "dark" : "light"];
-  const table = palette(stops, dead);
-  const canvases = build(box, data.films.map((film) => ({ ...film, colour: film.colours[dark ? 1 : 0] })));
-  const pictures = data.films.map((film) => picture(film, table));
-  const [button, now] = [box.querySelector(".play"), box.querySelector(".now")];
-  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  const state = { share: still ? 1 : 0, playing: !still, last: null, frame: 0 };
-
+function legend(box, data, table, dead) {
   const ramp = box.querySelector(".ramp");
   const brush = ramp.getContext("2d");
   for (let x = 0; x < ramp.width; x += 1) {
@@ -95,58 +85,92 @@ export default function opening({ parentElement, data }) {
   box.querySelector(".dead").style.background = dead;
   box.querySelector(".low").textContent = data.low;
   box.querySelector(".high").textContent = data.high;
+}
 
-  function draw() {
-    canvases.forEach((canvas, i) => {
-      const scale = devicePixelRatio || 1;
-      const [width, height] = [canvas.clientWidth, canvas.clientHeight];
-      [canvas.width, canvas.height] = [Math.round(width * scale), Math.round(height * scale)];
-      const context = canvas.getContext("2d");
-      context.imageSmoothingEnabled = false;
-      const shown = Math.round(pictures[i].width * state.share);
-      if (shown > 0) {
-        const reach = (canvas.width * shown) / pictures[i].width;
-        context.drawImage(pictures[i], 0, 0, shown, pictures[i].height, 0, 0, reach, canvas.height);
-        if (state.share < 1) {
-          context.fillStyle = getComputedStyle(box).color;
-          context.fillRect(reach, 0, 2 * scale, canvas.height);
-        }
-      }
+/** Two pictures that are uncovered from the left by one clock. */
+class Opening {
+  constructor(box, data) {
+    this.box = box;
+    this.steps = data.steps;
+    const dark = isDark(box);
+    const { stops, dead } = data.colours[dark ? "dark" : "light"];
+    const table = palette(stops, dead);
+    const films = data.films.map((film) => ({ ...film, colour: film.colours[dark ? 1 : 0] }));
+    this.canvases = build(box, films);
+    this.pictures = films.map((film) => picture(film, table));
+    legend(box, data, table, dead);
+    const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    this.share = still ? 1 : 0;
+    this.playing = !still && films.length > 0;
+    this.last = null;
+    this.frame = 0;
+    this.button = box.querySelector(".play");
+    this.button.onclick = () => this.toggle();
+    box.querySelector(".bar").hidden = films.length === 0;
+  }
+
+  draw() {
+    this.canvases.forEach((canvas, i) => {
+      this.uncover(canvas, this.pictures[i]);
     });
-    const steps = data.steps;
-    now.textContent = `Step ${steps[Math.max(0, Math.round(steps.length * state.share) - 1)].toLocaleString("en")}`;
-    const name = state.playing ? "Pause" : state.share >= 1 ? "Play again" : "Play";
-    if (button.textContent !== name) {
-      button.textContent = name;
-      button.setAttribute("aria-label", name);
+    if (this.steps.length > 0) {
+      const column = Math.max(0, Math.round(this.steps.length * this.share) - 1);
+      this.box.querySelector(".now").textContent = `Step ${this.steps[column].toLocaleString("en")}`;
+    }
+    const name = this.playing ? "Pause" : this.share >= 1 ? "Play again" : "Play";
+    if (this.button.textContent !== name) this.button.textContent = name;
+  }
+
+  uncover(canvas, image) {
+    const scale = devicePixelRatio || 1;
+    canvas.width = Math.round(canvas.clientWidth * scale);
+    canvas.height = Math.round(canvas.clientHeight * scale);
+    const context = canvas.getContext("2d");
+    context.imageSmoothingEnabled = false;
+    const shown = Math.round(image.width * this.share);
+    if (shown === 0) return;
+    const reach = (canvas.width * shown) / image.width;
+    context.drawImage(image, 0, 0, shown, image.height, 0, 0, reach, canvas.height);
+    if (this.share < 1) {
+      context.fillStyle = getComputedStyle(this.box).color;
+      context.fillRect(reach, 0, 2 * scale, canvas.height);
     }
   }
 
-  function tick(time) {
-    if (state.playing && state.last !== null) {
-      state.share = Math.min(1, state.share + (time - state.last) / (1000 * SECONDS));
-      state.playing = state.share < 1;
+  tick(time) {
+    if (this.playing && this.last !== null) {
+      this.share = Math.min(1, this.share + (time - this.last) / (1000 * SECONDS));
+      this.playing = this.share < 1;
     }
-    state.last = time;
-    draw();
-    state.frame = state.playing ? requestAnimationFrame(tick) : 0;
+    this.last = time;
+    this.draw();
+    this.frame = this.playing ? requestAnimationFrame((now) => this.tick(now)) : 0;
   }
 
-  function start() {
-    state.last = null;
-    if (state.frame === 0) state.frame = requestAnimationFrame(tick);
+  start() {
+    this.last = null;
+    if (this.frame === 0) this.frame = requestAnimationFrame((now) => this.tick(now));
   }
 
-  button.onclick = () => {
-    if (!state.playing && state.share >= 1) state.share = 0;
-    state.playing = !state.playing;
-    start();
-  };
-  const observer = new ResizeObserver(() => draw());
-  observer.observe(box);
-  start();
+  toggle() {
+    if (!this.playing && this.share >= 1) this.share = 0;
+    this.playing = !this.playing;
+    this.start();
+  }
+
+  stop() {
+    cancelAnimationFrame(this.frame);
+    this.playing = false;
+  }
+}
+
+export default function opening({ parentElement, data }) {
+  const shown = new Opening(parentElement.querySelector(".opening"), data);
+  const observer = new ResizeObserver(() => shown.draw());
+  observer.observe(shown.box);
+  shown.start();
   return () => {
     observer.disconnect();
-    cancelAnimationFrame(state.frame);
+    shown.stop();
   };
 }
