@@ -1,6 +1,6 @@
 """A view opened for an address without a browser: the panels that its page would show."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from urllib.parse import urlencode
@@ -44,7 +44,11 @@ class OpenedView:
     @property
     def keys(self) -> list[str]:
         """Keys of the panels; asks every question."""
-        return [key for key in self.questions if isinstance(self.answer(key), Panel)]
+        return list(self.present_keys())
+
+    def present_keys(self) -> Iterator[str]:
+        """Keys of the panels, each once its question has been asked."""
+        return (key for key in self.questions if isinstance(self.answer(key), Panel))
 
     @property
     def films(self) -> Mapping[str, Callable[[], Film]]:
