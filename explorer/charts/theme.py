@@ -19,6 +19,9 @@ from explorer.config.routings import KINDS
 # Altair refuses more than 5,000 rows when a figure is written to a file. Our frames are binned
 # beforehand and a heatmap of 64 experts by 200 bins has 12,800 cells, so the guard only hurts.
 alt.data_transformers.disable_max_rows()
+# Or Altair holds every axis and mark against its schema once more while it is made, which takes as long as
+# the chart itself. The tests of the charts validate whole figures.
+alt.utils.schemapi.disable_debug_mode()
 
 Figure = alt.Chart | alt.LayerChart
 MAX_DIRECT_LABELS = 4

@@ -120,7 +120,7 @@ def _ask(process: "subprocess.Popen[bytes]", order: Order) -> Any:
     assert process.stdout is not None
     pickle.dump(order, process.stdin, pickle.HIGHEST_PROTOCOL)
     process.stdin.flush()
-    return pickle.load(process.stdout)  # noqa: S301 (from our own process)
+    return pickle.load(process.stdout)
 
 
 # --- In the process that draws ---
@@ -137,7 +137,7 @@ def serve() -> None:
     drawing.warm_up()
     while True:
         try:
-            order = pickle.load(source)  # noqa: S301 (from the process that started us)
+            order = pickle.load(source)
         except EOFError:
             return
         answer: Drawn | str

@@ -17,8 +17,7 @@ from explorer.export import svg, titles
 from explorer.export.settings import LABEL_PX, MM_PER_INCH, PT_PER_INCH, FigureSettings
 
 MOST_SVG = 700_000
-"""A larger drawing (a heatmap has a rectangle per cell) goes into a page as an image, or the page gets slow."""
-
+"""A larger drawing (a heatmap has a rectangle per cell) is an image in a page, or the page gets slow."""
 PAGE_DPI = 200
 """Of such an image."""
 

@@ -1,4 +1,4 @@
-"""Charts that other processes draw: each answer is its own, and an error or a dead process loses one chart."""
+"""Charts that other processes draw: an error or a dead process loses one chart and no other."""
 
 import os
 import signal
