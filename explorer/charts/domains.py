@@ -78,7 +78,7 @@ def domain_expert_heatmap(
     column = (
         alt.Chart(data)
         .transform_aggregate(groupby=["expert"])
-        .encode(x=across, y=alt.value(0), y2=alt.value("height"), opacity=linking.when_lit(1, 0, 0))
+        .encode(x=across, y=alt.YValue(0), y2=alt.Y2Value("height"), opacity=linking.when_lit(1, 0, 0))
     )
     # The page's colour around the line keeps it visible on any cell.
     halo = column.mark_rect(filled=False, stroke=alt.ExprRef("background"), strokeWidth=5)

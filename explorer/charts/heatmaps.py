@@ -200,9 +200,9 @@ def _figure(
             scale=alt.Scale(zero=False, nice=False, round=True),
             axis=theme.step_axis(),
         ),
-        x2="x2:Q",
+        x2=alt.X2("x2:Q"),
         y=alt.Y("y:Q", axis=y_axis, scale=alt.Scale(domain=[0, tall], reverse=True, nice=False, round=True)),
-        y2="y2:Q",
+        y2=alt.Y2("y2:Q"),
         tooltip=tooltip,
     )
     pick = alt.selection_point(name="pick", fields=["expert", "first_step"], on="click", empty=False)
@@ -228,7 +228,7 @@ def _figure(
             color=theme.STRONG_TEXT.expr,
             clip=False,
         )
-        .encode(x=alt.value(0), y="y:Q", text="label:N")
+        .encode(x=alt.XValue(0), y=alt.Y("y:Q"), text=alt.Text("label:N"))
     )
     span = (float(placed["x"].min()), float(placed["x2"].max()))  # type: ignore[arg-type]
     above = event_marks.event_layers(events, span, above=True)
@@ -242,10 +242,10 @@ def _figure(
 def _lit_rows(base: alt.Chart) -> list[alt.Chart]:
     """A frame around the row of the expert under the pointer; one panel has one run's experts."""
     rows = base.transform_aggregate(groupby=["expert", "y", "y2"]).encode(
-        x=alt.value(0),
-        x2=alt.value("width"),
+        x=alt.XValue(0),
+        x2=alt.X2Value("width"),
         opacity=linking.when_lit(1, 0, 0),
-        tooltip=alt.value(None),
+        tooltip=alt.TooltipValue(None),
     )
     # The page's colour around the line keeps it visible on any cell.
     halo = rows.mark_rect(filled=False, stroke=alt.ExprRef("background"), strokeWidth=4)

@@ -84,16 +84,16 @@ def load_bars(
             y=alt.Y("load_ratio:Q", title=theme.AXIS["load_ratio"], axis=alt.Axis(tickCount=5)),
             color=alt.Color("value:Q", scale=load_scale(limit, colour, bars=True), legend=None),
             opacity=linking.when_lit(1, 0.55, 1),
-            stroke=alt.value(theme.PLAYHEAD.expr),
+            stroke=alt.StrokeValue(theme.PLAYHEAD.expr),
             strokeWidth=linking.when_lit(2, 0, 0),
             tooltip=tooltip,
         )
         .add_params(linking.hover(scope))
     )
     line = pl.DataFrame({"load_ratio": [1.0], "name": ["uniform"]})
-    base = alt.Chart(line).encode(y="load_ratio:Q")
+    base = alt.Chart(line).encode(y=alt.Y("load_ratio:Q"))
     rule = base.mark_rule(color=theme.STRONG_TEXT.expr, strokeDash=[5, 3], strokeWidth=1.2)
     text = base.mark_text(align="left", dx=6, fontSize=11, fontWeight=600, color=theme.STRONG_TEXT.expr)
-    chart = alt.layer(bars, rule, text.encode(x=alt.value(alt.expr("width")), text="name:N"))
+    chart = alt.layer(bars, rule, text.encode(x=alt.XValue(alt.expr("width")), text=alt.Text("name:N")))
     figure: alt.LayerChart = theme.titled(chart, title=title, height=height)
     return figure

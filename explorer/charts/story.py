@@ -55,7 +55,7 @@ def story(
     rule = (
         alt.Chart(marks)
         .mark_rule(color=theme.REFERENCE.expr, strokeDash=[6, 5], strokeWidth=2)
-        .encode(y="value:Q")
+        .encode(y=alt.Y("value:Q"))
     )
     above = event_marks.event_layers(events, series.step_span(data), styles, above=True)
     figure: alt.LayerChart = theme.titled(

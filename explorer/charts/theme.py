@@ -243,7 +243,7 @@ def no_data(message: str = "no data", *, title: str = "", height: int = 160) -> 
     """What an empty frame looks like: a calm sentence instead of an exception."""
     text = alt.Chart(pl.DataFrame({"message": [message]})).mark_text(fontSize=14, color=NEUTRAL_TEXT.expr)
     layer = alt.layer(
-        text.encode(text="message:N", x=alt.value(alt.expr("width / 2")), y=alt.value(height / 2))
+        text.encode(text=alt.Text("message:N"), x=alt.XValue(alt.expr("width / 2")), y=alt.YValue(height / 2))
     )
     figure: alt.LayerChart = titled(layer, title=title, height=height)
     return figure
@@ -261,8 +261,8 @@ def playhead_layers(playhead: float | Follow | None, *, named: bool = True) -> l
     data = pl.DataFrame({"playhead": values}, schema={"playhead": pl.Float64}).with_columns(
         name=pl.lit("step ") + pl.col("playhead").cast(pl.Int64).cast(pl.String) if named else pl.lit("")
     )
-    base = alt.Chart(data).encode(x="playhead:Q")
-    return [base.mark_rule(**_RULE), base.mark_text(**_NAME).encode(text="name:N", y=alt.value(0))]
+    base = alt.Chart(data).encode(x=alt.X("playhead:Q"))
+    return [base.mark_rule(**_RULE), base.mark_text(**_NAME).encode(text=alt.Text("name:N"), y=alt.YValue(0))]
 
 
 _RULE: dict[str, Any] = {"color": PLAYHEAD.expr, "strokeWidth": 1.5, "clip": True}
@@ -284,10 +284,10 @@ def _following_layers(named: bool) -> list[alt.Chart]:
     at = "scale('x', toNumber(playhead))"
     known = "isValid(playhead) && playhead !== ''"
     shown = alt.value(alt.expr(f"{known} && inrange({at}, [0, width]) ? 1 : 0"))
-    base = alt.Chart(pl.DataFrame({"playhead": [0.0]})).encode(x=alt.value(alt.expr(at)), opacity=shown)
-    rule = base.mark_rule(**_RULE).encode(y=alt.value(0), y2=alt.value("height"))
+    base = alt.Chart(pl.DataFrame({"playhead": [0.0]})).encode(x=alt.XValue(alt.expr(at)), opacity=shown)
+    rule = base.mark_rule(**_RULE).encode(y=alt.YValue(0), y2=alt.Y2Value("height"))
     words = alt.value(alt.expr("'step ' + playhead" if named else "''"))
-    return [rule, base.mark_text(**_NAME).encode(text=words, y=alt.value(0)).add_params(moved)]
+    return [rule, base.mark_text(**_NAME).encode(text=words, y=alt.YValue(0)).add_params(moved)]
 
 
 FILE_FONT = "Arial, 'Liberation Sans', Arimo, Helvetica, 'Nimbus Sans', sans-serif"
