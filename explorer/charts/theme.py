@@ -227,7 +227,7 @@ def _lines(title: str) -> str | list[str]:
 
 
 def titled(chart: Any, *, title: str = "", height: int) -> Any:
-    """Set size and title; an empty title leaves none.
+    """Set size and title of a new chart, and return it; an empty title leaves none.
 
     The width is fitted to the container. `height` is that of the plot itself, in the page as in a file,
     so that labels which were moved apart for it stay apart.
@@ -236,7 +236,10 @@ def titled(chart: Any, *, title: str = "", height: int) -> Any:
     sizes: dict[str, Any] = {"width": "container", "height": height, "autosize": fit}
     if title:
         sizes["title"] = alt.TitleParams(_lines(title), anchor="start", offset=10)
-    return chart.properties(**sizes)
+    # In place: `properties` copies every layer first, which takes as long as drawing up the chart.
+    for name, value in sizes.items():
+        chart[name] = value
+    return chart
 
 
 def no_data(message: str = "no data", *, title: str = "", height: int = 160) -> alt.LayerChart:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from explorer.export.settings import FigureSettings
 
 MOST = 2
-"""Each takes about 150 MB; more hardly help, since the process that asks is the slower one then."""
+"""Each takes about 150 MB and half a second to start; more hardly help, since whoever asks is slower."""
 _CODE = "from explorer.export.converters import serve; serve()"
 _FOLDER = Path(__file__).parents[2]
 
@@ -58,7 +58,8 @@ class Converters:
     """A few processes that draw charts. Close it, or use it in a `with`."""
 
     def __init__(self, most: int = MOST) -> None:
-        count = max(1, min(most, os.cpu_count() or 1))
+        # One processor is busy with building the charts.
+        count = max(1, min(most, (os.cpu_count() or 1) - 1))
         self._free: list[subprocess.Popen[bytes]] = [_start() for _ in range(count)]
         self._all = list(self._free)
         self._lock = threading.Lock()

@@ -1,14 +1,16 @@
 """Files of one view, whether a page or a command has opened it."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from explorer.export import bundle, data, figures, film
+from explorer.export import bundle, data, figures
 from explorer.export.converters import Converters
-from explorer.export.film import Film
 from explorer.export.provenance import Provenance, run_ids
 from explorer.export.settings import FigureSettings
 from explorer.figures.panel import Panel
+
+if TYPE_CHECKING:
+    from explorer.export.film import Film
 
 MOST_OF_RUNS = 300
 """Letters of run ids in the footer of a figure; more of them are left out."""
@@ -37,7 +39,7 @@ class ViewPanels(Protocol):
         """Every panel that can be exported, in the order of the page."""
 
     @property
-    def films(self) -> Mapping[str, Callable[[], Film]]:
+    def films(self) -> Mapping[str, Callable[[], "Film"]]:
         """What can be played as an animation, by the key of its panel."""
 
     def get(self, key: str) -> Panel:
@@ -59,6 +61,8 @@ def table(view: ViewPanels, key: str, kind: str) -> bytes:
 
 def animation(view: ViewPanels, key: str, settings: FigureSettings) -> bytes:
     """The animation of a panel as a GIF."""
+    from explorer.export import film  # which loads Pillow
+
     return film.gif(view.films[key](), dark=settings.dark)
 
 

@@ -3,16 +3,18 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from explorer.export import films
-from explorer.export.film import Film
 from explorer.export.vega import follows_player
 from explorer.figures.arms import Run
 from explorer.figures.panel import Missing, Panel, Question, slug
 from explorer.figures.store import Store
 from explorer.figures.views.replay import HEATMAP
 from explorer.figures.views.view import OpenView
+
+if TYPE_CHECKING:
+    from explorer.export.film import Film
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +53,10 @@ class OpenedView:
         return (key for key in self.questions if isinstance(self.answer(key), Panel))
 
     @property
-    def films(self) -> Mapping[str, Callable[[], Film]]:
+    def films(self) -> Mapping[str, Callable[[], "Film"]]:
         """The animation of Replay's heatmap."""
+        from explorer.export import films  # which loads Pillow
+
         question = self.questions.get(HEATMAP)
         if question is None:
             return {}
