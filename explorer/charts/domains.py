@@ -64,8 +64,8 @@ def domain_expert_heatmap(
             scale=alt.Scale(paddingInner=0.06, paddingOuter=0),
         ),
         tooltip=[
-            "domain:N",
-            "expert:O",
+            alt.Tooltip("domain:N"),
+            alt.Tooltip("expert:O"),
             alt.Tooltip("load_ratio:Q", title="load, × uniform", format=".2f"),
             alt.Tooltip("tokens:Q", format=",d"),
         ],

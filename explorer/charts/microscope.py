@@ -206,7 +206,7 @@ def served_domains(frame: pl.DataFrame) -> theme.Figure:
             y=alt.Y("domain:N", sort=None, title=None, axis=alt.Axis(ticks=False, domain=False)),
             x=alt.X("load_ratio:Q", title=theme.AXIS["load_ratio"], axis=alt.Axis(tickCount=5)),
             tooltip=[
-                "domain:N",
+                alt.Tooltip("domain:N"),
                 alt.Tooltip("load_ratio:Q", title="load, × uniform", format=".2f"),
                 alt.Tooltip("tokens:Q", format=",d"),
             ],
@@ -299,7 +299,7 @@ def saturation(frame: pl.DataFrame, *, layer: int, height: int = 220) -> theme.F
         ),
         tooltip=[
             alt.Tooltip("x:Q", title="after updates", format="d"),
-            "layer:O",
+            alt.Tooltip("layer:O"),
             alt.Tooltip("saturation:Q", title="already as at the end", format=".1%"),
         ],
     )

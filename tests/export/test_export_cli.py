@@ -79,6 +79,17 @@ def test_streamlit_is_not_needed(runs: Path, tmp_path: Path) -> None:
         assert done.stdout
 
 
+def test_pandas_is_not_loaded_and_can_be_loaded_afterwards(runs: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; from explorer.cli import main\n"
+        "assert main(['export', *sys.argv[1:]]) == 0\n"
+        "assert 'pandas' not in sys.modules; import pandas"
+    )
+    arguments = ["--runs", str(runs), "--view", "compare", "--format", "csv", "--out", str(tmp_path / "x")]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_one_figure_into_one_file_and_several_into_a_folder(runs: Path, tmp_path: Path) -> None:
     one = tmp_path / "deep" / "vio.png"
     common = ["none-seed0", "loss_free-seed0", "--runs", runs, "--view", "compare"]
