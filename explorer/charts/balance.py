@@ -73,15 +73,15 @@ def curve_layers(curve: pl.DataFrame | None) -> list[Any]:
     if curve is None or curve.is_empty():
         return []
     base = alt.Chart(curve.select("x", value="uniform_mean", p95="uniform_p95", tokens="tokens")).encode(
-        x="x:Q",
-        y="value:Q",
+        x=alt.X("x:Q"),
+        y=alt.Y("value:Q"),
         tooltip=[
             alt.Tooltip("tokens:Q", title="tokens per step", format=",.0f"),
             alt.Tooltip("value:Q", title="random tokens, mean", format=".3f"),
             alt.Tooltip("p95:Q", title="95th percentile", format=".3f"),
         ],
     )
-    strip = base.mark_area(color=theme.REFERENCE_BAND.expr, opacity=0.45).encode(y2="p95:Q")
+    strip = base.mark_area(color=theme.REFERENCE_BAND.expr, opacity=0.45).encode(y2=alt.Y2("p95:Q"))
     line = base.mark_line(color=theme.REFERENCE.expr, strokeWidth=1.4, strokeDash=[2, 2])
     return [strip, line]
 
@@ -111,14 +111,14 @@ def _reference_layers(references: Mapping[str, tuple[float, float]]) -> list[Any
         schema={"name": pl.String, "value": pl.Float64, "p95": pl.Float64},
     )
     base = alt.Chart(data).encode(
-        y="value:Q",
+        y=alt.Y("value:Q"),
         tooltip=[
             alt.Tooltip("name:N", title="reference"),
             alt.Tooltip("value:Q", title="mean", format=".3f"),
             alt.Tooltip("p95:Q", title="95th percentile", format=".3f"),
         ],
     )
-    strip = base.mark_rect(color=theme.REFERENCE_BAND.expr, opacity=0.45).encode(y2="p95:Q")
+    strip = base.mark_rect(color=theme.REFERENCE_BAND.expr, opacity=0.45).encode(y2=alt.Y2("p95:Q"))
     rules = []
     # A layer each instead of a dash scale: a scale would be shared with the runs' own dashes.
     for name, dash in zip(REFERENCE_LABELS.values(), ([2, 2], [6, 3]), strict=True):

@@ -179,8 +179,8 @@ def _breaks(data: pl.DataFrame) -> alt.Chart:
         alt.Chart(at)
         .mark_point(shape="M-1,-1L1,1M-1,1L1,-1", size=60, strokeWidth=2, color=theme.BROKEN.expr, clip=False)
         .encode(
-            x="x:Q",
-            y="expert_bias:Q",
+            x=alt.X("x:Q"),
+            y=alt.Y("expert_bias:Q"),
             tooltip=[
                 alt.Tooltip("name:N", title="not finite after this: bias of"),
                 alt.Tooltip("x:Q", title="step", format="d"),
@@ -204,12 +204,12 @@ def _outranked(data: pl.DataFrame, gap: float | None) -> list[alt.Chart]:
     line = (
         alt.Chart(limits)
         .mark_line(color=theme.REFERENCE.expr, strokeDash=[5, 3], strokeWidth=1.4, clip=True)
-        .encode(x="x:Q", y="expert_bias:Q")
+        .encode(x=alt.X("x:Q"), y=alt.Y("expert_bias:Q"))
     )
     words = f"{gap:g} below the highest: no score makes up for more"
     text = (
         alt.Chart(limits.drop_nulls().tail(1).with_columns(name=pl.lit(words)))
         .mark_text(align="right", baseline="bottom", dx=-6, dy=-3, fontSize=11, color=theme.NEUTRAL_TEXT.expr)
-        .encode(x=alt.value(alt.expr("width")), y="expert_bias:Q", text="name:N")
+        .encode(x=alt.XValue(alt.expr("width")), y=alt.Y("expert_bias:Q"), text=alt.Text("name:N"))
     )
     return [line, text]

@@ -33,7 +33,7 @@ def severity(frame: pl.DataFrame, *, title: str = "") -> theme.Figure:
     ]
     point = base.mark_circle(size=80, opacity=1, color=theme.EXPERT_INKS[0].expr).encode(tooltip=tooltip)
     text = base.mark_text(align="left", dx=9, fontSize=12, color=theme.STRONG_TEXT.expr).encode(
-        text="value:N"
+        text=alt.Text("value:N")
     )
     chart = alt.layer(line, point, text)
     figure: alt.LayerChart = theme.titled(chart, title=title, height=ROW_PX * len(names))

@@ -130,18 +130,18 @@ def _y(field: str, height: int) -> alt.Y:
 
 def _grid(grid: list[dict[str, Any]], height: int) -> list[alt.Chart]:
     base = alt.Chart(pl.DataFrame(grid)).encode(x=_x("x"))
-    span = base.encode(y=_y("y", height), y2="y2:Q")
+    span = base.encode(y=_y("y", height), y2=alt.Y2("y2:Q"))
     faint = span.mark_rule(color=theme.REFERENCE_BAND.expr, opacity=0.5)
     zero = span.transform_filter("datum.zero").mark_rule(color=theme.STRONG_TEXT.expr, strokeWidth=1.4)
     text = base.mark_text(baseline="top", dy=7, fontSize=11, color=theme.NEUTRAL_TEXT.expr)
-    return [faint, zero, text.encode(y=_y("y2", height), text="text:N")]
+    return [faint, zero, text.encode(y=_y("y2", height), text=alt.Text("text:N"))]
 
 
 def _heads(heads: list[dict[str, Any]], height: int) -> list[alt.Chart]:
     text = alt.Chart(pl.DataFrame(heads)).mark_text(
         align="left", fontSize=13, fontWeight=600, color=theme.STRONG_TEXT.expr
     )
-    return [text.encode(x=alt.value(0), y=_y("y", height), text="text:N")]
+    return [text.encode(x=alt.XValue(0), y=_y("y", height), text=alt.Text("text:N"))]
 
 
 def _marks(arms: list[dict[str, Any]], seeds: list[dict[str, Any]], height: int) -> list[alt.Chart]:
@@ -161,7 +161,9 @@ def _marks(arms: list[dict[str, Any]], seeds: list[dict[str, Any]], height: int)
     )
     seed_tip = [alt.Tooltip("value:Q", title="one seed", format="+.4g")]
     base = alt.Chart(pl.DataFrame(arms)).encode(y=_y("y", height))
-    interval = base.mark_rule(strokeWidth=2.4).encode(x=_x("left"), x2="right:Q", color=colour, tooltip=tips)
+    interval = base.mark_rule(strokeWidth=2.4).encode(
+        x=_x("left"), x2=alt.X2("right:Q"), color=colour, tooltip=tips
+    )
     solid = base.transform_filter("datum.resolved").mark_point(filled=True, size=130, opacity=1)
     # The page shows through an interval that covers zero.
     hollow = base.transform_filter("!datum.resolved").mark_point(
@@ -175,6 +177,6 @@ def _marks(arms: list[dict[str, Any]], seeds: list[dict[str, Any]], height: int)
         interval,
         solid.encode(x=_x("x"), color=colour, tooltip=tips),
         hollow.encode(x=_x("x"), stroke=alt.Stroke("family:N", scale=colours, legend=None), tooltip=tips),
-        names.encode(x=alt.value(0), text="arm:N"),
-        words.encode(x=alt.value(alt.expr("width")), text="verdict:N"),
+        names.encode(x=alt.XValue(0), text=alt.Text("arm:N")),
+        words.encode(x=alt.XValue(alt.expr("width")), text=alt.Text("verdict:N")),
     ]

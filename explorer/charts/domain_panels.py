@@ -61,8 +61,8 @@ def domain_panel(frame: pl.DataFrame, *, top: float, title: str = "") -> theme.F
             ),
             color=alt.Color("load_ratio:Q", scale=scale, legend=None),
             tooltip=[
-                "domain:N",
-                "expert:O",
+                alt.Tooltip("domain:N"),
+                alt.Tooltip("expert:O"),
                 alt.Tooltip("load_ratio:Q", title="load / balanced load", format=".2f"),
                 alt.Tooltip("tokens:Q", format=",d"),
             ],

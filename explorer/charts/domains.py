@@ -39,8 +39,8 @@ def domain_expert_heatmap(
             scale=alt.Scale(paddingInner=0.06, paddingOuter=0),
         ),
         tooltip=[
-            "domain:N",
-            "expert:O",
+            alt.Tooltip("domain:N"),
+            alt.Tooltip("expert:O"),
             alt.Tooltip("load_ratio:Q", title="load, × uniform", format=".2f"),
             alt.Tooltip("tokens:Q", format=",d"),
         ],
@@ -80,6 +80,6 @@ def _lit_column(data: pl.DataFrame, across: alt.X) -> list[alt.Chart]:
     column = (
         alt.Chart(data)
         .transform_aggregate(groupby=["expert"])
-        .encode(x=across, y=alt.value(0), y2=alt.value("height"), opacity=linking.when_lit(1, 0, 0))
+        .encode(x=across, y=alt.YValue(0), y2=alt.Y2Value("height"), opacity=linking.when_lit(1, 0, 0))
     )
     return linking.outline(column, width=2, halo=5)

@@ -114,7 +114,7 @@ def event_layers(
     data = mark_rows(events, span, styles, above=above)
     colour = alt.ExprRef("luminance(background) < 0.3 ? datum.dark : datum.light")
     base = alt.Chart(data).encode(
-        x="event_step:Q",
+        x=alt.X("event_step:Q"),
         tooltip=[
             alt.Tooltip("event_at:N", title="event"),
             alt.Tooltip("event_words:N", title="what"),
@@ -123,8 +123,8 @@ def event_layers(
     )
     rule = base.mark_rule(color=colour, strokeWidth=1, strokeDash=[3, 3], opacity=0.6, clip=True)
     # Not clipped, or a symbol at the first step would be half a symbol; what is zoomed away is not shown.
-    inside = alt.value(alt.expr("inrange(scale('x', datum.event_step), [-1, width + 1]) ? 1 : 0"))
-    placed = base.encode(y=alt.value(alt.expr("datum.event_y")), opacity=inside)
+    inside = alt.OpacityValue(alt.expr("inrange(scale('x', datum.event_step), [-1, width + 1]) ? 1 : 0"))
+    placed = base.encode(y=alt.YValue(alt.expr("datum.event_y")), opacity=inside)
     symbol = placed.mark_point(
         filled=True, size=74, fill=colour, stroke=alt.ExprRef("background"), strokeWidth=0.8, clip=False
     )
@@ -141,7 +141,7 @@ def event_layers(
     layers = [
         rule,
         symbol.encode(shape=alt.Shape("event_shape:N", scale=None)),
-        number.encode(text="event_count:N"),
+        number.encode(text=alt.Text("event_count:N")),
     ]
     return [*layers, _room()] if above else layers
 
@@ -149,7 +149,7 @@ def event_layers(
 def _room() -> alt.Chart:
     """Nothing, above the plot: so that panels beside each other begin at one height, whichever has marks."""
     point = alt.Chart(pl.DataFrame({"room": [0]})).mark_point(opacity=0, size=74)
-    room: alt.Chart = point.encode(x=alt.value(0), y=alt.value(-SYMBOL_PX - NUMBER_PX))
+    room: alt.Chart = point.encode(x=alt.XValue(0), y=alt.YValue(-SYMBOL_PX - NUMBER_PX))
     return room
 
 

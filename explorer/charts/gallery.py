@@ -48,14 +48,14 @@ def one_step(frame: pl.DataFrame) -> theme.Figure:
             ],
         )
     )
-    line = alt.Chart(pl.DataFrame({"load_ratio": [1.0]})).encode(x="load_ratio:Q")
+    line = alt.Chart(pl.DataFrame({"load_ratio": [1.0]})).encode(x=alt.X("load_ratio:Q"))
     rule = line.mark_rule(color=theme.STRONG_TEXT.expr, strokeDash=[5, 3], strokeWidth=1.2)
     text = (
         alt.Chart(data)
         .mark_text(
             align="left", baseline="middle", dx=10, clip=False, fontSize=11, color=theme.STRONG_TEXT.expr
         )
-        .encode(x=alt.value(alt.expr("width")), y=y, text="words:N")
+        .encode(x=alt.XValue(alt.expr("width")), y=y, text=alt.Text("words:N"))
     )
     figure: alt.LayerChart = theme.titled(alt.layer(bars, rule, text), height=tall)
     return figure
@@ -129,6 +129,6 @@ def batch_sizes(
         ends.append(EndLabel("random tokens", chance["uniform"][-1], theme.NEUTRAL_TEXT, strong=False))
     values = [*data["max_vio"], *chance["uniform"]]
     texts = end_labels(ends, field="max_vio", low=min(values), high=max(values), height=height, log_y=True)
-    chart = alt.layer(random.encode(x=x, y="uniform:Q"), lines, points, *texts)
+    chart = alt.layer(random.encode(x=x, y=alt.Y("uniform:Q")), lines, points, *texts)
     figure: alt.LayerChart = theme.titled(chart, height=height)
     return figure

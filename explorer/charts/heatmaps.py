@@ -188,9 +188,9 @@ def _base(placed: pl.DataFrame, panels: Sequence[_Panel], tall: int) -> alt.Char
             scale=alt.Scale(zero=False, nice=False, round=True),
             axis=theme.step_axis(),
         ),
-        x2="x2:Q",
+        x2=alt.X2("x2:Q"),
         y=alt.Y("y:Q", axis=y_axis, scale=alt.Scale(domain=[0, tall], reverse=True, nice=False, round=True)),
-        y2="y2:Q",
+        y2=alt.Y2("y2:Q"),
         tooltip=_tooltip(several=len(panels) > 1),
     )
     return base
@@ -225,7 +225,7 @@ def _heads(panels: Sequence[_Panel]) -> alt.Chart:
             color=theme.STRONG_TEXT.expr,
             clip=False,
         )
-        .encode(x=alt.value(0), y="y:Q", text="label:N")
+        .encode(x=alt.XValue(0), y=alt.Y("y:Q"), text=alt.Text("label:N"))
     )
     return heads
 
@@ -233,9 +233,9 @@ def _heads(panels: Sequence[_Panel]) -> alt.Chart:
 def _lit_rows(base: alt.Chart) -> list[alt.Chart]:
     """A frame around the row of the expert under the pointer; one panel has one run's experts."""
     rows = base.transform_aggregate(groupby=["expert", "y", "y2"]).encode(
-        x=alt.value(0),
-        x2=alt.value("width"),
+        x=alt.XValue(0),
+        x2=alt.X2Value("width"),
         opacity=linking.when_lit(1, 0, 0),
-        tooltip=alt.value(None),
+        tooltip=alt.TooltipValue(None),
     )
     return linking.outline(rows, width=1.5, halo=4)

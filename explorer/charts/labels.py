@@ -105,7 +105,9 @@ def end_labels(
             "shift": pl.Float64,
         },
     )
-    base = alt.Chart(data).encode(x=alt.value(alt.expr("width")), y=f"{field}:Q", text="text:N")
+    base = alt.Chart(data).encode(
+        x=alt.XValue(alt.expr("width")), y=alt.Y(f"{field}:Q"), text=alt.Text("text:N")
+    )
     colour = alt.ExprRef("luminance(background) < 0.3 ? datum.dark : datum.light")
     mark: dict[str, Any] = {
         "clip": False,

@@ -51,7 +51,9 @@ def noise_floor(frame: pl.DataFrame, *, family: str = "loss_free", height: int =
         chance.mark_point(color=theme.REFERENCE.expr, filled=True, size=40, opacity=1),
         measured.mark_line(color=ink.expr, strokeWidth=2.2),
         measured.mark_point(color=ink.expr, filled=True, size=70, opacity=1),
-        words.encode(x=x, y=alt.Y("max_vio:Q", title="MaxVio", scale=scale, axis=axis), text="words:N"),
+        words.encode(
+            x=x, y=alt.Y("max_vio:Q", title="MaxVio", scale=scale, axis=axis), text=alt.Text("words:N")
+        ),
         *labels,
     )
     figure: alt.LayerChart = theme.titled(chart, height=height)
@@ -106,7 +108,7 @@ def seeds_and_resolution(frame: pl.DataFrame, *, wanted: float, have: int, heigh
     )
     chart = alt.layer(
         rule,
-        words.encode(x=alt.value(0), text="words:N"),
+        words.encode(x=alt.XValue(0), text=alt.Text("words:N")),
         lines,
         here.encode(x=x, y=y, color=colour, tooltip=tips),
         *labels,

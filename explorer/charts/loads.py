@@ -57,7 +57,7 @@ def load_bars(
             y=alt.Y("load_ratio:Q", title=theme.AXIS["load_ratio"], axis=alt.Axis(tickCount=5)),
             color=alt.Color("value:Q", scale=load_scale(limit, bars=True), legend=None),
             opacity=linking.when_lit(1, 0.55, 1),
-            stroke=alt.value(theme.PLAYHEAD.expr),
+            stroke=alt.StrokeValue(theme.PLAYHEAD.expr),
             strokeWidth=linking.when_lit(2, 0, 0),
             tooltip=_tooltip(data),
         )
@@ -92,7 +92,7 @@ def _tooltip(data: pl.DataFrame) -> list[alt.Tooltip]:
 def _even_share() -> list[alt.Chart]:
     """The dashed line at 1 with its name."""
     line = pl.DataFrame({"load_ratio": [1.0], "name": ["uniform"]})
-    base = alt.Chart(line).encode(y="load_ratio:Q")
+    base = alt.Chart(line).encode(y=alt.Y("load_ratio:Q"))
     rule = base.mark_rule(color=theme.STRONG_TEXT.expr, strokeDash=[5, 3], strokeWidth=1.2)
     text = base.mark_text(align="left", dx=6, fontSize=11, fontWeight=600, color=theme.STRONG_TEXT.expr)
-    return [rule, text.encode(x=alt.value(alt.expr("width")), text="name:N")]
+    return [rule, text.encode(x=alt.XValue(alt.expr("width")), text=alt.Text("name:N"))]

@@ -72,9 +72,9 @@ def _rings(points: pl.DataFrame, styles: list[theme.RunStyle], name: str) -> alt
         # Not clipped, or a point at either end would be half a point; what is zoomed away is not shown.
         .mark_point(filled=True, size=58, stroke=alt.ExprRef("background"), strokeWidth=1.2, clip=False)
         .encode(
-            x="x:Q",
-            y="value:Q",
-            opacity=alt.value(alt.expr("inrange(scale('x', datum.x), [-1, width + 1]) ? 1 : 0")),
+            x=alt.X("x:Q"),
+            y=alt.Y("value:Q"),
+            opacity=alt.OpacityValue(alt.expr("inrange(scale('x', datum.x), [-1, width + 1]) ? 1 : 0")),
             color=alt.Color("run:N", scale=theme.colour_scale(styles), legend=None),
             tooltip=[
                 alt.Tooltip("run:N"),

@@ -73,9 +73,9 @@ def _norm_lines(data: pl.DataFrame, styles: list[theme.RunStyle]) -> list[Any]:
         .encode(
             x=x,
             y=series.y_axis(NORM_TITLE, True, zero=False, field="low"),
-            y2="high:Q",
+            y2=alt.Y2("high:Q"),
             color=colour,
-            detail="source:N",
+            detail=alt.Detail("source:N"),
         )
     )
     line = base.mark_line(strokeWidth=2, clip=True).encode(strokeDash=dash).add_params(theme.zoom())
@@ -178,8 +178,8 @@ def _lines(
         dots = alt.Chart(data).mark_point(filled=True, size=34, opacity=1, clip=True)
         lines.append(
             dots.encode(
-                x="x:Q",
-                y="value:Q",
+                x=alt.X("x:Q"),
+                y=alt.Y("value:Q"),
                 color=alt.Color("run:N", scale=theme.colour_scale(styles), legend=series.run_legend(styles)),
             )
         )
@@ -200,4 +200,4 @@ def _tidy(frame: pl.DataFrame, styles: Sequence[theme.RunStyle], name: str) -> p
 def _rule(value: float | None) -> list[Any]:
     data = pl.DataFrame({"rule": [] if value is None else [value]}, schema={"rule": pl.Float64})
     rule = alt.Chart(data).mark_rule(color=theme.REFERENCE.expr, strokeWidth=1.4, strokeDash=[6, 3])
-    return [rule.encode(y="rule:Q")]
+    return [rule.encode(y=alt.Y("rule:Q"))]

@@ -56,7 +56,7 @@ def token_scores(
         alt.Chart(data)
         .transform_filter("datum.marked")
         .mark_bar(color=theme.REFERENCE_BAND.expr, opacity=0.45)
-        .encode(x=x, y=alt.value(0), y2=alt.value(height))
+        .encode(x=x, y=alt.YValue(0), y2=alt.Y2Value(height))
     )
     bars = base.mark_bar(opacity=0.38).encode(y=y)
     arrows = _arrows(base, y, size=110 if len(experts) <= 32 else 45) if biased else []
@@ -99,7 +99,7 @@ def _score_axis(experts: list[int]) -> alt.X:
 def _arrows(base: alt.Chart, y: alt.Y, size: int) -> list[alt.Chart]:
     """The bias as an arrow from each score, and a ring where the score alone would have been chosen."""
     moved = base.transform_filter("isValid(datum.compared)")
-    shaft = moved.mark_rule(strokeWidth=2.5).encode(y=y, y2="compared:Q")
+    shaft = moved.mark_rule(strokeWidth=2.5).encode(y=y, y2=alt.Y2("compared:Q"))
     up = moved.transform_filter("datum.compared > datum.score").mark_point(
         shape="triangle-up", filled=True, opacity=1, size=size
     )
@@ -109,7 +109,7 @@ def _arrows(base: alt.Chart, y: alt.Y, size: int) -> list[alt.Chart]:
     ring = base.transform_filter("datum.before").mark_point(
         shape="circle", filled=False, strokeWidth=2, opacity=1, size=size + 40
     )
-    return [shaft, *(mark.encode(y="compared:Q") for mark in (up, down)), ring.encode(y=y)]
+    return [shaft, *(mark.encode(y=alt.Y("compared:Q")) for mark in (up, down)), ring.encode(y=y)]
 
 
 def _cuts(cuts: pl.DataFrame) -> list[alt.Chart]:
@@ -125,9 +125,9 @@ def _cuts(cuts: pl.DataFrame) -> list[alt.Chart]:
     names = (
         alt.Chart(cuts)
         .mark_text(align="left", dx=7, fontSize=11, clip=False, lineBreak="\n", color=theme.STRONG_TEXT.expr)
-        .encode(x=alt.value(alt.expr("width")), y="place:Q", text="name:N")
+        .encode(x=alt.XValue(alt.expr("width")), y=alt.Y("place:Q"), text=alt.Text("name:N"))
     )
-    return [solid.encode(y="cut:Q"), faint.encode(y="cut:Q"), names]
+    return [solid.encode(y=alt.Y("cut:Q")), faint.encode(y=alt.Y("cut:Q")), names]
 
 
 def cut_rows(
@@ -173,7 +173,9 @@ def shared_tokens(frame: pl.DataFrame, *, even: float, title: str, rows: int = 8
     )
     x = alt.X("share:Q", title=title, axis=alt.Axis(format=".0%", tickCount=5))
     bars = base.mark_bar(color=ACCENT.expr, cornerRadiusEnd=1, height=ROW_PX - 9).encode(x=x)
-    tick = base.mark_tick(color=theme.STRONG_TEXT.expr, thickness=2, size=ROW_PX - 5).encode(x="expected:Q")
+    tick = base.mark_tick(color=theme.STRONG_TEXT.expr, thickness=2, size=ROW_PX - 5).encode(
+        x=alt.X("expected:Q")
+    )
     line = _reference(even, "even")
     chart = alt.layer(bars, tick, *line)
     figure: alt.LayerChart = theme.titled(chart, height=rows * ROW_PX)
@@ -201,7 +203,7 @@ def favourite_texts(frame: pl.DataFrame, *, rows: int = 10) -> theme.Figure:
     every = base.mark_bar(color=PALE.expr, height=ROW_PX - 9).encode(
         x=alt.X("occurrences:Q", title="times in the probe", axis=axis)
     )
-    own = base.mark_bar(color=ACCENT.expr, height=ROW_PX - 9).encode(x="tokens:Q")
+    own = base.mark_bar(color=ACCENT.expr, height=ROW_PX - 9).encode(x=alt.X("tokens:Q"))
     figure: alt.LayerChart = theme.titled(alt.layer(every, own), height=rows * ROW_PX)
     return figure
 
@@ -218,7 +220,7 @@ def served_domains(frame: pl.DataFrame) -> theme.Figure:
             y=alt.Y("domain:N", sort=None, title=None, axis=alt.Axis(ticks=False, domain=False)),
             x=alt.X("load_ratio:Q", title=theme.AXIS["load_ratio"], axis=alt.Axis(tickCount=5)),
             tooltip=[
-                "domain:N",
+                alt.Tooltip("domain:N"),
                 alt.Tooltip("load_ratio:Q", title="load, × uniform", format=".2f"),
                 alt.Tooltip("tokens:Q", format=",d"),
             ],
@@ -232,12 +234,12 @@ def served_domains(frame: pl.DataFrame) -> theme.Figure:
 def _reference(value: float, name: str) -> list[alt.Chart]:
     """A vertical line with its name above the plot."""
     data = pl.DataFrame({"at": [value], "called": [name]})
-    base = alt.Chart(data).encode(x="at:Q")
+    base = alt.Chart(data).encode(x=alt.X("at:Q"))
     rule = base.mark_rule(color=theme.STRONG_TEXT.expr, strokeDash=[5, 3], strokeWidth=1.2)
     text = base.mark_text(
         baseline="bottom", dy=-3, fontSize=11, clip=False, fontWeight=600, color=theme.STRONG_TEXT.expr
     )
-    return [rule, text.encode(y=alt.value(0), text="called:N")]
+    return [rule, text.encode(y=alt.YValue(0), text=alt.Text("called:N"))]
 
 
 def expert_history(
@@ -265,13 +267,17 @@ def expert_history(
     faint = (
         alt.Chart(everyone)
         .mark_line(clip=True, color=theme.FAINT_LINE.expr, strokeWidth=0.8, opacity=0.45)
-        .encode(x=x, y=y, detail="expert:N")
+        .encode(x=x, y=y, detail=alt.Detail("expert:N"))
     )
     band = alt.Chart(one).mark_area(clip=True, color=ACCENT.expr, opacity=0.2)
     line = alt.Chart(one).mark_line(clip=True, color=ACCENT.expr, strokeWidth=2.4)
-    layers: list[Any] = [faint, band.encode(x=x, y="low:Q", y2="high:Q"), line.encode(x=x, y=y)]
+    layers: list[Any] = [
+        faint,
+        band.encode(x=x, y=alt.Y("low:Q"), y2=alt.Y2("high:Q")),
+        line.encode(x=x, y=y),
+    ]
     if level is not None:
-        at = alt.Chart(pl.DataFrame({"level": [level]})).encode(y="level:Q")
+        at = alt.Chart(pl.DataFrame({"level": [level]})).encode(y=alt.Y("level:Q"))
         layers.append(at.mark_rule(color=theme.STRONG_TEXT.expr, strokeDash=[5, 3], strokeWidth=1.2))
     span = float(everyone["x"].min()), float(everyone["x"].max())  # type: ignore[arg-type]
     marks = event_marks.event_layers(events, span)
@@ -307,23 +313,23 @@ def saturation(frame: pl.DataFrame, *, layer: int, height: int = 220) -> theme.F
         ),
         tooltip=[
             alt.Tooltip("x:Q", title="after updates", format="d"),
-            "layer:O",
+            alt.Tooltip("layer:O"),
             alt.Tooltip("saturation:Q", title="already as at the end", format=".1%"),
         ],
     )
-    faint = base.mark_line(color=theme.FAINT_LINE.expr, strokeWidth=1.2).encode(detail="layer:N")
+    faint = base.mark_line(color=theme.FAINT_LINE.expr, strokeWidth=1.2).encode(detail=alt.Detail("layer:N"))
     chosen = base.transform_filter(f"datum.layer == {layer}")
     bold = chosen.mark_line(color=ACCENT.expr, strokeWidth=2.6, point=alt.OverlayMarkDef(color=ACCENT.expr))
     layers: list[Any] = [faint, bold]
     chance = usable["chance"].drop_nulls()
     if len(chance):
         at = alt.Chart(pl.DataFrame({"chance": [float(chance[0])], "called": ["chance"]})).encode(
-            y="chance:Q"
+            y=alt.Y("chance:Q")
         )
         layers.append(at.mark_rule(color=theme.STRONG_TEXT.expr, strokeDash=[5, 3], strokeWidth=1.2))
         text = at.mark_text(
             align="right", baseline="bottom", dy=-3, fontSize=11, color=theme.STRONG_TEXT.expr
         )
-        layers.append(text.encode(x=alt.value(alt.expr("width")), text="called:N"))
+        layers.append(text.encode(x=alt.XValue(alt.expr("width")), text=alt.Text("called:N")))
     figure: alt.LayerChart = theme.titled(alt.layer(*layers), height=height)
     return figure

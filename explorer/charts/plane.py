@@ -53,8 +53,8 @@ def dilemma_plane(
     x, y = _axes(runs, log_x)
     place: dict[str, Any] = {"x": x, "y": y, "color": colour, "shape": shape}
     cross = alt.Chart(groups.filter(pl.col("seeds") > 1)).encode(color=colour)
-    across = cross.mark_rule(strokeWidth=1.6).encode(x=alt.X("x_low:Q"), x2="x_high:Q", y=y)
-    along = cross.mark_rule(strokeWidth=1.6).encode(x=x, y=alt.Y("y_low:Q"), y2="y_high:Q")
+    across = cross.mark_rule(strokeWidth=1.6).encode(x=alt.X("x_low:Q"), x2=alt.X2("x_high:Q"), y=y)
+    along = cross.mark_rule(strokeWidth=1.6).encode(x=x, y=alt.Y("y_low:Q"), y2=alt.Y2("y_high:Q"))
     chart = alt.layer(
         *_reference(reference),
         *_sweeps(groups, x, y, colour),
@@ -176,7 +176,15 @@ def _relabel(names: dict[str, str]) -> str:
 
 def _sweeps(groups: pl.DataFrame, x: alt.X, y: alt.Y, colour: alt.Color) -> list[alt.Chart]:
     line = alt.Chart(in_sweep(groups).sort("coefficient")).mark_line(strokeWidth=1.4, opacity=0.6)
-    return [line.encode(x=x, y=y, color=colour, order="coefficient:Q", detail=["sweep:N", "pair_key:N"])]
+    return [
+        line.encode(
+            x=x,
+            y=y,
+            color=colour,
+            order=alt.Order("coefficient:Q"),
+            detail=[alt.Detail("sweep:N"), alt.Detail("pair_key:N")],
+        )
+    ]
 
 
 def _coefficients(
@@ -213,7 +221,7 @@ def _coefficients(
         dx=pl.Series([dx for dx, _ in places], dtype=pl.Float64).round(1),
         dy=pl.Series([dy for _, dy in places], dtype=pl.Float64).round(1),
     )
-    text = alt.Chart(data).encode(x=x, y=y, text="coefficient_text:N")
+    text = alt.Chart(data).encode(x=x, y=y, text=alt.Text("coefficient_text:N"))
     look: dict[str, Any] = {"fontSize": 11, "align": "center", "baseline": "middle"}
     look |= {"dx": alt.ExprRef("datum.dx"), "dy": alt.ExprRef("datum.dy")}
     # The page's colour around the letters keeps them readable where lines cross.
@@ -245,9 +253,9 @@ def _zeros(groups: pl.DataFrame, x: alt.X, y: alt.Y, colour: alt.Color) -> list[
 def _reference(value: float | None) -> list[alt.Chart]:
     values = [] if value is None or value <= 0 else [value]
     data = pl.DataFrame({"x": values}, schema={"x": pl.Float64}).with_columns(name=pl.lit("random routing"))
-    base = alt.Chart(data).encode(x="x:Q")
+    base = alt.Chart(data).encode(x=alt.X("x:Q"))
     rule = base.mark_rule(color=theme.REFERENCE.expr, strokeDash=[5, 4])
     text = base.mark_text(
         align="left", baseline="top", dx=5, dy=4, fontSize=11, color=theme.NEUTRAL_TEXT.expr
     )
-    return [rule, text.encode(y=alt.value(0), text="name:N")]
+    return [rule, text.encode(y=alt.YValue(0), text=alt.Text("name:N"))]

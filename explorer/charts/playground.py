@@ -80,9 +80,9 @@ def lines(
     layers = series.line_layers(data, styles(families), x_title="step", y_title=y_title, log_y=False)
     behind = []
     if not reference.is_empty():
-        base = alt.Chart(reference).encode(y="value:Q")
+        base = alt.Chart(reference).encode(y=alt.Y("value:Q"))
         behind = [
-            base.mark_rect(color=theme.REFERENCE_BAND.expr, opacity=0.45).encode(y2="p95:Q"),
+            base.mark_rect(color=theme.REFERENCE_BAND.expr, opacity=0.45).encode(y2=alt.Y2("p95:Q")),
             base.mark_rule(color=theme.REFERENCE.expr, strokeWidth=1.4, strokeDash=[2, 2]),
         ]
     marks = event_marks.event_layers(events, series.step_span(data))
@@ -129,7 +129,9 @@ def trajectories(
     scale = alt.Scale(zero=False, nice=False)
     y = alt.Y("value:Q", title=y_title, scale=scale, axis=alt.Axis(tickCount=5))
     base = alt.Chart(data).encode(
-        x=alt.X("step:Q", title="step", scale=scale, axis=theme.step_axis()), y=y, detail="expert:N"
+        x=alt.X("step:Q", title="step", scale=scale, axis=theme.step_axis()),
+        y=y,
+        detail=alt.Detail("expert:N"),
     )
     thin = base.mark_line(clip=True, color=theme.FAINT_LINE.expr, strokeWidth=0.9, opacity=0.65)
     bold = (

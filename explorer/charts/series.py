@@ -57,16 +57,16 @@ def not_finite_layers(frame: pl.DataFrame, styles: Sequence[RunStyle], *, odd: s
     """
     spans = not_finite_spans(frame, styles, odd=odd)
     base = alt.Chart(spans).encode(
-        x="start:Q",
+        x=alt.X("start:Q"),
         tooltip=[alt.Tooltip("run:N"), alt.Tooltip("words:N", title="not finite in")],
     )
     colour = alt.Color("run:N", scale=theme.colour_scale(styles), legend=run_legend(styles))
-    shade = base.mark_rect(opacity=0.16, clip=True).encode(x2="end:Q", color=colour)
+    shade = base.mark_rect(opacity=0.16, clip=True).encode(x2=alt.X2("end:Q"), color=colour)
     edge = base.mark_rule(strokeWidth=1.2, strokeDash=[2, 2], clip=True).encode(color=colour)
     name = base.transform_filter("datum.named").mark_text(
         align="left", baseline="bottom", dx=4, dy=-4, fontSize=11, clip=True, color=theme.NEUTRAL_TEXT.expr
     )
-    return [shade, edge, name.encode(y=alt.value(alt.expr("height")), text=alt.value("not finite"))]
+    return [shade, edge, name.encode(y=alt.YValue(alt.expr("height")), text=alt.TextValue("not finite"))]
 
 
 def not_finite_spans(frame: pl.DataFrame, styles: Sequence[RunStyle], *, odd: str) -> pl.DataFrame:
@@ -109,7 +109,7 @@ def extent_layer(frame: pl.DataFrame) -> Any:
     """Two invisible points that make the x axis reach over every recorded step, values or not."""
     known = frame["x"].cast(pl.Float64).drop_nulls() if "x" in frame.columns else pl.Series(dtype=pl.Float64)
     ends = pl.DataFrame({"x": [known.min(), known.max()] if len(known) else []}, schema={"x": pl.Float64})
-    return alt.Chart(ends).mark_point(opacity=0).encode(x="x:Q")
+    return alt.Chart(ends).mark_point(opacity=0).encode(x=alt.X("x:Q"))
 
 
 def run_legend(styles: Sequence[RunStyle]) -> alt.Legend | None:
@@ -165,7 +165,7 @@ def line_layers(
     band = (
         alt.Chart(data)
         .mark_area(opacity=0.18, clip=True, line=False)
-        .encode(x=x, y=y_axis(y_title, log_y, zero=zero, field="low"), y2="high:Q", color=colour)
+        .encode(x=x, y=y_axis(y_title, log_y, zero=zero, field="low"), y2=alt.Y2("high:Q"), color=colour)
     )
     line = (
         base.mark_line(strokeWidth=stroke_width, opacity=opacity, clip=True)
@@ -207,8 +207,8 @@ def mean_layers(frame: pl.DataFrame, styles: Sequence[RunStyle]) -> list[Any]:
     line = alt.Chart(data).mark_line(strokeWidth=2.4, clip=True)
     return [
         line.encode(
-            x="x:Q",
-            y="value:Q",
+            x=alt.X("x:Q"),
+            y=alt.Y("value:Q"),
             color=alt.Color("run:N", scale=theme.colour_scale(styles)),
             strokeDash=alt.StrokeDash("run:N", scale=theme.dash_scale(styles)),
         )

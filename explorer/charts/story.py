@@ -53,7 +53,7 @@ def story(
     rule = (
         alt.Chart(marks)
         .mark_rule(color=theme.REFERENCE.expr, strokeDash=[6, 5], strokeWidth=2)
-        .encode(y="value:Q")
+        .encode(y=alt.Y("value:Q"))
     )
     figure: alt.LayerChart = theme.titled(
         alt.layer(rule, *curve_layers(curve), line, points, *text), title=title, height=height

@@ -52,7 +52,7 @@ def layers(placed: pl.DataFrame, lift: int = 0) -> list[Any]:
         color=ink,
         opacity=seen,
         clip=False,
-    ).encode(text="words:N", y=alt.value(0))
+    ).encode(text=alt.Text("words:N"), y=alt.YValue(0))
     return [rule, words]
 
 

@@ -19,6 +19,9 @@ from explorer.config.routings import KINDS
 # Altair refuses more than 5,000 rows when a figure is written to a file. Our frames are binned
 # beforehand and a heatmap of 64 experts by 200 bins has 12,800 cells, so the guard only hurts.
 alt.data_transformers.disable_max_rows()
+# Or Altair holds every axis and mark against its schema once more while it is made, which takes as long as
+# the chart itself. The tests of the charts validate whole figures.
+alt.utils.schemapi.disable_debug_mode()
 
 Figure = alt.Chart | alt.LayerChart
 MAX_DIRECT_LABELS = 4
@@ -226,7 +229,7 @@ def _lines(title: str) -> str | list[str]:
 
 
 def titled(chart: Any, *, title: str = "", height: int) -> Any:
-    """Set size and title; an empty title leaves none.
+    """Set size and title of a new chart, and return it; an empty title leaves none.
 
     The width is fitted to the container. `height` is that of the plot itself, in the page as in a file,
     so that labels which were moved apart for it stay apart.
@@ -235,14 +238,17 @@ def titled(chart: Any, *, title: str = "", height: int) -> Any:
     sizes: dict[str, Any] = {"width": "container", "height": height, "autosize": fit}
     if title:
         sizes["title"] = alt.TitleParams(_lines(title), anchor="start", offset=10)
-    return chart.properties(**sizes)
+    # In place: `properties` copies every layer first, which takes as long as drawing up the chart.
+    for name, value in sizes.items():
+        chart[name] = value
+    return chart
 
 
 def no_data(message: str = "no data", *, title: str = "", height: int = 160) -> alt.LayerChart:
     """What an empty frame looks like: a calm sentence instead of an exception."""
     text = alt.Chart(pl.DataFrame({"message": [message]})).mark_text(fontSize=14, color=NEUTRAL_TEXT.expr)
     layer = alt.layer(
-        text.encode(text="message:N", x=alt.value(alt.expr("width / 2")), y=alt.value(height / 2))
+        text.encode(text=alt.Text("message:N"), x=alt.XValue(alt.expr("width / 2")), y=alt.YValue(height / 2))
     )
     figure: alt.LayerChart = titled(layer, title=title, height=height)
     return figure
@@ -260,8 +266,8 @@ def playhead_layers(playhead: float | Follow | None, *, named: bool = True) -> l
     data = pl.DataFrame({"playhead": values}, schema={"playhead": pl.Float64}).with_columns(
         name=pl.lit("step ") + pl.col("playhead").cast(pl.Int64).cast(pl.String) if named else pl.lit("")
     )
-    base = alt.Chart(data).encode(x="playhead:Q")
-    return [base.mark_rule(**_RULE), base.mark_text(**_NAME).encode(text="name:N", y=alt.value(0))]
+    base = alt.Chart(data).encode(x=alt.X("playhead:Q"))
+    return [base.mark_rule(**_RULE), base.mark_text(**_NAME).encode(text=alt.Text("name:N"), y=alt.YValue(0))]
 
 
 _RULE: dict[str, Any] = {"color": PLAYHEAD.expr, "strokeWidth": 1.5, "clip": True}
@@ -283,10 +289,10 @@ def _following_layers(named: bool) -> list[alt.Chart]:
     at = "scale('x', toNumber(playhead))"
     known = "isValid(playhead) && playhead !== ''"
     shown = alt.value(alt.expr(f"{known} && inrange({at}, [0, width]) ? 1 : 0"))
-    base = alt.Chart(pl.DataFrame({"playhead": [0.0]})).encode(x=alt.value(alt.expr(at)), opacity=shown)
-    rule = base.mark_rule(**_RULE).encode(y=alt.value(0), y2=alt.value("height"))
+    base = alt.Chart(pl.DataFrame({"playhead": [0.0]})).encode(x=alt.XValue(alt.expr(at)), opacity=shown)
+    rule = base.mark_rule(**_RULE).encode(y=alt.YValue(0), y2=alt.Y2Value("height"))
     words = alt.value(alt.expr("'step ' + playhead" if named else "''"))
-    return [rule, base.mark_text(**_NAME).encode(text=words, y=alt.value(0)).add_params(moved)]
+    return [rule, base.mark_text(**_NAME).encode(text=words, y=alt.YValue(0)).add_params(moved)]
 
 
 FILE_FONT = "Arial, 'Liberation Sans', Arimo, Helvetica, 'Nimbus Sans', sans-serif"

@@ -57,7 +57,7 @@ def dual_line(frame: pl.DataFrame, optimum: float, *, height: int = 250) -> them
     rule = (
         alt.Chart(pl.DataFrame({"dual": [optimum]}))
         .mark_rule(color=theme.REFERENCE.expr, strokeDash=[5, 3], strokeWidth=1.4)
-        .encode(y="dual:Q")
+        .encode(y=alt.Y("dual:Q"))
     )
     high = float(frame["dual"].max())  # type: ignore[arg-type]
     ends = [
@@ -121,9 +121,9 @@ def _verdict_strip(frame: pl.DataFrame, names: Mapping[str, str]) -> Any:
         .mark_rect(clip=False)
         .encode(
             x=_x(),
-            x2="end:Q",
-            y=alt.value(-20),
-            y2=alt.value(-6),
+            x2=alt.X2("end:Q"),
+            y=alt.YValue(-20),
+            y2=alt.Y2Value(-6),
             color=alt.Color("word:N", scale=scale, legend=legend),
             tooltip=[alt.Tooltip("step:Q"), alt.Tooltip("word:N", title="the dual")],
         )
@@ -169,12 +169,12 @@ def band(frame: pl.DataFrame, width: int, *, height: int = 250) -> theme.Figure:
     area = (
         alt.Chart(pl.DataFrame({"deviation": [float(width)], "zero": [0.0]}))
         .mark_rect(color=theme.REFERENCE_BAND.expr, opacity=0.45)
-        .encode(y=y, y2="zero:Q")
+        .encode(y=y, y2=alt.Y2("zero:Q"))
     )
     name = (
         alt.Chart(pl.DataFrame({"deviation": [float(width)], "name": [f"E − 1 = {width} tokens"]}))
         .mark_text(align="right", baseline="bottom", dx=-6, dy=-3, fontSize=11, color=theme.NEUTRAL_TEXT.expr)
-        .encode(x=alt.value(alt.expr("width")), y=y, text="name:N")
+        .encode(x=alt.XValue(alt.expr("width")), y=y, text=alt.Text("name:N"))
     )
     figure: alt.LayerChart = theme.titled(alt.layer(area, line, name), height=height)
     return figure

@@ -5,6 +5,8 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,8 @@ from explorer.errors import ConfigError, ExplorerError, one_of
 from explorer.files import write_whole
 
 if TYPE_CHECKING:
+    from explorer.export.converters import Converters
+    from explorer.export.files import RunRows
     from explorer.export.opened import OpenedView
     from explorer.export.settings import FigureSettings
     from explorer.figures.arms import Run
@@ -30,14 +34,47 @@ WITHOUT_RUNS = ("overview", "gallery", "playground", "theory", "lessons")
 def export_command(options: argparse.Namespace) -> int:
     """One file, or a folder of them. Exit code 0; what is wrong is an ExplorerError of one sentence."""
     need_checkout()
+    settings = _settings(options)
+    one_of("--format", options.format, _kinds())
+    with _converters(options) as converters, _without_pandas():
+        return _export(options, settings, converters)
+
+
+@contextmanager
+def _converters(options: argparse.Namespace) -> "Iterator[Converters | None]":
+    """Processes that draw a bundle; they start while the libraries of this one are loaded."""
+    if options.format != BUNDLE or options.list:
+        yield None
+        return
+    from explorer.export.converters import Converters
+
+    with Converters() as converters:
+        yield converters
+
+
+@contextmanager
+def _without_pandas() -> Iterator[None]:
+    """Keep duckdb from loading pandas, which it does to look at a statement's first parameter.
+
+    That takes longer than all queries of a page, and nothing here has a use for it.
+    """
+    if "pandas" in sys.modules:
+        yield
+        return
+    sys.modules["pandas"] = None  # type: ignore[assignment]  # Python's way to say that there is none
+    try:
+        yield
+    finally:
+        del sys.modules["pandas"]
+
+
+def _export(options: argparse.Namespace, settings: "FigureSettings", converters: "Converters | None") -> int:
     from explorer.figures import views
     from explorer.ui.server.settings import Settings
 
     if options.view is None:
         options.view = "compare" if options.run else DEFAULT_VIEW
     open_view = views.opener(options.view)
-    settings = _settings(options)
-    one_of("--format", options.format, _kinds())
     ids = [_run_id(text) for text in options.run]
     server = Settings.from_environment()
     own_runs = _folder_of(options) or server.own_runs
@@ -49,14 +86,22 @@ def export_command(options: argparse.Namespace) -> int:
         _refuse_unknown(ids, options.view, runs)
         opened = open_view(store, runs, _query(options, ids))
         for sentence in opened.notices:
-            print(f"explorer export: {sentence}", file=sys.stderr)
+            _say(sentence)
         view = OpenedView(view=options.view, opened=opened, store=store)
         if options.list:
             return _list(view)
-        written = _write(view, options, settings, ids, index)
+        if options.format == BUNDLE:
+            rows_of = partial(_run_rows, index)
+            written = [_write_bundle(view, options, settings, ids, rows_of, converters)]
+        else:
+            written = _write(view, options, settings)
     for path in written:
         print(path)
     return 0
+
+
+def _say(sentence: str) -> None:
+    print(f"explorer export: {sentence}", file=sys.stderr)
 
 
 @contextmanager
@@ -66,8 +111,11 @@ def _index(path: Path | None, *folders: Path) -> Iterator["Index"]:
 
     with Index.open(path) as index:
         if index.notice:
-            print(f"explorer export: {index.notice}", file=sys.stderr)
-        index.ingest(folders)
+            _say(index.notice)
+        report = index.ingest(folders)
+        if report.changed or report.removed:
+            runs = "1 run" if len(report.changed) == 1 else f"{len(report.changed)} runs"
+            _say(f"index brought up to date in {report.seconds:.1f} s ({runs} read)")
         yield index
 
 
@@ -177,19 +225,26 @@ def _list(view: "OpenedView") -> int:
     return 0
 
 
-def _write(
+def _write_bundle(
     view: "OpenedView",
     options: argparse.Namespace,
     settings: "FigureSettings",
     tokens: Sequence[str],
-    index: "Index",
-) -> list[Path]:
-    keys = _selected(view, options)
+    rows_of: "RunRows",
+    converters: "Converters | None",
+) -> Path:
+    from explorer.export import files
+
     out: Path = options.out
-    if options.format == BUNDLE:
-        target = out if out.suffix == ".zip" else out / f"{_stem(view, tokens)}.zip"
-        _refuse_existing([target], options.force)
-        return [_save(target, _bundle(view, settings, keys, index), options.force)]
+    target = out if out.suffix == ".zip" else out / f"{_stem(view, tokens)}.zip"
+    _refuse_existing([target], options.force)
+    content = files.zipped(view, _selected(view, options), settings, rows_of, converters)
+    return _save(target, content, options.force)
+
+
+def _write(view: "OpenedView", options: argparse.Namespace, settings: "FigureSettings") -> list[Path]:
+    keys = list(_selected(view, options))
+    out: Path = options.out
     names = {key: f"{key}.{options.format}" for key in keys}
     single = len(keys) == 1 and out.suffix == f".{options.format}"
     if not single and out.is_file():
@@ -202,22 +257,27 @@ def _write(
     ]
 
 
-def _selected(view: "OpenedView", options: argparse.Namespace) -> list[str]:
-    """Keys of the panels to write. Raises ConfigError where there are none."""
+def _selected(view: "OpenedView", options: argparse.Namespace) -> Iterator[str]:
+    """Keys of the panels to write, each as soon as it is known to have one.
+
+    Raises ConfigError where there are none, at once for a name that the view lacks.
+    """
     from explorer.figures.panel import Missing
 
     named = list(dict.fromkeys(options.figure or ()))
-    known = list(view.films) if options.format == GIF else list(view.questions) if named else view.keys
-    if not known:
-        what = "animation" if options.format == GIF else "figure"
-        remedy = "use --view replay" if options.format == GIF else "choose other runs, or another view"
-        raise ConfigError("--view", options.view, f"has no {what} to export here", remedy)
+    known = list(view.films) if options.format == GIF else list(view.questions)
     for key in named:
         one_of("--figure", key, known)
         answer = view.answer(key)
         if isinstance(answer, Missing):
             raise ConfigError("--figure", key, f"cannot be drawn here ({answer.reason})", "choose another")
-    return named or known
+    keys = iter(named or (known if options.format == GIF else view.present_keys()))
+    first = next(keys, None)
+    if first is None:
+        what = "animation" if options.format == GIF else "figure"
+        remedy = "use --view replay" if options.format == GIF else "choose other runs, or another view"
+        raise ConfigError("--view", options.view, f"has no {what} to export here", remedy)
+    return chain([first], keys)
 
 
 def _content(view: "OpenedView", key: str, kind: str, settings: "FigureSettings") -> bytes:
@@ -231,16 +291,13 @@ def _content(view: "OpenedView", key: str, kind: str, settings: "FigureSettings"
     return files.figure(view, key, kind, settings)
 
 
-def _bundle(view: "OpenedView", settings: "FigureSettings", keys: Sequence[str], index: "Index") -> bytes:
-    from explorer.export import files
+def _run_rows(index: "Index", run_ids: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows of the table `runs` for run ids, in their order."""
     from explorer.queries.runs import list_runs
 
-    def rows_of(run_ids: Sequence[str]) -> list[dict[str, Any]]:
-        with index.cursor() as cur:
-            known = {row["run_id"]: row for row in list_runs(cur).to_dicts()}
-        return [known[run_id] for run_id in run_ids if run_id in known]
-
-    return files.zipped(view, keys, settings, rows_of)
+    with index.cursor() as cur:
+        known = {row["run_id"]: row for row in list_runs(cur).to_dicts()}
+    return [known[run_id] for run_id in run_ids if run_id in known]
 
 
 def _stem(view: "OpenedView", tokens: Sequence[str]) -> str:

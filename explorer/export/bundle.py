@@ -7,11 +7,17 @@ and README and report say so at their top.
 import io
 import json
 import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import msgspec
+
 from explorer.export import data, figures, report, vega
+from explorer.export.converters import Converters, Drawn, Order, words
+from explorer.export.drawing import pixels
 from explorer.export.provenance import Provenance, run_entry, sql_text, statement_entry, versions
 from explorer.export.settings import TABLES, FigureSettings
 from explorer.figures.panel import Panel
@@ -28,18 +34,35 @@ class Entry:
     panel: Panel
     files: dict[str, bytes] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
-    picture: figures.Drawing | None = None
+    drawn: "Future[Drawn] | None" = None
+    """Its stills, which another process draws meanwhile."""
+    picture: str | None = None
     """For the report: without a title, since the report writes it."""
 
 
 def make(
-    panels: Sequence[Panel], provenance: Provenance, settings: FigureSettings, failed: Sequence[str] = ()
+    panels: Iterable[Panel],
+    provenance: Callable[[Sequence[Panel]], Provenance],
+    settings: FigureSettings,
+    failed: Sequence[str] = (),
+    converters: Converters | None = None,
 ) -> bytes:
     """The zip. Names of its members come from the keys of the figures alone.
 
-    failed: sentences on figures that could not even be handed over.
+    Panels may be built while they are taken: each is drawn by `converters` meanwhile (None: some of its own).
+    provenance: of these panels. failed: sentences on figures that could not even be handed over; it may
+    grow while the panels are taken.
     """
-    entries = [_entry(panel, settings) for panel in panels]
+    with nullcontext(converters) if converters is not None else Converters() as pool:
+        entries = [_entry(panel, settings, pool) for panel in panels]
+        for entry in entries:
+            _take_drawn(entry)
+    return _zipped(entries, provenance([entry.panel for entry in entries]), settings, failed)
+
+
+def _zipped(
+    entries: Sequence[Entry], provenance: Provenance, settings: FigureSettings, failed: Sequence[str]
+) -> bytes:
     problems = [*failed, *(f"{e.panel.subject}: {problem}" for e in entries for problem in e.problems)]
     members: dict[str, bytes] = {
         "README.md": report.readme(entries, provenance, problems).encode(),
@@ -57,35 +80,51 @@ def make(
 
 def _member(name: str) -> zipfile.ZipInfo:
     info = zipfile.ZipInfo(name, date_time=_TIME)
-    info.compress_type = zipfile.ZIP_DEFLATED
+    # Both are compressed already.
+    info.compress_type = zipfile.ZIP_STORED if name.endswith((".png", ".parquet")) else zipfile.ZIP_DEFLATED
     info.external_attr = 0o644 << 16
     return info
 
 
-def _entry(panel: Panel, settings: FigureSettings) -> Entry:
+def _entry(panel: Panel, settings: FigureSettings, converters: Converters) -> Entry:
     entry, key = Entry(panel=panel), panel.key
     try:
-        drawing = figures.draw(panel, settings)
-        for kind in STILLS:
-            entry.files[f"figures/{key}.{kind}"] = figures.converted(drawing, kind, settings)
-        entry.picture = figures.draw(panel, report.PICTURE)
-        spec = vega.complete(panel, width=figures.pixels(settings), title=settings.title, still=False)
-        entry.files[f"spec/{key}.vl.json"] = vega.to_json(spec, indent=1).encode()
+        entry.drawn = converters.draw(_order(panel, settings))
+        live = figures.chart_of(panel, dark=settings.dark, still=False)
+        spec = vega.to_json(live.at(pixels(settings), title=settings.title))
+        entry.files[f"spec/{key}.vl.json"] = msgspec.json.format(spec, indent=1).encode()
     except Exception as error:  # whatever it is, the other figures must not be lost with this one
-        entry.problems.append(f"the figure could not be drawn ({_words(error)})")
+        entry.problems.append(f"the figure could not be drawn ({words(error)})")
     for kind in TABLES:
         try:
             entry.files[f"data/{key}.{kind}"] = data.table(panel, kind)
         except Exception as error:
-            entry.problems.append(f"its data could not be written as {kind} ({_words(error)})")
+            entry.problems.append(f"its data could not be written as {kind} ({words(error)})")
     if panel.statements:
         entry.files[f"sql/{key}.sql"] = sql_text(panel).encode()
     return entry
 
 
-def _words(error: Exception) -> str:
-    text = " ".join(str(error).split())[:200]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+def _order(panel: Panel, settings: FigureSettings) -> Order:
+    chart = figures.chart_of(panel, dark=settings.dark)
+    # The report's drawing is that of the files where they differ in the title only.
+    same = replace(settings, title=False, dpi=report.PICTURE.dpi) == report.PICTURE
+    page = None if same else (figures.chart_of(panel, dark=False), report.PICTURE)
+    return Order(chart=chart, settings=settings, kinds=STILLS, page=page)
+
+
+def _take_drawn(entry: Entry) -> None:
+    """Wait for the stills of an entry; an error is one of its problems."""
+    if entry.drawn is None:
+        return
+    try:
+        drawn = entry.drawn.result()
+    except Exception as error:
+        entry.problems.insert(0, f"the figure could not be drawn ({error})")
+        return
+    stills = {f"figures/{entry.panel.key}.{kind}": content for kind, content in drawn.files.items()}
+    entry.files = {**stills, **entry.files}
+    entry.picture = drawn.in_page
 
 
 def manifest(

@@ -1,16 +1,22 @@
 """Files of one view, whether a page or a command has opened it."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
-from explorer.export import bundle, data, figures, film
-from explorer.export.film import Film
+from explorer.export import bundle, data, figures
+from explorer.export.converters import Converters
 from explorer.export.provenance import Provenance, run_ids
 from explorer.export.settings import FigureSettings
 from explorer.figures.panel import Panel
 
+if TYPE_CHECKING:
+    from explorer.export.film import Film
+
 MOST_OF_RUNS = 300
 """Letters of run ids in the footer of a figure; more of them are left out."""
+
+RunRows = Callable[[Sequence[str]], Sequence[Mapping[str, Any]]]
+"""Run ids -> rows of the table `runs`, in their order."""
 
 
 class ViewPanels(Protocol):
@@ -33,7 +39,7 @@ class ViewPanels(Protocol):
         """Every panel that can be exported, in the order of the page."""
 
     @property
-    def films(self) -> Mapping[str, Callable[[], Film]]:
+    def films(self) -> Mapping[str, Callable[[], "Film"]]:
         """What can be played as an animation, by the key of its panel."""
 
     def get(self, key: str) -> Panel:
@@ -55,24 +61,33 @@ def table(view: ViewPanels, key: str, kind: str) -> bytes:
 
 def animation(view: ViewPanels, key: str, settings: FigureSettings) -> bytes:
     """The animation of a panel as a GIF."""
+    from explorer.export import film  # which loads Pillow
+
     return film.gif(view.films[key](), dark=settings.dark)
 
 
 def zipped(
     view: ViewPanels,
-    keys: Sequence[str],
+    keys: Iterable[str],
     settings: FigureSettings,
-    run_rows: Callable[[Sequence[str]], Sequence[Mapping[str, Any]]],
+    run_rows: RunRows,
+    converters: Converters | None = None,
 ) -> bytes:
-    """The bundle of these panels. run_rows: rows of the table `runs` for run ids, in their order."""
-    panels: list[Panel] = []
+    """The bundle of these panels, each drawn while the next one is built.
+
+    converters: see `bundle.make`.
+    """
     failed: list[str] = []
-    for key in keys:
-        try:
-            panels.append(view.get(key))
-        except Exception as error:  # the others are still wanted
-            failed.append(f"{key}: the figure could not be built ({error})")
-    provenance = Provenance(
-        view=view.view, title=view.title, permalink=view.permalink, runs=tuple(run_rows(run_ids(panels)))
-    )
-    return bundle.make(panels, provenance, settings, failed)
+
+    def panels() -> Iterator[Panel]:
+        for key in keys:
+            try:
+                yield view.get(key)
+            except Exception as error:  # the others are still wanted
+                failed.append(f"{key}: the figure could not be built ({error})")
+
+    def provenance(built: Sequence[Panel]) -> Provenance:
+        rows = tuple(run_rows(run_ids(built)))
+        return Provenance(view=view.view, title=view.title, permalink=view.permalink, runs=rows)
+
+    return bundle.make(panels(), provenance, settings, failed, converters)

@@ -1,18 +1,20 @@
 """A view opened for an address without a browser: the panels that its page would show."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from explorer.export import films
-from explorer.export.film import Film
 from explorer.export.vega import follows_player
 from explorer.figures.arms import Run
 from explorer.figures.panel import Missing, Panel, Question, slug
 from explorer.figures.store import Store
 from explorer.figures.views.replay import HEATMAP
 from explorer.figures.views.view import OpenView
+
+if TYPE_CHECKING:
+    from explorer.export.film import Film
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,11 +46,17 @@ class OpenedView:
     @property
     def keys(self) -> list[str]:
         """Keys of the panels; asks every question."""
-        return [key for key in self.questions if isinstance(self.answer(key), Panel)]
+        return list(self.present_keys())
+
+    def present_keys(self) -> Iterator[str]:
+        """Keys of the panels, each once its question has been asked."""
+        return (key for key in self.questions if isinstance(self.answer(key), Panel))
 
     @property
-    def films(self) -> Mapping[str, Callable[[], Film]]:
+    def films(self) -> Mapping[str, Callable[[], "Film"]]:
         """The animation of Replay's heatmap."""
+        from explorer.export import films  # which loads Pillow
+
         question = self.questions.get(HEATMAP)
         if question is None:
             return {}

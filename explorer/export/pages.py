@@ -57,7 +57,7 @@ footer{border-top:1px solid var(--line);margin-top:20px;padding-top:10px}
 
 def figure_page(panel: Panel, settings: FigureSettings, *, width: int, footer: str = "") -> str:
     """One figure that can be hovered and zoomed, with its sentences. Its width is in pixels of a screen."""
-    spec = vega.complete(panel, width=width, title=False, dark=settings.dark, still=False)
+    spec = {**vega.complete(panel, dark=settings.dark, still=False), "width": width}
     head = f"<h1>{escape(panel.subject)}</h1>\n<p>{escape(panel.finding)}</p>\n" if settings.title else ""
     body = (
         f'<main>\n{head}<div id="figure" role="img" aria-label="{escape(panel.subject)}"></div>\n'

@@ -1,20 +1,16 @@
 """The report of a bundle, one HTML file that reads and prints like a paper's supplement, and its README."""
 
-import base64
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, Protocol
 
-from explorer.export import figures, pages
+from explorer.export import pages
 from explorer.export.provenance import Provenance, by_sql, versions
 from explorer.export.settings import FigureSettings
-from explorer.export.svg import with_own_ids
 from explorer.figures.panel import Panel
 
-PICTURE = FigureSettings(width_mm=170, font_pt=8, title=False, dpi=200)
-"""Of the report's figures: the width of an A4 page with its margins, on white."""
-MOST_SVG = 700_000
-"""A larger drawing (a heatmap has a rectangle a cell) goes in as an image, or the page gets slow."""
+PICTURE = FigureSettings(title=False)
+"""Of the report's figures: as the files are by default, so that each chart is drawn once, on white."""
 
 
 class Entry(Protocol):
@@ -23,7 +19,7 @@ class Entry(Protocol):
     panel: Panel
     files: dict[str, bytes]
     problems: list[str]
-    picture: figures.Drawing | None
+    picture: str | None
 
 
 # A printed page is cut at its margins: drawings leave 5 % of the width for the letters of a machine that has
@@ -154,7 +150,7 @@ def _figure(number: int, entry: Entry) -> str:
     if entry.picture is None:
         picture = f'<p class="problem">{escape("; ".join(entry.problems))}</p>'
     else:
-        picture = _picture(entry.picture, panel)
+        picture = entry.picture
     at = "" if panel.playhead is None else f" Playhead at step {panel.playhead:,.0f}."
     files = " · ".join(f"<code>{escape(name)}</code>" for name in sorted(entry.files))
     return (
@@ -163,14 +159,6 @@ def _figure(number: int, entry: Entry) -> str:
         f'<p class="soft">How to read it: {escape(panel.how)}{at}</p>\n'
         f"{_sql(panel)}<details><summary>Files</summary><p>{files}</p></details></figcaption>\n</figure>"
     )
-
-
-def _picture(drawing: figures.Drawing, panel: Panel) -> str:
-    if len(drawing.inner) > MOST_SVG:
-        image = base64.b64encode(figures.converted(drawing, "png", PICTURE)).decode()
-        return f'<img alt="{escape(panel.subject)}" src="data:image/png;base64,{image}">'
-    svg = with_own_ids(drawing.inner, panel.key)
-    return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(panel.subject)}" ', 1)
 
 
 def _sql(panel: Panel) -> str:

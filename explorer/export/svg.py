@@ -1,75 +1,296 @@
-"""What Vega's SVG needs to be drawn quickly and without seams, and to lie beside others in one page."""
+"""What Vega's SVG needs to be drawn quickly and without seams, and to lie beside others in one page.
+
+A converter draws an element with `opacity` or a clip on a sheet of its own, as large as the element: for a
+heatmap that takes five times as long as its cells. So opacity goes to the stroke or fill where there is only
+one of them, a clip stays only on marks that reach beyond it, and marks that wait for a pointer go.
+"""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import NamedTuple
+from xml.etree import ElementTree as ET
+from xml.etree.ElementTree import Element
 
-_TAG = re.compile(r"<(path|line|text|rect)\b[^>]*>")
-_CLIPPED = re.compile(
-    r'(<g class="mark-(?:line|area|trail)[^"]*")( clip-path="url\(#([^)]+)\)")([^>]*>)(.*?)</g>', re.DOTALL
-)
-_CLIP = re.compile(
-    r'<clipPath id="([^"]+)"><rect x="([-\d.]+)" y="([-\d.]+)" width="([\d.]+)" height="([\d.]+)"'
-)
-_PATH = re.compile(r' d="([^"]*)"')
-_NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e-?\d+)?")
-_ID = re.compile(r'(\bid="|url\(#|\bhref="#)([^")]+)')
+XLINK = "{http://www.w3.org/1999/xlink}"
+NAMESPACES = {"xmlns": "http://www.w3.org/2000/svg", "xmlns:xlink": "http://www.w3.org/1999/xlink"}
+_TOKEN = re.compile(r"[A-Za-z]|-?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+"""Of a path's data, which has a grammar of its own."""
+_SHIFT = re.compile(r"translate\(([^,)]+),([^,)]+)\)")
+INVISIBLE = 0.001
+"""Opacity that is less than half a step of 255."""
+LINES = ("mark-line", "mark-area", "mark-trail")
+"""Marks of one long path, which are let out of their clip by half a pixel and the width of their stroke."""
 
 
-def prepared(svg: str) -> str:
-    """The same picture.
+class Box(NamedTuple):
+    """A rectangle in pixels."""
 
-    A converter draws an element with `opacity` or a clip on a sheet of its own, as large as the picture:
-    seconds for a figure of many lines. So opacity goes to the stroke or fill where there is only one of them,
-    and clips that cut nothing are dropped. Cells of a heatmap get crisp edges, or seams show between them.
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def holds(self, other: "Box", slack: float) -> bool:
+        """Whether the other lies inside, give or take `slack`."""
+        return (
+            other.left >= self.left - slack
+            and other.top >= self.top - slack
+            and other.right <= self.right + slack
+            and other.bottom <= self.bottom + slack
+        )
+
+    def moved(self, x: float, y: float, side: float = 0, end: float = 0) -> "Box":
+        """Shifted, wider by `side` on the left and right and by `end` above and below."""
+        return Box(self.left + x - side, self.top + y - end, self.right + x + side, self.bottom + y + end)
+
+
+def parse(svg: str) -> Element:
+    """The root of Vega's SVG, names without their namespace: `g`, `xlink:href`."""
+    root = ET.fromstring(svg)
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+        for name in [name for name in element.attrib if name.startswith(XLINK)]:
+            element.set(f"xlink:{name.removeprefix(XLINK)}", element.attrib.pop(name))
+    return root
+
+
+def size(root: Element) -> tuple[float, float]:
+    """Width and height in pixels, from the view box."""
+    _, _, width, height = map(float, root.attrib["viewBox"].split())
+    return width, height
+
+
+def markup(elements: Iterable[Element]) -> str:
+    """Elements as text, one after the other."""
+    return "".join(ET.tostring(element, encoding="unicode") for element in elements)
+
+
+def start_tag(attributes: dict[str, str]) -> str:
+    """`<svg …>` with its namespaces."""
+    return ET.tostring(Element("svg", {**NAMESPACES, **attributes}), encoding="unicode")[:-2].rstrip() + ">"
+
+
+def prepare(root: Element, prefix: str) -> None:
+    """Change the drawing in place: the same picture, drawn more quickly; ids begin with `prefix`.
+
+    Cells of a heatmap get crisp edges, or seams show between them.
     """
-    svg = _TAG.sub(lambda found: _opacity(found.group()), svg)
-    boxes = {name: tuple(map(float, box)) for name, *box in _CLIP.findall(svg)}
-    svg = _CLIPPED.sub(lambda found: _unclipped(found, boxes), svg)
-    svg = svg.replace('class="mark-rect', 'shape-rendering="crispEdges" class="mark-rect')
-    return _counted(svg)
+    boxes = {clip.attrib["id"]: _rectangle(clip) for clip in root.iter("clipPath")}
+    for element in root.iter():
+        if element.tag in ("path", "line", "text", "rect") and "opacity" in element.attrib:
+            _move_opacity(element)
+    _drop_invisible(root)
+    for group in [g for g in root.iter("g") if g.get("class", "").startswith("mark-")]:
+        if group.attrib["class"].startswith("mark-rect"):
+            group.set("shape-rendering", "crispEdges")
+        if "clip-path" in group.attrib:
+            _narrow_clip(group, boxes.get(_reference(group.attrib["clip-path"])))
+    _drop_unused_clips(root)
+    _number_ids(root, prefix)
 
 
-def with_own_ids(svg: str, prefix: str) -> str:
-    """Clips and gradients named after the figure: pages with several would confuse them otherwise."""
-    return _ID.sub(lambda found: f"{found[1]}{prefix}-{found[2]}", svg)
+def remove_title(root: Element, height: float) -> None:
+    """Take the title away and move everything up by its height in pixels: as if it had been drawn without."""
+    for parent in list(root.iter()):
+        for child in [c for c in parent if c.get("class", "").startswith("mark-group role-title")]:
+            parent.remove(child)
+    width, whole = size(root)
+    root.set("viewBox", f"0 0 {width:g} {whole - height:g}")
+    for child in root:
+        if child.tag == "rect":
+            child.set("height", f"{whole - height:g}")
+        elif child.tag == "g":
+            x, y = _shift(child) or (0.0, 0.0)
+            child.set("transform", f"translate({x:g},{y - height:g})")
 
 
-def _counted(svg: str) -> str:
-    """Ids numbered from 1: Vega goes on counting, so the same figure would be another file each time."""
-    known: dict[str, str] = {}
-    return _ID.sub(lambda found: found[1] + known.setdefault(found[2], f"c{len(known) + 1}"), svg)
+# --- Opacity ---
 
 
-def _opacity(tag: str) -> str:
-    if ' opacity="' not in tag:
-        return tag
-    is_line = tag.startswith("<line")
-    strokes, fills = ' stroke="' in tag, ' fill="' in tag and ' fill="none"' not in tag
-    if strokes and (is_line or not fills):
-        return tag.replace(' opacity="', ' stroke-opacity="') if " stroke-opacity=" not in tag else tag
-    if fills and not strokes:
-        return tag.replace(' opacity="', ' fill-opacity="') if " fill-opacity=" not in tag else tag
-    return tag
+def _move_opacity(element: Element) -> None:
+    given = element.attrib
+    strokes = "stroke" in given
+    fills = element.tag != "line" and given.get("fill", "none") != "none"
+    if strokes == fills:
+        return
+    name = "stroke-opacity" if strokes else "fill-opacity"
+    if name not in given:
+        given[name] = given.pop("opacity")
 
 
-def _unclipped(found: "re.Match[str]", boxes: dict[str, tuple[float, ...]]) -> str:
-    before, clip, name, rest, inside = found.groups()
-    box = boxes.get(name)
-    cuts = box is None or "transform=" in inside or not all(_lies_in(d, box) for d in _PATH.findall(inside))
-    return f"{before}{clip if cuts else ''}{rest}{inside}</g>"
+def _drop_invisible(root: Element) -> None:
+    for parent in list(root.iter("g")):
+        if parent.get("class", "").startswith("mark-"):
+            parent[:] = [
+                mark for mark in parent if not (mark.tag in ("path", "line") and _is_invisible(mark))
+            ]
 
 
-def _lies_in(path: str, box: tuple[float, ...]) -> bool:
-    """Whether all points do; a path is "M0,1L2,3": absolute pairs, or it is taken for one that does not."""
-    if re.search(r"[a-zHVAQSTC]", path.replace("e-", "").replace("Z", "")):
-        return False
-    left, top, width, height = box
+def _is_invisible(mark: Element) -> bool:
+    """Whether it changes no pixel; a mark of opacity 0 is there for a pointer."""
+    given = mark.attrib
+    whole = float(given.get("opacity", 1))
+    inks = ("stroke",) if mark.tag == "line" else ("stroke", "fill")
     return all(
-        left - 0.5 <= x <= left + width + 0.5 and top - 0.5 <= y <= top + height + 0.5
-        for x, y in _pairs(path)
+        given.get(ink, "none") == "none" or whole * float(given.get(f"{ink}-opacity", 1)) <= INVISIBLE
+        for ink in inks
     )
 
 
-def _pairs(path: str) -> Iterator[tuple[float, float]]:
-    numbers = [float(text) for text in _NUMBER.findall(path)]
-    return zip(numbers[::2], numbers[1::2], strict=False)
+# --- Clips ---
+
+
+def _reference(text: str) -> str:
+    return text.removeprefix("url(#").removesuffix(")")
+
+
+def _rectangle(clip: Element) -> Box | None:
+    """Of a clip that is a plain rectangle, else None."""
+    if len(clip) != 1 or clip[0].tag != "rect" or "transform" in clip[0].attrib:
+        return None
+    x, y, width, height = (float(clip[0].get(name, 0)) for name in ("x", "y", "width", "height"))
+    return Box(x, y, x + width, y + height)
+
+
+def _narrow_clip(group: Element, box: Box | None) -> None:
+    """Leave the clip to those marks of a group that it may cut."""
+    lines = group.attrib["class"].startswith(LINES)
+    cut = [not (box is not None and _lies_in(mark, box, lines)) for mark in group]
+    if cut and all(cut):
+        return
+    clip = group.attrib.pop("clip-path")
+    marks: list[Element] = []
+    for is_cut, run in groupby(zip(cut, group, strict=True), key=lambda pair: pair[0]):
+        members = [mark for _, mark in run]
+        if is_cut:
+            wrapper = Element("g", {"clip-path": clip})
+            wrapper.extend(members)
+            members = [wrapper]
+        marks += members
+    group[:] = marks
+
+
+def _lies_in(mark: Element, box: Box, lines: bool) -> bool:
+    extent, shift = _extent(mark), _shift(mark)
+    if extent is None or shift is None:
+        return False
+    if lines:
+        return box.holds(extent.moved(*shift), 0.5)
+    return box.holds(extent.moved(*shift, *_margins(mark, extent)), 0.01)
+
+
+def _margins(mark: Element, extent: Box) -> tuple[float, float]:
+    """How far its stroke may reach beyond it, to the sides and up or down."""
+    if mark.get("stroke", "none") == "none":
+        return 0, 0
+    width = float(mark.get("stroke-width", 1))
+    if mark.tag == "line" and mark.get("stroke-linecap", "butt") == "butt":
+        if extent.left == extent.right:
+            return width / 2, 0
+        if extent.top == extent.bottom:
+            return 0, width / 2
+    # A mitre may stick out by more than half the width.
+    return width, width
+
+
+def _shift(mark: Element) -> tuple[float, float] | None:
+    """By its transform; None where that does more."""
+    text = mark.get("transform")
+    if text is None:
+        return 0, 0
+    match = _SHIFT.fullmatch(text)
+    return None if match is None else (float(match[1]), float(match[2]))
+
+
+def _extent(mark: Element) -> Box | None:
+    """The box of a path or a line without its stroke; None for anything else."""
+    if mark.tag == "line":
+        x, y = float(mark.get("x2", 0)), float(mark.get("y2", 0))
+        return Box(min(0, x), min(0, y), max(0, x), max(0, y))
+    if mark.tag != "path":
+        return None
+    points = _points(mark.get("d", ""))
+    if points is None:
+        return None
+    xs, ys = [x for x, _ in points], [y for _, y in points]
+    return Box(min(xs, default=0), min(ys, default=0), max(xs, default=0), max(ys, default=0))
+
+
+_ARGUMENTS = {"M": 2, "L": 2, "H": 1, "V": 1, "h": 1, "v": 1, "C": 6, "A": 7, "Z": 0, "z": 0}
+"""Commands that Vega writes and their numbers."""
+
+
+def _points(path: str) -> list[tuple[float, float]] | None:
+    """Points whose box holds the path; None for a command that Vega does not write."""
+    points: list[tuple[float, float]] = []
+    x = y = 0.0
+    for command, values in _commands(path):
+        if command not in _ARGUMENTS or len(values) != _ARGUMENTS[command]:
+            return None
+        if command in "Zz":
+            continue
+        before = (x, y)
+        if command in "Hh":
+            x = values[0] + (x if command == "h" else 0)
+        elif command in "Vv":
+            y = values[0] + (y if command == "v" else 0)
+        else:
+            x, y = values[-2:]
+        if command == "C":
+            points += [(values[0], values[1]), (values[2], values[3])]
+        if command == "A":
+            points += _around(before, (x, y), max(values[0], values[1]))
+        points.append((x, y))
+    return points
+
+
+def _around(start: tuple[float, float], end: tuple[float, float], radius: float) -> list[tuple[float, float]]:
+    """Corners of a box around an arc: half a circle lies about its middle, any other near its ends."""
+    middle = ((start[0] + end[0]) / 2, (start[1] + end[1]) / 2)
+    apart = ((end[0] - start[0]) ** 2 + (end[1] - start[1]) ** 2) ** 0.5
+    reach = radius if abs(apart - 2 * radius) < 0.01 else 2 * radius + apart / 2
+    return [(middle[0] - reach, middle[1] - reach), (middle[0] + reach, middle[1] + reach)]
+
+
+def _commands(path: str) -> Iterator[tuple[str, list[float]]]:
+    """Commands with the numbers of each; numbers that follow repeat the command, after M as L."""
+    command, values = "", []
+    for token in _TOKEN.findall(path):
+        if token.isalpha():
+            if command:
+                yield command, values
+            command, values = token, []
+            continue
+        if command and len(values) == _ARGUMENTS.get(command, -1):
+            yield command, values
+            command, values = "L" if command == "M" else command, []
+        values.append(float(token))
+    if command:
+        yield command, values
+
+
+# --- Ids ---
+
+
+def _drop_unused_clips(root: Element) -> None:
+    used = {
+        _reference(element.attrib["clip-path"]) for element in root.iter() if "clip-path" in element.attrib
+    }
+    for parent in list(root.iter()):
+        for child in [c for c in parent if c.tag == "clipPath" and c.get("id") not in used]:
+            parent.remove(child)
+
+
+def _number_ids(root: Element, prefix: str) -> None:
+    """Number ids from 1: Vega goes on counting, so the same figure would be another file each time."""
+    new = {element.attrib["id"]: "" for element in root.iter() if "id" in element.attrib}
+    new = {name: f"{prefix}{number}" for number, name in enumerate(new, 1)}
+    for element in root.iter():
+        for name, value in element.attrib.items():
+            if name == "id":
+                element.set(name, new[value])
+            elif value.startswith("url(#"):
+                element.set(name, f"url(#{new.get(_reference(value), _reference(value))})")
+            elif name in ("href", "xlink:href") and value.startswith("#"):
+                element.set(name, f"#{new.get(value[1:], value[1:])}")

@@ -1,7 +1,6 @@
 """A figure as complete Vega-Lite: its data inside, a fixed width, and nothing that needs a page around it."""
 
 import json
-import textwrap
 from typing import Any
 
 import polars as pl
@@ -12,14 +11,14 @@ from explorer.charts.spec import Spec
 from explorer.figures.panel import Panel
 
 PLAYHEAD_PARAM = "playhead"
-SIGNS = str.maketrans({"␣": "·", "⏎": "¶"})
-"""The letters of files lack the first, and one such sign would put its whole line into another font."""
+TARGET_OPACITY = 0.001
+"""Of marks that are drawn for the pointer only: with 0 Vega would not let it meet them."""
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 Vega = dict[str, Any]
 
 
-def complete(panel: Panel, *, width: int, title: bool = True, dark: bool = False, still: bool = True) -> Vega:
-    """The figure, `width` pixels wide.
+def complete(panel: Panel, *, dark: bool = False, still: bool = True) -> Vega:
+    """The figure, but for its width and its title.
 
     still: leave out what only a pointer can bring forth, which would be thousands of invisible marks.
     """
@@ -27,17 +26,14 @@ def complete(panel: Panel, *, width: int, title: bool = True, dark: bool = False
     frames: dict[str, pl.DataFrame] = vega.pop("datasets")
     vega = _unbound(vega, panel.playhead)
     if still:
-        vega = _without_hover(vega)
+        vega = _without_targets(_without_hover(vega))
     used = _names(vega)
     datasets = {name: rows(frame) for name, frame in frames.items() if name in used}
     look = {**vega.pop("config", {}), **theme.file_config(dark=dark)}
     vega.pop("title", None)
-    if title:
-        vega["title"] = _title(panel, width)
     return {
         "$schema": SCHEMA,
         **vega,
-        "width": width,
         "background": theme.file_background(dark),
         "padding": 2,
         "config": look,
@@ -58,16 +54,6 @@ def rows(frame: pl.DataFrame) -> list[dict[str, Any]]:
 
 def to_json(vega: Vega, indent: int | None = None) -> str:
     return json.dumps(vega, ensure_ascii=False, allow_nan=False, indent=indent, default=str)
-
-
-def _title(panel: Panel, width: int) -> Vega:
-    """Subject and finding, broken to the width: Vega does not wrap."""
-    subject, finding = panel.subject.translate(SIGNS), panel.finding.translate(SIGNS)
-    return {
-        "text": textwrap.wrap(subject, max(20, int(width / 7.8))),
-        "subtitle": textwrap.wrap(finding, max(30, int(width / 5.6))),
-        "frame": "bounds",
-    }
 
 
 def _params(part: Any) -> list[Vega]:
@@ -114,6 +100,22 @@ def _without_hover(vega: Vega) -> Vega:
     if "params" in vega:
         result["params"] = left
     return result
+
+
+def _without_targets(vega: Vega) -> Vega:
+    """Marks that the pointer meets and nobody sees are not drawn; what they would select stays defined."""
+    layers = [
+        {**layer, "transform": [*layer.get("transform", ()), {"filter": "false"}]}
+        if _is_target(layer)
+        else layer
+        for layer in vega.get("layer", ())
+    ]
+    return {**vega, "layer": layers} if layers else vega
+
+
+def _is_target(layer: Vega) -> bool:
+    mark = layer.get("mark")
+    return isinstance(mark, dict) and mark.get("opacity") == TARGET_OPACITY
 
 
 def _views_gone(vega: Vega) -> set[str]:

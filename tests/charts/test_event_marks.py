@@ -23,7 +23,6 @@ from explorer.charts import (
     losses,
     mechanism,
     playground,
-    story,
     switches,
     theme,
 )
@@ -90,7 +89,6 @@ AXES: dict[str, Callable[..., theme.Figure]] = {
     "churn": lambda **k: mechanism.churn(churns(), **k),
     "lines": lambda **k: playground.lines(simulated(), {"A": "none"}, y_title="y", **k),
     "trajectories": lambda **k: playground.trajectories(travelled(), y_title="y", **k),
-    "story": lambda **k: story.story(frames.vio_frame(ENDS), **k),
 }
 OF_ONE = ("load_heatmap", "bias_trajectories", "lines", "trajectories")
 

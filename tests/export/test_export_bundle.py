@@ -4,6 +4,7 @@ import io
 import json
 import re
 import zipfile
+from collections.abc import Sequence
 from dataclasses import replace
 from html import escape
 
@@ -13,7 +14,6 @@ from export_panels import HOSTILE, panel
 from explorer.export import bundle
 from explorer.export.provenance import Provenance, by_sql, file_stem, run_ids, tidy_sql
 from explorer.export.settings import FigureSettings
-from explorer.export.svg import with_own_ids
 from explorer.figures.panel import Panel
 from explorer.queries.statements import Statement
 
@@ -27,6 +27,10 @@ RUNS = ({"run_id": "a", "seed": 3, "balancer_label": HOSTILE, "config": '{"x": 1
 WHERE = Provenance(view="compare", title="Compare", permalink="/compare?runs=a", runs=RUNS)
 
 
+def where(panels: Sequence[Panel]) -> Provenance:
+    return WHERE
+
+
 def first() -> Panel:
     return panel(table=TABLE, statements=ASKED)
 
@@ -37,7 +41,7 @@ def broken() -> Panel:
 
 
 def opened(*panels: Panel, failed: tuple[str, ...] = ()) -> zipfile.ZipFile:
-    return zipfile.ZipFile(io.BytesIO(bundle.make(panels, WHERE, FigureSettings(width_mm=85), failed)))
+    return zipfile.ZipFile(io.BytesIO(bundle.make(panels, where, FigureSettings(width_mm=85), failed)))
 
 
 def test_every_member_has_its_name_and_its_content() -> None:
@@ -102,11 +106,6 @@ def test_clips_of_several_figures_do_not_meet_in_one_page() -> None:
         assert name in ids
 
 
-def test_ids_and_what_refers_to_them_change_together() -> None:
-    svg = '<clipPath id="a"/><g clip-path="url(#a)"/><use href="#a"/>'
-    assert with_own_ids(svg, "x") == '<clipPath id="x-a"/><g clip-path="url(#x-a)"/><use href="#x-a"/>'
-
-
 def test_equal_content_gives_an_equal_file() -> None:
     one, other = opened(first()), opened(first())
     assert one.namelist() == other.namelist()
@@ -116,7 +115,7 @@ def test_equal_content_gives_an_equal_file() -> None:
 
 
 def test_a_view_without_figures_is_an_honest_report() -> None:
-    zipped = zipfile.ZipFile(io.BytesIO(bundle.make([], WHERE, FigureSettings())))
+    zipped = zipfile.ZipFile(io.BytesIO(bundle.make([], where, FigureSettings())))
     assert "No figure" in zipped.read("report.html").decode()
 
 

@@ -1,0 +1,167 @@
+"""Processes that draw beside the one that asks for them.
+
+vl-convert holds Python's lock while it works, so threads would wait for each other. A process of ours reads
+pickled orders from its input and answers on its output; it ends when its input does, so none outlives
+the command that started it, whatever becomes of that.
+"""
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from explorer.export.drawing import Chart
+    from explorer.export.settings import FigureSettings
+
+MOST = 2
+"""Each takes about 150 MB and half a second to start; more hardly help, since whoever asks is slower."""
+_CODE = "from explorer.export.converters import serve; serve()"
+_FOLDER = Path(__file__).parents[2]
+
+
+class ConverterError(Exception):
+    """A chart could not be drawn; the text names the error of the converter."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What is wanted of one chart."""
+
+    chart: "Chart"
+    settings: "FigureSettings"
+    kinds: tuple[str, ...]
+    """Formats of `drawing.convert`."""
+    page: "tuple[Chart, FigureSettings] | None" = None
+    """How a report shows it, where that is another drawing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """The files of an order."""
+
+    files: Mapping[str, bytes]
+    """By format."""
+    in_page: str
+    """The picture for a report, without its title."""
+
+
+class Converters:
+    """A few processes that draw charts. Close it, or use it in a `with`."""
+
+    def __init__(self, most: int = MOST) -> None:
+        # One processor is busy with building the charts.
+        count = max(1, min(most, (os.cpu_count() or 1) - 1))
+        self._free: list[subprocess.Popen[bytes]] = [_start() for _ in range(count)]
+        self._all = list(self._free)
+        self._lock = threading.Lock()
+        self._threads = ThreadPoolExecutor(count, "converter")
+
+    def draw(self, order: Order) -> "Future[Drawn]":
+        """The files of an order, later. The future raises ConverterError where the chart cannot be drawn."""
+        return self._threads.submit(self._run, order)
+
+    def _run(self, order: Order) -> Drawn:
+        with self._lock:
+            process = self._free.pop()
+        try:
+            answer = _ask(process, order)
+        except (OSError, EOFError, pickle.UnpicklingError) as error:
+            process.kill()
+            with self._lock:
+                process = _start()
+                self._all.append(process)
+            raise ConverterError("the converter ended without an answer") from error
+        finally:
+            with self._lock:
+                self._free.append(process)
+        if isinstance(answer, str):
+            raise ConverterError(answer)
+        drawn: Drawn = answer
+        return drawn
+
+    def close(self) -> None:
+        """End the processes; what they have not drawn is given up."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        for process in self._all:
+            process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                with suppress(OSError):
+                    pipe.close()  # type: ignore[union-attr]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _start() -> "subprocess.Popen[bytes]":
+    # In a session of its own: Ctrl-C is for the command, which then closes the converter's input.
+    return subprocess.Popen(
+        [sys.executable, "-c", _CODE],
+        cwd=_FOLDER,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+
+
+def _ask(process: "subprocess.Popen[bytes]", order: Order) -> Any:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    pickle.dump(order, process.stdin, pickle.HIGHEST_PROTOCOL)
+    process.stdin.flush()
+    return pickle.load(process.stdout)
+
+
+# --- In the process that draws ---
+
+
+def serve() -> None:
+    """Draw what comes in until the input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    source, target = sys.stdin.buffer, sys.stdout.buffer
+    # Nothing that a library prints may get between the answers.
+    sys.stdout = sys.stderr
+    from explorer.export import drawing
+
+    drawing.warm_up()
+    while True:
+        try:
+            order = pickle.load(source)
+        except EOFError:
+            return
+        answer: Drawn | str
+        try:
+            answer = fill(order)
+        except Exception as error:
+            answer = words(error)
+        pickle.dump(answer, target, pickle.HIGHEST_PROTOCOL)
+        target.flush()
+
+
+def fill(order: Order) -> Drawn:
+    """Draw here and now."""
+    from explorer.export import drawing
+
+    whole, untitled = drawing.draw_twice(order.chart, order.settings)
+    files = {kind: drawing.convert(whole, kind, order.settings.dpi) for kind in order.kinds}
+    if order.page is not None:
+        untitled = drawing.draw(*order.page)
+    return Drawn(files=files, in_page=untitled.in_page(order.chart.subject))
+
+
+def words(error: Exception) -> str:
+    """Kind and text of an error in one line."""
+    text = " ".join(str(error).split())[:200]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,61 @@
+"""Charts that other processes draw: an error or a dead process loses one chart and no other."""
+
+import os
+import signal
+from dataclasses import replace
+
+import pytest
+from export_panels import panel
+
+from explorer.export import drawing, figures
+from explorer.export.converters import ConverterError, Converters, Order
+from explorer.export.settings import FigureSettings
+
+SETTINGS = FigureSettings(width_mm=85, dpi=72)
+
+
+def order(subject: str = "MaxVio") -> Order:
+    return Order(
+        chart=figures.chart_of(panel(subject=subject), dark=False), settings=SETTINGS, kinds=("svg", "png")
+    )
+
+
+def test_answers_belong_to_their_orders() -> None:
+    subjects = [f"Panel {number}" for number in range(5)]
+    with Converters() as converters:
+        futures = [converters.draw(order(subject)) for subject in subjects]
+        answers = [future.result() for future in futures]
+    for subject, answer in zip(subjects, answers, strict=True):
+        here = drawing.draw(order(subject).chart, SETTINGS)
+        assert answer.files["svg"].decode() == here.svg
+        assert answer.files["png"] == drawing.convert(here, "png", 72)
+        assert f'aria-label="{subject}"' in answer.in_page
+        assert f">{subject}</text>" not in answer.in_page, "the page writes the title itself"
+
+
+def test_a_chart_that_cannot_be_drawn_is_named_and_the_next_one_is_drawn() -> None:
+    good = order()
+    bad = replace(good, chart=replace(good.chart, vega={"mark": "nonsense"}))
+    with Converters(1) as converters:
+        with pytest.raises(ConverterError, match="Error"):
+            converters.draw(bad).result()
+        assert converters.draw(good).result().files["svg"].startswith(b"<svg")
+
+
+def test_a_process_that_dies_is_replaced() -> None:
+    with Converters(1) as converters:
+        process = converters._free[0]
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        with pytest.raises(ConverterError, match="without an answer"):
+            converters.draw(order()).result()
+        assert converters.draw(order()).result().files["svg"].startswith(b"<svg")
+
+
+def test_no_process_outlives_its_input() -> None:
+    converters = Converters(1)
+    process = converters._free[0]
+    assert process.stdin is not None
+    process.stdin.close()
+    assert process.wait(timeout=60) == 0
+    converters.close()
