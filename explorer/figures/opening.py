@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from explorer.figures.arms import Arm, Run
 from explorer.figures.store import Store
-from explorer.queries.loads import LoadMatrix, load_matrix
+from explorer.queries.loads import load_matrix
+from explorer.records.matrix import LoadMatrix
 
 COLUMNS = 200
 """Points in time per picture: about one per pixel."""
@@ -53,8 +54,8 @@ def opening_films(store: Store, arms: Sequence[Arm]) -> tuple[LoadFilm, LoadFilm
     if pair is None:
         return None
     unbalanced, balanced = pair
-    films = [_film(store, unbalanced, layer) for layer in range(unbalanced.num_moe_layers)]
-    films = [film for film in films if film is not None]
+    every = (_film(store, unbalanced, layer) for layer in range(unbalanced.num_moe_layers))
+    films = [film for film in every if film is not None]
     if not films:
         return None
     first = max(films, key=lambda film: film.busiest)

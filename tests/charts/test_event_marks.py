@@ -199,5 +199,5 @@ def test_layers_are_named_until_they_are_too_many() -> None:
 
 
 def test_a_file_of_a_figure_with_events_needs_no_page() -> None:
-    text = json.dumps(for_file(AXES["story"](events=OF_RUNS)).to_dict())
+    text = json.dumps(for_file(AXES["max_vio_curves"](events=OF_RUNS)).to_dict())
     assert not re.search(r'"fill": "(black|white)"', text)
