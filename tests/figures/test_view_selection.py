@@ -1,0 +1,19 @@
+"""The order of runs and the default run that Replay and the Microscope share."""
+
+from types import SimpleNamespace
+from typing import Any
+
+from explorer.figures.views.selection import default_run, picked_first
+
+
+def test_runs_of_selected_arms_come_first_and_no_run_twice() -> None:
+    runs: Any = ["a", "b", "c", "d"]
+    arms: Any = [SimpleNamespace(runs=("c", "x")), SimpleNamespace(runs=("a", "c"))]
+    assert picked_first(runs, arms) == ["c", "a", "b", "d"], "x is not among the runs"
+    assert picked_first(runs, []) == runs
+
+
+def test_the_default_is_the_first_loss_free_run() -> None:
+    runs: Any = [SimpleNamespace(family=name) for name in ("none", "loss_free", "loss_free")]
+    assert default_run(runs) is runs[1]
+    assert default_run(runs[:1]) is runs[0]
