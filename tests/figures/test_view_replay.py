@@ -159,6 +159,16 @@ def test_sentences_say_what_a_run_without_biases_has(
     assert values == [f"{one['expert_bias']:+.3f}" for one in (high, low)]
 
 
+def test_an_address_may_ask_for_every_step_and_no_other(
+    opened: tuple[OpenStore, list[Run], np.ndarray],
+) -> None:
+    store, runs, _ = opened
+    for step, is_there in ((0, True), (STEPS - 1, True), (STEPS, False), (-1, False)):
+        view = replay.open_view(store, runs, {"run": ["biased"], "step": [str(step)]})
+        assert (view.notices == ()) == is_there, step
+        assert view.query["step"] == [str(step if is_there else STEPS - 1)]
+
+
 def test_the_film_shows_every_recorded_step(opened: tuple[OpenStore, list[Run], np.ndarray]) -> None:
     store, runs, counts = opened
     film = films.of_layer(store, named(runs, "biased"), 1, key="replay-heatmap")

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from store_runs import make_info, random_counts, record_steps, write_run
+from store_runs import DOMAINS, make_info, random_counts, record_steps, write_run
 
 from explorer import metrics
 from explorer.errors import ConfigError
 from explorer.queries import balance, comparison, runs
 from explorer.recording import FolderRecorder
+from explorer.records.records import EvalRecord
 from explorer.store import Index
 
 
@@ -47,6 +48,18 @@ def test_what_was_not_recorded_is_null(index: Index, base: Path) -> None:
     assert [row[name] for name in missing] == [None] * 6
     assert row["max_vio_batch"] > 0
     assert row["state"] == "running"
+
+
+def test_perplexity_is_that_of_held_out_text_alone(index: Index, base: Path) -> None:
+    with FolderRecorder.create(base, make_info()) as recorder:
+        for split, loss in (("train", 9.0), ("held_out", 2.0)):
+            recorder.record(
+                EvalRecord(step=8, split=split, domain=DOMAINS[0], lm_loss=loss, num_tokens=10, num_bytes=33)
+            )
+        recorder.finish("finished")
+    assert index.ingest([base]).problems == {}
+    with index.cursor() as cur:
+        assert comparison.summary(cur)["lm_loss"].to_list() == [2.0]
 
 
 def test_an_unreadable_run_is_listed_without_figures(index: Index, base: Path) -> None:

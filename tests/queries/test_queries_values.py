@@ -101,6 +101,7 @@ def test_loads_at_takes_the_last_recorded_step(index: Index, base: Path) -> None
         found = loads.loads_at(cur, "run", 1, 29)
         assert loads.loads_at(cur, "run", 1, 10**9)["step"].to_list() == [40] * 4
         assert loads.loads_at(cur, "run", 1, -1).is_empty()
+        assert loads.loads_at(cur, "run", 1, 20)["step"].to_list() == [20] * 4, "a recorded step is its own"
     assert found["step"].to_list() == [20] * 4
     assert found["tokens"].to_list() == counts[2, 1].tolist()
     np.testing.assert_allclose(found["load_ratio"], counts[2, 1] * 4 / 128)

@@ -1,16 +1,22 @@
 """The gallery: figures of the paper from shipped runs, or an honest sentence."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 from conftest import Opener, charts, words, write_arms
+from store_runs import write_run
 
+from explorer.figures.arms import run_from_row
 from explorer.figures.computation_batches import batch_sentence
 from explorer.figures.one_step import update_sentence
+from explorer.figures.views.gallery import ShippedRuns
 from explorer.metrics import LAST_RECORDED, max_vio
+from explorer.queries.runs import list_runs
 from explorer.recording import RunFolder
+from explorer.store import Index
 from explorer.ui.shared.panels import KEY
 
 SHIPPED = Path(__file__).parents[2] / "data" / "runs"
@@ -45,6 +51,18 @@ def test_every_figure_that_has_data_is_drawn_and_the_others_say_why(open_app: Op
     assert all(panel.statements for panel in panels.values())
     _one_step_is_that_of_the_run(panels["gallery-1"].table)
     _batches_are_those_of_the_counts(panels["gallery-5"].table)
+
+
+def test_only_finished_shipped_runs_are_drawn(tmp_path: Path) -> None:
+    write_run(tmp_path / "runs", steps=6)
+    with Index.open(tmp_path / "index.duckdb") as index:
+        index.ingest([tmp_path / "runs"])
+        with index.cursor() as cur:
+            (row,) = list_runs(cur).to_dicts()
+    finished = replace(run_from_row(row), shipped=True)
+    stopped, own = replace(finished, state="stopped"), replace(finished, shipped=False)
+    assert finished.state == "finished"
+    assert ShippedRuns((stopped, finished, own)).runs == [finished]
 
 
 def _one_step_is_that_of_the_run(table: pl.DataFrame) -> None:
