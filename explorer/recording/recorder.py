@@ -224,6 +224,10 @@ class FolderRecorder:
         self._writer.finish(state=state, message=message)
         self._close()
 
+    def abandon(self) -> None:
+        """Write nothing more, for a caller that deletes the folder; the status stays as it is."""
+        self._close()
+
     def _close(self) -> None:
         self._finished = True
         self._heartbeat.stop()
