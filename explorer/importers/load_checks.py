@@ -4,6 +4,7 @@ Shapes: L layers of the file, E experts.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +18,12 @@ from explorer.wording import counted, listed
 
 SHOWN_EXPERTS = 8
 """Experts of a layer that a sentence names."""
+SHARE_TOLERANCE = 1e-3
+"""So far totals of shares may differ: they are often given with four digits."""
 
 
 def live_layers(
-    totals_L: Sequence[int] | Counts, in_file: Sequence[int], source: Source, report: Report
+    totals_L: Sequence[float] | NDArray[Any], in_file: Sequence[int], source: Source, report: Report
 ) -> list[int]:
     """Positions of the layers that ever got a token. A layer of zeros is dense, or was not recorded; it is
     left out and not called dead. Raises ForeignFileError where nothing is left."""
@@ -42,9 +45,14 @@ def live_layers(
     return live
 
 
-def checked_steps(steps: Iterable[LoadStep], layers: Sequence[int], report: Report) -> Iterator[LoadStep]:
-    """The same steps; what their loads and biases say is in the report when the last one was read."""
-    checks, biases = LoadChecks(layers), BiasChecks()
+def checked_steps(
+    steps: Iterable[LoadStep], layers: Sequence[int], report: Report, *, are_counts: bool = True
+) -> Iterator[LoadStep]:
+    """The same steps; what their loads and biases say is in the report when the last one was read.
+
+    are_counts: shares that were rounded may add up to a little more or less.
+    """
+    checks, biases = LoadChecks(layers, 0.0 if are_counts else SHARE_TOLERANCE), BiasChecks()
     for step in steps:
         checks.add(step)
         biases.add(step)
@@ -56,8 +64,9 @@ def checked_steps(steps: Iterable[LoadStep], layers: Sequence[int], report: Repo
 class LoadChecks:
     """Sums over the steps of a run."""
 
-    def __init__(self, layers: Sequence[int]) -> None:
+    def __init__(self, layers: Sequence[int], tolerance: float) -> None:
         self._layers = list(layers)
+        self._tolerance = tolerance
         self._sum_LE: Counts | None = None
         self._steps = 0
         self._silent_steps = 0
@@ -75,8 +84,9 @@ class LoadChecks:
             self._silent_steps += 1
             return
         difference = float(totals_L.max() - totals_L.min()) / mean
-        if difference > 0:
-            self._differing += 1
+        if difference <= self._tolerance:
+            return
+        self._differing += 1
         if difference > self._largest_difference:
             self._largest_difference, self._place = difference, f"step {step.step}"
 

@@ -8,7 +8,7 @@ from explorer.errors import ConfigError, ForeignFileError
 from explorer.importers.source import Source
 from explorer.importers.trace import Format
 
-MODULES = ("sglang_json", "moe_routes")
+MODULES = ("sglang_json", "sglang_recorder", "moe_routes", "esft", "fingerprint", "arrays", "tables")
 """Modules of explorer/importers/formats; each has one or several formats in FORMATS."""
 
 

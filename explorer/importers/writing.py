@@ -1,6 +1,7 @@
 """A foreign run -> a run folder, with its report beside the tables."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ class _Written:
 def _record(recorder: FolderRecorder, run: ForeignRun, info: RunInfo) -> _Written:
     seen = num_steps = tokens_per_step = 0
     before = -1
-    for step in checked_steps(run.steps, run.layers, run.report):
+    for step in _checked(run):
         if step.step <= before:
             raise ForeignFileError(
                 f"step {step.step} comes after step {before}: steps must ascend; sort the file by step."
@@ -80,6 +81,10 @@ def _record(recorder: FolderRecorder, run: ForeignRun, info: RunInfo) -> _Writte
     if num_steps == 0:
         raise ForeignFileError("not a single step holds loads; check the file.")
     return _Written(num_steps, tokens_per_step)
+
+
+def _checked(run: ForeignRun) -> Iterator[LoadStep]:
+    return checked_steps(run.steps, run.layers, run.report, are_counts=not run.unit.startswith("shares"))
 
 
 def _tokens(step: LoadStep, top_k: int) -> int:
