@@ -10,7 +10,7 @@ from typing import Any
 
 from explorer.importers.options import Options, parse_options
 from explorer.importers.registry import find_format, formats
-from explorer.importers.source import Source
+from explorer.importers.source import open_source
 from explorer.importers.staging import publish, refuse_existing, staging_folder
 from explorer.importers.writing import Origin, write_run
 
@@ -41,7 +41,7 @@ def import_path(
     Raises ExplorerError with one sentence (file, position, rule, remedy); no run is left then.
     """
     runs = Path(runs_dir)
-    source = Source(Path(path), progress)
+    source = open_source(Path(path), progress)
     form = find_format(source, format)
     answers = Options(options or {}, form.options, source.name)
     origin = Origin(form=form, file_name=source.name, num_bytes=source.num_bytes, options=answers)

@@ -37,9 +37,9 @@ def live_layers(
     if silent:
         report.left_out(
             "dense_layers",
-            f"{counted(len(silent), 'layer')} ({listed(silent)}) without a single assignment: dense "
+            f"{counted(len(silent), 'layer')} ({_numbers(silent)}) without a single assignment: dense "
             "layers, or not recorded. They are left out; their experts are not called dead.",
-            place=f"layers {listed(silent)}",
+            place=f"layers {_numbers(silent)}",
             layers=len(silent),
         )
     return live
@@ -135,9 +135,9 @@ class LoadChecks:
             names = [self._layers[row] for row in alone]
             report.warning(
                 "single_expert",
-                f"In {counted(len(alone), 'layer')} ({listed(names)}) one expert holds every assignment. A "
+                f"In {counted(len(alone), 'layer')} ({_numbers(names)}) one expert holds every assignment. A "
                 "capture that was never filled looks like this (all ids 0); check what recorded it.",
-                place=f"layers {listed(names)}",
+                place=f"layers {_numbers(names)}",
                 layers=len(alone),
             )
 
@@ -157,6 +157,10 @@ class LoadChecks:
             max_vio_mean=mean,
             max_vio_worst=float(vio_L[worst]),
         )
+
+
+def _numbers(layers: Sequence[int]) -> str:
+    return str(layers[0]) if len(layers) == 1 else listed(layers)
 
 
 def _named(experts: NDArray[np.int64]) -> str:

@@ -8,7 +8,23 @@ from explorer.errors import ConfigError, ForeignFileError
 from explorer.importers.source import Source
 from explorer.importers.trace import Format
 
-MODULES = ("sglang_json", "sglang_recorder", "moe_routes", "esft", "fingerprint", "arrays", "tables")
+MODULES = (
+    "sglang_json",
+    "sglang_recorder",
+    "moe_routes",
+    "vllm_eplb",
+    "megatron",
+    "trtllm",
+    "esft",
+    "fingerprint",
+    "routed_experts",
+    "router_logits",
+    "olmoe",
+    "small_json",
+    "matrices",
+    "arrays",
+    "tables",
+)
 """Modules of explorer/importers/formats; each has one or several formats in FORMATS."""
 
 

@@ -9,6 +9,7 @@ import bz2
 import gzip
 import lzma
 import os
+import re
 import stat
 import zlib
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from explorer.errors import ForeignFileError, shortened
 from explorer.recording.folder_schema import MAX_DEPTH, depth_of
 
 HEAD_BYTES = 1 << 16
+MOST_FILES = 10_000
 MAX_LINE = 64 * 2**20
 MAX_DOCUMENT = 256 * 2**20
 MAX_EXPANDED = 64 * 2**30
@@ -197,14 +199,69 @@ def _open_regular(path: Path) -> Iterator[BufferedReader]:
         yield file
 
 
-def files_of(folder: Path, pattern: str) -> list[Path]:
-    """The regular files of a folder whose name matches, by name. A link that leads out of it is refused."""
+class FolderSource(Source):
+    """A folder of files that belong to one trace, e.g. one per rank."""
+
+    def __init__(self, path: Path, progress: Progress | None = None) -> None:
+        self.path = path
+        self.name = path.resolve().name
+        self._progress = progress
+        self._read = 0
+        self.files = [Source(file) for file in _files_of(path)]
+        self.num_bytes = sum(file.num_bytes for file in self.files)
+
+    @cached_property
+    def head(self) -> bytes:
+        """A folder has none."""
+        return b""
+
+    def matching(self, pattern: str) -> list[Source]:
+        """The files with such a name, rank2 before rank10."""
+        return [file for file in self.files if re.fullmatch(pattern, file.name)]
+
+    def document(self) -> Any:
+        raise self.problem("", "is a folder, not a file of this format", "name the file")
+
+    def content(self, most: int = MAX_DOCUMENT) -> bytes:
+        raise self.problem("", "is a folder, not a file of this format", "name the file")
+
+    def lines(self) -> Iterator[tuple[int, bytes]]:
+        raise self.problem("", "is a folder, not a file of this format", "name the file")
+
+    @contextmanager
+    def opened(self) -> Iterator[BufferedReader]:
+        raise self.problem("", "is a folder, not a file of this format", "name the file")
+        yield
+
+
+def open_source(path: Path, progress: Progress | None = None) -> Source:
+    """A file, or a folder of files. Raises ForeignFileError."""
+    return FolderSource(path, progress) if path.is_dir() else Source(path, progress)
+
+
+def files_matching(source: Source, pattern: str) -> list[Source]:
+    """The files of a folder with such a name; of a single file itself, if its name fits."""
+    if isinstance(source, FolderSource):
+        return source.matching(pattern)
+    return [source] if re.fullmatch(pattern, source.name) else []
+
+
+def _files_of(folder: Path) -> list[Path]:
+    """The regular files of a folder, by name. A link that leads out of it is refused."""
     found = []
-    for path in sorted(folder.glob(pattern), key=natural):
+    try:
+        paths = sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=natural)
+    except OSError as error:
+        raise ForeignFileError(f"{folder}: cannot be listed ({error.strerror}); check it.") from error
+    for path in paths[: MOST_FILES + 1]:
         if path.is_symlink() and folder.resolve() not in path.resolve().parents:
             raise ForeignFileError(f"{path}: is a link that leads out of its folder; import the file itself.")
-        if path.is_file():
+        if path.is_file() and path.stat().st_size:
             found.append(path)
+    if len(paths) > MOST_FILES:
+        raise ForeignFileError(f"{folder}: holds more than {MOST_FILES} files; import a part of them.")
+    if not found:
+        raise ForeignFileError(f"{folder}: holds no file; give the folder of a trace.")
     return found
 
 
