@@ -3,16 +3,19 @@
 Needs numpy, polars and msgspec; torch only for files that hold tensors of it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from explorer.errors import ExplorerError, ForeignFileError, shortened
 from explorer.importers.options import Options, parse_options
 from explorer.importers.registry import find_format, formats
 from explorer.importers.source import open_source
 from explorer.importers.staging import publish, refuse_existing, staging_folder
 from explorer.importers.writing import Origin, write_run
+from explorer.recording.listing import is_fault_of_data
 
 __all__ = ["Imported", "formats", "import_path", "parse_options"]
 
@@ -48,8 +51,29 @@ def import_path(
     if answers.text("run_id"):
         refuse_existing(runs / answers.text("run_id"))
     with staging_folder(runs) as staging:
-        written = [write_run(staging, run, origin) for run in form.read(source, answers)]
+        with _one_sentence(source.name):
+            written = [write_run(staging, run, origin) for run in form.read(source, answers)]
         publish(staging, runs, [run_id for run_id, _ in written])
     if progress is not None:
         progress(source.num_bytes, source.num_bytes)
     return [Imported(run_id=run_id, path=runs / run_id, report=report) for run_id, report in written]
+
+
+UNFORESEEN = "in a way that no rule foresaw"
+
+
+@contextmanager
+def _one_sentence(name: str) -> Iterator[None]:
+    """The net under the formats: what a foreign file makes fail is a sentence. Refusals of the system and
+    missing libraries pass through; so does an interruption."""
+    try:
+        yield
+    except (ExplorerError, OSError, ModuleNotFoundError):
+        raise
+    except BaseException as error:
+        if not is_fault_of_data(error):
+            raise
+        reason = shortened(str(error).strip().partition("\n")[0]) or type(error).__name__
+        raise ForeignFileError(
+            f"{name}: fails {UNFORESEEN} ({type(error).__name__}: {reason}); check the file, and report it."
+        ) from error

@@ -24,6 +24,7 @@ MODULES = (
     "matrices",
     "arrays",
     "tables",
+    "scalars",
 )
 """Modules of explorer/importers/formats; each has one or several formats in FORMATS."""
 
@@ -54,8 +55,8 @@ def find_format(source: Source, name: str | None) -> Format:
 def unknown(path: Path) -> ForeignFileError:
     """The sentence for a file that shows no format's signs."""
     return ForeignFileError(
-        f"{path.name}: shows the signs of no known format; name one with --format, out of "
-        f"{', '.join(names())}."
+        f"{path.name}: shows the signs of no known format (loads of single experts, routes, or scalars "
+        f"with a step), so nothing of it can be shown; name one with --format, out of {', '.join(names())}."
     )
 
 

@@ -232,7 +232,8 @@ def _report_blocks(tally: LayerTally, layer: int, report: Report) -> None:
         max_vio_without=after,
         **counts,
     )
-    if len(tally.blocks) > 1 and all(block.route == first.route for block in tally.blocks):
+    is_whole = not tally.split_at_blocks
+    if is_whole and len(tally.blocks) > 1 and all(block.route == first.route for block in tally.blocks):
         report.warning(
             "engine_starts",
             f"Layer {layer}: {len(tally.blocks)} warm-up blocks, so {len(tally.blocks)} starts of an "

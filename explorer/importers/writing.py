@@ -69,14 +69,15 @@ def _record(recorder: FolderRecorder, run: ForeignRun, info: RunInfo) -> _Writte
         tokens_per_step = tokens_per_step or tokens
         scalars = {"lm_loss": None, **step.scalars}
         recorder.record(StepRecord(step=step.step, tokens_seen=seen, **scalars))  # type: ignore[arg-type]
-        recorder.record(
-            LoadRecord(
-                step=step.step,
-                tokens_LE=step.tokens_LE,
-                expert_bias_LE=step.expert_bias_LE,
-                dropped_tokens_LE=step.dropped_tokens_LE,
+        if run.layers:
+            recorder.record(
+                LoadRecord(
+                    step=step.step,
+                    tokens_LE=step.tokens_LE,
+                    expert_bias_LE=step.expert_bias_LE,
+                    dropped_tokens_LE=step.dropped_tokens_LE,
+                )
             )
-        )
         recorder.step_done(step.step)
     if num_steps == 0:
         raise ForeignFileError("not a single step holds loads; check the file.")
@@ -84,6 +85,8 @@ def _record(recorder: FolderRecorder, run: ForeignRun, info: RunInfo) -> _Writte
 
 
 def _checked(run: ForeignRun) -> Iterator[LoadStep]:
+    if not run.layers:
+        return iter(run.steps)
     return checked_steps(run.steps, run.layers, run.report, are_counts=not run.unit.startswith("shares"))
 
 
@@ -109,7 +112,7 @@ def _info(run: ForeignRun, origin: Origin) -> RunInfo:
         source=f"imported:{form.name}",
         num_moe_layers=len(run.layers),
         num_experts=run.num_experts,
-        top_k=run.top_k or 1,
+        top_k=(run.top_k or 1) if run.layers else 0,
         tokens_per_step=0,
         num_steps=0,
         layers=None if run.layers == tuple(range(len(run.layers))) else run.layers,

@@ -25,6 +25,8 @@ from explorer.wording import counted
 
 CHUNK = 4096
 """Rows of a layer that are counted together."""
+LEAST_ID = -(2**31)
+"""Any negative id stands for one that is missing."""
 
 
 class Meta(msgspec.Struct):
@@ -120,6 +122,7 @@ class MoeRoutes:
             if len(found.topk_ids) != top_k or not 0 <= found.layer < MAX_LAYERS:
                 rule = f"must have {top_k} topk_ids and a layer from 0 to {MAX_LAYERS - 1}"
                 raise source.problem(place, rule)
+            _check_ids(found.topk_ids, num_experts, source, place)
             if found.layer not in tallies:
                 zeros(len(tallies) + 1, num_experts)
                 tallies[found.layer] = make_tally(options, num_experts)
@@ -188,12 +191,15 @@ def tally_runs(
         )
 
 
+def _check_ids(ids: list[int], num_experts: int, source: Source, place: str) -> None:
+    if max(ids, default=0) >= num_experts or min(ids, default=0) < LEAST_ID:
+        rule = f"names expert {max(ids)}, which must be below num_experts ({num_experts})"
+        raise source.problem(place, rule, "correct --option num_experts or check the file")
+
+
 def _add(tally: LayerTally, rows: _Rows, num_experts: int, source: Source, place: str) -> None:
     try:
-        ids = np.asarray(rows.ids, dtype=np.int64)
-        tally.add(id_array(ids, num_experts, source, f"up to {place}"), rows.first)
-    except OverflowError as error:
-        raise source.problem(f"up to {place}", "must hold expert ids of at most 64 bits") from error
+        tally.add(id_array(np.asarray(rows.ids, dtype=np.int64), num_experts, source, place), rows.first)
     except ValueError as error:
         raise source.problem(place, f"{shortened(str(error))}", "give a larger tokens_per_step") from error
     rows.ids = []
