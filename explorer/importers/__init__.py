@@ -68,6 +68,10 @@ def _one_sentence(name: str) -> Iterator[None]:
     missing libraries pass through; so does an interruption."""
     try:
         yield
+    except ForeignFileError as error:
+        if name in str(error):
+            raise
+        raise ForeignFileError(f"{name}: {error}") from error
     except (ExplorerError, OSError, ModuleNotFoundError):
         raise
     except BaseException as error:

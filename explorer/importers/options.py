@@ -91,7 +91,7 @@ class Options:
                 found.append(int(part))
             else:
                 raise _wrong(name, value, "must be numbers such as 3-60 or 0,2,4")
-        if sorted(set(found)) != found or found[-1] > most or len(found) > MAX_LAYERS:
+        if not found or sorted(set(found)) != found or found[-1] > most or len(found) > MAX_LAYERS:
             raise _wrong(name, value, f"must be at most {MAX_LAYERS} different numbers in ascending order")
         return tuple(found)
 

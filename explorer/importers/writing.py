@@ -9,7 +9,7 @@ from typing import Any
 from explorer.errors import ForeignFileError
 from explorer.importers.load_checks import checked_steps
 from explorer.importers.options import Options
-from explorer.importers.trace import UNKNOWN_PHASE, ForeignRun, Format, LoadStep
+from explorer.importers.trace import ASSIGNMENTS, UNKNOWN_PHASE, ForeignRun, Format, LoadStep
 from explorer.recording import FolderRecorder, RunInfo, atomic_write_json, make_run_id
 from explorer.recording.info import RUN_FILE
 from explorer.records import LoadRecord, StepRecord
@@ -103,12 +103,11 @@ def _info(run: ForeignRun, origin: Origin) -> RunInfo:
     labels = _labels(run, options)
     stem = re.sub(r"(\.(jsonl?|csv|txt|xz|gz|bz2|parquet|npy|pt|pkl|md))+$", "", origin.file_name)
     title = options.text("name") or f"{stem} {run.part}".strip()
-    words = [word for word in (form.label, labels["phase"], labels["scope"]) if word != UNKNOWN_PHASE]
     details = {"format": form.name, "file": origin.file_name, "num_bytes": origin.num_bytes}
     details |= {"options": dict(options.given), **labels, **run.known}
     return RunInfo(
         run_id=_run_id(stem, run.part, options),
-        name=f"{title} ({', '.join(words)})",
+        name=_name(title, labels),
         source=f"imported:{form.name}",
         num_moe_layers=len(run.layers),
         num_experts=run.num_experts,
@@ -121,6 +120,13 @@ def _info(run: ForeignRun, origin: Origin) -> RunInfo:
         corpus={},
         **labels,
     )
+
+
+def _name(title: str, labels: dict[str, str]) -> str:
+    """The labels come first, since a long name is cut: numbers of different units and scopes look alike."""
+    usual = {"phase": UNKNOWN_PHASE, "scope": "global", "unit": ASSIGNMENTS}
+    words = [value for name, value in labels.items() if value != usual[name]]
+    return f"{', '.join(words)}: {title}" if words else title
 
 
 def _labels(run: ForeignRun, options: Options) -> dict[str, str]:
