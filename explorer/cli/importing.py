@@ -9,7 +9,7 @@ from pathlib import Path
 
 from explorer.cli.console import say
 from explorer.errors import ExplorerError
-from explorer.importers import Imported, formats, import_path, parse_options
+from explorer.importers import Imported, import_path, list_formats, parse_options
 
 SIGNS = {"note": " ", "assumption": "?", "left_out": "-", "warning": "!"}
 
@@ -17,7 +17,7 @@ SIGNS = {"note": " ", "assumption": "?", "left_out": "-", "warning": "!"}
 def import_command(options: argparse.Namespace) -> int:
     """Import each path; a bad one is one sentence, and the others are imported all the same."""
     if options.list:
-        for form in sorted(formats(), key=lambda form: form.name):
+        for form in sorted(list_formats(), key=lambda form: form.name):
             print(f"{form.name:<22} {form.label}")
         return 0
     if not options.paths:

@@ -11,13 +11,13 @@ from typing import Any
 
 from explorer.errors import ExplorerError, ForeignFileError, shortened
 from explorer.importers.options import Options, parse_options
-from explorer.importers.registry import find_format, formats
+from explorer.importers.registry import find_format, list_formats
 from explorer.importers.source import open_source
 from explorer.importers.staging import publish, refuse_existing, staging_folder
 from explorer.importers.writing import Origin, write_run
 from explorer.recording.listing import is_fault_of_data
 
-__all__ = ["Imported", "formats", "import_path", "parse_options"]
+__all__ = ["Imported", "import_path", "list_formats", "parse_options"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +39,8 @@ def import_path(
 ) -> list[Imported]:
     """Import a file (or a folder of files that belong together) as one or several runs below `runs_dir`.
 
-    format: the name of one of `formats()`; found by the file's head and name if None. options: answers to
-    what the file does not say, as texts. progress: called with bytes read and bytes in all.
+    format: the name of one of `list_formats()`; found by the file's head and name if None. options: answers
+    to what the file does not say, as texts. progress: called with bytes read and bytes in all.
     Raises ExplorerError with one sentence (file, position, rule, remedy); no run is left then.
     """
     runs = Path(runs_dir)

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,19 +11,13 @@ from explorer.importers.source import Source
 from explorer.recording.folder_schema import MAX_EXPERTS
 
 LARGEST_COUNT = 2**48
-_ROWS = {
-    1: list[int | float],
-    2: list[list[int | float]],
-    3: list[list[list[int | float]]],
-}
 
 
 def number_array(value: Any, dims: int, source: Source, place: str) -> NDArray[Any]:
     """Nested lists as an array with `dims` dimensions; all rows of one length, numbers only."""
     try:
-        msgspec.convert(value, _ROWS[dims])
         array = np.asarray(value)
-    except (msgspec.ValidationError, ValueError, OverflowError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         rule = f"must be a list of numbers nested {dims} deep, with rows of one length"
         raise source.problem(place, f"{rule} ({shortened(str(error))})") from error
     if array.ndim != dims or array.dtype.kind not in "iuf" or array.size == 0:

@@ -58,7 +58,6 @@ class Shape:
     layers: tuple[int, ...]
     experts_seen: int
     """One more than the largest id; proves nothing but that E is at least this."""
-    num_steps: int
     rows: int
     is_sorted: bool
     is_share: bool
@@ -115,9 +114,11 @@ def shape_of(frame: pl.LazyFrame, source: Source) -> Shape:
             (~pl.col("tokens").is_finite()).sum().alias("infinite"),
             (pl.col("tokens") != pl.col("tokens").floor()).sum().alias("broken"),
             (pl.col("step").diff() < 0).sum().alias("backward"),
-            pl.col("step").n_unique().alias("steps"),
         )
-        row = head.collect(engine="streaming").row(0, named=True)
+        # One pass over the file for both, since a CSV is parsed anew in each.
+        totals = frame.group_by("layer").agg(pl.col("tokens").sum()).sort("layer")
+        found, layers = pl.collect_all([head, totals], engine="streaming")
+    row = found.row(0, named=True)
     if not row["rows"]:
         raise source.problem("", "has no row of data")
     for name, most in (("step", LARGEST_STEP), ("layer", MAX_LAYERS - 1), ("expert", 2**20 - 1)):
@@ -129,13 +130,9 @@ def shape_of(frame: pl.LazyFrame, source: Source) -> Shape:
     if row["tokens_null"] or row["infinite"] or row["least"] < 0 or row["most"] > LARGEST_COUNT:
         rule = "must hold numbers from 0 to 2^48 in every row"
         raise source.problem("the column of counts", rule)
-    with reading_table(source):
-        totals = frame.group_by("layer").agg(pl.col("tokens").sum()).sort("layer")
-        layers = totals.collect(engine="streaming")
     return Shape(
         layers=tuple(layers["layer"].to_list()),
         experts_seen=row["expert_max"] + 1,
-        num_steps=row["steps"],
         rows=row["rows"],
         is_sorted=not row["backward"],
         is_share=bool(row["broken"]),
@@ -167,7 +164,8 @@ class LongReader:
         self._layers = np.asarray(layers, dtype=np.int64)
         self._experts = num_experts
         self._source, self._report = source, report
-        self._absent = self._repeated = self._steps = 0
+        self._rows = shape.rows
+        self._absent = self._repeated = self._steps = self._read = 0
 
     def steps(self) -> Iterator[LoadStep]:
         """Every step, ascending."""
@@ -180,6 +178,8 @@ class LongReader:
                 batch = next(batches, None)
             if batch is None:
                 break
+            self._read += batch.height
+            self._source.progressed(self._read, self._rows)
             rows = batch if rest is None else pl.concat([rest, batch])
             last = rows["step"][-1]
             is_last = rows["step"] == last
@@ -217,9 +217,9 @@ class LongReader:
         dropped = self._summed(rows, "dropped", cell_R, shape)
         bias = None
         if "bias" in rows.columns:
-            bias = np.zeros(size, dtype=np.float32)
-            bias[cell_R] = rows["bias"].fill_null(0.0).to_numpy()
-            bias = bias.reshape(shape)
+            flat = np.zeros(size, dtype=np.float32)
+            flat[cell_R] = rows["bias"].fill_null(0.0).to_numpy()
+            bias = flat.reshape(shape)
         for n, step in enumerate(steps.tolist()):
             yield LoadStep(
                 step=step,

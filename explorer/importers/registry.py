@@ -30,7 +30,7 @@ MODULES = (
 
 
 @cache
-def formats() -> tuple[Format, ...]:
+def list_formats() -> tuple[Format, ...]:
     """All formats. Loaded when first asked for."""
     return tuple(
         form
@@ -42,11 +42,11 @@ def formats() -> tuple[Format, ...]:
 def find_format(source: Source, name: str | None) -> Format:
     """The format of that name, or the first whose signs a file shows. Raises ExplorerError."""
     if name is not None:
-        for form in formats():
+        for form in list_formats():
             if form.name == name:
                 return form
         raise ConfigError("--format", name, "is not a known format", f"choose one of {', '.join(names())}")
-    for form in formats():
+    for form in list_formats():
         if form.matches(source):
             return form
     raise unknown(source.path)
@@ -62,4 +62,4 @@ def unknown(path: Path) -> ForeignFileError:
 
 def names() -> list[str]:
     """The names of all formats, by name."""
-    return sorted(form.name for form in formats())
+    return sorted(form.name for form in list_formats())

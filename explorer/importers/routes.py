@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from explorer.errors import ForeignFileError
 from explorer.importers.report import Report
 from explorer.importers.source import Source
 from explorer.importers.trace import Counts
@@ -111,7 +112,10 @@ class LayerTally:
         self.kept += len(ids_TK)
         first, last = int(place[0]), int(place[-1])
         if (last + 1) * experts > MOST_CELLS:
-            raise ValueError("too many windows")
+            raise ForeignFileError(
+                f"tokens_per_step = {self.window} makes more than {last:,} steps, too many to hold; give "
+                "more."
+            )
         while len(self.windows) <= last:
             self.windows.append(np.zeros(experts, dtype=np.int64))
         cells = ((place - first)[:, None] * experts + ids_TK).ravel()

@@ -13,7 +13,7 @@ import re
 import stat
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from io import BufferedReader
 from pathlib import Path
@@ -22,7 +22,6 @@ from typing import IO, Any, cast
 import msgspec
 
 from explorer.errors import ForeignFileError, shortened
-from explorer.recording.folder_schema import MAX_DEPTH, depth_of
 
 HEAD_BYTES = 1 << 16
 MOST_FILES = 10_000
@@ -64,7 +63,7 @@ class Source:
         """The first bytes, expanded; as many as there are, where the file is cut short."""
         with self._expanded() as file:
             try:
-                return file.read(HEAD_BYTES)
+                return bytes(file.read(HEAD_BYTES))
             except BROKEN_STREAM as error:
                 raise self._broken_stream(error) from error
 
@@ -116,15 +115,13 @@ class Source:
         return self.decoded(self.content(), "")
 
     def decoded(self, data: bytes, place: str) -> Any:
-        """JSON, nested at most MAX_DEPTH levels deep."""
+        """JSON; who walks through all of it looks at its depth first (`depth_of`)."""
         try:
             document = msgspec.json.decode(data)
         except RecursionError as error:
             raise self.problem(place, "is nested too deeply for JSON of a trace") from error
         except (msgspec.MsgspecError, ValueError) as error:
             raise self.problem(place, f"is not JSON ({shortened(str(error))})") from error
-        if depth_of(document) > MAX_DEPTH:
-            raise self.problem(place, "is nested too deeply for JSON of a trace")
         return document
 
     def advance(self, file: Any) -> None:
@@ -132,11 +129,14 @@ class Source:
         if self._progress is not None:
             self._progress(min(self._position(file), self.num_bytes), self.num_bytes)
 
-    @contextmanager
-    def opened(self) -> Iterator[BufferedReader]:
+    def progressed(self, done: int, total: int) -> None:
+        """Tell how much of a file has been read that is not read line by line, e.g. in rows."""
+        if self._progress is not None and total > 0:
+            self._progress(min(self.num_bytes, self.num_bytes * done // total), self.num_bytes)
+
+    def opened(self) -> AbstractContextManager[BufferedReader]:
         """The file as it is, not expanded."""
-        with _open_regular(self.path) as file:
-            yield file
+        return _open_regular(self.path)
 
     @contextmanager
     def _expanded(self) -> Iterator[Any]:
@@ -228,10 +228,8 @@ class FolderSource(Source):
     def lines(self) -> Iterator[tuple[int, bytes]]:
         raise self.problem("", "is a folder, not a file of this format", "name the file")
 
-    @contextmanager
-    def opened(self) -> Iterator[BufferedReader]:
+    def opened(self) -> AbstractContextManager[BufferedReader]:
         raise self.problem("", "is a folder, not a file of this format", "name the file")
-        yield
 
 
 def open_source(path: Path, progress: Progress | None = None) -> Source:

@@ -1,5 +1,6 @@
 """A foreign run -> a run folder, with its report beside the tables."""
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -17,6 +18,8 @@ from explorer.records import LoadRecord, StepRecord
 REPORT_FILE = "import_report"
 """`import_report.json` of a run folder: {"format", "file", "entries"}."""
 LONGEST_STEM = 50
+MOST_COMPACTED = 2_000_000
+"""Rows up to which a run is sorted into one file; that takes as long again as the rest of the import."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +37,13 @@ def write_run(folder: Path, run: ForeignRun, origin: Origin) -> tuple[str, list[
     _report_labels(run, origin.options)
     info = _info(run, origin)
     recorder = FolderRecorder.create(folder, info)
+    recorder.flush_interval_s = math.inf
     try:
         written = _record(recorder, run, info)
         entries = run.report.to_list()
         report = {"format": origin.form.name, "file": origin.file_name, "entries": entries}
         recorder.save_json(REPORT_FILE, report)
-        recorder.finish("finished")
+        recorder.finish("finished", compact=written.num_cells <= MOST_COMPACTED)
     except BaseException:
         recorder.abandon()
         raise
@@ -52,6 +56,7 @@ def write_run(folder: Path, run: ForeignRun, origin: Origin) -> tuple[str, list[
 class _Written:
     num_steps: int
     tokens_per_step: int
+    num_cells: int
 
 
 def _record(recorder: FolderRecorder, run: ForeignRun, info: RunInfo) -> _Written:
@@ -68,7 +73,7 @@ def _record(recorder: FolderRecorder, run: ForeignRun, info: RunInfo) -> _Writte
         num_steps += 1
         tokens_per_step = tokens_per_step or tokens
         scalars = {"lm_loss": None, **step.scalars}
-        recorder.record(StepRecord(step=step.step, tokens_seen=seen, **scalars))  # type: ignore[arg-type]
+        recorder.record(StepRecord(step=step.step, tokens_seen=seen, **scalars))
         if run.layers:
             recorder.record(
                 LoadRecord(
@@ -81,7 +86,7 @@ def _record(recorder: FolderRecorder, run: ForeignRun, info: RunInfo) -> _Writte
         recorder.step_done(step.step)
     if num_steps == 0:
         raise ForeignFileError("not a single step holds loads; check the file.")
-    return _Written(num_steps, tokens_per_step)
+    return _Written(num_steps, tokens_per_step, num_steps * sum(info.layer_widths))
 
 
 def _checked(run: ForeignRun) -> Iterator[LoadStep]:
@@ -118,7 +123,9 @@ def _info(run: ForeignRun, origin: Origin) -> RunInfo:
         balancer=options.text("balancer"),
         config={"import": details},
         corpus={},
-        **labels,
+        unit=labels["unit"],
+        scope=labels["scope"],
+        phase=labels["phase"],
     )
 
 

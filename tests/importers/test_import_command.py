@@ -9,7 +9,7 @@ import pytest
 from foreign_files import ROOT, random_counts, random_routes, route_records, write_lines
 
 from explorer.cli import main
-from explorer.importers import formats
+from explorer.importers import list_formats
 from explorer.importers.options import COMMON
 
 DOCS = (ROOT / "docs" / "importing.md").read_text(encoding="utf-8")
@@ -93,7 +93,7 @@ def test_no_file_is_a_question_and_list_names_the_formats(capsys: pytest.Capture
     assert "give the files" in capsys.readouterr().err
     assert main(["import", "--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == sorted(form.name for form in formats())
+    assert [line.split()[0] for line in lines] == sorted(form.name for form in list_formats())
 
 
 def test_the_document_names_every_kind_and_option() -> None:
@@ -102,5 +102,5 @@ def test_the_document_names_every_kind_and_option() -> None:
     facts = set(re.findall(r'report\.note\(\s*"(\w+)"', code)) - {"bias_rate"}
     assert len(kinds) > 40
     assert [kind for kind in sorted(kinds - facts) if f"`{kind}`" not in DOCS] == []
-    options = {*COMMON, *(name for form in formats() for name in form.options)}
+    options = {*COMMON, *(name for form in list_formats() for name in form.options)}
     assert [name for name in sorted(options) if not re.search(rf"\b{name}\b", DOCS)] == []

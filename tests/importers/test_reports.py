@@ -299,3 +299,19 @@ def test_the_report_lies_in_the_run_folder(tmp_path: Path) -> None:
     run = import_one(tmp_path / "x.npy", tmp_path)
     document = json.loads((run.path / "import_report.json").read_text())
     assert document == {"format": "npy", "file": "x.npy", "entries": run.report}
+
+
+def test_the_dumps_of_all_ranks_are_summed(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    counts = random_counts()
+    folder = tmp_path / "dumps"
+    folder.mkdir()
+    for rank, share in enumerate((counts // 3, counts - counts // 3)):
+        records = [
+            {"forward_pass_id": 7 + step, "rank": rank, "global_physical_count": torch.tensor(one)}
+            for step, one in enumerate(share)
+        ]
+        to_logical = torch.arange(E).repeat(L, 1)
+        dump = {"records": records, "last_physical_to_logical_map": to_logical}
+        torch.save(dump, folder / f"expert_distribution_recorder_5_{rank}.pt")
+    np.testing.assert_array_equal(loads_of(import_one(folder, tmp_path)), counts)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from foreign_files import SAMPLES, Sample, import_one, loads_of
 
-from explorer.importers import formats
+from explorer.importers import list_formats
 from explorer.recording import RunFolder, list_runs
 
 
@@ -44,9 +44,9 @@ def test_a_run_of_each_format_is_finished_and_readable(name: str, tmp_path: Path
 
 
 def test_every_format_has_a_sample() -> None:
-    assert {form.name for form in formats()} == {form for form, _ in SAMPLES.values()}
+    assert {form.name for form in list_formats()} == {form for form, _ in SAMPLES.values()}
 
 
 def test_names_of_formats_are_unique() -> None:
-    names = [form.name for form in formats()]
+    names = [form.name for form in list_formats()]
     assert len(set(names)) == len(names)

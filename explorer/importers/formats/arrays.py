@@ -113,6 +113,7 @@ def _steps(array_SLE: NDArray[Any], live: list[int], is_share: bool, source: Sou
         for tokens_LE in counts:
             yield LoadStep(step=step, tokens_LE=tokens_LE)
             step += 1
+        source.progressed(step, len(array_SLE))
 
 
 FORMATS = (NumpyLoads(),)

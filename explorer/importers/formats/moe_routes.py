@@ -7,14 +7,14 @@ constant and `token_idx` restarts with every forward pass: neither is a request 
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from explorer.errors import shortened
-from explorer.importers.arrays import checked_size, id_array
+from explorer.importers.arrays import checked_size
 from explorer.importers.options import Options
 from explorer.importers.report import Report
 from explorer.importers.routes import LayerTally, report_routes
@@ -24,9 +24,7 @@ from explorer.recording.folder_schema import MAX_LAYERS
 from explorer.wording import counted
 
 CHUNK = 4096
-"""Rows of a layer that are counted together."""
-LEAST_ID = -(2**31)
-"""Any negative id stands for one that is missing."""
+"""Lines that are decoded and counted together."""
 
 
 class Meta(msgspec.Struct):
@@ -50,14 +48,6 @@ class Route(msgspec.Struct):
 
 
 @dataclass
-class _Rows:
-    """Rows of one layer that wait to be counted."""
-
-    ids: list[list[int]] = field(default_factory=list)
-    first: int = 0
-
-
-@dataclass
 class _Weights:
     """What the gate weights add up to."""
 
@@ -66,11 +56,27 @@ class _Weights:
     equal: int = 0
     descending: int = 0
 
-    def add(self, weights: list[float]) -> None:
-        self.rows += 1
-        self.total += sum(weights)
-        self.equal += len(weights) > 1 and min(weights) == max(weights)
-        self.descending += all(a >= b for a, b in pairwise(weights))
+    def add(self, weights_TK: NDArray[np.float64]) -> None:
+        """Add the weights of some rows."""
+        self.rows += len(weights_TK)
+        self.total += float(weights_TK.sum())
+        if weights_TK.shape[1] > 1:
+            self.equal += int((weights_TK.max(axis=1) == weights_TK.min(axis=1)).sum())
+        self.descending += int((np.diff(weights_TK, axis=1) <= 0).all(axis=1).sum())
+
+
+@dataclass
+class _Log:
+    """What has been read of a log."""
+
+    meta: Meta = field(default_factory=lambda: Meta(type=""))
+    tallies: dict[int, LayerTally] = field(default_factory=dict)
+    weights: _Weights = field(default_factory=_Weights)
+    num_experts: int = 0
+    top_k: int = 0
+
+
+META, ROUTE = msgspec.json.Decoder(Meta), msgspec.json.Decoder(Route)
 
 
 class MoeRoutes:
@@ -85,60 +91,33 @@ class MoeRoutes:
 
     def read(self, source: Source, options: Options) -> Iterator[ForeignRun]:
         report = Report()
-        meta, tallies, weights, top_k = self._count(source, options)
-        for layer, tally in tallies.items():
-            report_routes(tally, layer, top_k, source, report)
-        _report_weights(weights, report)
-        layers = sorted(tallies)
-        known = {
-            name: value for name in ("model_id", "vllm_version", "device")
-            if isinstance(value := getattr(meta, name), str)
-        }  # fmt: skip
-        yield from tally_runs(
-            [tallies[layer] for layer in layers], layers, top_k, options, report, known, phase="serving"
-        )
+        log = self._count(source, options)
+        for layer, tally in log.tallies.items():
+            report_routes(tally, layer, log.top_k, source, report)
+        _report_weights(log.weights, report)
+        layers = sorted(log.tallies)
+        values = {name: getattr(log.meta, name) for name in ("model_id", "vllm_version", "device")}
+        known = {name: value for name, value in values.items() if isinstance(value, str)}
+        tallies = [log.tallies[layer] for layer in layers]
+        yield from tally_runs(tallies, layers, log.top_k, options, report, known, phase="serving")
 
-    def _count(self, source: Source, options: Options) -> tuple[Meta, dict[int, LayerTally], _Weights, int]:
-        meta, num_experts, top_k = Meta(type=""), 0, 0
-        tallies: dict[int, LayerTally] = {}
-        waiting: dict[int, _Rows] = {}
-        weights = _Weights()
-        route = msgspec.json.Decoder(Route)
-        row = 0
+    def _count(self, source: Source, options: Options) -> _Log:
+        log = _Log()
+        lines: list[tuple[int, bytes]] = []
         for number, line in source.lines():
-            place = f"line {number}"
-            if row == 0 and b'"meta"' in line[:200]:
-                meta = _decoded(line, msgspec.json.Decoder(Meta), source, place)
+            if not log.top_k and not lines and b'"meta"' in line[:200]:
+                log.meta = _decoded(line, META, source, f"line {number}")
                 continue
-            found = _decoded(line, route, source, place)
-            if found.type != "route":
-                continue
-            if row == 0:
-                stated = None if meta.top_k is None else checked_size(meta.top_k, "top_k", source, "meta")
-                top_k = options.top_k(stated) or len(found.topk_ids)
-                in_file = meta.num_experts
-                stated = None if in_file is None else checked_size(in_file, "num_experts", source, "meta")
-                num_experts = options.num_experts(stated)
-            if len(found.topk_ids) != top_k or not 0 <= found.layer < MAX_LAYERS:
-                rule = f"must have {top_k} topk_ids and a layer from 0 to {MAX_LAYERS - 1}"
-                raise source.problem(place, rule)
-            _check_ids(found.topk_ids, num_experts, source, place)
-            if found.layer not in tallies:
-                zeros(len(tallies) + 1, num_experts)
-                tallies[found.layer] = make_tally(options, num_experts)
-            rows = waiting.setdefault(found.layer, _Rows())
-            rows.first = rows.first if rows.ids else tallies[found.layer].rows
-            rows.ids.append(found.topk_ids)
-            weights.add(found.topk_weights)
-            if len(rows.ids) >= CHUNK:
-                _add(tallies[found.layer], rows, num_experts, source, place)
-            row += 1
-        for layer, rows in waiting.items():
-            _add(tallies[layer], rows, num_experts, source, "the last lines")
-            tallies[layer].finish()
-        if row == 0:
+            lines.append((number, line))
+            if len(lines) >= CHUNK:
+                _add(lines, log, source, options)
+                lines = []
+        _add(lines, log, source, options)
+        if not log.tallies:
             raise source.problem("", "holds no line of type route")
-        return meta, tallies, weights, top_k
+        for tally in log.tallies.values():
+            tally.finish()
+        return log
 
 
 def make_tally(options: Options, num_experts: int) -> LayerTally:
@@ -191,18 +170,49 @@ def tally_runs(
         )
 
 
-def _check_ids(ids: list[int], num_experts: int, source: Source, place: str) -> None:
-    if max(ids, default=0) >= num_experts or min(ids, default=0) < LEAST_ID:
-        rule = f"names expert {max(ids)}, which must be below num_experts ({num_experts})"
-        raise source.problem(place, rule, "correct --option num_experts or check the file")
-
-
-def _add(tally: LayerTally, rows: _Rows, num_experts: int, source: Source, place: str) -> None:
+def _add(lines: list[tuple[int, bytes]], log: _Log, source: Source, options: Options) -> None:
+    """Count some lines, decoded together; where one is wrong, they are looked at one by one for its
+    number."""
     try:
-        tally.add(id_array(np.asarray(rows.ids, dtype=np.int64), num_experts, source, place), rows.first)
-    except ValueError as error:
-        raise source.problem(place, f"{shortened(str(error))}", "give a larger tokens_per_step") from error
-    rows.ids = []
+        routes = ROUTE.decode_lines(b"\n".join(line for _, line in lines))
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        routes = [_decoded(line, ROUTE, source, f"line {number}") for number, line in lines]
+    kept = [(number, one) for (number, _), one in zip(lines, routes, strict=True) if one.type == "route"]
+    if not kept:
+        return
+    if not log.top_k:
+        _open(log, kept[0][1], source, options)
+    for number, one in kept:
+        if len(one.topk_ids) != log.top_k or not 0 <= one.layer < MAX_LAYERS:
+            rule = f"must have {log.top_k} topk_ids and a layer from 0 to {MAX_LAYERS - 1}"
+            raise source.problem(f"line {number}", rule)
+    weights = [one.topk_weights for _, one in kept if len(one.topk_weights) == log.top_k]
+    if weights:
+        log.weights.add(np.asarray(weights, dtype=np.float64))
+    try:
+        ids_TK = np.asarray([one.topk_ids for _, one in kept], dtype=np.int64)
+    except OverflowError:
+        ids_TK = np.asarray([[min(i, log.num_experts) for i in one.topk_ids] for _, one in kept])
+    wrong = np.flatnonzero(ids_TK.max(axis=1) >= log.num_experts)
+    if len(wrong):
+        number, one = kept[int(wrong[0])]
+        rule = f"names expert {max(one.topk_ids)}, which must be below num_experts ({log.num_experts})"
+        raise source.problem(f"line {number}", rule, "correct --option num_experts or check the file")
+    layer_T = np.asarray([one.layer for _, one in kept])
+    for layer in np.unique(layer_T).tolist():
+        if layer not in log.tallies:
+            zeros(len(log.tallies) + 1, log.num_experts)
+            log.tallies[layer] = make_tally(options, log.num_experts)
+        log.tallies[layer].add(ids_TK[layer_T == layer])
+
+
+def _open(log: _Log, first: Route, source: Source, options: Options) -> None:
+    """K and E, from the line of sizes or the options."""
+    k, experts = log.meta.top_k, log.meta.num_experts
+    stated = None if k is None else checked_size(k, "top_k", source, "meta")
+    log.top_k = options.top_k(stated) or max(1, len(first.topk_ids))
+    stated = None if experts is None else checked_size(experts, "num_experts", source, "meta")
+    log.num_experts = options.num_experts(stated)
 
 
 def _decoded(line: bytes, decoder: "msgspec.json.Decoder[Any]", source: Source, place: str) -> Any:

@@ -27,7 +27,7 @@ from explorer.importers.report import Report
 from explorer.importers.routes import Ids, LayerTally, report_routes
 from explorer.importers.source import Source
 from explorer.importers.trace import ForeignRun, zeros
-from explorer.recording.folder_schema import MAX_LAYERS
+from explorer.recording.folder_schema import MAX_DEPTH, MAX_LAYERS, depth_of
 from explorer.wording import counted
 
 KEYS = ("prompt_routed_experts", "routed_experts")
@@ -120,11 +120,17 @@ def _records(source: Source) -> Iterator[tuple[str, list[tuple[str, Any]]]]:
     first = next(source.lines(), (0, b""))[1]
     is_lines = first.rstrip().endswith(b"}") and first.lstrip().startswith(b"{")
     if not is_lines:
-        yield "the document", list(_fields(source.document()))
+        yield "the document", _checked_fields(source.document(), source, "the document")
         return
     for number, line in source.lines():
         place = f"line {number}"
-        yield place, list(_fields(source.decoded(line, place)))
+        yield place, _checked_fields(source.decoded(line, place), source, place)
+
+
+def _checked_fields(value: Any, source: Source, place: str) -> list[tuple[str, Any]]:
+    if depth_of(value) > MAX_DEPTH:
+        raise source.problem(place, f"is nested more than {MAX_DEPTH} levels deep")
+    return list(_fields(value))
 
 
 def _fields(value: Any) -> Iterator[tuple[str, Any]]:

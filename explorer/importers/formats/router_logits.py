@@ -78,7 +78,7 @@ def _kept(mask: Any, rows: int, source: Source, report: Report) -> NDArray[np.bo
         return np.ones(rows, dtype=bool)
     if not isinstance(mask, np.ndarray) or mask.size != rows:
         raise source.problem("attention_mask", f"must have one value for each of the {rows:,} rows")
-    kept = mask.reshape(-1) != 0
+    kept: NDArray[np.bool_] = mask.reshape(-1) != 0
     if not kept.all():
         report.left_out(
             "padding",

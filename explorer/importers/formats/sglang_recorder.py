@@ -2,9 +2,9 @@
 
 stat, stat_approx: `logical_count` [passes, layers, E], summed over ranks. per_pass, per_token: `records`,
 each with `forward_pass_id`, `rank` and `global_physical_count` [layers, P], and
-`last_physical_to_logical_map` [layers, P]; records of one pass are summed over ranks, physical experts are
-added to their logical ones. per_token records of older versions have `topk_ids_of_layer` [layers, tokens, 8]
-instead, filled up with -1.
+`last_physical_to_logical_map` [layers, P]. Records of one pass are summed over ranks (a folder holds one file per rank), physical experts are added to their
+logical ones. per_token records of older versions have `topk_ids_of_layer` [layers, tokens, 8] instead,
+filled up with -1.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from explorer.importers.arrays import count_array, id_array
 from explorer.importers.formats.sglang_json import snapshot_runs
 from explorer.importers.options import Options
-from explorer.importers.source import Source
+from explorer.importers.source import FolderSource, Source, files_matching
 from explorer.importers.tensors import is_torch_file, load_tensors
 from explorer.importers.trace import Counts, ForeignRun, zeros
 from explorer.recording.folder_schema import LARGEST_STEP
 
 MOST_CELLS = 1 << 28
+RANK_FILE = r"expert_distribution_recorder_.*_\d+\.pt"
 PHYSICAL = "global_physical_count"
 TO_LOGICAL = "last_physical_to_logical_map"
 
@@ -34,16 +35,14 @@ class SglangRecorder:
     options = ()
 
     def matches(self, source: Source) -> bool:
-        return is_torch_file(source) and (
-            b"logical_count" in source.head
-            or b"forward_pass_id" in source.head
-            or "expert_distribution" in source.name
-        )
+        if isinstance(source, FolderSource):
+            return bool(files_matching(source, RANK_FILE))
+        signs = (b"logical_count", b"forward_pass_id")
+        is_named = "expert_distribution" in source.name
+        return is_torch_file(source) and (is_named or any(sign in source.head for sign in signs))
 
     def read(self, source: Source, options: Options) -> Iterator[ForeignRun]:
-        dump = load_tensors(source)
-        if not isinstance(dump, Mapping):
-            raise source.problem("", "must hold a dictionary, as the recorder dumps it")
+        dump = _dump(files_matching(source, RANK_FILE) or [source])
         if "logical_count" in dump:
             counts = _array(dump["logical_count"], (2, 3), source, "logical_count")
             counts = count_array(counts, source, "logical_count")
@@ -53,6 +52,20 @@ class SglangRecorder:
             yield from snapshot_runs(counts, source, options)
         else:
             raise source.problem("", "must hold logical_count, or records of forward passes")
+
+
+def _dump(files: Sequence[Source]) -> Mapping[str, Any]:
+    """The dictionary of one file, or the records of the files of all ranks together."""
+    whole: dict[str, Any] = {}
+    for source in files:
+        dump = load_tensors(source)
+        if not isinstance(dump, Mapping):
+            raise source.problem("", "must hold a dictionary, as the recorder dumps it")
+        records = dump.get("records")
+        if len(files) > 1 and not isinstance(records, list):
+            raise source.problem("", "has no records to be joined with other ranks", "import the file alone")
+        whole = {**dump, "records": [*whole.get("records", []), *(records or [])]}
+    return whole
 
 
 def _array(value: Any, dims: Sequence[int], source: Source, place: str) -> NDArray[Any]:

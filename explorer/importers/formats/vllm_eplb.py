@@ -125,7 +125,7 @@ def _stated_experts(
     """E: physical experts without the redundant ones; else what the map names, which is every expert."""
     redundant = known.get("num_redundant_experts", record.get("num_redundant_experts"))
     if redundant is not None and isinstance(redundant, int) and 0 <= redundant < physical.shape[1]:
-        return physical.shape[1] - redundant
+        return int(physical.shape[1]) - redundant
     if record.get("p2l_map") is None:
         return None
     logical = number_array(record["p2l_map"], 2, source, f"{place}, p2l_map")
