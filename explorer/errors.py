@@ -6,6 +6,7 @@ ExplorerError                 one clear sentence for a person; the CLI exits wit
 ├── RunFolderError            a run folder cannot be read or written
 │   └── UnreadableRunError    this run is listed with the reason; the others go on working
 │       └── NotNowError       the system refused to read it, which may pass: it is tried again
+├── ForeignFileError          a file of another system cannot be imported
 ├── StoreError                the DuckDB index cannot be opened or written
 └── TrainingError             training cannot go on (not a finite loss, nothing to resume from)
 """
@@ -68,6 +69,10 @@ class UnreadableRunError(RunFolderError):
 
 class NotNowError(UnreadableRunError):
     """The system refused to read a file, which says nothing about what is in it: trying again may succeed."""
+
+
+class ForeignFileError(ExplorerError):
+    """A file of another system cannot be imported: its name, the position in it, the rule and the remedy."""
 
 
 class StoreError(ExplorerError):

@@ -39,6 +39,7 @@ def make_parser() -> argparse.ArgumentParser:
     _schema(commands)
     _export(commands)
     _verify(commands)
+    _import(commands)
     return parser
 
 
@@ -249,3 +250,25 @@ def _verify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     )
     _add_json(parser)
     parser.set_defaults(command=_command("explorer.cli.verify", "verify_command"))
+
+
+def _import(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "import",
+        help="read routing data of another system into a run folder",
+        description="Import traces and statistics of training and serving systems; docs/importing.md has one "
+        "command per system. Each run keeps a report of what was assumed, left out, or does not add up.",
+    )
+    parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="files, or folders of one trace")
+    parser.add_argument("--format", metavar="F", help="name of the format (default: found by the file)")
+    parser.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="what the file does not say, e.g. num_experts=60; may be repeated",
+    )
+    parser.add_argument("--list", action="store_true", help="list the formats and stop")
+    _add_runs(parser)
+    _add_json(parser)
+    parser.set_defaults(command=_command("explorer.cli.importing", "import_command"))

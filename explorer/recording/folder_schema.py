@@ -87,6 +87,9 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     ]
     versions: _Object
     device: _Text
+    unit: _Text = ""
+    scope: _Text = ""
+    phase: _Text = ""
 
 
 class StatusFile(msgspec.Struct, frozen=True, kw_only=True):

@@ -74,6 +74,12 @@ class RunInfo:
     """name, digest, domains, vocab_size."""
     versions: dict[str, str] = field(default_factory=dict)
     device: str = ""
+    unit: str = ""
+    """What the counts of an imported run are, e.g. `assignments`; empty for a run of our own loop."""
+    scope: str = ""
+    """Of the counts: global, rank or physical."""
+    phase: str = ""
+    """training, prefill, decode, …"""
 
     def __post_init__(self) -> None:
         self._complete_rules()

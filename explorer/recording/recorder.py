@@ -68,6 +68,8 @@ class FolderRecorder:
         self._keys: dict[str, set[tuple[Any, ...]]] = {table: set() for table in self._pending}
         """Of each table, what was given of its newest step."""
         self._flushed_at = time.monotonic()
+        self.flush_interval_s = FLUSH_INTERVAL_S
+        """Seconds between flushes. Where nothing can be lost by waiting, longer ones make fewer parts."""
         self._finished = False
         self._thread: ThreadPoolExecutor | None = None
         self._in_flight: tuple[Batch, Future[None]] | None = None
@@ -141,7 +143,7 @@ class FolderRecorder:
             )
         self._done = step
         full = self._pending_cells >= MAX_PENDING_CELLS
-        if full or time.monotonic() - self._flushed_at >= FLUSH_INTERVAL_S:
+        if full or time.monotonic() - self._flushed_at >= self.flush_interval_s:
             self._settle(wait=full)
             if self._in_flight is None:
                 self._hand_over(dict.fromkeys(self._pending, self._done))
@@ -202,8 +204,11 @@ class FolderRecorder:
             )
         self._figures["results"] = found
 
-    def finish(self, state: str, message: str = "") -> None:
+    def finish(self, state: str, message: str = "", *, compact: bool = True) -> None:
         """Write what is left, compact, and say how the run ended.
+
+        compact=False leaves the parts as they are, which costs a reader of very long runs less than sorting
+        them costs here.
 
         After `finished` and `stopped` everything given counts; after `interrupted` and `failed` the
         rows of a step that was not done are left out, events excepted. Once it has returned, calling
@@ -221,7 +226,14 @@ class FolderRecorder:
                 for table, newest in self._newest.items()
             }
         )
-        self._writer.finish(state=state, message=message)
+        if compact:
+            self._writer.finish(state=state, message=message)
+        else:
+            self._writer.end(state=state, message=message)
+        self._close()
+
+    def abandon(self) -> None:
+        """Write nothing more, for a caller that deletes the folder; the status stays as it is."""
         self._close()
 
     def _close(self) -> None:

@@ -1,0 +1,83 @@
+"""Routing data of other systems: one module per format, read into run folders, each with a report.
+
+Needs numpy, polars and msgspec; torch only for files that hold tensors of it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from explorer.errors import ExplorerError, ForeignFileError, shortened
+from explorer.importers.options import Options, parse_options
+from explorer.importers.registry import find_format, list_formats
+from explorer.importers.source import open_source
+from explorer.importers.staging import publish, refuse_existing, staging_folder
+from explorer.importers.writing import Origin, write_run
+from explorer.recording.listing import is_fault_of_data
+
+__all__ = ["Imported", "import_path", "list_formats", "parse_options"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Imported:
+    """A run that an import has made."""
+
+    run_id: str
+    path: Path
+    report: list[dict[str, Any]]
+    """Entries of `explorer.importers.report.ReportEntry` as dictionaries, in order."""
+
+
+def import_path(
+    path: Path | str,
+    runs_dir: Path | str,
+    format: str | None = None,
+    options: Mapping[str, str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Imported]:
+    """Import a file (or a folder of files that belong together) as one or several runs below `runs_dir`.
+
+    format: the name of one of `list_formats()`; found by the file's head and name if None. options: answers
+    to what the file does not say, as texts. progress: called with bytes read and bytes in all.
+    Raises ExplorerError with one sentence (file, position, rule, remedy); no run is left then.
+    """
+    runs = Path(runs_dir)
+    source = open_source(Path(path), progress)
+    form = find_format(source, format)
+    answers = Options(options or {}, form.options, source.name)
+    origin = Origin(form=form, file_name=source.name, num_bytes=source.num_bytes, options=answers)
+    if answers.text("run_id"):
+        refuse_existing(runs / answers.text("run_id"))
+    with staging_folder(runs) as staging:
+        with _one_sentence(source.name):
+            written = [write_run(staging, run, origin) for run in form.read(source, answers)]
+        publish(staging, runs, [run_id for run_id, _ in written])
+    if progress is not None:
+        progress(source.num_bytes, source.num_bytes)
+    return [Imported(run_id=run_id, path=runs / run_id, report=report) for run_id, report in written]
+
+
+UNFORESEEN = "in a way that no rule foresaw"
+
+
+@contextmanager
+def _one_sentence(name: str) -> Iterator[None]:
+    """The net under the formats: what a foreign file makes fail is a sentence. Refusals of the system and
+    missing libraries pass through; so does an interruption."""
+    try:
+        yield
+    except ForeignFileError as error:
+        if name in str(error):
+            raise
+        raise ForeignFileError(f"{name}: {error}") from error
+    except (ExplorerError, OSError, ModuleNotFoundError):
+        raise
+    except BaseException as error:
+        if not is_fault_of_data(error):
+            raise
+        reason = shortened(str(error).strip().partition("\n")[0]) or type(error).__name__
+        raise ForeignFileError(
+            f"{name}: fails {UNFORESEEN} ({type(error).__name__}: {reason}); check the file, and report it."
+        ) from error

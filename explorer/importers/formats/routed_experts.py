@@ -1,0 +1,241 @@
+"""Routes that serving engines return with a response: integer arrays [tokens, layers, K].
+
+vLLM: `prompt_routed_experts` per response and `routed_experts` per choice, as nested lists, as an object
+{"encoding": "base64", "dtype", "shape", "data"} or as base64 of a `.npy` file. SGLang: base64 of flat int32.
+Some servers encode twice. One JSON document, JSON lines, or a `.npy` array. The last generated token has no
+row; buffers are filled with zeros, so a dense layer looks like all traffic to expert 0.
+"""
+
+import base64
+import binascii
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explorer.importers.arrays import checked_size, id_array, number_array
+from explorer.importers.formats.arrays import looks_like_routes
+from explorer.importers.formats.moe_routes import make_tally, tally_runs
+from explorer.importers.load_checks import live_layers
+from explorer.importers.npy import MAGIC, npy_from_bytes, open_npy
+from explorer.importers.options import Options
+from explorer.importers.report import Report
+from explorer.importers.routes import Ids, LayerTally, report_routes
+from explorer.importers.source import Source
+from explorer.importers.trace import ForeignRun, zeros
+from explorer.recording.folder_schema import MAX_DEPTH, MAX_LAYERS, depth_of
+from explorer.wording import counted
+
+KEYS = ("prompt_routed_experts", "routed_experts")
+ALPHABET = re.compile(rb"[A-Za-z0-9+/=\s]+")
+DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64")
+
+
+@dataclass
+class _Seen:
+    """What the records say beside their routes."""
+
+    records: int = 0
+    nested: int = 0
+    repeated_rows: int = 0
+    before: Ids | None = None
+
+
+class RoutedExperts:
+    """The format's reader."""
+
+    name = "routed_experts"
+    label = "routed experts of responses"
+    options = ("warm_up", "split", "tokens_per_step", "num_layers")
+
+    def matches(self, source: Source) -> bool:
+        if source.head.startswith(MAGIC):
+            return looks_like_routes(open_npy(source))
+        return b'routed_experts"' in source.head
+
+    def read(self, source: Source, options: Options) -> Iterator[ForeignRun]:
+        report = Report()
+        num_experts = options.num_experts()
+        tallies: list[LayerTally] = []
+        seen = _Seen()
+        top_k = 0
+        for place, ids_TLK in self._arrays(source, options, seen):
+            if not tallies:
+                zeros(ids_TLK.shape[1], num_experts)
+                top_k = options.top_k(ids_TLK.shape[2]) or 1
+                tallies = [make_tally(options, num_experts) for _ in range(ids_TLK.shape[1])]
+            if ids_TLK.shape[1:] != (len(tallies), top_k):
+                rule = f"has the shape {ids_TLK.shape}, which must be [tokens, {len(tallies)}, {top_k}]"
+                raise source.problem(place, rule)
+            ids = _without_repeated(id_array(ids_TLK, num_experts, source, place), seen)
+            for layer, tally in enumerate(tallies):
+                tally.add(ids[:, layer])
+        if not tallies:
+            raise source.problem("", f"holds no {' or '.join(KEYS)}")
+        yield from self._runs(tallies, top_k, seen, source, options, report)
+
+    def _runs(
+        self,
+        tallies: list[LayerTally],
+        top_k: int,
+        seen: _Seen,
+        source: Source,
+        options: Options,
+        report: Report,
+    ) -> Iterator[ForeignRun]:
+        for tally in tallies:
+            tally.finish()
+        _report_seen(seen, report)
+        kept = [tally.kept for tally in tallies]
+        if not any(kept):
+            report_routes(tallies[0], 0, top_k, source, report)
+        live = live_layers(kept, range(len(tallies)), source, report)
+        for layer in live:
+            report_routes(tallies[layer], layer, top_k, source, report)
+        yield from tally_runs(
+            [tallies[layer] for layer in live], live, top_k, options, report, {}, phase="serving"
+        )
+
+    def _arrays(self, source: Source, options: Options, seen: _Seen) -> Iterator[tuple[str, NDArray[Any]]]:
+        if source.head.startswith(MAGIC):
+            array = open_npy(source)
+            if array.ndim != 3:
+                raise source.problem("", f"has the shape {array.shape}, which must be [tokens, layers, K]")
+            for first in range(0, len(array), 65_536):
+                yield f"rows from {first}", np.asarray(array[first : first + 65_536])
+            return
+        for place, record in _records(source):
+            for key, value in record:
+                where = f"{place}, {key}"
+                seen.records += 1
+                yield where, _decoded(value, source, where, options, seen)
+
+
+def _records(source: Source) -> Iterator[tuple[str, list[tuple[str, Any]]]]:
+    """(place, routed-experts fields) of a document or of each line."""
+    first = next(source.lines(), (0, b""))[1]
+    is_lines = first.rstrip().endswith(b"}") and first.lstrip().startswith(b"{")
+    if not is_lines:
+        yield "the document", _checked_fields(source.document(), source, "the document")
+        return
+    for number, line in source.lines():
+        place = f"line {number}"
+        yield place, _checked_fields(source.decoded(line, place), source, place)
+
+
+def _checked_fields(value: Any, source: Source, place: str) -> list[tuple[str, Any]]:
+    if depth_of(value) > MAX_DEPTH:
+        raise source.problem(place, f"is nested more than {MAX_DEPTH} levels deep")
+    return list(_fields(value))
+
+
+def _fields(value: Any) -> Iterator[tuple[str, Any]]:
+    """Every field of routed experts in a response, however deep it lies."""
+    if isinstance(value, list):
+        for one in value:
+            if isinstance(one, dict | list):
+                yield from _fields(one)
+    elif isinstance(value, dict):
+        for key in KEYS:
+            if value.get(key) is not None:
+                yield key, value[key]
+        for key, one in value.items():
+            if key not in KEYS and isinstance(one, dict | list):
+                yield from _fields(one)
+
+
+def _decoded(value: Any, source: Source, place: str, options: Options, seen: _Seen) -> NDArray[Any]:
+    """[T, L, K] of any of the wire forms."""
+    if isinstance(value, list):
+        return number_array(value, 3, source, place)
+    if isinstance(value, str):
+        return _of_text(value, source, place, options, seen)
+    if isinstance(value, dict) and isinstance(value.get("data"), str):
+        dtype, shape = value.get("dtype"), value.get("shape")
+        if dtype not in DTYPES or not isinstance(shape, list) or len(shape) != 3:
+            raise source.problem(place, f"must have a shape of 3 numbers and a dtype of {', '.join(DTYPES)}")
+        sizes = [checked_size(size, "shape", source, place, 2**40) for size in shape]
+        data = _bytes(value["data"], source, place, seen)
+        return _flat(data, np.dtype(dtype), sizes, source, place)
+    raise source.problem(place, "must be nested lists, base64, or an object with base64 in data")
+
+
+def _of_text(text: str, source: Source, place: str, options: Options, seen: _Seen) -> NDArray[Any]:
+    """base64 of a `.npy` file, or of flat int32 as SGLang sends it."""
+    data = _bytes(text, source, place, seen)
+    if data.startswith(MAGIC):
+        array = npy_from_bytes(data, source)
+        if array.ndim != 3:
+            raise source.problem(place, f"has the shape {array.shape}, which must be [tokens, layers, K]")
+        return array
+    num_layers, top_k = options.whole("num_layers", least=1, most=MAX_LAYERS), options.top_k()
+    if num_layers is None:
+        raise options.question("num_layers", "how many layers its flat arrays have", "48")
+    if top_k is None:
+        raise options.question("top_k", "how many experts a token takes", "8")
+    rows, rest = divmod(len(data), 4 * num_layers * top_k)
+    if rest or not rows:
+        rule = f"has {len(data):,} bytes, which must be a multiple of {num_layers} layers × {top_k} × 4 bytes"
+        raise source.problem(place, rule, "correct --option num_layers or top_k")
+    return _flat(data, np.dtype("<i4"), [rows, num_layers, top_k], source, place)
+
+
+def _bytes(text: str, source: Source, place: str, seen: _Seen) -> bytes:
+    """Decoded base64; a second time where what comes out is base64 again."""
+    try:
+        data = base64.b64decode(text, validate=True)
+        if len(data) >= 16 and ALPHABET.fullmatch(data):
+            data = base64.b64decode(data, validate=True)
+            seen.nested += 1
+    except (binascii.Error, ValueError) as error:
+        raise source.problem(place, f"is not base64 ({error})") from error
+    return data
+
+
+def _flat(data: bytes, dtype: np.dtype[Any], shape: list[int], source: Source, place: str) -> NDArray[Any]:
+    if math.prod(shape) * dtype.itemsize != len(data):
+        rule = f"says that its shape is {shape} of {dtype}, but has {len(data):,} bytes"
+        raise source.problem(place, rule)
+    return np.frombuffer(data, dtype=dtype.newbyteorder("<")).reshape(shape)
+
+
+def _without_repeated(ids_TLK: Ids, seen: _Seen) -> Ids:
+    """Without the rows of the record before, where this one begins with all of them: servers that return the
+    whole conversation with every turn count its first turns again and again."""
+    before, seen.before = seen.before, ids_TLK
+    if before is None or len(before) < 2 or len(ids_TLK) <= len(before):
+        return ids_TLK
+    if not np.array_equal(ids_TLK[: len(before)], before):
+        return ids_TLK
+    seen.repeated_rows += len(before)
+    return ids_TLK[len(before) :]
+
+
+def _report_seen(seen: _Seen, report: Report) -> None:
+    if seen.records:
+        report.note(
+            "last_rows",
+            f"{counted(seen.records, 'array')} of routes. The last generated token of a response has no "
+            "row: it was never fed back.",
+            arrays=seen.records,
+        )
+    if seen.nested:
+        report.note(
+            "nested_base64",
+            f"{counted(seen.nested, 'array')} were encoded twice in base64.",
+            arrays=seen.nested,
+        )
+    if seen.repeated_rows:
+        report.left_out(
+            "repeated_turns",
+            f"{counted(seen.repeated_rows, 'row')} repeat the whole record before them, as servers do that "
+            "return the conversation with every turn: each is counted once.",
+            rows=seen.repeated_rows,
+        )
+
+
+FORMATS = (RoutedExperts(),)

@@ -1,0 +1,188 @@
+"""Small JSON reports: moewatch, plumb, the trace of moe-routing-atlas, and vLLM-Ascend's placement map."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from explorer.importers.arrays import checked_size, count_array, layer_number, number_array
+from explorer.importers.options import Options
+from explorer.importers.report import Report
+from explorer.importers.source import Source
+from explorer.importers.trace import Counts, ForeignRun, LoadStep, model_layers, zeros
+
+LoadRows = tuple[list[int], Counts]
+
+
+class SmallJson:
+    """One snapshot: a document with counts per layer and expert."""
+
+    options = ()
+    unit = "assignments"
+
+    def __init__(self, name: str, label: str, signs: tuple[bytes, ...]) -> None:
+        self.name, self.label, self._signs = name, label, signs
+
+    def matches(self, source: Source) -> bool:
+        return source.head.lstrip().startswith(b"{") and all(sign in source.head for sign in self._signs)
+
+    def read(self, source: Source, options: Options) -> Iterator[ForeignRun]:
+        document = source.document()
+        if not isinstance(document, Mapping):
+            raise source.problem("", "must be an object")
+        report = Report()
+        in_file, tokens = self.rows(document, source, options, report)
+        top_k = document.get("top_k")
+        stated = None if top_k is None else checked_size(top_k, "top_k", source, "")
+        model = document.get("model_id")
+        yield ForeignRun(
+            steps=[LoadStep(step=0, tokens_LE=tokens)],
+            layers=model_layers(options, in_file),
+            num_experts=tokens.shape[1],
+            top_k=options.top_k(stated),
+            report=report,
+            phase="serving",
+            unit=self.unit,
+            known={"model": model} if isinstance(model, str) else {},
+        )
+
+    def rows(self, document: Mapping[str, Any], source: Source, options: Options, report: Report) -> LoadRows:
+        """Layer numbers, ascending, and counts [L, E]."""
+        raise NotImplementedError
+
+
+class MoeWatch(SmallJson):
+    """`utilization` {layer: {"n_experts", "token_counts"}}; only first choices are counted."""
+
+    def rows(self, document: Mapping[str, Any], source: Source, options: Options, report: Report) -> LoadRows:
+        table = document.get("utilization")
+        if not isinstance(table, Mapping) or not table:
+            raise source.problem("utilization", "must be an object of layers")
+        rows = {}
+        for key, value in table.items():
+            place = f"utilization, layer {key}"
+            counts = value.get("token_counts") if isinstance(value, Mapping) else None
+            rows[layer_number(key, source)] = count_array(
+                number_array(counts, 1, source, place), source, place
+            )
+        widths = {len(row) for row in rows.values()}
+        if len(widths) > 1:
+            raise source.problem("utilization", f"has layers of {sorted(widths)} experts")
+        options.num_experts(widths.pop())
+        report.assumption("first_choice", "The tool counts first choices only: K = 1 assignments per token.")
+        return sorted(rows), np.stack([rows[layer] for layer in sorted(rows)])
+
+
+class Plumb(SmallJson):
+    """`layers` [{"layer_id", "experts" [{"expert_id", "token_count"}]}]; missing experts count as 0."""
+
+    def rows(self, document: Mapping[str, Any], source: Source, options: Options, report: Report) -> LoadRows:
+        experts = options.num_experts()
+        table = document.get("layers")
+        if not isinstance(table, list) or not table:
+            raise source.problem("layers", "must be a list of layers")
+        rows: dict[int, Counts] = {}
+        named = 0
+        for number, layer in enumerate(table):
+            place = f"layers, entry {number}"
+            key = layer.get("layer_id") if isinstance(layer, Mapping) else None
+            if isinstance(key, bool) or not isinstance(key, int) or not 0 <= key < 10_000:
+                raise source.problem(place, "layer_id must be a number from 0 to 9999")
+            row = rows[key] = zeros(1, experts)[0]
+            for entry in layer.get("experts") or []:
+                expert, count = _pair(entry, "expert_id", "token_count", experts, source, place)
+                row[expert] = count
+                named += 1
+        absent = len(rows) * experts - named
+        if absent:
+            report.assumption(
+                "absent_keys", f"{absent:,} experts are not named: they count as 0 tokens.", cells=absent
+            )
+        return sorted(rows), np.stack([rows[layer] for layer in sorted(rows)])
+
+
+class AtlasTrace(SmallJson):
+    """`activations` [{"layer", "token_idx", "expert_idx", …}] with `num_layers`, `num_experts`, `top_k`."""
+
+    def rows(self, document: Mapping[str, Any], source: Source, options: Options, report: Report) -> LoadRows:
+        experts = checked_size(document.get("num_experts"), "num_experts", source, "")
+        experts = options.num_experts(experts)
+        layers = checked_size(document.get("num_layers"), "num_layers", source, "", 10_000)
+        tokens = zeros(layers, experts)
+        table = document.get("activations")
+        if not isinstance(table, list) or not table:
+            raise source.problem("activations", "must be a list of activations")
+        for number, entry in enumerate(table):
+            layer, expert = _pair(entry, "layer", "expert_idx", layers, source, f"activation {number}")
+            if expert >= experts:
+                raise source.problem(f"activation {number}", f"expert_idx must be below {experts}")
+            tokens[layer, expert] += 1
+        live = np.flatnonzero(tokens.any(axis=1))
+        if len(live) < layers:
+            report.left_out(
+                "dense_layers",
+                f"{layers - len(live)} layers without an activation.",
+                layers=layers - len(live),
+            )
+        return live.tolist(), tokens[live]
+
+
+class AscendMap(SmallJson):
+    """`layer_list` [{"layer_id", "device_list" [{"device_expert" […]}]}]: where experts lie, not how busy
+    they are."""
+
+    unit = "replicas"
+
+    def rows(self, document: Mapping[str, Any], source: Source, options: Options, report: Report) -> LoadRows:
+        table = document.get("layer_list")
+        if not isinstance(table, list) or not table:
+            raise source.problem("layer_list", "must be a list of layers")
+        placed: dict[int, list[int]] = {}
+        for number, layer in enumerate(table):
+            place = f"layer_list, entry {number}"
+            key = layer.get("layer_id") if isinstance(layer, Mapping) else None
+            devices = layer.get("device_list") if isinstance(layer, Mapping) else None
+            if isinstance(key, bool) or not isinstance(key, int) or not 0 <= key < 10_000:
+                raise source.problem(place, "layer_id must be a number from 0 to 9999")
+            if not isinstance(devices, list) or not devices:
+                raise source.problem(place, "must have a device_list")
+            placed[key] = []
+            for device in devices:
+                value = device.get("device_expert") if isinstance(device, Mapping) else None
+                array = number_array(value, 1, source, f"{place}, device_expert")
+                placed[key] += count_array(array, source, f"{place}, device_expert").tolist()
+        # A placement holds every expert at least once, or the model could not run.
+        complete = all(sorted(set(ids)) == list(range(max(ids) + 1)) for ids in placed.values())
+        widest = max(max(ids) for ids in placed.values()) + 1
+        experts = options.num_experts(widest if complete else None)
+        tokens = zeros(len(placed), experts)
+        for place_number, key in enumerate(sorted(placed)):
+            if max(placed[key]) >= experts:
+                rule = f"names expert {max(placed[key])}, which must be below num_experts ({experts})"
+                raise source.problem(f"layer {key}", rule, "correct --option num_experts")
+            tokens[place_number] = np.bincount(placed[key], minlength=experts)
+        report.warning(
+            "placement",
+            "A placement map: it says where experts lie, not how busy they are. The numbers of the run are "
+            "replicas per expert, not assignments.",
+        )
+        return sorted(placed), tokens
+
+
+def _pair(
+    entry: Any, first: str, second: str, most_first: int, source: Source, place: str
+) -> tuple[int, int]:
+    """Two whole numbers of an entry, the first below a limit, the second a count."""
+    values = [entry.get(name) if isinstance(entry, Mapping) else None for name in (first, second)]
+    for name, value, most in zip((first, second), values, (most_first - 1, 2**48), strict=True):
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
+            raise source.problem(place, f"{name} must be a whole number from 0 to {most}")
+    return values[0], values[1]  # type: ignore[return-value]
+
+
+FORMATS = (
+    MoeWatch("moewatch", "moewatch report", (b'"utilization"', b'"token_counts"')),
+    Plumb("plumb", "plumb report", (b'"layers"', b'"expert_id"', b'"token_count"')),
+    AtlasTrace("moe_routing_atlas", "moe-routing-atlas trace", (b'"activations"', b'"expert_idx"')),
+    AscendMap("ascend_map", "vLLM-Ascend placement map", (b'"layer_list"', b'"device_list"')),
+)

@@ -1,0 +1,195 @@
+"""Tables with one row per expert, as CSV or Parquet: anybody's own, the CSV that SGLang once wrote, the
+family of CSVs of llama.cpp, and CSVs of training loops that log the bias of every expert.
+
+A column is found by its usual names or named by an option: `--option tokens=my_count`.
+"""
+
+from collections.abc import Iterator, Sequence
+from io import BytesIO
+
+import polars as pl
+
+from explorer.importers.load_checks import live_layers
+from explorer.importers.long_table import (
+    SHARE_UNIT,
+    Columns,
+    LongReader,
+    Shape,
+    mapped,
+    reading_table,
+    shape_of,
+)
+from explorer.importers.options import Options
+from explorer.importers.report import Report
+from explorer.importers.source import Source
+from explorer.importers.trace import ASSIGNMENTS, UNKNOWN_PHASE, ForeignRun, model_layers
+from explorer.wording import counted
+
+USUAL = {
+    "step": ("step", "iter", "iteration", "global_step", "train_step", "forward_pass_id"),
+    "layer": ("layer", "layer_id", "layer_idx"),
+    "expert": ("expert", "expert_id", "expert_idx"),
+    "tokens": ("tokens", "count", "token_count", "num_tokens", "n_tokens", "load", "tokens_per_expert"),
+    "bias": ("expert_bias", "bias", "e_score_correction_bias"),
+    "dropped": ("dropped_tokens", "token_dropped", "dropped"),
+    "loss": ("lm_loss", "loss", "train_loss"),
+}
+"""Our name of a column -> the names that it has elsewhere."""
+SHARES = ("token_distr", "share", "fraction", "frac", "prob", "frequency", "freq", "frac_of_layer")
+"""Names of a column of shares, taken where no column of counts is there."""
+OPTIONS = (*USUAL, "columns")
+LONGEST_HEADER = 1 << 16
+
+
+class Table:
+    """One flavour of the long table."""
+
+    options: Sequence[str] = OPTIONS
+
+    def __init__(self, name: str, label: str, headers: Sequence[str], phase: str) -> None:
+        """headers: the first lines that this flavour is known by; none: any with a column of experts."""
+        self.name, self.label, self._headers, self._phase = name, label, headers, phase
+
+    def matches(self, source: Source) -> bool:
+        first = _header(source)
+        if self._headers:
+            return first.replace(" ", "").lower() in self._headers
+        if source.head.startswith(b"PAR1"):
+            return True
+        names = [name.strip().strip('"').lower() for name in first.split(_separator(first))]
+        return any(name in names for name in USUAL["expert"])
+
+    def read(self, source: Source, options: Options) -> Iterator[ForeignRun]:
+        report = Report()
+        frame, names = _scanned(source, options)
+        columns = _columns(names, options, source)
+        _report_columns(columns, names, report)
+        rows = mapped(frame, columns)
+        shape = shape_of(rows, source)
+        num_experts = options.num_experts()
+        if shape.experts_seen > num_experts:
+            rule = f"names expert {shape.experts_seen - 1}, which must be below num_experts ({num_experts})"
+            raise source.problem(f"column {columns.expert}", rule, "correct --option num_experts")
+        live = live_layers([shape.totals[layer] for layer in shape.layers], shape.layers, source, report)
+        _report_shape(shape, columns, report)
+        kept = tuple(shape.layers[position] for position in live)
+        reader = LongReader(rows, shape, kept, num_experts, source, report)
+        yield ForeignRun(
+            steps=reader.steps(),
+            layers=model_layers(options, shape.layers, live),
+            num_experts=num_experts,
+            top_k=options.top_k(),
+            report=report,
+            phase=self._phase,
+            unit=f"shares × {SHARE_UNIT:,}" if shape.is_share else ASSIGNMENTS,
+        )
+
+
+def _header(source: Source) -> str:
+    """The first line that is no comment."""
+    for line in source.head[:LONGEST_HEADER].splitlines():
+        if line.strip() and not line.startswith(b"#"):
+            return line.decode("utf-8-sig", "replace").strip()
+    return ""
+
+
+def _separator(header: str) -> str:
+    return max((",", "\t", ";"), key=header.count)
+
+
+def _scanned(source: Source, options: Options) -> tuple[pl.LazyFrame, list[str]]:
+    """The table, lazily, and the names of its columns. A compressed CSV is expanded in memory."""
+    with reading_table(source):
+        if source.head.startswith(b"PAR1"):
+            frame = pl.scan_parquet(source.path, glob=False)
+            return frame, frame.collect_schema().names()
+        header = _header(source)
+        given = [name.strip() for name in options.text("columns").split(",") if name.strip()]
+        whole = BytesIO(source.content()) if source.is_compressed else source.path
+        frame = pl.scan_csv(
+            whole,
+            separator=_separator(header),
+            has_header=not given,
+            new_columns=given or None,
+            comment_prefix="#",
+            glob=False,
+        )
+        names = frame.collect_schema().names()
+    return frame, names
+
+
+def _columns(names: Sequence[str], options: Options, source: Source) -> Columns:
+    lower = {name.strip().lower(): name for name in reversed(names)}
+    found: dict[str, str] = {}
+    for ours, usual in USUAL.items():
+        wanted = options.text(ours)
+        if wanted and wanted not in names:
+            raise source.problem(
+                "", f"has no column {wanted}", f"name one of {', '.join(names[:30])} with --option {ours}=…"
+            )
+        column = wanted or next((lower[name] for name in usual if name in lower), "")
+        if column:
+            found[ours] = column
+    if "tokens" not in found:
+        share = next((lower[name] for name in SHARES if name in lower), "")
+        if share:
+            found["tokens"] = share
+    if "expert" not in found:
+        raise source.problem(
+            "",
+            f"has no column of experts (its columns are {', '.join(names[:30])}), so loads of experts, "
+            "biases and MaxVio cannot be shown",
+            "name the column with --option expert=…, or import a file with one row per expert",
+        )
+    return Columns(**found)
+
+
+def _report_columns(columns: Columns, names: Sequence[str], report: Report) -> None:
+    present = columns.present()
+    text = ", ".join(f"{column} as {name}" for name, column in present.items())
+    report.assumption("mapping", f"Columns are read so: {text}.")
+    unused = [name for name in names if name not in present.values()]
+    if unused:
+        report.left_out(
+            "unused_columns",
+            f"{counted(len(unused), 'column')} not used: {', '.join(unused[:20])}.",
+            columns=len(unused),
+        )
+    if columns.step is None:
+        report.assumption("one_step", "The file has no column of steps: all rows are step 0.")
+    if columns.layer is None:
+        report.assumption("one_layer", "The file has no column of layers: all rows are layer 0.")
+    if columns.tokens is None:
+        report.assumption("one_activation", "The file has no column of counts: each row is one activation.")
+
+
+def _report_shape(shape: Shape, columns: Columns, report: Report) -> None:
+    if shape.is_share:
+        report.assumption(
+            "shares",
+            f"Column {columns.tokens} holds shares, not counts: they are stored times {SHARE_UNIT:,}, "
+            "rounded. They are never to be added to counts.",
+        )
+    if not shape.is_sorted:
+        report.note("sorted", "The rows were not in order of their steps; they are sorted.")
+
+
+FORMATS = (
+    Table("sglang_csv", "SGLang's early CSV", ("layer_id,expert_id,count",), "serving"),
+    Table(
+        "training_csv",
+        "training CSV with experts",
+        (
+            "step,layer,expert,prob",
+            "step,layer,expert,token_distr,expert_imp,token_dropped,expert_bias",
+        ),
+        "training",
+    ),
+    Table(
+        "llama_cpp",
+        "llama.cpp activation CSV",
+        ("layer,expert", "layer,expert,count", "layer,expert,count,frac_of_layer"),
+        "serving",
+    ),
+    Table("table", "table with one row per expert", (), UNKNOWN_PHASE),
+)

@@ -1,0 +1,168 @@
+"""What the loads of a file say about themselves: dense layers, totals that differ, experts without a token.
+
+Shapes: L layers of the file, E experts.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explorer.importers.bias_checks import BiasChecks
+from explorer.importers.report import Report
+from explorer.importers.source import Source
+from explorer.importers.trace import Counts, LoadStep
+from explorer.metrics import max_vio
+from explorer.wording import counted, listed
+
+SHOWN_EXPERTS = 8
+"""Experts of a layer that a sentence names."""
+SHARE_TOLERANCE = 1e-3
+"""So far totals of shares may differ: they are often given with four digits."""
+
+
+def live_layers(
+    totals_L: Sequence[float] | NDArray[Any], in_file: Sequence[int], source: Source, report: Report
+) -> list[int]:
+    """Positions of the layers that ever got a token. A layer of zeros is dense, or was not recorded; it is
+    left out and not called dead. Raises ForeignFileError where nothing is left."""
+    totals = np.asarray(totals_L)
+    live = np.flatnonzero(totals > 0).tolist()
+    if not live:
+        raise source.problem(
+            "", "holds no assignment at all: every count is 0", "record again with the router's counts"
+        )
+    silent = [in_file[position] for position in range(len(totals)) if position not in set(live)]
+    if silent:
+        report.left_out(
+            "dense_layers",
+            f"{counted(len(silent), 'layer')} ({_numbers(silent)}) without a single assignment: dense "
+            "layers, or not recorded. They are left out; their experts are not called dead.",
+            place=f"layers {_numbers(silent)}",
+            layers=len(silent),
+        )
+    return live
+
+
+def checked_steps(
+    steps: Iterable[LoadStep], layers: Sequence[int], report: Report, *, are_counts: bool = True
+) -> Iterator[LoadStep]:
+    """The same steps; what their loads and biases say is in the report when the last one was read.
+
+    are_counts: shares that were rounded may add up to a little more or less.
+    """
+    checks, biases = LoadChecks(layers, 0.0 if are_counts else SHARE_TOLERANCE), BiasChecks()
+    for step in steps:
+        checks.add(step)
+        biases.add(step)
+        yield step
+    checks.report(report)
+    biases.report(report)
+
+
+class LoadChecks:
+    """Sums over the steps of a run."""
+
+    def __init__(self, layers: Sequence[int], tolerance: float) -> None:
+        self._layers = list(layers)
+        self._tolerance = tolerance
+        self._sum_LE: Counts | None = None
+        self._steps = 0
+        self._silent_steps = 0
+        self._largest_difference = 0.0
+        self._place = ""
+        self._differing = 0
+
+    def add(self, step: LoadStep) -> None:
+        """Add one step."""
+        self._steps += 1
+        self._sum_LE = step.tokens_LE.copy() if self._sum_LE is None else self._sum_LE + step.tokens_LE
+        totals_L = step.tokens_LE.sum(axis=1)
+        mean = float(totals_L.mean())
+        if mean == 0:
+            self._silent_steps += 1
+            return
+        difference = float(totals_L.max() - totals_L.min()) / mean
+        if difference <= self._tolerance:
+            return
+        self._differing += 1
+        if difference > self._largest_difference:
+            self._largest_difference, self._place = difference, f"step {step.step}"
+
+    def report(self, report: Report) -> None:
+        """Write down what was seen."""
+        if self._sum_LE is None:
+            return
+        if self._silent_steps:
+            report.note(
+                "silent_steps",
+                f"{counted(self._silent_steps, 'step')} of {self._steps:,} without any assignment.",
+                steps=self._silent_steps,
+            )
+        self._report_totals(report)
+        self._report_idle(report, self._sum_LE)
+        self._report_balance(report, self._sum_LE)
+
+    def _report_totals(self, report: Report) -> None:
+        if self._differing:
+            report.warning(
+                "layer_totals",
+                f"The totals of the layers differ by up to {self._largest_difference:.2%} in {self._place} "
+                f"({self._differing:,} of {counted(self._steps, 'step')}); where every token reaches every "
+                "layer they are equal. The loads are kept as they are.",
+                place=self._place,
+                largest_difference=self._largest_difference,
+                steps=self._differing,
+            )
+
+    def _report_idle(self, report: Report, sum_LE: Counts) -> None:
+        idle_LE = sum_LE == 0
+        if not idle_LE.any():
+            return
+        rows = [
+            f"layer {self._layers[row]}: {_named(np.flatnonzero(idle_LE[row]))}"
+            for row in np.flatnonzero(idle_LE.any(axis=1))[:4].tolist()
+        ]
+        report.note(
+            "idle_experts",
+            f"{counted(int(idle_LE.sum()), 'expert')} of {idle_LE.size:,} without a token in the whole file "
+            f"({'; '.join(rows)}{' …' if idle_LE.any(axis=1).sum() > 4 else ''}).",
+            experts=int(idle_LE.sum()),
+        )
+        alone = np.flatnonzero((~idle_LE).sum(axis=1) == 1).tolist()
+        if alone and sum_LE.shape[1] > 1:
+            names = [self._layers[row] for row in alone]
+            report.warning(
+                "single_expert",
+                f"In {counted(len(alone), 'layer')} ({_numbers(names)}) one expert holds every assignment. A "
+                "capture that was never filled looks like this (all ids 0); check what recorded it.",
+                place=f"layers {_numbers(names)}",
+                layers=len(alone),
+            )
+
+    def _report_balance(self, report: Report, sum_LE: Counts) -> None:
+        vio_L = np.asarray(max_vio(sum_LE), dtype=float)
+        if not np.isfinite(vio_L).any():
+            return
+        worst, mean = int(np.nanargmax(vio_L)), float(np.nanmean(vio_L))
+        steps = "" if self._steps == 1 else f", all {self._steps:,} steps together"
+        largest = (
+            f" (mean of {len(vio_L)} layers), {vio_L[worst]:.2f} in the worst, layer {self._layers[worst]}"
+        )
+        report.note(
+            "imbalance",
+            f"MaxVio {mean:.2f}{largest if len(vio_L) > 1 else ''}{steps}.",
+            place=f"layer {self._layers[worst]}",
+            max_vio_mean=mean,
+            max_vio_worst=float(vio_L[worst]),
+        )
+
+
+def _numbers(layers: Sequence[int]) -> str:
+    return str(layers[0]) if len(layers) == 1 else listed(layers)
+
+
+def _named(experts: NDArray[np.int64]) -> str:
+    shown = ", ".join(map(str, experts[:SHOWN_EXPERTS].tolist()))
+    return shown if len(experts) <= SHOWN_EXPERTS else f"{shown} and {len(experts) - SHOWN_EXPERTS} more"

@@ -1,0 +1,263 @@
+"""Long tables: one row per (step, layer, expert), as CSV or Parquet, in batches of bounded size.
+
+Two passes: the first finds layers, sizes and the order of the steps, the second makes dense arrays [S, L, E]
+of whole steps. Without a step column all rows are step 0; without a count each row is one activation.
+Shapes: S steps of a batch, L layers, E experts.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from polars.exceptions import PolarsError
+
+from explorer.errors import ForeignFileError, shortened
+from explorer.importers.arrays import LARGEST_COUNT
+from explorer.importers.report import Report
+from explorer.importers.source import Source
+from explorer.importers.trace import LoadStep, zeros
+from explorer.recording.folder_schema import LARGEST_STEP, MAX_LAYERS
+from explorer.recording.listing import is_fault_of_data
+
+CHUNK_ROWS = 1 << 19
+MOST_SORTED = 50_000_000
+"""Rows of an unsorted file that are sorted in memory."""
+SHARE_UNIT = 1_000_000
+"""Shares become whole numbers by this factor, so that the tables hold integers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """Which column of the file holds what; None: the file has no such column."""
+
+    expert: str
+    step: str | None = None
+    layer: str | None = None
+    tokens: str | None = None
+    bias: str | None = None
+    dropped: str | None = None
+    loss: str | None = None
+
+    def present(self) -> dict[str, str]:
+        """Our name -> the file's."""
+        return {name: column for name, column in vars(self).items() if column is not None}
+
+
+TYPES = {"step": pl.Int64, "layer": pl.Int64, "expert": pl.Int64, "bias": pl.Float32}
+"""Everything else is read as float64, which holds counts up to 2^53 exactly."""
+
+
+@dataclass(kw_only=True)
+class Shape:
+    """What the first pass has found."""
+
+    layers: tuple[int, ...]
+    experts_seen: int
+    """One more than the largest id; proves nothing but that E is at least this."""
+    rows: int
+    is_sorted: bool
+    is_share: bool
+    totals: dict[int, float] = field(default_factory=dict)
+    """Sum per layer, to find layers without an assignment."""
+
+
+def mapped(frame: pl.LazyFrame, columns: Columns) -> pl.LazyFrame:
+    """The file's columns under our names and types."""
+    chosen = [
+        pl.col(column).cast(TYPES.get(name, pl.Float64)).alias(name)
+        for name, column in columns.present().items()
+    ]
+    if columns.layer is None:
+        chosen.append(pl.lit(0, dtype=pl.Int64).alias("layer"))
+    if columns.tokens is None:
+        chosen.append(pl.lit(1.0).alias("tokens"))
+    result = frame.select(chosen)
+    if columns.step is None:
+        kept = [name for name in ("bias", "dropped", "loss") if name in columns.present()]
+        result = result.group_by("layer", "expert").agg(
+            pl.col("tokens").sum(), *(pl.col(name).last() for name in kept)
+        )
+        result = result.with_columns(pl.lit(0, dtype=pl.Int64).alias("step"))
+    return result
+
+
+@contextmanager
+def reading_table(source: Source) -> Iterator[None]:
+    """Turn what Polars says of a damaged file into one sentence; a panic of it is no Exception."""
+    try:
+        yield
+    except ForeignFileError:
+        raise
+    except BaseException as error:
+        if not isinstance(error, PolarsError) and not is_fault_of_data(error):
+            raise
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise source.problem("", f"cannot be read as a table ({shortened(lines[0])})") from error
+
+
+def shape_of(frame: pl.LazyFrame, source: Source) -> Shape:
+    """First pass. Raises ForeignFileError for keys that are missing, negative or too large."""
+    keys = [pl.col(name) for name in ("step", "layer", "expert")]
+    with reading_table(source):
+        head = frame.select(
+            pl.len().alias("rows"),
+            *(key.min().name.suffix("_min") for key in keys),
+            *(key.max().name.suffix("_max") for key in keys),
+            *(key.null_count().name.suffix("_null") for key in keys),
+            pl.col("tokens").min().alias("least"),
+            pl.col("tokens").max().alias("most"),
+            pl.col("tokens").null_count().alias("tokens_null"),
+            (~pl.col("tokens").is_finite()).sum().alias("infinite"),
+            (pl.col("tokens") != pl.col("tokens").floor()).sum().alias("broken"),
+            (pl.col("step").diff() < 0).sum().alias("backward"),
+        )
+        # One pass over the file for both, since a CSV is parsed anew in each.
+        totals = frame.group_by("layer").agg(pl.col("tokens").sum()).sort("layer")
+        found, layers = pl.collect_all([head, totals], engine="streaming")
+    row = found.row(0, named=True)
+    if not row["rows"]:
+        raise source.problem("", "has no row of data")
+    for name, most in (("step", LARGEST_STEP), ("layer", MAX_LAYERS - 1), ("expert", 2**20 - 1)):
+        if row[f"{name}_null"]:
+            raise source.problem(f"column {name}", f"is empty in {row[f'{name}_null']:,} rows")
+        if row[f"{name}_min"] < 0 or row[f"{name}_max"] > most:
+            shown = f"{row[f'{name}_min']} to {row[f'{name}_max']}"
+            raise source.problem(f"column {name}", f"must lie between 0 and {most}, not {shown}")
+    if row["tokens_null"] or row["infinite"] or row["least"] < 0 or row["most"] > LARGEST_COUNT:
+        rule = "must hold numbers from 0 to 2^48 in every row"
+        raise source.problem("the column of counts", rule)
+    return Shape(
+        layers=tuple(layers["layer"].to_list()),
+        experts_seen=row["expert_max"] + 1,
+        rows=row["rows"],
+        is_sorted=not row["backward"],
+        is_share=bool(row["broken"]),
+        totals=dict(zip(layers["layer"].to_list(), layers["tokens"].to_list(), strict=True)),
+    )
+
+
+class LongReader:
+    """Second pass: dense steps out of long rows."""
+
+    def __init__(
+        self,
+        frame: pl.LazyFrame,
+        shape: Shape,
+        layers: tuple[int, ...],
+        num_experts: int,
+        source: Source,
+        report: Report,
+    ) -> None:
+        """layers: those of the file that are kept; rows of others are left out."""
+        zeros(len(layers), num_experts)
+        self._frame = frame.filter(pl.col("layer").is_in(list(layers)))
+        if not shape.is_sorted:
+            if shape.rows > MOST_SORTED:
+                rule = f"has {shape.rows:,} rows that are not in order of their steps"
+                raise source.problem("", rule, "sort the file by step")
+            self._frame = self._frame.sort("step")
+        self._scale = SHARE_UNIT if shape.is_share else 1
+        self._layers = np.asarray(layers, dtype=np.int64)
+        self._experts = num_experts
+        self._source, self._report = source, report
+        self._rows = shape.rows
+        self._absent = self._repeated = self._steps = self._read = 0
+
+    def steps(self) -> Iterator[LoadStep]:
+        """Every step, ascending."""
+        rest: pl.DataFrame | None = None
+        with reading_table(self._source):
+            # A batch holds whole steps but for its last one, which waits for the next batch.
+            batches = iter(self._frame.collect_batches(chunk_size=CHUNK_ROWS, engine="streaming"))
+        while True:
+            with reading_table(self._source):
+                batch = next(batches, None)
+            if batch is None:
+                break
+            self._read += batch.height
+            self._source.progressed(self._read, self._rows)
+            rows = batch if rest is None else pl.concat([rest, batch])
+            last = rows["step"][-1]
+            is_last = rows["step"] == last
+            rest = rows.filter(is_last)
+            yield from self._dense(rows.filter(~is_last))
+        if rest is not None:
+            yield from self._dense(rest)
+        self._finish()
+
+    def _dense(self, rows: pl.DataFrame) -> Iterator[LoadStep]:
+        """Steps of whole rows, a few million cells at a time."""
+        if rows.is_empty():
+            return
+        step_R = rows["step"].to_numpy()
+        starts = np.flatnonzero(np.r_[True, step_R[1:] != step_R[:-1]])
+        cells = len(self._layers) * self._experts
+        most = max(1, 2**22 // cells)
+        bounds = [*starts[::most].tolist(), len(rows)]
+        for first, end in pairwise(bounds):
+            yield from self._some(rows.slice(first, end - first), cells)
+
+    def _some(self, rows: pl.DataFrame, cells: int) -> Iterator[LoadStep]:
+        step_R = rows["step"].to_numpy()
+        steps, place_R = np.unique(step_R, return_inverse=True)
+        layer_R = np.searchsorted(self._layers, rows["layer"].to_numpy())
+        cell_R = place_R * cells + layer_R * self._experts + rows["expert"].to_numpy()
+        size = len(steps) * cells
+        seen = np.bincount(cell_R, minlength=size)
+        self._absent += int((seen == 0).sum())
+        self._repeated += int((seen > 1).sum())
+        self._steps += len(steps)
+        shape = (len(steps), len(self._layers), self._experts)
+        tokens = self._summed(rows, "tokens", cell_R, shape)
+        assert tokens is not None
+        dropped = self._summed(rows, "dropped", cell_R, shape)
+        bias = None
+        if "bias" in rows.columns:
+            flat = np.zeros(size, dtype=np.float32)
+            flat[cell_R] = rows["bias"].fill_null(0.0).to_numpy()
+            bias = flat.reshape(shape)
+        for n, step in enumerate(steps.tolist()):
+            yield LoadStep(
+                step=step,
+                tokens_LE=tokens[n],
+                expert_bias_LE=None if bias is None else bias[n],
+                dropped_tokens_LE=None if dropped is None else dropped[n],
+                scalars=self._scalars(rows, step_R, step),
+            )
+
+    def _summed(
+        self, rows: pl.DataFrame, name: str, cell_R: NDArray[np.int64], shape: tuple[int, int, int]
+    ) -> NDArray[np.int64] | None:
+        if name not in rows.columns:
+            return None
+        values = rows[name].fill_null(0.0).to_numpy() * self._scale
+        if not np.isfinite(values).all() or (values.size and not 0 <= values.min() <= values.max() <= 2**53):
+            raise self._source.problem(f"column {name}", "must hold numbers from 0 to 2^48")
+        total = np.bincount(cell_R, weights=values, minlength=int(np.prod(shape)))
+        return np.rint(total).astype(np.int64).reshape(shape)
+
+    def _scalars(self, rows: pl.DataFrame, step_R: NDArray[np.int64], step: int) -> dict[str, float]:
+        if "loss" not in rows.columns:
+            return {}
+        value = rows["loss"][int(np.searchsorted(step_R, step))]
+        return {} if value is None else {"lm_loss": float(value)}
+
+    def _finish(self) -> None:
+        cells = self._steps * len(self._layers) * self._experts
+        if self._absent:
+            self._report.assumption(
+                "absent_keys",
+                f"{self._absent:,} of {cells:,} (step, layer, expert) have no row: they count as 0 tokens.",
+                cells=self._absent,
+            )
+        if self._repeated:
+            self._report.warning(
+                "repeated_rows",
+                f"{self._repeated:,} (step, layer, expert) have several rows, which are summed. That is "
+                "right for ranks and micro-batches, and counts twice what was logged twice.",
+                cells=self._repeated,
+            )

@@ -1,0 +1,130 @@
+"""`--option key=value`: answers to what a file does not say. The number of experts is always such an answer,
+or stands in the file; the largest id that occurs proves nothing, since an expert may be idle."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from explorer.errors import ConfigError, ForeignFileError
+from explorer.recording.folder_schema import MAX_EXPERTS, MAX_LAYERS
+from explorer.recording.info import RUN_ID_PATTERN
+
+COMMON = (
+    "num_experts",
+    "top_k",
+    "layers",
+    "layer_offset",
+    "phase",
+    "scope",
+    "unit",
+    "name",
+    "run_id",
+    "balancer",
+)
+"""Options that every format takes."""
+LONGEST_VALUE = 2000
+RANGE = re.compile(r"(\d{1,9})-(\d{1,9})")
+
+
+def parse_options(pairs: Iterable[str]) -> dict[str, str]:
+    """`key=value` texts as a dictionary. Raises ConfigError for a text without `=` or a key given twice."""
+    options: dict[str, str] = {}
+    for text in pairs:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError("--option", text, "must be key=value", "write e.g. --option num_experts=60")
+        if key.strip() in options:
+            raise ConfigError("--option", text, "is given twice", "give each option once")
+        options[key.strip()] = value.strip()
+    return options
+
+
+class Options:
+    """The answers of one import, each checked when a format asks for it."""
+
+    def __init__(self, given: Mapping[str, str], own: Sequence[str], file_name: str) -> None:
+        """own: the options of the format beside the common ones. Raises ConfigError for an unknown one."""
+        known = (*COMMON, *own)
+        for key, value in given.items():
+            if key not in known:
+                raise ConfigError(
+                    "--option", key, "is not an option of this format", f"choose one of {', '.join(known)}"
+                )
+            if len(value) > LONGEST_VALUE:
+                raise _wrong(key, value, f"must have at most {LONGEST_VALUE} characters")
+        if "run_id" in given and not RUN_ID_PATTERN.fullmatch(given["run_id"]):
+            raise _wrong(
+                "run_id", given["run_id"], "must be 1 to 100 of A-Z a-z 0-9 . _ -, a letter or digit first"
+            )
+        self.given = dict(given)
+        self._file = file_name
+
+    def text(self, name: str, default: str = "") -> str:
+        return self.given.get(name, default)
+
+    def whole(self, name: str, *, least: int = 0, most: int = 2**53) -> int | None:
+        """A whole number, or None where the option is not given."""
+        value = self.given.get(name)
+        if value is None:
+            return None
+        if not re.fullmatch(r"-?\d{1,18}", value) or not least <= int(value) <= most:
+            raise _wrong(name, value, f"must be a whole number from {least} to {most}")
+        return int(value)
+
+    def choice(self, name: str, allowed: Sequence[str]) -> str:
+        """One of the allowed words; the first one where the option is not given."""
+        value = self.given.get(name, allowed[0])
+        if value not in allowed:
+            raise _wrong(name, value, f"must be one of {', '.join(allowed)}")
+        return value
+
+    def numbers(self, name: str, most: int = MAX_LAYERS * 10) -> tuple[int, ...] | None:
+        """Whole numbers in ascending order, e.g. `3-60` or `0,2,4`; None where the option is not given."""
+        value = self.given.get(name)
+        if value is None:
+            return None
+        found: list[int] = []
+        for part in value.split(","):
+            span = RANGE.fullmatch(part.strip())
+            if span and int(span[2]) - int(span[1]) <= MAX_LAYERS:
+                found += range(int(span[1]), int(span[2]) + 1)
+            elif re.fullmatch(r"\d{1,9}", part.strip()):
+                found.append(int(part))
+            else:
+                raise _wrong(name, value, "must be numbers such as 3-60 or 0,2,4")
+        if not found or sorted(set(found)) != found or found[-1] > most or len(found) > MAX_LAYERS:
+            raise _wrong(name, value, f"must be at most {MAX_LAYERS} different numbers in ascending order")
+        return tuple(found)
+
+    def num_experts(self, in_file: int | None = None) -> int:
+        """E: what was given, else what the file states. ForeignFileError asks for it where neither says it,
+        and where both do and differ."""
+        given = self.whole("num_experts", least=1, most=MAX_EXPERTS)
+        if in_file is not None and not 1 <= in_file <= MAX_EXPERTS:
+            raise ForeignFileError(
+                f"{self._file}: states {in_file} experts, which must be 1 to {MAX_EXPERTS}; check the file."
+            )
+        if given is not None and in_file is not None and given != in_file:
+            raise ForeignFileError(
+                f"{self._file}: has {in_file} experts per layer, but --option num_experts={given} was given; "
+                "leave the option out or check the file."
+            )
+        number = in_file if given is None else given
+        if number is None:
+            raise self.question("num_experts", "how many experts a layer has", "60")
+        return number
+
+    def top_k(self, in_file: int | None = None) -> int | None:
+        """K: what was given, else what the file states; None where neither says it."""
+        given = self.whole("top_k", least=1, most=MAX_EXPERTS)
+        return in_file if given is None else given
+
+    def question(self, name: str, what: str, example: str) -> ForeignFileError:
+        """The sentence for an answer that is missing."""
+        return ForeignFileError(
+            f"{self._file}: does not say {what}, and nothing in it proves it; "
+            f"give it with --option {name}=…, e.g. --option {name}={example}."
+        )
+
+
+def _wrong(name: str, value: str, rule: str) -> ConfigError:
+    return ConfigError(f"--option {name}", value, rule, "correct the option")
