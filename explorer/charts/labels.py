@@ -11,6 +11,8 @@ import polars as pl
 from explorer.charts.theme import Ink
 
 LINE_PX = 14
+LEADER_PX = 16
+"""Room for the line that joins a label to the end of its own."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,50 @@ def end_labels(
     """Texts right of the plot. `low` and `high` are about what the y axis will show.
 
     The texts share the y field of the lines, so they follow the scale; they sit outside the plot
-    and take their room from its right side.
+    and take their room from its right side. A thin line joins each to the end of its own line.
     """
+    data = _placed(labels, field=field, low=low, high=high, height=height, log_y=log_y, font_size=font_size)
+    base = alt.Chart(data).encode(
+        x=alt.XValue(alt.expr("width")), y=alt.Y(f"{field}:Q"), text=alt.Text("text:N")
+    )
+    colour = alt.ExprRef("luminance(background) < 0.3 ? datum.dark : datum.light")
+    mark: dict[str, Any] = {
+        "clip": False,
+        "align": "left",
+        "baseline": "middle",
+        "dx": LEADER_PX + 4,
+        "fontSize": font_size,
+        "lineBreak": "\n",
+        "lineHeight": LINE_PX * font_size / 12,
+        "dy": alt.ExprRef("datum.shift"),
+        "color": colour,
+    }
+    strong = base.transform_filter("datum.strong").mark_text(fontWeight=600, **mark)
+    plain = base.transform_filter("!datum.strong").mark_text(**mark)
+    leaders = (
+        alt.Chart(data)
+        .mark_rule(clip=False, strokeWidth=1, opacity=0.7, color=colour)
+        .encode(
+            x=alt.XValue(alt.expr("width + 2")),
+            x2=alt.X2Value(alt.expr(f"width + {LEADER_PX}")),
+            y=alt.Y("end:Q"),
+            y2=alt.Y2(f"{field}:Q"),
+        )
+    )
+    return [leaders, strong, plain]
+
+
+def _placed(
+    labels: Sequence[EndLabel],
+    *,
+    field: str,
+    low: float,
+    high: float,
+    height: int,
+    log_y: bool,
+    font_size: int,
+) -> pl.DataFrame:
+    """A row per label: where its line ends (`end`) and where its text has room (`field`)."""
     usable = [label for label in labels if math.isfinite(label.value) and (label.value > 0 or not log_y)]
     forward = math.log10 if log_y else float
     bottom, top = (
@@ -87,39 +131,24 @@ def end_labels(
     line_px = LINE_PX * font_size / 12
     sizes = [(label.lines * line_px + 6) * span / height for label in usable]
     centres = spread_apart([forward(x.value) for x in usable], sizes, bottom, top)
-    data = pl.DataFrame(
+    schema = {
+        field: pl.Float64,
+        "end": pl.Float64,
+        "text": pl.String,
+        "light": pl.String,
+        "dark": pl.String,
+        "strong": pl.Boolean,
+        "shift": pl.Float64,
+    }
+    return pl.DataFrame(
         {
             field: [10.0**c if log_y else c for c in centres],
+            "end": [x.value for x in usable],
             "text": [x.text for x in usable],
             "light": [x.ink.light for x in usable],
             "dark": [x.ink.dark for x in usable],
             "strong": [x.strong for x in usable],
             "shift": [-(x.lines - 1) / 2 * line_px for x in usable],
         },
-        schema={
-            field: pl.Float64,
-            "text": pl.String,
-            "light": pl.String,
-            "dark": pl.String,
-            "strong": pl.Boolean,
-            "shift": pl.Float64,
-        },
+        schema=schema,
     )
-    base = alt.Chart(data).encode(
-        x=alt.XValue(alt.expr("width")), y=alt.Y(f"{field}:Q"), text=alt.Text("text:N")
-    )
-    colour = alt.ExprRef("luminance(background) < 0.3 ? datum.dark : datum.light")
-    mark: dict[str, Any] = {
-        "clip": False,
-        "align": "left",
-        "baseline": "middle",
-        "dx": 10,
-        "fontSize": font_size,
-        "lineBreak": "\n",
-        "lineHeight": line_px,
-        "dy": alt.ExprRef("datum.shift"),
-        "color": colour,
-    }
-    strong = base.transform_filter("datum.strong").mark_text(fontWeight=600, **mark)
-    plain = base.transform_filter("!datum.strong").mark_text(**mark)
-    return [strong, plain]
