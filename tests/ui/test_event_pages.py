@@ -13,7 +13,7 @@ from explorer.figures import events
 from explorer.figures.arms import Arm, run_from_row
 from explorer.recording import FolderRecorder
 from explorer.records.records import EventRecord
-from explorer.ui.replay import event_list
+from explorer.ui.replay import event_list, playhead
 
 STEPS = 240
 
@@ -219,3 +219,12 @@ def test_the_note_explains_numbers_and_mixed_marks_where_there_are_some() -> Non
     assert events.marks_note(some, since=11) == " Marks at the top: ✕ death."
     assert events.marks_note(some, several=True) == " Marks at the top: ▼ collapse."
     assert events.marks_note(some, since=500) == ""
+
+
+def test_a_jump_lands_on_the_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    state: dict[str, object] = {"step": 3, "layer": 0, "expert": "all"}
+    monkeypatch.setattr(playhead.st, "session_state", state)
+    playhead.jump(50, {"step": 40, "layer": 1, "expert": 2})
+    assert state == {"step": 40, "layer": 1, "expert": "2", playhead.JUMPED: True}
+    playhead.jump(50, {"step": 51, "layer": None, "expert": None})
+    assert (state["step"], state["layer"], state["expert"]) == (50, 1, "2"), "the rest stays"
