@@ -270,15 +270,8 @@ def _in_sweep(groups: pl.DataFrame) -> pl.DataFrame:
 
 def _sweeps(groups: pl.DataFrame, x: alt.X, y: alt.Y, colour: alt.Color) -> list[alt.Chart]:
     line = alt.Chart(_in_sweep(groups).sort("coefficient")).mark_line(strokeWidth=1.4, opacity=0.6)
-    return [
-        line.encode(
-            x=x,
-            y=y,
-            color=colour,
-            order=alt.Order("coefficient:Q"),
-            detail=[alt.Detail("sweep:N"), alt.Detail("pair_key:N")],
-        )
-    ]
+    line = line.encode(x=x, y=y, color=colour, order=alt.Order("coefficient:Q"))
+    return [line.encode(detail=[alt.Detail("sweep:N"), alt.Detail("pair_key:N")])]
 
 
 def _coefficients(

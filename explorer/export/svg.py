@@ -255,7 +255,8 @@ def _around(start: tuple[float, float], end: tuple[float, float], radius: float)
 
 def _commands(path: str) -> Iterator[tuple[str, list[float]]]:
     """Commands with the numbers of each; numbers that follow repeat the command, after M as L."""
-    command, values = "", []
+    command = ""
+    values: list[float] = []
     for token in _TOKEN.findall(path):
         if token.isalpha():
             if command:
