@@ -79,10 +79,8 @@ def end_labels(
     """
     usable = [label for label in labels if math.isfinite(label.value) and (label.value > 0 or not log_y)]
     forward = math.log10 if log_y else float
-    bottom, top = (
-        forward(low) if low > 0 or not log_y else -3.0,
-        forward(high) if high > 0 or not log_y else 0.0,
-    )
+    bottom = forward(low) if low > 0 or not log_y else -3.0
+    top = forward(high) if high > 0 or not log_y else 0.0
     span = max(top - bottom, 1e-9)
     line_px = LINE_PX * font_size / 12
     sizes = [(label.lines * line_px + 6) * span / height for label in usable]
@@ -105,9 +103,8 @@ def end_labels(
             "shift": pl.Float64,
         },
     )
-    base = alt.Chart(data).encode(
-        x=alt.XValue(alt.expr("width")), y=alt.Y(f"{field}:Q"), text=alt.Text("text:N")
-    )
+    x, y, text = alt.XValue(alt.expr("width")), alt.Y(f"{field}:Q"), alt.Text("text:N")
+    base = alt.Chart(data).encode(x=x, y=y, text=text)
     colour = alt.ExprRef("luminance(background) < 0.3 ? datum.dark : datum.light")
     mark: dict[str, Any] = {
         "clip": False,
