@@ -1,6 +1,5 @@
 """A foreign run -> a run folder, with its report beside the tables."""
 
-import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -37,7 +36,7 @@ def write_run(folder: Path, run: ForeignRun, origin: Origin) -> tuple[str, list[
     _report_labels(run, origin.options)
     info = _info(run, origin)
     recorder = FolderRecorder.create(folder, info)
-    recorder.flush_interval_s = math.inf
+    recorder.flushes_by_time = False
     try:
         written = _record(recorder, run, info)
         entries = run.report.to_list()
