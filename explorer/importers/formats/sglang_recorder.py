@@ -1,8 +1,8 @@
 """Dumps of SGLang's expert distribution recorder (`torch.save`), in all modes.
 
 stat, stat_approx: `logical_count` [passes, layers, E], summed over ranks.
-per_pass, per_token: `records`, each with `forward_pass_id`, `rank` and `global_physical_count` [layers, P],
-and the map `last_physical_to_logical_map` [layers, P]. Records of one pass are summed over ranks (a folder holds
+per_pass, per_token: `records`, each with `forward_pass_id`, `rank`, `global_physical_count` [layers, P], and
+the map `last_physical_to_logical_map` [layers, P]. Records of one pass are summed over ranks (a folder holds
 one file per rank), physical experts are added to their logical ones. Older per_token records have instead
 `topk_ids_of_layer` [layers, tokens, 8], filled up with -1.
 """
