@@ -175,7 +175,6 @@ def _relabel(names: dict[str, str]) -> str:
 
 
 def _sweeps(groups: pl.DataFrame, x: alt.X, y: alt.Y, colour: alt.Color) -> list[alt.Chart]:
-<<<<<<< HEAD
     line = alt.Chart(in_sweep(groups).sort("coefficient")).mark_line(strokeWidth=1.4, opacity=0.6)
     return [
         line.encode(
@@ -186,11 +185,6 @@ def _sweeps(groups: pl.DataFrame, x: alt.X, y: alt.Y, colour: alt.Color) -> list
             detail=[alt.Detail("sweep:N"), alt.Detail("pair_key:N")],
         )
     ]
-=======
-    line = alt.Chart(_in_sweep(groups).sort("coefficient")).mark_line(strokeWidth=1.4, opacity=0.6)
-    line = line.encode(x=x, y=y, color=colour, order=alt.Order("coefficient:Q"))
-    return [line.encode(detail=[alt.Detail("sweep:N"), alt.Detail("pair_key:N")])]
->>>>>>> export
 
 
 def _coefficients(

@@ -19,6 +19,7 @@ COMMON = (
     "name",
     "run_id",
     "balancer",
+    "reference",
 )
 """Options that every format takes."""
 LONGEST_VALUE = 2000

@@ -1,6 +1,5 @@
 """A foreign run -> a run folder, with its report beside the tables."""
 
-import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ from typing import Any
 from explorer.errors import ForeignFileError
 from explorer.importers.load_checks import checked_steps
 from explorer.importers.options import Options
+from explorer.importers.shifts import compared_steps
 from explorer.importers.trace import ASSIGNMENTS, UNKNOWN_PHASE, ForeignRun, Format, LoadStep
 from explorer.recording import FolderRecorder, RunInfo, atomic_write_json, make_run_id
 from explorer.recording.info import RUN_FILE
@@ -37,9 +37,9 @@ def write_run(folder: Path, run: ForeignRun, origin: Origin) -> tuple[str, list[
     _report_labels(run, origin.options)
     info = _info(run, origin)
     recorder = FolderRecorder.create(folder, info)
-    recorder.flush_interval_s = math.inf
+    recorder.flushes_by_time = False
     try:
-        written = _record(recorder, run, info)
+        written = _record(recorder, run, info, origin.options)
         entries = run.report.to_list()
         report = {"format": origin.form.name, "file": origin.file_name, "entries": entries}
         recorder.save_json(REPORT_FILE, report)
@@ -59,10 +59,10 @@ class _Written:
     num_cells: int
 
 
-def _record(recorder: FolderRecorder, run: ForeignRun, info: RunInfo) -> _Written:
+def _record(recorder: FolderRecorder, run: ForeignRun, info: RunInfo, options: Options) -> _Written:
     seen = num_steps = tokens_per_step = 0
     before = -1
-    for step in _checked(run):
+    for step in _checked(run, options):
         if step.step <= before:
             raise ForeignFileError(
                 f"step {step.step} comes after step {before}: steps must ascend; sort the file by step."
@@ -89,10 +89,13 @@ def _record(recorder: FolderRecorder, run: ForeignRun, info: RunInfo) -> _Writte
     return _Written(num_steps, tokens_per_step, num_steps * sum(info.layer_widths))
 
 
-def _checked(run: ForeignRun) -> Iterator[LoadStep]:
+def _checked(run: ForeignRun, options: Options) -> Iterator[LoadStep]:
     if not run.layers:
         return iter(run.steps)
-    return checked_steps(run.steps, run.layers, run.report, are_counts=not run.unit.startswith("shares"))
+    steps = run.steps
+    if options.text("reference"):
+        steps = compared_steps(steps, run.layers, Path(options.text("reference")), run.report)
+    return checked_steps(steps, run.layers, run.report, are_counts=not run.unit.startswith("shares"))
 
 
 def _tokens(step: LoadStep, top_k: int) -> int:

@@ -68,8 +68,8 @@ class FolderRecorder:
         self._keys: dict[str, set[tuple[Any, ...]]] = {table: set() for table in self._pending}
         """Of each table, what was given of its newest step."""
         self._flushed_at = time.monotonic()
-        self.flush_interval_s = FLUSH_INTERVAL_S
-        """Seconds between flushes. Where nothing can be lost by waiting, longer ones make fewer parts."""
+        self.flushes_by_time = True
+        """False: only when memory is full. Where nothing is lost by waiting, that makes fewer parts."""
         self._finished = False
         self._thread: ThreadPoolExecutor | None = None
         self._in_flight: tuple[Batch, Future[None]] | None = None
@@ -143,7 +143,8 @@ class FolderRecorder:
             )
         self._done = step
         full = self._pending_cells >= MAX_PENDING_CELLS
-        if full or time.monotonic() - self._flushed_at >= self.flush_interval_s:
+        is_due = self.flushes_by_time and time.monotonic() - self._flushed_at >= FLUSH_INTERVAL_S
+        if full or is_due:
             self._settle(wait=full)
             if self._in_flight is None:
                 self._hand_over(dict.fromkeys(self._pending, self._done))

@@ -25,7 +25,7 @@ from foreign_files import (
     write_lines,
 )
 
-from explorer.errors import ForeignFileError
+from explorer.errors import ExplorerError, ForeignFileError
 from explorer.importers import import_path
 from explorer.importers.bias_checks import BiasChecks
 from explorer.importers.report import Report
@@ -315,3 +315,19 @@ def test_the_dumps_of_all_ranks_are_summed(tmp_path: Path) -> None:
         dump = {"records": records, "last_physical_to_logical_map": to_logical}
         torch.save(dump, folder / f"expert_distribution_recorder_5_{rank}.pt")
     np.testing.assert_array_equal(loads_of(import_one(folder, tmp_path)), counts)
+
+
+def test_layers_that_are_shifted_by_dense_ones_fit_another_run(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    popularity = rng.dirichlet(np.ones(16), size=12)
+    first, second = (rng.poisson(5000 * popularity) for _ in range(2))
+    np.save(tmp_path / "a.npy", np.concatenate([np.zeros((3, 16), dtype=np.int64), first]))
+    np.save(tmp_path / "b.npy", second)
+    reference = import_one(tmp_path / "a.npy", tmp_path)
+    shifted = import_one(tmp_path / "b.npy", tmp_path, reference=reference.path)
+    assert entry(shifted, "shifted_layers")["counts"]["shift"] == 3
+    fitting = import_one(tmp_path / "b.npy", tmp_path, reference=reference.path, layer_offset=3)
+    assert not entries(fitting, "shifted_layers")
+    assert entry(fitting, "layers_fit")["counts"]["cosine"] > 0.9
+    with pytest.raises(ExplorerError, match=r"run\.json"):
+        import_one(tmp_path / "b.npy", tmp_path, reference=tmp_path)
