@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from reference import figures
+from sentences import pattern
 from store_runs import write_run
 
 from explorer import metrics
@@ -294,7 +295,7 @@ def test_dead_in_a_bin_is_dead_in_every_step_of_it(long_run: tuple[Any, np.ndarr
 
 
 def test_an_unknown_figure_is_refused(long_run: tuple[Any, np.ndarray]) -> None:
-    with pytest.raises(ConfigError, match="choose one of max_vio, effective_experts"):
+    with pytest.raises(ConfigError, match=pattern("errors.choose_one_of") + " max_vio, effective_experts"):
         health.figure_series(long_run[0], [RUN], "gini")
 
 
