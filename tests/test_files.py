@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from disk import files_of_at_most
+from sentences import pattern
 
 from explorer.cli.export import _save
 from explorer.errors import ExplorerError
@@ -169,7 +170,7 @@ class TestExports:
         assert list(tmp_path.iterdir()) == [path]
 
     def test_a_full_disk_leaves_no_half_file(self, tmp_path: Path) -> None:
-        with files_of_at_most(1000), pytest.raises(ExplorerError, match="cannot be written"):
+        with files_of_at_most(1000), pytest.raises(ExplorerError, match=pattern("errors.write_failed")):
             _save(tmp_path / "new" / "figure.png", b"x" * 5000, force=False)
         assert list((tmp_path / "new").iterdir()) == []
 

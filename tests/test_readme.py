@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sentences import sentence
 
 from explorer.cli.arguments import make_parser
 from explorer.recording import RunFolder
@@ -54,7 +55,7 @@ def test_the_loop_of_ones_own_records_a_run_that_the_index_takes_in(
     assert loads["tokens"].to_numpy().reshape(3, 2, 8).tolist() == np.array(given).tolist()
     info = folder.info
     assert (info.name, info.balancer_family, info.count_scope) == ("my run", "loss_free", "global_batch")
-    assert info.balancer_label == "loss-free u=0.001 (global batch scope)"
+    assert info.balancer_label == sentence("labels.loss_free", rate="0.001", scope="global batch")
     with Index.open(tmp_path / "index.duckdb") as index:
         report = index.ingest([tmp_path / "runs"])
         assert (report.changed, report.problems) == (["my-run"], {})

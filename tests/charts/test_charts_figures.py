@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 import vl_convert
 from chart_samples import ENDS, FAMILIES, FIGURES, LABELS, for_file, pixels, rows_of, structure_of
+from sentences import sentence
 
 from explorer.charts import (
     balance,
@@ -236,7 +237,7 @@ def test_a_line_shows_which_experts_no_score_can_lift() -> None:
 
 def test_a_run_without_biases_says_so() -> None:
     frame = frames.bias_frame({0: 1.0}).with_columns(bias_mean=pl.lit(None, dtype=pl.Float64))
-    assert "no bias rule" in rows_of(biases.bias_trajectories(frame))[0]["message"]
+    assert sentence("labels.no_bias_rule") in rows_of(biases.bias_trajectories(frame))[0]["message"]
 
 
 def test_highlighted_experts_are_named_in_their_colour() -> None:
@@ -291,9 +292,9 @@ def test_unknown_references_are_left_out() -> None:
 def test_few_runs_are_labelled_at_their_ends_and_many_in_a_legend() -> None:
     few = balance.max_vio_curves(frames.vio_frame(ENDS), labels=LABELS, families=FAMILIES)
     assert {row["text"] for row in rows_of(few) if "text" in row} == {
-        "no balancing",
-        "auxiliary loss α=0.01\nsequence scope",
-        "loss-free u=0.003\nglobal batch scope",
+        sentence("labels.none"),
+        sentence("labels.aux_loss_broken", coeff="0.01", scope="sequence"),
+        sentence("labels.loss_free_broken", rate="0.003", scope="global batch"),
     }
     many = balance.max_vio_curves(frames.vio_frame({f"r{i}": float(i) for i in range(6)}))
     assert not [row for row in rows_of(many) if "text" in row]
@@ -390,12 +391,12 @@ def test_differences_say_what_is_not_significant() -> None:
     verdicts = {(row["arm"], row["verdict"]) for row in rows if "verdict" in row}
     assert verdicts == {
         ("loss-free", "−0.3 ± 0.1"),
-        ("auxiliary loss", "−0.05 ± 0.2, not significant"),
+        ("auxiliary loss", "−0.05 ± 0.2, " + sentence("captions.not_significant")),
         ("loss-free", "−2, one seed"),
     }
     alone = {**frames.DIFFERENCES[0], "survives": False, "comparisons": 6}
     (verdict,) = (r["verdict"] for r in rows_of(differences.paired_differences([alone])) if "verdict" in r)
-    assert verdict == "−0.3 ± 0.1, not significant among 6 pairs"
+    assert verdict == sentence("captions.significance_cell", value="−0.3 ± 0.1", pairs=6)
     seeds = sorted(row["value"] for row in rows if "value" in row)
     assert seeds == [-2.0, -0.35, -0.25, -0.14, 0.04]
 

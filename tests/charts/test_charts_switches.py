@@ -4,6 +4,7 @@ import altair as alt
 import chart_frames as frames
 import polars as pl
 import pytest
+from sentences import sentence
 
 from explorer.charts import balance, labels, losses, switches, theme
 
@@ -65,8 +66,8 @@ def test_the_colour_is_that_of_the_family_and_an_unknown_one_is_grey() -> None:
 def test_end_labels_of_a_schedule_have_a_line_for_each_rule() -> None:
     text = "no balancing, from step 400 loss-free u=0.003 (global batch scope), from step 500 no balancing"
     assert labels.break_label(text).split("\n") == [
-        "no balancing",
-        "from step 400 loss-free u=0.003",
+        sentence("labels.none"),
+        sentence("labels.from_step_loss_free", step=400, rate="0.003"),
         "global batch scope",
-        "from step 500 no balancing",
+        sentence("labels.from_step_none", step=500),
     ]

@@ -8,6 +8,7 @@ import pytest
 from contrast import CONFIG, PAGES, contrast, linear
 from hypothesis import given
 from hypothesis import strategies as st
+from sentences import sentence
 
 from explorer.charts import labels, scales, theme
 from explorer.config.routings import KINDS
@@ -139,11 +140,10 @@ def test_an_ink_picks_by_the_luminance_of_the_figure() -> None:
 
 
 def test_labels_are_broken_before_the_scope() -> None:
-    assert (
-        labels.break_label("auxiliary loss α=0.01 (sequence scope)")
-        == "auxiliary loss α=0.01\nsequence scope"
+    assert labels.break_label("auxiliary loss α=0.01 (sequence scope)") == sentence(
+        "labels.aux_loss_broken", coeff="0.01", scope="sequence"
     )
-    assert labels.break_label("no balancing") == "no balancing"
+    assert labels.break_label("no balancing") == sentence("labels.none")
 
 
 numbers = st.floats(-100, 100, allow_nan=False)

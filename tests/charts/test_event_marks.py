@@ -14,6 +14,7 @@ from chart_samples import ENDS, for_file, pixels, rows_of, structure_of
 from contrast import PAGES, contrast
 from hypothesis import given
 from hypothesis import strategies as st
+from sentences import sentence
 
 from explorer.charts import (
     balance,
@@ -127,7 +128,9 @@ def test_neighbours_share_a_mark_that_says_how_many() -> None:
     near = events((10, "collapse", 0), (12, "collapse", 2), (20, "death", 1, 0), (400, "loss_spike"))
     first, last = event_marks.mark_rows(near, (0, 800)).to_dicts()
     assert (first["event_at"], first["event_count"]) == ("steps 10 to 20", "3")
-    assert first["event_words"] == "2 × collapse in layers 0 and 2; 1 × death in layer 1"
+    assert first["event_words"] == sentence(
+        "events.two_kinds", collapses=2, collapse_layers="layers 0 and 2", deaths=1, death_layers="layer 1"
+    )
     assert first["event_shape"] == event_marks.MIXED.shape
     assert last["event_words"] == "loss spike: so it is"
     same = event_marks.mark_rows(near.head(2), (0, 800)).to_dicts()
@@ -161,7 +164,7 @@ def test_several_runs_have_their_important_events_in_their_colours() -> None:
     found = event_marks.mark_rows(both, (0, 800), styles).to_dicts()
     assert [(row["event_run"], row["event_words"].split(":")[0]) for row in found] == [
         ("one", "collapse in layer 0"),
-        ("two", "rule change"),
+        ("two", sentence("events.rule_change")),
     ]
     assert [row["dark"] for row in found] == [style.ink.dark for style in styles]
     assert found[0]["event_y"] < found[1]["event_y"], "marks at the same step do not cover each other"

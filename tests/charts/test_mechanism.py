@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 import vl_convert
 from chart_samples import for_file
+from sentences import sentence
 from store_runs import make_info, random_counts, record_steps
 
 from explorer import metrics
@@ -112,8 +113,8 @@ def test_gradients_that_are_not_finite_are_counted_and_in_no_mean(cur: Any) -> N
     assert found["lm_max"].to_list() == [None, 4, 4]
     assert found["lm_not_finite"].to_list() == [2, 1, 1]
     text = words.gradient_norms(found, labels={"inf": "I"})
-    assert "is 25.0 % of the language loss's with I" in text
-    assert "Not finite and left out of the means: 4 values with I." in text
+    assert sentence("captions.gradient_share", share="25.0 %", arm="I") in text
+    assert sentence("captions.gradient_not_finite", values=4, arm="I") in text
     drawn = [row for rows in charts.gradient_norms(found).to_dict()["datasets"].values() for row in rows]
     assert any(row.get("x") == 0.0 and row["value"] is None for row in drawn if "value" in row)
 
@@ -249,8 +250,10 @@ def test_both_gradients_of_an_arm_have_one_colour_and_two_dashes() -> None:
     assert "'type': 'log'" in text
     # The arm with two lines is named at its dashed one, the other at its only one.
     labels = {row["text"]: row["value"] for row in rows_of(FIGURES["gradient_norms"]()) if "shift" in row}
-    assert labels["auxiliary loss α=0.01\nsequence scope"] == pytest.approx(1.0, rel=0.3)
-    assert labels["no balancing"] == pytest.approx(4.0, rel=0.3)
+    assert labels[sentence("labels.aux_loss_broken", coeff="0.01", scope="sequence")] == pytest.approx(
+        1.0, rel=0.3
+    )
+    assert labels[sentence("labels.none")] == pytest.approx(4.0, rel=0.3)
 
 
 @pytest.mark.parametrize(("name", "at"), [("gradient_cosines", 0.0), ("churn", 0.875)])
@@ -260,22 +263,44 @@ def test_a_rule_marks_what_chance_or_nothing_would_show(name: str, at: float) ->
 
 def test_words_about_gradients() -> None:
     said = words.gradient_norms(GRADIENTS, labels=LABELS)
-    assert "25.0 % of the language loss's with auxiliary loss α=0.01 (sequence scope)" in said
-    assert "no auxiliary loss, so no second gradient, with no balancing" in said
+    assert (
+        sentence(
+            "captions.gradient_share_short", share="25.0 %", arm="auxiliary loss α=0.01 (sequence scope)"
+        )
+        in said
+    )
+    assert sentence("captions.gradient_none", arm="no balancing") in said
     # The third arm of the page has no gradients at all, and that is said too.
-    assert said.endswith("Not recorded: loss-free u=0.003.")
+    assert said.endswith(sentence("captions.not_recorded", arm="loss-free u=0.003"))
     assert words.gradient_norms(GRADIENTS.clear(), labels=LABELS) == words.MISSING
     cosines = words.gradient_cosines(GRADIENTS, labels=LABELS)
-    assert "-0.10 on average with auxiliary loss" in cosines
-    assert "below zero in 3 of 4 sampled steps" in cosines
-    assert "none has an auxiliary loss" in words.gradient_cosines(GRADIENTS.clear())
+    assert sentence("captions.cosine_mean", value="-0.10", arm="auxiliary loss") in cosines
+    assert sentence("captions.cosine_below_zero", steps=3, sampled=4) in cosines
+    assert sentence("captions.cosine_no_auxiliary") in words.gradient_cosines(GRADIENTS.clear())
 
 
 def test_words_about_choices() -> None:
     said = words.choices(CHOICES, labels=LABELS)
-    assert "0.02 with loss-free u=0.003 and 0.10 with no balancing" in said
-    assert "changes 25.0 % with loss-free u=0.003 of all" in words.switched(CHOICES, labels=LABELS)
-    assert "None of these runs has a bias" in words.switched(CHOICES.filter(pl.col("run_id") == "none"))
-    assert "20.0 % with no balancing and 40.0 % with loss-free u=0.003" in words.churn(CHURN, labels=LABELS)
+    assert (
+        sentence(
+            "captions.margins",
+            value="0.02",
+            arm="loss-free u=0.003",
+            other_value="0.10",
+            other="no balancing",
+        )
+        in said
+    )
+    assert sentence("captions.switched_slots", share="25.0 %", arm="loss-free u=0.003") in words.switched(
+        CHOICES, labels=LABELS
+    )
+    assert sentence("captions.no_bias_in_runs") in words.switched(CHOICES.filter(pl.col("run_id") == "none"))
+    assert sentence(
+        "captions.margins",
+        value="20.0 %",
+        arm="no balancing",
+        other_value="40.0 %",
+        other="loss-free u=0.003",
+    ) in words.churn(CHURN, labels=LABELS)
     assert "87.5 % would be chance" in words.churn(CHURN, labels=LABELS)
-    assert "kept a probe batch" in words.churn(CHURN.clear())
+    assert sentence("captions.kept_probe") in words.churn(CHURN.clear())

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from sentences import sentence
 
 from explorer.cli import main
 from explorer.cli.report import comparison_table
@@ -139,7 +140,9 @@ def test_the_baseline_of_the_held_out_text_is_that_of_the_tokens_that_were_count
     assert rows[0]["held_out_tokens"] == last["tokens"].sum() // 2 == 768
     config = get_preset("tiny").with_setting("training.final_eval_tokens", 1000)
     sizes = (config.model.num_experts, config.model.top_k, 768, config.model.num_moe_layers)
-    assert f"{uniform_reference(*sizes)[0]:.2g} on the held-out text" in comparison_table(rows, config)
+    assert sentence(
+        "cli.random_on_held_out", value=f"{uniform_reference(*sizes)[0]:.2g}"
+    ) in comparison_table(rows, config)
 
 
 def test_plain_ids_keep_a_finished_run(tmp_path, here):
@@ -149,7 +152,7 @@ def test_plain_ids_keep_a_finished_run(tmp_path, here):
     assert json.loads(here(*common)[0]) == once
     assert (tmp_path / "tiny-none-seed0" / "status.json").stat().st_mtime_ns == written
     _, complaint = here(*common, "--set", "training.probe_tokens=32", code=2)
-    assert "another configuration" in complaint
+    assert sentence("errors.other_configuration") in complaint
     other = json.loads(here(*common, "--set", "training.num_steps=8")[0])
     assert other[0]["run_id"] == "custom-none-seed0"
 
@@ -180,23 +183,24 @@ def test_runs_lists_as_json_and_names_an_unreadable_one(compared, tmp_path, here
         (("--set", "model.top_k"), ("model.top_k", "'='")),
         (("--set", "model.top_k=5"), ("model.top_k = 5", "model.num_experts (4)")),
         (("--set", "model.top_k=two"), ("model.top_k = 'two'", "whole number")),
-        (("--set", "model.num_heads=3"), ("model.hidden_size = 16", "multiple of model.num_heads (3)")),
+        (("--set", "model.num_heads=3"),
+         ("model.hidden_size = 16", sentence("errors.multiple_of") + " model.num_heads (3)")),
         (("--set", "training.learning_rate=-0.1"), ("training.learning_rate = -0.1", "greater than 0")),
         (("--set", "training.learning_rate=nan"), ("training.learning_rate", "finite")),
         (("--set", "training.probe_tokens=17"), ("training.probe_tokens = 17", "multiple")),
         (("--balancer", "none/400/loss_free"), ("balancer.schedule.step = 400", "training.num_steps (20)")),
         (("--seed", "-1"), ("--seed = '-1'", "at least 0")),
-        (("--config", "nowhere.json"), ("--config", "cannot be read")),
+        (("--config", "nowhere.json"), ("--config", sentence("errors.read_failed"))),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_sentence_code_2_and_nothing_written(arguments, words, tmp_path, capsys):
     runs = tmp_path / "runs"
     assert main(["train", "--preset", "tiny", "--runs", str(runs), *arguments]) == 2
     printed = capsys.readouterr()
-    sentence = printed.err.strip()
-    assert len(sentence.splitlines()) == 1, sentence
+    message = printed.err.strip()
+    assert len(message.splitlines()) == 1, message
     for word in words:
-        assert word in sentence
+        assert word in message
     assert printed.out == ""
     assert not runs.exists()
 
@@ -208,13 +212,13 @@ def test_bad_input_is_one_sentence_code_2_and_nothing_written(arguments, words, 
         (("--seeds", "0,x"), ("--seeds = 'x'", "whole number")),
         (("--seeds", "1,1"), ("--seeds", "twice")),
         (("--arms", "none/soon/loss_free"), ("balancer.schedule.step = 'soon'", "none/400/loss_free")),
-        (("--arms", "aux_loss+aux_loss"), ("names aux_loss twice", "keep one")),
+        (("--arms", "aux_loss+aux_loss"), (sentence("errors.names_twice", name="aux_loss"), "keep one")),
     ],
 )
 def test_bad_comparisons_are_refused_as_well(arguments, words, tmp_path, capsys):
     assert main(["compare", "--preset", "tiny", "--runs", str(tmp_path / "runs"), *arguments]) == 2
-    sentence = capsys.readouterr().err
-    assert all(word in sentence for word in words), sentence
+    message = capsys.readouterr().err
+    assert all(word in message for word in words), message
     assert not (tmp_path / "runs").exists()
 
 
@@ -303,8 +307,8 @@ def test_app_refuses_a_port_that_is_in_use_or_impossible(here):
         busy.bind(("127.0.0.1", 0))
         busy.listen()
         port = str(busy.getsockname()[1])
-        assert "is in use" in here("app", "--port", port, code=2)[1]
-    assert "must be a port" in here("app", "--port", "99999", code=2)[1]
+        assert sentence("errors.port_in_use") in here("app", "--port", port, code=2)[1]
+    assert sentence("errors.port") in here("app", "--port", "99999", code=2)[1]
 
 
 def test_schema_prints_every_table(here):

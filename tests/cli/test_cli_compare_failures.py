@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from sentences import sentence
 
 from explorer.cli import main
 from explorer.recording import RunFolder
@@ -16,10 +17,13 @@ from explorer.recording import RunFolder
             "echo 'warning: noise' >&2; echo 'explorer train: runs/x: Read-only file system.' >&2; exit 2",
             "runs/x: Read-only file system.",
         ),
-        ("echo Traceback >&2; echo 'KeyError: 7' >&2; exit 1", "the training ended with code 1: KeyError: 7"),
-        ("exit 0", "the training was stopped; resume it with train --resume, or delete it."),
-        ("exit 3", "the training ended with code 3: it said nothing"),
-        ("kill -9 $$", "the training was ended by SIGKILL; the machine may have run out of memory."),
+        (
+            "echo Traceback >&2; echo 'KeyError: 7' >&2; exit 1",
+            sentence("cli.child_failed", code=1, error="KeyError: 7"),
+        ),
+        ("exit 0", sentence("cli.child_stopped")),
+        ("exit 3", sentence("cli.child_silent", code=3)),
+        ("kill -9 $$", sentence("cli.child_killed", signal="SIGKILL")),
         (r"printf 'explorer train: bytes \377.\n' >&2; exit 2", "bytes \N{REPLACEMENT CHARACTER}."),
     ],
 )

@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from sentences import sentence
 
 from explorer.cli import extras, main
 from explorer.cli.console import say
@@ -48,7 +49,7 @@ def test_a_base_installation_says_which_extra_a_command_needs(arguments, extra, 
     done = without(extras.EXTRAS["app"] + extras.EXTRAS["train"], *arguments)
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
-    assert f"pip install 'moe-routing-explorer[{extra}]'" in done.stderr
+    assert sentence("cli.install_extra", extra=extra) in done.stderr
     assert done.stderr.startswith(f"explorer {arguments[0]}: ")
 
 
@@ -65,14 +66,14 @@ def test_what_is_needed_later_is_missed_before_anything_is_done(module, argument
     done = without((module,), *arguments, "--runs", str(tmp_path / "runs"))
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr.startswith(f"explorer {arguments[0]}: {module} is not installed")
+    assert done.stderr.startswith(f"explorer {arguments[0]}: {module} " + sentence("errors.not_installed"))
     assert len(done.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "runs").exists()
 
 
 def test_a_library_of_two_extras_is_brought_by_either() -> None:
-    sentence = str(extras.missing_library(ModuleNotFoundError("No module", name="scipy.special")))
-    assert "pip install 'moe-routing-explorer[app]' or 'moe-routing-explorer[train]'" in sentence
+    message = str(extras.missing_library(ModuleNotFoundError("No module", name="scipy.special")))
+    assert sentence("cli.install_app_or_train") in message
 
 
 @pytest.mark.parametrize("arguments", [("runs", "--json"), ("schema", "--json"), ("--help",)])
@@ -85,8 +86,8 @@ def test_a_base_installation_lists_and_explains(arguments) -> None:
 def test_a_missing_base_library_is_named_as_well() -> None:
     done = without(("polars",), "runs")
     assert done.returncode == 2
-    assert "polars is not installed" in done.stderr
-    assert "pip install 'moe-routing-explorer'" in done.stderr
+    assert "polars " + sentence("errors.not_installed") in done.stderr
+    assert sentence("cli.install_base") in done.stderr
 
 
 def test_a_module_of_ours_that_is_missing_is_a_fault_with_a_traceback() -> None:
@@ -108,9 +109,9 @@ def test_the_extras_are_those_of_the_distribution() -> None:
 def test_an_installed_package_without_its_pages_says_so(command, tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.setattr(extras, "ROOT", tmp_path)
     assert main([command]) == 2
-    sentence = capsys.readouterr().err
-    assert "clone the repository" in sentence
-    assert "[app]'" in sentence
+    message = capsys.readouterr().err
+    assert "clone the repository" in message
+    assert "[app]'" in message
 
 
 def console(monkeypatch: pytest.MonkeyPatch, encoding: str) -> io.BytesIO:

@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from sentences import sentence
 
 from explorer.cli import main
 from explorer.errors import ConfigError
@@ -15,43 +16,46 @@ LETTERS = "n" * 5000
 NO_UTF8 = "a\udcffb"
 """What Python makes of a byte that is no UTF-8 in an argument."""
 TINY = ("--preset", "tiny", "--runs", "runs")
+COUNT = sentence("errors.whole_number_of_at_least") + " 0"
+BELOW_2_63 = sentence("errors.at_most") + " 9,223,372,036,854,775,807"
 
 REFUSED = [
-    (("app", "--port", "²"), "--port = '²': must be a port"),
+    (("app", "--port", "²"), "--port = '²': " + sentence("errors.port")),
     (("app", "--port", DIGITS), "--port = '999"),
     (("app", "--port", "-1"), "--port = '-1'"),
     (("app", "--runs", LETTERS), "too long"),
-    (("app", "--runs", "file"), "--runs = 'file': is not a folder"),
+    (("app", "--runs", "file"), "--runs = 'file': " + sentence("errors.folder")),
     (("train", *TINY, "--balancer", "none/²/loss_free"), "balancer.schedule.step = '²'"),
     (("train", *TINY, "--balancer", f"none/{DIGITS}/loss_free"), "balancer.schedule.step = '999"),
     (("train", *TINY, "--balancer", f"none/{'9' * 18}/loss_free"), "training.num_steps (20)"),
-    (("train", *TINY, "--balancer", LETTERS), "is not a known balancer"),
-    (("train", *TINY, "--balancer", NO_UTF8), "--balancer = 'a\\udcffb': holds bytes that are no UTF-8"),
-    (("train", *TINY, "--seed", "9" * 30), "must be at most 9,223,372,036,854,775,807"),
-    (("train", *TINY, "--seed", DIGITS), "must be at most 9,223,372,036,854,775,807"),
-    (("train", *TINY, "--seed", "²"), "--seed = '²': must be a whole number of at least 0"),
-    (("train", *TINY, "--seed", "٣"), "--seed = '٣': must be a whole number of at least 0"),
-    (("train", *TINY, "--seed", "1_000"), "--seed = '1_000': must be a whole number of at least 0"),
-    (("train", *TINY, "--seed", "-1"), "--seed = '-1': must be a whole number of at least 0"),
-    (("train", *TINY, "--name", NO_UTF8), "--name = 'a\\udcffb': holds bytes that are no UTF-8"),
-    (("train", *TINY, "--run-id", LETTERS), "must be 1 to 100 of the characters"),
+    (("train", *TINY, "--balancer", LETTERS), sentence("errors.unknown_balancer")),
+    (("train", *TINY, "--balancer", NO_UTF8), "--balancer = 'a\\udcffb': " + sentence("cli.not_utf8")),
+    (("train", *TINY, "--seed", "9" * 30), BELOW_2_63),
+    (("train", *TINY, "--seed", DIGITS), BELOW_2_63),
+    (("train", *TINY, "--seed", "²"), "--seed = '²': " + COUNT),
+    (("train", *TINY, "--seed", "٣"), "--seed = '٣': " + COUNT),
+    (("train", *TINY, "--seed", "1_000"), "--seed = '1_000': " + COUNT),
+    (("train", *TINY, "--seed", "-1"), "--seed = '-1': " + COUNT),
+    (("train", *TINY, "--name", NO_UTF8), "--name = 'a\\udcffb': " + sentence("cli.not_utf8")),
+    (("train", *TINY, "--run-id", LETTERS), sentence("cli.name_characters", most=100)),
     (("train", *TINY, "--run-id", NO_UTF8), "--run-id"),
-    (("train", *TINY, "--config", "deep.json"), "--config = 'deep.json': is nested too deep"),
-    (("train", *TINY, "--config", "digits.json"), "--config = 'digits.json': cannot be read"),
-    (("train", *TINY, "--config", "list.json"), "config = []: must be a table"),
+    (("train", *TINY, "--config", "deep.json"), "--config = 'deep.json': " + sentence("cli.nested_too_deep")),
+    (("train", *TINY, "--config", "digits.json"),
+     "--config = 'digits.json': " + sentence("errors.read_failed")),
+    (("train", *TINY, "--config", "list.json"), "config = []: " + sentence("errors.table")),
     (("train", *TINY, "--config", LETTERS), "too long"),
     (("train", *TINY, "--set", f"model.top_k={LETTERS}"), "model.top_k = 'nnn"),
-    (("train", *TINY, "--set", f"training.learning_rate={DIGITS}"), "must be a finite number"),
-    (("train", *TINY, "--set", NO_UTF8), "--set = 'a\\udcffb': holds bytes"),
+    (("train", *TINY, "--set", f"training.learning_rate={DIGITS}"), sentence("errors.finite_number")),
+    (("train", *TINY, "--set", NO_UTF8), "--set = 'a\\udcffb': " + sentence("cli.not_utf8_short")),
     (("train", "--resume", LETTERS), "too long"),
-    (("compare", *TINY, "--jobs", "0"), "--jobs = 0: must be at least 1"),
-    (("compare", *TINY, "--jobs", "-3"), "--jobs = -3: must be at least 1"),
-    (("compare", *TINY, "--seeds", f"0,{DIGITS}"), "must be at most 9,223,372,036,854,775,807"),
-    (("compare", *TINY, "--seeds", "0,-1"), "--seeds = '-1': must be a whole number of at least 0"),
-    (("compare", *TINY, "--seeds", f"0,{'9' * 30}"), "must be at most"),
+    (("compare", *TINY, "--jobs", "0"), "--jobs = 0: " + sentence("errors.at_least") + " 1"),
+    (("compare", *TINY, "--jobs", "-3"), "--jobs = -3: " + sentence("errors.at_least") + " 1"),
+    (("compare", *TINY, "--seeds", f"0,{DIGITS}"), BELOW_2_63),
+    (("compare", *TINY, "--seeds", "0,-1"), "--seeds = '-1': " + COUNT),
+    (("compare", *TINY, "--seeds", f"0,{'9' * 30}"), sentence("errors.at_most")),
     (("compare", *TINY, "--arms", f"none,none/{DIGITS}/loss_free"), "balancer.schedule.step = '999"),
     (("runs", "--runs", LETTERS), "too long"),
-    (("runs", "--runs", "file"), "is not a folder"),
+    (("runs", "--runs", "file"), sentence("errors.folder")),
     (("ingest", "--runs", LETTERS), "too long"),
     (("export", LETTERS), "RUN = 'nnn"),
     (("export", "--view", LETTERS), "--view = 'nnn"),
@@ -86,11 +90,11 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_nonsense_is_one_short_sentence_and_code_2(arguments, words, elsewhere, capsys) -> None:
     assert main(list(arguments)) == 2
     printed = capsys.readouterr()
-    sentence = printed.err.strip()
-    assert sentence.startswith(f"explorer {arguments[0]}: ")
-    assert len(sentence.splitlines()) == 1
-    assert len(sentence) < 1200, "the value is shortened"
-    assert words in sentence
+    message = printed.err.strip()
+    assert message.startswith(f"explorer {arguments[0]}: ")
+    assert len(message.splitlines()) == 1
+    assert len(message) < 1200, "the value is shortened"
+    assert words in message
     assert printed.out == ""
     assert not (elsewhere / "runs").exists()
 
@@ -99,15 +103,19 @@ def test_nonsense_is_one_short_sentence_and_code_2(arguments, words, elsewhere, 
 def test_a_port_of_the_environment_is_held_to_the_same_rule(port, monkeypatch, capsys) -> None:
     monkeypatch.setenv("PORT", port)
     assert main(["app"]) == 2
-    assert "must be a port from 1 to 65535" in capsys.readouterr().err
+    assert sentence("errors.port_between", low=1, high=65535) in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("variable", "value", "words"),
     [
-        ("EXPLORER_LIMITS", "experts=3", "EXPLORER_LIMITS = 'experts=3': is not a known limit"),
-        ("EXPLORER_LIMITS", "queue=²", "queue = '²': must be a whole number"),
-        ("EXPLORER_READ_ONLY", "perhaps", "EXPLORER_READ_ONLY = 'perhaps': must be 1 or 0"),
+        (
+            "EXPLORER_LIMITS",
+            "experts=3",
+            "EXPLORER_LIMITS = 'experts=3': " + sentence("errors.unknown_limit"),
+        ),
+        ("EXPLORER_LIMITS", "queue=²", "queue = '²': " + sentence("errors.whole_number")),
+        ("EXPLORER_READ_ONLY", "perhaps", "EXPLORER_READ_ONLY = 'perhaps': " + sentence("cli.one_or_zero")),
     ],
 )
 def test_a_setting_of_the_host_is_checked_before_the_server_starts(

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from sentences import sentence
 from store_runs import write_run
 
 from explorer.cli import main
@@ -20,7 +21,7 @@ from explorer.recording import RunFolder
 from explorer.store import Index
 
 ROOT = Path(__file__).resolve().parents[2]
-SENTENCE = "interrupted; what was recorded can be read"
+SENTENCE = sentence("cli.interrupted")
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """A server of this machine is asked directly, whatever proxy the environment names."""
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="signals of POSIX")

@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sentences import pattern, sentence
 from tiny import make_tiny_config
 
 from explorer.config.presets import PRESETS, get_preset, preset_balancer
@@ -23,19 +24,19 @@ from explorer.config.run import (
 from explorer.errors import ConfigError
 
 BAD = [
-    ("model.num_experts", 0, "whole number of at least 1"),
+    ("model.num_experts", 0, sentence("config.whole_number_least", least=1)),
     ("model.num_experts", 2.0, "whole number"),
     ("model.num_experts", True, "whole number"),
     ("model.num_experts", "many", "whole number"),
-    ("model.top_k", 5, "at most model.num_experts (4)"),
+    ("model.top_k", 5, sentence("config.at_most_field", field="model.num_experts", value=4)),
     ("model.num_layers", 0, "at least 1"),
     ("model.num_dense_layers", -1, "at least 0"),
-    ("model.num_dense_layers", 2, "must leave a mixture layer among model.num_layers (2)"),
-    ("model.hidden_size", 15, "multiple of model.num_heads (2)"),
-    ("model.hidden_size", 6, "even width for rotary"),
+    ("model.num_dense_layers", 2, sentence("config.moe_layer_left", layers=2)),
+    ("model.hidden_size", 15, sentence("errors.multiple_of") + " model.num_heads (2)"),
+    ("model.hidden_size", 6, sentence("config.even_width")),
     ("model.score_func", "tanh", "sigmoid, softmax"),
     ("model.position", "alibi", "rotary, learned"),
-    ("model.dispatch", "fast", "auto, grouped, loop, dense"),
+    ("model.dispatch", "fast", sentence("config.dispatches")),
     ("model.normalize_gates", "yes", "True, False"),
     ("model.route_scale", 0, "greater than 0"),
     ("model.init_std", float("nan"), "finite number"),
@@ -44,8 +45,8 @@ BAD = [
     ("training.gradient_accumulation_steps", 0, "at least 1"),
     ("training.learning_rate", 0, "greater than 0"),
     ("training.learning_rate", float("inf"), "finite number"),
-    ("training.min_learning_rate", 1.0, "at most training.learning_rate"),
-    ("training.warmup_steps", 13, "at most training.num_steps (12)"),
+    ("training.min_learning_rate", 1.0, sentence("config.at_most_learning_rate")),
+    ("training.warmup_steps", 13, sentence("config.at_most_field", field="training.num_steps", value=12)),
     ("training.adam_beta2", 1.0, "below 1"),
     ("training.adam_beta1", -0.1, "at least 0"),
     ("training.weight_decay", -1, "at least 0"),
@@ -54,11 +55,11 @@ BAD = [
     ("training.device", "tpu", "auto, cpu, cuda"),
     ("training.seed", -1, "at least 0"),
     ("training.seed", None, "whole number"),
-    ("training.probe_tokens", 17, "multiple of training.sequence_length (16)"),
+    ("training.probe_tokens", 17, sentence("errors.multiple_of") + " training.sequence_length (16)"),
     ("corpus.name", "shakespeare", "austen, python, mix"),
     ("corpus.tokenizer", "words", "bpe, bytes"),
     ("corpus.vocab_size", 100, "at least 256"),
-    ("corpus.vocab_size", 300, "must be 256 with the bytes tokenizer"),
+    ("corpus.vocab_size", 300, sentence("config.bytes_vocabulary", size=256)),
 ]
 
 
@@ -66,24 +67,24 @@ BAD = [
 def test_bad_values_are_refused_by_field_value_rule_and_remedy(name: str, value, rule: str) -> None:
     with pytest.raises(ConfigError) as caught:
         make_tiny_config().with_setting(name, value)
-    error, sentence = caught.value, str(caught.value)
+    error, message = caught.value, str(caught.value)
     assert error.field == name
-    assert sentence.startswith(f"{name} = ")
-    assert repr(error.value) in sentence
-    assert rule in sentence
+    assert message.startswith(f"{name} = ")
+    assert repr(error.value) in message
+    assert rule in message
     assert error.remedy
-    assert sentence.endswith(f"; {error.remedy}.")
+    assert message.endswith(f"; {error.remedy}.")
 
 
 def test_bpe_needs_room_for_merges() -> None:
-    with pytest.raises(ConfigError, match=r"corpus.vocab_size = 260: leaves no room for merges"):
+    with pytest.raises(ConfigError, match="corpus.vocab_size = 260: " + pattern("config.no_merges")):
         CorpusConfig(tokenizer="bpe", vocab_size=260)
 
 
 @pytest.mark.parametrize(
     ("data", "parts"),
     [
-        ({"modle": {}}, ("modle", "corpus, model, balancer, training")),
+        ({"modle": {}}, ("modle", sentence("config.section_names"))),
         ({"model": {"experts": 8}}, ("model.experts = 8", "num_experts")),
         ({"training": {"lr": 0.1}}, ("training.lr = 0.1", "learning_rate")),
         ({"corpus": {"title": "x"}}, ("corpus.title", "tokenizer")),
@@ -151,7 +152,7 @@ def test_a_schedule_says_which_rules_are_in_force() -> None:
         ("none/x/loss_free", ("balancer.schedule.step = 'x'", "whole number")),
         ("none/0/loss_free", ("balancer.schedule.step = 0", "at least 1")),
         ("none/5/loss_free/5/none", ("balancer.schedule.step = 5", "after step 5", "in order")),
-        ("none/5/loss_free+loss_free", ("names loss_free twice",)),
+        ("none/5/loss_free+loss_free", (sentence("errors.names_twice", name="loss_free"),)),
     ],
 )
 def test_bad_schedules_are_refused(text: str, parts: tuple[str, ...]) -> None:
@@ -233,10 +234,10 @@ def test_settings_by_name() -> None:
     scheduled = config.with_setting("balancer.schedule", "4/loss_free").balancer
     assert scheduled.schedule == (ScheduledRules(step=4, rules=(LossFree(),)),)
     with pytest.raises(
-        ConfigError, match=r"model\.experts = 3: is not a known field; choose one of .*num_experts"
+        ConfigError, match=r"model\.experts = 3: " + pattern("errors.unknown_field") + " .*num_experts"
     ):
         config.with_setting("model.experts", 3)
-    with pytest.raises(ConfigError, match=r"start with one of corpus, model, balancer, training"):
+    with pytest.raises(ConfigError, match=pattern("config.sections")):
         config.with_setting("optimizer.lr", 3)
 
 
@@ -251,7 +252,7 @@ def test_settings_that_only_make_sense_together_are_checked_together() -> None:
     config = make_tiny_config()
     grouped = config.with_settings({"model.num_groups": 4, "model.top_k_groups": 2})
     assert (grouped.model.num_groups, grouped.model.top_k_groups) == (4, 2)
-    with pytest.raises(ConfigError, match=r"model.top_k = 2: must be at most the 1 experts"):
+    with pytest.raises(ConfigError, match="model.top_k = 2: " + pattern("errors.at_most_experts", experts=1)):
         config.with_setting("model.num_groups", 4)
     changed = config.with_settings({"balancer": "none", "balancer.schedule": "5/loss_free", "model.top_k": 1})
     assert str(changed.balancer) == "none/5/loss_free"

@@ -3,6 +3,7 @@
 from dataclasses import fields
 
 import pytest
+from sentences import pattern, sentence
 
 from explorer.config.bounds import LARGEST, MOST
 from explorer.config.checks import read_int
@@ -31,7 +32,7 @@ def test_no_whole_number_of_a_configuration_is_without_a_bound(path: str) -> Non
     with pytest.raises(ConfigError) as refused:
         SECTIONS[section](**{name: UNBOUNDED})
     assert refused.value.field == path
-    assert "must be at most" in refused.value.rule
+    assert sentence("errors.at_most") in refused.value.rule
 
 
 @pytest.mark.parametrize("preset", list(PRESETS))
@@ -46,7 +47,9 @@ def test_every_preset_lies_within_the_bounds_and_the_limits(preset: str) -> None
 
 def test_the_largest_seed_is_what_the_index_can_hold() -> None:
     assert RunConfig().with_setting("training.seed", LARGEST).seed == 2**63 - 1
-    with pytest.raises(ConfigError, match=r"training\.seed = 9223372036854775808: must be at most"):
+    with pytest.raises(
+        ConfigError, match=r"training\.seed = 9223372036854775808: " + pattern("errors.at_most")
+    ):
         RunConfig().with_setting("training.seed", LARGEST + 1)
 
 
@@ -89,20 +92,24 @@ def test_a_limit_that_means_nothing_is_refused(text: str) -> None:
 
 def test_a_host_may_allow_less_and_the_sentence_says_so() -> None:
     limits = Limits.parse("training.num_steps=10")
-    with pytest.raises(ConfigError, match=r"training\.num_steps = 20: must be at most 10 on this host"):
+    with pytest.raises(
+        ConfigError, match=r"training\.num_steps = 20: " + pattern("errors.at_most_on_this_host", most=10)
+    ):
         limits.check(get_preset("tiny"))
 
 
 def test_more_threads_than_the_host_has_cores_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 4)
     Limits().check(get_preset("tiny").with_setting("training.num_threads", 4))
-    with pytest.raises(ConfigError, match="at most 4 on this host"):
+    with pytest.raises(ConfigError, match=pattern("config.most_on_host", most=4)):
         Limits().check(get_preset("tiny").with_setting("training.num_threads", 5))
 
 
 def test_a_run_that_takes_too_much_memory_is_refused_with_both_numbers() -> None:
     config = get_preset("standard").with_setting("model.num_experts", 2**14)
-    with pytest.raises(ConfigError, match=r"memory = '23\.\d GB': .* 2\.0 GB is the most"):
+    with pytest.raises(
+        ConfigError, match=r"memory = '23\.\d GB': .* 2\.0 GB " + pattern("config.most_memory")
+    ):
         check_memory(config, 2e9)
     check_memory(config, None)
     check_memory(config.with_setting("training.device", "cuda"), 2e9)

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from sentences import pattern, sentence
 from tiny import make_tiny_config
 
 from explorer.cli.settings import arm_names, parse_arms
@@ -19,21 +20,23 @@ from explorer.recording import run_info_from_config
 OTHERS = [name for name in ROUTINGS if name != "token_choice"]
 # text, its plain form, label, count scope, chip
 ARMS = [
-    ("expert_choice", "expert_choice", "expert choice (micro-batch)", "micro_batch", "expert choice"),
-    ("expert_choice:chunk=128", "expert_choice:chunk=128", "expert choice (chunks of 128 tokens)", "chunk",
-     "expert choice 128"),
-    ("expert_choice:expert_choice_chunk=8", "expert_choice:chunk=8", "expert choice (chunks of 8 tokens)",
-     "chunk", "expert choice 8"),
-    ("expert_threshold", "expert_threshold", "expert thresholds EMA 0.9 (global batch scope)", "global_batch",
-     "thresholds"),
-    ("expert_threshold:ema=0.5", "expert_threshold:ema=0.5", "expert thresholds EMA 0.5 (global batch scope)",
-     "global_batch", "thresholds 0.5"),
+    ("expert_choice", "expert_choice",
+     sentence("labels.expert_choice_batch"), "micro_batch", "expert choice"),
+    ("expert_choice:chunk=128", "expert_choice:chunk=128",
+     sentence("labels.expert_choice_chunks", tokens=128), "chunk", "expert choice 128"),
+    ("expert_choice:expert_choice_chunk=8", "expert_choice:chunk=8",
+     sentence("labels.expert_choice_chunks", tokens=8), "chunk", "expert choice 8"),
+    ("expert_threshold", "expert_threshold",
+     sentence("labels.expert_thresholds", ema="0.9", scope="global batch"), "global_batch", "thresholds"),
+    ("expert_threshold:ema=0.5", "expert_threshold:ema=0.5",
+     sentence("labels.expert_thresholds", ema="0.5", scope="global batch"), "global_batch", "thresholds 0.5"),
     ("hash", "hash", "hash routing", "none", "hash"),
-    ("random+z_loss:coeff=0.01", "random+z_loss:coeff=0.01", "random routing + z-loss 0.01", "none",
-     "random + z-loss 0.01"),
-    ("dense", "dense", "dense model of equal active size", "none", "dense"),
-    ("hash/5/z_loss", "hash+none/5/z_loss", "hash routing + no balancing, from step 5 z-loss 0.001", "none",
-     "hash + none, from 5 z-loss 0.001"),
+    ("random+z_loss:coeff=0.01", "random+z_loss:coeff=0.01",
+     sentence("labels.random_z_loss", coeff="0.01"), "none", "random + z-loss 0.01"),
+    ("dense", "dense", sentence("labels.dense"), "none", "dense"),
+    ("hash/5/z_loss", "hash+none/5/z_loss",
+     sentence("labels.hash_then_z_loss", step=5, coeff="0.001"), "none",
+     sentence("labels.hash_then_z_loss_short", step=5, coeff="0.001")),
 ]  # fmt: skip
 
 
@@ -55,7 +58,7 @@ def test_an_arm_that_is_a_routing_round_trips_and_says_what_it_is(text, plain, l
     assert (info.balancer, info.balancer_label) == (plain, label)
     assert (info.balancer_family, info.count_scope) == (config.family, scope)
     assert info.name == f"{label}, seed 0"
-    assert "no balancing" not in info.balancer_label or "/5/" in text
+    assert sentence("labels.none") not in info.balancer_label or "/5/" in text
 
 
 @pytest.mark.parametrize(
@@ -97,20 +100,22 @@ def test_the_arms_of_a_comparison_mix_balancers_and_routings() -> None:
     ]  # fmt: skip
     assert arm_names("random+z_loss") == "random+z_loss"
     assert arm_names("somebody's own rule") == "somebody's own rule"
-    with pytest.raises(ConfigError, match="named twice"):
+    with pytest.raises(ConfigError, match=pattern("config.named_twice")):
         parse_arms(get_preset("tiny"), "hash,hash", "tiny")
 
 
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
-        ("expert_choice:top=3", ("expert_choice.top = '3'", "not a setting of this", "choose one of chunk")),
-        ("hash:chunk=3", ("hash.chunk = '3'", "not a setting of this routing", "leave it out")),
+        ("expert_choice:top=3",
+         ("expert_choice.top = '3'", sentence("config.setting_of_this"),
+          sentence("errors.choose_one_of") + " chunk")),
+        ("hash:chunk=3", ("hash.chunk = '3'", sentence("config.setting_of_routing"), "leave it out")),
         ("expert_choice:chunk", ("expert_choice:chunk", "has no '='", "setting=value")),
         ("expert_choice:chunk=0", ("model.expert_choice_chunk = 0", "at least 1")),
         ("expert_threshold:ema=1", ("model.threshold_ema = 1", "below 1")),
-        ("dense+loss_free", ("loss_free", "there are no experts", "or routing=token_choice")),
-        ("coin", ("coin", "is not a known balancer")),
+        ("dense+loss_free", ("loss_free", sentence("config.no_experts"), sentence("config.or_routing"))),
+        ("coin", ("coin", sentence("errors.unknown_balancer"))),
     ],
 )  # fmt: skip
 def test_arms_that_cannot_be_are_refused(text: str, parts: tuple[str, ...]) -> None:
@@ -121,11 +126,11 @@ def test_arms_that_cannot_be_are_refused(text: str, parts: tuple[str, ...]) -> N
 
 
 WHY = {
-    "expert_choice": "every expert takes the same number of tokens",
-    "expert_threshold": "the thresholds alone decide",
-    "hash": "the token's id decides",
+    "expert_choice": sentence("config.same_number_of_tokens"),
+    "expert_threshold": sentence("config.thresholds_decide"),
+    "hash": sentence("config.token_id_decides"),
     "random": "chance decides",
-    "dense": "there are no experts",
+    "dense": sentence("config.no_experts"),
 }
 
 
@@ -135,15 +140,15 @@ def test_a_rule_with_nothing_to_balance_is_refused_with_the_reason(routing: str,
     config = make_tiny_config("none", routing=routing)
     with pytest.raises(ConfigError) as error:
         config.with_setting("balancer", rule)
-    sentence = str(error.value)
+    message = str(error.value)
     for part in (
         rule,
         f"model.routing={routing}",
         WHY[routing],
-        "use balancer none, or routing=token_choice",
+        sentence("config.use_no_balancer"),
     ):
-        assert part in sentence
-    with pytest.raises(ConfigError, match="nothing to balance"):
+        assert part in message
+    with pytest.raises(ConfigError, match=pattern("config.nothing_to_balance")):
         config.with_setting("balancer", f"none/5/{rule}")
 
 
@@ -154,7 +159,7 @@ def test_a_z_loss_goes_with_every_routing_that_has_a_router(routing: str) -> Non
 
 
 def test_a_dense_model_has_no_router_for_a_z_loss() -> None:
-    with pytest.raises(ConfigError, match=r"z_loss.*model\.routing=dense: there are no experts"):
+    with pytest.raises(ConfigError, match=r"z_loss.*model\.routing=dense: " + pattern("config.no_experts")):
         make_tiny_config("z_loss", routing="dense")
 
 
@@ -167,13 +172,20 @@ def test_a_dense_model_has_no_router_for_a_z_loss() -> None:
 def test_what_only_token_choice_can_do_is_refused(routing: str, name: str, value) -> None:
     with pytest.raises(ConfigError) as error:
         replace(ModelConfig(routing=routing), **{name: value})
-    for part in (f"model.{name}", f"routing={routing}", "no token picks by score", "routing=token_choice"):
+    for part in (
+        f"model.{name}",
+        f"routing={routing}",
+        sentence("config.no_score_choice"),
+        "routing=token_choice",
+    ):
         assert part in str(error.value)
 
 
 @pytest.mark.parametrize("routing", ["expert_choice", "expert_threshold", "dense"])
 def test_a_capacity_is_refused_where_experts_take_or_there_are_none(routing: str) -> None:
-    with pytest.raises(ConfigError, match=f"capacity_factor.*no meaning with model.routing={routing}"):
+    with pytest.raises(
+        ConfigError, match="capacity_factor.*" + pattern("config.no_meaning_with_routing", routing=routing)
+    ):
         ModelConfig(routing=routing, capacity_factor=1.0)
     assert ModelConfig(routing="hash", capacity_factor=1.0).capacity_factor == 1.0
 
@@ -186,7 +198,13 @@ def test_options_of_a_routing_are_refused_with_another(name: str, value, home: s
     assert getattr(ModelConfig(routing=home, **{name: value}), name) == value
     for routing in ROUTINGS:
         if routing != home:
-            with pytest.raises(ConfigError, match=f"{name}.*no meaning.*leave it out or use routing={home}"):
+            with pytest.raises(
+                ConfigError,
+                match=f"{name}.*"
+                + pattern("config.no_meaning")
+                + ".*"
+                + pattern("config.leave_out_or_routing", routing=home),
+            ):
                 ModelConfig(routing=routing, **{name: value})
 
 

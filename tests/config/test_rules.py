@@ -5,6 +5,7 @@ from dataclasses import fields
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sentences import pattern, sentence
 
 from explorer.config.rule_text import (
     RULES,
@@ -135,10 +136,10 @@ def refused(text: str) -> ConfigError:
 
 
 def test_an_unknown_rule_lists_the_known_ones() -> None:
-    sentence = str(refused("lossfree"))
-    assert "'lossfree'" in sentence
+    message = str(refused("lossfree"))
+    assert "'lossfree'" in message
     for name in ("none", *RULES):
-        assert name in sentence
+        assert name in message
 
 
 @pytest.mark.parametrize("name", sorted(RULES))
@@ -159,13 +160,16 @@ def test_an_unknown_setting_lists_the_known_ones(name: str) -> None:
         ("loss_free:u=fast", ("loss_free.bias_update_rate = 'fast'", "finite number")),
         ("loss_free:u=true", ("loss_free.bias_update_rate = True", "finite number")),
         ("loss_free:u=none", ("loss_free.bias_update_rate = None", "finite number")),
-        ("loss_free:update_rule=adam", ("loss_free.update_rule = 'adam'", "sign, proportional, rms")),
+        (
+            "loss_free:update_rule=adam",
+            ("loss_free.update_rule = 'adam'", sentence("model.bias_update_rules")),
+        ),
         ("loss_free:bias_form=log", ("loss_free.bias_form = 'log'", "additive, multiplicative")),
         ("loss_free:centred=maybe", ("loss_free.centred = 'maybe'", "True, False")),
         ("loss_free:freeze_after_step=-1", ("loss_free.freeze_after_step = -1", "at least 0")),
         ("loss_free:freeze_after_step=1.5", ("loss_free.freeze_after_step = 1.5", "whole number")),
         ("aux_loss:coeff=-0.1", ("aux_loss.coeff = -0.1", "at least 0")),
-        ("aux_loss:scope=batch", ("aux_loss.scope = 'batch'", "sequence, micro_batch, global_batch")),
+        ("aux_loss:scope=batch", ("aux_loss.scope = 'batch'", sentence("config.scopes"))),
         ("aux_loss:score_norm=l2", ("aux_loss.score_norm = 'l2'", "l1, raw")),
         ("seq_aux:coeff=x", ("seq_aux.coeff = 'x'", "finite number")),
         ("z_loss:coeff=-1", ("z_loss.coeff = -1", "at least 0")),
@@ -173,37 +177,43 @@ def test_an_unknown_setting_lists_the_known_ones(name: str) -> None:
         ("gshard_loss:scope=global_batch", ("gshard_loss.scope = 'global_batch'", "sequence, micro_batch")),
         ("gshard_loss:normalisation=l1", ("gshard_loss.normalisation = 'l1'", "unit, paper")),
         ("simbal:coeff=nan", ("simbal.coeff = nan", "finite number")),
-        ("simbal:scope=sequence", ("simbal.scope = 'sequence'", "choose one of coeff")),
+        ("simbal:scope=sequence", ("simbal.scope = 'sequence'", sentence("errors.choose_one_of") + " coeff")),
         ("loss_free:step_decay=cosine", ("loss_free.step_decay = 'cosine'", "constant, sqrt, harmonic")),
         ("loss_free:load_ema=1", ("loss_free.load_ema = 1", "below 1")),
         ("quantile:num_bins=0.5", ("quantile.num_bins = 0.5", "whole number")),
         ("quantile:bias_ema=-0.1", ("quantile.bias_ema = -0.1", "at least 0")),
         ("bip:bias_ema=1", ("bip.bias_ema = 1", "below 1")),
         ("bip:freeze_after_step=-1", ("bip.freeze_after_step = -1", "at least 0")),
-        ("quantile:scope=sequence", ("quantile.scope = 'sequence'", "moved once per optimizer step")),
+        (
+            "quantile:scope=sequence",
+            ("quantile.scope = 'sequence'", sentence("config.updated_once_per_step")),
+        ),
         ("mqb:sequence_strength=1.5", ("mqb.sequence_strength = 1.5", "at most 1")),
         ("mqb:decay=1", ("mqb.decay = 1", "below 1")),
         ("mqb:score_bins=1", ("mqb.score_bins = 1", "at least 2")),
-        ("mqb+seq_aux", ("puts seq_aux beside mqb", "keep one")),
-        ("quantile+seq_aux", ("puts seq_aux beside quantile", "keep one")),
-        ("aux_loss+bip", ("puts aux_loss beside bip", "keep one")),
-        ("quantile+loss_free", ("moves the bias with quantile and loss_free", "keep one")),
+        ("mqb+seq_aux", (sentence("config.puts_beside", rule="seq_aux", other="mqb"), "keep one")),
+        ("quantile+seq_aux", (sentence("config.puts_beside", rule="seq_aux", other="quantile"), "keep one")),
+        ("aux_loss+bip", (sentence("config.puts_beside", rule="aux_loss", other="bip"), "keep one")),
+        (
+            "quantile+loss_free",
+            (sentence("config.two_bias_rules", rule="quantile", other="loss_free"), "keep one"),
+        ),
         ("loss_free:u", ("'u' has no '='", "setting=value")),
         ("loss_free:u=1,bias_update_rate=2", ("is given twice", "keep one")),
-        ("loss_free+loss_free", ("names loss_free twice", "keep one")),
+        ("loss_free+loss_free", (sentence("errors.names_twice", name="loss_free"), "keep one")),
     ],
 )
 def test_a_refusal_names_field_value_rule_and_remedy(text: str, parts: tuple[str, ...]) -> None:
-    sentence = str(refused(text))
+    message = str(refused(text))
     for part in parts:
-        assert part in sentence
-    assert sentence.endswith(".")
-    assert "\n" not in sentence
+        assert part in message
+    assert message.endswith(".")
+    assert "\n" not in message
 
 
 @pytest.mark.parametrize("data", [None, [], {}, {"coeff": 1}, {"name": 3}, "loss_free"])
 def test_plain_data_that_is_no_rule_is_refused(data) -> None:
-    with pytest.raises(ConfigError, match="is not a rule"):
+    with pytest.raises(ConfigError, match=pattern("config.not_a_rule")):
         rule_from_dict(data)
 
 
@@ -259,20 +269,22 @@ def test_quantile_rules_say_what_they_are() -> None:
         (rule,) = parse_rules(text)
         return rule.label, rule.short
 
-    assert words("quantile") == ("quantile balancing (global batch scope)", "quantile")
+    assert words("quantile") == (sentence("labels.quantile", scope="global batch"), "quantile")
     assert words("quantile:num_bins=0") == (
-        "quantile balancing (global batch scope, exact)",
+        sentence("labels.quantile_exact", scope="global batch"),
         "quantile exact",
     )
     assert words("bip:bias_ema=0.9,num_bins=50,freeze_after_step=7") == (
-        "BIP balancing (global batch scope, 50 bins, EMA 0.9, frozen from 7)",
-        "BIP 50 bins EMA 0.9 frozen 7",
+        sentence("labels.bip", scope="global batch", bins=50, ema="0.9", step=7),
+        sentence("labels.bip_short", bins=50, ema="0.9", step=7),
     )
     assert words("mqb:decay=0.9,bias_ema=0.5") == (
-        "moving quantile balancing λ=0.3 (global batch and sequence scope, γ=0.9, EMA 0.5)",
+        sentence(
+            "labels.moving_quantile", rate="0.3", scope="global batch and sequence", decay="0.9", ema="0.5"
+        ),
         "MQB 0.3 γ=0.9 EMA 0.5",
     )
     assert words("loss_free:step_decay=harmonic,load_ema=0.9") == (
-        "loss-free u=0.003 (global batch scope, u/n, EMA 0.9)",
-        "loss-free 0.003 u/n EMA 0.9",
+        sentence("labels.loss_free_decay_ema", rate="0.003", scope="global batch", ema="0.9"),
+        sentence("labels.loss_free_decay_ema_short", rate="0.003", ema="0.9"),
     )

@@ -1,6 +1,7 @@
 """What a run says of its rule: what follows from what was stated, and nothing more."""
 
 import pytest
+from sentences import sentence
 
 from explorer.recording import RunInfo
 
@@ -22,7 +23,12 @@ def stated(**fields: str) -> tuple[str, str, str, str]:
         ({"balancer_label": "no balancing"}, ("none", "no balancing", "none", "none")),
         (
             {"balancer": "loss_free:u=0.001"},
-            ("loss_free:u=0.001", "loss-free u=0.001 (global batch scope)", "loss_free", "global_batch"),
+            (
+                "loss_free:u=0.001",
+                sentence("labels.loss_free", rate="0.001", scope="global batch"),
+                "loss_free",
+                "global_batch",
+            ),
         ),
         ({"balancer_label": "loss-free u=0.001"}, ("", "loss-free u=0.001", "unknown", "unknown")),
         (
@@ -36,7 +42,7 @@ def stated(**fields: str) -> tuple[str, str, str, str]:
             {"balancer": "none/400/loss_free"},
             (
                 "none/400/loss_free",
-                "no balancing, from step 400 loss-free u=0.003 (global batch scope)",
+                sentence("labels.none_then_loss_free", step=400, rate="0.003", scope="global batch"),
                 "scheduled",
                 "none/global_batch",
             ),

@@ -1,6 +1,7 @@
 """Settings of token choice: what is refused, in one sentence, and that old digests stay."""
 
 import pytest
+from sentences import pattern
 
 from explorer.config.model import ModelConfig
 from explorer.config.run import BalancerConfig, RunConfig
@@ -9,11 +10,19 @@ from explorer.errors import ConfigError
 REFUSED = [
     ({"score_func": "tanh"}, "model.score_func = 'tanh'", "sqrt_softplus"),
     ({"gate_func": "relu"}, "model.gate_func = 'relu'", "softmax"),
-    ({"gate_func": "sigmoid"}, "model.gate_func = 'sigmoid'", "already model.score_func"),
-    ({"num_groups": 5}, "model.num_groups = 5", r"divide model.num_experts \(16\)"),
-    ({"num_groups": 4, "top_k_groups": 5}, "model.top_k_groups = 5", r"at most model.num_groups \(4\)"),
-    ({"num_groups": 8, "top_k": 3}, "model.top_k = 3", "at most the 2 experts of the groups"),
-    ({"num_groups": 8, "eval_top_k": 3}, "model.eval_top_k = 3", "at most the 2 experts of the groups"),
+    ({"gate_func": "sigmoid"}, "model.gate_func = 'sigmoid'", pattern("config.already_score_func")),
+    ({"num_groups": 5}, "model.num_groups = 5", pattern("config.divides_experts", experts=16)),
+    (
+        {"num_groups": 4, "top_k_groups": 5},
+        "model.top_k_groups = 5",
+        pattern("config.at_most_field", field="model.num_groups", value=4),
+    ),
+    ({"num_groups": 8, "top_k": 3}, "model.top_k = 3", pattern("config.at_most_group_experts", experts=2)),
+    (
+        {"num_groups": 8, "eval_top_k": 3},
+        "model.eval_top_k = 3",
+        pattern("config.at_most_group_experts", experts=2),
+    ),
     ({"eval_top_k": 17}, "model.eval_top_k = 17", "at most the 16"),
     ({"eval_top_k": 0}, "model.eval_top_k = 0", "at least 1"),
     ({"router_noise": -1.0}, "model.router_noise = -1.0", "at least 0"),
@@ -23,11 +32,15 @@ REFUSED = [
     ({"top_p": 1.5}, "model.top_p = 1.5", "at most 1"),
     ({"capacity_factor": 0.0}, "model.capacity_factor = 0.0", "greater than 0"),
     ({"drop_policy": "random"}, "model.drop_policy = 'random'", "position"),
-    ({"drop_policy": "position"}, "model.drop_policy = 'position'", "set model.capacity_factor"),
-    ({"random_second": True, "top_k": 1}, "model.random_second = True", "needs model.top_k 2"),
+    ({"drop_policy": "position"}, "model.drop_policy = 'position'", pattern("config.set_capacity")),
+    ({"random_second": True, "top_k": 1}, "model.random_second = True", pattern("config.needs_top_k_2")),
     ({"random_second": True, "top_p": 0.5}, "model.random_second = True", "model.top_p=0.5"),
     *[
-        ({"routing": "hash", name: value}, f"model.{name} = ", "no meaning with model.routing=hash")
+        (
+            {"routing": "hash", name: value},
+            f"model.{name} = ",
+            pattern("config.no_meaning_with_routing", routing="hash"),
+        )
         for name, value in {
             "router_noise": 0.1,
             "noisy_top_k": True,
@@ -37,7 +50,11 @@ REFUSED = [
             "random_second": True,
         }.items()
     ],
-    ({"routing": "expert_choice", "capacity_factor": 1.0}, "model.capacity_factor", "no meaning"),
+    (
+        {"routing": "expert_choice", "capacity_factor": 1.0},
+        "model.capacity_factor",
+        pattern("config.no_meaning"),
+    ),
 ]
 
 
@@ -81,5 +98,5 @@ def test_bound_of_a_multiplicative_bias_counts_with_one_expert_where_a_token_may
     rules = "loss_free:bias_form=multiplicative,update_rule=proportional,u=0.1"
     balanced = {"balancer": BalancerConfig.parse(rules)}
     RunConfig(model=ModelConfig(), **balanced)
-    with pytest.raises(ConfigError, match=r"must be below 0\.0667"):
+    with pytest.raises(ConfigError, match=pattern("errors.below") + r" 0\.0667"):
         RunConfig(model=ModelConfig(**settings), **balanced)

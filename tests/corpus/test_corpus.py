@@ -3,12 +3,14 @@
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from sentences import pattern
 from small_corpus import use_small_corpus
 
 from explorer.config.run import CorpusConfig
@@ -18,6 +20,7 @@ from explorer.errors import CorpusError
 
 DOMAINS = ("english", "spanish", "python", "cpp", "json", "digits")
 BYTES = CorpusConfig(name="mix", tokenizer="bytes", vocab_size=256)
+NUMBER = re.compile(r"\d+")
 STEP = {"seed": 3, "step": 7, "sequence_length": 128}
 
 
@@ -204,9 +207,11 @@ def test_sequence_longer_than_a_domain_is_refused(small: list[Unit], tmp_path: P
     tiny = load_corpus(CorpusConfig(name="austen", vocab_size=300), cache_dir=tmp_path)
     longest = tiny.train_tokens[0].size - 1
     assert tiny.batch(seed=0, step=0, micro_batch=0, num_sequences=2, sequence_length=longest).tokens.any()
-    with pytest.raises(CorpusError, match=r"sequence_length = \d+: .*training text of domain english"):
+    with pytest.raises(
+        CorpusError, match=r"sequence_length = \d+: .*" + pattern("corpus.training_text", domain="english")
+    ):
         tiny.batch(seed=0, step=0, micro_batch=0, num_sequences=1, sequence_length=longest + 1)
-    with pytest.raises(CorpusError, match="held-out text of domain english"):
+    with pytest.raises(CorpusError, match=pattern("corpus.held_out_text", domain="english")):
         tiny.held_out(num_tokens=10, sequence_length=longest)
 
 
@@ -278,9 +283,11 @@ def test_probe_is_fixed_held_out_text_with_domains_in_turn(mix: Corpus, texts: l
 
 
 def test_probe_refuses_what_does_not_fit(mix: Corpus) -> None:
-    with pytest.raises(CorpusError, match=r"probe_tokens = 1000: must be a multiple"):
+    with pytest.raises(CorpusError, match="probe_tokens = 1000: " + pattern("errors.multiple")):
         mix.probe(num_tokens=1000, sequence_length=128)
-    with pytest.raises(CorpusError, match=r"domain json has held-out text for \d+ sequences"):
+    with pytest.raises(
+        CorpusError, match=pattern("corpus.held_out_sequences", domain="json", sequences=NUMBER)
+    ):
         mix.probe(num_tokens=128 * 6 * 300, sequence_length=128)
 
 
@@ -297,19 +304,23 @@ def test_tokenizer_survives_json(mix: Corpus, mix_bytes: Corpus) -> None:
 
 
 def test_ids_of_another_vocabulary_are_refused(mix: Corpus, mix_bytes: Corpus) -> None:
-    with pytest.raises(CorpusError, match="token id 1024: must be from 0 to 1023"):
+    with pytest.raises(
+        CorpusError, match=pattern("corpus.unknown_token_above", token=1024, low=0, high=1023)
+    ):
         mix.tokenizer.decode([3, 1024])
-    with pytest.raises(CorpusError, match="token id -1"):
+    with pytest.raises(CorpusError, match=pattern("corpus.unknown_token", token=-1)):
         mix_bytes.tokenizer.token_bytes([-1])
 
 
 def test_unreadable_tokenizer_is_refused() -> None:
-    with pytest.raises(CorpusError, match="tokenizer: its definition cannot be read"):
+    with pytest.raises(CorpusError, match=pattern("corpus.tokenizer_unreadable")):
         tokenizer_from_json({"model": "none"})
 
 
 def test_vocabulary_that_the_text_cannot_fill_is_refused(small: list[Unit], tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match=r"vocab_size = 5000: the text yields only \d+ tokens"):
+    with pytest.raises(
+        CorpusError, match="vocab_size = 5000: " + pattern("corpus.few_tokens", tokens=NUMBER)
+    ):
         load_corpus(CorpusConfig(name="austen", vocab_size=5000), cache_dir=tmp_path)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sentences import pattern
 from small_corpus import use_small_corpus
 
 from explorer.config.run import CorpusConfig
@@ -67,7 +68,7 @@ def test_damaged_data_is_noticed_even_with_a_warm_cache(tmp_path: Path) -> None:
     raw = bytearray((folder / "digits.jsonl.xz").read_bytes())
     raw[5000] ^= 1
     (folder / "digits.jsonl.xz").write_bytes(raw)
-    with pytest.raises(CorpusError, match=r"digits\.jsonl\.xz.*damaged"):
+    with pytest.raises(CorpusError, match=r"digits\.jsonl\.xz.*" + pattern("corpus.damaged")):
         load_corpus(BYTES, cache_dir=tmp_path / "cache", data_folder=folder)
 
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from sentences import pattern
 
 from explorer.corpus import freeze, load_human_eval, rebuild_prose
 from explorer.corpus.domains import sources
@@ -146,13 +147,13 @@ def test_split_hardly_changes_when_a_unit_is_added() -> None:
 @pytest.mark.parametrize("sizes", [[], [10], [500, 500], [90, 3, 1]])
 def test_domain_without_a_fair_held_out_share_is_refused(sizes: list[int]) -> None:
     units = [Unit(name=f"u{i}", text=str(i) * size) for i, size in enumerate(sizes)]
-    with pytest.raises(CorpusError, match=r"domain tiny: .*5-10 %.*smaller units"):
+    with pytest.raises(CorpusError, match="domain tiny: .*5-10 %.*" + pattern("corpus.smaller_units")):
         split("tiny", units)
 
 
 def test_units_with_the_same_name_are_refused() -> None:
     units = [Unit(name="a", text="x"), Unit(name="a", text="y")]
-    with pytest.raises(CorpusError, match="same name"):
+    with pytest.raises(CorpusError, match=pattern("corpus.same_name")):
         split("d", units)
 
 
@@ -175,9 +176,17 @@ def test_damaged_text_is_named(data_copy: Path, position: int) -> None:
     raw = bytearray((data_copy / "json.jsonl.xz").read_bytes())
     raw[position] ^= 1
     (data_copy / "json.jsonl.xz").write_bytes(raw)
-    with pytest.raises(CorpusError, match=r"json\.jsonl\.xz: its SHA-256 .* damaged .*git checkout"):
+    with pytest.raises(
+        CorpusError,
+        match=r"json\.jsonl\.xz: "
+        + pattern("corpus.other_digest")
+        + " .* "
+        + pattern("corpus.damaged")
+        + " .*"
+        + pattern("corpus.git_checkout"),
+    ):
         read_units("json.jsonl.xz", data_copy)
-    with pytest.raises(CorpusError, match="damaged"):
+    with pytest.raises(CorpusError, match=pattern("corpus.damaged")):
         content_digest("json.jsonl.xz", data_copy)
 
 
@@ -185,7 +194,7 @@ def test_content_must_match_the_manifest_too(data_copy: Path) -> None:
     entries = json.loads((data_copy / "manifest.json").read_text())
     entries["files"]["json.jsonl.xz"]["sha256"] = "0" * 64
     (data_copy / "manifest.json").write_text(json.dumps(entries))
-    with pytest.raises(CorpusError, match="SHA-256 of its content"):
+    with pytest.raises(CorpusError, match=pattern("corpus.digest_of_content")):
         read_units("json.jsonl.xz", data_copy)
 
 
@@ -194,24 +203,24 @@ def test_file_that_is_no_archive_is_refused(data_copy: Path) -> None:
     entries = json.loads((data_copy / "manifest.json").read_text())
     entries["files"]["json.jsonl.xz"]["file_sha256"] = sha256(b"not xz")
     (data_copy / "manifest.json").write_text(json.dumps(entries))
-    with pytest.raises(CorpusError, match="cannot be decompressed"):
+    with pytest.raises(CorpusError, match=pattern("corpus.not_decompressed")):
         read_units("json.jsonl.xz", data_copy)
 
 
 def test_missing_text_or_manifest_is_named(data_copy: Path) -> None:
     (data_copy / "HumanEval.jsonl.gz").unlink()
-    with pytest.raises(CorpusError, match=r"HumanEval\.jsonl\.gz: cannot be read"):
+    with pytest.raises(CorpusError, match=r"HumanEval\.jsonl\.gz: " + pattern("errors.read_failed")):
         load_human_eval(data_copy)
-    with pytest.raises(CorpusError, match="not named"):
+    with pytest.raises(CorpusError, match=pattern("corpus.not_named")):
         read_text("other.txt.xz", data_copy)
     (data_copy / "manifest.json").write_text("{")
-    with pytest.raises(CorpusError, match="damaged"):
+    with pytest.raises(CorpusError, match=pattern("corpus.damaged")):
         load_human_eval(data_copy)
     (data_copy / "manifest.json").write_text('{"files": 3}')
-    with pytest.raises(CorpusError, match="table of files"):
+    with pytest.raises(CorpusError, match=pattern("corpus.table_of_files")):
         load_human_eval(data_copy)
     (data_copy / "manifest.json").unlink()
-    with pytest.raises(CorpusError, match="checkout"):
+    with pytest.raises(CorpusError, match=pattern("corpus.checkout")):
         load_human_eval(data_copy)
 
 
@@ -222,7 +231,7 @@ def test_standard_library_is_filtered(tmp_path: Path) -> None:
     (tmp_path / "latin.py").write_bytes(b"# \xe9\n")
     (tmp_path / "_sysconfigdata__linux.py").write_text("x = 1\n")
     assert [unit.name for unit in stdlib_units(tmp_path)] == ["a/x.py", "b.py"]
-    with pytest.raises(CorpusError, match="no Python source"):
+    with pytest.raises(CorpusError, match=pattern("corpus.no_python")):
         stdlib_units(tmp_path / "a" / "test" / "nothing")
 
 
@@ -233,7 +242,7 @@ def test_running_interpreter_can_be_split() -> None:
 
 
 def test_missing_package_is_named() -> None:
-    with pytest.raises(CorpusError, match="no_such_package: is not installed"):
+    with pytest.raises(CorpusError, match="no_such_package: " + pattern("errors.not_installed")):
         package_folder("no_such_package")
 
 

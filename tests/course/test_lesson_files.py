@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from sentences import pattern, sentence
 
 from explorer.course.experiments import load_experiments
 from explorer.course.facts import filled, placeholders, read_fact
@@ -58,25 +59,31 @@ def test_a_lesson_is_read_whole(tmp_path: Path) -> None:
 
 
 BAD = [
-    ('title = "One"', "", "01-one.toml: title is missing: it must be a text."),
-    ('title = "One"', "title = 3", "01-one.toml: title = 3: must be a text."),
-    ('title = "One"', 'title = " "', "01-one.toml: title = ' ': must not be empty."),
-    ("minutes = 2", "minutes = 99", "01-one.toml: minutes = 99: must be a whole number from 1 to 60."),
-    ("minutes = 2", 'autor = "x"', "01-one.toml: autor = 'x': is not a field here; the fields are title,"),
-    ('["max_vio"]', '["entropy"]', "01-one.toml: terms = 'entropy': is not a key of the Glossary."),
-    ('panel = "curve"', 'panel = "pie"', "01-one.toml: steps[1].panel = 'pie': is not a panel; the"),
-    ('arms = ["none"], ', "", "01-one.toml: steps[1].keys = {'log': True}: must give arms (rules)."),
-    ("log = true", "log = 1", "01-one.toml: steps[1].keys.log = 1: must be true or false."),
-    ("log = true", "x = 1", "01-one.toml: steps[1].keys.x = 1: is not a key of this panel; its"),
-    ("until = 100", "until = -1", "steps[1].prediction.before.until = -1: must be a whole number"),
-    ('"Look."', '"' + "word " * 81 + '"', "steps[1].text = 'word word word word …': has 81 words; 80"),
-    ("{max_vio[none]:.2f}", "{gini[none]}", "steps[1].notice = 'gini[none]': is not a fact; the facts"),
-    ('"max_vio[none]",', '"max_vio",', "steps[1].prediction.facts = 'max_vio': must be written name[…]"),
-    ('["a", "b"]', '["a"]', "steps[1].prediction.options = ['a']: must be at least two."),
-    ('"smallest"', '"best"', "steps[1].prediction.rule = 'best': is not a rule; the rules are largest,"),
-    ('"smallest"', '"between"', "must be one for the rule between."),
-    ('["a", "b"]', '["a", "b", "c"]', "must be 3, one per option."),
-    ('"smallest"', '"smallest"\nbounds = [1]', "bounds = [1.0]: belong to the rule between only."),
+    ('title = "One"', "", "01-one.toml: title " + sentence("lessons.missing_text")),
+    ('title = "One"', "title = 3", "01-one.toml: title = 3: " + sentence("lessons.text")),
+    ('title = "One"', 'title = " "', "01-one.toml: title = ' ': " + sentence("lessons.not_empty")),
+    ("minutes = 2", "minutes = 99",
+     "01-one.toml: minutes = 99: " + sentence("lessons.minutes", low=1, high=60)),
+    ("minutes = 2", 'autor = "x"', "01-one.toml: autor = 'x': " + sentence("lessons.fields") + " title,"),
+    ('["max_vio"]', '["entropy"]', "01-one.toml: terms = 'entropy': " + sentence("lessons.glossary_key")),
+    ('panel = "curve"', 'panel = "pie"',
+     "01-one.toml: steps[1].panel = 'pie': " + sentence("lessons.panels")),
+    ('arms = ["none"], ', "", "01-one.toml: steps[1].keys = {'log': True}: " + sentence("lessons.arms_key")),
+    ("log = true", "log = 1", "01-one.toml: steps[1].keys.log = 1: " + sentence("lessons.true_or_false")),
+    ("log = true", "x = 1", "01-one.toml: steps[1].keys.x = 1: " + sentence("lessons.panel_keys")),
+    ("until = 100", "until = -1",
+     "steps[1].prediction.before.until = -1: " + sentence("errors.whole_number")),
+    ('"Look."', '"' + "word " * 81 + '"',
+     "steps[1].text = 'word word word word …': " + sentence("lessons.words", words=81, most=80)),
+    ("{max_vio[none]:.2f}", "{gini[none]}", "steps[1].notice = 'gini[none]': " + sentence("lessons.facts")),
+    ('"max_vio[none]",', '"max_vio",',
+     "steps[1].prediction.facts = 'max_vio': " + sentence("lessons.fact_form")),
+    ('["a", "b"]', '["a"]', "steps[1].prediction.options = ['a']: " + sentence("lessons.at_least_two")),
+    ('"smallest"', '"best"',
+     "steps[1].prediction.rule = 'best': " + sentence("lessons.prediction_rules") + " largest,"),
+    ('"smallest"', '"between"', sentence("lessons.one_for_between")),
+    ('["a", "b"]', '["a", "b", "c"]', sentence("lessons.one_per_option", options=3)),
+    ('"smallest"', '"smallest"\nbounds = [1]', "bounds = [1.0]: " + sentence("lessons.between_only")),
     ("[[steps]]", "[steps]", "01-one.toml: steps = {"),
     ('title = "One"', 'title = "One"\nslug = "x"', "slug = 'x': is not a field here; the fields are title,"),
     ('["max_vio"]', '["max_vio", 3]', "01-one.toml: terms = 3: every entry must be a text."),
@@ -95,8 +102,8 @@ def test_a_mistake_is_one_sentence(tmp_path: Path, old: str, new: str, words: st
     assert old in GOOD
     with pytest.raises(FileProblem) as caught:
         load_lesson(write(tmp_path, GOOD.replace(old, new, 1)), WORDS)
-    assert any(words in sentence for sentence in caught.value.sentences), caught.value.sentences
-    assert all(sentence.endswith(".") for sentence in caught.value.sentences)
+    assert any(words in message for message in caught.value.sentences), caught.value.sentences
+    assert all(message.endswith(".") for message in caught.value.sentences)
 
 
 def test_a_lesson_without_steps_is_refused(tmp_path: Path) -> None:
@@ -120,8 +127,8 @@ def test_a_damaged_file_does_not_stop_the_others(tmp_path: Path) -> None:
     course = load_course(tmp_path, WORDS)
     assert [lesson.slug for lesson in course] == ["one"]
     assert len(course.problems) == 2
-    assert "01-broken.toml: cannot be read as TOML" in course.problems[0]
-    assert "03-one.toml: another lesson has the name 'one'" in course.problems[1]
+    assert "01-broken.toml: " + sentence("errors.not_toml") in course.problems[0]
+    assert "03-one.toml: " + sentence("lessons.other_name", name="one") in course.problems[1]
     assert course.find("one") is course.lessons[0]
     assert course.find("two") is None
 
@@ -151,9 +158,12 @@ def test_the_rule_finds_the_right_option(prediction: Prediction, right: int) -> 
 
 
 def test_numbers_are_filled_in_with_a_real_minus() -> None:
-    values = {"a[1; b=2]": -0.0371, "n[]": 51136, "w[]": "not significant"}
+    values = {"a[1; b=2]": -0.0371, "n[]": 51136, "w[]": sentence("captions.not_significant")}
     text = "{a[1; b=2]:+.3f} and {n[]:,}, {w[]}; {left} as it is, and a-b"
-    assert filled(text, values.__getitem__) == "−0.037 and 51,136, not significant; {left} as it is, and a-b"
+    assert (
+        filled(text, values.__getitem__)
+        == "−0.037 and 51,136, " + sentence("captions.not_significant") + "; {left} as it is, and a-b"
+    )
 
 
 def test_a_fact_is_a_name_and_arguments() -> None:
@@ -162,7 +172,7 @@ def test_a_fact_is_a_name_and_arguments() -> None:
         ("loss_free", "aux_loss:coeff=10,scope=sequence", "lm_loss"),
     )
     assert read_fact("n[]") == ("n", ())
-    with pytest.raises(FileProblem, match="must be written name"):
+    with pytest.raises(FileProblem, match=pattern("lessons.written_name")):
         read_fact("n")
 
 
@@ -187,12 +197,12 @@ def test_an_experiment_is_an_order_with_a_comment(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ('"bad"', '"ugly"', "verdict = 'ugly': must be one of good, bad, open."),
-        ('"tiny"', '"huge"', "preset = 'huge': must be one of quick,"),
-        ("u=0.01", "u=fast", "arms = 'loss_free:u=fast': cannot be used ("),
-        ("model.top_k", "model.topk", 'settings."model.topk" = 1: is not a setting; write section.field.'),
-        ("model.top_k", "top_k", 'settings."top_k" = 1: is not a setting; write section.field.'),
-        ("max_vio[none]", "gini[none]", "comment = 'gini[none]': is not a fact;"),
+        ('"bad"', '"ugly"', "verdict = 'ugly': " + sentence("lessons.verdicts")),
+        ('"tiny"', '"huge"', "preset = 'huge': " + sentence("lessons.presets")),
+        ("u=0.01", "u=fast", "arms = 'loss_free:u=fast': " + sentence("lessons.unusable_arm")),
+        ("model.top_k", "model.topk", 'settings."model.topk" = 1: ' + sentence("lessons.setting_form")),
+        ("model.top_k", "top_k", 'settings."top_k" = 1: ' + sentence("lessons.setting_form")),
+        ("max_vio[none]", "gini[none]", "comment = 'gini[none]': " + sentence("lessons.no_fact")),
         ('title = "A"', 'title = "A"\nseeds = 1', "01-a.toml: seeds = 1: must be a text."),
         ('"none", ', "1, ", "01-a.toml: arms = 1: every entry must be a text."),
         ('verdict = "bad"', "", "01-a.toml: verdict is missing: it must be a text."),
@@ -202,7 +212,7 @@ def test_a_wrong_experiment_gets_a_sentence(tmp_path: Path, old: str, new: str, 
     write(tmp_path, ORDER.replace(old, new, 1), "01-a.toml")
     known, problems = load_experiments(tmp_path, ("max_vio",))
     assert known == ()
-    assert any(words in sentence for sentence in problems), problems
+    assert any(words in message for message in problems), problems
 
 
 def test_prediction_of_an_unknown_fact_is_not_swallowed() -> None:
@@ -217,7 +227,7 @@ def test_prediction_of_an_unknown_fact_is_not_swallowed() -> None:
     ("content", "words"),
     [
         ("title = " + "[" * 20_000, "nested too deeply"),
-        ("seed = " + "9" * 6_000, "cannot be read as TOML"),
+        ("seed = " + "9" * 6_000, sentence("errors.not_toml")),
         ("title = " + "{a=" * 20_000, "nested too deeply"),
     ],
     ids=["lists", "digits", "tables"],
@@ -228,14 +238,14 @@ def test_a_file_beyond_all_measure_gets_a_sentence_too(tmp_path: Path, content: 
         load_course(tmp_path, ()).problems,
         load_experiments(tmp_path, ())[1],
     ):
-        (sentence,) = problems
-        assert sentence.startswith("01-huge.toml: ")
-        assert words in sentence
-        assert len(sentence) < 300
+        (message,) = problems
+        assert message.startswith("01-huge.toml: ")
+        assert words in message
+        assert len(message) < 300
 
 
 def test_a_long_value_is_not_repeated_whole(tmp_path: Path) -> None:
     (tmp_path / "01-long.toml").write_text(f'verdict = "{"x" * 50_000}"', encoding="utf-8")
     _, problems = load_experiments(tmp_path, ())
-    assert any("verdict = 'xxx" in sentence for sentence in problems)
-    assert all(len(sentence) < 500 for sentence in problems)
+    assert any("verdict = 'xxx" in message for message in problems)
+    assert all(len(message) < 500 for message in problems)

@@ -10,6 +10,7 @@ from html import escape
 
 import polars as pl
 from export_panels import HOSTILE, panel
+from sentences import sentence
 
 from explorer.export import bundle
 from explorer.export.provenance import Provenance, by_sql, file_stem, run_ids, tidy_sql
@@ -24,7 +25,7 @@ ASKED = (
     Statement(sql="SELECT 2", params={"run_ids": ["b", "c"]}),
 )
 RUNS = ({"run_id": "a", "seed": 3, "balancer_label": HOSTILE, "config": '{"x": 1}', "last_step": 9},)
-WHERE = Provenance(view="compare", title="Compare", permalink="/compare?runs=a", runs=RUNS)
+WHERE = Provenance(view="compare", title=sentence("pages.compare"), permalink="/compare?runs=a", runs=RUNS)
 
 
 def where(panels: Sequence[Panel]) -> Provenance:
@@ -76,7 +77,7 @@ def test_the_manifest_says_where_it_comes_from() -> None:
 
 
 def test_a_figure_that_fails_does_not_lose_the_others() -> None:
-    zipped = opened(broken(), first(), failed=("third: the figure could not be built (no data)",))
+    zipped = opened(broken(), first(), failed=("third: " + sentence("export.figure_failed"),))
     names = zipped.namelist()
     assert "figures/max-vio.svg" in names
     assert "figures/broken.svg" not in names

@@ -13,6 +13,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from PIL import Image
+from sentences import sentence
 from store_runs import write_run
 
 from explorer.cli import main
@@ -146,13 +147,13 @@ def test_nothing_is_overwritten_unless_asked_for(
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
-        (["gone", "--view", "compare"], ["'gone'", "choose one of", "loss_free-seed0"]),
+        (["gone", "--view", "compare"], ["'gone'", sentence("errors.choose_one_of"), "loss_free-seed0"]),
         (["--view", "nowhere"], ["--view = 'nowhere'", "compare", "replay"]),
         (["--format", "tiff"], ["--format = 'tiff'", "png", "bundle"]),
         (["--view", "compare", "--figure", "nothing"], ["--figure = 'nothing'", "compare-max-vio"]),
         (["none-seed0", "loss_free-seed0", "--view", "replay"], ["shows one run"]),
         (["--view", "overview", "--format", "gif"], ["has no animation", "--view replay"]),
-        (["none-seed0", "--view", "theory"], ["does not depend on runs", "--view compare"]),
+        (["none-seed0", "--view", "theory"], [sentence("export.independent_of_runs"), "--view compare"]),
         (["--set", "layer"], ["--set = 'layer'", "key=value"]),
         (["--width-mm", "5"], ["width_mm", "40"]),
         (["--width-mm", "wide"], ["width_mm", "one-column"]),
@@ -166,7 +167,7 @@ def test_a_wrong_input_is_one_sentence(
 
 
 def test_a_folder_of_runs_that_is_none_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "is not a folder" in failing(capsys, "--runs", tmp_path / "no")
+    assert sentence("errors.folder") in failing(capsys, "--runs", tmp_path / "no")
 
 
 def test_what_a_page_says_of_its_link_is_passed_on(
@@ -174,7 +175,7 @@ def test_what_a_page_says_of_its_link_is_passed_on(
 ) -> None:
     arguments = ["--runs", str(runs), "--view", "replay", "--set", "layer=9", "--list"]
     assert main(["export", *arguments]) == 0
-    assert "The link asks for layer = 9" in capsys.readouterr().err
+    assert sentence("links.asks_for", name="layer", value=9) in capsys.readouterr().err
 
 
 def test_an_index_that_another_process_holds_is_no_obstacle(

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sentences import sentence
 
 from explorer.figures import examples
 from explorer.figures.examples import Counts
@@ -49,18 +50,18 @@ def test_a_chart_per_rank_or_layer(query: dict[str, tuple[str]], keys: list[str]
 
 
 @pytest.mark.parametrize(
-    ("query", "sentence"),
+    ("query", "message"),
     [
         ({"example": ("run",)}, "example = run"),
-        ({"n": ("7",)}, "n = 7; it can be 2, 4, 8"),
-        ({"n": ("4",), "k": ("8",)}, "k = 8; it can be 1, 2, 4"),
-        ({"counts": ("1, x",)}, "counts = 'x': must be a whole number"),
+        ({"n": ("7",)}, "n = 7; " + sentence("links.can_be") + " 2, 4, 8"),
+        ({"n": ("4",), "k": ("8",)}, "k = 8; " + sentence("links.can_be") + " 1, 2, 4"),
+        ({"counts": ("1, x",)}, "counts = 'x': " + sentence("errors.whole_number")),
     ],
 )
-def test_a_value_that_does_not_fit_is_named(query: dict[str, tuple[str]], sentence: str) -> None:
+def test_a_value_that_does_not_fit_is_named(query: dict[str, tuple[str]], message: str) -> None:
     view = glossary.open_view(NO_STORE, [], query)
     (notice,) = view.notices
-    assert sentence in notice
+    assert message in notice
     assert view.questions
     again = glossary.open_view(NO_STORE, [], view.query)
     assert not again.notices
@@ -71,5 +72,5 @@ def test_of_many_layers_the_most_imbalanced_is_drawn() -> None:
     counts = np.array([[[4, 4], [8, 0], [5, 3]]])
     shown = examples.Example(counts=Counts.of(counts), top_k=1, text="", names=(3, 5, 9))
     (bars,) = examples.bar_charts(shown)
-    assert bars.name == "Layer 5, the most imbalanced"
+    assert bars.name == sentence("captions.most_imbalanced_layer", layer=5)
     assert bars.counts.array.tolist() == [8, 0]

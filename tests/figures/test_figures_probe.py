@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from probe_runs import probe_info, write_probe_run
+from sentences import sentence
 from store_runs import write_run
 
 from explorer.charts import microscope as charts
@@ -64,7 +65,7 @@ def test_an_address_opens_the_panels_of_the_page_in_its_order(store: OpenStore, 
         "microscope_settling",
     ]
     panels = {question.key: panel(store, question) for question in view.questions}
-    assert "Token 9," in panels["microscope_token"].finding
+    assert sentence("microscope.token", token=9) in panels["microscope_token"].finding
     assert "xpert 5 " in panels["microscope_texts"].finding
     assert panels["microscope_load"].playhead == 12
     assert all(panel.statements for panel in panels.values())
@@ -151,4 +152,4 @@ def test_a_probe_that_was_not_recorded_is_missing(store: OpenStore, runs: list[R
         store, ArmSet.of_runs([run_of(runs, "free")]), ProbeExpert(step=5, layer=0, expert=0)
     )
     assert isinstance(answer, Missing)
-    assert "no readable probe after 5 updates" in answer.reason
+    assert sentence("microscope.no_readable_probe", steps=5) in answer.reason

@@ -7,6 +7,7 @@ from typing import cast
 
 import numpy as np
 import pytest
+from sentences import pattern
 
 from explorer.config.presets import get_preset
 from explorer.config.run import BalancerConfig
@@ -106,5 +107,5 @@ def test_the_rate_of_a_plain_rule() -> None:
     ],
 )
 def test_a_rule_of_thumb_for_the_plain_rule_refuses_every_other(balancer: str) -> None:
-    with pytest.raises(ConfigError, match="is not the plain sign rule"):
+    with pytest.raises(ConfigError, match=pattern("bias_step.not_sign_rule")):
         bias_updates.plain_rate(run(balancer))

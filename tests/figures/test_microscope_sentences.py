@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import numpy as np
+from sentences import sentence
 
 from explorer.figures import probe_sentences
 
@@ -19,6 +20,13 @@ def test_the_favourites_domain_stands_beside_that_domains_share_of_the_text() ->
         chosen_by=lambda t: after[t].tolist(),
     )
     assert probe_sentences.most_frequent_sentence(view) == (  # type: ignore[arg-type]
-        "Expert 1 is the first choice of 4 tokens (2 would be even); 50.0 % of them are english, against "
-        "25.0 % of all tokens."
+        sentence(
+            "microscope.first_choice",
+            expert=1,
+            tokens=4,
+            even=2,
+            share="50.0 %",
+            domain="english",
+            all="25.0 %",
+        )
     )

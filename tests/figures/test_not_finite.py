@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 from rolled_up import layer_bins
+from sentences import sentence
 from store_runs import make_info
 
 from explorer.charts import biases as bias_charts
@@ -105,21 +106,27 @@ def cur(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 @pytest.mark.parametrize("word", VALUES)
 def test_a_loss_that_is_not_finite_is_an_event(cur: Any, word: str) -> None:
     found = events.events(cur, f"two-{word.replace(' ', '-')}").select("step", "kind", "detail").rows()
-    assert found == [(70, "loss_not_finite", f"language loss {word} in 2 recorded steps, until step 72")]
+    assert found == [
+        (70, "loss_not_finite", sentence("events.loss_not_finite", value=word, steps=2, until=72))
+    ]
 
 
 def test_a_run_that_ends_in_nan_does_not_end_where_it_was_last_well(cur: Any) -> None:
     frame = losses.loss_series(cur, ["ends-nan", "good"])
     text = captions.loss_curves(frame, labels={"ends-nan": "B", "good": "G"})
     good, last = math.exp(falling(119)), math.exp(falling(59))
-    assert text == (
-        f"Training perplexity ends at {captions.number(good)} with G. The training loss is not finite from "
-        f"step 60 on with B; its last finite perplexity was {captions.number(last)}."
+    assert text == sentence(
+        "captions.training_not_finite_from",
+        value=captions.number(good),
+        arm="G",
+        step=60,
+        other="B",
+        last=captions.number(last),
     )
     chart = loss_charts.loss_curves(frame.filter(pl.col("run_id") == "ends-nan")).to_dict()
     rows = [row for data in chart["datasets"].values() for row in data]
     shades = [(row["start"], row["end"], row["words"]) for row in rows if "named" in row]
-    assert shades == [(60.0, 119.0, "60 recorded steps of 60 to 119")]
+    assert shades == [(60.0, 119.0, sentence("events.recorded_steps_of", finite=60, first=60, last=119))]
     assert max(row["x"] for row in rows if set(row) == {"x"}) == 119.0, "the axis covers all steps"
 
 
@@ -128,9 +135,8 @@ def test_a_spike_to_infinity_breaks_the_line_and_is_counted(cur: Any) -> None:
     ends = {"value": "lm_loss", "low": "lm_loss_min", "high": "lm_loss_max"}
     data = series.tidy(frame, theme.run_styles(["spike"]), odd=loss_charts.NOT_FINITE, **ends)
     assert data.filter(pl.col("value").is_null())["x"].to_list() == [80.0]
-    assert captions.loss_curves(frame, labels={"spike": "R"}) == (
-        f"Training perplexity ends at {captions.number(math.exp(falling(119)))} with R. The training loss is "
-        "not finite in 1 recorded step with R, and finite again after."
+    assert captions.loss_curves(frame, labels={"spike": "R"}) == sentence(
+        "captions.training_not_finite_once", value=captions.number(math.exp(falling(119))), arm="R"
     )
 
 
@@ -159,34 +165,40 @@ def test_one_value_does_not_blank_the_bins_of_a_long_run(cur: Any) -> None:
 def test_a_bias_that_is_not_finite_is_named_and_no_extreme(cur: Any) -> None:
     frame = biases.bias_trajectories(cur, "odd-biases", 0)
     found = events.events(cur, "odd-biases").select("step", "layer", "expert", "kind", "detail").rows()
-    assert captions.bias_trajectories(frame) == (
-        "At step 119 the finite biases span 0.20: expert 0 is helped most (+0.100), expert 1 held back most "
-        "(-0.100). Not finite (NaN or infinite) at the end: expert 2. Not finite on the way: expert 3."
+    assert captions.bias_trajectories(frame) == sentence(
+        "captions.bias_finite_span",
+        step=119,
+        span="0.20",
+        most=0,
+        highest="+0.100",
+        least=1,
+        lowest="-0.100",
+        end=2,
+        way=3,
     )
     assert extremes(frame) == [0, 1]
     assert found == [
-        (20, 0, 3, "bias_not_finite", "bias infinite in 1 recorded step, until step 21"),
-        (50, 0, 2, "bias_not_finite", "bias NaN in 70 recorded steps, to the last one"),
+        (20, 0, 3, "bias_not_finite", sentence("events.bias_infinite", steps=1, until=21)),
+        (50, 0, 2, "bias_not_finite", sentence("events.bias_nan_to_the_end", steps=70)),
     ]
     rows = bias_charts.bias_trajectories(frame, highlight=[2]).to_dict()["datasets"].values()
     crosses = [data for data in rows if data and set(data[0]) == {"x", "expert", "expert_bias", "name"}]
     assert [(row["x"], row["expert"]) for row in min(crosses, key=len)] == [(49.0, 2), (19.0, 3)]
     at = pl.col("first_step").cast(pl.Float64)
     one = frame.filter(pl.col("expert") == 2).select(x=at, value="bias_mean")
-    assert probe_sentences.history(one, 2, 10, quantity="bias") == (
-        "The bias of expert 2 is +0.300 around step 10; it is not finite (NaN or infinite) from step 50 to "
-        "the end."
+    assert probe_sentences.history(one, 2, 10, quantity="bias") == sentence(
+        "captions.bias_not_finite_from", expert=2, bias="+0.300", step=10, since=50
     )
 
 
 def test_biases_of_which_none_is_finite_are_not_called_missing(cur: Any) -> None:
     frame = biases.bias_trajectories(cur, "no-bias-left", 0)
-    assert captions.bias_trajectories(frame) == (
-        "At step 4 no bias is finite. Not finite (NaN or infinite) at the end: experts 0, 1, 2 and 3."
+    assert captions.bias_trajectories(frame) == sentence(
+        "captions.bias_none_finite", step=4, experts="0, 1, 2 and 3"
     )
     assert extremes(frame) == []
     message = next(iter(bias_charts.bias_trajectories(frame).to_dict()["datasets"].values()))[0]["message"]
-    assert message == "no bias is finite"
+    assert message == sentence("captions.bias_none_finite_short")
 
 
 def test_a_final_evaluation_that_is_not_finite_is_in_no_ranking_and_no_pair(cur: Any) -> None:
@@ -197,20 +209,19 @@ def test_a_final_evaluation_that_is_not_finite_is_in_no_ranking_and_no_pair(cur:
     assert (broken.differences, broken.left_out) == ({}, ("held-nan", "held-2"))
     whole = comparison.paired(cur, ["held-2.1"], ["held-2"], "lm_loss")
     assert whole.differences == pytest.approx({0: 0.1})
-    assert captions.loss_curves(train, held) == (
-        "Held-out perplexity ends at 7.39 with held-2. Held-out perplexity is not finite at the end with "
-        "held-nan and huge."
+    assert captions.loss_curves(train, held) == sentence(
+        "captions.held_out_not_finite", value="7.39", arm="held-2", others="held-nan and huge"
     )
-    assert spread(summary["perplexity"]) == "not finite in 2 of 3 seeds"
+    assert spread(summary["perplexity"]) == sentence("captions.not_finite_seeds", bad=2, seeds=3)
     assert spread(summary["perplexity"][:1]) == "not finite"
-    assert not_drawn(summary) == " Not drawn, since a metric is not finite: held-nan, huge."
+    assert not_drawn(summary) == sentence("captions.metric_not_drawn", arms="held-nan, huge")
     assert not_drawn(summary[1:2]) == ""
     loss_charts.loss_curves(train, held)
 
 
 def test_a_loss_beyond_what_a_perplexity_can_hold_is_drawn_as_a_loss(cur: Any) -> None:
     frame = losses.loss_series(cur, ["huge"])
-    assert "Training perplexity is not finite at the end with huge." in captions.loss_curves(frame)
+    assert sentence("captions.training_not_finite_at_end", arm="huge") in captions.loss_curves(frame)
 
     def shades(**how: Any) -> list[tuple[float, float]]:
         chart = loss_charts.loss_curves(frame, **how).to_dict()

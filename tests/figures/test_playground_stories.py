@@ -1,6 +1,7 @@
 """What the presets of the Playground say, asked of the simulation with three seeds."""
 
 import pytest
+from sentences import sentence
 
 from explorer import metrics
 from explorer.figures.views import rule_change
@@ -119,14 +120,14 @@ STORIES = {
     "u right": right,
     "u too large": too_large,
     "Proportional too large": proportional_too_large,
-    "Softmax, u too large": softmax,
+    sentence("playground.story_too_large"): softmax,
     "Limit cycle": limit_cycle,
     "Quantile": quantile,
     "Sudden shift": shift,
     "Drift": drift,
     "Collapse": collapse,
     "Rescue": rescue,
-    "No balancing, then loss-free": switched_on,
+    sentence("playground.story_switch"): switched_on,
     "Auxiliary loss": auxiliary,
 }
 

@@ -4,6 +4,7 @@ from typing import Any, NoReturn
 
 import polars as pl
 import pytest
+from sentences import sentence
 
 from explorer.charts.spec import make
 from explorer.figures import templates, theory
@@ -83,19 +84,31 @@ def test_the_address_of_a_view_opens_it_again(open_view: Opener, query: dict[str
 @pytest.mark.parametrize(
     ("open_view", "query", "part"),
     [
-        (playground_view.open_view, {"N": ["4"], "K": ["8"]}, "K = 8; it must be one of 1, 2, 4."),
+        (
+            playground_view.open_view,
+            {"N": ["4"], "K": ["8"]},
+            "K = 8; " + sentence("links.must_be_one_of") + " 1, 2, 4.",
+        ),
         (
             playground_view.open_view,
             {"S": ["200"], "at": ["200"]},
-            "at = 200; it must be a whole number from 0",
+            "at = 200; " + sentence("links.must_be_whole_number_from") + " 0",
         ),
         (
             playground_view.open_view,
             {"swA": ["2000.sign"]},
-            "swA = 2000.sign; it must be a step from 1 to 999",
+            "swA = 2000.sign; " + sentence("links.must_be_step", low=1, high=999),
         ),
-        (theory_view.open_view, {"tE": ["4"], "tK": ["4"]}, "tK = 4; it must be one of 1, 2."),
-        (theory_view.open_view, {"rule": ["none"]}, "rule = none; it must be one of sign"),
+        (
+            theory_view.open_view,
+            {"tE": ["4"], "tK": ["4"]},
+            "tK = 4; " + sentence("links.must_be_one_of") + " 1, 2.",
+        ),
+        (
+            theory_view.open_view,
+            {"rule": ["none"]},
+            "rule = none; " + sentence("links.must_be_one_of") + " sign",
+        ),
     ],
 )
 def test_a_value_that_does_not_fit_gets_a_sentence_and_the_default(

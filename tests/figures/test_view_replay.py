@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from sentences import sentence
 from store_runs import write_run
 
 from explorer.charts import loads as bar_charts
@@ -57,7 +58,7 @@ def test_an_address_opens_the_panels_of_its_step(opened: tuple[OpenStore, list[R
     assert bars.table["tokens"].to_list() == counts[7, 1].tolist()
     assert bars.key == "replay-loads"
     assert heatmap.playhead == 7.0
-    assert f"expert {counts[7, 1].argmax()} takes" in heatmap.finding
+    assert sentence("captions.expert_takes", expert=counts[7, 1].argmax()) in heatmap.finding
 
 
 def test_defaults_are_the_first_loss_free_run_and_its_last_step(
@@ -79,14 +80,16 @@ def test_every_wrong_value_has_its_notice(opened: tuple[OpenStore, list[Run], np
     wrong = {"run": ["gone"], "layer": ["9"], "step": ["40"], "expert": ["4"], "sort": ["size"]}
     view = replay.open_view(store, runs, wrong)
     assert [notice.split(";")[0] for notice in view.notices] == [
-        "The link asks for run = gone",
-        "The link asks for layer = 9",
-        "The link asks for expert = 4",
-        "The link asks for step = 40",
-        "The link asks for sort = size",
+        sentence("links.asks_for", name="run", value="gone"),
+        sentence("links.asks_for", name="layer", value=9),
+        sentence("links.asks_for", name="expert", value=4),
+        sentence("links.asks_for", name="step", value=40),
+        sentence("links.asks_for", name="sort", value="size"),
     ]
     unsorted = replay.open_view(store, runs, {"run": ["plain"], "sort": ["bias"]})
-    assert unsorted.notices == ("The link asks for sort = bias; it can be index, final load, mean load.",)
+    assert unsorted.notices == (
+        sentence("links.asks_for_choose", name="sort", value="bias", choices="index, final load, mean load"),
+    )
     assert not replay.open_view(store, [], {}).questions
 
 
@@ -146,7 +149,7 @@ def test_sentences_say_what_a_run_without_biases_has(
     store, runs, _ = opened
     plain = at_step.sentences(store, named(runs, "plain"), 0, 5)
     assert len(plain) == 2
-    assert plain[1] == "At step 5, after 384 tokens, the language loss is 1.83 nats per token."
+    assert plain[1] == sentence("replay.story_so_far", step=5, tokens=384, loss="1.83")
     biased = at_step.sentences(store, named(runs, "biased"), 0, 5)
     assert len(biased) == 3
     bars = loads.bars(store, replay.of_run(named(runs, "biased")), OneStep(layer=0, step=5)).table
@@ -174,7 +177,7 @@ def test_the_film_shows_every_recorded_step(opened: tuple[OpenStore, list[Run], 
     film = films.of_layer(store, named(runs, "biased"), 1, key="replay-heatmap")
     assert film.tokens.tolist() == counts[:, 1].tolist()
     assert film.steps.tolist() == list(range(STEPS))
-    assert film.subtitle == "Expert load of MoE layer 1 (of 2)"
+    assert film.subtitle == sentence("captions.layer_title", layer=1, layers=2)
 
 
 def test_a_run_without_evaluations_has_no_panel_by_domain(

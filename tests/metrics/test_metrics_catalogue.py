@@ -13,6 +13,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from reference import peers as peer_arithmetic
+from sentences import pattern, sentence
 from strategies import counts
 
 from explorer import metrics
@@ -42,6 +43,7 @@ def test_keys_are_unique_and_groups_are_known() -> None:
     assert len({m.key for m in METRICS}) == len(METRICS)
     assert {m.group for m in METRICS} == set(GROUPS)
     assert [m.key for m in OF_LOADS] == [m.key for m in METRICS[: len(OF_LOADS)]]
+    assert {m.key: m.title for m in METRICS}["gini"] == sentence("glossary.gini")
 
 
 @cache
@@ -154,7 +156,7 @@ def test_p20_the_first_choice_is_known_from_the_counts_for_k_1_only() -> None:
 def test_p21_a_loss_that_pools_layers_calls_two_collapsed_layers_perfect() -> None:
     two = np.array([[[10, 0], [0, 10]]])
     assert printed("load_balancing_loss_func", two, 1) == 1.0
-    assert printed("load balancing loss over its coefficient", two, 1) == 2.0
+    assert printed(sentence("glossary.coefficient_loss"), two, 1) == 2.0
     assert metrics.max_vio_global(two[0]) == 1.0
 
 
@@ -233,9 +235,9 @@ def test_p34_the_example_of_chance_lies_where_chance_does(tokens: int) -> None:
 
 
 def test_impossible_examples_are_refused() -> None:
-    with pytest.raises(ConfigError, match="top_k = 9: must be 1 to 8"):
+    with pytest.raises(ConfigError, match="top_k = 9: " + pattern("glossary.count_range", low=1, high=8)):
         example("even", 8, 9, 100)
-    with pytest.raises(ConfigError, match="choose one of even, one_hot"):
+    with pytest.raises(ConfigError, match=pattern("errors.choose_one_of") + " even, one_hot"):
         example("level", 8, 2, 100)
 
 
@@ -248,13 +250,13 @@ def test_typed_counts_are_read_back(values: list[int]) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "counts = 0: must be 2 to 1024 numbers"),
-        ("5", "counts = 1: must be 2 to 1024 numbers"),
-        ("3, -1", "counts = '-1': must be a whole number from 0"),
-        ("3, 1.5", "counts = '1.5': must be a whole number"),
-        ("3, ²", "must be a whole number"),
-        ("1, 9999999999999", "must be a whole number from 0 to 1,000,000,000,000"),
-        ("0 0 0", "must hold at least one token"),
+        ("", "counts = 0: " + pattern("glossary.numbers_between", low=2, high=1024)),
+        ("5", "counts = 1: " + pattern("glossary.numbers_between", low=2, high=1024)),
+        ("3, -1", "counts = '-1': " + pattern("errors.whole_number_from") + " 0"),
+        ("3, 1.5", "counts = '1.5': " + pattern("errors.whole_number")),
+        ("3, ²", pattern("errors.whole_number")),
+        ("1, 9999999999999", pattern("errors.whole_number_between", low=0, high="1,000,000,000,000")),
+        ("0 0 0", pattern("glossary.at_least_one_token")),
         (" ".join(["1"] * 1025), "counts = 1025"),
     ],
 )

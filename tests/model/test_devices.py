@@ -5,6 +5,7 @@ from collections import deque
 
 import pytest
 import torch
+from sentences import pattern
 from tiny import make_tiny_config, make_tiny_corpus
 
 from explorer.config.run import RunConfig
@@ -37,10 +38,10 @@ def test_auto_without_a_gpu_is_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_absent_gpu_is_refused_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     has_gpus(monkeypatch, 0)
-    with pytest.raises(TrainingError, match=r"training\.device = 'cuda': this machine has no usable CUDA"):
+    with pytest.raises(TrainingError, match=r"training\.device = 'cuda': " + pattern("model.no_cuda")):
         pick_device("cuda")
     monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: False)
-    with pytest.raises(TrainingError, match=r"built for CPUs only; install a torch with CUDA"):
+    with pytest.raises(TrainingError, match=pattern("model.cpu_build")):
         pick_device("cuda")
 
 
@@ -54,16 +55,19 @@ def test_a_gpu_that_does_not_compute_is_refused_not_replaced(
         raise RuntimeError("no kernel image is available for execution\nCompile with …")
 
     monkeypatch.setattr(torch, "zeros", broken)
-    with pytest.raises(TrainingError, match=r"cuda:0 does not compute \(no kernel image is available for ex"):
+    with pytest.raises(
+        TrainingError,
+        match=pattern(
+            "model.gpu_does_not_compute", device="cuda:0", error="no kernel image is available for ex"
+        ),
+    ):
         pick_device(name)
 
 
 def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     has_gpus(monkeypatch, 2)
     monkeypatch.setenv("LOCAL_RANK", "2")
-    with pytest.raises(
-        TrainingError, match="process 2 of this machine needs a GPU of its own, and there are 2"
-    ):
+    with pytest.raises(TrainingError, match=pattern("model.gpu_for_process", rank=2, gpus=2)):
         pick_device("auto")
 
 

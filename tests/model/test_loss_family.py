@@ -7,6 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from reference import loss_family, losses, routing
 from routes import route
+from sentences import pattern, sentence
 from strategies import MARGIN, Case, cases, smallest_gap
 from torch import Tensor
 
@@ -269,6 +270,6 @@ def test_simbal_is_float32_under_autocast() -> None:
 
 def test_more_experts_than_dimensions_cannot_be_orthonormal() -> None:
     model = ModelConfig(num_experts=16, hidden_size=8, num_heads=2)
-    with pytest.raises(ConfigError, match="16 expert vectors orthonormal") as caught:
+    with pytest.raises(ConfigError, match=pattern("model.orthonormal", experts=16)) as caught:
         RunConfig(model=model, balancer=BalancerConfig.parse("simbal"))
-    assert "raise model.hidden_size to 16" in str(caught.value)
+    assert sentence("model.raise_hidden_size", size=16) in str(caught.value)

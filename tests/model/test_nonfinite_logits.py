@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 import torch
 from runs_in_memory import train_tiny
+from sentences import pattern, sentence
 from torch import Tensor
 
 from explorer.cli import main
@@ -49,23 +50,28 @@ def test_the_run_stops_with_step_layer_and_expert(
     spoil(monkeypatch, calls=9, value=value, layer=1, experts=[2])
     with pytest.raises(TrainingError) as caught:
         train_tiny(arm, score_func=score_func)
-    sentence = str(caught.value)
-    assert "layer 1, expert 2," in sentence
-    assert "in step 4 " in sentence
-    assert "lower training.learning_rate" in sentence
-    assert sentence.endswith(".")
+    message = str(caught.value)
+    assert sentence("model.not_finite_expert", layer=1, expert=2) in message
+    assert "in step 4 " in message
+    assert sentence("errors.lower_learning_rate") in message
+    assert message.endswith(".")
 
 
 def test_an_infinity_that_no_loss_would_show_stops_the_run_too(monkeypatch: pytest.MonkeyPatch) -> None:
     # A sigmoid turns it into a score of 0 or 1: loss and gradient stay finite.
     spoil(monkeypatch, calls=0, value=float("-inf"), layer=0, experts=[0, 3])
-    with pytest.raises(TrainingError, match="layer 0, experts 0, 3, are NaN or infinite in step 0"):
+    with pytest.raises(TrainingError, match=pattern("model.not_finite", layer=0, experts="0, 3", step=0)):
         train_tiny("none", score_func="sigmoid")
 
 
 def test_the_first_bad_layer_is_named() -> None:
     counts = np.array([[0, 0, 0], [0, 5, 0], [7, 7, 7]])
-    with pytest.raises(TrainingError, match=r"layer 1, expert 1, .* in step 3 \(5 tokens"):
+    with pytest.raises(
+        TrainingError,
+        match=pattern("model.not_finite_expert", layer=1, expert=1)
+        + " .* "
+        + pattern("model.not_finite_tokens", step=3, tokens=5),
+    ):
         refuse_nonfinite(counts, "step 3")
     refuse_nonfinite(np.zeros((2, 3), dtype=np.int64), "step 3")
 
@@ -75,7 +81,9 @@ def test_an_evaluation_stops_the_run_too(monkeypatch: pytest.MonkeyPatch) -> Non
         return forward(self, x_TD) * (1.0 if torch.is_grad_enabled() else float("nan"))
 
     monkeypatch.setattr(Router, "forward", spoiled)
-    with pytest.raises(TrainingError, match=r"layer 0, experts 0, 1, 2, 3, .* the evaluation after 0 steps"):
+    with pytest.raises(
+        TrainingError, match="layer 0, experts 0, 1, 2, 3, .* " + pattern("model.after_evaluation", steps=0)
+    ):
         train_tiny("none")
 
 
@@ -92,11 +100,11 @@ def test_through_the_command_line_the_run_failed_and_can_be_read(
     spoil(monkeypatch, calls=7, value=value, layer=1, experts=[3])
     assert train(tmp_path) != 0
     shown = capsys.readouterr()
-    assert "layer 1, expert 3," in shown.err
+    assert sentence("model.not_finite_expert", layer=1, expert=3) in shown.err
     assert "Traceback" not in shown.err
     status = json.loads((tmp_path / "bad" / "status.json").read_text(encoding="utf-8"))
     assert status["state"] == "failed"
-    assert "layer 1, expert 3," in status["message"]
+    assert sentence("model.not_finite_expert", layer=1, expert=3) in status["message"]
     assert "in step 7 " in status["message"]
     folder = RunFolder(tmp_path / "bad")
     assert folder.status.last_step == 6
@@ -116,5 +124,5 @@ def test_a_learning_rate_beyond_all_measure_ends_in_a_sentence(
     assert train(tmp_path, "training.learning_rate=1e37", "training.warmup_steps=0") != 0
     status = RunFolder(tmp_path / "bad").status
     assert status.state == "failed"
-    assert "lower training.learning_rate" in status.message
+    assert sentence("errors.lower_learning_rate") in status.message
     assert "Traceback" not in capsys.readouterr().err

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 from recording_runs import give, make_info
+from sentences import pattern, sentence
 from store_runs import write_run
 
 from explorer.errors import UnreadableRunError
@@ -138,7 +139,7 @@ class TestFlippedBits:
         footer = original.rindex(FILE_KEY.encode())
         for bit in random.Random(2).sample(range(8 * footer), 300):
             flip(part, original, bit)
-            with pytest.raises(UnreadableRunError, match="is damaged"):
+            with pytest.raises(UnreadableRunError, match=pattern("errors.damaged")):
                 check_file(part)
 
     def test_the_sentence_names_the_column(self, part: Path) -> None:
@@ -147,7 +148,14 @@ class TestFlippedBits:
         rows.with_columns(pl.col("tokens") + 1).write_parquet(
             part, metadata={k: entries[k] for k in (COLUMNS_KEY, FILE_KEY)}
         )
-        with pytest.raises(UnreadableRunError, match=r"0-11.parquet is damaged \(.* the values of tokens\)"):
+        with pytest.raises(
+            UnreadableRunError,
+            match="0-11.parquet "
+            + pattern("errors.damaged")
+            + r" \(.* "
+            + pattern("reading.damaged_values")
+            + r" tokens\)",
+        ):
             RunFolder(part.parent).read("expert_loads")
 
     def test_a_column_that_is_gone_is_named(self, part: Path) -> None:
@@ -155,7 +163,7 @@ class TestFlippedBits:
         pl.read_parquet(part).drop("expert_bias").write_parquet(
             part, metadata={k: entries[k] for k in (COLUMNS_KEY, FILE_KEY)}
         )
-        with pytest.raises(UnreadableRunError, match="the values of expert_bias"):
+        with pytest.raises(UnreadableRunError, match=pattern("reading.damaged_values") + " expert_bias"):
             RunFolder(part.parent).read("expert_loads")
 
     def test_a_panic_of_the_parquet_reader_is_a_sentence(
@@ -165,7 +173,7 @@ class TestFlippedBits:
             raise pl.exceptions.PanicException("index out of bounds")
 
         monkeypatch.setattr(pl, "scan_parquet", panic)
-        with pytest.raises(UnreadableRunError, match=r"is damaged \(index out of bounds\)"):
+        with pytest.raises(UnreadableRunError, match=pattern("errors.damaged") + r" \(index out of bounds\)"):
             RunFolder(part.parent).read("expert_loads")
 
     def test_the_run_is_not_ingested_and_the_others_are(self, part: Path, tmp_path: Path) -> None:
@@ -175,7 +183,7 @@ class TestFlippedBits:
         with Index.open(tmp_path / "i.duckdb") as index:
             report = index.ingest([tmp_path])
             assert list(report.problems) == ["run"]
-            assert "0-11.parquet is damaged" in report.problems["run"]
+            assert "0-11.parquet " + sentence("errors.damaged") in report.problems["run"]
             assert "good" in report.changed
             part.write_bytes(original)  # in place, as `cp` from a backup does
             assert index.ingest([tmp_path]).problems == {}
@@ -187,7 +195,7 @@ class TestFiles:
         rows, entries = pl.read_parquet(part), pl.read_parquet_metadata(part)
         rows.write_parquet(part, row_group_size=10, metadata={k: entries[k] for k in (COLUMNS_KEY, FILE_KEY)})
         assert RunFolder(part.parent).read("expert_loads").equals(rows)
-        with pytest.raises(UnreadableRunError, match="its bytes, although the values"):
+        with pytest.raises(UnreadableRunError, match=pattern("reading.damaged_bytes")):
             check_file(part)
 
     def test_one_without_checksums_is_read(self, part: Path) -> None:
@@ -224,7 +232,7 @@ class TestFiles:
         recorder.flush()
         path = recorder.path / "expert_loads-0-0-8.parquet"
         flip(path, path.read_bytes(), 8 * 30)
-        with pytest.raises(UnreadableRunError, match="is damaged"):
+        with pytest.raises(UnreadableRunError, match=pattern("errors.damaged")):
             recorder.finish("finished")
         assert path.exists()
 

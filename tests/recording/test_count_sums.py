@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from layered_runs import record_layered
+from sentences import sentence
 
 from explorer.metrics.sums import CountSums, is_off, likely_cause, nearest_ratio
 from explorer.queries import sums
@@ -62,7 +63,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> Said:
         ids[name] = f"case-{number}"
         write(folder, ids[name], **case)
     record_layered(folder)
-    ids["layers of different width"] = "layered"
+    ids[sentence("count_sums.different_width")] = "layered"
     with Index.open(folder / "index.duckdb") as index:
         assert not index.ingest([folder]).problems
         with index.cursor() as cur:
@@ -94,11 +95,15 @@ OFF: dict[str, tuple[Counts, float, str]] = {
     "one rank": (
         lambda rng, t: rng.multinomial(t * K // 8, EVEN, size=L),
         1 / 8,
-        "one of 8 ranks or micro-batches",
+        sentence("count_sums.one_of_ranks", ranks=8),
     ),
-    "twice": (lambda rng, t: 2 * whole(rng, t), 2.0, "every token was counted 2 times"),
-    "shared": (lambda rng, t: whole(rng, t * 3 // 2), 1.5, "a shared expert was counted"),
-    "first choice": (lambda rng, t: rng.multinomial(t, EVEN, size=L), 0.5, "only the first of 2 choices"),
+    "twice": (lambda rng, t: 2 * whole(rng, t), 2.0, sentence("count_sums.counted_times", times=2)),
+    "shared": (lambda rng, t: whole(rng, t * 3 // 2), 1.5, sentence("count_sums.shared_expert")),
+    "first choice": (
+        lambda rng, t: rng.multinomial(t, EVEN, size=L),
+        0.5,
+        sentence("count_sums.first_choices_only", choices=2),
+    ),
     "nothing": (lambda rng, t: np.zeros((L, E), int), 0.0, "nothing was counted"),
     "no plain cause": (lambda rng, t: rng.multinomial(int(t * K * 0.7), EVEN, size=L), 0.7, ""),
 }
@@ -167,7 +172,7 @@ def test_a_shared_expert_among_the_routed_ones_is_named(said: Said) -> None:
     assert said["a shared expert"] == (None, E)
 
 
-@pytest.mark.parametrize("name", [*SILENT, "layers of different width"])
+@pytest.mark.parametrize("name", [*SILENT, sentence("count_sums.different_width")])
 def test_what_is_as_it_should_be_raises_no_alarm(said: Said, name: str) -> None:
     assert said[name] == (None, None)
 
@@ -202,8 +207,8 @@ def test_a_steady_or_a_far_ratio_is_off(ratios: list[float], wanted: bool) -> No
     [
         (1 / 3, 8, "one of 3 ranks"),
         (9 / 8, 8, "a shared expert"),
-        (2.0, 1, "a shared expert was counted with the routed ones, or every token was counted 2 times"),
-        (100.0, 8, "every token was counted 100 times"),
+        (2.0, 1, sentence("count_sums.shared_or_counted_times", times=2)),
+        (100.0, 8, sentence("count_sums.counted_times", times=100)),
         (0.37, 8, ""),
         (1.37, 8, ""),
     ],

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from recording_runs import E, K, L, give, loads, make_info, steps_of
+from sentences import pattern
 
 from explorer.errors import RunFolderError
 from explorer.recording import FolderRecorder, RunFolder, compaction
@@ -130,18 +131,24 @@ def test_counts_above_two_to_the_53_stay_exact(recorder: FolderRecorder) -> None
         (LoadRecord(step=0, tokens_LE=np.ones((L, E), dtype=bool)), "type bool"),
         (LoadRecord(step=0, tokens_LE=np.ones((L, E + 1), dtype=int)), r"shape \(2, 5\).*L = 2, E = 4"),
         (LoadRecord(step=0, tokens_LE=np.ones(L * E, dtype=int)), r"shape \(8,\)"),
-        (LoadRecord(step=0, tokens_LE=np.full((L, E), -1)), "-1 to -1: must lie between 0"),
-        (LoadRecord(step=0, tokens_LE=np.full((L, E), 2**63, dtype=np.uint64)), "must lie between"),
+        (
+            LoadRecord(step=0, tokens_LE=np.full((L, E), -1)),
+            "-1 to -1: " + pattern("errors.must_lie_between") + " 0",
+        ),
+        (
+            LoadRecord(step=0, tokens_LE=np.full((L, E), 2**63, dtype=np.uint64)),
+            pattern("errors.must_lie_between"),
+        ),
         (LoadRecord(step=-1, tokens_LE=np.ones((L, E), dtype=int)), "step = -1"),
         (LoadRecord(step=1.5, tokens_LE=np.ones((L, E), dtype=int)), "step = 1.5"),  # type: ignore[arg-type]
         (LayerRecord(step=0, aux_loss_L=np.ones(L + 1, dtype=np.float32)), "aux_loss_L"),
-        (LayerRecord(step=0, aux_loss_L=np.array(["a", "b"])), "must hold numbers"),
+        (LayerRecord(step=0, aux_loss_L=np.array(["a", "b"])), pattern("recording.numbers")),
         (LayerRecord(step=0, num_layers=L + 1), "num_layers"),
         (
             SequenceLoadRecord(
                 step=0, split="train", micro_batch=0, domains_B=["a"], tokens_BLE=np.ones((2, L, E), int)
             ),
-            "domains_B of step 0 = 1 names: must name each of the 2",
+            "domains_B of step 0 = 1 names: " + pattern("recording.one_name_of_each", sequences=2),
         ),
         (
             ProbeRecord(
@@ -164,10 +171,10 @@ def test_a_record_that_breaks_a_rule_is_refused(recorder: FolderRecorder, record
 
 def test_steps_do_not_go_back(recorder: FolderRecorder) -> None:
     give(recorder, 0, 1)
-    with pytest.raises(RunFolderError, match=r"LoadRecord.step = 1: must be at least 2"):
+    with pytest.raises(RunFolderError, match="LoadRecord.step = 1: " + pattern("errors.at_least") + " 2"):
         recorder.record(loads(1))
     recorder.record(loads(5))
-    with pytest.raises(RunFolderError, match=r"must be at least 5"):
+    with pytest.raises(RunFolderError, match=pattern("errors.at_least") + " 5"):
         recorder.record(loads(4))
     with pytest.raises(RunFolderError, match=r"step_done\(1\)"):
         recorder.step_done(1)
@@ -181,22 +188,26 @@ ONES = np.ones((L, E), dtype=int)
     [
         (
             StepRecord(step=5, tokens_seen=8, lm_loss=1.0),
-            "StepRecord of step 5 was given already; .*micro-batches",
+            "StepRecord of step 5 " + pattern("errors.given_already") + "; .*micro-batches",
         ),
-        (LoadRecord(step=5, tokens_LE=ONES), "LoadRecord of step 5 was given already"),
-        (LayerRecord(step=5, num_layers=L), "LayerRecord of step 5 was given already"),
-        (RankLoadRecord(step=5, tokens_RLE=ONES[None]), "RankLoadRecord of step 5 was given already"),
+        (LoadRecord(step=5, tokens_LE=ONES), "LoadRecord of step 5 " + pattern("errors.given_already")),
+        (LayerRecord(step=5, num_layers=L), "LayerRecord of step 5 " + pattern("errors.given_already")),
+        (
+            RankLoadRecord(step=5, tokens_RLE=ONES[None]),
+            "RankLoadRecord of step 5 " + pattern("errors.given_already"),
+        ),
         (
             SequenceLoadRecord(step=5, split="train", micro_batch=1, domains_B=["a"], tokens_BLE=ONES[None]),
-            "SequenceLoadRecord of step 5, split train, micro_batch 1 was given already; record each",
+            "SequenceLoadRecord of step 5, split train, micro_batch 1 "
+            + pattern("recording.micro_batches_hint"),
         ),
         (
             EvalRecord(step=5, split="held_out", domain="a", lm_loss=1.0, num_tokens=1, num_bytes=1),
-            "EvalRecord of step 5, split held_out, domain a was given already",
+            "EvalRecord of step 5, split held_out, domain a " + pattern("errors.given_already"),
         ),
         (
             EvalLoadRecord(step=5, split="held_out", domain="a", tokens_LE=ONES),
-            "EvalLoadRecord of step 5, split held_out, domain a was given already",
+            "EvalLoadRecord of step 5, split held_out, domain a " + pattern("errors.given_already"),
         ),
         (
             ProbeRecord(
@@ -204,7 +215,7 @@ ONES = np.ones((L, E), dtype=int)
                 router_logits_PLE=np.ones((3, L, E), np.float32),
                 selected_experts_PLK=np.ones((3, L, K), int),
             ),
-            "ProbeRecord of step 5 was given already",
+            "ProbeRecord of step 5 " + pattern("errors.given_already"),
         ),
     ],
 )
@@ -285,7 +296,7 @@ def test_finish_says_how_it_ended_and_ends_it(recorder: FolderRecorder) -> None:
     status = RunFolder(recorder.path).status
     assert (status.state, status.message) == ("stopped", "by the user")
     assert status.results == {"max_vio": 0.5, "nothing": None, "losses": [1, 2]}
-    with pytest.raises(RunFolderError, match="has been finished"):
+    with pytest.raises(RunFolderError, match=pattern("recording.finished")):
         give(recorder, 1)
 
 
@@ -326,10 +337,16 @@ def test_a_long_message_is_cut_and_the_status_can_be_read(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"wall_time_s": "x"}, "wall_time_s = 'x': must be one number, not str; give a number or None"),
-        ({"wall_time_s": True}, "wall_time_s = True: must be a number, not a truth value"),
-        ({"tokens_per_second": np.array([1.0, 2.0])}, "tokens_per_second = .*: must be one number"),
-        ({"tokens_per_second": 10**400}, "must lie within the range of float64"),
+        (
+            {"wall_time_s": "x"},
+            "wall_time_s = 'x': " + pattern("recording.one_number_not_remedy", kind="str"),
+        ),
+        ({"wall_time_s": True}, "wall_time_s = True: " + pattern("errors.number_not_truth_value")),
+        (
+            {"tokens_per_second": np.array([1.0, 2.0])},
+            "tokens_per_second = .*: " + pattern("errors.one_number"),
+        ),
+        ({"tokens_per_second": 10**400}, pattern("errors.in_range_of") + " float64"),
     ],
 )
 def test_a_figure_that_is_no_number_is_refused(
@@ -347,10 +364,10 @@ def test_a_figure_that_is_no_number_is_refused(
 @pytest.mark.parametrize(
     ("results", "says"),
     [
-        ([1, 2], r"results = \[1, 2\]: must map names to figures"),
-        ({"deep": nested(80)}, "results is nested more than 63 levels deep"),
-        ({"long": 10**5000}, "results cannot be kept as JSON"),
-        ({"large": ["x" * 2**20] * 40}, "results: must have at most 33,554,432 bytes"),
+        ([1, 2], r"results = \[1, 2\]: " + pattern("recording.map_of_results")),
+        ({"deep": nested(80)}, "results " + pattern("recording.nested_deeper", levels=63)),
+        ({"long": 10**5000}, "results " + pattern("errors.not_json")),
+        ({"large": ["x" * 2**20] * 40}, "results: " + pattern("recording.most_bytes", bytes="33,554,432")),
     ],
 )
 def test_results_that_no_reader_takes_are_refused_when_they_are_given(
@@ -365,10 +382,10 @@ def test_results_that_no_reader_takes_are_refused_when_they_are_given(
 
 def test_documents_are_as_deep_as_a_reader_takes(tmp_path: Path) -> None:
     for deep in (80, 100_000):
-        with pytest.raises(RunFolderError, match="config is nested more than 63 levels deep"):
+        with pytest.raises(RunFolderError, match="config " + pattern("recording.nested_deeper", levels=63)):
             replace(make_info(), config={"deep": nested(deep)})
     recorder = FolderRecorder.create(tmp_path, replace(make_info(), config={"deep": nested(62)}))
-    with pytest.raises(RunFolderError, match=r"deep\.json is nested more than 64 levels deep"):
+    with pytest.raises(RunFolderError, match=r"deep\.json " + pattern("recording.nested_deeper", levels=64)):
         recorder.save_json("deep", nested(65))
     recorder.save_json("deep", nested(64))
     run = RunFolder(recorder.path)
@@ -379,10 +396,14 @@ def test_a_step_beyond_what_a_reader_takes_is_refused_and_nothing_is_lost(record
     give(recorder, 0)
     with pytest.raises(RunFolderError, match=r"LoadRecord\.step = 1152921504606846976: must be a whole"):
         recorder.record(loads(2**60, 1))
-    with pytest.raises(RunFolderError, match="from 0 to 9007199254740991; call step"):
+    with pytest.raises(
+        RunFolderError, match="from 0 to 9007199254740991; " + pattern("recording.call_step_done")
+    ):
         recorder.step_done(2**60)
     recorder.finish("finished")
-    with pytest.raises(RunFolderError, match="first_step = 1152921504606846976: must be a whole number"):
+    with pytest.raises(
+        RunFolderError, match="first_step = 1152921504606846976: " + pattern("errors.whole_number")
+    ):
         FolderRecorder.resume(recorder.path, 2**60)
     run = RunFolder(recorder.path)
     assert (run.status.state, steps_of(recorder.path)) == ("finished", [0])
@@ -396,7 +417,9 @@ def test_no_status_is_written_that_breaks_a_rule_of_it(recorder: FolderRecorder)
     """Whatever way a wrong value takes into it."""
     recorder._figures["tokens_per_second"] = "fast"
     give(recorder, 0)
-    with pytest.raises(RunFolderError, match=r'of run: tokens_per_second = "fast": must be a number'):
+    with pytest.raises(
+        RunFolderError, match='of run: tokens_per_second = "fast": ' + pattern("recording.number")
+    ):
         recorder.flush()
     recorder.set_throughput(tokens_per_second=1.0)
     recorder.finish("finished")
@@ -410,7 +433,7 @@ def test_documents_lie_beside_the_tables(recorder: FolderRecorder) -> None:
     assert run.document("probe") == {"tokens": [0, 1, 2]}
     assert run.document("tokenizer") == ["é"]
     for name in ("run", "status.json", "../other", "a/b", ".hidden", "attempts", "manifest"):
-        with pytest.raises(RunFolderError, match="must be a file name"):
+        with pytest.raises(RunFolderError, match=pattern("recording.file_name")):
             recorder.save_json(name, {})
 
 

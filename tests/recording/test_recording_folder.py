@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from recording_runs import E, L, give, make_info, steps_of
+from sentences import pattern, sentence
 
 from explorer.errors import RunFolderError
 from explorer.recording import FolderRecorder, RunFolder, RunInfo
@@ -29,14 +30,19 @@ def recorder(tmp_path: Path) -> FolderRecorder:
 
 class TestCreate:
     def test_an_existing_run_is_not_overwritten(self, recorder: FolderRecorder, tmp_path: Path) -> None:
-        with pytest.raises(RunFolderError, match="exists already"):
+        with pytest.raises(RunFolderError, match=pattern("errors.exists_already")):
             FolderRecorder.create(tmp_path, make_info())
         assert [p.name for p in tmp_path.iterdir()] == ["run"]
 
     @pytest.mark.parametrize("below", [".", "deeper"])
     def test_a_file_where_a_folder_should_be(self, tmp_path: Path, below: str) -> None:
         (tmp_path / "file").write_text("")
-        with pytest.raises(RunFolderError, match=r"is a file|cannot be written \(Not a directory\)"):
+        with pytest.raises(
+            RunFolderError,
+            match=pattern("recording.is_file")
+            + "|"
+            + pattern("recording.unwritable_because", why="Not a directory"),
+        ):
             FolderRecorder.create(tmp_path / "file" / below, make_info())
 
     @pytest.mark.parametrize("call", ["replace", "rename"])
@@ -59,7 +65,13 @@ class TestCreate:
 
 def test_a_path_that_is_not_unicode_is_refused(tmp_path: Path) -> None:
     runs = tmp_path / os.fsdecode(b"r\xff")
-    with pytest.raises(RunFolderError, match=r"udcff/run: the path must be Unicode, .* choose another"):
+    with pytest.raises(
+        RunFolderError,
+        match="udcff/run: "
+        + pattern("recording.unicode_path")
+        + ", .* "
+        + pattern("recording.choose_another"),
+    ):
         FolderRecorder.create(runs, make_info())
     assert list(tmp_path.iterdir()) == []
 
@@ -180,7 +192,12 @@ class TestDiskRefuses:
             train()
         status = RunFolder(tmp_path / "run").status
         assert (status.state, steps_of(tmp_path / "run")) == ("failed", [0])
-        assert "steps of steps 1 to 1 of run could not be written (ValueError: no frame)" in status.message
+        assert (
+            sentence(
+                "recording.rows_unwritable", table="steps", first=1, last=1, error="ValueError: no frame"
+            )
+            in status.message
+        )
         assert ("by zero" in status.message) == has_error
 
 
@@ -243,7 +260,7 @@ class TestResume:
         again.finish("finished")
         events = RunFolder(recorder.path).read("events")
         assert events.select("step", "kind", "detail").rows() == [
-            (3, "recording_gap", "steps 1 to 2 were trained and not recorded")
+            (3, "recording_gap", sentence("recording.trained_not_recorded", first=1, last=2))
         ]
 
     def test_what_a_killed_writer_left_is_cleaned_up(self, recorder: FolderRecorder) -> None:
@@ -283,7 +300,9 @@ class TestResume:
             assert process.stdout is not None
             assert process.stdout.readline() == b"ready\n"
             assert RunFolder(tmp_path / "run").status.state == "running"
-            with pytest.raises(RunFolderError, match=f"still being written by process {process.pid}"):
+            with pytest.raises(
+                RunFolderError, match=pattern("recording.written_by_process", pid=process.pid)
+            ):
                 FolderRecorder.resume(tmp_path / "run", 0)
             process.kill()
         assert RunFolder(tmp_path / "run").status.state == "interrupted"

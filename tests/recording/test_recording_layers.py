@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from layered_runs import LAYERS, WIDTHS, layered_info, record_layered
 from recording_runs import make_info
+from sentences import pattern
 
 from explorer.errors import RunFolderError
 from explorer.recording import FolderRecorder, RunFolder, RunInfo
@@ -63,27 +64,30 @@ def test_padding_of_floats_means_nothing() -> None:
 @pytest.mark.parametrize(
     ("record", "says"),
     [
-        (LoadRecord(step=0, tokens_LE=np.ones((3, 8), int)), r"must be 0 beyond the experts of each layer"),
+        (LoadRecord(step=0, tokens_LE=np.ones((3, 8), int)), pattern("recording.zero_beyond_experts")),
         (
             LoadRecord(step=0, tokens_LE=[np.ones(4, int)] * 3),
             r"\[4, 8, 8\] experts.*L = 3, E = 8\), not \(3, 4\)",
         ),  # type: ignore[arg-type]
         (
             LoadRecord(step=0, tokens_LE=[np.ones(4, int), np.ones(8, int)]),  # type: ignore[arg-type]
-            r"must be one array per layer, with \[4, 8, 8\] experts; correct",
+            pattern("recording.array_per_layer", experts="[4, 8, 8]"),
         ),
         (
             LoadRecord(step=0, tokens_LE=[np.ones(4, int), np.full(8, 2**61), np.ones(8, int)]),  # type: ignore[arg-type]
-            rf"step 0 = {2**64}: the counts of layer 5 must add up to at most {2**63 - 1}; correct",
+            f"step 0 = {2**64}: " + pattern("recording.layer_counts_most", layer=5, most=2**63 - 1),
         ),
-        (EventRecord(step=0, kind="x", layer=-1), "layer of step 0 = -1: must be a whole number from 0"),
+        (
+            EventRecord(step=0, kind="x", layer=-1),
+            "layer of step 0 = -1: " + pattern("errors.whole_number_from") + " 0",
+        ),
         (
             ProbeRecord(
                 step=0,
                 router_logits_PLE=np.zeros((1, 3, 8), np.float32),
                 selected_experts_PLK=np.array([[[0, 5], [0, 5], [0, 5]]]),
             ),
-            "selected_experts_PLK of step 0 = 5: must be below 4 in layer 3",
+            "selected_experts_PLK of step 0 = 5: " + pattern("recording.below_in_layer", experts=4, layer=3),
         ),
     ],
 )
@@ -105,33 +109,44 @@ def test_counts_may_be_as_large_as_their_sum_allows() -> None:
     record = SequenceLoadRecord(
         step=0, split="train", micro_batch=0, domains_B=["a", "b"], tokens_BLE=sequences
     )
-    with pytest.raises(RunFolderError, match=r"step 0 = 9223372036854775808: the counts of layer 0"):
+    with pytest.raises(
+        RunFolderError, match="step 0 = 9223372036854775808: " + pattern("recording.layer_counts") + " 0"
+    ):
         checked(record, layout)
 
 
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
-        ({"layers": (3, 5)}, r"layers = \[3, 5\]: must be 3 different numbers in ascending order"),
-        ({"layers": (3, 5, 5)}, "must be 3 different numbers"),
-        ({"layers": (9, 5, 3)}, "must be 3 different numbers"),
-        ({"layers": (-1, 5, 9)}, r"layers = \(-1, 5, 9\): must lie between 0"),
-        ({"layers": (3, 5, 2**31)}, "whole numbers up to 2147483647"),
-        ({"layers": 3}, "layers = 3: must be a list"),
-        ({"layers": "3, 5, 9"}, "layers = '3, 5, 9': must hold numbers"),
-        ({"experts_per_layer": (4, 8)}, r"experts_per_layer = \[4, 8\]: must be 3 numbers of at least 1"),
+        ({"layers": (3, 5)}, r"layers = \[3, 5\]: " + pattern("recording.ascending_numbers", count=3)),
+        ({"layers": (3, 5, 5)}, pattern("recording.different_numbers", count=3)),
+        ({"layers": (9, 5, 3)}, pattern("recording.different_numbers", count=3)),
+        ({"layers": (-1, 5, 9)}, r"layers = \(-1, 5, 9\): " + pattern("errors.must_lie_between") + " 0"),
+        ({"layers": (3, 5, 2**31)}, pattern("recording.whole_numbers_up_to", most=2147483647)),
+        ({"layers": 3}, "layers = 3: " + pattern("recording.list")),
+        ({"layers": "3, 5, 9"}, "layers = '3, 5, 9': " + pattern("recording.numbers")),
+        (
+            {"experts_per_layer": (4, 8)},
+            r"experts_per_layer = \[4, 8\]: " + pattern("recording.numbers_of_at_least", count=3, least=1),
+        ),
         ({"experts_per_layer": (4, 0, 8)}, "at least 1"),
-        ({"experts_per_layer": (4, 4, 4)}, r"the largest of them num_experts \(8\)"),
+        ({"experts_per_layer": (4, 4, 4)}, pattern("recording.largest_num_experts", experts=8)),
         (
             {"top_k": 9},
-            r"top_k = 9: must be at most num_experts \(8\), since a token picks an expert once; .*",
+            "top_k = 9: " + pattern("recording.at_most_num_experts", experts=8) + " .*",
         ),
         (
             {"num_experts": 2**20, "num_moe_layers": 10_000, "layers": None, "experts_per_layer": None},
-            r"num_experts = 1048576: with 10000 MoE layers .* must be at most 4194304 together; describe",
+            "num_experts = 1048576: "
+            + pattern("recording.with_layers", layers=10000)
+            + " .* "
+            + pattern("recording.at_most_together", most=4194304),
         ),
-        ({"num_experts": 2**31}, "num_experts = 2147483648: must be a whole number from 0 to 1048576"),
-        ({"seed": 10**30}, "seed = 1000000000000000000000000000000: must be a whole number"),
+        (
+            {"num_experts": 2**31},
+            "num_experts = 2147483648: " + pattern("errors.whole_number_between", low=0, high=1048576),
+        ),
+        ({"seed": 10**30}, "seed = 1000000000000000000000000000000: " + pattern("errors.whole_number")),
     ],
 )
 def test_a_description_that_does_not_fit_is_refused(fields: dict[str, Any], says: str) -> None:

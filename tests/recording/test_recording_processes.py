@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import torch
 from recording_runs import give, make_info, steps_of
+from sentences import pattern, sentence
 from torch.utils.data import DataLoader
 from waiting import wait_for
 
@@ -98,7 +99,7 @@ class TestHeartbeat:
         )
         subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, timeout=60)
         status = RunFolder(tmp_path / "run").status
-        assert (status.state, status.message) == ("interrupted", "the process is gone")
+        assert (status.state, status.message) == ("interrupted", sentence("recording.process_gone"))
 
 
 class TestTakenOver:
@@ -114,17 +115,23 @@ class TestTakenOver:
         return recorder
 
     def test_it_cannot_be_taken_over_while_it_gives_signs_of_life(self, silent: FolderRecorder) -> None:
-        with pytest.raises(RunFolderError, match=r"written by process .* on node17; .* only rank 0"):
+        with pytest.raises(
+            RunFolderError,
+            match=pattern("recording.written_on") + " .* on node17; .* " + pattern("recording.only_rank_0"),
+        ):
             FolderRecorder.resume(silent.path, 3)
 
     def test_it_stops_with_a_sentence_and_the_new_attempt_loses_nothing(self, silent: FolderRecorder) -> None:
         rewrite(silent.path, heartbeat=time.time() - 181)
         status = RunFolder(silent.path).status
-        assert (status.state, status.message) == ("interrupted", "no sign of life from node17 for 3 minutes")
+        assert (status.state, status.message) == (
+            "interrupted",
+            sentence("recording.no_sign_of_life_for", host="node17", minutes=3),
+        )
         again = FolderRecorder.resume(silent.path, 2)
         give(again, 2, value=7)
         again.flush()
-        said = r"run was resumed elsewhere at step 2 \(attempt 1\), so this writer \(attempt 0\) has stopped"
+        said = pattern("recording.writer_has_stopped", step=2, attempt=1, own=0)
         give(silent, 3, 4, value=1)
         for call in (silent.flush, lambda: silent.finish("finished")):
             with pytest.raises(RunFolderError, match=said):
@@ -161,7 +168,7 @@ class TestTakenOver:
             write(*args)  # type: ignore[arg-type]
 
         monkeypatch.setattr(compaction, "_write_sorted", meanwhile)
-        with pytest.raises(RunFolderError, match="resumed elsewhere"):
+        with pytest.raises(RunFolderError, match=pattern("recording.resumed_elsewhere")):
             silent.finish("finished")
         assert RunFolder(silent.path).generation == 0
         assert steps_of(silent.path) == [0, 1, 2]
@@ -193,7 +200,9 @@ class TestSeveralAtOnce:
         second = FolderRecorder.resume(ended, 2)
         assert first.status.attempt == second.status.attempt == 1
         give(first, 2, value=1)
-        with pytest.raises(RunFolderError, match=r"resumed elsewhere at step 2 \(attempt 1\)"):
+        with pytest.raises(
+            RunFolderError, match=pattern("recording.resumed_elsewhere_at", step=2, attempt=1)
+        ):
             first.flush()
         give(second, 2, value=7)
         second.finish("finished")
@@ -244,7 +253,7 @@ class TestFileSystem:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, of_folders: bool
     ) -> None:
         self.refuse(monkeypatch, code, of_folders=of_folders)
-        with pytest.raises(RunFolderError, match="cannot be written"):
+        with pytest.raises(RunFolderError, match=pattern("errors.write_failed")):
             FolderRecorder.create(tmp_path, make_info())
         assert list(tmp_path.iterdir()) == []
 
@@ -279,8 +288,7 @@ def test_of_several_ranks_one_makes_the_run(tmp_path: Path, monkeypatch: pytest.
         said = sorted(pool.map(rank, range(4)))
     assert said[0] == ""
     assert len(set(said[1:])) == 1
-    assert said[1].endswith("run exists already; choose another run_id, resume it or delete the folder "
-                            "(of several ranks, only rank 0 makes the recorder).")  # fmt: skip
+    assert said[1].endswith(sentence("recording.rank_0_hint"))  # fmt: skip
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
 
 
@@ -350,17 +358,17 @@ class TestFork:
     def test_a_child_in_which_it_would_hang_is_refused(self, tmp_path: Path) -> None:
         said = self.run(tmp_path, "used")
         assert len(said) == 3
-        for sentence in said:
-            assert sentence.startswith("RunFolderError: process ")
-            assert 'start it with "spawn"' in sentence
+        for message in said:
+            assert message.startswith("RunFolderError: process ")
+            assert sentence("recording.start_with_spawn") in message
         assert [p.name for p in tmp_path.iterdir()] == ["parent"]
         assert RunFolder(tmp_path / "parent").attempts[-1].attempt == 0
 
     def test_children_beside_a_recorder_leave_its_run_alone(self, tmp_path: Path) -> None:
         said = self.run(tmp_path, "beside")
         assert (said[0], said[3]) == ("done", "done")
-        for sentence in said[1:3]:
-            assert "live is recorded by process " in sentence
+        for message in said[1:3]:
+            assert sentence("recording.recorded_by_process", run="live") + " " in message
         status = RunFolder(tmp_path / "live").status
         assert (status.state, status.message, steps_of(tmp_path / "live")) == ("finished", "", [0, 1])
 

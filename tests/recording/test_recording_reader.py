@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 from recording_runs import E, L, give, make_info, steps_of
+from sentences import pattern, sentence
 
 from explorer.errors import RunFolderError, UnreadableRunError
 from explorer.recording import FolderRecorder, RunFolder, atomic_write_json, files, list_runs, read_json
@@ -38,14 +39,16 @@ def edit(path: Path, **changes: Any) -> None:
 class TestInfo:
     def test_a_missing_file(self, run: RunFolder) -> None:
         (run.path / "run.json").unlink()
-        with pytest.raises(UnreadableRunError, match=r"run\.json is missing"):
+        with pytest.raises(UnreadableRunError, match=r"run\.json " + pattern("reading.missing")):
             _ = run.info
 
     @pytest.mark.parametrize("length", [0, 10, 100])
     def test_a_truncated_file(self, run: RunFolder, length: int) -> None:
         path = run.path / "run.json"
         path.write_bytes(path.read_bytes()[:length])
-        with pytest.raises(UnreadableRunError, match=r"run\.json is damaged or cut short"):
+        with pytest.raises(
+            UnreadableRunError, match=r"run\.json is " + pattern("errors.damaged_or_cut_short")
+        ):
             _ = run.info
 
     @pytest.mark.parametrize("content", [b"[]", b"3", b"\xff\xfe"])
@@ -63,11 +66,11 @@ class TestInfo:
     @pytest.mark.parametrize(
         ("content", "reason"),
         [
-            ("[" * 200_000, "nested more than 64 levels"),
-            ('{"config": ' + "[" * 70 + "]" * 70 + "}", "nested more than 64 levels"),
-            ('{"name": "\\ud800"}', "damaged or cut short"),
-            ('{"seed": 1e999}', "damaged or cut short"),
-            ('{"seed": NaN}', "damaged or cut short"),
+            ("[" * 200_000, sentence("errors.nested_deeper_than", levels=64)),
+            ('{"config": ' + "[" * 70 + "]" * 70 + "}", sentence("errors.nested_deeper_than", levels=64)),
+            ('{"name": "\\ud800"}', sentence("errors.damaged_or_cut_short")),
+            ('{"seed": 1e999}', sentence("errors.damaged_or_cut_short")),
+            ('{"seed": NaN}', sentence("errors.damaged_or_cut_short")),
         ],
     )
     def test_json_that_other_readers_could_not_bear(self, run: RunFolder, content: str, reason: str) -> None:
@@ -83,35 +86,35 @@ class TestInfo:
         if name == "status.json":
             assert run.status.state == "interrupted"
             return
-        with pytest.raises(UnreadableRunError, match="not a regular file"):
+        with pytest.raises(UnreadableRunError, match=pattern("reading.not_regular_file")):
             _ = (run.info, run.parts("steps"))
 
     def test_a_document_of_any_size_is_not_read(
         self, run: RunFolder, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(files, "MAX_DOCUMENT_BYTES", 100)
-        with pytest.raises(UnreadableRunError, match="larger than 100 bytes"):
+        with pytest.raises(UnreadableRunError, match=pattern("reading.larger_than", bytes=100)):
             _ = run.info
 
     def test_a_newer_format(self, run: RunFolder) -> None:
         edit(run.path / "run.json", format_version=2)
-        with pytest.raises(UnreadableRunError, match=r"format_version = 2.*upgrade the explorer"):
+        with pytest.raises(UnreadableRunError, match="format_version = 2.*" + pattern("reading.upgrade")):
             _ = run.info
 
     def test_another_folder_name(self, run: RunFolder) -> None:
         copy = RunFolder(shutil.copytree(run.path, run.path.parent / "copy"))
-        with pytest.raises(UnreadableRunError, match=r'run_id = "run": must be the folder.s name') as copied:
+        with pytest.raises(
+            UnreadableRunError, match='run_id = "run": ' + pattern("reading.folder_name") + ".s name"
+        ) as copied:
             _ = copy.info
-        assert "the folder run exists beside it" in str(copied.value)
+        assert sentence("reading.folder_beside", run="run") in str(copied.value)
         assert "rename the folder" not in str(copied.value), "that name is taken"
         edit(copy.path / "run.json", run_id="copy")
         assert RunFolder(copy.path).info.run_id == "copy", "the remedy that the sentence names"
 
     def test_a_renamed_folder(self, run: RunFolder) -> None:
         renamed = RunFolder(run.path.rename(run.path.parent / "ru n"))
-        with pytest.raises(
-            UnreadableRunError, match=r"rename the folder back to run, or give the folder a name"
-        ):
+        with pytest.raises(UnreadableRunError, match=pattern("reading.rename_back", run="run")):
             _ = renamed.info
 
     def test_missing_and_unknown_fields(self, run: RunFolder) -> None:
@@ -120,12 +123,14 @@ class TestInfo:
         data = json.loads((run.path / "run.json").read_text())
         del data["top_k"]
         (run.path / "run.json").write_text(json.dumps(data))
-        with pytest.raises(UnreadableRunError, match="lacks top_k"):
+        with pytest.raises(UnreadableRunError, match=pattern("reading.lacks", field="top_k")):
             _ = RunFolder(run.path).info
 
     def test_a_size_that_is_no_number(self, run: RunFolder) -> None:
         edit(run.path / "run.json", num_experts="many")
-        with pytest.raises(UnreadableRunError, match=r'num_experts = "many": must be a whole number from 0'):
+        with pytest.raises(
+            UnreadableRunError, match='num_experts = "many": ' + pattern("errors.whole_number_from") + " 0"
+        ):
             _ = run.info
 
 
@@ -134,7 +139,9 @@ class TestRows:
         table = run.read("expert_loads", ["tokens", "layer"])
         assert table.columns == ["tokens", "layer"]
         assert table.height == 5 * L * E
-        with pytest.raises(RunFolderError, match=r"columns = 'loads'.*choose among run_id, step"):
+        with pytest.raises(
+            RunFolderError, match="columns = 'loads'.*" + pattern("reading.columns", columns="run_id, step")
+        ):
             run.read("expert_loads", ["loads"])
         with pytest.raises(RunFolderError, match="table = 'load'"):
             run.read("load")
@@ -148,7 +155,9 @@ class TestRows:
     def test_a_damaged_part_is_named(self, run: RunFolder, length: int) -> None:
         part = run.path / "expert_loads-0-3-4.parquet"
         part.write_bytes(part.read_bytes()[:length])
-        with pytest.raises(UnreadableRunError, match=r"expert_loads-0-3-4\.parquet is damaged"):
+        with pytest.raises(
+            UnreadableRunError, match=r"expert_loads-0-3-4\.parquet " + pattern("errors.damaged")
+        ):
             run.read("expert_loads")
         assert steps_of(run.path) == [0, 1, 2, 3, 4]
 
@@ -163,7 +172,10 @@ class TestRows:
     def test_a_missing_key_column_is_damage(self, run: RunFolder) -> None:
         part = run.path / "steps-0-3-4.parquet"
         pl.read_parquet(part).drop("step").write_parquet(part)
-        with pytest.raises(UnreadableRunError, match=r"steps-0-3-4\.parquet is damaged \(lacks .*step"):
+        with pytest.raises(
+            UnreadableRunError,
+            match=r"steps-0-3-4\.parquet " + pattern("errors.damaged") + r" \(lacks .*step",
+        ):
             run.read("steps", ["lm_loss"])
 
     def test_temporary_and_foreign_files_do_not_count(self, run: RunFolder) -> None:
@@ -186,20 +198,22 @@ class TestRows:
     def test_a_part_that_no_writer_can_have_named(self, run: RunFolder, name: str) -> None:
         (run.path / f"{name}.parquet").write_bytes((run.path / "steps-0-3-4.parquet").read_bytes())
         (run.path / "status.json").unlink()
-        with pytest.raises(UnreadableRunError, match=r"its name must be steps-ATTEMPT-FIRST-LAST"):
+        with pytest.raises(UnreadableRunError, match=pattern("reading.part_name", table="steps")):
             run.read("expert_loads")
 
     def test_a_part_below_the_start_of_its_attempt(self, run: RunFolder) -> None:
         FolderRecorder.resume(run.path, 3)
         (run.path / "status.json").unlink()
         (run.path / "steps-1-2-2.parquet").write_bytes((run.path / "steps-0-0-2.parquet").read_bytes())
-        with pytest.raises(UnreadableRunError, match=r"FIRST at least 3, where the attempt began"):
+        with pytest.raises(UnreadableRunError, match=pattern("reading.first_at_least", step=3)):
             run.read("steps")
 
     @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
     def test_a_table_must_be_a_file(self, run: RunFolder) -> None:
         os.mkfifo(run.path / "steps-0-5-6.parquet")
-        with pytest.raises(UnreadableRunError, match=r"steps-0-5-6\.parquet is not a regular file"):
+        with pytest.raises(
+            UnreadableRunError, match=r"steps-0-5-6\.parquet is " + pattern("reading.not_regular_file")
+        ):
             run.read("steps")
 
     @pytest.mark.parametrize(
@@ -258,7 +272,9 @@ class TestRows:
         monkeypatch.setattr(reader_module, "PAUSE_S", 0.0)
         FolderRecorder.resume(run.path, 5).finish("finished")
         (run.path / "steps-g1.parquet").unlink()
-        with pytest.raises(UnreadableRunError, match=r"steps is missing \(steps-g1\.parquet\)"):
+        with pytest.raises(
+            UnreadableRunError, match="steps " + pattern("reading.missing") + r" \(steps-g1\.parquet\)"
+        ):
             run.read("steps")
 
     @pytest.mark.parametrize("name", ["manifest.json", "attempts.json"])
@@ -269,7 +285,7 @@ class TestRows:
             run.read("steps")
 
     def test_a_folder_that_is_gone(self, tmp_path: Path) -> None:
-        with pytest.raises(UnreadableRunError, match="cannot be listed"):
+        with pytest.raises(UnreadableRunError, match=pattern("reading.not_listed")):
             RunFolder(tmp_path / "nothing").read("steps")
 
     def test_reading_writes_nothing(self, run: RunFolder) -> None:
@@ -302,7 +318,7 @@ class TestListing:
         found = list_runs(tmp_path, tmp_path / "missing")
         assert [listing.run_id for listing in found] == ["damaged", "new", "old"]
         assert found[0].info is None
-        assert "damaged or cut short" in (found[0].problem or "")
+        assert sentence("errors.damaged_or_cut_short") in (found[0].problem or "")
         assert found[1].info is not None
         assert found[1].status is not None
         assert found[1].problem is None
@@ -312,7 +328,7 @@ class TestListing:
             FolderRecorder.create(tmp_path / folder, make_info())
         found = {listing.path.parent.name: listing for listing in list_runs(tmp_path / "a", tmp_path / "b")}
         assert found["a"].problem is None
-        assert f"run is also in {tmp_path / 'a'}" in (found["b"].problem or "")
+        assert sentence("reading.also_in", run="run", folder=tmp_path / "a") in (found["b"].problem or "")
 
     def test_a_strange_date_does_not_hide_the_others(self, tmp_path: Path) -> None:
         for name in ("x", "y"):
@@ -325,8 +341,8 @@ class TestListing:
             FolderRecorder.create(tmp_path / "sub" / "sweep", make_info(name))
         [listing] = list_runs(tmp_path)
         assert listing.run_id == "sub"
-        assert f"add --runs {tmp_path / 'sub' / 'sweep'}" in (listing.problem or "")
-        assert "holds a, b, c and 1 more" in (listing.problem or "")
+        assert sentence("reading.add_runs", folder=tmp_path / "sub" / "sweep") in (listing.problem or "")
+        assert sentence("reading.holds_runs", runs="a, b, c", more=1) in (listing.problem or "")
         assert "delete" not in (listing.problem or "")
         assert len(list_runs(tmp_path / "sub" / "sweep")) == 4
 
@@ -340,7 +356,7 @@ class TestListing:
         (tmp_path / "r").mkdir()
         (tmp_path / "r" / name).write_bytes(b"")
         [listing] = list_runs(tmp_path)
-        assert f"{tmp_path / 'r' / 'run.json'} is missing" in (listing.problem or "")
+        assert f"{tmp_path / 'r' / 'run.json'} " + sentence("reading.missing") in (listing.problem or "")
         assert "delete" not in (listing.problem or "")
 
     @pytest.mark.parametrize(
@@ -362,7 +378,7 @@ class TestListing:
         monkeypatch.setattr(RunFolder, "status", property(fail_once))
         problems = {listing.run_id: listing.problem for listing in list_runs(tmp_path)}
         assert problems["good"] is None
-        assert f"{tmp_path / 'bad'} cannot be read (" in (problems["bad"] or "")
+        assert f"{tmp_path / 'bad'} " + sentence("errors.read_failed") + " (" in (problems["bad"] or "")
 
     def test_an_interruption_is_not_the_fault_of_a_run(
         self, run: RunFolder, monkeypatch: pytest.MonkeyPatch
@@ -392,13 +408,15 @@ class TestJson:
     def test_the_old_content_stays_when_the_new_one_cannot_be_written(self, tmp_path: Path) -> None:
         path = tmp_path / "a.json"
         atomic_write_json(path, 1)
-        with pytest.raises(RunFolderError, match="object cannot be kept as JSON"):
+        with pytest.raises(RunFolderError, match="object " + pattern("errors.not_json")):
             atomic_write_json(path, object())
         assert read_json(path) == 1
 
     def test_a_folder_that_is_none(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
-        with pytest.raises(RunFolderError, match=r"cannot be written \(Not a directory\)"):
+        with pytest.raises(
+            RunFolderError, match=pattern("recording.unwritable_because", why="Not a directory")
+        ):
             atomic_write_json(tmp_path / "file" / "a.json", 1)
-        with pytest.raises(UnreadableRunError, match="cannot be read"):
+        with pytest.raises(UnreadableRunError, match=pattern("errors.read_failed")):
             read_json(tmp_path)

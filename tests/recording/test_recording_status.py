@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 from recording_runs import make_info
+from sentences import pattern, sentence
 
 from explorer.config.run import RunConfig
 from explorer.errors import RunFolderError
@@ -57,7 +58,7 @@ class TestLiveness:
         with subprocess.Popen([sys.executable, "-c", ""]) as process:
             process.wait()
         status = read(tmp_path, host=HERE, pid=process.pid, process_started="1")
-        assert (status.state, status.message) == ("interrupted", "the process is gone")
+        assert (status.state, status.message) == ("interrupted", sentence("recording.process_gone"))
 
     @needs_proc
     def test_a_reused_number_is_another_process(self, tmp_path: Path) -> None:
@@ -94,7 +95,7 @@ class TestLiveness:
     )
     def test_what_is_known_of_another_host_is_said(self, tmp_path: Path, age: float, words: str) -> None:
         status = read(tmp_path, host="node17", pid=1, heartbeat=time.time() - age)
-        assert status.message == f"no sign of life from node17 {words}"
+        assert status.message == sentence("recording.no_sign_of_life") + f" node17 {words}"
 
     @pytest.mark.parametrize("ahead", [400.0, 1e9])
     def test_a_clock_that_is_ahead_does_not_run_for_ever(self, tmp_path: Path, ahead: float) -> None:
@@ -104,7 +105,7 @@ class TestLiveness:
             os.utime(tmp_path / "status.json", (modified, modified))
             status = RunFolder(tmp_path).status
             assert status.state == "interrupted"
-            assert status.message.startswith("no sign of life from node17 ")
+            assert status.message.startswith(sentence("recording.no_sign_of_life") + " node17 ")
         atomic_write_json(tmp_path / "run.json", make_info(tmp_path.name).to_dict())
         FolderRecorder.resume(tmp_path, 0).finish("finished")
 
@@ -115,7 +116,9 @@ class TestLiveness:
         (tmp_path / "status.json").touch()
         assert RunFolder(tmp_path).status.state == "running"
         atomic_write_json(tmp_path / "run.json", make_info(tmp_path.name).to_dict())
-        with pytest.raises(RunFolderError, match="is still being written by process 1 on node17"):
+        with pytest.raises(
+            RunFolderError, match=pattern("recording.written_by_process_on", pid=1, host="node17")
+        ):
             FolderRecorder.resume(tmp_path, 0)
 
     def test_clocks_a_little_apart_are_usual(self, tmp_path: Path) -> None:
@@ -124,7 +127,7 @@ class TestLiveness:
     @pytest.mark.parametrize("pid", [10**30, -1])
     def test_a_number_that_no_process_can_have(self, tmp_path: Path, pid: int) -> None:
         status = read(tmp_path, host=HERE, pid=pid, process_started=None)
-        rule = f"pid = {pid}: must be a process id of at least 0; restore it from a copy."
+        rule = f"pid = {pid}: " + sentence("recording.process_id", least=0)
         assert (status.state, status.message) == ("interrupted", f"{tmp_path / 'status.json'}: {rule}")
 
     @pytest.mark.parametrize("pid", [2**31, 0])
@@ -136,7 +139,7 @@ class TestLiveness:
         if not has_proc:
             monkeypatch.setattr(status_module, "process_start", lambda _: None)
         status = read(tmp_path, host=HERE, pid=pid, process_started=started)
-        assert (status.state, status.message) == ("interrupted", "the process is gone")
+        assert (status.state, status.message) == ("interrupted", sentence("recording.process_gone"))
 
     @pytest.mark.parametrize(("age", "state"), [(0, "running"), (181, "interrupted")])
     def test_without_proc_the_heartbeat_counts_too(
@@ -178,12 +181,12 @@ class TestLiveness:
     @pytest.mark.parametrize(
         ("content", "reason"),
         [
-            (None, "is missing"),
-            ("{", "is damaged or cut short"),
-            ("[]", "holds [] where an object was expected"),
-            ('{"attempt": "x"}', 'attempt = "x": must be a whole number from 0 to'),
-            ('{"last_step": -2}', "last_step = -2: must be a whole number from -1 to"),
-            ('{"message": 5}', "message = 5: must be a text of at most 10000 characters"),
+            (None, sentence("reading.missing")),
+            ("{", "is " + sentence("errors.damaged_or_cut_short")),
+            ("[]", sentence("recording.object_expected", value="[]")),
+            ('{"attempt": "x"}', 'attempt = "x": ' + sentence("errors.whole_number_from") + " 0 to"),
+            ('{"last_step": -2}', "last_step = -2: " + sentence("errors.whole_number_from") + " -1 to"),
+            ('{"message": 5}', "message = 5: " + sentence("recording.text_of_at_most", most=10000)),
         ],
     )
     def test_a_status_that_cannot_be_read_is_an_interrupted_run(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from recording_runs import E, L, give, make_info, steps_of
+from sentences import pattern, sentence
 
 from explorer.errors import RunFolderError
 from explorer.recording import FolderRecorder, RunFolder
@@ -171,36 +172,64 @@ def test_a_tensor_on_a_device_is_fetched() -> None:
 
 
 BROKEN: dict[str, tuple[Record, str]] = {
-    "text": (step_record(lm_loss="low"), "StepRecord.lm_loss of step 0 = 'low': must be one number, not str"),
-    "nothing": (step_record(tokens_seen=None), "tokens_seen of step 0 = None: must be one number"),
-    "truth": (step_record(grad_norm=True), "grad_norm of step 0 = True: must be a number, not a truth value"),
-    "numpy truth": (step_record(tokens_seen=np.True_), "tokens_seen .*not a truth value"),
+    "text": (
+        step_record(lm_loss="low"),
+        "StepRecord.lm_loss of step 0 = 'low': " + pattern("recording.one_number_not") + " str",
+    ),
+    "nothing": (
+        step_record(tokens_seen=None),
+        "tokens_seen of step 0 = None: " + pattern("errors.one_number"),
+    ),
+    "truth": (
+        step_record(grad_norm=True),
+        "grad_norm of step 0 = True: " + pattern("errors.number_not_truth_value"),
+    ),
+    "numpy truth": (step_record(tokens_seen=np.True_), "tokens_seen .*" + pattern("errors.not_truth_value")),
     "several": (
         step_record(lm_loss=torch.ones(2)),
-        r"not Tensor of type float32 and shape \(2,\)",
+        pattern("recording.not_tensor_of", kind="float32") + r" \(2,\)",
     ),
-    "complex": (step_record(lm_loss=1j), "one number, not complex"),
-    "too large": (step_record(lm_loss=10**400), "lm_loss of step 0 = .*range of float64"),
-    "a fraction": (step_record(tokens_seen=8.5), "tokens_seen of step 0 = 8.5: must be a whole number"),
-    "not a number": (step_record(tokens_seen=float("nan")), "tokens_seen .*must be a whole number"),
-    "negative": (step_record(tokens_seen=-8), "tokens_seen of step 0 = -8: must be a whole number from 0"),
+    "complex": (step_record(lm_loss=1j), pattern("recording.one_number_not_cut") + " complex"),
+    "too large": (
+        step_record(lm_loss=10**400),
+        "lm_loss of step 0 = .*" + pattern("errors.range_of") + " float64",
+    ),
+    "a fraction": (
+        step_record(tokens_seen=8.5),
+        "tokens_seen of step 0 = 8.5: " + pattern("errors.whole_number"),
+    ),
+    "not a number": (
+        step_record(tokens_seen=float("nan")),
+        "tokens_seen .*" + pattern("errors.whole_number"),
+    ),
+    "negative": (
+        step_record(tokens_seen=-8),
+        "tokens_seen of step 0 = -8: " + pattern("errors.whole_number_from") + " 0",
+    ),
     "beyond int64": (step_record(tokens_seen=2**63), "tokens_seen .*from 0 to 9223372036854775807"),
-    "rounded": (step_record(tokens_seen=np.float32(2**25)), r"a float32 beyond 16,777,216 may .*torch.int64"),
-    "step": (step_record(step=None), "StepRecord.step = None: must be one number"),
+    "rounded": (
+        step_record(tokens_seen=np.float32(2**25)),
+        pattern("recording.rounded", kind="float32", exact="16,777,216") + " .*torch.int64",
+    ),
+    "step": (step_record(step=None), "StepRecord.step = None: " + pattern("errors.one_number")),
     "step of text": (step_record(step="3"), "StepRecord.step = '3'"),
-    "detail": (EventRecord(step=0, kind="x", detail={"a": 1}), "detail of step 0 = {'a': 1}: must be a text"),  # type: ignore[arg-type]
+    "detail": (
+        EventRecord(step=0, kind="x", detail={"a": 1}),
+        "detail of step 0 = {'a': 1}: " + pattern("errors.text"),
+    ),  # type: ignore[arg-type]
     "half a letter": (EventRecord(step=0, kind="\ud800"), "kind of step 0 = .*UTF-8"),
     "domain": (
         EvalRecord(step=0, split="held_out", domain=3, lm_loss=1.0, num_tokens=1, num_bytes=1),  # type: ignore[arg-type]
-        "EvalRecord.domain of step 0 = 3: must be a text",
+        "EvalRecord.domain of step 0 = 3: " + pattern("errors.text"),
     ),
     "micro-batch": (
         SequenceLoadRecord(step=0, split="train", micro_batch=2**31, domains_B=["a"], tokens_BLE=ONES[None]),
-        "micro_batch of step 0 = 2147483648: must be a whole number from 0 to 2147483647",
+        "micro_batch of step 0 = 2147483648: "
+        + pattern("errors.whole_number_between", low=0, high=2147483647),
     ),
     "names": (
         SequenceLoadRecord(step=0, split="train", micro_batch=0, domains_B="a", tokens_BLE=ONES[None]),  # type: ignore[arg-type]
-        "domains_B of step 0 = 'a': must name each of the 1 sequences",
+        "domains_B of step 0 = 'a': " + pattern("recording.one_name_per_sequence", sequences=1),
     ),
     "num_layers": (LayerRecord(step=0, num_layers="two"), "num_layers of step 0 = 'two'"),  # type: ignore[arg-type]
     "ragged": (
@@ -211,25 +240,34 @@ BROKEN: dict[str, tuple[Record, str]] = {
         LoadRecord(step=0, tokens_LE=[[1, 2, 3, None], [1, 2, 3, 4]]),
         "numbers, not NoneType",
     ),  # type: ignore[arg-type]
-    "no counts": (LoadRecord(step=0, tokens_LE=None), "tokens_LE of step 0 = None: must hold numbers"),  # type: ignore[arg-type]
+    "no counts": (
+        LoadRecord(step=0, tokens_LE=None),
+        "tokens_LE of step 0 = None: " + pattern("recording.numbers"),
+    ),  # type: ignore[arg-type]
     "no data": (
         LoadRecord(step=0, tokens_LE=torch.ones((L, E), device="meta")),
-        "tokens_LE of step 0 = .*must hold numbers, not Tensor of type float32",
+        "tokens_LE of step 0 = .*" + pattern("recording.numbers_not") + " Tensor of type float32",
     ),
     "fractions": (
         LoadRecord(step=0, tokens_LE=torch.full((L, E), 0.5)),
-        r"0.5 at \[0, 0\]: must hold integers",
+        r"0.5 at \[0, 0\]: " + pattern("recording.integers"),
     ),
-    "NaN": (LoadRecord(step=0, tokens_LE=np.full((L, E), np.nan)), r"nan at \[0, 0\]: must hold integers"),
+    "NaN": (
+        LoadRecord(step=0, tokens_LE=np.full((L, E), np.nan)),
+        r"nan at \[0, 0\]: " + pattern("recording.integers"),
+    ),
     "rounded counts": (
         LoadRecord(step=0, tokens_LE=torch.full((L, E), 512).bfloat16()),
-        r"512.0 at \[0, 0\]: must hold integers, since a bfloat16 beyond 256 may have been rounded",
+        r"512.0 at \[0, 0\]: " + pattern("recording.integers_rounded", kind="bfloat16", exact=256),
     ),
     "an overflow": (
         LoadRecord(step=0, tokens_LE=ONES, expert_bias_LE=np.full((L, E), 1e39)),
-        r"expert_bias_LE of step 0 = 1e\+39 at \[0, 0\]: must lie within the range of float32",
+        r"expert_bias_LE of step 0 = 1e\+39 at \[0, 0\]: " + pattern("errors.in_range_of") + " float32",
     ),
-    "truths": (LoadRecord(step=0, tokens_LE=ONES > 0), "must hold numbers, not ndarray of type bool"),
+    "truths": (
+        LoadRecord(step=0, tokens_LE=ONES > 0),
+        pattern("recording.numbers_not") + " ndarray of type bool",
+    ),
 }
 
 
@@ -239,7 +277,7 @@ def test_a_value_that_cannot_be_kept_is_named(name: str) -> None:
     record, says = BROKEN[name]
     with pytest.raises(RunFolderError, match=says) as caught:
         checked(record, LAYOUT)
-    assert str(caught.value).endswith("; correct what is recorded.")
+    assert str(caught.value).endswith(sentence("recording.correct_what_is_recorded"))
 
 
 def test_refused_records_cost_nothing_else(recorder: FolderRecorder) -> None:
@@ -260,7 +298,9 @@ def test_the_loop_ends_with_the_reason_and_every_good_step(tmp_path: Path) -> No
                 recorder.record(StepRecord(step=step, tokens_seen=seen, lm_loss=1.0))
                 recorder.step_done(step)
 
-    with pytest.raises(RunFolderError, match=r"tokens_seen of step 6 = 16.25: must be a whole number"):
+    with pytest.raises(
+        RunFolderError, match="tokens_seen of step 6 = 16.25: " + pattern("errors.whole_number")
+    ):
         train()
     status = RunFolder(tmp_path / "run").status
     assert (steps_of(tmp_path / "run"), status.state) == ([0, 1, 2, 3, 4, 5], "failed")
@@ -273,7 +313,7 @@ def test_a_step_of_any_kind_can_be_done(recorder: FolderRecorder, step: Any) -> 
     recorder.step_done(step)
     recorder.flush()
     assert (steps_of(recorder.path), RunFolder(recorder.path).last_step) == ([1], 1)
-    with pytest.raises(RunFolderError, match=r"step = 1.5: must be a whole number"):
+    with pytest.raises(RunFolderError, match="step = 1.5: " + pattern("errors.whole_number")):
         recorder.step_done(1.5)  # type: ignore[arg-type]
 
 
@@ -293,9 +333,9 @@ def test_documents_and_results_hold_numbers_of_any_kind(recorder: FolderRecorder
     recorder.set_results(results)
     with torch.no_grad():
         figure.zero_()
-    with pytest.raises(RunFolderError, match="object cannot be kept as JSON"):
+    with pytest.raises(RunFolderError, match="object " + pattern("errors.not_json")):
         recorder.set_results({"thing": object()})
-    with pytest.raises(RunFolderError, match="set cannot be kept as JSON"):
+    with pytest.raises(RunFolderError, match="set " + pattern("errors.not_json")):
         recorder.save_json("mine", {1, 2})
     recorder.finish("finished", "ended \ud800")
     status = RunFolder(recorder.path).status

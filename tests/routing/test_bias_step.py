@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sentences import sentence
 
 from explorer.config.presets import get_preset
 from explorer.config.rule_text import LossFree
@@ -100,9 +101,9 @@ def test_the_last_step_before_another_rule_is_known():
 @pytest.mark.parametrize(
     ("balancer", "word"),
     [
-        ("none", "No rule moved a bias at step 3"),
-        ("aux_loss", "No rule moved a bias at step 3"),
-        ("quantile", "scores of all tokens"),
+        ("none", sentence("bias_step.no_rule", step=3)),
+        ("aux_loss", sentence("bias_step.no_rule", step=3)),
+        ("quantile", sentence("bias_step.all_scores")),
         ("loss_free:load_ema=0.9", "memory 0.9"),
     ],
 )
@@ -117,10 +118,10 @@ def test_what_cannot_be_worked_out_says_why(balancer: str, word: str):
 def test_a_foreign_run_is_not_guessed_at(foreign: dict[str, Any] | None):
     found = rule_in_force(foreign, 3)
     assert isinstance(found, str)
-    assert "does not hold the balancer's settings, and run.json does not state a rule" in found
+    assert sentence("config.rule_not_stated") in found
     other = rule_in_force(foreign, 3, "ours, twice")
     assert isinstance(other, str)
-    assert "“ours, twice” is not the text form of a rule such as loss_free:u=0.001" in other
+    assert sentence("config.rule_text", text="ours, twice") in other
 
 
 def test_a_rule_that_is_stated_as_text_is_worked_out_without_a_configuration():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sentences import sentence
 
 from explorer.config.run import BalancerConfig, RunConfig
 from explorer.routing.outranking import bounded_gap, outranking_gap, outranking_spans
@@ -30,14 +31,14 @@ OUTRANKING = {
 }
 SILENT = {
     "unbounded scores": config(score_func="sqrt_softplus"),
-    "a bias that multiplies": config("loss_free:bias_form=multiplicative"),
+    sentence("outranking.multiplied"): config("loss_free:bias_form=multiplicative"),
     "groups": config(num_groups=4, top_k_groups=2),
-    "scores changed before the bias": config("mqb:sequence_strength=0.5"),
-    "no rule that moves a bias": config("aux_loss"),
+    sentence("outranking.scores_changed"): config("mqb:sequence_strength=0.5"),
+    sentence("outranking.no_bias_rule"): config("aux_loss"),
     "experts choose": config("none", routing="expert_choice"),
     "nothing known": {},
     "no rules named": {name: part for name, part in config().items() if name != "balancer"},
-    "no score function named": {**config(), "model": {"top_k": 2}},
+    sentence("outranking.no_score_function"): {**config(), "model": {"top_k": 2}},
     "another trainer's": {"model": {"score_func": "sigmoid", "arch": "x"}, "balancer": "bias"},
     "nonsense": {"model": 5, "balancer": None},
 }
@@ -92,7 +93,7 @@ def test_what_is_outranked_is_never_taken_alone(name: str, seed: int, size: floa
     ("name", "logits", "bias"),
     [
         ("unbounded scores", [-4, -4, -4, 9], [0.6, 0, 0, -0.6]),
-        ("a bias that multiplies", [-4, -4, -4, 4], [1.4, 1, 1, 0.2]),
+        (sentence("outranking.multiplied"), [-4, -4, -4, 4], [1.4, 1, 1, 0.2]),
         ("groups", [-4, -4, 4, 4], [0.6, 0, 0, -0.6]),
     ],
 )

@@ -11,6 +11,7 @@ from choice_strategies import Choice, choices
 from hypothesis import given
 from hypothesis import strategies as st
 from reference import token_choice
+from sentences import pattern, sentence
 from tiny import make_tiny_config
 
 from explorer.model.balancers import CombinedBalancer
@@ -126,7 +127,7 @@ def test_where_no_token_chooses_the_gates_are_right_and_it_is_said(routing: str)
     how = settings_of(config.to_dict(), top_k=config.model.top_k, step=0)
     assert not how.chooses
     assert not how.best_first
-    assert how.note.endswith("what the run recorded.")
+    assert how.note.endswith(sentence("bias_step.recorded"))
     mine = routing_math.gates(result.router_logits_TE.numpy(), result.topk_expert_ids_TK.numpy(), how)
     np.testing.assert_allclose(mine, result.gate_weights_TK.numpy(), rtol=1e-5, atol=1e-7)
 
@@ -142,7 +143,7 @@ def test_what_cannot_be_worked_out_is_named() -> None:
     foreign = settings_of({"model": {"num_experts": 4}, "trainer": "other"}, top_k=2, step=0)
     assert foreign.score_func is None
     assert "does not say" in foreign.note
-    with pytest.raises(ValueError, match="score function"):
+    with pytest.raises(ValueError, match=pattern("model.score_function")):
         routing_math.gates(np.zeros((1, 4), np.float32), np.zeros((1, 2), np.int64), foreign)
 
 

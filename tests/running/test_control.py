@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from sentences import sentence
 from waiting import wait_for
 
 from explorer.cli.control import Control, Stop, Switch, read_command
@@ -135,8 +136,13 @@ def test_a_line_that_is_no_command_leaves_the_run_alone(tmp_path: Path) -> None:
     assert process.returncode == 0
     assert (json.loads(told)["state"], json.loads(told)["steps"]) == ("finished", 20)
     assert len(said) == 2
-    assert "'{oops' is not known" in said[0]
-    assert "switch to 'loss_fre' refused: balancer = 'loss_fre': is not a known balancer" in said[1]
+    assert "'{oops' " + sentence("control.unknown_command") in said[0]
+    assert (
+        sentence("control.switch_refused", rules="'loss_fre'")
+        + ": balancer = 'loss_fre': "
+        + sentence("errors.unknown_balancer")
+        in said[1]
+    )
 
 
 def schedule(text: str, *switches: tuple[int, str]) -> str:

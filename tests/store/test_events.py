@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from reference import events as reference
+from sentences import sentence
 from store_runs import make_info
 
 from explorer.config.run import BalancerConfig, RunConfig
@@ -221,21 +222,21 @@ def test_every_kind_is_in_the_examples(con: Any) -> None:
     found = events.events(con, "run")
     assert found.filter(pl.col("expert").is_null()).select("step", "layer", "kind", "detail").rows() == [
         (0, 0, "oscillation", ANY_TURN.format(384)),
-        (202, 1, "bias_saturation", "largest and smallest bias more than 1 apart"),
-        (400, 1, "collapse", "effective experts at most half for 120 recorded steps, until step 640"),
-        (640, 1, "recovery", "effective experts above half again after 120 recorded steps"),
-        (668, None, "loss_spike", "language loss 0.89 nats above the median of the 50 recorded steps before"),
+        (202, 1, "bias_saturation", sentence("events.bias_range")),
+        (400, 1, "collapse", sentence("events.collapse", steps=120, until=640)),
+        (640, 1, "recovery", sentence("events.recovery", steps=120)),
+        (668, None, "loss_spike", sentence("events.loss_spike", nats="0.89", steps=50)),
     ]
     dead = found.filter(pl.col("expert").is_not_null())
     assert dead.select("step", "layer", "expert", "kind").rows()[:2] == [
         (100, 0, 1, "death"),
         (300, 0, 1, "revival"),
     ]
-    assert dead["detail"][0] == "no token in 100 recorded steps, until step 300"
+    assert dead["detail"][0] == sentence("events.no_token", steps=100, until=300)
     assert set(found["source"]) == {"detected"}
 
 
-ANY_TURN = "up to 100 % of the bias moves of a window of 64 recorded steps turn around, for {} recorded steps"
+ANY_TURN = sentence("events.oscillation", share="100 %", window=64, steps="{}")
 
 
 def test_a_wide_spread_is_an_event_only_where_it_decides(con: Any) -> None:

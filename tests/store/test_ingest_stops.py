@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from sentences import sentence
 from store_runs import write_run
 
 from explorer.store import Index
@@ -48,6 +49,6 @@ def test_ctrl_c_ends_the_command_with_one_sentence(tmp_path: Path) -> None:
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert output == ""
-    assert errors.strip() == "interrupted; what was recorded can be read"
+    assert errors.strip() == sentence("cli.interrupted")
     with Index.open(tmp_path / "i.duckdb") as index, index.cursor() as cur:
         assert cur.execute("SELECT run_id, problem FROM runs").fetchall() == [("a", None)]

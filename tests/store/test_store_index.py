@@ -8,6 +8,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from sentences import sentence
 from store_runs import write_run
 
 from explorer.errors import StoreError
@@ -45,7 +46,7 @@ def test_without_a_home_the_index_is_a_private_one(runs: Path, monkeypatch: pyte
     with Index.open() as index:
         assert index.private
         assert "no home folder" in str(index.notice)
-        assert "set XDG_CACHE_HOME" in str(index.notice)
+        assert sentence("store.set_cache_home") in str(index.notice)
         assert index.ingest([runs]).problems == {}
 
 
@@ -177,7 +178,7 @@ def test_a_lock_is_never_taken_for_damage(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(connection.duckdb, "connect", locked)
     with Index.open(path) as index:
         assert index.private
-        assert "in use by another process" in str(index.notice)
+        assert sentence("store.in_use") in str(index.notice)
     assert path.read_bytes() == before
 
 

@@ -11,6 +11,7 @@ import duckdb
 import numpy as np
 import polars as pl
 import pytest
+from sentences import sentence
 from store_runs import make_info, random_counts, record_steps, write_run
 
 from explorer.errors import NotNowError, StoreError
@@ -204,7 +205,7 @@ def test_a_damaged_part_makes_only_its_run_unreadable(index: Index, runs: Path) 
     damage(runs / "bad" / "expert_loads-0-10-19.parquet")
     report = index.ingest([runs])
     assert list(report.problems) == ["bad"]
-    assert "expert_loads-0-10-19.parquet is damaged" in report.problems["bad"]
+    assert "expert_loads-0-10-19.parquet " + sentence("errors.damaged") in report.problems["bad"]
     assert "restore it" in report.problems["bad"]
     assert loads_in(index, "bad") == []
     assert len(loads_in(index, "good")) == 320
@@ -250,7 +251,7 @@ def test_a_part_without_a_key_column_is_a_problem(index: Index, runs: Path) -> N
     write_run(runs)
     rewrite(runs / "run" / "expert_loads-g1.parquet", lambda f: f.drop("expert"))
     index.ingest([runs])
-    assert "lacks the column expert" in (problem_of(index, "run") or "")
+    assert sentence("store.lacks_column", column="expert") in (problem_of(index, "run") or "")
 
 
 def test_missing_nullable_columns_are_null_and_unknown_ones_ignored(index: Index, runs: Path) -> None:
@@ -271,7 +272,7 @@ def test_of_two_folders_with_one_run_id_the_first_directory_counts(
     report = index.ingest([tmp_path / "data" / "runs", runs])
     assert len(report.notices) == 1
     assert str(runs / "run") in report.notices[0]
-    assert "run id run is taken" in report.notices[0]
+    assert sentence("store.run_id_taken", run="run") in report.notices[0]
     assert len(loads_in(index)) == 320
     with index.cursor() as cur:
         assert cur.execute("SELECT dir_kind FROM runs").fetchall() == [("shipped",)]
@@ -392,7 +393,7 @@ def test_a_file_that_cannot_be_read_for_a_while_is_read_when_it_can(
         broken.setattr(reader, refuse)
         problem = index.ingest([runs]).problems["run"]
     path = runs / "run" / refused
-    assert problem == f"{path} cannot be read (Permission denied); check its permissions and the disk."
+    assert problem == f"{path} " + sentence("reading.unreadable_check", why="Permission denied")
     assert index.ingest([runs]).problems == {}
     assert loads_in(index) == loads_on_disk(runs / "run")
 
@@ -404,14 +405,12 @@ def test_what_the_system_refuses_to_read_is_not_called_damaged(tmp_path: Path) -
     part.path.symlink_to("/proc/self/mem")
     refused = blame(tmp_path, [part], duckdb.IOException("IO Error: Could not read"))
     assert isinstance(refused, NotNowError)
-    assert str(refused) == (
-        f"{part.path} cannot be read (Input/output error); check its permissions and the disk."
-    )
+    assert str(refused) == f"{part.path} " + sentence("reading.unreadable_check", why="Input/output error")
     part.path.unlink()
     part.path.write_bytes(b"PAR1")
     damaged = blame(tmp_path, [part], duckdb.IOException("IO Error: Could not read"))
     assert not isinstance(damaged, NotNowError)
-    assert f"{part.path} is damaged (" in str(damaged)
+    assert f"{part.path} " + sentence("errors.damaged") + " (" in str(damaged)
 
 
 @pytest.mark.parametrize("parent", ["runs", os.fsdecode(b"r\xff")])
@@ -442,7 +441,7 @@ def test_a_description_that_the_table_cannot_hold_leaves_its_reason(
     monkeypatch.setattr(ingest, "run_row", too_large)
     report = index.ingest([runs])
     assert list(report.problems) == ["run"]
-    assert "too large for the index" in report.problems["run"]
+    assert sentence("store.too_large") in report.problems["run"]
     assert loads_in(index, "good") == loads_on_disk(runs / "good")
 
 
@@ -463,9 +462,7 @@ def test_counts_that_add_up_to_more_than_a_number_holds_are_the_runs_problem(
     pl.read_parquet(path).with_columns(tokens=pl.lit(2**61)).write_parquet(path)
     report = index.ingest([runs])
     assert list(report.problems) == ["run"]
-    assert report.problems["run"].startswith(
-        f"{runs / 'run'}: a figure of its rows is too large for the index, which holds whole numbers up to "
-    )
+    assert report.problems["run"].startswith(f"{runs / 'run'}: " + sentence("store.rows_too_large") + " ")
     assert loads_in(index, "good") == loads_on_disk(runs / "good")
 
 
@@ -498,7 +495,7 @@ def test_a_part_that_duckdb_calls_corrupt_is_no_damage_of_the_index(
     )
     monkeypatch.setattr(ingest, "check_rows", lambda *_: None)
     monkeypatch.setattr(ingest, "load", lambda *_: 0)
-    assert "expert_loads-g1.parquet is damaged" in index.ingest([runs]).problems["bad"]
+    assert "expert_loads-g1.parquet " + sentence("errors.damaged") in index.ingest([runs]).problems["bad"]
     assert index.path.stat().st_ino == before
 
 
@@ -517,7 +514,7 @@ def test_a_run_that_breaks_the_index_is_left_out_when_it_is_rebuilt(
 
     monkeypatch.setattr(ingest, "check_rows", fail)
     assert list(index.ingest([runs]).problems) == ["bad"]
-    assert "expert_loads-g1.parquet is damaged" in (problem_of(index, "bad") or "")
+    assert "expert_loads-g1.parquet " + sentence("errors.damaged") in (problem_of(index, "bad") or "")
     for name in ("a", "z"):
         assert loads_in(index, name) == loads_on_disk(runs / name)
 
@@ -527,7 +524,7 @@ def test_a_value_of_the_wrong_type_is_the_runs_problem(index: Index, runs: Path)
     path = runs / "run" / "expert_loads-g1.parquet"
     rewrite(path, lambda f: f.with_columns(tokens=pl.lit("many")))
     index.ingest([runs])
-    assert "expert_loads-g1.parquet: tokens is of type VARCHAR: must be BIGINT" in (
+    assert "expert_loads-g1.parquet: tokens " + sentence("store.type_of", kind="VARCHAR", right="BIGINT") in (
         problem_of(index, "run") or ""
     )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from sentences import pattern, sentence
 from store_runs import make_info, random_counts, record_final, record_steps, sequence_record
 
 from explorer.errors import UnreadableRunError
@@ -80,7 +81,7 @@ def first_row(column: str, value: object, dtype: type[pl.DataType] | None = None
 def test_two_rows_of_one_key_are_named(run: Path, table: str) -> None:
     rewrite(run, table, lambda f: pl.concat([f, f.tail(1)]))
     said = problem(run)
-    assert f"runs/run: {table} holds 2 rows of step " in said
+    assert f"runs/run: {table} " + sentence("store.rows_of_step", rows=2) + " " in said
     assert "must hold one" in said
 
 
@@ -94,42 +95,88 @@ def test_two_rows_of_one_key_in_two_parts_are_named(run: Path, tmp_path: Path) -
     (run / "status.json").write_text(json.dumps(status | {"committed_step": S + 2}))
     rewrite_part = pl.read_parquet(other).filter(pl.col("step") == S + 1)
     rewrite_part.write_parquet(other.with_name(f"expert_loads-1-{S + 1}-{S + 2}.parquet"))
-    assert f"expert_loads holds 2 rows of step {S + 1}, layer 0, expert 0" in problem(run)
+    assert "expert_loads " + sentence(
+        "store.rows_of_expert", rows=2, step=S + 1, layer=0, expert=0
+    ) in problem(run)
 
 
 def test_many_experts_are_counted_by_their_whole_key(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(row_checks, "MAX_BITS", 1)
     rewrite(run, "expert_loads", lambda f: pl.concat([f, f.tail(1)]))
-    assert f"holds 2 rows of step {S - 1}, layer {L - 1}, expert {E - 1}" in problem(run)
+    assert sentence("store.rows_of_expert", rows=2, step=S - 1, layer=L - 1, expert=E - 1) in problem(run)
 
 
 @pytest.mark.parametrize(
     ("table", "column", "rule"),
     [
         ("steps", first_row("step", None), "step is NULL"),
-        ("steps", first_row("step", -1), "step = -1: must lie between 0 and 4"),
-        ("steps", first_row("step", 10**12), f"step = {10**12}: must lie between 0 and 4"),
+        ("steps", first_row("step", -1), "step = -1: " + sentence("errors.between", low=0, high=4)),
+        (
+            "steps",
+            first_row("step", 10**12),
+            f"step = {10**12}: " + sentence("errors.between", low=0, high=4),
+        ),
         ("steps", first_row("step", 2**64 - 1, pl.UInt64), f"step = {2**64 - 1}: must lie"),
-        ("steps", pl.col("step") + 0.5, "step is of type DOUBLE: must be BIGINT"),
-        ("steps", first_row("tokens_seen", -5), "tokens_seen = -5 at step 0: must lie"),
-        ("steps", pl.col("lm_loss").cast(pl.String), "lm_loss is of type VARCHAR: must be DOUBLE"),
-        ("expert_loads", first_row("tokens", -1), "tokens = -1 at step 0: must lie"),
-        ("expert_loads", first_row("tokens", None), "tokens is NULL at step 0"),
-        ("expert_loads", first_row("tokens", 2**63, pl.UInt64), f"tokens = {2**63} at step 0: must lie"),
-        ("expert_loads", pl.col("tokens") * 1.0, "tokens is of type DOUBLE: must be BIGINT"),
-        ("expert_loads", pl.lit(float("nan")).alias("tokens"), "tokens is of type DOUBLE"),
-        ("expert_loads", first_row("expert", E), f"expert = {E} at step 0: must lie between 0 and {E - 1}"),
-        ("expert_loads", first_row("layer", L), f"layer = {L} at step 0: must lie between 0 and {L - 1}"),
+        ("steps", pl.col("step") + 0.5, "step " + sentence("store.type_of", kind="DOUBLE", right="BIGINT")),
+        (
+            "steps",
+            first_row("tokens_seen", -5),
+            "tokens_seen = -5 " + sentence("store.at_step_must_lie", step=0),
+        ),
+        (
+            "steps",
+            pl.col("lm_loss").cast(pl.String),
+            "lm_loss " + sentence("store.type_of", kind="VARCHAR", right="DOUBLE"),
+        ),
+        (
+            "expert_loads",
+            first_row("tokens", -1),
+            "tokens = -1 " + sentence("store.at_step_must_lie", step=0),
+        ),
+        ("expert_loads", first_row("tokens", None), "tokens " + sentence("store.not_null") + " 0"),
+        (
+            "expert_loads",
+            first_row("tokens", 2**63, pl.UInt64),
+            f"tokens = {2**63} " + sentence("store.at_step_must_lie", step=0),
+        ),
+        (
+            "expert_loads",
+            pl.col("tokens") * 1.0,
+            "tokens " + sentence("store.type_of", kind="DOUBLE", right="BIGINT"),
+        ),
+        (
+            "expert_loads",
+            pl.lit(float("nan")).alias("tokens"),
+            "tokens " + sentence("store.type_found") + " DOUBLE",
+        ),
+        (
+            "expert_loads",
+            first_row("expert", E),
+            f"expert = {E} " + sentence("store.at_step_between", step=0, low=0, high=E - 1),
+        ),
+        (
+            "expert_loads",
+            first_row("layer", L),
+            f"layer = {L} " + sentence("store.at_step_between", step=0, low=0, high=L - 1),
+        ),
         ("eval_loads", first_row("layer", -1), "layer = -1 at step 4"),
         ("sequence_loads", first_row("expert", 99), "expert = 99 at step 4"),
         ("evals", first_row("domain", None), "domain is NULL"),
         ("evals", first_row("num_tokens", -1), "num_tokens = -1"),
         ("layer_steps", first_row("layer", 7), "layer = 7"),
-        ("probe_scores", pl.lit([0.0] * 9).alias("router_logits"), "must have one logit per expert"),
+        ("probe_scores", pl.lit([0.0] * 9).alias("router_logits"), sentence("store.logit_per_expert")),
         ("probe_scores", pl.lit([4]).alias("selected_experts"), "chooses experts 4 to 4"),
         ("probe_scores", pl.lit([-1]).alias("selected_experts"), "chooses experts -1 to -1"),
-        ("probe_scores", pl.lit("x").alias("router_logits"), "router_logits is of type VARCHAR"),
-        ("probe_scores", pl.lit([0.5]).alias("selected_experts"), "selected_experts is of type DOUBLE[]"),
+        (
+            "probe_scores",
+            pl.lit("x").alias("router_logits"),
+            "router_logits " + sentence("store.type_found") + " VARCHAR",
+        ),
+        (
+            "probe_scores",
+            pl.lit([0.5]).alias("selected_experts"),
+            "selected_experts " + sentence("store.type_found") + " DOUBLE[]",
+        ),
     ],
 )
 def test_a_value_that_breaks_a_rule_is_named(run: Path, table: str, column: pl.Expr, rule: str) -> None:
@@ -137,13 +184,13 @@ def test_a_value_that_breaks_a_rule_is_named(run: Path, table: str, column: pl.E
     said = problem(run)
     assert said.startswith(f"{run}/{table}-g1.parquet: ")
     assert rule in said
-    assert said.endswith("restore it from a copy.")
+    assert said.endswith(sentence("errors.restore_from_copy"))
 
 
 @pytest.mark.parametrize("column", ["step", "layer", "expert", "tokens"])
 def test_a_required_column_that_is_left_out_is_named(run: Path, column: str) -> None:
     rewrite(run, "expert_loads", lambda f: f.drop(column))
-    assert f"expert_loads-g1.parquet: lacks the column {column}" in problem(run)
+    assert "expert_loads-g1.parquet: " + sentence("store.lacks_column", column=column) in problem(run)
 
 
 @pytest.mark.parametrize(
@@ -152,10 +199,14 @@ def test_a_required_column_that_is_left_out_is_named(run: Path, column: str) -> 
         (
             "num_experts",
             E + 1,
-            f"num_experts = {E + 1}: must be {E}: expert_loads-g1.parquet holds experts 0 to",
+            f"num_experts = {E + 1}: must be {E}: expert_loads-g1.parquet " + sentence("store.holds_experts"),
         ),
         ("num_experts", 2**20, f"must be {E}"),
-        ("num_experts", E - 1, f"expert = {E - 1} at step 0: must lie between 0 and {E - 2}"),
+        (
+            "num_experts",
+            E - 1,
+            f"expert = {E - 1} " + sentence("store.at_step_between", step=0, low=0, high=E - 2),
+        ),
         ("num_moe_layers", L + 1, f"must be {L}"),
         ("num_moe_layers", L - 1, f"layer = {L - 1}"),
         ("num_moe_layers", 0, "layer = 0 at step 0"),
@@ -198,5 +249,7 @@ def test_other_types_that_hold_the_same_values_are_read(run: Path, table: str, c
 )
 def test_a_folder_reads_no_other_value_either(run: Path, column: pl.Expr) -> None:
     rewrite(run, "expert_loads", lambda f: f.with_columns(column))
-    with pytest.raises(UnreadableRunError, match=r"expert_loads-g1\.parquet is damaged \("):
+    with pytest.raises(
+        UnreadableRunError, match=r"expert_loads-g1\.parquet " + pattern("errors.damaged") + r" \("
+    ):
         RunFolder(run).read("expert_loads")

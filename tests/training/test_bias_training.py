@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from runs_in_memory import rows, train_tiny
+from sentences import sentence
 from tiny import make_tiny_config
 
 from explorer.config.rule_text import RULES, parse_rules
@@ -104,13 +105,17 @@ def test_it_needs_no_other_weights_than_the_control() -> None:
 @pytest.mark.parametrize(
     ("arm", "model", "parts"),
     [
-        ("quantile", {"top_k": 4}, ("needs a (K+1)-th score", "all 4 experts", "lower model.top_k")),
-        ("bip", {"top_k": 4}, ("'bip'", "needs a (K+1)-th score")),
+        (
+            "quantile",
+            {"top_k": 4},
+            (sentence("training.second_score"), "all 4 experts", sentence("training.lower_top_k")),
+        ),
+        ("bip", {"top_k": 4}, ("'bip'", sentence("training.second_score"))),
         ("quantile", {"num_groups": 2, "top_k_groups": 1}, ("model.num_groups=2", "loss_free")),
         ("bip", {"top_p": 0.5}, ("model.top_p=0.5", "something else decides")),
         ("quantile", {"random_second": True}, ("model.random_second=True",)),
         ("bip", {"score_func": "sqrt_softplus"}, ("bip.num_bins = 1000", "no upper end", "num_bins=0")),
-        ("quantile", {"routing": "expert_choice"}, ("nothing to balance",)),
+        ("quantile", {"routing": "expert_choice"}, (sentence("config.nothing_to_balance"),)),
     ],
 )
 def test_models_on_which_it_cannot_act_are_refused(arm: str, model, parts: tuple[str, ...]) -> None:

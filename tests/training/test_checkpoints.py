@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from disk import files_of_at_most
+from sentences import pattern, sentence
 
 from explorer.cli import main
 from explorer.errors import TrainingError
@@ -40,15 +41,19 @@ class TestSave:
     def test_a_full_disk_is_one_sentence_and_leaves_the_older_ones(self, tmp_path: Path) -> None:
         save(tmp_path, 3, STATE)
         save(tmp_path, 6, STATE)
-        sentence = r"step-00000009\.pt: this checkpoint cannot be written \(File too large\).*from step 6\.$"
-        with files_of_at_most(10_000), pytest.raises(TrainingError, match=sentence):
+        message = (
+            r"step-00000009\.pt: "
+            + pattern("training.checkpoint_unwritable")
+            + r" \(File too large\).*from step 6\.$"
+        )
+        with files_of_at_most(10_000), pytest.raises(TrainingError, match=message):
             save(tmp_path, 9, STATE)
         assert sorted(p.name for p in tmp_path.iterdir()) == ["step-00000003.pt", "step-00000006.pt"]
 
     def test_without_an_older_one_the_run_starts_over(self, tmp_path: Path) -> None:
         with (
             files_of_at_most(10_000),
-            pytest.raises(TrainingError, match=r"resume the run from its beginning"),
+            pytest.raises(TrainingError, match=pattern("training.resume_from_start")),
         ):
             save(tmp_path / "new", 9, STATE)
         assert latest_step(tmp_path / "new") is None
@@ -75,7 +80,7 @@ def test_a_training_on_a_full_disk_is_resumed_and_equals_an_unbroken_one(
         assert main([*common, "--run-id", "full"]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert "this checkpoint cannot be written" in said
+    assert sentence("training.checkpoint_unwritable") in said
     assert "Traceback" not in said
     folder = RunFolder(tmp_path / "full")
     assert (folder.status.state, folder.last_step) == ("failed", 7)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from sentences import sentence
 from tiny import make_tiny_config
 
 from explorer.config.strategies import STRATEGIES
@@ -56,7 +57,10 @@ def test_rows_that_only_bf16_misaligns_do_not_reach_the_grouped_product(
     error = outcomes["rows that bf16 does not align"]
     assert error is not None
     assert error.startswith(WAITING), error
-    assert "one product per expert" in host_waits(make_tiny_config(hidden_size=20, expert_hidden_size=12))[0]
+    assert (
+        sentence("training.one_product_per_expert")
+        in host_waits(make_tiny_config(hidden_size=20, expert_hidden_size=12))[0]
+    )
 
 
 @pytest.mark.parametrize("name", ["loss-free + V3 sequence loss", "quantile, by sequence"])

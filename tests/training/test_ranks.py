@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 import torch
 from ranks_worker import made
+from sentences import pattern, sentence
 from tiny import make_tiny_config
 
 from explorer.config.presets import get_preset
@@ -110,7 +111,7 @@ def test_a_switch_heard_by_the_first_rank_is_made_by_all_at_the_same_step(four: 
     # A rule that one process could follow and four cannot.
     refused = [answer for answer in four["switched"]["answers"] if "refused" in answer]
     assert len(refused) == 1
-    assert "fills its buffer in one process" in refused[0]
+    assert sentence("training.one_process_buffer") in refused[0]
 
 
 def test_p12_the_sign_of_the_sum_is_not_the_mean_of_the_signs() -> None:
@@ -133,7 +134,12 @@ def test_p12_the_sign_of_the_sum_is_not_the_mean_of_the_signs() -> None:
 
 
 def test_micro_batches_that_cannot_be_shared_out_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"gradient_accumulation_steps = 6.*multiple of the 4 processes.*8"):
+    with pytest.raises(
+        ConfigError,
+        match="gradient_accumulation_steps = 6.*"
+        + pattern("training.multiple_of_processes", processes=4)
+        + ".*8",
+    ):
         check_shares(make_tiny_config(gradient_accumulation_steps=6), Ranks(rank=0, size=4))
     check_shares(make_tiny_config(gradient_accumulation_steps=8), Ranks(rank=3, size=4))
     assert [list(Ranks(rank=r, size=4).share(8)) for r in range(4)] == [[0, 1], [2, 3], [4, 5], [6, 7]]

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 from kills import Killed, kill_at  # noqa: F401 (a fixture)
+from sentences import pattern, sentence
 from switch_requests import Asked
 from tiny import make_tiny_config, make_tiny_corpus
 
@@ -115,14 +116,14 @@ def test_the_record_comes_before_the_first_step_under_the_new_rules() -> None:
 
 
 REFUSED = [
-    ("none", "loss_fre", "is not a known balancer; choose none or one of aux_loss"),
+    ("none", "loss_fre", sentence("errors.unknown_balancer_choose", names="aux_loss")),
     ("none", "loss_free:speed=1", "loss_free.speed"),
-    ("none", "none/8/loss_free", "is not a known balancer"),
+    ("none", "none/8/loss_free", sentence("errors.unknown_balancer")),
     ("none", "", ""),
     ("none", "loss_free+quantile", "moves the bias"),
-    ("none", "loss_free:bias_form=multiplicative,update_rule=proportional,u=2", "must be below"),
-    ("expert_choice", "loss_free", "has nothing to balance with model.routing=expert_choice"),
-    ("none", "expert_choice", "is not a known balancer"),
+    ("none", "loss_free:bias_form=multiplicative,update_rule=proportional,u=2", sentence("errors.below")),
+    ("expert_choice", "loss_free", sentence("config.nothing_to_balance_with", routing="expert_choice")),
+    ("none", "expert_choice", sentence("errors.unknown_balancer")),
 ]
 
 
@@ -153,19 +154,21 @@ def test_of_several_requests_the_last_good_one_counts() -> None:
     assert str(result.config.balancer) == f"none/4/{LF}"
     assert len(recorder.configs) == 1
     assert len(asked.answers) == 4
-    assert "switch to 'magic' refused" in asked.answers[0]
-    assert asked.answers[1] == f"switch to 'aux_loss': overtaken by {LF!r} before step 4."
-    assert "switch to 'loss_free:u=-1' refused" in asked.answers[2]
-    assert asked.answers[3] == f"switch to {LF!r}: from step 4 on loss-free u=0.01 (global batch scope)."
+    assert sentence("control.switch_refused", rules="'magic'") in asked.answers[0]
+    assert asked.answers[1] == sentence(
+        "control.switch_overtaken", rules="'aux_loss'", later=f"{LF!r}", step=4
+    )
+    assert sentence("control.switch_refused", rules="'loss_free:u=-1'") in asked.answers[2]
+    assert asked.answers[3] == sentence(
+        "control.switch_accepted", rules=f"{LF!r}", step=4, label="loss-free u=0.01 (global batch scope)"
+    )
 
 
 def test_the_rule_in_force_is_no_change() -> None:
     result, recorder, asked = told(LF, {4: "loss_free:u=0.01"})
     assert str(result.config.balancer) == LF
     assert recorder.configs == recorder.of(EventRecord) == []
-    assert asked.answers == [
-        "switch to 'loss_free:u=0.01': these rules are in force already, nothing changes."
-    ]
+    assert asked.answers == [sentence("control.switch_unchanged", rules="'loss_free:u=0.01'")]
 
 
 def test_a_request_before_the_first_step_waits_for_the_second() -> None:
@@ -176,7 +179,7 @@ def test_a_request_before_the_first_step_waits_for_the_second() -> None:
 def test_after_the_last_step_it_is_too_late_and_the_run_says_so() -> None:
     result, recorder, asked = told("none", {12: LF})
     assert (result.state, str(result.config.balancer)) == ("finished", "none")
-    assert asked.answers == [f"switch to {LF!r} refused: the last of the 12 steps is done."]
+    assert asked.answers == [sentence("control.switch_after_the_end", rules=f"{LF!r}", steps=12)]
     assert [(e.step, e.kind) for e in recorder.of(EventRecord)] == [(12, "switch_refused")]
 
 
@@ -187,7 +190,7 @@ def test_a_run_that_no_longer_fits_into_this_machine_is_not_resumed(
     stopped = train_run(get_preset("tiny"), tmp_path, run_id="run", should_stop=lambda: True)
     status = (stopped.path / "status.json").read_bytes()
     monkeypatch.setattr(running, "machine_memory", lambda: 1000)
-    with pytest.raises(ConfigError, match="is the most for a run on this machine"):
+    with pytest.raises(ConfigError, match=pattern("control.most_on_this_machine")):
         resume_run(stopped.path)
     assert (stopped.path / "status.json").read_bytes() == status
 
@@ -203,7 +206,7 @@ def test_a_stop_goes_before_a_switch_and_the_run_can_be_resumed(tmp_path: Path) 
         switches=asked,
     )
     assert stopped.result.state == "stopped"
-    assert "the run stops before step 6; resume it and ask again" in asked.answers[0]
+    assert sentence("control.switch_too_late", step=6) in asked.answers[0]
     folder = RunFolder(stopped.path)
     assert folder.info.balancer == "none"
     again = Asked({6: LF}, start=6)
@@ -306,7 +309,7 @@ def test_a_checkpoint_from_before_a_switch_belongs_to_the_run_and_to_no_other(tm
     train(later, whole, corpus=corpus)
     assert exact(rest) == [row for row in exact(whole) if row[1]["step"] >= 8]
     earlier = config.switched(7, parse_rules(LF))
-    with pytest.raises(TrainingError, match="another configuration"):
+    with pytest.raises(TrainingError, match=pattern("errors.other_configuration")):
         train(earlier, MemoryRecorder(), corpus=corpus, checkpoint_dir=tmp_path, resume_from=8)
 
 

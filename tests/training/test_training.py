@@ -11,6 +11,7 @@ import pytest
 import torch
 from reference import biases, figures
 from runs_in_memory import ARMS, Trained, rows, train_tiny
+from sentences import pattern, sentence
 from tiny import make_tiny_config, make_tiny_corpus
 
 from explorer import metrics
@@ -457,16 +458,16 @@ def test_p15_a_killed_run_resumes_from_its_newest_checkpoint(tmp_path) -> None:
 
 
 def test_a_damaged_or_missing_checkpoint_is_refused_by_name(tmp_path) -> None:
-    with pytest.raises(TrainingError, match=r"step-00000004\.pt: .*cannot be read"):
+    with pytest.raises(TrainingError, match=r"step-00000004\.pt: .*" + pattern("errors.read_failed")):
         train_tiny("none", checkpoint_dir=tmp_path, resume_from=4)
     (tmp_path / "step-00000004.pt").write_bytes(b"not a checkpoint")
-    with pytest.raises(TrainingError, match=r"step-00000004\.pt: .*delete it to resume from the one before"):
+    with pytest.raises(TrainingError, match=r"step-00000004\.pt: .*" + pattern("training.delete_checkpoint")):
         train_tiny("none", checkpoint_dir=tmp_path, resume_from=4)
 
 
 def test_a_checkpoint_of_another_configuration_is_refused(tmp_path) -> None:
     train_tiny("none", stop_after=4, checkpoint_dir=tmp_path)
-    with pytest.raises(TrainingError, match="another configuration"):
+    with pytest.raises(TrainingError, match=pattern("errors.other_configuration")):
         train_tiny("none", checkpoint_dir=tmp_path, resume_from=4, seed=1)
 
 
@@ -484,10 +485,10 @@ def test_a_loss_that_is_not_finite_stops_with_a_sentence_and_is_not_recorded() -
     recorder = MemoryRecorder()
     with pytest.raises(TrainingError) as caught:
         train(exploding(), recorder, corpus=make_tiny_corpus())
-    sentence = str(caught.value)
-    assert "step" in sentence
-    assert "finite" in sentence
-    assert "lower training.learning_rate" in sentence
+    message = str(caught.value)
+    assert "step" in message
+    assert "finite" in message
+    assert sentence("errors.lower_learning_rate") in message
     steps = recorder.of(StepRecord)
     assert all(np.isfinite([s.lm_loss, s.grad_norm]).all() for s in steps)
     assert len(recorder.of(LoadRecord)) == len(steps)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from reference import choosers
 from runs_in_memory import Trained, rows, train_tiny
+from sentences import sentence
 from tiny import make_tiny_config, make_tiny_corpus
 
 from explorer.cli import main
@@ -236,4 +237,4 @@ def test_the_command_line_trains_every_routing(text: str, tmp_path: Path, capsys
     plain = get_preset("tiny").with_setting("training.warmup_steps", 1).with_setting("training.num_steps", 4)
     assert run.info.pair_key == plain.pair_key
     assert main([*common, "--set", f"model.routing={name}", "--balancer", "loss_free"]) == 2
-    assert "nothing to balance" in capsys.readouterr().err
+    assert sentence("config.nothing_to_balance") in capsys.readouterr().err

@@ -12,6 +12,7 @@ import duckdb
 import numpy as np
 import polars as pl
 import pytest
+from sentences import sentence
 from store_runs import make_info, random_counts, record_steps, write_run
 from tiny import make_tiny_config, make_tiny_corpus
 
@@ -116,7 +117,7 @@ class TestClean:
     @pytest.mark.parametrize(
         ("arm", "changes", "reason"),
         [
-            ("quantile", {}, "reads the scores of all tokens"),
+            ("quantile", {}, sentence("bias_step.reads_all_scores")),
             ("none", {"routing": "expert_choice"}, None),
             ("none", {"top_p": 0.6}, None),
         ],
@@ -125,7 +126,7 @@ class TestClean:
         self, arm: str, changes: dict[str, Any], reason: str | None, tmp_path: Path
     ) -> None:
         checks = verify(record(tmp_path, arm, **changes))
-        name, words = ("biases", reason) if reason else ("sums", "is not settled by the configuration")
+        name, words = ("biases", reason) if reason else ("sums", sentence("verify.not_settled"))
         assert checks[name].status == "not recomputable"
         assert words in checks[name].reason
         others = {other: check.status for other, check in checks.items() if other != name}
@@ -240,7 +241,7 @@ class TestDamage:
         rewrite(run, "expert_loads", lambda rows: rows.filter(pl.col("step") != 6))
         check = verify(run)["biases"]
         assert (check.status, check.compared) == ("not recomputable", 5 * 8)
-        assert "a step since it came into force was not recorded" in check.reason
+        assert sentence("verify.not_since_rule") in check.reason
 
     def test_the_bias_of_the_last_update(self, run: Path) -> None:
         wrong = setter("expert_bias", 0.5, step=STEPS, domain="low", layer=1, expert=0)
@@ -302,7 +303,7 @@ class TestDamage:
         content[60] ^= 4
         path.write_bytes(content)
         checks = self.expect(run, "checksums", table="layer_steps", where=path.name)
-        assert "layer_steps-g1.parquet is damaged" in checks["checksums"].first.sentence
+        assert "layer_steps-g1.parquet " + sentence("errors.damaged") in checks["checksums"].first.sentence
         assert checks["biases"].status == checks["results"].status == "ok"
         assert checks["figures"].status == "mismatch"  # the index refuses the run
         assert str(run) in checks["figures"].first.note
@@ -368,7 +369,7 @@ class TestDamage:
             raise error
 
         monkeypatch.setattr(figures_module, "run_figures", fail)
-        says = f"{run} cannot be read ({words}); "
+        says = f"{run} " + sentence("errors.read_failed") + f" ({words}); "
         checks = self.expect(run, "results")
         assert checks["results"].first.recorded.startswith(says)
         assert {check.status for name, check in checks.items() if name != "results"} == {"ok"}
@@ -429,8 +430,8 @@ class TestCommand:
         rewrite(run, "expert_loads", setter("tokens", 0, step=5, layer=1, expert=2))
         assert main(["verify", "--runs", str(run.parent)]) == 1
         said = capsys.readouterr().out
-        assert "run.json: seed 5, expected 0" in said
-        assert "expert_loads, step 5, layer 1: assignments of the layer:" in said
+        assert sentence("verify.seed_expected", seed=5, expected=0) in said
+        assert "expert_loads, step 5, layer 1: " + sentence("verify.assignments") in said
         assert "1 of 2 runs differ" in said
         assert main(["verify", "sound", "--runs", str(run.parent)]) == 0
         assert "1 runs, no mismatch" in capsys.readouterr().out
@@ -456,7 +457,7 @@ class TestCommand:
         (run.parent / "broken" / "run.json").write_text("{")
         assert main(["verify", "--runs", str(run.parent)]) == 1
         said = capsys.readouterr().out
-        assert "run.json is damaged or cut short" in said
+        assert "run.json is " + sentence("errors.damaged_or_cut_short") in said
         assert "1 of 2 runs differ" in said
 
     def test_a_folder_of_runs_is_no_damaged_run(self, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -496,7 +497,7 @@ class TestCommand:
         monkeypatch.setitem(__import__("sys").modules, "explorer.store", None)
         checks = verify(run)
         assert checks["figures"].status == "not recomputable"
-        assert "DuckDB is not installed" in checks["figures"].reason
+        assert "DuckDB " + sentence("errors.not_installed") in checks["figures"].reason
         assert {check.status for name, check in checks.items() if name != "figures"} == {"ok"}
 
 
