@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sentences import pattern, sentence
 from waiting import wait_for
 
 from explorer.config.limits import Limits
@@ -110,7 +111,9 @@ def test_a_crash_shows_the_code_and_the_last_line(manager: JobManager) -> None:
     wait_for(lambda: not manager.open_jobs())
     (found,) = manager.jobs()
     assert found.state == "failed"
-    assert found.problem == "crash: the training ended with code 1: RuntimeError: out of luck"
+    assert found.problem == "crash: " + sentence(
+        "cli.child_failed", code=1, error="RuntimeError: out of luck"
+    )
 
 
 def test_a_program_that_is_not_there_fails_with_a_sentence(tmp_path: Path) -> None:
@@ -118,7 +121,7 @@ def test_a_program_that_is_not_there_fails_with_a_sentence(tmp_path: Path) -> No
     manager.add([job("a")])
     (found,) = manager.jobs()
     assert found.state == "failed"
-    assert "could not be started" in found.problem
+    assert sentence("jobs.not_started") in found.problem
     assert found.config_file is not None
     assert not found.config_file.exists()
     manager.stop()
@@ -175,7 +178,7 @@ def test_the_queue_takes_so_many_runs_of_everybody_and_the_rest_are_refused_as_a
     manager = JobManager(tmp_path / "runs", command=trainer, limits=Limits(queue=3))
     try:
         manager.add([job("a"), job("b")])
-        with pytest.raises(ConfigError, match=r"runs = 2: are too many: 2 train or are queued already"):
+        with pytest.raises(ConfigError, match="runs = 2: " + pattern("jobs.too_many", busy=2)):
             manager.add([job("c"), job("d")])
         manager.add([job("c")])
         assert [one.run_id for one in manager.jobs()] == ["a", "b", "c"]
@@ -189,7 +192,7 @@ def test_the_queue_takes_so_many_runs_of_everybody_and_the_rest_are_refused_as_a
 @pytest.mark.parametrize("names", [["a"], ["b", "b"]])
 def test_no_two_trainings_have_one_name(manager: JobManager, names: list[str]) -> None:
     manager.add([job("a")])
-    with pytest.raises(ConfigError, match="is in the queue already"):
+    with pytest.raises(ConfigError, match=pattern("jobs.in_queue_already")):
         manager.add([job(name) for name in names])
     assert [one.run_id for one in manager.jobs()] == ["a"]
 
@@ -205,8 +208,8 @@ def test_only_the_latest_ended_ones_are_listed(tmp_path: Path) -> None:
 
 def test_an_app_that_only_shows_trains_and_switches_nothing(tmp_path: Path) -> None:
     manager = JobManager(tmp_path, command=[str(tmp_path / "missing")], read_only=True)
-    with pytest.raises(TrainingError, match="only shows runs"):
+    with pytest.raises(TrainingError, match=pattern("jobs.shows_only")):
         manager.add([job("a")])
-    with pytest.raises(TrainingError, match="only shows runs"):
+    with pytest.raises(TrainingError, match=pattern("jobs.shows_only")):
         manager.switch_rule("a", "none")
     assert not manager.jobs()

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sentences import pattern, sentence
 from waiting import wait_for
 
 from explorer.config.limits import GB, Limits, memory_of
@@ -59,8 +60,8 @@ def test_a_training_hears_the_rule_as_typed_and_its_answer_is_kept(manager: JobM
     manager.switch_rule("a", "none")
     wait_for(lambda: len(manager.answers("a")) == 2)
     assert manager.answers("a") == [
-        "switch to 'loss_free:u=0.01': from step 7 on.",
-        "switch to 'none': from step 7 on.",
+        sentence("control.switch_accepted_short", rules="'loss_free:u=0.01'", step=7),
+        sentence("control.switch_accepted_short", rules="'none'", step=7),
     ]
     heard = json.loads((manager.runs_dir / "a.json").read_text(encoding="utf-8"))
     assert heard == [
@@ -98,7 +99,7 @@ def test_a_switch_goes_by_the_limits_of_the_host(manager: JobManager) -> None:
     limit = memory_of(one.under(one.rules_of(small)))
     manager.limits = Limits(memory_gb=limit / GB)
     manager.add([one])
-    with pytest.raises(ConfigError, match="is the most for a run on this machine"):
+    with pytest.raises(ConfigError, match=pattern("control.most_on_this_machine")):
         manager.switch_rule("a", large)
     assert one.asked == []
     manager.switch_rule("a", small)
@@ -107,15 +108,15 @@ def test_a_switch_goes_by_the_limits_of_the_host(manager: JobManager) -> None:
 
 def test_only_a_run_that_trains_can_be_told(manager: JobManager) -> None:
     manager.add([job("a"), job("b"), job("c")])
-    with pytest.raises(TrainingError, match="c is waiting"):
+    with pytest.raises(TrainingError, match=pattern("jobs.waiting", run="c")):
         manager.switch_rule("c", "loss_free")
     manager.stop_job("a")
     with pytest.raises(TrainingError, match=r"a is (stopping|ended)"):
         manager.switch_rule("a", "loss_free")
     wait_for(lambda: manager.jobs()[0].state == "ended")
-    with pytest.raises(TrainingError, match="a is ended"):
+    with pytest.raises(TrainingError, match=pattern("jobs.ended", run="a")):
         manager.switch_rule("a", "loss_free")
-    with pytest.raises(TrainingError, match="not one of this server's trainings"):
+    with pytest.raises(TrainingError, match=pattern("jobs.not_of_this_server")):
         manager.switch_rule("z", "loss_free")
 
 
@@ -128,7 +129,7 @@ def test_a_training_that_does_not_listen_holds_nobody_up_and_can_still_be_stoppe
     process = manager.jobs()[0].process
     assert process is not None
     os.kill(process.pid, signal.SIGSTOP)
-    with pytest.raises(TrainingError, match="try again"):
+    with pytest.raises(TrainingError, match=pattern("jobs.try_again")):
         ask_often(manager)
     sent = len(manager.jobs()[0].asked)
     assert sent > 100
@@ -160,7 +161,7 @@ def test_a_real_training_switches_and_its_record_says_so(tmp_path: Path) -> None
         recorded = RunConfig.from_dict(read_info(tmp_path / "runs" / "run").config).balancer
         (change,) = recorded.schedule
         assert change.rules == manager.jobs()[0].rules_of("loss_free")
-        assert f"from step {change.step} on" in manager.answers("run")[0]
+        assert sentence("jobs.from_step", step=change.step) in manager.answers("run")[0]
     finally:
         manager.stop()
     assert manager.jobs()[0].state == "ended"
