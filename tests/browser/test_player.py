@@ -15,6 +15,7 @@ pytestmark = pytest.mark.browser
 servers.need_chromium()
 
 from playwright.sync_api import Browser, Page, expect  # noqa: E402
+from sentences import pattern, sentence  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +96,7 @@ def colour_at(page: Page, x: float, y: float) -> list[int]:
 
 
 def test_playing_reports_nothing_until_it_pauses_and_survives_reruns(page: Page) -> None:
-    page.get_by_role("button", name="Play").first.click()
+    page.get_by_role("button", name=sentence("controls.play")).first.click()
     wait_for_ticks(page, 3)
     assert ask(page, "playing") is True
     expect_state(page, step=50, reports=0)
@@ -108,13 +109,13 @@ def test_playing_reports_nothing_until_it_pauses_and_survives_reruns(page: Page)
 
 
 def test_reaching_the_end_stops_and_reports(page: Page) -> None:
-    page.get_by_role("combobox", name="Speed in steps a second").first.select_option("600")
-    page.get_by_role("button", name="Play").first.click()
+    page.get_by_role("combobox", name=sentence("controls.speed")).first.select_option("600")
+    page.get_by_role("button", name=sentence("controls.play")).first.click()
     expect_state(page, step=199, reports=1)
     assert ask(page, "playing") is False
     # Playing again starts from the beginning.
-    page.get_by_role("combobox", name="Speed in steps a second").first.select_option("2")
-    page.get_by_role("button", name="Play").first.click()
+    page.get_by_role("combobox", name=sentence("controls.speed")).first.select_option("2")
+    page.get_by_role("button", name=sentence("controls.play")).first.click()
     wait_for(page, "column < 150")
 
 
@@ -137,7 +138,7 @@ def test_dragging_reports_once_on_release(page: Page) -> None:
 
 
 def test_the_scrubber_reports_on_release(page: Page) -> None:
-    scrub = page.get_by_role("slider", name="Step", exact=True).first
+    scrub = page.get_by_role("slider", name=sentence("controls.step"), exact=True).first
     box = scrub.bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + box["width"] / 4, box["y"] + box["height"] / 2)
@@ -154,8 +155,8 @@ def test_python_moves_a_paused_player_but_not_a_playing_one(page: Page) -> None:
     page.get_by_role("button", name="python says 51").click()
     expect_state(page, step=51)
     wait_for(page, "column === 51")
-    page.get_by_role("combobox", name="Speed in steps a second").first.select_option("2")
-    page.get_by_role("button", name="Play").first.click()
+    page.get_by_role("combobox", name=sentence("controls.speed")).first.select_option("2")
+    page.get_by_role("button", name=sentence("controls.play")).first.click()
     page.get_by_role("button", name="python says 199").click()
     expect_state(page, step=199)
     wait_for_ticks(page, 2)
@@ -202,7 +203,7 @@ def test_quick_taps_do_not_jerk_back(page: Page) -> None:
         f"() => {{ const p = {PLAYER}.players.get('main'); window.seen = []; const move = p.moveTo.bind(p);"
         " p.moveTo = (c) => { window.seen.push(c); move(c); } }"
     )
-    button = page.get_by_role("button", name="One step on").first
+    button = page.get_by_role("button", name=sentence("controls.one_step_on")).first
     for _ in range(6):
         button.click(delay=0)
     expect_state(page, step=56)
@@ -263,7 +264,7 @@ def test_narrow_pages_keep_everything_inside(browser: Browser, address: str) -> 
 def test_less_motion_plays_in_still_steps(browser: Browser, address: str) -> None:
     for page in opened(browser, address, reduced_motion="reduce"):
         assert ask(page, "playing") is False
-        page.get_by_role("button", name="Play").first.click()
+        page.get_by_role("button", name=sentence("controls.play")).first.click()
         wait_for(page, "column > 50")
         # One jump of a twentieth of the run instead of a moving line.
         assert ask(page, "column") - 50 >= 10
@@ -307,7 +308,8 @@ def test_names_and_values_for_screen_readers(page: Page) -> None:
     expect(place).to_have_attribute("aria-valuenow", "50")
     expect(place).to_have_attribute("aria-valuemax", "199")
     expect(place).to_have_attribute(
-        "aria-valuetext", re.compile(r"step 50: expert 5 takes \d\.\d\d times uniform, 1 ")
+        "aria-valuetext",
+        re.compile(pattern("captions.player_cell", step=50, expert=5) + r" \d\.\d\d times uniform, 1 "),
     )
     nameless = page.locator(".player button:not([aria-label])").evaluate_all(
         "(buttons) => buttons.filter((button) => !button.textContent.trim()).length"

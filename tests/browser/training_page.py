@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from app_server import AppServer
 from playwright.sync_api import Browser, Page, expect
+from sentences import sentence
 from servers import PATIENCE_S
 
 CHARTS = '[data-testid="stVegaLiteChart"]'
@@ -37,7 +38,7 @@ def start(browser: Browser, server: AppServer, rules: list[str], steps: int) -> 
         if rule not in rules:
             chosen.get_by_role("button", name=re.compile(f"Remove {rule}|{rule}, close")).click()
     page.get_by_role("button", name="Start training").click()
-    expect(page.get_by_role("heading", name="Training now")).to_be_visible()
+    expect(page.get_by_role("heading", name=sentence("shell.training_now"))).to_be_visible()
     return page
 
 

@@ -200,7 +200,7 @@ def test_one_expert_per_token_has_no_coselected_experts(open_app: Opener, tmp_pa
     write_probe_run(tmp_path / "own", top_k=1, **probe_info(top_k=1))
     app = open_app(page="microscope")
     assert not app.exception
-    assert sentence("microscope.no_company") in words(app)
+    assert sentence("microscope.no_shared_tokens") in words(app)
 
 
 def test_a_single_layer_and_a_single_probe_are_shown(open_app: Opener, tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ def test_a_wrong_value_shows_the_sentence_and_starts_nothing(open_app: Opener, t
     app.button(key="start").click().run()
     assert [e.value for e in app.error] == [show.plain(sentence("train.top_k_too_large", value=9, experts=4))]
     assert not (tmp_path / "own").exists()
-    assert sentence("shell.start_training") not in words(app)
+    assert sentence("shell.training_now") not in words(app)
 
 
 def test_a_runs_folder_that_cannot_be_written_is_named(
@@ -233,7 +233,7 @@ def test_started_runs_train_and_are_listed(open_app: Opener, tmp_path: Path) -> 
     app.multiselect(key="train_arms").set_value(["none", "loss_free"]).run()
     app.button(key="start").click().run()
     assert not app.error
-    assert sentence("shell.start_training") in words(app)
+    assert sentence("shell.training_now") in words(app)
     end = time.monotonic() + 240
     while services().jobs.open_jobs() and time.monotonic() < end:
         time.sleep(0.2)
