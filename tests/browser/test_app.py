@@ -12,10 +12,11 @@ servers.need_chromium()
 
 from page_state import settled  # noqa: E402
 from playwright.sync_api import BrowserContext, Page, WebSocket, expect  # noqa: E402
+from sentences import sentence  # noqa: E402
 
 TITLES = {
-    "": "Watch a mixture of experts",
-    "lessons": "Lessons",
+    "": sentence("shell.title"),
+    "lessons": sentence("pages.lessons"),
     "compare": "Compare balancing rules",
     "replay": "Replay one run",
     "microscope": "Router microscope",
@@ -48,7 +49,7 @@ def test_a_deep_link_is_right_as_the_first_request_to_a_fresh_server(
         visit(page, server, name)
         links = page.get_by_test_id("stTopNavLink")
         expect(links).to_have_count(len(TITLES))
-        expect(page.get_by_text("Runs to compare")).to_be_visible()
+        expect(page.get_by_text(sentence("shell.runs_to_compare"))).to_be_visible()
     finally:
         server.stop()
 
@@ -58,7 +59,7 @@ def test_a_link_with_state_is_right_on_a_cold_index(page: Page, tmp_path: Path, 
     try:
         server.wait()
         visit(page, server, "replay?run=none-seed1&step=12&layer=1&runs=none-seed0")
-        expect(page.get_by_text("At step 12 ").first).to_be_visible()
+        expect(page.get_by_text(sentence("bias_step.at_step", step=12)).first).to_be_visible()
         assert page.get_by_test_id("stAlert").count() == 0
         assert "step=12" in page.url
         assert "runs=none-seed0" in page.url
@@ -72,10 +73,10 @@ def test_the_address_follows_the_page_and_brings_it_back(
     context: BrowserContext, page: Page, app: AppServer, chosen: str
 ) -> None:
     visit(page, app, "replay?run=loss_free-seed0")
-    step = page.get_by_role("spinbutton", name="Step")
+    step = page.get_by_role("spinbutton", name=sentence("controls.step"))
     step.fill(chosen)
     step.press("Enter")
-    expect(page.get_by_text(f"At step {chosen} ").first).to_be_visible()
+    expect(page.get_by_text(sentence("bias_step.at_step", step=chosen)).first).to_be_visible()
     page.get_by_test_id("stButtonGroup").get_by_text("1", exact=True).click()
     page.wait_for_url(re.compile("layer=1"))
     settled(page)
@@ -84,7 +85,7 @@ def test_the_address_follows_the_page_and_brings_it_back(
     assert f"step={chosen}" in address
     other = context.new_page()
     other.goto(address)
-    expect(other.get_by_text(f"At step {chosen} ").first).to_be_visible()
+    expect(other.get_by_text(sentence("bias_step.at_step", step=chosen)).first).to_be_visible()
     expect(other.get_by_text("Bias trajectories").or_(other.get_by_text("helped most")).first).to_be_visible()
     assert other.url == address
     other.close()
@@ -93,11 +94,11 @@ def test_the_address_follows_the_page_and_brings_it_back(
 def test_the_chosen_runs_stay_in_the_address_on_every_page(page: Page, app: AppServer) -> None:
     visit(page, app, "compare?runs=none-seed0&runs=loss_free-seed0")
     page.get_by_test_id("stTopNavLink").filter(has_text="Replay").click()
-    expect(page.get_by_role("heading", level=1)).to_contain_text("Replay")
+    expect(page.get_by_role("heading", level=1)).to_contain_text(sentence("pages.replay"))
     settled(page)
     assert "runs=none-seed0" in page.url
     page.get_by_test_id("stTopNavLink").filter(has_text="Compare").click()
-    expect(page.get_by_role("heading", level=1)).to_contain_text("Compare")
+    expect(page.get_by_role("heading", level=1)).to_contain_text(sentence("pages.compare"))
     settled(page)
     assert "runs=none-seed0&runs=loss_free-seed0" in page.url
 
@@ -135,7 +136,7 @@ def test_the_figures_follow_the_player_while_it_plays(page: Page, app: AppServer
         """() => [...document.querySelectorAll('[data-testid="stVegaLiteChart"] svg text')]
             .filter((text) => text.textContent === 'step 6').length === 2"""
     )
-    assert page.get_by_role("spinbutton", name="Step").input_value() == "3"
+    assert page.get_by_role("spinbutton", name=sentence("controls.step")).input_value() == "3"
     page.get_by_role("button", name=re.compile("^Pause")).click()
     settled(page)
 
@@ -151,10 +152,10 @@ def test_moving_the_playhead_sends_no_figure_but_the_bars(page: Page, app: AppSe
     all_playheads_at(page, 3)
     whole = sum(received)
     received.clear()
-    step = page.get_by_role("spinbutton", name="Step")
+    step = page.get_by_role("spinbutton", name=sentence("controls.step"))
     step.fill("30")
     step.press("Enter")
-    expect(page.get_by_text("At step 30, after")).to_be_visible()
+    expect(page.get_by_text(sentence("replay.step_after", step=30))).to_be_visible()
     settled(page)
     all_playheads_at(page, 30)
     assert whole > 60_000
@@ -167,10 +168,10 @@ def test_the_playhead_moves_without_drawing_the_shell_again(page: Page, app: App
     all_playheads_at(page, 3)
     page.evaluate("document.querySelector('h1').dataset.mark = 'same'")
     page.evaluate("document.querySelector('[data-testid=stVegaLiteChart]').dataset.mark = 'same'")
-    step = page.get_by_role("spinbutton", name="Step")
+    step = page.get_by_role("spinbutton", name=sentence("controls.step"))
     step.fill("30")
     step.press("Enter")
-    expect(page.get_by_text("At step 30, after")).to_be_visible()
+    expect(page.get_by_text(sentence("replay.step_after", step=30))).to_be_visible()
     assert page.evaluate("document.querySelector('h1').dataset.mark") == "same"
     assert page.evaluate("document.querySelector('[data-testid=stVegaLiteChart]').dataset.mark") == "same", (
         "a chart is changed, not made anew"

@@ -11,6 +11,7 @@ servers.need_chromium()
 
 from page_state import settled  # noqa: E402
 from playwright.sync_api import Page, expect  # noqa: E402
+from sentences import sentence  # noqa: E402
 
 SLUG = "too-small-and-too-large"
 """Its first steps are simulations: they need no runs."""
@@ -18,9 +19,9 @@ SLUG = "too-small-and-too-large"
 
 def test_a_lesson_from_the_course_to_the_playground_and_back(page: Page, app: AppServer) -> None:
     page.goto(f"{app.url}/lessons")
-    expect(page.get_by_role("heading", level=1)).to_contain_text("Lessons")
+    expect(page.get_by_role("heading", level=1)).to_contain_text(sentence("pages.lessons"))
     page.get_by_text("5 · An update rate").click()
-    expect(page.get_by_role("heading", level=1)).to_contain_text("An update rate too small")
+    expect(page.get_by_role("heading", level=1)).to_contain_text(sentence("lessons.small_rate"))
     assert f"lesson={SLUG}" in page.url
     show = page.get_by_role("button", name="Show me")
     expect(show).to_be_disabled()
@@ -28,25 +29,27 @@ def test_a_lesson_from_the_course_to_the_playground_and_back(page: Page, app: Ap
     page.get_by_text("below 0.3").click()
     expect(show).to_be_enabled()
     show.click()
-    expect(page.get_by_text("You said: below 0.3. The data say: above 1.")).to_be_visible()
+    expect(
+        page.get_by_text(sentence("lessons.you_said_wrong", answer="below 0.3", truth="above 1"))
+    ).to_be_visible()
     expect(page.get_by_test_id("stVegaLiteChart")).to_have_count(1)
-    page.get_by_text("Open in the Playground with these settings").click()
+    page.get_by_text(sentence("controls.open_playground")).click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("Playground")
     page.wait_for_url(re.compile("uA=1e-4"))
-    expect(page.get_by_text("A: sign u=0.0001 never comes near").first).to_be_visible()
+    expect(page.get_by_text(sentence("lessons.too_small_side")).first).to_be_visible()
 
 
 def test_keys_turn_the_steps_and_another_setting_wins_on_a_second_visit(page: Page, app: AppServer) -> None:
     page.goto(f"{app.url}/lessons?lesson={SLUG}&part=1")
     page.get_by_role("button", name="Skip").click()
-    page.get_by_text("Open in the Playground with these settings").click()
+    page.get_by_text(sentence("controls.open_playground")).click()
     page.wait_for_url(re.compile("uA=1e-4"))
     page.get_by_test_id("stTopNavLink").filter(has_text="Lessons").click()
     page.get_by_text("5 · An update rate").click()
-    expect(page.get_by_text("What to notice").first).to_be_visible()
+    expect(page.get_by_text(sentence("controls.notice")).first).to_be_visible()
     for key, words in (
         ("n", "Then large steps"),
-        ("b", "First a simulated router"),
+        ("b", sentence("lessons.random_router_first")),
         ("n", "Then large steps"),
     ):
         # A key meets the button only while it stands still.
@@ -55,7 +58,7 @@ def test_keys_turn_the_steps_and_another_setting_wins_on_a_second_visit(page: Pa
         expect(page.get_by_text(words)).to_be_visible()
     page.wait_for_url(re.compile("part=2"))
     page.get_by_role("button", name="Skip").click()
-    page.get_by_text("Open in the Playground with these settings").click()
+    page.get_by_text(sentence("controls.open_playground")).click()
     page.wait_for_url(re.compile("uA=2e-2"))
     expect(page.get_by_text("A: sign u=0.02 ").first).to_be_visible()
 

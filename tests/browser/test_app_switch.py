@@ -15,6 +15,7 @@ servers.need_chromium()
 
 from playwright.sync_api import BrowserContext, Page, expect  # noqa: E402
 from reference import figures  # noqa: E402
+from sentences import pattern, sentence  # noqa: E402
 from training_page import CHARTS, start, statuses  # noqa: E402
 from waiting import wait_for  # noqa: E402
 
@@ -42,7 +43,7 @@ def last_step(server: AppServer) -> int:
 def press(page: Page, name: str, in_force: str) -> None:
     """Press a button of the switch and wait until the page says that the rule acts."""
     page.get_by_role("button", name=name, exact=True).click()
-    expect(page.get_by_text(re.compile(f"Rule in force: {in_force}"))).to_be_visible()
+    expect(page.get_by_text(re.compile(pattern("train.rule_in_force") + f" {in_force}"))).to_be_visible()
 
 
 def max_vio(loads: pl.DataFrame, steps: range) -> float:
@@ -60,18 +61,18 @@ def test_unbalanced_then_loss_free_and_back(context: BrowserContext, server: App
     press(page, "Loss-free", "loss-free 0.003")
     (folder,) = (RunFolder(server.runs / run_id) for run_id in statuses(server))
     (change,) = RunConfig.from_dict(folder.info.config).balancer.schedule
-    expect(page.get_by_text(f"since step {change.step:,}")).to_be_visible()
+    expect(page.get_by_text(sentence("train.since_step", step=f"{change.step:,}"))).to_be_visible()
     expect(page.get_by_role("button", name="Loss-free", exact=True)).to_be_disabled()
     # The rule stands on both live figures, with its word.
     marks = page.locator(f"{CHARTS} svg text", has_text="loss-free 0.003")
     wait_for(lambda: marks.count() >= 2)
     wait_for(lambda: last_step(server) > change.step + 3 * WINDOW)
-    press(page, "No balancing", "no balancing, since step [1-9]")
+    press(page, "No balancing", pattern("train.none_since") + " [1-9]")
     page.get_by_role("button", name="Another rule").click()
     field = page.get_by_label("Switch to", exact=True)
     field.fill("loss_fre")
     page.get_by_role("button", name="Switch", exact=True).click()
-    expect(page.get_by_text("is not a known balancer").first).to_be_visible()
+    expect(page.get_by_text(sentence("errors.unknown_balancer")).first).to_be_visible()
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Stop", exact=True).last.click()
     wait_for(lambda: [s["state"] for s in statuses(server).values()] == ["stopped"])

@@ -13,6 +13,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
 servers.need_chromium()
 
 from playwright.sync_api import BrowserContext, Locator, Page, expect  # noqa: E402
+from sentences import sentence  # noqa: E402
 from training_page import CHARTS, start, statuses  # noqa: E402
 from waiting import wait_for  # noqa: E402
 
@@ -107,7 +108,7 @@ def test_zoom_stays_over_live_ticks_and_a_closed_tab_stops_nothing(
     wait_for(lambda: all(int(s["last_step"]) > before[r] + 20 for r, s in statuses(server).items()))  # type: ignore[call-overload]
     again = context.new_page()
     again.goto(f"{server.url}/train")
-    expect(again.get_by_role("heading", name="Training now")).to_be_visible()
+    expect(again.get_by_role("heading", name=sentence("shell.training_now"))).to_be_visible()
     again.get_by_role("button", name="Stop all").click()
     wait_for(lambda: all(s["state"] == "stopped" for s in statuses(server).values()))
     again.close()
@@ -123,7 +124,7 @@ def test_replay_grows_with_its_run_and_leaves_the_playhead_alone(
     page.set_viewport_size({"width": 1400, "height": 1200})
     page.goto(f"{server.url}/replay?run={run_id}&step=7")
     stage = page.get_by_role("slider", name=re.compile("^Expert loads"))
-    expect(page.get_by_text("At step 7, after")).to_be_visible()
+    expect(page.get_by_text(sentence("replay.step_after", step=7))).to_be_visible()
     expect(stage).to_have_attribute("aria-valuenow", "7")
     page.evaluate("document.querySelector('h1').dataset.mark = 'same'")
     first = int(str(stage.get_attribute("aria-valuemax")))
@@ -133,7 +134,7 @@ def test_replay_grows_with_its_run_and_leaves_the_playhead_alone(
     wait_for(lambda: shown_to(zoomed) > first)
     assert last > first
     assert stage.get_attribute("aria-valuenow") == "7"
-    assert page.get_by_role("spinbutton", name="Step").input_value() == "7"
+    assert page.get_by_role("spinbutton", name=sentence("controls.step")).input_value() == "7"
     assert page.evaluate("document.querySelector('h1').dataset.mark") == "same", "the page was not drawn anew"
     page.close()
 

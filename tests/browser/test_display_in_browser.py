@@ -9,6 +9,7 @@ servers.need_chromium()
 
 from page_state import settled  # noqa: E402
 from playwright.sync_api import Page, expect  # noqa: E402
+from sentences import sentence  # noqa: E402
 
 CHARTS = '[data-testid="stVegaLiteChart"]:visible'
 
@@ -20,26 +21,26 @@ def letters(page: Page) -> float:
 
 def test_a_lecture_has_large_letters_and_no_controls_and_can_be_left(page: Page, app: AppServer) -> None:
     page.goto(f"{app.url}/replay?run=loss_free-seed0")
-    picker = page.get_by_text("Runs to compare")
+    picker = page.get_by_text(sentence("shell.runs_to_compare"))
     expect(picker).to_be_visible()
     usual = letters(page)
     page.get_by_test_id("stSidebar").get_by_text("lecture", exact=True).click()
     expect(picker).not_to_be_visible()
-    expect(page.get_by_role("spinbutton", name="Step")).not_to_be_visible()
-    expect(page.get_by_role("button", name="Play", exact=True)).to_be_visible()
+    expect(page.get_by_role("spinbutton", name=sentence("controls.step"))).not_to_be_visible()
+    expect(page.get_by_role("button", name=sentence("controls.play"), exact=True)).to_be_visible()
     page.wait_for_url("**mode=lecture**")
     assert letters(page) > 1.3 * usual
     page.get_by_role("button", name="Leave lecture mode").click()
     expect(picker).to_be_visible()
-    expect(page.get_by_role("spinbutton", name="Step")).to_be_visible()
+    expect(page.get_by_role("spinbutton", name=sentence("controls.step"))).to_be_visible()
 
 
 def test_a_lecture_goes_on_over_the_pages(page: Page, app: AppServer) -> None:
     page.goto(f"{app.url}/?mode=lecture")
     expect(page.get_by_role("heading", level=1)).to_be_visible()
     page.get_by_test_id("stTopNavLink").filter(has_text="Compare").click()
-    expect(page.get_by_role("heading", level=1)).to_contain_text("Compare")
-    expect(page.get_by_text("Runs to compare")).not_to_be_visible()
+    expect(page.get_by_role("heading", level=1)).to_contain_text(sentence("pages.compare"))
+    expect(page.get_by_text(sentence("shell.runs_to_compare"))).not_to_be_visible()
 
 
 @pytest.mark.parametrize("flag", ["1", "true"])
@@ -77,13 +78,13 @@ def test_a_click_meets_the_cell_under_it_in_a_lecture_too(page: Page, app: AppSe
     x, y, scale = page.evaluate(WHERE, [40, 5])
     assert scale > 1.3
     page.mouse.click(x, y)
-    expect(page.get_by_text("At step 40, after")).to_be_visible()
+    expect(page.get_by_text(sentence("replay.step_after", step=40))).to_be_visible()
     page.wait_for_url("**expert=5**")
 
 
 def test_the_player_can_be_embedded_alone(page: Page, app: AppServer) -> None:
     page.goto(f"{app.url}/replay?run=loss_free-seed0&embed=1&panel=replay-heatmap")
-    expect(page.get_by_role("button", name="Play", exact=True)).to_be_visible()
+    expect(page.get_by_role("button", name=sentence("controls.play"), exact=True)).to_be_visible()
     expect(page.locator(CHARTS)).to_have_count(0)
 
 

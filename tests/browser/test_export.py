@@ -14,6 +14,7 @@ servers.need_chromium()
 
 from page_state import settled  # noqa: E402
 from playwright.sync_api import Browser, Page, expect  # noqa: E402
+from sentences import sentence  # noqa: E402
 
 
 def visit(page: Page, app: AppServer, path: str, heading: str) -> None:
@@ -50,7 +51,7 @@ def test_the_bundle_of_a_view_is_one_click_and_reads_offline(
 ) -> None:
     visit(page, app, "compare?runs=none-seed0&runs=loss_free-seed0", "Compare")
     with page.expect_download() as waiting:
-        page.get_by_role("button", name="Export this view").click()
+        page.get_by_role("button", name=sentence("controls.export_view")).click()
     assert waiting.value.suggested_filename == "compare-none-seed0-loss-free-seed0.zip"
     waiting.value.save_as(tmp_path / "bundle.zip")
     with zipfile.ZipFile(tmp_path / "bundle.zip") as zipped:
@@ -60,7 +61,7 @@ def test_the_bundle_of_a_view_is_one_click_and_reads_offline(
     assert "runs=none-seed0&runs=loss_free-seed0" in manifest["permalink"]
     report, asked = offline
     report.goto((tmp_path / "bundle" / "report.html").as_uri())
-    expect(report.get_by_role("heading", level=1)).to_contain_text("Compare")
+    expect(report.get_by_role("heading", level=1)).to_contain_text(sentence("pages.compare"))
     assert drawn(report, "figure > svg") + report.locator("figure > img").count() == len(manifest["figures"])
     wide = report.evaluate("() => document.documentElement.scrollWidth - window.innerWidth")
     assert wide <= 0, "nothing has to be scrolled sideways"
@@ -83,15 +84,15 @@ def test_a_figure_as_a_page_draws_itself_offline(
     figure.goto((tmp_path / "figure.html").as_uri())
     figure.locator("#figure svg").first.wait_for()
     assert drawn(figure, "#figure svg") == 1
-    assert figure.get_by_text("Open in Vega Editor").count() == 0
+    assert figure.get_by_text(sentence("controls.vega_editor")).count() == 0
     assert errors == []
     assert len(asked) == 1, asked
 
 
 def test_the_replay_comes_down_as_an_animation(page: Page, app: AppServer, tmp_path: Path) -> None:
     visit(page, app, "replay?run=loss_free-seed0", "Replay")
-    page.get_by_text("Heatmap: data and export").click()
+    page.get_by_text(sentence("controls.heatmap_export")).click()
     with page.expect_download() as waiting:
-        page.get_by_role("button", name="Animated GIF of this layer").click()
+        page.get_by_role("button", name=sentence("controls.heatmap_gif")).click()
     waiting.value.save_as(tmp_path / "film.gif")
     assert (tmp_path / "film.gif").read_bytes().startswith(b"GIF89a")

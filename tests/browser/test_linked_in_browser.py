@@ -15,6 +15,7 @@ servers.need_chromium()
 
 from page_state import settled  # noqa: E402
 from playwright.sync_api import Locator, Page, expect  # noqa: E402
+from sentences import sentence  # noqa: E402
 from waiting import wait_for  # noqa: E402
 
 PLAYER = "[...(globalThis[Symbol.for('moe-routing-explorer.player')]?.players.values() ?? [])][0]"
@@ -94,7 +95,7 @@ def wait_for_layer(page: Page, layer: int) -> None:
 
 
 def step_of(page: Page) -> int:
-    return int(page.get_by_role("spinbutton", name="Step").input_value())
+    return int(page.get_by_role("spinbutton", name=sentence("controls.step")).input_value())
 
 
 def bias_point(page: Page, expert: int, step: int) -> tuple[float, float]:
@@ -182,12 +183,14 @@ def test_a_click_in_compare_offers_that_step_in_replay(page: Page, shipped: AppS
             mark,
         )
         page.mouse.click(found[0], found[1])
-        link = page.get_by_role("link", name=f"Open expert 4 at step {found[2]} in Replay")
+        link = page.get_by_role(
+            "link", name=sentence("controls.open_expert_in_replay", expert=4, step=found[2])
+        )
         expect(link).to_be_visible()
     settled(page)
     link.click()
-    expect(page.get_by_role("heading", level=1)).to_contain_text("Replay")
-    expect(page.get_by_text(f"At step {found[2]} expert 4 had")).to_be_visible()
+    expect(page.get_by_role("heading", level=1)).to_contain_text(sentence("pages.replay"))
+    expect(page.get_by_text(sentence("bias_step.expert_load", step=found[2], expert=4))).to_be_visible()
     settled(page)
     for part in ("layer=2", "expert=4", f"step={found[2]}"):
         assert part in page.url
@@ -196,13 +199,13 @@ def test_a_click_in_compare_offers_that_step_in_replay(page: Page, shipped: AppS
 def test_keys_work_on_the_whole_page(page: Page, shipped: AppServer) -> None:
     visit(page, shipped)
     page.keyboard.press("ArrowRight")
-    expect(page.get_by_text("At step 201, after")).to_be_visible()
+    expect(page.get_by_text(sentence("replay.step_after", step=201))).to_be_visible()
     page.keyboard.press("Shift+ArrowLeft")
-    expect(page.get_by_text("At step 191, after")).to_be_visible()
+    expect(page.get_by_text(sentence("replay.step_after", step=191))).to_be_visible()
     page.keyboard.press("End")
-    expect(page.get_by_text("At step 799, after")).to_be_visible()
+    expect(page.get_by_text(sentence("replay.step_after", step=799))).to_be_visible()
     page.keyboard.press("Home")
-    expect(page.get_by_text("At step 0, after")).to_be_visible()
+    expect(page.get_by_text(sentence("replay.step_after", step=0))).to_be_visible()
     page.keyboard.press(" ")
     page.wait_for_function(f"{PLAYER}.playing && {PLAYER}.column > 5")
     page.keyboard.press(" ")
@@ -244,7 +247,7 @@ def test_two_quick_layer_keys_are_two_layers(page: Page, shipped: AppServer) -> 
 
 def test_typing_and_buttons_keep_their_keys(page: Page, shipped: AppServer) -> None:
     visit(page, shipped)
-    box = page.get_by_role("spinbutton", name="Step")
+    box = page.get_by_role("spinbutton", name=sentence("controls.step"))
     box.focus()
     for key in ("j", "k", "?", " ", "Home", "[", "]"):
         box.press(key)
@@ -253,7 +256,7 @@ def test_typing_and_buttons_keep_their_keys(page: Page, shipped: AppServer) -> N
     assert ask(page, "playing") is False
     assert page.get_by_role("dialog").count() == 0
     assert ask(page, "column") == 200
-    page.get_by_role("button", name="One step on").focus()
+    page.get_by_role("button", name=sentence("controls.one_step_on")).focus()
     page.keyboard.press(" ")
     settled(page)
     assert step_of(page) == 201
@@ -262,12 +265,12 @@ def test_typing_and_buttons_keep_their_keys(page: Page, shipped: AppServer) -> N
 
 def test_the_list_of_keys_opens_closes_and_gives_the_focus_back(page: Page, shipped: AppServer) -> None:
     visit(page, shipped)
-    button = page.get_by_role("button", name="Play", exact=True)
+    button = page.get_by_role("button", name=sentence("controls.play"), exact=True)
     button.focus()
     page.keyboard.press("?")
     dialog = page.get_by_role("dialog", name="Keys")
     expect(dialog).to_be_visible()
-    expect(dialog).to_contain_text("next or previous layer")
+    expect(dialog).to_contain_text(sentence("controls.keys_layer"))
     page.keyboard.press("j")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Escape")
@@ -336,12 +339,12 @@ def test_a_click_on_a_bias_line_opens_that_step_with_equal_numbers(page: Page, s
     # Twice, and the first point once more: a point that was clicked can be clicked again.
     for expert, step in ((9, 400), (3, 120), (9, 400)):
         page.mouse.click(*bias_point(page, expert, step))
-        expect(page.get_by_text(f"At step {step} expert {expert} had")).to_be_visible()
+        expect(page.get_by_text(sentence("bias_step.expert_load", step=step, expert=expert))).to_be_visible()
         settled(page)
         assert step_of(page) == step
         assert f"expert={expert}" in page.url
         assert ask(page, "column") == step
-        expect(page.get_by_text(f"all 16 biases are those that step {step + 1} used")).to_be_visible()
+        expect(page.get_by_text(sentence("bias_step.equal", biases=16, step=step + 1))).to_be_visible()
 
 
 def test_dragging_the_figure_opens_nothing(page: Page, shipped: AppServer) -> None:
@@ -358,14 +361,14 @@ def test_dragging_the_figure_opens_nothing(page: Page, shipped: AppServer) -> No
 
 def test_the_open_step_follows_the_playhead(page: Page, shipped: AppServer) -> None:
     visit(page, shipped, f"{PATH}&expert=5")
-    expect(page.get_by_text("At step 200 expert 5 had")).to_be_visible()
+    expect(page.get_by_text(sentence("bias_step.expert_load", step=200, expert=5))).to_be_visible()
     settled(page)
     page.keyboard.press("ArrowRight")
-    expect(page.get_by_text("At step 201 expert 5 had")).to_be_visible()
+    expect(page.get_by_text(sentence("bias_step.expert_load", step=201, expert=5))).to_be_visible()
     settled(page)
     page.keyboard.press("End")
-    expect(page.get_by_text("At step 799 expert 5 had")).to_be_visible()
-    expect(page.get_by_text("those that the evaluation after step 799 used")).to_be_visible()
+    expect(page.get_by_text(sentence("bias_step.expert_load", step=799, expert=5))).to_be_visible()
+    expect(page.get_by_text(sentence("bias_step.evaluation_biases", step=799))).to_be_visible()
 
 
 def test_keys_jump_between_the_events_of_the_layer(page: Page, shipped: AppServer) -> None:
@@ -396,13 +399,13 @@ def test_the_path_above_leads_up_again(page: Page, shipped: AppServer) -> None:
     visit(page, shipped, f"{PATH}&expert=6")
     expect(page.locator("output", has_text="step 200").first).to_be_visible()
     page.get_by_role("button", name="expert 6").click()
-    expect(page.get_by_text("At step 799, after")).to_be_visible()
+    expect(page.get_by_text(sentence("replay.step_after", step=799))).to_be_visible()
     assert "expert=6" in page.url
     page.get_by_role("button", name="layer 1", exact=True).click()
     settled(page)
     assert "expert=" not in page.url
     page.get_by_test_id("stMain").get_by_role("link", name=LOSS_FREE).click()
-    expect(page.get_by_role("heading", level=1)).to_contain_text("Compare")
+    expect(page.get_by_role("heading", level=1)).to_contain_text(sentence("pages.compare"))
     settled(page)
     assert f"runs={LOSS_FREE}" in page.url
     assert "layer=1" in page.url

@@ -14,6 +14,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 servers.need_chromium()
 
 from playwright.sync_api import BrowserContext, Locator, Page, expect  # noqa: E402
+from sentences import sentence  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def page(context: BrowserContext, app: AppServer) -> Iterator[Page]:
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(f"{app.url}/microscope?run=free&probe=12&token=0")
-    expect(page.get_by_text("Token 0,")).to_be_visible()
+    expect(page.get_by_text(sentence("microscope.token", token=0))).to_be_visible()
     yield page
     page.close()
     assert not errors
@@ -56,7 +57,7 @@ def chosen(token: int, step: int = 12, layer: int = 0) -> list[int]:
 
 def test_a_click_on_a_token_brings_its_numbers(page: Page) -> None:
     chip(page, 5).click()
-    expect(page.get_by_text("Token 5,")).to_be_visible()
+    expect(page.get_by_text(sentence("microscope.token", token=5))).to_be_visible()
     expect(chip(page, 5)).to_have_attribute("aria-selected", "true")
     expect(chip(page, 0)).to_have_attribute("aria-selected", "false")
     expect(page.get_by_role("spinbutton", name="Token")).to_have_value("5")
@@ -67,11 +68,19 @@ def test_a_click_on_a_token_brings_its_numbers(page: Page) -> None:
 def test_every_token_has_a_name_and_every_text_its_domain(page: Page) -> None:
     expect(page.get_by_role("listbox")).to_have_count(1)
     for at, domain in enumerate(DOMAINS):
-        group = page.get_by_role("group", name=f"{domain}, text {at + 1} of {len(DOMAINS)}")
+        group = page.get_by_role(
+            "group", name=sentence("microscope.text_of", domain=domain, number=at + 1, texts=len(DOMAINS))
+        )
         expect(group.get_by_role("option")).to_have_count(LENGTH)
-    spoken = {"\n": "line break", " the": "space the", " ": "space", "�": "part of a letter", "<b>": "<b>"}
+    spoken = {
+        "\n": "line break",
+        " the": "space the",
+        " ": "space",
+        "�": sentence("microscope.part_of_letter"),
+        "<b>": "<b>",
+    }
     for token, word in enumerate(WORDS):
-        label = f"{spoken.get(word, word)}: expert {chosen(token)[0]}"
+        label = sentence("microscope.token_cell", word=spoken.get(word, word), expert=chosen(token)[0])
         expect(chip(page, token)).to_have_attribute("aria-label", label)
     # Text of a run is text: never an element of the page.
     assert chip(page, WORDS.index("<b>")).locator("b").count() == 0
@@ -82,7 +91,7 @@ def test_an_expert_of_the_key_marks_its_tokens(page: Page) -> None:
     expert = chosen(3)[0]
     page.get_by_role("button", name=f"Expert {expert}", exact=True).click()
     expect(page.get_by_role("heading", name=f"Expert {expert}", exact=True)).to_be_visible()
-    expect(page.get_by_text("The expert marked in the text")).to_be_visible()
+    expect(page.get_by_text(sentence("microscope.marked_expert"))).to_be_visible()
     page.wait_for_url(re.compile(f"expert={expert}"))
     for token in range(LENGTH * len(DOMAINS)):
         experts = chosen(token)
@@ -95,7 +104,7 @@ def test_an_expert_of_the_key_marks_its_tokens(page: Page) -> None:
     expect(chip(page, later)).to_have_class(re.compile(r"\bon\b"))
     # Once more marks nobody.
     page.get_by_role("button", name=f"Expert {expert}", exact=True).click()
-    expect(page.get_by_text("The expert with the most first choices")).to_be_visible()
+    expect(page.get_by_text(sentence("microscope.busiest_expert"))).to_be_visible()
     expect(page.locator('[role="option"].on')).to_have_count(0)
 
 
@@ -105,9 +114,9 @@ def test_the_keyboard_walks_the_text_and_enter_looks(page: Page) -> None:
     page.keyboard.press("ArrowRight")
     expect(chip(page, 2)).to_be_focused()
     # Walking alone asks for nothing.
-    expect(page.get_by_text("Token 0,")).to_be_visible()
+    expect(page.get_by_text(sentence("microscope.token", token=0))).to_be_visible()
     page.keyboard.press("Enter")
-    expect(page.get_by_text("Token 2,")).to_be_visible()
+    expect(page.get_by_text(sentence("microscope.token", token=2))).to_be_visible()
     expect(chip(page, 2)).to_be_focused()
     page.keyboard.press("PageDown")
     expect(chip(page, LENGTH)).to_be_focused()

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.browser
 servers.need_chromium()
 
 from playwright.sync_api import Browser, BrowserContext, Page, expect  # noqa: E402
+from sentences import pattern, sentence  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +98,7 @@ def colour_at(page: Page, x: float, y: float) -> list[int]:
 
 
 def test_playing_reports_nothing_until_it_pauses_and_survives_reruns(page: Page) -> None:
-    page.get_by_role("button", name="Play").first.click()
+    page.get_by_role("button", name=sentence("controls.play")).first.click()
     wait_for_ticks(page, 3)
     assert ask(page, "playing") is True
     expect_state(page, step=50, reports=0)
@@ -110,13 +111,13 @@ def test_playing_reports_nothing_until_it_pauses_and_survives_reruns(page: Page)
 
 
 def test_reaching_the_end_stops_and_reports(page: Page) -> None:
-    page.get_by_role("combobox", name="Speed in steps a second").first.select_option("600")
-    page.get_by_role("button", name="Play").first.click()
+    page.get_by_role("combobox", name=sentence("controls.speed")).first.select_option("600")
+    page.get_by_role("button", name=sentence("controls.play")).first.click()
     expect_state(page, step=199, reports=1)
     assert ask(page, "playing") is False
     # Playing again starts from the beginning.
-    page.get_by_role("combobox", name="Speed in steps a second").first.select_option("2")
-    page.get_by_role("button", name="Play").first.click()
+    page.get_by_role("combobox", name=sentence("controls.speed")).first.select_option("2")
+    page.get_by_role("button", name=sentence("controls.play")).first.click()
     wait_for(page, "column < 150")
 
 
@@ -139,7 +140,7 @@ def test_dragging_reports_once_on_release(page: Page) -> None:
 
 
 def test_the_scrubber_reports_on_release(page: Page) -> None:
-    scrub = page.get_by_role("slider", name="Step", exact=True).first
+    scrub = page.get_by_role("slider", name=sentence("controls.step"), exact=True).first
     box = scrub.bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + box["width"] / 4, box["y"] + box["height"] / 2)
@@ -156,8 +157,8 @@ def test_python_moves_a_paused_player_but_not_a_playing_one(page: Page) -> None:
     page.get_by_role("button", name="python says 51").click()
     expect_state(page, step=51)
     wait_for(page, "column === 51")
-    page.get_by_role("combobox", name="Speed in steps a second").first.select_option("2")
-    page.get_by_role("button", name="Play").first.click()
+    page.get_by_role("combobox", name=sentence("controls.speed")).first.select_option("2")
+    page.get_by_role("button", name=sentence("controls.play")).first.click()
     page.get_by_role("button", name="python says 199").click()
     expect_state(page, step=199)
     wait_for_ticks(page, 2)
@@ -204,7 +205,7 @@ def test_quick_taps_do_not_jerk_back(page: Page) -> None:
         f"() => {{ const p = {PLAYER}.players.get('main'); window.seen = []; const move = p.moveTo.bind(p);"
         " p.moveTo = (c) => { window.seen.push(c); move(c); } }"
     )
-    button = page.get_by_role("button", name="One step on").first
+    button = page.get_by_role("button", name=sentence("controls.one_step_on")).first
     for _ in range(6):
         button.click(delay=0)
     expect_state(page, step=56)
@@ -269,7 +270,7 @@ def test_less_motion_plays_in_still_steps(context: BrowserContext, address: str)
     page.emulate_media(reduced_motion="reduce")
     with opened(page, address):
         assert ask(page, "playing") is False
-        page.get_by_role("button", name="Play").first.click()
+        page.get_by_role("button", name=sentence("controls.play")).first.click()
         wait_for(page, "column > 50")
         # One jump of a twentieth of the run instead of a moving line.
         assert ask(page, "column") - 50 >= 10
@@ -313,7 +314,8 @@ def test_names_and_values_for_screen_readers(page: Page) -> None:
     expect(place).to_have_attribute("aria-valuenow", "50")
     expect(place).to_have_attribute("aria-valuemax", "199")
     expect(place).to_have_attribute(
-        "aria-valuetext", re.compile(r"step 50: expert 5 takes \d\.\d\d times uniform, 1 ")
+        "aria-valuetext",
+        re.compile(pattern("captions.player_cell", step=50, expert=5) + r" \d\.\d\d times uniform, 1 "),
     )
     nameless = page.locator(".player button:not([aria-label])").evaluate_all(
         "(buttons) => buttons.filter((button) => !button.textContent.trim()).length"

@@ -11,6 +11,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 servers.need_chromium()
 
 from playwright.sync_api import BrowserContext, Locator, Page, expect  # noqa: E402
+from sentences import sentence  # noqa: E402
 
 from explorer.ui.playground.presets import BY_NAME  # noqa: E402
 
@@ -22,7 +23,7 @@ def finding(page: Page) -> Locator:
 
 def visit(page: Page, url: str) -> None:
     page.goto(url)
-    expect(page.get_by_text("Assignments changed by the bias")).to_be_visible()
+    expect(page.get_by_text(sentence("captions.switched_title"))).to_be_visible()
 
 
 def test_a_preset_is_an_address_that_opens_as_it_was(context: BrowserContext, app: AppServer) -> None:
@@ -33,7 +34,7 @@ def test_a_preset_is_an_address_that_opens_as_it_was(context: BrowserContext, ap
         first.get_by_role("radio", name="Collapse", exact=True)
     ).first.click()
     expect(first.get_by_text(BY_NAME["Collapse"].comment)).to_be_visible()
-    expect(finding(first)).to_contain_text("A: no balancing never comes near the random-routing baseline")
+    expect(finding(first)).to_contain_text(sentence("playground.never_near_none"))
     first.wait_for_function("() => location.search.includes('A=none')")
     asked = {key: values[-1] for key, values in parse_qs(urlparse(first.url).query).items()}
     assert asked == dict(BY_NAME["Collapse"].values)
@@ -48,10 +49,10 @@ def test_a_preset_is_an_address_that_opens_as_it_was(context: BrowserContext, ap
 def test_a_switch_of_the_rule_is_part_of_the_address(context: BrowserContext, app: AppServer) -> None:
     first = context.new_page()
     visit(first, f"{app.url}/playground?A=none&S=200&at=80")
-    first.get_by_role("button", name="Switch A at a step").click()
+    first.get_by_role("button", name=sentence("controls.switch_rule_a")).click()
     expect(first.get_by_role("spinbutton", name="From step")).to_have_value("80")
     first.get_by_role("button", name="Switch rule A").click()
-    expect(finding(first)).to_contain_text("A: no balancing, from 80 sign u=0.001")
+    expect(finding(first)).to_contain_text(sentence("playground.side_none_then_sign", step=80, rate="0.001"))
     first.wait_for_function("() => location.search.includes('swA=80.sign.1e-3')")
     expect(first.locator("svg text", has_text="A: sign u=0.001").first).to_be_visible()
 

@@ -5,6 +5,7 @@ import re
 
 from app_server import AppServer
 from playwright.sync_api import BrowserContext, Page, expect
+from sentences import sentence
 
 CHARTS = '[data-testid="stVegaLiteChart"]'
 
@@ -27,7 +28,7 @@ def start(context: BrowserContext, server: AppServer, rules: list[str], steps: i
         if rule not in rules:
             chosen.get_by_role("button", name=re.compile(f"Remove {rule}|{rule}, close")).click()
     page.get_by_role("button", name="Start training").click()
-    expect(page.get_by_role("heading", name="Training now")).to_be_visible()
+    expect(page.get_by_role("heading", name=sentence("shell.training_now"))).to_be_visible()
     return page
 
 

@@ -24,7 +24,7 @@ def load_matrix(
 
 
 def heat_frame(bins: int = 6, experts: int = 4, stride: int = 1, each: int = 1) -> pl.DataFrame:
-    """Expert 0 takes everything of its neighbour, expert 1 is dead, the others are even."""
+    """Expert 0 takes every token of its neighbour, expert 1 is dead, the others carry the uniform load."""
     ratios = [2.0, 0.0] + [1.0] * (experts - 2)
     rows = []
     for b in range(bins):
@@ -74,7 +74,7 @@ def bias_frame(last: dict[int, float], bins: int = 5) -> pl.DataFrame:
 
 
 def vio_frame(ends: dict[str, float], bins: int = 5) -> pl.DataFrame:
-    """MaxVio from 4 to the given end, straight."""
+    """MaxVio that falls linearly from 4 to the given end."""
     rows = []
     for run_id, end in ends.items():
         for b in range(bins):

@@ -1,4 +1,4 @@
-"""One sample of every chart, and what a specification or picture says."""
+"""One sample of every chart, and readers of specifications and pictures."""
 
 import io
 import json
@@ -63,7 +63,7 @@ def rows_of(figure: theme.Figure) -> list[dict[str, Any]]:
 
 
 def structure_of(figure: theme.Figure) -> str:
-    """The specification without its data, whose names are digests of it."""
+    """The specification without its datasets, which are named by their digests."""
     spec = figure.to_dict()
     spec.pop("datasets")
     return re.sub(r"data-[0-9a-f]+", "DATA", json.dumps(spec, sort_keys=True))

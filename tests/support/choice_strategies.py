@@ -56,12 +56,12 @@ class Choice:
         return routing.biased(self.scores_TE, bias, self.bias_form)
 
     def chosen(self, bias: Any) -> list[list[int]]:
-        """By the slow reference."""
+        """The choice of the slow reference."""
         groups = (self.num_groups, self.top_k_groups)
         return token_choice.choose(self.scores_TE, bias, self.bias_form, self.top_k, *groups, self.top_p)
 
     def route(self, bias: Any, logits: Any = None, **others: Any) -> Routing:
-        """By the model's code."""
+        """The choice of the model's code."""
         options = {
             "top_k": self.top_k,
             "score_func": self.score_func,
@@ -94,7 +94,7 @@ def weights(routing_: Routing) -> list[list[float]]:
 
 
 def is_clear(choice: Choice, bias: Any) -> bool:
-    """Whether rounding cannot change what is chosen: no two close values, no sum close to p."""
+    """Whether the selection is safe from rounding: no two scores near a tie, no cumulative sum near p."""
     rows = choice.compared(bias)
     if smallest_gap(rows) <= MARGIN:
         return False

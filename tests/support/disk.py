@@ -1,4 +1,4 @@
-"""A disk that is full from some byte on, for tests that need no privileges."""
+"""A disk that fills up at a given byte, simulated without privileges."""
 
 import resource
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A figure with everything that belongs to it, for the tests of exports."""
+"""A complete panel for the tests of exports."""
 
 from dataclasses import replace
 

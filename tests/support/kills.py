@@ -1,4 +1,4 @@
-"""A writer that is killed at a change of the disk of our choice."""
+"""Kill a writer at the n-th change of the disk."""
 
 import os
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def give(recorder: FolderRecorder, step: int) -> None:
 
 
 class Killed(BaseException):
-    """What happens to the process; no handler of ours may catch it."""
+    """Raised in place of the kill; no handler of the product may catch it."""
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def layered_info(run_id: str = "layered", **changes: Any) -> RunInfo:
 
 
 def draw(rng: np.random.Generator, assignments: int, *shape: int) -> list[np.ndarray]:
-    """Random counts [..., E of the layer], one array per layer."""
+    """Random counts, one array [..., E of the layer] per layer."""
     return [rng.multinomial(assignments, rng.dirichlet(np.full(w, 9.0)), size=shape) for w in WIDTHS]
 
 

@@ -26,7 +26,7 @@ def probe_config(balancer: str = "loss_free", **settings: Any) -> RunConfig:
 
 
 def probe_info(balancer: str = "loss_free", **settings: Any) -> dict[str, Any]:
-    """What run.json says of such a run."""
+    """The description of such a run, as run.json holds it."""
     config = probe_config(balancer, **settings)
     return {
         "balancer": str(config.balancer),
@@ -49,7 +49,7 @@ def rule_biases(counts_SLE: np.ndarray, rate: float = 0.003) -> np.ndarray:
 
 
 def probe_record(step: int, bias_LE: np.ndarray | None, layers: int, experts: int, top_k: int) -> ProbeRecord:
-    """Logits by chance, and the choice that follows from them."""
+    """Random logits and the selection that follows from them."""
     tokens = LENGTH * len(DOMAINS)
     logits = np.random.default_rng(step).normal(size=(tokens, layers, experts)).astype(np.float32)
     compared = 1 / (1 + np.exp(-logits)) + (0 if bias_LE is None else bias_LE[None])

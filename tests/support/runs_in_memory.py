@@ -1,4 +1,4 @@
-"""Tiny runs kept in memory, with what their training saw: initial weights, batches, final model."""
+"""Tiny runs in memory with their initial weights, batches and final model."""
 
 import hashlib
 from collections.abc import Callable
@@ -43,7 +43,7 @@ class Trained:
     initial: dict[str, torch.Tensor]
     """State before the first step."""
     batches: dict[tuple[int, int], str] = field(default_factory=dict)
-    """Digest of the tokens of every (step, micro-batch)."""
+    """Digest of the tokens per (step, micro-batch)."""
 
     def of(self, kind: type) -> list[Any]:
         return self.recorder.of(kind)
@@ -55,7 +55,7 @@ class Trained:
 
 
 class WatchedCorpus:
-    """The corpus, and a note of every training batch that was drawn from it."""
+    """A corpus that logs every training batch drawn from it."""
 
     def __init__(self, corpus: Corpus) -> None:
         self._corpus, self.seen = corpus, {}

@@ -20,7 +20,7 @@ DOMAINS = ("austen", "python")
 
 
 def make_info(run_id: str = "run", layers: int = 2, experts: int = 4, **changes: Any) -> RunInfo:
-    """A description with L=2, E=4, K=2 and 64 tokens a step unless told otherwise."""
+    """A description with L=2, E=4, K=2 and 64 tokens per step by default."""
     values: dict[str, Any] = {
         "run_id": run_id,
         "name": run_id.replace("-", " "),

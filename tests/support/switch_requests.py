@@ -1,4 +1,4 @@
-"""Somebody at the button, in tests: asks for rules before given steps."""
+"""A scripted user who requests rule changes before given steps."""
 
 from collections.abc import Mapping, Sequence
 

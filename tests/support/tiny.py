@@ -1,4 +1,4 @@
-"""The smallest run that has everything: two layers, four experts, two domains, two micro-batches."""
+"""The smallest complete run: two layers, four experts, two domains, two micro-batches."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from explorer.corpus.tokenizer import ByteTokenizer
 
 
 def make_tiny_config(balancer: str = "none", **changes: Any) -> RunConfig:
-    """Two mixture layers of four experts, 12 steps of 2 x 64 tokens.
+    """Two MoE layers of four experts, 12 steps of 2 x 64 tokens.
 
     `changes` are fields of the model and the training sections, by their own names.
     """
@@ -31,7 +31,7 @@ def make_tiny_config(balancer: str = "none", **changes: Any) -> RunConfig:
 
 
 def make_tiny_corpus() -> Corpus:
-    """Made text of two domains that share half of their 24 byte values; nothing is read from disk.
+    """Synthetic text of two domains that share half of their 24 byte values; nothing is read from disk.
 
     Each domain repeats short phrases, so there is something to learn and tokens of a sequence cluster.
     """

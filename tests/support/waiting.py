@@ -1,4 +1,4 @@
-"""Waiting for a condition, with a limit that only ends a hanging test."""
+"""Wait for a condition; the time limit exists only to end a hanging test."""
 
 import time
 from collections.abc import Callable
@@ -7,7 +7,7 @@ PATIENCE_S = 120.0
 
 
 def wait_for(condition: Callable[[], object]) -> None:
-    """Until something holds; the limit only ends a hanging test."""
+    """Wait until the condition holds; the time limit exists only to end a hanging test."""
     end = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < end, "it never happened"

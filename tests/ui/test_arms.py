@@ -5,6 +5,7 @@ from dataclasses import replace
 import polars as pl
 import pytest
 from arm_runs import run
+from sentences import sentence
 
 from explorer.charts import theme
 from explorer.config.presets import get_preset
@@ -29,11 +30,11 @@ def story(seeds: int = 2) -> list[Run]:
         ("aux_loss", "aux global 0.01"),
         ("aux_loss:scope=sequence,coeff=1,score_norm=raw", "aux sequence 1 raw"),
         ("aux_loss:scope=micro_batch", "aux micro-batch 0.01"),
-        ("loss_free:u=0.03", "loss-free 0.03"),
+        ("loss_free:u=0.03", sentence("labels.loss_free_short", rate="0.03")),
         ("loss_free:update_rule=rms,bias_form=multiplicative,centred=true,freeze_after_step=9",
-         "loss-free 0.003 rms multiplicative centred frozen 9"),
-        ("loss_free+seq_aux", "loss-free 0.003 + V3 sequence 0.0001"),
-        ("none/400/loss_free", "none, from 400 loss-free 0.003"),
+         sentence("labels.loss_free_options_short", rate="0.003", step=9)),
+        ("loss_free+seq_aux", sentence("labels.loss_free_sequence_short", rate="0.003", coeff="0.0001")),
+        ("none/400/loss_free", sentence("labels.none_then_loss_free_short", step=400, rate="0.003")),
         ("z_loss", "z-loss 0.001"),
         ("somebody's own rule", "somebody's own rule"),
     ],
@@ -170,9 +171,7 @@ def test_a_figure_is_shown_with_its_interval_over_seeds() -> None:
 
 def test_the_resolution_is_printed_or_its_absence() -> None:
     several = [{"metric": "perplexity", "half_width": 0.12}, {"metric": "perplexity", "half_width": 0.3}]
-    assert resolutions(several) == [
-        "Resolution in perplexity: ±0.12 to 0.3; smaller differences are not significant here."
-    ]
+    assert resolutions(several) == [sentence("ranking.resolution", range="±0.12 to 0.3")]
     assert "one seed" in resolutions([{"metric": "perplexity", "half_width": None}])[0]
 
 
@@ -183,11 +182,15 @@ def test_a_run_whose_rules_changed_often_keeps_a_short_legend() -> None:
         base = get_preset("quick")
         return legend(replace(base, balancer=BalancerConfig.parse(text)))
 
-    assert said("none/40/loss_free") == ("no balancing, from step 40 loss-free u=0.003 (global batch scope)")
+    assert said("none/40/loss_free") == sentence(
+        "labels.none_then_loss_free", step=40, rate="0.003", scope="global batch"
+    )
     three = said("none/40/loss_free/80/none/120/aux_loss")
-    assert three == "none, from 40 loss-free 0.003, from 80 none, from 120 aux global 0.01"
+    assert three == sentence(
+        "labels.none_then_three", first=40, rate="0.003", second=80, third=120, coeff="0.01"
+    )
     many = "none" + "".join(f"/{step}/{'loss_free' if step % 20 else 'none'}" for step in range(10, 110, 10))
-    assert said(many) == "none, 8 more changes, from 90 loss-free 0.003, from 100 none"
+    assert said(many) == sentence("labels.none_then_many", more=8, first=90, rate="0.003", second=100)
 
 
 # --- Names ---
@@ -212,23 +215,26 @@ def outside(run_id: str, name: str, label: str = "loss-free u=0.001", **changes:
 def test_runs_of_one_label_are_told_apart_by_the_names_that_people_gave() -> None:
     arms = arms_of([outside("exp-0417", "baseline, lr 3e-4"), outside("exp-0418", "twice the batch")])
     assert list(chart_labels(arms).values()) == [
-        "loss-free u=0.001, baseline, lr 3e-4",
-        "loss-free u=0.001, twice the batch",
+        sentence("labels.loss_free_extra", rate="0.001", extra="baseline, lr 3e-4"),
+        sentence("labels.loss_free_extra", rate="0.001", extra="twice the batch"),
     ]
 
 
 def test_ids_that_people_gave_are_not_cut() -> None:
     arms = arms_of([outside("loss-nan-at-once", ""), outside("loss-nan-to-the-end", "")])
     assert list(chart_labels(arms).values()) == [
-        "loss-free u=0.001, loss-nan-at-once",
-        "loss-free u=0.001, loss-nan-to-the-end",
+        sentence("labels.loss_free_extra", rate="0.001", extra="loss-nan-at-once"),
+        sentence("labels.loss_free_extra", rate="0.001", extra="loss-nan-to-the-end"),
     ]
 
 
 def test_without_names_the_ids_tell_them_apart_and_say_no_more_than_they_must() -> None:
     ids = ["quick-loss_free-seed0-20261129-101500", "quick-loss_free-seed0-20261129-113000"]
     labels = chart_labels(arms_of([outside(one, "") for one in ids]))
-    assert list(labels.values()) == ["loss-free u=0.001, 101500", "loss-free u=0.001, 113000"]
+    assert list(labels.values()) == [
+        sentence("labels.loss_free_extra", rate="0.001", extra=101500),
+        sentence("labels.loss_free_extra", rate="0.001", extra=113000),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -277,14 +283,18 @@ def test_an_automatic_name_is_no_name() -> None:
 @pytest.mark.parametrize(
     ("balancer", "label", "short"),
     [
-        ("loss_free:u=0.001", "loss-free u=0.001 (global batch scope)", "loss-free 0.001"),
-        ("none", "no balancing", "none"),
+        (
+            "loss_free:u=0.001",
+            sentence("labels.loss_free", rate="0.001", scope="global batch"),
+            sentence("labels.loss_free_short", rate="0.001"),
+        ),
+        ("none", sentence("labels.none"), "none"),
         ("none", "baseline of ours", "baseline of ours"),
         ("", "our rule", "our rule"),
         ("our_rule:x=1", "our rule", "our rule"),
         ("our_rule:x=1", "", "our_rule:x=1"),
         ("", "", "unknown"),
-        ("dense", "dense model of equal active size", "dense"),
+        ("dense", sentence("labels.dense"), "dense"),
     ],
 )
 def test_the_short_form_of_a_rule_never_contradicts_its_label(balancer: str, label: str, short: str) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from conftest import Opener, arm_info, words
+from sentences import sentence
 from store_runs import make_info, random_counts, record_steps
 
 from explorer.recording import FolderRecorder
@@ -43,12 +44,12 @@ def test_gradients_are_shown_with_words_and_tables(open_app: Opener, tmp_path: P
     write(tmp_path / "own", "b", "loss_free", gradients=True)
     app = open_app(page="compare", runs=["a", "b"])
     assert not app.exception
-    assert "the auxiliary gradient at the routers is 50.0 %" in words(app)
-    assert "so no second gradient, with loss-free" in words(app)
+    assert sentence("captions.gradient_at_routers", share="50.0 %") in words(app)
+    assert sentence("captions.gradient_none_short", arm="loss-free") in words(app)
     assert "-0.60 on average" in words(app)
-    assert any(alt.startswith("Gradient norms at the routers: in the later half") for alt in figures(app))
-    assert any(alt.startswith("Cosine between both gradients") for alt in figures(app))
-    assert any(alt.startswith("Assignments changed by the bias") for alt in figures(app))
+    assert any(alt.startswith(sentence("captions.gradient_title")) for alt in figures(app))
+    assert any(alt.startswith(sentence("captions.cosine_title")) for alt in figures(app))
+    assert any(alt.startswith(sentence("captions.switched_title")) for alt in figures(app))
 
 
 def test_runs_without_gradients_say_so_and_show_the_rest(open_app: Opener, tmp_path: Path) -> None:
@@ -56,18 +57,18 @@ def test_runs_without_gradients_say_so_and_show_the_rest(open_app: Opener, tmp_p
     write(tmp_path / "own", "b", "none", gradients=False)
     app = open_app(page="compare", runs=["a", "b"])
     assert not app.exception
-    assert "has recorded the gradients at its routers" in words(app)
+    assert sentence("compare.no_gradients") in words(app)
     assert not any("Gradient norms" in alt for alt in figures(app))
     assert any(alt.startswith("Score margins") for alt in figures(app))
-    assert "None of these runs has a bias" in words(app)
-    assert "kept a probe batch" in words(app)
+    assert sentence("captions.no_bias_in_runs") in words(app)
+    assert sentence("captions.kept_probe") in words(app)
 
 
 def test_an_arm_that_lacks_them_beside_one_that_has_them_is_named(open_app: Opener, tmp_path: Path) -> None:
     write(tmp_path / "own", "a", "aux_loss", gradients=True)
     write(tmp_path / "own", "b", "none", gradients=False)
     app = open_app(page="compare", runs=["a", "b"])
-    assert "Not recorded: no balancing." in words(app)
+    assert sentence("captions.not_recorded", arm="no balancing") in words(app)
 
 
 def test_a_figure_of_one_run_has_the_marks_of_that_run_alone(open_app: Opener, tmp_path: Path) -> None:
@@ -86,9 +87,9 @@ def test_a_figure_of_one_run_has_the_marks_of_that_run_alone(open_app: Opener, t
         ]
         for chart in app.get("vega_lite_chart")
     }
-    assert marks["Cosine between both gradients"] == []
-    assert marks["Score margins"] == ["rule change: so it was"]
+    assert marks[sentence("captions.cosine_title")] == []
+    assert marks["Score margins"] == [sentence("events.rule_change") + ": so it was"]
     said = words(app)
-    assert "A rule without an auxiliary loss has no line." in said
-    assert "A rule without an auxiliary loss has no line. Marks at the top" not in said
-    assert "Marks at the top: ⚑ rule change" in said
+    assert sentence("captions.rule_without_line") in said
+    assert sentence("captions.rule_without_line") + " Marks at the top" not in said
+    assert sentence("events.marks_at_top", marks="⚑ rule change") in said

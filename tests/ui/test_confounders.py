@@ -1,6 +1,7 @@
 """What differs besides the rule is named on Compare: settings, seeds, and the text itself."""
 
 import pytest
+from sentences import sentence
 
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Arm, Run, arms_of, default_arms, run_from_row
@@ -31,28 +32,35 @@ def said(*arms: Arm) -> list[str]:
 def test_runs_on_the_same_text_have_no_warning() -> None:
     arms = [arm("none", "0123456789ab"), arm("loss_free", "0123456789ab")]
     assert said(*arms) == []
-    assert pair_origin(arms) == "the same weights and data"
+    assert pair_origin(arms) == sentence("compare.same_weights_and_data")
 
 
 def test_runs_on_different_text_are_named_with_their_digests() -> None:
-    (sentence,) = said(arm("none", "0123456789ab"), arm("loss_free", "fedcba987654"))
-    assert sentence.startswith(
-        "“none” and “loss_free” were trained on different text (corpus digest 01234567 against fedcba98), so "
-        "their runs are not paired."
+    (message,) = said(arm("none", "0123456789ab"), arm("loss_free", "fedcba987654"))
+    assert message.startswith(
+        sentence(
+            "compare.different_text",
+            arm="none",
+            other="loss_free",
+            digest="01234567",
+            other_digest="fedcba98",
+        )
     )
 
 
 @pytest.mark.parametrize("digests", [("0123456789ab", None), (None, None), ("", "0123456789ab")])
 def test_a_text_that_is_not_recorded_is_said_to_be_unknown(digests: tuple[str | None, str | None]) -> None:
     arms = [arm("none", digests[0]), arm("loss_free", digests[1])]
-    (sentence,) = said(*arms)
-    assert "is not recorded for both" in sentence
-    assert "same weights and data" not in pair_origin(arms)
+    (message,) = said(*arms)
+    assert sentence("compare.not_recorded_for_both") in message
+    assert sentence("compare.same_weights") not in pair_origin(arms)
 
 
 def test_one_sentence_names_all_runs_whose_text_is_not_recorded() -> None:
-    (sentence,) = said(arm("none", None), arm("loss_free", None), arm("aux_loss", "0123456789ab"))
-    assert sentence.startswith("The text of “none”, “loss_free” and “aux_loss” is not recorded for all (")
+    (message,) = said(arm("none", None), arm("loss_free", None), arm("aux_loss", "0123456789ab"))
+    assert message.startswith(
+        sentence("compare.text_not_recorded", arm="none", second="loss_free", third="aux_loss")
+    )
 
 
 def test_seeds_on_different_text_are_no_group() -> None:

@@ -5,15 +5,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Opener, words
+from sentences import sentence
 
 from explorer.recording import FolderRecorder, RunInfo
 from explorer.records.records import LoadRecord, StepRecord
 from explorer.ui.server.services import services
 from explorer.ui.shared import cached, count_notes
 
-SAID = (
-    "The counts add up to 0.125 × K × tokens (256 instead of 2,048 at step 9), as if one of 8 ranks or "
-    "micro-batches was counted. The random-routing baseline is that of the tokens that were counted."
+SAID = sentence(
+    "count_sums.note",
+    share="0.125",
+    counted=256,
+    expected="2,048",
+    step=9,
+    cause="one of 8 ranks or micro-batches",
 )
 
 
@@ -40,7 +45,9 @@ def test_replay_says_it_once(open_app: Opener, one_rank: Path) -> None:
 def test_compare_says_of_which_run(open_app: Opener, one_rank: Path) -> None:
     app = open_app(one_rank, "compare", runs="rank-0")
     assert not app.exception
-    assert [warning.value for warning in app.warning] == [f"“rule not stated”: {SAID}"]
+    assert [warning.value for warning in app.warning] == [
+        sentence("glossary.rule_not_stated", metric="rule not stated", note=SAID)
+    ]
 
 
 def test_nothing_is_said_of_any_shipped_run(open_shipped: Opener) -> None:

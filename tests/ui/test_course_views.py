@@ -2,6 +2,7 @@
 
 import pytest
 from conftest import Opener
+from sentences import sentence
 
 from explorer.figures.panel import Missing, Panel, slug
 from explorer.figures.store import OpenStore
@@ -53,14 +54,12 @@ def test_a_step_of_a_lesson_opens_without_its_page(open_shipped: Opener, part: i
 def test_an_address_that_does_not_fit_gets_a_notice(open_app: Opener) -> None:
     open_app(page="glossary")
     view, panels = opened(lessons.open_view, {"lesson": ["magic"]})
-    assert (view.title, panels) == ("Lessons", {})
-    assert view.notices == (
-        "The link names the lesson “magic”, which is not here. The whole course is shown.",
-    )
+    assert (view.title, panels) == (sentence("pages.lessons"), {})
+    assert view.notices == (sentence("links.unknown_lesson", lesson="magic"),)
     view, panels = opened(lessons.open_view, {"lesson": [SLUG], "part": ["99"]})
     assert panels == {}
     assert "part = 99" in view.notices[0]
-    assert "There is no finished run of none" in view.notices[1]
+    assert sentence("compare.run_is_missing", arm="none") in view.notices[1]
 
 
 def test_without_shipped_runs_the_gallery_has_a_notice(open_app: Opener) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Opener, words
+from sentences import sentence
 from streamlit.testing.v1 import AppTest
 
 from explorer.metrics.catalogue import OF_LOADS
@@ -50,7 +51,7 @@ def test_one_hot_loads_have_the_value_at_worst_everywhere(open_app: Opener) -> N
 def test_p21_two_collapsed_layers_look_even_to_the_pooled_loss_only(open_app: Opener) -> None:
     app = open_app(page="glossary", example="two_layers", n="2", k="1")
     assert printed(app, "load_balancing_loss_func") == "1"
-    assert printed(app, "load balancing loss over its coefficient") == "2"
+    assert printed(app, sentence("glossary.coefficient_loss")) == "2"
     assert tables(app)[0]["mean over layers"][0] == "1"
 
 
@@ -68,8 +69,10 @@ def test_typed_counts_are_measured(open_app: Opener) -> None:
 
 
 def test_counts_that_no_top_k_router_can_give_are_said_to_be_so(open_app: Opener) -> None:
-    assert "no multiple of K = 2" in words(open_app(page="glossary", example="typed", counts="3 2", k="2"))
-    assert "beyond their worst case" in words(
+    assert sentence("glossary.not_multiple", top_k=2) in words(
+        open_app(page="glossary", example="typed", counts="3 2", k="2")
+    )
+    assert sentence("glossary.beyond_worst") in words(
         open_app(page="glossary", example="typed", counts="9 1 0", k="2")
     )
 
@@ -78,7 +81,7 @@ def test_wrong_typing_is_answered_with_the_reason(open_app: Opener) -> None:
     app = open_app(page="glossary", example="typed")
     app.text_input(key="counts").set_value("3, many").run()
     assert not app.exception
-    assert "counts = 'many': must be a whole number" in app.error[0].value
+    assert "counts = 'many': " + sentence("errors.whole_number") in app.error[0].value
     assert not app.table
     app.text_input(key="counts").set_value("3, 1").run()
     assert not app.error
@@ -94,25 +97,28 @@ def test_the_last_step_of_a_run_is_measured(open_app: Opener, recorded: Path) ->
 
 def test_without_runs_a_recorded_run_is_not_offered(open_app: Opener) -> None:
     app = open_app(page="glossary", example="run")
-    assert "The link gives “run” for example" in app.warning[0].value
+    assert sentence("links.unknown_example", value="run") in app.warning[0].value
     assert app.selectbox(key="example").value == "zipf"
     assert "a recorded run" not in app.selectbox(key="example").options
 
 
 @pytest.mark.parametrize(
-    ("query", "sentence"),
+    ("query", "message"),
     [
-        ({"example": "level"}, "The link gives “level” for example; it must be one of even"),
-        ({"n": "7"}, "The link gives “7” for n; it must be one of 2, 4, 8"),
-        ({"n": "4", "k": "8"}, "The link gives “8” for k; it must be one of 1, 2, 4. 2 is used."),
-        ({"t": "12"}, "The link gives “12” for t"),
-        ({"counts": "1, x"}, "counts = 'x': must be a whole number"),
+        ({"example": "level"}, sentence("links.unknown_example_choose", value="level", choices="even")),
+        ({"n": "7"}, sentence("links.bad_number_choose", value=7, name="n", choices="2, 4, 8")),
+        (
+            {"n": "4", "k": "8"},
+            sentence("links.bad_number_replaced", value=8, name="k", choices="1, 2, 4", used=2),
+        ),
+        ({"t": "12"}, sentence("links.bad_number", value=12, name="t")),
+        ({"counts": "1, x"}, "counts = 'x': " + sentence("errors.whole_number")),
     ],
 )
-def test_a_link_that_cannot_be_followed_says_why(open_app: Opener, query: dict, sentence: str) -> None:
+def test_a_link_that_cannot_be_followed_says_why(open_app: Opener, query: dict, message: str) -> None:
     app = open_app(page="glossary", **query)
     assert not app.exception
-    assert sentence in "\n".join(w.value for w in app.warning)
+    assert message in "\n".join(w.value for w in app.warning)
     assert len(app.table) == 2
 
 
@@ -126,4 +132,4 @@ def test_fewer_experts_lower_k(open_app: Opener) -> None:
 def test_a_search_shows_terms_only(open_app: Opener) -> None:
     app = open_app(page="glossary", term="gini")
     assert not app.table
-    assert "Gini coefficient" in [heading.value for heading in app.subheader]
+    assert sentence("glossary.gini") in [heading.value for heading in app.subheader]

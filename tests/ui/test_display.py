@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Opener, words
+from sentences import sentence
 
 from explorer.ui.server.addresses import with_true
 
@@ -34,7 +35,9 @@ def test_figures_are_larger_in_a_lecture(open_app: Opener, recorded: Path) -> No
 
 def test_an_unknown_mode_is_said(open_app: Opener, recorded: Path) -> None:
     app = open_app(recorded, "compare", mode="party")
-    assert "The link asks for mode = party; it can be normal or lecture." in words(app)
+    assert sentence(
+        "links.asks_for_choose", name="mode", value="party", choices="normal or lecture"
+    ) in words(app)
     assert app.session_state["mode"] == "normal"
 
 
@@ -44,7 +47,7 @@ def test_one_panel_alone(open_app: Opener, recorded: Path) -> None:
 
 def test_a_panel_that_the_page_lacks_is_said_with_those_it_has(open_app: Opener, recorded: Path) -> None:
     app = open_app(recorded, "compare", panel="nothing")
-    assert "The link asks for the panel “nothing”; this page has" in words(app)
+    assert sentence("links.unknown_panel", panel="nothing") in words(app)
     assert "compare-max-vio" in words(app)
     assert "st-key-panel" not in styles(app)
 

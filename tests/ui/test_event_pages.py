@@ -6,6 +6,7 @@ from typing import Any
 import polars as pl
 import pytest
 from conftest import Opener, arm_info, words
+from sentences import sentence
 from store_runs import make_info, random_counts, record_steps
 from streamlit.testing.v1 import AppTest
 
@@ -56,17 +57,32 @@ def test_compare_says_and_marks_what_happened(open_app: Opener, two: None) -> No
     assert not app.exception
     said = words(app)
     assert (
-        "collapse in layer 1 (of 2), first at step 40; 3 deaths of experts, first at step 40; "
-        "one recovery, at step 190; 3 revivals of experts, first at step 190; one rule change, at step 200."
+        sentence(
+            "events.page_list",
+            collapse=40,
+            deaths=3,
+            death=40,
+            recovery=190,
+            revivals=3,
+            revival=190,
+            change=200,
+        )
         in said
     )
     assert f"{events.NO_COLLAPSE}; {events.NO_DEATH}." in said
     assert "▼ collapse" in said
     shown = marks(app)
-    assert shown["MaxVio over training"] == {"collapse in layer 1", "rule change"}
-    assert shown["Perplexity over training"] == {"collapse in layer 1", "rule change"}
-    heatmap = next(name for name in shown if name.startswith("Expert load of no balancing"))
-    assert {"1 × collapse in layer 1; 3 × death in layer 1", "rule change"} < shown[heatmap]
+    assert shown["MaxVio over training"] == {"collapse in layer 1", sentence("events.rule_change")}
+    assert shown["Perplexity over training"] == {"collapse in layer 1", sentence("events.rule_change")}
+    heatmap = next(
+        name for name in shown if name.startswith(sentence("captions.load_title") + " no balancing")
+    )
+    assert {
+        sentence(
+            "events.two_kinds", collapses=1, collapse_layers="layer 1", deaths=3, death_layers="layer 1"
+        ),
+        sentence("events.rule_change"),
+    } < shown[heatmap]
     app.segmented_control(key="x").set_value("tokens").run()
     assert not marks(app)["MaxVio over training"], "events are steps"
 
@@ -74,7 +90,10 @@ def test_compare_says_and_marks_what_happened(open_app: Opener, two: None) -> No
 def test_the_overview_marks_them_too(open_app: Opener, two: None) -> None:
     app = open_app(runs=["a", "b"])
     assert not app.exception
-    assert marks(app)["Imbalance (MaxVio) over training steps"] == {"collapse in layer 1", "rule change"}
+    assert marks(app)[sentence("captions.max_vio_title")] == {
+        "collapse in layer 1",
+        sentence("events.rule_change"),
+    }
 
 
 def test_replay_marks_the_events_of_the_layer(open_app: Opener, tmp_path: Path) -> None:
@@ -83,9 +102,14 @@ def test_replay_marks_the_events_of_the_layer(open_app: Opener, tmp_path: Path) 
         app = open_app(page="replay", run="c", layer=layer)
         assert not app.exception
         shown = {name.split(".")[0]: words for name, words in marks(app).items()}
-        assert "1 × collapse in layer 1; 3 × death in layer 1" in shown["Language loss over training"]
-        of_biases = shown[f"Bias trajectories of layer {layer}"]
-        assert "rule change" in of_biases
+        assert (
+            sentence(
+                "events.two_kinds", collapses=1, collapse_layers="layer 1", deaths=3, death_layers="layer 1"
+            )
+            in shown[sentence("captions.loss_title")]
+        )
+        of_biases = shown[sentence("captions.bias_title") + f" {layer}"]
+        assert sentence("events.rule_change") in of_biases
         assert any("collapse" in word for word in of_biases) == (layer == 1)
 
 
@@ -118,9 +142,9 @@ def test_the_list_shows_steps_and_words_and_can_be_cut_to_kinds(open_app: Opener
         "death",
         "1",
         "1",
-        "no token in 150 recorded steps, until step 190",
+        sentence("events.no_token", steps=150, until=190),
     ]
-    assert table.iloc[-1].tolist() == ["200", "⚑", "rule change", "–", "–", "now loss_free"]
+    assert table.iloc[-1].tolist() == ["200", "⚑", sentence("events.rule_change"), "–", "–", "now loss_free"]
     app.pills[0].set_value(["revival"]).run()
     assert app.dataframe[0].value["event"].tolist() == ["revival"] * 3
 
@@ -129,14 +153,14 @@ def test_a_run_without_events_says_so(open_app: Opener, two: None) -> None:
     open_app()
     app = list_of("b")
     assert not app.dataframe
-    assert "No events: no expert died" in words(app)
+    assert sentence("events.none_of_these") in words(app)
 
 
 def test_more_events_than_are_listed_are_counted(open_app: Opener, two: None, monkeypatch: Any) -> None:
     open_app()
     monkeypatch.setattr(event_list.queries, "events", lambda cur, run_id: FEW_OF_MANY)
     app = list_of("a")
-    assert "of each kind; 7 more are not listed" in words(app)
+    assert sentence("events.more_of_each_kind", more=7) in words(app)
 
 
 FEW_OF_MANY = pl.DataFrame(
@@ -194,30 +218,31 @@ COUNTS = pl.DataFrame(
 
 
 def test_sentences_count_layers_of_a_run_and_seeds_of_a_group() -> None:
-    assert events.arm_sentence(arm("a"), COUNTS) == (
-        "collapse in layers 0, 2 (of 4), first at step 61; 2 loss spikes, first at step 70; "
-        f"{events.NO_DEATH}; 1 other recorded event"
+    assert events.arm_sentence(arm("a"), COUNTS) == sentence(
+        "events.layers_list", collapse=61, spikes=2, spike=70, no_death=events.NO_DEATH
     )
     assert events.arm_sentence(arm("a", "b", "c"), COUNTS).startswith(
-        "collapse in 2 of 3 seeds, first at step 50; loss spike in 1 of 3 seeds, first at step 70; no expert"
+        sentence("events.seeds_list", collapsed=2, seeds=3, collapse=50, spiked=1, spike=70)
     )
     assert events.arm_sentence(arm("c"), COUNTS) == f"{events.NO_COLLAPSE}; {events.NO_DEATH}"
 
 
 def test_the_legend_names_what_is_there() -> None:
-    assert events.legend(["loss_spike", "collapse", "odd_thing"]) == "▼ collapse · ★ loss spike · ▶ odd thing"
+    assert events.legend(["loss_spike", "collapse", "odd_thing"]) == sentence(
+        "events.legend", other="odd thing"
+    )
     assert events.legend([]) == ""
 
 
 def test_the_note_explains_numbers_and_mixed_marks_where_there_are_some() -> None:
     rows = {"step": [10, 12, 400], "layer": [0, 0, 0], "kind": ["collapse", "death", "death"]}
     some = pl.DataFrame(rows)
-    assert events.marks_note(some) == (
-        " Marks at the top: ✕ death · ▼ collapse · ≡ of several kinds; "
-        "a number says how many are close together."
+    assert events.marks_note(some) == " " + sentence(
+        "events.marks_at_top",
+        marks="✕ death · ▼ collapse · ≡ of several kinds; a number says how many are close together.",
     )
-    assert events.marks_note(some, since=11) == " Marks at the top: ✕ death."
-    assert events.marks_note(some, several=True) == " Marks at the top: ▼ collapse."
+    assert events.marks_note(some, since=11) == " " + sentence("events.marks_at_top", marks="✕ death.")
+    assert events.marks_note(some, several=True) == " " + sentence("events.marks_at_top", marks="▼ collapse.")
     assert events.marks_note(some, since=500) == ""
 
 

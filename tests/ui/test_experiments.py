@@ -2,6 +2,7 @@
 
 import pytest
 from conftest import Opener, words
+from sentences import sentence
 
 from explorer.config.presets import get_preset
 from explorer.figures import course as lesson_course
@@ -43,9 +44,9 @@ def test_a_choice_fills_the_form_and_says_when_it_was_changed(open_app: Opener) 
     assert app.session_state["train_arms"] == list(experiment.arms)
     assert app.text_input(key="train_seeds").value == experiment.seeds
     assert "not decided" in words(app)
-    assert "You have changed the form" not in words(app)
+    assert sentence("train.form_changed") not in words(app)
     app = app.text_input(key="train_seeds").set_value("7").run()
-    assert "You have changed the form" in words(app)
+    assert sentence("train.form_changed") in words(app)
 
 
 def test_a_setting_of_an_experiment_reaches_its_field_and_others_go_back(
@@ -69,5 +70,5 @@ def test_a_comment_has_its_numbers(open_shipped: Opener, experiment: lesson_cour
     app = open_shipped("train")
     app = app.selectbox(key="experiment").set_value(experiment.title).run()
     assert not app.exception
-    assert "are not here" not in words(app)
+    assert sentence("lessons.not_here") not in words(app)
     assert "max_vio[" not in words(app)

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from conftest import Opener, charts, words
 from PIL import Image
+from sentences import sentence
 from streamlit.testing.v1 import AppTest
 
 from explorer.export import data
@@ -61,11 +62,11 @@ def test_a_closed_line_makes_nothing_and_an_open_one_offers_every_format(
     monkeypatch.setattr(exports, "figure_file", lambda *_: pytest.fail("nobody has asked for a file"))
     monkeypatch.setattr(exports, "table_file", lambda *_: pytest.fail("nobody has asked for a file"))
     app = open_app(recorded, "compare")
-    assert downloads(app) == ["Export this view"]
+    assert downloads(app) == [sentence("controls.export_view")]
     tables = len(app.dataframe)
     app.session_state["table_compare_max_vio"] = True
     app.run()
-    assert downloads(app) == ["PNG", "SVG", "PDF", "HTML", "CSV", "Parquet", "Export this view"]
+    assert downloads(app) == ["PNG", "SVG", "PDF", "HTML", "CSV", "Parquet", sentence("controls.export_view")]
     assert len(app.dataframe) == tables + 1
 
 
@@ -171,7 +172,7 @@ def test_the_replay_is_an_animation_of_its_layer(open_app: Opener, recorded: Pat
     assert Image.open(io.BytesIO(content)).n_frames == 24
     app.session_state["table_replay-heatmap"] = True
     app.run()
-    assert "Animated GIF of this layer" in downloads(app)
+    assert sentence("controls.heatmap_gif") in downloads(app)
 
 
 def test_a_figure_that_cannot_be_built_is_named_and_the_others_are_there(

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 from conftest import Opener, charts, words, write_arms
+from sentences import sentence
 from store_runs import write_run
 
 from explorer.figures.arms import run_from_row
@@ -47,7 +48,7 @@ def test_every_figure_that_has_data_is_drawn_and_the_others_say_why(open_app: Op
     text = words(app)
     assert all(f"Figure {n}:" in text for n in (1, 2, 3, 4, 5, 6, 9))
     assert "Figures 7 and 8:" in text
-    assert "not drawn. All shipped runs have a sigmoid gate" in text
+    assert sentence("gallery.sigmoid_only") in text
     assert all(panel.statements for panel in panels.values())
     _one_step_is_that_of_the_run(panels["gallery-1"].table)
     _batches_are_those_of_the_counts(panels["gallery-5"].table)
@@ -89,7 +90,7 @@ def _batches_are_those_of_the_counts(table: pl.DataFrame) -> None:
 
 def test_without_shipped_runs_the_gallery_says_so(open_app: Opener) -> None:
     app = open_app(None, "gallery")
-    assert "there are none here" in words(app)
+    assert sentence("gallery.none_here") in words(app)
     assert charts(app) == 0
 
 
@@ -98,7 +99,7 @@ def test_runs_that_a_figure_needs_and_that_are_not_here_are_named(open_app: Open
     write_arms(folder, (0,))
     app = open_app(folder, "gallery")
     assert not app.exception
-    assert "Not drawn: no shipped run of expert_choice." in words(app).replace("\\", "")
+    assert sentence("gallery.not_drawn", routing="expert_choice") in words(app).replace("\\", "")
 
 
 def test_sentences_of_nothing_are_sentences() -> None:
@@ -127,6 +128,6 @@ def test_the_sentence_counts_who_moved_against_the_load() -> None:
         }
     )
     assert update_sentence(frame).startswith(
-        "1 of 3 experts were overloaded, and 1 of their biases fell; 2 were"
+        sentence("gallery.bias_moves", over=1, experts=3, fell=1, under=2)
     )
     assert "1 of theirs rose" in update_sentence(frame)

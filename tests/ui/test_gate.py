@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from sentences import pattern, sentence
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route, WebSocketRoute
@@ -42,7 +43,7 @@ def test_only_requests_for_reading_pass(method: str) -> None:
     is_reading = method in ("GET", "HEAD", "OPTIONS")
     assert answer.status_code == (200 if is_reading else 403)
     if not is_reading:
-        assert answer.text == "This app takes no uploads."
+        assert answer.text == sentence("shell.no_uploads")
 
 
 def test_a_request_past_the_proxy_is_refused() -> None:
@@ -195,7 +196,7 @@ def listening_at(address: str) -> socket.socket:
 def test_a_port_is_looked_for_at_the_address_of_the_app(address: str, other: str) -> None:
     with listening_at(address) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(ConfigError, match=f"--port = '{port}': is in use"):
+        with pytest.raises(ConfigError, match=f"--port = '{port}': " + pattern("errors.port_in_use")):
             choose_port(str(port), address)
         assert choose_port(str(port), other) == port
 

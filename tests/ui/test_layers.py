@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from conftest import Opener, charts, words
 from layered_runs import record_layered
+from sentences import sentence
 from store_runs import write_run
 
 
@@ -20,7 +21,7 @@ def test_replay_offers_the_models_own_layers_and_their_experts(open_app: Opener,
     assert not app.exception
     assert app.session_state["layer"] == 3
     assert app.selectbox(key="expert").options == ["all", "0", "1", "2", "3"]
-    assert "3 MoE layers of 4 to 8 experts, 2 per token" in words(app)
+    assert sentence("compare.models_together", layers=3, narrow=4, wide=8, top_k=2) in words(app)
     assert "### Step 23, layer 3" in words(app)
     assert "layer 0" not in words(app).lower()
     app.session_state["layer"] = 9
@@ -50,7 +51,7 @@ def test_compare_shows_the_models_own_layers(open_app: Opener, layered: Path) ->
     assert app.session_state["layer"] == 3
     assert "Layer 3." in words(app)
     assert "layer 0" not in words(app).lower()
-    assert "No random-routing baseline: layers have different numbers of experts." in words(app)
+    assert sentence("references.layers_differ") in words(app)
     assert "collapse" not in words(app).replace("no collapse", "").replace("collapsed", "")
     assert charts(app) >= 4
 
@@ -66,13 +67,13 @@ def test_the_microscope_follows_tokens_to_the_next_layer(open_app: Opener, layer
     for layer, other in ((3, 5), (9, 5)):
         app = open_app(layered, "microscope", run="layered", layer=layer)
         assert not app.exception
-        assert f"Its tokens in layer {other}" in words(app)
+        assert sentence("microscope.tokens_in_layer", layer=other) in words(app)
 
 
 def test_counts_of_the_glossary_are_those_of_equally_wide_layers(open_app: Opener, layered: Path) -> None:
     app = open_app(layered, "glossary", example="run")
     assert not app.exception
-    assert "2 layers of 8 experts, 2 experts per token. 1 narrower layer is left out." in words(app)
+    assert sentence("compare.narrower_left_out", layers=2, experts=8, top_k=2) in words(app)
     assert "Layer 5" in words(app)
 
 
@@ -82,6 +83,8 @@ def test_compare_says_which_run_lacks_the_chosen_layer(open_app: Opener, tmp_pat
     write_run(tmp_path, "counted", layers=4)
     app = open_app(tmp_path, "compare", runs=["layered", "counted"], layer=0)
     assert not app.exception
-    assert "has no MoE layer 0; its MoE layers are 3, 5, 9." in words(app)
-    assert "Expert load of" in " ".join(chart.proto.alt for chart in app.get("vega_lite_chart"))
-    assert "This run has no MoE layer" not in words(app)
+    assert sentence("replay.no_such_layer", layer=0, layers="3, 5, 9") in words(app)
+    assert sentence("captions.load_title") in " ".join(
+        chart.proto.alt for chart in app.get("vega_lite_chart")
+    )
+    assert sentence("replay.no_such_layer_here") not in words(app)

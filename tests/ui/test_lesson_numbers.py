@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from conftest import Opener
 from scipy import stats
+from sentences import pattern, sentence
 from shipped_tables import SEEDS, held_out, table
 
 from explorer import metrics
@@ -212,7 +213,7 @@ def test_maxvio_of_steps_and_when_forty_of_them_are_below(arm: str) -> None:
 
 
 def test_a_limit_that_is_never_reached_gets_a_sentence() -> None:
-    with pytest.raises(ConfigError, match=r"0\.01.*is never reached"):
+    with pytest.raises(ConfigError, match=r"0\.01.*" + pattern("lessons.never_reached")):
         fact("first_below[loss_free; 0.01]")
 
 
@@ -233,7 +234,7 @@ def test_how_far_biases_come_apart_and_how_often_they_turn(arm: str) -> None:
 
 
 def test_biases_are_asked_only_of_runs_that_have_them() -> None:
-    with pytest.raises(MissingRun, match="no biases"):
+    with pytest.raises(MissingRun, match=pattern("lessons.no_biases")):
         fact("peak_bias_spread[none; 0]")
     late = biases("none-400-loss_free-seed0")[401:, 0]
     assert fact("peak_bias_spread[none/400/loss_free; 0]") == (late.max(-1) - late.min(-1)).max()
@@ -241,7 +242,9 @@ def test_biases_are_asked_only_of_runs_that_have_them() -> None:
 
 def test_what_is_told_apart_in_what_experts_know() -> None:
     assert fact_words("information_verdict_words[aux_loss; aux_loss:scope=sequence]") == "significant"
-    assert fact_words("information_verdict_words[loss_free; aux_loss]") == "not significant"
+    assert fact_words("information_verdict_words[loss_free; aux_loss]") == sentence(
+        "captions.not_significant"
+    )
 
 
 def fact_words(written: str) -> str:
@@ -286,5 +289,5 @@ def test_right_answers_agree_with_the_folders() -> None:
         [max_vio(held_out(r)) for r in runs("loss_free")]
     )
     assert times > 15
-    assert answers["why-experts-collapse"] == "more than fifteen times"
+    assert answers["why-experts-collapse"] == sentence("lessons.times")
     assert metrics.max_vio(held_out("none-seed0")).mean() == pytest.approx(max_vio(held_out("none-seed0")))

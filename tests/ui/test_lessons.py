@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Opener, charts, words
+from sentences import sentence
 from streamlit.testing.v1 import AppTest
 
 from explorer.course.lessons import MOST_WORDS, Lesson
@@ -65,7 +66,7 @@ def test_the_course_lists_every_lesson(open_app: Opener) -> None:
     app = open_app(page="lessons")
     assert not app.exception
     assert not app.warning
-    assert app.title[0].value == "Lessons"
+    assert app.title[0].value == sentence("pages.lessons")
     links = [link.proto.label for link in app.get("page_link")]
     assert links == [f"{n} · {lesson.title}" for n, lesson in enumerate(COURSE, start=1)]
     for lesson in COURSE:
@@ -83,7 +84,7 @@ def test_a_lesson_can_be_read_to_its_end(open_shipped: Opener, slug: str) -> Non
         if step.prediction is not None:
             before = charts(app)
             assert before == (1 if step.prediction.before else 0)
-            assert "What to notice" not in words(app)
+            assert sentence("controls.notice") not in words(app)
             show = app.button(key=f"show_guess_{slug}_{part}")
             assert show.disabled
             radio = app.radio(key=f"guess_{slug}_{part}")
@@ -96,12 +97,14 @@ def test_a_lesson_can_be_read_to_its_end(open_shipped: Opener, slug: str) -> Non
         assert not app.exception
         assert not app.warning
         assert not any("cannot be" in text for text in alerts(app))
-        assert "are not here" not in words(app)
+        assert sentence("lessons.not_here") not in words(app)
         assert charts(app) >= 1
         assert all(len(chart.proto.alt) > 40 for chart in app.get("vega_lite_chart"))
-        assert "What to notice" in words(app)
+        assert sentence("controls.notice") in words(app)
         assert "[none" not in words(app), "a placeholder was left"
-        assert any("with these settings" in link.proto.label for link in app.get("page_link"))
+        assert any(
+            sentence("controls.with_these_settings") in link.proto.label for link in app.get("page_link")
+        )
         if part < len(lesson.steps):
             app = app.button(key="lesson_next").click().run()
     assert not has(app, "lesson_next")
@@ -118,9 +121,9 @@ def test_the_verdict_is_that_of_the_data(open_shipped: Opener, choice: int) -> N
     app = app.button(key=f"show_{key}").click().run()
     (said,) = [text for text in alerts(app) if "You said" in text]
     if choice == 1:
-        assert said == "You said: no significant difference. The data say so too."
+        assert said == sentence("lessons.you_said_right", answer="no significant difference")
     else:
-        assert said.endswith("The data say: no significant difference.")
+        assert said.endswith("The data say: " + sentence("lessons.no_difference") + ".")
 
 
 @pytest.mark.slow
@@ -135,10 +138,10 @@ def test_a_guess_survives_going_back_and_forth(open_shipped: Opener) -> None:
     app = app.button(key=f"show_guess_{slug}_1").click().run()
     app = app.button(key="lesson_next").click().run()
     app = app.button(key="lesson_back").click().run()
-    assert any("You said: two to four times" in text for text in alerts(app))
+    assert any(sentence("lessons.you_said", answer="two to four times") in text for text in alerts(app))
     app = app.button(key=f"again_{slug}_1").click().run()
     assert app.radio(key=f"guess_{slug}_1").value is None
-    assert "What to notice" not in words(app)
+    assert sentence("controls.notice") not in words(app)
 
 
 @pytest.mark.slow
@@ -152,14 +155,12 @@ def test_a_skipped_step_shows_what_is_right(open_shipped: Opener) -> None:
 
 def test_an_unknown_lesson_or_step_gets_a_sentence(open_app: Opener) -> None:
     app = open_app(page="lessons", lesson="magic")
-    assert app.title[0].value == "Lessons"
-    assert [w.value for w in app.warning] == [
-        "The link names the lesson “magic”, which is not here. The whole course is shown."
-    ]
+    assert app.title[0].value == sentence("pages.lessons")
+    assert [w.value for w in app.warning] == [sentence("links.unknown_lesson", lesson="magic")]
     app = open_app(page="lessons", lesson=SLUGS[0], part="99")
     assert not app.exception
-    (sentence,) = [w.value for w in app.warning]
-    assert "names step 99" in sentence
+    (message,) = [w.value for w in app.warning]
+    assert "names step 99" in message
     assert app.session_state["part"] == 1
 
 
@@ -169,8 +170,8 @@ def test_a_lesson_goes_on_without_the_runs(open_app: Opener, tmp_path: Path) -> 
     app = app.button(key=f"skip_guess_{slug}_1").click().run()
     assert not app.exception
     said = " ".join(alerts(app))
-    assert "There is no finished run of none with the preset standard" in said
-    assert "The numbers of this text are not here" in words(app)
+    assert sentence("compare.preset_is_missing", arm="none", preset="standard") in said
+    assert sentence("lessons.no_numbers") in words(app)
     app = app.button(key="lesson_next").click().run()
     app = app.button(key="lesson_next").click().run()
     app = app.button(key=f"skip_guess_{slug}_3").click().run()
@@ -184,4 +185,4 @@ def test_a_damaged_lesson_is_named_in_the_course(
     monkeypatch.setattr(lesson_course, "LESSONS", tmp_path)
     app = open_app(page="lessons")
     assert not app.exception
-    assert any("question is missing" in w.value for w in app.warning)
+    assert any("question " + sentence("reading.missing") in w.value for w in app.warning)

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 from conftest import Opener, arm_info, words
+from sentences import sentence
 from store_runs import random_counts, record_steps
 
 from explorer.config.presets import get_preset
@@ -51,8 +52,8 @@ def test_a_step_is_opened_with_its_own_numbers(open_app: Opener, real: Path) -> 
     )
     tokens = rows.filter(pl.col("expert") == 5)["tokens"][0]
     assert "Bias update" in said
-    assert f"At step 299 expert 5 had {tokens} tokens" in said
-    assert "all 16 biases are those that step 300 used, bit for bit" in said
+    assert sentence("bias_step.expert_tokens", step=299, expert=5, tokens=tokens) in said
+    assert sentence("bias_step.equal_bits", biases=16, step=300) in said
     assert not app.error
     assert not app.exception
 
@@ -60,7 +61,7 @@ def test_a_step_is_opened_with_its_own_numbers(open_app: Opener, real: Path) -> 
 def test_what_was_logged_otherwise_is_red_with_both_numbers(open_app: Opener, real: Path) -> None:
     app = open_app(real, "replay", run="wrong", layer="1", step="299", expert="5")
     assert len(app.error) == 1
-    assert "NOT equal to what was logged" in app.error[0].value
+    assert sentence("bias_step.unequal") in app.error[0].value
     assert "expert 5: " in app.error[0].value
     assert "recomputed" in app.error[0].value
     app = open_app(real, "replay", run="wrong", layer="1", step="298", expert="5")
@@ -76,9 +77,9 @@ def test_a_run_without_a_bias_has_no_bias_step(open_app: Opener, recorded: Path)
 @pytest.mark.parametrize(
     ("balancer", "word"),
     [
-        ("quantile", "scores of all tokens"),
+        ("quantile", sentence("bias_step.all_scores")),
         ("loss_free:load_ema=0.5", "memory 0.5"),
-        (None, "does not hold the balancer"),
+        (None, sentence("config.rule_not_stated_short")),
     ],
 )
 def test_what_cannot_be_worked_out_says_why(
@@ -123,10 +124,10 @@ def test_a_step_that_is_not_recorded_has_nothing_to_be_held_against(open_app: Op
     config = replace(get_preset("tiny"), balancer=BalancerConfig.parse("loss_free")).to_dict()
     write_biased(tmp_path / "own", "sparse", 4, config, every=10)
     said = words(open_app(page="replay", run="sparse", step="14"))
-    assert "At step 10 expert" in said
-    assert "Step 11 is not recorded, the next one is 20" in said
+    assert sentence("bias_step.expert", step=10) in said
+    assert sentence("bias_step.step_gap", step=11, next=20) in said
     last = words(open_app(page="replay", run="sparse", step="30"))
-    assert "This is the last recorded step" in last
+    assert sentence("bias_step.last_step") in last
 
 
 @pytest.mark.parametrize(
@@ -135,14 +136,14 @@ def test_a_step_that_is_not_recorded_has_nothing_to_be_held_against(open_app: Op
 def test_the_order_of_a_link_is_checked(open_app: Opener, recorded: Path, sort: str, shown: str) -> None:
     app = open_app(recorded, "replay", run="loss_free-seed0", **({"sort": sort} if sort else {}))
     assert app.session_state[order_control.KEY] == shown
-    assert ("it can be index" in words(app)) == (sort == "nonsense")
+    assert (sentence("links.can_be") + " index" in words(app)) == (sort == "nonsense")
     assert not app.exception
 
 
 def test_a_run_without_biases_is_not_sorted_by_them(open_app: Opener, recorded: Path) -> None:
     app = open_app(recorded, "replay", run="none-seed0", sort="bias")
     assert app.session_state[order_control.KEY] == "index"
-    assert "This run has no biases" in words(app)
+    assert sentence("bias_step.no_biases") in words(app)
 
 
 def test_an_order_is_worked_out_once_for_a_layer(open_app: Opener, recorded: Path) -> None:
@@ -188,7 +189,12 @@ def test_marks_are_the_events_of_the_layer_and_of_the_whole_run() -> None:
     )
     death, changed = event_name("death"), event_name("balancer_changed")
     assert replay.marks(rows, 1, 50) == [
-        {"step": 3, "expert": 2, "sign": "✕", "label": f"{death}, expert 2: no token in 100 steps"},
+        {
+            "step": 3,
+            "expert": 2,
+            "sign": "✕",
+            "label": sentence("bias_step.death_log", death=death, expert=2, steps=100),
+        },
         {"step": 50, "expert": None, "sign": "⚑", "label": f"{changed}: now none"},
     ]
 
@@ -215,7 +221,7 @@ def test_formulas_carry_the_numbers_of_the_step() -> None:
     assert not isinstance(rms, str)
     stopped = bias_step.formulas(work_out(rms, np.array([9, 1, 3, 2]), np.ones(4, np.float32)), 1)
     assert any(r"\mathrm{RMS}(e)" in line for line in stopped)
-    assert any("frozen from step 2 on" in line for line in stopped)
+    assert any(sentence("bias_step.frozen_from", step=2) in line for line in stopped)
     assert stopped[-1].endswith("= 1")
 
 

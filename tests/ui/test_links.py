@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import streamlit
 from conftest import Opener, charts, words
+from sentences import sentence
 from store_runs import write_run
 
 
@@ -36,7 +37,7 @@ def test_more_runs_than_a_picture_carries_are_cut_and_said(open_app: Opener, rec
     names = [f"{name}-seed{seed}" for name in ("none", "sequence", "global", "loss_free") for seed in (0, 1)]
     app = open_app(recorded, "compare", runs=names)
     assert app.multiselect(key="runs").value == names[:6]
-    assert "The link names 8 runs" in words(app)
+    assert sentence("links.too_many_runs", count=8) in words(app)
 
 
 def test_a_link_into_replay_puts_the_playhead_there(open_app: Opener, recorded: Path) -> None:
@@ -49,9 +50,9 @@ def test_a_link_into_replay_puts_the_playhead_there(open_app: Opener, recorded: 
 
 
 @pytest.mark.parametrize(
-    ("query", "sentence", "key", "fallback"),
+    ("query", "message", "key", "fallback"),
     [
-        ({"run": "gone"}, "names the run “gone”", "run", "loss_free-seed0"),
+        ({"run": "gone"}, sentence("links.unknown_run", run="gone"), "run", "loss_free-seed0"),
         ({"run": "loss_free-seed0", "layer": "9"}, "names layer 9", "layer", 0),
         ({"run": "loss_free-seed0", "layer": "top"}, "names layer top", "layer", 0),
         ({"run": "loss_free-seed0", "step": "5000"}, "names step 5000", "step", 23),
@@ -61,11 +62,11 @@ def test_a_link_into_replay_puts_the_playhead_there(open_app: Opener, recorded: 
     ],
 )
 def test_what_a_replay_link_cannot_have_is_said(
-    open_app: Opener, recorded: Path, query: dict[str, str], sentence: str, key: str, fallback: object
+    open_app: Opener, recorded: Path, query: dict[str, str], message: str, key: str, fallback: object
 ) -> None:
     app = open_app(recorded, "replay", **query)
     assert not app.exception
-    assert sentence in words(app)
+    assert message in words(app)
     assert app.session_state[key] == fallback
     assert charts(app) >= 3
 
@@ -178,8 +179,8 @@ def test_a_value_without_end_is_repeated_in_short(
     app = open_app(recorded, page, **{key: "zq " * 33_000})
     assert not app.exception
     said = [str(alert.value) for kind in (app.warning, app.info) for alert in kind]
-    assert any("zq zq" in sentence for sentence in said)
-    assert all(len(sentence) < 1000 for sentence in said)
+    assert any("zq zq" in message for message in said)
+    assert all(len(message) < 1000 for message in said)
 
 
 @pytest.mark.parametrize(

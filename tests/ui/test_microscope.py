@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from conftest import Opener, charts, words
 from probe_runs import LENGTH, WORDS, probe_info, probe_record, rule_biases, write_probe_run
+from sentences import sentence
 from store_runs import DOMAINS, random_counts, write_run
 
 from explorer.config.presets import get_preset, preset_balancer
@@ -50,7 +51,7 @@ def test_it_opens_on_a_biased_run_at_a_probe_whose_update_can_be_shown(
     assert not app.error
     assert app.selectbox(key="run").value == "free"
     assert app.session_state["probe"] == 12
-    assert "all 8 biases are those that step 13 used, bit for bit" in words(app)
+    assert sentence("bias_step.equal_bits", biases=8, step=13) in words(app)
     assert charts(app) >= 8
     for chart in app.get("vega_lite_chart"):
         assert len(chart.proto.alt) > 30
@@ -71,11 +72,22 @@ def test_the_numbers_of_a_token_are_those_that_were_recorded(open_app: Opener, p
         assert re.search(rf"g_\{{{expert}\}} &= .*= {gate:.4f}", text)
     counts = random_counts(25, 2, 8)[step, layer]
     moved = rule_biases(random_counts(25, 2, 8))[step + 1, layer, chosen[0]]
-    assert f"At step {step} expert {chosen[0]} had {counts[chosen[0]]:,} tokens" in text
+    assert (
+        sentence("bias_step.expert_tokens", step=step, expert=chosen[0], tokens=f"{counts[chosen[0]]:,}")
+        in text
+    )
     formulas = "\n".join(element.value for element in app.latex)
     assert rf"\frac{{{counts.sum()}}}{{8}}" in formulas
     assert rf"= {number(moved)}\end" in formulas
-    assert f"Token {token}, “{visible(WORDS[token % len(WORDS)])}” of {DOMAINS[token // LENGTH]}" in text
+    assert (
+        sentence(
+            "microscope.token_in_text",
+            token=token,
+            word=visible(WORDS[token % len(WORDS)]),
+            domain=DOMAINS[token // LENGTH],
+        )
+        in text
+    )
 
 
 def test_a_bias_that_does_not_follow_the_rule_is_said_in_red(open_app: Opener, tmp_path: Path) -> None:
@@ -83,7 +95,7 @@ def test_a_bias_that_does_not_follow_the_rule_is_said_in_red(open_app: Opener, t
     app = open_app(page="microscope", probe=12)
     assert not app.exception
     assert len(app.error) == 1
-    assert "NOT equal to what was logged" in app.error[0].value
+    assert sentence("bias_step.unequal") in app.error[0].value
 
 
 def test_a_choice_that_the_logits_do_not_explain_is_said_in_red(open_app: Opener, tmp_path: Path) -> None:
@@ -91,7 +103,7 @@ def test_a_choice_that_the_logits_do_not_explain_is_said_in_red(open_app: Opener
     write_probe_run(tmp_path / "own", **{**probe_info(top_k=1), "top_k": 2})
     app = open_app(page="microscope")
     assert not app.exception
-    assert "For 16 of 16 tokens the recorded experts are not those" in "".join(e.value for e in app.error)
+    assert sentence("microscope.experts_differ", count=16, tokens=16) in "".join(e.value for e in app.error)
 
 
 def test_a_run_without_a_bias_says_so(open_app: Opener, probed: Path) -> None:
@@ -99,36 +111,41 @@ def test_a_run_without_a_bias_says_so(open_app: Opener, probed: Path) -> None:
     assert not app.exception
     assert app.session_state["probe"] == 24
     text = words(app)
-    assert "the scores alone decide" in text
-    assert "No bias is applied here" in text
+    assert sentence("microscope.scores_decide") in text
+    assert sentence("microscope.no_bias_here") in text
     assert "TopK}(s + b)" not in text
 
 
 def test_the_last_probe_has_no_update_and_says_so(open_app: Opener, probed: Path) -> None:
     text = words(open_app(probed, "microscope", run="free", probe=24))
-    assert "step 24 was never trained" in text
+    assert sentence("microscope.never_trained", step=24) in text
 
 
 @pytest.mark.parametrize(
-    ("query", "sentence", "key", "fallback"),
+    ("query", "message", "key", "fallback"),
     [
-        ({"run": "gone"}, "names the run “gone”", "run", "free"),
-        ({"run": "without"}, "keeps no probe batch", "run", "free"),
+        ({"run": "gone"}, sentence("links.unknown_run", run="gone"), "run", "free"),
+        ({"run": "without"}, sentence("microscope.no_probe"), "run", "free"),
         ({"run": "free", "probe": "5"}, "probed after 2, 12 and 24", "probe", 12),
-        ({"run": "free", "probe": "soon"}, "names the probe after soon updates", "probe", 12),
+        ({"run": "free", "probe": "soon"}, sentence("links.unknown_probe", value="soon"), "probe", 12),
         ({"run": "free", "layer": "9"}, "names layer 9", "layer", 0),
-        ({"run": "free", "token": "16"}, "the tokens of this probe are 0 to 15", "token", None),
+        ({"run": "free", "token": "16"}, sentence("links.unknown_token", first=0, last=15), "token", None),
         ({"run": "free", "token": "-1"}, "names token -1", "token", None),
         ({"run": "free", "expert": "8"}, "names expert 8", "expert", "all"),
-        ({"run": "free", "colour": "blue"}, "names the colours “blue”", "colour", "first"),
+        (
+            {"run": "free", "colour": "blue"},
+            sentence("links.unknown_colours", value="blue"),
+            "colour",
+            "first",
+        ),
     ],
 )
 def test_what_a_link_cannot_have_is_said(
-    open_app: Opener, probed: Path, query: dict[str, str], sentence: str, key: str, fallback: object
+    open_app: Opener, probed: Path, query: dict[str, str], message: str, key: str, fallback: object
 ) -> None:
     app = open_app(probed, "microscope", **query)
     assert not app.exception
-    assert sentence in words(app)
+    assert message in words(app)
     assert len(app.warning) == 1
     if fallback is not None:
         assert app.session_state[key] == fallback
@@ -142,19 +159,19 @@ def test_a_link_chooses_everything(open_app: Opener, probed: Path) -> None:
     assert not app.warning
     assert app.number_input(key="token").value == 0
     text = words(app)
-    assert "Token 0," in text
+    assert sentence("microscope.token", token=0) in text
     assert "Expert 5" in text
-    assert "At step 2 expert 5 had" in text
+    assert sentence("bias_step.expert_load", step=2, expert=5) in text
 
 
 def test_choosing_follows_in_every_panel(open_app: Opener, probed: Path) -> None:
     app = open_app(probed, "microscope", run="free")
     app.number_input(key="token").set_value(3).run()
-    assert "Token 3," in words(app)
+    assert sentence("microscope.token", token=3) in words(app)
     app.selectbox(key="expert").set_value("6").run()
     text = words(app)
     assert "Expert 6" in text
-    assert "At step 12 expert 6 had" in text
+    assert sentence("bias_step.expert_load", step=12, expert=6) in text
     assert not app.exception
 
 
@@ -163,8 +180,11 @@ def test_a_broken_probe_document_leaves_numbers(open_app: Opener, tmp_path: Path
     app = open_app(page="microscope", token=4)
     assert not app.exception
     text = words(app)
-    assert "no readable probe.json" in text
-    assert "Token 4, “\\#4”" in text or "Token 4, “#4”" in text
+    assert sentence("microscope.no_probe_file") in text
+    assert (
+        sentence("microscope.token", token=4) + " “\\#4”" in text
+        or sentence("microscope.token", token=4) + " “#4”" in text
+    )
 
 
 def test_a_configuration_that_is_not_ours_shows_what_was_recorded(open_app: Opener, tmp_path: Path) -> None:
@@ -172,15 +192,15 @@ def test_a_configuration_that_is_not_ours_shows_what_was_recorded(open_app: Open
     app = open_app(page="microscope", token=4)
     assert not app.exception
     text = words(app)
-    assert "does not say how scores come from the router's logits" in text
-    assert "Token 4," in text
+    assert sentence("microscope.no_score_function") in text
+    assert sentence("microscope.token", token=4) in text
 
 
 def test_one_expert_per_token_has_no_coselected_experts(open_app: Opener, tmp_path: Path) -> None:
     write_probe_run(tmp_path / "own", top_k=1, **probe_info(top_k=1))
     app = open_app(page="microscope")
     assert not app.exception
-    assert "experts share no tokens" in words(app)
+    assert sentence("microscope.no_shared_tokens") in words(app)
 
 
 def test_a_single_layer_and_a_single_probe_are_shown(open_app: Opener, tmp_path: Path) -> None:
@@ -188,15 +208,15 @@ def test_a_single_layer_and_a_single_probe_are_shown(open_app: Opener, tmp_path:
     app = open_app(page="microscope")
     assert not app.exception
     text = words(app)
-    assert "This model has one MoE layer" in text
-    assert "Router saturation needs two probes" in text
+    assert sentence("microscope.one_layer") in text
+    assert sentence("microscope.needs_two_probes") in text
 
 
 def test_domains_of_the_chosen_methods_stand_side_by_side(open_app: Opener, probed: Path) -> None:
     app = open_app(probed, "microscope", runs=["free", "plain"])
     alts = [chart.proto.alt for chart in app.get("vega_lite_chart")]
-    assert sum("Load over balanced load by domain" in alt for alt in alts) == 2
-    assert "The mean distance between two domains, over all layers and one seed, is" in words(app)
+    assert sum(sentence("captions.domain_load_title") in alt for alt in alts) == 2
+    assert sentence("ranking.domain_distance", seeds="one seed") in words(app)
 
 
 def batch(step: int = 12, **settings: object) -> RoutedBatch:
@@ -226,7 +246,11 @@ def test_the_table_of_a_token_by_loops() -> None:
             assert row["compared"] == pytest.approx(with_bias[e], abs=1e-6)
             assert row["rank_before"] == 1 + sum(other > score[e] for other in score)
             assert row["rank_after"] == 1 + sum(other > with_bias[e] for other in with_bias)
-            wanted = {(1, 1): "chosen", (0, 1): "brought in by the bias", (1, 0): "pushed out by the bias"}
+            wanted = {
+                (1, 1): "chosen",
+                (0, 1): sentence("microscope.brought_in"),
+                (1, 0): sentence("microscope.pushed_out"),
+            }
             assert row["state"] == wanted.get((e in before, e in after), "not chosen")
             gate = score[e] / sum(score[a] for a in after) if e in after else None
             assert row["gate"] == (None if gate is None else pytest.approx(gate, rel=1e-5))
@@ -277,9 +301,9 @@ def test_a_bias_that_restarts_under_the_next_rule_is_not_called_wrong(
     assert not app.exception
     assert not app.error
     text = words(app)
-    assert "At step 9 expert 1 had" in text
-    assert "From step 10 on another rule is in force and every bias restarts" in text
-    assert "Equal to what was logged" not in text
+    assert sentence("bias_step.expert_load", step=9, expert=1) in text
+    assert sentence("bias_step.rule_restarts", step=10) in text
+    assert sentence("bias_step.equal_to_log") not in text
 
 
 @pytest.mark.parametrize("moved", [True, False])
@@ -295,9 +319,9 @@ def test_a_small_proportional_step_that_was_never_made_is_red(
     assert not app.exception
     text = words(app)
     assert [error.value.split(" (")[0] for error in app.error] == (
-        [] if moved else ["NOT equal to what was logged"]
+        [] if moved else [sentence("bias_step.unequal")]
     )
-    assert ("that step 10 used, bit for bit" in text) == moved
+    assert (sentence("bias_step.step_equal_bits", step=10) in text) == moved
 
 
 def test_a_rule_that_adds_fractions_up_is_equal_to_rounding_only(open_app: Opener, tmp_path: Path) -> None:
@@ -306,23 +330,23 @@ def test_a_rule_that_adds_fractions_up_is_equal_to_rounding_only(open_app: Opene
     assert not app.exception
     assert not app.error
     text = words(app)
-    assert "that step 10 used, to rounding" in text
+    assert sentence("bias_step.step_equal_rounding", step=10) in text
     assert "bit for bit" not in text
 
 
 @pytest.mark.parametrize(
-    ("balancer", "sentence"),
+    ("balancer", "message"),
     [
-        ("quantile", "reads the scores of all tokens of a step"),
-        ("loss_free:load_ema=0.9", "a running mean of the counts with memory 0.9"),
-        ("loss_free:freeze_after_step=5", "the rule is frozen, so its bias stays"),
+        ("quantile", sentence("bias_step.reads_all_scores_of_step")),
+        ("loss_free:load_ema=0.9", sentence("bias_step.running_mean", memory="0.9")),
+        ("loss_free:freeze_after_step=5", sentence("bias_step.frozen")),
     ],
 )
 def test_rules_that_do_not_step_by_counts_say_so(
-    open_app: Opener, tmp_path: Path, balancer: str, sentence: str
+    open_app: Opener, tmp_path: Path, balancer: str, message: str
 ) -> None:
     trained(tmp_path / "own", balancer)
     app = open_app(page="microscope", probe=9)
     assert not app.exception
     assert not app.error
-    assert sentence in words(app)
+    assert message in words(app)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Opener, charts, words
+from sentences import sentence
 from store_runs import write_run
 
 from explorer.ui.shared.plain import plain
@@ -50,7 +51,7 @@ def test_a_page_goes_on_beside_an_unreadable_run(open_app: Opener, tmp_path: Pat
     assert not app.exception
     if page == "overview":
         assert "broken" in words(app)
-        assert "cannot be read" in words(app)
+        assert sentence("errors.read_failed") in words(app)
 
 
 def test_a_run_of_a_newer_format_is_listed_with_the_reason(open_app: Opener, tmp_path: Path) -> None:
@@ -72,7 +73,7 @@ def test_the_overview_tells_the_story_of_the_four_arms(open_app: Opener, recorde
         "none",
         "aux sequence 0.01",
         "aux global 0.01",
-        "loss-free 0.003",
+        sentence("labels.loss_free_short", rate="0.003"),
     ]
 
 
@@ -86,7 +87,7 @@ def test_every_chart_has_words_for_those_who_cannot_see_it(open_app: Opener, rec
 def test_one_run_alone_can_be_looked_at_and_says_that_it_is_alone(open_app: Opener, recorded: Path) -> None:
     app = open_app(recorded, "compare", runs=["none-seed0"])
     assert not app.exception
-    assert "Only one run is selected" in words(app)
+    assert sentence("compare.one_run") in words(app)
 
 
 def test_runs_that_differ_in_more_than_the_rule_are_shown_with_the_difference(
@@ -102,17 +103,17 @@ def test_runs_that_differ_in_more_than_the_rule_are_shown_with_the_difference(
     write_run(tmp_path / "own", "other-k", steps=20, seed=0, **info)
     app = open_app(recorded, "compare", runs=["none-seed0", "other-k"])
     warning = "\n".join(w.value for w in app.warning)
-    assert plain("model.top_k (2 against 1)") in warning
+    assert plain(sentence("compare.differing_field", field="model.top_k", value=2, other=1)) in warning
 
 
 def test_runs_of_different_seeds_are_shown_with_a_warning(open_app: Opener, recorded: Path) -> None:
     app = open_app(recorded, "compare", runs=["none-seed0", "loss_free-seed1"])
-    assert "These runs have no seed in common" in words(app)
+    assert sentence("compare.no_common_seed") in words(app)
 
 
 def test_a_single_seed_has_no_interval(open_app: Opener, recorded: Path) -> None:
     app = open_app(recorded, "compare", runs=["none-seed0", "loss_free-seed0"])
-    assert "one seed, so there is no interval" in words(app)
+    assert sentence("compare.one_seed") in words(app)
 
 
 def test_two_seeds_print_their_resolution(open_app: Opener, recorded: Path) -> None:
@@ -122,7 +123,7 @@ def test_two_seeds_print_their_resolution(open_app: Opener, recorded: Path) -> N
 
 def test_a_run_without_biases_says_so(open_app: Opener, recorded: Path) -> None:
     app = open_app(recorded, "replay", run="none-seed0")
-    assert "no bias rule" in words(app)
+    assert sentence("labels.no_bias_rule") in words(app)
 
 
 def test_a_run_that_is_still_training_can_be_replayed(open_app: Opener, tmp_path: Path) -> None:

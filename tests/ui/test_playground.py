@@ -5,6 +5,7 @@ from urllib.parse import parse_qs
 
 import pytest
 from conftest import Opener, charts, words
+from sentences import sentence
 from small_pools import pool_of
 from streamlit.testing.v1 import AppTest
 
@@ -41,8 +42,8 @@ def test_the_page_tells_its_story_without_any_run(open_app: Opener) -> None:
     assert not app.warning
     assert charts(app) == PAGE_CHARTS
     text = finding(app)
-    assert "A: sign u=0.001 is near the random-routing baseline after" in text
-    assert "B: proportional u=0.01 is near the random-routing baseline after" in text
+    assert sentence("playground.near_baseline", side="A: sign u=0.001") in text
+    assert sentence("playground.near_baseline", side="B: proportional u=0.01") in text
     assert PRESETS[0].comment in words(app)
 
 
@@ -83,7 +84,7 @@ def test_a_change_of_a_control_leaves_the_preset(open_app: Opener) -> None:
     app = open_app(page="playground")
     app.select_slider(key="uA").set_value("1e-4").run()
     assert app.pills(key="situation").value is None
-    assert "never comes near the random-routing baseline" in finding(app)
+    assert sentence("playground.never_near") in finding(app)
     assert "Your own settings" in words(app)
 
 
@@ -93,9 +94,9 @@ def test_a_deep_link_opens_what_it_names(open_app: Opener) -> None:
     )
     assert not app.exception
     assert not app.warning
-    assert "A: RMS-normalised u=0.005" in finding(app)
+    assert sentence("playground.rms_side", rate="0.005") in finding(app)
     assert "B: no balancing" in finding(app)
-    assert "At step 50 " in words(app)
+    assert sentence("bias_step.at_step", step=50) in words(app)
     assert app.session_state["seed"] == 7
 
 
@@ -137,7 +138,7 @@ def test_k_cannot_exceed_the_number_of_experts(open_app: Opener) -> None:
     app = open_app(page="playground", N="4", K="8")
     assert not app.exception
     assert app.session_state["K"] == "2"
-    assert "it must be one of 1, 2, 4" in app.warning[0].value
+    assert sentence("links.must_be_one_of") + " 1, 2, 4" in app.warning[0].value
 
 
 def test_fewer_steps_take_playhead_and_shift_with_them(open_app: Opener) -> None:
@@ -150,16 +151,16 @@ def test_fewer_steps_take_playhead_and_shift_with_them(open_app: Opener) -> None
 
 def test_the_playhead_moves_the_loads(open_app: Opener) -> None:
     app = open_app(page="playground")
-    assert "At step 999 " in words(app)
+    assert sentence("bias_step.at_step", step=999) in words(app)
     app.slider(key="at").set_value(0).run()
-    assert "At step 0 " in words(app)
+    assert sentence("bias_step.at_step", step=0) in words(app)
 
 
 def test_the_auxiliary_loss_shows_what_it_has_learnt(open_app: Opener) -> None:
     app = open_app(page="playground", A="aux_loss", uA="5e-1", B="aux_loss", uB="1e-1", S="200")
     assert not app.exception
-    assert "the auxiliary loss has changed the scores themselves" in words(app)
-    assert "Neither rule has a bias" in words(app)
+    assert sentence("playground.auxiliary_scores") in words(app)
+    assert sentence("playground.no_bias") in words(app)
 
 
 @pytest.mark.parametrize(
@@ -199,10 +200,10 @@ def test_theory_tells_its_story(open_app: Opener) -> None:
     assert not app.warning
     assert charts(app) == THEORY_CHARTS
     text = words(app)
-    assert "The sufficient condition holds in" in text
-    assert "and the dual rises in none of them" in text
-    assert "None goes against the rule's own preference" in text
-    assert "The second eigenvalue is μ = " in text
+    assert sentence("theory.condition") in text
+    assert "and " + sentence("theory.dual_never_rises") in text
+    assert sentence("theory.own_preference") in text
+    assert sentence("theory.second_eigenvalue") in text
     assert len(app.latex) == 5
 
 

@@ -5,6 +5,7 @@ from urllib.parse import parse_qs
 
 import pytest
 from conftest import Opener, charts, words
+from sentences import sentence
 from small_pools import pool_of
 from streamlit.testing.v1 import AppTest
 
@@ -13,7 +14,7 @@ from explorer.figures.views.rule_change import RuleChange, parse
 from explorer.simulate import RuleSettings, ScoreSettings, simulate, summary
 from explorer.ui.playground.presets import BY_NAME, values_of
 
-PRESET = "No balancing, then loss-free"
+PRESET = sentence("playground.story_switch")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -70,9 +71,9 @@ def test_what_is_no_change_is_none(text: str) -> None:
 def test_a_bad_address_gets_a_sentence_and_one_rule_all_the_time(open_app: Opener, text: str) -> None:
     app = open_app(page="playground", swA=text)
     assert not app.exception
-    (sentence,) = [w.value for w in app.warning]
-    assert text.strip("<") in sentence
-    assert "a step from 1 to 999" in sentence
+    (message,) = [w.value for w in app.warning]
+    assert text.strip("<") in message
+    assert sentence("playground.switch_step", low=1, high=999) in message
     assert "from" not in finding(app).partition(" is near")[0]
 
 
@@ -80,10 +81,10 @@ def test_a_deep_link_simulates_both_rules_and_marks_every_time_axis(open_app: Op
     app = open_app(page="playground", A="none", swA="100.sign.1e-2", swB="150.none", S="200", T="256")
     assert not app.exception
     assert not app.warning
-    assert "A: no balancing, from 100 sign u=0.01 is near the random-routing baseline after" in finding(app)
-    assert "of balancing from step 100 on" in finding(app)
-    assert "B: proportional u=0.01, from 150 no balancing" in finding(app)
-    assert "There is no balancing at the end, so there is no bias any more." in words(app)
+    assert sentence("playground.near_baseline", side="A: no balancing, from 100 sign u=0.01") in finding(app)
+    assert sentence("playground.balancing_from", step=100) in finding(app)
+    assert sentence("playground.side_proportional_then_none", rate="0.01", step=150) in finding(app)
+    assert sentence("playground.no_bias_at_end") in words(app)
     assert charts(app) == 6
     marked = [
         chart
@@ -107,7 +108,7 @@ def test_the_button_switches_at_the_playhead_and_remove_takes_it_back(open_app: 
     app.select_slider(key="swA_rate").set_value("1e-2").run()
     app.button(key="swA_set").click().run()
     assert app.session_state["swA"] == "120.proportional.1e-2"
-    assert "A: no balancing, from 120 proportional u=0.01" in finding(app)
+    assert sentence("playground.side_none_then_proportional", step=120, rate="0.01") in finding(app)
     app.button(key="swA_remove").click().run()
     assert app.session_state["swA"] == ""
     assert "from 120" not in finding(app)
@@ -139,7 +140,9 @@ def test_a_link_of_a_lesson_takes_the_visitors_own_change_of_rule_away(open_app:
     app.query_params["lesson"], app.query_params["part"] = slug, "3"
     app.switch_page("../../pages/lessons.py").run()
     app.button(key=f"skip_guess_{slug}_3").click().run()
-    (link,) = [x.proto for x in app.get("page_link") if "with these settings" in x.proto.label]
+    (link,) = [
+        x.proto for x in app.get("page_link") if sentence("controls.with_these_settings") in x.proto.label
+    ]
     query = parse_qs(link.query_string, keep_blank_values=True)
     assert query["swA"] == query["swB"] == [""]
     app.query_params.clear()

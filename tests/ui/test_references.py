@@ -5,6 +5,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from sentences import sentence
 
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Arm, Run, run_from_row
@@ -112,7 +113,7 @@ def test_runs_of_different_sizes_share_no_line(known: dict[str, tuple[float, flo
     known |= {"a": (0.3, 7.0), "b": (0.4, 7.0)}
     found = baselines([arm("a"), arm("b", top_k=1)])
     assert found.levels == {}
-    assert "different numbers of MoE layers, experts or experts per token" in found.missing
+    assert sentence("references.different_models") in found.missing
 
 
 def test_a_run_without_known_balance_gives_no_line_before_one_with(
@@ -137,11 +138,11 @@ def test_steps_of_another_number_of_counted_tokens_share_no_line(
     known: dict[str, tuple[float, float]], baselines: Ask
 ) -> None:
     known |= {"a": (0.3, 7.0), "larger": (0.4, 7.0)}
-    assert baselines([arm("a"), arm("larger", tokens_per_step=128)]).missing == (
-        "No random-routing baseline: these runs count different numbers of tokens per step (64 to 128)."
+    assert baselines([arm("a"), arm("larger", tokens_per_step=128)]).missing == sentence(
+        "references.different_tokens", range="64 to 128"
     )
     dropping = baselines([arm("a"), arm("larger")]).missing
-    assert dropping.endswith("(64 to 128, since dropped slots are not counted).")
+    assert dropping.endswith(sentence("references.different_tokens_dropped", range="64 to 128"))
 
 
 def test_a_batch_that_grows_has_a_line_that_falls(
@@ -171,22 +172,18 @@ def test_lines_are_those_of_a_run_that_has_some_and_the_note_says_whose(
     found = baselines(arms)
     assert found.levels["resampled"] == (0.4, 0.4)
     assert found.arm == "aux"
-    assert lines_note(found, labels) == "The dashed lines are the random-routing baselines for “the aux”."
-    assert line_note(found, labels) == (
-        "The dashed line is the random-routing baseline of independent tokens for “the aux”."
-    )
+    assert lines_note(found, labels) == sentence("references.lines_for", arm="the aux")
+    assert line_note(found, labels) == sentence("references.one_line_for", arm="the aux")
     shared = baselines(arms[1:])
-    assert line_note(shared, labels) == (
-        "The dashed line is the random-routing baseline of independent tokens."
-    )
+    assert line_note(shared, labels) == sentence("references.one_line")
 
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({}, "the number of experts varies between tokens"),
-        ({"top_k": None}, "the numbers of experts and of experts per token are not recorded"),
-        ({"num_moe_layers": 0}, "none of these runs has experts"),
+        ({}, sentence("references.varying_experts")),
+        ({"top_k": None}, sentence("references.experts_not_recorded")),
+        ({"num_moe_layers": 0}, sentence("references.no_experts")),
     ],
 )
 def test_where_no_line_is_drawn_no_note_speaks_of_one(
@@ -196,7 +193,7 @@ def test_where_no_line_is_drawn_no_note_speaks_of_one(
     found = baselines([arm("top_p", **changes)])
     assert not found.has_line
     for note in (lines_note(found, {}), line_note(found, {})):
-        assert note == f"No random-routing baseline: {reason}."
+        assert note == sentence("references.none_because", why=reason)
 
 
 def test_expert_choice_is_even_by_construction_and_gives_lines_only_alone(
@@ -212,7 +209,4 @@ def test_a_collapsed_run_says_which_line_is_left_out(
     known: dict[str, tuple[float, float]], baselines: Ask
 ) -> None:
     known |= {"a": (6.0, 2.0)}
-    assert lines_note(baselines([arm("a")]), {"a": "a"}) == (
-        "The dashed line is the random-routing baseline of independent tokens. The baseline of whole "
-        "sequences is left out, since the run has collapsed."
-    )
+    assert lines_note(baselines([arm("a")]), {"a": "a"}) == sentence("references.collapsed")

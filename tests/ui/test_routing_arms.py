@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Opener, charts, words
+from sentences import sentence
 from tiny import make_tiny_config, make_tiny_corpus
 
 from explorer.config.presets import arm_config
@@ -35,18 +36,22 @@ def test_a_page_shows_runs_with_and_without_loads(open_app: Opener, folder: Path
     assert not app.exception
     assert not app.error
     text = words(app)
-    assert "differ in more than" not in text, "the routing is what is compared"
+    assert sentence("compare.differ_in_more") not in text, "the routing is what is compared"
     if page == "compare":
-        assert "No experts: one feed-forward layer" in text
-        assert "A token's experts depend on later tokens" in text
+        assert sentence("compare.no_experts_dense") in text
+        assert sentence("compare.later_tokens") in text
         assert charts(app) >= 6
         figures = app.dataframe[0].value
-        row = figures[figures["balancing"] == "dense model of equal active size"].iloc[0]
+        row = figures[figures["balancing"] == sentence("labels.dense")].iloc[0]
         assert row["MaxVio held-out"] == row["effective experts"] == row["collapsed"] == "–"
         assert float(row["perplexity"]) > 1
     if page == "overview":
         table = app.dataframe[0].value
-        assert set(table["balancing"]) == {"loss-free 0.003", "expert choice 16", "dense"}
+        assert set(table["balancing"]) == {
+            sentence("labels.loss_free_short", rate="0.003"),
+            "expert choice 16",
+            "dense",
+        }
         assert list(table[table["balancing"] == "dense"]["run"]) == ["/compare?runs=dense"]
     if page == "replay":
         assert "dense" not in app.selectbox[0].options
@@ -61,7 +66,7 @@ def test_a_link_into_replay_of_a_dense_run_says_that_it_has_no_loads(open_app: O
 def test_a_dense_run_alone_is_compared_by_its_perplexity(open_app: Opener, folder: Path) -> None:
     app = open_app(folder, "compare", runs=["dense"])
     assert not app.exception
-    assert "None of these runs has experts" in words(app)
+    assert sentence("compare.no_experts") in words(app)
     assert any("erplexity" in chart.proto.alt for chart in app.get("vega_lite_chart"))
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 from conftest import Opener, words
+from sentences import pattern, sentence
 from shipped_tables import SEEDS, held_out, table
 
 from explorer import metrics
@@ -107,11 +108,11 @@ def test_the_verdict_on_two_arms_is_the_same_for_every_base_in_the_lessons_and_o
             for row in ask(comparison.summary, arms[text].runs).to_dicts()
         ]
         printed = comparison_table(rows, get_preset("standard")).split("paired difference to ")[1]
-        assert "among 6 pairs of arms" in printed
+        assert sentence("captions.among_pairs", pairs=6) in printed
         for text in order[1:]:
             (line,) = (line for line in printed.splitlines() if line.startswith(f"{text} "))
             cell = re.split(r"\s{2,}", line)[column]
-            survives = not cell.endswith(("alone", "not significant"))
+            survives = not cell.endswith(("alone", sentence("captions.not_significant")))
             verdicts[frozenset((base, text))].add(survives)
     for pair, said in verdicts.items():
         assert said == {quality_facts.survives(recorded, *sorted(pair), figure)}, pair
@@ -122,13 +123,18 @@ def test_overview_and_compare_say_the_same_of_chance(open_shipped: Opener) -> No
     said = set()
     for page in ("overview", "compare"):
         text = words(open_shipped(page)).replace("\\", "")
-        said |= set(re.findall(r"Over the last 100 steps [^;]*", text))
-    (sentence,) = said
-    assert "the random-routing baseline of independent tokens" in sentence
-    assert "that of whole sequences" in sentence
+        said |= set(re.findall(pattern("references.last_steps", steps=100) + " [^;]*", text))
+    (message,) = said
+    assert sentence("references.independent_tokens") in message
+    assert sentence("references.whole_sequences") in message
 
 
 def test_a_card_of_the_overview_stands_beside_the_baseline_of_its_own_tokens(open_shipped: Opener) -> None:
     text = words(open_shipped("overview"))
     tokens = int(held_out("loss_free-seed0")[0].sum()) // 2
-    assert f"random routing would show {metrics.uniform_reference(16, 2, tokens, 4)[0]:.2g};" in text
+    assert (
+        sentence(
+            "references.random_routing_shows", value=f"{metrics.uniform_reference(16, 2, tokens, 4)[0]:.2g}"
+        )
+        in text
+    )

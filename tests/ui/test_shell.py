@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Opener, charts, words
+from sentences import sentence
 
 from explorer.ui.server.settings import ROOT, Settings
 from explorer.ui.shared import shell
@@ -48,7 +49,7 @@ def test_while_the_runs_are_read_for_the_first_time_the_page_says_how_far(
     monkeypatch.setattr(shell, "is_reading", lambda: True)
     monkeypatch.setattr(shell, "_wait", lambda seconds: None)
     app = open_app(recorded)
-    assert "Reading the recorded runs: 8 of 8." in words(app)
+    assert sentence("shell.reading_runs", done=8, all=8) in words(app)
     assert charts(app) == 1, "what is known already is shown"
 
 

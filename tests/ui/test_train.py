@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Opener, words
+from sentences import pattern, sentence
 
 from explorer.config.limits import Limits
 from explorer.config.presets import PRESETS, get_preset, recorded_preset
@@ -159,11 +160,9 @@ def test_a_wrong_value_shows_the_sentence_and_starts_nothing(open_app: Opener, t
     app.selectbox(key="preset").set_value("tiny").run()
     app.number_input(key="train_tiny_model.top_k").set_value(9).run()
     app.button(key="start").click().run()
-    assert [e.value for e in app.error] == [
-        show.plain("model.top_k = 9: must be at most model.num_experts (4); lower it to 4 or less.")
-    ]
+    assert [e.value for e in app.error] == [show.plain(sentence("train.top_k_too_large", value=9, experts=4))]
     assert not (tmp_path / "own").exists()
-    assert "Training now" not in words(app)
+    assert sentence("shell.training_now") not in words(app)
 
 
 def test_a_runs_folder_that_cannot_be_written_is_named(
@@ -243,7 +242,7 @@ def test_started_runs_train_and_are_listed(open_app: Opener, tmp_path: Path) -> 
     app.multiselect(key="train_arms").set_value(["none", "loss_free"]).run()
     app.button(key="start").click().run()
     assert not app.error
-    assert "Training now" in words(app)
+    assert sentence("shell.training_now") in words(app)
     end = time.monotonic() + 240
     while services().jobs.open_jobs() and time.monotonic() < end:
         time.sleep(0.2)
@@ -263,9 +262,9 @@ def test_started_runs_train_and_are_listed(open_app: Opener, tmp_path: Path) -> 
 
 def test_what_the_host_does_not_allow_is_refused() -> None:
     limits = Limits(sizes=(("model.num_experts", 3),))
-    with pytest.raises(ConfigError, match="at most 3 on this host"):
+    with pytest.raises(ConfigError, match=pattern("config.most_on_host", most=3)):
         make_configs("tiny", plain(get_preset("tiny")), ["none"], "0", limits)
-    with pytest.raises(ConfigError, match="make 4 runs, and 3 are the most"):
+    with pytest.raises(ConfigError, match=pattern("train.too_many_runs", runs=4, most=3)):
         make_configs(
             "tiny", plain(get_preset("tiny")), ["none", "loss_free"], "0,1", Limits(runs_per_start=3)
         )
@@ -303,7 +302,5 @@ def test_one_training_that_cannot_be_drawn_leaves_the_controls_of_the_others(
     monkeypatch.setattr(train, "_progress", fail)
     app = open_app(page="train")
     assert not app.exception
-    assert [error.value for error in app.error] == [
-        show.plain("broken cannot be shown (ValueError: its *folder* is odd). The others go on.")
-    ]
+    assert [error.value for error in app.error] == [show.plain(sentence("shell.run_not_shown", run="broken"))]
     assert {"stop_fine", "start"} <= {button.key for button in app.button}
