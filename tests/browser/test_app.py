@@ -110,11 +110,11 @@ def test_play_then_pause_and_every_panel_shows_that_step(page: Page, app: AppSer
     page.wait_for_function(f"[...{PLAYER}.players.values()][0].column > 8")
     page.get_by_role("button", name=re.compile("^Pause")).click()
     settled(page)
-    shown = page.get_by_role("spinbutton", name="Step").input_value()
+    shown = page.get_by_role("spinbutton", name=sentence("controls.step")).input_value()
     assert int(shown) > 8
-    expect(page.get_by_text(f"At step {shown} expert").first).to_be_visible()
-    assert page.get_by_text(f"At step {shown} expert").count() == 2, "loads and biases"
-    expect(page.get_by_text(f"At step {shown}, after")).to_be_visible()
+    expect(page.get_by_text(sentence("bias_step.expert", step=shown)).first).to_be_visible()
+    assert page.get_by_text(sentence("bias_step.expert", step=shown)).count() == 2, "loads and biases"
+    expect(page.get_by_text(sentence("replay.step_after", step=shown))).to_be_visible()
     all_playheads_at(page, int(shown))
     assert f"step={shown}" in page.url
 

@@ -56,7 +56,9 @@ def max_vio(loads: pl.DataFrame, steps: range) -> float:
 
 def test_unbalanced_then_loss_free_and_back(context: BrowserContext, server: AppServer) -> None:
     page = start(context, server, ["none"], 20_000)
-    expect(page.get_by_text(re.compile("Rule in force: no balancing, since step 0"))).to_be_visible()
+    expect(
+        page.get_by_text(re.compile(pattern("train.rule_in_force_since", rule="no balancing", step=0)))
+    ).to_be_visible()
     wait_for(lambda: statuses(server) and last_step(server) > WINDOW + 20)
     press(page, "Loss-free", "loss-free 0.003")
     (folder,) = (RunFolder(server.runs / run_id) for run_id in statuses(server))

@@ -70,8 +70,8 @@ WHERE = """([column, row]) => {
 
 def test_a_click_meets_the_cell_under_it_in_a_lecture_too(page: Page, app: AppServer) -> None:
     page.goto(f"{app.url}/replay?run=loss_free-seed0&step=3&mode=lecture")
-    expect(page.get_by_text("At step 3, after")).to_be_visible()
-    page.get_by_role("button", name="Play", exact=True).wait_for()
+    expect(page.get_by_text(sentence("replay.step_after", step=3))).to_be_visible()
+    page.get_by_role("button", name=sentence("controls.play"), exact=True).wait_for()
     page.wait_for_function("globalThis[Symbol.for('moe-routing-explorer.player')]?.players.size")
     page.wait_for_timeout(1000)
     settled(page)

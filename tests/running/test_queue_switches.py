@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import trainers
+from sentences import pattern, sentence
 from waiting import wait_for
 
 from explorer.config.presets import get_preset
@@ -47,8 +48,8 @@ def test_a_training_hears_the_rule_as_typed_and_its_answer_is_kept(queue: RunQue
     queue.switch_rules("a", "none")
     wait_for(lambda: len(queue.answers("a")) == 2)
     assert queue.answers("a") == [
-        "switch to 'loss_free:u=0.01': from step 7 on.",
-        "switch to 'none': from step 7 on.",
+        sentence("control.switch_accepted_short", rules="'loss_free:u=0.01'", step=7),
+        sentence("control.switch_accepted_short", rules="'none'", step=7),
     ]
     heard = commands(runs)
     assert heard == [
@@ -81,15 +82,15 @@ def test_a_rule_that_does_not_fit_is_refused_before_it_is_sent(
 
 def test_only_a_run_that_trains_can_be_told(queue: RunQueue, runs: Path) -> None:
     queue.add([trainers.job(runs, "a"), trainers.job(runs, "b"), trainers.job(runs, "c")])
-    with pytest.raises(TrainingError, match="c is waiting"):
+    with pytest.raises(TrainingError, match=pattern("jobs.waiting", run="c")):
         queue.switch_rules("c", "loss_free")
     queue.stop_job("a")
     with pytest.raises(TrainingError, match=r"a is (stopping|ended)"):
         queue.switch_rules("a", "loss_free")
     wait_for(lambda: queue.jobs()[0].state == "ended")
-    with pytest.raises(TrainingError, match="a is ended"):
+    with pytest.raises(TrainingError, match=pattern("jobs.ended", run="a")):
         queue.switch_rules("a", "loss_free")
-    with pytest.raises(TrainingError, match="not one of this server's trainings"):
+    with pytest.raises(TrainingError, match=pattern("jobs.not_of_this_server")):
         queue.switch_rules("z", "loss_free")
 
 
@@ -103,7 +104,7 @@ def test_a_training_that_does_not_listen_holds_nobody_up_and_can_still_be_stoppe
     child = queue.jobs()[0].child
     assert child is not None
     os.kill(child.pid, signal.SIGSTOP)
-    with pytest.raises(TrainingError, match="try again"):
+    with pytest.raises(TrainingError, match=pattern("jobs.try_again")):
         ask_often(queue)
     sent = len(queue.jobs()[0].sent_rules)
     assert sent > 100
@@ -135,7 +136,7 @@ def test_a_real_training_switches_and_its_record_says_so(runs: Path) -> None:
         recorded = RunConfig.from_dict(read_info(runs / "run").config).balancer
         (change,) = recorded.schedule
         assert change.rules == queue.jobs()[0].rules_of("loss_free")
-        assert f"from step {change.step} on" in queue.answers("run")[0]
+        assert sentence("jobs.from_step", step=change.step) in queue.answers("run")[0]
     finally:
         queue.close()
     assert queue.jobs()[0].state == "ended"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import trainers
+from sentences import pattern, sentence
 from waiting import wait_for
 
 from explorer.config.presets import get_preset
@@ -88,7 +89,7 @@ def test_a_refused_configuration_shows_the_sentence_of_the_trainer(
 def test_a_crash_shows_the_code_and_the_last_line(queue: RunQueue, runs: Path) -> None:
     (job,) = queue.run(make_jobs(runs, "crash"))
     assert job.state == "failed"
-    assert job.problem == "crash: the training ended with code 1: RuntimeError: out of luck"
+    assert job.problem == "crash: " + sentence("cli.child_failed", code=1, error="RuntimeError: out of luck")
 
 
 def test_bad_jobs_leave_the_others_alone_and_each_is_handed_back_as_it_ends(
@@ -111,7 +112,7 @@ def test_a_program_that_is_not_there_fails_with_a_sentence_and_leaves_no_file(
     with RunQueue(1, partial(LocalProcess, command=[str(tmp_path / "missing")])) as queue:
         (job,) = queue.run(make_jobs(runs, "a"))
     assert job.state == "failed"
-    assert "could not be started" in job.problem
+    assert sentence("jobs.not_started") in job.problem
     assert not list(scratch.iterdir())
 
 
@@ -126,7 +127,7 @@ def test_whatever_a_launcher_raises_the_next_job_starts(runs: Path, tmp_path: Pa
     with RunQueue(1, launch) as queue:
         list(queue.run(make_jobs(runs, "first", "short")))
         assert [(job.state, job.problem) for job in queue.jobs()] == [
-            ("failed", "first: the training could not be started (no such cluster)."),
+            ("failed", "first: the training " + sentence("jobs.not_started") + " (no such cluster)."),
             ("ended", ""),
         ]
 
@@ -173,7 +174,7 @@ def test_a_child_that_does_not_stop_is_killed(
     os.kill(started(runs, "a")["pid"], signal.SIGSTOP)
     queue.close()
     (job,) = queue.jobs()
-    assert job.problem == "a: the training was ended by SIGKILL; the machine may have run out of memory."
+    assert job.problem == "a: " + sentence("cli.child_killed", signal="SIGKILL")
 
 
 def test_no_child_outlives_a_killed_parent(tmp_path: Path, runs: Path) -> None:
@@ -208,7 +209,7 @@ def test_no_child_outlives_a_killed_parent(tmp_path: Path, runs: Path) -> None:
 @pytest.mark.parametrize("names", [["a"], ["b", "b"]])
 def test_no_two_trainings_have_one_name(queue: RunQueue, runs: Path, names: list[str]) -> None:
     queue.add(make_jobs(runs, "a"))
-    with pytest.raises(ConfigError, match="is in the queue already"):
+    with pytest.raises(ConfigError, match=pattern("jobs.in_queue_already")):
         queue.add(make_jobs(runs, *names))
     assert [one.run_id for one in queue.jobs()] == ["a"]
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import trainers
+from sentences import pattern
 from waiting import wait_for
 
 from explorer.config.limits import GB, Limits, memory_of
@@ -28,7 +29,7 @@ def test_the_queue_takes_so_many_runs_of_everybody_and_the_rest_are_refused_as_a
 ) -> None:
     manager.limits = Limits(queue=3)
     manager.add([trainers.job(runs, "a"), trainers.job(runs, "b")])
-    with pytest.raises(ConfigError, match=r"runs = 2: are too many: 2 train or are queued already"):
+    with pytest.raises(ConfigError, match="runs = 2: " + pattern("jobs.too_many", busy=2)):
         manager.add([trainers.job(runs, "c"), trainers.job(runs, "d")])
     manager.add([trainers.job(runs, "c")])
     assert [one.run_id for one in manager.jobs()] == ["a", "b", "c"]
@@ -59,7 +60,7 @@ def test_a_switch_goes_by_the_limits_of_the_host(manager: JobManager, runs: Path
     limit = memory_of(job.under(job.rules_of(small)))
     manager.limits = Limits(memory_gb=limit / GB)
     manager.add([job])
-    with pytest.raises(ConfigError, match="is the most for a run on this machine"):
+    with pytest.raises(ConfigError, match=pattern("control.most_on_this_machine")):
         manager.switch_rules("a", large)
     assert job.sent_rules == []
     manager.switch_rules("a", small)
@@ -68,8 +69,8 @@ def test_a_switch_goes_by_the_limits_of_the_host(manager: JobManager, runs: Path
 
 def test_an_app_that_only_shows_trains_and_switches_nothing(tmp_path: Path, runs: Path) -> None:
     manager = JobManager(runs, command=[str(tmp_path / "missing")], read_only=True)
-    with pytest.raises(TrainingError, match="only shows runs"):
+    with pytest.raises(TrainingError, match=pattern("jobs.shows_only")):
         manager.add([trainers.job(runs, "a")])
-    with pytest.raises(TrainingError, match="only shows runs"):
+    with pytest.raises(TrainingError, match=pattern("jobs.shows_only")):
         manager.switch_rules("a", "none")
     assert not manager.jobs()

@@ -42,7 +42,7 @@ def test_a_layer_or_expert_that_is_not_there_is_said(open_app: Opener, layered: 
     app = open_app(layered, "replay", run="layered", layer=0, expert=7)
     said = [warning.value for warning in app.warning]
     assert "The link names layer 0; the MoE layers of this run are 3, 5, 9. Layer 3 is shown." in said[0]
-    assert "The link names expert 7; the experts of this layer are 0 to 3." in said[1]
+    assert sentence("links.unknown_expert", expert=7, first=0, last=3) in said[1]
 
 
 def test_compare_shows_the_models_own_layers(open_app: Opener, layered: Path) -> None:

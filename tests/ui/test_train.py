@@ -51,7 +51,7 @@ def test_every_field_is_in_the_form_but_the_seed() -> None:
 
 
 def test_the_help_of_a_field_is_the_docstring_under_it() -> None:
-    assert field_docs(ModelConfig)["num_experts"] == "Routed experts per layer (N in the papers)."
+    assert field_docs(ModelConfig)["num_experts"] == sentence("train.experts_help")
     assert "hidden_size" not in field_docs(ModelConfig)
     # Its docstring has two paragraphs, of which a tooltip makes one.
     assert "instead of always top_k. top_k is then what" in field_docs(ModelConfig)["top_p"]
