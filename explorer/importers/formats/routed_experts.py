@@ -229,12 +229,12 @@ def _compare_usage(document: Any, rows: int, seen: _Seen) -> None:
     usage = document.get("usage") if isinstance(document, dict) else None
     if not isinstance(usage, dict) or not rows:
         return
-    tokens = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
-    if all(isinstance(number, int) and 0 <= number < 2**31 for number in tokens):
+    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    if isinstance(prompt, int) and isinstance(completion, int) and 0 <= prompt + completion < 2**31:
         seen.responses += 1
-        seen.tokens += sum(tokens)
+        seen.tokens += prompt + completion
         seen.rows += rows
-        seen.short += sum(tokens) - rows > 1
+        seen.short += prompt + completion - rows > 1
 
 
 def _report_seen(seen: _Seen, report: Report) -> None:
