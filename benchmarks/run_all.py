@@ -9,6 +9,7 @@ SCRIPTS = (
     "training",
     "balancers",
     "recording",
+    "importers",
     "quick",
     "simulate",
     "store",

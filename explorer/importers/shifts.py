@@ -79,9 +79,11 @@ def _report(own: Profiles, known: Profiles, name: str, report: Report) -> None:
 
 
 def _profile(row: NDArray[np.float64]) -> NDArray[np.float64]:
-    centred = row - row.mean()
+    centred: NDArray[np.float64] = row - row.mean()
     length = float(np.linalg.norm(centred))
-    return centred / length if length else centred
+    if length:
+        centred /= length
+    return centred
 
 
 def _profiles_of(run: RunFolder, layers: Sequence[int]) -> Profiles:

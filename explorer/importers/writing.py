@@ -135,7 +135,7 @@ def _info(run: ForeignRun, origin: Origin) -> RunInfo:
 def _name(title: str, labels: dict[str, str]) -> str:
     """The labels come first, since a long name is cut: numbers of different units and scopes look alike."""
     usual = {"phase": UNKNOWN_PHASE, "scope": "global", "unit": ASSIGNMENTS}
-    words = [value for name, value in labels.items() if value != usual[name]]
+    words = [value for name, value in labels.items() if value != usual[name] and value not in title]
     return f"{', '.join(words)}: {title}" if words else title
 
 

@@ -331,3 +331,14 @@ def test_layers_that_are_shifted_by_dense_ones_fit_another_run(tmp_path: Path) -
     assert entry(fitting, "layers_fit")["counts"]["cosine"] > 0.9
     with pytest.raises(ExplorerError, match=r"run\.json"):
         import_one(tmp_path / "b.npy", tmp_path, reference=tmp_path)
+
+
+@pytest.mark.parametrize(("completion", "short"), [(15, 0), (16, 1)])
+def test_rows_are_held_against_the_tokens_of_a_response(completion: int, short: int, tmp_path: Path) -> None:
+    usage = {"prompt_tokens": 50, "completion_tokens": completion}
+    record = {"usage": usage, "choices": [{"routed_experts": random_routes().tolist()}]}
+    run = import_one(write_lines(tmp_path / "r.jsonl", [record]), tmp_path, num_experts=E)
+    found = entries(run, "rows_missing")
+    assert len(found) == short
+    if found:
+        assert found[0]["counts"] == {"responses": 1, "rows": 64, "tokens": 66}

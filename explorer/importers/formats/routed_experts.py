@@ -42,6 +42,11 @@ class _Seen:
     records: int = 0
     nested: int = 0
     repeated_rows: int = 0
+    responses: int = 0
+    tokens: int = 0
+    rows: int = 0
+    short: int = 0
+    """Responses whose usage was stated, their tokens and rows, and those that lack more than the last row."""
     before: Ids | None = None
 
 
@@ -108,23 +113,27 @@ class RoutedExperts:
             for first in range(0, len(array), 65_536):
                 yield f"rows from {first}", np.asarray(array[first : first + 65_536])
             return
-        for place, record in _records(source):
-            for key, value in record:
+        for place, document in _records(source):
+            rows = 0
+            for key, value in _checked_fields(document, source, place):
                 where = f"{place}, {key}"
                 seen.records += 1
-                yield where, _decoded(value, source, where, options, seen)
+                array = _decoded(value, source, where, options, seen)
+                rows += len(array)
+                yield where, array
+            _compare_usage(document, rows, seen)
 
 
-def _records(source: Source) -> Iterator[tuple[str, list[tuple[str, Any]]]]:
-    """(place, routed-experts fields) of a document or of each line."""
+def _records(source: Source) -> Iterator[tuple[str, Any]]:
+    """(place, JSON) of a document or of each line."""
     first = next(source.lines(), (0, b""))[1]
     is_lines = first.rstrip().endswith(b"}") and first.lstrip().startswith(b"{")
     if not is_lines:
-        yield "the document", _checked_fields(source.document(), source, "the document")
+        yield "the document", source.document()
         return
     for number, line in source.lines():
         place = f"line {number}"
-        yield place, _checked_fields(source.decoded(line, place), source, place)
+        yield place, source.decoded(line, place)
 
 
 def _checked_fields(value: Any, source: Source, place: str) -> list[tuple[str, Any]]:
@@ -215,6 +224,19 @@ def _without_repeated(ids_TLK: Ids, seen: _Seen) -> Ids:
     return ids_TLK[len(before) :]
 
 
+def _compare_usage(document: Any, rows: int, seen: _Seen) -> None:
+    """Rows of a response against the tokens that its `usage` states."""
+    usage = document.get("usage") if isinstance(document, dict) else None
+    if not isinstance(usage, dict) or not rows:
+        return
+    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    if isinstance(prompt, int) and isinstance(completion, int) and 0 <= prompt + completion < 2**31:
+        seen.responses += 1
+        seen.tokens += prompt + completion
+        seen.rows += rows
+        seen.short += prompt + completion - rows > 1
+
+
 def _report_seen(seen: _Seen, report: Report) -> None:
     if seen.records:
         report.note(
@@ -222,6 +244,16 @@ def _report_seen(seen: _Seen, report: Report) -> None:
             f"{counted(seen.records, 'array')} of routes. The last generated token of a response has no "
             "row: it was never fed back.",
             arrays=seen.records,
+        )
+    if seen.short:
+        report.warning(
+            "rows_missing",
+            f"{counted(seen.short, 'response')} of {seen.responses:,} lack more than the row of their last "
+            f"token: {seen.rows:,} rows for {seen.tokens:,} tokens. Prefixes from a cache and slots that "
+            "were too few lack theirs.",
+            responses=seen.short,
+            rows=seen.rows,
+            tokens=seen.tokens,
         )
     if seen.nested:
         report.note(
