@@ -9,14 +9,14 @@ export PIP_NO_INPUT := 1
 
 .PHONY: app test check format runs bench python-version
 
-app: $(VENV)/app.stamp  ## install what is needed and start the app on 127.0.0.1:$(PORT)
+app: $(VENV)/app.stamp  ## install the requirements and start the app on 127.0.0.1:$(PORT)
 	@PORT=$(PORT) $(RUN) -m explorer app
 
-test: $(VENV)/dev.stamp $(VENV)/parity.stamp  ## install the development requirements as well and run every test
+test: $(VENV)/dev.stamp $(VENV)/parity.stamp  ## also install the development requirements, and run all tests
 ifdef PYTEST_ARGS
 	$(RUN) -m pytest $(PYTEST_ARGS)
 else
-	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder  # by file: a worker keeps its server, its browser and what its pages have asked
+	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder  # by file: each worker keeps its server, browser and query cache
 endif
 
 check: $(VENV)/dev.stamp node_modules/npm.stamp  ## lint, formatting, types and known vulnerabilities
@@ -27,12 +27,12 @@ check: $(VENV)/dev.stamp node_modules/npm.stamp  ## lint, formatting, types and 
 	$(BIOME) check --error-on-warnings
 	$(RUN) tests/audit.py
 
-format: $(VENV)/dev.stamp node_modules/npm.stamp  ## put the code into shape
+format: $(VENV)/dev.stamp node_modules/npm.stamp  ## format the code
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 	$(BIOME) check --write
 
-runs: $(VENV)/app.stamp  ## train the shipped runs again (about an hour on two cores)
+runs: $(VENV)/app.stamp  ## retrain the shipped runs (about an hour on two cores)
 	PYTHON=$(RUN) data/make_runs.sh
 
 bench: $(VENV)/dev.stamp  ## print the speed tables
@@ -55,15 +55,15 @@ $(VENV)/dev.stamp: requirements-dev.txt requirements.txt | python-version
 	@$(RUN) -m pip install --quiet -r requirements-dev.txt
 	@touch $@ $(VENV)/app.stamp
 
-# Not in dev.stamp: a machine where one of them cannot be built still runs every other test.
+# Not in dev.stamp: where one of these packages cannot be built, all other tests still run.
 $(VENV)/parity.stamp: requirements-parity.txt $(VENV)/dev.stamp
-	@echo "Installing what tests/parity compares with into $(VENV) (once; seconds) ..."
+	@echo "Installing the packages that tests/parity compares with into $(VENV) (once; seconds) ..."
 	@$(RUN) -m pip install --quiet --no-deps --no-build-isolation -r requirements-parity.txt && touch $@ \
-		|| echo "That failed: tests/parity skips what is missing, or fails where REQUIRE_PARITY=1."
+		|| echo "The installation failed: tests/parity skips missing packages, or fails with REQUIRE_PARITY=1."
 
 # The linter of the components' JavaScript; the app itself needs neither Node.js nor a build step.
 node_modules/npm.stamp: package.json package-lock.json
-	@command -v npm >/dev/null || { echo "npm is missing: install Node.js 20 or newer, which brings it; \
+	@command -v npm >/dev/null || { echo "npm is missing: install Node.js 20 or newer, which includes it; \
 	make check lints the JavaScript with it." >&2; exit 1; }
 	@npm ci --silent
 	@touch $@

@@ -1,13 +1,13 @@
-"""How long a visitor waits: for the first chart, after a move of the playhead, and for a step that trains.
+"""How long a visitor waits for the first chart, after a playhead move, and for a training step to appear.
 
     python -m benchmarks.app [--rounds 5] [--only start,playhead,live]
 
-Needs Chromium. Starts the app on a free port with the shipped runs, an index of its own and a warm
-browser, as `make app` in a second terminal would. Goals: first chart within 3 s of the cold start (index
-already built); everything that follows the playhead within 250 ms; live charts within 2 s of a step.
+Needs Chromium. Starts the app on a free port as `make app` in a second terminal would, with the shipped
+runs, a separate index and a warm browser. Goals: first chart within 3 s of a cold start (index built);
+everything that follows the playhead within 250 ms; live charts within 2 s of a step.
 
-Beside the cold start stands its floor: an app of one line and one chart, measured in turns with it. The
-clocks of the page run inside the browser and look at it only when it has changed.
+The cold start is compared with a floor, an app with one line and one chart, measured alternately. Page times
+are taken inside the browser, and only when the page has changed.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from benchmarks.live import freshness
 
 ROOT = Path(__file__).resolve().parents[1]
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-"""A server of this machine is asked directly, whatever proxy the environment names."""
+"""Requests to the local server bypass any proxy set in the environment."""
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 CHART = '[data-testid="stVegaLiteChart"] svg, [data-testid="stVegaLiteChart"] canvas'
 FLOOR = """
@@ -39,8 +39,8 @@ import streamlit as st
 st.vega_lite_chart({"mark": "bar", "data": {"values": [{"x": 1, "y": 2}]},
                     "encoding": {"x": {"field": "x"}, "y": {"field": "y", "type": "quantitative"}}})
 """
-# From the key press until the frame after the last change that the move has caused: its words are there,
-# nothing waits to be brought up to date, and no chart changes any more within QUIET_MS.
+# From the key press until the frame after the last change caused by the move: its text is shown,
+# no element is stale, and no chart changes for QUIET_MS.
 FOLLOW = """(step) => {
     const QUIET_MS = 400;
     const main = document.querySelector('[data-testid="stMain"]');
@@ -125,7 +125,7 @@ def cold_start(page: Page, folder: str, script: Path = ROOT / "app.py") -> tuple
 
 
 def playhead_moves(page: Page, folder: str, rounds: int) -> list[float]:
-    """Milliseconds from the key press that names a step until everything that follows it stands there."""
+    """Milliseconds from the key press that selects a step until all that follows the playhead is updated."""
     with serving(folder) as base:
         page.goto(f"{base}/replay?step=100")
         page.locator(CHART).nth(2).wait_for(timeout=60_000)
@@ -146,7 +146,7 @@ def spread(values: Sequence[float], unit: str, digits: int) -> str:
 
 
 def print_starts(page: Page, folder: str, rounds: int) -> None:
-    print(f"first start, index built on the way: {cold_start(page, folder)[0]:.2f} s")
+    print(f"first start, including the index build: {cold_start(page, folder)[0]:.2f} s")
     floor = Path(folder) / "floor.py"
     floor.write_text(FLOOR, encoding="utf-8")
     ours, floors = [], []
@@ -155,7 +155,7 @@ def print_starts(page: Page, folder: str, rounds: int) -> None:
         ours.append(cold_start(page, folder))
     for name, starts in (("cold start to first chart", ours), ("  its floor, one chart alone", floors)):
         totals, visits = zip(*starts, strict=True)
-        print(f"{name}: {spread(totals, 's', 2)}, of which the visit {statistics.median(visits):.2f} s")
+        print(f"{name}: {spread(totals, 's', 2)}, of which the page visit {statistics.median(visits):.2f} s")
     print("  goal 3 s")
 
 
@@ -178,7 +178,7 @@ def main() -> None:
         if "live" in parts:
             with serving(folder) as base:
                 delays = freshness(page, base, Path(folder) / "runs")
-            print(f"a step that trains, on the page: {spread(delays, 's', 2)} parts; goal 2 s")
+            print(f"delay until a training step is shown: {spread(delays, 's', 2)} parts; goal 2 s")
         browser.close()
 
 

@@ -1,11 +1,11 @@
-"""What each strategy adds to a training step over `none`: at most 5 % is the goal.
+"""Step time of each strategy relative to `none`. Goal: at most 5 % more.
 
     python -m benchmarks.balancers [--preset standard] [--rounds 15]
 
 Whole optimizer steps of our own loop (forward, backward, clipping, AdamW, update, the step's records),
-on one thread. Every strategy takes turns with a `none` of its own, and what counts is the ratio.
-`top-p`, capacity and the other routings compute another number of assignments than `none` does, so
-their ratio is not the price of balancing alone; the dense control has no router.
+on one thread. Every strategy alternates with its own `none`; the result is the ratio. `top-p`, capacity and
+the other routings compute a different number of assignments than `none`, so their ratio is not the cost of
+balancing alone; the dense control has no router.
 """
 
 import argparse
@@ -27,14 +27,14 @@ from explorer.training.step_log import record_step
 
 
 def stepper(config: RunConfig, corpus: Corpus) -> Callable[[], object]:
-    """One optimizer step a call, on the tokens of the steps that follow each other."""
+    """One optimizer step per call, on the tokens of consecutive steps."""
     training = config.training
     model = build_model(config.model, corpus.vocab_size, training.sequence_length, training.seed)
     model.to(pick_device("cpu"))
     balancer = CombinedBalancer(config.balancer.rules)
     model.reset_bias(balancer.neutral_bias)
     optimizer = make_optimizer(model, config)
-    # Steps that sample (every 10th for loads by sequence, every 25th for gradients) are left out: 1, 2, ….
+    # Skips sampled steps (every 10th for loads by sequence, every 25th for gradients): 1, 2, ….
     steps = iter(step for step in range(10**6) if step % 5)
 
     def step() -> None:
@@ -53,7 +53,7 @@ def main() -> None:
     options = parser.parse_args()
     base = get_preset(options.preset)
     corpus = load_corpus(base.corpus)
-    # Each beside a `none` of its own: on a busy machine only neighbours can be compared.
+    # Each with its own `none`: on a busy machine only adjacent measurements are comparable.
     with quiet_cpu(1):
         for name, strategy in STRATEGIES.items():
             config = strategy.config(base, options.preset)
@@ -64,8 +64,8 @@ def main() -> None:
             batches = config.training.tokens_per_step / base.training.tokens_per_step
             per_step = [value / batches for value in values]
             print(
-                f"{name:<30}{statistics.median(per_step) * 1e3:8.1f} ms a step   "
-                f"{ratio(per_step, control)} of none",
+                f"{name:<30}{statistics.median(per_step) * 1e3:8.1f} ms per step   "
+                f"{ratio(per_step, control)} × none",
                 flush=True,
             )
 

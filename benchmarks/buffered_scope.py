@@ -1,14 +1,13 @@
-"""How much the buffered global auxiliary loss differs from the global one, by accumulation steps.
+"""How much the buffered global-batch auxiliary loss differs from the global-batch one, by accumulation steps.
 
     python -m benchmarks.buffered_scope [--preset quick] [--train-steps 0,100] [--steps 20]
 
 With `scope=global_buffered` a micro-batch takes f from the micro-batches of its step so far; with
-`global_batch` from all of them. The table compares the gradients of both at the routers, on the same
-weights and the same tokens of one step, cut into 1, 2, 4 ... micro-batches. `of a step`: relative
-difference ‖g - g_global‖ / ‖g_global‖, mean over the steps; `lasting`: the same of the gradients added
-up over the steps, so what does not average out while the weights stay put. The micro-batch and the
-sequence scope stand beside it.
-No goal: it is a measurement of two different losses.
+`global_batch` from all of them. The table compares their router gradients, on the same weights and the same
+tokens of one step, split into 1, 2, 4 ... micro-batches. `per step`: relative difference
+‖g - g_global‖ / ‖g_global‖, mean over the steps; `lasting`: the same for gradients summed over the steps,
+the part that does not average out at fixed weights. The micro-batch and sequence scopes are listed for
+comparison. No goal: this measures how two losses differ.
 """
 
 import argparse
@@ -31,8 +30,8 @@ SHOWN = ("global_buffered", "micro_batch", "sequence")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--preset", default="quick")
-    parser.add_argument("--balancer", default="aux_loss", help="what trains the model before it is measured")
-    parser.add_argument("--train-steps", default="0,100", help="measure after so many steps")
+    parser.add_argument("--balancer", default="aux_loss", help="balancer that trains the model first")
+    parser.add_argument("--train-steps", default="0,100", help="numbers of training steps before measuring")
     parser.add_argument("--steps", type=int, default=20, help="batches to measure on")
     options = parser.parse_args()
     base = get_preset(options.preset)
@@ -48,7 +47,7 @@ def main() -> None:
                 train_step(model, optimizer, balancer, config, corpus, done, rate)
                 done += 1
             print(f"\n{options.preset}, after {done} steps of {options.balancer}, {options.steps} batches")
-            print(f"{'micro-batches':>13} {'scope':>16} {'of a step':>10} {'cosine':>8} {'lasting':>8}")
+            print(f"{'micro-batches':>13} {'scope':>16} {'per step':>10} {'cosine':>8} {'lasting':>8}")
             accumulation = 1
             while accumulation <= config.training.micro_batch_size:
                 measured = range(10_000, 10_000 + options.steps)

@@ -1,7 +1,7 @@
-"""Whether two checkouts show the same numbers: every panel's table at several addresses, cell by cell.
+"""Whether two checkouts show the same numbers: the tables of all panels at several URLs, cell by cell.
 
 `python -m benchmarks.compare_panels BEFORE AFTER` exports the shipped runs of each checkout through its own
-command line and lists what differs; exit code 1 if anything does. About 2 minutes a checkout.
+command line and lists the differences; exit code 1 if there are any. About 2 minutes per checkout.
 """
 
 import argparse
@@ -35,19 +35,19 @@ ADDRESSES: dict[str, Sequence[str]] = {
 }
 """Name -> arguments of `python -m explorer export`."""
 RELATIVE = 1e-9
-"""Numbers this close are equal: DuckDB adds in any order, so last digits change from run to run."""
+"""Numbers this close count as equal: DuckDB sums in any order, so last digits vary between executions."""
 
 
 @dataclass
 class Difference:
-    """What two tables of one panel do not share."""
+    """Differences between two tables of one panel."""
 
     panel: str
     parts: list[str] = field(default_factory=list)
 
 
 def export(checkout: Path, address: str, out: Path) -> str:
-    """Write a CSV per panel to `out`; returns what the command had to say where it failed."""
+    """Write one CSV per panel to `out`; returns the command's error output if it failed."""
     private = {name: str(out.parent / name.lower()) for name in ("EXPLORER_INDEX", "EXPLORER_RUNS")}
     command = [sys.executable, "-m", "explorer", "export", *ADDRESSES[address]]
     done = subprocess.run(
@@ -61,7 +61,7 @@ def export(checkout: Path, address: str, out: Path) -> str:
 
 
 def export_all(checkout: Path, addresses: Sequence[str], out: Path) -> Iterator[str]:
-    """One address after the other, since they share an index; yields a sentence per failure."""
+    """Export one URL after another, since they share an index; yields one sentence per failure."""
     out.mkdir()
     for address in addresses:
         problem = export(checkout, address, out / address)
@@ -86,7 +86,7 @@ def compared(before: Path, after: Path, panel: str) -> Difference:
 
 
 def column_difference(one: pl.Series, other: pl.Series) -> str:
-    """A phrase on how two columns differ, empty where they do not."""
+    """Describe how two columns differ; empty if they are equal."""
     if one.dtype.is_numeric() and other.dtype.is_numeric():
         a, b = one.cast(pl.Float64), other.cast(pl.Float64)
         unequal = ~(((a - b).abs() <= RELATIVE * a.abs().clip(1e-12)) | a.eq_missing(b))
@@ -101,7 +101,7 @@ def column_difference(one: pl.Series, other: pl.Series) -> str:
 
 
 def differences(before: Path, after: Path) -> Iterator[Difference]:
-    """Every panel of two folders of `export_all` that is not the same."""
+    """All panels that differ between two folders of `export_all`."""
     names = [{str(file.relative_to(folder)) for file in folder.rglob("*.csv")} for folder in (before, after)]
     for name in sorted(names[0] | names[1]):
         panel = name.removesuffix(".csv")
@@ -139,7 +139,7 @@ def main() -> int:
         for difference in found:
             print(f"{difference.panel}: {'; '.join(difference.parts)}")
         count = sum(1 for _ in folders[1].rglob("*.csv"))
-        print(f"{count} panels after, {len(found)} of them or of those before differ")
+        print(f"{count} panels in the second checkout, {len(found)} differ, including added and removed ones")
     return 1 if found or any(problems) else 0
 
 

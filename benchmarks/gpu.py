@@ -1,19 +1,20 @@
-"""Everything that is claimed of a GPU, in one command of at most five minutes.
+"""Check every claim about GPUs, in one command of at most five minutes.
 
     python -m benchmarks.gpu [--device cuda] [--json]
 
-(a) A step on the GPU against the same step on the CPU, for every strategy that draws nothing at random. In
-    float32 counts are equal, but for tokens whose choice hangs on less than 1e-5 (their number is printed),
-    and biases are what a CPU makes of those counts; in bf16 counts and loss are close (`BF16_*`).
-(b) The host waits for nothing within a step (`torch.cuda.set_sync_debug_mode("error")`), but for the
-    strategies of which `host_waits` says so. (On a GPU other than compute capability 9.x and 10.x PyTorch's
-    grouped product waits by itself; that is reported and no failure.)
+(a) A step on the GPU against the same step on the CPU, for every strategy without random draws. In float32
+    counts are equal, except for tokens whose selection depends on a difference below 1e-5 (their number is
+    printed), and biases equal those that a CPU computes from the same counts; in bf16 counts and loss are
+    close (`BF16_*`).
+(b) The host waits for nothing within a step (`torch.cuda.set_sync_debug_mode("error")`), except for the
+    strategies listed by `host_waits`. (On GPUs other than compute capability 9.x and 10.x PyTorch's grouped
+    product itself waits; this is reported, but not a failure.)
 (c) Tokens per second of ours, a dense model and transformers' Mixtral, at `standard` and at a size that
-    fills a GPU; what ragged routings cost.
+    fills a GPU; the cost of ragged routings.
 (d) A short live run as the Train page starts it: switched once, stopped.
 
-Ends with exit code 1 if something does not hold and with 2 without a GPU. `--device cpu` runs the same code
-on a CPU, where (b) has nothing to show and (c) leaves the large size out.
+The exit code is 1 if a check fails and 2 without a GPU. `--device cpu` runs the same code on a CPU, where (b)
+has nothing to check and (c) skips the large size.
 """
 
 import argparse
@@ -42,9 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--preset", default="standard")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument(
-        "--seconds", type=float, default=280.0, help="when (a), (b) and (c) stop starting more"
+        "--seconds", type=float, default=280.0, help="(a), (b) and (c) start nothing new after this"
     )
-    parser.add_argument("--part", action="append", choices=PARTS, help="only this one; repeatable")
+    parser.add_argument("--part", action="append", choices=PARTS, help="only this part; repeatable")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     options = parser.parse_args(arguments)
     try:
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def measure(device: torch.device, options: argparse.Namespace) -> dict[str, Any]:
-    """Every part that was asked for, as plain data."""
+    """All requested parts, as plain data."""
     started = time.monotonic()
     parts = options.part or PARTS
     config = get_preset(options.preset)
@@ -70,7 +71,7 @@ def measure(device: torch.device, options: argparse.Namespace) -> dict[str, Any]
         else None,
         "preset": options.preset,
     }
-    # The live run goes first: it is short, and it must not be what a slow GPU has no time left for.
+    # The live run goes first: it is short, and a slow GPU must not leave it without time.
     if "live" in parts:
         result["live"] = gpu_live.live_run(options.device, "tiny" if options.preset == "tiny" else "quick")
     with quiet_cpu(1):
@@ -94,19 +95,19 @@ def measure(device: torch.device, options: argparse.Namespace) -> dict[str, Any]
 
 
 def holds(result: dict[str, Any]) -> bool:
-    """Whether everything that was measured is as claimed; how fast it is is no claim."""
+    """Whether all measured results are as claimed; speed is not a claim."""
     steps = result.get("steps", {}).values()
     live = result.get("live")
     return all(step["holds"] for step in steps) and (live is None or live["holds"])
 
 
 def table(result: dict[str, Any]) -> list[str]:
-    """The same for people."""
+    """The result as lines of text."""
     lines = [f"{result['device']}, torch {result['torch']}, {result['preset']}"]
     if result.get("capability"):
         lines[0] += f", compute capability {result['capability']}"
     if "steps" in result:
-        lines += ["", "(a) one step against the CPU, (b) what the host waits for"]
+        lines += ["", "(a) one step against the CPU, (b) host waits"]
         lines += [gpu_steps.row(name, step) for name, step in result["steps"].items()]
     for name, speeds in result.get("speed", {}).items():
         lines += ["", f"(c) tokens per second, {name}"]

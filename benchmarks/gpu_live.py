@@ -1,4 +1,4 @@
-"""A short training on a device, started, switched and stopped as the Train page does it: by a pipe."""
+"""A short training run on a device, started, switched and stopped through a pipe, as the Train page does."""
 
 import contextlib
 import json
@@ -14,11 +14,11 @@ from explorer.recording.listing import list_runs
 
 LIMIT_S = 90.0
 STEPS = 40
-"""After so many the rule is switched, and after twice as many the run is stopped."""
+"""Steps before the switch of the rule; after twice as many the run is stopped."""
 
 
 def live_run(device: str, preset: str) -> dict[str, Any]:
-    """What became of it; `holds` if it was switched on the way, stopped when asked, and recorded whole."""
+    """The outcome; `holds` if the run was switched while training, stopped on request, and fully recorded."""
     with tempfile.TemporaryDirectory() as folder:
         runs = Path(folder)
         settings = {"training.device": device, "training.num_steps": 100_000}
@@ -42,7 +42,7 @@ def live_run(device: str, preset: str) -> dict[str, Any]:
 
 
 def steer(process: "subprocess.Popen[bytes]", folder: Path) -> dict[str, Any]:
-    """Switch after `STEPS`, stop `STEPS` after the switch; seconds of starting and of stopping."""
+    """Switch after `STEPS`, stop `STEPS` after the switch; seconds until started and until stopped."""
     began = time.monotonic()
 
     def wait_for(condition: Callable[[], bool]) -> None:
@@ -53,7 +53,7 @@ def steer(process: "subprocess.Popen[bytes]", folder: Path) -> dict[str, Any]:
     first = time.monotonic()
     tell(process, {"command": "switch", "rules": "loss_free"})
     wait_for(lambda: bool(switches(folder)))
-    # A run that never switched has ended or is out of time, so that nothing is waited for.
+    # A run that never switched has ended or run out of time, so there is nothing to wait for.
     wait_for(lambda: last_step(folder) >= max(switches(folder), default=0) + STEPS)
     tell(process, {"command": "stop"})
     asked = time.monotonic()
@@ -66,14 +66,14 @@ def steer(process: "subprocess.Popen[bytes]", folder: Path) -> dict[str, Any]:
 
 
 def tell(process: "subprocess.Popen[bytes]", command: dict[str, str]) -> None:
-    """One command as a line; a training that has ended already is found out by its exit code."""
+    """Send one command as a line; a run that has already ended is detected by its exit code."""
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError):
         process.stdin.write(json.dumps(command).encode() + b"\n")
 
 
 def content(path: Path) -> dict[str, Any]:
-    """A JSON file that may not be there yet."""
+    """Content of a JSON file; empty if it does not exist yet."""
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError):
@@ -85,13 +85,13 @@ def last_step(folder: Path) -> int:
 
 
 def switches(folder: Path) -> list[int]:
-    """The steps at which the rules change, as the run says."""
+    """Steps at which the rules change, according to the run."""
     balancer = content(folder / "run.json").get("config", {}).get("balancer", {})
     return [change["step"] for change in balancer.get("schedule", ())]
 
 
 def judged(outcome: dict[str, Any], runs: Path) -> dict[str, Any]:
-    """The outcome with what lies in the run folder."""
+    """The outcome, completed from the run folder."""
     folder = runs / "live"
     state, switched = content(folder / "status.json"), switches(folder)
     outcome |= {
@@ -115,6 +115,6 @@ def row(live: dict[str, Any]) -> str:
     ending = "" if live["holds"] else f"; {live['problems'] or ''} {live['said'][-500:]}"
     return (
         f"{'holds' if live['holds'] else 'DIFFERS'}: {live['device']}, {live['steps']} steps, switched at "
-        f"{live['switched_at']}, {live['state']} {live['seconds_to_stop']:.1f} s after it was asked for; "
-        f"the first {STEPS} steps were there after {live['seconds_to_steps']:.1f} s{ending}"
+        f"{live['switched_at']}, {live['state']} {live['seconds_to_stop']:.1f} s after the request; "
+        f"the first {STEPS} steps took {live['seconds_to_steps']:.1f} s{ending}"
     )

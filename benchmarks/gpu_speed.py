@@ -19,11 +19,11 @@ ROUTINGS: dict[str, dict[str, Any]] = {
     "ours, expert choice": {"model.routing": "expert_choice"},
     "ours, expert threshold": {"model.routing": "expert_threshold"},
 }
-"""Routings in which slots can be empty: the host waits in them (`host_waits`)."""
+"""Routings with possibly empty slots, in which the host waits (`host_waits`)."""
 
 
 def speeds(config: RunConfig, device: torch.device, rounds: int, deadline: float) -> dict[str, Any]:
-    """Arm -> tokens per second and what the host waits for, one arm at a time; late arms are left out.
+    """Arm -> tokens per second and host waits, one arm at a time; arms past the deadline are skipped.
 
     Each arm gets the device to itself, since a size that fills it leaves no room for a second model.
     """
@@ -58,7 +58,7 @@ def timed(
     """Median of `rounds` steps, with as many sequences as the device has memory for."""
     while True:
         try:
-            # Made where it will stay: a CPU takes longer for the weights than a GPU for all the steps.
+            # Built on the device: initialising the weights on a CPU takes longer than all steps on a GPU.
             with device:
                 step = make(config)
             seconds = step_seconds(step, device, rounds)
@@ -81,7 +81,7 @@ def timed(
 
 
 def step_seconds(step: Callable[[], object], device: torch.device, rounds: int) -> float:
-    """Median seconds of a step, the device's work included."""
+    """Median seconds per step, including the work on the device."""
     seconds = []
     for _ in range(3 + rounds):
         began = time.perf_counter()
@@ -93,12 +93,12 @@ def step_seconds(step: Callable[[], object], device: torch.device, rounds: int) 
 
 
 def memory_gb(device: torch.device) -> float | None:
-    """The most that was allocated on a GPU, in 10^9 bytes."""
+    """Peak memory allocated on a GPU, in 10^9 bytes."""
     return torch.cuda.max_memory_allocated(device) / 1e9 if device.type == "cuda" else None
 
 
 def release(device: torch.device) -> None:
-    """Give the memory of the last arm back."""
+    """Release the memory of the previous arm."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()

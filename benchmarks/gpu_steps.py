@@ -1,4 +1,4 @@
-"""One optimizer step on a device against the same step on the CPU, and whether the host waits in it."""
+"""Compare one optimizer step on a device with the same step on the CPU, and check for host waits."""
 
 import contextlib
 import time
@@ -23,22 +23,22 @@ from explorer.training.step_log import StepLog
 from explorer.training.update import bias_LE
 
 NEAR = 1e-5
-"""Two compared scores that are closer may change places in float32 on another device."""
+"""Two compared scores closer than this may swap in float32 on another device."""
 FLOAT32_LOSS = 1e-4
-"""Largest relative difference of loss and gradient norm in float32: another order of the same sums."""
+"""Largest relative difference of loss and gradient norm in float32, due to the order of summation."""
 FLOAT32_BIAS = 1e-4
-"""Largest difference of a bias that is solved for from scores."""
+"""Largest difference of a bias that is computed from scores."""
 FLOAT32_SUM = 1e-6
-"""Largest difference of a bias whose rule adds up fractions, in whatever order; any other that follows from
-counts is equal."""
+"""Largest difference of a bias whose rule sums fractions in any order; other biases computed from counts are
+equal."""
 BF16_LOSS = 1e-2
-"""Largest relative difference of the loss in bf16, which has 8 bits of mantissa (2^-9 = 0.2 % a rounding)."""
+"""Largest relative loss difference in bf16, which has 8 bits of mantissa (2^-9 = 0.2 % per rounding)."""
 BF16_COUNTS = 0.05
-"""Largest share of a layer's assignments that go elsewhere in bf16. The router itself stays in float32."""
+"""Largest share of a layer's assignments that differ in bf16. The router itself stays in float32."""
 
 
 def compare_steps(config: RunConfig, preset: str, device: torch.device, deadline: float) -> dict[str, Any]:
-    """Strategy -> what differs; those that draw at random are left out, since a GPU draws other numbers."""
+    """Strategy -> differences; strategies with random draws are skipped, since a GPU draws other numbers."""
     corpus = load_corpus(config.corpus)
     found: dict[str, Any] = {}
     for name, strategy in STRATEGIES.items():
@@ -58,7 +58,7 @@ def draws(config: RunConfig) -> bool:
 
 
 def compare_step(config: RunConfig, corpus: Corpus, device: torch.device) -> dict[str, Any]:
-    """The differences of step 0, from the same weights, and what the host waits for in steps 1 and 2."""
+    """Differences in step 0, from the same weights, and host waits in steps 1 and 2."""
     cpu = build_model(config.model, corpus.vocab_size, config.training.sequence_length, config.training.seed)
     twin = deepcopy(cpu).to(device)
     low = deepcopy(cpu).to(device)
@@ -93,9 +93,9 @@ def compare_step(config: RunConfig, corpus: Corpus, device: torch.device) -> dic
 
 
 def bias_holds(result: dict[str, Any], config: RunConfig) -> bool:
-    """Whether the bias is the one that it has to be.
+    """Whether the bias is correct.
 
-    Every rule but the quantiles' reads counts alone: its bias is what a CPU makes of the device's counts.
+    Every rule except the quantile rules reads only counts, from which a CPU computes the same bias.
     """
     moving = [rule for rule in config.balancer.rules if rule.moves_bias]
     if not all(isinstance(rule, LossFree) for rule in moving):
@@ -104,14 +104,14 @@ def bias_holds(result: dict[str, Any], config: RunConfig) -> bool:
 
 
 def adds_fractions(rule: Rule) -> bool:
-    """Whether the order of a sum decides the last bits: signs add up exactly, relative errors don't."""
+    """Whether the order of a sum affects the last bits: sums of signs are exact, of relative errors not."""
     return isinstance(rule, LossFree) and (
         rule.update_rule == "rms" or (rule.centred and rule.update_rule != "sign")
     )
 
 
 def near_ties(model: MoETransformer, config: RunConfig, corpus: Corpus) -> int:
-    """Choices of step 0 that hang on less than `NEAR`: rounding may decide them otherwise, with any right."""
+    """Selections of step 0 that depend on a difference below `NEAR`: rounding may rightly change them."""
     training, balancer = config.training, CombinedBalancer(config.balancer.rules)
     model.reset_bias(balancer.neutral_bias)
     found = 0
@@ -133,7 +133,7 @@ def near_ties(model: MoETransformer, config: RunConfig, corpus: Corpus) -> int:
 
 
 def bias_of(log: StepLog, config: RunConfig) -> torch.Tensor:
-    """The bias that follows on a CPU from the counts of step 0, [L, E]; the neutral one without a rule."""
+    """The bias computed on a CPU from the counts of step 0, [L, E]; the neutral bias without a rule."""
     balancer = CombinedBalancer(config.balancer.rules)
     counts_LE = log.layers["tokens"].cpu()
     bias_LE = torch.full(counts_LE.shape, balancer.neutral_bias)
@@ -142,17 +142,17 @@ def bias_of(log: StepLog, config: RunConfig) -> torch.Tensor:
 
 
 def difference(ours: torch.Tensor, theirs: torch.Tensor) -> float:
-    """Largest absolute difference; 0 of nothing."""
+    """Largest absolute difference; 0 for empty tensors."""
     return float((ours - theirs.cpu()).abs().max()) if theirs.numel() else 0.0
 
 
 def waits_as_known(waits: str | None, known: list[str], device: torch.device) -> bool:
-    """Whether the host waits exactly where it is said to; without a kernel for grouped products, anywhere."""
+    """Whether the host waits exactly where documented; without a kernel for grouped products, anywhere."""
     return waits is None or not has_grouped_kernel(device) or bool(waits) == bool(known)
 
 
 def one_step(model: MoETransformer, config: RunConfig, corpus: Corpus) -> tuple[StepLog, torch.Tensor]:
-    """Step 0, which samples everything that is ever measured, and the biases after it [L, E]."""
+    """Step 0, which samples every quantity, and the biases after it [L, E]."""
     balancer = CombinedBalancer(config.balancer.rules)
     model.reset_bias(balancer.neutral_bias)
     optimizer = make_optimizer(model, config)
@@ -161,14 +161,14 @@ def one_step(model: MoETransformer, config: RunConfig, corpus: Corpus) -> tuple[
 
 
 def waits_of(model: MoETransformer, config: RunConfig, corpus: Corpus) -> str:
-    """What CUDA says when the host waits within a step; empty if it does not."""
+    """CUDA's message if the host waits within a step; empty if it does not."""
     balancer = CombinedBalancer(config.balancer.rules)
     optimizer = make_optimizer(model, config)
-    # The first step of an optimizer allocates, and libraries begin their work with it.
+    # The first optimizer step allocates memory and initialises libraries.
     train_step(model, optimizer, balancer, config, corpus, 1, config.training.learning_rate)
     torch.cuda.set_sync_debug_mode("error")
     try:
-        # A step that samples, and one that does not.
+        # One sampled step and one that is not.
         for step in (config.training.sequence_load_interval, 2):
             train_step(model, optimizer, balancer, config, corpus, step, config.training.learning_rate)
     except RuntimeError as error:
@@ -190,13 +190,13 @@ def precision(dtype: torch.dtype | None) -> Iterator[None]:
 
 
 def moved(ours: StepLog, theirs: StepLog) -> int:
-    """Assignments that went to another expert, of all layers."""
+    """Number of assignments that went to another expert, over all layers."""
     difference = ours.layers["tokens"] - theirs.layers["tokens"].cpu()
     return int(difference.abs().sum()) // 2
 
 
 def relative(ours: StepLog, theirs: StepLog, name: str) -> float:
-    """|a - b| / |a| of a scalar."""
+    """|a - b| / |a| of two scalars."""
     a, b = float(ours.scalars[name]), float(theirs.scalars[name])
     return abs(a - b) / abs(a)
 

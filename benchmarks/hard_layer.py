@@ -2,9 +2,9 @@
 
     python -m benchmarks.hard_layer [--steps 800] [--seeds 0,1,2]
 
-N = 32, K = 4, T = 2,048. Of MaxVio in the later half of every run: the mean over steps and seeds, the 99th
-percentile and the maximum over all of them together. `steps to balance` counts updates until the mean of
-the following steps is below 1.5 times the random-routing baseline, seed by seed. No goal.
+N = 32, K = 4, T = 2,048. MaxVio in the second half of every run: mean, 99th percentile and maximum over all
+steps and seeds. `steps to balance`, per seed: updates until the mean of the following steps is below 1.5
+times the random-routing baseline. No goal.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from explorer.simulate.settings import RuleSettings, ScoreSettings
 SIZES = {"num_experts": 32, "top_k": 4, "num_tokens": 2048}
 LAYERS: dict[str, dict[str, float]] = {
     "easy": {"skew": 1.0, "noise": 1.0},
-    # Tokens of a domain score nearly alike and come in sequences, and the offsets turn: loads jump.
+    # Tokens of a domain have similar scores and come in sequences, and the offsets rotate: loads jump.
     "hard": {
         "skew": 2.0,
         "noise": 0.3,

@@ -1,9 +1,9 @@
-"""How fast files of other systems become run folders: at least 5 million load values per second is the goal.
+"""Speed of importing files of other systems. Goal: at least 5 million load values per second.
 
     python -m benchmarks.importers [--steps 400] [--layers 61] [--experts 256] [--only npy,csv]
 
-A load value is one (step, layer, expert); for routes, one assignment. Wall time and processor time, with the
-compaction at the end.
+A load value is one (step, layer, expert); for routes, one assignment. Wall time and processor time, both
+including the final compaction.
 """
 
 import argparse
@@ -60,7 +60,7 @@ def write_eplb(path: Path, loads: np.ndarray) -> int:
 
 
 def write_routes(path: Path, loads: np.ndarray) -> int:
-    """One layer, as many assignments as a tenth of the loads."""
+    """One layer, with a tenth as many assignments as load values."""
     experts = loads.shape[2]
     rows = max(1, loads.size // 10 // TOP_K)
     ids = np.argsort(np.random.default_rng(0).random((rows, experts)), axis=1)[:, :TOP_K]

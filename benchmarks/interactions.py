@@ -1,10 +1,10 @@
-"""How long a visitor waits after a click or a key, and how much the page is sent, with the shipped runs.
+"""How long a visitor waits after a click or key press, and how much the server sends, with the shipped runs.
 
     python -m benchmarks.interactions [--rounds 5] [--only replay,compare]
 
-Needs Chromium. Goals: 300 ms from the key or the button until nothing on the page changes any more, and
-2 MB at most for what one of them makes the server send. Every interaction is done once before it is
-measured. Milliseconds are taken inside the browser, from the event until the frame after the last change.
+Needs Chromium. Goals: 300 ms from the event until the page stops changing, and at most 2 MB sent per
+interaction. Every interaction is performed once before it is measured. Times are taken inside the
+browser, from the event until the frame after the last change.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from playwright.sync_api import Page, WebSocket, sync_playwright
 from benchmarks.app import CHROMIUM, serving
 
 QUIET_MS = 700
-"""A page that does not change for so long has answered."""
+"""A page that does not change for this long has finished."""
 WATCH = """(quiet) => {
     const main = document.querySelector('[data-testid="stMain"]');
     const KINDS = ["keydown", "pointerdown"];
@@ -46,7 +46,7 @@ WATCH = """(quiet) => {
 
 @dataclass(frozen=True, kw_only=True)
 class Interaction:
-    """Something that a visitor does, once for every round; `act(page, n)` with n from 0."""
+    """One interaction, repeated every round: `act(page, n)` with n from 0."""
 
     page: str
     name: str
@@ -129,7 +129,7 @@ class Weight:
 
 
 def settle(page: Page) -> None:
-    """Until the page has been drawn to its end."""
+    """Wait until the page is completely drawn."""
     page.get_by_role("heading", level=1).first.wait_for()
     page.wait_for_function(
         """() => !document.querySelector('[data-testid="stStatusWidget"], [data-stale="true"]')"""
@@ -138,7 +138,7 @@ def settle(page: Page) -> None:
 
 
 def measure(page: Page, weight: Weight, one: Interaction, rounds: int) -> tuple[list[float], int]:
-    """Milliseconds of every round, and the most bytes of one."""
+    """Milliseconds of every round, and the largest number of bytes in a round."""
     times, most = [], 0
     for n in range(rounds + 2):
         weight.take()
@@ -173,7 +173,7 @@ def main() -> None:
             times, most = measure(page, weight, one, options.rounds)
             print(
                 f"{one.page.partition('?')[0]:<12} {one.name:<24} median {statistics.median(times):4.0f} ms, "
-                f"worst {max(times):4.0f} ms, {most / 1000:,.0f} kB; the visit {first / 1000:,.0f} kB",
+                f"worst {max(times):4.0f} ms, {most / 1000:,.0f} kB; page visit {first / 1000:,.0f} kB",
                 flush=True,
             )
             page.close()

@@ -1,12 +1,12 @@
-"""Does routing know the future? Table of `explorer.model.leak` over routings and chunk sizes.
+"""Does routing leak the future? Table of `explorer.model.leak` over routings and chunk sizes.
 
     python -m benchmarks.leak [--preset quick] [--steps 200] [--seeds 0]
 
-For every arm one model is measured fresh and trained (`--steps 0`: fresh alone): which share of
-earlier tokens, and of tokens in other sequences, gets other experts or other logits when one later token
-is changed. Beside it the held-out perplexity, evaluated as the model trains (expert choice ranks the
-tokens of a held-out batch too), and with the tokens of every chunk drawn from all over the batch (arXiv
-2408.15664, section 5.2: what only leaked is lost by that).
+For every arm one model is measured before and after training (`--steps 0`: only before): the share of earlier
+tokens, and of tokens in other sequences, whose experts or logits change when one later token is changed.
+Also the held-out perplexity, with routing as in training (expert choice ranks the tokens of a held-out batch
+too), and with the tokens of every chunk drawn from the whole batch (arXiv 2408.15664, section 5.2: this
+removes any gain from leakage).
 """
 
 import argparse
@@ -30,13 +30,13 @@ TRIALS = 32
 
 
 def arms(sequence_length: int) -> list[str]:
-    """Routings to compare; chunks from a quarter of a sequence to all of a micro-batch."""
+    """Routings to compare; chunks from a quarter of a sequence to a whole micro-batch."""
     chunks = (sequence_length // 4, sequence_length, 4 * sequence_length)
     return ["loss_free", "expert_threshold", *(f"expert_choice:chunk={n}" for n in chunks), "expert_choice"]
 
 
 def measured(config: RunConfig, corpus: Corpus, train: bool) -> tuple[Leak, Leak, float, float]:
-    """Leak fresh and trained, held-out perplexity, and that with shuffled chunks."""
+    """Leak before and after training, held-out perplexity, and perplexity with shuffled chunks."""
     batches = list(
         corpus.held_out(
             num_tokens=config.training.eval_tokens, sequence_length=config.training.sequence_length
@@ -72,7 +72,7 @@ def perplexity(
     *,
     shuffle: bool = False,
 ) -> float:
-    """exp of the mean loss in batches of the training's size; `shuffle`: chunks of tokens from anywhere."""
+    """exp of the mean loss in batches of the training size; `shuffle`: chunks drawn from the whole batch."""
     model.eval()
     total = count = 0.0
     original = choosing.expert_choice
@@ -114,10 +114,8 @@ def main() -> None:
     if options.steps:
         base = base.with_setting("training.num_steps", options.steps)
     corpus = load_corpus(base.corpus)
-    columns = ("fresh: experts", "logits", "trained: experts", "logits", "other sequences: experts", "logits")
-    print(
-        f"{options.preset}, {options.steps} steps; {TRIALS} times one token changed; share of tokens changed"
-    )
+    columns = ("before: experts", "logits", "after: experts", "logits", "other sequences: experts", "logits")
+    print(f"{options.preset}, {options.steps} steps; {TRIALS} trials of one changed token; tokens affected")
     print(f"{'arm':<26} seed  {'  '.join(columns)}  perplexity  chunks shuffled")
     for seed in map(int, options.seeds.split(",")):
         for arm in arms(base.training.sequence_length):

@@ -1,4 +1,4 @@
-"""How fresh the live charts are: from the moment a part of a run is acknowledged until the page shows it."""
+"""Delay of the live charts: from the commit of a part of a run until the page shows it."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from playwright.sync_api import Page
 
 LOOK_S = 0.02
 LIMIT_S = 300.0
-# Every sentence "Now: rule 1.23 (step 57); ..." with the time at which it appeared, in seconds of the epoch.
+# Every sentence "Now: rule 1.23 (step 57); ..." with the time when it appeared, in seconds since the epoch.
 RECORD = """() => {
     window.said = [];
     const main = document.querySelector('[data-testid="stMain"]');
@@ -28,9 +28,9 @@ SAID = re.compile(r"(.+?):? [-\d.,e]+ \((?:step|mean of steps \d+ to) (\d+)\)")
 
 
 def freshness(page: Page, base: str, runs: Path) -> list[float]:
-    """Train two arms of `quick` from the page; seconds for every part of both until its last step is shown.
+    """Train two arms of `quick` from the page; seconds per part, for both arms, until its last step is shown.
 
-    A part counts as acknowledged when its file has got its name, which is the change time of the file.
+    A part counts as committed when its file is renamed, which is the change time of the file.
     """
     page.goto(f"{base}/train")
     start = page.get_by_role("button", name="Start training")
@@ -57,7 +57,7 @@ def freshness(page: Page, base: str, runs: Path) -> list[float]:
     for (run_id, step), when in acknowledged.items():
         seen = (at for at, steps in shown if steps.get(labels[run_id], -1) >= step)
         first = next(seen, None)
-        # The page may have been left before the last parts of the third arm were there.
+        # The page may have been left before the last parts of the third arm existed.
         if first is not None:
             delays.append(first - when)
     if not delays:

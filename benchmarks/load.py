@@ -1,12 +1,12 @@
-"""Many visitors at once beside a training: errors, wrong answers, waiting times, memory.
+"""Many visitors at once while a run trains: errors, wrong answers, waiting times, memory.
 
     python -m benchmarks.load [--sessions 24] [--seconds 180] [--json]
 
-Starts the app with the shipped runs, asks a quiet server what stands at some playheads, starts a training of
-`standard`, and then lets that many sessions open pages, follow links and move the step for so long. Every
-text at a playhead is compared with the quiet server's. Sessions speak Streamlit's protocol over real
-websockets (`benchmarks/visitor.py`) and pause as people do. Goals: no error, no wrong answer, p95 of 2 s for
-a move and of 5 s for a page. Exit code 1 if something was wrong; how long it took is no error.
+Starts the app with the shipped runs, reads the texts at some playheads from the idle server, starts to train
+a `standard` run, and lets `--sessions` sessions open pages, follow links and move the step for `--seconds`.
+Every text at a playhead is compared with that of the idle server. Sessions speak Streamlit's protocol over
+real websockets (`benchmarks/visitor.py`) and pause as people do. Goals: no errors, no wrong answers, p95 of
+2 s per move and 5 s per page. Exit code 1 after an error or a wrong answer; slowness is not an error.
 """
 
 import argparse
@@ -43,14 +43,14 @@ PAGES = (
 RUNS = ("standard-loss_free-seed0", "standard-none-seed0", "standard-aux_loss-seed1")
 LAST_STEP = 799
 PREPARATION_S = 600.0
-"""Patience while the index is built and the quiet answers are asked for; nothing of that is measured."""
+"""Timeout while the index is built and the reference texts are read; none of this is measured."""
 THINK_S = (2.0, 8.0)
-"""Shortest and longest pause between two things that a person does."""
+"""Shortest and longest pause between two actions of a visitor."""
 
 
 @dataclass
 class Findings:
-    """What the sessions met."""
+    """Results of all sessions."""
 
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     errors: list[str] = field(default_factory=list)
@@ -72,7 +72,7 @@ async def open_replay(visitor: Visitor, run: str) -> float:
 
 
 async def quiet_answers(base: str, steps: list[int]) -> Expected:
-    """What one visitor alone is told; asked twice, so that what changes by itself is found out here."""
+    """Reference texts, read twice by a single visitor so that unstable texts are detected here."""
     answers: Expected = {}
     async with Visitor(base, patience_s=PREPARATION_S) as visitor:
         for run in RUNS:
@@ -82,14 +82,14 @@ async def quiet_answers(base: str, steps: list[int]) -> Expected:
                 await visitor.set_number("Step", step)
                 texts = at_playhead(visitor, step)
                 if not texts or answers.setdefault((run, step), texts) != texts:
-                    raise SystemExit(f"{run}, step {step}: the quiet server itself says {texts}")
+                    raise SystemExit(f"{run}, step {step}: the idle server itself is not consistent: {texts}")
     return answers
 
 
 async def person(
     base: str, number: int, until: float, steps: list[int], expected: Expected, findings: Findings
 ) -> None:
-    """One session's life: a first visit, then a page, a link or a look at a run, with pauses."""
+    """One session: a first visit, then pages, links and runs, with pauses."""
     rng = random.Random(number)
     await asyncio.sleep(rng.uniform(0, THINK_S[1]))
     async with Visitor(base) as visitor:
@@ -154,7 +154,7 @@ def start_training(folder: str) -> "subprocess.Popen[bytes]":
 
 
 async def measure(sessions: int, seconds: float, num_steps: int = 20) -> dict[str, Any]:
-    """Everything that is printed, as plain data."""
+    """All results, as plain data."""
     rng = random.Random(0)
     steps = rng.sample(range(1, LAST_STEP), num_steps)
     with tempfile.TemporaryDirectory() as folder, Path(folder, "server.log").open("w+b") as log:
@@ -163,7 +163,7 @@ async def measure(sessions: int, seconds: float, num_steps: int = 20) -> dict[st
         try:
             wait_until_up(base)
             async with Visitor(base, patience_s=PREPARATION_S) as first:
-                # Until the shipped runs are in the index.
+                # Wait until the shipped runs are in the index.
                 while await first.open("replay", f"run={RUNS[0]}") and not first.texts():
                     await asyncio.sleep(1)
             expected = await quiet_answers(base, steps)
@@ -210,12 +210,12 @@ def last_step(status: Path) -> int:
 
 
 def waits_of(findings: Findings) -> dict[str, dict[str, float]]:
-    """The waits of every kind that was answered at all; calls that failed are among the errors."""
+    """Waiting times by kind, where any call succeeded; failed calls are counted as errors."""
     return {name: waits(times) for name, times in sorted(findings.seconds.items()) if times}
 
 
 def waits(times: list[float]) -> dict[str, float]:
-    """Number, median, p95 (nearest rank) and longest of at least one wait."""
+    """Number, median, p95 (nearest rank) and maximum of at least one waiting time."""
     ordered = sorted(times)
     p95 = ordered[max(0, -(-95 * len(ordered) // 100) - 1)]
     return {"count": len(times), "median_s": statistics.median(times), "p95_s": p95, "longest_s": ordered[-1]}
@@ -227,7 +227,7 @@ def is_right(result: dict[str, Any]) -> bool:
 
 def table(result: dict[str, Any]) -> list[str]:
     lines = [
-        f"{result['sessions']} sessions for {result['seconds']:.0f} s beside a training "
+        f"{result['sessions']} sessions for {result['seconds']:.0f} s while a run trains "
         f"({result['steps_trained']} steps); load average {result['load_average']:.1f}"
     ]
     for name, wait in result["waits"].items():

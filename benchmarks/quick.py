@@ -1,9 +1,9 @@
-"""Wall time of `python -m explorer compare --preset quick`, from the first byte of text to the table.
+"""Wall time of `python -m explorer compare --preset quick`, from reading the corpus to the table.
 
     python -m benchmarks.quick [--rounds 1]
 
-The tokenizer cache is emptied first, so that the time includes training the tokenizer, and evaluation.
-Goal: at most 60 s on two cores, 40 s when they are quiet.
+The tokenizer cache is emptied first, so the time includes training the tokenizer, and evaluation.
+Goal: at most 60 s on two cores, 40 s if they are idle.
 """
 
 import argparse

@@ -1,9 +1,9 @@
-"""What recording adds to a training step: at most 2 % is the goal.
+"""Cost of recording relative to a training step. Goal: at most 2 %.
 
     python -m benchmarks.recording [--preset standard] [--steps 150]
 
-The same training, with a recorder that writes a run folder; the time spent inside the recorder's
-methods is summed and set against the time of the steps themselves.
+A training run with a recorder that writes a run folder; the total time spent in the recorder's methods is
+divided by the time of the steps themselves.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from explorer.training import train
 
 
 class Timed:
-    """Forwards every call and adds up how long it took."""
+    """Forward every call and sum the time spent."""
 
     def __init__(self, recorder: Any) -> None:
         self._recorder, self.seconds = recorder, 0.0

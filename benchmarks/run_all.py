@@ -1,4 +1,4 @@
-"""Every benchmark, one after the other; each says what it measures and what its goal is."""
+"""Run every benchmark in turn; each prints what it measures and its goal."""
 
 import subprocess
 import sys

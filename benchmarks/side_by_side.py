@@ -1,4 +1,4 @@
-"""Times several functions in turn within one process, so that a drifting machine slows all of them alike."""
+"""Time several functions alternately in one process, so that drifting machine speed affects all equally."""
 
 import statistics
 import time
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 def time_in_turn(
     functions: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 3
 ) -> dict[str, list[float]]:
-    """Seconds of each call, A B C A B C …; the first `warmup` rounds are thrown away."""
+    """Seconds of each call, A B C A B C …; the first `warmup` rounds are discarded."""
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(rounds + warmup):
         for name, function in functions.items():
@@ -19,7 +19,7 @@ def time_in_turn(
 
 
 def ratio(above: list[float], below: list[float]) -> str:
-    """Median of the paired ratios, with the middle half of them."""
+    """Median of the paired ratios, with their interquartile range."""
     ratios = sorted(a / b for a, b in zip(above, below, strict=True))
     quarter = len(ratios) // 4
     return f"{statistics.median(ratios):.2f} ({ratios[quarter]:.2f} to {ratios[-quarter - 1]:.2f})"

@@ -1,10 +1,10 @@
-"""What a simulation costs. Goals for 1,000 steps: 200 ms at N = 16, T = 512; 1 s at N = 64, T = 2,048.
+"""Cost of a simulation. Goals for 1,000 steps: 200 ms at N = 16, T = 512; 1 s at N = 64, T = 2,048.
 
     OMP_NUM_THREADS=1 python -m benchmarks.simulate [--rounds 7] [--steps 1000]
 
-The sizes take turns within one process. "rule moved": the pool of scores is there, as when a slider of a
-rule is moved. "scores moved": scores and the choice without bias are made anew, as when the skew is.
-Times are of the processor, which a busy machine disturbs less than the clock on the wall, and of the wall.
+The sizes alternate within one process. "rule changed": the pool of scores exists, as when a slider of a rule
+is moved. "scores changed": scores and the selection without bias are recomputed, as when the skew changes.
+Reports processor time, which a busy machine affects less, and wall time.
 """
 
 import argparse
@@ -37,15 +37,15 @@ def _cases(steps: int) -> dict[str, Callable[[], object]]:
         def scores_moved(settings: ScoreSettings = still.settings) -> object:
             return simulate(settings, RuleSettings(), steps=steps, source=Scores(settings))
 
-        cases[f"{size}, rule moved"] = rule_moved
-        cases[f"{size}, scores moved"] = scores_moved
+        cases[f"{size}, rule changed"] = rule_moved
+        cases[f"{size}, scores changed"] = scores_moved
         cases[f"{size}, drifting"] = lambda source=moving: rule_moved(source)
         cases[f"{size}, auxiliary loss"] = lambda source=still: rule_moved(source, "aux_loss")
     frozen = ScoreSettings(num_experts=8, top_k=1, num_tokens=256, source="frozen")
     source = Scores(frozen)
     table = source.of(source.weights, source.offset(0)).astype("float64")
     cases["theory: linear program, 256 tokens, 8 experts"] = lambda: lp_optimum(table, 1)
-    cases["theory: 200 steps with their account"] = lambda: descend(table, 1, RuleSettings(rate=5e-3), 200)
+    cases["theory: 200 descent steps, recorded"] = lambda: descend(table, 1, RuleSettings(rate=5e-3), 200)
     return cases
 
 
@@ -65,7 +65,7 @@ def main() -> None:
 def _measure(
     cases: dict[str, Callable[[], object]], rounds: int
 ) -> dict[str, tuple[list[float], list[float]]]:
-    """Seconds of the processor and of the wall, A B C A B C …; the first round is thrown away."""
+    """Processor and wall seconds, A B C A B C …; the first round is discarded."""
     found: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in cases}
     for turn in range(rounds + 1):
         for name, case in cases.items():

@@ -1,12 +1,12 @@
-"""How long the index takes to take in a run, and how long its views take to answer.
+"""Time to ingest a run into the index, and time per query.
 
     python -m benchmarks.store                        10^6 rows of expert_loads
     python -m benchmarks.store --rows 1e6 1e7 1e8     side by side, as multiples of the first
-    python -m benchmarks.store --live                 as parts of a run at work instead of compacted files
+    python -m benchmarks.store --live                 as parts of a running run instead of compacted files
 
-Synthetic run folders with 8 layers of 64 experts (--layers, --experts change that) go to a temporary
-folder. Two times each: wall clock, and processor time of all threads, which a busy machine disturbs less.
-A view's time is the best of several, cursor included; nothing is cached between them.
+Synthetic run folders with 8 layers of 64 experts (--layers, --experts change that) are written to a temporary
+folder. Reports wall time, and processor time of all threads, which a busy machine affects less. The time of a
+query is the best of several, including the cursor; nothing is cached between them.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--rows", type=float, nargs="+", default=[1e6], help="rows of expert_loads")
     parser.add_argument("--layers", type=int, default=8)
     parser.add_argument("--experts", type=int, default=64)
-    parser.add_argument("--live", action="store_true", help="parts in the order of steps, not compacted")
+    parser.add_argument("--live", action="store_true", help="parts in step order, not compacted")
     parser.add_argument("--folder", type=Path, help="where to put the run folders (default: temporary)")
     options = parser.parse_args()
     times: dict[str, list[Times]] = {}
@@ -83,7 +83,7 @@ def measure(folder: Path, rows: int, options: argparse.Namespace) -> dict[str, T
 
 
 def now() -> Times:
-    """Wall clock and processor time of all threads, seconds."""
+    """Wall and processor time of all threads, in seconds."""
     return time.perf_counter(), time.process_time()
 
 
@@ -94,7 +94,7 @@ def since(begun: Times) -> Times:
 
 
 def best(index: Index, view: Callable[[Any], object]) -> Times:
-    """The least of several calls, wall clock and processor time each."""
+    """Minimum over several calls, for wall and processor time separately."""
     found = []
     for _ in range(REPEATS):
         begun = now()
@@ -105,7 +105,7 @@ def best(index: Index, view: Callable[[Any], object]) -> Times:
 
 
 def views(num_steps: int, layers: int) -> dict[str, Callable[[Any], object]]:
-    """Every query that reads a run, on the last layer."""
+    """Every query that reads a run, for the last layer."""
     run, layer = "synthetic", layers - 1
     return {
         "list_runs": runs.list_runs,
@@ -129,7 +129,7 @@ def views(num_steps: int, layers: int) -> dict[str, Callable[[Any], object]]:
 
 
 def write_run(folder: Path, num_steps: int, layers: int, experts: int, live: bool) -> None:
-    """A run folder with random loads and biases, compacted or as parts in the order of steps."""
+    """A run folder with random loads and biases, compacted or as parts in step order."""
     folder.mkdir(parents=True)
     info = {
         "format_version": 1,
@@ -175,7 +175,7 @@ def _write_all(path: Path, parts: list[Callable[[], pa.Table]]) -> None:
 
 
 def _load_chunks(num_steps: int, layers: int, experts: int, live: bool) -> Iterator[Callable[[], pa.Table]]:
-    """Makers of the rows: one a chunk of steps, or one a layer and half of its experts."""
+    """Functions that make the rows: one per chunk of steps, or one per layer and half of its experts."""
     if live:
         for first in range(0, num_steps, CHUNK_STEPS):
             steps_here = np.arange(first, min(num_steps, first + CHUNK_STEPS))

@@ -1,12 +1,12 @@
-"""Training throughput against (a) a dense model of the same active parameters and (b) transformers' Mixtral.
+"""Training throughput against (a) a dense model with equal active parameters and (b) transformers' Mixtral.
 
     python -m benchmarks.training [--preset standard] [--rounds 20] [--profile]
 
-All models run in one process, one thread, in turn; what counts is the ratio of tokens per second.
-Goals: at least 0.8 of (a), never slower than (b). Every step is forward, backward, clipping and AdamW on
-the same random tokens; nothing is recorded (benchmarks/recording.py measures that). `--profile` also says
-how much of the time goes into kernels that any such model calls (matrix products, attention, softmax of the
-logits, AdamW), and how fast ours could be against (b) if everything else in it cost nothing.
+All models run alternately in one process with one thread; the result is the ratio of tokens per second.
+Goals: at least 0.8 of (a), not slower than (b). Every step is forward, backward, clipping and AdamW on
+the same random tokens; nothing is recorded (benchmarks/recording.py measures that). `--profile` also shows
+how much time goes into kernels that any such model calls (matrix products, attention, softmax of the
+logits, AdamW), and how fast ours could be relative to (b) if everything else in it were free.
 """
 
 import argparse
@@ -63,7 +63,7 @@ def random_tokens(config: RunConfig, device: torch.device = CPU) -> torch.Tensor
 
 
 def dense_model(config: RunConfig) -> torch.nn.Module:
-    """The same transformer with one SwiGLU as wide as the experts that a token passes."""
+    """The same transformer with one SwiGLU as wide as the experts that a token activates."""
     model = config.model
     width = (model.top_k + model.num_shared_experts) * model.expert_hidden_size
     twin = replace(model, num_dense_layers=model.num_layers - 1, dense_hidden_size=width)
@@ -116,11 +116,11 @@ FLOOR = (
     "aten::_log_softmax_backward_data",
     "aten::_fused_adamw_",
 )
-"""Kernels that every transformer of these sizes needs; each is one call into a library."""
+"""Kernels that every transformer of these sizes needs; each is a single library call."""
 
 
 def profile(step: Callable[[], object], steps: int = 5) -> tuple[float, float]:
-    """(seconds a step, of which in the kernels of `FLOOR`), both as the profiler sees them."""
+    """(seconds per step, of which in the kernels of `FLOOR`), both according to the profiler."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as found:
         for _ in range(steps):
             step()
@@ -141,7 +141,7 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true")
     options = parser.parse_args()
     config = get_preset(options.preset)
-    # Mixtral has no shared expert, so the comparison with it leaves ours out as well.
+    # Mixtral has no shared expert, so ours is removed for this comparison.
     plain = replace(config, model=replace(config.model, num_shared_experts=0))
     with quiet_cpu(1):
         steps = {
@@ -159,7 +159,7 @@ def main() -> None:
     tokens = config.training.tokens_per_step
     for name, values in seconds.items():
         median = sorted(values)[len(values) // 2]
-        print(f"{name:<24}{median * 1e3:8.1f} ms a step {tokens / median:10,.0f} tokens/s")
+        print(f"{name:<24}{median * 1e3:8.1f} ms per step {tokens / median:10,.0f} tokens/s")
     print(
         f"(a) tokens/s of ours over the dense model's: {ratio(seconds['dense'], seconds['ours'])}; goal 0.8"
     )
@@ -168,10 +168,10 @@ def main() -> None:
     for rule in ("loss_free", "aux_loss"):
         print(f"step time of {rule} over none: {ratio(seconds[f'ours, {rule}'], seconds['ours'])}")
     for name, (whole, floor) in profiles.items():
-        print(f"{name}: {whole * 1e3:.1f} ms a step, {floor / whole:.0%} of it in kernels that both need")
+        print(f"{name}: {whole * 1e3:.1f} ms per step, {floor / whole:.0%} of it in kernels that both need")
     if profiles:
         ours, theirs = profiles.values()
-        print(f"ours over Mixtral's if all the rest of ours were free: {theirs[0] / ours[1]:.2f}")
+        print(f"ours over Mixtral's if everything else in ours were free: {theirs[0] / ours[1]:.2f}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""A visitor without a browser: a Streamlit session over its websocket, as the browser's script speaks it.
+"""A visitor without a browser: a Streamlit session over its websocket, using the browser's protocol.
 
 A session opens a page, follows links and moves widgets, and receives elements until the script has run. It
-keeps the address and the elements of its page, and draws nothing.
+keeps the URL and the elements of its page, and draws nothing.
 """
 
 import asyncio
@@ -15,25 +15,25 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 PATIENCE_S = 60.0
-"""By default, a script run that takes longer counts as no answer."""
+"""Default timeout: a script run that takes longer counts as unanswered."""
 
 
 @dataclass(frozen=True)
 class Widget:
-    """What must be said to move a widget."""
+    """The identifiers needed to change a widget."""
 
     id: str
     label: str
     kind: str
     fragment: str
-    """The fragment that runs again when it moves; empty: the whole page."""
+    """The fragment that reruns when it changes; empty: the whole page."""
     parameter: str
-    """Where the browser keeps its value in the address; empty: nowhere."""
+    """The URL parameter that holds its value; empty: none."""
 
 
 @dataclass
 class Visitor:
-    """One session. Not to be used by two tasks at once."""
+    """One session. Must not be used by two tasks at once."""
 
     base: str
     """http://host:port of the server."""
@@ -41,17 +41,17 @@ class Visitor:
     page: str = ""
     query: str = ""
     pages: dict[str, str] = field(default_factory=dict)
-    """Path of a page -> the hash by which a browser asks for it."""
+    """Path of a page -> the hash with which a browser requests it."""
     page_hash: str = ""
     elements: dict[tuple[int, ...], Any] = field(default_factory=dict)
     fragments: dict[tuple[int, ...], str] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
-    """Exceptions that the page has shown."""
+    """Exceptions shown on the page."""
     bytes_received: int = 0
     socket: Any = None
 
     async def open(self, page: str = "", query: str = "") -> float:
-        """Type an address: a new session. Seconds until the page has run."""
+        """Open a URL in a new session. Returns the seconds until the page has run."""
         await self.close()
         self.page, self.query, self.page_hash = page, query, ""
         self.elements, self.fragments = {}, {}
@@ -62,18 +62,18 @@ class Visitor:
             max_size=None,
             open_timeout=self.patience_s,
             ping_interval=None,
-            # A server of this machine is asked directly, whatever proxy the environment names.
+            # Requests to the local server bypass any proxy set in the environment.
             proxy=None,
         )
         return await self._run(self._message())
 
     async def follow(self, page: str) -> float:
-        """A link inside the app: the same session, another page, only the shell's part of the address."""
+        """Follow a link inside the app: same session, another page, only the app-wide URL parameters."""
         self.page, self.page_hash = page, self.pages[page]
         return await self._run(self._message())
 
     async def set_number(self, label: str, value: float) -> float:
-        """Type a number into a field. Seconds until what hangs on it has run."""
+        """Type a number into a field. Returns the seconds until everything that depends on it has run."""
         widget = self.widget(label, "number_input")
         if widget.parameter:
             self.query = urlencode(dict(parse_qsl(self.query)) | {widget.parameter: f"{value:g}"})
@@ -83,7 +83,7 @@ class Visitor:
         return await self._run(message)
 
     def widget(self, label: str, kind: str) -> Widget:
-        """The widget of a label. Raises LookupError, with the errors of the page if it has any."""
+        """The widget with this label. Raises LookupError, with the page's errors if there are any."""
         for path, element in self.elements.items():
             if element.WhichOneof("type") == kind and getattr(element, kind).label == label:
                 proto = getattr(element, kind)
@@ -91,7 +91,7 @@ class Visitor:
         raise LookupError(f"/{self.page}?{self.query} has no {kind} {label!r}; errors: {self.errors}")
 
     def texts(self) -> list[str]:
-        """Every text of the page, in the order in which it stands there."""
+        """All texts of the page, in page order."""
         markdown = (self.elements[path] for path in sorted(self.elements))
         return [e.markdown.body for e in markdown if e.WhichOneof("type") == "markdown"]
 
@@ -129,14 +129,14 @@ class Visitor:
         return time.monotonic() - began
 
     async def _until_finished(self) -> None:
-        """Take what the server sends up to the end of a script run that began in between."""
+        """Receive messages until the end of a script run that began meanwhile."""
         has_begun = False
         while True:
             data = await self.socket.recv()
             self.bytes_received += len(data)
             answer = ForwardMsg.FromString(data)
             kind = answer.WhichOneof("type")
-            # The end of a run that was interrupted by this one is none.
+            # Ignore the end of a run that this one interrupted.
             has_begun = has_begun or kind == "new_session"
             if kind == "script_finished" and has_begun:
                 return
@@ -162,6 +162,6 @@ class Visitor:
             if element.WhichOneof("type") == "exception":
                 self.errors.append(f"{element.exception.type}: {element.exception.message}")
         elif delta.WhichOneof("type") == "add_block":
-            # A block in the place of another one begins empty.
+            # A block that replaces another one starts empty.
             for old in [p for p in self.elements if p[: len(path)] == path]:
                 del self.elements[old], self.fragments[old]
