@@ -107,6 +107,11 @@ class FolderRecorder:
         """What status.json says by now."""
         return self._writer.status
 
+    @property
+    def pending_cells(self) -> int:
+        """Array cells in memory that are not on their way to the disk."""
+        return self._pending_cells
+
     def record(self, record: Record) -> None:
         """Keep a copy of one record in memory.
 
