@@ -106,7 +106,14 @@ class StepWriter:
         if self._recorder is None or self._is_superseded:
             return
         recorder = self._recorder
-        recorder.finish(state, message)
+        try:
+            recorder.finish(state, message)
+        except ExplorerError:  # perhaps of the write before; its steps are in memory and get another try
+            try:
+                recorder.finish(state, message)
+            except ExplorerError as error:
+                recorder.end_as("failed", str(error))
+                raise
         info = self._info
         complete = replace(
             info,

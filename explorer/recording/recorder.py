@@ -259,7 +259,7 @@ class FolderRecorder:
             try:
                 self.finish("finished")
             except Exception as refused:
-                self._say_at_least("failed", str(refused))
+                self.end_as("failed", str(refused))
                 raise
             return
         state = "failed" if isinstance(error, Exception) else "interrupted"
@@ -268,10 +268,10 @@ class FolderRecorder:
             self.finish(state, message)
         except Exception as second:
             error.add_note(f"The run's folder could not be finished either: {second}")
-            self._say_at_least(state, f"{message} (and: {second})")
+            self.end_as(state, f"{message} (and: {second})")
 
-    def _say_at_least(self, state: str, message: str) -> None:
-        """How the run ended, where its last rows or its compaction could not be written."""
+    def end_as(self, state: str, message: str) -> None:
+        """State how the run ended, where its last rows or its compaction could not be written."""
         with suppress(RunFolderError):
             self._writer.end(state=state, message=message)
         self._close()
