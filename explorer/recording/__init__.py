@@ -5,6 +5,7 @@
 
 from explorer.recording.checksums import check_file
 from explorer.recording.files import atomic_write_json, read_json
+from explorer.recording.hooks import RouterWatch, watch
 from explorer.recording.info import RunInfo, make_run_id, run_info_from_config
 from explorer.recording.listing import RunListing, list_runs
 from explorer.recording.loop import Recorder
@@ -20,6 +21,7 @@ __all__ = [
     "FolderRecorder",
     "Part",
     "Recorder",
+    "RouterWatch",
     "RunFolder",
     "RunInfo",
     "RunListing",
@@ -32,4 +34,5 @@ __all__ = [
     "read_json",
     "read_part",
     "run_info_from_config",
+    "watch",
 ]

@@ -15,7 +15,7 @@ SOURCE = "recorded"
 def describe(
     runs_dir: Path,
     *,
-    num_experts: int | Sequence[int],
+    num_experts: Any,
     num_layers: int,
     run_id: str | None,
     name: str,
@@ -25,8 +25,8 @@ def describe(
     balancer: str,
     **known: Any,
 ) -> RunInfo:
-    """Sizes and names as `Recorder` takes them -> RunInfo. Raises RunFolderError for what makes no sense."""
-    widths = None if not isinstance(num_experts, Sequence) else tuple(num_experts)
+    """Sizes and names as `Recorder` takes them -> RunInfo; num_experts: one number, or one per layer. Raises RunFolderError for what makes no sense."""
+    widths = tuple(num_experts) if hasattr(num_experts, "__len__") else None
     run_id = run_id or make_run_id(runs_dir, preset=SOURCE, family=name or "run", seed=known.get("seed"))
     details = dict(config or {})
     if layer_names is not None:
@@ -50,7 +50,7 @@ def describe(
     )
 
 
-def _rule(text: str) -> dict[str, str]:
+def _rule(text: str) -> dict[str, Any]:
     """A rule in the notation of docs/strategies.md, or what its user calls it."""
     if not text:
         return {}

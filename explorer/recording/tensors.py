@@ -45,7 +45,7 @@ def ready_events(values: list[Any]) -> list[Any]:
 
     events = []
     for device in devices:
-        event = torch.cuda.Event(blocking=True)
+        event: Any = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
         event.record(torch.cuda.current_stream(device))
         events.append(event)
     return events
