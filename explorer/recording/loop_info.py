@@ -25,7 +25,10 @@ def describe(
     balancer: str,
     **known: Any,
 ) -> RunInfo:
-    """Sizes and names as `Recorder` takes them -> RunInfo; num_experts: one number, or one per layer. Raises RunFolderError for what makes no sense."""
+    """Sizes and names as `Recorder` takes them -> RunInfo. Raises RunFolderError for impossible sizes.
+
+    num_experts: one number, or one per layer. known: further fields of RunInfo.
+    """
     widths = tuple(num_experts) if hasattr(num_experts, "__len__") else None
     run_id = run_id or make_run_id(runs_dir, preset=SOURCE, family=name or "run", seed=known.get("seed"))
     details = dict(config or {})

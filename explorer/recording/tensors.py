@@ -3,6 +3,7 @@
 PyTorch is imported only where a tensor has already arrived. Shapes: T tokens, K experts per token, E experts.
 """
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -27,10 +28,12 @@ def own_copy(value: Any) -> Any:
     if is_tensor(value):
         return value.detach().clone()
     if isinstance(value, list | tuple):
-        if len(value) > 1 and all(map(is_tensor, value)) and len({_kind(v) for v in value}) == 1:
+        if len(value) > 1 and all(map(is_tensor, value)):
             import torch
 
-            return torch.stack([v.detach() for v in value])
+            # Layers of different widths or on different devices are copied one by one.
+            with torch.no_grad(), suppress(RuntimeError):
+                return torch.stack(list(value))
         return [own_copy(v) for v in value]
     return np.array(value)
 
@@ -92,7 +95,3 @@ def _count_tensor(ids: Any, num_experts: int, mask: Any) -> Any:
 def _check_mask(size: int, num_tokens: int) -> None:
     if size != num_tokens:
         raise Refused(f"needs a mask of as many elements as there are tokens ({num_tokens}), not {size}")
-
-
-def _kind(tensor: Any) -> tuple[Any, ...]:
-    return tuple(tensor.shape), tensor.dtype, tensor.device
