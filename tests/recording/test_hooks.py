@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from megatron_router import TopKRouter
 
 from explorer.errors import RunFolderError
 from explorer.recording import Recorder, RunFolder
@@ -190,26 +191,9 @@ def test_a_model_without_routers_is_refused() -> None:
         watch(torch.nn.Linear(2, 2))
 
 
-class TopKRouter(torch.nn.Module):
-    """A stand-in with the signature of Megatron's TopKRouter: two arrays [T, E], weights and a map."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.config = type("TransformerConfig", (), {"num_moe_experts": E, "moe_router_topk": K})()
-        self.topk = K
-        self.weight = torch.nn.Parameter(torch.randn(E, 4))
-        self.register_buffer("expert_bias", torch.randn(E))
-
-    def forward(self, input: Any, padding_mask: Any = None) -> tuple[Any, Any]:
-        scores = (input.reshape(-1, 4) @ self.weight.T).sigmoid()
-        chosen = (scores + self.expert_bias).topk(K, dim=-1).indices
-        routing_map = torch.zeros_like(scores).int().scatter(1, chosen, 1).bool()
-        return scores * routing_map, routing_map
-
-
 def test_a_router_that_returns_a_map() -> None:
     torch.manual_seed(0)
-    model = torch.nn.Sequential(TopKRouter())
+    model = torch.nn.Sequential(TopKRouter(E, K, 4))
     watcher = watch(model)
     hidden = torch.randn(5, 4)
     watcher.set_mask([1, 1, 0, 1, 1])
