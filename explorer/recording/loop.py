@@ -108,17 +108,10 @@ class Recorder:
         cells = max(1, 2 * sum(self._layout.widths))
         size = max(8, min(MAX_QUEUED_STEPS, MAX_QUEUED_CELLS // cells))
         self._queue: queue.Queue[LoggedStep | None] = queue.Queue(size)
-        self._writer = self._open(report_every_s) if self._writes else None
+        self._writer = self._open(report_every_s) if this_rank(self._group)[0] == 0 else None
         self._thread = threading.Thread(target=self._run, name=f"recorder-{path.name}", daemon=True)
         self._thread.start()
         self._closed = False
-
-    @property
-    def _writes(self) -> bool:
-        rank, size = this_rank(self._group)
-        if size == 1 and rank == 0:  # the process group may be made later; torchrun says the rank before
-            return os.environ.get("RANK", "0") == "0"
-        return rank == 0
 
     @property
     def num_unwritten(self) -> int:

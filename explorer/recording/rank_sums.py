@@ -7,8 +7,10 @@ recorder's thread. float64 holds counts up to 2^53 exactly.
 Shapes: L MoE layers, E experts, C the experts of all layers, R ranks.
 """
 
+import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -40,10 +42,14 @@ class RankTotals:
 
 
 def this_rank(group: Any = None) -> tuple[int, int]:
-    """(rank, number of ranks) of this process; (0, 1) without torch.distributed."""
+    """(rank in the group, its number of ranks) of this process.
+
+    Without a process group (yet) there is one rank; torchrun says in RANK which one this will be.
+    """
     torch = sys.modules.get("torch")
     if torch is None or not torch.distributed.is_available() or not torch.distributed.is_initialized():
-        return 0, 1
+        rank = os.environ.get("RANK", "0")
+        return int(rank) if rank.isdigit() else 0, 1
     dist = torch.distributed
     return dist.get_rank(group), dist.get_world_size(group)
 
@@ -78,8 +84,10 @@ class RankSum:
         cells = (len(buffer) - HEAD) // 2
         loss = values.get("lm_loss")
         if loss is not None:
-            buffer[2] = 1
-            buffer[3] = loss
+            # What is no number is left to the thread that writes, which says so.
+            with suppress(TypeError, ValueError, RuntimeError):
+                buffer[3] = loss
+                buffer[2] = 1
         counts, dropped = values.get("counts"), values.get("dropped")
         if counts is not None:
             flat, usable = self._flat(counts, buffer)

@@ -20,7 +20,8 @@ dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank
 with Recorder(folder, num_layers=2, num_experts=3, top_k=2, run_id="run", ranks=mode) as rec:
     counts = torch.arange(6).reshape(2, 3) * (rank + 1)
     rec.log(0, tokens_per_expert=counts, lm_loss=1.0 + rank)
-    rec.log(1, tokens_per_expert=list(counts), expert_bias=np.ones((2, 3)))
+    loss = "no number" if rank else None
+    rec.log(1, tokens_per_expert=list(counts), expert_bias=np.ones((2, 3)), lm_loss=loss)
     rec.log(2, tokens_per_expert=counts if rank == 0 else counts[:1])
     rec.log(3, tokens_per_expert=(counts if rank == 0 else counts / 7), lm_loss=5.0 if rank else None)
     rec.log(4, selected_experts=torch.full((2, 4, 2), rank), mask=[1, 0, 1, 1])
