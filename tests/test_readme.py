@@ -15,11 +15,7 @@ from explorer.store import Index
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SIZES = {
-    "num_steps=10_000": "num_steps=3",
-    "num_moe_layers=24": "num_moe_layers=2",
-    "num_experts=64": "num_experts=8",
-}
+SIZES = {"range(10_000)": "range(3)", "num_layers=24": "num_layers=2", "num_experts=64": "num_experts=8"}
 
 
 def blocks(language: str) -> list[str]:
@@ -28,7 +24,7 @@ def blocks(language: str) -> list[str]:
 
 def example(step: str) -> str:
     """README's loop of one's own, a few steps of a small model, with `step` in place of the dots."""
-    (code,) = (block for block in blocks("python") if "FolderRecorder" in block)
+    (code,) = (block for block in blocks("python") if "Recorder" in block)
     for printed, small in SIZES.items():
         assert printed in code
         code = code.replace(printed, small)
@@ -48,13 +44,13 @@ def test_the_loop_of_ones_own_records_a_run_that_the_index_takes_in(
 
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"one_step": one_step}
-    exec(example("tokens_seen, loss, tokens_LE, bias_LE = one_step()"), names)
+    exec(example("tokens_seen, loss, counts, bias = one_step()"), names)
     folder = RunFolder(tmp_path / "runs" / "my-run")
     assert folder.status.state == "finished"
     loads = folder.read("expert_loads").sort("step", "layer", "expert")
     assert loads["tokens"].to_numpy().reshape(3, 2, 8).tolist() == np.array(given).tolist()
     info = folder.info
-    assert (info.name, info.balancer_family, info.count_scope) == ("my run", "loss_free", "global_batch")
+    assert (info.run_id, info.balancer_family, info.count_scope) == ("my-run", "loss_free", "global_batch")
     assert info.balancer_label == sentence("labels.loss_free", rate="0.001", scope="global batch")
     with Index.open(tmp_path / "index.duckdb") as index:
         report = index.ingest([tmp_path / "runs"])

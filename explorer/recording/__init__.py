@@ -5,8 +5,10 @@
 
 from explorer.recording.checksums import check_file
 from explorer.recording.files import atomic_write_json, read_json
+from explorer.recording.hooks import RouterWatch, watch
 from explorer.recording.info import RunInfo, make_run_id, run_info_from_config
 from explorer.recording.listing import RunListing, list_runs
+from explorer.recording.loop import Recorder
 from explorer.recording.parts import Attempt, Part
 from explorer.recording.reader import RunFolder, Snapshot, read_part
 from explorer.recording.recorder import FolderRecorder
@@ -18,6 +20,8 @@ __all__ = [
     "Attempt",
     "FolderRecorder",
     "Part",
+    "Recorder",
+    "RouterWatch",
     "RunFolder",
     "RunInfo",
     "RunListing",
@@ -30,4 +34,5 @@ __all__ = [
     "read_json",
     "read_part",
     "run_info_from_config",
+    "watch",
 ]

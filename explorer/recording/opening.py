@@ -93,7 +93,7 @@ def _take_over(path: Path, first_step: int) -> tuple[RunInfo, RunStatus, str, in
     run = RunFolder(path)
     info, attempts, last_step = run.info, run.attempts, run.last_step
     before = read_recorded_status(path) or RunStatus()
-    _refuse_a_second_writer(path, before)
+    refuse_a_second_writer(path, before)
     number = max((a.attempt for a in attempts), default=-1) + 1
     lines = [_attempt_line(a.attempt, a.first_step, a.started_at) for a in attempts]
     try:
@@ -121,7 +121,7 @@ def _attempt_line(attempt: int, first_step: int, started_at: str | None = None) 
     return {"attempt": attempt, "first_step": first_step, "started_at": started}
 
 
-def _refuse_a_second_writer(path: Path, status: RunStatus) -> None:
+def refuse_a_second_writer(path: Path, status: RunStatus) -> None:
     own = own_process()
     ours = all(getattr(status, name) == value for name, value in own.items())
     if status.state == "running" and not ours and status.pid and not why_gone(status, path):

@@ -107,6 +107,11 @@ class FolderRecorder:
         """What status.json says by now."""
         return self._writer.status
 
+    @property
+    def pending_cells(self) -> int:
+        """Array cells in memory that are not on their way to the disk."""
+        return self._pending_cells
+
     def record(self, record: Record) -> None:
         """Keep a copy of one record in memory.
 
@@ -255,7 +260,7 @@ class FolderRecorder:
             try:
                 self.finish("finished")
             except Exception as refused:
-                self._say_at_least("failed", str(refused))
+                self.end_as("failed", str(refused))
                 raise
             return
         state = "failed" if isinstance(error, Exception) else "interrupted"
@@ -264,10 +269,10 @@ class FolderRecorder:
             self.finish(state, message)
         except Exception as second:
             error.add_note(f"The run's folder could not be finished either: {second}")
-            self._say_at_least(state, f"{message} (and: {second})")
+            self.end_as(state, f"{message} (and: {second})")
 
-    def _say_at_least(self, state: str, message: str) -> None:
-        """How the run ended, where its last rows or its compaction could not be written."""
+    def end_as(self, state: str, message: str) -> None:
+        """State how the run ended, where its last rows or its compaction could not be written."""
         with suppress(RunFolderError):
             self._writer.end(state=state, message=message)
         self._close()

@@ -95,7 +95,8 @@ def whole_array(array: NDArray[Any], type_name: str) -> NDArray[np.int64]:
     if array.dtype.kind == "f":
         _refuse_rounded(array, type_name)
     largest = np.iinfo(np.int64).max
-    if array.size and (array.min() < 0 or array.max() > largest):
+    # .item(): numpy would cast `largest` to float16 for an array of that type.
+    if array.size and (array.min().item() < 0 or array.max().item() > largest):
         raise Refused(f"must lie between 0 and {largest}", f"{array.min()} to {array.max()}")
     return np.array(array, dtype=np.int64, order="C")
 

@@ -211,7 +211,7 @@ class TestSeveralAtOnce:
 
     def test_one_waits_for_another_that_is_at_it(self, ended: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         seen = []
-        right = opening._refuse_a_second_writer
+        right = opening.refuse_a_second_writer
 
         def look(path: Path, status: RunStatus) -> None:
             handle = os.open(path, os.O_RDONLY)
@@ -221,7 +221,7 @@ class TestSeveralAtOnce:
             seen.append(path)
             right(path, status)
 
-        monkeypatch.setattr(opening, "_refuse_a_second_writer", look)
+        monkeypatch.setattr(opening, "refuse_a_second_writer", look)
         FolderRecorder.resume(ended, 2).finish("finished")
         assert seen == [ended]
 

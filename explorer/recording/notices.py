@@ -1,0 +1,27 @@
+"""Sentences for the person at the terminal of a training loop: on standard error, each kind once."""
+
+import sys
+import threading
+from contextlib import suppress
+
+
+class Notices:
+    """Writes a sentence of each kind once. Safe to call from several threads; never raises."""
+
+    def __init__(self) -> None:
+        self._given: set[str] = set()
+        self._lock = threading.Lock()
+
+    def once(self, kind: str, sentence: str) -> None:
+        """Write `sentence` unless one of this kind was written before."""
+        with self._lock:
+            if kind in self._given:
+                return
+            self._given.add(kind)
+        self.line(sentence)
+
+    def line(self, sentence: str) -> None:
+        """Write one line. A closed or missing standard error is no reason to stop a training."""
+        with suppress(Exception):
+            sys.stderr.write(f"[explorer] {sentence}\n")
+            sys.stderr.flush()
