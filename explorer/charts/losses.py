@@ -19,6 +19,7 @@ def loss_curves(
     *,
     labels: Mapping[str, str] | None = None,
     families: Mapping[str, str] | None = None,
+    scopes: Mapping[str, str] | None = None,
     metric: str = "perplexity",
     domain: str = "all",
     x_title: str = "step",
@@ -40,7 +41,7 @@ def loss_curves(
     ids = [*train["run_id"].to_list(), *([] if held is None else held["run_id"].to_list())]
     if not ids:
         return theme.no_data("no losses recorded", title=title)
-    styles = theme.run_styles(ids, labels, families)
+    styles = theme.run_styles(ids, labels, families, scopes)
     source = _as_perplexity(train) if metric == "perplexity" else train
     data = series.tidy(source, styles, value="lm_loss", low="lm_loss_min", high="lm_loss_max", odd=NOT_FINITE)
     points = _held_out(held, styles, metric)

@@ -70,13 +70,14 @@ def dilemma_plane(
 
 
 def _colour(runs: pl.DataFrame) -> alt.Color:
-    """One hue per family of rules, those of these runs in the legend."""
+    """One hue per family of rules, in the shade of the count scope; the legend names the hues."""
     families = [f for f in theme.FAMILIES if f in set(runs["family"])]
     return alt.Color(
-        "family:N",
+        "rule:N",
         title="method",
-        scale=alt.Scale(domain=families, range=[theme.FAMILIES[f].expr for f in families]),
+        scale=theme.rule_scale([*families, *runs["rule"]]),
         legend=alt.Legend(
+            values=families,
             orient="bottom",
             symbolType="circle",
             symbolStrokeWidth=0,

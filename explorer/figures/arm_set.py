@@ -62,6 +62,11 @@ class ArmSet:
         """Token -> family of the balancing rules, for colours."""
         return {arm.token: arm.family for arm in self.arms}
 
+    @cached_property
+    def scopes(self) -> dict[str, str]:
+        """Token -> count scope of the balancing rules, for shades and dashes."""
+        return {arm.token: arm.first.scope for arm in self.arms}
+
     @property
     def key(self) -> tuple[object, ...]:
         """What a figure of these arms depends on: tokens, labels, families and versions of the runs."""

@@ -107,7 +107,9 @@ def _panel(
     **look: Any,
 ) -> Panel:
     """train, held_out: rows of each arm, its token as run_id; look: of `charts.losses.loss_curves`."""
-    chart = losses.loss_curves(train, held_out, labels=arms.labels, families=arms.families, **look)
+    chart = losses.loss_curves(
+        train, held_out, labels=arms.labels, families=arms.families, scopes=arms.scopes, **look
+    )
     return Panel(
         subject=subject,
         finding=captions.loss_curves(train, held_out, labels=arms.labels),

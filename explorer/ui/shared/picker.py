@@ -4,10 +4,10 @@ from html import escape
 
 import streamlit as st
 
-from explorer.charts.theme import family_ink
+from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import MOST, Arm, Run, arms_of, chart_labels, default_arms, entry
 from explorer.figures.views.selection import RUNS, complaint
-from explorer.ui.shared import cached, urls
+from explorer.ui.shared import cached, marks, urls
 
 KEY = RUNS
 STATE = "shell"
@@ -49,12 +49,12 @@ def run_picker() -> None:
 
 
 def _legend(arms: list[Arm]) -> str:
-    """The chosen entries in the words of the figures' legends, each with the colour of its method."""
+    """The chosen entries in the words of the figures' legends, each with the stroke of its lines."""
     labels = chart_labels(arms)
+    drawn = marks.strokes(ArmSet.of(arms), dark=st.context.theme.type == "dark")
     rows = "".join(
-        f'<li style="margin:0 0 .45rem;padding-left:1.1rem;text-indent:-1.1rem;list-style:none">'
-        f'<span aria-hidden="true" style="color:{family_ink(arm.family).light};padding-right:.35rem">●</span>'
-        f"{escape(entry(arm, labels[arm.token]))}</li>"
+        '<li style="margin:0 0 .45rem;padding-left:2.4rem;text-indent:-2.4rem;list-style:none">'
+        f"{drawn[arm.token]}{escape(entry(arm, labels[arm.token]))}</li>"
         for arm in arms
     )
     return f'<ul style="margin:0;padding:0;font-size:.85rem">{rows}</ul>'
