@@ -19,7 +19,7 @@ from explorer.charts.scales import log_ticks
 PADDING_PX = 34
 NARROW_PX = 500
 """A narrow page's plot: words that keep apart there keep apart on a wider one."""
-_LEGEND_COLUMNS = alt.ExprRef("width < 620 ? 2 : 3")
+_LEGEND_COLUMNS = alt.ExprRef("width < 620 ? 2 : 4")
 SCOPE_LABELS = {
     "sequence": "sequence",
     "micro_batch": "micro-batch",
@@ -97,8 +97,9 @@ def _shape(runs: pl.DataFrame) -> alt.Shape:
         "scope_key:N",
         title="loads counted over",
         scale=alt.Scale(domain=scopes, range=[SCOPE_SHAPES[s] for s in scopes]),
+        # Above: beside the legend of the methods it would be cut at the right edge.
         legend=alt.Legend(
-            orient="bottom",
+            orient="top",
             direction="horizontal",
             columns=_LEGEND_COLUMNS,
             labelExpr=_relabel(SCOPE_LABELS),
