@@ -1,11 +1,14 @@
 """The part of Compare that shows how rules act: with gradients, without, and beside runs that lack them."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pytest
 from conftest import Opener, arm_info, words
 from store_runs import make_info, random_counts, record_steps
+from streamlit.testing.v1 import AppTest
 
 from explorer.recording import FolderRecorder
 from explorer.records.records import EventRecord, LayerRecord
@@ -34,14 +37,30 @@ def write(base: Path, name: str, text: str, *, gradients: bool, event: str = "")
             record_steps(recorder, counts[step : step + 1], [step])
 
 
-def figures(app) -> list[str]:
+SECTIONS = ("gradients", "margin", "churn")
+
+
+@pytest.fixture
+def open_mechanism(open_app: Opener) -> Opener:
+    """`open_mechanism("a", "b")`: Compare with these runs and its sections on the mechanism open."""
+
+    def opened(*runs: str) -> AppTest:
+        app = open_app(page="compare", runs=list(runs))
+        for anchor in SECTIONS:
+            app.session_state[f"section_{anchor}"] = True
+        return app.run()
+
+    return opened
+
+
+def figures(app: AppTest) -> list[str]:
     return [chart.proto.alt for chart in app.get("vega_lite_chart")]
 
 
-def test_gradients_are_shown_with_words_and_tables(open_app: Opener, tmp_path: Path) -> None:
+def test_gradients_are_shown_with_words_and_tables(open_mechanism: Opener, tmp_path: Path) -> None:
     write(tmp_path / "own", "a", "aux_loss", gradients=True)
     write(tmp_path / "own", "b", "loss_free", gradients=True)
-    app = open_app(page="compare", runs=["a", "b"])
+    app = open_mechanism("a", "b")
     assert not app.exception
     assert "the auxiliary gradient at the routers is 50.0 %" in words(app)
     assert "so no second gradient, with loss-free" in words(app)
@@ -51,10 +70,10 @@ def test_gradients_are_shown_with_words_and_tables(open_app: Opener, tmp_path: P
     assert any(alt.startswith("Assignments changed by the bias") for alt in figures(app))
 
 
-def test_runs_without_gradients_say_so_and_show_the_rest(open_app: Opener, tmp_path: Path) -> None:
+def test_runs_without_gradients_say_so_and_show_the_rest(open_mechanism: Opener, tmp_path: Path) -> None:
     write(tmp_path / "own", "a", "aux_loss", gradients=False)
     write(tmp_path / "own", "b", "none", gradients=False)
-    app = open_app(page="compare", runs=["a", "b"])
+    app = open_mechanism("a", "b")
     assert not app.exception
     assert "has recorded the gradients at its routers" in words(app)
     assert not any("Gradient norms" in alt for alt in figures(app))
@@ -63,18 +82,20 @@ def test_runs_without_gradients_say_so_and_show_the_rest(open_app: Opener, tmp_p
     assert "kept a probe batch" in words(app)
 
 
-def test_an_arm_that_lacks_them_beside_one_that_has_them_is_named(open_app: Opener, tmp_path: Path) -> None:
+def test_an_arm_that_lacks_them_beside_one_that_has_them_is_named(
+    open_mechanism: Opener, tmp_path: Path
+) -> None:
     write(tmp_path / "own", "a", "aux_loss", gradients=True)
     write(tmp_path / "own", "b", "none", gradients=False)
-    app = open_app(page="compare", runs=["a", "b"])
+    app = open_mechanism("a", "b")
     assert "Not recorded: no balancing." in words(app)
 
 
-def test_a_figure_of_one_run_has_the_marks_of_that_run_alone(open_app: Opener, tmp_path: Path) -> None:
+def test_a_figure_of_one_run_has_the_marks_of_that_run_alone(open_mechanism: Opener, tmp_path: Path) -> None:
     """Only the auxiliary loss has a cosine: what happened to the others is not marked and not explained."""
     write(tmp_path / "own", "a", "aux_loss", gradients=True)
     write(tmp_path / "own", "b", "loss_free", gradients=True, event="balancer_changed")
-    app = open_app(page="compare", runs=["a", "b"])
+    app = open_mechanism("a", "b")
     assert not app.exception
     marks = {
         chart.proto.alt.split(":")[0]: [
@@ -92,3 +113,36 @@ def test_a_figure_of_one_run_has_the_marks_of_that_run_alone(open_app: Opener, t
     assert "A rule without an auxiliary loss has no line." in said
     assert "A rule without an auxiliary loss has no line. Marks at the top" not in said
     assert "Marks at the top: ⚑ rule change" in said
+
+
+def test_closed_sections_are_not_computed_and_still_exported(open_app: Opener, tmp_path: Path) -> None:
+    write(tmp_path / "own", "a", "aux_loss", gradients=True)
+    write(tmp_path / "own", "b", "loss_free", gradients=False)
+    app = open_app(page="compare", runs=["a", "b"])
+    assert not any("Gradient norms" in alt or "Score margins" in alt for alt in figures(app))
+    shown = app.session_state["page_figures"]
+    assert not {"mechanism-norms", "mechanism-margin"} & set(shown.panels)
+    exported = list(shown.present_keys())
+    assert {"mechanism-norms", "mechanism-margin"} <= set(exported)
+    assert "mechanism-churn" in shown.keys, "a link may ask for it, and is told that there is nothing"
+    assert "mechanism-churn" not in exported
+    with pytest.raises(LookupError, match="probe"):
+        shown.get("mechanism-churn")
+
+
+@pytest.mark.parametrize("address", [{"panel": "mechanism-norms"}, {"mode": "lecture"}])
+def test_a_link_to_a_panel_and_a_lecture_open_the_section(
+    open_app: Opener, tmp_path: Path, address: dict[str, str]
+) -> None:
+    write(tmp_path / "own", "a", "aux_loss", gradients=True)
+    app = open_app(page="compare", runs=["a"], **address)
+    assert not app.exception
+    assert any("Gradient norms" in alt for alt in figures(app))
+
+
+def test_every_link_of_the_index_has_its_heading(open_app: Opener, recorded: Path) -> None:
+    app = open_app(recorded, "compare")
+    (index,) = [text.value for text in app.markdown if "](#" in text.value]
+    links = re.findall(r"\(#([a-z-]+)\)", index)
+    assert len(links) == 11
+    assert links == [heading.proto.anchor for heading in app.subheader]
