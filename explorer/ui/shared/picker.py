@@ -1,4 +1,4 @@
-"""The run picker that all pages share, in the sidebar."""
+"""The selection of runs that all pages share, and its picker in the sidebar of the pages that draw it."""
 
 from html import escape
 
@@ -10,6 +10,8 @@ from explorer.figures.views.selection import RUNS, complaint
 from explorer.ui.shared import cached, marks, urls
 
 KEY = RUNS
+PAGES = ("compare", "microscope")
+"""Paths of the pages that draw the selected runs. The others show one run, or runs that a page chooses."""
 STATE = "shell"
 # A chosen run is known by its id, which may be longer than the sidebar is wide.
 _WHOLE_IDS = """
@@ -21,12 +23,24 @@ AUTOMATIC = "runs_automatic"
 """The choice that the app made by itself; while it stands it follows the runs that arrive."""
 
 
-def run_picker() -> None:
-    """Draw the picker and keep what was chosen for the page of this script run."""
+def run_picker(page: str) -> None:
+    """Keep what was chosen for the page of this script run, and draw the picker where the page uses it.
+
+    page: its path. An address with `runs=` counts on every page: the selection waits for the next one.
+    """
     runs = cached.list_runs()
     arms = arms_of(runs)
     by_token = {arm.token: arm for arm in arms}
     notice = _settle(by_token, [arm.token for arm in default_arms(arms)])
+    chosen: list[str] = _draw(arms) if page in PAGES else st.session_state[KEY]
+    if notice:
+        urls.notice(KEY, notice)
+    st.session_state[STATE] = (runs, arms, [by_token[token] for token in chosen if token in by_token])
+
+
+def _draw(arms: list[Arm]) -> list[str]:
+    """The picker and the legend of the selection; returns the selected tokens."""
+    by_token = {arm.token: arm for arm in arms}
     with st.sidebar:
         st.html(f"<style>{_WHOLE_IDS}</style>")
         chosen = st.multiselect(
@@ -43,9 +57,7 @@ def run_picker() -> None:
         arms_chosen = [by_token[token] for token in chosen if token in by_token]
         if arms_chosen:
             st.html(_legend(arms_chosen))
-    if notice:
-        urls.notice(KEY, notice)
-    st.session_state[STATE] = (runs, arms, arms_chosen)
+    return chosen
 
 
 def _legend(arms: list[Arm]) -> str:
