@@ -17,6 +17,7 @@ def max_vio_curves(
     *,
     labels: Mapping[str, str] | None = None,
     families: Mapping[str, str] | None = None,
+    scopes: Mapping[str, str] | None = None,
     references: Mapping[str, Any] | None = None,
     curve: pl.DataFrame | None = None,
     x_title: str = "step",
@@ -29,8 +30,8 @@ def max_vio_curves(
 ) -> theme.Figure:
     """Raw line and min-max band a run, with two reference lines.
 
-    frame: columns of `queries.max_vio_series`. `labels` and `families`: run_id -> label (count scope
-    included) and balancer family. `references`: what `queries.references` returns, or "uniform" and
+    frame: columns of `queries.max_vio_series`. `labels`, `families`, `scopes`: run_id -> label, balancer
+    family and count scope. `references`: what `queries.references` returns, or "uniform" and
     "resampled" -> (mean, 95th percentile); the strip reaches from the mean to the percentile. `curve`:
     columns x, uniform_mean and uniform_p95 where the first line is not level (a batch that grows). `mean100`
     adds the mean over the last 100 steps, as the paper draws it, over the raw line. `events`: see
@@ -38,7 +39,7 @@ def max_vio_curves(
     """
     if frame.is_empty():
         return theme.no_data("no loads recorded, so no MaxVio", title=title)
-    styles = theme.run_styles(frame["run_id"].to_list(), labels, families)
+    styles = theme.run_styles(frame["run_id"].to_list(), labels, families, scopes)
     data = series.tidy(frame, styles, value="max_vio", low="max_vio_min", high="max_vio_max")
     if log_y:
         data = data.filter(pl.col("value") > 0).with_columns(

@@ -19,7 +19,7 @@ def paired_differences(rows: Sequence[Mapping[str, Any]], *, title: str = "") ->
     """One row an arm, one panel a metric; a dot, its interval, a tick a seed and the line at zero.
 
     rows: mappings with metric, arm, mean, half_width (None with one seed), resolved, values (the
-    difference of every seed) and optionally family, survives and comparisons (Holm's correction over a
+    difference of every seed) and optionally family, scope, survives and comparisons (Holm's correction over a
     family of so many pairs). An interval that covers zero is drawn hollow and says "not significant"; one
     that does not survive the correction is hollow as well and says among how many pairs of arms.
 
@@ -42,7 +42,7 @@ def paired_differences(rows: Sequence[Mapping[str, Any]], *, title: str = "") ->
         for i, row in enumerate(chosen):
             y = float(first + i * ROW_PX + MARK_PX)
             arms.append(_arm(row, scale, y))
-            seeds += [{"y": y, "x": scale(v), "value": v, "family": arms[-1]["family"]} for v in _values(row)]
+            seeds += [{"y": y, "x": scale(v), "value": v, "rule": arms[-1]["rule"]} for v in _values(row)]
         rows_at = [first + i * ROW_PX + MARK_PX for i in range(len(chosen))]
         grid += [_tick(tick, scale, y, last=y == rows_at[-1]) for tick in scale.ticks() for y in rows_at]
         top = bottom + AXIS_PX
@@ -92,12 +92,11 @@ def _values(row: Mapping[str, Any]) -> list[float]:
 
 def _arm(row: Mapping[str, Any], scale: _Scale, y: float) -> dict[str, Any]:
     mean, half = float(row["mean"]), float(row["half_width"] or 0.0)
-    family = str(row.get("family", "none"))
     return {
         "y": y,
         "text_y": y - MARK_PX + TEXT_PX,
         "arm": str(row["arm"]),
-        "family": family if family in theme.FAMILIES else "unknown",
+        "rule": theme.rule_key(str(row.get("family", "none")), str(row.get("scope", ""))),
         "x": scale(mean),
         "left": scale(mean - half),
         "right": scale(mean + half),
@@ -145,9 +144,8 @@ def _heads(heads: list[dict[str, Any]], height: int) -> list[alt.Chart]:
 
 
 def _marks(arms: list[dict[str, Any]], seeds: list[dict[str, Any]], height: int) -> list[alt.Chart]:
-    families = list(theme.FAMILIES)
-    colours = alt.Scale(domain=families, range=[theme.FAMILIES[f].expr for f in families])
-    colour = alt.Color("family:N", scale=colours, legend=None)
+    colours = theme.rule_scale(str(arm["rule"]) for arm in arms)
+    colour = alt.Color("rule:N", scale=colours, legend=None)
     tips = [
         alt.Tooltip("arm:N"),
         alt.Tooltip("mean:Q", title="mean difference", format="+.4g"),
@@ -155,7 +153,7 @@ def _marks(arms: list[dict[str, Any]], seeds: list[dict[str, Any]], height: int)
         alt.Tooltip("high:Q", title="to", format="+.4g"),
         alt.Tooltip("verdict:N", title="reading"),
     ]
-    seed_schema = {"y": pl.Float64, "x": pl.Float64, "value": pl.Float64, "family": pl.String}
+    seed_schema = {"y": pl.Float64, "x": pl.Float64, "value": pl.Float64, "rule": pl.String}
     ticks = alt.Chart(pl.DataFrame(seeds, schema=seed_schema)).mark_tick(
         orient="vertical", size=15, thickness=1.6, opacity=0.6
     )
@@ -176,7 +174,7 @@ def _marks(arms: list[dict[str, Any]], seeds: list[dict[str, Any]], height: int)
         ticks.encode(y=_y("y", height), x=_x("x"), color=colour, tooltip=seed_tip),
         interval,
         solid.encode(x=_x("x"), color=colour, tooltip=tips),
-        hollow.encode(x=_x("x"), stroke=alt.Stroke("family:N", scale=colours, legend=None), tooltip=tips),
+        hollow.encode(x=_x("x"), stroke=alt.Stroke("rule:N", scale=colours, legend=None), tooltip=tips),
         names.encode(x=alt.XValue(0), text=alt.Text("arm:N")),
         words.encode(x=alt.XValue(alt.expr("width")), text=alt.Text("verdict:N")),
     ]

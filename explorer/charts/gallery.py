@@ -86,6 +86,7 @@ def batch_sizes(
     *,
     labels: Mapping[str, str],
     families: Mapping[str, str],
+    scopes: Mapping[str, str] | None = None,
     height: int = 320,
 ) -> theme.Figure:
     """MaxVio of groups of neighbouring sequences by their size, both axes logarithmic.
@@ -95,7 +96,7 @@ def batch_sizes(
     """
     if frame.is_empty():
         return theme.no_data("no loads of single sequences are recorded")
-    styles = theme.run_styles(frame["run_id"].to_list(), labels, families)
+    styles = theme.run_styles(frame["run_id"].to_list(), labels, families, scopes)
     names = {style.run_id: style.label for style in styles}
     data = frame.filter(pl.col("max_vio") > 0).with_columns(run=pl.col("run_id").replace_strict(names))
     sizes = frame["tokens"].unique().sort().to_list()

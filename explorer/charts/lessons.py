@@ -1,5 +1,7 @@
 """Figures that only lessons need: chance against the number of tokens, and seeds against resolution."""
 
+from collections.abc import Mapping
+
 import altair as alt
 import polars as pl
 
@@ -10,7 +12,9 @@ from explorer.charts.scales import log_ticks
 CHANCE = "random routing"
 
 
-def noise_floor(frame: pl.DataFrame, *, family: str = "loss_free", height: int = 320) -> theme.Figure:
+def noise_floor(
+    frame: pl.DataFrame, *, family: str = "loss_free", scope: str = "", height: int = 320
+) -> theme.Figure:
     """MaxVio against the tokens that it is counted over, measured and by chance; both axes logarithmic.
 
     frame: columns tokens, max_vio (measured), uniform_mean (random routing of as many tokens), words (what
@@ -27,7 +31,7 @@ def noise_floor(frame: pl.DataFrame, *, family: str = "loss_free", height: int =
     )
     scale = alt.Scale(type="log", nice=False, padding=12)
     axis = alt.Axis(values=log_ticks(), format="~g")
-    ink, text = theme.family_ink(family), theme.FAMILY_TEXT[family]
+    ink, text = theme.family_ink(family, scope), theme.family_text(family, scope)
     base = alt.Chart(data).encode(x=x)
     tips = [
         alt.Tooltip("words:N", title="counted over"),
@@ -60,19 +64,27 @@ def noise_floor(frame: pl.DataFrame, *, family: str = "loss_free", height: int =
     return figure
 
 
-def seeds_and_resolution(frame: pl.DataFrame, *, wanted: float, have: int, height: int = 340) -> theme.Figure:
+def seeds_and_resolution(
+    frame: pl.DataFrame,
+    *,
+    wanted: float,
+    have: int,
+    scopes: Mapping[str, str] | None = None,
+    height: int = 340,
+) -> theme.Figure:
     """The difference that n pairs find with a chance of 80 %, against n; both axes logarithmic.
 
     frame: columns comparison (its words), family, pairs, detectable (nats). `wanted`: the difference that one
-    would like to see; `have`: pairs that were trained.
+    would like to see; `have`: pairs that were trained; `scopes`: comparison -> count scope of its rule.
     """
-    names = frame["comparison"].unique(maintain_order=True).to_list()
-    families = frame.group_by("comparison", maintain_order=True).first()["family"].to_list()
+    firsts = frame.group_by("comparison", maintain_order=True).first().select("comparison", "family").rows()
+    styles = theme.run_styles([name for name, _ in firsts], families=dict(firsts), scopes=scopes)
     colour = alt.Color(
         "comparison:N",
-        scale=alt.Scale(domain=names, range=[theme.family_ink(f).expr for f in families]),
+        scale=theme.colour_scale(styles),
         legend=None,
     )
+    dash = alt.StrokeDash("comparison:N", scale=theme.dash_scale(styles), legend=None)
     ticks = [n for n in (2, 5, 10, 20, 50, 100, 200, 500, 1000) if n <= int(frame["pairs"].max())]  # type: ignore[arg-type]
     x = alt.X(
         "pairs:Q",
@@ -91,17 +103,16 @@ def seeds_and_resolution(frame: pl.DataFrame, *, wanted: float, have: int, heigh
         alt.Tooltip("pairs:Q", format="d"),
         alt.Tooltip("detectable:Q", title="nats", format=".4f"),
     ]
-    lines = alt.Chart(frame).mark_line(strokeWidth=2.2).encode(x=x, y=y, color=colour, tooltip=tips)
+    lines = alt.Chart(frame).mark_line(strokeWidth=2.2)
+    lines = lines.encode(x=x, y=y, color=colour, strokeDash=dash, tooltip=tips)
     here = alt.Chart(frame.filter(pl.col("pairs") == have)).mark_point(filled=True, size=90, opacity=1)
     wish = alt.Chart(pl.DataFrame({"detectable": [wanted], "words": [f"{wanted:.4f} nats wanted"]}))
     wish = wish.encode(y=y)
     rule = wish.mark_rule(color=theme.STRONG_TEXT.expr, strokeDash=[5, 3], strokeWidth=1.3)
     words = wish.mark_text(align="left", dx=6, dy=-8, fontSize=12, color=theme.STRONG_TEXT.expr)
     last = frame.sort("pairs").group_by("comparison", maintain_order=True).last()
-    ends = [
-        EndLabel(break_label(c), float(v), theme.FAMILY_TEXT[f])
-        for c, v, f in last.select("comparison", "detectable", "family").rows()
-    ]
+    values_of = dict(last.select("comparison", "detectable").rows())
+    ends = [EndLabel(break_label(s.label), float(values_of[s.label]), s.text) for s in styles]
     values = [*frame["detectable"], wanted]
     labels = end_labels(
         ends, field="detectable", low=min(values), high=max(values), height=height, log_y=True

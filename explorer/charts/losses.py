@@ -19,12 +19,14 @@ def loss_curves(
     *,
     labels: Mapping[str, str] | None = None,
     families: Mapping[str, str] | None = None,
+    scopes: Mapping[str, str] | None = None,
     metric: str = "perplexity",
     domain: str = "all",
     x_title: str = "step",
     playhead: float | theme.Follow | None = None,
     events: pl.DataFrame | None = None,
     log_y: bool = True,
+    since: float | None = None,
     title: str = "",
     height: int = 320,
 ) -> theme.Figure:
@@ -33,27 +35,35 @@ def loss_curves(
     Language loss only, never a balancing loss. Where it is NaN or infinite the line breaks and the steps are
     shaded; the axis covers every recorded step. train: columns of `queries.loss_series`; evals: of
     `queries.eval_series`. `metric`: "perplexity" or "lm_loss". `events`: see `event_marks.event_layers`; they
-    need an axis of steps.
+    need an axis of steps. `since`: x from which on something is drawn, None for all. Near the end it is the
+    held-out text that tells runs apart: its points are joined, and training lines are pale and without bands.
     """
     one_of("metric", metric, ("perplexity", "lm_loss"))
     held = None if evals is None else evals.filter(pl.col("domain") == domain)
     ids = [*train["run_id"].to_list(), *([] if held is None else held["run_id"].to_list())]
     if not ids:
         return theme.no_data("no losses recorded", title=title)
-    styles = theme.run_styles(ids, labels, families)
+    styles = theme.run_styles(ids, labels, families, scopes)
+    if since is not None:
+        train = train.filter(pl.col("x") >= since)
+        held = None if held is None else held.filter(pl.col("x") >= since)
     source = _as_perplexity(train) if metric == "perplexity" else train
     data = series.tidy(source, styles, value="lm_loss", low="lm_loss_min", high="lm_loss_max", odd=NOT_FINITE)
     points = _held_out(held, styles, metric)
-    both = pl.concat(
-        [data.select("run", "x", "value", "low", "high"), points.select("run", "x", "value", "low", "high")]
-    )
+    columns = ["run", "x", "value", "low", "high"]
+    both = pl.concat([data.select(columns), points.select(columns)])
+    if since is not None:
+        both = both.with_columns(low="value", high="value")
     if both["value"].is_null().all():
         empty = "no losses recorded" if both.is_empty() else "no loss of these runs is finite"
         return theme.no_data(empty, title=title)
     y_title = theme.AXIS[metric]
+    look = {"stroke_width": 1.3} if since is None else {"stroke_width": 1.0, "opacity": 0.35}
     lines = series.line_layers(
-        data, styles, x_title=x_title, y_title=y_title, log_y=log_y, zero=False, stroke_width=1.3
+        data, styles, x_title=x_title, y_title=y_title, log_y=log_y, zero=False, **look
     )
+    if since is not None:
+        lines = [*lines[1:], _joined(points, styles)]
     rings = _rings(points, styles, y_title.split(" (")[0])
     ends = series.run_end_labels(both, styles)
     text = series.label_layer(ends, both, height=height, zero=False, log_y=log_y)
@@ -63,6 +73,21 @@ def loss_curves(
     chart = alt.layer(series.extent_layer(train), *lines, *odd, rings, *text, *marks, *head)
     figure: alt.LayerChart = theme.titled(chart, title=title, height=height)
     return figure
+
+
+def _joined(points: pl.DataFrame, styles: list[theme.RunStyle]) -> alt.Chart:
+    """The evaluations on held-out text as a line per run."""
+    joined: alt.Chart = (
+        alt.Chart(points)
+        .mark_line(strokeWidth=2.2, clip=True)
+        .encode(
+            x=alt.X("x:Q"),
+            y=alt.Y("value:Q"),
+            color=alt.Color("run:N", scale=theme.colour_scale(styles), legend=series.run_legend(styles)),
+            strokeDash=alt.StrokeDash("run:N", scale=theme.dash_scale(styles), legend=None),
+        )
+    )
+    return joined
 
 
 def _rings(points: pl.DataFrame, styles: list[theme.RunStyle], name: str) -> alt.Chart:

@@ -21,6 +21,7 @@ def gradient_norms(
     *,
     labels: Names | None = None,
     families: Names | None = None,
+    scopes: Names | None = None,
     events: pl.DataFrame | None = None,
     title: str = "",
     height: int = 300,
@@ -30,7 +31,7 @@ def gradient_norms(
     frame: columns of `queries.router_gradients`. An arm without an auxiliary loss has no dashed line.
     `events`, here and below: see `event_marks.event_layers`.
     """
-    styles = theme.run_styles(frame["run_id"].to_list(), labels, families)
+    styles = theme.run_styles(frame["run_id"].to_list(), labels, families, scopes)
     parts = [
         _tidy(frame, styles, name).with_columns(source=pl.lit(source))
         for name, source in (("lm", LANGUAGE), ("aux", AUXILIARY))
@@ -157,6 +158,7 @@ def _lines(
     with_points: bool = False,
     labels: Names | None = None,
     families: Names | None = None,
+    scopes: Names | None = None,
     events: pl.DataFrame | None = None,
     title: str = "",
     height: int = 260,
@@ -167,7 +169,7 @@ def _lines(
         return theme.no_data(empty, title=title)
     present = set(known["run_id"])
     # Styles of all runs, so that an arm looks the same beside those that lack the figure.
-    every = theme.run_styles(frame["run_id"].to_list(), labels, families)
+    every = theme.run_styles(frame["run_id"].to_list(), labels, families, scopes)
     styles = [style for style in every if style.run_id in present]
     data = _tidy(frame, styles, column)
     lines = series.line_layers(data, styles, x_title=theme.AXIS["step"], y_title=y_title)

@@ -19,7 +19,7 @@ from explorer.charts.scales import log_ticks
 PADDING_PX = 34
 NARROW_PX = 500
 """A narrow page's plot: words that keep apart there keep apart on a wider one."""
-_LEGEND_COLUMNS = alt.ExprRef("width < 620 ? 2 : 3")
+_LEGEND_COLUMNS = alt.ExprRef("width < 620 ? 2 : 4")
 SCOPE_LABELS = {
     "sequence": "sequence",
     "micro_batch": "micro-batch",
@@ -70,13 +70,14 @@ def dilemma_plane(
 
 
 def _colour(runs: pl.DataFrame) -> alt.Color:
-    """One hue per family of rules, those of these runs in the legend."""
+    """One hue per family of rules, in the shade of the count scope; the legend names the hues."""
     families = [f for f in theme.FAMILIES if f in set(runs["family"])]
     return alt.Color(
-        "family:N",
+        "rule:N",
         title="method",
-        scale=alt.Scale(domain=families, range=[theme.FAMILIES[f].expr for f in families]),
+        scale=theme.rule_scale([*families, *runs["rule"]]),
         legend=alt.Legend(
+            values=families,
             orient="bottom",
             symbolType="circle",
             symbolStrokeWidth=0,
@@ -96,8 +97,9 @@ def _shape(runs: pl.DataFrame) -> alt.Shape:
         "scope_key:N",
         title="loads counted over",
         scale=alt.Scale(domain=scopes, range=[SCOPE_SHAPES[s] for s in scopes]),
+        # Above: beside the legend of the methods it would be cut at the right edge.
         legend=alt.Legend(
-            orient="bottom",
+            orient="top",
             direction="horizontal",
             columns=_LEGEND_COLUMNS,
             labelExpr=_relabel(SCOPE_LABELS),

@@ -92,7 +92,12 @@ def runs_of(summary: pl.DataFrame, log_x: bool) -> pl.DataFrame:
         coefficient=pl.Series([c[1] if c else None for c in coefficients], dtype=pl.Float64),
         coefficient_text=_texts(runs, _coefficient_text),
         sweep=_texts(runs, sweep_of),
-    ).with_columns(seeds=pl.len().over("label", "pair_key"))
+    ).with_columns(
+        rule=pl.struct("family", "scope").map_elements(
+            lambda row: theme.rule_key(row["family"], row["scope"]), return_dtype=pl.String
+        ),
+        seeds=pl.len().over("label", "pair_key"),
+    )
 
 
 def _texts(runs: pl.DataFrame, describe: Callable[[str], str | None]) -> pl.Series:
@@ -109,7 +114,7 @@ def groups_of(runs: pl.DataFrame) -> pl.DataFrame:
             "pair_key": pair_key,
             **{
                 k: first[k]
-                for k in ("family", "scope", "scope_key", "coefficient", "coefficient_text", "sweep")
+                for k in ("family", "rule", "scope", "scope_key", "coefficient", "coefficient_text", "sweep")
             },
             "seeds": part.height,
             "max_vio": part["max_vio"].mean(),

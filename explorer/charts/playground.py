@@ -10,7 +10,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from explorer.charts import event_marks, series, switches, theme
+from explorer.charts import event_marks, inks, series, switches, theme
 from explorer.charts.labels import EndLabel, break_label, end_labels
 from explorer.charts.loads import load_bars
 from explorer.charts.theme import RunStyle
@@ -30,7 +30,7 @@ def styles(families: Mapping[str, str]) -> list[RunStyle]:
         ink, text = theme.family_ink(family), theme.FAMILY_TEXT.get(family, theme.NEUTRAL_TEXT)
         if any(style.family == family for style in found):
             ink, text = THIRD if family == "scheduled" else SECOND
-        dash = theme.DASHES[1] if found else theme.DASHES[0]
+        dash = inks.DASHES["sequence"][0] if found else (1, 0)
         found.append(RunStyle(side, side, family, ink, text, dash))
     return found
 

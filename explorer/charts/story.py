@@ -16,6 +16,7 @@ def story(
     *,
     labels: Mapping[str, str] | None = None,
     families: Mapping[str, str] | None = None,
+    scopes: Mapping[str, str] | None = None,
     reference: float | None = None,
     curve: pl.DataFrame | None = None,
     title: str = "",
@@ -28,7 +29,7 @@ def story(
     """
     if frame.is_empty():
         return theme.no_data("no runs yet", title=title, height=height)
-    styles = theme.run_styles(frame["run_id"].to_list(), labels, families)
+    styles = theme.run_styles(frame["run_id"].to_list(), labels, families, scopes)
     data = series.tidy(frame, styles, value="max_vio", low="max_vio_min", high="max_vio_max")
     if data.is_empty():
         return theme.no_data("no runs yet", title=title, height=height)
@@ -42,7 +43,10 @@ def story(
     y = alt.Y("value:Q", title="imbalance (MaxVio)", axis=alt.Axis(tickCount=4, format="~r", **big))
     colour = alt.Color("run:N", scale=theme.colour_scale(styles), legend=None)
     base = alt.Chart(data).encode(x=x, y=y, color=colour)
-    line = base.mark_line(strokeWidth=4, strokeCap="round", strokeJoin="round", interpolate="monotone")
+    # Flat ends: round ones would close the gaps of a dash.
+    line = base.mark_line(strokeWidth=4, strokeJoin="round", interpolate="monotone").encode(
+        strokeDash=alt.StrokeDash("run:N", scale=theme.dash_scale(styles), legend=None)
+    )
     points = series.hover_points(base, "imbalance (MaxVio)")
     ends = series.run_end_labels(data, styles)
     chosen = [] if reference is None else [reference]

@@ -3,9 +3,11 @@
 Every colour is a pair, one for a light and one for a dark page. The figure itself picks: Vega knows
 its own background, so one specification is right in both themes and in an export, and a chart
 function needs no switch. Method colours follow Okabe and Ito (checked against simulated colour
-vision deficiencies); dashes and direct labels repeat what the colour says.
+vision deficiencies); the count scope of a rule sets shade and dash (`charts.inks`), and labels at the
+line ends repeat both.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -14,6 +16,9 @@ from typing import Any
 import altair as alt
 import polars as pl
 
+from explorer.charts.inks import SHADES, Dash, dash_of, in_scope
+from explorer.charts.inks import Ink as Ink
+from explorer.charts.inks import mix as mix
 from explorer.config.routings import KINDS
 
 # Altair refuses more than 5,000 rows when a figure is written to a file. Our frames are binned
@@ -36,22 +41,6 @@ class Follow(Enum):
     """A playhead that stands where the player of the page says, without anybody sending the figure again."""
 
     PLAYER = "player"
-
-
-@dataclass(frozen=True)
-class Ink:
-    """One colour for a light page and one for a dark page."""
-
-    light: str
-    dark: str
-
-    def pick(self, dark: bool) -> str:
-        return self.dark if dark else self.light
-
-    @property
-    def expr(self) -> alt.ExprRef:
-        """The Vega expression that chooses by the luminance of the figure's own background."""
-        return alt.ExprRef(f"luminance(background) < 0.3 ? '{self.dark}' : '{self.light}'")
 
 
 NEUTRAL_TEXT = Ink("#5A6270", "#A9B0BC")
@@ -106,14 +95,14 @@ FAMILY_LABELS = {
     **{name: kind.words for name, kind in KINDS.items() if name != "token_choice"},
 }
 EXPERT_INKS = (
-    Ink("#D55E00", "#F28A3C"),
-    Ink("#0072B2", "#4AA8E0"),
-    Ink("#00855F", "#35C79A"),
-    Ink("#B5559A", "#E08CC8"),
-    Ink("#9A6A00", "#E3B341"),
-    Ink("#5B57C8", "#9D99F2"),
+    Ink("#8D5B4C", "#C99A7C"),
+    Ink("#007C91", "#37C8DE"),
+    Ink("#B3003C", "#FF7F9E"),
+    Ink("#5E7A00", "#A6CC3A"),
+    Ink("#7B2FBE", "#C58BF2"),
+    STRONG_TEXT,
 )
-DASHES: tuple[tuple[int, ...], ...] = ((1, 0), (7, 3), (2, 2), (10, 3, 2, 3), (5, 2), (1, 3))
+"""Single experts, which share no colour with a rule; the first two are the highest and the lowest bias."""
 
 # Titles with units, the same wherever the quantity appears.
 AXIS = {
@@ -142,44 +131,52 @@ class RunStyle:
     family: str
     ink: Ink
     text: Ink
-    dash: tuple[int, ...]
+    dash: Dash
 
 
-def mix(colour: str, other: str, share: float) -> str:
-    """`share` of the way from one #rrggbb colour to another."""
-    pairs = [(int(colour[i : i + 2], 16), int(other[i : i + 2], 16)) for i in (1, 3, 5)]
-    return "#" + "".join(f"{round(a + (b - a) * share):02X}" for a, b in pairs)
+def family_ink(family: str, scope: str = "") -> Ink:
+    """The colour of a method in the shade of its count scope; an unknown method has one of its own."""
+    return in_scope(FAMILIES.get(family, FAMILIES["unknown"]), scope)
 
 
-def family_ink(family: str) -> Ink:
-    """The colour of a method; one of another tool gets that of an unknown rule."""
-    return FAMILIES.get(family, FAMILIES["unknown"])
+def family_text(family: str, scope: str = "") -> Ink:
+    """The same for text, which needs more contrast than a line."""
+    return in_scope(FAMILY_TEXT.get(family, NEUTRAL_TEXT), scope)
+
+
+def rule_key(family: str, scope: str) -> str:
+    """What marks of one method and shade share: `aux_loss`, `aux_loss/sequence`."""
+    known = family if family in FAMILIES else "unknown"
+    return f"{known}/{scope}" if scope in SHADES else known
+
+
+def rule_scale(keys: Iterable[str]) -> alt.Scale:
+    """The colours of some `rule_key`s."""
+    parts = {key: key.partition("/") for key in dict.fromkeys(keys)}
+    return alt.Scale(domain=list(parts), range=[family_ink(f, scope).expr for f, _, scope in parts.values()])
 
 
 def run_styles(
-    run_ids: Iterable[str], labels: Mapping[str, str] | None = None, families: Mapping[str, str] | None = None
+    run_ids: Iterable[str],
+    labels: Mapping[str, str] | None = None,
+    families: Mapping[str, str] | None = None,
+    scopes: Mapping[str, str] | None = None,
 ) -> list[RunStyle]:
-    """Colour by method; runs of one method differ by dash and by shade.
+    """Hue by method, shade and dash by count scope; runs that share both differ by a further dash.
 
     Two runs with the same label get their run id behind it, so that they stay apart in a legend.
     """
-    labels, families = labels or {}, families or {}
+    labels, families, scopes = labels or {}, families or {}, scopes or {}
     ids = list(dict.fromkeys(run_ids))
     given = [labels.get(run_id, run_id) for run_id in ids]
-    seen: dict[str, int] = {}
+    seen: Counter[tuple[str, str]] = Counter()
     styles = []
     for run_id, label in zip(ids, given, strict=True):
-        family = families.get(run_id, "none")
-        nth = seen.get(family, 0)
-        seen[family] = nth + 1
-        base, text = family_ink(family), FAMILY_TEXT.get(family, NEUTRAL_TEXT)
-        share = (0.0, 0.32, -0.28, 0.5, -0.45, 0.2)[nth % 6]
-        ink = Ink(
-            mix(base.light, "#FFFFFF" if share > 0 else "#000000", abs(share)),
-            mix(base.dark, "#FFFFFF" if share < 0 else "#20242C", abs(share)),
-        )
+        family, scope = families.get(run_id, "none"), scopes.get(run_id, "")
         name = label if given.count(label) == 1 else f"{label} · {run_id}"
-        styles.append(RunStyle(run_id, name, family, ink, text, DASHES[nth % len(DASHES)]))
+        ink, text = family_ink(family, scope), family_text(family, scope)
+        styles.append(RunStyle(run_id, name, family, ink, text, dash_of(scope, seen[family, scope])))
+        seen[family, scope] += 1
     return styles
 
 

@@ -27,6 +27,7 @@ SERIES_INKS = (
     (theme.Ink("#9A6A00", "#E3B341"), theme.Ink("#7A5400", "#EFC566")),
     (theme.Ink("#5B57C8", "#9D99F2"), theme.Ink("#4A46B0", "#B5B2F5")),
 )
+RULE_DASHES = ((1, 0), (7, 3), (2, 2), (10, 3, 2, 3), (5, 2))
 
 
 def _x(title: str = "step", *, log: bool = False, field: str = "step") -> alt.X:
@@ -186,7 +187,7 @@ def regret(frame: pl.DataFrame, *, log_x: bool, height: int = 270) -> theme.Figu
         return theme.no_data("no rule was run", height=height)
     rules = frame["rule"].unique(maintain_order=True).to_list()
     inks = dict(zip(rules, SERIES_INKS, strict=False))
-    dashes = dict(zip(rules, theme.DASHES, strict=False))
+    dashes = dict(zip(rules, RULE_DASHES, strict=False))
     colour = alt.Color(
         "rule:N",
         legend=None,

@@ -52,6 +52,12 @@ class ArmSet:
         """The label of an arm in a chart that shows its first run only."""
         return f"{self.label(arm)}, seed {arm.first.seed}" if arm.is_group else self.label(arm)
 
+    def title(self, arm: Arm) -> str:
+        """`one_seed` with the rule in short: a title of one line where charts stand side by side."""
+        name = self.one_seed(arm)
+        is_short = arm.first.short == "none" or not name.startswith(arm.label)
+        return name if is_short else arm.first.short + name.removeprefix(arm.label)
+
     @cached_property
     def runs(self) -> tuple[Run, ...]:
         """Every run of every arm, once."""
@@ -61,6 +67,11 @@ class ArmSet:
     def families(self) -> dict[str, str]:
         """Token -> family of the balancing rules, for colours."""
         return {arm.token: arm.family for arm in self.arms}
+
+    @cached_property
+    def scopes(self) -> dict[str, str]:
+        """Token -> count scope of the balancing rules, for shades and dashes."""
+        return {arm.token: arm.first.scope for arm in self.arms}
 
     @property
     def key(self) -> tuple[object, ...]:

@@ -320,7 +320,9 @@ def entry(arm: Arm, label: str) -> str:
 
 def arms_key(arms: Sequence[Arm], labels: Mapping[str, str]) -> tuple[object, ...]:
     """All that a figure of these arms depends on, as a key."""
-    return tuple((a.token, labels[a.token], a.family, tuple(r.version for r in a.runs)) for a in arms)
+    return tuple(
+        (a.token, labels[a.token], a.family, a.first.scope, tuple(r.version for r in a.runs)) for a in arms
+    )
 
 
 def _group_name(run: Run) -> str:

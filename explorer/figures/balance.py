@@ -81,6 +81,7 @@ def max_vio(store: Store, arms: ArmSet, settings: OverTime) -> Panel:
         frame,
         labels=arms.labels,
         families=arms.families,
+        scopes=arms.scopes,
         references=drawn,
         curve=None if baselines.curve is None else merge.up_to(baselines.curve, settings.until),
         x_title=AXIS[settings.x],
@@ -124,6 +125,7 @@ def overview(store: Store, arms: ArmSet, settings: OverTime) -> Panel:
         frame,
         labels=arms.labels,
         families=arms.families,
+        scopes=arms.scopes,
         reference=level and level[0],
         curve=baselines.curve,
     )

@@ -46,7 +46,7 @@ def trajectories(store: Store, arms: ArmSet, settings: OneLayer) -> Panel | Miss
         frame,
         subject=subject,
         how=TRAJECTORIES_HOW + _marks_note(marked, frame),
-        title=name,
+        title=arms.title(arm),
         events=marked,
         scope=linking.scope_of(run.run_id, layer),
     )

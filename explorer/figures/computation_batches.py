@@ -21,7 +21,7 @@ def up_to_a_step(store: Store, arms: ArmSet, settings: None) -> Panel:
     """One line per arm (its first run): groups of neighbouring sequences, up to the whole step."""
     trace = Trace(store)
     frame = batch_sizes(trace, [arm.first for arm in arms])
-    chart = gallery.batch_sizes(frame, labels=arms.labels, families=arms.families)
+    chart = gallery.batch_sizes(frame, labels=arms.labels, families=arms.families, scopes=arms.scopes)
     return Panel(
         subject="MaxVio of a computation batch against its size",
         finding=batch_sentence(frame, arms.labels),
@@ -48,7 +48,7 @@ def up_to_held_out(store: Store, arms: ArmSet, settings: None) -> Panel:
         how="Both axes are logarithmic. From left to right: groups of sequences of one step (mean over the "
         f"last {metrics.LAST_RECORDED} recorded steps), a whole step (the last {metrics.LAST_STEPS} "
         "steps), the held-out text after the last step. Means over layers, all at the end of training.",
-        spec=specs.make(lessons.noise_floor(frame, family=arm.family)),
+        spec=specs.make(lessons.noise_floor(frame, family=arm.family, scope=arm.first.scope)),
         table=frame,
         statements=trace.statements,
     )

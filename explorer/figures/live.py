@@ -25,7 +25,14 @@ def max_vio(store: Store, arms: ArmSet, _settings: None) -> Panel:
     trace = Trace(store)
     frame = trace.ask(balance_queries.max_vio_series, arms.runs, max_bins=BINS)
     labels = dict(arms.labels)
-    draw = partial(balance.max_vio_curves, frame, labels=labels, families=families_of(arms), height=HEIGHT)
+    draw = partial(
+        balance.max_vio_curves,
+        frame,
+        labels=labels,
+        families=arms.families,
+        scopes=arms.scopes,
+        height=HEIGHT,
+    )
     return Panel(
         subject="MaxVio of the runs in training",
         finding=standing(frame, "max_vio", labels),
@@ -45,7 +52,8 @@ def language_loss(store: Store, arms: ArmSet, _settings: None) -> Panel:
         losses.loss_curves,
         frame,
         labels=labels,
-        families=families_of(arms),
+        families=arms.families,
+        scopes=arms.scopes,
         metric="lm_loss",
         log_y=False,
         height=HEIGHT,
@@ -58,11 +66,6 @@ def language_loss(store: Store, arms: ArmSet, _settings: None) -> Panel:
         table=frame,
         statements=trace.statements,
     )
-
-
-def families_of(arms: ArmSet) -> dict[str, str]:
-    """Run id -> family of its rules; the arms of a live chart are single runs named by their ids."""
-    return {run.run_id: run.family for run in arms.runs}
 
 
 def _marked(draw: Callable[..., theme.Figure], arms: ArmSet) -> specs.Spec:

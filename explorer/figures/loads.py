@@ -43,7 +43,7 @@ def heatmap(store: Store, arms: ArmSet, settings: OneLayer) -> Panel | Missing:
     chart = specs.make(
         heatmaps.load_heatmap(
             frame,
-            title=name,
+            title=arms.title(arm),
             height=SMALL_PX,
             events=marked,
             scope=linking.scope_of(run.run_id, layer),
@@ -88,7 +88,7 @@ def busiest_experts(store: Store, arms: ArmSet, settings: OneLayer) -> str:
 def _frames(trace: Trace, arms: ArmSet, settings: OneLayer) -> dict[str, pl.DataFrame]:
     """Label of each arm -> `queries.load_heatmap` of its first run."""
     return {
-        arms.one_seed(arm): trace.ask(queries.load_heatmap, arm.first, settings.layer, settings.bins)
+        arms.title(arm): trace.ask(queries.load_heatmap, arm.first, settings.layer, settings.bins)
         for arm in arms
     }
 

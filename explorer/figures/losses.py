@@ -9,11 +9,16 @@ from explorer.charts import spec as specs
 from explorer.figures import events, merge
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.panel import Panel
-from explorer.figures.settings import OverTime
+from explorer.figures.settings import LossOverTime, OverTime
 from explorer.figures.store import Store, Trace
 from explorer.queries import events as event_queries
 from explorer.queries import losses as queries
 
+HOW = "Lines are training text; points are held-out text, averaged with equal weight per domain."
+END_HOW = (
+    "The last quarter of training. Bold lines join the evaluations on held-out text, averaged with equal "
+    "weight per domain; pale lines are training text."
+)
 AT_PLAYHEAD_PX = 240
 """Height of a chart beside the player."""
 AT_PLAYHEAD_BINS = 80
@@ -21,7 +26,10 @@ AT_PLAYHEAD_BINS = 80
 
 
 def perplexity(store: Store, arms: ArmSet, settings: OverTime) -> Panel:
-    """Perplexity over training: lines for the training text, points for held-out text."""
+    """Perplexity over training: lines for the training text, points for held-out text.
+
+    settings: `OverTime`, or `LossOverTime` for the last quarter alone.
+    """
     trace = Trace(store)
     series = trace.ask(queries.loss_series, arms.runs, settings.bins, settings.x)
     train = merge.up_to(merge.series(series, arms.arms, ["lm_loss", "perplexity"]), settings.until)
@@ -29,20 +37,34 @@ def perplexity(store: Store, arms: ArmSet, settings: OverTime) -> Panel:
     held = merge.up_to(merge.evals(evals, arms.arms), settings.until, "step")
     marked, marks = events.over_time(trace, arms, settings, train)
     end = "" if settings.until is None else f" Shown up to step {settings.until}."
+    since = last_quarter(train, held) if isinstance(settings, LossOverTime) and settings.is_end_only else None
     return _panel(
         trace,
         arms,
         train,
         held,
         subject="Perplexity over training",
-        how="Lines are training text; points are held-out text, averaged with equal weight per domain. "
-        f"Lower is better.{end}{marks}",
+        how=(HOW if since is None else END_HOW) + f" Lower is better.{end}{marks if since is None else ''}",
         table=held,
         x_title=theme.AXIS[settings.x],
         log_y=settings.log_y,
-        events=marked,
+        since=since,
+        events=marked if since is None else None,
         height=settings.height,
     )
+
+
+def last_quarter(train: pl.DataFrame, held_out: pl.DataFrame) -> float | None:
+    """Where the last quarter of the x axis begins, or earlier, so that three evaluations lie in it.
+
+    None where there is nothing to shorten.
+    """
+    known = train["x"].drop_nulls()
+    if known.is_empty():
+        return None
+    first, last = float(known.min()), float(known.max())  # type: ignore[arg-type]
+    evaluated = held_out["x"].drop_nulls().unique().sort().tail(3).to_list()
+    return min([first + 0.75 * (last - first), *map(float, evaluated)])
 
 
 def at_playhead(store: Store, arms: ArmSet, _settings: None = None) -> Panel:
@@ -107,7 +129,9 @@ def _panel(
     **look: Any,
 ) -> Panel:
     """train, held_out: rows of each arm, its token as run_id; look: of `charts.losses.loss_curves`."""
-    chart = losses.loss_curves(train, held_out, labels=arms.labels, families=arms.families, **look)
+    chart = losses.loss_curves(
+        train, held_out, labels=arms.labels, families=arms.families, scopes=arms.scopes, **look
+    )
     return Panel(
         subject=subject,
         finding=captions.loss_curves(train, held_out, labels=arms.labels),

@@ -139,7 +139,12 @@ def _panel(
     if lines.is_empty():
         return Missing(subject=subject, reason=finding)
     marked, marks = events.of_lines(events.of_arms(trace, arms), lines)
-    settings: dict[str, Any] = {"labels": arms.labels, "families": arms.families, "events": marked}
+    settings: dict[str, Any] = {
+        "labels": arms.labels,
+        "families": arms.families,
+        "scopes": arms.scopes,
+        "events": marked,
+    }
     return Panel(
         subject=subject,
         finding=finding,

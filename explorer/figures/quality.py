@@ -117,6 +117,7 @@ def row_of(trace: Trace, arms: ArmSet, arm: Arm, base: Arm, metric: str) -> dict
         "values": list(pair.differences.values()),
         "seeds": pair.n,
         "family": arm.family,
+        "scope": arm.first.scope,
     }
 
 

@@ -60,7 +60,14 @@ def seeds_needed(store: Store, arms: ArmSet, settings: Resolution) -> Panel | Mi
         finding=" ".join(sentences),
         how="(t(0.975) + t(0.80)) · s / √n with n − 1 degrees of freedom; s is the standard deviation of the "
         "paired differences. The point marks the seeds that are here. Both axes are logarithmic.",
-        spec=specs.make(lessons.seeds_and_resolution(frame, wanted=settings.nats, have=have)),
+        spec=specs.make(
+            lessons.seeds_and_resolution(
+                frame,
+                wanted=settings.nats,
+                have=have,
+                scopes={arm.label: arm.first.scope for arm in arms},
+            )
+        ),
         table=frame,
         statements=trace.statements,
     )

@@ -23,6 +23,14 @@ class OverTime:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LossOverTime(OverTime):
+    """A chart of losses over training."""
+
+    is_end_only: bool = False
+    """Whether only the last quarter is drawn, where runs differ by less than the loss has fallen before."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class OneLayer:
     """A chart of one MoE layer."""
 

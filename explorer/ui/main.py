@@ -34,7 +34,7 @@ urls.arrive(page.url_path)
 shell.readable_values()
 display.settle()
 shell.wait_for_runs()
-run_picker()
+run_picker(page.url_path)
 with st.sidebar:
     display.choose()
 display.dress()

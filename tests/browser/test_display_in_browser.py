@@ -21,17 +21,17 @@ def letters(page: Page) -> float:
 
 def test_a_lecture_has_large_letters_and_no_controls_and_can_be_left(page: Page, app: AppServer) -> None:
     page.goto(f"{app.url}/replay?run=loss_free-seed0")
-    picker = page.get_by_text(sentence("shell.runs_to_compare"))
-    expect(picker).to_be_visible()
+    sidebar = page.get_by_test_id("stSidebar").get_by_text("Display")
+    expect(sidebar).to_be_visible()
     usual = letters(page)
     page.get_by_test_id("stSidebar").get_by_text("lecture", exact=True).click()
-    expect(picker).not_to_be_visible()
+    expect(sidebar).not_to_be_visible()
     expect(page.get_by_role("spinbutton", name=sentence("controls.step"))).not_to_be_visible()
     expect(page.get_by_role("button", name=sentence("controls.play"), exact=True)).to_be_visible()
     page.wait_for_url("**mode=lecture**")
     assert letters(page) > 1.3 * usual
     page.get_by_role("button", name="Leave lecture mode").click()
-    expect(picker).to_be_visible()
+    expect(sidebar).to_be_visible()
     expect(page.get_by_role("spinbutton", name=sentence("controls.step"))).to_be_visible()
 
 

@@ -153,6 +153,16 @@ def test_the_scrubber_reports_on_release(page: Page) -> None:
     assert 140 <= ask(page, "column") <= 160
 
 
+def test_the_scrubber_lies_under_the_heatmap_on_its_scale(page: Page) -> None:
+    """A click on it goes to the step of the column above."""
+    box = page.get_by_role("slider", name="Step", exact=True).first.bounding_box()
+    assert box is not None
+    x, y = cell(page, 120, 2)
+    assert y < box["y"]
+    page.mouse.click(x, box["y"] + box["height"] / 2)
+    expect_state(page, step=120, reports=1)
+
+
 def test_python_moves_a_paused_player_but_not_a_playing_one(page: Page) -> None:
     page.get_by_role("button", name="python says 51").click()
     expect_state(page, step=51)

@@ -316,6 +316,18 @@ def test_missing_values_are_skipped_not_drawn() -> None:
     assert steps == {0, 20, 30, 40}
 
 
+def test_the_end_of_the_losses_joins_the_held_out_points_without_bands() -> None:
+    train, held = frames.loss_frame({"a": 2.0}, 40), frames.eval_frame({"a": 3.0})
+    whole = losses.loss_curves(train, held).to_dict()
+    end = losses.loss_curves(train, held, since=50.0).to_dict()
+    marks = [layer["mark"]["type"] for layer in end["layer"]]
+    assert "area" not in marks
+    assert "area" in [layer["mark"]["type"] for layer in whole["layer"]]
+    assert marks.count("line") == 2
+    steps = [row["x"] for rows in end["datasets"].values() for row in rows if "x" in row]
+    assert min(steps) == 50
+
+
 def test_loss_curves_show_perplexity_of_the_chosen_domain() -> None:
     figure = losses.loss_curves(frames.loss_frame({"a": 2.0}), frames.eval_frame({"a": 3.0}), domain="code")
     values = [row["value"] for row in rows_of(figure) if row.get("x") == 50.0]

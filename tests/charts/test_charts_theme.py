@@ -1,7 +1,7 @@
 """Colours, scales and labels: what must hold for every figure."""
 
 import re
-from itertools import combinations, pairwise
+from itertools import combinations, pairwise, product
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sentences import sentence
 
-from explorer.charts import labels, scales, theme
+from explorer.charts import inks, labels, scales, theme
 from explorer.config.routings import KINDS
 
 # Machado et al. 2009, severity 1, on linear RGB.
@@ -118,15 +118,71 @@ def test_log_ticks_are_one_two_five() -> None:
     assert scales.log_ticks(0.1, 10) == pytest.approx([0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50])
 
 
-def test_runs_of_one_method_differ_by_dash_and_shade() -> None:
+def test_runs_of_one_rule_and_scope_share_a_colour_and_differ_by_dash() -> None:
     styles = theme.run_styles(
         ["a", "b", "c", "a"], {"a": "A", "b": "B"}, {"a": "loss_free", "b": "loss_free", "c": "aux_loss"}
     )
     assert [s.label for s in styles] == ["A", "B", "c"]
-    assert styles[0].ink == theme.FAMILIES["loss_free"]
+    assert styles[0].ink == styles[1].ink == theme.FAMILIES["loss_free"]
     assert styles[0].dash == styles[2].dash != styles[1].dash
-    assert styles[0].ink != styles[1].ink
     assert styles[2].ink == theme.FAMILIES["aux_loss"]
+
+
+def test_the_scope_decides_shade_and_dash_wherever_a_run_stands() -> None:
+    scopes = {"a": "global_batch", "b": "micro_batch", "c": "sequence", "d": "sequence"}
+    families = dict.fromkeys(scopes, "aux_loss")
+    together = {s.run_id: s for s in theme.run_styles("abcd", families=families, scopes=scopes)}
+    (alone,) = theme.run_styles("c", families=families, scopes=scopes)
+    assert alone == together["c"], "the same line beside other runs"
+    assert together["a"].ink == theme.FAMILIES["aux_loss"]
+    assert together["a"].dash == (1, 0)
+    assert together["c"].ink == together["d"].ink != together["b"].ink
+    assert len({s.dash for s in together.values()}) == 4
+
+
+def test_every_scope_has_dashes_of_its_own() -> None:
+    scopes = ("global_batch", *inks.DASHES)
+    dashes = [inks.dash_of(scope, nth) for scope in scopes for nth in range(6)]
+    assert len(set(dashes)) == len(dashes)
+
+
+@pytest.mark.parametrize("deficiency", DEFICIENCIES)
+@pytest.mark.parametrize("dark", [False, True])
+def test_scopes_of_the_main_rules_stay_apart_without_full_colour_vision(deficiency: str, dark: bool) -> None:
+    drawn = {("none", ""): theme.family_ink("none")}
+    for family in ("aux_loss", "loss_free"):
+        drawn |= {(family, scope): theme.family_ink(family, scope) for scope in ("", *inks.SHADES)}
+    for (a, one), (b, other) in combinations(drawn.items(), 2):
+        pair = (one.pick(dark), other.pick(dark))
+        assert distance(*pair, DEFICIENCIES[deficiency]) >= 10, (a, b)
+
+
+RULES = ("none", "aux_loss", "loss_free", "quantile", "combined", "scheduled")
+
+
+@pytest.mark.parametrize("deficiency", DEFICIENCIES)
+@pytest.mark.parametrize("dark", [False, True])
+def test_highest_and_lowest_bias_have_no_colour_of_a_rule(deficiency: str, dark: bool) -> None:
+    highest, lowest = (ink.pick(dark) for ink in theme.EXPERT_INKS[:2])
+    assert min(contrast(ink, PAGES[dark]) for ink in (highest, lowest)) >= 3
+    assert distance(highest, lowest, DEFICIENCIES[deficiency]) >= 20
+    for rule, ink in product(RULES, (highest, lowest)):
+        assert distance(ink, theme.FAMILIES[rule].pick(dark), DEFICIENCIES[deficiency]) >= 9, rule
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_no_expert_has_the_colour_of_a_rule(dark: bool) -> None:
+    for rule, ink in product(RULES, theme.EXPERT_INKS):
+        pair = (ink.pick(dark), theme.FAMILIES[rule].pick(dark))
+        assert distance(*pair, DEFICIENCIES["normal"]) >= 9, (rule, ink)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_shades_of_a_scope_go_away_from_the_page(dark: bool) -> None:
+    for family, scope in product(theme.FAMILIES, inks.SHADES):
+        for of in (theme.family_ink, theme.family_text):
+            base, shade = of(family).pick(dark), of(family, scope).pick(dark)
+            assert contrast(shade, PAGES[dark]) >= contrast(base, PAGES[dark]) >= 3, (family, scope)
 
 
 def test_equal_labels_are_told_apart() -> None:

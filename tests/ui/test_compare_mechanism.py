@@ -4,9 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pytest
 from conftest import Opener, arm_info, words
 from sentences import sentence
 from store_runs import make_info, random_counts, record_steps
+from streamlit.testing.v1 import AppTest
 
 from explorer.recording import FolderRecorder
 from explorer.records.records import EventRecord, LayerRecord
@@ -35,14 +37,30 @@ def write(base: Path, name: str, text: str, *, gradients: bool, event: str = "")
             record_steps(recorder, counts[step : step + 1], [step])
 
 
-def figures(app) -> list[str]:
+SECTIONS = ("gradients", "margin", "churn")
+
+
+@pytest.fixture
+def open_mechanism(open_app: Opener) -> Opener:
+    """`open_mechanism("a", "b")`: Compare with these runs and its sections on the mechanism open."""
+
+    def opened(*runs: str) -> AppTest:
+        app = open_app(page="compare", runs=list(runs))
+        for anchor in SECTIONS:
+            app.session_state[f"section_{anchor}"] = True
+        return app.run()
+
+    return opened
+
+
+def figures(app: AppTest) -> list[str]:
     return [chart.proto.alt for chart in app.get("vega_lite_chart")]
 
 
-def test_gradients_are_shown_with_words_and_tables(open_app: Opener, tmp_path: Path) -> None:
+def test_gradients_are_shown_with_words_and_tables(open_mechanism: Opener, tmp_path: Path) -> None:
     write(tmp_path / "own", "a", "aux_loss", gradients=True)
     write(tmp_path / "own", "b", "loss_free", gradients=True)
-    app = open_app(page="compare", runs=["a", "b"])
+    app = open_mechanism("a", "b")
     assert not app.exception
     assert sentence("captions.gradient_at_routers", share="50.0 %") in words(app)
     assert sentence("captions.gradient_none_short", arm="loss-free") in words(app)
@@ -52,10 +70,10 @@ def test_gradients_are_shown_with_words_and_tables(open_app: Opener, tmp_path: P
     assert any(alt.startswith(sentence("captions.switched_title")) for alt in figures(app))
 
 
-def test_runs_without_gradients_say_so_and_show_the_rest(open_app: Opener, tmp_path: Path) -> None:
+def test_runs_without_gradients_say_so_and_show_the_rest(open_mechanism: Opener, tmp_path: Path) -> None:
     write(tmp_path / "own", "a", "aux_loss", gradients=False)
     write(tmp_path / "own", "b", "none", gradients=False)
-    app = open_app(page="compare", runs=["a", "b"])
+    app = open_mechanism("a", "b")
     assert not app.exception
     assert sentence("compare.no_gradients") in words(app)
     assert not any("Gradient norms" in alt for alt in figures(app))
@@ -64,18 +82,20 @@ def test_runs_without_gradients_say_so_and_show_the_rest(open_app: Opener, tmp_p
     assert sentence("captions.kept_probe") in words(app)
 
 
-def test_an_arm_that_lacks_them_beside_one_that_has_them_is_named(open_app: Opener, tmp_path: Path) -> None:
+def test_an_arm_that_lacks_them_beside_one_that_has_them_is_named(
+    open_mechanism: Opener, tmp_path: Path
+) -> None:
     write(tmp_path / "own", "a", "aux_loss", gradients=True)
     write(tmp_path / "own", "b", "none", gradients=False)
-    app = open_app(page="compare", runs=["a", "b"])
+    app = open_mechanism("a", "b")
     assert sentence("captions.not_recorded", arm="no balancing") in words(app)
 
 
-def test_a_figure_of_one_run_has_the_marks_of_that_run_alone(open_app: Opener, tmp_path: Path) -> None:
+def test_a_figure_of_one_run_has_the_marks_of_that_run_alone(open_mechanism: Opener, tmp_path: Path) -> None:
     """Only the auxiliary loss has a cosine: what happened to the others is not marked and not explained."""
     write(tmp_path / "own", "a", "aux_loss", gradients=True)
     write(tmp_path / "own", "b", "loss_free", gradients=True, event="balancer_changed")
-    app = open_app(page="compare", runs=["a", "b"])
+    app = open_mechanism("a", "b")
     assert not app.exception
     marks = {
         chart.proto.alt.split(":")[0]: [

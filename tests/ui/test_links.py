@@ -125,7 +125,7 @@ def test_a_run_id_of_the_full_length_is_found_by_its_link(open_app: Opener, tmp_
     app = open_app(tmp_path / "shipped", "replay", run=LONG_ID, runs=[LONG_ID])
     assert not app.warning
     assert app.selectbox(key="run").value == LONG_ID
-    assert app.multiselect(key="runs").value == [LONG_ID]
+    assert app.session_state["runs"] == [LONG_ID]
 
 
 @pytest.mark.parametrize("value", ["1e999", "-inf", "9" * 400, "nan"])
@@ -195,3 +195,19 @@ def test_a_run_of_the_table_opens_below_the_path_of_the_app(
     )
     table = open_app(recorded).dataframe[0].value
     assert f"{path}?run=none-seed0" in list(table["run"])
+
+
+def test_the_picker_is_drawn_where_it_acts_and_its_selection_waits_elsewhere(
+    open_app: Opener, recorded: Path
+) -> None:
+    app = open_app(recorded, "lessons", runs=["none-seed0", "loss_free-seed0"])
+    assert not app.multiselect
+    app.switch_page("../../pages/compare.py").run()
+    assert app.multiselect(key="runs").value == ["none-seed0", "loss_free-seed0"]
+    app.multiselect(key="runs").set_value(["global-seed0"]).run()
+    for page in ("glossary", "replay"):
+        app.switch_page(f"../../pages/{page}.py").run()
+        assert not app.exception
+        assert "runs" not in [widget.key for widget in app.multiselect], page
+    app.switch_page("../../pages/compare.py").run()
+    assert app.multiselect(key="runs").value == ["global-seed0"]

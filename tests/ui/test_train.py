@@ -256,7 +256,7 @@ def test_started_runs_train_and_are_listed(open_app: Opener, tmp_path: Path) -> 
     while services().ingest.rounds < rounds + 2:
         time.sleep(0.05)
     app.run()
-    assert {folder.name for folder in folders} <= set(app.multiselect(key="runs").options)
+    assert {folder.name for folder in folders} <= {run.run_id for run in app.session_state["shell"][0]}
     assert len(app.get("vega_lite_chart")) == 2
 
 

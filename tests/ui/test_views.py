@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 from conftest import Opener
 
-from explorer.figures.arms import arms_of
 from explorer.figures.panel import Panel
 from explorer.figures.store import OpenStore
 from explorer.figures.views import compare, overview
@@ -49,7 +48,7 @@ def test_a_view_opens_the_panels_of_its_page(
     view, store = opened(page, query), OpenStore(services().index)
     answers = [question.answer(store) for question in view.questions]
     panels = {answer.key: answer for answer in answers if isinstance(answer, Panel)}
-    assert list(panels) == list(shown.keys)
+    assert list(panels) == list(shown.present_keys())
     for key, panel in panels.items():
         other = shown.get(key)
         assert other is not None
@@ -59,12 +58,28 @@ def test_a_view_opens_the_panels_of_its_page(
     assert opened(page, view.query).query == view.query
 
 
-def test_others_are_compared_with_the_first_auxiliary_loss(open_app: Opener, recorded: Path) -> None:
-    open_app(recorded, "compare")
-    arms = {arm.token: arm for arm in arms_of(cached.list_runs())}
-    tokens = opened("compare", {}).query["runs"]
-    first = next(token for token in tokens if arms[token].first.balancer.startswith("aux_loss"))
-    assert opened("compare", {}).query["base"] == [first] != [tokens[0]]
+def test_others_are_compared_with_no_balancing(open_app: Opener, recorded: Path) -> None:
+    app = open_app(recorded, "compare")
+    assert app.selectbox(key="base").value == "tiny none"
+    runs = ["loss_free-seed0", "none-seed0"]
+    assert opened("compare", {"runs": runs}).query["base"] == ["none-seed0"]
+    runs = ["loss_free-seed0", "global-seed0"]
+    assert opened("compare", {"runs": runs}).query["base"] == ["loss_free-seed0"]
+
+
+def test_perplexity_opens_with_the_last_quarter(open_app: Opener, recorded: Path) -> None:
+    app = open_app(recorded, "compare")
+    assert app.session_state["part"] == "end"
+    assert opened("compare", {}).query["part"] == ["end"]
+    assert not [toggle for toggle in app.toggle if toggle.key == "log"]
+
+
+def test_an_address_that_names_the_axis_still_shows_the_whole_run(open_app: Opener, recorded: Path) -> None:
+    app = open_app(recorded, "compare", log="false")
+    assert app.session_state["part"] == "whole"
+    assert app.toggle(key="log").value is False
+    assert opened("compare", {"log": ["false"]}).query["part"] == ["whole"]
+    assert opened("compare", {"log": ["false"], "part": ["end"]}).query["part"] == ["end"]
 
 
 def test_an_address_that_does_not_fit_gives_the_defaults_and_says_so(
@@ -74,7 +89,7 @@ def test_an_address_that_does_not_fit_gives_the_defaults_and_says_so(
     query = {"runs": ["none-seed0", "gone"], "layer": ["9"], "x": ["weeks"], "base": ["gone"]}
     view = opened("compare", query)
     assert view.query == {
-        "runs": ["none-seed0"], "layer": ["0"], "x": ["step"], "log": ["true"],
+        "runs": ["none-seed0"], "layer": ["0"], "x": ["step"], "part": ["end"], "log": ["true"],
     }  # fmt: skip
     for value in ("“gone”", "layer = 9", "x = weeks", "base = gone"):
         assert any(value in notice for notice in view.notices), value

@@ -7,7 +7,7 @@ from explorer.figures import balance, biases, loads, losses, mechanism, quality
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Run
 from explorer.figures.panel import Build, Question
-from explorer.figures.settings import Axis, OneLayer, OverTime
+from explorer.figures.settings import Axis, LossOverTime, OneLayer, OverTime
 from explorer.figures.store import Store
 from explorer.figures.views.address import Address
 from explorer.figures.views.selection import RUNS, selected_arms
@@ -17,7 +17,9 @@ TITLE = "Compare"
 BINS = 150
 """Columns of a heatmap, or points of a bias trajectory: several stand under each other."""
 AXES: tuple[Axis, ...] = ("step", "tokens", "time")
-KEYS = ("layer", "x", "log", "base")
+PARTS = ("end", "whole")
+"""Of the training, in the chart of perplexity: its last quarter, or all of it."""
+KEYS = ("layer", "x", "part", "log", "base")
 """Settings that the address names."""
 METRICS = ("perplexity", "max_vio_global")
 """Paired differences that the page opens with; names in `quality.PAIRED`."""
@@ -31,8 +33,10 @@ class CompareSettings:
     """MoE layer of the heatmaps and the bias trajectories."""
     x: Axis = "step"
     """Horizontal axis of the curves over training."""
+    part: str = "end"
+    """One of `PARTS`: the differences that a reader looks for lie at the end."""
     log: bool = True
-    """Whether perplexity has a logarithmic axis."""
+    """Whether perplexity has a logarithmic axis where the whole training is drawn."""
     base: str = ""
     """Token of the arm that the others are compared with; see `default_base`."""
     metrics: tuple[str, ...] = METRICS
@@ -60,6 +64,7 @@ def read(address: Address, arms: ArmSet) -> CompareSettings:
     return CompareSettings(
         layer=address.layer(layers, "these runs") if layers else 0,
         x=address.choice("x", AXES, "step", "it can be step, tokens or time"),
+        part=address.choice("part", PARTS, default_part(address.query), "it can be end or whole"),
         log=address.flag("log", True),
         base=address.choice("base", tokens, default_base(arms), "it is not among the selected runs"),
     )
@@ -70,6 +75,7 @@ def query_of(arms: ArmSet, settings: CompareSettings) -> Query:
     query: dict[str, list[str]] = {
         RUNS: [arm.token for arm in arms],
         "x": [settings.x],
+        "part": [settings.part],
         "log": [str(settings.log).lower()],
     }
     if layers_of(arms):
@@ -84,9 +90,14 @@ def layers_of(arms: ArmSet) -> list[int]:
     return sorted({layer for arm in arms.with_loads() for layer in arm.first.layers})
 
 
+def default_part(query: Query) -> str:
+    """The last quarter; the whole for an address that names the axis, as those of earlier versions do."""
+    return "whole" if "log" in query else "end"
+
+
 def default_base(arms: ArmSet) -> str:
-    """Token of the first arm with an auxiliary loss, or of the first arm."""
-    return next((arm for arm in arms if arm.family == "aux_loss"), arms.arms[0]).token
+    """Token of the arm without balancing, or of the first arm."""
+    return next((arm for arm in arms if arm.family == "none"), arms.arms[0]).token
 
 
 def questions(arms: ArmSet, runs: Sequence[Run], settings: CompareSettings) -> tuple[Question, ...]:
@@ -97,9 +108,9 @@ def questions(arms: ArmSet, runs: Sequence[Run], settings: CompareSettings) -> t
         *trajectories(arms, settings),
         max_vio(arms, settings),
         perplexity(arms, settings),
-        *mechanisms(arms).values(),
-        plane(arms, runs),
         *paired_differences,
+        plane(arms, runs),
+        *mechanisms(arms).values(),
     )
 
 
@@ -133,7 +144,8 @@ def max_vio(arms: ArmSet, settings: CompareSettings) -> Question:
 
 def perplexity(arms: ArmSet, settings: CompareSettings) -> Question:
     """Perplexity over training."""
-    over_time = OverTime(x=settings.x, log_y=settings.log)
+    whole = settings.part == "whole"
+    over_time = LossOverTime(x=settings.x, log_y=settings.log and whole, is_end_only=not whole)
     return Question(key="compare_loss", build=losses.perplexity, arms=arms, settings=over_time)
 
 

@@ -4,7 +4,15 @@ import streamlit as st
 
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.quality import PAIRED
-from explorer.figures.views.compare import AXES, METRICS, CompareSettings, default_base, layers_of
+from explorer.figures.views.compare import (
+    AXES,
+    METRICS,
+    PARTS,
+    CompareSettings,
+    default_base,
+    default_part,
+    layers_of,
+)
 from explorer.ui.shared import layers, urls
 
 PAIRED_METRICS = "paired_metrics"
@@ -17,6 +25,12 @@ def read_address(arms: ArmSet) -> None:
         layers.settle(offered, "these runs")
     urls.settle(
         "x", AXES, "step", lambda value: f"The link asks for x = {value}; it can be step, tokens or time."
+    )
+    urls.settle(
+        "part",
+        PARTS,
+        default_part({"log": log} if (log := urls.asked("log")) else {}),
+        lambda value: f"The link asks for part = {value}; it can be end or whole.",
     )
     urls.settle_flag("log", True)
     if len(arms) > 1:
@@ -35,6 +49,7 @@ def settings(arms: ArmSet) -> CompareSettings:
     return CompareSettings(
         layer=layer if layer in offered else offered[0] if offered else 0,
         x=state.get("x") or "step",
+        part=state.get("part") or PARTS[0],
         log=bool(state.get("log", True)),
         base=state.get("base") or default_base(arms),
         metrics=tuple(state.get(PAIRED_METRICS, METRICS)),
@@ -53,9 +68,20 @@ def x_control() -> None:
     st.segmented_control("Horizontal axis", AXES, key="x", bind="query-params", required=True)
 
 
-def log_control() -> None:
-    """The scale of perplexity."""
-    st.toggle("Logarithmic axis", key="log", bind="query-params")
+def part_control() -> None:
+    """Which part of the training the chart of perplexity shows, and the scale of all of it."""
+    urls.show_notices("part")
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.segmented_control(
+            "Part of the training",
+            PARTS,
+            format_func={"end": "last quarter", "whole": "whole run"}.get,
+            key="part",
+            bind="query-params",
+            required=True,
+        )
+        if st.session_state["part"] == "whole":
+            st.toggle("Logarithmic axis", key="log", bind="query-params")
 
 
 def paired_controls(arms: ArmSet) -> None:

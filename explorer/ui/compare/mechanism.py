@@ -1,24 +1,49 @@
-"""The part of the Compare page that shows how the rules act on the routers."""
+"""The part of the Compare page that shows how the rules act on the routers; closed until it is asked for."""
 
 import streamlit as st
 
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.panel import Missing, Question
 from explorer.figures.views import compare
-from explorer.metrics.glossary import tip
+from explorer.ui.compare import sections
 from explorer.ui.shared import show, store
 
 
 @st.fragment
-def section(arms: ArmSet) -> None:
-    """Gradients at the routers, router margins, and how often the selected experts change."""
+def gradients(arms: ArmSet) -> None:
+    """Gradients at the routers."""
     questions = compare.mechanisms(arms)
-    st.subheader("Router gradients: language loss and auxiliary loss", help=tip("router_gradient"))
-    _side_by_side(questions["norms"], questions["cosine"])
-    st.subheader("Router margin", help=tip("score_margin"))
-    _side_by_side(questions["margin"], questions["switched"])
-    st.subheader("Routing churn between probes", help=tip("churn"))
-    show.question(questions["churn"])
+    pair = (questions["norms"], questions["cosine"])
+    sections.heading("gradients", "router_gradient")
+    place = sections.unfolded(
+        "gradients", "Show the norms of both gradients and the angle between them", pair
+    )
+    if place:
+        with place:
+            _side_by_side(*pair)
+
+
+@st.fragment
+def margins(arms: ArmSet) -> None:
+    """Router margins, and the assignments that the bias changes."""
+    questions = compare.mechanisms(arms)
+    pair = (questions["margin"], questions["switched"])
+    sections.heading("margin", "score_margin")
+    place = sections.unfolded("margin", "Show the margins and the assignments that the bias changes", pair)
+    if place:
+        with place:
+            _side_by_side(*pair)
+
+
+@st.fragment
+def churn(arms: ArmSet) -> None:
+    """How often the selected experts of a token change."""
+    question = compare.mechanisms(arms)["churn"]
+    sections.heading("churn", "churn")
+    place = sections.unfolded("churn", "Show how many tokens change their experts", [question])
+    if place:
+        with place:
+            show.question(question)
 
 
 def _side_by_side(left: Question, right: Question) -> None:

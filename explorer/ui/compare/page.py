@@ -12,7 +12,7 @@ from explorer.figures.panel import Panel, Question
 from explorer.figures.views import compare
 from explorer.metrics.glossary import tip
 from explorer.queries import events as event_queries
-from explorer.ui.compare import controls, mechanism
+from explorer.ui.compare import controls, mechanism, sections
 from explorer.ui.shared import count_notes, links, panels, show, store
 
 
@@ -24,13 +24,16 @@ def view(selected: Sequence[Arm], runs: Sequence[Run]) -> None:
     _warnings(arms)
     for sentence in confounders.routing_notes(arms):
         show.note(sentence)
+    sections.index(with_layers=bool(len(arms.with_loads())))
     _final_metrics(arms)
     _events(arms)
     by_layer(arms)
     over_time(arms)
-    mechanism.section(arms)
-    plane(arms, runs)
     paired_differences(arms)
+    plane(arms, runs)
+    mechanism.gradients(arms)
+    mechanism.margins(arms)
+    mechanism.churn(arms)
 
 
 def _warnings(arms: ArmSet) -> None:
@@ -48,6 +51,7 @@ def _one_run(arms: ArmSet, arm: Arm, run: Run) -> str:
 
 def _final_metrics(arms: ArmSet) -> None:
     """Metrics at the end of training, the worst layer beside every average."""
+    sections.heading("metrics")
     columns = {name: st.column_config.TextColumn(help=tip(key)) for name, key in final.COLUMNS.items()}
     st.dataframe(
         final.table(store.STORE, arms),
@@ -65,7 +69,7 @@ def _final_metrics(arms: ArmSet) -> None:
 def _events(arms: ArmSet) -> None:
     """The events of every arm, one sentence per arm."""
     counts = store.ask(event_queries.event_counts, arms.runs)
-    st.subheader("Events", help=tip("events"))
+    sections.heading("events", "events")
     lines = [
         f"- {show.plain(arms.label(arm))}: {show.plain(events.arm_sentence(arm, counts))}." for arm in arms
     ]
@@ -78,7 +82,7 @@ def by_layer(arms: ArmSet) -> None:
     if not len(arms.with_loads()):
         show.note("None of these runs has experts, so there are no loads and no biases to show.")
         return
-    st.subheader("Expert load over training", help=tip("load_colours"))
+    sections.heading("loads", "load_colours")
     controls.layer_control(arms)
     settings = controls.settings(arms)
     with_layer, at_layer = arms.with_layer(settings.layer), compare.at_layer(settings)
@@ -96,7 +100,7 @@ def by_layer(arms: ArmSet) -> None:
     if kinds:
         show.note(f"Marks above: {events.legend(kinds)}.")
     show.note(f"{loads.HEATMAP_HOW} Click a cell to open its step in Replay.")
-    st.subheader("Bias trajectories", help=tip("expert_bias"))
+    sections.heading("biases", "expert_bias")
     trajectories = compare.trajectories(arms, settings)
     drawn = [question for question in trajectories if isinstance(store.answer(question), Panel)]
     if not drawn:
@@ -125,25 +129,31 @@ def _open_in_replay(question: Question, picked: Mapping[str, Any] | None) -> Non
 @st.fragment
 def over_time(arms: ArmSet) -> None:
     """MaxVio and perplexity over steps, tokens or time."""
-    st.subheader("Imbalance (MaxVio)", help=tip("max_vio"))
+    sections.heading("max-vio", "max_vio")
     controls.x_control()
     show.question(compare.max_vio(arms, controls.settings(arms)))
-    st.subheader("Perplexity", help=tip("perplexity"))
-    controls.log_control()
+    sections.heading("perplexity", "perplexity")
+    controls.part_control()
     show.question(compare.perplexity(arms, controls.settings(arms)))
 
 
 @st.fragment
 def plane(arms: ArmSet, runs: Sequence[Run]) -> None:
     """Perplexity against imbalance, over the selected runs and the shipped ones of the same experiment."""
-    st.subheader("Perplexity against imbalance", help=tip("dilemma_plane"))
-    show.question(compare.plane(arms, runs))
+    sections.heading("plane", "dilemma_plane")
+    question = compare.plane(arms, runs)
+    place = sections.unfolded(
+        "plane", "Show perplexity against MaxVio of these and the shipped runs", [question]
+    )
+    if place:
+        with place:
+            show.question(question)
 
 
 @st.fragment
 def paired_differences(arms: ArmSet) -> None:
     """Differences between arms, seed by seed; never between an expert of one run and one of another."""
-    st.subheader("Paired differences between arms", help=tip("paired_interval"))
+    sections.heading("differences", "paired_interval")
     if len(arms) < 2:
         show.note("A difference needs two runs.")
         return

@@ -17,7 +17,7 @@ from explorer.metrics.glossary import tip
 from explorer.queries import comparison
 from explorer.ui.components import opening
 from explorer.ui.components.opening import Film
-from explorer.ui.shared import links, show, store
+from explorer.ui.shared import links, marks, show, store
 from explorer.wording import counted
 
 
@@ -58,14 +58,14 @@ def _starts() -> None:
 
 
 def _film(film: LoadFilm, title: str) -> Film:
-    family = theme.FAMILIES[film.run.family]
+    ink = theme.family_ink(film.run.family, film.run.scope)
     idle = f"; {film.nearly_idle} of {film.num_experts} experts are nearly idle" if film.nearly_idle else ""
     finding = f"Busiest expert at the end: {captions.number(film.busiest)} × an even share{idle}."
     return Film(
         title=title,
         finding=finding,
         alt=f"Loads of {film.num_experts} experts over training. {title}: {finding}",
-        colours=(family.light, family.dark),
+        colours=(ink.light, ink.dark),
         experts=film.num_experts,
         levels=opening.levels(film.load_ratio),
     )
@@ -83,9 +83,11 @@ def _cards(arms: ArmSet) -> None:
     """MaxVio and perplexity of every arm, at the end and on held-out text."""
     grid = st.grid(len(arms), min_column_width=170)
     names = short_labels(arms.arms)
+    drawn = marks.strokes(arms, dark=st.context.theme.type == "dark")
     for arm in arms:
         headline = final.headline(store.STORE, arm)
-        with grid:
+        with grid, st.container(border=True, height="stretch"):
+            st.html(drawn[arm.token])
             st.metric(
                 show.plain(names[arm.token]),
                 final.UNKNOWN if headline.max_vio is None else captions.number(headline.max_vio),
@@ -94,8 +96,6 @@ def _cards(arms: ArmSet) -> None:
                 else f"perplexity {captions.number(headline.perplexity)}",
                 delta_color="off",
                 delta_arrow="off",
-                border=True,
-                height="stretch",
                 help=f"Large: {tip('max_vio_batch')} Below: {tip('perplexity')}",
             )
     show.note(

@@ -58,7 +58,9 @@ def select_run(runs: Sequence[Run]) -> Run:
     )
     urls.show_notices("run")
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        run_id = urls.selectbox("Run", list(by_id), key="run", help="The runs of the picker come first.")
+        run_id = urls.selectbox(
+            "Run", list(by_id), key="run", help="Runs that are selected on Compare come first."
+        )
         run = by_id[run_id]
         expert_order.control(run)
     urls.show_notices(expert_order.KEY)

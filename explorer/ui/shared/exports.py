@@ -154,7 +154,7 @@ def _chosen_runs(shown: PageFigures) -> list[str]:
 
 def bundle_file(shown: PageFigures, wanted: Choice) -> bytes:
     """The zip of everything on the page as it is now."""
-    return files.zipped(shown, shown.keys, wanted.settings, cached.run_rows)
+    return files.zipped(shown, shown.present_keys(), wanted.settings, cached.run_rows)
 
 
 @st.fragment

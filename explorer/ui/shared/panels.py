@@ -4,7 +4,7 @@ Every figure that `show.figure` draws is entered here. A full run of the page be
 that runs alone replaces its own figures.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlencode
@@ -13,7 +13,7 @@ import streamlit as st
 
 from explorer.export.film import Film
 from explorer.export.vega import follows_player
-from explorer.figures.panel import Panel
+from explorer.figures.panel import Missing, Panel
 from explorer.figures.panel import slug as slug
 from explorer.ui.shared import urls
 
@@ -35,6 +35,8 @@ class PageFigures:
     panels: dict[str, Panel] = field(default_factory=dict)
     later: dict[str, Callable[[], Panel]] = field(default_factory=dict)
     """Figures that are built only when they are exported."""
+    folded: dict[str, Callable[[], Panel | Missing]] = field(default_factory=dict)
+    """Figures of sections that may be closed, in the page's order: built when they are opened or exported."""
     films: dict[str, Callable[[], Film]] = field(default_factory=dict)
     """What can be played as an animation, by key."""
     playhead: float | None = None
@@ -56,14 +58,27 @@ class PageFigures:
     @property
     def keys(self) -> list[str]:
         """Every figure, those that are built on export included."""
-        return [*self.later, *(key for key in self.panels if key not in self.later)]
+        drawn = (key for key in self.panels if key not in self.later and key not in self.folded)
+        return [*self.later, *drawn, *self.folded]
+
+    def present_keys(self) -> Iterator[str]:
+        """Every figure that the runs have data for; those of closed sections are built for it."""
+        for key in self.keys:
+            if key in self.panels or key not in self.folded or isinstance(self.folded[key](), Panel):
+                yield key
 
     def get(self, key: str) -> Panel:
-        """One figure as it is now."""
-        panel = self.later[key]() if key in self.later else self.panels[key]
+        """One figure as it is now. Raises LookupError where the runs hold nothing to draw."""
+        panel = self.later[key]() if key in self.later else self.panels.get(key) or self._unfolded(key)
         if panel.playhead is None and self.playhead is not None and follows_player(panel.spec):
             return replace(panel, playhead=self.playhead)
         return panel
+
+    def _unfolded(self, key: str) -> Panel:
+        answer = self.folded[key]()
+        if isinstance(answer, Missing):
+            raise LookupError(answer.reason)
+        return answer
 
 
 def begin(page: str, title: str) -> PageFigures:
@@ -96,6 +111,11 @@ def add(panel: Panel) -> None:
 def add_later(key: str, build: Callable[[], Panel]) -> None:
     """Enter a figure that is built when it is exported; `build` runs outside of a script run."""
     _entered().later[key] = build
+
+
+def fold(key: str, build: Callable[[], Panel | Missing]) -> None:
+    """Enter a figure of a section that may be closed; `build` may run outside of a script run."""
+    _entered().folded[key] = build
 
 
 def add_film(key: str, build: Callable[[], Film]) -> None:

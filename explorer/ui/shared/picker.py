@@ -1,15 +1,17 @@
-"""The run picker that all pages share, in the sidebar."""
+"""The selection of runs that all pages share, and its picker in the sidebar of the pages that draw it."""
 
 from html import escape
 
 import streamlit as st
 
-from explorer.charts.theme import family_ink
+from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import MOST, Arm, Run, arms_of, chart_labels, default_arms, entry
 from explorer.figures.views.selection import RUNS, complaint
-from explorer.ui.shared import cached, urls
+from explorer.ui.shared import cached, marks, urls
 
 KEY = RUNS
+PAGES = ("compare", "microscope")
+"""Paths of the pages that draw the selected runs. The others show one run, or runs that a page chooses."""
 STATE = "shell"
 # A chosen run is known by its id, which may be longer than the sidebar is wide.
 _WHOLE_IDS = """
@@ -21,12 +23,24 @@ AUTOMATIC = "runs_automatic"
 """The choice that the app made by itself; while it stands it follows the runs that arrive."""
 
 
-def run_picker() -> None:
-    """Draw the picker and keep what was chosen for the page of this script run."""
+def run_picker(page: str) -> None:
+    """Keep what was chosen for the page of this script run, and draw the picker where the page uses it.
+
+    page: its path. An address with `runs=` counts on every page: the selection waits for the next one.
+    """
     runs = cached.list_runs()
     arms = arms_of(runs)
     by_token = {arm.token: arm for arm in arms}
     notice = _settle(by_token, [arm.token for arm in default_arms(arms)])
+    chosen: list[str] = _draw(arms) if page in PAGES else st.session_state[KEY]
+    if notice:
+        urls.notice(KEY, notice)
+    st.session_state[STATE] = (runs, arms, [by_token[token] for token in chosen if token in by_token])
+
+
+def _draw(arms: list[Arm]) -> list[str]:
+    """The picker and the legend of the selection; returns the selected tokens."""
+    by_token = {arm.token: arm for arm in arms}
     with st.sidebar:
         st.html(f"<style>{_WHOLE_IDS}</style>")
         chosen = st.multiselect(
@@ -43,18 +57,16 @@ def run_picker() -> None:
         arms_chosen = [by_token[token] for token in chosen if token in by_token]
         if arms_chosen:
             st.html(_legend(arms_chosen))
-    if notice:
-        urls.notice(KEY, notice)
-    st.session_state[STATE] = (runs, arms, arms_chosen)
+    return chosen
 
 
 def _legend(arms: list[Arm]) -> str:
-    """The chosen entries in the words of the figures' legends, each with the colour of its method."""
+    """The chosen entries in the words of the figures' legends, each with the stroke of its lines."""
     labels = chart_labels(arms)
+    drawn = marks.strokes(ArmSet.of(arms), dark=st.context.theme.type == "dark")
     rows = "".join(
-        f'<li style="margin:0 0 .45rem;padding-left:1.1rem;text-indent:-1.1rem;list-style:none">'
-        f'<span aria-hidden="true" style="color:{family_ink(arm.family).light};padding-right:.35rem">●</span>'
-        f"{escape(entry(arm, labels[arm.token]))}</li>"
+        '<li style="margin:0 0 .45rem;padding-left:2.4rem;text-indent:-2.4rem;list-style:none">'
+        f"{drawn[arm.token]}{escape(entry(arm, labels[arm.token]))}</li>"
         for arm in arms
     )
     return f'<ul style="margin:0;padding:0;font-size:.85rem">{rows}</ul>'

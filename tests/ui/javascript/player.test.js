@@ -3,7 +3,14 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { isDark, rampIndex, rampOf, rgbOf } from "../../../explorer/ui/components/player/colours.js";
-import { cellAt, layoutOf, marksAt, niceStep, stepX } from "../../../explorer/ui/components/player/layout.js";
+import {
+  cellAt,
+  layoutOf,
+  marksAt,
+  niceStep,
+  scrubberPlace,
+  stepX,
+} from "../../../explorer/ui/components/player/layout.js";
 import { LoadMatrix } from "../../../explorer/ui/components/player/matrix.js";
 import {
   advance,
@@ -132,4 +139,14 @@ test("the next event lies beyond the playhead, the nearest first", () => {
   assert.equal(nextEvent(loads, events, 0, 1).step, 7);
   assert.equal(nextEvent(loads, events, 2, -1).step, 7);
   assert.equal(nextEvent(loads, events, 2, 1), undefined);
+});
+
+test("the thumb of the scrubber stands under the playhead at every step", () => {
+  const at = layoutOf(800, 300, false);
+  const { left, width } = scrubberPlace(at, 3);
+  const thumb = 18;
+  for (const [column, step] of [0, 5, 10].entries()) {
+    const centre = left + thumb / 2 + (column / 2) * (width - thumb);
+    assert.ok(Math.abs(centre - stepX(matrix(), at, step)) < 1e-9, `column ${column}`);
+  }
 });

@@ -1,5 +1,6 @@
 // Buttons, scrubber and menu below the heatmap, the legend, and what a screen reader hears.
 
+import { scrubberPlace } from "./layout.js";
 import { SPEEDS, speedFor } from "./playback.js";
 
 const NAMES = ["stage", "plot", "tip", "scrub", "now", "play", "previous", "next", "speed", "ramp", "ticks"];
@@ -55,6 +56,13 @@ export function showTheme({ box, parts, theme, settings }) {
       return tick;
     }),
   );
+}
+
+/** Put the scrubber under the heatmap, on the scale of its steps. */
+export function placeScrubber({ parts, at, matrix }) {
+  const { left, width } = scrubberPlace(at, matrix.columns);
+  parts.scrub.style.marginLeft = `${left}px`;
+  parts.scrub.style.width = `${width}px`;
 }
 
 /** Scrubber, step in words and buttons for the present column. */

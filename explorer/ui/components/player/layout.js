@@ -34,6 +34,15 @@ export function stepX(matrix, at, step) {
   return at.left + ((matrix.columnOf(step) + 0.5) / matrix.columns) * at.plot;
 }
 
+/** Width of the scrubber's thumb in every browser; see `player.css`. */
+const THUMB = 18;
+
+/** Left edge and width of a scrubber whose thumb stands under the playhead at every step. */
+export function scrubberPlace(at, columns) {
+  const cell = at.plot / Math.max(1, columns);
+  return { left: at.left + cell / 2 - THUMB / 2, width: at.plot - cell + THUMB };
+}
+
 /** The cell at a point: column null on the bars and left of the plot; null above and below. */
 export function cellAt({ at, matrix, rows }, [x, y]) {
   if (!at || !matrix.columns) return null;

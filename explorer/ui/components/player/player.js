@@ -2,7 +2,7 @@
 
 import { setPlaying } from "../shared/page_state.js";
 import { readTheme } from "./colours.js";
-import { fillSpeeds, listenToControls, partsOf, showPosition, showTheme } from "./controls.js";
+import { fillSpeeds, listenToControls, partsOf, placeScrubber, showPosition, showTheme } from "./controls.js";
 import { imageOf } from "./image.js";
 import { listenToKeys } from "./keys.js";
 import { LayerKeys } from "./layer_keys.js";
@@ -252,6 +252,7 @@ export class Player {
     const { matrix, rows, theme } = this;
     const { height, limit, scale } = this.settings;
     this.at = layoutOf(this.width, height, this.events.length > 0);
+    placeScrubber(this);
     const density = (window.devicePixelRatio || 1) * scale;
     if (!this.image && matrix.columns) {
       this.image = imageOf(matrix, rows, theme.ramp, theme.dead, limit, this.at.plot * density);
