@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from unhealthy_runs import E, K, Router, T, U, record, sign_rule, write
 
 from explorer.health import TITLES, Finding, diagnose, read_folder
 from explorer.recording import RunFolder
-from tests.support.unhealthy_runs import E, K, Router, T, U, record, sign_rule, write
 
 
 def findings_of(path: Path) -> list[Finding]:
