@@ -59,6 +59,9 @@ def mean_error(layer: LayerRows, size: int) -> Floats:
 
 
 def _is_frozen_by_rule(run: RunRows) -> bool:
+    """Whether the update is meant to have ended: u is 0, or the rule freezes the bias by now."""
+    if run.last_rate == 0:
+        return True
     stops = [getattr(rule, "freeze_after_step", None) for rule in run.rules or ()]
     return any(stop is not None and stop <= run.last_step for stop in stops)
 

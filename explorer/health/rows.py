@@ -169,15 +169,23 @@ class RunRows:
         rule = self.bias_rule
         return rule is not None and rule.update_rule == "sign" and not rule.load_ema
 
-    @cached_property
-    def rate(self) -> float | None:
-        """u of the bias rule as recorded or stated; None where unknown or where it shrinks."""
+    def rates_at(self, steps: Ints) -> Floats:
+        """[S] u after each of these steps, as recorded or else as stated; NaN where it is not known."""
         rule = self.bias_rule
-        if rule is not None and rule.step_decay != "constant":
-            return None
-        rates = self.steps["bias_update_rate"].drop_nulls()
-        recorded = float(rates[-1]) if len(rates) else 0.0
-        return recorded or (None if rule is None else rule.bias_update_rate)
+        is_known = rule is not None and rule.step_decay == "constant"
+        stated = rule.bias_update_rate if rule is not None and is_known else np.nan
+        recorded = self.steps.drop_nulls("bias_update_rate")
+        if recorded.is_empty():
+            return np.full(len(steps), stated)
+        place = np.searchsorted(recorded["step"].to_numpy(), steps, side="right") - 1
+        rates = recorded["bias_update_rate"].to_numpy()[np.maximum(place, 0)]
+        return np.asarray(np.where(place >= 0, rates, stated))
+
+    @cached_property
+    def last_rate(self) -> float | None:
+        """u at the end; None where it is not known."""
+        rate = float(self.rates_at(np.array([self.last_step]))[0])
+        return None if np.isnan(rate) else rate
 
 
 def _layer_rows(layer: int, width: int, rows: pl.DataFrame, aux: pl.DataFrame | None) -> LayerRows:

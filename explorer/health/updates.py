@@ -23,9 +23,9 @@ the shipped runs."""
 SETTLING_STEPS = 300
 """Updates that a bias may travel without a word while the run goes on."""
 SEVERAL = 1.5
-"""Size of the usual move over u from which on a step held several updates."""
+"""Size of a move over u from which on its step held several updates."""
 SHARE_OF_SEVERAL = 0.1
-"""Where u is not known: the share of moves by multiples of the smallest move."""
+"""Share of the moves that are that large. Of three random signs a quarter of the sums is 3, of one none."""
 MULTIPLE = 0.02
 """Distance from a whole multiple that still counts as one."""
 
@@ -36,6 +36,9 @@ def wrong_sign(run: RunRows, moves: Moves) -> Finding | None:
     total = along + against
     if total < FEWEST_MOVES or against < AGAINST * total:
         return None
+    late = moves.agreement(1)
+    if late[0] >= AGAINST * sum(late):
+        return None  # the file holds the bias after its update, and large moves turn the loads round
     layer = moves.layer
     return Finding(
         kind="wrong_sign",
@@ -97,7 +100,7 @@ def u_too_small(run: RunRows, moves: Moves) -> Finding | None:
         kind="u_too_small",
         layer=layer.layer,
         first_step=int(layer.steps[-size]),
-        counts=counts | ({"u": run.rate} if run.rate else {}),
+        counts=counts | ({"u": run.last_rate} if run.last_rate else {}),
         measured=largest,
         threshold=PERSISTENT,
         sentence=f"The biases of {len(travelling)} of {layer.width} experts in layer {layer.layer} still "
@@ -128,7 +131,8 @@ def u_too_large(run: RunRows, moves: Moves) -> Finding | None:
         kind="u_too_large",
         layer=layer.layer,
         first_step=step,
-        counts={"turning_share": share, "steps": OSCILLATION_STEPS} | ({"u": run.rate} if run.rate else {}),
+        counts={"turning_share": share, "steps": OSCILLATION_STEPS}
+        | ({"u": run.last_rate} if run.last_rate else {}),
         measured=share,
         threshold=OSCILLATION_SHARE,
         sentence=f"{share:.0%} of the bias moves in layer {layer.layer} turn around, since step {step:,} at "
@@ -142,10 +146,13 @@ def several_updates(run: RunRows, moves: Moves) -> Finding | None:
     if not run.may_be_sign:
         return None
     sizes = np.abs(moves.moves) / np.maximum(moves.gaps, 1)[:, None]
-    sizes = sizes[moves.moved]
-    if len(sizes) < FEWEST_MOVES:
+    if moves.moved.sum() < FEWEST_MOVES:
         return None
-    found = _of_rate(sizes, run.rate) if run.rate else None if moves.is_scaled else _of_smallest(sizes)
+    rates = run.rates_at(moves.layer.steps[:-1])
+    if np.isfinite(rates).all() and (rates > 0).all():
+        found = _of_rates((sizes / rates[:, None])[moves.moved], float(rates[-1]))
+    else:
+        found = None if moves.is_scaled else _of_smallest(sizes[moves.moved])
     if found is None:
         return None
     u, times, measured, threshold = found
@@ -154,7 +161,7 @@ def several_updates(run: RunRows, moves: Moves) -> Finding | None:
         kind="several_updates",
         layer=layer.layer,
         first_step=_first_move(moves),
-        counts={"u": u, "largest_multiple": times, "moves": len(sizes)},
+        counts={"u": u, "largest_multiple": times, "moves": int(moves.moved.sum())},
         measured=measured,
         threshold=threshold,
         sentence=f"The biases of layer {layer.layer} move by up to {times} × u in one step (u = {u:.3g}): "
@@ -168,9 +175,11 @@ Several = tuple[float, int, float, float]
 """u, the largest multiple, and the measured value with its threshold."""
 
 
-def _of_rate(sizes: np.ndarray, rate: float) -> Several | None:
-    usual = float(np.median(sizes)) / rate
-    return (rate, round(float(sizes.max()) / rate), usual, SEVERAL) if usual >= SEVERAL else None
+def _of_rates(multiples: np.ndarray, rate: float) -> Several | None:
+    share = float((multiples >= SEVERAL).mean())
+    if share < SHARE_OF_SEVERAL:
+        return None
+    return rate, round(float(multiples.max())), share, SHARE_OF_SEVERAL
 
 
 def _of_smallest(sizes: np.ndarray) -> Several | None:

@@ -72,17 +72,21 @@ def record(
     *,
     aux_loss: NDArray[np.float64] | None = None,
     sequences: NDArray[np.int64] | None = None,
+    rates: NDArray[np.float64] | None = None,
     run_id: str = "run",
     **info: Any,
 ) -> Path:
-    """Write a run folder. aux_loss: [S, L]. sequences: [B, L, E], recorded at the last step."""
+    """Write a run folder. aux_loss: [S, L]. sequences: [B, L, E], recorded at the last step.
+    rates: [S] u after each step.
+    """
     steps, layers, experts = counts.shape
     values: dict[str, Any] = {"balancer": f"loss_free:u={U}" if biases is not None else "none"}
     values |= {"run_id": run_id, "name": run_id, "num_moe_layers": layers, "num_experts": experts, "top_k": K}
     values |= {"tokens_per_step": T, "num_steps": steps, "config": {"model": {"score_func": "sigmoid"}}}
     recorder = FolderRecorder.create(base, RunInfo(**(values | info)))
     for step in range(steps):
-        recorder.record(StepRecord(step=step, tokens_seen=(step + 1) * T, lm_loss=2.0))
+        u = None if rates is None else float(rates[step])
+        recorder.record(StepRecord(step=step, tokens_seen=(step + 1) * T, lm_loss=2.0, bias_update_rate=u))
         bias = None if biases is None else biases[step]
         recorder.record(LoadRecord(step=step, tokens_LE=counts[step], expert_bias_LE=bias))
         if aux_loss is not None:
