@@ -1,5 +1,5 @@
 """The command line: `python -m explorer train | compare | runs | app | ingest | schema | export | verify |
-import`.
+diagnose | import`.
 
 A wrong input is one sentence on standard error and exit code 2. With `--json`, standard output is
 JSON and nothing else. Heavy libraries are loaded by the command that needs them. A traceback is a

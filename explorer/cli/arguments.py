@@ -39,6 +39,7 @@ def make_parser() -> argparse.ArgumentParser:
     _schema(commands)
     _export(commands)
     _verify(commands)
+    _diagnose(commands)
     _import(commands)
     return parser
 
@@ -250,6 +251,31 @@ def _verify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     )
     _add_json(parser)
     parser.set_defaults(command=_command("explorer.cli.verify", "verify_command"))
+
+
+def _diagnose(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "diagnose",
+        help="say what is wrong with the routers of recorded runs",
+        description="List what is wrong with the router of each run: collapse, dead experts, a bias that is "
+        "frozen or has the wrong sign, and more; docs/health.md has every finding with its threshold. "
+        "With --json, one object per run and line. Exit code 0 whatever is found; 2: wrong input.",
+    )
+    parser.add_argument(
+        "run",
+        nargs="*",
+        metavar="RUN|FOLDER",
+        help="ids or folders of runs, or folders that hold runs (default: all runs)",
+    )
+    parser.add_argument(
+        "--runs",
+        type=Path,
+        action="append",
+        metavar="DIR",
+        help="runs folder; may be repeated (default: runs and the shipped data/runs)",
+    )
+    _add_json(parser)
+    parser.set_defaults(command=_command("explorer.cli.diagnose", "diagnose_command"))
 
 
 def _import(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -23,7 +23,7 @@ from explorer.queries import biases as bias_queries
 from explorer.queries import events as event_queries
 from explorer.queries import loads as load_queries
 from explorer.ui.components.player import Lead, Mark, heatmap_player, step_at_rest
-from explorer.ui.replay import breadcrumbs, expert_order, playhead
+from explorer.ui.replay import breadcrumbs, expert_order, playhead, run_health
 from explorer.ui.replay.event_list import event_list
 from explorer.ui.server.services import services
 from explorer.ui.shared import (
@@ -42,6 +42,8 @@ from explorer.wording import counted
 WHOLE_PAGE, DRAWN = "replay_whole_page", "replay_drawn"
 TICK_S = 2.0
 """Seconds between two looks at a run that still trains."""
+HEALTH_TICK_S = 10.0
+"""The same for its health, which is worked out from all of its steps."""
 
 
 def select_run(runs: Sequence[Run]) -> Run:
@@ -79,9 +81,10 @@ def _facts(run: Run) -> None:
 
 
 def show_run(run: Run) -> None:
-    """Player and panels that follow the playhead, then the panels of the layer and of the whole run."""
+    """The run's health, player and panels that follow the playhead, then those of layer and whole run."""
     panels.bind(*view.KEYS)
     clock = _clock(run)
+    st.fragment(_health, run_every=HEALTH_TICK_S if run.is_running else None)(run)
     st.session_state[WHOLE_PAGE] = True
     above = st.container()
     with show.steady("panels"):
@@ -224,6 +227,13 @@ def _event_label(row: Mapping[str, Any]) -> str:
     """`death, expert 3: no token in …`"""
     expert = "" if row["expert"] is None else f", expert {row['expert']}"
     return f"{event_name(row['kind'])}{expert}" + (f": {row['detail']}" if row["detail"] else "")
+
+
+def _health(run: Run) -> None:
+    """What is wrong with the router; choosing a place moves playhead and layer there."""
+    if st.session_state.pop(playhead.JUMPED, False):
+        st.rerun()
+    run_health.panel(latest(run))
 
 
 def _events(run: Run) -> None:

@@ -1,0 +1,82 @@
+"""`diagnose`: what is wrong with the routers of recorded runs?"""
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from explorer.cli.console import say
+from explorer.cli.run_paths import run_paths
+from explorer.errors import ExplorerError
+from explorer.health import Finding, RunRows, diagnose, read_folder
+from explorer.recording import RunFolder, list_runs
+from explorer.recording.files import plain
+from explorer.wording import listed
+
+
+def diagnose_command(options: argparse.Namespace) -> int:
+    """Print the findings of each run; a run that cannot be read is one sentence, and the others follow."""
+    paths = _run_paths(options.run, options.runs)
+    if not paths and not options.json:
+        print("No runs yet; python -m explorer compare --preset quick makes three in a minute.")
+    failed = 0
+    for path in paths:
+        try:
+            rows = read_folder(RunFolder(path))
+            findings = diagnose(rows)
+        except ExplorerError as error:
+            failed += 1
+            if len(paths) == 1:
+                raise
+            say(f"explorer diagnose: {error}")
+            continue
+        if options.json:
+            print(json.dumps(plain(_document(path.name, rows, findings)), allow_nan=False), flush=True)
+        else:
+            print("\n".join(lines(path.name, findings)), flush=True)
+    return 2 if failed else 0
+
+
+def _run_paths(given: Sequence[str], folders: list[Path] | None) -> list[Path]:
+    """As `run_paths`, and of a folder that holds runs all of them."""
+    if not given:
+        return run_paths(given, folders)
+    return list(dict.fromkeys(path for text in given for path in _runs_of(text, folders)))
+
+
+def _runs_of(text: str, folders: list[Path] | None) -> Iterator[Path]:
+    held = [run for run in list_runs(Path(text)) if not run.is_group] if len(text) < 4096 else []
+    if held and not (Path(text) / "run.json").exists():
+        yield from (run.path for run in sorted(held, key=lambda run: run.run_id))
+    else:
+        yield from run_paths([text], folders)
+
+
+def _document(run_id: str, rows: RunRows, findings: Sequence[Finding]) -> dict[str, object]:
+    return {
+        "run_id": run_id,
+        "last_step": rows.last_step,
+        "is_sampled": rows.is_sampled,
+        "findings": [finding.to_dict() for finding in findings],
+    }
+
+
+def lines(run_id: str, findings: Sequence[Finding]) -> list[str]:
+    """The run, then each kind of finding with its layers, its worst sentence and one thing to try."""
+    if not findings:
+        return [f"{run_id}: nothing found"]
+    result = [f"{run_id}:"]
+    for _, group in groupby(findings, key=lambda finding: finding.kind):
+        same = list(group)
+        worst = most_telling(same)
+        layers = [finding.layer for finding in same if finding.layer is not None]
+        where = f" (layers {listed(layers)})" if len(layers) > 1 else ""
+        result.append(f"  {worst.kind}{where}: {worst.sentence}")
+        result.append(f"    try: {worst.try_this}")
+    return result
+
+
+def most_telling(findings: Sequence[Finding]) -> Finding:
+    """Of findings of one kind the one that is furthest beyond its threshold; the first of equal ones."""
+    return max(findings, key=lambda finding: finding.severity)

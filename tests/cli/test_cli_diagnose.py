@@ -1,0 +1,72 @@
+"""`python -m explorer diagnose`."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from unhealthy_runs import E, K, Router, T, record, write
+
+from explorer.cli import main
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """One run without balancing, one that is even."""
+    write(tmp_path, Router(skew=0.9, update=None), run_id="uneven")
+    record(tmp_path, np.full((40, 2, E), K * T // E), None, run_id="even")
+    return tmp_path
+
+
+def test_a_run_by_id_as_text(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["diagnose", "uneven", "--runs", str(runs)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "uneven:"
+    assert lines[1].startswith("  no_balancing: No balancing is at work")
+    assert lines[2].startswith("    try: ")
+
+
+def test_a_healthy_run_says_so(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["diagnose", str(runs / "even")]) == 0
+    assert capsys.readouterr().out == "even: nothing found\n"
+
+
+def test_a_run_as_json_is_one_object(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["diagnose", str(runs / "uneven"), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["run_id"] == "uneven"
+    [finding] = document["findings"]
+    assert (finding["kind"], finding["layer"], finding["first_step"]) == ("no_balancing", None, 0)
+    assert finding["counts"]["max_vio"] >= finding["threshold"] == 1
+    assert {"sentence", "try_this", "measured"} <= finding.keys()
+
+
+def test_a_folder_of_runs_gives_one_line_for_each(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["diagnose", str(runs), "--json"]) == 0
+    documents = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [document["run_id"] for document in documents] == ["even", "uneven"]
+
+
+def test_layers_of_one_kind_share_a_line(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    counts = np.zeros((60, 3, E), dtype=np.int64)
+    counts[:, :, :2] = T
+    record(runs, counts, None, run_id="collapsed", balancer="aux_loss")
+    assert main(["diagnose", "collapsed", "--runs", str(runs)]) == 0
+    out = capsys.readouterr().out
+    assert "  collapse (layers 0 to 2): Layer 0 has collapsed since step 0" in out
+
+
+def test_an_unknown_run_is_one_sentence(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["diagnose", "nobody", "--runs", str(runs)]) == 2
+    error = capsys.readouterr().err
+    assert "is not a run folder" in error
+    assert error.count("\n") == 1
+
+
+def test_a_damaged_run_keeps_the_others(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for part in (runs / "uneven").glob("expert_loads*.parquet"):
+        part.write_bytes(b"no parquet")
+    assert main(["diagnose", str(runs)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "even: nothing found\n"
+    assert captured.err.startswith("explorer diagnose: ")

@@ -1,0 +1,307 @@
+"""One run made wrong on purpose for each kind of finding: it is found, and nothing else is."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from unhealthy_runs import E, K, Router, T, U, record, sign_rule, write
+
+from explorer.health import TITLES, Finding, diagnose, read_folder
+from explorer.recording import RunFolder
+
+
+def findings_of(path: Path) -> list[Finding]:
+    return diagnose(read_folder(RunFolder(path)))
+
+
+def kinds_of(path: Path) -> set[str]:
+    return {finding.kind for finding in findings_of(path)}
+
+
+def only(path: Path, kind: str) -> list[Finding]:
+    """The findings, all of which are of this kind."""
+    findings = findings_of(path)
+    assert {finding.kind for finding in findings} == {kind}, findings
+    return findings
+
+
+def even_counts(steps: int = 240, layers: int = 2, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(K * T, np.full(E, 1 / E), size=(steps, layers))
+
+
+def test_a_router_that_its_rule_balances_is_healthy(tmp_path: Path) -> None:
+    assert findings_of(write(tmp_path, Router())) == []
+
+
+def test_even_loads_need_no_rule(tmp_path: Path) -> None:
+    assert findings_of(record(tmp_path, even_counts(), None)) == []
+
+
+def test_collapse_names_its_layer_and_first_step(tmp_path: Path) -> None:
+    counts = even_counts()
+    counts[60:, 1] = 0
+    counts[60:, 1, 2:5] = K * T // 3
+    counts[60:, 1, 5] = K * T - 3 * (K * T // 3)
+    path = record(tmp_path, counts, None, balancer="aux_loss")
+    found = [finding for finding in findings_of(path) if finding.kind == "collapse"]
+    assert [(finding.layer, finding.first_step) for finding in found] == [(1, 60)]
+    assert found[0].counts["effective_experts"] == pytest.approx(3, abs=0.1)
+
+
+def test_a_layer_that_recovered_is_not_collapsed(tmp_path: Path) -> None:
+    counts = even_counts()
+    counts[10:130, 1] = 0
+    counts[10:130, 1, :2] = T
+    assert findings_of(record(tmp_path, counts, None)) == []
+
+
+def test_dead_experts(tmp_path: Path) -> None:
+    counts = even_counts()
+    counts[90:, 0, 0] += counts[90:, 0, 7]
+    counts[90:, 0, 7] = 0
+    [finding] = only(record(tmp_path, counts, None), "dead_experts")
+    assert (finding.layer, finding.first_step, finding.counts["dead"]) == (0, 90, 1)
+
+
+def test_an_expert_that_rested_for_a_while_is_not_dead(tmp_path: Path) -> None:
+    counts = even_counts()
+    counts[90:235, 0, 0] += counts[90:235, 0, 7]
+    counts[90:235, 0, 7] = 0
+    assert findings_of(record(tmp_path, counts, None)) == []
+
+
+def test_no_balancing(tmp_path: Path) -> None:
+    path = write(tmp_path, Router(skew=0.9, update=None))
+    assert [finding.layer for finding in only(path, "no_balancing")] == [None]
+
+
+@pytest.mark.parametrize("phase", ["prefill", "decode", "serving"])
+def test_in_service_nothing_is_expected_to_balance(tmp_path: Path, phase: str) -> None:
+    path = write(tmp_path, Router(skew=1.5, update=None), phase=phase, balancer="", source="imported:x")
+    assert findings_of(path) == []
+
+
+def test_an_auxiliary_loss_that_does_not_balance_is_weak(tmp_path: Path) -> None:
+    only(write(tmp_path, Router(skew=0.9, update=None), balancer="aux_loss"), "weak_loss")
+
+
+def test_a_bias_of_the_wrong_sign(tmp_path: Path) -> None:
+    path = write(tmp_path, Router(steps=120, skew=0.3, update=sign_rule(-0.001)), balancer="")
+    findings = [finding for finding in findings_of(path) if finding.kind == "wrong_sign"]
+    assert [finding.layer for finding in findings] == [0, 1]
+    assert all(finding.counts["along"] == 0 for finding in findings)
+
+
+def test_biases_that_run_away(tmp_path: Path) -> None:
+    path = write(tmp_path, Router(update=lambda step, bias, counts: bias + 0.01 * np.arange(E)))
+    findings = [finding for finding in findings_of(path) if finding.kind == "bias_runaway"]
+    assert [finding.layer for finding in findings] == [0, 1]
+    # 0.01 x 7 x step exceeds 1 at step 15.
+    assert {finding.first_step for finding in findings} == {15}
+
+
+def test_a_bias_that_is_not_finite_runs_away(tmp_path: Path) -> None:
+    counts, biases = Router().run()
+    biases[200:, 1, 3] = np.nan
+    [finding] = [f for f in findings_of(record(tmp_path, counts, biases)) if f.kind == "bias_runaway"]
+    assert (finding.layer, finding.first_step) == (1, 200)
+    assert "NaN" in finding.sentence
+
+
+def test_an_update_rate_that_is_too_small(tmp_path: Path) -> None:
+    path = write(tmp_path, Router(update=sign_rule(0.0005)), balancer="loss_free:u=0.0005")
+    findings = only(path, "u_too_small")
+    assert findings[0].counts["u"] == pytest.approx(0.0005)
+
+
+def test_biases_may_travel_while_a_run_is_young(tmp_path: Path) -> None:
+    path = write(tmp_path, Router(update=sign_rule(0.0005)), balancer="loss_free:u=0.0005", num_steps=5000)
+    assert findings_of(path) == []
+
+
+def test_an_update_rate_that_is_too_large(tmp_path: Path) -> None:
+    path = write(tmp_path, Router(skew=0.3, update=sign_rule(0.2)), balancer="loss_free:u=0.2")
+    findings = [finding for finding in findings_of(path) if finding.kind == "u_too_large"]
+    assert [finding.layer for finding in findings] == [0, 1]
+
+
+def test_a_bias_that_stops(tmp_path: Path) -> None:
+    def stops(step: int, bias: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        return sign_rule()(step, bias, counts) if step < 5 else bias
+
+    for finding in only(write(tmp_path, Router(update=stops)), "frozen_bias"):
+        assert finding.first_step == 5
+        assert "All biases" in finding.sentence
+
+
+def test_a_bias_frozen_by_its_rule_is_meant_to_be(tmp_path: Path) -> None:
+    counts, biases = Router().run()
+    biases[100:] = biases[20]
+    counts[100:, :, 0] += counts[100:, :, 1] // 2
+    counts[100:, :, 1] -= counts[100:, :, 1] // 2
+    path = record(tmp_path, counts, biases, balancer="loss_free:u=0.003,freeze_after_step=99")
+    assert "frozen_bias" not in kinds_of(path)
+
+
+def to_bf16(bias: np.ndarray) -> np.ndarray:
+    bits = bias.astype(np.float32).view(np.uint32)
+    return ((bits + 0x8000) & 0xFFFF0000).view(np.float32).astype(np.float64)
+
+
+def test_a_bias_in_bfloat16_stalls(tmp_path: Path) -> None:
+    router = Router(steps=480, update=sign_rule(0.0004), keep=to_bf16, skew=1.5)
+    findings = [f for f in findings_of(write(tmp_path, router, balancer="")) if f.kind == "frozen_bias"]
+    assert findings
+    assert all(finding.counts["fits_bf16"] == 1 for finding in findings)
+
+
+def test_a_bias_lost_on_resume(tmp_path: Path) -> None:
+    def loses(step: int, bias: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        return np.zeros(E) if step == 149 else sign_rule()(step, bias, counts)
+
+    findings = only(write(tmp_path, Router(update=loses)), "bias_lost")
+    assert [(finding.layer, finding.first_step) for finding in findings] == [(0, 150), (1, 150)]
+
+
+def test_a_bias_that_moves_without_a_cause(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+
+    def wanders(step: int, bias: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        return bias + rng.normal(scale=1e-4, size=E)
+
+    path = write(tmp_path, Router(skew=0.01, update=wanders), balancer="")
+    assert [finding.layer for finding in only(path, "uncaused_moves")] == [0, 1]
+
+
+def test_a_bias_recorded_after_its_update_has_a_cause(tmp_path: Path) -> None:
+    counts, biases = Router().run()
+    assert findings_of(record(tmp_path, counts[:-1], biases[1:], balancer="")) == []
+
+
+def test_large_moves_recorded_after_their_update_have_the_right_sign(tmp_path: Path) -> None:
+    counts, biases = Router(skew=0.1, update=sign_rule(0.2)).run()
+    path = record(tmp_path, counts[1:], biases[1:], balancer="")
+    assert "wrong_sign" not in kinds_of(path)
+    after = record(tmp_path, counts[:-1], biases[1:], balancer="", run_id="after")
+    assert kinds_of(after) == {"u_too_large"}
+
+
+def test_several_updates_per_step_against_the_stated_rate(tmp_path: Path) -> None:
+    findings = only(
+        write(tmp_path, Router(times=3, update=sign_rule(0.001)), balancer="loss_free:u=0.001"),
+        "several_updates",
+    )
+    assert {finding.counts["largest_multiple"] for finding in findings} == {3}
+
+
+def test_a_rate_that_shrinks_is_one_update(tmp_path: Path) -> None:
+    def shrinking(step: int, bias: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        return sign_rule(0.003 if step < 120 else 0.001)(step, bias, counts)
+
+    rates = np.where(np.arange(240) < 120, 0.003, 0.001)
+    assert findings_of(write(tmp_path, Router(update=shrinking), rates=rates)) == []
+
+
+def test_an_update_rate_of_0_at_the_end_is_meant(tmp_path: Path) -> None:
+    def ends(step: int, bias: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        return sign_rule()(step, bias, counts) if step < 5 else bias
+
+    rates = np.where(np.arange(240) < 5, U, 0)
+    assert findings_of(write(tmp_path, Router(update=ends), rates=rates)) == []
+
+
+def test_several_updates_per_step_where_no_rate_is_stated(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+
+    def by_micro_batch(step: int, bias: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        for part in rng.multivariate_hypergeometric(counts, counts.sum() // 4, size=4):
+            bias = bias + 0.002 * np.sign(part.mean() - part)
+        return bias
+
+    findings = only(write(tmp_path, Router(update=by_micro_batch), balancer=""), "several_updates")
+    assert {finding.counts["largest_multiple"] for finding in findings} == {4}
+
+
+def test_a_rule_that_scales_its_moves_updates_once(tmp_path: Path) -> None:
+    def proportional(step: int, bias: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        return bias + 0.05 * (counts.mean() - counts) / counts.mean()
+
+    assert findings_of(write(tmp_path, Router(update=proportional), balancer="")) == []
+
+
+def moving_counts(seed: int = 0) -> np.ndarray:
+    """Loads [S, 2, E] that are even on average and not at a step."""
+    shares = np.random.default_rng(seed).dirichlet(np.full(E, 20), size=(240, 2))
+    return np.random.default_rng(seed).multinomial(K * T, shares)
+
+
+def test_an_auxiliary_loss_that_never_changes(tmp_path: Path) -> None:
+    counts = moving_counts()
+    losses = 2 * np.square(counts / counts.mean(-1, keepdims=True)).mean(-1)
+    losses[50:, 0] = 2.0
+    path = record(tmp_path, counts, None, aux_loss=losses, balancer="aux_loss")
+    [finding] = only(path, "constant_aux_loss")
+    assert (finding.layer, finding.first_step, finding.counts["aux_loss"]) == (0, 50, 2.0)
+
+
+def test_an_auxiliary_loss_may_rest_while_the_loads_do(tmp_path: Path) -> None:
+    counts = np.full((240, 2, E), K * T // E)
+    assert (
+        findings_of(record(tmp_path, counts, None, aux_loss=np.full((240, 2), 1.0), balancer="aux_loss"))
+        == []
+    )
+
+
+def test_sequences_that_use_few_experts_each(tmp_path: Path) -> None:
+    sequences = np.zeros((8, 2, E), dtype=np.int64)
+    for i in range(8):
+        sequences[i, 0, i % E] = sequences[i, 0, (i + 1) % E] = T // 8
+        sequences[i, 1] = K * T // 8 // E
+    counts = even_counts()
+    counts[-1] = sequences.sum(0)
+    [finding] = only(record(tmp_path, counts, None, sequences=sequences), "sequence_imbalance")
+    assert finding.layer == 0
+    assert finding.counts["effective_experts"] == pytest.approx(2)
+
+
+@pytest.mark.parametrize(("factor", "cause"), [(2, "2 times"), (0.25, "one of 4 ranks")])
+def test_counts_that_do_not_add_up(tmp_path: Path, factor: float, cause: str) -> None:
+    counts = even_counts()
+    counts[:, 1] = even_counts(layers=1)[:, 0] * 2 if factor == 2 else K * T // E // 4
+    findings = only(record(tmp_path, counts, None), "bad_counts")
+    assert [finding.layer for finding in findings] == [1]
+    assert findings[0].counts["promised"] == K * T
+    assert cause in findings[0].sentence
+
+
+def test_a_layer_that_differs(tmp_path: Path) -> None:
+    offsets = np.random.default_rng(3).normal(scale=0.1, size=(6, E))
+    offsets[4] = [4, 0, 0, 0, 0, 0, 0, 0]
+    path = write(tmp_path, Router(layers=6, update=None, offsets=offsets), balancer="aux_loss")
+    [finding] = only(path, "odd_layer")
+    assert finding.layer == 4
+
+
+def test_no_layer_differs_where_all_are_uneven(tmp_path: Path) -> None:
+    path = write(tmp_path, Router(layers=6, update=None, skew=0.7), balancer="aux_loss")
+    assert "odd_layer" not in kinds_of(path)
+
+
+def test_an_early_fault_counts_only_under_the_rule_at_the_end(tmp_path: Path) -> None:
+    counts, biases = Router().run()
+    biases[:50] = np.random.default_rng(4).normal(size=(50, 2, E)).cumsum(0) * 0.001
+    path = record(tmp_path, counts, biases, balancer=f"quantile/50/loss_free:u={U}")
+    assert findings_of(path) == []
+
+
+def test_a_run_of_one_step_has_no_course(tmp_path: Path) -> None:
+    assert findings_of(record(tmp_path, even_counts(1), None)) == []
+
+
+def test_findings_come_in_the_order_of_the_kinds(tmp_path: Path) -> None:
+    path = write(tmp_path, Router(update=lambda step, bias, counts: bias + 0.01 * np.arange(E)), balancer="")
+    order = list(TITLES)
+    places = [(order.index(f.kind), -1 if f.layer is None else f.layer) for f in findings_of(path)]
+    assert places == sorted(places)
+    assert len(set(places)) == len(places)

@@ -1,0 +1,40 @@
+"""The shipped runs: what is wrong with some is found, and the healthy ones raise no alarm."""
+
+from pathlib import Path
+
+import pytest
+
+from explorer.health import Finding, diagnose, read_folder
+from explorer.queries import diagnosis
+from explorer.recording import RunFolder
+from explorer.store import Index
+
+RUNS = Path(__file__).resolve().parents[2] / "data" / "runs"
+WRONG = {
+    "standard-aux_loss-coeff-0.001-scope-sequence-seed0": {"weak_loss"},
+    "standard-aux_loss-coeff-0.001-seed0": {"weak_loss"},
+    "standard-aux_loss-coeff-1-score_norm-raw-seed0": {"collapse", "dead_experts", "weak_loss"},
+    "standard-loss_free-bias_update_rate-0.0003-seed0": {"u_too_small"},
+    "standard-loss_free-bias_update_rate-0.03-seed0": {"u_too_large"},
+    **{f"standard-none-seed{seed}": {"collapse", "no_balancing"} for seed in range(5)},
+}
+
+
+def findings_of(path: Path) -> list[Finding]:
+    return diagnose(read_folder(RunFolder(path)))
+
+
+@pytest.mark.parametrize("path", sorted(RUNS.iterdir()), ids=lambda path: path.name)
+def test_a_shipped_run(path: Path) -> None:
+    assert {finding.kind for finding in findings_of(path)} == WRONG.get(path.name, set())
+
+
+def test_the_index_gives_the_same_findings_as_the_folder(tmp_path: Path) -> None:
+    for name in WRONG:
+        (tmp_path / "runs").mkdir(exist_ok=True)
+        (tmp_path / "runs" / name).symlink_to(RUNS / name)
+    with Index.open(tmp_path / "index.duckdb") as index:
+        index.ingest([tmp_path / "runs"])
+        with index.cursor() as cur:
+            for name in WRONG:
+                assert diagnosis.findings(cur, name) == findings_of(RUNS / name), name
