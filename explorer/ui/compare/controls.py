@@ -75,7 +75,7 @@ def part_control() -> None:
         st.segmented_control(
             "Part of the training",
             PARTS,
-            format_func={"end": "last quarter", "whole": "whole run"}.get,
+            format_func={"end": "last quarter", "whole": "whole run"}.__getitem__,
             key="part",
             bind="query-params",
             required=True,
