@@ -106,10 +106,6 @@ def seeds_and_resolution(
     lines = alt.Chart(frame).mark_line(strokeWidth=2.2)
     lines = lines.encode(x=x, y=y, color=colour, strokeDash=dash, tooltip=tips)
     here = alt.Chart(frame.filter(pl.col("pairs") == have)).mark_point(filled=True, size=90, opacity=1)
-    wish = alt.Chart(pl.DataFrame({"detectable": [wanted], "words": [f"{wanted:.4f} nats wanted"]}))
-    wish = wish.encode(y=y)
-    rule = wish.mark_rule(color=theme.STRONG_TEXT.expr, strokeDash=[5, 3], strokeWidth=1.3)
-    words = wish.mark_text(align="left", dx=6, dy=-8, fontSize=12, color=theme.STRONG_TEXT.expr)
     last = frame.sort("pairs").group_by("comparison", maintain_order=True).last()
     values_of = dict(last.select("comparison", "detectable").rows())
     ends = [EndLabel(break_label(s.label), float(values_of[s.label]), s.text) for s in styles]
@@ -118,11 +114,20 @@ def seeds_and_resolution(
         ends, field="detectable", low=min(values), high=max(values), height=height, log_y=True
     )
     chart = alt.layer(
-        rule,
-        words.encode(x=alt.XValue(0), text=alt.Text("words:N")),
+        *_wanted(wanted, y),
         lines,
         here.encode(x=x, y=y, color=colour, tooltip=tips),
         *labels,
     )
     figure: alt.LayerChart = theme.titled(chart, height=height)
     return figure
+
+
+def _wanted(wanted: float, y: alt.Y) -> list[alt.Chart]:
+    """The dashed line at the difference that one would like to see, with its value."""
+    base = alt.Chart(pl.DataFrame({"detectable": [wanted], "words": [f"{wanted:.4f} nats wanted"]})).encode(
+        y=y
+    )
+    rule = base.mark_rule(color=theme.STRONG_TEXT.expr, strokeDash=[5, 3], strokeWidth=1.3)
+    words = base.mark_text(align="left", dx=6, dy=-8, fontSize=12, color=theme.STRONG_TEXT.expr)
+    return [rule, words.encode(x=alt.XValue(0), text=alt.Text("words:N"))]
