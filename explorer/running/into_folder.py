@@ -83,7 +83,7 @@ def train_run(
                 versions=package_versions(),
             )
             recorder = FolderRecorder.create(runs_dir, info)
-        path = ranks.tell(recorder.path.resolve() if recorder else None)
+        path = ranks.broadcast(recorder.path.resolve() if recorder else None)
         return _train(config, recorder, path, corpus, None, ranks, should_stop, on_step, switches)
 
 
@@ -106,7 +106,7 @@ def resume_run(
             _check_resumable(RunFolder(path), corpus)
             start = latest_step(path / CHECKPOINTS)
             recorder = FolderRecorder.resume(path, first_step=start or 0)
-        start = ranks.tell(start)
+        start = ranks.broadcast(start)
         return _train(config, recorder, path.resolve(), corpus, start, ranks, should_stop, on_step, switches)
 
 
