@@ -1,6 +1,6 @@
-"""What the rows of a part must be for Polars to hand them on: types, NULL and signs.
+"""Checks of a part's rows on reading: types, NULL and signs.
 
-The index holds parts against more rules (`explorer/store/row_checks.py`), because it sees a run as a whole.
+The index applies further checks (`explorer/store/row_checks.py`), because it sees the whole run.
 """
 
 import polars as pl
@@ -10,9 +10,9 @@ from explorer.recording.schema import REQUIRED, SCHEMAS
 
 
 def wrong_type(table: str, rows: pl.LazyFrame) -> str | None:
-    """Of the first column of a file whose type would change values on reading, what is wrong with it.
+    """Describe the first column of a file whose type would change values on reading, or None.
 
-    A column of nothing but NULL may have any type.
+    An all-NULL column may have any type.
     """
     present = rows.collect_schema()
     for name, wanted in SCHEMAS[table].items():
@@ -25,7 +25,7 @@ def wrong_type(table: str, rows: pl.LazyFrame) -> str | None:
 
 
 def wrong_value(table: str, frame: pl.DataFrame) -> str | None:
-    """Of the first column that holds what none of its rows may hold, what is wrong with it."""
+    """Describe the first column with an invalid value, or None."""
     for name in frame.columns:
         column = frame[name]
         if name in REQUIRED[table] and column.null_count():
