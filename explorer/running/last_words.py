@@ -1,13 +1,13 @@
-"""Why a training that runs as a child process did not finish, in its own words where it had any."""
+"""Why a child process did not finish its run, from its own error message where there is one."""
 
 import signal
 
 SENTENCE = "explorer train: "
-"""How the sentence of a child begins."""
+"""Prefix of a child's error message."""
 
 
 def reason(said: str, code: int) -> str:
-    """Its own sentence, or what ended it, or the last line of its traceback.
+    """Its error message, or the signal that ended it, or the last line of its traceback.
 
     said: its standard error. code: as `subprocess` has it, minus the signal where one ended the process.
     """
