@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from explorer.config.rule_text import LossFree
 from explorer.config.run import BalancerConfig
 from explorer.routing.balancing import neutral_bias
-from explorer.routing.bias_step import BiasStep, rule_in_force, stated_balancer, work_out
+from explorer.routing.bias_step import BiasStep, rule_in_force, stated_balancer, recompute
 from explorer.verify.data import Loads, RunData
 from explorer.verify.findings import Check, Difference, Findings
 from explorer.verify.memory import GAP, MeanUpdate, RunningMean
@@ -138,7 +138,7 @@ class _Biases:
             return force
         if force.restarts:
             return None
-        return lambda place: work_out(force, self._tokens(index, place), self._bias(index, place).values_E)
+        return lambda place: recompute(force, self._tokens(index, place), self._bias(index, place).values_E)
 
     def _work_from_mean(self, rule: LossFree, index: int, step: int) -> "Work | str | None":
         if rule.freeze_after_step is not None and step >= rule.freeze_after_step:
