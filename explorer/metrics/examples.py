@@ -1,4 +1,4 @@
-"""Counts to try the definitions on: shapes that the traps of other tools show on.
+"""Example counts for the definitions: shapes on which other tools' metrics mislead.
 
 Every example is counts [R, L, E]: R ranks, L layers, E experts.
 """
@@ -17,7 +17,7 @@ MOST_TOKENS = 10**12
 
 
 def _capped(weights: NDArray[np.float64], top_k: int, tokens: int) -> Counts:
-    """K T assignments in proportion to the weights, at most T per expert: a token takes an expert once."""
+    """K T assignments in proportion to the weights, at most T per expert: each expert once per token."""
     experts = len(weights)
     loads = np.zeros(experts)
     free = np.ones(experts, dtype=bool)
@@ -32,7 +32,7 @@ def _capped(weights: NDArray[np.float64], top_k: int, tokens: int) -> Counts:
         loads[full] = tokens
         free &= ~full
     whole = np.floor(loads + 1e-9).astype(np.int64)
-    # The largest remainders get what rounding took away.
+    # The largest remainders get the assignments lost by rounding.
     missing = top_k * tokens - int(whole.sum())
     order = np.argsort(-(loads - whole), kind="stable")
     order = order[whole[order] < tokens]
@@ -130,9 +130,9 @@ def example(shape: str, num_experts: int, top_k: int, num_tokens: int) -> Counts
 
 
 def parse_counts(text: str) -> Counts:
-    """Counts [1, 1, E] from whole numbers with commas or spaces between them.
+    """Counts [1, 1, E] from integers separated by commas or spaces.
 
-    Raises ConfigError that says which number is wrong and what it must be.
+    Raises ConfigError that names the invalid number and the rule.
     """
     words = text.replace(",", " ").replace(";", " ").split()
     for word in words:

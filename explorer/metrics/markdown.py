@@ -1,4 +1,4 @@
-"""docs/metrics.md, printed from the catalogue: `python -m explorer.metrics.markdown docs/metrics.md`."""
+"""Generate docs/metrics.md from the catalogue: `python -m explorer.metrics.markdown docs/metrics.md`."""
 
 import sys
 from pathlib import Path
