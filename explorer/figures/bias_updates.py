@@ -14,7 +14,7 @@ from explorer.figures.biases import config_of
 from explorer.figures.pairs import Ask
 from explorer.queries import bias_step as queries
 from explorer.queries.loads import load_matrix
-from explorer.routing.bias_step import BiasStep, Floats, rule_in_force, recompute
+from explorer.routing.bias_step import BiasStep, Floats, recompute, rule_in_force
 
 Update = tuple[BiasStep, pl.DataFrame]
 """An update and the logged rows around it (`queries.bias_step`)."""

@@ -1,4 +1,4 @@
-"""The folder itself: its documents and the checksums of its tables."""
+"""Checks of the folder: its documents and the checksums of its tables."""
 
 from explorer.errors import RunFolderError, UnreadableRunError
 from explorer.recording import check_file
@@ -8,7 +8,7 @@ from explorer.verify.findings import NOT_CHECKSUMMED, Check, Difference, Finding
 
 
 def check_documents(run: RunData) -> Check:
-    """run.json: digests and sizes against the configuration that stands beside them."""
+    """run.json: compare digests and sizes with its configuration."""
     found = Findings("documents")
     config, info = run.config, run.info
     if config is None:
@@ -36,7 +36,7 @@ def check_documents(run: RunData) -> Check:
 
 
 def check_checksums(run: RunData) -> Check:
-    """Every file whose rows count: its bytes and the values of its columns."""
+    """Every valid file: its bytes and the values of its columns."""
     found = Findings("checksums", unresolved=NOT_CHECKSUMMED)
     try:
         parts = [part for parts in run.folder.snapshot().parts.values() for part in parts]
@@ -54,7 +54,7 @@ def check_checksums(run: RunData) -> Check:
             else:
                 without += 1
         except FileNotFoundError:
-            continue  # merged since it was listed; what replaces it was checked by the merge
+            continue  # merged since it was listed; the merge checked it
         except UnreadableRunError as error:
             found.compared += 1
             found.differ(

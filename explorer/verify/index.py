@@ -1,4 +1,4 @@
-"""The figures of a fresh index against those worked out here; the one check that needs DuckDB."""
+"""Compare the metrics of a fresh index with independently computed ones; the only check that needs DuckDB."""
 
 import tempfile
 from collections.abc import Iterator
@@ -32,13 +32,13 @@ NO_DUCKDB = (
 
 
 class FreshIndex:
-    """An index of its own that holds one run at a time, wherever that run's folder lies."""
+    """A separate index that holds one run at a time, for a folder at any path."""
 
     def __init__(self, index: "Index", folder: Path) -> None:
         self._index, self._folder = index, folder
 
     def take(self, run: RunData) -> "tuple[str | None, pl.DataFrame, pl.DataFrame]":
-        """Ingest the run. Why it was refused (None: it was not), its `layer_metrics` and `layer_summary`."""
+        """Ingest the run. Returns the error or None, its `layer_metrics` and `layer_summary`."""
         from explorer.queries.verification import layer_metrics, layer_summary
 
         run_id = run.folder.run_id
@@ -70,7 +70,7 @@ def fresh_index() -> "Iterator[FreshIndex | None]":
 
 
 def check_index(run: RunData, index: FreshIndex | None) -> Check:
-    """Take the run into the index, and compare every figure of a layer that it derives."""
+    """Ingest the run, and compare every layer metric that the index derives."""
     found = Findings("figures")
     if index is None:
         found.skip(NO_DUCKDB)
@@ -92,7 +92,7 @@ def check_index(run: RunData, index: FreshIndex | None) -> Check:
 
 
 def _per_step(run: RunData) -> dict[str, Floats]:
-    """[S, L] each figure of `layer_metrics`."""
+    """[S, L] per metric of `layer_metrics`."""
     loads = run.loads
     figures = layer_figures(loads.tokens, loads.present)
     widths = loads.present.sum(-1)
@@ -105,9 +105,9 @@ def _per_step(run: RunData) -> dict[str, Floats]:
 
 
 def bias_spread(loads: Loads) -> Floats:
-    """[S, L] largest minus smallest bias of a layer, NULLs passed over; NaN where there are only NULLs.
+    """[S, L] largest minus smallest bias of a layer, ignoring NULLs; NaN if there are only NULLs.
 
-    As the index has it, where NaN is greater than every number: one NaN makes the spread NaN.
+    As in the index, where NaN is greater than every number, so that one NaN makes the spread NaN.
     """
     is_number = loads.has_bias & ~np.isnan(loads.bias)
     bias = loads.bias.astype(np.float64)
@@ -178,7 +178,7 @@ def _compare_summary(found: Findings, run: RunData, summary: pl.DataFrame, steps
 
 
 def _summary(run: RunData, steps: dict[str, Floats]) -> dict[int, dict[str, Any]]:
-    """Layer -> the figures of `layer_summary`."""
+    """Layer -> the metrics of `layer_summary`."""
     result: dict[int, dict[str, Any]] = {layer: {} for layer in run.loads.layers}
     number = len(run.loads.steps)
     last = final_rows(number)

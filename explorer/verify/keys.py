@@ -10,11 +10,11 @@ from explorer.verify.data import RunData
 from explorer.verify.findings import Check, Difference, Findings, at, first_row
 
 WITHOUT_UNIQUE_KEYS = ("events",)
-"""Several events may happen in one step."""
+"""A step may have several events."""
 
 
 def check_keys(run: RunData) -> Check:
-    """Every table: keys without NULL, each once, layers and experts that the run has, no missing row."""
+    """Every table: keys unique and not NULL, valid layers and experts, no missing rows."""
     found = Findings("keys")
     for table in TABLES:
         rows = run.frame(table)
@@ -65,7 +65,7 @@ def _check_range(found: Findings, table: str, rows: pl.DataFrame, run: RunData) 
                 f"one of the run's {len(run.widths)} layers" if name == "layer" else "an expert of the layer"
             )
             found.differ(at(row, table, column=name, recorded=row[name], expected=expected), strange.height)
-            return  # an expert of an unknown layer is no second fault
+            return  # an unknown layer is reported only once, not per expert
 
 
 def _check_complete(found: Findings, table: str, rows: pl.DataFrame, keys: list[str], run: RunData) -> None:
@@ -97,7 +97,7 @@ def _check_steps(found: Findings, run: RunData) -> None:
 
 
 def _gaps(run: RunData) -> NDArray[np.int64]:
-    """Steps that were trained and never recorded: the run says so by an event where it went on."""
+    """Steps trained but never recorded, which an event marks where the run resumed."""
     recorded = run.frame("steps")["step"].unique().sort().to_numpy()
     gaps = [np.empty(0, dtype=np.int64)]
     for step in run.frame("events").filter(pl.col("kind") == "recording_gap")["step"].unique():

@@ -1,4 +1,4 @@
-"""Sums: assignments against K × tokens, and every finer table against the loads of its steps."""
+"""Sums: compare assignments with K × tokens, and every finer table with the loads of its steps."""
 
 import polars as pl
 
@@ -12,7 +12,7 @@ FIXED_ROUTINGS = ("token_choice", "hash", "random")
 
 
 def assignments_per_token(model: ModelConfig, *, evaluation: bool = False) -> int | None:
-    """K where the routing gives every token exactly K experts, else None. Dropped assignments count."""
+    """K if the routing gives every token exactly K experts, else None. Includes dropped assignments."""
     if model.routing not in FIXED_ROUTINGS:
         return None
     if evaluation and model.eval_top_k is not None:
@@ -22,7 +22,7 @@ def assignments_per_token(model: ModelConfig, *, evaluation: bool = False) -> in
 
 
 def check_sums(run: RunData) -> Check:
-    """Every sum that the run's own description or another of its tables settles."""
+    """Every sum that is determined by the run's description or another of its tables."""
     found = Findings("sums")
     loads = run.frame("expert_loads")
     _check_counts(found, run)
@@ -42,7 +42,7 @@ def check_sums(run: RunData) -> Check:
 
 
 def _check_counts(found: Findings, run: RunData) -> None:
-    """No count is negative, and no expert drops more than it was given."""
+    """No count is negative, and no expert drops more assignments than it has."""
     for table in ("expert_loads", "eval_loads", "sequence_loads", "rank_loads"):
         rows = run.frame(table)
         wrong = rows.filter(pl.col("tokens").is_null() | (pl.col("tokens") < 0))
@@ -83,7 +83,7 @@ def _check_totals(found: Findings, run: RunData) -> None:
 
 
 def _tokens_of_step(otherwise: int) -> pl.Expr:
-    """From the running total; after a gap, from the description of the run."""
+    """From the running total; after a gap, from the run's description."""
     seen, before = pl.col("tokens_seen"), pl.col("tokens_seen").shift(1).fill_null(0)
     follows = pl.col("step") == pl.col("step").shift(1).fill_null(-1) + 1
     return pl.when(follows).then(seen - before).otherwise(otherwise)
@@ -99,7 +99,7 @@ def _check_parts(
 
 
 def _check_evaluations(found: Findings, run: RunData) -> None:
-    """Per domain and layer, K × the tokens that the loss was taken over."""
+    """Per domain and layer, K × the tokens over which the loss was computed."""
     per_token = assignments_per_token(run.config.model, evaluation=True) if run.config else None
     if per_token is None:
         return

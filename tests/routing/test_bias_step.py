@@ -10,7 +10,7 @@ import pytest
 from explorer.config.presets import get_preset
 from explorer.config.rule_text import LossFree
 from explorer.config.run import BalancerConfig
-from explorer.routing.bias_step import RuleInForce, rule_in_force, recompute
+from explorer.routing.bias_step import RuleInForce, recompute, rule_in_force
 
 
 def config(balancer: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import torch
 from explorer.config.rule_text import LossFree
 from explorer.model.bias_balancers import LossFreeBalancing
 from explorer.recording import RunFolder, list_runs
-from explorer.routing.bias_step import RuleInForce, rule_in_force, recompute
+from explorer.routing.bias_step import RuleInForce, recompute, rule_in_force
 
 RUNS = Path(__file__).resolve().parents[2] / "data" / "runs"
 LOSS_FREE = [listing for listing in list_runs(RUNS) if "loss_free" in listing.info.balancer]

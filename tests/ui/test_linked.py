@@ -18,7 +18,7 @@ from explorer.figures.settings import ExpertOrder
 from explorer.metrics.events import event_name
 from explorer.recording import FolderRecorder, RunInfo
 from explorer.records.matrix import LoadMatrix
-from explorer.routing.bias_step import rule_in_force, recompute
+from explorer.routing.bias_step import recompute, rule_in_force
 from explorer.ui.replay import expert_order as order_control
 from explorer.ui.replay import page as replay
 from explorer.ui.replay import playhead
