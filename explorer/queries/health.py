@@ -1,4 +1,4 @@
-"""How healthy the routing is: the counts of a step, every metric of the held-out loads, dead experts.
+"""Routing health: the counts of a step, every metric of the held-out loads, dead experts.
 
 The metrics are those of `explorer/metrics`, by name.
 """
@@ -12,7 +12,7 @@ from explorer.queries._frames import FIRST_LAYER, Cursor, first_row, frame
 from explorer.store.expressions import PARTS, figures
 
 MAX_SEQUENCES = 1024
-"""Recorded sequences that the computation batches are made of, at most: those of the latest steps."""
+"""Maximum number of recorded sequences for computation batches: those of the latest steps."""
 
 
 def counts_at(cur: Cursor, run_id: str, step: int) -> pl.DataFrame:
@@ -36,7 +36,7 @@ def counts_at(cur: Cursor, run_id: str, step: int) -> pl.DataFrame:
 
 
 def held_out_figures(cur: Cursor, run_id: str, step: int | None = None) -> pl.DataFrame:
-    """Every figure of the held-out loads, domains summed, layer by layer; `max_vio` is MaxVio_global.
+    """Every metric of the held-out loads, domains summed, per layer; `max_vio` is MaxVio_global.
 
     step: an evaluation's step; None takes the last one. Columns: layer, step, tokens
     (assignments), then the names of `explorer.store.expressions.FIGURES`.
@@ -59,10 +59,10 @@ def held_out_figures(cur: Cursor, run_id: str, step: int | None = None) -> pl.Da
 
 
 def dead_experts(cur: Cursor, run_id: str, window: int = metrics.DEAD_STEPS) -> pl.DataFrame:
-    """Experts without one token in the last `window` recorded steps (fewer if there are fewer).
+    """Experts without any token in the last `window` recorded steps (fewer if there are fewer).
 
-    Columns: layer, idle (without a token in the very last step), dead, experts (the dead ones, a list),
-    window (steps looked at), first_step, last_step. Sorted by layer.
+    Columns: layer, idle (without a token in the last step), dead, experts (the dead ones, a list),
+    window (steps examined), first_step, last_step. Sorted by layer.
     """
     return frame(
         cur,
@@ -99,7 +99,7 @@ def computation_batches(
     sizes: Sequence[int] | None = None,
     split: str = "train",
 ) -> pl.DataFrame:
-    """MaxVio of groups of neighbouring sequences of one step, by group size (Loss-Free paper, Figure 5).
+    """MaxVio of groups of consecutive sequences of one step, by group size (Loss-Free paper, Figure 5).
 
     sizes: sequences in a group; None takes the powers of two up to a whole step. It reads the last of the
     steps whose sequences are recorded (`metrics.last_recorded`: 20, or the last quarter), at most
@@ -126,7 +126,7 @@ def computation_batches(
 
 
 def _sequences_per_step(cur: Cursor, run_id: str, split: str) -> tuple[int, int]:
-    """The most sequences of a recorded step, and how many steps are recorded."""
+    """The maximum number of sequences per recorded step, and the number of recorded steps."""
     per_step = first_row(
         cur,
         f"""
@@ -143,7 +143,7 @@ def _sequences_per_step(cur: Cursor, run_id: str, split: str) -> tuple[int, int]
 
 
 def _group_statement() -> str:
-    """Loads of groups of neighbouring sequences, measured and averaged by group size and layer."""
+    """SQL for MaxVio of groups of consecutive sequences, averaged by group size and layer."""
     return f"""
         WITH steps_kept AS (
             SELECT DISTINCT step FROM sequence_loads
