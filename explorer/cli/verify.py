@@ -1,4 +1,4 @@
-"""`verify`: does every recorded run hold what it says?"""
+"""`verify`: check recorded runs against their raw rows."""
 
 import argparse
 import json
@@ -14,7 +14,7 @@ from explorer.verify.findings import MISMATCH, NOT_RECOMPUTABLE
 
 
 def verify_command(options: argparse.Namespace) -> int:
-    """Check runs and print what was found. Exit code 0 if nothing differs, 1 otherwise."""
+    """Check runs and print the results. Exit code 0 if nothing differs, 1 otherwise."""
     paths = run_paths(options.run, options.runs)
     reports: list[RunReport] = []
     for report in verify_runs(paths):
@@ -29,7 +29,7 @@ def verify_command(options: argparse.Namespace) -> int:
 
 
 def run_paths(given: Sequence[str], folders: list[Path] | None) -> list[Path]:
-    """The folders of the runs: ids or paths as given, else every run. Raises ConfigError."""
+    """The folders of the runs: given ids or paths, else every run. Raises ConfigError."""
     searched = runs_folders(folders)
     if not given:
         runs = [listing for listing in list_runs(*searched) if not listing.is_group]
@@ -41,8 +41,8 @@ def _run_path(text: str, folders: Sequence[Path]) -> Path:
     for path in (Path(text), *(folder / text for folder in folders)):
         try:
             if (path / "run.json").exists() or (path / "status.json").exists():
-                return RunFolder(path).path  # with its own name, where it is given as "."
-        except OSError:  # no file name at all, such as one of 5,000 letters
+                return RunFolder(path).path  # with its own name, if given as "."
+        except OSError:  # not a valid file name, such as one of 5,000 letters
             continue
     searched = ", ".join(map(str, folders))
     raise ConfigError(
@@ -52,7 +52,7 @@ def _run_path(text: str, folders: Sequence[Path]) -> Path:
 
 
 def lines(report: RunReport) -> list[str]:
-    """One line per run, and one per check that found something or could not look."""
+    """One line per run, and one per check that found a difference or skipped something."""
     result = [f"{report.run_id:<64} {'ok' if report.is_clean else 'MISMATCH'}"]
     for check in report.checks:
         if check.status == MISMATCH:
@@ -69,7 +69,7 @@ def _difference(check: Check) -> str:
 
 
 def summary(reports: Sequence[RunReport]) -> str:
-    """What was compared in all runs together."""
+    """Summary of the comparisons over all runs."""
     if not reports:
         return "No runs yet; python -m explorer compare --preset quick makes three in a minute."
     differing = sum(not report.is_clean for report in reports)
