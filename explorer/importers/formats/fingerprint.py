@@ -1,5 +1,5 @@
-"""Fingerprints of GPT-OSS (AmanPriyanshu/GPT-OSS-MoE-ExpertFingerprinting): per layer and expert how often
-it was chosen per token, for reasoning and answer tokens apart. Experts without a token are absent keys.
+"""Fingerprints of GPT-OSS (AmanPriyanshu/GPT-OSS-MoE-ExpertFingerprinting): per layer and expert, its
+selections per token, separately for reasoning and answer tokens. Experts without a token are absent keys.
 """
 
 from collections.abc import Iterator, Mapping
@@ -111,7 +111,7 @@ class Fingerprint:
 
 
 def _picked(row: Any, value: str, source: Source, place: str) -> dict[str, Any]:
-    """{expert: number} of one of the numbers that are kept for each expert."""
+    """{expert: value} of one of the values stored per expert."""
     if not isinstance(row, Mapping) or not all(isinstance(v, Mapping) and value in v for v in row.values()):
         raise source.problem(place, f"must be an object of experts with {value}")
     return {expert: numbers[value] for expert, numbers in row.items()}

@@ -2,8 +2,8 @@
 
 Trace, one line per (step, layer, micro-batch): `step, stage, block, mtp_idx, layer, rank, num_tokens, topk,
 top_indices [num_tokens][topk]`. Lines of one step are summed over micro-batches and ranks.
-Tokens per expert: `iter, block, mtp_idx, layer, tpe [micro-batches][local experts]`: what the experts of a
-rank received. A folder holds one file per rank; steps ascend within a file.
+Tokens per expert: `iter, block, mtp_idx, layer, tpe [micro-batches][local experts]`: the tokens received by a
+rank's experts. A folder holds one file per rank; steps ascend within a file.
 """
 
 import heapq
@@ -52,7 +52,7 @@ class TokensLine(msgspec.Struct):
 
 
 class Head(msgspec.Struct):
-    """What the first pass needs of either line."""
+    """The fields of either line that the first pass needs."""
 
     layer: int
     step: int | None = None
@@ -63,7 +63,7 @@ class Head(msgspec.Struct):
 
 @dataclass
 class _Seen:
-    """What the second pass has found."""
+    """Results of the second pass."""
 
     lines: int = 0
     recomputed: int = 0
