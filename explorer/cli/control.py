@@ -47,10 +47,10 @@ class Control:
         return not self._asked.empty()
 
     def take(self) -> Sequence[SwitchRequest]:
-        found = []
+        requests = []
         while self.waiting():
-            found.append(SwitchRequest(text=self._asked.get(), defaults=self.defaults))
-        return found
+            requests.append(SwitchRequest(text=self._asked.get(), defaults=self.defaults))
+        return requests
 
     def answer(self, sentence: str) -> None:
         say(sentence)

@@ -31,14 +31,14 @@ EXTRAS = {
 def missing_library(error: ModuleNotFoundError) -> ExplorerError | None:
     """Error that names the extra to install; None for a module of no extra, which is a bug."""
     module = (error.name or "").partition(".")[0]
-    wanted = [f"{DISTRIBUTION}[{extra}]" for extra, modules in EXTRAS.items() if module in modules]
+    extras = [f"{DISTRIBUTION}[{extra}]" for extra, modules in EXTRAS.items() if module in modules]
     if module in BASE:
-        wanted = [DISTRIBUTION]
-    if not wanted:
+        extras = [DISTRIBUTION]
+    if not extras:
         return None
     return ExplorerError(
         f"{module} is not installed, and this command needs it; pip install "
-        f"{' or '.join(repr(one) for one in wanted)} (in a checkout, make app installs everything)."
+        f"{' or '.join(repr(one) for one in extras)} (in a checkout, make app installs everything)."
     )
 
 

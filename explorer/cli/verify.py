@@ -77,8 +77,10 @@ def summary(reports: Sequence[RunReport]) -> str:
     biases = sum(check.compared for check in checks if check.name == "biases")
     figures = sum(check.compared for check in checks if check.name in ("figures", "results"))
     without = sum(check.name == "checksums" and bool(check.reason) for check in checks)
-    found = f"{differing} of {len(reports)} runs differ" if differing else f"{len(reports)} runs, no mismatch"
+    result = (
+        f"{differing} of {len(reports)} runs differ" if differing else f"{len(reports)} runs, no mismatch"
+    )
     return (
-        f"{found}; {biases:,} biases recomputed from the counts, {figures:,} figures from the integers; "
+        f"{result}; {biases:,} biases recomputed from the counts, {figures:,} figures from the integers; "
         f"{without} of the runs have tables that are not checksummed."
     )

@@ -62,24 +62,24 @@ def file_stem(*parts: str, run_ids: Sequence[str] = ()) -> str:
 
 def run_ids(panels: Iterable[Panel]) -> list[str]:
     """Runs queried by the statements of these figures, in order."""
-    found: dict[str, None] = {}
+    ids: dict[str, None] = {}
     for panel in panels:
         for statement in panel.statements:
             value = statement.params.get("run_id")
             values = [value] if value is not None else statement.params.get("run_ids") or []
-            found.update(dict.fromkeys(str(one) for one in values if one))
-    return list(found)
+            ids.update(dict.fromkeys(str(one) for one in values if one))
+    return list(ids)
 
 
 def versions() -> dict[str, str]:
     """Versions of all software involved in the drawing."""
-    found = {"explorer": __version__, "python": platform.python_version()}
+    result = {"explorer": __version__, "python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = metadata.version(name)
+            result[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return result
 
 
 def run_entry(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -113,11 +113,11 @@ def tidy_sql(sql: str) -> str:
 
 def by_sql(panel: Panel) -> list[tuple[str, list[str]]]:
     """Each distinct statement with the parameters of every execution, one line of JSON each."""
-    found: dict[str, list[str]] = {}
+    parameters_by_sql: dict[str, list[str]] = {}
     for statement in panel.statements:
         given = json.dumps(dict(statement.params), ensure_ascii=False, default=str)
-        found.setdefault(tidy_sql(statement.sql), []).append(given)
-    return list(found.items())
+        parameters_by_sql.setdefault(tidy_sql(statement.sql), []).append(given)
+    return list(parameters_by_sql.items())
 
 
 def sql_text(panel: Panel) -> str:

@@ -118,8 +118,8 @@ def shape_of(frame: pl.LazyFrame, source: Source) -> Shape:
         )
         # One pass over the file for both, since each pass parses a CSV again.
         totals = frame.group_by("layer").agg(pl.col("tokens").sum()).sort("layer")
-        found, layers = pl.collect_all([head, totals], engine="streaming")
-    row = found.row(0, named=True)
+        result, layers = pl.collect_all([head, totals], engine="streaming")
+    row = result.row(0, named=True)
     if not row["rows"]:
         raise source.problem("", "has no row of data")
     for name, most in (("step", LARGEST_STEP), ("layer", MAX_LAYERS - 1), ("expert", 2**20 - 1)):

@@ -82,18 +82,18 @@ class Options:
         value = self.given.get(name)
         if value is None:
             return None
-        found: list[int] = []
+        numbers: list[int] = []
         for part in value.split(","):
             span = RANGE.fullmatch(part.strip())
             if span and int(span[2]) - int(span[1]) <= MAX_LAYERS:
-                found += range(int(span[1]), int(span[2]) + 1)
+                numbers += range(int(span[1]), int(span[2]) + 1)
             elif re.fullmatch(r"\d{1,9}", part.strip()):
-                found.append(int(part))
+                numbers.append(int(part))
             else:
                 raise _wrong(name, value, "must be numbers such as 3-60 or 0,2,4")
-        if not found or sorted(set(found)) != found or found[-1] > most or len(found) > MAX_LAYERS:
+        if not numbers or sorted(set(numbers)) != numbers or numbers[-1] > most or len(numbers) > MAX_LAYERS:
             raise _wrong(name, value, f"must be at most {MAX_LAYERS} different numbers in ascending order")
-        return tuple(found)
+        return tuple(numbers)
 
     def num_experts(self, in_file: int | None = None) -> int:
         """E: from the option, else from the file. Raises ForeignFileError if neither states it,

@@ -246,7 +246,7 @@ def files_matching(source: Source, pattern: str) -> list[Source]:
 
 def _files_of(folder: Path) -> list[Path]:
     """The regular files of a folder, by name. A link that points outside is rejected."""
-    found = []
+    files = []
     try:
         paths = sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=natural)
     except OSError as error:
@@ -255,12 +255,12 @@ def _files_of(folder: Path) -> list[Path]:
         if path.is_symlink() and folder.resolve() not in path.resolve().parents:
             raise ForeignFileError(f"{path}: is a link that leads out of its folder; import the file itself.")
         if path.is_file() and path.stat().st_size:
-            found.append(path)
+            files.append(path)
     if len(paths) > MOST_FILES:
         raise ForeignFileError(f"{folder}: holds more than {MOST_FILES} files; import a part of them.")
-    if not found:
+    if not files:
         raise ForeignFileError(f"{folder}: holds no file; give the folder of a trace.")
-    return found
+    return files
 
 
 def natural(path: Path) -> tuple[tuple[int, str], ...]:

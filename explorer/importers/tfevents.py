@@ -47,9 +47,9 @@ def _event(data: bytes) -> Iterator[Scalar]:
             summary = value
     for number, kind, value in _fields(summary):
         if number == 1 and kind == BYTES and isinstance(value, bytes):
-            found = _value(value)
-            if found is not None:
-                yield step, *found
+            scalar = _value(value)
+            if scalar is not None:
+                yield step, *scalar
 
 
 def _value(data: bytes) -> tuple[str, float] | None:

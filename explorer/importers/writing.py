@@ -137,8 +137,8 @@ def _name(title: str, labels: dict[str, str]) -> str:
 
 
 def _labels(run: ForeignRun, options: Options) -> dict[str, str]:
-    found = {"phase": run.phase, "scope": run.scope, "unit": run.unit}
-    return {name: options.text(name, value) for name, value in found.items()}
+    labels = {"phase": run.phase, "scope": run.scope, "unit": run.unit}
+    return {name: options.text(name, value) for name, value in labels.items()}
 
 
 def _run_id(stem: str, part: str, options: Options) -> str:

@@ -23,10 +23,10 @@ def _capped(weights: NDArray[np.float64], top_k: int, tokens: int) -> Counts:
     free = np.ones(experts, dtype=bool)
     left = float(top_k * tokens)
     while left > 1e-9 and free.any() and weights[free].sum() > 0:
-        wanted = np.where(free, weights / weights[free].sum() * left, 0.0)
-        full = free & (loads + wanted >= tokens)
+        shares = np.where(free, weights / weights[free].sum() * left, 0.0)
+        full = free & (loads + shares >= tokens)
         if not full.any():
-            loads += wanted
+            loads += shares
             break
         left -= float((tokens - loads[full]).sum())
         loads[full] = tokens
@@ -123,10 +123,10 @@ def example(shape: str, num_experts: int, top_k: int, num_tokens: int) -> Counts
 
     Raises ConfigError for an unknown shape and for K beyond N.
     """
-    one_of("shape", shape, [found.key for found in SHAPES])
+    one_of("shape", shape, [entry.key for entry in SHAPES])
     if not 1 <= top_k <= num_experts:
         raise ConfigError("top_k", top_k, f"must be 1 to {num_experts}, the number of experts", "lower it")
-    return {found.key: found for found in SHAPES}[shape].make(num_experts, top_k, num_tokens)
+    return {entry.key: entry for entry in SHAPES}[shape].make(num_experts, top_k, num_tokens)
 
 
 def parse_counts(text: str) -> Counts:

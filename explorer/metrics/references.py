@@ -76,18 +76,18 @@ def _violations(
     rng: np.random.Generator, num_experts: int, top_k: int, num_tokens: int, num_layers: int, draws: int
 ) -> NDArray[np.float64]:
     """MaxVio averaged over layers, [draws]."""
-    wanted = draws * num_layers
+    needed = draws * num_layers
     most = max(1000, MOST_CELLS // num_experts)
     if num_tokens * top_k < MANY * num_experts:
         most = min(most, MOST_EXACT)
     if _is_drawn_by_token(num_experts, top_k, num_tokens):
         most = max(300, min(most, MOST_PICKS // (num_tokens * num_experts)))
-    simulated = min(wanted, most)
+    simulated = min(needed, most)
     loads = _random_loads(rng, num_experts, top_k, num_tokens, simulated)
     layers = loads.max(-1) / (num_tokens * top_k / num_experts) - 1
-    if simulated < wanted:
+    if simulated < needed:
         # Thousands of wide layers are enough to resample the others from.
-        layers = rng.choice(layers, wanted)
+        layers = rng.choice(layers, needed)
     return np.asarray(layers.reshape(draws, num_layers).mean(-1))
 
 

@@ -102,5 +102,5 @@ def likely_cause(ratio: float, top_k: int) -> str:
     return again if several else ""
 
 
-def _is_about(value: float, wanted: float) -> bool:
-    return abs(value / wanted - 1) <= TOLERANCE
+def _is_about(value: float, expected: float) -> bool:
+    return abs(value / expected - 1) <= TOLERANCE

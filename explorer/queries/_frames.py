@@ -33,11 +33,11 @@ def frame(cur: Cursor, sql: str, **params: Any) -> pl.DataFrame:
 def first_row(cur: Cursor, sql: str, **params: Any) -> tuple[Any, ...] | None:
     """The first row of a statement, or None."""
     asked.note(sql, params)
-    found: tuple[Any, ...] | None = cur.execute(sql, params).fetchone()
-    return found
+    row: tuple[Any, ...] | None = cur.execute(sql, params).fetchone()
+    return row
 
 
-def place(cur: Cursor, found: pl.DataFrame, run_id: str, x: str, at: str = "last_step") -> pl.DataFrame:
+def place(cur: Cursor, rows: pl.DataFrame, run_id: str, x: str, at: str = "last_step") -> pl.DataFrame:
     """Fill the column `x` of a frame from `steps`, at the end of the step in the column `at`.
 
     Loads may be recorded in steps that `steps` lacks; then the latest one before is used.
@@ -45,19 +45,19 @@ def place(cur: Cursor, found: pl.DataFrame, run_id: str, x: str, at: str = "last
     """
     one_of("x", x, AXES)
     if x == "step":
-        return found.with_columns(x=pl.col(at).cast(pl.Float64))
-    wanted = found[at].unique()
+        return rows.with_columns(x=pl.col(at).cast(pl.Float64))
+    steps = rows[at].unique()
     # Equality first: unlike a search for the latest step, it does not sort a long run.
     exact = f"JOIN steps s ON s.run_id = $run_id AND s.step = w.{at}"
     before = f"ASOF JOIN (SELECT * FROM steps WHERE run_id = $run_id) s ON w.{at} >= s.step"
     known = pl.DataFrame(schema={at: pl.Int64, "x": pl.Float64})
     for join in (exact, before):
-        missing = wanted.filter(~wanted.is_in(known[at].implode())).to_list()
+        missing = steps.filter(~steps.is_in(known[at].implode())).to_list()
         if missing:
             listed = f"(SELECT unnest($steps::BIGINT[]) AS {at}) w"
             sql = f"SELECT w.{at}, s.{AXES[x]}::DOUBLE AS x FROM {listed} {join}"
             known = known.vstack(frame(cur, sql, run_id=run_id, steps=missing))
-    return found.drop("x").join(known, on=at, how="left", maintain_order="left").select(found.columns)
+    return rows.drop("x").join(known, on=at, how="left", maintain_order="left").select(rows.columns)
 
 
 def choose_bins(
@@ -68,13 +68,13 @@ def choose_bins(
     It takes the finest level with at most `read` bins (None: four times `max_bins`) and merges
     neighbours, so the cost of a view does not depend on the length of the run. An unknown run has no bins.
     """
-    found = first_row(
+    row = first_row(
         cur,
         "SELECT samples, rolled FROM progress WHERE run_id = $run_id AND table_name = $table_name",
         run_id=run_id,
         table_name=pyramid.counted,
     )
-    samples, rolled = found or (0, 0)
+    samples, rolled = row or (0, 0)
     most = 4 * max_bins if read is None else read
     level = 0
     while level < LEVELS and rolled and -(-samples // 4**level) > most:

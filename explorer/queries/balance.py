@@ -74,7 +74,7 @@ class _Sizes:
 
 def _sizes(cur: Cursor, run_id: str) -> _Sizes | None:
     """None if they are not recorded, or if tokens or layers have different numbers of experts."""
-    found = first_row(
+    row = first_row(
         cur,
         """
         SELECT num_experts, top_k, num_moe_layers,
@@ -86,9 +86,9 @@ def _sizes(cur: Cursor, run_id: str) -> _Sizes | None:
         """,
         run_id=run_id,
     )
-    if found is None or not all(found):
+    if row is None or not all(row):
         return None
-    return _Sizes(num_experts=int(found[0]), top_k=int(found[1]), num_moe_layers=int(found[2]))
+    return _Sizes(num_experts=int(row[0]), top_k=int(row[1]), num_moe_layers=int(row[2]))
 
 
 def references(cur: Cursor, run_id: str) -> dict[str, float | None]:
@@ -172,17 +172,17 @@ def _final_tokens(cur: Cursor, run_id: str, top_k: int) -> dict[int, int]:
         run_id=run_id,
         most=metrics.LAST_STEPS,
     )
-    found: dict[int, int] = {}
+    steps_by_tokens: dict[int, int] = {}
     for assignments, steps in rows.iter_rows():
         tokens = round(assignments / top_k)
         if tokens > 0:
-            found[tokens] = found.get(tokens, 0) + int(steps)
-    return found
+            steps_by_tokens[tokens] = steps_by_tokens.get(tokens, 0) + int(steps)
+    return steps_by_tokens
 
 
 def _held_out_tokens(cur: Cursor, run_id: str, top_k: int) -> int:
     """Tokens behind `max_vio_global`: those of the last held-out counts, domains summed, in one layer."""
-    found = first_row(
+    row = first_row(
         cur,
         """
         WITH here AS (
@@ -193,7 +193,7 @@ def _held_out_tokens(cur: Cursor, run_id: str, top_k: int) -> int:
         """,
         run_id=run_id,
     )
-    return round(int(found[0] or 0) / top_k) if found else 0
+    return round(int(row[0] or 0) / top_k) if row else 0
 
 
 def _final_sequences(cur: Cursor, run_id: str) -> tuple[np.ndarray, list[str]]:

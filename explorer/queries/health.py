@@ -85,12 +85,12 @@ def dead_experts(cur: Cursor, run_id: str, window: int = metrics.DEAD_STEPS) -> 
 
 def _samples(cur: Cursor, run_id: str) -> int:
     """Steps whose loads are recorded."""
-    found = first_row(
+    row = first_row(
         cur,
         "SELECT samples FROM progress WHERE run_id = $run_id AND table_name = 'expert_loads'",
         run_id=run_id,
     )
-    return int(found[0]) if found else 0
+    return int(row[0]) if row else 0
 
 
 def computation_batches(
@@ -108,21 +108,21 @@ def computation_batches(
     many independent tokens). Sorted by size and layer. Definition: `metrics.max_vio_computation_batch`.
     """
     most, recorded = _sequences_per_step(cur, run_id, split)
-    wanted = [2**power for power in range(most.bit_length())] if sizes is None else list(sizes)
-    found = frame(
+    group_sizes = [2**power for power in range(most.bit_length())] if sizes is None else list(sizes)
+    rows = frame(
         cur,
         _group_statement(),
         run_id=run_id,
         split=split,
         steps=max(1, min(MAX_SEQUENCES // max(1, most), metrics.last_recorded(recorded))),
-        sizes=wanted,
+        sizes=group_sizes,
     )
     top_k = first_row(cur, "SELECT top_k FROM runs WHERE run_id = $run_id", run_id=run_id)
     uniform = [
         metrics.uniform_reference(experts, int(top_k[0]), round(tokens))[0] if top_k and tokens else None
-        for experts, tokens in found.select("experts", "tokens").iter_rows()
+        for experts, tokens in rows.select("experts", "tokens").iter_rows()
     ]
-    return found.drop("experts").with_columns(uniform_mean=pl.Series(uniform, dtype=pl.Float64))
+    return rows.drop("experts").with_columns(uniform_mean=pl.Series(uniform, dtype=pl.Float64))
 
 
 def _sequences_per_step(cur: Cursor, run_id: str, split: str) -> tuple[int, int]:

@@ -72,6 +72,6 @@ def eval_series(cur: Cursor, run_ids: Sequence[str], x: str = "step") -> pl.Data
 
 def _eval_series(cur: Cursor, sql: str, run_id: str, x: str) -> pl.DataFrame:
     """The evaluation at s follows the update of step s - 1; at s = 0 no tokens have been seen."""
-    found = frame(cur, sql, run_id=run_id)
-    found = place(cur, found, run_id, x, at="step" if x == "step" else "last_update").drop("last_update")
-    return found.with_columns(x=pl.when(pl.col("step") == 0).then(0.0).otherwise(pl.col("x")))
+    rows = frame(cur, sql, run_id=run_id)
+    rows = place(cur, rows, run_id, x, at="step" if x == "step" else "last_update").drop("last_update")
+    return rows.with_columns(x=pl.when(pl.col("step") == 0).then(0.0).otherwise(pl.col("x")))

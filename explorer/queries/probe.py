@@ -84,11 +84,11 @@ def expert_texts(chosen: NDArray[np.int64], texts: Sequence[str], expert: int) -
     Columns: text, tokens (received by the expert), occurrences (in the probe), share. Most tokens first.
     """
     taken = (np.asarray(chosen) == expert).any(-1) if chosen.size else np.zeros(len(texts), bool)
-    found = pl.DataFrame(
+    rows = pl.DataFrame(
         {"text": list(texts), "taken": taken}, schema={"text": pl.String, "taken": pl.Boolean}
     )
     return (
-        found.group_by("text")
+        rows.group_by("text")
         .agg(tokens=pl.col("taken").sum().cast(pl.Int64), occurrences=pl.len().cast(pl.Int64))
         .filter(pl.col("tokens") > 0)
         .with_columns(share=pl.col("tokens") / pl.col("occurrences"))
@@ -105,7 +105,7 @@ def expert_domains(
     domain's uniform share, assignments / E). In the order in which domains appear.
     """
     slots = np.asarray(chosen)
-    found = pl.DataFrame(
+    rows = pl.DataFrame(
         {
             "domain": list(domains),
             "tokens": (slots == expert).sum(-1).astype(np.int64),
@@ -113,6 +113,6 @@ def expert_domains(
         },
         schema={"domain": pl.String, "tokens": pl.Int64, "assignments": pl.Int64},
     )
-    sums = found.group_by("domain", maintain_order=True).agg(pl.col("tokens", "assignments").sum())
+    sums = rows.group_by("domain", maintain_order=True).agg(pl.col("tokens", "assignments").sum())
     ratio = pl.col("tokens") * num_experts / pl.col("assignments")
     return sums.with_columns(load_ratio=pl.when(pl.col("assignments") > 0).then(ratio))

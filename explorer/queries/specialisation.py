@@ -45,7 +45,7 @@ def specialisation(cur: Cursor, run_id: str, layer: int | None = None) -> pl.Dat
     `metrics.mutual_information`), chance (bits expected from counting noise alone if tokens were
     independent), most_information (bits, the smaller of log2 D and log2 N). Sorted by step and layer.
     """
-    found = frame(
+    rows = frame(
         cur,
         f"""
         WITH {SHARES}, mixed AS (
@@ -70,8 +70,8 @@ def specialisation(cur: Cursor, run_id: str, layer: int | None = None) -> pl.Dat
         layer=layer,
         steps=_eval_steps(cur, run_id),
     )
-    sizes = found.select("domains", "experts", "tokens").rows()
-    return found.select(
+    sizes = rows.select("domains", "experts", "tokens").rows()
+    return rows.select(
         "step",
         "layer",
         "mean_distance",
@@ -149,8 +149,8 @@ def cross_activation(
     All K x K pairs of a token count (`metrics.cross_activation`). Columns as for `coactivation`.
     """
     if step is None:
-        found = first_row(cur, "SELECT max(step) FROM probe_scores WHERE run_id = $run_id", run_id=run_id)
-        step = found[0] if found and found[0] is not None else -1
+        row = first_row(cur, "SELECT max(step) FROM probe_scores WHERE run_id = $run_id", run_id=run_id)
+        step = row[0] if row and row[0] is not None else -1
     return frame(cur, TOGETHER, run_id=run_id, a=layer, b=other_layer, step=step)
 
 

@@ -55,10 +55,10 @@ def count_sums(cur: Cursor, run_id: str) -> CountSums | None:
     include dropped assignments. Not checked: routings with varying numbers of experts per token, and
     slightly low counts that vary by step, as with unrecorded dropped tokens.
     """
-    found = first_row(cur, PROMISED, run_id=run_id)
-    if found is None:
+    row = first_row(cur, PROMISED, run_id=run_id)
+    if row is None:
         return None
-    rows = frame(cur, TOTALS, run_id=run_id, samples=int(found[0]))
+    rows = frame(cur, TOTALS, run_id=run_id, samples=int(row[0]))
     if rows.is_empty():
         return None
     counted, k = rows["counted"].to_numpy(), rows["k"].to_numpy()
@@ -92,7 +92,7 @@ def shared_expert(cur: Cursor, run_id: str) -> int | None:
     """
     if first_row(cur, PROMISED, run_id=run_id) is None:
         return None
-    found = first_row(
+    row = first_row(
         cur,
         f"""
         WITH loads AS (
@@ -107,4 +107,4 @@ def shared_expert(cur: Cursor, run_id: str) -> int | None:
         """,
         run_id=run_id,
     )
-    return None if found is None else int(found[0])
+    return None if row is None else int(row[0])

@@ -145,13 +145,13 @@ def _is_optional(kind: Any, name: str) -> bool:
 
 def _scalar(record: Record, name: str) -> Any:
     kind, value = type(record), getattr(record, name)
-    wanted, largest = SCALARS[kind][name]
+    expected, largest = SCALARS[kind][name]
     if value is None and _is_optional(kind, name):
         return None
     try:
-        if wanted is int:
+        if expected is int:
             return to_whole(value, largest)
-        return to_float(value) if wanted is float else to_text(value)
+        return to_float(value) if expected is float else to_text(value)
     except Refused as error:
         raise _refused(record, name, value, error) from error
 

@@ -162,9 +162,9 @@ def _place(path: Path, text: bytes) -> int | None:
     with path.open("rb") as file:
         for tail in (min(size, TAIL_BYTES), size):
             file.seek(size - tail)
-            found = file.read(tail).rfind(text)
-            if found >= 0:
-                return size - tail + found + len(PREFIX)
+            position = file.read(tail).rfind(text)
+            if position >= 0:
+                return size - tail + position + len(PREFIX)
     return None
 
 

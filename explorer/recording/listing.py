@@ -39,7 +39,7 @@ def list_runs(*folders: Path) -> list[RunListing]:
     listed with a message on how to open them, and a missing folder is empty. Of two runs with the same
     id, the one in the first folder is listed.
     """
-    found: list[RunListing] = []
+    listings: list[RunListing] = []
     seen: dict[str, Path] = {}
     for folder in folders:
         for path in _folders(folder):
@@ -55,8 +55,8 @@ def list_runs(*folders: Path) -> list[RunListing]:
                 )
                 listing = RunListing(path=path, run_id=listing.run_id, problem=problem)
             seen.setdefault(listing.run_id, path)
-            found.append(listing)
-    return sorted(found, key=lambda listing: (_created(listing), listing.run_id), reverse=True)
+            listings.append(listing)
+    return sorted(listings, key=lambda listing: (_created(listing), listing.run_id), reverse=True)
 
 
 def isolated(path: Path, read: Callable[[], T]) -> T | str:

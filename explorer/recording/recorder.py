@@ -196,13 +196,13 @@ class FolderRecorder:
             raise RunFolderError(
                 f"results = {preview(results)}: must map names to figures; give a dictionary."
             )
-        found = plain(results, levels=MAX_DEPTH - 1, name="results")
-        if len(encoded(found, "results")) > MAX_DOCUMENT_BYTES // 2:
+        document = plain(results, levels=MAX_DEPTH - 1, name="results")
+        if len(encoded(document, "results")) > MAX_DOCUMENT_BYTES // 2:
             raise RunFolderError(
                 f"results: must have at most {MAX_DOCUMENT_BYTES // 2:,} bytes as JSON; keep large tables "
                 "with save_json."
             )
-        self._figures["results"] = found
+        self._figures["results"] = document
 
     def finish(self, state: str, message: str = "", *, compact: bool = True) -> None:
         """Write the remaining rows, compact, and set the final status.

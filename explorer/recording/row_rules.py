@@ -15,12 +15,12 @@ def wrong_type(table: str, rows: pl.LazyFrame) -> str | None:
     An all-NULL column may have any type.
     """
     present = rows.collect_schema()
-    for name, wanted in SCHEMAS[table].items():
+    for name, expected in SCHEMAS[table].items():
         stored = present.get(name)
-        if stored is None or _holds_as_it_is(stored, wanted):
+        if stored is None or _holds_as_it_is(stored, expected):
             continue
         if rows.select(pl.col(name).count()).collect().item():
-            return f"{name} is of type {stored}, which must be {wanted}"
+            return f"{name} is of type {stored}, which must be {expected}"
     return None
 
 
@@ -39,14 +39,14 @@ def wrong_value(table: str, frame: pl.DataFrame) -> str | None:
     return None
 
 
-def _holds_as_it_is(stored: pl.DataType, wanted: pl.DataType) -> bool:
+def _holds_as_it_is(stored: pl.DataType, expected: pl.DataType) -> bool:
     if isinstance(stored, pl.Null):
         return True
-    if isinstance(wanted, pl.List):
-        return isinstance(stored, pl.List) and _holds_as_it_is(_inner(stored), _inner(wanted))
-    if wanted.is_integer():
+    if isinstance(expected, pl.List):
+        return isinstance(stored, pl.List) and _holds_as_it_is(_inner(stored), _inner(expected))
+    if expected.is_integer():
         return stored.is_integer()
-    if wanted.is_numeric():
+    if expected.is_numeric():
         return stored.is_numeric()
     return isinstance(stored, pl.String | pl.Categorical | pl.Enum)
 

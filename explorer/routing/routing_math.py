@@ -162,6 +162,6 @@ def same_sets(first_TK: Ids, second_TK: Ids, num_experts: int) -> NDArray[np.boo
 
 def members(chosen_TK: Ids, num_experts: int) -> NDArray[np.bool_]:
     """Whether a token has selected an expert, [T, E]."""
-    found = np.zeros((len(chosen_TK), num_experts + 1), dtype=bool)
-    np.put_along_axis(found, np.clip(chosen_TK, 0, num_experts), True, axis=-1)
-    return found[:, :num_experts]
+    mask = np.zeros((len(chosen_TK), num_experts + 1), dtype=bool)
+    np.put_along_axis(mask, np.clip(chosen_TK, 0, num_experts), True, axis=-1)
+    return mask[:, :num_experts]

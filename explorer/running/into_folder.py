@@ -39,13 +39,13 @@ class TrainedRun:
 
 def package_versions() -> dict[str, str]:
     """Versions of packages that may affect a run's results."""
-    found = {"python": platform.python_version(), "explorer": __version__}
+    versions = {"python": platform.python_version(), "explorer": __version__}
     for package in ("torch", "numpy", "tokenizers"):
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def train_run(

@@ -6,14 +6,14 @@ SENTENCE = "explorer train: "
 """Prefix of a child's error message."""
 
 
-def reason(said: str, code: int) -> str:
+def reason(output: str, code: int) -> str:
     """Its error message, or the signal that ended it, or the last line of its traceback.
 
-    said: its standard error. code: as `subprocess` has it, minus the signal where one ended the process.
+    output: its standard error. code: as `subprocess` has it, minus the signal where one ended the process.
     """
     if code == 0:
         return "the training was stopped; resume it with train --resume, or delete it."
-    lines = [line for line in said.splitlines() if line.strip()]
+    lines = [line for line in output.splitlines() if line.strip()]
     for line in reversed(lines):
         if line.startswith(SENTENCE):
             return line.removeprefix(SENTENCE)

@@ -106,18 +106,18 @@ def lp_optimum(scores: Floats, top_k: int) -> Optimum:
     by_token = kron(identity(tokens), np.ones((1, experts)))
     by_expert = kron(np.ones((1, tokens)), identity(experts))
     target = np.concatenate([np.full(tokens, top_k), np.full(experts, balanced_load(scores, top_k))])
-    found = linprog(
+    solution = linprog(
         -np.asarray(scores, dtype=np.float64).ravel(),
         A_eq=csr_array(vstack([by_token, by_expert])),
         b_eq=target,
         bounds=(0, 1),
         method="highs",
     )
-    if found.status != 0:
-        raise RuntimeError(f"the linear program was not solved: {found.message}")
+    if solution.status != 0:
+        raise RuntimeError(f"the linear program was not solved: {solution.message}")
     # HiGHS minimises -Σγx, and one more slot for expert k changes that by p_k.
-    prices = np.asarray(found.eqlin.marginals[tokens:], dtype=np.float64)
-    return Optimum(value=-float(found.fun), prices=prices - prices.mean())
+    prices = np.asarray(solution.eqlin.marginals[tokens:], dtype=np.float64)
+    return Optimum(value=-float(solution.fun), prices=prices - prices.mean())
 
 
 def minimise_dual(scores: Floats, top_k: int, iterations: int = 60) -> Optimum:

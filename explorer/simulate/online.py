@@ -143,11 +143,11 @@ def convexity_ratio(pool: Pool, modulus: float, radius: float, directions: int =
     About 1 or more where the modulus is right; directions are random samples, so this is not a proof.
     """
     rng = np.random.default_rng(11)
-    found = []
+    ratios = []
     for _ in range(directions):
         step = rng.standard_normal(len(pool.optimum.prices))
         step -= step.mean()
         step *= radius / np.linalg.norm(step)
         value = dual(pool.scores, (pool.optimum.prices + step).astype(np.float32), pool.top_k)
-        found.append((value - pool.optimum.value) / len(pool.scores))
-    return float(min(found) / (modulus / 2 * radius**2))
+        ratios.append((value - pool.optimum.value) / len(pool.scores))
+    return float(min(ratios) / (modulus / 2 * radius**2))

@@ -16,14 +16,14 @@ SETTLED = ("manifest.json", "attempts.json")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class RunsBelow:
     """The runs below some folders, and those rejected because of a duplicate id."""
 
     runs: tuple[RunListing, ...]
     notices: tuple[str, ...]
 
 
-def find_runs(dirs: Iterable[Path]) -> Found:
+def find_runs(dirs: Iterable[Path]) -> RunsBelow:
     """One listing per run id; of two folders with the same id the one in the earlier directory counts.
 
     In the order of ingest, see `_urgency`.
@@ -42,7 +42,7 @@ def find_runs(dirs: Iterable[Path]) -> Found:
             for other in others
             if other.path.resolve() != first.path.resolve()
         ]
-    return Found(runs=tuple(sorted(runs, key=_urgency)), notices=tuple(map(printable, notices)))
+    return RunsBelow(runs=tuple(sorted(runs, key=_urgency)), notices=tuple(map(printable, notices)))
 
 
 def _urgency(listing: RunListing) -> tuple[bool, int, int, str]:

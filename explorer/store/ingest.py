@@ -77,13 +77,13 @@ class Ingestor:
         begun = time.perf_counter()
         if self._seen is None:
             self._seen = dict(cur.execute("SELECT run_id, look FROM raw.runs").fetchall())
-        found = find_runs(dirs)
-        report = IngestReport(runs=len(found.runs), notices=list(found.notices))
-        for listing in found.runs:
+        runs = find_runs(dirs)
+        report = IngestReport(runs=len(runs.runs), notices=list(runs.notices))
+        for listing in runs.runs:
             if stopping.is_set():
                 raise Stopped
             self._update(cur, listing, report, self._seen)
-        self._remove_others(cur, {listing.run_id for listing in found.runs}, report, self._seen)
+        self._remove_others(cur, {listing.run_id for listing in runs.runs}, report, self._seen)
         rows = cur.execute("SELECT run_id, problem FROM raw.runs WHERE problem IS NOT NULL").fetchall()
         report.problems = dict(rows)
         report.seconds = time.perf_counter() - begun
@@ -210,22 +210,22 @@ class _Known:
 
 
 def _known(cur: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> _Known:
-    found = cur.execute(
+    row_of_run = cur.execute(
         "SELECT run_key, path, created_at, pair_key, generation, problem FROM raw.runs WHERE run_id = ?",
         [row["run_id"]],
     ).fetchone()
-    if found is None:
+    if row_of_run is None:
         return _Known(key=None, same_run=False, parts={})
     expected = (row["path"], row["created_at"], row["pair_key"], row["generation"], None)
     parts = cur.execute(
         "SELECT table_name, part, attempt, first_step, last_step, below FROM raw.ingested_parts "
         "WHERE run_key = ?",
-        [found[0]],
+        [row_of_run[0]],
     ).fetchall()
     folder = Path(row["path"])
     return _Known(
-        key=found[0],
-        same_run=found[1:] == expected,
+        key=row_of_run[0],
+        same_run=row_of_run[1:] == expected,
         parts={
             (t, name): Part(path=folder / name, table=t, attempt=a, first=f, last=last, below=b)
             for t, name, a, f, last, b in parts
@@ -270,9 +270,9 @@ def _write(
         mine = [part for part in new if part.table == table]
         if mine:
             old = [part for (name, _), part in done.items() if name == table]
-            found = batches(table, mine, old)
-            check_rows(cur, table, found, mine, sizes)
-            rows += load(cur, key, table, found)
+            new_batches = batches(table, mine, old)
+            check_rows(cur, table, new_batches, mine, sizes)
+            rows += load(cur, key, table, new_batches)
     _put_row(cur, key, row)  # before the roll-ups, which read through the views
     if new:
         samples = _samples(cur, key)
@@ -289,22 +289,22 @@ def _write(
 
 
 def _samples(cur: duckdb.DuckDBPyConnection, key: int, table: str = "expert_loads") -> int:
-    found = cur.execute(
+    row = cur.execute(
         "SELECT samples FROM raw.progress WHERE run_key = ? AND table_name = ?", [key, table]
     ).fetchone()
-    return int(found[0]) if found else 0
+    return int(row[0]) if row else 0
 
 
 def _clear(cur: duckdb.DuckDBPyConnection, run_id: str) -> int:
     """Delete every row of a run but keep its key, so that readers see either the old or the new rows."""
-    found = cur.execute("SELECT run_key FROM raw.runs WHERE run_id = ?", [run_id]).fetchone()
-    if found is None:
-        found = cur.execute("SELECT coalesce(max(run_key), 0) + 1 FROM raw.runs").fetchone()
-        assert found is not None
-        return int(found[0])
+    row = cur.execute("SELECT run_key FROM raw.runs WHERE run_id = ?", [run_id]).fetchone()
+    if row is None:
+        row = cur.execute("SELECT coalesce(max(run_key), 0) + 1 FROM raw.runs").fetchone()
+        assert row is not None
+        return int(row[0])
     for table in data_tables():
-        cur.execute(f"DELETE FROM raw.{table} WHERE run_key = ?", [found[0]])
-    return int(found[0])
+        cur.execute(f"DELETE FROM raw.{table} WHERE run_key = ?", [row[0]])
+    return int(row[0])
 
 
 def _replace_by_problem(cur: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> None:

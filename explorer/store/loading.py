@@ -49,17 +49,17 @@ def batches(table: str, parts: Sequence[Part], ingested: Sequence[Part]) -> list
     return [Batch(table=table, files=tuple(files), condition=c) for c, files in groups.items()]
 
 
-def load(cur: duckdb.DuckDBPyConnection, run_key: int, table: str, found: Sequence[Batch]) -> int:
+def load(cur: duckdb.DuckDBPyConnection, run_key: int, table: str, new_batches: Sequence[Batch]) -> int:
     """Insert the rows of new parts; number their steps if the table has ordinals. Returns the number of rows.
 
     The rows must have passed `row_checks.check_rows`. Raises `OutOfOrder` if a step precedes one that already
     has a number, and `duckdb.Error` or `FileNotFoundError` when a part cannot be read.
     """
-    found = [small for batch in found for small in _split(cur, batch)]
-    if table in WITH_ORDINAL and not _number(cur, run_key, table, found):
+    new_batches = [small for batch in new_batches for small in _split(cur, batch)]
+    if table in WITH_ORDINAL and not _number(cur, run_key, table, new_batches):
         return 0
     rows = 0
-    for batch in found:
+    for batch in new_batches:
         rows += _insert(cur, run_key, batch)
     return rows
 
@@ -83,9 +83,9 @@ def _insert(cur: duckdb.DuckDBPyConnection, run_key: int, batch: Batch) -> int:
     return int(row[0]) if row else 0
 
 
-def _number(cur: duckdb.DuckDBPyConnection, run_key: int, table: str, found: Sequence[Batch]) -> bool:
+def _number(cur: duckdb.DuckDBPyConnection, run_key: int, table: str, new_batches: Sequence[Batch]) -> bool:
     """Assign ordinals to the new steps in a temporary table; False if there are none."""
-    steps = " UNION ".join(f"SELECT DISTINCT step FROM {source(b)}" for b in found)
+    steps = " UNION ".join(f"SELECT DISTINCT step FROM {source(b)}" for b in new_batches)
     before = cur.execute(
         "SELECT samples, last_step FROM raw.progress WHERE run_key = ? AND table_name = ?", [run_key, table]
     ).fetchone()

@@ -62,18 +62,22 @@ class Sizes:
 
 
 def check_rows(
-    cur: duckdb.DuckDBPyConnection, table: str, found: Sequence[Batch], parts: Sequence[Part], sizes: Sizes
+    cur: duckdb.DuckDBPyConnection,
+    table: str,
+    new_batches: Sequence[Batch],
+    parts: Sequence[Part],
+    sizes: Sizes,
 ) -> None:
     """Raise UnreadableRunError, naming file, column, value and rule, for the first row that violates one."""
     ranges = {str(part.path): part for part in parts}
-    for batch in found:
+    for batch in new_batches:
         types = _check_types(cur, batch)
         _check_ranges(cur, batch, set(types), ranges, sizes)
         _check_layout(cur, batch, set(types), sizes)
         if table == "probe_scores":
             _check_probe(cur, batch, sizes)
     if table in HAS_UNIQUE_KEYS:
-        _check_keys(cur, table, found, sizes)
+        _check_keys(cur, table, new_batches, sizes)
 
 
 def _check_types(cur: duckdb.DuckDBPyConnection, batch: Batch) -> dict[str, str]:
@@ -199,9 +203,11 @@ def _check_probe(cur: duckdb.DuckDBPyConnection, batch: Batch, sizes: Sizes) -> 
         )
 
 
-def _check_keys(cur: duckdb.DuckDBPyConnection, table: str, found: Sequence[Batch], sizes: Sizes) -> None:
+def _check_keys(
+    cur: duckdb.DuckDBPyConnection, table: str, new_batches: Sequence[Batch], sizes: Sizes
+) -> None:
     keys = [name for name in KEYS[table] if name != "run_id"]
-    rows = " UNION ALL ".join(f"SELECT {', '.join(keys)} FROM {source(batch)}" for batch in found)
+    rows = " UNION ALL ".join(f"SELECT {', '.join(keys)} FROM {source(batch)}" for batch in new_batches)
     if "expert" in keys and sizes.experts <= MAX_BITS and not _have_twins(cur, rows, sizes):
         return
     row = cur.execute(
@@ -210,7 +216,7 @@ def _check_keys(cur: duckdb.DuckDBPyConnection, table: str, found: Sequence[Batc
     ).fetchone()
     if row:
         named = ", ".join(f"{name} {value}" for name, value in zip(keys, row[:-1], strict=True))
-        folder = Path(found[0].files[0]).parent
+        folder = Path(new_batches[0].files[0]).parent
         raise UnreadableRunError(
             f"{folder}: {table} holds {row[-1]} rows of {named}: must hold one; add up what belongs together "
             f"before it is recorded, or restore the folder from a copy."

@@ -230,10 +230,10 @@ def find_stretches(
 
 def _chunks(cur: duckdb.DuckDBPyConnection, run_key: int, start: int, stop: int) -> list[tuple[int, int]]:
     """Ranges of samples with about CHUNK_ROWS rows of loads each."""
-    found = cur.execute(
+    rows = cur.execute(
         "SELECT count(*) FROM raw.expert_loads WHERE run_key = ? AND ordinal = ?", [run_key, start]
     ).fetchone()
-    most = max(1, CHUNK_ROWS // max(1, found[0] if found else 1))
+    most = max(1, CHUNK_ROWS // max(1, rows[0] if rows else 1))
     return [(first, min(stop, first + most)) for first in range(start, stop, most)]
 
 
@@ -241,19 +241,19 @@ def _biases(cur: duckdb.DuckDBPyConnection, run_key: int, start: int, stop: int)
     """Whether there are biases in the windows of these samples, whether their spread is wide, and whether any
     is not finite: a live run is examined twice a second, and impossible conditions can be skipped.
     """
-    found = cur.execute(
+    row = cur.execute(
         f"SELECT count(bias_spread), count(*) FILTER (bias_spread > {metrics.WIDE_SPREAD}), "
         "count(*) FILTER (NOT isfinite(bias_spread)) "
         "FROM raw.layer_metrics WHERE run_key = ? AND ordinal >= ? AND ordinal < ?",
         [run_key, start - metrics.OSCILLATION_STEPS, stop],
     ).fetchone()
-    return tuple(map(bool, found)) if found else (False, False, False)
+    return tuple(map(bool, row)) if row else (False, False, False)
 
 
 def _outranks(cur: duckdb.DuckDBPyConnection, run_key: int) -> str:
     """Condition on `step` that a wide spread is meaningful there, by the run's own configuration."""
-    found = cur.execute("SELECT config FROM raw.runs WHERE run_key = ?", [run_key]).fetchone()
-    spans = outranking_spans(json.loads(found[0])) if found and found[0] else ()
+    row = cur.execute("SELECT config FROM raw.runs WHERE run_key = ?", [run_key]).fetchone()
+    spans = outranking_spans(json.loads(row[0])) if row and row[0] else ()
     parts = [f"step >= {first}" + ("" if stop is None else f" AND step < {stop}") for first, stop in spans]
     return f"({' OR '.join(parts)})" if parts else "false"
 

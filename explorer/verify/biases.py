@@ -46,16 +46,16 @@ Work = Callable[[int], BiasStep | MeanUpdate]
 
 def check_biases(run: RunData) -> Check:
     """Compare each step's bias with the update of the previous step, in training, evaluations and probes."""
-    found = Findings("biases")
+    findings = Findings("biases")
     if "expert_loads" in run.unreadable:
-        found.skip(run.unreadable["expert_loads"])
+        findings.skip(run.unreadable["expert_loads"])
     else:
         balancer = _balancer(run)
         if balancer is not None:
-            _Biases(found, run, balancer).check()
+            _Biases(findings, run, balancer).check()
         elif run.loads.has_bias.any():
-            found.skip("run.json does not state the rule that moved the biases.")
-    return found.check()
+            findings.skip("run.json does not state the rule that moved the biases.")
+    return findings.check()
 
 
 def _balancer(run: RunData) -> BalancerConfig | None:
@@ -73,8 +73,8 @@ def _balancer(run: RunData) -> BalancerConfig | None:
 class _Biases:
     """The check of one run, step by step."""
 
-    def __init__(self, found: Findings, run: RunData, balancer: BalancerConfig) -> None:
-        self.found, self.run, self.balancer = found, run, balancer
+    def __init__(self, findings: Findings, run: RunData, balancer: BalancerConfig) -> None:
+        self.findings, self.run, self.balancer = findings, run, balancer
         self.loads: Loads = run.loads
         self.whole_SL = self.loads.is_whole(run.width_L)
         self.mean = RunningMean(balancer)
@@ -106,7 +106,7 @@ class _Biases:
     def _next_step(self, index: int, step: int) -> None:
         work = self._work(index, step)
         if isinstance(work, str):
-            self.found.skip(work)
+            self.findings.skip(work)
             return
         steps = self.loads.steps
         follows = index + 1 < len(steps) and steps[index + 1] == step + 1
@@ -124,7 +124,7 @@ class _Biases:
             else:
                 logged = [] if follows else self.logged["eval_loads"].get((step + 1, layer), [])
                 table = "eval_loads"
-            self.found.compared += len(expected.values_E) if update and logged else 0
+            self.findings.compared += len(expected.values_E) if update and logged else 0
             for where, bias in logged:
                 self._compare(step + 1, layer, bias, expected, note, table, where, update)
 
@@ -199,7 +199,7 @@ class _Biases:
                 expected=expected.at(expert),
                 note=note,
             )
-            self.found.differ(difference, int((~same_E).sum()))
+            self.findings.differ(difference, int((~same_E).sum()))
 
 
 def _form(balancer: BalancerConfig, step: int) -> str | None:

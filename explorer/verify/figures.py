@@ -129,25 +129,25 @@ def _losses(run: RunData) -> dict[str, Any]:
 
 def check_results(run: RunData) -> Check:
     """Compare the final metrics in status.json with the tables."""
-    found = Findings("results")
+    findings = Findings("results")
     if not run.status.results:
-        return found.check()
+        return findings.check()
     if run.config is None:
-        found.skip("The results were given by other software, whose definitions are not known.")
-        return found.check()
+        findings.skip("The results were given by other software, whose definitions are not known.")
+        return findings.check()
     for table in ("expert_loads", "eval_loads", "evals"):
         run.frame(table)
         if table in run.unreadable:
-            found.skip(run.unreadable[table])
+            findings.skip(run.unreadable[table])
     expected = run_figures(run)
     for name, recorded in _flat(run.status.results).items():
         if name not in expected:
             if recorded is not None:
-                found.skip(f"{name} is no figure that can be recomputed from the tables.")
+                findings.skip(f"{name} is no figure that can be recomputed from the tables.")
             continue
-        found.compared += 1
+        findings.compared += 1
         if not is_same(recorded, expected[name]):
-            found.differ(
+            findings.differ(
                 Difference(
                     table="status.json",
                     column=f"results.{name}",
@@ -155,7 +155,7 @@ def check_results(run: RunData) -> Check:
                     expected=expected[name],
                 )
             )
-    return found.check()
+    return findings.check()
 
 
 def _flat(results: Mapping[str, Any]) -> dict[str, Any]:

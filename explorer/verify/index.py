@@ -71,24 +71,24 @@ def fresh_index() -> "Iterator[FreshIndex | None]":
 
 def check_index(run: RunData, index: FreshIndex | None) -> Check:
     """Ingest the run, and compare every layer metric that the index derives."""
-    found = Findings("figures")
+    findings = Findings("figures")
     if index is None:
-        found.skip(NO_DUCKDB)
-        return found.check()
+        findings.skip(NO_DUCKDB)
+        return findings.check()
     problem, metrics, summary = index.take(run)
     if problem is not None:
-        found.differ(Difference(table="index", recorded="refused", expected="the run", note=problem))
-        return found.check()
+        findings.differ(Difference(table="index", recorded="refused", expected="the run", note=problem))
+        return findings.check()
     if "expert_loads" in run.unreadable:
-        found.skip(run.unreadable["expert_loads"])
-        return found.check()
+        findings.skip(run.unreadable["expert_loads"])
+        return findings.check()
     if run.status.state == "running":
-        found.skip("The run is being written, and its index may be further than the rows that were read.")
-        return found.check()
+        findings.skip("The run is being written, and its index may be further than the rows that were read.")
+        return findings.check()
     steps = _per_step(run)
-    _compare_steps(found, run, metrics, steps)
-    _compare_summary(found, run, summary, steps)
-    return found.check()
+    _compare_steps(findings, run, metrics, steps)
+    _compare_summary(findings, run, summary, steps)
+    return findings.check()
 
 
 def _per_step(run: RunData) -> dict[str, Floats]:
@@ -117,7 +117,7 @@ def bias_spread(loads: Loads) -> Floats:
     return np.where((is_number == loads.has_bias).all(-1) & loads.has_bias.any(-1), spread, np.nan)
 
 
-def _compare_steps(found: Findings, run: RunData, metrics: pl.DataFrame, steps: dict[str, Floats]) -> None:
+def _compare_steps(findings: Findings, run: RunData, metrics: pl.DataFrame, steps: dict[str, Floats]) -> None:
     loads = run.loads
     routed = loads.present.any(-1)
     step_X = np.broadcast_to(loads.steps[:, None], routed.shape)[routed]
@@ -126,7 +126,7 @@ def _compare_steps(found: Findings, run: RunData, metrics: pl.DataFrame, steps: 
         np.array_equal(metrics["step"].to_numpy(), step_X)
         and np.array_equal(metrics["layer"].to_numpy(), layer_X)
     ):
-        found.differ(
+        findings.differ(
             Difference(
                 table="layer_metrics",
                 column="rows",
@@ -141,10 +141,10 @@ def _compare_steps(found: Findings, run: RunData, metrics: pl.DataFrame, steps: 
         has_value = loads.has_bias.any(-1) if name == "bias_spread" else ~np.isnan(values)
         is_null_X = ~np.asarray(has_value)[routed]
         recorded_X = metrics[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
-        found.compared += len(expected_X)
+        findings.compared += len(expected_X)
         wrong = ~near(recorded_X, expected_X) | (metrics[name].is_null().to_numpy() != is_null_X)
         for place in np.flatnonzero(wrong)[:1]:
-            found.differ(
+            findings.differ(
                 Difference(
                     table="layer_metrics",
                     column=name,
@@ -157,16 +157,18 @@ def _compare_steps(found: Findings, run: RunData, metrics: pl.DataFrame, steps: 
             )
 
 
-def _compare_summary(found: Findings, run: RunData, summary: pl.DataFrame, steps: dict[str, Floats]) -> None:
+def _compare_summary(
+    findings: Findings, run: RunData, summary: pl.DataFrame, steps: dict[str, Floats]
+) -> None:
     rows = {row["layer"]: row for row in summary.to_dicts()}
     for layer, expected in _summary(run, steps).items():
         row = rows.get(layer, {})
         for name, value in expected.items():
-            found.compared += 1
+            findings.compared += 1
             recorded = row.get(name)
             recorded = float(recorded) if isinstance(recorded, bool) else recorded
             if not is_same(recorded, value):
-                found.differ(
+                findings.differ(
                     Difference(
                         table="layer_summary",
                         column=name,

@@ -97,16 +97,16 @@ class Fingerprint:
                 f"{absent:,} of {cells:,} experts are absent keys: they count as 0 tokens.",
                 cells=absent,
             )
-        wanted = top_k if value == "count_frequency" else 1
-        if abs(min(sums) - wanted) > TOLERANCE or abs(max(sums) - wanted) > TOLERANCE:
+        expected = top_k if value == "count_frequency" else 1
+        if abs(min(sums) - expected) > TOLERANCE or abs(max(sums) - expected) > TOLERANCE:
             report.warning(
                 "sum_of_frequencies",
                 f"The frequencies of a layer add up to {min(sums):.2f} to {max(sums):.2f} instead of "
-                f"{wanted}: some assignments are missing in the file. They are kept as they are; MaxVio "
+                f"{expected}: some assignments are missing in the file. They are kept as they are; MaxVio "
                 "does not depend on the sum.",
                 least=min(sums),
                 most=max(sums),
-                expected=wanted,
+                expected=expected,
             )
 
 

@@ -180,16 +180,16 @@ def _key(line: Any, source: Source, place: str) -> Key:
 
 def _keys(files: list[Source]) -> list[Key]:
     """Every layer of every file, decoder first."""
-    found: set[Key] = set()
+    keys: set[Key] = set()
     for source in files:
         for number, line in source.lines():
             place = f"line {number}"
-            found.add(_key(_decode(line, HEAD, source, place), source, place))
-        if len(found) > MAX_LAYERS:
+            keys.add(_key(_decode(line, HEAD, source, place), source, place))
+        if len(keys) > MAX_LAYERS:
             raise source.problem("", f"has more than {MAX_LAYERS} layers")
-    if not found:
+    if not keys:
         raise files[0].problem("", "holds no line")
-    return sorted(found)
+    return sorted(keys)
 
 
 def _layers(keys: list[Key], options: Options) -> tuple[int, ...]:

@@ -96,8 +96,8 @@ class _Log:
         for patterns, table in ((BIAS_KEYS, self.biases), (EXPERT_KEYS, self.loads)):
             match = next((m for pattern in patterns if (m := pattern.fullmatch(key))), None)
             if match:
-                found = match.groupdict()
-                cell = int(found.get("layer") or 0), int(found["expert"])
+                fields = match.groupdict()
+                cell = int(fields.get("layer") or 0), int(fields["expert"])
                 if cell[0] >= MAX_LAYERS or cell[1] >= MAX_EXPERTS:
                     raise source.problem(f"key {shortened(key)}", "names a layer or expert beyond all limits")
                 return table.setdefault(cell, _Column())
@@ -318,9 +318,11 @@ def _dense(
         if expert >= num_experts:
             rule = f"names expert {expert}, which must be below num_experts ({num_experts})"
             raise source.problem(f"layer {layer}", rule, "correct --option num_experts")
-        found = np.searchsorted(steps, np.asarray(column.steps))
-        inside = (found < len(steps)) & (steps[np.minimum(found, len(steps) - 1)] == np.asarray(column.steps))
-        dense[found[inside], place[layer], expert] = np.asarray(column.values)[inside]
+        positions = np.searchsorted(steps, np.asarray(column.steps))
+        inside = (positions < len(steps)) & (
+            steps[np.minimum(positions, len(steps) - 1)] == np.asarray(column.steps)
+        )
+        dense[positions[inside], place[layer], expert] = np.asarray(column.values)[inside]
     return dense
 
 

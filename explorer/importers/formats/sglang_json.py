@@ -81,8 +81,8 @@ def _depth(value: object) -> int:
 
 
 def _phase(name: str) -> str:
-    found = [phase for phase in PHASES if phase in name.lower()]
-    return found[0] if len(found) == 1 else "serving"
+    phases = [phase for phase in PHASES if phase in name.lower()]
+    return phases[0] if len(phases) == 1 else "serving"
 
 
 FORMATS = (SglangJson(),)

@@ -120,28 +120,30 @@ def _scanned(source: Source, options: Options) -> tuple[pl.LazyFrame, list[str]]
 
 def _columns(names: Sequence[str], options: Options, source: Source) -> Columns:
     lower = {name.strip().lower(): name for name in reversed(names)}
-    found: dict[str, str] = {}
+    columns: dict[str, str] = {}
     for ours, usual in USUAL.items():
-        wanted = options.text(ours)
-        if wanted and wanted not in names:
+        requested = options.text(ours)
+        if requested and requested not in names:
             raise source.problem(
-                "", f"has no column {wanted}", f"name one of {', '.join(names[:30])} with --option {ours}=…"
+                "",
+                f"has no column {requested}",
+                f"name one of {', '.join(names[:30])} with --option {ours}=…",
             )
-        column = wanted or next((lower[name] for name in usual if name in lower), "")
+        column = requested or next((lower[name] for name in usual if name in lower), "")
         if column:
-            found[ours] = column
-    if "tokens" not in found:
+            columns[ours] = column
+    if "tokens" not in columns:
         share = next((lower[name] for name in SHARES if name in lower), "")
         if share:
-            found["tokens"] = share
-    if "expert" not in found:
+            columns["tokens"] = share
+    if "expert" not in columns:
         raise source.problem(
             "",
             f"has no column of experts (its columns are {', '.join(names[:30])}), so loads of experts, "
             "biases and MaxVio cannot be shown",
             "name the column with --option expert=…, or import a file with one row per expert",
         )
-    return Columns(**found)
+    return Columns(**columns)
 
 
 def _report_columns(columns: Columns, names: Sequence[str], report: Report) -> None:
