@@ -53,7 +53,7 @@ def measured(config: RunConfig, corpus: Corpus, train: bool) -> tuple[Leak, Leak
     if not train:
         return before, before, math.nan, math.nan
     with loop.quiet_cpu(config.training.num_threads):
-        run = loop._Run(config, NullRecorder(), loop.never, corpus, None, None, loop.ALONE)
+        run = loop._Run(config, NullRecorder(), loop.never, corpus, None, None, loop.SINGLE_PROCESS)
         result = run.run(None)
     after = measure_leak(run.model, tokens[:, :-1], run.balancer, trials=TRIALS)
     every = torch.cat([torch.from_numpy(batch.tokens) for batch in batches])

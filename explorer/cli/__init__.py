@@ -1,9 +1,8 @@
 """The command line: `python -m explorer train | compare | runs | app | ingest | schema | export | verify |
 diagnose | import`.
 
-A wrong input is one sentence on standard error and exit code 2. With `--json`, standard output is
-JSON and nothing else. Heavy libraries are loaded by the command that needs them. A traceback is a
-fault of the program.
+Invalid input gives one sentence on standard error and exit code 2. With `--json`, standard output is
+only JSON. Heavy libraries are loaded by the command that needs them. A traceback is always a bug.
 """
 
 import errno
@@ -29,10 +28,10 @@ ENVIRONMENT = (
     errno.EMFILE,
     errno.ENOMEM,
 )
-"""What the machine refuses, whatever the program does; any other error of the system is a fault of ours."""
+"""System errors that are not caused by the program; any other OSError is a bug."""
 
 OVERLONG = re.compile(r"\S{1000,}")
-"""No name or path of a person, but what was typed by accident or on purpose."""
+"""Words too long for any real name or path, which messages truncate."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             code = _run(arguments, interrupts)
         except BrokenPipeError:
-            # The reader of a pipe went away (`… | head`): nothing to say, nobody to say it to.
+            # The reader of the pipe is gone (`… | head`), so there is nothing to report.
             sys.stderr.close()
         except BaseException as error:
             if not interrupts.received and not isinstance(error, KeyboardInterrupt):
@@ -59,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None, interrupts: Interrupts) -> int:
     command = "explorer"
     try:
-        # Here and not at the top: even the parser takes a moment to load, and Ctrl-C may come then.
+        # Imported here: loading the parser takes a moment, in which Ctrl-C must be handled.
         from explorer.cli.arguments import check_text, make_parser
 
         options = make_parser().parse_args(arguments)
@@ -77,7 +76,7 @@ def _run(arguments: Sequence[str] | None, interrupts: Interrupts) -> int:
 
 
 def _sentence(error: Exception) -> str | None:
-    """What a person can do something about; None for a fault of the program, which keeps its traceback."""
+    """Message for an error that the user can fix; None for a bug, which keeps its traceback."""
     if isinstance(error, ModuleNotFoundError):
         missing = missing_library(error)
         return None if missing is None else str(missing)

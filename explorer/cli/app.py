@@ -23,7 +23,7 @@ def app_command(options: argparse.Namespace) -> int:
         )
     where = listening(options)
     port = choose_port(options.port, where.address)
-    # The server reads them too, but as itself, where a wrong one is a traceback.
+    # The server reads them too, but reports a wrong one as a traceback.
     Settings.from_environment()
     print(
         f"The explorer is at {where.url(port)} (Ctrl-C stops it and the training it started)",
@@ -38,13 +38,13 @@ def app_command(options: argparse.Namespace) -> int:
 
 
 def serve(arguments: list[str]) -> None:
-    """Become the server, in this very process, until it ends.
+    """Run the server in this process until it ends.
 
-    A child would outlive its launcher: a supervisor, a container or a closed terminal signals the process
-    that it knows. Streamlit stops on SIGTERM and SIGINT, trainings and index included.
+    A child would outlive its launcher: supervisors, containers and closed terminals signal only the process
+    that they started. Streamlit stops on SIGTERM and SIGINT, including training jobs and index.
     """
     os.chdir(ROOT)
-    # The server sets handlers of its own, and when it has cleaned up it raises the signal again.
+    # The server sets its own handlers, and raises the signal again after its cleanup.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _hang_up_as_terminate()
     sys.argv = ["streamlit", *arguments]
@@ -56,7 +56,7 @@ def serve(arguments: list[str]) -> None:
 
 
 def _hang_up_as_terminate() -> None:
-    """A closed terminal ends the server as SIGTERM does; under `nohup` it goes on."""
+    """A closed terminal ends the server like SIGTERM; under `nohup` it keeps running."""
     hang_up = getattr(signal, "SIGHUP", None)
     if hang_up is None or signal.getsignal(hang_up) is signal.SIG_IGN:
         return
@@ -68,7 +68,7 @@ def _hang_up_as_terminate() -> None:
 
 
 def choose_port(port: str | None, address: str) -> int:
-    """The port asked for, `PORT`, or 8501; one that is busy at this address or impossible gets a sentence."""
+    """The requested port, `PORT`, or 8501. Raises ConfigError if it is busy at this address or invalid."""
     text = port if port is not None else os.environ.get("PORT", "8501")
     name = "--port" if port is not None else "PORT"
     if not re.fullmatch("[0-9]{1,5}", text) or not 1 <= int(text) <= 65535:

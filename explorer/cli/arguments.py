@@ -15,11 +15,11 @@ from explorer.errors import ConfigError, shortened
 Command = Callable[[argparse.Namespace], int]
 RUNS = Path("runs")
 FLAGS = {"run_name": "--name", "settings": "--set", "run": "RUN"}
-"""Options whose values are kept under another name than their own."""
+"""Options whose values are stored under a different name."""
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse repeats a wrong value in full, whatever its length."""
+    """Truncates invalid values in messages, which argparse repeats in full."""
 
     def error(self, message: str) -> NoReturn:
         super().error(shortened(message))
@@ -45,7 +45,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def check_text(options: argparse.Namespace) -> None:
-    """Refuse words that are no UTF-8: they would be written into run folders. A path may hold any bytes."""
+    """Reject arguments that are not UTF-8: run folders would hold them. Paths may hold any bytes."""
     for name, value in vars(options).items():
         for text in value if isinstance(value, list) else [value]:
             if isinstance(text, str) and not _is_utf8(text):
@@ -62,7 +62,7 @@ def _is_utf8(text: str) -> bool:
 
 
 def _command(module: str, function: str) -> Command:
-    """The function, imported when it is called: `runs` must not wait for torch."""
+    """The function, imported on call: `runs` must not wait for torch."""
 
     def run(options: argparse.Namespace) -> int:
         return int(getattr(importlib.import_module(module), function)(options))

@@ -1,4 +1,4 @@
-"""`compare`: every arm with every seed, two runs at a time, each in a process of its own."""
+"""`compare`: every arm with every seed, two runs at a time, each in its own process."""
 
 import argparse
 import json
@@ -26,7 +26,7 @@ def compare_command(options: argparse.Namespace) -> int:
     arms = parse_arms(base, options.arms, options.preset)
     limit = jobs_at_once(options.jobs)
     seeds = parse_seeds("--seeds", options.seeds)
-    # The table of several seeds is made last, and its library would only be missed then.
+    # The table over seeds comes last, and its missing library would be noticed only then.
     need_extra("train")
     jobs = [_make_job(with_seed(arm, seed), options) for seed in seeds for arm in arms]
     prepare(base, options.runs)
@@ -45,7 +45,7 @@ def _make_job(config: RunConfig, options: argparse.Namespace) -> Job:
 
 
 def prepare(config: RunConfig, runs: Path) -> None:
-    """Read the text and train its tokenizer once, before two children would do it at the same time."""
+    """Read the text and train its tokenizer once, so that children do not do it in parallel."""
     from explorer.corpus import load_corpus
 
     corpus = load_corpus(config.corpus)
@@ -61,7 +61,7 @@ def prepare(config: RunConfig, runs: Path) -> None:
 
 
 def jobs_at_once(given: int | None) -> int:
-    """What `--jobs` says, or one run per core and at most 2."""
+    """The value of `--jobs`, or one run per core and at most 2."""
     if given is None:
         return min(2, os.cpu_count() or 1)
     if given < 1:
@@ -70,9 +70,9 @@ def jobs_at_once(given: int | None) -> int:
 
 
 def run_jobs(jobs: Sequence[Job], options: argparse.Namespace, limit: int) -> None:
-    """Run the jobs, `limit` at a time. Ctrl-C stops them, and they stay readable.
+    """Run the jobs, `limit` at a time. Ctrl-C stops them and leaves readable runs.
 
-    A run that fails leaves the others alone. Raises TrainingError with its reason once they have ended.
+    A failed run does not affect the others. Raises TrainingError with its reason once all have ended.
     """
     queued = [job for job in jobs if not (options.plain_ids and is_already_finished(job))]
     total = sum(job.config.training.num_steps for job in queued)
@@ -94,14 +94,14 @@ def _steps_done(job: Job) -> int:
 
 
 def _failed(failures: Sequence[str], num_runs: int) -> str:
-    """The first reason, and how many runs are affected where there is more than one run."""
+    """The first reason, and the number of failed runs if there are several runs."""
     if num_runs == 1:
         return failures[0]
     return f"{failures[0]} ({len(failures)} of {counted(num_runs, 'run')} failed; the others are recorded.)"
 
 
 def job_figures(job: Job) -> dict[str, Any]:
-    """What `--json` prints of a run, read back from its folder."""
+    """The `--json` output for a run, read from its folder."""
     folder = RunFolder(job.path)
     status, config = folder.status, job.config
     return {

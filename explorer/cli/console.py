@@ -1,7 +1,7 @@
-"""Output on any console: a character that it does not know is replaced, never an exception.
+"""Output on any console: characters outside its encoding are replaced, never an exception.
 
-A Windows console is often cp1252 or cp932, a minimal container is ASCII. A finished training must not be lost
-over the dash in its table, and a file name may hold bytes that are no UTF-8 at all.
+A Windows console is often cp1252 or cp932, a minimal container is ASCII. A finished run must not fail
+over a dash in its table, and a file name may hold bytes that are not UTF-8.
 """
 
 import codecs
@@ -22,14 +22,14 @@ PLAIN = {
     "’": "'",
     "α": "alpha",
 }
-"""What our own sentences and tables use, in ASCII; everything else is shown as its code."""
+"""ASCII replacements for the characters in our messages and tables; others are shown as their code."""
 
 
 def use_any_encoding() -> None:
-    """Let standard output and error print every text, whatever their encoding is."""
+    """Let standard output and error print any text in any encoding."""
     codecs.register_error(HANDLER, _replace)
     for stream in (sys.stdout, sys.stderr):
-        # A stream that a test or a notebook put there may not have it.
+        # A stream replaced by a test or a notebook may lack it.
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors=HANDLER)
@@ -46,6 +46,6 @@ def _replace(error: UnicodeError) -> tuple[str | bytes, int]:
 
 
 def say(sentence: str) -> None:
-    """One sentence on standard error; a terminal that was closed does not hear it."""
+    """Print one sentence on standard error; ignored if the terminal is closed."""
     with suppress(OSError, ValueError):
         print(sentence, file=sys.stderr, flush=True)

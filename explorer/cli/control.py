@@ -1,4 +1,4 @@
-"""How a run is asked to stop, or to change its rules: Ctrl-C, SIGTERM, SIGHUP, or the lines of
+"""Requests to stop a run or to change its rules: Ctrl-C, SIGTERM, SIGHUP, or messages of
 `explorer.running.messages` on standard input.
 """
 
@@ -21,19 +21,19 @@ KNOWN = '{"command": "stop"} or {"command": "switch", "rules": "loss_free"}'
 
 
 class Control:
-    """What the loop asks between steps: whether to stop (a call), and for switches (`Switches`).
+    """Polled by the loop between steps: whether to stop (a call), and rule switches (`Switches`).
 
-    The first Ctrl-C asks for a stop, the second interrupts at once.
+    The first Ctrl-C requests a stop, the second interrupts at once.
     """
 
     def __init__(self, control_stdin: bool = False) -> None:
         self.defaults: Defaults | None = None
-        """Settings that the run's preset gives to a rule."""
+        """Default settings of rules from the run's preset."""
         self._stop = threading.Event()
         self._asked: queue.SimpleQueue[str] = queue.SimpleQueue()
         signal.signal(signal.SIGINT, self._on_signal)
         signal.signal(signal.SIGTERM, self._on_signal)
-        # A closed terminal stops a run as Ctrl-C does; under `nohup` the signal is ignored and stays so.
+        # A closed terminal stops a run like Ctrl-C; under `nohup` the signal stays ignored.
         hang_up = getattr(signal, "SIGHUP", None)
         if hang_up is not None and signal.getsignal(hang_up) is not signal.SIG_IGN:
             signal.signal(hang_up, self._on_signal)
@@ -47,10 +47,10 @@ class Control:
         return not self._asked.empty()
 
     def take(self) -> Sequence[SwitchRequest]:
-        found = []
+        requests = []
         while self.waiting():
-            found.append(SwitchRequest(text=self._asked.get(), defaults=self.defaults))
-        return found
+            requests.append(SwitchRequest(text=self._asked.get(), defaults=self.defaults))
+        return requests
 
     def answer(self, sentence: str) -> None:
         say(sentence)
@@ -61,7 +61,7 @@ class Control:
         self._stop.set()
 
     def _read_commands(self) -> None:
-        """One JSON object a line; the end of the pipe means that whoever started us is gone."""
+        """One JSON object per line; the end of the pipe means that the parent process is gone."""
         for line in _lines(sys.stdin.fileno()):
             command = read_command(line.decode("utf-8", "replace"))
             if isinstance(command, Stop):
@@ -74,7 +74,7 @@ class Control:
 def _lines(handle: int) -> Iterator[bytes]:
     """The lines of a pipe until it closes.
 
-    Read without Python's file object: a thread that waits inside one aborts the process at its end.
+    Read without Python's file object: a thread blocked in one aborts the process at exit.
     """
     rest = b""
     with suppress(OSError):
@@ -87,18 +87,18 @@ def _lines(handle: int) -> Iterator[bytes]:
 
 @dataclass(frozen=True)
 class Stop:
-    """End after this step."""
+    """Stop after this step."""
 
 
 @dataclass(frozen=True)
 class Switch:
-    """Put other rules in force."""
+    """Change the rules."""
 
     rules: str
 
 
 def read_command(line: str) -> Stop | Switch | None:
-    """The command of a line. What is none gets a sentence, and the run goes on."""
+    """Parse a command. An invalid line gets a message, and the run continues."""
     try:
         data = json.loads(line)
     except (ValueError, RecursionError):

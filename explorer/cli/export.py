@@ -28,11 +28,11 @@ RUN_KEY = {"replay": "run", "microscope": "run"}
 """Views of one run; the others take the runs of the picker."""
 SELECTED = "runs"
 WITHOUT_RUNS = ("overview", "gallery", "playground", "theory", "lessons")
-"""Views that show what they show, whatever runs are selected."""
+"""Views that do not depend on the selected runs."""
 
 
 def export_command(options: argparse.Namespace) -> int:
-    """One file, or a folder of them. Exit code 0; what is wrong is an ExplorerError of one sentence."""
+    """Write one file, or a folder of files. Exit code 0. Raises ExplorerError."""
     need_checkout()
     settings = _settings(options)
     one_of("--format", options.format, _kinds())
@@ -42,7 +42,7 @@ def export_command(options: argparse.Namespace) -> int:
 
 @contextmanager
 def _converters(options: argparse.Namespace) -> "Iterator[Converters | None]":
-    """Processes that draw a bundle; they start while the libraries of this one are loaded."""
+    """Processes that draw a bundle; they start while this one loads its libraries."""
     if options.format != BUNDLE or options.list:
         yield None
         return
@@ -54,14 +54,14 @@ def _converters(options: argparse.Namespace) -> "Iterator[Converters | None]":
 
 @contextmanager
 def _without_pandas() -> Iterator[None]:
-    """Keep duckdb from loading pandas, which it does to look at a statement's first parameter.
+    """Keep duckdb from loading pandas to inspect a statement's first parameter.
 
-    That takes longer than all queries of a page, and nothing here has a use for it.
+    That takes longer than all queries of a page, and nothing here needs it.
     """
     if "pandas" in sys.modules:
         yield
         return
-    sys.modules["pandas"] = None  # type: ignore[assignment]  # Python's way to say that there is none
+    sys.modules["pandas"] = None  # type: ignore[assignment]  # makes the import fail
     try:
         yield
     finally:
@@ -106,7 +106,7 @@ def _say(sentence: str) -> None:
 
 @contextmanager
 def _index(path: Path | None, *folders: Path) -> Iterator["Index"]:
-    """The index, brought up to date; a private one where a running app holds it."""
+    """The updated index; a private one if a running app owns it."""
     from explorer.store import Index
 
     with Index.open(path) as index:
@@ -152,17 +152,17 @@ def _settings(options: argparse.Namespace) -> "FigureSettings":
 
 
 def _run_id(text: str) -> str:
-    """A run's id; the path of its folder is taken too."""
+    """A run's id, also from the path of its folder."""
     return Path(text).resolve().name if _is_run_folder(text) else text
 
 
 def _is_run_folder(text: str) -> bool:
-    """Also where the text is no path at all: too long, or with a zero byte."""
+    """Also for an invalid path: too long, or with a zero byte."""
     return os.path.isfile(os.path.join(text, "run.json"))  # noqa: PTH113, PTH118 (pathlib raises)
 
 
 def _folder_of(options: argparse.Namespace) -> Path | None:
-    """Where own runs are: as asked, or beside the run that was given as a path."""
+    """The folder of own runs: from the option, or beside a run given as a path."""
     if options.runs is not None:
         folder: Path = options.runs
         if not folder.is_dir():
@@ -181,7 +181,7 @@ def _folder_of(options: argparse.Namespace) -> Path | None:
 
 
 def _refuse_unknown(ids: Sequence[str], view: str, runs: "Sequence[Run]") -> None:
-    """Raise ConfigError for a run that the view cannot show."""
+    """Raise ConfigError for a run that the view does not have."""
     from explorer.figures.arms import arms_of
 
     one_run = view in RUN_KEY
@@ -258,9 +258,9 @@ def _write(view: "OpenedView", options: argparse.Namespace, settings: "FigureSet
 
 
 def _selected(view: "OpenedView", options: argparse.Namespace) -> Iterator[str]:
-    """Keys of the panels to write, each as soon as it is known to have one.
+    """Keys of the panels to write, each as soon as its panel exists.
 
-    Raises ConfigError where there are none, at once for a name that the view lacks.
+    Raises ConfigError if there are none, and at once for a name that the view lacks.
     """
     from explorer.figures.panel import Missing
 
@@ -301,7 +301,7 @@ def _run_rows(index: "Index", run_ids: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _stem(view: "OpenedView", tokens: Sequence[str]) -> str:
-    """Named after the runs that were asked for; a view may show more of them."""
+    """File stem from the requested runs; a view may show more of them."""
     from explorer.export.provenance import file_stem
 
     return file_stem(view.view, run_ids=view.run_ids(tokens))

@@ -1,4 +1,4 @@
-"""Which part of the installation is missing, as one sentence."""
+"""Errors for missing parts of the installation."""
 
 import importlib.util
 from pathlib import Path
@@ -25,32 +25,32 @@ EXTRAS = {
     ),
     "train": ("torch", "tokenizers", "tqdm", "scipy"),
 }
-"""Extra of the distribution -> the modules that it brings, by the names they are imported under."""
+"""Extra of the distribution -> the modules that it installs, by import name."""
 
 
 def missing_library(error: ModuleNotFoundError) -> ExplorerError | None:
-    """What to install; None for a module that no extra brings, which is a fault of the program."""
+    """Error that names the extra to install; None for a module of no extra, which is a bug."""
     module = (error.name or "").partition(".")[0]
-    wanted = [f"{DISTRIBUTION}[{extra}]" for extra, modules in EXTRAS.items() if module in modules]
+    extras = [f"{DISTRIBUTION}[{extra}]" for extra, modules in EXTRAS.items() if module in modules]
     if module in BASE:
-        wanted = [DISTRIBUTION]
-    if not wanted:
+        extras = [DISTRIBUTION]
+    if not extras:
         return None
     return ExplorerError(
         f"{module} is not installed, and this command needs it; pip install "
-        f"{' or '.join(repr(one) for one in wanted)} (in a checkout, make app installs everything)."
+        f"{' or '.join(repr(one) for one in extras)} (in a checkout, make app installs everything)."
     )
 
 
 def need_extra(extra: str) -> None:
-    """Refuse a command that would find out on its way that a library is missing, with its work done."""
+    """Fail early if a library is missing, before the command has done its work."""
     for module in EXTRAS[extra]:
         if importlib.util.find_spec(module) is None:
             raise ModuleNotFoundError(f"No module named {module!r}", name=module)
 
 
 def need_checkout() -> None:
-    """Refuse a command whose pages are not there."""
+    """Fail if the pages that a command needs are missing."""
     if not (ROOT / "app.py").is_file():
         raise ExplorerError(
             "app.py was not found: pages and data are part of a checkout, not of the installed package; "

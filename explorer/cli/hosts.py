@@ -1,4 +1,4 @@
-"""Where the app listens, under which names it answers, and what its visitors may do."""
+"""The app's address, host names and visitor permissions."""
 
 import argparse
 import ipaddress
@@ -14,25 +14,25 @@ LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 _HOST = re.compile(r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 _PART = r"(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+"
-"""Of a path; browsers take `.` and `..` away before they ask."""
+"""Pattern of a path; browsers remove `.` and `..` before a request."""
 _BASE_PATH = re.compile(f"/*{_PART}(/{_PART})*/*")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Listening:
-    """What the server is started with."""
+    """Network settings of the server."""
 
     address: str
     names: tuple[str, ...] = ()
-    """Names beside those of the loopback under which browsers may reach the app."""
+    """Host names, beside the loopback ones, under which browsers may reach the app."""
     base_path: str = ""
     """`/moe` for an app at example.org/moe, else empty."""
     flags: tuple[str, ...] = ()
-    """For `streamlit run`."""
+    """Options for `streamlit run`."""
     environment: dict[str, str] = field(default_factory=dict)
 
     def url(self, port: int) -> str:
-        """Where a browser finds the app."""
+        """The app's URL."""
         host = next((name for name in self.names if "*" not in name), self.address)
         return f"http://{f'[{host}]' if ':' in host else host}:{port}{self.base_path}"
 
@@ -125,7 +125,7 @@ def _is_loopback(address: str) -> bool:
 
 
 def _check_address(address: str) -> None:
-    """Refuse what this machine cannot listen on."""
+    """Reject an address that this machine cannot listen on."""
     try:
         take_port(address, 0)
     except (OSError, ValueError) as error:
@@ -135,12 +135,12 @@ def _check_address(address: str) -> None:
 
 
 def take_port(address: str, port: int) -> None:
-    """Take a port for a moment, 0 for any. Raises OSError if it is taken, ValueError for a name."""
-    # A number and no name: looking a name up can take long, and is another machine's answer.
+    """Bind a port briefly, 0 for any. Raises OSError if it is in use, ValueError for a host name."""
+    # A numeric address: resolving a name can be slow, and depends on another machine.
     number = ipaddress.ip_address(LOOPBACK if address == "localhost" else address)
     with socket.socket(socket.AF_INET6 if number.version == 6 else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if number.version == 6:
-            # As the server does: the same port at an IPv4 address is another one.
+            # As the server does: IPv6 only, since the same port at an IPv4 address is separate.
             probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         probe.bind((str(number), port))

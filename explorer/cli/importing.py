@@ -15,7 +15,7 @@ SIGNS = {"note": " ", "assumption": "?", "left_out": "-", "warning": "!"}
 
 
 def import_command(options: argparse.Namespace) -> int:
-    """Import each path; a bad one is one sentence, and the others are imported all the same."""
+    """Import each path; a bad one gives one sentence, and the others are still imported."""
     if options.list:
         for form in sorted(list_formats(), key=lambda form: form.name):
             print(f"{form.name:<22} {form.label}")
@@ -49,7 +49,7 @@ def _print(runs: Sequence[Imported], as_json: bool) -> None:
 
 
 def _progress(path: Path) -> Callable[[int, int], None] | None:
-    """A line on a terminal that counts up; nothing elsewhere."""
+    """A progress line on a terminal; nothing elsewhere."""
     if not sys.stderr.isatty():
         return None
 

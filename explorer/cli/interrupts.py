@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP as one exception that a command can clean up after."""
+"""Ctrl-C, SIGTERM and SIGHUP as one exception, so that a command can clean up."""
 
 import signal
 import sys
@@ -12,20 +12,20 @@ INTERRUPTS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGH
 """Windows has no SIGHUP."""
 ALARM: signal.Signals | None = getattr(signal, "SIGALRM", None)
 AGAIN_S = 0.5
-"""Seconds after which an interrupt that nobody took is raised again."""
+"""Seconds after which an unhandled interrupt is raised again."""
 AT_ONCE_S = 1e-3
-"""An alarm in 0 s would be none."""
+"""Minimum delay: an alarm of 0 s is disabled."""
 DEFAULTS = (signal.SIG_DFL, signal.default_int_handler)
 
 
 class Interrupts:
-    """While the block runs, the first of these signals raises KeyboardInterrupt and is remembered.
+    """Inside the block, the first of these signals raises KeyboardInterrupt and is stored.
 
-    An interrupted library may raise something of its own instead (a database "Query interrupted", a half
-    loaded module an ImportError), so `received` tells afterwards what the exception really was. A library
-    may also swallow it (DuckDB does while it tries an optional import), so it is raised again until it gets
-    out; not while an exception is being handled, which is when a command cleans up. That takes the alarm
-    clock of the process, from the signal to the end of the block; a caller who had set it gets it back.
+    An interrupted library may raise another exception instead (a database "Query interrupted", a half
+    loaded module an ImportError), so `received` holds the actual cause. A library may also swallow it
+    (DuckDB does while it tries an optional import), so it is raised again until it propagates, but not
+    while an exception is being handled, when a command cleans up. That uses the process's alarm timer,
+    from the signal to the end of the block; a timer set by the caller is restored.
     A signal that the caller ignores (`nohup`) stays ignored, and a command may set its own handlers.
     """
 
@@ -54,12 +54,12 @@ class Interrupts:
 
     @property
     def exit_code(self) -> int:
-        """128 and the number of the signal, as shells count: 130 after Ctrl-C."""
+        """128 plus the signal number, as in shells: 130 after Ctrl-C."""
         return 128 + (self.received or signal.SIGINT)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.received = signal.Signals(number)
-        # Only now: until a signal comes the clock is the caller's, who may be waiting for it.
+        # Only now: until a signal arrives the timer belongs to the caller, who may be waiting for it.
         if self._alarm is None and ALARM is not None and signal.getsignal(ALARM) is not None:
             self._alarm = _Alarm(ALARM, self._on_alarm)
         raise KeyboardInterrupt
@@ -70,7 +70,7 @@ class Interrupts:
 
 
 class _Alarm:
-    """The alarm clock of the process, borrowed from the caller that had set it."""
+    """The process's alarm timer, borrowed from the caller."""
 
     def __init__(self, number: signal.Signals, on_alarm: Callable[[int, FrameType | None], None]) -> None:
         self._number = number
@@ -80,7 +80,7 @@ class _Alarm:
         signal.setitimer(signal.ITIMER_REAL, AGAIN_S, AGAIN_S)
 
     def give_back(self) -> None:
-        """Go on with the caller's time; an alarm that was due meanwhile comes at once."""
+        """Restore the caller's timer; an alarm that was due meanwhile fires at once."""
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(self._number, self._handler)
         if self._seconds:

@@ -17,7 +17,7 @@ SHIPPED = Path(__file__).resolve().parents[2] / "data" / "runs"
 
 
 def runs_folders(given: list[Path] | None) -> list[Path]:
-    """The folders asked for, or the own and the shipped one."""
+    """The given folders, or the default and the shipped one."""
     for path in given or []:
         if path.exists() and not path.is_dir():
             raise ConfigError("--runs", str(path), "is not a folder", "give the folder that holds the runs")
@@ -57,7 +57,7 @@ def _row(listing: RunListing) -> dict[str, Any]:
 
 
 def _name(info: RunInfo) -> str | None:
-    """None where nobody named the run: its label and seed are said anyway."""
+    """None for a default name: label and seed have their own columns."""
     return given_name(info.name, run_id=info.run_id, label=info.balancer_label, seed=info.seed) or None
 
 

@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 
 def progress_bar(total: int, label: str, *, quiet: bool = False) -> "tqdm[Any]":
-    """A bar on standard error; invisible when that is not a terminal or when asked to be quiet."""
+    """A bar on standard error; hidden if that is not a terminal or with `quiet`."""
     return tqdm(
         total=total,
         desc=label,

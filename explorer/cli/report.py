@@ -26,7 +26,7 @@ COLUMNS: tuple[tuple[str, str, int], ...] = (
 
 
 def comparison_table(rows: Sequence[dict[str, Any]], config: RunConfig) -> str:
-    """One line an arm: means over seeds with 95 % t intervals, then paired differences to the first arm."""
+    """One row per arm: means over seeds with 95 % t intervals, then paired differences to the first arm."""
     arms = list(dict.fromkeys(row["arm"] for row in rows))
     by_arm = {arm: [row for row in rows if row["arm"] == arm] for arm in arms}
     table = [["balancer", "seeds", *(title for _, title, _ in COLUMNS)]]
@@ -42,7 +42,7 @@ def comparison_table(rows: Sequence[dict[str, Any]], config: RunConfig) -> str:
 
 
 def _summary(values: list[float | None], digits: int) -> str:
-    """Mean ± half width; a dash where the figure does not exist, as the loads of a dense model."""
+    """Mean ± half width; a dash if the metric does not exist, like the loads of a dense model."""
     known = [value for value in values if value is not None]
     return _interval(known, digits) if known else "–"
 
@@ -54,7 +54,7 @@ def _interval(values: list[float], digits: int) -> str:
 
 
 def _differences(by_arm: dict[str, list[dict[str, Any]]], arms: list[str]) -> str:
-    """Paired differences to the first arm; what is significant is judged among all pairs of arms."""
+    """Paired differences to the first arm; significance is corrected over all pairs of arms."""
     first, figures = arms[0], COLUMNS[:3]
     verdicts = {name: _verdicts(by_arm, name) for name, _, _ in figures}
     table = [["paired difference to " + by_arm[first][0]["label"], *(title for _, title, _ in figures)]]
@@ -79,7 +79,7 @@ def _verdicts(by_arm: dict[str, list[dict[str, Any]]], name: str) -> PairVerdict
 
 
 def _paired(rows: Sequence[dict[str, Any]], base: Sequence[dict[str, Any]], name: str) -> list[float]:
-    """The figure of one arm minus that of another, seed by seed."""
+    """The metric of one arm minus that of another, per seed."""
     other = {row["seed"]: row[name] for row in base}
     pairs = [(row[name], other.get(row["seed"])) for row in rows]
     return [a - b for a, b in pairs if a is not None and b is not None]
@@ -94,9 +94,9 @@ def _difference(values: list[float], digits: int, survives: bool) -> str:
 
 
 def counted_tokens(folder: RunFolder, top_k: int) -> dict[str, int | None]:
-    """Tokens that were counted in the last step and in the last held-out evaluation, in one layer.
+    """Tokens counted in the last step and in the last held-out evaluation, in one layer.
 
-    The configuration only says what was planned: an evaluation takes whole sequences of every domain.
+    The configuration only has planned numbers: an evaluation uses whole sequences of every domain.
     """
     return {
         "tokens_in_last_step": _last_tokens(folder.read("expert_loads"), top_k),
@@ -113,7 +113,7 @@ def _last_tokens(loads: Any, top_k: int) -> int | None:
 
 
 def _references(rows: Sequence[dict[str, Any]], config: RunConfig) -> str:
-    """Baselines for the tokens that were counted; for planned ones where a run folder does not tell."""
+    """Baselines for the counted tokens, or for the planned ones if a run folder lacks counts."""
     model, training = config.model, config.training
     batch, held_out = (
         _baseline(model, [int(row[name]) for row in rows if row.get(name)] or [planned])

@@ -12,7 +12,7 @@ from explorer.errors import ConfigError, shortened
 
 
 def config_from_options(options: argparse.Namespace) -> RunConfig:
-    """The preset (or the file of `--config`), changed by every `--set`."""
+    """The preset (or the file of `--config`), modified by every `--set`."""
     file: Path | None = getattr(options, "config", None)
     config = read_config(file) if file else get_preset(options.preset)
     settings = {}
@@ -26,7 +26,7 @@ def config_from_options(options: argparse.Namespace) -> RunConfig:
 
 
 def read_config(path: Path) -> RunConfig:
-    """Read `RunConfig.to_dict` back from a JSON file."""
+    """Load a RunConfig from a JSON file of `RunConfig.to_dict`."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -56,7 +56,7 @@ def split_arms(text: str) -> list[str]:
 
 
 def parse_arms(base: RunConfig, text: str, preset: str | None) -> list[RunConfig]:
-    """The configurations of `--arms` (see `presets.arm_config`); an arm that appears twice is refused."""
+    """The configurations of `--arms` (see `presets.arm_config`); a duplicate arm raises an error."""
     arms = [arm_config(base, arm, preset) for arm in split_arms(text)]
     for arm in arms:
         if arms.count(arm) > 1:
@@ -65,15 +65,15 @@ def parse_arms(base: RunConfig, text: str, preset: str | None) -> list[RunConfig
 
 
 def rule_names(balancer: BalancerConfig) -> str:
-    """none, aux_loss, loss_free+seq_aux or none/loss_free: the kinds without their settings."""
+    """none, aux_loss, loss_free+seq_aux or none/loss_free: the rule names without their settings."""
     stages = [balancer.rules, *(change.rules for change in balancer.schedule)]
     return "/".join("+".join(rule.name for rule in rules) or "none" for rules in stages)
 
 
 def arm_names(text: str) -> str:
-    """The kinds in an arm's text, without their settings: `expert_choice:chunk=128` -> `expert_choice`.
+    """The names in an arm's text, without their settings: `expert_choice:chunk=128` -> `expert_choice`.
 
-    An imported run's own words stay as they are; a rule that nobody stated is unknown.
+    An imported run's own text stays unchanged; a rule that is not stated is unknown.
     """
     if not text:
         return "unknown"

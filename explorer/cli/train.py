@@ -56,7 +56,7 @@ def _config(options: argparse.Namespace) -> RunConfig:
     if options.balancer or not (options.config or set_by_setting):
         default = "loss_free" if config.model.routing == "token_choice" else "none"
         chosen = arm_config(config, options.balancer or default, options.preset)
-        # A schedule given by --set stays.
+        # Keep a schedule set by --set.
         if set_by_setting:
             balancer = replace(chosen.balancer, schedule=config.balancer.schedule)
             chosen = replace(chosen, balancer=balancer)
@@ -65,7 +65,7 @@ def _config(options: argparse.Namespace) -> RunConfig:
 
 
 def run_figures(run: TrainedRun) -> dict[str, Any]:
-    """What `--json` prints of a run."""
+    """The `--json` output for a run."""
     config = run.config
     return {
         "run_id": run.run_id,

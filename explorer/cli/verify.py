@@ -1,4 +1,4 @@
-"""`verify`: does every recorded run hold what it says?"""
+"""`verify`: check recorded runs against their raw rows."""
 
 import argparse
 import json
@@ -11,7 +11,7 @@ from explorer.verify.findings import MISMATCH, NOT_RECOMPUTABLE
 
 
 def verify_command(options: argparse.Namespace) -> int:
-    """Check runs and print what was found. Exit code 0 if nothing differs, 1 otherwise."""
+    """Check runs and print the results. Exit code 0 if nothing differs, 1 otherwise."""
     paths = run_paths(options.run, options.runs)
     reports: list[RunReport] = []
     for report in verify_runs(paths):
@@ -26,7 +26,7 @@ def verify_command(options: argparse.Namespace) -> int:
 
 
 def lines(report: RunReport) -> list[str]:
-    """One line per run, and one per check that found something or could not look."""
+    """One line per run, and one per check that found a difference or skipped something."""
     result = [f"{report.run_id:<64} {'ok' if report.is_clean else 'MISMATCH'}"]
     for check in report.checks:
         if check.status == MISMATCH:
@@ -43,7 +43,7 @@ def _difference(check: Check) -> str:
 
 
 def summary(reports: Sequence[RunReport]) -> str:
-    """What was compared in all runs together."""
+    """Summary of the comparisons over all runs."""
     if not reports:
         return "No runs yet; python -m explorer compare --preset quick makes three in a minute."
     differing = sum(not report.is_clean for report in reports)
@@ -51,8 +51,10 @@ def summary(reports: Sequence[RunReport]) -> str:
     biases = sum(check.compared for check in checks if check.name == "biases")
     figures = sum(check.compared for check in checks if check.name in ("figures", "results"))
     without = sum(check.name == "checksums" and bool(check.reason) for check in checks)
-    found = f"{differing} of {len(reports)} runs differ" if differing else f"{len(reports)} runs, no mismatch"
+    result = (
+        f"{differing} of {len(reports)} runs differ" if differing else f"{len(reports)} runs, no mismatch"
+    )
     return (
-        f"{found}; {biases:,} biases recomputed from the counts, {figures:,} figures from the integers; "
+        f"{result}; {biases:,} biases recomputed from the counts, {figures:,} figures from the integers; "
         f"{without} of the runs have tables that are not checksummed."
     )

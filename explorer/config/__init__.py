@@ -1,1 +1,1 @@
-"""What a run is: its configuration in frozen dataclasses, with the checks of every field."""
+"""A run's configuration as frozen dataclasses, with validation of every field."""

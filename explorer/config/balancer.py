@@ -1,4 +1,4 @@
-"""The balancer section of a run's configuration: rules, and the steps at which others replace them."""
+"""The balancer section of a run's configuration: its rules, and the steps at which they change."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,7 +21,7 @@ from explorer.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduledRules:
-    """From `step` on these rules replace the ones before."""
+    """Rules that replace the previous ones from `step` on."""
 
     step: int
     rules: tuple[Rule, ...] = ()
@@ -60,17 +60,17 @@ class BalancerConfig:
         return current
 
     def switched(self, step: int, rules: tuple[Rule, ...]) -> "BalancerConfig":
-        """The same with `rules` from `step` on, until the next change that is planned after it.
+        """A copy with `rules` in force from `step` until the next scheduled change.
 
-        A change planned for that very step gives way. Rules that are in force by then leave no change.
+        Replaces a change scheduled for that step; adds none if `rules` are already in force then.
         """
-        kept = [change for change in self.schedule if change.step != step]
+        changes = [change for change in self.schedule if change.step != step]
         if rules != self.rules_at(step - 1):
-            kept.append(ScheduledRules(step=step, rules=rules))
-        return replace(self, schedule=tuple(sorted(kept, key=lambda change: change.step)))
+            changes.append(ScheduledRules(step=step, rules=rules))
+        return replace(self, schedule=tuple(sorted(changes, key=lambda change: change.step)))
 
     def until(self, step: int) -> "BalancerConfig":
-        """What has acted on a run after `step` updates: without the changes from that step on."""
+        """The part that has acted on a run after `step` updates: later changes are left out."""
         return replace(self, schedule=tuple(c for c in self.schedule if c.step < step))
 
     @classmethod
@@ -120,7 +120,7 @@ class BalancerConfig:
 
     @property
     def label(self) -> str:
-        """What legends say: rule, strength and count scope, and later changes."""
+        """Legend label: rule, strength, count scope and later changes."""
         changes = [f", from step {c.step} {label_rules(c.rules)}" for c in self.schedule]
         return label_rules(self.rules) + "".join(changes)
 

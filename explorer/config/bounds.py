@@ -1,13 +1,13 @@
-"""The largest value of every whole number in a configuration.
+"""Upper bounds of the integer fields of a configuration.
 
-No run of this project can mean more: beyond these bounds the index could not hold a number, or one typing
-mistake would take all memory. What a host allows is smaller (`explorer.config.limits`).
+No run of this project needs more. Beyond these bounds a number would not fit into the index, or one typo
+would exhaust memory. A host's own limits are lower (`explorer.config.limits`).
 """
 
 from collections.abc import Mapping
 
 LARGEST = 2**63 - 1
-"""What int64 columns hold, and torch and numpy take as a seed."""
+"""The largest value that int64 columns hold and that torch and numpy accept as a seed."""
 
 MOST: Mapping[str, int] = {
     "corpus.vocab_size": 2**20,
@@ -37,4 +37,4 @@ MOST: Mapping[str, int] = {
     "mqb.num_bins": 10**6,
     "mqb.score_bins": 10**6,
 }
-"""Field -> its largest value; every other whole number may be as large as int64."""
+"""Field -> its upper bound; every other integer is bounded by int64."""

@@ -1,4 +1,4 @@
-"""Checks of single values: whole numbers, numbers, known fields. A refusal is one sentence (ConfigError)."""
+"""Validation of single values: integers, numbers, field names. An error is one sentence (ConfigError)."""
 
 import math
 from collections.abc import Collection, Mapping
@@ -9,7 +9,7 @@ from explorer.errors import ConfigError
 
 
 def check_int(field: str, value: Any, *, least: int) -> None:
-    """Refuse what is not a whole number from `least` to the bound of the field."""
+    """Reject anything but an integer from `least` to the field's upper bound."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ConfigError(
             field, value, f"must be a whole number of at least {least}", f"write {least} or more"
@@ -20,9 +20,9 @@ def check_int(field: str, value: Any, *, least: int) -> None:
 
 
 def read_int(field: str, text: str, *, least: int, remedy: str) -> int:
-    """The whole number that somebody typed. Raises ConfigError for any other text and beyond the bounds."""
+    """Parse a typed integer. Raises ConfigError for any other text and for values out of bounds."""
     digits = text.strip()
-    # Python refuses to read thousands of digits, and takes digits of other scripts, which nobody means.
+    # int() rejects thousands of digits and accepts digits of other scripts; neither is a valid entry here.
     if not (digits.isascii() and digits.isdecimal()):
         raise ConfigError(field, text, f"must be a whole number of at least {least}", remedy)
     most = MOST.get(field, LARGEST)
@@ -42,7 +42,7 @@ def check_number(
     below: float | None = None,
     most: float | None = None,
 ) -> None:
-    """Refuse what is not a finite number in range: `least`, `most` inclusive, `above`, `below` exclusive."""
+    """Reject anything but a finite number in range: `least`, `most` inclusive, `above`, `below` exclusive."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ConfigError(field, value, "must be a finite number", "write it as 0.001 or 1e-3")
     if above is not None and value <= above:
@@ -56,7 +56,7 @@ def check_number(
 
 
 def check_fields(prefix: str, given: Any, known: Collection[str]) -> None:
-    """Refuse a section that is no table, and fields in it that are not `known`; prefix: e.g. `model.`"""
+    """Reject a section that is not a table, and fields that are not `known`; prefix: e.g. `model.`"""
     if not isinstance(given, Mapping):
         raise ConfigError(
             prefix.rstrip(".") or "config", given, "must be a table of fields", "write field: value"

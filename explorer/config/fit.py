@@ -1,4 +1,4 @@
-"""Whether the rules of a run have something to act on in its model."""
+"""Whether the rules of a run can act on its model."""
 
 from explorer.config.model import ModelConfig
 from explorer.config.rule_text import LossFree, Rule, SimBal
@@ -6,7 +6,7 @@ from explorer.errors import ConfigError
 
 
 def check_fit(rules: tuple[Rule, ...], model: ModelConfig) -> None:
-    """Refuse rules that have nothing to act on in this model."""
+    """Reject rules that have nothing to act on in this model."""
     for rule in rules:
         if model.routing == "dense" or (rule.family and model.routing != "token_choice"):
             raise ConfigError(
@@ -40,7 +40,7 @@ WHY_NOT = {
 def _check_multiplicative(rule: LossFree, model: ModelConfig) -> None:
     """The most loaded expert has a relative violation of at least 1 - N/K, so one step takes u (N/K - 1).
 
-    K is the fewest experts that a token may have: one with top-p and with a random second expert.
+    K is the minimum number of experts per token: one with top-p and with a random second expert.
     """
     fewest = 1 if model.top_p is not None or model.random_second else model.top_k
     reach = rule.bias_update_rate * (model.num_experts / fewest - 1)

@@ -1,8 +1,8 @@
-"""What one host lets people train: sizes, runs in the queue, and the memory of a run.
+"""A host's training limits: model sizes, queue length and memory per run.
 
 `EXPLORER_LIMITS` sets them, e.g. `model.num_experts=64,training.num_steps=2000,memory_gb=4,queue=12`
-(docs/security.md has the list). The app asks before it queues a run; the trainer asks for the memory
-alone, so that a configuration from elsewhere trains wherever it fits.
+(docs/security.md has the list). The app checks all of them before it queues a run; the trainer checks memory
+only, so that a configuration from elsewhere trains wherever it fits.
 """
 
 import os
@@ -21,7 +21,7 @@ VARIABLE = "EXPLORER_LIMITS"
 GB = 1e9
 CGROUP_FILES = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 AT_ONCE = 2
-"""Runs that the app trains at the same time, which share the memory."""
+"""Runs that the app trains at a time; they share the memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +31,11 @@ class Limits:
     sizes: tuple[tuple[str, int], ...] = ()
     """Largest values of single fields, e.g. (("model.num_experts", 64),)."""
     memory_gb: float | None = None
-    """Of one run on the CPU, as `memory_of` estimates it; None: an equal share of this machine's memory."""
+    """Gigabytes per run on the CPU (`memory_of`); None: an equal share of this machine's memory."""
     runs_per_start: int = 24
     """Runs that one press of Start may queue."""
     queue: int = 48
-    """Runs of all visitors that train or wait."""
+    """Runs of all visitors that are training or queued."""
 
     @classmethod
     def from_environment(cls) -> "Limits":
@@ -64,11 +64,11 @@ class Limits:
 
     @property
     def most(self) -> Mapping[str, int]:
-        """Field -> largest value. More threads than cores only slow a run down, so those are the host's."""
+        """Field -> upper bound. Threads are limited to the host's cores: more only slow a run down."""
         return {"training.num_threads": max(os.cpu_count() or 1, AT_ONCE), **dict(self.sizes)}
 
     def check(self, config: RunConfig) -> None:
-        """Refuse a run that is larger than this host allows, by the field that is. Raises ConfigError."""
+        """Reject a run above this host's limits. Raises ConfigError that names the field."""
         for field, most in self.most.items():
             section, _, name = field.partition(".")
             value = getattr(getattr(config, section), name)
@@ -91,12 +91,12 @@ def _positive(name: str, text: str) -> float:
 
 
 def _share_of_memory() -> float | None:
-    whole = machine_memory()
-    return None if whole is None else whole / AT_ONCE
+    total = machine_memory()
+    return None if total is None else total / AT_ONCE
 
 
 def machine_memory() -> int | None:
-    """Bytes that this machine, or the container around this process, has; None where nobody says."""
+    """Memory in bytes of this machine, or of the container around this process; None if unknown."""
     return min(_known_memory(), default=None)
 
 
@@ -110,7 +110,7 @@ def _known_memory() -> Iterator[int]:
 
 
 def check_memory(config: RunConfig, limit: float | None) -> None:
-    """Refuse a run whose estimate is above `limit` bytes; a GPU has memory of its own. Raises ConfigError."""
+    """Reject a run estimated above `limit` bytes; runs on a GPU pass. Raises ConfigError."""
     if limit is None or config.training.device == "cuda":
         return
     need = memory_of(config)
@@ -124,21 +124,21 @@ def check_memory(config: RunConfig, limit: float | None) -> None:
 
 
 def memory_of(config: RunConfig) -> float:
-    """An estimate of the bytes that training takes, in float32 with Adam.
+    """Estimate of the memory in bytes needed for training, in float32 with Adam.
 
-    Libraries, weights with gradients and moments, what one micro-batch keeps for its backward pass, a step's
-    batch and counts, and the rules' own distributions. Peaks that were measured on a CPU lie within 10 %.
+    Libraries; weights with gradients and moments; activations of one micro-batch; a step's batch and
+    counts; the histograms of quantile rules. Peaks measured on a CPU are within 10 % of it.
     """
     parts = (16 * num_parameters(config), _activations(config), _records(config), _histograms(config))
     return BASE_BYTES + sum(parts)
 
 
 BASE_BYTES = 4e8
-"""Of a process that has loaded torch and a corpus."""
+"""Bytes of a process that has loaded torch and a corpus."""
 
 
 def num_parameters(config: RunConfig) -> int:
-    """Weights of the model; the embedding is the output layer, too."""
+    """Number of parameters; embedding and output layer are tied."""
     m, width = config.model, config.model.hidden_size
     active = m.top_k + m.num_shared_experts
     routed = m.num_experts * (width + 3 * width * m.expert_hidden_size)
@@ -167,7 +167,7 @@ def _activations(config: RunConfig) -> float:
 
 
 def _records(config: RunConfig) -> float:
-    """Bytes of a step's token ids, of its counts for every sequence, and of the probe."""
+    """Bytes of a step's token ids, its counts per sequence, and the probe batch."""
     m, t = config.model, config.training
     sequences = t.micro_batch_size * t.gradient_accumulation_steps
     counts = m.num_layers * m.num_experts

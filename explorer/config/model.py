@@ -1,4 +1,4 @@
-"""The model section of a run's configuration: sizes, gate, and how experts are chosen."""
+"""The model section of a run's configuration: sizes, gates and expert selection."""
 
 from dataclasses import dataclass, fields
 
@@ -8,7 +8,7 @@ from explorer.errors import ConfigError, one_of
 
 ROUTINGS = ("token_choice", "expert_choice", "expert_threshold", "hash", "random", "dense")
 SCORE_FUNCS = ("sigmoid", "softmax", "sqrt_softplus")
-# What only means something where every token picks its experts by score.
+# Fields that only apply to token choice by score.
 TOKEN_CHOICE_ONLY = (
     "router_noise",
     "noisy_top_k",
@@ -37,13 +37,13 @@ class ModelConfig:
     top_k: int = 2
     """Routed experts per token (K)."""
     num_shared_experts: int = 0
-    """Experts that every token passes; never in the load statistics."""
+    """Experts that process every token; never part of the load statistics."""
     expert_hidden_size: int = 64
     """Width inside one expert (SwiGLU)."""
     dense_hidden_size: int = 256
     """Width inside a dense feed-forward layer."""
     score_func: str = "sigmoid"
-    """sigmoid, softmax or sqrt_softplus (DeepSeek-V4): what turns router logits into scores."""
+    """sigmoid, softmax or sqrt_softplus (DeepSeek-V4): the function from router logits to scores."""
     normalize_gates: bool = True
     """Divide the selected scores by their sum; never applied when top_k is 1."""
     route_scale: float = 1.0
@@ -52,23 +52,23 @@ class ModelConfig:
     dispatch: str = "auto"
     """auto (grouped matrix product where it fits, else a loop), grouped, loop or dense (slow oracle)."""
     routing: str = later("token_choice")
-    """Who chooses: token_choice, expert_choice, expert_threshold; hash, random or dense as controls."""
+    """Routing: token_choice, expert_choice, expert_threshold; hash, random or dense as controls."""
     gate_func: str | None = later(None)
-    """What turns router logits into gate weights, where it is not `score_func`."""
+    """The function from router logits to gate weights, if not `score_func`."""
     router_noise: float = later(0.0)
-    """Standard deviation of Gaussian noise on the logits that choose, while training."""
+    """Standard deviation of the Gaussian noise on the selection logits in training."""
     noisy_top_k: bool = later(False)
-    """Noise whose size each expert learns (Shazeer et al., arXiv 1701.06538, eq. 4), while training."""
+    """Noise of a learned size per expert in training (Shazeer et al., arXiv 1701.06538, eq. 4)."""
     num_groups: int = later(1)
     """Groups of experts; a token may only use `top_k_groups` of them (DeepSeek-V3, section 2.1.2)."""
     top_k_groups: int = later(1)
     top_p: float | None = later(None)
     """Choose the fewest experts whose normalised scores reach this sum, instead of always top_k.
 
-    top_k is then what capacity is counted from; normalised gates are shares of all scores.
+    Capacity is then still computed from top_k; normalised gates are fractions of the sum of all scores.
     """
     eval_top_k: int | None = later(None)
-    """Experts per token in evaluation, where it is not as in training (top_k or top_p)."""
+    """Experts per token in evaluation, if it differs from training (top_k or top_p)."""
     capacity_factor: float | None = later(None)
     """An expert serves at most ceil(factor · K · T / E) assignments of a micro-batch; None: no limit."""
     drop_policy: str = later("probability")
@@ -76,9 +76,9 @@ class ModelConfig:
     random_second: bool = later(False)
     """With top_k 2: take the second expert with probability 2 · gate (GShard, arXiv 2006.16668)."""
     expert_choice_chunk: int | None = later(None)
-    """Tokens among which an expert chooses; None: all of the micro-batch."""
+    """Tokens per group from which an expert chooses; None: the whole micro-batch."""
     threshold_ema: float = later(0.9)
-    """Memory of the cut-off in expert_threshold routing, per optimizer step."""
+    """EMA coefficient of the threshold in expert_threshold routing, per optimizer step."""
 
     def __post_init__(self) -> None:
         for name in (

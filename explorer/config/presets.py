@@ -1,13 +1,13 @@
-"""Complete configurations, as functions, and what each of them means by a bare `loss_free` or `aux_loss`.
+"""Complete configurations, as functions, and the defaults each gives a bare `loss_free` or `aux_loss`.
 
 Gates. `tiny`, `quick` and `standard` use sigmoid scores whose selected gates are divided by their sum
-(DeepSeek-V3's router). The layer's output then keeps its size whatever the scores do, so that two
-balancing rules differ by where tokens go and not by how loud the experts are; a rule that shrinks all
-scores shows up as exactly that. The `paper_*` presets use the gates of arXiv 2408.15664: sigmoid,
+(DeepSeek-V3's router). The scale of the layer's output then does not depend on the scores, so that two
+balancing rules differ in where tokens go, not in the magnitude of expert outputs. A rule that shrinks
+all scores is visible as exactly that. The `paper_*` presets use the gates of arXiv 2408.15664: sigmoid,
 neither normalised nor scaled.
 
-Update rate. u · steps is how far a bias can travel. At 200 to 800 steps the paper's 0.001 does not get there,
-so the small presets take 0.003; the `paper_*` presets take 0.001.
+Update rate. A bias can move by at most u · steps. In 200 to 800 steps the paper's 0.001 is not enough,
+so the small presets use 0.003; the `paper_*` presets use 0.001.
 """
 
 from collections.abc import Callable
@@ -176,28 +176,28 @@ RULE_DEFAULTS: dict[str, Defaults] = {"paper_1b": _PAPER_RULES, "paper_3b": _PAP
 
 
 def get_preset(name: str) -> RunConfig:
-    """The configuration of a preset; an unknown name is refused with the known ones."""
+    """The configuration of a preset; an unknown name raises an error that lists the known ones."""
     if name not in PRESETS:
         raise ConfigError("preset", name, "is not a known preset", f"choose one of {', '.join(PRESETS)}")
     return PRESETS[name]()
 
 
 def recorded_preset(config: RunConfig, name: str | None) -> str | None:
-    """The name under which a run is recorded: that of the preset it started from while it still is that
-    experiment (any arm, any seed), else None: a changed configuration is nobody's preset."""
+    """Preset name to record with a run: that of the preset it started from if only arm and seed differ,
+    else None: a modified configuration matches no preset."""
     return name if name is not None and get_preset(name).pair_key == config.pair_key else None
 
 
 def preset_balancer(preset: str | None, text: str) -> BalancerConfig:
-    """Read a balancer's text form; what it leaves open comes from the preset."""
+    """Parse a balancer's text form; settings that it omits come from the preset."""
     return BalancerConfig.parse(text, RULE_DEFAULTS.get(preset or ""))
 
 
 def arm_config(base: RunConfig, text: str, preset: str | None = None) -> RunConfig:
-    """The same experiment with another arm: a balancer, or a routing such as `expert_choice:chunk=128`.
+    """The experiment of `base` with another arm: a balancer, or a routing such as `expert_choice:chunk=128`.
 
-    A balancer alone keeps the routing of `base`; what it leaves open comes from the preset. The runs of
-    one seed share data, and initial weights in every module that they both have.
+    A balancer alone keeps the routing of `base`; settings that it omits come from the preset. Runs with
+    the same seed share data, and initial weights in every module that both have.
     """
     fields, rules = split_arm(text)
     balancer = preset_balancer(preset, rules)

@@ -1,6 +1,6 @@
 """The rules that solve for the bias instead of stepping towards it.
 
-What each computes is in `explorer/model/bias_balancers.py` and `explorer/routing/balancing.py`.
+The arithmetic is in `explorer/model/bias_balancers.py` and `explorer/routing/balancing.py`.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from explorer.errors import ConfigError
 if TYPE_CHECKING:
     from explorer.config.model import ModelConfig
 
-# Ways to choose that do not cut between the K-th and the (K+1)-th compared score.
+# Selections whose cut-off is not between the K-th and the (K+1)-th compared score.
 OTHER_CUTS = {"num_groups": 1, "top_p": None, "random_second": False}
 
 
@@ -29,9 +29,9 @@ class Quantile(Rule):
     num_bins: int = 1000
     """Bins of the histogram from which the quantile is read; 0: the exact quantile of all tokens."""
     bias_ema: float = 0.0
-    """Memory of the bias: its next value is this share of the old one and the rest the new solution."""
+    """Share of the old bias in the next one; the rest is the new solution."""
     freeze_after_step: int | None = None
-    """From this step on the bias stays as it is."""
+    """From this step on the bias is frozen."""
 
     def __post_init__(self) -> None:
         check_int(f"{self.name}.num_bins", self.num_bins, least=0)
@@ -85,7 +85,7 @@ class Quantile(Rule):
         return " ".join([self.words[1], *self._extras("")])
 
     def _extras(self, since: str) -> list[str]:
-        """Words for what is not the default."""
+        """Label parts for settings that are not the default."""
         words = []
         if self.num_bins != type(self).__dataclass_fields__["num_bins"].default:
             words.append(f"{self.num_bins} bins" if self.num_bins else "exact")
@@ -98,7 +98,7 @@ class Quantile(Rule):
 
 @dataclass(frozen=True, kw_only=True)
 class Bip(Quantile):
-    """BIP balancing: the same problem with inequalities; a bias that only pushes down."""
+    """BIP balancing: the same problem with inequalities; a bias that only pushes overloaded experts down."""
 
     name: ClassVar[str] = "bip"
     words: ClassVar[tuple[str, str]] = ("BIP balancing", "BIP")
@@ -114,9 +114,9 @@ class MovingQuantile(Quantile):
     sequence_strength: float = 0.3
     """λ; 0 balances the global batch only, 1 every sequence as far as it can."""
     decay: float = 0.99
-    """Memory of a sequence's distribution of scores, per token."""
+    """Decay of a sequence's score histogram, per token."""
     score_bins: int = 100
-    """Bins of that distribution, over scores from 0 to 1."""
+    """Bins of that histogram, over scores from 0 to 1."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

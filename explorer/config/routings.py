@@ -1,10 +1,10 @@
-"""Words for who chooses (`model.routing`): labels, families, and the text form of an arm.
+"""Names of the routings (`model.routing`): labels, families, and the text form of an arm.
 
-An arm of a comparison is a balancer, or a routing with which no balancer has anything to do:
+An arm of a comparison is a balancer, or a routing that leaves a balancer nothing to do:
 
     none    loss_free:u=0.001    expert_choice    expert_choice:chunk=128+z_loss    dense
 
-What each routing computes is in `explorer/model/expert_choice.py` and `explorer/model/controls.py`.
+The arithmetic is in `explorer/model/expert_choice.py` and `explorer/model/controls.py`.
 """
 
 import re
@@ -19,12 +19,12 @@ from explorer.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class RoutingKind:
-    """One way of choosing experts, as people name it. Its name is also the family of its runs."""
+    """Display names of one routing. Its key is also the family of its runs."""
 
     words: str
     short: str
     options: Mapping[str, str] = field(default_factory=dict)
-    """What the text form may set -> the field of the model section."""
+    """Option of the text form -> field of the model section."""
 
 
 KINDS: dict[str, RoutingKind] = {
@@ -40,18 +40,18 @@ KINDS: dict[str, RoutingKind] = {
     "dense": RoutingKind(words="dense model of equal active size", short="dense"),
 }
 COMPARED_FIELDS = ("routing", *(f for kind in KINDS.values() for f in kind.options.values()))
-"""Fields of the model section that an arm may set: what a comparison compares, beside the balancer."""
+"""Fields of the model section that an arm may set, beside the balancer."""
 
 
 def count_scope(model: ModelConfig) -> str:
-    """Over which tokens the routing itself counts or ranks: micro_batch, chunk, global_batch or none."""
+    """Scope over which a routing counts or ranks tokens: micro_batch, chunk, global_batch or none."""
     if model.routing == "expert_choice":
         return "micro_batch" if model.expert_choice_chunk is None else "chunk"
     return "global_batch" if model.routing == "expert_threshold" else "none"
 
 
 def label(model: ModelConfig) -> str:
-    """What a legend says of a routing without token choice, the scope included."""
+    """Legend label of a routing other than token choice, including its scope."""
     words = KINDS[model.routing].words
     if model.routing == "expert_choice":
         chunk = model.expert_choice_chunk
@@ -76,18 +76,18 @@ def arm_text(model: ModelConfig, balancer: str) -> str:
 
 
 def split_arm(text: str) -> tuple[dict[str, Any] | None, str]:
-    """The fields of the model section that an arm sets, None where it names no routing, and its balancer.
+    """The model fields that an arm sets (None if it names no routing), and its balancer's text.
 
     >>> split_arm("expert_choice:chunk=128+z_loss")
     ({'routing': 'expert_choice', 'expert_choice_chunk': 128, 'threshold_ema': 0.9}, 'z_loss')
     >>> split_arm("loss_free:u=0.01")
     (None, 'loss_free:u=0.01')
     """
-    found = re.match(r"\s*(\w+)\s*(?::([^+/]*))?(?:\+(.*)|(/.*))?$", text, re.DOTALL)
-    if found is None or found[1] not in KINDS:
+    match = re.match(r"\s*(\w+)\s*(?::([^+/]*))?(?:\+(.*)|(/.*))?$", text, re.DOTALL)
+    if match is None or match[1] not in KINDS:
         return None, text
-    name, options, rules, schedule = found.groups()
-    # Fields of another routing go back to their default, so that an arm says all of it.
+    name, options, rules, schedule = match.groups()
+    # Fields of another routing return to their defaults, so that the arm's text is complete.
     values = {f.name: f.default for f in fields(ModelConfig) if f.name in COMPARED_FIELDS}
     assert MISSING not in values.values()
     values["routing"] = name
@@ -116,7 +116,7 @@ def arm_kind(text: str) -> tuple[str, str]:
 
 
 def short_routing(text: str) -> tuple[str, str]:
-    """A few words for the routing of an arm's text ("" for none), and its balancer's text."""
+    """Short name of the routing in an arm's text ("" for none), and its balancer's text."""
     values, balancer = split_arm(text)
     if values is None:
         return "", balancer

@@ -1,4 +1,4 @@
-"""What every balancing rule is: the base of all of them."""
+"""The base class of all balancing rules."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -8,30 +8,30 @@ if TYPE_CHECKING:
 
 
 def later(default: Any) -> Any:
-    """A field that came after runs were recorded: left out of the plain form at its default.
+    """A field added after runs were recorded: omitted from the plain form at its default.
 
-    So the digest and the pair key of older runs stay what they were.
+    This keeps the digest and the pair key of older runs unchanged.
     """
     return field(default=default, metadata={"later": True})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """What every rule says of itself. A new one is a subclass, listed in `RULES` below."""
+    """Metadata of a rule. A new rule is a subclass, listed in `RULES`."""
 
     name: ClassVar[str]
     family: ClassVar[str | None] = None
-    """Which colour a run with this rule has (`charts.theme.FAMILIES`); None: it balances nothing."""
+    """Colour family of runs with this rule (`charts.theme.FAMILIES`); None: it balances nothing."""
     moves_bias: ClassVar[bool] = False
     """Whether it moves the selection bias; at most one rule of a run may."""
     alone: ClassVar[bool] = False
-    """Whether it refuses every other balancing rule beside it."""
+    """Whether it excludes every other balancing rule."""
     strength: ClassVar[tuple[str, str] | None] = None
-    """Symbol and field of what a sweep varies, e.g. ("u", "bias_update_rate")."""
+    """Symbol and name of the field that a sweep varies, e.g. ("u", "bias_update_rate")."""
 
     @property
     def count_scope(self) -> str | None:
-        """Over which tokens loads are counted for it, or None."""
+        """Count scope of its loads, or None."""
         return None
 
     @property
@@ -40,14 +40,14 @@ class Rule:
         return None
 
     def check_model(self, model: "ModelConfig") -> None:
-        """Refuse a model on which it cannot act, in one sentence (ConfigError)."""
+        """Reject a model on which it cannot act. Raises ConfigError."""
 
     @property
     def label(self) -> str:
-        """What a legend says; the count scope is always part of it."""
+        """Legend label; always includes the count scope."""
         raise NotImplementedError
 
     @property
     def short(self) -> str:
-        """The same in a few words, for a chip or a URL."""
+        """Short label, for a chip or a URL."""
         raise NotImplementedError

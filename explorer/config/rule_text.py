@@ -1,13 +1,13 @@
 """The balancing rules of a run, as frozen values.
 
 A run's balancer is a tuple of rules (`()` is the explicit control `none`), and a schedule may
-replace that tuple at later steps. The text form is what a person types and what a legend says:
+replace that tuple at later steps. The text form is typed by users:
 
     none                                  aux_loss:scope=sequence,coeff=0.01
     loss_free:bias_update_rate=0.001      loss_free+seq_aux+z_loss:coeff=0.001
     none/400/loss_free                    (none from step 0, loss_free from step 400)
 
-What each rule computes is in `explorer/model/balancers.py` and `explorer/routing/balancing.py`.
+The arithmetic is in `explorer/model/balancers.py` and `explorer/routing/balancing.py`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -29,12 +29,12 @@ from explorer.config.rules import SwitchLoss as SwitchLoss
 from explorer.config.rules import ZLoss as ZLoss
 from explorer.errors import ConfigError
 
-# Short forms that a person may type for a field.
+# Short names of fields in the text form.
 ALIASES = {"u": "bias_update_rate", "alpha": "coeff", "aux_loss_coeff": "coeff", "count_scope": "scope"}
 
 
 def check_rules(rules: tuple[Rule, ...]) -> None:
-    """Refuse a combination that has two rules of one kind, or two that move the bias."""
+    """Reject two rules of the same kind, and two rules that move the bias."""
     names = [rule.name for rule in rules]
     for name in names:
         if names.count(name) > 1:
@@ -57,7 +57,7 @@ def check_rules(rules: tuple[Rule, ...]) -> None:
 
 
 def parse_value(text: str) -> Any:
-    """The value that a person means by `text`: none, true, false, a number or a word."""
+    """Parse a value: none, true, false, a number or a word."""
     lowered = text.strip().lower()
     if lowered in ("none", "null"):
         return None
@@ -72,11 +72,11 @@ def parse_value(text: str) -> Any:
 
 
 Defaults = Mapping[str, Mapping[str, Any]]
-"""Settings that a preset gives to a rule, by the rule's name, where a person names none."""
+"""Rule name -> settings that a preset supplies where the text has none."""
 
 
 def make_rule(name: str, settings: Mapping[str, Any], defaults: Defaults | None = None) -> Rule:
-    """A rule from its name and settings; unknown names are listed against the known ones."""
+    """A rule from its name and settings; an unknown name raises an error that lists the known ones."""
     if name not in RULES:
         raise ConfigError(
             "balancer", name, "is not a known balancer", f"choose none or one of {', '.join(RULES)}"
@@ -104,7 +104,7 @@ def make_rule(name: str, settings: Mapping[str, Any], defaults: Defaults | None 
             )
         if field in chosen:
             raise ConfigError(f"{name}.{key}", value, "is given twice", "keep one")
-        # An integer where a float is meant is the same number.
+        # Accept an integer for a float field.
         if isinstance(known[field].default, float) and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         chosen[field] = value
@@ -161,7 +161,7 @@ def _format_value(value: Any) -> str:
 
 
 def label_rules(rules: tuple[Rule, ...]) -> str:
-    """What a legend says; the count scope is always part of it.
+    """Legend label; always includes the count scope.
 
     >>> label_rules((AuxLoss(scope="sequence"),))
     'auxiliary loss α=0.01 (sequence scope)'
@@ -170,7 +170,7 @@ def label_rules(rules: tuple[Rule, ...]) -> str:
 
 
 def family(rules: tuple[Rule, ...]) -> str:
-    """What decides the colour of a run: none, the family of its rules, or combined."""
+    """Colour family of a run: none, the family of its rules, or combined."""
     kinds = [rule.family for rule in rules if rule.family]
     if len(set(kinds)) > 1:
         return "combined"
@@ -178,7 +178,7 @@ def family(rules: tuple[Rule, ...]) -> str:
 
 
 def bias_form(rules: tuple[Rule, ...]) -> str | None:
-    """How the bias that the rules move acts on scores, additive or multiplicative; None: they move none."""
+    """How the bias acts on scores, additive or multiplicative; None: no rule moves it."""
     return next((rule.bias_form for rule in rules if rule.moves_bias), None)
 
 

@@ -1,7 +1,7 @@
-"""Every balancing rule as a frozen value: its name, its settings and what they may be.
+"""Every balancing rule as a frozen value: its name, settings and their valid ranges.
 
-What each rule computes is in `explorer/model/balancers.py` and `explorer/routing/balancing.py`; the text
-form that people type is read by `explorer/config/rule_text.py`.
+The arithmetic is in `explorer/model/balancers.py` and `explorer/routing/balancing.py`;
+`explorer/config/rule_text.py` parses the text form.
 """
 
 from dataclasses import dataclass
@@ -42,8 +42,8 @@ class AuxLoss(Rule):
     coeff: float = 0.01
     """α; the objective adds the sum over layers of α times the loss."""
     scope: str = "global_batch"
-    """Over which tokens f is counted: sequence, micro_batch, global_batch (the whole step) or
-    global_buffered (the step's micro-batches so far, this one included: another loss)."""
+    """Count scope of f: sequence, micro_batch, global_batch (the whole step) or
+    global_buffered (the step's micro-batches so far, including this one; a different loss)."""
     score_norm: str = "l1"
     """P from scores that sum to one per token (l1), or from the scores as they are (raw)."""
 
@@ -94,14 +94,14 @@ class SequenceAuxLoss(Rule):
 
 @dataclass(frozen=True, kw_only=True)
 class LossFree(Rule):
-    """Auxiliary-loss-free balancing: a bias, used for choosing only, moved after every step."""
+    """Auxiliary-loss-free balancing: a selection bias, updated after every step."""
 
     name: ClassVar[str] = "loss_free"
     family: ClassVar[str | None] = "loss_free"
     moves_bias: ClassVar[bool] = True
     strength: ClassVar[tuple[str, str] | None] = ("u", "bias_update_rate")
     bias_update_rate: float = 0.003
-    """u; the bias travels at most u per step under the sign rule."""
+    """u; under the sign rule the bias moves by at most u per step."""
     update_rule: str = "sign"
     """sign (Algorithm 1), proportional (to the relative violation) or rms (RMS-normalised)."""
     bias_form: str = "additive"
@@ -109,11 +109,11 @@ class LossFree(Rule):
     centred: bool = False
     """Subtract the mean of the update, so that the biases do not drift together."""
     freeze_after_step: int | None = None
-    """From this step on the bias stays as it is (DeepSeek-V3: u = 0 at the end of training)."""
+    """From this step on the bias is frozen (DeepSeek-V3: u = 0 at the end of training)."""
     step_decay: str = later("constant")
     """constant, sqrt (u / √n) or harmonic (u / n) in the n-th update of this rule (arXiv 2512.03915)."""
     load_ema: float = later(0.0)
-    """Memory of a running mean of the counts that the update reads instead of the step's own; 0: none."""
+    """EMA coefficient of the counts that the update reads instead of the step's own; 0: no averaging."""
 
     def __post_init__(self) -> None:
         check_number("loss_free.bias_update_rate", self.bias_update_rate, least=0)
@@ -140,7 +140,7 @@ class LossFree(Rule):
         return " ".join([f"loss-free {self.bias_update_rate:g}", *self._extras("")])
 
     def _extras(self, since: str) -> list[str]:
-        """Words for what is not as in Algorithm 1."""
+        """Label parts for departures from Algorithm 1."""
         words = [w for w in (self.update_rule, self.bias_form) if w not in ("sign", "additive")]
         if self.step_decay != "constant":
             words.append(STEP_DECAYS[self.step_decay])
@@ -207,7 +207,7 @@ class GShardLoss(Rule):
     strength: ClassVar[tuple[str, str] | None] = ("α", "coeff")
     coeff: float = 0.01
     scope: str = "sequence"
-    """Which tokens form a group of S: sequence, or micro_batch (one group a device)."""
+    """Tokens that form a group of S: sequence, or micro_batch (one group per device)."""
     normalisation: str = "unit"
     """unit: times N², as in the released code, so 1 at balance; paper: as printed, 1/N² at balance."""
 

@@ -1,7 +1,7 @@
-"""A run as a value: four frozen dataclasses, checked on construction.
+"""A run's configuration: four frozen dataclasses, validated on construction.
 
 The same object drives the command line, the form of the Train page, the `runs` table and the
-digest that says which runs may be compared as pairs.
+digest that decides which runs may be compared as pairs.
 """
 
 import hashlib
@@ -23,8 +23,8 @@ from explorer.config.training import TrainingConfig as TrainingConfig
 from explorer.errors import ConfigError
 
 SECTIONS = ("corpus", "model", "balancer", "training")
-# What a pair of runs may differ in and still be the same experiment: the rule or routing that is
-# compared, the seed that is averaged over, and settings that move no number.
+# Fields in which a pair of runs may differ: the rule or routing under comparison, the seed that is
+# averaged over, and settings that do not affect results.
 NOT_IN_PAIR_KEY = {
     "model": routings.COMPARED_FIELDS,
     "training": (
@@ -40,7 +40,7 @@ NOT_IN_PAIR_KEY = {
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """Everything that decides a run."""
+    """The complete configuration of a run."""
 
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -70,7 +70,7 @@ class RunConfig:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "RunConfig":
-        """Check and build; unknown sections and fields are refused by name."""
+        """Validate and build; unknown sections and fields raise an error that names them."""
         check_fields("", data, SECTIONS)
         return cls(
             corpus=_build(CorpusConfig, "corpus", data),
@@ -84,7 +84,7 @@ class RunConfig:
         return self.with_settings({name: value})
 
     def with_settings(self, settings: Mapping[str, Any]) -> "RunConfig":
-        """A copy with several fields set, in order, and checked once: some only make sense together."""
+        """A copy with several fields set, in order, and validated once: some are only valid together."""
         data, balancer = self.to_dict(), self.balancer
         for name, value in settings.items():
             section, _, key = name.partition(".")
@@ -107,7 +107,7 @@ class RunConfig:
         )
 
     def switched(self, step: int, rules: tuple[Rule, ...]) -> "RunConfig":
-        """The same run with other rules from `step` on (`BalancerConfig.switched`), checked as a whole."""
+        """A copy with other rules from `step` on (`BalancerConfig.switched`), validated as a whole."""
         return replace(self, balancer=self.balancer.switched(step, rules))
 
     @property
@@ -120,12 +120,12 @@ class RunConfig:
         return _digest(self.to_dict())
 
     def digest_until(self, step: int) -> str:
-        """Digest of what decides the first `step` updates; a change of rules after them is not part of it."""
+        """Digest of the settings that decide the first `step` updates; later rule changes are left out."""
         return replace(self, balancer=self.balancer.until(step)).digest
 
     @property
     def pair_key(self) -> str:
-        """Short digest of what must agree for two runs to be a fair pair."""
+        """Short digest of the settings that must agree for two runs to form a pair."""
         data = self.to_dict()
         del data["balancer"]
         for section, names in NOT_IN_PAIR_KEY.items():
@@ -135,12 +135,12 @@ class RunConfig:
 
     @property
     def arm(self) -> str:
-        """What is compared, as text: the balancer, or the routing with which it has nothing to do."""
+        """The arm as text: the balancer, or the routing that leaves it nothing to do."""
         return routings.arm_text(self.model, str(self.balancer))
 
     @property
     def label(self) -> str:
-        """What legends say of the arm."""
+        """Legend label of the arm."""
         if self.model.routing == "token_choice":
             return self.balancer.label
         words = [routings.label(self.model)]
@@ -150,12 +150,12 @@ class RunConfig:
 
     @property
     def family(self) -> str:
-        """What decides the colour: that of the balancer, or the routing's name."""
+        """Colour family: that of the balancer, or the routing's name."""
         return self.balancer.family if self.model.routing == "token_choice" else self.model.routing
 
     @property
     def count_scope(self) -> str:
-        """Over which tokens the balancer counts, or the routing ranks."""
+        """Scope over which the balancer counts or the routing ranks tokens."""
         if self.model.routing == "token_choice":
             return self.balancer.count_scope
         return routings.count_scope(self.model)
@@ -164,20 +164,20 @@ class RunConfig:
 def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
     """Names of the fields, the balancer and pairing-neutral ones aside, in which two configurations differ.
 
-    Takes the plain form of `RunConfig.to_dict`, which is also what a run folder keeps. A section of another
-    form, as in a configuration that is not ours, is compared as a whole.
+    Takes the plain form of `RunConfig.to_dict`, as stored in run folders. A section that is not a table,
+    as in an imported configuration, is compared as a whole.
     """
-    found = []
+    names = []
     for section in ("corpus", "model", "training"):
         left, right = a.get(section, {}), b.get(section, {})
         if not (isinstance(left, Mapping) and isinstance(right, Mapping)):
-            found += [section] if left != right else []
+            names += [section] if left != right else []
             continue
         for name in sorted(left.keys() | right.keys()):
             neutral = name in NOT_IN_PAIR_KEY.get(section, ())
             if not neutral and left.get(name) != right.get(name):
-                found.append(f"{section}.{name}")
-    return found
+                names.append(f"{section}.{name}")
+    return names
 
 
 def _build(kind: Any, section: str, data: Mapping[str, Any]) -> Any:

@@ -1,4 +1,4 @@
-"""Seeds as people type them, on the command line and on the Train page alike."""
+"""Parse seed lists, for the command line and the Train page."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ from explorer.config.run import RunConfig
 from explorer.errors import ConfigError
 
 MOST_SEEDS = 1000
-"""Seeds of one list; more than that is a slip of the keyboard in a range."""
+"""Maximum length of one list; a longer range is a typo."""
 REMEDY = "write 0, or 0,1,2, or 0-4"
 
 
@@ -17,7 +17,7 @@ def parse_seed(field: str, text: str) -> int:
 
 
 def parse_seeds(field: str, text: str) -> list[int]:
-    """Seeds separated by commas, each a whole number or an inclusive range; every seed once.
+    """Seeds separated by commas, each an integer or an inclusive range, without duplicates.
 
     Raises ConfigError that names the field.
 
@@ -35,7 +35,7 @@ def parse_seeds(field: str, text: str) -> list[int]:
 
 
 def _range(field: str, piece: str) -> range:
-    """`4` is itself, `0-4` is 0, 1, 2, 3, 4; a dash without a number before it is a minus sign."""
+    """`4` is 4, `0-4` is 0, 1, 2, 3, 4; a dash without a number before it is a minus sign."""
     first, dash, last = piece.partition("-")
     if not (dash and first.strip()):
         start = read_int(field, piece, least=0, remedy=REMEDY)
@@ -54,6 +54,6 @@ def _check_length(field: str, text: str, number: int) -> None:
 
 
 def with_seed(config: RunConfig, seed: int) -> RunConfig:
-    """The same run with other initial weights and another order of the data."""
+    """A copy with another seed: other initial weights and data order."""
     check_int("training.seed", seed, least=0)
     return replace(config, training=replace(config.training, seed=seed))

@@ -1,4 +1,4 @@
-"""The strategies that the field uses, each as one configuration: benchmarked, and held by golden series.
+"""The field's balancing strategies, one configuration each: benchmarked and pinned by golden series.
 
 A new rule or routing gets a line here (`docs/strategies.md` has the whole recipe).
 """
@@ -13,10 +13,10 @@ from explorer.config.run import RunConfig
 
 @dataclass(frozen=True, kw_only=True)
 class Strategy:
-    """A balancer or routing with the settings that make it what it is."""
+    """A balancer or routing with its settings."""
 
     arm: str
-    """As on the command line, e.g. `loss_free:update_rule=rms`."""
+    """The arm as given on the command line, e.g. `loss_free:update_rule=rms`."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Further settings, `section.field` -> value."""
 
@@ -65,7 +65,7 @@ STRATEGIES: dict[str, Strategy] = {
         arm="aux_loss", settings={"model.capacity_factor": 1.25, "model.drop_policy": "position"}
     ),
     "random second expert": Strategy(arm="aux_loss", settings={"model.random_second": True}),
-    # Other ways to choose, and controls.
+    # Other routings, and controls.
     "expert choice": Strategy(arm="expert_choice"),
     "expert threshold": Strategy(arm="expert_threshold"),
     "hash": Strategy(arm="hash"),

@@ -9,7 +9,7 @@ from explorer.errors import ConfigError, one_of
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """How long, how fast, and what is measured on the way."""
+    """Duration, optimizer and measurement intervals."""
 
     num_steps: int = 800
     """Optimizer steps."""
@@ -31,23 +31,23 @@ class TrainingConfig:
     eval_interval: int = 100
     """Steps between evaluations; the last step is always evaluated."""
     eval_tokens: int = 12288
-    """Held-out tokens per evaluation on the way, shared by the domains."""
+    """Held-out tokens per intermediate evaluation, split evenly across domains."""
     final_eval_tokens: int = 36864
-    """Held-out tokens of the last evaluation; max_vio_global wants at least 32,000."""
+    """Held-out tokens of the last evaluation; max_vio_global needs at least 32,000."""
     sequence_load_interval: int = 10
-    """Steps between records of loads per sequence."""
+    """Steps between records of per-sequence loads."""
     probe_tokens: int = 0
     """Tokens of the fixed probe batch whose router logits are kept at five steps; 0 keeps none."""
     checkpoint_interval: int = 0
-    """Steps between checkpoints; 0 keeps only one when the run is stopped."""
+    """Steps between checkpoints; 0: only one, when the run is stopped."""
     gradient_probe_interval: int = later(25)
-    """Steps between looks at the routers' gradients from language and auxiliary loss; 0: never."""
+    """Steps between measurements of the router gradients of language and auxiliary loss; 0: never."""
     seed: int = 0
     """Seeds the initial weights and the order of the data."""
     device: str = "auto"
     """auto (CUDA where there is one), cpu or cuda."""
     num_threads: int = 1
-    """Threads of torch on a CPU; two runs side by side want one each."""
+    """torch threads on a CPU; with two runs in parallel, use one each."""
 
     def __post_init__(self) -> None:
         for name in (

@@ -1,9 +1,9 @@
-"""Which tokens a training step, an evaluation and the probe see.
+"""Batches for training steps, evaluation and the probe.
 
-Nothing here keeps a state. The sequence at global position i of a step (micro-batch number times
+Nothing here keeps state. The sequence at global position i of a step (micro-batch number times
 its size, plus the place in it) is a function of (seed, step, i) and of nothing else. So a resumed run
-sees what the uninterrupted one would have seen, and four micro-batches of 16 hold together exactly
-the sequences of one of 64: runs that differ in the count scope alone train on the same data.
+sees the batches of the uninterrupted one, and four micro-batches of 16 together contain exactly
+the sequences of one of 64: runs that differ only in count scope train on the same data.
 
 Shapes: B sequences, S tokens of input each, so S + 1 tokens with the last target.
 """
@@ -24,7 +24,7 @@ MAX_EVAL_SEQUENCES = 64
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Batch:
-    """Sequences to train on or to look at."""
+    """Sequences for training or for the probe."""
 
     tokens: Ids
     """[B, S + 1]; inputs are `tokens[:, :-1]`, targets `tokens[:, 1:]`."""
@@ -44,7 +44,7 @@ class HeldOutBatch(Batch):
     num_bytes: int
     """Bytes of text of the target tokens."""
     missing_tokens: int
-    """How many tokens the whole domain falls short of its share; 0 unless its text is too small."""
+    """Tokens by which the domain falls short of its share; 0 unless its text is too short."""
 
 
 def mix64(values: U64) -> U64:
@@ -56,7 +56,7 @@ def mix64(values: U64) -> U64:
 
 
 def _stream(*parts: int) -> int:
-    """One 64-bit number that depends on all parts and their order."""
+    """Hash all parts, in order, to one 64-bit number."""
     state = np.zeros(1, dtype=np.uint64)
     for part in parts:
         state = mix64(state ^ np.uint64((part * GOLDEN + 1) & MASK))
@@ -66,9 +66,9 @@ def _stream(*parts: int) -> int:
 def plan_domains(seed: int, step: int, positions: Ids, num_domains: int) -> Ids:
     """Domain of every position of a step, [B] -> [B].
 
-    Each run of D positions holds every domain once, in an order that is shuffled anew every D steps
-    and turned by one in between: so over D steps every position meets every domain once, and all are
-    equally frequent for any number of sequences.
+    Each block of D positions holds every domain once, in an order that is reshuffled every D steps and
+    rotated by one in between: over D steps every position gets every domain once, and all domains
+    are equally frequent for any number of sequences.
     """
     rounds, places = np.divmod(positions, num_domains)
     cycle, turn = divmod(step, num_domains)
@@ -80,10 +80,10 @@ def plan_domains(seed: int, step: int, positions: Ids, num_domains: int) -> Ids:
 
 
 def plan_starts(seed: int, step: int, positions: Ids, domain_ids: Ids, num_starts: Ids) -> Ids:
-    """First token of every window, [B] -> [B]; num_starts: [D], how many starts each domain has.
+    """First token of every window, [B] -> [B]; num_starts: [D], the number of possible starts per domain.
 
-    Each step has one random origin a domain; its windows follow at golden-ratio distances, which
-    spreads them evenly: within a step they overlap only when they fill much of the text.
+    Each step has one random origin per domain; its windows follow at golden-ratio distances, which
+    spreads them evenly: within a step they only overlap when they fill much of the text.
     """
     num_domains = num_starts.size
     origins = np.array([_stream(seed, 2, step, d) for d in range(num_domains)], dtype=np.uint64)
@@ -102,7 +102,7 @@ def spread_windows(num_tokens: int, length: int, wanted: int) -> Ids:
 
 
 def check_lengths(domains: tuple[str, ...], sizes: Ids, sequence_length: int, split: str) -> None:
-    """Refuse a sequence length that does not fit even once into the text of a domain."""
+    """Reject a sequence length that does not fit even once into the text of a domain."""
     for name, size in zip(domains, sizes.tolist(), strict=True):
         if size < sequence_length + 1:
             raise CorpusError(

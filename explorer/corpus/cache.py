@@ -1,7 +1,7 @@
-"""The encoded corpus on disk: one `.npz` a corpus, vocabulary and text, in the user's cache folder.
+"""The encoded corpus on disk: one `.npz` per corpus, vocabulary and text, in the user's cache folder.
 
-It only saves time. Whatever is wrong with a file (truncated, flipped bits, made by another version),
-the corpus is built again; a folder that cannot be written to means building it every time.
+It only saves time. If a file is unusable (truncated, flipped bits, written by another version), the
+corpus is rebuilt; if the folder is not writable, it is rebuilt every time.
 """
 
 import logging
@@ -40,7 +40,7 @@ Arrays = dict[str, NDArray[np.generic]]
 def default_folder() -> Path | None:
     """`moe-routing-explorer` in the user's cache folder (XDG base directory specification).
 
-    None where the system knows no home of the user: the corpus is built anew every time.
+    None if the user has no home directory: the corpus is then rebuilt every time.
     """
     base = os.environ.get("XDG_CACHE_HOME", "")
     try:
@@ -53,9 +53,9 @@ def default_folder() -> Path | None:
 
 
 def read(path: Path) -> Arrays | None:
-    """The arrays, or None where there are none to be had. The zip's checksums find damage."""
+    """The arrays, or None if the file is missing or unusable. The zip's checksums detect damage."""
     try:
-        # Opened here: np.load leaves a file that is no zip open.
+        # Opened here, since np.load leaves a file open if it is not a zip.
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except FileNotFoundError:
@@ -66,7 +66,7 @@ def read(path: Path) -> Arrays | None:
 
 
 def write(path: Path, arrays: Arrays) -> None:
-    """Write it, whole or not at all: a reader sees the old file or the new one."""
+    """Write atomically: a reader sees the old file or the new one."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as file:

@@ -3,7 +3,7 @@
     corpus = load_corpus(CorpusConfig(name="mix"))
     batch = corpus.batch(seed=0, step=0, micro_batch=0, num_sequences=16, sequence_length=128)
 
-numpy only: the training loop makes tensors of it.
+numpy only; the training loop converts to tensors.
 """
 
 import hashlib
@@ -35,9 +35,9 @@ from explorer.corpus.units import BLOCK_BYTES, HELD_OUT_SHARE, Domain, blocks
 from explorer.errors import CorpusError
 
 FORMAT = 1
-"""Raise it when the code that makes tokens of text changes: digests and cached files follow."""
+"""Increment when the code from text to tokens changes: it enters digests and cache keys."""
 TOKENIZER_BYTES = 4_000_000
-"""Text that the BPE is trained on, shared equally by the domains."""
+"""Bytes of text for BPE training, split evenly across domains."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,7 +51,7 @@ class Corpus:
     vocab_size: int
     tokenizer: Tokenizer
     train_tokens: tuple[NDArray[np.unsignedinteger[Any]], ...] = field(repr=False)
-    """One array a domain: its training units one after the other."""
+    """One array per domain: its training units, concatenated."""
     held_out_tokens: tuple[NDArray[np.unsignedinteger[Any]], ...] = field(repr=False)
 
     @cached_property
@@ -67,7 +67,7 @@ class Corpus:
     ) -> Batch:
         """B = num_sequences windows of training text, each inside one domain, domains balanced.
 
-        The micro-batches of a step are consecutive stretches of one stream of sequences: 4 of size B
+        The micro-batches of a step are consecutive slices of one stream of sequences: 4 of size B
         equal 1 of size 4 B. Raises CorpusError if a domain is shorter than a sequence.
         """
         check_lengths(self.domains, self._train_sizes, sequence_length, "training")
@@ -90,18 +90,18 @@ class Corpus:
         return Batch(tokens=tokens, domain_ids=domain_ids, domain_names=names)
 
     def held_out(self, *, num_tokens: int, sequence_length: int) -> list[HeldOutBatch]:
-        """The same held-out windows every time: equal tokens a domain, at most 64 sequences a batch.
+        """The same held-out windows every time: equal tokens per domain, at most 64 sequences per batch.
 
         A domain's share is `num_tokens // D`, in whole sequences, at least one. Windows do not overlap
-        and never wrap; where a domain has too little text, `missing_tokens` says by how much.
+        and never wrap; where a domain has too little text, `missing_tokens` is the shortfall.
         """
         check_lengths(self.domains, self._held_out_sizes, sequence_length, "held-out")
-        wanted = max(1, num_tokens // (len(self.domains) * sequence_length))
+        num_windows = max(1, num_tokens // (len(self.domains) * sequence_length))
         lengths = self.tokenizer.token_lengths
         result = []
         for domain, name in enumerate(self.domains):
-            starts = spread_windows(self.held_out_tokens[domain].size, sequence_length + 1, wanted)
-            missing = (wanted - starts.size) * sequence_length
+            starts = spread_windows(self.held_out_tokens[domain].size, sequence_length + 1, num_windows)
+            missing = (num_windows - starts.size) * sequence_length
             for first in range(0, starts.size, MAX_EVAL_SEQUENCES):
                 part = starts[first : first + MAX_EVAL_SEQUENCES]
                 ids = np.full(part.size, domain, dtype=np.int64)
@@ -121,7 +121,7 @@ class Corpus:
         return result
 
     def probe(self, *, num_tokens: int = 1024, sequence_length: int = 128) -> Batch:
-        """Fixed held-out sequences for looking at single tokens; domains take turns.
+        """Fixed held-out sequences for inspecting single tokens; domains alternate.
 
         num_tokens must be a multiple of sequence_length. Raises CorpusError if the text is too short.
         """
@@ -149,7 +149,7 @@ class Corpus:
 def load_corpus(
     config: CorpusConfig, *, cache_dir: Path | None = None, data_folder: Path = DATA_FOLDER
 ) -> Corpus:
-    """Read, split and tokenize a corpus, or take it from the cache (`cache_dir`, else the user's).
+    """Read, split and tokenize a corpus, or load it from the cache (`cache_dir`, else the user's).
 
     Raises CorpusError if committed data is missing or damaged, or if a domain cannot be split.
     """
@@ -171,7 +171,7 @@ def load_corpus(
 
 
 def _key(config: CorpusConfig, texts: list[tuple[str, str]]) -> str:
-    """Digest of everything that decides the arrays, known before any text is decompressed."""
+    """Digest of everything that determines the arrays; needs no decompressed text."""
     version = ""
     if config.tokenizer == "bpe":
         from tokenizers import __version__ as version
@@ -190,7 +190,7 @@ def _pack(text: str) -> NDArray[np.uint8]:
 
 
 def _training_text(domains: list[Domain]) -> Iterator[str]:
-    """Pieces of training text, equally many bytes a domain, in a fixed order."""
+    """Pieces of training text, the same number of bytes per domain, in a fixed order."""
     sizes = [sum(unit.num_bytes for unit in domain.train) for domain in domains]
     share = min(*sizes, TOKENIZER_BYTES // len(domains))
     for domain, size in zip(domains, sizes, strict=True):
@@ -222,13 +222,13 @@ def _build(config: CorpusConfig, domains: list[Domain]) -> cache.Arrays:
 
 
 def _restore(config: CorpusConfig, names: tuple[str, ...], key: str, arrays: cache.Arrays) -> Corpus | None:
-    """A corpus from its arrays; None if they are not what this configuration wants."""
-    wanted = {
+    """A corpus from its arrays; None if they do not match this configuration."""
+    expected = {
         "key",
         "tokenizer",
         *(f"{split}_{i}" for split in ("train", "held_out") for i in range(len(names))),
     }
-    if set(arrays) != wanted or arrays["key"].tobytes().decode("utf-8", "replace") != key:
+    if set(arrays) != expected or arrays["key"].tobytes().decode("utf-8", "replace") != key:
         return None
     definition = arrays["tokenizer"].tobytes()
     tokenizer: Tokenizer = ByteTokenizer()

@@ -1,7 +1,7 @@
-"""What each corpus consists of: its domains, their units and their split.
+"""The domains of each corpus, their units and their split.
 
 The six domains of the mix were chosen because their token distributions differ (Jensen-Shannon
-divergence 0.3-0.8 bits); two kinds of English prose (0.16) would not be told apart by a router.
+divergence 0.3-0.8 bits); a router could not distinguish two kinds of English prose (0.16).
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ MIX_CAP = 1_200_000
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """One domain before it is read. `key` changes whenever the text does, and is cheap to get."""
+    """One domain before it is read. `key` changes whenever the text does, and is cheap to compute."""
 
     name: str
     key: Callable[[], str]
@@ -31,14 +31,14 @@ class Source:
 
 def _prose(name: str, file: str, folder: Path, cap: int | None = None) -> Source:
     def units() -> list[Unit]:
-        found = blocks(file, read_text(file, folder))
-        return select(found, cap) if cap else found
+        all_units = blocks(file, read_text(file, folder))
+        return select(all_units, cap) if cap else all_units
 
     return Source(name=name, key=lambda: f"{content_digest(file, folder)} cap {cap}", units=units)
 
 
 def _frozen(name: str, folder: Path, *, whole_files: bool) -> Source:
-    """A frozen excerpt. Source files stay whole; stretches of tables are cut into blocks."""
+    """A frozen excerpt. Source files stay whole; excerpts of tables are cut into blocks."""
     file = f"{name}.jsonl.xz"
 
     def units() -> list[Unit]:
@@ -49,12 +49,12 @@ def _frozen(name: str, folder: Path, *, whole_files: bool) -> Source:
 
 
 def _stdlib() -> Source:
-    found: list[Unit] = []
+    cached: list[Unit] = []
 
     def units() -> list[Unit]:
-        if not found:
-            found.extend(stdlib_units())
-        return found
+        if not cached:
+            cached.extend(stdlib_units())
+        return cached
 
     def key() -> str:
         return sha256("\0".join(part for unit in units() for part in (unit.name, unit.text)).encode("utf-8"))

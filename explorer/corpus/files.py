@@ -1,4 +1,4 @@
-"""The committed data of `data/corpus`: found, checked against its manifest, decompressed.
+"""Read the committed data of `data/corpus`: check it against the manifest and decompress it.
 
 `manifest.json` holds, for every file, the SHA-256 of the file and of its uncompressed content. The
 first is checked whenever a corpus is loaded (a few milliseconds), the second when the text is read.
@@ -84,7 +84,7 @@ def read_text(name: str, folder: Path = DATA_FOLDER) -> str:
 
 
 def read_units(name: str, folder: Path = DATA_FOLDER) -> list[Unit]:
-    """A committed `.jsonl.xz` of {"path", "text"}, one source file a line."""
+    """A committed `.jsonl.xz` of {"path", "text"}, one source file per line."""
     rows = (json.loads(line) for line in read_content(name, folder).splitlines())
     return [Unit(name=row["path"], text=row["text"]) for row in rows]
 
@@ -95,6 +95,6 @@ def pack_units(units: list[Unit]) -> bytes:
         json.dumps({"path": unit.name, "text": unit.text}, ensure_ascii=False)
         for unit in sorted(units, key=lambda unit: unit.name)
     )
-    # json.dumps escapes the line breaks inside a text; U+0085 and friends stay, and bytes.splitlines
+    # json.dumps escapes the line breaks inside a text; U+0085 and the like stay, and bytes.splitlines
     # (used for reading) splits at \n and \r only.
     return "".join(row + "\n" for row in rows).encode("utf-8")

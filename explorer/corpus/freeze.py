@@ -3,7 +3,7 @@
 Reads the standard library of the running Python and the installed torch, altair, plotly and numpy, writes
 `python.jsonl.xz`, `cpp.jsonl.xz`, `json.jsonl.xz` and `digits.jsonl.xz` to `data/corpus`, their
 licences to `data/corpus/licences` and the manifest. Other versions give other texts, hence another
-corpus digest: do this only on purpose. `data/README.md` names the versions that were used.
+corpus digest: run this only on purpose. `data/README.md` names the versions that were used.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from explorer.files import write_whole
 
 CAP = 1_200_000
 JSON_CAP = 1_000_000
-# Files with a notice of their own (LLVM, Boost and others) are not covered by the package's licence.
+# Files with their own notice (LLVM, Boost and others) are not covered by the package's licence.
 OWN_NOTICE = re.compile("copyright|licen[sc]e", re.IGNORECASE)
 
 
@@ -42,19 +42,19 @@ def cpp_files() -> list[Unit]:
 
 
 def json_files() -> list[Unit]:
-    """Stretches of the Vega-Lite schema and of plotly's validators, half each."""
+    """Excerpts of the Vega-Lite schema and of plotly's validators, half each."""
     altair, plotly = package_folder("altair"), package_folder("plotly")
     schema = max((altair / "vegalite").glob("v*/schema/vega-lite-schema.json"))
     pieces = []
     for folder, path in ((altair, schema), (plotly, plotly / "validators" / "_validators.json")):
         (unit,) = read_files(folder, [path])
-        # Stretches of 16 kB keep some of the nesting that blocks of 4 kB would cut.
+        # Excerpts of 16 kB keep some of the nesting that blocks of 4 kB would cut.
         pieces += select(blocks(f"{folder.name}/{unit.name}", unit.text, 16_384), JSON_CAP // 2)
     return pieces
 
 
 def digits_files() -> list[Unit]:
-    """NumPy's numeric test vectors: hexadecimal and decimal numbers, in stretches of 16 kB."""
+    """NumPy's numeric test vectors: hexadecimal and decimal numbers, in excerpts of 16 kB."""
     folder = package_folder("numpy")
     paths = [p for part in ("_core", "random") for p in (folder / part / "tests" / "data").glob("*.csv")]
     files = read_files(folder, paths)
@@ -111,7 +111,7 @@ def write(folder: Path = DATA_FOLDER) -> dict[str, Any]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write the files, or with --check say which ones the installed packages would change."""
+    """Write the files, or with --check list those that the installed packages would change."""
     parser = argparse.ArgumentParser(prog="python -m explorer.corpus.freeze", description=__doc__)
     parser.add_argument("--check", action="store_true", help="compare only; exits with 1 on a difference")
     if not parser.parse_args(arguments).check:

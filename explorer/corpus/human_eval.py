@@ -1,7 +1,7 @@
 """HumanEval (Chen et al. 2021, arXiv 2107.03374): 164 hand-written programming problems.
 
-A model of this project's size solves none of them. They serve to compare expert loads on prompt
-and solution, and bits per byte of the canonical solution. Nothing here executes code.
+A model of this project's size solves none of them. They are used to compare expert loads on prompt
+and solution, and for bits per byte of the canonical solution. Nothing here executes code.
 """
 
 import json

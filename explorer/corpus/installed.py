@@ -1,4 +1,4 @@
-"""Text that lies in installed packages: located without importing them.
+"""Text in installed packages, located without importing them.
 
 Only the `python` corpus reads it when a run starts. The `mix` uses frozen excerpts
 (`explorer.corpus.freeze`), so it does not depend on which versions are installed.
@@ -12,8 +12,8 @@ from pathlib import Path
 from explorer.corpus.units import Unit
 from explorer.errors import CorpusError
 
-# What slim builds leave out, machine-made tables, and other people's packages: without these the
-# same kind of file is there everywhere.
+# Parts that slim builds omit, generated tables, and third-party packages: without them, every
+# installation has the same kind of file.
 SKIPPED_FOLDERS = frozenset(
     {"test", "tests", "idle_test", "lib2to3", "encodings", "pydoc_data"}
     | {"site-packages", "dist-packages", "__pycache__"}
@@ -21,7 +21,7 @@ SKIPPED_FOLDERS = frozenset(
 
 
 def package_folder(name: str) -> Path:
-    """Folder of a top-level package; nothing of it is executed."""
+    """Folder of a top-level package; executes none of its code."""
     spec = find_spec(name)
     if spec is None or not spec.submodule_search_locations:
         raise CorpusError(f"package {name}: is not installed; install it with `pip install {name}`.")
@@ -49,14 +49,14 @@ def read_files(folder: Path, paths: Iterable[Path]) -> list[Unit]:
 def stdlib_units(folder: Path | None = None) -> list[Unit]:
     """Source files of the standard library, filtered (8-10 MB, 440-540 files)."""
     folder = folder or stdlib_folder()
-    found = (
+    paths = (
         path
         for path in folder.rglob("*.py")
         if not SKIPPED_FOLDERS.intersection(path.relative_to(folder).parts[:-1])
-        # Build settings of this very interpreter: machine-made, with the builder's paths.
+        # Build settings of this interpreter: generated, with the builder's paths.
         and not path.name.startswith("_sysconfigdata")
     )
-    units = read_files(folder, found)
+    units = read_files(folder, paths)
     if not units:
         raise CorpusError(
             f"{folder}: holds no Python source, but corpus.name = 'python' reads the standard library"

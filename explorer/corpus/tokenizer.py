@@ -1,4 +1,4 @@
-"""Two lossless tokenizers: byte-level BPE trained on the corpus itself, and the plain bytes.
+"""Two lossless tokenizers: byte-level BPE trained on the corpus itself, and raw bytes.
 
 Both work offline. BPE follows GPT-2's recipe (byte-level alphabet of 256 symbols, so there are no
 unknown characters), trained with Hugging Face `tokenizers`; the same text gives the same merges.
@@ -28,26 +28,26 @@ class Tokenizer(Protocol):
 
     @property
     def token_lengths(self) -> Ids:
-        """Bytes of text behind every id, [vocab_size]."""
+        """Bytes of text per id, [vocab_size]."""
 
     def encode(self, text: str) -> Ids:
         """Token ids, [num_tokens]."""
 
     def encode_many(self, texts: Sequence[str]) -> list[Ids]:
-        """As `encode`, text by text, and faster."""
+        """`encode` of each text; faster than one call per text."""
 
     def decode(self, ids: ArrayLike) -> str:
-        """Text of the ids; bytes that are no whole character become U+FFFD."""
+        """Text of the ids; incomplete characters become U+FFFD."""
 
     def token_bytes(self, ids: ArrayLike) -> int:
-        """Number of UTF-8 bytes of text behind these ids."""
+        """Number of UTF-8 bytes of text that these ids encode."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for `tokenizer.json`; `tokenizer_from_json` reads it back."""
 
 
 class ByteTokenizer:
-    """One token a byte: 256 ids, nothing to train."""
+    """One token per byte: 256 ids, no training."""
 
     vocab_size = 256
 
@@ -76,7 +76,7 @@ class BpeTokenizer:
 
     def __init__(self, definition: str) -> None:
         """definition: the library's JSON text of a byte-level BPE."""
-        import tokenizers  # 30 ms, and the bytes tokenizer goes without
+        import tokenizers  # takes 30 ms, and the bytes tokenizer does not need it
 
         self.definition = definition
         try:
@@ -137,8 +137,8 @@ def _checked(ids: ArrayLike, vocab_size: int) -> Ids:
 def one_thread() -> Iterator[None]:
     """Let `tokenizers` run in this thread, unless the user has set TOKENIZERS_PARALLELISM.
 
-    The library reads the variable at every call. Its own threads would fight with a training run for
-    the cores, and a later fork would print warnings. The variable is put back afterwards.
+    The library reads the variable at every call. Its own threads would compete with a training run for
+    the cores, and a later fork would print warnings. The variable is restored afterwards.
     """
     if "TOKENIZERS_PARALLELISM" in os.environ:
         yield
@@ -151,7 +151,7 @@ def one_thread() -> Iterator[None]:
 
 
 def train_bpe(texts: Iterable[str], vocab_size: int) -> BpeTokenizer:
-    """Train on pieces of text; CorpusError if they are too few for so many merges."""
+    """Train on pieces of text; CorpusError if there is too little text for so many merges."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     model = Tokenizer(models.BPE())

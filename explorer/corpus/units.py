@@ -1,7 +1,7 @@
-"""Units of text, and which of them are held out.
+"""Units of text, and the held-out split.
 
-A unit is the smallest piece that lies wholly in one split: a file for code, a line-aligned block of
-about 4 kB elsewhere. The split depends on hashes, never on the position in a text.
+A unit is the smallest piece of text that is never divided between splits: a file for code, a
+line-aligned block of about 4 kB elsewhere. The split depends on hashes, never on text positions.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ class Unit:
 
 @dataclass(frozen=True, kw_only=True)
 class Domain:
-    """The text of one domain, split. Units keep their order, so neighbours may stay neighbours."""
+    """The text of one domain, split. Units keep their order, so that neighbours may stay adjacent."""
 
     name: str
     train: tuple[Unit, ...]
@@ -44,7 +44,7 @@ class Domain:
 
 
 def blocks(name: str, text: str, block_bytes: int = BLOCK_BYTES) -> list[Unit]:
-    """Cut a text behind the first line break at or after every `block_bytes` bytes; nothing is lost."""
+    """Cut a text after the first line break at or beyond every `block_bytes` bytes; lossless."""
     found: list[Unit] = []
     lines: list[str] = []
     size = 0
@@ -90,8 +90,8 @@ def select(units: Iterable[Unit], max_bytes: int) -> list[Unit]:
 def split(name: str, units: Iterable[Unit]) -> Domain:
     """Hold out units in the order of their hash until 7.5 % of the bytes are reached.
 
-    So whether a unit is held out hangs on its name alone, but for the few at the edge; a unit that
-    would lift the share above 10 % is passed over. Raises CorpusError unless 5-10 % can be held out.
+    So whether a unit is held out depends only on its name, except for the few at the edge; a unit that
+    would raise the share above 10 % is skipped. Raises CorpusError unless 5-10 % can be held out.
     """
     units = without_repeats(units)
     sizes = {unit.name: unit.num_bytes for unit in units}

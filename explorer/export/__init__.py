@@ -1,1 +1,1 @@
-"""What leaves the app: figures, the data behind them, and bundles of both with their provenance."""
+"""Exports: figures, their data, and bundles of both with their provenance."""

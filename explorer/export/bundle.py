@@ -1,7 +1,7 @@
 """Everything of a view in one zip: figures, data, specifications, SQL, manifest and a report.
 
-A figure that cannot be drawn does not take the others with it: it is named with its error in the manifest,
-and README and report say so at their top.
+A figure that cannot be drawn does not affect the others: the manifest lists its error, and README and
+report mention it at the top.
 """
 
 import io
@@ -24,7 +24,7 @@ from explorer.figures.panel import Panel
 
 STILLS = ("svg", "png", "pdf")
 _TIME = (1980, 1, 1, 0, 0, 0)
-"""Of every member, so that equal content gives an equal file; the manifest knows the real time."""
+"""Timestamp of every member, so that equal content gives an equal file; the manifest has the real time."""
 
 
 @dataclass(kw_only=True)
@@ -35,9 +35,9 @@ class Entry:
     files: dict[str, bytes] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     drawn: "Future[Drawn] | None" = None
-    """Its stills, which another process draws meanwhile."""
+    """Its stills, drawn by another process meanwhile."""
     picture: str | None = None
-    """For the report: without a title, since the report writes it."""
+    """Drawing for the report, which writes the title itself."""
 
 
 def make(
@@ -47,11 +47,11 @@ def make(
     failed: Sequence[str] = (),
     converters: Converters | None = None,
 ) -> bytes:
-    """The zip. Names of its members come from the keys of the figures alone.
+    """Make the zip. Member names depend only on the keys of the figures.
 
-    Panels may be built while they are taken: each is drawn by `converters` meanwhile (None: some of its own).
-    provenance: of these panels. failed: sentences on figures that could not even be handed over; it may
-    grow while the panels are taken.
+    `panels` may be lazy: each panel is drawn by `converters` while the next is built (None: creates its own).
+    provenance: of these panels. failed: messages on figures that could not be built; it may
+    grow while the panels are consumed.
     """
     with nullcontext(converters) if converters is not None else Converters() as pool:
         entries = [_entry(panel, settings, pool) for panel in panels]
@@ -93,7 +93,7 @@ def _entry(panel: Panel, settings: FigureSettings, converters: Converters) -> En
         live = figures.chart_of(panel, dark=settings.dark, still=False)
         spec = vega.to_json(live.at(pixels(settings), title=settings.title))
         entry.files[f"spec/{key}.vl.json"] = msgspec.json.format(spec, indent=1).encode()
-    except Exception as error:  # whatever it is, the other figures must not be lost with this one
+    except Exception as error:  # any error, so that the other figures are not lost with this one
         entry.problems.append(f"the figure could not be drawn ({words(error)})")
     for kind in TABLES:
         try:
@@ -107,14 +107,14 @@ def _entry(panel: Panel, settings: FigureSettings, converters: Converters) -> En
 
 def _order(panel: Panel, settings: FigureSettings) -> Order:
     chart = figures.chart_of(panel, dark=settings.dark)
-    # The report's drawing is that of the files where they differ in the title only.
+    # The report reuses the drawing of the files if they differ only in the title.
     same = replace(settings, title=False, dpi=report.PICTURE.dpi) == report.PICTURE
     page = None if same else (figures.chart_of(panel, dark=False), report.PICTURE)
     return Order(chart=chart, settings=settings, kinds=STILLS, page=page)
 
 
 def _take_drawn(entry: Entry) -> None:
-    """Wait for the stills of an entry; an error is one of its problems."""
+    """Wait for the stills of an entry; an error is added to its problems."""
     if entry.drawn is None:
         return
     try:
@@ -130,7 +130,7 @@ def _take_drawn(entry: Entry) -> None:
 def manifest(
     entries: Sequence[Entry], provenance: Provenance, settings: FigureSettings, problems: Sequence[str]
 ) -> dict[str, Any]:
-    """What the bundle holds and where it comes from."""
+    """Contents and provenance of the bundle."""
     return {
         "made_by": "MoE Routing Explorer",
         "version": versions()["explorer"],

@@ -1,8 +1,8 @@
-"""Processes that draw beside the one that asks for them.
+"""Worker processes that draw charts.
 
-vl-convert holds Python's lock while it works, so threads would wait for each other. A process of ours reads
-pickled orders from its input and answers on its output; it ends when its input does, so none outlives
-the command that started it, whatever becomes of that.
+vl-convert holds Python's global lock while it works, so threads would block each other. A worker process
+reads pickled orders from its input and answers on its output; it ends when its input closes, so none
+outlives the command that started it, however that ends.
 """
 
 import os
@@ -23,25 +23,25 @@ if TYPE_CHECKING:
     from explorer.export.settings import FigureSettings
 
 MOST = 2
-"""Each takes about 150 MB and half a second to start; more hardly help, since whoever asks is slower."""
+"""Each takes about 150 MB and half a second to start; more hardly help, as the caller is slower."""
 _CODE = "from explorer.export.converters import serve; serve()"
 _FOLDER = Path(__file__).parents[2]
 
 
 class ConverterError(Exception):
-    """A chart could not be drawn; the text names the error of the converter."""
+    """A chart could not be drawn; the text is the converter's error."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What is wanted of one chart."""
+    """An order to draw one chart."""
 
     chart: "Chart"
     settings: "FigureSettings"
     kinds: tuple[str, ...]
     """Formats of `drawing.convert`."""
     page: "tuple[Chart, FigureSettings] | None" = None
-    """How a report shows it, where that is another drawing."""
+    """The chart for a report, if that is a different drawing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,14 +51,14 @@ class Drawn:
     files: Mapping[str, bytes]
     """By format."""
     in_page: str
-    """The picture for a report, without its title."""
+    """The drawing for a report, without its title."""
 
 
 class Converters:
-    """A few processes that draw charts. Close it, or use it in a `with`."""
+    """A pool of processes that draw charts. Close it, or use it in a `with`."""
 
     def __init__(self, most: int = MOST) -> None:
-        # One processor is busy with building the charts.
+        # One core is busy building the charts.
         count = max(1, min(most, (os.cpu_count() or 1) - 1))
         self._free: list[subprocess.Popen[bytes]] = [_start() for _ in range(count)]
         self._all = list(self._free)
@@ -66,7 +66,7 @@ class Converters:
         self._threads = ThreadPoolExecutor(count, "converter")
 
     def draw(self, order: Order) -> "Future[Drawn]":
-        """The files of an order, later. The future raises ConverterError where the chart cannot be drawn."""
+        """A future of an order's files, which raises ConverterError if the chart cannot be drawn."""
         return self._threads.submit(self._run, order)
 
     def _run(self, order: Order) -> Drawn:
@@ -89,7 +89,7 @@ class Converters:
         return drawn
 
     def close(self) -> None:
-        """End the processes; what they have not drawn is given up."""
+        """End the processes; pending orders are dropped."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         for process in self._all:
             process.kill()
@@ -106,7 +106,7 @@ class Converters:
 
 
 def _start() -> "subprocess.Popen[bytes]":
-    # In a session of its own: Ctrl-C is for the command, which then closes the converter's input.
+    # In a separate session: Ctrl-C goes to the command, which then closes the worker's input.
     return subprocess.Popen(
         [sys.executable, "-c", _CODE],
         cwd=_FOLDER,
@@ -128,10 +128,10 @@ def _ask(process: "subprocess.Popen[bytes]", order: Order) -> Any:
 
 
 def serve() -> None:
-    """Draw what comes in until the input ends."""
+    """Draw incoming orders until the input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     source, target = sys.stdin.buffer, sys.stdout.buffer
-    # Nothing that a library prints may get between the answers.
+    # Output of libraries must not mix with the answers.
     sys.stdout = sys.stderr
     from explorer.export import drawing
 
@@ -151,7 +151,7 @@ def serve() -> None:
 
 
 def fill(order: Order) -> Drawn:
-    """Draw here and now."""
+    """Draw an order in this process."""
     from explorer.export import drawing
 
     whole, untitled = drawing.draw_twice(order.chart, order.settings)

@@ -1,4 +1,4 @@
-"""The numbers behind a figure as CSV and Parquet."""
+"""The data behind a figure as CSV and Parquet."""
 
 import io
 import re
@@ -12,7 +12,7 @@ from explorer.figures.panel import Panel
 
 
 def table(panel: Panel, kind: str) -> bytes:
-    """The bytes of a file. Without a table it holds the rows that the figure draws.
+    """The bytes of a file: the panel's table, or else the rows that the figure draws.
 
     Raises ConfigError for an unknown format.
     """
@@ -22,13 +22,13 @@ def table(panel: Panel, kind: str) -> bytes:
     if kind == "csv":
         harmless(flat(frame)).write_csv(out)
     else:
-        # A file of another program cannot hold what has no type at all.
+        # Files for other programs cannot hold columns without a type.
         frame.with_columns(cs.by_dtype(pl.Null).cast(pl.String)).write_parquet(out)
     return out.getvalue()
 
 
 def rows(panel: Panel) -> pl.DataFrame:
-    """The panel's table; where it has none, the largest data set of the figure."""
+    """The panel's table, or else the largest data set of the figure."""
     if panel.table is not None:
         return panel.table
     frames = [frame for name, frame in panel.spec.datasets.items() if name != panel.spec.playhead]
@@ -36,15 +36,15 @@ def rows(panel: Panel) -> pl.DataFrame:
 
 
 def flat(frame: pl.DataFrame) -> pl.DataFrame:
-    """Lists, arrays and structs as JSON, because a CSV has only values."""
+    """Lists, arrays and structs as JSON, because a CSV only has scalar values."""
     nested = [name for name, kind in frame.schema.items() if kind.is_nested()]
     return frame.with_columns(_as_json(frame[name]) for name in nested)
 
 
 def harmless(frame: pl.DataFrame) -> pl.DataFrame:
-    """The same for a spreadsheet, which would run a text that begins like a formula: it gets an apostrophe.
+    """Prefix text that looks like a formula with an apostrophe, so that a spreadsheet does not run it.
 
-    Columns of numbers stay as they are, and so does a text that is a number, such as -0.5.
+    Numeric columns, and text that is a number such as -0.5, stay unchanged.
     """
     texts = [name for name, kind in frame.schema.items() if kind in (pl.String, pl.Categorical, pl.Enum)]
     safe = frame.with_columns(_harmless(pl.col(name).cast(pl.String), name) for name in texts)
@@ -57,7 +57,7 @@ def _harmless(column: pl.Expr, name: str) -> pl.Expr:
 
 
 FORMULA = r"^\s*[=+\-@\t\r]"
-"""How a cell begins that a spreadsheet takes for a formula; space in front does not stop it."""
+"""Start of a cell that a spreadsheet treats as a formula, even after leading spaces."""
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
 

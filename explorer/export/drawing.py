@@ -1,6 +1,6 @@
-"""Drawing by vl-convert: no browser, no network. Everything starts from one SVG, so the formats agree.
+"""Drawing by vl-convert: no browser, no network. All formats are made from one SVG, so they agree.
 
-Loads nothing but the converter, because `export.converters` runs it in processes of its own.
+Loads only the converter, because `export.converters` runs it in worker processes.
 """
 
 import base64
@@ -17,7 +17,7 @@ from explorer.export import svg, titles
 from explorer.export.settings import LABEL_PX, MM_PER_INCH, PT_PER_INCH, FigureSettings
 
 MOST_SVG = 700_000
-"""A larger drawing (a heatmap has a rectangle per cell) is an image in a page, or the page gets slow."""
+"""Larger drawings (a heatmap has a rectangle per cell) are embedded as images, or the page gets slow."""
 PAGE_DPI = 200
 """Of such an image."""
 
@@ -27,11 +27,11 @@ class Chart:
     """A chart that can be drawn at any width."""
 
     key: str
-    """Ids in its SVG begin with it, so that several fit into one page."""
+    """Prefix of ids in its SVG, so that one page can hold several."""
     subject: str
     finding: str
     vega: Mapping[str, Any]
-    """Complete Vega-Lite but for the width and the title."""
+    """Complete Vega-Lite except for width and title."""
 
     def at(self, width: int, *, title: bool) -> dict[str, Any]:
         """Complete Vega-Lite, `width` pixels wide."""
@@ -41,36 +41,36 @@ class Chart:
 
 @dataclass(frozen=True, kw_only=True)
 class Drawing:
-    """An SVG and how large it is."""
+    """An SVG and its size."""
 
     view_box: tuple[float, float]
     """Width and height in pixels."""
     body: str
-    """What stands inside of the SVG element."""
+    """Content of the SVG element."""
     width_pt: float
     height_pt: float
 
     @property
     def svg(self) -> str:
-        """In millimetres, as print knows it."""
+        """The SVG with its size in millimetres, for print."""
         width, height = (value / PT_PER_INCH * MM_PER_INCH for value in (self.width_pt, self.height_pt))
         return self.markup(width=f"{width:.3f}mm", height=f"{height:.3f}mm")
 
     @property
     def in_points(self) -> str:
-        """For the converter, which takes a pixel for a point."""
+        """The SVG with its size in points, for the converter, which treats a pixel as a point."""
         return self.markup(width=f"{self.width_pt:.4f}", height=f"{self.height_pt:.4f}")
 
     def markup(self, **attributes: str) -> str:
         """The SVG; attributes of its root beside the view box, `_` for a hyphen."""
         given = {name.replace("_", "-"): value for name, value in attributes.items()}
         box = " ".join(f"{value:g}" for value in (0, 0, *self.view_box))
-        # A viewer with wider letters must not cut them off.
+        # A viewer with wider fonts must not clip text.
         start = svg.start_tag({**given, "class": "marks", "overflow": "visible", "viewBox": box})
         return f"{start}{self.body}</svg>"
 
     def in_page(self, alt: str) -> str:
-        """For an HTML page: the SVG, or a PNG where that is too large."""
+        """Markup for an HTML page: the SVG, or a PNG if that is too large."""
         if len(self.body) <= MOST_SVG:
             return self.markup(role="img", aria_label=alt)
         image = base64.b64encode(convert(self, "png", PAGE_DPI)).decode()
@@ -87,7 +87,7 @@ def convert(drawing: Drawing, kind: str, dpi: int) -> bytes:
 
 
 def pixels(settings: FigureSettings) -> int:
-    """Width of the drawing: the narrower the page or the larger the letters, the fewer pixels."""
+    """Width of the drawing: fewer for narrower pages and larger fonts."""
     return max(120, round(settings.width_pt * LABEL_PX / settings.font_pt))
 
 
@@ -97,10 +97,10 @@ def draw(chart: Chart, settings: FigureSettings) -> Drawing:
 
 
 def draw_twice(chart: Chart, settings: FigureSettings) -> tuple[Drawing, Drawing]:
-    """Draw a chart at its size, as it is asked for and without its title.
+    """Draw a chart at its size, both as configured and without its title.
 
-    With a height, the width in pixels is searched for that gives the proportions: legends and titles
-    break differently at another width, so the second look is the exact one.
+    With a height, the width in pixels with the right proportions is found in two passes: legends and
+    titles wrap differently at another width, so the second pass is the exact one.
     """
     width = pixels(settings)
     root, title_px = _vega_svg(chart, settings, width)
@@ -118,7 +118,7 @@ def draw_twice(chart: Chart, settings: FigureSettings) -> tuple[Drawing, Drawing
 
 
 def _vega_svg(chart: Chart, settings: FigureSettings, width: int) -> tuple[Element, int]:
-    """Vega's drawing and the pixels that its title takes."""
+    """Vega's drawing and the height of its title in pixels."""
     vega = chart.at(width, title=settings.title)
     text = json.dumps(vega, ensure_ascii=False, allow_nan=False, default=str)
     title_px = titles.height(vega["title"]) if settings.title else 0

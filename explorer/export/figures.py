@@ -1,4 +1,4 @@
-"""A figure as PNG, SVG, PDF or a page of its own."""
+"""A figure as PNG, SVG, PDF or a standalone page."""
 
 from explorer.errors import one_of
 from explorer.export import drawing, pages, vega
@@ -24,7 +24,7 @@ def draw(panel: Panel, settings: FigureSettings) -> drawing.Drawing:
 
 
 def chart_of(panel: Panel, *, dark: bool, still: bool = True) -> drawing.Chart:
-    """A panel's chart, ready to be drawn; still: see `vega.complete`."""
+    """A panel's chart, ready for drawing; still: see `vega.complete`."""
     return drawing.Chart(
         key=panel.key,
         subject=panel.subject,

@@ -1,4 +1,4 @@
-"""Files of one view, whether a page or a command has opened it."""
+"""Files of one view, opened by a page or by a command."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     from explorer.export.film import Film
 
 MOST_OF_RUNS = 300
-"""Letters of run ids in the footer of a figure; more of them are left out."""
+"""Maximum length of the run ids in a figure's footer; further ones are left out."""
 
 RunRows = Callable[[Sequence[str]], Sequence[Mapping[str, Any]]]
 """Run ids -> rows of the table `runs`, in their order."""
 
 
 class ViewPanels(Protocol):
-    """The panels of a view as it stands."""
+    """The panels of an open view."""
 
     @property
     def title(self) -> str:
-        """Of the page."""
+        """Title of the page."""
 
     @property
     def view(self) -> str:
@@ -32,18 +32,18 @@ class ViewPanels(Protocol):
 
     @property
     def permalink(self) -> str:
-        """Path and query that open the view again, below the app's address."""
+        """Path and query that reopen the view, below the app's address."""
 
     @property
     def keys(self) -> list[str]:
-        """Every panel that can be exported, in the order of the page."""
+        """Keys of the exportable panels, in page order."""
 
     @property
     def films(self) -> Mapping[str, Callable[[], "Film"]]:
-        """What can be played as an animation, by the key of its panel."""
+        """Animations by the key of their panel."""
 
     def get(self, key: str) -> Panel:
-        """One panel as it is now."""
+        """One panel in its current state."""
 
 
 def figure(view: ViewPanels, key: str, kind: str, settings: FigureSettings) -> bytes:
@@ -83,7 +83,7 @@ def zipped(
         for key in keys:
             try:
                 yield view.get(key)
-            except Exception as error:  # the others are still wanted
+            except Exception as error:  # the others can still be exported
                 failed.append(f"{key}: the figure could not be built ({error})")
 
     def provenance(built: Sequence[Panel]) -> Provenance:

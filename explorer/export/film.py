@@ -1,7 +1,7 @@
 """A replay as an animated GIF: the heatmap grows, the bars follow, the step counts.
 
-Loads are drawn with Pillow straight from the counts, at evenly spaced steps; words by the converter of the
-figures, whose letters have every sign.
+Loads are drawn with Pillow directly from the counts, at evenly spaced steps; text by the converter of the
+figures, whose fonts have all symbols.
 """
 
 import io
@@ -20,7 +20,7 @@ MIME = "image/gif"
 FRAMES = 50
 FRAME_MS, LAST_MS = 110, 2500
 WIDTH, HEIGHT = 960, 540
-"""16:9, as a slide."""
+"""16:9, like a slide."""
 LIMIT = 2.0
 TOP, BOTTOM = 112, 470
 LEFT, RIGHT = 74, 590
@@ -31,7 +31,7 @@ Stops = tuple[theme.Ink, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Film:
-    """What is played. S recorded columns, E experts."""
+    """Data of an animation. S recorded columns, E experts."""
 
     key: str
     title: str
@@ -45,7 +45,7 @@ class Film:
 
     @cached_property
     def ratios(self) -> NDArray[np.float64]:
-        """[S, E] load over the uniform share; 0 where nothing was routed at all."""
+        """[S, E] load over the uniform share; 0 where nothing was routed."""
         tokens = self.tokens.astype(np.float64)
         total = tokens.sum(1, keepdims=True)
         shares: NDArray[np.float64] = np.divide(
@@ -55,7 +55,7 @@ class Film:
 
 
 def gif(film: Film, *, dark: bool = False, frames: int = FRAMES) -> bytes:
-    """The animation; it loops and rests on its last picture. An empty film is one picture that says so."""
+    """The animation; it loops and pauses on the last frame. An empty film is one frame with a message."""
     sheet = _sheet(film, dark)
     pictures = [_picture(sheet, film, column, dark) for column in columns(film, frames)] or [sheet]
     palette = _palette(dark)
@@ -75,7 +75,7 @@ def gif(film: Film, *, dark: bool = False, frames: int = FRAMES) -> bytes:
 
 
 def columns(film: Film, frames: int = FRAMES) -> list[int]:
-    """Which recorded columns are drawn: evenly spaced, first and last included."""
+    """Indices of the drawn columns: evenly spaced, including first and last."""
     count = len(film.steps)
     return sorted({round(i) for i in np.linspace(0, count - 1, min(frames, count))}) if count else []
 
@@ -85,7 +85,7 @@ def _rgb(colour: str) -> Rgb:
 
 
 def _colours(ratios: NDArray[np.float64], dark: bool, stops: Stops) -> NDArray[np.uint8]:
-    """[..., 3] the colour of every load; no token has its own."""
+    """[..., 3] the colour of every load; zero has its own."""
     inks = np.array([_rgb(ink.pick(dark)) for ink in stops], dtype=np.float64)
     with np.errstate(divide="ignore"):
         place = (np.clip(np.log2(ratios), -LIMIT, LIMIT) + LIMIT) / (2 * LIMIT) * (len(inks) - 1)
@@ -98,7 +98,7 @@ def _colours(ratios: NDArray[np.float64], dark: bool, stops: Stops) -> NDArray[n
 
 
 def _palette(dark: bool) -> Image.Image:
-    """One for all pictures, or colours would flicker: those of the loads, and of letters on the ground."""
+    """One palette for all frames, or colours would flicker: load colours, and text on the background."""
     ground = theme.file_background(dark)
     inks = [theme.STRONG_TEXT.pick(dark), theme.NEUTRAL_TEXT.pick(dark)]
     exact = [ground, theme.DEAD.pick(dark), theme.PLAYHEAD.pick(dark), theme.REFERENCE.pick(dark)]
@@ -127,7 +127,7 @@ def _picture(sheet: Image.Image, film: Film, column: int, dark: bool) -> Image.I
 
 
 def _heatmap(image: Image.Image, film: Film, column: int, dark: bool) -> None:
-    """What has been played so far; the rest of the plot stays blank."""
+    """The heatmap up to the current step; the rest of the plot stays blank."""
     colours = _colours(film.ratios[: column + 1], dark, scales.stops()).transpose(1, 0, 2)
     wide = max(1, round((column + 1) / len(film.steps) * (RIGHT - LEFT)))
     cells = Image.fromarray(np.ascontiguousarray(colours))
@@ -135,12 +135,12 @@ def _heatmap(image: Image.Image, film: Film, column: int, dark: bool) -> None:
 
 
 def _most(film: Film) -> float:
-    """Where the axis of the bars ends. The 99th percentile: one wild step would flatten all others."""
+    """End of the bars' axis: the 99th percentile, since one outlier would flatten all other steps."""
     return max(2.0, float(np.ceil(np.percentile(film.ratios.max(1), 99))))
 
 
 def _bars(draw: ImageDraw.ImageDraw, film: Film, column: int, dark: bool) -> None:
-    """The loads of this step, on an axis that holds for the whole film."""
+    """The loads of this step, on an axis fixed for the whole film."""
     now = film.ratios[column]
     most = _most(film)
     scale, row = (BARS_RIGHT - BARS_LEFT) / most, (BOTTOM - TOP) / len(now)
@@ -153,7 +153,7 @@ def _bars(draw: ImageDraw.ImageDraw, film: Film, column: int, dark: bool) -> Non
 
 
 def _sheet(film: Film, dark: bool) -> Image.Image:
-    """Everything that stays: words, axes, the legend."""
+    """The static parts: text, axes, legend."""
     soft, strong = theme.NEUTRAL_TEXT.pick(dark), theme.STRONG_TEXT.pick(dark)
     parts = [_text(film.title, LEFT, 41, 21, strong, weight=600), _text(film.subtitle, LEFT, 90, 14, soft)]
     if len(film.steps):

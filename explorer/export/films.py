@@ -1,4 +1,4 @@
-"""Which animations there are: the replay of one layer."""
+"""The available animations: the replay of one layer."""
 
 from explorer.export.film import Film
 from explorer.figures.arms import Run
@@ -7,7 +7,7 @@ from explorer.queries import loads as queries
 
 
 def of_layer(store: Store, run: Run, layer: int, *, key: str) -> Film:
-    """The load of every expert of a layer over all recorded steps. key: of the panel that it animates."""
+    """The load of every expert of a layer over all recorded steps. key: the panel that it animates."""
     matrix = Trace(store).ask(queries.load_matrix, run, layer)
     return Film(
         key=key,

@@ -1,4 +1,4 @@
-"""A view opened for an address without a browser: the panels that its page would show."""
+"""A view opened from an address without a browser: the panels that its page would show."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class OpenedView:
-    """The panels of an open view, each built when it is first asked for. See `export.files.ViewPanels`."""
+    """The panels of an open view, each built on first use. See `export.files.ViewPanels`."""
 
     view: str
     opened: OpenView
@@ -28,12 +28,12 @@ class OpenedView:
 
     @property
     def title(self) -> str:
-        """Of the page."""
+        """Title of the page."""
         return self.opened.title
 
     @property
     def permalink(self) -> str:
-        """Path and query that open the view again."""
+        """Path and query that reopen the view."""
         path = "" if self.view == "overview" else self.view
         query = urlencode([(key, one) for key, values in self.opened.query.items() for one in values])
         return f"/{path}" + (f"?{query}" if query else "")
@@ -49,7 +49,7 @@ class OpenedView:
         return list(self.present_keys())
 
     def present_keys(self) -> Iterator[str]:
-        """Keys of the panels, each once its question has been asked."""
+        """Keys of the panels, each as soon as its question is answered."""
         return (key for key in self.questions if isinstance(self.answer(key), Panel))
 
     @property
@@ -70,7 +70,7 @@ class OpenedView:
         return self._answers[key]
 
     def get(self, key: str) -> Panel:
-        """One panel, with the playhead where the address has it. Raises KeyError where there is none."""
+        """One panel, with the playhead from the address. Raises KeyError if there is none."""
         panel = self.answer(key)
         if isinstance(panel, Missing):
             raise KeyError(panel.reason)
@@ -80,6 +80,6 @@ class OpenedView:
         return panel
 
     def run_ids(self, tokens: Sequence[str] = ()) -> list[str]:
-        """Runs that its panels are about, `tokens` first where there are any."""
+        """Runs of its panels, `tokens` first if given."""
         runs = dict.fromkeys(run.run_id for question in self.opened.questions for run in question.arms.runs)
         return list(tokens) or list(runs)

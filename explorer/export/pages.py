@@ -1,4 +1,4 @@
-"""HTML that needs nothing else: no script, style, font or image is fetched from anywhere."""
+"""Self-contained HTML: no script, style, font or image is fetched from elsewhere."""
 
 from functools import cache
 from html import escape
@@ -16,7 +16,7 @@ POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
     "img-src data: blob:; font-src data:"
 )
-"""What the page may load: itself. The browser enforces it."""
+"""Content security policy: the page may only load itself."""
 
 _LIGHT = {"ground": "#FFFFFF", "text": "#24292F", "soft": "#5A6270", "line": "#E1E4E8"}
 _DARK = {"ground": "#0F1218", "text": "#E6E9EE", "soft": "#A9B0BC", "line": "#2C313A"}
@@ -25,14 +25,14 @@ _DARK = {"ground": "#0F1218", "text": "#E6E9EE", "soft": "#A9B0BC", "line": "#2C
 @cache
 def _script() -> str:
     """Vega, Vega-Lite and vega-embed."""
-    # Its type stub has forgotten the default.
+    # Its type stub lacks the default.
     return str(vl_convert.javascript_bundle()).replace(  # type: ignore[call-arg]
         "</script", "<\\/script"
     )
 
 
 def document(title: str, body: str, style: str, *, scripts: str = "", dark: bool = False) -> str:
-    """A whole page."""
+    """A complete page."""
     inks = ";".join(f"--{name}:{value}" for name, value in (_DARK if dark else _LIGHT).items())
     scheme = "dark" if dark else "light"
     return (
@@ -56,7 +56,7 @@ footer{border-top:1px solid var(--line);margin-top:20px;padding-top:10px}
 
 
 def figure_page(panel: Panel, settings: FigureSettings, *, width: int, footer: str = "") -> str:
-    """One figure that can be hovered and zoomed, with its sentences. Its width is in pixels of a screen."""
+    """One interactive figure with its captions. width: in screen pixels."""
     spec = {**vega.complete(panel, dark=settings.dark, still=False), "width": width}
     head = f"<h1>{escape(panel.subject)}</h1>\n<p>{escape(panel.finding)}</p>\n" if settings.title else ""
     body = (
@@ -65,9 +65,9 @@ def figure_page(panel: Panel, settings: FigureSettings, *, width: int, footer: s
         + (f'<footer class="soft">{escape(footer)}</footer>\n' if footer else "")
         + "</main>"
     )
-    # Of the menu only what stays here: its editor link would send the figure to another site.
+    # Only the local menu entries: the editor link would send the figure to another site.
     options = '{"renderer":"svg","actions":{"export":true,"source":false,"compiled":false,"editor":false}}'
-    # No sign of HTML may stand inside a script: "<!--" alone would change how its end is looked for.
+    # No HTML markup may occur inside a script: "<!--" alone would change how its end is parsed.
     text = vega.to_json(spec).replace("<", "\\u003c")
     scripts = (
         f"<script>{_script()}</script>\n<script>vegaEmbed('#figure',{text},{options})"
@@ -79,7 +79,7 @@ def figure_page(panel: Panel, settings: FigureSettings, *, width: int, footer: s
 
 
 def plotly_page(figure: go.Figure) -> bytes:
-    """A Plotly figure with its library inside, and without the button that would upload it."""
+    """A Plotly figure with its library embedded, and without the upload button."""
     html = figure.to_html(include_plotlyjs=True, config=PLOTLY_CONFIG, full_html=True)
     return (
         str(html)

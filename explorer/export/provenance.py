@@ -1,4 +1,4 @@
-"""Where figures come from: the view, its runs, the versions, and the SQL of every figure."""
+"""Provenance of figures: the view, its runs, the versions, and the SQL of every figure."""
 
 import json
 import platform
@@ -35,7 +35,7 @@ RUN_FIELDS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """What a bundle says of its view."""
+    """Provenance of a bundle."""
 
     view: str
     """Name of the page: compare."""
@@ -50,40 +50,40 @@ class Provenance:
 
     @property
     def stem(self) -> str:
-        """`compare-none-seed0-loss-free-seed0`: the beginning of a file's name."""
+        """File name stem, e.g. `compare-none-seed0-loss-free-seed0`."""
         return file_stem(self.view, run_ids=[str(run["run_id"]) for run in self.runs])
 
 
 def file_stem(*parts: str, run_ids: Sequence[str] = ()) -> str:
-    """A safe name of a file without its ending; many runs are counted instead of named."""
+    """A safe file name without extension; many runs are counted instead of named."""
     runs = [*run_ids] if sum(map(len, run_ids)) <= 80 else [f"{len(run_ids)} runs"]
     return "-".join(text for text in map(slug, (*parts, *runs)) if text)[:150].rstrip("-") or "figure"
 
 
 def run_ids(panels: Iterable[Panel]) -> list[str]:
-    """Runs that the statements of these figures ask for, in order."""
-    found: dict[str, None] = {}
+    """Runs queried by the statements of these figures, in order."""
+    ids: dict[str, None] = {}
     for panel in panels:
         for statement in panel.statements:
             value = statement.params.get("run_id")
             values = [value] if value is not None else statement.params.get("run_ids") or []
-            found.update(dict.fromkeys(str(one) for one in values if one))
-    return list(found)
+            ids.update(dict.fromkeys(str(one) for one in values if one))
+    return list(ids)
 
 
 def versions() -> dict[str, str]:
-    """Of everything that had a part in the drawing."""
-    found = {"explorer": __version__, "python": platform.python_version()}
+    """Versions of all software involved in the drawing."""
+    result = {"explorer": __version__, "python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = metadata.version(name)
+            result[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return result
 
 
 def run_entry(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A run as the manifest names it, its versions and its configuration included."""
+    """A run's manifest entry, including its versions and configuration."""
     entry = {name: row.get(name) for name in RUN_FIELDS}
     for name in ("versions", "config"):
         entry[name] = _parsed(row.get(name))
@@ -102,26 +102,26 @@ def statement_entry(statement: Statement) -> dict[str, Any]:
 
 
 def tidy_sql(sql: str) -> str:
-    """Without the indentation of the program that it stood in."""
+    """The SQL without the indentation of its source code."""
     lines = [line.rstrip() for line in sql.strip("\n").splitlines()]
     filled = [line for line in lines if line.strip()]
-    # The first line may begin where the statement began and not where the others do.
+    # The first line may be indented differently from the others.
     whole = filled if filled and filled[0][0] == " " else filled[1:]
     least = min((len(line) - len(line.lstrip()) for line in whole), default=0)
     return "\n".join(line[least:] if not line[:least].strip() else line.lstrip() for line in filled).strip()
 
 
 def by_sql(panel: Panel) -> list[tuple[str, list[str]]]:
-    """Each statement once, with the parameters of every time it was asked: a line of JSON each."""
-    found: dict[str, list[str]] = {}
+    """Each distinct statement with the parameters of every execution, one line of JSON each."""
+    parameters_by_sql: dict[str, list[str]] = {}
     for statement in panel.statements:
         given = json.dumps(dict(statement.params), ensure_ascii=False, default=str)
-        found.setdefault(tidy_sql(statement.sql), []).append(given)
-    return list(found.items())
+        parameters_by_sql.setdefault(tidy_sql(statement.sql), []).append(given)
+    return list(parameters_by_sql.items())
 
 
 def sql_text(panel: Panel) -> str:
-    """The statements of a figure for DuckDB; `$name` parameters, asked once for every line of them."""
+    """The statements of a figure for DuckDB; `$name` parameters, executed once per line of parameters."""
     parts = [f"-- {panel.subject}\n-- Asked of the index of the runs; $names are parameters."]
     for number, (sql, given) in enumerate(by_sql(panel), 1):
         lines = "\n".join(f"--   {one}" for one in given)

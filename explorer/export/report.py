@@ -10,11 +10,11 @@ from explorer.export.settings import FigureSettings
 from explorer.figures.panel import Panel
 
 PICTURE = FigureSettings(title=False)
-"""Of the report's figures: as the files are by default, so that each chart is drawn once, on white."""
+"""Settings of the report's figures: the defaults of the files, so that each chart is drawn once, on white."""
 
 
 class Entry(Protocol):
-    """What the report needs of `bundle.Entry`."""
+    """The part of `bundle.Entry` that the report needs."""
 
     panel: Panel
     files: dict[str, bytes]
@@ -22,8 +22,8 @@ class Entry(Protocol):
     picture: str | None
 
 
-# A printed page is cut at its margins: drawings leave 5 % of the width for the letters of a machine that has
-# none of the fonts and takes wider ones.
+# A printed page is clipped at its margins: drawings leave 5 % of the width for machines that substitute
+# wider fonts.
 _STYLE = """
 @page{size:A4;margin:18mm 20mm}
 main{max-width:172mm;margin:0 auto;padding:14mm 6mm 20mm;font-size:10.5pt;line-height:1.5}
@@ -62,7 +62,7 @@ nav a{text-decoration:none}
 def page(
     entries: Sequence[Entry], provenance: Provenance, settings: FigureSettings, problems: Sequence[str]
 ) -> str:
-    """The whole report; it needs no other file and no network."""
+    """The complete report; it needs no other file and no network."""
     body = "\n".join(
         [
             "<main>",
@@ -121,7 +121,7 @@ def _runs(provenance: Provenance) -> str:
 
 
 def _by_rule(provenance: Provenance) -> list[Mapping[str, Any]]:
-    """Seeds of one rule under each other; rules in the order in which the view names them."""
+    """Rows grouped by rule, in the order of the view."""
     labels = list(dict.fromkeys(run.get("balancer_label") for run in provenance.runs))
     return sorted(
         provenance.runs, key=lambda run: (labels.index(run.get("balancer_label")), run.get("seed") or 0)

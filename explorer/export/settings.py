@@ -1,4 +1,4 @@
-"""How figures come out: size, letters, title, colours."""
+"""Figure settings: size, font, title, colours."""
 
 import re
 from dataclasses import asdict, dataclass
@@ -7,7 +7,7 @@ from typing import Any
 from explorer.errors import ConfigError
 
 WIDTHS = {"one column": 85.0, "two columns": 174.0, "slide": 254.0}
-"""Millimetres. Columns as journals set them; a slide of 16:9 is 254 mm wide."""
+"""Millimetres. Column widths of journals; a 16:9 slide is 254 mm wide."""
 FORMATS = {
     "png": "image/png",
     "svg": "image/svg+xml",
@@ -16,27 +16,27 @@ FORMATS = {
 }
 TABLES = {"csv": "text/csv", "parquet": "application/vnd.apache.parquet"}
 LABEL_PX = 11
-"""Letters of an axis in the drawing; `font_pt` says how large these come out."""
+"""Font size of axis labels in the drawing; `font_pt` is their final size."""
 MM_PER_INCH, PT_PER_INCH = 25.4, 72.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class FigureSettings:
-    """What a file of a figure is like.
+    """Settings of a figure's file.
 
-    The whole drawing is scaled so that the letters of the axes have `font_pt`. With a height it is scaled
-    to that height instead, and the letters follow: labels are placed for the plot's own height in pixels.
-    Raises ConfigError for what no figure can have.
+    The whole drawing is scaled so that axis labels have `font_pt`. With a height it is scaled to that
+    height instead, and fonts with it: labels are placed for the plot's own height in pixels.
+    Raises ConfigError for values out of range.
     """
 
     width_mm: float = WIDTHS["two columns"]
     height_mm: float | None = None
     font_pt: float = 8.0
     title: bool = True
-    """Subject and finding above the plot; off where a caption says it."""
+    """Subject and finding above the plot; off where a caption has them."""
     dark: bool = False
     dpi: int = 300
-    """Of a PNG."""
+    """Resolution of a PNG."""
 
     def __post_init__(self) -> None:
         _within("width_mm", self.width_mm, 40, 1000, "85 is one column, 174 two, 254 a slide")
@@ -54,7 +54,7 @@ class FigureSettings:
         return None if self.height_mm is None else self.height_mm / MM_PER_INCH * PT_PER_INCH
 
     def to_dict(self) -> dict[str, Any]:
-        """For a manifest."""
+        """Plain data for the manifest."""
         return asdict(self)
 
 

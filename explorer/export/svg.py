@@ -1,8 +1,8 @@
-"""What Vega's SVG needs to be drawn quickly and without seams, and to lie beside others in one page.
+"""Prepare Vega's SVG for fast rendering without seams, and for embedding beside others in one page.
 
-A converter draws an element with `opacity` or a clip on a sheet of its own, as large as the element: for a
-heatmap that takes five times as long as its cells. So opacity goes to the stroke or fill where there is only
-one of them, a clip stays only on marks that reach beyond it, and marks that wait for a pointer go.
+A converter draws an element with `opacity` or a clip on a separate layer as large as the element: for a
+heatmap that takes five times as long as its cells. So opacity is moved to the stroke or fill if there is
+only one of them, a clip stays only on marks that extend beyond it, and marks for hovering are removed.
 """
 
 import re
@@ -15,12 +15,12 @@ from xml.etree.ElementTree import Element
 XLINK = "{http://www.w3.org/1999/xlink}"
 NAMESPACES = {"xmlns": "http://www.w3.org/2000/svg", "xmlns:xlink": "http://www.w3.org/1999/xlink"}
 _TOKEN = re.compile(r"[A-Za-z]|-?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
-"""Of a path's data, which has a grammar of its own."""
+"""Tokens of path data."""
 _SHIFT = re.compile(r"translate\(([^,)]+),([^,)]+)\)")
 INVISIBLE = 0.001
-"""Opacity that is less than half a step of 255."""
+"""Opacity below half a step of 255."""
 LINES = ("mark-line", "mark-area", "mark-trail")
-"""Marks of one long path, which are let out of their clip by half a pixel and the width of their stroke."""
+"""Marks of one long path, whose clip is extended by half a pixel and the stroke width."""
 
 
 class Box(NamedTuple):
@@ -32,7 +32,7 @@ class Box(NamedTuple):
     bottom: float
 
     def holds(self, other: "Box", slack: float) -> bool:
-        """Whether the other lies inside, give or take `slack`."""
+        """Whether the other box lies inside, with a tolerance of `slack`."""
         return (
             other.left >= self.left - slack
             and other.top >= self.top - slack
@@ -62,7 +62,7 @@ def size(root: Element) -> tuple[float, float]:
 
 
 def markup(elements: Iterable[Element]) -> str:
-    """Elements as text, one after the other."""
+    """Elements as text, concatenated."""
     return "".join(ET.tostring(element, encoding="unicode") for element in elements)
 
 
@@ -72,9 +72,9 @@ def start_tag(attributes: dict[str, str]) -> str:
 
 
 def prepare(root: Element, prefix: str) -> None:
-    """Change the drawing in place: the same picture, drawn more quickly; ids begin with `prefix`.
+    """Change the drawing in place: same appearance, faster rendering; ids begin with `prefix`.
 
-    Cells of a heatmap get crisp edges, or seams show between them.
+    Heatmap cells get crisp edges, or there are visible seams between them.
     """
     boxes = {clip.attrib["id"]: _rectangle(clip) for clip in root.iter("clipPath")}
     for element in root.iter():
@@ -91,7 +91,7 @@ def prepare(root: Element, prefix: str) -> None:
 
 
 def remove_title(root: Element, height: float) -> None:
-    """Take the title away and move everything up by its height in pixels: as if it had been drawn without."""
+    """Remove the title and move everything up by its height in pixels, as if drawn without it."""
     for parent in list(root.iter()):
         for child in [c for c in parent if c.get("class", "").startswith("mark-group role-title")]:
             parent.remove(child)
@@ -128,7 +128,7 @@ def _drop_invisible(root: Element) -> None:
 
 
 def _is_invisible(mark: Element) -> bool:
-    """Whether it changes no pixel; a mark of opacity 0 is there for a pointer."""
+    """Whether it changes no pixel; marks of opacity 0 are for hovering."""
     given = mark.attrib
     whole = float(given.get("opacity", 1))
     inks = ("stroke",) if mark.tag == "line" else ("stroke", "fill")
@@ -146,7 +146,7 @@ def _reference(text: str) -> str:
 
 
 def _rectangle(clip: Element) -> Box | None:
-    """Of a clip that is a plain rectangle, else None."""
+    """The box of a rectangular clip, else None."""
     if len(clip) != 1 or clip[0].tag != "rect" or "transform" in clip[0].attrib:
         return None
     x, y, width, height = (float(clip[0].get(name, 0)) for name in ("x", "y", "width", "height"))
@@ -154,7 +154,7 @@ def _rectangle(clip: Element) -> Box | None:
 
 
 def _narrow_clip(group: Element, box: Box | None) -> None:
-    """Leave the clip to those marks of a group that it may cut."""
+    """Keep the clip only on those marks of a group that it may cut."""
     lines = group.attrib["class"].startswith(LINES)
     cut = [not (box is not None and _lies_in(mark, box, lines)) for mark in group]
     if cut and all(cut):
@@ -181,7 +181,7 @@ def _lies_in(mark: Element, box: Box, lines: bool) -> bool:
 
 
 def _margins(mark: Element, extent: Box) -> tuple[float, float]:
-    """How far its stroke may reach beyond it, to the sides and up or down."""
+    """Maximum extent of its stroke beyond the path, horizontally and vertically."""
     if mark.get("stroke", "none") == "none":
         return 0, 0
     width = float(mark.get("stroke-width", 1))
@@ -190,12 +190,12 @@ def _margins(mark: Element, extent: Box) -> tuple[float, float]:
             return width / 2, 0
         if extent.top == extent.bottom:
             return 0, width / 2
-    # A mitre may stick out by more than half the width.
+    # A mitre may extend by more than half the width.
     return width, width
 
 
 def _shift(mark: Element) -> tuple[float, float] | None:
-    """By its transform; None where that does more."""
+    """Translation of its transform; None if that is more than a translation."""
     text = mark.get("transform")
     if text is None:
         return 0, 0
@@ -218,11 +218,11 @@ def _extent(mark: Element) -> Box | None:
 
 
 _ARGUMENTS = {"M": 2, "L": 2, "H": 1, "V": 1, "h": 1, "v": 1, "C": 6, "A": 7, "Z": 0, "z": 0}
-"""Commands that Vega writes and their numbers."""
+"""Path commands that Vega writes -> their number of arguments."""
 
 
 def _points(path: str) -> list[tuple[float, float]] | None:
-    """Points whose box holds the path; None for a command that Vega does not write."""
+    """Points whose bounding box contains the path; None for an unknown command."""
     points: list[tuple[float, float]] = []
     x = y = 0.0
     for command, values in _commands(path):
@@ -246,7 +246,7 @@ def _points(path: str) -> list[tuple[float, float]] | None:
 
 
 def _around(start: tuple[float, float], end: tuple[float, float], radius: float) -> list[tuple[float, float]]:
-    """Corners of a box around an arc: half a circle lies about its middle, any other near its ends."""
+    """Corners of a box around an arc: a semicircle is around its centre, any other near its ends."""
     middle = ((start[0] + end[0]) / 2, (start[1] + end[1]) / 2)
     apart = ((end[0] - start[0]) ** 2 + (end[1] - start[1]) ** 2) ** 0.5
     reach = radius if abs(apart - 2 * radius) < 0.01 else 2 * radius + apart / 2
@@ -254,7 +254,7 @@ def _around(start: tuple[float, float], end: tuple[float, float], radius: float)
 
 
 def _commands(path: str) -> Iterator[tuple[str, list[float]]]:
-    """Commands with the numbers of each; numbers that follow repeat the command, after M as L."""
+    """Commands with their arguments; further arguments repeat the command (after M as L)."""
     command = ""
     values: list[float] = []
     for token in _TOKEN.findall(path):
@@ -284,7 +284,7 @@ def _drop_unused_clips(root: Element) -> None:
 
 
 def _number_ids(root: Element, prefix: str) -> None:
-    """Number ids from 1: Vega goes on counting, so the same figure would be another file each time."""
+    """Number ids from 1: Vega keeps counting, so the same figure would give a different file each time."""
     new = {element.attrib["id"]: "" for element in root.iter() if "id" in element.attrib}
     new = {name: f"{prefix}{number}" for number, name in enumerate(new, 1)}
     for element in root.iter():

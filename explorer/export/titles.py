@@ -4,13 +4,13 @@ import textwrap
 from typing import Any
 
 SIGNS = str.maketrans({"␣": "·", "⏎": "¶"})
-"""The letters of files lack the first, and one such sign would put its whole line into another font."""
+"""The file font lacks the first symbols, and one of them would switch its whole line to another font."""
 GAP_PX, LINE_PX, SUBLINE_PX = 12, 17, 13
-"""What Vega leaves below a title, and its lines at the sizes of `charts.theme.file_config`."""
+"""Vega's padding below a title, and its line heights at the sizes of `charts.theme.file_config`."""
 
 
 def title(subject: str, finding: str, width: int) -> dict[str, Any]:
-    """Vega-Lite's title, broken to the width in pixels: Vega does not wrap."""
+    """Vega-Lite's title, wrapped to the width in pixels, since Vega does not wrap."""
     subject, finding = subject.translate(SIGNS), finding.translate(SIGNS)
     return {
         "text": textwrap.wrap(subject, max(20, int(width / 7.8))),

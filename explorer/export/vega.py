@@ -1,4 +1,4 @@
-"""A figure as complete Vega-Lite: its data inside, a fixed width, and nothing that needs a page around it."""
+"""A figure as self-contained Vega-Lite: embedded data, a fixed width, no dependence on a page."""
 
 import json
 from typing import Any
@@ -12,15 +12,15 @@ from explorer.figures.panel import Panel
 
 PLAYHEAD_PARAM = "playhead"
 TARGET_OPACITY = 0.001
-"""Of marks that are drawn for the pointer only: with 0 Vega would not let it meet them."""
+"""Opacity of marks that only serve hovering: with 0 Vega would ignore the pointer over them."""
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 Vega = dict[str, Any]
 
 
 def complete(panel: Panel, *, dark: bool = False, still: bool = True) -> Vega:
-    """The figure, but for its width and its title.
+    """The figure, except for width and title.
 
-    still: leave out what only a pointer can bring forth, which would be thousands of invisible marks.
+    still: leave out marks that only appear on hover, which would be thousands of invisible marks.
     """
     vega = panel.spec.at(panel.playhead)
     frames: dict[str, pl.DataFrame] = vega.pop("datasets")
@@ -42,12 +42,12 @@ def complete(panel: Panel, *, dark: bool = False, still: bool = True) -> Vega:
 
 
 def follows_player(spec: Spec) -> bool:
-    """Whether the playhead of a figure is moved by the page and not by its data."""
+    """Whether the page moves the playhead of a figure."""
     return any(param.get("name") == PLAYHEAD_PARAM for param in _params(spec.vega))
 
 
 def rows(frame: pl.DataFrame) -> list[dict[str, Any]]:
-    """Rows that JSON can carry: what is not a finite number becomes null."""
+    """JSON rows: non-finite numbers become null."""
     finite = pl.when(cs.float().is_finite()).then(cs.float()).otherwise(None)
     return frame.with_columns(finite.name.keep()).to_dicts()
 
@@ -57,7 +57,7 @@ def to_json(vega: Vega, indent: int | None = None) -> str:
 
 
 def _params(part: Any) -> list[Vega]:
-    """Every parameter, also those of inner layers."""
+    """Every parameter, including those of inner layers."""
     if isinstance(part, list):
         return [param for item in part for param in _params(item)]
     if not isinstance(part, dict):
@@ -67,7 +67,7 @@ def _params(part: Any) -> list[Vega]:
 
 
 def _unbound(part: Any, playhead: float | None) -> Any:
-    """The same without parameters that hang on an element of the page; the playhead keeps its step."""
+    """The chart without parameters bound to page elements; the playhead keeps its step."""
     if isinstance(part, list):
         return [_unbound(item, playhead) for item in part]
     if not isinstance(part, dict):
@@ -89,7 +89,7 @@ def _free(param: Vega, playhead: float | None) -> Vega:
 
 
 def _without_hover(vega: Vega) -> Vega:
-    """Layers whose marks have opacity 0 until a pointer is near."""
+    """The chart without layers that are invisible until hovered."""
     if "layer" not in vega:
         return vega
     layers = [_without_hover(layer) for layer in vega["layer"] if not _is_hover(layer)]
@@ -103,7 +103,7 @@ def _without_hover(vega: Vega) -> Vega:
 
 
 def _without_targets(vega: Vega) -> Vega:
-    """Marks that the pointer meets and nobody sees are not drawn; what they would select stays defined."""
+    """The chart without invisible hover targets; their selections stay defined."""
     layers = [
         {**layer, "transform": [*layer.get("transform", ()), {"filter": "false"}]}
         if _is_target(layer)
@@ -119,7 +119,7 @@ def _is_target(layer: Vega) -> bool:
 
 
 def _views_gone(vega: Vega) -> set[str]:
-    """Parameters that Altair has lifted to the top and that belong to a hover layer only."""
+    """Parameters that Altair has hoisted to the top level but that only belong to a hover layer."""
     views = {layer.get("name") for layer in vega["layer"] if _is_hover(layer)}
     return {
         param["name"]

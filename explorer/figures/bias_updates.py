@@ -14,7 +14,7 @@ from explorer.figures.biases import config_of
 from explorer.figures.pairs import Ask
 from explorer.queries import bias_step as queries
 from explorer.queries.loads import load_matrix
-from explorer.routing.bias_step import BiasStep, Floats, rule_in_force, work_out
+from explorer.routing.bias_step import BiasStep, Floats, recompute, rule_in_force
 
 Update = tuple[BiasStep, pl.DataFrame]
 """An update and the logged rows around it (`queries.bias_step`)."""
@@ -30,7 +30,7 @@ def open_step(run: Run, rows: pl.DataFrame) -> BiasStep | str:
         return force
     if rows["expert_bias"].null_count():
         return f"No bias was recorded for step {at}."
-    return work_out(force, rows["tokens"].to_numpy(), rows["expert_bias"].to_numpy().astype(np.float32))
+    return recompute(force, rows["tokens"].to_numpy(), rows["expert_bias"].to_numpy().astype(np.float32))
 
 
 def logged_of(rows: pl.DataFrame) -> Floats | None:
@@ -123,7 +123,7 @@ def reproduced(ask: Ask, run: Run) -> tuple[int, int]:
             force = force_at(int(matrix.steps[at]))
             if isinstance(force, str) or force.restarts or np.isnan(bias[at : at + 2]).any():
                 continue
-            same = work_out(force, matrix.tokens[at], bias[at]).equals(bias[at + 1])
+            same = recompute(force, matrix.tokens[at], bias[at]).equals(bias[at + 1])
             equal += int(same.sum())
             total += same.size
     return equal, total

@@ -1,6 +1,6 @@
 """Routing data of other systems: one module per format, read into run folders, each with a report.
 
-Needs numpy, polars and msgspec; torch only for files that hold tensors of it.
+Needs numpy, polars and msgspec; torch only for files with torch tensors.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +22,7 @@ __all__ = ["Imported", "import_path", "list_formats", "parse_options"]
 
 @dataclass(frozen=True, kw_only=True)
 class Imported:
-    """A run that an import has made."""
+    """A run created by an import."""
 
     run_id: str
     path: Path
@@ -39,9 +39,9 @@ def import_path(
 ) -> list[Imported]:
     """Import a file (or a folder of files that belong together) as one or several runs below `runs_dir`.
 
-    format: the name of one of `list_formats()`; found by the file's head and name if None. options: answers
-    to what the file does not say, as texts. progress: called with bytes read and bytes in all.
-    Raises ExplorerError with one sentence (file, position, rule, remedy); no run is left then.
+    format: the name of one of `list_formats()`; detected from the file's head and name if None. options:
+    values that the file does not state, as text. progress: called with bytes read and total bytes. Raises
+    ExplorerError with one sentence (file, position, rule, remedy) and leaves no run.
     """
     runs = Path(runs_dir)
     source = open_source(Path(path), progress)
@@ -64,8 +64,8 @@ UNFORESEEN = "in a way that no rule foresaw"
 
 @contextmanager
 def _one_sentence(name: str) -> Iterator[None]:
-    """The net under the formats: what a foreign file makes fail is a sentence. Refusals of the system and
-    missing libraries pass through; so does an interruption."""
+    """Safety net below the formats: any failure on a foreign file becomes one sentence. System errors,
+    missing libraries and interruptions pass through."""
     try:
         yield
     except ForeignFileError as error:

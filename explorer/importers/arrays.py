@@ -1,4 +1,4 @@
-"""Decoded JSON and foreign arrays as arrays of counts, with the rule that a wrong value breaks."""
+"""Decoded JSON and foreign arrays as arrays of counts, with errors that name the violated rule."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +14,7 @@ LARGEST_COUNT = 2**48
 
 
 def number_array(value: Any, dims: int, source: Source, place: str) -> NDArray[Any]:
-    """Nested lists as an array with `dims` dimensions; all rows of one length, numbers only."""
+    """Nested lists as an array with `dims` dimensions; rows of equal length, numbers only."""
     try:
         array = np.asarray(value)
     except (ValueError, TypeError, OverflowError) as error:
@@ -26,7 +26,7 @@ def number_array(value: Any, dims: int, source: Source, place: str) -> NDArray[A
 
 
 def count_array(array: NDArray[Any], source: Source, place: str) -> NDArray[np.int64]:
-    """Counts: whole, from 0 to 2^48, in any numeric type."""
+    """Counts: integers from 0 to 2^48, in any numeric type."""
     if array.dtype.kind not in "iuf":
         raise source.problem(place, f"must hold counts, not values of type {array.dtype}")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
@@ -47,7 +47,7 @@ def id_array(array: NDArray[Any], num_experts: int, source: Source, place: str) 
     """Expert ids below `num_experts`; every negative one becomes -1 (missing)."""
     if array.dtype.kind not in "iu":
         raise source.problem(place, f"must hold expert ids, not values of type {array.dtype}")
-    if array.dtype.kind == "u" and array.dtype.itemsize < 8:  # -1 that went through an unsigned type
+    if array.dtype.kind == "u" and array.dtype.itemsize < 8:  # -1 cast to an unsigned type
         all_ones = np.iinfo(array.dtype).max
         array = np.where(array == all_ones, -1, array.astype(np.int64)) if all_ones >= num_experts else array
     ids = np.maximum(array.astype(np.int64), -1)
@@ -91,7 +91,7 @@ def layer_number(key: str, source: Source) -> int:
 
 
 def checked_size(value: Any, name: str, source: Source, place: str, most: int = MAX_EXPERTS) -> int:
-    """A whole number from 1 to `most`."""
+    """An integer from 1 to `most`."""
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
         raise source.problem(place, f"{name} must be a whole number from 1 to {most}")
     return value

@@ -1,5 +1,5 @@
-"""What the biases of a file say about themselves: zero, constant, rounded to bfloat16, of the wrong sign;
-and the update rate that they imply. The bias of a step is taken as the one used in it, before its update.
+"""Plausibility checks of a file's biases: zero, constant, rounded to bfloat16, or of the wrong sign;
+and the update rate that they imply. A step's bias is assumed to be the one used in it, before its update.
 """
 
 import numpy as np
@@ -9,9 +9,9 @@ from explorer.importers.trace import Counts, Floats, LoadStep
 from explorer.wording import counted
 
 FEW = 200
-"""Moves of a bias below which nothing is concluded from their signs."""
+"""Minimum number of bias updates for a conclusion from their signs."""
 AGREEMENT = 0.9
-"""Share of moves in the direction of the loss-free rule from which on the update is called by that rule."""
+"""Share of updates in the loss-free direction from which the update is attributed to that rule."""
 ROUNDED = 1e-6
 
 
@@ -27,7 +27,7 @@ class BiasChecks:
         self._smallest, self._largest = np.inf, 0.0
 
     def add(self, step: LoadStep) -> None:
-        """Add one step; one without a bias ends a stretch."""
+        """Add one step; one without a bias ends an episode."""
         bias_LE = step.expert_bias_LE
         if bias_LE is None:
             self._before = None
@@ -56,7 +56,7 @@ class BiasChecks:
             self._largest = max(self._largest, float(sizes.max()))
 
     def report(self, report: Report) -> None:
-        """Write down what was seen."""
+        """Add the results to the report."""
         if not self._steps:
             return
         report.assumption(

@@ -1,4 +1,4 @@
-"""What the loads of a file say about themselves: dense layers, totals that differ, experts without a token.
+"""Plausibility checks of a file's loads: dense layers, differing totals, experts without a token.
 
 Shapes: L layers of the file, E experts.
 """
@@ -17,16 +17,16 @@ from explorer.metrics import max_vio
 from explorer.wording import counted, listed
 
 SHOWN_EXPERTS = 8
-"""Experts of a layer that a sentence names."""
+"""Maximum number of a layer's experts listed in a message."""
 SHARE_TOLERANCE = 1e-3
-"""So far totals of shares may differ: they are often given with four digits."""
+"""Tolerance of totals of shares, which often have four digits."""
 
 
 def live_layers(
     totals_L: Sequence[float] | NDArray[Any], in_file: Sequence[int], source: Source, report: Report
 ) -> list[int]:
-    """Positions of the layers that ever got a token. A layer of zeros is dense, or was not recorded; it is
-    left out and not called dead. Raises ForeignFileError where nothing is left."""
+    """Positions of the layers with any tokens. A layer of zeros is dense, or was not recorded; it is
+    left out, not reported as dead. Raises ForeignFileError if no layer is left."""
     totals = np.asarray(totals_L)
     live = np.flatnonzero(totals > 0).tolist()
     if not live:
@@ -48,9 +48,9 @@ def live_layers(
 def checked_steps(
     steps: Iterable[LoadStep], layers: Sequence[int], report: Report, *, are_counts: bool = True
 ) -> Iterator[LoadStep]:
-    """The same steps; what their loads and biases say is in the report when the last one was read.
+    """Pass the steps through; after the last one, the checks of loads and biases are in the report.
 
-    are_counts: shares that were rounded may add up to a little more or less.
+    are_counts: if false, totals of rounded shares have a tolerance.
     """
     checks, biases = LoadChecks(layers, 0.0 if are_counts else SHARE_TOLERANCE), BiasChecks()
     for step in steps:

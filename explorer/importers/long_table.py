@@ -1,7 +1,8 @@
 """Long tables: one row per (step, layer, expert), as CSV or Parquet, in batches of bounded size.
 
-Two passes: the first finds layers, sizes and the order of the steps, the second makes dense arrays [S, L, E]
-of whole steps. Without a step column all rows are step 0; without a count each row is one activation.
+Two passes: the first determines layers, sizes and the order of steps, the second builds dense arrays
+[S, L, E] of complete steps. Without a step column all rows are step 0; without a count column each row is
+one activation.
 Shapes: S steps of a batch, L layers, E experts.
 """
 
@@ -25,14 +26,14 @@ from explorer.recording.listing import is_fault_of_data
 
 CHUNK_ROWS = 1 << 19
 MOST_SORTED = 50_000_000
-"""Rows of an unsorted file that are sorted in memory."""
+"""Maximum number of rows of an unsorted file to sort in memory."""
 SHARE_UNIT = 1_000_000
-"""Shares become whole numbers by this factor, so that the tables hold integers."""
+"""Factor that turns shares into integers, as the tables hold."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """Which column of the file holds what; None: the file has no such column."""
+    """The file's name of each column; None: the file has no such column."""
 
     expert: str
     step: str | None = None
@@ -53,11 +54,11 @@ TYPES = {"step": pl.Int64, "layer": pl.Int64, "expert": pl.Int64, "bias": pl.Flo
 
 @dataclass(kw_only=True)
 class Shape:
-    """What the first pass has found."""
+    """Result of the first pass."""
 
     layers: tuple[int, ...]
     experts_seen: int
-    """One more than the largest id; proves nothing but that E is at least this."""
+    """One more than the largest id: a lower bound of E."""
     rows: int
     is_sorted: bool
     is_share: bool
@@ -87,7 +88,7 @@ def mapped(frame: pl.LazyFrame, columns: Columns) -> pl.LazyFrame:
 
 @contextmanager
 def reading_table(source: Source) -> Iterator[None]:
-    """Turn what Polars says of a damaged file into one sentence; a panic of it is no Exception."""
+    """Turn a Polars error on a damaged file into one sentence; its panics are not an Exception."""
     try:
         yield
     except ForeignFileError:
@@ -115,10 +116,10 @@ def shape_of(frame: pl.LazyFrame, source: Source) -> Shape:
             (pl.col("tokens") != pl.col("tokens").floor()).sum().alias("broken"),
             (pl.col("step").diff() < 0).sum().alias("backward"),
         )
-        # One pass over the file for both, since a CSV is parsed anew in each.
+        # One pass over the file for both, since each pass parses a CSV again.
         totals = frame.group_by("layer").agg(pl.col("tokens").sum()).sort("layer")
-        found, layers = pl.collect_all([head, totals], engine="streaming")
-    row = found.row(0, named=True)
+        result, layers = pl.collect_all([head, totals], engine="streaming")
+    row = result.row(0, named=True)
     if not row["rows"]:
         raise source.problem("", "has no row of data")
     for name, most in (("step", LARGEST_STEP), ("layer", MAX_LAYERS - 1), ("expert", 2**20 - 1)):
@@ -141,7 +142,7 @@ def shape_of(frame: pl.LazyFrame, source: Source) -> Shape:
 
 
 class LongReader:
-    """Second pass: dense steps out of long rows."""
+    """Second pass: dense steps from long rows."""
 
     def __init__(
         self,
@@ -152,7 +153,7 @@ class LongReader:
         source: Source,
         report: Report,
     ) -> None:
-        """layers: those of the file that are kept; rows of others are left out."""
+        """layers: the file's layers to keep; rows of others are left out."""
         zeros(len(layers), num_experts)
         self._frame = frame.filter(pl.col("layer").is_in(list(layers)))
         if not shape.is_sorted:
@@ -171,7 +172,7 @@ class LongReader:
         """Every step, ascending."""
         rest: pl.DataFrame | None = None
         with reading_table(self._source):
-            # A batch holds whole steps but for its last one, which waits for the next batch.
+            # The last step of a batch may be incomplete and is carried over to the next batch.
             batches = iter(self._frame.collect_batches(chunk_size=CHUNK_ROWS, engine="streaming"))
         while True:
             with reading_table(self._source):
@@ -190,7 +191,7 @@ class LongReader:
         self._finish()
 
     def _dense(self, rows: pl.DataFrame) -> Iterator[LoadStep]:
-        """Steps of whole rows, a few million cells at a time."""
+        """Dense steps, a few million cells at a time."""
         if rows.is_empty():
             return
         step_R = rows["step"].to_numpy()

@@ -1,5 +1,4 @@
-"""Arrays in numpy's own format, mapped and not read: the header says how large they are, the file must
-agree."""
+"""Arrays in numpy's own format, memory-mapped: the size in the header must match the file."""
 
 import math
 from io import BytesIO
@@ -40,7 +39,7 @@ def _header(file: Any, source: Source) -> tuple[tuple[int, ...], bool, np.dtype[
         version = npy_format.read_magic(file)
         read = {(1, 0): npy_format.read_array_header_1_0, (2, 0): npy_format.read_array_header_2_0}[version]
         shape, is_fortran, dtype = read(file, max_header_size=LONGEST_HEADER)
-    except Exception as error:  # the header is Python source, and its readers raise what they like
+    except Exception as error:  # the header is Python source, and its parsers raise any exception
         rule = f"has no header of a .npy file that can be read ({shortened(str(error))})"
         raise source.problem("", rule) from error
     if dtype.kind not in "iuf" or dtype.itemsize > 8:

@@ -1,5 +1,5 @@
-"""`--option key=value`: answers to what a file does not say. The number of experts is always such an answer,
-or stands in the file; the largest id that occurs proves nothing, since an expert may be idle."""
+"""`--option key=value`: values that a file does not state. The number of experts must come from an option
+or the file; the largest id is only a lower bound, since an expert may be idle."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +21,7 @@ COMMON = (
     "balancer",
     "reference",
 )
-"""Options that every format takes."""
+"""Options of every format."""
 LONGEST_VALUE = 2000
 RANGE = re.compile(r"(\d{1,9})-(\d{1,9})")
 
@@ -40,7 +40,7 @@ def parse_options(pairs: Iterable[str]) -> dict[str, str]:
 
 
 class Options:
-    """The answers of one import, each checked when a format asks for it."""
+    """The options of one import, each validated when a format reads it."""
 
     def __init__(self, given: Mapping[str, str], own: Sequence[str], file_name: str) -> None:
         """own: the options of the format beside the common ones. Raises ConfigError for an unknown one."""
@@ -63,7 +63,7 @@ class Options:
         return self.given.get(name, default)
 
     def whole(self, name: str, *, least: int = 0, most: int = 2**53) -> int | None:
-        """A whole number, or None where the option is not given."""
+        """An integer, or None if the option is not given."""
         value = self.given.get(name)
         if value is None:
             return None
@@ -72,33 +72,33 @@ class Options:
         return int(value)
 
     def choice(self, name: str, allowed: Sequence[str]) -> str:
-        """One of the allowed words; the first one where the option is not given."""
+        """One of the allowed values; the first one if the option is not given."""
         value = self.given.get(name, allowed[0])
         if value not in allowed:
             raise _wrong(name, value, f"must be one of {', '.join(allowed)}")
         return value
 
     def numbers(self, name: str, most: int = MAX_LAYERS * 10) -> tuple[int, ...] | None:
-        """Whole numbers in ascending order, e.g. `3-60` or `0,2,4`; None where the option is not given."""
+        """Integers in ascending order, e.g. `3-60` or `0,2,4`; None if the option is not given."""
         value = self.given.get(name)
         if value is None:
             return None
-        found: list[int] = []
+        numbers: list[int] = []
         for part in value.split(","):
             span = RANGE.fullmatch(part.strip())
             if span and int(span[2]) - int(span[1]) <= MAX_LAYERS:
-                found += range(int(span[1]), int(span[2]) + 1)
+                numbers += range(int(span[1]), int(span[2]) + 1)
             elif re.fullmatch(r"\d{1,9}", part.strip()):
-                found.append(int(part))
+                numbers.append(int(part))
             else:
                 raise _wrong(name, value, "must be numbers such as 3-60 or 0,2,4")
-        if not found or sorted(set(found)) != found or found[-1] > most or len(found) > MAX_LAYERS:
+        if not numbers or sorted(set(numbers)) != numbers or numbers[-1] > most or len(numbers) > MAX_LAYERS:
             raise _wrong(name, value, f"must be at most {MAX_LAYERS} different numbers in ascending order")
-        return tuple(found)
+        return tuple(numbers)
 
     def num_experts(self, in_file: int | None = None) -> int:
-        """E: what was given, else what the file states. ForeignFileError asks for it where neither says it,
-        and where both do and differ."""
+        """E: from the option, else from the file. Raises ForeignFileError if neither states it,
+        or if they differ."""
         given = self.whole("num_experts", least=1, most=MAX_EXPERTS)
         if in_file is not None and not 1 <= in_file <= MAX_EXPERTS:
             raise ForeignFileError(
@@ -115,12 +115,12 @@ class Options:
         return number
 
     def top_k(self, in_file: int | None = None) -> int | None:
-        """K: what was given, else what the file states; None where neither says it."""
+        """K: from the option, else from the file; None if neither states it."""
         given = self.whole("top_k", least=1, most=MAX_EXPERTS)
         return in_file if given is None else given
 
     def question(self, name: str, what: str, example: str) -> ForeignFileError:
-        """The sentence for an answer that is missing."""
+        """The error for a missing option."""
         return ForeignFileError(
             f"{self._file}: does not say {what}, and nothing in it proves it; "
             f"give it with --option {name}=…, e.g. --option {name}={example}."

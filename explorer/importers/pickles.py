@@ -1,6 +1,6 @@
-"""Counters of OLMoE's analysis, out of a pickle and without unpickling it: a machine that knows the few
-opcodes of lists, dictionaries, numbers and `collections.Counter`, and numpy's integer scalars. Nothing is
-imported and nothing is called, whatever the file names; any other opcode or name is refused.
+"""Read counters of OLMoE's analysis from a pickle without unpickling it: an interpreter of the few
+opcodes for lists, dictionaries, numbers, `collections.Counter` and numpy's integer scalars. Nothing is
+imported or called, whatever the file names; any other opcode or name is rejected.
 """
 
 import pickletools
@@ -22,22 +22,22 @@ INTEGERS = ("i8", "i4", "i2", "u8", "u4")
 IGNORED = {"PROTO", "FRAME"}
 MARK = object()
 FAULTS = (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
-"""What a damaged pickle can make the machine raise."""
+"""Exceptions that a damaged pickle can cause in the interpreter."""
 
 
 class _Name(str):
-    """A name that may be called, as the pickle spells it."""
+    """An allowed callable, by its name in the pickle."""
 
 
 class _Dtype:
-    """numpy's dtype: its letter and byte order."""
+    """numpy's dtype: its type code and byte order."""
 
     def __init__(self, code: str) -> None:
         self.code = code
 
 
 def read_counters(source: Source) -> Any:
-    """Lists and dictionaries of numbers. Raises ForeignFileError for anything that is not on the list
+    """Lists and dictionaries of numbers. Raises ForeignFileError for anything not listed
     above."""
     data = source.content(MOST_BYTES)
     machine = _Machine(source)
@@ -67,7 +67,7 @@ class _Machine:
         return self._stack[0]
 
     def step(self, name: str, argument: Any, position: int) -> None:
-        """Follow one opcode."""
+        """Execute one opcode."""
         self._items += 1
         if self._items > MOST_ITEMS:
             raise ValueError(f"more than {MOST_ITEMS:,} opcodes")
@@ -95,7 +95,7 @@ class _Machine:
         self._stack.append(MARK)
 
     def _popped(self) -> list[Any]:
-        """What lies above the last mark, which goes as well."""
+        """Pop everything above the last mark, and the mark."""
         place = len(self._stack) - 1
         while self._stack[place] is not MARK:
             place -= 1
@@ -178,7 +178,7 @@ class _Machine:
         self._stack.append(value)
 
     def _build(self) -> None:
-        """The state of a dtype: its byte order; a state of anything else is refused."""
+        """The state of a dtype: its byte order; state of anything else is rejected."""
         state = self._stack.pop()
         target = self._stack[-1]
         if not isinstance(target, _Dtype) or not isinstance(state, tuple) or state[1] not in ("<", "|", "="):

@@ -1,4 +1,4 @@
-"""Every format, in the order in which a file is held against them: the more certain signs first."""
+"""Every format, in the order of detection: the more certain signatures first."""
 
 import importlib
 from functools import cache
@@ -31,7 +31,7 @@ MODULES = (
 
 @cache
 def list_formats() -> tuple[Format, ...]:
-    """All formats. Loaded when first asked for."""
+    """All formats, loaded on first use."""
     return tuple(
         form
         for name in MODULES
@@ -40,7 +40,7 @@ def list_formats() -> tuple[Format, ...]:
 
 
 def find_format(source: Source, name: str | None) -> Format:
-    """The format of that name, or the first whose signs a file shows. Raises ExplorerError."""
+    """The format of that name, or the first that matches the file. Raises ExplorerError."""
     if name is not None:
         for form in list_formats():
             if form.name == name:
@@ -53,7 +53,7 @@ def find_format(source: Source, name: str | None) -> Format:
 
 
 def unknown(path: Path) -> ForeignFileError:
-    """The sentence for a file that shows no format's signs."""
+    """The error for a file that matches no format."""
     return ForeignFileError(
         f"{path.name}: shows the signs of no known format (loads of single experts, routes, or scalars "
         f"with a step), so nothing of it can be shown; name one with --format, out of {', '.join(names())}."
@@ -61,5 +61,5 @@ def unknown(path: Path) -> ForeignFileError:
 
 
 def names() -> list[str]:
-    """The names of all formats, by name."""
+    """The names of all formats, sorted."""
     return sorted(form.name for form in list_formats())

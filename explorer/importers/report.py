@@ -1,4 +1,4 @@
-"""The report of an import: what was assumed, what was left out and why, what does not add up."""
+"""The report of an import: assumptions, omitted rows with reasons, inconsistencies."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -9,13 +9,13 @@ SEVERITIES = ("note", "assumption", "left_out", "warning")
 
 @dataclass(frozen=True, kw_only=True)
 class ReportEntry:
-    """One thing that an importer has to say about a file."""
+    """One remark of an importer about a file."""
 
     kind: str
     """A short name such as `warm_up`, the same for every format."""
     severity: str
-    """note: a fact; assumption: the file does not say it; left_out: rows that are not in the run;
-    warning: something that does not add up."""
+    """note: a fact; assumption: not stated in the file; left_out: rows that are not in the run;
+    warning: an inconsistency."""
     sentence: str
     counts: Mapping[str, float] = field(default_factory=dict)
     """The numbers behind the sentence."""
@@ -24,7 +24,7 @@ class ReportEntry:
 
 
 class Report:
-    """Collects entries in the order in which they are made."""
+    """Collects entries in order."""
 
     def __init__(self) -> None:
         self.entries: list[ReportEntry] = []
@@ -34,7 +34,7 @@ class Report:
         self._add(kind, "note", sentence, place, counts)
 
     def assumption(self, kind: str, sentence: str, *, place: str = "", **counts: float) -> None:
-        """Something that the file does not say."""
+        """An assumption about something that the file does not state."""
         self._add(kind, "assumption", sentence, place, counts)
 
     def left_out(self, kind: str, sentence: str, *, place: str = "", **counts: float) -> None:
@@ -42,11 +42,11 @@ class Report:
         self._add(kind, "left_out", sentence, place, counts)
 
     def warning(self, kind: str, sentence: str, *, place: str = "", **counts: float) -> None:
-        """Something that does not add up."""
+        """An inconsistency."""
         self._add(kind, "warning", sentence, place, counts)
 
     def to_list(self) -> list[dict[str, Any]]:
-        """The entries as JSON can hold them."""
+        """The entries as JSON data."""
         return [asdict(entry) for entry in self.entries]
 
     def _add(self, kind: str, severity: str, sentence: str, place: str, counts: Mapping[str, float]) -> None:

@@ -1,7 +1,7 @@
 """Traces of routes: which K experts each token took, counted row by row in the order of the file.
 
-What engines log beside the tokens of their users is left out and reported: the block of identical routes of a
-warm-up, rows that were never filled, padding. Shapes: T rows, K experts per token, E experts.
+Rows that are not user tokens are left out and reported: the block of identical routes of a
+warm-up, unfilled rows, padding. Shapes: T rows, K experts per token, E experts.
 """
 
 from dataclasses import dataclass, field
@@ -18,9 +18,9 @@ from explorer.wording import counted
 
 Ids = NDArray[np.int64]
 WARM_UP_ROWS = 16
-"""So many identical routes in a row are no text: an engine's profile run, or a captured graph."""
+"""This many identical consecutive routes are not text but an engine's profile run, or a captured graph."""
 MOST_CELLS = 1 << 26
-"""Counts of all windows together that are held in memory (512 MiB)."""
+"""Maximum number of counts in memory, over all windows (512 MiB)."""
 MOST_DISTINCT = 1 << 20
 REPEATED_SHARE = 0.5
 
@@ -51,11 +51,11 @@ class LayerTally:
     fill: int = 0
     repeated: int = 0
     _open: tuple[Ids, int, int] | None = None
-    """Route, first row and length of the run of identical routes that may go on."""
+    """Route, first row and length of the current run of identical routes."""
     _hashes: Ids = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
     def add(self, ids_TK: Ids, first_row: int | None = None) -> None:
-        """Count the next rows; a negative id stands for one that is missing. `first_row`: of the file."""
+        """Count the next rows; a negative id is missing. `first_row`: position in the file."""
         if not len(ids_TK):
             return
         row_T = (self.rows if first_row is None else first_row) + np.arange(len(ids_TK))
@@ -86,7 +86,7 @@ class LayerTally:
         self._close(routes[:-1], lengths[:-1], first[:-1])
 
     def _close(self, routes: Ids, lengths: Ids, first: Ids) -> None:
-        """Count runs that have ended; of the long ones only the place."""
+        """Count completed runs of routes; only record the position of long ones."""
         long = np.flatnonzero(lengths >= WARM_UP_ROWS)
         begin = 0
         for end in [*long.tolist(), len(routes)]:
@@ -135,7 +135,7 @@ class LayerTally:
         self._hashes = np.union1d(self._hashes, hashes)
 
     def finish(self) -> None:
-        """Count the run that was still open."""
+        """Count the run of routes that is still open."""
         if self._open is not None:
             route, row, length = self._open
             self._open = None
@@ -144,7 +144,7 @@ class LayerTally:
 
     @property
     def distinct(self) -> int:
-        """Different routes among the rows that are kept, as far as they were followed."""
+        """Number of distinct routes among the kept rows, up to a limit."""
         return len(self._hashes)
 
     @property
@@ -155,7 +155,7 @@ class LayerTally:
 
     @property
     def with_blocks_E(self) -> Counts:
-        """The same with the blocks of identical routes."""
+        """Counts including the blocks of identical routes."""
         total = self.total_E
         if not self.keep_warm_up:
             for block in self.blocks:
@@ -164,7 +164,7 @@ class LayerTally:
 
 
 def report_routes(tally: LayerTally, layer: int, top_k: int, source: Source, report: Report) -> None:
-    """Write down what the rows of one layer say about themselves. Raises ForeignFileError if none is left."""
+    """Report the checks of one layer's rows. Raises ForeignFileError if no row is left."""
     place = f"layer {layer}"
     if tally.kept == 0:
         what = "not a single row is left"
@@ -248,7 +248,7 @@ def _report_blocks(tally: LayerTally, layer: int, report: Report) -> None:
 
 
 def _report_fill(tally: LayerTally, layer: int, top_k: int, report: Report) -> None:
-    """Rows 0, 1, 2, …: some engines fill unused slots with them. A few are routes like others."""
+    """Rows 0, 1, 2, …: some engines fill unused slots with them. A few are ordinary routes."""
     if top_k < 2:
         return
     chance = 1.0

@@ -1,5 +1,5 @@
-"""safetensors without its library: eight bytes of length, a JSON header, then the values. Only integers and
-floats that numpy knows; every offset is checked against the size of the file before anything is read."""
+"""safetensors without its library: eight bytes of length, a JSON header, then the values. Only integer and
+float types of numpy; every offset is checked against the size of the file before anything is read."""
 
 import math
 from typing import Any
@@ -19,7 +19,7 @@ DTYPES = {
 
 
 class Entry(msgspec.Struct):
-    """Where a tensor lies."""
+    """Location of a tensor in the file."""
 
     dtype: str
     shape: list[int]

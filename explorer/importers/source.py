@@ -1,8 +1,8 @@
-"""A file that somebody else wrote: opened without trust, read in bounded pieces.
+"""An untrusted foreign file, read in bounded pieces.
 
-Regular files only (a named pipe would wait for ever), plain or compressed with gzip, xz or bzip2. An archive
-is refused: what is in it has a name of its own and belongs into a folder. What a file expands to is bounded
-before memory is taken.
+Regular files only (a named pipe would block), plain or compressed with gzip, xz or bzip2. Archives are
+rejected: their members should be extracted to a folder. The expanded size is bounded before memory is
+allocated.
 """
 
 import bz2
@@ -28,7 +28,7 @@ MOST_FILES = 10_000
 MAX_LINE = 64 * 2**20
 MAX_DOCUMENT = 256 * 2**20
 MAX_EXPANDED = 64 * 2**30
-"""Bytes that a compressed file may expand to."""
+"""Maximum expanded size of a compressed file in bytes."""
 OPENERS: dict[bytes, Callable[[IO[bytes]], Any]] = {
     b"\x1f\x8b": gzip.open,
     b"\xfd7zXZ\x00": lzma.open,
@@ -54,13 +54,13 @@ class Source:
         self._progress = progress
 
     def problem(self, place: str, rule: str, remedy: str = "check the file") -> ForeignFileError:
-        """The sentence for what is wrong at a place of the file."""
+        """The error for a problem at a position in the file."""
         where = f"{self.name}, {place}" if place else self.name
         return ForeignFileError(f"{where}: {rule}; {remedy}.")
 
     @cached_property
     def head(self) -> bytes:
-        """The first bytes, expanded; as many as there are, where the file is cut short."""
+        """The first bytes, expanded; fewer if the file is truncated."""
         with self._expanded() as file:
             try:
                 return bytes(file.read(HEAD_BYTES))
@@ -115,7 +115,7 @@ class Source:
         return self.decoded(self.content(), "")
 
     def decoded(self, data: bytes, place: str) -> Any:
-        """JSON; who walks through all of it looks at its depth first (`depth_of`)."""
+        """Decode JSON; recursive callers must check its depth first (`depth_of`)."""
         try:
             document = msgspec.json.decode(data)
         except RecursionError as error:
@@ -125,17 +125,17 @@ class Source:
         return document
 
     def advance(self, file: Any) -> None:
-        """Tell how much has been read; expanded files are measured by what was read of the packed one."""
+        """Report progress; for compressed files in compressed bytes."""
         if self._progress is not None:
             self._progress(min(self._position(file), self.num_bytes), self.num_bytes)
 
     def progressed(self, done: int, total: int) -> None:
-        """Tell how much of a file has been read that is not read line by line, e.g. in rows."""
+        """Report progress of a file that is not read line by line, e.g. in rows."""
         if self._progress is not None and total > 0:
             self._progress(min(self.num_bytes, self.num_bytes * done // total), self.num_bytes)
 
     def opened(self) -> AbstractContextManager[BufferedReader]:
-        """The file as it is, not expanded."""
+        """The raw file, not expanded."""
         return _open_regular(self.path)
 
     @contextmanager
@@ -157,7 +157,7 @@ class Source:
             raw.seek(0)
             is_tar = raw.read(512)[257:262] == b"ustar"
         for start, words in ARCHIVES.items():
-            # A file of torch.save is a zip archive as well; its importer reads it from the path.
+            # Files of torch.save are zip archives, too; their importer reads them from the path.
             if magic.startswith(start) and self.path.suffix not in (".pt", ".pth"):
                 raise self.problem("", f"is {words}", "extract it and import the files in it")
         if is_tar:
@@ -186,7 +186,7 @@ def _regular_size(path: Path) -> int:
 
 @contextmanager
 def _open_regular(path: Path) -> Iterator[BufferedReader]:
-    """Opening does not wait where there is no regular file."""
+    """Opening does not block on special files."""
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except OSError as error:
@@ -212,11 +212,11 @@ class FolderSource(Source):
 
     @cached_property
     def head(self) -> bytes:
-        """A folder has none."""
+        """Empty for a folder."""
         return b""
 
     def matching(self, pattern: str) -> list[Source]:
-        """The files with such a name, rank2 before rank10."""
+        """The files that match the pattern, rank2 before rank10."""
         return [file for file in self.files if re.fullmatch(pattern, file.name)]
 
     def document(self) -> Any:
@@ -238,15 +238,15 @@ def open_source(path: Path, progress: Progress | None = None) -> Source:
 
 
 def files_matching(source: Source, pattern: str) -> list[Source]:
-    """The files of a folder with such a name; of a single file itself, if its name fits."""
+    """The files of a folder that match; for a single file, the file itself if it matches."""
     if isinstance(source, FolderSource):
         return source.matching(pattern)
     return [source] if re.fullmatch(pattern, source.name) else []
 
 
 def _files_of(folder: Path) -> list[Path]:
-    """The regular files of a folder, by name. A link that leads out of it is refused."""
-    found = []
+    """The regular files of a folder, by name. A link that points outside is rejected."""
+    files = []
     try:
         paths = sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=natural)
     except OSError as error:
@@ -255,12 +255,12 @@ def _files_of(folder: Path) -> list[Path]:
         if path.is_symlink() and folder.resolve() not in path.resolve().parents:
             raise ForeignFileError(f"{path}: is a link that leads out of its folder; import the file itself.")
         if path.is_file() and path.stat().st_size:
-            found.append(path)
+            files.append(path)
     if len(paths) > MOST_FILES:
         raise ForeignFileError(f"{folder}: holds more than {MOST_FILES} files; import a part of them.")
-    if not found:
+    if not files:
         raise ForeignFileError(f"{folder}: holds no file; give the folder of a trace.")
-    return found
+    return files
 
 
 def natural(path: Path) -> tuple[tuple[int, str], ...]:

@@ -1,7 +1,7 @@
-"""Where runs are written before they are whole: a hidden folder, which no listing shows.
+"""Staging area for incomplete runs: a hidden folder, which no listing shows.
 
-Its runs move to their place by renaming when all of them are finished, so an import that fails or is killed
-leaves no run. What a killed import left is deleted by the next one into the same folder.
+Its runs are renamed to their final place when all of them are finished, so an import that fails or is killed
+leaves no run. The next import into the same folder deletes the remains of a killed one.
 """
 
 import importlib
@@ -20,12 +20,12 @@ from explorer.recording.files import cannot_write
 PREFIX = ".import-"
 LOCK = "lock"
 ABANDONED_S = 86_400.0
-"""A folder without a lock file is left over if it is older than a day."""
+"""Age after which a folder without a lock file is considered abandoned: a day."""
 
 
 @contextmanager
 def staging_folder(runs_dir: Path) -> Iterator[Path]:
-    """A hidden folder inside `runs_dir`, deleted with what is still in it. Raises RunFolderError."""
+    """A hidden folder inside `runs_dir`, deleted afterwards with its content. Raises RunFolderError."""
     if runs_dir.exists() and not runs_dir.is_dir():
         raise RunFolderError(f"{runs_dir} is a file; give a folder to put the run in.")
     try:
@@ -44,8 +44,8 @@ def staging_folder(runs_dir: Path) -> Iterator[Path]:
 
 
 def publish(folder: Path, runs_dir: Path, run_ids: Sequence[str]) -> None:
-    """Move finished runs from the staging folder to their place: all of them, or none where one is
-    refused."""
+    """Move finished runs from the staging folder to their place: all of them, or none if one
+    already exists."""
     moved: list[Path] = []
     try:
         for run_id in run_ids:
@@ -63,7 +63,7 @@ def publish(folder: Path, runs_dir: Path, run_ids: Sequence[str]) -> None:
 
 
 def refuse_existing(path: Path) -> None:
-    """Raise RunFolderError where a run of that name is there."""
+    """Raise RunFolderError if a run of that name exists."""
     if path.exists():
         raise RunFolderError(f"{path} exists already; choose another --option run_id=… or delete the folder.")
 
@@ -90,7 +90,7 @@ def _delete_abandoned(runs_dir: Path) -> None:
             fcntl = importlib.import_module("fcntl")
             handle = os.open(folder / LOCK, os.O_RDWR)
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # OSError: an import is at work in it
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # OSError: an import is using it
                 shutil.rmtree(folder, ignore_errors=True)
             finally:
                 os.close(handle)

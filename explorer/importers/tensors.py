@@ -1,6 +1,6 @@
-"""Tensors of torch.save: weights only, on the CPU, after a look at the sizes that the archive states.
+"""Tensors of torch.save: weights only, on the CPU, after checking the sizes stated in the archive.
 
-torch is loaded when such a file is read, and asked for in one sentence where it is missing.
+torch is loaded when such a file is read; if it is missing, the error names it.
 """
 
 import zipfile
@@ -14,13 +14,13 @@ from explorer.importers.source import Source
 
 ZIP = b"PK\x03\x04"
 MOST_BYTES = 4 * 2**30
-"""What the tensors of one file may take in memory."""
+"""Maximum memory for the tensors of one file."""
 MOST_RATIO = 2
 
 
 def load_tensors(source: Source) -> Any:
-    """What `torch.save` kept, with every tensor as an array. Raises ForeignFileError; ModuleNotFoundError for
-    torch. An object other than a tensor, a number, a text or a container of them is refused."""
+    """The content of a `torch.save` file, with tensors as arrays. Raises ForeignFileError;
+    ModuleNotFoundError for torch. Only tensors, numbers, text and containers of them are accepted."""
     _check_archive(source)
     import torch
 
@@ -39,7 +39,7 @@ def is_torch_file(source: Source) -> bool:
 
 
 def _check_archive(source: Source) -> None:
-    """torch.save stores without compression: what claims to expand is no such file."""
+    """torch.save stores without compression: an archive that claims to expand is invalid."""
     try:
         with source.opened() as file, zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
@@ -65,7 +65,7 @@ def _plain(value: Any, source: Source, depth: int) -> Any:
 
 
 def _array(tensor: Any, source: Source) -> NDArray[Any]:
-    """A view of one element may claim any size, so the size is looked at before it is copied."""
+    """A view of one element may claim any size, so the size is checked before copying."""
     if tensor.numel() * tensor.element_size() > MOST_BYTES or tensor.is_sparse or tensor.is_quantized:
         raise source.problem(
             "", f"holds a tensor of shape {tuple(tensor.shape)}, which is too large or sparse"

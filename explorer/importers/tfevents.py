@@ -1,7 +1,7 @@
 """TensorBoard event files without TensorFlow: TFRecords of `Event` messages, of which only scalars are read.
 
 A record is eight bytes of length, four of checksum, the message, four of checksum. Lengths are checked
-against the file before memory is taken; a last record that is cut short is what a killed run leaves.
+against the file before memory is allocated; a killed run leaves a truncated last record.
 """
 
 import struct
@@ -16,7 +16,7 @@ Scalar = tuple[int, str, float]
 
 
 def scalars(source: Source) -> Iterator[Scalar]:
-    """Every scalar of the file, in its order. Raises ForeignFileError for what is no event file."""
+    """Every scalar of the file, in its order. Raises ForeignFileError if it is not an event file."""
     with source.opened() as file:
         place = 0
         while True:
@@ -47,9 +47,9 @@ def _event(data: bytes) -> Iterator[Scalar]:
             summary = value
     for number, kind, value in _fields(summary):
         if number == 1 and kind == BYTES and isinstance(value, bytes):
-            found = _value(value)
-            if found is not None:
-                yield step, *found
+            scalar = _value(value)
+            if scalar is not None:
+                yield step, *scalar
 
 
 def _value(data: bytes) -> tuple[str, float] | None:

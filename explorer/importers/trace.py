@@ -1,7 +1,7 @@
-"""What every format is read into: runs of another system, step after step.
+"""Common representation of all formats: runs of another system, step by step.
 
 Shapes: L MoE layers, E experts. A format makes one `ForeignRun` per run in its file; its steps are read once,
-in ascending order, while they are written, so that a file of any length takes bounded memory.
+in ascending order, while they are written, so that memory is bounded for files of any length.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ from explorer.recording.folder_schema import MAX_CELLS, MAX_LAYERS
 Counts = NDArray[np.int64]
 Floats = NDArray[np.float32]
 ASSIGNMENTS = "assignments"
-"""The usual unit: how often the router chose an expert."""
+"""The usual unit: the number of times that the router selected an expert."""
 UNKNOWN_PHASE = "unknown"
 
 
@@ -47,17 +47,17 @@ class ForeignRun:
     """The model's own number of each MoE layer, ascending."""
     num_experts: int
     top_k: int | None
-    """None: the file does not say it."""
+    """None: not stated in the file."""
     report: Report
     part: str = ""
-    """Which run of the file it is, where there are several."""
+    """Identifies the run if the file holds several."""
     phase: str = UNKNOWN_PHASE
     """training, prefill, decode, …"""
     scope: str = "global"
     """global, rank or physical."""
     unit: str = ASSIGNMENTS
     known: Mapping[str, Any] = field(default_factory=dict)
-    """What else the file says, e.g. the model."""
+    """Other known fields, e.g. the model."""
 
 
 class Format(Protocol):
@@ -65,7 +65,7 @@ class Format(Protocol):
 
     name: str
     label: str
-    """The format in words, for lists and messages."""
+    """Display name of the format, for lists and messages."""
     options: Sequence[str]
     """Options beside the common ones."""
 
@@ -77,7 +77,7 @@ class Format(Protocol):
 
 
 def zeros(num_layers: int, num_experts: int) -> Counts:
-    """[L, E] zeros, after a look at their size."""
+    """[L, E] zeros, after checking their size."""
     if not 0 < num_layers <= MAX_LAYERS or num_layers * num_experts > MAX_CELLS:
         raise ForeignFileError(
             f"{num_layers} layers of {num_experts} experts: must be at most {MAX_LAYERS} layers and "
@@ -89,7 +89,7 @@ def zeros(num_layers: int, num_experts: int) -> Counts:
 def model_layers(
     options: Options, in_file: Sequence[int], kept: Sequence[int] | None = None
 ) -> tuple[int, ...]:
-    """The model's own numbers of the layers that are kept, which are positions in `in_file` (None: all).
+    """The model's own numbers of the kept layers, which are positions in `in_file` (None: all).
 
     `layers` names them: all layers of the file, or those that are kept. `layer_offset` is added to the
     numbers of a file that counts its MoE layers from 0 after dense ones.

@@ -1,4 +1,4 @@
-"""A foreign run -> a run folder, with its report beside the tables."""
+"""Write a foreign run to a run folder, with its report beside the tables."""
 
 import re
 from collections.abc import Iterator
@@ -19,12 +19,12 @@ REPORT_FILE = "import_report"
 """`import_report.json` of a run folder: {"format", "file", "entries"}."""
 LONGEST_STEM = 50
 MOST_COMPACTED = 2_000_000
-"""Rows up to which a run is sorted into one file; that takes as long again as the rest of the import."""
+"""Maximum number of rows to sort into one file, which doubles the duration of an import."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Where a run comes from: the format, the file and the options of the import."""
+    """Origin of a run: format, file and options of the import."""
 
     form: Format
     file_name: str
@@ -99,7 +99,7 @@ def _checked(run: ForeignRun, options: Options) -> Iterator[LoadStep]:
 
 
 def _tokens(step: LoadStep, top_k: int) -> int:
-    """Tokens of a step; where the file does not say it, from the mean of the layers' totals."""
+    """Tokens of a step, by default from the mean of the layers' totals."""
     if step.num_tokens is not None:
         return step.num_tokens
     dropped = 0 if step.dropped_tokens_LE is None else int(step.dropped_tokens_LE.sum())
@@ -133,15 +133,15 @@ def _info(run: ForeignRun, origin: Origin) -> RunInfo:
 
 
 def _name(title: str, labels: dict[str, str]) -> str:
-    """The labels come first, since a long name is cut: numbers of different units and scopes look alike."""
+    """The labels come first, since long names are truncated and other units or scopes look alike."""
     usual = {"phase": UNKNOWN_PHASE, "scope": "global", "unit": ASSIGNMENTS}
     words = [value for name, value in labels.items() if value != usual[name] and value not in title]
     return f"{', '.join(words)}: {title}" if words else title
 
 
 def _labels(run: ForeignRun, options: Options) -> dict[str, str]:
-    found = {"phase": run.phase, "scope": run.scope, "unit": run.unit}
-    return {name: options.text(name, value) for name, value in found.items()}
+    labels = {"phase": run.phase, "scope": run.scope, "unit": run.unit}
+    return {name: options.text(name, value) for name, value in labels.items()}
 
 
 def _run_id(stem: str, part: str, options: Options) -> str:
@@ -150,12 +150,12 @@ def _run_id(stem: str, part: str, options: Options) -> str:
         return f"{given}-{part}" if part else given
     slug = re.sub(r"[^A-Za-z0-9._]+", "-", stem).strip("-._")[:LONGEST_STEM].strip("-._") or "file"
     made = make_run_id(preset="imported", family=f"{slug}-{part}" if part else slug)
-    # The moment of the import says nothing of the run; the six random letters keep the id apart.
+    # The time of the import is irrelevant to the run; six random letters make the id unique.
     return re.sub(r"-\d{8}-\d{6}-", "-", made)
 
 
 def _report_labels(run: ForeignRun, options: Options) -> None:
-    """What had to be assumed of the run as a whole."""
+    """Report assumptions about the run as a whole."""
     if run.top_k is None:
         run.report.assumption(
             "top_k",

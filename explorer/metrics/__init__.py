@@ -1,4 +1,4 @@
-"""Every figure that the project reports, defined once.
+"""Every metric that the project reports, defined once.
 
 All functions take integer counts and return plain numbers or numpy arrays. Counts are
 token-to-expert assignments; the last axis is always the expert axis and includes experts that
@@ -6,8 +6,8 @@ received nothing. Layers are measured one by one and then averaged, never pooled
 layers that collapse onto different experts look balanced.
 
 E routed experts (N in the papers), K experts per token, T tokens, L layers. `catalogue` lists the
-definitions in words (docs/metrics.md, the Glossary and all tooltips are made from it), `peers` what other
-tools print for the same counts, and `explorer.store.expressions` says the same in SQL.
+definitions in words (docs/metrics.md, the Glossary and all tooltips are generated from it), `peers` the
+values that other tools print for the same counts, and `explorer.store.expressions` the same metrics in SQL.
 """
 
 from explorer.metrics.batches import (

@@ -1,4 +1,4 @@
-"""MaxVio of a run: over which tokens the loads are counted, and over what the figure is averaged.
+"""MaxVio of a run, for different count scopes and averages.
 
 Layers are measured one by one and then averaged, never pooled: pooling lets two layers that collapse
 onto different experts look balanced. L layers, E experts, S steps, R sequences.
@@ -14,15 +14,15 @@ LAST_RECORDED = 20
 
 
 def last_steps(num_steps: int) -> int:
-    """How many final steps `max_vio_batch` averages: 100, or the last quarter if that is fewer."""
+    """Number of final steps that `max_vio_batch` averages: 100, or the last quarter if that is fewer."""
     return max(1, min(LAST_STEPS, num_steps // 4))
 
 
 def last_recorded(num_recorded: int) -> int:
-    """How many of the last recorded steps figures of single sequences average: 20, or the last quarter.
+    """Number of last recorded steps that per-sequence metrics average: 20, or the last quarter if fewer.
 
-    Sequences are recorded in some steps only. As for `last_steps`, it is the end of a training that counts,
-    not its uneven beginning.
+    Sequences are recorded only in some steps. As for `last_steps`, the end of training counts, not its
+    uneven beginning.
     """
     return max(1, min(LAST_RECORDED, num_recorded // 4))
 
@@ -30,7 +30,7 @@ def last_recorded(num_recorded: int) -> int:
 def max_vio_batch(counts: ArrayLike, num_steps: int | None = None) -> float:
     """Mean over the last 100 steps (the last quarter if fewer) of MaxVio per layer, averaged over layers.
 
-    counts: [S, L, E], one row a training step, in order; with `num_steps`, the last rows of a run
+    counts: [S, L, E], one row per training step, in order; with `num_steps`, the last rows of a run
     of that length. 0 at balance, N/K - 1 at one hot; chance alone gives `uniform_reference`.
     Source: Loss-Free Balancing, arXiv 2408.15664 (MaxVio_batch, there drawn as a mean of 100 steps).
     """
@@ -38,7 +38,7 @@ def max_vio_batch(counts: ArrayLike, num_steps: int | None = None) -> float:
 
 
 def max_vio_batch_by_layer(counts: ArrayLike, num_steps: int | None = None) -> NDArray[np.float64]:
-    """As `max_vio_batch`, one number a layer. counts: [S, L, E] -> [L]."""
+    """`max_vio_batch` per layer. counts: [S, L, E] -> [L]."""
     array = checked(counts)
     return np.asarray(max_vio(array[-last_steps(num_steps or len(array)) :]).mean(0))
 
@@ -52,11 +52,11 @@ def max_vio_global(counts: ArrayLike) -> float:
 
 
 def max_vio_computation_batch(sequence_counts: ArrayLike, sequences: int) -> NDArray[np.float64]:
-    """MaxVio of groups of `sequences` neighbouring sequences, averaged over groups. [..., R, L, E] -> [L].
+    """MaxVio of groups of `sequences` consecutive sequences, averaged over groups. [..., R, L, E] -> [L].
 
-    A group is what one device computes at once: micro-batch size times the expert-parallel ranks that
-    share the experts. Groups never reach across the leading axes (steps), and an incomplete last group is
-    left out. 0 at balance, N/K - 1 at one hot; NaN when there is no whole group.
+    A group is one device's computation batch: micro-batch size times the expert-parallel ranks that
+    share the experts. Groups never span the leading axes (steps), and an incomplete last group is
+    dropped. 0 at balance, N/K - 1 at one hot; NaN without a complete group.
     Source: Loss-Free Balancing, section 4.3 and Figure 5 (MaxVio_computation-batch).
     """
     array = checked(sequence_counts)

@@ -1,8 +1,8 @@
-"""What every figure means, in words and numbers: the one home of these definitions.
+"""Definitions of every metric, in words and numbers: their single source.
 
-The Glossary page and all tooltips (`glossary.py`), `docs/metrics.md` and the worked example are made from
-it. Formulas are LaTeX with the symbols of the papers: N routed experts, K chosen per token, T tokens, c_i
-assignments of expert i, f_i = c_i / (K T) its share, L layers.
+The Glossary page and all tooltips (`glossary.py`), `docs/metrics.md` and the worked example are generated
+from it. Formulas are LaTeX with the symbols of the papers: N routed experts, K per token, T tokens, c_i
+assignments of expert i, f_i = c_i / (K T) its load fraction, L layers.
 """
 
 from explorer.metrics.catalogue_loads import OF_LOADS

@@ -1,4 +1,4 @@
-"""Definitions of the figures of one layer's counts, in words and numbers."""
+"""Definitions of the metrics of one layer's counts, in words and numbers."""
 
 import math
 

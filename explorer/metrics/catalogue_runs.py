@@ -1,4 +1,4 @@
-"""Definitions of the figures of a run: over steps, of chance, of choices, domains and the language model."""
+"""Definitions of run metrics: over steps, random baselines, selections, domains and the language model."""
 
 import explorer.metrics as m
 from explorer.metrics.definition import BIASES, CHANCE, CHOICES, DOMAINS, QUALITY, STEPS, Metric

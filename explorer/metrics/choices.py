@@ -1,7 +1,7 @@
-"""Figures of which experts each token chose. Expert numbers belong to one layer of one run.
+"""Metrics of token selections. Expert numbers belong to one layer of one run.
 
 A choice is [..., T, K] expert numbers of T tokens, in any order; a number outside 0 ... E - 1 is an empty
-slot (dropped, or a router that gives tokens fewer experts). Duplicates of a token count once.
+slot (dropped, or a routing that gives tokens fewer experts). Duplicates within a token count once.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ Counts = NDArray[np.int64]
 
 
 def _member(choice: ArrayLike, num_experts: int) -> NDArray[np.bool_]:
-    """Whether a token has an expert, [..., T, K] -> [..., T, E]."""
+    """Whether a token has selected an expert, [..., T, K] -> [..., T, E]."""
     slots = np.asarray(choice, dtype=np.int64)
     filled = (slots >= 0) & (slots < num_experts)
     member = np.zeros((*slots.shape[:-1], num_experts + 1), dtype=bool)
@@ -22,7 +22,7 @@ def _member(choice: ArrayLike, num_experts: int) -> NDArray[np.bool_]:
 
 
 def churn(before: ArrayLike, after: ArrayLike, num_experts: int) -> NDArray[np.float64]:
-    """Share of the slots that hold another expert than before,
+    """Share of the slots whose expert changed,
     1 - sum_t |A_t & B_t| / sum_t max(|A_t|, |B_t|).
 
     before, after: [..., T, K] choices of the same tokens. Returns [...]: 0 when nothing changed, 1 when
@@ -35,7 +35,7 @@ def churn(before: ArrayLike, after: ArrayLike, num_experts: int) -> NDArray[np.f
 
 
 def saturation(choice: ArrayLike, final: ArrayLike, num_experts: int) -> NDArray[np.float64]:
-    """Share of the final choice that was already made: sum_t |A_t & F_t| / sum_t |F_t|.
+    """Share of the final choice that is already present: sum_t |A_t & F_t| / sum_t |F_t|.
 
     choice, final: [..., T, K] of the same tokens, `final` by the last checkpoint. Returns [...]: 1 at the
     end; two independent uniform choices give K/N. NaN when the final choice is empty.
@@ -46,7 +46,7 @@ def saturation(choice: ArrayLike, final: ArrayLike, num_experts: int) -> NDArray
 
 
 def coactivation(choice: ArrayLike, num_experts: int) -> Counts:
-    """How many tokens chose both experts of every pair, [..., T, K] -> [..., E, E], symmetric.
+    """Number of tokens that chose both experts of every pair, [..., T, K] -> [..., E, E], symmetric.
 
     All pairs count, not neighbours in a sorted list only (P31). The diagonal holds the tokens of
     each expert, so row i divided by it is P(j | i); independent choices give (K - 1)/(N - 1).
@@ -56,7 +56,7 @@ def coactivation(choice: ArrayLike, num_experts: int) -> Counts:
 
 
 def cross_activation(first: ArrayLike, second: ArrayLike, num_first: int, num_second: int) -> Counts:
-    """How many tokens chose expert i in one layer and j in another, [..., T, K] twice -> [..., E, E'].
+    """Number of tokens that chose expert i in one layer and j in another, [..., T, K] twice -> [..., E, E'].
 
     All K x K' pairs of a token count, not equal slots only (P31). Row i sums to K' times the tokens of i;
     independent layers give every j the same share, K'/N'. Expert numbers of two layers are unrelated.

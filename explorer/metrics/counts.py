@@ -1,9 +1,9 @@
-"""How even the loads of one layer are: figures of integer counts, one function each.
+"""Imbalance metrics of one layer's integer counts, one function each.
 
-Every function takes counts [..., E] (E routed experts on the last axis, those without a token included)
+Every function takes counts [..., E] (E routed experts on the last axis, including those without tokens)
 and returns [...]. N is E in the formulas, f_i = c_i / sum(c) the load fraction, K the experts per token.
-"At one hot" means that all tokens take the same K experts, which is the worst that top-K routing can do.
-Where nothing was routed at all a ratio is NaN: undefined, and it says so.
+"At one hot" means that all tokens take the same K experts, the worst case of top-K routing.
+Where nothing was routed, a ratio is NaN.
 """
 
 from typing import Any
@@ -29,7 +29,7 @@ def over_total(part: NDArray[Any], total: NDArray[Any]) -> Ratio:
 
 
 def _excess(array: NDArray[np.int64]) -> NDArray[np.int64]:
-    """N c_i - sum(c): how far each load lies from the mean, times N, still an integer."""
+    """N c_i - sum(c): the deviation of each load from the mean, times N, still an integer."""
     return np.asarray(array * array.shape[-1] - array.sum(-1, keepdims=True))
 
 
@@ -40,9 +40,10 @@ def load_fraction(counts: ArrayLike) -> Ratio:
 
 
 def max_over_mean(counts: ArrayLike) -> Ratio:
-    """max_i c_i / mean(c): the busiest expert's load in shares. 1 ... N; 1 at balance, N/K at one hot.
+    """max_i c_i / mean(c): the busiest expert's load relative to the mean. 1 ... N; 1 at balance, N/K at one
+    hot.
 
-    MaxVio + 1. OLMo-core calls it load imbalance, TensorRT-LLM and plumb-moe print it too.
+    MaxVio + 1. OLMo-core calls it load imbalance, TensorRT-LLM and plumb-moe also print it.
     """
     array = checked(counts)
     return over_total(array.max(-1) * array.shape[-1], array.sum(-1))
@@ -57,7 +58,7 @@ def max_vio(counts: ArrayLike) -> Ratio:
 
 
 def balance_efficiency(counts: ArrayLike) -> Ratio:
-    """mean(c) / max_i c_i = 1 / (1 + MaxVio): the share of its time that the average expert works while
+    """mean(c) / max_i c_i = 1 / (1 + MaxVio): the share of time that the average expert is busy while
     all wait for the busiest. 1/N ... 1; 1 at balance, K/N at one hot.
 
     Source: SGLang and vLLM ("balancedness"), there over devices and not experts.
@@ -128,8 +129,8 @@ def gini(counts: ArrayLike) -> Ratio:
 
 
 def idle_experts(counts: ArrayLike) -> NDArray[np.int64]:
-    """How many experts have no token at all. 0 ... N; 0 at balance, N - K at one hot.
+    """Number of experts without any token. 0 ... N; 0 at balance, N - K at one hot.
 
-    Idle is about one step; an expert that stays so is dead (`dead_experts`).
+    Idle refers to one step; an expert that stays idle is dead (`dead_experts`).
     """
     return np.asarray((checked(counts) == 0).sum(-1))

@@ -1,6 +1,6 @@
-"""Figures of specialisation: how differently the domains of the text use the experts.
+"""Specialisation metrics: how differently the domains of the text use the experts.
 
-counts: [..., D, E] held-out assignments by domain. Every domain weighs the same, however much text it has.
+counts: [..., D, E] held-out assignments by domain. Domains are weighted equally, regardless of their size.
 Expert numbers belong to one layer, so layers are never summed.
 """
 
@@ -24,8 +24,8 @@ def jensen_shannon(first: ArrayLike, second: ArrayLike) -> Floats:
     """Jensen-Shannon distance of two load profiles, [..., E] twice -> [...]: the square root of the
     divergence H((p + q)/2) - (H(p) + H(q))/2 in bits.
 
-    0 for the same profile, 1 when no expert serves both. It is a metric (triangle inequality). NaN when
-    one of the two has no token. Source: Endres and Schindelin 2003.
+    0 for the same profile, 1 when no expert serves both. It is a metric in the mathematical sense (triangle
+    inequality). NaN if one of the two has no token. Source: Endres and Schindelin 2003.
     """
     p, q = load_fraction(first), load_fraction(second)
     divergence = _entropy_bits((p + q) / 2) - (_entropy_bits(p) + _entropy_bits(q)) / 2
@@ -54,9 +54,9 @@ def mutual_information(counts: ArrayLike) -> Floats:
     """Mutual information of domain and expert in bits, domains equally likely: H(mean_d p_d) - mean_d H(p_d).
     [..., D, E] -> [...].
 
-    What the chosen expert tells about the domain. 0 when all domains use the experts alike, log2 D when no
-    two share one (at most log2 N). With two domains it is the square of their Jensen-Shannon distance.
-    Counting noise alone adds `mutual_information_chance`. NaN when a domain has no token.
+    Information of the selected expert about the domain. 0 when all domains use the experts alike, log2 D when
+    no two share one (at most log2 N). With two domains it is the square of their Jensen-Shannon distance.
+    Counting noise alone adds `mutual_information_chance`. NaN if a domain has no token.
     """
     share = load_fraction(counts)
     gain = _entropy_bits(share.mean(-2)) - _entropy_bits(share).mean(-1)
@@ -64,9 +64,9 @@ def mutual_information(counts: ArrayLike) -> Floats:
 
 
 def mutual_information_chance(num_domains: int, num_experts: int, assignments: float) -> float:
-    """What `mutual_information` would show by counting noise alone, about (D - 1)(N - 1) / (2 A ln 2) bits.
+    """`mutual_information` expected from counting noise alone, about (D - 1)(N - 1) / (2 A ln 2) bits.
 
-    assignments: A, of all domains together, if independent. Tokens of one text are not, so the real
-    noise is larger. Source: Miller 1955 (bias of the plug-in estimate).
+    assignments: A, of all domains together, assumed independent. Tokens of one text are not, so the
+    actual noise is larger. Source: Miller 1955 (bias of the plug-in estimate).
     """
     return (num_domains - 1) * (num_experts - 1) / (2 * assignments * math.log(2))

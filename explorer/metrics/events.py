@@ -1,7 +1,7 @@
-"""What counts as an event of a run: the kinds that are detected, in words, and their thresholds.
+"""Definitions of the detected kinds of events in a run, in words, and their thresholds.
 
-Steps are recorded steps, in the order of the log: nothing here depends on how far apart they are. The SQL
-that finds them is `explorer/store/stretches.py` (when rows come in) and `explorer/queries/events.py`.
+Steps are recorded steps, in the order of the log, regardless of their distance. The SQL
+that detects events is `explorer/store/stretches.py` (when rows come in) and `explorer/queries/events.py`.
 """
 
 from dataclasses import dataclass
@@ -10,24 +10,24 @@ from explorer.metrics.sources import LOSS_FREE, OLMOE, OURS, Source
 from explorer.metrics.windows import COLLAPSE_STEPS, DEAD_STEPS
 
 OSCILLATION_STEPS = 64
-"""Recorded steps of the windows, one after the other, in which turning biases are counted."""
+"""Recorded steps per window, windows side by side, in which reversed bias updates are counted."""
 OSCILLATION_SHARE = 0.6
-"""Share of the bias moves that turn around (`oscillation`) from which a window counts as oscillating.
+"""Share of reversed bias updates (`oscillation`) from which a window counts as oscillating.
 
-Moves with random signs turn around half of the time: in a window of 64 steps and 16 experts 0.50 ± 0.02, with
-4 experts ± 0.03. A rule that has arrived makes such moves, so the threshold lies clearly above. In the
+Updates with random signs are reversed half of the time: in a window of 64 steps and 16 experts 0.50 ± 0.02,
+with 4 experts ± 0.03. A converged rule makes such updates, so the threshold is clearly above. In the
 shipped runs every window of the constant sign rule at u = 0.03 has between 0.62 and 0.79, and no window of
-any other run, the other update rates and the quantile rule included, more than 0.57.
+any other run, including other update rates and the quantile rule, more than 0.57.
 """
 OSCILLATION_MOVES = 0.5
-"""Share of the moves that a window has room for that must be there: of a few moves too many turn around by
+"""Minimum share of a window's possible updates that must be present: of few updates too many are reversed by
 chance, as where a rule is switched off early in the window."""
 WIDE_SPREAD = 1.0
-"""A wider bias spread than this outranks any difference of two scores between 0 and 1."""
+"""A bias spread above this outranks any difference of two scores between 0 and 1."""
 SETTLED_SHARE = 0.9
-"""Share of the final choices already made from which the choices count as settled."""
+"""Share of final choices already present from which choices count as settled."""
 SPIKE_STEPS = 50
-"""Recorded steps before a step that say what its loss should be; half of them must have one."""
+"""Recorded steps before a step that predict its loss; half of them must have one."""
 SPIKE_DEVIATIONS = 6.0
 """Robust deviations (1.4826 times the median absolute deviation) by which a spike exceeds their median.
 
@@ -35,7 +35,7 @@ With normal noise 5 of a million steps do. In the shipped runs, 26,250 steps wit
 highest is 4.2, so none of them has a spike.
 """
 SPIKE_NATS = 0.1
-"""And at least this much, nats per token: a tenth more perplexity. Very even losses would cry too often."""
+"""And by at least this many nats per token (10 % more perplexity), or smooth curves cause false alarms."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +128,7 @@ DETECTED: tuple[EventKind, ...] = (
         text="The bias of an expert is NaN or infinite. The mark stands at the first of neighbouring steps.",
     ),
 )
-"""What is detected, in the order of legends."""
+"""The detected kinds, in legend order."""
 
 RECORDED: tuple[EventKind, ...] = (
     EventKind(
@@ -148,11 +148,11 @@ RECORDED: tuple[EventKind, ...] = (
         text="Steps before this one are missing in the log.",
     ),
 )
-"""What a trainer records itself; its kinds are open."""
+"""Kinds that trainers record themselves; the list is open."""
 
 _NAMES = {"balancer_changed": "rule change"}
 
 
 def event_name(kind: str) -> str:
-    """What a mark or a list calls it; any kind has a name."""
+    """Display name of an event; defined for any kind."""
     return _NAMES.get(kind, kind.replace("_", " "))

@@ -1,4 +1,4 @@
-"""Counts to try the definitions on: shapes that the traps of other tools show on.
+"""Example counts for the definitions: shapes on which other tools' metrics mislead.
 
 Every example is counts [R, L, E]: R ranks, L layers, E experts.
 """
@@ -17,22 +17,22 @@ MOST_TOKENS = 10**12
 
 
 def _capped(weights: NDArray[np.float64], top_k: int, tokens: int) -> Counts:
-    """K T assignments in proportion to the weights, at most T per expert: a token takes an expert once."""
+    """K T assignments in proportion to the weights, at most T per expert: each expert once per token."""
     experts = len(weights)
     loads = np.zeros(experts)
     free = np.ones(experts, dtype=bool)
     left = float(top_k * tokens)
     while left > 1e-9 and free.any() and weights[free].sum() > 0:
-        wanted = np.where(free, weights / weights[free].sum() * left, 0.0)
-        full = free & (loads + wanted >= tokens)
+        shares = np.where(free, weights / weights[free].sum() * left, 0.0)
+        full = free & (loads + shares >= tokens)
         if not full.any():
-            loads += wanted
+            loads += shares
             break
         left -= float((tokens - loads[full]).sum())
         loads[full] = tokens
         free &= ~full
     whole = np.floor(loads + 1e-9).astype(np.int64)
-    # The largest remainders get what rounding took away.
+    # The largest remainders get the assignments lost by rounding.
     missing = top_k * tokens - int(whole.sum())
     order = np.argsort(-(loads - whole), kind="stable")
     order = order[whole[order] < tokens]
@@ -123,16 +123,16 @@ def example(shape: str, num_experts: int, top_k: int, num_tokens: int) -> Counts
 
     Raises ConfigError for an unknown shape and for K beyond N.
     """
-    one_of("shape", shape, [found.key for found in SHAPES])
+    one_of("shape", shape, [entry.key for entry in SHAPES])
     if not 1 <= top_k <= num_experts:
         raise ConfigError("top_k", top_k, f"must be 1 to {num_experts}, the number of experts", "lower it")
-    return {found.key: found for found in SHAPES}[shape].make(num_experts, top_k, num_tokens)
+    return {entry.key: entry for entry in SHAPES}[shape].make(num_experts, top_k, num_tokens)
 
 
 def parse_counts(text: str) -> Counts:
-    """Counts [1, 1, E] from whole numbers with commas or spaces between them.
+    """Counts [1, 1, E] from integers separated by commas or spaces.
 
-    Raises ConfigError that says which number is wrong and what it must be.
+    Raises ConfigError that names the invalid number and the rule.
     """
     words = text.replace(",", " ").replace(";", " ").split()
     for word in words:

@@ -1,8 +1,8 @@
-"""The Glossary: what every term of the app means, its formula and its source. The one home of these texts.
+"""The Glossary: definition, formula and source of every term of the app. The single source of these texts.
 
 The Glossary page prints all of it; tooltips take `tip(key)`. Metrics are defined in `explorer/metrics`, with
-their texts in `catalogue.py`; the other terms stand in `glossary_rules.py` and `glossary_reading.py`.
-Formulas are LaTeX. Symbols are those of the papers: N routed experts, K chosen per token, T tokens,
+their texts in `catalogue.py`; the other terms are in `glossary_rules.py` and `glossary_reading.py`.
+Formulas are LaTeX. Symbols are those of the papers: N routed experts, K per token, T tokens,
 c_i assignments of expert i, s_{i,t} score of expert i for token t, b_i bias.
 """
 
@@ -16,7 +16,7 @@ from explorer.metrics.term import METRICS as OF_METRICS
 
 
 def _metric(metric: Metric) -> Term:
-    """The term of a metric: its definition with its range and its ends."""
+    """The term of a metric: its definition, range and reference values."""
     ends = (("Range", metric.range), ("at balance", metric.at_balance), ("worst case", metric.at_worst))
     words = ", ".join(f"{name} ${value}$" for name, value in ends if value)
     return Term(
@@ -54,7 +54,7 @@ TERMS: tuple[Term, ...] = tuple(
 
 
 def term(key: str) -> Term:
-    """The entry of that key. Raises KeyError for an unknown one."""
+    """The entry of a key. Raises KeyError for an unknown one."""
     return {t.key: t for t in TERMS}[key]
 
 

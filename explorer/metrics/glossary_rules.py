@@ -1,7 +1,7 @@
 """Terms of the Glossary: routing and balancing rules.
 
 Rules are implemented in `explorer/routing/balancing.py` and `explorer/model/balancers.py`; the formulas here
-say the same.
+are the same.
 """
 
 from explorer.metrics.sources import DEEPSEEK_MOE, DEMONS, GSHARD, LOSS_FREE, SIMBAL, ST_MOE, SWITCH, V3

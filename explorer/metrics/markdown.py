@@ -1,4 +1,4 @@
-"""docs/metrics.md, printed from the catalogue: `python -m explorer.metrics.markdown docs/metrics.md`."""
+"""Generate docs/metrics.md from the catalogue: `python -m explorer.metrics.markdown docs/metrics.md`."""
 
 import sys
 from pathlib import Path
@@ -39,38 +39,38 @@ def metrics_markdown() -> str:
     blocks = [HEAD]
     for group in GROUPS:
         blocks.append(f"## {group}")
-        blocks += [_metric(found) for found in METRICS if found.group == group]
-    blocks += [EVENTS, *(_event(found) for found in (*DETECTED, *RECORDED))]
+        blocks += [_metric(entry) for entry in METRICS if entry.group == group]
+    blocks += [EVENTS, *(_event(entry) for entry in (*DETECTED, *RECORDED))]
     blocks += [PEERS, _conversions(CONVERSIONS)]
     return "\n\n".join(blocks) + "\n"
 
 
-def _metric(found: Metric) -> str:
-    lines = [f"### {found.title}", "", found.text]
-    if found.formula:
-        lines += ["", f"$${found.formula}$$"]
-    if found.more:
-        lines += ["", found.more]
-    ends = (("range", found.range), ("at balance", found.at_balance), ("at worst", found.at_worst))
+def _metric(metric: Metric) -> str:
+    lines = [f"### {metric.title}", "", metric.text]
+    if metric.formula:
+        lines += ["", f"$${metric.formula}$$"]
+    if metric.more:
+        lines += ["", metric.more]
+    ends = (("range", metric.range), ("at balance", metric.at_balance), ("at worst", metric.at_worst))
     facts = [f"{name} ${value}$" for name, value in ends if value]
-    if found.unit:
-        facts.append(f"unit: {found.unit}")
-    lines += ["", f"- `{found.key}`" + "".join(f"; {fact}" for fact in facts)]
-    lines.append(f"- function `explorer.metrics.{found.function.__name__}`")
-    if found.store:
-        lines.append(f"- query `explorer.queries.{found.store}`")
-    if found.sources:
-        lines.append(f"- source: {'; '.join(_linked(s) for s in found.sources)}")
+    if metric.unit:
+        facts.append(f"unit: {metric.unit}")
+    lines += ["", f"- `{metric.key}`" + "".join(f"; {fact}" for fact in facts)]
+    lines.append(f"- function `explorer.metrics.{metric.function.__name__}`")
+    if metric.store:
+        lines.append(f"- query `explorer.queries.{metric.store}`")
+    if metric.sources:
+        lines.append(f"- source: {'; '.join(_linked(s) for s in metric.sources)}")
     return "\n".join(lines)
 
 
-def _event(found: EventKind) -> str:
-    lines = [f"### {found.title}", "", found.text]
-    if found.formula:
-        lines += ["", f"$${found.formula}$$"]
-    if found.more:
-        lines += ["", found.more]
-    lines += ["", f"- `{found.key}`", f"- source: {'; '.join(_linked(s) for s in found.sources)}"]
+def _event(kind: EventKind) -> str:
+    lines = [f"### {kind.title}", "", kind.text]
+    if kind.formula:
+        lines += ["", f"$${kind.formula}$$"]
+    if kind.more:
+        lines += ["", kind.more]
+    lines += ["", f"- `{kind.key}`", f"- source: {'; '.join(_linked(s) for s in kind.sources)}"]
     return "\n".join(lines)
 
 
@@ -83,11 +83,11 @@ def _conversions(conversions: tuple[Conversion, ...]) -> str:
         "| tool | its number | from ours | at balance | beware |",
         "|---|---|---|---|---|",
     ]
-    for found in conversions:
-        formula = found.formula.replace("|", r"\vert ")
+    for entry in conversions:
+        formula = entry.formula.replace("|", r"\vert ")
         rows.append(
-            f"| [{found.tool}]({found.link}) | {found.name} | ${formula}$ | ${found.balance_words}$ "
-            f"| {found.trap} |"
+            f"| [{entry.tool}]({entry.link}) | {entry.name} | ${formula}$ | ${entry.balance_words}$ "
+            f"| {entry.trap} |"
         )
     return "\n".join(rows)
 

@@ -1,15 +1,15 @@
-"""What other tools print for the same counts, and how to convert it.
+"""Metrics of other tools for the same counts, and their conversion.
 
-Every function takes counts [R, L, E] (R ranks, L layers, E experts) and K, and returns the one number that
-the tool would log for the whole model, or None where counts alone do not determine it. How a tool combines
-its layers (mean, maximum, ratio of sums) belongs to the number: a formula of one layer says nothing about it.
-A loss also depends on the mean probabilities P; here P_i is taken to be the load share f_i, so that
-E sum f_i P_i = 1 + CV^2. At balance the loss has the stated value whatever P is. Losses are those of the
-usual scope: every rank counts for itself and the mean over ranks is logged.
+Every function takes counts [R, L, E] (R ranks, L layers, E experts) and K, and returns the number that
+the tool would log for the whole model, or None where counts alone do not determine it. That includes how a
+tool combines layers (mean, maximum, ratio of sums), which a formula for one layer does not say.
+A loss also depends on the mean probabilities P; here P_i is assumed to be the load fraction f_i, so that
+E sum f_i P_i = 1 + CV^2. At balance the loss has the stated value for any P. Losses are those of the
+usual scope: every rank counts separately and the mean over ranks is logged.
 
-The sources were read, not run. Tests hold every conversion against the tool's arithmetic, written out a
-second time, on uneven counts of several layers and ranks, and against the tools' own code where it can be
-installed.
+The sources were read, not run. Tests compare every conversion with an independent implementation of the
+tool's arithmetic, on uneven counts of several layers and ranks, and with the tools' own code where it can
+be installed.
 """
 
 import math
@@ -35,25 +35,25 @@ Printed = Callable[[ArrayLike, int], float | None]
 
 @dataclass(frozen=True, kw_only=True)
 class Conversion:
-    """One number of another tool."""
+    """One metric of another tool."""
 
     tool: str
     name: str
-    """What the tool calls it."""
+    """The tool's name for it."""
     formula: str
-    """In terms of our figures, LaTeX."""
+    """In terms of our metrics, LaTeX."""
     printed: Printed
     at_balance: Callable[[int, int], float]
-    """(N, K) -> what it prints when every expert has the same load."""
+    """(N, K) -> its value when every expert has the same load."""
     balance_words: str
     """The same, LaTeX."""
     trap: str
-    """How it can mislead, or what it leaves out; one sentence."""
+    """How it can mislead, or what it omits; one sentence."""
     link: str
 
 
 def _together(counts: ArrayLike) -> NDArray[np.int64]:
-    """[R, L, E] -> [L, E]: what all ranks did together."""
+    """[R, L, E] -> [L, E]: the sum over ranks."""
     return np.asarray(checked(counts).sum(0))
 
 
@@ -83,7 +83,7 @@ def nano_moe_loss(counts: ArrayLike, top_k: int) -> float:
 
 
 def first_choice_loss(counts: ArrayLike, top_k: int) -> float | None:
-    """GShard and st-moe count the first choice only, which all choices together do not tell unless K = 1."""
+    """GShard and st-moe count first choices only, which total counts do not determine unless K = 1."""
     return switch_loss(counts, top_k) if top_k == 1 else None
 
 
@@ -93,9 +93,9 @@ def olmo_load_imbalance(counts: ArrayLike, top_k: int) -> float:
 
 
 def prime_rl_max_vio(counts: ArrayLike, top_k: int) -> float | None:
-    """MaxVio of what remains when the K busiest experts are dropped, rank by rank; the mean is logged.
+    """MaxVio without the K busiest experts, rank by rank; the mean is logged.
 
-    NaN, there too, when nothing remains.
+    NaN, as there, if no expert remains.
     """
     array = checked(counts)
     if array.shape[-1] <= top_k:
@@ -139,7 +139,7 @@ def sglang_balancedness(counts: ArrayLike, top_k: int) -> float:
 def vllm_balancedness(counts: ArrayLike, top_k: int) -> float:
     """The sum over layers of the mean load over the sum over layers of the largest, one expert per rank.
 
-    0, there too, when nothing was routed.
+    0, as there, if nothing was routed.
     """
     array = _together(counts)
     most = int(array.max(-1).sum())
@@ -152,7 +152,7 @@ def tensorrt_imbalance(counts: ArrayLike, top_k: int) -> float:
 
 
 def plumb_imbalance(counts: ArrayLike, top_k: int) -> float:
-    """max/mean over the experts that were seen."""
+    """max/mean over the experts with tokens."""
     ratios = [float(max_over_mean(row[row > 0])) for row in _together(counts) if row.any()]
     return sum(ratios) / len(ratios) if ratios else math.nan
 
@@ -318,4 +318,4 @@ CONVERSIONS: tuple[Conversion, ...] = (
         link="https://pypi.org/project/plumb-moe",
     ),
 )
-"""Every number with a conversion, most used first."""
+"""Every metric with a conversion, most used first."""

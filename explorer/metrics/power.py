@@ -1,12 +1,12 @@
-"""How many paired seeds it takes to see a difference of a given size.
+"""The number of paired seeds needed to detect a difference of a given size.
 
-With n pairs whose differences have the standard deviation s, the 95 % t interval leaves a true difference
-δ out of zero with a chance of about `POWER` when
+With n pairs whose differences have the standard deviation s, the 95 % t interval of a true difference
+δ excludes zero with probability of about `POWER` when
 
     n ≥ (t_{0.975, n-1} + t_{0.80, n-1})² · s² / δ²
 
 the usual sample size of a paired t test. t depends on n, so n is searched. s is itself an estimate from
-few seeds: the answer is an order of magnitude, and `spread_interval` says how wide.
+few seeds: the result is an order of magnitude, with the uncertainty of `spread_interval`.
 """
 
 import math
@@ -18,13 +18,13 @@ MOST_PAIRS = 100_000
 
 
 def detectable(spread: float, pairs: int) -> float:
-    """The smallest true difference that so many pairs find with a chance of `POWER`; needs two pairs."""
+    """The smallest true difference that so many pairs detect with probability `POWER`; needs two pairs."""
     freedom = pairs - 1
     return (t_quantile(0.975, freedom) + t_quantile(POWER, freedom)) * spread / math.sqrt(pairs)
 
 
 def pairs_needed(spread: float, difference: float) -> int:
-    """The smallest number of pairs that find a true `difference`, for differences of this standard deviation.
+    """The smallest number of pairs that detect a true `difference`, given the standard deviation `spread`.
 
     At least 2, at most `MOST_PAIRS`.
     """
@@ -41,8 +41,8 @@ def pairs_needed(spread: float, difference: float) -> int:
 
 
 def spread_interval(spread: float, pairs: int) -> tuple[float, float]:
-    """95 % interval of the true standard deviation behind one that was estimated from so many pairs (χ²)."""
-    from scipy.special import chdtri  # loaded when asked for
+    """95 % interval (χ²) of the true standard deviation, given an estimate from so many pairs."""
+    from scipy.special import chdtri  # loaded on first use
 
     freedom = pairs - 1
     low, high = (spread * math.sqrt(freedom / float(chdtri(freedom, tail))) for tail in (0.025, 0.975))

@@ -1,4 +1,4 @@
-"""Figures of the language model."""
+"""Language model metrics."""
 
 import math
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ import numpy as np
 
 
 def mean_loss(losses: Mapping[str, float]) -> float:
-    """Held-out language loss in nats per token, every domain weighing the same."""
+    """Held-out language loss in nats per token, domains weighted equally."""
     return float(np.mean(list(losses.values())))
 
 
@@ -17,5 +17,5 @@ def perplexity(losses: Mapping[str, float]) -> float:
 
 
 def bits_per_byte(loss: float, num_tokens: int, num_bytes: int) -> float:
-    """Nats per token -> bits per byte, which is comparable between tokenizers."""
+    """Nats per token -> bits per byte, which is comparable across tokenizers."""
     return loss * num_tokens / (num_bytes * math.log(2))

@@ -1,7 +1,7 @@
-"""Random-routing baselines: what chance alone would show, the reference lines of every plot of MaxVio.
+"""Random-routing baselines: MaxVio by chance alone, the reference lines of every MaxVio chart.
 
 Both are simulated until the standard error of the mean is below `RELATIVE_ERROR`, so that two significant
-digits of a figure divided by its baseline hold whatever the random seed.
+digits of a metric divided by its baseline do not depend on the random seed.
 """
 
 import math
@@ -15,21 +15,21 @@ from numpy.typing import ArrayLike, NDArray
 from explorer.metrics.counts import checked, over_total
 
 RELATIVE_ERROR = 0.001
-"""Standard error of a baseline over the baseline, at most (the widest models excepted)."""
+"""Maximum relative standard error of a baseline (except for the widest models)."""
 MOST_CELLS = 1_500_000
-"""Loads that `uniform_reference` simulates at most: the widest models take a tenth of a second too."""
+"""Maximum number of loads that `uniform_reference` simulates: a tenth of a second for the widest models."""
 MANY = 25
-"""Mean load (T K / N) from which loads are drawn from binomials; the mean is then right to 0.5 %."""
+"""Mean load (T K / N) from which loads are drawn from binomials; the mean is then accurate to 0.5 %."""
 LISTED_SUBSETS = 300
-"""K-subsets of the experts that are listed, at most."""
+"""Maximum number of K-subsets of experts that are enumerated."""
 MOST_EXACT = 20_000
-"""Layers of few tokens that are simulated at most: each costs more."""
+"""Maximum number of simulated layers with few tokens: each costs more."""
 MOST_PICKS = 20_000_000
-"""Random numbers that drawing token by token may cost."""
+"""Maximum number of random numbers for drawing token by token."""
 MOST_PRODUCTS = 400_000_000
-"""Multiplications that `resampled_reference` may cost."""
+"""Maximum number of multiplications in `resampled_reference`."""
 EXACT_SIZES = 6
-"""Different numbers of tokens that are simulated one by one; more are interpolated."""
+"""Maximum number of distinct token counts simulated one by one; more are interpolated."""
 
 Band = tuple[float, float]
 """Mean and 95th percentile."""
@@ -44,12 +44,12 @@ def uniform_reference(
     draws: int | None = None,
     seed: int = 0,
 ) -> Band:
-    """MaxVio that uniform-random routing of independent tokens would show: (mean, 95th percentile).
+    """MaxVio of uniform-random routing of independent tokens: (mean, 95th percentile).
 
     Every token picks K distinct experts at random. The violation is averaged over `num_layers`
-    independent layers, as the reported figure is: the mean does not depend on that, the
-    percentile does. Simulated and cached; `draws` (of all layers) as many as `RELATIVE_ERROR` takes, at
-    least 1,000, unless given. 0 where chance has no part: no token, or every token goes to all experts.
+    independent layers, like the reported metric: the mean does not depend on that, the
+    percentile does. Simulated and cached; `draws` (of all layers) defaults to the number needed for
+    `RELATIVE_ERROR`, at least 1,000. 0 without randomness: no token, or every token goes to all experts.
     """
     if not _has_chance(num_experts, top_k, num_tokens):
         return 0.0, 0.0
@@ -67,7 +67,7 @@ def _has_chance(num_experts: int, top_k: int, num_tokens: int) -> bool:
 
 
 def _draws_needed(values: NDArray[np.float64]) -> int:
-    """How many draws like these bring the standard error of their mean down to `RELATIVE_ERROR`."""
+    """Number of such draws that reduces the standard error of their mean to `RELATIVE_ERROR`."""
     mean = float(values.mean())
     return math.ceil((float(values.std(ddof=1)) / (RELATIVE_ERROR * mean)) ** 2) if mean > 0 else 0
 
@@ -76,27 +76,27 @@ def _violations(
     rng: np.random.Generator, num_experts: int, top_k: int, num_tokens: int, num_layers: int, draws: int
 ) -> NDArray[np.float64]:
     """MaxVio averaged over layers, [draws]."""
-    wanted = draws * num_layers
+    needed = draws * num_layers
     most = max(1000, MOST_CELLS // num_experts)
     if num_tokens * top_k < MANY * num_experts:
         most = min(most, MOST_EXACT)
     if _is_drawn_by_token(num_experts, top_k, num_tokens):
         most = max(300, min(most, MOST_PICKS // (num_tokens * num_experts)))
-    simulated = min(wanted, most)
+    simulated = min(needed, most)
     loads = _random_loads(rng, num_experts, top_k, num_tokens, simulated)
     layers = loads.max(-1) / (num_tokens * top_k / num_experts) - 1
-    if simulated < wanted:
-        # Thousands of wide layers are enough to draw the others from.
-        layers = rng.choice(layers, wanted)
+    if simulated < needed:
+        # Thousands of wide layers are enough to resample the others from.
+        layers = rng.choice(layers, needed)
     return np.asarray(layers.reshape(draws, num_layers).mean(-1))
 
 
 def uniform_references(
     num_experts: int, top_k: int, tokens: Sequence[int], num_layers: int = 1
 ) -> dict[int, Band]:
-    """`uniform_reference` of every number of tokens, as a batch that grows has them.
+    """`uniform_reference` for several numbers of tokens, as with a growing batch size.
 
-    Few different numbers are simulated, more are interpolated between powers of √2 (both axes logarithmic:
+    A few distinct numbers are simulated, more are interpolated between powers of √2 (both axes logarithmic:
     the baseline falls about as the inverse root of the tokens).
     """
     sizes = sorted({int(n) for n in tokens if n > 0})
@@ -114,10 +114,10 @@ def _random_loads(
 ) -> NDArray[np.float64]:
     """Loads under uniform-random routing, [draws, E].
 
-    Exact for small loads: how often each K-subset is picked is multinomial, and where subsets are too many
-    to list, every token draws its own. From a mean load of `MANY` on every expert's load is drawn from its
-    exact binomial and the draws are centred and scaled, which gives the exact covariance
-    v·(N·I - 11ᵀ)/(N - 1), v = T·K/N·(1 - K/N).
+    Exact for small loads: how often each K-subset is picked is multinomial, and where there are too many
+    subsets to list, every token draws its own. From a mean load of `MANY`, every expert's load is drawn from
+    its exact binomial and the draws are centred and scaled, which gives the exact covariance v·(N·I - 11ᵀ)/(N
+    - 1), v = T·K/N·(1 - K/N).
     """
     share = top_k / num_experts
     if num_tokens * share >= MANY:
@@ -131,7 +131,7 @@ def _random_loads(
         picked = rng.multinomial(num_tokens, np.full(len(subsets), 1 / len(subsets)), size=draws)
         return np.asarray(picked @ member)
     loads = np.empty((draws, num_experts))
-    for row in loads:  # one after the other: all at once would fill the memory
+    for row in loads:  # one at a time: all at once would exhaust memory
         order = rng.random((num_tokens, num_experts), dtype=np.float32).argpartition(top_k - 1, -1)
         row[:] = np.bincount(order[:, :top_k].ravel(), minlength=num_experts)
     return loads
@@ -145,7 +145,7 @@ def _is_drawn_by_token(num_experts: int, top_k: int, num_tokens: int) -> bool:
 def uniform_guide(num_experts: int, top_k: int, num_tokens: int) -> float:
     """Closed-form upper guide to `uniform_reference`: sqrt(2 ln N · N/(KT) · (1 - K/N)).
 
-    0 where chance has no part.
+    0 without randomness.
     """
     if not _has_chance(num_experts, top_k, num_tokens):
         return 0.0
@@ -160,14 +160,14 @@ def resampled_reference(
     draws: int | None = None,
     seed: int = 0,
 ) -> Band:
-    """MaxVio that sampling alone would show if every expert's expected load were exactly equal,
-    given that whole sequences arrive together: (mean, 95th percentile).
+    """MaxVio from sampling alone if every expert's expected load were exactly equal,
+    given that tokens come in whole sequences: (mean, 95th percentile).
 
-    sequence_counts: [R, L, E], recorded loads of R sequences. `sequences` of them are drawn with
-    replacement (within `strata`, e.g. domains, when a batch is balanced over them) and each
-    expert's load is divided by its own expectation, which removes the run's real imbalance and
-    leaves the clustering. Experts without any recorded load are left out. Averaged over layers. `draws` as
-    many as `RELATIVE_ERROR` takes, at least 200, unless given.
+    sequence_counts: [R, L, E], recorded loads of R sequences. `sequences` of them are drawn with replacement
+    (within `strata`, e.g. domains, when a batch is balanced over them) and each expert's load is divided by
+    its own expectation, which removes the run's real imbalance and leaves the clustering. Experts without any
+    recorded load are left out. Averaged over layers. `draws` defaults to the number needed for
+    `RELATIVE_ERROR`, at least 200.
     """
     array = checked(sequence_counts).astype(np.float64)
     rng = np.random.default_rng(seed)
@@ -190,8 +190,8 @@ def resampled_reference(
 def _resampled(
     rng: np.random.Generator, parts: Sequence[tuple[NDArray[np.float64], int]], draws: int
 ) -> NDArray[np.float64]:
-    """MaxVio of drawn sequences, averaged over layers, [draws]. parts: sequences [G, L, E] of a stratum and
-    how many of them make a batch."""
+    """MaxVio of resampled sequences, averaged over layers, [draws]. parts: sequences [G, L, E] of a stratum
+    and their number per batch."""
     shape = parts[0][0].shape[1:]
     expected, loads = np.zeros(shape), np.zeros((draws, *shape))
     for rows, size in parts:

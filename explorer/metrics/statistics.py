@@ -1,6 +1,6 @@
-"""What seeds can tell: Student's t for one comparison, Holm's correction for several.
+"""Statistics over seeds: Student's t for one comparison, Holm's correction for several.
 
-The only t distribution of the project. SciPy takes a moment to load, so it is imported when first asked for.
+The project's only t distribution. SciPy is slow to load, so it is imported on first use.
 """
 
 import math
@@ -11,7 +11,7 @@ from itertools import combinations
 import numpy as np
 
 LEVEL = 0.05
-"""Chance of calling a difference significant that is none: of one comparison, or of any one of a family."""
+"""Significance level: of one comparison, or family-wise."""
 
 
 def t_quantile(probability: float, freedom: int) -> float:
@@ -24,7 +24,7 @@ def t_quantile(probability: float, freedom: int) -> float:
 def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
     """Mean and half width of the 95 % t interval; None for fewer than two values.
 
-    For paired seeds, give the differences.
+    For paired seeds, pass the differences.
     """
     if len(values) < 2:
         return None
@@ -59,11 +59,12 @@ def _mean_and_error(values: Sequence[float]) -> tuple[float, float]:
 
 
 def holm(p_values: Sequence[float | None]) -> list[bool]:
-    """Which comparisons of a family stay significant when the chance of any false one is held at 5 %.
+    """Which comparisons of a family are significant at a family-wise error rate of 5 %.
 
-    The smallest of m p values is held against 0.05/m, the next against 0.05/(m - 1), and so on until one
-    is larger; it and all after it fall. None (a comparison without a p value) is never significant and does
-    not count. Source: Holm 1979, A simple sequentially rejective multiple test procedure.
+    The smallest of m p values is compared with 0.05/m, the next with 0.05/(m - 1), and so on until one is
+    larger; it and all after it are not significant. None (a comparison without a p value) is never
+    significant and does not count. Source: Holm 1979, A simple sequentially rejective multiple test
+    procedure.
     """
     known = sorted((p, at) for at, p in enumerate(p_values) if p is not None)
     survives = [False] * len(p_values)
@@ -76,7 +77,7 @@ def holm(p_values: Sequence[float | None]) -> list[bool]:
 
 @dataclass(frozen=True)
 class PairVerdicts:
-    """Which of all pairs of some arms differ significantly in one figure, by Holm's correction over them."""
+    """Which pairs of arms differ significantly in one metric, by Holm's correction over all pairs."""
 
     significant: frozenset[frozenset[str]]
     comparisons: int
@@ -88,12 +89,12 @@ class PairVerdicts:
 
 
 def pair_verdicts(arms: Sequence[str], p_value_of: Callable[[str, str], float | None]) -> PairVerdicts:
-    """The verdict on every pair of arms in one figure.
+    """The verdict on every pair of arms in one metric.
 
-    The family is all pairs of the arms, never those of one base or those of several figures: so the verdict
-    on two arms is the same whichever of them the others are compared with.
+    The family is all pairs of arms, not those with one base or of several metrics: so the verdict
+    on two arms does not depend on the base of a comparison.
 
-    arms: names; p_value_of: as `p_value`, of the paired differences of two of them.
+    arms: names; p_value_of: `p_value` of the paired differences of two arms.
     """
     pairs = list(combinations(dict.fromkeys(arms), 2))
     values = [p_value_of(a, b) for a, b in pairs]

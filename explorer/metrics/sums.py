@@ -1,7 +1,7 @@
-"""Whether the counts of a layer add up to K x T: where they do not, the loop counted something else.
+"""Check that the counts of a layer add up to K x T; if not, the loop counted something else.
 
-Shares between experts may still be right then, but the random-routing baseline is that of another number of
-tokens, and runs are compared that counted differently.
+Load fractions may still be correct then, but the random-routing baseline would be for another number of
+tokens, and runs that counted differently would be compared.
 """
 
 from collections.abc import Sequence
@@ -11,17 +11,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 TOLERANCE = 0.01
-"""So far a sum may be off: padding and rounding are not worth a sentence."""
+"""Tolerance of a sum, for padding and rounding."""
 STEADY = 0.02
-"""A wrong way of counting gives one ratio in every step; tokens that were dropped give many."""
+"""Maximum spread of the ratio over steps: a counting error gives a constant ratio, dropped tokens do not."""
 FAR = (0.5, 1.5)
-"""Outside of this no dropped token explains a ratio, steady or not."""
+"""Ratios outside this range cannot be explained by dropped tokens."""
 MOST_PARTS = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
 class CountSums:
-    """How the counts of some layers relate to K x T, in the middle one of the steps looked at."""
+    """Ratio of some layers' counts to K x T, in the median step of those examined."""
 
     ratio: float
     counted: int
@@ -31,28 +31,28 @@ class CountSums:
     top_k: int
     step: int
     layers: tuple[int, ...]
-    """The layers that are off."""
+    """The affected layers."""
     all_layers: bool
 
     @property
     def cause(self) -> str:
-        """What would give this ratio; empty where nothing plain does."""
+        """Likely cause of the ratio; empty if there is no simple one."""
         return likely_cause(self.ratio, self.top_k)
 
 
 def nearest_ratio(
     counts: Sequence[ArrayLike], promises: Sequence[ArrayLike]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(ratio, promise) of the pair of a count and a promise that fits best, element by element.
+    """(ratio, promise) of the best-matching pair of a count and an expected sum, element by element.
 
-    NaN where no promise is known (NaN or 0).
+    NaN where no expected sum is known (NaN or 0).
     """
     pairs = [(np.asarray(c, float), np.asarray(p, float)) for c in counts for p in promises]
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = np.stack([count / promise for count, promise in pairs])
         distance = np.where(np.isfinite(ratios), np.abs(np.log(ratios)), np.nan)
     distance = np.where(np.isnan(distance), np.inf, distance)
-    # A ratio of 0 is as far as one that is not known, and comes first.
+    # A ratio of 0 is as distant as an unknown one, and comes first.
     distance = np.where(ratios == 0, np.finfo(float).max, distance)
     best = distance.argmin(0)[None]
     known = np.isfinite(np.take_along_axis(distance, best, 0)[0])
@@ -62,7 +62,7 @@ def nearest_ratio(
 
 
 def is_off(ratios: ArrayLike) -> bool:
-    """Whether the ratios of one layer over some steps tell of another way of counting."""
+    """Whether the ratios of one layer over some steps indicate a counting error."""
     known = np.asarray(ratios, float)
     known = known[np.isfinite(known)]
     if not len(known):
@@ -75,7 +75,7 @@ def is_off(ratios: ArrayLike) -> bool:
 
 
 def likely_cause(ratio: float, top_k: int) -> str:
-    """What would give this ratio, in words.
+    """Likely cause of this ratio, in words.
 
     >>> likely_cause(0.125, 2)
     'one of 8 ranks or micro-batches was counted'
@@ -102,5 +102,5 @@ def likely_cause(ratio: float, top_k: int) -> str:
     return again if several else ""
 
 
-def _is_about(value: float, wanted: float) -> bool:
-    return abs(value / wanted - 1) <= TOLERANCE
+def _is_about(value: float, expected: float) -> bool:
+    return abs(value / expected - 1) <= TOLERANCE

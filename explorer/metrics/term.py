@@ -1,4 +1,4 @@
-"""One entry of the Glossary, and the sections that entries stand in."""
+"""One entry of the Glossary, and the sections of entries."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ class Term:
     """One or two plain sentences; also the tooltip."""
     formula: str = ""
     more: str = ""
-    """What the page adds: symbols, ranges, traps."""
+    """Details for the page: symbols, ranges, pitfalls."""
     sources: tuple[Source, ...] = ()
 
 

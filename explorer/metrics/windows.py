@@ -1,4 +1,4 @@
-"""Figures that need several steps: dead experts, collapse, and what the biases do."""
+"""Metrics over several steps: dead experts, collapse, bias spread and oscillation."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,7 +11,7 @@ DEAD_STEPS = 100
 
 
 def dead_experts(counts: ArrayLike) -> NDArray[np.int64]:
-    """How many experts have no token in any of W consecutive recorded steps. [W, ..., E] -> [...].
+    """Number of experts without a token in any of W consecutive recorded steps. [W, ..., E] -> [...].
 
     0 ... N; 0 at balance, N - K when all tokens take the same K experts throughout. With W = 1 these
     are the idle experts; a longer window never has more of them.
@@ -24,7 +24,7 @@ def collapsed_steps(
 ) -> NDArray[np.bool_]:
     """Where a layer counts as collapsed: effective experts <= E/2 for `window` steps in a row.
 
-    effective: [S] per step. Returns [S] booleans, true on every step of such a stretch.
+    effective: [S] per step. Returns [S] booleans, true on every step of such an episode.
     """
     low = np.asarray(effective) <= num_experts / 2
     result = np.zeros(low.shape, dtype=bool)
@@ -42,19 +42,19 @@ def collapsed_steps(
 def bias_spread(bias: ArrayLike) -> NDArray[np.float64]:
     """max_i b_i - min_i b_i, in score units. [..., E] -> [...]; 0 at the start, never negative.
 
-    A constant added to all biases changes nothing. What a wide spread means depends on the scores and on
-    how the bias acts: `explorer.routing.outranking`.
+    A constant added to all biases changes nothing. The effect of a wide spread depends on the scores and on
+    the bias form: `explorer.routing.outranking`.
     """
     array = np.asarray(bias, dtype=np.float64)
     return np.asarray(array.max(-1) - array.min(-1))
 
 
 def oscillation(bias: ArrayLike) -> NDArray[np.float64]:
-    """Share of the bias steps that turn around: of the pairs of consecutive steps b_{s+1} - b_s that both
-    moved, how many have opposite signs. [S, ..., E] -> [...], over steps and experts together.
+    """Share of reversed bias updates: of the pairs of consecutive nonzero updates b_{s+1} - b_s,
+    the share with opposite signs. [S, ..., E] -> [...], over steps and experts together.
 
-    0 while every bias travels one way, 1 in a limit cycle of two steps, about 1/2 when noise alone
-    decides. NaN when no expert moved twice in a row (no bias rule, frozen, or S < 3).
+    0 while every bias moves in one direction, 1 in a limit cycle of two steps, about 1/2 for pure
+    noise. NaN when no expert moved twice in a row (no bias rule, frozen, or S < 3).
     """
     moves = np.sign(np.diff(np.asarray(bias, dtype=np.float64), axis=0))
     turns = moves[1:] * moves[:-1]

@@ -5,20 +5,20 @@ Names of tensors end in the letters of their axes: `scores_TE` is [T, E]. The le
 
     A  assignments of tokens to experts, at most T·K
     B  sequences in a micro-batch
-    C  positions of a chunk of a sequence
+    C  positions in a chunk of a sequence
     D  model width
     E  experts; N in the formulas of papers
-    F  width inside an expert; F2 is twice that
+    F  inner width of an expert; F2 is twice that
     G  groups, of experts or of tokens
     K  experts per token, or slots for them
     L  MoE layers
-    M  bins of a histogram
+    M  histogram bins
     P  tokens of the probe batch
     R  ranks
     S  positions in a sequence
     T  tokens, B·S
     V  token ids of the vocabulary
-    X  another size, which the code beside it explains
+    X  another size, explained next to the code
     1  an axis of length one
 """
 

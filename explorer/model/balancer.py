@@ -1,4 +1,4 @@
-"""What every balancing strategy is: the base of all of them, and what they see of a layer."""
+"""Base class of the balancing strategies, and the view of a layer that they get."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,17 +17,17 @@ class LayerBatch:
     counts_BE: Tensor
     """Assignments per sequence under the routing that was used, int64."""
     step_counts_E: Tensor | None = None
-    """Assignments of the whole optimizer step, where they are known to differ from this micro-batch's."""
+    """Assignments of the whole optimizer step, where they differ from this micro-batch's."""
     earlier_counts_E: Tensor | None = None
-    """Assignments of the micro-batches of this step that came before this one."""
+    """Assignments of this step's earlier micro-batches."""
     expert_bias_E: Tensor | None = None
-    """The bias that chose."""
+    """The selection bias that was used."""
     router_weight_ED: Tensor | None = None
-    """The router's matrix, with gradient."""
+    """The router's weight matrix, with gradient."""
 
 
 class Balancer:
-    """A strategy that does nothing: the control `none`, and the base of the others."""
+    """A strategy that does nothing: the control `none`, and the base class of the others."""
 
     name = "none"
     coeff = 0.0
@@ -40,22 +40,22 @@ class Balancer:
 
     def __init__(self) -> None:
         self.memory: dict[str, Tensor] = {}
-        """What it remembers between steps, by name, [L, E]; part of a checkpoint."""
+        """State kept between steps, by name, [L, E]; part of a checkpoint."""
 
     def loss(self, batch: LayerBatch) -> Tensor | None:
         """Unscaled loss of one layer and micro-batch, or None."""
         return None
 
     def adjust(self, num_sequences: int, top_k: int) -> Callable[[Tensor], Tensor] | None:
-        """What it makes of the scores [T, E] that choose, before the bias, also in evaluation; or None."""
+        """Transform of the selection scores [T, E] before the bias, also in evaluation; or None."""
         return None
 
     def observe(self, batch: LayerBatch) -> Tensor | None:
-        """What an update needs beside the counts, from one layer of one micro-batch; without gradient."""
+        """Statistics, beside the counts, that an update needs from one layer and micro-batch; no gradient."""
         return None
 
     def pool(self, observed: Sequence[Tensor]) -> Tensor:
-        """One tensor of what several micro-batches, or ranks, observed in a layer; sums by default."""
+        """Combine a layer's observations over micro-batches or ranks into one tensor; sums by default."""
         return torch.stack(list(observed)).sum(0)
 
     def update(
@@ -63,7 +63,7 @@ class Balancer:
     ) -> None:
         """Move the bias [..., E] in place after optimizer step `step`.
 
-        counts: int64 [..., E] of all tokens of the step; observed: per layer, what `pool` returned.
+        counts: int64 [..., E] of all tokens of the step; observed: per layer, the result of `pool`.
         """
 
     def rate(self, step: int) -> float | None:

@@ -1,10 +1,10 @@
-"""The balancing strategies. A router chooses, gates weigh, a balancer updates: three places.
+"""The balancing strategies. Selection, gating and balancing are three separate places.
 
 A strategy may add a loss per layer (with gradient, through the scores) and may move the selection
 bias once per optimizer step (without gradient, from integer counts). The strategies of a run are
 combined; the objective adds, for each, the sum over layers of coefficient times loss.
 
-Notation: N experts, K chosen per token, T tokens, c_i assignments, s_{i,t} unbiased scores.
+Notation: N experts, K per token, T tokens, c_i assignments, s_{i,t} unbiased scores.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -64,7 +64,7 @@ def make_balancer(rule: Rule) -> Balancer:
 
 @dataclass(frozen=True)
 class LayerLosses:
-    """What the strategies add for one layer and micro-batch; scalars, or None."""
+    """Losses that the strategies add for one layer and micro-batch; scalars, or None."""
 
     objective: Tensor | None = None
     """Σ coefficient · loss, with gradient."""
@@ -73,11 +73,11 @@ class LayerLosses:
     z: Tensor | None = None
     """Unscaled z-loss, detached."""
     auxiliary: Tensor | None = None
-    """Σ coefficient · loss of the auxiliary losses alone, z aside, with gradient: what probes read."""
+    """Σ coefficient · loss without the z-loss, with gradient; read by the gradient probe."""
 
 
 class CombinedBalancer:
-    """The strategies in force, as one."""
+    """The strategies in force, combined into one."""
 
     def __init__(self, rules: Sequence[Rule], since: int = 0) -> None:
         """`since`: the step from which these rules are in force."""
@@ -116,19 +116,19 @@ class CombinedBalancer:
         return LayerLosses(objective, aux, z, auxiliary)
 
     def adjust(self, num_sequences: int, top_k: int) -> Callable[[Tensor], Tensor] | None:
-        """What the rule that moves the bias makes of the scores that choose, or None."""
+        """The bias rule's transform of the selection scores, or None."""
         adjusts = (b.adjust(num_sequences, top_k) for b in self.balancers if b.bias_form)
         return next(adjusts, None)
 
     def observe(self, batch: LayerBatch) -> Tensor | None:
-        """What the rule that moves the bias wants to know of this layer and micro-batch."""
+        """The bias rule's observation of this layer and micro-batch, or None."""
         for balancer in self.balancers:
             if balancer.bias_form:
                 return balancer.observe(batch)
         return None
 
     def pool(self, observed: Sequence[Tensor]) -> Tensor:
-        """One tensor of what several micro-batches or ranks observed in a layer."""
+        """Combine a layer's observations over micro-batches or ranks into one tensor."""
         return next(b for b in self.balancers if b.bias_form).pool(observed)
 
     def update(
@@ -136,7 +136,7 @@ class CombinedBalancer:
     ) -> None:
         """Move the bias, [E] or [L, E], in place: once, after optimizer step `step`.
 
-        counts: int64, of all micro-batches and ranks. observed: per layer, what `pool` returned.
+        counts: int64, of all micro-batches and ranks. observed: per layer, the result of `pool`.
         """
         for balancer in self.balancers:
             balancer.update(expert_bias, counts, step, observed)
@@ -147,10 +147,10 @@ class CombinedBalancer:
         return rates[0] if rates else None
 
     def memory(self) -> dict[str, dict[str, Tensor]]:
-        """What the strategies remember between steps, by their name; part of a checkpoint."""
+        """State that the strategies keep between steps, by name; part of a checkpoint."""
         return {balancer.name: balancer.memory for balancer in self.balancers}
 
     def recall(self, memory: Mapping[str, dict[str, Tensor]]) -> None:
-        """Take back what a checkpoint kept."""
+        """Restore the state from a checkpoint."""
         for balancer in self.balancers:
             balancer.memory = dict(memory.get(balancer.name, {}))

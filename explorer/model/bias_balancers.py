@@ -30,13 +30,12 @@ class LossFreeBalancing(Balancer):
     Departures: the proportional rule uses the relative violation, since the paper leaves its unit open.
     `freeze_after_step` is DeepSeek-V3's u = 0 at the end of training (arXiv 2412.19437, section 4.2).
 
-    `step_decay`: u_n with n = step - since + 1. Freezing does not stop n: it is the last thing to happen.
-    `load_ema` = β: the update reads m_n = β m_{n-1} + c_n, m_0 = 0, in float64. That is the exponential
-    mean with its start corrected, m_n (1 - β) / (1 - β^n), times a number that is the same for all
-    experts, and no update rule depends on the scale of the counts. So the first update is that of the
-    counts alone, and without memory nothing but int64 counts is read. A frozen rule forgets nothing and
-    learns nothing. Neither paper uses this memory; it is a common stabiliser (φ-balancing, arXiv
-    2605.15403, has one of its own).
+    `step_decay`: u_n with n = step - since + 1. Freezing does not stop n, since no update follows it.
+    `load_ema` = β: the update reads m_n = β m_{n-1} + c_n, m_0 = 0, in float64. That is the exponential mean
+    with its start corrected, m_n (1 - β) / (1 - β^n), times a number that is the same for all experts, and no
+    update rule depends on the scale of the counts. So the first update uses the counts alone, and with β = 0
+    only int64 counts are read. A frozen rule leaves its state unchanged. Neither paper uses this average; it
+    is a common stabiliser (φ-balancing, arXiv 2605.15403, has its own).
     """
 
     name = "loss_free"
@@ -81,7 +80,7 @@ def _is_frozen(freeze_after_step: int | None, step: int) -> bool:
 
 
 class QuantileBalancing(Balancer):
-    """Quantile balancing: the bias that would have balanced this step, used in the next.
+    """Quantile balancing: the bias that would have balanced this step, applied in the next.
 
     α_i = (K+1)-th largest of s_i + b;  b̂_j = -quantile_{1-K/N}(s_:j - α);  b ← b̂ - mean(b̂).
 
@@ -89,12 +88,12 @@ class QuantileBalancing(Balancer):
     rule is a sign descent on the same function, so there is no step size. Sources: Su, "MoE 6: optimal
     allocation" (kexue.fm 11619, 2026); Kimi K3's report, section 2.3.3 and appendix D (histogram of 1000
     bins, integer counts summed over micro-batches and ranks); Megatron-LM's `quantile_balancing` (memory
-    of the bias, mean subtracted, no auxiliary loss beside it). All read in secondary texts.
+    of the bias, mean subtracted, no auxiliary loss beside it). All known from secondary texts.
 
-    `num_bins` = 0 keeps every r of the step instead, which is exact and costs T·E numbers a layer; it
-    reads one number back from the device, so a GPU waits. Departures: Megatron-LM's first form averages
-    quantiles of micro-batches, which is another number than the quantile of the step, and asks that N
-    divide K·T, where we round the share down. Frozen (`freeze_after_step`), the bias stays, as at inference.
+    `num_bins` = 0 keeps every r of the step instead, which is exact and costs T·E numbers per layer; it reads
+    one number back from the device, so the host waits for a GPU. Departures: Megatron-LM's first form
+    averages quantiles of micro-batches, which is not the quantile of the step, and requires that N divide
+    K·T, where we round the share down. Frozen (`freeze_after_step`), the bias stays, as at inference.
     """
 
     name = "quantile"
@@ -112,7 +111,7 @@ class QuantileBalancing(Balancer):
         """Counts of the bins [E, M] int64, or every required bias [T, E]."""
         bias_E, routing = batch.expert_bias_E, batch.routing
         assert bias_E is not None
-        # Noise and the like change what is compared: it is those scores whose cut-offs count.
+        # Noise changes the compared scores, and their cut-offs are the ones that count.
         scores_TE = routing.scores_TE.detach() if routing.choosing_TE is None else routing.choosing_TE
         top_k = routing.topk_expert_ids_TK.shape[1]
         required_TE: Tensor = required_bias(scores_TE, bias_E, top_k, clipped=self.clipped)
@@ -124,7 +123,7 @@ class QuantileBalancing(Balancer):
         return counts_EM.scatter_add_(1, ids_ET, torch.ones_like(ids_ET))
 
     def pool(self, observed: Sequence[Tensor]) -> Tensor:
-        """Bins add up; values stand side by side."""
+        """Sum the bins; concatenate exact values."""
         return super().pool(observed) if self.rule.num_bins else torch.cat(list(observed))
 
     @torch.no_grad()
@@ -133,7 +132,7 @@ class QuantileBalancing(Balancer):
     ) -> None:
         if _is_frozen(self.rule.freeze_after_step, step) or observed is None:
             return
-        # Layer by layer where the bias is that of one layer alone.
+        # One layer at a time if the bias is that of a single layer.
         seen = torch.stack(list(observed)) if expert_bias.ndim == 2 else observed[0]
         expert_bias.copy_(self.mixed(expert_bias, self.target(expert_bias, counts, seen)))
 
@@ -157,12 +156,12 @@ class BipBalancing(QuantileBalancing):
 
     max Σ s x with Σ_j x_ij ≤ K and Σ_i x_ij ≤ KT/N. Multipliers of inequalities are not negative:
     p_i = max(0, (K+1)-th largest of s_i - q),  q_j = max(0, (KT/N + 1)-th largest of s_:j - p),  b = -q.
-    So the bias only ever pushes overloaded experts down; an idle expert gains nothing of its own.
+    So the bias only ever pushes overloaded experts down; it never raises an idle expert.
 
-    Departures: the paper runs these two lines several times on each batch before it routes that very
+    Departures: the paper runs these two lines several times on each batch before it routes that same
     batch; we run them once per optimizer step, from the bias in force, and use the result in the next
     step, as `quantile` does: a token is never routed by scores of tokens that follow it. Bins and
-    memory are those of `quantile`. Nothing is centred: the zero has a meaning here.
+    memory are those of `quantile`. The bias is not centred: zero has a meaning here.
     """
 
     name = "bip"
@@ -176,15 +175,15 @@ class BipBalancing(QuantileBalancing):
 
 
 class MovingQuantileBalancing(QuantileBalancing):
-    """Moving quantile balancing: quantile balancing of scores that each sequence has levelled for itself.
+    """Moving quantile balancing: quantile balancing of scores levelled within each sequence.
 
     ŝ_ij = s_ij - λ β_ij, β the moving quantile of the sequence so far (`moving_quantiles`); tokens take the
     top K of ŝ + b, and b solves for balance of the step's ŝ as in `quantile`. λ = 0 is `quantile`. Gates
-    are weighed by s. Being part of the choice, β acts in evaluation too.
+    use s. As part of the selection, β acts in evaluation too.
 
     Source: Su, "MoE 8" (kexue.fm 11760), in secondary texts: the levelled scores, one step of global
-    quantile balancing after them, and λ (1: loss 0.06 higher; about 0.3: no price). What starts the
-    sequence is ours, see there. The count of switched assignments is that of b alone.
+    quantile balancing after them, and λ (1: loss 0.06 higher; about 0.3: no cost). The start of the
+    sequence is ours, see `moving_quantiles`. The count of switched assignments is that of b alone.
     """
 
     name = "mqb"

@@ -1,7 +1,7 @@
 """Experts of limited capacity: which assignments are served, and GShard's random second expert.
 
-Demand is counted before any of this, and every bias and loss sees demand: a bias that is counted after the
-cut sees loads of at most the capacity, and the more an expert overflows the less it learns of it.
+Demand is counted before any of this, and every bias and loss sees demand: counts taken after
+the cut would never exceed the capacity, and hide overload from the bias where it is worst.
 """
 
 import math
@@ -20,19 +20,19 @@ def capacity(capacity_factor: float, num_tokens: int, top_k: int, num_experts: i
 
 
 def limited(routing: Routing, capacity_factor: float, drop_policy: str, top_k: int) -> Routing:
-    """The routing with what is beyond its experts' capacity not served.
+    """The routing with assignments beyond the experts' capacity dropped.
 
     Sources: GShard (arXiv 2006.16668, algorithm 1), Switch (arXiv 2101.03961, eq. 3): an expert serves at
     most f · K · T / E assignments, T the tokens of the micro-batch. A dropped slot keeps its expert, has gate
-    0, and takes no part in anything but the count of demand. The other gates of its token stay as they
-    are: neither paper divides again by the sum of what is left.
+    0, and only counts as demand. The other gates of its token stay as they are: neither paper
+    renormalises the remaining gates.
 
     probability  the largest gates are served, as Megatron's `probs` policy has it. Whether a token is
                  served then depends on later tokens of its sequence: that is not causal, evaluation included
     position     first choices before second ones, each in the order of the tokens (GShard)
 
-    Ties go to the earlier choice, then to the earlier token. Departure: a capacity of its own for
-    evaluation, which GShard's implementations have, is left out.
+    Ties go to the earlier choice, then to the earlier token. Departure: there is no separate capacity
+    for evaluation, which GShard's implementations have.
     """
     num_tokens, _ = routing.topk_expert_ids_TK.shape
     num_experts = routing.scores_TE.shape[-1]
@@ -67,10 +67,10 @@ def within_capacity(ids_TK: Tensor, priority_TK: Tensor | None, num_experts: int
 def random_second(routing: Routing, generator: torch.Generator) -> Routing:
     """The second expert with probability min(1, 2 · g2), g normalised over the two (K = 2).
 
-    Source: GShard (arXiv 2006.16668, section 2.2 and algorithm 1). Where it is not taken the slot is empty
-    and makes no demand; the first keeps its gate, which is not divided again. A bias can put the
-    larger gate second, hence the min. Departure: evaluation takes both, so that a held-out loss does
-    not depend on chance.
+    Source: GShard (arXiv 2006.16668, section 2.2 and algorithm 1). Where it is not used the slot is empty
+    and makes no demand; the first keeps its gate, which is not renormalised. A bias can put the
+    larger gate second, hence the min. Departure: evaluation uses both, so that held-out losses are
+    deterministic.
     """
     gates_TK = routing.gate_weights_TK
     share_T = (gates_TK[:, 1] / gates_TK.sum(-1).clamp_min(1e-20)).detach()

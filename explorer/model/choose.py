@@ -1,6 +1,6 @@
-"""Which experts serve which token: the one place that reads `model.routing`, but for dense models.
+"""Selection of experts: the only place that reads `model.routing`, except for dense models.
 
-Those have no layer that chooses; `transformer.py` builds them.
+Those have no router; `transformer.py` builds them.
 """
 
 from torch import Tensor
@@ -21,7 +21,7 @@ from explorer.model.token_choice import NoisyRouter, token_choice
 def choose(
     router: Router, x_TD: Tensor, config: ModelConfig, bias_form: str | None, context: LayerContext
 ) -> Routing:
-    """The routing of one layer's tokens. bias_form: how the selection bias acts; None: there is none."""
+    """Route one layer's tokens. bias_form: how the selection bias acts; None: no bias."""
     if config.routing == "token_choice":
         routing = token_choice(router, x_TD, config, bias_form, context)
     else:
@@ -33,7 +33,7 @@ def choose(
 
 
 def _otherwise(router: Router, x_TD: Tensor, config: ModelConfig, context: LayerContext) -> Routing:
-    """Where tokens do not pick experts by score. A selection bias has no part in it (`config.fit`)."""
+    """Routings other than token choice by score. No selection bias applies (`config.fit`)."""
     logits_TE = router(x_TD)
     if config.routing == "expert_choice":
         return expert_choice(logits_TE, config)
@@ -49,9 +49,9 @@ def _otherwise(router: Router, x_TD: Tensor, config: ModelConfig, context: Layer
 
 
 def make_router(config: ModelConfig, *, vocab_size: int, layer: int) -> Router:
-    """The router of MoE layer `layer`, with the state that its routing reads beside the logits.
+    """The router of MoE layer `layer`, with the state that its routing needs beside the logits.
 
-    Its random numbers are those of any other routing: pairs of runs start from the same weights.
+    Its initial weights are the same for every routing, so that pairs of runs start from equal weights.
     """
     sizes = config.hidden_size, config.num_experts, config.init_std
     if config.routing == "expert_threshold":

@@ -1,7 +1,7 @@
-"""Controls: routings in which the router's scores decide nothing. They show what choosing is worth.
+"""Controls: routings that ignore the router's scores. They show the value of learned selection.
 
-The chosen experts are weighed as everywhere (`explorer/model/gates.py`), by the router's own scores, so that
-against token choice only the choosing changes.
+Gate weights are computed as everywhere (`explorer/model/gates.py`), from the router's own scores, so that
+only the selection differs from token choice.
 """
 
 import torch
@@ -13,14 +13,14 @@ from explorer.model.router import Router, Routing
 from explorer.routing.spec import route_spec
 
 HASH_SEED = 20_211_106
-"""Of the tables; the same in every run, so that two runs hash alike."""
+"""Seed of the tables; the same in every run, so that two runs hash alike."""
 
 
 class HashRouter(Router):
-    """The router of hash routing: its scores are the gates, a table of token ids chooses."""
+    """Router for hash routing: its scores give the gates, a table of token ids the experts."""
 
     hash_table_VK: Tensor
-    """Experts of every token id, int64; made anew from its seed, so never saved."""
+    """Experts of every token id, int64; rebuilt from its seed, so never saved."""
 
     def __init__(self, hidden_size: int, num_experts: int, init_std: float, table_VK: Tensor) -> None:
         super().__init__(hidden_size, num_experts, init_std)
@@ -28,16 +28,16 @@ class HashRouter(Router):
 
 
 def hash_table(vocab_size: int, num_experts: int, top_k: int, layer: int) -> Tensor:
-    """K distinct experts for every token id, int64 [V, K]; another table in every layer.
+    """K distinct experts for every token id, int64 [V, K]; a different table in every layer.
 
     Source: Hash Layers, arXiv 2106.04426, section 3.1, random hash. Balanced over ids: the ids are put
-    in random order, and of every E ids in a row each expert gets exactly K. So two experts differ by at
-    most K in how many ids they have, and how often two experts meet is left to chance. Loads are not
-    balanced by that: tokens are not equally frequent.
+    in random order, and of every E consecutive ids each expert gets exactly K. So two experts differ by at
+    most K in their number of ids, and how often two experts share an id is random. That does not
+    balance loads: tokens are not equally frequent.
 
     Departures: K experts instead of one, all of them in one lookup (the paper's MultiHash splits an
     expert's parameters instead); the paper has no router, here its scores are the gates; its balanced
-    hash levels the tokens' frequencies in the training text, this one the ids.
+    hash equalises token frequencies in the training text, this one the number of ids.
     """
     generator = torch.Generator().manual_seed(HASH_SEED + layer)
     blocks = -(-vocab_size // num_experts)  # X of them, of E ids each
@@ -51,17 +51,17 @@ def hash_table(vocab_size: int, num_experts: int, top_k: int, layer: int) -> Ten
 
 
 def random_subsets(num_tokens: int, num_experts: int, top_k: int, generator: torch.Generator) -> Tensor:
-    """K distinct experts for every token, each set and order as likely as any other, int64 [T, K].
+    """K distinct experts for every token, every ordered set equally likely, int64 [T, K].
 
-    The random control draws one a token and layer, in evaluation too; there with seeds that depend on the
-    batch alone, so that two evaluations agree.
+    The random control draws one per token and layer, in evaluation too, where seeds depend only on the
+    batch so that two evaluations agree.
     """
     drawn = torch.rand(num_tokens, num_experts, generator=generator, device=generator.device)
     return drawn.topk(top_k, dim=1).indices
 
 
 def with_gates(router_logits_TE: Tensor, expert_ids_TK: Tensor, config: ModelConfig) -> Routing:
-    """The routing to experts that something else than the router chose, with the router's gate weights."""
+    """A routing to experts not chosen by the router, with the router's gate weights."""
     spec = route_spec(config, is_training=True)
     logits = router_logits_TE.float()
     scores_TE = scores(logits, spec.score_func)

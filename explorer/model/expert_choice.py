@@ -1,8 +1,8 @@
-"""Routings in which experts take tokens: expert choice, and expert thresholds, its causal counterpart.
+"""Routings in which experts choose tokens: expert choice, and expert thresholds, its causal counterpart.
 
-Both let a token have any number of experts, none included; such a token passes only the shared experts
-and the residual path. A routing is therefore written with K = E slots: slot e holds e where expert e
-takes the token, and E where it does not.
+Both let a token have any number of experts, including none; such a token passes only the shared experts
+and the residual path. The routing therefore has K = E slots: slot e holds e where expert e
+selects the token, and E where it does not.
 """
 
 import math
@@ -20,14 +20,14 @@ from explorer.routing.spec import route_spec
 
 
 def expert_choice(router_logits_TE: Tensor, config: ModelConfig) -> Routing:
-    """Every expert takes its C = ceil(n · K / E) tokens with the highest scores among n tokens.
+    """Every expert selects the C = ceil(n · K / E) of n tokens with its highest scores.
 
-    Source: Zhou et al., arXiv 2202.09368, section 3.2: S = softmax(x W), experts take TopK over the tokens
-    of a group, and the gate is the score itself, not normalised over the experts that took the token:
+    Source: Zhou et al., arXiv 2202.09368, section 3.2: S = softmax(x W), experts take the TopK of the tokens
+    of a group, and the gate is the score itself, not normalised over a token's experts:
     `normalize_gates` has no effect. K plays the paper's capacity factor (experts per token on average).
-    `expert_choice_chunk` tokens in a row are one group, by default all of the micro-batch; the tokens
-    that are left over at the end of a micro-batch are a smaller group of their own, with a C of its own.
-    Where E does not divide n · K, all experts together take a little more than n · K tokens.
+    `expert_choice_chunk` consecutive tokens form a group, by default the whole micro-batch; the remaining
+    tokens at the end of a micro-batch form a smaller group with its own C.
+    Where E does not divide n · K, all experts together take slightly more than n · K tokens.
 
     Departures: scores by `score_func` (the paper has softmax), and C is rounded up. Whether a token is
     taken depends on the other tokens of its group, later ones too: that leaks the future into training
@@ -40,15 +40,15 @@ def expert_choice(router_logits_TE: Tensor, config: ModelConfig) -> Routing:
 
 
 def taken_by_choice(scores_TE: Tensor, top_k: int, chunk: int | None) -> Tensor:
-    """Which expert takes which token, bool [T, E]."""
+    """True where the expert selects the token, bool [T, E]."""
     num_tokens = len(scores_TE)
     size = min(chunk or num_tokens, num_tokens)
-    whole = num_tokens // size * size
-    groups_GTE = scores_TE[:whole].view(-1, size, scores_TE.shape[1])
-    taken = [_best_of_group(groups_GTE, top_k).flatten(0, 1)]
-    if whole < num_tokens:
-        taken.append(_best_of_group(scores_TE[None, whole:], top_k)[0])
-    return torch.cat(taken)
+    num_whole = num_tokens // size * size
+    groups_GTE = scores_TE[:num_whole].view(-1, size, scores_TE.shape[1])
+    selected = [_best_of_group(groups_GTE, top_k).flatten(0, 1)]
+    if num_whole < num_tokens:
+        selected.append(_best_of_group(scores_TE[None, num_whole:], top_k)[0])
+    return torch.cat(selected)
 
 
 def _best_of_group(scores_GTE: Tensor, top_k: int) -> Tensor:
@@ -71,11 +71,11 @@ class ThresholdRouter(Router):
 
 
 def expert_threshold(router_logits_TE: Tensor, threshold_E: Tensor, config: ModelConfig) -> Routing:
-    """Token t goes to every expert j with s_{j,t} > θ_j, whatever the other tokens are.
+    """Token t goes to every expert j with s_{j,t} > θ_j, independently of other tokens.
 
-    Source: Expert Threshold Routing, arXiv 2603.11535, eq. 6 and algorithm 1: binary choice against the
-    cut-off of earlier batches, the gate is the score itself (not normalised), and a token that nobody
-    accepts gets no routed expert. Departures: scores by `score_func` (the paper has sigmoid); no
+    Source: Expert Threshold Routing, arXiv 2603.11535, eq. 6 and algorithm 1: each score is compared with
+    the cut-off of earlier batches, the gate is the score itself (not normalised), and a token below all
+    cut-offs gets no routed expert. Departures: scores by `score_func` (the paper has sigmoid); no
     bounds on how many tokens an expert takes in training (the paper drops beyond 1.5 times its share
     and fills up below half of it); no warm-up by expert choice, see `initial_threshold`.
     """
@@ -85,11 +85,11 @@ def expert_threshold(router_logits_TE: Tensor, threshold_E: Tensor, config: Mode
 
 
 def initial_threshold(config: ModelConfig) -> float:
-    """The cut-off that lets about K of E experts take a token of a fresh router.
+    """The cut-off at which about K of E experts select a token with a freshly initialised router.
 
-    The paper warms up by expert choice, which looks at later tokens. A fresh router needs no look: its input
+    The paper warms up by expert choice, which depends on later tokens. A fresh router needs none: its input
     has length √D and its weights are normal with `init_std`, so its logits are normal with σ = √D · init_std,
-    and their 1 - K/E quantile is known. The first update replaces it by what was seen.
+    and their 1 - K/E quantile is known. The first update replaces it by the measured one.
     """
     if config.top_k == config.num_experts:
         return BELOW_EVERY_SCORE
@@ -106,9 +106,9 @@ BELOW_EVERY_SCORE = -1.0
 
 
 def cut_off(scores_LTE: Tensor, top_k: int) -> Tensor:
-    """The 1 - K/E quantile over tokens of every expert's scores, between two tokens linearly, [L, E].
+    """The 1 - K/E quantile over tokens of every expert's scores, linearly interpolated, [L, E].
 
-    Exact, by order statistics of all tokens of the step (T · E numbers a layer are kept for it).
+    Exact, by order statistics of all tokens of the step (keeps T · E numbers per layer).
     """
     _, num_tokens, num_experts = scores_LTE.shape
     if top_k == num_experts:
@@ -126,8 +126,8 @@ def update_thresholds(
 ) -> None:
     """θ ← m · θ + (1 - m) · cut-off, once after an optimizer step, from all its tokens; m = `threshold_ema`.
 
-    scores_LTE: unbiased scores of every micro-batch and rank. The first update takes the cut-off as it is: a
-    running mean that started from a guess would carry it along for many steps.
+    scores_LTE: unbiased scores of every micro-batch and rank. The first update uses the cut-off itself: a
+    running mean started from a guess would be biased by it for many steps.
     """
     memory = 0.0 if is_first else config.threshold_ema
     for router, cut_E in zip(routers, cut_off(scores_LTE.float(), config.top_k), strict=True):

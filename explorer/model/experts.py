@@ -1,8 +1,8 @@
 """Routed and shared experts (SwiGLU), and three ways to dispatch tokens to them.
 
-grouped   sort the assignments by expert, one grouped matrix product a projection (default)
-loop      the same order, one matrix product an expert; any shape
-dense     every expert on every token, weighted; slow, obvious, the oracle of the tests
+grouped   sort the assignments by expert, one grouped matrix product per projection (default)
+loop      the same order, one matrix product per expert; any shape
+dense     every expert on every token, weighted; slow and simple, the oracle of the tests
 
 Every assignment that is served is computed: all of them, unless a capacity drops some.
 """
@@ -67,7 +67,7 @@ class Experts(nn.Module):
         return torch.zeros_like(x_TD, dtype=out_AD.dtype).index_add(0, token_A, weighted_AD)
 
     def _grouped_or_loop(self, x_TD: Tensor) -> str:
-        """The grouped product where it fits. Raises ConfigError where it does not and was asked for."""
+        """The grouped product where it fits. Raises ConfigError where it does not fit and was requested."""
         if grouped_fits(self.gate_up_EDF2, self.down_EFD, x_TD):
             return "grouped"
         if self.dispatch == "grouped":
@@ -87,7 +87,7 @@ class Experts(nn.Module):
         return F.grouped_mm(swiglu(inner_AF2), self.down_EFD.to(dtype), offs=ends_E)
 
     def _loop(self, sorted_AD: Tensor, counts_E: Tensor) -> Tensor:
-        # The only place where the host must know the counts: it makes a GPU wait, so `auto`
+        # The only place where the host needs the counts, and so waits for a GPU: `auto`
         # comes here only where the grouped product cannot be used.
         parts = torch.split(sorted_AD, counts_E.tolist())
         return torch.cat(
@@ -95,7 +95,7 @@ class Experts(nn.Module):
         )
 
     def _dense(self, x_TD: Tensor, routing: Routing) -> Tensor:
-        # The last column takes the empty slots, whose gate is 0.
+        # The last column collects the empty slots, whose gate is 0.
         gates_TX = F.pad(torch.zeros_like(routing.scores_TE), (0, 1))
         gates_TE = gates_TX.scatter(1, routing.topk_expert_ids_TK, routing.gate_weights_TK)[:, :-1]
         inner_ETF = swiglu(torch.einsum("td,edf->etf", x_TD, self.gate_up_EDF2))
@@ -108,7 +108,7 @@ def served_in_order(routing: Routing) -> Tensor:
     ids_A = routing.topk_expert_ids_TK.flatten()
     if routing.served_TK is None:
         return ids_A.argsort(stable=True)
-    # How many there are is known to the device alone: this makes the host wait for a GPU.
+    # Only the device knows how many there are, so the host waits for a GPU here.
     served_A = routing.served_TK.flatten().nonzero().squeeze(1)
     return served_A[ids_A[served_A].argsort(stable=True)]
 
@@ -124,13 +124,13 @@ def product_dtype(x: Tensor) -> torch.dtype:
 
 
 def grouped_fits(gate_up: Tensor, down: Tensor, x: Tensor) -> bool:
-    """Whether `grouped_mm` exists and every row is 16-byte aligned, as it demands.
+    """Whether `grouped_mm` exists and every row is 16-byte aligned, as it requires.
 
     The rows are those of the product, which under autocast are half as long as those of `x`.
     """
     if not hasattr(F, "grouped_mm"):
         return False
-    # Older GPUs are refused by the operation itself.
+    # The operation itself rejects older GPUs.
     if x.device.type == "cuda" and torch.cuda.get_device_capability(x.device) < (8, 0):
         return False
     widths = (gate_up.shape[1], gate_up.shape[2], down.shape[1], down.shape[2])

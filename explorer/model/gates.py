@@ -1,4 +1,4 @@
-"""What turns router logits into scores, and scores into gates; `explorer.routing.routing_math` in torch."""
+"""Router logits to scores, and scores to gates; `explorer.routing.routing_math` in torch."""
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ def scores(logits_TE: Tensor, score_func: str | None) -> Tensor:
     """Affinities of every token to every expert, [T, E], with gradient.
 
     sigmoid        σ(x)                  Loss-Free Balancing, DeepSeek-V3: experts do not compete
-    softmax        e^x / Σ e^x           Switch, Mixtral, OLMoE: over all experts, before any top-K
+    softmax        e^x / Σ e^x           Switch, Mixtral, OLMoE: over all experts, before top-K
     sqrt_softplus  √(log(1 + e^x))       DeepSeek-V4: positive, not bounded by 1
     """
     if score_func == "sigmoid":
@@ -27,7 +27,7 @@ def scores(logits_TE: Tensor, score_func: str | None) -> Tensor:
 def weigh(logits_TE: Tensor, scores_TE: Tensor, ids_TK: Tensor, spec: RouteSpec) -> Tensor:
     """Gates of the chosen experts by `spec`, [T, K], with gradient; 0 in an empty slot.
 
-    scores_TE: `scores` of the logits by `spec.score_func`, which the choice has computed already.
+    scores_TE: `scores` of the logits by `spec.score_func`, already computed for the selection.
     """
     weighing_TE = scores_TE if spec.gate_func is None else scores(logits_TE, spec.gate_func)
     return gate_weights(weighing_TE, ids_TK, spec.divide_by, spec.route_scale)
@@ -46,6 +46,6 @@ def gate_weights(scores_TE: Tensor, ids_TK: Tensor, divide_by: str, route_scale:
 def picked(values_TE: Tensor, ids_TK: Tensor) -> Tensor:
     """The values of the chosen experts, [T, K]; 0 where a slot is empty (id E)."""
     num_experts = values_TE.shape[-1]
-    if ids_TK.shape[-1] < num_experts:  # a choice that may leave slots empty has one for every expert
+    if ids_TK.shape[-1] < num_experts:  # a routing with empty slots has one slot per expert
         return values_TE.gather(-1, ids_TK)
     return F.pad(values_TE, (0, 1)).gather(-1, ids_TK)

@@ -1,7 +1,8 @@
-"""Does a token's routing know later tokens, or other sequences? Measured by changing one and looking.
+"""Information leak: does a token's routing depend on later tokens or other sequences?
 
-A causal language model may not: what it computes at a position depends on that position and those before
-it, in this sequence alone. Token choice keeps that, and so do expert thresholds, hash and random routing.
+Measured by changing one token. In a causal language model a position's output depends only on that
+position and earlier ones of the same sequence. Token choice, expert thresholds, hash and random routing
+are causal.
 Expert choice ranks tokens against each other, so a later token can take an earlier one's place with an
 expert (arXiv 2408.15664, section 5.2): training then sees what decoding cannot.
 """
@@ -16,21 +17,21 @@ from explorer.model.router import ForwardContext
 from explorer.model.transformer import MoETransformer
 
 TOLERANCE = 1e-5
-"""Logits closer than this, times the largest where that is above 1, count as equal: a
-matrix product over other tokens may round otherwise."""
+"""Tolerance below which logits count as equal, times the largest logit if that is above 1: a
+matrix product over other tokens may round differently."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Leak:
-    """What changed where nothing may, over all trials; shares are of the tokens looked at."""
+    """Changes where none may occur, over all trials; shares are of the tokens compared."""
 
     trials: int
     earlier_tokens: int
     """Tokens before the changed one, in its own sequence, summed over trials."""
     earlier_experts: int
-    """Of these, how many got another set of experts in some layer."""
+    """Of these, those with a different set of experts in some layer."""
     earlier_logits: int
-    """Of these, how many got other next-token logits."""
+    """Of these, those with different next-token logits."""
     other_tokens: int
     """Tokens of the other sequences, summed over trials."""
     other_experts: int
@@ -56,9 +57,9 @@ def measure_leak(
     trials: int = 16,
     seed: int = 0,
 ) -> Leak:
-    """Change one token at a time, at a random place behind the first, and compare with the pass before.
+    """Change one token at a time, at a random position after the first, and compare with the original pass.
 
-    The model is in evaluation; `balancer` is whose bias chooses, if any. The new token is any other id.
+    The model is in evaluation; `balancer` supplies the selection bias, if any. The new token is any other id.
     """
     balancer = balancer or CombinedBalancer([])
     generator = torch.Generator().manual_seed(seed)
@@ -66,8 +67,8 @@ def measure_leak(
     model.eval()
     context = ForwardContext(seed=seed)
     before = _pass(model, tokens_BS, balancer, context)
-    found = dict.fromkeys(("earlier_tokens", "earlier_experts", "earlier_logits"), 0)
-    found |= dict.fromkeys(("other_tokens", "other_experts", "other_logits"), 0)
+    counts = dict.fromkeys(("earlier_tokens", "earlier_experts", "earlier_logits"), 0)
+    counts |= dict.fromkeys(("other_tokens", "other_experts", "other_logits"), 0)
     batch, length = tokens_BS.shape
     for _ in range(trials):
         sequence = int(torch.randint(batch, (), generator=generator))
@@ -78,27 +79,27 @@ def measure_leak(
         after = _pass(model, changed_BS, balancer, context)
         differs = [_differs(a, b) for a, b in zip(before, after, strict=True)]
         others = torch.arange(batch, device=tokens_BS.device) != sequence
-        found["earlier_tokens"] += position
-        found["other_tokens"] += (batch - 1) * length
+        counts["earlier_tokens"] += position
+        counts["other_tokens"] += (batch - 1) * length
         for name, differs_BS in zip(("experts", "logits"), differs, strict=True):
-            found[f"earlier_{name}"] += int(differs_BS[sequence, :position].sum())
-            found[f"other_{name}"] += int(differs_BS[others].sum())
+            counts[f"earlier_{name}"] += int(differs_BS[sequence, :position].sum())
+            counts[f"other_{name}"] += int(differs_BS[others].sum())
     model.train(was_training)
-    return Leak(trials=trials, **found)
+    return Leak(trials=trials, **counts)
 
 
 def _pass(
     model: MoETransformer, tokens_BS: Tensor, balancer: CombinedBalancer, context: ForwardContext
 ) -> tuple[Tensor, Tensor]:
-    """Which experts take which token, [B, S, L · E] as 0 and 1, and the logits [B, S, V]."""
+    """The selected experts, [B, S, L · E] as 0 and 1, and the logits [B, S, V]."""
     output = model(tokens_BS, balancer, context)
     num_experts = model.config.num_experts
-    taken = []
+    selected = []
     for layer in output.layers:
         ids_TK = layer.routing.topk_expert_ids_TK
         taken_TX = torch.zeros(len(ids_TK), num_experts + 1, device=ids_TK.device).scatter_(1, ids_TK, 1.0)
-        taken.append(taken_TX[:, :num_experts])
-    sets_TX = torch.cat(taken, dim=1) if taken else output.logits_BSV.new_zeros(tokens_BS.numel(), 0)
+        selected.append(taken_TX[:, :num_experts])
+    sets_TX = torch.cat(selected, dim=1) if selected else output.logits_BSV.new_zeros(tokens_BS.numel(), 0)
     return sets_TX.view(*tokens_BS.shape, -1), output.logits_BSV.float()
 
 

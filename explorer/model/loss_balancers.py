@@ -1,6 +1,6 @@
 """Strategies that add a loss, with gradient, to the objective.
 
-Notation: N experts, K chosen per token, T tokens, c_i assignments, s_{i,t} unbiased scores.
+Notation: N experts, K per token, T tokens, c_i assignments, s_{i,t} unbiased scores.
 """
 
 import torch
@@ -23,7 +23,7 @@ def balance_loss(
     """Σ_i f_i · P_i with f_i = N/(K·T) · c_i and P_i = mean_t s_{i,t}: 1 at balance, for any K.
 
     Switch (arXiv 2101.03961, eq. 4) and GShard generalised to K. f comes from integer counts and carries no
-    gradient; P is taken over all experts before any top-K mask and carries it all. `l1` divides
+    gradient; P covers all experts, before any top-K mask, and carries the whole gradient. `l1` divides
     each token's scores by their sum first (DeepSeek-V3, eq. 19), `raw` does not (arXiv
     2408.15664, section 2.2, with a sigmoid gate: the loss then also falls when all scores shrink).
 
@@ -31,8 +31,8 @@ def balance_loss(
     global_batch = f over the whole optimizer step (`step_counts_E`, or this micro-batch if it is
     the step); global_buffered = f over the step's micro-batches so far, this one included
     (`earlier_counts_E` and these), the accumulation buffer of "Demons in the detail" (arXiv 2501.11873,
-    section 3): with one micro-batch a step both are the same, with more the first micro-batches see
-    less than the whole, so it is another loss (`explorer.training.gradients` measures how different).
+    section 3): with one micro-batch per step both agree; with more, the first micro-batches see only part of
+    the step, so it is a different loss (`explorer.training.gradients` measures by how much).
     Returns a scalar.
     """
     num_sequences, num_experts = counts_BE.shape
@@ -61,7 +61,7 @@ def router_z_loss(router_logits_TE: Tensor) -> Tensor:
 
 
 class AuxLossBalancing(Balancer):
-    """Auxiliary loss at a chosen count scope; see `balance_loss`."""
+    """Auxiliary loss at a configurable count scope; see `balance_loss`."""
 
     name = "aux_loss"
 
@@ -84,7 +84,7 @@ class AuxLossBalancing(Balancer):
 class SequenceLossBalancing(Balancer):
     """DeepSeek-V3's complementary sequence-wise loss (arXiv 2412.19437, eq. 17-20).
 
-    f counts the top-K of the *unbiased* scores, whatever the bias chose; P from L1-normalised scores.
+    f counts the top-K of the *unbiased* scores, regardless of the bias; P from L1-normalised scores.
     As in eq. 18 the top-K is over all experts, also where the routing is limited to groups. With
     top-p f counts the unbiased top-p.
     """
@@ -110,11 +110,11 @@ class SwitchLossBalancing(Balancer):
     """Switch Transformer's loss N · Σ_i f_i · P_i (arXiv 2101.03961, eq. 4-6), times α.
 
     f_i: share of the micro-batch's tokens whose highest probability is expert i's; P_i: mean
-    probability. 1 at balance; N when one expert has every token with certainty. With K > 1 f still
-    counts first choices only, so second choices may pile up unseen.
+    probability. 1 at balance; N when one expert gets every token with probability 1. With K > 1 f still
+    counts first choices only, so imbalance of second choices goes unnoticed.
 
     Departures: the paper's probabilities are a softmax; another gate's scores are divided by their
-    sum. f is taken from the unbiased scores and before any capacity cut, whatever a bias chose (P23).
+    sum. f is taken from the unbiased scores and before any capacity cut, regardless of a bias (P23).
     """
 
     name = "switch_loss"
@@ -131,11 +131,11 @@ class SwitchLossBalancing(Balancer):
 class GShardLossBalancing(Balancer):
     """GShard's loss: the mean over experts of c_e/S · m_e (arXiv 2006.16668, Algorithm 1), times k.
 
-    A group of S tokens (a sequence, or the whole micro-batch); c_e: tokens whose first choice is
-    expert e, counted before the capacity cut and without second choices; m_e: mean gate. As printed
-    (`normalisation="paper"`) it is 1/N² at balance and 1/N at collapse, so one coefficient means less
-    the more experts there are. The released code (Mesh TensorFlow; st-moe-pytorch after it) multiplies
-    by N² (`unit`): 1 at balance and, of one group, the same number as Switch's loss.
+    A group of S tokens (a sequence, or the whole micro-batch); c_e: tokens whose first choice is expert e,
+    counted before the capacity cut and without second choices; m_e: mean gate. As printed
+    (`normalisation="paper"`) it is 1/N² at balance and 1/N at collapse, so a given coefficient acts more
+    weakly with more experts. The released code (Mesh TensorFlow; st-moe-pytorch after it) multiplies by N²
+    (`unit`): 1 at balance and, of one group, the same number as Switch's loss.
 
     Departures: as in `SwitchLossBalancing`.
     """
@@ -169,7 +169,7 @@ def orthonormality_loss(router_weight_ED: Tensor) -> Tensor:
 class SimBalBalancing(Balancer):
     """SimBal: an orthonormality loss on the router's matrix; see `orthonormality_loss`.
 
-    It looks at weights and never at loads: orthogonal experts keep the distances between tokens, so
+    It depends on weights, never on loads: orthogonal experts keep the distances between tokens, so
     tokens that differ get different experts. Nothing is counted, so it has no count scope.
 
     Departures: the paper starts from an orthogonal matrix. Here all arms start from equal weights

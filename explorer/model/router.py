@@ -1,4 +1,4 @@
-"""Choosing experts and weighing them. The bias enters the first and never the second."""
+"""Expert selection and gate weights. The bias enters the selection and never the gates."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from explorer.routing.spec import RouteSpec, Selection
 
 @dataclass(frozen=True)
 class Routing:
-    """What the router decided for T tokens of one layer."""
+    """The router's decision for T tokens of one layer."""
 
     router_logits_TE: Tensor
     scores_TE: Tensor
@@ -22,28 +22,28 @@ class Routing:
     topk_expert_ids_TK: Tensor
     """K distinct experts per token, by biased score, best first.
 
-    Where tokens may have fewer, K is the most and an empty slot holds E, one beyond the last expert.
+    Where tokens may have fewer, K is the maximum and an empty slot holds E, one beyond the last expert.
     """
     gate_weights_TK: Tensor
     """From the unbiased scores of the chosen experts; 0 in a slot that is empty or not served."""
     served_TK: Tensor | None = None
     """False where a slot is empty or beyond its expert's capacity; None: every slot is served."""
     selection: Selection | None = None
-    """By which rule tokens chose; None: no token chooses by score."""
+    """Selection rule; None: tokens do not choose by score."""
     compared_TE: Tensor | None = None
-    """What the choice compared, without gradient: score with bias, -inf where a token may not go."""
+    """The compared scores, without gradient: score with bias, -inf for experts the token may not use."""
     choosing_TE: Tensor | None = None
-    """The scores in `compared_TE` before the bias, where noise makes them others than `scores_TE`."""
+    """The scores in `compared_TE` before the bias, if noise makes them differ from `scores_TE`."""
 
 
 @dataclass(frozen=True)
 class ForwardContext:
-    """What a forward pass may depend on beside the tokens and the weights."""
+    """Inputs of a forward pass beside the tokens and the weights."""
 
     is_training: bool = False
-    """Noise, learned or drawn, and other things that evaluation leaves out."""
+    """Enables noise and everything else that evaluation leaves out."""
     seed: int = 0
-    """Of everything random in this pass; a repeated pass draws the same."""
+    """Seed of all random numbers in this pass; a repeated pass draws the same."""
     step_counts_LE: Tensor | None = None
     """Assignments of the whole optimizer step, where a loss needs them before the first backward pass."""
     earlier_counts_LE: Tensor | None = None
@@ -52,7 +52,7 @@ class ForwardContext:
 
 @dataclass(frozen=True)
 class LayerContext:
-    """The same for one mixture layer."""
+    """The same for one MoE layer."""
 
     layer: int
     tokens_T: Tensor
@@ -62,10 +62,10 @@ class LayerContext:
     step_counts_E: Tensor | None = None
     earlier_counts_E: Tensor | None = None
     adjust: Callable[[Tensor], Tensor] | None = None
-    """What a balancing rule makes of the scores that choose, before the bias; None: nothing."""
+    """A balancing rule's transform of the selection scores, before the bias; None: identity."""
 
     def generator(self, device: torch.device) -> torch.Generator:
-        """Random numbers of this pass and layer; the same again for the same seed."""
+        """Random generator of this pass and layer; reproducible from the seed."""
         return torch.Generator(device).manual_seed((self.seed * 1_000_003 + self.layer) % 2**63)
 
 
@@ -81,21 +81,21 @@ def route(
 
     s = G(logits), G sigmoid, softmax or sqrt-softplus (`gates.scores`); experts = TopK(s + b) (arXiv
     2408.15664, section 3.1), within the best groups (`groups`), or the fewest that reach `top_p` (`select`);
-    gates g = s of the chosen, divided by their sum (DeepSeek-V3, arXiv 2412.19437, eq. 13) or as
+    gates g = s of the chosen experts, divided by their sum (DeepSeek-V3, arXiv 2412.19437, eq. 13) or as
     `spec.divide_by` says, and times `route_scale`.
 
-    `spec.gate_func`: the gates are another function of the same logits than the scores that choose; so a
-    bias can act on sigmoid scores while the experts are weighed by a softmax (on softmax scores, of order
+    `spec.gate_func`: gates may use another function of the same logits than the selection scores: a
+    bias can then act on sigmoid scores while the gates are a softmax (on softmax scores, of order
     1/E, the same u is a large step).
-    `choosing_logits_TE`: choose by these instead, and weigh by `router_logits_TE` (noise on the choice).
-    `adjust`: what is done to the scores that choose before the bias is added; the gates never see it.
+    `choosing_logits_TE`: select by these instead, with gates from `router_logits_TE` (selection noise).
+    `adjust`: transform of the selection scores before the bias is added; the gates never see it.
 
     Softmax before or after the top-K needs no option. The softmax over the K kept logits,
     e^x_i / Σ_kept e^x_j, is the softmax over all, e^x_i / Σ_all e^x_j, divided by the sum of the kept: the
     denominators cancel. So `softmax` divided by the chosen is softmax after top-K (Shazeer et al., Mixtral),
     and by nothing softmax before (Switch, OLMoE). K = 1 is the exception: after the top-K the gate is 1.
 
-    Ties go to whatever `torch.topk` prefers; tests avoid them.
+    Ties are broken by `torch.topk`; tests avoid them.
     """
     logits = router_logits_TE.float()
     scores_TE = gates.scores(logits, spec.score_func)
@@ -119,13 +119,13 @@ def route(
 
 
 class Router(nn.Module):
-    """Expert centroids (no router bias term) and the selection bias: what every routing has.
+    """Expert centroids (no router bias term) and the selection bias: common to every routing.
 
-    A routing with state of its own is a subclass beside its arithmetic (`token_choice.NoisyRouter`,
-    `expert_choice.ThresholdRouter`, `controls.HashRouter`); `choose.make_router` says which.
+    A routing with extra state is a subclass beside its arithmetic (`token_choice.NoisyRouter`,
+    `expert_choice.ThresholdRouter`, `controls.HashRouter`); `choose.make_router` picks the class.
 
     The bias is a float32 buffer: no gradient, not among the optimizer's parameters, no weight
-    decay, saved with the model. Moving the module to bf16 leaves it alone.
+    decay, saved with the model. Casting the module to bf16 leaves it unchanged.
     """
 
     expert_bias_E: Tensor
@@ -137,12 +137,12 @@ class Router(nn.Module):
         self.register_buffer("expert_bias_E", torch.zeros(num_experts, dtype=torch.float32))
 
     def forward(self, x_TD: Tensor) -> Tensor:
-        """Router logits [T, E], in float32 also under autocast: bf16 scores tie."""
+        """Router logits [T, E], in float32 even under autocast: bf16 scores tie."""
         with torch.autocast(x_TD.device.type, enabled=False):
             return F.linear(x_TD.float(), self.weight_ED.float())
 
     def _apply(self, fn, recurse=True):  # type: ignore[no-untyped-def]
-        """Whatever casts the module, its buffers stay float32 (8 bits of mantissa lose the ranking)."""
+        """Buffers stay float32 when the module is cast (8 bits of mantissa lose the ranking)."""
         kept = {name: b for name, b in self._buffers.items() if b is not None and b.dtype == torch.float32}
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         for name, buffer in kept.items():
@@ -156,16 +156,16 @@ class Router(nn.Module):
 def sequence_counts(topk_expert_ids_TK: Tensor, num_sequences: int, num_experts: int) -> Tensor:
     """Integer assignments per sequence, int64 [B, E]; their sum over B is the layer's load.
 
-    Built with a scatter, which unlike bincount does not make the host wait for a GPU.
+    Uses a scatter, which unlike bincount does not make the host wait for a GPU.
     """
     ids_BX = topk_expert_ids_TK.reshape(num_sequences, -1)
-    # The last column takes the empty slots.
+    # The last column collects the empty slots.
     counts_BX = torch.zeros(num_sequences, num_experts + 1, dtype=torch.int64, device=ids_BX.device)
     return counts_BX.scatter_add_(1, ids_BX, torch.ones_like(ids_BX))[:, :num_experts]
 
 
 def unbiased_choice(routing: Routing) -> Tensor:
-    """What tokens would have chosen without the bias, by the same rule and the same noise, int64 [T, K]."""
+    """Experts selected without the bias, by the same rule and with the same noise, int64 [T, K]."""
     assert routing.selection is not None
     scores_TE = routing.scores_TE.detach() if routing.choosing_TE is None else routing.choosing_TE
     compared_TE = compared_scores(scores_TE, None, "additive", routing.selection)
@@ -173,7 +173,7 @@ def unbiased_choice(routing: Routing) -> Tensor:
 
 
 def unbiased_top_k(routing: Routing) -> Tensor:
-    """As many experts as tokens take, by unbiased scores over all experts, groups or not; int64 [T, K]."""
+    """The top-K of the unbiased scores over all experts, ignoring groups; int64 [T, K]."""
     selection = routing.selection or Selection(top_k=routing.topk_expert_ids_TK.shape[1])
     scores_TE = routing.scores_TE.detach()
     return select(scores_TE, scores_TE, replace(selection, num_groups=1, top_k_groups=1))
@@ -182,12 +182,12 @@ def unbiased_top_k(routing: Routing) -> Tensor:
 def switched_slots(routing: Routing, top_k: int | None = None) -> Tensor:
     """How many assignments the bias changed: chosen experts that the same choice without it would not have.
 
-    Scalar int64. The choice is made again, so among tied scores too it counts where the bias decides.
-    `top_k`: K, where the routing does not say it.
+    Scalar int64. The selection is recomputed, so that even among tied scores only changes by the bias count.
+    `top_k`: K, if the routing does not carry it.
     """
     selection = routing.selection or Selection(top_k=top_k or routing.topk_expert_ids_TK.shape[1])
     ids_TK, num_experts = routing.topk_expert_ids_TK, routing.scores_TE.shape[-1]
-    # The last column takes the empty slots: no bias brought them in.
+    # The last column collects the empty slots: no bias brought them in.
     known_TX = torch.zeros(len(ids_TK), num_experts + 1, dtype=torch.bool, device=ids_TK.device)
     known_TX = known_TX.scatter(1, unbiased_choice(replace(routing, selection=selection)), True)
     known_TX[:, num_experts] = True
@@ -203,11 +203,11 @@ def score_margin(compared_TE: Tensor, top_k: int) -> Tensor:
 
 
 def choice_margin(routing: Routing) -> Tensor | None:
-    """Mean gap between the worst compared score that was taken and the best that was left; scalar.
+    """Mean gap between the lowest selected and the highest rejected compared score; scalar.
 
-    For a fixed K that is the K-th against the (K+1)-th, see `score_margin`. With groups, among the experts
-    that the token may use; with top-p, over the tokens that left one. None where no token can leave
-    one, or none chooses by score.
+    For a fixed K that is the K-th minus the (K+1)-th, see `score_margin`. With groups, among the experts
+    that the token may use; with top-p, over the tokens that rejected any. None where no expert can be
+    rejected, or tokens do not choose by score.
     """
     selection, compared_TE = routing.selection, routing.compared_TE
     if selection is None or compared_TE is None:

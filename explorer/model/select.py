@@ -1,6 +1,6 @@
-"""How many experts a token takes, and which: the K best, the fewest that reach p, within its groups.
+"""Expert selection: the top K, or the fewest that reach p, within the token's groups.
 
-Nothing here carries a gradient: choosing is not weighing. `explorer.routing.routing_math` in torch.
+Nothing here carries a gradient. `explorer.routing.routing_math` in torch.
 """
 
 from torch import Tensor
@@ -14,7 +14,7 @@ from explorer.routing.spec import Selection
 def compared_scores(
     scores_TE: Tensor, expert_bias_E: Tensor | None, bias_form: str, selection: Selection
 ) -> Tensor:
-    """What the choice compares: score with bias; -inf for an expert that the token may not use. [T, E]."""
+    """The compared scores [T, E]: score with bias, -inf for an expert that the token may not use."""
     compared_TE = scores_TE
     if expert_bias_E is not None:
         compared_TE = biased_scores(compared_TE, expert_bias_E, bias_form)
@@ -41,7 +41,7 @@ def _top_p(compared_TE: Tensor, scores_TE: Tensor, top_p: float) -> Tensor:
     usable_TE = order.values > float("-inf")
     shares_TE = scores_TE.gather(-1, order.indices) * usable_TE
     shares_TE = shares_TE / shares_TE.sum(-1, keepdim=True).clamp_min(1e-20)
-    # What an expert has before it; 0 for the first, which is therefore always taken.
+    # Cumulative score before each expert; 0 for the first, which is therefore always selected.
     before_TE = F.pad(shares_TE.cumsum(-1)[:, :-1], (1, 0))
     taken_TE = (before_TE < top_p) & usable_TE
     return order.indices.where(taken_TE, scores_TE.shape[-1])

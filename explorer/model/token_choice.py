@@ -17,7 +17,7 @@ class NoisyRouter(Router):
 
     def __init__(self, hidden_size: int, num_experts: int, init_std: float) -> None:
         super().__init__(hidden_size, num_experts, init_std)
-        # Zeros, as in the paper: nothing is drawn, so every other weight starts as it would without.
+        # Zeros, as in the paper: no random numbers are drawn, so all other initial weights are unchanged.
         self.noise_weight_ED = nn.Parameter(torch.zeros(num_experts, hidden_size))
 
     def noise_std(self, x_TD: Tensor) -> Tensor:
@@ -29,16 +29,16 @@ class NoisyRouter(Router):
 def token_choice(
     router: Router, x_TD: Tensor, config: ModelConfig, bias_form: str | None, context: LayerContext
 ) -> Routing:
-    """The routing of one layer's tokens; see `route` for choosing and weighing.
+    """Route one layer's tokens; see `route` for selection and gates.
 
-    Everything random is drawn from the context and while training only. In this order from one generator:
-    noise on the logits, then GShard's second expert; the same seed draws the same.
+    Random numbers are drawn only in training, from the context's generator, in this order: noise on the
+    logits, then GShard's second expert. The same seed draws the same.
 
-    router_noise   choose by the scores of x·W + σ·ε, weigh by those of x·W. A departure from Shazeer et al.:
-                   a chosen expert keeps the gate that its clean score earns.
+    router_noise   select by the scores of x·W + σ·ε, with gates from those of x·W. A departure from Shazeer
+                   et al.: a selected expert keeps the gate of its clean score.
     noisy_top_k    H = x·W + ε · softplus(x·W_noise), ε standard normal (Shazeer et al., arXiv 1701.06538,
-                   eq. 3-5): H both chooses and weighs, as in the paper. From clean gates no gradient
-                   would reach W_noise, and nothing would be learned. The logits that are recorded and
+                   eq. 3-5): H is used for both selection and gates, as in the paper. With clean gates no
+                   gradient would reach W_noise. The logits that are recorded and
                    that the z-loss sees stay clean. W_noise starts at zero as in the paper, so ε is scaled by
                    softplus(0) = 0.69 at first; W does not start at zero here.
 

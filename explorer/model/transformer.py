@@ -1,8 +1,8 @@
 """A small decoder-only language model with mixture-of-experts layers.
 
 Pre-norm blocks: x + attention(norm(x)), then x + ffn(norm(x)). Routing decisions are returned, not
-stored in the modules: what is counted is what the training loop counts, so evaluation and recomputation
-can never move a bias.
+stored in the modules: only the training loop counts, so evaluation and recomputation can never move
+a bias.
 """
 
 from collections.abc import Callable
@@ -21,16 +21,16 @@ from explorer.model.router import ForwardContext, LayerContext, Router, Routing,
 
 @dataclass(frozen=True)
 class LayerOutput:
-    """One mixture layer's part of a forward pass."""
+    """One MoE layer's part of a forward pass."""
 
     routing: Routing
     counts_BE: Tensor
-    """Demand: chosen assignments per sequence, int64."""
+    """Demand: assignments per sequence before capacity, int64."""
     losses: LayerLosses
     dropped_BE: Tensor | None = None
-    """Of these, how many were beyond capacity; None: none can be."""
+    """Of these, the dropped ones (beyond capacity); None: no capacity limit."""
     observed: Tensor | None = None
-    """What the balancer's update will want to know beside the counts."""
+    """The balancer's observation, beside the counts, for its update."""
 
 
 @dataclass
@@ -87,7 +87,7 @@ class MoELayer(nn.Module):
     """Router, routed experts and optional shared experts."""
 
     def __init__(self, config: ModelConfig, vocab_size: int = 0, layer: int = 0) -> None:
-        """`vocab_size` and `layer`, counted among MoE layers, are for a routing by token id."""
+        """`vocab_size` and `layer`, counted among MoE layers, are needed by hash routing."""
         super().__init__()
         self.config = config
         self.router = make_router(config, vocab_size=vocab_size, layer=layer)
@@ -124,7 +124,7 @@ class MoELayer(nn.Module):
     def _balance(
         self, balancer: CombinedBalancer, routing: Routing, counts_BE: Tensor, context: LayerContext
     ) -> tuple[LayerLosses, Tensor | None]:
-        """Losses, and what the update will want to know; nothing without gradient (evaluation, counting)."""
+        """Losses and the balancer's observation; nothing without gradient (evaluation, counting)."""
         if not torch.is_grad_enabled():
             return LayerLosses(), None
         batch = LayerBatch(
@@ -167,10 +167,10 @@ class Block(nn.Module):
 
 
 def _dense_width(config: ModelConfig, index: int) -> int | None:
-    """Inner width of the feed-forward layer of a block; None where it is a mixture.
+    """Inner width of a block's dense feed-forward layer; None for an MoE layer.
 
-    With routing=dense a mixture becomes one block as wide as the experts that a token would pass: a model
-    with the same number of active parameters, the router's aside.
+    With routing=dense an MoE layer becomes one dense layer as wide as the experts that a token would use:
+    the same number of active parameters, except for the router's.
     """
     if index < config.num_dense_layers:
         return config.dense_hidden_size
@@ -199,7 +199,7 @@ class MoETransformer(nn.Module):
     def forward(
         self, tokens_BS: Tensor, balancer: CombinedBalancer, context: ForwardContext | None = None
     ) -> ModelOutput:
-        """Next-token logits and the routing of every mixture layer."""
+        """Next-token logits and the routing of every MoE layer."""
         context = context or ForwardContext()
         x_BSD = self.embedding(tokens_BS)
         if self.positions is not None:
@@ -215,7 +215,7 @@ class MoETransformer(nn.Module):
 
     @property
     def routers(self) -> list[Router]:
-        """The routers of the mixture layers, in order."""
+        """The routers of the MoE layers, in order."""
         return [block.ffn.router for block in self.blocks if isinstance(block.ffn, MoELayer)]
 
     def reset_bias(self, value: float) -> None:
@@ -240,12 +240,12 @@ def _layer_context(
 
 
 def build_model(config: ModelConfig, vocab_size: int, sequence_length: int, seed: int) -> MoETransformer:
-    """A model whose initial weights depend on the sizes and the seed alone, never on balancer or routing.
+    """A model whose initial weights depend only on sizes and seed, never on balancer or routing.
 
-    A dense model has the weights of the mixture in every module that both have.
+    A dense model shares the weights of the MoE model in every module that both have.
     """
     state = torch.random.get_rng_state()
-    # `torch.manual_seed` would seed every GPU as well, and nothing here gives those seeds back.
+    # `torch.manual_seed` would also seed every GPU, and nothing here restores those seeds.
     torch.default_generator.manual_seed(seed)
     try:
         model = MoETransformer(config, vocab_size, sequence_length)
@@ -260,5 +260,5 @@ def build_model(config: ModelConfig, vocab_size: int, sequence_length: int, seed
 
 def _common(source: MoETransformer, target: MoETransformer) -> dict[str, Tensor]:
     """Weights of `source` that `target` has too."""
-    wanted = target.state_dict()
-    return {name: value for name, value in source.state_dict().items() if name in wanted}
+    target_state = target.state_dict()
+    return {name: value for name, value in source.state_dict().items() if name in target_state}

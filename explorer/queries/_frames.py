@@ -1,4 +1,4 @@
-"""What the query modules share: running SQL, binning samples, choosing the x axis."""
+"""Helpers of the query modules: running SQL, binning samples, the x axis."""
 
 from typing import Any
 
@@ -17,13 +17,13 @@ AXES = {"step": "step", "tokens": "tokens_seen", "time": "wall_time_s"}
 FIRST_LAYER = "(SELECT coalesce(layers[1], 0) FROM runs WHERE run_id = $run_id)"
 """SQL of the number of a run's first MoE layer."""
 WIDTH = "coalesce(experts_per_layer[coalesce(list_position(layers, {layer}), {layer} + 1)], num_experts)"
-"""SQL of the number of experts of a layer, from the columns of `runs`."""
+"""SQL for the number of experts of a layer, from the columns of `runs`."""
 
 
 def frame(cur: Cursor, sql: str, **params: Any) -> pl.DataFrame:
     """Run one statement with bound parameters (`$name`).
 
-    In duckdb 1.5 `sql(..., params=...)` makes rows of its own first, which takes three times as long;
+    In duckdb 1.5 `sql(..., params=...)` first materialises rows, which takes three times as long;
     a later version that lacks `execute(...).pl()` needs a change here only.
     """
     asked.note(sql, params)
@@ -33,31 +33,31 @@ def frame(cur: Cursor, sql: str, **params: Any) -> pl.DataFrame:
 def first_row(cur: Cursor, sql: str, **params: Any) -> tuple[Any, ...] | None:
     """The first row of a statement, or None."""
     asked.note(sql, params)
-    found: tuple[Any, ...] | None = cur.execute(sql, params).fetchone()
-    return found
+    row: tuple[Any, ...] | None = cur.execute(sql, params).fetchone()
+    return row
 
 
-def place(cur: Cursor, found: pl.DataFrame, run_id: str, x: str, at: str = "last_step") -> pl.DataFrame:
-    """Fill the column `x` of a frame: what `steps` knew at the end of the step in the column `at`.
+def place(cur: Cursor, rows: pl.DataFrame, run_id: str, x: str, at: str = "last_step") -> pl.DataFrame:
+    """Fill the column `x` of a frame from `steps`, at the end of the step in the column `at`.
 
-    Loads may be recorded in steps that `steps` lacks; then the latest one before counts.
+    Loads may be recorded in steps that `steps` lacks; then the latest one before is used.
     Raises ConfigError for an unknown axis.
     """
     one_of("x", x, AXES)
     if x == "step":
-        return found.with_columns(x=pl.col(at).cast(pl.Float64))
-    wanted = found[at].unique()
-    # Equality first: unlike the latest step before, it does not sort a long run.
+        return rows.with_columns(x=pl.col(at).cast(pl.Float64))
+    steps = rows[at].unique()
+    # Equality first: unlike a search for the latest step, it does not sort a long run.
     exact = f"JOIN steps s ON s.run_id = $run_id AND s.step = w.{at}"
     before = f"ASOF JOIN (SELECT * FROM steps WHERE run_id = $run_id) s ON w.{at} >= s.step"
     known = pl.DataFrame(schema={at: pl.Int64, "x": pl.Float64})
     for join in (exact, before):
-        missing = wanted.filter(~wanted.is_in(known[at].implode())).to_list()
+        missing = steps.filter(~steps.is_in(known[at].implode())).to_list()
         if missing:
             listed = f"(SELECT unnest($steps::BIGINT[]) AS {at}) w"
             sql = f"SELECT w.{at}, s.{AXES[x]}::DOUBLE AS x FROM {listed} {join}"
             known = known.vstack(frame(cur, sql, run_id=run_id, steps=missing))
-    return found.drop("x").join(known, on=at, how="left", maintain_order="left").select(found.columns)
+    return rows.drop("x").join(known, on=at, how="left", maintain_order="left").select(rows.columns)
 
 
 def choose_bins(
@@ -66,15 +66,15 @@ def choose_bins(
     """Parameters of `pyramid.binned()` that give at most `max_bins` bins of equally many samples.
 
     It takes the finest level with at most `read` bins (None: four times `max_bins`) and merges
-    neighbours, so what a view reads does not depend on the length of the run. An unknown run has no bins.
+    neighbours, so the cost of a view does not depend on the length of the run. An unknown run has no bins.
     """
-    found = first_row(
+    row = first_row(
         cur,
         "SELECT samples, rolled FROM progress WHERE run_id = $run_id AND table_name = $table_name",
         run_id=run_id,
         table_name=pyramid.counted,
     )
-    samples, rolled = found or (0, 0)
+    samples, rolled = row or (0, 0)
     most = 4 * max_bins if read is None else read
     level = 0
     while level < LEVELS and rolled and -(-samples // 4**level) > most:

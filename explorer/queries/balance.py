@@ -1,4 +1,4 @@
-"""How even the loads are: MaxVio over time and per layer, and what chance alone would show."""
+"""Imbalance: MaxVio over time and per layer, and its random-routing baselines."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from explorer.queries._frames import FIRST_LAYER, Cursor, choose_bins, first_row
 from explorer.store.pyramids import LAYERS, MEAN_LAYER
 
 MAX_SEQUENCES = 1024
-"""Recorded sequences that the resampled reference draws from, at most: the latest ones."""
+"""Maximum number of recorded sequences for the resampled baseline: the latest ones."""
 
 
 def max_vio_series(
@@ -45,7 +45,7 @@ def max_vio_series(
 
 
 def layer_balance(cur: Cursor, run_ids: Sequence[str]) -> pl.DataFrame:
-    """How even the loads of every layer are at the end of training.
+    """Imbalance of every layer at the end of training.
 
     Columns: run_id, layer, max_vio_batch (mean of the last 100 steps, or of the last quarter of fewer
     than 400), max_vio_global (last held-out counts, domains summed), effective_experts and idle_experts
@@ -65,7 +65,7 @@ def layer_balance(cur: Cursor, run_ids: Sequence[str]) -> pl.DataFrame:
 
 @dataclass(frozen=True, kw_only=True)
 class _Sizes:
-    """What the chance of a step depends on, besides its tokens."""
+    """Sizes on which a step's random baseline depends, besides its tokens."""
 
     num_experts: int
     top_k: int
@@ -73,8 +73,8 @@ class _Sizes:
 
 
 def _sizes(cur: Cursor, run_id: str) -> _Sizes | None:
-    """None where they are not recorded, and where tokens or layers have different numbers of experts."""
-    found = first_row(
+    """None if they are not recorded, or if tokens or layers have different numbers of experts."""
+    row = first_row(
         cur,
         """
         SELECT num_experts, top_k, num_moe_layers,
@@ -86,21 +86,21 @@ def _sizes(cur: Cursor, run_id: str) -> _Sizes | None:
         """,
         run_id=run_id,
     )
-    if found is None or not all(found):
+    if row is None or not all(row):
         return None
-    return _Sizes(num_experts=int(found[0]), top_k=int(found[1]), num_moe_layers=int(found[2]))
+    return _Sizes(num_experts=int(row[0]), top_k=int(row[1]), num_moe_layers=int(row[2]))
 
 
 def references(cur: Cursor, run_id: str) -> dict[str, float | None]:
-    """Random-routing baselines of a run: what MaxVio (mean over layers) chance alone would show at its end.
+    """Random-routing baselines of a run: MaxVio (mean over layers) by chance alone at its end.
 
     uniform_mean, uniform_p95: every token picks K experts at random; the mean over the steps that
     `max_vio_batch` averages, each with the tokens that were counted in it. resampled_mean, resampled_p95:
-    whole sequences of the last quarter of the training, drawn again within their domains, if every
+    whole sequences of the last quarter of the training, resampled within their domains, if every
     expert's expected load were equal. held_out_mean, held_out_p95: as uniform, for the tokens of the last
     held-out counts. tokens and held_out_tokens: those tokens, per step and in all. None where the sizes or
     the sequences are not recorded, and where tokens take different numbers of experts, so that "K at
-    random" says nothing. Definitions: `metrics.uniform_reference`, `metrics.resampled_reference`.
+    random" is undefined. Definitions: `metrics.uniform_reference`, `metrics.resampled_reference`.
     """
     result: dict[str, float | None] = dict.fromkeys(
         (*(f"{kind}_{end}" for kind in ("uniform", "resampled", "held_out") for end in ("mean", "p95")),
@@ -158,7 +158,7 @@ def uniform_series(cur: Cursor, run_id: str, max_bins: int = 300, x: str = "step
 
 
 def _final_tokens(cur: Cursor, run_id: str, top_k: int) -> dict[int, int]:
-    """Tokens counted in a step -> how many of the final steps (`metrics.last_steps`) have so many."""
+    """Tokens counted in a step -> number of final steps (`metrics.last_steps`) with that count."""
     rows = frame(
         cur,
         """
@@ -172,17 +172,17 @@ def _final_tokens(cur: Cursor, run_id: str, top_k: int) -> dict[int, int]:
         run_id=run_id,
         most=metrics.LAST_STEPS,
     )
-    found: dict[int, int] = {}
+    steps_by_tokens: dict[int, int] = {}
     for assignments, steps in rows.iter_rows():
         tokens = round(assignments / top_k)
         if tokens > 0:
-            found[tokens] = found.get(tokens, 0) + int(steps)
-    return found
+            steps_by_tokens[tokens] = steps_by_tokens.get(tokens, 0) + int(steps)
+    return steps_by_tokens
 
 
 def _held_out_tokens(cur: Cursor, run_id: str, top_k: int) -> int:
     """Tokens behind `max_vio_global`: those of the last held-out counts, domains summed, in one layer."""
-    found = first_row(
+    row = first_row(
         cur,
         """
         WITH here AS (
@@ -193,7 +193,7 @@ def _held_out_tokens(cur: Cursor, run_id: str, top_k: int) -> int:
         """,
         run_id=run_id,
     )
-    return round(int(found[0] or 0) / top_k) if found else 0
+    return round(int(row[0] or 0) / top_k) if row else 0
 
 
 def _final_sequences(cur: Cursor, run_id: str) -> tuple[np.ndarray, list[str]]:

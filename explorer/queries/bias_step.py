@@ -1,4 +1,4 @@
-"""What was logged around one update of the biases of a layer."""
+"""The logged values around one bias update of a layer."""
 
 import polars as pl
 

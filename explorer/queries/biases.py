@@ -1,4 +1,4 @@
-"""Biases of the experts of one layer over the steps."""
+"""Biases of the experts of one layer over steps."""
 
 import polars as pl
 

@@ -1,4 +1,4 @@
-"""Runs beside each other: one row of final figures each."""
+"""Compare runs: one row of final metrics per run."""
 
 import math
 from collections.abc import Sequence
@@ -53,7 +53,7 @@ SUMMARY = """
 
 
 def summary(cur: Cursor, run_ids: Sequence[str] | None = None) -> pl.DataFrame:
-    """One row a run, in the order of `run_ids`, or of all runs, newest first.
+    """One row per run, in the order of `run_ids`, or of all runs, newest first.
 
     Columns: run_id, name, balancer, balancer_label, balancer_family, count_scope, seed, pair_key (digest of
     the configuration, followed by that of the text where it is known: runs with equal keys differ in arm
@@ -61,7 +61,7 @@ def summary(cur: Cursor, run_ids: Sequence[str] | None = None) -> pl.DataFrame:
     weighted equally);
     max_vio_batch (end of training) and max_vio_global (last held-out counts), means over layers;
     worst_layer and worst_max_vio (highest max_vio_global); effective_experts (end of training, mean over
-    layers); tokens_per_second, wall_time_s, last_step, num_steps. NULL where a figure is not available.
+    layers); tokens_per_second, wall_time_s, last_step, num_steps. NULL where a metric is not available.
     Definitions: `explorer/metrics`.
     """
     return frame(cur, SUMMARY, run_ids=None if run_ids is None else list(run_ids))
@@ -69,21 +69,21 @@ def summary(cur: Cursor, run_ids: Sequence[str] | None = None) -> pl.DataFrame:
 
 @dataclass(frozen=True, kw_only=True)
 class PairedDifference:
-    """How one figure differs between two arms, seed by seed."""
+    """Paired difference of one metric between two arms."""
 
     metric: str
     differences: dict[int, float]
-    """Seed -> figure of arm a minus figure of arm b."""
+    """Seed -> metric of arm a minus metric of arm b."""
     mean: float | None
     """Mean difference; None without a pair."""
     half_width: float | None
     """Half width of the 95 % t interval; None for fewer than two pairs."""
     resolved: bool
-    """Whether the interval leaves zero out."""
+    """Whether the interval excludes zero."""
     p_value: float | None
     """Two-sided p value of the paired t test; None for fewer than two pairs."""
     left_out: tuple[str, ...]
-    """Runs that found no partner: seed, pair key or figure is missing on the other side, or not finite."""
+    """Runs without a partner: seed, pair key or metric is missing on the other side, or not finite."""
 
     @property
     def n(self) -> int:
@@ -92,7 +92,7 @@ class PairedDifference:
 
 
 def paired(cur: Cursor, arm_a: Sequence[str], arm_b: Sequence[str], metric: str) -> PairedDifference:
-    """Compare two arms (run ids) in one figure of `summary`, over the seeds that both have.
+    """Compare two arms (run ids) in one metric of `summary`, over their common seeds.
 
     Two runs are a pair when seed, configuration and text agree, so that they differ in the balancing rule
     only.
@@ -117,7 +117,7 @@ def paired(cur: Cursor, arm_a: Sequence[str], arm_b: Sequence[str], metric: str)
 
 
 def _by_pair(cur: Cursor, arm: Sequence[str], metric: str) -> dict[tuple[int, str], tuple[str, float]]:
-    """(seed, pair key) -> (run id, figure), the newest run last so that it stays."""
+    """(seed, pair key) -> (run id, metric), the newest run last so that it wins."""
     rows = summary(cur).filter(pl.col("run_id").is_in(list(arm))).drop_nulls(["seed", "pair_key", metric])
     return {
         (row["seed"], row["pair_key"]): (row["run_id"], float(row[metric]))

@@ -1,4 +1,4 @@
-"""Which experts serve which domain of the text."""
+"""Expert load by domain of the text."""
 
 import polars as pl
 

@@ -1,7 +1,7 @@
-"""Marks on the time axis: what a run has recorded and what its figures show.
+"""Events of a run: recorded ones, and those detected from its metrics.
 
-Detected events are read from `stretches`, which is kept up to date when rows come in
-(`explorer/store/stretches.py`), so a view costs the same for a long run. Definitions and thresholds:
+Detected events are read from `stretches`, which is updated at ingest
+(`explorer/store/stretches.py`), so a view's cost does not depend on the run's length. Definitions:
 `explorer/metrics/events.py`.
 """
 
@@ -13,13 +13,13 @@ from explorer import metrics
 from explorer.queries._frames import Cursor, frame
 
 MOST_EVENTS = 300
-"""Events of a run that a page gets, at most; `event_counts` counts them all."""
+"""Maximum number of a run's events on a page; `event_counts` counts them all."""
 
 _WHOLE = f"""
     CASE kind WHEN 'idle' THEN samples >= {metrics.DEAD_STEPS}
               WHEN 'low' THEN samples >= {metrics.COLLAPSE_STEPS} ELSE true END
 """
-"""Whether a stretch is long enough; a shorter one is kept only because it may grow."""
+"""Whether an episode is long enough; a shorter one is kept only because it may grow."""
 
 EVERY = f"""
     WITH lasting AS (
@@ -63,14 +63,14 @@ DETAIL = f"""
             || '{metrics.SPIKE_STEPS} recorded steps before'
     END END
 """
-"""The words of an event of EVERY, for those rows only that are shown."""
+"""The text of an event of EVERY, only for rows that are shown."""
 
 
 def events(cur: Cursor, run_id: str, most: int = MOST_EVENTS) -> pl.DataFrame:
-    """What happened in a run, at most `most` rows: of each kind the earliest, equally many where it can be.
+    """The events of a run, at most `most` rows: the earliest of each kind, evenly over kinds if possible.
 
-    Columns: step, layer (NULL: not about one), expert (NULL: not about one), kind (of `metrics.events`, or
-    whatever a trainer recorded), detail (in words), source (recorded or detected). Sorted by step.
+    Columns: step, layer (NULL: not layer-specific), expert (NULL: not expert-specific), kind
+    (of `metrics.events`, or recorded by a trainer), detail (text), source (recorded or detected). By step.
     """
     return events_of_runs(cur, [run_id], most).drop("run_id")
 
@@ -95,7 +95,7 @@ def events_of_runs(cur: Cursor, run_ids: Sequence[str], most: int = MOST_EVENTS)
 
 
 def event_counts(cur: Cursor, run_ids: Sequence[str]) -> pl.DataFrame:
-    """How many events of each kind there are in some runs, those that `events` leaves out included.
+    """Number of events per run and kind, including those that `events` leaves out.
 
     Columns: run_id, kind, events, layers (the layers concerned, a list), first_step, last_step, source.
     Sorted by run, first step and kind.

@@ -1,4 +1,4 @@
-"""How healthy the routing is: the counts of a step, every metric of the held-out loads, dead experts.
+"""Routing health: the counts of a step, every metric of the held-out loads, dead experts.
 
 The metrics are those of `explorer/metrics`, by name.
 """
@@ -12,7 +12,7 @@ from explorer.queries._frames import FIRST_LAYER, Cursor, first_row, frame
 from explorer.store.expressions import PARTS, figures
 
 MAX_SEQUENCES = 1024
-"""Recorded sequences that the computation batches are made of, at most: those of the latest steps."""
+"""Maximum number of recorded sequences for computation batches: those of the latest steps."""
 
 
 def counts_at(cur: Cursor, run_id: str, step: int) -> pl.DataFrame:
@@ -36,7 +36,7 @@ def counts_at(cur: Cursor, run_id: str, step: int) -> pl.DataFrame:
 
 
 def held_out_figures(cur: Cursor, run_id: str, step: int | None = None) -> pl.DataFrame:
-    """Every figure of the held-out loads, domains summed, layer by layer; `max_vio` is MaxVio_global.
+    """Every metric of the held-out loads, domains summed, per layer; `max_vio` is MaxVio_global.
 
     step: an evaluation's step; None takes the last one. Columns: layer, step, tokens
     (assignments), then the names of `explorer.store.expressions.FIGURES`.
@@ -59,10 +59,10 @@ def held_out_figures(cur: Cursor, run_id: str, step: int | None = None) -> pl.Da
 
 
 def dead_experts(cur: Cursor, run_id: str, window: int = metrics.DEAD_STEPS) -> pl.DataFrame:
-    """Experts without one token in the last `window` recorded steps (fewer if there are fewer).
+    """Experts without any token in the last `window` recorded steps (fewer if there are fewer).
 
-    Columns: layer, idle (without a token in the very last step), dead, experts (the dead ones, a list),
-    window (steps looked at), first_step, last_step. Sorted by layer.
+    Columns: layer, idle (without a token in the last step), dead, experts (the dead ones, a list),
+    window (steps examined), first_step, last_step. Sorted by layer.
     """
     return frame(
         cur,
@@ -85,12 +85,12 @@ def dead_experts(cur: Cursor, run_id: str, window: int = metrics.DEAD_STEPS) -> 
 
 def _samples(cur: Cursor, run_id: str) -> int:
     """Steps whose loads are recorded."""
-    found = first_row(
+    row = first_row(
         cur,
         "SELECT samples FROM progress WHERE run_id = $run_id AND table_name = 'expert_loads'",
         run_id=run_id,
     )
-    return int(found[0]) if found else 0
+    return int(row[0]) if row else 0
 
 
 def computation_batches(
@@ -99,7 +99,7 @@ def computation_batches(
     sizes: Sequence[int] | None = None,
     split: str = "train",
 ) -> pl.DataFrame:
-    """MaxVio of groups of neighbouring sequences of one step, by group size (Loss-Free paper, Figure 5).
+    """MaxVio of groups of consecutive sequences of one step, by group size (Loss-Free paper, Figure 5).
 
     sizes: sequences in a group; None takes the powers of two up to a whole step. It reads the last of the
     steps whose sequences are recorded (`metrics.last_recorded`: 20, or the last quarter), at most
@@ -108,25 +108,25 @@ def computation_batches(
     many independent tokens). Sorted by size and layer. Definition: `metrics.max_vio_computation_batch`.
     """
     most, recorded = _sequences_per_step(cur, run_id, split)
-    wanted = [2**power for power in range(most.bit_length())] if sizes is None else list(sizes)
-    found = frame(
+    group_sizes = [2**power for power in range(most.bit_length())] if sizes is None else list(sizes)
+    rows = frame(
         cur,
         _group_statement(),
         run_id=run_id,
         split=split,
         steps=max(1, min(MAX_SEQUENCES // max(1, most), metrics.last_recorded(recorded))),
-        sizes=wanted,
+        sizes=group_sizes,
     )
     top_k = first_row(cur, "SELECT top_k FROM runs WHERE run_id = $run_id", run_id=run_id)
     uniform = [
         metrics.uniform_reference(experts, int(top_k[0]), round(tokens))[0] if top_k and tokens else None
-        for experts, tokens in found.select("experts", "tokens").iter_rows()
+        for experts, tokens in rows.select("experts", "tokens").iter_rows()
     ]
-    return found.drop("experts").with_columns(uniform_mean=pl.Series(uniform, dtype=pl.Float64))
+    return rows.drop("experts").with_columns(uniform_mean=pl.Series(uniform, dtype=pl.Float64))
 
 
 def _sequences_per_step(cur: Cursor, run_id: str, split: str) -> tuple[int, int]:
-    """The most sequences of a recorded step, and how many steps are recorded."""
+    """The maximum number of sequences per recorded step, and the number of recorded steps."""
     per_step = first_row(
         cur,
         f"""
@@ -143,7 +143,7 @@ def _sequences_per_step(cur: Cursor, run_id: str, split: str) -> tuple[int, int]
 
 
 def _group_statement() -> str:
-    """Loads of groups of neighbouring sequences, measured and averaged by group size and layer."""
+    """SQL for MaxVio of groups of consecutive sequences, averaged by group size and layer."""
     return f"""
         WITH steps_kept AS (
             SELECT DISTINCT step FROM sequence_loads

@@ -1,4 +1,4 @@
-"""Loads of the experts of one layer over the steps."""
+"""Loads of the experts of one layer over steps."""
 
 import numpy as np
 import polars as pl
@@ -12,7 +12,7 @@ def load_heatmap(cur: Cursor, run_id: str, layer: int, max_bins: int = 200) -> p
     """Loads of a layer in at most `max_bins` columns of equally many samples.
 
     Columns: bin, first_step, last_step, expert, load_ratio (mean tokens over the uniform share, from
-    integer sums), min_ratio and max_ratio (over the samples of the bin), tokens (sum), is_dead (not one
+    integer sums), min_ratio and max_ratio (over the samples of the bin), tokens (sum), is_dead (no
     token in the whole bin). Sorted by bin and expert.
     """
     return frame(
@@ -62,7 +62,7 @@ def load_matrix(cur: Cursor, run_id: str, layer: int, max_columns: int = 4000) -
 
 
 def _scatter(rows: pl.DataFrame) -> LoadMatrix:
-    """Add up pieces of bins into a dense matrix: far quicker here than grouping and sorting in SQL."""
+    """Sum pieces of bins into a dense matrix: far faster than grouping and sorting in SQL."""
     column, expert = rows["bin"].to_numpy(), rows["expert"].to_numpy()
     shape = (int(column.max()) + 1, int(expert.max()) + 1)
     cell = column.astype(np.int64) * shape[1] + expert

@@ -48,7 +48,7 @@ def eval_series(cur: Cursor, run_ids: Sequence[str], x: str = "step") -> pl.Data
     """Held-out loss at every evaluation.
 
     Columns: run_id, step (updates before the evaluation), x (after those updates), domain, lm_loss (nats
-    per token), perplexity, bits_per_byte (NULL where the bytes are not known). Rows with domain `all`
+    per token), perplexity, bits_per_byte (NULL where the bytes are unknown). Rows with domain `all`
     weigh every domain equally: means of lm_loss and bits_per_byte, and exp of the mean loss. Sorted by
     run, step and domain.
     Raises ConfigError for an unknown `x`.
@@ -71,7 +71,7 @@ def eval_series(cur: Cursor, run_ids: Sequence[str], x: str = "step") -> pl.Data
 
 
 def _eval_series(cur: Cursor, sql: str, run_id: str, x: str) -> pl.DataFrame:
-    """The evaluation at s follows the update of step s - 1; before any step nothing was seen."""
-    found = frame(cur, sql, run_id=run_id)
-    found = place(cur, found, run_id, x, at="step" if x == "step" else "last_update").drop("last_update")
-    return found.with_columns(x=pl.when(pl.col("step") == 0).then(0.0).otherwise(pl.col("x")))
+    """The evaluation at s follows the update of step s - 1; at s = 0 no tokens have been seen."""
+    rows = frame(cur, sql, run_id=run_id)
+    rows = place(cur, rows, run_id, x, at="step" if x == "step" else "last_update").drop("last_update")
+    return rows.with_columns(x=pl.when(pl.col("step") == 0).then(0.0).otherwise(pl.col("x")))

@@ -1,4 +1,4 @@
-"""How a rule acts: the gradients at the routers, how close the choices are, and how often they change."""
+"""Mechanism of a rule: router gradients, router margin and routing churn."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import polars as pl
 
 from explorer.queries._frames import WIDTH, Cursor, frame
 
-# Samples are the steps that have a row with the wanted figure; equally many go into each bin.
+# Samples are the steps with a value of the metric; each bin gets the same number.
 BINS = """
     sampled AS (
         SELECT *, dense_rank() OVER (ORDER BY step) - 1 AS ordinal FROM rows
@@ -20,7 +20,7 @@ BINS = """
 
 
 def _spread(name: str) -> str:
-    """Mean, lowest and highest over the finite values of a bin, and how many are not finite."""
+    """Mean, minimum and maximum over the finite values of a bin, and the count of non-finite ones."""
     finite = f"FILTER (isfinite({name}))"
     return (
         f", avg({name}) {finite} AS {name}, min({name}) {finite} AS {name}_min, "
@@ -35,7 +35,7 @@ def router_gradients(
 
     layer: one layer, or None for all. Columns: run_id, bin, first_step, last_step, x (the last step); for
     lm, aux and cosine the mean over samples and layers, `<name>_min` and `<name>_max`, of the finite values,
-    and how many are not in `<name>_not_finite`; samples. aux and cosine are NULL where the run has no
+    and the count of others in `<name>_not_finite`; samples. aux and cosine are NULL where the run has no
     auxiliary loss; a run that was recorded without gradients has no rows. Sorted by run and bin.
     """
     sql = f"""
@@ -56,7 +56,7 @@ def router_gradients(
 def choices(
     cur: Cursor, run_ids: Sequence[str], layer: int | None = None, max_bins: int = 300
 ) -> pl.DataFrame:
-    """How close the choices are and how many of them the bias changed, in at most `max_bins` bins.
+    """Router margin and share of assignments changed by the bias, in at most `max_bins` bins.
 
     Columns: run_id, bin, first_step, last_step, x, and for margin (mean gap between the K-th and the
     (K+1)-th compared score) and switched (share of all assignments that are not among the K highest unbiased
@@ -79,7 +79,7 @@ def choices(
 
 
 def choice_churn(cur: Cursor, run_ids: Sequence[str]) -> pl.DataFrame:
-    """Share of the probe batch's choices that changed since the probe before (`metrics.churn`).
+    """Share of the probe batch's assignments that changed since the previous probe (`metrics.churn`).
 
     Columns: run_id, bin (number of the probe), first_step (of the probe before), last_step, x, churn (mean
     over layers) with churn_min and churn_max (over layers), chance (churn of two unrelated choices,

@@ -1,4 +1,4 @@
-"""The probe batch: the same tokens, routed by the model as it stood at a few steps of its training."""
+"""The probe batch: the same tokens, routed by the model at a few steps of its training."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class LayerProbe:
 
 
 def probes(cur: Cursor, run_ids: Sequence[str]) -> pl.DataFrame:
-    """The probes of those runs that keep a probe batch.
+    """The probes of the runs that have a probe batch.
 
     Columns: run_id, step (updates before the probe), has_bias (whether a bias was applied). Sorted.
     """
@@ -45,7 +45,7 @@ def probes(cur: Cursor, run_ids: Sequence[str]) -> pl.DataFrame:
 
 
 def layer_probe(cur: Cursor, run_id: str, step: int, layer: int) -> LayerProbe | None:
-    """A layer's logits, choices and bias on the probe after `step` updates; None where not recorded."""
+    """A layer's logits, experts and bias on the probe after `step` updates; None where not recorded."""
     rows = frame(
         cur,
         """
@@ -70,7 +70,7 @@ def layer_probe(cur: Cursor, run_id: str, step: int, layer: int) -> LayerProbe |
 
 
 def _slots(lists: Sequence[Sequence[int] | None], experts: int) -> NDArray[np.int64]:
-    """Lists of any length as one array; ids that are no expert become empty slots, which come last."""
+    """Lists of any length as one array; invalid ids become empty slots, which come last."""
     kept = [[e for e in one or () if 0 <= e < experts] for one in lists]
     width = max(map(len, kept), default=0)
     return np.array([[*one, *[experts] * (width - len(one))] for one in kept], dtype=np.int64).reshape(
@@ -84,11 +84,11 @@ def expert_texts(chosen: NDArray[np.int64], texts: Sequence[str], expert: int) -
     Columns: text, tokens (received by the expert), occurrences (in the probe), share. Most tokens first.
     """
     taken = (np.asarray(chosen) == expert).any(-1) if chosen.size else np.zeros(len(texts), bool)
-    found = pl.DataFrame(
+    rows = pl.DataFrame(
         {"text": list(texts), "taken": taken}, schema={"text": pl.String, "taken": pl.Boolean}
     )
     return (
-        found.group_by("text")
+        rows.group_by("text")
         .agg(tokens=pl.col("taken").sum().cast(pl.Int64), occurrences=pl.len().cast(pl.Int64))
         .filter(pl.col("tokens") > 0)
         .with_columns(share=pl.col("tokens") / pl.col("occurrences"))
@@ -105,7 +105,7 @@ def expert_domains(
     domain's uniform share, assignments / E). In the order in which domains appear.
     """
     slots = np.asarray(chosen)
-    found = pl.DataFrame(
+    rows = pl.DataFrame(
         {
             "domain": list(domains),
             "tokens": (slots == expert).sum(-1).astype(np.int64),
@@ -113,6 +113,6 @@ def expert_domains(
         },
         schema={"domain": pl.String, "tokens": pl.Int64, "assignments": pl.Int64},
     )
-    sums = found.group_by("domain", maintain_order=True).agg(pl.col("tokens", "assignments").sum())
+    sums = rows.group_by("domain", maintain_order=True).agg(pl.col("tokens", "assignments").sum())
     ratio = pl.col("tokens") * num_experts / pl.col("assignments")
     return sums.with_columns(load_ratio=pl.when(pl.col("assignments") > 0).then(ratio))

@@ -1,4 +1,4 @@
-"""Which runs there are and what they are."""
+"""The list of runs."""
 
 import polars as pl
 
@@ -6,7 +6,7 @@ from explorer.queries._frames import Cursor, frame
 
 
 def list_runs(cur: Cursor) -> pl.DataFrame:
-    """Every run, newest first, unreadable ones included.
+    """Every run, newest first, including unreadable ones.
 
     Columns: those of the table `runs` (docs/schema.md; `config` and `versions` as JSON text) and `age_s`,
     seconds since the run's last sign of life.

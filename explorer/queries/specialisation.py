@@ -1,4 +1,4 @@
-"""Who serves what: domains against experts, experts that are chosen together, choices that settle.
+"""Specialisation: load by domain, co-activation of experts, router saturation.
 
 Domains come from the held-out loads (`eval_loads`), choices from the probe batch (`probe_scores`: the same
 tokens at a few checkpoints). Expert numbers belong to one layer of one run and are never pooled.
@@ -12,7 +12,7 @@ from explorer import metrics
 from explorer.queries._frames import FIRST_LAYER, WIDTH, Cursor, first_row, frame
 
 MAX_EVALS = 60
-"""Evaluations that a series over time shows, at most: evenly spread, the last one always."""
+"""Maximum number of evaluations in a series: evenly spaced, always including the last."""
 
 SHARES = """
     counts AS (
@@ -39,13 +39,13 @@ SHARES = """
 
 
 def specialisation(cur: Cursor, run_id: str, layer: int | None = None) -> pl.DataFrame:
-    """How much domains and experts have to do with each other, at every evaluation and layer.
+    """Dependence between domains and experts, per evaluation and layer.
 
     Columns: step, layer, mean_distance (`metrics.mean_domain_distance`), information (bits,
-    `metrics.mutual_information`), chance (bits that counting noise alone would show if tokens were
+    `metrics.mutual_information`), chance (bits expected from counting noise alone if tokens were
     independent), most_information (bits, the smaller of log2 D and log2 N). Sorted by step and layer.
     """
-    found = frame(
+    rows = frame(
         cur,
         f"""
         WITH {SHARES}, mixed AS (
@@ -70,8 +70,8 @@ def specialisation(cur: Cursor, run_id: str, layer: int | None = None) -> pl.Dat
         layer=layer,
         steps=_eval_steps(cur, run_id),
     )
-    sizes = found.select("domains", "experts", "tokens").rows()
-    return found.select(
+    sizes = rows.select("domains", "experts", "tokens").rows()
+    return rows.select(
         "step",
         "layer",
         "mean_distance",
@@ -86,7 +86,7 @@ def _chance(domains: int, experts: int, tokens: int) -> float | None:
 
 
 def _eval_steps(cur: Cursor, run_id: str) -> list[int]:
-    """Steps of at most MAX_EVALS held-out evaluations with loads, the last one always."""
+    """Steps of at most MAX_EVALS held-out evaluations with loads, always including the last."""
     sql = f"""
         SELECT DISTINCT step FROM eval_loads
         WHERE run_id = $run_id AND split = 'held_out' AND layer = {FIRST_LAYER} AND expert = 0 ORDER BY step
@@ -109,7 +109,7 @@ CHOICES = """
         FROM probe_scores, size WHERE run_id = $run_id
     )
 """
-"""The probe's choices without empty slots."""
+"""The probe's assignments without empty slots."""
 
 TOGETHER = f"""
     WITH {CHOICES}, slots AS (
@@ -149,16 +149,16 @@ def cross_activation(
     All K x K pairs of a token count (`metrics.cross_activation`). Columns as for `coactivation`.
     """
     if step is None:
-        found = first_row(cur, "SELECT max(step) FROM probe_scores WHERE run_id = $run_id", run_id=run_id)
-        step = found[0] if found and found[0] is not None else -1
+        row = first_row(cur, "SELECT max(step) FROM probe_scores WHERE run_id = $run_id", run_id=run_id)
+        step = row[0] if row and row[0] is not None else -1
     return frame(cur, TOGETHER, run_id=run_id, a=layer, b=other_layer, step=step)
 
 
 def saturation(cur: Cursor, run_id: str) -> pl.DataFrame:
-    """How much of the probe's final choice is already made, and how much changed since the probe before.
+    """Router saturation relative to the final probe, and churn since the previous probe.
 
     Columns: step, layer, saturation (`metrics.saturation`, 1 at the last probe), churn (`metrics.churn`
-    against the probe before; NULL at the first), chance (K/N, the saturation of independent choices; N of
+    since the previous probe; NULL at the first), chance (K/N, the saturation of independent choices; N of
     that layer).
     Sorted by step and layer.
     """

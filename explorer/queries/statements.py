@@ -1,7 +1,7 @@
-"""Which statements a query runs, so that an export can name the SQL of every panel.
+"""Record the statements that a query runs, so that an export can include the SQL of every panel.
 
-Everything that asks DuckDB goes through `_frames.frame` and `first_row`, which note what they run while
-somebody listens. `figures.store` keeps the statements beside the answer.
+All queries go through `_frames.frame` and `first_row`, which note their statements while a listener is
+active. `figures.store` keeps the statements beside the result.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,7 +24,7 @@ _listening: ContextVar[list[Statement] | None] = ContextVar("listening", default
 
 @contextmanager
 def listening() -> Iterator[list[Statement]]:
-    """A list that fills with the statements that run inside the block, in this thread."""
+    """A list that collects the statements run inside the block, in this thread."""
     statements: list[Statement] = []
     token = _listening.set(statements)
     try:

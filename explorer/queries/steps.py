@@ -19,9 +19,9 @@ def nearest_step(cur: Cursor, run_id: str, step: int) -> int | None:
         SELECT coalesce(max(step) FILTER (step <= $step), min(step)) FROM recorded
     """
     for sql in (exact, nearest):  # the first skips most of a long run
-        found = first_row(cur, sql, run_id=run_id, step=step)
-        if found is not None and found[0] is not None:
-            return int(found[0])
+        row = first_row(cur, sql, run_id=run_id, step=step)
+        if row is not None and row[0] is not None:
+            return int(row[0])
     return None
 
 

@@ -1,4 +1,4 @@
-"""Do the counts of a run add up to what its routing promises?"""
+"""Check that the counts of a run add up to K x T."""
 
 import polars as pl
 
@@ -6,7 +6,7 @@ from explorer.metrics.sums import CountSums, is_off, nearest_ratio
 from explorer.queries._frames import WIDTH, Cursor, first_row, frame
 
 SAMPLES = 64
-"""Recorded steps at the beginning and at the end of a run that are looked at."""
+"""Number of recorded steps examined at the beginning and at the end of a run."""
 
 PROMISED = """
     SELECT coalesce(samples, 0)
@@ -18,7 +18,7 @@ PROMISED = """
       AND coalesce(config ->> '$.model.routing', 'token_choice') IN ('token_choice', 'hash', 'random')
       AND coalesce(balancer_family, '') NOT IN ('expert_choice', 'expert_threshold', 'dense')
 """
-"""Samples of a run in which every token has K experts; no row where the routing promises something else."""
+"""Samples of a run in which every token has K experts; no rows for other routings."""
 
 TOTALS = f"""
     WITH counted AS (
@@ -49,16 +49,16 @@ TOTALS = f"""
 
 
 def count_sums(cur: Cursor, run_id: str) -> CountSums | None:
-    """Layers whose counts do not add up to K x T, by the steps at both ends of the run; None where all do.
+    """Layers whose counts do not add up to K x T, from the steps at both ends of the run; None if all do.
 
-    T is `tokens_per_step`, or what `tokens_seen` grew by: a batch may grow. Counts after capacity add up with
-    the dropped assignments. Nothing is said of routings that give tokens different numbers of experts, nor
-    where counts are a little low from step to step, as where tokens were dropped and not recorded.
+    T is `tokens_per_step`, or the increase of `tokens_seen`, since a batch may grow. Counts after capacity
+    include dropped assignments. Not checked: routings with varying numbers of experts per token, and
+    slightly low counts that vary by step, as with unrecorded dropped tokens.
     """
-    found = first_row(cur, PROMISED, run_id=run_id)
-    if found is None:
+    row = first_row(cur, PROMISED, run_id=run_id)
+    if row is None:
         return None
-    rows = frame(cur, TOTALS, run_id=run_id, samples=int(found[0]))
+    rows = frame(cur, TOTALS, run_id=run_id, samples=int(row[0]))
     if rows.is_empty():
         return None
     counted, k = rows["counted"].to_numpy(), rows["k"].to_numpy()
@@ -85,14 +85,14 @@ def count_sums(cur: Cursor, run_id: str) -> CountSums | None:
 
 
 def shared_expert(cur: Cursor, run_id: str) -> int | None:
-    """The number of an expert that has had every token of every layer from the first step on, or None.
+    """The number of an expert with every token of every layer from the first step on, or None.
 
-    That is a shared expert counted as a routed one: a router that collapses neither begins so nor agrees
-    on one number in all layers. Told only of runs with several layers and K > 1.
+    That is a shared expert counted as a routed one: a collapsing router does not start so, nor
+    collapse to the same number in all layers. Only for runs with several layers and K > 1.
     """
     if first_row(cur, PROMISED, run_id=run_id) is None:
         return None
-    found = first_row(
+    row = first_row(
         cur,
         f"""
         WITH loads AS (
@@ -107,4 +107,4 @@ def shared_expert(cur: Cursor, run_id: str) -> int | None:
         """,
         run_id=run_id,
     )
-    return None if found is None else int(found[0])
+    return None if row is None else int(row[0])

@@ -1,4 +1,4 @@
-"""The index's own figures of a run, to be held against figures that were worked out elsewhere."""
+"""The index's own metrics of a run, for comparison with independently computed ones."""
 
 import polars as pl
 
@@ -6,12 +6,12 @@ from explorer.queries._frames import Cursor, frame
 
 
 def layer_metrics(cur: Cursor, run_id: str) -> pl.DataFrame:
-    """Every figure of every recorded step and layer, as in the table `layer_metrics`; by step and layer."""
+    """Every metric of every recorded step and layer, as in the table `layer_metrics`; by step and layer."""
     sql = "SELECT * EXCLUDE (run_id) FROM layer_metrics WHERE run_id = $run_id ORDER BY step, layer"
     return frame(cur, sql, run_id=run_id)
 
 
 def layer_summary(cur: Cursor, run_id: str) -> pl.DataFrame:
-    """The final figures of every layer, as in the table `layer_summary`; by layer."""
+    """The final metrics of every layer, as in the table `layer_summary`; by layer."""
     sql = "SELECT * EXCLUDE (run_id) FROM layer_summary WHERE run_id = $run_id ORDER BY layer"
     return frame(cur, sql, run_id=run_id)

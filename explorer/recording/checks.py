@@ -1,8 +1,8 @@
-"""What a record must be before it is kept, and a private copy of everything in it.
+"""Validate records before they are kept, and copy everything in them.
 
 A training loop may hand over views of buffers that it reuses in the next step, so every number and
-every array is converted and copied when it is given, and what cannot be is refused there: at the next flush
-nobody would know any more which step and which field it came from. Shapes: L MoE layers, E experts,
+every array is converted and copied on arrival, and rejected there if that is impossible: at the next flush
+the step and the field would no longer be known. Shapes: L MoE layers, E experts,
 B sequences, R ranks, P tokens, K experts per token; C cells of layers of different width (`Layout`).
 """
 
@@ -53,7 +53,7 @@ TABLE_OF: dict[type, str] = {
     EventRecord: "events",
 }
 REPEATABLE = ("events",)
-"""Tables that may hold several rows with one key: a step can have several events."""
+"""Tables that may hold several rows per key: a step can have several events."""
 LARGEST = {"BIGINT": 2**63 - 1, "INTEGER": 2**31 - 1}
 R = TypeVar("R", bound=Record)
 
@@ -88,14 +88,14 @@ def checked(record: R, layout: Layout) -> R:
 
 
 def key_of(record: Record) -> tuple[Any, ...] | None:
-    """What may be given once only: the key columns that the record names; None where it may be repeated."""
+    """The key columns of a record, which must be unique; None for tables that allow repeats."""
     kind = type(record)
     table = TABLE_OF[kind]
     return None if table in REPEATABLE else tuple(getattr(record, name) for name in KEY_FIELDS[kind])
 
 
 def given_twice(record: Record) -> RunFolderError:
-    """The sentence for a second record of one key."""
+    """The error for a second record with the same key."""
     kind = type(record)
     parts = [f"{name} {getattr(record, name)}" for name in KEY_FIELDS[kind] if name != "step"]
     where = ", ".join([f"step {record.step}", *parts])
@@ -108,7 +108,7 @@ def given_twice(record: Record) -> RunFolderError:
 
 
 def _array_fields(kind: Any) -> list[tuple[str, str]]:
-    """(field, dimensions) of each array: the capitals after the last underscore of its name."""
+    """(field, dimensions) of each array: the capital letters after the last underscore of its name."""
     named = [(f.name, f.name.rpartition("_")[2]) for f in fields(kind)]
     return [(name, dims) for name, dims in named if dims.isupper() and name != "domains_B"]
 
@@ -119,7 +119,7 @@ def _types(kind: Any) -> dict[str, tuple[Any, ...]]:
 
 
 def _scalar_fields(kind: Any) -> dict[str, tuple[Any, int]]:
-    """Field -> its type and, if it is a whole number, the largest that its column holds."""
+    """Field -> its type and, for integers, the largest value of its column."""
     arrays = {name for name, _ in ARRAY_FIELDS[kind]} | {"domains_B"}
     sizes = {column.name: LARGEST.get(column.sql_type, 0) for column in TABLES[TABLE_OF[kind]]}
     sizes["step"] = LARGEST_STEP
@@ -145,13 +145,13 @@ def _is_optional(kind: Any, name: str) -> bool:
 
 def _scalar(record: Record, name: str) -> Any:
     kind, value = type(record), getattr(record, name)
-    wanted, largest = SCALARS[kind][name]
+    expected, largest = SCALARS[kind][name]
     if value is None and _is_optional(kind, name):
         return None
     try:
-        if wanted is int:
+        if expected is int:
             return to_whole(value, largest)
-        return to_float(value) if wanted is float else to_text(value)
+        return to_float(value) if expected is float else to_text(value)
     except Refused as error:
         raise _refused(record, name, value, error) from error
 
@@ -172,7 +172,7 @@ def _array(record: Record, name: str, value: Any, dims: str, layout: Layout) -> 
     except Refused as error:
         raise _refused(record, name, value, error) from error
     if "K" in dims and array.ndim == len(dims) and array.shape[dims.index("K")] == layout.num_experts:
-        # One slot per expert: a routing that gives some tokens fewer experts than others.
+        # One slot per expert: the routing gives tokens varying numbers of experts.
         known = {**known, "K": layout.num_experts}
     if not _fits(array, dims, known):
         raise _broken(record, name, f"shape {array.shape}", f"must have the shape ({_shape(dims, known)})")
@@ -231,7 +231,7 @@ def _domains(record: SequenceLoadRecord, count: int) -> list[str]:
 
 
 def _check_sums(record: Record, name: str, counts: NDArray[np.int64], layout: Layout) -> None:
-    """The index holds the assignments of a layer, its counts added up, as one number."""
+    """A layer's total count must also fit into a column of the index."""
     most = LARGEST["BIGINT"]
     if counts.max(initial=0) <= most // max(1, layout.num_experts):
         return

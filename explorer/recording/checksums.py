@@ -1,18 +1,19 @@
-"""Checksums that a table file carries in its own Parquet metadata, and the check on reading.
+"""Checksums in a table file's own Parquet metadata, and their verification on reading.
 
 Two kinds:
 
 - `explorer.columns`: JSON, column name -> BLAKE2b of the column's *values*, 128 bits. It does not depend on
-  chunks, row groups, compression, or the library that wrote or read them, so it names the damaged column
-  and survives a file that is written again by other software.
-- `explorer.file`: CRC-32 of the file's bytes, its own 8 digits read as zeros. It finds every flipped bit and
-  every burst of up to 32, and it covers what no value shows: statistics and page headers, by which one
-  reader may skip rows that another one reads. It is what reading compares: on 10⁷ rows of loads
-  (120 MB) that takes a quarter of the processor time of `read_part`. The digests are compared where it
-  does not fit. Both together double the processor time of writing such a file.
+  chunks, row groups, compression, or the library that wrote or read them, so it identifies the damaged column
+  and stays valid when other software rewrites the file.
+- `explorer.file`: CRC-32 of the file's bytes, its own 8 digits read as zeros. It detects every flipped bit
+and
+  every burst of up to 32, and it covers bytes that are not values: statistics and page headers, by which
+  one reader may skip rows that another one reads. Reading verifies this checksum: on 10⁷ rows of loads
+  (120 MB) that takes a quarter of the CPU time of `read_part`. The digests are compared if it
+  does not match. Both together double the CPU time of writing such a file.
 
 Values in canonical form, for every block of `BLOCK_ROWS` rows: the number of rows, the type, the number of
-nulls, one bit per row that says which (where there are any), and the values, little-endian, zeros in place of
+nulls, one bit per row that marks them (if there are any), and the values, little-endian, zeros in place of
 nulls. Text: the distinct values in byte order, then the index of every row's value. Lists: their lengths,
 then type, nulls and values of the joined elements.
 """
@@ -40,7 +41,7 @@ DIGEST_BYTES = 16
 PREFIX = b"crc32:"
 BLANK = b"0" * 8
 TAIL_BYTES = 1 << 20
-"""The checksum lies in the footer; most footers are shorter than this."""
+"""The checksum is in the footer; most footers are shorter than this."""
 PIECE = 1 << 22
 """Bytes read at a time."""
 KINDS: dict[pl.DataType, tuple[str, str]] = {
@@ -52,7 +53,7 @@ KINDS: dict[pl.DataType, tuple[str, str]] = {
 
 
 class ColumnDigests:
-    """Digests of the columns of one table, block of rows by block of rows."""
+    """Column digests of one table, computed block by block."""
 
     def __init__(self) -> None:
         self._hashes: dict[str, hashlib.blake2b] = {}
@@ -65,7 +66,7 @@ class ColumnDigests:
             _hash_values(known, series)
 
     def digests(self) -> dict[str, str]:
-        """Column name -> digest of everything that was added."""
+        """Column name -> digest of all added blocks."""
         return {name: known.hexdigest() for name, known in self._hashes.items()}
 
 
@@ -97,7 +98,7 @@ def _hash_values(known: hashlib.blake2b, series: pl.Series) -> None:
     elif dtype in KINDS:
         kind = KINDS[dtype][0].encode()
     else:
-        kind = str(dtype).encode()  # no table has such a column: it equals no digest of one
+        kind = str(dtype).encode()  # no table has such a column, so this matches no digest
     known.update(kind)
     known.update(series.null_count().to_bytes(8, "little"))
     if series.null_count():
@@ -118,7 +119,7 @@ def _hash_values(known: hashlib.blake2b, series: pl.Series) -> None:
 
 
 def _little(series: pl.Series, form: str) -> memoryview:
-    """The values as little-endian bytes, without a copy where they lie so in memory."""
+    """The values as little-endian bytes, without a copy if they already are."""
     return np.ascontiguousarray(series.to_numpy().astype(form, copy=False)).view(np.uint8).data
 
 
@@ -138,7 +139,7 @@ def parquet_bytes(frame: pl.DataFrame, *, level: int) -> bytearray:
 
 
 def metadata(columns: dict[str, str]) -> dict[str, str]:
-    """The entries of a file whose own digest is not known yet."""
+    """The metadata of a file whose own digest is not yet computed."""
     return {COLUMNS_KEY: json.dumps(columns), FILE_KEY: (PREFIX + BLANK).decode()}
 
 
@@ -156,14 +157,14 @@ def seal(path: Path) -> None:
 
 
 def _place(path: Path, text: bytes) -> int | None:
-    """Where the digits of a digest begin in a file, or None."""
+    """Offset of a digest's digits in a file, or None."""
     size = path.stat().st_size
     with path.open("rb") as file:
         for tail in (min(size, TAIL_BYTES), size):
             file.seek(size - tail)
-            found = file.read(tail).rfind(text)
-            if found >= 0:
-                return size - tail + found + len(PREFIX)
+            position = file.read(tail).rfind(text)
+            if position >= 0:
+                return size - tail + position + len(PREFIX)
     return None
 
 
@@ -176,7 +177,7 @@ def _digest_bytes(path: Path, place: int) -> str:
 
 
 def _crc_of(file: BinaryIO, number: int | None, known: int = 0) -> int:
-    """The CRC-32 of the next `number` bytes (None: of all that are left), after those of `known`."""
+    """The CRC-32 of the next `number` bytes (None: of all remaining), continued from `known`."""
     while block := file.read(PIECE if number is None else min(number, PIECE)):
         known = zlib.crc32(block, known)
         number = None if number is None else number - len(block)
@@ -187,10 +188,10 @@ def _crc_of(file: BinaryIO, number: int | None, known: int = 0) -> int:
 
 
 def check_file(path: Path, *, values_are_enough: bool = False) -> bool:
-    """Whether a file carries checksums; those that it carries are right, or UnreadableRunError is raised.
+    """Verify a file's checksums; returns whether it has any. Raises UnreadableRunError if one does not match.
 
-    A file without any (recorded before there were checksums, or written by other software) gives False.
-    `values_are_enough`: accept a file of other bytes whose columns hold the values that were written.
+    A file without any (recorded before there were checksums, or written by other software) returns False.
+    `values_are_enough`: accept a file with different bytes whose columns hold the values that were written.
     Raises FileNotFoundError when the file is gone.
     """
     with reading(path):
@@ -211,7 +212,7 @@ def check_file(path: Path, *, values_are_enough: bool = False) -> bool:
 
 
 def check_values(path: Path) -> None:
-    """Compare the digest of every column of a file with checksums, whatever its bytes say.
+    """Compare the digest of every column of a file with checksums, independently of its CRC.
 
     Raises UnreadableRunError naming the columns.
     """
@@ -223,7 +224,7 @@ def check_values(path: Path) -> None:
 
 
 def wrong_columns(path: Path, columns_text: str | None) -> list[str]:
-    """The columns whose values differ from their digest or that are missing; all where none can be read."""
+    """Columns whose values do not match their digest, or that are missing; all if none can be read."""
     try:
         digests = json.loads(columns_text or "")
         if not isinstance(digests, dict):
@@ -240,7 +241,7 @@ def wrong_columns(path: Path, columns_text: str | None) -> list[str]:
 
 
 def _digest_of_one(path: Path, name: str) -> str | None:
-    """None where the values cannot be read at all."""
+    """The digest of one column; None if its values cannot be read at all."""
     try:
         with reading(path):
             return digest_files([path], [name]).get(name)

@@ -1,7 +1,7 @@
-"""Fewer, larger files: merging parts while a run goes on, and one file a table when it ends.
+"""Fewer, larger files: merging parts while a run is being written, and one file per table when it ends.
 
 Both write the new file first and delete the old ones last, so that a process killed in between
-leaves a folder in which the same rows count. Memory stays bounded however long the run is.
+leaves a folder with the same valid rows. Memory stays bounded however long the run is.
 """
 
 import math
@@ -34,15 +34,15 @@ from explorer.recording.schema import KEYS, sort_columns
 MAX_PARTS = 64
 GROWTH = 2
 MAX_MERGED_BYTES = 64 * 2**20
-"""A part of this size is merged no more: a merge holds its rows in memory."""
+"""A part of this size is no longer merged: a merge holds its rows in memory."""
 CHUNK_ROWS = 5_000_000
-"""About so many rows are sorted at a time."""
+"""Approximate number of rows sorted at a time."""
 
 
 def merge(parts: Sequence[Part]) -> list[Part]:
-    """Merge the newest of one table's parts into one; `parts` in order of steps. Returns what is left.
+    """Merge the newest of one table's parts into one; `parts` in order of steps. Returns the resulting parts.
 
-    Older parts join only while they are at most twice as large as what is merged already, so a row
+    Older parts are included only while they are at most twice as large as the merged ones, so a row
     is rewritten about log(rows) times, not once per merge.
     """
     sizes = [part.path.stat().st_size for part in parts]
@@ -65,8 +65,8 @@ def merge(parts: Sequence[Part]) -> list[Part]:
 def compact(folder: Path, *, attempt: int, last_step: int, committed_step: int) -> int:
     """Write every table as one sorted file, switch the manifest, delete the rest.
 
-    Only rows that count are kept. Returns the new generation. Raises RunFolderError when the disk
-    refuses; the parts then go on counting. For the one writer of a folder, when it rests.
+    Only valid rows are kept. Returns the new generation. Raises RunFolderError if writing
+    fails; the parts then stay valid. Only for the folder's single writer, while it is idle.
     """
     snapshot = RunFolder(folder).snapshot()
     generation = snapshot.generation + 1
@@ -109,7 +109,7 @@ def _write_sorted(parts: Sequence[Part], path: Path) -> None:
         write_parquet(frame, path, level=COMPACTED_LEVEL)
         return
     for part in parts:
-        check_file(part.path, values_are_enough=True)  # once, and not for each range of layers
+        check_file(part.path, values_are_enough=True)  # once, not per range of layers
     chunks: list[Path] = []
     try:
         for low, high in _layer_ranges(parts, math.ceil(rows / CHUNK_ROWS)):
@@ -152,10 +152,10 @@ def _is_table_file(path: Path) -> bool:
 
 
 def clean(folder: Path) -> None:
-    """Delete what a killed writer left: temporary files, files that do not count and uncommitted parts.
+    """Delete the remains of a killed writer: temporary files, superseded files and uncommitted parts.
 
-    For the one writer of a folder, before it begins. Raises OSError: an uncommitted part must not
-    stay, because it would count as soon as a later attempt has begun.
+    Only for the folder's single writer, before it begins. Raises OSError: an uncommitted part must not
+    stay, because it would become valid as soon as a later attempt has begun.
     """
     valid = {part.path.name for parts in RunFolder(folder).snapshot().parts.values() for part in parts}
     leftovers = [p for p in folder.iterdir() if _is_table_file(p) and p.name not in valid]

@@ -1,4 +1,4 @@
-"""What a damaged table file raises, as one sentence."""
+"""Errors for damaged table files, as one sentence."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from explorer.recording.files import cannot_read
 
 
 def damaged(path: Path, reason: str) -> UnreadableRunError:
-    """The sentence for a file whose rows cannot be trusted."""
+    """The error for a file whose rows cannot be trusted."""
     return UnreadableRunError(
         f"{path} is damaged ({reason}); restore it from a copy, or delete it and lose its rows."
     )
@@ -19,21 +19,21 @@ def damaged(path: Path, reason: str) -> UnreadableRunError:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turn what Polars raises on damaged bytes into UnreadableRunError; FileNotFoundError passes through.
+    """Turn Polars errors on damaged bytes into UnreadableRunError; FileNotFoundError passes through.
 
-    What the system refuses to read becomes NotNowError, a kind of it.
-    A panic of its Rust code is no `Exception`, so nothing else would catch it.
+    A failed read becomes NotNowError, a subclass. Panics of Polars' Rust code are caught too: they are not
+    an `Exception`, so nothing else would catch them.
     """
     try:
         yield
     except FileNotFoundError as error:
         raise FileNotFoundError(path.name) from error
-    except OSError as error:  # a file that is cut short raises a PolarsError
+    except OSError as error:  # a truncated file raises a PolarsError
         raise cannot_read(path, error) from error
     except (PolarsError, PanicException) as error:
         raise damaged(path, first_line(error)) from error
 
 
 def first_line(error: BaseException) -> str:
-    """The reason without the plan and the trace that Polars adds below it."""
+    """The error message without the query plan and trace that Polars appends."""
     return next(iter(str(error).splitlines()), type(error).__name__)

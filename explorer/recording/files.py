@@ -1,4 +1,4 @@
-"""Small files that are replaced as a whole, so that a reader never meets half of one."""
+"""Small files that are replaced atomically, so that a reader never sees a partial one."""
 
 import json
 import math
@@ -23,10 +23,10 @@ class _TooDeep(Exception):
 
 
 def plain(value: Any, *, levels: int = MAX_DEPTH, name: str = "the document") -> Any:
-    """What JSON can hold, sharing nothing with `value`; NaN and infinity become null.
+    """`value` converted to JSON types, as a deep copy; NaN and infinity become null.
 
-    Numpy scalars and arrays and tensors become numbers and lists, a path its text, half of a surrogate pair
-    a question mark. Raises RunFolderError for anything else, and for what is nested more than `levels` deep.
+    Numpy scalars, arrays and tensors become numbers and lists, a path its text, a lone surrogate a
+    question mark. Raises RunFolderError for anything else, and for nesting deeper than `levels`.
     """
     try:
         return _plain(value, levels)
@@ -59,9 +59,9 @@ def _plain(value: Any, levels: int) -> Any:
 
 
 def atomic_write_json(path: Path, data: Any) -> None:
-    """Replace `path` by `data` as JSON, at once (`explorer.files`).
+    """Atomically replace `path` by `data` as JSON (`explorer.files`).
 
-    Raises RunFolderError when the disk refuses, and for what `read_json` would refuse.
+    Raises RunFolderError if writing fails, and for data that `read_json` would reject.
     """
     content = encoded(data, str(path))
     try:
@@ -71,11 +71,11 @@ def atomic_write_json(path: Path, data: Any) -> None:
 
 
 def encoded(data: Any, name: str) -> bytes:
-    """The bytes of a document that can be read again; RunFolderError, beginning with `name`, says why not."""
+    """Encode a document so that it can be read back. Raises RunFolderError, starting with `name`."""
     try:
         content = json.dumps(plain(data, name=name), ensure_ascii=False, indent=1, allow_nan=False).encode()
         msgspec.json.decode(content)
-    except ValueError as error:  # a whole number of more digits than a reader takes
+    except ValueError as error:  # an integer with more digits than a reader accepts
         raise RunFolderError(f"{name} cannot be kept as JSON ({error}); correct what is given.") from error
     if len(content) > MAX_DOCUMENT_BYTES:
         raise RunFolderError(
@@ -88,8 +88,8 @@ def encoded(data: Any, name: str) -> bytes:
 def read_json(path: Path) -> Any:
     """Read a JSON document in UTF-8, -16 or -32, with or without a byte order mark.
 
-    UnreadableRunError says what is wrong with the file: missing, no regular file (a named pipe would wait for
-    ever), larger than MAX_DOCUMENT_BYTES, no JSON, or nested deeper than MAX_DEPTH.
+    Raises UnreadableRunError for a file that is missing, not a regular file (reading a named pipe would
+    block), larger than MAX_DOCUMENT_BYTES, not JSON, or nested deeper than MAX_DEPTH.
     """
     try:
         data = _read_regular(path)
@@ -104,7 +104,7 @@ def read_json(path: Path) -> Any:
         raise UnreadableRunError(f"{path} is missing; restore it from a copy.") from error
     except RecursionError as error:
         raise _too_deep(path) from error
-    except ValueError as error:  # also what is not Unicode
+    except ValueError as error:  # also for invalid Unicode
         raise UnreadableRunError(
             f"{path} is damaged or cut short ({error}); restore it from a copy."
         ) from error
@@ -116,7 +116,7 @@ def read_json(path: Path) -> Any:
 
 
 def _read_regular(path: Path) -> bytes:
-    """The first MAX_DOCUMENT_BYTES + 1 bytes; opening does not wait where there is no regular file."""
+    """The first MAX_DOCUMENT_BYTES + 1 bytes; opening does not block on special files."""
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     with os.fdopen(handle, "rb") as file:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
@@ -132,9 +132,9 @@ def _too_deep(path: Path) -> UnreadableRunError:
 
 
 def read_parsed(kind: type[S], path: Path, field: str | None = None) -> S:
-    """As `read_json`, held against the schema of the document (`field`: as this one field of it).
+    """`read_json` with validation against the document's schema (`field`: as this field of it).
 
-    UnreadableRunError names the file, the field, its value and the rule.
+    Raises UnreadableRunError that names file, field, value and rule.
     """
     data = read_json(path)
     try:
@@ -144,7 +144,7 @@ def read_parsed(kind: type[S], path: Path, field: str | None = None) -> S:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """As `read_json`, for a file that holds one object."""
+    """`read_json` for a file that holds one object."""
     data = read_json(path)
     if not isinstance(data, dict):
         raise UnreadableRunError(
@@ -154,13 +154,13 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def cannot_read(path: Path, error: OSError) -> NotNowError:
-    """The sentence for a disk that refuses to read; nobody is told to delete what may be whole."""
+    """The error for a failed read; it does not advise deleting a file that may be intact."""
     reason = error.strerror or next(iter(str(error).splitlines()), type(error).__name__)
     return NotNowError(f"{path} cannot be read ({reason}); check its permissions and the disk.")
 
 
 def cannot_write(path: Path, error: Exception) -> RunFolderError:
-    """The sentence for a disk that refuses."""
+    """The error for a failed write."""
     reason = getattr(error, "strerror", None) or error
     return RunFolderError(
         f"{path} cannot be written ({reason}); "

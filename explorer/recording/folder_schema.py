@@ -1,7 +1,7 @@
-"""The schema of a run folder's documents: what each field may hold.
+"""The schema of a run folder's documents.
 
-Nobody has to have written a folder with our recorder, and disks flip bits: every document is held against
-these classes when it is read, `run.json` also when it is made. A field that they do not name is tolerated.
+Folders may be written by other software, and disks flip bits: every document is validated against
+these classes when it is read, `run.json` also when it is created. Unknown fields are ignored.
 The description of a field is the rule that its error quotes.
 """
 
@@ -13,18 +13,18 @@ import msgspec
 from msgspec import Meta
 
 LARGEST_STEP = 2**53 - 1
-"""Steps are drawn on axes of doubles, which hold whole numbers up to here exactly."""
+"""Steps are plotted on axes of doubles, which hold integers exactly up to this."""
 LARGEST_ATTEMPT = 2**31 - 1
 MAX_LAYERS = 10_000
 MAX_EXPERTS = 2**20
 MAX_CELLS = 2**22
-"""Experts of all MoE layers together. Every step has a row for each, so with many more a single step fills
-the memory of whoever reads it."""
+"""Maximum number of experts over all MoE layers. Every step has a row per expert, so with many more a
+single step would fill a reader's memory."""
 COMPACTED_FILE = r"[a-z_]{1,60}-g[0-9]{1,16}\.parquet"
 MAX_DEPTH = 64
-"""Nesting of a document: well below what a recursive reader or writer of JSON can stand."""
+"""Nesting of a document: well below the limit of a recursive JSON reader or writer."""
 SHOWN = 60
-"""Letters of a wrong value that its sentence repeats."""
+"""Maximum length of a wrong value quoted in its error."""
 
 _Step = Annotated[int, Meta(ge=-1, le=LARGEST_STEP, description=f"a whole number from -1 to {LARGEST_STEP}")]
 _Count = Annotated[int, Meta(ge=0, le=LARGEST_STEP, description=f"a whole number from 0 to {LARGEST_STEP}")]
@@ -93,7 +93,7 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StatusFile(msgspec.Struct, frozen=True, kw_only=True):
-    """The fields of status.json; each may be left out."""
+    """The fields of status.json; all are optional."""
 
     state: Annotated[
         Literal["running", "finished", "stopped", "interrupted", "failed"],
@@ -135,7 +135,7 @@ class AttemptLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AttemptsFile(msgspec.Struct, frozen=True):
-    """attempts.json, as the one field of an object: a rule belongs to a field."""
+    """attempts.json as the only field of an object, since rules belong to fields."""
 
     attempts: Annotated[
         list[AttemptLine],
@@ -159,7 +159,7 @@ def parsed(kind: type[S], data: Any) -> S:
 
 
 def depth_of(data: Any) -> int:
-    """How deeply lists and objects are nested in decoded JSON; 0 for a plain value. Does not recurse."""
+    """Nesting depth of lists and objects in decoded JSON; 0 for a plain value. Does not recurse."""
     depth, level = 0, [data]
     while level := [value for value in level if isinstance(value, dict | list)]:
         depth += 1
@@ -168,7 +168,7 @@ def depth_of(data: Any) -> int:
 
 
 def shown(value: Any) -> str:
-    """A value as JSON spells it, cut short."""
+    """A value as truncated JSON text."""
     text = json.dumps(value, ensure_ascii=False, default=repr)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 

@@ -1,8 +1,8 @@
 """Whether this process can use Polars, whose threads do not survive a fork.
 
-A child that `fork` has made of a process with a running Polars pool has the pool's locks without its
-threads: the first frame that it writes waits for ever. DataLoader workers and others that leave frames alone
-are not concerned.
+A child forked from a process with a running Polars pool inherits the pool's locks without its
+threads: the first frame that it writes hangs. DataLoader workers and others that do not use frames
+are not affected.
 """
 
 import os
@@ -11,14 +11,14 @@ from pathlib import Path
 from explorer.errors import RunFolderError
 
 POOL_THREADS = ("polars-", "async-executor", "tokio-rt")
-"""How the names of the pool's threads begin."""
+"""Prefix of the names of the pool's threads."""
 HARMLESS = ("polars-ooc",)
-"""A thread that is there from the import on."""
+"""A thread that exists from the import on."""
 TASKS = Path("/proc/self/task")
 
 
 class _Fork:
-    """What a forked child knows of its parent."""
+    """State that a forked child inherits from its parent."""
 
     had_pool = False
     is_broken = False
@@ -31,7 +31,7 @@ class _Fork:
 
 
 def pool_runs() -> bool:
-    """Whether Polars has started its threads in this process; yes where nobody can tell."""
+    """Whether Polars has started its threads in this process; True if that cannot be determined."""
     try:
         names = [(task / "comm").read_text(encoding="utf-8", errors="replace") for task in TASKS.iterdir()]
     except OSError:

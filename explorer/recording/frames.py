@@ -1,6 +1,6 @@
 """Records -> one Polars frame per table, with the columns of `explorer/records/tables.py`.
 
-Everything is done on whole arrays: a flush costs a few numpy calls per table, whatever the number
+Everything works on whole arrays: a flush costs a few numpy calls per table, for any number
 of rows. Shapes: S records, L layers, E experts, B sequences, R ranks, P tokens; C cells, the experts of all
 layers (`Layout`).
 """
@@ -27,7 +27,7 @@ Columns = dict[str, Any]
 
 
 def to_frame(table: str, run_id: str, records: Sequence[Any], layout: Layout) -> pl.DataFrame:
-    """The rows of `records`, which all belong to `table`, in no promised order. At least one record."""
+    """The rows of `records`, which all belong to `table`, in unspecified order. Needs at least one record."""
     columns = _BUILDERS[table](records, layout) if table in _BUILDERS else _scalars(records)
     schema = SCHEMAS[table]
     count = len(columns["step"])
@@ -44,7 +44,7 @@ def to_frame(table: str, run_id: str, records: Sequence[Any], layout: Layout) ->
 
 
 def _repeated(value: str | None, count: int, dtype: pl.DataType) -> pl.Series:
-    """One value over and over, without a list."""
+    """A series that repeats one value, without building a list."""
     return pl.Series([value], dtype=dtype).new_from_index(0, count)
 
 
@@ -64,12 +64,12 @@ def _cells(steps: Sequence[int], layout: Layout) -> Columns:
 
 
 def _flat(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """The cells of arrays one after another."""
+    """The cells of the arrays, concatenated."""
     return np.concatenate([a.reshape(-1) for a in arrays])
 
 
 def _optional(arrays: Sequence[NDArray[Any] | None], size: int, dtype: pl.DataType) -> pl.Series:
-    """Arrays of `size` cells one after another; None becomes NULLs."""
+    """Arrays of `size` cells, concatenated; None becomes NULLs."""
     if all(a is None for a in arrays):
         return _repeated(None, size * len(arrays), dtype)
     given = [a for a in arrays if a is not None]
@@ -103,14 +103,14 @@ def _layer_steps(records: Sequence[LayerRecord], layout: Layout) -> Columns:
     for name, dtype in SCHEMAS["layer_steps"].items():
         if name not in ("run_id", "step", "layer"):
             values = _optional([getattr(r, f"{name}_L") for r in records], layout.num_layers, dtype)
-            # A mean over no token at all is NaN in the arrays, and unknown in the table.
+            # A mean over zero tokens is NaN in the arrays and NULL in the table.
             columns[name] = values.fill_nan(None) if dtype.is_float() else values
     return columns
 
 
 def _sequence_loads(records: Sequence[SequenceLoadRecord], layout: Layout) -> Columns:
     lengths = [len(r.domains_B) for r in records]
-    # One line per sequence first, then each line is spread over its layers and experts.
+    # First one row per sequence, then each row is repeated for its layers and experts.
     line = np.repeat(np.arange(sum(lengths)), len(layout.layer_C))
     per_record = np.repeat(np.arange(len(records)), lengths)
     micro = np.array([r.micro_batch for r in records], dtype=np.int32)[per_record]
@@ -177,7 +177,7 @@ def _probe_layer(record: ProbeRecord, index: int, layer: int, cells: slice) -> C
 
 
 def _chosen(rows: NDArray[Any], num_experts: int) -> pl.Series:
-    """One list of expert ids a row; empty slots, which hold the number of experts, are left out."""
+    """One list of expert ids per row; empty slots, which hold the number of experts, are left out."""
     lists = _lists(rows, pl.Int32())
     if (rows < num_experts).all():
         return lists
@@ -185,7 +185,7 @@ def _chosen(rows: NDArray[Any], num_experts: int) -> pl.Series:
 
 
 def _lists(rows: NDArray[Any], inner: pl.DataType) -> pl.Series:
-    """[rows, width] -> a column with one list a row."""
+    """[rows, width] -> a column with one list per row."""
     flat = pl.Series(np.ascontiguousarray(rows).reshape(-1)).cast(inner)
     return flat.reshape(rows.shape).cast(pl.List(inner))
 

@@ -1,7 +1,7 @@
-"""A sign of life that does not depend on progress: a timer thread beside the training loop.
+"""A heartbeat that does not depend on progress: a timer thread beside the training loop.
 
-A step, a compilation or a checkpoint may take minutes. The thread ends with its owner, with the process
-and, in a forked child, does not exist.
+A step, a compilation or a checkpoint may take minutes. The thread ends with its owner or
+the process, and does not exist in a forked child.
 """
 
 import threading
@@ -17,14 +17,14 @@ class Heartbeat:
     def __init__(self, beat: Callable[[], bool], name: str) -> None:
         self._ended = threading.Event()
         target = weakref.WeakMethod(beat)
-        # A daemon, so that a loop that ends without `finish` is not kept from ending.
+        # A daemon, so that it does not keep a process alive that exits without `finish`.
         self._thread = threading.Thread(
             target=_run, args=(target, self._ended), name=f"heartbeat-{name}", daemon=True
         )
         self._thread.start()
 
     def stop(self) -> None:
-        """No further beat begins once this has returned."""
+        """Stop the heartbeat; no further beat begins after this returns."""
         self._ended.set()
         self._thread.join()
 

@@ -1,4 +1,4 @@
-"""What a run is: the content of run.json."""
+"""A run's description: the content of run.json."""
 
 import re
 import secrets
@@ -26,7 +26,7 @@ SIZES = {
     "tokens_per_step": INT64,
     "num_steps": INT64,
 }
-"""Whole numbers of run.json and the largest that the index holds."""
+"""Integer fields of run.json -> the largest value that the index holds."""
 RUN_ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -37,9 +37,9 @@ def utc_now() -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class RunInfo:
-    """Every field of run.json but `format_version`; `docs/run_format.md` says what each means.
+    """Every field of run.json except `format_version`; `docs/run_format.md` describes them.
 
-    Raises RunFolderError when `run_id` is not safe in a URL or a size is not a whole number.
+    Raises RunFolderError when `run_id` is not safe in a URL or a size is not an integer.
     """
 
     run_id: str
@@ -47,7 +47,7 @@ class RunInfo:
     num_moe_layers: int
     """L, the MoE layers."""
     num_experts: int
-    """E, routed experts in each of them, or in the widest."""
+    """E, routed experts per MoE layer, or in the widest."""
     top_k: int
     """K, routed experts per token."""
     tokens_per_step: int
@@ -65,7 +65,7 @@ class RunInfo:
     config_digest: str = ""
     pair_key: str = ""
     balancer: str = ""
-    """Text form of the rule; what is left out of these four follows from the others (`stated_rules`)."""
+    """Text form of the rule; missing ones of these four fields follow from the others (`stated_rules`)."""
     balancer_label: str = ""
     balancer_family: str = ""
     count_scope: str = ""
@@ -75,9 +75,9 @@ class RunInfo:
     versions: dict[str, str] = field(default_factory=dict)
     device: str = ""
     unit: str = ""
-    """What the counts of an imported run are, e.g. `assignments`; empty for a run of our own loop."""
+    """Unit of an imported run's counts, e.g. `assignments`; empty for a run of our own loop."""
     scope: str = ""
-    """Of the counts: global, rank or physical."""
+    """Scope of the counts: global, rank or physical."""
     phase: str = ""
     """training, prefill, decode, …"""
 
@@ -112,7 +112,7 @@ class RunInfo:
 
     @property
     def layer_numbers(self) -> tuple[int, ...]:
-        """The model's own number of each MoE layer, as the tables have it."""
+        """The model's own number of each MoE layer, as in the tables."""
         return tuple(range(self.num_moe_layers)) if self.layers is None else self.layers
 
     @property
@@ -141,9 +141,9 @@ class RunInfo:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "RunInfo":
-        """Build from the content of run.json; unknown fields are passed over.
+        """Build from the content of run.json; unknown fields are ignored.
 
-        Raises UnreadableRunError for a newer format and for a field that is missing.
+        Raises UnreadableRunError for a newer format and for a missing field.
         """
         version = data.get("format_version")
         if isinstance(version, bool) or not isinstance(version, int):
@@ -169,7 +169,7 @@ class RunInfo:
 
 
 def _whole(value: Any, largest: int, least: int = 0) -> Any:
-    """A whole number of any type as int; anything else as it is, so that the schema refuses it."""
+    """An integer of any type as int; anything else unchanged, so that the schema rejects it."""
     try:
         return to_whole(value, largest, least)
     except Refused:
@@ -177,7 +177,7 @@ def _whole(value: Any, largest: int, least: int = 0) -> Any:
 
 
 def _sizes(name: str, value: Any) -> tuple[int, ...]:
-    """Whole numbers in a row."""
+    """A sequence of integers."""
     try:
         array, type_name = to_array(value)
         if array.ndim != 1 or array.max(initial=0) > INT32:
@@ -200,8 +200,8 @@ def read_info(folder: Path) -> RunInfo:
 
 
 def _of_another_name(folder: Path, run_id: str) -> str:
-    """The sentence for a copied or renamed folder. A copy is not taken for a run of its own: it would count
-    as one more seed of its arm."""
+    """The error for a copied or renamed folder. A copy is not accepted as a separate run: it would count
+    as another seed of its arm."""
     rule = f"{folder / RUN_FILE}: run_id = {shown(run_id)}: must be the folder's name, {folder.name}"
     own_id = f"write the folder's name as run_id in this {RUN_FILE}"
     if not RUN_ID_PATTERN.fullmatch(folder.name):
@@ -224,8 +224,8 @@ def run_info_from_config(
     """Describe a run of our own training loop.
 
     corpus: name, digest, domains and vocab_size of the text; an empty `name` becomes the label of
-    the arm and the seed. The fields named after the balancer say what the arm is: a routing without
-    token choice takes its place.
+    the arm and the seed. The balancer fields describe the arm: for a routing other than token choice, the
+    routing takes the balancer's place.
     """
     return RunInfo(
         run_id=run_id,
@@ -247,7 +247,7 @@ def run_info_from_config(
 
 
 def with_rules_of(info: RunInfo, config: RunConfig) -> RunInfo:
-    """The same run after a change of its rules: what run.json says of them follows `config`."""
+    """The run's description after a rule change: its rule fields follow `config`."""
     named_by_rules = info.name == automatic_name(info.balancer_label, info.seed)
     return replace(
         info,
@@ -258,12 +258,12 @@ def with_rules_of(info: RunInfo, config: RunConfig) -> RunInfo:
 
 
 def automatic_name(label: str, seed: int | None) -> str:
-    """What a run is called that nobody has named."""
+    """Default name of a run."""
     return f"{label}, seed {seed}"
 
 
 def given_name(name: str, *, run_id: str, label: str, seed: int | None) -> str:
-    """The name that a person gave a run; empty where it says no more than its id, or its label and seed."""
+    """The custom name of a run; empty if it equals the id, or the default name."""
     return "" if name.strip() in (run_id, label, automatic_name(label, seed)) else name.strip()
 
 
@@ -286,10 +286,10 @@ def make_run_id(
     seed: int | None = None,
     now: datetime | None = None,
 ) -> str:
-    """A readable identifier that no other run has, safe in a URL.
+    """A readable, unique identifier, safe in a URL.
 
-    It ends with six random characters: a folder may not be there yet, and two visitors or two processes may
-    start a run in the same second. A folder of that name in `runs_dir` is avoided all the same.
+    It ends with six random characters: its folder may not exist yet, and two visitors or processes may start
+    a run in the same second. An existing folder in `runs_dir` is avoided as well.
 
     >>> name = make_run_id(family="loss_free", seed=0, now=datetime(2026, 11, 22, 10, 15, 30))
     >>> name[:-6]

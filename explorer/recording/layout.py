@@ -1,8 +1,8 @@
-"""Which MoE layers a run has, by the model's own numbers, and how many experts each of them.
+"""A run's MoE layers, by the model's own numbers, and the number of experts in each.
 
-A model may start with dense layers, have an MoE layer in every second block only, or layers of different
-width (pruned models). The tables then hold the model's own layer numbers and no row of an expert that
-is not there. Shape letters: L MoE layers, E experts of the widest layer, K experts per token,
+A model may start with dense layers, have an MoE layer only in every second block, or layers of different
+width (pruned models). The tables then hold the model's own layer numbers and no row for an expert that
+does not exist. Shape letters: L MoE layers, E experts of the widest layer, K experts per token,
 C cells: the experts of all layers, one layer after another.
 """
 
@@ -28,13 +28,13 @@ class Layout:
     layers: tuple[int, ...]
     """The model's own number of each MoE layer, ascending."""
     widths: tuple[int, ...]
-    """Routed experts of each of them."""
+    """Routed experts of each MoE layer."""
     num_experts: int
     top_k: int
 
     @classmethod
     def of_run(cls, info: "RunInfo") -> "Layout":
-        """What run.json says; layers from 0 and of one width unless it names them."""
+        """The layout in run.json; by default layers are numbered from 0 and have the same width."""
         return cls(info.layer_numbers, info.layer_widths, info.num_experts, info.top_k)
 
     @property
@@ -53,7 +53,7 @@ class Layout:
 
     @cached_property
     def is_there_LE(self) -> NDArray[np.bool_]:
-        """Which cells of an array [L, E], padded to the widest layer, stand for an expert."""
+        """Which cells of an array [L, E], padded to the widest layer, represent an expert."""
         return np.arange(self.num_experts) < np.asarray(self.widths, dtype=np.int64)[:, None]
 
     @cached_property
@@ -67,18 +67,18 @@ class Layout:
         return np.nonzero(self.is_there_LE)[1].astype(np.int32)
 
     def slices(self) -> list[tuple[int, slice]]:
-        """(layer number, its cells) of each layer."""
+        """(layer number, slice of its cells) per layer."""
         ends = np.cumsum(self.widths).tolist()
         starts = [end - width for end, width in zip(ends, self.widths, strict=True)]
         return [(layer, slice(a, b)) for layer, a, b in zip(self.layers, starts, ends, strict=True)]
 
 
 Problem = tuple[str, object, str]
-"""(field, value, rule) of what does not fit together in run.json."""
+"""(field, value, rule) of an inconsistency in run.json."""
 
 
 def sizes_problem(num_layers: int, num_experts: int, top_k: int, cells: int) -> Problem | None:
-    """`cells`: the experts of all layers together. None when the sizes go together."""
+    """Check the sizes; None if they are consistent. `cells`: the experts of all layers together."""
     if num_layers and top_k > num_experts:
         rule = f"must be at most num_experts ({num_experts}), since a token picks an expert once"
         return "top_k", top_k, rule
@@ -91,7 +91,7 @@ def sizes_problem(num_layers: int, num_experts: int, top_k: int, cells: int) -> 
 def layers_problem(
     layers: Sequence[int] | None, widths: Sequence[int] | None, num_layers: int, num_experts: int
 ) -> Problem | None:
-    """None when the numbers and the widths of the layers agree with the sizes."""
+    """Check layer numbers and widths against the sizes; None if they agree."""
     if layers is not None:
         is_ascending = all(a < b for a, b in pairwise(layers))
         if len(layers) != num_layers or not is_ascending:

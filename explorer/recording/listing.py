@@ -1,4 +1,4 @@
-"""Which runs there are."""
+"""List the runs in folders."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from explorer.recording.status import STATUS_FILE, RunStatus
 T = TypeVar("T")
 DOCUMENTS = (STATUS_FILE, ATTEMPTS_FILE, MANIFEST_FILE)
 NAMED = 3
-"""Runs inside a folder that its sentence names."""
+"""Maximum number of runs that the message about a folder names."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunListing:
-    """One run folder: what it is and how it stands, or why it cannot be read."""
+    """One run folder: its description and status, or why it cannot be read."""
 
     path: Path
     run_id: str
@@ -29,17 +29,17 @@ class RunListing:
     status: RunStatus | None = None
     problem: str | None = None
     is_group: bool = False
-    """Whether it is no run but a folder that holds some; `problem` says how to see them."""
+    """Whether it is a folder of runs instead of a run; `problem` says how to open them."""
 
 
 def list_runs(*folders: Path) -> list[RunListing]:
     """The runs in these folders, newest first; damaged ones are listed with the reason.
 
-    Hidden folders, stray files and folders without a trace of a run are passed over; a folder that holds
-    runs itself is listed with the way to see them, and one that does not exist is empty. Of two runs with
-    one id the first folder's counts.
+    Hidden folders, stray files and folders without a trace of a run are skipped; a folder of runs is
+    listed with a message on how to open them, and a missing folder is empty. Of two runs with the same
+    id, the one in the first folder is listed.
     """
-    found: list[RunListing] = []
+    listings: list[RunListing] = []
     seen: dict[str, Path] = {}
     for folder in folders:
         for path in _folders(folder):
@@ -55,15 +55,15 @@ def list_runs(*folders: Path) -> list[RunListing]:
                 )
                 listing = RunListing(path=path, run_id=listing.run_id, problem=problem)
             seen.setdefault(listing.run_id, path)
-            found.append(listing)
-    return sorted(found, key=lambda listing: (_created(listing), listing.run_id), reverse=True)
+            listings.append(listing)
+    return sorted(listings, key=lambda listing: (_created(listing), listing.run_id), reverse=True)
 
 
 def isolated(path: Path, read: Callable[[], T]) -> T | str:
-    """What `read` returns, or in one sentence why the run at `path` cannot be read.
+    """The result of `read`, or one sentence on why the run at `path` cannot be read.
 
-    The net under the schema: whatever one folder makes fail must not keep the others out. That includes a
-    panic of Polars, which is no Exception.
+    A safety net below the schema: a failure in one folder must not hide the others. That includes a
+    panic of Polars, which is not an Exception.
     """
     try:
         return read()
@@ -76,12 +76,12 @@ def isolated(path: Path, read: Callable[[], T]) -> T | str:
 
 
 def is_fault_of_data(error: BaseException) -> bool:
-    """Whether an error may be blamed on what was read: not an interruption by the user or the system."""
+    """Whether an error is due to the data, not an interruption by the user or the system."""
     return isinstance(error, Exception) or type(error).__name__ == "PanicException"
 
 
 def unforeseen(path: Path, error: BaseException) -> str:
-    """The sentence for an error that no rule foresaw."""
+    """The message for an unexpected error."""
     where = printable(str(path))
     lines = str(error).strip().splitlines() or [""]
     reason = f"{type(error).__name__}: {lines[0]}".rstrip(".: ")
@@ -98,12 +98,12 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def printable(name: str) -> str:
-    """A path as text; a name that is not Unicode can be neither stored nor printed as it is."""
+    """A path as printable text; a name that is not Unicode can be neither stored nor printed unchanged."""
     return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _listing(path: Path) -> RunListing | None:
-    """None for a folder that is neither a run nor holds any."""
+    """The listing of a folder; None if it is neither a run nor holds any."""
     run_id = printable(path.name)
     if not (path / RUN_FILE).exists() and not _has_traces(path):
         problem = _holds_runs(path)
@@ -115,14 +115,14 @@ def _listing(path: Path) -> RunListing | None:
 
 
 def _has_traces(path: Path) -> bool:
-    """Whether a folder without run.json was a run: it has another document of one, or a part."""
+    """Whether a folder without run.json was a run: it has another document of a run, or a part."""
     if any((path / name).exists() for name in DOCUMENTS):
         return True
     return any(parse_part(file) is not None for file in path.iterdir())
 
 
 def _holds_runs(path: Path) -> str | None:
-    """The sentence for a folder in which runs are grouped, at most two levels down; None for any other."""
+    """The message for a folder that groups runs, at most two levels down; None for any other."""
     for group in (path, *_folders(path)):
         runs = [run.name for run in _folders(group) if (run / RUN_FILE).exists()]
         if runs:

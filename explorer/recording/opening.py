@@ -1,4 +1,4 @@
-"""Making a run folder, and taking over one that is there: what a recorder does before its first record."""
+"""Create or take over a run folder, before a recorder's first record."""
 
 import importlib
 import os
@@ -24,7 +24,7 @@ from explorer.recording.status import STATUS_FILE, RunStatus, own_process, read_
 
 
 def make_folder(runs_dir: Path, run: RunInfo) -> tuple[Path, RunStatus, str]:
-    """Make `<runs_dir>/<run_id>/`, whole or not at all; returns it with its status and when it began.
+    """Atomically create `<runs_dir>/<run_id>/`; returns it with its status and start time.
 
     Raises RunFolderError when the folder exists, `runs_dir` cannot be written, or this process was
     forked from one that had used Polars.
@@ -52,7 +52,7 @@ def make_folder(runs_dir: Path, run: RunInfo) -> tuple[Path, RunStatus, str]:
         hidden.rename(path)
         sync_folder(runs_dir)
     except OSError as error:
-        if hidden is not None and hidden.exists() and path.exists():  # another process was quicker
+        if hidden is not None and hidden.exists() and path.exists():  # another process was faster
             raise _exists_already(path) from error
         raise cannot_write(path, error) from error
     finally:
@@ -62,10 +62,10 @@ def make_folder(runs_dir: Path, run: RunInfo) -> tuple[Path, RunStatus, str]:
 
 
 def take_over(path: Path, first_step: int) -> tuple[RunInfo, RunStatus, str, int]:
-    """Begin a new attempt at `first_step`; returns run.json, the new status, when the attempt began and the
-    last recorded step. Of several processes that try at once (ranks), one succeeds.
+    """Begin a new attempt at `first_step`; returns run.json, the new status, the attempt's start time and the
+    last recorded step. If several processes (ranks) try at once, one succeeds.
 
-    Raises RunFolderError when another process still writes the run or this one was forked from one that
+    Raises RunFolderError if another process is still writing the run, or this one was forked from one that
     had used Polars, UnreadableRunError when run.json or attempts.json cannot be read.
     """
     forks.refuse_broken_pool()
@@ -75,8 +75,8 @@ def take_over(path: Path, first_step: int) -> tuple[RunInfo, RunStatus, str, int
 
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """Wait for others who are taking the run over. Not every system and file system has such locks; without
-    them, the writer that is not in attempts.json stops at its next write."""
+    """Lock out other processes that take the run over. Not every system and file system has such locks;
+    without them, the writer that is not in attempts.json stops at its next write."""
     handle = None
     with suppress(OSError, ImportError):
         fcntl = importlib.import_module("fcntl")
@@ -116,7 +116,7 @@ def _take_over(path: Path, first_step: int) -> tuple[RunInfo, RunStatus, str, in
 
 
 def _attempt_line(attempt: int, first_step: int, started_at: str | None = None) -> dict[str, Any]:
-    # To the microsecond: two writers of one attempt are told apart by it.
+    # To the microsecond: it distinguishes two writers of one attempt.
     started = datetime.now(UTC).isoformat(timespec="microseconds") if started_at is None else started_at
     return {"attempt": attempt, "first_step": first_step, "started_at": started}
 

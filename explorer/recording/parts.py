@@ -1,4 +1,4 @@
-"""The Parquet files of a run folder: their names, how one is written, and which of them count."""
+"""The Parquet files of a run folder: names, writing, and which of them are valid."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -20,16 +20,16 @@ PART_NAME = re.compile(r"(?P<table>[a-z_]+)-(?P<attempt>\d+)-(?P<first>\d+)-(?P<
 COMPACTED_NAME = re.compile(r"(?P<table>[a-z_]+)-g(?P<generation>\d+)\.parquet")
 PART_LEVEL = 1  # zstd: parts are short-lived, so speed counts
 COMPACTED_LEVEL = 9
-LARGE_LEVEL = 3  # level 9 takes several times as long, which shows from millions of rows on
+LARGE_LEVEL = 3  # level 9 takes several times as long, noticeable from millions of rows on
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """One file whose rows count.
+    """One file with valid rows.
 
     Parts of one table and attempt never overlap, and a later one holds later steps only. A merged
-    part replaces those in its range, so whoever has taken the rows up to a step of an attempt
-    needs only the rows beyond it from any part.
+    part replaces those in its range, so a reader that already has the rows up to a step of
+    an attempt only needs the later rows of any part.
     """
 
     path: Path
@@ -40,7 +40,7 @@ class Part:
     last: int
     """The last step that may be in it."""
     below: int | None = None
-    """A later attempt began here: rows with step >= below do not count. None: all rows count."""
+    """First step of a later attempt: rows with step >= below are superseded. None: all rows are valid."""
     generation: int | None = None
     """The number of the compaction that wrote the file; None for a part."""
 
@@ -59,11 +59,11 @@ def part_name(table: str, attempt: int, first: int, last: int) -> str:
 
 
 def write_parquet(frame: pl.DataFrame, path: Path, *, level: int = PART_LEVEL) -> None:
-    """Write a table with its checksums, whole or not at all; the caller fsyncs the folder.
+    """Atomically write a table with its checksums; the caller fsyncs the folder.
 
-    Raises RunFolderError when the disk refuses.
+    Raises RunFolderError if writing fails.
     """
-    content = parquet_bytes(frame, level=level)  # in memory, so that the disk's refusal is an OSError
+    content = parquet_bytes(frame, level=level)  # in memory, so that a failed write is an OSError
     try:
         write_whole(path, content, sync_name=False)
     except OSError as error:
@@ -71,7 +71,7 @@ def write_parquet(frame: pl.DataFrame, path: Path, *, level: int = PART_LEVEL) -
 
 
 def sink_parquet(chunks: Sequence[Path], path: Path, *, level: int) -> None:
-    """Join files, in order, into one without holding all of their rows; as safe as `write_parquet`."""
+    """Concatenate files into one without holding all of their rows; as safe as `write_parquet`."""
     temporary = temporary_path(path)
     try:
         pl.scan_parquet(list(chunks), glob=False).sink_parquet(
@@ -89,7 +89,7 @@ def sink_parquet(chunks: Sequence[Path], path: Path, *, level: int) -> None:
 
 
 def parse_part(path: Path) -> Part | None:
-    """The part that a file name stands for, or None for any other file."""
+    """The part that a file name denotes, or None for any other file."""
     match = PART_NAME.fullmatch(path.name)
     if match is None or match["table"] not in TABLES:
         return None
@@ -105,7 +105,7 @@ def parse_part(path: Path) -> Part | None:
 def without_contained(parts: Iterable[Part]) -> list[Part]:
     """Drop each part that lies inside a larger one of the same table and attempt; in order of steps.
 
-    A merge writes the larger file before it deletes the smaller ones, so both may be seen.
+    A merge writes the larger file before it deletes the smaller ones, so both may exist.
     """
     kept: list[Part] = []
     for part in sorted(parts, key=lambda p: (p.table, p.attempt, p.first, -p.last)):
@@ -122,7 +122,7 @@ def superseded_from(attempt: int, attempts: Sequence[Attempt]) -> int | None:
 
 
 def remove(paths: Iterable[Path]) -> None:
-    """Delete files that do not count any more; one that cannot be deleted (somebody reads it) may stay."""
+    """Delete superseded files; one that cannot be deleted (still being read) may stay."""
     for path in paths:
         with suppress(OSError):
             path.unlink()

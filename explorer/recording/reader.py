@@ -46,25 +46,25 @@ PAUSE_S = 0.02
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """One consistent look at a folder: a step is in all of its tables or in none."""
+    """A consistent snapshot of a folder: a step is in all of its tables or in none."""
 
     generation: int
     attempts: list[Attempt]
     status: RunStatus | None
     """As recorded; None when it cannot be read."""
     parts: dict[str, list[Part]]
-    """For every table the files whose rows count, in order of attempt and step."""
+    """For every table the files with valid rows, in order of attempt and step."""
 
 
 class RunFolder:
-    """A run folder, for reading; cheap to make, and safe beside a writer that is at work.
+    """A run folder, for reading; cheap to make, and safe beside an active writer.
 
     Raises UnreadableRunError (naming the file and the reason) from the member that needs the file.
     """
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        if self.path.name in ("", ".."):  # given from inside; its own name is the run's id
+        if self.path.name in ("", ".."):  # given relative to itself; the folder's name is the run's id
             self.path = self.path.resolve()
 
     def __repr__(self) -> str:
@@ -76,12 +76,12 @@ class RunFolder:
 
     @cached_property
     def info(self) -> RunInfo:
-        """run.json as it was when first asked for; a change of rules while the run trains replaces it."""
+        """run.json, cached on first access; a rule change during training replaces the file."""
         return read_info(self.path)
 
     @property
     def status(self) -> RunStatus:
-        """How the run stands now; `interrupted` when it says running and its process is gone."""
+        """The current status; `interrupted` if it says running but its process is gone."""
         status = read_status(self.path)
         return replace(status, last_step=self._without_superseded(status))
 
@@ -94,24 +94,24 @@ class RunFolder:
         return max((part.last for part in self.parts("steps")), default=-1)
 
     def snapshot(self) -> Snapshot:
-        """What counts in the folder now. Looks until two looks in a row agree.
+        """The valid files of the folder. Lists it until two consecutive listings agree.
 
         A single listing may miss a file that was made while it ran and, by then, the ones that the
         file replaced. A second listing that begins after the first one has ended must see it.
-        The status comes first: what it calls committed is on disk by then.
+        The status is read first: steps that it calls committed are then on disk.
         """
         before = None
         for _ in range(TRIES):
             status = read_recorded_status(self.path)
-            look = (self._manifest(), self.attempts, self._names())
-            if look == before:
-                return self._count(status, *look)
-            before = look
+            state = (self._manifest(), self.attempts, self._names())
+            if state == before:
+                return self._count(status, *state)
+            before = state
         raise UnreadableRunError(f"{self.path} changes faster than it can be listed; try again in a moment.")
 
     @property
     def generation(self) -> int:
-        """How often the run was compacted; 0 before the first time."""
+        """Number of compactions; 0 before the first."""
         manifest = self._manifest()
         return 0 if manifest is None else manifest.generation
 
@@ -125,23 +125,23 @@ class RunFolder:
         return [Attempt(**msgspec.structs.asdict(line)) for line in lines]
 
     def document(self, name: str) -> Any:
-        """A document that `Recorder.save_json` kept, e.g. `probe`."""
+        """A document saved by `Recorder.save_json`, e.g. `probe`."""
         return read_json(self.path / (name if name.endswith(".json") else f"{name}.json"))
 
     def parts(self, table: str) -> list[Part]:
-        """The files of `table` whose rows count, in order of attempt and step."""
+        """The files of `table` with valid rows, in order of attempt and step."""
         _known(table)
         return self.snapshot().parts[table]
 
     def read(self, table: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
-        """The rows of `table` that count, in no promised order; `columns` picks some of its columns.
+        """The valid rows of `table`, in unspecified order; `columns` selects some of its columns.
 
-        Columns that a file lacks are NULL, columns that `explorer/records/tables.py` does not name are
-        left out. Raises UnreadableRunError naming a damaged file.
+        Columns that a file lacks are NULL, columns not in `explorer/records/tables.py` are
+        dropped. Raises UnreadableRunError naming a damaged file.
         """
         _known(table)
-        chosen = list(SCHEMAS[table]) if columns is None else list(columns)
-        for name in chosen:
+        names = list(SCHEMAS[table]) if columns is None else list(columns)
+        for name in names:
             if name not in SCHEMAS[table]:
                 raise RunFolderError(
                     f"columns = {name!r}: is not a column of {table}; "
@@ -150,19 +150,19 @@ class RunFolder:
         missing = ""
         for _ in range(TRIES):
             try:
-                frames = [read_part(part, chosen) for part in self.parts(table)]
-            except FileNotFoundError as error:  # merged or compacted since we looked
+                frames = [read_part(part, names) for part in self.parts(table)]
+            except FileNotFoundError as error:  # merged or compacted since the listing
                 missing = str(error)
                 time.sleep(PAUSE_S)
                 continue
-            schema = {name: SCHEMAS[table][name] for name in chosen}
+            schema = {name: SCHEMAS[table][name] for name in names}
             return pl.concat([pl.DataFrame(schema=schema), *frames])
         raise UnreadableRunError(
             f"{self.path}: a file of {table} is missing ({missing}); restore it from a copy."
         )
 
     def _without_superseded(self, status: RunStatus) -> int:
-        """The status's last step, when a later attempt has begun and not yet said how it stands."""
+        """The status's last step, limited to the steps before a later attempt without a status yet."""
         below = superseded_from(status.attempt, self.attempts)
         return status.last_step if below is None else min(status.last_step, below - 1)
 
@@ -183,7 +183,7 @@ class RunFolder:
         attempts: list[Attempt],
         names: frozenset[str],
     ) -> Snapshot:
-        """Pick the files that count."""
+        """Select the valid files."""
         covered = -1 if manifest is None else manifest.attempt
         starts = {attempt.attempt: attempt.first_step for attempt in attempts}
         listed = (parse_part(self.path / name) for name in sorted(names))
@@ -240,13 +240,13 @@ def _known(table: str) -> None:
 
 
 def _check_regular(entry: os.DirEntry[str]) -> None:
-    """A table must be a file, or lead to one: a named pipe would wait for a writer for ever."""
+    """A table must be a file, or a link to one: reading a named pipe would block."""
     if not entry.is_file() and os.path.lexists(entry.path):
         raise UnreadableRunError(f"{entry.path} is not a regular file; restore it from a copy.")
 
 
 def _check_range(part: Part, first_step: int) -> None:
-    """The numbers in a part's name: an attempt begins at `first_step` and later ones count on."""
+    """The numbers in a part's name: an attempt begins at `first_step`, and later ones continue."""
     if not first_step <= part.first <= part.last <= LARGEST_STEP or part.attempt > LARGEST_ATTEMPT:
         raise UnreadableRunError(
             f"{part.path}: its name must be {part.table}-ATTEMPT-FIRST-LAST.parquet with FIRST at least "
@@ -256,26 +256,26 @@ def _check_range(part: Part, first_step: int) -> None:
 
 
 def _is_committed(part: Part, status: RunStatus | None) -> bool:
-    """A flush writes several tables and commits them together by the status that follows."""
+    """A flush writes several tables and commits them together with the next status."""
     if status is None or part.attempt < status.attempt:
         return True
     return part.attempt == status.attempt and part.last <= status.committed_step
 
 
 def read_part(part: Part, columns: Sequence[str] | None = None, where: pl.Expr | None = None) -> pl.DataFrame:
-    """The rows of one part that count, and for which `where` (on key columns) holds.
+    """The valid rows of one part for which `where` (on key columns) holds.
 
-    The part's checksums are compared first, except with `where`: who reads a part in pieces has compared
-    them once. Raises FileNotFoundError when a merge has replaced it, UnreadableRunError when it is damaged,
-    and RunFolderError in a forked process where Polars would hang.
+    The part's checksums are verified first, except with `where`: a caller that reads a part in pieces
+    verifies them once itself. Raises FileNotFoundError when a merge has replaced it, UnreadableRunError when
+    it is damaged, and RunFolderError in a forked process where Polars would hang.
     """
     refuse_broken_pool()
     schema = SCHEMAS[part.table]
-    chosen = list(schema) if columns is None else list(columns)
+    names = list(schema) if columns is None else list(columns)
     if where is None:
         check_file(part.path, values_are_enough=True)
     with reading(part.path):
-        # Statistics are no values, and a row group must not be skipped for damaged ones.
+        # Digests of values do not cover statistics, and damaged ones must not skip a row group.
         lazy = pl.scan_parquet(part.path, glob=False, use_statistics=False)
         present = lazy.collect_schema()
         lacking = [name for name in KEYS[part.table] if name not in present]
@@ -288,8 +288,8 @@ def read_part(part: Part, columns: Sequence[str] | None = None, where: pl.Expr |
             lazy = lazy.filter(pl.col("step") < part.below)
         if where is not None:
             lazy = lazy.filter(where)
-        absent = [pl.lit(None).alias(name) for name in chosen if name not in present]
-        lazy = lazy.with_columns(absent).select(pl.col(name).cast(schema[name]) for name in chosen)
+        absent = [pl.lit(None).alias(name) for name in names if name not in present]
+        lazy = lazy.with_columns(absent).select(pl.col(name).cast(schema[name]) for name in names)
         frame = lazy.collect()
     reason = wrong_value(part.table, frame)
     if reason is not None:

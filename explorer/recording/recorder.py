@@ -1,4 +1,4 @@
-"""The writer of a run folder: a Recorder for anybody's training loop.
+"""The writer of a run folder: a Recorder for any training loop.
 
     with FolderRecorder.create(Path("runs"), info) as recorder:
         for step in range(num_steps):
@@ -6,8 +6,8 @@
             recorder.record(LoadRecord(step=step, tokens_LE=counts))
             recorder.step_done(step)
 
-`record` keeps a copy in memory. About once a second `step_done` hands the whole steps to a thread
-that writes them: waiting for a disk would cost the training loop far more than the rest of it.
+`record` keeps a copy in memory. About once a second `step_done` passes the completed steps to a writer
+thread: waiting for the disk would cost the training loop far more than everything else here.
 """
 
 import os
@@ -39,17 +39,17 @@ from explorer.records.records import EventRecord, Record
 
 FLUSH_INTERVAL_S = 1.0
 MAX_PENDING_CELLS = 4_000_000
-"""Beyond so many array cells in memory the loop waits for the disk."""
+"""Maximum number of array cells in memory before the loop waits for the disk."""
 RESERVED = (RUN_FILE, STATUS_FILE, ATTEMPTS_FILE, MANIFEST_FILE)
 
 
 class FolderRecorder:
     """Appends the records of one attempt to a run folder (the `Recorder` protocol).
 
-    Make one with `create` or `resume`, in one process, and call it from one thread. Raises RunFolderError,
-    as a sentence, for a record that breaks a rule (nothing else is lost by that), for a disk that refuses
-    (from the next `step_done`, `flush` or `finish`, and the records are kept for another try) and for a run
-    that was resumed elsewhere meanwhile.
+    Make one with `create` or `resume`, in one process, and call it from one thread. Raises RunFolderError
+    for an invalid record (nothing else is lost), for a failed write
+    (from the next `step_done`, `flush` or `finish`; the records are kept for a retry) and for a run
+    that was meanwhile resumed elsewhere.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class FolderRecorder:
         self._done = first_step - 1
         self._newest = dict.fromkeys(self._pending, first_step)
         self._keys: dict[str, set[tuple[Any, ...]]] = {table: set() for table in self._pending}
-        """Of each table, what was given of its newest step."""
+        """Per table, the keys of its newest step."""
         self._flushed_at = time.monotonic()
         self.flushes_by_time = True
         """False: only when memory is full. Where nothing is lost by waiting, that makes fewer parts."""
@@ -77,9 +77,9 @@ class FolderRecorder:
 
     @classmethod
     def create(cls, runs_dir: Path | str, run: RunInfo) -> Self:
-        """Make `<runs_dir>/<run_id>/`, whole or not at all.
+        """Atomically create `<runs_dir>/<run_id>/`.
 
-        Raises RunFolderError when the folder exists, `runs_dir` cannot be written, or Polars cannot work
+        Raises RunFolderError if the folder exists, `runs_dir` cannot be written, or Polars does not work
         because this process was forked.
         """
         path, status, started_at = make_folder(Path(runs_dir), run)
@@ -87,7 +87,7 @@ class FolderRecorder:
 
     @classmethod
     def resume(cls, path: Path | str, first_step: int) -> Self:
-        """Go on with a run at `first_step` as a new attempt; rows from there on are superseded.
+        """Resume a run at `first_step` as a new attempt; rows from there on are superseded.
 
         Raises RunFolderError when another process still writes the run, or UnreadableRunError when
         run.json or attempts.json cannot be read. Steps that were trained but never recorded leave
@@ -104,7 +104,7 @@ class FolderRecorder:
 
     @property
     def status(self) -> RunStatus:
-        """What status.json says by now."""
+        """The current content of status.json."""
         return self._writer.status
 
     @property
@@ -115,8 +115,8 @@ class FolderRecorder:
     def record(self, record: Record) -> None:
         """Keep a copy of one record in memory.
 
-        Raises RunFolderError for a wrong shape or type, a step that is done, a step before one that the
-        same table already has, or a second record of one step (or of one micro-batch or domain in it).
+        Raises RunFolderError for a wrong shape or type, a completed step, a step before one that the
+        same table already has, or a second record per step (or per micro-batch or domain in it).
         """
         self._refuse_when_finished()
         kept = checked(record, self._layout)
@@ -139,7 +139,7 @@ class FolderRecorder:
         self._pending_cells += _cells(kept)
 
     def step_done(self, step: int) -> None:
-        """Every record of `step` has been given. Flushes when the last flush is a second old."""
+        """Mark `step` as complete. Flushes if the last flush was a second ago."""
         self._refuse_when_finished()
         step = _step("step", step, "call step_done with the step that was recorded")
         if step <= self._done:
@@ -155,15 +155,15 @@ class FolderRecorder:
                 self._hand_over(dict.fromkeys(self._pending, self._done))
 
     def flush(self) -> None:
-        """Write every whole step and wait for it: what it has returned from survives a kill.
+        """Write every completed step and wait for it; after it returns, they survive a kill.
 
-        Do it before a checkpoint, so that no step lies between the two.
+        Call it before a checkpoint, so that no step is missing between the two.
         """
         self._refuse_when_finished()
         self._flush(dict.fromkeys(self._pending, self._done))
 
     def save_json(self, name: str, data: Any) -> None:
-        """Keep a document as `<name>.json` (the suffix may be given) beside the tables."""
+        """Save a document as `<name>.json` (with or without the suffix in `name`) beside the tables."""
         self._refuse_when_finished()
         file_name = name if name.endswith(".json") else f"{name}.json"
         if file_name in RESERVED or Path(file_name).name != file_name or file_name.startswith("."):
@@ -173,10 +173,10 @@ class FolderRecorder:
         atomic_write_json(self.path / file_name, data)
 
     def rules_changed(self, config: RunConfig) -> None:
-        """Replace run.json by one that says what `config` says of the rules, the schedule included.
+        """Replace run.json by one with the rules of `config`, including the schedule.
 
-        Atomic: a kill leaves the old document or the new one. Whoever changes the rules calls it before
-        the first step under them, so that no recorded load is without its rule.
+        Atomic: a kill leaves the old document or the new one. Call it before the first step under the
+        new rules, so that every recorded load has its rule.
         """
         self._refuse_when_finished()
         info = with_rules_of(self.info, config)
@@ -186,39 +186,38 @@ class FolderRecorder:
     def set_throughput(
         self, *, wall_time_s: float | None = None, tokens_per_second: float | None = None
     ) -> None:
-        """Figures for status.json. Without it they come from the StepRecords' wall_time_s.
+        """Set the throughput in status.json; by default it comes from the StepRecords' wall_time_s.
 
-        Raises RunFolderError for what is not a number.
+        Raises RunFolderError for a value that is not a number.
         """
         given = {"wall_time_s": wall_time_s, "tokens_per_second": tokens_per_second}
         self._figures |= {name: _figure(name, value) for name, value in given.items()}
 
     def set_results(self, results: Mapping[str, Any]) -> None:
-        """The table of final figures for status.json; NaN becomes null.
+        """Set the final metrics in status.json; NaN becomes null.
 
-        Raises RunFolderError for what a reader of status.json would refuse.
+        Raises RunFolderError for values that a reader of status.json would reject.
         """
         if not isinstance(results, Mapping):
             raise RunFolderError(
                 f"results = {preview(results)}: must map names to figures; give a dictionary."
             )
-        found = plain(results, levels=MAX_DEPTH - 1, name="results")
-        if len(encoded(found, "results")) > MAX_DOCUMENT_BYTES // 2:
+        document = plain(results, levels=MAX_DEPTH - 1, name="results")
+        if len(encoded(document, "results")) > MAX_DOCUMENT_BYTES // 2:
             raise RunFolderError(
                 f"results: must have at most {MAX_DOCUMENT_BYTES // 2:,} bytes as JSON; keep large tables "
                 "with save_json."
             )
-        self._figures["results"] = found
+        self._figures["results"] = document
 
     def finish(self, state: str, message: str = "", *, compact: bool = True) -> None:
-        """Write what is left, compact, and say how the run ended.
+        """Write the remaining rows, compact, and set the final status.
 
-        compact=False leaves the parts as they are, which costs a reader of very long runs less than sorting
-        them costs here.
+        compact=False leaves the parts unmerged: for very long runs that costs readers less than sorting
+        costs here.
 
-        After `finished` and `stopped` everything given counts; after `interrupted` and `failed` the
-        rows of a step that was not done are left out, events excepted. Once it has returned, calling
-        it again does nothing.
+        After `finished` and `stopped` all records are valid; after `interrupted` and `failed` the rows of
+        an incomplete step are dropped, except for events. Further calls do nothing.
         """
         if self._finished:
             return
@@ -239,7 +238,7 @@ class FolderRecorder:
         self._close()
 
     def abandon(self) -> None:
-        """Write nothing more, for a caller that deletes the folder; the status stays as it is."""
+        """Write nothing more, for a caller that deletes the folder; the status stays unchanged."""
         self._close()
 
     def _close(self) -> None:
@@ -254,7 +253,7 @@ class FolderRecorder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if os.getpid() != self._process:  # a forked child leaves the block too; the run is its parent's
+        if os.getpid() != self._process:  # in a forked child: the run belongs to its parent
             return
         if error is None:
             try:
@@ -272,7 +271,7 @@ class FolderRecorder:
             self.end_as(state, f"{message} (and: {second})")
 
     def end_as(self, state: str, message: str) -> None:
-        """State how the run ended, where its last rows or its compaction could not be written."""
+        """Set the final status when the last rows or the compaction could not be written."""
         with suppress(RunFolderError):
             self._writer.end(state=state, message=message)
         self._close()
@@ -297,7 +296,7 @@ class FolderRecorder:
         self._settle(wait=True)
 
     def _hand_over(self, limits: Mapping[str, int]) -> None:
-        """Give the records up to a step a table to the thread. Nothing may be in flight."""
+        """Pass the records up to each table's step limit to the thread. No write may be in flight."""
         batch = Batch(records={}, last_step=self._done)
         for table, records in self._pending.items():
             count = sum(r.step <= limits[table] for r in records)
@@ -310,7 +309,7 @@ class FolderRecorder:
         self._flushed_at = time.monotonic()
 
     def _settle(self, *, wait: bool) -> None:
-        """Take note of how the write in flight went; after an error its records are pending again."""
+        """Collect the result of the write in flight; after an error its records are pending again."""
         if self._in_flight is None or not (wait or self._in_flight[1].done()):
             return
         batch, future = self._in_flight
@@ -329,12 +328,12 @@ class FolderRecorder:
 
 
 def _cells(record: Record) -> int:
-    """How much memory a record takes, as a number of array cells."""
+    """Memory of a record, as a number of array cells."""
     return 1 + sum(value.size for value in vars(record).values() if isinstance(value, np.ndarray))
 
 
 def _figure(name: str, value: Any) -> float | None:
-    """A number as status.json holds it; what is not finite is null there."""
+    """A number for status.json; None if it is not finite."""
     try:
         return None if value is None else plain(to_float(value))
     except Refused as error:

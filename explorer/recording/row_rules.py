@@ -1,6 +1,6 @@
-"""What the rows of a part must be for Polars to hand them on: types, NULL and signs.
+"""Checks of a part's rows on reading: types, NULL and signs.
 
-The index holds parts against more rules (`explorer/store/row_checks.py`), because it sees a run as a whole.
+The index applies further checks (`explorer/store/row_checks.py`), because it sees the whole run.
 """
 
 import polars as pl
@@ -10,22 +10,22 @@ from explorer.recording.schema import REQUIRED, SCHEMAS
 
 
 def wrong_type(table: str, rows: pl.LazyFrame) -> str | None:
-    """Of the first column of a file whose type would change values on reading, what is wrong with it.
+    """Describe the first column of a file whose type would change values on reading, or None.
 
-    A column of nothing but NULL may have any type.
+    An all-NULL column may have any type.
     """
     present = rows.collect_schema()
-    for name, wanted in SCHEMAS[table].items():
+    for name, expected in SCHEMAS[table].items():
         stored = present.get(name)
-        if stored is None or _holds_as_it_is(stored, wanted):
+        if stored is None or _holds_as_it_is(stored, expected):
             continue
         if rows.select(pl.col(name).count()).collect().item():
-            return f"{name} is of type {stored}, which must be {wanted}"
+            return f"{name} is of type {stored}, which must be {expected}"
     return None
 
 
 def wrong_value(table: str, frame: pl.DataFrame) -> str | None:
-    """Of the first column that holds what none of its rows may hold, what is wrong with it."""
+    """Describe the first column with an invalid value, or None."""
     for name in frame.columns:
         column = frame[name]
         if name in REQUIRED[table] and column.null_count():
@@ -39,14 +39,14 @@ def wrong_value(table: str, frame: pl.DataFrame) -> str | None:
     return None
 
 
-def _holds_as_it_is(stored: pl.DataType, wanted: pl.DataType) -> bool:
+def _holds_as_it_is(stored: pl.DataType, expected: pl.DataType) -> bool:
     if isinstance(stored, pl.Null):
         return True
-    if isinstance(wanted, pl.List):
-        return isinstance(stored, pl.List) and _holds_as_it_is(_inner(stored), _inner(wanted))
-    if wanted.is_integer():
+    if isinstance(expected, pl.List):
+        return isinstance(stored, pl.List) and _holds_as_it_is(_inner(stored), _inner(expected))
+    if expected.is_integer():
         return stored.is_integer()
-    if wanted.is_numeric():
+    if expected.is_numeric():
         return stored.is_numeric()
     return isinstance(stored, pl.String | pl.Categorical | pl.Enum)
 

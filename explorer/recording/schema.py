@@ -24,13 +24,13 @@ REQUIRED: dict[str, frozenset[str]] = {
     | ({"tokens", "router_logits", "selected_experts", "kind"} & SCHEMAS[table].keys())
     for table, keys in KEYS.items()
 }
-"""Columns that every part has and that are never NULL."""
+"""Columns present in every part and never NULL."""
 HAS_UNIQUE_KEYS = frozenset(TABLES) - {"events"}
 """Tables with at most one row per key; a step may have several events."""
 
 
 def sort_columns(table: str) -> list[str]:
-    """(layer, expert, step), then the other keys: a chart of one expert reads one stretch of the file."""
+    """(layer, expert, step), then the other keys: a chart of one expert reads one range."""
     columns = SCHEMAS[table]
     first = [name for name in ("layer", "expert", "step") if name in columns]
     return first + [name for name in KEYS[table] if name not in first and name != "run_id"]

@@ -1,4 +1,4 @@
-"""What a run says of its balancing rule, completed: whoever records a run states as much as they know."""
+"""Complete a run's stated balancing rule, since a recorder may state only part of it."""
 
 from dataclasses import dataclass
 
@@ -8,14 +8,14 @@ from explorer.errors import ConfigError
 
 NO_BALANCING = BalancerConfig().label
 NOT_STATED = "rule not stated"
-"""Label of a run that states nothing of its rule."""
+"""Label of a run without a stated rule."""
 UNKNOWN = "unknown"
-"""Family and count scope of a rule that only its own label describes."""
+"""Family and count scope of a rule known only by its label."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StatedRules:
-    """The four fields of run.json about the balancer; an empty one was not stated."""
+    """The four balancer fields of run.json; empty: not stated."""
 
     balancer: str
     label: str
@@ -24,15 +24,15 @@ class StatedRules:
 
 
 def complete(stated: StatedRules) -> StatedRules:
-    """Fill in what follows from what was stated; nothing that was stated changes.
+    """Derive missing fields from the stated ones, which stay unchanged.
 
-    The text form of a rule or routing (`loss_free:u=0.001`) gives label, family and scope. A label alone
-    leaves the others unknown: it is not `none`. So does nothing at all: it may be any rule.
+    The text form of a rule or routing (`loss_free:u=0.001`) gives label, family and scope. A label alone, or
+    nothing at all, leaves the others unknown, not `none`: it may be any rule.
     """
     text = stated.balancer or stated.label or stated.family or NOT_STATED
     if text == NO_BALANCING and not stated.balancer:
         text = "none"
-    # The name of a family is no rule: it has no settings.
+    # A family name is not a rule: it has no settings.
     is_rule = stated.balancer or stated.label or text == "none"
     known = _of_text(text) if is_rule else None
     if known is None:
@@ -46,7 +46,7 @@ def complete(stated: StatedRules) -> StatedRules:
 
 
 def _of_text(text: str) -> StatedRules | None:
-    """What the text form of an arm says, or None where it is none."""
+    """Fields of an arm's text form, or None if it is not one."""
     try:
         routing, rules = routings.arm_kind(text)
         balancer = BalancerConfig.parse(rules)

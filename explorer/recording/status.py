@@ -1,4 +1,4 @@
-"""How a run stands: the content of status.json, and whether the process behind it still lives."""
+"""A run's status: the content of status.json, and whether its process is still alive."""
 
 import math
 import os
@@ -19,12 +19,12 @@ from explorer.recording.folder_schema import StatusFile
 STATUS_FILE = "status.json"
 STATES = ("running", "finished", "stopped", "interrupted", "failed")
 HEARTBEAT_LIMIT_S = 180.0
-"""So long a process on another host may be silent; it gives a sign of life every 15 seconds."""
+"""Maximum silence of a process on another host; the heartbeat comes every 15 seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunStatus:
-    """The fields of status.json; `docs/run_format.md` says what each means."""
+    """The fields of status.json; `docs/run_format.md` describes them."""
 
     state: str = "running"
     message: str = ""
@@ -56,8 +56,7 @@ def own_process() -> dict[str, Any]:
 def process_start(pid: int) -> str | None:
     """When the kernel started process `pid`, in its clock ticks since boot.
 
-    None where there is no /proc; an empty text when there is one and the process is gone (a
-    process that has died and that nobody has waited for yet is gone too).
+    None without /proc; an empty text if the process is gone (a zombie process counts as gone).
     """
     if not Path("/proc/self/stat").exists():
         return None
@@ -65,15 +64,15 @@ def process_start(pid: int) -> str | None:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
-    # The second field is the command in brackets and may hold spaces and brackets itself.
+    # The second field is the command in parentheses and may itself contain spaces and parentheses.
     after = text.rpartition(")")[2].split()
     return "" if after[0] in "ZX" else after[19]
 
 
 def why_gone(status: RunStatus, folder: Path, *, now: float | None = None) -> str:
-    """What speaks against the writer of a status that says `running`; empty while nothing does.
+    """Reason to consider the writer of a `running` status dead; empty if there is none.
 
-    On this host the process is looked up. Of another host only the heartbeat is known.
+    On this host the process is looked up; on another host only the heartbeat is known.
     """
     silence = _silence(status, folder, time.time() if now is None else now)
     if status.host != platform.node():
@@ -83,18 +82,18 @@ def why_gone(status: RunStatus, folder: Path, *, now: float | None = None) -> st
     started = process_start(status.pid) if status.pid > 0 else ""
     if started is not None and (status.process_started or not started):
         return "the process is gone" if started != status.process_started else ""
-    # Without the start time a number may have been given to another process, so the heartbeat counts.
+    # Without the start time the pid may have been reused, so the heartbeat decides.
     if not _pid_exists(status.pid):
         return "the process is gone"
     return f"no sign of life from the process {_for(silence)}" if _is_long(silence) else ""
 
 
 def _silence(status: RunStatus, folder: Path, now: float) -> float:
-    """Seconds since the last sign of life; infinite where none can be dated.
+    """Seconds since the last sign of life; infinite if none can be dated.
 
-    There are two, from two clocks: the heartbeat is dated by the writer's host, the file itself often by a
-    file server. The later one counts, since a clock that is behind would have a writer dead that lives;
-    one that lies in the future dates nothing.
+    There are two timestamps from two clocks: the heartbeat's from the writer's host, the file's often from a
+    file server. The later one counts, since a slow clock would make a live writer look dead; a timestamp
+    in the future is ignored.
     """
     signs = [status.heartbeat]
     with suppress(OSError):
@@ -116,9 +115,9 @@ def _for(silence: float) -> str:
 
 
 def _pid_exists(pid: int) -> bool:
-    if pid < 1:  # 0 and negative numbers stand for groups of processes
+    if pid < 1:  # 0 and negative numbers denote process groups
         return False
-    if sys.platform == "win32":  # there, signal 0 is Ctrl-C
+    if sys.platform == "win32":  # on Windows, signal 0 is Ctrl-C
         return True
     try:
         os.kill(pid, 0)
@@ -130,7 +129,7 @@ def _pid_exists(pid: int) -> bool:
 
 
 def read_recorded_status(folder: Path) -> RunStatus | None:
-    """What status.json says, or None when it is missing or damaged (the rows can still be read)."""
+    """The content of status.json, or None if it is missing or damaged (the rows can still be read)."""
     try:
         return _read(folder)
     except UnreadableRunError:
@@ -142,9 +141,9 @@ def _read(folder: Path) -> RunStatus:
 
 
 def read_status(folder: Path) -> RunStatus:
-    """How the run stands: `running` becomes `interrupted` when its process is gone.
+    """The current status: `running` becomes `interrupted` if its process is gone.
 
-    So does a status that cannot be read; its message says which field of it breaks which rule.
+    An unreadable status is `interrupted` too; its message names the field and the rule.
     """
     try:
         status = _read(folder)

@@ -1,9 +1,9 @@
-"""Numbers of anybody's training loop as plain Python and numpy values of our own.
+"""Convert numbers from any training loop to plain Python and numpy values.
 
-A loop hands over Python numbers, numpy scalars and arrays, and tensors: 0-d, of bfloat16, with a
-graph, on a device. Nothing here imports a tensor library: a tensor is what has `detach` and `cpu`. What
-is returned shares no memory with what was given. Every function raises `Refused` with the rule that was
-broken; the caller adds the record, the field and the step.
+A loop passes Python numbers, numpy scalars and arrays, and tensors: 0-d, of bfloat16, with a
+graph, on a device. Nothing here imports a tensor library: a tensor is an object with `detach` and `cpu`.
+Results share no memory with their inputs. Every function raises `Refused` with the violated rule; the
+caller adds the record, the field and the step.
 """
 
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 EXACT_BITS = {"float64": 53, "float32": 24, "float16": 11, "bfloat16": 8}
-"""Up to 2^bits a float of that type holds every whole number, so a count in it has not been rounded."""
+"""Up to 2^bits a float of that type represents every integer, so a count in it has not been rounded."""
 REMEDY = "count in int64, e.g. with .to(torch.int64)"
 
 
 class Refused(ValueError):
-    """The rule that a value breaks; `shown` is the part of the value that breaks it, if only a part does."""
+    """The rule that a value violates; `shown` is the offending part of the value, if only a part is."""
 
     def __init__(self, rule: str, shown: str | None = None) -> None:
         super().__init__(rule)
@@ -40,7 +40,7 @@ def to_number(value: Any) -> float | int:
 
 
 def to_float(value: Any) -> float:
-    """One number as a float. NaN and infinity are values like others."""
+    """One number as a float. NaN and infinity are accepted."""
     try:
         return float(to_number(value))
     except OverflowError:
@@ -48,7 +48,7 @@ def to_float(value: Any) -> float:
 
 
 def to_whole(value: Any, largest: int, least: int = 0) -> int:
-    """One whole number, `largest` at most. A float is taken when its type can hold it unrounded."""
+    """One integer of at most `largest`. A float is accepted if its type represents it unrounded."""
     number = to_number(value)
     if isinstance(number, float):
         limit = 2 ** EXACT_BITS.get(_type_name(value), 53)
@@ -65,7 +65,7 @@ def to_whole(value: Any, largest: int, least: int = 0) -> int:
 
 
 def to_text(value: Any) -> str:
-    """A text that a file can hold."""
+    """A text that can be encoded to a file."""
     if not isinstance(value, str):
         raise Refused(f"must be a text, not {_described(value)}")
     try:
@@ -76,7 +76,7 @@ def to_text(value: Any) -> str:
 
 
 def to_array(value: Any) -> tuple[NDArray[Any], str]:
-    """An array that may still share memory with `value`, and the name of the type it was given in."""
+    """An array that may still share memory with `value`, and the name of its original type."""
     if isinstance(value, list | tuple) and any(not isinstance(v, int | float) for v in value):
         parts = [to_array(v) for v in value]
         shapes = {part.shape for part, _ in parts}
@@ -91,7 +91,7 @@ def to_array(value: Any) -> tuple[NDArray[Any], str]:
 
 
 def whole_array(array: NDArray[Any], type_name: str) -> NDArray[np.int64]:
-    """A copy as int64. Floats are taken when they are whole and their type can hold them unrounded."""
+    """A copy as int64. Floats are accepted if they are integral and their type represents them unrounded."""
     if array.dtype.kind == "f":
         _refuse_rounded(array, type_name)
     largest = np.iinfo(np.int64).max
@@ -102,7 +102,7 @@ def whole_array(array: NDArray[Any], type_name: str) -> NDArray[np.int64]:
 
 
 def float_array(array: NDArray[Any]) -> NDArray[np.float32]:
-    """A copy as float32, which the tables hold. NaN and infinity are kept, an overflow is refused."""
+    """A copy as float32, which the tables hold. NaN and infinity are kept; overflow raises Refused."""
     with np.errstate(over="ignore"):
         result: NDArray[np.float32] = np.array(array, dtype=np.float32, order="C")
     if array.dtype.kind != "f" or array.dtype.itemsize <= result.itemsize:
@@ -130,7 +130,7 @@ def _refuse_rounded(array: NDArray[Any], type_name: str) -> None:
 
 
 def _item(value: Any) -> Any:
-    """The Python value of a scalar; what has more than one element stays as it is."""
+    """The Python value of a scalar; anything with more than one element stays unchanged."""
     if isinstance(value, int | float):
         return float(value) if isinstance(value, float) else value
     if not hasattr(value, "item"):
@@ -185,7 +185,7 @@ def _first_line(error: Exception) -> str:
 
 
 def preview(value: Any, limit: int = 60) -> str:
-    """A value as a sentence can show it, cut at `limit` letters."""
+    """A value as short text, truncated at `limit` characters."""
     if isinstance(value, Sequence) and not isinstance(value, str) and len(value) > limit:
         return f"{type(value).__name__} of {len(value)}"
     try:

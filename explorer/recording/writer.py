@@ -1,4 +1,4 @@
-"""The side of the recorder that touches the disk: parts, their commit, merging and compaction."""
+"""The part of the recorder that touches the disk: parts, their commit, merging and compaction."""
 
 import threading
 import time
@@ -23,11 +23,11 @@ from explorer.records.records import Record
 
 @dataclass
 class Batch:
-    """What one flush writes: whole steps of every table."""
+    """The content of one flush: completed steps of every table."""
 
     records: dict[str, list[Record]]
     last_step: int
-    """The last whole step that was given."""
+    """The last completed step."""
     figures: dict[str, Any] = field(default_factory=dict)
     """Fields of status.json that change with it."""
     is_written: bool = False
@@ -40,11 +40,11 @@ class SupersededError(RunFolderError):
 class PartWriter:
     """Writes batches in order. Used by one thread at a time, `beat` aside.
 
-    Every method raises RunFolderError when the disk refuses, and leaves a folder that can be read.
+    Every method raises RunFolderError if writing fails, and leaves a readable folder.
     """
 
     def __init__(self, path: Path, status: RunStatus, started_at: str, layout: Layout) -> None:
-        """started_at: of the attempt, as attempts.json has it."""
+        """started_at: start time of the attempt, as in attempts.json."""
         self.path = path
         self.status = status
         self._started_at = started_at
@@ -56,8 +56,8 @@ class PartWriter:
     def write(self, batch: Batch) -> None:
         """Write one part per table, then commit all of them at once by a new status; merge if many.
 
-        A batch whose `is_written` is still false after an error has to be written again, alone or
-        with more steps behind it: the part that results contains the one that was not committed.
+        A batch whose `is_written` is still false after an error must be written again, alone or
+        with further steps: the resulting part contains the one that was not committed.
         """
         self._refuse_when_superseded()
         new = {table: self._write_part(table, records) for table, records in batch.records.items() if records}
@@ -94,7 +94,7 @@ class PartWriter:
         self._ended = True
 
     def beat(self) -> bool:
-        """Refresh the heartbeat. False when nothing is left to tell; a disk that refuses is not news."""
+        """Refresh the heartbeat. False after the end; a failed write is ignored."""
         try:
             with self._status_lock:
                 if self._ended:
@@ -126,11 +126,11 @@ class PartWriter:
         self.status = status
 
     def _refuse_when_superseded(self) -> None:
-        """Stop a writer that was taken for dead: a later attempt counts from its first step on."""
+        """Stop a writer that was assumed dead: a later attempt supersedes its steps."""
         try:
             newest = max(RunFolder(self.path).attempts, key=lambda a: a.attempt)
         except (UnreadableRunError, ValueError):
-            return  # the folder is damaged or gone; the write that follows says so
+            return  # the folder is damaged or gone; the following write reports it
         other = (newest.attempt, newest.started_at) != (self.status.attempt, self._started_at)
         if newest.attempt >= self.status.attempt and other:
             raise SupersededError(
@@ -156,7 +156,7 @@ class PartWriter:
 
 
 def throughput(steps: list[Any]) -> Mapping[str, float | None]:
-    """Seconds and tokens per second as the newest StepRecord has them, or nothing."""
+    """Seconds and tokens per second from the newest StepRecord, or nothing."""
     newest = steps[-1] if steps else None
     if newest is None or newest.wall_time_s is None:
         return {}

@@ -1,4 +1,4 @@
-"""What crosses from a training loop to a run folder, and the tables that it becomes."""
+"""Records that a training loop passes to a run folder, and the tables they become."""
 
 from explorer.records.records import (
     EvalLoadRecord,

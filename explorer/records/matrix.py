@@ -1,4 +1,4 @@
-"""Loads of one MoE layer as dense arrays: what a query returns, and what heatmaps and the player draw."""
+"""Loads of one MoE layer as dense arrays, for queries, heatmaps and the player."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, kw_only=True)
 class LoadMatrix:
-    """Loads of one layer over the steps. S columns, E experts."""
+    """Loads of one layer over steps. S columns, E experts."""
 
     steps: NDArray[np.int64]
     """[S] first step of each column."""
@@ -17,4 +17,4 @@ class LoadMatrix:
     tokens: NDArray[np.int64]
     """[S, E] assignments, summed over the steps of a column."""
     bias: NDArray[np.float32] | None
-    """[S, E] mean of the finite biases used, NaN where a step had none; None without any."""
+    """[S, E] mean of the finite biases used, NaN where a step had none; None if there are none."""

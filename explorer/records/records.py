@@ -1,9 +1,9 @@
-"""What crosses from a training loop to storage: one frozen record a table, and the Recorder protocol.
+"""Records from a training loop to storage: one frozen record per table, and the Recorder protocol.
 
 Shapes use L MoE layers, E experts, B sequences, P probe tokens, K experts per token. Where layers have
 different numbers of experts, an array [..., L, E] is padded to the widest layer or is a list of one array per
 layer.
-`docs/run_format.md` says what becomes of a record on disk.
+`docs/run_format.md` describes how a record is stored.
 """
 
 from copy import deepcopy
@@ -26,7 +26,7 @@ class StepRecord:
     step: int
     tokens_seen: int
     lm_loss: float | None
-    """None: not known at this step."""
+    """None: unknown at this step."""
     aux_loss: float | None = None
     z_loss: float | None = None
     grad_norm: float | None = None
@@ -43,7 +43,7 @@ class LoadRecord:
     tokens_LE: Ints
     """Assignments, summed over micro-batches and ranks."""
     expert_bias_LE: Floats | None = None
-    """The bias used in this step, before its update."""
+    """The bias in force in this step, before its update."""
     mean_score_LE: Floats | None = None
     mean_normalised_score_LE: Floats | None = None
     dropped_tokens_LE: Ints | None = None
@@ -52,7 +52,7 @@ class LoadRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class LayerRecord:
-    """Per-layer figures of one optimizer step (table `layer_steps`); None is stored as NULL."""
+    """Per-layer metrics of one optimizer step (table `layer_steps`); None is stored as NULL."""
 
     step: int
     aux_loss_L: Floats | None = None
@@ -92,7 +92,7 @@ class EvalRecord:
     split: str
     domain: str
     lm_loss: float | None
-    """None: not known at this step."""
+    """None: unknown at this step."""
     num_tokens: int
     num_bytes: int
 
@@ -115,13 +115,13 @@ class ProbeRecord:
     step: int
     router_logits_PLE: Floats
     selected_experts_PLK: Ints
-    """The K chosen experts; or E slots, where an empty one holds E and is not stored."""
+    """The K selected experts; or E slots, where an empty one holds E and is not stored."""
     expert_bias_LE: Floats | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class EventRecord:
-    """Something worth a mark on the time axis (table `events`)."""
+    """An event to mark on the time axis (table `events`)."""
 
     step: int
     kind: str
@@ -145,32 +145,32 @@ Record = (
 
 @runtime_checkable
 class Recorder(Protocol):
-    """Where a training loop puts what it sees. Observation must never change the observed."""
+    """Destination of a training loop's measurements. Recording must never change the training."""
 
     def record(self, record: Record) -> None:
-        """Keep one record. Records of a step come before those of later steps."""
+        """Add a record. Records of a step come before those of later steps."""
 
     def step_done(self, step: int) -> None:
-        """Every record of `step` has been given; it may be written from now on."""
+        """Mark `step` as complete; its records may be written from now on."""
 
     def flush(self) -> None:
-        """Write every whole step and wait for it; done before a checkpoint, so that none is missing."""
+        """Write every completed step and wait for it; called before a checkpoint, so that none is missing."""
 
     def save_json(self, name: str, data: Any) -> None:
-        """Keep a small document beside the tables, e.g. the tokens of the probe batch."""
+        """Save a small document beside the tables, e.g. the tokens of the probe batch."""
 
     def rules_changed(self, config: RunConfig) -> None:
-        """The run's configuration is this one from now on: a change of its rules was added to the schedule.
+        """Replace the run's configuration: a rule change was added to its schedule.
 
-        Called before the first step under them. Once it returns, the run's description says so.
+        Called before the first step under the new rules. On return the run's description is updated.
         """
 
     def finish(self, state: str, message: str = "") -> None:
-        """Write what is left; `state` is finished, stopped, interrupted or failed."""
+        """Write the remaining records; `state` is finished, stopped, interrupted or failed."""
 
 
 class NullRecorder:
-    """Keeps nothing."""
+    """Discards all records."""
 
     def record(self, record: Record) -> None:
         pass
@@ -192,7 +192,7 @@ class NullRecorder:
 
 
 def _own(value: Any) -> Any:
-    """A copy that a reused buffer of the loop does not change; of a tensor without its graph."""
+    """A copy that is independent of the loop's buffers; a tensor is detached from its graph."""
     return value.detach().clone() if hasattr(value, "detach") else deepcopy(value)
 
 
@@ -203,7 +203,7 @@ class MemoryRecorder:
     records: list[Record] = field(default_factory=list)
     documents: dict[str, Any] = field(default_factory=dict)
     configs: list[RunConfig] = field(default_factory=list)
-    """One for each change of rules that was not planned."""
+    """One per unplanned rule change."""
     state: str = "running"
 
     def record(self, record: Record) -> None:

@@ -1,8 +1,8 @@
-"""The tables of a run, column by column: the one place that names them.
+"""The tables of a run, column by column: the only place that defines them.
 
 The recorder writes Parquet files with these columns, the store makes DuckDB tables of them and
-`docs/schema.md` is printed from here. Raw integers are stored; every ratio is derived on reading,
-so that a corrected definition corrects old runs too. `tokens` in a count always means
+`docs/schema.md` is generated from here. Raw integers are stored; every ratio is derived on reading,
+so that a corrected definition also applies to old runs. `tokens` in a count always means
 token-to-expert assignments.
 
 Steps count from 0. The row of step s holds the bias *used in* the forward pass of s, before its
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its name, its DuckDB type and what it means."""
+    """One column: its name, DuckDB type and meaning."""
 
     name: str
     sql_type: str

@@ -1,1 +1,1 @@
-"""Routing in numpy: scores, gates, balancing rules and the bias step, for everything that has no model."""
+"""Routing in numpy: scores, gates, balancing rules and the bias step, for code without a model."""

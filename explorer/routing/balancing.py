@@ -14,7 +14,7 @@ import numpy as np
 
 UPDATE_RULES = ("sign", "proportional", "rms")
 ROUNDING = 2.0**-50
-"""Relative load errors of averages below this times E are rounding, and no error."""
+"""Relative load errors of averages below this times E are treated as rounding."""
 
 
 def load_error(counts: Any, dtype: Any = None) -> Any:
@@ -23,28 +23,28 @@ def load_error(counts: Any, dtype: Any = None) -> Any:
     The paper defines e_i in tokens and leaves the unit of the proportional rule open; relative
     errors make u independent of the batch size. Sign and RMS rules do not depend on the unit.
     Counts may be of any integer type; zero counts everywhere give zero error. Averages of counts
-    (float64) may be given too: nothing depends on their scale. `dtype`: of the quotient, for numpy arrays;
-    whole numbers are exact until then.
+    (float64) are accepted too: the scale cancels. `dtype`: of the quotient, for numpy arrays;
+    integers are exact until then.
     """
     counts = _signed(counts)
     total = counts.sum(-1)[..., None]
     num_experts = counts.shape[-1]
     # mean - c = (total - E c) / E: the numerator stays an exact integer, so that exactly average
-    # load gives exactly zero whatever the size of the counts.
+    # load gives exactly zero for counts of any size.
     excess, total = total - counts * num_experts, total + (total == 0)
     error = excess / total if dtype is None else excess.astype(dtype) / total.astype(dtype)
     return error if _is_whole(counts) else error * (abs(error) > ROUNDING * num_experts)
 
 
 def _signed(counts: Any) -> Any:
-    """Whole numbers as int64: unsigned or narrow ones would wrap around, which flips the sign."""
+    """Integers as int64: unsigned or narrow ones would wrap around, which flips the sign."""
     if hasattr(counts, "astype"):
         return counts.astype("int64") if counts.dtype.kind in "biu" else counts
     return counts if counts.is_floating_point() else counts.long()
 
 
 def _is_whole(values: Any) -> bool:
-    """Whether the type holds whole numbers only."""
+    """Whether the type is an integer type."""
     if hasattr(values, "astype"):
         return bool(values.dtype.kind in "biu")
     return not values.is_floating_point()
@@ -53,8 +53,8 @@ def _is_whole(values: Any) -> bool:
 def decayed_rate(rate: float, step_decay: str, updates: int) -> float:
     """The step size of the n-th update, n from 1: constant u, sqrt u / √n, harmonic u / n.
 
-    The step sizes that arXiv 2512.03915 names; its constants were not available to us. n counts the
-    optimizer steps since the rule came into force, so that nothing has to be remembered.
+    The step sizes named in arXiv 2512.03915; its constants were not available to us. n counts the
+    optimizer steps since the rule came into force, so that no state is needed.
     """
     if step_decay == "constant":
         return rate
@@ -68,20 +68,20 @@ def sign(values: Any) -> Any:
 
 
 def bias_delta(counts: Any, *, update_rule: str, bias_update_rate: float, centred: bool = False) -> Any:
-    """What one optimizer step adds to the bias, [..., E] -> [..., E].
+    """The bias update of one optimizer step, [..., E] -> [..., E].
 
-    sign          u · sign(e)                    Algorithm 1; exactly average load moves nothing
+    sign          u · sign(e)                    Algorithm 1; a bias at exactly average load stays
     proportional  u · e                          e relative to the mean load
-    rms           u · e / RMS(e)                 the sign rule's size without its jitter (Su 2026)
+    rms           u · e / RMS(e)                 the sign rule's magnitude without its jitter (Su 2026)
 
     Overloaded experts (e < 0) go down. `centred` subtracts the mean of the delta, as torchtitan
-    and Ling do: selections are the same, the biases do not drift together.
+    and Ling do: the selection is unchanged, and the biases do not drift together.
     """
     return bias_update_rate * bias_direction(load_error(counts), update_rule, centred=centred).values
 
 
 class Direction(NamedTuple):
-    """What the step size u is multiplied by, and the two means on the way."""
+    """The direction that is multiplied by u, with the intermediate results of its computation."""
 
     values: Any
     """[..., E]"""
@@ -114,9 +114,9 @@ def neutral_bias(bias_form: str) -> float:
 
 
 def biased_scores(scores: Any, bias: Any, bias_form: str, out: Any = None) -> Any:
-    """What is compared in the top-K, [T, E]: s + b, or s · b; used for choosing and nothing else.
+    """The scores compared in the top-K, [T, E]: s + b, or s · b; used for selection only.
 
-    out: a numpy array for the result, where one is kept from call to call.
+    out: a numpy array for the result, to reuse memory between calls.
     """
     if out is not None:
         return (np.multiply if bias_form == "multiplicative" else np.add)(scores, bias, out=out)
@@ -124,7 +124,7 @@ def biased_scores(scores: Any, bias: Any, bias_form: str, out: Any = None) -> An
 
 
 def required_bias(scores: Any, bias: Any, top_k: int, *, clipped: bool = False) -> Any:
-    """r_ij = α_i - s_ij: the bias that expert j needs to be chosen by token i, [..., T, E] -> [..., T, E].
+    """r_ij = α_i - s_ij: the bias that expert j needs to be selected by token i, [..., T, E] -> [..., T, E].
 
     α_i is the (K+1)-th largest of s + b of token i, so with the bias in force exactly K experts of a
     token have r < b (ties aside). `clipped`: α at least 0, the multiplier of "at most K experts per token".
@@ -140,17 +140,17 @@ def required_bias(scores: Any, bias: Any, top_k: int, *, clipped: bool = False) 
 
 
 def balanced_rank(total: Any, num_experts: int) -> Any:
-    """q = ⌊KT/N⌋, an expert's fair share of `total` = KT assignments; in whole numbers."""
+    """q = ⌊KT/N⌋, an expert's even share of `total` = KT assignments, rounded down."""
     return total // num_experts
 
 
 def quantile_bias(required: Any, rank: int) -> Any:
     """The (q+1)-th smallest required bias of each expert, [..., T, E] -> [..., E].
 
-    With it, and the cut-offs held, q tokens have r < b and choose the expert. It is -quantile_{1-K/N} of
+    With this bias and fixed cut-offs, q tokens have r < b and select the expert. It is -quantile_{1-K/N} of
     s - α: the minimum of the dual in b_j. Where N does not divide KT, q is rounded down (Megatron-LM
-    refuses such sizes). For the (K+1)-th expert of a token r = b exactly. So an overloaded expert goes
-    down, no other one does, and at balance nothing moves if every expert is some token's (K+1)-th.
+    rejects such sizes). For the (K+1)-th expert of a token r = b exactly. So only overloaded experts
+    go down, and at balance no bias moves if every expert is some token's (K+1)-th.
     """
     if hasattr(required, "astype"):
         work = required.copy()
@@ -184,7 +184,7 @@ def binned_quantile_bias(histogram: Any, bias: Any, rank: Any, *, reach: float =
 
     rank: q, a number or [..., 1]. It lies in the bin of the exact value, so it is off by less than a bin,
     (max b - min b + 2) / M; after subtracting means by less than two. Within the bin, the c values are
-    taken as evenly spread: the i-th of them (from 0) at (i + ½) / c.
+    assumed evenly spread: the i-th of them (from 0) at (i + ½) / c.
     """
     num_bins = histogram.shape[-1]
     deep = rank if isinstance(rank, int) else rank[..., None]
@@ -197,7 +197,7 @@ def binned_quantile_bias(histogram: Any, bias: Any, rank: Any, *, reach: float =
 
 
 def blended(bias: Any, target: Any, ema: float) -> Any:
-    """ema · b + (1 - ema) · target, minus its mean over the experts (Megatron-LM's form of the memory)."""
+    """ema · b + (1 - ema) · target, minus its mean over the experts (Megatron-LM's form of the EMA)."""
     mixed = ema * bias + (1 - ema) * target
     return mixed - mixed.mean(-1)[..., None]
 

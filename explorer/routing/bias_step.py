@@ -1,7 +1,7 @@
-"""One update of the selection bias, worked out again from what was logged: counts in, the next bias out.
+"""Recompute one update of the selection bias from the logged counts: counts in, the next bias out.
 
 The arithmetic is that of training (`explorer.routing.balancing`) in training's precision, float32, so that
-the outcome can be held against the logged bias bit for bit. N experts of one layer.
+the result can be compared with the logged bias bit for bit. N experts of one layer.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from explorer.routing.balancing import bias_direction, decayed_rate, load_error
 Counts = NDArray[np.int64]
 Floats = NDArray[np.float32]
 ROUNDINGS = 8
-"""How many units in the last place a sum of fractions may be off: PyTorch adds them in another order."""
+"""Tolerance of a sum of fractions in units in the last place: PyTorch adds in another order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,12 +145,12 @@ def stated_balancer(config: Mapping[str, Any], stated: str) -> BalancerConfig | 
 
 
 def _since(balancer: BalancerConfig, step: int) -> int:
-    """From which step on the rules of `step` are in force."""
+    """The step from which the rules of `step` are in force."""
     return max((change.step for change in balancer.schedule if change.step <= step), default=0)
 
 
-def work_out(force: RuleInForce, tokens_E: Counts, before_E: Floats) -> BiasStep:
-    """Do the update: b + u · direction, operation by operation as the trainer does it in float32."""
+def recompute(force: RuleInForce, tokens_E: Counts, before_E: Floats) -> BiasStep:
+    """The update b + u · direction, with the trainer's float32 operations in the same order."""
     tokens = np.asarray(tokens_E, dtype=np.int64)
     before = np.asarray(before_E, dtype=np.float32)
     error = load_error(tokens, np.float32)

@@ -1,12 +1,12 @@
-"""When the bias alone decides between two experts: from which difference of two biases on scores have no say.
+"""When the bias alone decides between two experts: the bias difference beyond which scores do not matter.
 
 With an additive bias on scores between 0 and 1, two scores differ by less than 1; so an expert whose bias is
-more than 1 above another's comes before it for every token. That holds for sigmoid and softmax scores,
+more than 1 above another's outranks it for every token. That holds for sigmoid and softmax scores,
 with noise on the logits or without. It does not hold
 
-- for square-root softplus, whose scores have no upper end;
+- for square-root softplus, whose scores have no upper bound;
 - for a bias that multiplies: a large score still beats a small one;
-- between groups of experts, since a token may be kept out of the group of the higher bias;
+- between groups of experts, since a token may be excluded from the group with the higher bias;
 - where the rule changes the scores before the bias is added (moving quantile balancing);
 - where tokens do not choose their experts by score, as in expert choice.
 """
@@ -20,16 +20,16 @@ from explorer.config.run import RunConfig
 from explorer.errors import ExplorerError
 
 SCORE_RANGE = {"sigmoid": 1.0, "softmax": 1.0}
-"""Score function -> the largest difference of two scores; a function that is not here has no bound."""
+"""Score function -> the largest difference of two scores; other functions are unbounded."""
 
 Span = tuple[int, int | None]
 
 
 def outranking_gap(config: Mapping[str, Any], step: int) -> float | None:
-    """Difference of two biases beyond which scores have no say at `step`; None if there is none or unknown.
+    """Bias difference beyond which scores do not matter at `step`; None if there is none or unknown.
 
-    config: that of `run.json`. Unknown means that the configuration does not name its score function and
-    its rules, as with an outside training; our defaults would be a guess there.
+    config: that of `run.json`. Unknown means that the configuration lacks the score function or the rules,
+    as in imported runs; our defaults would be a guess.
     """
     run = _known(config)
     return None if run is None else _gap(run.model, run.balancer.rules_at(step))

@@ -1,7 +1,7 @@
-"""What a router made of its logits, worked out once more: scores, choice and gate weights, in numpy.
+"""Recompute a router's scores, selection and gate weights from its logits, in numpy.
 
-`explorer/model` does the same with torch; a page may not load that. Both are held against each other, and
-this module against the choices that the shipped runs recorded. Shape letters: see `explorer.model`.
+`explorer/model` does the same with torch; pages may not load that. Tests compare both, and
+this module with the selections recorded in the shipped runs. Shape letters: see `explorer.model`.
 """
 
 from collections.abc import Mapping
@@ -20,27 +20,27 @@ from explorer.routing.spec import RouteSpec, route_spec
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
 LEAST_SUM = np.float32(1e-20)
-"""Sums of scores that are divided by are at least this: all scores of a token may underflow to 0."""
+"""Minimum of a sum of scores used as a divisor: all scores of a token may underflow to 0."""
 NEEDED = ("score_func", "normalize_gates", "top_k")
-"""What a configuration must say of the model itself: our defaults are not another trainer's."""
+"""Model fields that a configuration must state: our defaults are not another trainer's."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RouterSettings(RouteSpec):
-    """How the router of a run chooses and weighs in an evaluation, where nothing is drawn at random."""
+    """Selection and gate settings of a run's router in evaluation, without randomness."""
 
     note: str = ""
-    """One sentence on what the logits alone do not tell; empty when they tell everything."""
+    """One sentence on what cannot be recomputed from the logits; empty if everything can."""
     chooses: bool = True
-    """Whether each token takes the best of its own scores, so that the choice can be worked out."""
+    """Whether tokens select by their own scores, so that the selection can be recomputed."""
     best_first: bool = True
-    """Whether the recorded experts of a token come in the order of its preference."""
+    """Whether a token's recorded experts are in order of preference."""
 
 
 def settings_of(config: Mapping[str, Any], *, top_k: int, step: int) -> RouterSettings:
     """The settings of a run's configuration (`run.json`), with the rule in force at `step`.
 
-    A configuration that is not ours, an importer's say, gives settings without a score function.
+    An imported configuration gives settings without a score function.
     """
     try:
         run = RunConfig.from_dict(dict(config)) if set(NEEDED) <= set(config.get("model", ())) else None
@@ -98,7 +98,7 @@ def scores(logits_TE: Floats, score_func: str | None) -> Floats:
 
 
 def compared(scores_TE: Floats, bias_E: Floats | None, spec: RouteSpec) -> Floats:
-    """What the choice compares, [T, E]: score with bias, -inf outside of the token's best groups."""
+    """The compared scores, [T, E]: score with bias, -inf outside the token's best groups."""
     values = scores_TE if bias_E is None else biased_scores(scores_TE, bias_E, spec.bias_form)
     groups, best = spec.num_groups, spec.top_k_groups
     if groups == best:
@@ -111,20 +111,20 @@ def compared(scores_TE: Floats, bias_E: Floats | None, spec: RouteSpec) -> Float
 
 
 def choose(compared_TE: Floats, scores_TE: Floats, spec: RouteSpec) -> Ids:
-    """The experts that each token takes, best first, int64 [T, K]; with top-p [T, E], E in an empty slot."""
+    """The selected experts of each token, best first, int64 [T, K]; with top-p [T, E], E in an empty slot."""
     order = np.argsort(-compared_TE, axis=-1, kind="stable")
     if spec.top_p is None:
         return order[:, : spec.top_k]
     usable = np.take_along_axis(compared_TE, order, -1) > -np.inf
     shares = np.take_along_axis(scores_TE, order, -1) * usable
     shares = shares / np.maximum(shares.sum(-1, keepdims=True), LEAST_SUM)
-    # Shifted, as in the model: a difference of sums may fall back below p and leave a hole in the choice.
+    # Shifted, as in the model: a difference of sums may fall back below p and leave a gap in the selection.
     before = np.pad(np.cumsum(shares, axis=-1)[:, :-1], ((0, 0), (1, 0)))
     return np.where((before < spec.top_p) & usable, order, compared_TE.shape[-1])
 
 
 def gates(logits_TE: Floats, chosen_TK: Ids, spec: RouteSpec) -> Floats:
-    """Gate weights of the chosen experts, [T, K], from unbiased scores; 0 in an empty slot."""
+    """Gate weights of the selected experts, [T, K], from unbiased scores; 0 in an empty slot."""
     if spec.weighs_by is None:
         raise ValueError("gates need a score function, which this run does not name")
     weighing = scores(logits_TE, spec.weighs_by)
@@ -132,7 +132,7 @@ def gates(logits_TE: Floats, chosen_TK: Ids, spec: RouteSpec) -> Floats:
 
 
 def gate_divisor(weighing_TE: Floats, chosen_TK: Ids, spec: RouteSpec) -> Floats:
-    """The sum by which a token's gates are divided, [T, 1]; 1 where they are not."""
+    """The divisor of a token's gates, [T, 1]; 1 without normalisation."""
     if spec.divide_by == "all":
         return np.asarray(np.maximum(weighing_TE.sum(-1, keepdims=True), LEAST_SUM))
     if spec.divide_by == "chosen":
@@ -142,13 +142,13 @@ def gate_divisor(weighing_TE: Floats, chosen_TK: Ids, spec: RouteSpec) -> Floats
 
 
 def picked(values_TE: Floats, chosen_TK: Ids) -> Floats:
-    """The values of the chosen experts, [T, K]; 0 where a slot is empty (id E)."""
+    """The values of the selected experts, [T, K]; 0 where a slot is empty (id E)."""
     padded = np.concatenate([values_TE, np.zeros((len(values_TE), 1), values_TE.dtype)], axis=-1)
     return np.take_along_axis(padded, chosen_TK, axis=-1)
 
 
 def ranks(compared_TE: Floats) -> Ids:
-    """Place of every expert among those of its token, from 1, [T, E]."""
+    """Rank of every expert for its token, from 1, [T, E]."""
     order = np.argsort(-compared_TE, axis=-1, kind="stable")
     place = np.empty_like(order)
     np.put_along_axis(place, order, np.arange(1, order.shape[-1] + 1)[None, :], axis=-1)
@@ -156,12 +156,12 @@ def ranks(compared_TE: Floats) -> Ids:
 
 
 def same_sets(first_TK: Ids, second_TK: Ids, num_experts: int) -> NDArray[np.bool_]:
-    """Whether two choices of a token are the same set of experts, bool [T]."""
+    """Whether two selections of a token are the same set of experts, bool [T]."""
     return np.asarray((members(first_TK, num_experts) == members(second_TK, num_experts)).all(-1))
 
 
 def members(chosen_TK: Ids, num_experts: int) -> NDArray[np.bool_]:
-    """Whether a token has an expert, [T, E]."""
-    found = np.zeros((len(chosen_TK), num_experts + 1), dtype=bool)
-    np.put_along_axis(found, np.clip(chosen_TK, 0, num_experts), True, axis=-1)
-    return found[:, :num_experts]
+    """Whether a token has selected an expert, [T, E]."""
+    mask = np.zeros((len(chosen_TK), num_experts + 1), dtype=bool)
+    np.put_along_axis(mask, np.clip(chosen_TK, 0, num_experts), True, axis=-1)
+    return mask[:, :num_experts]

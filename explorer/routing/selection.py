@@ -1,8 +1,8 @@
-"""Top-K by a threshold, as a mask: who is chosen, and how often, without sorting anything.
+"""Top-K by a threshold, as a mask, and its counts, without sorting.
 
 Counting the scores at or above each row's K-th largest is several times faster than listing the
 top K and counting the list. Rows in which more than K scores reach the threshold (ties) are
-corrected: of equal scores those of lower expert index are chosen, as in `routing_math.choose`.
+corrected: of equal scores those with the lower expert index are selected, as in `routing_math.choose`.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ F32: np.dtype[np.floating] = np.dtype(np.float32)
 
 
 class Selector:
-    """Chooses the top K of every row; the memory it needs is kept from call to call."""
+    """Selects the top K of every row; reuses its memory between calls."""
 
     def __init__(
         self, num_tokens: int, num_experts: int, top_k: int, dtype: np.dtype[np.floating] = F32
@@ -24,12 +24,12 @@ class Selector:
         self._mask: Mask = np.empty((num_tokens, num_experts), dtype=np.bool_)
 
     def choose(self, scores: Floats) -> tuple[Mask, NDArray[np.int64]]:
-        """scores: [T, E]. Returns the chosen ones [T, E] (overwritten by the next call) and counts [E]."""
+        """scores: [T, E]. Returns the mask [T, E] (overwritten by the next call) and counts [E]."""
         mask = self.mask(scores)
         return mask, column_counts(mask)
 
     def mask(self, scores: Floats) -> Mask:
-        """Only who is chosen, [T, E]; overwritten by the next call."""
+        """Only the mask, [T, E]; overwritten by the next call."""
         place = self.num_experts - self.top_k
         np.copyto(self._work, scores)
         self._work.partition(place, axis=1)
@@ -41,13 +41,13 @@ class Selector:
 
 
 def choose(scores: Floats, top_k: int) -> Mask:
-    """The top K of every row as a mask of its own. [T, E] -> [T, E]."""
+    """The top K of every row as a new mask. [T, E] -> [T, E]."""
     tokens, experts = scores.shape
     return Selector(tokens, experts, top_k, scores.dtype).mask(scores)
 
 
 def column_counts(mask: Mask) -> NDArray[np.int64]:
-    """How many rows chose each expert, [T, E] -> [E]."""
+    """Number of rows that selected each expert, [T, E] -> [E]."""
     # Bytes of up to 255 rows are summed as bytes, which is what makes it fast.
     rows, columns = mask.shape
     whole = rows // 240 * 240
@@ -57,7 +57,7 @@ def column_counts(mask: Mask) -> NDArray[np.int64]:
 
 
 def break_ties(scores: Floats, threshold: Floats, mask: Mask, top_k: int) -> None:
-    """Leave exactly K chosen in every row of `mask`: of equal scores the first ones."""
+    """Leave exactly K selected in every row of `mask`: the first of equal scores."""
     rows = np.flatnonzero(mask.sum(1) != top_k)
     above = scores[rows] > threshold[rows]
     tied = scores[rows] == threshold[rows]

@@ -1,4 +1,4 @@
-"""How the tokens of a layer choose experts and weigh them: one frozen value that torch and numpy read alike.
+"""Selection and gate settings of a layer: one frozen value for both torch and numpy.
 
 Shape letters: see `explorer.model`.
 """
@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from explorer.config.model import ModelConfig
 
 EXPERTS_TAKE = ("expert_choice", "expert_threshold")
-"""Routings in which experts take tokens; a gate is then the score itself."""
+"""Routings in which experts select tokens; a gate is then the score itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """The rule by which tokens choose from compared scores."""
+    """The rule by which tokens select from compared scores."""
 
     top_k: int
-    """K. With top-p the number of experts that a token is planned to have, which capacity is counted from."""
+    """K. With top-p, the nominal number of experts per token, from which capacity is computed."""
     num_groups: int = 1
     top_k_groups: int = 1
     top_p: float | None = None
@@ -24,14 +24,14 @@ class Selection:
 
 @dataclass(frozen=True, kw_only=True)
 class RouteSpec(Selection):
-    """Selection, and how logits become scores and gates."""
+    """Selection, and the functions from logits to scores and gates."""
 
     score_func: str | None = "sigmoid"
-    """None: a run of another trainer does not say, so there are logits and no scores."""
+    """None: unknown, as in imported runs, so that there are logits but no scores."""
     gate_func: str | None = None
-    """Function of the gates where it is not `score_func`."""
+    """Function of the gates, if not `score_func`."""
     divide_by: str = "chosen"
-    """By which sum the gates are divided, see `divisor`: chosen, all or nothing."""
+    """Divisor of the gates, see `divisor`: chosen, all or nothing."""
     route_scale: float = 1.0
     """Factor on every gate."""
     bias_form: str = "additive"
@@ -46,7 +46,7 @@ class RouteSpec(Selection):
 def route_spec(model: ModelConfig, *, is_training: bool, bias_form: str | None = None) -> RouteSpec:
     """The specification of a model's layers; in evaluation `eval_top_k` may replace top_k and top_p.
 
-    How gates are divided follows from how the model trains, whatever the K of the evaluation.
+    The divisor follows from training, regardless of K in evaluation.
     """
     top_k, top_p = model.top_k, model.top_p
     if model.eval_top_k is not None and not is_training:
@@ -66,11 +66,11 @@ def route_spec(model: ModelConfig, *, is_training: bool, bias_form: str | None =
 
 
 def divisor(normalize_gates: bool, top_k: int, top_p: float | None = None) -> str:
-    """By which sum a model divides its gates: that of the scores chosen, of all scores, or by nothing.
+    """The divisor of a model's gates: the sum of the selected scores, of all scores, or none.
 
     chosen   the usual, for two and more experts: the gates of a token sum to one
-    nothing  as asked; and always for K = 1, where the gate would be 1 whatever the router says, so that
-             the language loss could not reach the router
+    nothing  without `normalize_gates`; and always for K = 1, where the gate would be a constant 1, so
+             that the router would get no gradient from the language loss
     all      with top-p, where a token may have one expert: the gates are the normalised scores
              themselves, as in arXiv 2403.07652 (there a softmax)
     """

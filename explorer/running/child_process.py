@@ -1,7 +1,7 @@
-"""A training in a process of its own: `python -m explorer train … --control-stdin`.
+"""A training run in a child process: `python -m explorer train … --control-stdin`.
 
-The child reads commands from a pipe that this process keeps open. When this process ends, however it ends,
-the pipe closes and the child stops by itself after its current step.
+The child reads commands from a pipe that this process keeps open. When this process ends for any reason,
+the pipe closes and the child stops after its current step.
 """
 
 import json
@@ -19,11 +19,11 @@ from typing import IO
 from explorer.running.jobs import Job
 
 MOST_OUTPUT = 1_000_000
-"""Bytes of standard error that are read while a training goes on, which pages do twice a second."""
+"""Bytes of standard error read while a run trains; pages read it twice a second."""
 
 
 def train_arguments(job: Job, config_file: Path) -> list[str]:
-    """The options of `explorer train` for a job whose configuration lies in `config_file`."""
+    """The options of `explorer train` for a job with its configuration in `config_file`."""
     common = ["--json", "--control-stdin"]
     if job.resume:
         return ["--resume", str(job.path), *common]
@@ -34,14 +34,14 @@ def train_arguments(job: Job, config_file: Path) -> list[str]:
 
 
 class LocalProcess:
-    """A training on this machine."""
+    """A training process on this machine."""
 
     def __init__(self, job: Job, command: Sequence[str] | None = None, niceness: int = 0) -> None:
-        """command: what stands before the options of `explorer train`, by default this interpreter.
+        """command: the command before the options of `explorer train`, by default this interpreter.
         niceness: of the child; 0 leaves that of this process. Raises OSError if it does not start."""
         command = command or (sys.executable, "-m", "explorer", "train")
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `release`)
-        # In the temporary folder and not among the runs, until the training has ended.
+        # In the temporary folder, not among the runs, until the training has ended.
         handle, name = tempfile.mkstemp(prefix=f"{job.run_id}-", suffix=".json")
         self._config_file = Path(name)
         try:
@@ -52,12 +52,12 @@ class LocalProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=self._errors,
-                # Ctrl-C in the terminal reaches this process alone, which then closes the pipes.
+                # Ctrl-C in the terminal reaches only this process, which then closes the pipes.
                 start_new_session=True,
                 env={
                     **os.environ,
                     "OMP_NUM_THREADS": str(job.config.training.num_threads),
-                    # What it writes to standard error is read by `output`.
+                    # `output` reads its standard error.
                     "PYTHONIOENCODING": "utf-8",
                 },
             )
@@ -80,7 +80,7 @@ class LocalProcess:
         return self._process.poll()
 
     def send(self, line: bytes) -> bool:
-        # Up to this length a pipe takes a line as a whole or not at all.
+        # Up to this length a write to a pipe is atomic.
         if len(line) > getattr(select, "PIPE_BUF", 512):
             return False
         try:
@@ -101,7 +101,7 @@ class LocalProcess:
                 self._errors.seek(0)
                 text = self._errors.read()
             elif hasattr(os, "pread"):
-                # From the beginning of the file without moving its position, which the training shares.
+                # From the beginning of the file without moving its position, which the child shares.
                 text = os.pread(self._errors.fileno(), MOST_OUTPUT, 0)
         return text.decode("utf-8", "replace")
 

@@ -1,4 +1,4 @@
-"""Train a run into a run folder: the wiring of corpus, trainer and recorder.
+"""Train a run into a run folder: wire up corpus, trainer and recorder.
 
 The only place where training and recording meet; the command line and the benchmarks call it.
 """
@@ -28,24 +28,24 @@ CHECKPOINTS = "checkpoints"
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedRun:
-    """A recorded run and how it ended."""
+    """A recorded run and its outcome."""
 
     run_id: str
     path: Path
     config: RunConfig
-    """As it ended: with the changes of rules that were asked for on the way."""
+    """The final configuration, including rule changes requested during the run."""
     result: TrainResult
 
 
 def package_versions() -> dict[str, str]:
-    """What the numbers of a run may depend on."""
-    found = {"python": platform.python_version(), "explorer": __version__}
+    """Versions of packages that may affect a run's results."""
+    versions = {"python": platform.python_version(), "explorer": __version__}
     for package in ("torch", "numpy", "tokenizers"):
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def train_run(
@@ -59,9 +59,9 @@ def train_run(
     on_step: Callable[[int, int], None] | None = None,
     switches: Switches = NO_SWITCHES,
 ) -> TrainedRun:
-    """Train and record a new run; a bad configuration writes nothing.
+    """Train and record a new run; an invalid configuration writes nothing.
 
-    Under `torchrun` every process calls this, and the first one records.
+    Under `torchrun` every process calls this, and rank 0 records.
     """
     device = pick_device(config.training.device)
     _check_fits(config, device.type)
@@ -83,7 +83,7 @@ def train_run(
                 versions=package_versions(),
             )
             recorder = FolderRecorder.create(runs_dir, info)
-        path = ranks.tell(recorder.path.resolve() if recorder else None)
+        path = ranks.broadcast(recorder.path.resolve() if recorder else None)
         return _train(config, recorder, path, corpus, None, ranks, should_stop, on_step, switches)
 
 
@@ -94,7 +94,7 @@ def resume_run(
     on_step: Callable[[int, int], None] | None = None,
     switches: Switches = NO_SWITCHES,
 ) -> TrainedRun:
-    """Go on with a stopped or killed run from its newest checkpoint, or from step 0 without one."""
+    """Resume a stopped or killed run from its newest checkpoint, or from step 0 without one."""
     config = RunConfig.from_dict(RunFolder(path).info.config)
     device = pick_device(config.training.device)
     _check_fits(config, device.type)
@@ -106,7 +106,7 @@ def resume_run(
             _check_resumable(RunFolder(path), corpus)
             start = latest_step(path / CHECKPOINTS)
             recorder = FolderRecorder.resume(path, first_step=start or 0)
-        start = ranks.tell(start)
+        start = ranks.broadcast(start)
         return _train(config, recorder, path.resolve(), corpus, start, ranks, should_stop, on_step, switches)
 
 

@@ -1,4 +1,4 @@
-"""A training to be run in a child process: its configuration, its folder and its state."""
+"""A training job for a child process: its configuration, folder and state."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,7 +16,7 @@ OPEN_STATES = ("waiting", "training", "stopping")
 
 
 class Child(Protocol):
-    """A started training, as the queue sees it: what another launcher has to offer."""
+    """Interface of a started training process, to be implemented by launchers."""
 
     pid: int
 
@@ -24,19 +24,19 @@ class Child(Protocol):
         """The exit code, negative for a signal; None while it runs."""
 
     def send(self, line: bytes) -> bool:
-        """Write one line of `explorer.running.messages`. Never waits; False if it cannot be delivered."""
+        """Write one line of `explorer.running.messages`. Never blocks; False if it cannot be delivered."""
 
     def hang_up(self) -> None:
-        """Close the pipe, which asks for a stop too."""
+        """Close the pipe, which also requests a stop."""
 
     def output(self) -> str:
-        """What it has written to standard error; empty after `release`."""
+        """Its standard error so far; empty after `release`."""
 
     def end(self, deadline: float) -> None:
-        """Wait until `deadline` (of `time.monotonic`), then kill it."""
+        """Wait until `deadline` (`time.monotonic`), then kill it."""
 
     def release(self) -> None:
-        """Free what only a living training needs; called once it has ended."""
+        """Free the resources of the process; called once it has ended."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -48,16 +48,16 @@ class Job:
     runs: Path
     """The folder that holds the run folder."""
     preset: str | None = None
-    """Gives a rule the settings that its text leaves open."""
+    """Preset for settings that a rule's text omits."""
     resume: bool = False
-    """Continue the run in `path` from its newest checkpoint; its folder has the configuration."""
+    """Resume the run in `path` from its newest checkpoint; its folder holds the configuration."""
     state: str = "waiting"
     """waiting, training, stopping, ended (as asked, or with its last step), failed or cancelled."""
     problem: str = ""
-    """Why it failed, one sentence that begins with the run id."""
+    """Reason of a failure: one sentence that begins with the run id."""
     child: Child | None = field(default=None, repr=False)
     sent_rules: list[str] = field(default_factory=list)
-    """The rules of every switch that was sent, as typed; see `RunQueue.answers`."""
+    """The rules of every rule switch sent, as typed; see `RunQueue.answers`."""
 
     @property
     def path(self) -> Path:
@@ -71,36 +71,36 @@ class Job:
 
     @property
     def status(self) -> RunStatus | None:
-        """What the run says of itself; None before there is a run folder."""
+        """The run's status; None before there is a run folder."""
         return read_status(self.path) if self.path.exists() else None
 
     @property
     def steps_done(self) -> int:
-        """Optimizer steps that the run has recorded so far."""
+        """Optimizer steps recorded so far."""
         status = self.status
         return 0 if status is None else status.last_step + 1
 
     @property
     def failure(self) -> str:
-        """Why a job that is no longer open did not finish its run; empty when it did."""
+        """Why a closed job did not finish its run; empty if it did."""
         status = self.status
         if self.state == "ended" and status is not None and status.state == "finished":
             return ""
         return self.problem or f"{self.run_id}: {reason('', 0)}"
 
     def rules_of(self, text: str) -> tuple[Rule, ...]:
-        """The rules that a text means for this training. Raises ConfigError if they do not fit it."""
+        """Parse rules for this job. Raises ConfigError if they do not fit it."""
         rules = parse_rules(text, RULE_DEFAULTS.get(self.preset or ""))
         self.under(rules)
         return rules
 
     def under(self, rules: tuple[Rule, ...]) -> RunConfig:
-        """The training under these rules alone, as after a switch: it keeps nothing of earlier rules."""
+        """The configuration under these rules alone, as after a switch, without earlier rules."""
         return replace(self.config, balancer=BalancerConfig(rules=rules))
 
 
 def is_already_finished(job: Job) -> bool:
-    """Whether the run folder holds the finished run of this very configuration.
+    """Whether the run folder holds a finished run of exactly this configuration.
 
     Raises RunFolderError for a folder with anything else: an unfinished run, or another configuration.
     """

@@ -1,19 +1,19 @@
-"""Why a training that runs as a child process did not finish, in its own words where it had any."""
+"""Why a child process did not finish its run, from its own error message where there is one."""
 
 import signal
 
 SENTENCE = "explorer train: "
-"""How the sentence of a child begins."""
+"""Prefix of a child's error message."""
 
 
-def reason(said: str, code: int) -> str:
-    """Its own sentence, or what ended it, or the last line of its traceback.
+def reason(output: str, code: int) -> str:
+    """Its error message, or the signal that ended it, or the last line of its traceback.
 
-    said: its standard error. code: as `subprocess` has it, minus the signal where one ended the process.
+    output: its standard error. code: as `subprocess` has it, minus the signal where one ended the process.
     """
     if code == 0:
         return "the training was stopped; resume it with train --resume, or delete it."
-    lines = [line for line in said.splitlines() if line.strip()]
+    lines = [line for line in output.splitlines() if line.strip()]
     for line in reversed(lines):
         if line.startswith(SENTENCE):
             return line.removeprefix(SENTENCE)

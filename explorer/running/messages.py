@@ -1,4 +1,4 @@
-"""The lines between a training and the process that started it (`train --control-stdin`).
+"""Messages between a training process and its parent (`train --control-stdin`).
 
 Its standard input takes one JSON object per line; its standard error answers in sentences:
 
@@ -10,17 +10,17 @@ control: switch to 'loss_free:u=0.003': from step 12 on loss-free u=0.003.
 import json
 
 PREFIX = "control: "
-"""How the sentence of a training about its commands begins."""
+"""Prefix of a training process's answers to commands."""
 SWITCH = "switch to "
 
 
 def stop_line() -> bytes:
-    """Ask a training to end after its current step."""
+    """Message that asks a run to stop after its current step."""
     return _line({"command": "stop"})
 
 
 def switch_line(rules: str) -> bytes:
-    """Ask a training to go on under other rules, in the text form of `explorer.config.rule_text`."""
+    """Message that asks for other rules, in the text form of `explorer.config.rule_text`."""
     return _line({"command": "switch", "rules": rules})
 
 
@@ -29,6 +29,6 @@ def _line(message: dict[str, str]) -> bytes:
 
 
 def switch_answers(output: str) -> list[str]:
-    """The answers to switches in a training's standard error, in order, without the prefix."""
+    """The answers to rule switches in a child's standard error, in order, without the prefix."""
     lines = output.splitlines()
     return [line.removeprefix(PREFIX) for line in lines if line.startswith(PREFIX + SWITCH)]

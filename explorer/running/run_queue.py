@@ -1,14 +1,14 @@
 """One queue of trainings in child processes, for the command line and for the app.
 
     with RunQueue(at_once=2) as queue:
-        for job in queue.run(jobs):         # each job as it ends, in whatever order
+        for job in queue.run(jobs):         # each job as it ends, in any order
             print(job.run_id, job.failure or "finished")
 
-or, as a server does, `queue.add(jobs)` at any time and `queue.jobs()` to look at them. A thread starts the
-next training when one ends. A training that fails, or cannot even be started, says why in `Job.problem`
-and leaves the others alone. Leaving the block (an error and KeyboardInterrupt included, which
-`explorer.cli.interrupts` makes of SIGINT, SIGTERM and SIGHUP) stops every training after its current step.
-If this process is killed, the trainings notice it by their pipes.
+or, as a server does, `queue.add(jobs)` at any time and `queue.jobs()` to list them. A thread starts the
+next job when one ends. A job that fails, or cannot even be started, has the reason in `Job.problem`
+and does not affect the others. Leaving the block (also by an error or by KeyboardInterrupt, into which
+`explorer.cli.interrupts` turns SIGINT, SIGTERM and SIGHUP) stops every run after its current step.
+If this process is killed, the children notice it by their pipes.
 
 Where a training runs is decided by `launch`: any function from a job to a `Child`.
 """
@@ -26,16 +26,16 @@ from explorer.running.messages import stop_line, switch_answers, switch_line
 
 POLL_S = 0.1
 STOP_GRACE_S = 30.0
-"""Time that trainings have for their current step and their last rows before they are killed."""
+"""Time for children to finish their current step and their last rows before they are killed."""
 INTERRUPTED = 130
-"""Exit code of a training after the second Ctrl-C; it was asked to end, too."""
+"""Exit code of a child after the second Ctrl-C; it was asked to stop, too."""
 
 
 class RunQueue:
     """Starts, queues, switches and stops trainings. Safe to call from any thread."""
 
     def __init__(self, at_once: int, launch: Callable[[Job], Child] = LocalProcess) -> None:
-        """at_once: trainings at the same time. launch: raises any exception if a training does not start."""
+        """at_once: maximum number of jobs at a time. launch: raises any exception if a job does not start."""
         self.at_once = at_once
         self._launch = launch
         self._jobs: list[Job] = []
@@ -52,9 +52,9 @@ class RunQueue:
         self.close()
 
     def add(self, jobs: Iterable[Job]) -> None:
-        """Queue trainings, all or none, and start as many as there are free places.
+        """Queue all jobs or none, and start as many as there are free slots.
 
-        Raises ConfigError when two of one run id would be in the queue. A closed queue cancels them.
+        Raises ConfigError for a run id that would be queued twice. A closed queue cancels them.
         """
         jobs = list(jobs)
         with self._lock:
@@ -73,7 +73,7 @@ class RunQueue:
                 self._thread.start()
 
     def run(self, jobs: Iterable[Job], on_poll: Callable[[], None] = lambda: None) -> Iterator[Job]:
-        """Queue trainings and yield each as soon as it is no longer open.
+        """Queue jobs and yield each as soon as it is closed.
 
         on_poll: called about every `POLL_S` seconds in between, e.g. to move a progress bar.
         """
@@ -89,40 +89,40 @@ class RunQueue:
             yield from done
 
     def jobs(self) -> list[Job]:
-        """Every training that was added and not forgotten, oldest first."""
+        """Every job that was added and not forgotten, oldest first."""
         with self._lock:
             self._reap()
             return list(self._jobs)
 
     def open_jobs(self) -> list[Job]:
-        """Those that wait, train or are about to stop."""
+        """The jobs that are queued, training or about to stop."""
         return [job for job in self.jobs() if job.is_open]
 
     def find(self, run_id: str) -> Job | None:
-        """The training with this run id."""
+        """The job with this run id."""
         return next((job for job in self.jobs() if job.run_id == run_id), None)
 
     def forget(self, jobs: Iterable[Job]) -> None:
-        """Drop trainings that are no longer open from the list; their runs stay on disk."""
+        """Drop closed jobs from the list; their runs stay on disk."""
         with self._lock:
             dropped = [job for job in jobs if not job.is_open]
             self._jobs = [job for job in self._jobs if job not in dropped]
 
     def stop_job(self, run_id: str) -> None:
-        """Ask a training to stop after its current step, or cancel it if it waits."""
+        """Ask a run to stop after its current step, or cancel its job if it is queued."""
         with self._lock:
             self._stop([job for job in self._jobs if job.run_id == run_id])
 
     def stop_all(self) -> None:
-        """Ask every training to stop, and cancel those that wait."""
+        """Ask every run to stop, and cancel queued jobs."""
         with self._lock:
             self._stop(self._jobs)
 
     def switch_rules(self, run_id: str, text: str) -> None:
-        """Tell a training to go on under other rules, e.g. `loss_free:u=0.003` or `none`.
+        """Ask a run to continue under other rules, e.g. `loss_free:u=0.003` or `none`.
 
-        Never waits for the training, which answers in its own time (`answers`). Raises ConfigError for rules
-        that do not fit the run, TrainingError when it does not train or does not listen.
+        Does not wait for the answer (`answers`). Raises ConfigError for rules that do not fit the run,
+        TrainingError if it is not training or does not read its pipe.
         """
         with self._lock:
             job = self.find(run_id)
@@ -137,13 +137,13 @@ class RunQueue:
             job.sent_rules.append(text)
 
     def answers(self, run_id: str) -> list[str]:
-        """What a training has answered to its switches: one sentence each, in order; [] once it has ended."""
+        """A run's answers to its rule switches, one sentence each, in order; [] once it has ended."""
         with self._lock:
             job = self.find(run_id)
             return [] if job is None or job.child is None else switch_answers(job.child.output())
 
     def close(self) -> None:
-        """Stop everything and wait for it; nothing starts any more."""
+        """Stop all jobs and wait for them; no further job starts."""
         with self._lock:
             self._closing.set()
             self._stop(self._jobs)
@@ -165,11 +165,11 @@ class RunQueue:
             elif job.state == "training" and job.child is not None:
                 job.state = "stopping"
                 if not job.child.send(stop_line()):
-                    # It does not read: the end of its pipe is a command, too.
+                    # It does not read its pipe; closing the pipe is a command, too.
                     job.child.hang_up()
 
     def _watch(self) -> None:
-        """Notice the end of trainings and start the next, until the queue is closed."""
+        """Detect jobs that end and start the next, until the queue is closed."""
         while not self._closing.wait(POLL_S):
             with self._lock:
                 self._reap()
@@ -200,5 +200,5 @@ class RunQueue:
         try:
             job.child = self._launch(job)
             job.state = "training"
-        except Exception as error:  # whatever a launcher raises: the jobs behind this one must start
+        except Exception as error:  # any error of a launcher: the jobs after this one must start
             job.state, job.problem = "failed", f"{job.run_id}: the training could not be started ({error})."

@@ -1,6 +1,6 @@
-"""Balanced routing as an assignment problem, and the dual that the bias rules walk down.
+"""Balanced routing as an assignment problem, and the dual that the bias rules descend.
 
-γ [T, E] scores, x [T, E] in {0, 1} the choice, L = K·T/E the balanced load, p [E] the prices, which are
+γ [T, E] scores, x [T, E] in {0, 1} the selection, L = K·T/E the balanced load, p [E] the prices, which are
 the biases of the router:
 
     primal      max Σ γ x   with Σ_k x_ik = K for every token and Σ_i x_ik = L for every expert
@@ -44,10 +44,10 @@ def dual(scores: Floats, prices: F64, top_k: int) -> float:
 
 
 class PoolDual:
-    """D(p) of the same many tokens again and again, several times quicker than `dual`.
+    """D(p) for repeated evaluation on the same tokens, several times faster than `dual`.
 
-    Expert by expert, each token's K best so far are kept in order, so every operation runs over all tokens in
-    one piece of memory. Where K is more than half of E, the E - K worst are kept and left out.
+    Experts are processed one by one, keeping each token's K best so far in order, so that every operation
+    runs over all tokens in contiguous memory. If K is more than half of E, the E - K worst are kept instead.
     """
 
     def __init__(self, scores: Floats, top_k: int) -> None:
@@ -60,7 +60,8 @@ class PoolDual:
         self._work = np.empty((2, tokens), dtype=scores.dtype)
 
     def __call__(self, prices: F64) -> float:
-        """prices [E], rounded to the type of the scores as `dual` gets them; total score of all tokens."""
+        """prices [E], rounded to the type of the scores as in `dual`; returns the total score of all
+        tokens."""
         rounded = np.asarray(prices).astype(self._columns.dtype)
         keep, pass_on = (np.minimum, np.maximum) if self._worst else (np.maximum, np.minimum)
         self._kept.fill(np.inf if self._worst else -np.inf)
@@ -80,7 +81,7 @@ class PoolDual:
 
 
 def lagrangian(scores: Floats, chosen: Mask, prices: F64, top_k: int) -> float:
-    """Λ(x, p) for a choice that need not be the best one under these prices."""
+    """Λ(x, p) for any selection, not necessarily the best one under these prices."""
     excess = column_counts(chosen) - balanced_load(scores, top_k)
     return float(scores[chosen].sum(dtype=np.float64) + prices @ excess)
 
@@ -98,32 +99,32 @@ class Optimum:
 def lp_optimum(scores: Floats, top_k: int) -> Optimum:
     """The exact optimum by linear programming (HiGHS). scores [T, E].
 
-    Meant for up to about 20,000 numbers. K·T/E need not be an integer: the relaxation, and with it the
-    minimum of D, exists all the same. Raises RuntimeError if the solver gives up.
+    Meant for up to about 20,000 scores. K·T/E need not be an integer: the relaxation, and with it the
+    minimum of D, still exists. Raises RuntimeError if the solver gives up.
     """
     tokens, experts = scores.shape
     by_token = kron(identity(tokens), np.ones((1, experts)))
     by_expert = kron(np.ones((1, tokens)), identity(experts))
     target = np.concatenate([np.full(tokens, top_k), np.full(experts, balanced_load(scores, top_k))])
-    found = linprog(
+    solution = linprog(
         -np.asarray(scores, dtype=np.float64).ravel(),
         A_eq=csr_array(vstack([by_token, by_expert])),
         b_eq=target,
         bounds=(0, 1),
         method="highs",
     )
-    if found.status != 0:
-        raise RuntimeError(f"the linear program was not solved: {found.message}")
-    # HiGHS minimises -Σγx, and one slot more for expert k changes that by p_k.
-    prices = np.asarray(found.eqlin.marginals[tokens:], dtype=np.float64)
-    return Optimum(value=-float(found.fun), prices=prices - prices.mean())
+    if solution.status != 0:
+        raise RuntimeError(f"the linear program was not solved: {solution.message}")
+    # HiGHS minimises -Σγx, and one more slot for expert k changes that by p_k.
+    prices = np.asarray(solution.eqlin.marginals[tokens:], dtype=np.float64)
+    return Optimum(value=-float(solution.fun), prices=prices - prices.mean())
 
 
 def minimise_dual(scores: Floats, top_k: int, iterations: int = 60) -> Optimum:
     """A minimum of D for many tokens, where a linear program would take too long.
 
     D is piecewise linear, but with thousands of tokens it is smooth enough for L-BFGS; small subgradient
-    steps polish it. `value` is at least the true minimum; the tests set it against the linear program.
+    steps refine it. `value` is at least the true minimum; tests compare it with the linear program.
     """
     tokens, experts = scores.shape
     load, kind = balanced_load(scores, top_k), scores.dtype
@@ -135,7 +136,7 @@ def minimise_dual(scores: Floats, top_k: int, iterations: int = 60) -> Optimum:
         rounded = prices.astype(kind)
         compared = scores + rounded
         chosen, counts = select.choose(compared)
-        # Σ of the chosen scores, then the prices: what the top K of their sum adds up to.
+        # The sum of the top K of scores plus prices.
         value = float(np.einsum("te,te->", scores, chosen, dtype=np.float64)) + float(
             rounded.astype(np.float64) @ (counts - load)
         )

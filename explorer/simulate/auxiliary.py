@@ -1,14 +1,14 @@
-"""The auxiliary loss as what it does to the experts' offsets; a model of it, not the thing itself.
+"""A model of the auxiliary loss: its effect on the experts' logit offsets.
 
-The loss is L = E · Σ_i f_i · P_i with f_i = c_i / (K·T), the share of the assignments, and P_i the
+The loss is L = E · Σ_i f_i · P_i with f_i = c_i / (K·T), the load fraction, and P_i the
 mean over tokens of the score divided by the token's sum of scores (Switch Transformer,
 arXiv 2101.03961, in the form for any K; scores of a sigmoid are normalised as in DeepSeek-V3,
 arXiv 2412.19437). f is held constant, as in training; the gradient of P with respect to the
 offsets is exact.
 
-What it is not: in a model the same gradient reaches router and trunk through every token, an
-optimizer such as Adam rescales it, and the language loss pulls the other way. Here nothing resists,
-so the rate only sets the speed, and the price in language loss is not visible.
+Limits: in a real model the same gradient reaches router and trunk through every token, an
+optimizer such as Adam rescales it, and the language loss counteracts it. Here nothing
+does, so the rate only sets the speed, and the cost in language loss is not visible.
 """
 
 import numpy as np
@@ -23,7 +23,7 @@ def normalised(scores: NDArray[np.floating]) -> NDArray[np.floating]:
 
 
 def loss_gradient(scores: NDArray[np.floating], counts: NDArray[np.int64], score_function: str) -> F64:
-    """dL / d offset, [E]: what one unit more of an expert's logit, for all tokens, does to the loss.
+    """dL / d offset, [E]: the derivative of the loss by an expert's logit offset over all tokens.
 
     With q = s / Σs and w = ds/do / Σs, dL/do_j = E · mean_t w_j (f_j - Σ_i f_i q_i). Softmax: w = s,
     sigmoid: w = s (1 - s) / Σs.

@@ -1,12 +1,12 @@
-"""A bias rule as a descent on the dual, step by step on frozen scores: what each step promised and did.
+"""A bias rule as descent on the dual, on frozen scores: predicted and actual progress per step.
 
 One step goes from (x, p) to (x⁺, p⁺), with A the loads of x. Derived here:
 
     D(p⁺) - D(p) = Σ_k Δp_k (A_k - L) + B,   B = D(p⁺) - Λ(x, p⁺) ≥ 0
 
-B is the switching benefit, the score gained by choosing anew under the new prices. For every rule that
-moves against the gradient the first term is negative: the promise. **The step improves if and only if B
-does not exceed the promise.** Each switched slot gains at most max Δp - min Δp, so
+B is the switching benefit, the score gained by reselecting under the new prices. For every rule that moves
+against the gradient the first term is negative: the predicted decrease, called the promise. **The step
+improves if and only if B does not exceed the promise.** Each switched slot gains at most max Δp - min Δp, so
 
     switched slots · (max Δp - min Δp) ≤ promise
 
@@ -35,13 +35,13 @@ I64 = NDArray[np.int64]
 
 CLASSES = ("over", "exact", "under")
 VERDICTS = ("sure", "improves", "worse", "rests")
-"""sure: the sufficient condition holds and D falls. improves: it does not hold, but D falls all the same.
+"""sure: the sufficient condition holds and D falls. improves: it does not hold, but D still falls.
 worse: D rises. rests: D stays."""
 ROUNDING = 1e-9
-"""Differences of D below this share of it are rounding."""
+"""Relative differences of D below this are rounding."""
 TIE_ROUNDING = 16 * float(np.finfo(np.float64).eps)
-"""Two price changes that differ by less than this share of the numbers compared are equal: the quantile rule
-makes tokens tie exactly, and rounding decides between them."""
+"""Two price changes with a smaller relative difference are equal: the quantile rule
+produces exact ties, and rounding decides between them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,11 +57,11 @@ class Descent:
     dual: F64
     """[S + 1] D(p), total score."""
     promise: F64
-    """[S] -Σ Δp (A - L), the fall of D if no token changed its experts."""
+    """[S] -Σ Δp (A - L), the decrease of D if no token changed its experts."""
     benefit: F64
-    """[S] B, what changing experts takes away from the promise."""
+    """[S] B, the part of the promise lost to tokens that change experts."""
     switched: I64
-    """[S] slots that changed hands."""
+    """[S] switched slots."""
     condition: NDArray[np.bool_]
     """[S] whether the sufficient condition holds."""
     verdict: NDArray[np.int64]
@@ -69,7 +69,7 @@ class Descent:
     moves: I64
     """[3, 3] removed x added pairs of all steps and tokens, from class (row) to class (column)."""
     violations: int
-    """Pairs that go against the rule's own preference, Δp_k' < Δp_k beyond rounding; 0 by the theorem."""
+    """Pairs that contradict the preference rule, Δp_k' < Δp_k beyond rounding; 0 by the theorem."""
     ties: int
     """Pairs with Δp_k' = Δp_k to rounding: the two were equally good before and after."""
 
@@ -85,12 +85,12 @@ class Descent:
 
     @property
     def change(self) -> NDArray[np.int64]:
-        """[S] sign of what each step does to D, 0 where that is rounding."""
+        """[S] sign of the change of D in each step, 0 within rounding."""
         return _signs(self.dual)
 
     @property
     def band(self) -> int:
-        """E - 1 tokens: what the ties at a minimum can leave open."""
+        """E - 1 tokens: the deviation that ties at a minimum can cause."""
         return int(self.loads.shape[1]) - 1
 
     def count(self, verdict: str) -> int:
@@ -98,12 +98,12 @@ class Descent:
 
     @property
     def against_order(self) -> int:
-        """Pairs that do not go strictly down in over > exact > under."""
+        """Pairs that do not move strictly down the order over > exact > under."""
         return int(np.tril(self.moves).sum())
 
 
 def descend(scores: Floats, top_k: int, rule: RuleSettings, steps: int) -> Descent:
-    """Run a bias rule on frozen scores [T, E], in float64, and keep the account of every step."""
+    """Run a bias rule on frozen scores [T, E], in float64, and record every step."""
     scores = np.asarray(scores, dtype=np.float64)
     tokens, experts = scores.shape
     load = balanced_load(scores, top_k)
@@ -159,7 +159,7 @@ def move_pairs(before: Mask, after: Mask) -> I64:
 
 def by_class(pairs: I64, loads: I64, load: float) -> I64:
     """The same pairs by the class of the experts, [3, 3] in the order of `CLASSES`."""
-    # Compared as integers where L is one, so that exact means exact.
+    # Compared as integers where L is an integer, so that `exact` is exact.
     kind = np.where(loads > load, 0, np.where(loads < load, 2, 1))
     member = (kind[:, None] == np.arange(3)).astype(np.int64)
     return np.asarray(member.T @ pairs @ member)

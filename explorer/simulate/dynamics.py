@@ -1,4 +1,4 @@
-"""Routing without a language model: scores, top-K, counts, and the rule's next move, step by step.
+"""Routing without a language model: scores, top-K, counts, and the rule's update, step by step.
 
 Sources: Algorithm 1 of the loss-free paper (arXiv 2408.15664) for the bias rules, which are those of
 `explorer.routing.balancing`; section 2.2 of the same paper for the auxiliary loss.
@@ -20,29 +20,29 @@ from explorer.simulate.settings import RuleSettings, ScoreSettings, _within
 from explorer.simulate.update import next_bias
 
 FEEDBACK_LIMIT = 3.0
-"""Logits: how far feedback can lift or sink an expert."""
+"""Maximum logit offset by feedback, up or down."""
 HELD_OUT_TOKENS = 32_768
 
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
 Changes = Sequence[tuple[int, RuleSettings]]
-"""From these steps on these rules instead of the one before; in order of step."""
+"""(step, rule): rules that replace the previous one from that step on, in order of step."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Simulation:
-    """Everything that happened; row s belongs to step s, counted from 0."""
+    """Results of a simulation; row s belongs to step s, counted from 0."""
 
     scores: ScoreSettings
     rule: RuleSettings
     counts: I64
     """[S, E] tokens; every row sums to K·T."""
     bias: F32
-    """[S, E] score units: what step s chose with, before its update."""
+    """[S, E] bias in score units in force in step s, before its update."""
     learnt: F32
-    """[S, E] logits: what the auxiliary loss (or feedback) has added to the offsets by step s."""
+    """[S, E] logits added to the offsets by the auxiliary loss (or feedback) up to step s."""
     switched: I64
-    """[S] assignments that the bias changed against the top-K of the scores alone."""
+    """[S] assignments that differ from the top-K of the unbiased scores."""
     final_bias: F32
     """[E] after the last update."""
     held_out: dict[int, I64]
@@ -91,14 +91,13 @@ def simulate(
 
     The same arguments give the same integers.
 
-    `changes` works as a schedule does in training (`training.loop`): a bias survives between rules that read
-    it in the same form, and starts anew where the form differs. To do nothing, or an auxiliary loss, reads
-    none: a change to them takes the bias away, and a change back starts at the neutral one. What the
-    auxiliary loss has taught the offsets stays, as weights do. The n of a shrinking step counts from
-    the change on.
+    `changes` works as a schedule does in training (`training.loop`): the bias is kept between rules of the
+    same bias form, and reset where the form differs. `none` and the auxiliary loss have no bias: a change
+    to them removes it, and a change back starts at the neutral one. Offsets learnt by the auxiliary loss
+    stay, as weights do. The n of a decaying step size counts from the change on.
 
-    `held_out_steps`: after how many updates (0 to steps) held-out tokens are counted. `initial_bias` [E]
-    starts elsewhere than at the neutral bias. `source` is for scores made elsewhere; it must belong to
+    `held_out_steps`: numbers of updates (0 to steps) after which held-out tokens are counted. `initial_bias`
+    [E] replaces the neutral bias at the start. `source`: precomputed scores, which must belong to
     `scores`. Raises ConfigError for numbers out of range.
     """
     _within("steps", steps, 1, 100_000)
@@ -118,7 +117,7 @@ def simulate(
 
 
 def checked_changes(changes: Changes, steps: int) -> tuple[tuple[int, RuleSettings], ...]:
-    """The same in order, no rule acting before its change. Raises ConfigError for steps that cannot be."""
+    """The changes in order, with no rule acting before its change. Raises ConfigError for invalid steps."""
     before = 0
     for step, _ in changes:
         _within("changes", step, 1, steps - 1)
@@ -177,15 +176,15 @@ class _Run:
         )
 
     def change(self, rule: RuleSettings) -> None:
-        """Put another rule in force; see `simulate` for what becomes of the bias."""
+        """Put another rule in force; see `simulate` for its effect on the bias."""
         if rule.reads_bias != self.rule.reads_bias:
             self.bias = np.full(self.settings.num_experts, balancing.neutral_bias(rule.bias_form))
         self.rule = rule
-        # Scores that were taught something are no longer those of the pool.
+        # With learnt offsets, scores are no longer those of the pool.
         self.is_static = self.is_static and rule.rule != "aux_loss"
 
     def step(self, step: int, start: int) -> tuple[I64, int]:
-        """Counts [E] and switched assignments of one step, then the update that follows from them."""
+        """Counts [E] and switched assignments of one step, then the update."""
         rows = slice(start, start + self.settings.num_tokens)
         if self.is_static:
             scores = self.source.pool[rows]
@@ -203,7 +202,7 @@ class _Run:
         return counts, switched
 
     def with_bias(self, scores: F32, out: F32) -> F32:
-        """What the top-K compares, in float32 as in training."""
+        """The scores compared in the top-K, in float32 as in training."""
         bias = self.bias.astype(np.float32)
         return np.asarray(balancing.biased_scores(scores, bias, self.rule.bias_form, out=out))
 
@@ -219,7 +218,7 @@ class _Run:
             self.bias = next_bias(self.bias, counts, scores, self.rule, step, self.settings.top_k)
 
     def count_held_out(self, step: int, tokens: int) -> I64:
-        """Counts [E] of held-out tokens under the bias and the offsets of this moment."""
+        """Counts [E] of held-out tokens under the current bias and offsets."""
         weights, offset = self.source.held_out(tokens), self.source.offset(step) + self.learnt
         total = np.zeros(self.settings.num_experts, dtype=np.int64)
         for first in range(0, tokens, BLOCK):
@@ -232,10 +231,10 @@ class _Run:
 
 
 def reinforced(learnt: F64, counts: I64, feedback: float) -> F64:
-    """The rich get richer, as a caricature: offsets grow with the load error, within ±3 logits.
+    """A simple rich-get-richer model: offsets grow with the load error, within ±3 logits.
 
-    In a model an expert that is chosen more is trained more, and the router learns to prefer it. Here
-    that is one number: learnt_i ← clip(learnt_i + feedback · (c_i / mean(c) - 1)).
+    In a real model an expert that is selected more often is trained more, and the router learns to prefer
+    it. Here that is one number: learnt_i ← clip(learnt_i + feedback · (c_i / mean(c) - 1)).
     """
     return np.asarray(
         np.clip(learnt - feedback * balancing.load_error(counts), -FEEDBACK_LIMIT, FEEDBACK_LIMIT)

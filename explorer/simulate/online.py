@@ -1,4 +1,4 @@
-"""Online: other tokens in every step, and what it costs to learn the prices on the way.
+"""Online setting: new tokens in every step, and the regret of learning the prices.
 
 The expected dual per token is taken over a pool of tokens, and every step sees one block of that pool,
 chosen at random; so a step's gradient is an unbiased estimate. Regret after n steps is
@@ -30,7 +30,7 @@ DRAWN = 120
 
 @dataclass(frozen=True, kw_only=True)
 class Regret:
-    """One rule's cost of learning."""
+    """The regret of one rule."""
 
     rule: RuleSettings
     excess: F64
@@ -38,23 +38,23 @@ class Regret:
 
     @property
     def regret(self) -> F64:
-        """[S] sum of the excess up to each step and with it."""
+        """[S] cumulative excess, including the step."""
         return np.asarray(np.cumsum(self.excess))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pool:
-    """The distribution: tokens [P, E], and the best that prices can do on it."""
+    """The distribution: tokens [P, E], and the optimal prices on it."""
 
     scores: F32
     top_k: int
     num_tokens: int
-    """Tokens in a step."""
+    """Tokens per step."""
     optimum: Optimum
 
 
 def make_pool(settings: ScoreSettings, tokens: int = POOL_TOKENS) -> Pool:
-    """A pool of whole blocks of `settings.num_tokens` tokens; drift, shift and feedback are left out."""
+    """A pool of whole blocks of `settings.num_tokens` tokens; without drift, shift and feedback."""
     still = replace(settings, source="frozen", drift=0.0, shift_step=0, feedback=0.0)
     blocks = max(8, tokens // settings.num_tokens)
     source = Scores(replace(still, num_tokens=blocks * settings.num_tokens))
@@ -68,8 +68,8 @@ def make_pool(settings: ScoreSettings, tokens: int = POOL_TOKENS) -> Pool:
 
 
 def drawn_steps(steps: int, most: int = DRAWN) -> I64:
-    """Of 1 ... steps those that a figure draws, dense at the beginning and evenly spaced later: good for both
-    axes. The regret is known at every step; a line needs no more.
+    """The steps among 1 ... steps that a chart draws: dense at the beginning and evenly spaced later, which
+    suits both axes. The regret is computed at every step; a line does not need all of them.
     """
     log = np.geomspace(1, steps, most // 2).round()
     linear = np.linspace(1, steps, most // 2).round()
@@ -77,7 +77,7 @@ def drawn_steps(steps: int, most: int = DRAWN) -> I64:
 
 
 def online_regret(pool: Pool, rule: RuleSettings, steps: int, seed: int = 0) -> Regret:
-    """Run a bias rule on random blocks of the pool and add up what it loses against the best prices."""
+    """Run a bias rule on random blocks of the pool and sum its excess over the optimal prices."""
     blocks = len(pool.scores) // pool.num_tokens
     order = np.random.default_rng([seed, 7]).integers(0, blocks, steps)
     select = Selector(pool.num_tokens, pool.scores.shape[1], pool.top_k)
@@ -112,12 +112,12 @@ def tie_laplacian(scores: Floats, prices: F64, top_k: int, width: float) -> F64:
 
 
 def curvature(laplacian: F64) -> float:
-    """Its second eigenvalue: the modulus of strong convexity on Σp = 0; 0 if some experts never compete."""
+    """Its second eigenvalue: the modulus of strong convexity on Σp = 0; 0 if the graph is not connected."""
     return float(max(np.linalg.eigvalsh(laplacian)[1], 0.0))
 
 
 def tie_width(scores: Floats, prices: F64, top_k: int, share: float = 0.1) -> float:
-    """A width within which `share` of the tokens have their tie: narrow, but with tokens enough to count."""
+    """A width within which `share` of the tokens are tied: narrow, but with enough tokens for an estimate."""
     compared = np.asarray(scores, dtype=np.float64) + prices
     place = scores.shape[1] - top_k
     ordered = np.partition(compared, (place - 1, place), axis=1)
@@ -133,21 +133,21 @@ def curvature_rate(modulus: float, num_experts: int, top_k: int) -> float:
 
 
 def late_cost(regret: Regret) -> float:
-    """What 1,000 steps add to the regret in the second half, score per token: near 0 once it has learnt."""
+    """Growth of the regret per 1,000 steps in the second half, score per token: near 0 after convergence."""
     return float(regret.excess[len(regret.excess) // 2 :].mean()) * 1000
 
 
 def convexity_ratio(pool: Pool, modulus: float, radius: float, directions: int = 12) -> float:
-    """Smallest (D(p) - D*) / ((μ/2)·‖p - p*‖²) found at this distance from the minimum, p with mean 0.
+    """Smallest (D(p) - D*) / ((μ/2)·‖p - p*‖²) at this distance from the minimum, p with mean 0.
 
-    About 1 or more where the modulus is right; directions are drawn at random, so it is no proof.
+    About 1 or more where the modulus is right; directions are random samples, so this is not a proof.
     """
     rng = np.random.default_rng(11)
-    found = []
+    ratios = []
     for _ in range(directions):
         step = rng.standard_normal(len(pool.optimum.prices))
         step -= step.mean()
         step *= radius / np.linalg.norm(step)
         value = dual(pool.scores, (pool.optimum.prices + step).astype(np.float32), pool.top_k)
-        found.append((value - pool.optimum.value) / len(pool.scores))
-    return float(min(found) / (modulus / 2 * radius**2))
+        ratios.append((value - pool.optimum.value) / len(pool.scores))
+    return float(min(ratios) / (modulus / 2 * radius**2))

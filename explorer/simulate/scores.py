@@ -3,7 +3,7 @@
 Drawing a hundred thousand normal numbers in each step would cost more than everything else
 together. So "fresh" scores are a random window of a pool of about 2^22 numbers: the tokens of one
 step are independent draws, but two steps can share some. The pool is an empirical distribution, and
-that is the distribution of the simulation; held-out tokens are drawn apart from it.
+that is the distribution of the simulation; held-out tokens are drawn separately.
 """
 
 from functools import cached_property, lru_cache
@@ -17,7 +17,7 @@ from explorer.simulate.settings import ScoreSettings
 POOL_NUMBERS = 2**22
 FEWEST_BATCHES = 16
 BLOCK = 4096
-"""Rows that are chosen at a time: what fits the processor's cache."""
+"""Rows processed at a time, so that they fit into the CPU cache."""
 
 F32 = NDArray[np.float32]
 
@@ -25,23 +25,23 @@ _OFFSETS, _POOL, _DOMAINS, _WINDOWS, _HELD_OUT = range(5)
 
 
 def _rng(seed: int, purpose: int) -> np.random.Generator:
-    """Independent streams, so that changing one thing leaves the others as they are."""
+    """Independent streams, so that changing one setting leaves the other samples unchanged."""
     return np.random.Generator(np.random.SFC64(np.random.SeedSequence([seed, purpose])))
 
 
 @lru_cache(maxsize=3)
 def _normals(seed: int, purpose: int, tokens: int, experts: int) -> F32:
-    """Standard normal numbers [tokens, experts]; kept, because sliders change what is done with them."""
+    """Standard normal numbers [tokens, experts]; cached, since sliders change only later steps."""
     values = _rng(seed, purpose).standard_normal((tokens, experts), dtype=np.float32)
     values.flags.writeable = False
     return values
 
 
 class Scores:
-    """Where the scores of every step come from.
+    """Source of the scores of every step.
 
     `weights` are exp(-logit) without the offset for the sigmoid, exp(logit) for the softmax: then a
-    changed offset costs a multiplication and not another exponential.
+    changed offset costs a multiplication instead of an exponential.
     """
 
     def __init__(self, settings: ScoreSettings) -> None:
@@ -59,7 +59,7 @@ class Scores:
 
     @cached_property
     def pool(self) -> F32:
-        """Scores of the whole pool, [P, E]; for offsets that do not move."""
+        """Scores of the whole pool, [P, E]; for constant offsets."""
         return self.of(self.weights, self.offset(0))
 
     @cached_property
@@ -78,7 +78,7 @@ class Scores:
         return np.asarray(self.settings.skew * (np.cos(angle) * first + np.sin(angle) * second))
 
     def held_out(self, tokens: int) -> F32:
-        """Weights of tokens that no step sees, [tokens, E]."""
+        """Weights of held-out tokens, [tokens, E]."""
         return self._weights(_HELD_OUT, tokens)
 
     def of(self, weights: F32, offset: NDArray[np.float64], out: F32 | None = None) -> F32:
@@ -99,7 +99,7 @@ class Scores:
             rng = _rng(settings.seed, _DOMAINS)
             liking = rng.standard_normal((settings.domains, settings.num_experts), dtype=np.float32)
             sequences = -(-tokens // settings.sequence_tokens)
-            # The likings are the same for the pool and for held-out tokens, the domains are not.
+            # Expert popularity is the same for pool and held-out tokens, the domains are not.
             domain = _rng(settings.seed, _DOMAINS + 10 * (purpose + 1)).integers(
                 0, settings.domains, sequences
             )
@@ -113,5 +113,5 @@ class Scores:
 
 @lru_cache(maxsize=2)
 def scores_of(settings: ScoreSettings) -> Scores:
-    """The same, kept: two rules on one distribution share the pool."""
+    """Cached `Scores`: two rules on one distribution share the pool."""
     return Scores(settings)

@@ -1,4 +1,4 @@
-"""What a simulation is made of: where the scores come from, and which rule acts on them."""
+"""Settings of a simulation: the distribution of the scores, and the rule."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ MOST_STEPS = 100_000
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreSettings:
-    """The router's scores without a network behind them.
+    """Distribution of the router's scores, without a network.
 
     The logit of expert i for token t is
 
@@ -31,25 +31,25 @@ class ScoreSettings:
     num_experts: int = 16
     top_k: int = 2
     num_tokens: int = 512
-    """Tokens in a step; the counts of a step are over all of them."""
+    """Tokens per step; a step's counts cover all of them."""
     score_function: str = "sigmoid"
     source: str = "fresh"
-    """fresh: other tokens in every step. frozen: the same tokens in every step."""
+    """fresh: new tokens in every step. frozen: the same tokens in every step."""
     skew: float = 1.0
-    """Standard deviation over the experts of their offsets, in logits."""
+    """Standard deviation of the experts' offsets, in logits."""
     noise: float = 1.0
-    """Standard deviation over the tokens of an expert's logit."""
+    """Standard deviation of an expert's logit over tokens, in logits."""
     domains: int = 1
     domain_skew: float = 0.0
-    """How differently the domains like the experts, in logits; 0 makes all domains alike."""
+    """Standard deviation of the domain-specific offsets, in logits; 0: all domains alike."""
     sequence_tokens: int = 1
-    """Tokens that follow each other and share a domain; more of them make the loads of a step vary more."""
+    """Consecutive tokens with the same domain; longer runs make the loads of a step vary more."""
     drift: float = 0.0
-    """Turns per 1,000 steps: the offsets go round between two independent draws, their size stays."""
+    """Rotations per 1,000 steps: the offsets rotate between two independent draws at constant magnitude."""
     shift_step: int = 0
-    """From this step on the offsets are other ones, drawn anew; 0 for never."""
+    """Step at which the offsets are redrawn; 0: never."""
     feedback: float = 0.0
-    """Logits a step that an expert gains when it has twice its share; see `dynamics.reinforced`."""
+    """Logits per step that an expert with twice the mean load gains; see `dynamics.reinforced`."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -80,7 +80,7 @@ class ScoreSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class RuleSettings:
-    """What is done against imbalance, and when."""
+    """The balancing rule, and when it acts."""
 
     rule: str = "sign"
     rate: float = 1e-3
@@ -108,7 +108,7 @@ class RuleSettings:
 
     @property
     def reads_bias(self) -> str | None:
-        """How a bias enters the choice, None where there is none."""
+        """Bias form, or None without a bias."""
         return self.bias_form if self.has_bias else None
 
     def rate_at(self, step: int) -> float:
@@ -120,6 +120,6 @@ class RuleSettings:
 
 
 def _within(name: str, value: float, low: float, high: float) -> None:
-    """Refuse a number outside [low, high]; NaN is outside."""
+    """Reject a number outside [low, high], including NaN."""
     if not low <= value <= high:
         raise ConfigError(name, value, f"must be from {low} to {high}", "choose a value in that range")

@@ -1,4 +1,4 @@
-"""What a simulation shows, in numbers: how fast, how even at the end, how restless."""
+"""Summary metrics of a simulation: steps to balance, final imbalance, oscillation."""
 
 import math
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from explorer.simulate.dynamics import Simulation
 F64 = NDArray[np.float64]
 
 SETTLED = 1.5
-"""Balanced: the mean of `WINDOW` steps is below this many times what random routing shows."""
+"""Balanced: the mean of `WINDOW` steps is below this many times the random-routing baseline."""
 WINDOW = 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bins:
-    """A series in at most so many pieces; every array is [bins]."""
+    """A binned series; every array is [bins]."""
 
     first: NDArray[np.int64]
     last: NDArray[np.int64]
@@ -49,12 +49,12 @@ def random_reference(simulation: Simulation) -> tuple[float, float]:
 
 
 def final_max_vio(simulation: Simulation) -> float:
-    """Mean MaxVio of the last steps; how many, says `metrics.last_steps`."""
+    """Mean MaxVio of the last `metrics.last_steps` steps."""
     return float(simulation.max_vio[-metrics.last_steps(len(simulation.counts)) :].mean())
 
 
 def steps_to_balance(simulation: Simulation, after: int = 0) -> int | None:
-    """Updates after step `after` until loads are about as even as random routing; None if never.
+    """Updates after step `after` until loads are about as even as with random routing; None if never.
 
     The first step whose following `WINDOW` steps have a mean MaxVio below 1.5 times the reference.
     """
@@ -66,7 +66,7 @@ def steps_to_balance(simulation: Simulation, after: int = 0) -> int | None:
 
 
 def turning_share(simulation: Simulation) -> float:
-    """Share of bias moves in the last steps that go against the move before: 1 is a pure zigzag."""
+    """Share of reversed bias updates in the last steps: 1 is a pure zigzag."""
     tail = simulation.bias[-metrics.last_steps(len(simulation.bias)) - 2 :]
     share = float(metrics.oscillation(tail))
     return 0.0 if math.isnan(share) else share

@@ -13,11 +13,11 @@ F64 = NDArray[np.float64]
 def next_bias(
     bias: F64, counts: NDArray[np.int64], scores: Floats, rule: RuleSettings, step: int, top_k: int
 ) -> F64:
-    """What the bias [E] is after the update that follows this step, from counts [E] and scores [T, E].
+    """The bias [E] after the update that follows this step, from counts [E] and scores [T, E].
 
-    Sign, proportional and RMS see only the counts. The quantile rule sees the scores: it goes the share u
-    of the way to the bias that would have balanced this very step, given every token's cut-off; u = 1 is the
-    rule itself, 1 - u its memory.
+    Sign, proportional and RMS use only the counts. The quantile rule uses the scores: it moves by the share
+    u towards the bias that would have balanced this step, given every token's cut-off; u = 1 is the plain
+    rule, 1 - u its EMA coefficient.
     """
     rate = rule.rate_at(step)
     if rate == 0 or not rule.has_bias:

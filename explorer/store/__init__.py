@@ -1,4 +1,4 @@
-"""The index in DuckDB that every view asks; it is rebuilt from run folders whenever need be."""
+"""The DuckDB index behind every view; it can be rebuilt from run folders at any time."""
 
 from explorer.store.index import Index
 from explorer.store.ingest import IngestReport

@@ -1,4 +1,4 @@
-"""Whose fault it is that a run could not be taken in: its files', the system's, or the index's own."""
+"""Diagnose a failed ingest: is the cause the run's files, the system, or the index itself?"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,9 +17,9 @@ PIECE = 1 << 22
 
 
 def blame(folder: Path, parts: Sequence[Part], error: Exception) -> UnreadableRunError | None:
-    """What cannot be read, as a sentence; None when the run is not to blame.
+    """The error for an unreadable file; None if the run is not the cause.
 
-    Parts are read by a connection of their own: the index may be what is broken.
+    Parts are read over a separate connection, since the index itself may be broken.
     """
     with duckdb.connect() as apart:
         for part in parts:
@@ -44,7 +44,7 @@ def blame(folder: Path, parts: Sequence[Part], error: Exception) -> UnreadableRu
 
 
 def _refusal(path: Path) -> UnreadableRunError | None:
-    """Why the system does not let a file be read; None where it does."""
+    """Why the system cannot read a file; None if it can."""
     try:
         with path.open("rb") as file:
             while file.read(PIECE):

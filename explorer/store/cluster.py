@@ -1,7 +1,7 @@
-"""Keeping the rows of a layer together, so that DuckDB skips the others when a view asks for one layer.
+"""Cluster rows by layer, so that DuckDB skips the others when a view queries one layer.
 
-A run at work brings a few steps at a time, each with every layer. Once enough of them have gathered they
-are written again, sorted by layer; a run that was complete when it was first seen is sorted already.
+A live run adds a few steps at a time, each with every layer. Once there are enough of them they are
+rewritten, sorted by layer; a run that was complete when first ingested is already sorted.
 """
 
 import duckdb
@@ -13,7 +13,7 @@ SEGMENT_ROWS = 4_000_000
 
 
 def cluster(cur: duckdb.DuckDBPyConnection, run_key: int) -> None:
-    """Sort the latest rows of a run where there are enough, inside the open transaction."""
+    """Sort the latest rows of a run if there are enough, inside the open transaction."""
     row = cur.execute(
         "SELECT samples, clustered, num_moe_layers * num_experts "
         "FROM raw.progress JOIN raw.runs USING (run_key) WHERE run_key = ? AND table_name = 'expert_loads'",
@@ -46,7 +46,7 @@ def cluster(cur: duckdb.DuckDBPyConnection, run_key: int) -> None:
 
 
 def _rewrite(cur: duckdb.DuckDBPyConnection, table: str, where: str, select: str) -> None:
-    """Replace the rows of a raw table that meet a condition by a selection from them (`tail`)."""
+    """Replace the rows of a raw table that meet a condition by a query over them (`tail`)."""
     cur.execute(f"CREATE OR REPLACE TEMP TABLE tail AS SELECT * FROM raw.{table} WHERE {where}")
     cur.execute(f"DELETE FROM raw.{table} WHERE {where}")
     cur.execute(f"INSERT INTO raw.{table} BY NAME {select}")

@@ -1,4 +1,4 @@
-"""Opening the index file: who owns it, whether it is ours, and what to do when it is not."""
+"""Open the index file: ownership, version, and the fallback when it is unusable."""
 
 import contextlib
 import os
@@ -12,9 +12,9 @@ from explorer.store.schema import schema_version, statements
 
 THREADS = 2
 MEMORY_LIMIT = "4GB"
-"""A limit, not a need: taking in 10^8 rows of loads at once fails with 2 GB, small runs take far less."""
+"""An upper limit: ingesting 10^8 rows of loads at once fails with 2 GB; small runs need less."""
 CHECKPOINT = "128MB"
-"""Size of the log before it is merged into the file; at DuckDB's 16 MB many small runs cost a third more."""
+"""Log size before it is merged into the file; at DuckDB's 16 MB many small runs take a third longer."""
 LOCKED = re.compile(r"Conflicting lock is held in (?P<holder>.+?) \(PID (?P<pid>\d+)\)")
 OWNED = ("could not set lock", "conflicting lock", "used by another process")
 BROKEN = (
@@ -27,20 +27,20 @@ BROKEN = (
 
 
 class NoHomeError(Exception):
-    """There is no folder for the index by default; the argument is the sentence for people."""
+    """There is no default folder for the index; the argument is the message for users."""
 
 
 class _Locked(Exception):
-    """Another process owns the file; the argument is the sentence for people."""
+    """Another process owns the file; the argument is the message for users."""
 
 
 def default_path() -> Path:
     """`explorer.duckdb` in the user's cache folder (XDG_CACHE_HOME, else ~/.cache).
 
-    Raises NoHomeError where the system knows no home of the user.
+    Raises NoHomeError if the user has no home directory.
     """
     base = os.environ.get("XDG_CACHE_HOME", "")
-    if Path(base).is_absolute():  # the specification has any other ignored
+    if Path(base).is_absolute():  # the specification says to ignore any other
         return Path(base) / "moe-routing-explorer" / "explorer.duckdb"
     try:
         return Path.home() / ".cache" / "moe-routing-explorer" / "explorer.duckdb"
@@ -52,11 +52,11 @@ def default_path() -> Path:
 
 
 def open_database(path: Path | None) -> tuple[duckdb.DuckDBPyConnection, Path, str | None, bool]:
-    """Open the index at `path` (None: the default), rebuild it where it is old or damaged, step aside where
-    it is owned.
+    """Open the index at `path` (None: the default); rebuild it if it is old or damaged, use a private one if
+    another process owns it.
 
-    Returns the connection, the file that it uses, a sentence for people or None, and whether the file
-    is a private one that must be deleted on close.
+    Returns the connection, its file, a message for users or None, and whether the file
+    is a private one to be deleted on close.
     """
     try:
         path = default_path() if path is None else path
@@ -71,14 +71,14 @@ def open_database(path: Path | None) -> tuple[duckdb.DuckDBPyConnection, Path, s
 
 
 def discard(path: Path) -> None:
-    """Delete an index file and what DuckDB keeps beside it. A missing file is fine."""
+    """Delete an index file and DuckDB's files beside it. Missing files are ignored."""
     for suffix in ("", ".wal"):
         with contextlib.suppress(FileNotFoundError):
             Path(f"{path}{suffix}").unlink()
 
 
 def set_aside(path: Path) -> None:
-    """Rename a file that is no readable index to `<name>.damaged`: it may be somebody's data after all."""
+    """Rename a file that is not a readable index to `<name>.damaged`, since it may hold other data."""
     with contextlib.suppress(FileNotFoundError):
         path.replace(f"{path}.damaged")
     discard(path)
@@ -91,18 +91,18 @@ def first_line(error: BaseException) -> str:
 
 
 def is_damage(error: BaseException) -> bool:
-    """Whether an error says that the index file itself is broken, not the data or the query."""
+    """Whether an error means that the index file itself is damaged, not the data or the query."""
     broken = (duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException)
     return isinstance(error, broken) or any(word in str(error).lower() for word in BROKEN)
 
 
 def is_fatal(error: BaseException) -> bool:
-    """Whether DuckDB refuses to go on with the database after this error."""
+    """Whether the database is unusable after this error."""
     return isinstance(error, duckdb.FatalException | duckdb.InternalException)
 
 
 def is_interruption(error: BaseException) -> bool:
-    """Whether an error is DuckDB's way to say that the user pressed Ctrl-C during a query."""
+    """Whether an error is DuckDB's report of Ctrl-C during a query."""
     return isinstance(error.__cause__, KeyboardInterrupt)
 
 
@@ -112,7 +112,7 @@ def _open_or_rebuild(path: Path) -> duckdb.DuckDBPyConnection:
     except duckdb.Error as error:
         if not is_damage(error):
             raise
-        set_aside(path)  # the run folders still hold everything
+        set_aside(path)  # the run folders still hold all data
         connection = _connect(path)
     if _version(connection) == schema_version():
         return connection
@@ -147,7 +147,7 @@ def _connect(path: Path) -> duckdb.DuckDBPyConnection:
 
 
 def _version(connection: duckdb.DuckDBPyConnection) -> str | None:
-    """The schema version that the file holds; None in an empty, foreign or half-made one."""
+    """The schema version in the file; None if it is empty, foreign or incomplete."""
     try:
         row = connection.execute("SELECT version FROM raw.schema_version").fetchone()
         connection.execute("SELECT count(*) FROM raw.ingested_parts").fetchone()
@@ -157,7 +157,7 @@ def _version(connection: duckdb.DuckDBPyConnection) -> str | None:
 
 
 def _create(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make every table in one transaction, the version last."""
+    """Create every table in one transaction, the version last."""
     connection.begin()
     for statement in statements():
         connection.execute(statement)

@@ -1,6 +1,6 @@
-"""Figures derived at ingest: `layer_metrics` for every recorded step, `layer_summary` for the run.
+"""Metrics derived at ingest: `layer_metrics` for every recorded step, `layer_summary` for the run.
 
-The definitions are those of `explorer/metrics`; a test holds the two together.
+The definitions are those of `explorer/metrics`; a test compares the two.
 """
 
 import duckdb
@@ -9,12 +9,12 @@ from explorer.metrics import COLLAPSE_STEPS, LAST_STEPS, last_steps
 from explorer.store.expressions import PARTS, figures
 
 WINDOW = LAST_STEPS
-"""Samples that `max_vio_mean100` averages over."""
-# The entropy is ln T - sum(c ln c) / T; at exactly E/2 equal experts rounding must not decide.
+"""Number of samples that `max_vio_mean100` averages."""
+# The entropy is ln T - sum(c ln c) / T; rounding must not decide at exactly E/2 equal experts.
 TIE = 1 + 1e-9
 
 KEPT = ("max_vio", "effective_experts", "coefficient_of_variation", "total_variation", "idle_experts")
-"""Figures of `layer_metrics`; the others cost more at ingest (Gini sorts) or follow from these."""
+"""Metrics of `layer_metrics`; the others are costlier at ingest (Gini sorts) or follow from these."""
 
 LAYER_METRICS = f"""
 INSERT INTO raw.layer_metrics
@@ -81,7 +81,7 @@ ORDER BY layer
 
 
 def derive(cur: duckdb.DuckDBPyConnection, run_key: int, start: int, samples: int) -> None:
-    """Add the metrics of the samples from ordinal `start` to `samples`, and sum up the run."""
+    """Add the metrics of the samples from ordinal `start` to `samples`, and summarise the run."""
     if samples > start:
         cur.execute(LAYER_METRICS, {"run_key": run_key, "start": start})
     cur.execute("DELETE FROM raw.layer_summary WHERE run_key = ?", [run_key])

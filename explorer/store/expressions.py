@@ -1,8 +1,8 @@
-"""The definitions of `explorer/metrics/counts.py` once more, in SQL.
+"""The definitions of `explorer/metrics/counts.py` in SQL.
 
-`PARTS` turns the rows of one layer's experts (one row an expert, those without a token included, in a column
-`tokens`) into one row, by GROUP BY; `FIGURES` are expressions of its columns. A property test holds
-them against the functions of the same names.
+`PARTS` aggregates the rows of one layer's experts (one row per expert, including those without a token, in
+a column `tokens`) into one row, by GROUP BY; `FIGURES` are expressions of its columns. A property test
+compares them with the functions of the same names.
 """
 
 PARTS = """
@@ -35,5 +35,5 @@ FIGURES = {name: f"CASE WHEN total > 0 THEN {sql} END" for name, sql in _RATIOS.
 
 
 def figures(*names: str) -> str:
-    """A select list of these figures, or of all."""
+    """A select list of these metrics, or of all."""
     return ", ".join(f"{FIGURES[name]} AS {name}" for name in names or FIGURES)

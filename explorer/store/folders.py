@@ -1,4 +1,4 @@
-"""What the index needs to know of run folders: the one module of the store that looks at them."""
+"""Access to run folders: the only module of the store that reads them."""
 
 import json
 from collections.abc import Iterable
@@ -16,17 +16,17 @@ SETTLED = ("manifest.json", "attempts.json")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
-    """The runs below some folders, and which of them are refused because their id is taken."""
+class RunsBelow:
+    """The runs below some folders, and those rejected because of a duplicate id."""
 
     runs: tuple[RunListing, ...]
     notices: tuple[str, ...]
 
 
-def find_runs(dirs: Iterable[Path]) -> Found:
-    """One listing a run id; of two folders with one id the one in the earlier directory counts.
+def find_runs(dirs: Iterable[Path]) -> RunsBelow:
+    """One listing per run id; of two folders with the same id the one in the earlier directory counts.
 
-    In the order in which they should be taken in, see `_urgency`.
+    In the order of ingest, see `_urgency`.
     """
     folders = [Path(d) for d in dirs]
     rank = {str(folder): position for position, folder in reversed(list(enumerate(folders)))}
@@ -42,19 +42,19 @@ def find_runs(dirs: Iterable[Path]) -> Found:
             for other in others
             if other.path.resolve() != first.path.resolve()
         ]
-    return Found(runs=tuple(sorted(runs, key=_urgency)), notices=tuple(map(printable, notices)))
+    return RunsBelow(runs=tuple(sorted(runs, key=_urgency)), notices=tuple(map(printable, notices)))
 
 
 def _urgency(listing: RunListing) -> tuple[bool, int, int, str]:
-    """Runs at work first, then first seeds, then short names: those are the plain arms, which a new index
-    should show before their variations."""
+    """Live runs first, then first seeds, then short names: those are the plain arms, which a new index
+    should show before their variants."""
     running = listing.status is not None and listing.status.state == "running"
     seed = listing.info.seed if listing.info is not None else None
     return (not running, seed or 0, len(listing.run_id), listing.run_id)
 
 
 def signature(path: Path, names: Iterable[str] = WATCHED) -> tuple[int, ...]:
-    """Modification times and sizes that change whenever a run folder does; 0 for what is missing."""
+    """Modification times and sizes that change whenever a run folder does; 0 for missing files."""
     result: list[int] = []
     for name in names:
         try:
@@ -66,7 +66,7 @@ def signature(path: Path, names: Iterable[str] = WATCHED) -> tuple[int, ...]:
 
 
 def table_signature(path: Path) -> tuple[int, ...]:
-    """The same of the table files: one that was restored in place changes nothing else of its folder."""
+    """The same for table files: restoring one in place changes nothing else in its folder."""
     try:
         names = sorted(file.name for file in path.iterdir() if file.suffix == ".parquet")
     except OSError:
@@ -75,10 +75,10 @@ def table_signature(path: Path) -> tuple[int, ...]:
 
 
 def read_parts(path: Path) -> tuple[int, tuple[Part, ...]] | None:
-    """Generation and valid parts of every table, seen at one moment.
+    """Generation and valid parts of every table, as a consistent snapshot.
 
-    None when the folder was compacted, resumed or deleted while it was listed: look again later.
-    Raises `UnreadableRunError` when its documents cannot be read.
+    None if the folder was compacted, resumed or deleted while it was listed: retry later.
+    Raises `UnreadableRunError` if its documents cannot be read.
     """
     folder = RunFolder(path)
     before = signature(path, SETTLED)
@@ -115,7 +115,7 @@ def run_row(listing: RunListing) -> dict[str, Any]:
             "balancer_family": info.balancer_family,
             "count_scope": info.count_scope,
             "config": json.dumps(info.config),
-            "pair_key": info.pair_key or None,  # unknown, and so equal to nobody's
+            "pair_key": info.pair_key or None,  # unknown, so it matches no other run
             "config_digest": info.config_digest,
             "versions": json.dumps(info.versions),
             "device": info.device,

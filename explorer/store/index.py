@@ -1,4 +1,4 @@
-"""The index: one DuckDB file that this process owns, and the cursors that everybody reads it with."""
+"""The index: one DuckDB file owned by this process, and cursors for its readers."""
 
 import threading
 from collections import defaultdict
@@ -20,12 +20,12 @@ from explorer.store.connection import (
 from explorer.store.ingest import Ingestor, IngestReport, Stopped
 from explorer.store.private import remove_private_folder
 
-# DuckDB gives two openings of one file in a process the same database: they must take turns writing.
+# Opening a file twice in a process gives the same DuckDB database: writers must take turns.
 _INGEST_LOCKS: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
 
 
 class Index:
-    """A rebuildable DuckDB file made of run folders. Everything in it can be made again from them.
+    """A DuckDB file built from run folders, from which it can be rebuilt completely.
 
     Open it with `Index.open`, use it as a context manager or call `close`. Readers take a cursor each;
     `ingest` may run in another thread meanwhile.
@@ -41,7 +41,7 @@ class Index:
         self._ingesting: duckdb.DuckDBPyConnection | None = None
         self.path = path
         self.notice = notice
-        """A sentence for people when the index is not the usual one, else None."""
+        """A message for users if the index is not the usual one, else None."""
         self.private = private
         """Whether the file is a temporary one that `close` deletes."""
 
@@ -63,7 +63,7 @@ class Index:
 
     @contextmanager
     def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A cursor of its own for one use in one thread; all its queries see the same moment."""
+        """A separate cursor for one use in one thread; all its queries see the same snapshot."""
         with self._open_lock:
             cur = self._connection.cursor()
         try:
@@ -75,9 +75,9 @@ class Index:
             cur.close()
 
     def ingest(self, dirs: Iterable[Path | str], stopping: threading.Event | None = None) -> IngestReport:
-        """Take in what is new below `dirs`; safe beside readers, one at a time.
+        """Ingest new data below `dirs`; safe beside readers, one call at a time.
 
-        An unreadable run is listed with its problem and the others work. A damaged index is rebuilt.
+        An unreadable run is listed with its problem and does not affect others. A damaged index is rebuilt.
         Raises StoreError when the index cannot be written, Stopped soon after another thread has set
         `stopping` and called `interrupt`.
         """
@@ -111,10 +111,10 @@ class Index:
             cur.close()
 
     def interrupt(self) -> None:
-        """Break off the query of an ingest at work in another thread; it raises Stopped.
+        """Interrupt the query of an ingest running in another thread; it raises Stopped.
 
-        The run at work is rolled back as a whole. Between two queries there is nothing to break off, so
-        set the event that `ingest` was given as well, and call again until it has ended.
+        The current run is rolled back as a whole. Between two queries there is nothing to interrupt, so
+        also set the event passed to `ingest`, and call again until it has ended.
         """
         cur = self._ingesting
         if cur is not None:
@@ -122,7 +122,7 @@ class Index:
                 cur.interrupt()
 
     def _rebuild(self) -> None:
-        """Start again with an empty file."""
+        """Replace the file by an empty index."""
         with self._open_lock:
             with suppress(duckdb.Error):
                 self._connection.close()

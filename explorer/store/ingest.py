@@ -1,4 +1,4 @@
-"""Bringing the index up to date with the run folders: each run in one transaction, each part once."""
+"""Update the index from the run folders: each run in one transaction, each part once."""
 
 import contextlib
 import hashlib
@@ -27,26 +27,26 @@ from explorer.store.schema import RUNS, data_tables
 from explorer.store.stretches import find_stretches
 
 OF_ANY_FOLDER = ("run_id", "path", "dir_kind", "state", "problem", "look")
-"""Columns of `runs` whose values are our own and not a document's."""
+"""Columns of `runs` whose values do not come from a document."""
 
 
 class Stopped(Exception):
-    """The round ended early because another thread asked for it; the runs so far are whole."""
+    """The round was stopped by another thread; the runs so far are complete."""
 
 
 @dataclass(kw_only=True)
 class IngestReport:
-    """What one ingest did."""
+    """Summary of one ingest."""
 
     runs: int = 0
-    """Run folders seen."""
+    """Number of run folders."""
     changed: list[str] = field(default_factory=list)
-    """Run ids that gained rows, were loaded again or changed their state."""
+    """Run ids with new rows, a reload or a changed state."""
     removed: list[str] = field(default_factory=list)
     problems: dict[str, str] = field(default_factory=dict)
     """Run id -> why it cannot be read."""
     notices: list[str] = field(default_factory=list)
-    """Sentences about refused folders, such as a run id that is taken."""
+    """Messages about rejected folders, such as a duplicate run id."""
     parts: int = 0
     rows: int = 0
     seconds: float = 0.0
@@ -57,12 +57,12 @@ class Ingestor:
 
     def __init__(self) -> None:
         self._seen: dict[str, str] | None = None
-        """Run id -> what its folder looked like when it was taken in; None: ask the index."""
+        """Run id -> signature of its folder at ingest; None: ask the index."""
         self._refused: dict[str, str] = {}
-        """What a folder looked like that broke the index itself -> why; it is not read again."""
+        """Signature of a folder that broke the index itself -> reason; it is not read again."""
 
     def for_empty_index(self) -> "Ingestor":
-        """One that takes every run in anew, except those that broke the index before."""
+        """An ingestor that reloads every run, except those that broke the index before."""
         other = Ingestor()
         other._refused = self._refused
         return other
@@ -70,20 +70,20 @@ class Ingestor:
     def ingest(
         self, cur: duckdb.DuckDBPyConnection, dirs: Iterable[Path], stopping: threading.Event
     ) -> IngestReport:
-        """Look at every run below `dirs` and take in what is new.
+        """Check every run below `dirs` and ingest new data.
 
         Raises Stopped before the next run once `stopping` is set, and duckdb.Error on a damaged index.
         """
         begun = time.perf_counter()
         if self._seen is None:
             self._seen = dict(cur.execute("SELECT run_id, look FROM raw.runs").fetchall())
-        found = find_runs(dirs)
-        report = IngestReport(runs=len(found.runs), notices=list(found.notices))
-        for listing in found.runs:
+        runs = find_runs(dirs)
+        report = IngestReport(runs=len(runs.runs), notices=list(runs.notices))
+        for listing in runs.runs:
             if stopping.is_set():
                 raise Stopped
             self._update(cur, listing, report, self._seen)
-        self._remove_others(cur, {listing.run_id for listing in found.runs}, report, self._seen)
+        self._remove_others(cur, {listing.run_id for listing in runs.runs}, report, self._seen)
         rows = cur.execute("SELECT run_id, problem FROM raw.runs WHERE problem IS NOT NULL").fetchall()
         report.problems = dict(rows)
         report.seconds = time.perf_counter() - begun
@@ -103,17 +103,17 @@ class Ingestor:
         if row["problem"] is None:
             try:
                 done = self._take_parts(cur, listing, row, report)
-            except NotNowError as error:  # nothing of the folder changes when the reason has passed
+            except NotNowError as error:  # the folder does not change when the cause is gone
                 row |= {"problem": printable(str(error)), "state": "unreadable", "look": ""}
                 done = False
             except UnreadableRunError as error:
                 row |= {"problem": printable(str(error)), "state": "unreadable"}
             except BaseException as error:
-                # Nothing of one run keeps the others out; a full disk or a damaged index concerns them all.
+                # An error in one run does not affect others; a full disk or a damaged index affects all.
                 if isinstance(error, duckdb.Error) or is_interruption(error) or not is_fault_of_data(error):
                     raise
                 row |= {"problem": unforeseen(listing.path, error), "state": "unreadable", "look": ""}
-                done = not isinstance(error, OSError | MemoryError)  # those may pass
+                done = not isinstance(error, OSError | MemoryError)  # those may be temporary
         if row["problem"] is not None:
             self._store_problem(cur, row, report)
         if done:
@@ -122,7 +122,7 @@ class Ingestor:
     def _take_parts(
         self, cur: duckdb.DuckDBPyConnection, listing: RunListing, row: dict[str, Any], report: IngestReport
     ) -> bool:
-        """Take in new parts; False when the folder changed meanwhile and must be looked at again."""
+        """Ingest new parts; False if the folder changed meanwhile and must be checked again."""
         if row["look"] in self._refused:
             raise UnreadableRunError(self._refused[row["look"]])
         seen = read_parts(listing.path)
@@ -144,7 +144,7 @@ class Ingestor:
                 ) from error
             reason = blame(listing.path, parts, error)
             if reason is None:
-                raise  # a full disk or a damaged index, say: no fault of the run
+                raise  # e.g. a full disk or a damaged index: not caused by the run
             if is_fatal(error):
                 self._refused[row["look"]] = str(reason)
                 raise  # the index must be rebuilt, without this run
@@ -157,7 +157,7 @@ class Ingestor:
     def _store_problem(
         self, cur: duckdb.DuckDBPyConnection, row: dict[str, Any], report: IngestReport
     ) -> None:
-        """Keep what is known of a run that cannot be read; of its documents only what the table can hold."""
+        """Store the known fields of an unreadable run; of its documents only what fits the table."""
         try:
             _replace_by_problem(cur, row)
         except (duckdb.DataError, ValueError, TypeError, OverflowError):
@@ -179,17 +179,17 @@ class Ingestor:
 
 @dataclass(frozen=True, kw_only=True)
 class _Known:
-    """What the index holds of a run."""
+    """The state of a run in the index."""
 
     key: int | None
     same_run: bool
-    """Path, creation time, pair key and generation agree. A change of rules while it trains leaves them
-    as they are, and rows that were taken in stay what they are."""
+    """Path, creation time, pair key and generation agree. A rule change during training does not affect
+    them, and ingested rows stay valid."""
     parts: dict[tuple[str, str], Part]
     """(table, file name) -> part."""
 
     def stale(self, listed: Sequence[Part]) -> bool:
-        """Whether what was taken in no longer counts, so that the run must be loaded again."""
+        """Whether ingested rows are no longer valid, so that the run must be reloaded."""
         if not self.same_run:
             return True
         now = {(part.table, part.path.name): part for part in listed}
@@ -210,22 +210,22 @@ class _Known:
 
 
 def _known(cur: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> _Known:
-    found = cur.execute(
+    row_of_run = cur.execute(
         "SELECT run_key, path, created_at, pair_key, generation, problem FROM raw.runs WHERE run_id = ?",
         [row["run_id"]],
     ).fetchone()
-    if found is None:
+    if row_of_run is None:
         return _Known(key=None, same_run=False, parts={})
     expected = (row["path"], row["created_at"], row["pair_key"], row["generation"], None)
     parts = cur.execute(
         "SELECT table_name, part, attempt, first_step, last_step, below FROM raw.ingested_parts "
         "WHERE run_key = ?",
-        [found[0]],
+        [row_of_run[0]],
     ).fetchall()
     folder = Path(row["path"])
     return _Known(
-        key=found[0],
-        same_run=found[1:] == expected,
+        key=row_of_run[0],
+        same_run=row_of_run[1:] == expected,
         parts={
             (t, name): Part(path=folder / name, table=t, attempt=a, first=f, last=last, below=b)
             for t, name, a, f, last, b in parts
@@ -236,7 +236,7 @@ def _known(cur: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> _Known:
 def _transaction(
     cur: duckdb.DuckDBPyConnection, row: dict[str, Any], parts: Sequence[Part], known: _Known
 ) -> tuple[int, int]:
-    """Write a run in one transaction; load it afresh where new parts do not simply follow the old ones."""
+    """Write a run in one transaction; reload it if new parts do not simply continue the old ones."""
     reload = known.stale(parts)
     while True:
         cur.begin()
@@ -263,16 +263,16 @@ def _write(
     new = [part for part in listed if (part.table, part.path.name) not in done]
     sizes = Sizes.of_run(row)
     for part in new:
-        check_file(part.path)  # DuckDB reads the files itself, and would take a flipped bit for a value
+        check_file(part.path)  # DuckDB reads the files itself, and would not notice a flipped bit
     start, start_losses = _samples(cur, key), _samples(cur, key, "steps")
     rows = 0
     for table in TABLES:
         mine = [part for part in new if part.table == table]
         if mine:
             old = [part for (name, _), part in done.items() if name == table]
-            found = batches(table, mine, old)
-            check_rows(cur, table, found, mine, sizes)
-            rows += load(cur, key, table, found)
+            new_batches = batches(table, mine, old)
+            check_rows(cur, table, new_batches, mine, sizes)
+            rows += load(cur, key, table, new_batches)
     _put_row(cur, key, row)  # before the roll-ups, which read through the views
     if new:
         samples = _samples(cur, key)
@@ -289,26 +289,26 @@ def _write(
 
 
 def _samples(cur: duckdb.DuckDBPyConnection, key: int, table: str = "expert_loads") -> int:
-    found = cur.execute(
+    row = cur.execute(
         "SELECT samples FROM raw.progress WHERE run_key = ? AND table_name = ?", [key, table]
     ).fetchone()
-    return int(found[0]) if found else 0
+    return int(row[0]) if row else 0
 
 
 def _clear(cur: duckdb.DuckDBPyConnection, run_id: str) -> int:
-    """Delete every row of a run but keep its number, so that readers see either all or the new ones."""
-    found = cur.execute("SELECT run_key FROM raw.runs WHERE run_id = ?", [run_id]).fetchone()
-    if found is None:
-        found = cur.execute("SELECT coalesce(max(run_key), 0) + 1 FROM raw.runs").fetchone()
-        assert found is not None
-        return int(found[0])
+    """Delete every row of a run but keep its key, so that readers see either the old or the new rows."""
+    row = cur.execute("SELECT run_key FROM raw.runs WHERE run_id = ?", [run_id]).fetchone()
+    if row is None:
+        row = cur.execute("SELECT coalesce(max(run_key), 0) + 1 FROM raw.runs").fetchone()
+        assert row is not None
+        return int(row[0])
     for table in data_tables():
-        cur.execute(f"DELETE FROM raw.{table} WHERE run_key = ?", [found[0]])
-    return int(found[0])
+        cur.execute(f"DELETE FROM raw.{table} WHERE run_key = ?", [row[0]])
+    return int(row[0])
 
 
 def _replace_by_problem(cur: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> None:
-    """Delete every row of a run and keep this one, in one transaction."""
+    """Replace every row of a run by this one, in one transaction."""
     cur.begin()
     try:
         _put_row(cur, _clear(cur, row["run_id"]), row)

@@ -12,20 +12,20 @@ from explorer.records.tables import TABLES, Column
 from explorer.store.schema import WITH_ORDINAL
 
 CHUNK_ROWS = 4_000_000
-"""Rows sorted and inserted at once: few enough for memory, enough that a layer fills whole row groups."""
+"""Rows sorted and inserted at once: few enough for memory, enough for a layer to fill whole row groups."""
 SMALL_BYTES = 1_000_000
-"""Files smaller than this together are not worth counting: they hold far fewer rows than CHUNK_ROWS."""
+"""Below this total size files are not counted: they hold far fewer rows than CHUNK_ROWS."""
 ORDER = ("layer", "split", "domain", "micro_batch", "sequence", "step", "token", "expert")
-"""Order of the rows of a table. A view reads one layer, or one step of it: both are then neighbours."""
+"""Sort order of a table. A view reads one layer, or one step of it: both are then contiguous."""
 
 
 class OutOfOrder(Exception):
-    """A part holds steps before ones that are already numbered: the run must be loaded afresh."""
+    """A part holds steps before ones that are already numbered: the run must be reloaded."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """New parts of one table whose rows pass the same condition."""
+    """New parts of one table whose rows are filtered by the same condition."""
 
     table: str
     files: tuple[str, ...]
@@ -33,9 +33,9 @@ class Batch:
 
 
 def batches(table: str, parts: Sequence[Part], ingested: Sequence[Part]) -> list[Batch]:
-    """Group the new parts of a table by the condition that their rows must pass.
+    """Group the new parts of a table by the filter condition on their rows.
 
-    `ingested` are earlier parts of the table: a merged part holds their rows again.
+    `ingested` are earlier parts of the table: a merged part repeats their rows.
     """
     groups: dict[str, list[str]] = {}
     for part in parts:
@@ -49,17 +49,17 @@ def batches(table: str, parts: Sequence[Part], ingested: Sequence[Part]) -> list
     return [Batch(table=table, files=tuple(files), condition=c) for c, files in groups.items()]
 
 
-def load(cur: duckdb.DuckDBPyConnection, run_key: int, table: str, found: Sequence[Batch]) -> int:
-    """Insert the rows of new parts; number their steps where the table has ordinals. Returns the rows.
+def load(cur: duckdb.DuckDBPyConnection, run_key: int, table: str, new_batches: Sequence[Batch]) -> int:
+    """Insert the rows of new parts; number their steps if the table has ordinals. Returns the number of rows.
 
-    The rows must have passed `row_checks.check_rows`. Raises `OutOfOrder` when a step precedes one that has a
-    number already, and `duckdb.Error` or `FileNotFoundError` when a part cannot be read.
+    The rows must have passed `row_checks.check_rows`. Raises `OutOfOrder` if a step precedes one that already
+    has a number, and `duckdb.Error` or `FileNotFoundError` when a part cannot be read.
     """
-    found = [small for batch in found for small in _split(cur, batch)]
-    if table in WITH_ORDINAL and not _number(cur, run_key, table, found):
+    new_batches = [small for batch in new_batches for small in _split(cur, batch)]
+    if table in WITH_ORDINAL and not _number(cur, run_key, table, new_batches):
         return 0
     rows = 0
-    for batch in found:
+    for batch in new_batches:
         rows += _insert(cur, run_key, batch)
     return rows
 
@@ -83,9 +83,9 @@ def _insert(cur: duckdb.DuckDBPyConnection, run_key: int, batch: Batch) -> int:
     return int(row[0]) if row else 0
 
 
-def _number(cur: duckdb.DuckDBPyConnection, run_key: int, table: str, found: Sequence[Batch]) -> bool:
-    """Give the new steps their ordinals in a temporary table; False when there are none."""
-    steps = " UNION ".join(f"SELECT DISTINCT step FROM {source(b)}" for b in found)
+def _number(cur: duckdb.DuckDBPyConnection, run_key: int, table: str, new_batches: Sequence[Batch]) -> bool:
+    """Assign ordinals to the new steps in a temporary table; False if there are none."""
+    steps = " UNION ".join(f"SELECT DISTINCT step FROM {source(b)}" for b in new_batches)
     before = cur.execute(
         "SELECT samples, last_step FROM raw.progress WHERE run_key = ? AND table_name = ?", [run_key, table]
     ).fetchone()
@@ -114,7 +114,7 @@ def _number(cur: duckdb.DuckDBPyConnection, run_key: int, table: str, found: Seq
 
 
 def _split(cur: duckdb.DuckDBPyConnection, batch: Batch) -> list[Batch]:
-    """Cut a large batch: by files while they are small, one large file by layer."""
+    """Split a large batch: small files into groups, one large file by layer."""
     if sum(Path(file).stat().st_size for file in batch.files) < SMALL_BYTES:
         return [batch]
     counts = dict(
@@ -164,7 +164,7 @@ def _value(column: Column, present: set[str]) -> str:
 
 
 def literal(file: str) -> str:
-    """A path as DuckDB must be given it, which takes `*`, `?` and `[` in a path for a pattern.
+    """A path escaped for DuckDB, which treats `*`, `?` and `[` as a pattern.
 
     >>> literal("runs/a*/steps-g1.parquet")
     'runs/a[*]/steps-g1.parquet'

@@ -1,4 +1,4 @@
-"""docs/schema.md, printed from the tables: `python -m explorer.store.markdown docs/schema.md`."""
+"""Generate docs/schema.md from the tables: `python -m explorer.store.markdown docs/schema.md`."""
 
 import sys
 from collections.abc import Iterable

@@ -8,30 +8,30 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-# On Windows, what a killed process leaves stays there.
+# On Windows, the remains of a killed process stay there.
 fcntl: Any = importlib.import_module("fcntl") if os.name == "posix" else None
 
 PREFIX = "moe-routing-explorer-"
 LOCK = "owner.lock"
 _held: dict[Path, BinaryIO] = {}
-"""Folder -> its lock, which the system releases when the process ends, however it ends."""
+"""Folder -> its lock, which the system releases whenever the process ends."""
 
 
 def make_private_folder() -> Path:
-    """A new folder that belongs to this process; removes those of processes that are gone. Raises OSError."""
+    """Create a folder owned by this process; removes those of processes that are gone. Raises OSError."""
     remove_abandoned()
     folder = Path(tempfile.mkdtemp(prefix=PREFIX))
     if fcntl is not None:
         early = folder / f"{LOCK}.new"
         file = early.open("wb")
         fcntl.flock(file, fcntl.LOCK_EX)
-        early.rename(folder / LOCK)  # nobody ever sees it without its lock
+        early.rename(folder / LOCK)  # it is never visible without its lock
         _held[folder] = file
     return folder
 
 
 def remove_private_folder(folder: Path) -> None:
-    """Delete a folder that `make_private_folder` made; one that cannot be deleted stays."""
+    """Delete a folder from `make_private_folder`; errors are ignored."""
     shutil.rmtree(folder, ignore_errors=True)
     file = _held.pop(folder, None)
     if file is not None:
@@ -39,11 +39,11 @@ def remove_private_folder(folder: Path) -> None:
 
 
 def remove_abandoned() -> None:
-    """Delete the private folders whose process is gone: nobody holds their lock any more."""
+    """Delete the private folders whose process is gone, so that their lock is free."""
     if fcntl is None:
         return
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        with suppress(OSError):  # somebody else's, in use, or removed meanwhile
+        with suppress(OSError):  # another user's, in use, or removed meanwhile
             handle = os.open(folder / LOCK, os.O_RDWR | os.O_NOFOLLOW)
             with os.fdopen(handle, "rb+") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

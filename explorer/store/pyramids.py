@@ -1,6 +1,6 @@
-"""What the roll-ups are: pyramids of bins over the ordinal of the sample.
+"""Definition of the roll-ups: pyramids of bins over the ordinal of the sample.
 
-They keep a view's cost from growing with the run. Level k has bins of 4^k samples. A bin keeps counts,
+They make a view's cost independent of the run's length. Level k has bins of 4^k samples. A bin keeps counts,
 sums, minima, maxima and last values, all of which merge exactly: several rows of one bin are one bin in
 pieces, and readers group by bin. Only whole groups of `ALIGN` samples are rolled up; the few samples after
 them are read from the table itself. A run of at most `ROLL_FROM` samples has no roll-ups, since a view can
@@ -16,7 +16,7 @@ LEVELS = 8
 ALIGN = 64
 ROLL_FROM = 1024
 MEAN_LAYER = -1
-"""The layer number that stands for the mean over layers in `layer_bins`."""
+"""The layer number that denotes the mean over layers in `layer_bins`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,14 +30,14 @@ class Measure:
 
 @dataclass(frozen=True, kw_only=True)
 class Pyramid:
-    """One table of bins, and the rows that it is made of."""
+    """One table of bins, and its source rows."""
 
     table: str
     counted: str
     """The table whose samples are numbered: expert_loads or steps."""
     keys: tuple[Column, ...]
     source: str
-    """SQL of the rows behind it, `$start <= ordinal < $stop`, with the columns step, ordinal and keys."""
+    """SQL of its source rows, `$start <= ordinal < $stop`, with the columns step, ordinal and keys."""
     measures: tuple[Measure, ...]
 
     @property
@@ -52,11 +52,11 @@ class Pyramid:
         return tuple(column.name for column in self.keys)
 
     def singles(self) -> str:
-        """Select list that makes a bin of one sample."""
+        """Select list that turns one sample into a bin."""
         return ", ".join([*self.key_names, *(f"{m.single} AS {m.column.name}" for m in self.measures)])
 
     def merges(self) -> str:
-        """Select list that makes one bin of several rows; to be grouped by bin and keys."""
+        """Select list that merges several rows into one bin; to be grouped by bin and keys."""
         parts = (f"({m.merge})::{m.column.sql_type} AS {m.column.name}" for m in self.measures)
         return ", ".join([*self.key_names, *parts])
 
@@ -65,11 +65,11 @@ class Pyramid:
         return ", ".join([*self.key_names, *(m.column.name for m in self.measures)])
 
     def pieces(self, where: str = "true") -> str:
-        """SQL of the rows that a view's bins are made of, not yet merged.
+        """SQL of the source rows of a view's bins, not yet merged.
 
-        where: a condition on the keys. Parameters: run_id, level, rolled, width (samples a bin of the
-        view) and factor (bins of the level a bin of the view). At level 0, with rolled = 0, it reads the
-        rows themselves.
+        where: a condition on the keys. Parameters: run_id, level, rolled, width (samples per bin of the view)
+        and factor (bins of the level per bin of the view). At level 0, with rolled = 0, it reads the rows
+        themselves.
         """
         source = self.source.replace("$start", "$rolled").replace("AND ordinal < $stop", "")
         return (
@@ -80,7 +80,7 @@ class Pyramid:
         )
 
     def binned(self, where: str = "true") -> str:
-        """SQL of a view's bins, one row a bin and key; parameters as for `pieces`."""
+        """SQL of a view's bins, one row per bin and key; parameters as for `pieces`."""
         by = ", ".join(("bin", *self.key_names))
         return f"SELECT bin, {self.merges()} FROM ({self.pieces(where)}) GROUP BY {by}"
 
@@ -103,8 +103,8 @@ def _sum_min_max(value: str, what: str) -> tuple[Measure, ...]:
 
 
 def _finite_sum_min_max(value: str, what: str) -> tuple[Measure, ...]:
-    """The same over the finite values, and how many are not: one NaN would be the sum and the largest of its
-    bin, and of every bin above it.
+    """The same over the finite values, with the count of non-finite ones: one NaN would dominate the sum and
+    the maximum of its bin, and of every bin above it.
     """
     finite = f"CASE WHEN isfinite({value}) THEN {value} END"
     return (

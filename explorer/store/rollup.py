@@ -1,11 +1,11 @@
-"""Making the roll-ups of new samples, inside the transaction that brings them."""
+"""Build the roll-ups of new samples, inside the transaction that adds them."""
 
 import duckdb
 
 from explorer.store.pyramids import ALIGN, LEVELS, PYRAMIDS, ROLL_FROM, Pyramid
 
 GROUP_ROWS = 4_000_000
-"""Rows rolled up at once: sorting them fits into memory."""
+"""Rows rolled up at once, so that sorting them fits into memory."""
 
 
 def roll_up(cur: duckdb.DuckDBPyConnection, run_id: str, run_key: int) -> None:
@@ -59,7 +59,7 @@ def _extend(
 def _groups(
     cur: duckdb.DuckDBPyConnection, pyramid: Pyramid, run_id: str, start: int, stop: int
 ) -> list[str]:
-    """Conditions on the layer that cut the work into pieces of about GROUP_ROWS rows."""
+    """Conditions on the layer that split the work into pieces of about GROUP_ROWS rows."""
     if "layer" not in pyramid.key_names:
         return ["true"]
     counts = cur.execute(

@@ -1,6 +1,6 @@
-"""Rules for the rows of new parts, held before they are taken in: types, ranges, sizes, unique keys.
+"""Validate the rows of new parts before they are ingested: types, ranges, sizes, unique keys.
 
-A part need not be written by our recorder, and DuckDB would round, wrap or multiply what breaks a rule.
+A part may come from other software, and DuckDB would round, wrap or duplicate invalid values.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,17 +28,17 @@ STORED_AS = {
     "FLOAT[]": tuple(f"{name}[]" for name in NUMBERS),
     "INTEGER[]": tuple(f"{name}[]" for name in INTEGERS),
 }
-"""Type of a column -> the types that a file may store it as without any value becoming another."""
+"""Type of a column -> the file types that convert to it without changing any value."""
 LARGEST = {"BIGINT": 2**63 - 1, "INTEGER": 2**31 - 1}
 SIZED = ("expert_loads", "layer_steps", "sequence_loads", "rank_loads", "eval_loads", "probe_scores")
-"""Tables whose layers and experts must be those of run.json; an event may name any."""
+"""Tables whose layers and experts must match run.json; an event may name any."""
 MAX_BITS = 1024
-"""Experts up to which unique keys are counted in bits: every group of rows holds so many."""
+"""Maximum number of experts for which unique keys are checked with bit masks."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """Of run.json: rows must agree with it."""
+    """Sizes from run.json, with which rows must agree."""
 
     widths: Mapping[int, int]
     """The model's own number of every MoE layer -> its experts."""
@@ -52,32 +52,36 @@ class Sizes:
 
     @property
     def experts(self) -> int:
-        """Of the widest layer."""
+        """Number of experts of the widest layer."""
         return max(self.widths.values(), default=0)
 
     @property
     def is_plain(self) -> bool:
-        """Whether the layers are 0, 1, 2 … and equally wide, so that the extremes say everything."""
+        """Whether the layers are 0, 1, 2 … and equally wide, so that minimum and maximum suffice."""
         return list(self.widths) == list(range(len(self.widths))) and len(set(self.widths.values())) <= 1
 
 
 def check_rows(
-    cur: duckdb.DuckDBPyConnection, table: str, found: Sequence[Batch], parts: Sequence[Part], sizes: Sizes
+    cur: duckdb.DuckDBPyConnection,
+    table: str,
+    new_batches: Sequence[Batch],
+    parts: Sequence[Part],
+    sizes: Sizes,
 ) -> None:
-    """Raise UnreadableRunError, naming file, column, value and rule, for the first row that breaks one."""
+    """Raise UnreadableRunError, naming file, column, value and rule, for the first row that violates one."""
     ranges = {str(part.path): part for part in parts}
-    for batch in found:
+    for batch in new_batches:
         types = _check_types(cur, batch)
         _check_ranges(cur, batch, set(types), ranges, sizes)
         _check_layout(cur, batch, set(types), sizes)
         if table == "probe_scores":
             _check_probe(cur, batch, sizes)
     if table in HAS_UNIQUE_KEYS:
-        _check_keys(cur, table, found, sizes)
+        _check_keys(cur, table, new_batches, sizes)
 
 
 def _check_types(cur: duckdb.DuckDBPyConnection, batch: Batch) -> dict[str, str]:
-    """Column -> its type in the files, which must hold every value of it as it is."""
+    """Column -> its type in the files, which must convert without changing values."""
     types = describe(cur, batch)
     for column in TABLES[batch.table][1:]:
         stored = types.get(column.name)
@@ -90,7 +94,7 @@ def _check_types(cur: duckdb.DuckDBPyConnection, batch: Batch) -> dict[str, str]
             stored.split("(")[0] + ("[]" if stored.endswith(")[]") else "") not in STORED_AS[column.sql_type]
         ):
             query = f"SELECT count({column.name}) FROM {source(batch)}"
-            if _one(cur, query)[0]:  # a column of nothing but NULL may have any type
+            if _one(cur, query)[0]:  # an all-NULL column may have any type
                 raise _broken(
                     _first_of_type(cur, batch, column.name, stored),
                     f"{column.name} is of type {stored}: must be {column.sql_type}",
@@ -151,7 +155,7 @@ def _limits(column: Column, table: str, part: Part, sizes: Sizes) -> tuple[int, 
 
 
 def _check_sizes(file: str, extremes: dict[str, list[Any]], sizes: Sizes) -> None:
-    """A step has a row for every layer and expert, so no size of run.json can exceed what a part holds."""
+    """A step has a row per layer and expert, so no size in run.json can exceed that of a part."""
     for column, name, last in (
         ("layer", "num_moe_layers", max(sizes.widths, default=-1)),
         ("expert", "num_experts", sizes.experts - 1),
@@ -167,7 +171,7 @@ def _check_sizes(file: str, extremes: dict[str, list[Any]], sizes: Sizes) -> Non
 
 
 def _check_layout(cur: duckdb.DuckDBPyConnection, batch: Batch, present: set[str], sizes: Sizes) -> None:
-    """Where layers have numbers or widths of their own, every row must lie in one of them."""
+    """If layers have explicit numbers or widths, every row must belong to one of them."""
     if sizes.is_plain or batch.table not in SIZED:
         return
     last = "max(expert)" if "expert" in present else "-1"
@@ -182,7 +186,7 @@ def _check_layout(cur: duckdb.DuckDBPyConnection, batch: Batch, present: set[str
 
 
 def _check_probe(cur: duckdb.DuckDBPyConnection, batch: Batch, sizes: Sizes) -> None:
-    """Tokens of a layer have one logit per expert, and choose among these."""
+    """Tokens of a layer have one logit per expert, and select among these."""
     row = cur.execute(
         f"SELECT step, layer, min(len(router_logits)), max(len(router_logits)), "
         f"min(list_min(selected_experts)), max(list_max(selected_experts)) FROM {source(batch)} "
@@ -199,9 +203,11 @@ def _check_probe(cur: duckdb.DuckDBPyConnection, batch: Batch, sizes: Sizes) -> 
         )
 
 
-def _check_keys(cur: duckdb.DuckDBPyConnection, table: str, found: Sequence[Batch], sizes: Sizes) -> None:
+def _check_keys(
+    cur: duckdb.DuckDBPyConnection, table: str, new_batches: Sequence[Batch], sizes: Sizes
+) -> None:
     keys = [name for name in KEYS[table] if name != "run_id"]
-    rows = " UNION ALL ".join(f"SELECT {', '.join(keys)} FROM {source(batch)}" for batch in found)
+    rows = " UNION ALL ".join(f"SELECT {', '.join(keys)} FROM {source(batch)}" for batch in new_batches)
     if "expert" in keys and sizes.experts <= MAX_BITS and not _have_twins(cur, rows, sizes):
         return
     row = cur.execute(
@@ -210,7 +216,7 @@ def _check_keys(cur: duckdb.DuckDBPyConnection, table: str, found: Sequence[Batc
     ).fetchone()
     if row:
         named = ", ".join(f"{name} {value}" for name, value in zip(keys, row[:-1], strict=True))
-        folder = Path(found[0].files[0]).parent
+        folder = Path(new_batches[0].files[0]).parent
         raise UnreadableRunError(
             f"{folder}: {table} holds {row[-1]} rows of {named}: must hold one; add up what belongs together "
             f"before it is recorded, or restore the folder from a copy."
@@ -218,8 +224,8 @@ def _check_keys(cur: duckdb.DuckDBPyConnection, table: str, found: Sequence[Batc
 
 
 def _have_twins(cur: duckdb.DuckDBPyConnection, rows: str, sizes: Sizes) -> bool:
-    """Whether two rows have one key: then they set one bit of their group's experts. A ninth of the time
-    that grouping by the whole key takes, at 10^7 rows."""
+    """Whether two rows share a key: they then set the same bit in their group's mask of experts. Nine times
+    faster than grouping by the whole key, at 10^7 rows."""
     query = (
         f"SELECT * EXCLUDE expert FROM ({rows}) GROUP BY ALL "
         f"HAVING count(*) <> bit_count(bitstring_agg(expert, 0, {sizes.experts - 1})) LIMIT 1"

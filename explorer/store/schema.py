@@ -1,8 +1,8 @@
-"""The tables of the index: those of `records.tables`, the list of runs, and what is derived at ingest.
+"""The tables of the index: those of `records.tables`, the list of runs, and the tables derived at ingest.
 
-A run is known by a small whole number inside (`run_key`): DuckDB skips row groups by the minimum and
+Internally a run is identified by a small integer (`run_key`): DuckDB skips row groups by the minimum and
 maximum of a column, and run ids that share their first eight letters would defeat that. The physical
-tables lie in the schema `raw`; a view of the same name in `main` shows `run_id` instead, and the filter
+tables are in the schema `raw`; a view of the same name in `main` shows `run_id` instead, and the filter
 on `run_id` still reaches the row groups through the join. Every query reads the views.
 
 There are no migrations: an index whose `schema_version()` differs is rebuilt from the run folders.
@@ -109,7 +109,7 @@ INTERNAL: dict[str, tuple[Column, ...]] = {
 }
 
 WITH_ORDINAL = ("expert_loads", "steps")
-"""Tables whose samples are numbered, because roll-ups are made of them."""
+"""Tables whose samples are numbered, because roll-ups are built from them."""
 
 
 def index_columns(table: str) -> tuple[Column, ...]:
@@ -121,12 +121,12 @@ def index_columns(table: str) -> tuple[Column, ...]:
 
 
 def data_tables() -> list[str]:
-    """Every table with rows of runs, the list of runs itself aside."""
+    """Every table with rows of runs, except for the list of runs itself."""
     return [*TABLES, *DERIVED, *INTERNAL]
 
 
 def statements() -> list[str]:
-    """The SQL that makes an empty index."""
+    """The SQL that creates an empty index."""
     result = ["CREATE SCHEMA raw", f"CREATE TABLE raw.runs (run_key INTEGER, look VARCHAR, {_columns(RUNS)})"]
     names = ", ".join(c.name for c in RUNS)
     result.append(f"CREATE VIEW runs AS SELECT {names} FROM raw.runs")
@@ -142,7 +142,7 @@ def statements() -> list[str]:
 
 
 def schema_version() -> str:
-    """Digest of the statements, so that any change of a table makes older indexes be rebuilt."""
+    """Digest of the statements, so that any change of a table triggers a rebuild of older indexes."""
     return hashlib.sha256("\n".join(statements()).encode()).hexdigest()[:16]
 
 

@@ -1,10 +1,11 @@
-"""Stretches of a run, found when rows come in: where an expert is idle, a layer collapsed, the loss too high.
+"""Episodes of a run, detected at ingest: an expert is idle, a layer collapsed, or the loss too high.
 
-A stretch is the longest row of neighbouring samples (recorded steps, or windows of them) that meet a
-condition. Only the samples that are new are looked at, and what begins at their edge is joined with what
-ended there before. So the rows are the same whatever the parts were, and a long run can be taken in piece
-by piece. Short stretches are kept only while they last, since they may grow. Events are made of them in
-`explorer/queries/events.py`; conditions and thresholds: `explorer/metrics/events.py`.
+An episode (a row of the table `stretches`) is a maximal run of consecutive samples (recorded steps, or
+windows of them) that meet a condition. Only new samples are examined, and an episode that begins at their
+edge is joined with one that ended there before. So the result does not depend on how rows were divided
+into parts, and a long run can be ingested in pieces. Short episodes are kept only while they last, since
+they may grow. `explorer/queries/events.py` turns them into events; conditions and thresholds:
+`explorer/metrics/events.py`.
 """
 
 import json
@@ -18,7 +19,7 @@ from explorer.records.tables import EXPERT, LAYER, RUN_ID, Column
 from explorer.routing.outranking import outranking_spans
 
 CHUNK_ROWS = 4_000_000
-"""Rows of loads looked at together: their windows fit into memory."""
+"""Rows of loads examined together, so that their windows fit into memory."""
 
 STRETCHES: tuple[Column, ...] = (
     RUN_ID,
@@ -35,8 +36,8 @@ STRETCHES: tuple[Column, ...] = (
     Column("last_ordinal", "INTEGER", "ordinal of the last step"),
 )
 
-# `$outranks` stands for a condition on the step, written in by `find_stretches`.
-# A condition gives one row a sample that meets it; `place` counts samples, so neighbours differ by one.
+# `$outranks` is a placeholder for a condition on the step, filled in by `find_stretches`.
+# A condition gives one row per sample that meets it; `place` counts samples, so neighbours differ by one.
 ONE_SAMPLE = """ordinal AS place, ordinal AS first_ordinal, ordinal AS last_ordinal,
            step AS first_step, step AS last_step"""
 
@@ -111,16 +112,16 @@ OF_LOSSES = f"""
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """Conditions that are looked for in the same samples."""
+    """Conditions that are evaluated on the same samples."""
 
     least: dict[str, int]
-    """Kind -> samples that a stretch needs once it has ended."""
+    """Kind -> minimum number of samples of a finished episode."""
     flagged: str
     """SQL of the samples that meet a condition; parameters run_key, start and stop (ordinals)."""
     numbered: str
-    """Table that gives an ordinal its step."""
+    """Table that maps ordinals to steps."""
     width: int = 1
-    """Samples in a window; only whole windows are looked at."""
+    """Samples per window; only complete windows are examined."""
 
 
 LOADS = Search(
@@ -169,7 +170,7 @@ WHERE k.last_ordinal = $stop - 1 OR k.samples >= CASE kind {least} END
 ORDER BY kind, layer, expert, first_ordinal
 """
 
-# A spread that wavers about its threshold would leave a stretch at every second step; the first one counts.
+# A spread that fluctuates around its threshold would give an episode every second step; the first one counts.
 FIRST_ONLY = """
 DELETE FROM raw.stretches s WHERE run_key = $run_key AND kind = 'wide' AND EXISTS (
     SELECT 1 FROM raw.stretches o WHERE o.run_key = $run_key AND o.kind = 'wide' AND o.layer = s.layer
@@ -204,7 +205,7 @@ def find_stretches(
     losses: tuple[int, int],
     tables: Collection[str],
 ) -> None:
-    """Bring the stretches of a run up to date, inside the open transaction.
+    """Update the episodes of a run, inside the open transaction.
 
     loads, losses: samples of `expert_loads` and of `steps` before and now; tables: those with new rows.
     """
@@ -229,36 +230,36 @@ def find_stretches(
 
 def _chunks(cur: duckdb.DuckDBPyConnection, run_key: int, start: int, stop: int) -> list[tuple[int, int]]:
     """Ranges of samples with about CHUNK_ROWS rows of loads each."""
-    found = cur.execute(
+    rows = cur.execute(
         "SELECT count(*) FROM raw.expert_loads WHERE run_key = ? AND ordinal = ?", [run_key, start]
     ).fetchone()
-    most = max(1, CHUNK_ROWS // max(1, found[0] if found else 1))
+    most = max(1, CHUNK_ROWS // max(1, rows[0] if rows else 1))
     return [(first, min(stop, first + most)) for first in range(start, stop, most)]
 
 
 def _biases(cur: duckdb.DuckDBPyConnection, run_key: int, start: int, stop: int) -> tuple[bool, ...]:
-    """Whether there is any in the windows of these samples, whether some are wide apart, and whether some are
-    not finite: a live run is looked at twice a second, and what cannot be there need not be looked for.
+    """Whether there are biases in the windows of these samples, whether their spread is wide, and whether any
+    is not finite: a live run is examined twice a second, and impossible conditions can be skipped.
     """
-    found = cur.execute(
+    row = cur.execute(
         f"SELECT count(bias_spread), count(*) FILTER (bias_spread > {metrics.WIDE_SPREAD}), "
         "count(*) FILTER (NOT isfinite(bias_spread)) "
         "FROM raw.layer_metrics WHERE run_key = ? AND ordinal >= ? AND ordinal < ?",
         [run_key, start - metrics.OSCILLATION_STEPS, stop],
     ).fetchone()
-    return tuple(map(bool, found)) if found else (False, False, False)
+    return tuple(map(bool, row)) if row else (False, False, False)
 
 
 def _outranks(cur: duckdb.DuckDBPyConnection, run_key: int) -> str:
-    """Condition on `step`: whether a wide spread says anything there, by the run's own configuration."""
-    found = cur.execute("SELECT config FROM raw.runs WHERE run_key = ?", [run_key]).fetchone()
-    spans = outranking_spans(json.loads(found[0])) if found and found[0] else ()
+    """Condition on `step` that a wide spread is meaningful there, by the run's own configuration."""
+    row = cur.execute("SELECT config FROM raw.runs WHERE run_key = ?", [run_key]).fetchone()
+    spans = outranking_spans(json.loads(row[0])) if row and row[0] else ()
     parts = [f"step >= {first}" + ("" if stop is None else f" AND step < {stop}") for first, stop in spans]
     return f"({' OR '.join(parts)})" if parts else "false"
 
 
 def _extend(cur: duckdb.DuckDBPyConnection, run_key: int, search: Search, start: int, stop: int) -> None:
-    """Look at the samples from `start` to `stop`, which follow those looked at before."""
+    """Examine the samples from `start` to `stop`, which follow those examined before."""
     start, stop = start - start % search.width, stop - stop % search.width
     if start == stop:
         return

@@ -9,14 +9,14 @@ from explorer.store.index import Index
 from explorer.store.ingest import IngestReport, Stopped
 
 PAUSE_S = 0.02
-"""Between two attempts to interrupt a round that is to end."""
+"""Seconds between two attempts to interrupt a round on stopping."""
 
 
 class IngestThread:
     """Calls `index.ingest(dirs)` every `interval_s` seconds until it is stopped.
 
-    `problem` holds the sentence of the last failure, None while all is well; `report` the last result;
-    `rounds` how many have ended.
+    `problem` is the message of the last failure, None after a success; `report` the last result;
+    `rounds` the number of completed rounds.
     """
 
     def __init__(self, index: Index, dirs: Iterable[Path | str], interval_s: float = 0.5) -> None:
@@ -31,7 +31,7 @@ class IngestThread:
         self.rounds = 0
 
     def start(self) -> None:
-        """Begin; a second call does nothing while it runs."""
+        """Start the thread; does nothing while it runs."""
         if self._thread is not None and self._thread.is_alive():
             return
         self._stopping.clear()
@@ -39,7 +39,7 @@ class IngestThread:
         self._thread.start()
 
     def stop(self) -> None:
-        """End now, and wait for it: the run at work is rolled back. Safe to call twice or before `start`."""
+        """Stop now and wait: the current run is rolled back. Safe to call twice or before `start`."""
         self._stopping.set()
         self._wake.set()
         while self._thread is not None and self._thread.is_alive():
@@ -48,7 +48,7 @@ class IngestThread:
         self._thread = None
 
     def wake(self) -> None:
-        """Look now instead of at the end of the interval."""
+        """Ingest now instead of at the end of the interval."""
         self._wake.set()
 
     def _run(self) -> None:

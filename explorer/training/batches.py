@@ -1,4 +1,4 @@
-"""The micro-batches of one optimizer step: which sequences they hold, and their way to the device."""
+"""The micro-batches of one optimizer step, and their transfer to the device."""
 
 import numpy as np
 import torch
@@ -7,11 +7,11 @@ from torch import Tensor
 
 from explorer.config.run import TrainingConfig
 from explorer.corpus import Batch, Corpus
-from explorer.training.ranks import ALONE, Ranks
+from explorer.training.ranks import SINGLE_PROCESS, Ranks
 
 
 def step_batches(
-    corpus: Corpus, training: TrainingConfig, step: int, ranks: Ranks = ALONE
+    corpus: Corpus, training: TrainingConfig, step: int, ranks: Ranks = SINGLE_PROCESS
 ) -> dict[int, Batch]:
     """This rank's micro-batches of optimizer step `step`, by their index within the step."""
     return {

@@ -1,4 +1,4 @@
-"""Checkpoints: everything that a resumed run needs to go on bit for bit (same thread count)."""
+"""Checkpoints: everything that a resumed run needs to continue bit for bit (same thread count)."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -13,9 +13,9 @@ KEPT = 2
 
 
 def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
-    """Write the state after `step` updates, whole or not at all; the newest two are kept.
+    """Atomically write the state after `step` updates; keep the newest two.
 
-    Raises TrainingError when the disk refuses; the older checkpoints are still there then.
+    Raises TrainingError if the write fails; older checkpoints then remain.
     """
     path = folder / f"step-{step:08d}.pt"
     try:
@@ -29,13 +29,13 @@ def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
             f"or check the folder's permissions, then resume the run {_where_to_resume(folder)}."
         ) from error
     for old in sorted(folder.glob("step-*.pt"))[:-KEPT]:
-        with suppress(OSError):  # one that cannot be deleted only takes room
+        with suppress(OSError):  # one that cannot be deleted only takes up space
             old.unlink()
     return path
 
 
 def _write(state: dict[str, Any], file: BinaryIO) -> None:
-    """`torch.save`, which hides the disk's refusal behind an error of its own."""
+    """`torch.save`, with the OSError that torch wraps in its own error."""
     try:
         torch.save(state, file)
     except RuntimeError as error:
@@ -48,7 +48,7 @@ def _write(state: dict[str, Any], file: BinaryIO) -> None:
 
 
 def _remove_unfinished(folder: Path) -> None:
-    """Delete what a killed process left, which is as large as a checkpoint; only one process writes here."""
+    """Delete the unfinished checkpoint of a killed process; only one process writes here."""
     for path in folder.glob(f"step-*{TEMPORARY}"):
         path.unlink(missing_ok=True)
 
@@ -65,7 +65,7 @@ def latest_step(folder: Path) -> int | None:
 
 
 def load(folder: Path, step: int, device: torch.device) -> dict[str, Any]:
-    """Read a checkpoint back; a damaged one is refused by name."""
+    """Load a checkpoint. Raises TrainingError that names a damaged file."""
     path = folder / f"step-{step:08d}.pt"
     try:
         state = torch.load(path, map_location=device, weights_only=True)

@@ -1,4 +1,4 @@
-"""Where a run computes, and how to keep a CPU quiet and fast."""
+"""Device selection, CPU settings and step timing."""
 
 import contextlib
 import ctypes
@@ -15,11 +15,11 @@ from explorer.errors import TrainingError
 
 
 def pick_device(name: str) -> torch.device:
-    """`auto` is CUDA where there is one, else the CPU; asking for an absent CUDA is refused.
+    """`auto` is CUDA if available, else the CPU; `cuda` raises an error where there is none.
 
-    Under `torchrun` every process of a machine has a GPU of its own. A GPU that is there and does not compute
-    (a driver or a torch of another age, no memory left, taken by another process) is refused under either
-    name: training on the CPU instead would be a silent hundredfold.
+    Under `torchrun` every process of a machine has its own GPU. A GPU that is present but does not compute
+    (driver and torch do not match, no memory left, in use by another process) raises an error under either
+    name: silently falling back to the CPU would be a hundred times slower.
     """
     if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
@@ -39,7 +39,7 @@ def pick_device(name: str) -> torch.device:
             f"training.device = {name!r}: {device} does not compute ({reason}); "
             "use training.device=cpu or mend the driver."
         ) from error
-    # Events and libraries use the current device; `torchrun` leaves that at the first one for everybody.
+    # Events and libraries use the current device, which `torchrun` leaves at the first for every process.
     torch.cuda.set_device(device)
     return device
 
@@ -58,7 +58,7 @@ def _refuse_absent(name: str) -> None:
 
 
 def device_name(device: torch.device) -> str:
-    """A name for people."""
+    """The display name of the device."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"CPU ({platform.machine()})"
@@ -68,8 +68,8 @@ def device_name(device: torch.device) -> str:
 def quiet_cpu(num_threads: int) -> Iterator[None]:
     """A fixed number of threads and no denormal floats, restored afterwards.
 
-    Default thread counts fight on a busy machine (ten times slower), denormals slow a step
-    threefold, and giving every large buffer back to the kernel costs a tenth of a step.
+    Default thread counts oversubscribe a busy machine (ten times slower), denormals make a step
+    three times slower, and returning every large buffer to the kernel costs a tenth of a step.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(num_threads)
@@ -93,17 +93,17 @@ def keep_freed_memory() -> None:
 
 
 class StepClock:
-    """Measures how long steps take, without waiting for them.
+    """Measures step durations without synchronising with the device.
 
-    On a GPU the host only queues a step's work, so its own clock says nothing: the device marks beginning and
-    end in its queue, and the difference is read when the step's other numbers are fetched.
+    On a GPU the host only queues a step's work, so host time is meaningless: CUDA events mark start and
+    end, and their difference is read when the step's other measurements are fetched.
     """
 
     def __init__(self, device: torch.device) -> None:
         self.is_queued = device.type == "cuda"
 
     def start(self) -> Callable[[], Callable[[], float]]:
-        """Begin a step; the result is called at its end, and what that returns gives the seconds."""
+        """Start a step. Call the result at its end; the callable that this returns gives the seconds."""
         if self.is_queued:
             return self._start_queued()
         began = time.perf_counter()
@@ -132,18 +132,18 @@ class StepClock:
 
 
 def autocast(device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """bf16 on CUDA (the router stays in fp32 by itself), full precision on a CPU."""
+    """bf16 on CUDA (the router stays in fp32), full precision on a CPU."""
     if device.type == "cuda":
         return torch.autocast("cuda", dtype=torch.bfloat16)
     return contextlib.nullcontext()
 
 
 def host_waits(config: RunConfig) -> tuple[str, ...]:
-    """What the host waits for within a step on a GPU; empty where it only queues work.
+    """Reasons why the host waits within a step on a GPU; empty where it only queues work.
 
     Everything else stays on the device until several steps are fetched at once. A waiting host leaves
-    the GPU idle for the time of a launch; the result is the same. `grouped_mm` itself waits as well on a
-    GPU that it has no kernel for, see `has_grouped_kernel`.
+    the GPU idle for the time of a launch; the result is the same. `grouped_mm` itself also waits on a
+    GPU for which it has no kernel, see `has_grouped_kernel`.
     """
     model, waits = config.model, []
     is_ragged = (
@@ -164,7 +164,7 @@ def host_waits(config: RunConfig) -> tuple[str, ...]:
 
 
 def has_grouped_kernel(device: torch.device) -> bool:
-    """Whether `grouped_mm` runs in one kernel there: bf16 on compute capability 9.x or 10.x.
+    """Whether `grouped_mm` runs in one kernel on this device: bf16 on compute capability 9.x or 10.x.
 
     Elsewhere PyTorch fetches the offsets and makes one product per expert.
     """

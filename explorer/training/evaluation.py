@@ -29,7 +29,7 @@ from explorer.training.update import bias_LE
 from explorer.wording import counted
 
 EVALUATION_SEED = 2**40
-"""Where the seeds of evaluations begin; far from those of training."""
+"""First seed of evaluations; far from those of training."""
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Evaluation:
     num_tokens: dict[str, int] = field(default_factory=dict)
     num_bytes: dict[str, int] = field(default_factory=dict)
     tokens_LE: dict[str, Ints] = field(default_factory=dict)
-    """Assignments by domain; empty for a model without mixture layers."""
+    """Assignments by domain; empty for a model without MoE layers."""
 
     @property
     def losses(self) -> dict[str, float]:
@@ -53,7 +53,7 @@ class Evaluation:
 
     @property
     def bits_per_byte(self) -> float:
-        """Mean over the domains, each weighing the same."""
+        """Mean over domains, with equal weights."""
         each = [bits_per_byte(loss, self.num_tokens[d], self.num_bytes[d]) for d, loss in self.losses.items()]
         return float(np.mean(each))
 
@@ -83,7 +83,7 @@ def evaluate(
     for index, batch in enumerate(batches):
         tokens = as_tensor(batch.tokens, device)
         with autocast(device):
-            # The seed is the batch's: the same draws in every evaluation, others in every batch.
+            # The seed depends on the batch: the same draws in every evaluation, different ones per batch.
             output = model(tokens[:, :-1], balancer, ForwardContext(seed=EVALUATION_SEED + index))
         loss = lm_loss_sum(output.logits_BSV, tokens[:, 1:])
         domain = batch.domain
@@ -92,7 +92,7 @@ def evaluate(
         result.num_bytes[domain] = result.num_bytes.get(domain, 0) + batch.num_bytes
         if not output.layers:
             continue
-        # The loss has just been waited for, so this costs a GPU nothing more.
+        # The loss has already been synchronised, so this adds no wait on a GPU.
         refuse_nonfinite(
             nonfinite_logits(output.layers).cpu().numpy(), f"the evaluation after {counted(step, 'step')}"
         )
@@ -149,7 +149,7 @@ def record_probe(
     recorder: Recorder,
     step: int,
 ) -> None:
-    """Keep the router logits of the fixed probe batch after `step` updates; without routers, nothing."""
+    """Record the router logits of the fixed probe batch after `step` updates; nothing without routers."""
     if not model.routers:
         return
     device = next(model.parameters()).device
@@ -177,14 +177,14 @@ def record_probe(
 
 
 def _slots(routing: Routing, model: ModelConfig) -> Tensor:
-    """The chosen experts in K slots; in E slots, the rest empty, where a token may have another number."""
+    """The selected experts in K slots; in E slots, the rest empty, where the number per token varies."""
     ids_TK = routing.topk_expert_ids_TK
     missing = model.num_experts - ids_TK.shape[1]
     return ids_TK if ids_TK.shape[1] == model.top_k else F.pad(ids_TK, (0, missing), value=model.num_experts)
 
 
 def save_probe_document(config: RunConfig, corpus: Corpus, recorder: Recorder) -> None:
-    """The tokens of the probe batch as ids and text, once a run."""
+    """Save the probe batch's tokens as ids and text, once per run."""
     batch = corpus.probe(
         num_tokens=config.training.probe_tokens, sequence_length=config.training.sequence_length
     )

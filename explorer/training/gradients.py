@@ -1,9 +1,9 @@
-"""What reaches the routers from the language loss, and what from the auxiliary losses.
+"""Router gradients of the language loss and of the auxiliary losses.
 
-An auxiliary loss pulls the same weights as the language loss, and where the two point in different
-directions the language loss pays: the interference that loss-free balancing avoids (arXiv 2408.15664,
-section 2.2). These gradients are measured with `torch.autograd.grad`, which touches no `.grad`: a run
-is the same, bit for bit, with and without the probe.
+An auxiliary loss acts on the same weights as the language loss, and where their gradients point in different
+directions the language loss suffers: the interference that loss-free balancing avoids (arXiv 2408.15664,
+section 2.2). These gradients are measured with `torch.autograd.grad`, which does not touch `.grad`: a run is
+bit-identical with and without the probe.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from explorer.model.balancers import CombinedBalancer
 from explorer.model.router import ForwardContext
 from explorer.model.transformer import LayerOutput
 from explorer.training.meters import assignments_LE
-from explorer.training.ranks import ALONE, Ranks
+from explorer.training.ranks import SINGLE_PROCESS, Ranks
 
 
 def auxiliary_sum(layers: Sequence[LayerOutput]) -> Tensor | None:
@@ -30,17 +30,17 @@ def auxiliary_sum(layers: Sequence[LayerOutput]) -> Tensor | None:
 
 
 def router_gradients(loss: Tensor, model: MoETransformer) -> Tensor:
-    """d(loss)/d(router matrix) of every layer, float32 [L, E, D]; the graph stays for the real backward."""
+    """d(loss)/d(router matrix) of every layer, float32 [L, E, D]; keeps the graph for the backward pass."""
     weights = [router.weight_ED for router in model.routers]
-    found = torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True)
-    pairs = zip(found, weights, strict=True)
+    gradients = torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True)
+    pairs = zip(gradients, weights, strict=True)
     return torch.stack([torch.zeros_like(w) if g is None else g.float() for g, w in pairs])
 
 
 class GradientProbe:
     """Sums both gradients over the micro-batches of one step, as the optimizer sees them.
 
-    Before clipping. The z-loss is in neither: it is no balancing loss.
+    Before clipping. The z-loss is in neither: it does not balance.
     """
 
     def __init__(self, model: MoETransformer) -> None:
@@ -49,7 +49,7 @@ class GradientProbe:
         self.aux_LED: Tensor | None = None
 
     def add(self, lm_loss: Tensor, layers: Sequence[LayerOutput], share: float) -> None:
-        """One micro-batch, before its backward pass; `share`: its weight in the step's objective."""
+        """Add one micro-batch, before its backward pass; `share`: its weight in the step's objective."""
         if not self.model.routers:
             return
         lm_LED = router_gradients(lm_loss * share, self.model)
@@ -60,10 +60,10 @@ class GradientProbe:
             self.aux_LED = aux_LED if self.aux_LED is None else self.aux_LED + aux_LED
 
     @torch.no_grad()
-    def figures(self, ranks: Ranks = ALONE) -> dict[str, Tensor]:
-        """Columns of `layer_steps`, [L] each; those of the auxiliary loss only where there is one.
+    def figures(self, ranks: Ranks = SINGLE_PROCESS) -> dict[str, Tensor]:
+        """Columns of `layer_steps`, [L] each; those of the auxiliary loss only if there is one.
 
-        The cosine is NaN where one of the two gradients is exactly 0: it has no direction then.
+        The cosine is NaN where one of the two gradients is exactly 0.
         """
         if self.lm_LED is None:
             return {}
@@ -81,14 +81,14 @@ class GradientProbe:
 
 
 def probe_of(model: MoETransformer, interval: int, step: int) -> GradientProbe | None:
-    """A probe on sampled steps; interval 0: never."""
+    """A probe on sampled steps, else None; interval 0: never."""
     return GradientProbe(model) if interval and step % interval == 0 else None
 
 
 def auxiliary_gradient(model: MoETransformer, rule: AuxLoss, micro_batches: Sequence[Tensor]) -> Tensor:
     """Gradient of the step's auxiliary loss at all routers, [L, E, D], times its coefficient.
 
-    micro_batches: token ids [B, S + 1] of each; each weighs the same. Nothing of the model changes.
+    micro_batches: token ids [B, S + 1] of each, equally weighted. Leaves the model unchanged.
     """
     balancer = CombinedBalancer([rule])
     inputs = [tokens[:, :-1] for tokens in micro_batches]
@@ -113,22 +113,22 @@ def auxiliary_gradient(model: MoETransformer, rule: AuxLoss, micro_batches: Sequ
 
 @dataclass(frozen=True, kw_only=True)
 class ScopeDifference:
-    """How far the auxiliary gradient of a scope lies from that of the global batch; see below."""
+    """Difference between the auxiliary gradients of a count scope and of the global batch."""
 
     relative: float
     """‖g - g_global‖ / ‖g_global‖ at all routers, mean over the steps."""
     cosine: float
     """Cosine between the two, mean over the steps."""
     lasting: float
-    """The same relative difference of the gradients added up over the steps: what does not average out."""
+    """Relative difference of the gradients summed over the steps: the part that does not average out."""
 
 
 def scope_differences(
     model: MoETransformer, config: RunConfig, corpus: Corpus, accumulation: int, steps: Sequence[int] = (0,)
 ) -> dict[str, ScopeDifference]:
-    """Scope -> how much its auxiliary gradient differs from the global one, on the tokens of some steps.
+    """Scope -> difference of its auxiliary gradient from the global one, on the tokens of some steps.
 
-    Each step's sequences are cut into `accumulation` micro-batches; the weights stay as they are.
+    Each step's sequences are cut into `accumulation` micro-batches; the weights stay unchanged.
     """
     by_step = [_scope_gradients(model, config, corpus, accumulation, step) for step in steps]
     result = {}

@@ -1,4 +1,4 @@
-"""`train(config, recorder, should_stop)`: the whole of a run, without printing or UI."""
+"""`train(config, recorder, should_stop)`: a complete run, without printing or UI."""
 
 from collections import deque
 from collections.abc import Callable
@@ -21,27 +21,27 @@ from explorer.records.records import EventRecord, Recorder
 from explorer.training import checkpoints
 from explorer.training.devices import StepClock, pick_device, quiet_cpu
 from explorer.training.evaluation import Evaluation, evaluate, record_probe, save_probe_document
-from explorer.training.ranks import ALONE, Ranks, check_shares
+from explorer.training.ranks import SINGLE_PROCESS, Ranks, check_shares
 from explorer.training.schedules import learning_rate, probe_steps
 from explorer.training.step import train_step
 from explorer.training.step_log import DeviceLog
-from explorer.training.switching import NO_SWITCHES, Switches, refuse_the_rest, switched
+from explorer.training.switching import NO_SWITCHES, Switches, reject_pending, switched
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:
-    """How a run ended."""
+    """The outcome of a run."""
 
     state: str
-    """finished, or stopped when `should_stop` said so."""
+    """`finished`, or `stopped` if `should_stop` returned true."""
     last_step: int
-    """Optimizer steps done."""
+    """Completed optimizer steps."""
     figures: dict[str, Any]
     """perplexity, max_vio_batch, max_vio_global, worst_layer …; see `explorer.metrics`."""
     wall_time_s: float
     tokens_per_second: float
     config: RunConfig
-    """The configuration as it ended: with the changes of rules that were asked for on the way."""
+    """The final configuration, including rule changes requested during the run."""
 
 
 def never() -> bool:
@@ -57,18 +57,18 @@ def train(
     checkpoint_dir: Path | None = None,
     resume_from: int | None = None,
     on_step: Callable[[int, int], None] | None = None,
-    ranks: Ranks = ALONE,
+    ranks: Ranks = SINGLE_PROCESS,
     switches: Switches = NO_SWITCHES,
 ) -> TrainResult:
     """Train one run and record it.
 
-    `should_stop` is asked between steps. `resume_from` continues after that many updates from
-    `checkpoint_dir`; on a CPU with the same number of threads the result equals an unbroken run
-    bit for bit. `on_step(done, total)` is called after every step. `switches` are asked between steps, too:
-    what they change is recorded, and in force from the next step on (the second at the earliest, because
-    a run begins with the rules that it was started with). The recorder is not finished here: whoever made
-    it does that. Under `torchrun` every process calls this with its `ranks`; only the first one's
-    recorder should keep anything, and `checkpoint_dir` must be one that all of them read.
+    `should_stop` is polled between steps. `resume_from` continues after that many updates from
+    `checkpoint_dir`; on a CPU with the same number of threads the result equals an uninterrupted run
+    bit for bit. `on_step(done, total)` is called after every step. `switches` are polled between steps, too:
+    their changes are recorded, and in force from the next step on (the second at the earliest, because
+    a run begins with the rules that it was started with). The caller finishes the recorder.
+    Under `torchrun` every process calls this with its `ranks`; only rank 0's recorder should
+    write, and all ranks must be able to read `checkpoint_dir`.
     """
     check_shares(config, ranks)
     with quiet_cpu(config.training.num_threads):
@@ -87,7 +87,7 @@ class _Run:
         corpus: Corpus | None,
         checkpoint_dir: Path | None,
         on_step: Callable[[int, int], None] | None,
-        ranks: Ranks = ALONE,
+        ranks: Ranks = SINGLE_PROCESS,
         switches: Switches = NO_SWITCHES,
     ) -> None:
         self.config, self.recorder, self.ranks, self.switches = config, recorder, ranks, switches
@@ -136,7 +136,7 @@ class _Run:
         return self._finished(total, start)
 
     def _switch(self, step: int) -> None:
-        """Follow what was asked for: the record first, then `_before_step` as for any planned change."""
+        """Record requested rule changes; `_before_step` applies them like any scheduled change."""
         self._drain()
         self.config = switched(self.config, step, self.switches, self.recorder, self.ranks)
 
@@ -157,7 +157,7 @@ class _Run:
             self._probe(step)
 
     def _change_rules(self, change: ScheduledRules) -> None:
-        """Put other rules in force. A bias survives only between rules that read it the same way."""
+        """Apply a rule change. The bias is kept only between rules of the same bias form."""
         before, self.balancer = self.balancer, CombinedBalancer(change.rules, since=change.step)
         if before.bias_form != self.balancer.bias_form:
             self.model.reset_bias(self.balancer.neutral_bias)
@@ -187,19 +187,19 @@ class _Run:
         if total in self.probe_steps:
             self._probe(total)
         evaluation = self._evaluate(total, self.config.training.final_eval_tokens, per_sequence=True)
-        self._refuse_the_rest(total, f"the last of the {total} steps is done")
+        self._reject_pending(total, f"the last of the {total} steps is done")
         return self._result("finished", total, start, final_figures(np.stack(self.counts), total, evaluation))
 
     def _stopped(self, step: int, start: int) -> TrainResult:
         self._drain()
-        self._refuse_the_rest(step, f"the run stops before step {step}; resume it and ask again")
+        self._reject_pending(step, f"the run stops before step {step}; resume it and ask again")
         if step and self.checkpoint_dir:
             self._save(step)
         return self._result("stopped", step, start, {})
 
-    def _refuse_the_rest(self, step: int, why: str) -> None:
+    def _reject_pending(self, step: int, why: str) -> None:
         if self.ranks.is_first:
-            refuse_the_rest(step, why, self.switches, self.recorder)
+            reject_pending(step, why, self.switches, self.recorder)
 
     def _result(self, state: str, step: int, start: int, figures: dict[str, Any]) -> TrainResult:
         tokens, seconds = step * self.config.training.tokens_per_step, self.log.seconds
@@ -216,10 +216,10 @@ class _Run:
         if self.checkpoint_dir is None or not self.ranks.is_first:
             return
         self._drain()
-        # A step between the rows on disk and the checkpoint would be missing after a resume.
+        # Without it, steps between the rows on disk and the checkpoint would be missing after a resume.
         self.recorder.flush()
         state = {
-            # Changes of rules after this step are no part of it: one may be asked for before a resume.
+            # Later rule changes are not part of it: one may be requested before a resume.
             "config_digest": self.config.digest_until(step),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -232,7 +232,7 @@ class _Run:
     def _resume(self, step: int) -> int:
         assert self.checkpoint_dir is not None
         state = checkpoints.load(self.checkpoint_dir, step, self.device)
-        # The whole digest: how checkpoints were marked before rules could be switched.
+        # The whole digest: checkpoints carried it before rules could be switched.
         if state["config_digest"] not in (self.config.digest_until(step), self.config.digest):
             raise TrainingError(
                 f"resume_from = {step}: the checkpoint in {self.checkpoint_dir} belongs to another"
@@ -243,7 +243,7 @@ class _Run:
         self.optimizer.load_state_dict(state["optimizer"])
         self.log.seconds = state["seconds"]
         self.counts.extend(c.cpu().numpy() for c in state["counts"])
-        # A change at exactly this step is made, and recorded, once more by the loop.
+        # The loop applies and records a change at exactly this step once more.
         since = max((c.step for c in self.config.balancer.schedule if c.step < step), default=0)
         self.balancer = CombinedBalancer(self.config.balancer.rules_at(step - 1), since=since)
         self.balancer.recall(state["balancer"])
@@ -251,7 +251,7 @@ class _Run:
 
 
 def make_optimizer(model: MoETransformer, config: RunConfig) -> torch.optim.Optimizer:
-    """AdamW; matrices decay, norms do not. The selection bias is a buffer and in neither group."""
+    """AdamW with weight decay on matrices, not on norms. The selection bias is a buffer, in neither group."""
     training = config.training
     matrices = [p for p in model.parameters() if p.ndim >= 2]
     others = [p for p in model.parameters() if p.ndim < 2]
@@ -267,9 +267,9 @@ def make_optimizer(model: MoETransformer, config: RunConfig) -> torch.optim.Opti
 
 
 def final_figures(counts_SLE: NDArray[np.int64], num_steps: int, evaluation: Evaluation) -> dict[str, Any]:
-    """The figures of a finished run, each as `explorer.metrics` defines it.
+    """The metrics of a finished run, as `explorer.metrics` defines them.
 
-    Those of loads are None for a model without mixture layers.
+    Load metrics are None for a model without MoE layers.
     """
     return {
         "perplexity": metrics.perplexity(evaluation.losses),

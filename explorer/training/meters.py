@@ -1,4 +1,4 @@
-"""What the micro-batches of one step measure: integer counts, sums and means, still on the device."""
+"""Measurements of one step's micro-batches: integer counts, sums and means, still on the device."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from explorer.model.balancers import CombinedBalancer
 from explorer.model.router import choice_margin, switched_slots
 from explorer.model.transformer import LayerOutput
 from explorer.training.finite import nonfinite_logits
-from explorer.training.ranks import ALONE, Ranks
+from explorer.training.ranks import SINGLE_PROCESS, Ranks
 from explorer.training.thresholds import threshold_routers
 
 
@@ -22,12 +22,12 @@ def assignments_LE(layers: Sequence[LayerOutput]) -> Tensor:
 
 
 COUNTED = {"tokens", "dropped_tokens", "switched_slots", "nonfinite_logits"}
-"""What is summed over micro-batches, in whole numbers; everything else is averaged."""
+"""Integer measurements, summed over micro-batches; everything else is averaged."""
 
 
 @dataclass(frozen=True)
 class Totals:
-    """What one step measured over all its micro-batches and ranks."""
+    """Measurements of one step over all its micro-batches and ranks."""
 
     counts: dict[str, Tensor]
     """Integer sums, [L] or [L, E]."""
@@ -38,17 +38,17 @@ class Totals:
 
 
 class StepMeters:
-    """Collects what the micro-batches of one step measure."""
+    """Collects the measurements of one step's micro-batches."""
 
     def __init__(self, is_sampled: bool) -> None:
         self.is_sampled = is_sampled
-        """Whether loads per sequence and what costs time are measured, too."""
+        """Whether per-sequence loads and other costly measurements are included."""
         self.losses: list[Tensor] = []
         self.layer_sums: list[dict[str, Tensor]] = []
         self.sequences: list[tuple[int, list[str], Tensor]] = []
         self.observations: list[list[Tensor | None]] = []
         self.scores: list[Tensor] = []
-        """Of every micro-batch, [L, T, E], where thresholds will be moved by them."""
+        """Scores of every micro-batch, [L, T, E], where they update thresholds."""
 
     @torch.no_grad()
     def add(
@@ -105,8 +105,8 @@ class StepMeters:
             return None
         return torch.stack([sums["tokens"] for sums in self.layer_sums]).sum(0)
 
-    def observed(self, balancer: CombinedBalancer, ranks: Ranks = ALONE) -> list[Tensor] | None:
-        """Per layer, what the balancer wanted to know of the whole step; None if nothing."""
+    def observed(self, balancer: CombinedBalancer, ranks: Ranks = SINGLE_PROCESS) -> list[Tensor] | None:
+        """Per layer, the balancer's observation of the whole step; None if it needs none."""
         layers = list(zip(*self.observations, strict=True))
         known = [[part for part in layer if part is not None] for layer in layers]
         if not known or not all(known):
@@ -114,7 +114,7 @@ class StepMeters:
         return [balancer.pool(ranks.gather(balancer.pool(parts))) for parts in known]
 
     def totals(self, ranks: Ranks) -> Totals:
-        """Sums and means over the micro-batches of all ranks; each weighs the same."""
+        """Sums and means over the micro-batches of all ranks, equally weighted."""
         names = self.layer_sums[0].keys()
         counts = {n: torch.stack([sums[n] for sums in self.layer_sums]).sum(0) for n in names & COUNTED}
         means = {
@@ -134,5 +134,5 @@ class StepMeters:
             return []
         if ranks.size == 1:
             return self.sequences
-        # They travel between processes, and one process should not open another one's GPU.
+        # They are sent between processes, and no process should open another one's GPU.
         return ranks.collect([(index, domains, counts.cpu()) for index, domains, counts in self.sequences])

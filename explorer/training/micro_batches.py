@@ -1,4 +1,4 @@
-"""Forward and backward over the micro-batches of one step: losses in, gradients left on the weights."""
+"""Forward and backward over the micro-batches of one step: gradients accumulate on the weights."""
 
 from collections.abc import Mapping
 
@@ -33,10 +33,10 @@ def accumulate_gradients(
     meters: StepMeters,
     probe: GradientProbe | None = None,
 ) -> None:
-    """Add up the gradients of the step's objective on the weights; `meters` and `probe` measure on the way.
+    """Accumulate the gradients of the step's objective; `meters` and `probe` measure along the way.
 
     The objective is the mean language loss plus, for every rule, coefficient times the sum over layers of
-    its loss; with several micro-batches each weighs the same.
+    its loss; micro-batches are weighted equally.
     """
     accumulation = training.gradient_accumulation_steps
     device = next(model.parameters()).device
@@ -70,7 +70,7 @@ def count_whole_step(
     """Counts of all micro-batches, int64 [L, E], before the first backward pass, where a loss needs them.
 
     An auxiliary loss at global-batch scope takes f from the whole step. f carries no gradient, so one
-    pass without gradient makes it exact; using only the micro-batches seen so far would be another loss.
+    pass without gradient makes it exact; using only the micro-batches so far would be a different loss.
     """
     if not balancer.needs_step_counts:
         return None
@@ -90,7 +90,7 @@ def pass_context(
     step_counts_LE: Tensor | None = None,
     earlier_counts_LE: Tensor | None = None,
 ) -> ForwardContext:
-    """What the pass over one micro-batch may depend on; the same again for a pass that only counts."""
+    """Context of the forward pass over one micro-batch; identical for a pass that only counts."""
     return ForwardContext(
         is_training=True,
         seed=(training.seed * 1_000_003 + step) * 1_009 + micro_batch,

@@ -2,10 +2,10 @@
 
     torchrun --nproc-per-node 4 -m explorer train --set training.gradient_accumulation_steps=4
 
-A run's configuration says nothing about processes: the step's micro-batches (`gradient_accumulation_steps`
-of them) are shared out, so the same configuration gives the same counts and biases on one process or
-four. Counts are summed over ranks before any rule looks at them (pitfall P12: the mean of four signs
-is not the sign of the sum). Rank 0 records.
+A run's configuration is independent of the number of processes: the step's micro-batches
+(`gradient_accumulation_steps` of them) are divided among ranks, so the same configuration gives the same
+counts and biases on one process or four. Counts are summed over ranks before any rule reads them
+(pitfall P12: the mean of four signs is not the sign of the sum). Rank 0 records.
 """
 
 import os
@@ -25,19 +25,19 @@ from explorer.errors import ConfigError, TrainingError
 
 @dataclass(frozen=True, kw_only=True)
 class Ranks:
-    """This process among those that train one run; alone, every method is free."""
+    """The process group that trains one run, seen from this process; free for a single process."""
 
     rank: int = 0
     size: int = 1
     control: Any = None
-    """A group on the CPU for flags and objects, so that a GPU never has to wait for them."""
+    """A CPU process group for flags and objects, so that a GPU never waits for them."""
 
     @property
     def is_first(self) -> bool:
         return self.rank == 0
 
     def share(self, total: int) -> range:
-        """Which of `total` micro-batches are this rank's: one stretch, in order."""
+        """Indices of this rank's micro-batches out of `total`: one contiguous range."""
         each = total // self.size
         return range(self.rank * each, (self.rank + 1) * each)
 
@@ -82,7 +82,7 @@ class Ranks:
             gradient.copy_(part)
 
     def any(self, *flags: bool) -> tuple[bool, ...]:
-        """For each flag whether one rank says so, in one exchange; every rank hears the same."""
+        """For each flag, whether it is set on any rank; one exchange, same result on every rank."""
         if self.size == 1:
             return flags
         votes = torch.tensor([int(flag) for flag in flags])
@@ -90,15 +90,15 @@ class Ranks:
         return tuple(vote > 0 for vote in votes.tolist())
 
     def collect(self, part: Sequence[Any]) -> list[Any]:
-        """Items of all ranks in order of rank, on rank 0; elsewhere nothing."""
+        """Items of all ranks in order of rank, on rank 0; an empty list elsewhere."""
         if self.size == 1:
             return list(part)
         parts: list[Any] | None = [None] * self.size if self.is_first else None
         dist.gather_object(list(part), parts, group=self.control)
         return [item for items in parts or [] for item in items]
 
-    def tell(self, value: Any) -> Any:
-        """What rank 0 says, on every rank."""
+    def broadcast(self, value: Any) -> Any:
+        """Broadcast `value` of rank 0 to every rank."""
         if self.size == 1:
             return value
         box = [value]
@@ -106,7 +106,7 @@ class Ranks:
         return box[0]
 
 
-ALONE = Ranks()
+SINGLE_PROCESS = Ranks()
 
 
 def _unpack(flat: Tensor, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -125,7 +125,7 @@ def joined(device: torch.device) -> Iterator[Ranks]:
     """The ranks that `torchrun` started, or this process alone."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        yield ALONE
+        yield SINGLE_PROCESS
         return
     if not dist.is_available():
         raise TrainingError(
@@ -140,12 +140,12 @@ def joined(device: torch.device) -> Iterator[Ranks]:
 
 
 def is_first_process() -> bool:
-    """Whether this process speaks: rank 0 of `torchrun`, or the only one."""
+    """True on rank 0 of `torchrun`, the process that logs, and in a single process."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def check_shares(config: RunConfig, ranks: Ranks) -> None:
-    """Refuse a step that cannot be shared out evenly, and a loss that depends on who counts."""
+    """Reject a step that cannot be divided evenly, and a loss that depends on the number of ranks."""
     total = config.training.gradient_accumulation_steps
     if total % ranks.size:
         raise ConfigError(

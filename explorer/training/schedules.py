@@ -1,4 +1,4 @@
-"""Learning-rate schedules and the steps at which something is measured, as pure functions."""
+"""Learning-rate schedules and measurement steps, as pure functions."""
 
 import math
 
@@ -25,7 +25,7 @@ def learning_rate(config: TrainingConfig, step: int) -> float:
 
 
 def probe_steps(num_steps: int, count: int = 5) -> list[int]:
-    """Five log-spaced numbers of updates after which the probe batch is measured, the last included."""
+    """Five log-spaced numbers of updates after which the probe batch is measured, including the last."""
     first = max(1.0, num_steps / 100)
     ratio = (num_steps / first) ** (1 / (count - 1))
     return sorted({min(num_steps, round(first * ratio**i)) for i in range(count)})

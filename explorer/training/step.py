@@ -1,7 +1,7 @@
 """One optimizer step: forward, backward, clip, update; then, and only then, the bias.
 
-Nothing here waits for a GPU: what is measured stays on the device until `DeviceLog` fetches
-several steps at once. The parts of a step are modules of their own, in this order: `batches`,
+Nothing here waits for a GPU: measurements stay on the device until `DeviceLog` fetches
+several steps at once. The parts of a step are separate modules, in this order: `batches`,
 `micro_batches`, `meters`, `update`, `step_log`.
 """
 
@@ -15,7 +15,7 @@ from explorer.training.batches import step_batches
 from explorer.training.gradients import probe_of
 from explorer.training.meters import StepMeters
 from explorer.training.micro_batches import accumulate_gradients
-from explorer.training.ranks import ALONE, Ranks
+from explorer.training.ranks import SINGLE_PROCESS, Ranks
 from explorer.training.step_log import StepLog
 from explorer.training.thresholds import move_thresholds
 from explorer.training.update import bias_LE, update_bias, update_weights
@@ -29,12 +29,12 @@ def train_step(
     corpus: Corpus,
     step: int,
     learning_rate: float,
-    ranks: Ranks = ALONE,
+    ranks: Ranks = SINGLE_PROCESS,
 ) -> StepLog:
     """Run optimizer step `step` and measure it.
 
     The objective is that of `accumulate_gradients`. The bias moves once, after the optimizer, from int64
-    counts over all micro-batches, which several ranks may share.
+    counts over all micro-batches of all ranks.
     """
     training = config.training
     batches = step_batches(corpus, training, step, ranks)

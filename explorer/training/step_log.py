@@ -1,4 +1,4 @@
-"""What one step measured, on its way from the device to the recorder.
+"""Measurements of one step, from the device to the recorder.
 
 Nothing here waits for a GPU before `DeviceLog` fetches several steps at once.
 """
@@ -31,7 +31,7 @@ GRADIENTS = ("router_grad_norm_lm", "router_grad_norm_aux", "router_grad_cosine"
 
 @dataclass
 class StepLog:
-    """What one step measured; tensors still on the device."""
+    """Measurements of one step; tensors still on the device."""
 
     step: int
     tokens_seen: int
@@ -45,24 +45,24 @@ class StepLog:
     rank_counts_RLE: Tensor | None = None
     """Assignments by rank, int64, on sampled steps of a run on several ranks."""
     duration: Callable[[], float] = lambda: 0.0
-    """Seconds that the step took; known when the device has done it, so the call may wait."""
+    """Duration of the step in seconds; the call waits until the device has finished it."""
     wall_time_s: float = 0.0
     """Seconds of all steps up to this one; set when the step is fetched."""
 
 
 class DeviceLog:
-    """Holds the logs of a few steps on the device and hands them to the recorder in one go."""
+    """Holds the logs of a few steps on the device and passes them to the recorder at once."""
 
     def __init__(self, recorder: Recorder, device: torch.device, interval_s: float = 0.5) -> None:
         # On a CPU there is nothing to wait for.
         self.recorder, self.interval_s = recorder, interval_s if device.type == "cuda" else 0.0
         self.pending: list[StepLog] = []
         self.seconds = 0.0
-        """Of all steps that were fetched."""
+        """Seconds of all fetched steps."""
         self.drained_at = time.monotonic()
 
     def add(self, log: StepLog, counts: deque[NDArray[np.int64]]) -> None:
-        """Keep a step; every `interval_s` fetch what is pending."""
+        """Add a step; every `interval_s` fetch all pending ones."""
         self.pending.append(log)
         if time.monotonic() - self.drained_at >= self.interval_s:
             self.drain_into(counts)
@@ -79,7 +79,7 @@ class DeviceLog:
 
 
 def record_step(log: StepLog, recorder: Recorder) -> None:
-    """Turn a step's log into records; a loss that is not finite stops the run with a sentence."""
+    """Turn a step's log into records. Raises TrainingError for a loss that is not finite."""
     scalars = {name: value.item() for name, value in log.scalars.items()}
     arrays = {name: value.cpu().numpy() for name, value in log.layers.items()}
     refuse_nonfinite(arrays.pop("nonfinite_logits"), f"step {log.step}")
@@ -109,7 +109,7 @@ def record_step(log: StepLog, recorder: Recorder) -> None:
 
 
 def _record_layers(log: StepLog, arrays: Mapping[str, Any], recorder: Recorder) -> None:
-    """What the mixture layers did."""
+    """Records of the MoE layers."""
     recorder.record(
         LoadRecord(
             step=log.step,

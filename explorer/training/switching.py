@@ -1,7 +1,7 @@
-"""Other rules while a run trains: asked for between steps, part of the schedule before they act.
+"""Rule changes while a run trains: requested between steps, scheduled before they take effect.
 
 A switch at step s becomes a change in `balancer.schedule`, exactly as if it had been planned. So a run
-that was trained with somebody at the button is repeated by its configuration alone.
+with interactive rule changes can be reproduced from its configuration alone.
 """
 
 from collections.abc import Sequence
@@ -15,38 +15,38 @@ from explorer.records.records import EventRecord, Recorder
 from explorer.training.ranks import Ranks, check_shares
 
 REFUSED = "switch_refused"
-"""Kind of the event that keeps a switch which was not made, with the reason."""
+"""Kind of the event that records a rejected switch, with the reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SwitchRequest:
-    """Rules that somebody asks for now."""
+    """A request to change the rules now."""
 
     text: str
-    """In the text form of `explorer.config.rule_text`."""
+    """Rules in the text form of `explorer.config.rule_text`."""
     defaults: Defaults | None = None
-    """What the preset gives to a rule that leaves it open."""
+    """Preset settings for those that a rule omits."""
 
     def rules(self) -> tuple[Rule, ...]:
-        """Raises ConfigError for a text that is no rule."""
+        """Parse the rules. Raises ConfigError for an invalid text."""
         return parse_rules(self.text, self.defaults)
 
 
 class Switches(Protocol):
-    """Whoever may ask a run to change its rules. The loop looks here between steps, in one process only."""
+    """Source of requests to change a run's rules. The loop polls it between steps, on rank 0 only."""
 
     def waiting(self) -> bool:
-        """Whether there is a request; asked before every step, so it must cost nothing."""
+        """Whether there is a request; polled before every step, so it must be cheap."""
 
     def take(self) -> Sequence[SwitchRequest]:
         """The requests since the last call, in order."""
 
     def answer(self, sentence: str) -> None:
-        """What became of one of them, for the person who asked."""
+        """Report the outcome of one request to its sender."""
 
 
 class NoSwitches:
-    """Nobody asks."""
+    """No requests."""
 
     def waiting(self) -> bool:
         return False
@@ -62,36 +62,36 @@ NO_SWITCHES = NoSwitches()
 
 
 def switched(config: RunConfig, step: int, switches: Switches, recorder: Recorder, ranks: Ranks) -> RunConfig:
-    """The configuration after what was asked for before `step`; recorded already if it is another one.
+    """The configuration after the requests made before `step`; a changed one is already recorded.
 
-    Of several requests the last that can be followed counts. One that cannot be followed changes nothing
-    and leaves a sentence and an event. Every rank calls this and gets the same.
+    Of several requests the last valid one counts. An invalid one changes nothing and leaves a message
+    and an event. Every rank calls this and gets the same result.
     """
     if not ranks.is_first:
-        return RunConfig.from_dict(ranks.tell(None))
+        return RunConfig.from_dict(ranks.broadcast(None))
     after: RunConfig = config
     accepted: SwitchRequest | None = None
     for request in switches.take():
         try:
-            wanted = config.switched(step, request.rules())
-            check_shares(wanted, ranks)
+            candidate = config.switched(step, request.rules())
+            check_shares(candidate, ranks)
         except ConfigError as error:
             refuse(request, str(error), step, switches, recorder)
             continue
         if accepted:
             switches.answer(f"switch to {accepted.text!r}: overtaken by {request.text!r} before step {step}.")
-        after, accepted = wanted, request
+        after, accepted = candidate, request
     if after != config:
         recorder.rules_changed(after)
     if accepted:
-        # Whoever hears this may look into the record at once.
+        # The sender may read the record as soon as it gets this answer.
         switches.answer(_outcome(config, after, step, accepted.text))
-    ranks.tell(after.to_dict())
+    ranks.broadcast(after.to_dict())
     return after
 
 
 def refuse(request: SwitchRequest, why: str, step: int, switches: Switches, recorder: Recorder) -> None:
-    """Change nothing, and say so to the person and in the run."""
+    """Reject a request: report it to the sender and record an event."""
     sentence = f"switch to {request.text!r} refused: {why}"
     switches.answer(sentence)
     recorder.record(EventRecord(step=step, kind=REFUSED, detail=sentence))
@@ -103,7 +103,7 @@ def _outcome(before: RunConfig, after: RunConfig, step: int, text: str) -> str:
     return f"switch to {text!r}: from step {step} on {label_rules(after.balancer.rules_at(step))}."
 
 
-def refuse_the_rest(step: int, why: str, switches: Switches, recorder: Recorder) -> None:
-    """Requests that came too late: the run takes no step any more."""
+def reject_pending(step: int, why: str, switches: Switches, recorder: Recorder) -> None:
+    """Reject requests that came too late: the run takes no further step."""
     for request in switches.take():
         refuse(request, f"{why}.", step, switches, recorder)

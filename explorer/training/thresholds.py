@@ -1,4 +1,4 @@
-"""The cut-offs of expert-threshold routing move once a step, from the scores of all its tokens."""
+"""Update the cut-offs of expert-threshold routing once per step, from the scores of all its tokens."""
 
 from collections.abc import Sequence
 
@@ -7,21 +7,21 @@ from torch import Tensor
 
 from explorer.model import MoETransformer
 from explorer.model.expert_choice import ThresholdRouter, update_thresholds
-from explorer.training.ranks import ALONE, Ranks
+from explorer.training.ranks import SINGLE_PROCESS, Ranks
 
 
 def threshold_routers(model: MoETransformer) -> list[ThresholdRouter]:
-    """The routers that compare scores with cut-offs: all of them, or none."""
+    """The routers with cut-offs: all of them, or none."""
     return [router for router in model.routers if isinstance(router, ThresholdRouter)]
 
 
 def move_thresholds(
-    model: MoETransformer, scores_LTE: Sequence[Tensor], step: int, ranks: Ranks = ALONE
+    model: MoETransformer, scores_LTE: Sequence[Tensor], step: int, ranks: Ranks = SINGLE_PROCESS
 ) -> None:
-    """Update every cut-off after optimizer step `step`; nothing to do in other routings.
+    """Update every cut-off after optimizer step `step`; no effect with other routings.
 
-    scores_LTE: of each of this rank's micro-batches. One micro-batch of 4 B tokens, four of B and four
-    ranks of B give the same cut-offs, since a quantile does not care for the order of tokens.
+    scores_LTE: one per micro-batch of this rank. One micro-batch of 4 B tokens, four of B and four
+    ranks of B give the same cut-offs, since quantiles do not depend on token order.
     """
     routers = threshold_routers(model)
     if not routers:

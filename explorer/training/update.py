@@ -1,4 +1,4 @@
-"""What an optimizer step changes: the weights by their gradients, then the selection bias by the counts."""
+"""Optimizer update: first the weights from gradients, then the selection bias from counts."""
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ def update_weights(
     learning_rate: float,
     ranks: Ranks,
 ) -> Tensor:
-    """One optimizer step from the gradients of all ranks, clipped; returns their norm before, a scalar."""
+    """One optimizer step from the clipped gradients of all ranks; returns their norm before clipping."""
     ranks.sum_gradients(model)
     grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), training.max_grad_norm)
     for group in optimizer.param_groups:

@@ -1,7 +1,7 @@
-"""Does a recorded run hold what it says? Every check recomputes something from the raw rows.
+"""Verify recorded runs: every check recomputes something from the raw rows.
 
-`verify_runs` is the entry; `docs/verify.md` says what each check compares. Needs numpy and polars; comparing
-with the index needs DuckDB too, and is passed over with a sentence where there is none.
+`verify_runs` is the entry point; `docs/verify.md` describes each check. Needs numpy and polars; comparing
+with the index also needs DuckDB, and is skipped with a message without it.
 """
 
 from explorer.verify.findings import Check, Difference

@@ -1,7 +1,7 @@
-"""Every bias once more, from the logged counts and the rule of run.json.
+"""Recompute every bias from the logged counts and the rule in run.json.
 
-The arithmetic is `explorer.routing.bias_step`, which does the trainer's operations in float32, so that a sign
-rule comes out bit for bit. S steps, L layers, E experts of one layer.
+The arithmetic is `explorer.routing.bias_step`, which repeats the trainer's float32 operations, so that
+sign rules agree bit for bit. S steps, L layers, E experts of one layer.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from explorer.config.rule_text import LossFree
 from explorer.config.run import BalancerConfig
 from explorer.routing.balancing import neutral_bias
-from explorer.routing.bias_step import BiasStep, rule_in_force, stated_balancer, work_out
+from explorer.routing.bias_step import BiasStep, recompute, rule_in_force, stated_balancer
 from explorer.verify.data import Loads, RunData
 from explorer.verify.findings import Check, Difference, Findings
 from explorer.verify.memory import GAP, MeanUpdate, RunningMean
@@ -23,7 +23,7 @@ Floats = NDArray[np.float32]
 
 
 class Bias(NamedTuple):
-    """The bias of one layer. NULL, where no rule has one, differs from NaN, a bias that went wrong."""
+    """The bias of one layer. NULL (no bias rule) differs from NaN (a non-finite bias)."""
 
     values_E: Floats
     """NaN where NULL."""
@@ -31,35 +31,35 @@ class Bias(NamedTuple):
 
     @classmethod
     def of(cls, values: Sequence[float | None]) -> Self:
-        """From a list in which None stands for NULL."""
+        """From a list in which None means NULL."""
         column = pl.Series(values, dtype=pl.Float32)
         return cls(column.to_numpy(), column.is_null().to_numpy())
 
     def at(self, expert: int) -> float | None:
-        """Every digit of a float32; None for NULL."""
+        """The value with all digits of a float32; None for NULL."""
         return None if self.is_null_E[expert] else float(str(self.values_E[expert]))
 
 
 Work = Callable[[int], BiasStep | MeanUpdate]
-"""Place of a layer among the layers -> the update of its bias."""
+"""Position of a layer -> the update of its bias."""
 
 
 def check_biases(run: RunData) -> Check:
-    """The bias of each step against the update from the step before, in training, evaluations and probes."""
-    found = Findings("biases")
+    """Compare each step's bias with the update of the previous step, in training, evaluations and probes."""
+    findings = Findings("biases")
     if "expert_loads" in run.unreadable:
-        found.skip(run.unreadable["expert_loads"])
+        findings.skip(run.unreadable["expert_loads"])
     else:
         balancer = _balancer(run)
         if balancer is not None:
-            _Biases(found, run, balancer).check()
+            _Biases(findings, run, balancer).check()
         elif run.loads.has_bias.any():
-            found.skip("run.json does not state the rule that moved the biases.")
-    return found.check()
+            findings.skip("run.json does not state the rule that moved the biases.")
+    return findings.check()
 
 
 def _balancer(run: RunData) -> BalancerConfig | None:
-    """The rules of the trainer's configuration; of other software, those stated as text if they move a bias.
+    """The rules in the trainer's configuration; for other software, the stated rules if they move a bias.
 
     Other software may record biases beside a rule that it never stated.
     """
@@ -71,10 +71,10 @@ def _balancer(run: RunData) -> BalancerConfig | None:
 
 
 class _Biases:
-    """The walk along the steps of one run."""
+    """The check of one run, step by step."""
 
-    def __init__(self, found: Findings, run: RunData, balancer: BalancerConfig) -> None:
-        self.found, self.run, self.balancer = found, run, balancer
+    def __init__(self, findings: Findings, run: RunData, balancer: BalancerConfig) -> None:
+        self.findings, self.run, self.balancer = findings, run, balancer
         self.loads: Loads = run.loads
         self.whole_SL = self.loads.is_whole(run.width_L)
         self.mean = RunningMean(balancer)
@@ -88,14 +88,14 @@ class _Biases:
             self._next_step(index, step)
 
     def _against_neutral(self, index: int) -> None:
-        """Step 0 is routed with a bias that changes nothing, or with none."""
+        """Step 0 is routed with a neutral bias, or with none."""
         form = _form(self.balancer, 0)
         for place, layer in enumerate(self.loads.layers):
             if self.whole_SL[index, place]:
                 self._compare(0, layer, self._bias(index, place), self._neutral(place, form), "at the start")
 
     def _same_step(self, index: int, step: int) -> None:
-        """What an evaluation or a probe used equals what the training step right after it used."""
+        """The bias of an evaluation or a probe equals that of the training step right after it."""
         for table, logged in self.logged.items():
             for place, layer in enumerate(self.loads.layers):
                 for where, bias in logged.get((step, layer), []):
@@ -106,16 +106,16 @@ class _Biases:
     def _next_step(self, index: int, step: int) -> None:
         work = self._work(index, step)
         if isinstance(work, str):
-            self.found.skip(work)
+            self.findings.skip(work)
             return
         steps = self.loads.steps
         follows = index + 1 < len(steps) and steps[index + 1] == step + 1
         for place, layer in enumerate(self.loads.layers):
             if not self.whole_SL[index, place]:
-                continue  # a missing row is named by the check of keys
+                continue  # missing rows are reported by the check of keys
             update = None if work is None else work(place)
             expected = self._neutral(place, _form(self.balancer, step + 1))
-            if update is not None:  # nothing has no update either
+            if update is not None:  # no bias, no update
                 expected = Bias(update.after_E, self._bias(index, place).is_null_E)
             note = "no rule moved it" if update is None else f"from the counts of step {step}"
             if follows and self.whole_SL[index + 1, place]:
@@ -124,12 +124,12 @@ class _Biases:
             else:
                 logged = [] if follows else self.logged["eval_loads"].get((step + 1, layer), [])
                 table = "eval_loads"
-            self.found.compared += len(expected.values_E) if update and logged else 0
+            self.findings.compared += len(expected.values_E) if update and logged else 0
             for where, bias in logged:
                 self._compare(step + 1, layer, bias, expected, note, table, where, update)
 
     def _work(self, index: int, step: int) -> "Work | str | None":
-        """The update of a layer's bias after `step`; None where there is none; or why it cannot be done."""
+        """The update of a layer's bias after `step`; None without one; or why it cannot be recomputed."""
         moving = next((rule for rule in self.balancer.rules_at(step) if rule.moves_bias), None)
         if isinstance(moving, LossFree) and moving.load_ema:
             return self._work_from_mean(moving, index, step)
@@ -138,7 +138,7 @@ class _Biases:
             return force
         if force.restarts:
             return None
-        return lambda place: work_out(force, self._tokens(index, place), self._bias(index, place).values_E)
+        return lambda place: recompute(force, self._tokens(index, place), self._bias(index, place).values_E)
 
     def _work_from_mean(self, rule: LossFree, index: int, step: int) -> "Work | str | None":
         if rule.freeze_after_step is not None and step >= rule.freeze_after_step:
@@ -164,7 +164,7 @@ class _Biases:
         return Bias(self.loads.bias[cells], ~self.loads.has_bias[cells])
 
     def _neutral(self, place: int, form: str | None) -> Bias:
-        """NULL under rules that read no bias."""
+        """NULL under rules without a bias."""
         value = None if form is None else neutral_bias(form)
         return Bias.of([value] * int(self.run.width_L[place]))
 
@@ -179,10 +179,10 @@ class _Biases:
         where: str = "",
         update: BiasStep | MeanUpdate | None = None,
     ) -> None:
-        """Bit for bit; to rounding where the rule adds fractions up, and their order matters."""
+        """Bit for bit; within rounding where the rule sums fractions, whose order matters."""
         recorded_E, expected_E = recorded.values_E, expected.values_E
         if len(recorded_E) != len(expected_E):
-            return  # an evaluation with missing rows: named by the check of keys
+            return  # an evaluation with missing rows: reported by the check of keys
         same_E = (recorded_E == expected_E) | (np.isnan(recorded_E) & np.isnan(expected_E))
         if update is not None:
             same_E |= update.equals(recorded_E)
@@ -199,16 +199,16 @@ class _Biases:
                 expected=expected.at(expert),
                 note=note,
             )
-            self.found.differ(difference, int((~same_E).sum()))
+            self.findings.differ(difference, int((~same_E).sum()))
 
 
 def _form(balancer: BalancerConfig, step: int) -> str | None:
-    """How the rules of `step` read a bias; None where none does."""
+    """Bias form of the rules in `step`; None without a bias."""
     return next((rule.bias_form for rule in balancer.rules_at(step) if rule.moves_bias), None)
 
 
 Logged = dict[tuple[int, int], list[tuple[str, Bias]]]
-"""(step, layer) -> other keys in words, and the bias [E]."""
+"""(step, layer) -> other keys as text, and the bias [E]."""
 
 
 def _evaluated(run: RunData) -> Logged:

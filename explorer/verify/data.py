@@ -1,4 +1,4 @@
-"""The rows of one run as the checks read them. L MoE layers, E experts of the widest, S recorded steps."""
+"""The rows of one run for the checks. L MoE layers, E experts of the widest, S recorded steps."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -26,7 +26,7 @@ class Loads:
     bias: NDArray[np.float32]
     """[S, L, E] NaN where NULL."""
     has_bias: NDArray[np.bool_]
-    """[S, L, E] whether the bias is not NULL; NaN is a bias that went wrong."""
+    """[S, L, E] whether the bias is not NULL; NaN is a non-finite bias."""
     present: NDArray[np.bool_]
     """[S, L, E] whether there is a row."""
 
@@ -37,17 +37,17 @@ class Loads:
 
 @dataclass
 class RunData:
-    """One run folder, read once. A table that cannot be read is empty, and `unreadable` says why."""
+    """One run folder, read once. An unreadable table is empty, with its error in `unreadable`."""
 
     folder: RunFolder
     info: RunInfo
     status: RunStatus
     unreadable: dict[str, str] = field(default_factory=dict)
-    """Table -> the sentence."""
+    """Table -> error message."""
     _frames: dict[str, pl.DataFrame] = field(default_factory=dict)
 
     def frame(self, table: str) -> pl.DataFrame:
-        """The rows that count. Of a run that is being written, those that were whole at first."""
+        """The valid rows. For a live run, those complete on first access."""
         if table not in self._frames:
             try:
                 rows = self.folder.read(table).drop("run_id")
@@ -61,7 +61,7 @@ class RunData:
 
     @cached_property
     def config(self) -> RunConfig | None:
-        """The configuration of this project's trainer; None for a run of other software."""
+        """The configuration of this project's trainer; None for runs of other software."""
         if not {"model", "training", "balancer"} <= self.info.config.keys():
             return None
         try:
@@ -89,7 +89,7 @@ class RunData:
 
     @cached_property
     def loads(self) -> Loads:
-        """Of rows with the same key the last one counts; rows of unknown layers or experts are left out."""
+        """For duplicate keys the last row counts; rows of unknown layers or experts are left out."""
         rows = self.frame("expert_loads").join(self.cells, on=["layer", "expert"], how="semi")
         steps = rows["step"].unique().sort().to_numpy()
         layers = tuple(self.widths)
@@ -109,7 +109,7 @@ class RunData:
 
     @cached_property
     def held_out(self) -> pl.DataFrame:
-        """Loads of the last evaluation on held-out text by layer and expert, its domains added up."""
+        """Loads of the last evaluation on held-out text by layer and expert, domains summed."""
         rows = self.frame("eval_loads").filter(pl.col("split") == "held_out")
         rows = rows.filter(pl.col("step") == pl.col("step").max())
         return rows.group_by("layer", "expert").agg(pl.col("tokens").sum()).sort("layer", "expert")

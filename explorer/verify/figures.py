@@ -1,6 +1,6 @@
-"""Every figure once more from the integers, in plain numpy: no code and no SQL of the app has a part in it.
+"""Recompute every metric from the integers, in plain numpy, without any code or SQL of the app.
 
-S recorded steps, L layers, E experts; cells that are not `present` belong to no expert.
+S recorded steps, L layers, E experts; cells that are not `present` do not belong to an expert.
 """
 
 from collections.abc import Mapping
@@ -15,13 +15,13 @@ from explorer.verify.findings import Check, Difference, Findings
 
 Floats = NDArray[np.float64]
 TOLERANCE = 1e-9
-"""Relative; absolute below 1. Sums of floats in another order differ by about 1e-15."""
+"""Tolerance: relative, absolute below 1. Sums of floats in another order differ by about 1e-15."""
 WINDOW = 100
-"""Steps that a running mean covers, and that a collapse lasts."""
+"""Window of the running mean, and minimum duration of a collapse, in steps."""
 
 
 def layer_figures(tokens: NDArray[np.int64], present: NDArray[np.bool_]) -> dict[str, Floats]:
-    """Figures of one step and layer, [..., E] -> [...]; NaN where nothing was routed.
+    """Metrics of one step and layer, [..., E] -> [...]; NaN where nothing was routed.
 
     max_vio = max c / mean c - 1. effective_experts = exp(-Σ f ln f), f = c / Σ c. coefficient_of_variation =
     standard deviation / mean. total_variation = ½ Σ |f - 1/E|. idle_experts = experts with c = 0.
@@ -57,7 +57,7 @@ def _smallest(tokens: NDArray[np.int64], present: NDArray[np.bool_]) -> Floats:
 
 
 def running_mean(values_SL: Floats) -> Floats:
-    """Mean of the last 100 rows and this one's own, NaN passed over. [S, L] -> [S, L]."""
+    """Mean of the last 100 rows, including the current one, ignoring NaN. [S, L] -> [S, L]."""
     known = np.isfinite(values_SL)
     sums, counts = np.where(known, values_SL, 0.0).cumsum(0), known.cumsum(0)
     sums[WINDOW:], counts[WINDOW:] = sums[WINDOW:] - sums[:-WINDOW], counts[WINDOW:] - counts[:-WINDOW]
@@ -66,7 +66,7 @@ def running_mean(values_SL: Floats) -> Floats:
 
 
 def low_streak(effective_SL: Floats, widths_L: NDArray[np.int64]) -> Floats:
-    """Rows in a row, this one included, with at most half of the experts effective. [S, L] -> [S, L]."""
+    """Consecutive rows up to this one with at most half of the experts effective. [S, L] -> [S, L]."""
     index = np.arange(len(effective_SL))[:, None]
     low = np.nan_to_num(effective_SL, nan=np.inf) <= widths_L / 2 * (1 + TOLERANCE)
     last_high = np.maximum.accumulate(np.where(low, -1, index), axis=0)
@@ -74,12 +74,12 @@ def low_streak(effective_SL: Floats, widths_L: NDArray[np.int64]) -> Floats:
 
 
 def final_rows(number: int) -> int:
-    """Over how many final steps a figure of a run is averaged: 100, or the last quarter of fewer than 400."""
+    """Number of final steps that a run's metric averages: 100, or the last quarter of fewer than 400."""
     return max(1, min(WINDOW, number // 4))
 
 
 def run_figures(run: RunData) -> dict[str, Any]:
-    """What `status.json` says of a finished run of this project's trainer, from its tables."""
+    """The results in `status.json` of a finished run of our trainer, recomputed from its tables."""
     loads, figures = run.loads, {}
     if len(loads.steps) and loads.layers:
         last = final_rows(run.info.num_steps)
@@ -128,26 +128,26 @@ def _losses(run: RunData) -> dict[str, Any]:
 
 
 def check_results(run: RunData) -> Check:
-    """The final figures of status.json against the tables."""
-    found = Findings("results")
+    """Compare the final metrics in status.json with the tables."""
+    findings = Findings("results")
     if not run.status.results:
-        return found.check()
+        return findings.check()
     if run.config is None:
-        found.skip("The results were given by other software, whose definitions are not known.")
-        return found.check()
+        findings.skip("The results were given by other software, whose definitions are not known.")
+        return findings.check()
     for table in ("expert_loads", "eval_loads", "evals"):
         run.frame(table)
         if table in run.unreadable:
-            found.skip(run.unreadable[table])
+            findings.skip(run.unreadable[table])
     expected = run_figures(run)
     for name, recorded in _flat(run.status.results).items():
         if name not in expected:
             if recorded is not None:
-                found.skip(f"{name} is no figure that can be recomputed from the tables.")
+                findings.skip(f"{name} is no figure that can be recomputed from the tables.")
             continue
-        found.compared += 1
+        findings.compared += 1
         if not is_same(recorded, expected[name]):
-            found.differ(
+            findings.differ(
                 Difference(
                     table="status.json",
                     column=f"results.{name}",
@@ -155,11 +155,11 @@ def check_results(run: RunData) -> Check:
                     expected=expected[name],
                 )
             )
-    return found.check()
+    return findings.check()
 
 
 def _flat(results: Mapping[str, Any]) -> dict[str, Any]:
-    """Figures per domain are named `figure.domain`."""
+    """Flatten nested metrics: per-domain ones are named `metric.domain`."""
     flat: dict[str, Any] = {}
     for name, value in results.items():
         flat |= {f"{name}.{k}": v for k, v in value.items()} if isinstance(value, Mapping) else {name: value}
@@ -167,7 +167,7 @@ def _flat(results: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_same(recorded: Any, expected: float) -> bool:
-    """Whether two figures agree to rounding; what is not finite is written as null."""
+    """Whether two values agree within rounding; non-finite values are recorded as null."""
     if recorded is None:
         return not np.isfinite(expected)
     if isinstance(recorded, bool) or not isinstance(recorded, int | float):
@@ -176,9 +176,9 @@ def is_same(recorded: Any, expected: float) -> bool:
 
 
 def near(recorded: Floats | np.float64, expected: Floats | np.float64) -> NDArray[np.bool_]:
-    """Which values agree to rounding; NaN agrees with NaN, and an infinity with itself."""
+    """Whether values agree within rounding; NaN agrees with NaN, and an infinity with itself."""
     with np.errstate(invalid="ignore"):
         close = np.abs(recorded - expected) <= TOLERANCE * np.maximum(1.0, np.abs(expected))
-    # Beside an infinity the tolerance is infinite too.
+    # With an infinity the tolerance is infinite, too.
     close &= np.isfinite(expected)
     return np.asarray(close | (recorded == expected) | (np.isnan(recorded) & np.isnan(expected)))

@@ -1,4 +1,4 @@
-"""What a check finds: how much it compared, and the first difference with both values."""
+"""Results of a check: the number of comparisons, and the first difference with both values."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +13,7 @@ NOT_RECOMPUTABLE = "not recomputable"
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """One value that is not what it should be. Keys that do not apply are None."""
+    """One wrong value. Keys that do not apply are None."""
 
     table: str
     """A table of the run, a file of its folder, or a table of the index."""
@@ -22,11 +22,11 @@ class Difference:
     layer: int | None = None
     expert: int | None = None
     where: str = ""
-    """Other keys in words, e.g. the domain."""
+    """Other keys as text, e.g. the domain."""
     recorded: Any = None
     expected: Any = None
     note: str = ""
-    """What the expected value comes from."""
+    """Source of the expected value."""
 
     @property
     def sentence(self) -> str:
@@ -47,11 +47,11 @@ class Check:
     status: str
     """ok, mismatch, not checksummed or not recomputable."""
     compared: int
-    """How many rows, files or values were compared."""
+    """Number of compared rows, files or values."""
     mismatches: int
     first: Difference | None
     reason: str
-    """Why something was not compared; empty where everything was."""
+    """Why something was not compared; empty if everything was."""
 
 
 @dataclass
@@ -64,15 +64,15 @@ class Findings:
     first: Difference | None = None
     reasons: dict[str, None] = field(default_factory=dict)
     unresolved: str = NOT_RECOMPUTABLE
-    """The status where nothing differs and something was not compared."""
+    """The status if nothing differs but something was not compared."""
 
     def differ(self, difference: Difference, number: int = 1) -> None:
-        """`number` values differ; the first of all is kept."""
+        """Add `number` differing values; only the first difference is kept."""
         self.mismatches += number
         self.first = self.first or difference
 
     def skip(self, reason: str) -> None:
-        """Something could not be compared, and this is why."""
+        """Record why something could not be compared."""
         self.reasons.setdefault(reason)
 
     def compare(
@@ -89,7 +89,7 @@ class Findings:
             )
 
     def check(self) -> Check:
-        """The outcome so far."""
+        """The result so far."""
         status = MISMATCH if self.mismatches else self.unresolved if self.reasons else OK
         return Check(
             name=self.name,

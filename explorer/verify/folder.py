@@ -1,4 +1,4 @@
-"""The folder itself: its documents and the checksums of its tables."""
+"""Checks of the folder: its documents and the checksums of its tables."""
 
 from explorer.errors import RunFolderError, UnreadableRunError
 from explorer.recording import check_file
@@ -8,12 +8,12 @@ from explorer.verify.findings import NOT_CHECKSUMMED, Check, Difference, Finding
 
 
 def check_documents(run: RunData) -> Check:
-    """run.json: digests and sizes against the configuration that stands beside them."""
-    found = Findings("documents")
+    """run.json: compare digests and sizes with its configuration."""
+    findings = Findings("documents")
     config, info = run.config, run.info
     if config is None:
-        found.skip("The configuration of run.json is not one of this project's trainer.")
-        return found.check()
+        findings.skip("The configuration of run.json is not one of this project's trainer.")
+        return findings.check()
     layers = config.model.num_moe_layers
     for name, recorded, expected in (
         ("config_digest", info.config_digest, config.digest),
@@ -26,38 +26,38 @@ def check_documents(run: RunData) -> Check:
         ("tokens_per_step", info.tokens_per_step, config.training.tokens_per_step),
         ("num_steps", info.num_steps, config.training.num_steps),
     ):
-        found.compared += 1
+        findings.compared += 1
         if recorded != expected:
             note = "from the configuration in run.json"
-            found.differ(
+            findings.differ(
                 Difference(table="run.json", column=name, recorded=recorded, expected=expected, note=note)
             )
-    return found.check()
+    return findings.check()
 
 
 def check_checksums(run: RunData) -> Check:
-    """Every file whose rows count: its bytes and the values of its columns."""
-    found = Findings("checksums", unresolved=NOT_CHECKSUMMED)
+    """Every valid file: its bytes and the values of its columns."""
+    findings = Findings("checksums", unresolved=NOT_CHECKSUMMED)
     try:
         parts = [part for parts in run.folder.snapshot().parts.values() for part in parts]
     except RunFolderError as error:
-        found.differ(
+        findings.differ(
             Difference(table=run.folder.path.name, recorded=str(error), expected="a readable folder")
         )
-        return found.check()
+        return findings.check()
     without = 0
     for part in parts:
         try:
             if check_file(part.path):
                 check_values(part.path)
-                found.compared += 1
+                findings.compared += 1
             else:
                 without += 1
         except FileNotFoundError:
-            continue  # merged since it was listed; what replaces it was checked by the merge
+            continue  # merged since it was listed; the merge checked it
         except UnreadableRunError as error:
-            found.compared += 1
-            found.differ(
+            findings.compared += 1
+            findings.differ(
                 Difference(
                     table=part.table,
                     where=part.path.name,
@@ -67,5 +67,5 @@ def check_checksums(run: RunData) -> Check:
                 )
             )
     if without:
-        found.skip(f"{without} of {len(parts)} files carry no checksum.")
-    return found.check()
+        findings.skip(f"{without} of {len(parts)} files carry no checksum.")
+    return findings.check()

@@ -1,4 +1,4 @@
-"""The figures of a fresh index against those worked out here; the one check that needs DuckDB."""
+"""Compare the metrics of a fresh index with independently computed ones; the only check that needs DuckDB."""
 
 import tempfile
 from collections.abc import Iterator
@@ -32,13 +32,13 @@ NO_DUCKDB = (
 
 
 class FreshIndex:
-    """An index of its own that holds one run at a time, wherever that run's folder lies."""
+    """A separate index that holds one run at a time, for a folder at any path."""
 
     def __init__(self, index: "Index", folder: Path) -> None:
         self._index, self._folder = index, folder
 
     def take(self, run: RunData) -> "tuple[str | None, pl.DataFrame, pl.DataFrame]":
-        """Ingest the run. Why it was refused (None: it was not), its `layer_metrics` and `layer_summary`."""
+        """Ingest the run. Returns the error or None, its `layer_metrics` and `layer_summary`."""
         from explorer.queries.verification import layer_metrics, layer_summary
 
         run_id = run.folder.run_id
@@ -70,29 +70,29 @@ def fresh_index() -> "Iterator[FreshIndex | None]":
 
 
 def check_index(run: RunData, index: FreshIndex | None) -> Check:
-    """Take the run into the index, and compare every figure of a layer that it derives."""
-    found = Findings("figures")
+    """Ingest the run, and compare every layer metric that the index derives."""
+    findings = Findings("figures")
     if index is None:
-        found.skip(NO_DUCKDB)
-        return found.check()
+        findings.skip(NO_DUCKDB)
+        return findings.check()
     problem, metrics, summary = index.take(run)
     if problem is not None:
-        found.differ(Difference(table="index", recorded="refused", expected="the run", note=problem))
-        return found.check()
+        findings.differ(Difference(table="index", recorded="refused", expected="the run", note=problem))
+        return findings.check()
     if "expert_loads" in run.unreadable:
-        found.skip(run.unreadable["expert_loads"])
-        return found.check()
+        findings.skip(run.unreadable["expert_loads"])
+        return findings.check()
     if run.status.state == "running":
-        found.skip("The run is being written, and its index may be further than the rows that were read.")
-        return found.check()
+        findings.skip("The run is being written, and its index may be further than the rows that were read.")
+        return findings.check()
     steps = _per_step(run)
-    _compare_steps(found, run, metrics, steps)
-    _compare_summary(found, run, summary, steps)
-    return found.check()
+    _compare_steps(findings, run, metrics, steps)
+    _compare_summary(findings, run, summary, steps)
+    return findings.check()
 
 
 def _per_step(run: RunData) -> dict[str, Floats]:
-    """[S, L] each figure of `layer_metrics`."""
+    """[S, L] per metric of `layer_metrics`."""
     loads = run.loads
     figures = layer_figures(loads.tokens, loads.present)
     widths = loads.present.sum(-1)
@@ -105,9 +105,9 @@ def _per_step(run: RunData) -> dict[str, Floats]:
 
 
 def bias_spread(loads: Loads) -> Floats:
-    """[S, L] largest minus smallest bias of a layer, NULLs passed over; NaN where there are only NULLs.
+    """[S, L] largest minus smallest bias of a layer, ignoring NULLs; NaN if there are only NULLs.
 
-    As the index has it, where NaN is greater than every number: one NaN makes the spread NaN.
+    As in the index, where NaN is greater than every number, so that one NaN makes the spread NaN.
     """
     is_number = loads.has_bias & ~np.isnan(loads.bias)
     bias = loads.bias.astype(np.float64)
@@ -117,7 +117,7 @@ def bias_spread(loads: Loads) -> Floats:
     return np.where((is_number == loads.has_bias).all(-1) & loads.has_bias.any(-1), spread, np.nan)
 
 
-def _compare_steps(found: Findings, run: RunData, metrics: pl.DataFrame, steps: dict[str, Floats]) -> None:
+def _compare_steps(findings: Findings, run: RunData, metrics: pl.DataFrame, steps: dict[str, Floats]) -> None:
     loads = run.loads
     routed = loads.present.any(-1)
     step_X = np.broadcast_to(loads.steps[:, None], routed.shape)[routed]
@@ -126,7 +126,7 @@ def _compare_steps(found: Findings, run: RunData, metrics: pl.DataFrame, steps: 
         np.array_equal(metrics["step"].to_numpy(), step_X)
         and np.array_equal(metrics["layer"].to_numpy(), layer_X)
     ):
-        found.differ(
+        findings.differ(
             Difference(
                 table="layer_metrics",
                 column="rows",
@@ -141,10 +141,10 @@ def _compare_steps(found: Findings, run: RunData, metrics: pl.DataFrame, steps: 
         has_value = loads.has_bias.any(-1) if name == "bias_spread" else ~np.isnan(values)
         is_null_X = ~np.asarray(has_value)[routed]
         recorded_X = metrics[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
-        found.compared += len(expected_X)
+        findings.compared += len(expected_X)
         wrong = ~near(recorded_X, expected_X) | (metrics[name].is_null().to_numpy() != is_null_X)
         for place in np.flatnonzero(wrong)[:1]:
-            found.differ(
+            findings.differ(
                 Difference(
                     table="layer_metrics",
                     column=name,
@@ -157,16 +157,18 @@ def _compare_steps(found: Findings, run: RunData, metrics: pl.DataFrame, steps: 
             )
 
 
-def _compare_summary(found: Findings, run: RunData, summary: pl.DataFrame, steps: dict[str, Floats]) -> None:
+def _compare_summary(
+    findings: Findings, run: RunData, summary: pl.DataFrame, steps: dict[str, Floats]
+) -> None:
     rows = {row["layer"]: row for row in summary.to_dicts()}
     for layer, expected in _summary(run, steps).items():
         row = rows.get(layer, {})
         for name, value in expected.items():
-            found.compared += 1
+            findings.compared += 1
             recorded = row.get(name)
             recorded = float(recorded) if isinstance(recorded, bool) else recorded
             if not is_same(recorded, value):
-                found.differ(
+                findings.differ(
                     Difference(
                         table="layer_summary",
                         column=name,
@@ -178,7 +180,7 @@ def _compare_summary(found: Findings, run: RunData, summary: pl.DataFrame, steps
 
 
 def _summary(run: RunData, steps: dict[str, Floats]) -> dict[int, dict[str, Any]]:
-    """Layer -> the figures of `layer_summary`."""
+    """Layer -> the metrics of `layer_summary`."""
     result: dict[int, dict[str, Any]] = {layer: {} for layer in run.loads.layers}
     number = len(run.loads.steps)
     last = final_rows(number)

@@ -10,50 +10,50 @@ from explorer.verify.data import RunData
 from explorer.verify.findings import Check, Difference, Findings, at, first_row
 
 WITHOUT_UNIQUE_KEYS = ("events",)
-"""Several events may happen in one step."""
+"""A step may have several events."""
 
 
 def check_keys(run: RunData) -> Check:
-    """Every table: keys without NULL, each once, layers and experts that the run has, no missing row."""
-    found = Findings("keys")
+    """Every table: keys unique and not NULL, valid layers and experts, no missing rows."""
+    findings = Findings("keys")
     for table in TABLES:
         rows = run.frame(table)
-        found.compared += rows.height
+        findings.compared += rows.height
         keys = [name for name in KEYS[table] if name != "run_id"]
         if rows.height:
-            _check_nulls(found, table, rows, keys)
+            _check_nulls(findings, table, rows, keys)
             if table not in WITHOUT_UNIQUE_KEYS:
-                _check_once(found, table, rows, keys)
-            _check_range(found, table, rows, run)
+                _check_once(findings, table, rows, keys)
+            _check_range(findings, table, rows, run)
             if "layer" in keys:
-                _check_complete(found, table, rows, keys, run)
-    _check_steps(found, run)
+                _check_complete(findings, table, rows, keys, run)
+    _check_steps(findings, run)
     for sentence in run.unreadable.values():
-        found.skip(sentence)
-    return found.check()
+        findings.skip(sentence)
+    return findings.check()
 
 
-def _check_nulls(found: Findings, table: str, rows: pl.DataFrame, keys: list[str]) -> None:
+def _check_nulls(findings: Findings, table: str, rows: pl.DataFrame, keys: list[str]) -> None:
     for name in keys:
         if rows[name].null_count():
             row = first_row(rows.filter(pl.col(name).is_null()))
-            found.differ(at(row, table, column=name, expected="a key"), rows[name].null_count())
+            findings.differ(at(row, table, column=name, expected="a key"), rows[name].null_count())
 
 
-def _check_once(found: Findings, table: str, rows: pl.DataFrame, keys: list[str]) -> None:
+def _check_once(findings: Findings, table: str, rows: pl.DataFrame, keys: list[str]) -> None:
     counts = rows.group_by(keys).agg(rows=pl.len()).filter(pl.col("rows") > 1)
     if counts.height:
         row = first_row(counts)
-        found.differ(
+        findings.differ(
             at(row, table, column="rows of this key:", recorded=row["rows"], expected=1), counts.height
         )
 
 
-def _check_range(found: Findings, table: str, rows: pl.DataFrame, run: RunData) -> None:
+def _check_range(findings: Findings, table: str, rows: pl.DataFrame, run: RunData) -> None:
     low = rows.filter(pl.col("step") < 0)
     if low.height:
         row = first_row(low)
-        found.differ(at(row, table, column="step", recorded=row["step"], expected="0 or more"), low.height)
+        findings.differ(at(row, table, column="step", recorded=row["step"], expected="0 or more"), low.height)
     for name, known in (("layer", run.cells.select("layer").unique()), ("expert", run.cells)):
         if name not in rows.columns:
             continue
@@ -64,11 +64,15 @@ def _check_range(found: Findings, table: str, rows: pl.DataFrame, run: RunData) 
             expected = (
                 f"one of the run's {len(run.widths)} layers" if name == "layer" else "an expert of the layer"
             )
-            found.differ(at(row, table, column=name, recorded=row[name], expected=expected), strange.height)
-            return  # an expert of an unknown layer is no second fault
+            findings.differ(
+                at(row, table, column=name, recorded=row[name], expected=expected), strange.height
+            )
+            return  # an unknown layer is reported only once, not per expert
 
 
-def _check_complete(found: Findings, table: str, rows: pl.DataFrame, keys: list[str], run: RunData) -> None:
+def _check_complete(
+    findings: Findings, table: str, rows: pl.DataFrame, keys: list[str], run: RunData
+) -> None:
     """Every group of rows (per step, sequence, domain, rank or token) has all layers and experts."""
     cell = [name for name in ("layer", "expert") if name in keys]
     group = [name for name in keys if name not in cell]
@@ -79,10 +83,10 @@ def _check_complete(found: Findings, table: str, rows: pl.DataFrame, keys: list[
     if lacking.height:
         groups = lacking.select(group)
         missing = groups.join(cells, how="cross").join(known, on=keys, how="anti")
-        found.differ(at(first_row(missing), table, expected="a row"), missing.height)
+        findings.differ(at(first_row(missing), table, expected="a row"), missing.height)
 
 
-def _check_steps(found: Findings, run: RunData) -> None:
+def _check_steps(findings: Findings, run: RunData) -> None:
     """This project's trainer records every step, in `steps` and in `expert_loads`."""
     if run.config is None:
         return
@@ -93,11 +97,11 @@ def _check_steps(found: Findings, run: RunData) -> None:
             continue
         missing = np.setdiff1d(expected, run.frame(table)["step"].to_numpy())
         if len(missing):
-            found.differ(Difference(table=table, step=int(missing[0]), expected="a row"), len(missing))
+            findings.differ(Difference(table=table, step=int(missing[0]), expected="a row"), len(missing))
 
 
 def _gaps(run: RunData) -> NDArray[np.int64]:
-    """Steps that were trained and never recorded: the run says so by an event where it went on."""
+    """Steps trained but never recorded, which an event marks where the run resumed."""
     recorded = run.frame("steps")["step"].unique().sort().to_numpy()
     gaps = [np.empty(0, dtype=np.int64)]
     for step in run.frame("events").filter(pl.col("kind") == "recording_gap")["step"].unique():

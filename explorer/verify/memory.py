@@ -1,4 +1,4 @@
-"""The running mean of the counts that a loss-free rule with `load_ema` reads: it is not recorded, but follows
+"""The running mean of the counts that a loss-free rule with `load_ema` uses. It is not recorded, but follows
 from the recorded counts of every step since the rule came into force.
 
 L layers, E experts. The precision is that of training: float64 for the mean, float32 for the bias.
@@ -29,11 +29,11 @@ class MeanUpdate:
 
     @classmethod
     def none(cls, before_E: Floats) -> Self:
-        """Of a frozen rule: the bias stays."""
+        """The update of a frozen rule: the bias stays."""
         return cls(before_E=before_E, after_E=before_E, rate=0.0)
 
     def equals(self, logged_E: Floats) -> NDArray[np.bool_]:
-        """[E] whether it is what was logged, to rounding: the sum of fractions depends on their order."""
+        """[E] whether it matches the logged bias within rounding: sums of fractions depend on order."""
         with np.errstate(invalid="ignore"):
             reach = np.maximum(np.abs(self.before_E), np.abs(self.after_E)) + np.float32(self.rate)
             return np.asarray(np.abs(self.after_E - logged_E) <= ROUNDINGS * np.spacing(reach))
@@ -41,7 +41,7 @@ class MeanUpdate:
 
 @dataclass
 class RunningMean:
-    """m_n = β m_{n-1} + c_n, up to the scale on which no update rule depends; of all layers at once."""
+    """m_n = β m_{n-1} + c_n, up to a scale that no update rule depends on; for all layers at once."""
 
     balancer: BalancerConfig
     _last_step: int = -2

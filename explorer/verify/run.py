@@ -20,7 +20,7 @@ from explorer.verify.sums import check_sums
 
 @dataclass(frozen=True, kw_only=True)
 class RunReport:
-    """What the checks of one run found."""
+    """The results of all checks of one run."""
 
     run_id: str
     path: Path
@@ -44,7 +44,7 @@ class RunReport:
 
 
 def verify_runs(paths: Sequence[Path]) -> Iterator[RunReport]:
-    """Check each run folder; a mismatch in one keeps nothing else from being checked."""
+    """Check each run folder; a mismatch in one does not stop the others."""
     with fresh_index() as index:
         for path in paths:
             run = isolated(path, partial(_open, path))
@@ -72,14 +72,14 @@ CHECKS: dict[str, Callable[[RunData], Check]] = {
 
 
 def _guarded(name: str, check: Callable[[RunData], Check], run: RunData) -> Check:
-    """Damage that nobody has thought of ends one check, and not the others."""
+    """Unexpected damage ends one check, not the others."""
     path = run.folder.path
     found = isolated(path, partial(check, run))
     return _failed(name, path, found, "rows that can be compared") if isinstance(found, str) else found
 
 
 def _failed(name: str, path: Path, sentence: str, expected: str) -> Check:
-    """The outcome of a check that could not come to an end."""
+    """The result of a check that failed with an error."""
     found = Findings(name)
     found.differ(Difference(table=printable(path.name), recorded=sentence, expected=expected))
     return found.check()

@@ -1,4 +1,4 @@
-"""Sums: assignments against K × tokens, and every finer table against the loads of its steps."""
+"""Sums: compare assignments with K × tokens, and every finer table with the loads of its steps."""
 
 import polars as pl
 
@@ -12,7 +12,7 @@ FIXED_ROUTINGS = ("token_choice", "hash", "random")
 
 
 def assignments_per_token(model: ModelConfig, *, evaluation: bool = False) -> int | None:
-    """K where the routing gives every token exactly K experts, else None. Dropped assignments count."""
+    """K if the routing gives every token exactly K experts, else None. Includes dropped assignments."""
     if model.routing not in FIXED_ROUTINGS:
         return None
     if evaluation and model.eval_top_k is not None:
@@ -22,33 +22,33 @@ def assignments_per_token(model: ModelConfig, *, evaluation: bool = False) -> in
 
 
 def check_sums(run: RunData) -> Check:
-    """Every sum that the run's own description or another of its tables settles."""
-    found = Findings("sums")
+    """Every sum that is determined by the run's description or another of its tables."""
+    findings = Findings("sums")
     loads = run.frame("expert_loads")
-    _check_counts(found, run)
-    _check_totals(found, run)
+    _check_counts(findings, run)
+    _check_totals(findings, run)
     for table, keys in (("sequence_loads", ["split"]), ("rank_loads", [])):
         rows = run.frame(table)
         train = rows.filter(pl.col("split") == "train") if keys else rows
-        _check_parts(found, train, loads.select(*CELL, "tokens"), CELL, table, "expert_loads")
+        _check_parts(findings, train, loads.select(*CELL, "tokens"), CELL, table, "expert_loads")
     held_out = run.frame("sequence_loads").filter(pl.col("split") == "held_out")
     by_domain = [*CELL, "domain"]
     evaluated = run.frame("eval_loads").filter(pl.col("split") == "held_out").select(*by_domain, "tokens")
-    _check_parts(found, held_out, evaluated, by_domain, "sequence_loads", "eval_loads")
-    _check_evaluations(found, run)
+    _check_parts(findings, held_out, evaluated, by_domain, "sequence_loads", "eval_loads")
+    _check_evaluations(findings, run)
     for sentence in run.unreadable.values():
-        found.skip(sentence)
-    return found.check()
+        findings.skip(sentence)
+    return findings.check()
 
 
-def _check_counts(found: Findings, run: RunData) -> None:
-    """No count is negative, and no expert drops more than it was given."""
+def _check_counts(findings: Findings, run: RunData) -> None:
+    """No count is negative, and no expert drops more assignments than it has."""
     for table in ("expert_loads", "eval_loads", "sequence_loads", "rank_loads"):
         rows = run.frame(table)
         wrong = rows.filter(pl.col("tokens").is_null() | (pl.col("tokens") < 0))
         if wrong.height:
             row = first_row(wrong)
-            found.differ(
+            findings.differ(
                 at(row, table, column="tokens", recorded=row["tokens"], expected="0 or more"), wrong.height
             )
     loads = run.frame("expert_loads")
@@ -56,7 +56,7 @@ def _check_counts(found: Findings, run: RunData) -> None:
     if dropped.height:
         row = first_row(dropped)
         expected = f"between 0 and {row['tokens']}"
-        found.differ(
+        findings.differ(
             at(
                 row,
                 "expert_loads",
@@ -68,38 +68,38 @@ def _check_counts(found: Findings, run: RunData) -> None:
         )
 
 
-def _check_totals(found: Findings, run: RunData) -> None:
+def _check_totals(findings: Findings, run: RunData) -> None:
     """Per step and layer, K × the tokens of the step; the same in every layer."""
     per_token = assignments_per_token(run.config.model) if run.config else None
     if per_token is None:
         if run.info.num_moe_layers:
-            found.skip("How many assignments a token makes is not settled by the configuration.")
+            findings.skip("How many assignments a token makes is not settled by the configuration.")
         return
     tokens = run.frame("steps").sort("step").select("step", tokens=_tokens_of_step(run.info.tokens_per_step))
     totals = run.frame("expert_loads").group_by("step", "layer").agg(total=pl.col("tokens").sum())
     known = totals.join(tokens, on="step").with_columns(expected=pl.col("tokens") * per_token)
     note = f"{per_token} × the tokens of the step"
-    found.compare(known, "expert_loads", "assignments of the layer:", "total", "expected", note)
+    findings.compare(known, "expert_loads", "assignments of the layer:", "total", "expected", note)
 
 
 def _tokens_of_step(otherwise: int) -> pl.Expr:
-    """From the running total; after a gap, from the description of the run."""
+    """From the running total; after a gap, from the run's description."""
     seen, before = pl.col("tokens_seen"), pl.col("tokens_seen").shift(1).fill_null(0)
     follows = pl.col("step") == pl.col("step").shift(1).fill_null(-1) + 1
     return pl.when(follows).then(seen - before).otherwise(otherwise)
 
 
 def _check_parts(
-    found: Findings, parts: pl.DataFrame, whole: pl.DataFrame, keys: list[str], table: str, of: str
+    findings: Findings, parts: pl.DataFrame, whole: pl.DataFrame, keys: list[str], table: str, of: str
 ) -> None:
     """The rows of a finer table add up to the rows of another one, in the steps that it has."""
     sums = parts.group_by(keys).agg(total=pl.col("tokens").sum())
     note = f"tokens in {of}"
-    found.compare(sums.join(whole, on=keys), table, "sum of tokens:", "total", "tokens", note)
+    findings.compare(sums.join(whole, on=keys), table, "sum of tokens:", "total", "tokens", note)
 
 
-def _check_evaluations(found: Findings, run: RunData) -> None:
-    """Per domain and layer, K × the tokens that the loss was taken over."""
+def _check_evaluations(findings: Findings, run: RunData) -> None:
+    """Per domain and layer, K × the tokens over which the loss was computed."""
     per_token = assignments_per_token(run.config.model, evaluation=True) if run.config else None
     if per_token is None:
         return
@@ -108,4 +108,4 @@ def _check_evaluations(found: Findings, run: RunData) -> None:
     known = totals.join(run.frame("evals").select(*keys, "num_tokens"), on=keys)
     known = known.with_columns(expected=pl.col("num_tokens") * per_token)
     note = f"{per_token} × num_tokens in evals"
-    found.compare(known, "eval_loads", "assignments of the layer:", "total", "expected", note)
+    findings.compare(known, "eval_loads", "assignments of the layer:", "total", "expected", note)

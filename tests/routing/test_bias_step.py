@@ -11,7 +11,7 @@ from sentences import sentence
 from explorer.config.presets import get_preset
 from explorer.config.rule_text import LossFree
 from explorer.config.run import BalancerConfig
-from explorer.routing.bias_step import RuleInForce, rule_in_force, work_out
+from explorer.routing.bias_step import RuleInForce, recompute, rule_in_force
 
 
 def config(balancer: str) -> dict[str, Any]:
@@ -28,7 +28,7 @@ BEFORE = np.array([0.5, -0.25, 0.0, 0.125], dtype=np.float32)
 
 
 def test_the_sign_rule_by_hand():
-    found = work_out(force(LossFree(bias_update_rate=0.5)), TOKENS, BEFORE)
+    found = recompute(force(LossFree(bias_update_rate=0.5)), TOKENS, BEFORE)
     assert found.total == 28
     assert found.mean == Fraction(7)
     assert found.direction_E.tolist() == [-1, 1, 0, 0]
@@ -36,12 +36,12 @@ def test_the_sign_rule_by_hand():
 
 
 def test_the_mean_is_an_exact_fraction():
-    found = work_out(force(LossFree()), np.array([1, 0, 0]), np.zeros(3, np.float32))
+    found = recompute(force(LossFree()), np.array([1, 0, 0]), np.zeros(3, np.float32))
     assert found.mean == Fraction(1, 3)
 
 
 def test_errors_are_relative_and_their_root_mean_square_is_named():
-    found = work_out(force(LossFree(bias_update_rate=1.0, update_rule="rms")), TOKENS, BEFORE)
+    found = recompute(force(LossFree(bias_update_rate=1.0, update_rule="rms")), TOKENS, BEFORE)
     errors = np.array([-3, 3, 0, 0]) / 7
     assert found.error_E == pytest.approx(errors)
     assert found.root_mean_square == pytest.approx(np.sqrt((errors**2).mean()))
@@ -51,7 +51,7 @@ def test_errors_are_relative_and_their_root_mean_square_is_named():
 
 def test_a_centred_rule_names_what_it_subtracts():
     tokens = np.array([20, 2, 3, 3])
-    found = work_out(force(LossFree(bias_update_rate=1.0, centred=True)), tokens, BEFORE)
+    found = recompute(force(LossFree(bias_update_rate=1.0, centred=True)), tokens, BEFORE)
     assert found.centre == 0.5
     assert found.direction_E.tolist() == [-1.5, 0.5, 0.5, 0.5]
     assert not found.is_rounded
@@ -59,12 +59,12 @@ def test_a_centred_rule_names_what_it_subtracts():
 
 def test_steps_get_shorter_and_a_frozen_rule_moves_nothing():
     assert force(LossFree(bias_update_rate=0.3, step_decay="harmonic"), updates=3).rate == pytest.approx(0.1)
-    found = work_out(force(LossFree(), frozen=True), TOKENS, BEFORE)
+    found = recompute(force(LossFree(), frozen=True), TOKENS, BEFORE)
     assert found.after_E.tobytes() == BEFORE.tobytes()
 
 
 def test_one_bit_off_is_not_equal():
-    found = work_out(force(LossFree()), TOKENS, BEFORE)
+    found = recompute(force(LossFree()), TOKENS, BEFORE)
     logged = found.after_E.copy()
     assert found.equals(logged).all()
     logged[1] = np.nextafter(logged[1], np.float32(1))
@@ -72,7 +72,7 @@ def test_one_bit_off_is_not_equal():
 
 
 def test_rounding_is_forgiven_only_where_fractions_are_added_up():
-    found = work_out(force(LossFree(update_rule="rms")), TOKENS, BEFORE)
+    found = recompute(force(LossFree(update_rule="rms")), TOKENS, BEFORE)
     near = np.nextafter(found.after_E, np.float32(9))
     assert found.equals(near).all()
     assert not found.equals(near + np.float32(1e-4)).any()

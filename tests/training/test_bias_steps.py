@@ -11,7 +11,7 @@ import torch
 from explorer.config.rule_text import LossFree
 from explorer.model.bias_balancers import LossFreeBalancing
 from explorer.recording import RunFolder, list_runs
-from explorer.routing.bias_step import RuleInForce, rule_in_force, work_out
+from explorer.routing.bias_step import RuleInForce, recompute, rule_in_force
 
 RUNS = Path(__file__).resolve().parents[2] / "data" / "runs"
 LOSS_FREE = [listing for listing in list_runs(RUNS) if "loss_free" in listing.info.balancer]
@@ -39,7 +39,7 @@ def test_every_step_of_every_layer_comes_out_as_it_was_logged(listing):
             assert np.isnan(bias[step]).all(), force
             continue
         for layer in range(tokens.shape[1]):
-            found = work_out(force, tokens[step, layer], bias[step, layer])
+            found = recompute(force, tokens[step, layer], bias[step, layer])
             assert not found.is_rounded
             assert found.after_E.tobytes() == bias[step + 1, layer].tobytes(), (step, layer)
             worked_out += 1
@@ -69,7 +69,7 @@ def test_the_trainer_itself_does_the_same(
         trainer.update(expected, torch.from_numpy(tokens), step)
         force = RuleInForce(rule=rule, updates=step - 3, is_frozen=False, restarts=False)
         for layer in range(3):
-            found = work_out(force, tokens[layer], bias_LE[layer])
+            found = recompute(force, tokens[layer], bias_LE[layer])
             assert found.equals(expected[layer].numpy()).all()
             if not found.is_rounded:
                 assert found.after_E.tobytes() == expected[layer].numpy().tobytes()

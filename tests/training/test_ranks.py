@@ -21,7 +21,7 @@ from explorer.errors import ConfigError
 from explorer.model.balancers import CombinedBalancer
 from explorer.recording import RunFolder
 from explorer.running.into_folder import train_run
-from explorer.training.ranks import ALONE, Ranks, check_shares
+from explorer.training.ranks import SINGLE_PROCESS, Ranks, check_shares
 
 ROOT = Path(__file__).resolve().parents[2]
 ARMS = (
@@ -63,7 +63,7 @@ def four(tmp_path_factory: pytest.TempPathFactory) -> dict:
     return torch.load(out, weights_only=False)
 
 
-alone = cache(lambda arm, micro_batches: made(arm, micro_batches, ALONE))
+alone = cache(lambda arm, micro_batches: made(arm, micro_batches, SINGLE_PROCESS))
 
 
 @pytest.mark.parametrize("arm", ARMS)
@@ -106,7 +106,7 @@ def test_one_rank_that_wants_to_stop_stops_all_at_the_same_step(four: dict) -> N
 def test_a_switch_heard_by_the_first_rank_is_made_by_all_at_the_same_step(four: dict) -> None:
     planned = "none/3/loss_free:bias_update_rate=0.01/6/aux_loss:coeff=0.1"
     assert four["balancers"] == [planned] * 4
-    alone_and_planned = made(planned, 4, ALONE)
+    alone_and_planned = made(planned, 4, SINGLE_PROCESS)
     assert torch.equal(four["switched"]["tokens"], alone_and_planned["tokens"])
     # A rule that one process could follow and four cannot.
     refused = [answer for answer in four["switched"]["answers"] if "refused" in answer]

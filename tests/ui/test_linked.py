@@ -19,7 +19,7 @@ from explorer.figures.settings import ExpertOrder
 from explorer.metrics.events import event_name
 from explorer.recording import FolderRecorder, RunInfo
 from explorer.records.matrix import LoadMatrix
-from explorer.routing.bias_step import rule_in_force, work_out
+from explorer.routing.bias_step import recompute, rule_in_force
 from explorer.ui.replay import expert_order as order_control
 from explorer.ui.replay import page as replay
 from explorer.ui.replay import playhead
@@ -205,7 +205,7 @@ def test_formulas_carry_the_numbers_of_the_step() -> None:
     ).to_dict()
     force = rule_in_force(config, 3)
     assert not isinstance(force, str)
-    found = work_out(force, np.array([9, 1, 3, 2]), np.zeros(4, np.float32))
+    found = recompute(force, np.array([9, 1, 3, 2]), np.zeros(4, np.float32))
     lines = "\n".join(bias_step.formulas(found, 0))
     assert r"\frac{15}{4} = \tfrac{15}{4}" in lines
     assert r"\tfrac{15}{4} - 9 = -\tfrac{21}{4}" in lines
@@ -219,7 +219,7 @@ def test_formulas_carry_the_numbers_of_the_step() -> None:
         3,
     )
     assert not isinstance(rms, str)
-    stopped = bias_step.formulas(work_out(rms, np.array([9, 1, 3, 2]), np.ones(4, np.float32)), 1)
+    stopped = bias_step.formulas(recompute(rms, np.array([9, 1, 3, 2]), np.ones(4, np.float32)), 1)
     assert any(r"\mathrm{RMS}(e)" in line for line in stopped)
     assert any(sentence("bias_step.frozen_from", step=2) in line for line in stopped)
     assert stopped[-1].endswith("= 1")

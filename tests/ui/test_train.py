@@ -54,7 +54,7 @@ def test_the_help_of_a_field_is_the_docstring_under_it() -> None:
     assert field_docs(ModelConfig)["num_experts"] == sentence("train.experts_help")
     assert "hidden_size" not in field_docs(ModelConfig)
     # Its docstring has two paragraphs, of which a tooltip makes one.
-    assert "instead of always top_k. top_k is then what" in field_docs(ModelConfig)["top_p"]
+    assert "instead of always top_k. Capacity is then still computed" in field_docs(ModelConfig)["top_p"]
 
 
 @pytest.mark.parametrize("kind", [*form.SECTIONS.values(), *RULES.values()], ids=lambda kind: kind.__name__)

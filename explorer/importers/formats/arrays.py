@@ -1,6 +1,6 @@
 """Loads as plain arrays: `.npy` [layers, experts] or [steps, layers, experts]; EPLB's `weight` is the former.
 
-Other orders of the axes are named: `--option axes=layer,step,expert`.
+Other axis orders are specified by `--option axes=layer,step,expert`.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from explorer.importers.trace import ASSIGNMENTS, ForeignRun, LoadStep, model_la
 AXES = ("step", "layer", "expert")
 CHUNK_VALUES = 1 << 22
 LARGEST_ROUTE = 32
-"""Experts per token up to which an array may be one of routes."""
+"""Maximum experts per token of an array of routes."""
 LOOKED_AT = 512
 
 
@@ -78,7 +78,7 @@ def looks_like_routes(array: NDArray[Any]) -> bool:
         return False
     rows = np.sort(np.asarray(array[:LOOKED_AT]).reshape(-1, array.shape[2]), axis=1)
     different = (rows[:, 1:] != rows[:, :-1]).all(axis=1)
-    # Rows that were never filled hold one id K times.
+    # Unfilled rows hold one id K times.
     constant = (rows[:, 1:] == rows[:, :-1]).all(axis=1)
     sums = rows.sum(axis=1)
     return bool((different | constant).all() and len(np.unique(sums)) > 1 and rows.max() < 2**16)

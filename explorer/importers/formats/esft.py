@@ -27,7 +27,7 @@ LINE = re.compile(rb"\d{1,7}(\t\d{1,7})+\t\t[\d.eE+-]+\t")
 Weights = NDArray[np.float64]
 LAYER = re.compile(r"expert_weights_(\d{1,5})")
 SUMMARY_UNIT = 10_000
-"""The summary has four digits after the point."""
+"""The summary has four decimals."""
 
 
 class EsftRoutes:
@@ -142,7 +142,7 @@ class EsftSummary:
 
 
 def _rows(source: Source, num_experts: int, top_k: int) -> Iterator[tuple[Ids, Weights | None]]:
-    """(ids [T, K], weights [T, K] where they are given) of each line."""
+    """(ids [T, K], weights [T, K] or None) per line."""
     for number, line in source.lines():
         place = f"line {number}"
         ids = _ids(line, source, number)

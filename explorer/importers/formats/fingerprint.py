@@ -1,5 +1,5 @@
-"""Fingerprints of GPT-OSS (AmanPriyanshu/GPT-OSS-MoE-ExpertFingerprinting): per layer and expert how often
-it was chosen per token, for reasoning and answer tokens apart. Experts without a token are absent keys.
+"""Fingerprints of GPT-OSS (AmanPriyanshu/GPT-OSS-MoE-ExpertFingerprinting): per layer and expert, its
+selections per token, separately for reasoning and answer tokens. Experts without a token are absent keys.
 """
 
 from collections.abc import Iterator, Mapping
@@ -97,21 +97,21 @@ class Fingerprint:
                 f"{absent:,} of {cells:,} experts are absent keys: they count as 0 tokens.",
                 cells=absent,
             )
-        wanted = top_k if value == "count_frequency" else 1
-        if abs(min(sums) - wanted) > TOLERANCE or abs(max(sums) - wanted) > TOLERANCE:
+        expected = top_k if value == "count_frequency" else 1
+        if abs(min(sums) - expected) > TOLERANCE or abs(max(sums) - expected) > TOLERANCE:
             report.warning(
                 "sum_of_frequencies",
                 f"The frequencies of a layer add up to {min(sums):.2f} to {max(sums):.2f} instead of "
-                f"{wanted}: some assignments are missing in the file. They are kept as they are; MaxVio "
+                f"{expected}: some assignments are missing in the file. They are kept as they are; MaxVio "
                 "does not depend on the sum.",
                 least=min(sums),
                 most=max(sums),
-                expected=wanted,
+                expected=expected,
             )
 
 
 def _picked(row: Any, value: str, source: Source, place: str) -> dict[str, Any]:
-    """{expert: number} of one of the numbers that are kept for each expert."""
+    """{expert: value} of one of the values stored per expert."""
     if not isinstance(row, Mapping) or not all(isinstance(v, Mapping) and value in v for v in row.values()):
         raise source.problem(place, f"must be an object of experts with {value}")
     return {expert: numbers[value] for expert, numbers in row.items()}

@@ -1,5 +1,5 @@
 """Matrices of loads without keys: EPLB's `weight` [layers, experts] as JSON, `torch.save` or CSV without a
-header; count tensors that a training loop printed, `[(1, tensor([5295, …])), (2, tensor([…]))]`, one line
+header; count tensors printed by a training loop, `[(1, tensor([5295, …])), (2, tensor([…]))]`, one line
 per step.
 """
 

@@ -2,8 +2,8 @@
 
 Trace, one line per (step, layer, micro-batch): `step, stage, block, mtp_idx, layer, rank, num_tokens, topk,
 top_indices [num_tokens][topk]`. Lines of one step are summed over micro-batches and ranks.
-Tokens per expert: `iter, block, mtp_idx, layer, tpe [micro-batches][local experts]`: what the experts of a
-rank received. A folder holds one file per rank; steps ascend within a file.
+Tokens per expert: `iter, block, mtp_idx, layer, tpe [micro-batches][local experts]`: the tokens received by a
+rank's experts. A folder holds one file per rank; steps ascend within a file.
 """
 
 import heapq
@@ -52,7 +52,7 @@ class TokensLine(msgspec.Struct):
 
 
 class Head(msgspec.Struct):
-    """What the first pass needs of either line."""
+    """The fields of either line that the first pass needs."""
 
     layer: int
     step: int | None = None
@@ -63,7 +63,7 @@ class Head(msgspec.Struct):
 
 @dataclass
 class _Seen:
-    """What the second pass has found."""
+    """Results of the second pass."""
 
     lines: int = 0
     recomputed: int = 0
@@ -180,16 +180,16 @@ def _key(line: Any, source: Source, place: str) -> Key:
 
 def _keys(files: list[Source]) -> list[Key]:
     """Every layer of every file, decoder first."""
-    found: set[Key] = set()
+    keys: set[Key] = set()
     for source in files:
         for number, line in source.lines():
             place = f"line {number}"
-            found.add(_key(_decode(line, HEAD, source, place), source, place))
-        if len(found) > MAX_LAYERS:
+            keys.add(_key(_decode(line, HEAD, source, place), source, place))
+        if len(keys) > MAX_LAYERS:
             raise source.problem("", f"has more than {MAX_LAYERS} layers")
-    if not found:
+    if not keys:
         raise files[0].problem("", "holds no line")
-    return sorted(found)
+    return sorted(keys)
 
 
 def _layers(keys: list[Key], options: Options) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""`moe_routes.jsonl`: a log of routes that several patches of vLLM write, one JSON object per line.
+"""`moe_routes.jsonl`: a log of routes written by several patches of vLLM, one JSON object per line.
 
 `{"type": "meta", "model_id", "vllm_version", "layers_logged", "top_k", ["num_experts"]}`, then
 `{"type": "route", "req_id", "token_idx", "layer", "topk_ids", "topk_weights"}`. `req_id` is often one
@@ -24,7 +24,7 @@ from explorer.recording.folder_schema import MAX_LAYERS
 from explorer.wording import counted
 
 CHUNK = 4096
-"""Lines that are decoded and counted together."""
+"""Number of lines decoded and counted together."""
 
 
 class Meta(msgspec.Struct):
@@ -39,7 +39,7 @@ class Meta(msgspec.Struct):
 
 
 class Route(msgspec.Struct):
-    """Every other line; fields that are not named here are passed over."""
+    """Every other line; unknown fields are ignored."""
 
     topk_ids: list[int]
     layer: int = 0
@@ -49,7 +49,7 @@ class Route(msgspec.Struct):
 
 @dataclass
 class _Weights:
-    """What the gate weights add up to."""
+    """Sums of the gate weights."""
 
     rows: int = 0
     total: float = 0.0
@@ -67,7 +67,7 @@ class _Weights:
 
 @dataclass
 class _Log:
-    """What has been read of a log."""
+    """State of reading a log."""
 
     meta: Meta = field(default_factory=lambda: Meta(type=""))
     tallies: dict[int, LayerTally] = field(default_factory=dict)
@@ -80,7 +80,7 @@ META, ROUTE = msgspec.json.Decoder(Meta), msgspec.json.Decoder(Route)
 
 
 class MoeRoutes:
-    """The format's reader."""
+    """The reader of the format."""
 
     name = "moe_routes"
     label = "vLLM route log"
@@ -171,7 +171,7 @@ def tally_runs(
 
 
 def _add(lines: list[tuple[int, bytes]], log: _Log, source: Source, options: Options) -> None:
-    """Count some lines, decoded together; where one is wrong, they are looked at one by one for its
+    """Count some lines, decoded together; if one is invalid, they are decoded one by one to find its
     number."""
     try:
         routes = ROUTE.decode_lines(b"\n".join(line for _, line in lines))

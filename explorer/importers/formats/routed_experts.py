@@ -37,7 +37,7 @@ DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64")
 
 @dataclass
 class _Seen:
-    """What the records say beside their routes."""
+    """Observations on the records beside their routes."""
 
     records: int = 0
     nested: int = 0
@@ -143,7 +143,7 @@ def _checked_fields(value: Any, source: Source, place: str) -> list[tuple[str, A
 
 
 def _fields(value: Any) -> Iterator[tuple[str, Any]]:
-    """Every field of routed experts in a response, however deep it lies."""
+    """Every field of routed experts in a response, at any depth."""
     if isinstance(value, list):
         for one in value:
             if isinstance(one, dict | list):
@@ -194,7 +194,7 @@ def _of_text(text: str, source: Source, place: str, options: Options, seen: _See
 
 
 def _bytes(text: str, source: Source, place: str, seen: _Seen) -> bytes:
-    """Decoded base64; a second time where what comes out is base64 again."""
+    """Decoded base64; decoded twice if the result is base64 again."""
     try:
         data = base64.b64decode(text, validate=True)
         if len(data) >= 16 and ALPHABET.fullmatch(data):
@@ -213,8 +213,8 @@ def _flat(data: bytes, dtype: np.dtype[Any], shape: list[int], source: Source, p
 
 
 def _without_repeated(ids_TLK: Ids, seen: _Seen) -> Ids:
-    """Without the rows of the record before, where this one begins with all of them: servers that return the
-    whole conversation with every turn count its first turns again and again."""
+    """Drop the rows of the previous record if this one begins with all of them: servers that return the
+    whole conversation with every turn would count its first turns repeatedly."""
     before, seen.before = seen.before, ids_TLK
     if before is None or len(before) < 2 or len(ids_TLK) <= len(before):
         return ids_TLK

@@ -1,8 +1,8 @@
 """Router logits of transformers: `torch.save` of `outputs.router_logits`, a tuple with one tensor [batch ×
 sequence, E] per MoE layer, or of a dictionary with `router_logits` and `attention_mask`.
 
-The routes are the K largest logits of each row. That is what softmax routers without a bias choose; a router
-with a bias or with groups chooses otherwise, and its routes cannot be recomputed from these logits.
+The routes are the K largest logits of each row. That is the selection of softmax routers without a bias; a
+router with a bias or groups selects differently, and its routes cannot be recomputed from these logits.
 """
 
 from collections.abc import Iterator, Mapping
@@ -70,7 +70,7 @@ def _tensors(value: Any, source: Source) -> tuple[list[NDArray[Any]], NDArray[An
 
 
 def _kept(mask: Any, rows: int, source: Source, report: Report) -> NDArray[np.bool_]:
-    """Rows that are no padding."""
+    """Mask of the rows that are not padding."""
     if mask is None:
         report.assumption(
             "no_mask", "The file has no attention_mask: padding, if there was any, is counted as tokens."

@@ -2,8 +2,8 @@
 training loop.
 
 Keys of single experts become loads; losses, gradient norms and learning rates become those of the steps;
-what only speaks of whole layers (a coefficient of variation, an imbalance) has no place in a run and is
-named in the report.
+metrics of whole layers (a coefficient of variation, an imbalance) cannot be stored in a run and are
+listed in the report.
 """
 
 import csv
@@ -59,7 +59,7 @@ Cell = tuple[int, int]
 
 @dataclass
 class _Column:
-    """One key over the steps."""
+    """One key over steps."""
 
     steps: "array[int]" = field(default_factory=lambda: array("q"))
     values: "array[float]" = field(default_factory=lambda: array("d"))
@@ -67,7 +67,7 @@ class _Column:
 
 @dataclass
 class _Log:
-    """What a log holds, by what it means."""
+    """Content of a log, by meaning."""
 
     loads: dict[Cell, _Column] = field(default_factory=dict)
     biases: dict[Cell, _Column] = field(default_factory=dict)
@@ -76,7 +76,7 @@ class _Log:
     values: int = 0
 
     def add(self, step: int, key: str, value: float, source: Source) -> None:
-        """Keep one scalar."""
+        """Add one scalar."""
         if not 0 <= step <= LARGEST_STEP:
             raise source.problem(
                 f"key {shortened(key)}", f"step {step} must lie between 0 and {LARGEST_STEP}"
@@ -96,8 +96,8 @@ class _Log:
         for patterns, table in ((BIAS_KEYS, self.biases), (EXPERT_KEYS, self.loads)):
             match = next((m for pattern in patterns if (m := pattern.fullmatch(key))), None)
             if match:
-                found = match.groupdict()
-                cell = int(found.get("layer") or 0), int(found["expert"])
+                fields = match.groupdict()
+                cell = int(fields.get("layer") or 0), int(fields["expert"])
                 if cell[0] >= MAX_LAYERS or cell[1] >= MAX_EXPERTS:
                     raise source.problem(f"key {shortened(key)}", "names a layer or expert beyond all limits")
                 return table.setdefault(cell, _Column())
@@ -107,7 +107,7 @@ class _Log:
 
 
 class ScalarLog:
-    """What the three forms share."""
+    """Base class of the three forms."""
 
     options = ()
 
@@ -312,15 +312,17 @@ def _dense(
     num_experts: int,
     source: Source,
 ) -> NDArray[np.float64]:
-    """[S, L, E]; NaN where a step has no value. Of two values of a step the later one counts."""
+    """[S, L, E]; NaN where a step has no value. Of duplicate values for a step the later one counts."""
     dense = np.full((len(steps), len(place), num_experts), np.nan)
     for (layer, expert), column in table.items():
         if expert >= num_experts:
             rule = f"names expert {expert}, which must be below num_experts ({num_experts})"
             raise source.problem(f"layer {layer}", rule, "correct --option num_experts")
-        found = np.searchsorted(steps, np.asarray(column.steps))
-        inside = (found < len(steps)) & (steps[np.minimum(found, len(steps) - 1)] == np.asarray(column.steps))
-        dense[found[inside], place[layer], expert] = np.asarray(column.values)[inside]
+        positions = np.searchsorted(steps, np.asarray(column.steps))
+        inside = (positions < len(steps)) & (
+            steps[np.minimum(positions, len(steps) - 1)] == np.asarray(column.steps)
+        )
+        dense[positions[inside], place[layer], expert] = np.asarray(column.values)[inside]
     return dense
 
 

@@ -41,7 +41,7 @@ class SglangJson:
 
 
 def snapshot_runs(counts_NLE: Counts, source: Source, options: Options) -> Iterator[ForeignRun]:
-    """Counts [N passes, L layers of the model, E] as one run; passes without a single count are left out."""
+    """Counts [N passes, L layers of the model, E] as one run; passes without any count are left out."""
     report = Report()
     experts = options.num_experts(counts_NLE.shape[2])
     total_L = counts_NLE.sum(axis=(0, 2))
@@ -73,7 +73,7 @@ def snapshot_runs(counts_NLE: Counts, source: Source, options: Options) -> Itera
 
 
 def _depth(value: object) -> int:
-    """How deeply the first items of lists are nested."""
+    """Nesting depth of the first items of lists."""
     depth = 0
     while isinstance(value, list) and value and depth < 4:
         value, depth = value[0], depth + 1
@@ -81,8 +81,8 @@ def _depth(value: object) -> int:
 
 
 def _phase(name: str) -> str:
-    found = [phase for phase in PHASES if phase in name.lower()]
-    return found[0] if len(found) == 1 else "serving"
+    phases = [phase for phase in PHASES if phase in name.lower()]
+    return phases[0] if len(phases) == 1 else "serving"
 
 
 FORMATS = (SglangJson(),)

@@ -4,7 +4,7 @@ stat, stat_approx: `logical_count` [passes, layers, E], summed over ranks. per_p
 each with `forward_pass_id`, `rank` and `global_physical_count` [layers, P], and
 `last_physical_to_logical_map` [layers, P]. Records of one pass are summed over ranks (a folder holds one
 file per rank), physical experts are added to their logical ones. per_token records of older versions
-have `topk_ids_of_layer` [layers, tokens, 8] instead, filled up with -1.
+have `topk_ids_of_layer` [layers, tokens, 8] instead, padded with -1.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -128,8 +128,8 @@ class AtlasTrace(SmallJson):
 
 
 class AscendMap(SmallJson):
-    """`layer_list` [{"layer_id", "device_list" [{"device_expert" […]}]}]: where experts lie, not how busy
-    they are."""
+    """`layer_list` [{"layer_id", "device_list" [{"device_expert" […]}]}]: the placement of experts, not
+    their load."""
 
     unit = "replicas"
 
@@ -151,7 +151,7 @@ class AscendMap(SmallJson):
                 value = device.get("device_expert") if isinstance(device, Mapping) else None
                 array = number_array(value, 1, source, f"{place}, device_expert")
                 placed[key] += count_array(array, source, f"{place}, device_expert").tolist()
-        # A placement holds every expert at least once, or the model could not run.
+        # A placement must contain every expert at least once.
         complete = all(sorted(set(ids)) == list(range(max(ids) + 1)) for ids in placed.values())
         widest = max(max(ids) for ids in placed.values()) + 1
         experts = options.num_experts(widest if complete else None)
@@ -172,7 +172,7 @@ class AscendMap(SmallJson):
 def _pair(
     entry: Any, first: str, second: str, most_first: int, source: Source, place: str
 ) -> tuple[int, int]:
-    """Two whole numbers of an entry, the first below a limit, the second a count."""
+    """Two integers of an entry, the first below a limit, the second a count."""
     values = [entry.get(name) if isinstance(entry, Mapping) else None for name in (first, second)]
     for name, value, most in zip((first, second), values, (most_first - 1, 2**48), strict=True):
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:

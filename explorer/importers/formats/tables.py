@@ -1,7 +1,7 @@
-"""Tables with one row per expert, as CSV or Parquet: anybody's own, the CSV that SGLang once wrote, the
-family of CSVs of llama.cpp, and CSVs of training loops that log the bias of every expert.
+"""Tables with one row per expert, as CSV or Parquet: custom tables, the CSV that older SGLang versions wrote,
+the family of CSVs of llama.cpp, and CSVs of training loops that log the bias of every expert.
 
-A column is found by its usual names or named by an option: `--option tokens=my_count`.
+A column is identified by its usual names or by an option: `--option tokens=my_count`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,9 +34,9 @@ USUAL = {
     "dropped": ("dropped_tokens", "token_dropped", "dropped"),
     "loss": ("lm_loss", "loss", "train_loss"),
 }
-"""Our name of a column -> the names that it has elsewhere."""
+"""Our name of a column -> its usual names elsewhere."""
 SHARES = ("token_distr", "share", "fraction", "frac", "prob", "frequency", "freq", "frac_of_layer")
-"""Names of a column of shares, taken where no column of counts is there."""
+"""Names of a column of shares, used if there is no column of counts."""
 OPTIONS = (*USUAL, "columns")
 LONGEST_HEADER = 1 << 16
 
@@ -47,7 +47,7 @@ class Table:
     options: Sequence[str] = OPTIONS
 
     def __init__(self, name: str, label: str, headers: Sequence[str], phase: str) -> None:
-        """headers: the first lines that this flavour is known by; none: any with a column of experts."""
+        """headers: first lines that identify this flavour; none: any with a column of experts."""
         self.name, self.label, self._headers, self._phase = name, label, headers, phase
 
     def matches(self, source: Source) -> bool:
@@ -86,7 +86,7 @@ class Table:
 
 
 def _header(source: Source) -> str:
-    """The first line that is no comment."""
+    """The first line that is not a comment."""
     for line in source.head[:LONGEST_HEADER].splitlines():
         if line.strip() and not line.startswith(b"#"):
             return line.decode("utf-8-sig", "replace").strip()
@@ -120,28 +120,30 @@ def _scanned(source: Source, options: Options) -> tuple[pl.LazyFrame, list[str]]
 
 def _columns(names: Sequence[str], options: Options, source: Source) -> Columns:
     lower = {name.strip().lower(): name for name in reversed(names)}
-    found: dict[str, str] = {}
+    columns: dict[str, str] = {}
     for ours, usual in USUAL.items():
-        wanted = options.text(ours)
-        if wanted and wanted not in names:
+        requested = options.text(ours)
+        if requested and requested not in names:
             raise source.problem(
-                "", f"has no column {wanted}", f"name one of {', '.join(names[:30])} with --option {ours}=…"
+                "",
+                f"has no column {requested}",
+                f"name one of {', '.join(names[:30])} with --option {ours}=…",
             )
-        column = wanted or next((lower[name] for name in usual if name in lower), "")
+        column = requested or next((lower[name] for name in usual if name in lower), "")
         if column:
-            found[ours] = column
-    if "tokens" not in found:
+            columns[ours] = column
+    if "tokens" not in columns:
         share = next((lower[name] for name in SHARES if name in lower), "")
         if share:
-            found["tokens"] = share
-    if "expert" not in found:
+            columns["tokens"] = share
+    if "expert" not in columns:
         raise source.problem(
             "",
             f"has no column of experts (its columns are {', '.join(names[:30])}), so loads of experts, "
             "biases and MaxVio cannot be shown",
             "name the column with --option expert=…, or import a file with one row per expert",
         )
-    return Columns(**found)
+    return Columns(**columns)
 
 
 def _report_columns(columns: Columns, names: Sequence[str], report: Report) -> None:

@@ -1,7 +1,7 @@
 """vLLM's EPLB statistics as JSON lines: loads of physical experts with the map to logical ones.
 
 Lines: `eplb_load_meta` (sizes), `eplb_load_stats` {"step", "expert_load" [layers][physical], "p2l_map" of
-the same shape}, `eplb_initial_mapping`, and markers such as `bench_run_start`. Older files have no line of
+the same shape}, `eplb_initial_mapping`, and markers such as `bench_run_start`. Older files lack the line of
 sizes. Steps without any load are idle and left out.
 """
 
@@ -122,7 +122,7 @@ def _map(record: Mapping[str, Any], physical: Counts, num_experts: int, source: 
 def _stated_experts(
     known: Mapping[str, Any], record: Mapping[str, Any], physical: Counts, source: Source, place: str
 ) -> int | None:
-    """E: physical experts without the redundant ones; else what the map names, which is every expert."""
+    """E: physical experts without the redundant ones; else from the map, which contains every expert."""
     redundant = known.get("num_redundant_experts", record.get("num_redundant_experts"))
     if redundant is not None and isinstance(redundant, int) and 0 <= redundant < physical.shape[1]:
         return int(physical.shape[1]) - redundant
