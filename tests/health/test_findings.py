@@ -102,6 +102,7 @@ def test_a_bias_of_the_wrong_sign(tmp_path: Path) -> None:
     findings = [finding for finding in findings_of(path) if finding.kind == "wrong_sign"]
     assert [finding.layer for finding in findings] == [0, 1]
     assert all(finding.counts["along"] == 0 for finding in findings)
+    assert "u_too_small" not in kinds_of(path)
 
 
 def test_biases_that_run_away(tmp_path: Path) -> None:
