@@ -114,8 +114,8 @@ def no_balancing(run: RunRows) -> Finding | None:
         counts={"max_vio": mean, "worst_max_vio": ends[worst], "worst_layer": layers[worst].layer},
         measured=mean,
         threshold=UNEVEN,
-        sentence=f"No balancing is at work: {known}, neither a bias nor an auxiliary loss is recorded, and "
-        f"MaxVio is {mean:.2f} at the end (layer {layers[worst].layer}: {ends[worst]:.2f}).",
+        sentence=f"Nothing evens the loads out: {known}, neither a bias nor an auxiliary loss is recorded, "
+        f"and MaxVio is {mean:.2f} at the end (layer {layers[worst].layer}: {ends[worst]:.2f}).",
         try_this="Train with loss_free, or with an auxiliary loss over the global batch; if one is on, log "
         "its bias or its loss.",
     )

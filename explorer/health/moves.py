@@ -64,9 +64,9 @@ def moves_of(run: RunRows, layer: LayerRows) -> Moves | None:
     recent = layer.since(run.since)
     if len(recent.steps) < 2:
         return None
-    bias = np.where(np.isfinite(recent.bias), recent.bias, np.float32(np.nan))
+    broken = np.isinf(recent.bias)
+    if broken.any():
+        recent = replace(recent, bias=np.where(broken, np.float32(np.nan), recent.bias))
     return Moves(
-        layer=replace(recent, bias=bias),
-        moves=np.diff(bias.astype(np.float64), axis=0),
-        gaps=np.diff(recent.steps),
+        layer=recent, moves=np.diff(recent.bias.astype(np.float64), axis=0), gaps=np.diff(recent.steps)
     )

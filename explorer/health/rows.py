@@ -76,7 +76,8 @@ class LayerRows:
 
     def since(self, step: int) -> "LayerRows":
         """The same from `step` on."""
-        return self.cut(int(np.searchsorted(self.steps, step)))
+        start = int(np.searchsorted(self.steps, step))
+        return self if start == 0 else self.cut(start)
 
     def cut(self, start: int) -> "LayerRows":
         """The same from the recorded step of this place on; negative: that many from the end."""

@@ -58,14 +58,14 @@ def uncaused_moves(run: RunRows, moves: Moves) -> Finding | None:
     """Moves of a bias that do not depend on the loads, neither of the step before nor of the step itself."""
     if run.info.scope in ("rank", "physical") or np.median(moves.gaps) > 1:
         return None
-    shares = []
+    shares: list[float] = []
     for shift in (0, 1):
         along, against = moves.agreement(shift)
         if along + against < 4 * FEWEST_MOVES:
             return None
         shares.append(along / (along + against))
-    if not all(UNCAUSED[0] <= share <= UNCAUSED[1] for share in shares):
-        return None
+        if not UNCAUSED[0] <= shares[-1] <= UNCAUSED[1]:
+            return None
     layer, total = moves.layer, along + against
     return Finding(
         kind="uncaused_moves",

@@ -22,7 +22,7 @@ def test_a_run_by_id_as_text(runs: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert main(["diagnose", "uneven", "--runs", str(runs)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "uneven:"
-    assert lines[1].startswith("  no_balancing: No balancing is at work")
+    assert lines[1].startswith("  no_balancing: Nothing evens the loads out")
     assert lines[2].startswith("    try: ")
 
 

@@ -82,6 +82,17 @@ def test_in_service_nothing_is_expected_to_balance(tmp_path: Path, phase: str) -
     assert findings_of(path) == []
 
 
+def test_in_service_a_narrow_text_is_no_collapse_and_a_bias_stands_still(tmp_path: Path) -> None:
+    counts = np.full((240, 2, E), 20)
+    counts[:, :, :2] = (K * T - 20 * (E - 2)) // 2
+    biases = np.broadcast_to(np.linspace(0, 0.5, E, dtype=np.float32), counts.shape)
+    assert findings_of(record(tmp_path, counts, biases, phase="decode", run_id="decode")) == []
+    assert kinds_of(record(tmp_path, counts, biases, phase="training", run_id="training")) == {
+        "collapse",
+        "frozen_bias",
+    }
+
+
 def test_an_auxiliary_loss_that_does_not_balance_is_weak(tmp_path: Path) -> None:
     only(write(tmp_path, Router(skew=0.9, update=None), balancer="aux_loss"), "weak_loss")
 
@@ -91,6 +102,7 @@ def test_a_bias_of_the_wrong_sign(tmp_path: Path) -> None:
     findings = [finding for finding in findings_of(path) if finding.kind == "wrong_sign"]
     assert [finding.layer for finding in findings] == [0, 1]
     assert all(finding.counts["along"] == 0 for finding in findings)
+    assert "u_too_small" not in kinds_of(path)
 
 
 def test_biases_that_run_away(tmp_path: Path) -> None:
@@ -288,11 +300,13 @@ def test_no_layer_differs_where_all_are_uneven(tmp_path: Path) -> None:
     assert "odd_layer" not in kinds_of(path)
 
 
-def test_an_early_fault_counts_only_under_the_rule_at_the_end(tmp_path: Path) -> None:
+def test_biases_are_judged_since_the_last_planned_change(tmp_path: Path) -> None:
     counts, biases = Router().run()
-    biases[:50] = np.random.default_rng(4).normal(size=(50, 2, E)).cumsum(0) * 0.001
-    path = record(tmp_path, counts, biases, balancer=f"quantile/50/loss_free:u={U}")
-    assert findings_of(path) == []
+    before = np.broadcast_to(np.linspace(-0.2, 0.2, E, dtype=np.float32), (60, 2, E))
+    counts, biases = np.concatenate([counts[-60:], counts]), np.concatenate([before, biases])
+    planned = record(tmp_path, counts, biases, balancer=f"quantile/60/loss_free:u={U}", run_id="planned")
+    assert findings_of(planned) == []
+    assert kinds_of(record(tmp_path, counts, biases, run_id="lost")) == {"bias_lost"}
 
 
 def test_a_run_of_one_step_has_no_course(tmp_path: Path) -> None:
