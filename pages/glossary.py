@@ -4,6 +4,7 @@ import streamlit as st
 
 from explorer.figures.views.glossary import TITLE
 from explorer.metrics import glossary
+from explorer.ui.glossary import terms as glossary_terms
 from explorer.ui.glossary import worked_example
 from explorer.ui.shared import picker, show, urls
 
@@ -18,23 +19,17 @@ text = st.text_input(
 )
 if not text:
     worked_example.link()
+    glossary_terms.index()
 terms = glossary.search(text or "")
 if not terms:
     sentence = f"No term has “{urls.quoted(text)}” in it. Clear the field to see all {len(glossary.TERMS)}."
     st.info(show.plain(sentence))
-for section in dict.fromkeys(term.section for term in terms):
-    st.header(section, divider="gray")
-    for term in terms:
-        if term.section != section:
-            continue
-        st.subheader(term.title, anchor=term.key)
-        st.markdown(term.text)
-        if term.formula:
-            st.latex(show.stacked(term.formula))
-        if term.more:
-            st.markdown(term.more)
-        if term.sources:
-            names = (f"[{s.words}]({s.link})" if s.link else s.words for s in term.sources)
-            show.note("Source: " + "; ".join(names), markdown=True)
+exact = glossary_terms.matches(text or "", terms)
+for term in exact:
+    glossary_terms.show_term(term)
+others = [term for term in terms if term not in exact]
+if exact and others:
+    show.note(f"Other terms with “{urls.quoted(text)}” in their text:")
+glossary_terms.show_terms(others)
 if not text:
     worked_example.section(picker.all_runs())

@@ -8,5 +8,4 @@ from explorer.ui.train import page as train
 st.title("Train your own")
 train.introduction()
 urls.show_notices("runs")
-train.now_training()
 train.order_form()

@@ -1,15 +1,17 @@
 """Runs in training: how far they have come."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import polars as pl
 
+from explorer import metrics
 from explorer.charts import balance, captions, losses, switches, theme
 from explorer.charts import spec as specs
 from explorer.config.run import RunConfig
 from explorer.figures.arm_set import ArmSet
+from explorer.figures.arms import Run
 from explorer.figures.panel import Panel
 from explorer.figures.rule_names import short_rules
 from explorer.figures.store import Store, Trace
@@ -31,16 +33,30 @@ def max_vio(store: Store, arms: ArmSet, _settings: None) -> Panel:
         labels=labels,
         families=arms.families,
         scopes=arms.scopes,
+        references=random_routing(arms.runs),
         height=HEIGHT,
     )
     return Panel(
         subject="MaxVio of the runs in training",
         finding=standing(frame, "max_vio", labels),
-        how="How far the busiest expert lies above the mean load; 0 is even.",
+        how="How far the busiest expert lies above the mean load; 0 is even. The dashed line is the "
+        "random-routing baseline of independent tokens.",
         spec=_marked(draw, arms),
         table=frame,
         statements=trace.statements,
     )
+
+
+def random_routing(runs: Sequence[Run]) -> dict[str, tuple[float, float]]:
+    """Mean and 95th percentile of MaxVio under random routing, as `charts.balance` takes it.
+
+    From the sizes in the configurations, since every tick draws it anew. Empty where the runs differ in size
+    or a size is not known.
+    """
+    sizes = {(run.num_experts, run.top_k, run.tokens_per_step, run.num_moe_layers) for run in runs}
+    if len(sizes) != 1 or not all(next(iter(sizes))):
+        return {}
+    return {"uniform": metrics.uniform_reference(*next(iter(sizes)))}
 
 
 def language_loss(store: Store, arms: ArmSet, _settings: None) -> Panel:

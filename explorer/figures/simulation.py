@@ -36,6 +36,8 @@ RULE_NAMES = {
     "aux_loss": "auxiliary loss",
 }
 STEP_SIZES = {"constant": "u", "sqrt": "u/√n", "harmonic": "u/n"}
+RATE_SYMBOLS = {"quantile": "ρ", "aux_loss": "αη"}
+"""The rate of a rule where it is no bias update rate u: a share, or a strength times a learning rate."""
 FAMILY_OF = {"none": "none", "aux_loss": "aux_loss"}
 """Families, which decide the colours, of the rules that are not loss-free."""
 NO_ARMS = ArmSet.of(())
@@ -149,7 +151,8 @@ def rule_label(rule: RuleSettings) -> str:
     name = RULE_NAMES[rule.rule]
     if rule.rule == "none":
         return name
-    return f"{name} u={rule.rate:g}{STEP_SIZES[rule.step_decay].removeprefix('u')}"
+    symbol = RATE_SYMBOLS.get(rule.rule, "u")
+    return f"{name} {symbol}={rule.rate:g}{STEP_SIZES[rule.step_decay].removeprefix('u')}"
 
 
 def max_vio(store: Store, arms: ArmSet, settings: TwoRules) -> Panel:

@@ -239,3 +239,27 @@ def test_theory_falls_back_with_a_sentence(open_app: Opener, key: str, value: st
     assert str(app.session_state[key]) == fallback
     assert len(app.warning) == 1
     assert value in app.warning[0].value
+
+
+@pytest.mark.parametrize(
+    ("rule", "label", "part"),
+    [
+        ("sign", "Rate u of A", r"u\,\mathrm{sign}"),
+        ("quantile", "Share ρ of A", r"\rho\,b_i^{\ast}"),
+        ("aux_loss", "Rate αη of A", r"\alpha\eta"),
+    ],
+)
+def test_a_rule_stands_beside_its_formula_and_u_is_only_the_bias_rate(
+    open_app: Opener, rule: str, label: str, part: str
+) -> None:
+    app = open_app(page="playground", A=rule)
+    assert app.select_slider(key="uA").label == label
+    assert part in app.latex[0].value
+    assert (" u=" in finding(app).split("B: ")[0]) == (rule == "sign")
+
+
+def test_every_simulated_rule_has_a_formula() -> None:
+    from explorer.figures.simulation import RULE_NAMES
+    from explorer.ui.playground.formulas import UPDATES
+
+    assert list(UPDATES) == list(RULE_NAMES)

@@ -200,6 +200,35 @@ def test_visitors_who_look_into_the_runs_folder_together_do_not_disturb_each_oth
     assert list((tmp_path / "own").iterdir()) == [], "nothing is left"
 
 
+def test_a_second_press_does_not_train_the_same_runs_again(
+    open_app: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs: list[Job] = []
+    monkeypatch.setattr(JobManager, "add", lambda self, more: jobs.extend(more))
+    monkeypatch.setattr(JobManager, "jobs", lambda self: jobs)
+    monkeypatch.setattr(JobManager, "open_jobs", lambda self: [job for job in jobs if job.is_open])
+    app = open_app(page="train")
+    app.multiselect(key="train_arms").set_value(["none"]).run()
+    for _ in range(2):
+        app.button(key="start").click().run()
+        assert not app.exception
+    assert len(jobs) == 1
+    assert "training already" in app.info[0].value
+    app.text_input(key="train_seeds").set_value("0,1").run()
+    app.button(key="start").click().run()
+    assert [job.config.seed for job in jobs] == [0, 1]
+    jobs[0].state = "ended"
+    app.button(key="start").click().run()
+    assert [job.config.seed for job in jobs] == [0, 1, 0], "one that has ended may be trained again"
+
+
+def test_what_trains_stands_right_below_the_button(open_app: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = [Job(run_id="fine", config=get_preset("tiny"), runs=Path("nowhere"))]
+    monkeypatch.setattr(JobManager, "jobs", lambda self: jobs)
+    app = open_app(page="train")
+    assert [heading.value for heading in app.subheader][:2] == ["Training now", "Configuration"]
+
+
 def test_two_who_press_start_in_the_same_moment_both_get_their_runs(tmp_path: Path) -> None:
     manager = JobManager(tmp_path / "own", command=[sys.executable, "-c", "input()"])
     (config,) = make_configs("tiny", plain(get_preset("tiny")), ["none"], "0", LARGE_HOST)

@@ -38,7 +38,8 @@ def step_size(key: str) -> Choice:
         label="Step size",
         options=tuple(STEP_SIZES),
         default="constant",
-        help="Constant u, or smaller with the number n of updates so far: sqrt is u/√n, harmonic u/n.",
+        help="Constant, or smaller with the number n of updates so far: sqrt divides the rate by √n, "
+        "harmonic by n.",
     )
 
 

@@ -21,11 +21,11 @@ def _side(side: str, rule: str, rate: str) -> tuple[Choice, ...]:
         ),
         Choice(
             key=f"u{side}",
-            label=f"Rate u of {side}",
+            label=f"Rate of {side}",
             options=RATES,
             default=rate,
             help="Size of one update: score units for the bias rules; for quantile the share of the way "
-            "to the exact bias, where 1 is all of it; for the auxiliary loss α times the learning rate.",
+            "to the exact bias, where 1 is all of it; for the auxiliary loss α times the learning rate η.",
         ),
         step_size(f"n{side}"),
     )

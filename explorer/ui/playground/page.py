@@ -1,5 +1,6 @@
 """The Playground: two balancing rules on one simulated router, side by side."""
 
+from dataclasses import replace
 from html import escape
 
 import streamlit as st
@@ -12,8 +13,16 @@ from explorer.figures.views import playground_choices as choices
 from explorer.figures.views import rule_change
 from explorer.figures.views.playground import PlaygroundSettings, questions, settings_of
 from explorer.metrics.glossary import tip
-from explorer.ui.playground import presets, switch
+from explorer.ui.playground import formulas, presets, switch
 from explorer.ui.shared import controls, panels, show, urls
+
+PICTURE = "playground_picture"
+_STAYS = f"""
+@media (min-width: 900px) {{
+  [data-testid="stColumn"]:has(> * .st-key-{PICTURE})
+    {{ align-self: flex-start; position: sticky; top: 3.5rem; }}
+}}
+"""
 
 
 @st.fragment
@@ -22,10 +31,17 @@ def view() -> None:
     read_address()
     panels.bind(*choices.KEYS, *rule_change.KEYS.values())
     presets.choose()
-    rule_cards()
-    router_controls()
+    # The picture stays in sight beside the controls, however many of them are open.
+    st.html(f"<style>{_STAYS}</style>")
+    left, right = st.columns([9, 11], gap="medium")
+    with left:
+        rule_cards()
+        router_controls()
+    settings = settings_of(controls.values((*choices.KEYS, *rule_change.KEYS.values())))
+    with right, show.steady(PICTURE):
+        draw_picture(settings)
     with show.steady("playground"):
-        draw_panels(settings_of(controls.values((*choices.KEYS, *rule_change.KEYS.values()))))
+        draw_panels(settings)
 
 
 def read_address() -> None:
@@ -38,22 +54,24 @@ def read_address() -> None:
 
 
 def rule_cards() -> None:
-    """Rule A and rule B beside each other."""
-    for side, place in zip(SIDES, show.in_columns(2, least_px=330), strict=True):
+    """Rule A above rule B, each with its formula."""
+    for side in SIDES:
         rule, rate, decay = choices.RULES[side]
-        card = place.container(border=True)
-        with card.container(horizontal=True, vertical_alignment="bottom"):
-            controls.draw(rule, choices.options_of, width=160)
-            controls.draw(rate, choices.options_of)
-            controls.draw(decay, choices.options_of, width=115)
-        with card:
+        name = str(st.session_state[rule.key])
+        with st.container(border=True, gap="small"):
+            with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+                controls.draw(rule, choices.options_of, width=135)
+                label = formulas.rate_label(name, side)
+                controls.draw(replace(rate, label=label), choices.options_of, width=110)
+                controls.draw(decay, choices.options_of, width=105)
+            st.latex(formulas.UPDATES[name], help=formulas.SYMBOLS.get(name, formulas.LOADS))
             switch.control(side)
 
 
 def router_controls() -> None:
     """What both rules act on."""
     with st.expander("The router and its scores", icon=":material/tune:", expanded=False):
-        grid = st.grid(4, min_column_width=180)
+        grid = st.grid(2, min_column_width=150)
         for choice in (*choices.ROUTER, *choices.SCORES):
             with grid.cell():
                 controls.draw(choice, choices.options_of)
@@ -61,12 +79,16 @@ def router_controls() -> None:
             controls.draw_seed("seed")
 
 
+def draw_picture(settings: PlaygroundSettings) -> None:
+    """The chart that every control is about."""
+    st.subheader("Imbalance (MaxVio)", help=tip("max_vio"))
+    show.question(questions(settings)["playground_max_vio"], live=True, playhead=float(settings.step))
+
+
 def draw_panels(settings: PlaygroundSettings) -> None:
-    """Every panel of the two simulations."""
+    """The other panels of the two simulations."""
     panel_of, rules = questions(settings), settings.rules
     at = float(settings.step)
-    st.subheader("Imbalance (MaxVio)", help=tip("max_vio"))
-    show.question(panel_of["playground_max_vio"], live=True, playhead=at)
     st.subheader("Bias trajectories", help=tip("expert_bias"))
     side_by_side(panel_of, "playground_bias", rules, playhead=at)
     st.subheader("Expert load", help=tip("load"))

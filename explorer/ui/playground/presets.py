@@ -77,7 +77,7 @@ PRESETS = (
         name="Quantile",
         comment="The quantile rule reads the scores and sets the bias that would have balanced this very "
         "step: there is no rate to tune, and it needs a few steps where the sign rule needs "
-        "hundreds. With u = 1 it has no memory and also follows the sampling noise of each step.",
+        "hundreds. With ρ = 1 it has no memory and also follows the sampling noise of each step.",
         values={"A": "sign", "uA": "1e-3", "B": "quantile", "uB": "1", "skew": "1.5"},
     ),
     Preset(

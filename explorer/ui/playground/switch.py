@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from explorer.figures.simulation import RULE_NAMES, STEP_SIZES, rule_label
+from explorer.figures.simulation import RATE_SYMBOLS, RULE_NAMES, STEP_SIZES, rule_label
 from explorer.figures.views.choice import RATES
 from explorer.figures.views.rule_change import DEFAULT_RATE, KEYS, RuleChange, parse, rule_of
 from explorer.ui.shared import show, urls
@@ -64,7 +64,8 @@ def _form(side: str) -> None:
     )  # fmt: skip
     settings: dict[str, Any] = {"index": list(RULE_NAMES).index("sign")}
     st.selectbox("Rule", list(RULE_NAMES), key=f"{key}_rule", **settings)
-    st.select_slider("Rate u", RATES, DEFAULT_RATE, key=f"{key}_rate")
+    symbol = RATE_SYMBOLS.get(str(st.session_state[f"{key}_rule"]), "u")
+    st.select_slider(f"Rate {symbol}", RATES, DEFAULT_RATE, key=f"{key}_rate")
     st.selectbox("Step size", list(STEP_SIZES), key=f"{key}_decay")
     st.button(
         f"Switch rule {side}",

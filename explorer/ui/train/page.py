@@ -9,6 +9,7 @@ import streamlit as st
 from explorer.config.presets import PRESETS, RULE_DEFAULTS, get_preset
 from explorer.config.routings import KINDS
 from explorer.config.rule_text import RULES, format_rules, make_rule
+from explorer.config.run import RunConfig
 from explorer.errors import ConfigError, ExplorerError
 from explorer.figures import live
 from explorer.figures.arm_set import ArmSet
@@ -29,6 +30,8 @@ COMMON_ARMS = ("none", "aux_loss", "aux_loss:scope=sequence", "loss_free", "loss
 FIRST_ARMS = ("none", "aux_loss", "loss_free")
 TICK_S = 0.5
 ARMS = "train_arms"
+STARTED = "train_started"
+"""Run ids that this browser tab has started."""
 
 
 def introduction() -> None:
@@ -37,22 +40,31 @@ def introduction() -> None:
         st.info(READ_ONLY, icon=":material/visibility:")
         return
     st.markdown(
-        "Choose a preset and one or more balancing rules. Two runs train at a time; the rest are queued. "
-        "You may close this tab; stopping the app stops the training, and what was recorded stays."
+        "Choose a preset and one or more balancing rules, then start. Two runs train at a time; the rest are "
+        "queued. You may close this tab; stopping the app stops the training, and what was recorded stays."
     )
 
 
 def order_form() -> None:
-    """Everything that decides the runs, and the button that starts them."""
+    """The rules, the button that starts them, below it what trains, and every field of the configuration.
+
+    The fields stand last: they would push progress out of sight.
+    """
     if services().settings.read_only:
+        now_training()
         return
     with st.container(key="keep_order"):
         preset, arms, seeds = _rules()
+    start, running = st.container(), st.container()
+    st.subheader("Configuration")
     _builder(preset)
     base = get_preset(preset)
     chosen = form.config_form(base, f"train_{preset}")
-    if st.button("Start training", key="start", type="primary", icon=":material/play_arrow:"):
-        _start(preset, chosen, arms, seeds)
+    with start:
+        if st.button("Start training", key="start", type="primary", icon=":material/play_arrow:"):
+            _start(preset, chosen, arms, seeds)
+    with running:
+        now_training()
 
 
 def _rules() -> tuple[str, list[str], str]:
@@ -118,14 +130,30 @@ def _start(preset: str, chosen: dict[str, dict[str, Any]], arms: Sequence[str], 
     settings = services().settings
     try:
         configs = make_configs(preset, chosen, arms, seeds, settings.limits)
+        new = _not_yet_training(configs)
+        if not new:
+            st.info(
+                "These runs are training already; they stand below. Change a seed to train them once more.",
+                icon=":material/info:",
+            )
+            return
         folder = writable(settings.own_runs)
-        services().jobs.add([job_of(config, preset, folder) for config in configs])
+        jobs = [job_of(config, preset, folder) for config in new]
+        services().jobs.add(jobs)
     except ExplorerError as error:
         st.error(show.plain(str(error)), icon=":material/error:")
         return
-    st.toast(show.plain(f"{counted(len(configs), 'run')} started or queued."), icon=":material/check:")
-    # The panel above was drawn before they were there.
+    st.session_state[STARTED] = [*st.session_state.get(STARTED, []), *(job.run_id for job in jobs)]
+    st.toast(show.plain(f"{counted(len(new), 'run')} started or queued."), icon=":material/check:")
+    # The picker's list was drawn before they were there.
     st.rerun()
+
+
+def _not_yet_training(configs: Sequence[RunConfig]) -> list[RunConfig]:
+    """Those that no open run of this visitor has: pressing the button again does not train twice."""
+    mine = st.session_state.get(STARTED, [])
+    here = [job.config for job in services().jobs.open_jobs() if job.run_id in mine]
+    return [config for config in configs if config not in here]
 
 
 def now_training() -> None:

@@ -1,0 +1,25 @@
+"""The update of each simulated rule, as a formula beside its controls."""
+
+from explorer.figures.simulation import RATE_SYMBOLS
+
+UPDATES = {
+    "none": r"b_i = 0",
+    "sign": r"b_i \leftarrow b_i + u\,\mathrm{sign}(\bar c - c_i)",
+    "proportional": r"b_i \leftarrow b_i + u\,(\bar c - c_i)\,/\,\bar c",
+    "rms": r"b_i \leftarrow b_i + u\,(\bar c - c_i)\,/\,\mathrm{RMS}(\bar c - c)",
+    "quantile": r"b_i \leftarrow (1-\rho)\,b_i + \rho\,b_i^{\ast}",
+    "aux_loss": r"o_i \leftarrow o_i - \alpha\eta\,\partial L_{\mathrm{aux}}/\partial o_i",
+}
+"""Name of a rule in `figures.simulation.RULE_NAMES` -> LaTeX; source: `explorer/simulate`."""
+SYMBOLS = {
+    "quantile": "$b_i^{\\ast}$: the bias that would have balanced this step",
+    "aux_loss": "$o_i$: offset of the expert's logits; no bias is used",
+}
+LOADS = "$c_i$: load of expert i, $\\bar c$: mean load"
+"""What the other formulas are made of."""
+
+
+def rate_label(rule: str, side: str) -> str:
+    """What the rate is called beside this rule."""
+    kind = "Share" if rule == "quantile" else "Rate"
+    return f"{kind} {RATE_SYMBOLS.get(rule, 'u')} of {side}"

@@ -1,0 +1,36 @@
+"""The Glossary: its index, and links that ask for one term."""
+
+import re
+
+import pytest
+from conftest import Opener, words
+
+from explorer.metrics.glossary import TERMS
+
+
+def headings(app: object) -> list[str]:
+    return [heading.value for heading in app.subheader]  # type: ignore[attr-defined]
+
+
+def test_the_index_links_to_every_term(open_app: Opener) -> None:
+    app = open_app(page="glossary")
+    (index,) = [text.value for text in app.markdown if text.value.count("](#") > 10]
+    assert re.findall(r"\(#([\w-]+)\)", index) == [term.key for term in TERMS]
+    anchors = [heading.proto.anchor for heading in app.subheader]
+    assert {term.key for term in TERMS} <= set(anchors)
+
+
+@pytest.mark.parametrize("term", TERMS, ids=lambda term: term.key)
+def test_a_title_finds_its_term(term: object) -> None:
+    from explorer.metrics.glossary import search
+    from explorer.ui.glossary.terms import matches
+
+    title = term.title  # type: ignore[attr-defined]
+    assert term in matches(title, search(title))
+
+
+def test_a_link_to_a_term_opens_it_before_terms_that_mention_it(open_app: Opener) -> None:
+    title = next(term.title for term in TERMS if term.key == "event_collapse")
+    app = open_app(page="glossary", term=title)
+    assert headings(app)[0] == title
+    assert len(headings(app)) == 1 or "Other terms with" in words(app)
