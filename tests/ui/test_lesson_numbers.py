@@ -284,7 +284,7 @@ def test_right_answers_agree_with_the_folders() -> None:
         "0.03": max_vio(held_out("loss_free-bias_update_rate-0.03-seed0")),
     }
     assert answers["too-small-and-too-large"] == min(rates, key=lambda rate: rates[rate])
-    assert answers["what-experts-specialise-in"] == "loss per sequence"
+    assert answers["what-experts-specialise-in"] == "sequence-wise loss"
     times = np.mean([max_vio(held_out(r)) for r in runs("none")]) / np.mean(
         [max_vio(held_out(r)) for r in runs("loss_free")]
     )
