@@ -58,7 +58,7 @@ def test_an_address_opens_the_panels_of_its_step(opened: tuple[OpenStore, list[R
     assert bars.table["tokens"].to_list() == counts[7, 1].tolist()
     assert bars.key == "replay-loads"
     assert heatmap.playhead == 7.0
-    assert sentence("captions.expert_takes", expert=counts[7, 1].argmax()) in heatmap.finding
+    assert sentence("captions.expert_receives", expert=counts[7, 1].argmax()) in heatmap.finding
 
 
 def test_defaults_are_the_first_loss_free_run_and_its_last_step(
