@@ -1,4 +1,4 @@
-"""Sentences computed from the frame that a figure shows: what *this* data says, never a promise.
+"""Findings: sentences computed from the frame that a chart shows.
 
 They serve as captions, as `alt` text and on slides. Plain text, no markup.
 """
@@ -39,7 +39,7 @@ def times(ratio: float) -> str:
 
 
 def load_heatmap(frame: pl.DataFrame, playhead: float | None = None) -> str:
-    """The busiest expert and the number of dead ones in the bin of the playhead (or the last one)."""
+    """The busiest expert and the number of idle ones in the bin of the playhead (or the last one)."""
     if frame.is_empty():
         return NOTHING
     inside = frame.filter(pl.col("first_step") <= (playhead if playhead is not None else float("inf")))
@@ -48,7 +48,7 @@ def load_heatmap(frame: pl.DataFrame, playhead: float | None = None) -> str:
 
 
 def load_bars(frame: pl.DataFrame) -> str:
-    """The same for one step."""
+    """The busiest expert and the number of idle ones at one step."""
     if frame.is_empty():
         return NOTHING
     step = int(frame["step"][0]) if "step" in frame.columns else None

@@ -1,4 +1,4 @@
-"""Figures that only lessons need: chance against the number of tokens, and seeds against resolution."""
+"""Charts that only lessons need: MaxVio of random routing over token counts, and resolution over seeds."""
 
 import altair as alt
 import polars as pl
@@ -11,7 +11,7 @@ CHANCE = "random routing"
 
 
 def noise_floor(frame: pl.DataFrame, *, family: str = "loss_free", height: int = 320) -> theme.Figure:
-    """MaxVio against the tokens that it is counted over, measured and by chance; both axes logarithmic.
+    """Measured and random-routing MaxVio against the number of tokens counted; both axes logarithmic.
 
     frame: columns tokens, max_vio (measured), uniform_mean (random routing of as many tokens), words (what
     the tokens are).
@@ -61,7 +61,7 @@ def noise_floor(frame: pl.DataFrame, *, family: str = "loss_free", height: int =
 
 
 def seeds_and_resolution(frame: pl.DataFrame, *, wanted: float, have: int, height: int = 340) -> theme.Figure:
-    """The difference that n pairs find with a chance of 80 %, against n; both axes logarithmic.
+    """The difference that n pairs detect with 80 % power, against n; both axes logarithmic.
 
     frame: columns comparison (its words), family, pairs, detectable (nats). `wanted`: the difference that one
     would like to see; `have`: pairs that were trained.
@@ -82,7 +82,7 @@ def seeds_and_resolution(frame: pl.DataFrame, *, wanted: float, have: int, heigh
     )
     y = alt.Y(
         "detectable:Q",
-        title="difference found four times in five (nats)",
+        title="difference detectable with 80 % power (nats)",
         scale=alt.Scale(type="log", nice=False, padding=10),
         axis=alt.Axis(values=log_ticks(), format="~g"),
     )

@@ -1,4 +1,4 @@
-"""Which rule is ahead, said only where it can be: over seeds that the compared rules share.
+"""Which rule leads, judged only over seeds that the compared rules share.
 
 A mean of five seeds against a single run of another rule ranks seeds, not rules.
 """

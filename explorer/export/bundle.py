@@ -1,6 +1,6 @@
 """Everything of a view in one zip: figures, data, specifications, SQL, manifest and a report.
 
-A figure that cannot be drawn does not take the others with it: it is named with its error in the manifest,
+A figure that cannot be drawn does not stop the others: it is named with its error in the manifest,
 and README and report say so at their top.
 """
 
@@ -130,7 +130,7 @@ def _take_drawn(entry: Entry) -> None:
 def manifest(
     entries: Sequence[Entry], provenance: Provenance, settings: FigureSettings, problems: Sequence[str]
 ) -> dict[str, Any]:
-    """What the bundle holds and where it comes from."""
+    """Contents and provenance of the bundle."""
     return {
         "made_by": "MoE Routing Explorer",
         "version": versions()["explorer"],

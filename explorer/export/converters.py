@@ -1,4 +1,4 @@
-"""Processes that draw beside the one that asks for them.
+"""Worker processes that draw charts.
 
 vl-convert holds Python's lock while it works, so threads would wait for each other. A process of ours reads
 pickled orders from its input and answers on its output; it ends when its input does, so none outlives
@@ -34,7 +34,7 @@ class ConverterError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What is wanted of one chart."""
+    """The formats and settings to draw one chart in."""
 
     chart: "Chart"
     settings: "FigureSettings"
@@ -66,7 +66,7 @@ class Converters:
         self._threads = ThreadPoolExecutor(count, "converter")
 
     def draw(self, order: Order) -> "Future[Drawn]":
-        """The files of an order, later. The future raises ConverterError where the chart cannot be drawn."""
+        """A future of the files of an order. It raises ConverterError where the chart cannot be drawn."""
         return self._threads.submit(self._run, order)
 
     def _run(self, order: Order) -> Drawn:
@@ -79,7 +79,7 @@ class Converters:
             with self._lock:
                 process = _start()
                 self._all.append(process)
-            raise ConverterError("the converter ended without an answer") from error
+            raise ConverterError("the converter exited without a result") from error
         finally:
             with self._lock:
                 self._free.append(process)
@@ -89,7 +89,7 @@ class Converters:
         return drawn
 
     def close(self) -> None:
-        """End the processes; what they have not drawn is given up."""
+        """End the processes and drop the orders that are not drawn yet."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         for process in self._all:
             process.kill()
@@ -128,7 +128,7 @@ def _ask(process: "subprocess.Popen[bytes]", order: Order) -> Any:
 
 
 def serve() -> None:
-    """Draw what comes in until the input ends."""
+    """Draw the orders of the input until it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     source, target = sys.stdin.buffer, sys.stdout.buffer
     # Nothing that a library prints may get between the answers.
@@ -151,7 +151,7 @@ def serve() -> None:
 
 
 def fill(order: Order) -> Drawn:
-    """Draw here and now."""
+    """Draw in this process."""
     from explorer.export import drawing
 
     whole, untitled = drawing.draw_twice(order.chart, order.settings)

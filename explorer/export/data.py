@@ -42,7 +42,7 @@ def flat(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def harmless(frame: pl.DataFrame) -> pl.DataFrame:
-    """The same for a spreadsheet, which would run a text that begins like a formula: it gets an apostrophe.
+    """CSV for a spreadsheet, where texts that begin like a formula get an apostrophe so that they do not run.
 
     Columns of numbers stay as they are, and so does a text that is a number, such as -0.5.
     """

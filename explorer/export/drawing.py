@@ -41,7 +41,7 @@ class Chart:
 
 @dataclass(frozen=True, kw_only=True)
 class Drawing:
-    """An SVG and how large it is."""
+    """An SVG and its size."""
 
     view_box: tuple[float, float]
     """Width and height in pixels."""
@@ -52,13 +52,13 @@ class Drawing:
 
     @property
     def svg(self) -> str:
-        """In millimetres, as print knows it."""
+        """Size in millimetres, for print."""
         width, height = (value / PT_PER_INCH * MM_PER_INCH for value in (self.width_pt, self.height_pt))
         return self.markup(width=f"{width:.3f}mm", height=f"{height:.3f}mm")
 
     @property
     def in_points(self) -> str:
-        """For the converter, which takes a pixel for a point."""
+        """SVG for the converter, which reads a pixel as a point."""
         return self.markup(width=f"{self.width_pt:.4f}", height=f"{self.height_pt:.4f}")
 
     def markup(self, **attributes: str) -> str:

@@ -1,4 +1,4 @@
-"""A figure as PNG, SVG, PDF or a page of its own."""
+"""A figure as PNG, SVG, PDF or an HTML page."""
 
 from explorer.errors import one_of
 from explorer.export import drawing, pages, vega

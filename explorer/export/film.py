@@ -31,7 +31,7 @@ Stops = tuple[theme.Ink, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Film:
-    """What is played. S recorded columns, E experts."""
+    """The animated loads: S recorded steps, E experts."""
 
     key: str
     title: str
@@ -55,7 +55,7 @@ class Film:
 
 
 def gif(film: Film, *, dark: bool = False, frames: int = FRAMES) -> bytes:
-    """The animation; it loops and rests on its last picture. An empty film is one picture that says so."""
+    """The animation: it loops and pauses on its last frame. An empty film is one frame with a notice."""
     sheet = _sheet(film, dark)
     pictures = [_picture(sheet, film, column, dark) for column in columns(film, frames)] or [sheet]
     palette = _palette(dark)
@@ -127,7 +127,7 @@ def _picture(sheet: Image.Image, film: Film, column: int, dark: bool) -> Image.I
 
 
 def _heatmap(image: Image.Image, film: Film, column: int, dark: bool) -> None:
-    """What has been played so far; the rest of the plot stays blank."""
+    """The heatmap up to the current step; the rest of the plot stays blank."""
     colours = _colours(film.ratios[: column + 1], dark, scales.stops()).transpose(1, 0, 2)
     wide = max(1, round((column + 1) / len(film.steps) * (RIGHT - LEFT)))
     cells = Image.fromarray(np.ascontiguousarray(colours))
@@ -153,7 +153,7 @@ def _bars(draw: ImageDraw.ImageDraw, film: Film, column: int, dark: bool) -> Non
 
 
 def _sheet(film: Film, dark: bool) -> Image.Image:
-    """Everything that stays: words, axes, the legend."""
+    """The static parts: text, axes, legend."""
     soft, strong = theme.NEUTRAL_TEXT.pick(dark), theme.STRONG_TEXT.pick(dark)
     parts = [_text(film.title, LEFT, 41, 21, strong, weight=600), _text(film.subtitle, LEFT, 90, 14, soft)]
     if len(film.steps):

@@ -1,4 +1,4 @@
-"""HTML that needs nothing else: no script, style, font or image is fetched from anywhere."""
+"""Self-contained HTML pages: no script, style, font or image is fetched."""
 
 from functools import cache
 from html import escape
@@ -56,7 +56,7 @@ footer{border-top:1px solid var(--line);margin-top:20px;padding-top:10px}
 
 
 def figure_page(panel: Panel, settings: FigureSettings, *, width: int, footer: str = "") -> str:
-    """One figure that can be hovered and zoomed, with its sentences. Its width is in pixels of a screen."""
+    """One figure with hover and zoom, and its sentences. Width in screen pixels."""
     spec = {**vega.complete(panel, dark=settings.dark, still=False), "width": width}
     head = f"<h1>{escape(panel.subject)}</h1>\n<p>{escape(panel.finding)}</p>\n" if settings.title else ""
     body = (

@@ -35,7 +35,7 @@ RUN_FIELDS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """What a bundle says of its view."""
+    """The provenance of a bundle: its view, runs and permalink."""
 
     view: str
     """Name of the page: compare."""
@@ -55,13 +55,13 @@ class Provenance:
 
 
 def file_stem(*parts: str, run_ids: Sequence[str] = ()) -> str:
-    """A safe name of a file without its ending; many runs are counted instead of named."""
+    """A safe file name without its extension; many runs are counted instead of named."""
     runs = [*run_ids] if sum(map(len, run_ids)) <= 80 else [f"{len(run_ids)} runs"]
     return "-".join(text for text in map(slug, (*parts, *runs)) if text)[:150].rstrip("-") or "figure"
 
 
 def run_ids(panels: Iterable[Panel]) -> list[str]:
-    """Runs that the statements of these figures ask for, in order."""
+    """Runs that the statements of these figures query, in order."""
     found: dict[str, None] = {}
     for panel in panels:
         for statement in panel.statements:
@@ -72,7 +72,7 @@ def run_ids(panels: Iterable[Panel]) -> list[str]:
 
 
 def versions() -> dict[str, str]:
-    """Of everything that had a part in the drawing."""
+    """Versions of the packages that draw the figures."""
     found = {"explorer": __version__, "python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -83,7 +83,7 @@ def versions() -> dict[str, str]:
 
 
 def run_entry(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A run as the manifest names it, its versions and its configuration included."""
+    """A run's entry in the manifest, with its versions and configuration."""
     entry = {name: row.get(name) for name in RUN_FIELDS}
     for name in ("versions", "config"):
         entry[name] = _parsed(row.get(name))
@@ -102,7 +102,7 @@ def statement_entry(statement: Statement) -> dict[str, Any]:
 
 
 def tidy_sql(sql: str) -> str:
-    """Without the indentation of the program that it stood in."""
+    """Remove the indentation of the Python source from a statement."""
     lines = [line.rstrip() for line in sql.strip("\n").splitlines()]
     filled = [line for line in lines if line.strip()]
     # The first line may begin where the statement began and not where the others do.
@@ -112,7 +112,7 @@ def tidy_sql(sql: str) -> str:
 
 
 def by_sql(panel: Panel) -> list[tuple[str, list[str]]]:
-    """Each statement once, with the parameters of every time it was asked: a line of JSON each."""
+    """Each statement once, with the parameters of each execution as a line of JSON."""
     found: dict[str, list[str]] = {}
     for statement in panel.statements:
         given = json.dumps(dict(statement.params), ensure_ascii=False, default=str)
@@ -121,8 +121,8 @@ def by_sql(panel: Panel) -> list[tuple[str, list[str]]]:
 
 
 def sql_text(panel: Panel) -> str:
-    """The statements of a figure for DuckDB; `$name` parameters, asked once for every line of them."""
-    parts = [f"-- {panel.subject}\n-- Asked of the index of the runs; $names are parameters."]
+    """The statements of a figure for DuckDB; each runs once per line of its `$name` parameters."""
+    parts = [f"-- {panel.subject}\n-- Queries on the index of the runs; $names are parameters."]
     for number, (sql, given) in enumerate(by_sql(panel), 1):
         lines = "\n".join(f"--   {one}" for one in given)
         parts.append(f"-- {number}. with\n{lines}\n{sql};")

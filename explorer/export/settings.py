@@ -1,4 +1,4 @@
-"""How figures come out: size, letters, title, colours."""
+"""Export settings of figures: size, text size, title, colours."""
 
 import re
 from dataclasses import asdict, dataclass
@@ -22,7 +22,7 @@ MM_PER_INCH, PT_PER_INCH = 25.4, 72.0
 
 @dataclass(frozen=True, kw_only=True)
 class FigureSettings:
-    """What a file of a figure is like.
+    """Settings of a figure's file.
 
     The whole drawing is scaled so that the letters of the axes have `font_pt`. With a height it is scaled
     to that height instead, and the letters follow: labels are placed for the plot's own height in pixels.

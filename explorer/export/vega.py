@@ -1,4 +1,4 @@
-"""A figure as complete Vega-Lite: its data inside, a fixed width, and nothing that needs a page around it."""
+"""A figure as self-contained Vega-Lite: with its data, of fixed width, without links to a page."""
 
 import json
 from typing import Any
@@ -12,7 +12,7 @@ from explorer.figures.panel import Panel
 
 PLAYHEAD_PARAM = "playhead"
 TARGET_OPACITY = 0.001
-"""Of marks that are drawn for the pointer only: with 0 Vega would not let it meet them."""
+"""Opacity of marks that only catch the pointer: at 0 Vega would ignore them."""
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 Vega = dict[str, Any]
 
@@ -47,7 +47,7 @@ def follows_player(spec: Spec) -> bool:
 
 
 def rows(frame: pl.DataFrame) -> list[dict[str, Any]]:
-    """Rows that JSON can carry: what is not a finite number becomes null."""
+    """Rows as JSON: NaN and infinity become null."""
     finite = pl.when(cs.float().is_finite()).then(cs.float()).otherwise(None)
     return frame.with_columns(finite.name.keep()).to_dicts()
 
@@ -103,7 +103,7 @@ def _without_hover(vega: Vega) -> Vega:
 
 
 def _without_targets(vega: Vega) -> Vega:
-    """Marks that the pointer meets and nobody sees are not drawn; what they would select stays defined."""
+    """Drop the invisible marks that only catch the pointer; their selections stay defined."""
     layers = [
         {**layer, "transform": [*layer.get("transform", ()), {"filter": "false"}]}
         if _is_target(layer)

@@ -1,4 +1,4 @@
-"""Runs in training: how far they have come."""
+"""Progress of the runs in training."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -29,7 +29,7 @@ def max_vio(store: Store, arms: ArmSet, _settings: None) -> Panel:
     return Panel(
         subject="MaxVio of the runs in training",
         finding=standing(frame, "max_vio", labels),
-        how="How far the busiest expert lies above the mean load; 0 is even.",
+        how="The busiest expert's load relative to the mean load, minus 1; 0 is perfectly balanced.",
         spec=_marked(draw, arms),
         table=frame,
         statements=trace.statements,
@@ -71,7 +71,7 @@ def _marked(draw: Callable[..., theme.Figure], arms: ArmSet) -> specs.Spec:
 
 
 def changes(arms: ArmSet) -> pl.DataFrame:
-    """Changes of rules that the runs have reached: run_id, family, step and the new rule in short."""
+    """Rule changes that have taken effect: run_id, family, step and the new rule in short."""
     rows = [
         (run.run_id, run.family, change.step, short_rules(change.rules))
         for run in arms.runs
@@ -82,7 +82,7 @@ def changes(arms: ArmSet) -> pl.DataFrame:
 
 
 def standing(frame: pl.DataFrame, column: str, labels: Mapping[str, str]) -> str:
-    """Where every run is now, in the order of the legend."""
+    """The latest value of every run, in the order of the legend."""
     known = frame.drop_nulls(column).sort("bin")
     last = known.group_by("run_id", maintain_order=True).last()
     parts = [

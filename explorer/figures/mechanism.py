@@ -1,4 +1,4 @@
-"""How the rules act on the routers: gradients, score margins, choices that change."""
+"""How the rules act on the routers: router gradients, router margins, routing churn."""
 
 from collections.abc import Callable
 from typing import Any

@@ -48,7 +48,7 @@ def seeds_needed(store: Store, arms: ArmSet, settings: Resolution) -> Panel | Mi
         rows += [(arm.label, arm.family, n, power.detectable(deviation, n)) for n in counts]
         sentences.append(
             f"{arm.label}: the differences of {have} seeds have a standard deviation of {deviation:.4f} "
-            f"nats; {needed} pairs detect {settings.nats:g} nats four times in five."
+            f"nats; {needed} pairs detect {settings.nats:g} nats with 80 % power."
         )
     frame = pl.DataFrame(
         rows,
@@ -59,7 +59,7 @@ def seeds_needed(store: Store, arms: ArmSet, settings: Resolution) -> Panel | Mi
         subject=subject,
         finding=" ".join(sentences),
         how="(t(0.975) + t(0.80)) · s / √n with n − 1 degrees of freedom; s is the standard deviation of the "
-        "paired differences. The point marks the seeds that are here. Both axes are logarithmic.",
+        "paired differences. The point marks the available seeds. Both axes are logarithmic.",
         spec=specs.make(lessons.seeds_and_resolution(frame, wanted=settings.nats, have=have)),
         table=frame,
         statements=trace.statements,

@@ -152,7 +152,7 @@ def test_sentences_say_what_a_run_without_biases_has(
     assert plain[1] == sentence("replay.story_so_far", step=5, tokens=384, loss="1.83")
     biased = at_step.sentences(store, named(runs, "biased"), 0, 5)
     assert len(biased) == 3
-    bars = loads.bars(store, replay.of_run(named(runs, "biased")), OneStep(layer=0, step=5)).table
+    bars = loads.bars(store, ArmSet.of_runs([named(runs, "biased")]), OneStep(layer=0, step=5)).table
     assert bars is not None
     ranked = bars.sort("expert_bias").rows(named=True)
     low, high = ranked[0], ranked[-1]

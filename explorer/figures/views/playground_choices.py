@@ -24,8 +24,8 @@ def _side(side: str, rule: str, rate: str) -> tuple[Choice, ...]:
             label=f"Rate u of {side}",
             options=RATES,
             default=rate,
-            help="Size of one update: score units for the bias rules; for quantile the share of the way "
-            "to the exact bias, where 1 is all of it; for the auxiliary loss α times the learning rate.",
+            help="Size of one update: score units for the bias rules; for quantile, the fraction of the way "
+            "to the exact bias (1: all the way); for the auxiliary loss, α times the learning rate.",
         ),
         step_size(f"n{side}"),
     )
