@@ -1,4 +1,4 @@
-"""MaxVio over training, against what random routing would show."""
+"""MaxVio over training, with the random-routing baselines."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -28,7 +28,7 @@ def max_vio_curves(
     title: str = "",
     height: int = 320,
 ) -> theme.Figure:
-    """Raw line and min-max band a run, with two reference lines.
+    """Raw line and min-max band per run, with two reference lines.
 
     frame: columns of `queries.max_vio_series`. `labels`, `families`, `scopes`: run_id -> label, balancer
     family and count scope. `references`: what `queries.references` returns, or "uniform" and
@@ -102,7 +102,7 @@ def reference_pairs(references: Mapping[str, Any] | None) -> dict[str, tuple[flo
 
 
 def _reference_layers(references: Mapping[str, tuple[float, float]]) -> list[Any]:
-    """A dashed line at the mean and a pale strip up to the 95th percentile, one pair a reference."""
+    """A dashed line at the mean and a pale strip up to the 95th percentile, one pair per baseline."""
     data = pl.DataFrame(
         {
             "name": [REFERENCE_LABELS[k] for k in references],

@@ -148,7 +148,7 @@ MOST_POINTS = 2000
 
 
 def _points(data: pl.DataFrame, encoded: dict[str, Any]) -> alt.Chart:
-    """What the pointer meets: invisible points on the lines, of which the nearest counts."""
+    """Invisible points on the lines that catch the pointer; the nearest one counts."""
     base = alt.Chart(data)
     if data.height > MOST_POINTS:
         # The same data with a filter, so that they do not travel twice.

@@ -1,4 +1,4 @@
-"""Sentences computed from the frame that a figure shows: what *this* data says, never a promise.
+"""Findings: sentences computed from the frame that a chart shows.
 
 They serve as captions, as `alt` text and on slides. Plain text, no markup.
 """
@@ -39,7 +39,7 @@ def times(ratio: float) -> str:
 
 
 def load_heatmap(frame: pl.DataFrame, playhead: float | None = None) -> str:
-    """The busiest expert and the number of dead ones in the bin of the playhead (or the last one)."""
+    """The busiest expert and the number of idle ones in the bin of the playhead (or the last one)."""
     if frame.is_empty():
         return NOTHING
     inside = frame.filter(pl.col("first_step") <= (playhead if playhead is not None else float("inf")))
@@ -48,7 +48,7 @@ def load_heatmap(frame: pl.DataFrame, playhead: float | None = None) -> str:
 
 
 def load_bars(frame: pl.DataFrame) -> str:
-    """The same for one step."""
+    """The busiest expert and the number of idle ones at one step."""
     if frame.is_empty():
         return NOTHING
     step = int(frame["step"][0]) if "step" in frame.columns else None
@@ -63,11 +63,11 @@ def _loads(part: pl.DataFrame, first: int | None, last: int | None) -> str:
     when = _when(first, last)
     live = part.filter(pl.col("tokens") > 0)
     if live.is_empty():
-        return f"{when} no expert received a token."
+        return f"{when}, no expert received a token."
     top = live.sort("load_ratio", descending=True).row(0, named=True)
     dead = part.height - live.height
-    tail = f"{dead} of {part.height} receive none" if dead else f"none of the {part.height} is idle"
-    return f"{when} expert {top['expert']} takes {number(top['load_ratio'])} times its uniform share; {tail}."
+    tail = f"idle experts: {dead} of {part.height}" if dead else "no expert is idle"
+    return f"{when}, expert {top['expert']} receives {number(top['load_ratio'])}× the uniform load; {tail}."
 
 
 def compare_heatmaps(frames: Mapping[str, pl.DataFrame]) -> str:
@@ -81,18 +81,19 @@ def compare_heatmaps(frames: Mapping[str, pl.DataFrame]) -> str:
         spans.add((int(last["first_step"][0]), int(last["last_step"][0])))
         dead = int((last["tokens"] <= 0).sum())
         idle = f" ({dead} of {last.height} experts idle in these steps)" if dead else ""
-        parts.append(f"{number(float(top))} times uniform with {label}{idle}")  # type: ignore[arg-type]
+        unit = "×" if parts else "× the uniform load"
+        parts.append(f"{number(float(top))}{unit} with {label}{idle}")  # type: ignore[arg-type]
     if not parts:
         return NOTHING
     first, final = min(spans)
     when = "At the end" if len(spans) > 1 else _when(first, final)
-    return f"{when} the busiest expert takes {and_list(parts)}."
+    return f"{when}, the busiest expert receives {and_list(parts)}."
 
 
 def bias_trajectories(frame: pl.DataFrame, *, gap: float | None = None) -> str:
-    """How far apart the biases have come, and which of them are not finite.
+    """Range of the final biases, and the experts whose biases are not finite.
 
-    gap: difference of two biases beyond which scores have no say, None without one: `routing.outranking`.
+    gap: bias difference beyond which scores cannot decide; None if there is none: `routing.outranking`.
     """
     column = "bias_last" if "bias_last" in frame.columns else "bias_mean"
     if frame.is_empty() or frame[column].null_count() == frame.height:
@@ -102,19 +103,19 @@ def bias_trajectories(frame: pl.DataFrame, *, gap: float | None = None) -> str:
     known = last.filter(pl.col(column).is_finite())
     odd = _odd_biases(frame, last.filter(~pl.col(column).is_finite())["expert"].to_list())
     if known.is_empty():
-        return f"At step {step} no bias is finite.{odd}"
+        return f"At step {step}, no bias is finite.{odd}"
     low, high = known.row(0, named=True), known.row(-1, named=True)
     spread = high[column] - low[column]
     if spread == 0:
         which = "All finite biases" if odd and known.height < last.height else "All biases"
-        return f"At step {step} {which[0].lower()}{which[1:]} are equal ({high[column]:+.3f}).{odd}"
+        return f"At step {step}, {which[0].lower()}{which[1:]} are equal ({high[column]:+.3f}).{odd}"
     wide = ""
     if gap is not None and spread > gap:
-        wide = " That is more than any two scores can differ: between these two the bias alone decides."
+        wide = " No two scores differ by more than this: between these two experts, the bias alone decides."
     which = "the finite biases span" if odd and known.height < last.height else "the biases span"
     return (
-        f"At step {step} {which} {number(spread)}: expert {high['expert']} "
-        f"is helped most ({high[column]:+.3f}), expert {low['expert']} held back most "
+        f"At step {step}, {which} {number(spread)}: expert {high['expert']} "
+        f"has the highest bias ({high[column]:+.3f}), expert {low['expert']} the lowest "
         f"({low[column]:+.3f}).{wide}{odd}"
     )
 
@@ -126,7 +127,7 @@ def _odd_biases(frame: pl.DataFrame, ended: Sequence[int]) -> str:
         found = frame.filter(pl.col("bias_not_finite") > 0)["expert"].unique().sort().to_list()
         earlier = [expert for expert in found if expert not in ended]
     text = f" Not finite (NaN or infinite) at the end: {experts(sorted(ended))}." if ended else ""
-    return text + (f" Not finite on the way: {experts(earlier)}." if earlier else "")
+    return text + (f" Not finite at some earlier step: {experts(earlier)}." if earlier else "")
 
 
 def experts(numbers: Sequence[int]) -> str:
@@ -145,12 +146,12 @@ def max_vio_curves(
     references: Mapping[str, Any] | None = None,
     baseline_of: str = "",
 ) -> str:
-    """Where every run ends, lowest first, and how one compares with the baselines of random routing.
+    """Final MaxVio of each run, lowest first, and one of them as a multiple of the random-routing baselines.
 
     baseline_of: the run whose baselines these are, if they are not those of the lowest one.
 
-    The end is the mean over the last 100 recorded steps where the frame has it: figures with other bins
-    then say the same of the same runs.
+    The final value is the mean over the last 100 recorded steps where the frame has it, so that it does not
+    depend on the bins of a chart.
     """
     smooth = "max_vio_mean100" in frame.columns
     ends = _ends(frame, "max_vio_mean100" if smooth else "max_vio")
@@ -161,16 +162,17 @@ def max_vio_curves(
     if not levels:
         return nothing
     (best, best_id, step), *rest = sorted(levels, key=lambda end: end[0])
-    when = f"After {counted(step + 1, 'step')}"
+    quantity = f"MaxVio after {counted(step + 1, 'step')}"
     if smooth:
-        when = "Over the last 100 steps" if step >= 99 else "Over all steps"
-    text = f"{when} {names.get(best_id, best_id)} sits at MaxVio {number(best)}"
+        quantity = "Average MaxVio over " + ("the last 100 steps" if step >= 99 else "all steps")
+    text = f"{quantity}: {number(best)} with {names.get(best_id, best_id)}"
     own = baseline_of if baseline_of in ends else best_id
     chance = _multiples(ends[own][1], references)
     if chance and own == best_id:
         text += f", {chance}"
     others = [
-        f"{names.get(run_id, run_id)} at {number(value)}{f' ({chance})' if chance and run_id == own else ''}"
+        f"{number(value)} with {names.get(run_id, run_id)}"
+        + (f" ({chance})" if chance and run_id == own else "")
         for value, run_id, _ in rest[:4]
     ]
     text += f"; {and_list(others)}." if others else "."
@@ -192,7 +194,7 @@ def final_imbalance(frame: pl.DataFrame, names: Mapping[str, str], chance: float
 def _multiples(value: float | None, references: Mapping[str, Any] | None) -> str:
     """`2.6× the random-routing baseline of independent tokens and 1.3× that of whole sequences`.
 
-    Nothing for a MaxVio of 0, which is even by construction: no draw is the measure of it.
+    Empty for a MaxVio of 0: balanced by construction, not comparable with random draws.
     """
     parts: list[str] = []
     for kind, (mean, _) in reference_pairs(references).items():
@@ -220,27 +222,27 @@ def loss_curves(
     labels: Mapping[str, str] | None = None,
     domain: str = "all",
 ) -> str:
-    """Held-out perplexity at the end, or that of training where nothing was held out.
+    """Final held-out perplexity of each run, or training perplexity where nothing was held out.
 
-    A run whose loss is NaN or infinite at the end is not in the row of the others; it is named after them.
+    Runs whose loss is NaN or infinite at the end are named in a sentence of their own.
     """
     names = labels or {}
     held = None if evals is None else evals.filter(pl.col("domain") == domain)
     broken = _broken_from(train)
     if held is not None and not held.is_empty():
         last = held.sort("step").group_by("run_id", maintain_order=True).last().drop_nulls("perplexity")
-        ends, what = dict(last.select("run_id", "perplexity").rows()), "Held-out"
+        ends, what = dict(last.select("run_id", "perplexity").rows()), "held-out"
     else:
         known = train.drop_nulls("perplexity") if "perplexity" in train.columns else train
         ends = {r: math.inf if v is None else v for r, (_, v) in _ends(known, "perplexity").items()}
-        ends, what = {r: v for r, v in ends.items() if r not in broken}, "Training"
+        ends, what = {r: v for r, v in ends.items() if r not in broken}, "training"
     finite = {r: v for r, v in ends.items() if math.isfinite(v)}
     parts = [f"{number(v)} with {names.get(r, r)}" for r, v in sorted(finite.items(), key=lambda e: e[1])[:5]]
-    said = [f"{what} perplexity ends at {and_list(parts)}."] if parts else []
+    sentences = [f"Final {what} perplexity: {and_list(parts)}."] if parts else []
     odd = [names.get(r, r) for r in ends if r not in finite]
     if odd:
-        said.append(f"{what} perplexity is not finite at the end with {and_list(odd)}.")
-    return " ".join([*said, *_training_breaks(train, broken, names)]) or NOTHING
+        sentences.append(f"The final {what} perplexity is not finite with {and_list(odd)}.")
+    return " ".join([*sentences, *_training_breaks(train, broken, names)]) or NOTHING
 
 
 def _broken_from(train: pl.DataFrame) -> dict[str, int]:
@@ -254,7 +256,7 @@ def _broken_from(train: pl.DataFrame) -> dict[str, int]:
 def _training_breaks(
     train: pl.DataFrame, broken: Mapping[str, int], names: Mapping[str, str]
 ) -> Iterator[str]:
-    """Which training losses are not finite: to the end, or in some steps on the way."""
+    """Which training losses are not finite: to the end, or in some earlier steps."""
     for run_id, step in broken.items():
         before = train.filter((pl.col("run_id") == run_id) & (pl.col("first_step") < step))
         before = before.filter(pl.col("perplexity").is_finite()).sort("last_step")
@@ -267,14 +269,14 @@ def _training_breaks(
         passing = [(r, n) for r, n in counts.rows() if n and r not in broken]
         parts = [f"{counted(int(n), 'recorded step')} with {names.get(r, r)}" for r, n in passing]
         if parts:
-            yield f"The training loss is not finite in {and_list(parts)}, and finite again after."
+            yield f"The training loss is not finite in {and_list(parts)}, and finite again afterwards."
 
 
 def paired_differences(rows: Sequence[Mapping[str, Any]]) -> str:
-    """How many comparisons there are, and which of them are significant: together, alone, or not.
+    """Name the significant differences, those significant only before Holm's correction, and the rest.
 
-    Rows may carry `survives` (Holm's correction over the family that they belong to) and `comparisons` (its
-    size); without, a row stands alone.
+    Rows may carry `survives` (significant after Holm's correction over their family) and `comparisons` (the
+    size of the family); without them, each row is judged by its own interval.
     """
     if not rows:
         return "There is no pair of runs with equal seeds."
@@ -283,7 +285,7 @@ def paired_differences(rows: Sequence[Mapping[str, Any]]) -> str:
     falls = [row for row in rows if row["resolved"] and row not in stays]
     open_ = [row for row in rows if not row["resolved"]]
     together = (
-        f" among {family} pairs of arms, figure by figure (Holm, 5 % in all)"
+        f" after Holm's correction over {family} pairs of arms (5 % per metric)"
         if family > 1
         else " (95 % CI excludes 0)"
     )
@@ -315,9 +317,9 @@ def domain_expert_heatmap(frame: pl.DataFrame) -> str:
         return NOTHING
     top = live.sort("load_ratio", descending=True).row(0, named=True)
     times = number(top["load_ratio"])
-    return f"Expert {top['expert']} takes {times} times its uniform share of {top['domain']}."
+    return f"Expert {top['expert']} receives {times}× its uniform share of {top['domain']}."
 
 
 def alt_text(subject: str, sentence: str) -> str:
-    """The accessible name of a figure: what it is of, then what it says."""
+    """Accessible name of a chart: its subject, then its finding."""
     return f"{subject}: {sentence[0].lower() + sentence[1:] if sentence else 'no data.'}"

@@ -16,7 +16,7 @@ AXIS_PX = 38
 
 
 def paired_differences(rows: Sequence[Mapping[str, Any]], *, title: str = "") -> theme.Figure:
-    """One row an arm, one panel a metric; a dot, its interval, a tick a seed and the line at zero.
+    """One row per arm, one panel per metric: mean, interval, a tick per seed, and the line at zero.
 
     rows: mappings with metric, arm, mean, half_width (None with one seed), resolved, values (the
     difference of every seed) and optionally family, scope, survives and comparisons (Holm's correction over a

@@ -21,9 +21,9 @@ def domain_expert_heatmap(
 ) -> theme.Figure:
     """Domains down, experts across, load relative to uniform *within the domain*.
 
-    frame: columns of `queries.domain_expert`. A row of even colour is a domain without specialists. `order`:
-    experts from left to right, by index without it; `order_words` says which. The column under the pointer
-    gets an outline, with `scope` in all figures of the same (`charts.linking`).
+    frame: columns of `queries.domain_expert`. A row of uniform colour is a domain without specialist experts.
+    `order`: experts from left to right, by index without it; `order_words` says which. The column under
+    the pointer gets an outline, with `scope` in all figures of the same (`charts.linking`).
     """
     if frame.is_empty():
         return theme.no_data("no loads by domain recorded", title=title)

@@ -1,4 +1,4 @@
-"""A figure for the back row: letters, marks and the plot itself larger by one factor.
+"""Charts for a lecture hall: text, marks and plot enlarged by one factor.
 
 Everything in pixels grows together, so that labels which were moved apart for a height stay apart.
 """

@@ -1,6 +1,6 @@
 """Events on a time axis: a thin dashed rule with a small symbol at the top of the plot.
 
-Kinds differ in shape and in colour. Events at near steps share one mark, which says how many they are.
+Kinds differ in shape and in colour. Nearby events share one mark, which shows their number.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ MOST_WORDS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Glyph:
-    """How one kind looks: as a shape in a figure, as a letter in a text."""
+    """The look of a kind: a shape in a chart, a letter in text."""
 
     shape: str
     """A shape of Vega, or an SVG path within ±1."""
@@ -86,7 +86,7 @@ _COLUMNS = {
 
 
 def glyph(kind: str) -> Glyph:
-    """The look of a kind, which may be one that nobody has heard of."""
+    """The look of a kind; unknown kinds share one."""
     return MIXED if kind == SEVERAL else GLYPHS.get(kind, OTHER)
 
 
@@ -160,7 +160,7 @@ def mark_rows(
     *,
     above: bool = False,
 ) -> pl.DataFrame:
-    """One row a mark: where it stands, how it looks, and its words."""
+    """One row per mark: position, look and tooltip text."""
     if events is None or events.is_empty():
         return pl.DataFrame(schema=_COLUMNS)
     if span is not None:
@@ -226,7 +226,7 @@ def _row(group: pl.DataFrame, style: RunStyle | None, place: tuple[float, float,
 
 
 def words(group: pl.DataFrame) -> str:
-    """What a mark stands for: one event in full, several as numbers of each kind."""
+    """Text of a mark: one event in full, several as counts per kind."""
     if group.height == 1:
         row = group.row(0, named=True)
         return f"{sentence(row)}: {row['detail']}" if row["detail"] else sentence(row)

@@ -14,7 +14,7 @@ ROW_PX = 19
 
 
 def one_step(frame: pl.DataFrame) -> theme.Figure:
-    """Loads of one step, and beside each what the rule does about it.
+    """Loads of one step, each beside the bias update that follows.
 
     frame: expert, load_ratio, mean_score, expert_bias (used in the step), next_bias (after its update).
     """

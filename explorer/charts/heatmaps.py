@@ -14,7 +14,7 @@ PANEL_GAP = 40
 
 
 def cells(frame: pl.DataFrame, limit: float) -> pl.DataFrame:
-    """One row a rectangle: x from this bin to the next, value = log2(load ratio) clipped to +-limit.
+    """One row per rectangle: x from this bin to the next, value = log2(load ratio) clipped to +-limit.
 
     Logs can be sparse (every 10th step), so a bin ends where the next one starts. A dead expert has
     state "no tokens" and no value.
@@ -128,7 +128,7 @@ class _Panel:
         return joined.with_columns(y2=pl.col("y") + self.row, run=pl.lit(self.label))
 
     def ticks(self) -> list[tuple[float, str]]:
-        """Where an expert's number stands: as many as have room."""
+        """Positions of the experts' numbers: as many as fit."""
         every = next(k for k in (1, 2, 4, 8, 16, 32, 64, 128, 10**9) if k * self.row >= 15)
         shown = list(enumerate(self.experts))[::every]
         return [(self.top + (i + 0.5) * self.row, str(expert)) for i, expert in shown]

@@ -17,7 +17,7 @@ LEADER_PX = 16
 
 @dataclass(frozen=True)
 class EndLabel:
-    """A text that belongs at height `value` of the y axis."""
+    """A label at height `value` of the y axis."""
 
     text: str
     value: float

@@ -1,4 +1,4 @@
-"""Figures that only lessons need: chance against the number of tokens, and seeds against resolution."""
+"""Charts that only lessons need: MaxVio of random routing over token counts, and resolution over seeds."""
 
 from collections.abc import Mapping
 
@@ -94,7 +94,7 @@ def seeds_and_resolution(
     )
     y = alt.Y(
         "detectable:Q",
-        title="difference found four times in five (nats)",
+        title="difference detectable with 80 % power (nats)",
         scale=alt.Scale(type="log", nice=False, padding=10),
         axis=alt.Axis(values=log_ticks(), format="~g"),
     )

@@ -1,4 +1,4 @@
-"""One expert lights up everywhere: what the figures of a page and the player tell each other.
+"""Link the charts of a page and the player: the expert under the pointer is highlighted in all of them.
 
 All of it happens inside the browser. The expert under the pointer is the `value` of the page's root element,
 and an event at that element says that it has changed; Vega's direct binding reads and writes both, and

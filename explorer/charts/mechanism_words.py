@@ -1,4 +1,4 @@
-"""What the figures of `charts.mechanism` say about this data, in sentences. Plain text, no markup."""
+"""Findings for the charts of `charts.mechanism`. Plain text, no markup."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,8 +9,8 @@ from explorer.charts.captions import number
 from explorer.wording import and_list, counted
 
 MISSING = (
-    "None of these runs has recorded the gradients at its routers; runs recorded before this was measured "
-    "have none. Train again to see them."
+    "None of these runs has recorded the gradients at its routers; older versions did not measure them. "
+    "Train again to see them."
 )
 
 
@@ -19,13 +19,13 @@ def _names(labels: Mapping[str, str] | None, run_ids: list[str]) -> dict[str, st
 
 
 def _means(frame: pl.DataFrame, *columns: str) -> list[dict[str, Any]]:
-    """One row a run: means over the later half of its samples, in the order of the frame."""
+    """One row per run: means over the second half of its samples, in the order of the frame."""
     late = frame.filter(pl.col("x") >= pl.col("x").max().over("run_id") / 2)
     return late.group_by("run_id", maintain_order=True).agg(pl.col(columns).mean()).to_dicts()
 
 
 def gradient_norms(frame: pl.DataFrame, *, labels: Mapping[str, str] | None = None) -> str:
-    """How strong the auxiliary gradient is beside that of the language loss, later half of the training."""
+    """Auxiliary-loss gradient relative to the language-loss gradient, second half of training."""
     names = _names(labels, frame["run_id"].to_list())
     odd = _not_finite(frame, ("lm", "aux"), names)
     known = frame.filter(pl.col("lm").is_not_null())
@@ -33,23 +33,24 @@ def gradient_norms(frame: pl.DataFrame, *, labels: Mapping[str, str] | None = No
         return " ".join(odd) or MISSING
     rows = _means(known, "lm", "aux")
     parts = [
-        f"{number(100 * row['aux'] / row['lm'])} % of the language loss's with {names[row['run_id']]}"
+        f"{number(100 * row['aux'] / row['lm'])} % of the language-loss gradient with {names[row['run_id']]}"
         for row in rows
         if row["aux"] is not None and row["lm"]
     ]
     without = [names[row["run_id"]] for row in rows if row["aux"] is None]
-    said = []
+    sentences = []
     if parts:
-        said.append(
-            f"In the later half of the training the auxiliary gradient at the routers is {and_list(parts)}."
+        sentences.append(
+            "In the second half of training, the auxiliary-loss gradient at the routers is "
+            f"{and_list(parts)}."
         )
     if without:
-        said.append(f"There is no auxiliary loss, so no second gradient, with {and_list(without)}.")
-    return " ".join([*said, *odd, *_lacking(frame, labels)])
+        sentences.append(f"No auxiliary loss, so no second gradient: {and_list(without)}.")
+    return " ".join([*sentences, *odd, *_lacking(frame, labels)])
 
 
 def _not_finite(frame: pl.DataFrame, columns: tuple[str, ...], names: Mapping[str, str]) -> list[str]:
-    """How many values of the runs are NaN or infinite and so in no mean; nothing for none."""
+    """Number of NaN or infinite values per run, which the means leave out; empty if there are none."""
     counts = [pl.col(f"{c}_not_finite").sum() for c in columns if f"{c}_not_finite" in frame.columns]
     if not counts:
         return []
@@ -59,7 +60,7 @@ def _not_finite(frame: pl.DataFrame, columns: tuple[str, ...], names: Mapping[st
 
 
 def gradient_cosines(frame: pl.DataFrame, *, labels: Mapping[str, str] | None = None) -> str:
-    """Whether the two pull together or against each other, over all samples."""
+    """Mean cosine of the two gradients over all samples, and how often it is negative."""
     known = frame.filter(pl.col("cosine").is_not_null())
     if known.is_empty():
         return "No run here has two gradients to compare: none has an auxiliary loss with recorded gradients."
@@ -72,46 +73,53 @@ def gradient_cosines(frame: pl.DataFrame, *, labels: Mapping[str, str] | None = 
         f"{counted(samples, 'sampled step')}"
         for run_id, mean, against, samples in rows.rows()
     ]
-    return f"The cosine between both gradients is {'; '.join(parts)}."
+    return f"The cosine between the two gradients is {'; '.join(parts)}."
 
 
 def choices(frame: pl.DataFrame, *, labels: Mapping[str, str] | None = None) -> str:
-    """Margins at the end, narrowest first."""
+    """Router margins in the second half of training, smallest first."""
     known = frame.filter(pl.col("margin").is_not_null())
     if known.is_empty():
         return "No score margins were recorded for these runs."
     names = _names(labels, known["run_id"].to_list())
     rows = sorted(_means(known, "margin"), key=lambda row: row["margin"])
     parts = [f"{number(row['margin'])} with {names[row['run_id']]}" for row in rows]
-    return f"In the later half the last chosen expert leads the first rejected one by {and_list(parts)}."
+    return (
+        "In the second half of training, the last selected expert leads the first rejected one by "
+        f"{and_list(parts)}."
+    )
 
 
 def switched(frame: pl.DataFrame, *, labels: Mapping[str, str] | None = None) -> str:
-    """How many assignments the bias changes."""
+    """Share of assignments that the bias changes."""
     known = frame.filter(pl.col("switched").is_not_null())
     if known.is_empty():
-        return "None of these runs has a bias, so no choice was changed by one."
+        return "None of these runs has a bias, so no assignment was changed by one."
     names = _names(labels, known["run_id"].to_list())
-    parts = [
-        f"{number(100 * row['switched'])} % with {names[row['run_id']]}" for row in _means(known, "switched")
-    ]
-    return f"In the later half the bias changes {and_list(parts)} of all assignments."
+    parts: list[str] = []
+    for row in _means(known, "switched"):
+        share = "%" if parts else "% of all assignments"
+        parts.append(f"{number(100 * row['switched'])} {share} with {names[row['run_id']]}")
+    return f"In the second half of training, the bias changes {and_list(parts)}."
 
 
 def churn(frame: pl.DataFrame, *, labels: Mapping[str, str] | None = None) -> str:
-    """How many choices changed between the last two probes, calmest first."""
+    """Routing churn between the last two probes, lowest first."""
     if frame.is_empty():
         return (
-            "None of these runs kept a probe batch, so nothing is known of choices that change; "
+            "None of these runs kept a probe batch, so routing churn is unknown; "
             "training.probe_tokens keeps one."
         )
     names = _names(labels, frame["run_id"].to_list())
     last = frame.sort("x").group_by("run_id", maintain_order=True).last().sort("churn")
     parts = [f"{number(100 * row['churn'])} % with {names[row['run_id']]}" for row in last.to_dicts()]
     first, end = int(last["first_step"].min()), int(last["last_step"].max())  # type: ignore[arg-type]
-    text = f"From step {first} to {end} the same tokens changed {and_list(parts)} of their experts"
+    text = (
+        f"From step {first} to {end}, the share of experts that changed for the same tokens is "
+        f"{and_list(parts)}"
+    )
     chance = last["chance"].drop_nulls().unique().to_list()
-    return text + (f"; {number(100 * chance[0])} % would be chance." if len(chance) == 1 else ".")
+    return text + (f"; random routing would give {number(100 * chance[0])} %." if len(chance) == 1 else ".")
 
 
 def _lacking(frame: pl.DataFrame, labels: Mapping[str, str] | None) -> list[str]:

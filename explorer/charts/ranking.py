@@ -1,4 +1,4 @@
-"""Which rule is ahead, said only where it can be: over seeds that the compared rules share.
+"""Which rule leads, judged only over seeds that the compared rules share.
 
 A mean of five seeds against a single run of another rule ranks seeds, not rules.
 """
@@ -34,11 +34,11 @@ def dilemma_plane(summary: pl.DataFrame) -> str:
         return _spans(usable, len(rules))
     shown = ", ".join(map(str, seeds))
     parts = [_lowest(ranked, seeds, figure) for figure in FIGURES]
-    text = f"Over the seeds {shown} that {len(ranked)} rules share: {'; '.join(parts)}."
+    text = f"Over seeds {shown}, which {len(ranked)} rules share: {'; '.join(parts)}."
     single = len(rules) - len(ranked)
     if single:
         others = "1 other rule has" if single == 1 else f"{single} other rules have"
-        text += f" {others} too few of these seeds to be ranked with them."
+        text += f" {others} too few of these seeds to be ranked."
     return text
 
 
@@ -88,7 +88,7 @@ def _lowest(ranked: Sequence[tuple[str, Rule]], seeds: Sequence[int], figure: st
 
 
 def _spans(usable: pl.DataFrame, rules: int) -> str:
-    """The ranges of both figures, without a ranking."""
+    """The ranges of both metrics, without a ranking."""
     parts = []
     for figure, name in FIGURES.items():
         low, high = (number(float(value)) for value in (usable[figure].min(), usable[figure].max()))  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""A figure as a specification: Vega-Lite with its data apart, so that rows can be exchanged.
+"""A chart specification: Vega-Lite with separate data, so that rows can be exchanged.
 
 Pages show it, files are written from it, and when the playhead moves only the one row that says where
 it stands is another.

@@ -19,7 +19,7 @@ DASH = [4, 3]
 def marked(build: Callable[[], theme.Figure], changes: pl.DataFrame, last_step: int) -> theme.Figure:
     """The figure with the changes of rules on it; as it is where there are none.
 
-    changes: columns of `SCHEMA`, one row a change that has been reached. `last_step`: where the axis ends.
+    changes: columns of `SCHEMA`, one row per change that has taken effect. `last_step`: where the axis ends.
     """
     figure = build()
     if isinstance(figure, alt.LayerChart) and not changes.is_empty():

@@ -218,7 +218,7 @@ MOST_LETTERS = 46
 
 
 def _lines(title: str) -> str | list[str]:
-    """A long title in two lines: the count scope, or what a rule became, on the second."""
+    """Break a long title: the count scope, or a later rule, on the second line."""
     place = max(title.rfind(mark, 0, MOST_LETTERS) for mark in (", from ", " (", ", "))
     if len(title) <= MOST_LETTERS or place < 0:
         return title

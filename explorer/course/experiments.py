@@ -21,7 +21,7 @@ MOST_WORDS = 100
 
 
 class Experiment(FileModel):
-    """A training configuration and what it shows."""
+    """A named training configuration and the result it shows."""
 
     slug: str
     """From the name of its file."""

@@ -1,4 +1,4 @@
-"""TOML files written by people, and what is wrong with one: a sentence per mistake.
+"""Hand-written TOML files, and their mistakes as one sentence each.
 
 A sentence names the file, the field, the value and the rule, so that an author can correct a file without
 reading this code. All mistakes of a file are reported together.

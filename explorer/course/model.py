@@ -28,14 +28,14 @@ Model = TypeVar("Model", bound=FileModel)
 
 
 def refuse(mistakes: Iterable[Mistake]) -> None:
-    """Raise what a validator raises, unless there are no mistakes."""
+    """Raise the mistakes as a validator's error; return if there are none."""
     found = list(mistakes)
     if found:
         raise PydanticCustomError(RULES_BROKEN, "breaks a rule", {"mistakes": found})
 
 
 def _stripped(text: str) -> str:
-    """Without space at its ends."""
+    """Strip the text."""
     text = text.strip()
     refuse([] if text else [Mistake(None, "must not be empty")])
     return text
@@ -120,7 +120,7 @@ def _path(location: Sequence[int | str]) -> str:
 
 
 def _annotation(model: type[FileModel], location: Sequence[int | str]) -> Any:
-    """What the model says of a place: a class, a `FieldInfo` for a field with bounds, or a type."""
+    """Annotation of a location in the model: a class, a `FieldInfo` for a field with bounds, or a type."""
     place: Any = model
     for part in location:
         if isinstance(part, int):
@@ -149,7 +149,7 @@ def _bounds(annotation: Any) -> tuple[Any, Any] | None:
 
 
 def kind_of(annotation: Any) -> str:
-    """A type in words, as they end the sentence "must be …"."""
+    """A type in words, to complete the sentence "must be …"."""
     bounds, kind = _bounds(annotation), _plain(annotation)
     if bounds is not None:
         low, high = bounds

@@ -79,7 +79,7 @@ class Converters:
             with self._lock:
                 process = _start()
                 self._all.append(process)
-            raise ConverterError("the converter ended without an answer") from error
+            raise ConverterError("the converter exited without a result") from error
         finally:
             with self._lock:
                 self._free.append(process)

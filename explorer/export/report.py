@@ -96,7 +96,7 @@ def _problems(problems: Sequence[str]) -> str:
     if not problems:
         return ""
     items = "".join(f"<li>{escape(problem)}</li>" for problem in problems)
-    return f'<div class="problem"><b>Not complete.</b> <ul>{items}</ul></div>'
+    return f'<div class="problem"><b>Incomplete.</b> <ul>{items}</ul></div>'
 
 
 def _runs(provenance: Provenance) -> str:
@@ -163,10 +163,10 @@ def _figure(number: int, entry: Entry) -> str:
 
 def _sql(panel: Panel) -> str:
     if not panel.statements:
-        return '<p class="soft">No recorded run was asked for it: it is computed.</p>'
+        return '<p class="soft">Computed without querying recorded runs.</p>'
     parts = []
     for sql, given in by_sql(panel):
-        times = "" if len(given) == 1 else f"asked {len(given)} times, with\n-- "
+        times = "" if len(given) == 1 else f"run {len(given)} times, with\n-- "
         lines = "\n-- ".join(given)
         parts.append(f"<pre>{escape(sql)}\n\n-- {times}{escape(lines)}</pre>")
     count = "1 statement" if len(parts) == 1 else f"{len(parts)} statements"
@@ -190,19 +190,19 @@ def readme(entries: Sequence[Entry], provenance: Provenance, problems: Sequence[
     """How to read each figure, as Markdown."""
     lines = [f"# {provenance.title}", ""]
     if problems:
-        lines += ["**Not complete:**", "", *(f"- {problem}" for problem in problems), ""]
+        lines += ["**Incomplete:**", "", *(f"- {problem}" for problem in problems), ""]
     lines += [
         f"Made {provenance.created_at} by MoE Routing Explorer {versions()['explorer']}.",
         f"The same view in the app: `{provenance.permalink}`",
         "",
-        "Open `report.html` first: it holds everything in one page and needs no network.",
+        "Open `report.html` first: it is self-contained and needs no network.",
         "",
-        "| folder | what is in it |",
+        "| folder | contents |",
         "|---|---|",
         "| `figures/` | every figure as SVG, PNG and PDF |",
         "| `data/` | the numbers behind it as CSV and Parquet; lists in a CSV are JSON |",
         "| `spec/` | the figure as Vega-Lite with its data |",
-        "| `sql/` | the statements that its numbers came from |",
+        "| `sql/` | the SQL statements behind its numbers |",
         "| `manifest.json` | runs with seeds, digests, configurations and versions; settings; statements |",
         "",
         "## Figures",

@@ -75,7 +75,7 @@ class ArmSet:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What a figure of these arms depends on: tokens, labels, families and versions of the runs."""
+        """Cache key of a chart of these arms: tokens, labels, families and versions of the runs."""
         return arms_key(self.arms, self.labels)
 
     def __iter__(self) -> Iterator[Arm]:

@@ -20,7 +20,7 @@ STORY = ("none", "aux_loss:scope=sequence", "aux_loss", "loss_free")
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What the pages need to know of a run; see the table `runs` in docs/schema.md."""
+    """A run as the pages use it; see the table `runs` in docs/schema.md."""
 
     run_id: str
     path: str
@@ -86,18 +86,18 @@ class Run:
 
     @property
     def title(self) -> str:
-        """Its name, shortened; empty where nobody gave it one."""
+        """Its given name, shortened; empty without one."""
         name = self.name
         return name if len(name) <= MOST_OF_NAME else f"{name[: MOST_OF_NAME - 1].rstrip()}…"
 
     @property
     def short(self) -> str:
-        """Its rule in a few words, or its label where that says something else than the rule's text form."""
+        """The short name of its rule, or its label if that differs from the rule's text form."""
         return short_rule(self.balancer, self.label)
 
     @property
     def experiment(self) -> tuple[str, str]:
-        """Configuration and text: what runs share that may be compared as pairs."""
+        """Digests of configuration and text, equal for runs that may be paired."""
         return (self.pair_key, self.corpus_digest)
 
     @property
@@ -124,9 +124,9 @@ class Arm:
     """One entry of the run picker: a run, or the seeds of one balancing rule."""
 
     token: str
-    """What the picker shows and the URL says."""
+    """Its name in the run picker and the address."""
     label: str
-    """What legends say; the count scope is part of it."""
+    """Its legend label, count scope included."""
     runs: tuple[Run, ...]
     """By seed."""
 
@@ -225,7 +225,7 @@ def arms_of(runs: Iterable[Run]) -> list[Arm]:
 
 
 def _short(run: Run, groups: Sequence[Sequence[Run]]) -> str:
-    """Four letters that tell a group from others of its name: of the configuration, or else of the text."""
+    """Four letters that distinguish groups of one name: from the digest of configuration or text."""
     same = [g[0] for g in groups if g[0].pair_key == run.pair_key and g[0].balancer == run.balancer]
     return run.pair_key[:4] if len(same) == 1 else f"{run.pair_key[:4]} {run.corpus_digest[:4]}".strip()
 
@@ -259,14 +259,14 @@ def default_arms(arms: Sequence[Arm], most: int = 4) -> list[Arm]:
 
 
 def chart_labels(arms: Sequence[Arm]) -> dict[str, str]:
-    """token -> legend text: the rule with its scope, and what else tells these arms apart."""
+    """token -> legend text: the rule with its scope, and whatever else distinguishes these arms."""
     several = len({arm.first.pair_key for arm in arms}) > 1
     names = [f"{arm.label}, {arm.first.preset or 'custom'}" if several else arm.label for arm in arms]
     return tell_apart(arms, names)
 
 
 def short_labels(arms: Sequence[Arm]) -> dict[str, str]:
-    """token -> the rule in a few words, for a card, and what else tells these arms apart."""
+    """token -> the short rule name for a card, and whatever else distinguishes these arms."""
     return tell_apart(arms, [arm.first.short for arm in arms])
 
 
@@ -312,7 +312,7 @@ def _ids(arms: Sequence[Arm]) -> list[str]:
 
 
 def entry(arm: Arm, label: str) -> str:
-    """What the sidebar says of a chosen entry: its legend text, its seeds, and its name where it has one."""
+    """Sidebar text of a selected arm: its legend text, its seeds, and its name if it has one."""
     seeds = "" if arm.first.seed is None else arm.seeds
     title = "" if arm.is_group else arm.first.title
     return ", ".join([label, *(words for words in (seeds, title) if words not in label)])

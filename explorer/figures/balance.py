@@ -1,4 +1,4 @@
-"""MaxVio over training, and what random routing would show: the same curve and baselines wherever drawn."""
+"""MaxVio over training with the random-routing baselines, the same on every page."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -39,7 +39,7 @@ class MaxVioSettings(OverTime):
 
 @dataclass(frozen=True, kw_only=True)
 class Baselines:
-    """What chance alone would show, (mean, 95th percentile) each, means over the seeds of one arm."""
+    """Random-routing baselines, (mean, 95th percentile) each, averaged over the seeds of one arm."""
 
     levels: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """`uniform` and `resampled`, over the last 100 steps: as `charts.balance` takes them."""
@@ -142,7 +142,7 @@ def overview(store: Store, arms: ArmSet, settings: OverTime) -> Panel:
 
 
 def _names(arms: ArmSet) -> dict[str, str]:
-    """token -> the short label, which for runs without a rule is a word of its own."""
+    """token -> the short label; runs without a rule have a label of their own."""
     short = short_labels(arms.arms)
     return {token: "no balancing" if name == "none" else name for token, name in short.items()}
 
@@ -178,7 +178,7 @@ def _how(arms: ArmSet, baselines: Baselines, settings: MaxVioSettings) -> str:
     if settings.mean100:
         parts.append(
             "Bold lines are means over the last 100 steps (fewer at the start), as the paper draws them; "
-            "thin lines are the steps themselves."
+            "thin lines are single steps."
         )
     note = line_note if settings.independent_only else lines_note
     parts.append(note(baselines, arms.labels))
@@ -188,7 +188,7 @@ def _how(arms: ArmSet, baselines: Baselines, settings: MaxVioSettings) -> str:
 
 
 def _sizes(arms: ArmSet) -> str:
-    """Which runs the picture of the Overview shows."""
+    """The preset and seeds of the runs in the Overview's chart."""
     first = arms.arms[0].first
     most = max(len(arm.runs) for arm in arms)
     seeds = f"mean of {most} seeds" if most > 1 else "one seed per line"

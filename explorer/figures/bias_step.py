@@ -133,7 +133,9 @@ def verdict(step: BiasStep, logged_E: Floats, where: str) -> tuple[bool, str]:
     same = step.equals(logged_E)
     if same.all():
         exact = (
-            "to rounding, since sums of fractions depend on their order" if step.is_rounded else "bit for bit"
+            "up to rounding, since floating-point sums depend on their order"
+            if step.is_rounded
+            else "bit for bit"
         )
         return True, f"Equal to what was logged: all {len(same)} biases are those that {where}, {exact}."
     wrong = np.flatnonzero(~same)

@@ -1,4 +1,4 @@
-"""Expert biases: how far a bias rule pushes each expert."""
+"""Bias trajectories of the experts."""
 
 import json
 from collections.abc import Sequence
@@ -53,7 +53,7 @@ def trajectories(store: Store, arms: ArmSet, settings: OneLayer) -> Panel | Miss
 
 
 def trajectories_until(store: Store, arms: ArmSet, settings: LayerUntil) -> Panel:
-    """The same up to a step, without marks and links: for a text that talks about this chart alone."""
+    """The same up to a step, without marks and links, for a chart that stands alone."""
     (arm,) = arms
     trace = Trace(store)
     frame = trace.ask(queries.bias_trajectories, arm.first, settings.layer, settings.bins)
@@ -115,7 +115,7 @@ def _panel(
 
 
 def _marks_note(marked: pl.DataFrame, frame: pl.DataFrame) -> str:
-    """What the marks above the chart mean; "" where there is no bias."""
+    """Sentence that explains the marks above the chart; "" where there is no bias."""
     if frame.is_empty():
         return ""
     return events.marks_note(marked, since=int(frame["first_step"].to_numpy().min()))
@@ -138,7 +138,7 @@ def config_of(run: Run) -> dict[str, object] | None:
 
 
 def gap_of(run: Run, frame: pl.DataFrame) -> float | None:
-    """Difference of two biases beyond which scores have no say, at the end of a frame of trajectories."""
+    """Bias difference beyond which scores cannot decide, at the end of a frame of trajectories."""
     if frame.is_empty():
         return None
     return outranking_gap(config_of(run) or {}, int(frame["last_step"].to_numpy().max()))

@@ -15,7 +15,7 @@ from explorer.queries import domains as queries
 
 OF_ARM_PX = 156
 """Height where the charts of several arms stand under each other."""
-_EVEN = "A row of even colour is a domain without specialists."
+_EVEN = "A row of uniform colour is a domain without specialist experts."
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Events as the pages use them: on the axes of several arms, in words, and what the symbols mean."""
+"""Events on the time axes of arms, as a sentence, and with a key to their symbols."""
 
 from collections.abc import Iterable
 
@@ -42,14 +42,14 @@ def over_time(
 
 
 def legend(kinds: Iterable[str]) -> str:
-    """`▼ collapse · ★ loss spike`: what the symbols mean; nothing without events."""
+    """Key to the symbols, e.g. `▼ collapse · ★ loss spike`; empty without events."""
     present = set(kinds)
     order = [kind for kind in _KNOWN if kind in present] + sorted(present - set(_KNOWN))
     return " · ".join(f"{event_marks.glyph(kind).letter} {event_name(kind)}" for kind in order)
 
 
 def marks_note(events: pl.DataFrame, *, several: bool = False, since: int | None = None) -> str:
-    """What to add to how a figure is read: what its marks mean; nothing without marks.
+    """Sentence that explains the marks of a chart; empty without marks.
 
     several: the figure shows several runs, and so their important events only. since: its first step.
     """
@@ -66,12 +66,12 @@ def marks_note(events: pl.DataFrame, *, several: bool = False, since: int | None
     if any(group["kind"].n_unique() > 1 for group in groups):
         said += f" · {event_marks.MIXED.letter} of several kinds"
     if any(group.height > 1 for group in groups):
-        said += "; a number says how many are close together"
+        said += "; a number counts events close together"
     return f"{said}."
 
 
 def of_lines(events: pl.DataFrame, lines: pl.DataFrame) -> tuple[pl.DataFrame, str]:
-    """The events that a figure of lines has marks for, and the note on these marks.
+    """The events that a line chart marks, and the sentence that explains the marks.
 
     events: of `of_arms`. lines: the rows that are drawn, with run_id, first_step and last_step. A run without
     a line has no marks either.

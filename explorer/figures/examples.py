@@ -23,7 +23,7 @@ from explorer.wording import counted
 MOST_BARS = 4
 """Bar charts of one example, at most."""
 BARS_HOW = "The dashed line at 1 marks an even share."
-SEVERITY_HOW = "Left is balance, right the worst case of these counts."
+SEVERITY_HOW = "Left: perfect balance. Right: the worst case for these counts."
 
 Array = NDArray[np.int64]
 
@@ -49,7 +49,7 @@ class Counts:
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """The counts that are measured."""
+    """The counts that the metrics are computed from."""
 
     counts: Counts
     """[R, L, E]: ranks, layers, experts."""
@@ -90,12 +90,12 @@ def shaped(shape: str, num_experts: int, top_k: int, tokens: int) -> Example:
 
 
 def typed(text: str, top_k: int) -> Example:
-    """Counts that somebody typed, with a note where no top-K router gives them; raises ConfigError."""
+    """Counts typed by a user, with a note if no top-K router can produce them; raises ConfigError."""
     counts = parse_counts(text)
     total, largest = int(counts.sum()), int(counts.max())
     note = f"{counted(counts.shape[-1], 'expert')} with {counted(total, 'assignment')}."
     if total % top_k:
-        note += f" That is no multiple of K = {top_k}: some tokens did not get all their experts."
+        note += f" That is not a multiple of K = {top_k}: some tokens did not get all their experts."
     elif largest * top_k > total:
         note += (
             f" One expert has {largest:,}, more than the {total // top_k:,} tokens that K = {top_k} implies, "
@@ -226,7 +226,7 @@ def random_baseline(shown: Example) -> str:
     """MaxVio of random routing with these sizes, as a sentence."""
     experts, tokens, layers = shown.num_experts, round(shown.tokens), len(shown.layers)
     if shown.top_k >= experts or tokens < 1:
-        return "With K = N every token takes all experts, so no load can be uneven."
+        return "With K = N every token goes to all experts, so loads are always even."
     mean, high = metrics.uniform_reference(experts, shown.top_k, tokens, layers)
     guide = metrics.uniform_guide(experts, shown.top_k, tokens)
     averaged = f", averaged over {layers} layers" if layers > 1 else ""

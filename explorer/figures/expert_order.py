@@ -25,7 +25,7 @@ def sorts_of(store: Store, run: Run) -> list[str]:
 
 
 def order_of(store: Store, run: Run, layer: int, sort: str) -> ExpertOrder | None:
-    """The experts of a layer as the run has them by now, highest first; None for the order by index."""
+    """The experts of a layer by the sorted quantity, highest first; None for the order by index."""
     if sort == INDEX:
         return None
     trace = Trace(store)

@@ -1,4 +1,4 @@
-"""Runs in training: how far they have come."""
+"""Progress of the runs in training."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -90,7 +90,7 @@ def _marked(draw: Callable[..., theme.Figure], arms: ArmSet) -> specs.Spec:
 
 
 def changes(arms: ArmSet) -> pl.DataFrame:
-    """Changes of rules that the runs have reached: run_id, family, step and the new rule in short."""
+    """Rule changes that have taken effect: run_id, family, step and the new rule in short."""
     rows = [
         (run.run_id, run.family, change.step, short_rules(change.rules))
         for run in arms.runs
@@ -101,7 +101,7 @@ def changes(arms: ArmSet) -> pl.DataFrame:
 
 
 def standing(frame: pl.DataFrame, column: str, labels: Mapping[str, str]) -> str:
-    """Where every run is now, in the order of the legend."""
+    """The latest value of every run, in the order of the legend."""
     known = frame.drop_nulls(column).sort("bin")
     last = known.group_by("run_id", maintain_order=True).last()
     parts = [

@@ -30,7 +30,7 @@ STACKED_HOW = f"{_ROWS}. {_NAMES}."
 STILL_HOW = f"{_ROWS}."
 BARS_HOW = "The dashed line at 1 marks an even share."
 LIMIT = 2.0
-"""Colours reach from a quarter of the uniform load to four times of it: log2 of the load ratio."""
+"""The colour scale is log2 of the load ratio, from 1/4 to 4× the uniform load."""
 
 
 def heatmap(store: Store, arms: ArmSet, settings: OneLayer) -> Panel | Missing:

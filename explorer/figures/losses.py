@@ -1,4 +1,4 @@
-"""Loss and perplexity over training: what the balancing costs, and how far the model has come."""
+"""Loss and perplexity over training."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""How the rules act on the routers: gradients, score margins, choices that change."""
+"""How the rules act on the routers: router gradients, router margins, routing churn."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +20,7 @@ def gradient_norms(store: Store, arms: ArmSet, _settings: None = None) -> Panel 
     """Gradient norms at the routers: of the language loss, and of all auxiliary losses."""
     trace = Trace(store)
     frame = _gradients(trace, arms)
-    subject = "Gradient norms at the routers"
+    subject = "Router gradient norms"
     if frame.is_empty():
         return Missing(subject=subject, reason=mechanism_words.MISSING)
     return _panel(
@@ -39,7 +39,7 @@ def gradient_cosines(store: Store, arms: ArmSet, _settings: None = None) -> Pane
     """Cosine between the gradients of the language loss and the auxiliary loss at the routers."""
     trace = Trace(store)
     frame = _gradients(trace, arms)
-    subject = "Cosine between both gradients"
+    subject = "Cosine between the two router gradients"
     if frame.is_empty():
         return Missing(subject=subject, reason=mechanism_words.MISSING)
     finding = mechanism_words.gradient_cosines(frame, labels=arms.labels)
@@ -60,7 +60,7 @@ def score_margins(store: Store, arms: ArmSet, _settings: None = None) -> Panel |
     """Router margin: how far the last selected expert leads the first rejected one."""
     trace = Trace(store)
     frame = _choices(trace, arms)
-    subject, finding = "Score margins", mechanism_words.choices(frame, labels=arms.labels)
+    subject, finding = "Router margin", mechanism_words.choices(frame, labels=arms.labels)
     return _panel(
         trace,
         arms,
@@ -69,7 +69,7 @@ def score_margins(store: Store, arms: ArmSet, _settings: None = None) -> Panel |
         subject=subject,
         finding=finding,
         column="margin",
-        how=f"Biases are included where there are any. A small change can flip a choice with a small margin. "
+        how=f"Margins include biases, if any. A small margin means that a small change can flip the choice. "
         f"{BAND}",
     )
 
@@ -98,7 +98,7 @@ def churn(store: Store, arms: ArmSet, _settings: None = None) -> Panel | Missing
     frame = merge.series(series, arms.arms, ["churn"])
     chance = series["chance"].drop_nulls().unique()
     frame = frame.with_columns(chance=pl.lit(chance[0] if len(chance) == 1 else None, dtype=pl.Float64))
-    subject, finding = "Choices changed between probes", mechanism_words.churn(frame, labels=arms.labels)
+    subject, finding = "Routing churn between probes", mechanism_words.churn(frame, labels=arms.labels)
     return _panel(
         trace,
         arms,
@@ -107,8 +107,8 @@ def churn(store: Store, arms: ArmSet, _settings: None = None) -> Panel | Missing
         subject=subject,
         finding=finding,
         column="churn",
-        how="The same tokens are routed at a few steps of the training. A point is the share of their "
-        "experts that changed since the previous point; the dashed line is that of unrelated choices.",
+        how="The same tokens are routed at a few steps of training. Each point is the share of their "
+        "experts that changed since the previous probe; the dashed line is the random-routing baseline.",
     )
 
 
@@ -131,9 +131,9 @@ def _panel(
     how: str,
     column: str | None = None,
 ) -> Panel | Missing:
-    """A chart over training steps with the events of the drawn arms; Missing where nothing was recorded.
+    """Chart over training steps with the events of the drawn arms; `Missing` if nothing was recorded.
 
-    column: what is drawn; an arm without it has no line. None draws every arm of the frame.
+    column: the drawn column; arms without values in it have no line. None draws every arm.
     """
     lines = frame if column is None else frame.filter(pl.col(column).is_not_null())
     if lines.is_empty():

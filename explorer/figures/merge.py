@@ -28,7 +28,7 @@ def _with_arm(frame: pl.DataFrame, arms: Sequence[Arm]) -> pl.DataFrame:
 def series(
     frame: pl.DataFrame, arms: Sequence[Arm], columns: Sequence[str], plain: Sequence[str] = ()
 ) -> pl.DataFrame:
-    """One row an arm and bin, with the arm's token as `run_id`.
+    """One row per arm and bin, with the arm's token as `run_id`.
 
     frame: columns of `queries.max_vio_series` or `loss_series`. For every name in `columns` the mean over
     seeds. `<name>_min` and `<name>_max` are the lowest and the highest seed, and those of the samples

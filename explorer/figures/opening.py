@@ -1,4 +1,4 @@
-"""The opening of the app: the loads of one layer in two runs that differ in their rule alone.
+"""The opening of the app: loads of one layer in two runs that differ only in their rule.
 
 It is shown before anything is explained: the load of every expert over time, and the share of the
 busiest one at the end of training.

@@ -1,4 +1,4 @@
-"""A panel: a chart with its words, its data and the statements that the data came from."""
+"""A panel: a chart with its finding, its reading, its data and the SQL behind the data."""
 
 import re
 from collections.abc import Callable
@@ -43,7 +43,7 @@ class Panel:
 
 @dataclass(frozen=True, kw_only=True)
 class Missing:
-    """What a question is answered with where the runs hold nothing to draw."""
+    """The answer to a question for which the runs have no data."""
 
     subject: str
     reason: str
@@ -70,7 +70,7 @@ class Question:
 
     @property
     def cache_key(self) -> tuple[object, ...]:
-        """Everything that the panel depends on, versions of the runs included."""
+        """Cache key: everything that the panel depends on, versions of the runs included."""
         return (self.build.__module__, self.build.__qualname__, self.arms.key, self.settings)
 
     def answer(self, store: Store) -> Panel | Missing:

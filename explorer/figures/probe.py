@@ -69,7 +69,7 @@ class ProbeExpert:
 
 
 def not_recorded(step: int, layer: int) -> str:
-    """Why there is no panel of this probe."""
+    """The sentence shown if this probe was not recorded."""
     probe = f"readable probe after {counted(step, 'update')}"
     return f"Layer {layer} has no {probe}; choose another probe or layer."
 
@@ -177,7 +177,7 @@ def expert_domains(store: Store, arms: ArmSet, settings: ProbeExpert) -> Panel |
 def coselected_experts(store: Store, arms: ArmSet, settings: ProbeExpert) -> Panel | Missing:
     """Experts of the same layer that are chosen for the same tokens, in the first run of the only arm."""
     (arm,) = arms
-    run, expert, subject = arm.first, settings.expert, "Experts that are chosen together with the expert"
+    run, expert, subject = arm.first, settings.expert, "Co-selected experts of the expert"
     trace = Trace(store)
     batch = routed_batch(trace, run, settings.step, settings.layer)
     if batch is None:
@@ -272,7 +272,7 @@ def saturation(store: Store, arms: ArmSet, settings: OneLayer) -> Panel | Missin
     trace = Trace(store)
     frame = trace.ask(specialisation.saturation, arm.first)
     return Panel(
-        subject=f"Choices of {arm.first.label} already made at each probe",
+        subject=f"Router saturation of {arm.first.label}",
         finding=sentences.saturation(frame, settings.layer),
         how=SATURATION_HOW,
         spec=specs.make(charts.saturation(frame, layer=settings.layer)),

@@ -151,7 +151,7 @@ def routed_batch(trace: Trace, run: Run, step: int, layer: int) -> RoutedBatch |
 
 
 def _document(_cursor: object, _run_id: str, path: str) -> dict[str, Any] | None:
-    """probe.json of a run folder, asked like a query so that a store may remember it; None if unreadable."""
+    """probe.json of a run folder, read like a query so that a store can cache it; None if unreadable."""
     try:
         document = RunFolder(Path(path)).document("probe")
     except (ExplorerError, OSError, ValueError):

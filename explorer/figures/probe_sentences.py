@@ -86,7 +86,7 @@ def _with_bias(ids: Sequence[int], biases: Mapping[int, float]) -> str:
 
 
 def unexplained(batch: RoutedBatch) -> str:
-    """An error where the record contradicts itself; empty where every choice follows from the record."""
+    """A warning if recorded choices do not follow from the recorded logits and biases; else empty."""
     if not batch.unexplained:
         return ""
     return (
@@ -142,7 +142,7 @@ def _percent(share: float) -> str:
 
 
 def _count(value: float) -> str:
-    """Whole numbers as they are, others with three digits."""
+    """Whole numbers unchanged, others with three digits."""
     return f"{value:,.0f}" if float(value).is_integer() else number(value)
 
 
@@ -174,7 +174,7 @@ def history(one: pl.DataFrame, expert: int, step: int, *, quantity: str) -> str:
     if len(since):
         return f"{start}; it {missing} from step {int(since[0]):,} to the end."
     end = f" and {values[1]} at the end." if last["x"] > then["x"] else "."
-    return start + end + (f" In some steps in between it {missing}." if len(gaps) else "")
+    return start + end + (f" In some steps between, it {missing}." if len(gaps) else "")
 
 
 def saturation(frame: pl.DataFrame, layer: int) -> str:
@@ -189,7 +189,7 @@ def saturation(frame: pl.DataFrame, layer: int) -> str:
         return "Router saturation needs two probes; this run has one."
     shares = [f"{_percent(row['saturation'])} after {counted(row['step'], 'update')}" for row in rows[:-1]]
     chance = rows[0]["chance"]
-    tail = "" if chance is None else f"; chance gives {_percent(chance)}"
+    tail = "" if chance is None else f"; random routing gives {_percent(chance)}"
     last = counted(rows[-1]["step"], "update")
-    start = f"Share of the choices of layer {layer} after {last} that were already made"
+    start = f"Share of the choices of layer {layer} after {last} that earlier probes already made"
     return f"{start}: {and_list(shares)}{tail}."

@@ -58,13 +58,13 @@ def dilemma_plane(store: Store, arms: ArmSet, settings: PlaneSettings | None) ->
     settings = settings or PlaneSettings()
     trace = Trace(store)
     frame = trace.ask(comparison.summary, arms.runs)
-    added = " Shipped runs of the same experiment are added to your choice." * settings.with_shipped
+    added = " Shipped runs of the same experiment are added to your selection." * settings.with_shipped
     return Panel(
         subject="Perplexity against MaxVio of the held-out set",
         finding=ranking.dilemma_plane(frame),
-        how="Lower left is better in both. Small points are runs, large ones are means over seeds with their "
-        f"95 % intervals; lines join the strengths of one rule.{added} A MaxVio of exactly 0, as with expert "
-        f"choice, is drawn at the left edge.{not_drawn(frame)} {UNTUNED}",
+        how="Lower left is better on both metrics. Small points are runs, large ones are means over seeds "
+        f"with their 95 % intervals; lines join the strengths of one rule.{added} A MaxVio of exactly 0, as "
+        f"with expert choice, is drawn at the left edge.{not_drawn(frame)} {UNTUNED}",
         spec=specs.make(plane.dilemma_plane(frame, height=settings.height)),
         table=frame,
         statements=trace.statements,

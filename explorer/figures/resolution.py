@@ -48,7 +48,7 @@ def seeds_needed(store: Store, arms: ArmSet, settings: Resolution) -> Panel | Mi
         rows += [(arm.label, arm.family, n, power.detectable(deviation, n)) for n in counts]
         sentences.append(
             f"{arm.label}: the differences of {have} seeds have a standard deviation of {deviation:.4f} "
-            f"nats; {needed} pairs detect {settings.nats:g} nats four times in five."
+            f"nats; {needed} pairs detect {settings.nats:g} nats with 80 % power."
         )
     frame = pl.DataFrame(
         rows,

@@ -43,7 +43,7 @@ def short_balancer(text: str) -> str:
 
 
 def legend(config: RunConfig) -> str:
-    """What a legend says of a configuration."""
+    """Legend label of a configuration."""
     return legend_of(config.label, config.arm)
 
 

@@ -48,7 +48,7 @@ class LayerUntil(OneLayer):
 
     @property
     def end_note(self) -> str:
-        """What a caption says about the end; "" for the whole training."""
+        """Sentence on the last drawn step; "" for the whole training."""
         return "" if self.until is None else f" Shown up to step {self.until}."
 
 

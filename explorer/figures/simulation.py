@@ -43,7 +43,7 @@ FAMILY_OF = {"none": "none", "aux_loss": "aux_loss"}
 NO_ARMS = ArmSet.of(())
 MAX_VIO_HOW = (
     "0 is a perfectly even load. The dotted line is the random-routing baseline for this many tokens; the "
-    "strip reaches to its 95th percentile. The band spans the lowest to the highest step of each bin."
+    "strip extends to its 95th percentile. The band spans the lowest to the highest step of each bin."
 )
 BIAS_HOW = "One line per expert. Bold: the experts with the highest and the lowest final bias."
 LOADS_HOW = "The dashed line at 1 marks an even share. Both panels share one vertical axis."
@@ -239,7 +239,7 @@ def changed_assignments(store: Store, arms: ArmSet, settings: TwoRules) -> Panel
 
 
 def _how(settings: TwoRules, sentence: str) -> str:
-    """How to read a panel; one that stands alone also says that it is simulated."""
+    """Reading of a panel; a panel that stands alone also states that it is simulated."""
     return sentence if settings.still_px is None else IN_A_LESSON + sentence
 
 

@@ -44,8 +44,8 @@ MOVES_HOW = (
     "under compare loads with the balanced load."
 )
 BAND_HOW = (
-    "The band is E − 1 tokens, what ties at a minimum of the dual can leave open (derived here). A constant "
-    "step that is too large for the scores does not stay in it."
+    "The band is E − 1 tokens, the deviation that ties at a minimum of the dual allow (derived here). With a "
+    "constant step that is too large for the scores, loads do not stay in it."
 )
 REGRET_HOW = (
     "New tokens in every step. Regret is the sum over all steps of the dual's distance to its minimum, in "

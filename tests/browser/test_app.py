@@ -86,7 +86,9 @@ def test_the_address_follows_the_page_and_brings_it_back(
     other = context.new_page()
     other.goto(address)
     expect(other.get_by_text(sentence("bias_step.at_step", step=chosen)).first).to_be_visible()
-    expect(other.get_by_text("Bias trajectories").or_(other.get_by_text("helped most")).first).to_be_visible()
+    expect(
+        other.get_by_text("Bias trajectories").or_(other.get_by_text("has the highest bias")).first
+    ).to_be_visible()
     assert other.url == address
     other.close()
 

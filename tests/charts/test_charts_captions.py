@@ -33,13 +33,13 @@ def test_the_heatmap_names_the_busiest_and_counts_the_idle() -> None:
     assert captions.load_heatmap(frame) == sentence(
         "captions.loads_over_steps", first=50, last=59, expert=0, times="2.00", idle=1, experts=4
     )
-    assert captions.load_heatmap(frame, playhead=23).startswith("In steps 20 to 29 ")
-    assert captions.load_heatmap(frame, playhead=-5).startswith("In steps 50 to 59 ")
+    assert captions.load_heatmap(frame, playhead=23).startswith("In steps 20 to 29, ")
+    assert captions.load_heatmap(frame, playhead=-5).startswith("In steps 50 to 59, ")
 
 
 def test_bars_speak_of_their_step() -> None:
     assert captions.load_bars(frames.loads_frame([1.5, 0.5], step=7)) == sentence(
-        "captions.loads_none_idle", step=7, expert=0, times="1.50", experts=2
+        "captions.loads_none_idle", step=7, expert=0, times="1.50"
     )
     assert captions.load_bars(frames.loads_frame([0.0, 0.0])) == sentence("captions.loads_no_token", step=7)
 

@@ -302,5 +302,5 @@ def test_words_about_choices() -> None:
         other_value="40.0 %",
         other="loss-free u=0.003",
     ) in words.churn(CHURN, labels=LABELS)
-    assert "87.5 % would be chance" in words.churn(CHURN, labels=LABELS)
+    assert "random routing would give 87.5 %" in words.churn(CHURN, labels=LABELS)
     assert sentence("captions.kept_probe") in words.churn(CHURN.clear())

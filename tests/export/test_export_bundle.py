@@ -86,8 +86,8 @@ def test_a_figure_that_fails_does_not_lose_the_others() -> None:
     assert len(manifest["problems"]) == 2
     assert "Broken" in manifest["problems"][1]
     report = zipped.read("report.html").decode()
-    assert report.index("Not complete") < report.index("<figure")
-    assert "Not complete" in zipped.read("README.md").decode()[:400]
+    assert report.index("Incomplete") < report.index("<figure")
+    assert "Incomplete" in zipped.read("README.md").decode()[:400]
 
 
 def test_the_report_needs_nothing_else_and_holds_every_sentence() -> None:

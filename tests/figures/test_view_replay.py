@@ -58,7 +58,7 @@ def test_an_address_opens_the_panels_of_its_step(opened: tuple[OpenStore, list[R
     assert bars.table["tokens"].to_list() == counts[7, 1].tolist()
     assert bars.key == "replay-loads"
     assert heatmap.playhead == 7.0
-    assert sentence("captions.expert_takes", expert=counts[7, 1].argmax()) in heatmap.finding
+    assert sentence("captions.expert_receives", expert=counts[7, 1].argmax()) in heatmap.finding
 
 
 def test_defaults_are_the_first_loss_free_run_and_its_last_step(
@@ -152,7 +152,7 @@ def test_sentences_say_what_a_run_without_biases_has(
     assert plain[1] == sentence("replay.story_so_far", step=5, tokens=384, loss="1.83")
     biased = at_step.sentences(store, named(runs, "biased"), 0, 5)
     assert len(biased) == 3
-    bars = loads.bars(store, replay.of_run(named(runs, "biased")), OneStep(layer=0, step=5)).table
+    bars = loads.bars(store, ArmSet.of_runs([named(runs, "biased")]), OneStep(layer=0, step=5)).table
     assert bars is not None
     ranked = bars.sort("expert_bias").rows(named=True)
     low, high = ranked[0], ranked[-1]

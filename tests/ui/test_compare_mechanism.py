@@ -76,8 +76,8 @@ def test_runs_without_gradients_say_so_and_show_the_rest(open_mechanism: Opener,
     app = open_mechanism("a", "b")
     assert not app.exception
     assert sentence("compare.no_gradients") in words(app)
-    assert not any("Gradient norms" in alt for alt in figures(app))
-    assert any(alt.startswith("Score margins") for alt in figures(app))
+    assert not any("Router gradient norms" in alt for alt in figures(app))
+    assert any(alt.startswith("Router margin") for alt in figures(app))
     assert sentence("captions.no_bias_in_runs") in words(app)
     assert sentence("captions.kept_probe") in words(app)
 
@@ -108,7 +108,7 @@ def test_a_figure_of_one_run_has_the_marks_of_that_run_alone(open_mechanism: Ope
         for chart in app.get("vega_lite_chart")
     }
     assert marks[sentence("captions.cosine_title")] == []
-    assert marks["Score margins"] == [sentence("events.rule_change") + ": so it was"]
+    assert marks["Router margin"] == [sentence("events.rule_change") + ": so it was"]
     said = words(app)
     assert sentence("captions.rule_without_line") in said
     assert sentence("captions.rule_without_line") + " Marks at the top" not in said

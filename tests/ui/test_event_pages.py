@@ -239,7 +239,7 @@ def test_the_note_explains_numbers_and_mixed_marks_where_there_are_some() -> Non
     some = pl.DataFrame(rows)
     assert events.marks_note(some) == " " + sentence(
         "events.marks_at_top",
-        marks="✕ death · ▼ collapse · ≡ of several kinds; a number says how many are close together.",
+        marks="✕ death · ▼ collapse · ≡ of several kinds; a number counts events close together.",
     )
     assert events.marks_note(some, since=11) == " " + sentence("events.marks_at_top", marks="✕ death.")
     assert events.marks_note(some, several=True) == " " + sentence("events.marks_at_top", marks="▼ collapse.")

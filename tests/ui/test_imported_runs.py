@@ -42,7 +42,7 @@ def test_an_imported_run_is_replayed(open_app: Opener, imported: list[str], run:
     assert not app.exception
     assert not app.error
     assert charts(app) >= 2
-    assert "times its uniform share" in words(app)
+    assert "× the uniform load" in words(app)
 
 
 def test_a_run_of_losses_alone_opens(open_app: Opener, tmp_path: Path) -> None:

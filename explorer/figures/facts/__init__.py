@@ -1,1 +1,1 @@
-"""Facts: the numbers that texts of lessons and experiments name, asked of recorded runs."""
+"""Facts: the numbers that texts of lessons and experiments name, computed from recorded runs."""

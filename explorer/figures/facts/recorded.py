@@ -17,7 +17,7 @@ PRESET = "standard"
 
 
 class MissingRun(ExplorerError):
-    """A run that a lesson refers to is not here."""
+    """A lesson refers to a run that does not exist here."""
 
 
 @dataclass(frozen=True)

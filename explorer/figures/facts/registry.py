@@ -1,4 +1,4 @@
-"""Where facts are entered: a name and the function that answers it."""
+"""Registry of facts: a name and its function."""
 
 from collections.abc import Callable
 

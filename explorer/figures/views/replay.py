@@ -15,9 +15,9 @@ from explorer.figures.views.view import OpenView, Query
 
 TITLE = "Replay one run"
 ALL_EXPERTS = "all"
-"""What the address says where no expert is singled out."""
+"""Address value for no selected expert."""
 KEYS = ("run", "layer", "step", "expert")
-"""Settings that a link for later names."""
+"""Settings that a permalink names."""
 HEATMAP = "replay-heatmap"
 BESIDE_PLAYER_BINS = 80
 """Points of a line beside the player: enough for its width, few enough to follow the playhead at once."""
@@ -31,7 +31,7 @@ class ReplaySettings:
     step: int
     """Where the playhead stands."""
     expert: int | None = None
-    """The expert that is singled out; None: all alike."""
+    """The selected expert; None: none."""
     sort: str = expert_order.INDEX
     """The order of experts, see `figures.expert_order`."""
 

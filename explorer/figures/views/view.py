@@ -18,7 +18,7 @@ class OpenView:
     title: str
     questions: tuple[Question, ...]
     notices: tuple[str, ...] = ()
-    """What is wrong with the address, a sentence each; the defaults were taken instead."""
+    """Mistakes of the address, one sentence each; defaults replace them."""
     query: Query = field(default_factory=dict)
     """The address that opens this view again, defaults included: today's default may not be tomorrow's."""
     playhead: float | None = None

@@ -29,8 +29,8 @@ def domains_by_method(arms: Sequence[Arm], layer: int) -> None:
         with place:
             show.question(question)
     show.note(
-        "A row of even colour is a domain without specialists. Expert numbers do not correspond across runs: "
-        "compare how uneven the rows are, not columns."
+        "A row of uniform colour is a domain without specialist experts. Expert numbers do not correspond "
+        "across runs: compare how uneven the rows are, not columns."
     )
 
 
