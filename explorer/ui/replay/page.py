@@ -31,6 +31,7 @@ from explorer.ui.shared import (
     cached,
     count_notes,
     exports,
+    import_report,
     panels,
     show,
     store,
@@ -64,6 +65,7 @@ def select_run(runs: Sequence[Run]) -> Run:
     urls.show_notices(expert_order.KEY)
     st.fragment(_facts, run_every=_clock(run))(run)
     count_notes.show_notes([("", run)])
+    import_report.of_run(run)
     if run.is_running:
         st.fragment(switching.of_run, run_every=TICK_S)(run_id)
     return run
