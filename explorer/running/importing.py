@@ -84,8 +84,9 @@ class ImportProcess:
         self.wait(CANCEL_GRACE_S)
 
     def results(self) -> list[dict[str, Any]]:
-        """The objects that the child printed. Raises ForeignFileError with the reason if it failed."""
-        problem = failure_reason(_content(self._errors, MAX_OUTPUT), self._process.wait())
+        """The objects that the child printed, once it has ended. Raises ForeignFileError with the reason if it failed."""
+        code = self._process.wait()
+        problem = failure_reason(_content(self._errors, MAX_OUTPUT), code)
         if problem:
             raise ForeignFileError(problem)
         return [json.loads(line) for line in _content(self._output, MAX_RESULT).splitlines()]

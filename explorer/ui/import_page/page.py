@@ -34,9 +34,9 @@ def show_page() -> None:
         st.info(READ_ONLY, icon=":material/visibility:")
         return
     st.markdown(
-        "Look at the routing of a model that was trained or served elsewhere: SGLang, vLLM, TensorRT-LLM, Megatron, "
-        "transformers, llama.cpp, TensorBoard, Weights & Biases, or a table of your own. The format is detected; "
-        "the report says what was assumed, left out, or does not add up."
+        "Look at the routing of a model that was trained or served elsewhere: SGLang, vLLM, TensorRT-LLM, "
+        "Megatron, transformers, llama.cpp, TensorBoard, Weights & Biases, or a table of your own. "
+        "The format is detected; the report says what was assumed, left out, or does not add up."
     )
     with st.expander("Formats", icon=":material/list:"):
         st.markdown("\n".join(f"- {show.plain(label)}" for label in labels(list_formats()).values()))

@@ -1,4 +1,4 @@
-"""What one server owns: the index, the thread that feeds it, and the trainings and imports that it started."""
+"""What one server owns: the index, the thread that feeds it, and the trainings and imports it started."""
 
 import threading
 from dataclasses import dataclass

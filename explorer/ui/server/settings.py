@@ -40,7 +40,10 @@ class Settings:
     @classmethod
     def from_environment(cls) -> "Settings":
         """EXPLORER_RUNS, EXPLORER_SHIPPED_RUNS, EXPLORER_INDEX, EXPLORER_READ_ONLY, EXPLORER_LIMITS and
-        EXPLORER_IMPORT_DIR, else the checkout's own folders, training allowed. Raises ConfigError for a value that means nothing."""
+        EXPLORER_IMPORT_DIR, else the checkout's own folders, training allowed.
+
+        Raises ConfigError for a value that means nothing.
+        """
         index = os.environ.get(INDEX_VARIABLE)
         return cls(
             own_runs=Path(os.environ.get(RUNS_VARIABLE) or ROOT / "runs").absolute(),
