@@ -84,7 +84,7 @@ class ImportProcess:
         self.wait(CANCEL_GRACE_S)
 
     def results(self) -> list[dict[str, Any]]:
-        """The objects that the child printed, once it has ended. Raises ForeignFileError with the reason if it failed."""
+        """The objects that the child printed, once it has ended. Raises ForeignFileError if it failed."""
         code = self._process.wait()
         problem = failure_reason(_content(self._errors, MAX_OUTPUT), code)
         if problem:

@@ -5,9 +5,13 @@ chooses another file, or when the session that holds it ends, whichever comes fi
 """
 
 import re
+import shutil
 import tempfile
 import threading
+import time
+import weakref
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +23,9 @@ AT_ONCE = 2
 """Imports of all visitors at the same time."""
 DETECTION_TIMEOUT_S = 60.0
 MAX_NAME = 100
+PREFIX = "explorer-upload-"
+ABANDONED_S = 86_400.0
+"""Uploads of a server that was killed are deleted after a day, when another one starts."""
 READ_ONLY = "This app only shows runs: nothing can be imported here; start one of your own for that."
 BUSY = ConfigError(
     "imports", AT_ONCE, "are running already, as many as this app runs at once", "try again in a moment"
@@ -37,15 +44,28 @@ class ForeignFile:
     @classmethod
     def of_upload(cls, name: str, data: memoryview | bytes) -> "ForeignFile":
         """Write uploaded bytes below a new temporary folder. Raises OSError."""
-        folder = tempfile.TemporaryDirectory(prefix="explorer-upload-", ignore_cleanup_errors=True)
+        folder = tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True)
         path = Path(folder.name) / safe_name(name)
         path.write_bytes(data)
-        return cls(path, folder)
+        file = cls(path, folder)
+        _uploads.add(file)
+        return file
 
     def delete(self) -> None:
         """Delete an upload; a file of the host stays where it is."""
         if self._folder is not None:
             self._folder.cleanup()
+
+
+_uploads: "weakref.WeakSet[ForeignFile]" = weakref.WeakSet()
+
+
+def delete_abandoned(folder: Path) -> None:
+    """Delete what a killed server has left in the temporary folder."""
+    for path in folder.glob(f"{PREFIX}*"):
+        with suppress(OSError):
+            if not path.is_symlink() and time.time() - path.stat().st_mtime > ABANDONED_S:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def safe_name(name: str) -> str:
@@ -102,6 +122,7 @@ class ImportManager:
         self._jobs: list[ImportJob] = []
         self._detecting = threading.BoundedSemaphore(AT_ONCE)
         self._lock = threading.Lock()
+        delete_abandoned(Path(tempfile.gettempdir()))
 
     def detect(self, file: ForeignFile) -> str:
         """The name of the format of a file. Raises ExplorerError with one sentence."""
@@ -132,11 +153,16 @@ class ImportManager:
         return job
 
     def close(self) -> None:
-        """Cancel every import and wait for its child."""
+        """Cancel every import, wait for its child, and delete the uploads.
+
+        The server ends by a signal: finalizers of temporary folders do not run then.
+        """
         with self._lock:
             jobs = list(self._jobs)
         for job in jobs:
             job.child.cancel()
+        for file in list(_uploads):
+            file.delete()
 
     def _watch(self, job: ImportJob) -> None:
         try:
