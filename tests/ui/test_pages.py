@@ -18,6 +18,7 @@ PAGES = (
     "playground",
     "theory",
     "train",
+    "import",
     "glossary",
 )
 

@@ -1,6 +1,8 @@
 """The Import page: a file, its format, what it does not say, and the report."""
 
 import re
+import time
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
@@ -8,6 +10,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from explorer.errors import ExplorerError
 from explorer.importers import list_formats
+from explorer.recording import RunFolder
 from explorer.ui.import_page.fields import labels, show_fields
 from explorer.ui.server.imports import READ_ONLY, ForeignFile, ImportJob, file_below
 from explorer.ui.server.services import services
@@ -26,6 +29,7 @@ FORMAT = "import_format"
 TICK_S = 0.5
 MB = 2**20
 MAX_LINKS = 20
+LISTING_TIMEOUT_S = 10.0
 
 
 def show_page() -> None:
@@ -184,18 +188,32 @@ def _job(job: ImportJob) -> None:
 def _results(job: ImportJob) -> None:
     st.success(show.plain(f"{counted(len(job.results), 'run')} imported from {job.file.name}."),
                icon=":material/check:")  # fmt: skip
-    known = {run.run_id: run for run in cached.list_runs()}
+    with st.spinner("Reading the imported runs…"):
+        _wait_until_listed([result["run_id"] for result in job.results])
     for result in job.results[:MAX_LINKS]:
         with st.container(border=True):
-            _one_result(result, known.get(result["run_id"]))
+            _one_result(result)
     if len(job.results) > MAX_LINKS:
         show.note(f"and {counted(len(job.results) - MAX_LINKS, 'further run')}; choose them in Replay.")
     st.button("Import another file", on_click=_forget, icon=":material/add:")
 
 
-def _one_result(result: dict[str, Any], run: Any) -> None:
-    st.markdown(f"**{show.plain(run.title if run is not None else result['run_id'])}**")
-    if run is None or run.has_loads:
+def _wait_until_listed(run_ids: Sequence[str]) -> None:
+    """Until the index knows the runs, so that a link to them leads there; not for longer than a moment."""
+    end = time.monotonic() + LISTING_TIMEOUT_S
+    while len(cached.run_rows(run_ids)) < len(run_ids) and time.monotonic() < end:
+        services().ingest.wake()
+        time.sleep(0.1)
+
+
+def _one_result(result: dict[str, Any]) -> None:
+    try:
+        info = RunFolder(result["path"]).info
+    except ExplorerError as error:  # somebody has deleted it in the meantime
+        _error(str(error))
+        return
+    st.markdown(f"**{show.plain(info.name)}** · {show.plain(info.run_id)}")
+    if info.num_moe_layers:
         links.page("replay", "Open in Replay", run=result["run_id"])
     else:
         links.page("compare", "Open in Compare", runs=result["run_id"])

@@ -35,26 +35,26 @@ BUSY = ConfigError(
 class ForeignFile:
     """A file that a visitor has named: an upload, or a path below the folder that the host configured."""
 
-    def __init__(self, path: Path, folder: "tempfile.TemporaryDirectory[str] | None" = None) -> None:
-        """folder: deleted with this object, at the latest when nothing refers to it any more."""
+    def __init__(self, path: Path, folder: Path | None = None) -> None:
+        """folder: deleted when nothing refers to this object any more, if `delete` has not done so before."""
         self.path = path
         self.name = path.name
-        self._folder = folder
+        self._deletion = None if folder is None else weakref.finalize(self, shutil.rmtree, folder, True)
 
     @classmethod
     def of_upload(cls, name: str, data: memoryview | bytes) -> "ForeignFile":
         """Write uploaded bytes below a new temporary folder. Raises OSError."""
-        folder = tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True)
-        path = Path(folder.name) / safe_name(name)
-        path.write_bytes(data)
-        file = cls(path, folder)
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+        file = cls(folder / safe_name(name), folder)
         _uploads.add(file)
+        # A disk that is full raises here, and what was written goes with `file`.
+        file.path.write_bytes(data)
         return file
 
     def delete(self) -> None:
         """Delete an upload; a file of the host stays where it is."""
-        if self._folder is not None:
-            self._folder.cleanup()
+        if self._deletion is not None:
+            self._deletion()
 
 
 _uploads: "weakref.WeakSet[ForeignFile]" = weakref.WeakSet()
