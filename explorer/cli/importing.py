@@ -14,12 +14,11 @@ from pathlib import Path
 from explorer.cli.console import say
 from explorer.errors import ExplorerError
 from explorer.importers import Imported, detect_format, import_path, list_formats, parse_options
-from explorer.running.importing import ERROR_PREFIX, progress_line
+from explorer.running.importing import CANCELLED, ERROR_PREFIX, progress_line
 
 GRACE_S = 5.0
 """Time that an interrupted import has to delete what it has written."""
 PROGRESS_INTERVAL_S = 0.25
-INTERRUPTED = 130
 SIGNS = {"note": " ", "assumption": "?", "left_out": "-", "warning": "!"}
 
 
@@ -79,7 +78,7 @@ def _end_with_stdin() -> None:
     _thread.interrupt_main()
     # A parser that does not return to Python never sees the interruption; the next import cleans up.
     time.sleep(GRACE_S)
-    os._exit(INTERRUPTED)
+    os._exit(CANCELLED)
 
 
 def _report_progress(path: Path) -> Callable[[int, int], None]:

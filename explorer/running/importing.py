@@ -27,6 +27,9 @@ MAX_RESULT = 64_000_000
 NICENESS = 5
 """Pages must stay quick beside an import."""
 CANCEL_GRACE_S = 10.0
+CANCELLED = 130
+"""Exit code of a child that was interrupted."""
+CANCELLED_SENTENCE = "The import was cancelled; nothing of it is kept."
 
 
 def progress_line(done: int, total: int) -> str:
@@ -129,6 +132,8 @@ def failure_reason(errors: str, code: int) -> str:
     for line in reversed(lines):
         if line.startswith(ERROR_PREFIX):
             return line.removeprefix(ERROR_PREFIX)
+    if code == CANCELLED:
+        return CANCELLED_SENTENCE
     if code < 0:
         memory = "; the machine may have run out of memory" if -code == getattr(signal, "SIGKILL", 9) else ""
         return f"The import was ended by signal {-code}{memory}; check the file, or import it elsewhere."
