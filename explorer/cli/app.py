@@ -24,13 +24,14 @@ def app_command(options: argparse.Namespace) -> int:
     where = listening(options)
     port = choose_port(options.port, where.address)
     # The server reads them too, but reports a wrong one as a traceback.
-    Settings.from_environment()
+    settings = Settings.from_environment()
     print(
         f"The explorer is at {where.url(port)} (Ctrl-C stops it and the training it started)",
         flush=True,
     )
     arguments = ["run", str(ROOT / "app.py")]
     arguments += [*where.flags, "--server.port", str(port), "--server.headless", "true"]
+    arguments += ["--server.maxUploadSize", str(settings.limits.upload_mb)]
     os.environ.update(where.environment)
     os.environ["EXPLORER_RUNS"] = str(options.runs.resolve())
     serve(arguments)

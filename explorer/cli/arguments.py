@@ -295,6 +295,12 @@ def _import(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         help="what the file does not say, e.g. num_experts=60; may be repeated",
     )
     parser.add_argument("--list", action="store_true", help="list the formats and stop")
+    parser.add_argument("--detect", action="store_true", help="print the format of each file and stop")
+    parser.add_argument(
+        "--control-stdin",
+        action="store_true",
+        help="report progress on standard error, and end when standard input closes",
+    )
     _add_runs(parser)
     _add_json(parser)
     parser.set_defaults(command=_command("explorer.cli.importing", "import_command"))

@@ -36,6 +36,8 @@ class Limits:
     """Runs that one press of Start may queue."""
     queue: int = 48
     """Runs of all visitors that are training or queued."""
+    upload_mb: int = 200
+    """Size of one uploaded file, in units of 1,048,576 bytes."""
 
     @classmethod
     def from_environment(cls) -> "Limits":

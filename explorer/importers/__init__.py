@@ -17,7 +17,7 @@ from explorer.importers.staging import publish, refuse_existing, staging_folder
 from explorer.importers.writing import Origin, write_run
 from explorer.recording.listing import is_fault_of_data
 
-__all__ = ["Imported", "import_path", "list_formats", "parse_options"]
+__all__ = ["Imported", "detect_format", "import_path", "list_formats", "parse_options"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +60,16 @@ def import_path(
 
 
 UNFORESEEN = "in a way that no rule foresaw"
+
+
+def detect_format(path: Path | str) -> str:
+    """The name of the format of a file or folder, found by its head and name.
+
+    Raises ExplorerError with one sentence for a file that shows no format's signs, or cannot be opened.
+    """
+    source = open_source(Path(path))
+    with _one_sentence(source.name):
+        return find_format(source, None).name
 
 
 @contextmanager

@@ -24,6 +24,7 @@ page = st.navigation(
         ),
         st.Page(PAGES / "theory.py", title="Theory", icon=":material/function:", url_path="theory"),
         st.Page(PAGES / "train.py", title="Train", icon=":material/model_training:", url_path="train"),
+        st.Page(PAGES / "import.py", title="Import", icon=":material/upload_file:", url_path="import"),
         st.Page(PAGES / "gallery.py", title="Gallery", icon=":material/photo_library:", url_path="gallery"),
         st.Page(PAGES / "glossary.py", title="Glossary", icon=":material/menu_book:", url_path="glossary"),
     ],

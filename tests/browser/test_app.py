@@ -23,6 +23,7 @@ TITLES = {
     "playground": "Playground",
     "theory": "Theory",
     "train": "Train your own",
+    "import": "Import runs",
     "gallery": "Gallery",
     "glossary": "Glossary",
 }

@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from sentences import pattern, sentence
+from sentences import pattern
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route, WebSocketRoute
@@ -16,11 +16,14 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from explorer.cli.app import choose_port
 from explorer.cli.hosts import Listening, add_options, listening
+from explorer.config.limits import Limits
 from explorer.errors import ConfigError
 from explorer.ui.server.gate import Gate
+from explorer.ui.server.uploads import FULL, MAX_HELD, NO_UPLOADS, UNKNOWN, UploadRules
 
 ROOT = Path(__file__).parents[2]
 UPLOAD = "/_stcore/upload_file/session/file"
+KNOWN = UploadRules(is_session=lambda session: session == "session", held=lambda: 0, read_only=lambda: False)
 METHODS = ["GET", "HEAD", "OPTIONS", "PUT", "POST", "DELETE", "PATCH"]
 
 
@@ -30,20 +33,56 @@ async def echo(websocket: WebSocket) -> None:
     await websocket.close()
 
 
-def client(proxy_header: str | None = None) -> TestClient:
-    """A server behind the gate that answers everything."""
+def client(proxy_header: str | None = None, uploads: UploadRules = KNOWN) -> TestClient:
+    """A server behind the gate that answers everything, with one session that is connected."""
     everything = Route("/{path:path}", lambda request: PlainTextResponse("in"), methods=METHODS)
     inner = Starlette(routes=[WebSocketRoute("/_stcore/stream", echo), everything])
-    return TestClient(Gate(inner, proxy_header))
+    return TestClient(Gate(inner, proxy_header, uploads))
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_only_requests_for_reading_pass(method: str) -> None:
-    answer = client().request(method, UPLOAD, content=b"x" * 1000 if method == "PUT" else None)
+@pytest.mark.parametrize(
+    "path", ["/import", "/_stcore/upload_file/session", f"{UPLOAD}/more", f"/x{UPLOAD}/"]
+)
+def test_only_requests_for_reading_pass(method: str, path: str) -> None:
+    answer = client().request(method, path, content=b"x" * 1000 if method == "PUT" else None)
     is_reading = method in ("GET", "HEAD", "OPTIONS")
     assert answer.status_code == (200 if is_reading else 403)
     if not is_reading:
-        assert answer.text == sentence("shell.no_uploads")
+        assert answer.text == NO_UPLOADS
+
+
+@pytest.mark.parametrize("base", ["", "/moe", "/a/b"])
+@pytest.mark.parametrize("method", METHODS)
+def test_an_upload_of_a_connected_session_passes(method: str, base: str) -> None:
+    answer = client().request(method, base + UPLOAD, content=b"x" if method == "PUT" else None)
+    assert answer.status_code == (200 if method not in ("POST", "PATCH") else 403)
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+def test_an_upload_of_nobody_is_refused(method: str) -> None:
+    answer = client().request(method, UPLOAD.replace("session", "other"))
+    assert (answer.status_code, answer.text) == (403, UNKNOWN)
+    without_runtime = client(uploads=UploadRules(read_only=lambda: False))
+    assert without_runtime.request(method, UPLOAD).status_code == 403
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+def test_a_server_that_only_shows_takes_no_upload(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXPLORER_READ_ONLY", "1")
+    rules = UploadRules(is_session=lambda session: True, held=lambda: 0)
+    answer = client(uploads=rules).request(method, UPLOAD)
+    assert (answer.status_code, answer.text) == (403, NO_UPLOADS)
+
+
+def test_uploads_are_bounded_in_number() -> None:
+    """Those that arrive count as those that lie in memory, and a place is free again after each answer."""
+    rules = UploadRules(is_session=lambda session: True, held=lambda: MAX_HELD - 1, read_only=lambda: False)
+    guarded = client(uploads=rules)
+    assert [guarded.put(UPLOAD).status_code for _ in range(3)] == [200, 200, 200]
+    rules.begin()
+    assert (guarded.put(UPLOAD).status_code, guarded.put(UPLOAD).text) == (403, FULL)
+    assert guarded.delete(UPLOAD).status_code == 200, "deleting makes room"
 
 
 def test_a_request_past_the_proxy_is_refused() -> None:
@@ -94,8 +133,8 @@ def test_a_name_that_another_site_points_here_is_refused(
     assert starlette_websocket._is_origin_allowed(origin, host) is is_allowed
 
 
-def test_the_settings_take_as_little_upload_as_there_is() -> None:
-    assert server_settings()["maxUploadSize"] == 1
+def test_the_size_of_an_upload_is_that_of_the_limits() -> None:
+    assert server_settings()["maxUploadSize"] == Limits().upload_mb
 
 
 def test_the_app_stands_behind_the_gate() -> None:

@@ -19,6 +19,7 @@ PAGES = (
     "playground",
     "theory",
     "train",
+    "import",
     "glossary",
 )
 

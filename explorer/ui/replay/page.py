@@ -10,7 +10,7 @@ import streamlit as st
 from explorer.charts import event_marks, linking
 from explorer.charts.full_heatmap import PLOTLY_CONFIG
 from explorer.export import films
-from explorer.figures import at_step, biases, loads
+from explorer.figures import at_step, biases, loads, losses
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Run
 from explorer.figures.panel import Missing, Panel, Question
@@ -22,6 +22,7 @@ from explorer.metrics.glossary import tip
 from explorer.queries import biases as bias_queries
 from explorer.queries import events as event_queries
 from explorer.queries import loads as load_queries
+from explorer.queries import losses as loss_queries
 from explorer.ui.components.player import Lead, Mark, heatmap_player, step_at_rest
 from explorer.ui.replay import breadcrumbs, expert_order, playhead, run_health
 from explorer.ui.replay.event_list import event_list
@@ -31,6 +32,7 @@ from explorer.ui.shared import (
     cached,
     count_notes,
     exports,
+    import_report,
     panels,
     show,
     store,
@@ -68,6 +70,7 @@ def select_run(runs: Sequence[Run]) -> Run:
     urls.show_notices(expert_order.KEY)
     st.fragment(_facts, run_every=_clock(run))(run)
     count_notes.show_notes([("", run)])
+    import_report.of_run(run)
     if run.is_running:
         st.fragment(switching.of_run, run_every=TICK_S)(run_id)
     return run
@@ -249,14 +252,31 @@ def _events(run: Run) -> None:
 
 def _curves(run: Run) -> None:
     """Biases and loss over the whole run; their playheads follow the player inside the browser."""
-    questions = _questions(latest(run))
-    left, right = show.in_columns(2)
-    with left:
-        st.subheader("Bias trajectories", help=tip("expert_bias"))
-        show.question(questions.biases, live=True)
-    with right:
-        st.subheader("Language loss so far", help=tip("lm_loss"))
-        show.question(questions.loss, live=True)
+    run = latest(run)
+    questions, absent = _questions(run), _absent_curves(run)
+    parts = [
+        ("expert biases", "Bias trajectories", "expert_bias", questions.biases),
+        ("losses", "Language loss so far", "lm_loss", questions.loss),
+    ]
+    present = [part for part in parts if part[0] not in absent]
+    for place, (_, heading, term, question) in zip(show.in_columns(len(present)), present, strict=True):
+        with place:
+            st.subheader(heading, help=tip(term))
+            show.question(question, live=True)
+    if absent:
+        show.note(f"No {' and no '.join(absent)} in what was imported or logged.")
+
+
+def _absent_curves(run: Run) -> list[str]:
+    """What a foreign run does not hold; a run of our own rules keeps both charts."""
+    if run.balancer or run.is_running:
+        return []
+    biases_of_layer = store.ask(
+        bias_queries.bias_trajectories, run, playhead.settings().layer, view.BESIDE_PLAYER_BINS
+    )
+    series = store.ask(loss_queries.loss_series, [run], losses.AT_PLAYHEAD_BINS)
+    has_loss = not series.is_empty() and series["lm_loss"].is_not_null().any()
+    return ["expert biases"] * biases_of_layer.is_empty() + ["losses"] * (not has_loss)
 
 
 def _bias_step(run: Run) -> None:

@@ -1,10 +1,12 @@
-"""What the server refuses before Streamlit sees it: uploads, and requests past the proxy."""
+"""What the server refuses before Streamlit sees it: unknown uploads, and requests past the proxy."""
 
 import os
 
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
+
+from explorer.ui.server.uploads import UploadRules
 
 PROXY_VARIABLE = "EXPLORER_PROXY_HEADER"
 READING = ("GET", "HEAD", "OPTIONS")
@@ -15,20 +17,30 @@ POLICY_VIOLATION = 1008
 class Gate:
     """ASGI middleware.
 
-    No page has an uploader, but Streamlit would store what is sent to its upload address, as long as the
-    session lives: every request that is not for reading is refused. `proxy_header`: a header that a reverse
+    Streamlit would store any number of files that are sent to its upload address, as long as the session
+    lives: every request that is not for reading is refused, except the uploads that `UploadRules` lets pass.
+    `proxy_header`: a header that a reverse
     proxy adds to each request; a page that led a browser here past the proxy cannot set it on a websocket,
     over which the app is used.
     """
 
-    def __init__(self, app: ASGIApp, proxy_header: str | None = None) -> None:
+    def __init__(
+        self, app: ASGIApp, proxy_header: str | None = None, uploads: UploadRules | None = None
+    ) -> None:
         self.app = app
+        self.uploads = uploads or UploadRules()
         self.proxy_header = (proxy_header or os.environ.get(PROXY_VARIABLE, "")).strip().lower()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on what may pass; everything else gets one sentence, or a closed websocket."""
         sentence = self._why_not(scope)
-        if not sentence:
+        if not sentence and scope["type"] == "http" and scope["method"] == "PUT":
+            self.uploads.begin()
+            try:
+                await self.app(scope, receive, send)
+            finally:
+                self.uploads.end()
+        elif not sentence:
             await self.app(scope, receive, send)
         elif scope["type"] == "websocket":
             await WebSocketClose(POLICY_VIOLATION, sentence)(scope, receive, send)
@@ -39,7 +51,9 @@ class Gate:
         if scope["type"] not in ("http", "websocket"):
             return ""
         if scope["type"] == "http" and scope["method"] not in READING:
-            return "This app takes no uploads."
+            refusal = self.uploads.refusal(scope["method"], scope["path"])
+            if refusal:
+                return refusal
         if self.proxy_header and not scope["path"].endswith(HEALTH):
             names = {name.decode("latin-1").lower() for name, _ in scope["headers"]}
             if self.proxy_header not in names:

@@ -1,9 +1,10 @@
-"""What one server owns: the index, the thread that feeds it, and the trainings that it started."""
+"""What one server owns: the index, the thread that feeds it, and the trainings and imports it started."""
 
 import threading
 from dataclasses import dataclass
 
 from explorer.store import Index, IngestThread
+from explorer.ui.server.imports import ImportManager
 from explorer.ui.server.jobs import JobManager
 from explorer.ui.server.settings import Settings
 
@@ -19,6 +20,7 @@ class Services:
     index: Index
     ingest: IngestThread
     jobs: JobManager
+    imports: ImportManager
 
     @classmethod
     def start(cls, settings: Settings) -> "Services":
@@ -27,10 +29,12 @@ class Services:
         ingest = IngestThread(index, settings.runs_dirs, INGEST_INTERVAL_S)
         ingest.start()
         jobs = JobManager(settings.own_runs, limits=settings.limits, read_only=settings.read_only)
-        return cls(settings=settings, index=index, ingest=ingest, jobs=jobs)
+        imports = ImportManager(settings.own_runs, read_only=settings.read_only)
+        return cls(settings=settings, index=index, ingest=ingest, jobs=jobs, imports=imports)
 
     def stop(self) -> None:
-        """Stop the trainings, the thread and the index, in this order."""
+        """Stop the imports, the trainings, the thread and the index, in this order."""
+        self.imports.close()
         self.jobs.close()
         self.ingest.stop()
         self.index.close()

@@ -15,6 +15,7 @@ SHIPPED_RUNS = ROOT / "data" / "runs"
 RUNS_VARIABLE = "EXPLORER_RUNS"
 SHIPPED_VARIABLE = "EXPLORER_SHIPPED_RUNS"
 INDEX_VARIABLE = "EXPLORER_INDEX"
+IMPORT_VARIABLE = "EXPLORER_IMPORT_DIR"
 READ_ONLY_VARIABLE = "EXPLORER_READ_ONLY"
 YES, NO = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 
@@ -33,11 +34,16 @@ class Settings:
     """Whether visitors may only look: no training, no switching of rules."""
     limits: Limits = field(default_factory=Limits)
     """What visitors may train."""
+    import_dir: Path | None = None
+    """Visitors may import the files below it; None: uploads alone."""
 
     @classmethod
     def from_environment(cls) -> "Settings":
-        """EXPLORER_RUNS, EXPLORER_SHIPPED_RUNS, EXPLORER_INDEX, EXPLORER_READ_ONLY and EXPLORER_LIMITS, else
-        the checkout's own folders, training allowed. Raises ConfigError for a value that means nothing."""
+        """EXPLORER_RUNS, EXPLORER_SHIPPED_RUNS, EXPLORER_INDEX, EXPLORER_READ_ONLY, EXPLORER_LIMITS and
+        EXPLORER_IMPORT_DIR, else the checkout's own folders, training allowed.
+
+        Raises ConfigError for a value that means nothing.
+        """
         index = os.environ.get(INDEX_VARIABLE)
         return cls(
             own_runs=Path(os.environ.get(RUNS_VARIABLE) or ROOT / "runs").absolute(),
@@ -45,12 +51,22 @@ class Settings:
             index=Path(index).absolute() if index else None,
             read_only=_flag(READ_ONLY_VARIABLE),
             limits=Limits.from_environment(),
+            import_dir=_folder(IMPORT_VARIABLE),
         )
 
     @property
     def runs_dirs(self) -> tuple[Path, Path]:
         """Own runs first: of two runs with one id the own one counts."""
         return (self.own_runs, self.shipped_runs)
+
+
+def _folder(name: str) -> Path | None:
+    text = os.environ.get(name)
+    if not text:
+        return None
+    if not Path(text).is_dir():
+        raise ConfigError(name, text, "is not a folder", "name the folder whose files visitors may import")
+    return Path(text).absolute()
 
 
 def _flag(name: str) -> bool:

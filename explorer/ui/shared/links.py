@@ -27,6 +27,11 @@ CARDS = {
     ),
     "theory": (":material/function:", "Theory", "What the formulas promise, and what a simulation does."),
     "train": (":material/model_training:", "Train", "Train your own in about a minute and watch it live."),
+    "import": (
+        ":material/upload_file:",
+        "Import",
+        "Traces and statistics of other systems, each with a report of what does not add up.",
+    ),
     "gallery": (
         ":material/photo_library:",
         "Gallery",

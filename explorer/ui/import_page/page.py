@@ -1,0 +1,235 @@
+"""The Import page: a file, its format, what it does not say, and the report."""
+
+import re
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from explorer.errors import ExplorerError
+from explorer.importers import list_formats
+from explorer.recording import RunFolder
+from explorer.ui.import_page.fields import labels, show_fields
+from explorer.ui.server.imports import READ_ONLY, ForeignFile, ImportJob, file_below
+from explorer.ui.server.services import services
+from explorer.ui.server.uploads import release
+from explorer.ui.shared import cached, import_report, links, show
+from explorer.wording import counted
+
+FILE, JOB, DETECTED, PROBLEM, TURN = (
+    "import_file",
+    "import_job",
+    "import_detected",
+    "import_problem",
+    "import_turn",
+)
+FORMAT = "import_format"
+TICK_S = 0.5
+MB = 2**20
+MAX_LINKS = 20
+LISTING_TIMEOUT_S = 10.0
+
+
+def show_page() -> None:
+    """Everything below the title."""
+    if services().settings.read_only:
+        st.info(READ_ONLY, icon=":material/visibility:")
+        return
+    st.markdown(
+        "Look at the routing of a model that was trained or served elsewhere: SGLang, vLLM, TensorRT-LLM, "
+        "Megatron, transformers, llama.cpp, TensorBoard, Weights & Biases, or a table of your own. "
+        "The format is detected; the report says what was assumed, left out, or does not add up."
+    )
+    with st.expander("Formats", icon=":material/list:"):
+        st.markdown("\n".join(f"- {show.plain(label)}" for label in labels(list_formats()).values()))
+    job: ImportJob | None = st.session_state.get(JOB)
+    if job is not None:
+        st.fragment(_job, run_every=TICK_S if job.is_open else None)(job)
+        return
+    file: ForeignFile | None = st.session_state.get(FILE)
+    if file is None:
+        _choose_file()
+    else:
+        _form(file)
+
+
+def _choose_file() -> None:
+    """An upload, or a path below the folder of the host."""
+    settings = services().settings
+    turn = st.session_state.setdefault(TURN, 0)
+    upload = st.file_uploader(
+        "File to import",
+        key=f"import_upload_{turn}",
+        max_upload_size=settings.limits.upload_mb,
+        help="Deleted as soon as it is imported, or when you leave. A trace of several ranks is a folder: "
+        "import it with python -m explorer import.",
+    )
+    if upload is not None:
+        _take_upload(upload)
+    if settings.import_dir is not None:
+        with st.form("import_path_form", border=False):
+            text = st.text_input(
+                "Or a path on this host",
+                key="import_path",
+                placeholder="traces/moe_routes.jsonl",
+                help="A file, or a folder with the files of one trace, relative to the folder that the host "
+                "has opened for imports.",
+            )
+            if st.form_submit_button("Open", icon=":material/folder_open:"):
+                try:
+                    _take(file_below(settings.import_dir, text))
+                except ExplorerError as error:
+                    _error(str(error))
+
+
+def _take_upload(upload: Any) -> None:
+    """Move an upload from Streamlit's memory to the disk."""
+    context = get_script_run_ctx()
+    try:
+        if upload.size > services().settings.limits.upload_mb * MB:
+            _error(f"{upload.name}: is larger than {services().settings.limits.upload_mb} MB; import it with "
+                   "python -m explorer import.")  # fmt: skip
+            return
+        if not upload.size:
+            _error(f"{upload.name}: is empty; check what wrote it.")
+            return
+        file = ForeignFile.of_upload(upload.name, upload.getbuffer())
+    except OSError as error:
+        _error(f"{upload.name}: cannot be kept ({error.strerror}); try again.")
+        return
+    finally:
+        if context is not None:
+            release(context.session_id, upload.file_id)
+    st.session_state[TURN] += 1
+    _take(file)
+
+
+def _take(file: ForeignFile) -> None:
+    """Detect the format of a file and show the form for it."""
+    with st.spinner("Detecting the format…"):
+        try:
+            st.session_state[DETECTED] = services().imports.detect(file)
+            st.session_state.pop(PROBLEM, None)
+        except ExplorerError as error:
+            st.session_state[DETECTED] = None
+            st.session_state[PROBLEM] = str(error)
+    st.session_state[FILE] = file
+    st.session_state.pop(FORMAT, None)
+    st.rerun()
+
+
+def _form(file: ForeignFile) -> None:
+    """Format and options of the chosen file, and the button."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f":material/description: **{show.plain(file.name)}**", width="content")
+        st.button("Choose another file", on_click=_forget, icon=":material/close:", type="tertiary")
+    forms = {form.name: form for form in list_formats()}
+    names = labels(list(forms.values()))
+    detected = st.session_state.get(DETECTED)
+    if FORMAT not in st.session_state:
+        st.session_state[FORMAT] = detected
+    chosen = st.selectbox(
+        "Format" if detected is None else "Format (detected)",
+        list(names),
+        index=None,
+        key=FORMAT,
+        format_func=lambda name: names.get(name, name),
+        placeholder="Choose a format",
+    )
+    if chosen is not None:
+        given = show_fields(forms[chosen])
+        if st.button("Import", key="import_start", type="primary", icon=":material/upload_file:"):
+            _start(file, chosen, given)
+    if st.session_state.get(PROBLEM):
+        _error(st.session_state[PROBLEM])
+
+
+def _start(file: ForeignFile, form: str, given: dict[str, str]) -> None:
+    try:
+        st.session_state[JOB] = services().imports.start(file, form, given)
+    except ExplorerError as error:
+        st.session_state[PROBLEM] = str(error)
+    st.rerun()
+
+
+def _forget() -> None:
+    """Delete the upload and begin anew."""
+    file = st.session_state.pop(FILE, None)
+    if file is not None:
+        file.delete()
+    for key in (JOB, DETECTED, PROBLEM, FORMAT):
+        st.session_state.pop(key, None)
+
+
+def _job(job: ImportJob) -> None:
+    """Progress while the child reads, then its report; a failure leads back to the form."""
+    if job.is_open:
+        done, total = job.progress()
+        words = f"{done / MB:,.1f} of {total / MB:,.1f} MB read" if total else "starting"
+        st.progress(
+            min(1.0, done / total) if total else 0.0, text=f"**{show.plain(job.file.name)}** · {words}"
+        )
+        st.button("Cancel", on_click=job.child.cancel, icon=":material/stop:")
+        return
+    if job.problem:
+        st.session_state.pop(JOB, None)
+        st.session_state[PROBLEM] = job.problem
+        st.rerun()
+    if st.session_state.get(FILE) is not None:
+        # The upload is deleted by now; draw the page once more, without the clock.
+        st.session_state.pop(FILE)
+        services().ingest.wake()
+        st.rerun()
+    _results(job)
+
+
+def _results(job: ImportJob) -> None:
+    st.success(show.plain(f"{counted(len(job.results), 'run')} imported from {job.file.name}."),
+               icon=":material/check:")  # fmt: skip
+    with st.spinner("Reading the imported runs…"):
+        _wait_until_listed([result["run_id"] for result in job.results])
+    for result in job.results[:MAX_LINKS]:
+        with st.container(border=True):
+            _one_result(result)
+    if len(job.results) > MAX_LINKS:
+        show.note(f"and {counted(len(job.results) - MAX_LINKS, 'further run')}; choose them in Replay.")
+    st.button("Import another file", on_click=_forget, icon=":material/add:")
+
+
+def _wait_until_listed(run_ids: Sequence[str]) -> None:
+    """Until the index knows the runs, so that a link to them leads there; not for longer than a moment."""
+    end = time.monotonic() + LISTING_TIMEOUT_S
+    while len(cached.run_rows(run_ids)) < len(run_ids) and time.monotonic() < end:
+        services().ingest.wake()
+        time.sleep(0.1)
+
+
+def _one_result(result: dict[str, Any]) -> None:
+    try:
+        info = RunFolder(result["path"]).info
+    except ExplorerError as error:  # somebody has deleted it in the meantime
+        _error(str(error))
+        return
+    st.markdown(f"**{show.plain(info.name)}** · {show.plain(info.run_id)}")
+    if info.num_moe_layers:
+        links.page("replay", "Open in Replay", run=result["run_id"])
+    else:
+        links.page("compare", "Open in Compare", runs=result["run_id"])
+    import_report.show_entries(import_report.checked(result["report"]))
+
+
+def _error(sentence: str) -> None:
+    st.error(show.plain(in_page_words(sentence)), icon=":material/error:")
+
+
+def in_page_words(sentence: str) -> str:
+    """A sentence of the command line with the names of the page's fields.
+
+    >>> in_page_words("a.csv: fits none; name one with --format, out of esft, table.")
+    'a.csv: fits none; choose the format above.'
+    """
+    sentence = re.sub(r"name one with --format, out of .*", "choose the format above.", sentence, flags=re.S)
+    sentence = re.sub(r"give it with --option (\w+)=…, e\.g\. --option \w+=", r"fill in \1, e.g. ", sentence)
+    return sentence.replace("--option ", "option ")

@@ -1,0 +1,69 @@
+"""The report of an import: what was assumed, left out, or does not add up."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from explorer.errors import ExplorerError
+from explorer.figures.arms import Run
+from explorer.recording import RunFolder
+from explorer.ui.shared import show
+
+REPORT = "import_report"
+MAX_ENTRIES = 200
+MAX_LETTERS = 1000
+HEADINGS = {
+    "warning": "Does not add up",
+    "left_out": "Left out",
+    "assumption": "Assumed",
+    "note": "Notes",
+}
+"""By severity, the most severe first."""
+
+
+def of_run(run: Run) -> None:
+    """The report kept with an imported run, folded; nothing for any other run."""
+    entries = read_entries(run.path)
+    if not entries:
+        return
+    doubts = sum(entry["severity"] != "note" for entry in entries)
+    with st.expander(f"Imported: assumptions and doubts ({doubts})", icon=":material/rule:"):
+        show_entries(entries)
+
+
+def read_entries(path: str) -> list[dict[str, str]]:
+    """The entries of a run folder's report; [] where there is none, or one that cannot be read."""
+    try:
+        document = RunFolder(path).document(REPORT)
+    except (ExplorerError, OSError):
+        return []
+    listed = document.get("entries") if isinstance(document, dict) else None
+    return checked(listed if isinstance(listed, list) else [])
+
+
+def checked(entries: Sequence[Any]) -> list[dict[str, str]]:
+    """The entries that have a severity and a sentence; a run folder may come from anybody."""
+    return [
+        {name: str(entry.get(name, ""))[:MAX_LETTERS] for name in ("severity", "sentence", "place")}
+        for entry in entries[:MAX_ENTRIES]
+        if isinstance(entry, Mapping) and entry.get("severity") in HEADINGS and entry.get("sentence")
+    ]
+
+
+def show_entries(entries: Sequence[Mapping[str, str]]) -> None:
+    """The sentences by severity, each with its place in the file."""
+    for severity, heading in HEADINGS.items():
+        lines = [_line(entry) for entry in entries if entry["severity"] == severity]
+        if lines:
+            st.markdown(f"**{heading}**\n\n" + "\n".join(lines))
+
+
+def _line(entry: Mapping[str, str]) -> str:
+    place = f" :gray[:small[({show.plain(_one_line(entry['place']))})]]" if entry["place"] else ""
+    return f"- {show.plain(_one_line(entry['sentence']))}{place}"
+
+
+def _one_line(text: str) -> str:
+    """On one line, so that it stays one item of the list."""
+    return " ".join(text.split())
