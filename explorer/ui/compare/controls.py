@@ -72,13 +72,14 @@ def part_control() -> None:
     """Which part of the training the chart of perplexity shows, and the scale of all of it."""
     urls.show_notices("part")
     with st.container(horizontal=True, vertical_alignment="bottom"):
+        # What a segment is called is what the address says.
         st.segmented_control(
             "Part of the training",
             PARTS,
-            format_func={"end": "last quarter", "whole": "whole run"}.__getitem__,
             key="part",
             bind="query-params",
             required=True,
+            help="End: the last quarter, where the differences between runs lie.",
         )
         if st.session_state["part"] == "whole":
             st.toggle("Logarithmic axis", key="log", bind="query-params")
