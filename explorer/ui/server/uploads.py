@@ -2,8 +2,6 @@
 
 import re
 from collections.abc import Callable
-from contextlib import suppress
-from typing import Any
 
 from streamlit import runtime
 
@@ -71,8 +69,8 @@ class UploadRules:
 
 def release(session_id: str, file_id: str) -> None:
     """Delete an uploaded file from Streamlit's memory; the caller has written it to disk."""
-    with suppress(RuntimeError):
-        files: Any = (
-            runtime.get_instance().uploaded_file_mgr
-        )  # the protocol names fewer methods than the class
-        files.remove_file(session_id, file_id)
+    if runtime.exists():
+        # Of the manager in memory, which is the only one there is, but not of its base class.
+        remove = getattr(runtime.get_instance().uploaded_file_mgr, "remove_file", None)
+        if remove is not None:
+            remove(session_id, file_id)
