@@ -1,4 +1,4 @@
-"""Every figure that the project reports, defined once.
+"""Every metric that the project reports, defined once.
 
 All functions take integer counts and return plain numbers or numpy arrays. Counts are
 token-to-expert assignments; the last axis is always the expert axis and includes experts that

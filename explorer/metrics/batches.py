@@ -1,4 +1,4 @@
-"""MaxVio of a run: over which tokens the loads are counted, and over what the figure is averaged.
+"""MaxVio of a run: over which tokens the loads are counted, and over what the metric is averaged.
 
 Layers are measured one by one and then averaged, never pooled: pooling lets two layers that collapse
 onto different experts look balanced. L layers, E experts, S steps, R sequences.
@@ -19,7 +19,7 @@ def last_steps(num_steps: int) -> int:
 
 
 def last_recorded(num_recorded: int) -> int:
-    """How many of the last recorded steps figures of single sequences average: 20, or the last quarter.
+    """Number of final recorded steps that metrics of single sequences average over: 20, or the last quarter.
 
     Sequences are recorded in some steps only. As for `last_steps`, it is the end of a training that counts,
     not its uneven beginning.
@@ -30,7 +30,7 @@ def last_recorded(num_recorded: int) -> int:
 def max_vio_batch(counts: ArrayLike, num_steps: int | None = None) -> float:
     """Mean over the last 100 steps (the last quarter if fewer) of MaxVio per layer, averaged over layers.
 
-    counts: [S, L, E], one row a training step, in order; with `num_steps`, the last rows of a run
+    counts: [S, L, E], one row per training step, in order; with `num_steps`, the last rows of a run
     of that length. 0 at balance, N/K - 1 at one hot; chance alone gives `uniform_reference`.
     Source: Loss-Free Balancing, arXiv 2408.15664 (MaxVio_batch, there drawn as a mean of 100 steps).
     """
@@ -38,7 +38,7 @@ def max_vio_batch(counts: ArrayLike, num_steps: int | None = None) -> float:
 
 
 def max_vio_batch_by_layer(counts: ArrayLike, num_steps: int | None = None) -> NDArray[np.float64]:
-    """As `max_vio_batch`, one number a layer. counts: [S, L, E] -> [L]."""
+    """As `max_vio_batch`, one value per layer. counts: [S, L, E] -> [L]."""
     array = checked(counts)
     return np.asarray(max_vio(array[-last_steps(num_steps or len(array)) :]).mean(0))
 

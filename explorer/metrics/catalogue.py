@@ -1,4 +1,4 @@
-"""What every figure means, in words and numbers: the one home of these definitions.
+"""The definition of every metric, in words and numbers, in one place.
 
 The Glossary page and all tooltips (`glossary.py`), `docs/metrics.md` and the worked example are made from
 it. Formulas are LaTeX with the symbols of the papers: N routed experts, K chosen per token, T tokens, c_i

@@ -1,4 +1,4 @@
-"""Figures of which experts each token chose. Expert numbers belong to one layer of one run.
+"""Metrics of the experts that each token chose. Expert numbers belong to one layer of one run.
 
 A choice is [..., T, K] expert numbers of T tokens, in any order; a number outside 0 ... E - 1 is an empty
 slot (dropped, or a router that gives tokens fewer experts). Duplicates of a token count once.

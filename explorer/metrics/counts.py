@@ -1,4 +1,4 @@
-"""How even the loads of one layer are: figures of integer counts, one function each.
+"""Balance metrics of one layer, computed from integer counts, one function each.
 
 Every function takes counts [..., E] (E routed experts on the last axis, those without a token included)
 and returns [...]. N is E in the formulas, f_i = c_i / sum(c) the load fraction, K the experts per token.
@@ -57,8 +57,8 @@ def max_vio(counts: ArrayLike) -> Ratio:
 
 
 def balance_efficiency(counts: ArrayLike) -> Ratio:
-    """mean(c) / max_i c_i = 1 / (1 + MaxVio): the share of its time that the average expert works while
-    all wait for the busiest. 1/N ... 1; 1 at balance, K/N at one hot.
+    """mean(c) / max_i c_i = 1 / (1 + MaxVio): the utilisation of the average expert while all wait for the
+    busiest. 1/N ... 1; 1 at balance, K/N at one hot.
 
     Source: SGLang and vLLM ("balancedness"), there over devices and not experts.
     """

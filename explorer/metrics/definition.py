@@ -1,4 +1,4 @@
-"""What a definition of a figure consists of. The definitions themselves: `catalogue.py`."""
+"""The fields of a metric's definition. The definitions themselves: `catalogue.py`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ Expected = Callable[[int, int], float]
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """One figure."""
+    """One metric."""
 
     key: str
     title: str
@@ -40,7 +40,7 @@ class Metric:
     at_worst: str = ""
     """Value when all tokens take the same K experts, LaTeX."""
     balance: Expected | None = None
-    """`at_balance` as a number; for the figures of LOADS."""
+    """`at_balance` as a number; for the metrics of LOADS."""
     worst: Expected | None = None
     unit: str = ""
     store: str = ""

@@ -1,4 +1,4 @@
-"""Figures of specialisation: how differently the domains of the text use the experts.
+"""Specialisation metrics: how differently the domains of the text use the experts.
 
 counts: [..., D, E] held-out assignments by domain. Every domain weighs the same, however much text it has.
 Expert numbers belong to one layer, so layers are never summed.

@@ -1,4 +1,4 @@
-"""Counts to try the definitions on: shapes that the traps of other tools show on.
+"""Example counts for the definitions, chosen to expose the pitfalls of other tools.
 
 Every example is counts [R, L, E]: R ranks, L layers, E experts.
 """
@@ -132,7 +132,7 @@ def example(shape: str, num_experts: int, top_k: int, num_tokens: int) -> Counts
 def parse_counts(text: str) -> Counts:
     """Counts [1, 1, E] from whole numbers with commas or spaces between them.
 
-    Raises ConfigError that says which number is wrong and what it must be.
+    Raises ConfigError with the invalid number and the rule that it breaks.
     """
     words = text.replace(",", " ").replace(";", " ").split()
     for word in words:
@@ -143,7 +143,7 @@ def parse_counts(text: str) -> Counts:
             )
     if not 2 <= len(words) <= MOST_EXPERTS:
         raise ConfigError(
-            "counts", len(words), f"must be 2 to {MOST_EXPERTS} numbers, one an expert", "add or take some"
+            "counts", len(words), f"must be 2 to {MOST_EXPERTS} numbers, one per expert", "add or take some"
         )
     counts = np.array([int(word) for word in words], dtype=np.int64)
     if not counts.any():

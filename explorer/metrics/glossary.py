@@ -1,4 +1,4 @@
-"""The Glossary: what every term of the app means, its formula and its source. The one home of these texts.
+"""The Glossary: what every term of the app means, its formula and its source. The only place of these texts.
 
 The Glossary page prints all of it; tooltips take `tip(key)`. Metrics are defined in `explorer/metrics`, with
 their texts in `catalogue.py`; the other terms stand in `glossary_rules.py` and `glossary_reading.py`.

@@ -18,13 +18,13 @@ MOST_PAIRS = 100_000
 
 
 def detectable(spread: float, pairs: int) -> float:
-    """The smallest true difference that so many pairs find with a chance of `POWER`; needs two pairs."""
+    """The smallest true difference that this many pairs detect with power `POWER`; needs two pairs."""
     freedom = pairs - 1
     return (t_quantile(0.975, freedom) + t_quantile(POWER, freedom)) * spread / math.sqrt(pairs)
 
 
 def pairs_needed(spread: float, difference: float) -> int:
-    """The smallest number of pairs that find a true `difference`, for differences of this standard deviation.
+    """The smallest number of pairs that detect a true `difference`, given the standard deviation `spread`.
 
     At least 2, at most `MOST_PAIRS`.
     """

@@ -1,4 +1,4 @@
-"""Figures of the language model."""
+"""Metrics of the language model."""
 
 import math
 from collections.abc import Mapping

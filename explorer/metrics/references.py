@@ -1,4 +1,4 @@
-"""Random-routing baselines: what chance alone would show, the reference lines of every plot of MaxVio.
+"""Random-routing baselines: the MaxVio due to chance alone, drawn as reference lines in every chart of it.
 
 Both are simulated until the standard error of the mean is below `RELATIVE_ERROR`, so that two significant
 digits of a figure divided by its baseline hold whatever the random seed.
@@ -62,7 +62,7 @@ def uniform_reference(
 
 
 def _has_chance(num_experts: int, top_k: int, num_tokens: int) -> bool:
-    """Whether random routing of these sizes can differ from even routing at all."""
+    """Whether random routing at these sizes can deviate from even routing at all."""
     return num_tokens > 0 and 0 < top_k < num_experts
 
 

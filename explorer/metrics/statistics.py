@@ -1,4 +1,4 @@
-"""What seeds can tell: Student's t for one comparison, Holm's correction for several.
+"""Significance over seeds: Student's t for one comparison, Holm's correction for several.
 
 The only t distribution of the project. SciPy takes a moment to load, so it is imported when first asked for.
 """
@@ -76,7 +76,7 @@ def holm(p_values: Sequence[float | None]) -> list[bool]:
 
 @dataclass(frozen=True)
 class PairVerdicts:
-    """Which of all pairs of some arms differ significantly in one figure, by Holm's correction over them."""
+    """Which of all pairs of some arms differ significantly in one metric, by Holm's correction over them."""
 
     significant: frozenset[frozenset[str]]
     comparisons: int
@@ -88,9 +88,9 @@ class PairVerdicts:
 
 
 def pair_verdicts(arms: Sequence[str], p_value_of: Callable[[str, str], float | None]) -> PairVerdicts:
-    """The verdict on every pair of arms in one figure.
+    """The verdict on every pair of arms in one metric.
 
-    The family is all pairs of the arms, never those of one base or those of several figures: so the verdict
+    The family is all pairs of the arms, never those of one base or those of several metrics: so the verdict
     on two arms is the same whichever of them the others are compared with.
 
     arms: names; p_value_of: as `p_value`, of the paired differences of two of them.

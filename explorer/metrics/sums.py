@@ -1,7 +1,7 @@
 """Whether the counts of a layer add up to K x T: where they do not, the loop counted something else.
 
-Shares between experts may still be right then, but the random-routing baseline is that of another number of
-tokens, and runs are compared that counted differently.
+Load shares may still be right then, but the random-routing baseline assumes another number of tokens, and
+runs that count differently are compared.
 """
 
 from collections.abc import Sequence
@@ -62,7 +62,7 @@ def nearest_ratio(
 
 
 def is_off(ratios: ArrayLike) -> bool:
-    """Whether the ratios of one layer over some steps tell of another way of counting."""
+    """Whether the ratios of one layer over some steps indicate a different way of counting."""
     known = np.asarray(ratios, float)
     known = known[np.isfinite(known)]
     if not len(known):

@@ -1,4 +1,4 @@
-"""Figures that need several steps: dead experts, collapse, and what the biases do."""
+"""Metrics over several steps: dead experts, collapse, and what the biases do."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
