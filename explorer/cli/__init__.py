@@ -29,7 +29,7 @@ ENVIRONMENT = (
     errno.EMFILE,
     errno.ENOMEM,
 )
-"""What the machine refuses, whatever the program does; any other error of the system is a fault of ours."""
+"""Errors of the machine that no program can avoid; any other OSError is a bug."""
 
 OVERLONG = re.compile(r"\S{1000,}")
 """No name or path of a person, but what was typed by accident or on purpose."""
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except BaseException as error:
             if not interrupts.received and not isinstance(error, KeyboardInterrupt):
                 raise
-            say("\ninterrupted; what was recorded can be read")
+            say("\ninterrupted; everything recorded so far is readable")
             code = interrupts.exit_code
     return code
 
@@ -77,7 +77,7 @@ def _run(arguments: Sequence[str] | None, interrupts: Interrupts) -> int:
 
 
 def _sentence(error: Exception) -> str | None:
-    """What a person can do something about; None for a fault of the program, which keeps its traceback."""
+    """The sentence for an error that the user can act on; None for a bug, which keeps its traceback."""
     if isinstance(error, ModuleNotFoundError):
         missing = missing_library(error)
         return None if missing is None else str(missing)

@@ -61,7 +61,7 @@ def prepare(config: RunConfig, runs: Path) -> None:
 
 
 def jobs_at_once(given: int | None) -> int:
-    """What `--jobs` says, or one run per core and at most 2."""
+    """The value of `--jobs`, or one run per core and at most 2."""
     if given is None:
         return min(2, os.cpu_count() or 1)
     if given < 1:

@@ -61,7 +61,7 @@ class Control:
         self._stop.set()
 
     def _read_commands(self) -> None:
-        """One JSON object a line; the end of the pipe means that whoever started us is gone."""
+        """One JSON object per line; the end of the pipe means that the parent process is gone."""
         for line in _lines(sys.stdin.fileno()):
             command = read_command(line.decode("utf-8", "replace"))
             if isinstance(command, Stop):

@@ -28,7 +28,7 @@ RUN_KEY = {"replay": "run", "microscope": "run"}
 """Views of one run; the others take the runs of the picker."""
 SELECTED = "runs"
 WITHOUT_RUNS = ("overview", "gallery", "playground", "theory", "lessons")
-"""Views that show what they show, whatever runs are selected."""
+"""Views that do not depend on the selected runs."""
 
 
 def export_command(options: argparse.Namespace) -> int:
@@ -310,7 +310,7 @@ def _stem(view: "OpenedView", tokens: Sequence[str]) -> str:
 def _refuse_existing(paths: Any, force: bool) -> None:
     taken = [str(path) for path in paths if path.exists()]
     if taken and not force:
-        raise ConfigError("--out", taken[0], "is there already", "choose another place, or add --force")
+        raise ConfigError("--out", taken[0], "exists already", "choose another place, or add --force")
 
 
 def _save(path: Path, content: bytes, force: bool) -> Path:

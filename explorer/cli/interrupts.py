@@ -12,7 +12,7 @@ INTERRUPTS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGH
 """Windows has no SIGHUP."""
 ALARM: signal.Signals | None = getattr(signal, "SIGALRM", None)
 AGAIN_S = 0.5
-"""Seconds after which an interrupt that nobody took is raised again."""
+"""Seconds after which an unhandled interrupt is raised again."""
 AT_ONCE_S = 1e-3
 """An alarm in 0 s would be none."""
 DEFAULTS = (signal.SIG_DFL, signal.default_int_handler)

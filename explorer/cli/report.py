@@ -26,7 +26,7 @@ COLUMNS: tuple[tuple[str, str, int], ...] = (
 
 
 def comparison_table(rows: Sequence[dict[str, Any]], config: RunConfig) -> str:
-    """One line an arm: means over seeds with 95 % t intervals, then paired differences to the first arm."""
+    """One line per arm: means over seeds with 95 % t intervals, then paired differences to the first arm."""
     arms = list(dict.fromkeys(row["arm"] for row in rows))
     by_arm = {arm: [row for row in rows if row["arm"] == arm] for arm in arms}
     table = [["balancer", "seeds", *(title for _, title, _ in COLUMNS)]]
@@ -42,7 +42,7 @@ def comparison_table(rows: Sequence[dict[str, Any]], config: RunConfig) -> str:
 
 
 def _summary(values: list[float | None], digits: int) -> str:
-    """Mean ± half width; a dash where the figure does not exist, as the loads of a dense model."""
+    """Mean ± half width; a dash where the metric is undefined, as for a dense model."""
     known = [value for value in values if value is not None]
     return _interval(known, digits) if known else "–"
 
@@ -68,7 +68,7 @@ def _differences(by_arm: dict[str, list[dict[str, Any]]], arms: list[str]) -> st
         table.append([by_arm[arm][0]["label"], *cells])
     number = max(verdict.comparisons for verdict in verdicts.values())
     note = (
-        f"Holm's correction, figure by figure, among {counted(number, 'pair')} of arms; “alone”: the 95 % "
+        f"Holm's correction, metric by metric, among {counted(number, 'pair')} of arms; “alone”: the 95 % "
         "interval excludes 0, but not after the correction. α and u are as given, not tuned for each rule."
     )
     return f"{_align(table)}\n{note}"
@@ -79,7 +79,7 @@ def _verdicts(by_arm: dict[str, list[dict[str, Any]]], name: str) -> PairVerdict
 
 
 def _paired(rows: Sequence[dict[str, Any]], base: Sequence[dict[str, Any]], name: str) -> list[float]:
-    """The figure of one arm minus that of another, seed by seed."""
+    """The metric of one arm minus that of another, seed by seed."""
     other = {row["seed"]: row[name] for row in base}
     pairs = [(row[name], other.get(row["seed"])) for row in rows]
     return [a - b for a, b in pairs if a is not None and b is not None]
@@ -113,7 +113,7 @@ def _last_tokens(loads: Any, top_k: int) -> int | None:
 
 
 def _references(rows: Sequence[dict[str, Any]], config: RunConfig) -> str:
-    """Baselines for the tokens that were counted; for planned ones where a run folder does not tell."""
+    """Baselines for the tokens counted; for the planned ones where a run folder lacks the count."""
     model, training = config.model, config.training
     batch, held_out = (
         _baseline(model, [int(row[name]) for row in rows if row.get(name)] or [planned])

@@ -1,4 +1,4 @@
-"""`verify`: does every recorded run hold what it says?"""
+"""`verify`: check recorded runs for consistency."""
 
 import argparse
 import json
@@ -52,7 +52,7 @@ def _run_path(text: str, folders: Sequence[Path]) -> Path:
 
 
 def lines(report: RunReport) -> list[str]:
-    """One line per run, and one per check that found something or could not look."""
+    """One line per run, and one per check that found a difference or could not run."""
     result = [f"{report.run_id:<64} {'ok' if report.is_clean else 'MISMATCH'}"]
     for check in report.checks:
         if check.status == MISMATCH:
@@ -79,6 +79,6 @@ def summary(reports: Sequence[RunReport]) -> str:
     without = sum(check.name == "checksums" and bool(check.reason) for check in checks)
     found = f"{differing} of {len(reports)} runs differ" if differing else f"{len(reports)} runs, no mismatch"
     return (
-        f"{found}; {biases:,} biases recomputed from the counts, {figures:,} figures from the integers; "
+        f"{found}; {biases:,} biases recomputed from the counts, {figures:,} metrics from the integers; "
         f"{without} of the runs have tables that are not checksummed."
     )

@@ -1,1 +1,1 @@
-"""What a run is: its configuration in frozen dataclasses, with the checks of every field."""
+"""The configuration of a run as frozen dataclasses, with checks of every field."""

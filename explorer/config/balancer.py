@@ -70,7 +70,7 @@ class BalancerConfig:
         return replace(self, schedule=tuple(sorted(kept, key=lambda change: change.step)))
 
     def until(self, step: int) -> "BalancerConfig":
-        """What has acted on a run after `step` updates: without the changes from that step on."""
+        """The rules that acted in the first `step` updates: without changes from that step on."""
         return replace(self, schedule=tuple(c for c in self.schedule if c.step < step))
 
     @classmethod
@@ -120,7 +120,7 @@ class BalancerConfig:
 
     @property
     def label(self) -> str:
-        """What legends say: rule, strength and count scope, and later changes."""
+        """The legend label: rule, strength, count scope and later changes."""
         changes = [f", from step {c.step} {label_rules(c.rules)}" for c in self.schedule]
         return label_rules(self.rules) + "".join(changes)
 

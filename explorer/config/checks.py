@@ -20,7 +20,7 @@ def check_int(field: str, value: Any, *, least: int) -> None:
 
 
 def read_int(field: str, text: str, *, least: int, remedy: str) -> int:
-    """The whole number that somebody typed. Raises ConfigError for any other text and beyond the bounds."""
+    """Parse a whole number. Raises ConfigError for any other text and beyond the bounds."""
     digits = text.strip()
     # Python refuses to read thousands of digits, and takes digits of other scripts, which nobody means.
     if not (digits.isascii() and digits.isdecimal()):

@@ -10,7 +10,7 @@ CORPORA = ("austen", "python", "mix")
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusConfig:
-    """Which text, and how it becomes tokens."""
+    """The training text and its tokenizer."""
 
     name: str = "mix"
     """austen (prose), python (the standard library's source) or mix (six domains)."""

@@ -1,4 +1,4 @@
-"""What one host lets people train: sizes, runs in the queue, and the memory of a run.
+"""Training limits of one host: sizes, runs in the queue, and memory per run.
 
 `EXPLORER_LIMITS` sets them, e.g. `model.num_experts=64,training.num_steps=2000,memory_gb=4,queue=12`
 (docs/security.md has the list). The app asks before it queues a run; the trainer asks for the memory
@@ -33,7 +33,7 @@ class Limits:
     memory_gb: float | None = None
     """Of one run on the CPU, as `memory_of` estimates it; None: an equal share of this machine's memory."""
     runs_per_start: int = 24
-    """Runs that one press of Start may queue."""
+    """Runs that one start may queue."""
     queue: int = 48
     """Runs of all visitors that train or wait."""
 
@@ -96,7 +96,7 @@ def _share_of_memory() -> float | None:
 
 
 def machine_memory() -> int | None:
-    """Bytes that this machine, or the container around this process, has; None where nobody says."""
+    """Memory of this machine or of the container of this process, in bytes; None if unknown."""
     return min(_known_memory(), default=None)
 
 

@@ -37,28 +37,28 @@ class ModelConfig:
     top_k: int = 2
     """Routed experts per token (K)."""
     num_shared_experts: int = 0
-    """Experts that every token passes; never in the load statistics."""
+    """Shared experts, which process every token; excluded from the load metrics."""
     expert_hidden_size: int = 64
     """Width inside one expert (SwiGLU)."""
     dense_hidden_size: int = 256
     """Width inside a dense feed-forward layer."""
     score_func: str = "sigmoid"
-    """sigmoid, softmax or sqrt_softplus (DeepSeek-V4): what turns router logits into scores."""
+    """sigmoid, softmax or sqrt_softplus (DeepSeek-V4): maps router logits to scores."""
     normalize_gates: bool = True
     """Divide the selected scores by their sum; never applied when top_k is 1."""
     route_scale: float = 1.0
-    """Factor on the routed output."""
+    """Scaling factor of the routed output."""
     init_std: float = 0.02
     dispatch: str = "auto"
     """auto (grouped matrix product where it fits, else a loop), grouped, loop or dense (slow oracle)."""
     routing: str = later("token_choice")
     """Who chooses: token_choice, expert_choice, expert_threshold; hash, random or dense as controls."""
     gate_func: str | None = later(None)
-    """What turns router logits into gate weights, where it is not `score_func`."""
+    """Maps router logits to gate weights, if different from `score_func`."""
     router_noise: float = later(0.0)
-    """Standard deviation of Gaussian noise on the logits that choose, while training."""
+    """Standard deviation of Gaussian noise on the selection logits during training."""
     noisy_top_k: bool = later(False)
-    """Noise whose size each expert learns (Shazeer et al., arXiv 1701.06538, eq. 4), while training."""
+    """Noise of learned scale per expert during training (Shazeer et al., arXiv 1701.06538, eq. 4)."""
     num_groups: int = later(1)
     """Groups of experts; a token may only use `top_k_groups` of them (DeepSeek-V3, section 2.1.2)."""
     top_k_groups: int = later(1)
@@ -68,7 +68,7 @@ class ModelConfig:
     top_k is then what capacity is counted from; normalised gates are shares of all scores.
     """
     eval_top_k: int | None = later(None)
-    """Experts per token in evaluation, where it is not as in training (top_k or top_p)."""
+    """Experts per token in evaluation, if different from training (top_k or top_p)."""
     capacity_factor: float | None = later(None)
     """An expert serves at most ceil(factor · K · T / E) assignments of a micro-batch; None: no limit."""
     drop_policy: str = later("probability")
@@ -76,7 +76,7 @@ class ModelConfig:
     random_second: bool = later(False)
     """With top_k 2: take the second expert with probability 2 · gate (GShard, arXiv 2006.16668)."""
     expert_choice_chunk: int | None = later(None)
-    """Tokens among which an expert chooses; None: all of the micro-batch."""
+    """Number of tokens among which an expert chooses; None: the whole micro-batch."""
     threshold_ema: float = later(0.9)
     """Memory of the cut-off in expert_threshold routing, per optimizer step."""
 
@@ -110,7 +110,7 @@ class ModelConfig:
             raise ConfigError(
                 "model.num_dense_layers",
                 self.num_dense_layers,
-                f"must leave a mixture layer among model.num_layers ({self.num_layers})",
+                f"must leave an MoE layer among model.num_layers ({self.num_layers})",
                 "lower it",
             )
         if self.hidden_size % self.num_heads:
@@ -215,7 +215,7 @@ class ModelConfig:
             raise ConfigError(
                 "model.random_second",
                 True,
-                f"has no meaning with model.top_p={self.top_p:g}, which says how many experts there are",
+                f"has no meaning with model.top_p={self.top_p:g}, which sets the experts per token",
                 "leave one of them out",
             )
         if self.noisy_top_k and self.router_noise:
@@ -229,7 +229,7 @@ class ModelConfig:
             raise ConfigError(
                 "model.gate_func",
                 self.gate_func,
-                "is already model.score_func, and the same run would have two names",
+                "is already model.score_func, and stating it would give one configuration two identities",
                 "leave it out",
             )
         if self.drop_policy != "probability" and self.capacity_factor is None:

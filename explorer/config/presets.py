@@ -62,7 +62,7 @@ def quick() -> RunConfig:
 
 
 def standard() -> RunConfig:
-    """The shipped comparison: 800 steps of 1,536 tokens, two sequences of each domain a step."""
+    """The shipped comparison: 800 steps of 1,536 tokens, two sequences of each domain per step."""
     return RunConfig(
         corpus=CorpusConfig(name="mix"),
         model=ModelConfig(
@@ -184,7 +184,7 @@ def get_preset(name: str) -> RunConfig:
 
 def recorded_preset(config: RunConfig, name: str | None) -> str | None:
     """The name under which a run is recorded: that of the preset it started from while it still is that
-    experiment (any arm, any seed), else None: a changed configuration is nobody's preset."""
+    experiment (any arm, any seed), else None: a modified configuration matches no preset."""
     return name if name is not None and get_preset(name).pair_key == config.pair_key else None
 
 

@@ -19,7 +19,7 @@ from explorer.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class RoutingKind:
-    """One way of choosing experts, as people name it. Its name is also the family of its runs."""
+    """A routing method under its common name, which is also the family of its runs."""
 
     words: str
     short: str
@@ -51,7 +51,7 @@ def count_scope(model: ModelConfig) -> str:
 
 
 def label(model: ModelConfig) -> str:
-    """What a legend says of a routing without token choice, the scope included."""
+    """The legend label of a routing without token choice, including its scope."""
     words = KINDS[model.routing].words
     if model.routing == "expert_choice":
         chunk = model.expert_choice_chunk

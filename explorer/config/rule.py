@@ -1,4 +1,4 @@
-"""What every balancing rule is: the base of all of them."""
+"""The base class of all balancing rules."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,11 +17,11 @@ def later(default: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """What every rule says of itself. A new one is a subclass, listed in `RULES` below."""
+    """Properties that every rule declares. A new one is a subclass, listed in `RULES` below."""
 
     name: ClassVar[str]
     family: ClassVar[str | None] = None
-    """Which colour a run with this rule has (`charts.theme.FAMILIES`); None: it balances nothing."""
+    """Colour family of a run with this rule (`charts.theme.FAMILIES`); None: it does not balance."""
     moves_bias: ClassVar[bool] = False
     """Whether it moves the selection bias; at most one rule of a run may."""
     alone: ClassVar[bool] = False
@@ -44,7 +44,7 @@ class Rule:
 
     @property
     def label(self) -> str:
-        """What a legend says; the count scope is always part of it."""
+        """The label in legends; it always includes the count scope."""
         raise NotImplementedError
 
     @property

@@ -57,7 +57,7 @@ def check_rules(rules: tuple[Rule, ...]) -> None:
 
 
 def parse_value(text: str) -> Any:
-    """The value that a person means by `text`: none, true, false, a number or a word."""
+    """Parse `text`: none, true, false, a number or a word."""
     lowered = text.strip().lower()
     if lowered in ("none", "null"):
         return None
@@ -91,8 +91,8 @@ def make_rule(name: str, settings: Mapping[str, Any], defaults: Defaults | None 
             raise ConfigError(
                 f"{name}.scope",
                 value,
-                "cannot be: a bias is one number an expert for all tokens, moved once per optimizer step "
-                "from the counts of the whole step",
+                "cannot be: the bias is one number per expert for all tokens, updated once per optimizer "
+                "step from the counts of the whole step",
                 "leave it out; aux_loss:scope=sequence and seq_aux balance within sequences",
             )
         if field not in known:
@@ -161,7 +161,7 @@ def _format_value(value: Any) -> str:
 
 
 def label_rules(rules: tuple[Rule, ...]) -> str:
-    """What a legend says; the count scope is always part of it.
+    """The label in legends; it always includes the count scope.
 
     >>> label_rules((AuxLoss(scope="sequence"),))
     'auxiliary loss α=0.01 (sequence scope)'

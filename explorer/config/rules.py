@@ -94,7 +94,7 @@ class SequenceAuxLoss(Rule):
 
 @dataclass(frozen=True, kw_only=True)
 class LossFree(Rule):
-    """Auxiliary-loss-free balancing: a bias, used for choosing only, moved after every step."""
+    """Auxiliary-loss-free balancing: a bias, used for selection only and updated after every step."""
 
     name: ClassVar[str] = "loss_free"
     family: ClassVar[str | None] = "loss_free"
@@ -207,7 +207,7 @@ class GShardLoss(Rule):
     strength: ClassVar[tuple[str, str] | None] = ("α", "coeff")
     coeff: float = 0.01
     scope: str = "sequence"
-    """Which tokens form a group of S: sequence, or micro_batch (one group a device)."""
+    """Which tokens form a group of S: sequence, or micro_batch (one group per device)."""
     normalisation: str = "unit"
     """unit: times N², as in the released code, so 1 at balance; paper: as printed, 1/N² at balance."""
 

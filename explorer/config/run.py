@@ -140,7 +140,7 @@ class RunConfig:
 
     @property
     def label(self) -> str:
-        """What legends say of the arm."""
+        """The legend label of the arm."""
         if self.model.routing == "token_choice":
             return self.balancer.label
         words = [routings.label(self.model)]
@@ -150,12 +150,12 @@ class RunConfig:
 
     @property
     def family(self) -> str:
-        """What decides the colour: that of the balancer, or the routing's name."""
+        """The colour family: that of the balancer, or the routing's name."""
         return self.balancer.family if self.model.routing == "token_choice" else self.model.routing
 
     @property
     def count_scope(self) -> str:
-        """Over which tokens the balancer counts, or the routing ranks."""
+        """The tokens over which the balancer counts or the routing ranks."""
         if self.model.routing == "token_choice":
             return self.balancer.count_scope
         return routings.count_scope(self.model)

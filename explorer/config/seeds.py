@@ -1,4 +1,4 @@
-"""Seeds as people type them, on the command line and on the Train page alike."""
+"""Parsing of seed lists, for the command line and the Train page."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ from explorer.config.run import RunConfig
 from explorer.errors import ConfigError
 
 MOST_SEEDS = 1000
-"""Seeds of one list; more than that is a slip of the keyboard in a range."""
+"""Most seeds in one list; a larger range is most likely a typing mistake."""
 REMEDY = "write 0, or 0,1,2, or 0-4"
 
 

@@ -9,7 +9,7 @@ from explorer.errors import ConfigError, one_of
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """How long, how fast, and what is measured on the way."""
+    """Length, optimizer settings and measurements of a training run."""
 
     num_steps: int = 800
     """Optimizer steps."""
@@ -31,9 +31,9 @@ class TrainingConfig:
     eval_interval: int = 100
     """Steps between evaluations; the last step is always evaluated."""
     eval_tokens: int = 12288
-    """Held-out tokens per evaluation on the way, shared by the domains."""
+    """Held-out tokens per evaluation during training, shared by the domains."""
     final_eval_tokens: int = 36864
-    """Held-out tokens of the last evaluation; max_vio_global wants at least 32,000."""
+    """Held-out tokens of the last evaluation; max_vio_global needs at least 32,000."""
     sequence_load_interval: int = 10
     """Steps between records of loads per sequence."""
     probe_tokens: int = 0
@@ -41,13 +41,13 @@ class TrainingConfig:
     checkpoint_interval: int = 0
     """Steps between checkpoints; 0 keeps only one when the run is stopped."""
     gradient_probe_interval: int = later(25)
-    """Steps between looks at the routers' gradients from language and auxiliary loss; 0: never."""
+    """Steps between measurements of the routers' language and auxiliary loss gradients; 0: never."""
     seed: int = 0
     """Seeds the initial weights and the order of the data."""
     device: str = "auto"
     """auto (CUDA where there is one), cpu or cuda."""
     num_threads: int = 1
-    """Threads of torch on a CPU; two runs side by side want one each."""
+    """Torch threads on a CPU; use 1 when two runs train side by side."""
 
     def __post_init__(self) -> None:
         for name in (

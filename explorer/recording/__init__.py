@@ -1,4 +1,4 @@
-"""Run folders: the writer for anybody's training loop, and the readers.
+"""Run folders: the writer for any training loop, and the readers.
 
 `docs/run_format.md` is the format. Needs numpy, polars and msgspec only.
 """

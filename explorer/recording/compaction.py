@@ -1,4 +1,4 @@
-"""Fewer, larger files: merging parts while a run goes on, and one file a table when it ends.
+"""Fewer, larger files: merging parts while a run goes on, and one file per table when it ends.
 
 Both write the new file first and delete the old ones last, so that a process killed in between
 leaves a folder in which the same rows count. Memory stays bounded however long the run is.

@@ -154,7 +154,7 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def cannot_read(path: Path, error: OSError) -> NotNowError:
-    """The sentence for a disk that refuses to read; nobody is told to delete what may be whole."""
+    """The error for a disk that refuses to read; it never advises deleting a file that may be intact."""
     reason = error.strerror or next(iter(str(error).splitlines()), type(error).__name__)
     return NotNowError(f"{path} cannot be read ({reason}); check its permissions and the disk.")
 

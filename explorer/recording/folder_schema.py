@@ -18,13 +18,13 @@ LARGEST_ATTEMPT = 2**31 - 1
 MAX_LAYERS = 10_000
 MAX_EXPERTS = 2**20
 MAX_CELLS = 2**22
-"""Experts of all MoE layers together. Every step has a row for each, so with many more a single step fills
-the memory of whoever reads it."""
+"""Experts of all MoE layers together. Every step has a row for each, so with many more a single step would
+fill the memory of a reader."""
 COMPACTED_FILE = r"[a-z_]{1,60}-g[0-9]{1,16}\.parquet"
 MAX_DEPTH = 64
 """Nesting of a document: well below what a recursive reader or writer of JSON can stand."""
 SHOWN = 60
-"""Letters of a wrong value that its sentence repeats."""
+"""Characters of an invalid value that its error repeats."""
 
 _Step = Annotated[int, Meta(ge=-1, le=LARGEST_STEP, description=f"a whole number from -1 to {LARGEST_STEP}")]
 _Count = Annotated[int, Meta(ge=0, le=LARGEST_STEP, description=f"a whole number from 0 to {LARGEST_STEP}")]

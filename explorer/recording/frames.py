@@ -177,7 +177,7 @@ def _probe_layer(record: ProbeRecord, index: int, layer: int, cells: slice) -> C
 
 
 def _chosen(rows: NDArray[Any], num_experts: int) -> pl.Series:
-    """One list of expert ids a row; empty slots, which hold the number of experts, are left out."""
+    """One list of expert ids per row; empty slots, which hold the number of experts, are left out."""
     lists = _lists(rows, pl.Int32())
     if (rows < num_experts).all():
         return lists
@@ -185,7 +185,7 @@ def _chosen(rows: NDArray[Any], num_experts: int) -> pl.Series:
 
 
 def _lists(rows: NDArray[Any], inner: pl.DataType) -> pl.Series:
-    """[rows, width] -> a column with one list a row."""
+    """[rows, width] -> a column with one list per row."""
     flat = pl.Series(np.ascontiguousarray(rows).reshape(-1)).cast(inner)
     return flat.reshape(rows.shape).cast(pl.List(inner))
 

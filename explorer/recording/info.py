@@ -163,7 +163,7 @@ class RunInfo:
         ]
         if missing:
             raise UnreadableRunError(
-                f"{RUN_FILE} lacks {', '.join(missing)}; every run must say so; add it or restore the file."
+                f"{RUN_FILE} lacks {', '.join(missing)}; every run must state it; add it or restore the file."
             )
         return cls(**{name: data[name] for name in known if name in data})
 
@@ -258,7 +258,7 @@ def with_rules_of(info: RunInfo, config: RunConfig) -> RunInfo:
 
 
 def automatic_name(label: str, seed: int | None) -> str:
-    """What a run is called that nobody has named."""
+    """The name of a run without a given name."""
     return f"{label}, seed {seed}"
 
 

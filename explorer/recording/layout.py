@@ -1,4 +1,4 @@
-"""Which MoE layers a run has, by the model's own numbers, and how many experts each of them.
+"""The MoE layers of a run, by the model's own numbers, and the number of experts of each.
 
 A model may start with dense layers, have an MoE layer in every second block only, or layers of different
 width (pruned models). The tables then hold the model's own layer numbers and no row of an expert that

@@ -104,7 +104,7 @@ class FolderRecorder:
 
     @property
     def status(self) -> RunStatus:
-        """What status.json says by now."""
+        """The current content of status.json."""
         return self._writer.status
 
     def record(self, record: Record) -> None:
@@ -195,7 +195,7 @@ class FolderRecorder:
         """
         if not isinstance(results, Mapping):
             raise RunFolderError(
-                f"results = {preview(results)}: must map names to figures; give a dictionary."
+                f"results = {preview(results)}: must map names to metrics; give a dictionary."
             )
         found = plain(results, levels=MAX_DEPTH - 1, name="results")
         if len(encoded(found, "results")) > MAX_DOCUMENT_BYTES // 2:

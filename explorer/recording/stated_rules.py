@@ -1,4 +1,4 @@
-"""What a run says of its balancing rule, completed: whoever records a run states as much as they know."""
+"""The balancing rule that a run states, completed: a recorder states as much as it knows."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from explorer.errors import ConfigError
 
 NO_BALANCING = BalancerConfig().label
 NOT_STATED = "rule not stated"
-"""Label of a run that states nothing of its rule."""
+"""Label of a run that does not state its rule."""
 UNKNOWN = "unknown"
 """Family and count scope of a rule that only its own label describes."""
 

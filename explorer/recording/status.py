@@ -71,7 +71,7 @@ def process_start(pid: int) -> str | None:
 
 
 def why_gone(status: RunStatus, folder: Path, *, now: float | None = None) -> str:
-    """What speaks against the writer of a status that says `running`; empty while nothing does.
+    """Why the writer of a `running` status seems gone; empty while it seems alive.
 
     On this host the process is looked up. Of another host only the heartbeat is known.
     """
@@ -130,7 +130,7 @@ def _pid_exists(pid: int) -> bool:
 
 
 def read_recorded_status(folder: Path) -> RunStatus | None:
-    """What status.json says, or None when it is missing or damaged (the rows can still be read)."""
+    """The content of status.json, or None when it is missing or damaged (the rows stay readable)."""
     try:
         return _read(folder)
     except UnreadableRunError:

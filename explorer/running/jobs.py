@@ -71,7 +71,7 @@ class Job:
 
     @property
     def status(self) -> RunStatus | None:
-        """What the run says of itself; None before there is a run folder."""
+        """The content of run.json; None before there is a run folder."""
         return read_status(self.path) if self.path.exists() else None
 
     @property

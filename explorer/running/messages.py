@@ -10,7 +10,7 @@ control: switch to 'loss_free:u=0.003': from step 12 on loss-free u=0.003.
 import json
 
 PREFIX = "control: "
-"""How the sentence of a training about its commands begins."""
+"""Prefix of the answers of a training to its commands."""
 SWITCH = "switch to "
 
 

@@ -27,11 +27,11 @@ BROKEN = (
 
 
 class NoHomeError(Exception):
-    """There is no folder for the index by default; the argument is the sentence for people."""
+    """There is no default folder for the index; the argument is the message for users."""
 
 
 class _Locked(Exception):
-    """Another process owns the file; the argument is the sentence for people."""
+    """Another process owns the file; the argument is the message for users."""
 
 
 def default_path() -> Path:

@@ -1,4 +1,4 @@
-"""Figures derived at ingest: `layer_metrics` for every recorded step, `layer_summary` for the run.
+"""Metrics derived at ingest: `layer_metrics` for every recorded step, `layer_summary` for the run.
 
 The definitions are those of `explorer/metrics`; a test holds the two together.
 """
@@ -14,7 +14,7 @@ WINDOW = LAST_STEPS
 TIE = 1 + 1e-9
 
 KEPT = ("max_vio", "effective_experts", "coefficient_of_variation", "total_variation", "idle_experts")
-"""Figures of `layer_metrics`; the others cost more at ingest (Gini sorts) or follow from these."""
+"""Metrics of `layer_metrics`; the others cost more at ingest (Gini sorts) or follow from these."""
 
 LAYER_METRICS = f"""
 INSERT INTO raw.layer_metrics

@@ -1,6 +1,6 @@
 """The definitions of `explorer/metrics/counts.py` once more, in SQL.
 
-`PARTS` turns the rows of one layer's experts (one row an expert, those without a token included, in a column
+`PARTS` turns the rows of one layer's experts (one row per expert, those without a token included, in a column
 `tokens`) into one row, by GROUP BY; `FIGURES` are expressions of its columns. A property test holds
 them against the functions of the same names.
 """

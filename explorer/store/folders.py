@@ -24,7 +24,7 @@ class Found:
 
 
 def find_runs(dirs: Iterable[Path]) -> Found:
-    """One listing a run id; of two folders with one id the one in the earlier directory counts.
+    """One listing per run id; of two folders with one id the one in the earlier directory counts.
 
     In the order in which they should be taken in, see `_urgency`.
     """

@@ -1,4 +1,4 @@
-"""The index: one DuckDB file that this process owns, and the cursors that everybody reads it with."""
+"""The index: one DuckDB file that this process owns, and the cursors of its readers."""
 
 import threading
 from collections import defaultdict
@@ -41,7 +41,7 @@ class Index:
         self._ingesting: duckdb.DuckDBPyConnection | None = None
         self.path = path
         self.notice = notice
-        """A sentence for people when the index is not the usual one, else None."""
+        """A notice for users when the index is not the usual one, else None."""
         self.private = private
         """Whether the file is a temporary one that `close` deletes."""
 

@@ -39,7 +39,7 @@ def remove_private_folder(folder: Path) -> None:
 
 
 def remove_abandoned() -> None:
-    """Delete the private folders whose process is gone: nobody holds their lock any more."""
+    """Delete the private folders whose process is gone, so that their lock is free."""
     if fcntl is None:
         return
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):

@@ -80,7 +80,7 @@ class Pyramid:
         )
 
     def binned(self, where: str = "true") -> str:
-        """SQL of a view's bins, one row a bin and key; parameters as for `pieces`."""
+        """SQL of a view's bins, one row per bin and key; parameters as for `pieces`."""
         by = ", ".join(("bin", *self.key_names))
         return f"SELECT bin, {self.merges()} FROM ({self.pieces(where)}) GROUP BY {by}"
 

@@ -1,4 +1,4 @@
-"""Stretches of a run, found when rows come in: where an expert is idle, a layer collapsed, the loss too high.
+"""Stretches of a run, detected at ingest: where an expert is idle, a layer collapsed, the loss too high.
 
 A stretch is the longest row of neighbouring samples (recorded steps, or windows of them) that meet a
 condition. Only the samples that are new are looked at, and what begins at their edge is joined with what
