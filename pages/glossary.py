@@ -20,7 +20,7 @@ if not text:
     worked_example.link()
 terms = glossary.search(text or "")
 if not terms:
-    sentence = f"No term has “{urls.quoted(text)}” in it. Clear the field to see all {len(glossary.TERMS)}."
+    sentence = f"No term contains “{urls.quoted(text)}”. Clear the field to see all {len(glossary.TERMS)}."
     st.info(show.plain(sentence))
 for section in dict.fromkeys(term.section for term in terms):
     st.header(section, divider="gray")

@@ -29,8 +29,8 @@ def domains_by_method(arms: Sequence[Arm], layer: int) -> None:
         with place:
             show.question(question)
     show.note(
-        "A row of even colour is a domain without specialists. Expert numbers do not correspond across runs: "
-        "compare how uneven the rows are, not columns."
+        "A row of uniform colour is a domain without specialists. Expert numbers do not correspond across "
+        "runs: compare how uneven the rows are, not single columns."
     )
 
 
@@ -57,6 +57,6 @@ def _tick(left: str, shift: str, label: str) -> str:
 
 @st.fragment
 def saturation(run: Run, layer: int) -> None:
-    """How early in training the final choices were made."""
+    """How early in training the final expert choices were made."""
     st.subheader("Router saturation", help=tip("saturation"))
     show.question(saturation_question(run, layer))

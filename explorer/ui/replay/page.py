@@ -53,12 +53,14 @@ def select_run(runs: Sequence[Run]) -> Run:
         list(by_id),
         default,
         lambda value: (
-            f"The link names the run “{value}”, which is not here or has no loads. {default} is shown."
+            f"The link names the run “{value}”, which does not exist or has no loads. {default} is shown."
         ),
     )
     urls.show_notices("run")
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        run_id = urls.selectbox("Run", list(by_id), key="run", help="The runs of the picker come first.")
+        run_id = urls.selectbox(
+            "Run", list(by_id), key="run", help="The runs selected in the sidebar come first."
+        )
         run = by_id[run_id]
         expert_order.control(run)
     urls.show_notices(expert_order.KEY)
@@ -285,5 +287,5 @@ def _every_step(run: Run) -> None:
             config=PLOTLY_CONFIG,
             alt=f"Expert load of layer {layer} at every recorded step, as one image",
         )
-        show.note("A still with hover: drag to zoom in, double-click to zoom out.")
+        show.note("Static image with hover values: drag to zoom in, double-click to zoom out.")
         exports.plotly_button(draw, key="full", run_id=run.run_id)

@@ -30,14 +30,14 @@ class Settings:
     index: Path | None
     """The DuckDB index; None is the usual place in the user's cache folder."""
     read_only: bool = False
-    """Whether visitors may only look: no training, no switching of rules."""
+    """Read-only: visitors can neither train nor switch rules."""
     limits: Limits = field(default_factory=Limits)
     """What visitors may train."""
 
     @classmethod
     def from_environment(cls) -> "Settings":
         """EXPLORER_RUNS, EXPLORER_SHIPPED_RUNS, EXPLORER_INDEX, EXPLORER_READ_ONLY and EXPLORER_LIMITS, else
-        the checkout's own folders, training allowed. Raises ConfigError for a value that means nothing."""
+        the checkout's own folders, training allowed. Raises ConfigError for an invalid value."""
         index = os.environ.get(INDEX_VARIABLE)
         return cls(
             own_runs=Path(os.environ.get(RUNS_VARIABLE) or ROOT / "runs").absolute(),
@@ -56,5 +56,5 @@ class Settings:
 def _flag(name: str) -> bool:
     text = os.environ.get(name, "").strip().lower()
     if text not in YES + NO:
-        raise ConfigError(name, text, "must be 1 or 0", f"write {name}=1 for an app that only shows")
+        raise ConfigError(name, text, "must be 1 or 0", f"write {name}=1 for a read-only app")
     return text in YES

@@ -34,11 +34,11 @@ class PageFigures:
     title: str
     panels: dict[str, Panel] = field(default_factory=dict)
     later: dict[str, Callable[[], Panel]] = field(default_factory=dict)
-    """Figures that are built only when they are exported."""
+    """Panels that are built only when exported."""
     films: dict[str, Callable[[], Film]] = field(default_factory=dict)
-    """What can be played as an animation, by key."""
+    """Panels that can be exported as an animation, by key."""
     playhead: float | None = None
-    """Where the player stands, for figures that follow it in the browser."""
+    """Step of the player, for panels that follow it in the browser."""
     bound: tuple[str, ...] = ()
     """Keys of the page's own controls, which a link for later must name (`bind`)."""
     query: str = ""
