@@ -22,7 +22,7 @@ if not text:
     glossary_terms.index()
 terms = glossary.search(text or "")
 if not terms:
-    sentence = f"No term has “{urls.quoted(text)}” in it. Clear the field to see all {len(glossary.TERMS)}."
+    sentence = f"No term contains “{urls.quoted(text)}”. Clear the field to see all {len(glossary.TERMS)}."
     st.info(show.plain(sentence))
 exact = glossary_terms.matches(text or "", terms)
 for term in exact:

@@ -8,7 +8,7 @@ from explorer.ui.shared import links, picker, urls
 
 with st.container(gap=None):
     st.caption("MoE Routing Explorer")
-    st.title("Watch a mixture of experts learn to share its work", anchor=False)
+    st.title("Watch a mixture of experts learn to balance its load", anchor=False)
 urls.show_notices("runs")
 arms = default_arms(picker.all_arms())
 page.opening_section(arms)

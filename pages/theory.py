@@ -7,7 +7,7 @@ from explorer.ui.theory import page as theory
 
 st.title("Theory")
 show.note(
-    "Biases are prices: a balancing rule descends on the dual of an assignment problem. Here it does so on "
-    "frozen tokens, step by step, with the exact optimum beside it."
+    "Biases act as prices: a balancing rule performs descent on the dual of an assignment problem. Here it "
+    "runs on a fixed set of tokens, step by step, beside the exact optimum."
 )
 theory.view()

@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except BaseException as error:
             if not interrupts.received and not isinstance(error, KeyboardInterrupt):
                 raise
-            say("\ninterrupted; what was recorded can be read")
+            say("\ninterrupted; everything recorded so far is readable")
             code = interrupts.exit_code
     return code
 

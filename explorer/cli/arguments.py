@@ -28,7 +28,7 @@ class Parser(argparse.ArgumentParser):
 def make_parser() -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = Parser(
         prog="python -m explorer",
-        description="Train, compare and look at the routing of small mixture-of-experts models.",
+        description="Train, compare and explore the routing of small mixture-of-experts models.",
     )
     commands = parser.add_subparsers(dest="name", required=True, metavar="COMMAND")
     _train(commands)
@@ -50,7 +50,7 @@ def check_text(options: argparse.Namespace) -> None:
         for text in value if isinstance(value, list) else [value]:
             if isinstance(text, str) and not _is_utf8(text):
                 flag = FLAGS.get(name, "--" + name.replace("_", "-"))
-                raise ConfigError(flag, text, "holds bytes that are no UTF-8", "write it in UTF-8")
+                raise ConfigError(flag, text, "holds bytes that are not UTF-8", "write it in UTF-8")
 
 
 def _is_utf8(text: str) -> bool:
@@ -82,7 +82,7 @@ def _train(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     _add_config(parser)
     parser.add_argument("--balancer", metavar="B", help="balancing rule, or routing (default: loss_free)")
     parser.add_argument("--seed", help="seed of weights and data order (default: 0)")
-    parser.add_argument("--name", dest="run_name", help="a name for people")
+    parser.add_argument("--name", dest="run_name", help="a display name")
     parser.add_argument(
         "--run-id", help="folder name of the run (default: made from preset, balancer and time)"
     )
@@ -90,7 +90,7 @@ def _train(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         "--config", type=Path, metavar="FILE", help="read the whole configuration from a JSON file"
     )
     parser.add_argument(
-        "--resume", type=Path, metavar="RUN", help="go on with a stopped or killed run folder"
+        "--resume", type=Path, metavar="RUN", help="resume the run in a stopped or killed run folder"
     )
     parser.add_argument(
         "--control-stdin",
@@ -122,7 +122,7 @@ def _compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     parser.add_argument(
         "--plain-ids",
         action="store_true",
-        help="no time in the run ids; a finished run of that id is kept instead of trained again",
+        help="leave the time out of run ids; a finished run with the same id is kept, not retrained",
     )
     parser.set_defaults(command=_command("explorer.cli.compare", "compare_command"))
 
@@ -137,7 +137,7 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
         default=[],
         dest="settings",
         metavar="SECTION.FIELD=VALUE",
-        help="change one field of the configuration, e.g. model.top_k=4; may be repeated",
+        help="set one field of the configuration, e.g. model.top_k=4; may be repeated",
     )
     _add_runs(parser)
     _add_json(parser)
@@ -196,7 +196,7 @@ def _export(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     parser = commands.add_parser(
         "export",
         help="write figures, data or a bundle of a page, without a browser",
-        description="Write what a page of the app shows. Without --figure, every figure of the page. "
+        description="Write the charts of a page of the app. Without --figure, all charts of the page. "
         "Formats: png, svg, pdf, html; csv, parquet; gif (an animation, --view replay); bundle (a zip of "
         "everything with a report).",
     )
@@ -210,8 +210,8 @@ def _export(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     parser.add_argument(
         "--out", type=Path, default=Path("exports"), metavar="PATH", help="file or folder (default: exports)"
     )
-    parser.add_argument("--figure", action="append", metavar="KEY", help="one figure; may be repeated")
-    parser.add_argument("--list", action="store_true", help="list the figures of the page and stop")
+    parser.add_argument("--figure", action="append", metavar="KEY", help="key of one chart; may be repeated")
+    parser.add_argument("--list", action="store_true", help="list the charts of the page and exit")
     parser.add_argument(
         "--set",
         action="append",
@@ -220,15 +220,17 @@ def _export(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         metavar="KEY=VALUE",
         help="a parameter of the page's address, e.g. layer=2; may be repeated",
     )
-    parser.add_argument("--width-mm", metavar="MM", help="millimetres, or one-column, two-columns, slide")
-    parser.add_argument("--height-mm", type=float, metavar="MM", help="the letters follow the height then")
-    parser.add_argument("--font-pt", type=float, metavar="PT", help="letters of the axes (default: 8)")
-    parser.add_argument("--dpi", type=int, help="of a PNG (default: 300)")
+    parser.add_argument(
+        "--width-mm", metavar="MM", help="width in millimetres, or one-column, two-columns, slide"
+    )
+    parser.add_argument("--height-mm", type=float, metavar="MM", help="the text size scales with the height")
+    parser.add_argument("--font-pt", type=float, metavar="PT", help="text size of the axes (default: 8)")
+    parser.add_argument("--dpi", type=int, help="resolution of a PNG (default: 300)")
     parser.add_argument("--title", action=argparse.BooleanOptionalAction, help="title and finding on top")
     parser.add_argument("--dark", action="store_true", default=None, help="a dark background")
-    parser.add_argument("--force", action="store_true", help="overwrite files that are there")
+    parser.add_argument("--force", action="store_true", help="overwrite existing files")
     parser.add_argument(
-        "--runs", type=Path, metavar="DIR", help="folder of own runs (default: EXPLORER_RUNS or runs)"
+        "--runs", type=Path, metavar="DIR", help="folder of your own runs (default: EXPLORER_RUNS or runs)"
     )
     parser.set_defaults(command=_command("explorer.cli.export", "export_command"))
 
@@ -236,10 +238,11 @@ def _export(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
 def _verify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser(
         "verify",
-        help="check that recorded runs hold what they say",
+        help="check recorded runs for consistency",
         description="Check keys, sums and checksums of recorded runs, recompute every bias from the logged "
-        "counts and every figure from the integers. Names the first difference of each check and goes on. "
-        "Exit code 0: nothing differs; 1: something does; 2: wrong input.",
+        "counts and every metric from the integers. Reports the first difference of each check and "
+        "continues. "
+        "Exit code 0: no difference; 1: a difference; 2: invalid input.",
     )
     parser.add_argument("run", nargs="*", metavar="RUN", help="ids or folders of runs (default: all runs)")
     parser.add_argument(
@@ -281,18 +284,18 @@ def _diagnose(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
 def _import(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser(
         "import",
-        help="read routing data of another system into a run folder",
+        help="import routing data of another system into a run folder",
         description="Import traces and statistics of training and serving systems; docs/importing.md has one "
         "command per system. Each run keeps a report of what was assumed, left out, or does not add up.",
     )
     parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="files, or folders of one trace")
-    parser.add_argument("--format", metavar="F", help="name of the format (default: found by the file)")
+    parser.add_argument("--format", metavar="F", help="name of the format (default: detected from the file)")
     parser.add_argument(
         "--option",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="what the file does not say, e.g. num_experts=60; may be repeated",
+        help="a value that the file lacks, e.g. num_experts=60; may be repeated",
     )
     parser.add_argument("--list", action="store_true", help="list the formats and stop")
     parser.add_argument("--detect", action="store_true", help="print the format of each file and stop")

@@ -310,7 +310,7 @@ def _stem(view: "OpenedView", tokens: Sequence[str]) -> str:
 def _refuse_existing(paths: Any, force: bool) -> None:
     taken = [str(path) for path in paths if path.exists()]
     if taken and not force:
-        raise ConfigError("--out", taken[0], "is there already", "choose another place, or add --force")
+        raise ConfigError("--out", taken[0], "exists already", "choose another place, or add --force")
 
 
 def _save(path: Path, content: bytes, force: bool) -> Path:

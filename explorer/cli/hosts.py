@@ -59,7 +59,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="path of the app below its host, e.g. /moe (default: STREAMLIT_SERVER_BASE_URL_PATH)",
     )
     parser.add_argument(
-        "--read-only", action="store_true", help="only show runs: no training, no switching of rules"
+        "--read-only", action="store_true", help="read-only: no training and no switching of rules"
     )
 
 
@@ -81,7 +81,7 @@ def listening(options: argparse.Namespace) -> Listening:
     _check_address(address)
     base = options.base_path if options.base_path is not None else os.environ.get(BASE_PATH_VARIABLE, "")
     if base.strip("/"):
-        _checked("--base-path", base, _BASE_PATH, "a path such as /moe", "leave out what is no path")
+        _checked("--base-path", base, _BASE_PATH, "a path such as /moe", "leave out everything but the path")
     path = base.strip("/")
     allowed = ("*",) if header and not names else (*LOOPBACK_NAMES, *names)
     flags = ["--server.address", address, "--server.baseUrlPath", path]
@@ -130,7 +130,7 @@ def _check_address(address: str) -> None:
         take_port(address, 0)
     except (OSError, ValueError) as error:
         raise ConfigError(
-            "--address", address, "is no address of this machine", f"write {LOOPBACK}, or one that it has"
+            "--address", address, "is not an address of this machine", f"write {LOOPBACK}, or one that it has"
         ) from error
 
 

@@ -68,7 +68,7 @@ def _differences(by_arm: dict[str, list[dict[str, Any]]], arms: list[str]) -> st
         table.append([by_arm[arm][0]["label"], *cells])
     number = max(verdict.comparisons for verdict in verdicts.values())
     note = (
-        f"Holm's correction, figure by figure, among {counted(number, 'pair')} of arms; “alone”: the 95 % "
+        f"Holm's correction, metric by metric, among {counted(number, 'pair')} of arms; “alone”: the 95 % "
         "interval excludes 0, but not after the correction. α and u are as given, not tuned for each rule."
     )
     return f"{_align(table)}\n{note}"

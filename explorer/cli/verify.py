@@ -55,6 +55,6 @@ def summary(reports: Sequence[RunReport]) -> str:
         f"{differing} of {len(reports)} runs differ" if differing else f"{len(reports)} runs, no mismatch"
     )
     return (
-        f"{result}; {biases:,} biases recomputed from the counts, {figures:,} figures from the integers; "
+        f"{result}; {biases:,} biases recomputed from the counts, {figures:,} metrics from the integers; "
         f"{without} of the runs have tables that are not checksummed."
     )

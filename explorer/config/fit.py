@@ -29,7 +29,7 @@ def check_fit(rules: tuple[Rule, ...], model: ModelConfig) -> None:
 
 
 WHY_NOT = {
-    "expert_choice": "every expert takes the same number of tokens, whatever their bias or loss",
+    "expert_choice": "every expert takes the same number of tokens, regardless of bias or auxiliary loss",
     "expert_threshold": "the thresholds alone decide how many tokens an expert takes",
     "hash": "the token's id decides",
     "random": "chance decides",

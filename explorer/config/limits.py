@@ -33,7 +33,7 @@ class Limits:
     memory_gb: float | None = None
     """Gigabytes per run on the CPU (`memory_of`); None: an equal share of this machine's memory."""
     runs_per_start: int = 24
-    """Runs that one press of Start may queue."""
+    """Runs that one start may queue."""
     queue: int = 48
     """Runs of all visitors that are training or queued."""
     upload_mb: int = 200

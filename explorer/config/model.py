@@ -47,7 +47,7 @@ class ModelConfig:
     normalize_gates: bool = True
     """Divide the selected scores by their sum; never applied when top_k is 1."""
     route_scale: float = 1.0
-    """Factor on the routed output."""
+    """Scaling factor of the routed output."""
     init_std: float = 0.02
     dispatch: str = "auto"
     """auto (grouped matrix product where it fits, else a loop), grouped, loop or dense (slow oracle)."""
@@ -110,7 +110,7 @@ class ModelConfig:
             raise ConfigError(
                 "model.num_dense_layers",
                 self.num_dense_layers,
-                f"must leave a mixture layer among model.num_layers ({self.num_layers})",
+                f"must leave an MoE layer among model.num_layers ({self.num_layers})",
                 "lower it",
             )
         if self.hidden_size % self.num_heads:
@@ -215,7 +215,7 @@ class ModelConfig:
             raise ConfigError(
                 "model.random_second",
                 True,
-                f"has no meaning with model.top_p={self.top_p:g}, which says how many experts there are",
+                f"has no meaning with model.top_p={self.top_p:g}, which sets the experts per token",
                 "leave one of them out",
             )
         if self.noisy_top_k and self.router_noise:
@@ -229,7 +229,7 @@ class ModelConfig:
             raise ConfigError(
                 "model.gate_func",
                 self.gate_func,
-                "is already model.score_func, and the same run would have two names",
+                "is already model.score_func, and stating it would give one configuration two identities",
                 "leave it out",
             )
         if self.drop_policy != "probability" and self.capacity_factor is None:

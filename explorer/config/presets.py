@@ -62,7 +62,7 @@ def quick() -> RunConfig:
 
 
 def standard() -> RunConfig:
-    """The shipped comparison: 800 steps of 1,536 tokens, two sequences of each domain a step."""
+    """The shipped comparison: 800 steps of 1,536 tokens, two sequences of each domain per step."""
     return RunConfig(
         corpus=CorpusConfig(name="mix"),
         model=ModelConfig(

@@ -91,8 +91,8 @@ def make_rule(name: str, settings: Mapping[str, Any], defaults: Defaults | None 
             raise ConfigError(
                 f"{name}.scope",
                 value,
-                "cannot be: a bias is one number an expert for all tokens, moved once per optimizer step "
-                "from the counts of the whole step",
+                "cannot be: the bias is one number per expert for all tokens, updated once per optimizer "
+                "step from the counts of the whole step",
                 "leave it out; aux_loss:scope=sequence and seq_aux balance within sequences",
             )
         if field not in known:

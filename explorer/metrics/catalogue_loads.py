@@ -12,12 +12,12 @@ OF_LOADS: tuple[Metric, ...] = (
         title="MaxVio, the maximal violation",
         group=LOADS,
         function=m.max_vio,
-        text="How far the busiest expert lies above the mean load. 0 is perfectly even; 1 means twice the "
-        "share; N/K − 1 means that every token takes the same K experts.",
+        text="How far the load of the busiest expert exceeds the mean load. 0 is perfectly even; 1 means "
+        "twice the uniform share; N/K − 1 means that all tokens select the same K experts.",
         formula=r"\mathrm{MaxVio} = \frac{\max_i c_i - \bar c}{\bar c}",
         more="Measured layer by layer and then averaged, never on pooled layers: two layers that collapse "
-        "onto different experts would look balanced. Where it is an average, the worst layer stands beside "
-        "it. It sees the busiest expert only.",
+        "onto different experts would look balanced. Where it is an average, the worst layer is shown "
+        "beside it. It depends on the busiest expert only.",
         range=r"0 \ldots N-1",
         at_balance="0",
         at_worst=r"N/K - 1",
@@ -31,7 +31,7 @@ OF_LOADS: tuple[Metric, ...] = (
         title="Max over mean",
         group=LOADS,
         function=m.max_over_mean,
-        text="The busiest expert's load in fair shares: MaxVio plus one.",
+        text="The busiest expert's load relative to the mean: MaxVio plus one.",
         formula=r"\frac{\max_i c_i}{\bar c} = \mathrm{MaxVio} + 1",
         range=r"1 \ldots N",
         at_balance="1",
@@ -45,8 +45,8 @@ OF_LOADS: tuple[Metric, ...] = (
         title="Balance efficiency",
         group=LOADS,
         function=m.balance_efficiency,
-        text="Mean load over the largest: the share of its time that the average expert works while all "
-        "wait for the busiest.",
+        text="Mean load over the largest: the utilisation of the average expert while all wait for the "
+        "busiest.",
         formula=r"\frac{\bar c}{\max_i c_i} = \frac{1}{1 + \mathrm{MaxVio}}",
         more="Serving systems call it balancedness and take devices instead of experts.",
         range=r"1/N \ldots 1",
@@ -61,7 +61,7 @@ OF_LOADS: tuple[Metric, ...] = (
         title="Coefficient of variation (CV)",
         group=LOADS,
         function=m.coefficient_of_variation,
-        text="Standard deviation of the loads over their mean. Unlike MaxVio it sees every expert.",
+        text="Standard deviation of the loads over their mean. Unlike MaxVio it depends on every expert.",
         formula=r"\mathrm{CV} = \frac{1}{\bar c}\sqrt{\tfrac1N\textstyle\sum_i (c_i-\bar c)^2}, \qquad "
         r"1 + \mathrm{CV}^2 = N\sum_i f_i^2",
         more="Divided by N, not N − 1.",
@@ -109,7 +109,7 @@ OF_LOADS: tuple[Metric, ...] = (
         title="Load entropy",
         group=LOADS,
         function=m.load_entropy,
-        text="Shannon entropy of the load shares: how uncertain it is where an assignment goes.",
+        text="Shannon entropy of the load shares: how uncertain the expert of an assignment is.",
         formula=r"H = -\sum_i f_i \ln f_i",
         range=r"0 \ldots \ln N",
         at_balance=r"\ln N",
@@ -124,7 +124,7 @@ OF_LOADS: tuple[Metric, ...] = (
         title="Normalised entropy",
         group=LOADS,
         function=m.normalised_entropy,
-        text="Load entropy over its largest value, so that layers with different numbers of experts compare.",
+        text="Load entropy over its maximum: comparable between layers with different numbers of experts.",
         formula=r"H / \ln N",
         range=r"0 \ldots 1",
         at_balance="1",
@@ -139,7 +139,7 @@ OF_LOADS: tuple[Metric, ...] = (
         group=LOADS,
         function=m.effective_experts,
         text="How many equally loaded experts would be as diverse as these loads: N when all are equal, 1 "
-        "when one takes everything.",
+        "when one expert receives everything.",
         formula=r"N_{\mathrm{eff}} = \exp\Bigl(-\sum_i f_i\ln f_i\Bigr)",
         range=r"1 \ldots N",
         at_balance="N",
@@ -156,8 +156,8 @@ OF_LOADS: tuple[Metric, ...] = (
         function=m.idle_experts,
         text="Experts without a single token in the step.",
         formula=r"\bigl|\{\,i : c_i = 0\,\}\bigr|",
-        more="Unseen experts stay in the denominator of every other figure: a tool that leaves them out "
-        "calls half-dead loads even.",
+        more="Experts without tokens stay in the denominator of every other metric: a tool that leaves them "
+        "out reports even loads when half of the experts are dead.",
         range=r"0 \ldots N",
         at_balance="0",
         at_worst="N - K",

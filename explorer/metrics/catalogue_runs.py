@@ -11,7 +11,7 @@ OF_RUNS: tuple[Metric, ...] = (
         group=STEPS,
         function=m.max_vio_batch,
         text="MaxVio of training batches: the mean over the last 100 steps, or the last quarter of a shorter "
-        "run, averaged over layers. It matters for the speed of training.",
+        "run, averaged over layers. It affects training speed.",
         formula=r"\frac{1}{S\,L}\sum_{s,\ell} \mathrm{MaxVio}(c_{s,\ell})",
         range=r"0 \ldots N-1",
         at_balance="0",
@@ -41,7 +41,7 @@ OF_RUNS: tuple[Metric, ...] = (
         group=STEPS,
         function=m.max_vio_computation_batch,
         text="MaxVio of the few sequences that one device computes at once, averaged over such groups. It "
-        "falls as the group grows, down to what the rule leaves.",
+        "falls as the group grows, down to the imbalance that the rule leaves.",
         formula=r"\frac1G\sum_{g} \mathrm{MaxVio}\Bigl(\sum_{r\in g} c_r\Bigr)",
         more="A group is a micro-batch times the ranks that share the experts; groups of neighbouring "
         "sequences of one step stand for it, averaged over the last 20 steps whose sequences are recorded "
@@ -67,9 +67,9 @@ OF_RUNS: tuple[Metric, ...] = (
         title="Random-routing baseline, independent tokens",
         group=CHANCE,
         function=m.uniform_reference,
-        text="The MaxVio that would be seen if every token picked K experts at random. No rule that looks "
-        "back can be expected to stay below it; experts that choose their tokens, and a rule fitted to this "
-        "very batch, can.",
+        text="The MaxVio expected if every token selected K experts at random. A rule that only uses past "
+        "loads cannot be expected to stay below it; expert choice, and a rule fitted to the batch itself, "
+        "can.",
         formula=r"\mathrm{MaxVio}_{\mathrm{random}} \lesssim \sqrt{\,2\ln "
         r"N\cdot\frac{N}{K\,T}\Bigl(1-\frac{K}{N}\Bigr)}",
         more="The line (mean and 95th percentile) is simulated for these N, K and number of layers averaged "
@@ -82,8 +82,9 @@ OF_RUNS: tuple[Metric, ...] = (
         title="Random-routing baseline, whole sequences",
         group=CHANCE,
         function=m.resampled_reference,
-        text="Tokens of one text cluster on the same experts. This line draws whole recorded sequences "
-        "again, with every expert's expected load made equal: what sampling texts alone would show.",
+        text="Tokens of one text cluster on the same experts. This baseline resamples whole recorded "
+        "sequences, with the expected load of every expert equalised: the imbalance due to sampling texts "
+        "alone.",
         store="balance.references",
     ),
     Metric(
@@ -92,7 +93,7 @@ OF_RUNS: tuple[Metric, ...] = (
         group=BIASES,
         function=m.dead_experts,
         text="Experts without a single token in W consecutive recorded steps (100 unless another window is "
-        "named). An idle expert may come back in the next step; a dead one learns nothing.",
+        "named). An idle expert may receive tokens again in the next step; a dead one learns nothing.",
         formula=r"\Bigl|\Bigl\{\,i : \sum_{s=1}^{W} c_{s,i} = 0\Bigr\}\Bigr|",
         range=r"0 \ldots N",
         at_balance="0",
@@ -105,7 +106,7 @@ OF_RUNS: tuple[Metric, ...] = (
         title="Collapse",
         group=BIASES,
         function=m.collapsed_steps,
-        text="Said only where the effective experts of a layer stay at or below N/2 for 100 steps in a row. "
+        text="A layer has collapsed when its effective experts stay at or below N/2 for 100 steps in a row. "
         "Anything milder is imbalance.",
         store="balance.layer_balance",
     ),
@@ -117,7 +118,7 @@ OF_RUNS: tuple[Metric, ...] = (
         text="Largest bias minus smallest, in units of the score. Above 1, one expert outranks another for "
         "every token where the bias is added to scores between 0 and 1 (sigmoid, softmax).",
         formula=r"\max_i b_i - \min_i b_i",
-        more="A constant added to all biases changes nothing, so the spread counts and not the level.",
+        more="Adding a constant to all biases changes nothing, so only the spread matters, not the level.",
         range=r"0 \ldots",
         store="loads.load_matrix",
         sources=(LOSS_FREE, OURS),
@@ -127,8 +128,8 @@ OF_RUNS: tuple[Metric, ...] = (
         title="Oscillation of the biases",
         group=BIASES,
         function=m.oscillation,
-        text="Of the bias steps that follow another step of the same bias, the share that turns around: 0 "
-        "while biases travel, about ½ when noise decides, 1 when they jump to and fro.",
+        text="The share of bias updates that reverse the direction of the previous update of the same bias: "
+        "0 while biases grow steadily, about ½ under pure noise, 1 when they oscillate.",
         formula=r"\frac{\#\{\Delta_s\,\Delta_{s+1} < 0\}}{\#\{\Delta_s\,\Delta_{s+1} \ne 0\}}, \qquad "
         r"\Delta_s = b_{s+1} - b_s",
         more="Over all experts of a layer in a window of consecutive recorded steps.",
@@ -140,8 +141,8 @@ OF_RUNS: tuple[Metric, ...] = (
         title="Churn",
         group=CHOICES,
         function=m.churn,
-        text="The share of a token's slots that hold another expert than before, over the same tokens at "
-        "two moments.",
+        text="The share of each token's experts that changed between two points in training, over the same "
+        "tokens.",
         formula=r"1 - \frac{\sum_t |A_t\cap B_t|}{\sum_t \max(|A_t|, |B_t|)}",
         more="$A_t$ and $B_t$ are the sets of experts of token $t$. Independent random choices give "
         "$1 - K/N$.",
@@ -153,7 +154,7 @@ OF_RUNS: tuple[Metric, ...] = (
         title="Router saturation",
         group=CHOICES,
         function=m.saturation,
-        text="The share of the final choice of experts that was already made, over the same tokens.",
+        text="The share of the final expert choices that had already been made, over the same tokens.",
         formula=r"\frac{\sum_t |A_t\cap F_t|}{\sum_t |F_t|}",
         more="$F_t$ is the choice at the last checkpoint. Independent random choices give $K/N$.",
         range=r"0 \ldots 1",
@@ -179,7 +180,7 @@ OF_RUNS: tuple[Metric, ...] = (
         title="Distance between domains (Jensen–Shannon)",
         group=DOMAINS,
         function=m.mean_domain_distance,
-        text="How differently two domains of the text use the experts of a layer: 0 alike, 1 when no expert "
+        text="How differently two text domains use the experts of a layer: 0 if identically, 1 if no expert "
         "serves both. Over more domains, the mean of all pairs.",
         formula=r"\sqrt{H_2\bigl(\tfrac{p+q}2\bigr) - \tfrac12 H_2(p) - \tfrac12 H_2(q)}",
         more="$H_2$ is the entropy in bits and $p$, $q$ are the load shares of the two domains in one layer.",
@@ -192,8 +193,8 @@ OF_RUNS: tuple[Metric, ...] = (
         title="Mutual information of domain and expert",
         group=DOMAINS,
         function=m.mutual_information,
-        text="What the expert that a token takes tells about the domain of its text, in bits, if all domains "
-        "were equally likely. 0 means nothing.",
+        text="How much a token's expert reveals about the domain of its text, in bits, with all domains "
+        "equally likely. 0 means nothing.",
         formula=r"I = H_2\Bigl(\tfrac1D\sum_d p_d\Bigr) - \tfrac1D\sum_d H_2(p_d)",
         more="At most $\\log_2 D$ for $D$ domains. Counting noise alone adds about "
         "$(D-1)(N-1)/(2A\\ln 2)$ bits for $A$ assignments in all. With two domains it is the square of "
@@ -208,7 +209,7 @@ OF_RUNS: tuple[Metric, ...] = (
         title="Language loss",
         group=QUALITY,
         function=m.mean_loss,
-        text="Mean cross-entropy of the next token in nats. A balancing loss is never added to it.",
+        text="Mean next-token cross-entropy in nats. It never includes a balancing loss.",
         formula=r"\ell = -\frac1T\sum_{t=1}^{T}\ln p(x_t \mid x_{<t})",
         unit="nats per token",
         store="losses.loss_series",
@@ -219,8 +220,8 @@ OF_RUNS: tuple[Metric, ...] = (
         title="Perplexity",
         group=QUALITY,
         function=m.perplexity,
-        text="The exponential of the held-out language loss, every domain weighing the same: among how many "
-        "equally likely tokens the model hesitates. Lower is better.",
+        text="The exponential of the held-out language loss, with all domains weighted equally: the model "
+        "is as uncertain as if it chose among this many equally likely tokens. Lower is better.",
         formula=r"\mathrm{PPL} = \exp\Bigl(\frac1D\sum_{d=1}^{D}\ell_d\Bigr)",
         range=r"1 \ldots",
         store="losses.eval_series",

@@ -55,10 +55,10 @@ DETECTED: tuple[EventKind, ...] = (
     EventKind(
         key="death",
         title="Death of an expert",
-        text=f"An expert gets no token in {DEAD_STEPS} recorded steps in a row or more. The mark stands at "
+        text=f"An expert gets no token in {DEAD_STEPS} or more recorded steps in a row. The mark stands at "
         "the first of them.",
         formula=r"c_{s,i} = 0 \quad\text{for}\quad s = s_0, \dots, s_0 + W - 1",
-        more=f"W = {DEAD_STEPS}. A shorter pause is an idle expert and no event.",
+        more=f"W = {DEAD_STEPS}. A shorter pause is an idle expert, not an event.",
     ),
     EventKind(
         key="revival",
@@ -69,22 +69,22 @@ DETECTED: tuple[EventKind, ...] = (
         key="collapse",
         title="Collapse of a layer",
         text=f"The effective experts of a layer stay at or below half of its experts for {COLLAPSE_STEPS} "
-        "recorded steps in a row or more. The mark stands at the first of them.",
+        "or more recorded steps in a row. The mark stands at the first of them.",
         formula=r"N_{\mathrm{eff}} \le N/2",
     ),
     EventKind(
         key="recovery",
         title="Recovery of a layer",
-        text="The first step after a collapse with more than half of the experts in effect.",
+        text="The first step after a collapse with more than half of the experts effective.",
     ),
     EventKind(
         key="oscillation",
         title="Oscillating biases",
         text=f"In a window of {OSCILLATION_STEPS} recorded steps at least {100 * OSCILLATION_SHARE:.0f} % of "
-        "the bias moves of a layer turn around: the step is so large that biases jump to and fro. The mark "
+        "the bias moves of a layer turn around: the update is so large that biases oscillate. The mark "
         "stands at the first such window.",
         more="At least half of the moves that the window has room for must have happened. Moves with random "
-        "signs turn around half of the time, so a rule that has arrived is not called oscillating.",
+        "signs turn around half of the time, so a rule that has converged does not count as oscillating.",
         sources=(LOSS_FREE, OURS),
     ),
     EventKind(
@@ -93,8 +93,8 @@ DETECTED: tuple[EventKind, ...] = (
         text="The largest and the smallest bias of a layer are more than 1 apart for the first time: the "
         "bias alone then decides between those two experts, whatever their scores.",
         formula=r"\max_i b_i - \min_i b_i > 1",
-        more="Detected only where that is true and the run's configuration says so: a bias that is added, "
-        "sigmoid or softmax scores, tokens that choose among all experts. With square-root softplus scores, "
+        more="Detected only where the run's configuration guarantees it: an additive bias, sigmoid or "
+        "softmax scores, tokens that choose among all experts. With square-root softplus scores, "
         "a multiplicative bias or groups of experts a spread of 1 decides nothing.",
         sources=(LOSS_FREE, OURS),
     ),
@@ -103,7 +103,7 @@ DETECTED: tuple[EventKind, ...] = (
         title="Choices settled",
         text=f"The first probe in which at least {100 * SETTLED_SHARE:.0f} % of the choices of the last "
         "probe are already made, layer by layer.",
-        more="The share is the router saturation. The last probe itself is no event.",
+        more="The share is the router saturation. The last probe itself is not an event.",
         sources=(OLMOE, OURS),
     ),
     EventKind(
@@ -112,8 +112,7 @@ DETECTED: tuple[EventKind, ...] = (
         text=f"The language loss exceeds the median of the {SPIKE_STEPS} recorded steps before by more than "
         f"{SPIKE_DEVIATIONS:g} robust deviations and by at least {SPIKE_NATS:g} nats per token. The mark "
         "stands at the highest of neighbouring steps.",
-        more="A loss that is not finite is an event of its own and no spike, and it is left out of the steps "
-        "before.",
+        more="A loss that is not finite is a separate event, not a spike, and is excluded from the median.",
         formula=r"x_s - m > 6 \cdot 1.4826 \cdot \operatorname{median}_j |x_j - m|, \qquad "
         r"m = \operatorname{median}_j x_j, \qquad s - 50 \le j < s",
     ),
@@ -139,13 +138,13 @@ RECORDED: tuple[EventKind, ...] = (
     EventKind(
         key="switch_refused",
         title="Change refused",
-        text="Somebody asked for another balancing rule while the run trained, and it could not follow. "
-        "Nothing changed.",
+        text="A switch to another balancing rule was requested while the run trained, but refused. Nothing "
+        "changed.",
     ),
     EventKind(
         key="recording_gap",
         title="Gap in the recording",
-        text="Steps before this one are missing in the log.",
+        text="Steps before this one are missing from the log.",
     ),
 )
 """Kinds that trainers record themselves; the list is open."""

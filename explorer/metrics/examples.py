@@ -143,7 +143,7 @@ def parse_counts(text: str) -> Counts:
             )
     if not 2 <= len(words) <= MOST_EXPERTS:
         raise ConfigError(
-            "counts", len(words), f"must be 2 to {MOST_EXPERTS} numbers, one an expert", "add or take some"
+            "counts", len(words), f"must be 2 to {MOST_EXPERTS} numbers, one per expert", "add or take some"
         )
     counts = np.array([int(word) for word in words], dtype=np.int64)
     if not counts.any():

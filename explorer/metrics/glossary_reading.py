@@ -16,8 +16,8 @@ TERMS: tuple[Term, ...] = (
         key="paired_interval",
         title="Paired 95 % interval",
         section=READING,
-        text="Two rules are compared seed by seed: same initial weights, same data in the same order. The "
-        "interval covers the mean difference with 95 % confidence.",
+        text="Two rules are compared seed by seed, with the same initial weights and the same data in the "
+        "same order. The 95 % confidence interval is that of the mean difference.",
         formula=r"\bar d \pm t_{0.975,\,n-1}\,\frac{s_d}{\sqrt n}",
         more="$d$ are the differences of $n$ seeds, $s_d$ their standard deviation. A single seed has no "
         "interval.",
@@ -27,10 +27,10 @@ TERMS: tuple[Term, ...] = (
         key="not_significant",
         title="Not significant",
         section=READING,
-        text="The interval covers zero: with these seeds the difference is not significant. That is no "
-        "evidence that there is none.",
-        more="Of several comparisons, one in twenty excludes zero by chance alone. So Holm's correction is "
-        "applied to all pairs of the compared arms, figure by figure: it keeps the probability of any false "
+        text="The interval includes zero: with these seeds the difference is not significant. This is not "
+        "evidence of equality.",
+        more="One comparison in twenty excludes zero by chance alone. Holm's correction is therefore "
+        "applied to all pairs of the compared arms, metric by metric: it keeps the probability of any false "
         "positive at 5 %. The half width of the interval is the resolution. The published gain of loss-free "
         "over the paper's auxiliary loss is about 0.006 nats, which few short runs can resolve.",
         sources=(OURS, LOSS_FREE),
@@ -49,20 +49,20 @@ TERMS: tuple[Term, ...] = (
         key="router_gradient",
         title="Gradient at the router",
         section=READING,
-        text="The norm of a loss's gradient at the router's matrix in a step, before clipping. The language "
-        "loss and the auxiliary losses are measured separately, every 25 steps.",
+        text="The norm of a loss's gradient at the router's weight matrix in one step, before clipping. The "
+        "language loss and the auxiliary losses are measured separately, every 25 steps.",
         formula=r"\lVert \nabla_{R}\,\ell \rVert, \qquad \lVert \nabla_{R} \textstyle\sum_l \alpha "
         r"L_{\mathrm{aux}}^{(l)} \rVert",
-        more="A bias rule has no second gradient: it changes the choice of experts only. The router "
-        "z-loss is in neither.",
+        more="A bias rule adds no gradient: it only changes which experts are selected. The router z-loss "
+        "is in neither norm.",
         sources=(LOSS_FREE,),
     ),
     Term(
         key="gradient_cosine",
         title="Cosine of the gradients",
         section=READING,
-        text="Whether auxiliary loss and language loss pull the router the same way (+1), against each other "
-        "(−1) or in orthogonal directions (0). Below 0 the auxiliary loss opposes the language loss.",
+        text="Whether the gradients of auxiliary loss and language loss at the router are aligned (+1), "
+        "opposed (−1) or orthogonal (0). Below 0 the auxiliary loss opposes the language loss.",
         formula=r"\cos = \frac{\nabla\ell\cdot\nabla L_{\mathrm{aux}}}"
         r"{\lVert\nabla\ell\rVert\,\lVert\nabla L_{\mathrm{aux}}\rVert}",
         sources=(LOSS_FREE,),
@@ -80,15 +80,15 @@ TERMS: tuple[Term, ...] = (
         key="switched_share",
         title="Switched share",
         section=READING,
-        text="The share of all assignments that would have gone elsewhere without the bias: chosen experts "
-        "that are not among the K with the highest scores.",
+        text="The share of all assignments that differ because of the bias: selected experts that are not "
+        "among the K with the highest scores.",
     ),
     Term(
         key="load_colours",
         title="Load colours",
         section=READING,
         text="Colours show the logarithm of load over uniform share: orange above, purple below, neutral at "
-        "×1. An expert without tokens has a colour of its own.",
+        "×1. Experts without tokens have their own colour.",
         formula=r"\log_2\frac{c_i}{\bar c}",
         sources=(OURS,),
     ),
@@ -105,7 +105,7 @@ TERMS: tuple[Term, ...] = (
     ),
     Term(
         key="figure_nine",
-        title="Load by domain",
+        title="Expert load by domain",
         section=READING,
         text="Held-out tokens of a domain that an expert receives, relative to an even share of the domain's "
         "tokens. 1 is balanced; specialists lie far above it.",
@@ -123,8 +123,8 @@ TERMS: tuple[Term, ...] = (
         key="events",
         title="Events",
         section=READING,
-        text="Moments that change the course of a run: an expert dies, a layer collapses, the rule changes. "
-        "They are detected in the recorded steps, listed, and marked on every time axis.",
+        text="Turning points of a run: an expert dies, a layer collapses, the rule changes. Events are "
+        "detected in the recorded steps, listed, and marked on every time axis.",
         more="Each kind has its own entry above, with its threshold.",
     ),
     Term(
@@ -134,9 +134,9 @@ TERMS: tuple[Term, ...] = (
         text="One update of the biases of a layer: the counts of a step, their distance from the mean, and "
         "the new bias. The app recomputes it and compares it with the logged one.",
         formula=r"b_i \leftarrow b_i + u\,\operatorname{sign}(\bar c - c_i)",
-        more="The trainer's own operations in float32, so the result must be equal, bit for bit; "
-        "rules that add up fractions may differ in the last digit. Rules that read scores, or a memory of "
-        "earlier counts, cannot be recomputed from the record.",
+        more="The recomputation uses the trainer's own float32 operations, so the result must be equal, bit "
+        "for bit; rules that sum fractions may differ in the last digit. Rules that read scores, or a "
+        "running mean of earlier counts, cannot be recomputed from the log.",
         sources=(LOSS_FREE,),
     ),
     Term(
@@ -151,6 +151,6 @@ TERMS: tuple[Term, ...] = (
         key="step",
         title="Step",
         section=READING,
-        text="One update of the weights, counted from 0.",
+        text="One optimizer update, counted from 0.",
     ),
 )

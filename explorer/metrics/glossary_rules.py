@@ -22,7 +22,7 @@ TERMS: tuple[Term, ...] = (
         key="router",
         title="Router and score",
         section=ROUTING,
-        text="The router gives every expert a score for every token: how well the two fit.",
+        text="For each token, the router assigns each expert a score: how well the two match.",
         formula=r"s_{i,t} = \sigma(u_t^{\top} e_i) \quad\text{or}\quad s_{\cdot,t} = "
         r"\mathrm{softmax}(u_t^{\top} e_{\cdot})",
         more="$e_i$ is a learned vector of expert $i$. With a sigmoid $\\sigma$ each score lies between 0 "
@@ -46,23 +46,23 @@ TERMS: tuple[Term, ...] = (
         "affects which experts are chosen, never their weights.",
         formula=r"g_{i,t} = \gamma\,\frac{s_{i,t}}{\sum_{j\in\mathcal{E}_t} s_{j,t}}\ \text{ if } "
         r"i\in\mathcal{E}_t,\text{ else } 0",
-        more="The division is optional (`normalize_gates`; the Loss-Free paper does without, DeepSeek-V3 "
-        "with) and is never done for $K=1$. $\\gamma$ is `route_scale`.",
+        more="Normalisation is optional (`normalize_gates`; the Loss-Free paper omits it, DeepSeek-V3 uses "
+        "it) and never applied for $K=1$. $\\gamma$ is `route_scale`.",
         sources=(LOSS_FREE, V3),
     ),
     Term(
         key="shared_expert",
         title="Shared expert",
         section=ROUTING,
-        text="An expert that every token passes through. It is not routed and never part of a load metric.",
+        text="An expert that processes every token. It is not routed and excluded from every load metric.",
         sources=(DEEPSEEK_MOE,),
     ),
     Term(
         key="load",
         title="Load",
         section=ROUTING,
-        text="The number of tokens routed to an expert in a step, counted as assignments: a token that goes "
-        "to K experts counts K times.",
+        text="The number of tokens routed to an expert in a step, counted as assignments: a token routed to "
+        "K experts counts K times.",
         formula=r"c_i = \sum_{t=1}^{T} \mathbf{1}[\,i \in \mathcal{E}_t\,], \qquad \bar c = \frac{K\,T}{N}",
         more="Charts show the load relative to the uniform share, $c_i/\\bar c$: ×1 is an even share, ×2 is "
         "twice that.",
@@ -73,22 +73,22 @@ TERMS: tuple[Term, ...] = (
         title="Domain and specialist",
         section=ROUTING,
         text="The text comes in domains, such as prose, Spanish, Python or sums. An expert is a specialist "
-        "of a domain when it receives much more of its tokens than the uniform share.",
+        "of a domain when it receives far more than the uniform share of its tokens.",
         sources=(V3,),
     ),
     Term(
         key="none",
         title="No balancing",
         section=RULES,
-        text="The control: no rule acts on the loads. An expert with more tokens learns more and attracts "
-        "more tokens, until few experts receive most of them.",
+        text="The control: no rule acts on the loads. An expert that receives more tokens learns faster and "
+        "attracts even more, until a few experts receive most of them.",
     ),
     Term(
         key="aux_loss",
         title="Auxiliary loss",
         section=RULES,
-        text="A second objective that is smallest when the loads are even. Its gradient passes through the "
-        "router and the model, beside that of the language loss.",
+        text="An additional loss term that is smallest when the loads are even. Its gradient flows through "
+        "the router and the model, alongside that of the language loss.",
         formula=r"L_{\mathrm{aux}} = \alpha \sum_{i=1}^{N} f_i\,P_i, \qquad f_i = \frac{N}{K\,T}\,c_i, "
         r"\qquad P_i = \frac1T\sum_{t=1}^{T} s'_{i,t}",
         more="$f_i$ comes from counts and carries no gradient; $P_i$ carries it all. $s'$ are the scores "
@@ -103,11 +103,11 @@ TERMS: tuple[Term, ...] = (
         section=RULES,
         text="The tokens over which loads are counted for balancing: each sequence, one micro-batch or the "
         "whole batch of a step. A narrow scope forces every single text to use all experts.",
-        more="Published results put most of the difference in quality on the scope and not on the rule, so "
-        "it is part of every legend here. DeepSeek-V3 (section 4.5.3) reports for a 1B model a validation "
+        more="Published results attribute most of the difference in quality to the scope, not the rule, so "
+        "every legend here states it. DeepSeek-V3 (section 4.5.3) reports for a 1B model a validation "
         "loss of 2.258 with a sequence-wise loss, 2.253 loss-free and 2.253 with a batch-wise loss. Where a "
         "step has several micro-batches, *buffered global batch* counts those seen so far: it needs no "
-        "second pass, but the first micro-batches see less than the whole step, so it is another loss.",
+        "second pass, but the first micro-batches see less than the whole step, so it is a different loss.",
         sources=(V3, DEMONS),
     ),
     Term(
@@ -115,7 +115,7 @@ TERMS: tuple[Term, ...] = (
         title="Switch and GShard losses",
         section=RULES,
         text="The two original auxiliary losses. Both count only the expert with the highest score of "
-        "each token, so with K above 1 the second choices may pile up unnoticed.",
+        "each token, so with K above 1 an imbalance of the second choices goes unnoticed.",
         formula=r"L_{\mathrm{Switch}} = \alpha\,N\sum_i f_i P_i, \qquad L_{\mathrm{GShard}} = "
         r"\alpha\,\frac1N\sum_e \frac{c_e}{S}\,m_e",
         more="$f_i$ and $c_e/S$ are the share of tokens whose first choice is the expert, $P_i$ and $m_e$ "
@@ -129,7 +129,7 @@ TERMS: tuple[Term, ...] = (
         title="SimBal",
         section=RULES,
         text="Keeps the experts' vectors in the router orthogonal and of length 1, so that different tokens "
-        "go to different experts. It counts no tokens at all.",
+        "go to different experts. It uses no token counts at all.",
         formula=r"L = \alpha\,\lVert R^\top R - I\rVert_1",
         more="The columns of $R$ are the experts' vectors; the norm is the sum of absolute entries. The "
         "paper starts from such a matrix; here all arms start from the same weights, and the loss moves the "
@@ -140,8 +140,8 @@ TERMS: tuple[Term, ...] = (
         key="alpha",
         title="α, the auxiliary coefficient",
         section=RULES,
-        text="The weight of the auxiliary loss. Small: loads stay uneven. Large: balance at the price of "
-        "the language loss.",
+        text="The weight of the auxiliary loss. Too small: loads stay uneven. Too large: balance comes at "
+        "the cost of language loss.",
         more="The objective adds the sum over layers of α times the loss.",
         sources=(LOSS_FREE, SWITCH),
     ),
@@ -162,8 +162,8 @@ TERMS: tuple[Term, ...] = (
         key="bias_update_rate",
         title="u, the bias update rate",
         section=RULES,
-        text="The distance that a bias moves in one step. u times the number of steps is the farthest it can "
-        "go; too small a u balances late, too large a u oscillates around balance.",
+        text="The distance that a bias moves in one step. A bias travels at most u times the number of "
+        "steps; too small a u balances late, too large a u oscillates around balance.",
         more="About (needed spread of the biases) / (2u) steps pass until the loads are even. The paper and "
         "DeepSeek-V3 use 0.001; the short runs here use 0.003, since 0.001 does not reach balance in a few "
         "hundred steps.",
@@ -173,19 +173,19 @@ TERMS: tuple[Term, ...] = (
         key="expert_bias",
         title="Expert bias",
         section=RULES,
-        text="A number per expert that is added to its scores for the choice. The row of a step shows the "
-        "bias used in that step, before its update.",
+        text="A number per expert that is added to its scores for selection only. The row of a step shows "
+        "the bias used in that step, before its update.",
         more="Sigmoid and softmax scores lie between 0 and 1: once two added biases differ by more than 1, "
-        "one expert beats the other for every token that may choose both. Softplus scores have no "
-        "upper end, and a bias that multiplies leaves a large score ahead of a small one.",
+        "one expert beats the other for every token that may choose both. Softplus scores are unbounded "
+        "above, and a multiplicative bias keeps a large score ahead of a small one.",
         sources=(LOSS_FREE,),
     ),
     Term(
         key="seq_aux",
         title="Complementary sequence loss",
         section=RULES,
-        text="DeepSeek-V3's small auxiliary loss per sequence, beside the bias. It only prevents extremes "
-        "inside one text.",
+        text="DeepSeek-V3's small auxiliary loss per sequence, beside the bias. It only prevents extreme "
+        "imbalance within a sequence.",
         formula=r"L = \alpha\sum_i f_i P_i, \qquad f_i = \frac{N}{K\,T}\sum_{t}\mathbf{1}\bigl[s_{i,t}\in"
         r"\mathrm{TopK}(s_{\cdot,t},K)\bigr]",
         more="$f$ counts the top-K of the *unbiased* scores, regardless of the bias; $P$ comes from "

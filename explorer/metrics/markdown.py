@@ -9,12 +9,12 @@ from explorer.metrics.events import DETECTED, RECORDED, EventKind
 from explorer.metrics.peers import CONVERSIONS, Conversion
 from explorer.metrics.sources import Source
 
-HEAD = """# Figures and their definitions
+HEAD = """# Metrics and their definitions
 
 Printed from `explorer/metrics/` (`catalogue.py`, `peers.py`); do not edit by hand, but run
 `python -m explorer.metrics.markdown docs/metrics.md`.
 
-Every figure is one function of `explorer.metrics` and, where the index has the data, one expression in SQL
+Every metric is one function of `explorer.metrics` and, where the index has the data, one expression in SQL
 (`explorer/store/expressions.py`, `explorer/queries/`); property tests hold the two and a slow reference
 together. Symbols: $N$ routed experts, $K$ chosen per token, $T$ tokens, $c_i$ assignments of expert $i$,
 $\\bar c = KT/N$ their mean, $f_i = c_i/(KT)$ the share. "At worst" is what top-K routing can do worst: all
@@ -23,15 +23,15 @@ without a token are in every denominator. Where nothing was routed at all a rati
 
 EVENTS = """## Events on the time axis
 
-Found in SQL when rows come in (`explorer/store/stretches.py`) and listed by `explorer.queries.events`;
+Detected in SQL at ingest (`explorer/store/stretches.py`) and listed by `explorer.queries.events`;
 thresholds and their reasons: `explorer/metrics/events.py`. A step is a recorded step, however far it is from
 the one before."""
 
 PEERS = """## What other tools print for the same counts
 
-The same name often means another number. A loss also depends on the mean probabilities $P$; the formulas
-take $P_i = f_i$, the value at balance holds for every $P$. On the Glossary page the counts can be chosen or
-typed and every line of this table is worked out."""
+The same name often means a different number. A loss also depends on the mean probabilities $P$; the formulas
+assume $P_i = f_i$, while the value at balance holds for every $P$. The Glossary page computes every row of
+this table for counts that you choose or type."""
 
 
 def metrics_markdown() -> str:
@@ -80,7 +80,7 @@ def _linked(source: Source) -> str:
 
 def _conversions(conversions: tuple[Conversion, ...]) -> str:
     rows = [
-        "| tool | its number | from ours | at balance | beware |",
+        "| tool | its metric | from ours | at balance | caveat |",
         "|---|---|---|---|---|",
     ]
     for entry in conversions:

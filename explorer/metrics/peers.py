@@ -177,7 +177,7 @@ CONVERSIONS: tuple[Conversion, ...] = (
         printed=switch_loss,
         at_balance=_one,
         balance_words="1",
-        trap="Of each rank and micro-batch. Falls also when the probabilities flatten and the loads stay.",
+        trap="Of each rank and micro-batch. Also falls when the probabilities flatten and the loads do not.",
         link="https://github.com/NVIDIA/Megatron-LM",
     ),
     Conversion(
@@ -207,7 +207,7 @@ CONVERSIONS: tuple[Conversion, ...] = (
         printed=first_choice_loss,
         at_balance=_one,
         balance_words="1",
-        trap="Counts first choices only, so for K > 1 all choices together do not give it.",
+        trap="Counts first choices only, so for K > 1 it cannot be derived from the total counts.",
         link="https://github.com/lucidrains/st-moe-pytorch",
     ),
     Conversion(
@@ -217,7 +217,7 @@ CONVERSIONS: tuple[Conversion, ...] = (
         printed=olmo_load_imbalance,
         at_balance=_one,
         balance_words="1",
-        trap="Each rank r counts for itself: ranks that overload different experts look bad though the whole "
+        trap="Computed per rank r: ranks that overload different experts look imbalanced although the whole "
         "is even.",
         link="https://github.com/allenai/OLMo-core",
     ),
@@ -314,7 +314,7 @@ CONVERSIONS: tuple[Conversion, ...] = (
         printed=plumb_imbalance,
         at_balance=_one,
         balance_words="1",
-        trap="Leaves unseen experts out of the mean: dead experts lower it.",
+        trap="Excludes experts without tokens from the mean: dead experts lower it.",
         link="https://pypi.org/project/plumb-moe",
     ),
 )

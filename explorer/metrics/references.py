@@ -62,7 +62,7 @@ def uniform_reference(
 
 
 def _has_chance(num_experts: int, top_k: int, num_tokens: int) -> bool:
-    """Whether random routing of these sizes can differ from even routing at all."""
+    """Whether random routing at these sizes can deviate from even routing at all."""
     return num_tokens > 0 and 0 < top_k < num_experts
 
 

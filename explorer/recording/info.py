@@ -163,7 +163,7 @@ class RunInfo:
         ]
         if missing:
             raise UnreadableRunError(
-                f"{RUN_FILE} lacks {', '.join(missing)}; every run must say so; add it or restore the file."
+                f"{RUN_FILE} lacks {', '.join(missing)}; every run must state it; add it or restore the file."
             )
         return cls(**{name: data[name] for name in known if name in data})
 

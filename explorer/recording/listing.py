@@ -128,7 +128,7 @@ def _holds_runs(path: Path) -> str | None:
         if runs:
             more = f" and {len(runs) - NAMED} more" if len(runs) > NAMED else ""
             return (
-                f"{group} is no run but holds {', '.join(runs[:NAMED])}{more}; to list what is in it, add "
+                f"{group} is not a run but holds {', '.join(runs[:NAMED])}{more}; to list what is in it, add "
                 f"--runs {group}, or move the runs out of it."
             )
     return None

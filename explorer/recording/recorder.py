@@ -200,7 +200,7 @@ class FolderRecorder:
         """
         if not isinstance(results, Mapping):
             raise RunFolderError(
-                f"results = {preview(results)}: must map names to figures; give a dictionary."
+                f"results = {preview(results)}: must map names to metrics; give a dictionary."
             )
         document = plain(results, levels=MAX_DEPTH - 1, name="results")
         if len(encoded(document, "results")) > MAX_DOCUMENT_BYTES // 2:

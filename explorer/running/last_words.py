@@ -20,7 +20,7 @@ def reason(output: str, code: int) -> str:
     if code < 0:
         remedy = "; the machine may have run out of memory" if -code == getattr(signal, "SIGKILL", 9) else ""
         return f"the training was ended by {_signal_name(-code)}{remedy}."
-    last = lines[-1] if lines else "it said nothing"
+    last = lines[-1] if lines else "it gave no reason"
     return f"the training ended with code {code}: {last}"
 
 

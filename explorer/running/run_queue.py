@@ -129,7 +129,7 @@ class RunQueue:
             if job is None or job.child is None or job.state != "training":
                 state = job.state if job else "not one of this server's trainings"
                 raise TrainingError(
-                    f"{run_id} is {state}: only a run that trains can be given another rule; start a new one."
+                    f"{run_id} is {state}: the rule can only be switched while a run trains; start a new run."
                 )
             job.rules_of(text)
             if not job.child.send(switch_line(text)):

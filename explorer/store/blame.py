@@ -35,7 +35,7 @@ def blame(folder: Path, parts: Sequence[Part], error: Exception) -> UnreadableRu
         )
     if isinstance(error, duckdb.OutOfRangeException | duckdb.ConversionException):
         return UnreadableRunError(
-            f"{folder}: a figure of its rows is too large for the index, which holds whole numbers up to "
+            f"{folder}: a number in its rows is too large for the index, which holds whole numbers up to "
             f"2^63 - 1 ({first_line(error)}); correct the counts that were recorded."
         )
     if isinstance(error, duckdb.OperationalError) or is_damage(error):

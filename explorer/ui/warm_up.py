@@ -1,4 +1,4 @@
-"""Loads, asks and draws what the first page shows while the browser still loads its own part."""
+"""Imports, queries and draws for the first page while the browser still loads its own files."""
 
 import logging
 import threading

@@ -138,7 +138,7 @@ def test_nothing_is_overwritten_unless_asked_for(
         "--out",
         out,
     ]
-    assert "is there already" in failing(capsys, *figure)
+    assert "exists already" in failing(capsys, *figure)
     assert out.read_text() == "mine"
     assert main(["export", *map(str, figure), "--force"]) == 0
     assert out.read_text().startswith("<svg")

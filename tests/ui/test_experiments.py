@@ -30,7 +30,7 @@ def test_an_order_can_be_trained(experiment: lesson_course.Experiment) -> None:
 def test_without_a_choice_the_form_is_as_it_was(open_app: Opener) -> None:
     app = open_app(page="train")
     assert not app.exception
-    assert app.selectbox(key="experiment").value == "Your own choice"
+    assert app.selectbox(key="experiment").value == "Your own configuration"
     assert app.session_state["train_arms"] == ["none", "aux_loss", "loss_free"]
     assert app.selectbox(key="preset").value == "quick"
 

@@ -42,7 +42,9 @@ class _Graph:
             return self.modules[file]
         if file in self.open:
             circle = " → ".join(path.name for path in [*self.open[self.open.index(file) :], file])
-            raise ValueError(f"modules import each other: {circle}; move what both need into a third")
+            raise ValueError(
+                f"modules import each other: {circle}; move their shared code into a third module"
+            )
         self.open.append(file)
         module = self._read(file)
         self.open.pop()

@@ -31,7 +31,7 @@ SECTIONS = (
         title="the rule",
         paper="a diagram. A bias is added to the scores, the top K of the sum are chosen, loads are counted, "
         "and every bias moves by a fixed step against its expert's load.",
-        ours=f"the numbers of one recorded step, layer {LAYER}, step {STEP}. The Replay page has every step.",
+        ours=f"the numbers of one recorded step (layer {LAYER}, step {STEP}). Replay shows every step.",
         topic="expert_bias",
     ),
     Section(
@@ -80,16 +80,17 @@ SECTIONS = (
     Section(
         number="6",
         title="how expert choice looks ahead",
-        paper="a cartoon with sequences of two tokens. When experts choose among the tokens of a sequence, "
-        "whether the first token is taken depends on the second: routing tells the model about the future.",
-        ours="no picture, a measurement instead. A later token is changed and the earlier ones whose experts "
-        "change are counted: `python -m benchmarks.leak`, with its results in `docs/experiments.md`. Rules "
-        "in which tokens choose change none.",
+        paper="a schematic with sequences of two tokens. When experts choose among the tokens of a "
+        "sequence, whether the first token is selected depends on the second: routing leaks information "
+        "about the future.",
+        ours="a measurement instead of a schematic. A later token is changed and the earlier ones whose "
+        "experts change are counted: `python -m benchmarks.leak`, with its results in "
+        "`docs/experiments.md`. Token-choice rules change none.",
     ),
     Section(
         number="7 and 8",
         title="the softmax gate",
-        paper="Figures 2 and 3 once more with a softmax gate, and the sigmoid gate beside it in the plane.",
+        paper="Figures 2 and 3 repeated with a softmax gate; the plane also shows the sigmoid gate.",
         ours="not drawn. All shipped runs have a sigmoid gate, and nothing here is filled in by hand. Train "
         "your own: `python -m explorer compare --preset standard --set model.score_func=softmax`, then open "
         "it in Compare.",
@@ -101,8 +102,8 @@ SECTIONS = (
         paper="training loss against step when experts choose inside chunks of several sizes, and once with "
         "the tokens shuffled across chunks. Small chunks show an abnormal drop, and shuffling removes it: a "
         "sign of the leak.",
-        ours="one run in which experts choose within a micro-batch, against two in which tokens choose. A "
-        "micro-batch is many sequences, where the leak is smaller; other chunks are measured in "
+        ours="one run in which experts choose within a micro-batch, against two with token choice. A "
+        "micro-batch holds many sequences, so the leak is smaller; other chunks are measured in "
         "`docs/experiments.md`.",
         topic="lm_loss",
     ),

@@ -44,8 +44,9 @@ def section(runs: Sequence[Run]) -> None:
     """The section with its heading. runs: those that the last step can be taken from."""
     st.header("One set of counts, every metric", divider="gray", anchor=ANCHOR)
     st.markdown(
-        "Each metric gives the same loads another number, and one name often stands for several metrics. "
-        "Choose counts and compare. Definitions are above; `docs/metrics.md` has them in one place."
+        "Each metric turns the same loads into a different number, and one name often stands for several "
+        "metrics. Choose counts and compare. Definitions are above; `docs/metrics.md` has them in one "
+        "place."
     )
     _example([run for run in runs if run.has_loads])
 
@@ -89,7 +90,7 @@ def _settle(runs: Sequence[Run]) -> None:
     _settle_choice("t", TOKENS, str(DEFAULTS.t))
     if runs:
         ids = [run.run_id for run in runs]
-        urls.settle("of_run", ids, ids[0], _complaint("of_run", "a run that is here and has loads", ids[0]))
+        urls.settle("of_run", ids, ids[0], _complaint("of_run", "a recorded run with loads", ids[0]))
     _settle_counts()
     ks = _top_ks()
     _settle_choice("k", ks, default_top_k(ks))
@@ -217,7 +218,7 @@ def _their_metrics(shown: Example) -> None:
         alt="Metrics of other tools for these counts",
     )
     show.note(
-        "Taken from the tools' sources. A loss also depends on the router's mean probabilities, which counts "
-        "do not determine: here they equal the load shares; the value at balance holds for any. Where a tool "
-        "counts per rank, the ranks of the example are its ranks."
+        "Formulas are taken from the tools' source code. A loss also depends on the router's mean "
+        "probabilities, which counts do not determine: here they equal the load shares; the value at "
+        "balance holds for any. Where a tool counts per rank, it uses the ranks of the example."
     )

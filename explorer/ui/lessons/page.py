@@ -65,8 +65,8 @@ def _lesson_of_address(course: Course) -> Lesson | None:
 def _list(course: Course) -> None:
     st.markdown(
         "Short lessons on load balancing in mixture-of-experts models. Each asks for your guess before it "
-        "shows a figure; the right answer is computed from recorded runs of small models, or from a "
-        "simulation that is named as one. Start anywhere."
+        "shows a chart; the right answer is computed from recorded runs of small models, or from a "
+        "simulation, which is then labelled as such. Start anywhere."
     )
     for sentence in course.problems:
         st.warning(show.plain(sentence), icon=":material/draft:")
@@ -150,7 +150,7 @@ def _with_numbers(text: str) -> str:
     try:
         return filled(text, _facts())
     except ExplorerError as error:
-        return f":gray[The numbers of this text are not here: {show.plain(str(error))}]"
+        return f":gray[The numbers of this text are unavailable: {show.plain(str(error))}]"
 
 
 def _ask(prediction: Prediction, place: Place) -> None:
@@ -184,18 +184,18 @@ def _ask(prediction: Prediction, place: Place) -> None:
 
 
 def _verdict(prediction: Prediction, guess: Guess, place: Place) -> None:
-    """Whether the guess is right, by the rule and the data."""
+    """Show whether the guess is right, by the rule and the data."""
     st.markdown(f":material/psychology: {prediction.question}")
     try:
         right = prediction.right(_facts())
     except ExplorerError as error:
-        st.info(f"What is right cannot be computed: {show.plain(str(error))}", icon=":material/inbox:")
+        st.info(f"The right answer cannot be computed: {show.plain(str(error))}", icon=":material/inbox:")
         return
     answer = prediction.options[right]
     if guess.option is None:
         st.info(f"The data say: {show.plain(answer)}.", icon=":material/lightbulb:")
     elif guess.option == right:
-        st.success(f"You said: {show.plain(answer)}. The data say so too.", icon=":material/check_circle:")
+        st.success(f"You said: {show.plain(answer)}. The data agree.", icon=":material/check_circle:")
     else:
         sentence = f"You said: {prediction.options[guess.option]}. The data say: {answer}."
         st.info(show.plain(sentence), icon=":material/lightbulb:")
@@ -281,7 +281,7 @@ def _figure(step: Step, place: Place, is_open: bool) -> None:
 
 def _no_figure_yet() -> None:
     with st.container(border=True, height=260, vertical_alignment="center", horizontal_alignment="center"):
-        st.markdown(":gray[The figure comes after your guess.]", width="content")
+        st.markdown(":gray[The chart appears after your guess.]", width="content")
 
 
 def _arithmetic(update: Update) -> None:

@@ -34,7 +34,7 @@ def steps(batch: RoutedBatch, token: int, table: pl.DataFrame) -> list[tuple[str
     rows = {row["expert"]: row for row in table.to_dicts()}
     parts = [
         (
-            "Each score comes from the router's logit.",
+            "Each score is computed from the router's logit.",
             _lines(rf"s_i = {SYMBOLS[func]}", [_score(func, rows[e], batch.logits[token]) for e in experts]),
         )
     ]
@@ -51,7 +51,7 @@ def _choice(
     name = "TopK" if batch.settings.top_p is None else "TopP"
     if batch.bias is None:
         picked = rf"\mathrm{{{name}}}(s) = {_set(after)}"
-        return "The highest scores are chosen; no bias is applied.", picked
+        return "The experts with the highest scores are selected; no bias is applied.", picked
     sign = r"\cdot" if batch.settings.bias_form == "multiplicative" else "+"
     lines = [_biased(batch, rows[e]) for e in experts if rows[e]["compared"] is not None]
     lines += [
@@ -59,7 +59,7 @@ def _choice(
         rf"\mathrm{{{name}}}(s {sign} b) &= {_set(after)}",
     ]
     verb = "The biases multiply" if sign == r"\cdot" else "The biases are added to"
-    return f"{verb} the scores for the choice only, not for the gates.", _aligned(lines)
+    return f"{verb} the scores for selection only, not for the gates.", _aligned(lines)
 
 
 def _biased(batch: RoutedBatch, row: dict[str, float]) -> str:
@@ -106,12 +106,12 @@ def _gates(batch: RoutedBatch, token: int, rows: dict[int, dict[str, float]]) ->
         gate = rows[e]["gate"]
         lines.append(rf"g_{{{e}}} &= {middle}{scale} = {gate:.4f}")
     words = (
-        "The gates weight the chosen experts by their scores without bias."
+        "The gates weight the selected experts by their scores without bias."
         if batch.bias is not None
-        else "The gates weight the chosen experts by their scores."
+        else "The gates weight the selected experts by their scores."
     )
     if not experts:
-        return "No expert takes this token, so there is no gate.", general
+        return "No expert receives this token, so there is no gate.", general
     return words, _lines(general, lines)
 
 

@@ -57,6 +57,6 @@ def _tick(left: str, shift: str, label: str) -> str:
 
 @st.fragment
 def saturation(run: Run, layer: int) -> None:
-    """How early in training the final choices were made."""
+    """How early in training the final expert choices were made."""
     st.subheader("Router saturation", help=tip("saturation"))
     show.question(saturation_question(run, layer))

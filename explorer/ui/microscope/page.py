@@ -43,7 +43,7 @@ def choose_run(runs: Sequence[Run]) -> Run:
         list(by_id),
         default.run_id,
         lambda value: (
-            f"The link names the run “{value}”, which is not here or keeps no probe batch. "
+            f"The link names the run “{value}”, which does not exist or keeps no probe batch. "
             f"{default.run_id} is shown."
         ),
     )
@@ -94,7 +94,7 @@ def _probe_and_layer(run: Run, probes: Probes) -> tuple[int, int]:
 
 @st.fragment
 def _batch(run: Run, probes: Probes, step: int, layer: int) -> None:
-    """Everything that follows a click; charts here exchange rows and are not drawn anew."""
+    """Everything that follows a click; charts here exchange rows and are not redrawn."""
     batch = routed_batch(Trace(STORE), run, step, layer)
     if batch is None:
         st.info(show.plain(not_recorded(step, layer)), icon=":material/inbox:")
@@ -176,7 +176,7 @@ def _text(run: Run, batch: RoutedBatch, settings: MicroscopeSettings) -> None:
     text = batch.text
     if not text.is_known:
         show.note(
-            "The run folder has no readable probe.json with the texts of these tokens, so tokens are shown "
+            "The run folder has no readable probe.json with the text of these tokens, so tokens are shown "
             "by number."
         )
     token_text(

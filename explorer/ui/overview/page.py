@@ -34,7 +34,7 @@ def opening_section(selected: Sequence[Arm]) -> None:
         )
         show.note(
             f"Two recorded training runs, layer {unbalanced.layer}, seed {unbalanced.run.seed}. Each row is "
-            "one expert. The balanced run adds a bias to each expert's score, for choosing only."
+            "one expert. The balanced run adds a bias to each expert's score, for selection only."
         )
     _starts()
 
@@ -60,7 +60,7 @@ def _starts() -> None:
 def _film(film: LoadFilm, title: str) -> Film:
     ink = theme.family_ink(film.run.family, film.run.scope)
     idle = f"; {film.nearly_idle} of {film.num_experts} experts are nearly idle" if film.nearly_idle else ""
-    finding = f"Busiest expert at the end: {captions.number(film.busiest)} × an even share{idle}."
+    finding = f"Busiest expert at the end: {captions.number(film.busiest)}× the uniform load{idle}."
     return Film(
         title=title,
         finding=finding,
@@ -146,7 +146,9 @@ def runs_section(runs: Sequence[Run]) -> None:
     )
     odd = [name for name, row in metrics.items() if not math.isfinite(row["perplexity"] or 0.0)]
     if odd:
-        show.note(f"Perplexity is not finite (NaN or infinite) and so not in the table: {', '.join(odd)}.")
+        show.note(
+            f"Perplexity is not finite (NaN or infinite) and therefore not in the table: {', '.join(odd)}."
+        )
 
 
 def _row(run: Run, metrics: Mapping[str, object]) -> dict[str, object]:

@@ -136,7 +136,7 @@ def numbers(rules: TwoRules) -> None:
         },
     )
     show.note(
-        f"Held-out: {HELD_OUT:,} tokens that no step contains, with the final bias. Steps to balance: until "
+        f"Held-out: {HELD_OUT:,} tokens not seen in any step, with the final bias. Steps to balance: until "
         "the mean MaxVio of 20 steps falls below 1.5 times the random-routing baseline. Reversed bias "
-        "updates: the share in the last steps that go against the previous update."
+        "updates: the share of updates in the last steps that reverse the previous one."
     )

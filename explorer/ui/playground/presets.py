@@ -54,14 +54,14 @@ PRESETS = (
     ),
     Preset(
         name="Softmax, u too large",
-        comment="Softmax scores are of the order of 1/N, so a sign step of 0.01 is huge for them: it never "
-        "comes near balance. A proportional step of 0.001 does, after some 200 steps.",
+        comment="Softmax scores are of the order of 1/N, so a sign step of 0.01 is huge in comparison: it "
+        "never comes near balance. A proportional step of 0.001 does, after some 200 steps.",
         values={"A": "sign", "uA": "1e-2", "B": "proportional", "uB": "1e-3", "gate": "softmax"},
     ),
     Preset(
         name="Limit cycle",
-        comment="With the same tokens in every step nothing is random, and still a constant sign step ends "
-        "in a cycle as wide as the step; a proportional step converges.",
+        comment="With the same tokens in every step nothing is random, yet a constant sign step still ends "
+        "in a limit cycle as wide as the step; a proportional step converges.",
         values={
             "A": "sign",
             "uA": "1e-2",
@@ -82,8 +82,8 @@ PRESETS = (
     ),
     Preset(
         name="Sudden shift",
-        comment="Expert popularity is drawn anew half-way, as after a change of corpus: the sign rule "
-        "covers the whole distance again at the same rate.",
+        comment="Expert popularity is redrawn half-way, as after a change of corpus: the sign rule has to "
+        "travel the whole distance again at the same rate.",
         values={"shift": "500"},
     ),
     Preset(
@@ -101,8 +101,8 @@ PRESETS = (
     ),
     Preset(
         name="Collapse",
-        comment="An expert that receives tokens improves and receives more: without balancing a few "
-        "experts take everything; the bias rule prevents it.",
+        comment="An expert that receives tokens improves and receives more: without balancing a few experts "
+        "receive everything; the bias rule prevents this.",
         values={"A": "none", "B": "sign", "uB": "5e-3", "rich": "0.01", "skew": "0.25"},
     ),
     Preset(

@@ -44,7 +44,7 @@ def event_list(run: Run, on_pick: Callable[[Event], None]) -> None:
         # The buttons hear the mouse only; the arrow keys move from cell to cell.
         on_select=partial(_on_cell, f"{key}_table", rows, on_pick),
         selection_mode="single-cell",
-        alt=f"Table of {counted(rows.height, 'event')} of the run; press a step to go there",
+        alt=f"Table of {counted(rows.height, 'event')} of the run; click a step to go to it",
         column_config={
             "step": st.column_config.ButtonColumn(
                 width=70, key=key, on_click=partial(_on_button, key, rows, on_pick), help="Go to this step."

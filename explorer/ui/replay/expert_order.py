@@ -23,8 +23,8 @@ def control(run: Run) -> None:
         width=190,
         help="Order of the experts in the player, the bars and the domains: by index, or highest first by "
         "mean load over the last 100 steps (last quarter of a short run), by mean load over all steps, or by "
-        "last bias. The order is computed once and stays while the run plays or trains; choose again to sort "
-        "again.",
+        "last bias. The order is computed once and stays while the run plays or trains; select it again to "
+        "re-sort.",
     )
 
 

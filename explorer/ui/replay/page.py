@@ -57,7 +57,7 @@ def select_run(runs: Sequence[Run]) -> Run:
         list(by_id),
         default,
         lambda value: (
-            f"The link names the run “{value}”, which is not here or has no loads. {default} is shown."
+            f"The link names the run “{value}”, which does not exist or has no loads. {default} is shown."
         ),
     )
     urls.show_notices("run")
@@ -317,5 +317,5 @@ def _every_step(run: Run) -> None:
             config=PLOTLY_CONFIG,
             alt=f"Expert load of layer {layer} at every recorded step, as one image",
         )
-        show.note("A still with hover: drag to zoom in, double-click to zoom out.")
+        show.note("Static image with hover values: drag to zoom in, double-click to zoom out.")
         exports.plotly_button(draw, key="full", run_id=run.run_id)

@@ -72,7 +72,7 @@ def settings() -> ReplaySettings:
 
 
 def move(last_step: int, step: int) -> None:
-    """The player has come to rest at a step."""
+    """Called when the player pauses at a step."""
     before, now = st.session_state["step"], min(max(step, 0), last_step)
     st.session_state["step"] = now
     st.session_state[MOVED] = (before, now, time.monotonic())
@@ -97,7 +97,7 @@ def single_out(expert: int | None) -> None:
 
 
 def change_layer(layers: Sequence[int], position: int) -> None:
-    """A key asked for the layer at this position of the run's MoE layers."""
+    """Called when a key selects the layer at this position of the run's MoE layers."""
     st.session_state["layer"] = layers[position]
 
 

@@ -19,7 +19,7 @@ NICENESS = 5
 MOST_ENDED = 24
 """Ended trainings that are still listed."""
 READ_ONLY = (
-    "This app only shows runs: nothing can be trained or switched here; start one of your own for that."
+    "This app only shows runs: no training and no switching of rules here; start your own app for that."
 )
 
 
@@ -78,7 +78,7 @@ class JobManager(RunQueue):
             raise ConfigError(
                 "runs",
                 added,
-                f"are too many: {waiting} train or are queued already, and the queue takes "
+                f"are too many: {waiting} train or are queued already, and the queue holds "
                 f"{self.limits.queue}",
                 "choose fewer, or wait until some have ended",
             )

@@ -31,7 +31,7 @@ class Settings:
     index: Path | None
     """The DuckDB index; None is the usual place in the user's cache folder."""
     read_only: bool = False
-    """Whether visitors may only look: no training, no switching of rules."""
+    """Read-only: visitors can neither train nor switch rules."""
     limits: Limits = field(default_factory=Limits)
     """What visitors may train."""
     import_dir: Path | None = None
@@ -72,5 +72,5 @@ def _folder(name: str) -> Path | None:
 def _flag(name: str) -> bool:
     text = os.environ.get(name, "").strip().lower()
     if text not in YES + NO:
-        raise ConfigError(name, text, "must be 1 or 0", f"write {name}=1 for an app that only shows")
+        raise ConfigError(name, text, "must be 1 or 0", f"write {name}=1 for a read-only app")
     return text in YES

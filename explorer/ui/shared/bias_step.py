@@ -25,9 +25,13 @@ def section(run: Run, layer: int, step: int, expert: int, *, chosen: bool) -> No
         st.markdown(show.plain(bias_step.finding(update, expert, at)))
         compare(update, rows)
         show.note(
-            f"Layer {layer}. The tokens of step {at} chose their experts with the bias before; their counts "
-            "move it, and the next step uses the result."
-            + ("" if chosen else " Single out an expert, or click a point of a bias line, to see another.")
+            f"Layer {layer}. The tokens of step {at} selected experts with the bias before the update; "
+            "their counts update it, and the next step uses the result."
+            + (
+                ""
+                if chosen
+                else " Single out an expert, or click a point on a bias trajectory, to see another one."
+            )
         )
     with right:
         st.latex(bias_step.gathered(update, expert))
@@ -47,11 +51,11 @@ def compare(update: BiasStep, rows: pl.DataFrame) -> None:
     if logged is None:
         following = rows["next_step"][0]
         if following is None:
-            show.note("This is the last recorded step, and no later evaluation has logged the result.")
+            show.note("This is the last recorded step, and no later evaluation logged the bias.")
         else:
             show.note(
-                f"Step {at + 1} is not recorded, the next one is {following}: the log has no bias to compare "
-                "the result with."
+                f"Step {at + 1} is not recorded, the next one is {following}: the log has no bias to "
+                "compare with."
             )
         return
     where = (

@@ -33,7 +33,7 @@ def read_playhead(key: str, last: int) -> None:
 
 
 def _notice(key: str, rule: str, default: str) -> Callable[[str], str]:
-    """What a visitor reads about a value that does not fit."""
+    """The notice about a value that does not fit."""
     return lambda value: f"The link asks for {key} = {value}; {rule}. {default} is used."
 
 

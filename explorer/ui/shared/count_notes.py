@@ -1,4 +1,4 @@
-"""One sentence on a run whose counts do not add up to what its routing promises."""
+"""One sentence on a run whose counts do not add up to K × tokens."""
 
 from collections.abc import Sequence
 
@@ -27,8 +27,8 @@ def sentences(run: Run) -> list[str]:
     said = [] if sums is None else [off_sentence(sums, run)]
     if shared is not None:
         said.append(
-            f"Expert {shared} has every token in every layer: it is a shared expert counted as a routed one. "
-            "Leave it out of the counts, or MaxVio and every other figure tell of it."
+            f"Expert {shared} receives every token in every layer: it is a shared expert counted as "
+            "a routed one. Exclude it from the counts; otherwise it distorts MaxVio and every other metric."
         )
     return said
 

@@ -14,7 +14,7 @@ MODES = ("normal", "lecture")
 KEY = "mode"
 PANEL = "panel"
 FACTOR = 1.45
-"""How much larger a figure is in a lecture."""
+"""Enlargement of charts in lecture mode."""
 LETTERS_PX = 21
 """The size that all other sizes of the page follow; 15 as usual."""
 
@@ -47,7 +47,7 @@ html {{ font-size: {LETTERS_PX}px !important; }}
 
 
 def _embedded(slug: str) -> str:
-    """Everything away but this panel, what holds it, and what is said about the address."""
+    """Hide everything but this panel, its containers, and notices about the address."""
     one = f".st-key-panel-{slug}"
     alert = '[data-testid="stAlert"]'
     kept = f"{one} *, {one}, :has({one}), :has({alert}), {alert} *"
@@ -99,7 +99,7 @@ def choose() -> None:
         key=KEY,
         bind="query-params",
         required=True,
-        help="Lecture hides the controls and enlarges the type; the player and its keys stay.",
+        help="Lecture mode hides the controls and enlarges the text; the player and its keys stay.",
     )
 
 

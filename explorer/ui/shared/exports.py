@@ -1,6 +1,6 @@
 """Downloads: one figure, the data behind it, a whole view, a replay as an animation.
 
-Everything is made when it is asked for. Streamlit then calls a function outside of any script run, so these
+Every file is built on request. Streamlit then calls a function outside of any script run, so these
 functions hold what they need: the figures of the page, and the settings as they stand by then.
 """
 
@@ -23,19 +23,19 @@ from explorer.ui.shared.panels import PageFigures
 MOST_ROWS = 20_000
 CHOICE = "export_choice"
 FONTS = {"one column": 7.0, "two columns": 8.0, "slide": 14.0}
-"""Letters in points that suit a width; chosen with it, and free to be changed afterwards."""
+"""Default text size in points per width; it can be changed afterwards."""
 ICON = ":material/download:"
 
 
 @dataclass(kw_only=True)
 class Choice:
-    """What a visitor wants files to be like. Mutable: downloads read it when they are made."""
+    """Export options of the current session. Mutable: downloads read it when they are made."""
 
     settings: FigureSettings = field(default_factory=FigureSettings)
 
 
 def choice() -> Choice:
-    """That of this browser tab."""
+    """The export options of this browser tab."""
     kept: Choice = st.session_state.setdefault(CHOICE, Choice())
     return kept
 
@@ -45,7 +45,7 @@ def choice() -> Choice:
 
 @st.fragment
 def menu(key: str, *, subject: str, label: str = "Data and export") -> None:
-    """A line that opens to the numbers of a figure and its files. Closed, it makes nothing.
+    """An expander with a chart's data and files; it builds nothing until opened.
 
     key: as it was given to the figure.
     """
@@ -62,7 +62,7 @@ def menu(key: str, *, subject: str, label: str = "Data and export") -> None:
 
 
 def rows_of(place: DeltaGenerator, table: pl.DataFrame, subject: str) -> None:
-    """The beginning of a table, to be read and sorted."""
+    """The first rows of a table, sortable."""
     place.dataframe(table.head(MOST_ROWS), hide_index=True, height=320, alt=f"{subject}: data table")
 
 
@@ -124,7 +124,7 @@ def plotly_button(drawn: Callable[..., Any], *, key: str, run_id: str) -> None:
 
 
 def view_section(shown: PageFigures) -> None:
-    """The download of everything on this page, and how files come out. Nothing where there is no figure."""
+    """The download of the whole page and the export options; nothing on a page without panels."""
     if not shown.keys:
         return
     stem = file_stem(shown.view, run_ids=_chosen_runs(shown))
@@ -137,14 +137,14 @@ def view_section(shown: PageFigures) -> None:
         key="export_view",
         icon=ICON,
         width="stretch",
-        help="Every figure of this page as SVG, PNG and PDF, its data, specification and SQL, and a report "
-        "in one HTML file. Made offline; it takes some seconds.",
+        help="Every chart of this page as SVG, PNG and PDF, with its data, specification and SQL, plus a "
+        "report in one HTML file. Made offline in a few seconds.",
     )
     _settings()
 
 
 def _chosen_runs(shown: PageFigures) -> list[str]:
-    """What the name of a file says: the run of a replay, or the picked ones where the page is about them."""
+    """The runs that a file name states: that of a replay, or the selected ones that the page shows."""
     asked = run_ids(shown.panels.values())
     if shown.page in ("replay", "microscope"):
         return [str(st.session_state.get("run", ""))]
@@ -159,9 +159,9 @@ def bundle_file(shown: PageFigures, wanted: Choice) -> bytes:
 
 @st.fragment
 def _settings() -> None:
-    """Size, letters, title and colours of files; built when it is opened."""
+    """Size, text, title and colours of exported files; built when opened."""
     place = st.expander(
-        "Size and look of files", key="export_look", on_change="rerun", icon=":material/tune:"
+        "Size and style of files", key="export_look", on_change="rerun", icon=":material/tune:"
     )
     if not place.open:
         return
@@ -179,7 +179,7 @@ def _settings() -> None:
             "Millimetres", 40.0, 1000.0, value=kept.settings.width_mm, step=1.0, key="export_mm"
         )
         font = st.number_input(
-            "Letters (pt)", 4.0, 40.0, value=kept.settings.font_pt, step=0.5, key="export_font"
+            "Text size (pt)", 4.0, 40.0, value=kept.settings.font_pt, step=0.5, key="export_font"
         )
         title = st.toggle("Title and finding", value=kept.settings.title, key="export_title")
         dark = st.toggle("Dark background", value=kept.settings.dark, key="export_dark")
@@ -192,7 +192,7 @@ def _index(settings: FigureSettings) -> int:
 
 
 def _suit_font() -> None:
-    """Letters that suit the new width."""
+    """Set the default text size of the new width."""
     font = FONTS.get(str(st.session_state["export_width"]))
     if font is not None:
         st.session_state["export_font"] = font

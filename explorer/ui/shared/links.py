@@ -14,7 +14,7 @@ CARDS = {
         "Compare",
         "Two to six runs side by side: loads, biases, imbalance and perplexity.",
     ),
-    "replay": (":material/play_circle:", "Replay", "One run as a film: every expert's load, step by step."),
+    "replay": (":material/play_circle:", "Replay", "Play one run: every expert's load, step by step."),
     "microscope": (
         ":material/biotech:",
         "Microscope",
@@ -25,7 +25,11 @@ CARDS = {
         "Playground",
         "Two rules side by side on a simulated router, with your own settings.",
     ),
-    "theory": (":material/function:", "Theory", "What the formulas promise, and what a simulation does."),
+    "theory": (
+        ":material/function:",
+        "Theory",
+        "The theory of loss-free balancing, checked on a simulation.",
+    ),
     "train": (":material/model_training:", "Train", "Train your own in about a minute and watch it live."),
     "import": (
         ":material/upload_file:",
@@ -63,7 +67,7 @@ def page(name: str, label: str, **query: Any) -> None:
 
 
 def where_next() -> None:
-    """What to do after the Overview."""
+    """Links shown at the end of the Overview."""
     st.subheader("Where to go next")
     grid = st.grid(3, min_column_width=270)
     for name, (_, label, text) in CARDS.items():

@@ -38,9 +38,9 @@ class PageFigures:
     folded: dict[str, Callable[[], Panel | Missing]] = field(default_factory=dict)
     """Figures of sections that may be closed, in the page's order: built when they are opened or exported."""
     films: dict[str, Callable[[], Film]] = field(default_factory=dict)
-    """What can be played as an animation, by key."""
+    """Panels that can be exported as an animation, by key."""
     playhead: float | None = None
-    """Where the player stands, for figures that follow it in the browser."""
+    """Step of the player, for panels that follow it in the browser."""
     bound: tuple[str, ...] = ()
     """Keys of the page's own controls, which a link for later must name (`bind`)."""
     query: str = ""

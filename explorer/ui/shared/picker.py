@@ -20,7 +20,7 @@ _WHOLE_IDS = """
   max-width: none; white-space: normal; overflow-wrap: anywhere; line-height: 1.3; padding-block: .15rem; }
 """
 AUTOMATIC = "runs_automatic"
-"""The choice that the app made by itself; while it stands it follows the runs that arrive."""
+"""The default selection; until the visitor changes it, it follows newly recorded runs."""
 
 
 def run_picker(page: str) -> None:
@@ -89,7 +89,7 @@ def _settle(known: dict[str, Arm], default: list[str]) -> str:
 
 
 def _asked() -> tuple[list[str], list[str]]:
-    """What the address that led here asks for, and the choice so far.
+    """The selection in the address, and the current one.
 
     A link inside the app adds its runs to those that the address had already.
     """
@@ -107,7 +107,7 @@ def all_runs() -> list[Run]:
 
 
 def all_arms() -> list[Arm]:
-    """Everything that the picker offers."""
+    """Every entry of the picker."""
     arms: list[Arm] = st.session_state[STATE][1]
     return arms
 

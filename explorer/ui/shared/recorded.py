@@ -1,4 +1,4 @@
-"""The runs of this page as facts ask for them."""
+"""The recorded runs, as the facts of lessons and experiments take them."""
 
 from explorer.figures.facts.recorded import RecordedRuns
 from explorer.ui.shared import picker, store

@@ -1,4 +1,4 @@
-"""What the shell says about the index: it is being built, it is not the usual one, it fails."""
+"""Status banners: index being built, replaced or failed."""
 
 import time
 from pathlib import Path

@@ -46,7 +46,7 @@ def draw(
     what was clicked, as `show_chart` does.
     """
     panels.add(panel)
-    alt = f"{panel.subject}. The sentence before it says what it shows." if live else panel.alt
+    alt = f"{panel.subject}. The sentence before the chart describes it." if live else panel.alt
     # A place with a name, so that a link can leave this panel alone (`display.embed`).
     with st.container(key=f"panel-{panel.key}"):
         if display.is_embedded():
@@ -92,19 +92,19 @@ def show_chart(
 
 
 def steady(key: str) -> DeltaGenerator:
-    """A place whose content is not paled while it is brought up to date several times a second."""
+    """A container that does not fade while it is updated several times a second."""
     st.html(f"<style>.st-key-{key} [data-stale] {{ opacity: 1 !important; }}</style>")
     return st.container(key=key)
 
 
 def note(text: str, *, markdown: bool = False) -> None:
-    """Small grey words; Streamlit's captions are too pale to be read by everybody."""
+    """Small grey text; Streamlit's own captions have too little contrast."""
     st.markdown(f":gray[:small[{text if markdown else plain(text)}]]")
 
 
 @st.fragment
 def data_table(table: pl.DataFrame, *, subject: str, key: str) -> None:
-    """The numbers of something that has no figure, behind a line that opens."""
+    """An expander with the data table of something that has no chart."""
     place = st.expander("Data table", key=f"table_{key}", on_change="rerun", icon=":material/table_rows:")
     if place.open:
         exports.rows_of(place, table, subject)

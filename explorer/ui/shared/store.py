@@ -18,7 +18,7 @@ R = TypeVar("R")
 
 
 class CachedStore:
-    """Asks the index of this server. Answers are shared by all sessions, so nobody may change one."""
+    """Queries the index of this server. Answers are shared by all sessions and must not be modified."""
 
     def answer(
         self, query: Callable[..., R], runs: Run | Sequence[Run], *args: Any, **settings: Any

@@ -1,4 +1,4 @@
-"""The rule of a run that trains: which one is in force, and buttons that put another in its place.
+"""The rule in force in a training run, and buttons to switch it.
 
 Buttons with callbacks and nothing else: the fragment around them runs again twice a second, and a widget
 that holds a value would be sent its old one with a tick that is under way.
@@ -21,7 +21,7 @@ from explorer.ui.shared import show
 OFFERED = {"none": "No balancing", "loss_free": "Loss-free", "aux_loss": "Auxiliary loss"}
 HELP = (
     "The rule changes before the next step. The change becomes part of the run's configuration, so training "
-    "that configuration again repeats the run without anybody at the button."
+    "with it reproduces the run without a manual switch."
 )
 PROBLEM, TYPED = "switch_problem", "switch_text"
 
@@ -62,7 +62,7 @@ def in_force(job: Job, config: RunConfig, last_step: int) -> InForce:
 
 
 def has_rules(config: RunConfig) -> bool:
-    """Whether there is a rule to switch: not where somebody else than the tokens chooses."""
+    """Whether there is a rule to switch: only under token choice."""
     return config.model.routing == "token_choice" and config.model.num_moe_layers > 0
 
 
@@ -106,7 +106,7 @@ def _other(run_id: str) -> None:
         "Switch to",
         key=key,
         placeholder="loss_free:u=0.001+seq_aux",
-        help="As on the command line: a rule with its settings, several joined by `+`, or `none`.",
+        help="As on the command line: a rule with its settings, several rules joined by `+`, or `none`.",
     )
     st.button("Switch", key=f"switch_other_{run_id}", on_click=partial(_ask_typed, run_id), type="primary")
 
@@ -129,7 +129,7 @@ def _ask(run_id: str, text: str) -> None:
 
 
 def _waiting(job: Job, now: InForce) -> str | None:
-    """The rule that was asked for last and that the training has not answered yet."""
+    """The rule requested last, while the training has not answered."""
     if not job.sent_rules or len(services().jobs.answers(job.run_id)) >= len(job.sent_rules):
         return None
     return None if job.rules_of(job.sent_rules[-1]) == now.rules else job.sent_rules[-1]
@@ -138,7 +138,7 @@ def _waiting(job: Job, now: InForce) -> str | None:
 def _words(job: Job, now: InForce, waiting: str | None) -> str:
     words = f"Rule in force: **{_name(now.rules)}**, since step {now.since:,}"
     if waiting is not None:
-        return f"{words} · :material/hourglass_top: {_name(job.rules_of(waiting))} is asked for"
+        return f"{words} · :material/hourglass_top: {_name(job.rules_of(waiting))} requested"
     if now.next_step is not None:
         words += f" · planned from step {now.next_step:,}: {_name(now.next_rules)}"
     return words
@@ -149,7 +149,7 @@ def _name(rules: tuple[Rule, ...]) -> str:
 
 
 def _say(job: Job, waiting: str | None) -> None:
-    """Why a switch was not made. Its place is there without it: what follows must not move."""
+    """Why a switch was refused. Its place is always reserved, so that what follows does not move."""
     place = st.container()
     problem = st.session_state.get(f"{PROBLEM}_{job.run_id}")
     said = services().jobs.answers(job.run_id)

@@ -1,4 +1,4 @@
-"""URL state: what a link asked for, said out loud where it cannot be had.
+"""URL state: reads the parameters of a link and reports those that cannot be followed.
 
 Streamlit binds widgets to query parameters and drops values that do not fit without a word. So
 every bound widget goes through here: the parameter is read and checked first, a wrong one becomes a sentence
@@ -47,7 +47,7 @@ def is_deep_link() -> bool:
 
 
 def arrive(page: str) -> None:
-    """The shell is about to run this page: if another one was open, the address counts again.
+    """Called before a page runs: if another page was open, the address takes precedence again.
 
     Without that a link inside the app would show what the visitor had chosen there before.
     """
@@ -71,7 +71,7 @@ def notice(key: str, sentence: str) -> None:
 
 
 def show_notices(*keys: str) -> None:
-    """Say what was wrong with these parameters of the link."""
+    """Report what was wrong with these parameters of the link."""
     kept: dict[str, tuple[Any, str]] = st.session_state.get(NOTICES, {})
     for key in keys:
         if key in kept:

@@ -1,4 +1,4 @@
-"""Named experiments on the Train page: one choice fills the form, and the comment says what will be seen."""
+"""Named experiments on the Train page: selecting one fills the form, and its comment says what to expect."""
 
 from functools import partial
 from typing import Any
@@ -14,7 +14,7 @@ from explorer.ui.shared import show
 from explorer.ui.shared.recorded import recorded
 
 KEY = "experiment"
-OWN = "Your own choice"
+OWN = "Your own configuration"
 MARKS = {
     "good": ":green-badge[:material/thumb_up: worth copying]",
     "bad": ":orange-badge[:material/warning: deliberately bad]",
@@ -36,7 +36,7 @@ def choose(arms_key: str) -> None:
         key=KEY,
         on_change=_fill,
         args=(arms_key,),
-        help="Fills the form below with an order that is worth seeing, good or deliberately bad. Everything "
+        help="Fills the form below with an instructive configuration, good or deliberately bad. Every field "
         "can still be changed.",
     )
     chosen = by_title.get(title)
@@ -51,7 +51,7 @@ def comment(experiment: Experiment) -> str:
     try:
         return filled(experiment.comment, partial(catalogue.value_of, recorded()))
     except ExplorerError as error:
-        return f":gray[The numbers of this comment are not here: {show.plain(str(error))}]"
+        return f":gray[The numbers of this comment are unavailable: {show.plain(str(error))}]"
 
 
 def _wanted(experiment: Experiment, arms_key: str) -> dict[str, Any]:

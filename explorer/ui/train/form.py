@@ -36,7 +36,7 @@ LABELS = {
     "gshard_loss.scope": "group of tokens",
     "loss_free.bias_update_rate": "u (bias update rate)",
 }
-"""Words for people where the field's own name is not enough."""
+"""Labels of fields whose own name is not clear enough."""
 CHOICES: dict[str, Sequence[str | None]] = {
     "corpus.name": CORPORA,
     "corpus.tokenizer": ("bpe", "bytes"),
@@ -111,7 +111,7 @@ def _help(section: str, name: str, docs: Mapping[str, str]) -> str:
 
 
 def widget(field: FormField, key: str) -> Any:
-    """Draw a field and return its value. Bounds are not set here: `RunConfig` has the rules and the words."""
+    """Draw a field and return its value. `RunConfig` checks bounds and words the errors."""
     settings: dict[str, Any] = {"key": f"{key}_{field.path}", "help": field.help}
     if field.path in CHOICES:
         options = list(CHOICES[field.path])

@@ -29,7 +29,9 @@ def make_configs(
     """One configuration per seed and rule. Raises ConfigError for anything that breaks a rule or a limit."""
     limits = limits or Limits()
     if not arms:
-        raise ConfigError("balancer", "", "names no rule", "choose one, e.g. loss_free; none is one too")
+        raise ConfigError(
+            "balancer", "", "names no rule", "choose one, e.g. loss_free; none is also a choice"
+        )
     base = RunConfig.from_dict(chosen)
     chosen_arms = [arm_config(base, arm, preset) for arm in arms]
     for config, arm in zip(chosen_arms, arms, strict=True):
@@ -41,7 +43,7 @@ def make_configs(
         raise ConfigError(
             "seeds",
             seeds,
-            f"make {runs} runs, and {limits.runs_per_start} are the most at a time",
+            f"make {runs} runs; at most {limits.runs_per_start} can be started at a time",
             "choose fewer",
         )
     for config in chosen_arms:

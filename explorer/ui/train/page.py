@@ -35,7 +35,7 @@ STARTED = "train_started"
 
 
 def introduction() -> None:
-    """What can be done here, or that nothing can in an app that only shows."""
+    """The page, or a notice where the app is read-only."""
     if services().settings.read_only:
         st.info(READ_ONLY, icon=":material/visibility:")
         return
@@ -68,7 +68,7 @@ def order_form() -> None:
 
 
 def _rules() -> tuple[str, list[str], str]:
-    """Preset, rules and seeds: what a lecture shows of the form."""
+    """Preset, rules and seeds: the part of the form that lecture mode shows."""
     train_experiments.choose(ARMS)
     preset = st.selectbox(
         "Preset", list(PRESETS), key="preset", format_func=_preset_words,
@@ -82,9 +82,9 @@ def _rules() -> tuple[str, list[str], str]:
             "Balancing rules to "
             "train", [*COMMON_ARMS, *(a for a in st.session_state[ARMS] if a not in COMMON_ARMS)],
             key=ARMS, accept_new_options=True,
-            help="One run for each rule and seed. Type your own, e.g. `aux_loss:scope=sequence,coeff=0.001` "
+            help="One run per rule and seed. Type your own, e.g. `aux_loss:scope=sequence,coeff=0.001` "
             "or `none/100/loss_free` (none, from step 100 loss_free), or build one below. A routing such as "
-            "`expert_choice:chunk=128` or `dense` takes a rule's place.",
+            "`expert_choice:chunk=128` or `dense` may replace a rule.",
         )  # fmt: skip
     with right:
         seeds = st.text_input("Seeds", "0", key="train_seeds", help="Whole numbers, e.g. 0,1,2 or 0-4. Rules "
@@ -98,7 +98,7 @@ def _preset_words(name: str) -> str:
 
 
 def _builder(preset: str) -> None:
-    """Put a rule together field by field; its text form is what the command line takes too."""
+    """Build a rule field by field; its text form is the one of the command line."""
     with st.expander("Build a rule", icon=":material/construction:"):
         names = st.multiselect("Rules, combined", list(RULES), default=["loss_free"], key="build_rules")
         rules = []
@@ -236,9 +236,7 @@ def _buttons(jobs: Sequence[Job]) -> None:
         if len(ended) > 1:
             links.page("compare", "Compare these runs", runs=ended[-MOST:])
         if any(not job.is_open for job in jobs):
-            st.button(
-                "Clear the ended ones", on_click=services().jobs.forget_ended, icon=":material/clear_all:"
-            )
+            st.button("Clear ended runs", on_click=services().jobs.forget_ended, icon=":material/clear_all:")
 
 
 def _charts(jobs: Sequence[Job]) -> None:
