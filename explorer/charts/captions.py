@@ -72,7 +72,8 @@ def _loads(part: pl.DataFrame, first: int | None, last: int | None) -> str:
 
 def compare_heatmaps(frames: Mapping[str, pl.DataFrame]) -> str:
     """The busiest expert of every run in its last bin, whose steps are named."""
-    parts, spans = [], set()
+    parts: list[str] = []
+    spans: set[tuple[int, int]] = set()
     for label, frame in frames.items():
         if frame.is_empty():
             continue
