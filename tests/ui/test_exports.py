@@ -96,7 +96,7 @@ def test_the_bundle_of_a_view_holds_what_the_page_shows(open_app: Opener, record
     shown = figures_of(app)
     zipped = zipfile.ZipFile(io.BytesIO(elsewhere(exports.bundle_file, shown, exports.Choice())))
     manifest = json.loads(zipped.read("manifest.json"))
-    assert [figure["key"] for figure in manifest["figures"]] == shown.keys
+    assert [figure["key"] for figure in manifest["figures"]] == list(shown.present_keys())
     assert manifest["problems"] == []
     page = words(app)
     for figure in manifest["figures"]:
