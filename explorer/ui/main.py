@@ -12,21 +12,17 @@ st.set_page_config(
 
 page = st.navigation(
     [
-        st.Page(PAGES / "overview.py", title="Overview", icon=":material/home:", default=True),
-        st.Page(PAGES / "lessons.py", title="Lessons", icon=":material/school:", url_path="lessons"),
-        st.Page(PAGES / "compare.py", title="Compare", icon=":material/compare:", url_path="compare"),
-        st.Page(PAGES / "replay.py", title="Replay", icon=":material/play_circle:", url_path="replay"),
-        st.Page(
-            PAGES / "microscope.py", title="Microscope", icon=":material/biotech:", url_path="microscope"
-        ),
-        st.Page(
-            PAGES / "playground.py", title="Playground", icon=":material/science:", url_path="playground"
-        ),
-        st.Page(PAGES / "theory.py", title="Theory", icon=":material/function:", url_path="theory"),
-        st.Page(PAGES / "train.py", title="Train", icon=":material/model_training:", url_path="train"),
-        st.Page(PAGES / "import.py", title="Import", icon=":material/upload_file:", url_path="import"),
-        st.Page(PAGES / "gallery.py", title="Gallery", icon=":material/photo_library:", url_path="gallery"),
-        st.Page(PAGES / "glossary.py", title="Glossary", icon=":material/menu_book:", url_path="glossary"),
+        st.Page(PAGES / "overview.py", title="Overview", default=True),
+        st.Page(PAGES / "lessons.py", title="Lessons", url_path="lessons"),
+        st.Page(PAGES / "compare.py", title="Compare", url_path="compare"),
+        st.Page(PAGES / "replay.py", title="Replay", url_path="replay"),
+        st.Page(PAGES / "microscope.py", title="Microscope", url_path="microscope"),
+        st.Page(PAGES / "playground.py", title="Playground", url_path="playground"),
+        st.Page(PAGES / "theory.py", title="Theory", url_path="theory"),
+        st.Page(PAGES / "train.py", title="Train", url_path="train"),
+        st.Page(PAGES / "import.py", title="Import", url_path="import"),
+        st.Page(PAGES / "gallery.py", title="Gallery", url_path="gallery"),
+        st.Page(PAGES / "glossary.py", title="Glossary", url_path="glossary"),
     ],
     position="top",
 )

@@ -325,7 +325,7 @@ def test_names_and_values_for_screen_readers(page: Page) -> None:
     expect(place).to_have_attribute("aria-valuemax", "199")
     expect(place).to_have_attribute(
         "aria-valuetext",
-        re.compile(pattern("captions.player_cell", step=50, expert=5) + r" \d\.\d\d times uniform, 1 "),
+        re.compile(pattern("captions.player_cell", step=50, expert=5) + r" \d\.\d\d× the uniform load, 1 "),
     )
     nameless = page.locator(".player button:not([aria-label])").evaluate_all(
         "(buttons) => buttons.filter((button) => !button.textContent.trim()).length"

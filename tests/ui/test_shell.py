@@ -48,8 +48,9 @@ def test_while_the_runs_are_read_for_the_first_time_the_page_says_how_far(
 ) -> None:
     monkeypatch.setattr(shell, "is_reading", lambda: True)
     monkeypatch.setattr(shell, "_wait", lambda seconds: None)
+    monkeypatch.setattr(shell, "_folders", lambda folder: 6)
     app = open_app(recorded)
-    assert sentence("shell.reading_runs", done=8, all=8) in words(app)
+    assert sentence("shell.reading_runs", done=8, all=12) in words(app)
     assert charts(app) == 1, "what is known already is shown"
 
 

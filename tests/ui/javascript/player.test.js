@@ -55,7 +55,7 @@ test("a step is in the column that holds it, or in the nearest", () => {
   assert.equal(loads.stepName(2), "step 10");
   assert.equal(
     loads.sentence(1),
-    "steps 5 to 9: expert 1 takes 2.00 times uniform, 1 experts without tokens",
+    "steps 5 to 9: expert 1 receives 2.00× the uniform load, 1 experts without tokens",
   );
 });
 

@@ -70,6 +70,6 @@ export class LoadMatrix {
       if (this.tokens(column, e) === 0) idle++;
     }
     const none = idle ? `, ${idle} experts without tokens` : "";
-    return `${this.stepName(column)}: expert ${top} takes ${this.ratio(column, top).toFixed(2)} times uniform${none}`;
+    return `${this.stepName(column)}: expert ${top} receives ${this.ratio(column, top).toFixed(2)}× the uniform load${none}`;
   }
 }
