@@ -58,8 +58,8 @@ def opening(films: Sequence[Film], steps: Sequence[int]) -> None:
     data = {
         "films": list(films),
         "steps": list(steps),
-        "low": scales.tick_label(-LIMIT, LIMIT).replace("×1/4", "¼ of an even share"),
-        "high": scales.tick_label(LIMIT, LIMIT).replace("×4", "4 × an even share"),
+        "low": scales.tick_label(-LIMIT, LIMIT).replace("×1/4", "¼ × uniform"),
+        "high": scales.tick_label(LIMIT, LIMIT).replace("×4", "4 × uniform"),
         "colours": {
             "light": {"stops": [ink.light for ink in inks], "dead": theme.DEAD.light},
             "dark": {"stops": [ink.dark for ink in inks], "dead": theme.DEAD.dark},
