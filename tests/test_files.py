@@ -180,6 +180,7 @@ SCRATCH = {
     "explorer/files.py",  # the helper itself
     "explorer/recording/checksums.py",  # fills in the checksum of a file that has no final name yet
     "explorer/store/private.py",  # the lock of a temporary folder, which holds nothing
+    "explorer/ui/server/imports.py",  # an upload, in a temporary folder until it is imported
     "explorer/running/child_process.py",  # a training's configuration and errors, in the temporary folder
 }
 

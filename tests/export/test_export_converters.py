@@ -47,7 +47,7 @@ def test_a_process_that_dies_is_replaced() -> None:
         process = converters._free[0]
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-        with pytest.raises(ConverterError, match="without an answer"):
+        with pytest.raises(ConverterError, match="without a result"):
             converters.draw(order()).result()
         assert converters.draw(order()).result().files["svg"].startswith(b"<svg")
 

@@ -84,7 +84,7 @@ def test_a_flush_writes_whole_steps_only(recorder: FolderRecorder) -> None:
 def test_step_done_flushes_by_itself_once_the_interval_is_over(
     recorder: FolderRecorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorder, "flush_interval_s", 0.0)
+    monkeypatch.setattr(recorder_module, "FLUSH_INTERVAL_S", 0.0)
     give(recorder, 0)
     recorder._settle(wait=True)
     assert steps_of(recorder.path) == [0]

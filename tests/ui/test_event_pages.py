@@ -53,7 +53,7 @@ def read(data: bytes) -> list[dict[str, Any]]:
 
 
 def test_compare_says_and_marks_what_happened(open_app: Opener, two: None) -> None:
-    app = open_app(page="compare", runs=["a", "b"], layer=1)
+    app = open_app(page="compare", runs=["a", "b"], layer=1, part="whole")
     assert not app.exception
     said = words(app)
     assert (

@@ -10,6 +10,7 @@ from sentences import pattern, sentence
 from shipped_tables import SEEDS, held_out, table
 
 from explorer import metrics
+from explorer.charts import captions
 from explorer.cli.report import comparison_table
 from explorer.config.presets import get_preset
 from explorer.figures import final
@@ -129,12 +130,12 @@ def test_overview_and_compare_say_the_same_of_chance(open_shipped: Opener) -> No
     assert sentence("references.whole_sequences") in message
 
 
-def test_a_card_of_the_overview_stands_beside_the_baseline_of_its_own_tokens(open_shipped: Opener) -> None:
-    text = words(open_shipped("overview"))
-    tokens = int(held_out("loss_free-seed0")[0].sum()) // 2
-    assert (
-        sentence(
-            "references.random_routing_shows", value=f"{metrics.uniform_reference(16, 2, tokens, 4)[0]:.2g}"
-        )
-        in text
-    )
+def test_the_cards_and_the_sentence_of_the_overview_are_of_the_same_steps(open_shipped: Opener) -> None:
+    """Both stand beside the baseline of one step's tokens."""
+    app = open_shipped("overview")
+    text = words(app)
+    assert len(app.metric) == 4
+    for card in app.metric:
+        assert f" at {card.value}" in text
+    baseline = metrics.uniform_reference(16, 2, 1536, 4)[0]
+    assert sentence("references.random_routing_gives", value=captions.number(baseline)) in text
