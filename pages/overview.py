@@ -7,7 +7,7 @@ from explorer.ui.overview import page
 from explorer.ui.shared import links, picker, urls
 
 with st.container(gap=None):
-    st.caption("MoE Routing Explorer")
+    st.markdown("MoE Routing Explorer")
     st.title("Watch a mixture of experts learn to balance its load", anchor=False)
 urls.show_notices("runs")
 arms = default_arms(picker.all_arms())

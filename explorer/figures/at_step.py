@@ -36,7 +36,7 @@ def _biases(loads: pl.DataFrame) -> list[str]:
         which = "all other biases" if odd else "all biases"
         return [f"{at} {which} are equal{'.' if odd else ': no update has moved them yet.'}{tail}"]
     return [
-        f"{at} expert {high['expert']} has the highest bias ({high['expert_bias']:+.3f}) and "
+        f"{at}, expert {high['expert']} has the highest bias ({high['expert_bias']:+.3f}) and "
         f"expert {low['expert']} the lowest ({low['expert_bias']:+.3f}).{tail}"
     ]
 

@@ -48,9 +48,9 @@ def test_keys_turn_the_steps_and_another_setting_wins_on_a_second_visit(page: Pa
     page.get_by_text("5 · An update rate").click()
     expect(page.get_by_text(sentence("controls.notice")).first).to_be_visible()
     for key, words in (
-        ("n", "Then large steps"),
+        ("n", "So why not take large steps?"),
         ("b", sentence("lessons.random_router_first")),
-        ("n", "Then large steps"),
+        ("n", "So why not take large steps?"),
     ):
         # A key meets the button only while it stands still.
         settled(page)

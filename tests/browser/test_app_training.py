@@ -60,14 +60,16 @@ def wait_for_ticks(page: Page, more: int) -> None:
         expect(progress).not_to_have_text(progress.inner_text())
 
 
-def go_to_overview(page: Page) -> None:
+def go_to_compare(page: Page) -> None:
     """Leave a page whose figures tick: Streamlit may lose a click that a tick follows at once."""
     for _ in range(3):
-        page.get_by_test_id("stTopNavLink").filter(has_text="Overview").click()
+        page.get_by_test_id("stTopNavLink").filter(has_text="Compare").click()
         with suppress(AssertionError):
-            expect(page.get_by_role("heading", level=1)).to_contain_text("Watch a mixture", timeout=15_000)
+            expect(page.get_by_role("heading", level=1)).to_contain_text(
+                sentence("pages.compare"), timeout=15_000
+            )
             return
-    raise AssertionError("three clicks on Overview did not leave the page")
+    raise AssertionError("three clicks on Compare did not leave the page")
 
 
 def test_runs_train_live_wait_in_line_and_stay_in_the_list(
@@ -81,7 +83,7 @@ def test_runs_train_live_wait_in_line_and_stay_in_the_list(
     expect(page.get_by_role("heading", name="Trained here")).to_be_visible()
     states = [status["state"] for status in statuses(server).values()]
     assert states == ["finished"] * 3
-    go_to_overview(page)
+    go_to_compare(page)
     page.get_by_test_id("stMultiSelect").first.click()
     for run_id in statuses(server):
         page.get_by_role("combobox").first.fill(run_id)

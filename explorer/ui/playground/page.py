@@ -64,7 +64,7 @@ def rule_cards() -> None:
                 label = formulas.rate_label(name, side)
                 controls.draw(replace(rate, label=label), choices.options_of, width=110)
                 controls.draw(decay, choices.options_of, width=105)
-            st.latex(formulas.UPDATES[name], help=formulas.SYMBOLS.get(name, formulas.LOADS))
+            st.markdown(f"${formulas.UPDATES[name]}$", help=formulas.SYMBOLS.get(name, formulas.LOADS))
             switch.control(side)
 
 

@@ -91,7 +91,9 @@ export class Player {
     this.version = payload.version;
     this.matrix = new LoadMatrix(payload);
     const stays = step !== null && !(isAtEnd && this.known.step === null);
-    this.column = stays ? this.matrix.columnOf(step) : Math.max(0, this.matrix.columns - 1);
+    // A matrix that was sent too early has no column for the step that Python named; this one may.
+    const named = this.playing || this.dragging ? null : this.known.step;
+    this.column = stays ? this.matrix.columnOf(named ?? step) : Math.max(0, this.matrix.columns - 1);
     this.clock = this.column;
     this.image = null;
   }
