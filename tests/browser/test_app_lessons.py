@@ -58,6 +58,8 @@ def test_keys_turn_the_steps_and_another_setting_wins_on_a_second_visit(page: Pa
         expect(page.get_by_text(words)).to_be_visible()
     page.wait_for_url(re.compile("part=2"))
     page.get_by_role("button", name="Skip").click()
+    # Until then the link of the step before may still be there.
+    settled(page)
     page.get_by_text(sentence("controls.open_playground")).click()
     page.wait_for_url(re.compile("uA=2e-2"))
     expect(page.get_by_text("A: sign u=0.02 ").first).to_be_visible()
