@@ -41,7 +41,7 @@ class AppServer:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
-            self.process.wait(60)
+            self.process.wait(120)
         finally:
             self.process.kill()
             self.log.close()

@@ -55,7 +55,14 @@ export class Player {
     this.links.leave();
     this.stopListening();
     // A new player of the same id may have come before this one goes.
-    if (players.get(this.id) === this) players.delete(this.id);
+    if (players.get(this.id) !== this) return;
+    players.delete(this.id);
+    this.handOver();
+  }
+
+  /** The page may mount its player anew, without Python naming the step again. */
+  handOver() {
+    if (this.known.step !== null && !waiting.has(this.id)) waiting.set(this.id, this.known);
   }
 
   // --- what comes from Python ---------------------------------------------------------------
@@ -72,6 +79,7 @@ export class Player {
     this.links.update(data.vega);
     if (this.id !== data.id) {
       players.delete(this.id);
+      players.get(data.id)?.handOver();
       this.id = data.id;
       players.set(this.id, this);
     }
