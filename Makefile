@@ -16,7 +16,8 @@ test: $(VENV)/dev.stamp $(VENV)/parity.stamp  ## also install the development re
 ifdef PYTEST_ARGS
 	$(RUN) -m pytest $(PYTEST_ARGS)
 else
-	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder  # by file: each worker keeps its server, browser and query cache
+	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/browser
+	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/browser  # apart: a browser leaves an event loop running in its process
 endif
 
 check: $(VENV)/dev.stamp node_modules/npm.stamp  ## lint, formatting, types and known vulnerabilities
