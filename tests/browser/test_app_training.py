@@ -118,7 +118,7 @@ def test_zoom_stays_over_live_ticks_and_a_closed_tab_stops_nothing(
 
 @pytest.mark.xfail(
     strict=False,
-    reason="not understood: the page may open before the index lists the run, and a player may jump to the end",
+    reason="not understood: the index may list the run late, and a player may jump to the end",
 )
 def test_replay_grows_with_its_run_and_leaves_the_playhead_alone(
     context: BrowserContext, server: AppServer
