@@ -1,5 +1,5 @@
 """Layers that are shifted: a trace that counts MoE layers from 0 beside one that counts the dense layers
-before them. Held against another run of the same model: does layer i look like its layer i + d rather than
+before them. Compared with another run of the same model: does layer i look like its layer i + d rather than
 like its layer i? Loads of one layer are alike between runs of a model, and unlike those of its other layers.
 """
 

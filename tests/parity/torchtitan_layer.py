@@ -16,7 +16,7 @@ U = 0.01
 
 
 def make_theirs(top_k: int = 2, coeff: float | None = U, **changes) -> nn.Module:
-    """Their mixture layer of E experts; `changes` are fields of its router."""
+    """Their MoE layer of E experts; `changes`: fields of its router."""
     config = moe.MoE.Config(
         num_experts=E,
         routed_experts=moe.RoutedExperts.Config(

@@ -5,11 +5,14 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from arm_runs import run
 from conftest import ARMS, Opener
 
 from explorer import metrics
 from explorer.charts import captions
+from explorer.figures.opening import LoadFilm
 from explorer.recording import RunFolder
+from explorer.ui.overview import page
 
 
 def figures(path: Path) -> dict[str, float]:
@@ -51,3 +54,22 @@ def test_the_table_of_runs_shows_what_their_files_say(open_app: Opener, recorded
         for name, value in figures(recorded / run_id).items():
             assert row[name] == pytest.approx(value, rel=1e-9), (run_id, name)
     assert len(table) == 8
+
+
+@pytest.mark.parametrize(
+    ("balancer", "title"), [("none", "Without balancing"), ("loss_free", "With loss-free balancing")]
+)
+def test_a_picture_of_the_opening_says_whose_loads_it_shows(balancer: str, title: str) -> None:
+    film = LoadFilm(
+        run=run("one", balancer),
+        layer=2,
+        last_steps=np.arange(3),
+        load_ratio=np.ones((3, 16)),
+        busiest=6.784,
+        nearly_idle=7,
+    )
+    shown = page._film(film)
+    assert shown["title"] == title
+    assert "6.78×" in shown["finding"]
+    assert "7 of 16 experts" in shown["finding"]
+    assert shown["experts"] == 16

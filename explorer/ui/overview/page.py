@@ -29,7 +29,7 @@ def opening_section(selected: Sequence[Arm]) -> None:
     else:
         unbalanced, balanced = films
         opening.opening(
-            [_film(unbalanced, "Without balancing"), _film(balanced, "With loss-free balancing")],
+            [_film(unbalanced), _film(balanced)],
             [int(step) for step in unbalanced.last_steps],
         )
         show.note(
@@ -57,7 +57,9 @@ def _starts() -> None:
         show.note("Three rules on real text in about a minute; watch the experts while they train.")
 
 
-def _film(film: LoadFilm, title: str) -> Film:
+def _film(film: LoadFilm) -> Film:
+    """What the opening shows of a run; its rule gives the title, so that the two cannot change places."""
+    title = "Without balancing" if film.run.balancer == "none" else "With loss-free balancing"
     ink = theme.family_ink(film.run.family, film.run.scope)
     idle = f"; {film.nearly_idle} of {film.num_experts} experts are nearly idle" if film.nearly_idle else ""
     finding = f"Busiest expert at the end: {captions.number(film.busiest)}× the uniform load{idle}."
