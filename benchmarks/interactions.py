@@ -81,7 +81,7 @@ def _key(*keys: str) -> Callable[[Page, int], None]:
 
 
 INTERACTIONS = (
-    Interaction(page="compare", name="another layer", act=_segment("Mixture layer", ("1", "2", "3", "0"))),
+    Interaction(page="compare", name="another layer", act=_segment("MoE layer", ("1", "2", "3", "0"))),
     Interaction(page="compare", name="another axis", act=_segment("Horizontal axis", ("tokens", "step"))),
     Interaction(page="replay?step=100", name="a step", act=_number("Step", 200)),
     Interaction(page="replay?step=100", name="the next layer by key", act=_key("j", "k")),
@@ -91,7 +91,7 @@ INTERACTIONS = (
         name="an expert",
         act=lambda page, n: page.get_by_role("button", name=f"Expert {n}", exact=True).click(),
     ),
-    Interaction(page="microscope", name="another layer", act=_segment("Mixture layer", ("1", "2", "3", "0"))),
+    Interaction(page="microscope", name="another layer", act=_segment("MoE layer", ("1", "2", "3", "0"))),
     Interaction(page="playground", name="rate of A", act=_slider("Rate u of A")),
     Interaction(page="playground", name="the playhead", act=_slider("Step")),
     Interaction(page="theory", name="rate", act=_slider("Rate u")),
