@@ -44,13 +44,13 @@ python-version:
 		"Python 3.11 or newer is needed, %s is %d.%d: install one and run make with PYTHON=python3.12." \
 		% (sys.executable, *sys.version_info[:2]))'
 
-$(VENV)/app.stamp: requirements.txt | python-version
+$(VENV)/app.stamp: requirements.txt requirements-app.txt | python-version
 	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
 	@echo "Installing the requirements into $(VENV) (once; a few minutes) ..."
 	@$(RUN) -m pip install --quiet -r requirements.txt
 	@touch $@
 
-$(VENV)/dev.stamp: requirements-dev.txt requirements.txt | python-version
+$(VENV)/dev.stamp: requirements-dev.txt requirements.txt requirements-app.txt | python-version
 	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
 	@echo "Installing the development requirements into $(VENV) (once; a few minutes) ..."
 	@$(RUN) -m pip install --quiet -r requirements-dev.txt
