@@ -27,6 +27,9 @@ SERIES_INKS = (
     (theme.Ink("#9A6A00", "#E3B341"), theme.Ink("#7A5400", "#EFC566")),
     (theme.Ink("#5B57C8", "#9D99F2"), theme.Ink("#4A46B0", "#B5B2F5")),
 )
+DUAL_LABEL, OPTIMUM_LABEL = "D(b)", "LP optimum"
+DUAL_PX, ACCOUNT_PX = 250, 240
+"""Heights of the plots."""
 RULE_DASHES = ((1, 0), (7, 3), (2, 2), (10, 3, 2, 3), (5, 2))
 
 
@@ -42,7 +45,7 @@ def _log_y(field: str, title: str) -> alt.Y:
     return alt.Y(f"{field}:Q", title=title, scale=alt.Scale(type="log", nice=False, padding=6), axis=axis)
 
 
-def dual_line(frame: pl.DataFrame, optimum: float, *, height: int = 250) -> theme.Figure:
+def dual_line(frame: pl.DataFrame, optimum: float, *, height: int = DUAL_PX) -> theme.Figure:
     """D per token on its way to the optimum. frame: columns step, dual (per token)."""
     base = alt.Chart(frame).encode(
         x=_x(),
@@ -62,8 +65,8 @@ def dual_line(frame: pl.DataFrame, optimum: float, *, height: int = 250) -> them
     )
     high = float(frame["dual"].max())  # type: ignore[arg-type]
     ends = [
-        EndLabel("D(p)", float(frame["dual"][-1]), TEXT),
-        EndLabel("LP optimum", optimum, theme.NEUTRAL_TEXT, strong=False),
+        EndLabel(DUAL_LABEL, float(frame["dual"][-1]), TEXT),
+        EndLabel(OPTIMUM_LABEL, optimum, theme.NEUTRAL_TEXT, strong=False),
     ]
     text = end_labels(ends, field="dual", low=min(optimum, high), high=high, height=height)
     figure: alt.LayerChart = theme.titled(alt.layer(rule, line, *text), height=height)
@@ -87,7 +90,7 @@ def gap_line(frame: pl.DataFrame, *, height: int = 250) -> theme.Figure:
     return figure
 
 
-def account(frame: pl.DataFrame, names: Mapping[str, str], *, height: int = 240) -> theme.Figure:
+def account(frame: pl.DataFrame, names: Mapping[str, str], *, height: int = ACCOUNT_PX) -> theme.Figure:
     """Promise and benefit of every step, and above them each step's verdict.
 
     frame: columns step, promise, benefit (score), verdict. `names`: verdict -> words. What is smaller than

@@ -8,8 +8,10 @@ from functools import lru_cache
 
 import polars as pl
 
+from explorer.charts import dragged
 from explorer.charts import spec as specs
 from explorer.charts import theory as charts
+from explorer.charts.theme import Figure
 from explorer.figures import theory_text as text
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.panel import Panel
@@ -155,7 +157,7 @@ def dual(store: Store, arms: ArmSet, settings: OneRule) -> Panel:
         subject="Dual over steps",
         finding=text.dual(settings.descent(), optimum),
         how=DUAL_HOW,
-        spec=specs.make(charts.dual_line(path, optimum.value / settings.scores.num_tokens)),
+        **_charts("dual", charts.dual_line(path, optimum.value / settings.scores.num_tokens)),
         table=path,
     )
 
@@ -167,9 +169,15 @@ def gap(store: Store, arms: ArmSet, settings: OneRule) -> Panel:
         subject="Dual gap over steps, logarithmic",
         finding=text.dual(settings.descent(), settings.optimum()),
         how=DUAL_HOW,
-        spec=specs.make(charts.gap_line(path.filter(pl.col("gap") > LEAST_GAP))),
+        **_charts("gap", charts.gap_line(path.filter(pl.col("gap") > LEAST_GAP))),
         table=path,
     )
+
+
+def _charts(name: str, figure: Figure) -> dict[str, specs.Spec]:
+    """A chart, and the same as the page shows it: following the rate while it is dragged."""
+    spec = specs.make(figure)
+    return {"spec": spec, "on_page": dragged.follow(spec, name)}
 
 
 def _path(settings: OneRule) -> pl.DataFrame:
@@ -200,7 +208,7 @@ def account(store: Store, arms: ArmSet, settings: OneRule) -> Panel:
         subject="Promise and benefit per step",
         finding=text.verdicts(run),
         how=ACCOUNT_HOW,
-        spec=specs.make(charts.account(table, text.VERDICT_WORDS)),
+        **_charts("account", charts.account(table, text.VERDICT_WORDS)),
         table=table,
     )
 
@@ -221,7 +229,7 @@ def moves(store: Store, arms: ArmSet, settings: OneRule) -> Panel:
         subject="Moves of tokens between classes of experts",
         finding=text.moves(run, rule),
         how=MOVES_HOW,
-        spec=specs.make(charts.moves(table)),
+        **_charts("moves", charts.moves(table)),
         table=table,
     )
 
@@ -234,7 +242,7 @@ def deviation(store: Store, arms: ArmSet, settings: OneRule) -> Panel:
         subject="Largest deviation from the balanced load",
         finding=text.band(run),
         how=BAND_HOW,
-        spec=specs.make(charts.band(table, run.band)),
+        **_charts("band", charts.band(table, run.band)),
         table=table,
     )
 

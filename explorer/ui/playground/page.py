@@ -13,7 +13,7 @@ from explorer.figures.views import playground_choices as choices
 from explorer.figures.views import rule_change
 from explorer.figures.views.playground import PlaygroundSettings, questions, settings_of
 from explorer.metrics.glossary import tip
-from explorer.ui.playground import formulas, presets, switch
+from explorer.ui.playground import dragging, formulas, presets, switch
 from explorer.ui.shared import controls, panels, show, urls
 
 PICTURE = "playground_picture"
@@ -37,11 +37,13 @@ def view() -> None:
     with left:
         rule_cards()
         router_controls()
-    settings = settings_of(controls.values((*choices.KEYS, *rule_change.KEYS.values())))
+    values = controls.values((*choices.KEYS, *rule_change.KEYS.values()))
+    settings = settings_of(values)
     with right, show.steady(PICTURE):
         draw_picture(settings)
     with show.steady("playground"):
         draw_panels(settings)
+    dragging.follow(values, settings.step)
 
 
 def read_address() -> None:

@@ -6,7 +6,7 @@ from explorer.figures import theory
 from explorer.figures.panel import Panel, Question
 from explorer.figures.views import theory as view_of
 from explorer.ui.shared import controls, panels, show, store, urls
-from explorer.ui.theory import text
+from explorer.ui.theory import dragging, text
 
 
 def view() -> None:
@@ -23,10 +23,12 @@ def view() -> None:
 def descent_and_online() -> None:
     """Controls and the panels that follow them."""
     rule_row()
-    panel_of = view_of.questions(view_of.settings_of(controls.values(view_of.KEYS)))
+    values = controls.values(view_of.KEYS)
+    panel_of = view_of.questions(view_of.settings_of(values))
     with show.steady("theory"):
         descent_panels(panel_of)
         online_panels(panel_of)
+    dragging.follow(values)
 
 
 def problem() -> None:

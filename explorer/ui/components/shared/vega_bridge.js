@@ -47,6 +47,22 @@ export function linkHoveredExpert(scope) {
   };
 }
 
+/** Charts that have shown such rows, by the event that they are bound to. */
+const mirroredCharts = new Set();
+
+/**
+ * Rows that take the place of a chart's own, chart -> part -> rows; null: every chart shows its own again.
+ * `explorer/charts/dragged.py` binds the charts to the head, each at an event of its own.
+ */
+export function mirrorRows(frames) {
+  const { head } = document;
+  for (const chart of Object.keys(frames ?? {})) mirroredCharts.add(chart);
+  const charts = frames ? Object.keys(frames) : [...mirroredCharts];
+  head.value = frames ?? "";
+  for (const chart of charts) head.dispatchEvent(new Event(`moe-rows:${chart}`));
+  if (!frames) mirroredCharts.clear();
+}
+
 /** `expert@step` as a chart writes it, or null. */
 export function parsePick(value) {
   const parts = /^(\d+)@(\d+)$/.exec(value || "");

@@ -1,0 +1,85 @@
+"""Charts whose rows a page replaces in the browser while a slider is dragged.
+
+On release the server's rows take their place. Each chart is bound to the head of the page at an event of its
+own (Vega's direct binding); the head's `value` then holds chart -> part -> rows. The parts of a chart are its
+data sets, told apart by their columns. `ui/components/shared/vega_bridge.js` writes the value.
+"""
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+from explorer.charts.spec import Spec
+
+EVENT = "moe-rows"
+"""The event of a chart is this and its name, joined by a colon."""
+PARAM = "dragged"
+_PLACED = {"end", "text", "light", "dark", "strong", "shift"}
+PARTS: dict[str, set[str]] = {
+    "lines": {"run", "run_id", "x", "value", "low", "high", "first_step", "last_step"},
+    "reference": {"value", "p95"},
+    "texts": {"value", *_PLACED},
+    "trajectories": {"step", "expert", "value", "light", "dark"},
+    "limits": {"limit"},
+    "bars": {"step", "expert", "tokens", "load_ratio", "expert_bias", "value"},
+    "playhead": {"playhead", "name"},
+    "path": {"step", "dual", "gap"},
+    "dual_texts": {"dual", *_PLACED},
+    "scores": {"step", "verdict", "score"},
+    "score_texts": {"score", *_PLACED},
+    "verdicts": {"step", "end", "word"},
+    "moves": {"left", "joined", "pairs", "allowed"},
+    "deviation": {"step", "deviation"},
+}
+"""Part -> the columns of its data set; a second data set with these columns is `scores_2` and so on."""
+
+
+def follow(spec: Spec, chart: str) -> Spec:
+    """The chart as a page shows it: it draws the rows that its event brings, and its own without any.
+
+    `chart`: its name in the event. Data sets that are no part of `PARTS` stay as they are.
+    """
+    parts = _parts(spec)
+    bound = {
+        "name": PARAM,
+        "value": "",
+        "bind": {"element": "head", "event": f"{EVENT}:{chart}"},
+    }
+    vega = _followed(spec.vega, chart, parts)
+    return replace(spec, vega={**vega, "params": [*vega.get("params", ()), bound]})
+
+
+def _parts(spec: Spec) -> dict[str, tuple[str, list[str]]]:
+    """Name of a data set -> its part and its columns, in the order of the chart."""
+    seen: Counter[str] = Counter()
+    result = {}
+    for name, frame in spec.datasets.items():
+        part = next((part for part, columns in PARTS.items() if set(frame.columns) == columns), None)
+        if part is None:
+            continue
+        seen[part] += 1
+        result[name] = (part if seen[part] == 1 else f"{part}_{seen[part]}", frame.columns)
+    return result
+
+
+def _followed(view: Any, chart: str, parts: dict[str, tuple[str, list[str]]]) -> Any:
+    """A view and its layers, with the rows of the event in front of their own transforms."""
+    result = dict(view)
+    if "layer" in result:
+        result["layer"] = [_followed(layer, chart, parts) for layer in result["layer"]]
+    name = (result.get("data") or {}).get("name")
+    if name in parts:
+        result["transform"] = [*_rows(chart, *parts[name]), *result.get("transform", ())]
+    return result
+
+
+def _rows(chart: str, part: str, columns: list[str]) -> list[dict[str, Any]]:
+    """Transforms that put the rows of the event in the place of the data set's own."""
+    rows = f"({PARAM} && {PARAM}['{chart}'] && {PARAM}['{chart}']['{part}'])"
+    return [
+        {"window": [{"op": "row_number", "as": "place"}]},
+        {"filter": f"!{rows} || datum.place == 1"},
+        {"calculate": f"{rows} || [datum]", "as": "row"},
+        {"flatten": ["row"]},
+        *({"calculate": f"datum.row['{column}']", "as": column} for column in columns),
+    ]
