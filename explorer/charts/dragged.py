@@ -30,6 +30,8 @@ PARTS: dict[str, set[str]] = {
     "verdicts": {"step", "end", "word"},
     "moves": {"left", "joined", "pairs", "allowed"},
     "deviation": {"step", "deviation"},
+    "dots": {"place", "row", "state"},
+    "feet": {"expert", "tokens", "bias"},
 }
 """Part -> the columns of its data set; a second data set with these columns is `scores_2` and so on."""
 
@@ -77,9 +79,9 @@ def _rows(chart: str, part: str, columns: list[str]) -> list[dict[str, Any]]:
     """Transforms that put the rows of the event in the place of the data set's own."""
     rows = f"({PARAM} && {PARAM}['{chart}'] && {PARAM}['{chart}']['{part}'])"
     return [
-        {"window": [{"op": "row_number", "as": "place"}]},
-        {"filter": f"!{rows} || datum.place == 1"},
-        {"calculate": f"{rows} || [datum]", "as": "row"},
-        {"flatten": ["row"]},
-        *({"calculate": f"datum.row['{column}']", "as": column} for column in columns),
+        {"window": [{"op": "row_number", "as": f"{PARAM}_number"}]},
+        {"filter": f"!{rows} || datum.{PARAM}_number == 1"},
+        {"calculate": f"{rows} || [datum]", "as": f"{PARAM}_row"},
+        {"flatten": [f"{PARAM}_row"]},
+        *({"calculate": f"datum.{PARAM}_row['{column}']", "as": column} for column in columns),
     ]

@@ -3,12 +3,14 @@
 Like simulations, these panels ask no store and have no arms: they depend on their settings alone.
 """
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
 import polars as pl
 
 from explorer.charts import dragged
+from explorer.charts import seats as seat_charts
 from explorer.charts import spec as specs
 from explorer.charts import theory as charts
 from explorer.charts.theme import Figure
@@ -34,6 +36,11 @@ from explorer.simulate.online import (
 )
 
 ONLINE_STEPS = 2000
+SEATS_HOW = (
+    "Every expert has seats for its share of the assignments, eight dots. Orange: assignments beyond the "
+    "seats. Rings: empty seats. Below each expert: its number, its load, and the bias b that is added to its "
+    "scores before the top K."
+)
 LEAST_GAP = 1e-12
 """Score per token; a smaller distance to the optimum is rounding and has no place on a logarithmic axis."""
 DUAL_HOW = "The dual never falls below the dashed line, the exact optimum from a linear program."
@@ -76,6 +83,14 @@ class OneRule:
     def optimum(self) -> Optimum:
         """The exact optimum of the assignment."""
         return _optimum(self.scores)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """The loads before the first update, or after the last."""
+
+    descent: OneRule
+    is_balanced: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +163,34 @@ def online(settings: ScoreSettings) -> OnlineResult:
         rate=rate,
         ratio=convexity_ratio(pool, modulus, radius=2 * width) if modulus > 0 else 0.0,
     )
+
+
+def seats(store: Store, arms: ArmSet, settings: Scene) -> Panel:
+    """Tokens on the seats of the experts, by their scores alone or with the learned biases."""
+    run = settings.descent.descent()
+    place = -1 if settings.is_balanced else 0
+    table = pl.DataFrame(
+        {
+            "expert": pl.Series(range(len(run.prices[0])), dtype=pl.Int32),
+            "tokens": run.loads[place],
+            "bias": run.prices[place],
+        }
+    )
+    highest = max(-(-count // seat_charts.ACROSS) for at in (0, -1) for count in _dots(run, at))
+    spec = specs.make(seat_charts.seats(seat_charts.dot_rows(_dots(run, place)), table, highest))
+    return Panel(
+        subject="Assignments and seats " + ("with biases" if settings.is_balanced else "by scores alone"),
+        finding=text.seats(run, is_balanced=settings.is_balanced),
+        how=SEATS_HOW,
+        spec=spec,
+        on_page=dragged.follow(spec, "seats") if settings.is_balanced else None,
+        table=table,
+    )
+
+
+def _dots(run: Descent, place: int) -> list[int]:
+    """Dots of each expert in one row of loads, rounded to whole ones."""
+    return [math.floor(seat_charts.SEATS * int(load) / run.load + 0.5) for load in run.loads[place]]
 
 
 def dual(store: Store, arms: ArmSet, settings: OneRule) -> Panel:

@@ -11,6 +11,7 @@ from explorer.figures.views import theory as view_of
 from explorer.ui.components.simulator import Slider, changes, colours, plain_settings, simulator
 
 CHARTS = {
+    "seats": "theory-seats",
     "dual": "theory-dual",
     "gap": "theory-gap",
     "account": "theory-account",

@@ -5,6 +5,7 @@ import { placed } from "./labels.js";
 
 const LEAST_GAP = 1e-12;
 const FLOOR = 1e-4;
+const [SEATS, ACROSS] = [8, 4];
 const NAMES = ["over", "exact", "under"];
 
 function pathOf(run, job) {
@@ -67,10 +68,27 @@ function bandChart(run) {
   return { deviation };
 }
 
+/** Dots on the seats of each expert after the last update, as `explorer/charts/seats.py` places them. */
+function seatChart(run) {
+  const [loads, prices] = [run.loads[run.loads.length - 1], run.prices[run.prices.length - 1]];
+  const dots = [];
+  loads.forEach((load, expert) => {
+    const count = Math.floor((SEATS * load) / run.load + 0.5);
+    for (let n = 0; n < Math.max(SEATS, count); n += 1) {
+      const state = n >= count ? "empty" : n < SEATS ? "seated" : "beyond";
+      const place = (ACROSS + 1) * expert + (n % ACROSS) + 0.5;
+      dots.push({ place, row: Math.floor(n / ACROSS) + 0.5, state });
+    }
+  });
+  const feet = Array.from(loads, (tokens, expert) => ({ expert, tokens, bias: prices[expert] }));
+  return { dots, feet };
+}
+
 /** Chart -> its rows. */
 export function descentPictures(job, charts) {
   const run = descend(job);
   const draw = {
+    seats: () => seatChart(run),
     dual: () => dualChart(run, job),
     gap: () => ({ path: pathOf(run, job).filter((row) => row.gap > LEAST_GAP) }),
     account: () => accountChart(run, job),
