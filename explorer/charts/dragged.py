@@ -5,7 +5,6 @@ own (Vega's direct binding); the head's `value` then holds chart -> part -> rows
 data sets, told apart by their columns. `ui/components/shared/vega_bridge.js` writes the value.
 """
 
-from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -25,7 +24,7 @@ PARTS: dict[str, set[str]] = {
     "playhead": {"playhead", "name"},
     "path": {"step", "dual", "gap"},
     "dual_texts": {"dual", *_PLACED},
-    "scores": {"step", "verdict", "score"},
+    "scores": {"step", "verdict", "part", "score"},
     "score_texts": {"score", *_PLACED},
     "verdicts": {"step", "end", "word"},
     "moves": {"left", "joined", "pairs", "allowed"},
@@ -33,7 +32,7 @@ PARTS: dict[str, set[str]] = {
     "dots": {"place", "row", "state"},
     "feet": {"expert", "tokens", "bias"},
 }
-"""Part -> the columns of its data set; a second data set with these columns is `scores_2` and so on."""
+"""Part -> the columns of its data set."""
 
 
 def follow(spec: Spec, chart: str) -> Spec:
@@ -41,7 +40,12 @@ def follow(spec: Spec, chart: str) -> Spec:
 
     `chart`: its name in the event. Data sets that are no part of `PARTS` stay as they are.
     """
-    parts = _parts(spec)
+    parts = {
+        name: (part, frame.columns)
+        for name, frame in spec.datasets.items()
+        for part, columns in PARTS.items()
+        if set(frame.columns) == columns
+    }
     bound = {
         "name": PARAM,
         "value": "",
@@ -49,19 +53,6 @@ def follow(spec: Spec, chart: str) -> Spec:
     }
     vega = _followed(spec.vega, chart, parts)
     return replace(spec, vega={**vega, "params": [*vega.get("params", ()), bound]})
-
-
-def _parts(spec: Spec) -> dict[str, tuple[str, list[str]]]:
-    """Name of a data set -> its part and its columns, in the order of the chart."""
-    seen: Counter[str] = Counter()
-    result = {}
-    for name, frame in spec.datasets.items():
-        part = next((part for part, columns in PARTS.items() if set(frame.columns) == columns), None)
-        if part is None:
-            continue
-        seen[part] += 1
-        result[name] = (part if seen[part] == 1 else f"{part}_{seen[part]}", frame.columns)
-    return result
 
 
 def _followed(view: Any, chart: str, parts: dict[str, tuple[str, list[str]]]) -> Any:

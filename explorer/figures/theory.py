@@ -4,8 +4,9 @@ Like simulations, these panels ask no store and have no arms: they depend on the
 """
 
 import math
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import polars as pl
 
@@ -19,6 +20,7 @@ from explorer.figures.arm_set import ArmSet
 from explorer.figures.panel import Panel
 from explorer.figures.simulation import rule_label
 from explorer.figures.store import Store
+from explorer.figures.templates import with_rows
 from explorer.routing.selection import Floats
 from explorer.simulate import RuleSettings, Scores, ScoreSettings
 from explorer.simulate.assignment import Optimum, lp_optimum
@@ -177,7 +179,10 @@ def seats(store: Store, arms: ArmSet, settings: Scene) -> Panel:
         }
     )
     highest = max(-(-count // seat_charts.ACROSS) for at in (0, -1) for count in _dots(run, at))
-    spec = specs.make(seat_charts.seats(seat_charts.dot_rows(_dots(run, place)), table, highest))
+    dots = seat_charts.dot_rows(_dots(run, place))
+    spec = with_rows(
+        ("seats", table.height, highest), (dots, table), partial(seat_charts.seats, dots, table, highest)
+    )
     return Panel(
         subject="Assignments and seats " + ("with biases" if settings.is_balanced else "by scores alone"),
         finding=text.seats(run, is_balanced=settings.is_balanced),
@@ -196,11 +201,12 @@ def _dots(run: Descent, place: int) -> list[int]:
 def dual(store: Store, arms: ArmSet, settings: OneRule) -> Panel:
     """The dual over steps, with the optimum."""
     path, optimum = _path(settings), settings.optimum()
+    best = optimum.value / settings.scores.num_tokens
     return Panel(
         subject="Dual over steps",
         finding=text.dual(settings.descent(), optimum),
         how=DUAL_HOW,
-        **_charts("dual", charts.dual_line(path, optimum.value / settings.scores.num_tokens)),
+        **_charts("dual", (), charts.dual_rows(path, best), partial(charts.dual_line, path, best)),
         table=path,
     )
 
@@ -208,18 +214,24 @@ def dual(store: Store, arms: ArmSet, settings: OneRule) -> Panel:
 def gap(store: Store, arms: ArmSet, settings: OneRule) -> Panel:
     """Distance of the dual to the optimum over steps, logarithmic."""
     path = _path(settings)
+    drawn = path.filter(pl.col("gap") > LEAST_GAP)
     return Panel(
         subject="Dual gap over steps, logarithmic",
         finding=text.dual(settings.descent(), settings.optimum()),
         how=DUAL_HOW,
-        **_charts("gap", charts.gap_line(path.filter(pl.col("gap") > LEAST_GAP))),
+        **_charts("gap", drawn.is_empty(), (drawn,), partial(charts.gap_line, drawn)),
         table=path,
     )
 
 
-def _charts(name: str, figure: Figure) -> dict[str, specs.Spec]:
-    """A chart, and the same as the page shows it: following the rate while it is dragged."""
-    spec = specs.make(figure)
+def _charts(
+    name: str, kind: Hashable, rows: Sequence[pl.DataFrame], build: Callable[[], Figure]
+) -> dict[str, specs.Spec]:
+    """A chart, and the same as the page shows it: following the rate while it is dragged.
+
+    kind: what the chart depends on beside its rows, see `templates.with_rows`.
+    """
+    spec = with_rows((f"theory {name}", kind), rows, build)
     return {"spec": spec, "on_page": dragged.follow(spec, name)}
 
 
@@ -247,11 +259,12 @@ def account(store: Store, arms: ArmSet, settings: OneRule) -> Panel:
             "verdict": [VERDICTS[v] for v in run.verdict],
         }
     )
+    rows = charts.account_rows(table, text.VERDICT_WORDS)
     return Panel(
         subject="Promise and benefit per step",
         finding=text.verdicts(run),
         how=ACCOUNT_HOW,
-        **_charts("account", charts.account(table, text.VERDICT_WORDS)),
+        **_charts("account", len(rows), rows, partial(charts.account, table, text.VERDICT_WORDS)),
         table=table,
     )
 
@@ -272,7 +285,7 @@ def moves(store: Store, arms: ArmSet, settings: OneRule) -> Panel:
         subject="Moves of tokens between classes of experts",
         finding=text.moves(run, rule),
         how=MOVES_HOW,
-        **_charts("moves", charts.moves(table)),
+        **_charts("moves", (), (table,), partial(charts.moves, table)),
         table=table,
     )
 
@@ -285,7 +298,7 @@ def deviation(store: Store, arms: ArmSet, settings: OneRule) -> Panel:
         subject="Largest deviation from the balanced load",
         finding=text.band(run),
         how=BAND_HOW,
-        **_charts("band", charts.band(table, run.band)),
+        **_charts("band", run.band, (table,), partial(charts.band, table, run.band)),
         table=table,
     )
 

@@ -34,14 +34,14 @@ SLIDERS = tuple(choice.key for choice in choices.CHOICES if not choice.is_list a
 def follow(values: Mapping[str, str], step: int) -> None:
     """Let the charts follow the sliders; nothing happens where the browser does not know the settings."""
     key = tuple(sorted((name, value) for name, value in values.items() if name != PLAYHEAD))
-    job, sliders = _moves(key)
+    job, sliders = moves(key)
     if job is None:
         return
     simulator("simulator", job, step=step, sliders={**sliders, PLAYHEAD: Slider(at=step)}, charts=CHARTS)
 
 
 @lru_cache(maxsize=64)
-def _moves(values: tuple[tuple[str, str], ...]) -> tuple[dict[str, Any] | None, dict[str, Slider]]:
+def moves(values: tuple[tuple[str, str], ...]) -> tuple[dict[str, Any] | None, dict[str, Slider]]:
     """The job for these values, and what the positions of each slider change about it."""
     now = dict(values)
     job = _job(now, now)

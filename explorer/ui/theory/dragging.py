@@ -26,7 +26,7 @@ SLIDERS = ("u", "tS")
 def follow(values: Mapping[str, str]) -> None:
     """Let the charts follow the sliders; nothing happens where the browser does not know the rule."""
     now = view_of.settings_of(values).descent
-    job = _job(now, now)
+    job = job_of(values)
     if job is None:
         return
     sliders = {}
@@ -35,6 +35,12 @@ def follow(values: Mapping[str, str]) -> None:
         others = [_job(view_of.settings_of({**values, key: option}).descent, now) for option in options]
         sliders[key] = Slider(at=options.index(values[key]), options=changes(job, others))
     simulator("simulator", job, step=0, sliders=sliders, charts=CHARTS)
+
+
+def job_of(values: Mapping[str, str]) -> dict[str, Any] | None:
+    """The job for these values; None where only the server can."""
+    now = view_of.settings_of(values).descent
+    return _job(now, now)
 
 
 def _job(descent: OneRule, now: OneRule) -> dict[str, Any] | None:

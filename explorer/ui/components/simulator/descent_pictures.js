@@ -21,8 +21,9 @@ function dualChart(run, job) {
   const best = job.optimum / run.tokens;
   const duals = path.map((row) => row.dual);
   const high = Math.max(...duals);
+  const last = duals[duals.length - 1];
   const labels = [
-    { ...job.labels.dual, end: duals[duals.length - 1], strong: true },
+    { ...job.labels.dual, end: last - best > LEAST_GAP ? last : best, strong: true },
     { ...job.labels.optimum, end: best, strong: false },
   ];
   const place = { field: "dual", low: Math.min(best, high), high, height: job.heights.dual };
@@ -39,6 +40,7 @@ function accountChart(run, job) {
     const rows = run[part].map((value, step) => ({
       step,
       verdict: run.verdict[step],
+      part,
       score: value > floor ? value : null,
     }));
     const drawn = rows.filter((row) => row.score !== null);
@@ -46,10 +48,10 @@ function accountChart(run, job) {
     if (end !== undefined) labels.push({ ...job.labels[part], end, strong: true });
     return rows;
   };
-  const [scores, scores_2] = [score("promise"), score("benefit")];
+  const scores = [...score("promise"), ...score("benefit")];
   const place = { field: "score", low: floor, high: most, height: job.heights.account, isLog: true };
   const verdicts = run.verdict.map((verdict, step) => ({ step, end: step + 1, word: job.verdicts[verdict] }));
-  return { scores, scores_2, verdicts, score_texts: placed(labels, place) };
+  return { scores, verdicts, score_texts: placed(labels, place) };
 }
 
 function movesChart(run, job) {
