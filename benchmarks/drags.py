@@ -23,19 +23,23 @@ GOAL = 15
 PREPARE_MS = 1500
 """How long the pointer rests on a slider first: the worker prepares its positions meanwhile."""
 WATCH = """(panel) => {
-    const marks = ".mark-line path, .mark-rule line, .mark-rect path, .mark-symbol path";
-    const look = () => [...document.querySelectorAll(`.st-key-panel-${panel} svg.marks :is(${marks})`)]
+    const chart = document.querySelector(`.st-key-panel-${panel} svg.marks`);
+    const marks = ".mark-line path, .mark-rect path, .mark-symbol path";
+    const look = () => [...chart.querySelectorAll(marks)]
         .map((mark) => mark.getAttribute("d") + mark.getAttribute("transform")).join();
-    window.pictures = { count: 0, first: null, start: performance.now(), last: look() };
+    const pictures = { count: 0, first: null };
+    window.pictures = pictures;
+    let [last, isChanged, start] = [look(), false, performance.now()];
+    new MutationObserver(() => { isChanged = true; }).observe(chart, { subtree: true, attributes: true });
     const frame = () => {
-        const now = look();
-        const { pictures } = window;
-        if (now !== pictures.last) {
-            pictures.count += 1;
-            pictures.first ??= performance.now() - pictures.start;
-            pictures.last = now;
-        }
         requestAnimationFrame(frame);
+        if (!isChanged) return;
+        isChanged = false;
+        const now = look();
+        if (now === last) return;
+        pictures.count += 1;
+        pictures.first ??= performance.now() - start;
+        last = now;
     };
     requestAnimationFrame(frame);
 }"""
@@ -70,7 +74,7 @@ class Measure:
 
 DRAGS = (
     Drag(page="playground", name="rate of A", slider="uA", panel="playground-max-vio", positions=16),
-    Drag(page="playground", name="the playhead", slider="at", panel="playground-max-vio", positions=60),
+    Drag(page="playground", name="the playhead", slider="at", panel="playground-loads-a", positions=60),
     Drag(
         page="playground",
         name="skew",

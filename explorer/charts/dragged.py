@@ -13,6 +13,10 @@ from explorer.charts.spec import Spec
 EVENT = "moe-rows"
 """The event of a chart is this and its name, joined by a colon."""
 PARAM = "dragged"
+PLAYHEAD = "playhead"
+"""The part that has a parameter and an event of its own, or moving it would draw all lines again."""
+HOVER = "points"
+"""Name of the layer of points that appear under the pointer, see `charts.series.hover_points`."""
 _PLACED = {"end", "text", "light", "dark", "strong", "shift"}
 PARTS: dict[str, set[str]] = {
     "lines": {"run", "run_id", "x", "value", "low", "high", "first_step", "last_step"},
@@ -46,18 +50,23 @@ def follow(spec: Spec, chart: str) -> Spec:
         for part, columns in PARTS.items()
         if set(frame.columns) == columns
     }
-    bound = {
-        "name": PARAM,
-        "value": "",
-        "bind": {"element": "head", "event": f"{EVENT}:{chart}"},
-    }
     vega = _followed(spec.vega, chart, parts)
-    return replace(spec, vega={**vega, "params": [*vega.get("params", ()), bound]})
+    bound = [_bound(PARAM, chart)]
+    if any(part == PLAYHEAD for part, _ in parts.values()):
+        bound.append(_bound(f"{PARAM}_{PLAYHEAD}", f"{chart}:{PLAYHEAD}"))
+    return replace(spec, vega={**vega, "params": [*vega.get("params", ()), *bound]})
+
+
+def _bound(param: str, event: str) -> dict[str, Any]:
+    return {"name": param, "value": "", "bind": {"element": "head", "event": f"{EVENT}:{event}"}}
 
 
 def _followed(view: Any, chart: str, parts: dict[str, tuple[str, list[str]]]) -> Any:
     """A view and its layers, with the rows of the event in front of their own transforms."""
     result = dict(view)
+    if result.get("name") == HOVER:
+        # Invisible, and the slowest of all to draw: nobody points at a line while dragging a slider.
+        return {**result, "transform": [{"filter": f"!{PARAM}"}, *result.get("transform", ())]}
     if "layer" in result:
         result["layer"] = [_followed(layer, chart, parts) for layer in result["layer"]]
     name = (result.get("data") or {}).get("name")
@@ -68,7 +77,8 @@ def _followed(view: Any, chart: str, parts: dict[str, tuple[str, list[str]]]) ->
 
 def _rows(chart: str, part: str, columns: list[str]) -> list[dict[str, Any]]:
     """Transforms that put the rows of the event in the place of the data set's own."""
-    rows = f"({PARAM} && {PARAM}['{chart}'] && {PARAM}['{chart}']['{part}'])"
+    param = f"{PARAM}_{PLAYHEAD}" if part == PLAYHEAD else PARAM
+    rows = f"({param} && {param}['{chart}'] && {param}['{chart}']['{part}'])"
     return [
         {"window": [{"op": "row_number", "as": f"{PARAM}_number"}]},
         {"filter": f"!{rows} || datum.{PARAM}_number == 1"},

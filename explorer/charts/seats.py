@@ -1,5 +1,7 @@
 """Tokens on the seats of experts: the picture that the Theory page begins with."""
 
+from typing import Any
+
 import altair as alt
 import polars as pl
 
@@ -40,16 +42,26 @@ def seats(dots: pl.DataFrame, feet: pl.DataFrame, rows: int) -> theme.Figure:
     y = alt.Y("row:Q", scale=alt.Scale(domain=[0, max(rows, FEWEST_ROWS)], nice=False), axis=None)
     base = alt.Chart(dots).encode(x=x, y=y)
     size = alt.ExprRef(f"pow(0.8 * {dot}, 2)")
-    layers = [
-        base.transform_filter(f"datum.state == '{state}'").mark_point(size=size, **look)
-        for state, look in (
-            ("seated", {"filled": True, "opacity": 1, "color": SEATED.expr}),
-            ("beyond", {"filled": True, "opacity": 1, "color": BEYOND.expr}),
-            ("empty", {"filled": False, "strokeWidth": 1, "color": theme.REFERENCE.expr}),
+    filled = [
+        base.transform_filter(f"datum.state == '{state}'").mark_point(
+            size=size, filled=True, opacity=1, color=ink.expr
         )
+        for state, ink in (("seated", SEATED), ("beyond", BEYOND))
     ]
+    rings = base.transform_filter("datum.state == 'empty'").mark_point(
+        size=size, filled=False, strokeWidth=1, color=theme.REFERENCE.expr
+    )
+    layers = [*filled, rings]
     figure: alt.LayerChart = theme.titled(alt.layer(*layers, *_feet(feet, experts)), height=HEIGHT)
     return figure
+
+
+FEET: tuple[tuple[int, str, str, dict[str, Any]], ...] = (
+    (6, "expert:Q", "d", {"color": theme.NEUTRAL_TEXT.expr}),
+    (20, "tokens:Q", ",d", {"color": theme.STRONG_TEXT.expr, "fontWeight": 600}),
+    (34, "bias:Q", "+.2f", {"color": theme.NEUTRAL_TEXT.expr}),
+)
+"""Pixels below the plot, field, format and look of the lines of text."""
 
 
 def _feet(feet: pl.DataFrame, experts: int) -> list[alt.Chart]:
@@ -66,10 +78,6 @@ def _feet(feet: pl.DataFrame, experts: int) -> list[alt.Chart]:
         base.mark_text(fontSize=letters, baseline="top", clip=False, **look).encode(
             x=alt.X("place:Q"), y=alt.YValue(HEIGHT + dy), text=alt.Text(field, format=format)
         )
-        for dy, field, format, look in (
-            (6, "expert:Q", "d", {"color": theme.NEUTRAL_TEXT.expr}),
-            (20, "tokens:Q", ",d", {"color": theme.STRONG_TEXT.expr, "fontWeight": 600}),
-            (34, "bias:Q", "+.2f", {"color": theme.NEUTRAL_TEXT.expr}),
-        )
+        for dy, field, format, look in FEET
     ]
     return [line, *texts]

@@ -202,11 +202,13 @@ def dual(store: Store, arms: ArmSet, settings: OneRule) -> Panel:
     """The dual over steps, with the optimum."""
     path, optimum = _path(settings), settings.optimum()
     best = optimum.value / settings.scores.num_tokens
+    spec = _spec("dual", (), charts.dual_rows(path, best), partial(charts.dual_line, path, best))
     return Panel(
         subject="Dual over steps",
         finding=text.dual(settings.descent(), optimum),
         how=DUAL_HOW,
-        **_charts("dual", (), charts.dual_rows(path, best), partial(charts.dual_line, path, best)),
+        spec=spec,
+        on_page=dragged.follow(spec, "dual"),
         table=path,
     )
 
@@ -215,24 +217,20 @@ def gap(store: Store, arms: ArmSet, settings: OneRule) -> Panel:
     """Distance of the dual to the optimum over steps, logarithmic."""
     path = _path(settings)
     drawn = path.filter(pl.col("gap") > LEAST_GAP)
+    spec = _spec("gap", drawn.is_empty(), (drawn,), partial(charts.gap_line, drawn))
     return Panel(
         subject="Dual gap over steps, logarithmic",
         finding=text.dual(settings.descent(), settings.optimum()),
         how=DUAL_HOW,
-        **_charts("gap", drawn.is_empty(), (drawn,), partial(charts.gap_line, drawn)),
+        spec=spec,
+        on_page=dragged.follow(spec, "gap"),
         table=path,
     )
 
 
-def _charts(
-    name: str, kind: Hashable, rows: Sequence[pl.DataFrame], build: Callable[[], Figure]
-) -> dict[str, specs.Spec]:
-    """A chart, and the same as the page shows it: following the rate while it is dragged.
-
-    kind: what the chart depends on beside its rows, see `templates.with_rows`.
-    """
-    spec = with_rows((f"theory {name}", kind), rows, build)
-    return {"spec": spec, "on_page": dragged.follow(spec, name)}
+def _spec(name: str, kind: Hashable, rows: Sequence[pl.DataFrame], build: Callable[[], Figure]) -> specs.Spec:
+    """A chart that follows the rate. kind: what it depends on beside its rows, see `templates.with_rows`."""
+    return with_rows((f"theory {name}", kind), rows, build)
 
 
 def _path(settings: OneRule) -> pl.DataFrame:
@@ -260,11 +258,13 @@ def account(store: Store, arms: ArmSet, settings: OneRule) -> Panel:
         }
     )
     rows = charts.account_rows(table, text.VERDICT_WORDS)
+    spec = _spec("account", len(rows), rows, partial(charts.account, table, text.VERDICT_WORDS))
     return Panel(
         subject="Promise and benefit per step",
         finding=text.verdicts(run),
         how=ACCOUNT_HOW,
-        **_charts("account", len(rows), rows, partial(charts.account, table, text.VERDICT_WORDS)),
+        spec=spec,
+        on_page=dragged.follow(spec, "account"),
         table=table,
     )
 
@@ -281,11 +281,13 @@ def moves(store: Store, arms: ArmSet, settings: OneRule) -> Panel:
             for j, joined in enumerate(CLASSES)
         ]
     )
+    spec = _spec("moves", (), (table,), partial(charts.moves, table))
     return Panel(
         subject="Moves of tokens between classes of experts",
         finding=text.moves(run, rule),
         how=MOVES_HOW,
-        **_charts("moves", (), (table,), partial(charts.moves, table)),
+        spec=spec,
+        on_page=dragged.follow(spec, "moves"),
         table=table,
     )
 
@@ -294,11 +296,13 @@ def deviation(store: Store, arms: ArmSet, settings: OneRule) -> Panel:
     """Largest deviation from the balanced load over steps."""
     run = settings.descent()
     table = pl.DataFrame({"step": range(len(run.deviation)), "deviation": run.deviation})
+    spec = _spec("band", run.band, (table,), partial(charts.band, table, run.band))
     return Panel(
         subject="Largest deviation from the balanced load",
         finding=text.band(run),
         how=BAND_HOW,
-        **_charts("band", run.band, (table,), partial(charts.band, table, run.band)),
+        spec=spec,
+        on_page=dragged.follow(spec, "band"),
         table=table,
     )
 

@@ -35,6 +35,8 @@ export class Follower {
   #isAsked = false;
   #timer = 0;
   #frame = 0;
+  /** Whether lines show rows of another job than the server's. */
+  #isMirrored = false;
   #stop = () => {};
 
   /** The server has answered: forget the sliders that it has followed, or that are not held any more. */
@@ -83,14 +85,16 @@ export class Follower {
   /** The job of the present positions with its step, or null where the server alone knows the answer. */
   #current() {
     let { job, step } = this.#data;
+    let isStep = !this.#isMirrored;
     for (const [key, position] of this.#moved) {
       const { options } = this.#data.sliders[key];
       const change = options ? options[position] : {};
       if (!change) return null;
       job = changed(job, change);
-      if (!options) step = position;
+      if (options) isStep = false;
+      else step = position;
     }
-    return { job, step: Math.min(step, job.steps - 1) };
+    return { job, step: Math.min(step, job.steps - 1), isStep };
   }
 
   #show() {
@@ -100,6 +104,7 @@ export class Follower {
       this.#letGo(0);
       return;
     }
+    this.#isMirrored = !current.isStep;
     this.#waiting = { kind: "show", ...current, charts: this.#visible() };
     if (!this.#isAsked) this.#ask();
   }
@@ -147,6 +152,7 @@ export class Follower {
       this.#isAsked = false;
       this.#waiting = null;
       cancelAnimationFrame(this.#frame);
+      this.#isMirrored = false;
       mirrorRows(null);
     };
     if (delay === 0) release();

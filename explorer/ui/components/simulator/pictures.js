@@ -151,15 +151,20 @@ function loadChart(simulations, side, step) {
   return { bars, limits: [{ limit: Math.max(...most) }] };
 }
 
-/** Chart -> its rows. `charts`: keys of panels, as the page names them. */
-export function pictures(simulations, job, step, charts) {
+/**
+ * Chart -> its rows. `charts`: as the page names them. `isStep`: only the playhead has moved, and no line has to
+ * be drawn again.
+ */
+export function pictures(simulations, job, step, charts, isStep = false) {
   const playhead = [{ playhead: step, name: `step ${step}` }];
   const done = Math.min(...Object.values(simulations).map((one) => one.done));
+  const over = (rows) => (isStep ? { playhead } : { ...rows(), playhead });
+  const { heights, reference } = job;
   const draw = {
-    max_vio: () => ({ ...lineChart(simulations, job, maxVio, job.heights.max_vio, job.reference), playhead }),
-    switched: () => ({ ...lineChart(simulations, job, switchedShare, job.heights.switched), playhead }),
-    bias_A: () => ({ ...biasChart(simulations, job, "A", job.heights.bias), playhead }),
-    bias_B: () => ({ ...biasChart(simulations, job, "B", job.heights.bias), playhead }),
+    max_vio: () => over(() => lineChart(simulations, job, maxVio, heights.max_vio, reference)),
+    switched: () => over(() => lineChart(simulations, job, switchedShare, heights.switched)),
+    bias_A: () => over(() => biasChart(simulations, job, "A", heights.bias)),
+    bias_B: () => over(() => biasChart(simulations, job, "B", heights.bias)),
     loads_A: () => (step < done ? loadChart(simulations, "A", step) : null),
     loads_B: () => (step < done ? loadChart(simulations, "B", step) : null),
   };

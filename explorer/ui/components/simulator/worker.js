@@ -1,7 +1,7 @@
 /**
  * The worker that simulates while a slider is dragged. The same module is imported by the page, for its address.
  *
- * In: {kind: "show", id, job, step, charts}, {kind: "expect", jobs}. Out: {id, frames, done}. A job is that of
+ * In: {kind: "show", id, job, step, charts, isStep}, {kind: "expect", jobs}. Out: {id, frames, done}. A job is that of
  * the Playground, or a descent of the Theory page (`kind: "descent"`).
  */
 
@@ -71,12 +71,12 @@ async function simulate(job, isOld, onPart) {
 }
 
 async function show(asked) {
-  const { id, job, step, charts } = asked;
+  const { id, job, step, charts, isStep } = asked;
   if (job.kind === "descent") {
     postMessage({ id, done: true, frames: descentPictures(job, charts) });
     return;
   }
-  const answer = (pair, done) => postMessage({ id, done, frames: pictures(pair, job, step, charts) });
+  const answer = (pair, done) => postMessage({ id, done, frames: pictures(pair, job, step, charts, isStep) });
   const pair = await simulate(
     job,
     () => request !== null,
