@@ -15,6 +15,7 @@ SCRIPTS = (
     "store",
     "app",
     "interactions",
+    "drags",
     "load",
     "gpu",
     "leak",

@@ -8,6 +8,6 @@ from explorer.ui.shared import show
 st.title("Playground")
 show.note(
     "A router without a language model: scores are sampled, tokens select experts, and a rule reacts to the "
-    "loads. Nothing is trained here, so every chart follows as you move a control."
+    "loads. Charts follow while you drag."
 )
 playground.view()

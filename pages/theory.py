@@ -4,10 +4,9 @@ import streamlit as st
 
 from explorer.ui.shared import show
 from explorer.ui.theory import page as theory
+from explorer.ui.theory import text
 
 st.title("Theory")
-show.note(
-    "Biases act as prices: a balancing rule performs descent on the dual of an assignment problem. Here it "
-    "runs on a fixed set of tokens, step by step, beside the exact optimum."
-)
+st.markdown(text.INTRODUCTION)
+show.note(text.WHY)
 theory.view()

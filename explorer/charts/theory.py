@@ -20,6 +20,10 @@ PARTS = {
     "promise": (INK, TEXT, [1, 0]),
     "benefit": (theme.FAMILIES["aux_loss"], theme.FAMILY_TEXT["aux_loss"], [6, 3]),
 }
+ROUNDING = 1e-12
+"""Score per token; smaller differences of the dual are rounding."""
+LEAST_SHARE = 1e-4
+"""Of the largest score: smaller ones have no place on a logarithmic axis."""
 SERIES_INKS = (
     (theme.Ink("#0072B2", "#4AA8E0"), theme.Ink("#005F96", "#74BFEC")),
     (theme.Ink("#00855F", "#35C79A"), theme.Ink("#006B4C", "#63D6B1")),
@@ -27,6 +31,9 @@ SERIES_INKS = (
     (theme.Ink("#9A6A00", "#E3B341"), theme.Ink("#7A5400", "#EFC566")),
     (theme.Ink("#5B57C8", "#9D99F2"), theme.Ink("#4A46B0", "#B5B2F5")),
 )
+DUAL_LABEL, OPTIMUM_LABEL = "D(b)", "LP optimum"
+DUAL_PX, ACCOUNT_PX = 250, 240
+"""Heights of the plots."""
 RULE_DASHES = ((1, 0), (7, 3), (2, 2), (10, 3, 2, 3), (5, 2))
 
 
@@ -42,7 +49,7 @@ def _log_y(field: str, title: str) -> alt.Y:
     return alt.Y(f"{field}:Q", title=title, scale=alt.Scale(type="log", nice=False, padding=6), axis=axis)
 
 
-def dual_line(frame: pl.DataFrame, optimum: float, *, height: int = 250) -> theme.Figure:
+def dual_line(frame: pl.DataFrame, optimum: float, *, height: int = DUAL_PX) -> theme.Figure:
     """D per token on its way to the optimum. frame: columns step, dual (per token)."""
     base = alt.Chart(frame).encode(
         x=_x(),
@@ -60,14 +67,24 @@ def dual_line(frame: pl.DataFrame, optimum: float, *, height: int = 250) -> them
         .mark_rule(color=theme.REFERENCE.expr, strokeDash=[5, 3], strokeWidth=1.4)
         .encode(y=alt.Y("dual:Q"))
     )
-    high = float(frame["dual"].max())  # type: ignore[arg-type]
-    ends = [
-        EndLabel("D(p)", float(frame["dual"][-1]), TEXT),
-        EndLabel("LP optimum", optimum, theme.NEUTRAL_TEXT, strong=False),
-    ]
-    text = end_labels(ends, field="dual", low=min(optimum, high), high=high, height=height)
+    text = _dual_labels(frame, optimum, height)
     figure: alt.LayerChart = theme.titled(alt.layer(rule, line, *text), height=height)
     return figure
+
+
+def dual_rows(frame: pl.DataFrame, optimum: float) -> tuple[pl.DataFrame, ...]:
+    """The rows of `dual_line`, so that a kept chart can show another descent."""
+    return frame, pl.DataFrame({"dual": [optimum]}), _dual_labels(frame, optimum, DUAL_PX)[0].data
+
+
+def _dual_labels(frame: pl.DataFrame, optimum: float, height: int) -> list[alt.Chart]:
+    high, end = float(frame["dual"].max()), float(frame["dual"][-1])  # type: ignore[arg-type]
+    ends = [
+        # On the optimum, rounding must not decide which label is the upper one.
+        EndLabel(DUAL_LABEL, end if end - optimum > ROUNDING else optimum, TEXT),
+        EndLabel(OPTIMUM_LABEL, optimum, theme.NEUTRAL_TEXT, strong=False),
+    ]
+    return end_labels(ends, field="dual", low=min(optimum, high), high=high, height=height)
 
 
 def gap_line(frame: pl.DataFrame, *, height: int = 250) -> theme.Figure:
@@ -87,34 +104,59 @@ def gap_line(frame: pl.DataFrame, *, height: int = 250) -> theme.Figure:
     return figure
 
 
-def account(frame: pl.DataFrame, names: Mapping[str, str], *, height: int = 240) -> theme.Figure:
+def account(frame: pl.DataFrame, names: Mapping[str, str], *, height: int = ACCOUNT_PX) -> theme.Figure:
     """Promise and benefit of every step, and above them each step's verdict.
 
     frame: columns step, promise, benefit (score), verdict. `names`: verdict -> words. What is smaller than
-    a ten-thousandth of the largest is left out of the logarithmic axis.
+    `LEAST_SHARE` of the largest is left out of the logarithmic axis.
     """
-    tops = [float(frame[part].max() or 0.0) for part in PARTS]  # type: ignore[arg-type]
-    floor = max(tops) * 1e-4
-    if floor <= 0:
+    rows = account_rows(frame, names)
+    if not rows:
         return theme.no_data("no step moves anything", height=height)
-    layers: list[Any] = [_verdict_strip(frame, names)]
-    ends = []
-    for part, (ink, text_ink, dash) in PARTS.items():
-        data = frame.select("step", "verdict", score=pl.when(pl.col(part) > floor).then(pl.col(part)))
-        line = alt.Chart(data).mark_line(strokeWidth=1.7, color=ink.expr, strokeDash=dash, clip=True)
+    strip, scores, _ = rows
+    layers: list[Any] = [_verdict_strip(strip, names)]
+    for part, (ink, _, dash) in PARTS.items():
+        base = alt.Chart(scores).transform_filter(f"datum.part == '{part}'")
+        line = base.mark_line(strokeWidth=1.7, color=ink.expr, strokeDash=dash, clip=True)
         layers.append(line.encode(x=_x(), y=_log_y("score", "score")))
-        last = data["score"].drop_nulls()
-        if len(last):
-            ends.append(EndLabel(part, float(last[-1]), text_ink))
-    text = end_labels(ends, field="score", low=floor, high=max(tops), height=height, log_y=True)
-    figure: alt.LayerChart = theme.titled(alt.layer(*layers, *text), height=height)
+    figure: alt.LayerChart = theme.titled(alt.layer(*layers, *_account_labels(frame, height)), height=height)
     return figure
 
 
-def _verdict_strip(frame: pl.DataFrame, names: Mapping[str, str]) -> Any:
-    """One thin bar per step, above the plot, coloured by its verdict."""
+def account_rows(frame: pl.DataFrame, names: Mapping[str, str]) -> tuple[pl.DataFrame, ...]:
+    """The rows of `account`: verdicts, scores of both parts, labels; empty where no step moves anything."""
+    floor = _account_top(frame) * LEAST_SHARE
+    if floor <= 0:
+        return ()
+    scores = pl.concat(
+        frame.select(
+            "step", "verdict", pl.lit(part).alias("part"), score=pl.when(pl.col(part) > floor).then(part)
+        )
+        for part in PARTS
+    )
     words = pl.col("verdict").replace_strict(dict(names), return_dtype=pl.String)
-    shown = frame.select("step", end=pl.col("step") + 1, word=words)
+    strip = frame.select("step", end=pl.col("step") + 1, word=words)
+    return strip, scores, _account_labels(frame, ACCOUNT_PX)[0].data
+
+
+def _account_top(frame: pl.DataFrame) -> float:
+    return max(float(frame[part].max() or 0.0) for part in PARTS)  # type: ignore[arg-type]
+
+
+def _account_labels(frame: pl.DataFrame, height: int) -> list[alt.Chart]:
+    """Promise and benefit at the ends of their lines."""
+    top = _account_top(frame)
+    ends = []
+    for part, (_, ink, _) in PARTS.items():
+        drawn = frame.filter(pl.col(part) > top * LEAST_SHARE)[part]
+        if len(drawn):
+            ends.append(EndLabel(part, float(drawn[-1]), ink))
+    low = top * LEAST_SHARE
+    return end_labels(ends, field="score", low=low, high=top, height=height, log_y=True)
+
+
+def _verdict_strip(shown: pl.DataFrame, names: Mapping[str, str]) -> Any:
+    """One thin bar per step, above the plot, coloured by its verdict. shown: columns step, end, word."""
     scale = alt.Scale(domain=list(names.values()), range=[VERDICT_INKS[v].expr for v in names])
     legend = alt.Legend(title=None, orient="top", symbolType="square", labelLimit=320, columns=4, offset=24)
     return (

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from explorer.charts import captions, switches
+from explorer.charts import captions, dragged, switches
 from explorer.charts import loads as load_charts
 from explorer.charts import playground as charts
 from explorer.charts import spec as specs
@@ -48,7 +48,8 @@ MAX_VIO_HOW = (
 BIAS_HOW = "One line per expert. Bold: the experts with the highest and the lowest final bias."
 LOADS_HOW = "The dashed line at 1 marks an even share. Both panels share one vertical axis."
 CHANGED_HOW = "The share of assignments that differ from the top K of the scores without the bias."
-CHANGED_PX = 200
+LINES_PX, BIAS_PX, CHANGED_PX = 280, 260, 200
+"""Heights of the plots."""
 IN_A_LESSON = "A simulation without a language model. "
 CHANGED_AXIS = "share of assignments"
 LOGITS_AXIS = "learned offset (logits)"
@@ -159,7 +160,7 @@ def max_vio(store: Store, arms: ArmSet, settings: TwoRules) -> Panel:
     """MaxVio per step under both rules, with the random-routing baseline."""
     pair = settings.simulations()
     table = series_frame({side: simulation.max_vio for side, simulation in pair.items()})
-    height = settings.still_px or 280
+    height = settings.still_px or LINES_PX
     spec = _lines(
         "max_vio",
         settings,
@@ -173,6 +174,7 @@ def max_vio(store: Store, arms: ArmSet, settings: TwoRules) -> Panel:
         finding=text.balance(pair, settings.labels),
         how=_how(settings, MAX_VIO_HOW),
         spec=spec,
+        on_page=_on_page(spec, "max_vio", settings),
         table=table,
     )
 
@@ -186,7 +188,7 @@ def biases(store: Store, arms: ArmSet, settings: OneSide) -> Panel:
     is_learned = not is_still and _learns_offsets(simulation)
     values = simulation.learnt if is_learned else simulation.bias
     limits = _limits([values] if is_learned or is_still else [one.bias for one in pair.values()])
-    height = rules.still_px or 260
+    height = rules.still_px or BIAS_PX
     table = trajectory_frame(values)
     changes = _only(side, _changes(rules))
     rows = (
@@ -200,12 +202,14 @@ def biases(store: Store, arms: ArmSet, settings: OneSide) -> Panel:
         playhead=rules.playhead,
         height=height,
     )
+    spec = with_rows(("simulated biases", is_learned, changes.is_empty(), rules.still_px), rows, build)
     shared = "" if is_still else " Both panels share one vertical axis for biases."
     return Panel(
         subject=f"Bias trajectories of {rules.labels[side]}",
         finding=text.bias(simulation),
         how=_how(rules, BIAS_HOW + shared),
-        spec=with_rows(("simulated biases", is_learned, changes.is_empty(), rules.still_px), rows, build),
+        spec=spec,
+        on_page=_on_page(spec, f"bias_{side}", rules),
         table=table,
     )
 
@@ -216,11 +220,13 @@ def loads(store: Store, arms: ArmSet, settings: AtStep) -> Panel:
     top = max(float(s.counts[step].max() / s.scores.mean_load) for s in pair.values())
     now = loads_frame(pair[settings.side], step)
     rows = (load_charts.bar_rows(now), charts.bar_limit(top))
+    spec = with_rows(("simulated loads", len(now)), rows, partial(charts.bars, now, top))
     return Panel(
         subject=f"Expert load of {settings.rules.labels[settings.side]} at the playhead",
         finding=captions.load_bars(now),
         how=LOADS_HOW,
-        spec=with_rows(("simulated loads", len(now)), rows, partial(charts.bars, now, top)),
+        spec=spec,
+        on_page=_on_page(spec, f"loads_{settings.side}", settings.rules),
         table=now,
     )
 
@@ -229,13 +235,20 @@ def changed_assignments(store: Store, arms: ArmSet, settings: TwoRules) -> Panel
     """Share of assignments per step that the biases change, under both rules."""
     pair = settings.simulations()
     table = series_frame({side: simulation.switched_share for side, simulation in pair.items()})
+    spec = _lines("changed", settings, table, reference=None, y_title=CHANGED_AXIS, height=CHANGED_PX)
     return Panel(
         subject="Share of assignments that the bias changes",
         finding=text.switched(pair, settings.labels),
         how=_how(settings, CHANGED_HOW),
-        spec=_lines("changed", settings, table, reference=None, y_title=CHANGED_AXIS, height=CHANGED_PX),
+        spec=spec,
+        on_page=_on_page(spec, "switched", settings),
         table=table,
     )
+
+
+def _on_page(spec: specs.Spec, chart: str, settings: TwoRules) -> specs.Spec | None:
+    """The chart that follows the Playground's sliders; a still one has none to follow."""
+    return dragged.follow(spec, chart) if settings.still_px is None else None
 
 
 def _how(settings: TwoRules, sentence: str) -> str:

@@ -68,15 +68,19 @@ def bias(simulation: Simulation) -> str:
     return f"The final biases span {number(spread)}{thumb}; {rest}.{wide}"
 
 
-def numbers(pair: Pair, labels: Mapping[str, str]) -> list[dict[str, object]]:
-    """One row per rule: steps to balance, final MaxVio, bias spread and reversed updates."""
+def numbers(pair: Pair, labels: Mapping[str, str], held_out: int) -> list[dict[str, object]]:
+    """One row per rule: steps to balance, final MaxVio beside its baselines, bias spread, reversed updates.
+
+    held_out: number of held-out tokens.
+    """
     return [
         {
             "rule": labels[side],
             "steps to balance": summary.steps_to_balance(s, s.acts_from),
             "MaxVio last steps": summary.final_max_vio(s),
+            "random routing, one step": summary.random_reference(s)[0],
             "MaxVio held-out": s.max_vio_global[len(s.counts)],
-            "random-routing baseline": summary.random_reference(s)[0],
+            "random routing, held-out": summary.random_reference(s, held_out)[0],
             "bias spread": summary.spread(s),
             "reversed bias updates": round(summary.turning_share(s), 2),
         }

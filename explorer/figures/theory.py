@@ -3,18 +3,24 @@
 Like simulations, these panels ask no store and have no arms: they depend on their settings alone.
 """
 
+import math
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import polars as pl
 
+from explorer.charts import dragged
+from explorer.charts import seats as seat_charts
 from explorer.charts import spec as specs
 from explorer.charts import theory as charts
+from explorer.charts.theme import Figure
 from explorer.figures import theory_text as text
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.panel import Panel
 from explorer.figures.simulation import rule_label
 from explorer.figures.store import Store
+from explorer.figures.templates import with_rows
 from explorer.routing.selection import Floats
 from explorer.simulate import RuleSettings, Scores, ScoreSettings
 from explorer.simulate.assignment import Optimum, lp_optimum
@@ -32,6 +38,11 @@ from explorer.simulate.online import (
 )
 
 ONLINE_STEPS = 2000
+SEATS_HOW = (
+    "Every expert has seats for its share of the assignments, eight dots. Orange: assignments beyond the "
+    "seats. Rings: empty seats. Below each expert: its number, its load, and the bias b that is added to its "
+    "scores before the top K."
+)
 LEAST_GAP = 1e-12
 """Score per token; a smaller distance to the optimum is rounding and has no place on a logarithmic axis."""
 DUAL_HOW = "The dual never falls below the dashed line, the exact optimum from a linear program."
@@ -74,6 +85,14 @@ class OneRule:
     def optimum(self) -> Optimum:
         """The exact optimum of the assignment."""
         return _optimum(self.scores)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """The loads before the first update, or after the last."""
+
+    descent: OneRule
+    is_balanced: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,14 +167,48 @@ def online(settings: ScoreSettings) -> OnlineResult:
     )
 
 
+def seats(store: Store, arms: ArmSet, settings: Scene) -> Panel:
+    """Tokens on the seats of the experts, by their scores alone or with the learned biases."""
+    run = settings.descent.descent()
+    place = -1 if settings.is_balanced else 0
+    table = pl.DataFrame(
+        {
+            "expert": pl.Series(range(len(run.prices[0])), dtype=pl.Int32),
+            "tokens": run.loads[place],
+            "bias": run.prices[place],
+        }
+    )
+    highest = max(-(-count // seat_charts.ACROSS) for at in (0, -1) for count in _dots(run, at))
+    dots = seat_charts.dot_rows(_dots(run, place))
+    spec = with_rows(
+        ("seats", table.height, highest), (dots, table), partial(seat_charts.seats, dots, table, highest)
+    )
+    return Panel(
+        subject="Assignments and seats " + ("with biases" if settings.is_balanced else "by scores alone"),
+        finding=text.seats(run, is_balanced=settings.is_balanced),
+        how=SEATS_HOW,
+        spec=spec,
+        on_page=dragged.follow(spec, "seats") if settings.is_balanced else None,
+        table=table,
+    )
+
+
+def _dots(run: Descent, place: int) -> list[int]:
+    """Dots of each expert in one row of loads, rounded to whole ones."""
+    return [math.floor(seat_charts.SEATS * int(load) / run.load + 0.5) for load in run.loads[place]]
+
+
 def dual(store: Store, arms: ArmSet, settings: OneRule) -> Panel:
     """The dual over steps, with the optimum."""
     path, optimum = _path(settings), settings.optimum()
+    best = optimum.value / settings.scores.num_tokens
+    spec = _spec("dual", (), charts.dual_rows(path, best), partial(charts.dual_line, path, best))
     return Panel(
         subject="Dual over steps",
         finding=text.dual(settings.descent(), optimum),
         how=DUAL_HOW,
-        spec=specs.make(charts.dual_line(path, optimum.value / settings.scores.num_tokens)),
+        spec=spec,
+        on_page=dragged.follow(spec, "dual"),
         table=path,
     )
 
@@ -163,13 +216,21 @@ def dual(store: Store, arms: ArmSet, settings: OneRule) -> Panel:
 def gap(store: Store, arms: ArmSet, settings: OneRule) -> Panel:
     """Distance of the dual to the optimum over steps, logarithmic."""
     path = _path(settings)
+    drawn = path.filter(pl.col("gap") > LEAST_GAP)
+    spec = _spec("gap", drawn.is_empty(), (drawn,), partial(charts.gap_line, drawn))
     return Panel(
         subject="Dual gap over steps, logarithmic",
         finding=text.dual(settings.descent(), settings.optimum()),
         how=DUAL_HOW,
-        spec=specs.make(charts.gap_line(path.filter(pl.col("gap") > LEAST_GAP))),
+        spec=spec,
+        on_page=dragged.follow(spec, "gap"),
         table=path,
     )
+
+
+def _spec(name: str, kind: Hashable, rows: Sequence[pl.DataFrame], build: Callable[[], Figure]) -> specs.Spec:
+    """A chart that follows the rate. kind: what it depends on beside its rows, see `templates.with_rows`."""
+    return with_rows((f"theory {name}", kind), rows, build)
 
 
 def _path(settings: OneRule) -> pl.DataFrame:
@@ -196,11 +257,14 @@ def account(store: Store, arms: ArmSet, settings: OneRule) -> Panel:
             "verdict": [VERDICTS[v] for v in run.verdict],
         }
     )
+    rows = charts.account_rows(table, text.VERDICT_WORDS)
+    spec = _spec("account", len(rows), rows, partial(charts.account, table, text.VERDICT_WORDS))
     return Panel(
         subject="Promise and benefit per step",
         finding=text.verdicts(run),
         how=ACCOUNT_HOW,
-        spec=specs.make(charts.account(table, text.VERDICT_WORDS)),
+        spec=spec,
+        on_page=dragged.follow(spec, "account"),
         table=table,
     )
 
@@ -217,11 +281,13 @@ def moves(store: Store, arms: ArmSet, settings: OneRule) -> Panel:
             for j, joined in enumerate(CLASSES)
         ]
     )
+    spec = _spec("moves", (), (table,), partial(charts.moves, table))
     return Panel(
         subject="Moves of tokens between classes of experts",
         finding=text.moves(run, rule),
         how=MOVES_HOW,
-        spec=specs.make(charts.moves(table)),
+        spec=spec,
+        on_page=dragged.follow(spec, "moves"),
         table=table,
     )
 
@@ -230,11 +296,13 @@ def deviation(store: Store, arms: ArmSet, settings: OneRule) -> Panel:
     """Largest deviation from the balanced load over steps."""
     run = settings.descent()
     table = pl.DataFrame({"step": range(len(run.deviation)), "deviation": run.deviation})
+    spec = _spec("band", run.band, (table,), partial(charts.band, table, run.band))
     return Panel(
         subject="Largest deviation from the balanced load",
         finding=text.band(run),
         how=BAND_HOW,
-        spec=specs.make(charts.band(table, run.band)),
+        spec=spec,
+        on_page=dragged.follow(spec, "band"),
         table=table,
     )
 

@@ -16,6 +16,14 @@ VERDICT_WORDS = {
 }
 
 
+def seats(descent: Descent, *, is_balanced: bool) -> str:
+    """How many assignments find no seat, at the start or after the last update."""
+    loads = descent.loads[-1 if is_balanced else 0]
+    beyond = float(np.maximum(loads - descent.load, 0.0).sum())
+    when = f"With biases, after {counted(len(descent.promise), 'update')}" if is_balanced else "Scores alone"
+    return f"{when}: {counted(round(beyond), 'assignment')} of {int(loads.sum()):,} beyond the seats."
+
+
 def dual(descent: Descent, optimum: Optimum) -> str:
     """Distance of the dual from the exact optimum, at the start and at the end."""
     gap = (descent.dual - optimum.value) / descent.num_tokens
@@ -62,7 +70,7 @@ def moves(descent: Descent, rule: str) -> str:
     if rule == "sign":
         return text + "leaves a more loaded class for a less loaded one."
     if rule == "quantile":
-        return text + "goes where the price has risen more."
+        return text + "goes where the bias has risen more."
     text += "leaves a larger load for a smaller one."
     within = descent.against_order
     if not within:

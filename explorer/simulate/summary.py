@@ -42,10 +42,13 @@ def bins(values: NDArray[np.floating], most: int = 300) -> Bins:
     )
 
 
-def random_reference(simulation: Simulation) -> tuple[float, float]:
-    """MaxVio of uniform-random routing for this N, K and T: (mean, 95th percentile)."""
+def random_reference(simulation: Simulation, tokens: int | None = None) -> tuple[float, float]:
+    """MaxVio of uniform-random routing for this N, K and T: (mean, 95th percentile).
+
+    tokens: how many are counted, those of a step without it.
+    """
     scores = simulation.scores
-    return metrics.uniform_reference(scores.num_experts, scores.top_k, scores.num_tokens)
+    return metrics.uniform_reference(scores.num_experts, scores.top_k, tokens or scores.num_tokens)
 
 
 def final_max_vio(simulation: Simulation) -> float:

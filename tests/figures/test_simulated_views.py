@@ -24,6 +24,8 @@ PLAYGROUND = [
     "playground-switched",
 ]
 THEORY = [
+    "theory-scores-alone",
+    "theory-seats",
     "theory-dual",
     "theory-gap",
     "theory-account",

@@ -22,7 +22,7 @@ from explorer.ui.server.services import services
 from explorer.ui.shared.panels import KEY
 
 PAGE_CHARTS = 6
-THEORY_CHARTS = 8
+THEORY_CHARTS = 10
 
 
 @pytest.fixture(autouse=True, scope="module")

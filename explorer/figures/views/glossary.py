@@ -23,7 +23,7 @@ SOURCES = {shape.key: shape.title for shape in SHAPES} | {
 """Where counts come from: the value in an address and its title."""
 EXPERTS = ("2", "4", "8", "16", "32", "64", "128", "256")
 TOP_KS = ("1", "2", "4", "6", "8", "16")
-TOKENS = ("64", "256", "1024", "4096", "16384", "65536")
+TOKENS = ("64", "256", "512", "1024", "4096", "16384", "65536")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,14 +31,14 @@ RULE = (
         label="Rule",
         options=BIAS_RULES,
         default="sign",
-        help="How the prices change after every step.",
+        help="How the biases change after every step.",
     ),
     Choice(
         key="u",
         label="Rate u",
         options=RATES,
         default="5e-3",
-        help="Size of one update of the prices, in score units.",
+        help="Size of one update of the biases, in score units.",
     ),
     step_size("dec"),
 )
@@ -64,7 +64,7 @@ PROBLEM = (
         label="Steps",
         options=("100", "200", "500", "1000"),
         default="200",
-        help="Updates of the prices.",
+        help="Updates of the biases.",
     ),
 )
 CHOICES = (*RULE, *PROBLEM)
@@ -106,6 +106,10 @@ def questions(settings: TheorySettings) -> dict[str, Question]:
     """Key -> question of every panel, in the order of the page."""
     descent, scores = settings.descent, settings.descent.scores
     panels: tuple[tuple[str, Build, object], ...] = (
+        *(
+            (key, theory.seats, theory.Scene(descent=descent, is_balanced=is_balanced))
+            for key, is_balanced in (("theory_scores_alone", False), ("theory_seats", True))
+        ),
         ("theory_dual", theory.dual, descent),
         ("theory_gap", theory.gap, descent),
         ("theory_account", theory.account, descent),

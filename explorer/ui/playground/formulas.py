@@ -15,8 +15,23 @@ SYMBOLS = {
     "quantile": "$b_i^{\\ast}$: the bias that would have balanced this step",
     "aux_loss": "$o_i$: offset of the expert's logits; no bias is used",
 }
+_RATES = {"quantile": r"\rho", "aux_loss": r"\alpha\eta"}
 LOADS = "$c_i$: load of expert i, $\\bar c$: mean load"
 """What the other formulas are made of."""
+
+
+def update(rule: str, rate: float) -> str:
+    """The update of a rule with the rate as the sentences and labels of the page write it."""
+    if rule == "none":
+        return UPDATES[rule]
+    symbol = _RATES.get(rule, "u")
+    return rf"{UPDATES[rule]}\quad {symbol}={_number(rate)}"
+
+
+def _number(rate: float) -> str:
+    """A rate in LaTeX: as `rule_label` writes it, small ones with a power of ten."""
+    mantissa, _, power = f"{rate:g}".partition("e")
+    return rf"{mantissa}\cdot 10^{{{int(power)}}}" if power else mantissa
 
 
 def rate_label(rule: str, side: str) -> str:

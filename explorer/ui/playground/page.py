@@ -13,14 +13,21 @@ from explorer.figures.views import playground_choices as choices
 from explorer.figures.views import rule_change
 from explorer.figures.views.playground import PlaygroundSettings, questions, settings_of
 from explorer.metrics.glossary import tip
-from explorer.ui.playground import formulas, presets, switch
+from explorer.ui.playground import dragging, formulas, presets, switch
 from explorer.ui.shared import controls, panels, show, urls
 
 PICTURE = "playground_picture"
-_STAYS = f"""
+# Beside the controls the picture stays in sight, however many of them are open; on a phone it comes first.
+# Sentences that change with the settings have room to grow: nothing moves when a slider is released.
+_PLACES = f"""
+.st-key-{presets.COMMENT} {{ min-height: 3.2rem; }}
+.st-key-{PICTURE} .st-key-panel-playground-max-vio > :first-child {{ min-height: 5rem; }}
 @media (min-width: 900px) {{
   [data-testid="stColumn"]:has(> * .st-key-{PICTURE})
     {{ align-self: flex-start; position: sticky; top: 3.5rem; }}
+}}
+@media (max-width: 640px) {{
+  [data-testid="stColumn"]:has(> * .st-key-{PICTURE}) {{ order: -1; }}
 }}
 """
 
@@ -31,17 +38,18 @@ def view() -> None:
     read_address()
     panels.bind(*choices.KEYS, *rule_change.KEYS.values())
     presets.choose()
-    # The picture stays in sight beside the controls, however many of them are open.
-    st.html(f"<style>{_STAYS}</style>")
+    st.html(f"<style>{_PLACES}</style>")
     left, right = st.columns([9, 11], gap="medium")
     with left:
         rule_cards()
         router_controls()
-    settings = settings_of(controls.values((*choices.KEYS, *rule_change.KEYS.values())))
+    values = controls.values((*choices.KEYS, *rule_change.KEYS.values()))
+    settings = settings_of(values)
     with right, show.steady(PICTURE):
         draw_picture(settings)
     with show.steady("playground"):
         draw_panels(settings)
+    dragging.follow(values, settings.step)
 
 
 def read_address() -> None:
@@ -54,18 +62,20 @@ def read_address() -> None:
 
 
 def rule_cards() -> None:
-    """Rule A above rule B, each with its formula."""
+    """Rule A above rule B, each with its formula and its rate."""
     for side in SIDES:
         rule, rate, decay = choices.RULES[side]
         name = str(st.session_state[rule.key])
-        with st.container(border=True, gap="small"):
+        with st.container(border=True, gap="small", key=f"card_{side}"):
             with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-                controls.draw(rule, choices.options_of, width=135)
-                label = formulas.rate_label(name, side)
-                controls.draw(replace(rate, label=label), choices.options_of, width=110)
-                controls.draw(decay, choices.options_of, width=105)
-            st.markdown(f"${formulas.UPDATES[name]}$", help=formulas.SYMBOLS.get(name, formulas.LOADS))
-            switch.control(side)
+                controls.draw(rule, choices.options_of)
+                controls.draw(decay, choices.options_of, width=110)
+            # Wide enough to drag: the charts follow.
+            controls.draw(replace(rate, label=formulas.rate_label(name, side)), choices.options_of)
+            formula = formulas.update(name, float(st.session_state[rate.key]))
+            with st.container(horizontal=True, horizontal_alignment="distribute", gap="small"):
+                st.markdown(f"${formula}$", help=formulas.SYMBOLS.get(name, formulas.LOADS), width="content")
+                switch.control(side)
 
 
 def router_controls() -> None:
@@ -121,22 +131,24 @@ def side_title(side: str, rules: TwoRules) -> None:
 def numbers(rules: TwoRules) -> None:
     """The final metrics of both rules."""
     st.subheader("Final metrics")
+    number = st.column_config.NumberColumn
     st.dataframe(
-        simulation_text.numbers(rules.simulations(), rules.labels),
+        simulation_text.numbers(rules.simulations(), rules.labels, HELD_OUT),
         hide_index=True,
         alt="Final metrics of the two simulated rules",
         column_config={
-            "MaxVio held-out": st.column_config.NumberColumn(format="%.3f", help=tip("max_vio_global")),
-            "MaxVio last steps": st.column_config.NumberColumn(format="%.3f", help=tip("max_vio_batch")),
-            "random-routing baseline": st.column_config.NumberColumn(
-                format="%.3f", help=tip("uniform_reference")
-            ),
-            "bias spread": st.column_config.NumberColumn(format="%.3f"),
-            "reversed bias updates": st.column_config.NumberColumn(format="percent"),
+            "MaxVio last steps": number(format="%.3f", help=tip("max_vio_batch")),
+            "MaxVio held-out": number(format="%.3f", help=tip("max_vio_global")),
+            "random routing, one step": number(format="%.3f", help=tip("uniform_reference")),
+            "random routing, held-out": number(format="%.3f", help=tip("uniform_reference")),
+            "bias spread": number(format="%.3f"),
+            "reversed bias updates": number(format="percent"),
         },
     )
     show.note(
-        f"Held-out: {HELD_OUT:,} tokens not seen in any step, with the final bias. Steps to balance: until "
-        "the mean MaxVio of 20 steps falls below 1.5 times the random-routing baseline. Reversed bias "
-        "updates: the share of updates in the last steps that reverse the previous one."
+        f"Held-out: {HELD_OUT:,} tokens not seen in any step, with the final bias. Chance makes loads less "
+        f"uneven the more tokens are counted, so each MaxVio has its own random-routing baseline: "
+        f"{rules.scores.num_tokens:,} tokens for a step, {HELD_OUT:,} for held-out. Steps to balance: until "
+        "the mean MaxVio of 20 steps falls below 1.5 times the baseline of a step. Reversed bias updates: "
+        "the share of updates in the last steps that reverse the previous one."
     )

@@ -10,6 +10,8 @@ from explorer.figures.views.playground_choices import BY_KEY, CHOICES
 from explorer.figures.views.rule_change import KEYS as CHANGES
 
 KEY = "situation"
+COMMENT = "situation_comment"
+"""Key of the place of the comment."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +133,7 @@ PRESETS = (
         values={"A": "aux_loss", "uA": "5e-1", "B": "sign", "uB": "2e-3"},
     ),
 )
+OWN = "Your own settings. The address of this page holds all of them: share it to show the same."
 BY_NAME = {preset.name: preset for preset in PRESETS}
 
 
@@ -150,12 +153,8 @@ def choose() -> None:
     preset = current()
     st.session_state[KEY] = preset.name if preset else None
     st.pills("Situations", list(BY_NAME), key=KEY, on_change=_apply, label_visibility="collapsed")
-    if preset:
-        st.markdown(preset.comment)
-    else:
-        st.markdown(
-            "Your own settings. The address of this page holds all of them: share it to show the same."
-        )
+    with st.container(key=COMMENT):
+        st.markdown(preset.comment if preset else OWN)
 
 
 def _apply() -> None:

@@ -1,4 +1,4 @@
-"""The Theory page: balancing as a descent on a dual, on frozen tokens step by step, and learning online."""
+"""The Theory page: tokens and seats, balancing as a descent on a dual step by step, and learning online."""
 
 import streamlit as st
 
@@ -6,12 +6,11 @@ from explorer.figures import theory
 from explorer.figures.panel import Panel, Question
 from explorer.figures.views import theory as view_of
 from explorer.ui.shared import controls, panels, show, store, urls
-from explorer.ui.theory import text
+from explorer.ui.theory import dragging, text
 
 
 def view() -> None:
-    """The problem in formulas, then the descent, then learning online."""
-    problem()
+    """Tokens and seats, then the problem in formulas, the descent, and learning online."""
     controls.read_address(view_of.IN_ORDER, view_of.options_of)
     controls.read_seed(view_of.SEED)
     urls.show_notices(*view_of.KEYS)
@@ -21,12 +20,30 @@ def view() -> None:
 
 @st.fragment
 def descent_and_online() -> None:
-    """Controls and the panels that follow them."""
+    """Controls, and the pictures that follow them."""
+    # Its place is above the controls, which decide what it shows.
+    picture = st.container()
     rule_row()
-    panel_of = view_of.questions(view_of.settings_of(controls.values(view_of.KEYS)))
+    problem()
+    values = controls.values(view_of.KEYS)
+    panel_of = view_of.questions(view_of.settings_of(values))
+    with picture, show.steady("theory_seat_panels"):
+        seat_panels(panel_of)
     with show.steady("theory"):
         descent_panels(panel_of)
         online_panels(panel_of)
+    dragging.follow(values)
+
+
+def seat_panels(panel_of: dict[str, Question]) -> None:
+    """Who finds a seat by the scores alone, and with the biases that the rule has learned."""
+    for key, place in zip(
+        ("theory_scores_alone", "theory_seats"), show.in_columns(2, least_px=300), strict=True
+    ):
+        with place:
+            finding(panel_of[key])
+            show.question(panel_of[key], live=True, text=False)
+    show.note(theory.SEATS_HOW)
 
 
 def problem() -> None:

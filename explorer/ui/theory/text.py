@@ -1,20 +1,29 @@
-"""The problem in formulas, and what is published and what was derived here."""
+"""What the page says in words and formulas, and what is published and what was derived here."""
 
+INTRODUCTION = (
+    "Think of a bias as a discount: busy experts get dearer, idle ones cheaper, until every token has a "
+    "seat and every seat a token."
+)
+WHY = (
+    "If that picture is exact, one number per expert balances the load without touching a gradient. It is "
+    "then known which updates help, how good the best balanced assignment is, and how fast the biases are "
+    "learned. This page checks each of these on a fixed set of tokens."
+)
 PROBLEM = (
-    r"\max_{x}\ \sum_{i,k}\gamma_{ik}x_{ik}\quad\text{with}\quad"
+    r"\max_{x}\ \sum_{i,k}s_{ik}x_{ik}\quad\text{with}\quad"
     r"\sum_k x_{ik}=K,\ \ \sum_i x_{ik}=L=\tfrac{KT}{E}"
 )
-LAGRANGIAN = r"\Lambda(x,p)=\sum_{i,k}\gamma_{ik}x_{ik}+\sum_k p_k\Big(\sum_i x_{ik}-L\Big)"
+LAGRANGIAN = r"\Lambda(x,b)=\sum_{i,k}s_{ik}x_{ik}+\sum_k b_k\Big(\sum_i x_{ik}-L\Big)"
 DUAL = (
-    r"D(p)=\max_x\Lambda(x,p)=\sum_i\operatorname{TopKSum}(\gamma_i+p)-L\sum_k p_k,"
-    r"\qquad \nabla D=A(p)-L"
+    r"D(b)=\max_x\Lambda(x,b)=\sum_i\operatorname{TopKSum}(s_i+b)-L\sum_k b_k,"
+    r"\qquad \nabla D=c(b)-L"
 )
 IDENTITY = (
-    r"D(p^{+})-D(p)=-\underbrace{\sum_k\Delta p_k\,(L-A_k)}_{\text{promise}}"
+    r"D(b^{+})-D(b)=-\underbrace{\sum_k\Delta b_k\,(L-c_k)}_{\text{promise}}"
     r"+\underbrace{B}_{\text{benefit}\ \ge\ 0}"
 )
 CONDITION = (
-    r"\text{switched slots}\ \le\ \tfrac12\sum_k|A_k-L|\quad\Rightarrow\quad D(p^{+})\le D(p)"
+    r"\text{switched assignments}\ \le\ \tfrac12\sum_k|c_k-L|\quad\Rightarrow\quad D(b^{+})\le D(b)"
     r"\qquad\text{(sign rule)}"
 )
 
@@ -33,9 +42,9 @@ DERIVED = """
 **Derived here**, and checked on every chart of this page; nothing below is quoted from the paper:
 
 - the Lagrangian and the dual as written above, and the exact optimum by linear programming;
-- the identity promise and benefit, and the sufficient condition counted in switched slots;
+- the identity promise and benefit, and the sufficient condition counted in switched assignments;
 - the preference of each rule by its own order, with ties allowed;
 - the band of E − 1 tokens: at a minimum of the dual, with scores in general position, the ties form a forest
-  over the experts, so at most E − 1 slots can lie on the wrong side;
+  over the experts, so at most E − 1 assignments can lie on the wrong side;
 - the tie-density Laplacian as the Hessian, its second eigenvalue μ, and u = K / (E μ) for the u/n step.
 """

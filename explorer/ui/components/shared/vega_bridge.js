@@ -47,6 +47,28 @@ export function linkHoveredExpert(scope) {
   };
 }
 
+/** Events by which charts have been given such rows. */
+const mirroredEvents = new Set();
+
+/** The events of a chart's rows: its playhead has one of its own. */
+function eventsOf(chart, { playhead: head, ...rows }) {
+  const events = head ? [`moe-rows:${chart}:playhead`] : [];
+  return Object.keys(rows).length > 0 ? [...events, `moe-rows:${chart}`] : events;
+}
+
+/**
+ * Rows that take the place of a chart's own, chart -> part -> rows; null: every chart shows its own again.
+ * `explorer/charts/dragged.py` binds the charts to the head, each at events of its own.
+ */
+export function mirrorRows(frames) {
+  const { head } = document;
+  const events = Object.entries(frames ?? {}).flatMap(([chart, rows]) => eventsOf(chart, rows));
+  for (const event of events) mirroredEvents.add(event);
+  head.value = frames ?? "";
+  for (const event of frames ? events : mirroredEvents) head.dispatchEvent(new Event(event));
+  if (!frames) mirroredEvents.clear();
+}
+
 /** `expert@step` as a chart writes it, or null. */
 export function parsePick(value) {
   const parts = /^(\d+)@(\d+)$/.exec(value || "");

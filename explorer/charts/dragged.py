@@ -1,0 +1,88 @@
+"""Charts whose rows a page replaces in the browser while a slider is dragged.
+
+On release the server's rows take their place. Each chart is bound to the head of the page at an event of its
+own (Vega's direct binding); the head's `value` then holds chart -> part -> rows. The parts of a chart are its
+data sets, told apart by their columns. `ui/components/shared/vega_bridge.js` writes the value.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from explorer.charts.spec import Spec
+
+EVENT = "moe-rows"
+"""The event of a chart is this and its name, joined by a colon."""
+PARAM = "dragged"
+PLAYHEAD = "playhead"
+"""The part that has a parameter and an event of its own, or moving it would draw all lines again."""
+HOVER = "points"
+"""Name of the layer of points that appear under the pointer, see `charts.series.hover_points`."""
+_PLACED = {"end", "text", "light", "dark", "strong", "shift"}
+PARTS: dict[str, set[str]] = {
+    "lines": {"run", "run_id", "x", "value", "low", "high", "first_step", "last_step"},
+    "reference": {"value", "p95"},
+    "texts": {"value", *_PLACED},
+    "trajectories": {"step", "expert", "value", "light", "dark"},
+    "limits": {"limit"},
+    "bars": {"step", "expert", "tokens", "load_ratio", "expert_bias", "value"},
+    "playhead": {"playhead", "name"},
+    "path": {"step", "dual", "gap"},
+    "dual_texts": {"dual", *_PLACED},
+    "scores": {"step", "verdict", "part", "score"},
+    "score_texts": {"score", *_PLACED},
+    "verdicts": {"step", "end", "word"},
+    "moves": {"left", "joined", "pairs", "allowed"},
+    "deviation": {"step", "deviation"},
+    "dots": {"place", "row", "state"},
+    "feet": {"expert", "tokens", "bias"},
+}
+"""Part -> the columns of its data set."""
+
+
+def follow(spec: Spec, chart: str) -> Spec:
+    """The chart as a page shows it: it draws the rows that its event brings, and its own without any.
+
+    `chart`: its name in the event. Data sets that are no part of `PARTS` stay as they are.
+    """
+    parts = {
+        name: (part, frame.columns)
+        for name, frame in spec.datasets.items()
+        for part, columns in PARTS.items()
+        if set(frame.columns) == columns
+    }
+    vega = _followed(spec.vega, chart, parts)
+    bound = [_bound(PARAM, chart)]
+    if any(part == PLAYHEAD for part, _ in parts.values()):
+        bound.append(_bound(f"{PARAM}_{PLAYHEAD}", f"{chart}:{PLAYHEAD}"))
+    return replace(spec, vega={**vega, "params": [*vega.get("params", ()), *bound]})
+
+
+def _bound(param: str, event: str) -> dict[str, Any]:
+    return {"name": param, "value": "", "bind": {"element": "head", "event": f"{EVENT}:{event}"}}
+
+
+def _followed(view: Any, chart: str, parts: dict[str, tuple[str, list[str]]]) -> Any:
+    """A view and its layers, with the rows of the event in front of their own transforms."""
+    result = dict(view)
+    if result.get("name") == HOVER:
+        # Invisible, and the slowest of all to draw: nobody points at a line while dragging a slider.
+        return {**result, "transform": [{"filter": f"!{PARAM}"}, *result.get("transform", ())]}
+    if "layer" in result:
+        result["layer"] = [_followed(layer, chart, parts) for layer in result["layer"]]
+    name = (result.get("data") or {}).get("name")
+    if name in parts:
+        result["transform"] = [*_rows(chart, *parts[name]), *result.get("transform", ())]
+    return result
+
+
+def _rows(chart: str, part: str, columns: list[str]) -> list[dict[str, Any]]:
+    """Transforms that put the rows of the event in the place of the data set's own."""
+    param = f"{PARAM}_{PLAYHEAD}" if part == PLAYHEAD else PARAM
+    rows = f"({param} && {param}['{chart}'] && {param}['{chart}']['{part}'])"
+    return [
+        {"window": [{"op": "row_number", "as": f"{PARAM}_number"}]},
+        {"filter": f"!{rows} || datum.{PARAM}_number == 1"},
+        {"calculate": f"{rows} || [datum]", "as": f"{PARAM}_row"},
+        {"flatten": [f"{PARAM}_row"]},
+        *({"calculate": f"datum.{PARAM}_row['{column}']", "as": column} for column in columns),
+    ]

@@ -1,0 +1,97 @@
+"""What the browser is sent to let charts follow a slider, and when only the server answers."""
+
+from typing import Any
+
+import pytest
+from conftest import Opener
+from sentences import sentence
+
+from explorer.charts.dragged import PARAM, PARTS
+from explorer.figures.store import Store
+from explorer.figures.views import playground as playground_view
+from explorer.figures.views import playground_choices as choices
+from explorer.figures.views import theory as theory_view
+from explorer.figures.views.choice import defaults
+from explorer.simulate import RuleSettings, ScoreSettings
+from explorer.ui.components.simulator import payload
+from explorer.ui.playground import dragging
+from explorer.ui.theory import dragging as theory_dragging
+
+NOW = defaults(choices.CHOICES) | {"seed": "0", "at": "10", "S": "200", "T": "128"}
+THEORY = defaults(theory_view.CHOICES) | {"tseed": "0", "tT": "64"}
+NO_STORE: Any = None
+
+
+def moved(values: dict[str, str]) -> tuple[Any, Any]:
+    return dragging.moves(tuple(sorted(values.items())))
+
+
+def merged(job: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    """The job with a change applied, as the browser does it."""
+    return {
+        key: {**value, **change[key]} if isinstance(change.get(key), dict) and isinstance(value, dict)
+        else change.get(key, value)
+        for key, value in job.items()
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("key", dragging.SLIDERS)
+def test_a_position_changes_the_job_into_that_of_its_option(key: str) -> None:
+    job, sliders = moved(NOW)
+    options = choices.options_of(choices.BY_KEY[key], NOW)
+    assert options[int(sliders[key].at)] == NOW[key]
+    for option, change in zip(options, sliders[key].options, strict=True):
+        if change is None:
+            continue
+        expected, _ = moved(NOW | {key: option})
+        found = merged(job, change)
+        # A baseline of other sizes is left to the server.
+        if key in ("N", "K", "T") and option != NOW[key]:
+            assert found["reference"] is None
+            expected["reference"] = None
+        assert found == expected
+
+
+def test_what_the_server_would_choose_otherwise_is_left_to_it() -> None:
+    """With four experts, K = 8 is not on offer: the server chooses another K."""
+    _, sliders = moved(NOW | {"K": "8"})
+    assert sliders["N"].options[0] is None
+    assert sliders["N"].options[2] is not None
+
+
+def test_an_unknown_rule_is_left_to_the_server(monkeypatch: pytest.MonkeyPatch, open_app: Opener) -> None:
+    assert payload.plain_settings(RuleSettings(rule="rms")) is not None
+    monkeypatch.setattr(payload, "RULES", ("sign",))
+    dragging.moves.cache_clear()
+    assert payload.plain_settings(RuleSettings(rule="rms")) is None
+    assert moved(NOW | {"A": "rms"}) == (None, {})
+    assert theory_dragging.job_of(THEORY | {"rule": "rms"}) is None
+    app = open_app(page="playground", A="rms", S="200", T="128")
+    assert not app.exception
+    assert sentence("playground.rms_side", rate="0.001") in " ".join(m.value for m in app.markdown)
+    dragging.moves.cache_clear()
+
+
+def test_an_unknown_setting_matters_only_away_from_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = tuple(name for name in payload.FIELDS[ScoreSettings] if name != "noise")
+    monkeypatch.setitem(payload.FIELDS, ScoreSettings, known)
+    assert payload.plain_settings(ScoreSettings()) is not None
+    assert payload.plain_settings(ScoreSettings(noise=2.0)) is None
+
+
+@pytest.mark.parametrize("page", ["playground", "theory"])
+def test_a_page_follows_and_a_file_does_not(page: str) -> None:
+    """A chart on the page is bound to its event; the one that is exported is as it was."""
+    store: Store = NO_STORE
+    asked, charts = {
+        "playground": (playground_view.questions(playground_view.settings_of(NOW)), dragging.CHARTS),
+        "theory": (theory_view.questions(theory_view.settings_of(THEORY)), theory_dragging.CHARTS),
+    }[page]
+    panels = {panel.key: panel for panel in (question.answer(store) for question in asked.values())}
+    for chart, key in charts.items():
+        panel = panels[key]
+        assert PARAM not in str(panel.spec.vega)
+        bound = [param for param in panel.on_page.vega["params"] if param["name"] == PARAM]
+        assert [param["bind"]["event"] for param in bound] == [f"moe-rows:{chart}"]
+        columns = [set(frame.columns) for frame in panel.on_page.datasets.values()]
+        assert any(part in columns for part in PARTS.values())
