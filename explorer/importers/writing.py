@@ -10,7 +10,7 @@ from explorer.errors import ForeignFileError
 from explorer.importers.load_checks import checked_steps
 from explorer.importers.options import Options
 from explorer.importers.shifts import compared_steps
-from explorer.importers.trace import ASSIGNMENTS, UNKNOWN_PHASE, ForeignRun, Format, LoadStep
+from explorer.importers.trace import UNKNOWN_PHASE, ForeignRun, Format, LoadStep
 from explorer.recording import FolderRecorder, RunInfo, atomic_write_json, make_run_id
 from explorer.recording.info import RUN_FILE
 from explorer.records import LoadRecord, StepRecord
@@ -115,7 +115,7 @@ def _info(run: ForeignRun, origin: Origin) -> RunInfo:
     details |= {"options": dict(options.given), **labels, **run.known}
     return RunInfo(
         run_id=_run_id(stem, run.part, options),
-        name=_name(title, labels),
+        name=title,
         source=f"imported:{form.name}",
         num_moe_layers=len(run.layers),
         num_experts=run.num_experts,
@@ -130,13 +130,6 @@ def _info(run: ForeignRun, origin: Origin) -> RunInfo:
         scope=labels["scope"],
         phase=labels["phase"],
     )
-
-
-def _name(title: str, labels: dict[str, str]) -> str:
-    """The labels come first, since long names are truncated and other units or scopes look alike."""
-    usual = {"phase": UNKNOWN_PHASE, "scope": "global", "unit": ASSIGNMENTS}
-    words = [value for name, value in labels.items() if value != usual[name] and value not in title]
-    return f"{', '.join(words)}: {title}" if words else title
 
 
 def _labels(run: ForeignRun, options: Options) -> dict[str, str]:
