@@ -103,6 +103,11 @@ class TestDigests:
             "logits": "1569672c8e7031380b36502a23857f3a",
             "experts": "5e00ec0250337fcb54de954d20c15646",
         }
+        alike = {"name": pl.Series(["a"] * 40), "gone": pl.Series([None] * 40, dtype=pl.Float32)}
+        assert digest_columns(pl.DataFrame(alike)) == {
+            "name": "029602706a0be0dc01dc28d5544f0550",
+            "gone": "49c558eef5d70fd4fc55ac496d358b8c",
+        }
 
 
 @pytest.fixture

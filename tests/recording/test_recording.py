@@ -487,6 +487,17 @@ def test_a_merge_leaves_much_larger_parts_alone(recorder: FolderRecorder) -> Non
     assert [(p.first, p.last) for p in left] == [(0, 2999), (3000, 3001)]
 
 
+def test_a_merge_holds_a_bounded_number_of_rows(
+    recorder: FolderRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compaction, "MAX_MERGED_ROWS", 3 * L * E)
+    for step in range(5):
+        give(recorder, step)
+        recorder.flush()
+    left = compaction.merge(RunFolder(recorder.path).parts("expert_loads"))
+    assert [(p.first, p.last) for p in left] == [(0, 0), (1, 1), (2, 4)]
+
+
 def test_recording_loads_no_heavy_package() -> None:
     code = (
         "import sys, explorer.recording\n"
