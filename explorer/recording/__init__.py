@@ -14,6 +14,7 @@ from explorer.recording.reader import RunFolder, Snapshot, read_part
 from explorer.recording.recorder import FolderRecorder
 from explorer.recording.schema import SCHEMAS
 from explorer.recording.status import RunStatus
+from explorer.recording.trainer_callback import trainer_callback
 
 __all__ = [
     "SCHEMAS",
@@ -34,5 +35,6 @@ __all__ = [
     "read_json",
     "read_part",
     "run_info_from_config",
+    "trainer_callback",
     "watch",
 ]
