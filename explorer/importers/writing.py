@@ -11,8 +11,9 @@ from explorer.importers.load_checks import checked_steps
 from explorer.importers.options import Options
 from explorer.importers.shifts import compared_steps
 from explorer.importers.trace import UNKNOWN_PHASE, ForeignRun, Format, LoadStep
-from explorer.recording import FolderRecorder, RunInfo, atomic_write_json, make_run_id
+from explorer.recording import RunInfo, atomic_write_json, make_run_id
 from explorer.recording.info import RUN_FILE
+from explorer.recording.run_writer import RunWriter
 from explorer.records import LoadRecord, StepRecord
 
 REPORT_FILE = "import_report"
@@ -36,7 +37,7 @@ def write_run(folder: Path, run: ForeignRun, origin: Origin) -> tuple[str, list[
     """Write one run below `folder`; returns its id and its report. Raises ExplorerError."""
     _report_labels(run, origin.options)
     info = _info(run, origin)
-    recorder = FolderRecorder.create(folder, info)
+    recorder = RunWriter.create(folder, info)
     recorder.flushes_by_time = False
     try:
         written = _record(recorder, run, info, origin.options)
@@ -59,7 +60,7 @@ class _Written:
     num_cells: int
 
 
-def _record(recorder: FolderRecorder, run: ForeignRun, info: RunInfo, options: Options) -> _Written:
+def _record(recorder: RunWriter, run: ForeignRun, info: RunInfo, options: Options) -> _Written:
     seen = num_steps = tokens_per_step = 0
     before = -1
     for step in _checked(run, options):

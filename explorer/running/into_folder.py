@@ -15,7 +15,8 @@ from explorer.config.limits import check_memory, machine_memory
 from explorer.config.run import RunConfig
 from explorer.corpus import Corpus, load_corpus
 from explorer.errors import TrainingError
-from explorer.recording import FolderRecorder, RunFolder, RunInfo, make_run_id, run_info_from_config
+from explorer.recording import RunFolder, RunInfo, make_run_id, run_info_from_config
+from explorer.recording.run_writer import RunWriter
 from explorer.records.records import LoadRecord, NullRecorder, Record, Recorder
 from explorer.training import TrainResult, train
 from explorer.training.checkpoints import latest_step
@@ -28,7 +29,7 @@ LoadsListener = Callable[[RunInfo, LoadRecord], None]
 """Called with the loads of every recorded step."""
 
 
-class _HeardRecorder(FolderRecorder):
+class _HeardRecorder(RunWriter):
     """Passes loads on once they are recorded."""
 
     listener: LoadsListener | None = None
@@ -147,7 +148,7 @@ def _check_resumable(folder: RunFolder, corpus: Corpus) -> None:
 
 def _train(
     config: RunConfig,
-    recorder: FolderRecorder | None,
+    recorder: RunWriter | None,
     path: Path,
     corpus: Corpus,
     start: int | None,

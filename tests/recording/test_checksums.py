@@ -12,11 +12,12 @@ from sentences import pattern, sentence
 from store_runs import write_run
 
 from explorer.errors import UnreadableRunError
-from explorer.recording import FolderRecorder, RunFolder, check_file
+from explorer.recording import RunFolder, check_file
 from explorer.recording import compaction as compaction_module
 from explorer.recording.checksums import BLOCK_ROWS, COLUMNS_KEY, FILE_KEY, digest_columns, digest_files
 from explorer.recording.parts import parse_part, write_parquet
 from explorer.recording.reader import read_part
+from explorer.recording.run_writer import RunWriter
 from explorer.store import Index
 
 
@@ -213,7 +214,7 @@ class TestFiles:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(compaction_module, "CHUNK_ROWS", 40)  # so that ranges of layers are joined
-        recorder = FolderRecorder.create(tmp_path, make_info())
+        recorder = RunWriter.create(tmp_path, make_info())
         for step in range(9):
             give(recorder, step)
             recorder.flush()
@@ -232,7 +233,7 @@ class TestFiles:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(compaction_module, "CHUNK_ROWS", 40)
-        recorder = FolderRecorder.create(tmp_path, make_info())
+        recorder = RunWriter.create(tmp_path, make_info())
         give(recorder, *range(9))
         recorder.flush()
         path = recorder.path / "expert_loads-0-0-8.parquet"

@@ -287,9 +287,9 @@ class BlockedEvent:
 def test_a_disk_that_refuses_does_not_reach_the_loop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from explorer.recording import recorder as recorder_module
+    from explorer.recording import run_writer
 
-    monkeypatch.setattr(recorder_module, "FLUSH_INTERVAL_S", 0.0)
+    monkeypatch.setattr(run_writer, "FLUSH_INTERVAL_S", 0.0)
     with make(tmp_path) as rec:
         rec.log(0, tokens_per_expert=counts(0))
         while rec._queue.qsize():

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from store_runs import make_info, random_counts, record_steps
 
-from explorer.recording import FolderRecorder
+from explorer.recording.run_writer import RunWriter
 from explorer.store import Index, ingest, loading, portions
 from explorer.store.schema import data_tables
 
@@ -16,7 +16,7 @@ L, E, S = 3, 4, 2000
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """2,000 steps in 20 parts, not compacted."""
-    recorder = FolderRecorder.create(tmp_path / "runs", make_info(layers=L, experts=E))
+    recorder = RunWriter.create(tmp_path / "runs", make_info(layers=L, experts=E))
     counts = random_counts(S, L, E)
     for start in range(0, S, 100):
         record_steps(recorder, counts[start : start + 100], range(start, start + 100))
