@@ -1,15 +1,19 @@
 """Unit, scope and phase of loads: columns of the index, words in every legend, no pairs across them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from foreign_files import import_one, random_counts
 
+from explorer.charts import balance
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Arm, run_from_row
 from explorer.figures.confounders import confounders
+from explorer.figures.layer_names import layer_name
 from explorer.queries import comparison
 from explorer.queries.runs import list_runs
 from explorer.recording import Recorder
@@ -69,3 +73,37 @@ def test_runs_of_different_kinds_are_never_a_pair(folder: Path) -> None:
             assert comparison.paired(cur, ["prefill"], ["decode"], "max_vio_batch").n == 0
             runs = [run_from_row(row) for row in list_runs(cur).to_dicts()]
     assert len({run.experiment for run in runs}) == 3
+
+
+def test_the_model_may_name_its_layers(tmp_path: Path) -> None:
+    names = ["model.layers.3.mlp.gate", "model.layers.5.mlp.gate"]
+    with Recorder(
+        tmp_path / "runs", num_layers=2, num_experts=4, top_k=1, run_id="named", layer_numbers=[3, 5],
+        layer_names=names, report_every_s=None,
+    ) as rec:  # fmt: skip
+        rec.log(0, tokens_per_expert=np.ones((2, 4), dtype=int))
+    with Index.open(tmp_path / "index.duckdb") as index:
+        index.ingest([tmp_path / "runs"])
+        with index.cursor() as cur:
+            run = run_from_row(list_runs(cur).to_dicts()[0])
+    assert [layer_name(run, layer) for layer in (3, 5, 4)] == [*names, ""]
+    assert layer_name(replace(run, config='{"layer_names": 3}'), 3) == ""
+
+
+def test_a_run_of_one_step_is_a_point() -> None:
+    frame = pl.DataFrame(
+        {
+            "run_id": ["a", "b", "b"],
+            "x": [0.0, 0.0, 1.0],
+            "first_step": [0, 0, 1],
+            "last_step": [0, 0, 1],
+            "max_vio": [1.0, 2.0, 3.0],
+            "max_vio_min": [1.0, 2.0, 3.0],
+            "max_vio_max": [1.0, 2.0, 3.0],
+        }
+    )
+    drawn = balance.max_vio_curves(frame).to_dict()
+    kinds = [layer["mark"]["type"] for layer in drawn["layer"] if isinstance(layer.get("mark"), dict)]
+    without = balance.max_vio_curves(frame.filter(pl.col("run_id") == "b")).to_dict()
+    others = [layer["mark"]["type"] for layer in without["layer"] if isinstance(layer.get("mark"), dict)]
+    assert kinds.count("point") == others.count("point") + 1

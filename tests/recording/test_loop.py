@@ -302,12 +302,14 @@ def test_a_disk_that_refuses_does_not_reach_the_loop(
             raise RunFolderError("the disk is full.")
 
         monkeypatch.setattr(rec._writer._recorder._writer, "write", refuse)
-        for step in range(1, 6):
+        step = 0
+        while "disk" not in rec._notices._given and step < 500:  # a busy machine needs more of them
+            step += 1
             rec.log(step, tokens_per_expert=counts(step))
             time.sleep(0.02)
         monkeypatch.setattr(rec._writer._recorder._writer, "write", real)
     assert capsys.readouterr().err.count("the disk is full. The steps are kept in memory") == 1
-    assert loads(tmp_path).keys() == set(range(6))
+    assert loads(tmp_path).keys() == set(range(step + 1))
 
 
 CHILD = """

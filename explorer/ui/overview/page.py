@@ -156,7 +156,7 @@ def runs_section(runs: Sequence[Run]) -> None:
 def _row(run: Run, metrics: Mapping[str, object]) -> dict[str, object]:
     """A row of the table; metrics: that of `queries.comparison.summary`, empty for none."""
     return {
-        "balancing": run.short,
+        "balancing": run.kind_of_loads.behind("not stated") if run.family == "unknown" else run.short,
         "name": run.title,
         "preset": run.preset,
         "seed": run.seed,
