@@ -6,7 +6,8 @@ from typing import Any
 
 from explorer.config.run import differences
 from explorer.figures.arm_set import ArmSet
-from explorer.figures.arms import Arm, KindOfLoads
+from explorer.figures.arms import Arm
+from explorer.figures.load_kind import KindOfLoads
 from explorer.wording import and_list
 
 MOST_NAMES = 6

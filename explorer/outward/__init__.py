@@ -3,6 +3,7 @@
 `explorer.importers` reads every one of these files back with the same numbers.
 """
 
-from explorer.outward.convert import FORMATS, convert
+from explorer.outward.convert import convert
+from explorer.outward.formats import FORMATS
 
 __all__ = ["FORMATS", "convert"]

@@ -29,7 +29,7 @@ def trainer_callback(runs_dir: Path | str, **recorder: Any) -> "TrainerCallback"
     from transformers import TrainerCallback
 
     # The class is made here: its base is a library that nothing else of this package needs.
-    class RecorderCallback(_Steps, TrainerCallback):  # type: ignore[misc]
+    class RecorderCallback(_Steps, TrainerCallback):
         pass
 
     return RecorderCallback(runs_dir, recorder)
@@ -83,7 +83,7 @@ class _Steps:
 
 def _plain_config(model: Any) -> dict[str, Any]:
     """The model's configuration, as far as JSON holds it."""
-    config = getattr(model, "config", None)
-    values = config.to_dict() if hasattr(config, "to_dict") else {}
+    to_dict = getattr(getattr(model, "config", None), "to_dict", dict)
+    values: dict[Any, Any] = to_dict()
     kinds = (str, int, float, bool, list, tuple, Mapping, type(None))
     return {str(key): value for key, value in values.items() if isinstance(value, kinds)}
