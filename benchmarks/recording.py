@@ -21,7 +21,8 @@ import torch
 
 from explorer.config.presets import get_preset
 from explorer.corpus import load_corpus
-from explorer.recording import FolderRecorder, Recorder, run_info_from_config
+from explorer.recording import Recorder, run_info_from_config
+from explorer.recording.run_writer import RunWriter
 from explorer.training import train
 
 LAYERS, EXPERTS, TOP_K, TOKENS = 61, 256, 8, 65_536
@@ -95,7 +96,7 @@ def main() -> None:
     corpus = load_corpus(config.corpus)
     with tempfile.TemporaryDirectory() as folder:
         info = run_info_from_config(config, run_id="benchmark")
-        with FolderRecorder.create(Path(folder), info) as recorder:
+        with RunWriter.create(Path(folder), info) as recorder:
             timed = Timed(recorder)
             result = train(config, timed, corpus=corpus)
             during = timed.seconds

@@ -21,6 +21,7 @@ def bias_trajectories(
     height: int = 300,
     scope: str | None = None,
     pick: bool = False,
+    is_rule_known: bool = True,
 ) -> theme.Figure:
     """Thin lines for every expert, coloured and named ones for `highlight` (at most six).
 
@@ -34,7 +35,8 @@ def bias_trajectories(
     """
     if frame.is_empty() or frame["bias_mean"].null_count() == frame.height:
         is_odd = NOT_FINITE in frame.columns and bool((frame[NOT_FINITE] > 0).any())
-        none = "no bias is finite" if is_odd else "no expert biases: this run has no bias rule"
+        absent = "no expert biases: this run has no bias rule" if is_rule_known else "no biases are recorded"
+        none = "no bias is finite" if is_odd else absent
         return theme.no_data(none, title=title)
     data = _rows(frame)
     bold = {

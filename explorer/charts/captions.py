@@ -91,14 +91,16 @@ def compare_heatmaps(frames: Mapping[str, pl.DataFrame]) -> str:
     return f"{when}, the busiest expert receives {and_list(parts)}."
 
 
-def bias_trajectories(frame: pl.DataFrame, *, gap: float | None = None) -> str:
+def bias_trajectories(frame: pl.DataFrame, *, gap: float | None = None, is_rule_known: bool = True) -> str:
     """Range of the final biases, and the experts whose biases are not finite.
 
     gap: bias difference beyond which scores cannot decide; None if there is none: `routing.outranking`.
+    is_rule_known: an imported run without biases may still have a bias rule.
     """
     column = "bias_last" if "bias_last" in frame.columns else "bias_mean"
     if frame.is_empty() or frame[column].null_count() == frame.height:
-        return "This run has no bias rule, so there are no biases to show."
+        no_rule = "This run has no bias rule, so there are no biases to show."
+        return no_rule if is_rule_known else "No biases are recorded for this run."
     last = frame.filter(pl.col("first_step") == pl.col("first_step").max()).drop_nulls(column).sort(column)
     step = int(frame["last_step"].max())  # type: ignore[arg-type]
     known = last.filter(pl.col(column).is_finite())

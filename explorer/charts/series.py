@@ -173,7 +173,11 @@ def line_layers(
         .properties(name="lines")
         .add_params(theme.zoom())
     )
-    return [band, line, hover_points(base.encode(color=colour), y_title)]
+    # An imported snapshot has one step, of which a line shows nothing.
+    alone = data.filter(pl.len().over("run") == 1)
+    dots = alt.Chart(alone).mark_point(filled=True, size=60, clip=True).encode(x=x, y=y, color=colour)
+    hover = hover_points(base.encode(color=colour), y_title)
+    return [band, line, hover] if alone.is_empty() else [band, line, dots, hover]
 
 
 def hover_points(base: alt.Chart, y_title: str) -> alt.Chart:

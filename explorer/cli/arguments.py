@@ -41,6 +41,7 @@ def make_parser() -> argparse.ArgumentParser:
     _verify(commands)
     _diagnose(commands)
     _import(commands)
+    _convert(commands)
     return parser
 
 
@@ -307,3 +308,39 @@ def _import(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     _add_runs(parser)
     _add_json(parser)
     parser.set_defaults(command=_command("explorer.cli.importing", "import_command"))
+
+
+def _convert(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "convert",
+        help="write a run's loads in the file format of another system",
+        description="Write the loads of a run as a placement or statistics file of SGLang, vLLM or EPLB, or "
+        "as a table. docs/importing.md says what each system does with it.",
+    )
+    parser.add_argument("run", nargs="?", metavar="RUN", help="id or folder of a run")
+    parser.add_argument("--to", metavar="F", help="format; --list names them")
+    parser.add_argument("-o", "--out", type=Path, metavar="FILE", help="file to write")
+    parser.add_argument("--steps", metavar="FIRST-LAST", help="only these steps (default: all)")
+    parser.add_argument(
+        "--ep-size", type=int, default=1, metavar="N", help="for placements: GPUs of a layer (default: 1)"
+    )
+    parser.add_argument(
+        "--redundant-experts",
+        type=int,
+        default=0,
+        metavar="N",
+        help="for placements: extra replicas per layer",
+    )
+    parser.add_argument(
+        "--num-layers", type=int, default=0, metavar="N", help="for SGLang: layers of the whole model"
+    )
+    parser.add_argument("--list", action="store_true", help="list the formats and stop")
+    parser.add_argument("--force", action="store_true", help="overwrite an existing file")
+    parser.add_argument(
+        "--runs",
+        type=Path,
+        action="append",
+        metavar="DIR",
+        help="runs folder; may be repeated (default: runs and the shipped data/runs)",
+    )
+    parser.set_defaults(command=_command("explorer.cli.convert", "convert_command"))

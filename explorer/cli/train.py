@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from explorer.cli.control import Control
+from explorer.cli.live_health import HealthLines
 from explorer.cli.progress import progress_bar
 from explorer.cli.settings import arm_names, config_from_options
 from explorer.config.presets import RULE_DEFAULTS, arm_config, recorded_preset
@@ -30,8 +31,12 @@ def train_command(options: argparse.Namespace) -> int:
             bar.total = total
             bar.update(done - bar.n)
 
+        # A program that controls the training reads other lines on standard error.
+        on_loads = None if options.control_stdin or not speaks else HealthLines()
         if config is None:
-            run = resume_run(options.resume, should_stop=control, on_step=on_step, switches=control)
+            run = resume_run(
+                options.resume, should_stop=control, on_step=on_step, switches=control, on_loads=on_loads
+            )
         else:
             run = train_run(
                 config,
@@ -42,6 +47,7 @@ def train_command(options: argparse.Namespace) -> int:
                 should_stop=control,
                 on_step=on_step,
                 switches=control,
+                on_loads=on_loads,
             )
     if speaks:
         print(json.dumps(run_figures(run)) if options.json else _in_words(run))

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from explorer.figures.load_kind import OF_TRAINING, KindOfLoads
 from explorer.figures.rule_names import legend_of, short_rule
 from explorer.recording.info import given_name
+from explorer.recording.stated_rules import NOT_STATED
 from explorer.wording import counted
 
 MOST = 6
@@ -52,6 +54,7 @@ class Run:
     """The model's own numbers of its MoE layers; None: 0 to L - 1."""
     experts_per_layer: tuple[int, ...] | None = None
     """Experts of each MoE layer where they differ; None: E in all of them."""
+    kind_of_loads: KindOfLoads = OF_TRAINING
 
     @property
     def layers(self) -> Sequence[int]:
@@ -87,8 +90,7 @@ class Run:
     @property
     def title(self) -> str:
         """Its given name, shortened; empty without one."""
-        name = self.name
-        return name if len(name) <= MOST_OF_NAME else f"{name[: MOST_OF_NAME - 1].rstrip()}…"
+        return shortened_name(self.name)
 
     @property
     def short(self) -> str:
@@ -96,9 +98,9 @@ class Run:
         return short_rule(self.balancer, self.label)
 
     @property
-    def experiment(self) -> tuple[str, str]:
-        """Digests of configuration and text, equal for runs that may be paired."""
-        return (self.pair_key, self.corpus_digest)
+    def experiment(self) -> tuple[str, ...]:
+        """Digests of configuration and text, and the kind of loads: equal for runs that may be paired."""
+        return (self.pair_key, self.corpus_digest, *self.kind_of_loads)
 
     @property
     def is_readable(self) -> bool:
@@ -163,18 +165,20 @@ def run_from_row(row: Mapping[str, Any]) -> Run:
         return missing if value is None else int(value)
 
     run_id = str(row["run_id"])
+    name = given_name(row["name"] or "", run_id=run_id, label=row["balancer_label"] or "", seed=row["seed"])
+    kind, rule = KindOfLoads.of_row(row), legend_of(row["balancer_label"] or "", row["balancer"] or "")
+    if str(row.get("source")).startswith("imported:") and rule == NOT_STATED:
+        rule = ""  # every import would have this label
     return Run(
         run_id=run_id,
         path=str(row["path"]),
-        name=given_name(
-            row["name"] or "", run_id=run_id, label=row["balancer_label"] or "", seed=row["seed"]
-        ),
+        name=name,
         state=row["state"] or "unreadable",
         shipped=row["dir_kind"] == "shipped",
         preset=row["preset"],
         seed=row["seed"],
         balancer=row["balancer"] or "",
-        label=legend_of(row["balancer_label"] or "", row["balancer"] or "") or run_id,
+        label=kind.behind(rule or shortened_name(name) or run_id),
         family=row["balancer_family"] or "unknown",
         scope=row["count_scope"] or "unknown",
         pair_key=row["pair_key"] or "",
@@ -192,7 +196,13 @@ def run_from_row(row: Mapping[str, Any]) -> Run:
         message=row["message"],
         layer_numbers=_numbers(row.get("layers")),
         experts_per_layer=_numbers(row.get("experts_per_layer")),
+        kind_of_loads=kind,
     )
+
+
+def shortened_name(name: str) -> str:
+    """A name as a legend has room for it."""
+    return name if len(name) <= MOST_OF_NAME else f"{name[: MOST_OF_NAME - 1].rstrip()}…"
 
 
 def _numbers(values: Sequence[int] | None) -> tuple[int, ...] | None:
@@ -237,7 +247,7 @@ def default_arms(arms: Sequence[Arm], most: int = 4) -> list[Arm]:
     single runs, shipped before own, and of a set the arms that tell the story first. Runs without
     loads are chosen by hand only.
     """
-    sets: dict[tuple[str, str], list[Arm]] = {}
+    sets: dict[tuple[str, ...], list[Arm]] = {}
     taken: set[tuple[object, ...]] = set()
     for arm in arms:
         # Without a pair key nobody knows that two runs of one rule are the same experiment.

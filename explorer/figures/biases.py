@@ -28,6 +28,17 @@ UNTIL_PX = 340
 AT_PLAYHEAD_PX = 240
 """Height of a chart beside the player."""
 NO_BIAS = "None of these runs has a bias rule, so there are no biases to show."
+NONE_RECORDED = "No biases are recorded for these runs."
+
+
+def no_biases(arms: ArmSet) -> str:
+    """Why there are no biases to show: an imported run may have a rule that nobody stated."""
+    return NO_BIAS if all(is_rule_known(run) for run in arms.runs) else NONE_RECORDED
+
+
+def is_rule_known(run: Run) -> bool:
+    """Whether the run says how its router is balanced."""
+    return run.family != "unknown"
 
 
 def trajectories(store: Store, arms: ArmSet, settings: OneLayer) -> Panel | Missing:
@@ -38,7 +49,7 @@ def trajectories(store: Store, arms: ArmSet, settings: OneLayer) -> Panel | Miss
     frame = trace.ask(queries.bias_trajectories, run, layer, settings.bins)
     subject = f"Bias trajectories of {name}, layer {layer}"
     if frame.is_empty():
-        return Missing(subject=subject, reason=NO_BIAS)
+        return Missing(subject=subject, reason=no_biases(arms))
     marked = events.of_layer(trace, run, layer)
     return _panel(
         trace,
@@ -102,13 +113,15 @@ def _panel(
     **look: Any,
 ) -> Panel:
     """highlight: experts in bold, None for the `extremes`; look: of `charts.biases.bias_trajectories`."""
-    gap = gap_of(run, frame)
+    gap, known = gap_of(run, frame), is_rule_known(run)
     bold = extremes(frame) if highlight is None else highlight
     return Panel(
         subject=subject,
-        finding=captions.bias_trajectories(frame, gap=gap),
+        finding=captions.bias_trajectories(frame, gap=gap, is_rule_known=known),
         how=how,
-        spec=specs.make(biases.bias_trajectories(frame, highlight=bold, gap=gap, **look)),
+        spec=specs.make(
+            biases.bias_trajectories(frame, highlight=bold, gap=gap, is_rule_known=known, **look)
+        ),
         table=frame,
         statements=trace.statements,
     )

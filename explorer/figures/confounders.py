@@ -7,6 +7,8 @@ from typing import Any
 from explorer.config.run import differences
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Arm
+from explorer.figures.load_kind import KindOfLoads
+from explorer.wording import and_list
 
 MOST_NAMES = 6
 """Settings that a sentence names."""
@@ -30,6 +32,7 @@ def confounders(arms: ArmSet) -> list[str]:
     first, *others = arms
     sentences = [sentence for arm in others for sentence in _of_pair(arms, first, arm)]
     sentences += _unknown_text(arms)
+    sentences += _kinds_of_loads(arms)
     seeds = [{run.seed for run in arm.runs} for arm in arms]
     common = set.intersection(*seeds)
     if not common:
@@ -101,6 +104,24 @@ def _unknown_text(arms: ArmSet) -> list[str]:
         f"{'both' if len(names) == 2 else 'all'} (corpus.digest in run.json), so it may differ and cause the "
         "differences shown below."
     ]
+
+
+def _kinds_of_loads(arms: ArmSet) -> list[str]:
+    """One sentence where the loads of these arms are not the same kind of number."""
+    kinds: dict[KindOfLoads, list[str]] = {}
+    for arm in arms.with_loads():
+        kinds.setdefault(arm.first.kind_of_loads, []).append(f"“{arms.label(arm)}”")
+    if len(kinds) < 2:
+        return []
+    parts = [f"{and_list(names)}: {', '.join(map(_known, kind))}" for kind, names in kinds.items()]
+    return [
+        f"The loads differ in unit, scope or phase ({'; '.join(parts)}). They are not paired, and a "
+        "difference between them is not one between balancing rules."
+    ]
+
+
+def _known(label: str) -> str:
+    return label or "unknown"
 
 
 def routing_notes(arms: ArmSet) -> list[str]:

@@ -7,6 +7,7 @@ from explorer.charts.theme import AXIS
 from explorer.figures import events
 from explorer.figures import probe_sentences as sentences
 from explorer.figures.arm_set import ArmSet
+from explorer.figures.biases import is_rule_known
 from explorer.figures.panel import Missing, Panel
 from explorer.figures.probe import ProbeExpert
 from explorer.figures.store import Store, Trace
@@ -17,6 +18,7 @@ BINS = 80
 """Points of a line, at most."""
 HOW = "Bold: this expert, its band the steps in between. Faint: all others. Vertical line: the probe."
 NO_BIAS = "This run has no bias rule, so there is no bias to show."
+NONE_RECORDED = "No biases are recorded for this run."
 
 
 def load_history(store: Store, arms: ArmSet, settings: ProbeExpert) -> Panel | Missing:
@@ -37,7 +39,8 @@ def bias_history(store: Store, arms: ArmSet, settings: ProbeExpert) -> Panel | M
     trace = Trace(store)
     frame = trace.ask(biases.bias_trajectories, arm.first, settings.layer, BINS)
     if frame.is_empty():
-        return Missing(subject=_subject("bias", settings), reason=NO_BIAS)
+        reason = NO_BIAS if is_rule_known(arm.first) else NONE_RECORDED
+        return Missing(subject=_subject("bias", settings), reason=reason)
     every = frame.select(_STEP, value=pl.col("bias_mean").round(5), expert="expert")
     one = frame.filter(pl.col("expert") == settings.expert).select(
         _STEP, value="bias_mean", low="bias_min", high="bias_max"

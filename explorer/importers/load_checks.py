@@ -77,7 +77,9 @@ class LoadChecks:
     def add(self, step: LoadStep) -> None:
         """Add one step."""
         self._steps += 1
-        self._sum_LE = step.tokens_LE.copy() if self._sum_LE is None else self._sum_LE + step.tokens_LE
+        if self._sum_LE is None:
+            self._sum_LE = np.zeros_like(step.tokens_LE)
+        self._sum_LE += step.tokens_LE
         totals_L = step.tokens_LE.sum(axis=1)
         mean = float(totals_L.mean())
         if mean == 0:

@@ -21,6 +21,7 @@ MODULES = (
     "router_logits",
     "olmoe",
     "small_json",
+    "placements",
     "matrices",
     "arrays",
     "tables",

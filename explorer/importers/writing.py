@@ -10,9 +10,10 @@ from explorer.errors import ForeignFileError
 from explorer.importers.load_checks import checked_steps
 from explorer.importers.options import Options
 from explorer.importers.shifts import compared_steps
-from explorer.importers.trace import ASSIGNMENTS, UNKNOWN_PHASE, ForeignRun, Format, LoadStep
-from explorer.recording import FolderRecorder, RunInfo, atomic_write_json, make_run_id
+from explorer.importers.trace import UNKNOWN_PHASE, ForeignRun, Format, LoadStep
+from explorer.recording import RunInfo, atomic_write_json, make_run_id
 from explorer.recording.info import RUN_FILE
+from explorer.recording.run_writer import RunWriter
 from explorer.records import LoadRecord, StepRecord
 
 REPORT_FILE = "import_report"
@@ -36,7 +37,7 @@ def write_run(folder: Path, run: ForeignRun, origin: Origin) -> tuple[str, list[
     """Write one run below `folder`; returns its id and its report. Raises ExplorerError."""
     _report_labels(run, origin.options)
     info = _info(run, origin)
-    recorder = FolderRecorder.create(folder, info)
+    recorder = RunWriter.create(folder, info)
     recorder.flushes_by_time = False
     try:
         written = _record(recorder, run, info, origin.options)
@@ -59,7 +60,7 @@ class _Written:
     num_cells: int
 
 
-def _record(recorder: FolderRecorder, run: ForeignRun, info: RunInfo, options: Options) -> _Written:
+def _record(recorder: RunWriter, run: ForeignRun, info: RunInfo, options: Options) -> _Written:
     seen = num_steps = tokens_per_step = 0
     before = -1
     for step in _checked(run, options):
@@ -115,7 +116,7 @@ def _info(run: ForeignRun, origin: Origin) -> RunInfo:
     details |= {"options": dict(options.given), **labels, **run.known}
     return RunInfo(
         run_id=_run_id(stem, run.part, options),
-        name=_name(title, labels),
+        name=title,
         source=f"imported:{form.name}",
         num_moe_layers=len(run.layers),
         num_experts=run.num_experts,
@@ -130,13 +131,6 @@ def _info(run: ForeignRun, origin: Origin) -> RunInfo:
         scope=labels["scope"],
         phase=labels["phase"],
     )
-
-
-def _name(title: str, labels: dict[str, str]) -> str:
-    """The labels come first, since long names are truncated and other units or scopes look alike."""
-    usual = {"phase": UNKNOWN_PHASE, "scope": "global", "unit": ASSIGNMENTS}
-    words = [value for name, value in labels.items() if value != usual[name] and value not in title]
-    return f"{', '.join(words)}: {title}" if words else title
 
 
 def _labels(run: ForeignRun, options: Options) -> dict[str, str]:

@@ -44,7 +44,9 @@ SUMMARY = """
         FROM layer_summary GROUP BY run_id
     )
     SELECT c.run_id, name, balancer, balancer_label, balancer_family, count_scope, seed,
-           pair_key || coalesce('/' || corpus_digest, '') AS pair_key, preset,
+           pair_key || coalesce('/' || corpus_digest, '')
+           || CASE WHEN (unit, scope, phase) = ('assignments', 'global', 'training') THEN ''
+              ELSE concat_ws('/', '', unit, scope, phase) END AS pair_key, preset,
            state, exp(lm_loss) AS perplexity, lm_loss, bits_per_byte, max_vio_batch, max_vio_global,
            worst_layer, worst_max_vio, effective_experts, tokens_per_second, wall_time_s, last_step, num_steps
     FROM chosen c LEFT JOIN held_out USING (run_id) LEFT JOIN layers USING (run_id)
@@ -56,9 +58,9 @@ def summary(cur: Cursor, run_ids: Sequence[str] | None = None) -> pl.DataFrame:
     """One row per run, in the order of `run_ids`, or of all runs, newest first.
 
     Columns: run_id, name, balancer, balancer_label, balancer_family, count_scope, seed, pair_key (digest of
-    the configuration, followed by that of the text where it is known: runs with equal keys differ in arm
-    and seed only), preset, state; perplexity, lm_loss, bits_per_byte (last held-out evaluation, domains
-    weighted equally);
+    the configuration, followed by that of the text where it is known, and by unit, scope and phase of loads
+    that are not those of a training: runs with equal keys differ in arm and seed only), preset, state;
+    perplexity, lm_loss, bits_per_byte (last held-out evaluation, domains weighted equally);
     max_vio_batch (end of training) and max_vio_global (last held-out counts), means over layers;
     worst_layer and worst_max_vio (highest max_vio_global); effective_experts (end of training, mean over
     layers); tokens_per_second, wall_time_s, last_step, num_steps. NULL where a metric is not available.

@@ -11,14 +11,13 @@ from explorer.recording.listing import RunListing, list_runs
 from explorer.recording.loop import Recorder
 from explorer.recording.parts import Attempt, Part
 from explorer.recording.reader import RunFolder, Snapshot, read_part
-from explorer.recording.recorder import FolderRecorder
 from explorer.recording.schema import SCHEMAS
 from explorer.recording.status import RunStatus
+from explorer.recording.trainer_callback import trainer_callback
 
 __all__ = [
     "SCHEMAS",
     "Attempt",
-    "FolderRecorder",
     "Part",
     "Recorder",
     "RouterWatch",
@@ -34,5 +33,6 @@ __all__ = [
     "read_json",
     "read_part",
     "run_info_from_config",
+    "trainer_callback",
     "watch",
 ]

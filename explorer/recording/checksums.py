@@ -103,7 +103,9 @@ def _hash_values(known: hashlib.blake2b, series: pl.Series) -> None:
     known.update(series.null_count().to_bytes(8, "little"))
     if series.null_count():
         known.update(np.packbits(series.is_null().to_numpy()).tobytes())
-    if kind == b"list":
+    if series.null_count() == len(series) and dtype in KINDS:
+        known.update(bytes(len(series) * np.dtype(KINDS[dtype][1]).itemsize))
+    elif kind == b"list":
         lengths = series.list.len().fill_null(0).cast(pl.Int64)
         known.update(_little(lengths, "<i8"))
         _hash_values(known, series.filter(lengths > 0).explode())
@@ -112,6 +114,9 @@ def _hash_values(known: hashlib.blake2b, series: pl.Series) -> None:
         lengths = values.str.len_bytes().cast(pl.Int64)
         known.update(_little(lengths, "<i8"))
         known.update("".join(values.to_list()).encode())
+        if len(values) < 2:  # e.g. run_id
+            known.update(bytes(4 * len(series)))
+            return
         codes = series.cast(pl.Enum(values)).to_physical().cast(pl.Int64).fill_null(0)
         known.update(_little(codes, "<u4"))
     elif dtype in KINDS:

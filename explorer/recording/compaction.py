@@ -34,7 +34,8 @@ from explorer.recording.schema import KEYS, sort_columns
 MAX_PARTS = 64
 GROWTH = 2
 MAX_MERGED_BYTES = 64 * 2**20
-"""A part of this size is no longer merged: a merge holds its rows in memory."""
+MAX_MERGED_ROWS = 12_000_000
+"""A part of these sizes is no longer merged: a merge holds its rows in memory, 60 bytes each."""
 CHUNK_ROWS = 5_000_000
 """Approximate number of rows sorted at a time."""
 
@@ -46,8 +47,11 @@ def merge(parts: Sequence[Part]) -> list[Part]:
     is rewritten about log(rows) times, not once per merge.
     """
     sizes = [part.path.stat().st_size for part in parts]
-    start, total = len(parts) - 1, sizes[-1]
+    start, total, rows = len(parts) - 1, sizes[-1], _number_of_rows(parts[-1].path)
     while start > 0 and sizes[start - 1] <= GROWTH * total and total + sizes[start - 1] <= MAX_MERGED_BYTES:
+        rows += _number_of_rows(parts[start - 1].path)
+        if rows > MAX_MERGED_ROWS:
+            break
         start -= 1
         total += sizes[start]
     old = list(parts[start:])

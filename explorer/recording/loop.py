@@ -26,10 +26,10 @@ from explorer.recording.loop_steps import LoggedStep, StepWriter
 from explorer.recording.notices import Notices
 from explorer.recording.opening import refuse_a_second_writer
 from explorer.recording.rank_sums import RanksMode, RankSum, this_rank
-from explorer.recording.recorder import FolderRecorder
+from explorer.recording.run_writer import RunWriter
 from explorer.recording.status import RunStatus, read_recorded_status
 from explorer.recording.tensors import count_ids, own_copy, ready_events
-from explorer.recording.terminal import DEFAULT_INTERVAL_S, Reporter
+from explorer.recording.terminal import DEFAULT_INTERVAL_S, Reporter, live_health
 
 MAX_QUEUED_CELLS = 4_000_000
 """Counts and biases that wait in memory together; together with `MAX_QUEUED_STEPS` the bound of the queue."""
@@ -211,11 +211,12 @@ class Recorder:
             refuse_a_second_writer(self.path, read_recorded_status(self.path) or RunStatus())
             self.info = before
         else:
-            recorder = FolderRecorder.create(self.path.parent, self.info)
-        reporter = Reporter(self._layout, self._notices, report_every_s)
+            recorder = RunWriter.create(self.path.parent, self.info)
+        health = None if report_every_s is None else live_health(self.info)
+        reporter = Reporter(self._layout, self._notices, report_every_s, health=health)
         path = self.path
         return StepWriter(
-            lambda step: FolderRecorder.resume(path, step), self.info, self._notices, reporter, recorder
+            lambda step: RunWriter.resume(path, step), self.info, self._notices, reporter, recorder
         )
 
     def _counted(self, selected: Any, mask: Any) -> tuple[list[Any], Any]:

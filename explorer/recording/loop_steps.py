@@ -18,7 +18,7 @@ from explorer.recording.layout import Layout
 from explorer.recording.notices import Notices
 from explorer.recording.rank_sums import RankSum
 from explorer.recording.reader import RunFolder
-from explorer.recording.recorder import MAX_PENDING_CELLS, FolderRecorder
+from explorer.recording.run_writer import MAX_PENDING_CELLS, RunWriter
 from explorer.recording.terminal import Reporter
 from explorer.recording.values import Refused, preview, to_float, to_whole
 from explorer.recording.writer import SupersededError
@@ -58,11 +58,11 @@ class StepWriter:
 
     def __init__(
         self,
-        folder: Callable[[int], FolderRecorder],
+        folder: Callable[[int], RunWriter],
         info: RunInfo,
         notices: Notices,
         reporter: Reporter,
-        recorder: FolderRecorder | None,
+        recorder: RunWriter | None,
     ) -> None:
         """folder: resumes the run at a step. recorder: of a new run; None: the first step resumes."""
         self._resume_at, self._info, self._notices, self._reporter = folder, info, notices, reporter
@@ -123,7 +123,7 @@ class StepWriter:
         if complete != info:
             atomic_write_json(recorder.path / RUN_FILE, complete.to_dict())
 
-    def _recorder_for(self, step: int) -> FolderRecorder | None:
+    def _recorder_for(self, step: int) -> RunWriter | None:
         """The attempt that `step` belongs to; None where it cannot be recorded."""
         if self._is_superseded:
             self.num_unwritten += 1
@@ -150,7 +150,7 @@ class StepWriter:
             return None
         return self._recorder
 
-    def _resumed(self, step: int) -> FolderRecorder:
+    def _resumed(self, step: int) -> RunWriter:
         recorder = self._resume_at(step)
         columns = ["step", "tokens_seen", "wall_time_s"]
         before = RunFolder(recorder.path).read("steps", columns).sort("step").tail(1)
@@ -213,7 +213,7 @@ class StepWriter:
 
     def _write_records(
         self,
-        recorder: FolderRecorder,
+        recorder: RunWriter,
         step: int,
         item: LoggedStep,
         loads: LoadRecord | None,

@@ -1,18 +1,42 @@
 """The line that a training prints about its routers, so that imbalance is seen where people look first."""
 
+import importlib
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from typing import Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from explorer.metrics.counts import max_vio
 from explorer.metrics.windows import DEAD_STEPS, bias_spread
+from explorer.recording.info import RunInfo
 from explorer.recording.layout import Layout
 from explorer.recording.notices import Notices
 from explorer.records.records import LoadRecord
 
 DEFAULT_INTERVAL_S = 30.0
+
+
+class Health(Protocol):
+    """What a reporter asks of `explorer.health.live.LiveHealth`."""
+
+    def add(self, loads: LoadRecord) -> None:
+        """Take in checked loads."""
+
+    def lines(self) -> list[str]:
+        """Findings that were not said yet."""
+
+
+def live_health(info: RunInfo) -> Health | None:
+    """The checks of a run's health; None where they cannot be loaded.
+
+    By name: `explorer.health` reads what this package writes, and depends on it.
+    """
+    with suppress(ImportError):
+        return cast(Health, importlib.import_module("explorer.health.live").LiveHealth(info))
+    return None
 
 
 class Reporter:
@@ -28,8 +52,10 @@ class Reporter:
         notices: Notices,
         interval_s: float | None = DEFAULT_INTERVAL_S,
         clock: Callable[[], float] = time.monotonic,
+        health: Health | None = None,
     ) -> None:
-        """interval_s: seconds between lines; None prints none, and no events."""
+        """interval_s: seconds between lines; None prints none, and no events. health: asked once per line."""
+        self._health = health
         self._layout, self._notices, self._interval_s, self._clock = layout, notices, interval_s, clock
         cells = sum(layout.widths)
         self._tokens_C = np.zeros(cells, dtype=np.int64)
@@ -46,6 +72,8 @@ class Reporter:
         tokens_C = loads.tokens_LE.reshape(-1)
         self._tokens_C += tokens_C
         self._num_steps += 1
+        if self._health is not None:
+            self._health.add(loads)
         self._idle_steps_C = np.where(tokens_C == 0, self._idle_steps_C + 1, 0)
         is_dead_C = self._idle_steps_C >= DEAD_STEPS
         died = is_dead_C & ~self._is_dead_C
@@ -55,8 +83,21 @@ class Reporter:
         now = self._clock()
         if now - self._last >= self._interval_s:
             self._notices.line(self._text(step, loads))
+            self._report_health(step)
             self._last, self._num_steps = now, 0
             self._tokens_C[:] = 0
+
+    def _report_health(self, step: int) -> None:
+        """A check that fails costs the later ones of this run, not its recording."""
+        if self._health is None:
+            return
+        try:
+            lines = self._health.lines()
+        except Exception as error:
+            lines = [f"health is not checked any more ({type(error).__name__}: {error})"]
+            self._health = None
+        for line in lines:
+            self._notices.line(f"step {step}: {line}")
 
     def loss_not_finite(self, step: int, loss: float) -> None:
         """Say it for the first of such steps."""

@@ -15,8 +15,9 @@ from explorer.config.limits import check_memory, machine_memory
 from explorer.config.run import RunConfig
 from explorer.corpus import Corpus, load_corpus
 from explorer.errors import TrainingError
-from explorer.recording import FolderRecorder, RunFolder, make_run_id, run_info_from_config
-from explorer.records.records import NullRecorder, Recorder
+from explorer.recording import RunFolder, RunInfo, make_run_id, run_info_from_config
+from explorer.recording.run_writer import RunWriter
+from explorer.records.records import LoadRecord, NullRecorder, Record, Recorder
 from explorer.training import TrainResult, train
 from explorer.training.checkpoints import latest_step
 from explorer.training.devices import device_name, pick_device
@@ -24,6 +25,19 @@ from explorer.training.ranks import Ranks, check_shares, joined
 from explorer.training.switching import NO_SWITCHES, Switches
 
 CHECKPOINTS = "checkpoints"
+LoadsListener = Callable[[RunInfo, LoadRecord], None]
+"""Called with the loads of every recorded step."""
+
+
+class _HeardRecorder(RunWriter):
+    """Passes loads on once they are recorded."""
+
+    listener: LoadsListener | None = None
+
+    def record(self, record: Record) -> None:
+        super().record(record)
+        if self.listener is not None and isinstance(record, LoadRecord):
+            self.listener(self.info, record)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +72,7 @@ def train_run(
     should_stop: Callable[[], bool] = lambda: False,
     on_step: Callable[[int, int], None] | None = None,
     switches: Switches = NO_SWITCHES,
+    on_loads: LoadsListener | None = None,
 ) -> TrainedRun:
     """Train and record a new run; an invalid configuration writes nothing.
 
@@ -82,7 +97,8 @@ def train_run(
                 device=device_name(device) + (f" × {ranks.size}" if ranks.size > 1 else ""),
                 versions=package_versions(),
             )
-            recorder = FolderRecorder.create(runs_dir, info)
+            recorder = _HeardRecorder.create(runs_dir, info)
+            recorder.listener = on_loads
         path = ranks.broadcast(recorder.path.resolve() if recorder else None)
         return _train(config, recorder, path, corpus, None, ranks, should_stop, on_step, switches)
 
@@ -93,6 +109,7 @@ def resume_run(
     should_stop: Callable[[], bool] = lambda: False,
     on_step: Callable[[int, int], None] | None = None,
     switches: Switches = NO_SWITCHES,
+    on_loads: LoadsListener | None = None,
 ) -> TrainedRun:
     """Resume a stopped or killed run from its newest checkpoint, or from step 0 without one."""
     config = RunConfig.from_dict(RunFolder(path).info.config)
@@ -105,7 +122,8 @@ def resume_run(
         if ranks.is_first:
             _check_resumable(RunFolder(path), corpus)
             start = latest_step(path / CHECKPOINTS)
-            recorder = FolderRecorder.resume(path, first_step=start or 0)
+            recorder = _HeardRecorder.resume(path, first_step=start or 0)
+            recorder.listener = on_loads
         start = ranks.broadcast(start)
         return _train(config, recorder, path.resolve(), corpus, start, ranks, should_stop, on_step, switches)
 
@@ -130,7 +148,7 @@ def _check_resumable(folder: RunFolder, corpus: Corpus) -> None:
 
 def _train(
     config: RunConfig,
-    recorder: FolderRecorder | None,
+    recorder: RunWriter | None,
     path: Path,
     corpus: Corpus,
     start: int | None,

@@ -12,8 +12,11 @@ SEGMENT_ROWS = 4_000_000
 """Rows of `expert_loads` that are sorted together: a layer of 64 experts then fills several row groups."""
 
 
-def cluster(cur: duckdb.DuckDBPyConnection, run_key: int) -> None:
-    """Sort the latest rows of a run if there are enough, inside the open transaction."""
+def cluster(cur: duckdb.DuckDBPyConnection, run_key: int, start: int) -> None:
+    """Sort the latest rows of a run if there are enough, inside the open transaction.
+
+    start: samples before this transaction, whose own rows were sorted when they were inserted.
+    """
     row = cur.execute(
         "SELECT samples, clustered, num_moe_layers * num_experts "
         "FROM raw.progress JOIN raw.runs USING (run_key) WHERE run_key = ? AND table_name = 'expert_loads'",
@@ -21,15 +24,18 @@ def cluster(cur: duckdb.DuckDBPyConnection, run_key: int) -> None:
     ).fetchone()
     if row is None or (row[0] - row[1]) * row[2] < SEGMENT_ROWS:
         return
-    samples, start, _ = row
+    samples, clustered, cells = row
+    if clustered == start and (samples - start) * cells >= SEGMENT_ROWS:
+        _set_clustered(cur, run_key, samples)
+        return
     first = cur.execute(
-        "SELECT min(step) FROM raw.layer_metrics WHERE run_key = ? AND ordinal >= ?", [run_key, start]
+        "SELECT min(step) FROM raw.layer_metrics WHERE run_key = ? AND ordinal >= ?", [run_key, clustered]
     ).fetchone()
     assert first is not None
     _rewrite(
         cur,
         "expert_loads",
-        f"run_key = {run_key} AND ordinal >= {start}",
+        f"run_key = {run_key} AND ordinal >= {clustered}",
         "SELECT * FROM tail ORDER BY layer, ordinal, expert",
     )
     _rewrite(
@@ -39,6 +45,10 @@ def cluster(cur: duckdb.DuckDBPyConnection, run_key: int) -> None:
         f"SELECT {run_key} AS run_key, level, bin, {LOADS.merges()} FROM tail "
         f"GROUP BY level, bin, layer, expert ORDER BY level, layer, bin, expert",
     )
+    _set_clustered(cur, run_key, samples)
+
+
+def _set_clustered(cur: duckdb.DuckDBPyConnection, run_key: int, samples: int) -> None:
     cur.execute(
         "UPDATE raw.progress SET clustered = ? WHERE run_key = ? AND table_name = 'expert_loads'",
         [samples, run_key],

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from explorer.errors import UnreadableRunError
-from explorer.recording import Part, RunFolder, RunListing, list_runs
+from explorer.recording import Part, RunFolder, RunInfo, RunListing, list_runs
 from explorer.recording.listing import printable
 from explorer.records.tables import TABLES
 
@@ -92,6 +92,16 @@ def read_parts(path: Path) -> tuple[int, tuple[Part, ...]] | None:
     return (generation, parts) if signature(path, SETTLED) == before else None
 
 
+OF_A_TRAINING = {"unit": "assignments", "scope": "global", "phase": "training"}
+"""Labels of a run that a training loop records, which its run.json leaves out."""
+
+
+def _labels(info: RunInfo) -> dict[str, str | None]:
+    """Unit, scope and phase of a run's loads."""
+    missing = {} if info.source.startswith("imported:") else OF_A_TRAINING
+    return {name: getattr(info, name) or missing.get(name) for name in OF_A_TRAINING}
+
+
 def run_row(listing: RunListing) -> dict[str, Any]:
     """Values of the table `runs` for a listing, `generation` aside; missing ones are NULL."""
     row: dict[str, Any] = {
@@ -120,6 +130,7 @@ def run_row(listing: RunListing) -> dict[str, Any]:
             "versions": json.dumps(info.versions),
             "device": info.device,
             "corpus_digest": info.corpus.get("digest"),
+            **_labels(info),
             "num_moe_layers": info.num_moe_layers,
             "num_experts": info.num_experts,
             "layers": None if info.layers is None else list(info.layers),

@@ -21,6 +21,7 @@ from explorer.store.connection import is_fatal, is_interruption
 from explorer.store.derive import derive
 from explorer.store.folders import find_runs, read_parts, run_row, signature, table_signature
 from explorer.store.loading import OutOfOrder, batches, load
+from explorer.store.portions import portions
 from explorer.store.rollup import roll_up
 from explorer.store.row_checks import Sizes, check_rows
 from explorer.store.schema import RUNS, data_tables
@@ -129,9 +130,13 @@ class Ingestor:
         if seen is None:
             return False
         row["generation"], parts = seen
-        known = _known(cur, row)
         try:
-            rows, count = _transaction(cur, row, parts, known)
+            for some, last_step in portions(cur, parts, set(_known(cur, row).parts)):
+                # Without its `look` an unfinished row is continued in the next round.
+                now = row if last_step is None else {**row, "last_step": last_step, "look": ""}
+                rows, count = _transaction(cur, now, some, _known(cur, row))
+                report.rows += rows
+                report.parts += count
         except (duckdb.Error, FileNotFoundError) as error:
             if isinstance(error, duckdb.InterruptException):
                 raise
@@ -149,8 +154,6 @@ class Ingestor:
                 self._refused[row["look"]] = str(reason)
                 raise  # the index must be rebuilt, without this run
             raise reason from error
-        report.rows += rows
-        report.parts += count
         report.changed.append(listing.run_id)
         return True
 
@@ -280,7 +283,7 @@ def _write(
         losses = (start_losses, _samples(cur, key, "steps"))
         find_stretches(cur, key, (start, samples), losses, {part.table for part in new})
         roll_up(cur, row["run_id"], key)
-        cluster(cur, key)
+        cluster(cur, key, start)
         cur.executemany(
             "INSERT INTO raw.ingested_parts VALUES (?, ?, ?, ?, ?, ?, ?)",
             [(key, p.table, p.path.name, p.attempt, p.first, p.last, p.below) for p in new],

@@ -11,8 +11,9 @@ from explorer.recording import Part
 from explorer.records.tables import TABLES, Column
 from explorer.store.schema import WITH_ORDINAL
 
-CHUNK_ROWS = 4_000_000
-"""Rows sorted and inserted at once: few enough for memory, enough for a layer to fill whole row groups."""
+CHUNK_ROWS = 4_500_000
+"""Rows sorted and inserted at once: few enough for memory, enough for a layer to fill whole row groups, and a
+little more than a flush of the recorder writes, since a larger file is read once per layer."""
 SMALL_BYTES = 1_000_000
 """Below this total size files are not counted: they hold far fewer rows than CHUNK_ROWS."""
 ORDER = ("layer", "split", "domain", "micro_batch", "sequence", "step", "token", "expert")

@@ -17,7 +17,7 @@ from explorer.charts import mechanism as charts
 from explorer.charts import mechanism_words as words
 from explorer.charts import theme
 from explorer.queries import mechanism
-from explorer.recording import FolderRecorder
+from explorer.recording.run_writer import RunWriter
 from explorer.records.records import LayerRecord, ProbeRecord
 from explorer.store import Index
 
@@ -40,7 +40,7 @@ def choices(seed: int) -> np.ndarray:
 
 
 def write(base: Path, name: str, records: list[Any]) -> None:
-    with FolderRecorder.create(base, make_info(name)) as recorder:
+    with RunWriter.create(base, make_info(name)) as recorder:
         by_step = {step: [r for r in records if r.step == step] for step in range(12)}
         counts = random_counts(12, 2, 4)
         for step in range(12):

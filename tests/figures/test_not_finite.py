@@ -20,7 +20,7 @@ from explorer.figures.biases import extremes
 from explorer.figures.final import spread
 from explorer.figures.quality import not_drawn
 from explorer.queries import biases, comparison, events, losses
-from explorer.recording import FolderRecorder
+from explorer.recording.run_writer import RunWriter
 from explorer.records.records import EvalRecord, LoadRecord, StepRecord
 from explorer.store import Index
 
@@ -43,7 +43,7 @@ def write(
     seed: int = 0,
 ) -> None:
     """A run of one layer with four experts."""
-    recorder = FolderRecorder.create(base / "runs", make_info(run_id, layers=1, num_steps=steps, seed=seed))
+    recorder = RunWriter.create(base / "runs", make_info(run_id, layers=1, num_steps=steps, seed=seed))
     for step in range(steps):
         recorder.record(StepRecord(step=step, tokens_seen=64 * (step + 1), lm_loss=loss(step)))
         b = None if bias is None else np.array([bias(step)], dtype=np.float32)

@@ -90,7 +90,8 @@ def test_esft_counts_reproduce_the_published_summary(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.round(counts / counts.sum(), 4), published)
     assert published[8] == 0.0167
     info = RunFolder(run.path).info
-    assert (info.layer_numbers, info.top_k, info.tokens_per_step) == ((1,), 6, counts.sum() // 6)
+    assert (info.layer_numbers, info.top_k, info.tokens_per_step) == ((1,), 6, 8_327)
+    assert "49,962 expert ids: 8,327 tokens of 6" in entry(run, "sequences")["sentence"]
 
 
 def test_the_published_summary_is_a_run_of_shares(tmp_path: Path) -> None:

@@ -215,7 +215,7 @@ def test_labels_are_answers_too(tmp_path: Path) -> None:
     info = RunFolder(run.path).info
     assert (info.phase, info.scope, info.top_k, info.tokens_per_step) == ("decode", "rank", K, T)
     assert info.balancer_family == "loss_free"
-    assert info.name == "decode, rank: A"
+    assert info.name == "A"
     assert not {"phase", "top_k", "balancer"} & {one["kind"] for one in run.report}
 
 

@@ -16,7 +16,7 @@ from explorer.model.balancers import CombinedBalancer
 from explorer.model.router import LayerContext, sequence_counts
 from explorer.model.transformer import MoELayer
 from explorer.queries import balance
-from explorer.recording import FolderRecorder
+from explorer.recording.run_writer import RunWriter
 from explorer.records.records import LoadRecord, ProbeRecord, SequenceLoadRecord
 from explorer.routing.balancing import biased_scores
 from explorer.store import Index
@@ -65,7 +65,7 @@ def test_p32_layers_are_in_order_of_their_number(tmp_path: Path) -> None:
     by_text = sorted(range(12), key=str)
     assert by_text[2] == 10
     counts = random_counts(4, 12, 4, seed=3)
-    recorder = FolderRecorder.create(tmp_path / "runs", make_info(layers=12, num_steps=4))
+    recorder = RunWriter.create(tmp_path / "runs", make_info(layers=12, num_steps=4))
     record_steps(recorder, counts, range(4))
     recorder.finish("finished")
     with Index.open(tmp_path / "index.duckdb") as index:

@@ -8,7 +8,7 @@ import pytest
 from store_runs import make_info, random_counts, record_steps, write_run
 
 from explorer.queries.bias_step import bias_step
-from explorer.recording import FolderRecorder
+from explorer.recording.run_writer import RunWriter
 from explorer.records.records import EvalLoadRecord
 from explorer.store import Index
 
@@ -21,7 +21,7 @@ def index(tmp_path: Path) -> Iterator[Index]:
     base = tmp_path / "runs"
     counts = random_counts(STEPS, 2, 4)
     bias = np.random.default_rng(1).normal(size=(STEPS + 1, 2, 4)).astype(np.float32)
-    recorder = FolderRecorder.create(base, make_info("full", num_steps=STEPS))
+    recorder = RunWriter.create(base, make_info("full", num_steps=STEPS))
     record_steps(recorder, counts, range(STEPS), bias[:-1])
     for domain in ("austen", "python"):
         recorder.record(
@@ -30,7 +30,7 @@ def index(tmp_path: Path) -> Iterator[Index]:
             )
         )
     recorder.finish("finished")
-    sparse = FolderRecorder.create(base, make_info("sparse", num_steps=30))
+    sparse = RunWriter.create(base, make_info("sparse", num_steps=30))
     record_steps(sparse, counts[:3], range(0, 30, 10), bias[:3])
     sparse.finish("finished")
     write_run(base, "plain", bias=False)

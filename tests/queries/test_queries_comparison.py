@@ -10,7 +10,7 @@ from store_runs import DOMAINS, make_info, random_counts, record_steps, write_ru
 from explorer import metrics
 from explorer.errors import ConfigError
 from explorer.queries import balance, comparison, runs
-from explorer.recording import FolderRecorder
+from explorer.recording.run_writer import RunWriter
 from explorer.records.records import EvalRecord
 from explorer.store import Index
 
@@ -38,7 +38,7 @@ def test_the_order_is_as_asked_else_newest_first(index: Index, base: Path) -> No
 
 
 def test_what_was_not_recorded_is_null(index: Index, base: Path) -> None:
-    with FolderRecorder.create(base, make_info()) as recorder:
+    with RunWriter.create(base, make_info()) as recorder:
         record_steps(recorder, random_counts(8, 2, 4), range(8))
         recorder.flush()
         index.ingest([base])
@@ -51,7 +51,7 @@ def test_what_was_not_recorded_is_null(index: Index, base: Path) -> None:
 
 
 def test_perplexity_is_that_of_held_out_text_alone(index: Index, base: Path) -> None:
-    with FolderRecorder.create(base, make_info()) as recorder:
+    with RunWriter.create(base, make_info()) as recorder:
         for split, loss in (("train", 9.0), ("held_out", 2.0)):
             recorder.record(
                 EvalRecord(step=8, split=split, domain=DOMAINS[0], lm_loss=loss, num_tokens=10, num_bytes=33)

@@ -12,7 +12,7 @@ from store_runs import make_info, random_counts, record_final, record_steps, seq
 
 from explorer import metrics
 from explorer.queries import balance, biases, domains, events, loads, losses, runs, steps
-from explorer.recording import FolderRecorder
+from explorer.recording.run_writer import RunWriter
 from explorer.records.records import LoadRecord, StepRecord
 from explorer.store import Index
 
@@ -83,7 +83,7 @@ def test_a_run_without_a_bias_rule_has_none(index: Index, base: Path) -> None:
 def record_sparse(base: Path) -> np.ndarray:
     """Loads at steps 0, 10, 20, 30, 40; scalars at every step."""
     counts = random_counts(5, 2, 4)
-    with FolderRecorder.create(base, make_info()) as recorder:
+    with RunWriter.create(base, make_info()) as recorder:
         for step in range(41):
             recorder.record(
                 StepRecord(step=step, tokens_seen=64 * (step + 1), lm_loss=1, wall_time_s=step / 4)
@@ -123,7 +123,7 @@ def test_sparse_loads_are_samples_of_their_own(index: Index, base: Path) -> None
 
 def test_loads_between_recorded_steps_take_the_latest_one_before(index: Index, base: Path) -> None:
     counts = random_counts(12, 2, 4)
-    with FolderRecorder.create(base, make_info()) as recorder:
+    with RunWriter.create(base, make_info()) as recorder:
         for step in range(12):
             if step % 4 == 2:
                 recorder.record(StepRecord(step=step, tokens_seen=64 * (step + 1), lm_loss=1))
@@ -149,7 +149,7 @@ def test_nearest_steps(index: Index, base: Path) -> None:
 
 
 def test_evaluations_weigh_domains_equally_and_follow_their_updates(index: Index, base: Path) -> None:
-    recorder = FolderRecorder.create(base, make_info())
+    recorder = RunWriter.create(base, make_info())
     record_final(recorder, 2, 4, 0)
     record_steps(recorder, random_counts(6, 2, 4), range(6))
     record_final(recorder, 2, 4, 6, seed=1)
@@ -169,7 +169,7 @@ def test_evaluations_weigh_domains_equally_and_follow_their_updates(index: Index
 
 
 def test_domains_take_the_last_evaluation_unless_told(index: Index, base: Path) -> None:
-    recorder = FolderRecorder.create(base, make_info())
+    recorder = RunWriter.create(base, make_info())
     early = record_final(recorder, 2, 4, 0, seed=3)
     record_steps(recorder, random_counts(6, 2, 4), range(6))
     late = record_final(recorder, 2, 4, 6, seed=4)
@@ -195,7 +195,7 @@ def test_events_and_configuration(index: Index, base: Path) -> None:
 def test_references_use_the_sequences_of_the_last_quarter(index: Index, base: Path) -> None:
     rng = np.random.default_rng(0)
     recorded: dict[int, np.ndarray] = {}
-    with FolderRecorder.create(base, make_info(tokens_per_step=64)) as recorder:
+    with RunWriter.create(base, make_info(tokens_per_step=64)) as recorder:
         for step in range(40):
             recorder.record(LoadRecord(step=step, tokens_LE=rng.multinomial(128, [0.25] * 4, size=2)))
             if step % 5 == 0:  # two micro-batches of two sequences of 16 tokens, K = 2
@@ -220,7 +220,7 @@ def test_references_use_the_sequences_of_the_last_quarter(index: Index, base: Pa
 def test_where_tokens_take_different_numbers_of_experts_chance_has_no_line(
     index: Index, base: Path, model: dict[str, Any]
 ) -> None:
-    with FolderRecorder.create(base, make_info(config={"model": model})) as recorder:
+    with RunWriter.create(base, make_info(config={"model": model})) as recorder:
         recorder.record(LoadRecord(step=0, tokens_LE=np.ones((2, 4), dtype=np.int64)))
         recorder.step_done(0)
     index.ingest([base])
@@ -232,7 +232,7 @@ def growing_batch(base: Path) -> None:
     """40 steps of random routing, K = 2 of 4 experts, two layers: 64 tokens, and 4,096 from step 20 on."""
     rng = np.random.default_rng(4)
     pairs = np.array([[1, 1, 0, 0], [1, 0, 1, 0], [1, 0, 0, 1], [0, 1, 1, 0], [0, 1, 0, 1], [0, 0, 1, 1]])
-    with FolderRecorder.create(base, make_info(tokens_per_step=64)) as recorder:
+    with RunWriter.create(base, make_info(tokens_per_step=64)) as recorder:
         for step in range(40):
             tokens = 64 if step < 20 else 4096
             picked = rng.multinomial(tokens, [1 / 6] * 6, size=2)
@@ -259,7 +259,7 @@ def test_baselines_follow_the_tokens_that_each_step_counted(index: Index, base: 
 
 
 def test_the_baseline_of_the_held_out_text_is_that_of_its_counted_tokens(index: Index, base: Path) -> None:
-    recorder = FolderRecorder.create(base, make_info(config={"training": {"final_eval_tokens": 10}}))
+    recorder = RunWriter.create(base, make_info(config={"training": {"final_eval_tokens": 10}}))
     record_steps(recorder, random_counts(4, 2, 4), range(4))
     counts = record_final(recorder, 2, 4, 4, seed=5)
     recorder.finish("finished")

@@ -12,11 +12,12 @@ from sentences import pattern, sentence
 from store_runs import write_run
 
 from explorer.errors import UnreadableRunError
-from explorer.recording import FolderRecorder, RunFolder, check_file
+from explorer.recording import RunFolder, check_file
 from explorer.recording import compaction as compaction_module
 from explorer.recording.checksums import BLOCK_ROWS, COLUMNS_KEY, FILE_KEY, digest_columns, digest_files
 from explorer.recording.parts import parse_part, write_parquet
 from explorer.recording.reader import read_part
+from explorer.recording.run_writer import RunWriter
 from explorer.store import Index
 
 
@@ -102,6 +103,11 @@ class TestDigests:
             "name": "b893d8b41730a929bdfa2f4c6b0cd320",
             "logits": "1569672c8e7031380b36502a23857f3a",
             "experts": "5e00ec0250337fcb54de954d20c15646",
+        }
+        alike = {"name": pl.Series(["a"] * 40), "gone": pl.Series([None] * 40, dtype=pl.Float32)}
+        assert digest_columns(pl.DataFrame(alike)) == {
+            "name": "029602706a0be0dc01dc28d5544f0550",
+            "gone": "49c558eef5d70fd4fc55ac496d358b8c",
         }
 
 
@@ -208,7 +214,7 @@ class TestFiles:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(compaction_module, "CHUNK_ROWS", 40)  # so that ranges of layers are joined
-        recorder = FolderRecorder.create(tmp_path, make_info())
+        recorder = RunWriter.create(tmp_path, make_info())
         for step in range(9):
             give(recorder, step)
             recorder.flush()
@@ -227,7 +233,7 @@ class TestFiles:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(compaction_module, "CHUNK_ROWS", 40)
-        recorder = FolderRecorder.create(tmp_path, make_info())
+        recorder = RunWriter.create(tmp_path, make_info())
         give(recorder, *range(9))
         recorder.flush()
         path = recorder.path / "expert_loads-0-0-8.parquet"

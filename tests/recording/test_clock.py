@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from store_runs import make_info, random_counts, record_steps
 
-from explorer.recording import FolderRecorder, RunFolder
+from explorer.recording import RunFolder
 from explorer.recording.listing import list_runs
+from explorer.recording.run_writer import RunWriter
 
 DAY_S = 86_400.0
 CLOCKS: dict[str, Callable[[int], float]] = {
@@ -24,12 +25,12 @@ CLOCKS: dict[str, Callable[[int], float]] = {
 def recorded(folder: Path) -> RunFolder:
     """A run that was stopped, resumed and finished."""
     counts_SLE = random_counts(24, 2, 4)
-    with FolderRecorder.create(folder, make_info(num_steps=24)) as recorder:
+    with RunWriter.create(folder, make_info(num_steps=24)) as recorder:
         for step in range(12):
             record_steps(recorder, counts_SLE[step : step + 1], [step])
             recorder.flush()
         recorder.finish("stopped")
-    with FolderRecorder.resume(folder / "run", 12) as recorder:
+    with RunWriter.resume(folder / "run", 12) as recorder:
         record_steps(recorder, counts_SLE[12:], range(12, 24))
         recorder.finish("finished")
     return RunFolder(folder / "run")

@@ -11,7 +11,8 @@ from sentences import sentence
 
 from explorer.metrics.sums import CountSums, is_off, likely_cause, nearest_ratio
 from explorer.queries import sums
-from explorer.recording import FolderRecorder, RunInfo
+from explorer.recording import RunInfo
+from explorer.recording.run_writer import RunWriter
 from explorer.records.records import LoadRecord, StepRecord
 from explorer.store import Index
 
@@ -36,7 +37,7 @@ def write(
     """A run with these counts; `tokens`: T of each step as tokens_seen tells it."""
     values = {"num_moe_layers": L, "num_experts": E, "top_k": K, "tokens_per_step": T, "num_steps": 400}
     rng, seen = np.random.default_rng(0), 0
-    with FolderRecorder.create(folder, RunInfo(run_id=run_id, name=run_id, **(values | info))) as recorder:
+    with RunWriter.create(folder, RunInfo(run_id=run_id, name=run_id, **(values | info))) as recorder:
         for step in range(0, STEPS * every, every):
             now = tokens(step)
             seen += now * every if step else now

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from kills import INFO, E, Killed, L, give, kill_at  # noqa: F401 (a fixture)
 
-from explorer.recording import FolderRecorder, RunFolder
-from explorer.recording import recorder as recorder_module
+from explorer.recording import RunFolder, run_writer
 from explorer.recording import writer as writer_module
+from explorer.recording.run_writer import RunWriter
 
 
 def expected_loads(last: int) -> list[tuple[int, ...]]:
@@ -42,14 +42,14 @@ def check(path: Path, acknowledged: int) -> int:
 
 def life(path: Path, acknowledge: Callable[[int], None]) -> None:
     """Flushes, merges, a compaction, a resume that takes steps back, and another compaction."""
-    recorder = FolderRecorder.create(path, INFO)
+    recorder = RunWriter.create(path, INFO)
     for step in range(7):
         give(recorder, step)
         recorder.flush()
         acknowledge(step)
     recorder.finish("stopped")
     acknowledge(4)  # what is recorded again may be gone for a moment
-    recorder = FolderRecorder.resume(path / "run", 5)
+    recorder = RunWriter.resume(path / "run", 5)
     for step in range(5, 9):
         give(recorder, step)
         if step % 2 == 0:
@@ -64,7 +64,7 @@ def test_a_kill_at_every_change_of_the_disk(
     kill_at: Callable[[int], list[str]],  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(recorder_module, "FLUSH_INTERVAL_S", float("inf"))
+    monkeypatch.setattr(run_writer, "FLUSH_INTERVAL_S", float("inf"))
     monkeypatch.setattr(writer_module, "MAX_PARTS", 3)
     for limit in itertools.count():
         folder = tmp_path / str(limit)
@@ -81,7 +81,7 @@ def test_a_kill_at_every_change_of_the_disk(
             assert acknowledged == [-1]
             continue
         last = check(folder / "run", acknowledged[-1])
-        again = FolderRecorder.resume(folder / "run", last + 1)
+        again = RunWriter.resume(folder / "run", last + 1)
         give(again, last + 1)
         again.finish("finished")
         assert check(folder / "run", last + 1) == last + 1
@@ -97,17 +97,18 @@ CHILD = """
 import os, sys
 from pathlib import Path
 sys.path[:0] = [{support!r}, {root!r}]
-from explorer.recording import FolderRecorder, writer
+from explorer.recording import writer
+from explorer.recording.run_writer import RunWriter
 from kills import INFO, give
 writer.MAX_PARTS = 4
 os.fsync = lambda _: None
 path = Path(sys.argv[1])
 if (path / "run").exists():
     first = int(sys.argv[2])
-    recorder = FolderRecorder.resume(path / "run", first)
+    recorder = RunWriter.resume(path / "run", first)
 else:
     first = 0
-    recorder = FolderRecorder.create(path, INFO)
+    recorder = RunWriter.create(path, INFO)
 for step in range(first, 100_000):
     give(recorder, step)
     if step % 2:
@@ -115,7 +116,7 @@ for step in range(first, 100_000):
         print(step, flush=True)
     if step % 25 == 24:
         recorder.finish("stopped")
-        recorder = FolderRecorder.resume(path / "run", step + 1)
+        recorder = RunWriter.resume(path / "run", step + 1)
 """
 
 

@@ -13,10 +13,10 @@ from recording_runs import E, K, L, give, loads, make_info, steps_of
 from sentences import pattern
 
 from explorer.errors import RunFolderError
-from explorer.recording import FolderRecorder, RunFolder, compaction
-from explorer.recording import recorder as recorder_module
+from explorer.recording import RunFolder, compaction, run_writer
 from explorer.recording import writer as writer_module
 from explorer.recording.folder_schema import LARGEST_STEP, MAX_TEXT
+from explorer.recording.run_writer import RunWriter
 from explorer.recording.schema import KEYS
 from explorer.records.records import (
     EvalLoadRecord,
@@ -35,21 +35,21 @@ from explorer.records.records import (
 
 @pytest.fixture(autouse=True)
 def _flush_only_when_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recorder_module, "FLUSH_INTERVAL_S", float("inf"))
+    monkeypatch.setattr(run_writer, "FLUSH_INTERVAL_S", float("inf"))
 
 
 @pytest.fixture
-def recorder(tmp_path: Path) -> FolderRecorder:
-    return FolderRecorder.create(tmp_path, make_info())
+def recorder(tmp_path: Path) -> RunWriter:
+    return RunWriter.create(tmp_path, make_info())
 
 
-def test_it_is_a_recorder(recorder: FolderRecorder) -> None:
+def test_it_is_a_recorder(recorder: RunWriter) -> None:
     assert isinstance(recorder, Recorder)
 
 
 def test_a_run_is_written_and_read(tmp_path: Path) -> None:
     info = make_info()
-    with FolderRecorder.create(tmp_path, info) as recorder:
+    with RunWriter.create(tmp_path, info) as recorder:
         give(recorder, *range(5))
     run = RunFolder(tmp_path / "run")
     table = run.read("expert_loads").sort("step", "layer", "expert")
@@ -60,7 +60,7 @@ def test_a_run_is_written_and_read(tmp_path: Path) -> None:
     assert run.info == info
 
 
-def test_what_is_flushed_can_be_read_while_the_run_goes_on(recorder: FolderRecorder) -> None:
+def test_what_is_flushed_can_be_read_while_the_run_goes_on(recorder: RunWriter) -> None:
     give(recorder, 0)
     recorder.flush()
     give(recorder, 1)
@@ -69,7 +69,7 @@ def test_what_is_flushed_can_be_read_while_the_run_goes_on(recorder: FolderRecor
     assert (run.last_step, run.status.state) == (0, "running")
 
 
-def test_a_flush_writes_whole_steps_only(recorder: FolderRecorder) -> None:
+def test_a_flush_writes_whole_steps_only(recorder: RunWriter) -> None:
     give(recorder, 0)
     recorder.record(loads(1))
     recorder.record(EvalRecord(step=1, split="held_out", domain="a", lm_loss=1.0, num_tokens=1, num_bytes=1))
@@ -82,18 +82,18 @@ def test_a_flush_writes_whole_steps_only(recorder: FolderRecorder) -> None:
 
 
 def test_step_done_flushes_by_itself_once_the_interval_is_over(
-    recorder: FolderRecorder, monkeypatch: pytest.MonkeyPatch
+    recorder: RunWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorder_module, "FLUSH_INTERVAL_S", 0.0)
+    monkeypatch.setattr(run_writer, "FLUSH_INTERVAL_S", 0.0)
     give(recorder, 0)
     recorder._settle(wait=True)
     assert steps_of(recorder.path) == [0]
 
 
 def test_step_done_flushes_when_much_is_in_memory(
-    recorder: FolderRecorder, monkeypatch: pytest.MonkeyPatch
+    recorder: RunWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorder_module, "MAX_PENDING_CELLS", 3 * L * E)
+    monkeypatch.setattr(run_writer, "MAX_PENDING_CELLS", 3 * L * E)
     give(recorder, 0, 1)
     assert steps_of(recorder.path) == []
     give(recorder, 2)
@@ -101,7 +101,7 @@ def test_step_done_flushes_when_much_is_in_memory(
     assert steps_of(recorder.path) == [0, 1, 2]
 
 
-def test_a_buffer_that_the_loop_reuses_is_copied(recorder: FolderRecorder) -> None:
+def test_a_buffer_that_the_loop_reuses_is_copied(recorder: RunWriter) -> None:
     counts, bias = np.ones((L, E), dtype=np.int64), np.ones((L, E), dtype=np.float32)
     recorder.record(LoadRecord(step=0, tokens_LE=counts, expert_bias_LE=bias))
     counts += 41
@@ -113,7 +113,7 @@ def test_a_buffer_that_the_loop_reuses_is_copied(recorder: FolderRecorder) -> No
     assert set(table["expert_bias"]) == {1.0}
 
 
-def test_counts_above_two_to_the_53_stay_exact(recorder: FolderRecorder) -> None:
+def test_counts_above_two_to_the_53_stay_exact(recorder: RunWriter) -> None:
     large = np.arange(L * E).reshape(L, E) + 2**53 + 1
     recorder.record(LoadRecord(step=0, tokens_LE=large))
     recorder.finish("finished")
@@ -161,7 +161,7 @@ def test_counts_above_two_to_the_53_stay_exact(recorder: FolderRecorder) -> None
         ("a word", "not a record"),
     ],
 )
-def test_a_record_that_breaks_a_rule_is_refused(recorder: FolderRecorder, record: Record, says: str) -> None:
+def test_a_record_that_breaks_a_rule_is_refused(recorder: RunWriter, record: Record, says: str) -> None:
     with pytest.raises(RunFolderError, match=says):
         recorder.record(record)
     recorder.step_done(0)
@@ -169,7 +169,7 @@ def test_a_record_that_breaks_a_rule_is_refused(recorder: FolderRecorder, record
     assert RunFolder(recorder.path).read("expert_loads").is_empty()
 
 
-def test_steps_do_not_go_back(recorder: FolderRecorder) -> None:
+def test_steps_do_not_go_back(recorder: RunWriter) -> None:
     give(recorder, 0, 1)
     with pytest.raises(RunFolderError, match="LoadRecord.step = 1: " + pattern("errors.at_least") + " 2"):
         recorder.record(loads(1))
@@ -219,7 +219,7 @@ ONES = np.ones((L, E), dtype=int)
         ),
     ],
 )
-def test_one_key_is_given_once(recorder: FolderRecorder, record: Record, says: str) -> None:
+def test_one_key_is_given_once(recorder: RunWriter, record: Record, says: str) -> None:
     recorder.record(record)
     with pytest.raises(RunFolderError, match=says):
         recorder.record(record)
@@ -231,7 +231,7 @@ def test_one_key_is_given_once(recorder: FolderRecorder, record: Record, says: s
         assert frame.select(keys).is_unique().all(), table
 
 
-def test_another_micro_batch_domain_or_event_of_the_step_is_another_row(recorder: FolderRecorder) -> None:
+def test_another_micro_batch_domain_or_event_of_the_step_is_another_row(recorder: RunWriter) -> None:
     for index, domain in enumerate(("a", "b")):
         recorder.record(
             SequenceLoadRecord(
@@ -248,7 +248,7 @@ def test_another_micro_batch_domain_or_event_of_the_step_is_another_row(recorder
     assert [len(run.read(t)) for t in ("sequence_loads", "evals", "events")] == [2 * L * E, 2, 2]
 
 
-def test_an_evaluation_after_the_last_step_is_kept(recorder: FolderRecorder) -> None:
+def test_an_evaluation_after_the_last_step_is_kept(recorder: RunWriter) -> None:
     give(recorder, 0, 1)
     final = EvalRecord(step=2, split="held_out", domain="a", lm_loss=1.0, num_tokens=1, num_bytes=1)
     recorder.record(final)
@@ -259,7 +259,7 @@ def test_an_evaluation_after_the_last_step_is_kept(recorder: FolderRecorder) -> 
 
 def test_a_failed_run_keeps_whole_steps_and_events(tmp_path: Path) -> None:
     def train() -> None:
-        with FolderRecorder.create(tmp_path, make_info()) as recorder:
+        with RunWriter.create(tmp_path, make_info()) as recorder:
             give(recorder, 0)
             recorder.record(loads(1))
             recorder.record(EventRecord(step=1, kind="not_finite", detail="the loss is NaN"))
@@ -276,7 +276,7 @@ def test_a_failed_run_keeps_whole_steps_and_events(tmp_path: Path) -> None:
 
 def test_ctrl_c_leaves_an_interrupted_run(tmp_path: Path) -> None:
     def train() -> None:
-        with FolderRecorder.create(tmp_path, make_info()) as recorder:
+        with RunWriter.create(tmp_path, make_info()) as recorder:
             give(recorder, 0)
             raise KeyboardInterrupt
 
@@ -286,7 +286,7 @@ def test_ctrl_c_leaves_an_interrupted_run(tmp_path: Path) -> None:
     assert (status.state, status.message) == ("interrupted", "KeyboardInterrupt")
 
 
-def test_finish_says_how_it_ended_and_ends_it(recorder: FolderRecorder) -> None:
+def test_finish_says_how_it_ended_and_ends_it(recorder: RunWriter) -> None:
     give(recorder, 0)
     recorder.set_results({"max_vio": np.float32(0.5), "nothing": float("nan"), "losses": np.array([1, 2])})
     with pytest.raises(RunFolderError, match="state = 'done'"):
@@ -300,7 +300,7 @@ def test_finish_says_how_it_ended_and_ends_it(recorder: FolderRecorder) -> None:
         give(recorder, 1)
 
 
-def test_throughput_comes_from_the_steps_unless_given(recorder: FolderRecorder) -> None:
+def test_throughput_comes_from_the_steps_unless_given(recorder: RunWriter) -> None:
     give(recorder, 0, 1)
     recorder.flush()
     status = RunFolder(recorder.path).status
@@ -321,7 +321,7 @@ def nested(depth: int) -> Any:
 
 
 def test_a_long_message_is_cut_and_the_status_can_be_read(tmp_path: Path) -> None:
-    recorder = FolderRecorder.create(tmp_path, make_info())
+    recorder = RunWriter.create(tmp_path, make_info())
     give(recorder, 0)
     with pytest.raises(ValueError, match="xxx"), recorder:
         raise ValueError("x" * 20_000)
@@ -329,7 +329,7 @@ def test_a_long_message_is_cut_and_the_status_can_be_read(tmp_path: Path) -> Non
     assert (status.state, len(status.message)) == ("failed", MAX_TEXT)
     assert status.message.startswith("ValueError: xxx")
     assert status.message.endswith("x…")
-    again = FolderRecorder.resume(recorder.path, 1)
+    again = RunWriter.resume(recorder.path, 1)
     again.finish("stopped", "y" * MAX_TEXT)
     assert RunFolder(recorder.path).status.message == "y" * MAX_TEXT
 
@@ -349,9 +349,7 @@ def test_a_long_message_is_cut_and_the_status_can_be_read(tmp_path: Path) -> Non
         ({"tokens_per_second": 10**400}, pattern("errors.in_range_of") + " float64"),
     ],
 )
-def test_a_figure_that_is_no_number_is_refused(
-    recorder: FolderRecorder, given: dict[str, Any], says: str
-) -> None:
+def test_a_figure_that_is_no_number_is_refused(recorder: RunWriter, given: dict[str, Any], says: str) -> None:
     with pytest.raises(RunFolderError, match=says):
         recorder.set_throughput(**given)
     recorder.set_throughput(wall_time_s=np.array([1.5]), tokens_per_second=np.float32("inf"))
@@ -371,7 +369,7 @@ def test_a_figure_that_is_no_number_is_refused(
     ],
 )
 def test_results_that_no_reader_takes_are_refused_when_they_are_given(
-    recorder: FolderRecorder, results: Any, says: str
+    recorder: RunWriter, results: Any, says: str
 ) -> None:
     with pytest.raises(RunFolderError, match=says):
         recorder.set_results(results)
@@ -384,7 +382,7 @@ def test_documents_are_as_deep_as_a_reader_takes(tmp_path: Path) -> None:
     for deep in (80, 100_000):
         with pytest.raises(RunFolderError, match="config " + pattern("recording.nested_deeper", levels=63)):
             replace(make_info(), config={"deep": nested(deep)})
-    recorder = FolderRecorder.create(tmp_path, replace(make_info(), config={"deep": nested(62)}))
+    recorder = RunWriter.create(tmp_path, replace(make_info(), config={"deep": nested(62)}))
     with pytest.raises(RunFolderError, match=r"deep\.json " + pattern("recording.nested_deeper", levels=64)):
         recorder.save_json("deep", nested(65))
     recorder.save_json("deep", nested(64))
@@ -392,7 +390,7 @@ def test_documents_are_as_deep_as_a_reader_takes(tmp_path: Path) -> None:
     assert (run.info.config, run.document("deep")) == ({"deep": nested(62)}, nested(64))
 
 
-def test_a_step_beyond_what_a_reader_takes_is_refused_and_nothing_is_lost(recorder: FolderRecorder) -> None:
+def test_a_step_beyond_what_a_reader_takes_is_refused_and_nothing_is_lost(recorder: RunWriter) -> None:
     give(recorder, 0)
     with pytest.raises(RunFolderError, match=r"LoadRecord\.step = 1152921504606846976: must be a whole"):
         recorder.record(loads(2**60, 1))
@@ -404,16 +402,16 @@ def test_a_step_beyond_what_a_reader_takes_is_refused_and_nothing_is_lost(record
     with pytest.raises(
         RunFolderError, match="first_step = 1152921504606846976: " + pattern("errors.whole_number")
     ):
-        FolderRecorder.resume(recorder.path, 2**60)
+        RunWriter.resume(recorder.path, 2**60)
     run = RunFolder(recorder.path)
     assert (run.status.state, steps_of(recorder.path)) == ("finished", [0])
-    last = FolderRecorder.resume(recorder.path, LARGEST_STEP)
+    last = RunWriter.resume(recorder.path, LARGEST_STEP)
     give(last, LARGEST_STEP)
     last.finish("finished")
     assert (run.status.last_step, steps_of(recorder.path)) == (LARGEST_STEP, [0, LARGEST_STEP])
 
 
-def test_no_status_is_written_that_breaks_a_rule_of_it(recorder: FolderRecorder) -> None:
+def test_no_status_is_written_that_breaks_a_rule_of_it(recorder: RunWriter) -> None:
     """Whatever way a wrong value takes into it."""
     recorder._figures["tokens_per_second"] = "fast"
     give(recorder, 0)
@@ -426,7 +424,7 @@ def test_no_status_is_written_that_breaks_a_rule_of_it(recorder: FolderRecorder)
     assert steps_of(recorder.path) == [0]
 
 
-def test_documents_lie_beside_the_tables(recorder: FolderRecorder) -> None:
+def test_documents_lie_beside_the_tables(recorder: RunWriter) -> None:
     recorder.save_json("probe", {"tokens": np.arange(3)})
     recorder.save_json("tokenizer.json", ["é"])
     run = RunFolder(recorder.path)
@@ -437,7 +435,7 @@ def test_documents_lie_beside_the_tables(recorder: FolderRecorder) -> None:
             recorder.save_json(name, {})
 
 
-def test_compacted_files_are_sorted_by_layer_expert_step(recorder: FolderRecorder) -> None:
+def test_compacted_files_are_sorted_by_layer_expert_step(recorder: RunWriter) -> None:
     for step in range(4):
         give(recorder, step)
         recorder.flush()
@@ -449,7 +447,7 @@ def test_compacted_files_are_sorted_by_layer_expert_step(recorder: FolderRecorde
 
 
 def test_a_large_table_is_sorted_by_a_few_layers_at_a_time(
-    recorder: FolderRecorder, monkeypatch: pytest.MonkeyPatch
+    recorder: RunWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for step in range(6):
         give(recorder, step)
@@ -465,7 +463,7 @@ def test_a_large_table_is_sorted_by_a_few_layers_at_a_time(
     ]
 
 
-def test_many_parts_are_merged(recorder: FolderRecorder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_parts_are_merged(recorder: RunWriter, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer_module, "MAX_PARTS", 4)
     for step in range(30):
         give(recorder, step)
@@ -477,7 +475,7 @@ def test_many_parts_are_merged(recorder: FolderRecorder, monkeypatch: pytest.Mon
     assert all(left[1] + 1 == right[0] for left, right in itertools.pairwise(ranges))
 
 
-def test_a_merge_leaves_much_larger_parts_alone(recorder: FolderRecorder) -> None:
+def test_a_merge_leaves_much_larger_parts_alone(recorder: RunWriter) -> None:
     give(recorder, *range(3000))
     recorder.flush()
     for step in (3000, 3001):
@@ -485,6 +483,15 @@ def test_a_merge_leaves_much_larger_parts_alone(recorder: FolderRecorder) -> Non
         recorder.flush()
     left = compaction.merge(RunFolder(recorder.path).parts("expert_loads"))
     assert [(p.first, p.last) for p in left] == [(0, 2999), (3000, 3001)]
+
+
+def test_a_merge_holds_a_bounded_number_of_rows(recorder: RunWriter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compaction, "MAX_MERGED_ROWS", 3 * L * E)
+    for step in range(5):
+        give(recorder, step)
+        recorder.flush()
+    left = compaction.merge(RunFolder(recorder.path).parts("expert_loads"))
+    assert [(p.first, p.last) for p in left] == [(0, 0), (1, 1), (2, 4)]
 
 
 def test_recording_loads_no_heavy_package() -> None:

@@ -31,6 +31,7 @@ def test_every_block_is_run() -> None:
     assert [re.findall(r'run_id="(.*?)"', block) for block in BLOCKS] == [
         ["plain"],
         ["olmoe"],
+        ["trainer"],
         ["titan"],
         ["megatron"],
     ]
@@ -46,6 +47,17 @@ def test_transformers() -> None:
     pytest.importorskip("transformers")
     folder = run_block("olmoe")
     assert folder.read("expert_loads")["tokens"].sum() == 3 * 2 * (2 * 12) * 2
+
+
+def test_trainer() -> None:
+    pytest.importorskip("transformers")
+    pytest.importorskip("accelerate")
+    from tiny_trainer import ACCUMULATED, STEPS, Texts, settings, tiny_model
+
+    folder = run_block("trainer", model=tiny_model(), args=settings(Path()), texts=Texts())
+    assert folder.read("steps")["step"].n_unique() == STEPS
+    padding = sum(index % 4 for index in range(STEPS * ACCUMULATED * 2))
+    assert folder.read("expert_loads")["tokens"].sum() == 2 * 2 * (STEPS * ACCUMULATED * 2 * 12 - padding)
 
 
 def test_megatron() -> None:

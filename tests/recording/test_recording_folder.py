@@ -12,26 +12,26 @@ from recording_runs import E, L, give, make_info, steps_of
 from sentences import pattern, sentence
 
 from explorer.errors import RunFolderError
-from explorer.recording import FolderRecorder, RunFolder, RunInfo
-from explorer.recording import recorder as recorder_module
+from explorer.recording import RunFolder, RunInfo, run_writer
 from explorer.recording import writer as writer_module
+from explorer.recording.run_writer import RunWriter
 from explorer.records.records import LoadRecord
 
 
 @pytest.fixture(autouse=True)
 def _flush_only_when_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recorder_module, "FLUSH_INTERVAL_S", float("inf"))
+    monkeypatch.setattr(run_writer, "FLUSH_INTERVAL_S", float("inf"))
 
 
 @pytest.fixture
-def recorder(tmp_path: Path) -> FolderRecorder:
-    return FolderRecorder.create(tmp_path, make_info())
+def recorder(tmp_path: Path) -> RunWriter:
+    return RunWriter.create(tmp_path, make_info())
 
 
 class TestCreate:
-    def test_an_existing_run_is_not_overwritten(self, recorder: FolderRecorder, tmp_path: Path) -> None:
+    def test_an_existing_run_is_not_overwritten(self, recorder: RunWriter, tmp_path: Path) -> None:
         with pytest.raises(RunFolderError, match=pattern("errors.exists_already")):
-            FolderRecorder.create(tmp_path, make_info())
+            RunWriter.create(tmp_path, make_info())
         assert [p.name for p in tmp_path.iterdir()] == ["run"]
 
     @pytest.mark.parametrize("below", [".", "deeper"])
@@ -43,7 +43,7 @@ class TestCreate:
             + "|"
             + pattern("recording.unwritable_because", why="Not a directory"),
         ):
-            FolderRecorder.create(tmp_path / "file" / below, make_info())
+            RunWriter.create(tmp_path / "file" / below, make_info())
 
     @pytest.mark.parametrize("call", ["replace", "rename"])
     def test_nothing_is_left_half_done(
@@ -54,10 +54,10 @@ class TestCreate:
 
         monkeypatch.setattr(Path, call, full)
         with pytest.raises(RunFolderError, match="No space left on device"):
-            FolderRecorder.create(tmp_path, make_info())
+            RunWriter.create(tmp_path, make_info())
         assert list(tmp_path.iterdir()) == []
 
-    def test_others_may_read_it_as_the_umask_says(self, recorder: FolderRecorder) -> None:
+    def test_others_may_read_it_as_the_umask_says(self, recorder: RunWriter) -> None:
         other = recorder.path.parent / "other"
         other.mkdir()
         assert recorder.path.stat().st_mode == other.stat().st_mode
@@ -72,13 +72,13 @@ def test_a_path_that_is_not_unicode_is_refused(tmp_path: Path) -> None:
         + ", .* "
         + pattern("recording.choose_another"),
     ):
-        FolderRecorder.create(runs, make_info())
+        RunWriter.create(runs, make_info())
     assert list(tmp_path.iterdir()) == []
 
 
 class TestDiskRefuses:
     def test_a_refused_flush_is_tried_again(
-        self, recorder: FolderRecorder, monkeypatch: pytest.MonkeyPatch
+        self, recorder: RunWriter, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         replace, calls = Path.replace, []
 
@@ -101,7 +101,7 @@ class TestDiskRefuses:
         assert steps_of(recorder.path) == [0, 1]
 
     def test_a_refused_merge_doubles_no_row(
-        self, recorder: FolderRecorder, monkeypatch: pytest.MonkeyPatch
+        self, recorder: RunWriter, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         replace, refused = Path.replace, []
 
@@ -124,7 +124,7 @@ class TestDiskRefuses:
         assert refused
 
     def test_a_part_that_cannot_be_deleted_does_not_count(
-        self, recorder: FolderRecorder, monkeypatch: pytest.MonkeyPatch
+        self, recorder: RunWriter, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def in_use(*_: object, **__: object) -> None:
             raise PermissionError(errno.EACCES, "Permission denied")
@@ -138,12 +138,12 @@ class TestDiskRefuses:
                 assert steps_of(recorder.path) == list(range(step + 1))
             recorder.finish("stopped")
         assert steps_of(recorder.path) == list(range(6))
-        FolderRecorder.resume(recorder.path, 6).finish("finished")
+        RunWriter.resume(recorder.path, 6).finish("finished")
         assert steps_of(recorder.path) == list(range(6))
         assert len(list(recorder.path.glob("*.parquet"))) == 2
 
     def test_a_refused_compaction_leaves_the_parts(
-        self, recorder: FolderRecorder, monkeypatch: pytest.MonkeyPatch
+        self, recorder: RunWriter, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         replace = Path.replace
 
@@ -166,7 +166,7 @@ class TestDiskRefuses:
         def full(*_: object) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        recorder = FolderRecorder.create(tmp_path, make_info())
+        recorder = RunWriter.create(tmp_path, make_info())
         with pytest.raises(ZeroDivisionError) as caught, recorder:  # noqa: PT012
             monkeypatch.setattr(Path, "replace", full)
             raise ZeroDivisionError
@@ -180,7 +180,7 @@ class TestDiskRefuses:
             raise ValueError("no frame")
 
         def train() -> None:
-            with FolderRecorder.create(tmp_path, make_info()) as recorder:
+            with RunWriter.create(tmp_path, make_info()) as recorder:
                 give(recorder, 0)
                 recorder.flush()
                 give(recorder, 1)
@@ -204,19 +204,19 @@ class TestDiskRefuses:
 class TestResume:
     @pytest.mark.parametrize("name", [".", "../run"])
     def test_from_inside_the_run(self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        with FolderRecorder.create(tmp_path, make_info()) as recorder:
+        with RunWriter.create(tmp_path, make_info()) as recorder:
             give(recorder, 0, 1)
         monkeypatch.chdir(recorder.path)
         assert RunFolder(name).info.run_id == RunFolder(name).run_id == "run"
-        with FolderRecorder.resume(name, 2) as recorder:
+        with RunWriter.resume(name, 2) as recorder:
             give(recorder, 2)
         assert steps_of(Path(name)) == [0, 1, 2]
         assert set(RunFolder(name).read("steps")["run_id"]) == {"run"}
 
-    def test_later_rows_supersede_earlier_ones(self, recorder: FolderRecorder) -> None:
+    def test_later_rows_supersede_earlier_ones(self, recorder: RunWriter) -> None:
         give(recorder, 0, 1, 2, 3, value=1)
         recorder.flush()
-        again = FolderRecorder.resume(recorder.path, 2)
+        again = RunWriter.resume(recorder.path, 2)
         run = RunFolder(recorder.path)
         assert (steps_of(run.path), run.last_step) == ([0, 1], 1)
         assert run.parts("steps")[0].below == 2
@@ -228,11 +228,11 @@ class TestResume:
         assert run.read("expert_loads").sort("step").equals(table.sort("step"))
         assert [(a.attempt, a.first_step) for a in run.attempts] == [(0, 0), (1, 2)]
 
-    def test_a_compacted_run_goes_on(self, recorder: FolderRecorder) -> None:
+    def test_a_compacted_run_goes_on(self, recorder: RunWriter) -> None:
         give(recorder, 0, 1, 2, value=1)
         recorder.finish("stopped")
         run = RunFolder(recorder.path)
-        again = FolderRecorder.resume(recorder.path, 2)
+        again = RunWriter.resume(recorder.path, 2)
         assert (steps_of(run.path), run.parts("steps")[0].below, run.generation) == ([0, 1], 2, 1)
         give(again, 2, 3, value=7)
         again.flush()
@@ -244,26 +244,26 @@ class TestResume:
             "expert_loads-g2.parquet",
         }
 
-    def test_resuming_from_the_start_drops_everything(self, recorder: FolderRecorder) -> None:
+    def test_resuming_from_the_start_drops_everything(self, recorder: RunWriter) -> None:
         give(recorder, 0, 1)
         recorder.finish("stopped")
-        again = FolderRecorder.resume(recorder.path, 0)
+        again = RunWriter.resume(recorder.path, 0)
         run = RunFolder(recorder.path)
         assert (steps_of(run.path), run.last_step) == ([], -1)
         again.finish("finished")
         assert steps_of(run.path) == []
 
-    def test_steps_that_were_never_recorded_leave_an_event(self, recorder: FolderRecorder) -> None:
+    def test_steps_that_were_never_recorded_leave_an_event(self, recorder: RunWriter) -> None:
         give(recorder, 0)
         recorder.flush()
-        again = FolderRecorder.resume(recorder.path, 3)
+        again = RunWriter.resume(recorder.path, 3)
         again.finish("finished")
         events = RunFolder(recorder.path).read("events")
         assert events.select("step", "kind", "detail").rows() == [
             (3, "recording_gap", sentence("recording.trained_not_recorded", first=1, last=2))
         ]
 
-    def test_what_a_killed_writer_left_is_cleaned_up(self, recorder: FolderRecorder) -> None:
+    def test_what_a_killed_writer_left_is_cleaned_up(self, recorder: RunWriter) -> None:
         give(recorder, 0)
         recorder.flush()
         part = recorder.path / "steps-0-0-0.parquet"
@@ -271,7 +271,7 @@ class TestResume:
             (recorder.path / name).write_bytes(part.read_bytes())
         (recorder.path / "mine.txt").write_text("")
         assert steps_of(recorder.path) == [0]
-        FolderRecorder.resume(recorder.path, 1)
+        RunWriter.resume(recorder.path, 1)
         assert sorted(p.name for p in recorder.path.iterdir()) == [
             "attempts.json",
             "expert_loads-0-0-0.parquet",
@@ -282,17 +282,17 @@ class TestResume:
         ]
 
     @pytest.mark.parametrize("step", [-1, 1.5, True, "2"])
-    def test_a_step_that_is_none_is_refused(self, recorder: FolderRecorder, step: int) -> None:
+    def test_a_step_that_is_none_is_refused(self, recorder: RunWriter, step: int) -> None:
         with pytest.raises(RunFolderError, match="first_step"):
-            FolderRecorder.resume(recorder.path, step)
+            RunWriter.resume(recorder.path, step)
 
     def test_a_run_that_another_process_writes_is_refused(self, tmp_path: Path) -> None:
         code = (
             "import sys; from pathlib import Path\n"
-            "from explorer.recording import FolderRecorder, RunInfo\n"
+            "from explorer.recording import RunInfo; from explorer.recording.run_writer import RunWriter\n"
             "info = RunInfo(run_id='run', name='', num_moe_layers=1, num_experts=1, top_k=1,"
             " tokens_per_step=1, num_steps=1)\n"
-            "r = FolderRecorder.create(Path(sys.argv[1]), info); print('ready', flush=True); input()\n"
+            "r = RunWriter.create(Path(sys.argv[1]), info); print('ready', flush=True); input()\n"
         )
         with subprocess.Popen(
             [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -303,10 +303,10 @@ class TestResume:
             with pytest.raises(
                 RunFolderError, match=pattern("recording.written_by_process", pid=process.pid)
             ):
-                FolderRecorder.resume(tmp_path / "run", 0)
+                RunWriter.resume(tmp_path / "run", 0)
             process.kill()
         assert RunFolder(tmp_path / "run").status.state == "interrupted"
-        FolderRecorder.resume(tmp_path / "run", 0).finish("finished")
+        RunWriter.resume(tmp_path / "run", 0).finish("finished")
 
 
 def test_a_folder_name_with_pattern_characters_is_a_name_and_not_a_pattern(tmp_path):
@@ -314,7 +314,7 @@ def test_a_folder_name_with_pattern_characters_is_a_name_and_not_a_pattern(tmp_p
     info = RunInfo(
         run_id="run", name="run", num_moe_layers=1, num_experts=2, top_k=1, tokens_per_step=4, num_steps=3
     )
-    with FolderRecorder.create(path, info) as recorder:
+    with RunWriter.create(path, info) as recorder:
         for step in range(3):
             recorder.record(LoadRecord(step=step, tokens_LE=np.array([[3, 1]])))
             recorder.step_done(step)

@@ -11,9 +11,10 @@ from recording_runs import make_info
 from sentences import pattern
 
 from explorer.errors import RunFolderError
-from explorer.recording import FolderRecorder, RunFolder, RunInfo
+from explorer.recording import RunFolder, RunInfo
 from explorer.recording.checks import checked
 from explorer.recording.layout import Layout
+from explorer.recording.run_writer import RunWriter
 from explorer.records.records import EventRecord, LoadRecord, ProbeRecord, RankLoadRecord, SequenceLoadRecord
 
 LAYOUT = Layout.of_run(layered_info())
@@ -165,7 +166,7 @@ def test_a_description_reads_back_and_an_older_one_counts_from_0() -> None:
 
 def test_numbers_alone_leave_the_arrays_as_they_are(tmp_path: Path) -> None:
     info = layered_info(experts_per_layer=None)
-    with FolderRecorder.create(tmp_path, info) as recorder:
+    with RunWriter.create(tmp_path, info) as recorder:
         recorder.record(LoadRecord(step=0, tokens_LE=np.arange(24).reshape(3, 8)))
         recorder.step_done(0)
     table = RunFolder(tmp_path / "layered").read("expert_loads").sort("layer", "expert")

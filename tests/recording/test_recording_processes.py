@@ -22,21 +22,21 @@ from torch.utils.data import DataLoader
 from waiting import wait_for
 
 from explorer.errors import RunFolderError
-from explorer.recording import FolderRecorder, RunFolder, RunStatus, opening
+from explorer.recording import RunFolder, RunStatus, opening, run_writer
 from explorer.recording import forks as forks_module
 from explorer.recording import heartbeat as heartbeat_module
-from explorer.recording import recorder as recorder_module
 from explorer.recording.opening import make_folder
+from explorer.recording.run_writer import RunWriter
 
 
 @pytest.fixture(autouse=True)
 def _flush_only_when_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recorder_module, "FLUSH_INTERVAL_S", float("inf"))
+    monkeypatch.setattr(run_writer, "FLUSH_INTERVAL_S", float("inf"))
 
 
 @pytest.fixture
-def recorder(tmp_path: Path) -> FolderRecorder:
-    return FolderRecorder.create(tmp_path, make_info())
+def recorder(tmp_path: Path) -> RunWriter:
+    return RunWriter.create(tmp_path, make_info())
 
 
 def rewrite(path: Path, **fields: object) -> None:
@@ -54,7 +54,7 @@ def heartbeats(run_id: str) -> list[threading.Thread]:
 class TestHeartbeat:
     def test_it_beats_while_a_step_takes_long(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(heartbeat_module, "INTERVAL_S", 0.005)
-        recorder = FolderRecorder.create(tmp_path, make_info())
+        recorder = RunWriter.create(tmp_path, make_info())
         give(recorder, 0)
         recorder.flush()
         rewrite(recorder.path, heartbeat=1.0)
@@ -64,7 +64,7 @@ class TestHeartbeat:
         recorder.finish("finished")
 
     def test_it_stops_with_the_run(self, tmp_path: Path) -> None:
-        recorder = FolderRecorder.create(tmp_path, make_info("stopping"))
+        recorder = RunWriter.create(tmp_path, make_info("stopping"))
         assert len(heartbeats("stopping")) == 1
         recorder.finish("finished")
         assert heartbeats("stopping") == []
@@ -73,12 +73,12 @@ class TestHeartbeat:
 
     def test_it_stops_with_its_recorder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(heartbeat_module, "INTERVAL_S", 0.005)
-        FolderRecorder.create(tmp_path, make_info("dropped"))
+        RunWriter.create(tmp_path, make_info("dropped"))
         gc.collect()
         wait_for(lambda: heartbeats("dropped") == [])
 
     def test_a_disk_that_refuses_a_beat_is_tried_again(
-        self, recorder: FolderRecorder, monkeypatch: pytest.MonkeyPatch
+        self, recorder: RunWriter, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def full(*_: object) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
@@ -92,10 +92,11 @@ class TestHeartbeat:
 
     def test_it_keeps_no_interpreter_alive(self, tmp_path: Path) -> None:
         code = (
-            "import sys; from explorer.recording import FolderRecorder, RunInfo\n"
+            "import sys; from explorer.recording import RunInfo\n"
+            "from explorer.recording.run_writer import RunWriter\n"
             "info = RunInfo(run_id='run', name='', num_moe_layers=1, num_experts=1, top_k=1,"
             " tokens_per_step=1, num_steps=1)\n"
-            "r = FolderRecorder.create(sys.argv[1], info)"
+            "r = RunWriter.create(sys.argv[1], info)"
         )
         subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, timeout=60)
         status = RunFolder(tmp_path / "run").status
@@ -106,29 +107,29 @@ class TestTakenOver:
     """A writer on another host that fell silent, was taken for dead, and goes on."""
 
     @pytest.fixture
-    def silent(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FolderRecorder:
+    def silent(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunWriter:
         with monkeypatch.context() as patch:
             patch.setattr(platform, "node", lambda: "node17")
-            recorder = FolderRecorder.create(tmp_path, make_info())
+            recorder = RunWriter.create(tmp_path, make_info())
             give(recorder, 0, 1, 2, value=1)
             recorder.flush()
         return recorder
 
-    def test_it_cannot_be_taken_over_while_it_gives_signs_of_life(self, silent: FolderRecorder) -> None:
+    def test_it_cannot_be_taken_over_while_it_gives_signs_of_life(self, silent: RunWriter) -> None:
         with pytest.raises(
             RunFolderError,
             match=pattern("recording.written_on") + " .* on node17; .* " + pattern("recording.only_rank_0"),
         ):
-            FolderRecorder.resume(silent.path, 3)
+            RunWriter.resume(silent.path, 3)
 
-    def test_it_stops_with_a_sentence_and_the_new_attempt_loses_nothing(self, silent: FolderRecorder) -> None:
+    def test_it_stops_with_a_sentence_and_the_new_attempt_loses_nothing(self, silent: RunWriter) -> None:
         rewrite(silent.path, heartbeat=time.time() - 181)
         status = RunFolder(silent.path).status
         assert (status.state, status.message) == (
             "interrupted",
             sentence("recording.no_sign_of_life_for", host="node17", minutes=3),
         )
-        again = FolderRecorder.resume(silent.path, 2)
+        again = RunWriter.resume(silent.path, 2)
         give(again, 2, value=7)
         again.flush()
         said = pattern("recording.writer_has_stopped", step=2, attempt=1, own=0)
@@ -143,9 +144,9 @@ class TestTakenOver:
         table = RunFolder(silent.path).read("expert_loads")
         assert table.select("step", "tokens").unique().sort("step").rows() == [(0, 1), (1, 1), (2, 7), (3, 7)]
 
-    def test_it_leaves_its_block_and_says_nothing_for_the_other(self, silent: FolderRecorder) -> None:
+    def test_it_leaves_its_block_and_says_nothing_for_the_other(self, silent: RunWriter) -> None:
         rewrite(silent.path, heartbeat=0.0)
-        FolderRecorder.resume(silent.path, 3)
+        RunWriter.resume(silent.path, 3)
         with pytest.raises(ZeroDivisionError) as caught, silent:
             raise ZeroDivisionError
         assert "has stopped" in caught.value.__notes__[0]
@@ -153,7 +154,7 @@ class TestTakenOver:
         assert (status.state, status.attempt, status.message) == ("running", 1, "")
 
     def test_it_is_taken_over_in_the_middle_of_its_compaction(
-        self, silent: FolderRecorder, monkeypatch: pytest.MonkeyPatch
+        self, silent: RunWriter, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         from explorer.recording import compaction
 
@@ -162,7 +163,7 @@ class TestTakenOver:
         def meanwhile(*args: object) -> None:
             if not others:
                 rewrite(silent.path, heartbeat=0.0)
-                others.append(FolderRecorder.resume(silent.path, 2))
+                others.append(RunWriter.resume(silent.path, 2))
                 give(others[0], 2, value=7)
                 others[0].flush()
             write(*args)  # type: ignore[arg-type]
@@ -181,7 +182,7 @@ class TestSeveralAtOnce:
     """Every rank of a job resumes the run."""
 
     @pytest.fixture
-    def ended(self, recorder: FolderRecorder) -> Path:
+    def ended(self, recorder: RunWriter) -> Path:
         give(recorder, 0, 1)
         recorder.finish("stopped")
         return recorder.path
@@ -194,10 +195,10 @@ class TestSeveralAtOnce:
 
         monkeypatch.setattr("fcntl.flock", no_lock)
         before = (ended / "attempts.json").read_bytes(), (ended / "status.json").read_bytes()
-        first = FolderRecorder.resume(ended, 2)
+        first = RunWriter.resume(ended, 2)
         (ended / "attempts.json").write_bytes(before[0])  # as the other one has seen the folder
         (ended / "status.json").write_bytes(before[1])
-        second = FolderRecorder.resume(ended, 2)
+        second = RunWriter.resume(ended, 2)
         assert first.status.attempt == second.status.attempt == 1
         give(first, 2, value=1)
         with pytest.raises(
@@ -222,7 +223,7 @@ class TestSeveralAtOnce:
             right(path, status)
 
         monkeypatch.setattr(opening, "refuse_a_second_writer", look)
-        FolderRecorder.resume(ended, 2).finish("finished")
+        RunWriter.resume(ended, 2).finish("finished")
         assert seen == [ended]
 
 
@@ -232,7 +233,7 @@ class TestFileSystem:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
     ) -> None:
         self.refuse(monkeypatch, code, of_folders=True)
-        with FolderRecorder.create(tmp_path, make_info()) as recorder:
+        with RunWriter.create(tmp_path, make_info()) as recorder:
             give(recorder, 0)
         assert steps_of(recorder.path) == [0]
 
@@ -254,7 +255,7 @@ class TestFileSystem:
     ) -> None:
         self.refuse(monkeypatch, code, of_folders=of_folders)
         with pytest.raises(RunFolderError, match=pattern("errors.write_failed")):
-            FolderRecorder.create(tmp_path, make_info())
+            RunWriter.create(tmp_path, make_info())
         assert list(tmp_path.iterdir()) == []
 
     @staticmethod
@@ -296,7 +297,8 @@ FORKED = """
 import os, sys, traceback
 from pathlib import Path
 from recording_runs import give, make_info
-from explorer.recording import FolderRecorder, RunFolder
+from explorer.recording import RunFolder
+from explorer.recording.run_writer import RunWriter
 
 runs, kind = Path(sys.argv[1]), sys.argv[2]
 def child(action):
@@ -311,7 +313,7 @@ def child(action):
     os.waitpid(pid, 0)
 
 def record(name):
-    with FolderRecorder.create(runs, make_info(name)) as recorder:
+    with RunWriter.create(runs, make_info(name)) as recorder:
         give(recorder, 0, 1)
 
 if kind == "clean":
@@ -320,10 +322,10 @@ record("parent")
 RunFolder(runs / "parent").read("steps")
 if kind == "used":
     child(lambda: record("child"))
-    child(lambda: FolderRecorder.resume(runs / "parent", 1))
+    child(lambda: RunWriter.resume(runs / "parent", 1))
     child(lambda: RunFolder(runs / "parent").read("steps"))
 if kind == "beside":
-    with FolderRecorder.create(runs, make_info("live")) as recorder:
+    with RunWriter.create(runs, make_info("live")) as recorder:
         give(recorder, 0)
         recorder.flush()
         child(lambda: 1)
@@ -379,7 +381,7 @@ class TestFork:
         assert forks_module.pool_runs() is True
 
 
-def test_data_loader_workers_are_forked_beside_a_recorder(recorder: FolderRecorder) -> None:
+def test_data_loader_workers_are_forked_beside_a_recorder(recorder: RunWriter) -> None:
     """The usual loop: workers that never touch the recorder, in a process whose pool is at work."""
     give(recorder, 0)
     recorder.flush()

@@ -12,9 +12,10 @@ from recording_runs import E, L, give, make_info, steps_of
 from sentences import pattern, sentence
 
 from explorer.errors import RunFolderError, UnreadableRunError
-from explorer.recording import FolderRecorder, RunFolder, atomic_write_json, files, list_runs, read_json
+from explorer.recording import RunFolder, atomic_write_json, files, list_runs, read_json
 from explorer.recording import reader as reader_module
 from explorer.recording.parts import parse_part, without_contained
+from explorer.recording.run_writer import RunWriter
 
 
 class PanicException(BaseException):
@@ -24,7 +25,7 @@ class PanicException(BaseException):
 @pytest.fixture
 def run(tmp_path: Path) -> RunFolder:
     """Steps 0 to 4 in two parts a table, of a writer that goes on."""
-    recorder = FolderRecorder.create(tmp_path, make_info())
+    recorder = RunWriter.create(tmp_path, make_info())
     give(recorder, 0, 1, 2)
     recorder.flush()
     give(recorder, 3, 4)
@@ -202,7 +203,7 @@ class TestRows:
             run.read("expert_loads")
 
     def test_a_part_below_the_start_of_its_attempt(self, run: RunFolder) -> None:
-        FolderRecorder.resume(run.path, 3)
+        RunWriter.resume(run.path, 3)
         (run.path / "status.json").unlink()
         (run.path / "steps-1-2-2.parquet").write_bytes((run.path / "steps-0-0-2.parquet").read_bytes())
         with pytest.raises(UnreadableRunError, match=pattern("reading.first_at_least", step=3)):
@@ -227,7 +228,7 @@ class TestRows:
         ],
     )
     def test_a_manifest_names_files_of_the_folder(self, run: RunFolder, files: Any) -> None:
-        FolderRecorder.resume(run.path, 5).finish("finished")
+        RunWriter.resume(run.path, 5).finish("finished")
         edit(run.path / "manifest.json", files=files)
         with pytest.raises(UnreadableRunError, match=r"manifest\.json: files"):
             run.read("steps")
@@ -270,7 +271,7 @@ class TestRows:
         self, run: RunFolder, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(reader_module, "PAUSE_S", 0.0)
-        FolderRecorder.resume(run.path, 5).finish("finished")
+        RunWriter.resume(run.path, 5).finish("finished")
         (run.path / "steps-g1.parquet").unlink()
         with pytest.raises(
             UnreadableRunError, match="steps " + pattern("reading.missing") + r" \(steps-g1\.parquet\)"
@@ -310,7 +311,7 @@ def test_contained_parts_are_dropped() -> None:
 class TestListing:
     def test_newest_first_and_damaged_ones_with_the_reason(self, tmp_path: Path) -> None:
         for day, name in enumerate(("old", "new", "damaged"), start=1):
-            FolderRecorder.create(tmp_path, make_info(name))
+            RunWriter.create(tmp_path, make_info(name))
             edit(tmp_path / name / "run.json", created_at=f"2026-01-0{day}T00:00:00+00:00")
         (tmp_path / "damaged" / "run.json").write_text("{")
         (tmp_path / ".hidden").mkdir()
@@ -325,20 +326,20 @@ class TestListing:
 
     def test_of_two_runs_with_one_id_the_first_counts(self, tmp_path: Path) -> None:
         for folder in ("a", "b"):
-            FolderRecorder.create(tmp_path / folder, make_info())
+            RunWriter.create(tmp_path / folder, make_info())
         found = {listing.path.parent.name: listing for listing in list_runs(tmp_path / "a", tmp_path / "b")}
         assert found["a"].problem is None
         assert sentence("reading.also_in", run="run", folder=tmp_path / "a") in (found["b"].problem or "")
 
     def test_a_strange_date_does_not_hide_the_others(self, tmp_path: Path) -> None:
         for name in ("x", "y"):
-            FolderRecorder.create(tmp_path, make_info(name))
+            RunWriter.create(tmp_path, make_info(name))
         edit(tmp_path / "x" / "run.json", created_at=3)
         assert {listing.run_id for listing in list_runs(tmp_path)} == {"x", "y"}
 
     def test_runs_that_are_grouped_in_a_folder(self, tmp_path: Path) -> None:
         for name in ("a", "b", "c", "d"):
-            FolderRecorder.create(tmp_path / "sub" / "sweep", make_info(name))
+            RunWriter.create(tmp_path / "sub" / "sweep", make_info(name))
         [listing] = list_runs(tmp_path)
         assert listing.run_id == "sub"
         assert sentence("reading.add_runs", folder=tmp_path / "sub" / "sweep") in (listing.problem or "")
@@ -366,7 +367,7 @@ class TestListing:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
     ) -> None:
         for name in ("bad", "good"):
-            FolderRecorder.create(tmp_path, make_info(name))
+            RunWriter.create(tmp_path, make_info(name))
         read = RunFolder.status.fget
         assert read is not None
 
@@ -391,7 +392,7 @@ class TestListing:
             list_runs(run.path.parent)
 
     def test_a_name_that_is_not_unicode(self, tmp_path: Path) -> None:
-        FolderRecorder.create(tmp_path, make_info())
+        RunWriter.create(tmp_path, make_info())
         (tmp_path / "run").rename(os.fsdecode(os.fsencode(tmp_path) + b"/r\xff"))
         [listing] = list_runs(tmp_path)
         listing.run_id.encode()

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from explorer.errors import RunFolderError
-from explorer.recording import FolderRecorder, RunFolder, RunInfo
-from explorer.recording import recorder as recorder_module
+from explorer.recording import RunFolder, RunInfo, run_writer
 from explorer.recording import writer as writer_module
+from explorer.recording.run_writer import RunWriter
 from explorer.records.records import (
     EvalLoadRecord,
     EvalRecord,
@@ -36,7 +36,7 @@ Row = dict[str, Any]
 @pytest.fixture(autouse=True, scope="module")
 def _few_parts_and_no_clock() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recorder_module, "FLUSH_INTERVAL_S", float("inf"))
+        patch.setattr(run_writer, "FLUSH_INTERVAL_S", float("inf"))
         patch.setattr(writer_module, "MAX_PARTS", 2)
         yield
 
@@ -231,7 +231,7 @@ def test_what_counts_is_read_back(actions: list[Any], seed: int, experts: int, b
     pending: list[tuple[str, Row]] = []
     step, flushed = 0, 0
     with tempfile.TemporaryDirectory() as folder:
-        recorder = FolderRecorder.create(folder, info)
+        recorder = RunWriter.create(folder, info)
         for action, steps_back in zip(actions, back, strict=False):
             if isinstance(action, list):
                 given: set[tuple[str, int, int | None]] = set()
@@ -262,7 +262,7 @@ def test_what_counts_is_read_back(actions: list[Any], seed: int, experts: int, b
             assert RunFolder(recorder.path).last_step == flushed - 1
             if action != "flush":
                 step = flushed = max(0, flushed - steps_back)
-                recorder = FolderRecorder.resume(recorder.path, step)
+                recorder = RunWriter.resume(recorder.path, step)
                 kept = {table: [r for r in rows if r["step"] < step] for table, rows in kept.items()}
                 check(recorder.path, kept)
         recorder.finish("finished")

@@ -19,7 +19,6 @@ from sentences import pattern, sentence
 from explorer.config.run import RunConfig
 from explorer.errors import RunFolderError
 from explorer.recording import (
-    FolderRecorder,
     RunFolder,
     RunInfo,
     RunStatus,
@@ -28,6 +27,7 @@ from explorer.recording import (
     run_info_from_config,
 )
 from explorer.recording import status as status_module
+from explorer.recording.run_writer import RunWriter
 from explorer.recording.status import STATES, own_process, process_start
 
 HERE = platform.node()
@@ -107,7 +107,7 @@ class TestLiveness:
             assert status.state == "interrupted"
             assert status.message.startswith(sentence("recording.no_sign_of_life") + " node17 ")
         atomic_write_json(tmp_path / "run.json", make_info(tmp_path.name).to_dict())
-        FolderRecorder.resume(tmp_path, 0).finish("finished")
+        RunWriter.resume(tmp_path, 0).finish("finished")
 
     def test_a_clock_that_is_behind_kills_nobody(self, tmp_path: Path) -> None:
         """Every write of the status is a sign of life too, which the file's own time dates."""
@@ -119,7 +119,7 @@ class TestLiveness:
         with pytest.raises(
             RunFolderError, match=pattern("recording.written_by_process_on", pid=1, host="node17")
         ):
-            FolderRecorder.resume(tmp_path, 0)
+            RunWriter.resume(tmp_path, 0)
 
     def test_clocks_a_little_apart_are_usual(self, tmp_path: Path) -> None:
         assert read(tmp_path, host="node17", pid=1, heartbeat=time.time() + 100).state == "running"
@@ -208,7 +208,7 @@ class TestInfo:
         assert (info.num_moe_layers, info.num_experts, info.top_k) == (4, 16, 2)
         assert (info.pair_key, info.config_digest) == (config.pair_key, config.digest)
         assert RunConfig.from_dict(info.config) == config
-        FolderRecorder.create(tmp_path, info)
+        RunWriter.create(tmp_path, info)
         assert RunFolder(tmp_path / "r").info == info
 
     def test_it_reads_back_from_its_dictionary(self) -> None:
@@ -242,7 +242,7 @@ class TestRunId:
         own = SimpleNamespace(token_hex=lambda _: next(drawn))
         monkeypatch.setattr("explorer.recording.info.secrets", own)
         first = make_run_id(tmp_path, preset="p", family="none", now=self.NOW)
-        FolderRecorder.create(tmp_path, make_info(first))
+        RunWriter.create(tmp_path, make_info(first))
         second = make_run_id(tmp_path, preset="p", family="none", now=self.NOW)
         assert (first[-6:], second[-6:]) == ("aaaaaa", "bbbbbb")
 

@@ -10,10 +10,10 @@ from recording_runs import E, L, give, make_info, steps_of
 from sentences import pattern, sentence
 
 from explorer.errors import RunFolderError
-from explorer.recording import FolderRecorder, RunFolder
-from explorer.recording import recorder as recorder_module
+from explorer.recording import RunFolder, run_writer
 from explorer.recording.checks import checked
 from explorer.recording.layout import Layout
+from explorer.recording.run_writer import RunWriter
 from explorer.records.records import (
     EvalRecord,
     EventRecord,
@@ -29,12 +29,12 @@ from explorer.records.records import (
 
 @pytest.fixture(autouse=True)
 def _flush_only_when_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recorder_module, "FLUSH_INTERVAL_S", float("inf"))
+    monkeypatch.setattr(run_writer, "FLUSH_INTERVAL_S", float("inf"))
 
 
 @pytest.fixture
-def recorder(tmp_path: Path) -> FolderRecorder:
-    return FolderRecorder.create(tmp_path, make_info())
+def recorder(tmp_path: Path) -> RunWriter:
+    return RunWriter.create(tmp_path, make_info())
 
 
 def step_record(**fields: Any) -> StepRecord:
@@ -69,7 +69,7 @@ def test_a_number_of_any_kind_is_that_number(kind: str) -> None:
     assert [type(kept.tokens_seen), type(kept.lm_loss)] == [int, float]
 
 
-def test_a_scalar_buffer_that_the_loop_reuses_is_copied(recorder: FolderRecorder) -> None:
+def test_a_scalar_buffer_that_the_loop_reuses_is_copied(recorder: RunWriter) -> None:
     loss, norm, seen = torch.zeros(()), np.zeros(()), torch.zeros((), dtype=torch.int64)
     for step in range(4):
         loss.fill_(10.0 - step)
@@ -95,7 +95,7 @@ def test_in_memory_a_reused_buffer_is_copied_too() -> None:
     assert [float(r.lm_loss) for r in recorder.of(StepRecord)] == [0.0, 1.0, 2.0]
 
 
-def test_nothing_of_a_kept_record_is_the_callers(recorder: FolderRecorder) -> None:
+def test_nothing_of_a_kept_record_is_the_callers(recorder: RunWriter) -> None:
     names = ["a", "b"]
     counts = np.ones((2, L, E), dtype=np.int64)
     recorder.record(
@@ -280,7 +280,7 @@ def test_a_value_that_cannot_be_kept_is_named(name: str) -> None:
     assert str(caught.value).endswith(sentence("recording.correct_what_is_recorded"))
 
 
-def test_refused_records_cost_nothing_else(recorder: FolderRecorder) -> None:
+def test_refused_records_cost_nothing_else(recorder: RunWriter) -> None:
     for step, (record, _) in enumerate(BROKEN.values()):
         with pytest.raises(RunFolderError):
             recorder.record(record)
@@ -292,7 +292,7 @@ def test_refused_records_cost_nothing_else(recorder: FolderRecorder) -> None:
 
 def test_the_loop_ends_with_the_reason_and_every_good_step(tmp_path: Path) -> None:
     def train() -> None:
-        with FolderRecorder.create(tmp_path, make_info()) as recorder:
+        with RunWriter.create(tmp_path, make_info()) as recorder:
             for step in range(9):
                 seen = 8 * step if step < 6 else 8 * step / 3 + 0.25
                 recorder.record(StepRecord(step=step, tokens_seen=seen, lm_loss=1.0))
@@ -308,7 +308,7 @@ def test_the_loop_ends_with_the_reason_and_every_good_step(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("step", [1.0, np.int32(1), torch.tensor(1)])
-def test_a_step_of_any_kind_can_be_done(recorder: FolderRecorder, step: Any) -> None:
+def test_a_step_of_any_kind_can_be_done(recorder: RunWriter, step: Any) -> None:
     recorder.record(step_record(step=step))
     recorder.step_done(step)
     recorder.flush()
@@ -317,7 +317,7 @@ def test_a_step_of_any_kind_can_be_done(recorder: FolderRecorder, step: Any) -> 
         recorder.step_done(1.5)  # type: ignore[arg-type]
 
 
-def test_the_number_of_ranks_may_change(recorder: FolderRecorder) -> None:
+def test_the_number_of_ranks_may_change(recorder: RunWriter) -> None:
     for step, ranks in enumerate((2, 3)):
         recorder.record(RankLoadRecord(step=step, tokens_RLE=np.full((ranks, L, E), step)))
         recorder.step_done(step)
@@ -327,7 +327,7 @@ def test_the_number_of_ranks_may_change(recorder: FolderRecorder) -> None:
     assert table.filter(step=1)["rank"].max() == 2
 
 
-def test_documents_and_results_hold_numbers_of_any_kind(recorder: FolderRecorder) -> None:
+def test_documents_and_results_hold_numbers_of_any_kind(recorder: RunWriter) -> None:
     figure = torch.tensor([0.5, float("inf")], requires_grad=True)
     results = {"loss": figure, "name": "half \ud800"}
     recorder.set_results(results)

@@ -19,7 +19,7 @@ from store_runs import make_info
 
 from explorer.config.run import BalancerConfig, RunConfig
 from explorer.queries import events
-from explorer.recording import FolderRecorder
+from explorer.recording.run_writer import RunWriter
 from explorer.records.records import LoadRecord, StepRecord
 from explorer.store import Index, stretches
 from explorer.store.derive import derive
@@ -293,7 +293,7 @@ def test_choices_settle(con: Any, seed: int, probes: int, experts: int, slots: i
 def test_a_run_that_grows_and_is_compacted_keeps_its_events(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     info = make_info(layers=1, experts=3, config=CONFIG)
-    recorder = FolderRecorder.create(tmp_path / "runs", info)
+    recorder = RunWriter.create(tmp_path / "runs", info)
     seen = []
     with Index.open(tmp_path / "index.duckdb") as index:
         for step in range(0, 700, 2):

@@ -13,7 +13,8 @@ import numpy as np
 from store_runs import make_info, random_counts, record_steps, write_run
 
 from explorer.queries import balance, comparison, loads
-from explorer.recording import FolderRecorder, RunFolder
+from explorer.recording import RunFolder
+from explorer.recording.run_writer import RunWriter
 from explorer.store import Index, IngestThread
 
 ROOT = Path(__file__).parents[2]
@@ -50,7 +51,7 @@ def test_four_readers_never_meet_an_empty_or_torn_answer(tmp_path: Path) -> None
     runs, layers, experts = tmp_path / "runs", 2, 8
     steps = 120
     counts = random_counts(steps, layers, experts)
-    recorder = FolderRecorder.create(runs, make_info(layers=layers, experts=experts))
+    recorder = RunWriter.create(runs, make_info(layers=layers, experts=experts))
     record_steps(recorder, counts[:5], range(5))
     recorder.flush()
     faults: list[str] = []

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from store_runs import make_info, random_counts, record_steps, write_run
 
-from explorer.recording import FolderRecorder
+from explorer.recording.run_writer import RunWriter
 from explorer.store import Index, cluster
 
 
@@ -28,7 +28,7 @@ def test_a_growing_run_is_sorted_by_layer_once_enough_rows_have_gathered(
 ) -> None:
     monkeypatch.setattr(cluster, "SEGMENT_ROWS", 120)
     counts = random_counts(40, 3, 4)
-    recorder = FolderRecorder.create(tmp_path, make_info(layers=3))
+    recorder = RunWriter.create(tmp_path, make_info(layers=3))
     found = []
     with Index.open(tmp_path / "index.duckdb") as index:
         for start in range(0, 40, 5):

@@ -15,7 +15,8 @@ from sentences import sentence
 from store_runs import make_info, random_counts, record_steps, write_run
 
 from explorer.errors import NotNowError, StoreError
-from explorer.recording import FolderRecorder, Part, RunFolder
+from explorer.recording import Part, RunFolder
+from explorer.recording.run_writer import RunWriter
 from explorer.store import Index, ingest
 from explorer.store.blame import blame
 from explorer.store.schema import data_tables
@@ -83,7 +84,7 @@ def test_a_fresh_look_at_a_known_run_takes_no_part_twice(tmp_path: Path, runs: P
 
 def test_parts_arrive_one_by_one(index: Index, runs: Path) -> None:
     counts = random_counts(40, 2, 4)
-    recorder = FolderRecorder.create(runs, make_info())
+    recorder = RunWriter.create(runs, make_info())
     for start in range(0, 40, 8):
         record_steps(recorder, counts[start : start + 8], range(start, start + 8))
         recorder.flush()
@@ -110,7 +111,7 @@ def merge_parts(folder: Path, table: str) -> None:
 
 def test_merged_parts_are_not_taken_twice(index: Index, runs: Path) -> None:
     counts = random_counts(40, 2, 4)
-    recorder = FolderRecorder.create(runs, make_info())
+    recorder = RunWriter.create(runs, make_info())
     for start in (0, 10, 20):
         record_steps(recorder, counts[start : start + 10], range(start, start + 10))
         recorder.flush()
@@ -125,11 +126,11 @@ def test_merged_parts_are_not_taken_twice(index: Index, runs: Path) -> None:
 
 def test_a_new_attempt_replaces_the_steps_from_its_start(index: Index, runs: Path) -> None:
     counts = random_counts(40, 2, 4)
-    recorder = FolderRecorder.create(runs, make_info())
+    recorder = RunWriter.create(runs, make_info())
     record_steps(recorder, counts[:30], range(30))
     recorder.finish("stopped")
     index.ingest([runs])
-    again = FolderRecorder.resume(runs / "run", 12)
+    again = RunWriter.resume(runs / "run", 12)
     record_steps(again, counts[20:], range(12, 32))
     again.flush()
     index.ingest([runs])
@@ -143,7 +144,7 @@ def test_a_new_attempt_replaces_the_steps_from_its_start(index: Index, runs: Pat
 def test_a_new_attempt_takes_steps_away_before_it_brings_any(index: Index, runs: Path) -> None:
     write_run(runs, steps=30)
     index.ingest([runs])
-    FolderRecorder.resume(runs / "run", 12)
+    RunWriter.resume(runs / "run", 12)
     index.ingest([runs])
     assert loads_in(index) == loads_on_disk(runs / "run")
     assert {row[0] for row in loads_in(index)} == set(range(12))
@@ -547,7 +548,7 @@ def test_a_full_disk_is_not_blamed_on_the_run(
 
 def test_the_state_of_a_live_run_follows_its_status(index: Index, runs: Path) -> None:
     counts = random_counts(4, 2, 4)
-    recorder = FolderRecorder.create(runs, make_info())
+    recorder = RunWriter.create(runs, make_info())
     record_steps(recorder, counts[:2], range(2))
     recorder.flush()
     index.ingest([runs])

@@ -97,14 +97,14 @@ def test_no_baseline_is_made_up_for_layers_of_different_width(
 
 
 def test_a_baseline_of_numbered_layers_is_that_of_as_many_layers(tmp_path: Path) -> None:
-    from explorer.recording import FolderRecorder
+    from explorer.recording.run_writer import RunWriter
     from explorer.records.records import LoadRecord, SequenceLoadRecord
 
     rng = np.random.default_rng(1)
     sequences = {step: rng.multinomial(64, np.full(8, 1 / 8), size=(2, 3)) for step in range(8)}
     for name, layers in (("numbered", LAYERS), ("plain", None)):
         info = layered_info(name, layers=layers, experts_per_layer=None)
-        with FolderRecorder.create(tmp_path, info) as recorder:
+        with RunWriter.create(tmp_path, info) as recorder:
             for step, tokens in sequences.items():
                 recorder.record(LoadRecord(step=step, tokens_LE=tokens.sum(0)))
                 recorder.record(

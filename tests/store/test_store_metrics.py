@@ -12,7 +12,7 @@ from store_runs import make_info
 
 from explorer import metrics
 from explorer.queries import balance, comparison
-from explorer.recording import FolderRecorder
+from explorer.recording.run_writer import RunWriter
 from explorer.records.records import EvalLoadRecord, EvalRecord, LoadRecord
 from explorer.store import Index
 
@@ -48,7 +48,7 @@ def test_layers_and_runs_are_measured_as_defined(index: Index, counts: np.ndarra
     steps, layers, experts = counts.shape
     held_out = np.stack([counts[0], counts[-1]])
     with tempfile.TemporaryDirectory() as folder:
-        recorder = FolderRecorder.create(Path(folder), make_info(layers=layers, experts=experts))
+        recorder = RunWriter.create(Path(folder), make_info(layers=layers, experts=experts))
         for step in range(steps):
             recorder.record(LoadRecord(step=step, tokens_LE=counts[step]))
             recorder.step_done(step)

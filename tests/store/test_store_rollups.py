@@ -17,7 +17,7 @@ from store_runs import make_info
 
 from explorer import metrics
 from explorer.queries import balance, biases, loads, losses
-from explorer.recording import FolderRecorder
+from explorer.recording.run_writer import RunWriter
 from explorer.records.records import LoadRecord, StepRecord
 from explorer.store import Index, cluster, rollup
 
@@ -83,7 +83,7 @@ def indexed(index: Index, case: Case) -> Iterator[duckdb.DuckDBPyConnection]:
         mock.patch.object(rollup, "GROUP_ROWS", 50),
         mock.patch.object(cluster, "SEGMENT_ROWS", 100),
     ):
-        recorder = FolderRecorder.create(Path(folder) / "runs", make_info(layers=L, experts=E))
+        recorder = RunWriter.create(Path(folder) / "runs", make_info(layers=L, experts=E))
         start = 0
         for cut in case.cuts:
             for i in range(start, cut):
@@ -95,7 +95,7 @@ def indexed(index: Index, case: Case) -> Iterator[duckdb.DuckDBPyConnection]:
             yield cur
 
 
-def record(recorder: FolderRecorder, case: Case, i: int) -> None:
+def record(recorder: RunWriter, case: Case, i: int) -> None:
     step = int(case.steps[i])
     bias = None if np.isnan(case.bias[i]).any() else case.bias[i]
     recorder.record(

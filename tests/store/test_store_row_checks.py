@@ -12,7 +12,8 @@ from sentences import pattern, sentence
 from store_runs import make_info, random_counts, record_final, record_steps, sequence_record
 
 from explorer.errors import UnreadableRunError
-from explorer.recording import FolderRecorder, RunFolder
+from explorer.recording import RunFolder
+from explorer.recording.run_writer import RunWriter
 from explorer.records.records import LayerRecord, ProbeRecord, RankLoadRecord
 from explorer.store import Index, row_checks
 
@@ -32,7 +33,7 @@ TABLES = (
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with a row in every table, compacted."""
-    recorder = FolderRecorder.create(tmp_path_factory.mktemp("runs"), make_info(num_steps=S))
+    recorder = RunWriter.create(tmp_path_factory.mktemp("runs"), make_info(num_steps=S))
     record_steps(recorder, random_counts(S, L, E), range(S))
     recorder.record(sequence_record(S, 0, random_counts(2, L, E)))
     recorder.record(RankLoadRecord(step=S, tokens_RLE=random_counts(2, L, E)))
@@ -86,7 +87,7 @@ def test_two_rows_of_one_key_are_named(run: Path, table: str) -> None:
 
 
 def test_two_rows_of_one_key_in_two_parts_are_named(run: Path, tmp_path: Path) -> None:
-    recorder = FolderRecorder.resume(run, S)
+    recorder = RunWriter.resume(run, S)
     record_steps(recorder, random_counts(2, L, E), range(S, S + 2))
     recorder.flush()
     other = RunFolder(run).parts("expert_loads")[-1].path

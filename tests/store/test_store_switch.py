@@ -10,7 +10,8 @@ from explorer.config.presets import get_preset
 from explorer.config.rule_text import parse_rules
 from explorer.queries.events import events
 from explorer.queries.runs import list_runs
-from explorer.recording import FolderRecorder, run_info_from_config
+from explorer.recording import run_info_from_config
+from explorer.recording.run_writer import RunWriter
 from explorer.records.records import EventRecord
 from explorer.store import Index
 
@@ -25,7 +26,7 @@ def test_the_index_follows_a_switch_and_loads_nothing_again(tmp_path: Path, inde
     config = get_preset("tiny")
     counts = random_counts(8, 2, 4)
     runs = tmp_path / "runs"
-    recorder = FolderRecorder.create(runs, run_info_from_config(config, run_id="run"))
+    recorder = RunWriter.create(runs, run_info_from_config(config, run_id="run"))
     record_steps(recorder, counts[:5], range(5))
     recorder.flush()
     first = index.ingest([runs])
@@ -65,7 +66,7 @@ def test_another_run_in_the_same_folder_is_loaded_afresh(tmp_path: Path, index: 
             for file in (runs / "run").iterdir():
                 file.unlink()
             (runs / "run").rmdir()
-        recorder = FolderRecorder.create(runs, info)
+        recorder = RunWriter.create(runs, info)
         counts = random_counts(4, 2, 4, seed=seed)
         record_steps(recorder, counts, range(4))
         recorder.flush()

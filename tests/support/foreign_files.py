@@ -465,6 +465,13 @@ def sample_wandb_csv(folder: Path) -> Sample:
     return Sample(folder / "export.csv", counts, {"num_experts": "8"})
 
 
+def sample_placement_map(folder: Path) -> Sample:
+    slots_LP = np.stack([np.random.default_rng(n).permutation([*range(E), n, n + 1]) for n in range(L)])
+    path = folder / "placement.json"
+    path.write_text(json.dumps({"physical_to_logical_map": slots_LP.tolist()}))
+    return Sample(path, np.stack([np.bincount(slots_P, minlength=E) for slots_P in slots_LP])[None])
+
+
 def sample_llama_cpp(folder: Path) -> Sample:
     routes = random_routes()
     rows = [f"{layer},{e}" for layers in routes.tolist() for layer, ids in enumerate(layers) for e in ids]
@@ -509,6 +516,7 @@ SAMPLES: dict[str, tuple[str, Callable[[Path], Sample]]] = {
     "plumb": ("plumb", sample_plumb),
     "moe_routing_atlas": ("moe_routing_atlas", sample_atlas),
     "ascend_map": ("ascend_map", sample_ascend),
+    "placement_map": ("placement_map", sample_placement_map),
     "tensorboard": ("tensorboard", sample_tensorboard),
     "wandb_jsonl": ("scalar_jsonl", sample_wandb_jsonl),
     "wandb_csv": ("scalar_csv", sample_wandb_csv),

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from explorer.recording import FolderRecorder, RunInfo
+from explorer.recording import RunInfo
+from explorer.recording.run_writer import RunWriter
 from explorer.records.records import LoadRecord, StepRecord
 
 L, E = 2, 3
@@ -17,7 +18,7 @@ INFO = RunInfo(
 )
 
 
-def give(recorder: FolderRecorder, step: int) -> None:
+def give(recorder: RunWriter, step: int) -> None:
     recorder.record(StepRecord(step=step, tokens_seen=step, lm_loss=float(step)))
     if step % 3:  # a table without rows in some steps
         recorder.record(LoadRecord(step=step, tokens_LE=step * 100 + np.arange(L * E).reshape(L, E)))

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from explorer.recording import FolderRecorder, RunInfo
+from explorer.recording import RunInfo
+from explorer.recording.run_writer import RunWriter
 from explorer.records.records import (
     EvalLoadRecord,
     EvalRecord,
@@ -50,7 +51,7 @@ def record_layered(folder: Path, steps: int = 24, **changes: Any) -> dict[int, l
     """Write the run; returns the counts of each step, per layer."""
     rng = np.random.default_rng(0)
     counts = {}
-    with FolderRecorder.create(folder, layered_info(num_steps=steps, **changes)) as recorder:
+    with RunWriter.create(folder, layered_info(num_steps=steps, **changes)) as recorder:
         for step in range(steps):
             counts[step] = draw(rng, TOKENS * K)
             bias = [rng.normal(size=width).astype(np.float32) for width in WIDTHS]
@@ -84,7 +85,7 @@ def record_layered(folder: Path, steps: int = 24, **changes: Any) -> dict[int, l
     return counts
 
 
-def record_probe(recorder: FolderRecorder, rng: np.random.Generator, step: int, tokens: int = 6) -> None:
+def record_probe(recorder: RunWriter, rng: np.random.Generator, step: int, tokens: int = 6) -> None:
     """The probe batch; logits and biases beyond a layer's own experts are padding."""
     logits = rng.normal(size=(tokens, 3, max(WIDTHS))).astype(np.float32)
     chosen = [np.argsort(-logits[:, i, :w], axis=-1)[:, :K] for i, w in enumerate(WIDTHS)]

@@ -9,7 +9,7 @@ from store_runs import DOMAINS, make_info, random_counts, record_final, record_s
 
 from explorer.config.presets import get_preset, preset_balancer
 from explorer.config.run import RunConfig
-from explorer.recording import FolderRecorder
+from explorer.recording.run_writer import RunWriter
 from explorer.records.records import ProbeRecord
 from explorer.routing.balancing import bias_delta
 
@@ -82,7 +82,7 @@ def write_probe_run(
     biases = rule_biases(counts) if bias else None
     if biases is not None and break_update_at is not None:
         biases[break_update_at + 1 :] += 0.5
-    recorder = FolderRecorder.create(
+    recorder = RunWriter.create(
         base,
         make_info(
             run_id, layers, experts, seed=0, num_steps=steps, **{**probe_info(), "top_k": top_k, **info}

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from explorer.recording import FolderRecorder, RunFolder, RunInfo
+from explorer.recording import RunFolder, RunInfo
+from explorer.recording.run_writer import RunWriter
 from explorer.records.records import LoadRecord, StepRecord
 
 L, E, K = 2, 4, 2
@@ -20,7 +21,7 @@ def loads(step: int, value: int | None = None) -> LoadRecord:
     return LoadRecord(step=step, tokens_LE=np.full((L, E), step if value is None else value))
 
 
-def give(recorder: FolderRecorder, *steps: int, value: int | None = None) -> None:
+def give(recorder: RunWriter, *steps: int, value: int | None = None) -> None:
     for step in steps:
         recorder.record(StepRecord(step=step, tokens_seen=8 * (step + 1), lm_loss=1.0, wall_time_s=step + 1))
         recorder.record(loads(step, value))

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from explorer.recording import FolderRecorder, RunInfo
+from explorer.recording import RunInfo
+from explorer.recording.run_writer import RunWriter
 from explorer.records.records import (
     EvalLoadRecord,
     EvalRecord,
@@ -49,7 +50,7 @@ def random_counts(steps: int, layers: int, experts: int, seed: int = 0, assignme
 
 
 def record_steps(
-    recorder: FolderRecorder,
+    recorder: RunWriter,
     counts_SLE: np.ndarray,
     steps: Iterable[int],
     bias_SLE: np.ndarray | None = None,
@@ -70,7 +71,7 @@ def record_steps(
         recorder.step_done(step)
 
 
-def record_final(recorder: FolderRecorder, layers: int, experts: int, step: int, seed: int = 0) -> np.ndarray:
+def record_final(recorder: RunWriter, layers: int, experts: int, step: int, seed: int = 0) -> np.ndarray:
     """Record an evaluation at `step` and the loads of its sequences; returns the counts [D, L, E]."""
     counts = random_counts(len(DOMAINS), layers, experts, seed=seed + 1000)
     for d, domain in enumerate(DOMAINS):
@@ -104,7 +105,7 @@ def write_run(
     counts = random_counts(steps, layers, experts, seed)
     biases = np.random.default_rng(seed).normal(size=counts.shape).cumsum(0) * 0.01 if bias else None
     run = make_info(run_id, layers, experts, seed=seed, num_steps=steps, **info)
-    recorder = FolderRecorder.create(base, run)
+    recorder = RunWriter.create(base, run)
     for start in range(0, steps, flush_every):
         chunk = slice(start, min(start + flush_every, steps))
         record_steps(

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.recording import FolderRecorder, RunInfo
+from explorer.recording import RunInfo
+from explorer.recording.run_writer import RunWriter
 from explorer.records.records import LayerRecord, LoadRecord, SequenceLoadRecord, StepRecord
 
 E, K, T = 8, 2, 512
@@ -83,7 +84,7 @@ def record(
     values: dict[str, Any] = {"balancer": f"loss_free:u={U}" if biases is not None else "none"}
     values |= {"run_id": run_id, "name": run_id, "num_moe_layers": layers, "num_experts": experts, "top_k": K}
     values |= {"tokens_per_step": T, "num_steps": steps, "config": {"model": {"score_func": "sigmoid"}}}
-    recorder = FolderRecorder.create(base, RunInfo(**(values | info)))
+    recorder = RunWriter.create(base, RunInfo(**(values | info)))
     for step in range(steps):
         u = None if rates is None else float(rates[step])
         recorder.record(StepRecord(step=step, tokens_seen=(step + 1) * T, lm_loss=2.0, bias_update_rate=u))

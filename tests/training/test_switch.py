@@ -23,8 +23,8 @@ from explorer.config.presets import arm_config, get_preset
 from explorer.config.rule_text import parse_rules
 from explorer.config.run import RunConfig
 from explorer.errors import ConfigError
-from explorer.recording import FolderRecorder, RunFolder, run_info_from_config
-from explorer.recording import recorder as recorder_module
+from explorer.recording import RunFolder, run_info_from_config, run_writer
+from explorer.recording.run_writer import RunWriter
 from explorer.records.records import EventRecord, LoadRecord, MemoryRecorder, Record, StepRecord
 from explorer.running import into_folder as running
 from explorer.running.into_folder import package_versions, resume_run, train_run
@@ -336,7 +336,7 @@ def switching_life(path: Path) -> None:
     """Steps 0 to 3, a switch, steps 4 to 6, everything written down at once."""
     config = get_preset("tiny")
     info = run_info_from_config(config, run_id="run")
-    recorder = FolderRecorder.create(path, info)
+    recorder = RunWriter.create(path, info)
     for step in range(7):
         if step == 4:
             recorder.rules_changed(config.switched(4, parse_rules(LF)))
@@ -354,7 +354,7 @@ def test_a_kill_at_every_change_of_the_disk_leaves_the_old_or_the_new_document(
     kill_at: Any,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(recorder_module, "FLUSH_INTERVAL_S", float("inf"))
+    monkeypatch.setattr(run_writer, "FLUSH_INTERVAL_S", float("inf"))
     old, new = "none", f"none/4/{LF}"
     seen = set()
     for limit in itertools.count():

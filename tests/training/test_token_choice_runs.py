@@ -14,7 +14,8 @@ from explorer.model import build_model
 from explorer.model.balancers import CombinedBalancer
 from explorer.model.capacity import capacity
 from explorer.model.router import ForwardContext
-from explorer.recording import FolderRecorder, RunFolder, run_info_from_config
+from explorer.recording import RunFolder, run_info_from_config
+from explorer.recording.run_writer import RunWriter
 from explorer.records.records import (
     EvalLoadRecord,
     EvalRecord,
@@ -255,7 +256,7 @@ def test_noisy_top_k_weighs_by_the_noisy_scores_and_keeps_the_logits_clean() -> 
 def test_a_recorded_run_holds_dropped_tokens_and_lists_of_any_length(name: str, tmp_path) -> None:
     config = make_tiny_config("loss_free:u=0.01", probe_tokens=64, **SETTINGS[name])
     info = run_info_from_config(config, run_id="run", corpus={"name": "made"}, device="cpu", versions={})
-    with FolderRecorder.create(tmp_path, info) as recorder:
+    with RunWriter.create(tmp_path, info) as recorder:
         train(config, recorder, corpus=make_tiny_corpus())
     folder = RunFolder(tmp_path / "run")
     loads = folder.read("expert_loads")

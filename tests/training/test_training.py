@@ -495,12 +495,13 @@ def test_a_loss_that_is_not_finite_stops_with_a_sentence_and_is_not_recorded() -
 
 
 def test_a_run_folder_says_that_training_failed_and_why(tmp_path) -> None:
-    from explorer.recording import FolderRecorder, RunFolder, run_info_from_config
+    from explorer.recording import RunFolder, run_info_from_config
+    from explorer.recording.run_writer import RunWriter
 
     info = run_info_from_config(
         exploding(), run_id="exploding", corpus={"name": "made"}, device="cpu", versions={}
     )
-    with pytest.raises(TrainingError), FolderRecorder.create(tmp_path, info) as recorder:
+    with pytest.raises(TrainingError), RunWriter.create(tmp_path, info) as recorder:
         train(exploding(), recorder, corpus=make_tiny_corpus())
     status = RunFolder(tmp_path / "exploding").status
     assert status.state == "failed"

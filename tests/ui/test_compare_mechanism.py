@@ -10,14 +10,14 @@ from sentences import sentence
 from store_runs import make_info, random_counts, record_steps
 from streamlit.testing.v1 import AppTest
 
-from explorer.recording import FolderRecorder
+from explorer.recording.run_writer import RunWriter
 from explorer.records.records import EventRecord, LayerRecord
 
 
 def write(base: Path, name: str, text: str, *, gradients: bool, event: str = "") -> None:
     """Four steps; a bias rule has switched slots, a loss has a second gradient."""
     info = {key: value for key, value in arm_info(text, 0).items() if key != "seed"}
-    with FolderRecorder.create(base, make_info(name, **info)) as recorder:
+    with RunWriter.create(base, make_info(name, **info)) as recorder:
         counts = random_counts(4, 2, 4)
         if event:
             recorder.record(EventRecord(step=2, kind=event, detail="so it was"))

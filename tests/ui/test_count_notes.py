@@ -7,7 +7,8 @@ import pytest
 from conftest import Opener, words
 from sentences import sentence
 
-from explorer.recording import FolderRecorder, RunInfo
+from explorer.recording import RunInfo
+from explorer.recording.run_writer import RunWriter
 from explorer.records.records import LoadRecord, StepRecord
 from explorer.ui.server.services import services
 from explorer.ui.shared import cached, count_notes
@@ -28,7 +29,7 @@ def one_rank(tmp_path_factory: pytest.TempPathFactory) -> Path:
     info = RunInfo(
         run_id="rank-0", name="", num_moe_layers=2, num_experts=4, top_k=2, tokens_per_step=1024, num_steps=20
     )
-    with FolderRecorder.create(folder, info) as recorder:
+    with RunWriter.create(folder, info) as recorder:
         for step in range(20):
             recorder.record(StepRecord(step=step, tokens_seen=1024 * (step + 1), lm_loss=1.0))
             recorder.record(LoadRecord(step=step, tokens_LE=np.full((2, 4), 64)))

@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from explorer.figures import events
 from explorer.figures.arms import Arm, run_from_row
-from explorer.recording import FolderRecorder
+from explorer.recording.run_writer import RunWriter
 from explorer.records.records import EventRecord
 from explorer.ui.replay import event_list, playhead
 
@@ -25,7 +25,7 @@ def write(base: Path, name: str, text: str, dead: bool, bias: bool = False) -> N
     counts = 5 + random_counts(STEPS, 2, 4)
     if dead:
         counts[40:190, 1, 1:] = 0
-    with FolderRecorder.create(base, make_info(name, **info, num_steps=STEPS)) as recorder:
+    with RunWriter.create(base, make_info(name, **info, num_steps=STEPS)) as recorder:
         biases = 0.001 * counts.cumsum(0) if bias else None
         record_steps(recorder, counts[:200], range(200), None if biases is None else biases[:200])
         if dead:

@@ -9,7 +9,7 @@ import pytest
 from conftest import Opener, words
 from store_runs import make_info, random_counts, record_steps, write_run
 
-from explorer.recording import FolderRecorder
+from explorer.recording.run_writer import RunWriter
 from explorer.records.records import ProbeRecord
 from explorer.ui.shared.plain import plain
 
@@ -32,7 +32,7 @@ def test_a_configuration_of_another_form_is_compared_as_a_whole(
 def test_a_damaged_probe_document_leaves_tokens_without_texts(
     open_app: Opener, tmp_path: Path, document: str
 ) -> None:
-    recorder = FolderRecorder.create(tmp_path / "own", make_info(num_steps=2))
+    recorder = RunWriter.create(tmp_path / "own", make_info(num_steps=2))
     record_steps(recorder, random_counts(2, 2, 4), range(2))
     logits = np.random.default_rng(0).normal(size=(8, 2, 4))
     chosen = np.argsort(-logits, -1)[..., :2]

@@ -196,6 +196,23 @@ def test_replay_shows_the_report_of_an_imported_run(open_app: Opener, tmp_path: 
     assert "Bias trajectories" not in words(app)
 
 
+def test_compare_shows_the_reports_of_imported_runs(open_app: Opener, tmp_path: Path) -> None:
+    runs = [
+        import_one(routes(tmp_path / "files"), tmp_path / "import", num_experts="8", name=name, phase=phase)
+        for name, phase in (("one", "prefill"), ("two", "decode"))
+    ]
+    runs[0].path.parent.rename(tmp_path / "own")
+    app = open_app(page="compare", runs=[run.run_id for run in runs])
+    assert not app.exception
+    labels = [box.label for box in app.expander if box.label.startswith("Imported")]
+    assert [label.partition(": ")[2].partition(": ")[2] for label in labels] == [
+        "one (prefill)",
+        "two (decode)",
+    ]
+    assert "differ in unit, scope or phase" in words(app)
+    assert "No biases are recorded for these runs." in words(app)
+
+
 def test_a_run_with_biases_keeps_their_chart(open_app: Opener, tmp_path: Path) -> None:
     sample = sample_training_csv(tmp_path)
     run = import_one(sample.path, tmp_path / "import", **sample.options)

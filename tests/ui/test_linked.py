@@ -17,7 +17,8 @@ from explorer.config.run import BalancerConfig
 from explorer.figures import bias_step, expert_order
 from explorer.figures.settings import ExpertOrder
 from explorer.metrics.events import event_name
-from explorer.recording import FolderRecorder, RunInfo
+from explorer.recording import RunInfo
+from explorer.recording.run_writer import RunWriter
 from explorer.records.matrix import LoadMatrix
 from explorer.routing.bias_step import recompute, rule_in_force
 from explorer.ui.replay import expert_order as order_control
@@ -101,7 +102,7 @@ def test_what_cannot_be_worked_out_says_why(
 def write_biased(base: Path, run_id: str, steps: int, config: dict[str, object], every: int = 1) -> None:
     """A run of `steps` recorded steps, `every` apart, with biases that nobody's rule made."""
     info = {**arm_info("loss_free", 0), "config": config}
-    recorder = FolderRecorder.create(
+    recorder = RunWriter.create(
         base,
         RunInfo(
             run_id=run_id,

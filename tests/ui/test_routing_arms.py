@@ -8,7 +8,8 @@ from sentences import sentence
 from tiny import make_tiny_config, make_tiny_corpus
 
 from explorer.config.presets import arm_config
-from explorer.recording import FolderRecorder, run_info_from_config
+from explorer.recording import run_info_from_config
+from explorer.recording.run_writer import RunWriter
 from explorer.training import train
 from explorer.ui.train import orders as train_orders
 from explorer.ui.train import page as train_page
@@ -24,7 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for text in ARMS:
         config = arm_config(base, text, "tiny")
         info = run_info_from_config(config, run_id=config.family, preset="tiny")
-        with FolderRecorder.create(runs, info) as recorder:
+        with RunWriter.create(runs, info) as recorder:
             result = train(config, recorder, corpus=make_tiny_corpus())
             recorder.set_results(result.figures)
     return runs

@@ -8,7 +8,8 @@ import pytest
 from conftest import Opener
 
 from explorer.cli import main
-from explorer.recording import FolderRecorder, RunInfo
+from explorer.recording import RunInfo
+from explorer.recording.run_writer import RunWriter
 from explorer.records.records import LoadRecord, StepRecord
 
 NAMES = {"exp-0417": "baseline, *lr* 3e-4", "exp-0418": "twice the batch"}
@@ -22,7 +23,7 @@ def record(folder: Path, names: dict[str, str]) -> Path:
             run_id=run_id, name=name, num_moe_layers=1, num_experts=4, top_k=1, tokens_per_step=64,
             num_steps=8, balancer_label=LABEL,
         )  # fmt: skip
-        with FolderRecorder.create(folder, info) as recorder:
+        with RunWriter.create(folder, info) as recorder:
             for step in range(8):
                 recorder.record(StepRecord(step=step, tokens_seen=(step + 1) * 64, lm_loss=3.0))
                 recorder.record(LoadRecord(step=step, tokens_LE=np.array([[16, 16, 16, 16]])))

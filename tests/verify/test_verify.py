@@ -18,7 +18,8 @@ from tiny import make_tiny_config, make_tiny_corpus
 
 from explorer.cli import main
 from explorer.errors import StoreError
-from explorer.recording import FolderRecorder, RunFolder, run_info_from_config
+from explorer.recording import RunFolder, run_info_from_config
+from explorer.recording.run_writer import RunWriter
 from explorer.records.records import RankLoadRecord
 from explorer.store import derive as derive_module
 from explorer.training import train
@@ -46,14 +47,14 @@ ARMS_CHECKED = (
 def record(runs: Path, arm: str, run_id: str = "run", stop: int | None = None, **changes: Any) -> Path:
     """Train the tiny model into a run folder; `stop`: stop there and resume from a checkpoint."""
     config, corpus = make_tiny_config(arm, probe_tokens=32, **changes), make_tiny_corpus()
-    recorder = FolderRecorder.create(runs, run_info_from_config(config, run_id=run_id))
+    recorder = RunWriter.create(runs, run_info_from_config(config, run_id=run_id))
     first = None
     if stop is not None:
         given = iter(range(stop + 1))
         checkpoints = runs / "checkpoints"
         train(config, recorder, lambda: next(given) == stop, corpus=corpus, checkpoint_dir=checkpoints)
         recorder.finish("stopped")
-        recorder, first = FolderRecorder.resume(recorder.path, stop), stop
+        recorder, first = RunWriter.resume(recorder.path, stop), stop
     folder = None if first is None else runs / "checkpoints"
     result = train(config, recorder, corpus=corpus, checkpoint_dir=folder, resume_from=first)
     recorder.set_results(result.figures)
@@ -150,7 +151,7 @@ class TestClean:
         """The spread of a layer is then what the index says: not a number, or infinite."""
         bias = np.tile(np.linspace(-3e4, 3e4, 4), (6, 2, 1))
         bias[3:, 1, experts] = value
-        with FolderRecorder.create(tmp_path, make_info(num_steps=6)) as recorder:
+        with RunWriter.create(tmp_path, make_info(num_steps=6)) as recorder:
             record_steps(recorder, random_counts(6, 2, 4), range(6), bias)
         checks = verify(tmp_path / "run")
         assert not [check for check in checks.values() if check.mismatches]
@@ -397,7 +398,7 @@ class TestDamage:
 
     def test_loads_of_ranks_that_do_not_add_up(self, tmp_path: Path) -> None:
         counts = random_counts(3, 2, 4)
-        recorder = FolderRecorder.create(tmp_path, make_info())
+        recorder = RunWriter.create(tmp_path, make_info())
         split = np.stack([counts // 2, counts - counts // 2], 1)  # [S, R, L, E]
         split[1, 1, 1, 3] += 1
         for step in range(3):
@@ -514,7 +515,7 @@ def test_biases_of_other_software_are_held_against_the_rule_that_run_json_states
         ("unsaid", "none"),
     ):
         info = make_info(run_id, balancer=balancer, config={}, num_steps=6)
-        with FolderRecorder.create(tmp_path, info) as recorder:
+        with RunWriter.create(tmp_path, info) as recorder:
             record_steps(recorder, counts, range(6), biases)
     assert verify(tmp_path / "right")["biases"].status == "ok"
     assert verify(tmp_path / "wrong")["biases"].status == "mismatch"

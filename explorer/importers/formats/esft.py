@@ -58,9 +58,11 @@ class EsftRoutes:
         report_routes(tally, layer, top_k, source, report)
         report.note(
             "sequences",
-            f"{counted(sequences, 'line')}, one per sequence; {counted(ascending, 'row')} of "
-            f"{tally.rows:,} are not in order of their weights.",
+            f"{counted(sequences, 'line')}, one per sequence, with {tally.rows * top_k:,} expert ids: "
+            f"{tally.rows:,} tokens of {top_k}; {ascending:,} of them do not list their experts in order of "
+            "their weights.",
             sequences=sequences,
+            tokens=tally.rows,
             unordered_rows=ascending,
         )
         yield from tally_runs([tally], [layer], top_k, options, report, {}, phase="prefill")

@@ -1,4 +1,4 @@
-"""Small JSON reports: moewatch, plumb, the trace of moe-routing-atlas, and vLLM-Ascend's placement map."""
+"""Small JSON reports: moewatch, plumb, and the trace of moe-routing-atlas."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -127,48 +127,6 @@ class AtlasTrace(SmallJson):
         return live.tolist(), tokens[live]
 
 
-class AscendMap(SmallJson):
-    """`layer_list` [{"layer_id", "device_list" [{"device_expert" […]}]}]: the placement of experts, not
-    their load."""
-
-    unit = "replicas"
-
-    def rows(self, document: Mapping[str, Any], source: Source, options: Options, report: Report) -> LoadRows:
-        table = document.get("layer_list")
-        if not isinstance(table, list) or not table:
-            raise source.problem("layer_list", "must be a list of layers")
-        placed: dict[int, list[int]] = {}
-        for number, layer in enumerate(table):
-            place = f"layer_list, entry {number}"
-            key = layer.get("layer_id") if isinstance(layer, Mapping) else None
-            devices = layer.get("device_list") if isinstance(layer, Mapping) else None
-            if isinstance(key, bool) or not isinstance(key, int) or not 0 <= key < 10_000:
-                raise source.problem(place, "layer_id must be a number from 0 to 9999")
-            if not isinstance(devices, list) or not devices:
-                raise source.problem(place, "must have a device_list")
-            placed[key] = []
-            for device in devices:
-                value = device.get("device_expert") if isinstance(device, Mapping) else None
-                array = number_array(value, 1, source, f"{place}, device_expert")
-                placed[key] += count_array(array, source, f"{place}, device_expert").tolist()
-        # A placement must contain every expert at least once.
-        complete = all(sorted(set(ids)) == list(range(max(ids) + 1)) for ids in placed.values())
-        widest = max(max(ids) for ids in placed.values()) + 1
-        experts = options.num_experts(widest if complete else None)
-        tokens = zeros(len(placed), experts)
-        for place_number, key in enumerate(sorted(placed)):
-            if max(placed[key]) >= experts:
-                rule = f"names expert {max(placed[key])}, which must be below num_experts ({experts})"
-                raise source.problem(f"layer {key}", rule, "correct --option num_experts")
-            tokens[place_number] = np.bincount(placed[key], minlength=experts)
-        report.warning(
-            "placement",
-            "A placement map: it says where experts lie, not how busy they are. The numbers of the run are "
-            "replicas per expert, not assignments.",
-        )
-        return sorted(placed), tokens
-
-
 def _pair(
     entry: Any, first: str, second: str, most_first: int, source: Source, place: str
 ) -> tuple[int, int]:
@@ -184,5 +142,4 @@ FORMATS = (
     MoeWatch("moewatch", "moewatch report", (b'"utilization"', b'"token_counts"')),
     Plumb("plumb", "plumb report", (b'"layers"', b'"expert_id"', b'"token_count"')),
     AtlasTrace("moe_routing_atlas", "moe-routing-atlas trace", (b'"activations"', b'"expert_idx"')),
-    AscendMap("ascend_map", "vLLM-Ascend placement map", (b'"layer_list"', b'"device_list"')),
 )

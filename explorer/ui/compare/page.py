@@ -13,7 +13,7 @@ from explorer.figures.views import compare
 from explorer.metrics.glossary import tip
 from explorer.queries import events as event_queries
 from explorer.ui.compare import controls, mechanism, sections
-from explorer.ui.shared import count_notes, links, panels, show, store
+from explorer.ui.shared import count_notes, import_report, links, panels, show, store
 
 
 def view(selected: Sequence[Arm], runs: Sequence[Run]) -> None:
@@ -24,6 +24,8 @@ def view(selected: Sequence[Arm], runs: Sequence[Run]) -> None:
     _warnings(arms)
     for sentence in confounders.routing_notes(arms):
         show.note(sentence)
+    for run in arms.runs:
+        import_report.of_run(run, run.label if len(arms.runs) > 1 else "")
     sections.index(with_layers=bool(len(arms.with_loads())))
     _final_metrics(arms)
     _events(arms)
@@ -104,7 +106,7 @@ def by_layer(arms: ArmSet) -> None:
     trajectories = compare.trajectories(arms, settings)
     drawn = [question for question in trajectories if isinstance(store.answer(question), Panel)]
     if not drawn:
-        show.note(biases.NO_BIAS)
+        show.note(biases.no_biases(arms))
     for cell, question in zip(show.in_columns(len(drawn)), drawn, strict=True):
         with cell:
             _open_in_replay(question, show.question(question, pick=True))

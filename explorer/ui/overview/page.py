@@ -155,8 +155,10 @@ def runs_section(runs: Sequence[Run]) -> None:
 
 def _row(run: Run, metrics: Mapping[str, object]) -> dict[str, object]:
     """A row of the table; metrics: that of `queries.comparison.summary`, empty for none."""
+    # An imported run whose rule nobody stated is labelled by its name, which has a column of its own.
+    is_name = bool(run.title) and run.kind_of_loads.behind(run.title) == run.label
     return {
-        "balancing": run.short,
+        "balancing": run.kind_of_loads.behind("not stated") if is_name else run.short,
         "name": run.title,
         "preset": run.preset,
         "seed": run.seed,

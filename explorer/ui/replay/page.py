@@ -13,6 +13,7 @@ from explorer.export import films
 from explorer.figures import at_step, biases, loads, losses
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Run
+from explorer.figures.layer_names import layer_name
 from explorer.figures.panel import Missing, Panel, Question
 from explorer.figures.settings import OneLayer
 from explorer.figures.views import replay as view
@@ -79,7 +80,8 @@ def select_run(runs: Sequence[Run]) -> Run:
 def _facts(run: Run) -> None:
     run = latest(run)
     steps = f"{run.last_step + 1:,} of {counted(run.num_steps, 'step')}"
-    facts = (run.title, run.label, run.sizes, steps, run.state)
+    title = "" if run.title in run.label else run.title
+    facts = (title, run.label, run.sizes, steps, run.state)
     show.note(" · ".join(fact for fact in facts if fact))
 
 
@@ -207,10 +209,17 @@ def _at_this_step(run: Run, settings: view.ReplaySettings) -> str:
     return "\n\n".join(
         [
             f"### Step {settings.step}, layer {settings.layer}",
+            *_layer_name(run, settings.layer),
             *map(show.plain, sentences),
             f":gray[:small[{loads.BARS_HOW}]]",
         ]
     )
+
+
+def _layer_name(run: Run, layer: int) -> list[str]:
+    """What the model calls the layer, if whoever recorded the run gave its names."""
+    name = layer_name(run, layer)
+    return [f":gray[:small[{show.plain(name)}]]"] if name else []
 
 
 def marks(events: pl.DataFrame, layer: int, last_step: int) -> list[Mark]:

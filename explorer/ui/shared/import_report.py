@@ -22,13 +22,14 @@ HEADINGS = {
 """By severity, the most severe first."""
 
 
-def of_run(run: Run) -> None:
-    """The report kept with an imported run, folded; nothing for any other run."""
+def of_run(run: Run, name: str = "") -> None:
+    """The report kept with an imported run, folded; nothing for any other run. name: of several runs."""
     entries = read_entries(run.path)
     if not entries:
         return
     doubts = sum(entry["severity"] != "note" for entry in entries)
-    with st.expander(f"Imported: assumptions and doubts ({doubts})", icon=":material/rule:"):
+    title = f"Imported: assumptions and doubts ({doubts})"
+    with st.expander(f"{title}: {show.plain(name)}" if name else title, icon=":material/rule:"):
         show_entries(entries)
 
 

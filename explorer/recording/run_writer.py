@@ -1,6 +1,6 @@
-"""The writer of a run folder: a Recorder for any training loop.
+"""The writer of a run folder, for our trainer and importers; other loops use `explorer.recording.Recorder`.
 
-    with FolderRecorder.create(Path("runs"), info) as recorder:
+    with RunWriter.create(Path("runs"), info) as recorder:
         for step in range(num_steps):
             ...
             recorder.record(LoadRecord(step=step, tokens_LE=counts))
@@ -43,7 +43,7 @@ MAX_PENDING_CELLS = 4_000_000
 RESERVED = (RUN_FILE, STATUS_FILE, ATTEMPTS_FILE, MANIFEST_FILE)
 
 
-class FolderRecorder:
+class RunWriter:
     """Appends the records of one attempt to a run folder (the `Recorder` protocol).
 
     Make one with `create` or `resume`, in one process, and call it from one thread. Raises RunFolderError
