@@ -16,7 +16,7 @@ NAMED_RUN_LIMIT_S = 10.0
 """How long a link may wait for a run that was started a moment ago."""
 LOOK_S = 0.05
 FOLLOW_S = 2.0
-"""Seconds between two looks at the runs while a page has none to show."""
+"""Seconds between two checks for runs while a page has none to show."""
 _WAITED_FOR = "runs_waited_for"
 
 
