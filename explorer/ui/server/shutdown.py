@@ -15,5 +15,5 @@ def limit_wait_for_connections() -> None:
     """
     server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
     config = getattr(server, "config", None)
-    if getattr(config, "timeout_graceful_shutdown", GRACE_S) is None:
+    if config is not None and getattr(config, "timeout_graceful_shutdown", GRACE_S) is None:
         config.timeout_graceful_shutdown = GRACE_S
