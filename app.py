@@ -15,12 +15,14 @@ from starlette.middleware import Middleware
 from explorer.ui.server.addresses import EmbedAddress
 from explorer.ui.server.gate import Gate
 from explorer.ui.server.services import services, shut_down
+from explorer.ui.server.shutdown import limit_wait_for_connections
 from explorer.ui.warm_up import warm_up
 
 
 @asynccontextmanager
 async def lifespan(_app: st.App) -> AsyncIterator[None]:
     """Start reading run folders before the first visitor; on the way out stop that and every training."""
+    limit_wait_for_connections()
     services()
     warm_up()
     try:

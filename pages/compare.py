@@ -3,7 +3,7 @@
 import streamlit as st
 
 from explorer.ui.compare import page
-from explorer.ui.shared import links, picker, urls
+from explorer.ui.shared import links, picker, shell, urls
 
 st.title("Compare balancing rules")
 urls.show_notices("runs")
@@ -13,6 +13,7 @@ if not picker.all_arms():
         "There are no runs to compare yet. Train two or more with different rules.", icon=":material/inbox:"
     )
     links.page("train", "Train some runs")
+    shell.follow_new_runs(picker.all_runs())
 elif not arms:
     st.info("Select two to six runs in the picker on the left.", icon=":material/arrow_back:")
 else:

@@ -4,7 +4,7 @@ import streamlit as st
 
 from explorer.figures.arms import default_arms
 from explorer.ui.overview import page
-from explorer.ui.shared import links, picker, urls
+from explorer.ui.shared import links, picker, shell, urls
 
 with st.container(gap=None):
     st.markdown("MoE Routing Explorer")
@@ -21,5 +21,6 @@ else:
         icon=":material/inbox:",
     )
     links.page("train", "Train a first run")
+    shell.follow_new_runs(picker.all_runs())
 links.where_next()
 page.runs_section(picker.all_runs())

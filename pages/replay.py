@@ -4,7 +4,7 @@ import streamlit as st
 
 from explorer.figures.views import replay as view
 from explorer.ui.replay import page
-from explorer.ui.shared import links, picker, urls
+from explorer.ui.shared import links, picker, shell, urls
 
 st.title(view.TITLE)
 runs = view.playable(picker.all_runs(), picker.chosen_arms())
@@ -15,5 +15,6 @@ if not runs:
         icon=":material/inbox:",
     )
     links.page("train", "Train a first run")
+    shell.follow_new_runs(picker.all_runs())
 else:
     page.show_run(page.select_run(runs))

@@ -282,7 +282,7 @@ def _following_layers(named: bool) -> list[alt.Chart]:
     """The same two, placed by a signal that is bound to the page's body: it is always there."""
     bound = alt.BindDirect(element="body", event=PLAYHEAD_EVENT)
     moved = alt.param(name="playhead", value="", bind=bound)
-    # Through the scale and not as a datum: a datum would belong to the domain and be worked out with it.
+    # Through the scale and not as a datum: a datum would become part of the domain.
     at = "scale('x', toNumber(playhead))"
     known = "isValid(playhead) && playhead !== ''"
     shown = alt.value(alt.expr(f"{known} && inrange({at}, [0, width]) ? 1 : 0"))

@@ -132,13 +132,10 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--preset", default="quick", help=f"one of {', '.join(PRESETS)} (default: %(default)s)"
     )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        dest="settings",
-        metavar="SECTION.FIELD=VALUE",
-        help="set one field of the configuration, e.g. model.top_k=4; may be repeated",
+    _add_settings(
+        parser,
+        "SECTION.FIELD=VALUE",
+        "set one field of the configuration, e.g. model.top_k=4; may be repeated",
     )
     _add_runs(parser)
     _add_json(parser)
@@ -150,12 +147,7 @@ def _add_runs(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
-
-
-def _runs(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser("runs", help="list recorded runs")
+def _add_run_folders(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--runs",
         type=Path,
@@ -163,6 +155,19 @@ def _runs(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         metavar="DIR",
         help="runs folder; may be repeated (default: runs and the shipped data/runs)",
     )
+
+
+def _add_settings(parser: argparse.ArgumentParser, metavar: str, text: str) -> None:
+    parser.add_argument("--set", action="append", default=[], dest="settings", metavar=metavar, help=text)
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
+
+
+def _runs(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("runs", help="list recorded runs")
+    _add_run_folders(parser)
     _add_json(parser)
     parser.set_defaults(command=_command("explorer.cli.listing", "runs_command"))
 
@@ -177,9 +182,7 @@ def _app(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> Non
 
 def _ingest(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser("ingest", help="bring the DuckDB index up to date")
-    parser.add_argument(
-        "--runs", type=Path, action="append", metavar="DIR", help="runs folder; may be repeated"
-    )
+    _add_run_folders(parser)
     parser.add_argument(
         "--index", type=Path, metavar="FILE", help="index file (default: in the user's cache folder)"
     )
@@ -213,14 +216,7 @@ def _export(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     )
     parser.add_argument("--figure", action="append", metavar="KEY", help="key of one chart; may be repeated")
     parser.add_argument("--list", action="store_true", help="list the charts of the page and exit")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        dest="settings",
-        metavar="KEY=VALUE",
-        help="a parameter of the page's address, e.g. layer=2; may be repeated",
-    )
+    _add_settings(parser, "KEY=VALUE", "a parameter of the page's address, e.g. layer=2; may be repeated")
     parser.add_argument(
         "--width-mm", metavar="MM", help="width in millimetres, or one-column, two-columns, slide"
     )
@@ -246,13 +242,7 @@ def _verify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         "Exit code 0: no difference; 1: a difference; 2: invalid input.",
     )
     parser.add_argument("run", nargs="*", metavar="RUN", help="ids or folders of runs (default: all runs)")
-    parser.add_argument(
-        "--runs",
-        type=Path,
-        action="append",
-        metavar="DIR",
-        help="runs folder; may be repeated (default: runs and the shipped data/runs)",
-    )
+    _add_run_folders(parser)
     _add_json(parser)
     parser.set_defaults(command=_command("explorer.cli.verify", "verify_command"))
 
@@ -263,7 +253,7 @@ def _diagnose(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         help="say what is wrong with the routers of recorded runs",
         description="List what is wrong with the router of each run: collapse, dead experts, a bias that is "
         "frozen or has the wrong sign, and more; docs/health.md has every finding with its threshold. "
-        "With --json, one object per run and line. Exit code 0 whatever is found; 2: wrong input.",
+        "With --json, one object per run and line. Exit code 0 with or without findings; 2: invalid input.",
     )
     parser.add_argument(
         "run",
@@ -271,13 +261,7 @@ def _diagnose(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         metavar="RUN|FOLDER",
         help="ids or folders of runs, or folders that hold runs (default: all runs)",
     )
-    parser.add_argument(
-        "--runs",
-        type=Path,
-        action="append",
-        metavar="DIR",
-        help="runs folder; may be repeated (default: runs and the shipped data/runs)",
-    )
+    _add_run_folders(parser)
     _add_json(parser)
     parser.set_defaults(command=_command("explorer.cli.diagnose", "diagnose_command"))
 

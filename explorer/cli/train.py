@@ -20,12 +20,12 @@ from explorer.wording import counted
 
 def train_command(options: argparse.Namespace) -> int:
     config = None if options.resume else _config(options)
-    speaks = is_first_process()
-    control = Control(options.control_stdin and speaks)
+    is_first = is_first_process()
+    control = Control(options.control_stdin and is_first)
     preset = RunFolder(options.resume).info.preset if options.resume else options.preset
     control.defaults = RULE_DEFAULTS.get(preset or "")
     steps = config.training.num_steps if config else 0
-    with progress_bar(steps, "training", quiet=options.json or not speaks) as bar:
+    with progress_bar(steps, "training", quiet=options.json or not is_first) as bar:
 
         def on_step(done: int, total: int) -> None:
             bar.total = total
@@ -49,7 +49,7 @@ def train_command(options: argparse.Namespace) -> int:
                 switches=control,
                 on_loads=on_loads,
             )
-    if speaks:
+    if is_first:
         print(json.dumps(run_figures(run)) if options.json else _in_words(run))
     return 0
 
@@ -61,12 +61,12 @@ def _config(options: argparse.Namespace) -> RunConfig:
     set_by_setting = any(setting.startswith("balancer") for setting in options.settings)
     if options.balancer or not (options.config or set_by_setting):
         default = "loss_free" if config.model.routing == "token_choice" else "none"
-        chosen = arm_config(config, options.balancer or default, options.preset)
+        arm = arm_config(config, options.balancer or default, options.preset)
         # Keep a schedule set by --set.
         if set_by_setting:
-            balancer = replace(chosen.balancer, schedule=config.balancer.schedule)
-            chosen = replace(chosen, balancer=balancer)
-        config = chosen
+            balancer = replace(arm.balancer, schedule=config.balancer.schedule)
+            arm = replace(arm, balancer=balancer)
+        config = arm
     return config
 
 

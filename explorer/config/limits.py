@@ -48,21 +48,21 @@ class Limits:
     def parse(cls, text: str) -> "Limits":
         """Entries `name=value`, separated by commas."""
         own = [f.name for f in fields(cls) if f.name != "sizes"]
-        chosen: dict[str, Any] = {}
+        limits: dict[str, Any] = {}
         sizes: dict[str, int] = {}
         for entry in filter(None, (piece.strip() for piece in text.split(","))):
             name, _, value = (part.strip() for part in entry.partition("="))
             if name == "memory_gb":
-                chosen[name] = _positive(name, value)
+                limits[name] = _positive(name, value)
             elif name in own:
-                chosen[name] = read_int(name, value, least=1, remedy=f"write {name}=10")
+                limits[name] = read_int(name, value, least=1, remedy=f"write {name}=10")
             elif name in MOST and not name.startswith(("quantile", "bip", "mqb")):
                 sizes[name] = read_int(name, value, least=1, remedy=f"write {name}=10")
             else:
                 raise ConfigError(
                     VARIABLE, entry, "is not a known limit", f"choose among {', '.join([*own, *SIZES])}"
                 )
-        return cls(sizes=tuple(sorted(sizes.items())), **chosen)
+        return cls(sizes=tuple(sorted(sizes.items())), **limits)
 
     @property
     def most(self) -> Mapping[str, int]:

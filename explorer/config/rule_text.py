@@ -82,7 +82,7 @@ def make_rule(name: str, settings: Mapping[str, Any], defaults: Defaults | None 
             "balancer", name, "is not a known balancer", f"choose none or one of {', '.join(RULES)}"
         )
     known = {f.name: f for f in fields(RULES[name])}
-    chosen: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for key, value in settings.items():
         field = key if key in known else ALIASES.get(key, key)
         if field == "scope" and RULES[name].moves_bias:
@@ -102,13 +102,13 @@ def make_rule(name: str, settings: Mapping[str, Any], defaults: Defaults | None 
                 "is not a setting of this balancer",
                 f"choose one of {', '.join(known)}",
             )
-        if field in chosen:
+        if field in values:
             raise ConfigError(f"{name}.{key}", value, "is given twice", "keep one")
         # Accept an integer for a float field.
         if isinstance(known[field].default, float) and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
-        chosen[field] = value
-    return RULES[name](**{**(defaults or {}).get(name, {}), **chosen})
+        values[field] = value
+    return RULES[name](**{**(defaults or {}).get(name, {}), **values})
 
 
 def parse_rules(text: str, defaults: Defaults | None = None) -> tuple[Rule, ...]:

@@ -95,9 +95,9 @@ def plan_starts(seed: int, step: int, positions: Ids, domain_ids: Ids, num_start
     return starts.astype(np.int64)
 
 
-def spread_windows(num_tokens: int, length: int, wanted: int) -> Ids:
-    """Starts of up to `wanted` windows that do not overlap, spread evenly over `num_tokens` tokens."""
-    count = min(wanted, num_tokens // length)
+def spread_windows(num_tokens: int, length: int, most: int) -> Ids:
+    """Starts of up to `most` windows that do not overlap, spread evenly over `num_tokens` tokens."""
+    count = min(most, num_tokens // length)
     return (np.arange(count, dtype=np.int64) * num_tokens) // max(count, 1)
 
 

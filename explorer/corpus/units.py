@@ -45,18 +45,18 @@ class Domain:
 
 def blocks(name: str, text: str, block_bytes: int = BLOCK_BYTES) -> list[Unit]:
     """Cut a text after the first line break at or beyond every `block_bytes` bytes; lossless."""
-    found: list[Unit] = []
+    units: list[Unit] = []
     lines: list[str] = []
     size = 0
     for line in text.splitlines(keepends=True):
         lines.append(line)
         size += len(line.encode("utf-8"))
         if size >= block_bytes:
-            found.append(Unit(name=f"{name}#{len(found):05d}", text="".join(lines)))
+            units.append(Unit(name=f"{name}#{len(units):05d}", text="".join(lines)))
             lines, size = [], 0
     if lines:
-        found.append(Unit(name=f"{name}#{len(found):05d}", text="".join(lines)))
-    return found
+        units.append(Unit(name=f"{name}#{len(units):05d}", text="".join(lines)))
+    return units
 
 
 def _hash(salt: str, key: str) -> str:
@@ -73,7 +73,7 @@ def without_repeats(units: Iterable[Unit]) -> list[Unit]:
 
 
 def select(units: Iterable[Unit], max_bytes: int) -> list[Unit]:
-    """A sample of at most `max_bytes`, chosen by hash of the name and kept in the given order.
+    """A sample of at most `max_bytes`, selected by a hash of the name and kept in the given order.
 
     A unit above a twentieth of the cap is left out: a domain is a kind of text, not one file.
     """
@@ -98,13 +98,13 @@ def split(name: str, units: Iterable[Unit]) -> Domain:
     if len(sizes) != len(units):
         raise CorpusError(f"domain {name}: two of its units have the same name; rename one of them.")
     total = sum(sizes.values())
-    chosen: set[str] = set()
+    held_out_names: set[str] = set()
     held_out = 0
     for unit_name in sorted(sizes, key=lambda unit_name: _hash("split", unit_name)):
         if held_out >= HELD_OUT_SHARE * total:
             break
         if held_out + sizes[unit_name] <= MOST_HELD_OUT * total:
-            chosen.add(unit_name)
+            held_out_names.add(unit_name)
             held_out += sizes[unit_name]
     if not total or not LEAST_HELD_OUT * total <= held_out <= MOST_HELD_OUT * total:
         raise CorpusError(
@@ -113,6 +113,6 @@ def split(name: str, units: Iterable[Unit]) -> Domain:
         )
     return Domain(
         name=name,
-        train=tuple(unit for unit in units if unit.name not in chosen),
-        held_out=tuple(unit for unit in units if unit.name in chosen),
+        train=tuple(unit for unit in units if unit.name not in held_out_names),
+        held_out=tuple(unit for unit in units if unit.name in held_out_names),
     )

@@ -5,6 +5,7 @@ shipped runs (`explorer.course.facts`).
 """
 
 from collections.abc import Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,9 +13,8 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from explorer.config.presets import PRESETS, arm_config, get_preset
 from explorer.course.facts import placeholders, wrong_facts
-from explorer.course.files import FileProblem, Mistake
-from explorer.course.lessons import slug_of
-from explorer.course.model import AnyText, FileModel, Text, at_most, load, refuse
+from explorer.course.files import Mistake
+from explorer.course.model import AnyText, FileModel, Text, at_most, load, load_folder, refuse, slug_of
 from explorer.errors import ConfigError
 
 MOST_WORDS = 100
@@ -68,14 +68,7 @@ class Experiment(FileModel):
 
 def load_experiments(folder: Path, facts: Collection[str]) -> tuple[tuple[Experiment, ...], tuple[str, ...]]:
     """Every `*.toml` of a folder, in the order of the file names, and one sentence per mistake."""
-    known: list[Experiment] = []
-    problems: list[str] = []
-    for path in sorted(folder.glob("*.toml")):
-        try:
-            known.append(load_experiment(path, facts))
-        except FileProblem as error:
-            problems += error.sentences
-    return tuple(known), tuple(problems)
+    return load_folder(folder, partial(load_experiment, facts=facts))
 
 
 def load_experiment(path: Path, facts: Collection[str]) -> Experiment:

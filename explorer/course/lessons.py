@@ -5,9 +5,9 @@ queried from recorded runs when the lesson is shown (`explorer.figures.facts`). 
 computed; review them when the runs are trained again. How to write one: docs/lessons.md.
 """
 
-import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,8 +22,19 @@ from pydantic import (
 )
 
 from explorer.course.facts import Facts, placeholders, wrong_facts
-from explorer.course.files import FileProblem, Mistake
-from explorer.course.model import AnyText, FileModel, Number, Text, at_most, kind_of, load, refuse
+from explorer.course.files import Mistake
+from explorer.course.model import (
+    AnyText,
+    FileModel,
+    Number,
+    Text,
+    at_most,
+    kind_of,
+    load,
+    load_folder,
+    refuse,
+    slug_of,
+)
 
 MOST_WORDS = 80
 """Of the text of a step, and of what there is to notice after it."""
@@ -244,29 +255,10 @@ class Course:
 
 def load_course(folder: Path, vocabulary: Vocabulary) -> Course:
     """Every `*.toml` of a folder, in the order of the file names. A damaged file does not stop the others."""
-    lessons: list[Lesson] = []
-    problems: list[str] = []
-    for path in sorted(folder.glob("*.toml")):
-        try:
-            lesson = load_lesson(path, vocabulary)
-        except FileProblem as error:
-            problems += error.sentences
-            continue
-        if any(known.slug == lesson.slug for known in lessons):
-            problems.append(f"{path.name}: another lesson has the name {lesson.slug!r}; rename one.")
-        else:
-            lessons.append(lesson)
-    return Course(lessons=tuple(lessons), problems=tuple(problems))
+    lessons, problems = load_folder(folder, partial(load_lesson, vocabulary=vocabulary))
+    return Course(lessons=lessons, problems=problems)
 
 
 def load_lesson(path: Path, vocabulary: Vocabulary) -> Lesson:
-    """One file. `02-what-maxvio-measures.toml` becomes the lesson `what-maxvio-measures`.
-
-    Raises FileProblem with one sentence per mistake.
-    """
+    """Read one file. Raises FileProblem with one sentence per mistake."""
     return load(path, Lesson, vocabulary, slug=slug_of(path))
-
-
-def slug_of(path: Path) -> str:
-    """The file's name without its number."""
-    return re.sub(r"^\d+-", "", path.stem)

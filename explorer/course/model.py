@@ -1,6 +1,7 @@
 """Contents of a file as a pydantic model, and pydantic's errors as sentences of `course.files`."""
 
 import collections.abc
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
@@ -29,9 +30,9 @@ Model = TypeVar("Model", bound=FileModel)
 
 def refuse(mistakes: Iterable[Mistake]) -> None:
     """Raise the mistakes as a validator's error; return if there are none."""
-    found = list(mistakes)
-    if found:
-        raise PydanticCustomError(RULES_BROKEN, "breaks a rule", {"mistakes": found})
+    broken = list(mistakes)
+    if broken:
+        raise PydanticCustomError(RULES_BROKEN, "breaks a rule", {"mistakes": broken})
 
 
 def _stripped(text: str) -> str:
@@ -81,24 +82,58 @@ def load(path: Path, model: type[Model], context: object, **given: object) -> Mo
     return result
 
 
+def load_folder(folder: Path, read: Callable[[Path], Model]) -> tuple[tuple[Model, ...], tuple[str, ...]]:
+    """Every `*.toml` of a folder, in the order of the file names, and one sentence per mistake.
+
+    read: returns the content of one file or raises FileProblem; a damaged file does not stop the others. Of
+    two files whose names differ only in their number, the first counts.
+    """
+    contents: dict[str, Model] = {}
+    problems: list[str] = []
+    for path in sorted(folder.glob("*.toml")):
+        slug = slug_of(path)
+        try:
+            content = read(path)
+        except FileProblem as error:
+            problems += error.sentences
+            continue
+        if slug in contents:
+            problems.append(f"{path.name}: another file has the name {slug!r}; rename one.")
+        contents.setdefault(slug, content)
+    return tuple(contents.values()), tuple(problems)
+
+
+def slug_of(path: Path) -> str:
+    """The file's name without its number: `02-what-maxvio-measures.toml` becomes `what-maxvio-measures`."""
+    return re.sub(r"^\d+-", "", path.stem)
+
+
 def _sentences(model: type[FileModel], line: ErrorDetails, given: Mapping[str, object]) -> list[str]:
-    """One error of pydantic; of `refuse`, each of its mistakes."""
+    """The sentences of one pydantic error; an error of `refuse` has one per mistake."""
     location, value, kind = line["loc"], line["input"], line["type"]
     if kind == RULES_BROKEN:
         mistakes: list[Mistake] = line["ctx"]["mistakes"]
-        return [_said(location, value if m.value is None else m.value, m.rule, m.under) for m in mistakes]
+        return [
+            _complaint(location, value if m.value is None else m.value, m.rule, m.under) for m in mistakes
+        ]
     if kind == "extra_forbidden":
         return [_unknown(model, location, value, given)]
-    wanted = kind_of(_annotation(model, location))
+    kind_name = kind_of(_annotation(model, location))
     if kind == "missing":
-        return [f"{_path(location)} is missing: it must be {wanted}"]
+        return [f"{_path(location)} is missing: it must be {kind_name}"]
     if kind == "literal_error":
-        return [_said(location, value, f"must be one of {', '.join(get_args(_annotation(model, location)))}")]
+        return [
+            _complaint(location, value, f"must be one of {', '.join(get_args(_annotation(model, location)))}")
+        ]
     is_entry = bool(location) and isinstance(location[-1], int)
-    return [_said(location, value, f"every entry must be {wanted}" if is_entry else f"must be {wanted}")]
+    return [
+        _complaint(
+            location, value, f"every entry must be {kind_name}" if is_entry else f"must be {kind_name}"
+        )
+    ]
 
 
-def _said(location: Sequence[int | str], value: object, rule: str, under: str = "") -> str:
+def _complaint(location: Sequence[int | str], value: object, rule: str, under: str = "") -> str:
     return f"{_path(location)}{under} = {shown(value)}: {rule}"
 
 
@@ -107,7 +142,7 @@ def _unknown(
 ) -> str:
     table = _annotation(model, location[:-1])
     fields = [name for name in table.model_fields if name not in given or len(location) > 1]
-    return _said(location, value, f"is not a field here; the fields are {', '.join(fields)}")
+    return _complaint(location, value, f"is not a field here; the fields are {', '.join(fields)}")
 
 
 def _path(location: Sequence[int | str]) -> str:

@@ -250,7 +250,7 @@ def default_arms(arms: Sequence[Arm], most: int = 4) -> list[Arm]:
     sets: dict[tuple[str, ...], list[Arm]] = {}
     taken: set[tuple[object, ...]] = set()
     for arm in arms:
-        # Without a pair key nobody knows that two runs of one rule are the same experiment.
+        # Without a pair key, two runs of one rule may be different experiments.
         same = arm.first.experiment if arm.first.pair_key else arm.token
         key = (same, arm.first.balancer, arm.first.label)
         if key not in taken and arm.first.has_loads:

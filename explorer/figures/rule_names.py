@@ -25,7 +25,7 @@ def short_rule(balancer: str, label: str) -> str:
 def short_balancer(text: str) -> str:
     """`aux_loss:scope=sequence` -> `aux sequence 0.01`: short enough for a chip and a URL.
 
-    Also `expert_choice:chunk=128` -> `expert choice 128`; a rule that nobody stated is unknown.
+    Also `expert_choice:chunk=128` -> `expert choice 128`; an unstated rule is unknown.
     """
     if not text:
         return "unknown"

@@ -9,7 +9,7 @@ from explorer.metrics.sums import is_off, likely_cause, nearest_ratio
 from explorer.wording import counted
 
 FEWEST_STEPS = 20
-"""Recorded steps below which nothing is said of a course."""
+"""Recorded steps below which no trend is reported."""
 COLLAPSED_SHARE = 0.5
 """Effective experts over E, as in the event `collapse`."""
 UNEVEN = 1.0

@@ -47,8 +47,8 @@ def wrong_sign(run: RunRows, moves: Moves) -> Finding | None:
         counts={"against": against, "along": along, "moves": total},
         measured=against / total,
         threshold=AGAINST,
-        sentence=f"In layer {layer.layer} {against / total:.1%} of {total:,} bias moves go against the load "
-        "error: the bias rises for overloaded experts and falls for under-loaded ones.",
+        sentence=f"In layer {layer.layer} {against / total:.1%} of {total:,} bias updates go against the "
+        "load error: the bias rises for overloaded experts and falls for under-loaded ones.",
         try_this="Turn the sign of the update round: b += u · sign(mean load − load). If the selection "
         "subtracts the bias, the file is right and only its sign convention differs.",
     )
@@ -74,8 +74,8 @@ def uncaused_moves(run: RunRows, moves: Moves) -> Finding | None:
         counts={"along_share": shares[0], "moves": total},
         measured=shares[0],
         threshold=UNCAUSED[1],
-        sentence=f"In layer {layer.layer} {shares[0]:.0%} of {total:,} bias moves follow the load error, as "
-        "many as by chance: something other than the loads moves the bias.",
+        sentence=f"In layer {layer.layer} {shares[0]:.0%} of {total:,} bias updates follow the load error, "
+        "as many as by chance: something other than the loads moves the bias.",
         try_this="Take the bias out of the optimizer (no gradient, no weight decay), and update it from the "
         "counts of the same step, reduced over all ranks.",
     )
@@ -135,8 +135,8 @@ def u_too_large(run: RunRows, moves: Moves) -> Finding | None:
         | ({"u": run.last_rate} if run.last_rate else {}),
         measured=share,
         threshold=OSCILLATION_SHARE,
-        sentence=f"{share:.0%} of the bias moves in layer {layer.layer} turn around, since step {step:,} at "
-        "the latest: the update rate is so large that the biases overshoot.",
+        sentence=f"{share:.0%} of the bias updates in layer {layer.layer} reverse direction, since step "
+        f"{step:,} at the latest: the update rate is so large that the biases overshoot.",
         try_this="Lower the update rate u threefold, or let it shrink over the run.",
     )
 

@@ -171,7 +171,7 @@ OF_RUNS: tuple[Metric, ...] = (
         formula=r"C_{ij} = \#\{\,t : i\in A_t,\ j\in A_t\,\}, \qquad P(j\mid i) = C_{ij}/C_{ii}",
         more="Independent choices give $(K-1)/(N-1)$. A count of neighbours in the sorted list misses pairs "
         "(half of them for K = 4). Between two layers all $K\\times K$ pairs count, and expert numbers of "
-        "different layers have nothing to do with each other.",
+        "different layers are unrelated.",
         store="specialisation.coactivation",
         sources=(OLMOE,),
     ),

@@ -81,10 +81,10 @@ DETECTED: tuple[EventKind, ...] = (
         key="oscillation",
         title="Oscillating biases",
         text=f"In a window of {OSCILLATION_STEPS} recorded steps at least {100 * OSCILLATION_SHARE:.0f} % of "
-        "the bias moves of a layer turn around: the update is so large that biases oscillate. The mark "
+        "a layer's bias updates reverse direction: they are so large that the biases oscillate. The mark "
         "stands at the first such window.",
-        more="At least half of the moves that the window has room for must have happened. Moves with random "
-        "signs turn around half of the time, so a rule that has converged does not count as oscillating.",
+        more="At least half of the updates that fit into the window must have changed a bias. Updates with "
+        "random signs reverse half of the time, so a rule that has converged does not count as oscillating.",
         sources=(LOSS_FREE, OURS),
     ),
     EventKind(

@@ -61,10 +61,10 @@ def _chance(n: int, k: int, t: int) -> Counts:
     rng = np.random.default_rng(0)
     share = k / n
     if t <= 20_000:
-        chosen = (
+        selected = (
             rng.random((t, n)).argpartition(k - 1, axis=-1)[:, :k] if k < n else np.tile(range(n), (t, 1))
         )
-        return np.bincount(chosen.ravel(), minlength=n).astype(np.int64)[None, None]
+        return np.bincount(selected.ravel(), minlength=n).astype(np.int64)[None, None]
     loads = rng.binomial(t, share, n).astype(np.float64)
     return _capped(loads, k, t)[None, None]
 

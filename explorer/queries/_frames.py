@@ -6,7 +6,7 @@ import duckdb
 import polars as pl
 
 from explorer.errors import one_of
-from explorer.queries import statements as asked
+from explorer.queries import statements
 from explorer.store.pyramids import LEVELS, Pyramid
 
 Cursor = duckdb.DuckDBPyConnection
@@ -26,13 +26,13 @@ def frame(cur: Cursor, sql: str, **params: Any) -> pl.DataFrame:
     In duckdb 1.5 `sql(..., params=...)` first materialises rows, which takes three times as long;
     a later version that lacks `execute(...).pl()` needs a change here only.
     """
-    asked.note(sql, params)
+    statements.note(sql, params)
     return cur.execute(sql, params).pl()
 
 
 def first_row(cur: Cursor, sql: str, **params: Any) -> tuple[Any, ...] | None:
     """The first row of a statement, or None."""
-    asked.note(sql, params)
+    statements.note(sql, params)
     row: tuple[Any, ...] | None = cur.execute(sql, params).fetchone()
     return row
 

@@ -31,12 +31,12 @@ def run_rows(cur: Cursor, info: RunInfo) -> RunRows:
     )
     kept = kept_steps(steps["step"].to_numpy(), sum(info.layer_widths))
     some = {} if kept is None else {"steps": kept.tolist()}
-    chosen = "" if kept is None else "AND step IN (SELECT unnest($steps::BIGINT[]))"
+    condition = "" if kept is None else "AND step IN (SELECT unnest($steps::BIGINT[]))"
     return RunRows(
         info=info,
         loads=frame(
             cur,
-            f"SELECT {', '.join(LOADS)} FROM expert_loads WHERE run_id = $run_id {chosen}",
+            f"SELECT {', '.join(LOADS)} FROM expert_loads WHERE run_id = $run_id {condition}",
             run_id=run_id,
             **some,
         ),

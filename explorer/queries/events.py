@@ -52,8 +52,8 @@ DETAIL = f"""
         WHEN 'revival' THEN 'first token after ' || {_SPAN} || ' without one'
         WHEN 'collapse' THEN 'effective experts at most half for ' || {_SPAN} || {_UNTIL}
         WHEN 'recovery' THEN 'effective experts above half again after ' || {_SPAN}
-        WHEN 'oscillation' THEN 'up to ' || round(100 * peak)::INTEGER || ' % of the bias moves of a window '
-            || 'of {metrics.OSCILLATION_STEPS} recorded steps turn around, for ' || {_SPAN}
+        WHEN 'oscillation' THEN 'up to ' || round(100 * peak)::INTEGER || ' % of the bias updates in a '
+            || 'window of {metrics.OSCILLATION_STEPS} recorded steps reverse direction, for ' || {_SPAN}
         WHEN 'bias_saturation' THEN 'largest and smallest bias more than {metrics.WIDE_SPREAD:g} apart'
         WHEN 'choices_settled' THEN floor(100 * peak)::INTEGER || ' % of the choices of the last probe (step '
             || end_step || ') already made'

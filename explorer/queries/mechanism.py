@@ -91,21 +91,21 @@ def choice_churn(cur: Cursor, run_ids: Sequence[str]) -> pl.DataFrame:
             FROM runs WHERE run_id = $run_id
         ), filled AS (
             SELECT step, layer, token,
-                   list_filter(list_distinct(selected_experts), lambda e: e >= 0 AND e < n) AS chosen
+                   list_filter(list_distinct(selected_experts), lambda e: e >= 0 AND e < n) AS selected
             FROM probe_scores, size WHERE run_id = $run_id
         ), pairs AS (
-            SELECT step, layer, chosen, lag(chosen) OVER one AS before, lag(step) OVER one AS earlier
+            SELECT step, layer, selected, lag(selected) OVER one AS before, lag(step) OVER one AS earlier
             FROM filled WINDOW one AS (PARTITION BY layer, token ORDER BY step)
-        ), found AS (
+        ), changes AS (
             SELECT step, layer, min(earlier) AS earlier,
-                   1 - sum(len(list_intersect(chosen, before)))
-                       / nullif(sum(greatest(len(chosen), len(before))), 0) AS churn
+                   1 - sum(len(list_intersect(selected, before)))
+                       / nullif(sum(greatest(len(selected), len(before))), 0) AS churn
             FROM pairs WHERE before IS NOT NULL GROUP BY step, layer
         )
         SELECT $run_id AS run_id, dense_rank() OVER (ORDER BY step) AS bin, min(earlier) AS first_step,
                step AS last_step, step::DOUBLE AS x, avg(churn) AS churn, min(churn) AS churn_min,
                max(churn) AS churn_max,
-               avg((SELECT 1 - k / nullif({WIDTH.format(layer="found.layer")}, 0) FROM size)) AS chance
-        FROM found GROUP BY step ORDER BY step
+               avg((SELECT 1 - k / nullif({WIDTH.format(layer="changes.layer")}, 0) FROM size)) AS chance
+        FROM changes GROUP BY step ORDER BY step
     """
     return pl.concat(frame(cur, sql, run_id=run_id) for run_id in run_ids or [""])

@@ -77,7 +77,7 @@ class StepWriter:
         self._is_superseded = False
 
     def write(self, item: LoggedStep) -> None:
-        """Record one step. Raises only what nobody foresaw."""
+        """Record one step. Raises only unforeseen errors."""
         for event in item.ready:
             event.synchronize()
         if item.rank_sum is not None:

@@ -94,7 +94,7 @@ class BiasStep:
 
 
 def rule_in_force(config: Mapping[str, Any] | None, step: int, stated: str = "") -> RuleInForce | str:
-    """The rule that moved the bias after `step`; or one sentence that says why it cannot be worked out.
+    """The rule that moved the bias after `step`; or one sentence that says why it cannot be recomputed.
 
     config: `RunConfig.to_dict()`, or whatever another trainer keeps there. stated: the text form of the rule
     in run.json, which counts where `config` does not hold the balancer's settings.
@@ -104,7 +104,7 @@ def rule_in_force(config: Mapping[str, Any] | None, step: int, stated: str = "")
         text = f"“{stated}” is not the text form of a rule" if stated else "run.json does not state a rule"
         return (
             f"The configuration in run.json does not hold the balancer's settings, and {text} such as "
-            "loss_free:u=0.001, so the step cannot be worked out."
+            "loss_free:u=0.001, so the step cannot be recomputed."
         )
     rules = balancer.rules_at(step)
     moving = [rule for rule in rules if rule.moves_bias]
@@ -114,12 +114,12 @@ def rule_in_force(config: Mapping[str, Any] | None, step: int, stated: str = "")
     if not isinstance(rule, LossFree):
         return (
             f"The rule “{rule.label}” reads the scores of all tokens of a step, which are not kept; from the "
-            "counts alone its bias cannot be worked out."
+            "counts alone its bias cannot be recomputed."
         )
     if rule.load_ema:
         return (
             f"This rule reads a running mean of the counts with memory {rule.load_ema:g}, which is not "
-            "recorded, so the step cannot be worked out from its own counts."
+            "recorded, so the step cannot be recomputed from its own counts."
         )
     frozen = rule.freeze_after_step is not None and step >= rule.freeze_after_step
     return RuleInForce(

@@ -109,9 +109,9 @@ class ImportProcess:
 
 def import_arguments(path: Path, runs: Path, format: str | None, options: Mapping[str, str]) -> list[str]:
     """The arguments of an import of one file into the folder `runs`."""
-    chosen = ["--format", format] if format else []
+    format_option = ["--format", format] if format else []
     answers = [text for key, value in options.items() for text in ("--option", f"{key}={value}")]
-    return [str(path.absolute()), "--runs", str(runs), *chosen, *answers]
+    return [str(path.absolute()), "--runs", str(runs), *format_option, *answers]
 
 
 def detect_in_child(path: Path, timeout_s: float) -> str:

@@ -27,8 +27,8 @@ def blame(folder: Path, parts: Sequence[Part], error: Exception) -> UnreadableRu
                 apart.execute(
                     "SELECT count(COLUMNS(*)) FROM read_parquet([?])", [literal(str(part.path))]
                 ).fetchall()
-            except duckdb.Error as found:
-                return _refusal(part.path) or damaged(part.path, first_line(found))
+            except duckdb.Error as part_error:
+                return _refusal(part.path) or damaged(part.path, first_line(part_error))
     if isinstance(error, duckdb.OutOfMemoryException):
         return UnreadableRunError(
             f"{folder} needs more memory than is free ({first_line(error)}); close other programs."

@@ -13,7 +13,13 @@ WINDOW = LAST_STEPS
 # The entropy is ln T - sum(c ln c) / T; rounding must not decide at exactly E/2 equal experts.
 TIE = 1 + 1e-9
 
-KEPT = ("max_vio", "effective_experts", "coefficient_of_variation", "total_variation", "idle_experts")
+LAYER_FIGURES = (
+    "max_vio",
+    "effective_experts",
+    "coefficient_of_variation",
+    "total_variation",
+    "idle_experts",
+)
 """Metrics of `layer_metrics`; the others are costlier at ingest (Gini sorts) or follow from these."""
 
 LAYER_METRICS = f"""
@@ -26,7 +32,7 @@ WITH counts AS (
     GROUP BY step, ordinal, layer
 ), fresh AS (
     SELECT step, ordinal, layer, total, largest, smallest, spread, experts,
-           {figures(*KEPT)}
+           {figures(*LAYER_FIGURES)}
     FROM counts
 ), before AS (
     SELECT layer, ordinal, max_vio, low_streak FROM raw.layer_metrics

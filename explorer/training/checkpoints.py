@@ -9,7 +9,7 @@ import torch
 from explorer.errors import TrainingError
 from explorer.files import TEMPORARY, replacing
 
-KEPT = 2
+MOST_CHECKPOINTS = 2
 
 
 def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
@@ -28,7 +28,7 @@ def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
             f"{path}: this checkpoint cannot be written ({error.strerror or error}); make room on the disk "
             f"or check the folder's permissions, then resume the run {_where_to_resume(folder)}."
         ) from error
-    for old in sorted(folder.glob("step-*.pt"))[:-KEPT]:
+    for old in sorted(folder.glob("step-*.pt"))[:-MOST_CHECKPOINTS]:
         with suppress(OSError):  # one that cannot be deleted only takes up space
             old.unlink()
     return path

@@ -133,7 +133,7 @@ def scope_differences(
     by_step = [_scope_gradients(model, config, corpus, accumulation, step) for step in steps]
     result = {}
     for scope in by_step[0].keys() - {"global_batch"}:
-        pairs = [(found[scope], found["global_batch"]) for found in by_step]
+        pairs = [(gradients[scope], gradients["global_batch"]) for gradients in by_step]
         cosines = [torch.nn.functional.cosine_similarity(g, whole, dim=0) for g, whole in pairs]
         total, whole_total = (torch.stack(side).sum(0) for side in zip(*pairs, strict=True))
         result[scope] = ScopeDifference(

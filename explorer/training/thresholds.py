@@ -27,5 +27,5 @@ def move_thresholds(
     if not routers:
         return
     own = torch.cat([scores.detach() for scores in scores_LTE], dim=1)
-    everybody = torch.cat(ranks.gather(own), dim=1)
-    update_thresholds(routers, everybody, model.config, is_first=step == 0)
+    scores = torch.cat(ranks.gather(own), dim=1)
+    update_thresholds(routers, scores, model.config, is_first=step == 0)

@@ -74,12 +74,12 @@ CHECKS: dict[str, Callable[[RunData], Check]] = {
 def _guarded(name: str, check: Callable[[RunData], Check], run: RunData) -> Check:
     """Unexpected damage ends one check, not the others."""
     path = run.folder.path
-    found = isolated(path, partial(check, run))
-    return _failed(name, path, found, "rows that can be compared") if isinstance(found, str) else found
+    result = isolated(path, partial(check, run))
+    return _failed(name, path, result, "rows that can be compared") if isinstance(result, str) else result
 
 
 def _failed(name: str, path: Path, sentence: str, expected: str) -> Check:
     """The result of a check that failed with an error."""
-    found = Findings(name)
-    found.differ(Difference(table=printable(path.name), recorded=sentence, expected=expected))
-    return found.check()
+    findings = Findings(name)
+    findings.differ(Difference(table=printable(path.name), recorded=sentence, expected=expected))
+    return findings.check()

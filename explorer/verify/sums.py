@@ -73,7 +73,7 @@ def _check_totals(findings: Findings, run: RunData) -> None:
     per_token = assignments_per_token(run.config.model) if run.config else None
     if per_token is None:
         if run.info.num_moe_layers:
-            findings.skip("How many assignments a token makes is not settled by the configuration.")
+            findings.skip("The configuration does not fix the number of assignments per token.")
         return
     tokens = run.frame("steps").sort("step").select("step", tokens=_tokens_of_step(run.info.tokens_per_step))
     totals = run.frame("expert_loads").group_by("step", "layer").agg(total=pl.col("tokens").sum())

@@ -1,15 +1,19 @@
 """The real app behind a free port, with run folders and an index of its own."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 import servers
 
+from explorer.running.run_queue import STOP_GRACE_S
+
 ROOT = Path(__file__).parents[2]
+STOP_S = 20.0
+"""A server without trainings that takes longer to end after SIGTERM is a failure, not a slow machine."""
 
 
 class AppServer:
@@ -26,6 +30,7 @@ class AppServer:
             "EXPLORER_SHIPPED_RUNS": str(shipped or folder / "nothing"),
             "EXPLORER_INDEX": str(folder / "index.duckdb"),
             "OMP_NUM_THREADS": "1",
+            "PYTHONFAULTHANDLER": "1",
         }
         self.log = (folder / "server.log").open("wb")
         self.process = subprocess.Popen(
@@ -39,14 +44,24 @@ class AppServer:
         return self
 
     def stop(self) -> None:
+        """End it as a user does. Raises AssertionError with the stack of every thread if it does not end."""
+        # Trainings are niced: beside other work a last checkpoint may take its time.
+        limit = STOP_S + (STOP_GRACE_S if self._is_training() else 0)
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        # That a server ends when it is told to is tested with the command line's signals.
-        with suppress(subprocess.TimeoutExpired):
-            self.process.wait(60)
-        self.process.kill()
-        self.process.wait()
-        self.log.close()
+        try:
+            self.process.wait(limit)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGABRT)  # Python writes the stacks into the log
+            self.process.wait()
+            log = Path(self.log.name).read_text(encoding="utf-8", errors="replace")
+            raise AssertionError(f"the server did not end within {limit:.0f} s:\n{log[-6000:]}") from None
+        finally:
+            self.log.close()
+
+    def _is_training(self) -> bool:
+        files = self.runs.glob("*/status.json")
+        return any(json.loads(file.read_text(encoding="utf-8"))["state"] == "running" for file in files)
 
     def kill(self) -> None:
         self.process.kill()

@@ -14,6 +14,7 @@ servers.need_chromium()
 
 from playwright.sync_api import BrowserContext, Locator, Page, expect  # noqa: E402
 from sentences import sentence  # noqa: E402
+from store_runs import write_run  # noqa: E402
 from training_page import CHARTS, start, statuses  # noqa: E402
 from waiting import wait_for  # noqa: E402
 
@@ -116,10 +117,15 @@ def test_zoom_stays_over_live_ticks_and_a_closed_tab_stops_nothing(
     again.close()
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="not understood: the index may list the run late, and a player may jump to the end",
-)
+def test_replay_without_runs_shows_the_first_one_as_soon_as_it_is_there(
+    page: Page, server: AppServer
+) -> None:
+    page.goto(f"{server.url}/replay")
+    expect(page.get_by_text(sentence("replay.no_run"))).to_be_visible()
+    write_run(server.runs, "first", steps=5)
+    expect(page.get_by_role("slider", name=re.compile("^Expert loads"))).to_be_visible()
+
+
 def test_replay_grows_with_its_run_and_leaves_the_playhead_alone(
     context: BrowserContext, server: AppServer
 ) -> None:

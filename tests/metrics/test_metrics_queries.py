@@ -19,7 +19,7 @@ from explorer import metrics
 from explorer.metrics.catalogue import OF_LOADS
 from explorer.queries import health, specialisation
 from explorer.store import Index
-from explorer.store.derive import KEPT
+from explorer.store.derive import LAYER_FIGURES
 from explorer.store.schema import statements
 
 seeds = st.integers(0, 2**32 - 1)
@@ -217,7 +217,7 @@ def long_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, np
             yield cur, counts
 
 
-@pytest.mark.parametrize("name", KEPT)
+@pytest.mark.parametrize("name", LAYER_FIGURES)
 @pytest.mark.parametrize("layer", [None, 1])
 def test_a_rolled_up_figure_is_the_mean_of_its_steps(
     long_run: tuple[Any, np.ndarray], name: str, layer: int | None

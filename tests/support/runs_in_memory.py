@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,10 @@ def train_tiny(
         )
         result = run.run(resume_from)
     return Trained(config, result, recorder, run.model, run.initial, corpus.seen)
+
+
+trained = cache(train_tiny)
+"""For tests that only look: the same arguments are trained once per process."""
 
 
 def plain(value: Any) -> Any:

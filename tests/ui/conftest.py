@@ -81,25 +81,35 @@ def open_app(
     def open_page(shipped: Path | None = None, page: str = "overview", **query: object) -> AppTest:
         is_shared = shipped == recorded and not (tmp_path / "own").exists()
         base = shared if is_shared else tmp_path
-        monkeypatch.setenv("EXPLORER_SHIPPED_RUNS", str(shipped or tmp_path / "nothing"))
-        monkeypatch.setenv("EXPLORER_RUNS", str(base / "own"))
-        monkeypatch.setenv("EXPLORER_INDEX", str(base / "index.duckdb"))
+        _use_folders(monkeypatch, shipped or tmp_path / "nothing", base)
         if not is_shared:
             settings.append(Settings.from_environment())
-        owner = services()
-        while owner.ingest.rounds == 0:
-            time.sleep(0.02)
-        app = AppTest.from_file(str(MAIN), default_timeout=TIMEOUT_S)
-        for name, value in query.items():
-            app.query_params[name] = value  # type: ignore[assignment]
-        if page != "overview":
-            # The page must be known before the first run: that run is the deep link.
-            app.switch_page(f"../../pages/{page}.py")
-        return app.run()
+        return _opened(page, query)
 
     yield open_page
     for one in settings:
         shut_down(one)
+
+
+def _use_folders(monkeypatch: pytest.MonkeyPatch, shipped: Path, base: Path) -> None:
+    """The app reads these shipped runs; its own runs and its index lie in `base`."""
+    monkeypatch.setenv("EXPLORER_SHIPPED_RUNS", str(shipped))
+    monkeypatch.setenv("EXPLORER_RUNS", str(base / "own"))
+    monkeypatch.setenv("EXPLORER_INDEX", str(base / "index.duckdb"))
+
+
+def _opened(page: str, query: dict[str, object]) -> AppTest:
+    """A page, run once, after the runs have been read."""
+    owner = services()
+    while owner.ingest.rounds == 0:
+        time.sleep(0.02)
+    app = AppTest.from_file(str(MAIN), default_timeout=TIMEOUT_S)
+    for name, value in query.items():
+        app.query_params[name] = value  # type: ignore[assignment]
+    if page != "overview":
+        # The page must be known before the first run: that run is the deep link.
+        app.switch_page(f"../../pages/{page}.py")
+    return app.run()
 
 
 def words(app: AppTest) -> str:
@@ -136,17 +146,7 @@ def open_shipped(shipped_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Opene
     """`open_shipped("lessons", lesson="...")`: the app on the shipped runs, run once."""
 
     def open_page(page: str = "overview", **query: object) -> AppTest:
-        monkeypatch.setenv("EXPLORER_SHIPPED_RUNS", str(SHIPPED))
-        monkeypatch.setenv("EXPLORER_RUNS", str(shipped_folder / "own"))
-        monkeypatch.setenv("EXPLORER_INDEX", str(shipped_folder / "index.duckdb"))
-        owner = services()
-        while owner.ingest.rounds == 0:
-            time.sleep(0.02)
-        app = AppTest.from_file(str(MAIN), default_timeout=TIMEOUT_S)
-        for name, value in query.items():
-            app.query_params[name] = value  # type: ignore[assignment]
-        if page != "overview":
-            app.switch_page(f"../../pages/{page}.py")
-        return app.run()
+        _use_folders(monkeypatch, SHIPPED, shipped_folder)
+        return _opened(page, query)
 
     return open_page

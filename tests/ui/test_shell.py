@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import Opener, charts, words
 from sentences import sentence
+from store_runs import write_run
 
 from explorer.ui.server.settings import ROOT, Settings
 from explorer.ui.shared import shell
@@ -47,11 +48,32 @@ def test_while_the_runs_are_read_for_the_first_time_the_page_says_how_far(
     open_app: Opener, recorded: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shell, "is_reading", lambda: True)
-    monkeypatch.setattr(shell, "_wait", lambda seconds: None)
-    monkeypatch.setattr(shell, "_folders", lambda folder: 6)
+    monkeypatch.setattr(shell, "_wait", lambda condition, seconds: None)
+    monkeypatch.setattr(shell, "_folders", lambda folder: {str(n) for n in range(6)})
     app = open_app(recorded)
     assert sentence("shell.reading_runs", done=8, all=12) in words(app)
     assert charts(app) == 1, "what is known already is shown"
+
+
+def test_a_link_waits_for_a_run_that_was_started_a_moment_ago(open_app: Opener, tmp_path: Path) -> None:
+    open_app()
+    write_run(tmp_path / "own", "fresh", steps=5)
+    app = open_app(page="replay", run="fresh")
+    assert not app.info
+    assert app.selectbox(key="run").value == "fresh"
+
+
+def test_a_link_to_a_folder_without_a_run_is_not_waited_for_again(
+    open_app: Opener, recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own" / "empty").mkdir(parents=True)
+    waits: list[float] = []
+    monkeypatch.setattr(shell, "_wait", lambda condition, seconds: waits.append(seconds))
+    app = open_app(recorded, page="replay", run="empty")
+    assert waits == [shell.NAMED_RUN_LIMIT_S]
+    assert sentence("replay.no_such_run", run="empty") in words(app)
+    app.run()
+    assert len(waits) == 1
 
 
 def test_a_problem_of_the_ingest_is_shown(

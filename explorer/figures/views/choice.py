@@ -80,7 +80,7 @@ def rule_of(choice: Choice, offered: Sequence[str]) -> str:
 
 
 def defaults(choices: Iterable[Choice]) -> dict[str, str]:
-    """Key -> value of every setting that nobody has touched."""
+    """Key -> value of every setting at its default."""
     return {choice.key: choice.default for choice in choices}
 
 

@@ -42,7 +42,7 @@ SECTIONS = (
         "auxiliary loss with several coefficients, and loss-free balancing.",
         ours="both scopes of the auxiliary loss, since its scope matters as much as its coefficient (the "
         "paper's loss is written for a sequence), several update rates, and five seeds in the middle of each "
-        "sweep. Our scores are normalised before the loss, so coefficients are not those of the paper.",
+        "sweep. Our scores are normalised before the loss, so our coefficients are not on the paper's scale.",
         topic="dilemma_plane",
     ),
     Section(
@@ -51,8 +51,8 @@ SECTIONS = (
         title="balance during training",
         paper="MaxVio of every training batch as a mean over 100 steps, auxiliary loss against loss-free "
         "balancing, for two sizes of model.",
-        ours="one size, both scopes of the auxiliary loss. The raw line stands behind the mean, and dashed "
-        "lines show the random-routing baselines: a batch of ours is far smaller, so chance weighs more.",
+        ours="one size, both scopes of the auxiliary loss. The raw line is drawn behind the mean, and dashed "
+        "lines show the random-routing baselines: a batch of ours is far smaller, so chance matters more.",
         topic="max_vio",
     ),
     Section(
@@ -69,12 +69,12 @@ SECTIONS = (
         number="5",
         figure=5,
         title="the size of a computation batch",
-        paper="MaxVio of the tokens that are computed together, against how many they are, for two sizes of "
+        paper="MaxVio of the tokens that are computed together, against their number, for two sizes of "
         "model. With the auxiliary loss it stops falling; loss-free balancing goes on falling with the size.",
         ours="groups of neighbouring sequences of one training step, from one to the whole step, seed 0, in "
         f"the last {LAST_RECORDED} steps whose sequences were recorded, and the random-routing baseline of "
-        "as many tokens. A step of ours is small, and a sequence is of one domain: a group of one or two is "
-        "unbalanced because texts differ.",
+        "as many tokens. A step of ours is small, and each sequence comes from one domain: a group of one or "
+        "two is unbalanced because texts differ.",
         topic="max_vio",
     ),
     Section(

@@ -46,7 +46,7 @@ WHOLE_PAGE, DRAWN = "replay_whole_page", "replay_drawn"
 TICK_S = 2.0
 """Seconds between two looks at a run that still trains."""
 HEALTH_TICK_S = 10.0
-"""The same for its health, which is worked out from all of its steps."""
+"""The same for its health, which is computed from all of its steps."""
 
 
 def select_run(runs: Sequence[Run]) -> Run:

@@ -1,16 +1,23 @@
 """Status banners: index being built, replaced or failed."""
 
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import streamlit as st
 
+from explorer.figures.arms import Run
 from explorer.ui.server.services import services
 from explorer.ui.shared import cached, urls
 from explorer.ui.shared.plain import plain
 
 FIRST_ROUND_LIMIT_S = 90.0
+NAMED_RUN_LIMIT_S = 10.0
+"""How long a link may wait for a run that was started a moment ago."""
 LOOK_S = 0.05
+FOLLOW_S = 2.0
+"""Seconds between two checks for runs while a page has none to show."""
+_WAITED_FOR = "runs_waited_for"
 
 
 # Chosen values are written in the primary colour, which is too dark to be read on a dark page: a colour that
@@ -35,19 +42,56 @@ def is_reading() -> bool:
 
 def wait_for_runs() -> None:
     """Hold a deep link back until the runs that it names can be known; other pages fill up as runs arrive."""
-    if not is_reading():
+    if is_reading():
+        # A warm index is ready within a moment, and then nothing needs to be drawn twice.
+        _wait(is_reading, 0.6)
+        if is_reading() and urls.is_deep_link():
+            with st.spinner("Reading the recorded runs for the first time…"):
+                _wait(is_reading, FIRST_ROUND_LIMIT_S)
+    _wait_for_named_runs()
+
+
+def _wait_for_named_runs() -> None:
+    """Wait, once per link, for runs that it names and that have a folder but no rows in the index yet."""
+    named = {run_id for key in ("run", "runs") for run_id in urls.asked(key)}
+    if not named or st.session_state.get(_WAITED_FOR) == named:
         return
-    # A warm index is ready within a moment, and then nothing needs to be drawn twice.
-    _wait(0.6)
-    if is_reading() and urls.is_deep_link():
-        with st.spinner("Reading the recorded runs for the first time…"):
-            _wait(FIRST_ROUND_LIMIT_S)
+    st.session_state[_WAITED_FOR] = named
+    if _is_missing(named):
+        with st.spinner("Reading the first steps of the run…"):
+            _wait(lambda: _is_missing(named), NAMED_RUN_LIMIT_S)
 
 
-def _wait(seconds: float) -> None:
+def _is_missing(named: set[str]) -> bool:
+    """Whether one of these runs has a folder, but is not listed or trains and has no loads yet."""
+    listed = {run.run_id for run in cached.list_runs() if run.has_loads or not run.is_running}
+    unlisted = named - listed
+    if not unlisted or not any(unlisted & _folders(folder) for folder in services().settings.runs_dirs):
+        return False
+    services().ingest.wake()
+    return True
+
+
+def _wait(condition: Callable[[], bool], seconds: float) -> None:
+    """Until the condition no longer holds, at most this long."""
     end = time.monotonic() + seconds
-    while is_reading() and time.monotonic() < end:
+    while condition() and time.monotonic() < end:
         time.sleep(LOOK_S)
+
+
+@st.fragment(run_every=FOLLOW_S)
+def follow_new_runs(shown: Sequence[Run]) -> None:
+    """Draw the page again when runs appear, or get their first loads, that it could not show.
+
+    For a page that has nothing to show. shown: the runs as the page has them.
+    """
+    services().ingest.wake()
+    if _usable(cached.list_runs()) != _usable(shown):
+        st.rerun()
+
+
+def _usable(runs: Sequence[Run]) -> set[tuple[str, bool]]:
+    return {(run.run_id, run.has_loads) for run in runs}
 
 
 def show_index_state() -> None:
@@ -68,7 +112,7 @@ def show_index_state() -> None:
 def _follow_reading() -> None:
     """Say how far the first reading is; draw the page again when more can be shown."""
     known = len(cached.list_runs())
-    total = sum(_folders(folder) for folder in services().settings.runs_dirs)
+    total = sum(len(_folders(folder)) for folder in services().settings.runs_dirs)
     if known < total:
         st.info(plain(f"Reading the recorded runs: {known} of {total}."), icon=":material/hourglass_top:")
     before = st.session_state.get("runs_read", known)
@@ -77,8 +121,9 @@ def _follow_reading() -> None:
         st.rerun()
 
 
-def _folders(folder: Path) -> int:
+def _folders(folder: Path) -> set[str]:
+    """Names of the run folders in a folder."""
     try:
-        return sum(entry.is_dir() and not entry.name.startswith(".") for entry in folder.iterdir())
+        return {entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
     except OSError:
-        return 0
+        return set()

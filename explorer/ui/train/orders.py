@@ -55,7 +55,7 @@ def writable(folder: Path) -> Path:
     """The runs folder, made where it is missing. Raises RunFolderError if nothing can be written there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # A file of nobody else's name: two visitors may press Start in the same moment.
+        # A unique file name: two visitors may press Start at the same moment.
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:

@@ -100,7 +100,7 @@ def _preset_words(name: str) -> str:
 def _builder(preset: str) -> None:
     """Build a rule field by field; its text form is the one of the command line."""
     with st.expander("Build a rule", icon=":material/construction:"):
-        names = st.multiselect("Rules, combined", list(RULES), default=["loss_free"], key="build_rules")
+        names = st.multiselect("Rules to combine", list(RULES), default=["loss_free"], key="build_rules")
         rules = []
         for name in names:
             kind = RULES[name]

@@ -27,7 +27,7 @@ class TokenPick:
     token: int | None = None
     expert: int | None = None
     cleared: bool = False
-    """Whether the marked expert was clicked once more, which marks nobody."""
+    """Whether the marked expert was clicked once more, which clears the mark."""
 
 
 def token_text(
