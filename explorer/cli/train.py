@@ -32,7 +32,7 @@ def train_command(options: argparse.Namespace) -> int:
             bar.update(done - bar.n)
 
         # A program that controls the training reads other lines on standard error.
-        on_loads = None if options.control_stdin or not speaks else HealthLines()
+        on_loads = None if options.control_stdin or not is_first else HealthLines()
         if config is None:
             run = resume_run(
                 options.resume, should_stop=control, on_step=on_step, switches=control, on_loads=on_loads
