@@ -31,7 +31,13 @@ def train_command(options: argparse.Namespace) -> int:
             bar.update(done - bar.n)
 
         if config is None:
-            run = resume_run(options.resume, should_stop=control, on_step=on_step, switches=control)
+            run = resume_run(
+                options.resume,
+                should_stop=control,
+                on_step=on_step,
+                switches=control,
+                keep_model=options.keep_model,
+            )
         else:
             run = train_run(
                 config,
@@ -42,6 +48,7 @@ def train_command(options: argparse.Namespace) -> int:
                 should_stop=control,
                 on_step=on_step,
                 switches=control,
+                keep_model=options.keep_model,
             )
     if speaks:
         print(json.dumps(run_figures(run)) if options.json else _in_words(run))

@@ -17,7 +17,7 @@ from explorer.corpus import Corpus, load_corpus
 from explorer.errors import TrainingError
 from explorer.recording import FolderRecorder, RunFolder, make_run_id, run_info_from_config
 from explorer.records.records import NullRecorder, Recorder
-from explorer.training import TrainResult, train
+from explorer.training import TrainResult, kept_model, train
 from explorer.training.checkpoints import latest_step
 from explorer.training.devices import device_name, pick_device
 from explorer.training.ranks import Ranks, check_shares, joined
@@ -58,8 +58,11 @@ def train_run(
     should_stop: Callable[[], bool] = lambda: False,
     on_step: Callable[[int, int], None] | None = None,
     switches: Switches = NO_SWITCHES,
+    keep_model: bool = False,
 ) -> TrainedRun:
     """Train and record a new run; an invalid configuration writes nothing.
+
+    `keep_model` leaves the finished model in the folder, for `explorer.tasks`.
 
     Under `torchrun` every process calls this, and rank 0 records.
     """
@@ -84,7 +87,7 @@ def train_run(
             )
             recorder = FolderRecorder.create(runs_dir, info)
         path = ranks.broadcast(recorder.path.resolve() if recorder else None)
-        return _train(config, recorder, path, corpus, None, ranks, should_stop, on_step, switches)
+        return _train(config, recorder, path, corpus, None, ranks, should_stop, on_step, switches, keep_model)
 
 
 def resume_run(
@@ -93,6 +96,7 @@ def resume_run(
     should_stop: Callable[[], bool] = lambda: False,
     on_step: Callable[[int, int], None] | None = None,
     switches: Switches = NO_SWITCHES,
+    keep_model: bool = False,
 ) -> TrainedRun:
     """Resume a stopped or killed run from its newest checkpoint, or from step 0 without one."""
     config = RunConfig.from_dict(RunFolder(path).info.config)
@@ -107,7 +111,9 @@ def resume_run(
             start = latest_step(path / CHECKPOINTS)
             recorder = FolderRecorder.resume(path, first_step=start or 0)
         start = ranks.broadcast(start)
-        return _train(config, recorder, path.resolve(), corpus, start, ranks, should_stop, on_step, switches)
+        return _train(
+            config, recorder, path.resolve(), corpus, start, ranks, should_stop, on_step, switches, keep_model
+        )
 
 
 def _check_fits(config: RunConfig, kind: str) -> None:
@@ -138,6 +144,7 @@ def _train(
     should_stop: Callable[[], bool],
     on_step: Callable[[int, int], None] | None,
     switches: Switches,
+    keep_model: bool,
 ) -> TrainedRun:
     """Train into the folder at `path`; `recorder` is None in the processes that do not record."""
 
@@ -152,6 +159,7 @@ def _train(
             on_step=on_step,
             ranks=ranks,
             switches=switches,
+            keep_model=path / kept_model.FILE if keep_model else None,
         )
 
     if recorder is None:

@@ -1,0 +1,48 @@
+"""The tasks by name. Heavy modules are loaded by the task that needs them."""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from explorer.errors import one_of
+from explorer.tasks.result import TaskResult
+
+if TYPE_CHECKING:
+    from explorer.tasks.trained import TrainedModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One task: a function from a trained model and a number of problems to a result."""
+
+    name: str
+    summary: str
+    module: str
+    function: str
+    problems: int
+    """Problems (functions, questions, programs; tokens for `long_context`) unless told otherwise."""
+
+    def __call__(self, trained: "TrainedModel", problems: int | None = None) -> TaskResult:
+        run: Callable[..., TaskResult] = getattr(importlib.import_module(self.module), self.function)
+        return run(trained, self.problems if problems is None else problems)
+
+
+TASKS = {
+    task.name: task
+    for task in (
+        Task(
+            name="two_hop",
+            summary="generated two-hop questions: exact match and F1",
+            module="explorer.tasks.questions",
+            function="questions",
+            problems=200,
+        ),
+    )
+}
+
+
+def get_task(name: str) -> Task:
+    """A task by name; an unknown one raises ConfigError that lists the known ones."""
+    one_of("--task", name, TASKS)
+    return TASKS[name]
