@@ -38,6 +38,13 @@ TASKS = {
             function="questions",
             problems=200,
         ),
+        Task(
+            name="selection",
+            summary="static top-k, OEA and Lynx over batch sizes: distinct experts, time, KL, loss, answers",
+            module="explorer.tasks.batch_experts",
+            function="selection",
+            problems=64,
+        ),
     )
 }
 
