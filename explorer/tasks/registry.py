@@ -45,6 +45,13 @@ TASKS = {
             function="selection",
             problems=64,
         ),
+        Task(
+            name="long_context",
+            summary="loads, imbalance over its floor and loss at 1 to 8 times the training length",
+            module="explorer.tasks.long_context",
+            function="long_context",
+            problems=16_384,
+        ),
     )
 }
 
