@@ -1,8 +1,8 @@
 """Functions in Python source files, and fill-in-the-middle examples made from them.
 
-A fill-in example is one line of a function, to be found from the text before and after it, in prefix-suffix-middle
-order (Bavarian et al., arXiv 2207.14255) with control characters as markers: they occur in no source file and are
-one byte each.
+A fill-in example is one line of a function, to be found from the text before and after it, in the order
+prefix, suffix, middle (Bavarian et al., arXiv 2207.14255) with control characters as markers: they occur in no
+source file and are one byte each.
 """
 
 import ast
@@ -22,12 +22,12 @@ NEAR_CHARACTERS = 160
 
 @dataclass(frozen=True, kw_only=True)
 class Function:
-    """A function with a docstring, dedented."""
+    """A function, dedented."""
 
     name: str
     """File and line, unique."""
     head: str
-    """Decorators, signature and docstring, in whole lines."""
+    """Decorators, signature and docstring if there is one, in whole lines."""
     body: str
     """The lines after it."""
 
@@ -56,7 +56,7 @@ class FillIn:
 
 
 def functions(units: Iterable[Unit]) -> Iterator[Function]:
-    """Top-level functions and methods of 120 to 1,500 characters that have a docstring and a body."""
+    """Functions and methods of 120 to 1,500 characters, with the lines of their body apart."""
     for unit in units:
         try:
             tree = ast.parse(unit.text)
@@ -71,23 +71,30 @@ def functions(units: Iterable[Unit]) -> Iterator[Function]:
 
 
 def _function(file: str, lines: list[str], node: ast.FunctionDef) -> Function | None:
-    if ast.get_docstring(node) is None or len(node.body) < 2 or node.end_lineno is None:
+    """None where the length does not fit, or where cutting or dedenting would change the meaning."""
+    has_docstring = ast.get_docstring(node) is not None
+    if has_docstring and len(node.body) == 1:
         return None
     first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)]) - 1
-    split, end = node.body[0].end_lineno or 0, node.end_lineno
-    if node.body[1].lineno <= split:
-        return None  # a statement beside the docstring, on its line
+    split = (node.body[0].end_lineno or 0) if has_docstring else node.body[0].lineno - 1
     indent = len(lines[first]) - len(lines[first].lstrip())
-    # A line that starts further left belongs to a text of several lines, which dedenting would change.
-    own = lines[first:end]
-    if any(line.strip() and line[:indent].strip() for line in own):
+    own = lines[first : node.end_lineno]
+    # A line that starts further left belongs to a text of several lines.
+    if any(line[:indent].strip() for line in own):
         return None
-    head, body = (
-        "".join(line[indent:] + "\n" for line in part) for part in (lines[first:split], lines[split:end])
-    )
-    if not LEAST_CHARACTERS <= len(head) + len(body) <= MOST_CHARACTERS:
+    cut = [line[indent:] + "\n" for line in own]
+    head, body = "".join(cut[: split - first]), "".join(cut[split - first :])
+    if not LEAST_CHARACTERS <= len(head) + len(body) <= MOST_CHARACTERS or not _parses(head + "    pass\n"):
         return None
     return Function(name=f"{file}:{first + 1}", head=head, body=body)
+
+
+def _parses(source: str) -> bool:
+    try:
+        ast.parse(source)
+    except (SyntaxError, ValueError):
+        return False
+    return True
 
 
 def body_line(function: Function, seed: int = 0) -> tuple[str, str, str]:

@@ -32,6 +32,41 @@ TASKS = {
     task.name: task
     for task in (
         Task(
+            name="human_eval",
+            summary="HumanEval: bits per byte of the canonical solutions",
+            module="explorer.tasks.code",
+            function="human_eval",
+            problems=164,
+        ),
+        Task(
+            name="human_eval_pass",
+            summary="HumanEval: pass@1 of greedy completions, executed in the sandbox",
+            module="explorer.tasks.programs",
+            function="human_eval_pass",
+            problems=164,
+        ),
+        Task(
+            name="library",
+            summary="held-out standard-library functions: next tokens, line match, parse rate",
+            module="explorer.tasks.code",
+            function="library",
+            problems=100,
+        ),
+        Task(
+            name="fill_in",
+            summary="fill-in-the-middle line match on held-out functions (corpus code)",
+            module="explorer.tasks.code",
+            function="fill_in_lines",
+            problems=100,
+        ),
+        Task(
+            name="programs",
+            summary="generated programs: pass@k of completions executed in the sandbox (corpus code)",
+            module="explorer.tasks.programs",
+            function="generated_programs",
+            problems=50,
+        ),
+        Task(
             name="two_hop",
             summary="generated two-hop questions: exact match and F1",
             module="explorer.tasks.questions",
