@@ -319,8 +319,8 @@ def _evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     parser = commands.add_parser(
         "evaluate",
         help="run tasks on the kept model of a finished run",
-        description="Run language tasks, long contexts and other expert selections on the model of a run that was "
-        "trained with --keep-model; docs/evidence_tasks.md says what each measures.",
+        description="Run language tasks, long contexts and other expert selections on the model of a run "
+        "that was trained with --keep-model; docs/evidence_tasks.md says what each measures.",
     )
     task_options.add_options(parser)
     _add_json(parser)

@@ -40,7 +40,10 @@ def lines(result: TaskResult) -> list[str]:
         return [f"{result.task}: {result.status}. {result.reason}"]
     given = [f"  {name} {_number(value)}" for name, value in result.metrics.items()]
     rows = [
-        "  " + ", ".join(f"{name} {_number(value)}" for name, value in row.items()) for row in result.rows
+        # Lists of counts are for --json.
+        "  "
+        + ", ".join(f"{name} {_number(value)}" for name, value in row.items() if not isinstance(value, list))
+        for row in result.rows
     ]
     return [f"{result.task}:", *given, *rows]
 

@@ -13,8 +13,8 @@ class CorpusConfig:
     """The text and its tokenizer."""
 
     name: str = "mix"
-    """austen (prose), python (the standard library's source), mix (six domains), two_hop (generated questions)
-    or code (Python source, lines to fill in, generated programs)."""
+    """austen (prose), python (the standard library's source), mix (six domains), two_hop (generated
+    questions) or code (Python source, lines to fill in, generated programs)."""
     tokenizer: str = "bpe"
     """bpe (byte-level, trained on the corpus) or bytes (the 256 byte values)."""
     vocab_size: int = 1024

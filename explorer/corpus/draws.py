@@ -1,7 +1,7 @@
 """Random choices for generated text that are the same in every version of Python and numpy.
 
-Only `random.Random.random()` is used, whose values for a seed are promised not to change; its methods that choose
-and shuffle carry no such promise.
+Only `random.Random.random()` is used, whose values for a seed are promised not to change; its methods that
+choose and shuffle carry no such promise.
 """
 
 import hashlib

@@ -1,8 +1,8 @@
 """Functions in Python source files, and fill-in-the-middle examples made from them.
 
 A fill-in example is one line of a function, to be found from the text before and after it, in the order
-prefix, suffix, middle (Bavarian et al., arXiv 2207.14255) with control characters as markers: they occur in no
-source file and are one byte each.
+prefix, suffix, middle (Bavarian et al., arXiv 2207.14255) with control characters as markers: they occur in
+no source file and are one byte each.
 """
 
 import ast

@@ -1,11 +1,11 @@
 """Generated two-hop questions in the form of HotpotQA (Yang et al., arXiv 1809.09600).
 
-The answer needs two facts from different paragraphs: where a person was born, and in which country that city is.
-Further people and cities are distractors, so that each fact alone leaves as many candidates as there are countries.
-It is not HotpotQA: names and texts are made up, one question pattern, no Wikipedia.
+The answer needs two facts from different paragraphs: where a person was born, and in which country that city
+is. Further people and cities are distractors, so that each fact alone leaves as many candidates as there are
+countries. It is not HotpotQA: names and texts are made up, one question pattern, no Wikipedia.
 
-People, cities and countries of held-out problems never occur in training problems; their syllables do, so that
-copying a name can be learnt.
+Names have two words. People, cities and countries of held-out problems never occur in training problems;
+their words do, in other pairs, so that copying a name can be learnt and remembering it does not help.
 """
 
 from collections.abc import Iterator
@@ -49,46 +49,42 @@ STARTS = [
     "Le",
     "Mi",
 ]
-ENDS = {
-    "person": [
-        "lan",
-        "mer",
-        "tis",
-        "von",
-        "dra",
-        "kel",
-        "nis",
-        "sha",
-        "bor",
-        "gan",
-        "fen",
-        "rik",
-        "mon",
-        "las",
-        "ren",
-        "vin",
-        "dor",
-        "sam",
-        "pel",
-        "tor",
-    ],
-    "city": ["burg", "ford", "port", "ville", "mouth", "field", "stead", "wick", "dale", "haven"],
-    "country": ["land", "stan", "mark", "ria", "via", "nia", "donia", "garia", "tania", "lia"],
+ENDINGS = {
+    "person": (["lan", "mer"], ["son", "berg"]),
+    "city": (["ver", "dan"], ["ford", "ton"]),
+    "country": (["mon", "lis"], ["land", "ria"]),
 }
-DIRECTIONS = ["North", "South", "East", "West", "Upper", "Lower", "Old", "New"]
+"""Of the first and of the second word of each kind of name, after one of STARTS."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """One question about the paragraphs, and its answer."""
+
+    text: str
+    answer: str
+    supporting: tuple[int, ...]
+    """Places of the paragraphs that the answer follows from."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TwoHopProblem:
-    """One problem: paragraphs, a question, and the answer."""
+    """One problem: paragraphs, a question with its answer, and other questions about the same paragraphs."""
 
     paragraphs: tuple[str, ...]
-    question: str
-    answer: str
-    supporting: tuple[int, ...]
-    """Places of the paragraphs that the answer follows from."""
+    asked: Question
+    others: tuple[Question, ...]
+    """Only in the text to train on, after the one that is asked: more to learn from the same facts."""
     candidates: tuple[str, ...]
     """The answer and its distractors: everything of its kind in the paragraphs."""
+
+    @property
+    def question(self) -> str:
+        return self.asked.text
+
+    @property
+    def answer(self) -> str:
+        return self.asked.answer
 
     @property
     def prompt(self) -> str:
@@ -97,36 +93,39 @@ class TwoHopProblem:
 
     @property
     def text(self) -> str:
-        """The text to train on; a line break ends the answer."""
-        return f"{self.prompt} {self.answer}\n\n"
+        """The text to train on; a line break ends each answer."""
+        more = "".join(f"Question: {one.text}\nAnswer: {one.answer}\n" for one in self.others)
+        return f"{self.prompt} {self.answer}\n{more}\n"
 
 
 @cache
 def names(kind: str, split: str) -> tuple[str, ...]:
     """All names of a kind (person, city, country) in a split; no name is in both splits."""
-    every = [start + end for start, end in product(STARTS, ENDS[kind])]
+    first, second = (["".join(parts) for parts in product(STARTS, ends)] for ends in ENDINGS[kind])
+    every = [f"{one} {two}" for one, two in product(first, second)]
     return tuple(name for name in every if (fraction(kind, name) < HELD_OUT_NAMES) == (split == "held_out"))
 
 
 def problem(kind: str, split: str, number: int, seed: int = 0) -> TwoHopProblem:
     """Problem `number` of a split. kind: two_hop, or one_hop as a control, where one fact is enough."""
     draws = Draws("two hop", VERSION, seed, kind, split, number)
-    people, cities, lands = (draws.sample(names(k, split), NUM_CHAINS) for k in KINDS_OF_NAMES)
-    countries = [
-        f"{word} {land}" for word, land in zip(draws.sample(DIRECTIONS, NUM_CHAINS), lands, strict=True)
-    ]
-    births = [f"{person} was born in {city}." for person, city in zip(people, cities, strict=True)]
-    places = [f"{city} is a city in {country}." for city, country in zip(cities, countries, strict=True)]
+    people, cities, countries = (draws.sample(names(k, split), NUM_CHAINS) for k in KINDS_OF_NAMES)
+    births = [f"- {person} was born in {city}." for person, city in zip(people, cities, strict=True)]
+    places = [f"- {city} is a city in {country}." for city, country in zip(cities, countries, strict=True)]
     paragraphs = draws.shuffled(births + places)
-    if kind == TWO_HOP:
-        question, facts = f"In which country was {people[0]} born?", (births[0], places[0])
-    else:
-        question, facts = f"In which country is {cities[0]}?", (places[0],)
+
+    def question(chain: int) -> Question:
+        text, facts = f"In which country is {cities[chain]}?", [places[chain]]
+        if kind == TWO_HOP:
+            text, facts = f"In which country was {people[chain]} born?", [births[chain], places[chain]]
+        places_of_facts = sorted(paragraphs.index(fact) for fact in facts)
+        return Question(text=text, answer=countries[chain], supporting=tuple(places_of_facts))
+
+    questions = [question(chain) for chain in range(NUM_CHAINS)]
     return TwoHopProblem(
         paragraphs=tuple(paragraphs),
-        question=question,
-        answer=countries[0],
-        supporting=tuple(sorted(paragraphs.index(fact) for fact in facts)),
+        asked=questions[0],
+        others=tuple(questions[1:]),
         candidates=tuple(sorted(countries)),
     )
 

@@ -1,7 +1,7 @@
 """Static top-k, OEA and Lynx on a trained model, over batch sizes, in decoding and in prefill.
 
-One row per rule, phase and batch size: distinct experts, measured time, divergence from full routing, loss, and,
-for a model that was trained on them, exact match and F1 on generated two-hop questions.
+One row per rule, phase and batch size: distinct experts, measured time, divergence from full routing, loss,
+and, for a model that was trained on them, exact match and F1 on generated two-hop questions.
 """
 
 from collections.abc import Sequence
@@ -80,7 +80,11 @@ def selection_table(trained: TrainedModel, plan: Plan) -> TaskResult:
                 if not known or rule.needs_batch:
                     known = _question_row(trained, rule, phase, batch, plan.questions)
                 rows.append(row | known)
-    counts = {"sequences": len(tokens_BS), "tokens": tokens_BS[:, 1:].numel(), "layers": config.num_moe_layers}
+    counts = {
+        "sequences": len(tokens_BS),
+        "tokens": tokens_BS[:, 1:].numel(),
+        "layers": config.num_moe_layers,
+    }
     return TaskResult(task="selection", counts=counts, rows=rows)
 
 

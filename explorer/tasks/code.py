@@ -1,4 +1,4 @@
-"""How well a model predicts and completes Python code that it was not trained on. Nothing here runs any code."""
+"""How well a model predicts and completes Python code that it was not trained on. Nothing here runs code."""
 
 import ast
 import math
@@ -26,7 +26,12 @@ def human_eval(trained: TrainedModel, count: int = 164) -> TaskResult:
     total, num_bytes = scored(trained, [(problem.prompt, problem.canonical_solution) for problem in problems])
     return TaskResult(
         task="human_eval",
-        counts={"problems": len(problems), "tokens": total.tokens, "bytes": num_bytes, "correct": total.correct},
+        counts={
+            "problems": len(problems),
+            "tokens": total.tokens,
+            "bytes": num_bytes,
+            "correct": total.correct,
+        },
         sums={"nats": total.nats},
         metrics={
             "bits_per_byte": ratio(total.nats / math.log(2), num_bytes),
@@ -47,8 +52,8 @@ def scored(trained: TrainedModel, pairs: Sequence[tuple[str, str]]) -> tuple[Sco
 def held_out_functions(trained: TrainedModel, count: int | None = None) -> list[Function]:
     """Standard-library functions from files that the model was not trained on.
 
-    The held-out files of its own Python domain; where it has none, those of the mix. Functions that also occur
-    in a training file are left out. Spread over the files.
+    The held-out files of its own Python domain; where it has none, those of the mix. Functions that also
+    occur in a training file are left out. Spread over the files.
     """
     name = "python" if trained.corpus.name == "python" else "mix"
     (domain,) = (source.read() for source in sources(name) if source.name == "python")
@@ -110,15 +115,17 @@ def fill_in_lines(trained: TrainedModel, count: int = 100) -> TaskResult:
     if trained.corpus.name != "code":
         return not_run(
             "fill_in",
-            f"The model was trained on corpus {trained.corpus.name}, which has no fill-in examples; train with "
-            "corpus.name=code.",
+            f"The model was trained on corpus {trained.corpus.name}, which has no fill-in examples; train "
+            "with corpus.name=code.",
         )
     examples = [fill_in(one) for one in held_out_functions(trained, count)]
     given = complete(
         trained, [one.prompt for one in examples], Sampling(max_tokens=LINE_TOKENS), lambda text: END in text
     )
     matches = sum(
-        text.split(END)[0].strip() == one.line for text, one in zip(given, examples, strict=True) if END in text
+        text.split(END)[0].strip() == one.line
+        for text, one in zip(given, examples, strict=True)
+        if END in text
     )
     return TaskResult(
         task="fill_in",
@@ -161,4 +168,3 @@ def parses(head: str, completion: str) -> bool:
     if not isinstance(function, ast.FunctionDef):
         return False
     return len(function.body) > (ast.get_docstring(function) is not None)
-

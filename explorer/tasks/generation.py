@@ -1,4 +1,4 @@
-"""Completions of prompts, token by token. The whole window is computed anew for each token: there is no cache."""
+"""Completions of prompts, token by token. There is no cache: each token computes the whole window anew."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

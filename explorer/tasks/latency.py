@@ -71,13 +71,13 @@ def latency(
         choice_ms.append(1000 * sum(choice for choice, _ in parts))
         experts_ms.append(1000 * sum(experts for _, experts in parts))
     return Latency(
-        experts_ms=statistics.median(experts_ms[1:]), choice_ms=statistics.median(choice_ms[1:]), repeats=repeats
+        experts_ms=statistics.median(experts_ms[1:]),
+        choice_ms=statistics.median(choice_ms[1:]),
+        repeats=repeats,
     )
 
 
-def _timed(
-    trained: TrainedModel, layer: MoELayer, x_BSD: Tensor, rule: SelectionRule
-) -> tuple[float, float]:
+def _timed(trained: TrainedModel, layer: MoELayer, x_BSD: Tensor, rule: SelectionRule) -> tuple[float, float]:
     """Seconds for the choice and for the experts."""
     x_TD = x_BSD.reshape(-1, x_BSD.shape[-1])
     context = LayerContext(

@@ -5,6 +5,7 @@ Shapes: R sequences, P position buckets, L MoE layers, E experts, G GPUs.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -68,9 +69,9 @@ def long_context(
     """Loads, imbalance and loss at 1, 2, 4 and 8 times the training length.
 
     Every length sees exactly the same target tokens: long windows of held-out text, whole or cut. A batch is
-    as many tokens as one of the longest sequences, whatever the length. Rows of kind `length` have its MaxVio,
-    the floor (`resampled_reference`: chance, given that tokens come in whole sequences) and the excess of one
-    over the other; so do rows of kind `bucket` (by position) and `domain` over all their tokens. Placements
+    as many tokens as one of the longest sequences, whatever the length. Rows of kind `length` have its
+    MaxVio, the floor (`resampled_reference`: chance, given that tokens come in whole sequences) and the
+    excess; rows of kind `bucket` (by position) and `domain` have the same over all their tokens. Placements
     are planned on the loads at the training length and judged at every length.
     """
     if not trained.model.routers:
@@ -95,8 +96,8 @@ def longest_factor(trained: TrainedModel) -> int:
     fitting = [factor for factor in FACTORS if factor * trained.length + 1 <= fewest]
     if not fitting:
         raise CorpusError(
-            f"{trained.name}: the held-out text of a domain has only {fewest} tokens, fewer than a sequence of "
-            f"{trained.length}; train with shorter sequences."
+            f"{trained.name}: the held-out text of a domain has only {fewest} tokens, fewer than a sequence "
+            f"of {trained.length}; train with shorter sequences."
         )
     return fitting[-1]
 
@@ -157,7 +158,7 @@ def _count_batch(model: TrainedModel, tokens_BS: Tensor, edges: Sequence[int]) -
     nats_BS = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view_as(targets)
     experts = model.config.model.num_experts
     counts, losses = [], []
-    for first, last in _pairs(edges):
+    for first, last in pairwise(edges):
         layers = [
             sequence_counts(
                 layer.routing.topk_expert_ids_TK.view(*targets.shape, -1)[:, first:last].flatten(1),
@@ -169,10 +170,6 @@ def _count_batch(model: TrainedModel, tokens_BS: Tensor, edges: Sequence[int]) -
         counts.append(torch.stack(layers, 1))
         losses.append(nats_BS[:, first:last].double().sum(1))
     return torch.stack(counts, 1).cpu().numpy(), torch.stack(losses, 1).cpu().numpy()
-
-
-def _pairs(edges: Sequence[int]) -> Iterator[tuple[int, int]]:
-    return zip(edges[:-1], edges[1:], strict=True)
 
 
 def _rows(
@@ -193,9 +190,11 @@ def _rows(
         "floor": floor,
         "uniform_floor": metrics.uniform_reference(experts, top_k, lengths[-1])[0],
         "excess": None if measured is None else measured - floor,
-        **{f"gpu_max_vio {name}": gpu_max_vio(counts_RLE, share, per_batch) for name, share in shares.items()},
+        **{
+            f"gpu_max_vio {name}": gpu_max_vio(counts_RLE, share, per_batch) for name, share in shares.items()
+        },
     }
-    for place, (first, last) in enumerate(_pairs(bucket_edges(lengths[0], one.length))):
+    for place, (first, last) in enumerate(pairwise(bucket_edges(lengths[0], one.length))):
         part_RLE = one.counts_RPLE[:, place]
         sums = _sums(one.loss_RP[:, place], one.tokens_RP[:, place], part_RLE.sum(0))
         where = {"kind": "bucket", "length": one.length, "first": first, "last": last - 1}

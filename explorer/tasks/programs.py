@@ -52,10 +52,13 @@ def generated_programs(trained: TrainedModel, count: int = 50, samples: int = SA
     problems = list(programs.programs("held_out", count))
     bodies = sampled(trained, [problem.prompt for problem in problems], samples, BODY_TOKENS)
     passed = [
-        sum(_verdicts(each, partial(passes, problem)))
-        for problem, each in zip(problems, bodies, strict=True)
+        sum(_verdicts(each, partial(passes, problem))) for problem, each in zip(problems, bodies, strict=True)
     ]
-    same = sum(body.rstrip() == problem.solution.rstrip() for problem, each in zip(problems, bodies, strict=True) for body in each)
+    same = sum(
+        body.rstrip() == problem.solution.rstrip()
+        for problem, each in zip(problems, bodies, strict=True)
+        for body in each
+    )
     return TaskResult(
         task="programs",
         counts={

@@ -1,9 +1,9 @@
 """Run Python code that a model wrote, in a process that can compute and nothing else.
 
-Two layers (`sandbox_child` has the details): a seccomp filter that refuses every system call except those for computing,
-memory and the answer, so there is no network, no file, no other process; and, where the system permits them,
-namespaces with an empty network and an empty file system. Limits of processor time, elapsed time and memory
-hold besides. Without seccomp nothing is run (`SandboxError`): there is no unprotected mode.
+Two layers (`sandbox_child` has the details): a seccomp filter that refuses every system call except those for
+computing, memory and the answer, so there is no network, no file, no other process; and, where the system
+permits them, namespaces with an empty network and an empty file system. Limits of processor time, elapsed
+time and memory hold besides. Without seccomp nothing is run (`SandboxError`): there is no unprotected mode.
 """
 
 import json

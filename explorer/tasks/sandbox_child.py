@@ -1,9 +1,10 @@
 """The program that `explorer.tasks.sandbox` starts: lock this process down, then run the code of one job.
 
-Run as a script by an isolated interpreter, it imports nothing of the project. A job is one JSON object on standard
-input, answers are JSON lines on standard output. The order is what protects: modules that the code may use are loaded,
-limits are set, namespaces are entered where the system allows it, then a seccomp filter that only allows
-computing, allocating memory and answering; the filter is tried out, and only then is the code compiled and run.
+Run as a script by an isolated interpreter, it imports nothing of the project. A job is one JSON object on
+standard input, answers are JSON lines on standard output. The order is what protects: modules that the code
+may use are loaded, namespaces are entered where the system allows it, limits are set, then a seccomp filter
+that only allows computing, allocating memory and answering; the filter is tried out, and only then is the
+code compiled and run.
 """
 
 import ctypes
@@ -14,6 +15,7 @@ import os
 import resource
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 MEGABYTE = 2**20
@@ -32,17 +34,19 @@ MS_REC, MS_PRIVATE, MNT_DETACH = 0x4000, 0x4_0000, 2
 
 # What an interpreter needs to compute: no call here opens, connects, starts or signals anything.
 X86_64 = {
-    "read": 0, "write": 1, "close": 3, "fstat": 5, "lseek": 8, "mmap": 9, "mprotect": 10, "munmap": 11, "brk": 12,
-    "rt_sigaction": 13, "rt_sigprocmask": 14, "rt_sigreturn": 15, "mremap": 25, "madvise": 28, "getpid": 39,
-    "exit": 60, "gettimeofday": 96, "getrusage": 98, "sigaltstack": 131, "time": 201, "futex": 202,
+    "read": 0, "write": 1, "close": 3, "fstat": 5, "lseek": 8, "mmap": 9, "mprotect": 10, "munmap": 11,
+    "brk": 12, "rt_sigaction": 13, "rt_sigprocmask": 14, "rt_sigreturn": 15, "mremap": 25, "madvise": 28,
+    "getpid": 39, "exit": 60, "gettimeofday": 96, "getrusage": 98, "sigaltstack": 131, "time": 201,
+    "futex": 202,
     "clock_gettime": 228, "clock_getres": 229, "exit_group": 231, "set_robust_list": 273, "getrandom": 318,
     "rseq": 334,
 }  # fmt: skip
 AARCH64 = {
     "close": 57, "lseek": 62, "read": 63, "write": 64, "fstat": 80, "exit": 93, "exit_group": 94, "futex": 98,
     "set_robust_list": 99, "clock_gettime": 113, "clock_getres": 114, "sigaltstack": 132, "rt_sigaction": 134,
-    "rt_sigprocmask": 135, "rt_sigreturn": 139, "getrusage": 165, "gettimeofday": 169, "getpid": 172, "brk": 214,
-    "munmap": 215, "mremap": 216, "mmap": 222, "mprotect": 226, "madvise": 233, "getrandom": 278, "rseq": 293,
+    "rt_sigprocmask": 135, "rt_sigreturn": 139, "getrusage": 165, "gettimeofday": 169, "getpid": 172,
+    "brk": 214, "munmap": 215, "mremap": 216, "mmap": 222, "mprotect": 226, "madvise": 233, "getrandom": 278,
+    "rseq": 293,
 }  # fmt: skip
 ARCHITECTURES = {"x86_64": (0xC000_003E, 155, X86_64), "aarch64": (0xC000_00B7, 41, AARCH64)}
 """Machine -> number of the architecture in <linux/audit.h>, of pivot_root, and of the allowed calls."""
@@ -105,8 +109,7 @@ def enter_namespaces(libc: Any, pivot_root: int, mount_point: str) -> None:
     spaces = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS
     called(libc.unshare(spaces), "unshare")
     for name, text in (("setgroups", "deny"), ("uid_map", f"0 {user} 1"), ("gid_map", f"0 {group} 1")):
-        with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
-            file.write(text)
+        Path("/proc/self", name).write_text(text, encoding="ascii")
     called(libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None), "mount")
     flags = MS_NOSUID | MS_NODEV | MS_NOEXEC
     called(
@@ -118,7 +121,7 @@ def enter_namespaces(libc: Any, pivot_root: int, mount_point: str) -> None:
     called(libc.umount2(b".", MNT_DETACH), "umount2")
     called(libc.mount(None, b"/", None, flags | MS_REMOUNT | MS_RDONLY, None), "mount")
     os.chdir("/")
-    if left := os.listdir("/"):
+    if left := list(Path("/").iterdir()):
         raise OSError(errno.ENOTEMPTY, f"the new root holds {left[:3]}")
 
 

@@ -11,7 +11,6 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from explorer.errors import ConfigError
 from explorer.model import gates
@@ -107,7 +106,9 @@ class Lynx:
         size_G = torch.zeros(choice.num_groups, dtype=torch.float64, device=place_T.device)
         size_G.index_add_(0, place_T, in_group_T.double())
         weights_TE = size_G.clamp_min(2)[place_T, None] ** bins_TE * in_group_T[:, None]
-        score_GE = torch.zeros(choice.num_groups, ranks_TE.shape[1], dtype=torch.float64, device=place_T.device)
+        score_GE = torch.zeros(
+            choice.num_groups, ranks_TE.shape[1], dtype=torch.float64, device=place_T.device
+        )
         score_GE.index_add_(0, place_T, weights_TE)
         full_G = _any_per_group(ranks_TE < choice.top_k, choice).sum(1)
         number_G1 = (self.keep * full_G - 1e-9).ceil().clamp_min(choice.top_k)[:, None]

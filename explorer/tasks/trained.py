@@ -102,8 +102,8 @@ def load_trained(path: Path, corpus: Corpus | None = None) -> TrainedModel:
     stated = folder.info.corpus.get("digest")
     if stated != corpus.digest:
         raise TrainingError(
-            f"{run_id}: was trained on other text (digest {stated}) than is found now ({corpus.digest}), so what "
-            "it has not seen is unknown; train it again."
+            f"{run_id}: was trained on other text (digest {stated}) than is found now ({corpus.digest}), so "
+            "what it has not seen is unknown; train it again."
         )
     config = kept.config
     model = build_model(

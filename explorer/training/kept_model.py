@@ -26,8 +26,8 @@ def save(path: Path, model: MoETransformer, config: RunConfig) -> None:
             write_state(state, file)
     except OSError as error:
         raise TrainingError(
-            f"{path}: the model cannot be written ({error.strerror or error}); make room on the disk or check "
-            "the folder's permissions, then train the run again."
+            f"{path}: the model cannot be written ({error.strerror or error}); make room on the disk or "
+            "check the folder's permissions, then train the run again."
         ) from error
 
 

@@ -9,13 +9,26 @@ from torch.nn import functional as F
 
 from explorer.corpus import two_hop
 from explorer.tasks import batch_experts, questions
-from explorer.tasks.batch_experts import DECODE, PREFILL, Plan, held_out_tokens, selection_table, window_groups
+from explorer.tasks.batch_experts import (
+    DECODE,
+    PREFILL,
+    Plan,
+    held_out_tokens,
+    selection_table,
+    window_groups,
+)
 from explorer.tasks.generation import Window
 from explorer.tasks.latency import latency, layer_inputs
 from explorer.tasks.selection import Lynx, Oea, Reselection, StaticTopK
 from explorer.tasks.trained import TrainedModel
 
-PLAN = Plan(rules=[StaticTopK(1), StaticTopK(2), Oea(1), Lynx(0.5)], batches=(1, 2, 4), sequences=4, questions=0, repeats=0)
+PLAN = Plan(
+    rules=[StaticTopK(1), StaticTopK(2), Oea(1), Lynx(0.5)],
+    batches=(1, 2, 4),
+    sequences=4,
+    questions=0,
+    repeats=0,
+)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +65,9 @@ def test_a_row_is_that_of_separate_batches(trained: TrainedModel, rule: StaticTo
         distinct = 0
         for first in (0, 2):
             part = tokens[first : first + 2]
-            groups = torch.arange(8).repeat(2) if row["phase"] == DECODE else torch.zeros(16, dtype=torch.int64)
+            groups = (
+                torch.arange(8).repeat(2) if row["phase"] == DECODE else torch.zeros(16, dtype=torch.int64)
+            )
             alone = Reselection(rule, groups)
             changed = trained.forward(part[:, :-1], reroute=alone).logits_BSV.log_softmax(-1)
             kl += float(F.kl_div(changed, full[first : first + 2], log_target=True, reduction="sum"))

@@ -29,7 +29,7 @@ class Thing:
         # a remark that is no line to complete
         return self.measure(again=True)
 
-    def text(self): return "one line, with nothing that could be completed in it, although it is long enough to count"
+    def text(self): return "one line that leaves nothing to complete, although it is long enough to count"
 
     def banner(self):
         return self.lines and """
@@ -43,7 +43,7 @@ def only_words(argument, another_argument, and_yet_another_argument_of_this_func
 def test_functions_are_cut_at_their_body() -> None:
     (one,) = corpus_functions.functions([Unit(name="thing.py", text=SOURCE)])
     assert one.name == "thing.py:3"
-    assert one.head.startswith("@property\ndef size(self):\n    \"\"\"How large")
+    assert one.head.startswith('@property\ndef size(self):\n    """How large')
     assert one.body.startswith("    if self.known:\n")
     assert one.body.endswith("    return self.measure(again=True)\n")
     ast.parse(one.text)
@@ -66,7 +66,9 @@ def test_held_out_functions_are_not_in_the_training_text(name: str) -> None:
     trained = make_trained()
     chosen = held_out_functions(replace(trained, corpus=replace(trained.corpus, name=name)), 40)
     assert len(chosen) == len({one.text for one in chosen}) == 40
-    text = "".join(unit.text for source in sources("mix") if source.name == "python" for unit in source.read().train)
+    text = "".join(
+        unit.text for source in sources("mix") if source.name == "python" for unit in source.read().train
+    )
     assert not any(one.text in text for one in chosen)
 
 
@@ -108,7 +110,11 @@ def test_human_eval_is_scored_by_bytes_of_the_solution() -> None:
 
 FUNCTIONS = [
     Function(name="a.py:1", head="def first(xs):\n", body="    ys = list(xs)\n    return ys[0]\n"),
-    Function(name="b.py:1", head='def second(x):\n    """Twice."""\n', body="    if x:\n        return x * 2\n    return 0\n"),
+    Function(
+        name="b.py:1",
+        head='def second(x):\n    """Twice."""\n',
+        body="    if x:\n        return x * 2\n    return 0\n",
+    ),
 ]
 
 
@@ -120,14 +126,21 @@ def two_functions(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("two_functions")
 def test_a_model_that_knows_the_library_is_right_everywhere() -> None:
     result = library(reciting([one.text + "\n\n\n" for one in FUNCTIONS], length=300))
-    assert result.metrics["next_token_accuracy"] == result.metrics["line_match"] == result.metrics["parse_rate"] == 1.0
+    assert (
+        result.metrics["next_token_accuracy"]
+        == result.metrics["line_match"]
+        == result.metrics["parse_rate"]
+        == 1.0
+    )
     assert result.metrics["bits_per_byte"] == pytest.approx(0, abs=1e-3)
     assert result.counts["tokens"] == result.counts["bytes"] == sum(len(one.body) for one in FUNCTIONS)
 
 
 @pytest.mark.usefixtures("two_functions")
 def test_a_model_that_writes_nonsense_matches_and_parses_nothing() -> None:
-    result = library(make_scripted(lambda prefix: ord("?") if prefix[-1] == ord("\n") else ord("\n"), length=300))
+    result = library(
+        make_scripted(lambda prefix: ord("?") if prefix[-1] == ord("\n") else ord("\n"), length=300)
+    )
     assert (result.counts["line_matches"], result.counts["parsed"]) == (0, 0)
     assert result.counts["correct"] < result.counts["tokens"]
 

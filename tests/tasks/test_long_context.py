@@ -78,7 +78,9 @@ def test_buckets_and_domains_add_up_to_the_length(result: TaskResult) -> None:
     ]  # fmt: skip
 
 
-def test_a_batch_is_one_long_sequence_or_as_many_short_tokens(trained: TrainedModel, result: TaskResult) -> None:
+def test_a_batch_is_one_long_sequence_or_as_many_short_tokens(
+    trained: TrainedModel, result: TaskResult
+) -> None:
     windows = long_windows(trained, 64, 512)
     for row in of_kind(result, "length"):
         counts = count(trained, windows, row["length"]).counts_RLE  # type: ignore[arg-type]

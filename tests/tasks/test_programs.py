@@ -61,8 +61,13 @@ def test_inputs_tell_every_start_and_step_apart() -> None:
 
 
 def test_the_text_of_the_corpus_is_pinned() -> None:
-    text = "".join(one.text for split in ("train", "held_out") for one in corpus_programs.programs(split, 100))
-    assert (corpus_programs.VERSION, hashlib.sha256(text.encode()).hexdigest()[:16]) == (1, "8bea89d95d027013")
+    text = "".join(
+        one.text for split in ("train", "held_out") for one in corpus_programs.programs(split, 100)
+    )
+    assert (corpus_programs.VERSION, hashlib.sha256(text.encode()).hexdigest()[:16]) == (
+        1,
+        "8bea89d95d027013",
+    )
 
 
 ONE = Program(start=0, steps=((0, 3), (2, 4)))
@@ -101,7 +106,9 @@ def test_a_model_that_writes_solutions_passes() -> None:
 
     def rule(prefix: list[int]) -> int:
         given = bytes(prefix)
-        return next((text[len(given)] for text in known if text.startswith(given) and text != given), ord("\n"))
+        return next(
+            (text[len(given)] for text in known if text.startswith(given) and text != given), ord("\n")
+        )
 
     result = generated_programs(taught(make_scripted(rule, length=300)), 2, samples=2)  # type: ignore[arg-type]
     assert (result.counts["samples"], result.counts["passed"], result.counts["solution_matches"]) == (4, 4, 4)
@@ -115,7 +122,10 @@ def test_a_model_that_writes_nonsense_fails_without_a_process(monkeypatch: pytes
     monkeypatch.setattr(sandbox, "run_code", lambda *_, **__: pytest.fail("nonsense was run"))
     result = generated_programs(taught(make_scripted(lambda _: ord("?"), length=300)), 2, samples=2)
     assert result.counts["passed"] == 0
-    assert human_eval_pass(make_scripted(lambda _: ord("?"), length=300), 2).counts == {"problems": 2, "passed": 0}
+    assert human_eval_pass(make_scripted(lambda _: ord("?"), length=300), 2).counts == {
+        "problems": 2,
+        "passed": 0,
+    }
 
 
 @confined

@@ -27,7 +27,9 @@ from explorer.tasks.selection import (
 )
 
 
-def reference(rule: SelectionRule, compared: Any, logits: Any, groups: list[int], top_k: int) -> list[set[int]]:
+def reference(
+    rule: SelectionRule, compared: Any, logits: Any, groups: list[int], top_k: int
+) -> list[set[int]]:
     """The experts of every token, by loops."""
     experts = range(len(compared[0]))
     best = [sorted(experts, key=lambda e: (-row[e], e)) for row in compared]
@@ -76,18 +78,30 @@ rules = st.one_of(
     st.builds(StaticTopK, st.integers(1, 6)),
     st.builds(Oea, st.integers(1, 3)),
     st.builds(
-        Lynx, keep=st.sampled_from([0.0, 0.4, 0.75, 1.0]), alpha=st.sampled_from([0.3, 1.0, 4.0]), beta=st.integers(1, 5)
+        Lynx,
+        keep=st.sampled_from([0.0, 0.4, 0.75, 1.0]),
+        alpha=st.sampled_from([0.3, 1.0, 4.0]),
+        beta=st.integers(1, 5),
     ),
 )
 
 
-@given(rule=rules, seed=st.integers(0, 2**32), top_k=st.integers(1, 4), groups=st.lists(st.integers(-1, 3), min_size=1, max_size=12))
-def test_the_selection_is_that_of_the_loops(rule: SelectionRule, seed: int, top_k: int, groups: list[int]) -> None:
+@given(
+    rule=rules,
+    seed=st.integers(0, 2**32),
+    top_k=st.integers(1, 4),
+    groups=st.lists(st.integers(-1, 3), min_size=1, max_size=12),
+)
+def test_the_selection_is_that_of_the_loops(
+    rule: SelectionRule, seed: int, top_k: int, groups: list[int]
+) -> None:
     routing = routed(np.random.default_rng(seed), len(groups), 6, top_k)
     reselection = Reselection(rule, torch.tensor(groups))
     result = reselection(routing, 0)
     assert routing.compared_TE is not None
-    expected = reference(rule, routing.compared_TE.tolist(), routing.router_logits_TE.double().tolist(), groups, top_k)
+    expected = reference(
+        rule, routing.compared_TE.tolist(), routing.router_logits_TE.double().tolist(), groups, top_k
+    )
     rows = result.topk_expert_ids_TK.tolist()
     assert [{e for e in row if e < 6} for row in rows] == expected
     in_groups = [(g, chosen) for g, chosen in zip(groups, expected, strict=True) if g >= 0]
@@ -102,7 +116,9 @@ def test_gates_are_the_routers_scores_of_the_chosen(seed: int, k: int) -> None:
     routing = routed(np.random.default_rng(seed), 5, 6, 2)
     result = Reselection(StaticTopK(k), torch.tensor([0, -1, 0, -1, 0]))(routing, 0)
     scores = routing.scores_TE.tolist()
-    for t, (ids, weights) in enumerate(zip(result.topk_expert_ids_TK.tolist(), result.gate_weights_TK.tolist(), strict=True)):
+    for t, (ids, weights) in enumerate(
+        zip(result.topk_expert_ids_TK.tolist(), result.gate_weights_TK.tolist(), strict=True)
+    ):
         chosen = [e for e in ids if e < 6]
         total = sum(scores[t][e] for e in chosen)
         assert weights[: len(chosen)] == pytest.approx([scores[t][e] / total for e in chosen])
@@ -137,7 +153,9 @@ def test_uneven_experts_give_the_same_output_by_every_dispatch(dispatch: str) ->
     groups = decode_groups(4, 12, 2).where(torch.arange(48) % 3 > 0, -1)
     ours = trained.forward(TOKENS, reroute=Reselection(Oea(1), groups)).logits_BSV
     dense = make_trained(num_experts=4, top_k=2, dispatch="dense", hidden_size=16, expert_hidden_size=16)
-    assert torch.allclose(ours, dense.forward(TOKENS, reroute=Reselection(Oea(1), groups)).logits_BSV, atol=1e-4)
+    assert torch.allclose(
+        ours, dense.forward(TOKENS, reroute=Reselection(Oea(1), groups)).logits_BSV, atol=1e-4
+    )
 
 
 def test_training_never_reroutes() -> None:
