@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from small_corpus import use_small_corpus
 from explorer.cli import main
 from explorer.cli.evaluate import lines
 from explorer.config.presets import tiny
+from explorer.running.child_process import train_arguments
 from explorer.running.into_folder import train_run
+from explorer.running.jobs import Job
 from explorer.tasks.registry import TASKS, Task
 from explorer.tasks.result import TaskResult, not_run, ratio
 
@@ -67,21 +70,21 @@ def test_every_task_has_its_function(task: Task) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "key"),
+    ("arguments", "expected"),
     [
-        (["kept", "--task", "poetry"], "tasks.unknown_task"),
-        (["kept", "--problems", "0"], "errors.whole_number_of_at_least"),
-        (["elsewhere"], "tasks.no_run"),
-        ([], "tasks.no_run"),
+        (["kept", "--task", "poetry"], pattern("tasks.unknown_task")),
+        (["kept", "--problems", "0"], pattern("errors.whole_number_of_at_least")),
+        (["elsewhere"], pattern("tasks.no_run")),
+        ([], pattern("tasks.no_run")),
     ],
 )
 def test_wrong_input_is_one_sentence(
-    arguments: list[str], key: str, runs: Path, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], expected: str, runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["evaluate", *arguments, "--runs", str(runs)]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert re.search(pattern(key), error)
+    assert re.search(expected, error)
 
 
 def test_results_in_words() -> None:
@@ -89,3 +92,10 @@ def test_results_in_words() -> None:
     assert lines(result) == ["t:", "  a 0.25", "  b not measured", "  k 1"]
     assert lines(not_run("t", "No sandbox here.")) == ["t: not run. No sandbox here."]
     assert (ratio(1, 4), ratio(0, 0)) == (0.25, None)
+
+
+def test_a_queued_job_may_keep_its_model(tmp_path: Path) -> None:
+    job = Job(config=tiny(), run_id="a", runs=tmp_path)
+    assert "--keep-model" not in train_arguments(job, tmp_path / "config.json")
+    for one in (replace(job, keep_model=True), replace(job, keep_model=True, resume=True)):
+        assert "--keep-model" in train_arguments(one, tmp_path / "config.json")
