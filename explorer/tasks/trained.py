@@ -58,7 +58,8 @@ class TrainedModel:
         """Logits and routing with the bias frozen. At most `length` tokens of context."""
         context = ForwardContext(seed=EVALUATION_SEED + seed, reroute=reroute)
         with autocast(self.device):
-            return self.model(tokens_BS.to(self.device), self.balancer, context)
+            output: ModelOutput = self.model(tokens_BS.to(self.device), self.balancer, context)
+        return output
 
     def at_length(self, length: int) -> "TrainedModel":
         """The same weights with `length` tokens of context, beyond those of training too.
