@@ -82,7 +82,7 @@ def standard() -> RunConfig:
 def two_hop() -> RunConfig:
     """Generated two-hop questions on a model with Mixtral's shape, 8 experts and top-2, for `evaluate`."""
     return RunConfig(
-        corpus=CorpusConfig(name="two_hop", vocab_size=576),
+        corpus=CorpusConfig(name="two_hop", vocab_size=580),
         model=ModelConfig(num_layers=3, hidden_size=64, num_heads=2, num_experts=8, expert_hidden_size=32),
         training=TrainingConfig(
             num_steps=1500,

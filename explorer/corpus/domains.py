@@ -91,7 +91,7 @@ def _fill_in(python: Source) -> Generated:
 def sources(corpus: str, folder: Path = DATA_FOLDER) -> tuple[Source | Generated, ...]:
     """The domains of a corpus by `CorpusConfig.name`, in the order of their ids."""
     if corpus == "two_hop":
-        return (_two_hop(two_hop.ONE_HOP), _two_hop(two_hop.TWO_HOP))
+        return tuple(map(_two_hop, (two_hop.RECALL, two_hop.ONE_HOP, two_hop.TWO_HOP)))
     if corpus == "code":
         python = _frozen("python", folder, whole_files=True)
         return (python, _fill_in(python), _programs())

@@ -8,7 +8,7 @@ Names have two words. People, cities and countries of held-out problems never oc
 their words do, in other pairs, so that copying a name can be learnt and remembering it does not help.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
@@ -22,33 +22,15 @@ TRAIN_PROBLEMS, HELD_OUT_PROBLEMS = 12_000, 1_000
 NUM_CHAINS = 3
 """People, cities and countries per problem; one chain is asked for."""
 KINDS_OF_NAMES = ("person", "city", "country")
-HELD_OUT_NAMES = 0.15
+HELD_OUT_NAMES = 0.08
 """Share of the names of each kind that only held-out problems use."""
 SPLITS = ("train", "held_out")
-ONE_HOP, TWO_HOP = "one_hop", "two_hop"
+RECALL, ONE_HOP, TWO_HOP = "recall", "one_hop", "two_hop"
 
 STARTS = [
-    "Ba",
-    "De",
-    "Fi",
-    "Go",
-    "Ha",
-    "Je",
-    "Ki",
-    "Lo",
-    "Mu",
-    "Na",
-    "Pe",
-    "Ri",
-    "So",
-    "Ta",
-    "Ve",
-    "Wi",
-    "Zo",
-    "Du",
-    "Le",
-    "Mi",
-]
+    "Ba", "De", "Fi", "Go", "Ha", "Je", "Ki", "Lo", "Mu", "Na",
+    "Pe", "Ri", "So", "Ta", "Ve", "Wi", "Zo", "Du", "Le", "Mi",
+]  # fmt: skip
 ENDINGS = {
     "person": (["lan", "mer"], ["son", "berg"]),
     "city": (["ver", "dan"], ["ford", "ton"]),
@@ -106,12 +88,20 @@ def names(kind: str, split: str) -> tuple[str, ...]:
     return tuple(name for name in every if (fraction(kind, name) < HELD_OUT_NAMES) == (split == "held_out"))
 
 
+def _distinct(draws: Draws, values: Sequence[str]) -> list[str]:
+    """One name per chain; no two share a word, so that either word says which chain it is."""
+    while True:
+        sample = draws.sample(values, NUM_CHAINS)
+        if len({word for name in sample for word in name.split()}) == 2 * NUM_CHAINS:
+            return sample
+
+
 def problem(kind: str, split: str, number: int, seed: int = 0) -> TwoHopProblem:
     """Problem `number` of a split. kind: two_hop, or one_hop as a control, where one fact is enough."""
     draws = Draws("two hop", VERSION, seed, kind, split, number)
-    people, cities, countries = (draws.sample(names(k, split), NUM_CHAINS) for k in KINDS_OF_NAMES)
+    people, cities, countries = (_distinct(draws, names(k, split)) for k in KINDS_OF_NAMES)
     births = [f"- {person} was born in {city}." for person, city in zip(people, cities, strict=True)]
-    places = [f"- {city} is a city in {country}." for city, country in zip(cities, countries, strict=True)]
+    places = [f"- {city} is in {country}." for city, country in zip(cities, countries, strict=True)]
     paragraphs = draws.shuffled(births + places)
 
     def question(chain: int) -> Question:
@@ -135,12 +125,30 @@ def problems(kind: str, split: str, count: int, seed: int = 0) -> Iterator[TwoHo
     return (problem(kind, split, number, seed) for number in range(count))
 
 
+def texts(kind: str, split: str, count: int) -> Iterator[str]:
+    """The first `count` texts of a domain: problems with their questions, or facts to recall."""
+    if kind == RECALL:
+        return (_recall(split, number) for number in range(count))
+    return (one.text for one in problems(kind, split, count))
+
+
+def _recall(split: str, number: int) -> str:
+    """The facts of a problem twice, the second time in another order, so that each can be completed.
+
+    Trained on beside the questions: far more of its words follow from what is said before, and copying a
+    name is what questions need first.
+    """
+    facts = problem(TWO_HOP, split, number, seed=1).paragraphs
+    again = Draws("recall", VERSION, split, number).shuffled(facts)
+    return "\n".join(["Facts:", *facts, "Facts:", *again, "\n"])
+
+
 def domain(kind: str) -> Domain:
-    """The corpus domain of a kind of question: one unit per problem."""
+    """A domain of the corpus: one unit per text."""
 
     def units(split: str, count: int) -> tuple[Unit, ...]:
-        each = enumerate(problems(kind, split, count))
-        return tuple(Unit(name=f"{kind}/{split}/{number}", text=one.text) for number, one in each)
+        each = enumerate(texts(kind, split, count))
+        return tuple(Unit(name=f"{kind}/{split}/{number}", text=text) for number, text in each)
 
     return Domain(
         name=kind, train=units("train", TRAIN_PROBLEMS), held_out=units("held_out", HELD_OUT_PROBLEMS)

@@ -10,7 +10,10 @@ from explorer.corpus.domains import sources
 
 
 def test_domains_and_their_held_out_shares() -> None:
-    for corpus, names in (("two_hop", ["one_hop", "two_hop"]), ("code", ["python", "fill_in", "programs"])):
+    for corpus, names in (
+        ("two_hop", ["recall", "one_hop", "two_hop"]),
+        ("code", ["python", "fill_in", "programs"]),
+    ):
         domains = [source.read() for source in sources(corpus)]
         assert [domain.name for domain in domains] == names
         for domain in domains:
@@ -23,7 +26,7 @@ def test_a_new_version_of_the_text_is_another_corpus(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(two_hop, "VERSION", 2)
     monkeypatch.setattr(programs, "VERSION", 2)
     after = [source.key() for corpus in ("two_hop", "code") for source in sources(corpus)]
-    assert [a == b for a, b in zip(before, after, strict=True)] == [False, False, True, True, False]
+    assert [a == b for a, b in zip(before, after, strict=True)] == [False, False, False, True, True, False]
 
 
 def test_windows_hold_the_text_of_their_split(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -35,9 +38,9 @@ def test_windows_hold_the_text_of_their_split(monkeypatch: pytest.MonkeyPatch, t
     assert corpus.digest == again.digest
     for split, arrays in (("train", corpus.train_tokens), ("held_out", corpus.held_out_tokens)):
         for kind, tokens in zip(corpus.domains, arrays, strict=True):
-            expected = [problem.text for problem in two_hop.problems(kind, split, 3)]
+            expected = two_hop.texts(kind, split, 3)
             assert corpus.tokenizer.decode(tokens[:1000]).startswith("".join(expected))
-    batch = corpus.batch(seed=0, step=0, micro_batch=0, num_sequences=4, sequence_length=128)
-    assert sorted(batch.domain_names) == ["one_hop", "one_hop", "two_hop", "two_hop"]
+    batch = corpus.batch(seed=0, step=0, micro_batch=0, num_sequences=3, sequence_length=128)
+    assert sorted(batch.domain_names) == ["one_hop", "recall", "two_hop"]
     # A whole word is one token, so that a name is copied in two.
     assert len(corpus.tokenizer.encode(" " + two_hop.names("country", "held_out")[0])) == 2

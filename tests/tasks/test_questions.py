@@ -44,7 +44,7 @@ def test_names_are_split_and_none_is_two_things() -> None:
 def solve(paragraphs: list[str], question: str) -> str:
     """Slow reference: read the facts, then follow the question."""
     born = dict(re.findall(r"(\w+ \w+) was born in (\w+ \w+)\.", "\n".join(paragraphs)))
-    lies = dict(re.findall(r"(\w+ \w+) is a city in (\w+ \w+)\.", "\n".join(paragraphs)))
+    lies = dict(re.findall(r"(\w+ \w+) is in (\w+ \w+)\.", "\n".join(paragraphs)))
     if person := re.fullmatch(r"In which country was (\w+ \w+) born\?", question):
         return lies[born[person[1]]]
     city = re.fullmatch(r"In which country is (\w+ \w+)\?", question)
@@ -88,10 +88,9 @@ def test_the_answers_place_says_nothing() -> None:
 
 def test_the_text_of_the_corpus_is_pinned() -> None:
     """A change of the text needs a new VERSION, or cached corpora would keep the old one."""
-    text = "".join(
-        one.text for kind in KINDS for split in two_hop.SPLITS for one in two_hop.problems(kind, split, 50)
-    )
-    assert (two_hop.VERSION, hashlib.sha256(text.encode()).hexdigest()[:16]) == (1, "bc3885cda04e5c75")
+    kinds = (two_hop.RECALL, *KINDS)
+    text = "".join("".join(two_hop.texts(kind, split, 50)) for kind in kinds for split in two_hop.SPLITS)
+    assert (two_hop.VERSION, hashlib.sha256(text.encode()).hexdigest()[:16]) == (1, "ab2516dfd9b6a207")
 
 
 @pytest.mark.parametrize(
@@ -156,3 +155,16 @@ def test_sampling_follows_temperature_and_seed() -> None:
     ]
     assert draws[0] == draws[1] != draws[2]
     assert len(set(draws[0])) > 1
+
+
+def test_facts_to_recall_are_said_twice() -> None:
+    for text in two_hop.texts(two_hop.RECALL, "train", 50):
+        first, second = (part.split("\n")[1:7] for part in text.split("Facts:")[1:])
+        assert sorted(first) == sorted(second)
+        assert len(set(first)) == 2 * two_hop.NUM_CHAINS
+
+
+def test_either_word_of_a_name_says_which_it_is() -> None:
+    for problem in held_out(two_hop.TWO_HOP, 100):
+        first, second = zip(*(candidate.split() for candidate in problem.candidates), strict=True)
+        assert len(set(first)) == len(set(second)) == two_hop.NUM_CHAINS
