@@ -27,11 +27,13 @@ Placer = Callable[[Ints], Floats]
 serves, [L, G, E]; the shares of an expert add up to 1."""
 
 FACTORS = (1, 2, 4, 8)
-TOKENS = 16_384
+TOKENS = 32_768
 TOKENS_AT_ONCE = 4_096
 GPUS = 4
 DRAWS = 1_000
 """Simulated batches per floor: its standard error is about 1 % of it."""
+LEAST_SEQUENCES = 8
+"""Of fewer sequences no floor is given: drawn again and again, they would show too little of chance."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -178,7 +180,6 @@ def _rows(
     per_batch = lengths[-1] // one.length
     counts_RLE = one.counts_RLE
     experts = counts_RLE.shape[-1]
-    floor = metrics.resampled_reference(counts_RLE, per_batch, draws=DRAWS)[0]
     measured = _number(metrics.max_vio_computation_batch(counts_RLE, per_batch).mean())
     yield {
         "kind": "length",
@@ -187,9 +188,8 @@ def _rows(
         **_sums(one.loss_RP, one.tokens_RP, counts_RLE.sum(0)),
         "sequences": len(counts_RLE),
         "max_vio": measured,
-        "floor": floor,
+        **_floor(counts_RLE, per_batch, measured),
         "uniform_floor": metrics.uniform_reference(experts, top_k, lengths[-1])[0],
-        "excess": None if measured is None else measured - floor,
         **{
             f"gpu_max_vio {name}": gpu_max_vio(counts_RLE, share, per_batch) for name, share in shares.items()
         },
@@ -198,13 +198,13 @@ def _rows(
         part_RLE = one.counts_RPLE[:, place]
         sums = _sums(one.loss_RP[:, place], one.tokens_RP[:, place], part_RLE.sum(0))
         where = {"kind": "bucket", "length": one.length, "first": first, "last": last - 1}
-        yield where | sums | _over_floor(part_RLE, one.domains_R)
+        yield where | sums | _together(part_RLE)
     for domain in dict.fromkeys(one.domains_R):
         is_in_R = np.array([name == domain for name in one.domains_R])
         part_RLE = counts_RLE[is_in_R]
         sums = _sums(one.loss_RP[is_in_R], one.tokens_RP[is_in_R], part_RLE.sum(0))
         where = {"kind": "domain", "length": one.length, "domain": domain}
-        yield where | sums | _over_floor(part_RLE, [domain] * len(part_RLE))
+        yield where | sums | _together(part_RLE)
 
 
 def _sums(loss: Floats, tokens: Ints, counts_LE: Ints) -> dict[str, Any]:
@@ -212,11 +212,25 @@ def _sums(loss: Floats, tokens: Ints, counts_LE: Ints) -> dict[str, Any]:
     return {"tokens": total, "loss_sum": nats, "loss": ratio(nats, total), "tokens_LE": counts_LE.tolist()}
 
 
-def _over_floor(counts_RLE: Ints, domains: Sequence[str]) -> dict[str, Any]:
-    """MaxVio of all sequences together and what clustering alone gives at that many, domain by domain."""
+def _together(counts_RLE: Ints) -> dict[str, Any]:
+    """MaxVio of all sequences together, over the floor of as many."""
     measured = metrics.max_vio_global(counts_RLE.sum(0))
-    floor = metrics.resampled_reference(counts_RLE, len(counts_RLE), domains, DRAWS)[0]
-    return {"sequences": len(counts_RLE), "max_vio": measured, "floor": floor, "excess": measured - floor}
+    return {
+        "sequences": len(counts_RLE),
+        "max_vio": measured,
+        **_floor(counts_RLE, len(counts_RLE), measured),
+    }
+
+
+def _floor(counts_RLE: Ints, sequences: int, measured: float | None) -> dict[str, float | None]:
+    """What clustering alone gives in batches of that many sequences, and the excess over it.
+
+    Domains are not kept apart: which of them a batch holds is part of its chance.
+    """
+    if len(counts_RLE) < LEAST_SEQUENCES or measured is None:
+        return {"floor": None, "excess": None}
+    floor = metrics.resampled_reference(counts_RLE, sequences, draws=DRAWS)[0]
+    return {"floor": floor, "excess": measured - floor}
 
 
 def gpu_max_vio(counts_RLE: Ints, shares_LGE: Floats, per_batch: int) -> float | None:

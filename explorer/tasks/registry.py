@@ -85,7 +85,7 @@ TASKS = {
             summary="loads, imbalance over its floor and loss at 1 to 8 times the training length",
             module="explorer.tasks.long_context",
             function="long_context",
-            problems=16_384,
+            problems=32_768,
         ),
     )
 }

@@ -132,3 +132,10 @@ def test_learned_positions_stay_at_the_training_length() -> None:
 
 def test_a_dense_model_has_no_loads() -> None:
     assert long_context(make_trained(routing="dense"), 64).status == "not run"
+
+
+def test_too_few_sequences_have_no_floor(result: TaskResult) -> None:
+    """At the longest length each domain has four sequences; together they are eight."""
+    for row in result.rows:
+        assert (row["floor"] is None) == (row["excess"] is None) == (row["sequences"] < 8)
+    assert [r["floor"] is None for r in of_kind(result, "domain") if r["length"] == 64] == [True, True]
