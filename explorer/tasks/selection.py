@@ -84,7 +84,8 @@ class Lynx:
 
     An expert's score is B^bin summed over the B tokens, bin = floor(alpha · (logit - logit of the first
     choice)), from 0 down to -beta. Kept are the highest-scored experts, and the first choice of every token
-    whose second choice lies in a lower bin. alpha, beta and the cut-off are not published.
+    whose second choice lies in a lower bin. alpha, beta and the cut-off are not published; nor is what
+    happens at equal scores, which go to the experts with the lower sum of ranks.
     """
 
     keep: float = 0.5
@@ -114,12 +115,26 @@ class Lynx:
         number_G1 = (self.keep * full_G - 1e-9).ceil().clamp_min(choice.top_k)[:, None]
         second_T1 = bins_TE.masked_fill(ranks_TE != 1, -self.beta).amax(1, keepdim=True)
         sure_TE = (ranks_TE == 0) & (second_T1 < 0)
-        return _best_among(choice, (ranks(score_GE) < number_G1) | _any_per_group(sure_TE, choice))
+        # Experts in the same bins score alike: those that tokens rank higher come first, so that a token alone
+        # keeps its own experts.
+        rank_sums_GE = torch.zeros_like(score_GE).index_add_(
+            0, place_T, (ranks_TE * in_group_T[:, None]).double()
+        )
+        highest_GE = ranks(score_GE, -rank_sums_GE) < number_G1
+        return _best_among(choice, highest_GE | _any_per_group(sure_TE, choice))
 
 
-def ranks(values_XE: Tensor) -> Tensor:
-    """Rank of every value in its row, 0 for the largest; equal values go to the lower index. int64."""
-    order_XE = values_XE.argsort(dim=1, descending=True, stable=True)
+def ranks(values_XE: Tensor, second_XE: Tensor | None = None) -> Tensor:
+    """Rank of every value in its row, 0 for the largest, int64.
+
+    Equal values: the larger second value comes first, then the lower index.
+    """
+    if second_XE is None:
+        order_XE = values_XE.argsort(dim=1, descending=True, stable=True)
+    else:
+        by_second_XE = second_XE.argsort(dim=1, descending=True, stable=True)
+        within_XE = values_XE.gather(1, by_second_XE).argsort(dim=1, descending=True, stable=True)
+        order_XE = by_second_XE.gather(1, within_XE)
     places_XE = torch.arange(values_XE.shape[1], device=values_XE.device).expand_as(order_XE)
     return torch.empty_like(order_XE).scatter_(1, order_XE, places_XE)
 

@@ -57,7 +57,8 @@ def lynx_kept(rule: Lynx, best: list[list[int]], logits: Any, members: list[int]
             score[e] += max(2, len(members)) ** bin_of(rule, logits[t][e] - logits[t][best[t][0]])
     full = {e for t in members for e in best[t][:top_k]}
     number = max(top_k, math.ceil(rule.keep * len(full) - 1e-9))
-    kept = set(sorted(range(len(score)), key=lambda e: (-score[e], e))[:number])
+    rank_sum = [sum(best[t].index(e) for t in members) for e in range(len(score))]
+    kept = set(sorted(range(len(score)), key=lambda e: (-score[e], rank_sum[e], e))[:number])
     for t in members:
         if bin_of(rule, logits[t][best[t][1]] - logits[t][best[t][0]]) < 0:
             kept.add(best[t][0])
@@ -156,6 +157,16 @@ def test_uneven_experts_give_the_same_output_by_every_dispatch(dispatch: str) ->
     assert torch.allclose(
         ours, dense.forward(TOKENS, reroute=Reselection(Oea(1), groups)).logits_BSV, atol=1e-4
     )
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.5, 1.0])
+def test_a_token_alone_keeps_its_experts_under_lynx(keep: float) -> None:
+    """However coarse the bins are; without a bias, which would rank otherwise than the logits."""
+    logits = torch.randn(20, 8, generator=torch.Generator().manual_seed(4))
+    routing = route(logits, RouteSpec(top_k=3))
+    for alpha in (0.01, 1.0, 50.0):
+        result = Reselection(Lynx(keep, alpha=alpha), torch.arange(20))(routing, 0)
+        assert result.topk_expert_ids_TK.tolist() == routing.topk_expert_ids_TK.tolist()
 
 
 def test_training_never_reroutes() -> None:
