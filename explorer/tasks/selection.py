@@ -117,9 +117,8 @@ class Lynx:
         sure_TE = (ranks_TE == 0) & (second_T1 < 0)
         # Experts in the same bins score alike: those that tokens rank higher come first, so that a token alone
         # keeps its own experts.
-        rank_sums_GE = torch.zeros_like(score_GE).index_add_(
-            0, place_T, (ranks_TE * in_group_T[:, None]).double()
-        )
+        own_TE = (ranks_TE * in_group_T[:, None]).double()
+        rank_sums_GE = torch.zeros_like(score_GE).index_add_(0, place_T, own_TE)
         highest_GE = ranks(score_GE, -rank_sums_GE) < number_G1
         return _best_among(choice, highest_GE | _any_per_group(sure_TE, choice))
 
