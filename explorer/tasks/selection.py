@@ -115,8 +115,8 @@ class Lynx:
         number_G1 = (self.keep * full_G - 1e-9).ceil().clamp_min(choice.top_k)[:, None]
         second_T1 = bins_TE.masked_fill(ranks_TE != 1, -self.beta).amax(1, keepdim=True)
         sure_TE = (ranks_TE == 0) & (second_T1 < 0)
-        # Experts in the same bins score alike: those that tokens rank higher come first, so that a token alone
-        # keeps its own experts.
+        # Experts in the same bins score alike: those that tokens rank higher come first, so that a token
+        # alone keeps its own experts.
         own_TE = (ranks_TE * in_group_T[:, None]).double()
         rank_sums_GE = torch.zeros_like(score_GE).index_add_(0, place_T, own_TE)
         highest_GE = ranks(score_GE, -rank_sums_GE) < number_G1
