@@ -8,6 +8,7 @@ ExplorerError                 one clear sentence for a person; the CLI exits wit
 │       └── NotNowError       the system refused to read it, which may pass: it is tried again
 ├── ForeignFileError          a file of another system cannot be imported
 ├── StoreError                the DuckDB index cannot be opened or written
+├── SandboxError              code cannot be confined on this system, so it is not run
 └── TrainingError             training cannot go on (not a finite loss, nothing to resume from)
 """
 
@@ -77,6 +78,10 @@ class ForeignFileError(ExplorerError):
 
 class StoreError(ExplorerError):
     """The DuckDB index cannot be opened or written."""
+
+
+class SandboxError(ExplorerError):
+    """Code that a model wrote cannot be confined here, so it is not run."""
 
 
 class TrainingError(ExplorerError):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from explorer.cli import hosts
+from explorer.cli import hosts, task_options
 from explorer.config.presets import PRESETS
 from explorer.config.routings import KINDS
 from explorer.config.rule_text import RULES
@@ -42,6 +42,7 @@ def make_parser() -> argparse.ArgumentParser:
     _diagnose(commands)
     _import(commands)
     _convert(commands)
+    _evaluate(commands)
     return parser
 
 
@@ -92,6 +93,11 @@ def _train(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     )
     parser.add_argument(
         "--resume", type=Path, metavar="RUN", help="resume the run in a stopped or killed run folder"
+    )
+    parser.add_argument(
+        "--keep-model",
+        action="store_true",
+        help="keep the finished model in the run folder (model.pt), for `evaluate`",
     )
     parser.add_argument(
         "--control-stdin",
@@ -328,3 +334,15 @@ def _convert(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         help="runs folder; may be repeated (default: runs and the shipped data/runs)",
     )
     parser.set_defaults(command=_command("explorer.cli.convert", "convert_command"))
+
+
+def _evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "evaluate",
+        help="run tasks on the kept model of a finished run",
+        description="Run language tasks, long contexts and other expert selections on the model of a run "
+        "that was trained with --keep-model; docs/evidence_tasks.md says what each measures.",
+    )
+    task_options.add_options(parser)
+    _add_json(parser)
+    parser.set_defaults(command=_command("explorer.cli.evaluate", "evaluate_command"))

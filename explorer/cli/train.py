@@ -35,7 +35,12 @@ def train_command(options: argparse.Namespace) -> int:
         on_loads = None if options.control_stdin or not is_first else HealthLines()
         if config is None:
             run = resume_run(
-                options.resume, should_stop=control, on_step=on_step, switches=control, on_loads=on_loads
+                options.resume,
+                should_stop=control,
+                on_step=on_step,
+                switches=control,
+                on_loads=on_loads,
+                keep_model=options.keep_model,
             )
         else:
             run = train_run(
@@ -48,6 +53,7 @@ def train_command(options: argparse.Namespace) -> int:
                 on_step=on_step,
                 switches=control,
                 on_loads=on_loads,
+                keep_model=options.keep_model,
             )
     if is_first:
         print(json.dumps(run_figures(run)) if options.json else _in_words(run))

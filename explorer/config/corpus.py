@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from explorer.config.checks import check_int
 from explorer.errors import ConfigError, one_of
 
-CORPORA = ("austen", "python", "mix")
+CORPORA = ("austen", "python", "mix", "two_hop", "code")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,7 +13,8 @@ class CorpusConfig:
     """The text and its tokenizer."""
 
     name: str = "mix"
-    """austen (prose), python (the standard library's source) or mix (six domains)."""
+    """austen (prose), python (the standard library's source), mix (six domains), two_hop (generated
+    questions) or code (Python source, lines to fill in, generated programs)."""
     tokenizer: str = "bpe"
     """bpe (byte-level, trained on the corpus) or bytes (the 256 byte values)."""
     vocab_size: int = 1024

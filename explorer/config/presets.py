@@ -79,6 +79,27 @@ def standard() -> RunConfig:
     )
 
 
+def two_hop() -> RunConfig:
+    """Generated two-hop questions on a model with Mixtral's shape, 8 experts and top-2, for `evaluate`."""
+    return RunConfig(
+        corpus=CorpusConfig(name="two_hop", vocab_size=580),
+        model=ModelConfig(
+            num_layers=3, hidden_size=64, num_heads=4, num_experts=8, expert_hidden_size=32, init_std=0.05
+        ),
+        # 256 tokens hold a whole problem wherever they begin: shorter ones cut facts from their questions.
+        training=TrainingConfig(
+            num_steps=6000,
+            sequence_length=256,
+            micro_batch_size=6,
+            learning_rate=4e-3,
+            min_learning_rate=1e-3,
+            weight_decay=0.0,
+            eval_interval=250,
+            eval_tokens=4096,
+        ),
+    )
+
+
 def paper_1b() -> RunConfig:
     """The 1B model of arXiv 2408.15664, appendix A, for people with the hardware.
 
@@ -164,6 +185,7 @@ PRESETS: dict[str, Callable[[], RunConfig]] = {
     "quick": quick,
     "standard": standard,
     "tiny": tiny,
+    "two_hop": two_hop,
     "paper_1b": paper_1b,
     "paper_3b": paper_3b,
 }

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from explorer.corpus import functions, programs, two_hop
 from explorer.corpus.files import DATA_FOLDER, content_digest, read_text, read_units, sha256
 from explorer.corpus.installed import stdlib_units
 from explorer.corpus.units import Domain, Unit, blocks, select, split
@@ -27,6 +28,15 @@ class Source:
     def read(self) -> Domain:
         """Units and split; CorpusError if the text is missing, damaged or cannot be split."""
         return split(self.name, self.units())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generated:
+    """A domain of generated text, which knows its own split."""
+
+    name: str
+    key: Callable[[], str]
+    read: Callable[[], Domain]
 
 
 def _prose(name: str, file: str, folder: Path, cap: int | None = None) -> Source:
@@ -62,8 +72,29 @@ def _stdlib() -> Source:
     return Source(name="python", key=key, units=units)
 
 
-def sources(corpus: str, folder: Path = DATA_FOLDER) -> tuple[Source, ...]:
+def _two_hop(kind: str) -> Generated:
+    return Generated(name=kind, key=lambda: f"{kind} {two_hop.VERSION}", read=partial(two_hop.domain, kind))
+
+
+def _programs() -> Generated:
+    return Generated(name="programs", key=lambda: f"programs {programs.VERSION}", read=programs.domain)
+
+
+def _fill_in(python: Source) -> Generated:
+    return Generated(
+        name="fill_in",
+        key=lambda: f"fill_in {functions.VERSION} {python.key()}",
+        read=lambda: functions.fill_in_domain(python.read()),
+    )
+
+
+def sources(corpus: str, folder: Path = DATA_FOLDER) -> tuple[Source | Generated, ...]:
     """The domains of a corpus by `CorpusConfig.name`, in the order of their ids."""
+    if corpus == "two_hop":
+        return tuple(map(_two_hop, (two_hop.RECALL, two_hop.ONE_HOP, two_hop.TWO_HOP)))
+    if corpus == "code":
+        python = _frozen("python", folder, whole_files=True)
+        return (python, _fill_in(python), _programs())
     if corpus == "austen":
         return (_prose("english", "austen.txt.xz", folder),)
     if corpus == "python":

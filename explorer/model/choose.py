@@ -26,6 +26,8 @@ def choose(
         routing = token_choice(router, x_TD, config, bias_form, context)
     else:
         routing = _otherwise(router, x_TD, config, context)
+    if context.reroute is not None:
+        routing = context.reroute(routing, context.layer)
     if config.capacity_factor is None:
         return routing
     top_k = routing.selection.top_k if routing.selection else config.top_k

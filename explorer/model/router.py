@@ -36,6 +36,13 @@ class Routing:
     """The scores in `compared_TE` before the bias, if noise makes them differ from `scores_TE`."""
 
 
+Reroute = Callable[[Routing, int], Routing]
+"""From the routing that an MoE layer chose and the layer's number to the routing that it uses.
+
+Called before any capacity limit. Training never sets one (`training.micro_batches.pass_context`).
+"""
+
+
 @dataclass(frozen=True)
 class ForwardContext:
     """Inputs of a forward pass beside the tokens and the weights."""
@@ -48,6 +55,8 @@ class ForwardContext:
     """Assignments of the whole optimizer step, where a loss needs them before the first backward pass."""
     earlier_counts_LE: Tensor | None = None
     """Assignments of this step's micro-batches before this one."""
+    reroute: Reroute | None = None
+    """Evaluation only: replaces the routing of every layer, see `Reroute`; None: as chosen."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,7 @@ class LayerContext:
     earlier_counts_E: Tensor | None = None
     adjust: Callable[[Tensor], Tensor] | None = None
     """A balancing rule's transform of the selection scores, before the bias; None: identity."""
+    reroute: Reroute | None = None
 
     def generator(self, device: torch.device) -> torch.Generator:
         """Random generator of this pass and layer; reproducible from the seed."""

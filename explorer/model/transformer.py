@@ -236,6 +236,7 @@ def _layer_context(
         step_counts_E=None if counts_LE is None else counts_LE[layer],
         earlier_counts_E=None if earlier_LE is None else earlier_LE[layer],
         adjust=adjust,
+        reroute=context.reroute,
     )
 
 

@@ -24,7 +24,7 @@ MOST_OUTPUT = 1_000_000
 
 def train_arguments(job: Job, config_file: Path) -> list[str]:
     """The options of `explorer train` for a job with its configuration in `config_file`."""
-    common = ["--json", "--control-stdin"]
+    common = ["--json", "--control-stdin", *(["--keep-model"] if job.keep_model else [])]
     if job.resume:
         return ["--resume", str(job.path), *common]
     preset = ["--preset", job.preset] if job.preset else []

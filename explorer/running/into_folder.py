@@ -18,7 +18,7 @@ from explorer.errors import TrainingError
 from explorer.recording import RunFolder, RunInfo, make_run_id, run_info_from_config
 from explorer.recording.run_writer import RunWriter
 from explorer.records.records import LoadRecord, NullRecorder, Record, Recorder
-from explorer.training import TrainResult, train
+from explorer.training import TrainResult, kept_model, train
 from explorer.training.checkpoints import latest_step
 from explorer.training.devices import device_name, pick_device
 from explorer.training.ranks import Ranks, check_shares, joined
@@ -73,8 +73,11 @@ def train_run(
     on_step: Callable[[int, int], None] | None = None,
     switches: Switches = NO_SWITCHES,
     on_loads: LoadsListener | None = None,
+    keep_model: bool = False,
 ) -> TrainedRun:
     """Train and record a new run; an invalid configuration writes nothing.
+
+    `keep_model` leaves the finished model in the folder, for `explorer.tasks`.
 
     Under `torchrun` every process calls this, and rank 0 records.
     """
@@ -100,7 +103,7 @@ def train_run(
             recorder = _HeardRecorder.create(runs_dir, info)
             recorder.listener = on_loads
         path = ranks.broadcast(recorder.path.resolve() if recorder else None)
-        return _train(config, recorder, path, corpus, None, ranks, should_stop, on_step, switches)
+        return _train(config, recorder, path, corpus, None, ranks, should_stop, on_step, switches, keep_model)
 
 
 def resume_run(
@@ -110,6 +113,7 @@ def resume_run(
     on_step: Callable[[int, int], None] | None = None,
     switches: Switches = NO_SWITCHES,
     on_loads: LoadsListener | None = None,
+    keep_model: bool = False,
 ) -> TrainedRun:
     """Resume a stopped or killed run from its newest checkpoint, or from step 0 without one."""
     config = RunConfig.from_dict(RunFolder(path).info.config)
@@ -125,7 +129,9 @@ def resume_run(
             recorder = _HeardRecorder.resume(path, first_step=start or 0)
             recorder.listener = on_loads
         start = ranks.broadcast(start)
-        return _train(config, recorder, path.resolve(), corpus, start, ranks, should_stop, on_step, switches)
+        return _train(
+            config, recorder, path.resolve(), corpus, start, ranks, should_stop, on_step, switches, keep_model
+        )
 
 
 def _check_fits(config: RunConfig, kind: str) -> None:
@@ -156,6 +162,7 @@ def _train(
     should_stop: Callable[[], bool],
     on_step: Callable[[int, int], None] | None,
     switches: Switches,
+    keep_model: bool,
 ) -> TrainedRun:
     """Train into the folder at `path`; `recorder` is None in the processes that do not record."""
 
@@ -170,6 +177,7 @@ def _train(
             on_step=on_step,
             ranks=ranks,
             switches=switches,
+            keep_model=path / kept_model.FILE if keep_model else None,
         )
 
     if recorder is None:

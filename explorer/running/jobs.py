@@ -51,6 +51,8 @@ class Job:
     """Preset for settings that a rule's text omits."""
     resume: bool = False
     """Resume the run in `path` from its newest checkpoint; its folder holds the configuration."""
+    keep_model: bool = False
+    """Keep the finished model in `path`, for `explorer.tasks`."""
     state: str = "waiting"
     """waiting, training, stopping, ended (as asked, or with its last step), failed or cancelled."""
     problem: str = ""

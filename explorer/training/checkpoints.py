@@ -22,7 +22,7 @@ def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         _remove_unfinished(folder)
         with replacing(path) as file:
-            _write(state, file)
+            write_state(state, file)
     except OSError as error:
         raise TrainingError(
             f"{path}: this checkpoint cannot be written ({error.strerror or error}); make room on the disk "
@@ -34,7 +34,7 @@ def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
     return path
 
 
-def _write(state: dict[str, Any], file: BinaryIO) -> None:
+def write_state(state: dict[str, Any], file: BinaryIO) -> None:
     """`torch.save`, with the OSError that torch wraps in its own error."""
     try:
         torch.save(state, file)

@@ -18,7 +18,7 @@ from explorer.errors import TrainingError
 from explorer.model import MoETransformer, build_model
 from explorer.model.balancers import CombinedBalancer
 from explorer.records.records import EventRecord, Recorder
-from explorer.training import checkpoints
+from explorer.training import checkpoints, kept_model
 from explorer.training.devices import StepClock, pick_device, quiet_cpu
 from explorer.training.evaluation import Evaluation, evaluate, record_probe, save_probe_document
 from explorer.training.ranks import SINGLE_PROCESS, Ranks, check_shares
@@ -59,6 +59,7 @@ def train(
     on_step: Callable[[int, int], None] | None = None,
     ranks: Ranks = SINGLE_PROCESS,
     switches: Switches = NO_SWITCHES,
+    keep_model: Path | None = None,
 ) -> TrainResult:
     """Train one run and record it.
 
@@ -67,13 +68,17 @@ def train(
     bit for bit. `on_step(done, total)` is called after every step. `switches` are polled between steps, too:
     their changes are recorded, and in force from the next step on (the second at the earliest, because
     a run begins with the rules that it was started with). The caller finishes the recorder.
+    `keep_model`: the file that the finished model is written to (`kept_model`); None keeps none.
     Under `torchrun` every process calls this with its `ranks`; only rank 0's recorder should
     write, and all ranks must be able to read `checkpoint_dir`.
     """
     check_shares(config, ranks)
     with quiet_cpu(config.training.num_threads):
         run = _Run(config, recorder, should_stop, corpus, checkpoint_dir, on_step, ranks, switches)
-        return run.run(resume_from)
+        result = run.run(resume_from)
+        if keep_model is not None and result.state == "finished" and ranks.is_first:
+            kept_model.save(keep_model, run.model, run.config)
+        return result
 
 
 class _Run:

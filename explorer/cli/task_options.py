@@ -1,0 +1,23 @@
+"""The options of `evaluate`."""
+
+import argparse
+from pathlib import Path
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Which run, which tasks, how many problems."""
+    parser.add_argument("run", nargs="?", default="", metavar="RUN", help="id or folder of a run")
+    parser.add_argument(
+        "--task", action="append", metavar="NAME", help="may be repeated (default: all tasks)"
+    )
+    parser.add_argument(
+        "--problems", type=int, metavar="N", help="problems per task (default: the task's own number)"
+    )
+    parser.add_argument("--list", action="store_true", help="list the tasks and stop")
+    parser.add_argument(
+        "--runs",
+        type=Path,
+        action="append",
+        metavar="DIR",
+        help="runs folder; may be repeated (default: runs and the shipped data/runs)",
+    )
