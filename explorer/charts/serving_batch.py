@@ -1,0 +1,76 @@
+"""Charts of batch-aware selection: one line per policy over the batch size."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+import polars as pl
+
+from explorer.charts import theme
+from explorer.charts.labels import EndLabel, end_labels
+
+HEIGHT = 260
+FULL, OEA, LYNX, STATIC = "full", "oea", "lynx", "static"
+INKS = {
+    FULL: theme.STRONG_TEXT,
+    OEA: theme.EXPERT_INKS[1],
+    LYNX: theme.EXPERT_INKS[2],
+    STATIC: theme.EXPERT_INKS[0],
+}
+"""Kind of policy -> its colour."""
+DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
+"""Of the first, second … static k."""
+
+
+def by_batch_size(
+    frame: pl.DataFrame,
+    sizes: Sequence[int],
+    *,
+    y_title: str,
+    form: str = ".3g",
+    reference: pl.DataFrame | None = None,
+) -> theme.Figure:
+    """frame: policy, kind, nth, batch, value. reference: batch, value of random routing, dashed."""
+    x = alt.X(
+        "batch:Q",
+        title="tokens in the batch",
+        scale=alt.Scale(type="log", base=2, domain=[min(sizes), max(sizes)], nice=False),
+        axis=alt.Axis(values=list(sizes), grid=False, format="d"),
+    )
+    y = alt.Y("value:Q", title=y_title, axis=alt.Axis(tickCount=5))
+    layers: list[Any] = [] if reference is None else [_reference(reference, x, y)]
+    ends = []
+    for (policy, kind, nth), part in frame.partition_by(
+        "policy", "kind", "nth", as_dict=True, maintain_order=True
+    ).items():
+        ink = INKS[str(kind)]
+        base = alt.Chart(part).encode(
+            x=x,
+            y=y,
+            tooltip=[
+                alt.Tooltip("policy:N"),
+                alt.Tooltip("batch:Q", title="tokens in the batch"),
+                alt.Tooltip("value:Q", title=y_title, format=form),
+            ],
+        )
+        dash = DASHES[int(nth) % len(DASHES)]  # type: ignore[call-overload]
+        layers.append(base.mark_line(strokeWidth=2, color=ink.expr, strokeDash=dash))
+        layers.append(base.mark_point(filled=True, size=26, opacity=1, color=ink.expr))
+        ends.append(EndLabel(str(policy), float(part["value"][-1]), ink))
+    if reference is not None:
+        ends.append(
+            EndLabel("random routing", float(reference["value"][-1]), theme.NEUTRAL_TEXT, strong=False)
+        )
+    values = [*frame["value"], *([] if reference is None else reference["value"])]
+    text = end_labels(ends, field="value", low=min(0.0, *values), high=max(values), height=HEIGHT)
+    chart = alt.layer(*layers, *text)
+    figure: alt.LayerChart = theme.titled(chart, height=HEIGHT)
+    return figure
+
+
+def _reference(frame: pl.DataFrame, x: alt.X, y: alt.Y) -> alt.Chart:
+    return (
+        alt.Chart(frame)
+        .mark_line(strokeDash=[3, 3], strokeWidth=1.4, color=theme.REFERENCE.expr)
+        .encode(x=x, y=y)
+    )

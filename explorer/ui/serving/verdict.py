@@ -1,0 +1,46 @@
+"""Placement and its verdict: windows A and B, the layout, the modelled time, the load by GPU."""
+
+import streamlit as st
+
+from explorer.figures.panel import Panel, Question
+from explorer.figures.views import serving_choices as choices
+from explorer.ui.shared import controls, show, store
+
+BADGES = {
+    "Worth it": ("green", ":material/check_circle:"),
+    "Not worth it": ("gray", ":material/do_not_disturb_on:"),
+    "Too little evidence": ("orange", ":material/help:"),
+}
+"""Answer -> colour and icon."""
+
+
+def section(questions: dict[str, Question], options: choices.Options, rule: str) -> None:
+    """The controls, the verdict, and the GPUs before and after."""
+    st.subheader("Is a planned placement worth it?")
+    _controls(options)
+    _verdict(questions["serving_verdict"], rule)
+    for place, key in zip(show.in_columns(2), ("serving_contiguous", "serving_planned"), strict=True):
+        with place:
+            show.question(questions[key])
+
+
+def _controls(options: choices.Options) -> None:
+    for row in (choices.WINDOW_PAIR, choices.LAYOUT):
+        shown = [one for one in row if len(options.of(one, st.session_state)) > 1]
+        if not shown:
+            continue
+        with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+            for choice in shown:
+                controls.draw(options.with_default(choice), options.of, width=170)
+
+
+def _verdict(question: Question, rule: str) -> None:
+    """The answer as a badge, the sentence with its numbers, the chart and the rule."""
+    panel = store.answer(question)
+    assert isinstance(panel, Panel), "two windows of a run with loads always have a verdict"
+    answer, _, sentence = panel.finding.partition(": ")
+    colour, icon = BADGES[answer]
+    st.badge(answer, color=colour, icon=icon)
+    st.markdown(show.plain(sentence[0].upper() + sentence[1:]))
+    show.draw(panel, key=question.key, text=False)
+    show.note(f"{panel.how} {rule}")
