@@ -13,6 +13,37 @@ EMPHASIS = theme.Ink("#0B62A4", "#4AA8E0")
 STRIP_PX = 48
 """Height of a strip with its label."""
 HEIGHT = 280
+RATIO_TICKS = (
+    *(m * 10.0**d for d in (-5, -4, -3, -2) for m in (1, 2, 5)),
+    *(
+        0.1,
+        0.2,
+        0.3,
+        0.5,
+        0.7,
+        0.8,
+        0.9,
+        0.95,
+        0.98,
+        1,
+        1.02,
+        1.05,
+        1.1,
+        1.2,
+        1.5,
+        2,
+        3,
+        4,
+        6,
+        8,
+        12,
+        16,
+        24,
+        32,
+        64,
+    ),
+)
+"""Marks of a logarithmic axis of loads over their mean; labels that would touch are left out."""
 LIMIT = 2.0
 """The colour scale is log2 of the load ratio, from 1/4 to 4× the uniform load."""
 
@@ -173,7 +204,7 @@ def quantiles(points: pl.DataFrame, line: pl.DataFrame) -> theme.Figure:
         "load_ratio:Q",
         title="load (× uniform)",
         scale=alt.Scale(type="log", base=2, nice=False, padding=8),
-        axis=alt.Axis(values=[2.0**power for power in range(-12, 9)], format="~g", tickCount=6),
+        axis=alt.Axis(values=RATIO_TICKS, format="~g", labelOverlap="greedy"),
     )
     dots = (
         alt.Chart(points)

@@ -7,7 +7,7 @@ import altair as alt
 import polars as pl
 
 from explorer.charts import theme
-from explorer.charts.serving import layer_axis
+from explorer.charts.serving import RATIO_TICKS, layer_axis
 
 LEVELS = {
     "expert": theme.EXPERT_INKS[4],
@@ -57,7 +57,7 @@ def levels(frame: pl.DataFrame, layers: Sequence[int]) -> theme.Figure:
         "ratio:Q",
         title="busiest / mean load",
         scale=alt.Scale(type="log", base=2, nice=False, padding=6),
-        axis=alt.Axis(values=[1, 1.25, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64], format="~g"),
+        axis=alt.Axis(values=RATIO_TICKS, format="~g", labelOverlap="greedy"),
     )
     names = [name for name in LEVELS if name in set(frame["level"])]
     base = alt.Chart(frame).encode(

@@ -82,7 +82,7 @@ def log_normal_fit(counts_E: ArrayLike) -> LogNormalFit | None:
 def shapiro_francia(fit_r: float, number: int) -> float:
     """p-value of the test of normality whose statistic is the squared Q-Q correlation of `number` values.
 
-    Normal approximation of ln(1 - r²) by Royston (1993, Statistics in Medicine 12, 181-184), 5 to 5,000 values.
+    Normal approximation of ln(1 - r²), 5 to 5,000 values (Royston 1993, Statistics in Medicine 12, 181-184).
     """
     from scipy.special import ndtr  # loaded on first use
 

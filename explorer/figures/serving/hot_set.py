@@ -1,5 +1,6 @@
 """Load of the experts by window, the share that the busiest hold, whether they stay, and how it is spread."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -59,10 +60,13 @@ def by_window(store: Store, arms: ArmSet, settings: InWindows) -> Panel:
     runs, trace = _runs(arms), Trace(store)
     plan, judge = pair_of(trace, runs, settings.pair)
     own = windows(trace, runs[0], settings.pair.number)
-    others = [window for key, window in own.items() if key != settings.pair.plan]
-    if runs[0] != runs[-1]:
-        others.append(judge)
-    shown = [plan, *others][:MOST_STRIPS]
+    is_one_run = runs[0] == runs[-1]
+    ends = (settings.pair.plan, settings.pair.judge) if is_one_run else (settings.pair.plan,)
+    others = [window for key, window in own.items() if key not in ends]
+    named = [replace(plan, label=f"A: {plan.label}")]
+    if not is_one_run or settings.pair.judge != settings.pair.plan:
+        named.append(replace(judge, label=f"B: {judge.label}"))
+    shown = [*named, *others][:MOST_STRIPS]
     place, num_experts = place_of(runs[0], settings.layer), runs[0].num_experts
     order = np.argsort(-plan.counts[place], kind="stable")
     frame = pl.concat(_strip(window, window.counts[place], order) for window in shown)

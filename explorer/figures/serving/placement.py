@@ -189,8 +189,8 @@ def verdict_text(judged: verdict.Judgement, plan: Window, judge: Window, setting
     return (
         f"{answer}: {reason}planned on {plan.label} and judged on {judge.label}, the busiest GPU goes from "
         f"{judged.before:.2f}× to {judged.after:.2f}× the mean. That saves {judged.saving:.1%} of the "
-        f"modelled time (95 % interval {judged.low:.1%} to {judged.high:.1%}{noise}; less time in {better} of "
-        f"{counted(len(judged.before_L), 'layer')}) and costs {copies} per layer, {extra / experts:.1%} more "
+        f"modelled time (95 % interval {judged.low:.1%} to {judged.high:.1%}{noise}; less time in {better} "
+        f"of {counted(len(judged.before_L), 'layer')}) and costs {copies} per layer, {extra / experts:.1%} more "
         "expert weights."
     )
 
@@ -198,8 +198,8 @@ def verdict_text(judged: verdict.Judgement, plan: Window, judge: Window, setting
 def rule_text(least: float) -> str:
     """How the answer follows from the counts."""
     return (
-        f"Worth it: the whole 95 % interval of the saving is at or above {least:.0%}. Not worth it: all of it "
-        f"is below. Too little evidence: the interval contains {least:.0%}, a window has fewer than "
+        f"Worth it: the whole 95 % interval of the saving is at or above {least:.0%}. Not worth it: all of "
+        f"it is below. Too little evidence: the interval contains {least:.0%}, a window has fewer than "
         f"{verdict.LEAST_PER_EXPERT} assignments per expert, or no second window judges. From "
         f"{verdict.LEAST_BATCHES} batches on, blocks of consecutive batches are drawn with replacement; with "
         "fewer, every count is drawn anew as if tokens were independent, and differences between workloads "

@@ -10,6 +10,7 @@ from explorer.figures.views.selection import default_run
 from explorer.routing.placement import POLICIES
 
 MOST_GPUS = 128
+"""Options that follow from the run stand here with one example; `Options.of` gives the real ones."""
 WINDOWS = Choice(
     key="windows",
     label="Windows of steps",
@@ -20,14 +21,14 @@ WINDOWS = Choice(
 PLAN = Choice(
     key="plan",
     label="Plan on window A",
-    options=(),
+    options=("window",),
     default="",
     help="The placement is computed from its loads.",
 )
 JUDGE = Choice(
     key="judge",
     label="Judge on window B",
-    options=(),
+    options=("window",),
     default="",
     help="A later window, on which the modelled time is compared.",
 )
@@ -41,12 +42,12 @@ HOT = Choice(
 GPUS = Choice(
     key="gpus",
     label="GPUs",
-    options=(),
+    options=("1",),
     default="",
     help="GPUs that share the experts of a layer (expert parallelism).",
 )
 NODES = Choice(
-    key="nodes", label="Nodes", options=(), default="", help="Machines, each with equally many GPUs."
+    key="nodes", label="Nodes", options=("1",), default="", help="Machines, each with equally many GPUs."
 )
 COPIES = Choice(
     key="copies",
@@ -66,7 +67,7 @@ PLACEMENT = Choice(
 GROUPS = Choice(
     key="groups",
     label="Expert groups",
-    options=(),
+    options=("1",),
     default="8",
     help="Groups of consecutive experts; used by the hierarchical placement.",
 )

@@ -12,6 +12,12 @@ from explorer.ui.shared import controls, show, urls
 from explorer.ui.shared.store import STORE
 
 TITLE = "Batch-aware selection"
+HEADINGS = {
+    "serving_distinct": "Distinct experts",
+    "serving_latency": "Modelled latency",
+    "serving_divergence": "Divergence of the weights",
+    "serving_balance": "Balance of what is kept",
+}
 ABOUT = (
     "In decode a layer's time grows with the distinct experts of the batch. Lynx and OEA make the tokens of a "
     "batch share experts; a smaller static k drops experts instead. Open loop: all policies choose on the "
@@ -56,9 +62,10 @@ def section(run: Run, judged: Run, steps: Sequence[int]) -> None:
         int(st.session_state["probe"]),
     )
     questions = view.batch_questions(run, settings)
-    for place, question in zip(show.in_columns(len(questions)), questions.values(), strict=True):
+    for place, (key, heading) in zip(show.in_columns(len(HEADINGS)), HEADINGS.items(), strict=True):
         with place:
-            show.question(question)
+            st.markdown(f"#### {heading}")
+            show.question(questions[key])
 
 
 def _read_probe(steps: Sequence[int]) -> None:

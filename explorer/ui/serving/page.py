@@ -15,12 +15,23 @@ from explorer.ui.serving import batch, verdict
 from explorer.ui.shared import controls, layers, panels, show, urls
 from explorer.ui.shared.store import STORE
 
+HOT_SET = {
+    "serving_coverage": "Is there a hot set?",
+    "serving_persistence": "Does the hot set stay?",
+    "serving_popularity": "Expert popularity",
+    "serving_levels": "Imbalance of experts, GPUs, nodes",
+}
+"""Panel of window A -> its heading."""
+
 
 def show_runs(runs: Sequence[Run]) -> None:
     """The run, the run that judges, and everything about them."""
     panels.bind(*view.KEYS)
-    run = _choose_run(runs)
-    judged = _choose_judge(run, runs)
+    left, right = st.columns(2, gap="medium")
+    with left:
+        run = _choose_run(runs)
+    with right:
+        judged = _choose_judge(run, runs)
     _loads(run, judged)
     steps = view.probe_steps(STORE, run)
     if steps:
@@ -39,7 +50,9 @@ def _choose_run(runs: Sequence[Run]) -> Run:
         lambda value: f"The link names the run “{value}”, which cannot be shown here. {default} is shown.",
     )
     urls.show_notices("run")
-    run = by_id[urls.selectbox("Run", list(by_id), key="run", help="Its window A plans the placement.")]
+    run = by_id[
+        urls.selectbox("Run (window A)", list(by_id), key="run", help="Its window A plans the placement.")
+    ]
     show.note(_about(run))
     return run
 
@@ -63,18 +76,15 @@ def _choose_judge(run: Run, runs: Sequence[Run]) -> Run:
         ),
     )
     urls.show_notices("judged")
-    if len(by_id) == 1:
-        return run
     judged = by_id[
         urls.selectbox(
-            "Judged on",
+            "Judged on (window B)",
             list(by_id),
             key="judged",
             help="Its window B judges the placement: the same run later, or another run of the same shape.",
         )
     ]
-    if judged != run:
-        show.note(_about(judged))
+    show.note(_about(judged) if judged != run else "the same run")
     return judged
 
 
@@ -93,7 +103,7 @@ def _loads(run: Run, judged: Run) -> None:
     )
     questions = view.load_questions(settings)
     with show.steady("serving"):
-        _hot_set(questions, settings.layer)
+        _hot_set(questions)
         verdict.section(questions, offer, rule_text(settings.loads.least))
 
 
@@ -116,14 +126,10 @@ def _window_controls(run: Run, options: choices.Options) -> None:
                 controls.draw(options.with_default(choice), options.of, width=190)
 
 
-def _hot_set(questions: dict[str, Question], layer: int) -> None:
+def _hot_set(questions: dict[str, Question]) -> None:
     st.subheader("Expert load by window", help=tip("load"))
     show.question(questions["serving_windows"])
-    st.subheader("Is there a hot set?")
-    for place, key in zip(show.in_columns(2), ("serving_coverage", "serving_persistence"), strict=True):
+    for place, (key, heading) in zip(show.in_columns(len(HOT_SET)), HOT_SET.items(), strict=True):
         with place:
-            show.question(questions[key])
-    st.subheader("Popularity and imbalance")
-    for place, key in zip(show.in_columns(2), ("serving_popularity", "serving_levels"), strict=True):
-        with place:
+            st.subheader(heading)
             show.question(questions[key])

@@ -14,24 +14,29 @@ BADGES = {
 """Answer -> colour and icon."""
 
 
+BY_GPU = {"serving_contiguous": "Contiguous experts", "serving_planned": "Planned placement"}
+"""Panel of one layer in window B -> its heading."""
+
+
 def section(questions: dict[str, Question], options: choices.Options, rule: str) -> None:
     """The controls, the verdict, and the GPUs before and after."""
     st.subheader("Is a planned placement worth it?")
     _controls(options)
     _verdict(questions["serving_verdict"], rule)
-    for place, key in zip(show.in_columns(2), ("serving_contiguous", "serving_planned"), strict=True):
+    for place, (key, heading) in zip(show.in_columns(len(BY_GPU)), BY_GPU.items(), strict=True):
         with place:
+            st.subheader(heading)
             show.question(questions[key])
 
 
 def _controls(options: choices.Options) -> None:
-    for row in (choices.WINDOW_PAIR, choices.LAYOUT):
-        shown = [one for one in row if len(options.of(one, st.session_state)) > 1]
-        if not shown:
-            continue
-        with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-            for choice in shown:
-                controls.draw(options.with_default(choice), options.of, width=170)
+    shown = [*choices.WINDOW_PAIR, *choices.LAYOUT]
+    if st.session_state[choices.PLACEMENT.key] == "global":
+        shown.remove(choices.GROUPS)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        for choice in shown:
+            if len(options.of(choice, st.session_state)) > 1:
+                controls.draw(options.with_default(choice), options.of, width=158)
 
 
 def _verdict(question: Question, rule: str) -> None:
