@@ -13,37 +13,12 @@ EMPHASIS = theme.Ink("#0B62A4", "#4AA8E0")
 STRIP_PX = 48
 """Height of a strip with its label."""
 HEIGHT = 280
-RATIO_TICKS = (
-    *(m * 10.0**d for d in (-5, -4, -3, -2) for m in (1, 2, 5)),
-    *(
-        0.1,
-        0.2,
-        0.3,
-        0.5,
-        0.7,
-        0.8,
-        0.9,
-        0.95,
-        0.98,
-        1,
-        1.02,
-        1.05,
-        1.1,
-        1.2,
-        1.5,
-        2,
-        3,
-        4,
-        6,
-        8,
-        12,
-        16,
-        24,
-        32,
-        64,
-    ),
+NEAR_ONE = (0.8, 0.9, 0.95, 0.98, 1, 1.02, 1.05, 1.1, 1.2)
+WIDE = (
+    *(m * 10.0**d for d in (-5, -4, -3, -2, -1) for m in (1, 2, 5)),
+    *(1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64),
 )
-"""Marks of a logarithmic axis of loads over their mean; labels that would touch are left out."""
+"""Marks of a logarithmic axis of loads over their mean, for values near 1 and others."""
 LIMIT = 2.0
 """The colour scale is log2 of the load ratio, from 1/4 to 4× the uniform load."""
 
@@ -60,6 +35,12 @@ def layer_axis(layers: Sequence[int], **settings: Any) -> alt.X:
         scale=alt.Scale(type="point", padding=0.6),
         **settings,
     )
+
+
+def ratio_axis(values: pl.Series) -> alt.Axis:
+    """A logarithmic axis of loads over their mean, marked for the range of these values."""
+    is_wide = max(1.0, *values) > 1.5 * min(1.0, *values)
+    return alt.Axis(values=list(WIDE if is_wide else NEAR_ONE), format="~g", labelOverlap="greedy")
 
 
 def strips(frame: pl.DataFrame, windows: Sequence[str]) -> theme.Figure:
@@ -127,7 +108,7 @@ def coverage(frame: pl.DataFrame, layer: int, hot: float) -> theme.Figure:
     others = (
         base.transform_filter(f"datum.layer != {layer}")
         .mark_line(strokeWidth=1, opacity=0.35, color=theme.FAINT_LINE.expr)
-        .encode(detail="layer:N")
+        .encode(detail=alt.Detail("layer:N"))
     )
     bold = base.transform_filter(f"datum.layer == {layer}").mark_line(strokeWidth=2.6, color=EMPHASIS.expr)
     ends = pl.DataFrame({"share_of_experts": [0.0, 1.0], "share_of_load": [0.0, 1.0]})
@@ -144,7 +125,7 @@ def coverage(frame: pl.DataFrame, layer: int, hot: float) -> theme.Figure:
     name = (
         alt.Chart(pl.DataFrame({"share_of_experts": [0.72], "share_of_load": [0.66], "text": ["uniform"]}))
         .mark_text(fontSize=11, color=theme.NEUTRAL_TEXT.expr)
-        .encode(x=x, y=y, text="text:N")
+        .encode(x=x, y=y, text=alt.Text("text:N"))
     )
     chart = alt.layer(others, diagonal, mark, name, bold)
     figure: alt.LayerChart = theme.titled(chart, height=HEIGHT)
@@ -189,7 +170,7 @@ def _level(value: float, name: str) -> list[alt.Chart]:
     base = alt.Chart(pl.DataFrame({"level": [value], "name": [name]})).encode(y=alt.Y("level:Q"))
     rule = base.mark_rule(strokeDash=[5, 4], strokeWidth=1.4, color=theme.REFERENCE.expr)
     text = base.mark_text(align="right", dy=-7, dx=-2, fontSize=11, color=theme.NEUTRAL_TEXT.expr).encode(
-        x=alt.XValue(alt.expr("width")), text="name:N"
+        x=alt.XValue(alt.expr("width")), text=alt.Text("name:N")
     )
     return [rule, text]
 
@@ -204,7 +185,7 @@ def quantiles(points: pl.DataFrame, line: pl.DataFrame) -> theme.Figure:
         "load_ratio:Q",
         title="load (× uniform)",
         scale=alt.Scale(type="log", base=2, nice=False, padding=8),
-        axis=alt.Axis(values=RATIO_TICKS, format="~g", labelOverlap="greedy"),
+        axis=ratio_axis(points["load_ratio"]),
     )
     dots = (
         alt.Chart(points)

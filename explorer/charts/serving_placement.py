@@ -7,7 +7,7 @@ import altair as alt
 import polars as pl
 
 from explorer.charts import theme
-from explorer.charts.serving import RATIO_TICKS, layer_axis
+from explorer.charts.serving import layer_axis, ratio_axis
 
 LEVELS = {
     "expert": theme.EXPERT_INKS[4],
@@ -15,7 +15,7 @@ LEVELS = {
     "node": theme.EXPERT_INKS[0],
 }
 """Level -> its colour."""
-BEFORE, AFTER, HINDSIGHT = "contiguous", "planned on window A", "planned on window B itself"
+BEFORE, AFTER, HINDSIGHT = "contiguous", "planned on A", "planned on B itself"
 TIMES = {BEFORE: theme.FAINT_LINE, AFTER: theme.EXPERT_INKS[1], HINDSIGHT: theme.EXPERT_INKS[0]}
 ONE_COPY, SEVERAL_COPIES = "one copy", "several copies"
 COPIES = {ONE_COPY: theme.Ink("#B9CFE3", "#2B4A68"), SEVERAL_COPIES: theme.EXPERT_INKS[1]}
@@ -57,7 +57,7 @@ def levels(frame: pl.DataFrame, layers: Sequence[int]) -> theme.Figure:
         "ratio:Q",
         title="busiest / mean load",
         scale=alt.Scale(type="log", base=2, nice=False, padding=6),
-        axis=alt.Axis(values=RATIO_TICKS, format="~g", labelOverlap="greedy"),
+        axis=ratio_axis(frame["ratio"]),
     )
     names = [name for name in LEVELS if name in set(frame["level"])]
     base = alt.Chart(frame).encode(
@@ -149,7 +149,7 @@ def _nodes(gpus: int, nodes: int, x: alt.X) -> list[alt.Chart]:
     text = (
         alt.Chart(middle)
         .mark_text(fontSize=11, baseline="bottom", dy=-4, clip=False, color=theme.NEUTRAL_TEXT.expr, **shift)
-        .encode(x=x, y=alt.YValue(0), text="name:N")
+        .encode(x=x, y=alt.YValue(0), text=alt.Text("name:N"))
     )
     return [band, text]
 
@@ -163,7 +163,7 @@ def times(frame: pl.DataFrame, layers: Sequence[int]) -> theme.Figure:
         frame.select("layer", kind=pl.lit(kind), ratio=pl.col(column))
         for kind, column in ((BEFORE, "before"), (AFTER, "after"), (HINDSIGHT, "hindsight"))
     )
-    colour = alt.Color("kind:N", scale=_scale(TIMES, list(TIMES)), legend=_legend())
+    colour = alt.Color("kind:N", scale=_scale(TIMES, list(TIMES)), legend=_legend(columns=2))
     tooltip = [
         alt.Tooltip("layer:O", title="MoE layer"),
         alt.Tooltip("kind:N", title="placement"),

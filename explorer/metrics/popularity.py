@@ -31,7 +31,10 @@ def busiest(counts: ArrayLike, number: int) -> NDArray[np.bool_]:
 
 
 def hot_set_overlap(first: ArrayLike, second: ArrayLike, number: int) -> Ratio:
-    """Share of the busiest `number` experts of one window that are so in another: 0 … 1; number/N by chance."""
+    """Share of the busiest `number` experts of one window that are so in another: 0 … 1.
+
+    Two random sets share number / N.
+    """
     both = busiest(first, number) & busiest(second, number)
     return np.asarray(both.sum(-1) / number)
 

@@ -26,8 +26,8 @@ from explorer.metrics.popularity import (
 from explorer.wording import counted
 
 MOST_STRIPS = 12
-CURVE_POINTS = 33
-"""Points of one layer's coverage curve, at most."""
+CURVE_POINTS = 25
+"""Points of one layer's coverage curve at equal, and again at equal logarithmic, distances."""
 STRIPS_HOW = (
     "One strip per window; every strip has the experts in the order of the first one. Orange is overloaded, "
     "purple under-loaded; a strip that keeps the gradient has kept the hot experts."
@@ -76,11 +76,13 @@ def by_window(store: Store, arms: ArmSet, settings: InWindows) -> Panel:
         f"Layer {settings.layer}, {plan.label}: the busiest expert has {top:.2f}× the uniform load. {stay} "
         f"in {judge.label}."
     )
+    chart = specs.make(charts.strips(frame, [window.label for window in shown]))
     return Panel(
         subject=f"Expert load by window, layer {settings.layer}",
         finding=finding,
         how=STRIPS_HOW,
-        spec=specs.make(charts.strips(frame, [window.label for window in shown])),
+        spec=chart,
+        on_page=specs.without_legend(chart),
         table=frame,
         statements=trace.statements,
     )
@@ -113,7 +115,9 @@ def coverage_curve(store: Store, arms: ArmSet, settings: InWindows) -> Panel:
     plan, _ = pair_of(trace, runs, settings.pair)
     run, experts = runs[0], runs[0].num_experts
     curves = coverage(plan.counts)
-    numbers = np.unique(np.round(np.linspace(1, experts, min(experts, CURVE_POINTS))).astype(int))
+    # Dense where curves bend.
+    numbers = np.unique(np.round(experts ** np.linspace(0, 1, CURVE_POINTS)).astype(int))
+    numbers = np.union1d(numbers, np.round(np.linspace(1, experts, CURVE_POINTS)).astype(int))
     frame = pl.concat(
         pl.DataFrame(
             {

@@ -190,8 +190,8 @@ def verdict_text(judged: verdict.Judgement, plan: Window, judge: Window, setting
         f"{answer}: {reason}planned on {plan.label} and judged on {judge.label}, the busiest GPU goes from "
         f"{judged.before:.2f}× to {judged.after:.2f}× the mean. That saves {judged.saving:.1%} of the "
         f"modelled time (95 % interval {judged.low:.1%} to {judged.high:.1%}{noise}; less time in {better} "
-        f"of {counted(len(judged.before_L), 'layer')}) and costs {copies} per layer, {extra / experts:.1%} more "
-        "expert weights."
+        f"of {counted(len(judged.before_L), 'layer')}) and costs {copies} per layer, {extra / experts:.1%} "
+        "more expert weights."
     )
 
 

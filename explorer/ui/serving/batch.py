@@ -19,8 +19,8 @@ HEADINGS = {
     "serving_balance": "Balance of what is kept",
 }
 ABOUT = (
-    "In decode a layer's time grows with the distinct experts of the batch. Lynx and OEA make the tokens of a "
-    "batch share experts; a smaller static k drops experts instead. Open loop: all policies choose on the "
+    "In decode a layer's time grows with the distinct experts of the batch. Lynx and OEA make the tokens of "
+    "a batch share experts; a smaller static k drops experts instead. Open loop: all policies choose on the "
     "scores that the model recorded under full routing. Weights of the chosen experts are normalised anew."
 )
 NO_PROBE = (

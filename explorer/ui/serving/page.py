@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from explorer.charts import serving as charts
 from explorer.figures.arms import Run
 from explorer.figures.panel import Question
 from explorer.figures.serving.placement import rule_text
@@ -128,6 +129,7 @@ def _window_controls(run: Run, options: choices.Options) -> None:
 
 def _hot_set(questions: dict[str, Question]) -> None:
     st.subheader("Expert load by window", help=tip("load"))
+    show.load_legend(charts.LIMIT)
     show.question(questions["serving_windows"])
     for place, (key, heading) in zip(show.in_columns(len(HOT_SET)), HOT_SET.items(), strict=True):
         with place:

@@ -48,4 +48,6 @@ def _verdict(question: Question, rule: str) -> None:
     st.badge(answer, color=colour, icon=icon)
     st.markdown(show.plain(sentence[0].upper() + sentence[1:]))
     show.draw(panel, key=question.key, text=False)
-    show.note(f"{panel.how} {rule}")
+    show.note(panel.how)
+    with st.expander("How the answer follows from the counts", icon=":material/rule:"):
+        st.markdown(show.plain(rule))
