@@ -206,3 +206,40 @@ def quantiles(points: pl.DataFrame, line: pl.DataFrame) -> theme.Figure:
     )
     figure: alt.LayerChart = theme.titled(alt.layer(fit, dots), height=HEIGHT)
     return figure
+
+
+def input_lengths(means: pl.DataFrame, by_layer: pl.DataFrame) -> theme.Figure:
+    """MaxVio against the tokens of an input: the mean as a line, every layer as a faint dot.
+
+    means: input_tokens, max_vio. by_layer: the same with layer; it may be empty.
+    """
+    lengths = means["input_tokens"].to_list()
+    x = alt.X(
+        "input_tokens:Q",
+        title="input tokens",
+        scale=alt.Scale(type="log", base=2, domain=[min(lengths) * 0.8, max(lengths) * 1.25], nice=False),
+        axis=alt.Axis(values=lengths, grid=False, format=","),
+    )
+    y = alt.Y("max_vio:Q", title=theme.AXIS["max_vio"], scale=alt.Scale(zero=True))
+    dots = (
+        alt.Chart(by_layer)
+        .mark_point(filled=True, size=22, opacity=0.4, color=theme.FAINT_LINE.expr)
+        .encode(
+            x=x,
+            y=y,
+            tooltip=[
+                alt.Tooltip("layer:O", title="MoE layer"),
+                alt.Tooltip("max_vio:Q", title="MaxVio", format=".2f"),
+            ],
+        )
+    )
+    base = alt.Chart(means).encode(
+        x=x, y=y, tooltip=[alt.Tooltip("max_vio:Q", title="mean MaxVio", format=".2f")]
+    )
+    line = base.mark_line(strokeWidth=2.4, color=EMPHASIS.expr)
+    marks = base.mark_point(filled=True, size=70, opacity=1, color=EMPHASIS.expr)
+    text = base.mark_text(dy=-14, fontSize=12, fontWeight=600, color=theme.STRONG_TEXT.expr).encode(
+        text=alt.Text("max_vio:Q", format=".2f")
+    )
+    figure: alt.LayerChart = theme.titled(alt.layer(dots, line, marks, text), height=HEIGHT)
+    return figure

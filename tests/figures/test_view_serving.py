@@ -161,8 +161,8 @@ def test_another_run_judges(opened: tuple[OpenStore, list[Run]]) -> None:
     verdict = panels["serving_verdict"]
     assert verdict.table is not None
     assert verdict.table["after"].to_list() == pytest.approx(expected.tolist())
-    ends = {"plan": "none, seed 0, steps 20–39", "judge": "none, seed 1, steps 0–19"}
-    assert sentence("serving.planned_and_judged", **ends) in verdict.finding
+    plan_name, judge_name = "none, seed 0, steps 20–39", "none, seed 1, steps 0–19"
+    assert sentence("serving.planned_and_judged", plan=plan_name, judge=judge_name) in verdict.finding
     assert sentence("serving.memory", copies="0 extra expert copies", share="0.0%") in verdict.finding
 
 

@@ -188,11 +188,18 @@ def verdict_text(judged: verdict.Judgement, plan: Window, judge: Window, setting
     copies = counted(extra, "extra expert copy", "extra expert copies")
     return (
         f"{answer}: {reason}planned on {plan.label} and judged on {judge.label}, the busiest GPU goes from "
-        f"{judged.before:.2f}× to {judged.after:.2f}× the mean. That saves {judged.saving:.1%} of the "
-        f"modelled time (95 % interval {judged.low:.1%} to {judged.high:.1%}{noise}; less time in {better} "
+        f"{judged.before:.2f}× to {judged.after:.2f}× the mean. {_change(judged.saving)} "
+        f"(95 % interval of the saving {judged.low:.1%} to {judged.high:.1%}{noise}; less time in {better} "
         f"of {counted(len(judged.before_L), 'layer')}) and costs {copies} per layer, {extra / experts:.1%} "
         "more expert weights."
     )
+
+
+def _change(saving: float) -> str:
+    """What becomes of the modelled time."""
+    if saving < 0:
+        return f"The modelled time grows by {-saving:.1%}"
+    return f"That saves {saving:.1%} of the modelled time"
 
 
 def rule_text(least: float) -> str:

@@ -38,7 +38,7 @@ def absent() -> None:
 @st.fragment
 def section(run: Run, judged: Run, steps: Sequence[int]) -> None:
     """Controls and panels; only this reruns when a control moves, or the layer above."""
-    st.subheader(TITLE, help=tip("probe_batch"))
+    st.subheader(TITLE, help=tip("batch_aware"))
     st.markdown(ABOUT)
     options = view.options_of(STORE, run, judged, int(st.session_state["windows"]))
     controls.read_address(choices.SELECTION, options.of)

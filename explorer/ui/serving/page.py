@@ -23,6 +23,8 @@ HOT_SET = {
     "serving_levels": "Imbalance of experts, GPUs, nodes",
 }
 """Panel of window A -> its heading."""
+TERMS = {"serving_coverage": "hot_set", "serving_popularity": "log_normal"}
+"""Panel -> its term in the Glossary."""
 
 
 def show_runs(runs: Sequence[Run]) -> None:
@@ -133,5 +135,5 @@ def _hot_set(questions: dict[str, Question]) -> None:
     show.question(questions["serving_windows"])
     for place, (key, heading) in zip(show.in_columns(len(HOT_SET)), HOT_SET.items(), strict=True):
         with place:
-            st.subheader(heading)
+            st.subheader(heading, help=tip(TERMS[key]) if key in TERMS else None)
             show.question(questions[key])

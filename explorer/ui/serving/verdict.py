@@ -4,6 +4,7 @@ import streamlit as st
 
 from explorer.figures.panel import Panel, Question
 from explorer.figures.views import serving_choices as choices
+from explorer.metrics.glossary import tip
 from explorer.ui.shared import controls, show, store
 
 BADGES = {
@@ -20,7 +21,7 @@ BY_GPU = {"serving_contiguous": "Contiguous experts", "serving_planned": "Planne
 
 def section(questions: dict[str, Question], options: choices.Options, rule: str) -> None:
     """The controls, the verdict, and the GPUs before and after."""
-    st.subheader("Is a planned placement worth it?")
+    st.subheader("Is a planned placement worth it?", help=tip("eplb"))
     _controls(options)
     _verdict(questions["serving_verdict"], rule)
     for place, (key, heading) in zip(show.in_columns(len(BY_GPU)), BY_GPU.items(), strict=True):
