@@ -53,7 +53,7 @@ def by_batch_size(
                 alt.Tooltip("value:Q", title=y_title, format=form),
             ],
         )
-        dash = DASHES[int(nth) % len(DASHES)]  # type: ignore[call-overload]
+        dash = DASHES[int(nth) % len(DASHES)]
         layers.append(base.mark_line(strokeWidth=2, color=ink.expr, strokeDash=dash))
         layers.append(base.mark_point(filled=True, size=26, opacity=1, color=ink.expr))
         ends.append(EndLabel(str(policy), float(part["value"][-1]), ink))
@@ -69,8 +69,9 @@ def by_batch_size(
 
 
 def _reference(frame: pl.DataFrame, x: alt.X, y: alt.Y) -> alt.Chart:
-    return (
+    line: alt.Chart = (
         alt.Chart(frame)
         .mark_line(strokeDash=[3, 3], strokeWidth=1.4, color=theme.REFERENCE.expr)
         .encode(x=x, y=y)
     )
+    return line

@@ -41,11 +41,12 @@ def _scale(inks: dict[str, theme.Ink], names: Sequence[str]) -> alt.Scale:
 
 def _balanced() -> alt.Chart:
     """The dashed line at 1."""
-    return (
+    line: alt.Chart = (
         alt.Chart(pl.DataFrame({"level": [1.0]}))
         .mark_rule(strokeDash=[5, 4], strokeWidth=1.4, color=theme.REFERENCE.expr)
         .encode(y=alt.Y("level:Q"))
     )
+    return line
 
 
 def levels(frame: pl.DataFrame, layers: Sequence[int]) -> theme.Figure:

@@ -43,7 +43,7 @@ class LatencyModel:
 
     def of(self, mask_NBE: Mask) -> Floats:
         """Time of each batch, [N]."""
-        return self.per_assignment * mask_NBE.sum((-2, -1)) + distinct_experts(mask_NBE)
+        return np.asarray(self.per_assignment * mask_NBE.sum((-2, -1)) + distinct_experts(mask_NBE))
 
 
 def preference_ranks(compared_NBE: ArrayLike) -> Ranks:
@@ -71,7 +71,7 @@ def best_among(ranks_NBE: Ranks, allowed_NE: Mask, top_k: int) -> Mask:
 
 def oea(ranks_NBE: Ranks, top_k: int, k0: int) -> Mask:
     """OEA (arXiv 2511.02237): a token keeps its k0 best, then fills up to K from what the batch has kept."""
-    union = (ranks_NBE < k0).any(-2)
+    union = np.asarray((ranks_NBE < k0).any(-2))
     return best_among(ranks_NBE, union, top_k)
 
 
@@ -144,7 +144,7 @@ def kept_max_vio(mask_NBE: Mask) -> Floats:
     """MaxVio of each batch among the experts that it uses, [N]: busiest over their mean load, minus 1."""
     counts = mask_NBE.sum(-2)
     used = (counts > 0).sum(-1)
-    return counts.max(-1) * used / np.maximum(counts.sum(-1), 1) - 1.0
+    return np.asarray(counts.max(-1) * used / np.maximum(counts.sum(-1), 1) - 1.0)
 
 
 def expected_distinct(num_experts: int, top_k: int, batch: int) -> float:

@@ -65,7 +65,7 @@ def _experts_by_node(loads_LE: Loads, groups: int, nodes: int) -> Slots:
     pack, rank = balanced_packing(loads_LE.reshape(layers, groups, size).sum(-1), nodes)
     place = pack * (groups // nodes) + rank
     group_at = np.argsort(place, axis=1)
-    return (group_at[..., None] * size + np.arange(size)).reshape(layers, experts)
+    return np.asarray((group_at[..., None] * size + np.arange(size)).reshape(layers, experts))
 
 
 def _fill(loads_XE: Loads, slots: int, gpus: int) -> Slots:
@@ -122,7 +122,7 @@ def gpu_shares(slots_LP: ArrayLike, num_experts: int, gpus: int) -> Loads:
     held = np.zeros((layers, gpus, num_experts))
     gpu = np.arange(number) // (number // gpus)
     np.add.at(held, (np.arange(layers)[:, None], gpu[None, :], slots), 1.0)
-    return held / held.sum(1, keepdims=True)
+    return np.asarray(held / held.sum(1, keepdims=True))
 
 
 def gpu_loads(shares_LGE: Loads, counts_RLE: ArrayLike) -> Loads:

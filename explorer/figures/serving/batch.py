@@ -54,9 +54,12 @@ class Scored:
     def cut(self, size: int) -> tuple[Ranks, Floats, Floats]:
         """The same in batches of `size` tokens, [N, size, E]; a rest that fills no batch is left out."""
         number = len(self.ranks_TE) // size
-        parts = (self.ranks_TE, self.logits_TE, self.weights_TE)
-        ranks, logits, weights = (part[: number * size].reshape(number, size, -1) for part in parts)
-        return ranks.astype(np.int64), logits, weights
+        shape, last = (number, size, -1), number * size
+        return (
+            self.ranks_TE[:last].reshape(shape),
+            self.logits_TE[:last].reshape(shape),
+            self.weights_TE[:last].reshape(shape),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

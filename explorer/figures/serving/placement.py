@@ -97,11 +97,11 @@ def _slots_panel(
     counts = judge.counts[place_of(runs[0], layer)]
     frame = slot_rows(slots_P, counts, layout)
     contiguous = counts.reshape(layout.gpus, -1).sum(-1)
-    highest = max(float(contiguous.max() * layout.gpus / max(1, counts.sum())), float(frame["upper"].max()))
-    by_gpu = frame.group_by("gpu").agg(pl.col("load").sum())
+    busiest = float(frame["upper"].to_numpy().max())
+    highest = max(float(contiguous.max() * layout.gpus / max(1, counts.sum())), busiest)
     copied = int((np.bincount(slots_P, minlength=len(counts)) > 1).sum())
     twice = int(placement.wasted_slots(slots_P[None], layout.gpus)[0])
-    finding = f"{judge.label}: the busiest GPU carries {by_gpu['load'].max():.2f}× the mean."
+    finding = f"{judge.label}: the busiest GPU carries {busiest:.2f}× the mean."
     if len(slots_P) > len(counts):
         finding += f" Experts with several copies: {copied} of {len(counts)}."
     if twice:

@@ -1,5 +1,7 @@
 """Placement and its verdict: windows A and B, the layout, the modelled time, the load by GPU."""
 
+from typing import Literal
+
 import streamlit as st
 
 from explorer.figures.panel import Panel, Question
@@ -7,7 +9,7 @@ from explorer.figures.views import serving_choices as choices
 from explorer.metrics.glossary import tip
 from explorer.ui.shared import controls, show, store
 
-BADGES = {
+BADGES: dict[str, tuple[Literal["green", "gray", "orange"], str]] = {
     "Worth it": ("green", ":material/check_circle:"),
     "Not worth it": ("gray", ":material/do_not_disturb_on:"),
     "Too little evidence": ("orange", ":material/help:"),
