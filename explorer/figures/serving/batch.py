@@ -23,6 +23,7 @@ from explorer.queries.probe import layer_probe
 from explorer.routing import batch_selection as policies
 from explorer.routing import routing_math
 from explorer.routing.batch_selection import Floats, Mask, Ranks
+from explorer.wording import counted
 
 SIZES = (1, 2, 4, 8, 16, 32, 64)
 """Tokens per batch."""
@@ -192,7 +193,7 @@ def _panel(
     )
     return Panel(
         subject=subject,
-        finding=_finding(result.frame, column),
+        finding=_finding(settings.layer, result.frame, column),
         how=how,
         spec=specs.make(chart),
         table=result.frame,
@@ -200,12 +201,12 @@ def _panel(
     )
 
 
-def _finding(frame: pl.DataFrame, column: str) -> str:
+def _finding(layer: int, frame: pl.DataFrame, column: str) -> str:
     """The value of every policy at 16 tokens, or at the largest batch."""
     size = min(16, int(frame["batch"].to_numpy().max()))
     at = frame.filter(pl.col("batch") == size)
     parts = [f"{row['policy']}: {row[column]:.3g}" for row in at.to_dicts()]
-    return f"At {size} tokens per batch: {'; '.join(parts)}."
+    return f"Layer {layer}, {counted(size, 'token')} per batch: {'; '.join(parts)}."
 
 
 def distinct(store: Store, arms: ArmSet, settings: Batches) -> Panel | Missing:

@@ -9,7 +9,6 @@ from explorer.figures.views import serving as view
 from explorer.figures.views import serving_choices as choices
 from explorer.metrics.glossary import tip
 from explorer.ui.shared import controls, show, urls
-from explorer.ui.shared.store import STORE
 
 TITLE = "Batch-aware selection"
 HEADINGS = {
@@ -36,11 +35,10 @@ def absent() -> None:
 
 
 @st.fragment
-def section(run: Run, judged: Run, steps: Sequence[int]) -> None:
-    """Controls and panels; only this reruns when a control moves, or the layer above."""
+def section(run: Run, options: choices.Options, steps: Sequence[int]) -> None:
+    """Controls and panels; only this reruns when one of its controls moves."""
     st.subheader(TITLE, help=tip("batch_aware"))
     st.markdown(ABOUT)
-    options = view.options_of(STORE, run, judged, int(st.session_state["windows"]))
     controls.read_address(choices.SELECTION, options.of)
     _read_probe(steps)
     urls.show_notices("probe", *(choice.key for choice in choices.SELECTION))

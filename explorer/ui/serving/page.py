@@ -35,12 +35,7 @@ def show_runs(runs: Sequence[Run]) -> None:
         run = _choose_run(runs)
     with right:
         judged = _choose_judge(run, runs)
-    _loads(run, judged)
-    steps = view.probe_steps(STORE, run)
-    if steps:
-        batch.section(run, judged, steps)
-    else:
-        batch.absent()
+    _panels(run, judged)
 
 
 def _choose_run(runs: Sequence[Run]) -> Run:
@@ -92,8 +87,8 @@ def _choose_judge(run: Run, runs: Sequence[Run]) -> Run:
 
 
 @st.fragment
-def _loads(run: Run, judged: Run) -> None:
-    """Everything that follows from loads; only this reruns when one of its controls moves."""
+def _panels(run: Run, judged: Run) -> None:
+    """Every control and panel below the runs; only this reruns when one of its controls moves."""
     offer = _read_address(run, judged)
     _window_controls(run, offer)
     settings = view.ServingSettings(
@@ -108,6 +103,11 @@ def _loads(run: Run, judged: Run) -> None:
     with show.steady("serving"):
         _hot_set(questions)
         verdict.section(questions, offer, rule_text(settings.loads.least))
+    steps = view.probe_steps(STORE, run)
+    if steps:
+        batch.section(run, offer, steps)
+    else:
+        batch.absent()
 
 
 def _read_address(run: Run, judged: Run) -> choices.Options:
