@@ -38,25 +38,35 @@ def by_batch_size(
         axis=alt.Axis(values=list(sizes), grid=False, format="d"),
     )
     y = alt.Y("value:Q", title=y_title, axis=alt.Axis(tickCount=5))
+    lines = frame.unique("policy", maintain_order=True).select("policy", "kind", "nth").rows()
+    inks = {policy: INKS[kind] for policy, kind, _ in lines}
+    base = alt.Chart(frame).encode(
+        x=x,
+        y=y,
+        color=alt.Color(
+            "policy:N",
+            scale=alt.Scale(domain=list(inks), range=[ink.expr for ink in inks.values()]),
+            legend=None,
+        ),
+        tooltip=[
+            alt.Tooltip("policy:N"),
+            alt.Tooltip("batch:Q", title="tokens in the batch"),
+            alt.Tooltip("value:Q", title=y_title, format=form),
+        ],
+    )
+    # One layer for all policies: each further one costs a page some milliseconds.
+    dash = alt.StrokeDash(
+        "policy:N",
+        scale=alt.Scale(domain=list(inks), range=[list(DASHES[nth % len(DASHES)]) for _, _, nth in lines]),
+        legend=None,
+    )
     layers: list[Any] = [] if reference is None else [_reference(reference, x, y)]
-    ends = []
-    for (policy, kind, nth), part in frame.partition_by(
-        "policy", "kind", "nth", as_dict=True, maintain_order=True
-    ).items():
-        ink = INKS[str(kind)]
-        base = alt.Chart(part).encode(
-            x=x,
-            y=y,
-            tooltip=[
-                alt.Tooltip("policy:N"),
-                alt.Tooltip("batch:Q", title="tokens in the batch"),
-                alt.Tooltip("value:Q", title=y_title, format=form),
-            ],
-        )
-        dash = DASHES[int(nth) % len(DASHES)]
-        layers.append(base.mark_line(strokeWidth=2, color=ink.expr, strokeDash=dash))
-        layers.append(base.mark_point(filled=True, size=26, opacity=1, color=ink.expr))
-        ends.append(EndLabel(str(policy), float(part["value"][-1]), ink))
+    layers.append(base.mark_line(strokeWidth=2).encode(strokeDash=dash))
+    layers.append(base.mark_point(filled=True, size=26, opacity=1))
+    last = frame.filter(pl.col("batch") == max(sizes))
+    ends = [
+        EndLabel(policy, value, inks[policy]) for policy, value in last.select("policy", "value").iter_rows()
+    ]
     if reference is not None:
         ends.append(
             EndLabel("random routing", float(reference["value"][-1]), theme.NEUTRAL_TEXT, strong=False)
