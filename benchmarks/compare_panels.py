@@ -31,6 +31,8 @@ ADDRESSES: dict[str, Sequence[str]] = {
     "replay": [FREE, "--view", "replay"],
     "replay-layer-1": [NONE, "--view", "replay", "--set", "layer=1", "--set", "step=100"],
     "microscope": [FREE, "--view", "microscope"],
+    "serving": [NONE, "--view", "serving"],
+    "serving-held-out": [FREE, "--view", "serving", "--set", "judge=held-out python"],
     "microscope-layer-3": [NONE, "--view", "microscope", "--set", "layer=3"],
 }
 """Name -> arguments of `python -m explorer export`."""

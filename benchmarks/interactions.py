@@ -92,6 +92,8 @@ INTERACTIONS = (
         act=lambda page, n: page.get_by_role("button", name=f"Expert {n}", exact=True).click(),
     ),
     Interaction(page="microscope", name="another layer", act=_segment("MoE layer", ("1", "2", "3", "0"))),
+    Interaction(page="serving", name="another layer", act=_segment("MoE layer", ("1", "2", "3", "0"))),
+    Interaction(page="serving", name="copies per GPU", act=_slider("Extra copies per GPU")),
     Interaction(page="playground", name="rate of A", act=_slider("Rate u of A")),
     Interaction(page="playground", name="the playhead", act=_slider("Step")),
     Interaction(page="theory", name="rate", act=_slider("Rate u")),

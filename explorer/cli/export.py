@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 GIF, BUNDLE = "gif", "bundle"
 DEFAULT_VIEW = "overview"
-RUN_KEY = {"replay": "run", "microscope": "run"}
+RUN_KEY = {"replay": "run", "microscope": "run", "serving": "run"}
 """Views of one run; the others take the runs of the picker."""
 SELECTED = "runs"
 WITHOUT_RUNS = ("overview", "gallery", "playground", "theory", "lessons")

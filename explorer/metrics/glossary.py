@@ -1,14 +1,14 @@
 """The Glossary: definition, formula and source of every term of the app. The single source of these texts.
 
 The Glossary page prints all of it; tooltips take `tip(key)`. Metrics are defined in `explorer/metrics`, with
-their texts in `catalogue.py`; the other terms are in `glossary_rules.py` and `glossary_reading.py`.
+their texts in `catalogue.py`; the other terms are in the `glossary_*.py` beside this file.
 Formulas are LaTeX. Symbols are those of the papers: N routed experts, K per token, T tokens,
 c_i assignments of expert i, s_{i,t} score of expert i for token t, b_i bias.
 """
 
 from collections.abc import Sequence
 
-from explorer.metrics import glossary_reading, glossary_rules
+from explorer.metrics import glossary_reading, glossary_rules, glossary_serving
 from explorer.metrics.catalogue import METRICS, Metric
 from explorer.metrics.events import DETECTED, RECORDED, EventKind
 from explorer.metrics.term import EVENTS, READING, ROUTING, RULES, Term
@@ -47,7 +47,8 @@ _SECTIONS = (ROUTING, RULES, OF_METRICS, EVENTS, READING)
 _MADE = (*map(_metric, METRICS), *map(_event, (*DETECTED, *RECORDED)))
 TERMS: tuple[Term, ...] = tuple(
     sorted(
-        (*_MADE, *glossary_rules.TERMS, *glossary_reading.TERMS), key=lambda one: _SECTIONS.index(one.section)
+        (*_MADE, *glossary_rules.TERMS, *glossary_reading.TERMS, *glossary_serving.TERMS),
+        key=lambda one: _SECTIONS.index(one.section),
     )
 )
 """Every term, section by section."""

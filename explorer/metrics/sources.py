@@ -29,4 +29,9 @@ SHINKA = Source(words="ShinkaEvolve 2025", link="https://arxiv.org/abs/2509.1934
 PROTOTYPES = Source(words="Latent Prototype Routing 2025", link="https://arxiv.org/abs/2506.21328")
 ENDRES = Source(words="Endres and Schindelin 2003, A new metric for probability distributions")
 MILLER = Source(words="Miller 1955, Note on the bias of information estimates")
+EPLB = Source(
+    words="DeepSeek 2025, Expert Parallelism Load Balancer", link="https://github.com/deepseek-ai/EPLB"
+)
+LYNX = Source(words="Gupta et al. 2026, Lynx, version 3", link="https://arxiv.org/abs/2411.08982")
+OEA = Source(words="OEA 2025, opportunistic expert activation", link="https://arxiv.org/abs/2511.02237")
 OURS = Source(words="this project, explorer/metrics")

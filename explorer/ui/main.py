@@ -17,6 +17,7 @@ page = st.navigation(
         st.Page(PAGES / "compare.py", title="Compare", url_path="compare"),
         st.Page(PAGES / "replay.py", title="Replay", url_path="replay"),
         st.Page(PAGES / "microscope.py", title="Microscope", url_path="microscope"),
+        st.Page(PAGES / "serving.py", title="Serving", url_path="serving"),
         st.Page(PAGES / "playground.py", title="Playground", url_path="playground"),
         st.Page(PAGES / "theory.py", title="Theory", url_path="theory"),
         st.Page(PAGES / "train.py", title="Train", url_path="train"),

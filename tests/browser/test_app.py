@@ -20,6 +20,7 @@ TITLES = {
     "compare": "Compare balancing rules",
     "replay": "Replay one run",
     "microscope": "Router microscope",
+    "serving": "Serving",
     "playground": "Playground",
     "theory": "Theory",
     "train": "Train your own",

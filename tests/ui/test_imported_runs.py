@@ -7,7 +7,7 @@ import pytest
 from conftest import Opener, charts, words
 from foreign_files import SAMPLES, import_one, random_counts, sample_training_csv
 
-PAGES = ("overview", "compare", "replay", "microscope", "gallery", "glossary", "train")
+PAGES = ("overview", "compare", "replay", "microscope", "serving", "gallery", "glossary", "train")
 
 
 @pytest.fixture

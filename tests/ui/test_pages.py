@@ -16,6 +16,7 @@ PAGES = (
     "compare",
     "replay",
     "microscope",
+    "serving",
     "playground",
     "theory",
     "train",

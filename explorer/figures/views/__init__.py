@@ -11,6 +11,7 @@ NAMES = (
     "compare",
     "replay",
     "microscope",
+    "serving",
     "playground",
     "theory",
     "gallery",

@@ -29,9 +29,13 @@ from explorer.figures.differences import FamilyPaired, paired_in_family
 from explorer.figures.facts.quality import course_arms
 from explorer.figures.facts.recorded import RecordedRuns
 from explorer.figures.panel import Build, Question
+from explorer.figures.serving import hot_set, placement, published
+from explorer.figures.serving.settings import InWindows, Layout, Placed
+from explorer.figures.serving.windows import WindowPair
 from explorer.figures.settings import LayerUntil, OverTime
 from explorer.figures.views import rule_change
 from explorer.figures.views.playground_choices import BY_KEY
+from explorer.figures.views.serving_choices import default_gpus, default_nodes
 
 Keys = Mapping[str, Any]
 HEIGHT = 340
@@ -229,6 +233,46 @@ def seeds(recorded: RecordedRuns, keys: Keys, name: str) -> LessonFigure:
     settings = resolution.Resolution(base=base.token, nats=float(keys["nats"]))
     link = _compare([base, *others], base=base.token)
     return _one(name, resolution.seeds_needed, ArmSet.of([*others, base]), settings, link)
+
+
+WINDOW = Key(
+    kind="text", words="a window of Serving: 1 to 4, held-out, or held-out and a domain", needed=True
+)
+
+
+def _serving(query: Mapping[str, Any]) -> PageLink:
+    return PageLink(page="serving", title="Serving", query=query)
+
+
+@panel("served_loads", arm=ARM, layer=LAYER, plan=WINDOW, judge=WINDOW)
+def served_loads(recorded: RecordedRuns, keys: Keys, name: str) -> LessonFigure:
+    """Load of the experts of a layer by window: four quarters of the training and held-out texts (seed 0)."""
+    arm, layer = recorded.find(keys["arm"], 0), int(keys["layer"])
+    pair = WindowPair(number=4, plan=keys["plan"], judge=keys["judge"])
+    hot = max(1, arm.first.num_experts // 8)
+    settings = InWindows(pair=pair, layer=layer, hot=hot)
+    query = {"run": arm.first.run_id, "layer": layer, "plan": pair.plan, "judge": pair.judge}
+    return _one(name, hot_set.by_window, ArmSet.of([arm]), settings, _serving(query), load_colours=True)
+
+
+@panel("served_verdict", arm=ARM, plan=WINDOW, judge=WINDOW)
+def served_verdict(recorded: RecordedRuns, keys: Keys, name: str) -> LessonFigure:
+    """Modelled time with contiguous experts and with EPLB's placement, judged on another window (seed 0)."""
+    arm = recorded.find(keys["arm"], 0)
+    gpus = default_gpus(arm.first.num_experts)
+    layout = Layout(gpus=gpus, nodes=default_nodes(gpus), groups=1, copies=1, policy="global")
+    pair = WindowPair(number=4, plan=keys["plan"], judge=keys["judge"])
+    query = {"run": arm.first.run_id, "plan": pair.plan, "judge": pair.judge}
+    settings = Placed(pair=pair, layout=layout)
+    return _one(name, placement.verdict_panel, ArmSet.of([arm]), settings, _serving(query))
+
+
+@panel("deepseek_r1")
+def deepseek_r1(recorded: RecordedRuns, _keys: Keys, name: str) -> LessonFigure:
+    """MaxVio of DeepSeek-R1 in service by input length: SGLang's files if imported, else their means."""
+    runs = published.imported(recorded.runs)
+    query = {"run": runs[0].run_id, "judged": runs[-1].run_id} if runs else {}
+    return _one(name, published.by_input_length, ArmSet.of_runs(runs), None, _serving(query))
 
 
 def _settings_of(keys: Keys) -> dict[str, str]:

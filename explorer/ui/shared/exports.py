@@ -146,7 +146,7 @@ def view_section(shown: PageFigures) -> None:
 def _chosen_runs(shown: PageFigures) -> list[str]:
     """The runs that a file name states: that of a replay, or the selected ones that the page shows."""
     asked = run_ids(shown.panels.values())
-    if shown.page in ("replay", "microscope"):
+    if shown.page in ("replay", "microscope", "serving"):
         return [str(st.session_state.get("run", ""))]
     picked = [run for arm in picker.chosen_arms() for run in arm.run_ids]
     return [run for run in picked if run in asked]

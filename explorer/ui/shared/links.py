@@ -20,6 +20,11 @@ CARDS = {
         "Microscope",
         "One token in one router: scores, bias, choice, gates, and what each expert does.",
     ),
+    "serving": (
+        ":material/dns:",
+        "Serving",
+        "Expert placement with a verdict, the hot set, and batch-aware selection for any trace.",
+    ),
     "playground": (
         ":material/science:",
         "Playground",

@@ -1,0 +1,261 @@
+"""Batch-aware selection on the recorded scores of a probe: distinct experts, latency, divergence, balance.
+
+Open loop: every policy chooses on scores that the model recorded under full routing.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from explorer.charts import serving_batch as charts
+from explorer.charts import spec as specs
+from explorer.figures.arm_set import ArmSet
+from explorer.figures.panel import Missing, Panel
+from explorer.figures.probe import not_recorded
+from explorer.figures.probe_batch import RoutedBatch, probe_text, route
+from explorer.figures.serving.settings import Batches
+from explorer.figures.store import Store, Trace
+from explorer.queries._frames import Cursor
+from explorer.queries.probe import layer_probe
+from explorer.routing import batch_selection as policies
+from explorer.routing import routing_math
+from explorer.routing.batch_selection import Floats, Mask, Ranks
+from explorer.wording import counted
+
+SIZES = (1, 2, 4, 8, 16, 32, 64)
+"""Tokens per batch."""
+STATIC_KS = (1, 2, 3, 4, 6, 8)
+OPEN_LOOP = "Open loop: no policy's choice reaches a later layer."
+DISTINCT_HOW = f"Every expert with a token must be loaded from memory once per batch. {OPEN_LOOP}"
+LATENCY_HOW = f"Modelled time a·B·k + b·(distinct experts), in units of b, one expert's load. {OPEN_LOOP}"
+DIVERGENCE_HOW = (
+    "Jensen-Shannon divergence of each token's mixture weights from full routing, mean over tokens: 0 is "
+    f"equal, ln 2 = 0.69 shares no expert. {OPEN_LOOP}"
+)
+BALANCE_HOW = (
+    "MaxVio among the experts that a batch uses: busiest over mean load − 1. Fewer kept experts carry more "
+    f"tokens each. {OPEN_LOOP}"
+)
+NO_CHOICE = "Tokens do not choose their experts by score in this run, so nothing can be chosen anew."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """A probe batch as the policies read it, T tokens in the order of batching."""
+
+    ranks_TE: Ranks
+    logits_TE: Floats
+    weights_TE: Floats
+    """Scores that weigh the experts."""
+    top_k: int
+
+    def cut(self, size: int) -> tuple[Ranks, Floats, Floats]:
+        """The same in batches of `size` tokens, [N, size, E]; a rest that fills no batch is left out."""
+        number = len(self.ranks_TE) // size
+        shape, last = (number, size, -1), number * size
+        return (
+            self.ranks_TE[:last].reshape(shape),
+            self.logits_TE[:last].reshape(shape),
+            self.weights_TE[:last].reshape(shape),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """One line of the charts."""
+
+    name: str
+    kind: str
+    nth: int
+    select: Callable[[Ranks, Floats], Mask]
+
+
+def scored(batch: RoutedBatch, is_mixed: bool) -> Scored | None:
+    """The scores of a probe batch; None where tokens do not choose by them."""
+    if batch.compared is None or batch.settings.weighs_by is None or batch.settings.top_p is not None:
+        return None
+    order = np.arange(batch.num_tokens)
+    if is_mixed:
+        order = np.random.default_rng(0).permutation(order)
+    return Scored(
+        ranks_TE=policies.preference_ranks(batch.compared)[order],
+        logits_TE=batch.logits.astype(np.float64)[order],
+        weights_TE=routing_math.scores(batch.logits, batch.settings.weighs_by).astype(np.float64)[order],
+        top_k=batch.settings.top_k,
+    )
+
+
+def policies_of(top_k: int, num_experts: int, settings: Batches) -> list[Policy]:
+    """Full routing, every static k, OEA and Lynx, in the order of the legend."""
+    fixed = [k for k in STATIC_KS if k != top_k and k <= min(num_experts, max(top_k, 4))]
+    lines = [Policy(name=f"full routing, k = {top_k}", kind=charts.FULL, nth=0, select=_static(top_k))]
+    lines += [
+        Policy(name=f"static k = {k}", kind=charts.STATIC, nth=nth, select=_static(k))
+        for nth, k in enumerate(fixed)
+    ]
+    k0 = min(settings.k0, top_k)
+    lines.append(
+        Policy(
+            name=f"OEA, k0 = {k0}",
+            kind=charts.OEA,
+            nth=0,
+            select=lambda ranks, _: policies.oea(ranks, top_k, k0),
+        )
+    )
+    lines.append(
+        Policy(
+            name=f"Lynx, keep {settings.knobs.keep:.0%}",
+            kind=charts.LYNX,
+            nth=0,
+            select=lambda ranks, logits: policies.lynx(ranks, logits, top_k, settings.knobs),
+        )
+    )
+    return lines
+
+
+def _static(k: int) -> Callable[[Ranks, Floats], Mask]:
+    return lambda ranks, _: policies.static_top_k(ranks, k)
+
+
+COLUMNS = ("distinct", "latency", "divergence", "max_vio")
+
+
+def outcomes(tokens: Scored, settings: Batches) -> pl.DataFrame:
+    """policy, kind, nth, batch, num_batches, and the mean of each of COLUMNS over batches."""
+    rows = []
+    for size in SIZES:
+        if size > len(tokens.ranks_TE):
+            break
+        ranks, logits, weights = tokens.cut(size)
+        full = policies.mixture(weights, policies.static_top_k(ranks, tokens.top_k))
+        for policy in policies_of(tokens.top_k, ranks.shape[-1], settings):
+            mask = policy.select(ranks, logits)
+            rows.append(
+                {
+                    "policy": policy.name,
+                    "kind": policy.kind,
+                    "nth": policy.nth,
+                    "batch": size,
+                    "num_batches": len(ranks),
+                    "distinct": float(policies.distinct_experts(mask).mean()),
+                    "latency": float(settings.latency.of(mask).mean()),
+                    "divergence": float(policies.divergence(full, policies.mixture(weights, mask)).mean()),
+                    "max_vio": float(policies.kept_max_vio(mask).mean()),
+                }
+            )
+    return pl.DataFrame(rows).sort("kind", "nth", "batch", maintain_order=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Result:
+    frame: pl.DataFrame
+    num_experts: int
+    top_k: int
+
+
+def _result(cur: Cursor, run_id: str, config: str, top_k: int, settings: Batches) -> _Result | str:
+    """The outcomes, or the reason why there are none; asked like a query, so that a store can cache it."""
+    probe = layer_probe(cur, run_id, settings.probe, settings.layer)
+    if probe is None:
+        return not_recorded(settings.probe, settings.layer)
+    router = routing_math.settings_of(json.loads(config), top_k=top_k, step=settings.probe)
+    text = probe_text(None, len(probe.logits))
+    tokens = scored(route(probe, router, text, step=settings.probe, layer=settings.layer), settings.is_mixed)
+    if tokens is None:
+        return NO_CHOICE
+    return _Result(frame=outcomes(tokens, settings), num_experts=probe.num_experts, top_k=tokens.top_k)
+
+
+def _panel(
+    store: Store, arms: ArmSet, settings: Batches, column: str, *, subject: str, y_title: str, how: str
+) -> Panel | Missing:
+    trace = Trace(store)
+    (arm,) = arms
+    run = arm.first
+    result = trace.ask(_result, run, run.config, run.top_k, settings)
+    subject = f"{subject}, layer {settings.layer}"
+    if isinstance(result, str):
+        return Missing(subject=subject, reason=result)
+    reference = None
+    if column == "distinct":
+        expected = [policies.expected_distinct(result.num_experts, result.top_k, size) for size in SIZES]
+        reference = pl.DataFrame({"batch": list(SIZES), "value": expected})
+        reference = reference.filter(pl.col("batch").is_in(result.frame["batch"].unique().implode()))
+    frame = result.frame.rename({column: "value"})
+    chart = charts.by_batch_size(
+        frame.select("policy", "kind", "nth", "batch", "value"),
+        sorted(set(frame["batch"])),
+        y_title=y_title,
+        reference=reference,
+    )
+    return Panel(
+        subject=subject,
+        finding=_finding(settings.layer, result.frame, column),
+        how=how,
+        spec=specs.make(chart),
+        table=result.frame,
+        statements=trace.statements,
+    )
+
+
+def _finding(layer: int, frame: pl.DataFrame, column: str) -> str:
+    """The value of every policy at 16 tokens, or at the largest batch."""
+    size = min(16, int(frame["batch"].to_numpy().max()))
+    at = frame.filter(pl.col("batch") == size)
+    parts = [f"{row['policy']}: {row[column]:.3g}" for row in at.to_dicts()]
+    return f"Layer {layer}, {counted(size, 'token')} per batch: {'; '.join(parts)}."
+
+
+def distinct(store: Store, arms: ArmSet, settings: Batches) -> Panel | Missing:
+    """Distinct experts per batch."""
+    return _panel(
+        store,
+        arms,
+        settings,
+        "distinct",
+        subject="Distinct experts per batch",
+        y_title="distinct experts",
+        how=DISTINCT_HOW,
+    )
+
+
+def latency(store: Store, arms: ArmSet, settings: Batches) -> Panel | Missing:
+    """Modelled time of a batch."""
+    return _panel(
+        store,
+        arms,
+        settings,
+        "latency",
+        subject="Modelled latency per batch",
+        y_title="latency (expert loads)",
+        how=LATENCY_HOW,
+    )
+
+
+def divergence(store: Store, arms: ArmSet, settings: Batches) -> Panel | Missing:
+    """Divergence of the mixture weights from full routing."""
+    return _panel(
+        store,
+        arms,
+        settings,
+        "divergence",
+        subject="Divergence of the mixture weights",
+        y_title="divergence (nats)",
+        how=DIVERGENCE_HOW,
+    )
+
+
+def balance(store: Store, arms: ArmSet, settings: Batches) -> Panel | Missing:
+    """MaxVio of what is kept."""
+    return _panel(
+        store,
+        arms,
+        settings,
+        "max_vio",
+        subject="Balance of the experts in use",
+        y_title="MaxVio of a batch",
+        how=BALANCE_HOW,
+    )

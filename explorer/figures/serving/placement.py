@@ -1,0 +1,214 @@
+"""Imbalance of experts, GPUs and nodes; a placement by node; its verdict on a later window."""
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from explorer.charts import serving_placement as charts
+from explorer.charts import spec as specs
+from explorer.figures.arm_set import ArmSet
+from explorer.figures.arms import Run
+from explorer.figures.panel import Panel
+from explorer.figures.serving.hot_set import place_of
+from explorer.figures.serving.settings import Layout, Placed, PlacedLayer
+from explorer.figures.serving.windows import Window, pair_of
+from explorer.figures.store import Store, Trace
+from explorer.routing import placement, verdict
+from explorer.routing.placement import Loads, Slots
+from explorer.wording import counted
+
+LEVELS_HOW = (
+    "Experts lie on GPUs in the order of their indices. Loads add up on a GPU and on a node, so imbalance "
+    "partly cancels; what remains is waited for at every layer."
+)
+SLOTS_HOW = (
+    "One segment per expert copy, stacked by GPU; pale bands mark every second node, the dashed line an even "
+    "share. Copies of an expert are taken to share its tokens evenly."
+)
+VERDICT_HOW = (
+    "A layer takes as long as its busiest GPU; 1 is the time of balanced GPUs. The gap between the planned "
+    "dot and the tick is what changed between the windows."
+)
+
+
+def planned(loads_LE: NDArray[np.int64], layout: Layout) -> Slots:
+    """EPLB's placement of these loads on this layout."""
+    return placement.plan(
+        loads_LE,
+        slots=layout.slots(loads_LE.shape[1]),
+        gpus=layout.gpus,
+        nodes=layout.nodes,
+        groups=layout.groups,
+        policy=layout.policy,
+    )
+
+
+def _runs(arms: ArmSet) -> list[Run]:
+    return [arm.first for arm in arms]
+
+
+def levels(store: Store, arms: ArmSet, settings: Placed) -> Panel:
+    """Busiest over mean load of experts, GPUs and nodes in window A, experts placed contiguously."""
+    trace = Trace(store)
+    runs = _runs(arms)
+    plan, _ = pair_of(trace, runs, settings.pair)
+    counts, layout = plan.counts, settings.layout
+    sizes = {"expert": counts.shape[1], "GPU": layout.gpus, "node": layout.nodes}
+    parts, means = [], []
+    for level, number in sizes.items():
+        if number == 1:
+            continue
+        loads = counts.reshape(len(counts), number, -1).sum(-1)
+        ratio = loads.max(-1) * number / np.maximum(1, loads.sum(-1))
+        parts.append(pl.DataFrame({"layer": list(runs[0].layers), "level": level, "ratio": ratio}))
+        means.append(f"{level} {ratio.mean():.2f}×")
+    frame = pl.concat(parts)
+    return Panel(
+        subject=f"Imbalance of experts, GPUs and nodes, {plan.label}",
+        finding=f"Busiest over mean load, mean of {counted(len(counts), 'layer')}: {', '.join(means)}.",
+        how=LEVELS_HOW,
+        spec=specs.make(charts.levels(frame, list(runs[0].layers))),
+        table=frame,
+        statements=trace.statements,
+    )
+
+
+def before(store: Store, arms: ArmSet, settings: PlacedLayer) -> Panel:
+    """Load of every GPU in window B with experts placed contiguously."""
+    trace = Trace(store)
+    plan, judge = pair_of(trace, _runs(arms), settings.pair)
+    slots = np.arange(plan.counts.shape[1])
+    return _slots_panel(trace, _runs(arms), settings, judge, slots, "contiguous")
+
+
+def after(store: Store, arms: ArmSet, settings: PlacedLayer) -> Panel:
+    """Load of every GPU in window B with the placement planned on window A."""
+    trace = Trace(store)
+    plan, judge = pair_of(trace, _runs(arms), settings.pair)
+    place = place_of(_runs(arms)[0], settings.layer)
+    slots = planned(plan.counts[place : place + 1], settings.layout)[0]
+    return _slots_panel(trace, _runs(arms), settings, judge, slots, f"EPLB, {settings.layout.policy}")
+
+
+def _slots_panel(
+    trace: Trace, runs: list[Run], settings: PlacedLayer, judge: Window, slots_P: NDArray[np.int64], name: str
+) -> Panel:
+    layout, layer = settings.layout, settings.layer
+    counts = judge.counts[place_of(runs[0], layer)]
+    frame = slot_rows(slots_P, counts, layout)
+    contiguous = counts.reshape(layout.gpus, -1).sum(-1)
+    busiest = float(frame["upper"].to_numpy().max())
+    highest = max(float(contiguous.max() * layout.gpus / max(1, counts.sum())), busiest)
+    copied = int((np.bincount(slots_P, minlength=len(counts)) > 1).sum())
+    twice = int(placement.wasted_slots(slots_P[None], layout.gpus)[0])
+    finding = f"{judge.label}: the busiest GPU carries {busiest:.2f}× the mean."
+    if len(slots_P) > len(counts):
+        finding += f" Experts with several copies: {copied} of {len(counts)}."
+    if twice:
+        finding += f" Copies beside another copy of their expert on one GPU, which is wasted memory: {twice}."
+    return Panel(
+        subject=f"Load by GPU, layer {layer}, {name}",
+        finding=finding,
+        how=SLOTS_HOW,
+        spec=specs.make(charts.slots(frame, layout.gpus, layout.nodes, top=highest * 1.04)),
+        table=frame,
+        statements=trace.statements,
+    )
+
+
+def slot_rows(slots_P: NDArray[np.int64], counts_E: NDArray[np.int64], layout: Layout) -> pl.DataFrame:
+    """One row per expert copy: gpu, node, expert, copies, load (over the mean GPU's), bottom and upper."""
+    gpus = layout.gpus
+    copies = np.bincount(slots_P, minlength=len(counts_E))
+    load = counts_E / np.maximum(copies, 1) * gpus / max(1, int(counts_E.sum()))
+    gpu = np.arange(len(slots_P)) // (len(slots_P) // gpus)
+    frame = pl.DataFrame(
+        {
+            "gpu": gpu,
+            "node": gpu // (gpus // layout.nodes),
+            "expert": slots_P,
+            "copies": copies[slots_P],
+            "load": load[slots_P],
+        }
+    )
+    upper = pl.col("load").cum_sum().over("gpu")
+    return frame.sort("gpu", "load", "expert", descending=[False, True, False]).with_columns(
+        bottom=upper - pl.col("load"), upper=upper
+    )
+
+
+def verdict_panel(store: Store, arms: ArmSet, settings: Placed) -> Panel:
+    """Whether the placement planned on window A would have paid on window B."""
+    trace, runs, layout = Trace(store), _runs(arms), settings.layout
+    plan, judge = pair_of(trace, runs, settings.pair)
+    layers, experts = plan.counts.shape
+
+    def shares(slots_LP: Slots) -> Loads:
+        return placement.gpu_shares(slots_LP, experts, layout.gpus)
+
+    judged = verdict.judge(
+        shares(placement.contiguous(layers, experts)),
+        shares(planned(plan.counts, layout)),
+        plan.counts,
+        judge.tokens,
+        least=settings.least,
+        is_other_window=(runs[0].run_id, plan.key) != (runs[-1].run_id, judge.key),
+    )
+    best = placement.gpu_loads(shares(planned(judge.counts, layout)), judge.tokens)
+    frame = pl.DataFrame(
+        {
+            "layer": list(runs[0].layers),
+            "before": judged.before_L,
+            "after": judged.after_L,
+            "hindsight": placement.time_over_balanced(best),
+        }
+    )
+    return Panel(
+        subject="Modelled time of the MoE layers, with and without the placement",
+        finding=verdict_text(judged, plan, judge, settings),
+        how=VERDICT_HOW,
+        spec=specs.make(charts.times(frame, list(runs[0].layers))),
+        table=frame,
+        statements=trace.statements,
+    )
+
+
+def verdict_text(judged: verdict.Judgement, plan: Window, judge: Window, settings: Placed) -> str:
+    """The answer, a colon, and the modelled time, the interval and the memory."""
+    layout, experts = settings.layout, plan.counts.shape[1]
+    extra = layout.slots(experts) - experts
+    reason = ""
+    if not judged.is_other_window:
+        reason = "the only window both plans and judges; choose another run to judge on. "
+    elif not judged.is_large_enough:
+        reason = f"a window has fewer than {verdict.LEAST_PER_EXPERT} assignments per expert. "
+    noise = "" if judged.is_by_batch else ", from counting noise alone"
+    better = int((judged.after_L < judged.before_L).sum())
+    answer = judged.answer[0].upper() + judged.answer[1:]
+    copies = counted(extra, "extra expert copy", "extra expert copies")
+    return (
+        f"{answer}: {reason}planned on {plan.label} and judged on {judge.label}, the busiest GPU goes from "
+        f"{judged.before:.2f}× to {judged.after:.2f}× the mean. {_change(judged.saving)} "
+        f"(95 % interval of the saving {judged.low:.1%} to {judged.high:.1%}{noise}; less time in {better} "
+        f"of {counted(len(judged.before_L), 'layer')}) and costs {copies} per layer, {extra / experts:.1%} "
+        "more expert weights."
+    )
+
+
+def _change(saving: float) -> str:
+    """What becomes of the modelled time."""
+    if saving < 0:
+        return f"The modelled time grows by {-saving:.1%}"
+    return f"That saves {saving:.1%} of the modelled time"
+
+
+def rule_text(least: float) -> str:
+    """How the answer follows from the counts."""
+    return (
+        f"Worth it: the whole 95 % interval of the saving is at or above {least:.0%}. Not worth it: all of "
+        f"it is below. Too little evidence: the interval contains {least:.0%}, a window has fewer than "
+        f"{verdict.LEAST_PER_EXPERT} assignments per expert, or no second window judges. From "
+        f"{verdict.LEAST_BATCHES} batches on, blocks of consecutive batches are drawn with replacement; with "
+        "fewer, every count is drawn anew as if tokens were independent, and differences between workloads "
+        "are not in the interval. Only the experts' work counts, not communication or the move of weights."
+    )

@@ -1,0 +1,78 @@
+"""Batch-aware selection on recorded scores: its controls and four panels."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from explorer.figures.arms import Run
+from explorer.figures.views import serving as view
+from explorer.figures.views import serving_choices as choices
+from explorer.metrics.glossary import tip
+from explorer.ui.shared import controls, show, urls
+
+TITLE = "Batch-aware selection"
+HEADINGS = {
+    "serving_distinct": "Distinct experts",
+    "serving_latency": "Modelled latency",
+    "serving_divergence": "Divergence of the weights",
+    "serving_balance": "Balance of what is kept",
+}
+ABOUT = (
+    "In decode a layer's time grows with the distinct experts of the batch. Lynx and OEA make the tokens of "
+    "a batch share experts; a smaller static k drops experts instead. Open loop: all policies choose on the "
+    "scores that the model recorded under full routing. Weights of the chosen experts are normalised anew."
+)
+NO_PROBE = (
+    "This run keeps no router scores, which batch-aware selection needs. Of the shipped runs, seed 0 of the "
+    "four main rules has them."
+)
+
+
+def absent() -> None:
+    """Say why the section is empty."""
+    st.subheader(TITLE)
+    show.note(NO_PROBE)
+
+
+@st.fragment
+def section(run: Run, options: choices.Options, steps: Sequence[int]) -> None:
+    """Controls and panels; only this reruns when one of its controls moves."""
+    st.subheader(TITLE, help=tip("batch_aware"))
+    st.markdown(ABOUT)
+    controls.read_address(choices.SELECTION, options.of)
+    _read_probe(steps)
+    urls.show_notices("probe", *(choice.key for choice in choices.SELECTION))
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        st.segmented_control(
+            "After updates",
+            list(steps),
+            key="probe",
+            bind="query-params",
+            required=True,
+            help=tip("probe_batch"),
+        )
+        for choice in choices.SELECTION:
+            if len(options.of(choice, st.session_state)) > 1:
+                controls.draw(choice, options.of, width=150)
+    settings = view.batches(
+        controls.values(choice.key for choice in choices.SELECTION),
+        int(st.session_state["layer"]),
+        int(st.session_state["probe"]),
+    )
+    questions = view.batch_questions(run, settings)
+    for place, (key, heading) in zip(show.in_columns(len(HEADINGS)), HEADINGS.items(), strict=True):
+        with place:
+            st.markdown(f"#### {heading}")
+            show.question(questions[key])
+
+
+def _read_probe(steps: Sequence[int]) -> None:
+    urls.settle(
+        "probe",
+        list(steps),
+        steps[-1],
+        lambda value: (
+            f"The link names the probe after {value} updates; this run was probed after "
+            f"{', '.join(map(str, steps))}. The one after {steps[-1]} is shown."
+        ),
+    )

@@ -1,0 +1,139 @@
+"""The Serving page: its runs, the panels of their loads, and batch-aware selection."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from explorer.charts import serving as charts
+from explorer.figures.arms import Run
+from explorer.figures.panel import Question
+from explorer.figures.serving.placement import rule_text
+from explorer.figures.serving.windows import phase_of
+from explorer.figures.views import serving as view
+from explorer.figures.views import serving_choices as choices
+from explorer.metrics.glossary import tip
+from explorer.ui.serving import batch, verdict
+from explorer.ui.shared import controls, layers, panels, show, urls
+from explorer.ui.shared.store import STORE
+
+HOT_SET = {
+    "serving_coverage": "Is there a hot set?",
+    "serving_persistence": "Does the hot set stay?",
+    "serving_popularity": "Expert popularity",
+    "serving_levels": "Imbalance of experts, GPUs, nodes",
+}
+"""Panel of window A -> its heading."""
+TERMS = {"serving_coverage": "hot_set", "serving_popularity": "log_normal"}
+"""Panel -> its term in the Glossary."""
+
+
+def show_runs(runs: Sequence[Run]) -> None:
+    """The run, the run that judges, and everything about them."""
+    panels.bind(*view.KEYS)
+    left, right = st.columns(2, gap="medium")
+    with left:
+        run = _choose_run(runs)
+    with right:
+        judged = _choose_judge(run, runs)
+    _panels(run, judged)
+
+
+def _choose_run(runs: Sequence[Run]) -> Run:
+    by_id = {run.run_id: run for run in runs}
+    default = choices.first_run(runs).run_id
+    urls.settle(
+        "run",
+        list(by_id),
+        default,
+        lambda value: f"The link names the run “{value}”, which cannot be shown here. {default} is shown.",
+    )
+    urls.show_notices("run")
+    run = by_id[
+        urls.selectbox("Run (window A)", list(by_id), key="run", help="Its window A plans the placement.")
+    ]
+    show.note(_about(run))
+    return run
+
+
+def _about(run: Run) -> str:
+    """Phase or rule, and sizes."""
+    phase = phase_of(run)
+    return f"{phase or run.label} · {run.sizes}"
+
+
+def _choose_judge(run: Run, runs: Sequence[Run]) -> Run:
+    by_id = {one.run_id: one for one in choices.judges_of(run, runs)}
+    default = choices.default_judge(run, list(by_id.values())).run_id
+    urls.settle(
+        "judged",
+        list(by_id),
+        default,
+        lambda value: (
+            f"The link judges on the run “{value}”, which is not here or has other layers and experts. "
+            f"{default} judges."
+        ),
+    )
+    urls.show_notices("judged")
+    judged = by_id[
+        urls.selectbox(
+            "Judged on (window B)",
+            list(by_id),
+            key="judged",
+            help="Its window B judges the placement: the same run later, or another run of the same shape.",
+        )
+    ]
+    show.note(_about(judged) if judged != run else "the same run")
+    return judged
+
+
+@st.fragment
+def _panels(run: Run, judged: Run) -> None:
+    """Every control and panel below the runs; only this reruns when one of its controls moves."""
+    offer = _read_address(run, judged)
+    _window_controls(run, offer)
+    settings = view.ServingSettings(
+        run=run,
+        judged=judged,
+        loads=view.placed(controls.values(choices.KEYS_OF_LOADS)),
+        layer=int(st.session_state["layer"]),
+        hot=int(st.session_state["hot"]),
+        batches=None,
+    )
+    questions = view.load_questions(settings)
+    with show.steady("serving"):
+        _hot_set(questions)
+        verdict.section(questions, offer, rule_text(settings.loads.least))
+    steps = view.probe_steps(STORE, run)
+    if steps:
+        batch.section(run, offer, steps)
+    else:
+        batch.absent()
+
+
+def _read_address(run: Run, judged: Run) -> choices.Options:
+    """Give every setting of loads a value, and say where the address could not be followed."""
+    windows = choices.WINDOWS
+    controls.read_address((windows,), lambda choice, _: choice.options)
+    options = view.options_of(STORE, run, judged, int(st.session_state["windows"]))
+    controls.read_address(options.choices(), options.of)
+    layers.settle(run.layers, "this run")
+    urls.show_notices("layer", *choices.KEYS_OF_LOADS)
+    return options
+
+
+def _window_controls(run: Run, options: choices.Options) -> None:
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        layers.control(run.layers, "Each layer has its own router and its own experts.")
+        for choice in choices.SPLIT:
+            if choice.key != "windows" or not options.is_snapshot:
+                controls.draw(options.with_default(choice), options.of, width=190)
+
+
+def _hot_set(questions: dict[str, Question]) -> None:
+    st.subheader("Expert load by window", help=tip("load"))
+    show.load_legend(charts.LIMIT)
+    show.question(questions["serving_windows"])
+    for place, (key, heading) in zip(show.in_columns(len(HOT_SET)), HOT_SET.items(), strict=True):
+        with place:
+            st.subheader(heading, help=tip(TERMS[key]) if key in TERMS else None)
+            show.question(questions[key])

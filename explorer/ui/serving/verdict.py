@@ -1,0 +1,56 @@
+"""Placement and its verdict: windows A and B, the layout, the modelled time, the load by GPU."""
+
+from typing import Literal
+
+import streamlit as st
+
+from explorer.figures.panel import Panel, Question
+from explorer.figures.views import serving_choices as choices
+from explorer.metrics.glossary import tip
+from explorer.ui.shared import controls, show, store
+
+BADGES: dict[str, tuple[Literal["green", "gray", "orange"], str]] = {
+    "Worth it": ("green", ":material/check_circle:"),
+    "Not worth it": ("gray", ":material/do_not_disturb_on:"),
+    "Too little evidence": ("orange", ":material/help:"),
+}
+"""Answer -> colour and icon."""
+
+
+BY_GPU = {"serving_contiguous": "Contiguous experts", "serving_planned": "Planned placement"}
+"""Panel of one layer in window B -> its heading."""
+
+
+def section(questions: dict[str, Question], options: choices.Options, rule: str) -> None:
+    """The controls, the verdict, and the GPUs before and after."""
+    st.subheader("Is a planned placement worth it?", help=tip("eplb"))
+    _controls(options)
+    _verdict(questions["serving_verdict"], rule)
+    for place, (key, heading) in zip(show.in_columns(len(BY_GPU)), BY_GPU.items(), strict=True):
+        with place:
+            st.subheader(heading)
+            show.question(questions[key])
+
+
+def _controls(options: choices.Options) -> None:
+    shown = [*choices.WINDOW_PAIR, *choices.LAYOUT]
+    if st.session_state[choices.PLACEMENT.key] == "global":
+        shown.remove(choices.GROUPS)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        for choice in shown:
+            if len(options.of(choice, st.session_state)) > 1:
+                controls.draw(options.with_default(choice), options.of, width=158)
+
+
+def _verdict(question: Question, rule: str) -> None:
+    """The answer as a badge, the sentence with its numbers, the chart and the rule."""
+    panel = store.answer(question)
+    assert isinstance(panel, Panel), "two windows of a run with loads always have a verdict"
+    answer, _, sentence = panel.finding.partition(": ")
+    colour, icon = BADGES[answer]
+    st.badge(answer, color=colour, icon=icon)
+    st.markdown(show.plain(sentence[0].upper() + sentence[1:]))
+    show.draw(panel, key=question.key, text=False)
+    show.note(panel.how)
+    with st.expander("How the answer follows from the counts", icon=":material/rule:"):
+        st.markdown(show.plain(rule))

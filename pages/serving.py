@@ -1,0 +1,16 @@
+"""Served load of one run: hot set, placement with a verdict, batch-aware selection."""
+
+import streamlit as st
+
+from explorer.figures.views import serving as view
+from explorer.figures.views.serving_choices import usable_runs
+from explorer.ui.serving import page
+from explorer.ui.shared import links, picker, show
+
+st.title(view.TITLE)
+runs = usable_runs(picker.all_runs())
+if not runs:
+    st.info(show.plain(view.NO_RUN), icon=":material/inbox:")
+    links.page("import", "Import a trace")
+else:
+    page.show_runs(runs)

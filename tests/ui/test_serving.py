@@ -1,0 +1,73 @@
+"""The Serving page: it opens on any run with loads, follows its controls, and its address."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Opener, charts, words
+from foreign_files import import_one, random_counts
+from probe_runs import write_probe_run
+from sentences import pattern, sentence
+from store_runs import write_run
+
+from explorer.ui.serving import batch, verdict
+
+
+@pytest.fixture(scope="module")
+def probed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("probed")
+    write_probe_run(folder, "free")
+    write_run(folder, "other", steps=24, layers=2, experts=8, seed=3)
+    return folder
+
+
+def test_it_shows_loads_verdict_and_batch_selection(open_app: Opener, probed: Path) -> None:
+    app = open_app(probed, "serving", run="free")
+    assert not app.exception
+    assert not app.error
+    assert charts(app) == 12
+    text = words(app)
+    assert any(answer in text for answer in verdict.BADGES)
+    assert all(heading in text for heading in batch.HEADINGS.values())
+    for chart in app.get("vega_lite_chart"):
+        assert len(chart.proto.alt) > 30
+
+
+def test_controls_change_the_verdict(open_app: Opener, probed: Path) -> None:
+    app = open_app(probed, "serving", run="free", plan="1", judge="2")
+    before = words(app)
+    assert sentence("serving.planned_and_judged", plan="steps 0–5", judge="steps 6–11") in before
+    app.selectbox(key="judge").set_value("held-out python").run()
+    assert not app.exception
+    assert sentence("serving.planned_and_judged", plan="steps 0–5", judge="held-out python") in words(app)
+    app.selectbox(key="placement").set_value("hierarchical").run()
+    assert not app.exception
+    assert "groups" in app.session_state
+
+
+def test_another_run_judges(open_app: Opener, probed: Path) -> None:
+    app = open_app(probed, "serving", run="other", judged="free", plan="4", judge="4")
+    assert not app.exception
+    plan, judge = "none, seed 3, steps 18–23", re.compile(r"loss-free .*, seed 0, steps 18–23")
+    assert re.search(pattern("serving.planned_and_judged", plan=plan, judge=judge), words(app))
+    assert sentence("serving.no_scores") in words(app)
+
+
+def test_a_link_to_a_run_that_cannot_judge_says_so(open_app: Opener, probed: Path, recorded: Path) -> None:
+    app = open_app(probed, "serving", run="free", judged="gone")
+    assert not app.exception
+    assert sentence("serving.other_layers") in words(app)
+
+
+@pytest.mark.parametrize("files", [1, 2])
+def test_a_snapshot_opens_alone_and_beside_another(open_app: Opener, tmp_path: Path, files: int) -> None:
+    for number in range(files):
+        np.save(tmp_path / f"snapshot{number}.npy", random_counts(steps=1)[0] * (number + 1))
+        import_one(tmp_path / f"snapshot{number}.npy", tmp_path / "import", run_id=f"snapshot{number}")
+    (tmp_path / "import" / "runs").rename(tmp_path / "own")
+    app = open_app(page="serving")
+    assert not app.exception
+    assert not app.error
+    answer = "Too little evidence" if files == 1 else "planned on"
+    assert answer in words(app)
