@@ -64,9 +64,59 @@ def layer_probe(cur: Cursor, run_id: str, step: int, layer: int) -> LayerProbe |
     bias = rows["expert_bias"][0]
     return LayerProbe(
         logits=rows["router_logits"].explode().to_numpy().astype(np.float32).reshape(-1, experts),
-        chosen=_slots(rows["selected_experts"].to_list(), experts),
+        chosen=_equal_slots(rows["selected_experts"], experts),
         bias=None if bias is None else np.asarray(bias.to_list(), dtype=np.float32),
     )
+
+
+def routes(cur: Cursor, run_id: str, step: int, num_experts: int) -> dict[int, NDArray[np.int64]]:
+    """The experts of every probe token after `step` updates: layer -> [T, K], num_experts in an empty slot.
+
+    Layers whose tokens are not numbered 0 to T - 1 are left out.
+    """
+    rows = frame(
+        cur,
+        """
+        SELECT layer, token, selected_experts FROM probe_scores
+        WHERE run_id = $run_id AND step = $step AND selected_experts IS NOT NULL ORDER BY layer, token
+        """,
+        run_id=run_id,
+        step=step,
+    )
+    result: dict[int, NDArray[np.int64]] = {}
+    for (layer,), part in rows.group_by("layer", maintain_order=True):
+        if np.array_equal(part["token"].to_numpy(), np.arange(part.height)):
+            result[int(str(layer))] = _equal_slots(part["selected_experts"], num_experts)
+    return result
+
+
+def biases_after(cur: Cursor, run_id: str, layer: int, step: int, updates: int) -> pl.DataFrame:
+    """The recorded biases of a layer in the `updates` + 1 steps from `step` on.
+
+    Columns: update (steps since), expert, bias; without rows where no bias is applied or recorded. Sorted.
+    """
+    return frame(
+        cur,
+        """
+        SELECT step - $step AS update, expert, expert_bias AS bias FROM expert_loads
+        WHERE run_id = $run_id AND layer = $layer AND step BETWEEN $step AND $step + $updates
+          AND expert_bias IS NOT NULL
+        ORDER BY step, expert
+        """,
+        run_id=run_id,
+        layer=layer,
+        step=step,
+        updates=updates,
+    )
+
+
+def _equal_slots(lists: pl.Series, experts: int) -> NDArray[np.int64]:
+    """`_slots`, fast where every list has the same length."""
+    widths = lists.list.len().unique()
+    if len(widths) != 1 or not widths[0]:
+        return _slots(lists.to_list(), experts)
+    ids = lists.explode().to_numpy().astype(np.int64).reshape(len(lists), -1)
+    return np.where((ids >= 0) & (ids < experts), ids, experts)
 
 
 def _slots(lists: Sequence[Sequence[int] | None], experts: int) -> NDArray[np.int64]:

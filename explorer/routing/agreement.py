@@ -33,6 +33,8 @@ class Agreement:
     """[E] assignments of the first routing."""
     other_loads_E: Ids
     """[E] assignments of the second routing."""
+    slots: int
+    """Assignments compared: per token those of the routing that gives it more experts, Σ max(|A|, |B|)."""
     differing: int
     """Tokens whose sets of experts differ."""
 
@@ -41,19 +43,14 @@ class Agreement:
         return len(self.loads_E)
 
     @property
-    def slots(self) -> int:
-        """Assignments of both routings."""
-        return int(self.loads_E.sum() + self.other_loads_E.sum())
-
-    @property
     def shared(self) -> int:
         """Assignments that both routings make."""
         return int(np.trace(self.joint_EE))
 
     @property
     def overlap(self) -> float:
-        """Share of the assignments that both make: twice the shared ones over all of both; 1 without any."""
-        return self._share(2 * self.shared)
+        """Share of the assignments that both make, which is 1 - churn (`metrics.churn`); 1 without any."""
+        return self._share(self.shared)
 
     @property
     def differing_share(self) -> float:
@@ -65,7 +62,7 @@ class Agreement:
         """Expected overlap if the second routing drew its tokens independently of the first: Σ c c' / T."""
         if not self.tokens:
             return 1.0
-        return self._share(2 * int(self.loads_E @ self.other_loads_E) / self.tokens)
+        return self._share(int(self.loads_E @ self.other_loads_E) / self.tokens)
 
     @cached_property
     def relabelling(self) -> Ids:
@@ -76,7 +73,7 @@ class Agreement:
     @property
     def matched_overlap(self) -> float:
         """Overlap after the relabelling: expert numbers mean nothing across two trainings."""
-        return self._share(2 * int(self.joint_EE[np.arange(self.num_experts), self.relabelling].sum()))
+        return self._share(int(self.joint_EE[np.arange(self.num_experts), self.relabelling].sum()))
 
     def _share(self, assignments: float) -> float:
         return assignments / self.slots if self.slots else 1.0
@@ -94,6 +91,7 @@ def agreement(first_TK: Ids, second_TK: Ids, num_experts: int) -> Agreement:
         swaps_EE=_pairs(left_TE, gained_TE),
         loads_E=one_TE.sum(0, dtype=np.int64),
         other_loads_E=other_TE.sum(0, dtype=np.int64),
+        slots=int(np.maximum(one_TE.sum(1, dtype=np.int64), other_TE.sum(1, dtype=np.int64)).sum()),
         differing=int((left_TE.any(-1) | gained_TE.any(-1)).sum()),
     )
 
@@ -130,7 +128,7 @@ def layer_shift(first: Mapping[int, Ids], second: Mapping[int, Ids], num_experts
         if len(pairs) >= least:
             found = [agreement(a, b, num_experts) for a, b in pairs]
             slots = sum(one.slots for one in found)
-            overlaps[shift] = 2 * sum(one.shared for one in found) / slots if slots else 0.0
+            overlaps[shift] = sum(one.shared for one in found) / slots if slots else 0.0
     best = max(overlaps, key=lambda shift: (overlaps[shift], -abs(shift)), default=0)
     unshifted = overlaps.get(0, 0.0)
     if best == 0 or overlaps[best] < CLEAR or overlaps[best] <= unshifted:

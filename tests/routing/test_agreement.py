@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reference import agreement as slow
 
+from explorer.metrics import churn
 from explorer.routing.agreement import agreement, layer_shift
 from explorer.routing.precision import rounded
 
@@ -37,9 +38,10 @@ def test_counts_equal_the_loops(case) -> None:
     assert fast.swaps_EE.tolist() == want["swaps"]
     assert (fast.differing, fast.shared, fast.slots) == (want["differing"], want["shared"], want["slots"])
     assert fast.differing_share == want["differing"] / len(first)
-    assert fast.overlap == (2 * want["shared"] / want["slots"] if want["slots"] else 1.0)
+    assert fast.overlap == (want["shared"] / want["slots"] if want["slots"] else 1.0)
     if want["slots"]:
-        assert fast.matched_overlap == 2 * slow.best_matching(want["joint"]) / want["slots"]
+        assert fast.matched_overlap == slow.best_matching(want["joint"]) / want["slots"]
+        assert fast.overlap == pytest.approx(1 - churn(first, second, experts))
 
 
 @given(case=two_routings())

@@ -9,7 +9,7 @@ def counts(first, second, num_experts):
     swaps = [[0] * num_experts for _ in range(num_experts)]
     differing = shared = slots = 0
     for one, other in zip(first, second, strict=True):
-        slots += len(set(one)) + len(set(other))
+        slots += max(len(set(one)), len(set(other)))
         shared += sum(e in other for e in set(one))
         differing += set(one) != set(other)
         for e in set(one):
