@@ -81,14 +81,13 @@ def _layer_axis(frame: pl.DataFrame) -> alt.Y:
     )
 
 
-def over_probes(frame: pl.DataFrame, *, layer: int, height: int = 220) -> theme.Figure:
+def over_probes(frame: pl.DataFrame, *, layer: int, tokens: bool = False, height: int = 220) -> theme.Figure:
     """Shared assignments over the probes, one line per layer, `layer` bold; its prediction by loads dashed.
 
-    frame: step (above 0), layer, overlap, by_loads.
+    frame: step (above 0), layer, overlap, by_loads, differing_share. tokens: draw the share of the tokens
+    that differ instead, on an axis that ends near the values.
     """
-    data = frame.select(
-        x=pl.col("step").cast(pl.Float64), layer="layer", overlap="overlap", by_loads="by_loads"
-    )
+    data = frame.select("layer", "overlap", "by_loads", "differing_share", x=pl.col("step").cast(pl.Float64))
     steps = sorted(data["x"].unique().to_list())
     base = alt.Chart(data).encode(
         x=alt.X(
@@ -101,26 +100,37 @@ def over_probes(frame: pl.DataFrame, *, layer: int, height: int = 220) -> theme.
             alt.Tooltip("x:Q", title="after updates", format="d"),
             alt.Tooltip("layer:O"),
             alt.Tooltip("overlap:Q", title="shared assignments", format=".1%"),
+            alt.Tooltip("differing_share:Q", title="tokens that differ", format=".2%"),
             alt.Tooltip("by_loads:Q", title="from the loads alone", format=".1%"),
         ],
     )
-    y = alt.Y(
+    y = _probe_axis(tokens=tokens)
+    ink = SECOND if tokens else FIRST
+    selected = base.transform_filter(f"datum.layer == {layer}")
+    bold = selected.mark_line(color=ink.expr, strokeWidth=2.6, point=alt.OverlayMarkDef(color=ink.expr))
+    faint = base.mark_line(color=theme.FAINT_LINE.expr, strokeWidth=1.2)
+    layers = [faint.encode(y=y, detail=alt.Detail("layer:N")), bold.encode(y=y)]
+    if not tokens:
+        chance = selected.mark_line(color=theme.STRONG_TEXT.expr, strokeDash=[5, 3], strokeWidth=1.2)
+        layers.append(chance.encode(y=alt.Y("by_loads:Q")))
+    figure: alt.LayerChart = theme.titled(alt.layer(*layers), height=height)
+    return figure
+
+
+def _probe_axis(*, tokens: bool) -> alt.Y:
+    if tokens:
+        return alt.Y(
+            "differing_share:Q",
+            title="tokens that differ",
+            scale=alt.Scale(domainMin=0, nice=True),
+            axis=alt.Axis(format="~%", tickCount=4),
+        )
+    return alt.Y(
         "overlap:Q",
         title="shared assignments",
         scale=alt.Scale(domain=[0, 1]),
         axis=alt.Axis(format=".0%", tickCount=5),
     )
-    faint = base.mark_line(color=theme.FAINT_LINE.expr, strokeWidth=1.2)
-    selected = base.transform_filter(f"datum.layer == {layer}")
-    bold = selected.mark_line(color=FIRST.expr, strokeWidth=2.6, point=alt.OverlayMarkDef(color=FIRST.expr))
-    chance = selected.mark_line(color=theme.STRONG_TEXT.expr, strokeDash=[5, 3], strokeWidth=1.2)
-    chart = alt.layer(
-        faint.encode(y=y, detail=alt.Detail("layer:N")),
-        bold.encode(y=y),
-        chance.encode(y=alt.Y("by_loads:Q")),
-    )
-    figure: alt.LayerChart = theme.titled(chart, height=height)
-    return figure
 
 
 def swaps(frame: pl.DataFrame, *, experts: list[int]) -> theme.Figure:
@@ -150,7 +160,9 @@ def swaps(frame: pl.DataFrame, *, experts: list[int]) -> theme.Figure:
             color=alt.Color(
                 "tokens:Q",
                 scale=scale,
-                legend=alt.Legend(title="tokens", format="~s", gradientLength=140, tickCount=3),
+                legend=alt.Legend(
+                    title="tokens", format=",d", gradientLength=140, values=sorted({0, top // 2, top})
+                ),
             ),
             tooltip=[
                 alt.Tooltip("expert:O", title="expert left"),

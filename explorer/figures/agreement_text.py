@@ -64,6 +64,19 @@ def probes(found: list[tuple[int, dict[int, Agreement]]], layer: int, *, fixed: 
     return f"Shared assignments in layer {layer}{against}: {parts[0]}, {parts[1]}."
 
 
+def differing_at_probes(found: list[tuple[int, dict[int, Agreement]]], layer: int) -> str:
+    """The probes at which fewest and most tokens of one layer differ."""
+    counts = {step: layers[layer] for step, layers in found if layer in layers}
+    if not counts:
+        return f"Layer {layer} was not probed in both."
+    most = max(counts, key=lambda step: (counts[step].differing, -step))
+    least = min(counts, key=lambda step: (counts[step].differing, step))
+    top, low = counts[most], counts[least]
+    text = f"Tokens of layer {layer} that differ: {low.differing:,} of {low.tokens:,} after "
+    text += f"{counted(least, 'update')}"
+    return f"{text}." if most == least else f"{text}, {top.differing:,} after {counted(most, 'update')}."
+
+
 def swaps(found: Agreement) -> str:
     """The pair of experts that most tokens swap."""
     left, gained = np.unravel_index(int(found.swaps_EE.argmax()), found.swaps_EE.shape)

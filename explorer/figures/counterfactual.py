@@ -28,7 +28,7 @@ from explorer.routing import routing_math
 from explorer.routing.agreement import Agreement, agreement
 from explorer.routing.balancing import neutral_bias
 from explorer.routing.counterfactual import Counterfactual, WhatIf, refusal, replay, with_selection
-from explorer.wording import and_list, counted
+from explorer.wording import counted
 
 OPEN_LOOP = (
     "Open loop: the scores stay as recorded, so no expert learns from the tokens that it now receives; what "
@@ -240,6 +240,6 @@ def choice_sentence(found: Agreement) -> str:
     ]
     parts = [
         f"{found.differing:,} of {found.tokens:,} tokens ({share}) get other experts than recorded",
-        f"the busiest expert has {tops[1]}× the uniform load, as recorded {tops[0]}×",
+        f"the busiest expert has {tops[1]}× the uniform load instead of {tops[0]}×",
     ]
-    return and_list(parts) + "."
+    return "; ".join(parts) + "."

@@ -1,5 +1,6 @@
 """Two routings of the same probe tokens: whose they are, their routes, and why some cannot be compared."""
 
+import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,15 +8,17 @@ from numpy.typing import NDArray
 
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Run
-from explorer.figures.probe_batch import RoutedBatch, probe_document, routed_batch
-from explorer.figures.store import Store, Trace
+from explorer.figures.probe_batch import probe_document
+from explorer.figures.store import Trace
 from explorer.queries import probe as queries
 from explorer.routing import routing_math
 from explorer.routing.agreement import Agreement, LayerShift, agreement, layer_shift
 from explorer.routing.precision import rounded
+from explorer.routing.routing_math import RouterSettings, settings_of
 from explorer.wording import counted
 
 Ids = NDArray[np.int64]
+Floats = NDArray[np.float32]
 BIASES = {"recorded": "", "bf16": "bias in bf16", "fp16": "bias in fp16", "none": "without the bias"}
 """How the second routing holds its bias: name in the address -> what a label adds."""
 TYPES = {"bf16": "bfloat16", "fp16": "float16"}
@@ -82,8 +85,13 @@ def runs_of(arms: ArmSet, settings: TwoRoutings) -> tuple[Run, Run]:
     return by_id[settings.first.run_id], by_id[settings.second.run_id]
 
 
-def compare(trace: Trace, arms: ArmSet, settings: TwoRoutings) -> Comparison | str:
-    """Compare two routings; or the sentence that says why they cannot be."""
+def compare(
+    trace: Trace, arms: ArmSet, settings: TwoRoutings, *, with_shift: bool = True
+) -> Comparison | str:
+    """Compare two routings; or the sentence that says why they cannot be.
+
+    with_shift: whether shifted layers are searched for.
+    """
     one, other = runs_of(arms, settings)
     problem = _not_comparable(trace, one, other)
     if problem:
@@ -102,7 +110,7 @@ def compare(trace: Trace, arms: ArmSet, settings: TwoRoutings) -> Comparison | s
         labels=_labels(settings, one, other),
         names=_names(settings, one, other),
         layers={n: agreement(first.layers[n], second.layers[n], experts) for n in layers},
-        shift=layer_shift(first.layers, second.layers, experts),
+        shift=layer_shift(first.layers, second.layers, experts) if with_shift else None,
         unexplained=first.unexplained + second.unexplained,
     )
 
@@ -148,7 +156,8 @@ def over_probes(
     for step in steps:
         first = Side(run_id=one.run_id, step=settings.first.step if is_fixed else step)
         second = Side(run_id=other.run_id, step=step, bias=settings.second.bias)
-        pair = compare(trace, arms, TwoRoutings(first=first, second=second, layer=settings.layer))
+        now = TwoRoutings(first=first, second=second, layer=settings.layer)
+        pair = compare(trace, arms, now, with_shift=False)
         if isinstance(pair, Comparison):
             found.append((step, pair.layers))
     return found
@@ -183,14 +192,20 @@ def _routes(trace: Trace, run: Run, side: Side) -> _Routes | str:
         recorded = trace.ask(queries.routes, run, side.step, run.num_experts)
         return _Routes(layers=recorded) if recorded else NO_ROUTES
     layers, unexplained = {}, 0
-    for layer in run.layers:
-        batch = routed_batch(trace, run, side.step, layer)
-        recomputed = None if batch is None else with_bias(batch, side.bias)
-        if batch is None or recomputed is None:
+    settings = settings_of(json.loads(run.config), top_k=run.top_k, step=side.step)
+    for layer, probe in trace.ask(queries.layer_probes, run, side.step).items():
+        if probe.bias is None or settings.score_func is None or not settings.chooses:
             return cannot_recompute(run, side)
-        layers[layer] = recomputed
-        unexplained += batch.unexplained
-    return _Routes(layers=layers, unexplained=unexplained)
+        scores = routing_math.scores(probe.logits, settings.score_func)
+        exact = _choose(scores, probe.bias, settings)
+        unexplained += int((~routing_math.same_sets(exact, probe.chosen, probe.num_experts)).sum())
+        held = None if side.bias == "none" else rounded(probe.bias, TYPES[side.bias])
+        layers[layer] = _choose(scores, held, settings)
+    return _Routes(layers=layers, unexplained=unexplained) if layers else NO_ROUTES
+
+
+def _choose(scores_TE: Floats, bias_E: Floats | None, settings: RouterSettings) -> Ids:
+    return routing_math.choose(routing_math.compared(scores_TE, bias_E, settings), scores_TE, settings)
 
 
 def cannot_recompute(run: Run, side: Side) -> str:
@@ -199,17 +214,3 @@ def cannot_recompute(run: Run, side: Side) -> str:
         f"{run.short} has no routing {BIASES[side.bias]}: it uses no bias after "
         f"{counted(side.step, 'update')}, or its selection does not follow from the recorded scores."
     )
-
-
-def with_bias(batch: RoutedBatch, bias: str) -> Ids | None:
-    """[T, K] the experts that the recorded scores select with this bias; None where that is unknown."""
-    if batch.scores is None or batch.bias is None or not batch.settings.chooses:
-        return None
-    held = None if bias == "none" else rounded(batch.bias, TYPES[bias])
-    compared = routing_math.compared(batch.scores, held, batch.settings)
-    return routing_math.choose(compared, batch.scores, batch.settings)
-
-
-def probed_steps(store: Store, run: Run) -> list[int]:
-    """Updates before each probe of a run, ascending."""
-    return _probed(Trace(store), run)

@@ -46,19 +46,37 @@ def probes(cur: Cursor, run_ids: Sequence[str]) -> pl.DataFrame:
 
 def layer_probe(cur: Cursor, run_id: str, step: int, layer: int) -> LayerProbe | None:
     """A layer's logits, experts and bias on the probe after `step` updates; None where not recorded."""
+    return _probes(cur, run_id, step, layer).get(layer)
+
+
+def layer_probes(cur: Cursor, run_id: str, step: int) -> dict[int, LayerProbe]:
+    """`layer_probe` of every layer that was recorded: layer -> probe."""
+    return _probes(cur, run_id, step, None)
+
+
+def _probes(cur: Cursor, run_id: str, step: int, layer: int | None) -> dict[int, LayerProbe]:
     rows = frame(
         cur,
         """
-        SELECT token, router_logits, selected_experts, expert_bias FROM probe_scores
-        WHERE run_id = $run_id AND step = $step AND layer = $layer AND router_logits IS NOT NULL
-        ORDER BY token
+        SELECT layer, token, router_logits, selected_experts, expert_bias FROM probe_scores
+        WHERE run_id = $run_id AND step = $step AND ($layer IS NULL OR layer = $layer)
+          AND router_logits IS NOT NULL
+        ORDER BY layer, token
         """,
         run_id=run_id,
         step=step,
         layer=layer,
     )
+    parts = {int(str(key)): part for (key,), part in rows.group_by("layer", maintain_order=True)}
+    found = {key: _probe(part) for key, part in parts.items()}
+    return {key: probe for key, probe in found.items() if probe is not None}
+
+
+def _probe(rows: pl.DataFrame) -> LayerProbe | None:
+    """The rows of one layer; None where they are not one row per token, or differ in width."""
     widths = rows["router_logits"].list.len().unique()
-    if len(widths) != 1 or not widths[0] or rows["token"].to_list() != list(range(rows.height)):
+    is_whole = np.array_equal(rows["token"].to_numpy(), np.arange(rows.height))
+    if len(widths) != 1 or not widths[0] or not is_whole:
         return None
     experts = int(widths[0])
     bias = rows["expert_bias"][0]

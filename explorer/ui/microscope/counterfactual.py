@@ -3,7 +3,6 @@
 import streamlit as st
 
 from explorer.figures.arms import Run
-from explorer.figures.counterfactual import OPEN_LOOP
 from explorer.figures.panel import Missing, Question
 from explorer.figures.views import counterfactual_choice as choices
 from explorer.figures.views import microscope as view
@@ -22,7 +21,7 @@ TITLES = {
 @st.fragment
 def section(run: Run, step: int, layer: int) -> None:
     """Which experts another rule, K, group limit or number format would choose on the recorded scores."""
-    st.subheader("What if: another rule on these scores", help=tip("counterfactual"))
+    st.subheader("What if: another rule on the recorded scores (open loop)", help=tip("counterfactual"))
     settings, offer = choices.choices_of(run, layer), choices.offer_of(run, layer)
     controls.read_address(settings, offer)
     questions = view.replay_questions(run, controls.values(choices.KEYS), step, layer)
@@ -34,7 +33,6 @@ def section(run: Run, step: int, layer: int) -> None:
     if not place:
         return
     with place:
-        show.note(OPEN_LOOP)
         urls.show_notices(*choices.KEYS)
         grid = st.grid(4, min_column_width=170)
         for choice in settings:
