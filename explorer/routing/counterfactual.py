@@ -66,15 +66,15 @@ def replay(
     reason = refusal(spec, what_if.rule)
     if reason:
         raise ValueError(reason)
-    experts = scores_TE.shape[1]
+    tokens, experts = scores_TE.shape
     biases = np.empty((what_if.updates + 1, experts), dtype=np.float32)
     loads = np.empty((what_if.updates + 1, experts), dtype=np.int64)
     biases[0] = rounded(bias_E, what_if.bias_type)
     move = np.zeros(experts)
-    select = Selector(*scores_TE.shape, spec.top_k)
+    select = Selector(tokens, experts, spec.top_k)
     for n in range(what_if.updates):
         taken, loads[n] = select.choose(compared(scores_TE, biases[n], spec))
-        rows = _rows(n, len(scores_TE), sequence_tokens, what_if.scope)
+        rows = _rows(n, tokens, sequence_tokens, what_if.scope)
         move = _move(what_if, column_counts(taken[rows]), scores_TE[rows], biases[n], spec.top_k, move)
         biases[n + 1] = rounded((biases[n] + move).astype(np.float32), what_if.bias_type)
     last = compared(scores_TE, biases[-1], spec)
