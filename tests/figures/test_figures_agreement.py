@@ -143,6 +143,9 @@ def test_over_the_probes_each_point_is_a_comparison_of_its_own(
     fixed = panel(agreement.at_probes(store, arms_of(runs, "free"), probes)).table
     assert fixed is not None
     # Every probe against the first side: the last agrees with itself.
+    for row in fixed.to_dicts():
+        one, other = (chosen(step, row["layer"], biased=True) for step in (24, row["step"]))
+        assert row["shared"] == slow.counts(one, other, 8)["shared"]
     assert fixed.filter(pl.col("step") == 24)["overlap"].to_list() == [1.0, 1.0]
 
 
