@@ -35,10 +35,8 @@ OPEN_LOOP = (
     "training would have made of them is not in here."
 )
 VIO_HOW = "MaxVio of the probe tokens after each update; dashed: that of the recorded choice."
-BIAS_HOW = (
-    "Solid: replayed; dashed: what the run recorded in the same steps. Bold: the experts with the highest "
-    "and the lowest final bias."
-)
+RECORDED_HOW = "Solid: replayed; dashed: what the run recorded in the same steps. "
+BOLD_HOW = "Bold: the experts with the highest and the lowest final bias."
 LOADS_HOW = "Loads of the probe tokens. The dashed line at 1 marks an even share."
 NO_SCORES = (
     "This probe cannot be replayed: the run does not record how scores come from logits, or its tokens do "
@@ -138,7 +136,7 @@ def biases(store: Store, arms: ArmSet, settings: Replay) -> Panel | Missing:
     return Panel(
         subject=subject,
         finding=bias_sentence(path, recorded, updates),
-        how=BIAS_HOW,
+        how=BOLD_HOW if recorded.is_empty() else RECORDED_HOW + BOLD_HOW,
         spec=specs.make(charts.bias_paths(table, named=[int(order[-1]), int(order[0])])),
         table=table,
         statements=trace.statements,
@@ -226,7 +224,8 @@ def bias_sentence(path_UE: NDArray[np.float32], recorded: pl.DataFrame, updates:
     text += f"{counted(updates, 'update')}"
     same = recorded.filter(pl.col("update") == updates)["bias"]
     if not updates or same.is_empty():
-        return f"{text}; the run records no bias for that step." if updates else f"{text}."
+        nothing = "the run records no bias" + ("" if recorded.is_empty() else " for that step")
+        return f"{text}; {nothing}." if updates else f"{text}."
     spread = float(same.max()) - float(same.min())  # type: ignore[arg-type]
     return f"{text}; those of the run span {number(spread)} by then."
 
