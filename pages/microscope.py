@@ -16,4 +16,4 @@ if not runs:
     links.page("train", "Train your own")
 else:
     run = page.choose_run(runs)
-    page.show_run(run, probes[run.run_id], arms)
+    page.show_run(run, probes, arms, runs)

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from explorer.config.checks import check_int, check_number
-from explorer.config.rule import Rule
-from explorer.errors import ConfigError
+from explorer.config.rule import Rule, later
+from explorer.errors import ConfigError, one_of
 
 if TYPE_CHECKING:
     from explorer.config.model import ModelConfig
 
+ESTIMATORS = ("midpoint", "linear")
 # Selections whose cut-off is not between the K-th and the (K+1)-th compared score.
 OTHER_CUTS = {"num_groups": 1, "top_p": None, "random_second": False}
 
@@ -32,9 +33,19 @@ class Quantile(Rule):
     """Share of the old bias in the next one; the rest is the new solution."""
     freeze_after_step: int | None = None
     """From this step on the bias is frozen."""
+    estimator: str = later("midpoint")
+    """How the histogram is read: midpoint (ours), or linear (torchtitan and Megatron-LM)."""
 
     def __post_init__(self) -> None:
         check_int(f"{self.name}.num_bins", self.num_bins, least=0)
+        one_of(f"{self.name}.estimator", self.estimator, ESTIMATORS)
+        if self.estimator == "linear" and not self.num_bins:
+            raise ConfigError(
+                f"{self.name}.estimator",
+                self.estimator,
+                "reads a histogram, and num_bins=0 keeps none",
+                "give num_bins, or leave estimator out",
+            )
         check_number(f"{self.name}.bias_ema", self.bias_ema, least=0, below=1)
         if self.freeze_after_step is not None:
             check_int(f"{self.name}.freeze_after_step", self.freeze_after_step, least=0)
@@ -89,6 +100,8 @@ class Quantile(Rule):
         words = []
         if self.num_bins != type(self).__dataclass_fields__["num_bins"].default:
             words.append(f"{self.num_bins} bins" if self.num_bins else "exact")
+        if self.estimator != "midpoint":
+            words.append(self.estimator)
         if self.bias_ema:
             words.append(f"EMA {self.bias_ema:g}")
         if self.freeze_after_step is not None:

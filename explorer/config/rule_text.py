@@ -25,6 +25,7 @@ from explorer.config.rules import Quantile as Quantile
 from explorer.config.rules import Rule as Rule
 from explorer.config.rules import SequenceAuxLoss as SequenceAuxLoss
 from explorer.config.rules import SimBal as SimBal
+from explorer.config.rules import Smebu as Smebu
 from explorer.config.rules import SwitchLoss as SwitchLoss
 from explorer.config.rules import ZLoss as ZLoss
 from explorer.errors import ConfigError

@@ -13,6 +13,7 @@ from explorer.config.quantile_rules import MovingQuantile as MovingQuantile
 from explorer.config.quantile_rules import Quantile as Quantile
 from explorer.config.rule import Rule as Rule
 from explorer.config.rule import later
+from explorer.config.smebu_rule import Smebu as Smebu
 from explorer.errors import ConfigError as ConfigError
 from explorer.errors import one_of
 
@@ -266,5 +267,6 @@ RULES: dict[str, type[Rule]] = {
         Quantile,
         Bip,
         MovingQuantile,
+        Smebu,
     )
 }

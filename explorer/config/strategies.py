@@ -39,8 +39,10 @@ STRATEGIES: dict[str, Strategy] = {
     "loss-free + V3 sequence loss": Strategy(arm="loss_free+seq_aux"),
     "loss-free, softmax gates": Strategy(arm="loss_free", settings={"model.gate_func": "softmax"}),
     "loss-free, groups": Strategy(arm="loss_free", settings={"model.num_groups": 2, "model.top_k_groups": 1}),
+    "SMEBU": Strategy(arm="smebu"),
     "quantile": Strategy(arm="quantile"),
     "quantile, exact": Strategy(arm="quantile:num_bins=0"),
+    "quantile, linear": Strategy(arm="quantile:estimator=linear"),
     "quantile, by sequence": Strategy(arm="mqb"),
     "BIP": Strategy(arm="bip"),
     # The loss family.

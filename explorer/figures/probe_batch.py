@@ -146,8 +146,13 @@ def routed_batch(trace: Trace, run: Run, step: int, layer: int) -> RoutedBatch |
     if probe is None:
         return None
     settings = settings_of(json.loads(run.config), top_k=run.top_k, step=step)
-    text = probe_text(trace.ask(_document, run, run.path), len(probe.logits))
+    text = probe_text(probe_document(trace, run), len(probe.logits))
     return route(probe, settings, text, step=step, layer=layer)
+
+
+def probe_document(trace: Trace, run: Run) -> dict[str, Any] | None:
+    """probe.json of a run: token_ids, tokens, domains; None if unreadable."""
+    return trace.ask(_document, run, run.path)
 
 
 def _document(_cursor: object, _run_id: str, path: str) -> dict[str, Any] | None:

@@ -104,6 +104,29 @@ TERMS: tuple[Term, ...] = (
         sources=(OURS,),
     ),
     Term(
+        key="routing_agreement",
+        title="Agreement of two routings",
+        section=READING,
+        text="The share of the assignments that two routings of the same tokens both make: two runs, two "
+        "probes of a run, or one probe with its bias held in another number format.",
+        formula=r"\frac{\sum_t |A_t\cap B_t|}{\sum_t \max(|A_t|, |B_t|)} = 1 - \mathrm{churn}",
+        more="*From the loads alone*: $\\sum_i c_i c'_i / T$ shared assignments would be expected if the "
+        "second routing drew its tokens independently. Expert numbers mean nothing across two trainings, so "
+        "the best one-to-one relabelling of the experts is given as well.",
+        sources=(OURS,),
+    ),
+    Term(
+        key="counterfactual",
+        title="Counterfactual replay",
+        section=READING,
+        text="Another rule applied to recorded scores, which stay fixed: the experts that it would choose, "
+        "and how its bias would move.",
+        more="Open loop: a bias changes the choice of these tokens exactly as in the run, but no expert "
+        "learns from the tokens that it now receives, and the router does not answer. It compares rules on "
+        "the same scores; it does not predict a training.",
+        sources=(OURS,),
+    ),
+    Term(
         key="figure_nine",
         title="Expert load by domain",
         section=READING,

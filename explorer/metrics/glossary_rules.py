@@ -4,7 +4,17 @@ Rules are implemented in `explorer/routing/balancing.py` and `explorer/model/bal
 are the same.
 """
 
-from explorer.metrics.sources import DEEPSEEK_MOE, DEMONS, GSHARD, LOSS_FREE, SIMBAL, ST_MOE, SWITCH, V3
+from explorer.metrics.sources import (
+    DEEPSEEK_MOE,
+    DEMONS,
+    GSHARD,
+    LOSS_FREE,
+    SIMBAL,
+    ST_MOE,
+    SWITCH,
+    TRINITY,
+    V3,
+)
 from explorer.metrics.term import ROUTING, RULES, Term
 
 TERMS: tuple[Term, ...] = (
@@ -157,6 +167,19 @@ TERMS: tuple[Term, ...] = (
         "of $s\\cdot b$ with $b$ starting at 1; *centred*, the mean of the update is subtracted. The counts "
         "are those of the whole step, never of an evaluation.",
         sources=(LOSS_FREE,),
+    ),
+    Term(
+        key="smebu",
+        title="SMEBU",
+        section=RULES,
+        text="A loss-free rule with a soft clamp: a bias moves by almost u while the load error is large and "
+        "by little near balance. Momentum averages the moves of successive steps.",
+        formula=r"m_i \leftarrow \beta m_i + (1-\beta)\,u\,\bigl(\tanh(\kappa e_i) - "
+        r"\overline{\tanh(\kappa e)}\bigr), \qquad b_i \leftarrow b_i + m_i, \qquad "
+        r"e_i = (\bar c - c_i)/\bar c",
+        more="From the report on Arcee Trinity Large. Its abstract names the parts; their order and the "
+        "constants $\\kappa = 2$ and $\\beta = 0.5$ are second-hand.",
+        sources=(TRINITY,),
     ),
     Term(
         key="bias_update_rate",

@@ -24,6 +24,7 @@ SPARSE_GATES = Source(
 SIMBAL = Source(
     words="Omi et al. 2025, Similarity Preserving Routers", link="https://arxiv.org/abs/2506.14038"
 )
+TRINITY = Source(words="Arcee Trinity Large 2026, technical report", link="https://arxiv.org/abs/2602.17004")
 OLMOE = Source(words="Muennighoff et al. 2024, OLMoE", link="https://arxiv.org/abs/2409.02060")
 SHINKA = Source(words="ShinkaEvolve 2025", link="https://arxiv.org/abs/2509.19349")
 PROTOTYPES = Source(words="Latent Prototype Routing 2025", link="https://arxiv.org/abs/2506.21328")

@@ -23,6 +23,7 @@ from explorer.config.rules import (
     Rule,
     SequenceAuxLoss,
     SimBal,
+    Smebu,
     SwitchLoss,
     ZLoss,
 )
@@ -40,6 +41,7 @@ from explorer.model.loss_balancers import SwitchLossBalancing as SwitchLossBalan
 from explorer.model.loss_balancers import ZLossBalancing as ZLossBalancing
 from explorer.model.loss_balancers import balance_loss as balance_loss
 from explorer.model.loss_balancers import router_z_loss as router_z_loss
+from explorer.model.momentum_balancer import SmebuBalancing as SmebuBalancing
 from explorer.routing.balancing import neutral_bias
 
 BALANCERS: dict[type[Rule], Callable[[Any], Balancer]] = {
@@ -53,6 +55,7 @@ BALANCERS: dict[type[Rule], Callable[[Any], Balancer]] = {
     Quantile: QuantileBalancing,
     Bip: BipBalancing,
     MovingQuantile: MovingQuantileBalancing,
+    Smebu: SmebuBalancing,
 }
 """The strategy of every rule."""
 

@@ -19,6 +19,7 @@ from explorer.routing.balancing import (
     binned_quantile_bias,
     blended,
     decayed_rate,
+    linear_quantile_bias,
     quantile_bias,
     required_bias,
 )
@@ -139,6 +140,10 @@ class QuantileBalancing(Balancer):
     def target(self, expert_bias: Tensor, counts: Tensor, seen: Tensor) -> Tensor:
         """b̂ [..., E] of the step."""
         share = balanced_rank(counts.sum(-1, keepdim=True), counts.shape[-1])
+        if self.rule.estimator == "linear":
+            target = counts.sum(-1, keepdim=True).double() / counts.shape[-1]
+            linear: Tensor = linear_quantile_bias(seen, expert_bias, target, reach=self.reach)
+            return linear.to(expert_bias.dtype)
         if self.rule.num_bins:
             binned: Tensor = binned_quantile_bias(seen, expert_bias, share, reach=self.reach)
             return binned

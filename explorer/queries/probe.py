@@ -46,27 +46,95 @@ def probes(cur: Cursor, run_ids: Sequence[str]) -> pl.DataFrame:
 
 def layer_probe(cur: Cursor, run_id: str, step: int, layer: int) -> LayerProbe | None:
     """A layer's logits, experts and bias on the probe after `step` updates; None where not recorded."""
+    return _probes(cur, run_id, step, layer).get(layer)
+
+
+def layer_probes(cur: Cursor, run_id: str, step: int) -> dict[int, LayerProbe]:
+    """`layer_probe` of every layer that was recorded: layer -> probe."""
+    return _probes(cur, run_id, step, None)
+
+
+def _probes(cur: Cursor, run_id: str, step: int, layer: int | None) -> dict[int, LayerProbe]:
     rows = frame(
         cur,
         """
-        SELECT token, router_logits, selected_experts, expert_bias FROM probe_scores
-        WHERE run_id = $run_id AND step = $step AND layer = $layer AND router_logits IS NOT NULL
-        ORDER BY token
+        SELECT layer, token, router_logits, selected_experts, expert_bias FROM probe_scores
+        WHERE run_id = $run_id AND step = $step AND ($layer IS NULL OR layer = $layer)
+          AND router_logits IS NOT NULL
+        ORDER BY layer, token
         """,
         run_id=run_id,
         step=step,
         layer=layer,
     )
+    parts = {int(str(key)): part for (key,), part in rows.group_by("layer", maintain_order=True)}
+    found = {key: _probe(part) for key, part in parts.items()}
+    return {key: probe for key, probe in found.items() if probe is not None}
+
+
+def _probe(rows: pl.DataFrame) -> LayerProbe | None:
+    """The rows of one layer; None where they are not one row per token, or differ in width."""
     widths = rows["router_logits"].list.len().unique()
-    if len(widths) != 1 or not widths[0] or rows["token"].to_list() != list(range(rows.height)):
+    is_whole = np.array_equal(rows["token"].to_numpy(), np.arange(rows.height))
+    if len(widths) != 1 or not widths[0] or not is_whole:
         return None
     experts = int(widths[0])
     bias = rows["expert_bias"][0]
     return LayerProbe(
         logits=rows["router_logits"].explode().to_numpy().astype(np.float32).reshape(-1, experts),
-        chosen=_slots(rows["selected_experts"].to_list(), experts),
+        chosen=_equal_slots(rows["selected_experts"], experts),
         bias=None if bias is None else np.asarray(bias.to_list(), dtype=np.float32),
     )
+
+
+def routes(cur: Cursor, run_id: str, step: int, num_experts: int) -> dict[int, NDArray[np.int64]]:
+    """The experts of every probe token after `step` updates: layer -> [T, K], num_experts in an empty slot.
+
+    Layers whose tokens are not numbered 0 to T - 1 are left out.
+    """
+    rows = frame(
+        cur,
+        """
+        SELECT layer, token, selected_experts FROM probe_scores
+        WHERE run_id = $run_id AND step = $step AND selected_experts IS NOT NULL ORDER BY layer, token
+        """,
+        run_id=run_id,
+        step=step,
+    )
+    result: dict[int, NDArray[np.int64]] = {}
+    for (layer,), part in rows.group_by("layer", maintain_order=True):
+        if np.array_equal(part["token"].to_numpy(), np.arange(part.height)):
+            result[int(str(layer))] = _equal_slots(part["selected_experts"], num_experts)
+    return result
+
+
+def biases_after(cur: Cursor, run_id: str, layer: int, step: int, updates: int) -> pl.DataFrame:
+    """The recorded biases of a layer in the `updates` + 1 steps from `step` on.
+
+    Columns: update (steps since), expert, bias; without rows where no bias is applied or recorded. Sorted.
+    """
+    return frame(
+        cur,
+        """
+        SELECT step - $step AS update, expert, expert_bias AS bias FROM expert_loads
+        WHERE run_id = $run_id AND layer = $layer AND step BETWEEN $step AND $step + $updates
+          AND expert_bias IS NOT NULL
+        ORDER BY step, expert
+        """,
+        run_id=run_id,
+        layer=layer,
+        step=step,
+        updates=updates,
+    )
+
+
+def _equal_slots(lists: pl.Series, experts: int) -> NDArray[np.int64]:
+    """`_slots`, fast where every list has the same length."""
+    widths = lists.list.len().unique()
+    if len(widths) != 1 or not widths[0]:
+        return _slots(lists.to_list(), experts)
+    ids = lists.explode().to_numpy().astype(np.int64).reshape(len(lists), -1)
+    return np.where((ids >= 0) & (ids < experts), ids, experts)
 
 
 def _slots(lists: Sequence[Sequence[int] | None], experts: int) -> NDArray[np.int64]:

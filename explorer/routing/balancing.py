@@ -108,6 +108,22 @@ def bias_direction(error: Any, update_rule: str, *, centred: bool = False) -> Di
     return Direction(values, root, centre)
 
 
+def soft_clamped(error: Any, sharpness: float) -> Any:
+    """SMEBU's direction: tanh(κ e) minus its mean over the experts, [..., E] -> [..., E].
+
+    κ large: the centred sign rule; κ small: κ times the proportional one. Source: arXiv 2602.17004, in
+    secondary texts.
+    """
+    scaled = error * sharpness
+    clamped = np.tanh(scaled) if hasattr(scaled, "astype") else scaled.tanh()
+    return clamped - clamped.mean(-1)[..., None]
+
+
+def with_momentum(kept: Any, move: Any, momentum: float) -> Any:
+    """The next move of a bias: β · (the move before) + (1 - β) · (the move without momentum), [..., E]."""
+    return momentum * kept + (1 - momentum) * move
+
+
 def neutral_bias(bias_form: str) -> float:
     """The bias that changes nothing: 0 if added to the scores, 1 if they are multiplied by it."""
     return 1.0 if bias_form == "multiplicative" else 0.0
@@ -196,10 +212,36 @@ def binned_quantile_bias(histogram: Any, bias: Any, rank: Any, *, reach: float =
     return lowest + (index + (rank - below + 0.5) / inside.clip(1)) * (width / num_bins)
 
 
+def linear_quantile_bias(histogram: Any, bias: Any, target: Any, *, reach: float = 1.0) -> Any:
+    """The (K/N)-quantile of each expert's required bias from counts of the bins, [..., E, M] -> [..., E].
+
+    target: n = K T / N, not rounded, a number or [..., 1]. The bin is the first whose cumulative count
+    reaches n, and its c values fill it evenly from edge to edge: the n-th lies (n - values below) / c inside.
+
+    Source: torchtitan's quantile balancer (pull request 4577) and Megatron-LM's global-batch estimator
+    (6637), both after Kimi K3's report, appendix D; known from their descriptions.
+    """
+    num_bins = histogram.shape[-1]
+    reached = histogram.cumsum(-1)
+    lower = reached < (target if isinstance(target, int | float) else target[..., None])
+    index, below = lower.sum(-1).clip(0, num_bins - 1), (histogram * lower).sum(-1)
+    inside = _picked(histogram, index)
+    lowest, width = bin_range(bias, reach=reach)
+    part = (target - below) / inside.clip(1)
+    return lowest + (index + part) * (width / num_bins)
+
+
 def blended(bias: Any, target: Any, ema: float) -> Any:
     """ema · b + (1 - ema) · target, minus its mean over the experts (Megatron-LM's form of the EMA)."""
     mixed = ema * bias + (1 - ema) * target
     return mixed - mixed.mean(-1)[..., None]
+
+
+def _picked(values: Any, index: Any) -> Any:
+    """values[..., index], [..., M] and [...] -> [...]."""
+    if hasattr(values, "astype"):
+        return np.take_along_axis(values, index[..., None], axis=-1)[..., 0]
+    return values.gather(-1, index[..., None])[..., 0]
 
 
 def _kth_largest(values: Any, k: int) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.config.routings import arm_kind
-from explorer.config.rule_text import LossFree, bias_form, label_rules
+from explorer.config.rule_text import LossFree, Smebu, bias_form, label_rules
 from explorer.config.run import BalancerConfig, RunConfig
 from explorer.errors import ConfigError
 from explorer.routing.balancing import bias_direction, decayed_rate, load_error
@@ -111,6 +111,11 @@ def rule_in_force(config: Mapping[str, Any] | None, step: int, stated: str = "")
     if not moving:
         return f"No rule moved a bias at step {step}: the balancer was “{label_rules(rules)}”."
     rule = moving[0]
+    if isinstance(rule, Smebu):
+        return (
+            f"The rule “{rule.label}” adds momentum from earlier steps, which is not recorded, so the step "
+            "cannot be worked out from its own counts."
+        )
     if not isinstance(rule, LossFree):
         return (
             f"The rule “{rule.label}” reads the scores of all tokens of a step, which are not kept; from the "

@@ -37,6 +37,16 @@ def _normals(seed: int, purpose: int, tokens: int, experts: int) -> F32:
     return values
 
 
+@lru_cache(maxsize=2)
+def _gumbels(seed: int, purpose: int, tokens: int, experts: int) -> F32:
+    """Standard Gumbel numbers [tokens, experts], float32."""
+    uniform = _rng(seed, purpose).random((tokens, experts), dtype=np.float32)
+    # 0 has no logarithm; the smallest other number is 2^-24.
+    values = -np.log(-np.log(np.maximum(uniform, np.float32(2**-25))))
+    values.flags.writeable = False
+    return np.asarray(values, dtype=np.float32)
+
+
 class Scores:
     """Source of the scores of every step.
 
@@ -77,6 +87,10 @@ class Scores:
         angle = 2 * np.pi * self.settings.drift * step / 1000
         return np.asarray(self.settings.skew * (np.cos(angle) * first + np.sin(angle) * second))
 
+    def offset_of(self, skew: float) -> NDArray[np.float64]:
+        """The offsets of step 0 with another skew, [E] in logits."""
+        return np.asarray(skew * self._draws[0])
+
     def held_out(self, tokens: int) -> F32:
         """Weights of held-out tokens, [tokens, E]."""
         return self._weights(_HELD_OUT, tokens)
@@ -94,7 +108,8 @@ class Scores:
 
     def _weights(self, purpose: int, tokens: int) -> F32:
         settings = self.settings
-        logits = _normals(settings.seed, purpose, tokens, settings.num_experts) * np.float32(settings.noise)
+        draw = _gumbels if settings.noise_kind == "gumbel" else _normals
+        logits = draw(settings.seed, purpose, tokens, settings.num_experts) * np.float32(settings.noise)
         if settings.domains > 1 and settings.domain_skew > 0:
             rng = _rng(settings.seed, _DOMAINS)
             liking = rng.standard_normal((settings.domains, settings.num_experts), dtype=np.float32)

@@ -11,7 +11,9 @@ SOURCES = ("fresh", "frozen")
 RULES = ("none", *UPDATE_RULES, "quantile", "aux_loss")
 BIAS_FORMS = ("additive", "multiplicative")
 
+NOISES = ("normal", "gumbel")
 MOST_EXPERTS = 512
+MOST_SKEW = 5
 MOST_TOKENS = 65_536
 MOST_STEPS = 100_000
 
@@ -26,6 +28,10 @@ class ScoreSettings:
 
     with standard normal z and d, and offset_i = skew · (standard normal). The score is the sigmoid
     of the logit, or the softmax over the experts.
+
+    With Gumbel noise instead of z, noise 1 and one domain, a token's top K are K draws without replacement in
+    proportion to exp(offset): log-normal popularity, which fits loads recorded in service (a report on
+    DeepSeek-V3 loads, DeepEP issue 393). For K = 1 the expected loads are exactly log-normal.
     """
 
     num_experts: int = 16
@@ -38,7 +44,9 @@ class ScoreSettings:
     skew: float = 1.0
     """Standard deviation of the experts' offsets, in logits."""
     noise: float = 1.0
-    """Standard deviation of an expert's logit over tokens, in logits."""
+    """Standard deviation of an expert's logit over tokens, in logits; the scale of Gumbel noise."""
+    noise_kind: str = "normal"
+    """normal, or gumbel: log-normal popularity."""
     domains: int = 1
     domain_skew: float = 0.0
     """Standard deviation of the domain-specific offsets, in logits; 0: all domains alike."""
@@ -55,6 +63,7 @@ class ScoreSettings:
     def __post_init__(self) -> None:
         one_of("score_function", self.score_function, SCORE_FUNCTIONS)
         one_of("source", self.source, SOURCES)
+        one_of("noise_kind", self.noise_kind, NOISES)
         _within("num_experts", self.num_experts, 2, MOST_EXPERTS)
         _within("top_k", self.top_k, 1, self.num_experts)
         _within("num_tokens", self.num_tokens, 1, MOST_TOKENS)
@@ -63,7 +72,7 @@ class ScoreSettings:
         _within("shift_step", self.shift_step, 0, MOST_STEPS)
         _within("seed", self.seed, 0, 2**32 - 1)
         for name in ("skew", "noise", "domain_skew"):
-            _within(name, getattr(self, name), 0, 5)
+            _within(name, getattr(self, name), 0, MOST_SKEW)
         _within("drift", self.drift, 0, 100)
         _within("feedback", self.feedback, 0, 1)
 

@@ -17,6 +17,7 @@ from explorer.config.rule_text import (
     Quantile,
     SequenceAuxLoss,
     SimBal,
+    Smebu,
     SwitchLoss,
     ZLoss,
     count_scope,
@@ -77,6 +78,13 @@ any_rule = {
         normalisation=st.sampled_from(["unit", "paper"]),
     ),
     "simbal": st.builds(SimBal, coeff=rates),
+    "smebu": st.builds(
+        Smebu,
+        bias_update_rate=rates,
+        sharpness=rates,
+        momentum=shares,
+        freeze_after_step=st.none() | st.integers(0, 10**9),
+    ),
 }
 SOLVERS = ("quantile", "bip", "mqb")
 

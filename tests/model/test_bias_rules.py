@@ -28,7 +28,8 @@ VARIANTS = {
         "step_decay=harmonic,load_ema=0.5",
         "load_ema=0.9,update_rule=proportional",
     ),
-    "quantile": ("", "num_bins=0", "num_bins=0,bias_ema=0.5"),
+    "smebu": ("", "momentum=0,sharpness=100"),
+    "quantile": ("", "num_bins=0", "num_bins=0,bias_ema=0.5", "estimator=linear"),
     "bip": ("", "num_bins=0"),
     "mqb": ("", "num_bins=0,sequence_strength=1"),
 }
@@ -127,7 +128,7 @@ def test_p09_an_overloaded_expert_falls_against_an_underloaded_one(text: str, st
     for step, batch in enumerate(logits):
         if rule.name == "bip" and not cutoffs_are_worth_something(batch, bias, top_k):
             return  # its problem gives such a token fewer than K experts, the router does not
-        if getattr(rule, "load_ema", 0):
+        if getattr(rule, "load_ema", 0) or getattr(rule, "momentum", 0):
             combined = CombinedBalancer([rule])  # as in the first step
         before = bias.clone()
         counts = take_step(combined, [batch], bias, top_k, step)

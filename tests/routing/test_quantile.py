@@ -9,6 +9,7 @@ from reference import quantiles, routing
 from routes import route
 
 from explorer.config.rule_text import Bip, Quantile
+from explorer.errors import ConfigError
 from explorer.model.balancers import BALANCERS, LayerBatch
 from explorer.model.router import sequence_counts
 from explorer.routing import balancing
@@ -209,3 +210,38 @@ def test_a_few_sweeps_balance_what_the_sign_rule_needs_hundreds_of_steps_for(ine
     assert violations[0] > 1.5
     assert violations[5] < (1.0 if inequalities else 0.25)
     assert violations[-1] < (0.2 if inequalities else 0.05)
+
+
+@pytest.mark.parametrize("make", [np.asarray, torch.tensor], ids=["numpy", "torch"])
+@given(case=steps(), num_bins=st.sampled_from([7, 100, 1000]))
+def test_the_linear_reading_equals_the_reference(make, case, num_bins: int) -> None:
+    scores, bias, top_k = case
+    _, counts = binned(scores, bias, top_k, num_bins)
+    target = len(scores) * top_k / len(bias)
+    fast = np.asarray(balancing.linear_quantile_bias(make(counts), make(bias), target))
+    slow = quantiles.linear_quantile(counts.tolist(), bias.tolist(), len(scores), top_k)
+    # Torch divides integers in float32.
+    assert fast == pytest.approx(slow, abs=1e-12 if make is np.asarray else 1e-6)
+
+
+def test_the_linear_reading_of_a_hand_case() -> None:
+    # Bias 0 and four bins over [-1, 1]; K/N = 1/2 of four tokens: the second value. Expert 0 has two in the
+    # second bin, so the second is at its end; expert 1 has one below and three in the third.
+    counts = np.array([[0, 2, 2, 0], [1, 0, 3, 0]])
+    assert balancing.linear_quantile_bias(counts, np.zeros(2), 2.0) == pytest.approx([0.0, 0.5 / 3])
+
+
+@given(case=steps())
+def test_the_strategy_uses_the_linear_reading_and_centres_it(case) -> None:
+    scores, bias, top_k = case
+    bias = bias.astype(np.float32)
+    _, counts = binned(scores.astype(np.float32), bias, top_k, 50)
+    slow = np.array(quantiles.linear_quantile(counts.tolist(), bias.tolist(), len(scores), top_k))
+    moved = through_the_strategy(Quantile(num_bins=50, estimator="linear"), [scores], bias, top_k)[0]
+    # A value on the edge of a bin may be counted on either side of it.
+    assert moved == pytest.approx(slow - slow.mean(), abs=2 * quantiles.bin_width(bias.tolist(), 50))
+
+
+def test_the_linear_reading_needs_a_histogram() -> None:
+    with pytest.raises(ConfigError, match=r"quantile.estimator = 'linear'"):
+        Quantile(num_bins=0, estimator="linear")

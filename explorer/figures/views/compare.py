@@ -8,10 +8,13 @@ from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Run
 from explorer.figures.panel import Build, Question
 from explorer.figures.settings import Axis, LossOverTime, OneLayer, OverTime
-from explorer.figures.store import Store
+from explorer.figures.store import Store, Trace
+from explorer.figures.views import agreement_choice
 from explorer.figures.views.address import Address
+from explorer.figures.views.agreement_choice import Offer, Values
 from explorer.figures.views.selection import RUNS, selected_arms
 from explorer.figures.views.view import OpenView, Query
+from explorer.queries.probe import probes as probes_of
 
 TITLE = "Compare"
 BINS = 150
@@ -21,6 +24,10 @@ PARTS = ("end", "whole")
 """Of the training, in the chart of perplexity: its last quarter, or all of it."""
 KEYS = ("layer", "x", "part", "log", "base")
 """Settings that the address names."""
+NO_PROBE = (
+    "None of these runs keeps a probe batch, so no two routings of the same tokens can be compared. Of the "
+    "shipped runs, seed 0 of the four main rules has one."
+)
 METRICS = ("perplexity", "max_vio_global")
 """Paired differences that the page opens with; names in `quality.PAIRED`."""
 
@@ -43,19 +50,40 @@ class CompareSettings:
     """Paired differences, names in `quality.PAIRED`. No part of the address."""
 
 
-def open_view(_store: Store, runs: Sequence[Run], query: Query) -> OpenView:
+def open_view(store: Store, runs: Sequence[Run], query: Query) -> OpenView:
     """The questions of the page for this address, in the order of the page; none without runs."""
     address = Address(query)
     arms = selected_arms(runs, address)
     if not len(arms):
         return OpenView(title=TITLE, questions=(), notices=tuple(address.notices))
     settings = read(address, arms)
-    return OpenView(
-        title=TITLE,
-        questions=questions(arms, runs, settings),
-        notices=tuple(address.notices),
-        query=query_of(arms, settings),
+    panels, query = questions(arms, runs, settings), dict(query_of(arms, settings))
+    offer = agreement_offer(store, arms)
+    if offer is not None:
+        values = agreement_choice.read(address, offer)
+        panels += tuple(agreement_questions(offer, values, settings.layer).values())
+        query |= agreement_choice.query_of(values, offer)
+    return OpenView(title=TITLE, questions=panels, notices=tuple(address.notices), query=query)
+
+
+def agreement_offer(store: Store, arms: ArmSet) -> Offer | None:
+    """The routings that these arms let a visitor compare; None where no run keeps a probe."""
+    found = Trace(store).ask(probes_of, [run for run in arms.runs if run.has_loads]).rows()
+    probes: dict[str, list[int]] = {}
+    for run_id, step, _ in found:
+        probes.setdefault(run_id, []).append(step)
+    if not probes:
+        return None
+    return Offer(
+        runs=tuple(run for run in arms.runs if run.run_id in probes),
+        probes=probes,
+        biased=frozenset(run_id for run_id, _, has_bias in found if has_bias),
     )
+
+
+def agreement_questions(offer: Offer, values: Values, layer: int) -> dict[str, Question]:
+    """The panels on two routings of the same tokens."""
+    return agreement_choice.questions("compare", offer, values, layer)
 
 
 def read(address: Address, arms: ArmSet) -> CompareSettings:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from explorer.charts import captions
-from explorer.figures import balance, computation_batches, losses, one_step, quality
+from explorer.figures import balance, computation_batches, expert_leak, losses, one_step, quality
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Run
 from explorer.figures.panel import Build, Question
@@ -84,6 +84,7 @@ def figures(store: Store, runs: Sequence[Run]) -> dict[int, GalleryFigure]:
         _training(shipped),
         _rates(store, shipped),
         _batches(shipped),
+        _leak(shipped),
         _expert_choice(shipped),
     )
     return {figure.number: figure for figure in drawn}
@@ -150,6 +151,13 @@ def _batches(shipped: ShippedRuns) -> GalleryFigure:
     if missing := shipped.missing(MAIN):
         return GalleryFigure(number=5, missing=missing)
     return _figure(5, computation_batches.up_to_a_step, ArmSet.of_runs(shipped.find(*MAIN)))
+
+
+def _leak(shipped: ShippedRuns) -> GalleryFigure:
+    if missing := shipped.missing(["loss_free"]):
+        return GalleryFigure(number=6, missing=missing)
+    runs = ArmSet.of_runs(shipped.find("loss_free"))
+    return _figure(6, expert_leak.by_chunk, runs, expert_leak.LeakSettings())
 
 
 def _expert_choice(shipped: ShippedRuns) -> GalleryFigure:

@@ -1,6 +1,6 @@
 """The Microscope: one probe batch in one layer, one token and one expert of it, and domains by method."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -14,7 +14,10 @@ from explorer.figures.panel import Question
 from explorer.figures.probe_batch import RoutedBatch, routed_batch
 from explorer.figures.settings import OneLayer
 from explorer.figures.store import Store, Trace
+from explorer.figures.two_routings import Side
+from explorer.figures.views import agreement_choice, choice, counterfactual_choice
 from explorer.figures.views.address import Address
+from explorer.figures.views.agreement_choice import Offer, Values
 from explorer.figures.views.selection import RUNS, default_run, picked_first, selected_arms
 from explorer.figures.views.view import OpenView, Query
 from explorer.queries.probe import probes as probes_of
@@ -139,6 +142,26 @@ def saturation_question(run: Run, layer: int) -> Question:
     )
 
 
+def agreement_offer(runs: Sequence[Run], run: Run, probes: Mapping[str, Probes], step: int) -> Offer:
+    """The routings that the probe of the page can be compared with; runs: those that keep a probe."""
+    return Offer(
+        runs=tuple(runs),
+        probes={run_id: [after for after, _ in found] for run_id, found in probes.items()},
+        biased=frozenset(run_id for run_id, found in probes.items() if any(biased for _, biased in found)),
+        fixed=Side(run_id=run.run_id, step=step),
+    )
+
+
+def agreement_questions(offer: Offer, values: Values, layer: int) -> dict[str, Question]:
+    """The panels on two routings of the same tokens."""
+    return agreement_choice.questions("microscope", offer, values, layer)
+
+
+def replay_questions(run: Run, values: choice.Values, step: int, layer: int) -> dict[str, Question]:
+    """The panels of the same probe under another rule."""
+    return counterfactual_choice.questions(run, counterfactual_choice.settings_of(values, step, layer))
+
+
 def read(
     store: Store, run: Run, probes: Probes, address: Address
 ) -> tuple[MicroscopeSettings, RoutedBatch | None]:
@@ -189,9 +212,21 @@ def open_view(store: Store, runs: Sequence[Run], query: Query) -> OpenView:
     with_loads = specialisation.with_domain_loads(store, arms, settings.layer)
     questions += domain_questions(store, with_loads, settings.layer)
     questions.append(saturation_question(run, settings.layer))
+    choices = counterfactual_choice.choices_of(run, settings.layer)
+    changes = counterfactual_choice.offer_of(run, settings.layer)
+    what_if = choice.read(address, choices, changes)
+    questions += replay_questions(run, what_if, settings.probe, settings.layer).values()
+    offer = agreement_offer(usable, run, probes, settings.probe)
+    values = agreement_choice.read(address, offer)
+    questions += agreement_questions(offer, values, settings.layer).values()
     return OpenView(
         title=TITLE,
         questions=tuple(questions),
         notices=tuple(address.notices),
-        query={RUNS: tuple(arm.token for arm in arms), **settings.query},
+        query={
+            RUNS: tuple(arm.token for arm in arms),
+            **settings.query,
+            **agreement_choice.query_of(values, offer),
+            **counterfactual_choice.query_of(what_if, choices, changes),
+        },
     )

@@ -7,6 +7,9 @@ met again exactly.
 from explorer.figures.simulation import RULE_NAMES
 from explorer.figures.views.choice import RATES, Choice, Values, experts_per_token, skew, step_size
 from explorer.simulate import RuleSettings, ScoreSettings
+from explorer.simulate.workload import with_max_vio
+
+BY_SKEW = "by skew"
 
 
 def _side(side: str, rule: str, rate: str) -> tuple[Choice, ...]:
@@ -77,6 +80,22 @@ SCORES = (
     ),
     skew("skew", ("0", "0.25", "0.5", "0.75", "1", "1.5", "2", "3")),
     Choice(
+        key="vio",
+        label="MaxVio without balancing",
+        options=(BY_SKEW, "0.5", "1", "2", "3", "5"),
+        default=BY_SKEW,
+        help="A workload with this imbalance before any rule acts: the skew that gives it is solved for and "
+        "replaces the one above. MaxVio is at most N/K − 1.",
+    ),
+    Choice(
+        key="pop",
+        label="Popularity",
+        options=("normal", "log-normal"),
+        default="normal",
+        help="Log-normal: tokens draw experts in proportion to a log-normal popularity (Gumbel noise on the "
+        "logits), as loads recorded in service do.",
+    ),
+    Choice(
         key="domains",
         label="Domain skew",
         options=("0", "0.5", "1", "2"),
@@ -133,7 +152,7 @@ def options_of(choice: Choice, values: Values) -> tuple[str, ...]:
 def scores_of(values: Values) -> ScoreSettings:
     """The distribution of scores that these values stand for."""
     domain_skew = float(values["domains"])
-    return ScoreSettings(
+    scores = ScoreSettings(
         num_experts=int(values["N"]),
         top_k=int(values["K"]),
         num_tokens=int(values["T"]),
@@ -146,7 +165,19 @@ def scores_of(values: Values) -> ScoreSettings:
         drift=float(values["drift"]),
         shift_step=int(values["shift"]),
         feedback=float(values["rich"]),
+        noise_kind="gumbel" if values["pop"] == "log-normal" else "normal",
         seed=int(values["seed"]),
+    )
+    return scores if values["vio"] == BY_SKEW else with_max_vio(scores, float(values["vio"]))
+
+
+def solved_skew(values: Values) -> str:
+    """The skew that was solved for; "" where the skew is that of its own control."""
+    if values["vio"] == BY_SKEW:
+        return ""
+    skew = scores_of(values).skew
+    return (
+        f"A skew of {skew:.3f} logits gives MaxVio {values['vio']} without balancing, or the nearest to it."
     )
 
 

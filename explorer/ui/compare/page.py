@@ -12,7 +12,7 @@ from explorer.figures.panel import Panel, Question
 from explorer.figures.views import compare
 from explorer.metrics.glossary import tip
 from explorer.queries import events as event_queries
-from explorer.ui.compare import controls, mechanism, sections
+from explorer.ui.compare import agreement, controls, mechanism, sections
 from explorer.ui.shared import count_notes, import_report, links, panels, show, store
 
 
@@ -36,6 +36,7 @@ def view(selected: Sequence[Arm], runs: Sequence[Run]) -> None:
     mechanism.gradients(arms)
     mechanism.margins(arms)
     mechanism.churn(arms)
+    agreement.section(arms)
 
 
 def _warnings(arms: ArmSet) -> None:

@@ -79,13 +79,14 @@ SECTIONS = (
     ),
     Section(
         number="6",
+        figure=6,
         title="how expert choice looks ahead",
         paper="a schematic with sequences of two tokens. When experts choose among the tokens of a "
         "sequence, whether the first token is selected depends on the second: routing leaks information "
         "about the future.",
-        ours="a measurement instead of a schematic. A later token is changed and the earlier ones whose "
-        "experts change are counted: `python -m benchmarks.leak`, with its results in "
-        "`docs/experiments.md`. Token-choice rules change none.",
+        ours="a measurement instead of a schematic, on recorded scores: a token is changed, and the others "
+        "whose experts change are counted, in each layer by itself. `python -m benchmarks.leak` measures "
+        "whole models, where the change spreads over layers; its results are in `docs/experiments.md`.",
     ),
     Section(
         number="7 and 8",

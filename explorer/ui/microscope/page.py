@@ -24,6 +24,8 @@ from explorer.metrics.glossary import tip
 from explorer.ui.components.token_text import TokenPick, token_text
 from explorer.ui.components.token_text.component import ALL, FIRST
 from explorer.ui.components.token_text.payload import text_payload
+from explorer.ui.microscope import agreement as agreement_section
+from explorer.ui.microscope import counterfactual
 from explorer.ui.microscope import expert as expert_section
 from explorer.ui.microscope import layer as layer_section
 from explorer.ui.microscope import token as token_section
@@ -54,14 +56,20 @@ def choose_run(runs: Sequence[Run]) -> Run:
     return run
 
 
-def show_run(run: Run, probes: Probes, arms: Sequence[Arm]) -> None:
-    """The batch with its token and expert in one fragment, then the panels of the whole layer."""
+def show_run(run: Run, probes: dict[str, Probes], arms: Sequence[Arm], runs: Sequence[Run]) -> None:
+    """The batch with its token and expert in one fragment, then the panels of the whole layer.
+
+    probes: by run id; runs: all that keep a probe.
+    """
     panels.bind(*KEYS)
-    step, layer = _probe_and_layer(run, probes)
+    own = probes[run.run_id]
+    step, layer = _probe_and_layer(run, own)
     with show.steady("microscope"):
-        _batch(run, probes, step, layer)
+        _batch(run, own, step, layer)
     layer_section.domains_by_method(arms, layer)
     layer_section.saturation(run, layer)
+    counterfactual.section(run, step, layer)
+    agreement_section.section(tuple(runs), run, probes, step, layer)
 
 
 def _probe_and_layer(run: Run, probes: Probes) -> tuple[int, int]:

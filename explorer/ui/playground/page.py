@@ -87,6 +87,8 @@ def router_controls() -> None:
                 controls.draw(choice, choices.options_of)
         with grid.cell():
             controls.draw_seed("seed")
+        if note := choices.solved_skew(controls.values(choices.KEYS)):
+            show.note(note)
 
 
 def draw_picture(settings: PlaygroundSettings) -> None:

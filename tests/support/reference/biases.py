@@ -36,6 +36,18 @@ def update_direction(counts_E, rule):
     raise ValueError(rule)
 
 
+def smebu(bias_E, history, u, sharpness, momentum):
+    """The bias after the steps of `history` (counts [E] each), as described for arXiv 2602.17004."""
+    bias, move = [float(b) for b in bias_E], [0.0] * len(bias_E)
+    for counts_E in history:
+        clamped = [math.tanh(sharpness * e) for e in update_direction(counts_E, "proportional")]
+        centre = sum(clamped) / len(clamped)
+        for e, value in enumerate(clamped):
+            move[e] = momentum * move[e] + (1 - momentum) * u * (value - centre)
+            bias[e] += move[e]
+    return bias
+
+
 def updated(bias_E, counts_E, u, rule="sign", centred=False):
     """The bias after one optimizer step. The same rule moves additive and multiplicative biases."""
     moves = [u * d for d in update_direction(counts_E, rule)]

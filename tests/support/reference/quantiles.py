@@ -73,6 +73,21 @@ def histogram(scores_TE, bias_E, top_k, num_bins, *, inequalities=False):
     return counts
 
 
+def linear_quantile(counts, bias_E, num_tokens, top_k):
+    """The K/N-quantile of each expert's histogram; the values of a bin fill it from edge to edge."""
+    num_experts, num_bins = len(counts), len(counts[0])
+    lowest, width = min(bias_E) - 1, bin_width(bias_E, num_bins)
+    target, result = num_tokens * top_k / num_experts, []
+    for row in counts:
+        below = 0
+        for place, inside in enumerate(row):
+            if below + inside >= target:
+                result.append(lowest + width * (place + (target - below) / inside))
+                break
+            below += inside
+    return result
+
+
 def dual(scores_TE, bias_E, top_k, *, inequalities=False):
     """What the rules minimise: Σ_t (sum of the K best of s_t + b) - q Σ b.
 

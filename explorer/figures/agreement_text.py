@@ -1,0 +1,118 @@
+"""Sentences on two routings of the same tokens, computed from the counts. Plain text, no markup."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from explorer.charts.captions import number
+from explorer.figures.two_routings import Comparison
+from explorer.routing.agreement import Agreement, LayerShift
+from explorer.wording import counted
+
+
+def overlap(pair: Comparison, *, relabelled: bool) -> str:
+    """Lowest and highest shared assignments over the layers, and a shift of layers where one fits better."""
+    low, high = _ends({n: one.overlap for n, one in pair.layers.items()})
+    share = f"{low} of the assignments in every layer"
+    if low != high:
+        share = f"{low} to {high} of the assignments per layer"
+    text = f"{pair.names[0]} and {pair.names[1]} share {share}"
+    chance = _ends({n: one.overlap_by_loads for n, one in pair.layers.items()})
+    text += f"; their loads alone predict {_range(chance)}"
+    if relabelled:
+        matched = _ends({n: one.matched_overlap for n, one in pair.layers.items()})
+        text += f", and relabelling the experts gives {_range(matched)}"
+    text += "."
+    if pair.unexplained:
+        text += (
+            f" For {counted(pair.unexplained, 'token')} the recorded experts do not follow from the recorded "
+            "scores and biases."
+        )
+    return text + (shift(pair.shift) if pair.shift else "")
+
+
+def shift(found: LayerShift) -> str:
+    """Which layers fit each other."""
+    return (
+        f" The layers do not line up: moving the second routing by {found.shift:+d} shares "
+        f"{percent(found.overlap)}, without a shift {percent(found.unshifted)}."
+    )
+
+
+def differing(layers: Mapping[int, Agreement]) -> str:
+    """The layers with the fewest and most tokens that differ, as counts."""
+    most = max(layers, key=lambda n: (layers[n].differing, -n))
+    least = min(layers, key=lambda n: (layers[n].differing, n))
+    top, low = layers[most], layers[least]
+    if not top.differing:
+        return f"All {top.tokens:,} tokens go to the same experts in every layer."
+    text = (
+        f"{top.differing:,} of {top.tokens:,} tokens ({percent(top.differing_share)}) differ in layer {most}"
+    )
+    if most == least:
+        return text + "."
+    return f"{text}, {low.differing:,} ({percent(low.differing_share)}) in layer {least}."
+
+
+def probes(found: list[tuple[int, dict[int, Agreement]]], layer: int, *, fixed: int | None) -> str:
+    """Shared assignments of one layer at the first and the last probe."""
+    shares = [(step, layers[layer].overlap) for step, layers in found if layer in layers]
+    if not shares:
+        return f"Layer {layer} was not probed in both."
+    parts = [f"{percent(share)} after {counted(step, 'update')}" for step, share in (shares[0], shares[-1])]
+    against = "" if fixed is None else f" with the probe after {counted(fixed, 'update')}"
+    return f"Shared assignments in layer {layer}{against}: {parts[0]}, {parts[1]}."
+
+
+def differing_at_probes(found: list[tuple[int, dict[int, Agreement]]], layer: int) -> str:
+    """The probes at which fewest and most tokens of one layer differ."""
+    counts = {step: layers[layer] for step, layers in found if layer in layers}
+    if not counts:
+        return f"Layer {layer} was not probed in both."
+    most = max(counts, key=lambda step: (counts[step].differing, -step))
+    least = min(counts, key=lambda step: (counts[step].differing, step))
+    top, low = counts[most], counts[least]
+    text = f"Tokens of layer {layer} that differ: {low.differing:,} of {low.tokens:,} after "
+    text += f"{counted(least, 'update')}"
+    return f"{text}." if most == least else f"{text}, {top.differing:,} after {counted(most, 'update')}."
+
+
+def swaps(found: Agreement) -> str:
+    """The pair of experts that most tokens swap."""
+    left, gained = np.unravel_index(int(found.swaps_EE.argmax()), found.swaps_EE.shape)
+    top, back = int(found.swaps_EE[left, gained]), int(found.swaps_EE[gained, left])
+    verb = "swaps" if found.differing == 1 else "swap"
+    return (
+        f"{counted(found.differing, 'token')} of {found.tokens:,} {verb} experts; most often expert {left} "
+        f"for expert {gained} ({counted(top, 'token')}, {back:,} the other way)."
+    )
+
+
+def loads(found: Agreement) -> str:
+    """Busiest load of both routings, and the expert whose load changes most."""
+    change = found.other_loads_E - found.loads_E
+    expert = int(np.abs(change).argmax())
+    tops = [
+        number(float(loads_E.max()) * found.num_experts / max(int(loads_E.sum()), 1))
+        for loads_E in (found.loads_E, found.other_loads_E)
+    ]
+    text = f"Busiest expert: {tops[0]}× the uniform load in the first, {tops[1]}× in the second routing."
+    if not change[expert]:
+        return f"{text} No load changes."
+    return f"{text} Expert {expert} changes most, by {change[expert]:+,d} tokens."
+
+
+def percent(share: float) -> str:
+    """`12.3 %`; all digits that a share near 0 or 1 needs."""
+    near = min(share, 1 - share)
+    if 0 < near < 0.01:
+        return f"{100 * share:.2f} %"
+    return f"{number(100 * share)} %"
+
+
+def _ends(values: Mapping[int, float]) -> tuple[str, str]:
+    return percent(min(values.values())), percent(max(values.values()))
+
+
+def _range(ends: tuple[str, str]) -> str:
+    return ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"

@@ -1,0 +1,216 @@
+"""Two routings of the same probe tokens: whose they are, their routes, and why some cannot be compared."""
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explorer.figures.arm_set import ArmSet
+from explorer.figures.arms import Run
+from explorer.figures.probe_batch import probe_document
+from explorer.figures.store import Trace
+from explorer.queries import probe as queries
+from explorer.routing import routing_math
+from explorer.routing.agreement import Agreement, LayerShift, agreement, layer_shift
+from explorer.routing.precision import rounded
+from explorer.routing.routing_math import RouterSettings, settings_of
+from explorer.wording import counted
+
+Ids = NDArray[np.int64]
+Floats = NDArray[np.float32]
+BIASES = {"recorded": "", "bf16": "bias in bf16", "fp16": "bias in fp16", "none": "without the bias"}
+"""How the second routing holds its bias: name in the address -> what a label adds."""
+TYPES = {"bf16": "bfloat16", "fp16": "float16"}
+OTHER_TOKENS = (
+    "These two runs do not probe the same tokens, so their routes cannot be compared. Runs of one text and "
+    "one training.probe_tokens do."
+)
+NO_ROUTES = (
+    "One of the two probes keeps no route per token. Imported traces keep counts per expert only; runs that "
+    "are trained or recorded with a probe batch keep every route."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """One routing: a probe of a run."""
+
+    run_id: str
+    step: int
+    """Updates before the probe."""
+    bias: str = "recorded"
+    """One of BIASES; anything but `recorded` is recomputed from the recorded scores and biases."""
+
+    def label(self, run: Run) -> str:
+        """`loss-free 0.003 after 800 updates, bias in bf16`."""
+        rule = "no balancing" if run.short == "none" else run.short
+        name = f"{rule} after {counted(self.step, 'update')}"
+        return f"{name}, {BIASES[self.bias]}" if BIASES[self.bias] else name
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwoRoutings:
+    """Two routings, and the MoE layer of the panels that show one."""
+
+    first: Side
+    second: Side
+    layer: int
+
+    @property
+    def is_one_training(self) -> bool:
+        """Whether expert numbers of both name the same experts."""
+        return self.first.run_id == self.second.run_id
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """The two routings, compared layer by layer."""
+
+    labels: tuple[str, str]
+    """Legend labels."""
+    names: tuple[str, str]
+    """The same in a sentence, where the second need not repeat the first."""
+    layers: dict[int, Agreement]
+    """Layer -> agreement, for the layers that both have."""
+    shift: LayerShift | None
+    """Where other pairs of layers fit clearly better."""
+    unexplained: int = 0
+    """Tokens, over all layers, whose recorded experts do not follow from the recorded scores and biases."""
+
+
+def runs_of(arms: ArmSet, settings: TwoRoutings) -> tuple[Run, Run]:
+    """The runs of both sides, which may be the same."""
+    by_id = {run.run_id: run for run in arms.runs}
+    return by_id[settings.first.run_id], by_id[settings.second.run_id]
+
+
+def compare(
+    trace: Trace, arms: ArmSet, settings: TwoRoutings, *, with_shift: bool = True
+) -> Comparison | str:
+    """Compare two routings; or the sentence that says why they cannot be.
+
+    with_shift: whether shifted layers are searched for.
+    """
+    one, other = runs_of(arms, settings)
+    problem = _not_comparable(trace, one, other)
+    if problem:
+        return problem
+    first = _routes(trace, one, settings.first)
+    second = _routes(trace, other, settings.second)
+    if isinstance(first, str):
+        return first
+    if isinstance(second, str):
+        return second
+    layers = [layer for layer in first.layers if layer in second.layers]
+    if not layers or any(len(first.layers[n]) != len(second.layers[n]) for n in layers):
+        return NO_ROUTES if not layers else OTHER_TOKENS
+    experts = one.num_experts
+    return Comparison(
+        labels=_labels(settings, one, other),
+        names=_names(settings, one, other),
+        layers={n: agreement(first.layers[n], second.layers[n], experts) for n in layers},
+        shift=layer_shift(first.layers, second.layers, experts) if with_shift else None,
+        unexplained=first.unexplained + second.unexplained,
+    )
+
+
+def _labels(settings: TwoRoutings, one: Run, other: Run) -> tuple[str, str]:
+    """Legend labels that differ: by seed, or by run id, where the rules and probes are alike."""
+    labels = settings.first.label(one), settings.second.label(other)
+    if labels[0] != labels[1]:
+        return labels
+    if settings.is_one_training:
+        return labels[0], f"{labels[1]}, again"
+    marks = ("seed " + str(one.seed), "seed " + str(other.seed))
+    marks = marks if marks[0] != marks[1] else (one.run_id, other.run_id)
+    return f"{labels[0]}, {marks[0]}", f"{labels[1]}, {marks[1]}"
+
+
+def _names(settings: TwoRoutings, one: Run, other: Run) -> tuple[str, str]:
+    first, second = _labels(settings, one, other)
+    if not settings.is_one_training:
+        return first, second
+    bias = BIASES[settings.second.bias]
+    if settings.second.step == settings.first.step:
+        return first, f"the same {'with its ' if bias.startswith('bias') else ''}{bias or 'routing'}"
+    return first, f"its probe after {counted(settings.second.step, 'update')}" + (f", {bias}" if bias else "")
+
+
+def over_probes(
+    trace: Trace, arms: ArmSet, settings: TwoRoutings, most: int = 12
+) -> list[tuple[int, dict[int, Agreement]]]:
+    """(updates, layer -> agreement) at the probes: of both, or of the first against every probe of one run.
+
+    Two probes of one run: each probe of the second is compared with the first. Otherwise each probe is
+    compared with that of the other after as many updates. At most `most` probes, evenly chosen.
+    """
+    one, other = runs_of(arms, settings)
+    is_fixed = settings.is_one_training and settings.second.bias == "recorded"
+    steps = _probed(trace, other)
+    if not is_fixed:
+        steps = [step for step in steps if step in _probed(trace, one)]
+    if len(steps) > most:
+        steps = [steps[round(i * (len(steps) - 1) / (most - 1))] for i in range(most)]
+    found = []
+    for step in steps:
+        first = Side(run_id=one.run_id, step=settings.first.step if is_fixed else step)
+        second = Side(run_id=other.run_id, step=step, bias=settings.second.bias)
+        now = TwoRoutings(first=first, second=second, layer=settings.layer)
+        pair = compare(trace, arms, now, with_shift=False)
+        if isinstance(pair, Comparison):
+            found.append((step, pair.layers))
+    return found
+
+
+def _probed(trace: Trace, run: Run) -> list[int]:
+    return [step for _, step, _ in trace.ask(queries.probes, [run]).rows()]
+
+
+def _not_comparable(trace: Trace, one: Run, other: Run) -> str:
+    """Why two runs have no routes of the same tokens; "" if they may have."""
+    if one.run_id == other.run_id:
+        return ""
+    tokens = [(probe_document(trace, run) or {}).get("token_ids") for run in (one, other)]
+    if not tokens[0] or tokens[0] != tokens[1]:
+        return OTHER_TOKENS
+    if one.num_experts != other.num_experts:
+        return f"The runs have {one.num_experts} and {other.num_experts} experts, so no expert corresponds."
+    return ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Routes:
+    layers: dict[int, Ids]
+    """Layer -> [T, K]."""
+    unexplained: int = 0
+
+
+def _routes(trace: Trace, run: Run, side: Side) -> _Routes | str:
+    """The routes of one side; or why there are none."""
+    if side.bias == "recorded":
+        recorded = trace.ask(queries.routes, run, side.step, run.num_experts)
+        return _Routes(layers=recorded) if recorded else NO_ROUTES
+    layers, unexplained = {}, 0
+    settings = settings_of(json.loads(run.config), top_k=run.top_k, step=side.step)
+    for layer, probe in trace.ask(queries.layer_probes, run, side.step).items():
+        if probe.bias is None or settings.score_func is None or not settings.chooses:
+            return cannot_recompute(run, side)
+        scores = routing_math.scores(probe.logits, settings.score_func)
+        exact = _choose(scores, probe.bias, settings)
+        unexplained += int((~routing_math.same_sets(exact, probe.chosen, probe.num_experts)).sum())
+        held = None if side.bias == "none" else rounded(probe.bias, TYPES[side.bias])
+        layers[layer] = _choose(scores, held, settings)
+    return _Routes(layers=layers, unexplained=unexplained) if layers else NO_ROUTES
+
+
+def _choose(scores_TE: Floats, bias_E: Floats | None, settings: RouterSettings) -> Ids:
+    return routing_math.choose(routing_math.compared(scores_TE, bias_E, settings), scores_TE, settings)
+
+
+def cannot_recompute(run: Run, side: Side) -> str:
+    """The sentence on a routing whose selection does not follow from scores and a bias."""
+    return (
+        f"{run.short} has no routing {BIASES[side.bias]}: it uses no bias after "
+        f"{counted(side.step, 'update')}, or its selection does not follow from the recorded scores."
+    )

@@ -1,0 +1,54 @@
+"""Another rule on the scores of the page's probe; closed until it is opened."""
+
+import streamlit as st
+
+from explorer.figures.arms import Run
+from explorer.figures.panel import Missing, Question
+from explorer.figures.views import counterfactual_choice as choices
+from explorer.figures.views import microscope as view
+from explorer.metrics.glossary import tip
+from explorer.ui.shared import controls, show, store, urls
+from explorer.ui.shared.folded import unfolded
+
+TITLES = {
+    "imbalance": "Imbalance (MaxVio)",
+    "biases": "Bias trajectories",
+    "loads": "Expert load",
+    "swaps": "Swapped experts",
+}
+
+
+@st.fragment
+def section(run: Run, step: int, layer: int) -> None:
+    """Which experts another rule, K, group limit or number format would choose on the recorded scores."""
+    st.subheader("What if: another rule on the recorded scores (open loop)", help=tip("counterfactual"))
+    settings, offer = choices.choices_of(run, layer), choices.offer_of(run, layer)
+    controls.read_address(settings, offer)
+    questions = view.replay_questions(run, controls.values(choices.KEYS), step, layer)
+    place = unfolded(
+        "microscope_replay",
+        "Show which experts another rule, K, group limit or number format chooses",
+        list(questions.values()),
+    )
+    if not place:
+        return
+    with place:
+        urls.show_notices(*choices.KEYS)
+        grid = st.grid(4, min_column_width=170)
+        for choice in settings:
+            with grid.cell():
+                controls.draw(choice, offer)
+        with show.steady("replay"):
+            _panels(questions)
+
+
+def _panels(questions: dict[str, Question]) -> None:
+    """The four panels; where the rule cannot act, the reason once."""
+    answer = store.answer(questions["imbalance"])
+    if isinstance(answer, Missing):
+        show.note(answer.reason)
+        return
+    for cell, (name, title) in zip(show.in_columns(len(TITLES)), TITLES.items(), strict=True):
+        with cell:
+            st.markdown(f"### {title}")
+            show.question(questions[name])

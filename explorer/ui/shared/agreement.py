@@ -1,0 +1,81 @@
+"""The controls and panels of a comparison of two routings; Compare and the Microscope show them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+
+from explorer.figures.panel import Missing, Question
+from explorer.figures.two_routings import BIASES
+from explorer.figures.views.agreement_choice import Offer, rule_of
+from explorer.ui.shared import show, store, urls
+
+LABELS = {
+    "first": "First routing",
+    "first_probe": "Its probe, after updates",
+    "second": "Second routing",
+    "second_probe": "Its probe, after updates",
+    "second_bias": "Bias of the second",
+}
+BIAS_HELP = (
+    "As recorded; or recomputed from the recorded scores, with the bias rounded to bfloat16 or float16, or "
+    "left out."
+)
+TITLES = {
+    "layers": "Shared assignments by layer",
+    "tokens": "Tokens that differ by layer",
+    "probes": "Over the probes",
+    "swaps": "Swapped experts",
+    "loads": "Loads of both",
+}
+
+
+def read_address(offer: Offer) -> dict[str, str]:
+    """Give every control its value, before any of them is drawn; returns the values."""
+    values: dict[str, str] = {}
+    for key in offer.keys:
+        options = offer.options(key, values)
+        default = offer.default(key, values)
+        urls.settle(
+            key,
+            options,
+            default,
+            lambda value, key=key, options=options, default=default: (  # type: ignore[misc]
+                f"The link asks for {key} = {value}; {rule_of(options)}. {default} is used."
+            ),
+        )
+        values[key] = str(st.session_state[key])
+    return values
+
+
+def controls(offer: Offer, values: Mapping[str, str]) -> None:
+    """The list boxes; each depends on those before it."""
+    urls.show_notices(*offer.keys)
+    names = {run.run_id: f"{run.short} · {run.run_id}" for run in offer.runs}
+    before: dict[str, str] = {}
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        for key in offer.keys:
+            options = offer.options(key, before)
+            before[key] = values[key]
+            is_run = key in ("first", "second")
+            if len(options) == 1 and not is_run:
+                continue
+            settings: dict[str, Any] = {"width": 320 if is_run else 180}
+            if is_run:
+                settings["format_func"] = names.get
+            if key == "second_bias":
+                settings |= {"format_func": lambda name: BIASES[name] or "as recorded", "help": BIAS_HELP}
+            urls.selectbox(LABELS[key], options, key=key, **settings)
+
+
+def panels(questions: Mapping[str, Question]) -> None:
+    """The panels in pairs; where nothing can be compared, the reason once."""
+    answer = store.answer(questions["layers"])
+    if isinstance(answer, Missing):
+        show.note(answer.reason)
+        return
+    for names in (("layers", "tokens"), ("probes", "swaps"), ("loads",)):
+        for cell, name in zip(show.in_columns(len(names)), names, strict=True):
+            with cell:
+                st.markdown(f"### {TITLES[name]}")
+                show.question(questions[name])

@@ -1,0 +1,25 @@
+"""Sections that start closed: their charts are built when they are opened or exported."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from explorer.figures.panel import Question, slug
+from explorer.ui.shared import display, panels, store, urls
+
+
+def unfolded(anchor: str, label: str, questions: Sequence[Question]) -> DeltaGenerator | None:
+    """Where to draw the charts of a section that starts closed; None while it is closed.
+
+    A lecture has no controls, and a link may ask for one of its panels: both find it open.
+    """
+    for question in questions:
+        panels.fold(slug(question.key), partial(store.answer, question))
+    if display.is_lecture() or {slug(question.key) for question in questions} & set(
+        urls.asked(display.PANEL)
+    ):
+        return st.container()
+    place = st.expander(label, key=f"section_{anchor}", type="compact", on_change="rerun")
+    return place if place.open else None
