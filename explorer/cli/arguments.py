@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from explorer.cli import hosts
+from explorer.cli import experiment_options, hosts
 from explorer.config.presets import PRESETS
 from explorer.config.routings import KINDS
 from explorer.config.rule_text import RULES
@@ -41,6 +41,7 @@ def make_parser() -> argparse.ArgumentParser:
     _verify(commands)
     _diagnose(commands)
     _import(commands)
+    _experiment(commands)
     return parser
 
 
@@ -307,3 +308,13 @@ def _import(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     _add_runs(parser)
     _add_json(parser)
     parser.set_defaults(command=_command("explorer.cli.importing", "import_command"))
+
+
+def _experiment(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "experiment",
+        help="test claims of the literature and report the verdicts",
+        description=experiment_options.DESCRIPTION,
+    )
+    experiment_options.add_options(parser)
+    parser.set_defaults(command=_command("explorer.cli.experiment", "experiment_command"))

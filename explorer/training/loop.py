@@ -59,6 +59,7 @@ def train(
     on_step: Callable[[int, int], None] | None = None,
     ranks: Ranks = SINGLE_PROCESS,
     switches: Switches = NO_SWITCHES,
+    inspect: Callable[[MoETransformer, CombinedBalancer], None] | None = None,
 ) -> TrainResult:
     """Train one run and record it.
 
@@ -66,14 +67,18 @@ def train(
     `checkpoint_dir`; on a CPU with the same number of threads the result equals an uninterrupted run
     bit for bit. `on_step(done, total)` is called after every step. `switches` are polled between steps, too:
     their changes are recorded, and in force from the next step on (the second at the earliest, because
-    a run begins with the rules that it was started with). The caller finishes the recorder.
+    a run begins with the rules that it was started with). `inspect` gets the model and the balancer of a
+    finished run. The caller finishes the recorder.
     Under `torchrun` every process calls this with its `ranks`; only rank 0's recorder should
     write, and all ranks must be able to read `checkpoint_dir`.
     """
     check_shares(config, ranks)
     with quiet_cpu(config.training.num_threads):
         run = _Run(config, recorder, should_stop, corpus, checkpoint_dir, on_step, ranks, switches)
-        return run.run(resume_from)
+        result = run.run(resume_from)
+        if inspect is not None and result.state == "finished":
+            inspect(run.model, run.balancer)
+        return result
 
 
 class _Run:
