@@ -7,6 +7,7 @@ correction over all comparisons of the page. The bootstrap interval is shown bes
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -88,15 +89,19 @@ def effect_of(values: Sequence[float], region: Region) -> Effect | None:
     )
 
 
-def bootstrap_interval(values: ArrayLike, seed: int = 0) -> tuple[Floats, Floats]:
+@lru_cache(maxsize=8)
+def _resamples(n: int) -> Floats:
+    """How often each of n values is drawn, over n, [n, RESAMPLES]."""
+    return np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=RESAMPLES).T / n
+
+
+def bootstrap_interval(values: ArrayLike) -> tuple[Floats, Floats]:
     """95 % percentile bootstrap of the mean, [..., n] -> [...] twice.
 
-    Resamples are multinomial counts, the same for all leading axes. Source: Efron 1979.
+    Resamples are multinomial counts, the same for every n. Source: Efron 1979.
     """
     array = np.asarray(values, dtype=np.float64)
-    n = array.shape[-1]
-    counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
-    means = array @ (counts.T / n)
+    means = array @ _resamples(array.shape[-1])
     low, high = np.quantile(means, (0.025, 0.975), axis=-1)
     return np.asarray(low), np.asarray(high)
 
