@@ -96,15 +96,15 @@ def files_of(place: Path) -> list[Path]:
     return sorted(place.glob("*.parquet")) if place.is_dir() else [place] if place.exists() else []
 
 
-def fingerprint(place: Path = FOLDER) -> tuple[tuple[str, int, int], ...]:
+def fingerprint(place: Path | None = None) -> tuple[tuple[str, int, int], ...]:
     """Names, sizes and times of the files: equal ones hold equal rows."""
-    return tuple((file.name, (s := file.stat()).st_size, s.st_mtime_ns) for file in files_of(place))
+    return tuple((file.name, (s := file.stat()).st_size, s.st_mtime_ns) for file in files_of(place or FOLDER))
 
 
-def read_frame(place: Path = FOLDER) -> pl.DataFrame:
+def read_frame(place: Path | None = None) -> pl.DataFrame:
     """All rows as they are stored. Raises EvidenceError for a file that is no table of results."""
     frames = [pl.DataFrame(schema=SCHEMA)]
-    for file in files_of(place):
+    for file in files_of(place or FOLDER):
         try:
             frame = pl.read_parquet(file)
             frames.append(frame.select(pl.col(name).cast(kind) for name, kind in SCHEMA.items()))
@@ -115,12 +115,14 @@ def read_frame(place: Path = FOLDER) -> pl.DataFrame:
     return pl.concat(frames).unique("digest", keep="last", maintain_order=True)
 
 
-def read_rows(place: Path = FOLDER) -> dict[str, Row]:
+def read_rows(place: Path | None = None) -> dict[str, Row]:
     """Digest -> row."""
     try:
         return {row["digest"]: _row(row) for row in read_frame(place).iter_rows(named=True)}
     except (ValueError, TypeError) as error:
-        raise EvidenceError(f"{place}: holds a row that cannot be read; restore it from git.") from error
+        raise EvidenceError(
+            f"{place or FOLDER}: holds a row that cannot be read; restore it from git."
+        ) from error
 
 
 def _row(stored: Mapping[str, Any]) -> Row:
