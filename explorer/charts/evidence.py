@@ -40,7 +40,13 @@ def verdict_tiles(frame: pl.DataFrame) -> theme.Figure:
     groups = list(dict.fromkeys(frame["group"]))
     base = alt.Chart(frame).encode(
         x=alt.X("place:O", axis=None, scale=alt.Scale(paddingInner=0.08)),
-        y=alt.Y("group:N", sort=groups, title=None, axis=alt.Axis(ticks=False, domain=False, labelLimit=120)),
+        y=alt.Y(
+            "group:N",
+            sort=groups,
+            title=None,
+            axis=alt.Axis(ticks=False, domain=False, labelLimit=120),
+            scale=alt.Scale(paddingInner=0.1),
+        ),
         tooltip=[
             alt.Tooltip("id:N", title="claim"),
             alt.Tooltip("claim:N", title="text"),

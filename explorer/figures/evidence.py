@@ -164,7 +164,10 @@ def _finding(one: Result) -> str:
     if one.comparison.region.never:
         total = sum(value > 0 for value in one.values.values())
         return f"{words}: {total} of {counted(len(one.values), 'run')} at {one.scale}; {one.verdict}."
-    text = f"{words}: {mean} ± {half:g} ({count}"
+    text = f"{words}: {mean}\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{half:g} ({count}"
+    if effect.bootstrap is not None:
+        low, high = (charts.signed(_short(edge)) for edge in effect.bootstrap)
+        text += f"; bootstrap {low} to {high}"
     if one.comparison.published is not None:
         text += f"; the paper reports {charts.signed(_short(one.comparison.published))}"
     lost = (
