@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from explorer.cli.compare import jobs_at_once, prepare
 from explorer.cli.console import say
@@ -70,7 +71,7 @@ def _run(options: argparse.Namespace) -> int:
     if any(experiment.trial is None for experiment in chosen):
         need_extra("train")
         prepare(plan.base_config(settings.scale), settings.runs)
-    with _launcher(options.launcher, settings) as ready:
+    with _launcher(options, settings) as ready:
         failures = [sentence for experiment in chosen for sentence in _make(experiment, ready)]
     if failures:
         raise TrainingError(
@@ -80,9 +81,16 @@ def _run(options: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _launcher(name: str, settings: runner.Settings) -> Iterator[runner.Settings]:
-    """The settings with the function that starts a training."""
-    yield settings
+def _launcher(options: argparse.Namespace, settings: runner.Settings) -> Iterator[runner.Settings]:
+    """The settings with the function that starts a training, and as many at once as there is room for."""
+    if options.launcher != "ray":
+        yield settings
+        return
+    need_extra("ray")
+    from explorer.running.ray_child import RayProcess, cluster
+
+    with cluster() as cpus:
+        yield replace(settings, launch=RayProcess, at_once=options.jobs or cpus)
 
 
 def _make(experiment: Experiment, settings: runner.Settings) -> Iterator[str]:
