@@ -20,6 +20,7 @@ PAGES = (
     "theory",
     "train",
     "import",
+    "evidence",
     "glossary",
 )
 
