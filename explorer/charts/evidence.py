@@ -111,7 +111,7 @@ class _Range:
         self.low, self.high = min(shown) - pad, max(shown) + pad
 
     def __call__(self, value: float) -> float:
-        return min(1.0, max(0.0, (value - self.low) / (self.high - self.low)))
+        return float(min(1.0, max(0.0, (value - self.low) / (self.high - self.low))))
 
     def ticks(self, wanted: int = 4) -> list[float]:
         raw = (self.high - self.low) / wanted

@@ -105,7 +105,7 @@ def _scores(folder: RunFolder) -> Metrics:
     late = rows.filter(pl.col("step") >= (1 - LATE) * pl.col("step").max())
     return {
         "mean_score": _finite(late["mean_score"].mean()),
-        "dropped_share": _finite(late["dropped_tokens"].sum() / late["tokens"].sum()),
+        "dropped_share": int(late["dropped_tokens"].sum()) / int(late["tokens"].sum()),
     }
 
 

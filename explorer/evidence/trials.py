@@ -71,8 +71,8 @@ def _reads_beyond_counts(scores: F64, rule: RuleSettings, top_k: int, seed: int)
     """Updates that differ when tokens are permuted, or doubled with their counts: there should be none."""
     rng, differing = np.random.default_rng(seed), 0
     for step in range(20):
-        counts = rng.integers(0, 200, scores.shape[1])
-        bias = rng.normal(size=scores.shape[1])
+        counts = np.asarray(rng.integers(0, 200, int(scores.shape[1])), dtype=np.int64)
+        bias = np.asarray(rng.normal(size=int(scores.shape[1])), dtype=np.float64)
         plain = next_bias(bias, counts, scores, rule, step, top_k)
         permuted = next_bias(bias, counts, scores[rng.permutation(len(scores))], rule, step, top_k)
         doubled = next_bias(bias, 2 * counts, np.tile(scores, (2, 1)), rule, step, top_k)

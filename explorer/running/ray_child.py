@@ -55,7 +55,8 @@ def cluster(num_cpus: int | None = None) -> Iterator[int]:
         os.environ.setdefault("RAY_worker_niceness", "0")
     ray.init(**settings)
     try:
-        yield max(1, int(ray.cluster_resources().get("CPU", 1)))
+        resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        yield max(1, int(resources.get("CPU", 1)))
     finally:
         ray.shutdown()
         if before is None:
