@@ -58,7 +58,7 @@ def verdict_tiles(frame: pl.DataFrame) -> theme.Figure:
         color=alt.Color(
             "verdict:N",
             scale=_verdict_scale(),
-            legend=alt.Legend(orient="top", title=None, columns=3, labelLimit=220, symbolType="square"),
+            legend=alt.Legend(orient="top", title=None, columns=2, labelLimit=220, symbolType="square"),
         )
     )
     dark_text = "luminance(background) < 0.3"

@@ -26,7 +26,7 @@ def experiment_command(options: argparse.Namespace) -> int:
         return _report(options)
     if options.action == "examine":
         return _examine(options)
-    one_of("--preset", options.preset, SCALES)
+    one_of("--preset", options.scale, SCALES)
     return _list(options) if options.action == "list" else _run(options)
 
 
@@ -40,7 +40,7 @@ def _settings(options: argparse.Namespace) -> runner.Settings:
     if results.suffix != ".parquet":
         raise ConfigError("--results", str(results), "is not a Parquet file", "end its name in .parquet")
     return runner.Settings(
-        scale=options.preset,
+        scale=options.scale,
         runs=getattr(options, "runs", FOLDER),
         results=results,
         seeds=seeds,

@@ -47,7 +47,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_results(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--preset", default="quick", help="scale: tiny, quick, standard or long (default: %(default)s)"
+        "--preset",
+        dest="scale",
+        default="quick",
+        help="scale: tiny, quick, standard or long (default: %(default)s)",
     )
     parser.add_argument(
         "--results",
