@@ -1,5 +1,6 @@
 """From an experiment to its runs: configurations, tuning first, and what is still missing."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -15,8 +16,9 @@ from explorer.evidence.experiment import SCALES, Arm, Experiment, Run, Times, di
 from explorer.evidence.results import EvidenceError, Row
 
 LONG_STEPS = 2400
-TUNED_BY = "lm_loss"
-"""The candidate with the lowest mean of this metric on the tuning seeds wins."""
+BALANCED = 0.5
+"""MaxVio global up to which a candidate counts as balanced: the best loss is often that of a rule that barely
+balances, and two such arms would compare nothing."""
 Rows = Mapping[str, Row]
 Settings = tuple[tuple[str, Any], ...]
 
@@ -99,18 +101,29 @@ def tuning_runs(experiment: Experiment, scale: str) -> list[Run]:
 
 
 def tuned_text(experiment: Experiment, arm: Arm, scale: str, rows: Rows) -> str | None:
-    """The text of an arm: its own, or the candidate that won; None while tuning runs are missing."""
+    """The text of an arm, or its best candidate; None while tuning runs are missing.
+
+    The best is the one with the lowest mean held-out loss on the tuning seeds among the balanced ones, or the
+    most balanced one where none is.
+    """
     if not arm.candidates:
         return arm.text
-    means: dict[str, float] = {}
+    means: dict[str, tuple[float, float]] = {}
     for text in arm.candidates:
         runs = [run_of(experiment, arm, scale, seed, text) for seed in experiment.tuning_seeds]
-        found = [rows[run.digest].metrics.get(TUNED_BY) for run in runs if run.digest in rows]
-        values = [value for value in found if value is not None]
-        if len(values) < len(runs):
+        if any(run.digest not in rows for run in runs):
             return None
-        means[text] = float(np.mean(values))
-    return min(means, key=lambda text: means[text])
+        means[text] = (_mean(runs, rows, "lm_loss"), _mean(runs, rows, "max_vio_global"))
+    balanced = [text for text, (_, violation) in means.items() if violation <= BALANCED]
+    if balanced:
+        return min(balanced, key=lambda text: means[text][0])
+    return min(means, key=lambda text: means[text][1])
+
+
+def _mean(runs: Sequence[Run], rows: Rows, metric: str) -> float:
+    """Mean over runs; infinite where one has no such metric, so that its candidate loses."""
+    values = [rows[run.digest].metrics.get(metric) for run in runs]
+    return float(np.mean([math.inf if value is None else value for value in values]))
 
 
 def comparison_runs(experiment: Experiment, scale: str, rows: Rows, seeds: Sequence[int]) -> list[Run]:

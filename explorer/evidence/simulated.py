@@ -51,8 +51,15 @@ BF16 = Experiment(
     title="A bias in bfloat16",
     question="Does a bias in bfloat16 stop moving, and when?",
     arms=tuple(
-        _arm(f"{dtype}_{rate:g}", f"{dtype}, u={rate:g}", rate=rate, dtype=dtype, steps=2000)
-        for rate in (1e-3, 3e-3)
+        _arm(
+            f"{dtype}_skew{skew:g}",
+            f"{dtype}, skew {skew:g}",
+            rate=1e-3,
+            dtype=dtype,
+            skew=skew,
+            steps=2000,
+        )
+        for skew in (1.0, 3.0)
         for dtype in ("bfloat16", "float32")
     ),
     trial=trials.bf16_bias,

@@ -132,11 +132,11 @@ def constant_bias(settings: Mapping[str, Any], seed: int, scale: str) -> Metrics
 
 
 def bf16_bias(settings: Mapping[str, Any], seed: int, scale: str) -> Metrics:
-    """The sign rule with its bias stored in bfloat16 or float32. settings: rate, steps, dtype.
+    """The sign rule with its bias stored in bfloat16 or float32. settings: rate, steps, dtype, skew.
 
     last_move: the share of the steps after which no bias of the layer has moved again.
     """
-    problem = ScoreSettings(num_experts=16, top_k=2, num_tokens=1024, seed=seed)
+    problem = ScoreSettings(num_experts=16, top_k=2, num_tokens=1024, skew=settings["skew"], seed=seed)
     source = Scores(problem)
     steps = _steps(settings["steps"], scale)
     windows = source.windows(steps)

@@ -81,11 +81,23 @@ def test_a_comparison_waits_for_its_tuning() -> None:
     rows = rows_of("loss-free", range(5), lambda arm, seed: {"lm_loss": 4.0, "max_vio_global": 0.1})
     experiment = EXPERIMENTS["loss-free"]
     arm = experiment.arm("loss_free")
-    assert plan.tuned_text(experiment, arm, "quick", rows) == arm.candidates[0]
+    assert plan.tuned_text(experiment, arm, "quick", rows) == arm.candidates[1]
     assert len(result_of("A8", rows).results[0].values) == 5
     tuning = plan.tuning_runs(experiment, "quick")[0].digest
     without = {digest: kept for digest, kept in rows.items() if digest != tuning}
     assert result_of("A8", without).results[0].values == {}
+
+
+def test_where_no_candidate_balances_the_most_balanced_one_wins() -> None:
+    rows = rows_of("loss-free", range(0), lambda arm, seed: {})
+    experiment = EXPERIMENTS["loss-free"]
+    arm = experiment.arm("loss_free")
+    third = arm.candidates[2]
+    rows = {
+        digest: row_with(kept, max_vio_global=0.9 if kept.text == third else 3.0)
+        for digest, kept in rows.items()
+    }
+    assert plan.tuned_text(experiment, arm, "quick", rows) == third
 
 
 def test_tuning_seeds_are_in_no_comparison() -> None:

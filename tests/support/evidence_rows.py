@@ -18,12 +18,14 @@ def row(run: Run, metrics: Metrics, series: list[float] | None = None) -> Row:
 def rows_of(
     experiment_id: str, seeds: range, made: Made, *, scale: str = "quick", series: bool = False
 ) -> dict[str, Row]:
-    """Digest -> row of every run of an experiment; its tuning runs get a loss by the order of candidates."""
+    """Digest -> row of every run of an experiment; in its tuning the second candidate wins."""
     experiment = EXPERIMENTS[experiment_id]
     rows: dict[str, Row] = {}
     for run in plan.tuning_runs(experiment, scale):
         candidates = experiment.arm(run.arm).candidates
-        rows[run.digest] = row(run, {"lm_loss": float(candidates.index(run.text))})
+        rank = float(candidates.index(run.text))
+        # The first candidate has the lowest loss and does not balance.
+        rows[run.digest] = row(run, {"lm_loss": rank, "max_vio_global": 0.1 if rank else 2.0})
     for run in plan.comparison_runs(experiment, scale, rows, seeds):
         rows[run.digest] = row(run, made(run.arm, run.seed), [1.0, 0.5] if series else None)
     return rows
