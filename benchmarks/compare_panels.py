@@ -20,6 +20,7 @@ NONE, FREE = "standard-none-seed0", "standard-loss_free-seed0"
 ADDRESSES: dict[str, Sequence[str]] = {
     "overview": ["--view", "overview"],
     "gallery": ["--view", "gallery"],
+    "evidence": ["--view", "evidence"],
     "lesson-1": ["--view", "lessons", "--set", "lesson=why-experts-collapse", "--set", "part=1"],
     "lesson-4": ["--view", "lessons", "--set", "lesson=the-bias-rule-step-by-step", "--set", "part=2"],
     "lesson-8": ["--view", "lessons", "--set", "lesson=what-the-gain-really-is", "--set", "part=1"],

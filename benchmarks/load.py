@@ -38,6 +38,7 @@ PAGES = (
     "theory",
     "train",
     "gallery",
+    "evidence",
     "glossary",
 )
 RUNS = ("standard-loss_free-seed0", "standard-none-seed0", "standard-aux_loss-seed1")

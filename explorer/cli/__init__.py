@@ -1,5 +1,5 @@
 """The command line: `python -m explorer train | compare | runs | app | ingest | schema | export | verify |
-diagnose | import | convert | evaluate`.
+diagnose | import | convert | evaluate | experiment`.
 
 Invalid input gives one sentence on standard error and exit code 2. With `--json`, standard output is
 only JSON. Heavy libraries are loaded by the command that needs them. A traceback is always a bug.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from explorer.cli import hosts, task_options
+from explorer.cli import convert_options, experiment_options, hosts, task_options
 from explorer.config.presets import PRESETS
 from explorer.config.routings import KINDS
 from explorer.config.rule_text import RULES
@@ -43,6 +43,7 @@ def make_parser() -> argparse.ArgumentParser:
     _import(commands)
     _convert(commands)
     _evaluate(commands)
+    _experiment(commands)
     return parser
 
 
@@ -307,32 +308,7 @@ def _convert(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         description="Write the loads of a run as a placement or statistics file of SGLang, vLLM or EPLB, or "
         "as a table. docs/importing.md says what each system does with it.",
     )
-    parser.add_argument("run", nargs="?", metavar="RUN", help="id or folder of a run")
-    parser.add_argument("--to", metavar="F", help="format; --list names them")
-    parser.add_argument("-o", "--out", type=Path, metavar="FILE", help="file to write")
-    parser.add_argument("--steps", metavar="FIRST-LAST", help="only these steps (default: all)")
-    parser.add_argument(
-        "--ep-size", type=int, default=1, metavar="N", help="for placements: GPUs of a layer (default: 1)"
-    )
-    parser.add_argument(
-        "--redundant-experts",
-        type=int,
-        default=0,
-        metavar="N",
-        help="for placements: extra replicas per layer",
-    )
-    parser.add_argument(
-        "--num-layers", type=int, default=0, metavar="N", help="for SGLang: layers of the whole model"
-    )
-    parser.add_argument("--list", action="store_true", help="list the formats and stop")
-    parser.add_argument("--force", action="store_true", help="overwrite an existing file")
-    parser.add_argument(
-        "--runs",
-        type=Path,
-        action="append",
-        metavar="DIR",
-        help="runs folder; may be repeated (default: runs and the shipped data/runs)",
-    )
+    convert_options.add_options(parser)
     parser.set_defaults(command=_command("explorer.cli.convert", "convert_command"))
 
 
@@ -346,3 +322,13 @@ def _evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     task_options.add_options(parser)
     _add_json(parser)
     parser.set_defaults(command=_command("explorer.cli.evaluate", "evaluate_command"))
+
+
+def _experiment(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "experiment",
+        help="test claims of the literature and report the verdicts",
+        description=experiment_options.DESCRIPTION,
+    )
+    experiment_options.add_options(parser)
+    parser.set_defaults(command=_command("explorer.cli.experiment", "experiment_command"))

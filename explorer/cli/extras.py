@@ -24,6 +24,7 @@ EXTRAS = {
         "pydantic",
     ),
     "train": ("torch", "tokenizers", "tqdm", "scipy"),
+    "ray": ("ray",),
 }
 """Extra of the distribution -> the modules that it installs, by import name."""
 

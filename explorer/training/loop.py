@@ -60,6 +60,7 @@ def train(
     ranks: Ranks = SINGLE_PROCESS,
     switches: Switches = NO_SWITCHES,
     keep_model: Path | None = None,
+    inspect: Callable[[MoETransformer, CombinedBalancer], None] | None = None,
 ) -> TrainResult:
     """Train one run and record it.
 
@@ -69,6 +70,7 @@ def train(
     their changes are recorded, and in force from the next step on (the second at the earliest, because
     a run begins with the rules that it was started with). The caller finishes the recorder.
     `keep_model`: the file that the finished model is written to (`kept_model`); None keeps none.
+    `inspect` gets the model and the balancer of a finished run.
     Under `torchrun` every process calls this with its `ranks`; only rank 0's recorder should
     write, and all ranks must be able to read `checkpoint_dir`.
     """
@@ -78,6 +80,8 @@ def train(
         result = run.run(resume_from)
         if keep_model is not None and result.state == "finished" and ranks.is_first:
             kept_model.save(keep_model, run.model, run.config)
+        if inspect is not None and result.state == "finished":
+            inspect(run.model, run.balancer)
         return result
 
 

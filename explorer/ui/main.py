@@ -23,6 +23,7 @@ page = st.navigation(
         st.Page(PAGES / "train.py", title="Train", url_path="train"),
         st.Page(PAGES / "import.py", title="Import", url_path="import"),
         st.Page(PAGES / "gallery.py", title="Gallery", url_path="gallery"),
+        st.Page(PAGES / "evidence.py", title="Evidence", url_path="evidence"),
         st.Page(PAGES / "glossary.py", title="Glossary", url_path="glossary"),
     ],
     position="top",

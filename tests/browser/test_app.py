@@ -26,6 +26,7 @@ TITLES = {
     "train": "Train your own",
     "import": "Import runs",
     "gallery": "Gallery",
+    "evidence": "Evidence",
     "glossary": "Glossary",
 }
 PLAYER = "globalThis[Symbol.for('moe-routing-explorer.player')]"

@@ -21,6 +21,7 @@ PAGES = (
     "theory",
     "train",
     "import",
+    "evidence",
     "glossary",
 )
 

@@ -15,6 +15,7 @@ NAMES = (
     "playground",
     "theory",
     "gallery",
+    "evidence",
 )
 """Views in the order of the app's pages; `glossary` and `train` show nothing of recorded runs."""
 

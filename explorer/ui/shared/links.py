@@ -46,6 +46,11 @@ CARDS = {
         "Gallery",
         "The figures of the loss-free paper, drawn again from the runs that come with this project.",
     ),
+    "evidence": (
+        ":material/fact_check:",
+        "Evidence",
+        "Claims of the literature, each with an experiment, its verdict and its runs.",
+    ),
     "glossary": (":material/menu_book:", "Glossary", "Every term and formula, with its source."),
 }
 

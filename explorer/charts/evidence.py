@@ -1,0 +1,277 @@
+"""Charts of the Evidence page: the verdicts at a glance, one claim's comparisons, and its runs."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import altair as alt
+import polars as pl
+
+from explorer.charts import theme
+from explorer.charts.inks import Ink
+
+VERDICT_INKS: dict[str, Ink] = {
+    "supported": Ink("#1B7F5C", "#3FBF93"),
+    "contradicted": Ink("#B3261E", "#FF8A80"),
+    "not resolved at this scale": Ink("#7A6A3A", "#C9B26B"),
+    "not run": Ink("#C3C8D0", "#4A515D"),
+    "not testable here": Ink("#E4E7EB", "#2B3038"),
+}
+TILE_PX = 40
+ROW_PX, HEAD_PX, MARK_PX, AXIS_PX = 92, 16, 44, 20
+ARM_INKS = (
+    Ink("#0072B2", "#4AA8E0"),
+    Ink("#D55E00", "#F28A3C"),
+    Ink("#7F7F7F", "#A6A6A6"),
+    Ink("#00855F", "#35C79A"),
+    Ink("#5B57C8", "#9D99F2"),
+    Ink("#B5559A", "#E08CC8"),
+    Ink("#8D5B4C", "#C99A7C"),
+    Ink("#007C91", "#37C8DE"),
+)
+
+
+def _verdict_scale() -> alt.Scale:
+    return alt.Scale(domain=list(VERDICT_INKS), range=[ink.expr for ink in VERDICT_INKS.values()])
+
+
+def verdict_tiles(frame: pl.DataFrame) -> theme.Figure:
+    """One tile per claim, a row per group. frame: id, group, place, verdict, claim, effect."""
+    groups = list(dict.fromkeys(frame["group"]))
+    base = alt.Chart(frame).encode(
+        x=alt.X("place:O", axis=None, scale=alt.Scale(paddingInner=0.08)),
+        y=alt.Y(
+            "group:N",
+            sort=groups,
+            title=None,
+            axis=alt.Axis(ticks=False, domain=False, labelLimit=120),
+            scale=alt.Scale(paddingInner=0.1),
+        ),
+        tooltip=[
+            alt.Tooltip("id:N", title="claim"),
+            alt.Tooltip("claim:N", title="text"),
+            alt.Tooltip("verdict:N"),
+            alt.Tooltip("effect:N"),
+        ],
+    )
+    tiles = base.mark_rect(cornerRadius=4).encode(
+        color=alt.Color(
+            "verdict:N",
+            scale=_verdict_scale(),
+            legend=alt.Legend(orient="top", title=None, columns=2, labelLimit=220, symbolType="square"),
+        )
+    )
+    dark_text = "luminance(background) < 0.3"
+    pale = "datum.verdict == 'not run' || datum.verdict == 'not testable here'"
+    # Pale tiles carry the page's own text colour, strong ones that of the page's ground.
+    ink = f"({pale}) ? ({dark_text} ? '#D5D9E0' : '#3A414B') : ({dark_text} ? '#10131A' : '#FFFFFF')"
+    text = base.mark_text(fontSize=11, fontWeight=600).encode(text="id:N", color=alt.value(alt.expr(ink)))
+    figure: alt.LayerChart = theme.titled(alt.layer(tiles, text), height=TILE_PX * len(groups))
+    return figure
+
+
+def comparisons(rows: Sequence[Mapping[str, Any]]) -> theme.Figure:
+    """One line of text, an interval and a point per seed for each comparison; each has a scale of its own.
+
+    rows: words, mean, low, high, values (seed -> value), published, region_low, region_high, never, verdict,
+    reading. The band is where the claim holds.
+    """
+    lines: dict[str, list[dict[str, Any]]] = {
+        name: [] for name in ("heads", "bands", "ticks", "means", "seeds", "papers")
+    }
+    for index, row in enumerate(rows):
+        _add(lines, row, _Range(row), index * ROW_PX)
+    height = ROW_PX * len(rows)
+    parts = [
+        part
+        for name, draw in (
+            ("bands", _bands),
+            ("ticks", _ticks),
+            ("heads", _heads),
+            ("seeds", _seeds),
+            ("means", _means),
+            ("papers", _papers),
+        )
+        if lines[name]
+        for part in draw(pl.DataFrame(lines[name], infer_schema_length=None), height)
+    ]
+    figure: alt.LayerChart = theme.titled(alt.layer(*parts), height=height)
+    return figure
+
+
+class _Range:
+    """Value -> share of the width; the interval, every seed, the paper's effect and the region's edges."""
+
+    def __init__(self, row: Mapping[str, Any]) -> None:
+        edges = [row["region_low"], row["region_high"], row["published"]]
+        shown = [row["low"], row["high"], *row["values"].values()]
+        shown += [edge for edge in edges if edge is not None and math.isfinite(edge)]
+        shown += [0.0] if row["never"] else []
+        pad = (max(shown) - min(shown)) * 0.06 or 1.0
+        self.low, self.high = min(shown) - pad, max(shown) + pad
+
+    def __call__(self, value: float) -> float:
+        return float(min(1.0, max(0.0, (value - self.low) / (self.high - self.low))))
+
+    def ticks(self, wanted: int = 4) -> list[float]:
+        raw = (self.high - self.low) / wanted
+        power = 10.0 ** math.floor(math.log10(raw))
+        step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw)
+        inside = range(math.ceil(self.low / step), math.floor(self.high / step) + 1)
+        return [round(k * step, 12) for k in inside]
+
+
+def _add(lines: dict[str, list[dict[str, Any]]], row: Mapping[str, Any], scale: _Range, top: int) -> None:
+    """The marks of one comparison, whose first pixel is `top`."""
+    y = float(top + MARK_PX)
+    lines["heads"].append({"y": float(top + HEAD_PX), "words": row["words"], "reading": row["reading"]})
+    if not row["never"]:
+        lines["bands"].append(
+            {
+                "x": scale(row["region_low"]),
+                "x2": scale(row["region_high"]),
+                "y": y - 14,
+                "y2": y + 14,
+            }
+        )
+    lines["ticks"] += [
+        {"x": scale(tick), "y": y - 14, "y2": y + 14, "zero": tick == 0, "text": signed(tick)}
+        for tick in scale.ticks()
+    ]
+    for index, (seed, value) in enumerate(row["values"].items()):
+        # Three lanes, so that equal values stay apart.
+        lines["seeds"].append({"x": scale(value), "y": y + (index % 3 - 1) * 5, "seed": seed, "value": value})
+    lines["means"].append(
+        {
+            "x": scale(row["mean"]),
+            "left": scale(row["low"]),
+            "right": scale(row["high"]),
+            "y": y,
+            "verdict": row["verdict"],
+            "mean": row["mean"],
+            "low": row["low"],
+            "high": row["high"],
+            "quantity": row["words"],
+        }
+    )
+    if row["published"] is not None:
+        lines["papers"].append({"x": scale(row["published"]), "y": y, "value": row["published"]})
+
+
+def signed(value: float) -> str:
+    """`0`, `+0.01`, `−0.02`."""
+    return "0" if value == 0 else f"{value:+g}".replace("-", "−")
+
+
+def _x(field: str) -> alt.X:
+    return alt.X(f"{field}:Q", axis=None, scale=alt.Scale(domain=[0, 1]))
+
+
+def _y(field: str, height: int) -> alt.Y:
+    return alt.Y(f"{field}:Q", axis=None, scale=alt.Scale(domain=[0, height], reverse=True))
+
+
+def _bands(frame: pl.DataFrame, height: int) -> list[alt.Chart]:
+    ink = VERDICT_INKS["supported"].expr
+    band = alt.Chart(frame).mark_rect(color=ink, opacity=0.13)
+    return [band.encode(x=_x("x"), x2="x2:Q", y=_y("y", height), y2="y2:Q")]
+
+
+def _ticks(frame: pl.DataFrame, height: int) -> list[alt.Chart]:
+    base = alt.Chart(frame).encode(x=_x("x"))
+    span = base.encode(y=_y("y", height), y2="y2:Q")
+    text = base.mark_text(baseline="top", dy=4, fontSize=11, color=theme.NEUTRAL_TEXT.expr)
+    return [
+        span.mark_rule(color=theme.REFERENCE_BAND.expr, opacity=0.5),
+        span.transform_filter("datum.zero").mark_rule(color=theme.STRONG_TEXT.expr, strokeWidth=1.4),
+        text.encode(y=_y("y2", height), text="text:N"),
+    ]
+
+
+def _heads(frame: pl.DataFrame, height: int) -> list[alt.Chart]:
+    base = alt.Chart(frame).encode(y=_y("y", height))
+    # A narrow place has room for one of the two: the reading is in the table, too.
+    words = base.mark_text(align="left", fontSize=12, color=theme.STRONG_TEXT.expr, limit=900)
+    return [words.encode(x=alt.XValue(0), text="words:N")]
+
+
+def _seeds(frame: pl.DataFrame, height: int) -> list[alt.Chart]:
+    points = alt.Chart(frame).mark_circle(size=26, opacity=0.6, color=theme.REFERENCE.expr)
+    tips = [alt.Tooltip("seed:Q"), alt.Tooltip("value:Q", format="+.4g")]
+    return [points.encode(x=_x("x"), y=_y("y", height), tooltip=tips)]
+
+
+def _means(frame: pl.DataFrame, height: int) -> list[alt.Chart]:
+    colour = alt.Color("verdict:N", scale=_verdict_scale(), legend=None)
+    tips = [
+        alt.Tooltip("quantity:N"),
+        alt.Tooltip("mean:Q", format="+.4g"),
+        alt.Tooltip("low:Q", title="95 % from", format="+.4g"),
+        alt.Tooltip("high:Q", title="to", format="+.4g"),
+        alt.Tooltip("verdict:N"),
+    ]
+    base = alt.Chart(frame).encode(y=_y("y", height), color=colour, tooltip=tips)
+    return [
+        base.mark_rule(strokeWidth=3).encode(x=_x("left"), x2="right:Q"),
+        base.mark_point(filled=True, size=150, opacity=1).encode(x=_x("x")),
+    ]
+
+
+def _papers(frame: pl.DataFrame, height: int) -> list[alt.Chart]:
+    base = alt.Chart(frame).encode(
+        x=_x("x"), y=_y("y", height), tooltip=[alt.Tooltip("value:Q", title="published", format="+.4g")]
+    )
+    mark = base.mark_point(
+        shape="diamond", filled=False, size=130, strokeWidth=2, color=theme.STRONG_TEXT.expr
+    )
+    name = base.mark_text(dy=-13, fontSize=10, color=theme.STRONG_TEXT.expr, text="paper")
+    return [mark, name]
+
+
+def _arm_scale(frame: pl.DataFrame) -> alt.Scale:
+    arms = list(dict.fromkeys(frame["arm"]))
+    return alt.Scale(domain=arms, range=[ARM_INKS[i % len(ARM_INKS)].expr for i in range(len(arms))])
+
+
+def _arm_legend() -> alt.Legend:
+    return alt.Legend(orient="top", title=None, columns=3, labelLimit=260)
+
+
+def plane(frame: pl.DataFrame) -> theme.Figure:
+    """Every run as a point, its held-out loss against its imbalance. frame: arm, seed, max_vio, lm_loss."""
+    chart = (
+        alt.Chart(frame)
+        .mark_circle(size=64, opacity=0.75)
+        .encode(
+            x=alt.X("max_vio:Q", title=theme.AXIS["max_vio_global"], scale=alt.Scale(zero=True)),
+            y=alt.Y(
+                "lm_loss:Q",
+                title="held-out loss (nats per token)",
+                scale=alt.Scale(zero=False),
+            ),
+            color=alt.Color("arm:N", scale=_arm_scale(frame), legend=_arm_legend()),
+            tooltip=[
+                "arm:N",
+                "seed:Q",
+                alt.Tooltip("lm_loss:Q", format=".4f"),
+                alt.Tooltip("max_vio:Q", format=".3f"),
+            ],
+        )
+    )
+    figure: alt.Chart = theme.titled(chart, height=300)
+    return figure
+
+
+def course(frame: pl.DataFrame) -> theme.Figure:
+    """MaxVio batch over training: every run thin, arm means thick. frame: arm, run, share, max_vio."""
+    colour = alt.Color("arm:N", scale=_arm_scale(frame), legend=_arm_legend())
+    base = alt.Chart(frame).encode(
+        x=alt.X("share:Q", title="share of the training steps (%)"),
+        y=alt.Y("max_vio:Q", title=theme.AXIS["max_vio"]),
+        color=colour,
+    )
+    thin = base.mark_line(strokeWidth=0.8, opacity=0.3).encode(detail="run:N")
+    mean = alt.Chart(frame.group_by("arm", "share", maintain_order=True).agg(pl.col("max_vio").mean()))
+    thick = mean.mark_line(strokeWidth=2.4).encode(x="share:Q", y="max_vio:Q", color=colour)
+    figure: alt.LayerChart = theme.titled(alt.layer(thin, thick), height=280)
+    return figure

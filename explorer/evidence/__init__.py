@@ -1,0 +1,5 @@
+"""Claims of the literature as experiments: what was claimed, how it is tested, and what the runs say.
+
+`registry` lists every claim and every experiment; `runner` makes the missing runs through the one queue of
+child processes; `report` computes the verdicts from the rows that the runs left. `docs/evidence.md` says how.
+"""

@@ -1,0 +1,34 @@
+"""Every experiment and every claim, by name."""
+
+from explorer.errors import one_of
+from explorer.evidence import claims_loss_free, claims_questions, claims_rules, claims_theory
+from explorer.evidence.claim import Claim
+from explorer.evidence.examined import EXAMINATIONS
+from explorer.evidence.experiment import Experiment
+from explorer.evidence.simulated import SIMULATIONS
+from explorer.evidence.trainings import TRAININGS
+
+EXPERIMENTS: dict[str, Experiment] = {
+    experiment.id: experiment
+    for experiment in sorted(
+        (*TRAININGS, *SIMULATIONS, *EXAMINATIONS), key=lambda experiment: experiment.priority
+    )
+}
+"""Id -> experiment, the most important first."""
+CLAIMS: tuple[Claim, ...] = (
+    *claims_loss_free.CLAIMS,
+    *claims_theory.CLAIMS,
+    *claims_rules.CLAIMS_C,
+    *claims_rules.CLAIMS_X,
+    *claims_questions.CLAIMS,
+)
+"""A1-A13, B1-B12, C1-C10, X1-X5 and the research questions 000-004."""
+
+
+def experiments(names: list[str]) -> list[Experiment]:
+    """The experiments of these names, or all of them. Raises ConfigError for an unknown one."""
+    if names == ["all"]:
+        return list(EXPERIMENTS.values())
+    for name in names:
+        one_of("experiment", name, (*EXPERIMENTS, "all"))
+    return [EXPERIMENTS[name] for name in names]

@@ -1,0 +1,289 @@
+"""Figures of the Evidence page: they depend on the rows that runs left, and not on the index."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import polars as pl
+
+from explorer.charts import evidence as charts
+from explorer.charts import spec as specs
+from explorer.evidence import plan, report, results
+from explorer.evidence.experiment import SCALES, Experiment
+from explorer.evidence.registry import CLAIMS, EXPERIMENTS
+from explorer.evidence.report import ClaimResult, Result
+from explorer.evidence.results import Row
+from explorer.evidence.statistics import CONTRADICTED, NOT_RESOLVED, NOT_RUN, NOT_TESTABLE, SUPPORTED
+from explorer.figures.arm_set import ArmSet
+from explorer.figures.panel import Missing, Panel
+from explorer.figures.store import Store
+from explorer.queries.statements import Statement
+from explorer.wording import and_list, counted
+
+GROUPS = {
+    "A": "A  loss-free",
+    "B": "B  theory",
+    "C": "C  rules",
+    "X": "X  across papers",
+    "Q": "research questions",
+}
+MARKS = {SUPPORTED: "✓", CONTRADICTED: "✗", NOT_RESOLVED: "○", NOT_RUN: "·", NOT_TESTABLE: "–"}
+"""A verdict without its colour."""
+Version = tuple[tuple[str, int, int], ...]
+SQL = (
+    "SELECT experiment, arm, scale, seed, digest, text, seconds, metrics\n"
+    "FROM read_parquet('data/evidence/*.parquet')\n"
+    "WHERE list_contains($digests, digest)\nORDER BY seed, arm"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvidenceSettings:
+    """What a panel depends on: one claim, and the state of the files of rows."""
+
+    claim: str = "A8"
+    version: Version = ()
+
+
+@lru_cache(maxsize=4)
+def evaluated(version: Version) -> tuple[ClaimResult, ...]:
+    """Every claim with its verdict, for this state of the files."""
+    return tuple(report.evaluate(rows_of(version)))
+
+
+@lru_cache(maxsize=4)
+def rows_of(version: Version) -> Mapping[str, Row]:
+    """Digest -> row."""
+    return results.read_rows()
+
+
+def result_of(settings: EvidenceSettings) -> ClaimResult:
+    """The claim of these settings with its verdict."""
+    return {result.claim.id: result for result in evaluated(settings.version)}[settings.claim]
+
+
+def effect_text(result: ClaimResult) -> str:
+    """`−0.0071 ± 0.0040`, or a dash."""
+    effect = result.main.effect if result.main else None
+    if effect is None:
+        return "–"
+    return f"{charts.signed(_short(effect.mean))} ± {_short(effect.half_width):g}"
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.3g}")
+
+
+def verdicts(store: Store, arms: ArmSet, settings: EvidenceSettings) -> Panel:
+    """One tile per claim."""
+    found = evaluated(settings.version)
+    places: dict[str, int] = {}
+    rows = []
+    for result in found:
+        group = result.claim.group
+        places[group] = places.get(group, 0) + 1
+        rows.append(
+            (
+                result.claim.id,
+                GROUPS[group],
+                places[group],
+                result.verdict,
+                result.claim.text,
+                effect_text(result),
+            )
+        )
+    columns = ("id", "group", "place", "verdict", "claim", "effect")
+    frame = pl.DataFrame(rows, schema=columns, orient="row")
+    parts = [f"{number} {verdict}" for verdict, number in report.counts(found).items() if number]
+    interim = sum(result.is_interim for result in found)
+    more = f" {counted(interim, 'claim')} still lack seeds that were fixed in advance." if interim else ""
+    return Panel(
+        subject="Verdicts",
+        finding=f"Of {counted(len(found), 'claim')}: {and_list(parts)}.{more}",
+        how="One tile per claim; the table below has its effect, interval, seeds and cost.",
+        spec=specs.make(charts.verdict_tiles(frame)),
+        table=frame.drop("place"),
+    )
+
+
+def comparisons(store: Store, arms: ArmSet, settings: EvidenceSettings) -> Panel | Missing:
+    """The comparisons of one claim: every seed a point."""
+    result = result_of(settings)
+    subject = f"Claim {result.claim.id}: paired differences"
+    known = [one for one in result.results if one.effect is not None]
+    if not known:
+        return Missing(subject=subject, reason=_why_nothing(result))
+    rows = [row for one in known if (row := _row(one)) is not None]
+    return Panel(
+        subject=subject,
+        finding=" ".join(_finding(one) for one in known),
+        how="A point per seed, the mean with its 95 % t interval, and a green band where the claim would "
+        "hold. "
+        "Diamonds are the paper's effect, at its own scale.",
+        spec=specs.make(charts.comparisons(rows)),
+        table=_table(known),
+        statements=_statements(known),
+    )
+
+
+def _why_nothing(result: ClaimResult) -> str:
+    claim = result.claim
+    if claim.not_testable:
+        return claim.not_testable
+    if claim.missing:
+        return f"Not run: this needs {claim.missing}."
+    names = and_list(list(dict.fromkeys(one.comparison.experiment for one in result.results)))
+    return f"Not run: no rows of {names}; make them with python -m explorer experiment run {names}."
+
+
+def _row(one: Result) -> dict[str, object] | None:
+    effect, region = one.effect, one.comparison.region
+    if effect is None:
+        return None
+    return {
+        "words": one.comparison.words,
+        "mean": effect.mean,
+        "low": effect.low,
+        "high": effect.high,
+        "values": one.values,
+        "published": one.comparison.published,
+        "region_low": region.low,
+        "region_high": region.high,
+        "never": region.never,
+        "verdict": one.verdict,
+        "reading": one.verdict,
+    }
+
+
+def _finding(one: Result) -> str:
+    effect = one.effect
+    assert effect is not None
+    words = one.comparison.words[0].upper() + one.comparison.words[1:]
+    mean, half = charts.signed(_short(effect.mean)), _short(effect.half_width)
+    count = f"{counted(effect.pairs, 'pair')} at {one.scale}"
+    if one.comparison.region.never:
+        total = sum(value > 0 for value in one.values.values())
+        return f"{words}: {total} of {counted(len(one.values), 'run')} at {one.scale}; {one.verdict}."
+    text = f"{words}: {mean}\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{half:g} ({count}"
+    if effect.bootstrap is not None:
+        low, high = (charts.signed(_short(edge)) for edge in effect.bootstrap)
+        text += f"; bootstrap {low} to {high}"
+    if one.comparison.published is not None:
+        text += f"; the paper reports {charts.signed(_short(one.comparison.published))}"
+    lost = (
+        one.effect is not None and (effect.p or 1) < 0.05 and not one.survives and one.verdict == NOT_RESOLVED
+    )
+    note = ", significant alone but not among all comparisons of this page" if lost else ""
+    return f"{text}); {one.verdict}{note}."
+
+
+def _table(known: Sequence[Result]) -> pl.DataFrame:
+    """One row per comparison and seed."""
+    rows = [
+        (one.comparison.words, one.comparison.experiment, one.scale, seed, value)
+        for one in known
+        for seed, value in one.values.items()
+    ]
+    schema = {
+        "quantity": pl.String,
+        "experiment": pl.String,
+        "scale": pl.String,
+        "seed": pl.Int64,
+        "value": pl.Float64,
+    }
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _statements(known: Sequence[Result]) -> tuple[Statement, ...]:
+    digests = sorted({row.digest for one in known for row in one.rows})
+    return (Statement(sql=SQL, params={"digests": digests}),)
+
+
+def _trained(settings: EvidenceSettings) -> tuple[Experiment, str, list[tuple[str, Row]]]:
+    """The first training experiment of a claim, its scale, and label and row of every run."""
+    for one in result_of(settings).results:
+        experiment = EXPERIMENTS[one.comparison.experiment]
+        if experiment.trial is None and one.scale:
+            rows = rows_of(settings.version)
+            return experiment, one.scale, arm_rows(experiment, one.scale, rows)
+    return EXPERIMENTS["dilemma"], "", []
+
+
+def arm_rows(experiment: Experiment, scale: str, rows: Mapping[str, Row]) -> list[tuple[str, Row]]:
+    """Label and row of every run of an experiment's comparison."""
+    seeds = sorted({row.seed for row in rows.values() if row.scale == scale} - report.TUNING_SEEDS)
+    labels = {arm.key: arm.label for arm in experiment.arms}
+    runs = plan.comparison_runs(experiment, scale, rows, seeds)
+    return [(labels[run.arm], rows[run.digest]) for run in runs if run.digest in rows]
+
+
+def every_run(store: Store, arms: ArmSet, settings: EvidenceSettings) -> Panel | Missing:
+    """Held-out loss against imbalance of every run of a claim's experiment."""
+    experiment, scale, found = _trained(settings)
+    subject = f"Every run of “{experiment.title}”"
+    rows = [
+        (label, row.seed, row.metrics["max_vio_global"], row.metrics["lm_loss"])
+        for label, row in found
+        if row.metrics.get("max_vio_global") is not None and row.metrics.get("lm_loss") is not None
+    ]
+    if not rows:
+        return Missing(subject=subject, reason="No training with MoE layers is behind this claim yet.")
+    schema = {"arm": pl.String, "seed": pl.Int64, "max_vio": pl.Float64, "lm_loss": pl.Float64}
+    frame = pl.DataFrame(rows, schema=schema, orient="row")
+    means = frame.group_by("arm", maintain_order=True).agg(pl.col("lm_loss", "max_vio").mean())
+    best = means.sort("lm_loss").row(0, named=True)
+    even = means.sort("max_vio").row(0, named=True)
+    return Panel(
+        subject=subject,
+        finding=f"Lowest mean loss: {best['arm']} ({best['lm_loss']:.4f} nats). Most even: {even['arm']} "
+        f"(MaxVio {even['max_vio']:.3f}). Means over seeds at {scale}; differences are judged in pairs "
+        f"above.",
+        how="One point per run. Down is better, left is more even.",
+        spec=specs.make(charts.plane(frame)),
+        table=frame,
+        statements=_row_statements(found),
+    )
+
+
+def course(store: Store, arms: ArmSet, settings: EvidenceSettings) -> Panel | Missing:
+    """MaxVio of the batches over training, of every run of a claim's experiment."""
+    experiment, scale, found = _trained(settings)
+    subject = f"MaxVio over training, “{experiment.title}”"
+    rows = [
+        (label, row.digest, 100 * (index + 1) / len(row.series), value)
+        for label, row in found
+        for index, value in enumerate(row.series)
+    ]
+    if not rows:
+        return Missing(subject=subject, reason="No training with MoE layers is behind this claim yet.")
+    schema = {"arm": pl.String, "run": pl.String, "share": pl.Float64, "max_vio": pl.Float64}
+    frame = pl.DataFrame(rows, schema=schema, orient="row")
+    last = (
+        frame.filter(pl.col("share") > 75).group_by("arm", maintain_order=True).agg(pl.col("max_vio").mean())
+    )
+    low, high = last.sort("max_vio").row(0, named=True), last.sort("max_vio").row(-1, named=True)
+    return Panel(
+        subject=subject,
+        finding=f"In the last quarter, {low['arm']} has the lowest mean MaxVio ({low['max_vio']:.2f}) and "
+        f"{high['arm']} the highest ({high['max_vio']:.2f}).",
+        how=f"Thin: every run at {scale}, in {counted(len(found[0][1].series), 'bin')}. Thick: the mean of "
+        f"an arm.",
+        spec=specs.make(charts.course(frame)),
+        table=frame,
+        statements=_row_statements(found),
+    )
+
+
+def _row_statements(found: Sequence[tuple[str, Row]]) -> tuple[Statement, ...]:
+    return (Statement(sql=SQL, params={"digests": sorted({row.digest for _, row in found})}),)
+
+
+def claim_ids() -> list[str]:
+    """Ids of all claims, in the order of the page."""
+    return [claim.id for claim in CLAIMS]
+
+
+def largest_scale(experiment: Experiment, rows: Mapping[str, Row]) -> str:
+    """The largest scale at which an experiment has rows; empty without."""
+    known = {row.scale for row in rows.values() if row.experiment == experiment.id}
+    return next((scale for scale in reversed(SCALES) if scale in known), "")

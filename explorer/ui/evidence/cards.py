@@ -1,0 +1,56 @@
+"""Published numbers beside our verdicts, and findings about the questions themselves."""
+
+from collections.abc import Sequence
+
+import polars as pl
+import streamlit as st
+
+from explorer.evidence.published import CARDS, UNRELATED, Card
+from explorer.evidence.report import ClaimResult
+from explorer.figures import evidence
+from explorer.ui.shared import show
+from explorer.wording import and_list
+
+
+def published(found: Sequence[ClaimResult]) -> None:
+    """Tables of the papers, each with its source; our verdicts stand under them and never inside."""
+    st.header("Published numbers", anchor="published", divider="gray")
+    st.markdown("As printed in the papers, at their scale. Nothing in these tables was measured here.")
+    results = {result.claim.id: result for result in found}
+    for card, place in zip(CARDS, show.in_columns(len(CARDS)), strict=True):
+        with place, st.container(border=True, height="stretch"):
+            _card(card, results)
+
+
+def _card(card: Card, results: dict[str, ClaimResult]) -> None:
+    st.markdown(f"**{card.title}**")
+    show.note(f"[{card.source.title}]({card.source.url}), {card.place}", markdown=True)
+    frame = pl.DataFrame([dict(zip(card.columns, row, strict=True)) for row in card.rows])
+    st.table(frame, hide_index=True)
+    if card.note:
+        show.note(card.note)
+    ours = [
+        f"{name} {evidence.MARKS[results[name].verdict]} {results[name].verdict}"
+        f" ({evidence.effect_text(results[name])})"
+        for name in card.claims
+    ]
+    show.note(f"Our analogue: {and_list(ours)}.")
+
+
+def findings() -> None:
+    """What reading the questions and their sources showed."""
+    st.header("Findings about the questions", anchor="findings", divider="gray")
+    unrelated = and_list([f"[{name}]({url}), which {what}" for name, url, what in UNRELATED])
+    st.markdown(
+        "- **Question 000 joins two unrelated things.** It asks about “code generation in the GPQA Diamond "
+        "domain”. GPQA Diamond is a set of 198 graduate multiple-choice questions in science; it holds no "
+        "code. "
+        "The experiment measures stability on a corpus with code instead.\n"
+        f"- **Two cited papers are not about mixtures of experts:** {unrelated}.\n"
+        "- **The baseline of the loss-free paper counts per sequence.** Its loss is written for a sequence, "
+        "and "
+        "DeepSeek-V3 reports later that a batch-wise auxiliary loss reaches the same loss as loss-free. So "
+        "every "
+        "comparison here states its scope.\n"
+        "- **Lynx was never measured on HotpotQA,** so question 004 has no published answer."
+    )

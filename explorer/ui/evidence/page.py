@@ -1,0 +1,159 @@
+"""The Evidence page: all claims with their verdicts, one of them in full, published numbers, findings."""
+
+from functools import partial
+
+import polars as pl
+import streamlit as st
+
+from explorer.evidence.registry import CLAIMS, EXPERIMENTS
+from explorer.evidence.report import ClaimResult
+from explorer.evidence.runner import duration
+from explorer.figures import evidence
+from explorer.figures.views import evidence as view_of
+from explorer.ui.evidence import cards, claim_card
+from explorer.ui.shared import panels, show, urls
+from explorer.wording import counted
+
+TABLE = "evidence_table"
+TABLE_PX = 430
+
+
+def view() -> None:
+    """Verdicts, the chosen claim, published numbers, findings."""
+    ids = evidence.claim_ids()
+    urls.settle(view_of.CLAIM, ids, view_of.DEFAULT, partial(_notice, ids))
+    urls.show_notices(view_of.CLAIM)
+    panels.bind(view_of.CLAIM)
+    st.markdown(
+        "Claims about load balancing without an auxiliary loss, each tested by paired runs of small models "
+        "that "
+        "anyone can repeat. Every verdict is computed from the rows that the runs left, by rules fixed "
+        "before "
+        "they ran: it says what holds *at this scale*, and nothing about models a thousand times larger."
+    )
+    settings = view_of.settings_of(str(st.session_state[view_of.CLAIM]))
+    found = evidence.evaluated(settings.version)
+    show.question(view_of.questions(settings)["evidence_verdicts"])
+    _table(found)
+    _statistics(found)
+    chosen_claim()
+    cards.published(found)
+    cards.findings()
+    _rerun()
+
+
+def _notice(ids: list[str], value: str) -> str:
+    rule = f"claims are {ids[0]} to {ids[12]}, B1 to B12, C1 to C10, X1 to X5 and 000 to 004"
+    return f"The link asks for claim = {value}; {rule}. {view_of.DEFAULT} is shown."
+
+
+def _table(found: tuple[ClaimResult, ...]) -> None:
+    """One row per claim; a selected row is opened below."""
+    st.dataframe(
+        claim_rows(found),
+        hide_index=True,
+        height=TABLE_PX,
+        key=TABLE,
+        on_select=partial(_open, [result.claim.id for result in found]),
+        selection_mode="single-row",
+        alt=f"Table of {counted(len(found), 'claim')} with verdict, effect, interval, seeds, scale and cost",
+        column_config={
+            "claim": st.column_config.TextColumn(width=55),
+            "text": st.column_config.TextColumn(width=330),
+            "verdict": st.column_config.TextColumn(width=185),
+            "effect": st.column_config.TextColumn(width=80),
+            "95 % interval": st.column_config.TextColumn(width=135),
+            "seeds": st.column_config.NumberColumn(width=55, help="Pairs of the comparison with the fewest."),
+            "cost": st.column_config.TextColumn(
+                width=75, help="Training time of all runs behind it; shared runs count for each claim."
+            ),
+        },
+    )
+    show.note("Select a row to open the claim. The effect is that of its first comparison with runs.")
+
+
+def claim_rows(found: tuple[ClaimResult, ...]) -> pl.DataFrame:
+    """The table of all claims."""
+    rows = []
+    for result in found:
+        effect = result.main.effect if result.main else None
+        interim = " (interim)" if result.is_interim else ""
+        rows.append(
+            {
+                "claim": result.claim.id,
+                "text": result.claim.text,
+                "verdict": f"{evidence.MARKS[result.verdict]} {result.verdict}{interim}",
+                "effect": "" if effect is None else f"{effect.mean:+.3g}",
+                "95 % interval": "" if effect is None else f"{effect.low:+.3g} to {effect.high:+.3g}",
+                "seeds": result.pairs,
+                "scale": result.scale,
+                "cost": duration(result.seconds) if result.seconds else "",
+                "source": result.claim.source.title,
+            }
+        )
+    return pl.DataFrame(rows)
+
+
+def _open(ids: list[str]) -> None:
+    """Show the claim of the selected row."""
+    selected = st.session_state[TABLE]["selection"]["rows"]
+    if selected and 0 <= selected[0] < len(ids):
+        st.session_state[view_of.CLAIM] = ids[selected[0]]
+
+
+def _statistics(found: tuple[ClaimResult, ...]) -> None:
+    family = sum(
+        one.effect is not None and one.effect.p is not None and one.effect.pairs >= 5
+        for result in found
+        for one in result.results
+    )
+    with st.expander("How a verdict is computed", icon=":material/calculate:"):
+        st.markdown(
+            "- Runs of one seed share initial weights and data, so arms are compared **in pairs**. The "
+            "effect is "
+            "the mean paired difference with its 95 % t interval; from 20 pairs on a bootstrap stands beside "
+            "it.\n"
+            "- **Supported**: the interval lies inside the region that the claim names. **Contradicted**: it "
+            "lies "
+            "outside. **Not resolved at this scale**: it covers the edge. A verdict needs five pairs; with "
+            "fewer "
+            "a claim is **not run**.\n"
+            f"- This page makes several comparisons at once ({family} with enough pairs), so each must also "
+            "survive **Holm's correction** over all of them.\n"
+            "- Numbers of seeds are fixed in advance and no run stops on significance. While some are "
+            "missing, "
+            "the verdict is **interim**.\n"
+            "- Hyper-parameters are tuned on seeds that no comparison uses.\n"
+            "- For an identity the effect counts counter-examples, and one contradicts it."
+        )
+
+
+@st.fragment
+def chosen_claim() -> None:
+    """The claim that is open, its panels and its runs."""
+    st.header("One claim", anchor="claim", divider="gray")
+    titles = {claim.id: f"{claim.id}  {claim.text}" for claim in CLAIMS}
+    chosen = urls.selectbox("Claim", list(titles), key=view_of.CLAIM, format_func=lambda name: titles[name])
+    settings = view_of.settings_of(chosen)
+    questions = view_of.questions(settings)
+    result = evidence.result_of(settings)
+    claim_card.head(result)
+    show.question(questions["evidence_claim"])
+    if any(EXPERIMENTS[c.experiment].trial is None for c in result.claim.comparisons) and result.scale:
+        left, right = show.in_columns(2)
+        with left:
+            show.question(questions["evidence_runs"])
+        with right:
+            show.question(questions["evidence_course"])
+    claim_card.runs(result)
+
+
+def _rerun() -> None:
+    st.subheader("Run it yourself")
+    st.code(
+        "python -m explorer experiment list\n"
+        "python -m explorer experiment run loss-free --preset quick\n"
+        "python -m explorer experiment report",
+        language="sh",
+    )
+    show.note("The first line prints what each costs. Finished runs leave one row and are never made twice.")

@@ -1,0 +1,199 @@
+"""Runs become rows: every experiment at `tiny`, resumption, retries, and a runner that is killed."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from explorer.evidence import plan, runner
+from explorer.evidence.experiment import Experiment
+from explorer.evidence.launch_text import commands
+from explorer.evidence.registry import CLAIMS, EXPERIMENTS
+from explorer.evidence.results import FILE, EvidenceError, append_row, read_rows
+from explorer.running.into_folder import train_run
+from explorer.running.jobs import Job
+
+ROOT = Path(__file__).parents[2]
+IN_PROCESS = [e for e in EXPERIMENTS.values() if e.id not in ("leak", "ablation", "expert-gradients")]
+
+
+class Finished:
+    """A training that ran where it was launched, so that a test does not wait for interpreters."""
+
+    pid = 0
+
+    def __init__(self, job: Job) -> None:
+        train_run(job.config, job.runs, run_id=job.run_id)
+
+    def poll(self) -> int:
+        return 0
+
+    def send(self, line: bytes) -> bool:
+        return False
+
+    def hang_up(self) -> None: ...
+
+    def output(self) -> str:
+        return ""
+
+    def end(self, deadline: float) -> None: ...
+
+    def release(self) -> None: ...
+
+
+class Dead(Finished):
+    """A training that died."""
+
+    def __init__(self, job: Job) -> None: ...
+
+    def poll(self) -> int:
+        return -signal.SIGKILL
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> runner.Settings:
+    return runner.Settings(
+        scale="tiny", runs=tmp_path / "runs", results=tmp_path / "rows" / FILE, seeds=1, launch=Finished
+    )
+
+
+def outcomes(experiment: Experiment, settings: runner.Settings) -> list[runner.Outcome]:
+    return list(runner.run_experiment(experiment, settings))
+
+
+@pytest.mark.parametrize("experiment", IN_PROCESS, ids=lambda experiment: experiment.id)
+def test_every_experiment_runs_at_tiny(experiment: Experiment, settings: runner.Settings) -> None:
+    # One seed to tune on is enough to see that tuning comes first.
+    experiment = replace(experiment, tuning_seeds=experiment.tuning_seeds[:1])
+    ended = outcomes(experiment, settings)
+    assert [outcome.problem for outcome in ended if outcome.row is None] == []
+    rows = read_rows(settings.results)
+    wanted = plan.comparison_runs(experiment, "tiny", rows, [0])
+    assert {run.digest for run in wanted} <= set(rows)
+    for claim in CLAIMS:
+        for one in claim.comparisons:
+            if one.experiment == experiment.id and one.metric != "steps_ahead":
+                for run in (run for run in wanted if run.arm in one.arms):
+                    assert one.metric in rows[run.digest].metrics
+    assert outcomes(experiment, settings) == []
+    assert not list(settings.runs.glob("tiny-*"))
+
+
+def test_the_budget_counts_what_is_left(settings: runner.Settings) -> None:
+    experiment = EXPERIMENTS["normalisation"]
+    before = runner.budget(experiment, settings)
+    assert (before.runs, before.done, before.measured) == (2, 0, False)
+    outcomes(experiment, settings)
+    after = runner.budget(experiment, settings)
+    assert (after.runs, after.done, after.measured) == (0, 2, True)
+    assert "0 runs to make, 2 there" in str(after)
+    assert runner.budget(EXPERIMENTS["loss-free"], replace(settings, seeds=None)).runs == 8 * 3 + 2 * 2
+
+
+def test_a_finished_folder_is_measured_and_not_trained_again(settings: runner.Settings) -> None:
+    experiment = EXPERIMENTS["normalisation"]
+    outcomes(experiment, replace(settings, keep=True))
+    settings.results.unlink()
+
+    def refuse(job: Job) -> Finished:
+        raise AssertionError(job.run_id)
+
+    again = outcomes(experiment, replace(settings, launch=refuse))
+    assert all(outcome.row is not None for outcome in again)
+
+
+def test_a_training_that_dies_is_tried_again(settings: runner.Settings) -> None:
+    started: list[str] = []
+
+    def launch(job: Job) -> Finished:
+        started.append(job.run_id)
+        return Dead(job) if started.count(job.run_id) == 1 else Finished(job)
+
+    ended = outcomes(EXPERIMENTS["normalisation"], replace(settings, launch=launch))
+    assert [outcome.problem for outcome in ended] == ["", ""]
+    assert sorted(started) == sorted(2 * list(set(started)))
+
+
+def test_a_run_that_fails_does_not_stop_the_others(settings: runner.Settings) -> None:
+    def launch(job: Job) -> Finished:
+        return Dead(job) if "raw" in job.run_id else Finished(job)
+
+    ended = outcomes(EXPERIMENTS["normalisation"], replace(settings, launch=launch))
+    assert sorted(outcome.row is None for outcome in ended) == [False, True]
+    assert "SIGKILL" in next(outcome.problem for outcome in ended if outcome.row is None)
+
+
+def test_seeds_of_the_tuning_are_refused(settings: runner.Settings) -> None:
+    with pytest.raises(EvidenceError, match="is used for tuning"):
+        outcomes(EXPERIMENTS["loss-free"], replace(settings, seeds=1001))
+
+
+def test_a_killed_runner_loses_no_row_and_repeats_none(tmp_path: Path) -> None:
+    results, runs = tmp_path / FILE, tmp_path / "runs"
+    options = {"--preset": "tiny", "--seeds": "1", "--jobs": "1", "--runs": runs, "--results": results}
+    words = [str(word) for pair in options.items() for word in pair]
+    arguments = [sys.executable, "-m", "explorer", "experiment", "run", "normalisation", *words]
+    first = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    wait_for(lambda: len(read_rows(results)) >= 1)
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    kept = read_rows(results)
+    second = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert len(read_rows(results)) == 2
+    made = [line for line in second.stdout.splitlines() if line.startswith("tiny-")]
+    assert len(made) == 2 - len(kept)
+    assert {digest: row.finished_at for digest, row in read_rows(results).items() if digest in kept} == {
+        digest: row.finished_at for digest, row in kept.items()
+    }
+
+
+def wait_for(is_true: Callable[[], bool], seconds: float = 200) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_true():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_printed_commands_train_what_is_missing(settings: runner.Settings) -> None:
+    runs = runner.missing(EXPERIMENTS["normalisation"], settings)
+    line, slurm = commands(runs, settings.runs)[0], commands(runs, settings.runs, slurm=True)[0]
+    words = shlex.split(line)
+    assert words[0] == "torchrun"
+    config = json.loads(Path(words[words.index("--config") + 1]).read_text())
+    assert config == runs[0].config
+    assert shlex.split(slurm)[-1] == line
+    given = words[words.index("-m") :]
+    subprocess.run([sys.executable, *given], cwd=ROOT, check=True, env=one_thread())
+    ended = outcomes(EXPERIMENTS["normalisation"], replace(settings, launch=Dead))
+    assert {outcome.run.run_id for outcome in ended if outcome.row} == {words[words.index("--run-id") + 1]}
+
+
+def one_thread() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def test_rows_come_back_as_they_were(settings: runner.Settings) -> None:
+    (outcome, *_) = outcomes(EXPERIMENTS["bias-forms"], settings)
+    assert outcome.row is not None
+    assert read_rows(settings.results) == {outcome.row.digest: replace(outcome.row, series=[])}
+    append_row(settings.results, replace(outcome.row, seconds=9.0))
+    assert [row.seconds for row in read_rows(settings.results).values()] == [9.0]
+
+
+@pytest.mark.parametrize("content", [b"", b"not a table", b"PAR1"])
+def test_a_damaged_file_is_one_sentence(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / FILE).write_bytes(content)
+    with pytest.raises(EvidenceError, match=r"is not a table of results .*restore it"):
+        read_rows(tmp_path)
+    pl.DataFrame({"other": [1]}).write_parquet(tmp_path / FILE)
+    with pytest.raises(EvidenceError, match="is not a table of results"):
+        read_rows(tmp_path)

@@ -1,0 +1,107 @@
+"""The panels of the Evidence page, from rows whose effects are known."""
+
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from evidence_rows import rows_of
+
+from explorer.charts import evidence as charts
+from explorer.evidence import results
+from explorer.figures import evidence
+from explorer.figures.panel import Missing, Panel
+from explorer.figures.views import evidence as view_of
+
+NO_STORE: Any = None
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of rows with eight pairs of one experiment."""
+    monkeypatch.setattr(results, "FOLDER", tmp_path)
+
+    def made(arm: str, seed: int) -> dict[str, float | None]:
+        size = (0.2 if arm == "raw_1" else 0.0) + 0.001 * ((seed * 7) % 5)
+        return {"mean_score": 0.5 - size, "max_vio_global": 1 + size, "lm_loss": 4 + size}
+
+    for row in rows_of("normalisation", range(8), made, series=True).values():
+        results.append_row(tmp_path / results.FILE, row)
+    return tmp_path
+
+
+def panels(claim: str) -> dict[str, Panel | Missing]:
+    view = view_of.open_view(NO_STORE, [], {"claim": (claim,)})
+    assert not view.notices
+    return {question.key: question.answer(NO_STORE) for question in view.questions}
+
+
+def test_a_claim_with_rows_shows_its_comparisons_and_runs(files: Path) -> None:
+    shown = panels("X5")
+    assert all(isinstance(panel, Panel) for panel in shown.values())
+    claim = shown["evidence_claim"]
+    assert isinstance(claim, Panel)
+    assert claim.finding.count("supported") == 2
+    assert "(8 pairs at quick)" in claim.finding
+    assert claim.table is not None
+    assert claim.table.height == 16
+    points = [rows for rows in claim.spec.datasets.values() if {"seed", "value"} <= set(rows.columns)]
+    assert points[0].height == 16
+    plane = shown["evidence_runs"]
+    assert isinstance(plane, Panel)
+    assert plane.table is not None
+    assert plane.table.height == 16
+
+
+def test_a_claim_without_rows_says_how_to_make_them(files: Path) -> None:
+    shown = panels("A8")
+    answer = shown["evidence_claim"]
+    assert isinstance(answer, Missing)
+    assert "python -m explorer experiment run loss-free" in answer.reason
+    assert isinstance(panels("A4")["evidence_claim"], Missing)
+
+
+def test_every_claim_opens(files: Path) -> None:
+    for claim in evidence.claim_ids():
+        assert set(panels(claim)) == {
+            "evidence_verdicts",
+            "evidence_claim",
+            "evidence_runs",
+            "evidence_course",
+        }
+
+
+def test_the_verdicts_are_counted(files: Path) -> None:
+    verdicts = panels("X5")["evidence_verdicts"]
+    assert isinstance(verdicts, Panel)
+    assert verdicts.finding.startswith("Of 45 claims: 1 supported, 41 not run and 3 not testable here.")
+    assert verdicts.table is not None
+    assert verdicts.table.height == 45
+
+
+def test_the_sql_gives_the_rows(files: Path) -> None:
+    claim = panels("X5")["evidence_claim"]
+    assert isinstance(claim, Panel)
+    (statement,) = claim.statements
+    sql = statement.sql.replace("data/evidence", str(files))
+    found = duckdb.execute(sql, dict(statement.params)).fetchall()
+    assert len(found) == 16
+    assert {row[0] for row in found} == {"normalisation"}
+
+
+def test_new_rows_are_new_panels(files: Path) -> None:
+    before = view_of.settings_of("X5")
+    rows = rows_of("normalisation", range(9), lambda arm, seed: {"mean_score": 0.5}, series=True)
+    for row in rows.values():
+        results.append_row(files / results.FILE, row)
+    assert view_of.settings_of("X5") != before
+
+
+def test_an_unknown_claim_is_a_notice(files: Path) -> None:
+    view = view_of.open_view(NO_STORE, [], {"claim": ("Z9",)})
+    assert view.query == {"claim": ("A8",)}
+    assert "Z9" in view.notices[0]
+
+
+def test_numbers_have_their_sign() -> None:
+    assert [charts.signed(value) for value in (0.0, 0.25, -0.5)] == ["0", "+0.25", "−0.5"]

@@ -1,0 +1,65 @@
+"""The Evidence page: every claim, the one that is open, published numbers apart from ours."""
+
+from pathlib import Path
+
+import pytest
+from conftest import Opener, charts, words
+from evidence_rows import rows_of
+
+from explorer.evidence import results
+from explorer.evidence.published import CARDS
+from explorer.ui.shared.panels import KEY
+
+
+@pytest.fixture
+def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "rows"
+    monkeypatch.setattr(results, "FOLDER", folder)
+
+    def made(arm: str, seed: int) -> dict[str, float | None]:
+        size = (0.2 if arm == "raw_1" else 0.0) + 0.001 * ((seed * 7) % 5)
+        return {"mean_score": 0.5 - size, "max_vio_global": 1 + size, "lm_loss": 4 + size}
+
+    for row in rows_of("normalisation", range(8), made, series=True).values():
+        results.append_row(folder / results.FILE, row)
+    return folder
+
+
+def test_all_claims_are_listed_and_one_is_open(open_app: Opener, recorded: Path, rows: Path) -> None:
+    app = open_app(recorded, "evidence", claim="X5")
+    assert not app.exception
+    assert len(app.dataframe[0].value) == 45
+    text = words(app)
+    assert "✓ supported" in text
+    assert "It would be contradicted by" in text
+    assert charts(app) == 4
+    assert set(app.session_state[KEY].panels) == {
+        "evidence-verdicts",
+        "evidence-claim",
+        "evidence-runs",
+        "evidence-course",
+    }
+
+
+def test_published_numbers_stand_apart(open_app: Opener, recorded: Path, rows: Path) -> None:
+    text = words(open_app(recorded, "evidence"))
+    assert all(card.title in text for card in CARDS)
+    assert text.count("Our analogue:") == len(CARDS)
+    assert "GPQA Diamond" in text
+    assert all(number in text for number in ("2602.11688", "2409.04896"))
+
+
+def test_without_rows_nothing_is_judged(
+    open_app: Opener, recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results, "FOLDER", tmp_path / "nothing")
+    app = open_app(recorded, "evidence")
+    assert not app.exception
+    assert charts(app) == 1
+    assert "python -m explorer experiment run loss-free" in words(app)
+
+
+def test_an_unknown_claim_is_reported(open_app: Opener, recorded: Path, rows: Path) -> None:
+    app = open_app(recorded, "evidence", claim="Z9")
+    assert "The link asks for claim = Z9" in words(app)
+    assert not app.exception
