@@ -1,4 +1,4 @@
-"""Imports, queries and draws for the first page while the browser still loads its own files; then the rest."""
+"""Imports, queries and draws for the first page while the browser loads its own files; then the rest."""
 
 import gc
 import importlib

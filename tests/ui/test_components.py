@@ -12,7 +12,14 @@ import pytest
 from explorer.ui.components import modules
 
 ROOT = Path(__file__).parents[2]
-ENTRIES = ("player/index.js", "player/sync.js", "player/rest.js", "token_text/index.js", "opening/opening.js")
+ENTRIES = (
+    "player/index.js",
+    "player/sync.js",
+    "player/rest.js",
+    "token_text/index.js",
+    "opening/opening.js",
+    "load_map/load_map.js",
+)
 NODE = shutil.which("node")
 OUTSIDE = ["fetch(", "XMLHttpRequest", "localStorage", "eval(", "http://", "https://"]
 OUTSIDE += ["innerHTML", "outerHTML", "insertAdjacentHTML"]
