@@ -1,8 +1,8 @@
-"""How many pictures a second follow a slider while it is dragged.
+"""How many pictures per second follow a slider while it is dragged.
 
     python -m benchmarks.drags [--rounds 3]
 
-Needs Chromium. Goal: 15 pictures a second. A picture is a frame of the browser in which a drawing has
+Needs Chromium. Goal: 15 pictures per second. A picture is a frame of the browser in which a drawing has
 changed: an SVG element, or a canvas that was drawn on.
 """
 
@@ -13,12 +13,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from playwright.sync_api import Locator, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
 from benchmarks.app import CHROMIUM, serving
+from benchmarks.watching import build_index
 
 GOAL = 15.0
-"""Pictures a second."""
+"""Pictures per second."""
 SECONDS = 2.0
 MOVE_S = 1 / 60
 """A hand moves the mouse once per frame of a screen."""
@@ -66,7 +67,7 @@ class Drag:
 
 
 def drag(page: Page, slider: Locator, *, seconds: float = SECONDS, reach_px: float = 120.0) -> float:
-    """Drag a slider to and fro by its thumb; pictures a second while it is dragged.
+    """Drag a slider to and fro by its thumb; pictures per second while it is dragged.
 
     slider: the thumb of Streamlit's slider (role slider), or any element to be dragged from its middle. A
     drawing that follows only after the release counts as no picture.
@@ -111,23 +112,29 @@ def main() -> None:
     parser.add_argument("--only", default="", help="pages, by the beginning of their address")
     options = parser.parse_args()
     only = tuple(options.only.split(","))
-    with tempfile.TemporaryDirectory() as folder, serving(folder) as base, sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        build_index(folder)
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        for one in DRAGS:
-            if not one.page.startswith(only):
-                continue
-            page = browser.new_page(viewport={"width": 1440, "height": 900})
-            page.goto(f"{base}/{one.page}")
-            one.slider(page).wait_for(timeout=120_000)
-            page.wait_for_timeout(3000)
-            rates = [drag(page, one.slider(page)) for _ in range(options.rounds)]
-            print(
-                f"{one.page.partition('?')[0]:<12} {one.name:<24} median {statistics.median(rates):4.1f} "
-                f"pictures a second, goal {GOAL:.0f}",
-                flush=True,
-            )
-            page.close()
+        with serving(folder) as base:
+            for one in DRAGS:
+                if one.page.startswith(only):
+                    measure(browser, base, one, options.rounds)
         browser.close()
+
+
+def measure(browser: Browser, base: str, one: Drag, rounds: int) -> None:
+    """Print one line of the table."""
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page.goto(f"{base}/{one.page}")
+    one.slider(page).wait_for(timeout=120_000)
+    page.wait_for_timeout(3000)
+    rates = [drag(page, one.slider(page)) for _ in range(rounds)]
+    print(
+        f"{one.page.partition('?')[0]:<12} {one.name:<24} median {statistics.median(rates):4.1f} "
+        f"pictures per second, goal {GOAL:.0f}",
+        flush=True,
+    )
+    page.close()
 
 
 if __name__ == "__main__":

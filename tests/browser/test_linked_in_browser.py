@@ -168,7 +168,10 @@ def test_a_click_in_compare_offers_that_step_in_replay(page: Page, shipped: AppS
     heatmap = page.get_by_role("group", name=re.compile("^Expert load of"))
     heatmap.locator("canvas").wait_for()
     settled(page)
-    heatmap.click(position={"x": 250, "y": 24 + 4.5 * 14})
+    box = heatmap.locator("canvas").bounding_box()
+    assert box is not None
+    # Sixteen rows of 14 pixels, and below them the axis of steps.
+    heatmap.click(position={"x": 250, "y": box["height"] - 26 - 11.5 * 14})
     of_cell = page.get_by_role("link", name=re.compile("^Open expert 4 at step"))
     expect(of_cell).to_be_visible()
     step = re.search(r"step (\d+)", of_cell.inner_text())
