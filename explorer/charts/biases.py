@@ -115,15 +115,19 @@ def _thin(data: pl.DataFrame, encoded: dict[str, Any]) -> alt.Chart:
 
 def _bold(data: pl.DataFrame, encoded: dict[str, Any], inks: Mapping[int, theme.Ink]) -> alt.Chart:
     """The lines of the highlighted experts."""
+    # By their place and not by their number: another layer is then a change of rows, not of the chart.
+    places = {expert: place for place, expert in enumerate(inks)}
     scale = alt.Scale(
-        domain=list(inks) or [-1], range=[ink.expr for ink in inks.values()] or [theme.REFERENCE.expr]
+        domain=list(places.values()) or [-1],
+        range=[ink.expr for ink in inks.values()] or [theme.REFERENCE.expr],
     )
+    rows = data.filter(pl.col("expert").is_in(list(inks)))
     bold: alt.Chart = (
-        alt.Chart(data.filter(pl.col("expert").is_in(list(inks))))
+        alt.Chart(rows.with_columns(place=pl.col("expert").replace_strict(places, return_dtype=pl.Int32)))
         .mark_line(clip=True)
         .encode(
             **encoded,
-            color=alt.Color("expert:N", scale=scale, legend=None),
+            color=alt.Color("place:N", scale=scale, legend=None),
             opacity=linking.when_lit(1, 0.4, 1),
             strokeWidth=linking.when_lit(4, 2.4, 2.4),
         )

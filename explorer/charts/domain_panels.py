@@ -37,12 +37,13 @@ def domain_panel(frame: pl.DataFrame, *, top: float, title: str = "") -> theme.F
         pl.col("expert").cast(pl.Int32),
         pl.col("tokens").cast(pl.Int64),
         load_ratio=pl.col("load_ratio").fill_nan(None).fill_null(0.0).round(4),
-    )
+    ).with_columns(of_top=pl.col("load_ratio") / top)
     experts = sorted(data["expert"].unique().to_list())
     every = max(1, -(-len(experts) // 16))
     last = len(SEQUENTIAL) - 1
+    # The upper end is in the rows: panels of another layer exchange them and stay.
     scale = alt.Scale(
-        domain=[top * i / last for i in range(last + 1)],
+        domain=[i / last for i in range(last + 1)],
         range=[ink.expr for ink in SEQUENTIAL],
         interpolate="rgb",
         clamp=True,
@@ -59,7 +60,7 @@ def domain_panel(frame: pl.DataFrame, *, top: float, title: str = "") -> theme.F
                 axis=alt.Axis(ticks=False, domain=False, labelLimit=140),
                 scale=alt.Scale(paddingInner=0.05, paddingOuter=0),
             ),
-            color=alt.Color("load_ratio:Q", scale=scale, legend=None),
+            color=alt.Color("of_top:Q", scale=scale, legend=None),
             tooltip=[
                 alt.Tooltip("domain:N"),
                 alt.Tooltip("expert:O"),

@@ -47,7 +47,8 @@ def domain_expert_heatmap(
     )
     live = base.transform_filter("isValid(datum.value)").mark_rect()
     live = live.encode(color=load_colour("value", limit=limit))
-    live = live.add_params(linking.hover(scope))
+    # Named, or Altair names it after its rows, and every other layer would be another chart.
+    live = live.add_params(linking.hover(scope)).properties(name="cells")
     dead = base.transform_filter("datum.state == 'no tokens'").mark_rect().encode(color=dead_colour())
     tall = height or max(120, 44 * data["domain"].n_unique())
     chart = alt.layer(live, dead, *_lit_column(data, across)).resolve_scale(color="independent")

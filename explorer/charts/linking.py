@@ -3,7 +3,7 @@
 All of it happens inside the browser. The expert under the pointer is the `value` of the page's root element,
 and an event at that element says that it has changed; Vega's direct binding reads and writes both, and
 `ui/components/shared/vega_bridge.js` does so for the player. The event carries a scope in its name: expert 3
-of one run is not expert 3 of another, so figures of different runs, or layers, never light up together.
+of one run is not expert 3 of another, so figures of different runs never light up together.
 """
 
 from collections.abc import Sequence
@@ -22,12 +22,17 @@ ANY_LIT = "(isValid(hover.expert) && isValid(hover.expert[0]))"
 
 
 def event_name(scope: str) -> str:
-    """The event of a scope, which is that of one run and layer."""
+    """The event of a scope, which is that of one run."""
     return f"{EXPERT_EVENT}:{scope}"
 
 
-def scope_of(run_id: str, layer: int) -> str:
-    return f"{run_id}/{layer}"
+def scope_of(run_id: str) -> str:
+    """The scope of a run's figures: a page shows one layer of a run at a time.
+
+    Not the layer itself: the name of the event is part of a figure, and the browser would draw every figure
+    anew for another layer instead of exchanging its rows.
+    """
+    return run_id
 
 
 def is_lit(expert: str = "datum.expert") -> str:

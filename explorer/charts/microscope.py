@@ -295,7 +295,11 @@ def saturation(frame: pl.DataFrame, *, layer: int, height: int = 220) -> theme.F
     if usable["step"].n_unique() < 2:
         return theme.no_data("router saturation needs two probes")
     data = usable.select(
-        x=pl.col("step").cast(pl.Float64), layer="layer", saturation=pl.col("saturation").round(4)
+        x=pl.col("step").cast(pl.Float64),
+        layer="layer",
+        saturation=pl.col("saturation").round(4),
+        # In the rows, so that another layer is no other chart.
+        is_bold=pl.col("layer") == layer,
     )
     steps = sorted(data["x"].unique().to_list())
     base = alt.Chart(data).encode(
@@ -318,7 +322,7 @@ def saturation(frame: pl.DataFrame, *, layer: int, height: int = 220) -> theme.F
         ],
     )
     faint = base.mark_line(color=theme.FAINT_LINE.expr, strokeWidth=1.2).encode(detail=alt.Detail("layer:N"))
-    chosen = base.transform_filter(f"datum.layer == {layer}")
+    chosen = base.transform_filter("datum.is_bold")
     bold = chosen.mark_line(color=ACCENT.expr, strokeWidth=2.6, point=alt.OverlayMarkDef(color=ACCENT.expr))
     layers: list[Any] = [faint, bold]
     chance = usable["chance"].drop_nulls()

@@ -59,7 +59,7 @@ def trajectories(store: Store, arms: ArmSet, settings: OneLayer) -> Panel | Miss
         how=TRAJECTORIES_HOW + _marks_note(marked, frame),
         title=arms.title(arm),
         events=marked,
-        scope=linking.scope_of(run.run_id, layer),
+        scope=linking.scope_of(run.run_id),
     )
 
 
@@ -97,7 +97,7 @@ def trajectories_at_playhead(store: Store, arms: ArmSet, settings: OneExpert) ->
         playhead=theme.Follow.PLAYER,
         events=marked,
         height=AT_PLAYHEAD_PX,
-        scope=linking.scope_of(run.run_id, layer),
+        scope=linking.scope_of(run.run_id),
         pick=True,
     )
 

@@ -42,7 +42,7 @@ def expert_load(store: Store, arms: ArmSet, settings: SortedLayer) -> Panel | Mi
         how=f"Held-out text at the last evaluation, layer {layer}. {_EVEN}",
         order=None if order is None else order.experts,
         order_words="" if order is None else order.axis_note,
-        scope=linking.scope_of(run.run_id, layer),
+        scope=linking.scope_of(run.run_id),
     )
 
 

@@ -36,7 +36,7 @@ LIMIT = 2.0
 def heatmap(store: Store, arms: ArmSet, settings: OneLayer) -> Panel | Missing:
     """Load of every expert of one layer over training, in the first run of the only arm."""
     (arm,) = arms
-    name, run, layer = arms.one_seed(arm), arm.first, settings.layer
+    run, layer = arm.first, settings.layer
     trace = Trace(store)
     frame = trace.ask(queries.load_heatmap, run, layer, settings.bins)
     marked = events.of_layer(trace, run, layer)
@@ -46,11 +46,11 @@ def heatmap(store: Store, arms: ArmSet, settings: OneLayer) -> Panel | Missing:
             title=arms.title(arm),
             height=SMALL_PX,
             events=marked,
-            scope=linking.scope_of(run.run_id, layer),
+            scope=linking.scope_of(run.run_id),
         )
     )
     return Panel(
-        subject=f"Expert load of {name}, layer {layer}",
+        subject=heatmap_subject(arms, settings),
         finding=captions.load_heatmap(frame),
         how=HEATMAP_HOW + events.marks_note(marked),
         spec=chart,
@@ -58,6 +58,12 @@ def heatmap(store: Store, arms: ArmSet, settings: OneLayer) -> Panel | Missing:
         table=frame,
         statements=trace.statements,
     )
+
+
+def heatmap_subject(arms: ArmSet, settings: OneLayer) -> str:
+    """What `heatmap` shows of the only arm."""
+    (arm,) = arms
+    return f"Expert load of {arms.one_seed(arm)}, layer {settings.layer}"
 
 
 def stacked(store: Store, arms: ArmSet, settings: LayerUntil) -> Panel:
@@ -142,7 +148,7 @@ def bars(store: Store, arms: ArmSet, settings: OneStep) -> Panel:
         tuple(frame["expert"].to_list()),
         None if order is None else order.experts,
         "" if order is None else order.axis_note,
-        linking.scope_of(run.run_id, layer),
+        linking.scope_of(run.run_id),
     )
     return Panel(
         # Not the step: a page describes the chart with the subject, and draws it anew where that changes.

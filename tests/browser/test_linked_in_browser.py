@@ -165,28 +165,40 @@ def test_experts_of_different_runs_never_light_up_together(page: Page, shipped: 
 
 def test_a_click_in_compare_offers_that_step_in_replay(page: Page, shipped: AppServer) -> None:
     page.goto(f"{shipped.url}/compare?runs={LOSS_FREE}&layer=2")
-    cells = page.get_by_test_id("stVegaLiteChart").first
-    cells.locator("svg .mark-rect path").first.wait_for()
+    heatmap = page.get_by_role("group", name=re.compile("^Expert load of"))
+    heatmap.locator("canvas").wait_for()
     settled(page)
-    cells.scroll_into_view_if_needed()
-    for mark in (".mark-rect path", ".mark-symbol path"):
-        # Marks of events are symbols as well, but a few.
-        chart = page.get_by_test_id("stVegaLiteChart").filter(has=page.locator(mark).nth(99)).first
-        found = chart.evaluate(
-            """(chart, mark) => {
-                const paths = [...chart.querySelectorAll(mark)].filter((p) => p.__data__?.datum.expert === 4);
-                const one = paths[Math.floor(paths.length / 2)];
-                one.scrollIntoView({ block: "center" });
-                const [box, datum] = [one.getBoundingClientRect(), one.__data__.datum];
-                return [box.x + box.width / 2, box.y + box.height / 2, datum.first_step ?? datum.x];
-            }""",
-            mark,
-        )
-        page.mouse.click(found[0], found[1])
-        link = page.get_by_role(
-            "link", name=sentence("controls.open_expert_in_replay", expert=4, step=found[2])
-        )
-        expect(link).to_be_visible()
+    box = heatmap.locator("canvas").bounding_box()
+    assert box is not None
+    # Sixteen rows of 14 pixels, and below them the axis of steps.
+    heatmap.click(position={"x": 250, "y": box["height"] - 26 - 11.5 * 14})
+    of_cell = page.get_by_role("link", name=re.compile("^Open expert 4 at step"))
+    expect(of_cell).to_be_visible()
+    step = re.search(r"step (\d+)", of_cell.inner_text())
+    # The keys do the same, from the cell that was clicked.
+    heatmap.press("ArrowRight")
+    following = re.search(r"expert 4, steps? (\d+)", heatmap.locator(".said").inner_text())
+    assert step
+    assert following
+    assert int(following.group(1)) > int(step.group(1))
+    heatmap.press("Enter")
+    opened = sentence("controls.open_expert_in_replay", expert=4, step=following.group(1))
+    expect(page.get_by_role("link", name=opened)).to_be_visible()
+    # Marks of events are symbols as well, but a few.
+    chart = page.get_by_test_id("stVegaLiteChart").filter(has=page.locator(".mark-symbol path").nth(99)).first
+    found = chart.evaluate(
+        """(chart) => {
+            const points = [...chart.querySelectorAll(".mark-symbol path")];
+            const paths = points.filter((p) => p.__data__?.datum.expert === 4);
+            const one = paths[Math.floor(paths.length / 2)];
+            one.scrollIntoView({ block: "center" });
+            const [box, datum] = [one.getBoundingClientRect(), one.__data__.datum];
+            return [box.x + box.width / 2, box.y + box.height / 2, datum.x];
+        }"""
+    )
+    page.mouse.click(found[0], found[1])
+    link = page.get_by_role("link", name=sentence("controls.open_expert_in_replay", expert=4, step=found[2]))
+    expect(link).to_be_visible()
     settled(page)
     link.click()
     expect(page.get_by_role("heading", level=1)).to_contain_text(sentence("pages.replay"))

@@ -120,4 +120,6 @@ def test_panels_share_one_linear_scale_from_zero() -> None:
         for frame in (a, b)
     ]
     assert scales[0] == scales[1]
-    assert scales[0]["domain"] == pytest.approx([top * i / 6 for i in range(7)])
+    assert scales[0]["domain"] == pytest.approx([i / 6 for i in range(7)])
+    rows = next(iter(domain_panels.domain_panel(b, top=top).to_dict()["datasets"].values()))
+    assert [row["of_top"] for row in rows] == pytest.approx([row["load_ratio"] / top for row in rows])

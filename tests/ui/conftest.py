@@ -1,8 +1,10 @@
 """Run folders, and the app on top of them without a browser."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from store_runs import write_run
@@ -130,6 +132,12 @@ def words(app: AppTest) -> str:
 def charts(app: AppTest) -> int:
     """Altair figures on the page."""
     return len(app.get("vega_lite_chart"))
+
+
+def load_maps(app: AppTest) -> list[dict[str, Any]]:
+    """What the heatmaps that are drawn on a canvas were sent."""
+    protos = [element.proto for element in app.get("bidi_component")]
+    return [json.loads(proto.json) for proto in protos if proto.component_name.endswith("moe_load_map")]
 
 
 SHIPPED = Path(__file__).parents[2] / "data" / "runs"

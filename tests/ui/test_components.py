@@ -19,6 +19,7 @@ ENTRIES = (
     "token_text/index.js",
     "opening/opening.js",
     "simulator/index.js",
+    "load_map/load_map.js",
 )
 NODE = shutil.which("node")
 OUTSIDE = ["fetch(", "XMLHttpRequest", "localStorage", "eval(", "http://", "https://"]

@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from conftest import Opener, arm_info, words
+from conftest import Opener, arm_info, load_maps, words
 from sentences import sentence
 from store_runs import make_info, random_counts, record_steps
 from streamlit.testing.v1 import AppTest
@@ -75,14 +75,16 @@ def test_compare_says_and_marks_what_happened(open_app: Opener, two: None) -> No
     assert shown["MaxVio over training"] == {"collapse in layer 1", sentence("events.rule_change")}
     assert shown["Perplexity over training"] == {"collapse in layer 1", sentence("events.rule_change")}
     heatmap = next(
-        name for name in shown if name.startswith(sentence("captions.load_title") + " no balancing")
+        shown
+        for shown in load_maps(app)
+        if shown["alt"].startswith(sentence("captions.load_title") + " no balancing")
     )
     assert {
         sentence(
             "events.two_kinds", collapses=1, collapse_layers="layer 1", deaths=3, death_layers="layer 1"
         ),
         sentence("events.rule_change"),
-    } < shown[heatmap]
+    } < {mark["text"].split(":")[0] for mark in heatmap["marks"]}
     app.segmented_control(key="x").set_value("tokens").run()
     assert not marks(app)["MaxVio over training"], "events are steps"
 
@@ -106,7 +108,7 @@ def test_replay_marks_the_events_of_the_layer(open_app: Opener, tmp_path: Path) 
             )
             in shown[sentence("captions.loss_title")]
         )
-        of_biases = shown[sentence("captions.bias_title") + f" {layer}"]
+        of_biases = shown[sentence("captions.bias_title").removesuffix(" of layer")]
         assert sentence("events.rule_change") in of_biases
         assert any("collapse" in word for word in of_biases) == (layer == 1)
 

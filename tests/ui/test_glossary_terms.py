@@ -3,9 +3,9 @@
 import re
 
 import pytest
-from conftest import Opener, words
+from conftest import Opener
 
-from explorer.metrics.glossary import TERMS
+from explorer.metrics.glossary import TERMS, search
 
 
 def headings(app: object) -> list[str]:
@@ -22,7 +22,6 @@ def test_the_index_links_to_every_term(open_app: Opener) -> None:
 
 @pytest.mark.parametrize("term", TERMS, ids=lambda term: term.key)
 def test_a_title_finds_its_term(term: object) -> None:
-    from explorer.metrics.glossary import search
     from explorer.ui.glossary.terms import matches
 
     title = term.title  # type: ignore[attr-defined]
@@ -32,5 +31,15 @@ def test_a_title_finds_its_term(term: object) -> None:
 def test_a_link_to_a_term_opens_it_before_terms_that_mention_it(open_app: Opener) -> None:
     title = next(term.title for term in TERMS if term.key == "event_collapse")
     app = open_app(page="glossary", term=title)
-    assert headings(app)[0] == title
-    assert len(headings(app)) == 1 or "Other terms with" in words(app)
+    style = "\n".join(element.proto.body for element in app.get("html"))
+    assert re.search(r":has\(> \.st-key-term-event_collapse\)[^}]*order: -1", style)
+
+
+def test_a_word_hides_the_terms_without_it_and_draws_none_anew(open_app: Opener) -> None:
+    app = open_app(page="glossary")
+    before = headings(app)
+    app.text_input(key="term").set_value("bias").run()
+    style = "\n".join(element.proto.body for element in app.get("html"))
+    hidden = {key for key in re.findall(r"\.st-key-term-([\w-]+)", style) if not key.startswith("section-")}
+    assert hidden == {term.key for term in TERMS} - {term.key for term in search("bias")}
+    assert headings(app) == before

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import Opener, charts, words
+from conftest import Opener, charts, load_maps, words
 from sentences import sentence
 from store_runs import write_run
 
@@ -41,7 +41,7 @@ def test_a_page_with_runs_shows_its_charts(open_app: Opener, recorded: Path, pag
     app = open_app(recorded, page)
     assert not app.exception
     assert not app.error
-    assert charts(app) >= least
+    assert charts(app) + len(load_maps(app)) >= least
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -83,6 +83,7 @@ def test_the_overview_tells_the_story_of_the_four_arms(open_app: Opener, recorde
 def test_every_chart_has_words_for_those_who_cannot_see_it(open_app: Opener, recorded: Path) -> None:
     app = open_app(recorded, "compare")
     texts = [chart.proto.alt for chart in app.get("vega_lite_chart")]
+    texts += [shown["alt"] for shown in load_maps(app)]
     assert all(len(text) > 20 for text in texts)
     assert any("MaxVio" in text for text in texts)
 

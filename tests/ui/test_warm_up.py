@@ -1,5 +1,8 @@
 """What the server prepares before the first visit is what the first page asks for."""
 
+import gc
+import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ def test_the_first_page_finds_its_picture_prepared(
 ) -> None:
     open_app(recorded, "glossary")
     st.cache_resource.clear()
-    thread = warm_up.warm_up()
+    thread = warm_up.warm_up(rest_after_s=0.0)
     thread.join(60)
     assert not thread.is_alive()
 
@@ -27,3 +30,15 @@ def test_the_first_page_finds_its_picture_prepared(
     app = open_app(recorded)
     assert not app.exception
     assert len(app.get("vega_lite_chart")) == 1
+
+
+def test_the_other_pages_are_imported_and_what_stays_is_not_collected_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    frozen: list[set[str]] = []
+    monkeypatch.setattr(gc, "freeze", lambda: frozen.append(set(sys.modules)))
+    warm_up.warm_up(rest_after_s=0.0).join(60)
+    (modules,) = frozen
+    assert {f"explorer.ui.{name}.page" for name in warm_up.OTHER_PAGES} <= modules
+    config = Path(__file__).parents[2] / ".streamlit" / "config.toml"
+    assert tomllib.loads(config.read_text(encoding="utf-8"))["runner"]["postScriptGC"] is False

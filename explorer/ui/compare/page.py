@@ -12,7 +12,7 @@ from explorer.figures.panel import Panel, Question
 from explorer.figures.views import compare
 from explorer.metrics.glossary import tip
 from explorer.queries import events as event_queries
-from explorer.ui.compare import agreement, controls, mechanism, sections
+from explorer.ui.compare import agreement, controls, heatmaps, mechanism, sections
 from explorer.ui.shared import count_notes, import_report, links, panels, show, store
 
 
@@ -29,8 +29,9 @@ def view(selected: Sequence[Arm], runs: Sequence[Run]) -> None:
     sections.index(with_layers=bool(len(arms.with_loads())))
     _final_metrics(arms)
     _events(arms)
-    by_layer(arms)
-    over_time(arms)
+    with show.steady("compare"):
+        by_layer(arms)
+        over_time(arms)
     paired_differences(arms)
     plane(arms, runs)
     mechanism.gradients(arms)
@@ -91,15 +92,15 @@ def by_layer(arms: ArmSet) -> None:
     with_layer, at_layer = arms.with_layer(settings.layer), compare.at_layer(settings)
     for sentence in loads.without_layer(arms, settings.layer):
         show.note(sentence)
-    heatmaps = compare.heatmaps(arms, settings)
+    questions = compare.heatmaps(arms, settings)
     # Named here too: a lecture hides the control.
     sentence = loads.busiest_experts(store.STORE, with_layer, at_layer)
     st.markdown(show.plain(f"Layer {settings.layer}. {sentence}"))
-    for cell, question in zip(show.in_columns(len(heatmaps)), heatmaps, strict=True):
-        with cell:
-            _open_in_replay(question, show.question(question, text=False, pick=True))
-    show.load_legend()
     kinds = loads.event_kinds(store.STORE, with_layer, at_layer)
+    for cell, question in zip(show.in_columns(len(questions)), questions, strict=True):
+        with cell:
+            _open_in_replay(question, heatmaps.heatmap(question, marked=bool(kinds)))
+    show.load_legend()
     if kinds:
         show.note(f"Marks above: {events.legend(kinds)}.")
     show.note(f"{loads.HEATMAP_HOW} Click a cell to open its step in Replay.")
@@ -110,7 +111,7 @@ def by_layer(arms: ArmSet) -> None:
         show.note(biases.no_biases(arms))
     for cell, question in zip(show.in_columns(len(drawn)), drawn, strict=True):
         with cell:
-            _open_in_replay(question, show.question(question, pick=True))
+            _open_in_replay(question, show.question(question, stays=True, pick=True))
 
 
 def _open_in_replay(question: Question, picked: Mapping[str, Any] | None) -> None:

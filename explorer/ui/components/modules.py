@@ -15,6 +15,8 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 LOADER = FOLDER / "loader.js"
+TIP_CSS = (FOLDER / "shared" / "tip.css").read_text(encoding="utf-8")
+"""The look of the tooltip that all heatmaps share."""
 # Biome writes imports and re-exports like this: from the start of a line, in double quotes, with a semicolon.
 _FROM = re.compile(r'^(?:import|export)\s[\w\s{},*$]*\bfrom\s+"(?P<path>[^"]+)";', re.MULTILINE)
 

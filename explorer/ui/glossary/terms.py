@@ -4,9 +4,17 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from explorer.figures.panel import slug
+from explorer.metrics import glossary
 from explorer.metrics.glossary import TERMS
 from explorer.metrics.term import Term
-from explorer.ui.shared import show
+from explorer.ui.shared import show, urls
+from explorer.wording import counted
+
+PLACE = "term-"
+"""Before the key of the place of a term or of the heading of a section."""
+WHOLE = "terms-whole"
+"""Key of the places that only the whole glossary shows: its index and the worked example."""
 
 
 def index() -> None:
@@ -24,26 +32,75 @@ def matches(text: str, terms: Sequence[Term]) -> list[Term]:
     return [term for term in terms if wanted in (term.title.casefold(), term.key.casefold())]
 
 
-def show_terms(terms: Sequence[Term]) -> None:
-    """Each term under the heading of its section."""
-    for section in _sections(terms):
-        st.header(section, divider="gray")
-        for term in terms:
-            if term.section == section:
-                show_term(term)
+@st.fragment
+def search() -> None:
+    """The field that filters the page, by hiding terms: drawing them anew would take longest of all."""
+    text = st.text_input(
+        "Find a term",
+        key="term",
+        bind="query-params",
+        icon=":material/search:",
+        placeholder="bias, MaxVio, scope …",
+    )
+    if not text:
+        # Always an element, so that the first word is a change of its text and not of the page.
+        st.html("<style></style>")
+        return
+    terms = glossary.search(text)
+    exact = matches(text, terms)
+    st.html(f"<style>{_filter(terms, exact)}</style>")
+    if not terms:
+        sentence = f"No term contains “{urls.quoted(text)}”. Clear the field to see all {len(TERMS)}."
+        st.info(show.plain(sentence))
+    elif exact and len(terms) > len(exact):
+        others = counted(len(terms) - len(exact), "other term")
+        show.note(f"{others} with “{urls.quoted(text)}” in the text below {exact[0].title}.")
+
+
+def _filter(terms: Sequence[Term], exact: Sequence[Term]) -> str:
+    """The style that leaves these terms, with the sections that they are in; `exact` come first."""
+    others = [term for term in terms if term not in exact]
+    left = {*(term.key for term in terms), *(_section_key(name) for name in _sections(others))}
+    places = [*(term.key for term in TERMS), *(_section_key(name) for name in _sections(TERMS))]
+    hidden = [f'[class*="st-key-{WHOLE}"]']
+    hidden += [f".st-key-{PLACE}{place}" for place in places if place not in left]
+    first = [f"[data-testid=stLayoutWrapper]:has(> .st-key-{PLACE}{term.key})" for term in exact]
+    rules = [f"{', '.join(hidden)} {{ display: none !important; }}"]
+    if first:
+        rules.append(f"{', '.join(first)} {{ order: -1; }}")
+    return "\n".join(rules)
+
+
+def show_terms() -> None:
+    """Every term under the heading of its section, each in a place that the search can hide."""
+    # No gap: the place of a hidden term would keep it.
+    st.html(f"<style>[class*='st-key-{PLACE}'] {{ margin-bottom: 1.25rem; }}</style>")
+    with st.container(key="terms", gap=None):
+        for section in _sections(TERMS):
+            with st.container(key=f"{PLACE}{_section_key(section)}"):
+                st.header(section, divider="gray")
+            for term in TERMS:
+                if term.section == section:
+                    with st.container(key=f"{PLACE}{term.key}", gap="xsmall"):
+                        show_term(term)
 
 
 def show_term(term: Term) -> None:
-    """Title, text, formula and sources."""
+    """Title, text, formula and sources: two elements, since each costs the browser time."""
     st.subheader(term.title, anchor=term.key)
-    st.markdown(term.text)
+    parts = [term.text]
     if term.formula:
-        st.latex(show.stacked(term.formula))
+        parts.append(f"$$\n{show.stacked(term.formula)}\n$$")
     if term.more:
-        st.markdown(term.more)
+        parts.append(term.more)
     if term.sources:
         names = (f"[{s.words}]({s.link})" if s.link else s.words for s in term.sources)
-        show.note("Source: " + "; ".join(names), markdown=True)
+        parts.append(f":gray[:small[Source: {'; '.join(names)}]]")
+    st.markdown("\n\n".join(parts))
+
+
+def _section_key(section: str) -> str:
+    return f"section-{slug(section)}"
 
 
 def _sections(terms: Sequence[Term]) -> list[str]:

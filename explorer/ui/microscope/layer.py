@@ -27,7 +27,7 @@ def domains_by_method(arms: Sequence[Arm], layer: int) -> None:
     questions = domain_questions(STORE, recorded, layer)
     for place, question in zip(show.in_columns(len(questions)), questions, strict=True):
         with place:
-            show.question(question)
+            show.question(question, stays=True)
     show.note(
         "A row of uniform colour is a domain without specialist experts. Expert numbers do not correspond "
         "across runs: compare how uneven the rows are, not columns."
@@ -59,4 +59,4 @@ def _tick(left: str, shift: str, label: str) -> str:
 def saturation(run: Run, layer: int) -> None:
     """How early in training the final expert choices were made."""
     st.subheader("Router saturation", help=tip("saturation"))
-    show.question(saturation_question(run, layer))
+    show.question(saturation_question(run, layer), stays=True)

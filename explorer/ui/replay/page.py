@@ -181,7 +181,7 @@ def _heatmap_player(run: Run, settings: view.ReplaySettings) -> None:
         order=None if order is None else order.experts,
         events=marks(store.ask(event_queries.events, run), layer, run.last_step),
         lead=Lead(
-            scope=linking.scope_of(run.run_id, layer),
+            scope=linking.scope_of(run.run_id),
             layer=run.layers.index(layer),
             layers=run.num_moe_layers,
             on_layer=partial(playhead.change_layer, run.layers),
@@ -306,7 +306,7 @@ def _domains(run: Run) -> None:
     question = _questions(run).domains
     if not isinstance(store.answer(question), Missing):
         st.subheader("Expert load by domain", help=tip("domain"))
-        show.question(question)
+        show.question(question, stays=True)
 
 
 @st.fragment

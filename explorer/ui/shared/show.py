@@ -21,32 +21,40 @@ def question(
     *,
     playhead: float | None = None,
     live: bool = False,
+    stays: bool = False,
     text: bool = True,
     pick: bool = False,
 ) -> dict[str, Any] | None:
-    """Answer a question and show its panel, or the sentence that says why there is none."""
+    """Answer a question and show its panel, or the sentence that says why there is none; see `draw`."""
     answer = store.answer(question)
     if isinstance(answer, Missing):
         note(answer.reason)
         return None
     if playhead is not None:
         answer = replace(answer, playhead=playhead)
-    return draw(answer, key=question.key, live=live, text=text, pick=pick)
+    return draw(answer, key=question.key, live=live, stays=stays, text=text, pick=pick)
 
 
 def draw(
-    panel: Panel, *, key: str, live: bool = False, text: bool = True, pick: bool = False
+    panel: Panel,
+    *,
+    key: str,
+    live: bool = False,
+    stays: bool = False,
+    text: bool = True,
+    pick: bool = False,
 ) -> dict[str, Any] | None:
     """Show a chart with its finding, one sentence on how to read it, its table and its files.
 
     Table and files are made only when they are opened, so a closed line costs nothing. `live` is for charts
     that change while they are looked at: the description is part of a chart, so one that changed with the
-    data would make the browser draw it anew; and the visitor's zoom is kept. `text`: whether the sentences
-    stand here, or already stand elsewhere on the page. `pick`: a click on a mark reruns the page; returns
-    what was clicked, as `show_chart` does.
+    data would make the browser draw it anew; and the visitor's zoom is kept. `stays`: the same for a chart
+    that gets other rows when a control of the page moves, e.g. those of another layer. `text`: whether the
+    sentences stand here, or already stand elsewhere on the page. `pick`: a click on a mark reruns the page;
+    returns what was clicked, as `show_chart` does.
     """
     panels.add(panel)
-    alt = f"{panel.subject}. The sentence before the chart describes it." if live else panel.alt
+    alt = lasting_alt(panel.subject) if live or stays else panel.alt
     # A place with a name, so that a link can leave this panel alone (`display.embed`).
     with st.container(key=f"panel-{panel.key}"):
         if display.is_embedded():
@@ -62,6 +70,14 @@ def draw(
             note(panel.how)
     exports.menu(key, subject=panel.subject)
     return picked
+
+
+def lasting_alt(subject: str) -> str:
+    """The description of a chart that stays while its layer changes, which the page names before it."""
+    return f"{_OF_LAYER.sub('', subject)}. The sentence before the chart describes it."
+
+
+_OF_LAYER = re.compile(r"(?:,| of| in) layer \d+")
 
 
 def show_chart(

@@ -78,6 +78,18 @@ def ask(query: Callable[..., R], runs: Run | Sequence[Run], *args: Any, **settin
     return STORE.answer(query, runs, *args, **settings).value
 
 
+def derived(question: Question, build: Callable[[Question], R]) -> R:
+    """What a page makes of a question beside its panel, built once for its runs' versions and settings."""
+    if _is_growing(question.arms.runs):
+        return build(question)
+    return _derived((_index(), build.__module__, build.__qualname__, *question.cache_key), question, build)
+
+
+@st.cache_resource(max_entries=300, show_spinner=False)
+def _derived(key: tuple[object, ...], _question: Question, _build: Callable[[Question], R]) -> R:
+    return _build(_question)
+
+
 def opening(arms: tuple[Arm, ...]) -> tuple[LoadFilm, LoadFilm] | None:
     """The films of the Overview, made once for the runs' versions."""
     return _opening(_index(), tuple(run.version for arm in arms for run in arm.runs), arms)

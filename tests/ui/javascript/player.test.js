@@ -2,12 +2,10 @@
 
 import assert from "node:assert/strict";
 import test from "node:test";
-import { isDark, rampIndex, rampOf, rgbOf } from "../../../explorer/ui/components/player/colours.js";
 import {
   cellAt,
   layoutOf,
   marksAt,
-  niceStep,
   scrubberPlace,
   stepX,
 } from "../../../explorer/ui/components/player/layout.js";
@@ -19,6 +17,8 @@ import {
   SPEEDS,
   speedFor,
 } from "../../../explorer/ui/components/player/playback.js";
+import { isDark, rampIndex, rampOf, rgbOf } from "../../../explorer/ui/components/shared/colours.js";
+import { niceStep } from "../../../explorer/ui/components/shared/ticks.js";
 
 function packed(kind, array) {
   return { kind, base64: Buffer.from(array.buffer).toString("base64") };

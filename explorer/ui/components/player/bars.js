@@ -1,6 +1,6 @@
 // The loads at the playhead as bars beside the heatmap.
 
-import { rampIndex } from "./colours.js";
+import { rampIndex } from "../shared/colours.js";
 
 export function drawBars(context, view) {
   const { matrix, at, theme } = view;

@@ -20,7 +20,7 @@ FOLDER = Path(__file__).parent
 _PLAYER = st.components.v2.component(
     "moe_heatmap_player",
     html=(FOLDER / "player.html").read_text(encoding="utf-8"),
-    css=(FOLDER / "player.css").read_text(encoding="utf-8"),
+    css=(FOLDER / "player.css").read_text(encoding="utf-8") + modules.TIP_CSS,
     js=modules.script(FOLDER / "index.js"),
 )
 _SYNC = st.components.v2.component("moe_heatmap_player_sync", js=modules.script(FOLDER / "sync.js"))

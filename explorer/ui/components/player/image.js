@@ -1,6 +1,6 @@
 // The heatmap as one image, which the canvas stretches.
 
-import { rampIndex } from "./colours.js";
+import { rampIndex } from "../shared/colours.js";
 
 /** One pixel per cell; where steps outnumber pixels, neighbours are summed first, so no step is skipped. */
 export function imageOf(matrix, rows, ramp, dead, limit, pixels) {

@@ -22,13 +22,6 @@ export function layoutOf(width, height, marked) {
   };
 }
 
-/** The round number (1, 2 or 5 times a power of ten) that cuts `span` into at most `wanted` parts. */
-export function niceStep(span, wanted) {
-  const raw = span / Math.max(1, wanted);
-  const power = 10 ** Math.floor(Math.log10(Math.max(raw, 1)));
-  return Math.max(1, [1, 2, 5, 10].map((m) => m * power).find((v) => v >= raw) || 10 * power);
-}
-
 /** The middle of the column at this step. */
 export function stepX(matrix, at, step) {
   return at.left + ((matrix.columnOf(step) + 0.5) / matrix.columns) * at.plot;

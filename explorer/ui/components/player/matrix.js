@@ -1,18 +1,7 @@
 // The load matrix as it came from Python, and the questions that the player asks about it.
 // Counts are exact integers, column by column; every ratio is derived here.
 
-function bytesOf(base64) {
-  const raw = atob(base64);
-  const bytes = new Uint8Array(raw.length);
-  for (let i = 0; i < raw.length; i++) bytes[i] = raw.charCodeAt(i);
-  return bytes;
-}
-
-const NUMBER_KINDS = { u1: Uint8Array, u2: Uint16Array, u4: Uint32Array, i2: Int16Array, i4: Int32Array };
-
-function numbersOf(packed) {
-  return new NUMBER_KINDS[packed.kind](bytesOf(packed.base64).buffer);
-}
+import { numbersOf } from "../shared/numbers.js";
 
 export class LoadMatrix {
   constructor(payload) {

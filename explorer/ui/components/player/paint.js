@@ -1,7 +1,8 @@
 // Everything that is drawn on the canvas: the heatmap, and around it axes, playhead, events and bars.
 
+import { niceStep } from "../shared/ticks.js";
 import { drawBars } from "./bars.js";
-import { MARK, niceStep, stepX } from "./layout.js";
+import { MARK, stepX } from "./layout.js";
 
 function drawAxes(context, view) {
   const { matrix, at, theme } = view;

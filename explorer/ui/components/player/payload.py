@@ -1,37 +1,19 @@
 """What the player is sent: exact counts in as few bytes as they need, once per matrix.
 
-Bytes do not arrive as bytes inside a component's data, so arrays travel as base64 text of
-little-endian numbers.
+Arrays travel as text: `components.packing`.
 """
 
-import base64
 import hashlib
-import sys
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from explorer.records.matrix import LoadMatrix
+from explorer.ui.components.packing import pack, smallest
 
 MAX_CELLS = 400_000
 """Beyond it, neighbouring steps are summed: the screen has fewer pixels, and a message stays below 2 MB."""
 NO_BIAS = -32768
-
-
-def pack(array: NDArray[Any]) -> dict[str, str]:
-    """{"kind": "u2", "base64": ...}: kind is the numpy type code without its byte order."""
-    little = array if sys.byteorder == "little" else array.byteswap()
-    return {"kind": array.dtype.str[1:], "base64": base64.b64encode(little.tobytes()).decode("ascii")}
-
-
-def smallest(counts: NDArray[np.int64]) -> NDArray[Any]:
-    """The counts, exactly, in the narrowest unsigned type that holds the largest."""
-    top = int(counts.max(initial=0))
-    for kind, most in ((np.uint8, 0xFF), (np.uint16, 0xFFFF), (np.uint32, 0xFFFFFFFF)):
-        if top <= most:
-            return counts.astype(kind)
-    raise ValueError(f"a cell holds {top} tokens: the player takes up to {0xFFFFFFFF}; use shorter steps")
 
 
 def matrix_payload(matrix: LoadMatrix, max_cells: int = MAX_CELLS) -> dict[str, Any]:

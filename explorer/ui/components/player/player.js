@@ -1,7 +1,7 @@
 // The heatmap player: its state, what comes from Python and what goes there, moving and playing.
 
+import { readTheme } from "../shared/colours.js";
 import { setPlaying } from "../shared/page_state.js";
-import { readTheme } from "./colours.js";
 import { fillSpeeds, listenToControls, partsOf, placeScrubber, showPosition, showTheme } from "./controls.js";
 import { imageOf } from "./image.js";
 import { listenToKeys } from "./keys.js";

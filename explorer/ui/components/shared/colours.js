@@ -56,7 +56,7 @@ export function readTheme(box, { colours, limit }) {
     bold: `600 12px ${family}`,
     small: `10.5px ${family}`,
     ramp: rampOf(inks.stops),
-    rampText: rampOf(inks.bars).map((rgb) => `rgb(${rgb.join(" ")})`),
+    rampText: (inks.bars ? rampOf(inks.bars) : []).map((rgb) => `rgb(${rgb.join(" ")})`),
     dead: rgbOf(inks.dead),
     deadText: inks.dead,
   };

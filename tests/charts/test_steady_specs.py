@@ -1,0 +1,48 @@
+"""Another layer exchanges a chart's rows: a browser draws it anew where anything else changes."""
+
+import json
+from typing import Any
+
+import chart_frames as frames
+import polars as pl
+import pytest
+
+from explorer.charts import biases, domain_panels, domains, microscope, theme
+from explorer.charts.spec import make
+
+
+def of_biases(layer: int) -> theme.Figure:
+    last = {0: 0.1, 1: -0.2, 2: 0.3 * layer}
+    return biases.bias_trajectories(frames.bias_frame(last), highlight=[layer, layer + 1], scope="run")
+
+
+def of_domains(layer: int) -> theme.Figure:
+    return domains.domain_expert_heatmap(other_loads(layer), scope="run")
+
+
+def of_panel(layer: int) -> theme.Figure:
+    return domain_panels.domain_panel(other_loads(layer), top=2.0 + layer)
+
+
+def of_saturation(layer: int) -> theme.Figure:
+    rows = [(step, one, step / 10, 0.1) for step in (1, 5, 10) for one in (0, 1)]
+    names = ["step", "layer", "saturation", "chance"]
+    return microscope.saturation(pl.DataFrame(rows, schema=names, orient="row"), layer=layer)
+
+
+def other_loads(layer: int) -> pl.DataFrame:
+    return frames.domain_frame().with_columns(load_ratio=pl.col("load_ratio") * (1 + layer))
+
+
+def without_names(figure: theme.Figure) -> Any:
+    """The specification as Streamlit's page compares it: data sets count by their place."""
+    spec = make(figure)
+    text = json.dumps(spec.vega)
+    for place, name in enumerate(spec.datasets):
+        text = text.replace(name, f"data {place}")
+    return json.loads(text)
+
+
+@pytest.mark.parametrize("draw", [of_biases, of_domains, of_panel, of_saturation])
+def test_the_chart_of_another_layer_differs_in_its_rows_only(draw: Any) -> None:
+    assert without_names(draw(0)) == without_names(draw(1))
