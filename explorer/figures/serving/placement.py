@@ -212,6 +212,7 @@ def rule_text(least: float) -> str:
         f"it is below. Too little evidence: the interval contains {least:.0%}, a window has fewer than "
         f"{verdict.LEAST_PER_EXPERT} assignments per expert, no second window judges, or the loads are "
         f"shares. From {verdict.LEAST_BATCHES} batches on, blocks of consecutive batches are drawn with "
-        "replacement; with fewer, every count is drawn anew as if tokens were independent, and differences between workloads "
-        "are not in the interval. Only the experts' work counts, not communication or the move of weights."
+        "replacement; with fewer, every count is drawn anew as if tokens were independent, and differences "
+        "between workloads are not in the interval. Only the experts' work counts, not communication or the "
+        "move of weights."
     )
