@@ -238,8 +238,8 @@ def input_lengths(means: pl.DataFrame, by_layer: pl.DataFrame) -> theme.Figure:
     )
     line = base.mark_line(strokeWidth=2.4, color=EMPHASIS.expr)
     marks = base.mark_point(filled=True, size=70, opacity=1, color=EMPHASIS.expr)
-    text = base.mark_text(dy=-14, fontSize=12, fontWeight=600, color=theme.STRONG_TEXT.expr).encode(
-        text=alt.Text("max_vio:Q", format=".2f")
-    )
+    text = base.mark_text(
+        align="left", dx=9, fontSize=12, fontWeight=600, color=theme.STRONG_TEXT.expr
+    ).encode(text=alt.Text("max_vio:Q", format=".2f"))
     figure: alt.LayerChart = theme.titled(alt.layer(dots, line, marks, text), height=HEIGHT)
     return figure

@@ -43,6 +43,8 @@ class Judgement:
     """Whether both windows hold LEAST_PER_EXPERT assignments per expert."""
     is_other_window: bool
     """Whether it was judged on another window than it was planned on."""
+    are_counts: bool
+    """Whether the loads are counts; the interval of shares means nothing."""
 
 
 def judge(
@@ -53,11 +55,12 @@ def judge(
     *,
     least: float,
     is_other_window: bool = True,
+    are_counts: bool = True,
 ) -> Judgement:
     """Compare two placements (`placement.gpu_shares`) on the batches of the judging window.
 
     Worth it: the whole interval of the saving lies at or above `least`. Not worth it: it lies below. Else,
-    with windows of too few tokens, and on the planning window itself: too little evidence.
+    with windows of too few tokens, on the planning window itself, and from shares: too little evidence.
     """
     loads = (gpu_loads(before_LGE, judge_RLE), gpu_loads(after_LGE, judge_RLE))
     before_L, after_L = (time_over_balanced(part) for part in loads)
@@ -68,7 +71,7 @@ def judge(
         savings = _resampled_tokens(before_LGE, after_LGE, judge_RLE)
     low, high = (float(value) for value in np.percentile(savings, [2.5, 97.5]))
     is_large = min(_per_expert(plan_LE[None]), _per_expert(judge_RLE)) >= LEAST_PER_EXPERT
-    usable = is_large and is_other_window
+    usable = is_large and is_other_window and are_counts
     decided: Answer = "worth it" if low >= least else "not worth it"
     is_open = not usable or low < least <= high
     before, after = float(np.nanmean(before_L)), float(np.nanmean(after_L))
@@ -84,6 +87,7 @@ def judge(
         is_by_batch=is_by_batch,
         is_large_enough=is_large,
         is_other_window=is_other_window,
+        are_counts=are_counts,
     )
 
 

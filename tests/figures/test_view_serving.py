@@ -14,7 +14,14 @@ from store_runs import random_counts, write_run
 
 from explorer.figures.arms import Run, run_from_row
 from explorer.figures.panel import Missing, Panel
-from explorer.figures.serving.windows import windows
+from explorer.figures.serving.windows import (
+    WindowPair,
+    has_counts,
+    is_imported,
+    pair_of,
+    phase_of,
+    windows,
+)
 from explorer.figures.store import OpenStore, Trace
 from explorer.figures.views import serving as view
 from explorer.figures.views import serving_choices as choices
@@ -164,6 +171,25 @@ def test_another_run_judges(opened: tuple[OpenStore, list[Run]]) -> None:
     plan_name, judge_name = "none, seed 0, steps 20–39", "none, seed 1, steps 0–19"
     assert sentence("serving.planned_and_judged", plan=plan_name, judge=judge_name) in verdict.finding
     assert sentence("serving.memory", copies="0 extra expert copies", share="0.0%") in verdict.finding
+
+
+def test_two_runs_of_one_name_are_told_apart_by_their_ids(opened: tuple[OpenStore, list[Run]]) -> None:
+    store, runs = opened
+    pair = [replace(run, name="same") for name in ("one", "two") for run in runs if run.run_id == name]
+    plan, judge = pair_of(Trace(store), pair, WindowPair(number=2, plan="1", judge="2"))
+    assert (plan.label, judge.label) == ("one, steps 0–19", "two, steps 20–39")
+
+
+def test_shares_decide_nothing(opened: tuple[OpenStore, list[Run]]) -> None:
+    store, runs = opened
+    unit = '{"import": {"unit": "shares × 1,000,000", "phase": "decode"}}'
+    run = replace(next(run for run in runs if run.run_id == "one"), config=unit)
+    assert (has_counts(run), is_imported(run), phase_of(run)) == (False, True, "decode")
+    shown = view.open_view(store, [run], {})
+    verdict = shown.questions[0].answer(store)
+    assert isinstance(verdict, Panel)
+    assert verdict.finding.startswith("Too little evidence")
+    assert sentence("serving.shares") in verdict.finding
 
 
 def test_a_run_of_another_shape_cannot_judge(opened: tuple[OpenStore, list[Run]]) -> None:

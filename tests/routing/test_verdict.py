@@ -48,6 +48,7 @@ def test_few_tokens_the_same_window_and_an_open_interval_are_too_little_evidence
     assert (few.answer, few.is_large_enough) == ("too little evidence", False)
     same = judged(poisson(SKEW * 100, 20), is_other_window=False)
     assert same.answer == "too little evidence"
+    assert judged(poisson(SKEW * 100, 20), are_counts=False).answer == "too little evidence"
     batches = poisson(SKEW * 100, 20)
     middle = judged(batches).saving
     assert judged(batches, least=middle).answer == "too little evidence"

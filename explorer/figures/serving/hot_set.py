@@ -152,7 +152,7 @@ def coverage_curve(store: Store, arms: ArmSet, settings: InWindows) -> Panel:
 def persistence(store: Store, arms: ArmSet, settings: InWindows) -> Panel | Missing:
     """Overlap of the hot sets of consecutive windows, per layer; of windows A and B for a single snapshot."""
     runs, trace = _runs(arms), Trace(store)
-    subject = f"Persistence of the {settings.hot} busiest experts"
+    subject = f"Persistence of the {_set_text(settings.hot)}"
     pairs = _consecutive(trace, runs, settings)
     if not pairs:
         reason = "This run has one window; choose another run to judge on, or more windows."
@@ -176,14 +176,26 @@ def persistence(store: Store, arms: ArmSet, settings: InWindows) -> Panel | Miss
     return Panel(
         subject=subject,
         finding=(
-            f"On average {overlaps.mean():.0%} of the {settings.hot} busiest experts of a layer stay among "
-            f"them {what} (layer {settings.layer}: {here:.0%}); by chance {chance:.0%} would."
+            f"{_kept_text(settings.hot, float(overlaps.mean()))} {what} (layer {settings.layer}: "
+            f"{here:.0%}); by chance {chance:.0%} would."
         ),
         how=PERSISTENCE_HOW,
         spec=specs.make(charts.persistence(frame, list(run.layers), chance, settings.layer)),
         table=frame,
         statements=trace.statements,
     )
+
+
+def _set_text(hot: int) -> str:
+    """`8 busiest experts`"""
+    return "busiest expert" if hot == 1 else f"{hot} busiest experts"
+
+
+def _kept_text(hot: int, share: float) -> str:
+    """The beginning of the sentence on the share of the hot set that stays."""
+    if hot == 1:
+        return f"The busiest expert of a layer stays so in {share:.0%} of cases"
+    return f"On average {share:.0%} of the {hot} busiest experts of a layer stay among them"
 
 
 def _consecutive(trace: Trace, runs: list[Run], settings: InWindows) -> list[tuple[Window, Window]]:

@@ -11,7 +11,7 @@ from explorer.figures.arms import Run
 from explorer.figures.panel import Panel
 from explorer.figures.serving.hot_set import place_of
 from explorer.figures.serving.settings import Layout, Placed, PlacedLayer
-from explorer.figures.serving.windows import Window, pair_of
+from explorer.figures.serving.windows import Window, has_counts, pair_of
 from explorer.figures.store import Store, Trace
 from explorer.routing import placement, verdict
 from explorer.routing.placement import Loads, Slots
@@ -153,6 +153,7 @@ def verdict_panel(store: Store, arms: ArmSet, settings: Placed) -> Panel:
         judge.tokens,
         least=settings.least,
         is_other_window=(runs[0].run_id, plan.key) != (runs[-1].run_id, judge.key),
+        are_counts=all(has_counts(run) for run in runs),
     )
     best = placement.gpu_loads(shares(planned(judge.counts, layout)), judge.tokens)
     frame = pl.DataFrame(
@@ -179,9 +180,11 @@ def verdict_text(judged: verdict.Judgement, plan: Window, judge: Window, setting
     extra = layout.slots(experts) - experts
     reason = ""
     if not judged.is_other_window:
-        reason = "the only window both plans and judges; choose another run to judge on. "
+        reason = "the only window both plans and judges, so choose another run to judge on; "
+    elif not judged.are_counts:
+        reason = "the loads are shares, and the tokens behind them are unknown; "
     elif not judged.is_large_enough:
-        reason = f"a window has fewer than {verdict.LEAST_PER_EXPERT} assignments per expert. "
+        reason = f"a window has fewer than {verdict.LEAST_PER_EXPERT} assignments per expert; "
     noise = "" if judged.is_by_batch else ", from counting noise alone"
     better = int((judged.after_L < judged.before_L).sum())
     answer = judged.answer[0].upper() + judged.answer[1:]
@@ -207,8 +210,9 @@ def rule_text(least: float) -> str:
     return (
         f"Worth it: the whole 95 % interval of the saving is at or above {least:.0%}. Not worth it: all of "
         f"it is below. Too little evidence: the interval contains {least:.0%}, a window has fewer than "
-        f"{verdict.LEAST_PER_EXPERT} assignments per expert, or no second window judges. From "
-        f"{verdict.LEAST_BATCHES} batches on, blocks of consecutive batches are drawn with replacement; with "
-        "fewer, every count is drawn anew as if tokens were independent, and differences between workloads "
-        "are not in the interval. Only the experts' work counts, not communication or the move of weights."
+        f"{verdict.LEAST_PER_EXPERT} assignments per expert, no second window judges, or the loads are "
+        f"shares. From {verdict.LEAST_BATCHES} batches on, blocks of consecutive batches are drawn with "
+        "replacement; with fewer, every count is drawn anew as if tokens were independent, and differences "
+        "between workloads are not in the interval. Only the experts' work counts, not communication or the "
+        "move of weights."
     )

@@ -1,8 +1,9 @@
 """Windows of a run's loads: consecutive steps, or the held-out texts of the last evaluation."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,12 +89,14 @@ def pair_of(trace: Trace, runs: Sequence[Run], pair: WindowPair) -> tuple[Window
     judge = windows(trace, judge_run, pair.number)[pair.judge]
     if plan_run == judge_run:
         return plan, judge
-    return _named(plan_run, plan), _named(judge_run, judge)
+    names = [name_of(plan_run), name_of(judge_run)]
+    if names[0] == names[1]:
+        names = [plan_run.run_id, judge_run.run_id]
+    return _named(plan_run, names[0], plan), _named(judge_run, names[1], judge)
 
 
-def _named(run: Run, window: Window) -> Window:
+def _named(run: Run, name: str, window: Window) -> Window:
     """The window under its run's name; alone where the run is one snapshot."""
-    name = name_of(run)
     label = name if run.last_step == 0 else f"{name}, {window.label}"
     return Window(key=window.key, label=label, tokens=window.tokens)
 
@@ -107,20 +110,27 @@ def name_of(run: Run) -> str:
 
 def phase_of(run: Run) -> str:
     """`prefill`, `decode` … as an imported trace states it; empty for other runs."""
-    try:
-        details = json.loads(run.config).get("import")
-    except (ValueError, AttributeError):
-        return ""
-    phase = details.get("phase") if isinstance(details, dict) else None
+    phase = _import_details(run).get("phase")
     return phase if isinstance(phase, str) and phase != "unknown" else ""
 
 
 def is_imported(run: Run) -> bool:
     """Whether another system wrote the trace."""
+    return bool(_import_details(run))
+
+
+def has_counts(run: Run) -> bool:
+    """Whether the loads are counts; shares do not say how many tokens are behind them."""
+    return not str(_import_details(run).get("unit", "")).startswith("shares")
+
+
+def _import_details(run: Run) -> Mapping[str, Any]:
+    """What an import noted in the run's configuration; empty for a run of our own."""
     try:
-        return "import" in json.loads(run.config)
-    except (ValueError, TypeError):
-        return False
+        details = json.loads(run.config)["import"]
+    except (ValueError, KeyError, TypeError):
+        return {}
+    return details if isinstance(details, dict) else {}
 
 
 def fits(run: Run, other: Run) -> bool:
