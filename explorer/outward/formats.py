@@ -13,8 +13,8 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from explorer.errors import ConfigError
-from explorer.outward.loads import COLUMNS, RunLoads
-from explorer.outward.placement import Counts, place
+from explorer.outward.loads import COLUMNS, Counts, RunLoads
+from explorer.routing.placement import plan
 
 EMPTY_COLUMNS = ("expert_bias", "dropped_tokens")
 """Columns that a table leaves out if they hold nothing."""
@@ -70,7 +70,7 @@ def _slots(loads: RunLoads, settings: Settings) -> Counts:
         rule = f"must divide the {slots} slots of a layer ({loads.num_experts} experts and their replicas)"
         remedy = "correct --ep-size or --redundant-experts"
         raise ConfigError("--ep-size", settings.ep_size, rule, remedy)
-    return place(loads.totals(), slots, settings.ep_size)
+    return plan(loads.totals(), slots=slots, gpus=settings.ep_size)
 
 
 def _eplb(loads: RunLoads, settings: Settings, file: BinaryIO) -> None:
