@@ -28,6 +28,8 @@ TITLES = {
     "swaps": "Swapped experts",
     "loads": "Loads of both",
 }
+OF_LAYER = ("swaps", "loads")
+"""Panels of one MoE layer, which their finding does not name."""
 
 
 def read_address(offer: Offer) -> dict[str, str]:
@@ -77,5 +79,6 @@ def panels(questions: Mapping[str, Question]) -> None:
     for names in (("layers", "tokens"), ("probes", "swaps"), ("loads",)):
         for cell, name in zip(show.in_columns(len(names)), names, strict=True):
             with cell:
-                st.markdown(f"### {TITLES[name]}")
+                of_layer = f", layer {questions[name].settings.layer}" if name in OF_LAYER else ""
+                st.markdown(f"### {TITLES[name]}{of_layer}")
                 show.question(questions[name])
