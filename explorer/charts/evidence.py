@@ -216,7 +216,7 @@ def _papers(frame: pl.DataFrame, height: int) -> list[alt.Chart]:
     mark = base.mark_point(
         shape="diamond", filled=False, size=130, strokeWidth=2, color=theme.STRONG_TEXT.expr
     )
-    style = {"fontSize": 10, "color": theme.STRONG_TEXT.expr, "text": "paper"}
+    style: dict[str, Any] = {"fontSize": 10, "color": theme.STRONG_TEXT.expr, "text": "paper"}
     # At the right edge there is no room behind the mark.
     behind = base.transform_filter("datum.x < 0.85").mark_text(dx=10, align="left", **style)
     before = base.transform_filter("datum.x >= 0.85").mark_text(dx=-10, align="right", **style)
