@@ -42,7 +42,7 @@ SQL = (
 class EvidenceSettings:
     """What a panel depends on: one claim, and the state of the files of rows."""
 
-    claim: str = "A8"
+    claim: str = "A9"
     version: Version = ()
 
 
