@@ -19,16 +19,8 @@ VERDICT_INKS: dict[str, Ink] = {
 }
 TILE_PX = 40
 ROW_PX, HEAD_PX, MARK_PX, AXIS_PX = 92, 16, 44, 20
-ARM_INKS = (
-    Ink("#0072B2", "#4AA8E0"),
-    Ink("#D55E00", "#F28A3C"),
-    Ink("#7F7F7F", "#A6A6A6"),
-    Ink("#00855F", "#35C79A"),
-    Ink("#5B57C8", "#9D99F2"),
-    Ink("#B5559A", "#E08CC8"),
-    Ink("#8D5B4C", "#C99A7C"),
-    Ink("#007C91", "#37C8DE"),
-)
+LIGHTER = (0.0, 0.4, 0.2, 0.55, 0.3, 0.65)
+"""Shares of the way to the page's ground for arms of one method: the first has the colour of the method."""
 
 
 def _verdict_scale() -> alt.Scale:
@@ -224,21 +216,36 @@ def _papers(frame: pl.DataFrame, height: int) -> list[alt.Chart]:
     mark = base.mark_point(
         shape="diamond", filled=False, size=130, strokeWidth=2, color=theme.STRONG_TEXT.expr
     )
-    name = base.mark_text(dy=-13, fontSize=10, color=theme.STRONG_TEXT.expr, text="paper")
-    return [mark, name]
+    style: dict[str, Any] = {"fontSize": 10, "color": theme.STRONG_TEXT.expr, "text": "paper"}
+    # At the right edge there is no room behind the mark.
+    behind = base.transform_filter("datum.x < 0.85").mark_text(dx=10, align="left", **style)
+    before = base.transform_filter("datum.x >= 0.85").mark_text(dx=-10, align="right", **style)
+    return [mark, behind, before]
 
 
 def _arm_scale(frame: pl.DataFrame) -> alt.Scale:
-    arms = list(dict.fromkeys(frame["arm"]))
-    return alt.Scale(domain=arms, range=[ARM_INKS[i % len(ARM_INKS)].expr for i in range(len(arms))])
+    """The colour of each arm's method and count scope; further arms of one method are paler."""
+    arms = frame.select("arm", "family", "scope").unique("arm", maintain_order=True)
+    used: dict[tuple[str, str], int] = {}
+    inks = []
+    for _, family, scope in arms.iter_rows():
+        nth = used.get((family, scope), 0)
+        used[family, scope] = nth + 1
+        ink, share = theme.family_ink(family, scope), LIGHTER[nth % len(LIGHTER)]
+        pale = Ink(theme.mix(ink.light, "#FFFFFF", share), theme.mix(ink.dark, "#0F1218", share))
+        inks.append(pale.expr)
+    return alt.Scale(domain=arms["arm"].to_list(), range=inks)
 
 
 def _arm_legend() -> alt.Legend:
-    return alt.Legend(orient="top", title=None, columns=3, labelLimit=260)
+    return alt.Legend(
+        orient="top", title=None, columns=2, labelLimit=260, symbolOpacity=1, symbolStrokeWidth=2.4
+    )
 
 
 def plane(frame: pl.DataFrame) -> theme.Figure:
-    """Every run as a point, its held-out loss against its imbalance. frame: arm, seed, max_vio, lm_loss."""
+    """Every run as a point, its held-out loss against its imbalance. frame: arm, family, scope, seed,
+    max_vio, lm_loss."""
     chart = (
         alt.Chart(frame)
         .mark_circle(size=64, opacity=0.75)
@@ -263,7 +270,8 @@ def plane(frame: pl.DataFrame) -> theme.Figure:
 
 
 def course(frame: pl.DataFrame) -> theme.Figure:
-    """MaxVio batch over training: every run thin, arm means thick. frame: arm, run, share, max_vio."""
+    """MaxVio batch over training: every run thin, arm means thick. frame: arm, family, scope,
+    run, share, max_vio."""
     colour = alt.Color("arm:N", scale=_arm_scale(frame), legend=_arm_legend())
     base = alt.Chart(frame).encode(
         x=alt.X("share:Q", title="share of the training steps (%)"),

@@ -27,6 +27,8 @@ def experiment_command(options: argparse.Namespace) -> int:
     if options.action == "examine":
         return _examine(options)
     one_of("--preset", options.scale, SCALES)
+    if options.action == "collect":
+        return _collect(options)
     return _list(options) if options.action == "list" else _run(options)
 
 
@@ -54,6 +56,14 @@ def _list(options: argparse.Namespace) -> int:
     for experiment in registry.EXPERIMENTS.values():
         print(f"{experiment.id:<14} priority {experiment.priority}  {experiment.title}")
         print(f"{'':<14} {runner.budget(experiment, settings)}")
+    return 0
+
+
+def _collect(options: argparse.Namespace) -> int:
+    outcomes = list(runner.collect(registry.experiments(["all"]), _settings(options), options.folder))
+    for outcome in outcomes:
+        print(f"{outcome.run.run_id}: {outcome.problem or 'collected'}")
+    print(f"{counted(sum(outcome.row is not None for outcome in outcomes), 'row')} from {options.folder}")
     return 0
 
 

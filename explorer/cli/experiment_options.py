@@ -37,6 +37,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     run.add_argument("--keep", action="store_true", help="keep the run folders once their row is written")
     run.add_argument("--dry-run", action="store_true", help="print the budget and stop")
     _add_results(run)
+    collect = actions.add_parser("collect", help="take rows from finished runs that are already recorded")
+    collect.add_argument("folder", type=Path, metavar="DIR", help="folder of runs, e.g. data/runs")
+    _add_results(collect)
     # For `explorer.evidence.examined`: a configuration on standard input, measurements on standard output.
     examine = actions.add_parser("examine")
     examine.add_argument("what", choices=("leak", "ablation", "gradients"))

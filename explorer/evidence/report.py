@@ -12,6 +12,7 @@ from explorer.evidence.pairs import PAIR_MEASURES
 from explorer.evidence.registry import CLAIMS, EXPERIMENTS
 from explorer.evidence.results import Row
 from explorer.evidence.statistics import (
+    NOT_RUN,
     NOT_TESTABLE,
     VERDICTS,
     Effect,
@@ -76,8 +77,8 @@ class ClaimResult:
 
     @property
     def is_interim(self) -> bool:
-        """Whether any comparison lacks seeds that were fixed in advance."""
-        return any(result.is_interim for result in self.results)
+        """Whether there is a verdict although a comparison lacks seeds that were fixed in advance."""
+        return self.verdict != NOT_RUN and any(result.is_interim for result in self.results)
 
     @property
     def seconds(self) -> float:

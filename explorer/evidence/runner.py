@@ -5,19 +5,20 @@ A row is written as soon as its run has finished; a runner that is killed loses 
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from explorer.config.run import RunConfig
 from explorer.errors import ExplorerError
 from explorer.evidence import plan
-from explorer.evidence.experiment import Experiment, Run
+from explorer.evidence.experiment import Experiment, Run, digest_of
 from explorer.evidence.measures import measure
 from explorer.evidence.results import Row, append_row, read_rows, row_of
-from explorer.recording import RunFolder
+from explorer.recording import RunFolder, list_runs
 from explorer.recording.status import read_status
 from explorer.running.child_process import LocalProcess
 from explorer.running.jobs import Child, Job
@@ -176,16 +177,54 @@ def _job(run: Run, settings: Settings) -> Job:
     return Job(config=RunConfig.from_dict(run.config), run_id=run.run_id, runs=settings.runs)
 
 
+NEUTRAL = (
+    "sequence_load_interval",
+    "gradient_probe_interval",
+    "probe_tokens",
+    "checkpoint_interval",
+    "device",
+    "num_threads",
+)
+"""Fields of the training section that decide what is recorded, and never what is trained."""
+
+
+def collect(experiments: Sequence[Experiment], settings: Settings, folder: Path) -> Iterator[Outcome]:
+    """Rows of finished runs in `folder` that an experiment would train in the same way; nothing is trained.
+
+    They may record more than an experiment asks for. A measurement that only the experiment's own settings
+    make, such as router gradients, counts as missing.
+    """
+    known = {
+        _trained_as(run.info.config): run
+        for run in (RunFolder(listing.path) for listing in list_runs(folder) if not listing.problem)
+        if run.status.state == "finished" and run.info.config
+    }
+    for experiment in (one for one in experiments if one.trial is None):
+        for run in missing(experiment, settings):
+            found = known.get(_trained_as(run.config))
+            if found is not None and not run.config["training"]["gradient_probe_interval"]:
+                outcome = _measured(run, found.path, same_digest=False)
+                if outcome.row is not None:
+                    append_row(settings.results, outcome.row)
+                yield outcome
+
+
+def _trained_as(config: Mapping[str, Any]) -> str:
+    """Digest of what decides a training."""
+    training = {name: value for name, value in config.get("training", {}).items() if name not in NEUTRAL}
+    return digest_of({**config, "training": training})
+
+
 def _is_finished(folder: Path) -> bool:
     return folder.exists() and read_status(folder).state == "finished"
 
 
-def _measured(run: Run, path: Path) -> Outcome:
+def _measured(run: Run, path: Path, *, same_digest: bool = True) -> Outcome:
     try:
         folder = RunFolder(path)
         metrics, series = measure(folder)
         info, status = folder.info, folder.status
-        if info.config_digest != run.digest:
+        if same_digest and info.config_digest != run.digest:
             return Outcome(
                 run=run, problem=f"{run.run_id}: the folder holds another configuration; delete it."
             )

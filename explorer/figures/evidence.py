@@ -8,6 +8,7 @@ import polars as pl
 
 from explorer.charts import evidence as charts
 from explorer.charts import spec as specs
+from explorer.config.run import RunConfig
 from explorer.evidence import plan, report, results
 from explorer.evidence.experiment import SCALES, Experiment
 from explorer.evidence.registry import CLAIMS, EXPERIMENTS
@@ -41,7 +42,7 @@ SQL = (
 class EvidenceSettings:
     """What a panel depends on: one claim, and the state of the files of rows."""
 
-    claim: str = "A8"
+    claim: str = "A9"
     version: Version = ()
 
 
@@ -217,27 +218,41 @@ def arm_rows(experiment: Experiment, scale: str, rows: Mapping[str, Row]) -> lis
     return [(labels[run.arm], rows[run.digest]) for run in runs if run.digest in rows]
 
 
+ARM = {"arm": pl.String, "family": pl.String, "scope": pl.String}
+
+
+def _colour(row: Row) -> tuple[str, str]:
+    """Method and count scope of a run, which decide its colour."""
+    config = RunConfig.from_dict(row.config)
+    return config.family, config.count_scope
+
+
+def _complete(frame: pl.DataFrame) -> pl.DataFrame:
+    """The rows of the arms with the most of them: means over different seeds do not compare."""
+    size = pl.len().over("arm")
+    return frame.filter(size == size.max())
+
+
 def every_run(store: Store, arms: ArmSet, settings: EvidenceSettings) -> Panel | Missing:
     """Held-out loss against imbalance of every run of a claim's experiment."""
     experiment, scale, found = _trained(settings)
     subject = f"Every run of “{experiment.title}”"
     rows = [
-        (label, row.seed, row.metrics["max_vio_global"], row.metrics["lm_loss"])
+        (label, *_colour(row), row.seed, row.metrics["max_vio_global"], row.metrics["lm_loss"])
         for label, row in found
         if row.metrics.get("max_vio_global") is not None and row.metrics.get("lm_loss") is not None
     ]
     if not rows:
         return Missing(subject=subject, reason="No training with MoE layers is behind this claim yet.")
-    schema = {"arm": pl.String, "seed": pl.Int64, "max_vio": pl.Float64, "lm_loss": pl.Float64}
+    schema = {**ARM, "seed": pl.Int64, "max_vio": pl.Float64, "lm_loss": pl.Float64}
     frame = pl.DataFrame(rows, schema=schema, orient="row")
-    means = frame.group_by("arm", maintain_order=True).agg(pl.col("lm_loss", "max_vio").mean())
+    means = _complete(frame).group_by("arm", maintain_order=True).agg(pl.col("lm_loss", "max_vio").mean())
     best = means.sort("lm_loss").row(0, named=True)
     even = means.sort("max_vio").row(0, named=True)
     return Panel(
         subject=subject,
         finding=f"Lowest mean loss: {best['arm']} ({best['lm_loss']:.4f} nats). Most even: {even['arm']} "
-        f"(MaxVio {even['max_vio']:.3f}). Means over seeds at {scale}; differences are judged in pairs "
-        f"above.",
+        f"(MaxVio {even['max_vio']:.3f}). Means at {scale}, of the arms with all seeds; pairs decide.",
         how="One point per run. Down is better, left is more even.",
         spec=specs.make(charts.plane(frame)),
         table=frame,
@@ -250,17 +265,16 @@ def course(store: Store, arms: ArmSet, settings: EvidenceSettings) -> Panel | Mi
     experiment, scale, found = _trained(settings)
     subject = f"MaxVio over training, “{experiment.title}”"
     rows = [
-        (label, row.digest, 100 * (index + 1) / len(row.series), value)
+        (label, *_colour(row), row.digest, 100 * (index + 1) / len(row.series), value)
         for label, row in found
         for index, value in enumerate(row.series)
     ]
     if not rows:
         return Missing(subject=subject, reason="No training with MoE layers is behind this claim yet.")
-    schema = {"arm": pl.String, "run": pl.String, "share": pl.Float64, "max_vio": pl.Float64}
+    schema = {**ARM, "run": pl.String, "share": pl.Float64, "max_vio": pl.Float64}
     frame = pl.DataFrame(rows, schema=schema, orient="row")
-    last = (
-        frame.filter(pl.col("share") > 75).group_by("arm", maintain_order=True).agg(pl.col("max_vio").mean())
-    )
+    late = _complete(frame).filter(pl.col("share") > 75)
+    last = late.group_by("arm", maintain_order=True).agg(pl.col("max_vio").mean())
     low, high = last.sort("max_vio").row(0, named=True), last.sort("max_vio").row(-1, named=True)
     return Panel(
         subject=subject,

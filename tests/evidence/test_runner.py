@@ -197,3 +197,24 @@ def test_a_damaged_file_is_one_sentence(tmp_path: Path, content: bytes) -> None:
     pl.DataFrame({"other": [1]}).write_parquet(tmp_path / FILE)
     with pytest.raises(EvidenceError, match="is not a table of results"):
         read_rows(tmp_path)
+
+
+def test_recorded_runs_are_collected_without_training(settings: runner.Settings, tmp_path: Path) -> None:
+    experiments = [EXPERIMENTS["normalisation"], EXPERIMENTS["interference"]]
+    config = plan.config_of((), EXPERIMENTS["normalisation"].arm("global_1"), "tiny", 0, "aux_loss:coeff=1")
+    more = {"training.sequence_load_interval": 2, "training.gradient_probe_interval": 5}
+    train_run(config.with_settings(more), tmp_path / "shipped", run_id="theirs")
+    train_run(config.with_setting("training.learning_rate", 1e-3), tmp_path / "shipped", run_id="other")
+    found = list(runner.collect(experiments, settings, tmp_path / "shipped"))
+    assert [(outcome.run.arm, outcome.problem) for outcome in found] == [("global_1", "")]
+    rows = read_rows(settings.results)
+    (trained,) = outcomes(EXPERIMENTS["normalisation"], settings)
+    assert trained.run.arm == "raw_1"
+    again = {**settings.__dict__, "results": tmp_path / "again" / FILE}
+    made = {o.run.arm: o.row for o in outcomes(EXPERIMENTS["normalisation"], runner.Settings(**again))}
+    (row,) = rows.values()
+    assert made["global_1"] is not None
+    # What else a run records changes nothing of its training.
+    assert {k: v for k, v in made["global_1"].metrics.items() if "gradient" not in k} == {
+        k: v for k, v in row.metrics.items() if "gradient" not in k
+    }

@@ -99,7 +99,7 @@ def test_new_rows_are_new_panels(files: Path) -> None:
 
 def test_an_unknown_claim_is_a_notice(files: Path) -> None:
     view = view_of.open_view(NO_STORE, [], {"claim": ("Z9",)})
-    assert view.query == {"claim": ("A8",)}
+    assert view.query == {"claim": ("A9",)}
     assert "Z9" in view.notices[0]
 
 

@@ -183,3 +183,43 @@ DIFFERENCES = [
     _difference("auxiliary loss", -0.05, 0.2, [0.04, -0.14], family="aux_loss"),
     _difference("loss-free", -2.0, None, [-2.0], metric="MaxVio"),
 ]
+
+
+COMPARISONS = [
+    {
+        "words": "held-out loss (nats), loss-free − aux",
+        "mean": -0.02,
+        "low": -0.03,
+        "high": -0.01,
+        "values": {0: -0.02, 1: -0.03, 2: -0.01},
+        "published": -0.0063,
+        "region_low": float("-inf"),
+        "region_high": 0.0,
+        "never": False,
+        "verdict": "supported",
+        "reading": "supported",
+    },
+    {
+        "words": "counter-examples",
+        "mean": 0.0,
+        "low": 0.0,
+        "high": 0.0,
+        "values": {0: 0.0, 1: 0.0},
+        "published": None,
+        "region_low": float("-inf"),
+        "region_high": float("inf"),
+        "never": True,
+        "verdict": "supported",
+        "reading": "supported",
+    },
+]
+VERDICTS = pl.DataFrame(
+    {
+        "id": ["A1", "B1"],
+        "group": ["A", "B"],
+        "place": [1, 1],
+        "verdict": ["supported", "not run"],
+        "claim": ["one", "two"],
+        "effect": ["−0.02 ± 0.01", "–"],
+    }
+)

@@ -15,6 +15,7 @@ from explorer.charts import (
     biases,
     differences,
     domains,
+    evidence,
     heatmaps,
     loads,
     losses,
@@ -53,6 +54,8 @@ FIGURES: dict[str, Callable[[], theme.Figure]] = {
     "dilemma_plane": lambda: plane.dilemma_plane(frames.summary_frame(frames.SWEEP), reference=0.05),
     "paired_differences": lambda: differences.paired_differences(frames.DIFFERENCES),
     "domain_expert_heatmap": lambda: domains.domain_expert_heatmap(frames.domain_frame()),
+    "evidence_comparisons": lambda: evidence.comparisons(frames.COMPARISONS),
+    "evidence_verdicts": lambda: evidence.verdict_tiles(frames.VERDICTS),
     "story": lambda: story.story(frames.vio_frame(ENDS), labels=FAMILIES, families=FAMILIES, reference=0.05),
 }
 

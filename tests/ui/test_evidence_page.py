@@ -56,7 +56,7 @@ def test_without_rows_nothing_is_judged(
     app = open_app(recorded, "evidence")
     assert not app.exception
     assert charts(app) == 1
-    assert "python -m explorer experiment run loss-free" in words(app)
+    assert "python -m explorer experiment run dilemma" in words(app)
 
 
 def test_an_unknown_claim_is_reported(open_app: Opener, recorded: Path, rows: Path) -> None:

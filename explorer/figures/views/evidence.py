@@ -13,7 +13,7 @@ from explorer.figures.views.view import OpenView, Query
 
 TITLE = "Evidence"
 CLAIM = "claim"
-DEFAULT = "A8"
+DEFAULT = "A9"
 
 
 def questions(settings: evidence.EvidenceSettings) -> dict[str, Question]:

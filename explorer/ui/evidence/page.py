@@ -59,11 +59,12 @@ def _table(found: tuple[ClaimResult, ...]) -> None:
         alt=f"Table of {counted(len(found), 'claim')} with verdict, effect, interval, seeds, scale and cost",
         column_config={
             "claim": st.column_config.TextColumn(width=55),
-            "text": st.column_config.TextColumn(width=330),
+            "text": st.column_config.TextColumn(width=300),
             "verdict": st.column_config.TextColumn(width=185),
             "effect": st.column_config.TextColumn(width=80),
             "95 % interval": st.column_config.TextColumn(width=135),
             "seeds": st.column_config.NumberColumn(width=55, help="Pairs of the comparison with the fewest."),
+            "scale": st.column_config.TextColumn(width=75),
             "cost": st.column_config.TextColumn(
                 width=75, help="Training time of all runs behind it; shared runs count for each claim."
             ),
