@@ -212,6 +212,22 @@ def test_no_formula_has_to_be_scrolled_on_a_phone(page: Page, app: AppServer) ->
     assert cut == []
 
 
+def test_a_word_leaves_the_terms_of_the_glossary_that_contain_it(page: Page, app: AppServer) -> None:
+    visit(page, app, "glossary")
+    index = page.locator(".st-key-terms-whole-index")
+    expect(index).to_be_visible()
+    box = page.get_by_role("textbox", name="Find a term")
+    box.fill("MaxVio")
+    box.press("Enter")
+    expect(index).to_be_hidden()
+    expect(page.locator(".st-key-term-max_vio")).to_be_visible()
+    hidden = page.locator(".st-key-term-top_k")
+    expect(hidden).to_be_hidden()
+    box.fill("")
+    box.press("Enter")
+    expect(hidden).to_be_visible()
+
+
 def barriers(page: Page) -> set[str]:
     """What axe finds on the page and calls serious."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
