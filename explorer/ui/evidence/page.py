@@ -26,10 +26,10 @@ def view() -> None:
     panels.bind(view_of.CLAIM)
     st.markdown(
         "Claims about load balancing without an auxiliary loss, each tested by paired runs of small models "
-        "that "
-        "anyone can repeat. Every verdict is computed from the rows that the runs left, by rules fixed "
-        "before "
-        "they ran: it says what holds *at this scale*, and nothing about models a thousand times larger."
+        "that anyone can repeat. Every verdict is computed from the rows that the runs left: it says what "
+        "holds *at this scale*, and nothing about models a thousand times larger. The rules were fixed "
+        "before the runs at `quick`; at `standard` the rows are those of the shipped runs, whose results "
+        "were known when the rules were written."
     )
     settings = view_of.settings_of(str(st.session_state[view_of.CLAIM]))
     found = evidence.evaluated(settings.version)
