@@ -15,6 +15,8 @@ EVENT = "moe-rows"
 PARAM = "dragged"
 PLAYHEAD = "playhead"
 """The part that has a parameter and an event of its own, or moving it would draw all lines again."""
+KEY = f"{PARAM}_row"
+"""A mark with the same row number stays the same element: one new element and Vega visits the whole drawing."""
 HOVER = "points"
 """Name of the layer of points that appear under the pointer, see `charts.series.hover_points`."""
 _PLACED = {"end", "text", "light", "dark", "strong", "shift"}
@@ -25,7 +27,7 @@ PARTS: dict[str, set[str]] = {
     "trajectories": {"step", "expert", "value", "light", "dark"},
     "limits": {"limit"},
     "bars": {"step", "expert", "tokens", "load_ratio", "expert_bias", "value"},
-    "playhead": {"playhead", "name"},
+    PLAYHEAD: {"playhead", "name"},
     "path": {"step", "dual", "gap"},
     "dual_texts": {"dual", *_PLACED},
     "scores": {"step", "verdict", "part", "score"},
@@ -75,6 +77,8 @@ def _followed(view: Any, chart: str, parts: dict[str, tuple[str, list[str]]]) ->
     name = (result.get("data") or {}).get("name")
     if name in parts:
         result["transform"] = [*_rows(chart, *parts[name]), *result.get("transform", ())]
+        if result["mark"]["type"] not in ("line", "area"):
+            result["encoding"] = {**result["encoding"], "key": {"field": KEY}}
     return result
 
 
@@ -94,6 +98,7 @@ def _rows(chart: str, part: str, columns: list[str]) -> list[dict[str, Any]]:
             for column in columns
         ),
         {"flatten": columns},
+        {"window": [{"op": "row_number", "as": KEY}]},
     ]
 
 
