@@ -17,6 +17,7 @@ PLAYHEAD = "playhead"
 """The part that has a parameter and an event of its own, or moving it would draw all lines again."""
 KEY = f"{PARAM}_row"
 """A mark with the same row number stays the same element: one new element and Vega visits the whole drawing."""
+BARS = "bars"
 HOVER = "points"
 """Name of the layer of points that appear under the pointer, see `charts.series.hover_points`."""
 _PLACED = {"end", "text", "light", "dark", "strong", "shift"}
@@ -26,7 +27,7 @@ PARTS: dict[str, set[str]] = {
     "texts": {"value", *_PLACED},
     "trajectories": {"step", "expert", "value", "light", "dark"},
     "limits": {"limit"},
-    "bars": {"step", "expert", "tokens", "load_ratio", "expert_bias", "value"},
+    BARS: {"step", "expert", "tokens", "load_ratio", "expert_bias", "value"},
     PLAYHEAD: {"playhead", "name"},
     "path": {"step", "dual", "gap"},
     "dual_texts": {"dual", *_PLACED},
@@ -79,6 +80,9 @@ def _followed(view: Any, chart: str, parts: dict[str, tuple[str, list[str]]]) ->
         result["transform"] = [*_rows(chart, *parts[name]), *result.get("transform", ())]
         if result["mark"]["type"] not in ("line", "area"):
             result["encoding"] = {**result["encoding"], "key": {"field": KEY}}
+        if parts[name][0] == BARS and "field" in result["encoding"].get("y", {}):
+            # One bar per expert: stacked, each would be a group of its own with its own clipping.
+            result["encoding"]["y"] = {**result["encoding"]["y"], "stack": None}
     return result
 
 
