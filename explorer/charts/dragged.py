@@ -15,6 +15,9 @@ EVENT = "moe-rows"
 PARAM = "dragged"
 PLAYHEAD = "playhead"
 """The part that has a parameter and an event of its own, or moving it would draw all lines again."""
+KEY = f"{PARAM}_row"
+"""A mark with the same row number stays the same element: one new element and Vega visits the whole drawing."""
+BARS = "bars"
 HOVER = "points"
 """Name of the layer of points that appear under the pointer, see `charts.series.hover_points`."""
 _PLACED = {"end", "text", "light", "dark", "strong", "shift"}
@@ -24,8 +27,8 @@ PARTS: dict[str, set[str]] = {
     "texts": {"value", *_PLACED},
     "trajectories": {"step", "expert", "value", "light", "dark"},
     "limits": {"limit"},
-    "bars": {"step", "expert", "tokens", "load_ratio", "expert_bias", "value"},
-    "playhead": {"playhead", "name"},
+    BARS: {"step", "expert", "tokens", "load_ratio", "expert_bias", "value"},
+    PLAYHEAD: {"playhead", "name"},
     "path": {"step", "dual", "gap"},
     "dual_texts": {"dual", *_PLACED},
     "scores": {"step", "verdict", "part", "score"},
@@ -39,10 +42,12 @@ PARTS: dict[str, set[str]] = {
 """Part -> the columns of its data set."""
 
 
-def follow(spec: Spec, chart: str) -> Spec:
+def follow(spec: Spec, chart: str, last_step: int | None = None) -> Spec:
     """The chart as a page shows it: it draws the rows that its event brings, and its own without any.
 
-    `chart`: its name in the event. Data sets that are no part of `PARTS` stay as they are.
+    `chart`: its name in the event. `last_step`: of a chart over steps with a playhead. Its x axis is then fixed,
+    or Vega would place every line anew when the playhead moves. Data sets that are no part of `PARTS` stay as
+    they are.
     """
     parts = {
         name: (part, frame.columns)
@@ -53,6 +58,7 @@ def follow(spec: Spec, chart: str) -> Spec:
     vega = _followed(spec.vega, chart, parts)
     bound = [_bound(PARAM, chart)]
     if any(part == PLAYHEAD for part, _ in parts.values()):
+        vega = _fixed(vega, last_step)
         bound.append(_bound(f"{PARAM}_{PLAYHEAD}", f"{chart}:{PLAYHEAD}"))
     return replace(spec, vega={**vega, "params": [*vega.get("params", ()), *bound]})
 
@@ -72,17 +78,45 @@ def _followed(view: Any, chart: str, parts: dict[str, tuple[str, list[str]]]) ->
     name = (result.get("data") or {}).get("name")
     if name in parts:
         result["transform"] = [*_rows(chart, *parts[name]), *result.get("transform", ())]
+        if result["mark"]["type"] not in ("line", "area"):
+            result["encoding"] = {**result["encoding"], "key": {"field": KEY}}
+        if parts[name][0] == BARS and "field" in result["encoding"].get("y", {}):
+            # One bar per expert: stacked, each would be a group of its own with its own clipping.
+            result["encoding"]["y"] = {**result["encoding"]["y"], "stack": None}
     return result
 
 
 def _rows(chart: str, part: str, columns: list[str]) -> list[dict[str, Any]]:
-    """Transforms that put the rows of the event in the place of the data set's own."""
+    """Transforms that put the rows of the event in the place of the data set's own.
+
+    The event brings columns, so that an expression is evaluated once per column and not once per value:
+    Streamlit's Vega interprets expressions, which is slow.
+    """
     param = f"{PARAM}_{PLAYHEAD}" if part == PLAYHEAD else PARAM
     rows = f"({param} && {param}['{chart}'] && {param}['{chart}']['{part}'])"
     return [
         {"window": [{"op": "row_number", "as": f"{PARAM}_number"}]},
         {"filter": f"!{rows} || datum.{PARAM}_number == 1"},
-        {"calculate": f"{rows} || [datum]", "as": f"{PARAM}_row"},
-        {"flatten": [f"{PARAM}_row"]},
-        *({"calculate": f"datum.{PARAM}_row['{column}']", "as": column} for column in columns),
+        *(
+            {"calculate": f"{rows} ? {rows}['{column}'] || [] : [datum['{column}']]", "as": column}
+            for column in columns
+        ),
+        {"flatten": columns},
+        {"window": [{"op": "row_number", "as": KEY}]},
     ]
+
+
+def _fixed(view: dict[str, Any], last_step: int | None) -> dict[str, Any]:
+    """A view over steps whose x axis does not depend on its rows: marks of the playhead ask for its place."""
+    result = dict(view)
+    if "layer" in result:
+        result["layer"] = [_fixed(layer, last_step) for layer in result["layer"]]
+    x = result.get("encoding", {}).get("x", {})
+    if x.get("field") == PLAYHEAD:
+        place = {"x": {"value": {"expr": f"scale('x', datum.{PLAYHEAD})"}}}
+        height = {"y": {"value": 0}, "y2": {"value": "height"}} if "y" not in result["encoding"] else {}
+        result["encoding"] = {**result["encoding"], **place, **height}
+    elif "field" in x and last_step is not None:
+        scale = {**x.get("scale", {}), "zero": False, "nice": False, "domain": [0, max(last_step, 1)]}
+        result["encoding"] = {**result["encoding"], "x": {**x, "scale": scale}}
+    return result

@@ -248,7 +248,7 @@ def changed_assignments(store: Store, arms: ArmSet, settings: TwoRules) -> Panel
 
 def _on_page(spec: specs.Spec, chart: str, settings: TwoRules) -> specs.Spec | None:
     """The chart that follows the Playground's sliders; a still one has none to follow."""
-    return dragged.follow(spec, chart) if settings.still_px is None else None
+    return dragged.follow(spec, chart, settings.steps - 1) if settings.still_px is None else None
 
 
 def _how(settings: TwoRules, sentence: str) -> str:

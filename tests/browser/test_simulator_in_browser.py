@@ -240,7 +240,7 @@ def test_a_chart_follows_a_slider_before_the_server_knows(page: Page, app: AppSe
     # Three of fifteen steps to the right: 1e-3 becomes 1e-2.
     page.mouse.move(x + track["width"] * 3 / 15, y, steps=6)
     expect(label).to_be_visible()
-    page.wait_for_function("() => document.head.value?.max_vio.lines.length === 400")
+    page.wait_for_function("() => document.head.value?.max_vio.lines.x.length === 400")
     page.wait_for_timeout(300)
     during = lines(page)
     assert sent == []

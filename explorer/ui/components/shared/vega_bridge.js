@@ -57,7 +57,8 @@ function eventsOf(chart, { playhead: head, ...rows }) {
 }
 
 /**
- * Rows that take the place of a chart's own, chart -> part -> rows; null: every chart shows its own again.
+ * Rows that take the place of a chart's own, chart -> part -> column -> values; null: every chart shows its
+ * own again.
  * `explorer/charts/dragged.py` binds the charts to the head, each at events of its own.
  */
 export function mirrorRows(frames) {

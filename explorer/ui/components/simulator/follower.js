@@ -14,6 +14,8 @@ import { WORKER_URL } from "./worker.js";
 const SETTLE_MS = 250;
 /** Simulations of up to this many scores are prepared before they are asked for. */
 const MOST_EXPECTED = 6e7;
+/** After these, other charts may be in the window. */
+const SHIFTS = ["scroll", "resize", "pointerdown", "focusin"];
 
 /** The job with a change applied: objects are merged one level deep. */
 function changed(job, change) {
@@ -37,12 +39,15 @@ export class Follower {
   #frame = 0;
   /** Whether lines show rows of another job than the server's. */
   #isMirrored = false;
+  /** Charts in the window, or null where something may have moved since: asking the page makes it lay itself out. */
+  #charts = null;
   #stop = () => {};
 
   /** The server has answered: forget the sliders that it has followed, or that are not held any more. */
   update(data) {
     const isFirst = this.#data === null;
     this.#data = data;
+    this.#charts = null;
     if (isFirst) this.#watch();
     for (const [key, position] of this.#moved) {
       if (data.sliders[key]?.at === position || !isHeld(key)) this.#moved.delete(key);
@@ -52,11 +57,20 @@ export class Follower {
   }
 
   #watch() {
-    this.#stop = watchSliders(
+    const leave = watchSliders(
       Object.keys(this.#data.sliders),
       (key, position) => this.#onMove(key, position),
       (key) => this.#onNear(key),
     );
+    const forget = () => {
+      this.#charts = null;
+    };
+    const options = { capture: true, passive: true };
+    for (const kind of SHIFTS) addEventListener(kind, forget, options);
+    this.#stop = () => {
+      leave();
+      for (const kind of SHIFTS) removeEventListener(kind, forget, options);
+    };
   }
 
   stop() {
@@ -136,12 +150,13 @@ export class Follower {
 
   /** Charts in the window: what is out of sight waits for the server. */
   #visible() {
-    return Object.entries(this.#data.charts)
+    this.#charts ??= Object.entries(this.#data.charts)
       .filter(([, panel]) => {
         const box = document.querySelector(`.st-key-panel-${panel}`)?.getBoundingClientRect();
         return box && box.bottom > 0 && box.top < innerHeight;
       })
       .map(([chart]) => chart);
+    return this.#charts;
   }
 
   /** After this time the charts show the server's rows again. */

@@ -1,10 +1,11 @@
 /**
  * The worker that simulates while a slider is dragged. The same module is imported by the page, for its address.
  *
- * In: {kind: "show", id, job, step, charts, isStep}, {kind: "expect", jobs}. Out: {id, frames, done}. A job is that of
+ * In: {kind: "show", id, job, step, charts, isStep}, {kind: "expect", jobs}. Out: {id, frames}, the frames as columns. A job is that of
  * the Playground, or a descent of the Theory page (`kind: "descent"`).
  */
 
+import { columns } from "./columns.js";
 import { descentPictures } from "./descent_pictures.js";
 import { pictures } from "./pictures.js";
 import { Simulation } from "./simulation.js";
@@ -70,19 +71,24 @@ async function simulate(job, isOld, onPart) {
   }
 }
 
+function send(id, rows) {
+  const { frames, buffers } = columns(rows);
+  postMessage({ id, frames }, buffers);
+}
+
 async function show(asked) {
   const { id, job, step, charts, isStep } = asked;
   if (job.kind === "descent") {
-    postMessage({ id, done: true, frames: descentPictures(job, charts) });
+    send(id, descentPictures(job, charts));
     return;
   }
-  const answer = (pair, done) => postMessage({ id, done, frames: pictures(pair, job, step, charts, isStep) });
+  const answer = (pair) => send(id, pictures(pair, job, step, charts, isStep));
   const pair = await simulate(
     job,
     () => request !== null,
-    (part) => answer(part, false),
+    (part) => answer(part),
   );
-  if (pair) answer(pair, true);
+  if (pair) answer(pair);
 }
 
 async function work() {
