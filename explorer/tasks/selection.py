@@ -85,7 +85,8 @@ class Lynx:
     An expert's score is B^bin summed over the B tokens, bin = floor(alpha · (logit - logit of the first
     choice)), from 0 down to -beta. Kept are the highest-scored experts, and the first choice of every token
     whose second choice lies in a lower bin. alpha, beta and the cut-off are not published; nor is what
-    happens at equal scores, which go to the experts with the lower sum of ranks.
+    happens at equal scores, which go to the experts with the lower sum of ranks. The same rule on logged
+    scores is `routing.batch_selection.lynx`.
     """
 
     keep: float = 0.5
