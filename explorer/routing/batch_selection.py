@@ -84,7 +84,7 @@ def lynx(ranks_NBE: Ranks, logits_NBE: ArrayLike, top_k: int, knobs: LynxKnobs) 
     in a lower bin.
 
     Nothing is published about equal scores: they go to the expert with the lower sum of ranks, then to the
-    lower index, so that without a bias a token alone keeps its own experts. `tasks.selection.Lynx` is the same.
+    lower index, so that without a bias a token alone keeps its own experts (as in `tasks.selection.Lynx`).
     """
     kept = kept_experts(ranks_NBE, logits_NBE, top_k, knobs)
     return best_among(ranks_NBE, kept, top_k)
