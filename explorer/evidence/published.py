@@ -172,8 +172,8 @@ CARDS = (
         place="prefill files, equal totals per length",
         columns=("input tokens", "MaxVio, mean of 58 MoE layers"),
         rows=(("512", "5.11"), ("1,024", "5.53"), ("4,096", "7.12")),
-        note="256 experts, trained with loss-free balancing and a small sequence loss; 67,108,864 assignments "
-        "per layer and length. Our analogue has another model, text and range of lengths.",
+        note="256 experts, trained with loss-free balancing and a small sequence loss; 67,108,864 "
+        "assignments per layer and length. Our analogue has another model, text and range of lengths.",
         claims=("002",),
     ),
     Card(

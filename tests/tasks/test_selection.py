@@ -111,6 +111,11 @@ def test_the_selection_is_that_of_the_loops(
     assert reselection.assignments == [sum(len(chosen) for _, chosen in in_groups)]
     unions = [set().union(*(c for g, c in in_groups if g == group)) for group in {g for g, _ in in_groups}]
     assert reselection.distinct == [sum(map(len, unions))]
+    busiest = [
+        max(sum(e in c for g, c in in_groups if g == group) for e in range(6))
+        for group in {g for g, _ in in_groups}
+    ]
+    assert reselection.busiest == [sum(busiest)]
 
 
 @given(seed=st.integers(0, 2**32), k=st.integers(1, 5))
