@@ -166,6 +166,17 @@ CARDS = (
         claims=("004",),
     ),
     Card(
+        key="deepseek_r1",
+        title="DeepSeek-R1 in service, by length of the input",
+        source=Source("SGLang's expert statistics", "https://github.com/sgl-project/sglang/pull/6017"),
+        place="prefill files, equal totals per length",
+        columns=("input tokens", "MaxVio, mean of 58 MoE layers"),
+        rows=(("512", "5.11"), ("1,024", "5.53"), ("4,096", "7.12")),
+        note="256 experts, trained with loss-free balancing and a small sequence loss; 67,108,864 "
+        "assignments per layer and length. Our analogue has another model, text and range of lengths.",
+        claims=("002",),
+    ),
+    Card(
         key="olmoe",
         title="How early routing settles in OLMoE",
         source=OLMOE,

@@ -3,6 +3,7 @@
 from explorer.errors import one_of
 from explorer.evidence import claims_loss_free, claims_questions, claims_rules, claims_theory
 from explorer.evidence.claim import Claim
+from explorer.evidence.evaluated import EVALUATIONS
 from explorer.evidence.examined import EXAMINATIONS
 from explorer.evidence.experiment import Experiment
 from explorer.evidence.simulated import SIMULATIONS
@@ -11,7 +12,7 @@ from explorer.evidence.trainings import TRAININGS
 EXPERIMENTS: dict[str, Experiment] = {
     experiment.id: experiment
     for experiment in sorted(
-        (*TRAININGS, *SIMULATIONS, *EXAMINATIONS), key=lambda experiment: experiment.priority
+        (*TRAININGS, *SIMULATIONS, *EXAMINATIONS, *EVALUATIONS), key=lambda experiment: experiment.priority
     )
 }
 """Id -> experiment, the most important first."""

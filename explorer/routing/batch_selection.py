@@ -82,6 +82,9 @@ def lynx(ranks_NBE: Ranks, logits_NBE: ArrayLike, top_k: int, knobs: LynxKnobs) 
     so one token's first choice outweighs every token's next bin. The highest-scored experts are kept, as many
     as `keep` says and at least K, and beside them the first choice of every token whose second choice lies
     in a lower bin.
+
+    Nothing is published about equal scores: they go to the expert with the lower sum of ranks, then to the
+    lower index, so that without a bias a token alone keeps its own experts (as in `tasks.selection.Lynx`).
     """
     kept = kept_experts(ranks_NBE, logits_NBE, top_k, knobs)
     return best_among(ranks_NBE, kept, top_k)
@@ -94,7 +97,8 @@ def kept_experts(ranks_NBE: Ranks, logits_NBE: ArrayLike, top_k: int, knobs: Lyn
     score = (float(batch) ** bins).sum(-2)
     full = distinct_experts(static_top_k(ranks_NBE, top_k))
     number = np.maximum(top_k, np.ceil(knobs.keep * full - 1e-9)).astype(np.int64)
-    highest = preference_ranks(score) < number[:, None]
+    order = np.lexsort((ranks_NBE.sum(-2), -score), axis=-1)
+    highest = np.argsort(order, axis=-1) < number[:, None]
     second = np.where(ranks_NBE == 1, bins, -knobs.beta).max(-1)
     is_sure = (second < 0) & (ranks_NBE.shape[-1] > 1)
     sure_choice = (ranks_NBE == 0) & is_sure[..., None]

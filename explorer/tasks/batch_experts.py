@@ -109,14 +109,18 @@ def _text_row(
     changed_BSV = trained.forward(inputs, reroute=reselection).logits_BSV.float().log_softmax(-1)
     divergence = float((full_BSV.exp() * (full_BSV - changed_BSV)).sum(dtype=torch.float64))
     loss = float(F.nll_loss(changed_BSV.flatten(0, 1), targets.flatten(), reduction="none").double().sum())
+    experts = trained.config.model.num_experts
     groups, layers, tokens = reselection.num_groups, len(reselection.distinct), targets.numel()
     return {
         "groups": groups,
         "distinct": sum(reselection.distinct),
         "assignments": sum(reselection.assignments),
+        "busiest": sum(reselection.busiest),
         "kl_sum": divergence,
         "loss_sum": loss,
         "distinct_per_layer": ratio(sum(reselection.distinct), groups * layers),
+        # Busiest over mean of all experts, less 1, of batches weighted by their assignments.
+        "max_vio": sum(reselection.busiest) * experts / sum(reselection.assignments) - 1,
         "experts_per_token": ratio(sum(reselection.assignments), tokens * layers),
         "kl": ratio(divergence, tokens),
         "loss": ratio(loss, tokens),

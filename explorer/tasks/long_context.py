@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from explorer import metrics
 from explorer.errors import CorpusError
 from explorer.model.router import sequence_counts
+from explorer.routing import placement
 from explorer.tasks.result import TaskResult, not_run, ratio
 from explorer.tasks.trained import TrainedModel
 
@@ -65,6 +66,22 @@ def contiguous(num_gpus: int) -> Placer:
     return place
 
 
+def planned(num_gpus: int) -> Placer:
+    """EPLB's placement from these loads, with one replica per GPU (`routing.placement`)."""
+
+    def place(loads_LE: Ints) -> Floats:
+        experts = loads_LE.shape[1]
+        slots = -(-experts // num_gpus) * num_gpus + num_gpus
+        return placement.gpu_shares(placement.plan(loads_LE, slots=slots, gpus=num_gpus), experts, num_gpus)
+
+    return place
+
+
+def default_placements() -> Mapping[str, Placer]:
+    """On `GPUS` GPUs: in the order of indices, and EPLB's."""
+    return {"contiguous": contiguous(GPUS), "eplb": planned(GPUS)}
+
+
 def long_context(
     trained: TrainedModel, num_tokens: int = TOKENS, placements: Mapping[str, Placer] | None = None
 ) -> TaskResult:
@@ -80,7 +97,7 @@ def long_context(
         return not_run("long_context", "The model has no MoE layer, so it has no expert loads.")
     factor = longest_factor(trained)
     lengths = [f * trained.length for f in FACTORS if f <= factor]
-    placements = placements if placements is not None else {"contiguous": contiguous(GPUS)}
+    placements = placements if placements is not None else default_placements()
     windows = long_windows(trained, lengths[-1], num_tokens)
     loads = [count(trained, windows, length) for length in lengths]
     shares = {name: place(loads[0].counts_RLE.sum(0)) for name, place in placements.items()}

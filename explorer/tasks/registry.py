@@ -81,6 +81,13 @@ TASKS = {
             problems=64,
         ),
         Task(
+            name="specialisation",
+            summary="loads by domain, their distance, effective experts and co-activation",
+            module="explorer.tasks.specialisation",
+            function="specialisation",
+            problems=64,
+        ),
+        Task(
             name="long_context",
             summary="loads, imbalance over its floor and loss at 1 to 8 times the training length",
             module="explorer.tasks.long_context",

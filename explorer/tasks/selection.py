@@ -85,7 +85,8 @@ class Lynx:
     An expert's score is B^bin summed over the B tokens, bin = floor(alpha · (logit - logit of the first
     choice)), from 0 down to -beta. Kept are the highest-scored experts, and the first choice of every token
     whose second choice lies in a lower bin. alpha, beta and the cut-off are not published; nor is what
-    happens at equal scores, which go to the experts with the lower sum of ranks.
+    happens at equal scores, which go to the experts with the lower sum of ranks. The same rule on logged
+    scores is `routing.batch_selection.lynx`.
     """
 
     keep: float = 0.5
@@ -138,11 +139,16 @@ def ranks(values_XE: Tensor, second_XE: Tensor | None = None) -> Tensor:
     return torch.empty_like(order_XE).scatter_(1, order_XE, places_XE)
 
 
-def _any_per_group(mask_TE: Tensor, choice: Choice) -> Tensor:
-    """Which experts at least one token of each group has, bool [G, E]."""
+def _counts_per_group(mask_TE: Tensor, choice: Choice) -> Tensor:
+    """Tokens of every expert in each group, int64 [G, E]."""
     inside_TE = mask_TE & (choice.groups_T >= 0)[:, None]
     counts_GE = torch.zeros(choice.num_groups, mask_TE.shape[1], dtype=torch.int64, device=mask_TE.device)
-    return counts_GE.index_add_(0, choice.groups_T.clamp_min(0), inside_TE.long()) > 0
+    return counts_GE.index_add_(0, choice.groups_T.clamp_min(0), inside_TE.long())
+
+
+def _any_per_group(mask_TE: Tensor, choice: Choice) -> Tensor:
+    """Which experts at least one token of each group has, bool [G, E]."""
+    return _counts_per_group(mask_TE, choice) > 0
 
 
 def _best_among(choice: Choice, kept_GE: Tensor) -> Tensor:
@@ -162,6 +168,8 @@ class Reselection:
     """Σ over groups of the distinct experts, for each layer in the order of the pass."""
     assignments: list[int] = field(default_factory=list)
     """Σ over the groups' tokens of their experts, per layer."""
+    busiest: list[int] = field(default_factory=list)
+    """Σ over groups of the tokens of the busiest expert, per layer."""
 
     def __post_init__(self) -> None:
         self.num_groups = int(self.groups_T.max()) + 1 if len(self.groups_T) else 0
@@ -179,8 +187,10 @@ class Reselection:
         )
         inside_T1 = choice.groups_T[:, None] >= 0
         mask_TE = torch.where(inside_T1, self.rule.mask(choice), choice.ranks_TE < spec.top_k)
-        self.distinct.append(int(_any_per_group(mask_TE, choice).sum()))
-        self.assignments.append(int((mask_TE & inside_T1).sum()))
+        counts_GE = _counts_per_group(mask_TE, choice)
+        self.distinct.append(int((counts_GE > 0).sum()))
+        self.assignments.append(int(counts_GE.sum()))
+        self.busiest.append(int(counts_GE.amax(1).sum()))
         return with_experts(routing, choice.ranks_TE, mask_TE)
 
 

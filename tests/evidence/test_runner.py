@@ -15,6 +15,8 @@ import polars as pl
 import pytest
 
 from explorer.evidence import plan, runner
+from explorer.evidence.evaluated import EVALUATIONS
+from explorer.evidence.examined import EXAMINATIONS
 from explorer.evidence.experiment import Experiment
 from explorer.evidence.launch_text import commands
 from explorer.evidence.registry import CLAIMS, EXPERIMENTS
@@ -23,7 +25,8 @@ from explorer.running.into_folder import train_run
 from explorer.running.jobs import Job
 
 ROOT = Path(__file__).parents[2]
-IN_PROCESS = [e for e in EXPERIMENTS.values() if e.id not in ("leak", "ablation", "expert-gradients")]
+IN_CHILDREN = {experiment.id for experiment in (*EXAMINATIONS, *EVALUATIONS)}
+IN_PROCESS = [e for e in EXPERIMENTS.values() if e.id not in IN_CHILDREN]
 
 
 class Finished:

@@ -54,7 +54,8 @@ def slow_lynx(batch: list[list[float]], top_k: int, knobs: LynxKnobs) -> list[se
             sure.add(order[0])
     full = {e for row in batch for e in preference(row)[:top_k]}
     number = max(top_k, math.ceil(Fraction(knobs.keep) * len(full)))
-    highest = sorted(range(experts), key=lambda e: (-score[e], e))[:number]
+    rank_sum = [sum(preference(row).index(e) for row in batch) for e in range(experts)]
+    highest = sorted(range(experts), key=lambda e: (-score[e], rank_sum[e], e))[:number]
     return slow_best(batch, {*highest, *sure}, top_k)
 
 
@@ -92,12 +93,17 @@ def test_policies_that_keep_everything_are_full_routing(case: tuple[np.ndarray, 
     ranks = policies.preference_ranks(logits)
     full = policies.static_top_k(ranks, top_k)
     assert np.array_equal(policies.oea(ranks, top_k, top_k), full)
-    one = logits[:, :1]
-    alone = policies.preference_ranks(one)
-    everything = LynxKnobs(alpha=1.0, beta=200, keep=1.0)
-    assert policies.distinct_experts(policies.lynx(alone, one, top_k, everything)).tolist() == [top_k] * len(
-        one
-    )
+
+
+@given(case=batches(), alpha=st.sampled_from([0.01, 1.0, 50.0]), keep=st.sampled_from([0.0, 0.5, 1.0]))
+def test_a_token_alone_keeps_its_experts_under_lynx(
+    case: tuple[np.ndarray, int], alpha: float, keep: float
+) -> None:
+    """However coarse the bins are: equal scores go to the expert that the token prefers."""
+    logits, top_k = case[0][:, :1], case[1]
+    ranks = policies.preference_ranks(logits)
+    chosen = policies.lynx(ranks, logits, top_k, LynxKnobs(alpha=alpha, keep=keep))
+    assert np.array_equal(chosen, policies.static_top_k(ranks, top_k))
 
 
 def test_distinct_experts_latency_and_balance_by_hand() -> None:

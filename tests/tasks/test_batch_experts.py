@@ -43,14 +43,17 @@ def test_full_routing_diverges_from_nothing_and_uses_what_the_router_chose(train
     for row in rows:
         assert row["kl_sum"] == 0
         assert row["assignments"] == 2 * 32 * len(layers)
-        distinct = 0
+        distinct = busiest = 0
         for layer in layers:
             ids = layer.routing.topk_expert_ids_TK.view(4, 8, 2)
             for first in range(0, 4, row["batch"]):
                 block = ids[first : first + row["batch"]]
                 parts = [block[:, s] for s in range(8)] if row["phase"] == DECODE else [block]
                 distinct += sum(len(part.unique()) for part in parts)
+                busiest += sum(int(part.flatten().bincount().max()) for part in parts)
         assert row["distinct"] == distinct
+        assert row["busiest"] == busiest
+        assert row["max_vio"] == busiest * 4 / row["assignments"] - 1
         assert row["groups"] == (8 if row["phase"] == DECODE else 1) * 4 // row["batch"]
 
 

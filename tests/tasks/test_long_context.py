@@ -16,6 +16,7 @@ from explorer.tasks.long_context import (
     long_context,
     long_windows,
     longest_factor,
+    planned,
 )
 from explorer.tasks.result import TaskResult
 from explorer.tasks.trained import TrainedModel
@@ -113,6 +114,18 @@ def test_a_placement_is_planned_on_the_training_length_and_judged_everywhere(tra
     assert seen[0].tolist() == rows[0]["tokens_LE"]
     assert [row["gpu_max_vio all"] for row in rows] == [0.0] * 4
     assert all(row["gpu_max_vio plain"] > 0 for row in rows)  # type: ignore[operator]
+
+
+def test_eplb_beats_the_order_of_indices_where_it_was_planned(
+    trained: TrainedModel, result: TaskResult
+) -> None:
+    loads = np.array([[9, 8, 7, 1, 1, 1, 1, 0]])
+    shares = planned(2)(loads)
+    assert shares.shape == (1, 2, 8)
+    assert shares.sum(1) == pytest.approx(np.ones((1, 8)))
+    assert gpu_max_vio(loads[None], shares, 1) < gpu_max_vio(loads[None], contiguous(2)(loads), 1)  # type: ignore[operator]
+    first = of_kind(result, "length")[0]
+    assert first["gpu_max_vio eplb"] < first["gpu_max_vio contiguous"]  # type: ignore[operator]
 
 
 def test_gpu_imbalance_by_hand() -> None:

@@ -13,8 +13,10 @@ from task_models import make_trained
 
 from explorer.errors import ConfigError
 from explorer.model.router import Routing, route
+from explorer.routing import batch_selection as policies
 from explorer.routing.spec import RouteSpec
 from explorer.tasks.selection import (
+    Choice,
     Lynx,
     Oea,
     Reselection,
@@ -109,6 +111,11 @@ def test_the_selection_is_that_of_the_loops(
     assert reselection.assignments == [sum(len(chosen) for _, chosen in in_groups)]
     unions = [set().union(*(c for g, c in in_groups if g == group)) for group in {g for g, _ in in_groups}]
     assert reselection.distinct == [sum(map(len, unions))]
+    busiest = [
+        max(sum(e in c for g, c in in_groups if g == group) for e in range(6))
+        for group in {g for g, _ in in_groups}
+    ]
+    assert reselection.busiest == [sum(busiest)]
 
 
 @given(seed=st.integers(0, 2**32), k=st.integers(1, 5))
@@ -167,6 +174,30 @@ def test_a_token_alone_keeps_its_experts_under_lynx(keep: float) -> None:
     for alpha in (0.01, 1.0, 50.0):
         result = Reselection(Lynx(keep, alpha=alpha), torch.arange(20))(routing, 0)
         assert result.topk_expert_ids_TK.tolist() == routing.topk_expert_ids_TK.tolist()
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    top_k=st.integers(1, 4),
+    batch=st.sampled_from([1, 2, 4, 8]),
+    keep=st.sampled_from([0.0, 0.5, 0.75]),
+    alpha=st.sampled_from([0.3, 1.0, 4.0]),
+)
+def test_lynx_is_the_same_on_logged_scores(
+    seed: int, top_k: int, batch: int, keep: float, alpha: float
+) -> None:
+    """Coarse logits, so that many scores are equal."""
+    logits = np.random.default_rng(seed).integers(-4, 4, (3, batch, 6)) / 2
+    ranks = policies.preference_ranks(logits)
+    logged = policies.lynx(ranks, logits, top_k, policies.LynxKnobs(alpha=alpha, keep=keep))
+    choice = Choice(
+        ranks_TE=torch.from_numpy(ranks.reshape(-1, 6)),
+        logits_TE=torch.from_numpy(logits.reshape(-1, 6)),
+        groups_T=torch.arange(3).repeat_interleave(batch),
+        num_groups=3,
+        top_k=top_k,
+    )
+    assert Lynx(keep, alpha=alpha).mask(choice).tolist() == logged.reshape(-1, 6).tolist()
 
 
 def test_training_never_reroutes() -> None:

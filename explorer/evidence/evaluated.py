@@ -1,0 +1,80 @@
+"""The experiments that evaluate tasks on trained models: code, long contexts, other selections."""
+
+from functools import partial
+from typing import Any
+
+from explorer.evidence import task_measures
+from explorer.evidence.experiment import Arm, Experiment
+from explorer.evidence.trained_tasks import TaskPlan, trained_and_evaluated
+
+PAIRS = {"tiny": 2, "quick": 5, "standard": 5, "long": 5}
+RULES = (
+    ("loss_free", "loss-free", "loss_free"),
+    ("sequence", "aux, sequence", "aux_loss:scope=sequence"),
+)
+
+
+def _arm(key: str, label: str, text: str, *settings: tuple[str, Any]) -> Arm:
+    return Arm(key=key, label=label, settings=(("text", text), *settings))
+
+
+LONG_CONTEXT = Experiment(
+    id="long-context",
+    title="Balance beyond the training length",
+    question="How balanced are the experts in contexts of up to 8 times the training length, and what does a "
+    "placement mend?",
+    arms=tuple(_arm(*rule) for rule in RULES),
+    trial=partial(
+        trained_and_evaluated,
+        tasks=(TaskPlan(name="long_context", problems=32_768, at_tiny=1_024),),
+        measures=task_measures.of_long_context,
+    ),
+    pairs=PAIRS,
+    priority=4,
+    note="All lengths see the same held-out tokens: few long sequences, or many short ones from different "
+    "texts. Rotary angles continue beyond the training length, and the loss says how far that carries.",
+)
+SELECTION = Experiment(
+    id="selection",
+    title="Lynx, OEA and static top-k",
+    question="At as many distinct experts per batch, does batch-aware selection stay closer to full routing "
+    "than a smaller static k?",
+    arms=(
+        _arm("mixtral", "8 experts, top-2", "loss_free", ("model.num_experts", 8)),
+        _arm("fine", "32 experts, top-4", "loss_free", ("model.num_experts", 32), ("model.top_k", 4)),
+    ),
+    trial=partial(
+        trained_and_evaluated,
+        tasks=(TaskPlan(name="selection", problems=64, at_tiny=8),),
+        measures=task_measures.of_selection,
+    ),
+    pairs=PAIRS,
+    priority=4,
+    note="Rows also hold the measured time of the experts on a CPU, which is the project's own kernels' and "
+    "decides nothing.",
+)
+CODE = Experiment(
+    id="code",
+    title="Code, specialisation and speed",
+    question="Do balancing rules differ in the loss on code, in how experts specialise, and in the steps to "
+    "a target loss?",
+    arms=(
+        _arm("none", "no balancing", "none"),
+        *(_arm(*rule) for rule in RULES),
+        _arm("none_quarter", "no balancing, 1/4", "none", ("data_share", 0.25)),
+        _arm("loss_free_quarter", "loss-free, 1/4", "loss_free", ("data_share", 0.25)),
+    ),
+    settings=(("evaluations", 20),),
+    trial=partial(
+        trained_and_evaluated,
+        tasks=(
+            TaskPlan(name="human_eval", problems=164),
+            TaskPlan(name="library", problems=32),
+            TaskPlan(name="specialisation", problems=164),
+        ),
+        measures=task_measures.of_code,
+    ),
+    pairs=PAIRS,
+    priority=5,
+)
+EVALUATIONS = (LONG_CONTEXT, SELECTION, CODE)

@@ -1,0 +1,127 @@
+"""Metrics of one run from the results of tasks on its model (`trained_tasks`).
+
+Names carry the condition: `excess_8x` at 8 times the training length, `lynx_keep_0.75_decode_8_kl` of a
+selection rule in decoding at batch 8.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from explorer.evidence.experiment import Metrics
+from explorer.evidence.plan import base_config
+from explorer.evidence.trained_tasks import Results
+from explorer.recording import RunFolder
+
+LONGEST = 8
+"""Factor of the training length that comparisons look at."""
+BATCH, DECODE = 8, "decode"
+"""Batch size and phase that comparisons of selection rules look at."""
+SELECTION_QUANTITIES = ("distinct_per_layer", "kl", "loss", "max_vio", "experts_ms", "exact_match", "f1")
+TARGET_LOSS = {"tiny": (5.4, 5.5), "quick": (4.8, 5.6)}
+"""Scale -> held-out loss (nats) whose first crossing says how fast training is, with all data and with less.
+Fixed before the comparison, with one run of seed 1000; no other scale has one."""
+CODE = ("python", "cpp")
+
+
+def of_long_context(folder: RunFolder, results: Results, scale: str) -> Metrics:
+    """Imbalance, its excess over the clustered floor and GPU imbalance, by length."""
+    result = results["long_context"]
+    training_length = result["counts"]["training_length"]
+    found: Metrics = {}
+    for row in result["rows"]:
+        factor = row["length"] // training_length
+        name = f"{factor}x"
+        if row["kind"] == "length":
+            for quantity in ("max_vio", "floor", "excess", "loss"):
+                found[f"{quantity}_{name}"] = row[quantity]
+            for placement in ("contiguous", "eplb"):
+                found[f"gpu_{placement}_{name}"] = row[f"gpu_max_vio {placement}"]
+        elif factor == LONGEST and row["kind"] == "bucket":
+            found[f"excess_{name}_from_{row['first'] // training_length}x"] = row["excess"]
+        elif factor == LONGEST:
+            found[f"excess_{name}_{row['domain']}"] = row["excess"]
+    for quantity in ("max_vio", "excess"):
+        found[f"{quantity}_growth"] = _minus(found, f"{quantity}_{LONGEST}x", f"{quantity}_1x")
+    found["eplb_gain"] = _minus(found, f"gpu_eplb_{LONGEST}x", f"gpu_contiguous_{LONGEST}x")
+    return found
+
+
+def _minus(found: Metrics, first: str, second: str) -> float | None:
+    one, other = found.get(first), found.get(second)
+    return None if one is None or other is None else one - other
+
+
+def of_selection(folder: RunFolder, results: Results, scale: str) -> Metrics:
+    """The selection table, and each batch-aware rule against static top-k."""
+    rows = results["selection"]["rows"]
+    found: Metrics = {
+        f"{_slug(row['rule'])}_{row['phase']}_{row['batch']}_{quantity}": row[quantity]
+        for row in rows
+        for quantity in SELECTION_QUANTITIES
+        if quantity in row
+    }
+    top_k = folder.info.config["model"]["top_k"]
+    at_batch = [row for row in rows if (row["phase"], row["batch"]) == (DECODE, BATCH)]
+    static = {k: row for row in at_batch for k in range(1, top_k + 1) if row["rule"] == f"top-{k}"}
+    for row in at_batch:
+        if not row["rule"].startswith("top-"):
+            slug = _slug(row["rule"])
+            found[f"{slug}_kl_over_static"] = kl_over_static(row, list(static.values()))
+            found[f"{slug}_max_vio_rise"] = row["max_vio"] - static[top_k]["max_vio"]
+    return found
+
+
+def _slug(label: str) -> str:
+    return re.sub(r"[^a-z0-9.]+", "_", label.lower())
+
+
+def kl_over_static(row: Mapping[str, Any], static: Sequence[Mapping[str, Any]]) -> float:
+    """KL to full routing (nats per token), minus that of static top-k at as many distinct experts.
+
+    Between two k it is interpolated linearly in distinct experts. No k uses fewer than k = 1, which is then
+    compared although it uses more; full routing has a KL of 0.
+    """
+    curve = sorted((one["distinct_per_layer"], one["kl"]) for one in static)
+    distinct, divergence = zip(*curve, strict=True)
+    return float(row["kl"] - np.interp(row["distinct_per_layer"], distinct, divergence))
+
+
+def of_code(folder: RunFolder, results: Results, scale: str) -> Metrics:
+    """Code on the finished model, specialisation of its experts, and the course of the held-out loss."""
+    found: Metrics = {
+        f"{task}_{name}": value
+        for task, result in results.items()
+        for name, value in result["metrics"].items()
+    }
+    evals = folder.read("evals").filter(pl.col("split") == "held_out")
+    course = evals.group_by("step").agg(pl.col("lm_loss").mean()).sort("step")
+    if scale in TARGET_LOSS:
+        is_short = folder.info.config["training"]["num_steps"] < base_config(scale).training.num_steps
+        target = TARGET_LOSS[scale][is_short]
+        found["steps_to_target"] = steps_to(target, course["step"].to_list(), course["lm_loss"].to_list())
+    code = evals.filter(pl.col("domain").is_in(CODE)).group_by("step").agg(pl.col("lm_loss").mean())
+    found["code_loss_rise"] = mean_rise(code.sort("step")["lm_loss"].to_list())
+    return found
+
+
+def steps_to(target: float, steps: Sequence[int], losses: Sequence[float]) -> float | None:
+    """Step at which the loss first reaches the target, linear between evaluations; None if it never does."""
+    for place, loss in enumerate(losses):
+        if loss <= target:
+            if place == 0:
+                return float(steps[0])
+            before = losses[place - 1]
+            share = (before - target) / (before - loss)
+            return steps[place - 1] + share * (steps[place] - steps[place - 1])
+    return None
+
+
+def mean_rise(losses: Sequence[float]) -> float | None:
+    """Mean over successive evaluations of how far the loss rises, 0 where it falls; None without two."""
+    if len(losses) < 2:
+        return None
+    return float(np.maximum(np.diff(losses), 0.0).mean())

@@ -1,0 +1,77 @@
+"""Metrics from the results of tasks, by hand."""
+
+from typing import Any
+
+import pytest
+
+from explorer.evidence.task_measures import kl_over_static, mean_rise, of_long_context, steps_to
+
+STATIC = [
+    {"distinct_per_layer": 8.0, "kl": 0.0},
+    {"distinct_per_layer": 4.0, "kl": 0.4},
+    {"distinct_per_layer": 6.0, "kl": 0.1},
+]
+
+
+@pytest.mark.parametrize(
+    ("distinct", "kl", "expected"),
+    [
+        (6.0, 0.1, 0.0),
+        (5.0, 0.05, 0.05 - 0.25),
+        (7.0, 0.2, 0.2 - 0.05),
+        # Fewer than any static k: compared with k = 1. More than full routing: with full routing.
+        (2.0, 0.3, 0.3 - 0.4),
+        (9.0, 0.01, 0.01),
+    ],
+)
+def test_kl_at_equal_distinct_experts(distinct: float, kl: float, expected: float) -> None:
+    row = {"distinct_per_layer": distinct, "kl": kl}
+    assert kl_over_static(row, STATIC) == pytest.approx(expected)
+
+
+def test_the_first_crossing_counts_and_lies_between_evaluations() -> None:
+    assert steps_to(5.0, [0, 10, 20, 30], [7.0, 6.0, 4.0, 5.5]) == 15.0
+    assert steps_to(5.0, [0, 10], [4.0, 3.0]) == 0.0
+    assert steps_to(5.0, [0, 10], [7.0, 5.1]) is None
+
+
+def test_only_rises_count() -> None:
+    assert mean_rise([5.0, 4.0, 4.3, 4.2, 4.3]) == pytest.approx(0.4 / 4)
+    assert mean_rise([5.0]) is None
+
+
+def row(kind: str, length: int, **values: Any) -> dict[str, Any]:
+    return {"kind": kind, "length": length, "floor": 0.5, "loss": 3.0, **values}
+
+
+def long_result(*rows: dict[str, Any]) -> dict[str, Any]:
+    return {"long_context": {"counts": {"training_length": 64}, "rows": list(rows)}}
+
+
+def length_row(length: int, max_vio: float, excess: float | None) -> dict[str, Any]:
+    gpus = {"gpu_max_vio contiguous": 0.6, "gpu_max_vio eplb": 0.2}
+    return row("length", length, max_vio=max_vio, excess=excess, **gpus)
+
+
+def test_lengths_are_factors_of_the_training_length() -> None:
+    results = long_result(
+        length_row(64, 0.7, 0.2),
+        row("bucket", 64, first=0, excess=9.0),
+        length_row(512, 1.0, 0.5),
+        row("bucket", 512, first=256, excess=0.3),
+        row("domain", 512, domain="cpp", excess=0.4),
+    )
+    found = of_long_context(None, results, "quick")  # type: ignore[arg-type]
+    assert found["excess_8x"] == 0.5
+    assert found["excess_growth"] == pytest.approx(0.3)
+    assert found["max_vio_growth"] == pytest.approx(0.3)
+    assert found["eplb_gain"] == pytest.approx(-0.4)
+    assert found["excess_8x_from_4x"] == 0.3
+    assert found["excess_8x_cpp"] == 0.4
+    assert 9.0 not in found.values()
+
+
+def test_a_length_that_the_text_does_not_reach_has_no_growth() -> None:
+    results = long_result(length_row(64, 0.7, 0.2), length_row(128, 0.8, None))
+    found = of_long_context(None, results, "quick")  # type: ignore[arg-type]
+    assert (found["excess_2x"], found["excess_growth"], found["eplb_gain"]) == (None, None, None)
