@@ -13,6 +13,8 @@ ALONE = 32
 POINTS = 160
 """Points of the curve, evenly spaced on its axis."""
 HEIGHT = 240
+ROOMY_PX = 640
+"""Width from which on every bar has room for its expert's number; below, every other one."""
 
 
 def bars(frame: pl.DataFrame, limit: float = 2.0) -> pl.DataFrame:
@@ -126,6 +128,7 @@ def _bars(rows: pl.DataFrame, limit: float, scope: str | None) -> list[alt.Chart
             y=alt.YValue(HEIGHT),
             text=alt.Text("name:N"),
             color=alt.value(theme.NEUTRAL_TEXT.expr),
+            opacity=alt.OpacityValue(alt.expr(f"width < {ROOMY_PX} && floor(datum.place) % 2 ? 0 : 1")),
         )
     )
     return [marks, text]
@@ -148,14 +151,11 @@ def _curve(rows: pl.DataFrame) -> alt.LayerChart:
 
 
 def _ranks(count: int) -> alt.Chart:
-    """Ranks under the curve: the first, powers of two, the last."""
+    """Ranks under the curve: powers of two and the last."""
     powers = [2**k for k in range(6, 40) if 2**k < count / 1.5]
-    shown = [ALONE + 1, *powers, count]
-    rows = pl.DataFrame(
-        {"tick": [place(rank, count) for rank in shown], "tick_name": [f"{rank:,}" for rank in shown]}
-    ).with_columns(
-        tick_name=pl.when(pl.col("tick") == ALONE).then("rank " + pl.col("tick_name")).otherwise("tick_name")
-    )
+    shown = [*powers, count]
+    texts = [f"rank {shown[0]:,}", *(f"{rank:,}" for rank in shown[1:])]
+    rows = pl.DataFrame({"tick": [place(rank, count) for rank in shown], "tick_name": texts})
     text: alt.Chart = (
         alt.Chart(rows)
         .mark_text(baseline="top", dy=6, fontSize=11, clip=False, color=theme.NEUTRAL_TEXT.expr)

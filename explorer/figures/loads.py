@@ -11,6 +11,7 @@ from explorer.charts import spec as specs
 from explorer.charts.full_heatmap import full_heatmap
 from explorer.figures import events, many_experts, merge
 from explorer.figures.arm_set import ArmSet
+from explorer.figures.arms import Run
 from explorer.figures.panel import Missing, Panel
 from explorer.figures.settings import LayerUntil, OneLayer, OneStep
 from explorer.figures.store import Store, Trace
@@ -67,6 +68,11 @@ def rows_how(arms: ArmSet, layer: int) -> str:
     many = [many_experts.is_many(arm.first, layer) for arm in arms]
     parts = [] if all(many) else [HEATMAP_HOW]
     return " ".join([*parts, *([many_experts.ROWS_HOW] if any(many) else [])])
+
+
+def bars_how(run: Run, layer: int) -> str:
+    """How to read `bars` of a layer."""
+    return many_experts.BARS_HOW if many_experts.is_many(run, layer) else BARS_HOW
 
 
 def heatmap_subject(arms: ArmSet, settings: OneLayer) -> str:
