@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from explorer.charts import event_marks, linking, series, theme
+from explorer.charts import bias_band, event_marks, linking, series, theme
 from explorer.charts.labels import EndLabel, end_labels
 
 
@@ -22,6 +22,7 @@ def bias_trajectories(
     scope: str | None = None,
     pick: bool = False,
     is_rule_known: bool = True,
+    band: pl.DataFrame | None = None,
 ) -> theme.Figure:
     """Thin lines for every expert, coloured and named ones for `highlight` (at most six).
 
@@ -31,7 +32,8 @@ def bias_trajectories(
     `pick` says that the player of the page hears of it. `gap`: difference of two biases beyond which scores
     have no say (`routing.outranking`), None where there is none; a dashed line lies that far below the
     highest bias wherever an expert has fallen under it. `events`: of this layer, see
-    `event_marks.event_layers`.
+    `event_marks.event_layers`. `band`: the spread behind the lines (`bias_band.band_layers`), where
+    `frame` holds only some of very many experts.
     """
     if frame.is_empty() or frame["bias_mean"].null_count() == frame.height:
         is_odd = NOT_FINITE in frame.columns and bool((frame[NOT_FINITE] > 0).any())
@@ -52,6 +54,7 @@ def bias_trajectories(
     span = (float(data["x"].min()), float(frame["last_step"].max()))  # type: ignore[arg-type]
     marks = event_marks.event_layers(events, span)
     chart = alt.layer(
+        *bias_band.band_layers(band),
         lines,
         *_outranked(data, gap),
         highlighted,

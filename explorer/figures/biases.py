@@ -8,7 +8,7 @@ import polars as pl
 
 from explorer.charts import biases, captions, linking, theme
 from explorer.charts import spec as specs
-from explorer.figures import events, merge
+from explorer.figures import events, many_experts, merge
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Run
 from explorer.figures.panel import Missing, Panel
@@ -46,7 +46,7 @@ def trajectories(store: Store, arms: ArmSet, settings: OneLayer) -> Panel | Miss
     (arm,) = arms
     name, run, layer = arms.one_seed(arm), arm.first, settings.layer
     trace = Trace(store)
-    frame = trace.ask(queries.bias_trajectories, run, layer, settings.bins)
+    frame, ends, band = many_experts.trajectories(trace, run, settings)
     subject = f"Bias trajectories of {name}, layer {layer}"
     if frame.is_empty():
         return Missing(subject=subject, reason=no_biases(arms))
@@ -56,7 +56,9 @@ def trajectories(store: Store, arms: ArmSet, settings: OneLayer) -> Panel | Miss
         run,
         frame,
         subject=subject,
-        how=TRAJECTORIES_HOW + _marks_note(marked, frame),
+        ends=ends,
+        band=band,
+        how=(TRAJECTORIES_HOW if band is None else many_experts.BAND_HOW) + _marks_note(marked, frame),
         title=arms.title(arm),
         events=marked,
         scope=linking.scope_of(run.run_id),
@@ -83,7 +85,8 @@ def trajectories_at_playhead(store: Store, arms: ArmSet, settings: OneExpert) ->
     (arm,) = arms
     run, layer, expert = arm.first, settings.layer, settings.expert
     trace = Trace(store)
-    frame = trace.ask(queries.bias_trajectories, run, layer, settings.bins)
+    frame, ends, band = many_experts.trajectories(trace, run, settings, expert)
+    lines = "" if band is None else f" {many_experts.BAND_HOW}"
     marked = events.of_layer(trace, run, layer)
     bold = "the highest and the lowest bias at the end" if expert is None else "the selected expert"
     return _panel(
@@ -92,7 +95,9 @@ def trajectories_at_playhead(store: Store, arms: ArmSet, settings: OneExpert) ->
         frame,
         subject=f"Bias trajectories of layer {layer}",
         how="A higher bias makes an expert more likely to be chosen. "
-        f"Bold: {bold}. Click a point to open its step.{_marks_note(marked, frame)}",
+        f"Bold: {bold}. Click a point to open its step.{lines}{_marks_note(marked, frame)}",
+        ends=ends,
+        band=band,
         highlight=None if expert is None else [expert],
         playhead=theme.Follow.PLAYER,
         events=marked,
@@ -109,15 +114,18 @@ def _panel(
     *,
     subject: str,
     how: str,
+    ends: pl.DataFrame | None = None,
     highlight: Sequence[int] | None = None,
     **look: Any,
 ) -> Panel:
-    """highlight: experts in bold, None for the `extremes`; look: of `charts.biases.bias_trajectories`."""
+    """ends: what the finding reads, None for `frame`; highlight: experts in bold, None for the `extremes`;
+    look: of `charts.biases.bias_trajectories`.
+    """
     gap, known = gap_of(run, frame), is_rule_known(run)
     bold = extremes(frame) if highlight is None else highlight
     return Panel(
         subject=subject,
-        finding=captions.bias_trajectories(frame, gap=gap, is_rule_known=known),
+        finding=captions.bias_trajectories(frame if ends is None else ends, gap=gap, is_rule_known=known),
         how=how,
         spec=specs.make(
             biases.bias_trajectories(frame, highlight=bold, gap=gap, is_rule_known=known, **look)

@@ -9,8 +9,9 @@ from explorer.charts import captions, heatmaps, linking
 from explorer.charts import loads as bar_charts
 from explorer.charts import spec as specs
 from explorer.charts.full_heatmap import full_heatmap
-from explorer.figures import events, merge
+from explorer.figures import events, many_experts, merge
 from explorer.figures.arm_set import ArmSet
+from explorer.figures.arms import Run
 from explorer.figures.panel import Missing, Panel
 from explorer.figures.settings import LayerUntil, OneLayer, OneStep
 from explorer.figures.store import Store, Trace
@@ -37,7 +38,9 @@ def heatmap(store: Store, arms: ArmSet, settings: OneLayer) -> Panel | Missing:
     """Load of every expert of one layer over training, in the first run of the only arm."""
     (arm,) = arms
     run, layer = arm.first, settings.layer
-    trace = Trace(store)
+    trace, subject = Trace(store), heatmap_subject(arms, settings)
+    if many_experts.is_many(run, layer):
+        return many_experts.heatmap(trace, arms, settings, subject=subject, title=arms.title(arm))
     frame = trace.ask(queries.load_heatmap, run, layer, settings.bins)
     marked = events.of_layer(trace, run, layer)
     chart = specs.make(
@@ -50,7 +53,7 @@ def heatmap(store: Store, arms: ArmSet, settings: OneLayer) -> Panel | Missing:
         )
     )
     return Panel(
-        subject=heatmap_subject(arms, settings),
+        subject=subject,
         finding=captions.load_heatmap(frame),
         how=HEATMAP_HOW + events.marks_note(marked),
         spec=chart,
@@ -58,6 +61,18 @@ def heatmap(store: Store, arms: ArmSet, settings: OneLayer) -> Panel | Missing:
         table=frame,
         statements=trace.statements,
     )
+
+
+def rows_how(arms: ArmSet, layer: int) -> str:
+    """How to read the heatmaps of these arms beside each other."""
+    many = [many_experts.is_many(arm.first, layer) for arm in arms]
+    parts = [] if all(many) else [HEATMAP_HOW]
+    return " ".join([*parts, *([many_experts.ROWS_HOW] if any(many) else [])])
+
+
+def bars_how(run: Run, layer: int) -> str:
+    """How to read `bars` of a layer."""
+    return many_experts.BARS_HOW if many_experts.is_many(run, layer) else BARS_HOW
 
 
 def heatmap_subject(arms: ArmSet, settings: OneLayer) -> str:
@@ -88,7 +103,10 @@ def stacked(store: Store, arms: ArmSet, settings: LayerUntil) -> Panel:
 
 def busiest_experts(store: Store, arms: ArmSet, settings: OneLayer) -> str:
     """One sentence that compares the heatmaps of these arms at their last step."""
-    return captions.compare_heatmaps(_frames(Trace(store), arms, settings))
+    trace = Trace(store)
+    return captions.compare_heatmaps(
+        {arms.title(arm): many_experts.cells_for_text(trace, arm.first, settings) for arm in arms}
+    )
 
 
 def _frames(trace: Trace, arms: ArmSet, settings: OneLayer) -> dict[str, pl.DataFrame]:
@@ -118,11 +136,13 @@ def heatmap_at(store: Store, arms: ArmSet, settings: OneStep) -> Panel:
     """The same heatmap with a playhead at one step, and a finding about the loads there."""
     (arm,) = arms
     run, layer = arm.first, settings.layer
-    trace = Trace(store)
+    trace, subject = Trace(store), heatmap_subject(arms, settings)
+    if many_experts.is_many(run, layer):
+        return many_experts.heatmap(trace, arms, settings, subject=subject, title="", step=settings.step)
     frame = trace.ask(queries.load_heatmap, run, layer, settings.bins)
     marked = events.of_layer(trace, run, layer)
     return Panel(
-        subject=f"Expert load of {arms.one_seed(arm)}, layer {layer}",
+        subject=subject,
         finding=captions.load_heatmap(frame, settings.step),
         how=STILL_HOW + events.marks_note(marked),
         spec=specs.make(heatmaps.load_heatmap(frame, playhead=specs.SOMEWHERE, events=marked)),
@@ -139,7 +159,10 @@ def bars(store: Store, arms: ArmSet, settings: OneStep) -> Panel:
     """
     (arm,) = arms
     run, layer = arm.first, settings.layer
-    trace = Trace(store)
+    # Not the step: a page describes the chart with the subject, and draws it anew where that changes.
+    trace, subject = Trace(store), f"Expert load at the playhead, layer {layer}"
+    if many_experts.is_many(run, layer):
+        return many_experts.bars(trace, run, settings, subject=subject)
     frame = trace.ask(queries.loads_at, run, layer, settings.step)
     order = settings.order
     chart = _bar_chart(
@@ -151,8 +174,7 @@ def bars(store: Store, arms: ArmSet, settings: OneStep) -> Panel:
         linking.scope_of(run.run_id),
     )
     return Panel(
-        # Not the step: a page describes the chart with the subject, and draws it anew where that changes.
-        subject=f"Expert load at the playhead, layer {layer}",
+        subject=subject,
         finding=captions.load_bars(frame),
         how=BARS_HOW,
         spec=chart.with_rows(bar_charts.bar_rows(frame, LIMIT)),

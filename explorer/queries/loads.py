@@ -19,6 +19,15 @@ def load_heatmap(cur: Cursor, run_id: str, layer: int, max_bins: int = 200) -> p
         cur,
         f"""
         WITH b AS ({LOADS.binned("layer = $layer")})
+        {CELLS}
+        ORDER BY bin, expert
+        """,
+        layer=layer,
+        **choose_bins(cur, run_id, LOADS, max_bins),
+    )
+
+
+CELLS = """
         SELECT bin, first_step, last_step, expert,
                tokens_sum * count(*) OVER same_bin / nullif(sum(tokens_sum) OVER same_bin, 0) AS load_ratio,
                share_min * count(*) OVER same_bin AS min_ratio,
@@ -26,12 +35,8 @@ def load_heatmap(cur: Cursor, run_id: str, layer: int, max_bins: int = 200) -> p
                tokens_sum AS tokens, tokens_sum = 0 AS is_dead
         FROM b
         WINDOW same_bin AS (PARTITION BY bin)
-        ORDER BY bin, expert
-        """,
-        layer=layer,
-        **choose_bins(cur, run_id, LOADS, max_bins),
-    )
-
+""".strip()
+"""SQL of the cells of a heatmap; b: the bins of a layer's loads."""
 
 FULL_MATRIX = """
     SELECT ordinal AS bin, expert, step AS first_step, step AS last_step, tokens AS tokens_sum,

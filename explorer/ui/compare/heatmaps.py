@@ -11,11 +11,12 @@ from typing import Any
 import streamlit as st
 
 from explorer.charts import captions, linking
-from explorer.figures import events, loads
+from explorer.figures import events, loads, many_experts
 from explorer.figures.panel import Missing, Panel, Question, slug
 from explorer.figures.store import Trace
 from explorer.queries import loads as queries
-from explorer.ui.components.load_map import LoadMap, load_map, load_map_of
+from explorer.queries.many_experts import load_ranks
+from explorer.ui.components.load_map import LoadMap, load_map, load_map_of, rank_map_of
 from explorer.ui.shared import display, exports, panels, show, store
 
 
@@ -26,9 +27,10 @@ def heatmap(question: Question, *, marked: bool) -> Mapping[str, Any] | None:
     files: it has no other figure to follow.
     """
     (arm,), settings = question.arms, question.settings
-    frame = store.ask(queries.load_heatmap, arm.first, settings.layer, settings.bins)
-    if display.is_embedded() or frame.is_empty():
+    text_of = many_experts.cells_for_text(Trace(store.STORE), arm.first, settings)
+    if display.is_embedded() or text_of.is_empty():
         return show.question(question, text=False, pick=True)
+    is_many = many_experts.is_many(arm.first, settings.layer)
     key = slug(question.key)
     panels.add_later(key, partial(_panel, question))
     subject = loads.heatmap_subject(question.arms, settings)
@@ -36,10 +38,10 @@ def heatmap(question: Question, *, marked: bool) -> Mapping[str, Any] | None:
         picked = load_map(
             _cells(question),
             title=question.arms.title(arm),
-            alt=captions.alt_text(subject, captions.load_heatmap(frame)),
+            alt=captions.alt_text(subject, captions.load_heatmap(text_of)),
             key=f"map_{question.key}",
             scope=linking.scope_of(arm.first.run_id),
-            height=loads.SMALL_PX,
+            height=many_experts.MAP_PX if is_many else loads.SMALL_PX,
             marked=marked,
             scale=display.FACTOR if display.is_lecture() else 1.0,
         )
@@ -59,5 +61,8 @@ def _cells(question: Question) -> LoadMap:
 
 def _load_map(question: Question) -> LoadMap:
     (arm,), settings = question.arms, question.settings
-    frame = store.ask(queries.load_heatmap, arm.first, settings.layer, settings.bins)
-    return load_map_of(frame, events.of_layer(Trace(store.STORE), arm.first, settings.layer))
+    at = (arm.first, settings.layer)
+    marked = events.of_layer(Trace(store.STORE), *at)
+    if many_experts.is_many(*at):
+        return rank_map_of(store.ask(load_ranks, *at, settings.bins), marked)
+    return load_map_of(store.ask(queries.load_heatmap, *at, settings.bins), marked)

@@ -103,7 +103,7 @@ def by_layer(arms: ArmSet) -> None:
     show.load_legend()
     if kinds:
         show.note(f"Marks above: {events.legend(kinds)}.")
-    show.note(f"{loads.HEATMAP_HOW} Click a cell to open its step in Replay.")
+    show.note(f"{loads.rows_how(with_layer, settings.layer)} Click a cell to open its step in Replay.")
     sections.heading("biases", "expert_bias")
     trajectories = compare.trajectories(arms, settings)
     drawn = [question for question in trajectories if isinstance(store.answer(question), Panel)]

@@ -211,7 +211,7 @@ def _at_this_step(run: Run, settings: view.ReplaySettings) -> str:
             f"### Step {settings.step}, layer {settings.layer}",
             *_layer_name(run, settings.layer),
             *map(show.plain, sentences),
-            f":gray[:small[{loads.BARS_HOW}]]",
+            f":gray[:small[{loads.bars_how(run, settings.layer)}]]",
         ]
     )
 

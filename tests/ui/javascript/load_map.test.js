@@ -56,3 +56,28 @@ test("zooming keeps the step under the pointer, and nothing leaves the axis", ()
   shown.zoom(1000, 0.5);
   assert.equal(shown.isWhole, true);
 });
+
+/** Expert 7 alone, then a group whose busiest experts differ from bin to bin. */
+function ranks() {
+  return Object.assign(cells(), {
+    names: ["7", "ranks 2–5"],
+    owners: [7, -1],
+    busiest: [7, 7, 7, 3, 4, 3],
+  });
+}
+
+test("a rank is the expert that owns it; a group is none, and opens its busiest", () => {
+  assert.deepEqual([7, 0, null].map((expert) => ranks().rowOf(expert)), [0, null, null]);
+  assert.deepEqual([0, 1].map((row) => ranks().ownerOf(row)), [7, null]);
+  assert.deepEqual([0, 1].map((column) => ranks().expertAt(1, column)), [3, 4]);
+  assert.equal(ranks().words(0, 0).title, "expert 7, steps 0 to 4");
+  assert.deepEqual(ranks().words(1, 1), {
+    title: "ranks 2–5, steps 5 to 9",
+    lines: ["60 tokens", "mean 1.50 × uniform", "1.50 to 1.50 in between", "busiest: expert 4"],
+  });
+});
+
+test("a row by index is its expert", () => {
+  assert.deepEqual([1, 2, -1].map((expert) => cells().rowOf(expert)), [1, null, null]);
+  assert.equal(cells().expertAt(1, 2), 1);
+});

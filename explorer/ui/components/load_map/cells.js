@@ -12,6 +12,10 @@ export class Cells {
     this.experts = data.experts;
     this.edges = data.edges;
     this.columns = data.edges.length - 1;
+    // Of very many experts a row is a rank, or a group of ranks that no single expert owns.
+    this.names = data.names ?? null;
+    this.owners = data.owners ?? null;
+    this.busiest = data.busiest ? numbersOf(data.busiest) : null;
     for (const name of ["first", "last", "level", "tokens", "ratio", "low", "high"]) {
       this[name] = numbersOf(data[name]);
     }
@@ -38,17 +42,42 @@ export class Cells {
     return this.level[expert * this.columns + column] !== NOT_RECORDED;
   }
 
+  nameOf(row) {
+    return this.names ? this.names[row] : String(row);
+  }
+
+  /** The expert whose loads a row shows, or null for a group. */
+  ownerOf(row) {
+    if (!this.owners) return row;
+    return this.owners[row] < 0 ? null : this.owners[row];
+  }
+
+  /** The row of an expert, or null where it has none of its own. */
+  rowOf(expert) {
+    if (expert === null || expert < 0) return null;
+    const row = this.owners ? this.owners.indexOf(expert) : expert;
+    return row >= 0 && row < this.experts ? row : null;
+  }
+
+  /** The expert that a click on a cell opens. */
+  expertAt(row, column) {
+    return this.busiest ? this.busiest[row * this.columns + column] : row;
+  }
+
   /** What the tooltip says: its title and its lines. */
   words(expert, column) {
     const at = expert * this.columns + column;
     const [from, to] = [this.first[column], this.last[column]];
     const steps = from === to ? `step ${from}` : `steps ${from} to ${to}`;
     const number = (values) => (values[at] / HUNDREDTHS).toFixed(2);
-    const range = from === to ? [] : [`${number(this.low)} to ${number(this.high)} in between`];
-    const load = this.tokens[at] ? `${number(this.ratio)} × uniform` : "no tokens: idle";
+    const range = from === to && this.ownerOf(expert) !== null ? [] : [`${number(this.low)} to ${number(this.high)} in between`];
+    const isGroup = this.ownerOf(expert) === null;
+    const mean = isGroup ? "mean " : "";
+    const load = this.tokens[at] ? `${mean}${number(this.ratio)} × uniform` : "no tokens: idle";
+    const busiest = isGroup ? [`busiest: expert ${this.busiest[at]}`] : [];
     return {
-      title: `expert ${expert}, ${steps}`,
-      lines: [`${this.tokens[at].toLocaleString("en-US")} tokens`, load, ...range],
+      title: `${isGroup ? "" : "expert "}${this.nameOf(expert)}, ${steps}`,
+      lines: [`${this.tokens[at].toLocaleString("en-US")} tokens`, load, ...range, ...busiest],
     };
   }
 

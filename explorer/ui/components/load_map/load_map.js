@@ -61,7 +61,7 @@ export class LoadMap {
     this.lit = null;
     const unlink = linkHoveredExpert(scope);
     const unsubscribe = hoveredExpert(scope).subscribe((expert) => {
-      this.lit = expert !== null && expert >= 0 && expert < this.cells.experts ? expert : null;
+      this.lit = this.cells.rowOf(expert);
       this.draw();
     });
     this.unlink = () => {
@@ -80,14 +80,17 @@ export class LoadMap {
   /** The pointer or a key is on this cell, or on none. */
   point(cursor) {
     this.cursor = cursor;
-    hoveredExpert(this.scope).publish(cursor ? cursor.expert : null);
+    hoveredExpert(this.scope).publish(cursor ? this.cells.ownerOf(cursor.expert) : null);
     this.draw();
   }
 
   pick() {
     if (!this.cursor) return;
     const { expert, column } = this.cursor;
-    this.component.setTriggerValue("picked", { expert, first_step: this.cells.first[column] });
+    this.component.setTriggerValue("picked", {
+      expert: this.cells.expertAt(expert, column),
+      first_step: this.cells.first[column],
+    });
   }
 
   /** At the next frame, however often it is asked for until then. */
@@ -103,7 +106,7 @@ export class LoadMap {
     const width = Math.floor(this.stage.clientWidth);
     if (!this.cells || !this.theme || !width) return;
     this.image ??= this.cells.image(this.theme);
-    this.at = layoutOf(width, this.data.height, this.data.marked);
+    this.at = layoutOf(width, this.data.height, Boolean(this.cells.names));
     this.stage.classList.toggle("zoomed", !this.window.isWhole);
     drawAll(this.canvas, this, (devicePixelRatio || 1) * this.data.scale);
   }

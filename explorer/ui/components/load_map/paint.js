@@ -5,11 +5,15 @@ import { niceStep } from "../shared/ticks.js";
 const EDGE = { top: 44, bottom: 26, left: 40, right: 6 };
 const MARK = { y: 9, near: 9, number: 11 };
 
-export function layoutOf(width, height) {
-  const plot = Math.max(40, width - EDGE.left - EDGE.right);
+/** Room for "ranks 993–1024" instead of a number. */
+const NAMES_PX = 96;
+
+export function layoutOf(width, height, hasNames) {
+  const left = hasNames ? NAMES_PX : EDGE.left;
+  const plot = Math.max(40, width - left - EDGE.right);
   return {
     width,
-    left: EDGE.left,
+    left,
     top: EDGE.top,
     plot,
     tall: height,
@@ -46,13 +50,13 @@ function drawAxes(context, { at, cells, window, theme, lit }) {
     if (!isLit && (expert % every || (lit !== null && Math.abs(expert - lit) * row < 13))) continue;
     context.fillStyle = isLit ? theme.ink : theme.quiet;
     context.font = isLit ? theme.bold : theme.font;
-    context.fillText(String(expert), at.left - 7, at.top + (expert + 0.5) * row);
+    context.fillText(cells.nameOf(expert), at.left - 7, at.top + (expert + 0.5) * row);
   }
   context.fillStyle = theme.quiet;
   context.font = theme.font;
   context.textAlign = "left";
   context.textBaseline = "alphabetic";
-  context.fillText("expert", 0, at.top - 9 - at.lift);
+  context.fillText("expert", 0, at.top - 9);
   drawSteps(context, { at, window });
 }
 

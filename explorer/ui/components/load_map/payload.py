@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from explorer.charts import event_marks, heatmaps
+from explorer.charts import event_marks, heatmaps, rank_heatmap
 from explorer.ui.components.packing import pack, smallest
 
 LIMIT = 2.0
@@ -23,11 +23,14 @@ HUNDREDTHS = 100
 
 @dataclass(frozen=True, kw_only=True)
 class LoadMap:
-    """One heatmap: E rows of experts from top to bottom, C columns of binned steps."""
+    """One heatmap: E rows from top to bottom, C columns of binned steps. A row is an expert or, of very many,
+    a rank or a group of ranks.
+    """
 
     data: dict[str, Any]
     """experts [E], first and last step [C], edges [C + 1] on the axis of steps, level, ratio, low, high and
-    tokens [E * C] row by row, marks, version (digest of the rest)."""
+    tokens [E * C] row by row, marks, version (digest of the rest). By rank also names [E], owners [E]
+    (the expert of a row, -1 for a group) and busiest [E * C] (the expert that a cell opens)."""
 
     @property
     def experts(self) -> int:
@@ -39,16 +42,42 @@ def load_map_of(frame: pl.DataFrame, events: pl.DataFrame) -> LoadMap:
 
     frame: columns of `queries.load_heatmap`, not empty. events: of this layer, columns of `queries.events`.
     """
-    cells = heatmaps.cells(frame, LIMIT)
-    columns = cells.unique("first_step").sort("first_step")
-    experts = int(cells["expert"].max()) + 1  # type: ignore[arg-type]
-    shape = (experts, columns.height)
-    at = (
-        cells["expert"].to_numpy(),
-        np.searchsorted(columns["first_step"].to_numpy(), cells["first_step"].to_numpy()),
+    data = _numbers(heatmaps.cells(frame, LIMIT), events)
+    return LoadMap(data=_with_version(data))
+
+
+def rank_map_of(frame: pl.DataFrame, events: pl.DataFrame) -> LoadMap:
+    """The heatmap of `charts.rank_heatmap` as numbers. frame: columns of `queries.load_ranks`, not empty."""
+    cells = heatmaps.cells(frame.with_columns(expert=pl.col("row")), LIMIT)
+    rows = frame.unique("row").sort("row")
+    data = _numbers(cells, events)
+    data["names"] = rank_heatmap.names(frame)
+    data["owners"] = rows["expert"].fill_null(-1).to_list()
+    shape, at = _places(cells)
+    data["busiest"] = pack(smallest(_grid(frame["busiest"], shape, at, 0).astype(np.int64)))
+    return LoadMap(data=_with_version(data))
+
+
+def _with_version(data: dict[str, Any]) -> dict[str, Any]:
+    return {**data, "version": hashlib.sha256(repr(data).encode()).hexdigest()[:16]}
+
+
+def _places(cells: pl.DataFrame) -> tuple[tuple[int, int], tuple[NDArray[Any], NDArray[Any]]]:
+    """Shape (E, C) of the heatmap, and row and column of every cell."""
+    columns = cells["first_step"].unique().sort().to_numpy()
+    rows = cells["expert"].to_numpy()
+    return (int(rows.max()) + 1, len(columns)), (
+        rows,
+        np.searchsorted(columns, cells["first_step"].to_numpy()),
     )
-    data: dict[str, Any] = {
-        "experts": experts,
+
+
+def _numbers(cells: pl.DataFrame, events: pl.DataFrame) -> dict[str, Any]:
+    """What both kinds of heatmap send."""
+    columns = cells.unique("first_step").sort("first_step")
+    shape, at = _places(cells)
+    return {
+        "experts": shape[0],
         "first": pack(columns["first_step"].to_numpy().astype(np.int32)),
         "last": pack(columns["last_step"].to_numpy().astype(np.int32)),
         "edges": [*columns["x"].to_list(), columns["x2"][-1]],
@@ -60,8 +89,6 @@ def load_map_of(frame: pl.DataFrame, events: pl.DataFrame) -> LoadMap:
         },
         "marks": _marks(events, (columns["x"][0], columns["x2"][-1])),
     }
-    data["version"] = hashlib.sha256(repr(data).encode()).hexdigest()[:16]
-    return LoadMap(data=data)
 
 
 def _grid(

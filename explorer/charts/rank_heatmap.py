@@ -1,0 +1,108 @@
+"""Loads of very many experts as a heatmap of ranks: the busiest alone, the rest in groups."""
+
+import altair as alt
+import polars as pl
+
+from explorer.charts import event_marks, heatmaps, linking, theme
+from explorer.charts.scales import dead_colour, load_colour
+
+ROW_PX = 5
+"""Height of a row."""
+LABEL_PX = 15
+"""Least distance of two names on the axis."""
+
+
+def names(frame: pl.DataFrame) -> list[str]:
+    """The name of every row from top to bottom: an expert's number, or the ranks of a group.
+
+    frame: columns of `queries.load_ranks`.
+    """
+    rows = frame.unique("row").sort("row").select("expert", "first_rank", "last_rank").rows()
+    return [str(expert) if expert is not None else f"ranks {first}–{last}" for expert, first, last in rows]
+
+
+def rank_heatmap(
+    frame: pl.DataFrame,
+    *,
+    playhead: float | theme.Follow | None = None,
+    events: pl.DataFrame | None = None,
+    title: str = "",
+    limit: float = 2.0,
+    scope: str | None = None,
+) -> theme.Figure:
+    """Load by rank over steps, on the colours of `heatmaps.load_heatmap`; a group shows its mean.
+
+    frame: columns of `queries.load_ranks`. A click sets the selection `pick` (expert, first_step), in a group
+    its busiest expert there. `events`: of this layer, see `event_marks.event_layers`.
+    """
+    if frame.is_empty():
+        return theme.no_data("no expert loads recorded for this view", title=title)
+    labels = names(frame)
+    base = _base(_cells(frame, limit, labels), labels)
+    pick = alt.selection_point(name="pick", fields=["expert", "first_step"], on="click", empty=False)
+    live = (
+        base.transform_filter("isValid(datum.value)")
+        .mark_rect(clip=True)
+        .encode(color=load_colour("value", limit=limit))
+        .properties(name="cells")
+        .add_params(theme.zoom(), pick, linking.hover(scope))
+    )
+    dead = (
+        base.transform_filter("datum.state == 'no tokens'").mark_rect(clip=True).encode(color=dead_colour())
+    )
+    span = (float(frame["first_step"].min()), float(frame["last_step"].max()) + 1)  # type: ignore[arg-type]
+    above = event_marks.event_layers(events, span, above=True)
+    chart = alt.layer(live, dead, *above, *theme.playhead_layers(playhead)).resolve_scale(color="independent")
+    figure: alt.LayerChart = theme.titled(chart, title=title, height=ROW_PX * len(labels))
+    return figure
+
+
+def _cells(frame: pl.DataFrame, limit: float, labels: list[str]) -> pl.DataFrame:
+    """The cells of `heatmaps.cells` with their row's edges and name, and the busiest expert of each."""
+    cells = heatmaps.cells(frame.with_columns(expert=pl.col("row")), limit)
+    return cells.with_columns(
+        expert=frame["busiest"],
+        busiest_ratio=frame["busiest_ratio"].round(3),
+        y=ROW_PX * cells["expert"].cast(pl.Float64),
+        y2=ROW_PX * (cells["expert"].cast(pl.Float64) + 1),
+        name=cells["expert"].replace_strict(list(range(len(labels))), labels, return_dtype=pl.String),
+    )
+
+
+def _base(cells: pl.DataFrame, labels: list[str]) -> alt.Chart:
+    """The cells without colour, on axes of steps and ranks."""
+    every = -(-LABEL_PX // ROW_PX)
+    places = [ROW_PX * (row + 0.5) for row in range(0, len(labels), every)]
+    axis = alt.Axis(
+        title="expert, busiest first",
+        values=places,
+        labelExpr=f"{labels[::every]}[indexof({places}, datum.value)]",
+        grid=False,
+        domain=False,
+        ticks=False,
+        labelOverlap=False,
+    )
+    scale = alt.Scale(domain=[0, ROW_PX * len(labels)], reverse=True, nice=False, round=True)
+    chart: alt.Chart = alt.Chart(cells).encode(
+        x=alt.X(
+            "x:Q",
+            title=theme.AXIS["step"],
+            scale=alt.Scale(zero=False, nice=False, round=True),
+            axis=theme.step_axis(),
+        ),
+        x2=alt.X2("x2:Q"),
+        y=alt.Y("y:Q", axis=axis, scale=scale),
+        y2=alt.Y2("y2:Q"),
+        tooltip=[
+            alt.Tooltip("name:N", title="expert or ranks"),
+            alt.Tooltip("first_step:Q", title="from step", format="d"),
+            alt.Tooltip("last_step:Q", title="to step", format="d"),
+            alt.Tooltip("load_ratio:Q", title="mean load, × uniform", format=".2f"),
+            alt.Tooltip("min_ratio:Q", title="lowest in between", format=".2f"),
+            alt.Tooltip("max_ratio:Q", title="highest in between", format=".2f"),
+            alt.Tooltip("expert:Q", title="busiest here: expert", format="d"),
+            alt.Tooltip("busiest_ratio:Q", title="its load, × uniform", format=".2f"),
+            alt.Tooltip("tokens:Q", title="tokens", format=",d"),
+        ],
+    )
+    return chart

@@ -1,0 +1,159 @@
+"""Loads and biases of a layer with very many experts: the extremes alone, the rest in groups.
+
+Everything is grouped in SQL, so the size of an answer depends on the number of rows asked for and not on the
+number of experts.
+"""
+
+import polars as pl
+
+from explorer.queries._frames import Cursor, choose_bins, frame
+from explorer.queries.loads import CELLS
+from explorer.store.pyramids import LOADS
+
+ALONE = 32
+"""Experts with a row of their own: the busiest."""
+GROUPS = 32
+"""Rows of the remaining experts, neighbouring ranks together."""
+EACH_END = 4
+"""Trajectories drawn of the highest and of the lowest final biases."""
+
+
+def load_ranks(
+    cur: Cursor, run_id: str, layer: int, max_bins: int = 200, alone: int = ALONE, groups: int = GROUPS
+) -> pl.DataFrame:
+    """Loads of a layer by rank of the total load: the busiest `alone` experts, the rest in `groups` rows.
+
+    Columns: bin, first_step, last_step, row (0 is the busiest), first_rank, last_rank (ranks from 1),
+    expert (NULL for a group), load_ratio (mean over the experts of the row, relative to the uniform share,
+    from integer sums), min_ratio and max_ratio (over its experts and the samples of the bin), tokens (sum),
+    is_dead (no token in the whole bin), busiest (the expert of the row with the most tokens in the bin),
+    busiest_ratio, idle (experts without a token in the bin), experts (of the row). Sorted by bin and row.
+    """
+    return frame(
+        cur,
+        f"""
+        WITH b AS ({LOADS.binned("layer = $layer")}),
+        ranked AS (
+            SELECT expert, row_number() OVER (ORDER BY sum(tokens_sum) DESC, expert) - 1 AS rank,
+                   count(*) OVER () AS width
+            FROM b GROUP BY expert
+        ), placed AS (
+            SELECT expert, rank, width, CASE
+                WHEN rank < $alone THEN rank
+                ELSE $alone + (rank - $alone) * least($groups, width - $alone) // (width - $alone)
+            END AS row
+            FROM ranked
+        ), totals AS (SELECT bin, sum(tokens_sum) AS total FROM b GROUP BY bin)
+        SELECT bin, min(first_step) AS first_step, max(last_step) AS last_step, row::INTEGER AS row,
+               min(rank)::INTEGER + 1 AS first_rank, max(rank)::INTEGER + 1 AS last_rank,
+               CASE WHEN count(*) = 1 THEN min(expert) END AS expert,
+               sum(tokens_sum) * any_value(width) / (count(*) * nullif(any_value(total), 0)) AS load_ratio,
+               min(share_min) * any_value(width) AS min_ratio,
+               max(share_max) * any_value(width) AS max_ratio,
+               sum(tokens_sum)::BIGINT AS tokens, sum(tokens_sum) = 0 AS is_dead,
+               min_by(expert, (-tokens_sum, expert)) AS busiest,
+               max(tokens_sum) * any_value(width) / nullif(any_value(total), 0) AS busiest_ratio,
+               count(*) FILTER (tokens_sum = 0)::INTEGER AS idle, count(*)::INTEGER AS experts
+        FROM b JOIN placed USING (expert) JOIN totals USING (bin)
+        GROUP BY bin, row
+        ORDER BY bin, row
+        """,
+        layer=layer,
+        alone=alone,
+        groups=groups,
+        **choose_bins(cur, run_id, LOADS, max_bins),
+    )
+
+
+def load_bin(cur: Cursor, run_id: str, layer: int, max_bins: int, step: int) -> pl.DataFrame:
+    """The rows of `loads.load_heatmap` of one bin: the last one that begins at or before `step`.
+
+    It is all that a sentence on the loads of one place needs.
+    """
+    return frame(
+        cur,
+        f"""
+        WITH every AS ({LOADS.binned("layer = $layer")}),
+        b AS (SELECT * FROM every WHERE bin = (SELECT max(bin) FROM every WHERE first_step <= $step))
+        {CELLS}
+        ORDER BY bin, expert
+        """,
+        layer=layer,
+        step=step,
+        **choose_bins(cur, run_id, LOADS, max_bins),
+    )
+
+
+def bias_band(cur: Cursor, run_id: str, layer: int, max_bins: int = 300) -> pl.DataFrame:
+    """How the biases of a layer spread in at most `max_bins` bins; empty without a bias rule.
+
+    Columns: first_step, last_step, low, p10, median, p90, high: over the experts, of their mean finite
+    bias in the bin; experts (with such a bias). Sorted by bin.
+    """
+    return frame(
+        cur,
+        f"""
+        WITH b AS (
+            SELECT bin, first_step, last_step, bias_sum / bias_count AS bias
+            FROM ({LOADS.binned("layer = $layer")}) WHERE bias_count > 0
+        )
+        SELECT min(first_step) AS first_step, max(last_step) AS last_step, min(bias) AS low,
+               quantile_cont(bias, 0.1) AS p10, median(bias) AS median, quantile_cont(bias, 0.9) AS p90,
+               max(bias) AS high, count(*)::INTEGER AS experts
+        FROM b GROUP BY bin ORDER BY bin
+        """,
+        layer=layer,
+        **choose_bins(cur, run_id, LOADS, max_bins),
+    )
+
+
+def extreme_biases(
+    cur: Cursor, run_id: str, layer: int, max_bins: int = 300, each: int = EACH_END, also: int = -1
+) -> pl.DataFrame:
+    """`biases.bias_trajectories` of the experts whose final biases are the `each` highest or lowest.
+
+    also: an expert that is included whatever its bias; -1 for none.
+    """
+    return frame(
+        cur,
+        f"""
+        WITH b AS (
+            SELECT * FROM ({LOADS.binned("layer = $layer")}) WHERE bias_count + bias_not_finite > 0
+        ), final AS (
+            SELECT expert, row_number() OVER (ORDER BY bias_last, expert) AS up,
+                   row_number() OVER (ORDER BY bias_last DESC, expert) AS down
+            FROM b WHERE bin = (SELECT max(bin) FROM b) AND isfinite(bias_last)
+        )
+        SELECT bin, first_step, last_step, expert, bias_sum / nullif(bias_count, 0) AS bias_mean, bias_min,
+               bias_max, bias_last, bias_not_finite
+        FROM b WHERE expert = $also OR expert IN (
+            SELECT expert FROM final WHERE least(up, down) <= $each
+        )
+        ORDER BY expert, bin
+        """,
+        layer=layer,
+        each=each,
+        also=also,
+        **choose_bins(cur, run_id, LOADS, max_bins),
+    )
+
+
+def bias_ends(cur: Cursor, run_id: str, layer: int, max_bins: int = 300) -> pl.DataFrame:
+    """The last bin of `biases.bias_trajectories`, and the bins with a bias that is NaN or infinite.
+
+    It is all that a sentence on the final biases needs.
+    """
+    return frame(
+        cur,
+        f"""
+        WITH b AS (
+            SELECT * FROM ({LOADS.binned("layer = $layer")}) WHERE bias_count + bias_not_finite > 0
+        )
+        SELECT bin, first_step, last_step, expert, bias_sum / nullif(bias_count, 0) AS bias_mean, bias_min,
+               bias_max, bias_last, bias_not_finite
+        FROM b WHERE bin = (SELECT max(bin) FROM b) OR bias_not_finite > 0
+        ORDER BY expert, bin
+        """,
+        layer=layer,
+        **choose_bins(cur, run_id, LOADS, max_bins),
+    )

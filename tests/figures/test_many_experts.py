@@ -1,0 +1,115 @@
+"""Figures of a layer with 1,024 experts: the busiest alone, the rest together."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from store_runs import write_run
+
+from explorer.charts import rank_bars, rank_heatmap
+from explorer.figures import biases, loads, many_experts
+from explorer.figures.arm_set import ArmSet
+from explorer.figures.arms import Run, run_from_row
+from explorer.figures.panel import Panel
+from explorer.figures.settings import OneExpert, OneLayer, OneStep
+from explorer.figures.store import OpenStore
+from explorer.queries.runs import list_runs
+from explorer.store import Index
+
+EXPERTS, STEPS = 1024, 6
+MOST_ROWS = 128
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[OpenStore, Run, np.ndarray]]:
+    folder = tmp_path_factory.mktemp("runs")
+    rule = {"balancer": "loss_free", "balancer_family": "loss_free"}
+    counts = write_run(folder, "many", steps=STEPS, layers=4, experts=EXPERTS, **rule)
+    with Index.open(folder / "index.duckdb") as index:
+        index.ingest([folder])
+        with index.cursor() as cur:
+            (run,) = [run_from_row(row) for row in list_runs(cur).to_dicts()]
+        yield OpenStore(index), run, counts
+
+
+def panel_of(answer: object) -> Panel:
+    assert isinstance(answer, Panel)
+    return answer
+
+
+def rows_drawn(panel: Panel) -> int:
+    return sum(part.height for part in panel.spec.datasets.values())
+
+
+def test_no_chart_grows_with_the_number_of_experts(
+    opened: tuple[OpenStore, Run, np.ndarray],
+) -> None:
+    store, run, _ = opened
+    arms, layer = ArmSet.of_runs([run]), OneLayer(layer=3)
+    heatmap = panel_of(loads.heatmap(store, arms, layer))
+    assert heatmap.table is not None
+    assert heatmap.table.height <= rows_drawn(heatmap) <= MOST_ROWS * STEPS
+    assert len(rank_heatmap.names(heatmap.table)) == 64
+    bars = panel_of(loads.bars(store, arms, OneStep(layer=3, step=2)))
+    assert rows_drawn(bars) < rank_bars.ALONE + rank_bars.POINTS + 20
+    lines = panel_of(biases.trajectories(store, arms, layer))
+    assert lines.table is not None
+    assert lines.table["expert"].n_unique() == 8
+    for panel in (heatmap, bars, lines):
+        assert panel.statements
+
+
+def test_findings_are_those_of_all_experts(opened: tuple[OpenStore, Run, np.ndarray]) -> None:
+    store, run, counts = opened
+    arms = ArmSet.of_runs([run])
+    here = counts[4, 1]
+    for panel in (
+        loads.heatmap_at(store, arms, OneStep(layer=1, step=4)),
+        loads.bars(store, arms, OneStep(layer=1, step=4)),
+    ):
+        finding = panel_of(panel).finding
+        assert f"{(here == 0).sum()} of {EXPERTS}" in finding
+        assert any(f"expert {expert} " in finding for expert in np.flatnonzero(here == here.max()))
+    sentence = loads.busiest_experts(store, arms, OneLayer(layer=1))
+    assert f"{(counts[-1, 1] == 0).sum()} of {EXPERTS} experts idle" in sentence
+
+
+def test_bars_are_the_busiest_and_the_curve_the_others(
+    opened: tuple[OpenStore, Run, np.ndarray],
+) -> None:
+    store, run, counts = opened
+    panel = panel_of(loads.bars(store, ArmSet.of_runs([run]), OneStep(layer=0, step=5)))
+    assert panel.table is not None
+    falling = np.sort(counts[5, 0])[::-1]
+    bars, curve = rank_bars.bars(panel.table), rank_bars.curve(panel.table)
+    assert bars["tokens"].to_list() == falling[: rank_bars.ALONE].tolist()
+    assert (curve["rank"][0], curve["rank"][-1]) == (rank_bars.ALONE + 1, EXPERTS)
+    wanted = falling[curve["rank"].to_numpy() - 1] * EXPERTS / falling.sum()
+    np.testing.assert_allclose(curve["curve_ratio"].to_numpy(), wanted)
+    assert (curve["at"][0], curve["at"][-1]) == pytest.approx((rank_bars.ALONE, 2 * rank_bars.ALONE))
+    drawn = [part for part in panel.spec.datasets.values() if set(part.columns) == set(curve.columns)]
+    assert [part.equals(curve) for part in drawn] == [True]
+
+
+def test_another_step_exchanges_rows_only(opened: tuple[OpenStore, Run, np.ndarray]) -> None:
+    store, run, _ = opened
+    arms = ArmSet.of_runs([run])
+    first, second = (panel_of(loads.bars(store, arms, OneStep(layer=layer, step=layer))) for layer in (0, 1))
+    assert first.spec.vega is second.spec.vega
+
+
+def test_a_selected_expert_has_its_trajectory(opened: tuple[OpenStore, Run, np.ndarray]) -> None:
+    store, run, _ = opened
+    arms = ArmSet.of_runs([run])
+    without = biases.trajectories_at_playhead(store, arms, OneExpert(layer=0)).table
+    assert without is not None
+    expert = next(e for e in range(EXPERTS) if e not in without["expert"])
+    table = biases.trajectories_at_playhead(store, arms, OneExpert(layer=0, expert=expert)).table
+    assert table is not None
+    assert expert in table["expert"]
+
+
+def test_256_experts_have_a_row_each(opened: tuple[OpenStore, Run, np.ndarray]) -> None:
+    _, run, _ = opened
+    assert many_experts.is_many(run, 0)
+    assert many_experts.MOST == 256
