@@ -11,8 +11,8 @@ from explorer.figures.facts.registry import fact
 
 @fact
 def bias_step(recorded: RecordedRuns, arm: str, layer: str, step: str, expert: str, what: str) -> float:
-    """One number of one bias update, seed 0: `tokens`, `mean`, `error`, `sign`, `before`, `after`, `moved` (in
-    multiples of the rate), `rate` or `expert` of the `busiest` or `idlest` expert."""
+    """One number of one bias update, seed 0: `tokens`, `mean`, `error`, `sign`, `before`, `after`, `moved`
+    (in multiples of the rate), `rate` or `expert` of the `busiest` or `idlest` expert."""
     run = recorded.find(arm, 0).first
     update, _ = bias_updates.update_after(recorded.ask, run, int(layer), int(step))
     return bias_updates.number(update, expert, what)
