@@ -2,6 +2,14 @@
 
 from collections.abc import Sequence
 
+DOMAINS = {"english": "English", "spanish": "Spanish", "python": "Python", "cpp": "C++", "json": "JSON"}
+"""Domains of the shipped corpora whose names are proper nouns."""
+
+
+def domain_name(domain: str) -> str:
+    """A domain as a sentence or an axis writes it: `Spanish`; others as they were recorded."""
+    return DOMAINS.get(domain, domain)
+
 
 def and_list(parts: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""

@@ -10,7 +10,7 @@ from sentences import sentence
 from explorer.charts import captions
 from explorer.figures import simulation_text
 from explorer.simulate import RuleSettings, ScoreSettings, simulate, summary
-from explorer.wording import and_list, counted, layers_of
+from explorer.wording import and_list, counted, domain_name, layers_of
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,16 @@ def test_one_is_singular(count: int, words: str) -> None:
 )
 def test_the_last_of_a_list_is_joined_by_and(parts: list[str], words: str) -> None:
     assert and_list(parts) == words
+
+
+@pytest.mark.parametrize(
+    ("domain", "name"), [("spanish", "Spanish"), ("cpp", "C++"), ("digits", "digits"), ("law", "law")]
+)
+def test_languages_have_capitals(domain: str, name: str) -> None:
+    assert domain_name(domain) == name
+    frame = pl.DataFrame({"domain": [domain], "expert": [3], "tokens": [8], "load_ratio": [2.0]})
+    expected = sentence("captions.loads_of_domain", expert=3, times="2.00", domain=name)
+    assert captions.domain_expert_heatmap(frame) == expected
 
 
 def test_layers_are_named_by_the_numbers_of_the_model() -> None:

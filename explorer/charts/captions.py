@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from explorer.charts.balance import reference_pairs
-from explorer.wording import and_list, counted
+from explorer.wording import and_list, counted, domain_name
 
 BASELINES = {"uniform": "independent tokens", "resampled": "whole sequences"}
 """What is drawn at random in each baseline."""
@@ -320,7 +320,7 @@ def domain_expert_heatmap(frame: pl.DataFrame) -> str:
         return NOTHING
     top = live.sort("load_ratio", descending=True).row(0, named=True)
     times = number(top["load_ratio"])
-    return f"Expert {top['expert']} receives {times}× its uniform share of {top['domain']}."
+    return f"Expert {top['expert']} receives {times}× its uniform share of {domain_name(top['domain'])}."
 
 
 def alt_text(subject: str, sentence: str) -> str:

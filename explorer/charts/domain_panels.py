@@ -4,6 +4,7 @@ import altair as alt
 import polars as pl
 
 from explorer.charts import theme
+from explorer.charts.domains import DOMAIN_LABEL
 
 ROW_PX = 27
 SEQUENTIAL = (
@@ -57,7 +58,7 @@ def domain_panel(frame: pl.DataFrame, *, top: float, title: str = "") -> theme.F
             y=alt.Y(
                 "domain:N",
                 title=None,
-                axis=alt.Axis(ticks=False, domain=False, labelLimit=140),
+                axis=alt.Axis(ticks=False, domain=False, labelLimit=140, labelExpr=DOMAIN_LABEL),
                 scale=alt.Scale(paddingInner=0.05, paddingOuter=0),
             ),
             color=alt.Color("of_top:Q", scale=scale, legend=None),

@@ -1,5 +1,6 @@
 """Which expert serves which domain."""
 
+import json
 from collections.abc import Sequence
 
 import altair as alt
@@ -7,6 +8,10 @@ import polars as pl
 
 from explorer.charts import linking, theme
 from explorer.charts.scales import dead_colour, load_colour
+from explorer.wording import DOMAINS
+
+DOMAIN_LABEL = f"({json.dumps(DOMAINS)})[datum.label] || datum.label"
+"""Vega expression: the name of a domain for the axis."""
 
 
 def domain_expert_heatmap(
@@ -35,7 +40,7 @@ def domain_expert_heatmap(
         y=alt.Y(
             "domain:N",
             title=None,
-            axis=alt.Axis(ticks=False, domain=False, labelLimit=160),
+            axis=alt.Axis(ticks=False, domain=False, labelLimit=160, labelExpr=DOMAIN_LABEL),
             scale=alt.Scale(paddingInner=0.06, paddingOuter=0),
         ),
         tooltip=[

@@ -10,6 +10,7 @@ import altair as alt
 import polars as pl
 
 from explorer.charts import event_marks, series, theme
+from explorer.charts.domains import DOMAIN_LABEL
 from explorer.charts.labels import LINE_PX, spread_apart
 
 ACCENT = theme.Ink("#0B62A4", "#4AA8E0")
@@ -213,11 +214,12 @@ def served_domains(frame: pl.DataFrame) -> theme.Figure:
     if frame.is_empty():
         return theme.no_data("the probe names no domains")
     data = frame.select("domain", "tokens", pl.col("load_ratio").fill_null(0.0))
+    domain_axis = alt.Axis(ticks=False, domain=False, labelExpr=DOMAIN_LABEL)
     bars = (
         alt.Chart(data)
         .mark_bar(color=ACCENT.expr, cornerRadiusEnd=1, height=ROW_PX - 9)
         .encode(
-            y=alt.Y("domain:N", sort=None, title=None, axis=alt.Axis(ticks=False, domain=False)),
+            y=alt.Y("domain:N", sort=None, title=None, axis=domain_axis),
             x=alt.X("load_ratio:Q", title=theme.AXIS["load_ratio"], axis=alt.Axis(tickCount=5)),
             tooltip=[
                 alt.Tooltip("domain:N"),

@@ -7,6 +7,7 @@ import polars as pl
 import polars.selectors as cs
 
 from explorer.errors import one_of
+from explorer.export.provenance import run_ids
 from explorer.export.settings import TABLES
 from explorer.figures.panel import Panel
 
@@ -28,11 +29,19 @@ def table(panel: Panel, kind: str) -> bytes:
 
 
 def rows(panel: Panel) -> pl.DataFrame:
-    """The panel's table, or else the largest data set of the figure."""
+    """The panel's table, or else the largest data set of the figure; rows of a single run name it."""
     if panel.table is not None:
-        return panel.table
+        return _named(panel.table, run_ids([panel]))
     frames = [frame for name, frame in panel.spec.datasets.items() if name != panel.spec.playhead]
-    return max(frames, key=lambda frame: frame.height, default=pl.DataFrame())
+    largest = max(frames, key=lambda frame: frame.height, default=pl.DataFrame())
+    return _named(largest, run_ids([panel]))
+
+
+def _named(frame: pl.DataFrame, runs: list[str]) -> pl.DataFrame:
+    """The frame with the run in its last column, unless it has one already or is of several runs."""
+    if len(runs) != 1 or "run_id" in frame.columns or not frame.columns:
+        return frame
+    return frame.with_columns(run_id=pl.lit(runs[0]))
 
 
 def flat(frame: pl.DataFrame) -> pl.DataFrame:

@@ -32,10 +32,14 @@ class Chart:
     finding: str
     vega: Mapping[str, Any]
     """Complete Vega-Lite except for width and title."""
+    source: str = ""
+    """The runs that are drawn, below title and finding."""
 
     def at(self, width: int, *, title: bool) -> dict[str, Any]:
         """Complete Vega-Lite, `width` pixels wide."""
-        words = {"title": titles.title(self.subject, self.finding, width)} if title else {}
+        words = (
+            {"title": titles.title(self.subject, self.finding, width, source=self.source)} if title else {}
+        )
         return {**self.vega, "width": width, **words}
 
 

@@ -1,9 +1,15 @@
 """A figure as PNG, SVG, PDF or a standalone page."""
 
+from collections.abc import Sequence
+
 from explorer.errors import one_of
 from explorer.export import drawing, pages, vega
+from explorer.export.provenance import run_ids
 from explorer.export.settings import FORMATS, FigureSettings
 from explorer.figures.panel import Panel
+
+MOST_LETTERS = 120
+"""Maximum length of the run ids in a title."""
 
 
 def render(panel: Panel, kind: str, settings: FigureSettings, footer: str = "") -> bytes:
@@ -30,4 +36,13 @@ def chart_of(panel: Panel, *, dark: bool, still: bool = True) -> drawing.Chart:
         subject=panel.subject,
         finding=panel.finding,
         vega=vega.complete(panel, dark=dark, still=still),
+        source=source_of(run_ids([panel])),
     )
+
+
+def source_of(runs: Sequence[str]) -> str:
+    """The runs of a figure in its title: their ids, or their number where the ids would be a paragraph."""
+    names = ", ".join(runs)
+    if len(names) > MOST_LETTERS:
+        return f"{len(runs)} runs"
+    return f"{'Run' if len(runs) == 1 else 'Runs'}: {names}" if runs else ""

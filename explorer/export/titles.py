@@ -9,12 +9,13 @@ GAP_PX, LINE_PX, SUBLINE_PX = 12, 17, 13
 """Vega's padding below a title, and its line heights at the sizes of `charts.theme.file_config`."""
 
 
-def title(subject: str, finding: str, width: int) -> dict[str, Any]:
-    """Vega-Lite's title, wrapped to the width in pixels, since Vega does not wrap."""
+def title(subject: str, finding: str, width: int, *, source: str = "") -> dict[str, Any]:
+    """Vega-Lite's title, wrapped to the width in pixels, since Vega does not wrap. source: a last line."""
     subject, finding = subject.translate(SIGNS), finding.translate(SIGNS)
+    most = max(30, int(width / 5.6))
     return {
         "text": textwrap.wrap(subject, max(20, int(width / 7.8))),
-        "subtitle": textwrap.wrap(finding, max(30, int(width / 5.6))),
+        "subtitle": [*textwrap.wrap(finding, most), *textwrap.wrap(source.translate(SIGNS), most)],
         "frame": "bounds",
     }
 

@@ -76,9 +76,16 @@ def number(update: BiasStep, which: str, quantity: str) -> float:
         "before": float(update.before_E[expert]),
         "after": float(update.after_E[expert]),
         "rate": update.force.rate,
+        "moved": _in_rates(update, expert),
     }
     one_of("number", quantity, numbers)
     return numbers[quantity]
+
+
+def _in_rates(update: BiasStep, expert: int) -> float:
+    """How far the bias of an expert moves, in multiples of u."""
+    moved = abs(float(update.after_E[expert]) - float(update.before_E[expert]))
+    return moved / update.force.rate if update.force.rate else 0.0
 
 
 def table(update: BiasStep, rows: pl.DataFrame) -> pl.DataFrame:

@@ -95,7 +95,7 @@ def trajectories_at_playhead(store: Store, arms: ArmSet, settings: OneExpert) ->
         frame,
         subject=f"Bias trajectories of layer {layer}",
         how="A higher bias makes an expert more likely to be chosen. "
-        f"Bold: {bold}. Click a point to open its step.{lines}{_marks_note(marked, frame)}",
+        f"Bold: {bold}.{lines}{_marks_note(marked, frame)}",
         ends=ends,
         band=band,
         highlight=None if expert is None else [expert],

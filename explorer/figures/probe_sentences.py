@@ -8,7 +8,7 @@ import polars as pl
 
 from explorer.charts.captions import number
 from explorer.figures.probe_batch import RoutedBatch, visible
-from explorer.wording import and_list, counted
+from explorer.wording import and_list, counted, domain_name
 
 
 def experts(ids: Sequence[int]) -> str:
@@ -57,7 +57,8 @@ def most_frequent_sentence(batch: RoutedBatch) -> str:
         domains[t] for t in range(batch.num_tokens) if (c := batch.chosen_by(t)) and c[0] == top
     ).most_common(1)[0]
     base = sum(name == domain for name in domains[: batch.num_tokens]) / batch.num_tokens
-    return f"{text}; {_percent(own / count)} of them are {domain}, against {_percent(base)} of all tokens."
+    of_them = f"{_percent(own / count)} of them are {domain_name(domain)}"
+    return f"{text}; {of_them}, against {_percent(base)} of all tokens."
 
 
 def token(batch: RoutedBatch, at: int, table: pl.DataFrame) -> str:
@@ -65,7 +66,7 @@ def token(batch: RoutedBatch, at: int, table: pl.DataFrame) -> str:
     after, before = batch.chosen_by(at), batch.would_choose(at)
     name = f"Token {at}, “{visible(batch.text.texts[at])}”"
     if batch.text.is_known:
-        name += f" of {batch.text.domains[at]},"
+        name += f" of {domain_name(batch.text.domains[at])},"
     if batch.before is None:
         return f"{name} is routed to {experts(after)}."
     if batch.bias is None:
@@ -111,8 +112,9 @@ def domains(frame: pl.DataFrame, expert: int) -> str:
         return f"Expert {expert} received no token of any domain of the probe."
     ranked = usable.sort("load_ratio", "domain", descending=[True, False])
     top, low = ranked.row(0, named=True), ranked.row(-1, named=True)
-    text = f"Expert {expert} receives {number(top['load_ratio'])}× its uniform share of {top['domain']}"
-    return text + (f" and {number(low['load_ratio'])}× of {low['domain']}." if ranked.height > 1 else ".")
+    most, least = (f"{number(row['load_ratio'])}×" for row in (top, low))
+    text = f"Expert {expert} receives {most} its uniform share of {domain_name(top['domain'])}"
+    return text + (f" and {least} of {domain_name(low['domain'])}." if ranked.height > 1 else ".")
 
 
 def coselected(rows: pl.DataFrame, expert: int, even: float) -> str:

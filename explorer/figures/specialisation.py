@@ -17,7 +17,7 @@ from explorer.figures.store import Store, Trace
 from explorer.metrics import is_resolved, t_interval
 from explorer.queries import specialisation as queries
 from explorer.queries.domains import domain_expert
-from explorer.wording import and_list
+from explorer.wording import and_list, domain_name
 
 NO_LOADS = (
     "None of the runs to compare has held-out loads by domain in this layer; choose others in the sidebar."
@@ -83,7 +83,8 @@ def strongest_specialist(frame: pl.DataFrame, row: Mapping[str, float | None] | 
         return "No loads by domain were recorded."
     top = live.sort("load_ratio", "domain", "expert", descending=[True, False, False]).row(0, named=True)
     times = number(top["load_ratio"])
-    text = f"Strongest specialist: expert {top['expert']}, {times}× its uniform share of {top['domain']}."
+    share = f"{times}× its uniform share of {domain_name(top['domain'])}"
+    text = f"Strongest specialist: expert {top['expert']}, {share}."
     if row is None or row["information"] is None or row["chance"] is None:
         return text
     bits, noise = number(float(row["information"])), number(float(row["chance"]))

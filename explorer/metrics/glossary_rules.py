@@ -24,8 +24,9 @@ TERMS: tuple[Term, ...] = (
         section=ROUTING,
         text="A layer with many small feed-forward networks, the experts. Each token passes through only a "
         "few of them, so the model can be large while the compute per token stays small.",
-        formula=r"h_t = u_t + \sum_{i=1}^{N} g_{i,t}\,\mathrm{FFN}_i(u_t)",
-        more="$N$ routed experts, of which $K$ have a gate weight $g_{i,t} \\neq 0$ for token $t$.",
+        formula=r"y_t = h_t + \sum_{i=1}^{N} g_{i,t}\,\mathrm{FFN}_i(h_t)",
+        more="$h_t$ is the hidden state of token $t$. $N$ routed experts, of which $K$ have a gate weight "
+        "$g_{i,t} \\neq 0$ for token $t$.",
         sources=(GSHARD, SWITCH, DEEPSEEK_MOE),
     ),
     Term(
@@ -33,10 +34,11 @@ TERMS: tuple[Term, ...] = (
         title="Router and score",
         section=ROUTING,
         text="For each token, the router assigns each expert a score: how well the two match.",
-        formula=r"s_{i,t} = \sigma(u_t^{\top} e_i) \quad\text{or}\quad s_{\cdot,t} = "
-        r"\mathrm{softmax}(u_t^{\top} e_{\cdot})",
-        more="$e_i$ is a learned vector of expert $i$. With a sigmoid $\\sigma$ each score lies between 0 "
-        "and 1 on its own; with a softmax the scores of a token sum to 1 and compete.",
+        formula=r"s_{i,t} = \sigma(h_t^{\top} r_i) \quad\text{or}\quad s_{\cdot,t} = "
+        r"\mathrm{softmax}(h_t^{\top} r_{\cdot})",
+        more="$h_t$ is the hidden state of token $t$, $r_i$ a learned vector of expert $i$. With a sigmoid "
+        "$\\sigma$ each score lies between 0 and 1 on its own; with a softmax the scores of a token sum to 1 "
+        "and compete.",
         sources=(LOSS_FREE,),
     ),
     Term(
@@ -99,12 +101,12 @@ TERMS: tuple[Term, ...] = (
         section=RULES,
         text="An additional loss term that is smallest when the loads are even. Its gradient flows through "
         "the router and the model, alongside that of the language loss.",
-        formula=r"L_{\mathrm{aux}} = \alpha \sum_{i=1}^{N} f_i\,P_i, \qquad f_i = \frac{N}{K\,T}\,c_i, "
+        formula=r"L_{\mathrm{aux}} = \alpha\,N \sum_{i=1}^{N} f_i\,P_i, \qquad f_i = \frac{c_i}{K\,T}, "
         r"\qquad P_i = \frac1T\sum_{t=1}^{T} s'_{i,t}",
         more="$f_i$ comes from counts and carries no gradient; $P_i$ carries it all. $s'$ are the scores "
         "divided by their sum over experts (`score_norm=l1`) or as they are (`raw`). With normalised scores "
-        "the sum is 1 at balance for every $K$. The value can fall without the loads becoming even, so it is "
-        "not a measure of balance.",
+        "$N\\sum_i f_i P_i$ is 1 at balance for every $K$. The value can fall without the loads becoming "
+        "even, so it is not a measure of balance.",
         sources=(SWITCH, GSHARD, LOSS_FREE),
     ),
     Term(
@@ -126,12 +128,13 @@ TERMS: tuple[Term, ...] = (
         section=RULES,
         text="The two original auxiliary losses. Both count only the expert with the highest score of "
         "each token, so with K above 1 an imbalance of the second choices goes unnoticed.",
-        formula=r"L_{\mathrm{Switch}} = \alpha\,N\sum_i f_i P_i, \qquad L_{\mathrm{GShard}} = "
-        r"\alpha\,\frac1N\sum_e \frac{c_e}{S}\,m_e",
-        more="$f_i$ and $c_e/S$ are the share of tokens whose first choice is the expert, $P_i$ and $m_e$ "
-        "its mean probability. At balance Switch's loss is 1; GShard's is $1/N^2$ as printed and 1 with the "
-        "factor $N^2$ of the released code (`normalisation=unit`). GShard's is taken per group of tokens, "
-        "here a sequence or the micro-batch. First choices are those of the scores without bias.",
+        formula=r"L_{\mathrm{Switch}} = \alpha\,N\sum_i f^{(1)}_i P_i, \qquad L_{\mathrm{GShard}} = "
+        r"\alpha\,\frac1N\sum_i f^{(1)}_i P_i",
+        more="$f^{(1)}_i$ is the share of tokens whose first choice is expert $i$ ($c_e/S$ in GShard's "
+        "paper), $P_i$ its mean probability ($m_e$). At balance Switch's loss is α; GShard's is $α/N^2$ as "
+        "printed and α with the factor $N^2$ of the released code (`normalisation=unit`). GShard's is taken "
+        "per group of tokens, here a sequence or the micro-batch. First choices are those of the scores "
+        "without bias.",
         sources=(SWITCH, GSHARD),
     ),
     Term(
@@ -174,9 +177,9 @@ TERMS: tuple[Term, ...] = (
         section=RULES,
         text="A loss-free rule with a soft clamp: a bias moves by almost u while the load error is large and "
         "by little near balance. Momentum averages the moves of successive steps.",
-        formula=r"m_i \leftarrow \beta m_i + (1-\beta)\,u\,\bigl(\tanh(\kappa e_i) - "
-        r"\overline{\tanh(\kappa e)}\bigr), \qquad b_i \leftarrow b_i + m_i, \qquad "
-        r"e_i = (\bar c - c_i)/\bar c",
+        formula=r"m_i \leftarrow \beta m_i + (1-\beta)\,u\,\bigl(\tanh(\kappa\tilde e_i) - "
+        r"\overline{\tanh(\kappa\tilde e)}\bigr), \qquad b_i \leftarrow b_i + m_i, \qquad "
+        r"\tilde e_i = (\bar c - c_i)/\bar c",
         more="From the report on Arcee Trinity Large. Its abstract names the parts; their order and the "
         "constants $\\kappa = 2$ and $\\beta = 0.5$ are second-hand.",
         sources=(TRINITY,),
@@ -209,9 +212,9 @@ TERMS: tuple[Term, ...] = (
         section=RULES,
         text="DeepSeek-V3's small auxiliary loss per sequence, beside the bias. It only prevents extreme "
         "imbalance within a sequence.",
-        formula=r"L = \alpha\sum_i f_i P_i, \qquad f_i = \frac{N}{K\,T}\sum_{t}\mathbf{1}\bigl[s_{i,t}\in"
-        r"\mathrm{TopK}(s_{\cdot,t},K)\bigr]",
-        more="$f$ counts the top-K of the *unbiased* scores, regardless of the bias; $P$ comes from "
+        formula=r"L = \alpha\,N\sum_i \tilde f_i P_i, \qquad \tilde f_i = \frac{1}{K\,T}\sum_{t}"
+        r"\mathbf{1}\bigl[s_{i,t}\in\mathrm{TopK}(s_{\cdot,t},K)\bigr]",
+        more="$\\tilde f$ counts the top-K of the *unbiased* scores, regardless of the bias; $P$ comes from "
         "normalised scores; $\\alpha = 0.0001$.",
         sources=(V3,),
     ),

@@ -10,6 +10,7 @@ from export_panels import panel
 
 from explorer.errors import ConfigError
 from explorer.export import data
+from explorer.queries.statements import Statement
 
 NESTED = pl.DataFrame(
     {
@@ -49,6 +50,19 @@ def test_without_a_table_the_rows_of_the_figure_are_written() -> None:
     largest = max(part.height for part in bare.spec.datasets.values())
     assert frame.height == largest
     assert data.table(bare, "csv").startswith(",".join(frame.columns).encode())
+
+
+def test_rows_of_one_run_name_it_and_those_of_several_do_not_get_another_column() -> None:
+    table = pl.DataFrame({"expert": [0, 1]})
+    one = Statement(sql="SELECT 1", params={"run_id": "a-seed0"})
+    other = Statement(sql="SELECT 1", params={"run_id": "b-seed0"})
+    assert data.table(panel(table=table, statements=(one,)), "csv").split()[:2] == [
+        b"expert,run_id",
+        b"0,a-seed0",
+    ]
+    assert data.rows(panel(table=table, statements=(one, other))).columns == ["expert"]
+    named = table.with_columns(run_id=pl.lit("x"))
+    assert data.rows(panel(table=named, statements=(one,)))["run_id"].to_list() == ["x", "x"]
 
 
 def test_a_figure_without_any_data_is_an_empty_file() -> None:

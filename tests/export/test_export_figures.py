@@ -20,6 +20,7 @@ from explorer.errors import ConfigError
 from explorer.export import drawing, figures, svg, vega
 from explorer.export.settings import WIDTHS, FigureSettings, width_from_text
 from explorer.figures.panel import Panel
+from explorer.queries.statements import Statement
 
 
 def media_box(pdf: bytes) -> tuple[float, float]:
@@ -75,6 +76,16 @@ def test_the_title_is_there_or_not() -> None:
     for text in ("MaxVio over training", "It falls."):
         assert f">{text}<" in with_title
         assert f">{text}<" not in without
+
+
+@pytest.mark.parametrize(
+    ("runs", "line"),
+    [(["a-seed0"], "Run: a-seed0"), (["a", "b"], "Runs: a, b"), (["long" * 20, "name" * 20], "2 runs")],
+)
+def test_a_title_ends_with_the_runs_of_the_figure(runs: list[str], line: str) -> None:
+    drawn = panel(statements=(Statement(sql="SELECT 1", params={"run_ids": runs}),))
+    assert f">{line}<" in figures.draw(drawn, FigureSettings()).body
+    assert f">{line}<" not in figures.draw(drawn, FigureSettings(title=False)).body
 
 
 def test_signs_for_spaces_do_not_change_the_font_of_their_line() -> None:

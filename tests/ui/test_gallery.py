@@ -18,6 +18,7 @@ from explorer.metrics import LAST_RECORDED, max_vio
 from explorer.queries.runs import list_runs
 from explorer.recording import RunFolder
 from explorer.store import Index
+from explorer.ui.gallery.text import SECTIONS
 from explorer.ui.shared.panels import KEY
 
 SHIPPED = Path(__file__).parents[2] / "data" / "runs"
@@ -38,6 +39,10 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in NEEDED:
         (folder / f"standard-{name}").symlink_to(SHIPPED / f"standard-{name}")
     return folder
+
+
+def test_a_section_points_at_no_file_that_a_visitor_of_the_app_cannot_open() -> None:
+    assert not [section.number for section in SECTIONS if "docs/" in section.paper + section.ours]
 
 
 def test_every_figure_that_has_data_is_drawn_and_the_others_say_why(open_app: Opener, shipped: Path) -> None:

@@ -43,3 +43,13 @@ def test_a_word_hides_the_terms_without_it_and_draws_none_anew(open_app: Opener)
     hidden = {key for key in re.findall(r"\.st-key-term-([\w-]+)", style) if not key.startswith("section-")}
     assert hidden == {term.key for term in TERMS} - {term.key for term in search("bias")}
     assert headings(app) == before
+
+
+def test_a_symbol_has_one_meaning() -> None:
+    """u is the update rate, e_i the load error and f_i the share of the load, in every formula."""
+    formulas = {term.key: f"{term.formula} {term.more}" for term in TERMS}
+    assert not [key for key, text in formulas.items() if re.search(r"u_t|u_\{", text)]
+    errors = {key for key, text in formulas.items() if re.search(r"(?<!tilde )\be_i", text)}
+    assert errors == {"loss_free"}
+    defined = re.findall(r"(?<!tilde )\bf_i = (\S+)", " ".join(formulas.values()))
+    assert set(defined) == {r"\frac{c_i}{K\,T},"}

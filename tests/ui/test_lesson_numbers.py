@@ -191,6 +191,7 @@ def test_a_bias_step_is_the_algorithm_of_the_paper() -> None:
         assert fact(f"bias_step[{at}; before]") == bias[step, busiest]
         assert fact(f"bias_step[{at}; after]") == bias[step + 1, busiest]
         assert bias[step + 1, busiest] - bias[step, busiest] == pytest.approx(-0.003, abs=1e-6)
+        assert fact(f"bias_step[{at}; moved]") == pytest.approx(1, abs=1e-3)
     assert fact("updates_equal[loss_free]") == fact("updates[loss_free]") == 799 * 4 * 16
 
 
@@ -221,8 +222,9 @@ def test_a_limit_that_is_never_reached_gets_a_sentence() -> None:
 def test_how_far_biases_come_apart_and_how_often_they_turn(arm: str) -> None:
     bias = biases(f"{arm.replace(':', '-').replace('=', '-')}-seed0")
     for layer in range(4):
-        widest = max(max(row) - min(row) for row in bias[:, layer].tolist())
-        assert fact(f"peak_bias_spread[{arm}; {layer}]") == widest
+        spreads = [max(row) - min(row) for row in bias[:, layer].tolist()]
+        assert fact(f"peak_bias_spread[{arm}; {layer}]") == max(spreads)
+        assert fact(f"peak_bias_step[{arm}; {layer}]") == spreads.index(max(spreads))
     ends = [max(row) - min(row) for row in bias[-1].tolist()]
     assert fact(f"bias_spread[{arm}]") == pytest.approx(sum(ends) / 4)
     turns = moves = 0

@@ -144,6 +144,45 @@ def test_a_guess_survives_going_back_and_forth(open_shipped: Opener) -> None:
     assert sentence("controls.notice") not in words(app)
 
 
+def test_the_course_remembers_the_step_of_a_lesson_until_it_is_done(open_app: Opener) -> None:
+    slug = "why-experts-collapse"
+    app = open_app(page="lessons", lesson=slug)
+    app = app.button(key="lesson_next").click().run()
+    kept = app.session_state["lesson_places"]
+    assert kept == {slug: 2}
+    app = open_app(page="lessons")
+    assert sentence("lessons.resume", step=2) not in words(app)
+    app.session_state["lesson_places"] = kept
+    app = app.run()
+    assert sentence("lessons.resume", step=2) in words(app)
+    assert next(link.proto.query_string for link in app.get("page_link")).endswith("part=2")
+    app.session_state["lesson_done"] = {slug}
+    app = app.run()
+    assert sentence("lessons.resume", step=2) not in words(app)
+    assert sentence("lessons.done") in words(app)
+
+
+@pytest.mark.slow
+def test_a_chart_that_stops_before_the_guess_says_so_until_then(open_shipped: Opener) -> None:
+    slug = "why-experts-collapse"
+    app = open_shipped("lessons", lesson=slug)
+    note = sentence("lessons.cut_short", steps=100)
+    assert note in words(app)
+    app = app.button(key=f"skip_guess_{slug}_1").click().run()
+    assert note not in words(app)
+
+
+@pytest.mark.slow
+def test_a_question_about_several_arms_shows_all_of_them(open_shipped: Opener) -> None:
+    slug = "what-experts-specialise-in"
+    app = open_shipped("lessons", lesson=slug, part="2")
+    app = app.button(key=f"skip_guess_{slug}_2").click().run()
+    assert charts(app) == 4
+    app = app.button(key="lesson_next").click().run()
+    app = app.button(key=f"skip_guess_{slug}_3").click().run()
+    assert sentence("lessons.batch_sizes") in words(app)
+
+
 @pytest.mark.slow
 def test_a_skipped_step_shows_what_is_right(open_shipped: Opener) -> None:
     slug = "what-maxvio-measures"

@@ -223,10 +223,21 @@ def test_a_second_press_does_not_train_the_same_runs_again(
 
 
 def test_what_trains_stands_right_below_the_button(open_app: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
-    jobs = [Job(run_id="fine", config=get_preset("tiny"), runs=Path("nowhere"))]
+    jobs = [Job(run_id=name, config=get_preset("tiny"), runs=Path("nowhere")) for name in ("old", "new")]
     monkeypatch.setattr(JobManager, "jobs", lambda self: jobs)
     app = open_app(page="train")
     assert [heading.value for heading in app.subheader][:2] == ["Training now", "Configuration"]
+    stops = [button.key for button in app.button if (button.key or "").startswith("stop_")]
+    assert stops == ["stop_new", "stop_old"], "the newest first"
+
+
+def test_what_was_changed_from_a_preset_stands_beside_the_button(open_app: Opener) -> None:
+    app = open_app(page="train")
+    app = app.selectbox(key="preset").set_value("quick").run()
+    assert sentence("train.changed") not in words(app)
+    key = "train_quick_training.num_steps"
+    app = app.number_input(key=key).set_value(500).run()
+    assert sentence("train.changed_steps", preset="quick", steps=500, before=200) in words(app)
 
 
 def test_two_who_press_start_in_the_same_moment_both_get_their_runs(tmp_path: Path) -> None:

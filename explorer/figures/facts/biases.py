@@ -11,8 +11,8 @@ from explorer.figures.facts.registry import fact
 
 @fact
 def bias_step(recorded: RecordedRuns, arm: str, layer: str, step: str, expert: str, what: str) -> float:
-    """One number of one bias update, seed 0: `tokens`, `mean`, `error`, `sign`, `before`, `after`, `rate` or
-    `expert` of the `busiest` or `idlest` expert."""
+    """One number of one bias update, seed 0: `tokens`, `mean`, `error`, `sign`, `before`, `after`, `moved`
+    (in multiples of the rate), `rate` or `expert` of the `busiest` or `idlest` expert."""
     run = recorded.find(arm, 0).first
     update, _ = bias_updates.update_after(recorded.ask, run, int(layer), int(step))
     return bias_updates.number(update, expert, what)
@@ -43,6 +43,14 @@ def peak_bias_spread(recorded: RecordedRuns, arm: str, layer: str) -> float:
     """Largest difference between two biases of a layer in any step, seed 0."""
     bias = steps.biases(recorded, recorded.find(arm, 0).first, int(layer))
     return float(np.nanmax(metrics.bias_spread(bias)))
+
+
+@fact
+def peak_bias_step(recorded: RecordedRuns, arm: str, layer: str) -> int:
+    """The recorded step at which that difference is largest."""
+    run = recorded.find(arm, 0).first
+    spread = metrics.bias_spread(steps.biases(recorded, run, int(layer)))
+    return int(steps.matrix(recorded, run, int(layer)).steps[np.nanargmax(spread)])
 
 
 @fact

@@ -207,6 +207,13 @@ def chance(recorded: RecordedRuns, keys: Keys, name: str) -> LessonFigure:
     return _one(name, computation_batches.up_to_held_out, arms, None, _compare(arms.arms))
 
 
+@panel("batch_sizes", arms=ARMS, seed=SEED)
+def batch_sizes(recorded: RecordedRuns, keys: Keys, name: str) -> LessonFigure:
+    """MaxVio of groups of sequences against their size, up to a step: one line per arm (seed 0 by itself)."""
+    arms = ArmSet.of(recorded.find_all(keys["arms"], keys.get("seed", 0)))
+    return _one(name, computation_batches.up_to_a_step, arms, None, _compare(arms.arms))
+
+
 @panel("bias_step", arm=ARM, layer=LAYER, step=Key(kind="integer", words="a recorded step", needed=True))
 def bias_step(recorded: RecordedRuns, keys: Keys, name: str) -> LessonFigure:
     """The loads of one step, and the update of the bias that follows, with the recorded integers (seed 0)."""

@@ -85,8 +85,8 @@ SECTIONS = (
         "sequence, whether the first token is selected depends on the second: routing leaks information "
         "about the future.",
         ours="a measurement instead of a schematic, on recorded scores: a token is changed, and the others "
-        "whose experts change are counted, in each layer by itself. `python -m benchmarks.leak` measures "
-        "whole models, where the change spreads over layers; its results are in `docs/experiments.md`.",
+        "whose experts change are counted, in each layer by itself. In a whole model the change also "
+        "spreads over layers, which this figure does not show; `python -m benchmarks.leak` measures it.",
     ),
     Section(
         number="7 and 8",
@@ -104,8 +104,8 @@ SECTIONS = (
         "the tokens shuffled across chunks. Small chunks show an abnormal drop, and shuffling removes it: a "
         "sign of the leak.",
         ours="one run in which experts choose within a micro-batch, against two with token choice. A "
-        "micro-batch holds many sequences, so the leak is smaller; other chunks are measured in "
-        "`docs/experiments.md`.",
+        "micro-batch holds many sequences, so the leak is smaller than in the paper's small chunks; "
+        "`python -m benchmarks.leak` trains with other chunks.",
         topic="lm_loss",
     ),
 )

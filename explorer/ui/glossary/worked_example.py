@@ -45,8 +45,7 @@ def section(runs: Sequence[Run]) -> None:
     st.header("One set of counts, every metric", divider="gray", anchor=ANCHOR)
     st.markdown(
         "Each metric turns the same loads into a different number, and one name often stands for several "
-        "metrics. Choose counts and compare. Definitions are above; `docs/metrics.md` has them in one "
-        "place."
+        "metrics. Choose counts and compare. Definitions are above."
     )
     _example([run for run in runs if run.has_loads])
 

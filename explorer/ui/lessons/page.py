@@ -22,6 +22,8 @@ LESSON, PART = "lesson", "part"
 """Parameters of the address, and keys of the session."""
 OPEN = "lesson_open"
 GUESSES, SHOWN, DONE = "lesson_guesses", "lesson_shown", "lesson_done"
+PLACES = "lesson_places"
+"""The step of each lesson that was open last."""
 LARGE = (
     "<style>.st-key-lesson_question p, .st-key-lesson_words p, .st-key-lesson_words li"
     " { font-size: 1.15rem; line-height: 1.6 }"
@@ -70,15 +72,27 @@ def _list(course: Course) -> None:
     )
     for sentence in course.problems:
         st.warning(show.plain(sentence), icon=":material/draft:")
-    done: set[str] = st.session_state.get(DONE, set())
     grid = st.grid(2, min_column_width=330)
     for number, lesson in enumerate(course, start=1):
         with grid.container(border=True, height="stretch"):
-            links.page("lessons", f"{number} · {lesson.title}", lesson=lesson.slug)
+            links.page("lessons", f"{number} · {lesson.title}", lesson=lesson.slug, **_resumed(lesson))
             st.markdown(show.plain(lesson.question))
-            mark = " · :green[:material/check: done]" if lesson.slug in done else ""
             size = f"{len(lesson.steps)} steps, about {lesson.minutes} minutes"
-            show.note(f"{size}{mark}", markdown=True)
+            show.note(f"{size}{_progress(lesson)}", markdown=True)
+
+
+def _progress(lesson: Lesson) -> str:
+    """Whether the visitor has read the lesson to its end, or how far."""
+    if lesson.slug in st.session_state.get(DONE, ()):
+        return " · :green[:material/check: done]"
+    part = _resumed(lesson).get(PART)
+    return f" · :blue[:material/bookmark: continue at step {part}]" if part else ""
+
+
+def _resumed(lesson: Lesson) -> dict[str, int]:
+    """The parameter of the step at which the visitor left the lesson; a finished one begins anew."""
+    part = st.session_state.get(PLACES, {}).get(lesson.slug, 1)
+    return {PART: part} if part > 1 and lesson.slug not in st.session_state.get(DONE, ()) else {}
 
 
 def _lesson(course: Course, lesson: Lesson) -> None:
@@ -117,6 +131,7 @@ def _step(course: Course, lesson: Lesson) -> None:
     with st.container(key="keep_lesson_steps"):
         chosen = st.segmented_control("Step", parts, key=PART, bind="query-params", default=1, required=True)
     part = int(chosen or 1)
+    st.session_state.setdefault(PLACES, {})[lesson.slug] = part
     step, place = lesson.steps[part - 1], (lesson.slug, part)
     is_open = step.prediction is None or place in _shown()
     grid = st.grid(2, min_column_width=430, gap="large")
@@ -273,10 +288,18 @@ def _figure(step: Step, place: Place, is_open: bool) -> None:
         return
     if figure.load_colours:
         show.load_legend()
+    if not is_open and (note := _cut_short(step)):
+        show.note(note)
     if figure.update is not None:
         _arithmetic(figure.update)
     if is_open:
         links.page(figure.link.page, f"Open in {figure.link.title} with these settings", **figure.link.query)
+
+
+def _cut_short(step: Step) -> str:
+    """What the figure before a guess leaves out; empty where it leaves out nothing."""
+    until = step.prediction.before.get("until") if step.prediction else None
+    return "" if until is None else f"The first {until} steps; the rest appears after your guess."
 
 
 def _no_figure_yet() -> None:

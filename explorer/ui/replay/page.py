@@ -47,6 +47,8 @@ TICK_S = 2.0
 """Seconds between two looks at a run that still trains."""
 HEALTH_TICK_S = 10.0
 """The same for its health, which is computed from all of its steps."""
+CLICK = "Click a point to open its step."
+"""Beside the heading and not in the figure, which is exported too: only a page can be clicked."""
 
 
 def select_run(runs: Sequence[Run]) -> Run:
@@ -264,13 +266,13 @@ def _curves(run: Run) -> None:
     run = latest(run)
     questions, absent = _questions(run), _absent_curves(run)
     parts = [
-        ("expert biases", "Bias trajectories", "expert_bias", questions.biases),
-        ("losses", "Language loss so far", "lm_loss", questions.loss),
+        ("expert biases", "Bias trajectories", f"{tip('expert_bias')} {CLICK}", questions.biases),
+        ("losses", "Language loss so far", tip("lm_loss"), questions.loss),
     ]
     present = [part for part in parts if part[0] not in absent]
-    for place, (_, heading, term, question) in zip(show.in_columns(len(present)), present, strict=True):
+    for place, (_, heading, words, question) in zip(show.in_columns(len(present)), present, strict=True):
         with place:
-            st.subheader(heading, help=tip(term))
+            st.subheader(heading, help=words)
             show.question(question, live=True)
     if absent:
         show.note(f"No {' and no '.join(absent)} in what was imported or logged.")

@@ -138,7 +138,7 @@ def view_section(shown: PageFigures) -> None:
         icon=ICON,
         width="stretch",
         help="Every chart of this page as SVG, PNG and PDF, with its data, specification and SQL, plus a "
-        "report in one HTML file. Made offline in a few seconds.",
+        "report in one HTML file. Made offline; with many charts it takes about ten seconds.",
     )
     _settings()
 

@@ -110,6 +110,19 @@ def _help(section: str, name: str, docs: Mapping[str, str]) -> str:
     return f"{text} (`{section}.{name}`)".strip()
 
 
+def changes(config: RunConfig, chosen: Mapping[str, Mapping[str, Any]]) -> str:
+    """The fields of a filled form that differ from a configuration: `steps 500 (instead of 200)`."""
+    return ", ".join(
+        f"{field.label} {_words(chosen[field.section][field.name])} (instead of {_words(field.default)})"
+        for field in form_fields(config)
+        if chosen[field.section][field.name] != field.default
+    )
+
+
+def _words(value: Any) -> str:
+    return UNSET if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+
+
 def widget(field: FormField, key: str) -> Any:
     """Draw a field and return its value. `RunConfig` checks bounds and words the errors."""
     settings: dict[str, Any] = {"key": f"{key}_{field.path}", "help": field.help}

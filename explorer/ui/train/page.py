@@ -63,6 +63,8 @@ def order_form() -> None:
     with start:
         if st.button("Start training", key="start", type="primary", icon=":material/play_arrow:"):
             _start(preset, chosen, arms, seeds)
+        if changes := form.changes(base, chosen):
+            show.note(f"Changed from the preset {preset}: {changes}.")
     with running:
         now_training()
 
@@ -169,7 +171,8 @@ def _live() -> None:
     jobs = services().jobs.jobs()
     st.subheader("Training now" if any(job.is_open for job in jobs) else "Trained here")
     with show.steady("live"):
-        for job in jobs:
+        # The newest first: it would begin out of sight below those that have ended.
+        for job in reversed(jobs):
             _one(job)
         _buttons(jobs)
         _charts(jobs)
