@@ -16,7 +16,7 @@ PARAM = "dragged"
 PLAYHEAD = "playhead"
 """The part that has a parameter and an event of its own, or moving it would draw all lines again."""
 KEY = f"{PARAM}_row"
-"""A mark with the same row number stays the same element: one new element and Vega visits the whole drawing."""
+"""A mark with the same row number stays the same element: for one new element Vega visits all of them."""
 BARS = "bars"
 HOVER = "points"
 """Name of the layer of points that appear under the pointer, see `charts.series.hover_points`."""
@@ -45,9 +45,9 @@ PARTS: dict[str, set[str]] = {
 def follow(spec: Spec, chart: str, last_step: int | None = None) -> Spec:
     """The chart as a page shows it: it draws the rows that its event brings, and its own without any.
 
-    `chart`: its name in the event. `last_step`: of a chart over steps with a playhead. Its x axis is then fixed,
-    or Vega would place every line anew when the playhead moves. Data sets that are no part of `PARTS` stay as
-    they are.
+    `chart`: its name in the event. `last_step`: of a chart over steps with a playhead. Its x axis is then
+    fixed, or Vega would place every line anew when the playhead moves. Data sets that are no part of `PARTS`
+    stay as they are.
     """
     parts = {
         name: (part, frame.columns)
