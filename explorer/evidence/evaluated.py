@@ -29,6 +29,7 @@ LONG_CONTEXT = Experiment(
         tasks=(TaskPlan(name="long_context", problems=32_768, at_tiny=1_024),),
         measures=task_measures.of_long_context,
     ),
+    trains=True,
     pairs=PAIRS,
     priority=4,
     note="All lengths see the same held-out tokens: few long sequences, or many short ones from different "
@@ -48,6 +49,7 @@ SELECTION = Experiment(
         tasks=(TaskPlan(name="selection", problems=64, at_tiny=8),),
         measures=task_measures.of_selection,
     ),
+    trains=True,
     pairs=PAIRS,
     priority=4,
     note="Rows also hold the measured time of the experts on a CPU, which is the project's own kernels' and "
@@ -74,6 +76,7 @@ CODE = Experiment(
         ),
         measures=task_measures.of_code,
     ),
+    trains=True,
     pairs=PAIRS,
     priority=5,
 )

@@ -57,6 +57,8 @@ class Experiment:
     """Seeds on which candidates compete; the comparison never uses them."""
     trial: Trial | None = None
     """None: the runs are trainings."""
+    trains: bool = False
+    """Whether the trial trains a model, which its budget must expect to take as long as a training."""
     priority: int = 4
     """1 runs first."""
     note: str = ""

@@ -82,7 +82,8 @@ def budget(experiment: Experiment, settings: Settings) -> Budget:
     seeds = plan.seeds_of(experiment, settings.scale, settings.seeds)
     same = [row for row in rows.values() if row.scale == settings.scale]
     mine = [row.seconds for row in same if row.experiment == experiment.id]
-    default = TRIAL_SECONDS if experiment.trial else SECONDS[settings.scale]
+    is_simulated = experiment.trial is not None and not experiment.trains
+    default = TRIAL_SECONDS if is_simulated else SECONDS[settings.scale]
     left = plan.number_left(experiment, settings.scale, rows, seeds)
     everything = plan.number_left(experiment, settings.scale, {}, seeds)
     return Budget(

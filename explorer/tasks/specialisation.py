@@ -57,7 +57,8 @@ def specialisation(trained: TrainedModel, sequences: int = SEQUENCES) -> TaskRes
 
 def sequences_by_domain(trained: TrainedModel, sequences: int) -> dict[str, Ints]:
     """Held-out sequences of the training length, [B, S + 1], equally many of every domain."""
-    length, found = trained.length, {}
+    length = trained.length
+    found: dict[str, list[Ints]] = {}
     num_tokens = sequences * length * len(trained.corpus.domains)
     for batch in trained.corpus.held_out(num_tokens=num_tokens, sequence_length=length):
         found.setdefault(batch.domain, []).extend(batch.tokens)

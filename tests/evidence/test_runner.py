@@ -99,6 +99,8 @@ def test_the_budget_counts_what_is_left(settings: runner.Settings) -> None:
     after = runner.budget(experiment, settings)
     assert (after.runs, after.done, after.measured) == (0, 2, True)
     assert "0 runs to make, 2 there" in str(after)
+    assert runner.budget(EXPERIMENTS["code"], settings).seconds == runner.SECONDS["tiny"]
+    assert runner.budget(EXPERIMENTS["bf16-bias"], settings).seconds == runner.TRIAL_SECONDS
     assert runner.budget(EXPERIMENTS["loss-free"], replace(settings, seeds=None)).runs == 8 * 3 + 2 * 2
 
 
