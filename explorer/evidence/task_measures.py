@@ -23,7 +23,7 @@ BATCH, DECODE = 8, "decode"
 SELECTION_QUANTITIES = ("distinct_per_layer", "kl", "loss", "max_vio", "experts_ms", "exact_match", "f1")
 TARGET_LOSS = {"tiny": (5.4, 5.5), "quick": (4.8, 5.6)}
 """Scale -> held-out loss (nats) whose first crossing says how fast training is, with all data and with less.
-Fixed before the comparison, with one run of seed 1000; no other scale has one."""
+Fixed before the comparison, from other runs (docs/evidence.md); no other scale has one."""
 CODE = ("python", "cpp")
 
 

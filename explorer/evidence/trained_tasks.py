@@ -1,4 +1,4 @@
-"""A run that trains a model, keeps it, and evaluates tasks on it, in child processes without torch here.
+"""Runs that train a model, keep it, and evaluate tasks on it: torch stays in the child processes.
 
 Its metrics are those of every training (`measures.measure`) and what `task_measures` takes from the tasks.
 """

@@ -58,12 +58,12 @@ def specialisation(trained: TrainedModel, sequences: int = SEQUENCES) -> TaskRes
 def sequences_by_domain(trained: TrainedModel, sequences: int) -> dict[str, Ints]:
     """Held-out sequences of the training length, [B, S + 1], equally many of every domain."""
     length = trained.length
-    found: dict[str, list[Ints]] = {}
+    by_domain: dict[str, list[Ints]] = {}
     num_tokens = sequences * length * len(trained.corpus.domains)
     for batch in trained.corpus.held_out(num_tokens=num_tokens, sequence_length=length):
-        found.setdefault(batch.domain, []).extend(batch.tokens)
-    fewest = min(min(map(len, found.values())), sequences)
-    return {name: np.stack(rows[:fewest]) for name, rows in found.items()}
+        by_domain.setdefault(batch.domain, []).extend(batch.tokens)
+    fewest = min(min(map(len, by_domain.values())), sequences)
+    return {name: np.stack(rows[:fewest]) for name, rows in by_domain.items()}
 
 
 def _counts(ids_TLK: Ints, experts: int) -> Ints:
