@@ -18,6 +18,7 @@ from explorer.figures.probe_batch import RoutedBatch, probe_text, route, token_t
 from explorer.recording import RunFolder
 from explorer.running.into_folder import train_run
 from explorer.ui.microscope.formulas import steps as formula_steps
+from explorer.wording import domain_name
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +85,7 @@ def test_the_numbers_of_a_token_are_those_that_were_recorded(open_app: Opener, p
             "microscope.token_in_text",
             token=token,
             word=visible(WORDS[token % len(WORDS)]),
-            domain=DOMAINS[token // LENGTH],
+            domain=domain_name(DOMAINS[token // LENGTH]),
         )
         in text
     )

@@ -18,8 +18,8 @@ from explorer.routing.placement import Loads, Slots
 from explorer.wording import counted
 
 LEVELS_HOW = (
-    "Experts lie on GPUs in the order of their indices. Loads add up on a GPU and on a node, so imbalance "
-    "partly cancels; what remains is waited for at every layer."
+    "Experts are placed on GPUs in the order of their indices. Loads add up on a GPU and on a node, so "
+    "imbalance partly cancels; what remains is waited for at every layer."
 )
 SLOTS_HOW = (
     "One segment per expert copy, stacked by GPU; pale bands mark every second node, the dashed line an even "

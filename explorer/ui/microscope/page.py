@@ -138,7 +138,8 @@ def _settings(run: Run, batch: RoutedBatch, default: int) -> MicroscopeSettings:
             key="colour",
             bind="query-params",
             required=True,
-            help="A token's first choice, or all of its experts as stripes.",
+            help="A token's first choice, or all of its experts as stripes. The first choice has the highest "
+            "score plus bias. Its gate comes from the score alone, so it may be the smaller one.",
         )
     return MicroscopeSettings(
         run=run.run_id,
