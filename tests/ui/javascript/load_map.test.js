@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { Cells } from "../../../explorer/ui/components/load_map/cells.js";
+import { layoutOf } from "../../../explorer/ui/components/load_map/paint.js";
 import { StepWindow } from "../../../explorer/ui/components/load_map/window.js";
 
 function packed(kind, array) {
@@ -55,4 +56,10 @@ test("zooming keeps the step under the pointer, and nothing leaves the axis", ()
   assert.equal(shown.shown[1] - shown.shown[0], 16, "four columns stay");
   shown.zoom(1000, 0.5);
   assert.equal(shown.isWhole, true);
+});
+
+test("only event marks take room above the plot", () => {
+  const [bare, marked] = [layoutOf(400, 160, false), layoutOf(400, 160, true)];
+  assert.ok(bare.top < 10 && marked.top > 30);
+  for (const at of [bare, marked]) assert.equal(at.height - at.top, 160 + 26);
 });

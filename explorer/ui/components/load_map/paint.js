@@ -2,18 +2,20 @@
 
 import { niceStep } from "../shared/ticks.js";
 
-const EDGE = { top: 44, bottom: 26, left: 40, right: 6 };
+const EDGE = { top: 44, bare: 8, bottom: 26, left: 40, right: 6 };
 const MARK = { y: 9, near: 9, number: 11 };
 
-export function layoutOf(width, height) {
+/** Where the plot lies; the room above it is for event marks, and `marked` says whether any need it. */
+export function layoutOf(width, height, marked) {
   const plot = Math.max(40, width - EDGE.left - EDGE.right);
+  const top = marked ? EDGE.top : EDGE.bare;
   return {
     width,
     left: EDGE.left,
-    top: EDGE.top,
+    top,
     plot,
     tall: height,
-    height: height + EDGE.top + EDGE.bottom,
+    height: height + top + EDGE.bottom,
   };
 }
 
