@@ -296,8 +296,9 @@ def paired_differences(rows: Sequence[Mapping[str, Any]]) -> str:
     if stays:
         parts.append(f"Significant{together}: {and_list([_difference(row) for row in stays])}")
     if falls:
+        then = " after the correction" if stays else together
         parts.append(
-            f"Significant alone (95 % CI excludes 0) but not{together}: "
+            f"Significant alone (95 % CI excludes 0) but not{then}: "
             f"{and_list([_difference(row) for row in falls])}"
         )
     if open_:
@@ -309,8 +310,13 @@ def _named(row: Mapping[str, Any]) -> str:
     return f"{row['metric']} with {row['arm']}"
 
 
+def _signed(value: float) -> str:
+    """Three significant digits with a sign, as the chart beside it writes them."""
+    return f"{value:+.3g}".replace("-", "−")
+
+
 def _difference(row: Mapping[str, Any]) -> str:
-    return f"{_named(row)} ({float(row['mean']):+.3g})"
+    return f"{_named(row)} ({_signed(float(row['mean']))})"
 
 
 def domain_expert_heatmap(frame: pl.DataFrame) -> str:

@@ -13,6 +13,8 @@ from explorer.charts import theme
 ROW_PX, TEXT_PX, MARK_PX = 50, 13, 33
 HEAD_PX = 30
 AXIS_PX = 38
+NARROW_PX = 520
+"""Below this width an arm's name and its whole verdict would overlap."""
 
 
 def paired_differences(rows: Sequence[Mapping[str, Any]], *, title: str = "") -> theme.Figure:
@@ -104,15 +106,21 @@ def _arm(row: Mapping[str, Any], scale: _Scale, y: float) -> dict[str, Any]:
         "low": mean - half,
         "high": mean + half,
         "resolved": bool(row["resolved"]) and bool(row.get("survives", True)),
+        "numbers": _numbers(row),
         "verdict": _verdict(row),
     }
 
 
-def _verdict(row: Mapping[str, Any]) -> str:
+def _numbers(row: Mapping[str, Any]) -> str:
+    """Mean and half width of the interval; the mean alone with one seed."""
     mean = f"{float(row['mean']):+.3g}".replace("-", "−")
+    return mean if row["half_width"] is None else f"{mean} ± {float(row['half_width']):.2g}"
+
+
+def _verdict(row: Mapping[str, Any]) -> str:
+    text = _numbers(row)
     if row["half_width"] is None:
-        return f"{mean}, one seed"
-    text = f"{mean} ± {float(row['half_width']):.2g}"
+        return f"{text}, one seed"
     if not row["resolved"]:
         return f"{text}, not significant"
     return text if row.get("survives", True) else f"{text}, not significant among {row['comparisons']} pairs"
@@ -169,12 +177,15 @@ def _marks(arms: list[dict[str, Any]], seeds: list[dict[str, Any]], height: int)
     )
     line = alt.Chart(pl.DataFrame(arms)).encode(y=_y("text_y", height))
     names = line.mark_text(align="left", fontSize=12, color=theme.STRONG_TEXT.expr)
-    words = line.mark_text(align="right", fontSize=12, color=theme.NEUTRAL_TEXT.expr)
+    # A narrow place has room for the numbers beside the name; a hollow point says "not significant" as well.
+    shown = alt.Text("shown:N")
+    words = line.transform_calculate(shown=f"width < {NARROW_PX} ? datum.numbers : datum.verdict")
+    words = words.mark_text(align="right", fontSize=12, color=theme.NEUTRAL_TEXT.expr)
     return [
         ticks.encode(y=_y("y", height), x=_x("x"), color=colour, tooltip=seed_tip),
         interval,
         solid.encode(x=_x("x"), color=colour, tooltip=tips),
         hollow.encode(x=_x("x"), stroke=alt.Stroke("rule:N", scale=colours, legend=None), tooltip=tips),
         names.encode(x=alt.XValue(0), text=alt.Text("arm:N")),
-        words.encode(x=alt.XValue(alt.expr("width")), text=alt.Text("verdict:N")),
+        words.encode(x=alt.XValue(alt.expr("width")), text=shown),
     ]

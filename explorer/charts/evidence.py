@@ -50,14 +50,22 @@ def verdict_tiles(frame: pl.DataFrame) -> theme.Figure:
         color=alt.Color(
             "verdict:N",
             scale=_verdict_scale(),
-            legend=alt.Legend(orient="top", title=None, columns=2, labelLimit=220, symbolType="square"),
+            legend=alt.Legend(
+                orient="top",
+                title=None,
+                columns=theme.columns_that_fit(5, 620),
+                labelLimit=220,
+                symbolType="square",
+            ),
         )
     )
     dark_text = "luminance(background) < 0.3"
     pale = "datum.verdict == 'not run' || datum.verdict == 'not testable here'"
     # Pale tiles carry the page's own text colour, strong ones that of the page's ground.
     ink = f"({pale}) ? ({dark_text} ? '#D5D9E0' : '#3A414B') : ({dark_text} ? '#10131A' : '#FFFFFF')"
-    text = base.mark_text(fontSize=11, fontWeight=600).encode(text="id:N", color=alt.value(alt.expr(ink)))
+    text = base.mark_text(fontSize=alt.ExprRef("width < 400 ? 8.5 : 11"), fontWeight=600).encode(
+        text=alt.Text("id:N"), color=alt.ColorValue(alt.expr(ink))
+    )
     figure: alt.LayerChart = theme.titled(alt.layer(tiles, text), height=TILE_PX * len(groups))
     return figure
 
@@ -166,17 +174,17 @@ def _y(field: str, height: int) -> alt.Y:
 def _bands(frame: pl.DataFrame, height: int) -> list[alt.Chart]:
     ink = VERDICT_INKS["supported"].expr
     band = alt.Chart(frame).mark_rect(color=ink, opacity=0.13)
-    return [band.encode(x=_x("x"), x2="x2:Q", y=_y("y", height), y2="y2:Q")]
+    return [band.encode(x=_x("x"), x2=alt.X2("x2:Q"), y=_y("y", height), y2=alt.Y2("y2:Q"))]
 
 
 def _ticks(frame: pl.DataFrame, height: int) -> list[alt.Chart]:
     base = alt.Chart(frame).encode(x=_x("x"))
-    span = base.encode(y=_y("y", height), y2="y2:Q")
+    span = base.encode(y=_y("y", height), y2=alt.Y2("y2:Q"))
     text = base.mark_text(baseline="top", dy=4, fontSize=11, color=theme.NEUTRAL_TEXT.expr)
     return [
         span.mark_rule(color=theme.REFERENCE_BAND.expr, opacity=0.5),
         span.transform_filter("datum.zero").mark_rule(color=theme.STRONG_TEXT.expr, strokeWidth=1.4),
-        text.encode(y=_y("y2", height), text="text:N"),
+        text.encode(y=_y("y2", height), text=alt.Text("text:N")),
     ]
 
 
@@ -184,7 +192,7 @@ def _heads(frame: pl.DataFrame, height: int) -> list[alt.Chart]:
     base = alt.Chart(frame).encode(y=_y("y", height))
     # A narrow place has room for one of the two: the reading is in the table, too.
     words = base.mark_text(align="left", fontSize=12, color=theme.STRONG_TEXT.expr, limit=900)
-    return [words.encode(x=alt.XValue(0), text="words:N")]
+    return [words.encode(x=alt.XValue(0), text=alt.Text("words:N"))]
 
 
 def _seeds(frame: pl.DataFrame, height: int) -> list[alt.Chart]:
@@ -204,7 +212,7 @@ def _means(frame: pl.DataFrame, height: int) -> list[alt.Chart]:
     ]
     base = alt.Chart(frame).encode(y=_y("y", height), color=colour, tooltip=tips)
     return [
-        base.mark_rule(strokeWidth=3).encode(x=_x("left"), x2="right:Q"),
+        base.mark_rule(strokeWidth=3).encode(x=_x("left"), x2=alt.X2("right:Q")),
         base.mark_point(filled=True, size=150, opacity=1).encode(x=_x("x")),
     ]
 
@@ -258,8 +266,8 @@ def plane(frame: pl.DataFrame) -> theme.Figure:
             ),
             color=alt.Color("arm:N", scale=_arm_scale(frame), legend=_arm_legend()),
             tooltip=[
-                "arm:N",
-                "seed:Q",
+                alt.Tooltip("arm:N"),
+                alt.Tooltip("seed:Q"),
                 alt.Tooltip("lm_loss:Q", format=".4f"),
                 alt.Tooltip("max_vio:Q", format=".3f"),
             ],
@@ -278,8 +286,8 @@ def course(frame: pl.DataFrame) -> theme.Figure:
         y=alt.Y("max_vio:Q", title=theme.AXIS["max_vio"]),
         color=colour,
     )
-    thin = base.mark_line(strokeWidth=0.8, opacity=0.3).encode(detail="run:N")
+    thin = base.mark_line(strokeWidth=0.8, opacity=0.3).encode(detail=alt.Detail("run:N"))
     mean = alt.Chart(frame.group_by("arm", "share", maintain_order=True).agg(pl.col("max_vio").mean()))
-    thick = mean.mark_line(strokeWidth=2.4).encode(x="share:Q", y="max_vio:Q", color=colour)
+    thick = mean.mark_line(strokeWidth=2.4).encode(x=alt.X("share:Q"), y=alt.Y("max_vio:Q"), color=colour)
     figure: alt.LayerChart = theme.titled(alt.layer(thin, thick), height=280)
     return figure

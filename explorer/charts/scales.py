@@ -96,7 +96,8 @@ def load_legend(limit: float, title: str = "load, × uniform") -> alt.Legend:
         title=title,
         orient="bottom",
         direction="horizontal",
-        gradientLength=260,
+        # As long as a narrow place allows beside the title, which stands to the left.
+        gradientLength=alt.ExprRef("clamp(width - 95, 120, 260)"),
         gradientThickness=10,
         values=list(labels),
         labelExpr=expression,

@@ -72,7 +72,7 @@ def strips(frame: pl.DataFrame, windows: Sequence[str]) -> theme.Figure:
         alt.Tooltip("tokens:Q", title="assignments", format=",.0f"),
     ]
     base = alt.Chart(data).encode(x=x, y=y, tooltip=tooltip)
-    band = alt.RelativeBandSize(0.52)
+    band = alt.RelativeBandSize(0.48)
     live = (
         base.transform_filter("datum.tokens > 0")
         .mark_rect(height=band)
@@ -83,7 +83,7 @@ def strips(frame: pl.DataFrame, windows: Sequence[str]) -> theme.Figure:
     )
     names = (
         alt.Chart(pl.DataFrame({"window": list(windows)}))
-        .mark_text(align="left", dy=-19, fontSize=12, color=theme.STRONG_TEXT.expr, clip=False)
+        .mark_text(align="left", dy=-20, fontSize=12, color=theme.STRONG_TEXT.expr, clip=False)
         .encode(x=alt.XValue(0), y=y, text=alt.Text("window:N"))
     )
     layers = [live, names] if not (frame["tokens"] == 0).any() else [live, dead, names]
@@ -123,8 +123,8 @@ def coverage(frame: pl.DataFrame, layer: int, hot: float) -> theme.Figure:
         .encode(x=x)
     )
     name = (
-        alt.Chart(pl.DataFrame({"share_of_experts": [0.72], "share_of_load": [0.66], "text": ["uniform"]}))
-        .mark_text(fontSize=11, color=theme.NEUTRAL_TEXT.expr)
+        alt.Chart(pl.DataFrame({"share_of_experts": [0.74], "share_of_load": [0.7], "text": ["uniform"]}))
+        .mark_text(align="left", dx=8, dy=8, fontSize=11, color=theme.NEUTRAL_TEXT.expr)
         .encode(x=x, y=y, text=alt.Text("text:N"))
     )
     chart = alt.layer(others, diagonal, mark, name, bold)

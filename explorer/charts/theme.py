@@ -241,6 +241,11 @@ def titled(chart: Any, *, title: str = "", height: int) -> Any:
     return chart
 
 
+def columns_that_fit(most: int, width: int) -> alt.ExprRef:
+    """Columns of a legend: `most` where the plot is `width` pixels or wider, one where it is below 300."""
+    return alt.ExprRef(f"width < 300 ? 1 : width < {width} ? 2 : {most}")
+
+
 def no_data(message: str = "no data", *, title: str = "", height: int = 160) -> alt.LayerChart:
     """What an empty frame looks like: a calm sentence instead of an exception."""
     text = alt.Chart(pl.DataFrame({"message": [message]})).mark_text(fontSize=14, color=NEUTRAL_TEXT.expr)

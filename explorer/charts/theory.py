@@ -158,7 +158,14 @@ def _account_labels(frame: pl.DataFrame, height: int) -> list[alt.Chart]:
 def _verdict_strip(shown: pl.DataFrame, names: Mapping[str, str]) -> Any:
     """One thin bar per step, above the plot, coloured by its verdict. shown: columns step, end, word."""
     scale = alt.Scale(domain=list(names.values()), range=[VERDICT_INKS[v].expr for v in names])
-    legend = alt.Legend(title=None, orient="top", symbolType="square", labelLimit=320, columns=4, offset=24)
+    legend = alt.Legend(
+        title=None,
+        orient="top",
+        symbolType="square",
+        labelLimit=320,
+        columns=theme.columns_that_fit(4, 620),
+        offset=24,
+    )
     return (
         alt.Chart(shown)
         .mark_rect(clip=False)
@@ -215,7 +222,7 @@ def band(frame: pl.DataFrame, width: int, *, height: int = 250) -> theme.Figure:
         .encode(y=y, y2=alt.Y2("zero:Q"))
     )
     name = (
-        alt.Chart(pl.DataFrame({"deviation": [float(width)], "name": [f"E − 1 = {width} tokens"]}))
+        alt.Chart(pl.DataFrame({"deviation": [float(width)], "name": [f"N − 1 = {width} tokens"]}))
         .mark_text(align="right", baseline="bottom", dx=-6, dy=-3, fontSize=11, color=theme.NEUTRAL_TEXT.expr)
         .encode(x=alt.XValue(alt.expr("width")), y=y, text=alt.Text("name:N"))
     )

@@ -176,7 +176,7 @@ CLAIMS = (
                 "beyond_band",
                 "small_step",
                 NEVER,
-                "tokens beyond E − 1 after convergence, u = 0.0001",
+                "tokens beyond N − 1 after convergence, u = 0.0001",
             ),
             difference(
                 "descent",
@@ -187,7 +187,7 @@ CLAIMS = (
                 "largest deviation (tokens), u 0.01 − 0.0001",
             ),
         ),
-        falsifier="A deviation above E − 1 tokens at a small step, or none that grows with u.",
+        falsifier="A deviation above N − 1 tokens at a small step, or none that grows with u.",
         caveat=DERIVED,
     ),
     Claim(

@@ -134,7 +134,7 @@ def _why_nothing(result: ClaimResult) -> str:
     if claim.missing:
         return f"Not run: this needs {claim.missing}."
     names = and_list(list(dict.fromkeys(one.comparison.experiment for one in result.results)))
-    return f"Not run: no rows of {names}; make them with python -m explorer experiment run {names}."
+    return f"Not run: no rows of {names}; make them with “python -m explorer experiment run {names}”."
 
 
 def _row(one: Result) -> dict[str, object] | None:

@@ -78,11 +78,11 @@ def numbers(pair: Pair, labels: Mapping[str, str], held_out: int) -> list[dict[s
             "rule": labels[side],
             "steps to balance": summary.steps_to_balance(s, s.acts_from),
             "MaxVio last steps": summary.final_max_vio(s),
-            "random routing, one step": summary.random_reference(s)[0],
+            "random routing, step": summary.random_reference(s)[0],
             "MaxVio held-out": s.max_vio_global[len(s.counts)],
             "random routing, held-out": summary.random_reference(s, held_out)[0],
             "bias spread": summary.spread(s),
-            "reversed bias updates": round(summary.turning_share(s), 2),
+            "reversed updates": round(summary.turning_share(s), 2),
         }
         for side, s in pair.items()
     ]

@@ -55,7 +55,7 @@ MOVES_HOW = (
     "under compare loads with the balanced load."
 )
 BAND_HOW = (
-    "The band is E − 1 tokens, the deviation that ties at a minimum of the dual allow (derived here). With a "
+    "The band is N − 1 tokens, the deviation that ties at a minimum of the dual allow (derived here). With a "
     "constant step that is too large for the scores, loads do not stay in it."
 )
 REGRET_HOW = (
@@ -116,7 +116,7 @@ class OnlineResult:
     rate: float
     """u of the proportional rule with step size u/n that μ suggests."""
     ratio: float
-    """The least observed rise of the dual near its minimum, in units of (μ/2)·‖p − p*‖²."""
+    """The least observed rise of the dual near its minimum, in units of (μ/2)·‖b − b*‖²."""
 
 
 @lru_cache(maxsize=16)

@@ -79,7 +79,7 @@ def moves(descent: Descent, rule: str) -> str:
 
 
 def band(descent: Descent) -> str:
-    """The step from which all loads are within E − 1 tokens, and whether they stay there."""
+    """The step from which all loads are within N − 1 tokens, and whether they stay there."""
     width, steps = descent.band, len(descent.deviation) - 1
     near = f"within {counted(width, 'token')} of the balanced load {descent.load:g}"
     is_inside = descent.deviation <= width
@@ -124,5 +124,5 @@ def ties(modulus: float, rate: float, checked: float) -> str:
     return (
         f"The second eigenvalue is μ = {number(modulus)}, so the gradient step 1/(μ n) is the proportional "
         f"rule with u = {number(rate)}/n. Near the minimum the dual rises by at least {number(checked)} "
-        "times (μ/2)·‖p − p*‖² in the sampled directions."
+        "times (μ/2)·‖b − b*‖² in the sampled directions."
     )

@@ -108,7 +108,7 @@ def test_differences_tell_resolved_from_open() -> None:
     text = captions.paired_differences(frames.DIFFERENCES)
     assert text == sentence(
         "captions.significance",
-        yes="perplexity with loss-free (-0.3)",
+        yes="perplexity with loss-free (−0.3)",
         no="perplexity with auxiliary loss and MaxVio with loss-free",
     )
     assert captions.paired_differences(frames.DIFFERENCES[1:2]) == sentence(
@@ -126,8 +126,8 @@ def test_differences_say_how_many_they_are_and_which_survive_together() -> None:
     assert captions.paired_differences(rows) == sentence(
         "captions.significance_family",
         pairs=6,
-        yes="perplexity with loss-free (-0.3)",
-        alone="perplexity with quantile (-0.3)",
+        yes="perplexity with loss-free (−0.3)",
+        alone="perplexity with quantile (−0.3)",
         no="perplexity with auxiliary loss",
     )
 

@@ -401,6 +401,8 @@ def test_on_a_log_axis_zero_imbalance_stands_at_the_left_edge_and_says_so() -> N
 def test_differences_say_what_is_not_significant() -> None:
     rows = rows_of(differences.paired_differences(frames.DIFFERENCES))
     verdicts = {(row["arm"], row["verdict"]) for row in rows if "verdict" in row}
+    narrow = {(row["arm"], row["numbers"]) for row in rows if "verdict" in row}
+    assert narrow == {("loss-free", "−0.3 ± 0.1"), ("auxiliary loss", "−0.05 ± 0.2"), ("loss-free", "−2")}
     assert verdicts == {
         ("loss-free", "−0.3 ± 0.1"),
         ("auxiliary loss", "−0.05 ± 0.2, " + sentence("captions.not_significant")),

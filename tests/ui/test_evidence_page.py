@@ -45,6 +45,7 @@ def test_published_numbers_stand_apart(open_app: Opener, recorded: Path, rows: P
     text = words(open_app(recorded, "evidence"))
     assert all(card.title in text for card in CARDS)
     assert text.count("Our analogue:") == len(CARDS)
+    assert "not run (" not in text
     assert "GPQA Diamond" in text
     assert all(number in text for number in ("2602.11688", "2409.04896"))
 

@@ -101,7 +101,7 @@ def _slots_panel(
     highest = max(float(contiguous.max() * layout.gpus / max(1, counts.sum())), busiest)
     copied = int((np.bincount(slots_P, minlength=len(counts)) > 1).sum())
     twice = int(placement.wasted_slots(slots_P[None], layout.gpus)[0])
-    finding = f"{judge.label}: the busiest GPU carries {busiest:.2f}× the mean."
+    finding = f"{judge.label[0].upper() + judge.label[1:]}: the busiest GPU carries {busiest:.2f}× the mean."
     if len(slots_P) > len(counts):
         finding += f" Experts with several copies: {copied} of {len(counts)}."
     if twice:

@@ -45,7 +45,7 @@ RULE = (
 PROBLEM = (
     Choice(
         key="tE",
-        label="Experts E",
+        label="Experts N",
         options=("4", "8", "16"),
         default="8",
         help="Experts that the tokens are assigned to.",

@@ -29,12 +29,15 @@ def _card(card: Card, results: dict[str, ClaimResult]) -> None:
     st.table(frame, hide_index=True)
     if card.note:
         show.note(card.note)
-    ours = [
-        f"{name} {evidence.MARKS[results[name].verdict]} {results[name].verdict}"
-        f" ({evidence.effect_text(results[name])})"
-        for name in card.claims
-    ]
+    ours = [_verdict(results[name]) for name in card.claims]
     show.note(f"Our analogue: {and_list(ours)}.")
+
+
+def _verdict(result: ClaimResult) -> str:
+    """Claim, mark and verdict, with the effect where runs gave one."""
+    text = f"{result.claim.id} {evidence.MARKS[result.verdict]} {result.verdict}"
+    has_effect = result.main is not None and result.main.effect is not None
+    return f"{text} ({evidence.effect_text(result)})" if has_effect else text
 
 
 def findings() -> None:

@@ -141,10 +141,10 @@ def numbers(rules: TwoRules) -> None:
         column_config={
             "MaxVio last steps": number(format="%.3f", help=tip("max_vio_batch")),
             "MaxVio held-out": number(format="%.3f", help=tip("max_vio_global")),
-            "random routing, one step": number(format="%.3f", help=tip("uniform_reference")),
+            "random routing, step": number(format="%.3f", help=tip("uniform_reference")),
             "random routing, held-out": number(format="%.3f", help=tip("uniform_reference")),
             "bias spread": number(format="%.3f"),
-            "reversed bias updates": number(format="percent"),
+            "reversed updates": number(format="percent"),
         },
     )
     show.note(

@@ -17,8 +17,8 @@ from explorer.ui.shared import controls, layers, panels, show, urls
 from explorer.ui.shared.store import STORE
 
 HOT_SET = {
-    "serving_coverage": "Is there a hot set?",
-    "serving_persistence": "Does the hot set stay?",
+    "serving_coverage": "Coverage of the hot set",
+    "serving_persistence": "Persistence of the hot set",
     "serving_popularity": "Expert popularity",
     "serving_levels": "Imbalance of experts, GPUs, nodes",
 }

@@ -23,7 +23,7 @@ BY_GPU = {"serving_contiguous": "Contiguous experts", "serving_planned": "Planne
 
 def section(questions: dict[str, Question], options: choices.Options, rule: str) -> None:
     """The controls, the verdict, and the GPUs before and after."""
-    st.subheader("Is a planned placement worth it?", help=tip("eplb"))
+    st.subheader("Expert placement", help=tip("eplb"))
     _controls(options)
     _verdict(questions["serving_verdict"], rule)
     for place, (key, heading) in zip(show.in_columns(len(BY_GPU)), BY_GPU.items(), strict=True):

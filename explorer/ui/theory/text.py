@@ -11,7 +11,7 @@ WHY = (
 )
 PROBLEM = (
     r"\max_{x}\ \sum_{i,k}s_{ik}x_{ik}\quad\text{with}\quad"
-    r"\sum_k x_{ik}=K,\ \ \sum_i x_{ik}=L=\tfrac{KT}{E}"
+    r"\sum_k x_{ik}=K,\ \ \sum_i x_{ik}=L=\tfrac{KT}{N}"
 )
 LAGRANGIAN = r"\Lambda(x,b)=\sum_{i,k}s_{ik}x_{ik}+\sum_k b_k\Big(\sum_i x_{ik}-L\Big)"
 DUAL = (
@@ -44,7 +44,7 @@ DERIVED = """
 - the Lagrangian and the dual as written above, and the exact optimum by linear programming;
 - the identity promise and benefit, and the sufficient condition counted in switched assignments;
 - the preference of each rule by its own order, with ties allowed;
-- the band of E − 1 tokens: at a minimum of the dual, with scores in general position, the ties form a forest
-  over the experts, so at most E − 1 assignments can lie on the wrong side;
-- the tie-density Laplacian as the Hessian, its second eigenvalue μ, and u = K / (E μ) for the u/n step.
+- the band of N − 1 tokens: at a minimum of the dual, with scores in general position, the ties form a forest
+  over the experts, so at most N − 1 assignments can lie on the wrong side;
+- the tie-density Laplacian as the Hessian, its second eigenvalue μ, and u = K / (N μ) for the u/n step.
 """

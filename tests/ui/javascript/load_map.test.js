@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { Cells } from "../../../explorer/ui/components/load_map/cells.js";
+import { layoutOf } from "../../../explorer/ui/components/load_map/paint.js";
 import { StepWindow } from "../../../explorer/ui/components/load_map/window.js";
 
 function packed(kind, array) {
@@ -92,4 +93,10 @@ test("a row by index is its expert", () => {
     [1, null, null],
   );
   assert.equal(cells().expertAt(1, 2), 1);
+});
+
+test("only event marks take room above the plot", () => {
+  const [bare, marked] = [false, true].map((isMarked) => layoutOf(400, 160, { hasNames: false, isMarked }));
+  assert.ok(bare.top < 10 && marked.top > 30);
+  for (const at of [bare, marked]) assert.equal(at.height - at.top, 160 + 26);
 });

@@ -106,7 +106,10 @@ export class LoadMap {
     const width = Math.floor(this.stage.clientWidth);
     if (!this.cells || !this.theme || !width) return;
     this.image ??= this.cells.image(this.theme);
-    this.at = layoutOf(width, this.data.height, Boolean(this.cells.names));
+    this.at = layoutOf(width, this.data.height, {
+      hasNames: Boolean(this.cells.names),
+      isMarked: this.data.marked,
+    });
     this.stage.classList.toggle("zoomed", !this.window.isWhole);
     drawAll(this.canvas, this, (devicePixelRatio || 1) * this.data.scale);
   }

@@ -2,22 +2,24 @@
 
 import { niceStep } from "../shared/ticks.js";
 
-const EDGE = { top: 44, bottom: 26, left: 40, right: 6 };
+const EDGE = { top: 44, bare: 8, bottom: 26, left: 40, right: 6 };
 const MARK = { y: 9, near: 9, number: 11 };
 
 /** Room for "ranks 993–1024" instead of a number. */
 const NAMES_PX = 96;
 
-export function layoutOf(width, height, hasNames) {
+/** Where the plot lies: `hasNames` for rows named in words; the room above it only where there are event marks. */
+export function layoutOf(width, height, { hasNames, isMarked }) {
   const left = hasNames ? NAMES_PX : EDGE.left;
   const plot = Math.max(40, width - left - EDGE.right);
+  const top = isMarked ? EDGE.top : EDGE.bare;
   return {
     width,
     left,
-    top: EDGE.top,
+    top,
     plot,
     tall: height,
-    height: height + EDGE.top + EDGE.bottom,
+    height: height + top + EDGE.bottom,
   };
 }
 
