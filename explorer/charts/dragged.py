@@ -16,7 +16,7 @@ PARAM = "dragged"
 PLAYHEAD = "playhead"
 """The part that has a parameter and an event of its own, or moving it would draw all lines again."""
 KEY = f"{PARAM}_row"
-"""A mark with the same row number stays the same element: for one new element Vega visits all of them."""
+"""A mark with the same row number stays the same element: a new one makes Vega visit the whole drawing."""
 BARS = "bars"
 HOVER = "points"
 """Name of the layer of points that appear under the pointer, see `charts.series.hover_points`."""
@@ -78,12 +78,20 @@ def _followed(view: Any, chart: str, parts: dict[str, tuple[str, list[str]]]) ->
     name = (result.get("data") or {}).get("name")
     if name in parts:
         result["transform"] = [*_rows(chart, *parts[name]), *result.get("transform", ())]
-        if result["mark"]["type"] not in ("line", "area"):
-            result["encoding"] = {**result["encoding"], "key": {"field": KEY}}
-        if parts[name][0] == BARS and "field" in result["encoding"].get("y", {}):
-            # One bar per expert: stacked, each would be a group of its own with its own clipping.
-            result["encoding"]["y"] = {**result["encoding"]["y"], "stack": None}
+        result["encoding"] = {**result.get("encoding", {}), **_steady(result, parts[name][0])}
     return result
+
+
+def _steady(view: dict[str, Any], part: str) -> dict[str, Any]:
+    """Channels with which marks keep their elements; a line is one element anyway."""
+    mark = view.get("mark", "line")
+    kind = mark if isinstance(mark, str) else mark["type"]
+    channels: dict[str, Any] = {} if kind in ("line", "area") else {"key": {"field": KEY}}
+    y = view.get("encoding", {}).get("y", {})
+    if part == BARS and "field" in y:
+        # One bar per expert: stacked, each would be a group of its own with its own clipping.
+        channels["y"] = {**y, "stack": None}
+    return channels
 
 
 def _rows(chart: str, part: str, columns: list[str]) -> list[dict[str, Any]]:
