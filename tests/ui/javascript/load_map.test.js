@@ -67,9 +67,18 @@ function ranks() {
 }
 
 test("a rank is the expert that owns it; a group is none, and opens its busiest", () => {
-  assert.deepEqual([7, 0, null].map((expert) => ranks().rowOf(expert)), [0, null, null]);
-  assert.deepEqual([0, 1].map((row) => ranks().ownerOf(row)), [7, null]);
-  assert.deepEqual([0, 1].map((column) => ranks().expertAt(1, column)), [3, 4]);
+  assert.deepEqual(
+    [7, 0, null].map((expert) => ranks().rowOf(expert)),
+    [0, null, null],
+  );
+  assert.deepEqual(
+    [0, 1].map((row) => ranks().ownerOf(row)),
+    [7, null],
+  );
+  assert.deepEqual(
+    [0, 1].map((column) => ranks().expertAt(1, column)),
+    [3, 4],
+  );
   assert.equal(ranks().words(0, 0).title, "expert 7, steps 0 to 4");
   assert.deepEqual(ranks().words(1, 1), {
     title: "ranks 2–5, steps 5 to 9",
@@ -78,6 +87,9 @@ test("a rank is the expert that owns it; a group is none, and opens its busiest"
 });
 
 test("a row by index is its expert", () => {
-  assert.deepEqual([1, 2, -1].map((expert) => cells().rowOf(expert)), [1, null, null]);
+  assert.deepEqual(
+    [1, 2, -1].map((expert) => cells().rowOf(expert)),
+    [1, null, null],
+  );
   assert.equal(cells().expertAt(1, 2), 1);
 });

@@ -70,7 +70,10 @@ export class Cells {
     const [from, to] = [this.first[column], this.last[column]];
     const steps = from === to ? `step ${from}` : `steps ${from} to ${to}`;
     const number = (values) => (values[at] / HUNDREDTHS).toFixed(2);
-    const range = from === to && this.ownerOf(expert) !== null ? [] : [`${number(this.low)} to ${number(this.high)} in between`];
+    const range =
+      from === to && this.ownerOf(expert) !== null
+        ? []
+        : [`${number(this.low)} to ${number(this.high)} in between`];
     const isGroup = this.ownerOf(expert) === null;
     const mean = isGroup ? "mean " : "";
     const load = this.tokens[at] ? `${mean}${number(this.ratio)} × uniform` : "no tokens: idle";
