@@ -75,7 +75,7 @@ def rank_bars(
     if frame.is_empty():
         return theme.no_data("no expert loads recorded at this step", title=title)
     chart = alt.layer(
-        _curve(curve(frame)),
+        *_curve(curve(frame)),
         *_bars(bars(frame, limit), limit, scope),
         _ranks(frame.height),
         *_even_share(),
@@ -134,7 +134,7 @@ def _bars(rows: pl.DataFrame, limit: float, scope: str | None) -> list[alt.Chart
     return [marks, text]
 
 
-def _curve(rows: pl.DataFrame) -> alt.LayerChart:
+def _curve(rows: pl.DataFrame) -> list[alt.Chart]:
     """The loads beyond the bars: an area with its upper edge, and points that the pointer meets."""
     base = alt.Chart(rows).encode(
         x=_x("at", X_TITLE), y=alt.Y("curve_ratio:Q", title=theme.AXIS["load_ratio"])
@@ -147,7 +147,8 @@ def _curve(rows: pl.DataFrame) -> alt.LayerChart:
         ]
     )
     area = base.mark_area(color=theme.REFERENCE_BAND.expr, opacity=0.6)
-    return alt.layer(area, base.mark_line(color=theme.REFERENCE.expr, strokeWidth=1.6), points)
+    edge = base.mark_line(color=theme.REFERENCE.expr, strokeWidth=1.6)
+    return [area, edge, points]
 
 
 def _ranks(count: int) -> alt.Chart:
