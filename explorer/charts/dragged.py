@@ -15,7 +15,7 @@ EVENT = "moe-rows"
 PARAM = "dragged"
 PLAYHEAD = "playhead"
 """The part that has a parameter and an event of its own, or moving it would draw all lines again."""
-KEY = f"{PARAM}_row"
+KEY = f"{PARAM}_key"
 """A mark with the same row number stays the same element: a new one makes Vega visit the whole drawing."""
 BARS = "bars"
 HOVER = "points"
@@ -105,11 +105,15 @@ def _rows(chart: str, part: str, columns: list[str]) -> list[dict[str, Any]]:
     return [
         {"window": [{"op": "row_number", "as": f"{PARAM}_number"}]},
         {"filter": f"!{rows} || datum.{PARAM}_number == 1"},
+        # Under names of their own: a column that replaced itself would be nested deeper at every event.
         *(
-            {"calculate": f"{rows} ? {rows}['{column}'] || [] : [datum['{column}']]", "as": column}
+            {
+                "calculate": f"{rows} ? {rows}['{column}'] || [] : [datum['{column}']]",
+                "as": f"{PARAM}_{column}",
+            }
             for column in columns
         ),
-        {"flatten": columns},
+        {"flatten": [f"{PARAM}_{column}" for column in columns], "as": columns},
         {"window": [{"op": "row_number", "as": KEY}]},
     ]
 

@@ -212,11 +212,12 @@ def test_the_theory_draws_the_same_rows(playground: Page, rule: str) -> None:
     assert counted == [2, 2, 1, 3, 1, 1]
 
 
+LINES = ".st-key-panel-playground-max-vio .mark-line path"
+
+
 def lines(page: Page) -> list[float]:
     """Coordinates of the lines of the imbalance chart, in pixels."""
-    shapes = page.locator(".st-key-panel-playground-max-vio .mark-line path").evaluate_all(
-        "paths => paths.map(path => path.getAttribute('d'))"
-    )
+    shapes = page.locator(LINES).evaluate_all("paths => paths.map(path => path.getAttribute('d'))")
     return [float(number) for shape in shapes for number in re.findall(r"-?[\d.]+", shape)]
 
 
@@ -248,6 +249,7 @@ def test_a_chart_follows_a_slider_before_the_server_knows(page: Page, app: AppSe
     page.mouse.up()
     expect(panel.get_by_text("A: sign u=0.01 is near")).to_be_visible()
     page.wait_for_function("() => document.head.value === ''")
+    page.wait_for_function(f"() => [...document.querySelectorAll('{LINES}')].every(p => p.getAttribute('d'))")
     page.wait_for_timeout(300)
     after = lines(page)
     expect(label).to_be_visible()
