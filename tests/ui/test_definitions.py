@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 from explorer.metrics.catalogue import OF_LOADS
 from explorer.metrics.examples import SHAPES
 from explorer.metrics.peers import CONVERSIONS
+from explorer.ui.glossary import terms
 
 
 def tables(app: AppTest) -> list[dict[str, list[str]]]:
@@ -131,5 +132,9 @@ def test_fewer_experts_lower_k(open_app: Opener) -> None:
 
 def test_a_search_shows_terms_only(open_app: Opener) -> None:
     app = open_app(page="glossary", term="gini")
-    assert not app.table
+    styles = [element.proto.body for element in app.get("html")]
+    (style,) = (text for text in styles if terms.PLACE in text and "display: none" in text)
+    assert f'[class*="st-key-{terms.WHOLE}"]' in style, "index and worked example are hidden"
+    assert f".st-key-{terms.PLACE}bias_spread" in style
+    assert f".st-key-{terms.PLACE}gini" not in style
     assert sentence("glossary.gini") in [heading.value for heading in app.subheader]
