@@ -55,7 +55,7 @@ def cluster(num_cpus: int | None = None) -> Iterator[int]:
         os.environ.setdefault("RAY_worker_niceness", "0")
     ray.init(**settings)
     try:
-        resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        resources = ray.cluster_resources()
         yield max(1, int(resources.get("CPU", 1)))
     finally:
         ray.shutdown()
