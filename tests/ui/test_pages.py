@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import Opener, charts, load_maps, words
+from conftest import Opener, arm_info, charts, load_maps, words
 from sentences import sentence
 from store_runs import write_run
 
+from explorer.config.presets import get_preset
 from explorer.ui.shared.plain import plain
 
 PAGES = (
@@ -97,10 +98,6 @@ def test_one_run_alone_can_be_looked_at_and_says_that_it_is_alone(open_app: Open
 def test_runs_that_differ_in_more_than_the_rule_are_shown_with_the_difference(
     open_app: Opener, recorded: Path, tmp_path: Path
 ) -> None:
-    from conftest import arm_info
-
-    from explorer.config.presets import get_preset
-
     base = get_preset("tiny").with_setting("model.top_k", 1)
     info = arm_info("loss_free", 0, base)
     del info["seed"]

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from conftest import Opener, charts, words
+from conftest import Opener, charts, load_maps, words
 from sentences import sentence
 from tiny import make_tiny_config, make_tiny_corpus
 
@@ -41,7 +41,7 @@ def test_a_page_shows_runs_with_and_without_loads(open_app: Opener, folder: Path
     if page == "compare":
         assert sentence("compare.no_experts_dense") in text
         assert sentence("compare.later_tokens") in text
-        assert charts(app) >= 6
+        assert charts(app) + len(load_maps(app)) >= 6
         figures = app.dataframe[0].value
         row = figures[figures["balancing"] == sentence("labels.dense")].iloc[0]
         assert row["MaxVio held-out"] == row["effective experts"] == row["collapsed"] == "–"
