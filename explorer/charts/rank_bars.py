@@ -127,7 +127,7 @@ def _bars(rows: pl.DataFrame, limit: float, scope: str | None) -> list[alt.Chart
             x=_x("middle", X_TITLE),
             y=alt.YValue(HEIGHT),
             text=alt.Text("name:N"),
-            color=alt.value(theme.NEUTRAL_TEXT.expr),
+            color=alt.ColorValue(theme.NEUTRAL_TEXT.expr),
             opacity=alt.OpacityValue(alt.expr(f"width < {ROOMY_PX} && floor(datum.place) % 2 ? 0 : 1")),
         )
     )

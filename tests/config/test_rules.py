@@ -248,7 +248,7 @@ def test_family_and_scope_follow_the_rules(rules) -> None:
     names = {rule.name for rule in rules}
     losses = bool(names & {"aux_loss", "seq_aux", "switch_loss", "gshard_loss", "simbal"})
     expected = "none"
-    if "loss_free" in names:
+    if names & {"loss_free", "smebu"}:
         expected = "combined" if losses else "loss_free"
     elif losses:
         expected = "aux_loss"
@@ -258,7 +258,7 @@ def test_family_and_scope_follow_the_rules(rules) -> None:
     assert (count_scope(rules) == "none") == (names <= {"z_loss", "simbal"})
     if "seq_aux" in names:
         assert "sequence" in count_scope(rules)
-    if names & {"loss_free", *SOLVERS}:
+    if names & {"loss_free", "smebu", *SOLVERS}:
         assert "global_batch" in count_scope(rules)
 
 
