@@ -247,6 +247,8 @@ def _transaction(
             written = _write(cur, row, parts, known, reload)
             cur.commit()
         except BaseException as error:
+            # After Ctrl-C its query may still run, and a rollback would wait for it.
+            cur.interrupt()
             with contextlib.suppress(duckdb.Error):  # a fatal error leaves nothing to roll back
                 cur.rollback()
             if reload or not isinstance(error, OutOfOrder):

@@ -26,7 +26,7 @@ def test_the_favourites_domain_stands_beside_that_domains_share_of_the_text() ->
             tokens=4,
             even=2,
             share="50.0 %",
-            domain="english",
+            domain="English",
             all="25.0 %",
         )
     )

@@ -7,7 +7,7 @@ import pytest
 from store_runs import DOMAINS, make_info, random_counts, record_final, record_steps, write_run
 
 from explorer.queries import serving
-from explorer.recording import FolderRecorder
+from explorer.recording.run_writer import RunWriter
 from explorer.records.records import SequenceLoadRecord
 from explorer.store import Index
 
@@ -31,7 +31,7 @@ def test_a_long_run_is_read_in_few_batches_with_the_same_sums(
     """Steps 0, 3, 6 …; 1,500 samples are rolled up, 300 are not."""
     monkeypatch.setattr(serving, "MOST_CELLS", 80)
     counts = random_counts(steps, 1, 4)
-    recorder = FolderRecorder.create(tmp_path, make_info("run", layers=1))
+    recorder = RunWriter.create(tmp_path, make_info("run", layers=1))
     record_steps(recorder, counts, range(0, 3 * steps, 3))
     recorder.finish("finished")
     with Index.open(tmp_path / "index.duckdb") as index:
@@ -47,7 +47,7 @@ def test_a_long_run_is_read_in_few_batches_with_the_same_sums(
 def test_held_out_text_by_domain_in_batches_of_sequences(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     tokens = rng.integers(0, 9, (2, 13, 2, 4))
-    recorder = FolderRecorder.create(tmp_path, make_info("run"))
+    recorder = RunWriter.create(tmp_path, make_info("run"))
     record_steps(recorder, random_counts(5, 2, 4), range(5))
     for micro_batch, domain in enumerate(DOMAINS):
         recorder.record(
@@ -78,7 +78,7 @@ def test_an_evaluation_without_sequences_is_one_batch_per_domain(tmp_path: Path)
         with index.cursor() as cur:
             held_out = serving.held_out_batches(cur, "run")
             nothing = serving.held_out_batches(cur, "gone")
-    recorder = FolderRecorder.create(tmp_path / "again", make_info("run"))
+    recorder = RunWriter.create(tmp_path / "again", make_info("run"))
     expected = record_final(recorder, 2, 4, 6)
     recorder.abandon()
     assert [batches.tokens.tolist() for batches in held_out.values()] == [[one.tolist()] for one in expected]
