@@ -2,7 +2,7 @@
 
 On release the server's rows take their place. Each chart is bound to the head of the page at an event of its
 own (Vega's direct binding); the head's `value` then holds chart -> part -> rows. The parts of a chart are its
-data sets, told apart by their columns. `ui/components/shared/vega_bridge.js` writes the value.
+data sets, distinguished by their columns. `ui/components/shared/vega_bridge.js` writes the value.
 """
 
 from dataclasses import replace

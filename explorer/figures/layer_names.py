@@ -1,4 +1,4 @@
-"""What a model calls its MoE layers, where whoever recorded the run gave their names."""
+"""What a model calls its MoE layers, where the run was recorded with their names."""
 
 from explorer.figures.arms import Run
 from explorer.figures.biases import config_of

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from explorer.config.smebu_rule import Smebu
 from explorer.routing import balancing
 from explorer.routing.precision import rounded
 from explorer.routing.routing_math import choose, compared
@@ -22,8 +23,8 @@ Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
 RULES = ("none", *balancing.UPDATE_RULES, "smebu", "quantile")
 """Rules that act on a bias; an auxiliary loss acts on the scores, which are fixed here."""
-SHARPNESS, MOMENTUM = 2.0, 0.5
-"""κ and β of SMEBU, as in `config.smebu_rule`."""
+SHARPNESS, MOMENTUM = Smebu.sharpness, Smebu.momentum
+"""κ and β of SMEBU: the defaults of its rule."""
 Scope = Literal["batch", "sequence"]
 
 

@@ -105,7 +105,7 @@ def slow_pack(weights: list[Fraction], packs: int) -> list[list[int]]:
 
 @given(loads=st.lists(st.integers(0, 50), min_size=2, max_size=5), extra=st.integers(0, 3))
 def test_no_other_number_of_copies_lowers_the_largest_load_per_copy(loads: list[int], extra: int) -> None:
-    """Greedy replication is optimal: held against every way to give away the extra copies."""
+    """Greedy replication is optimal: compared with every way to assign the extra copies."""
     _, copies = placement.replicate([loads], len(loads) + extra)
     greedy = max(Fraction(load, int(n)) for load, n in zip(loads, copies[0], strict=True))
     for given_to in combinations_with_replacement(range(len(loads)), extra):

@@ -219,7 +219,7 @@ def _at_this_step(run: Run, settings: view.ReplaySettings) -> str:
 
 
 def _layer_name(run: Run, layer: int) -> list[str]:
-    """What the model calls the layer, if whoever recorded the run gave its names."""
+    """What the model calls the layer, if the run was recorded with layer names."""
     name = layer_name(run, layer)
     return [f":gray[:small[{show.plain(name)}]]"] if name else []
 

@@ -1,6 +1,6 @@
 """Simulation in the browser: charts that follow a slider while it is dragged.
 
-A worker repeats `explorer/simulate` (held against it in `tests/browser`); the server's own result takes the
+A worker repeats `explorer/simulate` (compared with it in `tests/browser`); the server's own result takes the
 place of its rows when the slider is released.
 """
 
