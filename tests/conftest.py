@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
-from tiny import make_tiny_config, make_tiny_corpus
 
 if TYPE_CHECKING:
     from explorer.config.run import RunConfig
@@ -64,13 +63,19 @@ SLOW_FIRST = ("browser", "ui", "training", "export", "cli", "store")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the slow folders first; in each of them the order stays."""
+    """Put the slow folders first, and in each of them files with slow tests and long files; a worker takes
+    whole files, and the last ones should be small. In a file the order stays."""
     folders = [*SLOW_FIRST, ""]
     root = Path(__file__).parent
+    files = {item.path for item in items}
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    sizes = {file: file.stat().st_size for file in files}
 
-    def place(item: pytest.Item) -> int:
-        folder = item.path.relative_to(root).parts[0]
-        return folders.index(folder if folder in SLOW_FIRST else "")
+    def place(item: pytest.Item) -> tuple[int, bool, int, str]:
+        file = item.path
+        folder = file.relative_to(root).parts[0]
+        number = folders.index(folder if folder in SLOW_FIRST else "")
+        return number, file not in slow, -sizes[file], str(file)
 
     items.sort(key=place)
 
@@ -78,10 +83,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def tiny_config() -> "Callable[..., RunConfig]":
     """A factory: `tiny_config("loss_free", top_k=1)`; see `make_tiny_config`."""
+    from tiny import make_tiny_config
+
     return make_tiny_config
 
 
 @pytest.fixture(scope="session")
 def tiny_corpus() -> "Corpus":
     """See `make_tiny_corpus`."""
+    from tiny import make_tiny_corpus
+
     return make_tiny_corpus()
