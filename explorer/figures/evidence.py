@@ -65,7 +65,7 @@ def result_of(settings: EvidenceSettings) -> ClaimResult:
 
 def effect_text(result: ClaimResult) -> str:
     """`−0.0071 ± 0.0040`, or a dash."""
-    effect = result.main.effect if result.main else None
+    effect = result.effect
     if effect is None:
         return "–"
     return f"{charts.signed(_short(effect.mean))} ± {_short(effect.half_width):g}"
@@ -251,8 +251,11 @@ def every_run(store: Store, arms: ArmSet, settings: EvidenceSettings) -> Panel |
     even = means.sort("max_vio").row(0, named=True)
     return Panel(
         subject=subject,
-        finding=f"Lowest mean loss: {best['arm']} ({best['lm_loss']:.4f} nats). Most even: {even['arm']} "
-        f"(MaxVio {even['max_vio']:.3f}). Means at {scale}, of the arms with all seeds; pairs decide.",
+        finding=(
+            f"Lowest mean loss: {best['arm']} ({best['lm_loss']:.4f} nats). Most even: {even['arm']} "
+            f"(MaxVio {even['max_vio']:.3f}). Means at {scale} over the arms with all seeds; the "
+            "verdict comes from pairs."
+        ),
         how="One point per run. Down is better, left is more even.",
         spec=specs.make(charts.plane(frame)),
         table=frame,
@@ -273,15 +276,18 @@ def course(store: Store, arms: ArmSet, settings: EvidenceSettings) -> Panel | Mi
         return Missing(subject=subject, reason="No training with MoE layers is behind this claim yet.")
     schema = {**ARM, "run": pl.String, "share": pl.Float64, "max_vio": pl.Float64}
     frame = pl.DataFrame(rows, schema=schema, orient="row")
+    longest = max(len(row.series) for _, row in found)
     late = _complete(frame).filter(pl.col("share") > 75)
     last = late.group_by("arm", maintain_order=True).agg(pl.col("max_vio").mean())
     low, high = last.sort("max_vio").row(0, named=True), last.sort("max_vio").row(-1, named=True)
+    most = ""
+    if len(last) > 1:
+        most = f" (the lowest) and {high['max_vio']:.2f} with {high['arm']} (the highest)"
     return Panel(
         subject=subject,
-        finding=f"In the last quarter, {low['arm']} has the lowest mean MaxVio ({low['max_vio']:.2f}) and "
-        f"{high['arm']} the highest ({high['max_vio']:.2f}).",
-        how=f"Thin: every run at {scale}, in {counted(len(found[0][1].series), 'bin')}. Thick: the mean of "
-        f"an arm.",
+        finding=f"In the last quarter, MaxVio averages {low['max_vio']:.2f} with {low['arm']}{most}.",
+        how=f"Thin: every run at {scale}, averaged over {counted(longest, 'stretch', 'stretches')} of steps. "
+        "Thick: the mean of an arm.",
         spec=specs.make(charts.course(frame)),
         table=frame,
         statements=_row_statements(found),

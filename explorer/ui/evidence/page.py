@@ -27,9 +27,10 @@ def view() -> None:
     st.markdown(
         "Claims about load balancing without an auxiliary loss, each tested by paired runs of small models "
         "that anyone can repeat. Every verdict is computed from the rows that the runs left: it says what "
-        "holds *at this scale*, and nothing about models a thousand times larger. The rules were fixed "
-        "before the runs at `quick`; at `standard` the rows are those of the shipped runs, whose results "
-        "were known when the rules were written."
+        "holds *at this scale*, and nothing about models a thousand times larger.\n\n"
+        "`quick` and `standard` are two sizes of run: half a minute and two to three minutes of training on "
+        "one core. The rules were fixed before the runs at `quick`; at `standard` the rows are those of the "
+        "shipped runs, whose results were known when the rules were written."
     )
     settings = view_of.settings_of(str(st.session_state[view_of.CLAIM]))
     found = evidence.evaluated(settings.version)
@@ -70,14 +71,17 @@ def _table(found: tuple[ClaimResult, ...]) -> None:
             ),
         },
     )
-    show.note("Select a row to open the claim. The effect is that of its first comparison with runs.")
+    show.note(
+        "Select a row to open the claim. The effect is that of its first comparison; a claim counts as not "
+        "run until all of its comparisons have five pairs."
+    )
 
 
 def claim_rows(found: tuple[ClaimResult, ...]) -> pl.DataFrame:
     """The table of all claims."""
     rows = []
     for result in found:
-        effect = result.main.effect if result.main else None
+        effect = result.effect
         interim = " (interim)" if result.is_interim else ""
         rows.append(
             {
