@@ -29,7 +29,18 @@ def number(value: float) -> str:
         return f"{value:.1f}"
     if size >= 0.01 or size == 0:
         return f"{value:.2f}"
-    return f"{value:.2g}"
+    if size >= 1e-6:
+        return _decimal(float(f"{value:.2g}"))
+    digits, _, power = f"{value:.2g}".partition("e")
+    return f"{digits}·10{str(int(power)).translate(_RAISED)}"
+
+
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def _decimal(value: float) -> str:
+    """All digits of a small number: `0.00008`, where Python writes 8e-05."""
+    return f"{value:.10f}".rstrip("0")
 
 
 def times(ratio: float) -> str:

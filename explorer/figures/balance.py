@@ -244,7 +244,8 @@ def lines_note(baselines: Baselines, labels: Mapping[str, str]) -> str:
     """What the dashed lines are in a chart of both baselines, and whose: sequences are an arm's own."""
     if "resampled" in baselines.levels:
         whose = f" for “{labels[baselines.arm]}”" if len(labels) > 1 else ""
-        return f"The dashed lines are the random-routing baselines{whose}."
+        baselines_of = "independent tokens and of whole sequences"
+        return f"The dashed lines are the random-routing baselines of {baselines_of}{whose}."
     said = line_note(baselines, labels)
     return f"{said} {baselines.missing}" if baselines.has_line and baselines.missing else said
 

@@ -23,7 +23,7 @@ from explorer.metrics.popularity import (
     log_normal_fit,
     quantile_points,
 )
-from explorer.wording import counted
+from explorer.wording import counted, percent
 
 MOST_STRIPS = 12
 CURVE_POINTS = 25
@@ -132,7 +132,8 @@ def coverage_curve(store: Store, arms: ArmSet, settings: InWindows) -> Panel:
     held = curves[:, settings.hot - 1]
     here = held[place_of(run, settings.layer)]
     others = (
-        f" Over all {counted(len(held), 'layer')}: {np.nanmin(held):.1%} to {np.nanmax(held):.1%}."
+        f" Over all {counted(len(held), 'layer')}: {percent(np.nanmin(held), 1)} to "
+        f"{percent(np.nanmax(held), 1)}."
         if len(held) > 1
         else ""
     )
@@ -140,7 +141,7 @@ def coverage_curve(store: Store, arms: ArmSet, settings: InWindows) -> Panel:
         subject=f"Coverage: load that the busiest experts hold, {plan.label}",
         finding=(
             f"In layer {settings.layer} the busiest {settings.hot} of {experts} experts "
-            f"({settings.hot / experts:.1%}) hold {here:.1%} of the load.{others}"
+            f"({percent(settings.hot / experts, 1)}) hold {percent(here, 1)} of the load.{others}"
         ),
         how=COVERAGE_HOW,
         spec=specs.make(charts.coverage(frame, settings.layer, settings.hot / experts)),
@@ -177,7 +178,7 @@ def persistence(store: Store, arms: ArmSet, settings: InWindows) -> Panel | Miss
         subject=subject,
         finding=(
             f"{_kept_text(settings.hot, float(overlaps.mean()))} {what} (layer {settings.layer}: "
-            f"{here:.0%}); by chance {chance:.0%} would."
+            f"{percent(here)}); by chance {percent(chance)} would."
         ),
         how=PERSISTENCE_HOW,
         spec=specs.make(charts.persistence(frame, list(run.layers), chance, settings.layer)),
@@ -194,8 +195,8 @@ def _set_text(hot: int) -> str:
 def _kept_text(hot: int, share: float) -> str:
     """The beginning of the sentence on the share of the hot set that stays."""
     if hot == 1:
-        return f"The busiest expert of a layer stays so in {share:.0%} of cases"
-    return f"On average {share:.0%} of the {hot} busiest experts of a layer stay among them"
+        return f"The busiest expert of a layer stays so in {percent(share)} of cases"
+    return f"On average {percent(share)} of the {hot} busiest experts of a layer stay among them"
 
 
 def _consecutive(trace: Trace, runs: list[Run], settings: InWindows) -> list[tuple[Window, Window]]:

@@ -155,6 +155,6 @@ def _rerun() -> None:
         "python -m explorer experiment list\n"
         "python -m explorer experiment run loss-free --preset quick\n"
         "python -m explorer experiment report",
-        language="sh",
+        language=None,
     )
     show.note("The first line prints what each costs. Finished runs leave one row and are never made twice.")

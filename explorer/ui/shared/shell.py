@@ -22,11 +22,17 @@ _WAITED_FOR = "runs_waited_for"
 
 # Chosen values are written in the primary colour, which is too dark to be read on a dark page: a colour that
 # white letters on a button can be read on cannot be read on black itself. And "(required)" beside a list that
-# always has a value asks for nothing.
+# always has a value asks for nothing. A link in a sentence differs from it by more than its colour, and the
+# line that opens a section is no fainter than other text.
 _READABLE = """
 [data-testid="stSliderThumbValue"], [data-testid="stSliderThumbValue"] p,
 [data-testid="stButtonGroup"] button { color: inherit !important; }
 [data-testid="stWidgetLabelRequired"] { display: none; }
+[data-testid="stMarkdownContainer"] :is(p, li) > a {
+  text-decoration: underline; text-decoration-thickness: 1px; text-underline-offset: .18em;
+  text-decoration-color: color-mix(in srgb, currentColor 45%, transparent); }
+[data-testid="stMarkdownContainer"] :is(p, li) > a:hover { text-decoration-color: currentColor; }
+[data-testid="stExpander"] summary { opacity: 1 !important; }
 """
 
 
