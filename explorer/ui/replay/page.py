@@ -308,6 +308,7 @@ def _domains(run: Run) -> None:
     question = _questions(run).domains
     if not isinstance(store.answer(question), Missing):
         st.subheader("Expert load by domain", help=tip("domain"))
+        show.load_legend()
         show.question(question, stays=True)
 
 

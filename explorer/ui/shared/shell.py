@@ -96,6 +96,17 @@ def follow_new_runs(shown: Sequence[Run]) -> None:
         st.rerun()
 
 
+@st.fragment(run_every=FOLLOW_S)
+def follow_until(has_some: Callable[[Sequence[Run]], bool]) -> None:
+    """Draw the page again once the runs of the index hold what it lacks: a probe batch, say.
+
+    For a page that has nothing to show. has_some: asked with every check, so it must be quick.
+    """
+    services().ingest.wake()
+    if has_some(cached.list_runs()):
+        st.rerun()
+
+
 def _usable(runs: Sequence[Run]) -> set[tuple[str, bool]]:
     return {(run.run_id, run.has_loads) for run in runs}
 
