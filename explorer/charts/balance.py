@@ -9,7 +9,7 @@ import polars as pl
 from explorer.charts import event_marks, series, theme
 from explorer.charts.labels import EndLabel, break_label
 
-REFERENCE_LABELS = {"uniform": "random routing", "resampled": "random routing (sequences)"}
+REFERENCE_LABELS = {"uniform": "random routing", "resampled": "random routing (whole sequences)"}
 
 
 def max_vio_curves(

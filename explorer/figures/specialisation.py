@@ -90,7 +90,10 @@ def distances(store: Store, arms: ArmSet) -> str:
     trace = Trace(store)
     return distance_sentence(
         [
-            (arms.label(arm), {run.seed: at_the_end(trace.ask, run, "mean_distance") for run in arm.runs})
+            (
+                arms.names[arm.token],
+                {run.seed: at_the_end(trace.ask, run, "mean_distance") for run in arm.runs},
+            )
             for arm in arms
         ]
     )
