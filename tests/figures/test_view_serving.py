@@ -170,7 +170,7 @@ def test_another_run_judges(opened: tuple[OpenStore, list[Run]]) -> None:
     assert verdict.table["after"].to_list() == pytest.approx(expected.tolist())
     plan_name, judge_name = "none, seed 0, steps 20–39", "none, seed 1, steps 0–19"
     assert sentence("serving.planned_and_judged", plan=plan_name, judge=judge_name) in verdict.finding
-    assert sentence("serving.memory", copies="0 extra expert copies", share="0.0%") in verdict.finding
+    assert sentence("serving.memory", copies="0 extra expert copies", share="0.0 %") in verdict.finding
 
 
 def test_two_runs_of_one_name_are_told_apart_by_their_ids(opened: tuple[OpenStore, list[Run]]) -> None:

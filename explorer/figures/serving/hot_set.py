@@ -24,7 +24,7 @@ from explorer.metrics.popularity import (
     log_normal_fit,
     quantile_points,
 )
-from explorer.wording import counted
+from explorer.wording import counted, percent
 
 MOST_STRIPS = 12
 NEARLY_EQUAL = 0.05
@@ -151,7 +151,8 @@ def coverage_curve(store: Store, arms: ArmSet, settings: InWindows) -> Panel:
     held = curves[:, settings.hot - 1]
     here = held[place_of(run, settings.layer)]
     others = (
-        f" Over all {counted(len(held), 'layer')}: {np.nanmin(held):.1%} to {np.nanmax(held):.1%}."
+        f" Over all {counted(len(held), 'layer')}: {percent(np.nanmin(held), 1)} to "
+        f"{percent(np.nanmax(held), 1)}."
         if len(held) > 1
         else ""
     )
@@ -159,7 +160,7 @@ def coverage_curve(store: Store, arms: ArmSet, settings: InWindows) -> Panel:
         subject=f"Coverage: load that the busiest experts hold, {plan.label}",
         finding=(
             f"In layer {settings.layer} the busiest {settings.hot} of {experts} experts "
-            f"({settings.hot / experts:.1%}) hold {here:.1%} of the load.{others}"
+            f"({percent(settings.hot / experts, 1)}) hold {percent(here, 1)} of the load.{others}"
         ),
         how=COVERAGE_HOW,
         spec=specs.make(charts.coverage(frame, settings.layer, settings.hot / experts)),
@@ -195,8 +196,8 @@ def persistence(store: Store, arms: ArmSet, settings: InWindows) -> Panel | Miss
     return Panel(
         subject=subject,
         finding=(
-            f"{_kept_text(settings.hot, float(overlaps.mean()))} {what}; chance alone gives {chance:.0%}. "
-            f"In layer {settings.layer}: {here:.0%}."
+            f"{_kept_text(settings.hot, float(overlaps.mean()))} {what}; chance alone gives {percent(chance)}. "
+            f"In layer {settings.layer}: {percent(here)}."
         ),
         how=PERSISTENCE_HOW,
         spec=specs.make(charts.persistence(frame, list(run.layers), chance, settings.layer)),
@@ -213,8 +214,8 @@ def _set_text(hot: int) -> str:
 def _kept_text(hot: int, share: float) -> str:
     """The beginning of the sentence on the share of the hot set that stays."""
     if hot == 1:
-        return f"The busiest expert of a layer stays the busiest in {share:.0%} of cases"
-    return f"On average {share:.0%} of a layer's {hot} busiest experts stay among its {hot} busiest"
+        return f"The busiest expert of a layer stays the busiest in {percent(share)} of cases"
+    return f"On average {percent(share)} of a layer's {hot} busiest experts stay among its {hot} busiest"
 
 
 def _consecutive(trace: Trace, runs: list[Run], settings: InWindows) -> list[tuple[Window, Window]]:

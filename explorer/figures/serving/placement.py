@@ -15,7 +15,7 @@ from explorer.figures.serving.windows import Window, has_counts, pair_of
 from explorer.figures.store import Store, Trace
 from explorer.routing import placement, verdict
 from explorer.routing.placement import Loads, Slots
-from explorer.wording import counted
+from explorer.wording import counted, percent
 
 LEVELS_HOW = (
     "Experts are placed on GPUs in the order of their indices. Loads add up on a GPU and on a node, so "
@@ -196,7 +196,7 @@ def verdict_text(judged: verdict.Judgement, plan: Window, judge: Window, setting
         f"{answer}: {reason}planned on {plan.label} and judged on {judge.label}, the busiest GPU goes from "
         f"{judged.before:.2f}× to {judged.after:.2f}× the mean. {_change(judged)}{noise}). "
         f"{counted(better, 'layer')} of {len(judged.before_L)} {'gets' if better == 1 else 'get'} faster. "
-        f"The placement needs {copies} per layer, {extra / experts:.1%} more expert weights."
+        f"The placement needs {copies} per layer, {percent(extra / experts, 1)} more expert weights."
     )
 
 
@@ -210,16 +210,16 @@ def _change(judged: verdict.Judgement) -> str:
 
 
 def _percent(share: float) -> str:
-    """`−1.2%`"""
-    return f"{share:.1%}".replace("-", "−")
+    """`−1.2 %`"""
+    return percent(share, 1).replace("-", "−")
 
 
 def rule_text(least: float) -> str:
     """How the answer follows from the counts."""
     return (
-        f"Worth it: the whole 95 % interval of the saving is at or above {least:.0%}. Not worth it: all of "
-        f"it is below. Too little evidence: the interval contains {least:.0%}, a window has fewer than "
-        f"{verdict.LEAST_PER_EXPERT} assignments per expert, no second window judges, or the loads are "
+        f"Worth it: the whole 95 % interval of the saving is at or above {percent(least)}. Not worth it: all "
+        f"of it is below. Too little evidence: the interval contains {percent(least)}, a window has fewer "
+        f"than {verdict.LEAST_PER_EXPERT} assignments per expert, no second window judges, or the loads are "
         f"shares. From {verdict.LEAST_BATCHES} batches on, blocks of consecutive batches are drawn with "
         "replacement; with fewer, every count is drawn anew as if tokens were independent, and differences "
         "between workloads are not in the interval. Only the experts' work counts, not communication or the "
