@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from explorer.errors import shortened
 from explorer.importers.arrays import expert_row, id_array, layer_number
-from explorer.importers.formats.moe_routes import make_tally, tally_runs
+from explorer.importers.formats.moe_routes import ROUTE_OPTIONS, make_tally, tally_runs
 from explorer.importers.options import Options
 from explorer.importers.report import Report
 from explorer.importers.routes import Ids, report_routes
@@ -35,7 +35,7 @@ class EsftRoutes:
 
     name = "esft"
     label = "ESFT expert weights"
-    options = ("warm_up", "split", "tokens_per_step", "layer")
+    options = (*ROUTE_OPTIONS, "layer")
 
     def matches(self, source: Source) -> bool:
         line = source.head.split(b"\n", 1)[0]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from explorer.importers.arrays import id_array, number_array
-from explorer.importers.formats.moe_routes import make_tally, tally_runs
+from explorer.importers.formats.moe_routes import ROUTE_OPTIONS, make_tally, tally_runs
 from explorer.importers.options import Options
 from explorer.importers.pickles import read_counters
 from explorer.importers.report import Report
@@ -79,7 +79,7 @@ class OlmoeRoutes:
 
     name = "olmoe_routes"
     label = "OLMoE routes"
-    options = ("warm_up", "split", "tokens_per_step")
+    options = ROUTE_OPTIONS
 
     def matches(self, source: Source) -> bool:
         return b'"exp_ids"' in source.head

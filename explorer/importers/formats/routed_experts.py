@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from explorer.importers.arrays import checked_size, id_array, number_array
 from explorer.importers.formats.arrays import looks_like_routes
-from explorer.importers.formats.moe_routes import make_tally, tally_runs
+from explorer.importers.formats.moe_routes import ROUTE_OPTIONS, make_tally, tally_runs
 from explorer.importers.load_checks import live_layers
 from explorer.importers.npy import MAGIC, npy_from_bytes, open_npy
 from explorer.importers.options import Options
@@ -55,7 +55,7 @@ class RoutedExperts:
 
     name = "routed_experts"
     label = "routed experts of responses"
-    options = ("warm_up", "split", "tokens_per_step", "num_layers")
+    options = (*ROUTE_OPTIONS, "num_layers")
 
     def matches(self, source: Source) -> bool:
         if source.head.startswith(MAGIC):

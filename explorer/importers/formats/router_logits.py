@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.importers.formats.moe_routes import make_tally, tally_runs
+from explorer.importers.formats.moe_routes import ROUTE_OPTIONS, make_tally, tally_runs
 from explorer.importers.options import Options
 from explorer.importers.report import Report
 from explorer.importers.routes import report_routes
@@ -26,7 +26,7 @@ class RouterLogits:
 
     name = "router_logits"
     label = "transformers router logits"
-    options = ("warm_up", "split", "tokens_per_step")
+    options = ROUTE_OPTIONS
 
     def matches(self, source: Source) -> bool:
         return is_torch_file(source) and "router_logits" in source.name + source.head.decode("latin-1")
