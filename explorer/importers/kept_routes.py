@@ -70,25 +70,35 @@ class LayerSample:
             self.row_P, self.ids_PK = self.row_P[~inside_P], self.ids_PK[~inside_P]
 
 
+def shared_rows(samples: Sequence[LayerSample]) -> Ids:
+    """The rows that are in the samples of all layers, ascending."""
+    rows = samples[0].row_P
+    for sample in samples[1:]:
+        rows = np.intersect1d(rows, sample.row_P, assume_unique=True)
+    return rows
+
+
 def keep_routes(
     samples: Sequence[LayerSample],
     log: TokenLog,
     rows: int,
     left_out: Spans,
+    top_k: int | None,
     options: Options,
     report: Report,
 ) -> KeptRoutes | None:
     """The tokens that every layer has a route of, among the samples; None if there are none.
 
-    rows: of each layer in the file; left_out: blocks of rows that are no token in any layer.
+    rows: of each layer in the file; left_out: blocks of rows that are no token in any layer; top_k: K of the
+    run, without which a list of experts is no whole route.
     """
     if not samples or samples[0].most == 0:
         return None
-    row_P = samples[0].row_P
-    for sample in samples[1:]:
-        row_P = np.intersect1d(row_P, sample.row_P, assume_unique=True)
-    row_P = row_P[: max(1, MOST_ROWS // len(samples))]
+    row_P = shared_rows(samples)[: max(1, MOST_ROWS // len(samples))]
     if not len(row_P):
+        return None
+    if samples[0].ids_PK.shape[1] != top_k:
+        report.note("routes_left_out", "Routes per token are not kept without --option top_k of the file.")
         return None
     parts = [sample.ids_PK[np.searchsorted(sample.row_P, row_P)] for sample in samples]
     names = name_tokens(row_P, log, rows, left_out, options)
@@ -101,6 +111,31 @@ def keep_routes(
         of=total,
     )
     return KeptRoutes(ids_PLK=np.stack(parts, axis=1), document=names)
+
+
+class FirstRoutes:
+    """The routes of one step of a training, whose batches come layer by layer. A batch is one sequence."""
+
+    def __init__(self, most: int, num_layers: int) -> None:
+        self._samples = [LayerSample(most) for _ in range(num_layers)]
+        self._sizes: list[list[int]] = [[] for _ in range(num_layers)]
+
+    def add(self, layer: int, ids_TK: Ids) -> None:
+        """The next batch of a layer, by its place; a row with a negative id has no route."""
+        good_T = (ids_TK >= 0).all(axis=1)
+        first = sum(self._sizes[layer])
+        self._samples[layer].add(first + np.flatnonzero(good_T), ids_TK[good_T], ())
+        self._sizes[layer].append(len(ids_TK))
+
+    def kept(self, top_k: int | None, options: Options, report: Report) -> KeptRoutes | None:
+        """None where layers saw different batches, as blocks of multi-token prediction do."""
+        sizes = self._sizes[0]
+        if any(other != sizes for other in self._sizes) or self._samples[0].most == 0:
+            return None
+        log = TokenLog()
+        for size in sizes:
+            log.add(size)
+        return keep_routes(self._samples, log, log.rows, (), top_k, options, report)
 
 
 def common_spans(layers: Sequence[Spans]) -> list[tuple[int, int]]:

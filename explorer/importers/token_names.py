@@ -37,12 +37,35 @@ class TokenLog:
     """Ids of the tokens of its rows; None where the file states none."""
     rows: int = 0
 
-    def add(self, rows: int, token_ids: Sequence[int] | Ids | None = None, offset: int = 0) -> None:
-        """The next `rows` rows are a sequence, from its position `offset` on."""
+    def add(
+        self,
+        rows: int,
+        token_ids: Ids | None = None,
+        *,
+        offset: int = 0,
+        continues: bool = False,
+    ) -> None:
+        """The next `rows` rows are a sequence, from its position `offset` on.
+
+        token_ids: of these rows, or of more; continues: they are the rest of the sequence before.
+        """
+        ids = None if token_ids is None or len(token_ids) < rows else token_ids[:rows]
+        if continues and self.starts:
+            before = self.token_ids[-1]
+            is_known = before is not None and ids is not None
+            self.token_ids[-1] = np.concatenate([before, ids]) if is_known else None  # type: ignore[list-item]
+            self.rows += rows
+            return
         self.starts.append(self.rows)
         self.offsets.append(offset)
-        self.token_ids.append(None if token_ids is None else np.asarray(token_ids, dtype=np.int64)[:rows])
+        self.token_ids.append(ids)
         self.rows += rows
+
+
+def token_id_list(value: Any) -> Ids | None:
+    """A list of token ids; None for anything else."""
+    is_list = isinstance(value, list) and all(type(one) is int and 0 <= one <= LARGEST_TOKEN for one in value)
+    return np.asarray(value, dtype=np.int64) if is_list and value else None
 
 
 def name_tokens(row_P: Ids, log: TokenLog, rows: int, left_out: Spans, options: Options) -> dict[str, Any]:

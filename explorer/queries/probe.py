@@ -29,7 +29,8 @@ class LayerProbe:
 def probes(cur: Cursor, run_ids: Sequence[str], *, scored: bool = False) -> pl.DataFrame:
     """The probes of the runs that have a probe batch.
 
-    scored: only those that keep the router's logits beside the routes. Columns: run_id, step (updates before the probe), has_bias (whether a bias was applied). Sorted.
+    scored: only those that keep the router's logits beside the routes. Columns: run_id, step (updates before
+    the probe), has_bias (whether a bias was applied). Sorted.
     """
     return frame(
         cur,

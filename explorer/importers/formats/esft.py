@@ -20,6 +20,7 @@ from explorer.importers.options import Options
 from explorer.importers.report import Report
 from explorer.importers.routes import Ids, report_routes
 from explorer.importers.source import Source
+from explorer.importers.token_names import TokenLog
 from explorer.importers.trace import ForeignRun, LoadStep, model_layers, zeros
 from explorer.wording import counted
 
@@ -49,9 +50,11 @@ class EsftRoutes:
         top_k = options.top_k() or self._inferred_top_k(source, report)
         tally = make_tally(options, num_experts)
         sequences = ascending = 0
+        log = TokenLog()
         for ids, weights in _rows(source, num_experts, top_k):
             if weights is not None:
                 ascending += int((np.diff(weights, axis=1) > 0).any(axis=1).sum())
+            log.add(len(ids))
             tally.add(ids, tally.rows)
             sequences += 1
         tally.finish()
@@ -65,7 +68,7 @@ class EsftRoutes:
             tokens=tally.rows,
             unordered_rows=ascending,
         )
-        yield from tally_runs([tally], [layer], top_k, options, report, {}, phase="prefill")
+        yield from tally_runs([tally], [layer], top_k, options, report, {}, "prefill", log)
 
     def _layer(self, source: Source, options: Options, report: Report) -> int:
         given = options.whole("layer", most=9999)

@@ -164,7 +164,7 @@ def tally_runs(
         )
     rows = max(tally.rows for tally in tallies)
     spans = common_spans([tally.left_out for tally in tallies])
-    routes = keep_routes([t.sample for t in tallies], log or TokenLog(), rows, spans, options, report)
+    routes = keep_routes([t.sample for t in tallies], log or TokenLog(), rows, spans, top_k, options, report)
     groups = [[step] for step in steps] if is_split else [steps]
     for number, group in enumerate(groups):
         own = Report()
