@@ -1,13 +1,14 @@
 """Traces of routes: kept at the import, recognised by their tokens, compared exactly, and opened."""
 
 import base64
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from foreign_files import entry, import_one, write_lines
+from foreign_files import entry, import_one, real, write_lines
 from probe_runs import LENGTH, probe_record, write_probe_run
 from reference import agreement as slow
 from sentences import pattern, sentence
@@ -279,7 +280,7 @@ def test_the_microscope_opens_a_trace_of_routes(ids, tmp_path: Path, bring: Impo
 
 
 def test_a_real_log_agrees_with_itself_without_its_warm_up(tmp_path: Path, bring: Importer, opened) -> None:
-    """vLLM's log of OLMoE starts with 2,048 rows of the engine's profile run; the array has the text alone."""
+    """vLLM's log of OLMoE starts with 2,048 rows of the engine's profile run; the array lacks them."""
     path = real("vllm_olmoe_moe_routes.jsonl")
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     routes = np.array([line["topk_ids"] for line in lines if line["type"] == "route"])[2048:]
