@@ -89,18 +89,25 @@ def runs_of(arms: ArmSet, settings: TwoRoutings) -> tuple[Run, Run]:
 
 
 def compare(
-    trace: Trace, arms: ArmSet, settings: TwoRoutings, *, with_shift: bool = True
+    trace: Trace,
+    arms: ArmSet,
+    settings: TwoRoutings,
+    *,
+    layer: int | None = None,
+    with_shift: bool = False,
 ) -> Comparison | str:
     """Compare two routings; or the sentence that says why they cannot be.
 
-    with_shift: whether shifted layers are searched for.
+    layer: only this one; with_shift: whether shifted layers are searched for.
     """
     one, other = runs_of(arms, settings)
+    if layer is not None and not (layer in one.layers and layer in other.layers):
+        return f"The two routings do not share layer {layer}."
     tokens = _same_tokens(trace, one, other)
     if isinstance(tokens, str):
         return tokens
-    first = _routes(trace, one, settings.first)
-    second = _routes(trace, other, settings.second)
+    first = _routes(trace, one, settings.first, layer)
+    second = _routes(trace, other, settings.second, layer)
     if isinstance(first, str):
         return first
     if isinstance(second, str):
@@ -110,13 +117,13 @@ def compare(
         return OTHER_TOKENS
     experts = one.num_experts
     shift = layer_shift(*routes, experts) if with_shift else None
-    layers = [layer for layer in routes[0] if layer in routes[1]]
-    if not layers:
+    shared = [n for n in routes[0] if n in routes[1]]
+    if not shared:
         return NO_SHARED_LAYER + (shift_sentence(shift) if shift else "")
     return Comparison(
         labels=_labels(settings, one, other),
         names=_names(settings, one, other),
-        layers={n: agreement(routes[0][n], routes[1][n], experts) for n in layers},
+        layers={n: agreement(routes[0][n], routes[1][n], experts) for n in shared},
         shift=shift,
         unexplained=first.unexplained + second.unexplained,
         note="" if tokens is None else tokens.note,
@@ -158,6 +165,8 @@ def over_probes(
     steps = _probed(trace, other)
     if not is_fixed:
         steps = [step for step in steps if step in _probed(trace, one)]
+    if len(steps) < 2:
+        return []
     if len(steps) > most:
         steps = [steps[round(i * (len(steps) - 1) / (most - 1))] for i in range(most)]
     found = []
@@ -165,7 +174,7 @@ def over_probes(
         first = Side(run_id=one.run_id, step=settings.first.step if is_fixed else step)
         second = Side(run_id=other.run_id, step=step, bias=settings.second.bias)
         now = TwoRoutings(first=first, second=second, layer=settings.layer)
-        pair = compare(trace, arms, now, with_shift=False)
+        pair = compare(trace, arms, now)
         if isinstance(pair, Comparison):
             found.append((step, pair.layers))
     return found
@@ -192,10 +201,10 @@ class _Routes:
     unexplained: int = 0
 
 
-def _routes(trace: Trace, run: Run, side: Side) -> _Routes | str:
-    """The routes of one side; or why there are none."""
+def _routes(trace: Trace, run: Run, side: Side, layer: int | None) -> _Routes | str:
+    """The routes of one side, in one MoE layer or all; or why there are none."""
     if side.bias == "recorded":
-        recorded = trace.ask(queries.routes, run, side.step, run.num_experts)
+        recorded = trace.ask(queries.routes, run, side.step, run.num_experts, layer)
         return _Routes(layers=recorded) if recorded else NO_ROUTES
     layers, unexplained = {}, 0
     settings = settings_of(json.loads(run.config), top_k=run.top_k, step=side.step)

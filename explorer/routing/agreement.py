@@ -136,6 +136,9 @@ def layer_shift(first: Mapping[int, Ids], second: Mapping[int, Ids], num_experts
     ones, others = sorted(first), sorted(second)
     if not ones or not others:
         return None
+    equal = [(ones.index(n), others.index(n)) for n in ones if n in second]
+    if equal and _overlap_at(first, second, num_experts) >= CLEAR:
+        return None
     least = max(1, -(-min(len(ones), len(others)) // 2))
     shared, slots = _overlaps([first[n] for n in ones], [second[n] for n in others], num_experts)
 
@@ -149,7 +152,6 @@ def layer_shift(first: Mapping[int, Ids], second: Mapping[int, Ids], num_experts
     }
     overlaps = {shift: overlap(found) for shift, found in pairs.items() if len(found) >= least}
     best = max(overlaps, key=lambda shift: (overlaps[shift], -abs(shift)), default=0)
-    equal = [(ones.index(n), others.index(n)) for n in ones if n in second]
     unshifted = overlap(equal) if equal else overlaps.get(0, 0.0)
     if best == 0 and not equal and overlaps.get(0, 0.0) >= CLEAR:
         unshifted = 0.0  # the same layers in order, under other numbers
@@ -162,6 +164,13 @@ def layer_shift(first: Mapping[int, Ids], second: Mapping[int, Ids], num_experts
         overlap=overlaps[best],
         unshifted=unshifted,
     )
+
+
+def _overlap_at(first: Mapping[int, Ids], second: Mapping[int, Ids], num_experts: int) -> float:
+    """Overlap over the layers of equal numbers."""
+    found = [agreement(first[n], second[n], num_experts) for n in first if n in second]
+    slots = sum(one.slots for one in found)
+    return sum(one.shared for one in found) / slots if slots else 0.0
 
 
 def _overlaps(ones: Sequence[Ids], others: Sequence[Ids], num_experts: int) -> tuple[Ids, Ids]:
