@@ -166,8 +166,8 @@ def expert_domains(store: Store, arms: ArmSet, settings: ProbeExpert) -> Panel |
     batch = routed_batch(trace, arm.first, settings.step, settings.layer)
     if batch is None:
         return Missing(subject=subject, reason=not_recorded(settings.step, settings.layer))
-    if len(set(batch.text.domains)) > MOST_DOMAINS:
-        reason = f"The trace has {len(batch.text.spans):,} sequences and names no domains."
+    if batch.logits is None and not 1 < len(set(batch.text.domains)) <= MOST_DOMAINS:
+        reason = f"The trace has {counted(len(batch.text.spans), 'sequence')} and names no domains."
         return Missing(subject=subject, reason=reason)
     table = queries.expert_domains(batch.after, batch.text.domains, settings.expert, batch.num_experts)
     rows = table.select("domain", "tokens", pl.col("load_ratio").fill_null(0.0))
