@@ -120,7 +120,7 @@ class Run:
 
     @property
     def has_loads(self) -> bool:
-        return self.has_steps and self.num_moe_layers > 0
+        return self.has_steps and self.num_moe_layers > 0 and not self.kind_of_loads.is_placement
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from explorer.errors import shortened
 from explorer.importers.arrays import expert_row, id_array, layer_number
 from explorer.importers.formats.moe_routes import ROUTE_OPTIONS, make_tally, tally_runs
+from explorer.importers.long_table import GATE_SHARES
 from explorer.importers.options import Options
 from explorer.importers.report import Report
 from explorer.importers.routes import Ids, report_routes
@@ -142,7 +143,7 @@ class EsftSummary:
             top_k=options.top_k(),
             report=report,
             phase="prefill",
-            unit=f"shares × {SUMMARY_UNIT:,}",
+            unit=f"{'shares' if kind == 'token_scores' else GATE_SHARES} × {SUMMARY_UNIT:,}",
         )
 
 

@@ -97,6 +97,7 @@ def _probe_and_layer(run: Run, probes: Probes) -> tuple[int, int]:
             help=tip("probe_batch"),
         )
         layer = layers.control(run.layers, "Each layer has its own router and its own experts.")
+    layers.show_names([run], layer)
     return int(step or 0), layer
 
 
