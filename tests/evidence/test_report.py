@@ -67,10 +67,12 @@ def test_four_pairs_are_not_run() -> None:
 
 def test_a_claim_that_is_not_run_shows_no_effect() -> None:
     found = result_of("X5", raw_scores(0.2, pairs=4))
-    assert found.main is not None and found.main.effect is not None
+    assert found.main is not None
+    assert found.main.effect is not None
     assert (found.effect, found.to_dict()["effect"], found.to_dict()["interval"]) == (None, None, None)
     found = result_of("X5", raw_scores(0.2, pairs=5))
-    assert found.effect is found.main.effect if found.main else False
+    assert found.main is not None
+    assert found.effect is found.main.effect
 
 
 def test_fewer_pairs_than_planned_are_interim() -> None:

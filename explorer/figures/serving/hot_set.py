@@ -196,8 +196,8 @@ def persistence(store: Store, arms: ArmSet, settings: InWindows) -> Panel | Miss
     return Panel(
         subject=subject,
         finding=(
-            f"{_kept_text(settings.hot, float(overlaps.mean()))} {what}; chance alone gives {percent(chance)}. "
-            f"In layer {settings.layer}: {percent(here)}."
+            f"{_kept_text(settings.hot, float(overlaps.mean()))} {what}; chance alone gives "
+            f"{percent(chance)}. In layer {settings.layer}: {percent(here)}."
         ),
         how=PERSISTENCE_HOW,
         spec=specs.make(charts.persistence(frame, list(run.layers), chance, settings.layer)),

@@ -83,7 +83,7 @@ def batches(values: Values, layer: int, probe: int) -> Batches:
 
 def probe_steps(store: Store, run: Run) -> list[int]:
     """Updates before each probe of a run, ascending."""
-    return [int(step) for _, step, _ in Trace(store).ask(probes_of, [run]).rows()]
+    return [int(step) for _, step, _ in Trace(store).ask(probes_of, [run], scored=True).rows()]
 
 
 def options_of(store: Store, run: Run, judged: Run, windows: int) -> Options:

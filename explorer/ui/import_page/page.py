@@ -11,6 +11,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from explorer.errors import ExplorerError
 from explorer.importers import list_formats
 from explorer.recording import RunFolder
+from explorer.recording.info import REPLICAS
 from explorer.ui.import_page.fields import labels, show_fields
 from explorer.ui.server.imports import READ_ONLY, ForeignFile, ImportJob, file_below
 from explorer.ui.server.services import services
@@ -213,7 +214,7 @@ def _one_result(result: dict[str, Any]) -> None:
         _error(str(error))
         return
     st.markdown(f"**{show.plain(info.name)}** · {show.plain(info.run_id)}")
-    if info.num_moe_layers:
+    if info.num_moe_layers and info.unit != REPLICAS:
         links.page("replay", "Open in Replay", run=result["run_id"])
     else:
         links.page("compare", "Open in Compare", runs=result["run_id"])
