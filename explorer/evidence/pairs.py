@@ -1,10 +1,12 @@
-"""Measures of two runs together, where a difference of two numbers does not say it."""
+"""Measures that rows do not hold as a number: of one run's series, or of two runs together."""
 
 from collections.abc import Callable, Mapping
+from statistics import fmean
 
 from explorer.evidence.results import Row
 
 PairMeasure = Callable[[Row, Row], float | None]
+RowMeasure = Callable[[Row], float | None]
 
 
 def steps_ahead(arm: Row, base: Row) -> float | None:
@@ -30,3 +32,19 @@ def _warm_up(row: Row) -> float:
 
 PAIR_MEASURES: Mapping[str, PairMeasure] = {"steps_ahead": steps_ahead}
 """Name -> measure of the first and the second arm of a contrast."""
+
+
+def relaxation(row: Row) -> float | None:
+    """MaxVio batch in the last tenth of the training minus that in the first; None without loads."""
+    tenth = len(row.series) // 10
+    return fmean(row.series[-tenth:]) - fmean(row.series[:tenth]) if tenth else None
+
+
+ROW_MEASURES: Mapping[str, RowMeasure] = {"relaxation": relaxation}
+"""Name -> measure of the recorded series of one run."""
+
+
+def metric_of(row: Row, name: str) -> float | None:
+    """A metric of a row, recorded or from its series."""
+    measure = ROW_MEASURES.get(name)
+    return row.metrics.get(name) if measure is None else measure(row)
