@@ -165,20 +165,20 @@ CLAIMS = (
         comparisons=(
             value(
                 "dilemma",
-                "violation_bump",
+                "surge",
                 "global",
                 Region(low=0.1),
-                "MaxVio batch, highest − first tenth of the training, aux global",
+                "MaxVio batch, highest − first fiftieth of the training, aux global",
             ),
             value(
                 "dilemma",
                 "relaxation",
                 "global",
                 BELOW,
-                "MaxVio batch, last − first tenth of the training, aux global",
+                "MaxVio batch, last tenth − first fiftieth of the training, aux global",
             ),
         ),
-        falsifier="No rise of 0.1 above the first tenth, or an end above the beginning.",
+        falsifier="No rise of 0.1 above the first fiftieth, or an end above it.",
         published="Congestion over 20 checkpoints of OLMoE: 14, 36 to 39 at 30,000 to 40,000 steps, 9 at the "
         "end (abstract only).",
         caveat="Their coefficient is fitted to checkpoints of one model with an auxiliary loss; ours is "

@@ -34,13 +34,18 @@ PAIR_MEASURES: Mapping[str, PairMeasure] = {"steps_ahead": steps_ahead}
 """Name -> measure of the first and the second arm of a contrast."""
 
 
+def surge(row: Row) -> float | None:
+    """How far MaxVio batch rises above its start, the first bin of the series; None without loads."""
+    return max(row.series) - row.series[0] if row.series else None
+
+
 def relaxation(row: Row) -> float | None:
-    """MaxVio batch in the last tenth of the training minus that in the first; None without loads."""
-    tenth = len(row.series) // 10
-    return fmean(row.series[-tenth:]) - fmean(row.series[:tenth]) if tenth else None
+    """MaxVio batch of the last tenth of the training minus that of the start; None without loads."""
+    tenth = max(1, len(row.series) // 10)
+    return fmean(row.series[-tenth:]) - row.series[0] if row.series else None
 
 
-ROW_MEASURES: Mapping[str, RowMeasure] = {"relaxation": relaxation}
+ROW_MEASURES: Mapping[str, RowMeasure] = {"surge": surge, "relaxation": relaxation}
 """Name -> measure of the recorded series of one run."""
 
 

@@ -16,12 +16,13 @@ from explorer.recording import RunFolder
 from explorer.running.into_folder import train_run
 
 
-def test_relaxation_is_the_last_tenth_minus_the_first() -> None:
+def test_phases_are_measured_from_the_first_bin() -> None:
     experiment = EXPERIMENTS["dilemma"]
     run = plan.run_of(experiment, experiment.arm("global"), "quick", 0)
     series = [1.0, 3.0, *[5.0] * 16, 1.5, 0.5]
-    assert metric_of(row(run, {}, series), "relaxation") == pytest.approx(1.0 - 2.0)
-    assert metric_of(row(run, {}, []), "relaxation") is None
+    assert metric_of(row(run, {}, series), "surge") == 4.0
+    assert metric_of(row(run, {}, series), "relaxation") == pytest.approx(1.0 - 1.0)
+    assert metric_of(row(run, {}, []), "surge") is metric_of(row(run, {}, []), "relaxation") is None
     assert metric_of(row(run, {"lm_loss": 2.0}), "lm_loss") == 2.0
 
 
