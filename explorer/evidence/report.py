@@ -8,7 +8,7 @@ from typing import Any
 from explorer.evidence import plan
 from explorer.evidence.claim import Claim, Comparison
 from explorer.evidence.experiment import LEAST_PAIRS, SCALES, Run
-from explorer.evidence.pairs import PAIR_MEASURES
+from explorer.evidence.pairs import PAIR_MEASURES, metric_of
 from explorer.evidence.registry import CLAIMS, EXPERIMENTS
 from explorer.evidence.results import Row
 from explorer.evidence.statistics import (
@@ -212,7 +212,7 @@ def _contrast(comparison: Comparison, runs: Sequence[Run], rows: Rows) -> float 
     measure = PAIR_MEASURES.get(comparison.metric)
     if measure is not None:
         return measure(found[0], found[1])
-    values = [row.metrics.get(comparison.metric) for row in found]
+    values = [metric_of(row, comparison.metric) for row in found]
     total = 0.0
     for (_, weight), value in zip(comparison.contrast, values, strict=True):
         if value is None or not math.isfinite(value):

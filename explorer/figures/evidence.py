@@ -121,7 +121,7 @@ def comparisons(store: Store, arms: ArmSet, settings: EvidenceSettings) -> Panel
     rows = [row for one in known if (row := _row(one)) is not None]
     return Panel(
         subject=subject,
-        finding=" ".join(_finding(one) for one in known),
+        finding=" ".join(finding_of(one) for one in known),
         how="A point per seed, the mean with its 95 % t interval, and a green band where the claim would "
         "hold. "
         "Diamonds are the paper's effect, at its own scale.",
@@ -160,7 +160,8 @@ def _row(one: Result) -> dict[str, object] | None:
     }
 
 
-def _finding(one: Result) -> str:
+def finding_of(one: Result) -> str:
+    """One comparison in a sentence: effect, interval, pairs, scale and verdict."""
     effect = one.effect
     assert effect is not None
     words = one.comparison.words[0].upper() + one.comparison.words[1:]

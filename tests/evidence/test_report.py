@@ -39,7 +39,7 @@ def result_of(claim: str, rows: dict[str, Row]) -> ClaimResult:
 def test_without_rows_nothing_is_judged() -> None:
     found = report.evaluate({})
     assert {result.verdict for result in found} == {NOT_RUN, NOT_TESTABLE}
-    assert report.counts(found) == {**dict.fromkeys(VERDICTS, 0), NOT_RUN: 42, NOT_TESTABLE: 3}
+    assert report.counts(found) == {**dict.fromkeys(VERDICTS, 0), NOT_RUN: len(CLAIMS) - 3, NOT_TESTABLE: 3}
 
 
 @pytest.mark.parametrize(("gap", "verdict"), [(0.1, SUPPORTED), (-0.1, CONTRADICTED), (0.0, NOT_RESOLVED)])
