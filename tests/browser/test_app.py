@@ -10,6 +10,7 @@ from app_server import AppServer
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 servers.need_chromium()
 
+from axe import CONTRAST, barriers  # noqa: E402
 from page_state import settled  # noqa: E402
 from playwright.sync_api import BrowserContext, Page, WebSocket, expect  # noqa: E402
 from sentences import sentence  # noqa: E402
@@ -221,23 +222,6 @@ def test_a_word_leaves_the_terms_of_the_glossary_that_contain_it(page: Page, app
     expect(hidden).to_be_visible()
 
 
-ALL_RULES: dict[str, list[str]] = {"resultTypes": ["violations"]}
-CONTRAST = ALL_RULES | {"runOnly": ["color-contrast", "link-in-text-block"]}
-"""The rules of axe whose answer depends on the theme."""
-
-
-def barriers(page: Page, rules: dict[str, list[str]] = ALL_RULES) -> set[str]:
-    """What axe finds on the page and calls serious."""
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
-    found = axe.Axe().run(page, options=rules).response["violations"]
-    return {
-        f"{v['id']}: {node['html'][:160]}"
-        for v in found
-        if v["impact"] in ("serious", "critical")
-        for node in v["nodes"]
-    }
-
-
 @pytest.mark.parametrize("name", list(TITLES))
 def test_a_page_writes_no_error_and_has_no_serious_barrier_in_either_theme(
     page: Page, app: AppServer, name: str
@@ -249,9 +233,28 @@ def test_a_page_writes_no_error_and_has_no_serious_barrier_in_either_theme(
     visit(page, app, name)
     assert page.get_by_test_id("stException").count() == 0
     dark = page.evaluate(BACKGROUND)
-    assert barriers(page, CONTRAST) == set()
+    assert barriers(page, CONTRAST) == []
     page.emulate_media(color_scheme="light")
     page.wait_for_function(f"dark => ({BACKGROUND})() !== dark", arg=dark)
     settled(page)
-    assert barriers(page) == set()
+    assert barriers(page) == []
     assert [e for e in errors if not harmless.search(e)] == []
+
+
+def test_a_list_shows_names_and_the_address_says_which_run(page: Page, app: AppServer) -> None:
+    visit(page, app, "replay?run=loss_free-seed0")
+    run = page.get_by_role("combobox", name="Run", exact=False).first
+    run.click()
+    page.get_by_role("option", name=re.compile("none, seed 1")).click()
+    settled(page)
+    assert "run=none-seed1" in page.url
+    expect(page.get_by_text("none-seed1 · ").first).to_be_visible()
+    page.reload()
+    settled(page)
+    assert "run=none-seed1" in page.url
+    expect(page.get_by_text("none-seed1 · ").first).to_be_visible()
+    visit(page, app, "evidence")
+    page.get_by_role("combobox", name="Claim", exact=False).click()
+    page.get_by_role("option", name=re.compile("^A2 ")).click()
+    settled(page)
+    assert re.search(r"claim=A2(&|$)", page.url)
