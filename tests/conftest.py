@@ -42,7 +42,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 MEMORY = Path("/dev/shm")
 """A file system in memory, where the system has one."""
 ROOM_BYTES = 2 * 2**30
-"""Free space that it must have; a whole run of the tests leaves less than half of that."""
+"""Free space that it must have. Folders are removed with their tests, unless these fail."""
 
 
 def pytest_configure() -> None:

@@ -10,7 +10,7 @@ CONTRAST = ("color-contrast", "link-in-text-block")
 """The rules whose answer depends on the theme."""
 CHECK = """async (rules) => {
     const options = { resultTypes: ["violations"], ...(rules ? { runOnly: rules } : {}) };
-    const reasons = (node) => [...node.any, ...node.all, ...node.none].map((check) => check.message).join("; ");
+    const reasons = (node) => [...node.any, ...node.all, ...node.none].map((c) => c.message).join("; ");
     return (await axe.run(document, options)).violations.flatMap(({ id, impact, nodes }) =>
         nodes.map((node) => [impact, `${id}: ${node.html.slice(0, 160)} ${reasons(node)}`]));
 }"""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from finished_child import Finished
 
 from explorer.cli import main
 from explorer.evidence import plan, runner
@@ -26,30 +27,6 @@ from explorer.running.jobs import Job
 ROOT = Path(__file__).parents[2]
 IN_CHILDREN = {experiment.id for experiment in (*EXAMINATIONS, *EVALUATIONS)}
 IN_PROCESS = [e for e in EXPERIMENTS.values() if e.id not in IN_CHILDREN]
-
-
-class Finished:
-    """A training that ran where it was launched, so that a test does not wait for interpreters."""
-
-    pid = 0
-
-    def __init__(self, job: Job) -> None:
-        train_run(job.config, job.runs, run_id=job.run_id)
-
-    def poll(self) -> int:
-        return 0
-
-    def send(self, line: bytes) -> bool:
-        return False
-
-    def hang_up(self) -> None: ...
-
-    def output(self) -> str:
-        return ""
-
-    def end(self, deadline: float) -> None: ...
-
-    def release(self) -> None: ...
 
 
 class Dead(Finished):
@@ -73,12 +50,21 @@ def settings(tmp_path: Path) -> runner.Settings:
     )
 
 
+@pytest.fixture(scope="module")
+def common_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Rows of all experiments, which share runs."""
+    return tmp_path_factory.mktemp("rows") / FILE
+
+
 def outcomes(experiment: Experiment, settings: runner.Settings) -> list[runner.Outcome]:
     return list(runner.run_experiment(experiment, settings))
 
 
 @pytest.mark.parametrize("experiment", IN_PROCESS, ids=lambda experiment: experiment.id)
-def test_every_experiment_runs_at_tiny(experiment: Experiment, settings: runner.Settings) -> None:
+def test_every_experiment_runs_at_tiny(
+    experiment: Experiment, settings: runner.Settings, common_results: Path
+) -> None:
+    settings = replace(settings, results=common_results)
     # One seed to tune on is enough to see that tuning comes first.
     experiment = replace(experiment, tuning_seeds=experiment.tuning_seeds[:1])
     ended = outcomes(experiment, settings)
