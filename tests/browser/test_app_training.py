@@ -76,7 +76,7 @@ def go_to_compare(page: Page) -> None:
 def test_runs_train_live_wait_in_line_and_stay_in_the_list(
     context: BrowserContext, server: AppServer
 ) -> None:
-    page = start(context, server, ["none", "aux_loss", "loss_free"], 250)
+    page = start(context, server, ["none", "aux_loss", "loss_free"], 400)
     expect(page.get_by_text("queued")).to_have_count(1)
     expect(page.locator(f"{CHARTS} svg").first).to_be_visible()
     before = x_domain(page)[1]
