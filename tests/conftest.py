@@ -6,7 +6,6 @@ ones, so that a red build is red again; =thorough tries many.
 
 import gc
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,9 +46,14 @@ ROOM_BYTES = 2 * 2**30
 
 def pytest_configure() -> None:
     """Let temporary folders lie in memory: a run folder waits for the disk at each of its 40 fsyncs."""
-    is_free = MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM_BYTES
-    if is_free:
+    if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and has_room(MEMORY):
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+def has_room(folder: Path) -> bool:
+    """Whether the tests fit into its file system, and programs may be started from there."""
+    system = os.statvfs(folder)
+    return system.f_bavail * system.f_frsize > ROOM_BYTES and not system.f_flag & os.ST_NOEXEC
 
 
 def pytest_collection_finish() -> None:
