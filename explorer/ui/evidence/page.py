@@ -11,7 +11,7 @@ from explorer.evidence.runner import duration
 from explorer.figures import evidence
 from explorer.figures.views import evidence as view_of
 from explorer.ui.evidence import cards, claim_card
-from explorer.ui.shared import panels, show, urls
+from explorer.ui.shared import panels, show, state, urls
 from explorer.wording import counted
 
 TABLE = "evidence_table"
@@ -31,7 +31,7 @@ def view() -> None:
         "before the runs at `quick`; at `standard` the rows are those of the shipped runs, whose results "
         "were known when the rules were written."
     )
-    settings = view_of.settings_of(str(st.session_state[view_of.CLAIM]))
+    settings = view_of.settings_of(state.text(view_of.CLAIM))
     found = evidence.evaluated(settings.version)
     show.question(view_of.questions(settings)["evidence_verdicts"])
     _table(found)
@@ -97,9 +97,9 @@ def claim_rows(found: tuple[ClaimResult, ...]) -> pl.DataFrame:
 
 def _open(ids: list[str]) -> None:
     """Show the claim of the selected row."""
-    selected = st.session_state[TABLE]["selection"]["rows"]
+    selected = state.value(TABLE)["selection"]["rows"]
     if selected and 0 <= selected[0] < len(ids):
-        st.session_state[view_of.CLAIM] = ids[selected[0]]
+        state.put(view_of.CLAIM, ids[selected[0]])
 
 
 def _statistics(found: tuple[ClaimResult, ...]) -> None:

@@ -7,7 +7,7 @@ player and the keyboard stay. An embedded page shows one figure for a slide or a
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from explorer.ui.shared import panels, urls
+from explorer.ui.shared import panels, state, urls
 from explorer.ui.shared.plain import plain
 
 MODES = ("normal", "lecture")
@@ -67,7 +67,7 @@ def _embedded(slug: str) -> str:
 
 
 def is_lecture() -> bool:
-    return bool(st.session_state.get(KEY) == "lecture")
+    return bool(state.value(KEY) == "lecture")
 
 
 def is_embedded() -> bool:
@@ -104,7 +104,7 @@ def choose() -> None:
 
 
 def _leave() -> None:
-    st.session_state[KEY] = "normal"
+    state.put(KEY, "normal")
 
 
 def embed(place: DeltaGenerator) -> None:

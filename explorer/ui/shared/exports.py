@@ -17,11 +17,10 @@ from explorer.export import files, film, pages
 from explorer.export.provenance import file_stem, run_ids
 from explorer.export.settings import FORMATS, TABLES, WIDTHS, FigureSettings
 from explorer.figures.panel import Panel
-from explorer.ui.shared import cached, panels, picker
+from explorer.ui.shared import cached, panels, picker, state
 from explorer.ui.shared.panels import PageFigures
 
 MOST_ROWS = 20_000
-CHOICE = "export_choice"
 FONTS = {"one column": 7.0, "two columns": 8.0, "slide": 14.0}
 """Default text size in points per width; it can be changed afterwards."""
 ICON = ":material/download:"
@@ -34,10 +33,12 @@ class Choice:
     settings: FigureSettings = field(default_factory=FigureSettings)
 
 
+CHOICE = state.Memo("export_choice", Choice)
+
+
 def choice() -> Choice:
     """The export options of this browser tab."""
-    kept: Choice = st.session_state.setdefault(CHOICE, Choice())
-    return kept
+    return CHOICE.get()
 
 
 # --- Below a figure ---
@@ -147,7 +148,7 @@ def _chosen_runs(shown: PageFigures) -> list[str]:
     """The runs that a file name states: that of a replay, or the selected ones that the page shows."""
     asked = run_ids(shown.panels.values())
     if shown.page in ("replay", "microscope", "serving"):
-        return [str(st.session_state.get("run", ""))]
+        return [str(state.value("run", ""))]
     picked = [run for arm in picker.chosen_arms() for run in arm.run_ids]
     return [run for run in picked if run in asked]
 
@@ -193,6 +194,6 @@ def _index(settings: FigureSettings) -> int:
 
 def _suit_font() -> None:
     """Set the default text size of the new width."""
-    font = FONTS.get(str(st.session_state["export_width"]))
+    font = FONTS.get(state.text("export_width"))
     if font is not None:
-        st.session_state["export_font"] = font
+        state.put("export_font", font)
