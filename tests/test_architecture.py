@@ -101,7 +101,7 @@ def name_of(file: Path) -> str:
 
 
 def test_one_module_owns_the_state_of_a_tab() -> None:
-    """So that a parameter can be followed from the address to the figure: pages read and move widgets through it."""
+    """So that a parameter can be followed from the address to the figure."""
     owner = ROOT / "explorer" / "ui" / "shared" / "state.py"
     files = [*(ROOT / "explorer").rglob("*.py"), *(ROOT / "pages").glob("*.py"), ROOT / "app.py"]
     assert [file.name for file in files if "session_state" in file.read_text()] == [owner.name]
