@@ -60,15 +60,15 @@ MEASURES = {
         column="divergence",
         subject="Divergence of the mixture weights",
         y_title="divergence (nats)",
-        how="Jensen-Shannon divergence of each token's mixture weights from full routing, mean over tokens: 0 "
-        f"is equal, ln 2 = 0.69 shares no expert. {OPEN_LOOP}",
+        how="Jensen-Shannon divergence of each token's mixture weights from full routing, mean over tokens: "
+        f"0 is equal, ln 2 = 0.69 shares no expert. {OPEN_LOOP}",
     ),
     "balance": Measure(
         column="max_vio",
         subject="Balance of the experts in use",
         y_title="MaxVio of a batch",
-        how="MaxVio among the experts that a batch uses: busiest over mean load − 1. Fewer kept experts carry "
-        f"more tokens each. {OPEN_LOOP}",
+        how="MaxVio among the experts that a batch uses: busiest over mean load − 1. Fewer kept experts "
+        f"carry more tokens each. {OPEN_LOOP}",
     ),
 }
 
