@@ -115,12 +115,12 @@ def embed(place: DeltaGenerator) -> None:
     if not is_embedded():
         return
     known = panels.shown().keys
-    wanted = (urls.asked(PANEL) or [*known, ""][:1])[-1]
-    if wanted in known:
-        st.html(f"<style>{_embedded(wanted)}</style>")
+    name = (urls.asked(PANEL) or [*known, ""][:1])[-1]
+    if name in known:
+        st.html(f"<style>{_embedded(name)}</style>")
     else:
         sentence = (
-            f"The link asks for the panel “{urls.quoted(wanted)}”; this page has "
+            f"The link asks for the panel “{urls.quoted(name)}”; this page has "
             f"{', '.join(known) or 'none'}. The whole page is shown."
         )
         place.warning(plain(sentence), icon=":material/link_off:")

@@ -135,13 +135,13 @@ def _query(bound: tuple[str, ...]) -> str:
     What no control has taken over may be of any length, and is shortened: it means nothing, and a figure's
     footer and its files repeat it.
     """
-    said = [key for key in st.query_params if len(key) <= urls.MOST_LETTERS][: urls.MOST_VALUES]
-    found: list[tuple[str, str]] = []
-    for key in dict.fromkeys([PICKER, *said, *bound]):
-        chosen = _values(state.value(key))
-        values = urls.asked(key) or chosen
-        found += [(key, value if value in chosen else value[: urls.MOST_LETTERS]) for value in values]
-    return urlencode(found)
+    named = [key for key in st.query_params if len(key) <= urls.MOST_LETTERS][: urls.MOST_VALUES]
+    query: list[tuple[str, str]] = []
+    for key in dict.fromkeys([PICKER, *named, *bound]):
+        current = _values(state.value(key))
+        values = urls.asked(key) or current
+        query += [(key, value if value in current else value[: urls.MOST_LETTERS]) for value in values]
+    return urlencode(query)
 
 
 def _values(value: Any) -> list[str]:

@@ -33,10 +33,10 @@ def run_picker(page: str) -> None:
     arms = arms_of(runs)
     by_token = {arm.token: arm for arm in arms}
     notice = _settle(by_token, [arm.token for arm in default_arms(arms)])
-    chosen: list[str] = _draw(arms) if page in PAGES else state.value(KEY)
+    tokens: list[str] = _draw(arms) if page in PAGES else state.value(KEY)
     if notice:
         urls.notice(KEY, notice)
-    STATE.put((runs, arms, [by_token[token] for token in chosen if token in by_token]))
+    STATE.put((runs, arms, [by_token[token] for token in tokens if token in by_token]))
 
 
 def _draw(arms: list[Arm]) -> list[str]:
@@ -44,7 +44,7 @@ def _draw(arms: list[Arm]) -> list[str]:
     by_token = {arm.token: arm for arm in arms}
     with st.sidebar:
         st.html(f"<style>{_WHOLE_IDS}</style>")
-        chosen = st.multiselect(
+        tokens = st.multiselect(
             "Runs to compare",
             options=list(by_token),
             key=KEY,
@@ -55,10 +55,10 @@ def _draw(arms: list[Arm]) -> list[str]:
             help="An entry that begins with a preset stands for all seeds of one balancing rule; the others "
             "are single runs.",
         )
-        arms_chosen = [by_token[token] for token in chosen if token in by_token]
+        arms_chosen = [by_token[token] for token in tokens if token in by_token]
         if arms_chosen:
             st.html(_legend(arms_chosen))
-    return chosen
+    return tokens
 
 
 def _legend(arms: list[Arm]) -> str:
@@ -75,13 +75,13 @@ def _legend(arms: list[Arm]) -> str:
 
 def _settle(known: dict[str, Arm], default: list[str]) -> str:
     """Put the choice into the session before the widget is made; returns what is wrong with the link."""
-    wanted, kept = _asked()
-    if not state.has(KEY) or (wanted and wanted != kept):
-        asked = list(dict.fromkeys(token for token in wanted if token))
-        fitting = [token for token in asked if token in known]
+    named, kept = _asked()
+    if not state.has(KEY) or (named and named != kept):
+        distinct = list(dict.fromkeys(token for token in named if token))
+        fitting = [token for token in distinct if token in known]
         state.put(KEY, fitting[:MOST] or default)
         AUTOMATIC.put(None if fitting else default)
-        return complaint([urls.quoted(token) for token in asked if token not in known], len(fitting))
+        return complaint([urls.quoted(token) for token in distinct if token not in known], len(fitting))
     if kept == AUTOMATIC.get():
         kept = default
         AUTOMATIC.put(default)
@@ -96,10 +96,10 @@ def _asked() -> tuple[list[str], list[str]]:
     A link inside the app adds its runs to those that the address had already.
     """
     kept: list[str] = state.value(KEY, [])
-    wanted = urls.asked(KEY) if urls.is_fresh(KEY) or not state.has(KEY) else []
-    if kept and wanted[: len(kept)] == kept and len(wanted) > len(kept):
-        wanted = wanted[len(kept) :]
-    return wanted, kept
+    named = urls.asked(KEY) if urls.is_fresh(KEY) or not state.has(KEY) else []
+    if kept and named[: len(kept)] == kept and len(named) > len(kept):
+        named = named[len(kept) :]
+    return named, kept
 
 
 def all_runs() -> list[Run]:

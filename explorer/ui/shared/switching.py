@@ -152,8 +152,8 @@ def _say(job: Job, waiting: str | None) -> None:
     """Why a switch was refused. Its place is always reserved, so that what follows does not move."""
     place = st.container()
     problem = state.value(f"{PROBLEM}_{job.run_id}")
-    said = services().jobs.answers(job.run_id)
-    if not problem and waiting is None and said and " refused: " in said[-1]:
-        problem = said[-1][0].upper() + said[-1][1:]
+    answers = services().jobs.answers(job.run_id)
+    if not problem and waiting is None and answers and " refused: " in answers[-1]:
+        problem = answers[-1][0].upper() + answers[-1][1:]
     if problem:
         place.warning(show.plain(problem), icon=":material/block:")

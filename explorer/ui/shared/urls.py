@@ -169,8 +169,8 @@ def number_input(label: str, low: int, high: int, default: int, *, key: str, **s
     Streamlit raises for an address that says infinity, so such a value is taken out of the address and the
     field is tied to the address from the next run on.
     """
-    wanted = asked(key)
-    readable = not wanted or not _is_infinite(wanted[-1])
+    texts = asked(key)
+    readable = not texts or not _is_infinite(texts[-1])
     if not readable:
         with suppress(StreamlitAPIException):
             del st.query_params[key]

@@ -73,8 +73,8 @@ def _is_unchanged(experiment: Experiment, arms_key: str) -> bool:
 def _fill(arms_key: str) -> None:
     """Put the chosen experiment into the form; other fields of its preset go back to the preset's values."""
     experiments, _ = course.experiments()
-    chosen = next((e for e in experiments if e.title == state.value(KEY)), None)
-    if chosen is None:
+    experiment = next((e for e in experiments if e.title == state.value(KEY)), None)
+    if experiment is None:
         return
-    state.forget_all(f"train_{chosen.preset}_")
-    state.put_all(_wanted(chosen, arms_key))
+    state.forget_all(f"train_{experiment.preset}_")
+    state.put_all(_wanted(experiment, arms_key))

@@ -61,11 +61,11 @@ def order_form() -> None:
     st.subheader("Configuration")
     _builder(preset)
     base = get_preset(preset)
-    chosen = form.config_form(base, f"train_{preset}")
+    sections = form.config_form(base, f"train_{preset}")
     with start:
         if st.button("Start training", key="start", type="primary", icon=":material/play_arrow:"):
-            _start(preset, chosen, arms, seeds)
-        if changes := form.changes(base, chosen):
+            _start(preset, sections, arms, seeds)
+        if changes := form.changes(base, sections):
             show.note(f"Changed from the preset {preset}: {changes}.")
     with running:
         now_training()
@@ -130,11 +130,11 @@ def _add_arm(text: str) -> None:
         state.put(ARMS, [*arms, text])
 
 
-def _start(preset: str, chosen: dict[str, dict[str, Any]], arms: Sequence[str], seeds: str) -> None:
+def _start(preset: str, sections: dict[str, dict[str, Any]], arms: Sequence[str], seeds: str) -> None:
     """Check everything, then queue the runs; an invalid value queues none."""
     settings = services().settings
     try:
-        configs = make_configs(preset, chosen, arms, seeds, settings.limits)
+        configs = make_configs(preset, sections, arms, seeds, settings.limits)
         new = _not_yet_training(configs)
         if not new:
             st.info(
