@@ -7,7 +7,7 @@ import streamlit as st
 from explorer.figures.panel import Panel, Question
 from explorer.figures.views import serving_choices as choices
 from explorer.metrics.glossary import tip
-from explorer.ui.shared import controls, show, store
+from explorer.ui.shared import controls, show, state, store
 
 BADGES: dict[str, tuple[Literal["green", "gray", "orange"], str]] = {
     "Worth it": ("green", ":material/check_circle:"),
@@ -34,11 +34,11 @@ def section(questions: dict[str, Question], options: choices.Options, rule: str)
 
 def _controls(options: choices.Options) -> None:
     shown = [*choices.WINDOW_PAIR, *choices.LAYOUT]
-    if st.session_state[choices.PLACEMENT.key] == "global":
+    if state.value(choices.PLACEMENT.key) == "global":
         shown.remove(choices.GROUPS)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         for choice in shown:
-            if len(options.of(choice, st.session_state)) > 1:
+            if len(options.of(choice, state.everything())) > 1:
                 controls.draw(options.with_default(choice), options.of, width=158)
 
 

@@ -155,12 +155,12 @@ def stacked(formula: str) -> str:
     Parts are what `\\qquad` separates outside of braces; the comma before it goes.
     """
     parts, depth, start = [], 0, 0
-    for found in re.finditer(r"\\qquad|\\[{}]|[{}]", formula):
-        mark = found.group()
+    for match in re.finditer(r"\\qquad|\\[{}]|[{}]", formula):
+        mark = match.group()
         depth += {"{": 1, "}": -1}.get(mark, 0)
         if mark == r"\qquad" and depth == 0:
-            parts.append(formula[start : found.start()].rstrip(" ,"))
-            start = found.end()
+            parts.append(formula[start : match.start()].rstrip(" ,"))
+            start = match.end()
     parts.append(formula[start:].strip())
     lines = r" \\[.4em] ".join(part.strip() for part in parts)
     whole = lines if len(parts) == 1 else rf"\begin{{gathered}}{lines}\end{{gathered}}"

@@ -5,7 +5,7 @@ import streamlit as st
 from explorer.figures import theory
 from explorer.figures.panel import Panel, Question
 from explorer.figures.views import theory as view_of
-from explorer.ui.shared import controls, panels, show, store, urls
+from explorer.ui.shared import controls, panels, show, state, store, urls
 from explorer.ui.theory import dragging, text
 
 
@@ -25,7 +25,7 @@ def descent_and_online() -> None:
     picture = st.container()
     rule_row()
     problem()
-    values = controls.values(view_of.KEYS)
+    values = state.values(view_of.KEYS)
     panel_of = view_of.questions(view_of.settings_of(values))
     with picture, show.steady("theory_seat_panels"):
         seat_panels(panel_of)
