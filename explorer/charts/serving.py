@@ -161,9 +161,7 @@ def persistence(frame: pl.DataFrame, layers: Sequence[int], chance: float, layer
     ranges = base.mark_rule(strokeWidth=2, opacity=0.6, color=theme.FAINT_LINE.expr).encode(
         y=alt.Y("low:Q"), y2=alt.Y2("high:Q")
     )
-    colour = alt.condition(
-        "datum.is_shown", alt.value(EMPHASIS.expr), alt.value(theme.NEUTRAL_TEXT.expr)
-    )
+    colour = alt.condition("datum.is_shown", alt.value(EMPHASIS.expr), alt.value(theme.NEUTRAL_TEXT.expr))
     dots = base.mark_point(filled=True, size=54, opacity=1).encode(y=y, color=colour)
     chart = alt.layer(*_level(chance, "random routing"), ranges, dots)
     figure: alt.LayerChart = theme.titled(chart, height=HEIGHT)
