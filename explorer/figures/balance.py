@@ -202,7 +202,7 @@ def random_baselines(trace: Trace, arms: ArmSet, *, x: Axis = "step", bins: int 
         return Baselines(missing="No random-routing baseline: none of these runs has experts.")
     # The panel is to name the statements of the arm that gives the lines, not those of the search for it.
     search = Trace(trace.store)
-    references = {arm.token: _references(search, arm) for arm in candidates}
+    references = {arm.token: _references(search, arm, resampled=False) for arm in candidates}
     reason = _why_none(candidates, references)
     if reason:
         return Baselines(missing=f"No random-routing baseline: {reason}.")
@@ -244,9 +244,9 @@ def lines_note(baselines: Baselines, labels: Mapping[str, str]) -> str:
     return f"{said} {baselines.missing}" if baselines.has_line and baselines.missing else said
 
 
-def _references(trace: Trace, arm: Arm) -> dict[str, float]:
+def _references(trace: Trace, arm: Arm, **settings: bool) -> dict[str, float]:
     """`queries.references` averaged over seeds; a value that any seed lacks is left out."""
-    rows = [trace.ask(queries.references, run) for run in arm.runs]
+    rows = [trace.ask(queries.references, run, **settings) for run in arm.runs]
     result = {}
     for name in rows[0]:
         values = [value for row in rows if (value := row[name]) is not None]

@@ -72,7 +72,7 @@ def in_order(found: Sequence[ClaimResult]) -> list[ClaimResult]:
 
 def effect_text(result: ClaimResult) -> str:
     """`−0.0071 ± 0.0040`, or a dash."""
-    effect = result.main.effect if result.main else None
+    effect = result.effect
     if effect is None:
         return "–"
     return f"{charts.signed(short(effect.mean))} ± {short(effect.half_width):g}"
@@ -121,7 +121,7 @@ def comparisons(store: Store, arms: ArmSet, settings: EvidenceSettings) -> Panel
     rows = [row for one in known if (row := _row(one)) is not None]
     return Panel(
         subject=subject,
-        finding=" ".join(_finding(one) for one in known),
+        finding=" ".join(finding_of(one) for one in known),
         how="A point per seed, the mean with its 95 % t interval, and a green band where the claim would "
         "hold. "
         "Diamonds are the paper's effect, at its own scale.",
@@ -160,7 +160,8 @@ def _row(one: Result) -> dict[str, object] | None:
     }
 
 
-def _finding(one: Result) -> str:
+def finding_of(one: Result) -> str:
+    """One comparison in a sentence: effect, interval, pairs, scale and verdict."""
     effect = one.effect
     assert effect is not None
     words = one.comparison.words[0].upper() + one.comparison.words[1:]
@@ -255,8 +256,11 @@ def every_run(store: Store, arms: ArmSet, settings: EvidenceSettings) -> Panel |
     even = means.sort("max_vio").row(0, named=True)
     return Panel(
         subject=subject,
-        finding=f"Lowest mean loss: {best['arm']} ({best['lm_loss']:.4f} nats). Most even: {even['arm']} "
-        f"(MaxVio {even['max_vio']:.3f}). Means at {scale}, of the arms with all seeds; pairs decide.",
+        finding=(
+            f"Lowest mean loss: {best['arm']} ({best['lm_loss']:.4f} nats). Most even: {even['arm']} "
+            f"(MaxVio {even['max_vio']:.3f}). Means at {scale} over the arms with all seeds; the "
+            "verdict comes from pairs."
+        ),
         how="One point per run. Down is better, left is more even.",
         spec=specs.make(charts.plane(frame)),
         table=frame,
@@ -277,15 +281,18 @@ def course(store: Store, arms: ArmSet, settings: EvidenceSettings) -> Panel | Mi
         return Missing(subject=subject, reason="No training with MoE layers is behind this claim yet.")
     schema = {**ARM, "run": pl.String, "share": pl.Float64, "max_vio": pl.Float64}
     frame = pl.DataFrame(rows, schema=schema, orient="row")
+    longest = max(len(row.series) for _, row in found)
     late = _complete(frame).filter(pl.col("share") > 75)
     last = late.group_by("arm", maintain_order=True).agg(pl.col("max_vio").mean())
     low, high = last.sort("max_vio").row(0, named=True), last.sort("max_vio").row(-1, named=True)
+    most = ""
+    if len(last) > 1:
+        most = f" (the lowest) and {high['max_vio']:.2f} with {high['arm']} (the highest)"
     return Panel(
         subject=subject,
-        finding=f"In the last quarter, {low['arm']} has the lowest mean MaxVio ({low['max_vio']:.2f}) and "
-        f"{high['arm']} the highest ({high['max_vio']:.2f}).",
-        how=f"Thin: every run at {scale}, in {counted(len(found[0][1].series), 'bin')}. Thick: the mean of "
-        f"an arm.",
+        finding=f"In the last quarter, MaxVio averages {low['max_vio']:.2f} with {low['arm']}{most}.",
+        how=f"Thin: every run at {scale}, averaged over {counted(longest, 'stretch', 'stretches')} of steps. "
+        "Thick: the mean of an arm.",
         spec=specs.make(charts.course(frame)),
         table=frame,
         statements=_row_statements(found),

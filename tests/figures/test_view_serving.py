@@ -246,6 +246,22 @@ def test_every_offered_layout_can_be_planned(opened: tuple[OpenStore, list[Run]]
     assert default % choices.default_nodes(default) == 0
 
 
+@pytest.mark.parametrize(
+    ("judges", "is_same_run", "expected"),
+    [
+        (("1", "2", "held-out", "held-out english", "held-out python"), True, "held-out python"),
+        (("1", "2", "held-out", "held-out english", "held-out python"), False, "2"),
+        (("1", "2", "held-out"), True, "2"),
+        (("held-out",), True, "held-out"),
+    ],
+)
+def test_one_kind_of_text_judges_unless_another_choice_is_made(
+    opened: tuple[OpenStore, list[Run]], judges: tuple[str, ...], is_same_run: bool, expected: str
+) -> None:
+    options = choices.Options(run=opened[1][0], plan_keys=judges, judge_keys=judges, is_same_run=is_same_run)
+    assert options.with_default(choices.JUDGE).default == expected
+
+
 def test_batch_panels_follow_from_the_recorded_logits(opened: tuple[OpenStore, list[Run]]) -> None:
     panels = answers(opened, run="probed", layer=1, probe=12, batches="consecutive", k0=1)
     assert tuple(key for key in panels if key in BATCH_KEYS) == BATCH_KEYS

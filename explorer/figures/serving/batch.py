@@ -75,7 +75,12 @@ class Policy:
 
 def scored(batch: RoutedBatch, is_mixed: bool) -> Scored | None:
     """The scores of a probe batch; None where tokens do not choose by them."""
-    if batch.compared is None or batch.settings.weighs_by is None or batch.settings.top_p is not None:
+    if (
+        batch.logits is None
+        or batch.compared is None
+        or batch.settings.weighs_by is None
+        or batch.settings.top_p is not None
+    ):
         return None
     order = np.arange(batch.num_tokens)
     if is_mixed:

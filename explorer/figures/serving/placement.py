@@ -101,7 +101,10 @@ def _slots_panel(
     highest = max(float(contiguous.max() * layout.gpus / max(1, counts.sum())), busiest)
     copied = int((np.bincount(slots_P, minlength=len(counts)) > 1).sum())
     twice = int(placement.wasted_slots(slots_P[None], layout.gpus)[0])
-    finding = f"{judge.label[0].upper() + judge.label[1:]}: the busiest GPU carries {busiest:.2f}× the mean."
+    finding = (
+        f"{judge.label[0].upper() + judge.label[1:]}, all counts of the window summed: the busiest GPU "
+        f"carries {busiest:.2f}× the mean."
+    )
     if len(slots_P) > len(counts):
         finding += f" Experts with several copies: {copied} of {len(counts)}."
     if twice:
@@ -191,18 +194,24 @@ def verdict_text(judged: verdict.Judgement, plan: Window, judge: Window, setting
     copies = counted(extra, "extra expert copy", "extra expert copies")
     return (
         f"{answer}: {reason}planned on {plan.label} and judged on {judge.label}, the busiest GPU goes from "
-        f"{judged.before:.2f}× to {judged.after:.2f}× the mean. {_change(judged.saving)} "
-        f"(95 % interval of the saving {percent(judged.low, 1)} to {percent(judged.high, 1)}{noise}; "
-        f"less time in {better} of {counted(len(judged.before_L), 'layer')}) and costs {copies} per layer, "
-        f"{percent(extra / experts, 1)} more expert weights."
+        f"{judged.before:.2f}× to {judged.after:.2f}× the mean. {_change(judged)}{noise}). "
+        f"{counted(better, 'layer')} of {len(judged.before_L)} {'gets' if better == 1 else 'get'} faster. "
+        f"The placement needs {copies} per layer, {percent(extra / experts, 1)} more expert weights."
     )
 
 
-def _change(saving: float) -> str:
-    """What becomes of the modelled time."""
-    if saving < 0:
-        return f"The modelled time grows by {percent(-saving, 1)}"
-    return f"That saves {percent(saving, 1)} of the modelled time"
+def _change(judged: verdict.Judgement) -> str:
+    """What becomes of the modelled time, with its interval, up to what the interval covers."""
+    if judged.saving < 0:
+        low, high = _percent(-judged.high), _percent(-judged.low)
+        return f"That adds {_percent(-judged.saving)} to the modelled time (95 % CI {low} to {high}"
+    low, high = _percent(judged.low), _percent(judged.high)
+    return f"That saves {_percent(judged.saving)} of the modelled time (95 % CI {low} to {high}"
+
+
+def _percent(share: float) -> str:
+    """`−1.2 %`"""
+    return percent(share, 1).replace("-", "−")
 
 
 def rule_text(least: float) -> str:

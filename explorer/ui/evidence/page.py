@@ -31,7 +31,8 @@ def view() -> None:
     st.markdown(
         "Claims about load balancing without an auxiliary loss, each tested by paired runs of small models "
         "that anyone can repeat. A verdict is computed from the rows that the runs left: it says what holds "
-        "*at this scale*, and nothing about models a thousand times larger."
+        "*at this scale*, and nothing about models a thousand times larger. `quick` and `standard` are two "
+        "sizes of run: half a minute and two to three minutes of training on one core."
     )
     settings = view_of.settings_of(str(st.session_state[view_of.CLAIM]))
     found = evidence.evaluated(settings.version)
@@ -60,7 +61,10 @@ def _tables(found: tuple[ClaimResult, ...]) -> None:
         counts = and_list([f"{n} {verdict}" for verdict, n in _counts(others).items()])
         with st.expander(f"Claims without a verdict: {counts}", icon=":material/hourglass_empty:"):
             _table(others, TABLE_OF_OTHERS)
-    show.note("Select a row to open the claim. The effect is that of its first comparison with runs.")
+    show.note(
+        "Select a row to open the claim. The effect is that of its first comparison; a claim counts as not "
+        "run until all of its comparisons have five pairs."
+    )
 
 
 def _counts(found: Sequence[ClaimResult]) -> Counter[str]:
@@ -95,7 +99,7 @@ def claim_rows(found: Sequence[ClaimResult]) -> pl.DataFrame:
     """The table of these claims."""
     rows = []
     for result in found:
-        effect = result.main.effect if result.main else None
+        effect = result.effect
         interim = " (interim)" if result.is_interim else ""
         rows.append(
             {

@@ -103,6 +103,7 @@ def _probe_and_layer(run: Run, probes: Probes) -> tuple[int, int]:
             help=tip("probe_batch"),
         )
         layer = layers.control(run.layers, "Each layer has its own router and its own experts.")
+    layers.show_names([run], layer)
     return int(step or 0), layer
 
 
@@ -119,7 +120,13 @@ def _batch(run: Run, probes: Probes, step: int, layer: int) -> None:
     _text(run, batch, settings)
     token_section.section(run, batch, settings)
     expert = shown_expert(settings, batch)
-    expert_section.section(run, settings, expert, is_marked=settings.expert is not None)
+    expert_section.section(
+        run,
+        settings,
+        expert,
+        is_marked=settings.expert is not None,
+        is_ordered=batch.logits is not None,
+    )
 
 
 def _settings(run: Run, batch: RoutedBatch, default: int) -> MicroscopeSettings:
@@ -189,11 +196,8 @@ def _settle(last: int, experts: Sequence[str], default: int) -> None:
 def _text(run: Run, batch: RoutedBatch, settings: MicroscopeSettings) -> None:
     """The tokens as text, coloured by expert; a click selects a token or marks an expert."""
     text = batch.text
-    if not text.is_known:
-        show.note(
-            "The run folder has no readable probe.json with the text of these tokens, so tokens are shown "
-            "by number."
-        )
+    if text.note:
+        show.note(text.note)
     token_text(
         text_payload(text.texts, text.spans, batch.after, batch.gates, batch.moved, batch.num_experts),
         key=f"text-{run.run_id}",

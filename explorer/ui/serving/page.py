@@ -107,6 +107,7 @@ def _panels(run: Run, judged: Run) -> None:
         hot=int(st.session_state["hot"]),
         batches=None,
     )
+    layers.show_names([run], settings.layer)
     questions = view.load_questions(settings)
     with show.steady("serving"):
         _hot_set(questions)
