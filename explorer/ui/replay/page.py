@@ -64,7 +64,7 @@ def select_run(runs: Sequence[Run]) -> Run:
         ),
     )
     urls.show_notices("run")
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with st.container(horizontal=True, vertical_alignment="bottom", key="run_row"):
         run_id = urls.selectbox(
             "Run",
             list(by_id),
