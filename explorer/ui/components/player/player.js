@@ -112,14 +112,15 @@ export class Player {
     this.image = null;
   }
 
-  /** Experts from top to bottom; by index where Python names no order. */
+  /** Experts, or lists of those that share a row, from top to bottom; by index where Python names no order. */
   orderRows(order) {
-    const key = (order || []).join();
-    if (key === this.order && this.rows.length === this.matrix.experts) return;
+    const key = JSON.stringify(order);
+    if (key === this.order && this.rowOf.length === this.matrix.experts) return;
     this.order = key;
     this.rows = order || Array.from({ length: this.matrix.experts }, (_, expert) => expert);
     this.rowOf = [];
-    for (const [row, expert] of this.rows.entries()) this.rowOf[expert] = row;
+    for (const [row, experts] of this.rows.entries())
+      for (const expert of [experts].flat()) this.rowOf[expert] = row;
     this.image = null;
   }
 
