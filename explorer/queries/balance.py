@@ -93,7 +93,7 @@ def _sizes(cur: Cursor, run_id: str) -> _Sizes | None:
     return _Sizes(num_experts=int(row[0]), top_k=int(row[1]), num_moe_layers=int(row[2]))
 
 
-def references(cur: Cursor, run_id: str) -> dict[str, float | None]:
+def references(cur: Cursor, run_id: str, *, resampled: bool = True) -> dict[str, float | None]:
     """Random-routing baselines of a run: MaxVio (mean over layers) by chance alone at its end.
 
     uniform_mean, uniform_p95: every token picks K experts at random; the mean over the steps that
@@ -103,6 +103,7 @@ def references(cur: Cursor, run_id: str) -> dict[str, float | None]:
     held-out counts. tokens and held_out_tokens: those tokens, per step and in all. None where the sizes or
     the sequences are not recorded, and where tokens take different numbers of experts, so that "K at
     random" is undefined. Definitions: `metrics.uniform_reference`, `metrics.resampled_reference`.
+    resampled: False leaves those of whole sequences None, which cost most.
     """
     result: dict[str, float | None] = dict.fromkeys(
         (*(f"{kind}_{end}" for kind in ("uniform", "resampled", "held_out") for end in ("mean", "p95")),
@@ -127,6 +128,8 @@ def references(cur: Cursor, run_id: str) -> dict[str, float | None]:
     )
     tokens = sum(n * number for n, number in steps.items()) / sum(steps.values())
     result["tokens"] = tokens
+    if not resampled:
+        return result
     counts, domains = _final_sequences(cur, run_id)
     if len(counts):
         sequence_tokens = counts[:, 0, :].sum(-1).mean() / sizes.top_k

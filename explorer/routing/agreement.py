@@ -10,7 +10,6 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from explorer.routing.routing_math import members
 
@@ -79,6 +78,8 @@ class Agreement:
     @cached_property
     def relabelling(self) -> Ids:
         """[E] for each expert of the first routing the one of the second that fits it best, one to one."""
+        from scipy.optimize import linear_sum_assignment  # loaded on first use
+
         _, columns = linear_sum_assignment(-self.joint_EE)
         return np.asarray(columns, dtype=np.int64)
 

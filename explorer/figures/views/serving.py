@@ -19,6 +19,11 @@ from explorer.queries.probe import probes as probes_of
 from explorer.routing.batch_selection import LatencyModel, LynxKnobs
 
 TITLE = "Serving"
+INTRODUCTION = (
+    "In service nobody mixes the domains evenly, so experts that were balanced in training run hot again. "
+    "This page takes the loads of one window, A, plans where the experts and their copies should stand, and "
+    "judges that plan on another window, B: later steps, one kind of text, or another trace."
+)
 NO_RUN = "No run here has expert loads in layers of equal width; import a trace or train a run first."
 KEYS = ("run", "judged", "layer", "probe", *serving_choices.KEYS)
 """Settings that the address names."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from explorer.figures.arms import Run
-from explorer.figures.serving.windows import fits
+from explorer.figures.serving.windows import HELD_OUT, fits
 from explorer.figures.views.choice import Choice, Values
 from explorer.figures.views.selection import default_run
 from explorer.routing.placement import POLICIES
@@ -209,8 +209,11 @@ class Options:
         return offered[-2] if last_judges and len(offered) > 1 else offered[-1]
 
     def _default_judge(self) -> str:
-        """The last window of steps."""
+        """The last domain of a training run's held-out text, as users might send it; else the last steps."""
         steps = [key for key in self.judge_keys if key.isdecimal()]
+        domains = [key for key in self.judge_keys if key.startswith(f"{HELD_OUT} ")]
+        if self.is_same_run and domains:
+            return domains[-1]
         return steps[-1] if steps else self.judge_keys[-1]
 
 

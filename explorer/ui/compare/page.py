@@ -75,7 +75,8 @@ def _events(arms: ArmSet) -> None:
     counts = store.ask(event_queries.event_counts, arms.runs)
     sections.heading("events", "events")
     lines = [
-        f"- {show.plain(arms.label(arm))}: {show.plain(events.arm_sentence(arm, counts))}." for arm in arms
+        f"- {show.plain(arms.names[arm.token])}: {show.plain(events.arm_sentence(arm, counts))}."
+        for arm in arms
     ]
     st.markdown("\n".join(lines))
 

@@ -19,7 +19,7 @@ from explorer.figures.views.microscope import (
     default_token,
     shown_expert,
 )
-from explorer.figures.views.selection import default_run
+from explorer.figures.views.selection import default_run, run_names
 from explorer.metrics.glossary import tip
 from explorer.ui.components.token_text import TokenPick, token_text
 from explorer.ui.components.token_text.component import ALL, FIRST
@@ -50,9 +50,15 @@ def choose_run(runs: Sequence[Run]) -> Run:
         ),
     )
     urls.show_notices("run")
-    run_id = urls.selectbox("Run", list(by_id), key="run", help="Runs that keep a probe batch.")
+    run_id = urls.selectbox(
+        "Run",
+        list(by_id),
+        key="run",
+        format_func=run_names(runs).__getitem__,
+        help="Runs that keep a probe batch.",
+    )
     run = by_id[run_id]
-    show.note(f"{run.label} · {run.sizes}")
+    show.note(f"{run.run_id} · {run.label} · {run.sizes}")
     return run
 
 
