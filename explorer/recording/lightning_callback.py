@@ -9,15 +9,12 @@ import importlib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from explorer.errors import RunFolderError
 from explorer.recording.hooks import RouterWatch, routers_of, watch
 from explorer.recording.loop import Recorder
 from explorer.recording.tensors import is_tensor
-
-if TYPE_CHECKING:
-    from torch import nn
 
 PACKAGES = ("lightning.pytorch", "pytorch_lightning")
 
@@ -95,7 +92,7 @@ class _Batches:
         self._recorder = self._watcher = None
 
 
-def _watched(module: "nn.Module", name: str) -> "nn.Module":
+def _watched(module: Any, name: str) -> Any:
     """The module inside of a LightningModule whose forward pass is watched."""
     if name:
         return module.get_submodule(name)
