@@ -79,6 +79,8 @@ class ModelConfig:
     """Tokens per group from which an expert chooses; None: the whole micro-batch."""
     threshold_ema: float = later(0.9)
     """EMA coefficient of the threshold in expert_threshold routing, per optimizer step."""
+    frozen_router: bool = later(False)
+    """The router's random initial weights stay as they are; only a selection bias can move."""
 
     def __post_init__(self) -> None:
         for name in (
@@ -134,7 +136,7 @@ class ModelConfig:
         one_of("model.routing", self.routing, ROUTINGS)
         one_of("model.gate_func", self.gate_func, (None, *SCORE_FUNCS))
         one_of("model.drop_policy", self.drop_policy, ("probability", "position"))
-        for name in ("noisy_top_k", "random_second"):
+        for name in ("noisy_top_k", "random_second", "frozen_router"):
             one_of(f"model.{name}", getattr(self, name), (True, False))
         for name in ("num_groups", "top_k_groups"):
             check_int(f"model.{name}", getattr(self, name), least=1)
@@ -179,6 +181,13 @@ class ModelConfig:
                 "model.capacity_factor",
                 self.capacity_factor,
                 f"has no meaning with model.routing={self.routing}",
+                "leave it out or use routing=token_choice",
+            )
+        if self.frozen_router and self.routing == "dense":
+            raise ConfigError(
+                "model.frozen_router",
+                True,
+                "has no meaning with model.routing=dense, which has no router",
                 "leave it out or use routing=token_choice",
             )
         if self.num_experts % self.num_groups:

@@ -86,7 +86,7 @@ def make_rule(name: str, settings: Mapping[str, Any], defaults: Defaults | None 
     values: dict[str, Any] = {}
     for key, value in settings.items():
         field = key if key in known else ALIASES.get(key, key)
-        if field == "scope" and RULES[name].moves_bias:
+        if field == "scope" and field not in known and RULES[name].moves_bias:
             if value == "global_batch":
                 continue
             raise ConfigError(

@@ -17,10 +17,12 @@ from explorer.config.smebu_rule import Smebu as Smebu
 from explorer.errors import ConfigError as ConfigError
 from explorer.errors import one_of
 
-SCOPES = ("sequence", "micro_batch", "global_batch", "global_buffered")
+SCOPES = ("sequence", "micro_batch", "shuffled", "global_batch", "global_buffered")
+BIAS_SCOPES = ("sequence", "micro_batch", "global_batch")
 SHORT_SCOPES = {
     "sequence": "sequence",
     "micro_batch": "micro-batch",
+    "shuffled": "shuffled",
     "global_batch": "global",
     "global_buffered": "buffered",
 }
@@ -28,6 +30,7 @@ STEP_DECAYS = {"constant": "constant", "sqrt": "u/√n", "harmonic": "u/n"}
 SCOPE_WORDS = {
     "sequence": "sequence",
     "micro_batch": "micro-batch",
+    "shuffled": "shuffled micro-batch",
     "global_batch": "global batch",
     "global_buffered": "buffered global batch",
 }
@@ -43,8 +46,9 @@ class AuxLoss(Rule):
     coeff: float = 0.01
     """α; the objective adds the sum over layers of α times the loss."""
     scope: str = "global_batch"
-    """Count scope of f: sequence, micro_batch, global_batch (the whole step) or
-    global_buffered (the step's micro-batches so far, including this one; a different loss)."""
+    """Count scope of f: sequence, micro_batch, shuffled (as many assignments as a micro-batch has, drawn from
+    the whole step), global_batch (the whole step) or global_buffered (the step's micro-batches so far,
+    including this one; a different loss)."""
     score_norm: str = "l1"
     """P from scores that sum to one per token (l1), or from the scores as they are (raw)."""
 
@@ -115,6 +119,9 @@ class LossFree(Rule):
     """constant, sqrt (u / √n) or harmonic (u / n) in the n-th update of this rule (arXiv 2512.03915)."""
     load_ema: float = later(0.0)
     """EMA coefficient of the counts that the update reads instead of the step's own; 0: no averaging."""
+    scope: str = later("global_batch")
+    """Tokens whose counts give one direction: the whole step (global_batch), or each micro-batch or sequence
+    (micro_batch, sequence), whose directions are averaged. The bias moves once per optimizer step anyway."""
 
     def __post_init__(self) -> None:
         check_number("loss_free.bias_update_rate", self.bias_update_rate, least=0)
@@ -123,22 +130,30 @@ class LossFree(Rule):
         one_of("loss_free.centred", self.centred, (True, False))
         one_of("loss_free.step_decay", self.step_decay, tuple(STEP_DECAYS))
         check_number("loss_free.load_ema", self.load_ema, least=0, below=1)
+        one_of("loss_free.scope", self.scope, BIAS_SCOPES)
+        if self.load_ema and self.scope != "global_batch":
+            raise ConfigError(
+                "loss_free.load_ema",
+                self.load_ema,
+                f"averages the counts of whole steps, and scope={self.scope} reads none",
+                "leave out one of them",
+            )
         if self.freeze_after_step is not None:
             check_int("loss_free.freeze_after_step", self.freeze_after_step, least=0)
 
     @property
     def count_scope(self) -> str | None:
-        # The bias moves once per optimizer step from the counts of the whole step.
-        return "global_batch"
+        return self.scope
 
     @property
     def label(self) -> str:
-        words = ", ".join(["global batch scope", *self._extras(" from")])
+        words = ", ".join([f"{SCOPE_WORDS[self.scope]} scope", *self._extras(" from")])
         return f"loss-free u={self.bias_update_rate:g} ({words})"
 
     @property
     def short(self) -> str:
-        return " ".join([f"loss-free {self.bias_update_rate:g}", *self._extras("")])
+        scope = [] if self.scope == "global_batch" else [SHORT_SCOPES[self.scope]]
+        return " ".join([f"loss-free {self.bias_update_rate:g}", *scope, *self._extras("")])
 
     def _extras(self, since: str) -> list[str]:
         """Label parts for departures from Algorithm 1."""

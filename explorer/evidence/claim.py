@@ -22,6 +22,8 @@ LYNX = Source("Lynx", "https://arxiv.org/abs/2411.08982")
 OEA = Source("OEA", "https://arxiv.org/abs/2511.02237")
 OLMOE = Source("OLMoE", "https://arxiv.org/abs/2409.02060")
 QUANTILE = Source("Quantile balancing (Su 2026)")
+THREE_PHASES = Source("Three phases of expert routing", "https://arxiv.org/abs/2604.04230")
+MARIN = Source("marin, issue 5502", "https://github.com/marin-community/marin/issues/5502")
 QUESTION = Source("research question")
 
 
@@ -31,7 +33,7 @@ class Comparison:
 
     experiment: str
     metric: str
-    """A name of `measures.MEASURES`, or of a trial's metrics, or of `pairs.PAIR_MEASURES`."""
+    """A key of what `measures.measure` or a trial returns, of `pairs.ROW_MEASURES` or of `PAIR_MEASURES`."""
     contrast: tuple[tuple[str, float], ...]
     """Arms and weights: 1 and -1 for a difference, a single 1 for the value itself."""
     region: Region

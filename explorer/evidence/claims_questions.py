@@ -1,7 +1,7 @@
 """The research questions 000-004, each with the expectation that its experiment tests."""
 
 from explorer.evidence.claim import DEEPSEEK_V3, LYNX, QUESTION, Claim, difference, value
-from explorer.evidence.statistics import ABOVE, BELOW
+from explorer.evidence.statistics import ABOVE, BELOW, Region
 
 CLAIMS = (
     Claim(
@@ -35,9 +35,25 @@ CLAIMS = (
                 BELOW,
                 "mean rise of the held-out loss on code between evaluations (nats), loss-free − aux sequence",
             ),
+            difference(
+                "stability",
+                "loss_spikes",
+                "loss_free",
+                "sequence",
+                Region(high=1.0),
+                "loss spikes per run, loss-free − aux sequence",
+            ),
+            difference(
+                "stability",
+                "churn",
+                "loss_free",
+                "sequence",
+                BELOW,
+                "churn of experts between probes, loss-free − aux sequence",
+            ),
         ),
-        falsifier="A loss that changes as much from step to step, as heavy a tail of gradient norms, or a "
-        "loss on code that rises as much between evaluations.",
+        falsifier="A loss that changes as much from step to step, as heavy a tail of gradient norms, a loss "
+        "on code that rises as much between evaluations, one more loss spike per run, or as much churn.",
         caveat="Asked as “code generation in the GPQA Diamond domain”; GPQA Diamond holds graduate science "
         "multiple "
         "choice questions, not code. Stability is measured on the training of a mixed corpus with code.",
@@ -141,6 +157,14 @@ CLAIMS = (
             ),
             difference(
                 "data-scales",
+                "code_loss",
+                "loss_free_sixteenth",
+                "none_sixteenth",
+                BELOW,
+                "held-out loss on code (nats), loss-free − none, a sixteenth",
+            ),
+            difference(
+                "data-scales",
                 "course_loss",
                 "loss_free",
                 "none",
@@ -162,6 +186,14 @@ CLAIMS = (
                 "none_quarter",
                 BELOW,
                 "steps to a fixed held-out loss, loss-free − none, a quarter",
+            ),
+            difference(
+                "code",
+                "steps_to_target",
+                "loss_free_sixteenth",
+                "none_sixteenth",
+                BELOW,
+                "steps to a fixed held-out loss, loss-free − none, a sixteenth",
             ),
         ),
         falsifier="A size at which no balancing is as good, or as fast.",

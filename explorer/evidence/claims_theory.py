@@ -237,7 +237,23 @@ CLAIMS = (
             difference(
                 "update-rules", "max_vio_global", "harmonic", "none", BELOW, "MaxVio global, u/n − none"
             ),
+            difference(
+                "update-rules",
+                "worst_max_vio",
+                "sqrt",
+                "none",
+                BELOW,
+                "MaxVio of the worst layer, u/√n − none",
+            ),
+            difference(
+                "update-rules",
+                "worst_max_vio",
+                "harmonic",
+                "none",
+                BELOW,
+                "MaxVio of the worst layer, u/n − none",
+            ),
         ),
-        falsifier="A decaying step that does not balance.",
+        falsifier="A decaying step that does not balance, on average or in the worst layer.",
     ),
 )

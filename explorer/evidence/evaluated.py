@@ -65,6 +65,8 @@ CODE = Experiment(
         *(_arm(*rule) for rule in RULES),
         _arm("none_quarter", "no balancing, 1/4", "none", ("data_share", 0.25)),
         _arm("loss_free_quarter", "loss-free, 1/4", "loss_free", ("data_share", 0.25)),
+        _arm("none_sixteenth", "no balancing, 1/16", "none", ("data_share", 1 / 16)),
+        _arm("loss_free_sixteenth", "loss-free, 1/16", "loss_free", ("data_share", 1 / 16)),
     ),
     settings=(("evaluations", 20),),
     trial=partial(

@@ -6,6 +6,7 @@ S steps, L MoE layers, E experts, D domains, R sequences.
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -34,7 +35,7 @@ def measure(folder: RunFolder) -> tuple[Metrics, list[float]]:
     result = _results(folder)
     result |= _losses(folder)
     counts_SLE, bias_SLE = _loads(folder)
-    result |= _gradients(folder) | _scores(folder)
+    result |= _gradients(folder) | _scores(folder) | _choices(folder)
     if counts_SLE.size == 0:
         return result, []
     violation_S = metrics.max_vio(counts_SLE).mean(-1)
@@ -187,6 +188,19 @@ def _gradients(folder: RunFolder) -> Metrics:
     cosine = rows["router_grad_cosine"].fill_nan(None).mean()
     # A rule without a loss sends no gradient: by construction, not by measurement.
     return {"gradient_ratio": (norms[0] or 0.0) / norms[1], "gradient_cosine": _finite(cosine)}
+
+
+def _choices(folder: RunFolder) -> Metrics:
+    """Mean churn of the experts of the probe batch from one probe to the next."""
+    rows = folder.read("probe_scores", ["step", "layer", "token", "selected_experts"])
+    steps = rows["step"].unique().sort().to_list()
+    if len(steps) < 2:
+        return {"churn": None}
+    rows = rows.sort("layer", "token")
+    num_experts = folder.info.config["model"]["num_experts"]
+    choices = [np.stack(rows.filter(pl.col("step") == step)["selected_experts"].to_list()) for step in steps]
+    changed = [metrics.churn(before, after, num_experts) for before, after in pairwise(choices)]
+    return {"churn": float(np.mean(changed))}
 
 
 def _held_out(folder: RunFolder) -> Metrics:

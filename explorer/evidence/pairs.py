@@ -1,10 +1,12 @@
-"""Measures of two runs together, where a difference of two numbers does not say it."""
+"""Measures that rows do not hold as a number: of one run's series, or of two runs together."""
 
 from collections.abc import Callable, Mapping
+from statistics import fmean
 
 from explorer.evidence.results import Row
 
 PairMeasure = Callable[[Row, Row], float | None]
+RowMeasure = Callable[[Row], float | None]
 
 
 def steps_ahead(arm: Row, base: Row) -> float | None:
@@ -30,3 +32,24 @@ def _warm_up(row: Row) -> float:
 
 PAIR_MEASURES: Mapping[str, PairMeasure] = {"steps_ahead": steps_ahead}
 """Name -> measure of the first and the second arm of a contrast."""
+
+
+def surge(row: Row) -> float | None:
+    """How far MaxVio batch rises above its start, the first bin of the series; None without loads."""
+    return max(row.series) - row.series[0] if row.series else None
+
+
+def relaxation(row: Row) -> float | None:
+    """MaxVio batch of the last tenth of the training minus that of the start; None without loads."""
+    tenth = max(1, len(row.series) // 10)
+    return fmean(row.series[-tenth:]) - row.series[0] if row.series else None
+
+
+ROW_MEASURES: Mapping[str, RowMeasure] = {"surge": surge, "relaxation": relaxation}
+"""Name -> measure of the recorded series of one run."""
+
+
+def metric_of(row: Row, name: str) -> float | None:
+    """A metric of a row, recorded or from its series."""
+    measure = ROW_MEASURES.get(name)
+    return row.metrics.get(name) if measure is None else measure(row)

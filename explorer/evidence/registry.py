@@ -1,7 +1,13 @@
 """Every experiment and every claim, by name."""
 
 from explorer.errors import one_of
-from explorer.evidence import claims_loss_free, claims_questions, claims_rules, claims_theory
+from explorer.evidence import (
+    claims_across,
+    claims_loss_free,
+    claims_questions,
+    claims_rules,
+    claims_theory,
+)
 from explorer.evidence.claim import Claim
 from explorer.evidence.evaluated import EVALUATIONS
 from explorer.evidence.examined import EXAMINATIONS
@@ -19,11 +25,11 @@ EXPERIMENTS: dict[str, Experiment] = {
 CLAIMS: tuple[Claim, ...] = (
     *claims_loss_free.CLAIMS,
     *claims_theory.CLAIMS,
-    *claims_rules.CLAIMS_C,
-    *claims_rules.CLAIMS_X,
+    *claims_rules.CLAIMS,
+    *claims_across.CLAIMS,
     *claims_questions.CLAIMS,
 )
-"""A1-A13, B1-B12, C1-C10, X1-X5 and the research questions 000-004."""
+"""A1-A13, B1-B12, C1-C10, X1-X7 and the research questions 000-004."""
 
 
 def experiments(names: list[str]) -> list[Experiment]:

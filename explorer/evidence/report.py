@@ -8,7 +8,7 @@ from typing import Any
 from explorer.evidence import plan
 from explorer.evidence.claim import Claim, Comparison
 from explorer.evidence.experiment import LEAST_PAIRS, SCALES, Run
-from explorer.evidence.pairs import PAIR_MEASURES
+from explorer.evidence.pairs import PAIR_MEASURES, metric_of
 from explorer.evidence.registry import CLAIMS, EXPERIMENTS
 from explorer.evidence.results import Row
 from explorer.evidence.statistics import (
@@ -71,6 +71,16 @@ class ClaimResult:
         return min((len(result.values) for result in self.results), default=0)
 
     @property
+    def effect(self) -> Effect | None:
+        """That of the main comparison, for tables; None while the claim counts as not run."""
+        return None if self.main is None or self.verdict == NOT_RUN else self.main.effect
+
+    @property
+    def num_run(self) -> int:
+        """Comparisons with enough pairs for a verdict."""
+        return sum(result.verdict != NOT_RUN for result in self.results)
+
+    @property
     def scale(self) -> str:
         """Scale of the main comparison, empty without runs."""
         return self.main.scale if self.main is not None else ""
@@ -88,7 +98,7 @@ class ClaimResult:
     def to_dict(self) -> dict[str, Any]:
         """The `--json` form."""
         main = self.main
-        effect = main.effect if main else None
+        effect = self.effect
         return {
             "id": self.claim.id,
             "claim": self.claim.text,
@@ -202,7 +212,7 @@ def _contrast(comparison: Comparison, runs: Sequence[Run], rows: Rows) -> float 
     measure = PAIR_MEASURES.get(comparison.metric)
     if measure is not None:
         return measure(found[0], found[1])
-    values = [row.metrics.get(comparison.metric) for row in found]
+    values = [metric_of(row, comparison.metric) for row in found]
     total = 0.0
     for (_, weight), value in zip(comparison.contrast, values, strict=True):
         if value is None or not math.isfinite(value):

@@ -107,6 +107,8 @@ ACCUMULATED = (
     ("training.gradient_accumulation_steps", 4),
 )
 """As many tokens per step in four micro-batches, so that micro-batch and global scope differ."""
+SWITCHES = (10, 30, 50)
+"""Shares of the steps, in percent, after which a run changes its rule."""
 SCOPE = Experiment(
     id="scope",
     title="Mechanism or scope?",
@@ -116,6 +118,9 @@ SCOPE = Experiment(
         MICRO,
         GLOBAL,
         LOSS_FREE,
+        Arm(key="bias_sequence", label="loss-free, sequence", text="loss_free:scope=sequence"),
+        Arm(key="bias_micro", label="loss-free, micro-batch", text="loss_free:scope=micro_batch"),
+        Arm(key="shuffled", label="aux, shuffled micro-batch", text="aux_loss:scope=shuffled"),
         Arm(key="mqb", label="bias within sequences (MQB)", text="mqb:sequence_strength=1"),
         *(
             Arm(
@@ -123,14 +128,23 @@ SCOPE = Experiment(
                 label=f"sequence, then global from {share} %",
                 text=f"aux_loss:scope=sequence/{{{share}%}}/aux_loss",
             )
-            for share in (10, 30, 50)
+            for share in SWITCHES
+        ),
+        *(
+            Arm(
+                key=f"free_{share}",
+                label=f"aux, sequence, then loss-free from {share} %",
+                text=f"aux_loss:scope=sequence/{{{share}%}}/loss_free",
+            )
+            for share in SWITCHES
         ),
     ),
     settings=ACCUMULATED,
     pairs=FEW,
     priority=2,
-    note="A bias is one number per expert for all tokens, so the bias within a sequence is moving quantile "
-    "balancing at full strength; a bias updated per micro-batch is not a rule of this project.",
+    note="A selection bias is one number per expert for all tokens. At sequence or micro-batch scope it "
+    "moves by the mean of the signs that each one's counts give; only moving quantile balancing (MQB) acts "
+    "within a sequence. Shuffled: as many assignments as a micro-batch has, drawn from the whole step.",
 )
 NORMALISATION = Experiment(
     id="normalisation",
@@ -157,6 +171,13 @@ UPDATE_RULES = Experiment(
         Arm(key="quantile", label="quantile, histogram", text="quantile"),
         Arm(key="quantile_exact", label="quantile, exact", text="quantile:num_bins=0"),
         Arm(key="bip", label="BIP", text="bip"),
+        Arm(key="smebu", label="SMEBU", text="smebu"),
+        Arm(
+            key="frozen_router",
+            label="quantile, frozen random router",
+            text="quantile",
+            settings=(("model.frozen_router", True),),
+        ),
         Arm(key="multiplicative", label="multiplicative", text="loss_free:bias_form=multiplicative"),
         Arm(key="sqrt", label="u/√n", text="loss_free:step_decay=sqrt,u=0.03"),
         Arm(key="harmonic", label="u/n", text="loss_free:step_decay=harmonic,u=0.1"),
@@ -228,21 +249,42 @@ INTERFERENCE = Experiment(
     pairs=FEW,
     priority=4,
 )
-SHORT = (("training.num_steps", Times(0.25)), ("training.warmup_steps", Times(0.25)))
+STABILISERS = (
+    NONE,
+    LOSS_FREE,
+    SEQUENCE,
+    GLOBAL,
+    Arm(key="stabilised", label="loss-free + V3 sequence loss", text="loss_free+seq_aux"),
+)
+
+
+def _with_less(arm: Arm, name: str, words: str, share: float) -> Arm:
+    """The same rule with a share of the data."""
+    steps = tuple((f"training.{field}", Times(share)) for field in ("num_steps", "warmup_steps"))
+    return Arm(key=f"{arm.key}_{name}", label=f"{arm.label}, {words}", text=arm.text, settings=steps)
+
+
 DATA_SCALES = Experiment(
     id="data-scales",
     title="Code loss over data sizes",
-    question="How do balancing rules change the loss on code at a quarter of the data and at all of it?",
+    question="How do balancing rules change the loss on code at a sixteenth, a quarter and all of the data?",
     arms=(
-        NONE,
-        LOSS_FREE,
-        SEQUENCE,
-        Arm(key="none_quarter", label="no balancing, 1/4", settings=SHORT),
-        Arm(key="loss_free_quarter", label="loss-free, 1/4", text="loss_free", settings=SHORT),
-        Arm(key="sequence_quarter", label="aux, sequence, 1/4", text=SEQUENCE.text, settings=SHORT),
+        *STABILISERS,
+        *(_with_less(arm, "quarter", "1/4", 1 / 4) for arm in STABILISERS),
+        *(_with_less(arm, "sixteenth", "1/16", 1 / 16) for arm in STABILISERS),
     ),
     pairs=FEW,
     priority=4,
+)
+STABILITY = Experiment(
+    id="stability",
+    title="Stability of training and of routing",
+    question="Does loss-free balancing change experts less often from probe to probe than an auxiliary loss?",
+    arms=(LOSS_FREE, SEQUENCE, GLOBAL),
+    settings=(("training.probe_tokens", 512),),
+    pairs=FEW,
+    priority=4,
+    note="The only trainings that record the router's choices for the same tokens at several steps.",
 )
 TRAININGS = (
     LOSS_FREE_OR_LOSS,
@@ -256,4 +298,5 @@ TRAININGS = (
     ARCHITECTURE,
     INTERFERENCE,
     DATA_SCALES,
+    STABILITY,
 )

@@ -168,7 +168,9 @@ class RunRows:
         if self.rules is None:
             return True
         rule = self.bias_rule
-        return rule is not None and rule.update_rule == "sign" and not rule.load_ema
+        if rule is None or rule.load_ema or rule.scope != "global_batch":
+            return False
+        return rule.update_rule == "sign"
 
     def rates_at(self, steps: Ints) -> Floats:
         """[S] u after each of these steps, as recorded or else as stated; NaN where it is not known."""

@@ -119,7 +119,8 @@ TERMS: tuple[Term, ...] = (
         "every legend here states it. DeepSeek-V3 (section 4.5.3) reports for a 1B model a validation "
         "loss of 2.258 with a sequence-wise loss, 2.253 loss-free and 2.253 with a batch-wise loss. Where a "
         "step has several micro-batches, *buffered global batch* counts those seen so far: it needs no "
-        "second pass, but the first micro-batches see less than the whole step, so it is a different loss.",
+        "second pass, but the first micro-batches see less than the whole step, so it is a different loss. "
+        "*Shuffled* draws as many assignments as a micro-batch has from the whole step.",
         sources=(V3, DEMONS),
     ),
     Term(

@@ -22,6 +22,8 @@ class LayerBatch:
     """Assignments of this step's earlier micro-batches."""
     expert_bias_E: Tensor | None = None
     """The selection bias that was used."""
+    seed: int = 0
+    """Of random draws in this layer and pass; a repeated pass draws the same."""
     router_weight_ED: Tensor | None = None
     """The router's weight matrix, with gradient."""
 

@@ -15,11 +15,13 @@ from explorer.model.moving_quantile import moving_quantiles
 from explorer.routing.balancing import (
     balanced_rank,
     bias_delta,
+    bias_direction,
     bin_ids,
     binned_quantile_bias,
     blended,
     decayed_rate,
     linear_quantile_bias,
+    load_error,
     quantile_bias,
     required_bias,
 )
@@ -37,6 +39,11 @@ class LossFreeBalancing(Balancer):
     update rule depends on the scale of the counts. So the first update uses the counts alone, and with β = 0
     only int64 counts are read. A frozen rule leaves its state unchanged. Neither paper uses this average; it
     is a common stabiliser (φ-balancing, arXiv 2605.15403, has its own).
+
+    `scope`: sequence and micro_batch take the direction of each sequence or micro-batch from its own counts,
+    and the bias moves by u times their mean. It is the counterpart of the scopes of an auxiliary loss for a
+    rule that keeps one bias for all tokens. The proportional direction is linear in the counts, so all its
+    scopes agree. The sign is not: an expert that is idle in most sequences and overloaded in a few goes up.
     """
 
     name = "loss_free"
@@ -52,11 +59,31 @@ class LossFreeBalancing(Balancer):
         return decayed_rate(self.rule.bias_update_rate, self.rule.step_decay, step - self.since + 1)
 
     @torch.no_grad()
+    def observe(self, batch: LayerBatch) -> Tensor | None:
+        """Σ of the directions of sequences or micro-batches, and how many there are, float64 [2, E]."""
+        if self.rule.scope == "global_batch":
+            return None
+        counts_GE = batch.counts_BE
+        if self.rule.scope == "micro_batch":
+            counts_GE = counts_GE.sum(0, keepdim=True)
+        error_GE = load_error(counts_GE)
+        sum_E = (
+            bias_direction(error_GE, self.rule.update_rule, centred=self.rule.centred).values.double().sum(0)
+        )
+        return torch.stack([sum_E, torch.full_like(sum_E, len(counts_GE))])
+
+    @torch.no_grad()
     def update(
         self, expert_bias: Tensor, counts: Tensor, step: int, observed: Sequence[Tensor] | None = None
     ) -> None:
         rate = self.rate(step)
         if rate == 0.0:
+            return
+        if self.rule.scope != "global_batch":
+            if observed is not None:
+                # One layer at a time if the bias is that of a single layer.
+                sums = torch.stack(list(observed)) if expert_bias.ndim == 2 else observed[0]
+                expert_bias += (rate * sums[..., 0, :] / sums[..., 1, :]).to(expert_bias.dtype)
             return
         delta = bias_delta(
             self._read(counts),

@@ -55,6 +55,12 @@ def make_router(config: ModelConfig, *, vocab_size: int, layer: int) -> Router:
 
     Its initial weights are the same for every routing, so that pairs of runs start from equal weights.
     """
+    router = _new_router(config, vocab_size, layer)
+    router.requires_grad_(not config.frozen_router)
+    return router
+
+
+def _new_router(config: ModelConfig, vocab_size: int, layer: int) -> Router:
     sizes = config.hidden_size, config.num_experts, config.init_std
     if config.routing == "expert_threshold":
         return ThresholdRouter(*sizes, initial_threshold(config))

@@ -19,6 +19,7 @@ def balance_loss(
     score_norm: str = "l1",
     step_counts_E: Tensor | None = None,
     earlier_counts_E: Tensor | None = None,
+    seed: int = 0,
 ) -> Tensor:
     """Σ_i f_i · P_i with f_i = N/(K·T) · c_i and P_i = mean_t s_{i,t}: 1 at balance, for any K.
 
@@ -27,7 +28,8 @@ def balance_loss(
     each token's scores by their sum first (DeepSeek-V3, eq. 19), `raw` does not (arXiv
     2408.15664, section 2.2, with a sigmoid gate: the loss then also falls when all scores shrink).
 
-    scope: sequence = one loss per sequence, averaged; micro_batch = f over this micro-batch;
+    scope: sequence = one loss per sequence, averaged; micro_batch = f over this micro-batch; shuffled = f
+    over as many assignments, drawn from the whole step with `seed` (`sampled_counts`);
     global_batch = f over the whole optimizer step (`step_counts_E`, or this micro-batch if it is
     the step); global_buffered = f over the step's micro-batches so far, this one included
     (`earlier_counts_E` and these), the accumulation buffer of "Demons in the detail" (arXiv 2501.11873,
@@ -43,11 +45,26 @@ def balance_loss(
     if scope == "sequence":
         return (_relative_load(counts_BE) * mean_BE).sum(-1).mean()
     counts_E = counts_BE.sum(0)
+    if scope == "shuffled" and step_counts_E is not None:
+        counts_E = sampled_counts(step_counts_E, int(counts_E.sum()), seed)
     if scope == "global_batch" and step_counts_E is not None:
         counts_E = step_counts_E
     if scope == "global_buffered" and earlier_counts_E is not None:
         counts_E = counts_E + earlier_counts_E
     return (_relative_load(counts_E) * mean_BE.mean(0)).sum()
+
+
+def sampled_counts(counts_E: Tensor, number: int, seed: int) -> Tensor:
+    """Counts of `number` assignments drawn without replacement, int64 [E].
+
+    A micro-batch of shuffled tokens (arXiv 2501.11873): as few counts as in a micro-batch, as mixed as the
+    step. Departure: assignments are drawn singly; there, the experts of a
+    token are drawn together. Reads a number back, so the host waits for a GPU.
+    """
+    generator = torch.Generator(counts_E.device).manual_seed(seed)
+    experts_X = torch.arange(len(counts_E), device=counts_E.device).repeat_interleave(counts_E)
+    order_X = torch.randperm(len(experts_X), generator=generator, device=counts_E.device)
+    return experts_X[order_X[:number]].bincount(minlength=len(counts_E))
 
 
 def _relative_load(counts: Tensor) -> Tensor:
@@ -68,7 +85,7 @@ class AuxLossBalancing(Balancer):
     def __init__(self, rule: AuxLoss) -> None:
         super().__init__()
         self.rule, self.coeff = rule, rule.coeff
-        self.needs_step_counts = rule.scope == "global_batch"
+        self.needs_step_counts = rule.scope in ("global_batch", "shuffled")
 
     def loss(self, batch: LayerBatch) -> Tensor:
         return balance_loss(
@@ -78,6 +95,7 @@ class AuxLossBalancing(Balancer):
             score_norm=self.rule.score_norm,
             step_counts_E=batch.step_counts_E,
             earlier_counts_E=batch.earlier_counts_E,
+            seed=batch.seed,
         )
 
 

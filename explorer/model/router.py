@@ -74,9 +74,14 @@ class LayerContext:
     """A balancing rule's transform of the selection scores, before the bias; None: identity."""
     reroute: Reroute | None = None
 
+    @property
+    def layer_seed(self) -> int:
+        """Seed of this pass and layer."""
+        return (self.seed * 1_000_003 + self.layer) % 2**63
+
     def generator(self, device: torch.device) -> torch.Generator:
         """Random generator of this pass and layer; reproducible from the seed."""
-        return torch.Generator(device).manual_seed((self.seed * 1_000_003 + self.layer) % 2**63)
+        return torch.Generator(device).manual_seed(self.layer_seed)
 
 
 def route(

@@ -133,6 +133,7 @@ class MoELayer(nn.Module):
             step_counts_E=context.step_counts_E,
             earlier_counts_E=context.earlier_counts_E,
             expert_bias_E=self.router.expert_bias_E if balancer.uses_bias else None,
+            seed=context.layer_seed,
             router_weight_ED=self.router.weight_ED,
         )
         with torch.no_grad():

@@ -117,11 +117,11 @@ def _scattered(rows: pl.DataFrame, shape: tuple[int, int], cell: NDArray[np.int6
     return LoadMatrix(steps=first, last_steps=last, tokens=tokens, bias=bias)
 
 
-def _mean_bias(total: NDArray[np.float64], samples: NDArray[Any]) -> NDArray[np.float32] | None:
+def _mean_bias(total: NDArray[Any], samples: NDArray[Any]) -> NDArray[np.float32] | None:
     if not samples.any():
         return None
     with np.errstate(invalid="ignore"):
-        return (total / samples).astype(np.float32)
+        return np.asarray(total / samples, dtype=np.float32)
 
 
 def loads_at(cur: Cursor, run_id: str, layer: int, step: int) -> pl.DataFrame:

@@ -126,6 +126,11 @@ def rule_in_force(config: Mapping[str, Any] | None, step: int, stated: str = "")
             f"This rule reads a running mean of the counts with memory {rule.load_ema:g}, which is not "
             "recorded, so the step cannot be recomputed from its own counts."
         )
+    if rule.scope != "global_batch":
+        return (
+            f"The rule “{rule.label}” reads the counts of single groups of tokens, of which only the sum is "
+            "recorded, so the step cannot be recomputed."
+        )
     frozen = rule.freeze_after_step is not None and step >= rule.freeze_after_step
     return RuleInForce(
         rule=rule,

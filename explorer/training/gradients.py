@@ -30,8 +30,13 @@ def auxiliary_sum(layers: Sequence[LayerOutput]) -> Tensor | None:
 
 
 def router_gradients(loss: Tensor, model: MoETransformer) -> Tensor:
-    """d(loss)/d(router matrix) of every layer, float32 [L, E, D]; keeps the graph for the backward pass."""
-    weights = [router.weight_ED for router in model.routers]
+    """d(loss)/d(router matrix) of every layer, float32 [L, E, D]; keeps the graph for the backward pass.
+
+    0 for frozen routers.
+    """
+    weights: list[Tensor] = [router.weight_ED for router in model.routers]
+    if not all(weight.requires_grad for weight in weights):
+        return torch.zeros_like(torch.stack(weights), dtype=torch.float32, requires_grad=False)
     gradients = torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True)
     pairs = zip(gradients, weights, strict=True)
     return torch.stack([torch.zeros_like(w) if g is None else g.float() for g, w in pairs])

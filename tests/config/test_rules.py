@@ -30,7 +30,7 @@ from explorer.config.rule_text import (
     rule_from_dict,
     rule_to_dict,
 )
-from explorer.config.rules import SCOPE_WORDS
+from explorer.config.rules import BIAS_SCOPES, SCOPE_WORDS, SCOPES
 from explorer.errors import ConfigError
 
 rates = st.floats(0, 1e6, allow_nan=False)
@@ -39,7 +39,7 @@ any_rule = {
     "aux_loss": st.builds(
         AuxLoss,
         coeff=rates,
-        scope=st.sampled_from(["sequence", "micro_batch", "global_batch", "global_buffered"]),
+        scope=st.sampled_from(SCOPES),
         score_norm=st.sampled_from(["l1", "raw"]),
     ),
     "seq_aux": st.builds(SequenceAuxLoss, coeff=rates),
@@ -52,7 +52,8 @@ any_rule = {
         freeze_after_step=st.none() | st.integers(0, 10**9),
         step_decay=st.sampled_from(["constant", "sqrt", "harmonic"]),
         load_ema=shares,
-    ),
+    )
+    | st.builds(LossFree, bias_update_rate=rates, scope=st.sampled_from(BIAS_SCOPES)),
     **{
         name: st.builds(
             kind,
@@ -258,15 +259,18 @@ def test_family_and_scope_follow_the_rules(rules) -> None:
     assert (count_scope(rules) == "none") == (names <= {"z_loss", "simbal"})
     if "seq_aux" in names:
         assert "sequence" in count_scope(rules)
-    if names & {"loss_free", "smebu", *SOLVERS}:
+    if names & {"smebu", *SOLVERS}:
         assert "global_batch" in count_scope(rules)
+    for rule in rules:
+        if isinstance(rule, LossFree):
+            assert rule.scope in count_scope(rules)
 
 
 @given(rules=some_rules)
 def test_labels_differ_whenever_the_scope_does(rules) -> None:
     label = label_rules(rules)
     for rule in rules:
-        if isinstance(rule, AuxLoss):
+        if isinstance(rule, AuxLoss | LossFree):
             assert f"({SCOPE_WORDS[rule.scope]} scope" in label
     assert len(set(SCOPE_WORDS.values())) == len(SCOPE_WORDS)
     assert label

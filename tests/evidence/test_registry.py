@@ -15,7 +15,7 @@ IDS = [
     *(f"A{n}" for n in range(1, 14)),
     *(f"B{n}" for n in range(1, 13)),
     *(f"C{n}" for n in range(1, 11)),
-    *(f"X{n}" for n in range(1, 6)),
+    *(f"X{n}" for n in range(1, 8)),
     *(f"{n:03}" for n in range(5)),
 ]
 TRAININGS = [experiment for experiment in EXPERIMENTS.values() if experiment.trial is None]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from explorer.evidence.task_measures import kl_over_static, mean_rise, of_long_context, steps_to
+from explorer.evidence.task_measures import kl_over_static, mean_rise, of_long_context, steps_to, target_loss
 
 STATIC = [
     {"distinct_per_layer": 8.0, "kl": 0.0},
@@ -75,3 +75,9 @@ def test_a_length_that_the_text_does_not_reach_has_no_growth() -> None:
     results = long_result(length_row(64, 0.7, 0.2), length_row(128, 0.8, None))
     found = of_long_context(None, results, "quick")  # type: ignore[arg-type]
     assert (found["excess_2x"], found["excess_growth"], found["eplb_gain"]) == (None, None, None)
+
+
+@pytest.mark.parametrize(("steps", "target"), [(200, 4.8), (50, 5.6), (12, 6.2)])
+def test_every_share_of_the_data_has_its_target(steps: int, target: float) -> None:
+    assert target_loss("quick", steps / 200) == target
+    assert target_loss("standard", steps / 200) is None

@@ -105,6 +105,7 @@ def test_the_last_step_before_another_rule_is_known():
         ("aux_loss", sentence("bias_step.no_rule", step=3)),
         ("quantile", sentence("bias_step.all_scores")),
         ("loss_free:load_ema=0.9", "memory 0.9"),
+        ("loss_free:scope=sequence", sentence("bias_step.single_groups")),
     ],
 )
 def test_what_cannot_be_worked_out_says_why(balancer: str, word: str):

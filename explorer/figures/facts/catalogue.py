@@ -9,12 +9,12 @@ from inspect import signature
 
 from explorer.course.facts import Value, read_fact
 from explorer.errors import ConfigError
-from explorer.figures.facts import biases, loads, quality, served, simulated
+from explorer.figures.facts import biases, evidence, loads, quality, served, simulated
 from explorer.figures.facts.recorded import RecordedRuns
 from explorer.figures.facts.registry import FACTS
 
 # Importing a module enters its facts.
-MODULES = (biases, loads, quality, served, simulated)
+MODULES = (biases, evidence, loads, quality, served, simulated)
 
 
 def value_of(recorded: RecordedRuns, text: str) -> Value:

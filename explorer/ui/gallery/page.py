@@ -9,10 +9,11 @@ from collections.abc import Sequence
 import streamlit as st
 
 from explorer.figures.arms import Run
+from explorer.figures.evidence_values import over_seeds
 from explorer.figures.views import gallery
 from explorer.metrics.glossary import tip
 from explorer.ui.gallery.text import PAPER, SECTIONS, Section
-from explorer.ui.shared import links, show, store
+from explorer.ui.shared import links, shell, show, store
 
 
 def view(runs: Sequence[Run]) -> None:
@@ -20,6 +21,7 @@ def view(runs: Sequence[Run]) -> None:
     figures = gallery.figures(store.STORE, runs)
     if not figures:
         st.info(show.plain(gallery.NO_RUNS), icon=":material/inbox:")
+        shell.follow_until(lambda known: bool(gallery.ShippedRuns(tuple(known)).runs))
         return
     st.markdown(
         f"The figures of [Wang et al. 2024]({PAPER}), *Auxiliary-Loss-Free Load Balancing Strategy for "
@@ -29,6 +31,7 @@ def view(runs: Sequence[Run]) -> None:
     )
     for section in SECTIONS:
         _head(section)
+        _over_seeds(section)
         if section.figure is not None:
             _draw(figures[section.figure])
 
@@ -39,6 +42,16 @@ def _head(section: Section) -> None:
     help_text = tip(section.topic) if section.topic else None
     st.subheader(f"{word} {section.number}: {section.title}", help=help_text)
     st.markdown(f"**The paper:** {section.paper}  \n**Ours:** {section.ours}")
+
+
+def _over_seeds(section: Section) -> None:
+    """What paired seeds say about the figure's question."""
+    known = [(claim, sentence) for claim in section.claims if (sentence := over_seeds(claim))]
+    if not known:
+        return
+    lines = [f"**Over seeds ({claim}):** {show.plain(sentence)}" for claim, sentence in known]
+    st.markdown("  \n".join(lines))
+    links.page("evidence", f"Claim {known[0][0]}: every seed", claim=known[0][0])
 
 
 @st.fragment

@@ -22,6 +22,8 @@ class Section:
     """Term of the Glossary behind the title."""
     figure: int | None = None
     """Number of the figure that is drawn; None for a text alone."""
+    claims: tuple[str, ...] = ()
+    """Claims of the page Evidence that ask the figure's question of several seeds."""
 
 
 SECTIONS = (
@@ -44,6 +46,7 @@ SECTIONS = (
         "paper's loss is written for a sequence), several update rates, and five seeds in the middle of each "
         "sweep. Our scores are normalised before the loss, so our coefficients are not on the paper's scale.",
         topic="dilemma_plane",
+        claims=("A7", "A8"),
     ),
     Section(
         number="3",
@@ -54,6 +57,7 @@ SECTIONS = (
         ours="one size, both scopes of the auxiliary loss. The raw line is drawn behind the mean, and dashed "
         "lines show the random-routing baselines: a batch of ours is far smaller, so chance matters more.",
         topic="max_vio",
+        claims=("A11",),
     ),
     Section(
         number="4",
@@ -64,6 +68,7 @@ SECTIONS = (
         ours="three rates again, ten times apart, around the one that our runs use. The steps are few, so a "
         "slow rate has less time.",
         topic="bias_update_rate",
+        claims=("C1",),
     ),
     Section(
         number="5",
@@ -76,6 +81,7 @@ SECTIONS = (
         "as many tokens. A step of ours is small, and each sequence comes from one domain: a group of one or "
         "two is unbalanced because texts differ.",
         topic="max_vio",
+        claims=("C4",),
     ),
     Section(
         number="6",
@@ -87,6 +93,7 @@ SECTIONS = (
         ours="a measurement instead of a schematic, on recorded scores: a token is changed, and the others "
         "whose experts change are counted, in each layer by itself. In a whole model the change also "
         "spreads over layers, which this figure does not show; `python -m benchmarks.leak` measures it.",
+        claims=("C6",),
     ),
     Section(
         number="7 and 8",
@@ -95,6 +102,7 @@ SECTIONS = (
         ours="not drawn. All shipped runs have a sigmoid gate, and nothing here is filled in by hand. Train "
         "your own: `python -m explorer compare --preset standard --set model.score_func=softmax`, then open "
         "it in Compare.",
+        claims=("A3", "C5"),
     ),
     Section(
         number="9",

@@ -11,7 +11,7 @@ import streamlit as st
 
 from explorer.config.model import ROUTINGS, SCORE_FUNCS
 from explorer.config.rule_text import SCOPES
-from explorer.config.rules import STEP_DECAYS
+from explorer.config.rules import BIAS_SCOPES, STEP_DECAYS
 from explorer.config.run import CORPORA, CorpusConfig, ModelConfig, RunConfig, TrainingConfig
 from explorer.ui.train.field_docs import field_docs
 
@@ -33,6 +33,7 @@ LABELS = {
     "gshard_loss.coeff": "α (coefficient)",
     "simbal.coeff": "α (coefficient)",
     "aux_loss.scope": "count scope",
+    "loss_free.scope": "count scope",
     "gshard_loss.scope": "group of tokens",
     "loss_free.bias_update_rate": "u (bias update rate)",
 }
@@ -55,6 +56,7 @@ CHOICES: dict[str, Sequence[str | None]] = {
     "loss_free.update_rule": ("sign", "proportional", "rms"),
     "loss_free.bias_form": ("additive", "multiplicative"),
     "loss_free.step_decay": tuple(STEP_DECAYS),
+    "loss_free.scope": BIAS_SCOPES,
 }
 
 UNSET = "not set"

@@ -1,0 +1,21 @@
+"""Results of the evidence for other pages: what several seeds say where a figure shows one run."""
+
+from explorer.evidence import results
+from explorer.evidence.experiment import LEAST_PAIRS
+from explorer.evidence.report import Result
+from explorer.figures.evidence import evaluated, finding_of
+
+
+def comparison(claim: str, number: int) -> Result | None:
+    """Comparison `number` (from 1) of a claim; None without such a one, or with fewer than five pairs."""
+    found = {result.claim.id: result.results for result in evaluated(results.fingerprint())}.get(claim, ())
+    if not 1 <= number <= len(found):
+        return None
+    one = found[number - 1]
+    return one if len(one.values) >= LEAST_PAIRS else None
+
+
+def over_seeds(claim: str) -> str:
+    """The first comparison of a claim in a sentence; empty with fewer than five pairs."""
+    one = comparison(claim, 1)
+    return finding_of(one) if one is not None else ""
