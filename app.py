@@ -13,6 +13,7 @@ import streamlit as st
 from starlette.middleware import Middleware
 
 from explorer.ui.server.addresses import EmbedAddress
+from explorer.ui.server.bursts import Bursts
 from explorer.ui.server.gate import Gate
 from explorer.ui.server.services import services, shut_down
 from explorer.ui.server.shutdown import limit_wait_for_connections
@@ -32,5 +33,7 @@ async def lifespan(_app: st.App) -> AsyncIterator[None]:
 
 
 app = st.App(
-    "explorer/ui/main.py", lifespan=lifespan, middleware=[Middleware(Gate), Middleware(EmbedAddress)]
+    "explorer/ui/main.py",
+    lifespan=lifespan,
+    middleware=[Middleware(Gate), Middleware(EmbedAddress), Middleware(Bursts)],
 )

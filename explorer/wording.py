@@ -23,6 +23,11 @@ def counted(count: int, noun: str, plural: str = "") -> str:
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
+def percent(share: float, digits: int = 0) -> str:
+    """`12.3 %`, with a space before the sign as everywhere else; a share of 1 is 100 %."""
+    return f"{100 * share:.{digits}f} %"
+
+
 def listed(layers: Sequence[int]) -> str:
     """`0 to 3`, or every number where some are left out: `3, 5, 9`."""
     if list(layers) == list(range(layers[0], layers[-1] + 1)):

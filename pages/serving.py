@@ -8,6 +8,7 @@ from explorer.ui.serving import page
 from explorer.ui.shared import links, picker, show
 
 st.title(view.TITLE)
+st.markdown(view.INTRODUCTION)
 runs = usable_runs(picker.all_runs())
 if not runs:
     st.info(show.plain(view.NO_RUN), icon=":material/inbox:")

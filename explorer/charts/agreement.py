@@ -4,7 +4,7 @@ import altair as alt
 import polars as pl
 
 from explorer.charts import theme
-from explorer.charts.domain_panels import SEQUENTIAL
+from explorer.charts.scales import SEQUENTIAL
 
 FIRST, SECOND = theme.Ink("#0B62A4", "#4AA8E0"), theme.Ink("#C2571A", "#F28A3C")
 """The two routings, wherever both are drawn."""

@@ -7,9 +7,9 @@ import altair as alt
 import polars as pl
 
 from explorer.charts import event_marks, series, theme
-from explorer.charts.labels import EndLabel
+from explorer.charts.labels import EndLabel, break_label
 
-REFERENCE_LABELS = {"uniform": "random tokens", "resampled": "random sequences"}
+REFERENCE_LABELS = {"uniform": "random routing", "resampled": "random routing (whole sequences)"}
 
 
 def max_vio_curves(
@@ -54,7 +54,10 @@ def max_vio_curves(
     )
     known = reference_pairs(references)
     ends = series.run_end_labels(data, styles)
-    ends += [EndLabel(REFERENCE_LABELS[k], v[0], theme.NEUTRAL_TEXT, strong=False) for k, v in known.items()]
+    ends += [
+        EndLabel(break_label(REFERENCE_LABELS[k]), v[0], theme.NEUTRAL_TEXT, strong=False)
+        for k, v in known.items()
+    ]
     text = series.label_layer(ends, data, height=height, zero=True, log_y=log_y)
     chart = alt.layer(
         *_reference_layers({k: v for k, v in known.items() if curve is None or k != "uniform"}),
@@ -70,7 +73,7 @@ def max_vio_curves(
 
 
 def curve_layers(curve: pl.DataFrame | None) -> list[Any]:
-    """The baseline of random tokens along a batch that changes: a dashed line with its strip."""
+    """The baseline of independent tokens along a batch that changes: a dashed line with its strip."""
     if curve is None or curve.is_empty():
         return []
     base = alt.Chart(curve.select("x", value="uniform_mean", p95="uniform_p95", tokens="tokens")).encode(
@@ -78,7 +81,7 @@ def curve_layers(curve: pl.DataFrame | None) -> list[Any]:
         y=alt.Y("value:Q"),
         tooltip=[
             alt.Tooltip("tokens:Q", title="tokens per step", format=",.0f"),
-            alt.Tooltip("value:Q", title="random tokens, mean", format=".3f"),
+            alt.Tooltip("value:Q", title="random routing, mean", format=".3f"),
             alt.Tooltip("p95:Q", title="95th percentile", format=".3f"),
         ],
     )

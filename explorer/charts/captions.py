@@ -29,7 +29,18 @@ def number(value: float) -> str:
         return f"{value:.1f}"
     if size >= 0.01 or size == 0:
         return f"{value:.2f}"
-    return f"{value:.2g}"
+    if size >= 1e-6:
+        return _decimal(float(f"{value:.2g}"))
+    digits, _, power = f"{value:.2g}".partition("e")
+    return f"{digits}·10{str(int(power)).translate(_RAISED)}"
+
+
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def _decimal(value: float) -> str:
+    """All digits of a small number: `0.00008`, where Python writes 8e-05."""
+    return f"{value:.10f}".rstrip("0")
 
 
 def times(ratio: float) -> str:
@@ -164,21 +175,18 @@ def max_vio_curves(
     levels = [(value, run_id, step) for run_id, (step, value) in ends.items() if value is not None]
     if not levels:
         return nothing
-    (best, best_id, step), *rest = sorted(levels, key=lambda end: end[0])
+    levels.sort(key=lambda end: end[0])
+    _, best_id, step = levels[0]
     quantity = f"MaxVio after {counted(step + 1, 'step')}"
     if smooth:
         quantity = "Average MaxVio over " + ("the last 100 steps" if step >= 99 else "all steps")
-    text = f"{quantity}: {number(best)} with {names.get(best_id, best_id)}"
+    values = [f"{number(value)} with {names.get(run_id, run_id)}" for value, run_id, _ in levels[:5]]
+    text = f"{quantity}: {and_list(values)}."
     own = baseline_of if baseline_of in ends else best_id
-    chance = _multiples(ends[own][1], references)
-    if chance and own == best_id:
-        text += f", {chance}"
-    others = [
-        f"{number(value)} with {names.get(run_id, run_id)}"
-        + (f" ({chance})" if chance and run_id == own else "")
-        for value, run_id, _ in rest[:4]
-    ]
-    text += f"; {and_list(others)}." if others else "."
+    if chance := _multiples(ends[own][1], references):
+        text += (
+            f" With {names.get(own, own)}, that is {chance}." if len(levels) > 1 else f" That is {chance}."
+        )
     return f"{text} {nothing}" if idle else text
 
 
@@ -294,29 +302,30 @@ def paired_differences(rows: Sequence[Mapping[str, Any]]) -> str:
     )
     parts = []
     if stays:
-        parts.append(f"Significant{together}: {and_list([_difference(row) for row in stays])}")
+        parts.append(f"Significant{together}: {_by_metric(stays, is_valued=True)}")
     if falls:
         then = " after the correction" if stays else together
         parts.append(
-            f"Significant alone (95 % CI excludes 0) but not{then}: "
-            f"{and_list([_difference(row) for row in falls])}"
+            f"Significant alone (95 % CI excludes 0) but not{then}: {_by_metric(falls, is_valued=True)}"
         )
     if open_:
-        parts.append(f"Not significant: {and_list([_named(row) for row in open_])}")
+        parts.append(f"Not significant: {_by_metric(open_, is_valued=False)}")
     return ". ".join(parts) + "."
 
 
-def _named(row: Mapping[str, Any]) -> str:
-    return f"{row['metric']} with {row['arm']}"
+def _by_metric(rows: Sequence[Mapping[str, Any]], *, is_valued: bool) -> str:
+    """`perplexity with quantile (−0.3) and loss-free (−0.2); MaxVio with loss-free (−3.4)`."""
+    arms: dict[str, list[str]] = {}
+    for row in rows:
+        name = str(row.get("name", row["arm"]))
+        value = f" ({_signed(float(row['mean']))})" if is_valued else ""
+        arms.setdefault(str(row["metric"]), []).append(name + value)
+    return "; ".join(f"{metric} with {and_list(names)}" for metric, names in arms.items())
 
 
 def _signed(value: float) -> str:
     """Three significant digits with a sign, as the chart beside it writes them."""
     return f"{value:+.3g}".replace("-", "−")
-
-
-def _difference(row: Mapping[str, Any]) -> str:
-    return f"{_named(row)} ({_signed(float(row['mean']))})"
 
 
 def domain_expert_heatmap(frame: pl.DataFrame) -> str:

@@ -18,6 +18,9 @@ VERDICT_INKS: dict[str, Ink] = {
     "not testable here": Ink("#E4E7EB", "#2B3038"),
 }
 TILE_PX = 40
+TILES_PER_ROW = 15
+CONTINUED = "~"
+"""At the end of the name of a row of tiles that continues the one above."""
 ROW_PX, HEAD_PX, MARK_PX, AXIS_PX = 92, 16, 44, 20
 LIGHTER = (0.0, 0.4, 0.2, 0.55, 0.3, 0.65)
 """Shares of the way to the page's ground for arms of one method: the first has the colour of the method."""
@@ -28,15 +31,30 @@ def _verdict_scale() -> alt.Scale:
 
 
 def verdict_tiles(frame: pl.DataFrame) -> theme.Figure:
-    """One tile per claim, a row per group. frame: id, group, place, verdict, claim, effect."""
-    groups = list(dict.fromkeys(frame["group"]))
-    base = alt.Chart(frame).encode(
-        x=alt.X("place:O", axis=None, scale=alt.Scale(paddingInner=0.08)),
+    """One tile per claim, a row per verdict. frame: id, verdict, claim, effect; in the order of the tiles."""
+    if frame.is_empty():
+        return theme.no_data("no claim has a verdict yet")
+    nth = pl.int_range(pl.len()).over("verdict")
+    data = frame.with_columns(
+        place=nth % TILES_PER_ROW,
+        # A row that continues a verdict has no name of its own.
+        row=pl.col("verdict") + pl.lit(CONTINUED).repeat_by(nth // TILES_PER_ROW).list.join(""),
+    )
+    shown = [name for name in VERDICT_INKS if name in set(data["verdict"])]
+    rows = sorted(data["row"].unique(), key=lambda row: (shown.index(row.rstrip(CONTINUED)), row))
+    base = alt.Chart(data).encode(
+        x=alt.X("place:O", axis=None, scale=alt.Scale(paddingInner=0.08, domain=list(range(TILES_PER_ROW)))),
         y=alt.Y(
-            "group:N",
-            sort=groups,
+            "row:N",
+            sort=rows,
             title=None,
-            axis=alt.Axis(ticks=False, domain=False, labelLimit=120),
+            axis=alt.Axis(
+                ticks=False,
+                domain=False,
+                labelLimit=180,
+                labelFontSize=12,
+                labelExpr=f"indexof(datum.label, '{CONTINUED}') < 0 ? datum.label : ''",
+            ),
             scale=alt.Scale(paddingInner=0.1),
         ),
         tooltip=[
@@ -47,26 +65,13 @@ def verdict_tiles(frame: pl.DataFrame) -> theme.Figure:
         ],
     )
     tiles = base.mark_rect(cornerRadius=4).encode(
-        color=alt.Color(
-            "verdict:N",
-            scale=_verdict_scale(),
-            legend=alt.Legend(
-                orient="top",
-                title=None,
-                columns=theme.columns_that_fit(5, 620),
-                labelLimit=220,
-                symbolType="square",
-            ),
-        )
+        color=alt.Color("verdict:N", scale=_verdict_scale(), legend=None)
     )
-    dark_text = "luminance(background) < 0.3"
-    pale = "datum.verdict == 'not run' || datum.verdict == 'not testable here'"
-    # Pale tiles carry the page's own text colour, strong ones that of the page's ground.
-    ink = f"({pale}) ? ({dark_text} ? '#D5D9E0' : '#3A414B') : ({dark_text} ? '#10131A' : '#FFFFFF')"
     text = base.mark_text(fontSize=alt.ExprRef("width < 400 ? 8.5 : 11"), fontWeight=600).encode(
-        text=alt.Text("id:N"), color=alt.ColorValue(alt.expr(ink))
+        text=alt.Text("id:N"),
+        color=alt.ColorValue(alt.expr("luminance(background) < 0.3 ? '#10131A' : '#FFFFFF'")),
     )
-    figure: alt.LayerChart = theme.titled(alt.layer(tiles, text), height=TILE_PX * len(groups))
+    figure: alt.LayerChart = theme.titled(alt.layer(tiles, text), height=TILE_PX * len(rows))
     return figure
 
 

@@ -127,7 +127,7 @@ def batch_sizes(
         for value in largest.filter(pl.col("run_id") == style.run_id)["max_vio"].to_list()
     ]
     if chance.height:
-        ends.append(EndLabel("random tokens", chance["uniform"][-1], theme.NEUTRAL_TEXT, strong=False))
+        ends.append(EndLabel("random routing", chance["uniform"][-1], theme.NEUTRAL_TEXT, strong=False))
     values = [*data["max_vio"], *chance["uniform"]]
     texts = end_labels(ends, field="max_vio", low=min(values), high=max(values), height=height, log_y=True)
     chart = alt.layer(random.encode(x=x, y=alt.Y("uniform:Q")), lines, points, *texts)

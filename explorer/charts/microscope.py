@@ -329,7 +329,7 @@ def saturation(frame: pl.DataFrame, *, layer: int, height: int = 220) -> theme.F
     layers: list[Any] = [faint, bold]
     chance = usable["chance"].drop_nulls()
     if len(chance):
-        at = alt.Chart(pl.DataFrame({"chance": [float(chance[0])], "called": ["chance"]})).encode(
+        at = alt.Chart(pl.DataFrame({"chance": [float(chance[0])], "called": ["random routing"]})).encode(
             y=alt.Y("chance:Q")
         )
         layers.append(at.mark_rule(color=theme.STRONG_TEXT.expr, strokeDash=[5, 3], strokeWidth=1.2))

@@ -23,6 +23,16 @@ class Box:
     def around(cls, x: float, y: float, width: float, height: float) -> "Box":
         return cls(x - width / 2, y - height / 2, x + width / 2, y + height / 2)
 
+    @classmethod
+    def over(cls, boxes: Sequence["Box"]) -> "Box":
+        """The smallest box that covers all of these."""
+        return cls(
+            min(box.left for box in boxes),
+            min(box.top for box in boxes),
+            max(box.right for box in boxes),
+            max(box.bottom for box in boxes),
+        )
+
     def distance(self, x: float, y: float) -> float:
         """Pixels from a point to the nearest edge; 0 inside."""
         return max(self.left - x, 0.0, x - self.right) + max(self.top - y, 0.0, y - self.bottom)
@@ -54,11 +64,19 @@ def place_words(
     for i in order:
         text, x, y = words[i]
         wide = LETTER_PX * len(text)
+        places = [
+            (extra, dx, dy, Box.around(x + dx, y + dy, wide, LINE_PX)) for dx, dy, extra in _places(wide)
+        ]
+        # Most boxes are out of reach of all sixteen places.
+        reach = Box.over([box for *_, box in places])
+        words_near, marks_near, dots_near = (
+            [box for box in boxes if reach.shared(box)] for boxes in (taken, marks, dots)
+        )
         costs = []
-        for number, (dx, dy, extra) in enumerate(_places(wide)):
-            box = Box.around(x + dx, y + dy, wide, LINE_PX)
-            cost = extra + WORD_COST * sum(map(box.shared, taken)) + MARK_COST * sum(map(box.shared, marks))
-            cost += LINE_COST * sum(map(box.shared, dots))
+        for number, (extra, dx, dy, box) in enumerate(places):
+            cost = extra + WORD_COST * sum(map(box.shared, words_near))
+            cost += MARK_COST * sum(map(box.shared, marks_near))
+            cost += LINE_COST * sum(map(box.shared, dots_near))
             # A word that lies nearer to another point would be read as that one's.
             cost += STRAY_COST * sum(box.distance(a, b) < box.distance(x, y) for _, a, b in words)
             if frame is not None:

@@ -47,6 +47,16 @@ def stops() -> tuple[Ink, ...]:
     return tuple(Ink(light, dark) for light, dark in zip(_PUOR_LIGHT, _PUOR_DARK, strict=True))
 
 
+SEQUENTIAL = (
+    Ink("#F1F4F8", "#171C25"),
+    Ink("#CFE2F1", "#1B3550"),
+    Ink("#97C6E2", "#1F5480"),
+    Ink("#55A4CE", "#2F7DB3"),
+    Ink("#2878B2", "#5DA9DA"),
+    Ink("#144C86", "#9FD0F0"),
+    Ink("#09264F", "#E3F3FF"),
+)
+"""From no load to the highest; reversed on a dark page, so that no load is inconspicuous on both."""
 _BAR_MIDDLE = Ink("#B4BBC6", "#5A6272")
 
 

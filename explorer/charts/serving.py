@@ -160,7 +160,7 @@ def persistence(frame: pl.DataFrame, layers: Sequence[int], chance: float, layer
         f"datum.layer == {layer}", alt.value(EMPHASIS.expr), alt.value(theme.NEUTRAL_TEXT.expr)
     )
     dots = base.mark_point(filled=True, size=54, opacity=1).encode(y=y, color=colour)
-    chart = alt.layer(*_level(chance, "chance"), ranges, dots)
+    chart = alt.layer(*_level(chance, "random routing"), ranges, dots)
     figure: alt.LayerChart = theme.titled(chart, height=HEIGHT)
     return figure
 

@@ -12,6 +12,14 @@ import polars as pl
 from explorer.charts import theme
 
 PLAYHEAD_COLUMNS = {"playhead", "name"}
+NUMBERS = {
+    "decimal": ".",
+    "thousands": ",",
+    "grouping": [3],
+    "currency": ["$", ""],
+    "percent": "\N{NO-BREAK SPACE}%",
+}
+"""Number formats of d3, of which only that of shares is our own: as in sentences (`wording.percent`)."""
 SOMEWHERE = 0.0
 """A playhead to build with: without one a figure would have no row to exchange."""
 
@@ -49,7 +57,7 @@ def make(figure: theme.Figure) -> Spec:
     # Streamlit would leave 20 pixels under every chart.
     vega["padding"] = {"left": 0, "top": 5, "right": 5, "bottom": 0}
     # The description of the whole says it; thousands of marks read out one by one do not.
-    vega["config"] = {"mark": {"aria": False}}
+    vega["config"] = {"mark": {"aria": False}, "locale": {"number": NUMBERS}}
     rows: dict[str, list[dict[str, Any]]] = vega.pop("datasets", {})
     datasets = {name: pl.DataFrame(part, infer_schema_length=None) for name, part in rows.items()}
     heads = [name for name, part in datasets.items() if set(part.columns) == PLAYHEAD_COLUMNS]

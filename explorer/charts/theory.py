@@ -20,6 +20,8 @@ PARTS = {
     "promise": (INK, TEXT, [1, 0]),
     "benefit": (theme.FAMILIES["aux_loss"], theme.FAMILY_TEXT["aux_loss"], [6, 3]),
 }
+PART_WORDS = {"promise": "predicted", "benefit": "switching"}
+"""Their labels; the field names are those of the simulator."""
 ROUNDING = 1e-12
 """Score per token; smaller differences of the dual are rounding."""
 LEAST_SHARE = 1e-4
@@ -150,7 +152,7 @@ def _account_labels(frame: pl.DataFrame, height: int) -> list[alt.Chart]:
     for part, (_, ink, _) in PARTS.items():
         drawn = frame.filter(pl.col(part) > top * LEAST_SHARE)[part]
         if len(drawn):
-            ends.append(EndLabel(part, float(drawn[-1]), ink))
+            ends.append(EndLabel(PART_WORDS[part], float(drawn[-1]), ink))
     low = top * LEAST_SHARE
     return end_labels(ends, field="score", low=low, high=top, height=height, log_y=True)
 

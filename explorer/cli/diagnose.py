@@ -12,7 +12,11 @@ from explorer.errors import ExplorerError
 from explorer.health import Finding, RunRows, diagnose, read_folder
 from explorer.recording import RunFolder, list_runs
 from explorer.recording.files import plain
+from explorer.recording.info import REPLICAS
+from explorer.recording.layer_names import name_of
 from explorer.wording import listed
+
+PLACEMENT = "its numbers are replicas per expert and no loads, so there is nothing to diagnose"
 
 
 def diagnose_command(options: argparse.Namespace) -> int:
@@ -34,7 +38,9 @@ def diagnose_command(options: argparse.Namespace) -> int:
         if options.json:
             print(json.dumps(plain(_document(path.name, rows, findings)), allow_nan=False), flush=True)
         else:
-            print("\n".join(lines(path.name, findings)), flush=True)
+            is_placement = rows.info.unit == REPLICAS
+            text = [f"{path.name}: {PLACEMENT}"] if is_placement else lines(path.name, findings, rows)
+            print("\n".join(text), flush=True)
     return 2 if failed else 0
 
 
@@ -58,12 +64,23 @@ def _document(run_id: str, rows: RunRows, findings: Sequence[Finding]) -> dict[s
         "run_id": run_id,
         "last_step": rows.last_step,
         "is_sampled": rows.is_sampled,
-        "findings": [finding.to_dict() for finding in findings],
+        "findings": [finding.to_dict() | _layer_name(rows, finding) for finding in findings],
     }
 
 
-def lines(run_id: str, findings: Sequence[Finding]) -> list[str]:
-    """The run, then each kind of finding with its layers, its worst sentence and one thing to try."""
+def _layer_name(rows: RunRows, finding: Finding) -> dict[str, str]:
+    """What the model calls the layer of a finding; empty where the run does not say."""
+    if finding.layer is None:
+        return {}
+    name = name_of(rows.info.config, rows.info.layer_numbers, finding.layer)
+    return {"layer_name": name} if name else {}
+
+
+def lines(run_id: str, findings: Sequence[Finding], rows: RunRows | None = None) -> list[str]:
+    """The run, then each kind of finding with its layers, its worst sentence and one thing to try.
+
+    rows: of the run, for the names of its layers.
+    """
     if not findings:
         return [f"{run_id}: nothing found"]
     result = [f"{run_id}:"]
@@ -72,7 +89,8 @@ def lines(run_id: str, findings: Sequence[Finding]) -> list[str]:
         worst = most_telling(same)
         layers = [finding.layer for finding in same if finding.layer is not None]
         where = f" (layers {listed(layers)})" if len(layers) > 1 else ""
-        result.append(f"  {worst.kind}{where}: {worst.sentence}")
+        name = "".join(f" [{n}]" for n in _layer_name(rows, worst).values()) if rows is not None else ""
+        result.append(f"  {worst.kind}{where}: {worst.sentence}{name}")
         result.append(f"    try: {worst.try_this}")
     return result
 

@@ -1,6 +1,7 @@
 """`export`: figures, data and bundles of a page, without a browser."""
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -36,7 +37,7 @@ def export_command(options: argparse.Namespace) -> int:
     need_checkout()
     settings = _settings(options)
     one_of("--format", options.format, _kinds())
-    with _converters(options) as converters, _without_pandas():
+    with _converters(options) as converters, _without_pandas(), _without_collections():
         return _export(options, settings, converters)
 
 
@@ -66,6 +67,18 @@ def _without_pandas() -> Iterator[None]:
         yield
     finally:
         del sys.modules["pandas"]
+
+
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """Keep the garbage collector from walking, again and again, through libraries that stay until the end."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _export(options: argparse.Namespace, settings: "FigureSettings", converters: "Converters | None") -> int:

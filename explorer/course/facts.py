@@ -48,6 +48,8 @@ def filled(text: str, facts: Facts) -> str:
 
     def value(match: re.Match[str]) -> str:
         answer = format(facts(match.group(1)), match.group(2) or "")
-        return answer.replace("-", "−") if re.fullmatch(r"-[\d.,%]+", answer) else answer
+        if answer.endswith("%"):
+            answer = f"{answer[:-1]} %"  # as everywhere else: `wording.percent`
+        return answer.replace("-", "−") if re.fullmatch(r"-[\d.,% ]+", answer) else answer
 
     return PLACEHOLDER.sub(value, text)

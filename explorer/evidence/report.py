@@ -71,6 +71,16 @@ class ClaimResult:
         return min((len(result.values) for result in self.results), default=0)
 
     @property
+    def effect(self) -> Effect | None:
+        """That of the main comparison, for tables; None while the claim counts as not run."""
+        return None if self.main is None or self.verdict == NOT_RUN else self.main.effect
+
+    @property
+    def num_run(self) -> int:
+        """Comparisons with enough pairs for a verdict."""
+        return sum(result.verdict != NOT_RUN for result in self.results)
+
+    @property
     def scale(self) -> str:
         """Scale of the main comparison, empty without runs."""
         return self.main.scale if self.main is not None else ""
@@ -88,7 +98,7 @@ class ClaimResult:
     def to_dict(self) -> dict[str, Any]:
         """The `--json` form."""
         main = self.main
-        effect = main.effect if main else None
+        effect = self.effect
         return {
             "id": self.claim.id,
             "claim": self.claim.text,

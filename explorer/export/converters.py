@@ -1,8 +1,9 @@
-"""Worker processes that draw charts.
+"""Two worker processes that draw charts: one as SVG, one that converts the SVG to the other formats.
 
-vl-convert holds Python's global lock while it works, so threads would block each other. A worker process
-reads pickled orders from its input and answers on its output; it ends when its input closes, so none
-outlives the command that started it, however that ends.
+vl-convert holds Python's global lock while it works, so threads would block each other. Only the first worker
+starts the JavaScript engine, which takes longer than a drawing. A worker reads pickled work from its input
+and answers on its output; it ends when its input closes, so none outlives the command that started it,
+however that ends.
 """
 
 import os
@@ -16,16 +17,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 if TYPE_CHECKING:
-    from explorer.export.drawing import Chart
+    from explorer.export.drawing import Chart, Drawing
     from explorer.export.settings import FigureSettings
 
-MOST = 2
-"""Each takes about 150 MB and half a second to start; more hardly help, as the caller is slower."""
-_CODE = "from explorer.export.converters import serve; serve()"
+NICENESS = 5
+"""Of a worker: the caller, on whose charts it waits, has a core of its own while all three start."""
 _FOLDER = Path(__file__).parents[2]
+
+Task = Literal["draw", "convert"]
 
 
 class ConverterError(Exception):
@@ -54,49 +56,34 @@ class Drawn:
     """The drawing for a report, without its title."""
 
 
-class Converters:
-    """A pool of processes that draw charts. Close it, or use it in a `with`."""
+@dataclass(frozen=True, kw_only=True)
+class Sketch:
+    """The drawings of an order, before their conversion."""
 
-    def __init__(self, most: int = MOST) -> None:
-        # One core is busy building the charts.
-        count = max(1, min(most, (os.cpu_count() or 1) - 1))
-        self._free: list[subprocess.Popen[bytes]] = [_start() for _ in range(count)]
-        self._all = list(self._free)
-        self._lock = threading.Lock()
-        self._threads = ThreadPoolExecutor(count, "converter")
+    whole: "Drawing"
+    untitled: "Drawing"
+    """For a report."""
+    kinds: tuple[str, ...]
+    dpi: int
+    alt: str
+    """Alternative text in a report."""
+
+
+class Converters:
+    """The two workers. Close them, or use this in a `with`."""
+
+    def __init__(self) -> None:
+        self.drawing, self.converting = _Worker("draw"), _Worker("convert")
 
     def draw(self, order: Order) -> "Future[Drawn]":
         """A future of an order's files, which raises ConverterError if the chart cannot be drawn."""
-        return self._threads.submit(self._run, order)
-
-    def _run(self, order: Order) -> Drawn:
-        with self._lock:
-            process = self._free.pop()
-        try:
-            answer = _ask(process, order)
-        except (OSError, EOFError, pickle.UnpicklingError) as error:
-            process.kill()
-            with self._lock:
-                process = _start()
-                self._all.append(process)
-            raise ConverterError("the converter exited without a result") from error
-        finally:
-            with self._lock:
-                self._free.append(process)
-        if isinstance(answer, str):
-            raise ConverterError(answer)
-        drawn: Drawn = answer
-        return drawn
+        sketch = self.drawing.submit(order)
+        return self.converting.submit(sketch)
 
     def close(self) -> None:
         """End the processes; pending orders are dropped."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        for process in self._all:
-            process.kill()
-            process.wait()
-            for pipe in (process.stdin, process.stdout):
-                with suppress(OSError):
-                    pipe.close()  # type: ignore[union-attr]
+        for worker in (self.drawing, self.converting):
+            worker.close()
 
     def __enter__(self) -> Self:
         return self
@@ -105,10 +92,49 @@ class Converters:
         self.close()
 
 
-def _start() -> "subprocess.Popen[bytes]":
+class _Worker:
+    """A process and the thread that asks it, one piece of work after the other."""
+
+    def __init__(self, task: Task) -> None:
+        self._task: Task = task
+        self.process = _start(task)
+        self._lock = threading.Lock()
+        self._is_closed = False
+        self._thread = ThreadPoolExecutor(1, f"converter-{task}")
+
+    def submit(self, work: Any) -> "Future[Any]":
+        """The answer to some work, or to the result of a future."""
+        return self._thread.submit(self._run, work)
+
+    def _run(self, work: Any) -> Any:
+        if isinstance(work, Future):
+            work = work.result()
+        try:
+            answer = _ask(self.process, work)
+        except (OSError, EOFError, pickle.UnpicklingError) as error:
+            self._replace()
+            raise ConverterError("the converter exited without a result") from error
+        if isinstance(answer, str):
+            raise ConverterError(answer)
+        return answer
+
+    def _replace(self) -> None:
+        with self._lock:
+            _end(self.process)
+            if not self._is_closed:
+                self.process = _start(self._task)
+
+    def close(self) -> None:
+        self._thread.shutdown(wait=False, cancel_futures=True)
+        with self._lock:
+            self._is_closed = True
+            _end(self.process)
+
+
+def _start(task: Task) -> "subprocess.Popen[bytes]":
     # In a separate session: Ctrl-C goes to the command, which then closes the worker's input.
     return subprocess.Popen(
-        [sys.executable, "-c", _CODE],
+        [sys.executable, "-c", f"from explorer.export.converters import serve; serve({task!r})"],
         cwd=_FOLDER,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -116,49 +142,75 @@ def _start() -> "subprocess.Popen[bytes]":
     )
 
 
-def _ask(process: "subprocess.Popen[bytes]", order: Order) -> Any:
-    assert process.stdin is not None
-    assert process.stdout is not None
-    pickle.dump(order, process.stdin, pickle.HIGHEST_PROTOCOL)
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        with suppress(OSError):
+            pipe.close()  # type: ignore[union-attr]
+
+
+def _ask(process: "subprocess.Popen[bytes]", work: Any) -> Any:
+    if process.stdin is None or process.stdout is None or process.stdin.closed:
+        raise EOFError
+    pickle.dump(work, process.stdin, pickle.HIGHEST_PROTOCOL)
     process.stdin.flush()
     return pickle.load(process.stdout)
 
 
-# --- In the process that draws ---
+# --- In the processes ---
 
 
-def serve() -> None:
-    """Draw incoming orders until the input ends."""
+def serve(task: Task) -> None:
+    """Answer incoming work until the input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)
     source, target = sys.stdin.buffer, sys.stdout.buffer
     # Output of libraries must not mix with the answers.
     sys.stdout = sys.stderr
     from explorer.export import drawing
 
-    drawing.warm_up()
+    if task == "draw":
+        drawing.warm_up()
+    else:
+        drawing.load_fonts()
     while True:
         try:
-            order = pickle.load(source)
+            work = pickle.load(source)
         except EOFError:
             return
-        answer: Drawn | str
+        answer: Sketch | Drawn | str
         try:
-            answer = fill(order)
+            answer = sketch(work) if task == "draw" else convert(work)
         except Exception as error:
             answer = words(error)
         pickle.dump(answer, target, pickle.HIGHEST_PROTOCOL)
         target.flush()
 
 
-def fill(order: Order) -> Drawn:
-    """Draw an order in this process."""
+def sketch(order: Order) -> Sketch:
+    """Draw an order as SVG."""
     from explorer.export import drawing
 
     whole, untitled = drawing.draw_twice(order.chart, order.settings)
-    files = {kind: drawing.convert(whole, kind, order.settings.dpi) for kind in order.kinds}
     if order.page is not None:
         untitled = drawing.draw(*order.page)
-    return Drawn(files=files, in_page=untitled.in_page(order.chart.subject))
+    return Sketch(
+        whole=whole,
+        untitled=untitled,
+        kinds=order.kinds,
+        dpi=order.settings.dpi,
+        alt=order.chart.subject,
+    )
+
+
+def convert(drawings: Sketch) -> Drawn:
+    """The files of drawings."""
+    from explorer.export import drawing
+
+    files = {kind: drawing.convert(drawings.whole, kind, drawings.dpi) for kind in drawings.kinds}
+    return Drawn(files=files, in_page=drawings.untitled.in_page(drawings.alt))
 
 
 def words(error: Exception) -> str:

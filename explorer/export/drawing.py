@@ -142,3 +142,9 @@ def _drawing(root: Element, width_pt: float, height_pt: float | None) -> Drawing
 def warm_up() -> None:
     """Start the converter's JavaScript engine, which takes a third of a second."""
     vl_convert.vegalite_to_svg('{"mark": "point", "data": {"values": []}}')
+
+
+def load_fonts() -> None:
+    """Load the fonts of images."""
+    text = '<text y="9">a</text>'
+    vl_convert.svg_to_png(f'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9">{text}</svg>')

@@ -32,7 +32,7 @@ def by_layer(store: Store, arms: ArmSet, settings: TwoRoutings) -> Panel | Missi
     """Shared assignments per layer, beside what the loads alone predict."""
     trace = Trace(store)
     subject = "Assignments that two routings share"
-    pair = compare(trace, arms, settings)
+    pair = compare(trace, arms, settings, with_shift=True)
     if isinstance(pair, str):
         return Missing(subject=subject, reason=pair)
     table, is_other = layer_rows(pair.layers), not settings.is_one_training
@@ -93,11 +93,9 @@ def swaps(store: Store, arms: ArmSet, settings: TwoRoutings) -> Panel | Missing:
     """Which experts swap in one layer, as a matrix of tokens."""
     trace = Trace(store)
     subject = f"Swapped experts, layer {settings.layer}"
-    pair = compare(trace, arms, settings)
+    pair = compare(trace, arms, settings, layer=settings.layer)
     if isinstance(pair, str):
         return Missing(subject=subject, reason=pair)
-    if settings.layer not in pair.layers:
-        return Missing(subject=subject, reason=f"The two routings do not share layer {settings.layer}.")
     found = pair.layers[settings.layer]
     if not found.swaps_EE.any():
         return Missing(subject=subject, reason=f"No token swaps experts in layer {settings.layer}.")
@@ -120,11 +118,9 @@ def loads(store: Store, arms: ArmSet, settings: TwoRoutings) -> Panel | Missing:
     """Loads of both routings in one layer."""
     trace = Trace(store)
     subject = f"Probe loads of two routings, layer {settings.layer}"
-    pair = compare(trace, arms, settings)
+    pair = compare(trace, arms, settings, layer=settings.layer)
     if isinstance(pair, str):
         return Missing(subject=subject, reason=pair)
-    if settings.layer not in pair.layers:
-        return Missing(subject=subject, reason=f"The two routings do not share layer {settings.layer}.")
     found, names = pair.layers[settings.layer], pair.labels
     names = names if names[0] != names[1] else (f"{names[0]} (first)", f"{names[1]} (second)")
     table = load_rows(found, names)

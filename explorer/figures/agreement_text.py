@@ -5,8 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from explorer.charts.captions import number
+from explorer.figures.layer_fit import percent, shift_sentence
 from explorer.figures.two_routings import Comparison
-from explorer.routing.agreement import Agreement, LayerShift
+from explorer.routing.agreement import Agreement
 from explorer.wording import counted
 
 
@@ -28,15 +29,7 @@ def overlap(pair: Comparison, *, relabelled: bool) -> str:
             f" For {counted(pair.unexplained, 'token')} the recorded experts do not follow from the recorded "
             "scores and biases."
         )
-    return text + (shift(pair.shift) if pair.shift else "")
-
-
-def shift(found: LayerShift) -> str:
-    """Which layers fit each other."""
-    return (
-        f" The layers do not line up: moving the second routing by {found.shift:+d} shares "
-        f"{percent(found.overlap)}, without a shift {percent(found.unshifted)}."
-    )
+    return text + pair.note + (shift_sentence(pair.shift) if pair.shift else "")
 
 
 def differing(layers: Mapping[int, Agreement]) -> str:
@@ -100,14 +93,6 @@ def loads(found: Agreement) -> str:
     if not change[expert]:
         return f"{text} No load changes."
     return f"{text} Expert {expert} changes most, by {change[expert]:+,d} tokens."
-
-
-def percent(share: float) -> str:
-    """`12.3 %`; all digits that a share near 0 or 1 needs."""
-    near = min(share, 1 - share)
-    if 0 < near < 0.01:
-        return f"{100 * share:.2f} %"
-    return f"{number(100 * share)} %"
 
 
 def _ends(values: Mapping[int, float]) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 """The arms of one view with the names that its legends use."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -54,9 +55,17 @@ class ArmSet:
 
     def title(self, arm: Arm) -> str:
         """`one_seed` with the rule in short: a title of one line where charts stand side by side."""
-        name = self.one_seed(arm)
-        is_short = arm.first.short == "none" or not name.startswith(arm.label)
-        return name if is_short else arm.first.short + name.removeprefix(arm.label)
+        return _shortened(self.one_seed(arm), arm)
+
+    @cached_property
+    def names(self) -> Mapping[str, str]:
+        """Token -> the arm inside a sentence: its rule in short, or its label where two would be alike."""
+        short = {arm.token: _shortened(self.label(arm), arm) for arm in self.arms}
+        alike = Counter(short.values())
+        return {
+            arm.token: short[arm.token] if alike[short[arm.token]] == 1 else self.label(arm)
+            for arm in self.arms
+        }
 
     @cached_property
     def runs(self) -> tuple[Run, ...]:
@@ -83,3 +92,9 @@ class ArmSet:
 
     def __len__(self) -> int:
         return len(self.arms)
+
+
+def _shortened(label: str, arm: Arm) -> str:
+    """`loss-free 0.003, seed 0` for `loss-free u=0.003 (global batch scope), seed 0`."""
+    is_short = arm.first.short == "none" or not label.startswith(arm.label)
+    return label if is_short else arm.first.short + label.removeprefix(arm.label)

@@ -55,6 +55,8 @@ class Run:
     experts_per_layer: tuple[int, ...] | None = None
     """Experts of each MoE layer where they differ; None: E in all of them."""
     kind_of_loads: KindOfLoads = OF_TRAINING
+    is_imported: bool = False
+    """Whether another system wrote the trace."""
 
     @property
     def layers(self) -> Sequence[int]:
@@ -118,7 +120,7 @@ class Run:
 
     @property
     def has_loads(self) -> bool:
-        return self.has_steps and self.num_moe_layers > 0
+        return self.has_steps and self.num_moe_layers > 0 and not self.kind_of_loads.is_placement
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +169,8 @@ def run_from_row(row: Mapping[str, Any]) -> Run:
     run_id = str(row["run_id"])
     name = given_name(row["name"] or "", run_id=run_id, label=row["balancer_label"] or "", seed=row["seed"])
     kind, rule = KindOfLoads.of_row(row), legend_of(row["balancer_label"] or "", row["balancer"] or "")
-    if str(row.get("source")).startswith("imported:") and rule == NOT_STATED:
+    is_imported = str(row.get("source")).startswith("imported:")
+    if is_imported and rule == NOT_STATED:
         rule = ""  # every import would have this label
     return Run(
         run_id=run_id,
@@ -197,6 +200,7 @@ def run_from_row(row: Mapping[str, Any]) -> Run:
         layer_numbers=_numbers(row.get("layers")),
         experts_per_layer=_numbers(row.get("experts_per_layer")),
         kind_of_loads=kind,
+        is_imported=is_imported,
     )
 
 

@@ -11,7 +11,7 @@ from explorer.charts import spec as specs
 from explorer.charts.theme import AXIS
 from explorer.figures import events, merge
 from explorer.figures.arm_set import ArmSet
-from explorer.figures.arms import Arm, short_labels
+from explorer.figures.arms import Arm
 from explorer.figures.panel import Panel
 from explorer.figures.settings import Axis, OverTime
 from explorer.figures.store import Store, Trace
@@ -94,7 +94,7 @@ def max_vio(store: Store, arms: ArmSet, settings: OverTime) -> Panel:
         subject=settings.subject,
         finding=captions.max_vio_curves(
             frame,
-            labels=arms.labels,
+            labels=arms.names,
             references=_comparable(baselines, settings),
             baseline_of=baselines.arm,
         ),
@@ -129,8 +129,8 @@ def overview(store: Store, arms: ArmSet, settings: OverTime) -> Panel:
         reference=level and level[0],
         curve=baselines.curve,
     )
-    finding = captions.final_imbalance(frame, _names(arms), level and level[0])
-    line = line_note(baselines, arms.labels)
+    finding = captions.final_imbalance(frame, arms.names, level and level[0])
+    line = line_note(baselines, arms.names)
     return Panel(
         subject="Imbalance (MaxVio) over training steps",
         finding=finding,
@@ -139,12 +139,6 @@ def overview(store: Store, arms: ArmSet, settings: OverTime) -> Panel:
         table=frame,
         statements=trace.statements,
     )
-
-
-def _names(arms: ArmSet) -> dict[str, str]:
-    """token -> the short label; runs without a rule have a label of their own."""
-    short = short_labels(arms.arms)
-    return {token: "no balancing" if name == "none" else name for token, name in short.items()}
 
 
 def curve(trace: Trace, arms: ArmSet, settings: OverTime) -> pl.DataFrame:
@@ -181,7 +175,7 @@ def _how(arms: ArmSet, baselines: Baselines, settings: MaxVioSettings) -> str:
             "thin lines are single steps."
         )
     note = line_note if settings.independent_only else lines_note
-    parts.append(note(baselines, arms.labels))
+    parts.append(note(baselines, arms.names))
     if settings.until is not None:
         parts.append(f"Shown up to step {settings.until}.")
     return " ".join(parts)
@@ -208,7 +202,7 @@ def random_baselines(trace: Trace, arms: ArmSet, *, x: Axis = "step", bins: int 
         return Baselines(missing="No random-routing baseline: none of these runs has experts.")
     # The panel is to name the statements of the arm that gives the lines, not those of the search for it.
     search = Trace(trace.store)
-    references = {arm.token: _references(search, arm) for arm in candidates}
+    references = {arm.token: _references(search, arm, resampled=False) for arm in candidates}
     reason = _why_none(candidates, references)
     if reason:
         return Baselines(missing=f"No random-routing baseline: {reason}.")
@@ -244,14 +238,15 @@ def lines_note(baselines: Baselines, labels: Mapping[str, str]) -> str:
     """What the dashed lines are in a chart of both baselines, and whose: sequences are an arm's own."""
     if "resampled" in baselines.levels:
         whose = f" for “{labels[baselines.arm]}”" if len(labels) > 1 else ""
-        return f"The dashed lines are the random-routing baselines{whose}."
+        baselines_of = "independent tokens and of whole sequences"
+        return f"The dashed lines are the random-routing baselines of {baselines_of}{whose}."
     said = line_note(baselines, labels)
     return f"{said} {baselines.missing}" if baselines.has_line and baselines.missing else said
 
 
-def _references(trace: Trace, arm: Arm) -> dict[str, float]:
+def _references(trace: Trace, arm: Arm, **settings: bool) -> dict[str, float]:
     """`queries.references` averaged over seeds; a value that any seed lacks is left out."""
-    rows = [trace.ask(queries.references, run) for run in arm.runs]
+    rows = [trace.ask(queries.references, run, **settings) for run in arm.runs]
     result = {}
     for name in rows[0]:
         values = [value for row in rows if (value := row[name]) is not None]

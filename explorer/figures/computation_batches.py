@@ -24,7 +24,7 @@ def up_to_a_step(store: Store, arms: ArmSet, settings: None) -> Panel:
     chart = gallery.batch_sizes(frame, labels=arms.labels, families=arms.families, scopes=arms.scopes)
     return Panel(
         subject="MaxVio of a computation batch against its size",
-        finding=batch_sentence(frame, arms.labels),
+        finding=batch_sentence(frame, arms.names),
         how="Each point is a mean over groups and layers. A line along the dotted one is as balanced as "
         "random routing allows at that size; one that flattens out has an imbalance that larger batches do "
         "not remove.",
@@ -128,4 +128,4 @@ def batch_sentence(frame: pl.DataFrame, labels: Mapping[str, str]) -> str:
     if not parts:
         return captions.NOTHING
     sizes = sorted(map(float, frame["tokens"]))
-    return f"From {sizes[0]:,.0f} to {sizes[-1]:,.0f} tokens: {'; '.join(parts)}."
+    return f"From {sizes[0]:,.0f} to {sizes[-1]:,.0f} tokens, {'; '.join(parts)}."

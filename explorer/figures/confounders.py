@@ -106,6 +106,16 @@ def _unknown_text(arms: ArmSet) -> list[str]:
     ]
 
 
+def _placements(arms: ArmSet) -> list[str]:
+    """One sentence per arm whose numbers are no loads."""
+    return [
+        f"The numbers of “{arms.label(arm)}” are replicas per expert, which say where experts lie and not "
+        "how busy they are: it has no MaxVio and no view of loads."
+        for arm in arms
+        if arm.first.kind_of_loads.is_placement
+    ]
+
+
 def _kinds_of_loads(arms: ArmSet) -> list[str]:
     """One sentence where the loads of these arms are not the same kind of number."""
     kinds: dict[KindOfLoads, list[str]] = {}
@@ -125,7 +135,7 @@ def _known(label: str) -> str:
 
 
 def routing_notes(arms: ArmSet) -> list[str]:
-    """One sentence per arm whose tokens do not choose their experts."""
+    """One sentence per arm whose tokens do not choose their experts, or whose numbers are no loads."""
     return [
         f"“{arms.label(arm)}”: {ROUTING_NOTES[arm.family]}" for arm in arms if arm.family in ROUTING_NOTES
-    ]
+    ] + _placements(arms)

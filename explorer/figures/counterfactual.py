@@ -20,6 +20,7 @@ from explorer.figures import agreement_text
 from explorer.figures.agreement import SWAPS_HOW, busiest_swaps, load_rows, swap_rows
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Run
+from explorer.figures.layer_fit import percent
 from explorer.figures.panel import Missing, Panel
 from explorer.figures.probe_batch import probe_document
 from explorer.figures.store import Store, Trace
@@ -232,7 +233,7 @@ def bias_sentence(path_UE: NDArray[np.float32], recorded: pl.DataFrame, updates:
 
 def choice_sentence(found: Agreement) -> str:
     """How many tokens get other experts, and the busiest expert of both."""
-    share = agreement_text.percent(found.differing_share)
+    share = percent(found.differing_share)
     tops = [
         number(float(one.max()) * found.num_experts / max(int(one.sum()), 1))
         for one in (found.loads_E, found.other_loads_E)

@@ -35,7 +35,7 @@ def expert_load(store: Store, arms: ArmSet, settings: SortedLayer) -> Panel | Mi
     subject = f"Expert load by domain, held-out text, layer {layer}"
     if frame.is_empty():
         return Missing(subject=subject, reason="No held-out loads by domain were recorded.")
-    return _panel(
+    panel = _panel(
         trace,
         frame,
         subject=subject,
@@ -44,6 +44,8 @@ def expert_load(store: Store, arms: ArmSet, settings: SortedLayer) -> Panel | Mi
         order_words="" if order is None else order.axis_note,
         scope=linking.scope_of(run.run_id),
     )
+    # A page explains the colours in its own line, which has room on a phone.
+    return replace(panel, on_page=specs.without_legend(panel.spec))
 
 
 def expert_load_of_arm(store: Store, arms: ArmSet, settings: LayerDomains) -> Panel:

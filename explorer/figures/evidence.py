@@ -14,22 +14,24 @@ from explorer.evidence.experiment import SCALES, Experiment
 from explorer.evidence.registry import CLAIMS, EXPERIMENTS
 from explorer.evidence.report import ClaimResult, Result
 from explorer.evidence.results import Row
-from explorer.evidence.statistics import CONTRADICTED, NOT_RESOLVED, NOT_RUN, NOT_TESTABLE, SUPPORTED
+from explorer.evidence.statistics import (
+    CONTRADICTED,
+    NOT_RESOLVED,
+    NOT_RUN,
+    NOT_TESTABLE,
+    SUPPORTED,
+    Effect,
+)
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.panel import Missing, Panel
 from explorer.figures.store import Store
 from explorer.queries.statements import Statement
 from explorer.wording import and_list, counted
 
-GROUPS = {
-    "A": "A  loss-free",
-    "B": "B  theory",
-    "C": "C  rules",
-    "X": "X  across papers",
-    "Q": "research questions",
-}
 MARKS = {SUPPORTED: "✓", CONTRADICTED: "✗", NOT_RESOLVED: "○", NOT_RUN: "·", NOT_TESTABLE: "–"}
-"""A verdict without its colour."""
+"""A verdict without its colour; in the order in which claims are listed."""
+ANSWERED = (SUPPORTED, CONTRADICTED, NOT_RESOLVED)
+"""Verdicts that runs gave."""
 Version = tuple[tuple[str, int, int], ...]
 SQL = (
     "SELECT experiment, arm, scale, seed, digest, text, seconds, metrics\n"
@@ -63,47 +65,49 @@ def result_of(settings: EvidenceSettings) -> ClaimResult:
     return {result.claim.id: result for result in evaluated(settings.version)}[settings.claim]
 
 
+def in_order(found: Sequence[ClaimResult]) -> list[ClaimResult]:
+    """Supported claims first, then contradicted ones, those that are not resolved, and those without runs."""
+    return sorted(found, key=lambda result: list(MARKS).index(result.verdict))
+
+
 def effect_text(result: ClaimResult) -> str:
     """`−0.0071 ± 0.0040`, or a dash."""
-    effect = result.main.effect if result.main else None
+    effect = result.effect
     if effect is None:
         return "–"
-    return f"{charts.signed(_short(effect.mean))} ± {_short(effect.half_width):g}"
+    return f"{charts.signed(short(effect.mean))} ± {short(effect.half_width):g}"
 
 
-def _short(value: float) -> float:
+def interval_text(effect: Effect) -> str:
+    """`−0.33 to −0.229`."""
+    return f"{charts.signed(short(effect.low))} to {charts.signed(short(effect.high))}"
+
+
+def short(value: float) -> float:
+    """A value with three significant digits."""
     return float(f"{value:.3g}")
 
 
 def verdicts(store: Store, arms: ArmSet, settings: EvidenceSettings) -> Panel:
-    """One tile per claim."""
+    """One tile per claim that runs have answered; the finding counts the others."""
     found = evaluated(settings.version)
-    places: dict[str, int] = {}
-    rows = []
-    for result in found:
-        group = result.claim.group
-        places[group] = places.get(group, 0) + 1
-        rows.append(
-            (
-                result.claim.id,
-                GROUPS[group],
-                places[group],
-                result.verdict,
-                result.claim.text,
-                effect_text(result),
-            )
-        )
-    columns = ("id", "group", "place", "verdict", "claim", "effect")
-    frame = pl.DataFrame(rows, schema=columns, orient="row")
+    rows = [
+        (result.claim.id, result.verdict, result.claim.text, effect_text(result))
+        for result in in_order(found)
+        if result.verdict in ANSWERED
+    ]
+    frame = pl.DataFrame(
+        rows, schema=dict.fromkeys(("id", "verdict", "claim", "effect"), pl.String), orient="row"
+    )
     parts = [f"{number} {verdict}" for verdict, number in report.counts(found).items() if number]
     interim = sum(result.is_interim for result in found)
     more = f" {counted(interim, 'claim')} still lack seeds that were fixed in advance." if interim else ""
     return Panel(
         subject="Verdicts",
         finding=f"Of {counted(len(found), 'claim')}: {and_list(parts)}.{more}",
-        how="One tile per claim; the table below has its effect, interval, seeds and cost.",
+        how="One tile per claim with a verdict; the table below has its effect, interval, seeds and cost.",
         spec=specs.make(charts.verdict_tiles(frame)),
-        table=frame.drop("place"),
+        table=frame,
     )
 
 
@@ -161,17 +165,17 @@ def finding_of(one: Result) -> str:
     effect = one.effect
     assert effect is not None
     words = one.comparison.words[0].upper() + one.comparison.words[1:]
-    mean, half = charts.signed(_short(effect.mean)), _short(effect.half_width)
+    mean, half = charts.signed(short(effect.mean)), short(effect.half_width)
     count = f"{counted(effect.pairs, 'pair')} at {one.scale}"
     if one.comparison.region.never:
         total = sum(value > 0 for value in one.values.values())
         return f"{words}: {total} of {counted(len(one.values), 'run')} at {one.scale}; {one.verdict}."
     text = f"{words}: {mean}\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{half:g} ({count}"
     if effect.bootstrap is not None:
-        low, high = (charts.signed(_short(edge)) for edge in effect.bootstrap)
+        low, high = (charts.signed(short(edge)) for edge in effect.bootstrap)
         text += f"; bootstrap {low} to {high}"
     if one.comparison.published is not None:
-        text += f"; the paper reports {charts.signed(_short(one.comparison.published))}"
+        text += f"; the paper reports {charts.signed(short(one.comparison.published))}"
     lost = (
         one.effect is not None and (effect.p or 1) < 0.05 and not one.survives and one.verdict == NOT_RESOLVED
     )
@@ -252,8 +256,11 @@ def every_run(store: Store, arms: ArmSet, settings: EvidenceSettings) -> Panel |
     even = means.sort("max_vio").row(0, named=True)
     return Panel(
         subject=subject,
-        finding=f"Lowest mean loss: {best['arm']} ({best['lm_loss']:.4f} nats). Most even: {even['arm']} "
-        f"(MaxVio {even['max_vio']:.3f}). Means at {scale}, of the arms with all seeds; pairs decide.",
+        finding=(
+            f"Lowest mean loss: {best['arm']} ({best['lm_loss']:.4f} nats). Most even: {even['arm']} "
+            f"(MaxVio {even['max_vio']:.3f}). Means at {scale} over the arms with all seeds; the "
+            "verdict comes from pairs."
+        ),
         how="One point per run. Down is better, left is more even.",
         spec=specs.make(charts.plane(frame)),
         table=frame,
@@ -274,15 +281,18 @@ def course(store: Store, arms: ArmSet, settings: EvidenceSettings) -> Panel | Mi
         return Missing(subject=subject, reason="No training with MoE layers is behind this claim yet.")
     schema = {**ARM, "run": pl.String, "share": pl.Float64, "max_vio": pl.Float64}
     frame = pl.DataFrame(rows, schema=schema, orient="row")
+    longest = max(len(row.series) for _, row in found)
     late = _complete(frame).filter(pl.col("share") > 75)
     last = late.group_by("arm", maintain_order=True).agg(pl.col("max_vio").mean())
     low, high = last.sort("max_vio").row(0, named=True), last.sort("max_vio").row(-1, named=True)
+    most = ""
+    if len(last) > 1:
+        most = f" (the lowest) and {high['max_vio']:.2f} with {high['arm']} (the highest)"
     return Panel(
         subject=subject,
-        finding=f"In the last quarter, {low['arm']} has the lowest mean MaxVio ({low['max_vio']:.2f}) and "
-        f"{high['arm']} the highest ({high['max_vio']:.2f}).",
-        how=f"Thin: every run at {scale}, in {counted(len(found[0][1].series), 'bin')}. Thick: the mean of "
-        f"an arm.",
+        finding=f"In the last quarter, MaxVio averages {low['max_vio']:.2f} with {low['arm']}{most}.",
+        how=f"Thin: every run at {scale}, averaged over {counted(longest, 'stretch', 'stretches')} of steps. "
+        "Thick: the mean of an arm.",
         spec=specs.make(charts.course(frame)),
         table=frame,
         statements=_row_statements(found),

@@ -7,8 +7,8 @@ import polars as pl
 
 from explorer.charts import expert_leak as charts
 from explorer.charts import spec as specs
-from explorer.figures.agreement_text import percent
 from explorer.figures.arm_set import ArmSet
+from explorer.figures.layer_fit import percent
 from explorer.figures.panel import Missing, Panel
 from explorer.figures.probe_batch import probe_document
 from explorer.figures.store import Store, Trace
@@ -40,7 +40,7 @@ def by_chunk(store: Store, arms: ArmSet, settings: LeakSettings) -> Panel | Miss
     (arm,) = arms
     run, subject = arm.first, "Tokens that expert choice moves when a later one changes"
     trace = Trace(store)
-    steps = [step for _, step, _ in trace.ask(queries.probes, [run]).rows()]
+    steps = [step for _, step, _ in trace.ask(queries.probes, [run], scored=True).rows()]
     length = (probe_document(trace, run) or {}).get("sequence_length")
     if not steps or not isinstance(length, int):
         return Missing(subject=subject, reason=NO_PROBE)

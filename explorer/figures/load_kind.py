@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 
+from explorer.recording.info import REPLICAS
+
 
 class KindOfLoads(NamedTuple):
     """What the loads of a run are, as the table `runs` says. Different kinds are never added or paired."""
@@ -15,6 +17,11 @@ class KindOfLoads(NamedTuple):
     def of_row(cls, row: Mapping[str, Any]) -> Self:
         """From a row of `queries.list_runs`; unknown labels are empty."""
         return cls(*(row.get(field) or "" for field in cls._fields))
+
+    @property
+    def is_placement(self) -> bool:
+        """Whether the numbers say where experts lie and not how busy they are: no ratio of them is a load."""
+        return self.unit == REPLICAS
 
     @property
     def words(self) -> str:

@@ -134,7 +134,7 @@ def _panel(
     )
     return Panel(
         subject=subject,
-        finding=captions.loss_curves(train, held_out, labels=arms.labels),
+        finding=captions.loss_curves(train, held_out, labels=arms.names),
         how=how,
         spec=specs.make(chart),
         table=table,

@@ -29,7 +29,7 @@ def gradient_norms(store: Store, arms: ArmSet, _settings: None = None) -> Panel 
         frame,
         mechanism.gradient_norms,
         subject=subject,
-        finding=mechanism_words.gradient_norms(frame, labels=arms.labels),
+        finding=mechanism_words.gradient_norms(frame, labels=arms.names),
         how="Solid lines are the language loss, dashed ones all auxiliary losses with their coefficients. "
         + BAND,
     )
@@ -42,7 +42,7 @@ def gradient_cosines(store: Store, arms: ArmSet, _settings: None = None) -> Pane
     subject = "Cosine between the two router gradients"
     if frame.is_empty():
         return Missing(subject=subject, reason=mechanism_words.MISSING)
-    finding = mechanism_words.gradient_cosines(frame, labels=arms.labels)
+    finding = mechanism_words.gradient_cosines(frame, labels=arms.names)
     return _panel(
         trace,
         arms,
@@ -60,7 +60,7 @@ def score_margins(store: Store, arms: ArmSet, _settings: None = None) -> Panel |
     """Router margin: how far the last selected expert leads the first rejected one."""
     trace = Trace(store)
     frame = _choices(trace, arms)
-    subject, finding = "Router margin", mechanism_words.choices(frame, labels=arms.labels)
+    subject, finding = "Router margin", mechanism_words.choices(frame, labels=arms.names)
     return _panel(
         trace,
         arms,
@@ -78,7 +78,7 @@ def bias_switches(store: Store, arms: ArmSet, _settings: None = None) -> Panel |
     """The share of assignments that the bias changes."""
     trace = Trace(store)
     frame = _choices(trace, arms)
-    subject, finding = "Assignments changed by the bias", mechanism_words.switched(frame, labels=arms.labels)
+    subject, finding = "Assignments changed by the bias", mechanism_words.switched(frame, labels=arms.names)
     return _panel(
         trace,
         arms,
@@ -98,7 +98,7 @@ def churn(store: Store, arms: ArmSet, _settings: None = None) -> Panel | Missing
     frame = merge.series(series, arms.arms, ["churn"])
     chance = series["chance"].drop_nulls().unique()
     frame = frame.with_columns(chance=pl.lit(chance[0] if len(chance) == 1 else None, dtype=pl.Float64))
-    subject, finding = "Routing churn between probes", mechanism_words.churn(frame, labels=arms.labels)
+    subject, finding = "Routing churn between probes", mechanism_words.churn(frame, labels=arms.names)
     return _panel(
         trace,
         arms,

@@ -10,6 +10,7 @@ import polars as pl
 from explorer.charts import captions
 from explorer.charts.spec import Spec
 from explorer.figures.arm_set import ArmSet
+from explorer.figures.layer_names import named_subject
 from explorer.figures.store import Store
 from explorer.queries.statements import Statement
 
@@ -76,7 +77,10 @@ class Question:
     def answer(self, store: Store) -> Panel | Missing:
         """Ask the store and draw."""
         result = self.build(store, self.arms, self.settings)
-        return replace(result, key=slug(self.key)) if isinstance(result, Panel) else result
+        if isinstance(result, Missing):
+            return result
+        subject = named_subject(result.subject, self.arms, self.settings)
+        return replace(result, key=slug(self.key), subject=subject)
 
 
 def slug(text: str) -> str:

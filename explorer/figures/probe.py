@@ -14,6 +14,7 @@ from explorer.figures import probe_sentences as sentences
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.panel import Missing, Panel
 from explorer.figures.probe_batch import (
+    UNSCORED,
     RoutedBatch,
     cut_off,
     routed_batch,
@@ -28,7 +29,7 @@ from explorer.queries import probe as queries
 from explorer.queries import specialisation
 from explorer.wording import counted
 
-MOST_TEXTS, MOST_OTHERS = 10, 8
+MOST_TEXTS, MOST_OTHERS, MOST_DOMAINS = 10, 8, 32
 """Bars of a chart, at most."""
 SCORES_HOW = "Bars are scores; those above the dashed line are chosen."
 BIASED_SCORES_HOW = (
@@ -81,7 +82,9 @@ def token_scores(store: Store, arms: ArmSet, settings: ProbeToken) -> Panel | Mi
     trace = Trace(store)
     batch = routed_batch(trace, arm.first, settings.step, settings.layer)
     if batch is None or batch.scores is None:
-        reason = NO_SCORES if batch else not_recorded(settings.step, settings.layer)
+        reason = not_recorded(settings.step, settings.layer)
+        if batch is not None:
+            reason = UNSCORED if batch.logits is None else NO_SCORES
         return Missing(subject=subject, reason=reason)
     table = token_table(batch, settings.token)
     rows = score_rows(table, settings.expert)
@@ -132,6 +135,8 @@ def expert_tokens(store: Store, arms: ArmSet, settings: ProbeExpert) -> Panel | 
     batch = routed_batch(trace, arm.first, settings.step, settings.layer)
     if batch is None:
         return Missing(subject=subject, reason=not_recorded(settings.step, settings.layer))
+    if batch.logits is None and not batch.text.is_known:
+        return Missing(subject=subject, reason=batch.text.note)
     table = queries.expert_texts(batch.after, batch.text.texts, settings.expert)
     rows = table.head(MOST_TEXTS).select(
         pl.col("text").map_elements(visible, return_dtype=pl.String).alias("label"),
@@ -161,6 +166,9 @@ def expert_domains(store: Store, arms: ArmSet, settings: ProbeExpert) -> Panel |
     batch = routed_batch(trace, arm.first, settings.step, settings.layer)
     if batch is None:
         return Missing(subject=subject, reason=not_recorded(settings.step, settings.layer))
+    if batch.logits is None and not 1 < len(set(batch.text.domains)) <= MOST_DOMAINS:
+        reason = f"The trace has {counted(len(batch.text.spans), 'sequence')} and names no domains."
+        return Missing(subject=subject, reason=reason)
     table = queries.expert_domains(batch.after, batch.text.domains, settings.expert, batch.num_experts)
     rows = table.select("domain", "tokens", pl.col("load_ratio").fill_null(0.0))
     chart = with_rows(("expert domains", rows.height), (rows,), lambda: charts.served_domains(rows))

@@ -5,7 +5,7 @@ Shapes: T tokens, E experts, K slots.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,14 @@ from explorer.routing import routing_math
 from explorer.routing.routing_math import RouterSettings, settings_of
 
 Floats = NDArray[np.float32]
+NO_DOCUMENT = (
+    "The run folder has no readable probe.json with the text of these tokens, so tokens are shown by number."
+)
+ONLY_IDS = "The imported trace names its tokens by id and keeps no text, so ids are shown."
+NO_NAMES = (
+    "The imported trace does not name its tokens, so they are shown by number, in the order of the file."
+)
+UNSCORED = "This trace keeps the selected experts of each token, without scores, gates and biases."
 BLANKS = {" ": "␣", "\n": "⏎", "\r": "␍", "\t": "⇥"}
 
 
@@ -58,7 +66,9 @@ class ProbeText:
     """The text of every token, [T]."""
     spans: list[TextSpan]
     is_known: bool = True
-    """False where the run folder has no readable probe.json: tokens are then named by number."""
+    """False where nothing names the tokens, which then have numbers."""
+    note: str = ""
+    """Why they have numbers, or ids instead of text."""
 
     @property
     def domains(self) -> list[str]:
@@ -68,6 +78,8 @@ class ProbeText:
 
 def probe_text(document: Mapping[str, Any] | None, num_tokens: int) -> ProbeText:
     """The texts of probe.json for a batch of T tokens; numbers where the document does not fit the batch."""
+    if document is not None and "source" in document:
+        return _trace_text(document, num_tokens)
     texts, length, domains = ((document or {}).get(name) for name in ("tokens", "sequence_length", "domains"))
     fits = (
         isinstance(texts, list)
@@ -79,11 +91,36 @@ def probe_text(document: Mapping[str, Any] | None, num_tokens: int) -> ProbeText
     )
     if not fits:
         numbers = [f"#{i}" for i in range(num_tokens)]
-        return ProbeText(texts=numbers, spans=text_spans(num_tokens, num_tokens, []), is_known=False)
+        spans = text_spans(num_tokens, num_tokens, [])
+        return ProbeText(texts=numbers, spans=spans, is_known=False, note=NO_DOCUMENT)
     assert isinstance(texts, list)
     assert isinstance(length, int)
     assert isinstance(domains, list)
     return ProbeText(texts=texts, spans=text_spans(num_tokens, length, [str(d) for d in domains]))
+
+
+def _trace_text(document: Mapping[str, Any], num_tokens: int) -> ProbeText:
+    """The tokens of an imported trace: as text, as ids, or by number; one span per sequence."""
+    texts, ids, of = (document.get(name) for name in ("tokens", "token_ids", "sequences"))
+    if not isinstance(of, list) or len(of) != num_tokens or not all(type(n) is int for n in of):
+        of = [0] * num_tokens
+    starts = [i for i in range(num_tokens) if not i or of[i] != of[i - 1]]
+    domains = document.get("domains")
+    named = domains if isinstance(domains, list) else []
+    spans = [
+        TextSpan(
+            domain=str(named[of[i]]) if 0 <= of[i] < len(named) else f"sequence {of[i] + 1}",
+            start=i,
+            end=end,
+        )
+        for i, end in zip(starts, [*starts[1:], num_tokens], strict=True)
+    ]
+    if isinstance(texts, list) and len(texts) == num_tokens and all(isinstance(t, str) for t in texts):
+        return ProbeText(texts=texts, spans=spans)
+    if isinstance(ids, list) and len(ids) == num_tokens:
+        return ProbeText(texts=[str(one) for one in ids], spans=spans, note=ONLY_IDS)
+    numbers = [f"#{i}" for i in range(num_tokens)]
+    return ProbeText(texts=numbers, spans=spans, is_known=False, note=NO_NAMES)
 
 
 def visible(text: str) -> str:
@@ -98,8 +135,9 @@ class RoutedBatch:
     step: int
     layer: int
     settings: RouterSettings
-    logits: Floats
-    """[T, E]"""
+    num_experts: int
+    logits: Floats | None
+    """[T, E]; None for a trace of routes without scores, whose slots have no order either."""
     bias: Floats | None
     """[E]; None without a bias rule."""
     scores: Floats | None
@@ -118,11 +156,7 @@ class RoutedBatch:
 
     @property
     def num_tokens(self) -> int:
-        return len(self.logits)
-
-    @property
-    def num_experts(self) -> int:
-        return int(self.logits.shape[1])
+        return len(self.after)
 
     @property
     def moved(self) -> NDArray[np.bool_] | None:
@@ -143,9 +177,13 @@ class RoutedBatch:
 def routed_batch(trace: Trace, run: Run, step: int, layer: int) -> RoutedBatch | None:
     """The probe after `step` updates in one layer of a run; None where it was not recorded."""
     probe = trace.ask(queries.layer_probe, run, step, layer)
-    if probe is None:
-        return None
     settings = settings_of(json.loads(run.config), top_k=run.top_k, step=step)
+    if probe is None:
+        chosen = trace.ask(queries.routes, run, step, run.width(layer), layer).get(layer)
+        if chosen is None:
+            return None
+        text = probe_text(probe_document(trace, run), len(chosen))
+        return _unscored(chosen, run.width(layer), replace(settings, note=UNSCORED), text, step, layer)
     text = probe_text(probe_document(trace, run), len(probe.logits))
     return route(probe, settings, text, step=step, layer=layer)
 
@@ -162,6 +200,32 @@ def _document(_cursor: object, _run_id: str, path: str) -> dict[str, Any] | None
     except (ExplorerError, OSError, ValueError):
         return None
     return document if isinstance(document, dict) else None
+
+
+def _unscored(
+    chosen: NDArray[np.int64],
+    num_experts: int,
+    settings: RouterSettings,
+    text: ProbeText,
+    step: int,
+    layer: int,
+) -> RoutedBatch:
+    """A batch of which only the selected experts are known."""
+    return RoutedBatch(
+        step=step,
+        layer=layer,
+        settings=settings,
+        num_experts=num_experts,
+        logits=None,
+        bias=None,
+        scores=None,
+        compared=None,
+        before=None,
+        after=chosen,
+        gates=None,
+        unexplained=0,
+        text=text,
+    )
 
 
 def route(
@@ -188,6 +252,7 @@ def route(
         step=step,
         layer=layer,
         settings=settings,
+        num_experts=probe.num_experts,
         logits=probe.logits,
         bias=probe.bias,
         scores=scores,
@@ -219,7 +284,7 @@ def token_table(batch: RoutedBatch, token: int) -> pl.DataFrame:
     rows = [
         {
             "expert": e,
-            "logit": float(batch.logits[token, e]),
+            "logit": None if batch.logits is None else float(batch.logits[token, e]),
             "score": None if scores is None else float(scores[token, e]),
             "bias": None if batch.bias is None else float(batch.bias[e]),
             "compared": _finite(compared, token, e),

@@ -21,6 +21,8 @@ def experts(ids: Sequence[int]) -> str:
 
 def overview(batch: RoutedBatch) -> str:
     """The whole batch: how many tokens the bias moved, and the expert with the most first choices."""
+    if batch.logits is None:
+        return f"Routes of {counted(batch.num_tokens, 'token')} in layer {batch.layer}. {_busiest(batch)}"
     where = f"After {counted(batch.step, 'update')}, in layer {batch.layer},"
     moved = batch.moved
     if moved is None:
@@ -35,9 +37,10 @@ def overview(batch: RoutedBatch) -> str:
 def most_frequent(batch: RoutedBatch) -> tuple[int, int, int]:
     """The expert that is first choice most often, for how many tokens, and of how many tokens.
 
-    (0, 0, 0) where no token has an expert.
+    Of routes without order, every slot counts. (0, 0, 0) where no token has an expert.
     """
-    firsts = batch.after[:, 0] if batch.after.shape[1] else batch.after.ravel()
+    is_ordered = batch.logits is not None and batch.after.shape[1]
+    firsts = batch.after[:, 0] if is_ordered else batch.after.ravel()
     counts = np.bincount(firsts[firsts < batch.num_experts], minlength=batch.num_experts)
     top = int(counts.argmax())
     return top, int(counts[top]), int(counts.sum())
@@ -59,6 +62,15 @@ def most_frequent_sentence(batch: RoutedBatch) -> str:
     base = sum(name == domain for name in domains[: batch.num_tokens]) / batch.num_tokens
     of_them = f"{_percent(own / count)} of them are {domain_name(domain)}"
     return f"{text}; {of_them}, against {_percent(base)} of all tokens."
+
+
+def _busiest(batch: RoutedBatch) -> str:
+    """The expert with most assignments."""
+    top, count, slots = most_frequent(batch)
+    if not slots:
+        return "No token has an expert."
+    even = slots / batch.num_experts
+    return f"Expert {top} receives most: {counted(count, 'token')} ({_count(even)} would be even)."
 
 
 def token(batch: RoutedBatch, at: int, table: pl.DataFrame) -> str:

@@ -110,6 +110,7 @@ def row_of(trace: Trace, arms: ArmSet, arm: Arm, base: Arm, metric: str) -> dict
     return {
         "metric": PAIRED[metric],
         "arm": arms.label(arm),
+        "name": arms.names[arm.token],
         "mean": pair.mean,
         "half_width": pair.half_width,
         "resolved": pair.resolved,
@@ -126,12 +127,13 @@ def differences_panel(
 ) -> Panel:
     """Rows of `row_of` with `survives` and `comparisons` as a panel; how: what else there is to know."""
     name = arms.labels[base]
-    table = pl.DataFrame([{k: v for k, v in row.items() if k != "values"} for row in rows])
+    table = pl.DataFrame([{k: v for k, v in row.items() if k not in ("name", "values")} for row in rows])
     return Panel(
         subject=f"Differences from {name}",
         finding=captions.paired_differences(rows),
-        how=f"Each tick is one seed: its value minus that of “{name}” from {pair_origin(arms.arms)}. The bar "
-        f"is the 95 % t interval; a difference whose interval contains 0 is not significant. {how}",
+        how=f"Each tick is one seed: its value minus that of “{arms.names[base]}” from "
+        f"{pair_origin(arms.arms)}. The bar is the 95 % t interval; a difference whose interval contains 0 "
+        f"is not significant. {how}",
         spec=specs.make(differences.paired_differences(rows)),
         table=table if rows else None,
         statements=trace.statements,

@@ -8,7 +8,7 @@ from explorer.charts.captions import number, times
 from explorer.routing.outranking import bounded_gap
 from explorer.simulate import summary
 from explorer.simulate.dynamics import Simulation
-from explorer.wording import counted
+from explorer.wording import counted, percent
 
 Pair = Mapping[str, Simulation]
 
@@ -55,7 +55,7 @@ def bias(simulation: Simulation) -> str:
             f"{float(learnt.min()):+.2f} to {float(learnt.max()):+.2f} logits."
         )
     spread, turning = summary.spread(simulation), summary.turning_share(simulation)
-    rest = f"in the last steps {turning:.0%} of the bias updates reverse the previous one"
+    rest = f"in the last steps {percent(turning)} of the bias updates reverse the previous one"
     if not np.any(np.diff(simulation.bias[-3:], axis=0)):
         rest = "in the end they are constant"
     thumb = ""
@@ -93,7 +93,7 @@ def switched(pair: Pair, labels: Mapping[str, str]) -> str:
     parts = []
     for side, simulation in pair.items():
         if simulation.rules[-1].has_bias:
-            parts.append(f"{simulation.switched_share[-1]:.0%} of the assignments with {labels[side]}")
+            parts.append(f"{percent(simulation.switched_share[-1])} of the assignments with {labels[side]}")
     if not parts:
         return "Neither rule has a bias, so no assignment is changed by one."
     return f"In the last step the bias changes {' and '.join(parts)}."

@@ -2,17 +2,17 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import polars as pl
 
-from explorer.charts import domain_panels
+from explorer.charts import domains
 from explorer.charts import spec as specs
 from explorer.charts.captions import number
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Run
 from explorer.figures.pairs import Ask
 from explorer.figures.panel import Missing, Panel
+from explorer.figures.settings import OneLayer
 from explorer.figures.store import Store, Trace
 from explorer.metrics import is_resolved, t_interval
 from explorer.queries import specialisation as queries
@@ -24,13 +24,8 @@ NO_LOADS = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class DomainLoads:
-    """Load by domain in one MoE layer, on a colour scale that several panels share."""
-
-    layer: int
-    top: float
-    """Upper end of the scale, load over balanced load; see `scale_top`."""
+PANEL_PX = 162
+"""Height of a panel: several stand beside each other."""
 
 
 def with_domain_loads(store: Store, arms: ArmSet, layer: int) -> ArmSet:
@@ -45,14 +40,11 @@ def with_domain_loads(store: Store, arms: ArmSet, layer: int) -> ArmSet:
     )
 
 
-def scale_top(store: Store, arms: ArmSet, layer: int) -> float:
-    """The upper end of the colour scale for these arms: their highest load, at least 1."""
-    trace = Trace(store)
-    return domain_panels.highest([trace.ask(domain_expert, arm.first, layer) for arm in arms])
+def load_by_domain(store: Store, arms: ArmSet, settings: OneLayer) -> Panel | Missing:
+    """Held-out load of every expert and domain, in the first run of the only arm (DeepSeek-V3, Figure 9).
 
-
-def load_by_domain(store: Store, arms: ArmSet, settings: DomainLoads) -> Panel | Missing:
-    """Held-out load of every expert and domain, in the first run of the only arm (DeepSeek-V3, Figure 9)."""
+    The colours are those of every load; a page explains them once for several panels.
+    """
     (arm,) = arms
     run, layer, label = arm.first, settings.layer, arms.label(arm)
     trace = Trace(store)
@@ -62,12 +54,14 @@ def load_by_domain(store: Store, arms: ArmSet, settings: DomainLoads) -> Panel |
         return Missing(subject=subject, reason=NO_LOADS)
     last = trace.ask(queries.specialisation, run, layer).tail(1)
     row = None if last.is_empty() else last.row(0, named=True)
+    spec = specs.make(domains.domain_expert_heatmap(frame, title=arms.title(arm), height=PANEL_PX))
     return Panel(
         subject=subject,
         finding=strongest_specialist(frame, row),
-        how=f"{run.run_id}, held-out text at its last evaluation, layer {layer}; the sentence above "
-        "the panels covers all layers and seeds.",
-        spec=specs.make(domain_panels.domain_panel(frame, top=settings.top, title=label)),
+        how=f"Held-out text at the last evaluation of this run, layer {layer}; the sentence above the panels "
+        "covers all layers and seeds.",
+        spec=spec,
+        on_page=specs.without_legend(spec),
         table=frame,
         statements=trace.statements,
     )
@@ -96,7 +90,10 @@ def distances(store: Store, arms: ArmSet) -> str:
     trace = Trace(store)
     return distance_sentence(
         [
-            (arms.label(arm), {run.seed: at_the_end(trace.ask, run, "mean_distance") for run in arm.runs})
+            (
+                arms.names[arm.token],
+                {run.seed: at_the_end(trace.ask, run, "mean_distance") for run in arm.runs},
+            )
             for arm in arms
         ]
     )

@@ -4,7 +4,7 @@ A figure never sees a connection. It asks a `Store`, and its `Trace` collects th
 The app's store remembers answers until a run grows (`ui/shared/store.py`); a command uses `OpenStore`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeGuard, TypeVar
 
@@ -56,15 +56,24 @@ def _are_runs(arg: object) -> TypeGuard[tuple[Run, ...]]:
 
 @dataclass(frozen=True)
 class OpenStore:
-    """A store without a cache, for commands that ask each question once."""
+    """A store for one command. It keeps its answers, since panels of a view share many questions.
+
+    Answers must not be modified.
+    """
 
     index: Index
+    _answers: dict[Hashable, Answer[Any]] = field(default_factory=dict)
 
     def answer(
         self, query: Callable[..., R], runs: Run | Sequence[Run], *args: Any, **settings: Any
     ) -> Answer[R]:
         """See `Store.answer`."""
-        return run_query(self.index, query, runs, *args, **settings)
+        ids = runs.run_id if isinstance(runs, Run) else tuple(run.run_id for run in runs)
+        key = (query, ids, args, tuple(sorted(settings.items())))
+        if key not in self._answers:
+            self._answers[key] = run_query(self.index, query, runs, *args, **settings)
+        known: Answer[R] = self._answers[key]
+        return known
 
 
 @dataclass

@@ -47,8 +47,9 @@ LEAST_GAP = 1e-12
 """Score per token; a smaller distance to the optimum is rounding and has no place on a logarithmic axis."""
 DUAL_HOW = "The dual never falls below the dashed line, the exact optimum from a linear program."
 ACCOUNT_HOW = (
-    "Promise: the fall of the dual if no token changed its experts. Benefit: what changing experts takes "
-    "away from it. A step improves exactly when the benefit stays below the promise."
+    "Predicted decrease: how far the dual would fall if no token changed its experts. Switching benefit: "
+    "the score that tokens gain by changing experts, which raises the dual again. A step lowers the dual "
+    "exactly when the switching benefit is smaller than the predicted decrease."
 )
 MOVES_HOW = (
     "Every expert that a token left, paired with each one that it joined in the same step. Over, exact and "
@@ -242,7 +243,7 @@ def _path(settings: OneRule) -> pl.DataFrame:
 
 
 def account(store: Store, arms: ArmSet, settings: OneRule) -> Panel:
-    """Promise, benefit and verdict of each step."""
+    """Predicted decrease, switching benefit and verdict of each step."""
     run = settings.descent()
     table = pl.DataFrame(
         {
@@ -260,7 +261,7 @@ def account(store: Store, arms: ArmSet, settings: OneRule) -> Panel:
     rows = charts.account_rows(table, text.VERDICT_WORDS)
     spec = _spec("account", len(rows), rows, partial(charts.account, table, text.VERDICT_WORDS))
     return Panel(
-        subject="Promise and benefit per step",
+        subject="Predicted decrease and switching benefit per step",
         finding=text.verdicts(run),
         how=ACCOUNT_HOW,
         spec=spec,

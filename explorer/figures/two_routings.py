@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Run
+from explorer.figures.layer_fit import shift_sentence
 from explorer.figures.probe_batch import probe_document
 from explorer.figures.store import Trace
+from explorer.figures.token_identity import OTHER_TOKENS, SharedTokens, shared_tokens
 from explorer.queries import probe as queries
 from explorer.routing import routing_math
 from explorer.routing.agreement import Agreement, LayerShift, agreement, layer_shift
@@ -22,13 +24,10 @@ Floats = NDArray[np.float32]
 BIASES = {"recorded": "", "bf16": "bias in bf16", "fp16": "bias in fp16", "none": "without the bias"}
 """How the second routing holds its bias: name in the address -> what a label adds."""
 TYPES = {"bf16": "bfloat16", "fp16": "float16"}
-OTHER_TOKENS = (
-    "These two runs do not probe the same tokens, so their routes cannot be compared. Runs of one text and "
-    "one training.probe_tokens do."
-)
+NO_SHARED_LAYER = "The two routings share no layer number."
 NO_ROUTES = (
-    "One of the two probes keeps no route per token. Imported traces keep counts per expert only; runs that "
-    "are trained or recorded with a probe batch keep every route."
+    "One of the two probes keeps no route per token. Imports of counts have none; traces of routes and runs "
+    "with a probe batch have."
 )
 
 
@@ -43,7 +42,9 @@ class Side:
     """One of BIASES; anything but `recorded` is recomputed from the recorded scores and biases."""
 
     def label(self, run: Run) -> str:
-        """`loss-free 0.003 after 800 updates, bias in bf16`."""
+        """`loss-free 0.003 after 800 updates, bias in bf16`; the name of an imported trace."""
+        if run.is_imported:
+            return run.title or run.run_id
         rule = "no balancing" if run.short == "none" else run.short
         name = f"{rule} after {counted(self.step, 'update')}"
         return f"{name}, {BIASES[self.bias]}" if BIASES[self.bias] else name
@@ -77,6 +78,8 @@ class Comparison:
     """Where other pairs of layers fit clearly better."""
     unexplained: int = 0
     """Tokens, over all layers, whose recorded experts do not follow from the recorded scores and biases."""
+    note: str = ""
+    """How the tokens were matched, where that is an assumption."""
 
 
 def runs_of(arms: ArmSet, settings: TwoRoutings) -> tuple[Run, Run]:
@@ -86,32 +89,44 @@ def runs_of(arms: ArmSet, settings: TwoRoutings) -> tuple[Run, Run]:
 
 
 def compare(
-    trace: Trace, arms: ArmSet, settings: TwoRoutings, *, with_shift: bool = True
+    trace: Trace,
+    arms: ArmSet,
+    settings: TwoRoutings,
+    *,
+    layer: int | None = None,
+    with_shift: bool = False,
 ) -> Comparison | str:
     """Compare two routings; or the sentence that says why they cannot be.
 
-    with_shift: whether shifted layers are searched for.
+    layer: only this one; with_shift: whether shifted layers are searched for.
     """
     one, other = runs_of(arms, settings)
-    problem = _not_comparable(trace, one, other)
-    if problem:
-        return problem
-    first = _routes(trace, one, settings.first)
-    second = _routes(trace, other, settings.second)
+    if layer is not None and not (layer in one.layers and layer in other.layers):
+        return f"The two routings do not share layer {layer}."
+    tokens = _same_tokens(trace, one, other)
+    if isinstance(tokens, str):
+        return tokens
+    first = _routes(trace, one, settings.first, layer)
+    second = _routes(trace, other, settings.second, layer)
     if isinstance(first, str):
         return first
     if isinstance(second, str):
         return second
-    layers = [layer for layer in first.layers if layer in second.layers]
-    if not layers or any(len(first.layers[n]) != len(second.layers[n]) for n in layers):
-        return NO_ROUTES if not layers else OTHER_TOKENS
+    routes = _of_tokens(first, second, tokens)
+    if routes is None:
+        return OTHER_TOKENS
     experts = one.num_experts
+    shift = layer_shift(*routes, experts) if with_shift else None
+    shared = [n for n in routes[0] if n in routes[1]]
+    if not shared:
+        return NO_SHARED_LAYER + (shift_sentence(shift) if shift else "")
     return Comparison(
         labels=_labels(settings, one, other),
         names=_names(settings, one, other),
-        layers={n: agreement(first.layers[n], second.layers[n], experts) for n in layers},
-        shift=layer_shift(first.layers, second.layers, experts) if with_shift else None,
+        layers={n: agreement(routes[0][n], routes[1][n], experts) for n in shared},
+        shift=shift,
         unexplained=first.unexplained + second.unexplained,
+        note="" if tokens is None else tokens.note,
     )
 
 
@@ -150,6 +165,8 @@ def over_probes(
     steps = _probed(trace, other)
     if not is_fixed:
         steps = [step for step in steps if step in _probed(trace, one)]
+    if len(steps) < 2:
+        return []
     if len(steps) > most:
         steps = [steps[round(i * (len(steps) - 1) / (most - 1))] for i in range(most)]
     found = []
@@ -157,7 +174,7 @@ def over_probes(
         first = Side(run_id=one.run_id, step=settings.first.step if is_fixed else step)
         second = Side(run_id=other.run_id, step=step, bias=settings.second.bias)
         now = TwoRoutings(first=first, second=second, layer=settings.layer)
-        pair = compare(trace, arms, now, with_shift=False)
+        pair = compare(trace, arms, now)
         if isinstance(pair, Comparison):
             found.append((step, pair.layers))
     return found
@@ -167,16 +184,14 @@ def _probed(trace: Trace, run: Run) -> list[int]:
     return [step for _, step, _ in trace.ask(queries.probes, [run]).rows()]
 
 
-def _not_comparable(trace: Trace, one: Run, other: Run) -> str:
-    """Why two runs have no routes of the same tokens; "" if they may have."""
+def _same_tokens(trace: Trace, one: Run, other: Run) -> SharedTokens | str | None:
+    """The tokens that two runs share, None for all of one run; or why there are no such tokens."""
     if one.run_id == other.run_id:
-        return ""
-    tokens = [(probe_document(trace, run) or {}).get("token_ids") for run in (one, other)]
-    if not tokens[0] or tokens[0] != tokens[1]:
-        return OTHER_TOKENS
-    if one.num_experts != other.num_experts:
+        return None
+    tokens = shared_tokens(probe_document(trace, one), probe_document(trace, other))
+    if not isinstance(tokens, str) and one.num_experts != other.num_experts:
         return f"The runs have {one.num_experts} and {other.num_experts} experts, so no expert corresponds."
-    return ""
+    return tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,10 +201,10 @@ class _Routes:
     unexplained: int = 0
 
 
-def _routes(trace: Trace, run: Run, side: Side) -> _Routes | str:
-    """The routes of one side; or why there are none."""
+def _routes(trace: Trace, run: Run, side: Side, layer: int | None) -> _Routes | str:
+    """The routes of one side, in one MoE layer or all; or why there are none."""
     if side.bias == "recorded":
-        recorded = trace.ask(queries.routes, run, side.step, run.num_experts)
+        recorded = trace.ask(queries.routes, run, side.step, run.num_experts, layer)
         return _Routes(layers=recorded) if recorded else NO_ROUTES
     layers, unexplained = {}, 0
     settings = settings_of(json.loads(run.config), top_k=run.top_k, step=side.step)
@@ -202,6 +217,21 @@ def _routes(trace: Trace, run: Run, side: Side) -> _Routes | str:
         held = None if side.bias == "none" else rounded(probe.bias, TYPES[side.bias])
         layers[layer] = _choose(scores, held, settings)
     return _Routes(layers=layers, unexplained=unexplained) if layers else NO_ROUTES
+
+
+def _of_tokens(
+    first: _Routes, second: _Routes, tokens: SharedTokens | None
+) -> tuple[dict[int, Ids], dict[int, Ids]] | None:
+    """The routes of the shared tokens; None where a probe has fewer tokens than its document says."""
+    if tokens is None:
+        sizes = {len(ids) for ids in (*first.layers.values(), *second.layers.values())}
+        return (first.layers, second.layers) if len(sizes) == 1 else None
+    picked = []
+    for side, places in ((first, tokens.first_C), (second, tokens.second_C)):
+        if any(len(ids) <= places.max() for ids in side.layers.values()):
+            return None
+        picked.append({layer: ids[places] for layer, ids in side.layers.items()})
+    return picked[0], picked[1]
 
 
 def _choose(scores_TE: Floats, bias_E: Floats | None, settings: RouterSettings) -> Ids:

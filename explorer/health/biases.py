@@ -7,6 +7,7 @@ from explorer.health.finding import Finding
 from explorer.health.loads import FEWEST_STEPS, window
 from explorer.health.moves import Moves
 from explorer.health.rows import Floats, LayerRows, RunRows
+from explorer.wording import percent
 
 PERSISTENT = 0.25
 """Distance of an expert's mean load in the window from an even share, over that share, from which on a bias
@@ -47,7 +48,7 @@ def frozen_bias(run: RunRows, moves: Moves) -> Finding | None:
         measured=largest,
         threshold=PERSISTENT,
         sentence=f"{who} in layer {layer.layer} have not moved since step {step:,}, while their loads are up "
-        f"to {largest:.0%} away from an even share.{note}",
+        f"to {percent(largest)} away from an even share.{note}",
         try_this="Keep the bias in float32, call its update once per optimizer step, and check that "
         "neither freezing nor a missing reduction of the counts stops it.",
     )  # fmt: skip

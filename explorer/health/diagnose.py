@@ -7,6 +7,7 @@ from explorer.health import biases, loads, losses, updates
 from explorer.health.finding import TITLES, Finding
 from explorer.health.moves import Moves, moves_of
 from explorer.health.rows import LayerRows, RunRows
+from explorer.recording.info import REPLICAS
 
 BY_LAYER: tuple[Callable[[RunRows, LayerRows], Finding | None], ...] = (
     loads.collapse,
@@ -33,8 +34,10 @@ OF_RUN: tuple[Callable[[RunRows], list[Finding]], ...] = (
 def diagnose(run: RunRows) -> list[Finding]:
     """Everything that is wrong with the router, by kind as in `TITLES`, then by layer; empty if nothing is.
 
-    At most one finding per kind and layer.
+    At most one finding per kind and layer. A placement has no loads, so there is nothing to examine.
     """
+    if run.info.unit == REPLICAS:
+        return []
     findings: list[Finding | None] = []
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)  # steps without tokens

@@ -7,6 +7,7 @@ from explorer import metrics
 from explorer.health.finding import Finding
 from explorer.health.loads import FEWEST_STEPS, window
 from explorer.health.rows import Floats, LayerRows, RunRows
+from explorer.wording import percent
 
 CONSTANT = 1e-6
 """Range of the loss over its mean below which it is constant. The last place of float32 is 1e-7."""
@@ -61,7 +62,7 @@ def _constant(layer: LayerRows, loss: Floats, number: int | None) -> Finding | N
         measured=moving,
         threshold=MOVING,
         sentence=f"The auxiliary loss{where} has been {float(last[-1]):.6g} in every step since step "
-        f"{step:,}, while the loads move by {moving:.0%}: it does not see them.",
+        f"{step:,}, while the loads move by {percent(moving)}: it does not see them.",
         try_this="Compute f from the experts that were selected and P from the router's probabilities, and "
         "check that the loss reaches the router: detach f only.",
     )

@@ -9,6 +9,7 @@ from explorer.health.loads import window
 from explorer.health.moves import Moves
 from explorer.health.rows import RunRows
 from explorer.metrics.events import OSCILLATION_MOVES, OSCILLATION_SHARE, OSCILLATION_STEPS
+from explorer.wording import percent
 
 FEWEST_MOVES = 50
 """Of fewer moves nothing is concluded: of 50 random ones 90 % agree once in 10^9 times."""
@@ -47,8 +48,8 @@ def wrong_sign(run: RunRows, moves: Moves) -> Finding | None:
         counts={"against": against, "along": along, "moves": total},
         measured=against / total,
         threshold=AGAINST,
-        sentence=f"In layer {layer.layer} {against / total:.1%} of {total:,} bias updates go against the "
-        "load error: the bias rises for overloaded experts and falls for under-loaded ones.",
+        sentence=f"In layer {layer.layer} {percent(against / total, 1)} of {total:,} bias updates go against "
+        "the load error: the bias rises for overloaded experts and falls for under-loaded ones.",
         try_this="Turn the sign of the update round: b += u · sign(mean load − load). If the selection "
         "subtracts the bias, the file is right and only its sign convention differs.",
     )
@@ -74,8 +75,8 @@ def uncaused_moves(run: RunRows, moves: Moves) -> Finding | None:
         counts={"along_share": shares[0], "moves": total},
         measured=shares[0],
         threshold=UNCAUSED[1],
-        sentence=f"In layer {layer.layer} {shares[0]:.0%} of {total:,} bias updates follow the load error, "
-        "as many as by chance: something other than the loads moves the bias.",
+        sentence=f"In layer {layer.layer} {percent(shares[0])} of {total:,} bias updates follow the load "
+        "error, as many as by chance: something other than the loads moves the bias.",
         try_this="Take the bias out of the optimizer (no gradient, no weight decay), and update it from the "
         "counts of the same step, reduced over all ranks.",
     )
@@ -104,8 +105,8 @@ def u_too_small(run: RunRows, moves: Moves) -> Finding | None:
         measured=largest,
         threshold=PERSISTENT,
         sentence=f"The biases of {len(travelling)} of {layer.width} experts in layer {layer.layer} still "
-        f"travel one way in the last {size} recorded steps, with loads up to {largest:.0%} away from an even "
-        "share: the update rate is too small.",
+        f"travel one way in the last {size} recorded steps, with loads up to {percent(largest)} away from an "
+        "even share: the update rate is too small.",
         try_this="Raise the update rate u threefold, or train longer.",
     )
 
@@ -135,7 +136,7 @@ def u_too_large(run: RunRows, moves: Moves) -> Finding | None:
         | ({"u": run.last_rate} if run.last_rate else {}),
         measured=share,
         threshold=OSCILLATION_SHARE,
-        sentence=f"{share:.0%} of the bias updates in layer {layer.layer} reverse direction, since step "
+        sentence=f"{percent(share)} of the bias updates in layer {layer.layer} reverse direction, since step "
         f"{step:,} at the latest: the update rate is so large that the biases overshoot.",
         try_this="Lower the update rate u threefold, or let it shrink over the run.",
     )

@@ -6,7 +6,7 @@ import numpy as np
 
 from explorer.importers.report import Report
 from explorer.importers.trace import Counts, Floats, LoadStep
-from explorer.wording import counted
+from explorer.wording import counted, percent
 
 FEW = 200
 """Minimum number of bias updates for a conclusion from their signs."""
@@ -106,9 +106,9 @@ class BiasChecks:
         if share <= 1 - AGREEMENT:
             report.warning(
                 "bias_sign",
-                f"In {1 - share:.1%} of {moves:,} moves the bias rose where the load was above the mean "
-                "and fell where it was below: the sign contradicts the loads. Either the update is wrong, "
-                "or the file stores the bias as something that is subtracted.",
+                f"In {percent(1 - share, 1)} of {moves:,} moves the bias rose where the load was above the "
+                "mean and fell where it was below: the sign contradicts the loads. Either the update is "
+                "wrong, or the file stores the bias as something that is subtracted.",
                 moves=moves,
                 along=self._along,
                 against=self._against,
@@ -117,9 +117,9 @@ class BiasChecks:
             ratio = round(self._largest / self._smallest) if self._smallest < np.inf else 1
             report.note(
                 "bias_rate",
-                f"{share:.1%} of {moves:,} moves follow the loss-free rule; the smallest move per step is "
-                f"{self._smallest:.3g}, the largest {self._largest:.3g}: u = {self._smallest:.3g} with up to "
-                f"{counted(ratio, 'update')} per step, or a rule that scales its moves.",
+                f"{percent(share, 1)} of {moves:,} moves follow the loss-free rule; the smallest move per "
+                f"step is {self._smallest:.3g}, the largest {self._largest:.3g}: u = {self._smallest:.3g} "
+                f"with up to {counted(ratio, 'update')} per step, or a rule that scales its moves.",
                 moves=moves,
                 smallest_move=self._smallest,
                 largest_move=self._largest,

@@ -3,6 +3,7 @@
 Shapes: L layers of the file, E experts.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -14,10 +15,12 @@ from explorer.importers.report import Report
 from explorer.importers.source import Source
 from explorer.importers.trace import Counts, LoadStep
 from explorer.metrics import max_vio
-from explorer.wording import counted, listed
+from explorer.wording import counted, listed, percent
 
 SHOWN_EXPERTS = 8
 """Maximum number of a layer's experts listed in a message."""
+REGULAR = 0.9
+"""Share of equal distances from which on a log counts as regular, so that a longer distance is a hole."""
 SHARE_TOLERANCE = 1e-3
 """Tolerance of totals of shares, which often have four digits."""
 
@@ -73,10 +76,19 @@ class LoadChecks:
         self._largest_difference = 0.0
         self._place = ""
         self._differing = 0
+        self._last_step: int | None = None
+        self._distances: Counter[int] = Counter()
+        self._first_of: dict[int, int] = {}
+        """Distance between neighbouring steps -> the step before its first occurrence."""
 
     def add(self, step: LoadStep) -> None:
         """Add one step."""
         self._steps += 1
+        if self._last_step is not None:
+            distance = step.step - self._last_step
+            self._distances[distance] += 1
+            self._first_of.setdefault(distance, self._last_step)
+        self._last_step = step.step
         if self._sum_LE is None:
             self._sum_LE = np.zeros_like(step.tokens_LE)
         self._sum_LE += step.tokens_LE
@@ -102,17 +114,38 @@ class LoadChecks:
                 f"{counted(self._silent_steps, 'step')} of {self._steps:,} without any assignment.",
                 steps=self._silent_steps,
             )
+        self._report_holes(report)
         self._report_totals(report)
         self._report_idle(report, self._sum_LE)
         self._report_balance(report, self._sum_LE)
+
+    def _report_holes(self, report: Report) -> None:
+        """Steps that a regular log leaves out; a log at irregular steps has no holes."""
+        if not self._distances:
+            return
+        usual, times = self._distances.most_common(1)[0]
+        holes = {d: n for d, n in self._distances.items() if d > usual > 0 and d % usual == 0}
+        if not holes or times < REGULAR * self._distances.total():
+            return
+        missing = sum((d // usual - 1) * n for d, n in holes.items())
+        first = min(self._first_of[d] for d in holes) + usual
+        is_one = missing == 1
+        report.warning(
+            "missing_steps",
+            f"{counted(missing, 'step')} of {self._steps + missing:,} {'is' if is_one else 'are'} missing"
+            f"{'' if is_one else ', the first of them'}: step {first:,}. Charts join the steps on both "
+            "sides.",
+            place=f"step {first}",
+            steps=missing,
+        )
 
     def _report_totals(self, report: Report) -> None:
         if self._differing:
             report.warning(
                 "layer_totals",
-                f"The totals of the layers differ by up to {self._largest_difference:.2%} in {self._place} "
-                f"({self._differing:,} of {counted(self._steps, 'step')}); where every token reaches every "
-                "layer they are equal. The loads are kept as they are.",
+                f"The totals of the layers differ by up to {percent(self._largest_difference, 2)} in "
+                f"{self._place} ({self._differing:,} of {counted(self._steps, 'step')}); where every token "
+                "reaches every layer they are equal. The loads are kept as they are.",
                 place=self._place,
                 largest_difference=self._largest_difference,
                 steps=self._differing,

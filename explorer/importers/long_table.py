@@ -29,6 +29,8 @@ MOST_SORTED = 50_000_000
 """Maximum number of rows of an unsorted file to sort in memory."""
 SHARE_UNIT = 1_000_000
 """Factor that turns shares into integers, as the tables hold."""
+GATE_SHARES = "shares of gate weight"
+"""Unit of numbers that add up gate weights: another quantity than a share of the tokens."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.errors import ForeignFileError
+from explorer.importers.kept_routes import LayerSample
 from explorer.importers.report import Report
 from explorer.importers.source import Source
 from explorer.importers.trace import Counts
@@ -30,7 +31,9 @@ class Block:
     """A run of identical routes."""
 
     first_row: int
+    last_row: int
     rows: int
+    """Rows with this route; between them may lie rows that are missing."""
     route: tuple[int, ...]
 
 
@@ -42,6 +45,8 @@ class LayerTally:
     window: int | None = None
     keep_warm_up: bool = False
     split_at_blocks: bool = False
+    sample: LayerSample = field(default_factory=lambda: LayerSample(0))
+    """Rows that are kept as routes."""
     windows: list[Counts] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
     rows: int = 0
@@ -50,8 +55,8 @@ class LayerTally:
     unfilled: int = 0
     fill: int = 0
     repeated: int = 0
-    _open: tuple[Ids, int, int] | None = None
-    """Route, first row and length of the current run of identical routes."""
+    _open: tuple[Ids, int, int, int] | None = None
+    """Route, first row, last row and length of the current run of identical routes."""
     _hashes: Ids = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
     def add(self, ids_TK: Ids, first_row: int | None = None) -> None:
@@ -67,6 +72,8 @@ class LayerTally:
             self.unfilled += int(same_T.sum())
             good_T &= ~same_T
         self._add_runs(ids_TK[good_T], row_T[good_T])
+        if not self.sample.is_full:
+            self.sample.add(row_T[good_T], ids_TK[good_T], self.left_out)
 
     def _add_runs(self, ids_TK: Ids, row_T: Ids) -> None:
         if not len(ids_TK):
@@ -74,18 +81,19 @@ class LayerTally:
         starts = np.flatnonzero(np.r_[True, (ids_TK[1:] != ids_TK[:-1]).any(axis=1)])
         lengths = np.diff(np.r_[starts, len(ids_TK)])
         routes, first = ids_TK[starts], row_T[starts]
+        last = row_T[np.r_[starts[1:], len(ids_TK)] - 1]
         if self._open is not None:
-            route, row, length = self._open
+            route, row, end, length = self._open
             if np.array_equal(route, routes[0]):
                 lengths[0] += length
                 first[0] = row
             else:
                 routes = np.concatenate([route[None], routes])
-                lengths, first = np.r_[length, lengths], np.r_[row, first]
-        self._open = (routes[-1], int(first[-1]), int(lengths[-1]))
-        self._close(routes[:-1], lengths[:-1], first[:-1])
+                lengths, first, last = np.r_[length, lengths], np.r_[row, first], np.r_[end, last]
+        self._open = (routes[-1], int(first[-1]), int(last[-1]), int(lengths[-1]))
+        self._close(routes[:-1], lengths[:-1], first[:-1], last[:-1])
 
-    def _close(self, routes: Ids, lengths: Ids, first: Ids) -> None:
+    def _close(self, routes: Ids, lengths: Ids, first: Ids, last: Ids) -> None:
         """Count completed runs of routes; only record the position of long ones."""
         long = np.flatnonzero(lengths >= WARM_UP_ROWS)
         begin = 0
@@ -94,7 +102,8 @@ class LayerTally:
             self.repeated += int((lengths[part] - 1).sum())
             self._count(np.repeat(routes[part], lengths[part], axis=0))
             if end < len(routes):
-                self.blocks.append(Block(int(first[end]), int(lengths[end]), tuple(routes[end].tolist())))
+                route = tuple(routes[end].tolist())
+                self.blocks.append(Block(int(first[end]), int(last[end]), int(lengths[end]), route))
                 if self.split_at_blocks:
                     self.windows.append(np.zeros(self.num_experts, dtype=np.int64))
                 if self.keep_warm_up:
@@ -137,10 +146,21 @@ class LayerTally:
     def finish(self) -> None:
         """Count the run of routes that is still open."""
         if self._open is not None:
-            route, row, length = self._open
+            route, row, end, length = self._open
             self._open = None
-            self._close(route[None], np.array([length]), np.array([row]))
+            self._close(route[None], np.array([length]), np.array([row]), np.array([end]))
+            self.sample.leave_out(self.left_out)
         self.windows = self.windows or [np.zeros(self.num_experts, dtype=np.int64)]
+
+    @property
+    def left_out(self) -> list[tuple[int, int]]:
+        """First and last row of the blocks that are left out, with the current run if it is one by now."""
+        if self.keep_warm_up:
+            return []
+        spans = [(block.first_row, block.last_row) for block in self.blocks]
+        if self._open is not None and self._open[3] >= WARM_UP_ROWS:
+            spans.append(self._open[1:3])
+        return spans
 
     @property
     def distinct(self) -> int:

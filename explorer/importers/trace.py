@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.errors import ForeignFileError
+from explorer.importers.kept_routes import KeptRoutes
 from explorer.importers.options import Options
 from explorer.importers.report import Report
 from explorer.importers.source import Source
@@ -36,6 +37,8 @@ class LoadStep:
     """Tokens of the step; None: the mean over layers of assignments / K."""
     scalars: Mapping[str, float] = field(default_factory=dict)
     """Fields of StepRecord, e.g. lm_loss."""
+    routes: KeptRoutes | None = None
+    """Routes of the first tokens, with one step of a run."""
 
 
 @dataclass(frozen=True, kw_only=True)

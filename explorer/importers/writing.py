@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from explorer.errors import ForeignFileError
+from explorer.importers.kept_routes import KeptRoutes
 from explorer.importers.load_checks import checked_steps
 from explorer.importers.options import Options
 from explorer.importers.shifts import compared_steps
@@ -15,9 +16,11 @@ from explorer.recording import RunInfo, atomic_write_json, make_run_id
 from explorer.recording.info import RUN_FILE
 from explorer.recording.run_writer import RunWriter
 from explorer.records import LoadRecord, StepRecord
+from explorer.records.records import ProbeRecord
 
 REPORT_FILE = "import_report"
 """`import_report.json` of a run folder: {"format", "file", "entries"}."""
+PROBE_FILE = "probe"
 LONGEST_STEM = 50
 MOST_COMPACTED = 2_000_000
 """Maximum number of rows to sort into one file, which doubles the duration of an import."""
@@ -84,10 +87,20 @@ def _record(recorder: RunWriter, run: ForeignRun, info: RunInfo, options: Option
                     dropped_tokens_LE=step.dropped_tokens_LE,
                 )
             )
+        if step.routes is not None:
+            _keep(recorder, step.step, step.routes)
         recorder.step_done(step.step)
     if num_steps == 0:
         raise ForeignFileError("not a single step holds loads; check the file.")
     return _Written(num_steps, tokens_per_step, num_steps * sum(info.layer_widths))
+
+
+def _keep(recorder: RunWriter, step: int, routes: KeptRoutes) -> None:
+    """Routes per token take the form of a probe, with the document that identifies the tokens."""
+    recorder.record(
+        ProbeRecord(step=step, router_logits_PLE=routes.logits_PLE, selected_experts_PLK=routes.ids_PLK)
+    )
+    recorder.save_json(PROBE_FILE, dict(routes.document))
 
 
 def _checked(run: ForeignRun, options: Options) -> Iterator[LoadStep]:

@@ -10,6 +10,8 @@ from explorer.queries import statements
 from explorer.store.pyramids import LEVELS, Pyramid
 
 Cursor = duckdb.DuckDBPyConnection
+READ_ROWS = 1 << 18
+"""Rows of a layer's experts that a view reads where no roll-up is as fine as it asks for."""
 AXES = {"step": "step", "tokens": "tokens_seen", "time": "wall_time_s"}
 """Name of an x axis -> column of `steps`."""
 
@@ -66,19 +68,23 @@ def choose_bins(
     """Parameters of `pyramid.binned()` that give at most `max_bins` bins of equally many samples.
 
     It takes the finest level with at most `read` bins (None: four times `max_bins`) and merges
-    neighbours, so the cost of a view does not depend on the length of the run. An unknown run has no bins.
+    neighbours, so the cost of a view does not depend on the length of the run. Below the finest stored level
+    it reads the rows themselves if a layer has few of them. An unknown run has no bins.
     """
     row = first_row(
         cur,
-        "SELECT samples, rolled FROM progress WHERE run_id = $run_id AND table_name = $table_name",
+        "SELECT samples, rolled, num_experts FROM progress JOIN runs USING (run_id) "
+        "WHERE run_id = $run_id AND table_name = $table_name",
         run_id=run_id,
         table_name=pyramid.counted,
     )
-    samples, rolled = row or (0, 0)
+    samples, rolled, experts = row or (0, 0, 0)
     most = 4 * max_bins if read is None else read
     level = 0
     while level < LEVELS and rolled and -(-samples // 4**level) > most:
         level += 1
+    if 0 < level < pyramid.finest:
+        level = 0 if samples * experts <= READ_ROWS else pyramid.finest
     factor = max(1, -(-samples // (4**level * max(1, max_bins))))
     return {
         "run_id": run_id,

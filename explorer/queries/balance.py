@@ -27,7 +27,7 @@ def max_vio_series(
     Columns: run_id, bin, first_step, last_step, x (at the end of the bin), max_vio (mean over the bin),
     max_vio_min, max_vio_max, max_vio_mean100 (mean over the 100 samples up to the end of the bin, as the
     paper draws it), tokens (assignments of a layer in a step, mean over the bin), samples. Sorted by run
-    and bin.
+    and bin. A placement, whose numbers are replicas, has no rows.
     Raises ConfigError for an unknown `x`.
     """
     sql = f"""
@@ -35,6 +35,7 @@ def max_vio_series(
                max_vio_sum / nullif(max_vio_count, 0) AS max_vio, max_vio_min, max_vio_max,
                max_vio_mean100_last AS max_vio_mean100, tokens_sum / samples AS tokens, samples
         FROM ({LAYERS.binned("layer = $layer")})
+        WHERE NOT EXISTS (SELECT 1 FROM runs WHERE run_id = $run_id AND unit = 'replicas')
         ORDER BY bin
     """
     shown = MEAN_LAYER if layer is None else layer
@@ -56,7 +57,8 @@ def layer_balance(cur: Cursor, run_ids: Sequence[str]) -> pl.DataFrame:
         cur,
         """
         SELECT run_id, layer, max_vio_batch, max_vio_global, effective_experts, idle_experts, collapsed
-        FROM layer_summary WHERE list_contains($run_ids::VARCHAR[], run_id)
+        FROM layer_summary JOIN runs USING (run_id)
+        WHERE list_contains($run_ids::VARCHAR[], run_id) AND unit IS DISTINCT FROM 'replicas'
         ORDER BY list_position($run_ids::VARCHAR[], run_id), layer
         """,
         run_ids=list(run_ids),
@@ -91,7 +93,7 @@ def _sizes(cur: Cursor, run_id: str) -> _Sizes | None:
     return _Sizes(num_experts=int(row[0]), top_k=int(row[1]), num_moe_layers=int(row[2]))
 
 
-def references(cur: Cursor, run_id: str) -> dict[str, float | None]:
+def references(cur: Cursor, run_id: str, *, resampled: bool = True) -> dict[str, float | None]:
     """Random-routing baselines of a run: MaxVio (mean over layers) by chance alone at its end.
 
     uniform_mean, uniform_p95: every token picks K experts at random; the mean over the steps that
@@ -101,6 +103,7 @@ def references(cur: Cursor, run_id: str) -> dict[str, float | None]:
     held-out counts. tokens and held_out_tokens: those tokens, per step and in all. None where the sizes or
     the sequences are not recorded, and where tokens take different numbers of experts, so that "K at
     random" is undefined. Definitions: `metrics.uniform_reference`, `metrics.resampled_reference`.
+    resampled: False leaves those of whole sequences None, which cost most.
     """
     result: dict[str, float | None] = dict.fromkeys(
         (*(f"{kind}_{end}" for kind in ("uniform", "resampled", "held_out") for end in ("mean", "p95")),
@@ -125,6 +128,8 @@ def references(cur: Cursor, run_id: str) -> dict[str, float | None]:
     )
     tokens = sum(n * number for n, number in steps.items()) / sum(steps.values())
     result["tokens"] = tokens
+    if not resampled:
+        return result
     counts, domains = _final_sequences(cur, run_id)
     if len(counts):
         sequence_tokens = counts[:, 0, :].sum(-1).mean() / sizes.top_k

@@ -41,7 +41,9 @@ SUMMARY = """
                arg_min(layer, (-max_vio_global, layer)) FILTER (max_vio_global IS NOT NULL) AS worst_layer,
                max(max_vio_global) AS worst_max_vio,
                avg(effective_experts) AS effective_experts
-        FROM layer_summary GROUP BY run_id
+        FROM layer_summary JOIN runs USING (run_id)
+        WHERE unit IS DISTINCT FROM 'replicas'  -- a placement: no ratio of it is a load
+        GROUP BY run_id
     )
     SELECT c.run_id, name, balancer, balancer_label, balancer_family, count_scope, seed,
            pair_key || coalesce('/' || corpus_digest, '')

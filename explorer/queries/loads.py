@@ -1,7 +1,11 @@
 """Loads of the experts of one layer over steps."""
 
+import math
+from typing import Any
+
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from explorer.queries._frames import Cursor, choose_bins, frame
 from explorer.records.matrix import LoadMatrix
@@ -39,9 +43,7 @@ CELLS = """
 """SQL of the cells of a heatmap; b: the bins of a layer's loads."""
 
 FULL_MATRIX = """
-    SELECT ordinal AS bin, expert, step AS first_step, step AS last_step, tokens AS tokens_sum,
-           CASE WHEN isfinite(expert_bias) THEN expert_bias::DOUBLE END AS bias_sum,
-           coalesce(isfinite(expert_bias), false)::BIGINT AS bias_count
+    SELECT ordinal AS bin, expert, step AS first_step, tokens AS tokens_sum, expert_bias
     FROM expert_loads WHERE run_id = $run_id AND layer = $layer
 """
 BINNED_MATRIX = f"""
@@ -57,33 +59,62 @@ def load_matrix(cur: Cursor, run_id: str, layer: int, max_columns: int = 4000) -
     """
     bins = choose_bins(cur, run_id, LOADS, max_columns, read=max_columns)
     if bins["width"] == 1:
-        rows = frame(cur, FULL_MATRIX, run_id=run_id, layer=layer)
+        rows = _as_bins(frame(cur, FULL_MATRIX, run_id=run_id, layer=layer))
     else:
         rows = frame(cur, BINNED_MATRIX, layer=layer, **bins)
     if rows.is_empty():
         nothing = np.empty(0, dtype=np.int64)
         return LoadMatrix(steps=nothing, last_steps=nothing, tokens=np.empty((0, 0), np.int64), bias=None)
-    return _scatter(rows)
-
-
-def _scatter(rows: pl.DataFrame) -> LoadMatrix:
-    """Sum pieces of bins into a dense matrix: far faster than grouping and sorting in SQL."""
     column, expert = rows["bin"].to_numpy(), rows["expert"].to_numpy()
     shape = (int(column.max()) + 1, int(expert.max()) + 1)
     cell = column.astype(np.int64) * shape[1] + expert
+    is_dense = len(cell) == math.prod(shape) and np.array_equal(cell, np.arange(len(cell)))
+    return _reshaped(rows, shape) if is_dense else _scattered(rows, shape, cell)
+
+
+def _as_bins(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows of FULL_MATRIX with the columns of BINNED_MATRIX, one bin per sample."""
+    is_finite = rows["expert_bias"].is_finite().fill_null(False)
+    return rows.with_columns(
+        last_step="first_step",
+        bias_sum=pl.when(is_finite).then("expert_bias").otherwise(0.0).cast(pl.Float64),
+        bias_count=is_finite.cast(pl.Int64),
+    )
+
+
+def _reshaped(rows: pl.DataFrame, shape: tuple[int, int]) -> LoadMatrix:
+    """Every cell once, in order, as the rows of a run lie in the index."""
+    return LoadMatrix(
+        steps=rows["first_step"].to_numpy()[:: shape[1]],
+        last_steps=rows["last_step"].to_numpy()[:: shape[1]],
+        tokens=rows["tokens_sum"].to_numpy().reshape(shape),
+        bias=_mean_bias(
+            rows["bias_sum"].fill_null(0.0).to_numpy().reshape(shape),
+            rows["bias_count"].to_numpy().reshape(shape),
+        ),
+    )
+
+
+def _scattered(rows: pl.DataFrame, shape: tuple[int, int], cell: NDArray[np.int64]) -> LoadMatrix:
+    """Sum pieces of bins into a dense matrix: far faster than grouping and sorting in SQL."""
+    column = rows["bin"].to_numpy()
     tokens = np.zeros(shape, dtype=np.int64)
     np.add.at(tokens.reshape(-1), cell, rows["tokens_sum"].to_numpy())
     first = np.full(shape[0], np.iinfo(np.int64).max)
     last = np.full(shape[0], -1)
     np.minimum.at(first, column, rows["first_step"].to_numpy())
     np.maximum.at(last, column, rows["last_step"].to_numpy())
-    samples = np.bincount(cell, rows["bias_count"].to_numpy(), minlength=tokens.size).reshape(shape)
-    total = np.bincount(cell, rows["bias_sum"].fill_null(0.0).to_numpy(), minlength=tokens.size).reshape(
-        shape
-    )
-    with np.errstate(invalid="ignore"):
-        bias = (total / samples).astype(np.float32) if samples.any() else None
+    samples = np.bincount(cell, rows["bias_count"].to_numpy(), minlength=tokens.size)
+    total = np.bincount(cell, rows["bias_sum"].fill_null(0.0).to_numpy(), minlength=tokens.size)
+    bias = _mean_bias(total.reshape(shape), samples.reshape(shape))
     return LoadMatrix(steps=first, last_steps=last, tokens=tokens, bias=bias)
+
+
+def _mean_bias(total: NDArray[Any], samples: NDArray[Any]) -> NDArray[np.float32] | None:
+    if not samples.any():
+        return None
+    with np.errstate(invalid="ignore"):
+        return np.asarray(total / samples, dtype=np.float32)
 
 
 def loads_at(cur: Cursor, run_id: str, layer: int, step: int) -> pl.DataFrame:

@@ -26,10 +26,11 @@ class LayerProbe:
         return int(self.logits.shape[1])
 
 
-def probes(cur: Cursor, run_ids: Sequence[str]) -> pl.DataFrame:
+def probes(cur: Cursor, run_ids: Sequence[str], *, scored: bool = False) -> pl.DataFrame:
     """The probes of the runs that have a probe batch.
 
-    Columns: run_id, step (updates before the probe), has_bias (whether a bias was applied). Sorted.
+    scored: only those that keep the router's logits beside the routes. Columns: run_id, step (updates before
+    the probe), has_bias (whether a bias was applied). Sorted.
     """
     return frame(
         cur,
@@ -37,10 +38,11 @@ def probes(cur: Cursor, run_ids: Sequence[str]) -> pl.DataFrame:
         SELECT run_id, step, bool_or(expert_bias IS NOT NULL) AS has_bias
         FROM probe_scores JOIN runs USING (run_id)
         WHERE list_contains($run_ids::VARCHAR[], run_id)
-          AND layer = coalesce(layers[1], 0) AND token = 0 AND router_logits IS NOT NULL
+          AND layer = coalesce(layers[1], 0) AND token = 0 AND (router_logits IS NOT NULL OR NOT $scored)
         GROUP BY run_id, step ORDER BY run_id, step
         """,
         run_ids=list(run_ids),
+        scored=scored,
     )
 
 
@@ -87,24 +89,29 @@ def _probe(rows: pl.DataFrame) -> LayerProbe | None:
     )
 
 
-def routes(cur: Cursor, run_id: str, step: int, num_experts: int) -> dict[int, NDArray[np.int64]]:
+def routes(
+    cur: Cursor, run_id: str, step: int, num_experts: int, layer: int | None = None
+) -> dict[int, NDArray[np.int64]]:
     """The experts of every probe token after `step` updates: layer -> [T, K], num_experts in an empty slot.
 
-    Layers whose tokens are not numbered 0 to T - 1 are left out.
+    layer: only this one. Layers whose tokens are not numbered 0 to T - 1 are left out.
     """
     rows = frame(
         cur,
         """
         SELECT layer, token, selected_experts FROM probe_scores
-        WHERE run_id = $run_id AND step = $step AND selected_experts IS NOT NULL ORDER BY layer, token
+        WHERE run_id = $run_id AND step = $step AND ($layer IS NULL OR layer = $layer)
+          AND selected_experts IS NOT NULL
+        ORDER BY layer, token
         """,
         run_id=run_id,
         step=step,
+        layer=layer,
     )
     result: dict[int, NDArray[np.int64]] = {}
-    for (layer,), part in rows.group_by("layer", maintain_order=True):
+    for (key,), part in rows.group_by("layer", maintain_order=True):
         if np.array_equal(part["token"].to_numpy(), np.arange(part.height)):
-            result[int(str(layer))] = _equal_slots(part["selected_experts"], num_experts)
+            result[int(str(key))] = _equal_slots(part["selected_experts"], num_experts)
     return result
 
 

@@ -22,7 +22,7 @@ PROMISED = """
 
 TOTALS = f"""
     WITH counted AS (
-        SELECT step, ordinal, layer, tokens FROM layer_metrics
+        SELECT step, layer, ordinal, tokens, dropped_tokens FROM layer_metrics
         WHERE run_id = $run_id AND (ordinal < {SAMPLES} OR ordinal >= $samples - {SAMPLES})
     ), seen AS (
         SELECT step, (tokens_seen - coalesce(lag(tokens_seen) OVER one, CASE WHEN step = 0 THEN 0 END))
@@ -34,15 +34,11 @@ TOTALS = f"""
             )
         )
         WINDOW one AS (ORDER BY step)
-    ), dropped AS (
-        SELECT step, layer, sum(dropped_tokens)::BIGINT AS dropped FROM expert_loads
-        WHERE run_id = $run_id AND (ordinal < {SAMPLES} OR ordinal >= $samples - {SAMPLES})
-        GROUP BY step, layer
     )
-    SELECT c.layer, c.step, c.tokens AS counted, d.dropped,
+    SELECT c.layer, c.step, c.tokens AS counted, c.dropped_tokens AS dropped,
            least(r.top_k, {WIDTH.format(layer="c.layer")}) AS k,
            nullif(r.tokens_per_step, 0)::DOUBLE AS planned, nullif(s.tokens, 0)::DOUBLE AS seen
-    FROM counted c JOIN dropped d USING (step, layer) LEFT JOIN seen s USING (step)
+    FROM counted c LEFT JOIN seen s USING (step)
     CROSS JOIN (SELECT * FROM runs WHERE run_id = $run_id) r
     ORDER BY c.layer, c.step
 """
@@ -90,7 +86,7 @@ def shared_expert(cur: Cursor, run_id: str) -> int | None:
     That is a shared expert counted as a routed one: a collapsing router does not start so, nor
     collapse to the same number in all layers. Only for runs with several layers and K > 1.
     """
-    if first_row(cur, PROMISED, run_id=run_id) is None:
+    if first_row(cur, PROMISED, run_id=run_id) is None or not _has_full_experts(cur, run_id):
         return None
     row = first_row(
         cur,
@@ -108,3 +104,17 @@ def shared_expert(cur: Cursor, run_id: str) -> int | None:
         run_id=run_id,
     )
     return None if row is None else int(row[0])
+
+
+def _has_full_experts(cur: Cursor, run_id: str) -> bool:
+    """Whether the busiest expert of every layer could have every token; reads no row of an expert."""
+    row = first_row(
+        cur,
+        f"""
+        SELECT bool_and(m.max_tokens * r.top_k >= m.tokens)
+        FROM layer_metrics m JOIN runs r USING (run_id)
+        WHERE m.run_id = $run_id AND m.ordinal < {SAMPLES} AND m.tokens > 0
+        """,
+        run_id=run_id,
+    )
+    return row is not None and bool(row[0])

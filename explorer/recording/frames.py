@@ -158,10 +158,11 @@ def _probe_scores(records: Sequence[ProbeRecord], layout: Layout) -> Columns:
 
 def _probe_layer(record: ProbeRecord, index: int, layer: int, cells: slice) -> Columns:
     """One row per probe token, of one layer."""
-    tokens = len(record.router_logits_PLE)
+    tokens = len(record.selected_experts_PLK)
     width = cells.stop - cells.start
-    logits = record.router_logits_PLE.reshape(tokens, -1)[:, cells]
-    bias = _repeated(None, tokens, pl.List(pl.Float32()))
+    logits = bias = _repeated(None, tokens, pl.List(pl.Float32()))
+    if record.router_logits_PLE is not None:
+        logits = _lists(record.router_logits_PLE.reshape(tokens, -1)[:, cells], pl.Float32())
     if record.expert_bias_LE is not None:
         bias = _lists(
             np.broadcast_to(record.expert_bias_LE.reshape(-1)[cells], (tokens, width)), pl.Float32()
@@ -170,7 +171,7 @@ def _probe_layer(record: ProbeRecord, index: int, layer: int, cells: slice) -> C
         "step": pl.Series([record.step], dtype=pl.Int64()).new_from_index(0, tokens),
         "token": pl.Series(np.arange(tokens, dtype=np.int32)),
         "layer": pl.Series([layer], dtype=pl.Int32()).new_from_index(0, tokens),
-        "router_logits": _lists(logits, pl.Float32()),
+        "router_logits": logits,
         "selected_experts": _chosen(record.selected_experts_PLK[:, index], width),
         "expert_bias": bias,
     }

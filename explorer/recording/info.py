@@ -18,6 +18,8 @@ from explorer.recording.values import Refused, preview, to_array, to_whole, whol
 
 FORMAT_VERSION = 1
 RUN_FILE = "run.json"
+REPLICAS = "replicas"
+"""The unit of a placement, whose numbers are replicas per expert and no loads."""
 INT32, INT64 = 2**31 - 1, 2**63 - 1
 SIZES = {
     "num_moe_layers": INT32,

@@ -21,7 +21,7 @@ KEYS: dict[str, tuple[str, ...]] = {
 }
 REQUIRED: dict[str, frozenset[str]] = {
     table: frozenset(name for name in keys if name != "run_id")
-    | ({"tokens", "router_logits", "selected_experts", "kind"} & SCHEMAS[table].keys())
+    | ({"tokens", "selected_experts", "kind"} & SCHEMAS[table].keys())
     for table, keys in KEYS.items()
 }
 """Columns present in every part and never NULL."""

@@ -110,10 +110,11 @@ class EvalLoadRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeRecord:
-    """Router logits of the fixed probe batch (table `probe_scores`)."""
+    """Routing of the fixed probe batch (table `probe_scores`)."""
 
     step: int
-    router_logits_PLE: Floats
+    router_logits_PLE: Floats | None
+    """None for a trace that keeps routes without scores."""
     selected_experts_PLK: Ints
     """The K selected experts; or E slots, where an empty one holds E and is not stored."""
     expert_bias_LE: Floats | None = None

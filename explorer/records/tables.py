@@ -146,7 +146,9 @@ TABLES: dict[str, tuple[Column, ...]] = {
         STEP,
         _key("token", "INTEGER", "position in the probe batch (its ids lie in probe.json)"),
         LAYER,
-        Column("router_logits", "FLOAT[]", "one logit an expert, fp32"),
+        Column(
+            "router_logits", "FLOAT[]", "one logit per expert, fp32; NULL in a trace of routes without scores"
+        ),
         Column(
             "selected_experts", "INTEGER[]", "the chosen experts: K, or as many as the routing gave the token"
         ),

@@ -4,31 +4,30 @@ Two probes of a run, two runs, or a run and its recomputation. Shapes: T tokens,
 id of E is an empty slot.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from explorer.routing.routing_math import members
 
 Ids = NDArray[np.int64]
+MOST_CELLS = 1 << 24
+"""Cells of a part of two stacks of layers that are compared at once."""
 CLEAR = 0.5
 """Overlap that a shift of layers must reach before it is reported: by chance two layers share K/E of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """Counts of one layer. Shares derive from them."""
+    """Counts of one layer, from which shares derive; the costly matrices are made on demand."""
 
-    tokens: int
-    joint_EE: Ids
-    """[E, E] tokens that the first routing sends to expert e and the second to expert f."""
-    swaps_EE: Ids
-    """[E, E] tokens that leave expert e (first routing only) and gain expert f (second routing only). A token
-    that changes two experts counts in four cells."""
+    one_TE: NDArray[np.bool_]
+    """[T, E] whether the first routing sends a token to an expert."""
+    other_TE: NDArray[np.bool_]
+    """[T, E] the same of the second routing."""
     loads_E: Ids
     """[E] assignments of the first routing."""
     other_loads_E: Ids
@@ -37,15 +36,27 @@ class Agreement:
     """Assignments compared: per token those of the routing that gives it more experts, Σ max(|A|, |B|)."""
     differing: int
     """Tokens whose sets of experts differ."""
+    shared: int
+    """Assignments that both routings make."""
+
+    @property
+    def tokens(self) -> int:
+        return len(self.one_TE)
+
+    @cached_property
+    def joint_EE(self) -> Ids:
+        """[E, E] tokens that the first routing sends to expert e and the second to expert f."""
+        return _pairs(self.one_TE, self.other_TE)
+
+    @cached_property
+    def swaps_EE(self) -> Ids:
+        """[E, E] tokens that leave expert e (first routing only) and gain expert f (second routing only). A
+        token that changes two experts counts in four cells."""
+        return _pairs(self.one_TE & ~self.other_TE, self.other_TE & ~self.one_TE)
 
     @property
     def num_experts(self) -> int:
         return len(self.loads_E)
-
-    @property
-    def shared(self) -> int:
-        """Assignments that both routings make."""
-        return int(np.trace(self.joint_EE))
 
     @property
     def overlap(self) -> float:
@@ -67,6 +78,8 @@ class Agreement:
     @cached_property
     def relabelling(self) -> Ids:
         """[E] for each expert of the first routing the one of the second that fits it best, one to one."""
+        from scipy.optimize import linear_sum_assignment  # loaded on first use
+
         _, columns = linear_sum_assignment(-self.joint_EE)
         return np.asarray(columns, dtype=np.int64)
 
@@ -84,15 +97,14 @@ def agreement(first_TK: Ids, second_TK: Ids, num_experts: int) -> Agreement:
     if len(first_TK) != len(second_TK):
         raise ValueError(f"{len(first_TK)} and {len(second_TK)} tokens cannot be the same tokens")
     one_TE, other_TE = members(first_TK, num_experts), members(second_TK, num_experts)
-    left_TE, gained_TE = one_TE & ~other_TE, other_TE & ~one_TE
     return Agreement(
-        tokens=len(first_TK),
-        joint_EE=_pairs(one_TE, other_TE),
-        swaps_EE=_pairs(left_TE, gained_TE),
+        one_TE=one_TE,
+        other_TE=other_TE,
         loads_E=one_TE.sum(0, dtype=np.int64),
         other_loads_E=other_TE.sum(0, dtype=np.int64),
         slots=int(np.maximum(one_TE.sum(1, dtype=np.int64), other_TE.sum(1, dtype=np.int64)).sum()),
-        differing=int((left_TE.any(-1) | gained_TE.any(-1)).sum()),
+        differing=int((one_TE != other_TE).any(-1).sum()),
+        shared=int((one_TE & other_TE).sum()),
     )
 
 
@@ -107,30 +119,73 @@ class LayerShift:
     """How far the layers of the second routing are shifted against those of the first."""
 
     shift: int
-    """Layer number i of the first routing fits number i + shift of the second, counted in MoE layers."""
+    """The i-th layer of the first routing fits the (i + shift)-th of the second."""
+    numbers: int | None
+    """The same as a difference of layer numbers; None where it is not the same for all layers."""
     overlap: float
     """Overlap over the pairs of layers under this shift."""
     unshifted: float
-    """Overlap over the pairs without a shift."""
+    """Overlap over the pairs of equal layer numbers; without any, over the pairs in order."""
 
 
 def layer_shift(first: Mapping[int, Ids], second: Mapping[int, Ids], num_experts: int) -> LayerShift | None:
-    """The shift under which the layers fit best; None where no shift other than 0 fits clearly better.
+    """The shift under which the layers fit best; None where none fits clearly better than equal numbers.
 
     first, second: layer -> [T, K]. Only shifts that leave at least half of the layers a partner count.
     Engines number MoE layers with or without the dense ones before them, so routes arrive shifted by a few.
     """
-    ones, others = ([routes[layer] for layer in sorted(routes)] for routes in (first, second))
-    least = max(1, -(-min(len(ones), len(others)) // 2))
-    overlaps: dict[int, float] = {}
-    for shift in range(least - len(ones), len(others) - least + 1):
-        pairs = [(ones[i], others[i + shift]) for i in range(len(ones)) if 0 <= i + shift < len(others)]
-        if len(pairs) >= least:
-            found = [agreement(a, b, num_experts) for a, b in pairs]
-            slots = sum(one.slots for one in found)
-            overlaps[shift] = sum(one.shared for one in found) / slots if slots else 0.0
-    best = max(overlaps, key=lambda shift: (overlaps[shift], -abs(shift)), default=0)
-    unshifted = overlaps.get(0, 0.0)
-    if best == 0 or overlaps[best] < CLEAR or overlaps[best] <= unshifted:
+    ones, others = sorted(first), sorted(second)
+    if not ones or not others:
         return None
-    return LayerShift(shift=best, overlap=overlaps[best], unshifted=unshifted)
+    equal = [(ones.index(n), others.index(n)) for n in ones if n in second]
+    if equal and _overlap_at(first, second, num_experts) >= CLEAR:
+        return None
+    least = max(1, -(-min(len(ones), len(others)) // 2))
+    shared, slots = _overlaps([first[n] for n in ones], [second[n] for n in others], num_experts)
+
+    def overlap(pairs: Sequence[tuple[int, int]]) -> float:
+        at = tuple(np.asarray(pairs, dtype=np.int64).reshape(-1, 2).T)
+        return float(shared[at].sum() / slots[at].sum()) if len(pairs) and slots[at].sum() else 0.0
+
+    pairs = {
+        shift: [(i, i + shift) for i in range(len(ones)) if 0 <= i + shift < len(others)]
+        for shift in range(least - len(ones), len(others) - least + 1)
+    }
+    overlaps = {shift: overlap(found) for shift, found in pairs.items() if len(found) >= least}
+    best = max(overlaps, key=lambda shift: (overlaps[shift], -abs(shift)), default=0)
+    unshifted = overlap(equal) if equal else overlaps.get(0, 0.0)
+    if best == 0 and not equal and overlaps.get(0, 0.0) >= CLEAR:
+        unshifted = 0.0  # the same layers in order, under other numbers
+    if overlaps.get(best, 0.0) < CLEAR or overlaps[best] <= unshifted or pairs[best] == equal:
+        return None
+    steps = {others[j] - ones[i] for i, j in pairs[best]}
+    return LayerShift(
+        shift=best,
+        numbers=steps.pop() if len(steps) == 1 else None,
+        overlap=overlaps[best],
+        unshifted=unshifted,
+    )
+
+
+def _overlap_at(first: Mapping[int, Ids], second: Mapping[int, Ids], num_experts: int) -> float:
+    """Overlap over the layers of equal numbers."""
+    found = [agreement(first[n], second[n], num_experts) for n in first if n in second]
+    slots = sum(one.slots for one in found)
+    return sum(one.shared for one in found) / slots if slots else 0.0
+
+
+def _overlaps(ones: Sequence[Ids], others: Sequence[Ids], num_experts: int) -> tuple[Ids, Ids]:
+    """Shared assignments and slots (see `Agreement.slots`) of every pair of layers, [L, L'] each."""
+    one_LTE, other_LTE = (np.stack([members(ids, num_experts) for ids in side]) for side in (ones, others))
+    shared = np.zeros((len(ones), len(others)), dtype=np.int64)
+    # float32 holds the counts of a part exactly.
+    part = max(1, MOST_CELLS // (num_experts * max(len(ones), len(others))))
+    for start in range(0, one_LTE.shape[1], part):
+        left, right = (
+            cells[:, start : start + part].reshape(len(cells), -1).astype(np.float32)
+            for cells in (one_LTE, other_LTE)
+        )
+        shared += (left @ right.T).round().astype(np.int64)
+    slots_LT, others_LT = (cells.sum(-1, dtype=np.int64) for cells in (one_LTE, other_LTE))
+    slots = np.stack([np.maximum(row[None], others_LT).sum(-1) for row in slots_LT])
+    return shared, slots

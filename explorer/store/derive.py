@@ -26,12 +26,13 @@ LAYER_METRICS = f"""
 INSERT INTO raw.layer_metrics
 WITH counts AS (
     SELECT step, ordinal, layer, min(tokens) AS smallest,
-           max(expert_bias)::DOUBLE - min(expert_bias)::DOUBLE AS spread, {PARTS}
+           max(expert_bias)::DOUBLE - min(expert_bias)::DOUBLE AS spread,
+           sum(dropped_tokens)::BIGINT AS dropped, {PARTS}
     FROM raw.expert_loads
     WHERE run_key = $run_key AND ordinal >= $start
     GROUP BY step, ordinal, layer
 ), fresh AS (
-    SELECT step, ordinal, layer, total, largest, smallest, spread, experts,
+    SELECT step, ordinal, layer, total, largest, smallest, dropped, spread, experts,
            {figures(*LAYER_FIGURES)}
     FROM counts
 ), before AS (
@@ -49,7 +50,7 @@ WITH counts AS (
 ), latest AS (
     SELECT layer, low_streak FROM before WHERE ordinal = $start - 1
 )
-SELECT $run_key, w.step, w.ordinal, w.layer, w.total, w.largest, w.smallest,
+SELECT $run_key, w.step, w.ordinal, w.layer, w.total, w.largest, w.smallest, w.dropped,
        w.max_vio, w.effective_experts, w.coefficient_of_variation, w.total_variation, w.idle_experts,
        w.spread, w.mean100, w.ordinal - coalesce(w.last_high, $start - 1 - coalesce(l.low_streak, 0))
 FROM windowed w LEFT JOIN latest l USING (layer)

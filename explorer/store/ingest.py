@@ -19,6 +19,7 @@ from explorer.store.blame import blame
 from explorer.store.cluster import cluster
 from explorer.store.connection import is_fatal, is_interruption
 from explorer.store.derive import derive
+from explorer.store.diagnosis import discard_findings, store_findings
 from explorer.store.folders import find_runs, read_parts, run_row, signature, table_signature
 from explorer.store.loading import OutOfOrder, batches, load
 from explorer.store.portions import portions
@@ -134,7 +135,7 @@ class Ingestor:
             for some, last_step in portions(cur, parts, set(_known(cur, row).parts)):
                 # Without its `look` an unfinished row is continued in the next round.
                 now = row if last_step is None else {**row, "last_step": last_step, "look": ""}
-                rows, count = _transaction(cur, now, some, _known(cur, row))
+                rows, count = _transaction(cur, now, some, _known(cur, row), last_step is None)
                 report.rows += rows
                 report.parts += count
         except (duckdb.Error, FileNotFoundError) as error:
@@ -237,14 +238,22 @@ def _known(cur: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> _Known:
 
 
 def _transaction(
-    cur: duckdb.DuckDBPyConnection, row: dict[str, Any], parts: Sequence[Part], known: _Known
+    cur: duckdb.DuckDBPyConnection,
+    row: dict[str, Any],
+    parts: Sequence[Part],
+    known: _Known,
+    is_last: bool,
 ) -> tuple[int, int]:
-    """Write a run in one transaction; reload it if new parts do not simply continue the old ones."""
+    """Write a run, or a portion of it, in one transaction; reload it if new parts do not simply continue the
+    old ones. is_last: whether no portion follows.
+    """
     reload = known.stale(parts)
     while True:
         cur.begin()
         try:
             written = _write(cur, row, parts, known, reload)
+            if is_last:
+                store_findings(cur, row)
             cur.commit()
         except BaseException as error:
             # After Ctrl-C its query may still run, and a rollback would wait for it.
@@ -279,6 +288,7 @@ def _write(
             check_rows(cur, table, new_batches, mine, sizes)
             rows += load(cur, key, table, new_batches)
     _put_row(cur, key, row)  # before the roll-ups, which read through the views
+    discard_findings(cur, key)
     if new:
         samples = _samples(cur, key)
         derive(cur, key, start, samples)

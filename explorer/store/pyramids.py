@@ -1,8 +1,9 @@
 """Definition of the roll-ups: pyramids of bins over the ordinal of the sample.
 
-They make a view's cost independent of the run's length. Level k has bins of 4^k samples. A bin keeps counts,
-sums, minima, maxima and last values, all of which merge exactly: several rows of one bin are one bin in
-pieces, and readers group by bin. Only whole groups of `ALIGN` samples are rolled up; the few samples after
+They make a view's cost independent of the run's length. Level k has bins of 4^k samples; the pyramid of the
+experts' loads begins at 16 samples, since bins of four would be half of what an ingest costs. A bin keeps
+counts, sums, minima, maxima and last values, all of which merge exactly: several rows of one bin are one bin
+in pieces, and readers group by bin. Only whole groups of `ALIGN` samples are rolled up; the few samples after
 them are read from the table itself. A run of at most `ROLL_FROM` samples has no roll-ups, since a view can
 read its rows.
 """
@@ -39,6 +40,8 @@ class Pyramid:
     source: str
     """SQL of its source rows, `$start <= ordinal < $stop`, with the columns step, ordinal and keys."""
     measures: tuple[Measure, ...]
+    finest: int = 1
+    """The lowest level that is stored."""
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -153,6 +156,7 @@ SPAN = (
 LOADS = Pyramid(
     table="load_bins",
     counted="expert_loads",
+    finest=2,
     keys=(LAYER, EXPERT),
     source="""
         SELECT s.step, s.ordinal, s.layer, s.expert, s.tokens, s.expert_bias AS bias,

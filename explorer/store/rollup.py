@@ -33,45 +33,42 @@ def _extend(
     cur: duckdb.DuckDBPyConnection, pyramid: Pyramid, run_id: str, run_key: int, start: int, stop: int
 ) -> None:
     """Add the bins of the samples from `start` to `stop`, both multiples of ALIGN, at every level."""
+    columns = ", ".join(("level", "bin", pyramid.names()))
     by = ", ".join(("bin", *pyramid.key_names))
-    into = f"run_key, level, bin, {pyramid.names()}"
-    for where in _groups(cur, pyramid, run_id, start, stop):
+    cur.execute(f"CREATE OR REPLACE TEMP TABLE fresh AS SELECT {columns} FROM raw.{pyramid.table} LIMIT 0")
+    for where in _groups(cur, pyramid, run_key, start, stop):
         cur.execute(
-            f"CREATE OR REPLACE TEMP TABLE fresh AS SELECT 1 AS level, {pyramid.merges()}, bin FROM ("
-            f"SELECT ordinal // 4 AS bin, {pyramid.singles()} FROM ({pyramid.source}) WHERE {where}) "
-            f"GROUP BY {by}",
+            f"INSERT INTO fresh BY NAME SELECT {pyramid.finest} AS level, {pyramid.merges()}, bin FROM ("
+            f"SELECT ordinal // {4**pyramid.finest} AS bin, {pyramid.singles()} "
+            f"FROM ({pyramid.source}) WHERE {where}) GROUP BY {by}",
             {"run_id": run_id, "start": start, "stop": stop},
         )
-        for level in range(2, LEVELS + 1):
-            cur.execute(
-                f"INSERT INTO fresh SELECT {level} AS level, {pyramid.merges()}, bin FROM ("
-                f"SELECT bin // 4 AS bin, {pyramid.names()} FROM fresh WHERE level = {level - 1}) "
-                f"GROUP BY {by}"
-            )
-        order = ", ".join(("level", *pyramid.key_names[:1], "bin", *pyramid.key_names[1:]))
+    for level in range(pyramid.finest + 1, LEVELS + 1):
         cur.execute(
-            f"INSERT INTO raw.{pyramid.table} ({into}) "
-            f"SELECT {run_key}, level, bin, {pyramid.names()} FROM fresh ORDER BY {order}"
+            f"INSERT INTO fresh BY NAME SELECT {level} AS level, {pyramid.merges()}, bin FROM ("
+            f"SELECT bin // 4 AS bin, {pyramid.names()} FROM fresh WHERE level = {level - 1}) "
+            f"GROUP BY {by}"
         )
-    cur.execute("DROP TABLE IF EXISTS fresh")
+    # All layers at once: a layer's bins of one level then lie together, and a view skips the others.
+    order = ", ".join(("level", *pyramid.key_names[:1], "bin", *pyramid.key_names[1:]))
+    cur.execute(
+        f"INSERT INTO raw.{pyramid.table} BY NAME SELECT {run_key} AS run_key, * FROM fresh ORDER BY {order}"
+    )
+    cur.execute("DROP TABLE fresh")
 
 
 def _groups(
-    cur: duckdb.DuckDBPyConnection, pyramid: Pyramid, run_id: str, start: int, stop: int
+    cur: duckdb.DuckDBPyConnection, pyramid: Pyramid, run_key: int, start: int, stop: int
 ) -> list[str]:
     """Conditions on the layer that split the work into pieces of about GROUP_ROWS rows."""
-    if "layer" not in pyramid.key_names:
+    if "expert" not in pyramid.key_names:
         return ["true"]
-    counts = cur.execute(
-        f"SELECT layer, count(*) FROM ({pyramid.source}) GROUP BY layer ORDER BY layer",
-        {"run_id": run_id, "start": start, "stop": stop},
+    rows = cur.execute(
+        "SELECT DISTINCT layer, num_experts FROM raw.layer_metrics JOIN raw.runs USING (run_key) "
+        "WHERE run_key = ? AND ordinal >= ? AND ordinal < ? ORDER BY layer",
+        [run_key, start, stop],
     ).fetchall()
-    groups: list[list[int]] = []
-    rows = 0
-    for layer, count in counts:
-        if not groups or rows + count > GROUP_ROWS:
-            groups.append([])
-            rows = 0
-        groups[-1].append(int(layer))
-        rows += count
-    return [f"layer BETWEEN {group[0]} AND {group[-1]}" for group in groups]
+    layers = [layer for layer, _ in rows]
+    width = max((experts for _, experts in rows), default=1)
+    most = max(1, GROUP_ROWS // ((stop - start) * width))
+    return [f"layer BETWEEN {layers[i]} AND {layers[i : i + most][-1]}" for i in range(0, len(layers), most)]

@@ -193,7 +193,8 @@ def _check_probe(cur: duckdb.DuckDBPyConnection, batch: Batch, sizes: Sizes) -> 
         f"GROUP BY step, layer HAVING min(len(router_logits)) <> max(len(router_logits)) "
         f"OR max(len(router_logits)) NOT BETWEEN 1 AND {sizes.experts} "
         f"OR min(list_min(selected_experts)) < 0 "
-        f"OR max(list_max(selected_experts)) >= max(len(router_logits)) ORDER BY step, layer LIMIT 1"
+        f"OR max(list_max(selected_experts)) >= coalesce(max(len(router_logits)), {sizes.experts}) "
+        f"ORDER BY step, layer LIMIT 1"
     ).fetchone()
     if row:
         raise _broken(

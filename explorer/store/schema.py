@@ -67,6 +67,7 @@ DERIVED: dict[str, tuple[Column, ...]] = {
         Column("tokens", "BIGINT", "assignments of all experts"),
         Column("max_tokens", "BIGINT", "assignments of the busiest expert"),
         Column("min_tokens", "BIGINT", "assignments of the idlest expert"),
+        Column("dropped_tokens", "BIGINT", "assignments beyond capacity, of all experts"),
         Column("max_vio", "DOUBLE", "max / mean - 1; NULL where nothing was routed"),
         Column("effective_experts", "DOUBLE", "exp of the load entropy; NULL where nothing was routed"),
         Column("coefficient_of_variation", "DOUBLE", "deviation / mean; NULL where nothing was routed"),
@@ -92,6 +93,10 @@ DERIVED: dict[str, tuple[Column, ...]] = {
 DERIVED |= {pyramid.table: pyramid.columns for pyramid in PYRAMIDS}
 
 INTERNAL: dict[str, tuple[Column, ...]] = {
+    "diagnoses": (
+        RUN_ID,
+        Column("findings", "VARCHAR", "JSON list of what is wrong with the router; no row: not yet computed"),
+    ),
     "ingested_parts": (
         RUN_ID,
         Column("table_name", "VARCHAR", "table that the part belongs to", key=True),

@@ -17,6 +17,7 @@ import duckdb
 from explorer import metrics
 from explorer.records.tables import EXPERT, LAYER, RUN_ID, Column
 from explorer.routing.outranking import outranking_spans
+from explorer.store.turning import collect_turning
 
 CHUNK_ROWS = 4_000_000
 """Rows of loads examined together, so that their windows fit into memory."""
@@ -57,28 +58,10 @@ OF_LOADS = f"""
 """
 
 OF_WINDOWS = f"""
-    WITH turns AS (
-        SELECT layer, expert, ordinal // {metrics.OSCILLATION_STEPS} AS place, ordinal, step,
-               (expert_bias::DOUBLE - lag(expert_bias::DOUBLE) OVER one)
-               * (lag(expert_bias::DOUBLE) OVER one - lag(expert_bias::DOUBLE, 2) OVER one) AS turn
-        FROM raw.expert_loads
-        WHERE run_key = $run_key AND ordinal >= $start AND ordinal < $stop
-        WINDOW one AS (
-            PARTITION BY layer, expert, ordinal // {metrics.OSCILLATION_STEPS} ORDER BY ordinal
-        )
-    ), windows AS (
-        SELECT layer, place, min(step) AS first_step, max(step) AS last_step,
-               count(*) FILTER (isfinite(turn) AND turn < 0)
-               / nullif(count(*) FILTER (isfinite(turn) AND turn <> 0), 0) AS value,
-               count(*) FILTER (isfinite(turn) AND turn <> 0) AS followed,
-               count(DISTINCT expert) * {metrics.OSCILLATION_STEPS - 2} AS possible
-        FROM turns GROUP BY layer, place
-    )
     SELECT 'turning' AS kind, layer, NULL::INTEGER AS expert, place,
            place * {metrics.OSCILLATION_STEPS} AS first_ordinal,
            (place + 1) * {metrics.OSCILLATION_STEPS} - 1 AS last_ordinal, first_step, last_step, value
-    FROM windows
-    WHERE value >= {metrics.OSCILLATION_SHARE} AND followed >= {metrics.OSCILLATION_MOVES} * possible
+    FROM turning WHERE place * {metrics.OSCILLATION_STEPS} < $stop
 """
 
 OF_BIASES = f"""
@@ -226,6 +209,7 @@ def find_stretches(
         cur.execute("DELETE FROM raw.stretches WHERE run_key = ? AND kind = 'settled'", [run_key])
         cur.execute(SETTLED, {"run_key": run_key})
     cur.execute("DROP TABLE IF EXISTS pieces")
+    cur.execute("DROP TABLE IF EXISTS turning")
 
 
 def _chunks(cur: duckdb.DuckDBPyConnection, run_key: int, start: int, stop: int) -> list[tuple[int, int]]:
@@ -263,6 +247,8 @@ def _extend(cur: duckdb.DuckDBPyConnection, run_key: int, search: Search, start:
     start, stop = start - start % search.width, stop - stop % search.width
     if start == stop:
         return
+    if search is WINDOWS:
+        collect_turning(cur, run_key, start, stop)
     given = {"run_key": run_key, "start": start, "stop": stop}
     kinds = ", ".join(f"'{kind}'" for kind in search.least)
     made = cur.execute(PIECES.format(flagged=search.flagged, kinds=kinds), given).fetchone()

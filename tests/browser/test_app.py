@@ -257,3 +257,22 @@ def test_a_page_writes_no_error_and_has_no_serious_barrier_in_either_theme(
     settled(page)
     assert barriers(page) == set()
     assert [e for e in errors if not harmless.search(e)] == []
+
+
+def test_a_list_shows_names_and_the_address_says_which_run(page: Page, app: AppServer) -> None:
+    visit(page, app, "replay?run=loss_free-seed0")
+    run = page.get_by_role("combobox", name="Run", exact=False).first
+    run.click()
+    page.get_by_role("option", name=re.compile("none, seed 1")).click()
+    settled(page)
+    assert "run=none-seed1" in page.url
+    expect(page.get_by_text("none-seed1 · ").first).to_be_visible()
+    page.reload()
+    settled(page)
+    assert "run=none-seed1" in page.url
+    expect(page.get_by_text("none-seed1 · ").first).to_be_visible()
+    visit(page, app, "evidence")
+    page.get_by_role("combobox", name="Claim", exact=False).click()
+    page.get_by_role("option", name=re.compile("^A2 ")).click()
+    settled(page)
+    assert re.search(r"claim=A2(&|$)", page.url)

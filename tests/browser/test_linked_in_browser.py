@@ -98,10 +98,20 @@ def step_of(page: Page) -> int:
     return int(page.get_by_role("spinbutton", name=sentence("controls.step")).input_value())
 
 
+def point_at(page: Page, chart: Locator) -> None:
+    """Bring the pointer into a figure of biases: the points that it can meet come with it."""
+    chart.scroll_into_view_if_needed()
+    settled(page)
+    box = chart.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    # Marks of events are symbols as well, but a few.
+    chart.locator(".mark-symbol path").nth(99).wait_for(state="attached")
+
+
 def bias_point(page: Page, expert: int, step: int) -> tuple[float, float]:
     """Where a point of a bias line lies on the page, by the figure's own marks."""
-    figure(page, BIASES).scroll_into_view_if_needed()
-    settled(page)
+    point_at(page, figure(page, BIASES))
     found = page.evaluate(
         """([n, expert, step]) => {
             const chart = document.querySelectorAll('[data-testid="stVegaLiteChart"]')[n];
@@ -152,10 +162,11 @@ def test_experts_of_different_runs_never_light_up_together(page: Page, shipped: 
     )
     settled(page)
     lines = page.get_by_test_id("stVegaLiteChart").filter(has=page.locator(".mark-line path").nth(15))
-    lines.first.scroll_into_view_if_needed()
+    assert lines.first.locator(".mark-symbol path").count() < 100, "points before there is a pointer"
+    point_at(page, lines.first)
     box = lines.first.bounding_box()
     assert box is not None
-    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.move(box["x"] + box["width"] / 2 + 1, box["y"] + box["height"] / 2)
     bold = """(chart) => [...chart.querySelectorAll('.mark-line path')]
         .filter((path) => +path.getAttribute('stroke-width') >= 2.8).length"""
     wait_for(lambda: lines.first.evaluate(bold) >= 1)
@@ -184,8 +195,8 @@ def test_a_click_in_compare_offers_that_step_in_replay(page: Page, shipped: AppS
     heatmap.press("Enter")
     opened = sentence("controls.open_expert_in_replay", expert=4, step=following.group(1))
     expect(page.get_by_role("link", name=opened)).to_be_visible()
-    # Marks of events are symbols as well, but a few.
-    chart = page.get_by_test_id("stVegaLiteChart").filter(has=page.locator(".mark-symbol path").nth(99)).first
+    chart = page.get_by_test_id("stVegaLiteChart").filter(has=page.locator(".mark-line path").nth(15)).first
+    point_at(page, chart)
     found = chart.evaluate(
         """(chart) => {
             const points = [...chart.querySelectorAll(".mark-symbol path")];

@@ -109,7 +109,7 @@ def test_differences_tell_resolved_from_open() -> None:
     assert text == sentence(
         "captions.significance",
         yes="perplexity with loss-free (−0.3)",
-        no="perplexity with auxiliary loss and MaxVio with loss-free",
+        no="perplexity with auxiliary loss; MaxVio with loss-free",
     )
     assert captions.paired_differences(frames.DIFFERENCES[1:2]) == sentence(
         "captions.significance_none", no="perplexity with auxiliary loss"

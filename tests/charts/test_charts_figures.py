@@ -258,8 +258,8 @@ def test_highlighted_experts_are_named_in_their_colour() -> None:
 def test_references_are_drawn_and_named(given: dict[str, Any]) -> None:
     rows = rows_of(balance.max_vio_curves(frames.vio_frame(ENDS), references=given))
     drawn = {row["name"]: (row["value"], row["p95"]) for row in rows if "p95" in row}
-    assert drawn == {"random tokens": (0.05, 0.06), "random sequences": (0.10, 0.13)}
-    assert {"random tokens", "random sequences"} <= {row.get("text") for row in rows}
+    assert drawn == {"random routing": (0.05, 0.06), "random routing (whole sequences)": (0.10, 0.13)}
+    assert {"random routing", "random routing\nwhole sequences"} <= {row.get("text") for row in rows}
 
 
 CURVE = pl.DataFrame(
@@ -271,8 +271,8 @@ def test_the_baseline_of_a_growing_batch_is_a_curve_and_no_level_line() -> None:
     frame = frames.vio_frame(ENDS, 40)
     given = {"uniform": (0.05, 0.06), "resampled": (0.10, 0.13)}
     rows = rows_of(balance.max_vio_curves(frame, references=given, curve=CURVE))
-    assert [row["value"] for row in rows if row.get("name") == "random tokens"] == []
-    assert [row["value"] for row in rows if row.get("name") == "random sequences"] == [0.10]
+    assert [row["value"] for row in rows if row.get("name") == "random routing"] == []
+    assert [row["value"] for row in rows if row.get("name") == "random routing (whole sequences)"] == [0.10]
     assert [row["value"] for row in rows if "tokens" in row] == [0.4, 0.05]
     told = rows_of(story.story(frame, reference=0.05, curve=CURVE))
     assert [row["value"] for row in told if "tokens" in row] == [0.4, 0.05]

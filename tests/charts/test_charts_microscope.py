@@ -2,13 +2,12 @@
 
 from collections.abc import Callable
 
-import chart_frames as frames
 import polars as pl
 import pytest
 import vl_convert
 from chart_samples import for_file
 
-from explorer.charts import domain_panels, microscope, theme
+from explorer.charts import microscope, theme
 from explorer.charts.spec import make
 
 
@@ -48,7 +47,6 @@ FIGURES: dict[str, Callable[[], theme.Figure]] = {
     "served_domains": lambda: microscope.served_domains(SERVED),
     "expert_history": lambda: microscope.expert_history(EVERYONE, ONE, y_title="load", level=1.0),
     "saturation": lambda: microscope.saturation(SETTLING, layer=1),
-    "domain_panel": lambda: domain_panels.domain_panel(frames.domain_frame(), top=4.0, title="a rule"),
 }
 EMPTY: dict[str, Callable[[], theme.Figure]] = {
     "token_scores": lambda: microscope.token_scores(SCORES.clear(), CUTS),
@@ -57,7 +55,6 @@ EMPTY: dict[str, Callable[[], theme.Figure]] = {
     "served_domains": lambda: microscope.served_domains(SERVED.clear()),
     "expert_history": lambda: microscope.expert_history(EVERYONE.clear(), ONE.clear(), y_title="load"),
     "saturation": lambda: microscope.saturation(SETTLING.head(2), layer=1),
-    "domain_panel": lambda: domain_panels.domain_panel(frames.domain_frame().clear(), top=1.0),
 }
 
 
@@ -108,18 +105,3 @@ def test_the_names_of_close_cut_offs_do_not_cover_each_other() -> None:
     assert abs(places[0] - places[1]) * 280 >= 14
     assert microscope.cut_rows(None, None, 0.0, 1.0).is_empty()
     assert microscope.cut_rows(None, 0.4, 0.0, 1.0)["name"].to_list() == ["cut-off"]
-
-
-def test_panels_share_one_linear_scale_from_zero() -> None:
-    a, b = frames.domain_frame(), frames.domain_frame().with_columns(load_ratio=pl.col("load_ratio") * 3)
-    top = domain_panels.highest([a, b, a.clear()])
-    assert top == pytest.approx(b["load_ratio"].max())
-    assert domain_panels.highest([]) == 1.0
-    scales = [
-        domain_panels.domain_panel(frame, top=top).to_dict()["layer"][0]["encoding"]["color"]["scale"]
-        for frame in (a, b)
-    ]
-    assert scales[0] == scales[1]
-    assert scales[0]["domain"] == pytest.approx([i / 6 for i in range(7)])
-    rows = next(iter(domain_panels.domain_panel(b, top=top).to_dict()["datasets"].values()))
-    assert [row["of_top"] for row in rows] == pytest.approx([row["load_ratio"] / top for row in rows])

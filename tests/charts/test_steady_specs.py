@@ -7,7 +7,7 @@ import chart_frames as frames
 import polars as pl
 import pytest
 
-from explorer.charts import biases, domain_panels, domains, microscope, theme
+from explorer.charts import biases, domains, microscope, theme
 from explorer.charts.spec import make
 
 
@@ -18,10 +18,6 @@ def of_biases(layer: int) -> theme.Figure:
 
 def of_domains(layer: int) -> theme.Figure:
     return domains.domain_expert_heatmap(other_loads(layer), scope="run")
-
-
-def of_panel(layer: int) -> theme.Figure:
-    return domain_panels.domain_panel(other_loads(layer), top=2.0 + layer)
 
 
 def of_saturation(layer: int) -> theme.Figure:
@@ -43,6 +39,6 @@ def without_names(figure: theme.Figure) -> Any:
     return json.loads(text)
 
 
-@pytest.mark.parametrize("draw", [of_biases, of_domains, of_panel, of_saturation])
+@pytest.mark.parametrize("draw", [of_biases, of_domains, of_saturation])
 def test_the_chart_of_another_layer_differs_in_its_rows_only(draw: Any) -> None:
     assert without_names(draw(0)) == without_names(draw(1))

@@ -5,9 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from foreign_files import SAMPLES, import_one
+from sentences import sentence
 from unhealthy_runs import E, K, Router, T, record, write
 
 from explorer.cli import main
+from explorer.recording import Recorder
 
 
 @pytest.fixture
@@ -70,3 +73,30 @@ def test_a_damaged_run_keeps_the_others(runs: Path, capsys: pytest.CaptureFixtur
     captured = capsys.readouterr()
     assert captured.out == "even: nothing found\n"
     assert captured.err.startswith("explorer diagnose: ")
+
+
+def test_a_placement_is_not_called_healthy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sample = SAMPLES["ascend_map"][1](tmp_path)
+    run = import_one(sample.path, tmp_path, run_id="placed")
+    assert main(["diagnose", str(run.path)]) == 0
+    assert capsys.readouterr().out.strip() == f"placed: {sentence('cli.placement')}"
+
+
+def test_a_finding_names_its_layer_as_the_model_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [f"model.layers.{n}.mlp.gate" for n in (3, 4)]
+    with Recorder(
+        tmp_path, num_layers=2, num_experts=E, top_k=K, run_id="dead", layer_numbers=[3, 4],
+        layer_names=names, report_every_s=None,
+    ) as rec:  # fmt: skip
+        counts = np.full((2, E), K * T // E)
+        counts[0] = [K * T // 2] * 2 + [0] * (E - 2)
+        for step in range(300):
+            rec.log(step, tokens_per_expert=counts)
+    assert main(["diagnose", str(tmp_path / "dead"), "--json"]) == 0
+    findings = json.loads(capsys.readouterr().out)["findings"]
+    named = {(one["layer"], one.get("layer_name")) for one in findings if one["layer"] is not None}
+    assert named == {(3, names[0])}
+    assert main(["diagnose", str(tmp_path / "dead")]) == 0
+    assert f"[{names[0]}]" in capsys.readouterr().out

@@ -65,6 +65,16 @@ def test_four_pairs_are_not_run() -> None:
     assert result_of("X5", raw_scores(0.1, pairs=4)).verdict == NOT_RUN
 
 
+def test_a_claim_that_is_not_run_shows_no_effect() -> None:
+    found = result_of("X5", raw_scores(0.2, pairs=4))
+    assert found.main is not None
+    assert found.main.effect is not None
+    assert (found.effect, found.to_dict()["effect"], found.to_dict()["interval"]) == (None, None, None)
+    found = result_of("X5", raw_scores(0.2, pairs=5))
+    assert found.main is not None
+    assert found.effect is found.main.effect
+
+
 def test_fewer_pairs_than_planned_are_interim() -> None:
     assert result_of("X5", raw_scores(0.1, pairs=5)).is_interim
     assert not result_of("X5", raw_scores(0.1, pairs=8)).is_interim

@@ -36,15 +36,16 @@ def test_answers_belong_to_their_orders() -> None:
 def test_a_chart_that_cannot_be_drawn_is_named_and_the_next_one_is_drawn() -> None:
     good = order()
     bad = replace(good, chart=replace(good.chart, vega={"mark": "nonsense"}))
-    with Converters(1) as converters:
+    with Converters() as converters:
         with pytest.raises(ConverterError, match="Error"):
             converters.draw(bad).result()
         assert converters.draw(good).result().files["svg"].startswith(b"<svg")
 
 
-def test_a_process_that_dies_is_replaced() -> None:
-    with Converters(1) as converters:
-        process = converters._free[0]
+@pytest.mark.parametrize("task", ["drawing", "converting"])
+def test_a_process_that_dies_is_replaced(task: str) -> None:
+    with Converters() as converters:
+        process = getattr(converters, task).process
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         with pytest.raises(ConverterError, match="without a result"):
@@ -53,9 +54,10 @@ def test_a_process_that_dies_is_replaced() -> None:
 
 
 def test_no_process_outlives_its_input() -> None:
-    converters = Converters(1)
-    process = converters._free[0]
-    assert process.stdin is not None
-    process.stdin.close()
-    assert process.wait(timeout=60) == 0
+    converters = Converters()
+    processes = [converters.drawing.process, converters.converting.process]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.close()
+    assert [process.wait(timeout=60) for process in processes] == [0, 0]
     converters.close()

@@ -7,16 +7,25 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from foreign_files import import_one, random_counts
+from foreign_files import SAMPLES, import_one, loads_of, random_counts
+from sentences import sentence
 
 from explorer.charts import balance
+from explorer.figures import final
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Arm, run_from_row
-from explorer.figures.confounders import confounders
-from explorer.figures.layer_names import layer_name
+from explorer.figures.balance import max_vio
+from explorer.figures.confounders import confounders, routing_notes
+from explorer.figures.layer_names import layer_name, names_note
+from explorer.figures.loads import heatmap
+from explorer.figures.panel import Panel, Question
+from explorer.figures.settings import OneLayer, OverTime
+from explorer.figures.store import OpenStore
+from explorer.figures.views.replay import playable
+from explorer.figures.views.serving_choices import usable_runs
 from explorer.queries import comparison
 from explorer.queries.runs import list_runs
-from explorer.recording import Recorder
+from explorer.recording import Recorder, RunFolder
 from explorer.store import Index
 
 
@@ -75,6 +84,40 @@ def test_runs_of_different_kinds_are_never_a_pair(folder: Path) -> None:
     assert len({run.experiment for run in runs}) == 3
 
 
+def test_a_placement_has_no_max_vio_and_no_view_of_loads(tmp_path: Path) -> None:
+    sample = SAMPLES["ascend_map"][1](tmp_path)
+    placed = import_one(sample.path, tmp_path, run_id="placed")
+    np.save(tmp_path / "a.npy", random_counts())
+    import_one(tmp_path / "a.npy", tmp_path, run_id="served")
+    assert loads_of(placed).max() == 3
+    with Index.open(tmp_path / "index.duckdb") as index:
+        index.ingest([tmp_path / "runs"])
+        with index.cursor() as cur:
+            runs = {run.run_id: run for run in map(run_from_row, list_runs(cur).to_dicts())}
+        arms = ArmSet.of([Arm(token=run.run_id, label=run.label, runs=(run,)) for run in runs.values()])
+        store = OpenStore(index)
+        table = {row["balancing"]: row for row in final.table(store, arms)}
+        curve = max_vio(store, arms, OverTime()).table
+    cells = table[runs["placed"].label]
+    assert {cells[name] for name in final.COLUMNS} == {final.UNKNOWN}
+    assert table[runs["served"].label]["MaxVio last steps"] != final.UNKNOWN
+    assert curve is not None
+    assert set(curve["run_id"].unique()) == {"served"}
+    (note,) = routing_notes(arms)
+    assert sentence("compare.placement") in note
+    assert [run.run_id for run in usable_runs(list(runs.values()))] == ["served"]
+    assert [run.run_id for run in playable(list(runs.values()), [])] == ["served"]
+
+
+def test_shares_of_tokens_and_of_gate_weight_are_different_kinds(tmp_path: Path) -> None:
+    sample = SAMPLES["esft_summary"][1](tmp_path)
+    shares = [
+        RunFolder(import_one(sample.path, tmp_path, **sample.options, scores=scores).path).info.unit
+        for scores in ("token_scores", "gate_scores")
+    ]
+    assert shares == ["shares × 10,000", "shares of gate weight × 10,000"]
+
+
 def test_the_model_may_name_its_layers(tmp_path: Path) -> None:
     names = ["model.layers.3.mlp.gate", "model.layers.5.mlp.gate"]
     with Recorder(
@@ -86,6 +129,15 @@ def test_the_model_may_name_its_layers(tmp_path: Path) -> None:
         index.ingest([tmp_path / "runs"])
         with index.cursor() as cur:
             run = run_from_row(list_runs(cur).to_dicts()[0])
+        loads = Question(
+            key="loads", build=heatmap, arms=ArmSet.of_runs([run]), settings=OneLayer(layer=3)
+        ).answer(OpenStore(index))
+    assert isinstance(loads, Panel)
+    assert loads.subject == f"Expert load of {run.label}, layer 3 ({names[0]})"
+    assert names_note([run], 5) == f"Layer 5 is {names[1]}."
+    other = replace(run, run_id="other", config=json.dumps({"layer_names": ["a", "b"]}))
+    assert names_note([run, other], 5) == f"Layer 5 is {names[1]} in named; b in other."
+    assert names_note([replace(run, config="{}")], 5) == ""
     assert [layer_name(run, layer) for layer in (3, 5, 4)] == [*names, ""]
     assert layer_name(replace(run, config='{"layer_names": 3}'), 3) == ""
 

@@ -3,7 +3,9 @@
 from types import SimpleNamespace
 from typing import Any
 
-from explorer.figures.views.selection import default_run, picked_first
+from arm_runs import run
+
+from explorer.figures.views.selection import default_run, picked_first, run_names
 
 
 def test_runs_of_selected_arms_come_first_and_no_run_twice() -> None:
@@ -17,3 +19,12 @@ def test_the_default_is_the_first_loss_free_run() -> None:
     runs: Any = [SimpleNamespace(family=name) for name in ("none", "loss_free", "loss_free")]
     assert default_run(runs) is runs[1]
     assert default_run(runs[:1]) is runs[0]
+
+
+def test_a_list_of_runs_names_their_rules_and_tells_seeds_apart() -> None:
+    runs = [run("one", "loss_free", 0), run("two", "loss_free", 1), run("three")]
+    assert run_names(runs) == {
+        "one": "standard loss-free 0.003, seed 0",
+        "two": "standard loss-free 0.003, seed 1",
+        "three": "standard none",
+    }

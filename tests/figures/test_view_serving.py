@@ -17,7 +17,6 @@ from explorer.figures.panel import Missing, Panel
 from explorer.figures.serving.windows import (
     WindowPair,
     has_counts,
-    is_imported,
     pair_of,
     phase_of,
     windows,
@@ -170,7 +169,7 @@ def test_another_run_judges(opened: tuple[OpenStore, list[Run]]) -> None:
     assert verdict.table["after"].to_list() == pytest.approx(expected.tolist())
     plan_name, judge_name = "none, seed 0, steps 20–39", "none, seed 1, steps 0–19"
     assert sentence("serving.planned_and_judged", plan=plan_name, judge=judge_name) in verdict.finding
-    assert sentence("serving.memory", copies="0 extra expert copies", share="0.0%") in verdict.finding
+    assert sentence("serving.memory", copies="0 extra expert copies", share="0.0 %") in verdict.finding
 
 
 def test_two_runs_of_one_name_are_told_apart_by_their_ids(opened: tuple[OpenStore, list[Run]]) -> None:
@@ -184,7 +183,7 @@ def test_shares_decide_nothing(opened: tuple[OpenStore, list[Run]]) -> None:
     store, runs = opened
     unit = '{"import": {"unit": "shares × 1,000,000", "phase": "decode"}}'
     run = replace(next(run for run in runs if run.run_id == "one"), config=unit)
-    assert (has_counts(run), is_imported(run), phase_of(run)) == (False, True, "decode")
+    assert (has_counts(run), run.is_imported, phase_of(run)) == (False, True, "decode")
     shown = view.open_view(store, [run], {})
     verdict = shown.questions[0].answer(store)
     assert isinstance(verdict, Panel)
@@ -244,6 +243,22 @@ def test_every_offered_layout_can_be_planned(opened: tuple[OpenStore, list[Run]]
     default = choices.default_gpus(experts)
     assert str(default) in options.of(choices.GPUS, {})
     assert default % choices.default_nodes(default) == 0
+
+
+@pytest.mark.parametrize(
+    ("judges", "is_same_run", "expected"),
+    [
+        (("1", "2", "held-out", "held-out english", "held-out python"), True, "held-out python"),
+        (("1", "2", "held-out", "held-out english", "held-out python"), False, "2"),
+        (("1", "2", "held-out"), True, "2"),
+        (("held-out",), True, "held-out"),
+    ],
+)
+def test_one_kind_of_text_judges_unless_another_choice_is_made(
+    opened: tuple[OpenStore, list[Run]], judges: tuple[str, ...], is_same_run: bool, expected: str
+) -> None:
+    options = choices.Options(run=opened[1][0], plan_keys=judges, judge_keys=judges, is_same_run=is_same_run)
+    assert options.with_default(choices.JUDGE).default == expected
 
 
 def test_batch_panels_follow_from_the_recorded_logits(opened: tuple[OpenStore, list[Run]]) -> None:

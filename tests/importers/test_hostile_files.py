@@ -3,7 +3,6 @@ word."""
 
 import gzip
 import io
-import json
 import lzma
 import os
 import pickle
@@ -18,21 +17,18 @@ import numpy as np
 import pytest
 from foreign_files import (
     ROOT,
-    SAMPLES,
     import_one,
-    loads_of,
     random_counts,
     random_routes,
     route_records,
     safetensors_bytes,
     write_lines,
 )
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from explorer.errors import ExplorerError, ForeignFileError
-from explorer.importers import UNFORESEEN, import_path
-from explorer.recording import list_runs
+from explorer.importers import import_path
 
 OPTIONS = {"num_experts": "8"}
 
@@ -223,45 +219,6 @@ def test_torch_is_not_needed_for_files_without_tensors(tmp_path: Path) -> None:
     command = [sys.executable, "-c", code, str(tmp_path / "x.npy"), str(tmp_path / "runs")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120)
     assert done.stdout.strip() == "[]"
-
-
-@pytest.mark.parametrize(
-    "name", [name for name in SAMPLES if name not in ("megatron_tokens", "tensorrt_llm")]
-)
-@settings(max_examples=10, suppress_health_check=list(HealthCheck))
-@given(data=st.data())
-def test_mutated_files_are_refused_or_imported_whole(name: str, data: st.DataObject) -> None:
-    form, write = SAMPLES[name]
-    with tempfile.TemporaryDirectory() as text:
-        folder = Path(text)
-        sample = write(folder)
-        content = bytearray(sample.path.read_bytes())
-        for _ in range(data.draw(st.integers(1, 6))):
-            place = data.draw(st.integers(0, len(content) - 1))
-            kind = data.draw(st.sampled_from(["flip", "cut", "insert", "repeat"]))
-            if kind == "flip":
-                content[place] = data.draw(st.integers(0, 255))
-            elif kind == "cut":
-                del content[place : place + data.draw(st.integers(1, 64))]
-            elif kind == "insert":
-                content[place:place] = data.draw(st.binary(min_size=1, max_size=16))
-            else:
-                content[place:place] = content[place : place + data.draw(st.integers(1, 64))]
-            content = content or bytearray(b"x")
-        sample.path.write_bytes(content)
-        try:
-            runs = import_path(sample.path, folder / "runs", form, sample.options)
-        except ExplorerError as error:
-            sentence = str(error)
-            left = list((folder / "runs").iterdir()) if (folder / "runs").exists() else []
-            assert (left, sentence.count("\n")) == ([], 0)
-            assert UNFORESEEN not in sentence
-            return
-        listed = list_runs(folder / "runs")
-        assert {one.run_id for one in listed} == {run.run_id for run in runs}
-        assert all(one.problem is None for one in listed)
-        assert all((loads_of(run) >= 0).all() for run in runs)
-        json.dumps([run.report for run in runs], allow_nan=False)
 
 
 @settings(max_examples=30)

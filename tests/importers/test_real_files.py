@@ -32,7 +32,7 @@ def test_imbalance_of_deepseek_r1_grows_with_the_input(tokens: int, vio: float, 
 
 def test_unequal_totals_are_reported_and_not_refused(tmp_path: Path) -> None:
     run = import_one(real("sglang_deepseek_r1_prefill_in1800out100.json"), tmp_path, top_k=8)
-    assert "0.02%" in entry(run, "layer_totals")["sentence"]
+    assert "0.02 %" in entry(run, "layer_totals")["sentence"]
 
 
 def test_decode_is_a_phase(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from foreign_files import (
 from explorer.errors import ExplorerError, ForeignFileError
 from explorer.importers import import_path
 from explorer.importers.bias_checks import BiasChecks
+from explorer.importers.load_checks import LoadChecks
 from explorer.importers.report import Report
 from explorer.importers.trace import LoadStep
 from explorer.recording import RunFolder
@@ -342,3 +343,24 @@ def test_rows_are_held_against_the_tokens_of_a_response(completion: int, short: 
     assert len(found) == short
     if found:
         assert found[0]["counts"] == {"responses": 1, "rows": 64, "tokens": 66}
+
+
+@pytest.mark.parametrize(
+    ("steps", "missing", "first"),
+    [
+        ([s for s in range(60) if s != 30], 1, 30),
+        ([s for s in range(0, 600, 10) if s not in (100, 110)], 2, 100),
+        (list(range(60)), 0, None),
+        ([s * s for s in range(60)], 0, None),
+    ],
+)
+def test_steps_that_a_regular_log_leaves_out_are_said(
+    steps: list[int], missing: int, first: int | None
+) -> None:
+    report, checks = Report(), LoadChecks([0], 0.0)
+    for step in steps:
+        checks.add(LoadStep(step=step, tokens_LE=np.ones((1, E), dtype=np.int64)))
+    checks.report(report)
+    found = [one for one in report.entries if one.kind == "missing_steps"]
+    assert [one.counts["steps"] for one in found] == ([missing] if missing else [])
+    assert [one.place for one in found] == ([f"step {first}"] if missing else [])

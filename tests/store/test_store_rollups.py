@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from store_runs import make_info
 
 from explorer import metrics
-from explorer.queries import balance, biases, loads, losses
+from explorer.queries import _frames, balance, biases, loads, losses
 from explorer.recording.run_writer import RunWriter
 from explorer.records.records import LoadRecord, StepRecord
 from explorer.store import Index, cluster, rollup
@@ -82,6 +82,7 @@ def indexed(index: Index, case: Case) -> Iterator[duckdb.DuckDBPyConnection]:
         mock.patch.object(rollup, "ALIGN", 4),
         mock.patch.object(rollup, "GROUP_ROWS", 50),
         mock.patch.object(cluster, "SEGMENT_ROWS", 100),
+        mock.patch.object(_frames, "READ_ROWS", 20 * E),
     ):
         recorder = RunWriter.create(Path(folder) / "runs", make_info(layers=L, experts=E))
         start = 0

@@ -216,9 +216,7 @@ COMPARISONS = [
 VERDICTS = pl.DataFrame(
     {
         "id": ["A1", "B1"],
-        "group": ["A", "B"],
-        "place": [1, 1],
-        "verdict": ["supported", "not run"],
+        "verdict": ["supported", "contradicted"],
         "claim": ["one", "two"],
         "effect": ["−0.02 ± 0.01", "–"],
     }

@@ -29,7 +29,11 @@ def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_all_claims_are_listed_and_one_is_open(open_app: Opener, recorded: Path, rows: Path) -> None:
     app = open_app(recorded, "evidence", claim="X5")
     assert not app.exception
-    assert len(app.dataframe[0].value) == len(CLAIMS)
+    answered, others = app.dataframe[0].value, app.dataframe[1].value
+    assert len(answered) + len(others) == len(CLAIMS)
+    assert answered["claim"][0] == "X5"
+    assert not {"· not run", "– not testable here"} & set(answered["verdict"])
+    assert set(others["verdict"]) == {"· not run", "– not testable here"}
     text = words(app)
     assert "✓ supported" in text
     assert "It would be contradicted by" in text

@@ -23,7 +23,7 @@ from explorer.queries.probe import layer_probe
 from explorer.routing import batch_selection as policies
 from explorer.routing import routing_math
 from explorer.routing.batch_selection import Floats, Mask, Ranks
-from explorer.wording import counted
+from explorer.wording import counted, percent
 
 SIZES = (1, 2, 4, 8, 16, 32, 64)
 """Tokens per batch."""
@@ -75,7 +75,12 @@ class Policy:
 
 def scored(batch: RoutedBatch, is_mixed: bool) -> Scored | None:
     """The scores of a probe batch; None where tokens do not choose by them."""
-    if batch.compared is None or batch.settings.weighs_by is None or batch.settings.top_p is not None:
+    if (
+        batch.logits is None
+        or batch.compared is None
+        or batch.settings.weighs_by is None
+        or batch.settings.top_p is not None
+    ):
         return None
     order = np.arange(batch.num_tokens)
     if is_mixed:
@@ -107,7 +112,7 @@ def policies_of(top_k: int, num_experts: int, settings: Batches) -> list[Policy]
     )
     lines.append(
         Policy(
-            name=f"Lynx, keep {settings.knobs.keep:.0%}",
+            name=f"Lynx, keep {percent(settings.knobs.keep)}",
             kind=charts.LYNX,
             nth=0,
             select=lambda ranks, logits: policies.lynx(ranks, logits, top_k, settings.knobs),

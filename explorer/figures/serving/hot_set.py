@@ -1,5 +1,6 @@
 """Load of the experts by window, the share that the busiest hold, whether they stay, and how it is spread."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
 
@@ -13,7 +14,7 @@ from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Run
 from explorer.figures.panel import Missing, Panel
 from explorer.figures.serving.settings import InWindows
-from explorer.figures.serving.windows import Window, pair_of, windows
+from explorer.figures.serving.windows import HELD_OUT, Window, pair_of, windows
 from explorer.figures.store import Store, Trace
 from explorer.metrics.popularity import (
     LEAST_EXPERTS,
@@ -23,9 +24,11 @@ from explorer.metrics.popularity import (
     log_normal_fit,
     quantile_points,
 )
-from explorer.wording import counted
+from explorer.wording import counted, percent
 
 MOST_STRIPS = 12
+NEARLY_EQUAL = 0.05
+"""σ of ln(load) below which the busiest of a hundred experts has less than 1.15 times the mean."""
 CURVE_POINTS = 25
 """Points of one layer's coverage curve at equal, and again at equal logarithmic, distances."""
 STRIPS_HOW = (
@@ -74,7 +77,7 @@ def by_window(store: Store, arms: ArmSet, settings: InWindows) -> Panel:
     top = plan.counts[place].max() * num_experts / max(1, int(plan.counts[place].sum()))
     finding = (
         f"Layer {settings.layer}, {plan.label}: the busiest expert has {top:.2f}× the uniform load. {stay} "
-        f"in {judge.label}."
+        f"in {judge.label}.{_by_domain(own, place)}"
     )
     chart = specs.make(charts.strips(frame, [window.label for window in shown]))
     return Panel(
@@ -85,6 +88,22 @@ def by_window(store: Store, arms: ArmSet, settings: InWindows) -> Panel:
         on_page=specs.without_legend(chart),
         table=frame,
         statements=trace.statements,
+    )
+
+
+def _by_domain(own: Mapping[str, Window], place: int) -> str:
+    """Between what single domains lie, where the run has several; empty otherwise."""
+    peaks = {
+        window.label: float(window.counts[place].max() / max(1e-9, window.counts[place].mean()))
+        for key, window in own.items()
+        if key.startswith(f"{HELD_OUT} ")
+    }
+    if len(peaks) < 2:
+        return ""
+    low, high = min(peaks, key=peaks.__getitem__), max(peaks, key=peaks.__getitem__)
+    return (
+        f" One domain alone loads its busiest expert more: {peaks[low]:.1f}× ({low}) to {peaks[high]:.1f}× "
+        f"({high})."
     )
 
 
@@ -132,7 +151,8 @@ def coverage_curve(store: Store, arms: ArmSet, settings: InWindows) -> Panel:
     held = curves[:, settings.hot - 1]
     here = held[place_of(run, settings.layer)]
     others = (
-        f" Over all {counted(len(held), 'layer')}: {np.nanmin(held):.1%} to {np.nanmax(held):.1%}."
+        f" Over all {counted(len(held), 'layer')}: {percent(np.nanmin(held), 1)} to "
+        f"{percent(np.nanmax(held), 1)}."
         if len(held) > 1
         else ""
     )
@@ -140,7 +160,7 @@ def coverage_curve(store: Store, arms: ArmSet, settings: InWindows) -> Panel:
         subject=f"Coverage: load that the busiest experts hold, {plan.label}",
         finding=(
             f"In layer {settings.layer} the busiest {settings.hot} of {experts} experts "
-            f"({settings.hot / experts:.1%}) hold {here:.1%} of the load.{others}"
+            f"({percent(settings.hot / experts, 1)}) hold {percent(here, 1)} of the load.{others}"
         ),
         how=COVERAGE_HOW,
         spec=specs.make(charts.coverage(frame, settings.layer, settings.hot / experts)),
@@ -176,8 +196,8 @@ def persistence(store: Store, arms: ArmSet, settings: InWindows) -> Panel | Miss
     return Panel(
         subject=subject,
         finding=(
-            f"{_kept_text(settings.hot, float(overlaps.mean()))} {what} (layer {settings.layer}: "
-            f"{here:.0%}); by chance {chance:.0%} would."
+            f"{_kept_text(settings.hot, float(overlaps.mean()))} {what}; chance alone gives "
+            f"{percent(chance)}. In layer {settings.layer}: {percent(here)}."
         ),
         how=PERSISTENCE_HOW,
         spec=specs.make(charts.persistence(frame, list(run.layers), chance, settings.layer)),
@@ -194,8 +214,8 @@ def _set_text(hot: int) -> str:
 def _kept_text(hot: int, share: float) -> str:
     """The beginning of the sentence on the share of the hot set that stays."""
     if hot == 1:
-        return f"The busiest expert of a layer stays so in {share:.0%} of cases"
-    return f"On average {share:.0%} of the {hot} busiest experts of a layer stay among them"
+        return f"The busiest expert of a layer stays the busiest in {percent(share)} of cases"
+    return f"On average {percent(share)} of a layer's {hot} busiest experts stay among its {hot} busiest"
 
 
 def _consecutive(trace: Trace, runs: list[Run], settings: InWindows) -> list[tuple[Window, Window]]:
@@ -241,7 +261,7 @@ def popularity(store: Store, arms: ArmSet, settings: InWindows) -> Panel | Missi
 
 
 def _fit_text(layer: int, fit: LogNormalFit, fits: list[LogNormalFit | None]) -> str:
-    verdict = "rejects a log-normal" if fit.is_rejected else "does not reject a log-normal"
+    verdict = "a log-normal is rejected" if fit.is_rejected else "a log-normal is not rejected"
     known = [one for one in fits if one is not None]
     idle = f" {counted(fit.num_idle, 'expert')} without tokens left out." if fit.num_idle else ""
     all_layers = ""
@@ -249,13 +269,17 @@ def _fit_text(layer: int, fit: LogNormalFit, fits: list[LogNormalFit | None]) ->
         accepted = sum(not one.is_rejected for one in known)
         low, high = min(one.sigma for one in known), max(one.sigma for one in known)
         all_layers = (
-            f" Over all layers σ is {low:.2f} to {high:.2f}; the test does not reject in {accepted} of "
-            f"{len(known)}."
+            f" Over all layers σ is {low:.2f} to {high:.2f}, and a log-normal is not rejected in {accepted} "
+            f"of {len(known)}."
         )
     p_value = "p < 0.001" if fit.p_value < 0.001 else f"p = {fit.p_value:.3f}"
+    if fit.sigma < NEARLY_EQUAL:
+        words = f"the loads are nearly equal (σ = {fit.sigma:.2f}), so their shape says little"
+    else:
+        words = f"σ = {fit.sigma:.2f}; {verdict}"
     return (
-        f"Layer {layer}: σ = {fit.sigma:.2f}. Shapiro-Francia {verdict} ({p_value}; Q-Q correlation "
-        f"{fit.fit_r:.3f}).{idle}{all_layers}"
+        f"Layer {layer}: {words} (Shapiro-Francia {p_value}; Q-Q correlation {fit.fit_r:.3f})."
+        f"{idle}{all_layers}"
     )
 
 

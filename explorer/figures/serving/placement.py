@@ -15,7 +15,7 @@ from explorer.figures.serving.windows import Window, has_counts, pair_of
 from explorer.figures.store import Store, Trace
 from explorer.routing import placement, verdict
 from explorer.routing.placement import Loads, Slots
-from explorer.wording import counted
+from explorer.wording import counted, percent
 
 LEVELS_HOW = (
     "Experts are placed on GPUs in the order of their indices. Loads add up on a GPU and on a node, so "
@@ -101,7 +101,10 @@ def _slots_panel(
     highest = max(float(contiguous.max() * layout.gpus / max(1, counts.sum())), busiest)
     copied = int((np.bincount(slots_P, minlength=len(counts)) > 1).sum())
     twice = int(placement.wasted_slots(slots_P[None], layout.gpus)[0])
-    finding = f"{judge.label[0].upper() + judge.label[1:]}: the busiest GPU carries {busiest:.2f}× the mean."
+    finding = (
+        f"{judge.label[0].upper() + judge.label[1:]}, all counts of the window summed: the busiest GPU "
+        f"carries {busiest:.2f}× the mean."
+    )
     if len(slots_P) > len(counts):
         finding += f" Experts with several copies: {copied} of {len(counts)}."
     if twice:
@@ -191,26 +194,32 @@ def verdict_text(judged: verdict.Judgement, plan: Window, judge: Window, setting
     copies = counted(extra, "extra expert copy", "extra expert copies")
     return (
         f"{answer}: {reason}planned on {plan.label} and judged on {judge.label}, the busiest GPU goes from "
-        f"{judged.before:.2f}× to {judged.after:.2f}× the mean. {_change(judged.saving)} "
-        f"(95 % interval of the saving {judged.low:.1%} to {judged.high:.1%}{noise}; less time in {better} "
-        f"of {counted(len(judged.before_L), 'layer')}) and costs {copies} per layer, {extra / experts:.1%} "
-        "more expert weights."
+        f"{judged.before:.2f}× to {judged.after:.2f}× the mean. {_change(judged)}{noise}). "
+        f"{counted(better, 'layer')} of {len(judged.before_L)} {'gets' if better == 1 else 'get'} faster. "
+        f"The placement needs {copies} per layer, {percent(extra / experts, 1)} more expert weights."
     )
 
 
-def _change(saving: float) -> str:
-    """What becomes of the modelled time."""
-    if saving < 0:
-        return f"The modelled time grows by {-saving:.1%}"
-    return f"That saves {saving:.1%} of the modelled time"
+def _change(judged: verdict.Judgement) -> str:
+    """What becomes of the modelled time, with its interval, up to what the interval covers."""
+    if judged.saving < 0:
+        low, high = _percent(-judged.high), _percent(-judged.low)
+        return f"That adds {_percent(-judged.saving)} to the modelled time (95 % CI {low} to {high}"
+    low, high = _percent(judged.low), _percent(judged.high)
+    return f"That saves {_percent(judged.saving)} of the modelled time (95 % CI {low} to {high}"
+
+
+def _percent(share: float) -> str:
+    """`−1.2 %`"""
+    return percent(share, 1).replace("-", "−")
 
 
 def rule_text(least: float) -> str:
     """How the answer follows from the counts."""
     return (
-        f"Worth it: the whole 95 % interval of the saving is at or above {least:.0%}. Not worth it: all of "
-        f"it is below. Too little evidence: the interval contains {least:.0%}, a window has fewer than "
-        f"{verdict.LEAST_PER_EXPERT} assignments per expert, no second window judges, or the loads are "
+        f"Worth it: the whole 95 % interval of the saving is at or above {percent(least)}. Not worth it: all "
+        f"of it is below. Too little evidence: the interval contains {percent(least)}, a window has fewer "
+        f"than {verdict.LEAST_PER_EXPERT} assignments per expert, no second window judges, or the loads are "
         f"shares. From {verdict.LEAST_BATCHES} batches on, blocks of consecutive batches are drawn with "
         "replacement; with fewer, every count is drawn anew as if tokens were independent, and differences "
         "between workloads are not in the interval. Only the experts' work counts, not communication or the "

@@ -114,11 +114,6 @@ def phase_of(run: Run) -> str:
     return phase if isinstance(phase, str) and phase != "unknown" else ""
 
 
-def is_imported(run: Run) -> bool:
-    """Whether another system wrote the trace."""
-    return bool(_import_details(run))
-
-
 def has_counts(run: Run) -> bool:
     """Whether the loads are counts; shares do not say how many tokens are behind them."""
     return not str(_import_details(run).get("unit", "")).startswith("shares")

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from explorer.figures.arm_set import ArmSet
-from explorer.figures.arms import MOST, Arm, Run, arms_of, default_arms
+from explorer.figures.arms import MOST, Arm, Run, arms_of, default_arms, tell_apart
 from explorer.figures.views.address import MOST_LETTERS, Address
 
 RUNS = "runs"
@@ -32,6 +32,12 @@ def picked_first(runs: Iterable[Run], arms: Iterable[Arm]) -> list[Run]:
 def default_run(runs: Sequence[Run]) -> Run:
     """The first loss-free run, whose biases are worth a look; else the first of all."""
     return next((run for run in runs if run.family == "loss_free"), runs[0])
+
+
+def run_names(runs: Sequence[Run]) -> dict[str, str]:
+    """Run id -> what a list of these runs shows: `standard loss-free 0.003, seed 0`; no two are alike."""
+    arms = [Arm(token=run.run_id, label=run.label, runs=(run,)) for run in runs]
+    return tell_apart(arms, [f"{run.preset} {run.short}" if run.preset else run.short for run in runs])
 
 
 def _short(token: str) -> str:

@@ -19,6 +19,11 @@ from explorer.queries.probe import probes as probes_of
 from explorer.routing.batch_selection import LatencyModel, LynxKnobs
 
 TITLE = "Serving"
+INTRODUCTION = (
+    "In service nobody mixes the domains evenly, so experts that were balanced in training run hot again. "
+    "This page takes the loads of one window, A, plans where the experts and their copies should stand, and "
+    "judges that plan on another window, B: later steps, one kind of text, or another trace."
+)
 NO_RUN = "No run here has expert loads in layers of equal width; import a trace or train a run first."
 KEYS = ("run", "judged", "layer", "probe", *serving_choices.KEYS)
 """Settings that the address names."""
@@ -78,7 +83,7 @@ def batches(values: Values, layer: int, probe: int) -> Batches:
 
 def probe_steps(store: Store, run: Run) -> list[int]:
     """Updates before each probe of a run, ascending."""
-    return [int(step) for _, step, _ in Trace(store).ask(probes_of, [run]).rows()]
+    return [int(step) for _, step, _ in Trace(store).ask(probes_of, [run], scored=True).rows()]
 
 
 def options_of(store: Store, run: Run, judged: Run, windows: int) -> Options:

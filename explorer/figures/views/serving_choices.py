@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from explorer.figures.arms import Run
-from explorer.figures.serving.windows import fits, is_imported
+from explorer.figures.serving.windows import HELD_OUT, fits
 from explorer.figures.views.choice import Choice, Values
 from explorer.figures.views.selection import default_run
 from explorer.routing.placement import POLICIES
@@ -209,8 +209,11 @@ class Options:
         return offered[-2] if last_judges and len(offered) > 1 else offered[-1]
 
     def _default_judge(self) -> str:
-        """The last window of steps."""
+        """The last domain of a training run's held-out text, as users might send it; else the last steps."""
         steps = [key for key in self.judge_keys if key.isdecimal()]
+        domains = [key for key in self.judge_keys if key.startswith(f"{HELD_OUT} ")]
+        if self.is_same_run and domains:
+            return domains[-1]
         return steps[-1] if steps else self.judge_keys[-1]
 
 
@@ -233,12 +236,12 @@ def default_nodes(gpus: int) -> int:
 def usable_runs(runs: Sequence[Run]) -> list[Run]:
     """Runs with loads whose layers have equally many experts, imported traces first."""
     usable = [run for run in runs if run.has_loads and run.experts_per_layer is None and run.num_experts > 1]
-    return sorted(usable, key=lambda run: not is_imported(run))
+    return sorted(usable, key=lambda run: not run.is_imported)
 
 
 def first_run(runs: Sequence[Run]) -> Run:
     """The newest imported trace; without one, the first loss-free run."""
-    return runs[0] if is_imported(runs[0]) else default_run(runs)
+    return runs[0] if runs[0].is_imported else default_run(runs)
 
 
 def judges_of(run: Run, runs: Sequence[Run]) -> list[Run]:
@@ -249,6 +252,6 @@ def judges_of(run: Run, runs: Sequence[Run]) -> list[Run]:
 def default_judge(run: Run, judges: Sequence[Run]) -> Run:
     """Another trace where the run is a single snapshot, else the run itself."""
     if run.last_step == 0 and len(judges) > 1:
-        imported = [other for other in judges[1:] if is_imported(other) == is_imported(run)]
+        imported = [other for other in judges[1:] if other.is_imported == run.is_imported]
         return (imported or judges[1:])[0]
     return run

@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 
 from explorer.errors import shortened
 from explorer.importers.arrays import expert_row, id_array, layer_number
-from explorer.importers.formats.moe_routes import make_tally, tally_runs
+from explorer.importers.formats.moe_routes import ROUTE_OPTIONS, make_tally, tally_runs
+from explorer.importers.long_table import GATE_SHARES
 from explorer.importers.options import Options
 from explorer.importers.report import Report
 from explorer.importers.routes import Ids, report_routes
 from explorer.importers.source import Source
+from explorer.importers.token_names import TokenLog
 from explorer.importers.trace import ForeignRun, LoadStep, model_layers, zeros
 from explorer.wording import counted
 
@@ -35,7 +37,7 @@ class EsftRoutes:
 
     name = "esft"
     label = "ESFT expert weights"
-    options = ("warm_up", "split", "tokens_per_step", "layer")
+    options = (*ROUTE_OPTIONS, "layer")
 
     def matches(self, source: Source) -> bool:
         line = source.head.split(b"\n", 1)[0]
@@ -49,9 +51,11 @@ class EsftRoutes:
         top_k = options.top_k() or self._inferred_top_k(source, report)
         tally = make_tally(options, num_experts)
         sequences = ascending = 0
+        log = TokenLog()
         for ids, weights in _rows(source, num_experts, top_k):
             if weights is not None:
                 ascending += int((np.diff(weights, axis=1) > 0).any(axis=1).sum())
+            log.add(len(ids))
             tally.add(ids, tally.rows)
             sequences += 1
         tally.finish()
@@ -65,7 +69,7 @@ class EsftRoutes:
             tokens=tally.rows,
             unordered_rows=ascending,
         )
-        yield from tally_runs([tally], [layer], top_k, options, report, {}, phase="prefill")
+        yield from tally_runs([tally], [layer], top_k, options, report, {}, "prefill", log)
 
     def _layer(self, source: Source, options: Options, report: Report) -> int:
         given = options.whole("layer", most=9999)
@@ -139,7 +143,7 @@ class EsftSummary:
             top_k=options.top_k(),
             report=report,
             phase="prefill",
-            unit=f"shares × {SUMMARY_UNIT:,}",
+            unit=f"{'shares' if kind == 'token_scores' else GATE_SHARES} × {SUMMARY_UNIT:,}",
         )
 
 

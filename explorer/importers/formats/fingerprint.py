@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from explorer.importers.arrays import expert_row, layer_number
-from explorer.importers.long_table import SHARE_UNIT
+from explorer.importers.long_table import GATE_SHARES, SHARE_UNIT
 from explorer.importers.options import Options
 from explorer.importers.report import Report
 from explorer.importers.source import Source
@@ -70,7 +70,7 @@ class Fingerprint:
             report=report,
             part=part,
             phase=part,
-            unit=f"shares × {SHARE_UNIT:,}",
+            unit=f"{'shares' if value == 'count_frequency' else GATE_SHARES} × {SHARE_UNIT:,}",
             known=known,
         )
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from explorer.errors import shortened
 from explorer.importers.arrays import count_array, id_array, number_array
+from explorer.importers.kept_routes import KEPT_OPTIONS, FirstRoutes, most_tokens
 from explorer.importers.options import Options
 from explorer.importers.report import Report
 from explorer.importers.source import Source, files_matching
@@ -75,7 +76,7 @@ class MegatronTrace:
 
     name = "megatron_trace"
     label = "Megatron router trace"
-    options = ()
+    options = KEPT_OPTIONS
 
     def matches(self, source: Source) -> bool:
         return bool(files_matching(source, TRACE_FILE)) or b'"top_indices"' in source.head
@@ -93,7 +94,7 @@ class MegatronTrace:
         _report_ranks(files, report)
         lines = _merged(files, TRACE, lambda line: line.step)
         yield ForeignRun(
-            steps=_trace_steps(lines, place, num_experts, seen, report),
+            steps=_trace_steps(lines, place, num_experts, seen, report, options, top_k),
             layers=_layers(keys, options),
             num_experts=num_experts,
             top_k=top_k,
@@ -231,9 +232,16 @@ def _by_step(lines: Iterator[Line]) -> Iterator[tuple[int, list[Line]]]:
 
 
 def _trace_steps(
-    lines: Iterator[Line], place: dict[Key, int], num_experts: int, seen: _Seen, report: Report
+    lines: Iterator[Line],
+    place: dict[Key, int],
+    num_experts: int,
+    seen: _Seen,
+    report: Report,
+    options: Options,
+    top_k: int | None,
 ) -> Iterator[LoadStep]:
-    for step, group in _by_step(lines):
+    first = FirstRoutes(most_tokens(options), len(place))
+    for number_of_step, (step, group) in enumerate(_by_step(lines)):
         tokens = zeros(len(place), num_experts)
         before: set[tuple[Key, int, int]] = set()
         for _, position, number, source, line in group:
@@ -252,7 +260,10 @@ def _trace_steps(
             kept = ids[ids >= 0]
             seen.missing += ids.size - kept.size
             tokens[place[key]] += np.bincount(kept, minlength=num_experts)
-        yield LoadStep(step=step, tokens_LE=tokens)
+            if not number_of_step:
+                first.add(place[key], ids)
+        routes = None if number_of_step else first.kept(top_k, options, report)
+        yield LoadStep(step=step, tokens_LE=tokens, routes=routes)
     if seen.recomputed:
         report.left_out(
             "recomputed",

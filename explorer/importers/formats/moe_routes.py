@@ -15,14 +15,18 @@ from numpy.typing import NDArray
 
 from explorer.errors import shortened
 from explorer.importers.arrays import checked_size
+from explorer.importers.kept_routes import KEPT_OPTIONS, LayerSample, common_spans, keep_routes, most_tokens
 from explorer.importers.options import Options
 from explorer.importers.report import Report
 from explorer.importers.routes import LayerTally, report_routes
 from explorer.importers.source import Source
+from explorer.importers.token_names import TokenLog
 from explorer.importers.trace import ForeignRun, LoadStep, model_layers, zeros
 from explorer.recording.folder_schema import MAX_LAYERS
 from explorer.wording import counted
 
+ROUTE_OPTIONS = ("warm_up", "split", "tokens_per_step", *KEPT_OPTIONS)
+"""Options of every format of routes that is counted by tallies."""
 CHUNK = 4096
 """Number of lines decoded and counted together."""
 
@@ -84,7 +88,7 @@ class MoeRoutes:
 
     name = "moe_routes"
     label = "vLLM route log"
-    options = ("warm_up", "split", "tokens_per_step")
+    options = ROUTE_OPTIONS
 
     def matches(self, source: Source) -> bool:
         return b'"topk_ids"' in source.head and b'"topk_experts"' not in source.head
@@ -121,12 +125,14 @@ class MoeRoutes:
 
 
 def make_tally(options: Options, num_experts: int) -> LayerTally:
-    """A tally that follows the options `warm_up`, `split` and `tokens_per_step`."""
+    """A tally that follows the options ROUTE_OPTIONS. Runs of single engine starts keep no routes."""
+    is_split = options.choice("split", ("no", "starts")) == "starts"
     return LayerTally(
         num_experts,
         window=options.whole("tokens_per_step", least=1),
         keep_warm_up=options.choice("warm_up", ("leave_out", "keep")) == "keep",
-        split_at_blocks=options.choice("split", ("no", "starts")) == "starts",
+        split_at_blocks=is_split,
+        sample=LayerSample(0 if is_split else most_tokens(options)),
     )
 
 
@@ -138,8 +144,10 @@ def tally_runs(
     report: Report,
     known: dict[str, Any],
     phase: str,
+    log: TokenLog | None = None,
 ) -> Iterator[ForeignRun]:
-    """One run of finished tallies; one per engine start with `split=starts`."""
+    """One run of finished tallies; one per engine start with `split=starts`. log: the sequences of the rows,
+    in every layer alike."""
     num_experts = tallies[0].num_experts
     count = max(len(tally.windows) for tally in tallies)
     empty = np.zeros(num_experts, dtype=np.int64)
@@ -154,12 +162,18 @@ def tally_runs(
             "A route log has no optimizer steps: all tokens are step 0; --option tokens_per_step=512 cuts it "
             "into steps.",
         )
+    rows = max(tally.rows for tally in tallies)
+    spans = common_spans([tally.left_out for tally in tallies])
+    routes = keep_routes([t.sample for t in tallies], log or TokenLog(), rows, spans, top_k, options, report)
     groups = [[step] for step in steps] if is_split else [steps]
     for number, group in enumerate(groups):
         own = Report()
         own.entries = list(report.entries)
         yield ForeignRun(
-            steps=[LoadStep(step=n, tokens_LE=tokens) for n, tokens in enumerate(group)],
+            steps=[
+                LoadStep(step=n, tokens_LE=tokens, routes=None if n else routes)
+                for n, tokens in enumerate(group)
+            ],
             layers=model_layers(options, layers),
             num_experts=num_experts,
             top_k=top_k,

@@ -1,7 +1,8 @@
 """Files of OLMoE's routing analysis (allenai/OLMoE, `scripts/routing_output`).
 
 `expert_counts/{domain}.pkl`: a list of Counters {expert: count}, one each for the layers 0, 7 and 15; read by
-`explorer.importers.pickles`, never unpickled. `c4_results.jsonl`: `exp_ids` [tokens][slots][layers] per line.
+`explorer.importers.pickles`, never unpickled. `c4_results.jsonl`: `exp_ids` [tokens][slots][layers] and
+`input_ids` [tokens] per line.
 """
 
 import re
@@ -11,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from explorer.importers.arrays import id_array, number_array
-from explorer.importers.formats.moe_routes import make_tally, tally_runs
+from explorer.importers.formats.moe_routes import ROUTE_OPTIONS, make_tally, tally_runs
 from explorer.importers.options import Options
 from explorer.importers.pickles import read_counters
 from explorer.importers.report import Report
 from explorer.importers.routes import LayerTally, report_routes
 from explorer.importers.source import Source
+from explorer.importers.token_names import TokenLog, token_id_list
 from explorer.importers.trace import ForeignRun, LoadStep, model_layers, zeros
 from explorer.wording import counted, listed
 
@@ -79,7 +81,7 @@ class OlmoeRoutes:
 
     name = "olmoe_routes"
     label = "OLMoE routes"
-    options = ("warm_up", "split", "tokens_per_step")
+    options = ROUTE_OPTIONS
 
     def matches(self, source: Source) -> bool:
         return b'"exp_ids"' in source.head
@@ -88,6 +90,7 @@ class OlmoeRoutes:
         report = Report()
         experts = options.num_experts()
         tallies: list[LayerTally] = []
+        log = TokenLog()
         top_k = 0
         for number, line in source.lines():
             place = f"line {number}, exp_ids"
@@ -101,6 +104,7 @@ class OlmoeRoutes:
             if ids.shape[1:] != (top_k, len(tallies)):
                 rule = f"has the shape {ids.shape}, which must be [tokens, {top_k}, {len(tallies)}]"
                 raise source.problem(place, rule)
+            log.add(len(ids), token_id_list(record.get("input_ids")))
             for layer, tally in enumerate(tallies):
                 tally.add(np.ascontiguousarray(ids[:, :, layer]))
         for layer, tally in enumerate(tallies):
@@ -109,7 +113,7 @@ class OlmoeRoutes:
         if not tallies:
             raise source.problem("", "holds no line")
         layers = list(range(len(tallies)))
-        yield from tally_runs(tallies, layers, top_k, options, report, {}, phase="evaluation")
+        yield from tally_runs(tallies, layers, top_k, options, report, {}, "evaluation", log)
 
 
 FORMATS = (OlmoeCounts(), OlmoeRoutes())

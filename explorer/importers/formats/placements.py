@@ -14,15 +14,14 @@ from explorer.importers.options import Options
 from explorer.importers.report import Report
 from explorer.importers.source import Source
 from explorer.importers.trace import ForeignRun, LoadStep, model_layers, zeros
-
-UNIT = "replicas"
+from explorer.recording.info import REPLICAS
 
 
 class AscendMap(SmallJson):
     """`layer_list` [{"layer_id", "device_list" [{"device_expert" […]}]}]: the placement of experts, not
     their load."""
 
-    unit = UNIT
+    unit = REPLICAS
 
     def rows(self, document: Mapping[str, Any], source: Source, options: Options, report: Report) -> LoadRows:
         table = document.get("layer_list")
@@ -74,7 +73,7 @@ class PlacementMap:
             top_k=options.top_k(),
             report=report,
             phase="serving",
-            unit=UNIT,
+            unit=REPLICAS,
         )
 
 

@@ -3,7 +3,8 @@
 vLLM: `prompt_routed_experts` per response and `routed_experts` per choice, as nested lists, as an object
 {"encoding": "base64", "dtype", "shape", "data"} or as base64 of a `.npy` file. SGLang: base64 of flat int32.
 Some servers encode twice. One JSON document, JSON lines, or a `.npy` array. The last generated token has no
-row; buffers are filled with zeros, so a dense layer looks like all traffic to expert 0.
+row; buffers are filled with zeros, so a dense layer looks like all traffic to expert 0. Token ids
+come from `prompt_token_ids` and `token_ids` (or `output_ids`) beside the arrays, where a server returns them.
 """
 
 import base64
@@ -11,7 +12,7 @@ import binascii
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,18 +20,21 @@ from numpy.typing import NDArray
 
 from explorer.importers.arrays import checked_size, id_array, number_array
 from explorer.importers.formats.arrays import looks_like_routes
-from explorer.importers.formats.moe_routes import make_tally, tally_runs
+from explorer.importers.formats.moe_routes import ROUTE_OPTIONS, make_tally, tally_runs
 from explorer.importers.load_checks import live_layers
 from explorer.importers.npy import MAGIC, npy_from_bytes, open_npy
 from explorer.importers.options import Options
 from explorer.importers.report import Report
 from explorer.importers.routes import Ids, LayerTally, report_routes
 from explorer.importers.source import Source
+from explorer.importers.token_names import TokenLog, token_id_list
 from explorer.importers.trace import ForeignRun, zeros
 from explorer.recording.folder_schema import MAX_DEPTH, MAX_LAYERS, depth_of
 from explorer.wording import counted
 
 KEYS = ("prompt_routed_experts", "routed_experts")
+PROMPT_IDS = ("prompt_token_ids", "input_ids")
+OUTPUT_IDS = ("token_ids", "output_ids", "output_token_ids")
 ALPHABET = re.compile(rb"[A-Za-z0-9+/=\s]+")
 DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64")
 
@@ -48,6 +52,19 @@ class _Seen:
     short: int = 0
     """Responses whose usage was stated, their tokens and rows, and those that lack more than the last row."""
     before: Ids | None = None
+    is_prompt: bool = False
+    """Whether the array before is that of a prompt."""
+    log: TokenLog = field(default_factory=TokenLog)
+
+
+@dataclass(frozen=True)
+class _Field:
+    """A field of routed experts, and the token ids stated around it."""
+
+    key: str
+    value: Any
+    prompt: Any = None
+    output: Any = None
 
 
 class RoutedExperts:
@@ -55,7 +72,7 @@ class RoutedExperts:
 
     name = "routed_experts"
     label = "routed experts of responses"
-    options = ("warm_up", "split", "tokens_per_step", "num_layers")
+    options = (*ROUTE_OPTIONS, "num_layers")
 
     def matches(self, source: Source) -> bool:
         if source.head.startswith(MAGIC):
@@ -68,7 +85,7 @@ class RoutedExperts:
         tallies: list[LayerTally] = []
         seen = _Seen()
         top_k = 0
-        for place, ids_TLK in self._arrays(source, options, seen):
+        for place, ids_TLK, about in self._arrays(source, options, seen):
             if not tallies:
                 zeros(ids_TLK.shape[1], num_experts)
                 top_k = options.top_k(ids_TLK.shape[2]) or 1
@@ -77,6 +94,8 @@ class RoutedExperts:
                 rule = f"has the shape {ids_TLK.shape}, which must be [tokens, {len(tallies)}, {top_k}]"
                 raise source.problem(place, rule)
             ids = _without_repeated(id_array(ids_TLK, num_experts, source, place), seen)
+            if about is not None:
+                _log(about, len(ids_TLK), len(ids), seen, is_needed=not tallies[0].sample.is_full)
             for layer, tally in enumerate(tallies):
                 tally.add(ids[:, layer])
         if not tallies:
@@ -102,25 +121,27 @@ class RoutedExperts:
         for layer in live:
             report_routes(tallies[layer], layer, top_k, source, report)
         yield from tally_runs(
-            [tallies[layer] for layer in live], live, top_k, options, report, {}, phase="serving"
+            [tallies[layer] for layer in live], live, top_k, options, report, {}, "serving", seen.log
         )
 
-    def _arrays(self, source: Source, options: Options, seen: _Seen) -> Iterator[tuple[str, NDArray[Any]]]:
+    def _arrays(
+        self, source: Source, options: Options, seen: _Seen
+    ) -> Iterator[tuple[str, NDArray[Any], _Field | None]]:
         if source.head.startswith(MAGIC):
             array = open_npy(source)
             if array.ndim != 3:
                 raise source.problem("", f"has the shape {array.shape}, which must be [tokens, layers, K]")
             for first in range(0, len(array), 65_536):
-                yield f"rows from {first}", np.asarray(array[first : first + 65_536])
+                yield f"rows from {first}", np.asarray(array[first : first + 65_536]), None
             return
         for place, document in _records(source):
             rows = 0
-            for key, value in _checked_fields(document, source, place):
-                where = f"{place}, {key}"
+            for about in _checked_fields(document, source, place):
+                where = f"{place}, {about.key}"
                 seen.records += 1
-                array = _decoded(value, source, where, options, seen)
+                array = _decoded(about.value, source, where, options, seen)
                 rows += len(array)
-                yield where, array
+                yield where, array, about
             _compare_usage(document, rows, seen)
 
 
@@ -136,25 +157,41 @@ def _records(source: Source) -> Iterator[tuple[str, Any]]:
         yield place, source.decoded(line, place)
 
 
-def _checked_fields(value: Any, source: Source, place: str) -> list[tuple[str, Any]]:
+def _checked_fields(value: Any, source: Source, place: str) -> list[_Field]:
     if depth_of(value) > MAX_DEPTH:
         raise source.problem(place, f"is nested more than {MAX_DEPTH} levels deep")
     return list(_fields(value))
 
 
-def _fields(value: Any) -> Iterator[tuple[str, Any]]:
-    """Every field of routed experts in a response, at any depth."""
+def _fields(value: Any, prompt: Any = None, output: Any = None) -> Iterator[_Field]:
+    """Every field of routed experts in a response, at any depth; prompt, output: token ids stated above."""
     if isinstance(value, list):
         for one in value:
             if isinstance(one, dict | list):
-                yield from _fields(one)
+                yield from _fields(one, prompt, output)
     elif isinstance(value, dict):
+        prompt = next((value[name] for name in PROMPT_IDS if name in value), prompt)
+        output = next((value[name] for name in OUTPUT_IDS if name in value), output)
         for key in KEYS:
             if value.get(key) is not None:
-                yield key, value[key]
+                yield _Field(key, value[key], prompt, output)
         for key, one in value.items():
-            if key not in KEYS and isinstance(one, dict | list):
-                yield from _fields(one)
+            if key not in (*KEYS, *PROMPT_IDS, *OUTPUT_IDS) and isinstance(one, dict | list):
+                yield from _fields(one, prompt, output)
+
+
+def _log(about: _Field, rows: int, kept: int, seen: _Seen, *, is_needed: bool) -> None:
+    """Note the sequence of an array of routes: what is generated continues its prompt, where that has rows of
+    its own. kept: the last rows, without turns that were there before."""
+    prompt, output = (token_id_list(ids) if is_needed else None for ids in (about.prompt, about.output))
+    both = None if prompt is None or output is None else np.concatenate([prompt, output])
+    is_prompt, is_rest = about.key == KEYS[0], seen.is_prompt and kept == rows
+    # A whole array lacks the row of the last token, or not even that.
+    candidates = (prompt,) if is_prompt else (output,) if is_rest else (both, output, prompt)
+    ids = next((one for one in candidates if one is not None and 0 <= len(one) - rows <= 1), None)
+    ids = None if ids is None else ids[rows - kept :]
+    seen.log.add(kept, ids, offset=rows - kept, continues=not is_prompt and is_rest)
+    seen.is_prompt = is_prompt
 
 
 def _decoded(value: Any, source: Source, place: str, options: Options, seen: _Seen) -> NDArray[Any]:

@@ -6,15 +6,17 @@ router with a bias or groups selects differently, and its routes cannot be recom
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.importers.formats.moe_routes import make_tally, tally_runs
+from explorer.importers.formats.moe_routes import ROUTE_OPTIONS, make_tally, tally_runs
+from explorer.importers.kept_routes import shared_rows
 from explorer.importers.options import Options
 from explorer.importers.report import Report
-from explorer.importers.routes import report_routes
+from explorer.importers.routes import LayerTally, report_routes
 from explorer.importers.source import Source
 from explorer.importers.tensors import is_torch_file, load_tensors
 from explorer.importers.trace import ForeignRun, zeros
@@ -26,7 +28,7 @@ class RouterLogits:
 
     name = "router_logits"
     label = "transformers router logits"
-    options = ("warm_up", "split", "tokens_per_step")
+    options = ROUTE_OPTIONS
 
     def matches(self, source: Source) -> bool:
         return is_torch_file(source) and "router_logits" in source.name + source.head.decode("latin-1")
@@ -50,7 +52,23 @@ class RouterLogits:
             tally.finish()
             report_routes(tally, layer, top_k, source, report)
             tallies.append(tally)
-        yield from tally_runs(tallies, list(range(len(layers))), top_k, options, report, {}, phase="unknown")
+        numbers = list(range(len(layers)))
+        for run in tally_runs(tallies, numbers, top_k, options, report, {}, phase="unknown"):
+            yield _with_logits(run, tallies, layers, kept)
+
+
+def _with_logits(
+    run: ForeignRun, tallies: list[LayerTally], layers: list[NDArray[Any]], kept: NDArray[np.bool_]
+) -> ForeignRun:
+    """The same run; the tokens whose routes are kept have their logits, too."""
+    steps = list(run.steps)
+    routes = steps[0].routes
+    if routes is None:
+        return run
+    row_P = shared_rows([tally.sample for tally in tallies])[: len(routes.ids_PLK)]
+    logits = np.stack([values[kept][row_P] for values in layers], axis=1).astype(np.float32)
+    steps[0] = replace(steps[0], routes=replace(routes, logits_PLE=logits))
+    return replace(run, steps=steps)
 
 
 def _tensors(value: Any, source: Source) -> tuple[list[NDArray[Any]], NDArray[Any] | None]:

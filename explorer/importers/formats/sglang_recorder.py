@@ -8,6 +8,8 @@ have `topk_ids_of_layer` [layers, tokens, 8] instead, padded with -1.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -15,9 +17,11 @@ from numpy.typing import NDArray
 
 from explorer.importers.arrays import count_array, id_array
 from explorer.importers.formats.sglang_json import snapshot_runs
+from explorer.importers.kept_routes import KEPT_OPTIONS, LayerSample, keep_routes, most_tokens
 from explorer.importers.options import Options
 from explorer.importers.source import FolderSource, Source, files_matching
 from explorer.importers.tensors import is_torch_file, load_tensors
+from explorer.importers.token_names import TokenLog, token_id_list
 from explorer.importers.trace import Counts, ForeignRun, zeros
 from explorer.recording.folder_schema import LARGEST_STEP
 
@@ -32,7 +36,7 @@ class SglangRecorder:
 
     name = "sglang_recorder"
     label = "SGLang expert distribution recorder"
-    options = ()
+    options = KEPT_OPTIONS
 
     def matches(self, source: Source) -> bool:
         if isinstance(source, FolderSource):
@@ -49,7 +53,8 @@ class SglangRecorder:
             yield from snapshot_runs(counts if counts.ndim == 3 else counts[None], source, options)
         elif isinstance(dump.get("records"), list) and dump["records"]:
             counts = _passes(dump["records"], dump.get(TO_LOGICAL), source, options)
-            yield from snapshot_runs(counts, source, options)
+            for run in snapshot_runs(counts, source, options):
+                yield _with_routes(run, counts, dump["records"], options)
         else:
             raise source.problem("", "must hold logical_count, or records of forward passes")
 
@@ -118,6 +123,37 @@ def _logical(
         kept = rows[rows >= 0]
         counts[layer] = np.bincount(kept, minlength=experts)
     return counts
+
+
+def _with_routes(
+    run: ForeignRun, counts_NLE: Counts, records: Sequence[Mapping[str, Any]], options: Options
+) -> ForeignRun:
+    """The same run, with the routes of its first tokens where the records are of single tokens.
+
+    A record is one sequence: the tokens of a forward pass on one rank.
+    """
+    records = sorted(records, key=lambda one: (one["forward_pass_id"], _rank(one)))
+    live = np.flatnonzero(counts_NLE.any(axis=(0, 2))).tolist()
+    samples, log = [LayerSample(most_tokens(options)) for _ in live], TokenLog()
+    for record in records:
+        ids_LTK = record.get("topk_ids_of_layer")
+        if not isinstance(ids_LTK, np.ndarray):
+            return run
+        ids_LTK = np.maximum(ids_LTK.astype(np.int64), -1)
+        # The recorder always has 8 slots; those beyond K are -1.
+        ids_LTK = ids_LTK[:, :, : options.top_k() or ids_LTK.shape[2]]
+        for sample, layer in zip(samples, live, strict=True):
+            good_T = (ids_LTK[layer] >= 0).all(axis=1)
+            sample.add(log.rows + np.flatnonzero(good_T), ids_LTK[layer][good_T], ())
+        log.add(ids_LTK.shape[1], token_id_list(record.get("input_ids")))
+    routes = keep_routes(samples, log, log.rows, (), run.top_k, options, run.report)
+    steps = iter(run.steps)
+    return replace(run, steps=chain([replace(next(steps), routes=routes)], steps))
+
+
+def _rank(record: Mapping[str, Any]) -> int:
+    rank = record.get("rank")
+    return rank if type(rank) is int else 0
 
 
 def to_logical(physical_LP: Counts, map_LP: Counts, num_experts: int, source: Source) -> Counts:

@@ -1,14 +1,17 @@
 """Small JSON reports: moewatch, plumb, and the trace of moe-routing-atlas."""
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from explorer.importers.arrays import checked_size, count_array, layer_number, number_array
+from explorer.importers.kept_routes import KEPT_OPTIONS, KeptRoutes, LayerSample, keep_routes, most_tokens
 from explorer.importers.options import Options
 from explorer.importers.report import Report
 from explorer.importers.source import Source
+from explorer.importers.token_names import LARGEST_TOKEN, TokenLog, token_id_list
 from explorer.importers.trace import Counts, ForeignRun, LoadStep, model_layers, zeros
 
 LoadRows = tuple[list[int], Counts]
@@ -17,7 +20,7 @@ LoadRows = tuple[list[int], Counts]
 class SmallJson:
     """One snapshot: a document with counts per layer and expert."""
 
-    options = ()
+    options: Sequence[str] = ()
     unit = "assignments"
 
     def __init__(self, name: str, label: str, signs: tuple[bytes, ...]) -> None:
@@ -35,8 +38,9 @@ class SmallJson:
         top_k = document.get("top_k")
         stated = None if top_k is None else checked_size(top_k, "top_k", source, "")
         model = document.get("model_id")
+        routes = self.routes(document, in_file, options.top_k(stated), options, report)
         yield ForeignRun(
-            steps=[LoadStep(step=0, tokens_LE=tokens)],
+            steps=[LoadStep(step=0, tokens_LE=tokens, routes=routes)],
             layers=model_layers(options, in_file),
             num_experts=tokens.shape[1],
             top_k=options.top_k(stated),
@@ -49,6 +53,17 @@ class SmallJson:
     def rows(self, document: Mapping[str, Any], source: Source, options: Options, report: Report) -> LoadRows:
         """Layer numbers, ascending, and counts [L, E]."""
         raise NotImplementedError
+
+    def routes(
+        self,
+        document: Mapping[str, Any],
+        in_file: list[int],
+        top_k: int | None,
+        options: Options,
+        report: Report,
+    ) -> KeptRoutes | None:
+        """The routes of the first tokens, in the layers of the file that have any; None without them."""
+        return None
 
 
 class MoeWatch(SmallJson):
@@ -104,6 +119,8 @@ class Plumb(SmallJson):
 class AtlasTrace(SmallJson):
     """`activations` [{"layer", "token_idx", "expert_idx", …}] with `num_layers`, `num_experts`, `top_k`."""
 
+    options = KEPT_OPTIONS
+
     def rows(self, document: Mapping[str, Any], source: Source, options: Options, report: Report) -> LoadRows:
         experts = checked_size(document.get("num_experts"), "num_experts", source, "")
         experts = options.num_experts(experts)
@@ -125,6 +142,30 @@ class AtlasTrace(SmallJson):
                 layers=layers - len(live),
             )
         return live.tolist(), tokens[live]
+
+    def routes(
+        self,
+        document: Mapping[str, Any],
+        in_file: list[int],
+        top_k: int | None,
+        options: Options,
+        report: Report,
+    ) -> KeptRoutes | None:
+        """The experts of a token and layer, in the order of the file; `token_ids` names the tokens."""
+        most, slots = most_tokens(options), defaultdict[tuple[int, int], list[int]](list)
+        for entry in document["activations"]:
+            token = entry.get("token_idx")
+            if type(token) is int and 0 <= token < LARGEST_TOKEN:
+                slots[entry["layer"], token].append(entry["expert_idx"])
+        rows = 1 + max((token for _, token in slots), default=-1)
+        samples = []
+        for layer in in_file:
+            found = [t for n, t in sorted(slots) if n == layer and len(slots[n, t]) == top_k][:most]
+            ids = np.asarray([slots[layer, t] for t in found], dtype=np.int64).reshape(len(found), top_k or 0)
+            samples.append(LayerSample(most, np.asarray(found, dtype=np.int64), ids))
+        log = TokenLog()
+        log.add(rows, token_id_list(document.get("token_ids")))
+        return keep_routes(samples, log, rows, (), top_k, options, report)
 
 
 def _pair(

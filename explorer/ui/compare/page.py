@@ -13,7 +13,7 @@ from explorer.figures.views import compare
 from explorer.metrics.glossary import tip
 from explorer.queries import events as event_queries
 from explorer.ui.compare import agreement, controls, heatmaps, mechanism, sections
-from explorer.ui.shared import count_notes, import_report, links, panels, show, store
+from explorer.ui.shared import count_notes, import_report, layers, links, panels, show, store
 
 
 def view(selected: Sequence[Arm], runs: Sequence[Run]) -> None:
@@ -75,7 +75,8 @@ def _events(arms: ArmSet) -> None:
     counts = store.ask(event_queries.event_counts, arms.runs)
     sections.heading("events", "events")
     lines = [
-        f"- {show.plain(arms.label(arm))}: {show.plain(events.arm_sentence(arm, counts))}." for arm in arms
+        f"- {show.plain(arms.names[arm.token])}: {show.plain(events.arm_sentence(arm, counts))}."
+        for arm in arms
     ]
     st.markdown("\n".join(lines))
 
@@ -84,11 +85,12 @@ def _events(arms: ArmSet) -> None:
 def by_layer(arms: ArmSet) -> None:
     """Loads and biases of one layer."""
     if not len(arms.with_loads()):
-        show.note("None of these runs has experts, so there are no loads and no biases to show.")
+        show.note("None of these runs has loads, so there are no heatmaps and no biases to show.")
         return
     sections.heading("loads", "load_colours")
     controls.layer_control(arms)
     settings = controls.settings(arms)
+    layers.show_names(arms.runs, settings.layer)
     with_layer, at_layer = arms.with_layer(settings.layer), compare.at_layer(settings)
     for sentence in loads.without_layer(arms, settings.layer):
         show.note(sentence)

@@ -30,14 +30,17 @@ def _card(card: Card, results: dict[str, ClaimResult]) -> None:
     if card.note:
         show.note(card.note)
     ours = [_verdict(results[name]) for name in card.claims]
-    show.note(f"Our analogue: {and_list(ours)}.")
+    show.note(f"Our analogue: {'; '.join(ours)}.")
 
 
 def _verdict(result: ClaimResult) -> str:
-    """Claim, mark and verdict, with the effect where runs gave one."""
+    """Claim, mark and verdict, with effect and verdict of its first comparison where runs gave one."""
     text = f"{result.claim.id} {evidence.MARKS[result.verdict]} {result.verdict}"
-    has_effect = result.main is not None and result.main.effect is not None
-    return f"{text} ({evidence.effect_text(result)})" if has_effect else text
+    main = result.main
+    if main is None or result.effect is None:
+        return text
+    effect = f"{main.comparison.words}: {evidence.effect_text(result)}"
+    return f"{text} ({effect}{'' if main.verdict == result.verdict else f', {main.verdict}'})"
 
 
 def findings() -> None:

@@ -49,17 +49,23 @@ def _change(result: ClaimResult) -> str:
     """What the runs would have to show, or how many more it takes."""
     main = result.main
     if main is None or main.effect is None or result.verdict == NOT_RUN:
-        return "runs: at least five paired seeds of every comparison"
+        done = f" ({result.num_run} of {len(result.results)} have them)" if result.num_run else ""
+        return f"five paired seeds or more of every comparison{done}"
     if result.is_interim:
         planned = max(one.planned for one in result.results)
         return f"the seeds that are still missing of the {planned} fixed in advance"
     if result.verdict == NOT_RESOLVED:
         return (
-            f"a difference clearly beyond the resolution reached, ±{main.effect.half_width:.2g}, or more "
-            f"pairs "
-            "at the same spread"
+            f"a difference well beyond the resolution reached, ±{main.effect.half_width:.2g}, or more pairs"
         )
-    return "an interval that covers the edge of the region, at a larger scale or with other settings"
+    region = main.comparison.region
+    if region.never:
+        return "one counter-example, at any scale"
+    return (
+        f"an interval that is no longer wholly {region}, at a larger scale or with other settings"
+        if result.verdict == SUPPORTED
+        else f"an interval that reaches {region}, at a larger scale or with other settings"
+    )
 
 
 def runs(result: ClaimResult) -> None:

@@ -1,10 +1,13 @@
 """The Evidence page: all claims with their verdicts, one of them in full, published numbers, findings."""
 
+from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 
 import polars as pl
 import streamlit as st
 
+from explorer.charts import evidence as charts
 from explorer.evidence.registry import CLAIMS, EXPERIMENTS
 from explorer.evidence.report import ClaimResult
 from explorer.evidence.runner import duration
@@ -12,10 +15,11 @@ from explorer.figures import evidence
 from explorer.figures.views import evidence as view_of
 from explorer.ui.evidence import cards, claim_card
 from explorer.ui.shared import panels, show, urls
-from explorer.wording import counted
+from explorer.wording import and_list, counted
 
-TABLE = "evidence_table"
+TABLE, TABLE_OF_OTHERS = "evidence_table", "evidence_others"
 TABLE_PX = 430
+ROW_PX = 35
 
 
 def view() -> None:
@@ -26,15 +30,14 @@ def view() -> None:
     panels.bind(view_of.CLAIM)
     st.markdown(
         "Claims about load balancing without an auxiliary loss, each tested by paired runs of small models "
-        "that anyone can repeat. Every verdict is computed from the rows that the runs left: it says what "
-        "holds *at this scale*, and nothing about models a thousand times larger. The rules were fixed "
-        "before the runs at `quick`; at `standard` the rows are those of the shipped runs, whose results "
-        "were known when the rules were written."
+        "that anyone can repeat. A verdict is computed from the rows that the runs left: it says what holds "
+        "*at this scale*, and nothing about models a thousand times larger. `quick` and `standard` are two "
+        "sizes of run: half a minute and two to three minutes of training on one core."
     )
     settings = view_of.settings_of(str(st.session_state[view_of.CLAIM]))
     found = evidence.evaluated(settings.version)
     show.question(view_of.questions(settings)["evidence_verdicts"])
-    _table(found)
+    _tables(found)
     _statistics(found)
     chosen_claim()
     cards.published(found)
@@ -47,14 +50,34 @@ def _notice(ids: list[str], value: str) -> str:
     return f"The link asks for claim = {value}; {rule}. {view_of.DEFAULT} is shown."
 
 
-def _table(found: tuple[ClaimResult, ...]) -> None:
-    """One row per claim; a selected row is opened below."""
+def _tables(found: tuple[ClaimResult, ...]) -> None:
+    """One row per claim, those with a verdict first; a selected row is opened below."""
+    ordered = evidence.in_order(found)
+    answered = [result for result in ordered if result.verdict in evidence.ANSWERED]
+    others = [result for result in ordered if result.verdict not in evidence.ANSWERED]
+    if answered:
+        _table(answered, TABLE)
+    if others:
+        counts = and_list([f"{n} {verdict}" for verdict, n in _counts(others).items()])
+        with st.expander(f"Claims without a verdict: {counts}", icon=":material/hourglass_empty:"):
+            _table(others, TABLE_OF_OTHERS)
+    show.note(
+        "Select a row to open the claim. The effect is that of its first comparison; a claim counts as not "
+        "run until all of its comparisons have five pairs."
+    )
+
+
+def _counts(found: Sequence[ClaimResult]) -> Counter[str]:
+    return Counter(result.verdict for result in found)
+
+
+def _table(found: Sequence[ClaimResult], key: str) -> None:
     st.dataframe(
         claim_rows(found),
         hide_index=True,
-        height=TABLE_PX,
-        key=TABLE,
-        on_select=partial(_open, [result.claim.id for result in found]),
+        height=min(TABLE_PX, ROW_PX * (len(found) + 1) + 2),
+        key=key,
+        on_select=partial(_open, key, [result.claim.id for result in found]),
         selection_mode="single-row",
         alt=f"Table of {counted(len(found), 'claim')} with verdict, effect, interval, seeds, scale and cost",
         column_config={
@@ -70,22 +93,21 @@ def _table(found: tuple[ClaimResult, ...]) -> None:
             ),
         },
     )
-    show.note("Select a row to open the claim. The effect is that of its first comparison with runs.")
 
 
-def claim_rows(found: tuple[ClaimResult, ...]) -> pl.DataFrame:
-    """The table of all claims."""
+def claim_rows(found: Sequence[ClaimResult]) -> pl.DataFrame:
+    """The table of these claims."""
     rows = []
     for result in found:
-        effect = result.main.effect if result.main else None
+        effect = result.effect
         interim = " (interim)" if result.is_interim else ""
         rows.append(
             {
                 "claim": result.claim.id,
                 "text": result.claim.text,
                 "verdict": f"{evidence.MARKS[result.verdict]} {result.verdict}{interim}",
-                "effect": "" if effect is None else f"{effect.mean:+.3g}",
-                "95 % interval": "" if effect is None else f"{effect.low:+.3g} to {effect.high:+.3g}",
+                "effect": "" if effect is None else charts.signed(evidence.short(effect.mean)),
+                "95 % interval": "" if effect is None else evidence.interval_text(effect),
                 "seeds": result.pairs,
                 "scale": result.scale,
                 "cost": duration(result.seconds) if result.seconds else "",
@@ -95,9 +117,9 @@ def claim_rows(found: tuple[ClaimResult, ...]) -> pl.DataFrame:
     return pl.DataFrame(rows)
 
 
-def _open(ids: list[str]) -> None:
+def _open(key: str, ids: list[str]) -> None:
     """Show the claim of the selected row."""
-    selected = st.session_state[TABLE]["selection"]["rows"]
+    selected = st.session_state[key]["selection"]["rows"]
     if selected and 0 <= selected[0] < len(ids):
         st.session_state[view_of.CLAIM] = ids[selected[0]]
 
@@ -124,6 +146,8 @@ def _statistics(found: tuple[ClaimResult, ...]) -> None:
             "- Numbers of seeds are fixed in advance and no run stops on significance. While some are "
             "missing, "
             "the verdict is **interim**.\n"
+            "- The rules were fixed before the runs at `quick`; at `standard` the rows are those of the "
+            "shipped runs, whose results were known when the rules were written.\n"
             "- Hyper-parameters are tuned on seeds that no comparison uses.\n"
             "- For an identity the effect counts counter-examples, and one contradicts it."
         )
@@ -155,6 +179,6 @@ def _rerun() -> None:
         "python -m explorer experiment list\n"
         "python -m explorer experiment run loss-free --preset quick\n"
         "python -m explorer experiment report",
-        language="sh",
+        language=None,
     )
     show.note("The first line prints what each costs. Finished runs leave one row and are never made twice.")

@@ -13,7 +13,7 @@ from explorer.figures.evidence_values import over_seeds
 from explorer.figures.views import gallery
 from explorer.metrics.glossary import tip
 from explorer.ui.gallery.text import PAPER, SECTIONS, Section
-from explorer.ui.shared import links, show, store
+from explorer.ui.shared import links, shell, show, store
 
 
 def view(runs: Sequence[Run]) -> None:
@@ -21,6 +21,7 @@ def view(runs: Sequence[Run]) -> None:
     figures = gallery.figures(store.STORE, runs)
     if not figures:
         st.info(show.plain(gallery.NO_RUNS), icon=":material/inbox:")
+        shell.follow_until(lambda known: bool(gallery.ShippedRuns(tuple(known)).runs))
         return
     st.markdown(
         f"The figures of [Wang et al. 2024]({PAPER}), *Auxiliary-Loss-Free Load Balancing Strategy for "

@@ -24,6 +24,7 @@ from explorer.figures.views.glossary import (
     sources,
     top_ks,
 )
+from explorer.figures.views.selection import run_names
 from explorer.metrics.catalogue import OF_LOADS
 from explorer.metrics.examples import parse_counts
 from explorer.metrics.peers import CONVERSIONS
@@ -128,7 +129,9 @@ def _settings(runs: Sequence[Run]) -> GlossarySettings:
             width=280,
         )
         if kind == RUN:
-            urls.selectbox("Run", [run.run_id for run in runs], key="of_run")
+            urls.selectbox(
+                "Run", [run.run_id for run in runs], key="of_run", format_func=run_names(runs).__getitem__
+            )
         elif kind == TYPED:
             st.text_input(
                 "Assignments per expert",

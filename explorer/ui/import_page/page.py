@@ -11,6 +11,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from explorer.errors import ExplorerError
 from explorer.importers import list_formats
 from explorer.recording import RunFolder
+from explorer.recording.info import REPLICAS
 from explorer.ui.import_page.fields import labels, show_fields
 from explorer.ui.server.imports import READ_ONLY, ForeignFile, ImportJob, file_below
 from explorer.ui.server.services import services
@@ -213,11 +214,12 @@ def _one_result(result: dict[str, Any]) -> None:
         _error(str(error))
         return
     st.markdown(f"**{show.plain(info.name)}** · {show.plain(info.run_id)}")
-    if info.num_moe_layers:
+    if info.num_moe_layers and info.unit != REPLICAS:
         links.page("replay", "Open in Replay", run=result["run_id"])
     else:
         links.page("compare", "Open in Compare", runs=result["run_id"])
-    import_report.show_entries(import_report.checked(result["report"]))
+    entries = import_report.checked(result["report"])
+    import_report.show_entries([entry | {"sentence": in_page_words(entry["sentence"])} for entry in entries])
 
 
 def _error(sentence: str) -> None:
@@ -229,7 +231,10 @@ def in_page_words(sentence: str) -> str:
 
     >>> in_page_words("a.csv: fits none; name one with --format, out of esft, table.")
     'a.csv: fits none; choose the format above.'
+    >>> in_page_words("K is unknown; give it with --option top_k=8.")
+    'K is unknown; fill in top_k, e.g. 8.'
     """
     sentence = re.sub(r"name one with --format, out of .*", "choose the format above.", sentence, flags=re.S)
     sentence = re.sub(r"give it with --option (\w+)=…, e\.g\. --option \w+=", r"fill in \1, e.g. ", sentence)
+    sentence = re.sub(r"give it with --option (\w+)=", r"fill in \1, e.g. ", sentence)
     return sentence.replace("--option ", "option ")

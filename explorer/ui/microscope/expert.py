@@ -9,13 +9,16 @@ from explorer.metrics.glossary import tip
 from explorer.ui.shared import links, show
 
 
-def section(run: Run, settings: MicroscopeSettings, expert: int, *, is_marked: bool) -> None:
+def section(
+    run: Run, settings: MicroscopeSettings, expert: int, *, is_marked: bool, is_ordered: bool
+) -> None:
     """Six panels of one expert."""
     st.subheader(f"Expert {expert}")
     show.note(
         "The expert marked in the text."
         if is_marked
-        else "The expert with the most first choices. Click a number above the text to see another."
+        else f"The expert with the most {'first choices' if is_ordered else 'tokens'}. "
+        "Click a number above the text to see another."
     )
     links.page(
         "replay",

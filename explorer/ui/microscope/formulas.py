@@ -28,7 +28,7 @@ def spelled_out(table: pl.DataFrame) -> list[int]:
 def steps(batch: RoutedBatch, token: int, table: pl.DataFrame) -> list[tuple[str, str]]:
     """(text, formula) of every step from logit to gate; empty where there are no scores."""
     func = batch.settings.score_func
-    if func is None:
+    if func is None or batch.logits is None:
         return []
     experts = spelled_out(table)
     rows = {row["expert"]: row for row in table.to_dicts()}
@@ -88,6 +88,7 @@ def _gates(batch: RoutedBatch, token: int, rows: dict[int, dict[str, float]]) ->
     settings, experts = batch.settings, batch.chosen_by(token)
     func = settings.weighs_by
     assert func is not None
+    assert batch.logits is not None
     weighing = routing_math.scores(batch.logits[token : token + 1], func)
     divisor = float(routing_math.gate_divisor(weighing, batch.after[token : token + 1], settings)[0, 0])
     letter = "s" if settings.gate_func is None else "w"

@@ -19,7 +19,7 @@ from explorer.figures.views.microscope import (
     default_token,
     shown_expert,
 )
-from explorer.figures.views.selection import default_run
+from explorer.figures.views.selection import default_run, run_names
 from explorer.metrics.glossary import tip
 from explorer.ui.components.token_text import TokenPick, token_text
 from explorer.ui.components.token_text.component import ALL, FIRST
@@ -50,9 +50,15 @@ def choose_run(runs: Sequence[Run]) -> Run:
         ),
     )
     urls.show_notices("run")
-    run_id = urls.selectbox("Run", list(by_id), key="run", help="Runs that keep a probe batch.")
+    run_id = urls.selectbox(
+        "Run",
+        list(by_id),
+        key="run",
+        format_func=run_names(runs).__getitem__,
+        help="Runs that keep a probe batch.",
+    )
     run = by_id[run_id]
-    show.note(f"{run.label} · {run.sizes}")
+    show.note(f"{run.run_id} · {run.label} · {run.sizes}")
     return run
 
 
@@ -97,6 +103,7 @@ def _probe_and_layer(run: Run, probes: Probes) -> tuple[int, int]:
             help=tip("probe_batch"),
         )
         layer = layers.control(run.layers, "Each layer has its own router and its own experts.")
+    layers.show_names([run], layer)
     return int(step or 0), layer
 
 
@@ -113,7 +120,13 @@ def _batch(run: Run, probes: Probes, step: int, layer: int) -> None:
     _text(run, batch, settings)
     token_section.section(run, batch, settings)
     expert = shown_expert(settings, batch)
-    expert_section.section(run, settings, expert, is_marked=settings.expert is not None)
+    expert_section.section(
+        run,
+        settings,
+        expert,
+        is_marked=settings.expert is not None,
+        is_ordered=batch.logits is not None,
+    )
 
 
 def _settings(run: Run, batch: RoutedBatch, default: int) -> MicroscopeSettings:
@@ -183,11 +196,8 @@ def _settle(last: int, experts: Sequence[str], default: int) -> None:
 def _text(run: Run, batch: RoutedBatch, settings: MicroscopeSettings) -> None:
     """The tokens as text, coloured by expert; a click selects a token or marks an expert."""
     text = batch.text
-    if not text.is_known:
-        show.note(
-            "The run folder has no readable probe.json with the text of these tokens, so tokens are shown "
-            "by number."
-        )
+    if text.note:
+        show.note(text.note)
     token_text(
         text_payload(text.texts, text.spans, batch.after, batch.gates, batch.moved, batch.num_experts),
         key=f"text-{run.run_id}",

@@ -52,7 +52,8 @@ def _formulas(batch: RoutedBatch, token: int, table: pl.DataFrame) -> None:
 def _update(run: Run, batch: RoutedBatch, settings: MicroscopeSettings) -> None:
     """The bias update after the probe, of the marked expert or of the token's first choice."""
     if batch.bias is None:
-        show.note("No bias is applied here, so no bias update follows the step.")
+        if batch.logits is not None:
+            show.note("No bias is applied here, so no bias update follows the step.")
         return
     st.markdown("### Bias update after this step", help=tip("loss_free"))
     expert = settings.expert

@@ -61,8 +61,11 @@ def _film(film: LoadFilm) -> Film:
     """What the opening shows of a run; its rule gives the title, so that the two cannot change places."""
     title = "Without balancing" if film.run.balancer == "none" else "With loss-free balancing"
     ink = theme.family_ink(film.run.family, film.run.scope)
-    idle = f"; {film.nearly_idle} of {film.num_experts} experts are nearly idle" if film.nearly_idle else ""
-    finding = f"Busiest expert at the end: {captions.number(film.busiest)}× the uniform load{idle}."
+    finding = f"Busiest expert at the end: {captions.number(film.busiest)}× the uniform load"
+    if film.nearly_idle:
+        verb = "gets" if film.nearly_idle == 1 else "get"
+        finding += f"; {film.nearly_idle} of {film.num_experts} experts {verb} less than a quarter of it"
+    finding += "."
     return Film(
         title=title,
         finding=finding,
@@ -145,6 +148,11 @@ def runs_section(runs: Sequence[Run]) -> None:
                 "", display_text="Open", width=60, help="Opens the run in Replay, or in Compare without loads"
             ),
         },
+    )
+    show.note(
+        "MaxVio held-out counts the whole held-out text at once, the last steps count batch by batch. "
+        "Chance shrinks with the number of tokens, so only the latter compares with the random-routing "
+        "baseline above."
     )
     odd = [name for name, row in metrics.items() if not math.isfinite(row["perplexity"] or 0.0)]
     if odd:

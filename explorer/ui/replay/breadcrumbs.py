@@ -23,7 +23,7 @@ def row(run: Run, layer: int, expert: int | None) -> None:
         # A link: `st.switch_page` refuses to leave a page whose widgets are bound to the address.
         st.page_link(
             PAGES / "compare.py",
-            label=show.plain(run.run_id),
+            label=show.plain(run.short if run.seed is None else f"{run.short}, seed {run.seed}"),
             query_params={"runs": run.run_id},
             help="The whole run, in Compare",
             width="content",

@@ -17,7 +17,7 @@ from explorer.figures.layer_names import layer_name
 from explorer.figures.panel import Missing, Panel, Question
 from explorer.figures.settings import OneLayer
 from explorer.figures.views import replay as view
-from explorer.figures.views.selection import default_run
+from explorer.figures.views.selection import default_run, run_names
 from explorer.metrics.events import event_name
 from explorer.metrics.glossary import tip
 from explorer.queries import biases as bias_queries
@@ -66,7 +66,11 @@ def select_run(runs: Sequence[Run]) -> Run:
     urls.show_notices("run")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         run_id = urls.selectbox(
-            "Run", list(by_id), key="run", help="Runs that are selected on Compare come first."
+            "Run",
+            list(by_id),
+            key="run",
+            format_func=run_names(runs).__getitem__,
+            help="Runs that are selected on Compare come first.",
         )
         run = by_id[run_id]
         expert_order.control(run)
@@ -83,7 +87,7 @@ def _facts(run: Run) -> None:
     run = latest(run)
     steps = f"{run.last_step + 1:,} of {counted(run.num_steps, 'step')}"
     title = "" if run.title in run.label else run.title
-    facts = (title, run.label, run.sizes, steps, run.state)
+    facts = (run.run_id, title, run.label, run.sizes, steps, run.state)
     show.note(" · ".join(fact for fact in facts if fact))
 
 
@@ -308,6 +312,7 @@ def _domains(run: Run) -> None:
     question = _questions(run).domains
     if not isinstance(store.answer(question), Missing):
         st.subheader("Expert load by domain", help=tip("domain"))
+        show.load_legend()
         show.question(question, stays=True)
 
 

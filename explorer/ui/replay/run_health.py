@@ -8,6 +8,7 @@ import streamlit as st
 
 from explorer.errors import UnreadableRunError
 from explorer.figures.arms import Run
+from explorer.figures.layer_names import layer_name
 from explorer.health import Finding
 from explorer.queries import diagnosis
 from explorer.ui.replay import playhead
@@ -45,7 +46,9 @@ def _kind(run: Run, kind: str, findings: Sequence[Finding]) -> None:
     worst = max(findings, key=lambda finding: finding.severity)
     layers = [finding.layer for finding in findings if finding.layer is not None]
     where = f" (layers {listed(layers)})" if len(layers) > 1 else ""
-    st.markdown(f":red[**{worst.title}**]{where}. {show.plain(worst.sentence)}")
+    name = "" if worst.layer is None else layer_name(run, worst.layer)
+    named = f" :gray[:small[{show.plain(name)}]]" if name else ""
+    st.markdown(f":red[**{worst.title}**]{where}. {show.plain(worst.sentence)}{named}")
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         for finding in _linked(findings, worst):
             place = "" if finding.layer is None else f"Layer {finding.layer}, "

@@ -11,6 +11,7 @@ from explorer.figures.serving.placement import rule_text
 from explorer.figures.serving.windows import phase_of
 from explorer.figures.views import serving as view
 from explorer.figures.views import serving_choices as choices
+from explorer.figures.views.selection import run_names
 from explorer.metrics.glossary import tip
 from explorer.ui.serving import batch, verdict
 from explorer.ui.shared import controls, layers, panels, show, urls
@@ -49,16 +50,22 @@ def _choose_run(runs: Sequence[Run]) -> Run:
     )
     urls.show_notices("run")
     run = by_id[
-        urls.selectbox("Run (window A)", list(by_id), key="run", help="Its window A plans the placement.")
+        urls.selectbox(
+            "Run (window A)",
+            list(by_id),
+            key="run",
+            format_func=run_names(runs).__getitem__,
+            help="Its window A plans the placement.",
+        )
     ]
     show.note(_about(run))
     return run
 
 
 def _about(run: Run) -> str:
-    """Phase or rule, and sizes."""
+    """Id, phase or rule, and sizes."""
     phase = phase_of(run)
-    return f"{phase or run.label} · {run.sizes}"
+    return f"{run.run_id} · {phase or run.label} · {run.sizes}"
 
 
 def _choose_judge(run: Run, runs: Sequence[Run]) -> Run:
@@ -79,6 +86,7 @@ def _choose_judge(run: Run, runs: Sequence[Run]) -> Run:
             "Judged on (window B)",
             list(by_id),
             key="judged",
+            format_func=run_names(list(by_id.values())).__getitem__,
             help="Its window B judges the placement: the same run later, or another run of the same shape.",
         )
     ]
@@ -99,6 +107,7 @@ def _panels(run: Run, judged: Run) -> None:
         hot=int(st.session_state["hot"]),
         batches=None,
     )
+    layers.show_names([run], settings.layer)
     questions = view.load_questions(settings)
     with show.steady("serving"):
         _hot_set(questions)

@@ -8,6 +8,7 @@ import streamlit as st
 from explorer.figures.panel import Missing, Question
 from explorer.figures.two_routings import BIASES
 from explorer.figures.views.agreement_choice import Offer, rule_of
+from explorer.figures.views.selection import run_names
 from explorer.ui.shared import show, store, urls
 
 LABELS = {
@@ -53,7 +54,7 @@ def read_address(offer: Offer) -> dict[str, str]:
 def controls(offer: Offer, values: Mapping[str, str]) -> None:
     """The list boxes; each depends on those before it."""
     urls.show_notices(*offer.keys)
-    names = {run.run_id: f"{run.short} · {run.run_id}" for run in offer.runs}
+    names = run_names(offer.runs)
     before: dict[str, str] = {}
     with st.container(horizontal=True, vertical_alignment="bottom"):
         for key in offer.keys:

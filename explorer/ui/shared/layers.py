@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from explorer.ui.shared import urls
+from explorer.figures.arms import Run
+from explorer.figures.layer_names import names_note
+from explorer.ui.shared import show, urls
 from explorer.wording import layers_of
 
 
@@ -24,3 +26,10 @@ def control(layers: Sequence[int], tooltip: str | None = None) -> int:
         "MoE layer", list(layers), key="layer", bind="query-params", required=True, help=tooltip
     )
     return layers[0] if chosen is None else int(chosen)
+
+
+def show_names(runs: Sequence[Run], layer: int) -> None:
+    """What the runs call this layer, where they were recorded with names."""
+    note = names_note(runs, layer)
+    if note:
+        show.note(note)

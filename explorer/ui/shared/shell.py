@@ -22,11 +22,17 @@ _WAITED_FOR = "runs_waited_for"
 
 # Chosen values are written in the primary colour, which is too dark to be read on a dark page: a colour that
 # white letters on a button can be read on cannot be read on black itself. And "(required)" beside a list that
-# always has a value asks for nothing.
+# always has a value asks for nothing. A link in a sentence differs from it by more than its colour, and the
+# line that opens a section is no fainter than other text.
 _READABLE = """
 [data-testid="stSliderThumbValue"], [data-testid="stSliderThumbValue"] p,
 [data-testid="stButtonGroup"] button { color: inherit !important; }
 [data-testid="stWidgetLabelRequired"] { display: none; }
+[data-testid="stMarkdownContainer"] :is(p, li) > a {
+  text-decoration: underline; text-decoration-thickness: 1px; text-underline-offset: .18em;
+  text-decoration-color: color-mix(in srgb, currentColor 45%, transparent); }
+[data-testid="stMarkdownContainer"] :is(p, li) > a:hover { text-decoration-color: currentColor; }
+[data-testid="stExpander"] summary { opacity: 1 !important; }
 """
 
 
@@ -87,6 +93,17 @@ def follow_new_runs(shown: Sequence[Run]) -> None:
     """
     services().ingest.wake()
     if _usable(cached.list_runs()) != _usable(shown):
+        st.rerun()
+
+
+@st.fragment(run_every=FOLLOW_S)
+def follow_until(has_some: Callable[[Sequence[Run]], bool]) -> None:
+    """Draw the page again once the runs of the index hold what it lacks: a probe batch, say.
+
+    For a page that has nothing to show. has_some: asked with every check, so it must be quick.
+    """
+    services().ingest.wake()
+    if has_some(cached.list_runs()):
         st.rerun()
 
 

@@ -8,7 +8,7 @@ import polars as pl
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from explorer.charts import scales, theme
+from explorer.charts import pointed, scales, theme
 from explorer.charts.enlarge import enlarged
 from explorer.charts.spec import Spec
 from explorer.figures.panel import Missing, Panel, Question
@@ -94,7 +94,7 @@ def show_chart(
     zooms = list(chart.zooms) if live else []
     modes = [*zooms, *(["pick"] if pick and chart.picks else [])]
     selection: dict[str, Any] = {"on_select": "rerun", "selection_mode": modes} if modes else {}
-    vega = chart.at(playhead)
+    vega = pointed.waiting(chart.at(playhead))
     event = st.vega_lite_chart(
         spec=enlarged(vega, display.FACTOR) if display.is_lecture() else vega,
         width="stretch",

@@ -134,10 +134,27 @@ def selectbox(label: str, options: Sequence[str], *, key: str, **settings: Any) 
     """A list box for names that come and go, such as runs; its value is set by `settle` before.
 
     It has no default of its own: a parameter that equals the default is left out of the address, and what is
-    the first run today may be another one tomorrow.
+    the first run today may be another one tomorrow. With `format_func` the list shows names, and the address
+    still says which value.
     """
-    chosen = st.selectbox(label, options, index=None, required=True, key=key, bind="query-params", **settings)
-    return str(chosen if chosen is not None else st.session_state[key])
+    settings |= {"index": None, "required": True, "key": key}
+    if "format_func" not in settings:
+        chosen = st.selectbox(label, options, bind="query-params", **settings)
+        return str(chosen if chosen is not None else st.session_state[key])
+    return _named_selectbox(label, options, key, settings)
+
+
+def _named_selectbox(label: str, options: Sequence[str], key: str, settings: dict[str, Any]) -> str:
+    """Keeps the address itself: Streamlit would write the name that the list shows into it."""
+    address, written = (asked(key) or [""])[-1], f"{key}_in_address"
+    if address in options and address != st.session_state.get(written, address):
+        st.session_state[key] = address  # the visitor went back, or followed a link to this very page
+    chosen = st.selectbox(label, options, persist_state="session", **settings)
+    value = str(chosen if chosen is not None else st.session_state[key])
+    if value != address:
+        st.query_params[key] = value
+    st.session_state[written] = value
+    return value
 
 
 def number_input(label: str, low: int, high: int, default: int, *, key: str, **settings: Any) -> None:

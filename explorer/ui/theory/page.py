@@ -75,7 +75,7 @@ def descent_panels(panel_of: dict[str, Question]) -> None:
     """On frozen tokens, step by step."""
     st.subheader("Distance to the best balanced assignment")
     pair(panel_of["theory_dual"], panel_of["theory_gap"], theory.DUAL_HOW)
-    st.subheader("Promise and benefit per step")
+    st.subheader("Predicted decrease and switching benefit per step")
     show.question(panel_of["theory_account"])
     left, right = show.in_columns(2)
     with left:

@@ -19,8 +19,8 @@ DUAL = (
     r"\qquad \nabla D=c(b)-L"
 )
 IDENTITY = (
-    r"D(b^{+})-D(b)=-\underbrace{\sum_k\Delta b_k\,(L-c_k)}_{\text{promise}}"
-    r"+\underbrace{B}_{\text{benefit}\ \ge\ 0}"
+    r"D(b^{+})-D(b)=-\underbrace{\sum_k\Delta b_k\,(L-c_k)}_{\text{predicted decrease}}"
+    r"+\underbrace{B}_{\text{switching benefit}\ \ge\ 0}"
 )
 CONDITION = (
     r"\text{switched assignments}\ \le\ \tfrac12\sum_k|c_k-L|\quad\Rightarrow\quad D(b^{+})\le D(b)"
@@ -42,7 +42,8 @@ DERIVED = """
 **Derived here**, and checked on every chart of this page; nothing below is quoted from the paper:
 
 - the Lagrangian and the dual as written above, and the exact optimum by linear programming;
-- the identity promise and benefit, and the sufficient condition counted in switched assignments;
+- the identity of predicted decrease and switching benefit, and the sufficient condition counted in switched
+  assignments;
 - the preference of each rule by its own order, with ties allowed;
 - the band of N − 1 tokens: at a minimum of the dual, with scores in general position, the ties form a forest
   over the experts, so at most N − 1 assignments can lie on the wrong side;

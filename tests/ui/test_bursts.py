@@ -1,0 +1,129 @@
+"""What a script run sends waits for the rest of it, in its order; nothing is lost."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+from starlette.types import Message, Receive, Scope, Send
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+
+from explorer.ui.server.bursts import Bursts
+
+LONG_S, SOON_S = 3600.0, 0.0
+Script = Callable[[Send], Awaitable[None]]
+
+
+def status(running: bool) -> Message:
+    message = ForwardMsg()
+    message.session_status_changed.script_is_running = running
+    return {"type": "websocket.send", "bytes": message.SerializeToString()}
+
+
+def element(number: int) -> Message:
+    message = ForwardMsg()
+    message.delta.new_element.markdown.body = f"element {number} " + "x" * 100
+    return {"type": "websocket.send", "bytes": message.SerializeToString()}
+
+
+RUNS, ENDED = status(True), status(False)
+
+
+def play(script: Script, sent: list[Message], *, hold_s: float, kind: str = "websocket") -> None:
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await script(send)
+
+    async def server(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        raise AssertionError("nothing is received")
+
+    asyncio.run(Bursts(app, hold_s)({"type": kind}, receive, server))
+
+
+def test_the_messages_of_a_run_wait_for_its_end_and_keep_their_order() -> None:
+    sent: list[Message] = []
+    first, second = [RUNS, element(0), ENDED], [RUNS, element(1), element(2), ENDED]
+
+    async def script(send: Send) -> None:
+        for message in first:
+            await send(message)
+        for message in second[:-1]:
+            await send(message)
+        assert sent == first, "the second run waits"
+        await send(second[-1])
+        assert sent == first + second
+
+    play(script, sent, hold_s=LONG_S)
+
+
+def test_the_first_run_of_a_connection_is_not_held_back() -> None:
+    sent: list[Message] = []
+
+    async def script(send: Send) -> None:
+        for count, message in enumerate([RUNS, element(0)], start=1):
+            await send(message)
+            assert len(sent) == count
+
+    play(script, sent, hold_s=LONG_S)
+
+
+def test_a_run_that_takes_long_is_shown_on_the_way() -> None:
+    sent: list[Message] = []
+
+    async def script(send: Send) -> None:
+        await send(ENDED)
+        for message in (RUNS, element(0), element(1)):
+            await send(message)
+        assert sent == [ENDED]
+        while len(sent) < 4:
+            await asyncio.sleep(0)
+        await send(element(2))
+        await send(ENDED)
+        assert sent == [ENDED, RUNS, element(0), element(1), element(2), ENDED]
+
+    play(script, sent, hold_s=SOON_S)
+
+
+def test_what_is_no_message_to_the_page_comes_after_what_waits() -> None:
+    sent: list[Message] = []
+    close: Message = {"type": "websocket.close", "code": 1000}
+
+    async def script(send: Send) -> None:
+        for message in (ENDED, RUNS, close):
+            await send(message)
+        assert sent == [ENDED, RUNS, close]
+
+    play(script, sent, hold_s=LONG_S)
+
+
+def test_requests_are_left_alone() -> None:
+    sent: list[Message] = []
+    body: Message = {"type": "http.response.body", "body": b"x", "more_body": True}
+
+    async def script(send: Send) -> None:
+        await send(body)
+        assert sent == [body]
+
+    play(script, sent, hold_s=LONG_S, kind="http")
+
+
+def test_a_lost_connection_is_told_with_the_next_message() -> None:
+    lost = OSError("the browser has gone")
+
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send(ENDED)
+        await send(element(0))
+        while True:
+            await asyncio.sleep(0)
+            await send(element(1))
+
+    async def server(message: Message) -> None:
+        if message != ENDED:
+            raise lost
+
+    async def receive() -> Message:
+        raise AssertionError("nothing is received")
+
+    with pytest.raises(OSError, match="has gone"):
+        asyncio.run(Bursts(app, SOON_S)({"type": "websocket"}, receive, server))
