@@ -37,9 +37,7 @@ def finding(app: AppTest) -> str:
 
 
 @pytest.mark.parametrize(("page", "rate"), [("playground", "uA"), ("theory", "u")])
-def test_another_rate_leaves_the_descriptions_of_charts_alone(
-    open_app: Opener, page: str, rate: str
-) -> None:
+def test_another_rate_leaves_the_descriptions_of_charts_alone(open_app: Opener, page: str, rate: str) -> None:
     """A browser draws a chart anew where its description differs."""
     app = open_app(page=page)
     before = [chart.proto.alt for chart in app.get("vega_lite_chart")]
