@@ -243,6 +243,19 @@ def test_keys_work_on_the_whole_page(page: Page, shipped: AppServer) -> None:
     page.wait_for_url(re.compile("expert=0"))
 
 
+def test_a_report_that_gets_lost_is_told_again(page: Page, shipped: AppServer) -> None:
+    visit(page, shipped)
+    page.evaluate(
+        f"""() => {{
+            const {{ component }} = {PLAYER};
+            const tell = component.setTriggerValue;
+            component.setTriggerValue = () => {{ component.setTriggerValue = tell; }};
+        }}"""
+    )
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_text(sentence("replay.step_after", step=201))).to_be_visible()
+
+
 def test_layers_change_at_the_same_step_and_expert(page: Page, shipped: AppServer) -> None:
     visit(page, shipped, f"{PATH}&expert=6")
     page.keyboard.press("j")
