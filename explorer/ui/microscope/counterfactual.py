@@ -51,4 +51,4 @@ def _panels(questions: dict[str, Question]) -> None:
     for cell, (name, title) in zip(show.in_columns(len(TITLES)), TITLES.items(), strict=True):
         with cell:
             st.markdown(f"### {title}")
-            show.question(questions[name])
+            show.question(questions[name], stays=True)

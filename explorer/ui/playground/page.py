@@ -102,24 +102,26 @@ def draw_panels(settings: PlaygroundSettings) -> None:
     panel_of, rules = questions(settings), settings.rules
     at = float(settings.step)
     st.subheader("Bias trajectories", help=tip("expert_bias"))
-    side_by_side(panel_of, "playground_bias", rules, playhead=at)
+    side_by_side(panel_of, "playground_bias", rules, "Bias trajectories of {}", playhead=at)
     st.subheader("Expert load", help=tip("load"))
     last = rules.steps - 1
     st.slider("Step", 0, last, last, key="at", bind="query-params", help=tip("playhead"))
-    side_by_side(panel_of, "playground_loads", rules)
+    side_by_side(panel_of, "playground_loads", rules, "Expert load of {} at the playhead")
     st.subheader("Assignments changed by the bias")
     show.question(panel_of["playground_switched"], live=True, playhead=at)
     numbers(rules)
 
 
 def side_by_side(
-    panel_of: dict[str, Question], key: str, rules: TwoRules, playhead: float | None = None
+    panel_of: dict[str, Question], key: str, rules: TwoRules, called: str, playhead: float | None = None
 ) -> None:
     """The panels of A and B beside each other, under their labels."""
     for side, place in zip(SIDES, show.in_columns(2), strict=True):
         with place:
             side_title(side, rules)
-            show.question(panel_of[f"{key}_{side}"], live=True, playhead=playhead)
+            # Without the rate, which stands above: a description that changes draws the chart anew.
+            one = panel_of[f"{key}_{side}"]
+            show.question(one, live=True, called=called.format(side), playhead=playhead)
 
 
 def side_title(side: str, rules: TwoRules) -> None:

@@ -68,7 +68,7 @@ def select_run(runs: Sequence[Run]) -> Run:
         ),
     )
     urls.show_notices("run")
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with st.container(horizontal=True, vertical_alignment="bottom", key="run_row"):
         run_id = urls.selectbox(
             "Run",
             list(by_id),
@@ -179,7 +179,7 @@ def _player(run: Run) -> None:
 
 
 def _heatmap_player(run: Run, settings: view.ReplaySettings) -> None:
-    layer, order = settings.layer, expert_order.frozen(run, settings.layer, settings.sort)
+    layer = settings.layer
     heatmap_player(
         store.ask(load_queries.load_matrix, run, layer),
         key=f"player-{run.run_id}-{layer}",
@@ -188,7 +188,7 @@ def _heatmap_player(run: Run, settings: view.ReplaySettings) -> None:
         expert=settings.expert,
         on_expert=playhead.single_out,
         label=f"Expert loads of {run.label}, layer {layer}",
-        order=None if order is None else order.experts,
+        order=expert_order.rows(run, layer, settings.sort),
         events=marks(store.ask(event_queries.events, run), layer, run.last_step),
         lead=Lead(
             scope=linking.scope_of(run.run_id),

@@ -63,7 +63,7 @@ def section(run: Run, options: choices.Options, steps: Sequence[int]) -> None:
     for place, (key, heading) in zip(show.in_columns(len(HEADINGS)), HEADINGS.items(), strict=True):
         with place:
             st.markdown(f"#### {heading}")
-            show.question(questions[key])
+            show.question(questions[key], stays=True)
 
 
 def _read_probe(steps: Sequence[int]) -> None:

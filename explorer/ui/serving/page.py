@@ -141,8 +141,8 @@ def _window_controls(run: Run, options: choices.Options) -> None:
 def _hot_set(questions: dict[str, Question]) -> None:
     st.subheader("Expert load by window", help=tip("load"))
     show.load_legend(charts.LIMIT)
-    show.question(questions["serving_windows"])
+    show.question(questions["serving_windows"], stays=True)
     for place, (key, heading) in zip(show.in_columns(len(HOT_SET)), HOT_SET.items(), strict=True):
         with place:
             st.subheader(heading, help=tip(TERMS[key]) if key in TERMS else None)
-            show.question(questions[key])
+            show.question(questions[key], stays=True)

@@ -29,7 +29,7 @@ def section(questions: dict[str, Question], options: choices.Options, rule: str)
     for place, (key, heading) in zip(show.in_columns(len(BY_GPU)), BY_GPU.items(), strict=True):
         with place:
             st.subheader(heading)
-            show.question(questions[key])
+            show.question(questions[key], stays=True)
 
 
 def _controls(options: choices.Options) -> None:
@@ -50,7 +50,7 @@ def _verdict(question: Question, rule: str) -> None:
     colour, icon = BADGES[answer]
     st.badge(answer, color=colour, icon=icon)
     st.markdown(show.plain(sentence[0].upper() + sentence[1:]))
-    show.draw(panel, key=question.key, text=False)
+    show.draw(panel, key=question.key, stays=True, text=False)
     show.note(panel.how)
     with st.expander("How the answer follows from the counts", icon=":material/rule:"):
         st.markdown(show.plain(rule))

@@ -26,7 +26,8 @@ _KNOWN = state.Slot[int | None]("runs_read", None)
 # Chosen values are written in the primary colour, which is too dark to be read on a dark page: a colour that
 # white letters on a button can be read on cannot be read on black itself. And "(required)" beside a list that
 # always has a value asks for nothing. A link in a sentence differs from it by more than its colour, and the
-# line that opens a section is no fainter than other text.
+# line that opens a section is no fainter than other text. Segments are as high as the fields beside them, so
+# that their labels stand on one line. On a phone the name of a run has a line of its own.
 _READABLE = """
 [data-testid="stSliderThumbValue"], [data-testid="stSliderThumbValue"] p,
 [data-testid="stButtonGroup"] button { color: inherit !important; }
@@ -36,6 +37,10 @@ _READABLE = """
   text-decoration-color: color-mix(in srgb, currentColor 45%, transparent); }
 [data-testid="stMarkdownContainer"] :is(p, li) > a:hover { text-decoration-color: currentColor; }
 [data-testid="stExpander"] summary { opacity: 1 !important; }
+[data-testid="stButtonGroup"] [data-variant="segmented_control"] { min-height: 2.5rem; }
+@media (max-width: 640px) {
+  .st-key-run_row { flex-wrap: wrap; }
+  .st-key-run_row > :first-child { min-width: 100%; } }
 """
 
 

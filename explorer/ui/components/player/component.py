@@ -74,7 +74,7 @@ def heatmap_player(
     expert: int | None = None,
     on_expert: Callable[[int | None], None] | None = None,
     label: str = "Expert loads over steps",
-    order: Sequence[int] | None = None,
+    order: Sequence[int | Sequence[int]] | None = None,
     events: Sequence[Mark] = (),
     lead: Lead | None = None,
 ) -> PlayerEvent | None:
@@ -83,7 +83,8 @@ def heatmap_player(
     The matrix is sent when it changes; `step` and `expert` are sent apart from it in a few bytes. While
     the player plays it leads and ignores `step`; when it is paused it follows. `on_step`, `on_expert` and
     `lead.on_layer` run before the page does, so they may move widgets. At the default speed the run takes
-    about twelve seconds. `order`: experts from top to bottom; by index without it. `events` are drawn
+    about twelve seconds. `order`: experts from top to bottom, or lists of those that share a row, which
+    shows their mean; by index without it. `events` are drawn
     above the heatmap.
 
     In a fragment that reruns by itself (`run_every`), keep the step in plain session state: a widget
@@ -106,9 +107,9 @@ def heatmap_player(
     data = {
         "id": key,
         "matrix": matrix_payload(matrix),
-        "height": height_of(int(matrix.tokens.shape[1])),
+        "height": height_of(int(matrix.tokens.shape[1]) if order is None else len(order)),
         "label": label,
-        "order": None if order is None else [int(one) for one in order],
+        "order": None if order is None else [one if isinstance(one, int) else list(one) for one in order],
         "events": sorted(events, key=lambda mark: mark["step"]),
         **_look(),
         **_links(lead),
