@@ -1,6 +1,7 @@
 """One library, one home: what an import may and may not load, asked of a fresh interpreter."""
 
 import ast
+import configparser
 import json
 import subprocess
 import sys
@@ -105,6 +106,15 @@ def test_one_module_owns_the_state_of_a_tab() -> None:
     owner = ROOT / "explorer" / "ui" / "shared" / "state.py"
     files = [*(ROOT / "explorer").rglob("*.py"), *(ROOT / "pages").glob("*.py"), ROOT / "app.py"]
     assert [file.name for file in files if "session_state" in file.read_text()] == [owner.name]
+
+
+def test_every_page_stands_in_the_contract_of_pages() -> None:
+    others = {"components", "server", "shared"}
+    folders = {file.parent.name for file in (ROOT / "explorer" / "ui").glob("*/*.py")} - others
+    contracts = configparser.ConfigParser()
+    contracts.read(ROOT / ".importlinter", encoding="utf-8")
+    pages = contracts["importlinter:contract:pages"]["modules"].split()
+    assert sorted(pages) == sorted(f"explorer.ui.{name}" for name in folders)
 
 
 def test_no_test_imports_a_test() -> None:
