@@ -1,7 +1,7 @@
 // The heatmap player: its state, what comes from Python and what goes there, moving and playing.
 
 import { readTheme } from "../shared/colours.js";
-import { setPlaying } from "../shared/page_state.js";
+import { setPlaying, setReporting } from "../shared/page_state.js";
 import { fillSpeeds, listenToControls, partsOf, placeScrubber, showPosition, showTheme } from "./controls.js";
 import { imageOf } from "./image.js";
 import { listenToKeys } from "./keys.js";
@@ -56,6 +56,7 @@ export class Player {
   leave() {
     this.stop(false);
     clearTimeout(this.again);
+    setReporting(this, false);
     this.observer.disconnect();
     this.layerKeys.leave();
     this.links.leave();
@@ -146,6 +147,7 @@ export class Player {
         this.links.announce(step);
       }
     }
+    setReporting(this, this.known.step !== step);
     this.draw();
   }
 
@@ -168,9 +170,13 @@ export class Player {
   tell(report, nth) {
     clearTimeout(this.again);
     this.component.setTriggerValue(REPORT_EVENT, report);
-    if (nth === TRIES || this.heard === null) return;
+    const isNew = this.heard !== null && this.heard !== report.step;
+    setReporting(this, isNew);
+    if (!isNew) return;
     this.again = setTimeout(() => {
-      if (this.heard !== report.step && !this.playing && !this.dragging) this.tell(report, nth + 1);
+      if (this.heard === report.step || this.playing || this.dragging || nth === TRIES) {
+        setReporting(this, false);
+      } else this.tell(report, nth + 1);
     }, AGAIN_MS);
   }
 
