@@ -74,13 +74,13 @@ def _of_texts(held_out: dict[str, LoadBatches]) -> list[Window]:
     if not held_out:
         return []
     together = np.concatenate([batches.tokens for batches in held_out.values()])
-    found = [Window(key=HELD_OUT, label="held-out text", tokens=together)]
+    parts = [Window(key=HELD_OUT, label="held-out text", tokens=together)]
     if len(held_out) > 1:
-        found += [
+        parts += [
             Window(key=f"{HELD_OUT} {domain}", label=f"held-out {domain_name(domain)}", tokens=batches.tokens)
             for domain, batches in held_out.items()
         ]
-    return found
+    return parts
 
 
 def pair_of(trace: Trace, runs: Sequence[Run], pair: WindowPair) -> tuple[Window, Window]:

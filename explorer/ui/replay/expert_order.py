@@ -7,10 +7,12 @@ import streamlit as st
 from explorer.figures import expert_order, many_experts
 from explorer.figures.arms import Run
 from explorer.figures.settings import ExpertOrder
-from explorer.ui.shared import urls
+from explorer.ui.shared import state, urls
 from explorer.ui.shared.store import STORE
 
-KEY, FROZEN = "sort", "expert_order"
+KEY = "sort"
+FROZEN = state.Slot[tuple[tuple[str, int, str], ExpertOrder | None] | None]("expert_order", None)
+"""Run, layer and name of the order that was selected last, and the order."""
 
 
 def control(run: Run) -> None:
@@ -44,10 +46,10 @@ def frozen(run: Run, layer: int, sort: str) -> ExpertOrder | None:
     if sort == expert_order.INDEX:
         return None
     name = (run.run_id, layer, sort)
-    kept: tuple[object, ExpertOrder | None] | None = st.session_state.get(FROZEN)
+    kept = FROZEN.get()
     if kept is None or kept[0] != name:
         kept = (name, expert_order.order_of(STORE, run, layer, sort))
-        st.session_state[FROZEN] = kept
+        FROZEN.put(kept)
     return kept[1]
 
 

@@ -8,7 +8,7 @@ import streamlit as st
 
 from explorer.figures.arms import Run
 from explorer.ui.server.services import services
-from explorer.ui.shared import cached, urls
+from explorer.ui.shared import cached, state, urls
 from explorer.ui.shared.plain import plain
 
 FIRST_ROUND_LIMIT_S = 90.0
@@ -17,7 +17,10 @@ NAMED_RUN_LIMIT_S = 10.0
 LOOK_S = 0.05
 FOLLOW_S = 2.0
 """Seconds between two checks for runs while a page has none to show."""
-_WAITED_FOR = "runs_waited_for"
+_WAITED_FOR = state.Slot[set[str] | None]("runs_waited_for", None)
+"""Runs of the link that was waited for last."""
+_KNOWN = state.Slot[int | None]("runs_read", None)
+"""Runs that were listed when their number was shown last."""
 
 
 # Chosen values are written in the primary colour, which is too dark to be read on a dark page: a colour that
@@ -65,9 +68,9 @@ def wait_for_runs() -> None:
 def _wait_for_named_runs() -> None:
     """Wait, once per link, for runs that it names and that have a folder but no rows in the index yet."""
     named = {run_id for key in ("run", "runs") for run_id in urls.asked(key)}
-    if not named or st.session_state.get(_WAITED_FOR) == named:
+    if not named or _WAITED_FOR.get() == named:
         return
-    st.session_state[_WAITED_FOR] = named
+    _WAITED_FOR.put(named)
     if _is_missing(named):
         with st.spinner("Reading the first steps of the run…"):
             _wait(lambda: _is_missing(named), NAMED_RUN_LIMIT_S)
@@ -137,9 +140,9 @@ def _follow_reading() -> None:
     total = sum(len(_folders(folder)) for folder in services().settings.runs_dirs)
     if known < total:
         st.info(plain(f"Reading the recorded runs: {known} of {total}."), icon=":material/hourglass_top:")
-    before = st.session_state.get("runs_read", known)
-    st.session_state["runs_read"] = known
-    if known != before or not is_reading():
+    before = _KNOWN.get()
+    _KNOWN.put(known)
+    if before not in (None, known) or not is_reading():
         st.rerun()
 
 
