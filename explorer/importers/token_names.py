@@ -53,7 +53,7 @@ class TokenLog:
         if continues and self.starts:
             before = self.token_ids[-1]
             is_known = before is not None and ids is not None
-            self.token_ids[-1] = np.concatenate([before, ids]) if is_known else None  # type: ignore[list-item]
+            self.token_ids[-1] = np.concatenate([before, ids]) if is_known else None
             self.rows += rows
             return
         self.starts.append(self.rows)
