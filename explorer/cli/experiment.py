@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
 from explorer.cli.compare import jobs_at_once, prepare
@@ -16,6 +16,7 @@ from explorer.evidence import plan, registry, report, runner
 from explorer.evidence.experiment import SCALES, Experiment
 from explorer.evidence.launch_text import commands
 from explorer.evidence.results import FILE, FOLDER, read_rows
+from explorer.running.forked_process import ForkedProcess, forking, is_available
 from explorer.wording import counted
 
 LAUNCHERS = ("local", "ray", "print")
@@ -78,10 +79,11 @@ def _run(options: argparse.Namespace) -> int:
         for experiment in chosen:
             print("\n".join(commands(runner.missing(experiment, settings), settings.runs, options.slurm)))
         return 0
-    if any(experiment.trial is None for experiment in chosen):
+    is_trained = any(experiment.trial is None for experiment in chosen)
+    if is_trained:
         need_extra("train")
         prepare(plan.base_config(settings.scale), settings.runs)
-    with _launcher(options, settings) as ready:
+    with _launcher(options, settings, is_trained) as ready:
         failures = [sentence for experiment in chosen for sentence in _make(experiment, ready)]
     if failures:
         raise TrainingError(
@@ -91,16 +93,26 @@ def _run(options: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _launcher(options: argparse.Namespace, settings: runner.Settings) -> Iterator[runner.Settings]:
+def _launcher(
+    options: argparse.Namespace, settings: runner.Settings, is_trained: bool
+) -> Iterator[runner.Settings]:
     """The settings with the function that starts a training, and as many at once as there is room for."""
     if options.launcher != "ray":
-        yield settings
+        with _forks(settings) if is_trained and is_available() else nullcontext(settings) as ready:
+            yield ready
         return
     need_extra("ray")
     from explorer.running.ray_child import RayProcess, cluster
 
     with cluster() as cpus:
         yield replace(settings, launch=RayProcess, at_once=options.jobs or cpus)
+
+
+@contextmanager
+def _forks(settings: runner.Settings) -> Iterator[runner.Settings]:
+    """Trainings forked from one process that has torch loaded: they all import the same."""
+    with forking():
+        yield replace(settings, launch=ForkedProcess)
 
 
 def _make(experiment: Experiment, settings: runner.Settings) -> Iterator[str]:

@@ -47,10 +47,10 @@ def collect_turning(cur: duckdb.DuckDBPyConnection, run_key: int, start: int, st
     with np.errstate(invalid="ignore", over="ignore"):
         moves_WPC = np.diff(windows, axis=1)
         turns_WPC = moves_WPC[:, 1:] * moves_WPC[:, :-1]
-    is_known_WPC = np.isfinite(turns_WPC) & (turns_WPC != 0)
+    is_known_WPC: NDArray[np.bool_] = np.asarray(np.isfinite(turns_WPC) & (turns_WPC != 0))
     known_WC = is_known_WPC.sum(axis=1)
     reversed_WC = (is_known_WPC & (turns_WPC < 0)).sum(axis=1)
-    present_WC = biases.is_present_SC.reshape(windows.shape).any(axis=1)
+    present_WC: NDArray[np.bool_] = np.asarray(biases.is_present_SC.reshape(windows.shape).any(axis=1))
     layers: list[int] = []
     places: list[int] = []
     shares: list[float] = []

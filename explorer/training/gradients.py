@@ -34,7 +34,7 @@ def router_gradients(loss: Tensor, model: MoETransformer) -> Tensor:
 
     0 for frozen routers.
     """
-    weights = [router.weight_ED for router in model.routers]
+    weights: list[Tensor] = [router.weight_ED for router in model.routers]
     if not all(weight.requires_grad for weight in weights):
         return torch.zeros_like(torch.stack(weights), dtype=torch.float32, requires_grad=False)
     gradients = torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True)

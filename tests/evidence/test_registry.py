@@ -1,5 +1,7 @@
 """No claim is missing, and every one can be judged by an experiment that exists."""
 
+from pathlib import Path
+
 import pytest
 
 from explorer.config.run import RunConfig
@@ -76,3 +78,19 @@ def test_an_unknown_experiment_is_one_sentence() -> None:
     with pytest.raises(ConfigError, match="is not a known name"):
         experiments(["nothing"])
     assert experiments(["all"])[0].priority == 1
+
+
+def test_every_experiment_is_documented_with_its_claims_and_pairs() -> None:
+    docs = (Path(__file__).parents[2] / "docs" / "evidence.md").read_text(encoding="utf-8")
+    for experiment in EXPERIMENTS.values():
+        asked = [c.id for c in CLAIMS if any(one.experiment == experiment.id for one in c.comparisons)]
+        cells = (
+            f"`{experiment.id}`",
+            experiment.title,
+            ", ".join(asked) or "–",
+            len(experiment.arms),
+            experiment.pairs["quick"],
+            experiment.priority,
+        )
+        assert f"| {' | '.join(map(str, cells))} |" in docs
+    assert f"{len(CLAIMS)} claims and questions" in docs

@@ -1,7 +1,7 @@
 """Roll-ups answer as the rows themselves would: any length, any part boundaries, any sparsity."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +11,9 @@ from unittest import mock
 import duckdb
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
+from slow_examples import slow_examples
 from store_runs import make_info
 
 from explorer import metrics
@@ -64,6 +65,25 @@ def cases(draw: st.DrawFn) -> Case:
         cuts=(*cuts, samples),
         max_bins=draw(st.integers(1, 40)),
     )
+
+
+def edge(samples: int, *cuts: int, max_bins: int = 40, biased: int = 0) -> Case:
+    """A run with every step recorded, and a bias in its last `biased` steps."""
+    rng = np.random.default_rng(samples)
+    bias = rng.normal(size=(samples, L, E)).astype(np.float32)
+    bias[: samples - biased] = np.nan
+    counts = rng.integers(0, 2, (samples, L, E))
+    return Case(np.arange(samples), counts, bias, (*cuts, samples), max_bins)
+
+
+# A single step, a run in one bin, steps and bins that come out even, parts of one step.
+EDGES = (edge(1), edge(64, max_bins=1, biased=64), edge(32, 16, max_bins=8), edge(17, 1, 16, biased=1))
+
+
+def with_edges(test: Callable[..., None]) -> Callable[..., None]:
+    for case in EDGES:
+        test = example(case=case)(test)
+    return test
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +138,8 @@ def bins_of(found: Any, case: Case) -> list[slice]:
     return result
 
 
+@slow_examples
+@with_edges
 @given(case=cases())
 def test_every_view_equals_direct_aggregation(index: Index, case: Case) -> None:
     with indexed(index, case) as cur:
@@ -197,6 +219,8 @@ def check_losses(cur: duckdb.DuckDBPyConnection, case: Case) -> None:
         assert row["samples"] == span.stop - span.start
 
 
+@slow_examples
+@with_edges
 @given(case=cases())
 def test_the_moments_of_looking_do_not_matter(index: Index, case: Case) -> None:
     once = Case(
