@@ -67,7 +67,7 @@ class _Batches:
     ) -> None:
         """After a micro-batch; `global_step` grows with the last one of a step."""
         # Lightning has divided each loss by the number of micro-batches of a step.
-        loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
+        loss: Any = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
         if is_tensor(loss):
             self._loss = loss.detach() if self._loss is None else self._loss + loss.detach()
         if self._recorder is None or self._watcher is None or trainer.global_step == self._steps:
