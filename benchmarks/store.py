@@ -82,7 +82,7 @@ def measure(folder: Path, rows: int, options: argparse.Namespace) -> dict[str, T
         result["ingest, nothing new"] = since(begun)
         for name, view in views(num_steps, options.layers).items():
             result[name] = best(index, view)
-        for page, queries in pages(num_steps).items():
+        for page, queries in pages("synthetic", num_steps - 1).items():
             each = [best(index, query) for query in queries]
             result[page] = (sum(wall for wall, _ in each), sum(cpu for _, cpu in each))
         size = index.path.stat().st_size
@@ -136,9 +136,8 @@ def views(num_steps: int, layers: int) -> dict[str, Callable[[Any], object]]:
     }
 
 
-def pages(num_steps: int) -> dict[str, list[Callable[[Any], object]]]:
+def pages(run: str, last: int) -> dict[str, list[Callable[[Any], object]]]:
     """Page -> what it asks of a run when it is opened: the first layer, the last step."""
-    run, last = "synthetic", num_steps - 1
     both: list[Callable[[Any], object]] = [
         lambda cur: sums.count_sums(cur, run),
         lambda cur: sums.shared_expert(cur, run),

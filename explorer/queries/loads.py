@@ -22,7 +22,7 @@ def load_heatmap(cur: Cursor, run_id: str, layer: int, max_bins: int = 200) -> p
     return frame(
         cur,
         f"""
-        WITH b AS ({LOADS.binned("layer = $layer")})
+        WITH b AS ({LOADS.only("tokens", "share").binned("layer = $layer")})
         {CELLS}
         ORDER BY bin, expert
         """,
@@ -48,7 +48,7 @@ FULL_MATRIX = """
 """
 BINNED_MATRIX = f"""
     SELECT bin, expert, first_step, last_step, tokens_sum, bias_sum, bias_count
-    FROM ({LOADS.pieces("layer = $layer")})
+    FROM ({LOADS.only("tokens", "bias").pieces("layer = $layer")})
 """
 
 
