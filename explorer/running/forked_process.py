@@ -9,6 +9,7 @@ training still has a process of its own. Needs a POSIX system (`is_available`).
 import json
 import multiprocessing
 import os
+import runpy
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -46,9 +47,7 @@ def forking() -> Iterator[None]:
 
 
 def _train(arguments: Sequence[str], commands: Connection, errors: str) -> None:
-    """In the fork: stand where a process of its own would, and run the command line."""
-    from explorer.cli import main
-
+    """In the fork: take the place of a process of its own, and run `python -m explorer train`."""
     # Ctrl-C in the terminal reaches only the parent, which then closes the pipes.
     os.setsid()
     os.dup2(commands.fileno(), 0)
@@ -57,7 +56,8 @@ def _train(arguments: Sequence[str], commands: Connection, errors: str) -> None:
     sys.stdin = os.fdopen(0, closefd=False, encoding="utf-8")
     sys.stdout = os.fdopen(1, "w", closefd=False, encoding="utf-8")
     sys.stderr = os.fdopen(2, "w", closefd=False, encoding="utf-8", buffering=1)
-    sys.exit(main(["train", *arguments]))
+    sys.argv = ["explorer", "train", *arguments]
+    runpy.run_module("explorer", run_name="__main__")
 
 
 class ForkedProcess:
