@@ -143,7 +143,7 @@ def _lines(result: report.ClaimResult) -> Iterator[str]:
     """A claim, its verdict, and one line per comparison."""
     interim = " (interim: seeds are missing)" if result.is_interim else ""
     yield f"{result.claim.id:<4} {result.verdict}{interim}: {result.claim.text}"
-    if reason := result.claim.not_testable or result.claim.missing:
+    if reason := result.claim.not_testable:
         yield f"     {reason}"
     for one in result.results:
         words = f"     {one.comparison.words}: "

@@ -92,8 +92,6 @@ class Claim:
     """Where our analogue differs."""
     not_testable: str = ""
     """Why nothing here can test it; empty where something can."""
-    missing: str = ""
-    """What has to be built before it can be run; empty where only runs are missing."""
 
     @property
     def group(self) -> str:

@@ -112,7 +112,7 @@ class ClaimResult:
             "scale": self.scale,
             "interim": self.is_interim,
             "seconds": round(self.seconds, 1),
-            "reason": self.claim.not_testable or self.claim.missing,
+            "reason": self.claim.not_testable,
             "comparisons": [_plain(result) for result in self.results],
         }
 

@@ -135,8 +135,6 @@ def _why_nothing(result: ClaimResult) -> str:
     claim = result.claim
     if claim.not_testable:
         return claim.not_testable
-    if claim.missing:
-        return f"Not run: this needs {claim.missing}."
     names = and_list(list(dict.fromkeys(one.comparison.experiment for one in result.results)))
     return f"Not run: no rows of {names}; make them with “python -m explorer experiment run {names}”."
 

@@ -47,7 +47,7 @@ def forking() -> Iterator[None]:
 
 
 def _train(arguments: Sequence[str], commands: Connection, errors: str) -> None:
-    """In the fork: stand where a process of its own would, and run the command line."""
+    """In the fork: take the place of a process of its own, and run `python -m explorer train`."""
     # Ctrl-C in the terminal reaches only the parent, which then closes the pipes.
     os.setsid()
     os.dup2(commands.fileno(), 0)
@@ -56,8 +56,7 @@ def _train(arguments: Sequence[str], commands: Connection, errors: str) -> None:
     sys.stdin = os.fdopen(0, closefd=False, encoding="utf-8")
     sys.stdout = os.fdopen(1, "w", closefd=False, encoding="utf-8")
     sys.stderr = os.fdopen(2, "w", closefd=False, encoding="utf-8", buffering=1)
-    # The command line stands above this module: it is run by name, as `python -m explorer` does.
-    sys.argv[1:] = ["train", *arguments]
+    sys.argv = ["explorer", "train", *arguments]
     runpy.run_module("explorer", run_name="__main__")
 
 

@@ -50,7 +50,7 @@ def test_report_as_json(capsys: pytest.CaptureFixture[str], folder: Path) -> Non
 def test_report_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["experiment", "report"]) == 0
     printed = capsys.readouterr().out
-    assert "45 claims: 0 supported, 0 contradicted" in printed
+    assert f"{len(CLAIMS)} claims: 0 supported, 0 contradicted" in printed
     assert "A4   not testable here" in printed
 
 

@@ -36,11 +36,10 @@ def _lines(result: ClaimResult) -> list[tuple[str, str]]:
     claim = result.claim
     lines = [
         ("Reason", claim.not_testable),
-        ("Still to be built", claim.missing),
         ("Published", claim.published),
         ("It would be contradicted by", claim.falsifier),
         ("Ours differs", claim.caveat),
-        ("What would change the verdict", "" if claim.not_testable or claim.missing else _change(result)),
+        ("What would change the verdict", "" if claim.not_testable else _change(result)),
     ]
     return [(name, text) for name, text in lines if text]
 
