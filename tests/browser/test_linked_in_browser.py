@@ -421,7 +421,7 @@ def test_the_path_above_leads_up_again(page: Page, shipped: AppServer) -> None:
     page.get_by_role("button", name="layer 1", exact=True).click()
     settled(page)
     assert "expert=" not in page.url
-    page.get_by_test_id("stMain").get_by_role("link", name=LOSS_FREE).click()
+    page.locator(".st-key-crumbs").get_by_role("link").last.click()
     expect(page.get_by_role("heading", level=1)).to_contain_text(sentence("pages.compare"))
     settled(page)
     assert f"runs={LOSS_FREE}" in page.url
