@@ -23,6 +23,7 @@ from explorer.health.rows import (
 )
 from explorer.recording import RunFolder, RunInfo
 
+STEPS_OF_LOADS = "SELECT DISTINCT step FROM layer_metrics WHERE run_id = $run_id ORDER BY step"
 LARGE_ROWS = 200_000
 """Rows of loads from which findings are stored; a smaller run is diagnosed when it is looked at."""
 
@@ -65,7 +66,9 @@ def decoded(text: str) -> list[Finding]:
 def run_rows(cur: duckdb.DuckDBPyConnection, info: RunInfo) -> RunRows:
     """The rows of a run that the checks look at."""
     steps = _frame(cur, f"SELECT {', '.join(STEPS)} FROM steps WHERE run_id = $run_id ORDER BY step", info)
-    kept = kept_steps(steps["step"].to_numpy(), sum(info.layer_widths))
+    # The first portions of a run may hold loads alone, and a run of any length must not be read as a whole.
+    recorded = steps if len(steps) else _frame(cur, STEPS_OF_LOADS, info)
+    kept = kept_steps(recorded["step"].to_numpy(), sum(info.layer_widths))
     some = {} if kept is None else {"steps": kept.tolist()}
     loads = f"SELECT {', '.join(LOADS)} FROM expert_loads WHERE run_id = $run_id"
     if kept is not None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from unhealthy_runs import Router, write
 
-from explorer.health import Finding, diagnose, read_folder
+from explorer.health import Finding, diagnose, read_folder, rows
 from explorer.queries import diagnosis as query
 from explorer.recording import RunFolder
 from explorer.store import Index
@@ -66,6 +66,21 @@ def test_a_failing_check_does_not_hide_the_run(unbalanced: Path, monkeypatch: py
     monkeypatch.setattr(stored, "LARGE_ROWS", 1)
     monkeypatch.setattr(stored, "diagnose", refuse)
     assert findings_in_index(unbalanced.parent) == (diagnose(read_folder(RunFolder(unbalanced))), 0)
+
+
+def test_a_large_run_without_step_rows_is_not_read_as_a_whole(
+    unbalanced: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = unbalanced.parent
+    monkeypatch.setattr(rows, "MOST_VALUES", 3000)
+    monkeypatch.setattr(rows, "BLOCK", 8)
+    with Index.open(base / "index.duckdb") as index:
+        index.ingest([base])
+        index._connection.execute("DELETE FROM raw.steps")
+        with index.cursor() as cur:
+            part = stored.run_rows(cur, RunFolder(unbalanced).info)
+    assert part.is_sampled
+    assert len(part.loads) <= 3000
 
 
 def change_status(path: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
