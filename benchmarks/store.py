@@ -6,7 +6,8 @@
 
 Synthetic run folders with 8 layers of 64 experts (--layers, --experts change that) are written to a temporary
 folder. Reports wall time, and processor time of all threads, which a busy machine affects less. The time of a
-query is the best of several, including the cursor; nothing is cached between them.
+query is the best of several, including the cursor; nothing is cached between them. "Replay" and "Compare" are
+sums: every query of the first visit of that page, with a single run.
 """
 
 import argparse
@@ -24,14 +25,18 @@ import pyarrow.parquet as pq
 
 from explorer.queries import (
     balance,
+    bias_step,
     biases,
     comparison,
+    diagnosis,
     domains,
     events,
     loads,
     losses,
+    probe,
     runs,
     steps,
+    sums,
 )
 from explorer.store import Index
 
@@ -77,6 +82,9 @@ def measure(folder: Path, rows: int, options: argparse.Namespace) -> dict[str, T
         result["ingest, nothing new"] = since(begun)
         for name, view in views(num_steps, options.layers).items():
             result[name] = best(index, view)
+        for page, queries in pages("synthetic", num_steps - 1).items():
+            each = [best(index, query) for query in queries]
+            result[page] = (sum(wall for wall, _ in each), sum(cpu for _, cpu in each))
         size = index.path.stat().st_size
     print(f"{rows:.0e}: {num_steps} steps, index {size / 2**20:.0f} MiB, ingest {result['ingest'][0]:.1f} s")
     return result
@@ -126,6 +134,40 @@ def views(num_steps: int, layers: int) -> dict[str, Callable[[Any], object]]:
         "events": lambda cur: events.events(cur, run),
         "event_counts": lambda cur: events.event_counts(cur, [run]),
     }
+
+
+def pages(run: str, last: int) -> dict[str, list[Callable[[Any], object]]]:
+    """Page -> what it asks of a run when it is opened: the first layer, the last step."""
+    both: list[Callable[[Any], object]] = [
+        lambda cur: sums.count_sums(cur, run),
+        lambda cur: sums.shared_expert(cur, run),
+        lambda cur: events.events(cur, run),
+        lambda cur: losses.eval_series(cur, [run]),
+    ]
+    replay: list[Callable[[Any], object]] = [
+        lambda cur: diagnosis.findings(cur, run),
+        lambda cur: loads.load_matrix(cur, run, 0),
+        lambda cur: loads.loads_at(cur, run, 0, last),
+        lambda cur: biases.bias_trajectories(cur, run, 0, 80),
+        lambda cur: bias_step.bias_step(cur, run, 0, last),
+        lambda cur: losses.loss_series(cur, [run], 80),
+        lambda cur: steps.step_row(cur, run, last),
+        lambda cur: domains.domain_expert(cur, run, 0),
+    ]
+    compare: list[Callable[[Any], object]] = [
+        lambda cur: loads.load_heatmap(cur, run, 0, 150),
+        lambda cur: biases.bias_trajectories(cur, run, 0, 150),
+        lambda cur: balance.max_vio_series(cur, [run]),
+        lambda cur: balance.uniform_series(cur, run),
+        lambda cur: balance.references(cur, run),
+        lambda cur: balance.layer_balance(cur, [run]),
+        lambda cur: losses.loss_series(cur, [run]),
+        lambda cur: comparison.summary(cur, [run]),
+        lambda cur: events.events_of_runs(cur, [run]),
+        lambda cur: events.event_counts(cur, [run]),
+        lambda cur: probe.probes(cur, [run]),
+    ]
+    return {"Replay": both + replay, "Compare": both + compare}
 
 
 def write_run(folder: Path, num_steps: int, layers: int, experts: int, live: bool) -> None:

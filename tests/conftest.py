@@ -6,14 +6,12 @@ ones, so that a red build is red again; =thorough tries many.
 
 import gc
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
-from tiny import make_tiny_config, make_tiny_corpus
 
 if TYPE_CHECKING:
     from explorer.config.run import RunConfig
@@ -43,14 +41,19 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 MEMORY = Path("/dev/shm")
 """A file system in memory, where the system has one."""
 ROOM_BYTES = 2 * 2**30
-"""Free space that it must have; a whole run of the tests leaves less than half of that."""
+"""Free space that it must have. Folders are removed with their tests, unless these fail."""
 
 
 def pytest_configure() -> None:
     """Let temporary folders lie in memory: a run folder waits for the disk at each of its 40 fsyncs."""
-    is_free = MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM_BYTES
-    if is_free:
+    if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and has_room(MEMORY):
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+def has_room(folder: Path) -> bool:
+    """Whether the tests fit into its file system, and programs may be started from there."""
+    system = os.statvfs(folder)
+    return system.f_bavail * system.f_frsize > ROOM_BYTES and not system.f_flag & os.ST_NOEXEC
 
 
 def pytest_collection_finish() -> None:
@@ -64,13 +67,19 @@ SLOW_FIRST = ("browser", "ui", "training", "export", "cli", "store")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the slow folders first; in each of them the order stays."""
+    """Put the slow folders first, and in each of them files with slow tests and long files; a worker takes
+    whole files, and the last ones should be small. In a file the order stays."""
     folders = [*SLOW_FIRST, ""]
     root = Path(__file__).parent
+    files = {item.path for item in items}
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    sizes = {file: file.stat().st_size for file in files}
 
-    def place(item: pytest.Item) -> int:
-        folder = item.path.relative_to(root).parts[0]
-        return folders.index(folder if folder in SLOW_FIRST else "")
+    def place(item: pytest.Item) -> tuple[int, bool, int, str]:
+        file = item.path
+        folder = file.relative_to(root).parts[0]
+        number = folders.index(folder if folder in SLOW_FIRST else "")
+        return number, file not in slow, -sizes[file], str(file)
 
     items.sort(key=place)
 
@@ -78,10 +87,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def tiny_config() -> "Callable[..., RunConfig]":
     """A factory: `tiny_config("loss_free", top_k=1)`; see `make_tiny_config`."""
+    from tiny import make_tiny_config
+
     return make_tiny_config
 
 
 @pytest.fixture(scope="session")
 def tiny_corpus() -> "Corpus":
     """See `make_tiny_corpus`."""
+    from tiny import make_tiny_corpus
+
     return make_tiny_corpus()

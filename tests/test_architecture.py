@@ -1,6 +1,7 @@
 """One library, one home: what an import may and may not load, asked of a fresh interpreter."""
 
 import ast
+import configparser
 import json
 import subprocess
 import sys
@@ -38,6 +39,7 @@ def test_the_foundation_loads_nothing_heavy() -> None:
         "records.records",
         "records.tables",
         "metrics",
+        "routing.agreement",
         "routing.balancing",
         "routing.bias_step",
         "routing.outranking",
@@ -97,6 +99,22 @@ def test_the_test_harness_of_streamlit_is_for_tests() -> None:
 
 def name_of(file: Path) -> str:
     return str(file.relative_to(ROOT / "explorer"))
+
+
+def test_one_module_owns_the_state_of_a_tab() -> None:
+    """So that a parameter can be followed from the address to the figure."""
+    owner = ROOT / "explorer" / "ui" / "shared" / "state.py"
+    files = [*(ROOT / "explorer").rglob("*.py"), *(ROOT / "pages").glob("*.py"), ROOT / "app.py"]
+    assert [file.name for file in files if "session_state" in file.read_text()] == [owner.name]
+
+
+def test_every_page_stands_in_the_contract_of_pages() -> None:
+    others = {"components", "server", "shared"}
+    folders = {file.parent.name for file in (ROOT / "explorer" / "ui").glob("*/*.py")} - others
+    contracts = configparser.ConfigParser()
+    contracts.read(ROOT / ".importlinter", encoding="utf-8")
+    pages = contracts["importlinter:contract:pages"]["modules"].split()
+    assert sorted(pages) == sorted(f"explorer.ui.{name}" for name in folders)
 
 
 def test_no_test_imports_a_test() -> None:

@@ -8,9 +8,10 @@ from chart_frames import vio_frame
 from sentences import sentence
 
 from explorer.charts import captions
+from explorer.course import facts
 from explorer.figures import simulation_text
 from explorer.simulate import RuleSettings, ScoreSettings, simulate, summary
-from explorer.wording import and_list, counted, domain_name, layers_of
+from explorer.wording import and_list, counted, domain_name, layers_of, percent
 
 
 @pytest.mark.parametrize(
@@ -54,3 +55,10 @@ def test_sentences_after_a_single_step() -> None:
     with mock.patch.object(summary, "steps_to_balance", return_value=1):
         text = simulation_text.balance({"A": quick}, {"A": "a"})
     assert sentence("playground.near_baseline_one_step") in text
+
+
+def test_shares_have_a_space_and_small_numbers_no_exponent() -> None:
+    assert (percent(0.004, 1), percent(1)) == ("0.4 %", "100 %")
+    assert facts.filled("{turning_share[none]:.0%}", lambda name: 0.12) == "12 %"
+    numbers = [captions.number(value) for value in (8e-05, -0.0081, 0.0, 0.05, 8.3e-08)]
+    assert numbers == ["0.00008", "-0.0081", "0.00", "0.05", "8.3·10⁻⁸"]

@@ -1,6 +1,7 @@
 """Charts of the Evidence page: the verdicts at a glance, one claim's comparisons, and its runs."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,7 +9,8 @@ import altair as alt
 import polars as pl
 
 from explorer.charts import theme
-from explorer.charts.inks import Ink
+from explorer.charts.inks import Ink, dash_of
+from explorer.charts.plane_rows import SCOPE_SHAPES
 
 VERDICT_INKS: dict[str, Ink] = {
     "supported": Ink("#1B7F5C", "#3FBF93"),
@@ -239,15 +241,33 @@ def _papers(frame: pl.DataFrame, height: int) -> list[alt.Chart]:
 def _arm_scale(frame: pl.DataFrame) -> alt.Scale:
     """The colour of each arm's method and count scope; further arms of one method are paler."""
     arms = frame.select("arm", "family", "scope").unique("arm", maintain_order=True)
-    used: dict[tuple[str, str], int] = {}
+    used: Counter[tuple[str, str]] = Counter()
     inks = []
     for _, family, scope in arms.iter_rows():
-        nth = used.get((family, scope), 0)
-        used[family, scope] = nth + 1
-        ink, share = theme.family_ink(family, scope), LIGHTER[nth % len(LIGHTER)]
+        ink = theme.family_ink(family, scope)
+        share = LIGHTER[used[family, scope] % len(LIGHTER)]
+        used[family, scope] += 1
         pale = Ink(theme.mix(ink.light, "#FFFFFF", share), theme.mix(ink.dark, "#0F1218", share))
         inks.append(pale.expr)
     return alt.Scale(domain=arms["arm"].to_list(), range=inks)
+
+
+def _arm_dashes(frame: pl.DataFrame) -> alt.Scale:
+    """The dash of each arm: that of its count scope, and another one for further arms of one method."""
+    arms = frame.select("arm", "family", "scope").unique("arm", maintain_order=True)
+    used: Counter[tuple[str, str]] = Counter()
+    dashes = []
+    for _, family, scope in arms.iter_rows():
+        dashes.append(list(dash_of(scope, used[family, scope])))
+        used[family, scope] += 1
+    return alt.Scale(domain=arms["arm"].to_list(), range=dashes)
+
+
+def _arm_shapes(frame: pl.DataFrame) -> alt.Scale:
+    """The mark of each arm's count scope, as in the dilemma plane."""
+    arms = frame.select("arm", "scope").unique("arm", maintain_order=True)
+    shapes = [SCOPE_SHAPES.get(scope, SCOPE_SHAPES["other"]) for scope in arms["scope"]]
+    return alt.Scale(domain=arms["arm"].to_list(), range=shapes)
 
 
 def _arm_legend() -> alt.Legend:
@@ -261,7 +281,7 @@ def plane(frame: pl.DataFrame) -> theme.Figure:
     max_vio, lm_loss."""
     chart = (
         alt.Chart(frame)
-        .mark_circle(size=64, opacity=0.75)
+        .mark_point(filled=True, size=64, opacity=0.75)
         .encode(
             x=alt.X("max_vio:Q", title=theme.AXIS["max_vio_global"], scale=alt.Scale(zero=True)),
             y=alt.Y(
@@ -270,6 +290,7 @@ def plane(frame: pl.DataFrame) -> theme.Figure:
                 scale=alt.Scale(zero=False),
             ),
             color=alt.Color("arm:N", scale=_arm_scale(frame), legend=_arm_legend()),
+            shape=alt.Shape("arm:N", scale=_arm_shapes(frame), legend=_arm_legend()),
             tooltip=[
                 alt.Tooltip("arm:N"),
                 alt.Tooltip("seed:Q"),
@@ -293,6 +314,9 @@ def course(frame: pl.DataFrame) -> theme.Figure:
     )
     thin = base.mark_line(strokeWidth=0.8, opacity=0.3).encode(detail=alt.Detail("run:N"))
     mean = alt.Chart(frame.group_by("arm", "share", maintain_order=True).agg(pl.col("max_vio").mean()))
-    thick = mean.mark_line(strokeWidth=2.4).encode(x=alt.X("share:Q"), y=alt.Y("max_vio:Q"), color=colour)
+    dash = alt.StrokeDash("arm:N", scale=_arm_dashes(frame), legend=_arm_legend())
+    thick = mean.mark_line(strokeWidth=2.4).encode(
+        x=alt.X("share:Q"), y=alt.Y("max_vio:Q"), color=colour, strokeDash=dash
+    )
     figure: alt.LayerChart = theme.titled(alt.layer(thin, thick), height=280)
     return figure

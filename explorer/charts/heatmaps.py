@@ -199,16 +199,23 @@ def _base(placed: pl.DataFrame, panels: Sequence[_Panel], tall: int) -> alt.Char
 def _tooltip(*, several: bool) -> list[alt.Tooltip]:
     """The numbers of a cell; of several runs also which one it belongs to."""
     run = [alt.Tooltip("run:N")] if several else []
+    return [*run, alt.Tooltip("expert:O", title="expert"), *load_tooltip("load, × uniform"), tokens_tooltip()]
+
+
+def load_tooltip(title: str) -> list[alt.Tooltip]:
+    """Steps and load of a cell. title: of its load."""
     return [
-        *run,
-        alt.Tooltip("expert:O", title="expert"),
         alt.Tooltip("first_step:Q", title="from step", format="d"),
         alt.Tooltip("last_step:Q", title="to step", format="d"),
-        alt.Tooltip("load_ratio:Q", title="load, × uniform", format=".2f"),
+        alt.Tooltip("load_ratio:Q", title=title, format=".2f"),
         alt.Tooltip("min_ratio:Q", title="lowest in between", format=".2f"),
         alt.Tooltip("max_ratio:Q", title="highest in between", format=".2f"),
-        alt.Tooltip("tokens:Q", title="tokens", format=",d"),
     ]
+
+
+def tokens_tooltip() -> alt.Tooltip:
+    """The tokens of a cell."""
+    return alt.Tooltip("tokens:Q", title="tokens", format=",d")
 
 
 def _heads(panels: Sequence[_Panel]) -> alt.Chart:

@@ -15,21 +15,16 @@ from explorer.charts.labels import EndLabel, break_label, end_labels
 from explorer.charts.loads import load_bars
 from explorer.charts.theme import RunStyle
 
-SECOND = theme.Ink("#00855F", "#35C79A"), theme.Ink("#006B4C", "#63D6B1")
-"""Line and text of B when it is of the same family as A."""
-THIRD = theme.FAMILIES["combined"], theme.FAMILY_TEXT["combined"]
-"""The same where that is already the colour of the family."""
 REFERENCE_LABEL = "random routing"
 OF_EACH = alt.ExprRef("luminance(background) < 0.3 ? datum.dark : datum.light")
 
 
 def styles(families: Mapping[str, str]) -> list[RunStyle]:
-    """The colour of each side's family; two rules of one family get two colours, and B is dashed."""
+    """The colour of each side's family; of two rules of one family B has a shade of it, and B is dashed."""
     found: list[RunStyle] = []
     for side, family in families.items():
-        ink, text = theme.family_ink(family), theme.FAMILY_TEXT.get(family, theme.NEUTRAL_TEXT)
-        if any(style.family == family for style in found):
-            ink, text = THIRD if family == "scheduled" else SECOND
+        shade = "sequence" if any(style.family == family for style in found) else ""
+        ink, text = theme.family_ink(family, shade), theme.family_text(family, shade)
         dash = inks.DASHES["sequence"][0] if found else (1, 0)
         found.append(RunStyle(side, side, family, ink, text, dash))
     return found

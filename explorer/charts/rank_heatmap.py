@@ -95,14 +95,10 @@ def _base(cells: pl.DataFrame, labels: list[str]) -> alt.Chart:
         y2=alt.Y2("y2:Q"),
         tooltip=[
             alt.Tooltip("name:N", title="expert or ranks"),
-            alt.Tooltip("first_step:Q", title="from step", format="d"),
-            alt.Tooltip("last_step:Q", title="to step", format="d"),
-            alt.Tooltip("load_ratio:Q", title="mean load, × uniform", format=".2f"),
-            alt.Tooltip("min_ratio:Q", title="lowest in between", format=".2f"),
-            alt.Tooltip("max_ratio:Q", title="highest in between", format=".2f"),
+            *heatmaps.load_tooltip("mean load, × uniform"),
             alt.Tooltip("expert:Q", title="busiest here: expert", format="d"),
             alt.Tooltip("busiest_ratio:Q", title="its load, × uniform", format=".2f"),
-            alt.Tooltip("tokens:Q", title="tokens", format=",d"),
+            heatmaps.tokens_tooltip(),
         ],
     )
     return chart

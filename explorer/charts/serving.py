@@ -104,13 +104,13 @@ def coverage(frame: pl.DataFrame, layer: int, hot: float) -> theme.Figure:
         alt.Tooltip("number:Q", title="busiest experts"),
         alt.Tooltip("share_of_load:Q", title="share of the load", format=".1%"),
     ]
-    base = alt.Chart(frame).encode(x=x, y=y, tooltip=tooltip)
+    base = alt.Chart(_with_shown(frame, layer)).encode(x=x, y=y, tooltip=tooltip)
     others = (
-        base.transform_filter(f"datum.layer != {layer}")
+        base.transform_filter("!datum.is_shown")
         .mark_line(strokeWidth=1, opacity=0.35, color=theme.FAINT_LINE.expr)
         .encode(detail=alt.Detail("layer:N"))
     )
-    bold = base.transform_filter(f"datum.layer == {layer}").mark_line(strokeWidth=2.6, color=EMPHASIS.expr)
+    bold = base.transform_filter("datum.is_shown").mark_line(strokeWidth=2.6, color=EMPHASIS.expr)
     ends = pl.DataFrame({"share_of_experts": [0.0, 1.0], "share_of_load": [0.0, 1.0]})
     diagonal = (
         alt.Chart(ends)
@@ -130,6 +130,11 @@ def coverage(frame: pl.DataFrame, layer: int, hot: float) -> theme.Figure:
     chart = alt.layer(others, diagonal, mark, name, bold)
     figure: alt.LayerChart = theme.titled(chart, height=HEIGHT)
     return figure
+
+
+def _with_shown(frame: pl.DataFrame, layer: int) -> pl.DataFrame:
+    """The selected layer as a column: another one is then a change of rows, not of the chart."""
+    return frame.with_columns(is_shown=pl.col("layer") == layer)
 
 
 def _percent() -> alt.Axis:
@@ -152,13 +157,11 @@ def persistence(frame: pl.DataFrame, layers: Sequence[int], chance: float, layer
         alt.Tooltip("low:Q", title="lowest", format=".0%"),
         alt.Tooltip("high:Q", title="highest", format=".0%"),
     ]
-    base = alt.Chart(frame).encode(x=layer_axis(layers), tooltip=tooltip)
+    base = alt.Chart(_with_shown(frame, layer)).encode(x=layer_axis(layers), tooltip=tooltip)
     ranges = base.mark_rule(strokeWidth=2, opacity=0.6, color=theme.FAINT_LINE.expr).encode(
         y=alt.Y("low:Q"), y2=alt.Y2("high:Q")
     )
-    colour = alt.condition(
-        f"datum.layer == {layer}", alt.value(EMPHASIS.expr), alt.value(theme.NEUTRAL_TEXT.expr)
-    )
+    colour = alt.condition("datum.is_shown", alt.value(EMPHASIS.expr), alt.value(theme.NEUTRAL_TEXT.expr))
     dots = base.mark_point(filled=True, size=54, opacity=1).encode(y=y, color=colour)
     chart = alt.layer(*_level(chance, "random routing"), ranges, dots)
     figure: alt.LayerChart = theme.titled(chart, height=HEIGHT)

@@ -97,9 +97,11 @@ def slots(frame: pl.DataFrame, gpus: int, nodes: int, top: float) -> theme.Figur
     y = alt.Y(
         "bottom:Q",
         title="load (× mean GPU)",
-        scale=alt.Scale(domain=[0, top], nice=False),
+        scale=alt.Scale(zero=True, nice=False),
         axis=alt.Axis(tickCount=5),
     )
+    # An invisible point and no domain: other loads are then a change of rows, not of the chart.
+    end = alt.Chart(pl.DataFrame({"top": [float(top)]})).mark_point(opacity=0)
     colour = alt.Color("kind:N", scale=_scale(COPIES, list(COPIES)), legend=_legend(symbol="square"))
     data = frame.with_columns(
         kind=pl.when(pl.col("copies") > 1).then(pl.lit(SEVERAL_COPIES)).otherwise(pl.lit(ONE_COPY))
@@ -121,7 +123,8 @@ def slots(frame: pl.DataFrame, gpus: int, nodes: int, top: float) -> theme.Figur
             ],
         )
     )
-    chart = alt.layer(*_nodes(gpus, nodes, x), segments, _balanced())
+    reach = end.encode(y=alt.Y("top:Q"))
+    chart = alt.layer(*_nodes(gpus, nodes, x), segments, _balanced(), reach)
     figure: alt.LayerChart = theme.titled(chart, height=HEIGHT)
     return figure
 

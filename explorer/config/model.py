@@ -190,6 +190,10 @@ class ModelConfig:
                 "has no meaning with model.routing=dense, which has no router",
                 "leave it out or use routing=token_choice",
             )
+        self._check_groups()
+        self._check_token_choice()
+
+    def _check_groups(self) -> None:
         if self.num_experts % self.num_groups:
             raise ConfigError(
                 "model.num_groups",
@@ -213,7 +217,6 @@ class ModelConfig:
                 f"must be at most the {allowed} experts of the groups that a token may use",
                 "lower it or raise model.top_k_groups",
             )
-        self._check_token_choice()
 
     def _check_token_choice(self) -> None:
         if self.random_second and self.top_k != 2:

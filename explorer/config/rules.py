@@ -7,7 +7,8 @@ The arithmetic is in `explorer/model/balancers.py` and `explorer/routing/balanci
 from dataclasses import dataclass
 from typing import ClassVar
 
-from explorer.config.checks import check_int, check_number
+from explorer.config.bias_rule import BiasRule
+from explorer.config.checks import check_number
 from explorer.config.quantile_rules import Bip as Bip
 from explorer.config.quantile_rules import MovingQuantile as MovingQuantile
 from explorer.config.quantile_rules import Quantile as Quantile
@@ -98,13 +99,11 @@ class SequenceAuxLoss(Rule):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LossFree(Rule):
+class LossFree(BiasRule):
     """Auxiliary-loss-free balancing: a selection bias, updated after every step."""
 
     name: ClassVar[str] = "loss_free"
-    family: ClassVar[str | None] = "loss_free"
-    moves_bias: ClassVar[bool] = True
-    strength: ClassVar[tuple[str, str] | None] = ("u", "bias_update_rate")
+    title: ClassVar[str] = "loss-free"
     bias_update_rate: float = 0.003
     """u; under the sign rule the bias moves by at most u per step."""
     update_rule: str = "sign"
@@ -124,7 +123,7 @@ class LossFree(Rule):
     (micro_batch, sequence), whose directions are averaged. The bias moves once per optimizer step anyway."""
 
     def __post_init__(self) -> None:
-        check_number("loss_free.bias_update_rate", self.bias_update_rate, least=0)
+        self.check_step()
         one_of("loss_free.update_rule", self.update_rule, ("sign", "proportional", "rms"))
         one_of("loss_free.bias_form", self.bias_form, ("additive", "multiplicative"))
         one_of("loss_free.centred", self.centred, (True, False))
@@ -138,25 +137,8 @@ class LossFree(Rule):
                 f"averages the counts of whole steps, and scope={self.scope} reads none",
                 "leave out one of them",
             )
-        if self.freeze_after_step is not None:
-            check_int("loss_free.freeze_after_step", self.freeze_after_step, least=0)
 
-    @property
-    def count_scope(self) -> str | None:
-        return self.scope
-
-    @property
-    def label(self) -> str:
-        words = ", ".join([f"{SCOPE_WORDS[self.scope]} scope", *self._extras(" from")])
-        return f"loss-free u={self.bias_update_rate:g} ({words})"
-
-    @property
-    def short(self) -> str:
-        scope = [] if self.scope == "global_batch" else [SHORT_SCOPES[self.scope]]
-        return " ".join([f"loss-free {self.bias_update_rate:g}", *scope, *self._extras("")])
-
-    def _extras(self, since: str) -> list[str]:
-        """Label parts for departures from Algorithm 1."""
+    def departures(self) -> list[str]:
         words = [w for w in (self.update_rule, self.bias_form) if w not in ("sign", "additive")]
         if self.step_decay != "constant":
             words.append(STEP_DECAYS[self.step_decay])
@@ -164,8 +146,6 @@ class LossFree(Rule):
             words.append(f"EMA {self.load_ema:g}")
         if self.centred:
             words.append("centred")
-        if self.freeze_after_step is not None:
-            words.append(f"frozen{since} {self.freeze_after_step}")
         return words
 
 

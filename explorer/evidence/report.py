@@ -138,14 +138,14 @@ def _plain(result: Result) -> dict[str, Any]:
 
 def evaluate(rows: Rows, claims: Sequence[Claim] = CLAIMS) -> list[ClaimResult]:
     """Every claim with its verdict; Holm's family is all comparisons of these claims with enough pairs."""
-    asked = [(claim, comparison) for claim in claims for comparison in claim.comparisons]
-    found = [_values(comparison, rows) for _, comparison in asked]
+    pairs = [(claim, comparison) for claim in claims for comparison in claim.comparisons]
+    found = [_values(comparison, rows) for _, comparison in pairs]
     effects = [
         effect_of(list(values.values()), comparison.region)
-        for (_, comparison), (_, values, _) in zip(asked, found, strict=True)
+        for (_, comparison), (_, values, _) in zip(pairs, found, strict=True)
     ]
     results: dict[str, list[Result]] = {claim.id: [] for claim in claims}
-    parts = zip(asked, found, effects, family_of(effects), strict=True)
+    parts = zip(pairs, found, effects, family_of(effects), strict=True)
     for (claim, comparison), (scale, values, used), effect, survives in parts:
         results[claim.id].append(
             Result(
@@ -208,11 +208,11 @@ def _contrast(comparison: Comparison, runs: Sequence[Run], rows: Rows) -> float 
     """The contrast of one seed; None where a run is missing or has no such metric."""
     if any(run.digest not in rows for run in runs):
         return None
-    found = [rows[run.digest] for run in runs]
+    results = [rows[run.digest] for run in runs]
     measure = PAIR_MEASURES.get(comparison.metric)
     if measure is not None:
-        return measure(found[0], found[1])
-    values = [metric_of(row, comparison.metric) for row in found]
+        return measure(results[0], results[1])
+    values = [metric_of(row, comparison.metric) for row in results]
     total = 0.0
     for (_, weight), value in zip(comparison.contrast, values, strict=True):
         if value is None or not math.isfinite(value):

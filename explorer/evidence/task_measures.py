@@ -34,34 +34,34 @@ def of_long_context(folder: RunFolder, results: Results, scale: str) -> Metrics:
     """Imbalance, its excess over the clustered floor and GPU imbalance, by length."""
     result = results["long_context"]
     training_length = result["counts"]["training_length"]
-    found: Metrics = {}
+    metrics: Metrics = {}
     for row in result["rows"]:
         factor = row["length"] // training_length
         name = f"{factor}x"
         if row["kind"] == "length":
             for quantity in ("max_vio", "floor", "excess", "loss"):
-                found[f"{quantity}_{name}"] = row[quantity]
+                metrics[f"{quantity}_{name}"] = row[quantity]
             for placement in ("contiguous", "eplb"):
-                found[f"gpu_{placement}_{name}"] = row[f"gpu_max_vio {placement}"]
+                metrics[f"gpu_{placement}_{name}"] = row[f"gpu_max_vio {placement}"]
         elif factor == LONGEST and row["kind"] == "bucket":
-            found[f"excess_{name}_from_{row['first'] // training_length}x"] = row["excess"]
+            metrics[f"excess_{name}_from_{row['first'] // training_length}x"] = row["excess"]
         elif factor == LONGEST:
-            found[f"excess_{name}_{row['domain']}"] = row["excess"]
+            metrics[f"excess_{name}_{row['domain']}"] = row["excess"]
     for quantity in ("max_vio", "excess"):
-        found[f"{quantity}_growth"] = _minus(found, f"{quantity}_{LONGEST}x", f"{quantity}_1x")
-    found["eplb_gain"] = _minus(found, f"gpu_eplb_{LONGEST}x", f"gpu_contiguous_{LONGEST}x")
-    return found
+        metrics[f"{quantity}_growth"] = _minus(metrics, f"{quantity}_{LONGEST}x", f"{quantity}_1x")
+    metrics["eplb_gain"] = _minus(metrics, f"gpu_eplb_{LONGEST}x", f"gpu_contiguous_{LONGEST}x")
+    return metrics
 
 
-def _minus(found: Metrics, first: str, second: str) -> float | None:
-    one, other = found.get(first), found.get(second)
+def _minus(metrics: Metrics, first: str, second: str) -> float | None:
+    one, other = metrics.get(first), metrics.get(second)
     return None if one is None or other is None else one - other
 
 
 def of_selection(folder: RunFolder, results: Results, scale: str) -> Metrics:
     """The selection table, and each batch-aware rule against static top-k."""
     rows = results["selection"]["rows"]
-    found: Metrics = {
+    metrics: Metrics = {
         f"{_slug(row['rule'])}_{row['phase']}_{row['batch']}_{quantity}": row[quantity]
         for row in rows
         for quantity in SELECTION_QUANTITIES
@@ -73,9 +73,9 @@ def of_selection(folder: RunFolder, results: Results, scale: str) -> Metrics:
     for row in at_batch:
         if not row["rule"].startswith("top-"):
             slug = _slug(row["rule"])
-            found[f"{slug}_kl_over_static"] = kl_over_static(row, list(static.values()))
-            found[f"{slug}_max_vio_rise"] = row["max_vio"] - static[top_k]["max_vio"]
-    return found
+            metrics[f"{slug}_kl_over_static"] = kl_over_static(row, list(static.values()))
+            metrics[f"{slug}_max_vio_rise"] = row["max_vio"] - static[top_k]["max_vio"]
+    return metrics
 
 
 def _slug(label: str) -> str:
@@ -95,7 +95,7 @@ def kl_over_static(row: Mapping[str, Any], static: Sequence[Mapping[str, Any]]) 
 
 def of_code(folder: RunFolder, results: Results, scale: str) -> Metrics:
     """Code on the finished model, specialisation of its experts, and the course of the held-out loss."""
-    found: Metrics = {
+    metrics: Metrics = {
         f"{task}_{name}": value
         for task, result in results.items()
         for name, value in result["metrics"].items()
@@ -105,10 +105,10 @@ def of_code(folder: RunFolder, results: Results, scale: str) -> Metrics:
     share = folder.info.config["training"]["num_steps"] / base_config(scale).training.num_steps
     target = target_loss(scale, share)
     if target is not None:
-        found["steps_to_target"] = steps_to(target, course["step"].to_list(), course["lm_loss"].to_list())
+        metrics["steps_to_target"] = steps_to(target, course["step"].to_list(), course["lm_loss"].to_list())
     code = evals.filter(pl.col("domain").is_in(CODE)).group_by("step").agg(pl.col("lm_loss").mean())
-    found["code_loss_rise"] = mean_rise(code.sort("step")["lm_loss"].to_list())
-    return found
+    metrics["code_loss_rise"] = mean_rise(code.sort("step")["lm_loss"].to_list())
+    return metrics
 
 
 def target_loss(scale: str, share: float) -> float | None:

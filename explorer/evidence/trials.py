@@ -122,10 +122,10 @@ def constant_bias(settings: Mapping[str, Any], seed: int, scale: str) -> Metrics
     gates = routing_math.gates(logits, before, spec)
     changed = 0
     for other in shifts:
-        chosen = routing_math.choose(routing_math.compared(scores, other, spec), scores, spec)
-        same = (np.sort(chosen, -1) == np.sort(before, -1)).all(-1)
-        order = np.argsort(chosen, -1), np.argsort(before, -1)
-        new = np.take_along_axis(routing_math.gates(logits, chosen, spec), order[0], -1)
+        selection = routing_math.choose(routing_math.compared(scores, other, spec), scores, spec)
+        same = (np.sort(selection, -1) == np.sort(before, -1)).all(-1)
+        order = np.argsort(selection, -1), np.argsort(before, -1)
+        new = np.take_along_axis(routing_math.gates(logits, selection, spec), order[0], -1)
         old = np.take_along_axis(gates, order[1], -1)
         changed += int((np.abs(new - old).max(-1) > 1e-6)[same].sum())
     return {"changed_outputs": float(changed), "share_kept": float(same.mean())}

@@ -68,8 +68,8 @@ def at_probes(store: Store, arms: ArmSet, settings: TwoRoutings) -> Panel | Miss
     """Shared assignments over the probes."""
     trace = Trace(store)
     subject = "Agreement of two routings over the probes"
-    found = [(step, layers) for step, layers in over_probes(trace, arms, settings) if step > 0]
-    frames = [layer_rows(layers).with_columns(step=pl.lit(step)) for step, layers in found]
+    by_probe = [(step, layers) for step, layers in over_probes(trace, arms, settings) if step > 0]
+    frames = [layer_rows(layers).with_columns(step=pl.lit(step)) for step, layers in by_probe]
     if len(frames) < 2:
         return Missing(
             subject=subject, reason="Agreement over training needs two probes that both runs have."
@@ -79,9 +79,9 @@ def at_probes(store: Store, arms: ArmSet, settings: TwoRoutings) -> Panel | Miss
     is_bias = settings.is_one_training and settings.second.bias != "recorded"
     return Panel(
         subject=subject,
-        finding=text.differing_at_probes(found, settings.layer)
+        finding=text.differing_at_probes(by_probe, settings.layer)
         if is_bias
-        else text.probes(found, settings.layer, fixed=_fixed_step(settings)),
+        else text.probes(by_probe, settings.layer, fixed=_fixed_step(settings)),
         how=BIAS_PROBES_HOW if is_bias else PROBES_HOW,
         spec=specs.make(charts.over_probes(table, layer=settings.layer, tokens=is_bias)),
         table=table,
@@ -96,17 +96,19 @@ def swaps(store: Store, arms: ArmSet, settings: TwoRoutings) -> Panel | Missing:
     pair = compare(trace, arms, settings, layer=settings.layer)
     if isinstance(pair, str):
         return Missing(subject=subject, reason=pair)
-    found = pair.layers[settings.layer]
-    if not found.swaps_EE.any():
+    agreement = pair.layers[settings.layer]
+    if not agreement.swaps_EE.any():
         return Missing(subject=subject, reason=f"No token swaps experts in layer {settings.layer}.")
-    experts = busiest_swaps(found)
-    table = swap_rows(found, experts)
+    experts = busiest_swaps(agreement)
+    table = swap_rows(agreement, experts)
     some = (
-        "" if len(experts) == found.num_experts else f" The {len(experts)} experts with most swaps are shown."
+        ""
+        if len(experts) == agreement.num_experts
+        else f" The {len(experts)} experts with most swaps are shown."
     )
     return Panel(
         subject=subject,
-        finding=text.swaps(found),
+        finding=text.swaps(agreement),
         how=SWAPS_HOW + some,
         spec=specs.make(charts.swaps(table, experts=experts)),
         table=table,
@@ -121,12 +123,12 @@ def loads(store: Store, arms: ArmSet, settings: TwoRoutings) -> Panel | Missing:
     pair = compare(trace, arms, settings, layer=settings.layer)
     if isinstance(pair, str):
         return Missing(subject=subject, reason=pair)
-    found, names = pair.layers[settings.layer], pair.labels
+    agreement, names = pair.layers[settings.layer], pair.labels
     names = names if names[0] != names[1] else (f"{names[0]} (first)", f"{names[1]} (second)")
-    table = load_rows(found, names)
+    table = load_rows(agreement, names)
     return Panel(
         subject=subject,
-        finding=text.loads(found),
+        finding=text.loads(agreement),
         how=LOADS_HOW,
         spec=specs.make(charts.both_loads(table, names=names)),
         table=table,
@@ -162,18 +164,18 @@ def layer_rows(layers: Mapping[int, Agreement]) -> pl.DataFrame:
     )
 
 
-def busiest_swaps(found: Agreement) -> list[int]:
+def busiest_swaps(agreement: Agreement) -> list[int]:
     """The experts of the matrix, by index: all, or those with most swaps where there are too many."""
-    totals = found.swaps_EE.sum(0) + found.swaps_EE.sum(1)
+    totals = agreement.swaps_EE.sum(0) + agreement.swaps_EE.sum(1)
     most = charts.MOST_SWAP_EXPERTS
-    if found.num_experts <= most:
-        return list(range(found.num_experts))
+    if agreement.num_experts <= most:
+        return list(range(agreement.num_experts))
     return sorted(np.argsort(-totals, kind="stable")[:most].tolist())
 
 
-def swap_rows(found: Agreement, experts: list[int]) -> pl.DataFrame:
+def swap_rows(agreement: Agreement, experts: list[int]) -> pl.DataFrame:
     """expert, other, tokens: one row per ordered pair of these experts."""
-    part = found.swaps_EE[np.ix_(experts, experts)]
+    part = agreement.swaps_EE[np.ix_(experts, experts)]
     return pl.DataFrame(
         {
             "expert": np.repeat(experts, len(experts)).astype(np.int32),
@@ -183,16 +185,16 @@ def swap_rows(found: Agreement, experts: list[int]) -> pl.DataFrame:
     )
 
 
-def load_rows(found: Agreement, names: tuple[str, str]) -> pl.DataFrame:
+def load_rows(agreement: Agreement, names: tuple[str, str]) -> pl.DataFrame:
     """expert, routing, tokens, load_ratio: one row per expert and routing."""
     frames = []
-    for name, loads_E in zip(names, (found.loads_E, found.other_loads_E), strict=True):
-        mean = max(int(loads_E.sum()), 1) / found.num_experts
+    for name, loads_E in zip(names, (agreement.loads_E, agreement.other_loads_E), strict=True):
+        mean = max(int(loads_E.sum()), 1) / agreement.num_experts
         frames.append(
             pl.DataFrame(
                 {
-                    "expert": np.arange(found.num_experts, dtype=np.int32),
-                    "routing": [name] * found.num_experts,
+                    "expert": np.arange(agreement.num_experts, dtype=np.int32),
+                    "routing": [name] * agreement.num_experts,
                     "tokens": loads_E,
                     "load_ratio": loads_E / mean,
                 }

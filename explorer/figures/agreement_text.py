@@ -47,9 +47,9 @@ def differing(layers: Mapping[int, Agreement]) -> str:
     return f"{text}, {low.differing:,} ({percent(low.differing_share)}) in layer {least}."
 
 
-def probes(found: list[tuple[int, dict[int, Agreement]]], layer: int, *, fixed: int | None) -> str:
+def probes(by_probe: list[tuple[int, dict[int, Agreement]]], layer: int, *, fixed: int | None) -> str:
     """Shared assignments of one layer at the first and the last probe."""
-    shares = [(step, layers[layer].overlap) for step, layers in found if layer in layers]
+    shares = [(step, layers[layer].overlap) for step, layers in by_probe if layer in layers]
     if not shares:
         return f"Layer {layer} was not probed in both."
     parts = [f"{percent(share)} after {counted(step, 'update')}" for step, share in (shares[0], shares[-1])]
@@ -57,9 +57,9 @@ def probes(found: list[tuple[int, dict[int, Agreement]]], layer: int, *, fixed: 
     return f"Shared assignments in layer {layer}{against}: {parts[0]}, {parts[1]}."
 
 
-def differing_at_probes(found: list[tuple[int, dict[int, Agreement]]], layer: int) -> str:
+def differing_at_probes(by_probe: list[tuple[int, dict[int, Agreement]]], layer: int) -> str:
     """The probes at which fewest and most tokens of one layer differ."""
-    counts = {step: layers[layer] for step, layers in found if layer in layers}
+    counts = {step: layers[layer] for step, layers in by_probe if layer in layers}
     if not counts:
         return f"Layer {layer} was not probed in both."
     most = max(counts, key=lambda step: (counts[step].differing, -step))
@@ -70,24 +70,24 @@ def differing_at_probes(found: list[tuple[int, dict[int, Agreement]]], layer: in
     return f"{text}." if most == least else f"{text}, {top.differing:,} after {counted(most, 'update')}."
 
 
-def swaps(found: Agreement) -> str:
+def swaps(agreement: Agreement) -> str:
     """The pair of experts that most tokens swap."""
-    left, gained = np.unravel_index(int(found.swaps_EE.argmax()), found.swaps_EE.shape)
-    top, back = int(found.swaps_EE[left, gained]), int(found.swaps_EE[gained, left])
-    verb = "swaps" if found.differing == 1 else "swap"
+    left, gained = np.unravel_index(int(agreement.swaps_EE.argmax()), agreement.swaps_EE.shape)
+    top, back = int(agreement.swaps_EE[left, gained]), int(agreement.swaps_EE[gained, left])
+    verb = "swaps" if agreement.differing == 1 else "swap"
     return (
-        f"{counted(found.differing, 'token')} of {found.tokens:,} {verb} experts; most often expert {left} "
-        f"for expert {gained} ({counted(top, 'token')}, {back:,} the other way)."
+        f"{counted(agreement.differing, 'token')} of {agreement.tokens:,} {verb} experts; most often expert "
+        f"{left} for expert {gained} ({counted(top, 'token')}, {back:,} the other way)."
     )
 
 
-def loads(found: Agreement) -> str:
+def loads(agreement: Agreement) -> str:
     """Busiest load of both routings, and the expert whose load changes most."""
-    change = found.other_loads_E - found.loads_E
+    change = agreement.other_loads_E - agreement.loads_E
     expert = int(np.abs(change).argmax())
     tops = [
-        number(float(loads_E.max()) * found.num_experts / max(int(loads_E.sum()), 1))
-        for loads_E in (found.loads_E, found.other_loads_E)
+        number(float(loads_E.max()) * agreement.num_experts / max(int(loads_E.sum()), 1))
+        for loads_E in (agreement.loads_E, agreement.other_loads_E)
     ]
     text = f"Busiest expert: {tops[0]}× the uniform load in the first, {tops[1]}× in the second routing."
     if not change[expert]:

@@ -240,8 +240,8 @@ def lines_note(baselines: Baselines, labels: Mapping[str, str]) -> str:
         whose = f" for “{labels[baselines.arm]}”" if len(labels) > 1 else ""
         baselines_of = "independent tokens and of whole sequences"
         return f"The dashed lines are the random-routing baselines of {baselines_of}{whose}."
-    said = line_note(baselines, labels)
-    return f"{said} {baselines.missing}" if baselines.has_line and baselines.missing else said
+    note = line_note(baselines, labels)
+    return f"{note} {baselines.missing}" if baselines.has_line and baselines.missing else note
 
 
 def _references(trace: Trace, arm: Arm, **settings: bool) -> dict[str, float]:

@@ -105,11 +105,11 @@ def imbalance(store: Store, arms: ArmSet, settings: Replay) -> Panel | Missing:
     (arm,) = arms
     subject = "Imbalance of the replayed probe"
     trace = Trace(store)
-    found = replayed(trace, arm.first, settings)
-    if isinstance(found, str):
-        return Missing(subject=subject, reason=found)
-    values = np.asarray(metrics.max_vio(found.outcome.loads_UE))
-    recorded = float(np.asarray(metrics.max_vio(found.choice.loads_E)))
+    result = replayed(trace, arm.first, settings)
+    if isinstance(result, str):
+        return Missing(subject=subject, reason=result)
+    values = np.asarray(metrics.max_vio(result.outcome.loads_UE))
+    recorded = float(np.asarray(metrics.max_vio(result.choice.loads_E)))
     table = pl.DataFrame({"update": np.arange(len(values)), "max_vio": values})
     return Panel(
         subject=subject,
@@ -126,12 +126,12 @@ def biases(store: Store, arms: ArmSet, settings: Replay) -> Panel | Missing:
     (arm,) = arms
     subject = "Biases of the replayed probe"
     trace = Trace(store)
-    found = replayed(trace, arm.first, settings)
-    if isinstance(found, str):
-        return Missing(subject=subject, reason=found)
+    result = replayed(trace, arm.first, settings)
+    if isinstance(result, str):
+        return Missing(subject=subject, reason=result)
     updates = settings.what_if.updates
     recorded = trace.ask(queries.biases_after, arm.first, settings.layer, settings.step, updates)
-    path = found.outcome.biases_UE
+    path = result.outcome.biases_UE
     table = pl.concat([path_rows(path), _recorded_rows(recorded)])
     order = np.argsort(path[-1], kind="stable")
     return Panel(
@@ -149,13 +149,13 @@ def loads(store: Store, arms: ArmSet, settings: Replay) -> Panel | Missing:
     (arm,) = arms
     subject = f"Loads of the replayed probe, layer {settings.layer}"
     trace = Trace(store)
-    found = replayed(trace, arm.first, settings)
-    if isinstance(found, str):
-        return Missing(subject=subject, reason=found)
-    table = load_rows(found.choice, NAMES)
+    result = replayed(trace, arm.first, settings)
+    if isinstance(result, str):
+        return Missing(subject=subject, reason=result)
+    table = load_rows(result.choice, NAMES)
     return Panel(
         subject=subject,
-        finding=choice_sentence(found.choice),
+        finding=choice_sentence(result.choice),
         how=LOADS_HOW,
         spec=specs.make(agreement_charts.both_loads(table, names=NAMES)),
         table=table,
@@ -168,16 +168,16 @@ def swaps(store: Store, arms: ArmSet, settings: Replay) -> Panel | Missing:
     (arm,) = arms
     subject = f"Swapped experts of the replayed probe, layer {settings.layer}"
     trace = Trace(store)
-    found = replayed(trace, arm.first, settings)
-    if isinstance(found, str):
-        return Missing(subject=subject, reason=found)
-    if not found.choice.swaps_EE.any():
+    result = replayed(trace, arm.first, settings)
+    if isinstance(result, str):
+        return Missing(subject=subject, reason=result)
+    if not result.choice.swaps_EE.any():
         return Missing(subject=subject, reason="The replay exchanges no expert of any token for another.")
-    experts = busiest_swaps(found.choice)
-    table = swap_rows(found.choice, experts)
+    experts = busiest_swaps(result.choice)
+    table = swap_rows(result.choice, experts)
     return Panel(
         subject=subject,
-        finding=agreement_text.swaps(found.choice),
+        finding=agreement_text.swaps(result.choice),
         how=SWAPS_HOW,
         spec=specs.make(agreement_charts.swaps(table, experts=experts)),
         table=table,
@@ -231,15 +231,15 @@ def bias_sentence(path_UE: NDArray[np.float32], recorded: pl.DataFrame, updates:
     return f"{text}; those of the run span {number(spread)} by then."
 
 
-def choice_sentence(found: Agreement) -> str:
+def choice_sentence(counts: Agreement) -> str:
     """How many tokens get other experts, and the busiest expert of both."""
-    share = percent(found.differing_share)
+    share = percent(counts.differing_share)
     tops = [
-        number(float(one.max()) * found.num_experts / max(int(one.sum()), 1))
-        for one in (found.loads_E, found.other_loads_E)
+        number(float(one.max()) * counts.num_experts / max(int(one.sum()), 1))
+        for one in (counts.loads_E, counts.other_loads_E)
     ]
     parts = [
-        f"{found.differing:,} of {found.tokens:,} tokens ({share}) get other experts than recorded",
+        f"{counts.differing:,} of {counts.tokens:,} tokens ({share}) get other experts than recorded",
         f"the busiest expert has {tops[1]}× the uniform load instead of {tops[0]}×",
     ]
     return "; ".join(parts) + "."

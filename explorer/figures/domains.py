@@ -7,12 +7,15 @@ import polars as pl
 
 from explorer.charts import captions, domains, linking
 from explorer.charts import spec as specs
+from explorer.figures import many_experts
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.panel import Missing, Panel
 from explorer.figures.settings import OneLayer, SortedLayer
 from explorer.figures.store import Store, Trace
 from explorer.queries import domains as queries
 
+SPECIALISTS = 32
+"""Experts of a layer with very many that are drawn by domain."""
 OF_ARM_PX = 156
 """Height where the charts of several arms stand under each other."""
 _EVEN = "A row of uniform colour is a domain without specialist experts."
@@ -35,12 +38,15 @@ def expert_load(store: Store, arms: ArmSet, settings: SortedLayer) -> Panel | Mi
     subject = f"Expert load by domain, held-out text, layer {layer}"
     if frame.is_empty():
         return Missing(subject=subject, reason="No held-out loads by domain were recorded.")
+    drawn, left_out = specialists(frame, run.width(layer))
+    shown = set(drawn["expert"])
     panel = _panel(
         trace,
         frame,
+        drawn=drawn,
         subject=subject,
-        how=f"Held-out text at the last evaluation, layer {layer}. {_EVEN}",
-        order=None if order is None else order.experts,
+        how=f"Held-out text at the last evaluation, layer {layer}. {_EVEN}{left_out}",
+        order=None if order is None else [expert for expert in order.experts if expert in shown],
         order_words="" if order is None else order.axis_note,
         scope=linking.scope_of(run.run_id),
     )
@@ -68,13 +74,34 @@ def expert_load_of_arm(store: Store, arms: ArmSet, settings: LayerDomains) -> Pa
     return replace(panel, spec=specs.without_legend(panel.spec))
 
 
-def _panel(trace: Trace, frame: pl.DataFrame, *, subject: str, how: str, **look: Any) -> Panel:
-    """look: of `charts.domains.domain_expert_heatmap`."""
+def specialists(frame: pl.DataFrame, experts: int) -> tuple[pl.DataFrame, str]:
+    """The rows to draw, and which are left out: very many experts are drawn by their load in one domain."""
+    if experts <= many_experts.MOST:
+        return frame, ""
+    peak = frame.group_by("expert").agg(pl.col("load_ratio").fill_nan(None).max())
+    few = peak.sort("load_ratio", "expert", descending=[True, False], nulls_last=True).head(SPECIALISTS)
+    note = (
+        f" Drawn are the {SPECIALISTS} experts with the largest load in one domain, of {experts:,}; sentence "
+        "and table cover all."
+    )
+    return frame.filter(pl.col("expert").is_in(few["expert"].to_list())), note
+
+
+def _panel(
+    trace: Trace,
+    frame: pl.DataFrame,
+    *,
+    subject: str,
+    how: str,
+    drawn: pl.DataFrame | None = None,
+    **look: Any,
+) -> Panel:
+    """drawn: the rows of the chart if not all; look: of `charts.domains.domain_expert_heatmap`."""
     return Panel(
         subject=subject,
         finding=captions.domain_expert_heatmap(frame),
         how=how,
-        spec=specs.make(domains.domain_expert_heatmap(frame, **look)),
+        spec=specs.make(domains.domain_expert_heatmap(frame if drawn is None else drawn, **look)),
         table=frame,
         statements=trace.statements,
     )

@@ -58,16 +58,16 @@ def marks_note(events: pl.DataFrame, *, several: bool = False, since: int | None
         shown = shown.filter(pl.col("kind").is_in(event_marks.IMPORTANT))
     if shown.is_empty():
         return ""
-    said = f" Marks at the top: {legend(shown['kind'])}"
+    note = f" Marks at the top: {legend(shown['kind'])}"
     steps = shown["step"].to_list()
     length = float(max(steps) - min(steps))
     parts = shown.partition_by("run_id") if "run_id" in shown.columns else [shown]
     groups = [group for part in parts for group in event_marks.grouped(part, length)]
     if any(group["kind"].n_unique() > 1 for group in groups):
-        said += f" · {event_marks.MIXED.letter} of several kinds"
+        note += f" · {event_marks.MIXED.letter} of several kinds"
     if any(group.height > 1 for group in groups):
-        said += "; a number counts events close together"
-    return f"{said}."
+        note += "; a number counts events close together"
+    return f"{note}."
 
 
 def of_lines(events: pl.DataFrame, lines: pl.DataFrame) -> tuple[pl.DataFrame, str]:
@@ -96,14 +96,14 @@ def arm_sentence(arm: Arm, counts: pl.DataFrame) -> str:
     kinds = mine["kind"].unique().to_list()
     order = mine.group_by("kind").agg(pl.col("first_step").min()).sort("first_step", "kind")["kind"]
     known = [kind for kind in order if kind in _KNOWN]
-    said = [_kind_sentence(arm, kind, mine.filter(pl.col("kind") == kind)) for kind in known]
+    parts = [_kind_sentence(arm, kind, mine.filter(pl.col("kind") == kind)) for kind in known]
     if arm.first.has_loads:
         missing = (("collapse", NO_COLLAPSE), ("death", NO_DEATH))
-        said += [words for kind, words in missing if kind not in kinds]
+        parts += [words for kind, words in missing if kind not in kinds]
     others = int(mine.filter(~pl.col("kind").is_in(_KNOWN))["events"].sum())
     if others:
-        said.append(f"{others} other recorded event{'s' * (others > 1)}")
-    return "; ".join(said) if said else "no events"
+        parts.append(f"{others} other recorded event{'s' * (others > 1)}")
+    return "; ".join(parts) if parts else "no events"
 
 
 _OF_LAYERS = ("collapse", "oscillation", "bias_saturation", "choices_settled")
@@ -123,10 +123,10 @@ def _kind_sentence(arm: Arm, kind: str, rows: pl.DataFrame) -> str:
     if kind in _OF_LAYERS:
         layers = [int(layer) for layer in rows["layers"][0]]
         which = f"layer {layers[0]}" if len(layers) == 1 else f"layers {', '.join(map(str, sorted(layers)))}"
-        said = f"{name} in {which} ({arm.first.of_layers})"
+        text = f"{name} in {which} ({arm.first.of_layers})"
     elif number == 1:
         return f"one {name}{' of an expert' * (kind in _OF_EXPERTS)}, at step {step}"
     else:
         plural = "recoveries" if kind == "recovery" else f"{name}s"
-        said = f"{number} {plural}{' of experts' * (kind in _OF_EXPERTS)}"
-    return f"{said}, first at step {step}"
+        text = f"{number} {plural}{' of experts' * (kind in _OF_EXPERTS)}"
+    return f"{text}, first at step {step}"

@@ -65,9 +65,9 @@ def result_of(settings: EvidenceSettings) -> ClaimResult:
     return {result.claim.id: result for result in evaluated(settings.version)}[settings.claim]
 
 
-def in_order(found: Sequence[ClaimResult]) -> list[ClaimResult]:
+def in_order(results: Sequence[ClaimResult]) -> list[ClaimResult]:
     """Supported claims first, then contradicted ones, those that are not resolved, and those without runs."""
-    return sorted(found, key=lambda result: list(MARKS).index(result.verdict))
+    return sorted(results, key=lambda result: list(MARKS).index(result.verdict))
 
 
 def effect_text(result: ClaimResult) -> str:
@@ -90,21 +90,21 @@ def short(value: float) -> float:
 
 def verdicts(store: Store, arms: ArmSet, settings: EvidenceSettings) -> Panel:
     """One tile per claim that runs have answered; the finding counts the others."""
-    found = evaluated(settings.version)
+    results = evaluated(settings.version)
     rows = [
         (result.claim.id, result.verdict, result.claim.text, effect_text(result))
-        for result in in_order(found)
+        for result in in_order(results)
         if result.verdict in ANSWERED
     ]
     frame = pl.DataFrame(
         rows, schema=dict.fromkeys(("id", "verdict", "claim", "effect"), pl.String), orient="row"
     )
-    parts = [f"{number} {verdict}" for verdict, number in report.counts(found).items() if number]
-    interim = sum(result.is_interim for result in found)
+    parts = [f"{number} {verdict}" for verdict, number in report.counts(results).items() if number]
+    interim = sum(result.is_interim for result in results)
     more = f" {counted(interim, 'claim')} still lack seeds that were fixed in advance." if interim else ""
     return Panel(
         subject="Verdicts",
-        finding=f"Of {counted(len(found), 'claim')}: {and_list(parts)}.{more}",
+        finding=f"Of {counted(len(results), 'claim')}: {and_list(parts)}.{more}",
         how="One tile per claim with a verdict; the table below has its effect, interval, seeds and cost.",
         spec=specs.make(charts.verdict_tiles(frame)),
         table=frame,
@@ -297,8 +297,8 @@ def course(store: Store, arms: ArmSet, settings: EvidenceSettings) -> Panel | Mi
     )
 
 
-def _row_statements(found: Sequence[tuple[str, Row]]) -> tuple[Statement, ...]:
-    return (Statement(sql=SQL, params={"digests": sorted({row.digest for _, row in found})}),)
+def _row_statements(rows: Sequence[tuple[str, Row]]) -> tuple[Statement, ...]:
+    return (Statement(sql=SQL, params={"digests": sorted({row.digest for _, row in rows})}),)
 
 
 def claim_ids() -> list[str]:

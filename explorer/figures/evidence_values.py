@@ -8,10 +8,10 @@ from explorer.figures.evidence import evaluated, finding_of
 
 def comparison(claim: str, number: int) -> Result | None:
     """Comparison `number` (from 1) of a claim; None without such a one, or with fewer than five pairs."""
-    found = {result.claim.id: result.results for result in evaluated(results.fingerprint())}.get(claim, ())
-    if not 1 <= number <= len(found):
+    by_claim = {result.claim.id: result.results for result in evaluated(results.fingerprint())}.get(claim, ())
+    if not 1 <= number <= len(by_claim):
         return None
-    one = found[number - 1]
+    one = by_claim[number - 1]
     return one if len(one.values) >= LEAST_PAIRS else None
 
 

@@ -12,13 +12,13 @@ def percent(share: float) -> str:
     return f"{number(100 * share)} %"
 
 
-def shift_sentence(found: LayerShift) -> str:
+def shift_sentence(shift: LayerShift) -> str:
     """Which layers fit each other, and how to number them alike; starts with a blank."""
-    if found.numbers is None:
-        fits = f"MoE layer i of the first fits MoE layer i{found.shift:+d} of the second, counted in order"
+    if shift.numbers is None:
+        fits = f"MoE layer i of the first fits MoE layer i{shift.shift:+d} of the second, counted in order"
         fits = fits.replace("i+0", "i")
     else:
-        fits = f"layer i of the first fits layer i{found.numbers:+d} of the second"
-    text = f" The layers do not line up: {fits}, with {percent(found.overlap)} of the assignments shared"
-    text += f" ({percent(found.unshifted)} without a shift)." if found.unshifted else "."
+        fits = f"layer i of the first fits layer i{shift.numbers:+d} of the second"
+    text = f" The layers do not line up: {fits}, with {percent(shift.overlap)} of the assignments shared"
+    text += f" ({percent(shift.unshifted)} without a shift)." if shift.unshifted else "."
     return f"{text} Import one of them again with --option layers=… or layer_offset=… to number them alike."

@@ -1,5 +1,6 @@
 """A layer with very many experts: what its figures ask and draw in the place of one row per expert."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import polars as pl
@@ -37,6 +38,13 @@ BAND_HOW = (
 def is_many(run: Run, layer: int) -> bool:
     """Whether a layer has too many experts for one row per expert."""
     return run.width(layer) > MOST
+
+
+def shared_rows(experts: Sequence[int]) -> list[int | list[int]]:
+    """The rows of the player for experts by rank: the first ones alone, neighbours together."""
+    alone, rest = list(experts[: queries.ALONE]), experts[queries.ALONE :]
+    each = -(-len(rest) // queries.GROUPS) or 1
+    return [*alone, *(list(rest[at : at + each]) for at in range(0, len(rest), each))]
 
 
 def cells_for_text(trace: Trace, run: Run, settings: OneLayer, step: int | None = None) -> pl.DataFrame:

@@ -169,15 +169,15 @@ def over_probes(
         return []
     if len(steps) > most:
         steps = [steps[round(i * (len(steps) - 1) / (most - 1))] for i in range(most)]
-    found = []
+    by_probe = []
     for step in steps:
         first = Side(run_id=one.run_id, step=settings.first.step if is_fixed else step)
         second = Side(run_id=other.run_id, step=step, bias=settings.second.bias)
         now = TwoRoutings(first=first, second=second, layer=settings.layer)
         pair = compare(trace, arms, now)
         if isinstance(pair, Comparison):
-            found.append((step, pair.layers))
-    return found
+            by_probe.append((step, pair.layers))
+    return by_probe
 
 
 def _probed(trace: Trace, run: Run) -> list[int]:

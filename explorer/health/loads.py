@@ -199,7 +199,7 @@ def bad_counts(run: RunRows) -> list[Finding]:
     """Layers whose counts do not add up to K x tokens."""
     if run.info.unit not in ("", "assignments") or run.info.top_k < 1 or not _has_exact_k(run):
         return []
-    return [found for layer in run.layers if (found := _bad_sum(run, layer)) is not None]
+    return [finding for layer in run.layers if (finding := _bad_sum(run, layer)) is not None]
 
 
 def _has_exact_k(run: RunRows) -> bool:

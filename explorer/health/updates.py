@@ -151,12 +151,12 @@ def several_updates(run: RunRows, moves: Moves) -> Finding | None:
         return None
     rates = run.rates_at(moves.layer.steps[:-1])
     if np.isfinite(rates).all() and (rates > 0).all():
-        found = _of_rates((sizes / rates[:, None])[moves.moved], float(rates[-1]))
+        finding = _of_rates((sizes / rates[:, None])[moves.moved], float(rates[-1]))
     else:
-        found = None if moves.is_scaled else _of_smallest(sizes[moves.moved])
-    if found is None:
+        finding = None if moves.is_scaled else _of_smallest(sizes[moves.moved])
+    if finding is None:
         return None
-    u, times, measured, threshold = found
+    u, times, measured, threshold = finding
     layer = moves.layer
     return Finding(
         kind="several_updates",

@@ -34,7 +34,7 @@ def max_vio_series(
         SELECT $run_id AS run_id, bin, first_step, last_step, NULL::DOUBLE AS x,
                max_vio_sum / nullif(max_vio_count, 0) AS max_vio, max_vio_min, max_vio_max,
                max_vio_mean100_last AS max_vio_mean100, tokens_sum / samples AS tokens, samples
-        FROM ({LAYERS.binned("layer = $layer")})
+        FROM ({LAYERS.only("max_vio", "tokens").binned("layer = $layer")})
         WHERE NOT EXISTS (SELECT 1 FROM runs WHERE run_id = $run_id AND unit = 'replicas')
         ORDER BY bin
     """

@@ -18,7 +18,7 @@ def bias_trajectories(cur: Cursor, run_id: str, layer: int, max_bins: int = 300)
         f"""
         SELECT bin, first_step, last_step, expert, bias_sum / nullif(bias_count, 0) AS bias_mean, bias_min,
                bias_max, bias_last, bias_not_finite
-        FROM ({LOADS.binned("layer = $layer")}) WHERE bias_count + bias_not_finite > 0
+        FROM ({LOADS.only("bias").binned("layer = $layer")}) WHERE bias_count + bias_not_finite > 0
         ORDER BY expert, bin
         """,
         layer=layer,

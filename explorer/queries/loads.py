@@ -22,7 +22,7 @@ def load_heatmap(cur: Cursor, run_id: str, layer: int, max_bins: int = 200) -> p
     return frame(
         cur,
         f"""
-        WITH b AS ({LOADS.binned("layer = $layer")})
+        WITH b AS ({LOADS.only("tokens", "share").binned("layer = $layer")})
         {CELLS}
         ORDER BY bin, expert
         """,
@@ -48,7 +48,7 @@ FULL_MATRIX = """
 """
 BINNED_MATRIX = f"""
     SELECT bin, expert, first_step, last_step, tokens_sum, bias_sum, bias_count
-    FROM ({LOADS.pieces("layer = $layer")})
+    FROM ({LOADS.only("tokens", "bias").pieces("layer = $layer")})
 """
 
 
@@ -68,30 +68,37 @@ def load_matrix(cur: Cursor, run_id: str, layer: int, max_columns: int = 4000) -
     column, expert = rows["bin"].to_numpy(), rows["expert"].to_numpy()
     shape = (int(column.max()) + 1, int(expert.max()) + 1)
     cell = column.astype(np.int64) * shape[1] + expert
-    is_dense = len(cell) == math.prod(shape) and np.array_equal(cell, np.arange(len(cell)))
-    return _reshaped(rows, shape) if is_dense else _scattered(rows, shape, cell)
+    is_present = np.zeros(math.prod(shape), dtype=np.bool_)
+    is_present[cell] = True
+    is_dense = len(cell) == len(is_present) and bool(is_present.all())
+    return _placed(rows, shape, cell) if is_dense else _scattered(rows, shape, cell)
 
 
 def _as_bins(rows: pl.DataFrame) -> pl.DataFrame:
     """Rows of FULL_MATRIX with the columns of BINNED_MATRIX, one bin per sample."""
-    is_finite = rows["expert_bias"].is_finite().fill_null(False)
+    bias = rows["expert_bias"].to_numpy().astype(np.float64)
+    is_finite = np.isfinite(bias)
     return rows.with_columns(
         last_step="first_step",
-        bias_sum=pl.when(is_finite).then("expert_bias").otherwise(0.0).cast(pl.Float64),
-        bias_count=is_finite.cast(pl.Int64),
+        bias_sum=pl.Series(np.where(is_finite, bias, 0.0)),
+        bias_count=pl.Series(is_finite.astype(np.int64)),
     )
 
 
-def _reshaped(rows: pl.DataFrame, shape: tuple[int, int]) -> LoadMatrix:
-    """Every cell once, in order, as the rows of a run lie in the index."""
+def _placed(rows: pl.DataFrame, shape: tuple[int, int], cell: NDArray[np.int64]) -> LoadMatrix:
+    """Every cell once, in any order, as nearly every run has them: a fifth of the time of adding."""
+
+    def grid(name: str) -> NDArray[Any]:
+        values = rows[name].to_numpy()
+        result = np.empty(len(values), dtype=values.dtype)
+        result[cell] = values
+        return result.reshape(shape)
+
     return LoadMatrix(
-        steps=rows["first_step"].to_numpy()[:: shape[1]],
-        last_steps=rows["last_step"].to_numpy()[:: shape[1]],
-        tokens=rows["tokens_sum"].to_numpy().reshape(shape),
-        bias=_mean_bias(
-            rows["bias_sum"].fill_null(0.0).to_numpy().reshape(shape),
-            rows["bias_count"].to_numpy().reshape(shape),
-        ),
+        steps=grid("first_step")[:, 0],
+        last_steps=grid("last_step")[:, 0],
+        tokens=grid("tokens_sum"),
+        bias=_mean_bias(np.nan_to_num(grid("bias_sum"), copy=False), grid("bias_count")),
     )
 
 

@@ -27,7 +27,7 @@ def loss_series(cur: Cursor, run_ids: Sequence[str], max_bins: int = 300, x: str
     one_of("x", x, AXES)
     end = {"step": "last_step", "tokens": "tokens_seen_last", "time": "wall_time_s_last"}[x]
     sql = f"""
-        WITH bins AS ({STEPS.binned()}),
+        WITH bins AS ({STEPS.only("lm_loss", "aux_loss", end).binned()}),
         b AS (
             SELECT *, lm_loss_sum / nullif(lm_loss_count, 0) AS lm_loss,
                    aux_loss_sum / nullif(aux_loss_count, 0) AS aux_loss

@@ -70,8 +70,8 @@ def _probes(cur: Cursor, run_id: str, step: int, layer: int | None) -> dict[int,
         layer=layer,
     )
     parts = {int(str(key)): part for (key,), part in rows.group_by("layer", maintain_order=True)}
-    found = {key: _probe(part) for key, part in parts.items()}
-    return {key: probe for key, probe in found.items() if probe is not None}
+    probes = {key: _probe(part) for key, part in parts.items()}
+    return {key: probe for key, probe in probes.items() if probe is not None}
 
 
 def _probe(rows: pl.DataFrame) -> LayerProbe | None:

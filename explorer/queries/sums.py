@@ -62,6 +62,8 @@ def count_sums(cur: Cursor, run_id: str) -> CountSums | None:
     ratio, promised = nearest_ratio(
         [counted, whole], [k * rows["planned"].to_numpy(), k * rows["seen"].to_numpy()]
     )
+    if (ratio == 1).all():
+        return None
     rows = rows.with_columns(ratio=pl.Series(ratio), promised=pl.Series(promised))
     layers = rows.partition_by("layer", maintain_order=True)
     off = [layer for layer in layers if is_off(layer["ratio"].to_numpy())]

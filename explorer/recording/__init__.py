@@ -7,6 +7,7 @@ from explorer.recording.checksums import check_file
 from explorer.recording.files import atomic_write_json, read_json
 from explorer.recording.hooks import RouterWatch, watch
 from explorer.recording.info import RunInfo, make_run_id, run_info_from_config
+from explorer.recording.lightning_callback import lightning_callback
 from explorer.recording.listing import RunListing, list_runs
 from explorer.recording.loop import Recorder
 from explorer.recording.parts import Attempt, Part
@@ -28,6 +29,7 @@ __all__ = [
     "Snapshot",
     "atomic_write_json",
     "check_file",
+    "lightning_callback",
     "list_runs",
     "make_run_id",
     "read_json",

@@ -49,7 +49,7 @@ class RouterWatch:
         self._training_only = training_only
         self._notices = Notices()
         self._mask: Any = None
-        self._routers = [_Router(name, module, model) for name, module in _routers_of(model)]
+        self._routers = [_Router(name, module, model) for name, module in routers_of(model)]
         if not self._routers:
             raise RunFolderError(
                 f"{type(model).__name__} has no module that looks like a router (top_k and num_experts, "
@@ -196,7 +196,7 @@ class _Router:
         return None
 
 
-def _routers_of(model: "nn.Module") -> list[tuple[str, "nn.Module"]]:
+def routers_of(model: "nn.Module") -> list[tuple[str, "nn.Module"]]:
     """(name, module) of everything that looks like a router, in the order of the model."""
     routers = []
     for name, module in model.named_modules():

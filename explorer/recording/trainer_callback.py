@@ -65,8 +65,8 @@ class _Steps:
     ) -> None:
         if self._pending is None or self._pending["step"] != state.global_step - 1:
             return
-        found = {ours: (logs or {}).get(key) for ours, key in LOGGED.items()}
-        self._pending |= {ours: value for ours, value in found.items() if value is not None}
+        values = {ours: (logs or {}).get(key) for ours, key in LOGGED.items()}
+        self._pending |= {ours: value for ours, value in values.items() if value is not None}
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._write()

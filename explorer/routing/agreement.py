@@ -151,7 +151,7 @@ def layer_shift(first: Mapping[int, Ids], second: Mapping[int, Ids], num_experts
         shift: [(i, i + shift) for i in range(len(ones)) if 0 <= i + shift < len(others)]
         for shift in range(least - len(ones), len(others) - least + 1)
     }
-    overlaps = {shift: overlap(found) for shift, found in pairs.items() if len(found) >= least}
+    overlaps = {shift: overlap(agreements) for shift, agreements in pairs.items() if len(agreements) >= least}
     best = max(overlaps, key=lambda shift: (overlaps[shift], -abs(shift)), default=0)
     unshifted = overlap(equal) if equal else overlaps.get(0, 0.0)
     if best == 0 and not equal and overlaps.get(0, 0.0) >= CLEAR:
@@ -169,9 +169,9 @@ def layer_shift(first: Mapping[int, Ids], second: Mapping[int, Ids], num_experts
 
 def _overlap_at(first: Mapping[int, Ids], second: Mapping[int, Ids], num_experts: int) -> float:
     """Overlap over the layers of equal numbers."""
-    found = [agreement(first[n], second[n], num_experts) for n in first if n in second]
-    slots = sum(one.slots for one in found)
-    return sum(one.shared for one in found) / slots if slots else 0.0
+    agreements = [agreement(first[n], second[n], num_experts) for n in first if n in second]
+    slots = sum(one.slots for one in agreements)
+    return sum(one.shared for one in agreements) / slots if slots else 0.0
 
 
 def _overlaps(ones: Sequence[Ids], others: Sequence[Ids], num_experts: int) -> tuple[Ids, Ids]:

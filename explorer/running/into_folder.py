@@ -15,6 +15,8 @@ from explorer.config.limits import check_memory, machine_memory
 from explorer.config.run import RunConfig
 from explorer.corpus import Corpus, load_corpus
 from explorer.errors import TrainingError
+from explorer.model import MoETransformer
+from explorer.model.balancers import CombinedBalancer
 from explorer.recording import RunFolder, RunInfo, make_run_id, run_info_from_config
 from explorer.recording.run_writer import RunWriter
 from explorer.records.records import LoadRecord, NullRecorder, Record, Recorder
@@ -166,6 +168,10 @@ def _train(
 ) -> TrainedRun:
     """Train into the folder at `path`; `recorder` is None in the processes that do not record."""
 
+    def keep(model: MoETransformer, _: CombinedBalancer, final: RunConfig) -> None:
+        if ranks.is_first:
+            kept_model.save(path / kept_model.FILE, model, final)
+
     def run(kept: Recorder) -> TrainResult:
         return train(
             config,
@@ -177,7 +183,7 @@ def _train(
             on_step=on_step,
             ranks=ranks,
             switches=switches,
-            keep_model=path / kept_model.FILE if keep_model else None,
+            on_finished=keep if keep_model else None,
         )
 
     if recorder is None:

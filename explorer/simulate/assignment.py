@@ -135,9 +135,9 @@ def minimise_dual(scores: Floats, top_k: int, iterations: int = 60) -> Optimum:
         nonlocal best
         rounded = prices.astype(kind)
         compared = scores + rounded
-        chosen, counts = select.choose(compared)
+        selection, counts = select.choose(compared)
         # The sum of the top K of scores plus prices.
-        value = float(np.einsum("te,te->", scores, chosen, dtype=np.float64)) + float(
+        value = float(np.einsum("te,te->", scores, selection, dtype=np.float64)) + float(
             rounded.astype(np.float64) @ (counts - load)
         )
         if value < best.value:

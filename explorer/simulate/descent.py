@@ -113,8 +113,8 @@ def descend(scores: Floats, top_k: int, rule: RuleSettings, steps: int) -> Desce
     switched, condition = np.zeros(steps, dtype=np.int64), np.zeros(steps, dtype=np.bool_)
     moves, violations, ties = np.zeros((3, 3), dtype=np.int64), 0, 0
     reach_of_scores = float(np.abs(scores).max(initial=0.0))
-    chosen = choose(scores, top_k)
-    loads[0], values[0] = column_counts(chosen), dual(scores, prices[0], top_k)
+    selection = choose(scores, top_k)
+    loads[0], values[0] = column_counts(selection), dual(scores, prices[0], top_k)
     for step in range(steps):
         prices[step + 1] = next_bias(prices[step], loads[step], scores, rule, step, top_k)
         delta = prices[step + 1] - prices[step]
@@ -122,17 +122,17 @@ def descend(scores: Floats, top_k: int, rule: RuleSettings, steps: int) -> Desce
         loads[step + 1] = column_counts(after)
         values[step + 1] = dual(scores, prices[step + 1], top_k)
         promise[step] = -float(delta @ (loads[step] - load))
-        benefit[step] = values[step + 1] - lagrangian(scores, chosen, prices[step + 1], top_k)
-        switched[step] = np.count_nonzero(after & ~chosen)
+        benefit[step] = values[step + 1] - lagrangian(scores, selection, prices[step + 1], top_k)
+        switched[step] = np.count_nonzero(after & ~selection)
         reach = switched[step] * float(delta.max() - delta.min())
         condition[step] = promise[step] > 0 and reach <= promise[step] * (1 + ROUNDING)
-        pairs = move_pairs(chosen, after)
+        pairs = move_pairs(selection, after)
         moves += by_class(pairs, loads[step], load)
         gain = delta[None, :] - delta[:, None]
         small = TIE_ROUNDING * (reach_of_scores + float(np.abs(prices[step : step + 2]).max()))
         violations += int(pairs[gain < -small].sum())
         ties += int(pairs[np.abs(gain) <= small].sum())
-        chosen = after
+        selection = after
     return Descent(
         top_k=top_k,
         num_tokens=tokens,

@@ -192,12 +192,12 @@ class _Run:
             offset = self.source.offset(step) + self.learnt
             scores = self.source.of(self.source.weights[rows], offset, out=self.buffer)
         if not self.rule.has_bias:
-            chosen, counts = self.select.choose(scores)
+            selection, counts = self.select.choose(scores)
             switched = 0
         else:
-            chosen, counts = self.select.choose(self.with_bias(scores, self.biased))
+            selection, counts = self.select.choose(self.with_bias(scores, self.biased))
             plain = self.source.plain[rows] if self.is_static else self.select_plain.mask(scores)
-            switched = int(np.count_nonzero(chosen > plain))
+            switched = int(np.count_nonzero(selection > plain))
         self.update(step, counts, scores)
         return counts, switched
 

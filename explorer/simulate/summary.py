@@ -64,8 +64,8 @@ def steps_to_balance(simulation: Simulation, after: int = 0) -> int | None:
     series = simulation.max_vio[after:]
     window = min(WINDOW, len(series))
     mean = np.convolve(series, np.ones(window) / window, mode="valid")
-    settled = np.flatnonzero(mean <= SETTLED * random_reference(simulation)[0])
-    return int(settled[0]) if len(settled) else None
+    balanced = np.flatnonzero(mean <= SETTLED * random_reference(simulation)[0])
+    return int(balanced[0]) if len(balanced) else None
 
 
 def turning_share(simulation: Simulation) -> float:

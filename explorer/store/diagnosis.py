@@ -23,7 +23,7 @@ from explorer.health.rows import (
 )
 from explorer.recording import RunFolder, RunInfo
 
-LARGE_ROWS = 1_000_000
+LARGE_ROWS = 200_000
 """Rows of loads from which findings are stored; a smaller run is diagnosed when it is looked at."""
 
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import duckdb
@@ -13,7 +14,7 @@ from explorer.store.schema import WITH_ORDINAL
 
 CHUNK_ROWS = 4_500_000
 """Rows sorted and inserted at once: few enough for memory, enough for a layer to fill whole row groups, and a
-little more than a flush of the recorder writes, since a larger file is read once per layer."""
+little more than a flush of the recorder writes."""
 SMALL_BYTES = 1_000_000
 """Below this total size files are not counted: they hold far fewer rows than CHUNK_ROWS."""
 ORDER = ("layer", "split", "domain", "micro_batch", "sequence", "step", "token", "expert")
@@ -115,7 +116,7 @@ def _number(cur: duckdb.DuckDBPyConnection, run_key: int, table: str, new_batche
 
 
 def _split(cur: duckdb.DuckDBPyConnection, batch: Batch) -> list[Batch]:
-    """Split a large batch: small files into groups, one large file by layer."""
+    """Split a large batch: small files into groups, one large file by steps or by layers."""
     if sum(Path(file).stat().st_size for file in batch.files) < SMALL_BYTES:
         return [batch]
     counts = dict(
@@ -134,12 +135,46 @@ def _split(cur: duckdb.DuckDBPyConnection, batch: Batch) -> list[Batch]:
         group.append(file)
         rows += size
     result.append(replace(batch, files=tuple(group)))
-    return [part for small in result for part in _by_layer(cur, small, counts)]
+    return [part for small in result for part in _split_file(cur, small, counts)]
 
 
-def _by_layer(cur: duckdb.DuckDBPyConnection, batch: Batch, counts: dict[str, int]) -> list[Batch]:
+def _split_file(cur: duckdb.DuckDBPyConnection, batch: Batch, counts: dict[str, int]) -> list[Batch]:
     if len(batch.files) > 1 or counts.get(batch.files[0], 0) <= CHUNK_ROWS:
         return [batch]
+    return _by_steps(cur, batch) or _by_layer(cur, batch)
+
+
+def _by_steps(cur: duckdb.DuckDBPyConnection, batch: Batch) -> list[Batch]:
+    """Ranges of steps of a file in their order, as merged parts are: each reads its own row groups only.
+
+    Empty if the file is sorted otherwise.
+    """
+    groups = cur.execute(
+        "SELECT row_group_num_rows, stats_min_value::BIGINT, stats_max_value::BIGINT "
+        f"FROM parquet_metadata({_files(batch.files)}) WHERE path_in_schema = 'step' ORDER BY row_group_id"
+    ).fetchall()
+    if any(first is None or last is None for _, first, last in groups):
+        return []
+    if any(later[1] < earlier[2] for earlier, later in pairwise(groups)):
+        return []
+    ends: list[int] = []
+    rows = 0
+    for (size, _, last), (following, _, _) in pairwise(groups):
+        rows += size
+        if rows + following > CHUNK_ROWS:
+            ends.append(last)
+            rows = 0
+    ranges = zip([None, *ends], [*ends, None], strict=True)
+    return [replace(batch, condition=f"{batch.condition}{_within(*span)}") for span in ranges]
+
+
+def _within(after: int | None, last: int | None) -> str:
+    return ("" if after is None else f" AND step > {after}") + (
+        "" if last is None else f" AND step <= {last}"
+    )
+
+
+def _by_layer(cur: duckdb.DuckDBPyConnection, batch: Batch) -> list[Batch]:
     if "layer" not in describe(cur, batch):
         return [batch]
     layers = cur.execute(f"SELECT DISTINCT layer FROM {source(batch)} ORDER BY 1").fetchall()

@@ -59,10 +59,10 @@ def held_out_functions(trained: TrainedModel, count: int | None = None) -> list[
     (domain,) = (source.read() for source in sources(name) if source.name == "python")
     seen = {function.text for function in functions(domain.train)}
     unique = {one.text: one for one in functions(domain.held_out) if one.text not in seen}
-    found = list(unique.values())
-    if count is None or count >= len(found):
-        return found
-    return [found[place * len(found) // count] for place in range(count)]
+    distinct = list(unique.values())
+    if count is None or count >= len(distinct):
+        return distinct
+    return [distinct[place * len(distinct) // count] for place in range(count)]
 
 
 def library(trained: TrainedModel, count: int = 100) -> TaskResult:

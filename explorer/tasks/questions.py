@@ -31,10 +31,10 @@ def questions(trained: TrainedModel, count: int = QUESTIONS) -> TaskResult:
         sums |= {f"{kind}_{name}": value for name, value in part_sums.items()}
     metrics: dict[str, float | None] = {"chance_exact_match": 1 / two_hop.NUM_CHAINS}
     for kind in KINDS:
-        asked = counts[f"{kind}_questions"]
-        metrics[f"{kind}_exact_match"] = ratio(counts[f"{kind}_exact"], asked)
-        metrics[f"{kind}_f1"] = ratio(sums[f"{kind}_f1"], asked)
-        metrics[f"{kind}_names_a_candidate"] = ratio(counts[f"{kind}_candidates"], asked)
+        number = counts[f"{kind}_questions"]
+        metrics[f"{kind}_exact_match"] = ratio(counts[f"{kind}_exact"], number)
+        metrics[f"{kind}_f1"] = ratio(sums[f"{kind}_f1"], number)
+        metrics[f"{kind}_names_a_candidate"] = ratio(counts[f"{kind}_candidates"], number)
     return TaskResult(task="two_hop", counts=counts, sums=sums, metrics=metrics)
 
 

@@ -35,13 +35,13 @@ def examine(config: RunConfig, what: str) -> Measurements:
     """Train without recording, then measure. what: leak, ablation or gradients."""
     one_of("what", what, EXAMINATIONS)
     corpus = load_corpus(config.corpus)
-    found: Measurements = {}
+    measurements: Measurements = {}
 
-    def inspect(model: MoETransformer, balancer: CombinedBalancer) -> None:
-        found.update(EXAMINATIONS[what](model, balancer, config, corpus))
+    def measure(model: MoETransformer, balancer: CombinedBalancer, _: RunConfig) -> None:
+        measurements.update(EXAMINATIONS[what](model, balancer, config, corpus))
 
-    result = train(config, NullRecorder(), corpus=corpus, inspect=inspect)
-    return {**found, "lm_loss": result.figures["lm_loss"]}
+    result = train(config, NullRecorder(), corpus=corpus, on_finished=measure)
+    return {**measurements, "lm_loss": result.figures["lm_loss"]}
 
 
 def _leak(

@@ -18,7 +18,7 @@ from explorer.errors import TrainingError
 from explorer.model import MoETransformer, build_model
 from explorer.model.balancers import CombinedBalancer
 from explorer.records.records import EventRecord, Recorder
-from explorer.training import checkpoints, kept_model
+from explorer.training import checkpoints
 from explorer.training.devices import StepClock, pick_device, quiet_cpu
 from explorer.training.evaluation import Evaluation, evaluate, record_probe, save_probe_document
 from explorer.training.ranks import SINGLE_PROCESS, Ranks, check_shares
@@ -59,8 +59,7 @@ def train(
     on_step: Callable[[int, int], None] | None = None,
     ranks: Ranks = SINGLE_PROCESS,
     switches: Switches = NO_SWITCHES,
-    keep_model: Path | None = None,
-    inspect: Callable[[MoETransformer, CombinedBalancer], None] | None = None,
+    on_finished: Callable[[MoETransformer, CombinedBalancer, RunConfig], None] | None = None,
 ) -> TrainResult:
     """Train one run and record it.
 
@@ -69,8 +68,7 @@ def train(
     bit for bit. `on_step(done, total)` is called after every step. `switches` are polled between steps, too:
     their changes are recorded, and in force from the next step on (the second at the earliest, because
     a run begins with the rules that it was started with). The caller finishes the recorder.
-    `keep_model`: the file that the finished model is written to (`kept_model`); None keeps none.
-    `inspect` gets the model and the balancer of a finished run.
+    `on_finished` gets the model of a finished run, its balancer and its final configuration, on every rank.
     Under `torchrun` every process calls this with its `ranks`; only rank 0's recorder should
     write, and all ranks must be able to read `checkpoint_dir`.
     """
@@ -78,10 +76,8 @@ def train(
     with quiet_cpu(config.training.num_threads):
         run = _Run(config, recorder, should_stop, corpus, checkpoint_dir, on_step, ranks, switches)
         result = run.run(resume_from)
-        if keep_model is not None and result.state == "finished" and ranks.is_first:
-            kept_model.save(keep_model, run.model, run.config)
-        if inspect is not None and result.state == "finished":
-            inspect(run.model, run.balancer)
+        if on_finished is not None and result.state == "finished":
+            on_finished(run.model, run.balancer, run.config)
         return result
 
 

@@ -59,16 +59,10 @@ async def visit(base: str) -> None:
         assert visitor.texts() == ["run 1", "Now at step 3."]
 
 
-def test_a_visitor_sees_what_the_page_says(tmp_path: Path) -> None:
-    script = tmp_path / "app.py"
-    script.write_text(SCRIPT)
-    with serving(str(tmp_path), script) as base:
-        asyncio.run(visit(base))
-
-
-def test_a_proxy_of_the_environment_is_not_asked_for_a_server_of_this_machine(
+def test_a_visitor_sees_what_the_page_says_whatever_proxy_the_environment_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A server of this machine is asked directly: nobody answers at the proxy."""
     script = tmp_path / "app.py"
     script.write_text(SCRIPT)
     for name in ("http_proxy", "https_proxy", "all_proxy"):

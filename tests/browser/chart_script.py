@@ -1,4 +1,4 @@
-"""A figure whose data grow twice a second, for `test_chart_zoom.py`."""
+"""A figure whose data grow four times a second, for `test_chart_zoom.py`."""
 
 import sys
 from pathlib import Path
@@ -19,7 +19,7 @@ def kept(figure: theme.Figure) -> dict[str, Any]:
     return {"on_select": lambda: None, "selection_mode": theme.zooms(figure)}
 
 
-@st.fragment(run_every=0.5)
+@st.fragment(run_every=0.25)
 def live() -> None:
     state = st.session_state
     state["ticks"] = state.get("ticks", 0) + 1

@@ -92,7 +92,7 @@ def test_runs_train_live_wait_in_line_and_stay_in_the_list(
     page.close()
 
 
-def test_zoom_stays_over_live_ticks_and_a_closed_tab_stops_nothing(
+def test_a_zoom_stays_over_live_ticks_a_closed_tab_stops_nothing_and_replay_grows(
     context: BrowserContext, server: AppServer
 ) -> None:
     page = start(context, server, ["none", "loss_free"], 20_000)
@@ -109,6 +109,7 @@ def test_zoom_stays_over_live_ticks_and_a_closed_tab_stops_nothing(
     before = {run_id: int(status["last_step"]) for run_id, status in statuses(server).items()}  # type: ignore[call-overload]
     assert len(before) == 2
     wait_for(lambda: all(int(s["last_step"]) > before[r] + 20 for r, s in statuses(server).items()))  # type: ignore[call-overload]
+    check_replay_grows(context, server, next(run_id for run_id in before if "loss_free" in run_id))
     again = context.new_page()
     again.goto(f"{server.url}/train")
     expect(again.get_by_role("heading", name=sentence("shell.training_now"))).to_be_visible()
@@ -126,12 +127,8 @@ def test_replay_without_runs_shows_the_first_one_as_soon_as_it_is_there(
     expect(page.get_by_role("slider", name=re.compile("^Expert loads"))).to_be_visible()
 
 
-def test_replay_grows_with_its_run_and_leaves_the_playhead_alone(
-    context: BrowserContext, server: AppServer
-) -> None:
-    start(context, server, ["loss_free"], 20_000).close()
-    wait_for(lambda: [s for s in statuses(server).values() if int(str(s["last_step"])) > 30])
-    (run_id,) = statuses(server)
+def check_replay_grows(context: BrowserContext, server: AppServer, run_id: str) -> None:
+    """Replay grows with its run and leaves the playhead alone."""
     page = context.new_page()
     page.set_viewport_size({"width": 1400, "height": 1200})
     page.goto(f"{server.url}/replay?run={run_id}&step=7")

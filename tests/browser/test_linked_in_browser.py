@@ -127,7 +127,7 @@ def bias_point(page: Page, expert: int, step: int) -> tuple[float, float]:
     return found[0], found[1]
 
 
-def test_an_expert_under_the_pointer_in_the_player_lights_up_in_the_figures(
+def test_an_expert_under_the_pointer_lights_up_in_the_player_and_the_figures(
     page: Page, shipped: AppServer
 ) -> None:
     visit(page, shipped)
@@ -140,18 +140,22 @@ def test_an_expert_under_the_pointer_in_the_player_lights_up_in_the_figures(
     page.mouse.move(5, 500)
     wait_for(lambda: outlined_bars(page) == [])
     wait_for(lambda: max(widths(page, BIASES)) < 2.8)
-
-
-def test_a_bias_line_under_the_pointer_lights_up_in_the_player_and_the_bars(
-    page: Page, shipped: AppServer
-) -> None:
-    visit(page, shipped)
+    # A line of the biases does the same in the player and the bars.
     for expert in (3, 11):
         page.mouse.move(*bias_point(page, expert, 100))
         page.wait_for_function(f"{PLAYER}.lit === {expert}")
         wait_for(lambda expert=expert: outlined_bars(page) == [expert])
     page.mouse.move(5, 500)
     page.wait_for_function(f"{PLAYER}.lit === null")
+    # Dragging the figure opens nothing.
+    x, y = bias_point(page, 9, 400)
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x - 60, y, steps=5)
+    page.mouse.up()
+    settled(page)
+    assert step_of(page) == 200
+    assert "expert=" not in page.url
 
 
 def test_experts_of_different_runs_never_light_up_together(page: Page, shipped: AppServer) -> None:
@@ -239,6 +243,19 @@ def test_keys_work_on_the_whole_page(page: Page, shipped: AppServer) -> None:
     page.wait_for_url(re.compile("expert=0"))
 
 
+def test_a_report_that_gets_lost_is_told_again(page: Page, shipped: AppServer) -> None:
+    visit(page, shipped)
+    page.evaluate(
+        f"""() => {{
+            const {{ component }} = {PLAYER};
+            const tell = component.setTriggerValue;
+            component.setTriggerValue = () => {{ component.setTriggerValue = tell; }};
+        }}"""
+    )
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_text(sentence("replay.step_after", step=201))).to_be_visible()
+
+
 def test_layers_change_at_the_same_step_and_expert(page: Page, shipped: AppServer) -> None:
     visit(page, shipped, f"{PATH}&expert=6")
     page.keyboard.press("j")
@@ -258,13 +275,10 @@ def test_layers_change_at_the_same_step_and_expert(page: Page, shipped: AppServe
     # The first layer leaves out its parameter.
     assert ask(page, "settings.layer") == 0
     assert step_of(page) == 200
-
-
-def test_two_quick_layer_keys_are_two_layers(page: Page, shipped: AppServer) -> None:
-    visit(page, shipped)
+    # Two quick keys are two layers.
     page.keyboard.press("j")
     page.keyboard.press("j")
-    wait_for_layer(page, 3)
+    wait_for_layer(page, 2)
     assert step_of(page) == 200
 
 
@@ -287,6 +301,7 @@ def test_typing_and_buttons_keep_their_keys(page: Page, shipped: AppServer) -> N
 
 
 def test_the_list_of_keys_opens_closes_and_gives_the_focus_back(page: Page, shipped: AppServer) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     visit(page, shipped)
     button = page.get_by_role("button", name=sentence("controls.play"), exact=True)
     button.focus()
@@ -294,6 +309,8 @@ def test_the_list_of_keys_opens_closes_and_gives_the_focus_back(page: Page, ship
     dialog = page.get_by_role("dialog", name="Keys")
     expect(dialog).to_be_visible()
     expect(dialog).to_contain_text(sentence("controls.keys_layer"))
+    found = axe.Axe().run(page, context="[data-testid=stBidiComponentIsolated]").response["violations"]
+    assert [f"{v['id']}: {v['nodes'][0]['html']}" for v in found] == []
     page.keyboard.press("j")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Escape")
@@ -305,15 +322,6 @@ def test_the_list_of_keys_opens_closes_and_gives_the_focus_back(page: Page, ship
     expect(dialog).to_be_visible()
     page.get_by_role("button", name="Close").click()
     expect(dialog).to_be_hidden()
-
-
-def test_axe_finds_nothing_in_the_open_list(page: Page, shipped: AppServer) -> None:
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
-    visit(page, shipped)
-    page.keyboard.press("?")
-    expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
-    found = axe.Axe().run(page, context="[data-testid=stBidiComponentIsolated]").response["violations"]
-    assert [f"{v['id']}: {v['nodes'][0]['html']}" for v in found] == []
 
 
 def bar_labels(page: Page) -> list[str]:
@@ -370,18 +378,6 @@ def test_a_click_on_a_bias_line_opens_that_step_with_equal_numbers(page: Page, s
         expect(page.get_by_text(sentence("bias_step.equal", biases=16, step=step + 1))).to_be_visible()
 
 
-def test_dragging_the_figure_opens_nothing(page: Page, shipped: AppServer) -> None:
-    visit(page, shipped)
-    x, y = bias_point(page, 9, 400)
-    page.mouse.move(x, y)
-    page.mouse.down()
-    page.mouse.move(x - 60, y, steps=5)
-    page.mouse.up()
-    settled(page)
-    assert step_of(page) == 200
-    assert "expert=" not in page.url
-
-
 def test_the_open_step_follows_the_playhead(page: Page, shipped: AppServer) -> None:
     visit(page, shipped, f"{PATH}&expert=5")
     expect(page.get_by_text(sentence("bias_step.expert_load", step=200, expert=5))).to_be_visible()
@@ -394,8 +390,14 @@ def test_the_open_step_follows_the_playhead(page: Page, shipped: AppServer) -> N
     expect(page.get_by_text(sentence("bias_step.evaluation_biases", step=799))).to_be_visible()
 
 
-def test_keys_jump_between_the_events_of_the_layer(page: Page, shipped: AppServer) -> None:
+def test_the_sign_of_an_event_says_what_happened_and_keys_jump_between_events(
+    page: Page, shipped: AppServer
+) -> None:
     visit(page, shipped, f"replay?run={SWITCHED}&layer=1&step=200")
+    x, y = row_of_player(page, 0, 400)
+    page.mouse.move(x, y - ask(page, "at.tall") / 32 - 7)
+    expect(page.locator(".tip").first).to_contain_text("now loss-free")
+    page.mouse.move(5, 500)
     steps = ask(page, "events.map((event) => event.step)")
     places = sorted({ask(page, f"matrix.columnOf({step})") for step in steps})
     assert 400 in places
@@ -408,14 +410,6 @@ def test_keys_jump_between_the_events_of_the_layer(page: Page, shipped: AppServe
     page.keyboard.press("[")
     settled(page)
     assert step_of(page) == max(place for place in places if place < 799)
-
-
-def test_the_sign_of_an_event_says_what_happened(page: Page, shipped: AppServer) -> None:
-    visit(page, shipped, f"replay?run={SWITCHED}&layer=1&step=200")
-    x, y = row_of_player(page, 0, 400)
-    page.mouse.move(x, y - ask(page, "at.tall") / 32 - 7)
-    tip = page.locator(".tip").first
-    expect(tip).to_contain_text("now loss-free")
 
 
 def test_the_path_above_leads_up_again(page: Page, shipped: AppServer) -> None:

@@ -31,6 +31,13 @@ def page(context: BrowserContext, address: str) -> Iterator[Page]:
         yield page
 
 
+@pytest.fixture(scope="module")
+def still(context: BrowserContext, address: str) -> Iterator[Page]:
+    """One page for the tests that only look."""
+    with opened(context.new_page(), address) as page:
+        yield page
+
+
 @contextmanager
 def opened(page: Page, address: str, width: int = 1440) -> Iterator[Page]:
     """A fresh session; errors of the page's own scripts fail the test."""
@@ -225,27 +232,27 @@ def test_quick_taps_do_not_jerk_back(page: Page) -> None:
     assert ask(page, "column") == 56
 
 
-def test_the_tooltip_has_exact_counts(page: Page) -> None:
-    page.mouse.move(*cell(page, 100, 5))
-    tokens = ask(page, "matrix.tokens(100, 5)")
+def test_the_tooltip_has_exact_counts(still: Page) -> None:
+    still.mouse.move(*cell(still, 100, 5))
+    tokens = ask(still, "matrix.tokens(100, 5)")
     assert tokens >= 480
-    tip = page.locator(".tip").first
+    tip = still.locator(".tip").first
     expect(tip).to_be_visible()
     expect(tip).to_contain_text("expert 5, step 100")
     expect(tip).to_contain_text(f"{tokens} tokens")
     expect(tip).to_contain_text("× uniform")
     expect(tip).to_contain_text(re.compile(r"bias [+−]0\.\d{4}"))
-    page.mouse.move(*cell(page, 100, 3))
+    still.mouse.move(*cell(still, 100, 3))
     expect(tip).to_contain_text("no tokens: idle")
 
 
-def test_colours_say_over_under_and_dead(page: Page) -> None:
-    page.mouse.move(5, 5)
-    red, green, blue, _ = colour_at(page, *cell(page, 150, 5))
+def test_colours_say_over_under_and_dead(still: Page) -> None:
+    still.mouse.move(5, 5)
+    red, green, blue, _ = colour_at(still, *cell(still, 150, 5))
     assert red > blue + 60, "the busiest expert is orange"
-    red, green, blue, _ = colour_at(page, *cell(page, 150, 0))
+    red, green, blue, _ = colour_at(still, *cell(still, 150, 0))
     assert blue > green, "an expert below its share is purple"
-    assert colour_at(page, *cell(page, 150, 3))[:3] == [0x00, 0xA0, 0x8A]
+    assert colour_at(still, *cell(still, 150, 3))[:3] == [0x00, 0xA0, 0x8A]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -319,22 +326,22 @@ def test_the_matrix_travels_once(browser: Browser, address: str) -> None:
     context.close()
 
 
-def test_names_and_values_for_screen_readers(page: Page) -> None:
-    place = stage(page)
+def test_names_and_values_for_screen_readers(still: Page) -> None:
+    place = stage(still)
     expect(place).to_have_attribute("aria-valuenow", "50")
     expect(place).to_have_attribute("aria-valuemax", "199")
     expect(place).to_have_attribute(
         "aria-valuetext",
         re.compile(pattern("captions.player_cell", step=50, expert=5) + r" \d\.\d\d× the uniform load, 1 "),
     )
-    nameless = page.locator(".player button:not([aria-label])").evaluate_all(
+    nameless = still.locator(".player button:not([aria-label])").evaluate_all(
         "(buttons) => buttons.filter((button) => !button.textContent.trim()).length"
     )
     assert nameless == 0
 
 
-def test_axe_finds_nothing_in_the_player(page: Page) -> None:
+def test_axe_finds_nothing_in_the_player(still: Page) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
-    found = axe.Axe().run(page, context="[data-testid=stBidiComponentIsolated]")
+    found = axe.Axe().run(still, context="[data-testid=stBidiComponentIsolated]")
     violations = [f"{v['id']}: {v['nodes'][0]['target']}" for v in found.response["violations"]]
     assert not violations

@@ -4,13 +4,14 @@ import re
 from itertools import combinations, pairwise, product
 
 import numpy as np
+import polars as pl
 import pytest
 from contrast import CONFIG, PAGES, contrast, linear
 from hypothesis import given
 from hypothesis import strategies as st
 from sentences import sentence
 
-from explorer.charts import inks, labels, scales, theme
+from explorer.charts import evidence, inks, labels, scales, theme
 from explorer.config.routings import KINDS
 
 # Machado et al. 2009, severity 1, on linear RGB.
@@ -229,3 +230,22 @@ def test_labels_at_an_edge_are_pushed_inside() -> None:
 def test_too_many_labels_share_the_space() -> None:
     centres = labels.spread_apart([5.0] * 4, [10] * 4, 0, 10)
     assert centres == pytest.approx([1.25, 3.75, 6.25, 8.75])
+
+
+def test_arms_of_one_method_differ_by_dash_and_scopes_by_mark_on_the_evidence_page() -> None:
+    arms = [
+        ("a", "aux_loss", "global_batch"),
+        ("b", "aux_loss", "global_batch"),
+        ("c", "aux_loss", "sequence"),
+    ]
+    frame = pl.DataFrame(
+        [(*arm, "run", 50.0, 1.0, 0, 1.0) for arm in arms],
+        schema=["arm", "family", "scope", "run", "share", "max_vio", "seed", "lm_loss"],
+        orient="row",
+    )
+    thick = evidence.course(frame).to_dict()["layer"][1]["encoding"]
+    dashes = [tuple(dash) for dash in thick["strokeDash"]["scale"]["range"]]
+    assert len(set(dashes)) == 3
+    assert dashes[2] == inks.dash_of("sequence", 0)
+    marks = evidence.plane(frame).to_dict()["encoding"]["shape"]["scale"]["range"]
+    assert marks[0] == marks[1] != marks[2]

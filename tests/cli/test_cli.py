@@ -1,41 +1,31 @@
 """The command line as a stranger uses it; in processes of its own where signals, pipes or a child matter."""
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 import pytest
+from finished_child import Finished
 from sentences import sentence
 
-from explorer.cli import main
+from explorer.cli import compare, main
 from explorer.cli.report import comparison_table
 from explorer.config.presets import get_preset
 from explorer.metrics import uniform_reference
 from explorer.recording import RunFolder
+from explorer.running import run_queue
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
-
-
-def explorer(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "explorer", *map(str, arguments)]
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        timeout=200,
-    )
-    assert done.returncode == code, done.stderr
-    return done
 
 
 Here = Callable[..., tuple[str, str]]
@@ -71,14 +61,26 @@ def wait_for_step(path: Path, step: int, timeout_s: float = 90) -> None:
     pytest.fail(f"{path.name} did not reach step {step} in {timeout_s} s")
 
 
+@contextmanager
+def trainings_here() -> Iterator[None]:
+    """Comparisons train in this process; with children of their own they are tested by
+    `test_the_baseline_of_the_held_out_text_is_that_of_the_tokens_that_were_counted`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_queue, "POLL_S", 0.005)
+        patch.setattr(compare, "RunQueue", partial(run_queue.RunQueue, launch=Finished))
+        yield
+
+
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict]]:
-    runs = tmp_path_factory.mktemp("runs")
-    done = explorer(
+    runs, output = tmp_path_factory.mktemp("runs"), io.StringIO()
+    arguments = [
         "compare", "--preset", "tiny", "--arms", "none,aux_loss:scope=sequence,coeff=0.1,loss_free",
-        "--seeds", "0,1", "--runs", runs, "--plain-ids", "--json",
-    )  # fmt: skip
-    return runs, json.loads(done.stdout)
+        "--seeds", "0,1", "--runs", str(runs), "--plain-ids", "--json",
+    ]  # fmt: skip
+    with trainings_here(), redirect_stdout(output):
+        assert main(arguments) == 0
+    return runs, json.loads(output.getvalue())
 
 
 def test_compare_prints_one_json_array_with_every_arm_and_seed(compared):
@@ -146,6 +148,11 @@ def test_the_baseline_of_the_held_out_text_is_that_of_the_tokens_that_were_count
 
 
 def test_plain_ids_keep_a_finished_run(tmp_path, here):
+    with trainings_here():
+        check_plain_ids(tmp_path, here)
+
+
+def check_plain_ids(tmp_path, here):
     common = ("compare", "--preset", "tiny", "--arms", "none", "--plain-ids", "--json", "--runs", tmp_path)
     once = json.loads(here(*common)[0])
     written = (tmp_path / "tiny-none-seed0" / "status.json").stat().st_mtime_ns

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from foreign_files import SAMPLES, import_one
+from foreign_files import import_one
+from foreign_samples import SAMPLES
 from sentences import sentence
 from unhealthy_runs import E, K, Router, T, record, write
 

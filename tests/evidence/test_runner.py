@@ -1,19 +1,18 @@
 """Runs become rows: every experiment at `tiny`, resumption, retries, and a runner that is killed."""
 
 import json
-import os
 import shlex
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 import pytest
+from finished_child import Finished
 
+from explorer.cli import main
 from explorer.evidence import plan, runner
 from explorer.evidence.evaluated import EVALUATIONS
 from explorer.evidence.examined import EXAMINATIONS
@@ -21,36 +20,13 @@ from explorer.evidence.experiment import Experiment
 from explorer.evidence.launch_text import commands
 from explorer.evidence.registry import CLAIMS, EXPERIMENTS
 from explorer.evidence.results import FILE, EvidenceError, append_row, read_rows
+from explorer.running import run_queue
 from explorer.running.into_folder import train_run
 from explorer.running.jobs import Job
 
 ROOT = Path(__file__).parents[2]
 IN_CHILDREN = {experiment.id for experiment in (*EXAMINATIONS, *EVALUATIONS)}
 IN_PROCESS = [e for e in EXPERIMENTS.values() if e.id not in IN_CHILDREN]
-
-
-class Finished:
-    """A training that ran where it was launched, so that a test does not wait for interpreters."""
-
-    pid = 0
-
-    def __init__(self, job: Job) -> None:
-        train_run(job.config, job.runs, run_id=job.run_id)
-
-    def poll(self) -> int:
-        return 0
-
-    def send(self, line: bytes) -> bool:
-        return False
-
-    def hang_up(self) -> None: ...
-
-    def output(self) -> str:
-        return ""
-
-    def end(self, deadline: float) -> None: ...
-
-    def release(self) -> None: ...
 
 
 class Dead(Finished):
@@ -62,6 +38,11 @@ class Dead(Finished):
         return -signal.SIGKILL
 
 
+@pytest.fixture(autouse=True)
+def without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_queue, "POLL_S", 0.005)
+
+
 @pytest.fixture
 def settings(tmp_path: Path) -> runner.Settings:
     return runner.Settings(
@@ -69,12 +50,21 @@ def settings(tmp_path: Path) -> runner.Settings:
     )
 
 
+@pytest.fixture(scope="module")
+def common_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Rows of all experiments, which share runs."""
+    return tmp_path_factory.mktemp("rows") / FILE
+
+
 def outcomes(experiment: Experiment, settings: runner.Settings) -> list[runner.Outcome]:
     return list(runner.run_experiment(experiment, settings))
 
 
 @pytest.mark.parametrize("experiment", IN_PROCESS, ids=lambda experiment: experiment.id)
-def test_every_experiment_runs_at_tiny(experiment: Experiment, settings: runner.Settings) -> None:
+def test_every_experiment_runs_at_tiny(
+    experiment: Experiment, settings: runner.Settings, common_results: Path
+) -> None:
+    settings = replace(settings, results=common_results)
     # One seed to tune on is enough to see that tuning comes first.
     experiment = replace(experiment, tuning_seeds=experiment.tuning_seeds[:1])
     ended = outcomes(experiment, settings)
@@ -142,30 +132,55 @@ def test_seeds_of_the_tuning_are_refused(settings: runner.Settings) -> None:
         outcomes(EXPERIMENTS["loss-free"], replace(settings, seeds=1001))
 
 
-def test_a_killed_runner_loses_no_row_and_repeats_none(tmp_path: Path) -> None:
-    results, runs = tmp_path / FILE, tmp_path / "runs"
-    options = {"--preset": "tiny", "--seeds": "1", "--jobs": "1", "--runs": runs, "--results": results}
-    words = [str(word) for pair in options.items() for word in pair]
-    arguments = [sys.executable, "-m", "explorer", "experiment", "run", "normalisation", *words]
-    first = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    wait_for(lambda: len(read_rows(results)) >= 1)
+RUNNER = """
+import shutil, sys
+from pathlib import Path
+from explorer.evidence import registry, runner
+
+class Copied:
+    # The first training takes no time, and the second one has no end.
+    pid, started = 0, []
+    def __init__(self, job):
+        self.is_first = not Copied.started
+        Copied.started.append(job.run_id)
+        if self.is_first:
+            shutil.copytree(Path(sys.argv[1]) / job.run_id, job.runs / job.run_id)
+    def poll(self):
+        return 0 if self.is_first else None
+    def hang_up(self): ...
+    def release(self): ...
+
+settings = runner.Settings(
+    scale="tiny", runs=Path(sys.argv[2]), results=Path(sys.argv[3]), seeds=1, at_once=1, launch=Copied
+)
+for outcome in runner.run_experiment(registry.EXPERIMENTS["normalisation"], settings):
+    print(outcome.run.run_id, outcome.problem, flush=True)
+"""
+
+
+def test_a_killed_runner_loses_no_row_and_repeats_none(settings: runner.Settings, tmp_path: Path) -> None:
+    made = replace(settings, runs=tmp_path / "made", results=tmp_path / "other" / FILE, keep=True)
+    outcomes(EXPERIMENTS["normalisation"], made)
+    arguments = [str(made.runs), str(settings.runs), str(settings.results)]
+    first = subprocess.Popen(
+        [sys.executable, "-c", RUNNER, *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert first.stdout is not None
+    assert first.stdout.readline().strip().startswith("tiny-")
     first.send_signal(signal.SIGKILL)
     first.communicate()
-    kept = read_rows(results)
-    second = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert len(read_rows(results)) == 2
-    made = [line for line in second.stdout.splitlines() if line.startswith("tiny-")]
-    assert len(made) == 2 - len(kept)
-    assert {digest: row.finished_at for digest, row in read_rows(results).items() if digest in kept} == {
+    kept = read_rows(settings.results)
+    assert len(kept) == 1
+    options = {"--preset": "tiny", "--seeds": "1", "--runs": settings.runs, "--results": settings.results}
+    words = [str(word) for pair in options.items() for word in pair]
+    command = [sys.executable, "-m", "explorer", "experiment", "run", "normalisation", *words]
+    second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert len([line for line in second.stdout.splitlines() if line.startswith("tiny-")]) == 1
+    rows = read_rows(settings.results)
+    assert len(rows) == 2
+    assert {digest: row.finished_at for digest, row in rows.items() if digest in kept} == {
         digest: row.finished_at for digest, row in kept.items()
     }
-
-
-def wait_for(is_true: Callable[[], bool], seconds: float = 200) -> None:
-    deadline = time.monotonic() + seconds
-    while not is_true():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def test_printed_commands_train_what_is_missing(settings: runner.Settings) -> None:
@@ -177,13 +192,10 @@ def test_printed_commands_train_what_is_missing(settings: runner.Settings) -> No
     assert config == runs[0].config
     assert shlex.split(slurm)[-1] == line
     given = words[words.index("-m") :]
-    subprocess.run([sys.executable, *given], cwd=ROOT, check=True, env=one_thread())
+    assert given[:2] == ["-m", "explorer"]
+    assert main(given[2:]) == 0
     ended = outcomes(EXPERIMENTS["normalisation"], replace(settings, launch=Dead))
     assert {outcome.run.run_id for outcome in ended if outcome.row} == {words[words.index("--run-id") + 1]}
-
-
-def one_thread() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 def test_rows_come_back_as_they_were(settings: runner.Settings) -> None:

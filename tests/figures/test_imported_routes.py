@@ -194,8 +194,10 @@ def test_traces_without_token_ids_are_matched_by_place_if_their_files_are_alike(
     assert sentence("agreement.by_place", layout="57 rows in 3 sequences") in answer.finding
     other = compared(store, runs, "a", "flat")
     assert isinstance(other, Missing)
-    layouts = {"first": "57 rows in 3 sequences", "second": "60 rows in 1 sequence"}
-    assert sentence("agreement.other_layout", **layouts) in other.reason
+    assert (
+        sentence("agreement.other_layout", first="57 rows in 3 sequences", second="60 rows in 1 sequence")
+        in other.reason
+    )
     unnamed = compared(store, runs, "a", "named")
     assert isinstance(unnamed, Missing)
     assert sentence("agreement.unnamed") in unnamed.reason

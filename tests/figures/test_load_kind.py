@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from foreign_files import SAMPLES, import_one, loads_of, random_counts
+from foreign_files import import_one, loads_of, random_counts
+from foreign_samples import SAMPLES
 from sentences import sentence
 
 from explorer.charts import balance

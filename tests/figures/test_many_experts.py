@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 
 import numpy as np
+import polars as pl
 import pytest
 from store_runs import write_run
 
 from explorer.charts import rank_bars, rank_heatmap
-from explorer.figures import biases, loads, many_experts
+from explorer.figures import biases, domains, loads, many_experts
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Run, run_from_row
 from explorer.figures.panel import Panel
@@ -113,3 +114,23 @@ def test_256_experts_have_a_row_each(opened: tuple[OpenStore, Run, np.ndarray]) 
     _, run, _ = opened
     assert many_experts.is_many(run, 0)
     assert many_experts.MOST == 256
+
+
+def test_the_player_has_few_rows_with_every_expert_once() -> None:
+    experts = list(range(EXPERTS))[::-1]
+    rows = many_experts.shared_rows(experts)
+    assert len(rows) == 64
+    assert rows[:2] == experts[:2]
+    assert rows[-1] == experts[-31:]
+    assert [one for row in rows for one in (row if isinstance(row, list) else [row])] == experts
+    assert many_experts.shared_rows(experts[:5]) == experts[:5]
+
+
+def test_very_many_experts_are_drawn_by_domain_where_they_specialise() -> None:
+    frame = pl.DataFrame({"expert": range(EXPERTS), "load_ratio": [float(e % 97) for e in range(EXPERTS)]})
+    drawn, note = domains.specialists(frame, EXPERTS)
+    assert drawn.height == domains.SPECIALISTS
+    assert drawn["load_ratio"].min() == frame["load_ratio"].sort(descending=True)[domains.SPECIALISTS - 1]
+    assert "1,024" in note
+    same, nothing = domains.specialists(frame.head(16), 16)
+    assert (same.height, nothing) == (16, "")

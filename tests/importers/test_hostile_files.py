@@ -15,17 +15,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from foreign_files import (
-    ROOT,
-    import_one,
-    random_counts,
-    random_routes,
-    route_records,
-    safetensors_bytes,
-    write_lines,
-)
+from count_samples import safetensors_bytes
+from foreign_files import ROOT, import_one, random_counts, random_routes, write_lines
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from route_samples import route_records
 
 from explorer.errors import ExplorerError, ForeignFileError
 from explorer.importers import import_path

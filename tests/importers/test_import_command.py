@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from foreign_files import ROOT, random_counts, random_routes, route_records, write_lines
+from foreign_files import ROOT, random_counts, random_routes, write_lines
+from route_samples import route_records
 
 from explorer.cli import main
 from explorer.importers import list_formats

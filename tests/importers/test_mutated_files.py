@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 from file_mutations import mutated
-from foreign_files import SAMPLES, loads_of, real
+from foreign_files import loads_of, real
+from foreign_samples import SAMPLES
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

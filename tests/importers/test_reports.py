@@ -20,10 +20,9 @@ from foreign_files import (
     long_frame,
     random_counts,
     random_routes,
-    route_records,
-    trace_line,
     write_lines,
 )
+from route_samples import route_records, trace_line
 
 from explorer.errors import ExplorerError, ForeignFileError
 from explorer.importers import import_path
@@ -121,7 +120,7 @@ def test_turns_that_return_the_whole_conversation_count_once(tmp_path: Path) -> 
 
 
 def test_base64_that_was_encoded_twice_is_said(tmp_path: Path) -> None:
-    from foreign_files import sample_routed_experts
+    from route_samples import sample_routed_experts
 
     sample = sample_routed_experts(tmp_path)
     run = import_one(sample.path, tmp_path, **sample.options)

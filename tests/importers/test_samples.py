@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from foreign_files import SAMPLES, Sample, import_one, loads_of
+from foreign_files import Sample, import_one, loads_of
+from foreign_samples import SAMPLES
 
 from explorer.importers import list_formats
 from explorer.recording import RunFolder, list_runs

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from foreign_files import ROOT, import_one, random_counts, random_routes, route_records, write_lines
+from foreign_files import ROOT, import_one, random_counts, random_routes, write_lines
+from route_samples import route_records
 
 from explorer.errors import ForeignFileError, RunFolderError
 from explorer.importers import import_path

@@ -211,8 +211,8 @@ def test_baselines_of_a_growing_batch_are_interpolated_to_two_digits() -> None:
 
 
 def sequences(rng: np.random.Generator, clustered: bool) -> np.ndarray:
-    """[R, L, E] loads of 300 sequences of 32 tokens over 8 experts, K = 1, one layer."""
-    loads = np.zeros((300, 1, 8), dtype=np.int64)
+    """[R, L, E] loads of 100 sequences of 32 tokens over 8 experts, K = 1, one layer."""
+    loads = np.zeros((100, 1, 8), dtype=np.int64)
     for row in loads:
         for _ in range(32 // (4 if clustered else 1)):
             row[0, rng.integers(8)] += 4 if clustered else 1

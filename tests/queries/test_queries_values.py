@@ -11,10 +11,11 @@ import pytest
 from store_runs import make_info, random_counts, record_final, record_steps, sequence_record, write_run
 
 from explorer import metrics
-from explorer.queries import balance, biases, domains, events, loads, losses, runs, steps
+from explorer.queries import _frames, balance, biases, domains, events, loads, losses, runs, steps
 from explorer.recording.run_writer import RunWriter
 from explorer.records.records import LoadRecord, StepRecord
 from explorer.store import Index
+from explorer.store.pyramids import LEVELS, LOADS
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def test_a_long_run_has_at_most_the_asked_number_of_bins(index: Index, base: Pat
         heat = loads.load_heatmap(cur, "run", 0, max_bins=200)
         lines = biases.bias_trajectories(cur, "run", 0, max_bins=50)
         series = balance.max_vio_series(cur, ["run"], max_bins=300)
-    assert len(levels) == 8
+    assert len(levels) == LEVELS - LOADS.finest + 1
     assert 100 <= heat["bin"].n_unique() <= 200
     assert 25 <= lines["bin"].n_unique() <= 50
     assert 150 <= series.height <= 300
@@ -69,6 +70,23 @@ def test_the_player_gets_every_step_while_it_can(index: Index, base: Path) -> No
     np.testing.assert_array_equal(binned.tokens, counts[:, 0].reshape(10, 4, 4).sum(1))
     assert binned.last_steps.tolist() == list(range(3, 40, 4))
     assert nothing.tokens.shape == (0, 0)
+
+
+def test_a_wide_layer_is_read_from_its_finest_bins(
+    index: Index, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = write_run(base, steps=1500, flush_every=500)
+    index.ingest([base])
+    answers = []
+    for rows in (1500 * 4, 1500 * 4 - 1):
+        monkeypatch.setattr(_frames, "READ_ROWS", rows)
+        with index.cursor() as cur:
+            answers.append(loads.load_heatmap(cur, "run", 0, max_bins=200))
+    by_rows, by_bins = answers
+    # Widths of 8 and of 16 samples: below the bins there are only the rows.
+    assert (by_rows["bin"].n_unique(), by_bins["bin"].n_unique()) == (-(-1500 // 8), -(-1500 // 16))
+    sums = np.add.reduceat(counts[:, 0], np.arange(0, 1500, 16))
+    np.testing.assert_array_equal(by_bins["tokens"].to_numpy().reshape(-1, 4), sums)
 
 
 def test_a_run_without_a_bias_rule_has_none(index: Index, base: Path) -> None:

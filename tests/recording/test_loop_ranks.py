@@ -3,6 +3,7 @@
 import socket
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -15,56 +16,67 @@ RANK = """
 import sys
 import numpy as np, torch, torch.distributed as dist
 from explorer.recording import Recorder
-folder, rank, port, mode = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
+folder, rank, port = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
-with Recorder(folder, num_layers=2, num_experts=3, top_k=2, run_id="run", ranks=mode) as rec:
-    counts = torch.arange(6).reshape(2, 3) * (rank + 1)
-    rec.log(0, tokens_per_expert=counts, lm_loss=1.0 + rank)
-    loss = "no number" if rank else None
-    rec.log(1, tokens_per_expert=list(counts), expert_bias=np.ones((2, 3)), lm_loss=loss)
-    rec.log(2, tokens_per_expert=counts if rank == 0 else counts[:1])
-    rec.log(3, tokens_per_expert=(counts if rank == 0 else counts / 7), lm_loss=5.0 if rank else None)
-    rec.log(4, selected_experts=torch.full((2, 4, 2), rank), mask=[1, 0, 1, 1])
+for mode in ("sum", "keep", "off"):
+    with Recorder(folder, num_layers=2, num_experts=3, top_k=2, run_id=mode, ranks=mode) as rec:
+        counts = torch.arange(6).reshape(2, 3) * (rank + 1)
+        rec.log(0, tokens_per_expert=counts, lm_loss=1.0 + rank)
+        loss = "no number" if rank else None
+        rec.log(1, tokens_per_expert=list(counts), expert_bias=np.ones((2, 3)), lm_loss=loss)
+        rec.log(2, tokens_per_expert=counts if rank == 0 else counts[:1])
+        rec.log(3, tokens_per_expert=(counts if rank == 0 else counts / 7), lm_loss=5.0 if rank else None)
+        rec.log(4, selected_experts=torch.full((2, 4, 2), rank), mask=[1, 0, 1, 1])
+    print("end of", mode, file=sys.stderr, flush=True)
 dist.destroy_process_group()
 """
 
 
-def run_ranks(folder: Path, mode: str) -> list[str]:
-    """Standard error of both ranks."""
+@dataclass(frozen=True)
+class Recorded:
+    """What two ranks recorded, one run per mode, and what they said meanwhile."""
+
+    runs: Path
+    errors: list[str]
+    """Standard error of each rank in the mode `sum`."""
+
+    def run(self, mode: str) -> RunFolder:
+        return RunFolder(self.runs / mode)
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+    folder = tmp_path_factory.mktemp("ranks")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     command = [sys.executable, "-c", RANK, str(folder)]
     ranks = [
-        subprocess.Popen([*command, rank, port, mode], cwd=ROOT, stderr=subprocess.PIPE, text=True)
-        for rank in "01"
+        subprocess.Popen([*command, rank, port], cwd=ROOT, stderr=subprocess.PIPE, text=True) for rank in "01"
     ]
-    said = [process.communicate(timeout=240)[1] for process in ranks]
-    assert [process.returncode for process in ranks] == [0, 0], said
-    return said
+    errors = [process.communicate(timeout=240)[1] for process in ranks]
+    assert [process.returncode for process in ranks] == [0, 0], errors
+    return Recorded(folder, [text.partition("end of sum")[0] for text in errors])
 
 
-def test_counts_are_summed_over_ranks(tmp_path: Path) -> None:
-    said = run_ranks(tmp_path, "sum")
-    folder = RunFolder(tmp_path / "run")
+def test_counts_are_summed_over_ranks(recorded: Recorded) -> None:
+    folder = recorded.run("sum")
     loads = folder.read("expert_loads").sort("step", "layer", "expert")
     of_step = {step: part["tokens"].to_list() for (step,), part in loads.group_by("step")}
     tripled = [0, 3, 6, 9, 12, 15]
     assert of_step == {0: tripled, 1: tripled, 4: [6, 6, 0, 6, 6, 0]}
     losses = folder.read("steps").sort("step")["lm_loss"].to_list()
     assert losses == [1.5, None, None, 5.0, None]
-    assert "step 2: 1 ranks gave no usable tokens_per_expert" in said[0]
-    assert "on this rank: must hold 6 counts" in said[1]
+    assert "step 2: 1 ranks gave no usable tokens_per_expert" in recorded.errors[0]
+    assert "on this rank: must hold 6 counts" in recorded.errors[1]
 
 
-def test_ranks_are_kept_apart(tmp_path: Path) -> None:
-    run_ranks(tmp_path, "keep")
-    rows = RunFolder(tmp_path / "run").read("rank_loads").sort("step", "rank", "layer", "expert")
+def test_ranks_are_kept_apart(recorded: Recorded) -> None:
+    rows = recorded.run("keep").read("rank_loads").sort("step", "rank", "layer", "expert")
     by_rank = {rank: part["tokens"].to_list() for (rank,), part in rows.filter(step=0).group_by("rank")}
     assert by_rank == {0: [0, 1, 2, 3, 4, 5], 1: [0, 2, 4, 6, 8, 10]}
 
 
-def test_rank_0_alone(tmp_path: Path) -> None:
-    run_ranks(tmp_path, "off")
-    loads = RunFolder(tmp_path / "run").read("expert_loads").sort("step", "layer", "expert")
+def test_rank_0_alone(recorded: Recorded) -> None:
+    loads = recorded.run("off").read("expert_loads").sort("step", "layer", "expert")
     assert loads.filter(step=0)["tokens"].to_list() == [0, 1, 2, 3, 4, 5]

@@ -32,6 +32,7 @@ def test_every_block_is_run() -> None:
         ["plain"],
         ["olmoe"],
         ["trainer"],
+        ["lightning"],
         ["titan"],
         ["megatron"],
     ]
@@ -58,6 +59,22 @@ def test_trainer() -> None:
     assert folder.read("steps")["step"].n_unique() == STEPS
     padding = sum(index % 4 for index in range(STEPS * ACCUMULATED * 2))
     assert folder.read("expert_loads")["tokens"].sum() == 2 * 2 * (STEPS * ACCUMULATED * 2 * 12 - padding)
+
+
+@pytest.mark.filterwarnings("ignore")  # Lightning's own
+def test_lightning() -> None:
+    pytest.importorskip("lightning")
+    pytest.importorskip("transformers")
+    from tiny_lightning import QUIET, make_module
+    from tiny_trainer import ACCUMULATED, STEPS, B, Texts
+    from torch.utils.data import DataLoader
+
+    folder = run_block(
+        "lightning", module=make_module(), batches=DataLoader(Texts(), batch_size=B), quiet=QUIET
+    )
+    assert folder.read("steps")["step"].n_unique() == STEPS
+    padding = sum(index % 4 for index in range(STEPS * ACCUMULATED * B))
+    assert folder.read("expert_loads")["tokens"].sum() == 2 * 2 * (STEPS * ACCUMULATED * B * 12 - padding)
 
 
 def test_megatron() -> None:

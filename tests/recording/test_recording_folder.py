@@ -12,20 +12,12 @@ from recording_runs import E, L, give, make_info, steps_of
 from sentences import pattern, sentence
 
 from explorer.errors import RunFolderError
-from explorer.recording import RunFolder, RunInfo, run_writer
+from explorer.recording import RunFolder, RunInfo
 from explorer.recording import writer as writer_module
 from explorer.recording.run_writer import RunWriter
 from explorer.records.records import LoadRecord
 
-
-@pytest.fixture(autouse=True)
-def _flush_only_when_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_writer, "FLUSH_INTERVAL_S", float("inf"))
-
-
-@pytest.fixture
-def recorder(tmp_path: Path) -> RunWriter:
-    return RunWriter.create(tmp_path, make_info())
+pytestmark = pytest.mark.usefixtures("flush_only_when_told")
 
 
 class TestCreate:

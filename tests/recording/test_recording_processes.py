@@ -22,21 +22,13 @@ from torch.utils.data import DataLoader
 from waiting import wait_for
 
 from explorer.errors import RunFolderError
-from explorer.recording import RunFolder, RunStatus, opening, run_writer
+from explorer.recording import RunFolder, RunStatus, opening
 from explorer.recording import forks as forks_module
 from explorer.recording import heartbeat as heartbeat_module
 from explorer.recording.opening import make_folder
 from explorer.recording.run_writer import RunWriter
 
-
-@pytest.fixture(autouse=True)
-def _flush_only_when_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_writer, "FLUSH_INTERVAL_S", float("inf"))
-
-
-@pytest.fixture
-def recorder(tmp_path: Path) -> RunWriter:
-    return RunWriter.create(tmp_path, make_info())
+pytestmark = pytest.mark.usefixtures("flush_only_when_told")
 
 
 def rewrite(path: Path, **fields: object) -> None:

@@ -10,7 +10,7 @@ from recording_runs import E, L, give, make_info, steps_of
 from sentences import pattern, sentence
 
 from explorer.errors import RunFolderError
-from explorer.recording import RunFolder, run_writer
+from explorer.recording import RunFolder
 from explorer.recording.checks import checked
 from explorer.recording.layout import Layout
 from explorer.recording.run_writer import RunWriter
@@ -26,15 +26,7 @@ from explorer.records.records import (
     StepRecord,
 )
 
-
-@pytest.fixture(autouse=True)
-def _flush_only_when_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_writer, "FLUSH_INTERVAL_S", float("inf"))
-
-
-@pytest.fixture
-def recorder(tmp_path: Path) -> RunWriter:
-    return RunWriter.create(tmp_path, make_info())
+pytestmark = pytest.mark.usefixtures("flush_only_when_told")
 
 
 def step_record(**fields: Any) -> StepRecord:

@@ -4,7 +4,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from foreign_files import SAMPLES
+from foreign_samples import SAMPLES
 from waiting import wait_for
 
 from explorer.errors import ForeignFileError

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reference import events as reference
 from sentences import sentence
+from slow_examples import slow_examples
 from store_runs import make_info
 
 from explorer.config.run import BalancerConfig, RunConfig
@@ -187,6 +188,7 @@ def by_step(found: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     return sorted(found, key=repr)
 
 
+@slow_examples
 @given(case=cases())
 def test_events_are_those_of_the_loops(con: Any, case: Case) -> None:
     grown = take_in(con, case)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from slow_examples import slow_examples
 from store_runs import make_info
 
 from explorer import metrics
@@ -41,6 +42,7 @@ def collapse(steps: int) -> np.ndarray:
     return counts
 
 
+@slow_examples
 @example(counts=collapse(120))
 @example(counts=collapse(109))
 @given(counts=counts_SLE())

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from store_runs import make_info, random_counts, record_steps
 
@@ -54,6 +55,32 @@ def test_portions_give_the_same_index(folder: Path, monkeypatch: pytest.MonkeyPa
     assert [name for name in unlike if not name.endswith("_bins")] == []
     for name in unlike:  # the same samples, a bin perhaps in pieces
         assert sum(map(len, split[name])) >= sum(map(len, whole[name]))
+
+
+def test_a_large_file_is_read_in_ranges_of_steps(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = content(folder / "a.duckdb", folder)
+    run = folder / "runs" / "run"
+    for table in ("expert_loads", "steps"):
+        parts = sorted(run.glob(f"{table}-*.parquet"), key=lambda path: int(path.stem.split("-")[2]))
+        rows = pl.concat([pl.read_parquet(part) for part in parts])
+        for part in parts:
+            part.unlink()
+        rows.write_parquet(run / f"{table}-0-0-{S - 1}.parquet", row_group_size=50 * L * E + 5)
+    monkeypatch.setattr(loading, "SMALL_BYTES", 0)
+    monkeypatch.setattr(loading, "CHUNK_ROWS", 200 * L * E)
+    made: list[str] = []
+    insert = loading._insert
+
+    def watched(cur: Any, run_key: int, batch: loading.Batch) -> int:
+        made.append(batch.condition)
+        return insert(cur, run_key, batch)
+
+    monkeypatch.setattr(loading, "_insert", watched)
+    split = content(folder / "b.duckdb", folder)
+    assert len([condition for condition in made if "step >" in condition]) >= S // 200
+    assert not any("layer" in condition for condition in made)
+    unlike = {name for name in whole if whole[name] != split[name]}
+    assert {name for name in unlike if not name.endswith("_bins")} <= {"ingested_parts", "runs"}
 
 
 def test_the_first_steps_are_seen_before_the_last(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,7 +106,7 @@ def outcome(config: RunConfig, corpus: Corpus) -> str | None:
 def main() -> None:
     kept = register_device()
     corpus = make_tiny_corpus()
-    base = make_tiny_config(num_shared_experts=1)
+    base = make_tiny_config(num_shared_experts=1, num_layers=1)
     configs = {name: strategy.config(base) for name, strategy in STRATEGIES.items()}
     # 20 and 12 numbers: rows of whole 16 bytes in float32 and of half ones in bf16.
     configs["rows that bf16 does not align"] = make_tiny_config(hidden_size=20, expert_hidden_size=12)

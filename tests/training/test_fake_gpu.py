@@ -65,7 +65,7 @@ def test_rows_that_only_bf16_misaligns_do_not_reach_the_grouped_product(
 
 @pytest.mark.parametrize("name", ["loss-free + V3 sequence loss", "quantile, by sequence"])
 def test_a_pass_and_its_gradient_compile_as_one_graph(name: str) -> None:
-    config = STRATEGIES[name].config(make_tiny_config())
+    config = STRATEGIES[name].config(make_tiny_config(num_layers=1))
     model = build_model(config.model, 256, config.training.sequence_length, 0)
     balancer = CombinedBalancer(config.balancer.rules)
     tokens_BS = torch.randint(0, 256, (4, config.training.sequence_length))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from reference import loss_family
-from runs_in_memory import rows, train_tiny
+from runs_in_memory import rows, train_tiny, trained
 from tiny import make_tiny_config, make_tiny_corpus
 
 from explorer.config.run import BalancerConfig
@@ -74,7 +74,7 @@ def test_a_run_with_the_rule_is_recorded_like_any_other(arm: str) -> None:
     assert all(step.aux_loss is not None for step in run.of(StepRecord))
     assert rows(run) == rows(train_tiny(arm))
     # The step before an update is the control's; the ones after it are not.
-    control = train_tiny("none")
+    control = trained("none")
     assert run.of(StepRecord)[0].lm_loss == control.of(StepRecord)[0].lm_loss
     assert not run.weights_equal(control)
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +66,14 @@ def exact(recorder: MemoryRecorder) -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
+@cache
+def told_story(story: str) -> tuple[TrainResult, MemoryRecorder, Asked]:
+    return told(*STORIES[story])
+
+
 @pytest.mark.parametrize("story", STORIES)
 def test_a_switched_run_is_repeated_by_its_configuration_bit_for_bit(story: str) -> None:
-    balancer, by_step = STORIES[story]
-    result, live, _ = told(balancer, by_step)
+    result, live, _ = told_story(story)
     kept = json.loads(json.dumps(live.configs[-1].to_dict()))
     assert result.config == live.configs[-1] == RunConfig.from_dict(kept)
     again = MemoryRecorder()
@@ -80,8 +85,7 @@ def test_a_switched_run_is_repeated_by_its_configuration_bit_for_bit(story: str)
 
 @pytest.mark.parametrize("story", STORIES)
 def test_the_rules_in_force_are_those_of_the_record(story: str) -> None:
-    balancer, by_step = STORIES[story]
-    result, live, _ = told(balancer, by_step)
+    result, live, _ = told_story(story)
     for step, load in zip(live.of(StepRecord), live.of(LoadRecord), strict=True):
         rules = result.config.balancer.rules_at(step.step)
         moves_bias = any(rule.moves_bias for rule in rules)
@@ -384,7 +388,7 @@ def test_a_kill_at_every_change_of_the_disk_leaves_the_old_or_the_new_document(
 
 def test_sigkill_around_the_moment_of_the_switch(tmp_path: Path) -> None:
     """A real trainer, told through its pipe and killed a moment later; then resumed and repeated."""
-    for turn, pause in enumerate((0.0, 0.1, 1.5)):
+    for turn, pause in enumerate((0.0, 1.5)):
         name = f"run{turn}"
         command = [sys.executable, "-m", "explorer", "train", "--preset", "tiny", "--balancer", "none"]
         command += ["--set", "training.num_steps=4000", "--set", "training.checkpoint_interval=25"]
@@ -414,7 +418,7 @@ def test_sigkill_around_the_moment_of_the_switch(tmp_path: Path) -> None:
         if len(with_bias):
             (change,) = config.balancer.schedule
             assert change.step == with_bias.min()
-        if turn == 2:
+        if turn == 1:
             assert len(with_bias), "after more than a second it has begun"
             # Bit for bit, and without waiting for 4,000 steps: stopped soon after the resume.
             until = config.balancer.schedule[0].step + 60

@@ -1,6 +1,9 @@
 """Run folders, and the app on top of them without a browser."""
 
+import fcntl
 import json
+import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +15,7 @@ from streamlit.testing.v1 import AppTest
 
 from explorer.config.presets import get_preset, preset_balancer
 from explorer.config.run import RunConfig
+from explorer.store import Index
 from explorer.ui.server.services import services, shut_down
 from explorer.ui.server.settings import Settings
 
@@ -145,8 +149,20 @@ SHIPPED = Path(__file__).parents[2] / "data" / "runs"
 
 @pytest.fixture(scope="session")
 def shipped_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Own runs and index beside the shipped runs, which are read once for all tests that need them."""
-    return tmp_path_factory.mktemp("shipped")
+    """Own runs and index beside the shipped runs, which one worker reads for all tests of all workers."""
+    folder, shared = tmp_path_factory.mktemp("shipped"), tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    index = shared / "shipped.duckdb"
+    with (shared / "shipped.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not index.exists():
+            with Index.open(folder / "index.duckdb") as built:
+                built.ingest([SHIPPED])
+            shutil.copyfile(folder / "index.duckdb", index)
+        else:
+            shutil.copyfile(index, folder / "index.duckdb")
+    return folder
 
 
 @pytest.fixture

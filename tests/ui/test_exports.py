@@ -191,14 +191,14 @@ def test_a_figure_that_cannot_be_built_is_named_and_the_others_are_there(
 
 def test_the_look_of_files_is_chosen_in_the_sidebar(open_app: Opener, recorded: Path) -> None:
     app = open_app(recorded, "overview")
-    kept = app.session_state[exports.CHOICE]
+    kept = app.session_state[exports.CHOICE.key]
     app.session_state["export_look"] = True
     app.run()
     app.selectbox(key="export_width").select("one column").run()
     assert (kept.settings.width_mm, kept.settings.font_pt) == (85, 7)
     app.toggle(key="export_title").set_value(False).run()
     assert kept.settings.title is False
-    assert app.session_state[exports.CHOICE] is kept, "downloads hold this object"
+    assert app.session_state[exports.CHOICE.key] is kept, "downloads hold this object"
 
 
 def test_a_page_without_figures_offers_no_bundle(open_app: Opener, recorded: Path) -> None:

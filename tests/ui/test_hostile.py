@@ -49,6 +49,7 @@ def test_a_run_s_own_words_are_shown_as_text(open_app: Opener, tmp_path: Path) -
 def until(condition: Callable[[], bool]) -> None:
     end = time.monotonic() + 60
     while not condition():
+        services().ingest.wake()
         assert time.monotonic() < end
         time.sleep(0.02)
 
@@ -73,7 +74,6 @@ def test_folders_that_are_copied_renamed_and_deleted_while_a_page_shows_them(
 
     shutil.copytree(own / "first", own / "a copy")
     before = services().ingest.rounds
-    services().ingest.wake()
     until(lambda: services().ingest.rounds >= before + 2)
     assert not app.run().exception
     assert counted("first") == rows

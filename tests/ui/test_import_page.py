@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 from conftest import Opener, words
-from foreign_files import SAMPLES, import_one, sample_training_csv
+from count_samples import sample_training_csv
+from foreign_files import import_one
+from foreign_samples import SAMPLES
 from streamlit.testing.v1 import AppTest
 from waiting import wait_for
 

@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Opener, charts, words
-from foreign_files import SAMPLES, import_one, random_counts, sample_training_csv
+from count_samples import sample_training_csv
+from foreign_files import import_one, random_counts
+from foreign_samples import SAMPLES
 
 PAGES = ("overview", "compare", "replay", "microscope", "serving", "gallery", "glossary", "train")
 

@@ -36,6 +36,15 @@ def finding(app: AppTest) -> str:
     return next(m.value for m in app.markdown if m.value.startswith("A: "))
 
 
+@pytest.mark.parametrize(("page", "rate"), [("playground", "uA"), ("theory", "u")])
+def test_another_rate_leaves_the_descriptions_of_charts_alone(open_app: Opener, page: str, rate: str) -> None:
+    """A browser draws a chart anew where its description differs."""
+    app = open_app(page=page)
+    before = [chart.proto.alt for chart in app.get("vega_lite_chart")]
+    app.select_slider(key=rate).set_value("1e-4").run()
+    assert [chart.proto.alt for chart in app.get("vega_lite_chart")] == before
+
+
 def test_the_page_tells_its_story_without_any_run(open_app: Opener) -> None:
     app = open_app(page="playground")
     assert not app.exception

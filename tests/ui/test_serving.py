@@ -40,7 +40,7 @@ def test_controls_change_the_verdict(open_app: Opener, probed: Path) -> None:
     assert sentence("serving.planned_and_judged", plan="steps 0–5", judge="steps 6–11") in before
     app.selectbox(key="judge").set_value("held-out python").run()
     assert not app.exception
-    assert sentence("serving.planned_and_judged", plan="steps 0–5", judge="held-out python") in words(app)
+    assert sentence("serving.planned_and_judged", plan="steps 0–5", judge="held-out Python") in words(app)
     app.selectbox(key="placement").set_value("hierarchical").run()
     assert not app.exception
     assert "groups" in app.session_state

@@ -3,13 +3,17 @@
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from conftest import Opener, charts, words
+from probe_runs import write_probe_run
 from sentences import sentence
 from store_runs import write_run
 
+from explorer.figures.arms import Run
 from explorer.ui.server.settings import ROOT, Settings
 from explorer.ui.shared import shell
 
@@ -93,6 +97,22 @@ def test_a_problem_of_the_ingest_is_shown(
         ingest.wake()
         time.sleep(0.02)
     assert "disk full" in words(open_app(recorded))
+
+
+def test_microscope_and_gallery_fill_up_with_the_first_run_they_can_show(
+    open_app: Opener, recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conditions: list[Callable[[Sequence[Run]], bool]] = []
+    monkeypatch.setattr(shell, "follow_until", conditions.append)
+    open_app(page="microscope")
+    open_app(page="gallery")
+    probed, shipped = conditions
+    assert not shipped([])
+    runs = open_app(recorded, page="gallery").session_state["shell"][0]
+    assert shipped([replace(run, shipped=True, state="finished") for run in runs])
+    assert not probed(runs), "none of these keeps a probe batch"
+    write_probe_run(tmp_path / "probed", "with")
+    assert probed(open_app(tmp_path / "probed", page="microscope").session_state["shell"][0])
 
 
 def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -18,9 +18,9 @@ QUARTERS = 4
 
 def _window(recorded: RecordedRuns, arm: str, key: str) -> Window:
     run = recorded.find(arm, 0).first
-    found = windows(Trace(recorded.store), run, QUARTERS)
-    one_of("window", key, tuple(found))
-    return found[key]
+    quarters = windows(Trace(recorded.store), run, QUARTERS)
+    one_of("window", key, tuple(quarters))
+    return quarters[key]
 
 
 @fact

@@ -29,17 +29,56 @@ SIZES = (1, 2, 4, 8, 16, 32, 64)
 """Tokens per batch."""
 STATIC_KS = (1, 2, 3, 4, 6, 8)
 OPEN_LOOP = "Open loop: no policy's choice reaches a later layer."
-DISTINCT_HOW = f"Every expert with a token must be loaded from memory once per batch. {OPEN_LOOP}"
-LATENCY_HOW = f"Modelled time a·B·k + b·(distinct experts), in units of b, one expert's load. {OPEN_LOOP}"
-DIVERGENCE_HOW = (
-    "Jensen-Shannon divergence of each token's mixture weights from full routing, mean over tokens: 0 is "
-    f"equal, ln 2 = 0.69 shares no expert. {OPEN_LOOP}"
-)
-BALANCE_HOW = (
-    "MaxVio among the experts that a batch uses: busiest over mean load − 1. Fewer kept experts carry more "
-    f"tokens each. {OPEN_LOOP}"
-)
 NO_CHOICE = "Tokens do not choose their experts by score in this run, so nothing can be chosen anew."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """One quantity of a batch, and the words of its panel."""
+
+    column: str
+    """Of `outcomes`."""
+    subject: str
+    y_title: str
+    how: str
+
+
+MEASURES = {
+    "distinct": Measure(
+        column="distinct",
+        subject="Distinct experts per batch",
+        y_title="distinct experts",
+        how=f"Every expert with a token must be loaded from memory once per batch. {OPEN_LOOP}",
+    ),
+    "latency": Measure(
+        column="latency",
+        subject="Modelled latency per batch",
+        y_title="latency (expert loads)",
+        how="Modelled time a·B·k + b·(distinct experts), in units of b, one expert's load. " + OPEN_LOOP,
+    ),
+    "divergence": Measure(
+        column="divergence",
+        subject="Divergence of the mixture weights",
+        y_title="divergence (nats)",
+        how="Jensen-Shannon divergence of each token's mixture weights from full routing, mean over tokens: "
+        f"0 is equal, ln 2 = 0.69 shares no expert. {OPEN_LOOP}",
+    ),
+    "balance": Measure(
+        column="max_vio",
+        subject="Balance of the experts in use",
+        y_title="MaxVio of a batch",
+        how="MaxVio among the experts that a batch uses: busiest over mean load − 1. Fewer kept experts "
+        f"carry more tokens each. {OPEN_LOOP}",
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredBatches:
+    """Settings of a panel."""
+
+    batches: Batches
+    measure: Measure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,11 +164,8 @@ def _static(k: int) -> Callable[[Ranks, Floats], Mask]:
     return lambda ranks, _: policies.static_top_k(ranks, k)
 
 
-COLUMNS = ("distinct", "latency", "divergence", "max_vio")
-
-
 def outcomes(tokens: Scored, settings: Batches) -> pl.DataFrame:
-    """policy, kind, nth, batch, num_batches, and the mean of each of COLUMNS over batches."""
+    """policy, kind, nth, batch, num_batches, and the mean of every measure over batches."""
     rows = []
     for size in SIZES:
         if size > len(tokens.ranks_TE):
@@ -174,32 +210,31 @@ def _result(cur: Cursor, run_id: str, config: str, top_k: int, settings: Batches
     return _Result(frame=outcomes(tokens, settings), num_experts=probe.num_experts, top_k=tokens.top_k)
 
 
-def _panel(
-    store: Store, arms: ArmSet, settings: Batches, column: str, *, subject: str, y_title: str, how: str
-) -> Panel | Missing:
+def by_batch_size(store: Store, arms: ArmSet, settings: MeasuredBatches) -> Panel | Missing:
+    """One measure over the size of a batch, with a line per policy."""
     trace = Trace(store)
     (arm,) = arms
-    run = arm.first
-    result = trace.ask(_result, run, run.config, run.top_k, settings)
-    subject = f"{subject}, layer {settings.layer}"
+    run, batches, measure = arm.first, settings.batches, settings.measure
+    result = trace.ask(_result, run, run.config, run.top_k, batches)
+    subject = f"{measure.subject}, layer {batches.layer}"
     if isinstance(result, str):
         return Missing(subject=subject, reason=result)
     reference = None
-    if column == "distinct":
+    if measure.column == "distinct":
         expected = [policies.expected_distinct(result.num_experts, result.top_k, size) for size in SIZES]
         reference = pl.DataFrame({"batch": list(SIZES), "value": expected})
         reference = reference.filter(pl.col("batch").is_in(result.frame["batch"].unique().implode()))
-    frame = result.frame.rename({column: "value"})
+    frame = result.frame.rename({measure.column: "value"})
     chart = charts.by_batch_size(
         frame.select("policy", "kind", "nth", "batch", "value"),
         sorted(set(frame["batch"])),
-        y_title=y_title,
+        y_title=measure.y_title,
         reference=reference,
     )
     return Panel(
         subject=subject,
-        finding=_finding(settings.layer, result.frame, column),
-        how=how,
+        finding=_finding(batches.layer, result.frame, measure.column),
+        how=measure.how,
         spec=specs.make(chart),
         table=result.frame,
         statements=trace.statements,
@@ -212,55 +247,3 @@ def _finding(layer: int, frame: pl.DataFrame, column: str) -> str:
     at = frame.filter(pl.col("batch") == size)
     parts = [f"{row['policy']}: {row[column]:.3g}" for row in at.to_dicts()]
     return f"Layer {layer}, {counted(size, 'token')} per batch: {'; '.join(parts)}."
-
-
-def distinct(store: Store, arms: ArmSet, settings: Batches) -> Panel | Missing:
-    """Distinct experts per batch."""
-    return _panel(
-        store,
-        arms,
-        settings,
-        "distinct",
-        subject="Distinct experts per batch",
-        y_title="distinct experts",
-        how=DISTINCT_HOW,
-    )
-
-
-def latency(store: Store, arms: ArmSet, settings: Batches) -> Panel | Missing:
-    """Modelled time of a batch."""
-    return _panel(
-        store,
-        arms,
-        settings,
-        "latency",
-        subject="Modelled latency per batch",
-        y_title="latency (expert loads)",
-        how=LATENCY_HOW,
-    )
-
-
-def divergence(store: Store, arms: ArmSet, settings: Batches) -> Panel | Missing:
-    """Divergence of the mixture weights from full routing."""
-    return _panel(
-        store,
-        arms,
-        settings,
-        "divergence",
-        subject="Divergence of the mixture weights",
-        y_title="divergence (nats)",
-        how=DIVERGENCE_HOW,
-    )
-
-
-def balance(store: Store, arms: ArmSet, settings: Batches) -> Panel | Missing:
-    """MaxVio of what is kept."""
-    return _panel(
-        store,
-        arms,
-        settings,
-        "max_vio",
-        subject="Balance of the experts in use",
-        y_title="MaxVio of a batch",
-        how=BALANCE_HOW,
-    )

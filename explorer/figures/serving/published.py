@@ -34,8 +34,8 @@ _SIZES = (58, 256)
 
 def imported(runs: Iterable[Run]) -> list[Run]:
     """Those of the runs that are the published prefill files, by the length of their input."""
-    found = {length: run for run in runs if (length := _input_tokens(run)) in MEANS}
-    return [found[length] for length in sorted(found)] if set(found) == set(MEANS) else []
+    by_length = {length: run for run in runs if (length := _input_tokens(run)) in MEANS}
+    return [by_length[length] for length in sorted(by_length)] if set(by_length) == set(MEANS) else []
 
 
 def _input_tokens(run: Run) -> int:

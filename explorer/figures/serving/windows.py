@@ -12,6 +12,7 @@ from explorer.figures.arms import Run
 from explorer.figures.store import Store, Trace
 from explorer.queries import serving as queries
 from explorer.queries.serving import LoadBatches
+from explorer.wording import domain_name
 
 HELD_OUT = "held-out"
 """Beginning of the key of a window of held-out text; alone, all domains together."""
@@ -73,13 +74,13 @@ def _of_texts(held_out: dict[str, LoadBatches]) -> list[Window]:
     if not held_out:
         return []
     together = np.concatenate([batches.tokens for batches in held_out.values()])
-    found = [Window(key=HELD_OUT, label="held-out text", tokens=together)]
+    parts = [Window(key=HELD_OUT, label="held-out text", tokens=together)]
     if len(held_out) > 1:
-        found += [
-            Window(key=f"{HELD_OUT} {domain}", label=f"held-out {domain}", tokens=batches.tokens)
+        parts += [
+            Window(key=f"{HELD_OUT} {domain}", label=f"held-out {domain_name(domain)}", tokens=batches.tokens)
             for domain, batches in held_out.items()
         ]
-    return found
+    return parts
 
 
 def pair_of(trace: Trace, runs: Sequence[Run], pair: WindowPair) -> tuple[Window, Window]:

@@ -116,15 +116,15 @@ def load_questions(settings: ServingSettings) -> dict[str, Question]:
 
 def batch_questions(run: Run, settings: Batches) -> dict[str, Question]:
     """Key -> question of every panel of batch-aware selection, in the order of the page."""
-    builds = {
-        "serving_distinct": batch.distinct,
-        "serving_latency": batch.latency,
-        "serving_divergence": batch.divergence,
-        "serving_balance": batch.balance,
-    }
     arms = ArmSet.of_runs([run])
     return {
-        key: Question(key=key, build=build, arms=arms, settings=settings) for key, build in builds.items()
+        (key := f"serving_{name}"): Question(
+            key=key,
+            build=batch.by_batch_size,
+            arms=arms,
+            settings=batch.MeasuredBatches(batches=settings, measure=measure),
+        )
+        for name, measure in batch.MEASURES.items()
     }
 
 

@@ -160,9 +160,10 @@ class AtlasTrace(SmallJson):
         rows = 1 + max((token for _, token in slots), default=-1)
         samples = []
         for layer in in_file:
-            found = [t for n, t in sorted(slots) if n == layer and len(slots[n, t]) == top_k][:most]
-            ids = np.asarray([slots[layer, t] for t in found], dtype=np.int64).reshape(len(found), top_k or 0)
-            samples.append(LayerSample(most, np.asarray(found, dtype=np.int64), ids))
+            tokens = [t for n, t in sorted(slots) if n == layer and len(slots[n, t]) == top_k][:most]
+            slots_TK = np.asarray([slots[layer, t] for t in tokens], dtype=np.int64)
+            ids = slots_TK.reshape(len(tokens), top_k or 0)
+            samples.append(LayerSample(most, np.asarray(tokens, dtype=np.int64), ids))
         log = TokenLog()
         log.add(rows, token_id_list(document.get("token_ids")))
         return keep_routes(samples, log, rows, (), top_k, options, report)

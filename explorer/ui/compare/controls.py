@@ -13,7 +13,7 @@ from explorer.figures.views.compare import (
     default_part,
     layers_of,
 )
-from explorer.ui.shared import layers, urls
+from explorer.ui.shared import layers, state, urls
 
 PAIRED_METRICS = "paired_metrics"
 """State of the metrics; the address does not name them."""
@@ -44,15 +44,14 @@ def read_address(arms: ArmSet) -> None:
 
 def settings(arms: ArmSet) -> CompareSettings:
     """What the controls say now."""
-    state, offered = st.session_state, layers_of(arms)
-    layer = state.get("layer")
+    offered, layer = layers_of(arms), state.value("layer")
     return CompareSettings(
         layer=layer if layer in offered else offered[0] if offered else 0,
-        x=state.get("x") or "step",
-        part=state.get("part") or PARTS[0],
-        log=bool(state.get("log", True)),
-        base=state.get("base") or default_base(arms),
-        metrics=tuple(state.get(PAIRED_METRICS, METRICS)),
+        x=state.value("x") or "step",
+        part=state.value("part") or PARTS[0],
+        log=bool(state.value("log", True)),
+        base=state.value("base") or default_base(arms),
+        metrics=tuple(state.value(PAIRED_METRICS, METRICS)),
     )
 
 
@@ -81,7 +80,7 @@ def part_control() -> None:
             required=True,
             help="End: the last quarter, where the differences between runs lie.",
         )
-        if st.session_state["part"] == "whole":
+        if state.value("part") == "whole":
             st.toggle("Logarithmic axis", key="log", bind="query-params")
 
 

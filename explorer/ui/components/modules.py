@@ -57,10 +57,10 @@ class _Graph:
         text = file.read_text(encoding="utf-8")
         source: list[str | Mapping[str, str]] = []
         done = 0
-        for found in _FROM.finditer(text):
-            start, end = found.span("path")
+        for match in _FROM.finditer(text):
+            start, end = match.span("path")
             # The quotes are the loader's to write.
-            source += [text[done : start - 1], {"module": self.add(self._target(file, found["path"])).id}]
+            source += [text[done : start - 1], {"module": self.add(self._target(file, match["path"])).id}]
             done = end + 1
         name = file.relative_to(self.root).as_posix()
         # Named in error messages and in the browser's developer tools.

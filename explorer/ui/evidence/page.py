@@ -14,7 +14,7 @@ from explorer.evidence.runner import duration
 from explorer.figures import evidence
 from explorer.figures.views import evidence as view_of
 from explorer.ui.evidence import cards, claim_card
-from explorer.ui.shared import panels, show, urls
+from explorer.ui.shared import panels, show, state, urls
 from explorer.wording import and_list, counted
 
 TABLE, TABLE_OF_OTHERS = "evidence_table", "evidence_others"
@@ -34,13 +34,13 @@ def view() -> None:
         "*at this scale*, and nothing about models a thousand times larger. `quick` and `standard` are two "
         "sizes of run: half a minute and two to three minutes of training on one core."
     )
-    settings = view_of.settings_of(str(st.session_state[view_of.CLAIM]))
-    found = evidence.evaluated(settings.version)
+    settings = view_of.settings_of(state.text(view_of.CLAIM))
+    results = evidence.evaluated(settings.version)
     show.question(view_of.questions(settings)["evidence_verdicts"])
-    _tables(found)
-    _statistics(found)
+    _tables(results)
+    _statistics(results)
     chosen_claim()
-    cards.published(found)
+    cards.published(results)
     cards.findings()
     _rerun()
 
@@ -50,9 +50,9 @@ def _notice(ids: list[str], value: str) -> str:
     return f"The link asks for claim = {value}; {rule}. {view_of.DEFAULT} is shown."
 
 
-def _tables(found: tuple[ClaimResult, ...]) -> None:
+def _tables(results: tuple[ClaimResult, ...]) -> None:
     """One row per claim, those with a verdict first; a selected row is opened below."""
-    ordered = evidence.in_order(found)
+    ordered = evidence.in_order(results)
     answered = [result for result in ordered if result.verdict in evidence.ANSWERED]
     others = [result for result in ordered if result.verdict not in evidence.ANSWERED]
     if answered:
@@ -67,19 +67,20 @@ def _tables(found: tuple[ClaimResult, ...]) -> None:
     )
 
 
-def _counts(found: Sequence[ClaimResult]) -> Counter[str]:
-    return Counter(result.verdict for result in found)
+def _counts(results: Sequence[ClaimResult]) -> Counter[str]:
+    return Counter(result.verdict for result in results)
 
 
-def _table(found: Sequence[ClaimResult], key: str) -> None:
+def _table(results: Sequence[ClaimResult], key: str) -> None:
     st.dataframe(
-        claim_rows(found),
+        claim_rows(results),
         hide_index=True,
-        height=min(TABLE_PX, ROW_PX * (len(found) + 1) + 2),
+        height=min(TABLE_PX, ROW_PX * (len(results) + 1) + 2),
         key=key,
-        on_select=partial(_open, key, [result.claim.id for result in found]),
+        on_select=partial(_open, key, [result.claim.id for result in results]),
         selection_mode="single-row",
-        alt=f"Table of {counted(len(found), 'claim')} with verdict, effect, interval, seeds, scale and cost",
+        alt=f"Table of {counted(len(results), 'claim')} with verdict, effect, interval, seeds, scale and "
+        "cost",
         column_config={
             "claim": st.column_config.TextColumn(width=55),
             "text": st.column_config.TextColumn(width=300),
@@ -95,10 +96,10 @@ def _table(found: Sequence[ClaimResult], key: str) -> None:
     )
 
 
-def claim_rows(found: Sequence[ClaimResult]) -> pl.DataFrame:
+def claim_rows(results: Sequence[ClaimResult]) -> pl.DataFrame:
     """The table of these claims."""
     rows = []
-    for result in found:
+    for result in results:
         effect = result.effect
         interim = " (interim)" if result.is_interim else ""
         rows.append(
@@ -119,15 +120,15 @@ def claim_rows(found: Sequence[ClaimResult]) -> pl.DataFrame:
 
 def _open(key: str, ids: list[str]) -> None:
     """Show the claim of the selected row."""
-    selected = st.session_state[key]["selection"]["rows"]
+    selected = state.value(key)["selection"]["rows"]
     if selected and 0 <= selected[0] < len(ids):
-        st.session_state[view_of.CLAIM] = ids[selected[0]]
+        state.put(view_of.CLAIM, ids[selected[0]])
 
 
-def _statistics(found: tuple[ClaimResult, ...]) -> None:
+def _statistics(results: tuple[ClaimResult, ...]) -> None:
     family = sum(
         one.effect is not None and one.effect.p is not None and one.effect.pairs >= 5
-        for result in found
+        for result in results
         for one in result.results
     )
     with st.expander("How a verdict is computed", icon=":material/calculate:"):

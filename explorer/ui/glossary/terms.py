@@ -28,8 +28,8 @@ def index() -> None:
 
 def matches(text: str, terms: Sequence[Term]) -> list[Term]:
     """The terms of this very title or key: what a link from a lesson asks for."""
-    wanted = text.strip().casefold()
-    return [term for term in terms if wanted in (term.title.casefold(), term.key.casefold())]
+    query = text.strip().casefold()
+    return [term for term in terms if query in (term.title.casefold(), term.key.casefold())]
 
 
 @st.fragment

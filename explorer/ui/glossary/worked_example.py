@@ -28,7 +28,7 @@ from explorer.figures.views.selection import run_names
 from explorer.metrics.catalogue import OF_LOADS
 from explorer.metrics.examples import parse_counts
 from explorer.metrics.peers import CONVERSIONS
-from explorer.ui.shared import show, urls
+from explorer.ui.shared import show, state, urls
 from explorer.ui.shared.store import STORE
 
 ANCHOR = "worked-example"
@@ -98,10 +98,10 @@ def _settle(runs: Sequence[Run]) -> None:
 
 def _settle_counts() -> None:
     """The same for typed counts."""
-    if "counts" in st.session_state:
+    if state.has("counts"):
         return
     texts = urls.asked("counts")
-    st.session_state["counts"] = DEFAULTS.counts
+    state.put("counts", DEFAULTS.counts)
     if not texts:
         return
     try:
@@ -109,12 +109,11 @@ def _settle_counts() -> None:
     except ConfigError as error:
         urls.notice("counts", f"The link cannot be followed: {error} {DEFAULTS.counts} is used.")
     else:
-        st.session_state["counts"] = texts[-1]
+        state.put("counts", texts[-1])
 
 
 def _top_ks() -> tuple[str, ...]:
-    state = st.session_state
-    return top_ks(state["example"], int(state["n"]), str(state["counts"]))
+    return top_ks(state.text("example"), state.number("n"), state.text("counts"))
 
 
 def _settings(runs: Sequence[Run]) -> GlossarySettings:
@@ -145,14 +144,13 @@ def _settings(runs: Sequence[Run]) -> GlossarySettings:
             _slider("K", _top_ks(), "k", "Experts per token.")
         if kind not in (RUN, TYPED):
             _slider("Tokens T", TOKENS, "t", "Counted tokens, per rank where there are several.")
-    state = st.session_state
     return GlossarySettings(
         example=kind,
-        n=int(state["n"]),
-        k=int(state["k"]),
-        t=int(state["t"]),
-        counts=str(state["counts"]),
-        of_run=str(state["of_run"]) if runs else "",
+        n=state.number("n"),
+        k=state.number("k"),
+        t=state.number("t"),
+        counts=state.text("counts"),
+        of_run=state.text("of_run") if runs else "",
     )
 
 

@@ -16,16 +16,16 @@ from explorer.ui.import_page.fields import labels, show_fields
 from explorer.ui.server.imports import READ_ONLY, ForeignFile, ImportJob, file_below
 from explorer.ui.server.services import services
 from explorer.ui.server.uploads import release
-from explorer.ui.shared import cached, import_report, links, show
+from explorer.ui.shared import cached, import_report, links, show, state
 from explorer.wording import counted
 
-FILE, JOB, DETECTED, PROBLEM, TURN = (
-    "import_file",
-    "import_job",
-    "import_detected",
-    "import_problem",
-    "import_turn",
-)
+FILE = state.Slot[ForeignFile | None]("import_file", None)
+JOB = state.Slot[ImportJob | None]("import_job", None)
+DETECTED = state.Slot[str | None]("import_detected", None)
+"""Name of the format that the file seems to have."""
+PROBLEM = state.Slot("import_problem", "")
+TURN = state.Slot("import_turn", 0)
+"""Uploads so far; each turn has an uploader of its own, which is empty."""
 FORMAT = "import_format"
 TICK_S = 0.5
 MB = 2**20
@@ -45,11 +45,11 @@ def show_page() -> None:
     )
     with st.expander("Formats", icon=":material/list:"):
         st.markdown("\n".join(f"- {show.plain(label)}" for label in labels(list_formats()).values()))
-    job: ImportJob | None = st.session_state.get(JOB)
+    job = JOB.get()
     if job is not None:
         st.fragment(_job, run_every=TICK_S if job.is_open else None)(job)
         return
-    file: ForeignFile | None = st.session_state.get(FILE)
+    file = FILE.get()
     if file is None:
         _choose_file()
     else:
@@ -59,7 +59,7 @@ def show_page() -> None:
 def _choose_file() -> None:
     """An upload, or a path below the folder of the host."""
     settings = services().settings
-    turn = st.session_state.setdefault(TURN, 0)
+    turn = TURN.get()
     upload = st.file_uploader(
         "File to import",
         key=f"import_upload_{turn}",
@@ -103,7 +103,7 @@ def _take_upload(upload: Any) -> None:
     finally:
         if context is not None:
             release(context.session_id, upload.file_id)
-    st.session_state[TURN] += 1
+    TURN.put(TURN.get() + 1)
     _take(file)
 
 
@@ -111,13 +111,13 @@ def _take(file: ForeignFile) -> None:
     """Detect the format of a file and show the form for it."""
     with st.spinner("Detecting the format…"):
         try:
-            st.session_state[DETECTED] = services().imports.detect(file)
-            st.session_state.pop(PROBLEM, None)
+            DETECTED.put(services().imports.detect(file))
+            PROBLEM.take()
         except ExplorerError as error:
-            st.session_state[DETECTED] = None
-            st.session_state[PROBLEM] = str(error)
-    st.session_state[FILE] = file
-    st.session_state.pop(FORMAT, None)
+            DETECTED.put(None)
+            PROBLEM.put(str(error))
+    FILE.put(file)
+    state.forget(FORMAT)
     st.rerun()
 
 
@@ -128,9 +128,9 @@ def _form(file: ForeignFile) -> None:
         st.button("Choose another file", on_click=_forget, icon=":material/close:", type="tertiary")
     forms = {form.name: form for form in list_formats()}
     names = labels(list(forms.values()))
-    detected = st.session_state.get(DETECTED)
-    if FORMAT not in st.session_state:
-        st.session_state[FORMAT] = detected
+    detected = DETECTED.get()
+    if not state.has(FORMAT):
+        state.put(FORMAT, detected)
     chosen = st.selectbox(
         "Format" if detected is None else "Format (detected)",
         list(names),
@@ -143,25 +143,26 @@ def _form(file: ForeignFile) -> None:
         given = show_fields(forms[chosen])
         if st.button("Import", key="import_start", type="primary", icon=":material/upload_file:"):
             _start(file, chosen, given)
-    if st.session_state.get(PROBLEM):
-        _error(st.session_state[PROBLEM])
+    if problem := PROBLEM.get():
+        _error(problem)
 
 
 def _start(file: ForeignFile, form: str, given: dict[str, str]) -> None:
     try:
-        st.session_state[JOB] = services().imports.start(file, form, given)
+        JOB.put(services().imports.start(file, form, given))
     except ExplorerError as error:
-        st.session_state[PROBLEM] = str(error)
+        PROBLEM.put(str(error))
     st.rerun()
 
 
 def _forget() -> None:
     """Delete the upload and begin anew."""
-    file = st.session_state.pop(FILE, None)
+    file = FILE.take()
     if file is not None:
         file.delete()
-    for key in (JOB, DETECTED, PROBLEM, FORMAT):
-        st.session_state.pop(key, None)
+    for slot in (JOB, DETECTED, PROBLEM):
+        slot.take()
+    state.forget(FORMAT)
 
 
 def _job(job: ImportJob) -> None:
@@ -175,12 +176,11 @@ def _job(job: ImportJob) -> None:
         st.button("Cancel", on_click=job.child.cancel, icon=":material/stop:")
         return
     if job.problem:
-        st.session_state.pop(JOB, None)
-        st.session_state[PROBLEM] = job.problem
+        JOB.take()
+        PROBLEM.put(job.problem)
         st.rerun()
-    if st.session_state.get(FILE) is not None:
+    if FILE.take() is not None:
         # The upload is deleted by now; draw the page once more, without the clock.
-        st.session_state.pop(FILE)
         services().ingest.wake()
         st.rerun()
     _results(job)

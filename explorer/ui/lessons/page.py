@@ -15,15 +15,11 @@ from explorer.figures.facts import catalogue
 from explorer.figures.views.lessons import figure_of, title_of, unknown_lesson
 from explorer.metrics import glossary
 from explorer.routing.bias_step import BiasStep
-from explorer.ui.shared import bias_step, links, show, urls
+from explorer.ui.shared import bias_step, links, show, state, urls
 from explorer.ui.shared.recorded import recorded
 
 LESSON, PART = "lesson", "part"
 """Parameters of the address, and keys of the session."""
-OPEN = "lesson_open"
-GUESSES, SHOWN, DONE = "lesson_guesses", "lesson_shown", "lesson_done"
-PLACES = "lesson_places"
-"""The step of each lesson that was open last."""
 LARGE = (
     "<style>.st-key-lesson_question p, .st-key-lesson_words p, .st-key-lesson_words li"
     " { font-size: 1.15rem; line-height: 1.6 }"
@@ -39,6 +35,18 @@ class Guess:
     """The answer of a visitor; None for a step that was skipped."""
 
     option: int | None
+
+
+OPEN = state.Slot[str | None]("lesson_open", None)
+"""The lesson that was open last."""
+GUESSES = state.Memo[dict[Place, int]]("lesson_guesses", dict)
+"""Options that are marked, but perhaps not yet answered with."""
+SHOWN = state.Memo[dict[Place, Guess]]("lesson_shown", dict)
+"""The steps whose figure may be seen, with the guess for each."""
+DONE = state.Memo[set[str]]("lesson_done", set)
+"""Lessons that were read to their end."""
+PLACES = state.Memo[dict[str, int]]("lesson_places", dict)
+"""The step of each lesson that was open last."""
 
 
 def view() -> None:
@@ -57,7 +65,7 @@ def _lesson_of_address(course: Course) -> Lesson | None:
     """The lesson of the address; a widget would write its title there instead of the short name."""
     names = urls.asked(LESSON)
     lesson = course.find(names[-1]) if names else None
-    st.session_state[LESSON] = lesson.slug if lesson else ""
+    state.put(LESSON, lesson.slug if lesson else "")
     if names and lesson is None:
         urls.notice(LESSON, unknown_lesson(urls.quoted(names[-1])))
         del st.query_params[LESSON]
@@ -83,7 +91,7 @@ def _list(course: Course) -> None:
 
 def _progress(lesson: Lesson) -> str:
     """Whether the visitor has read the lesson to its end, or how far."""
-    if lesson.slug in st.session_state.get(DONE, ()):
+    if lesson.slug in DONE.get():
         return " · :green[:material/check: done]"
     part = _resumed(lesson).get(PART)
     return f" · :blue[:material/bookmark: continue at step {part}]" if part else ""
@@ -91,8 +99,8 @@ def _progress(lesson: Lesson) -> str:
 
 def _resumed(lesson: Lesson) -> dict[str, int]:
     """The parameter of the step at which the visitor left the lesson; a finished one begins anew."""
-    part = st.session_state.get(PLACES, {}).get(lesson.slug, 1)
-    return {PART: part} if part > 1 and lesson.slug not in st.session_state.get(DONE, ()) else {}
+    part = PLACES.get().get(lesson.slug, 1)
+    return {PART: part} if part > 1 and lesson.slug not in DONE.get() else {}
 
 
 def _lesson(course: Course, lesson: Lesson) -> None:
@@ -109,9 +117,9 @@ def _lesson(course: Course, lesson: Lesson) -> None:
 def _read_part(lesson: Lesson) -> None:
     """Put the step of the address into the session; another lesson begins at its first step."""
     parts = list(range(1, len(lesson.steps) + 1))
-    if st.session_state.get(OPEN) != lesson.slug:
-        st.session_state.pop(PART, None)
-        st.session_state[OPEN] = lesson.slug
+    if OPEN.get() != lesson.slug:
+        state.forget(PART)
+        OPEN.put(lesson.slug)
     urls.settle(
         PART,
         parts,
@@ -131,9 +139,9 @@ def _step(course: Course, lesson: Lesson) -> None:
     with st.container(key="keep_lesson_steps"):
         chosen = st.segmented_control("Step", parts, key=PART, bind="query-params", default=1, required=True)
     part = int(chosen or 1)
-    st.session_state.setdefault(PLACES, {})[lesson.slug] = part
+    PLACES.get()[lesson.slug] = part
     step, place = lesson.steps[part - 1], (lesson.slug, part)
-    is_open = step.prediction is None or place in _shown()
+    is_open = step.prediction is None or place in SHOWN.get()
     grid = st.grid(2, min_column_width=430, gap="large")
     with grid.container(key="lesson_words"):
         _words(step, place, is_open)
@@ -141,14 +149,14 @@ def _step(course: Course, lesson: Lesson) -> None:
     with grid.container(key="lesson_figure"):
         _figure(step, place, is_open)
     if is_open and part == len(parts):
-        st.session_state.setdefault(DONE, set()).add(lesson.slug)
+        DONE.get().add(lesson.slug)
 
 
 def _words(step: Step, place: Place, is_open: bool) -> None:
     st.markdown(_with_numbers(step.text))
     if step.prediction is not None:
         if is_open:
-            _verdict(step.prediction, _shown()[place], place)
+            _verdict(step.prediction, SHOWN.get()[place], place)
         else:
             _ask(step.prediction, place)
     if is_open:
@@ -170,7 +178,7 @@ def _with_numbers(text: str) -> str:
 
 def _ask(prediction: Prediction, place: Place) -> None:
     """The question and its options. The guess is kept while the visitor looks at other steps."""
-    guesses: dict[Place, int] = st.session_state.setdefault(GUESSES, {})
+    guesses = GUESSES.get()
     st.markdown(f":material/psychology: **Your guess first.** {prediction.question}")
     key = f"guess_{place[0]}_{place[1]}"
     options = list(range(len(prediction.options)))
@@ -220,19 +228,13 @@ def _verdict(prediction: Prediction, guess: Guess, place: Place) -> None:
     )  # fmt: skip
 
 
-def _shown() -> dict[Place, Guess]:
-    """The steps whose figure may be seen, with the guess for each."""
-    shown: dict[Place, Guess] = st.session_state.setdefault(SHOWN, {})
-    return shown
-
-
 def _show(place: Place, choice: int | None) -> None:
-    _shown()[place] = Guess(option=choice)
+    SHOWN.get()[place] = Guess(option=choice)
 
 
 def _hide(place: Place) -> None:
-    _shown().pop(place, None)
-    st.session_state.get(GUESSES, {}).pop(place, None)
+    SHOWN.get().pop(place, None)
+    GUESSES.get().pop(place, None)
 
 
 def _navigation(course: Course, lesson: Lesson, part: int, is_open: bool) -> None:
@@ -270,7 +272,7 @@ def _terms(lesson: Lesson) -> None:
 
 
 def _go(part: int) -> None:
-    st.session_state[PART] = part
+    state.put(PART, part)
 
 
 def _figure(step: Step, place: Place, is_open: bool) -> None:

@@ -7,7 +7,7 @@ from explorer.figures.panel import Missing, Question
 from explorer.figures.views import counterfactual_choice as choices
 from explorer.figures.views import microscope as view
 from explorer.metrics.glossary import tip
-from explorer.ui.shared import controls, show, store, urls
+from explorer.ui.shared import controls, show, state, store, urls
 from explorer.ui.shared.folded import unfolded
 
 TITLES = {
@@ -24,7 +24,7 @@ def section(run: Run, step: int, layer: int) -> None:
     st.subheader("What if: another rule on the recorded scores (open loop)", help=tip("counterfactual"))
     settings, offer = choices.choices_of(run, layer), choices.offer_of(run, layer)
     controls.read_address(settings, offer)
-    questions = view.replay_questions(run, controls.values(choices.KEYS), step, layer)
+    questions = view.replay_questions(run, state.values(choices.KEYS), step, layer)
     place = unfolded(
         "microscope_replay",
         "Show which experts another rule, K, group limit or number format chooses",
@@ -51,4 +51,4 @@ def _panels(questions: dict[str, Question]) -> None:
     for cell, (name, title) in zip(show.in_columns(len(TITLES)), TITLES.items(), strict=True):
         with cell:
             st.markdown(f"### {title}")
-            show.question(questions[name])
+            show.question(questions[name], stays=True)

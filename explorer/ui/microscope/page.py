@@ -29,7 +29,7 @@ from explorer.ui.microscope import counterfactual
 from explorer.ui.microscope import expert as expert_section
 from explorer.ui.microscope import layer as layer_section
 from explorer.ui.microscope import token as token_section
-from explorer.ui.shared import layers, panels, show, urls
+from explorer.ui.shared import layers, panels, show, state, urls
 from explorer.ui.shared.store import STORE
 from explorer.wording import and_list, counted
 
@@ -158,7 +158,7 @@ def _settings(run: Run, batch: RoutedBatch, default: int) -> MicroscopeSettings:
         run=run.run_id,
         probe=batch.step,
         layer=batch.layer,
-        token=int(st.session_state["token"]),
+        token=state.number("token"),
         expert=None if expert == NO_EXPERT else int(expert),
         colour="all" if colour == ALL else "first",
     )
@@ -212,8 +212,8 @@ def _text(run: Run, batch: RoutedBatch, settings: MicroscopeSettings) -> None:
 def _pick(num_tokens: int, num_experts: int, pick: TokenPick) -> None:
     """Copy a click in the text to the widgets."""
     if pick.token is not None and pick.token < num_tokens:
-        st.session_state["token"] = pick.token
+        state.put("token", pick.token)
     elif pick.expert is not None and pick.expert < num_experts:
-        st.session_state["expert"] = str(pick.expert)
+        state.put("expert", str(pick.expert))
     elif pick.cleared:
-        st.session_state["expert"] = NO_EXPERT
+        state.put("expert", NO_EXPERT)

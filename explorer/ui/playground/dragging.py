@@ -82,9 +82,9 @@ def _job(values: Mapping[str, str], now: Mapping[str, str]) -> dict[str, Any] | 
 
 
 def _side(rules: TwoRules, side: str) -> dict[str, Any] | None:
-    chosen: Side = rules.sides[side]
-    rule = plain_settings(chosen.rule)
-    later = [[step, plain_settings(one)] for step, one in checked_changes(chosen.changes, rules.steps)]
+    own: Side = rules.sides[side]
+    rule = plain_settings(own.rule)
+    later = [[step, plain_settings(one)] for step, one in checked_changes(own.changes, rules.steps)]
     if rule is None or any(one is None for _, one in later):
         return None
     return {"rule": rule, "changes": later}

@@ -14,7 +14,7 @@ from explorer.figures.views import rule_change
 from explorer.figures.views.playground import PlaygroundSettings, questions, settings_of
 from explorer.metrics.glossary import tip
 from explorer.ui.playground import dragging, formulas, presets, switch
-from explorer.ui.shared import controls, panels, show, urls
+from explorer.ui.shared import controls, panels, show, state, urls
 
 PICTURE = "playground_picture"
 # Beside the controls the picture stays in sight, however many of them are open; on a phone it comes first.
@@ -43,7 +43,7 @@ def view() -> None:
     with left:
         rule_cards()
         router_controls()
-    values = controls.values((*choices.KEYS, *rule_change.KEYS.values()))
+    values = state.values((*choices.KEYS, *rule_change.KEYS.values()))
     settings = settings_of(values)
     with right, show.steady(PICTURE):
         draw_picture(settings)
@@ -56,7 +56,7 @@ def read_address() -> None:
     """Give every setting a value, and say where the address could not be followed."""
     controls.read_address(choices.IN_ORDER, choices.options_of)
     controls.read_seed("seed")
-    controls.read_playhead("at", int(st.session_state["S"]) - 1)
+    controls.read_playhead("at", state.number("S") - 1)
     urls.show_notices(*choices.KEYS)
     switch.read_address()
 
@@ -65,14 +65,14 @@ def rule_cards() -> None:
     """Rule A above rule B, each with its formula and its rate."""
     for side in SIDES:
         rule, rate, decay = choices.RULES[side]
-        name = str(st.session_state[rule.key])
+        name = state.text(rule.key)
         with st.container(border=True, gap="small", key=f"card_{side}"):
             with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
                 controls.draw(rule, choices.options_of)
                 controls.draw(decay, choices.options_of, width=110)
             # Wide enough to drag: the charts follow.
             controls.draw(replace(rate, label=formulas.rate_label(name, side)), choices.options_of)
-            formula = formulas.update(name, float(st.session_state[rate.key]))
+            formula = formulas.update(name, float(state.text(rate.key)))
             with st.container(horizontal=True, horizontal_alignment="distribute", gap="small"):
                 st.markdown(f"${formula}$", help=formulas.SYMBOLS.get(name, formulas.LOADS), width="content")
                 switch.control(side)
@@ -87,7 +87,7 @@ def router_controls() -> None:
                 controls.draw(choice, choices.options_of)
         with grid.cell():
             controls.draw_seed("seed")
-        if note := choices.solved_skew(controls.values(choices.KEYS)):
+        if note := choices.solved_skew(state.values(choices.KEYS)):
             show.note(note)
 
 
@@ -102,24 +102,26 @@ def draw_panels(settings: PlaygroundSettings) -> None:
     panel_of, rules = questions(settings), settings.rules
     at = float(settings.step)
     st.subheader("Bias trajectories", help=tip("expert_bias"))
-    side_by_side(panel_of, "playground_bias", rules, playhead=at)
+    side_by_side(panel_of, "playground_bias", rules, "Bias trajectories of {}", playhead=at)
     st.subheader("Expert load", help=tip("load"))
     last = rules.steps - 1
     st.slider("Step", 0, last, last, key="at", bind="query-params", help=tip("playhead"))
-    side_by_side(panel_of, "playground_loads", rules)
+    side_by_side(panel_of, "playground_loads", rules, "Expert load of {} at the playhead")
     st.subheader("Assignments changed by the bias")
     show.question(panel_of["playground_switched"], live=True, playhead=at)
     numbers(rules)
 
 
 def side_by_side(
-    panel_of: dict[str, Question], key: str, rules: TwoRules, playhead: float | None = None
+    panel_of: dict[str, Question], key: str, rules: TwoRules, called: str, playhead: float | None = None
 ) -> None:
     """The panels of A and B beside each other, under their labels."""
     for side, place in zip(SIDES, show.in_columns(2), strict=True):
         with place:
             side_title(side, rules)
-            show.question(panel_of[f"{key}_{side}"], live=True, playhead=playhead)
+            # Without the rate, which stands above: a description that changes draws the chart anew.
+            one = panel_of[f"{key}_{side}"]
+            show.question(one, live=True, called=called.format(side), playhead=playhead)
 
 
 def side_title(side: str, rules: TwoRules) -> None:

@@ -8,6 +8,7 @@ import streamlit as st
 from explorer.figures.views.choice import defaults
 from explorer.figures.views.playground_choices import BY_KEY, CHOICES
 from explorer.figures.views.rule_change import KEYS as CHANGES
+from explorer.ui.shared import state
 
 KEY = "situation"
 COMMENT = "situation_comment"
@@ -144,14 +145,14 @@ def values_of(preset: Preset) -> dict[str, str]:
 
 def current() -> Preset | None:
     """The preset that equals the current settings, if any; the seed does not matter."""
-    now = {key: str(st.session_state[key]) for key in (*BY_KEY, *CHANGES.values())}
+    now = state.values((*BY_KEY, *CHANGES.values()))
     return next((preset for preset in PRESETS if values_of(preset) == now), None)
 
 
 def choose() -> None:
     """The row of presets and the comment of the selected one."""
     preset = current()
-    st.session_state[KEY] = preset.name if preset else None
+    state.put(KEY, preset.name if preset else None)
     st.pills("Situations", list(BY_NAME), key=KEY, on_change=_apply, label_visibility="collapsed")
     with st.container(key=COMMENT):
         st.markdown(preset.comment if preset else OWN)
@@ -159,10 +160,8 @@ def choose() -> None:
 
 def _apply() -> None:
     """Put the values of the chosen preset into the controls."""
-    name = st.session_state[KEY]
+    name = state.value(KEY)
     if name is None:
         return
     values = values_of(BY_NAME[name])
-    for key in ("N", "S", *values):
-        st.session_state[key] = values[key]
-    st.session_state["at"] = int(values["S"]) - 1
+    state.put_all({**values, "at": int(values["S"]) - 1})

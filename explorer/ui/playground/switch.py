@@ -11,7 +11,7 @@ import streamlit as st
 from explorer.figures.simulation import RATE_SYMBOLS, RULE_NAMES, STEP_SIZES, rule_label
 from explorer.figures.views.choice import RATES
 from explorer.figures.views.rule_change import DEFAULT_RATE, KEYS, RuleChange, parse, rule_of
-from explorer.ui.shared import show, urls
+from explorer.ui.shared import show, state, urls
 
 
 def read_address() -> None:
@@ -19,12 +19,13 @@ def read_address() -> None:
 
     A value that does not fit stays in its field, and a sentence says why it has no effect.
     """
-    steps = int(st.session_state["S"])
+    steps = state.number("S")
     for key in KEYS.values():
-        if urls.is_fresh(key) or key not in st.session_state:
+        if urls.is_fresh(key) or not state.has(key):
             texts = urls.asked(key)
-            st.session_state[key] = texts[-1] if texts else ""
-        text = st.session_state[key] = str(st.session_state[key] or "")
+            state.put(key, texts[-1] if texts else "")
+        text = str(state.value(key) or "")
+        state.put(key, text)
         if text and parse(text, steps) is None:
             sentence = (
                 f"The link asks for {key} = {urls.quoted(text)}; {rule_of(steps)}. "
@@ -35,7 +36,7 @@ def read_address() -> None:
 
 def _change_of(side: str) -> RuleChange | None:
     """The change that the field of this side holds now."""
-    return parse(str(st.session_state[KEYS[side]] or ""), int(st.session_state["S"]))
+    return parse(str(state.value(KEYS[side]) or ""), state.number("S"))
 
 
 def control(side: str) -> None:
@@ -54,8 +55,8 @@ def control(side: str) -> None:
 
 def _form(side: str) -> None:
     """Step, rule and rate; the step is that of the playhead unless that is an end."""
-    key, last = KEYS[side], int(st.session_state["S"]) - 1
-    at = int(st.session_state["at"])
+    key, last = KEYS[side], state.number("S") - 1
+    at = state.number("at")
     start = at if 0 < at < last else (last + 1) * 2 // 5
     # Its key has the playhead in it, so that it follows when that moves.
     st.number_input(
@@ -64,7 +65,7 @@ def _form(side: str) -> None:
     )  # fmt: skip
     settings: dict[str, Any] = {"index": list(RULE_NAMES).index("sign")}
     st.selectbox("Rule", list(RULE_NAMES), key=f"{key}_rule", **settings)
-    symbol = RATE_SYMBOLS.get(str(st.session_state[f"{key}_rule"]), "u")
+    symbol = RATE_SYMBOLS.get(state.text(f"{key}_rule"), "u")
     st.select_slider(f"Rate {symbol}", RATES, DEFAULT_RATE, key=f"{key}_rate")
     st.selectbox("Step size", list(STEP_SIZES), key=f"{key}_decay")
     st.button(
@@ -84,15 +85,15 @@ def _form(side: str) -> None:
 
 
 def _take(side: str, step_key: str) -> None:
-    key, state = KEYS[side], st.session_state
+    key = KEYS[side]
     change = RuleChange(
-        step=int(state[step_key]),
-        rule=str(state[f"{key}_rule"]),
-        rate=str(state[f"{key}_rate"]),
-        decay=str(state[f"{key}_decay"]),
+        step=state.number(step_key),
+        rule=state.text(f"{key}_rule"),
+        rate=state.text(f"{key}_rate"),
+        decay=state.text(f"{key}_decay"),
     )
     _set(side, str(change))
 
 
 def _set(side: str, text: str) -> None:
-    st.session_state[KEYS[side]] = text
+    state.put(KEYS[side], text)

@@ -11,7 +11,7 @@ from explorer.charts import event_marks
 from explorer.figures.arms import Run
 from explorer.metrics.events import event_name
 from explorer.queries import events as queries
-from explorer.ui.shared import show, store
+from explorer.ui.shared import show, state, store
 from explorer.wording import counted
 
 Event = dict[str, Any]
@@ -89,14 +89,14 @@ def table(events: pl.DataFrame) -> pl.DataFrame:
 
 def _on_button(key: str, events: pl.DataFrame, on_pick: Callable[[Event], None]) -> None:
     """Call back with the event whose step was pressed."""
-    clicked = st.session_state.get(key)
+    clicked = state.value(key)
     if clicked is not None:
         _pick(events, clicked["row"], on_pick)
 
 
 def _on_cell(key: str, events: pl.DataFrame, on_pick: Callable[[Event], None]) -> None:
     """Call back with the event of the selected cell's row."""
-    for row, _ in st.session_state[key]["selection"]["cells"]:
+    for row, _ in state.value(key)["selection"]["cells"]:
         _pick(events, row, on_pick)
 
 

@@ -1,14 +1,18 @@
 """The selector for the order of experts, and the order frozen while the run plays or trains."""
 
+from collections.abc import Sequence
+
 import streamlit as st
 
-from explorer.figures import expert_order
+from explorer.figures import expert_order, many_experts
 from explorer.figures.arms import Run
 from explorer.figures.settings import ExpertOrder
-from explorer.ui.shared import urls
+from explorer.ui.shared import state, urls
 from explorer.ui.shared.store import STORE
 
-KEY, FROZEN = "sort", "expert_order"
+KEY = "sort"
+FROZEN = state.Slot[tuple[tuple[str, int, str], ExpertOrder | None] | None]("expert_order", None)
+"""Run, layer and name of the order that was selected last, and the order."""
 
 
 def control(run: Run) -> None:
@@ -42,8 +46,20 @@ def frozen(run: Run, layer: int, sort: str) -> ExpertOrder | None:
     if sort == expert_order.INDEX:
         return None
     name = (run.run_id, layer, sort)
-    kept: tuple[object, ExpertOrder | None] | None = st.session_state.get(FROZEN)
+    kept = FROZEN.get()
     if kept is None or kept[0] != name:
         kept = (name, expert_order.order_of(STORE, run, layer, sort))
-        st.session_state[FROZEN] = kept
+        FROZEN.put(kept)
     return kept[1]
+
+
+def rows(run: Run, layer: int, sort: str) -> Sequence[int | Sequence[int]] | None:
+    """The rows of the player from top to bottom; None: every expert by index.
+
+    Very many experts share rows, ranked by the selected order, or by their load over the run.
+    """
+    is_many = many_experts.is_many(run, layer)
+    order = frozen(run, layer, expert_order.MEAN_LOAD if is_many and sort == expert_order.INDEX else sort)
+    if order is None:
+        return None
+    return many_experts.shared_rows(order.experts) if is_many else order.experts

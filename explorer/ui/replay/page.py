@@ -36,13 +36,17 @@ from explorer.ui.shared import (
     import_report,
     panels,
     show,
+    state,
     store,
     switching,
     urls,
 )
 from explorer.wording import counted
 
-WHOLE_PAGE, DRAWN = "replay_whole_page", "replay_drawn"
+WHOLE_PAGE = state.Slot("replay_whole_page", default=False)
+"""Whether the whole page is being drawn, not only the player."""
+DRAWN = state.Slot[tuple[int, int | None] | None]("replay_drawn", None)
+"""Layer and expert when the player was drawn last."""
 TICK_S = 2.0
 """Seconds between two looks at a run that still trains."""
 HEALTH_TICK_S = 10.0
@@ -64,7 +68,7 @@ def select_run(runs: Sequence[Run]) -> Run:
         ),
     )
     urls.show_notices("run")
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with st.container(horizontal=True, vertical_alignment="bottom", key="run_row"):
         run_id = urls.selectbox(
             "Run",
             list(by_id),
@@ -96,7 +100,7 @@ def show_run(run: Run) -> None:
     panels.bind(*view.KEYS)
     clock = _clock(run)
     st.fragment(_health, run_every=HEALTH_TICK_S if run.is_running else None)(run)
-    st.session_state[WHOLE_PAGE] = True
+    WHOLE_PAGE.put(True)
     above = st.container()
     with show.steady("panels"):
         st.fragment(_player, run_every=clock)(run)
@@ -141,11 +145,11 @@ def _questions(run: Run) -> view.ReplayQuestions:
 
 def _draw_all_again() -> None:
     """Draw the rest of the page when layer or expert has changed; the playhead leaves it alone."""
-    is_whole = st.session_state.pop(WHOLE_PAGE, False)
+    is_whole = WHOLE_PAGE.take()
     settings = playhead.settings()
     now = (settings.layer, settings.expert)
-    has_changed = st.session_state.get(DRAWN) != now
-    st.session_state[DRAWN] = now
+    has_changed = DRAWN.get() != now
+    DRAWN.put(now)
     if has_changed and not is_whole:
         st.rerun()
 
@@ -175,7 +179,7 @@ def _player(run: Run) -> None:
 
 
 def _heatmap_player(run: Run, settings: view.ReplaySettings) -> None:
-    layer, order = settings.layer, expert_order.frozen(run, settings.layer, settings.sort)
+    layer = settings.layer
     heatmap_player(
         store.ask(load_queries.load_matrix, run, layer),
         key=f"player-{run.run_id}-{layer}",
@@ -184,7 +188,7 @@ def _heatmap_player(run: Run, settings: view.ReplaySettings) -> None:
         expert=settings.expert,
         on_expert=playhead.single_out,
         label=f"Expert loads of {run.label}, layer {layer}",
-        order=None if order is None else order.experts,
+        order=expert_order.rows(run, layer, settings.sort),
         events=marks(store.ask(event_queries.events, run), layer, run.last_step),
         lead=Lead(
             scope=linking.scope_of(run.run_id),
@@ -249,14 +253,14 @@ def _event_label(row: Mapping[str, Any]) -> str:
 
 def _health(run: Run) -> None:
     """What is wrong with the router; choosing a place moves playhead and layer there."""
-    if st.session_state.pop(playhead.JUMPED, False):
+    if playhead.JUMPED.take():
         st.rerun()
     run_health.panel(latest(run))
 
 
 def _events(run: Run) -> None:
     """The list of events; choosing one moves playhead, layer and expert there."""
-    if st.session_state.pop(playhead.JUMPED, False):
+    if playhead.JUMPED.take():
         st.rerun()
     run = latest(run)
     panel = st.expander("Events of this run", key="events_open", on_change="rerun", icon=":material/flag:")

@@ -10,9 +10,11 @@ from explorer.figures.arms import Run
 from explorer.figures.views.replay import ALL_EXPERTS, ReplaySettings
 from explorer.metrics.glossary import tip
 from explorer.ui.replay import expert_order
-from explorer.ui.shared import layers, urls
+from explorer.ui.shared import layers, state, urls
 
-MOVED, JUMPED = "replay_moved", "replay_jumped"
+MOVED = state.Slot[tuple[int | None, int, float]]("replay_moved", (None, 0, 0.0))
+"""The step before the last move, the step after it, and when that was (monotonic seconds)."""
+JUMPED = state.Slot("replay_jumped", default=False)
 ECHO_S = 1.5
 """How long an old step may still come back from the browser after a move."""
 
@@ -23,7 +25,7 @@ def controls(run: Run) -> None:
     # The widget of a growing run keeps its range, or it would be made anew at every tick.
     most = max(last, 1, run.num_steps - 1 if run.is_running else 0)
     layers.settle(run.layers, "this run")
-    width = run.width(int(st.session_state["layer"]))
+    width = run.width(state.number("layer"))
     experts = [ALL_EXPERTS, *map(str, range(width))]
     urls.settle(
         "expert",
@@ -61,52 +63,51 @@ def controls(run: Run) -> None:
 
 def settings() -> ReplaySettings:
     """What the widgets say; the only place that reads them."""
-    state = st.session_state
-    expert = state["expert"]
+    expert = state.text("expert")
     return ReplaySettings(
-        layer=int(state["layer"]),
-        step=int(state["step"]),
+        layer=state.number("layer"),
+        step=state.number("step"),
         expert=None if expert == ALL_EXPERTS else int(expert),
-        sort=str(state[expert_order.KEY]),
+        sort=state.text(expert_order.KEY),
     )
 
 
 def move(last_step: int, step: int) -> None:
     """Called when the player pauses at a step."""
-    before, now = st.session_state["step"], min(max(step, 0), last_step)
-    st.session_state["step"] = now
-    st.session_state[MOVED] = (before, now, time.monotonic())
+    before, now = state.value("step"), min(max(step, 0), last_step)
+    state.put("step", now)
+    MOVED.put((before, now, time.monotonic()))
 
 
 def go_to(step: int) -> None:
     """A link on the page names a step."""
-    st.session_state["step"] = step
+    state.put("step", step)
 
 
 def undo_echo() -> None:
     """Restore the step where a tick that left the browser before a move brings the old one back."""
-    before, now, moved_at = st.session_state.get(MOVED, (None, None, 0.0))
+    before, now, moved_at = MOVED.get()
     is_recent = time.monotonic() - moved_at < ECHO_S
-    if before is not None and st.session_state.get("step") == before and is_recent:
-        st.session_state["step"] = now
+    if before is not None and state.value("step") == before and is_recent:
+        state.put("step", now)
 
 
 def single_out(expert: int | None) -> None:
     """An expert was clicked in the player; None: the selected one again."""
-    st.session_state["expert"] = ALL_EXPERTS if expert is None else str(expert)
+    state.put("expert", ALL_EXPERTS if expert is None else str(expert))
 
 
 def change_layer(layers: Sequence[int], position: int) -> None:
     """Called when a key selects the layer at this position of the run's MoE layers."""
-    st.session_state["layer"] = layers[position]
+    state.put("layer", layers[position])
 
 
 def jump(last_step: int, event: Mapping[str, Any]) -> None:
     """Go to an event: its step, and its layer and expert where it has them."""
-    st.session_state["step"] = min(int(event["step"]), last_step)
+    state.put("step", min(int(event["step"]), last_step))
     if event["layer"] is not None:
-        st.session_state["layer"] = int(event["layer"])
+        state.put("layer", int(event["layer"]))
     if event["expert"] is not None:
-        st.session_state["expert"] = str(event["expert"])
+        state.put("expert", str(event["expert"]))
     # Called from a fragment, and the whole page follows.
-    st.session_state[JUMPED] = True
+    JUMPED.put(True)

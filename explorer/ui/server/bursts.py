@@ -95,5 +95,6 @@ def ends_run(message: Message) -> bool:
     if not data or len(data) > STATUS_BYTES:
         return False
     forward = ForwardMsg.FromString(data)
-    is_status = forward.WhichOneof("type") == "session_status_changed"
-    return is_status and not forward.session_status_changed.script_is_running
+    if forward.WhichOneof("type") != "session_status_changed":
+        return False
+    return not forward.session_status_changed.script_is_running

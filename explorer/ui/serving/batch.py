@@ -8,7 +8,7 @@ from explorer.figures.arms import Run
 from explorer.figures.views import serving as view
 from explorer.figures.views import serving_choices as choices
 from explorer.metrics.glossary import tip
-from explorer.ui.shared import controls, show, urls
+from explorer.ui.shared import controls, show, state, urls
 
 TITLE = "Batch-aware selection"
 HEADINGS = {
@@ -52,18 +52,18 @@ def section(run: Run, options: choices.Options, steps: Sequence[int]) -> None:
             help=tip("probe_batch"),
         )
         for choice in choices.SELECTION:
-            if len(options.of(choice, st.session_state)) > 1:
+            if len(options.of(choice, state.everything())) > 1:
                 controls.draw(choice, options.of, width=150)
     settings = view.batches(
-        controls.values(choice.key for choice in choices.SELECTION),
-        int(st.session_state["layer"]),
-        int(st.session_state["probe"]),
+        state.values(choice.key for choice in choices.SELECTION),
+        state.number("layer"),
+        state.number("probe"),
     )
     questions = view.batch_questions(run, settings)
     for place, (key, heading) in zip(show.in_columns(len(HEADINGS)), HEADINGS.items(), strict=True):
         with place:
             st.markdown(f"#### {heading}")
-            show.question(questions[key])
+            show.question(questions[key], stays=True)
 
 
 def _read_probe(steps: Sequence[int]) -> None:

@@ -14,7 +14,7 @@ from explorer.figures.views import serving_choices as choices
 from explorer.figures.views.selection import run_names
 from explorer.metrics.glossary import tip
 from explorer.ui.serving import batch, verdict
-from explorer.ui.shared import controls, layers, panels, show, urls
+from explorer.ui.shared import controls, layers, panels, show, state, urls
 from explorer.ui.shared.store import STORE
 
 HOT_SET = {
@@ -102,9 +102,9 @@ def _panels(run: Run, judged: Run) -> None:
     settings = view.ServingSettings(
         run=run,
         judged=judged,
-        loads=view.placed(controls.values(choices.KEYS_OF_LOADS)),
-        layer=int(st.session_state["layer"]),
-        hot=int(st.session_state["hot"]),
+        loads=view.placed(state.values(choices.KEYS_OF_LOADS)),
+        layer=state.number("layer"),
+        hot=state.number("hot"),
         batches=None,
     )
     layers.show_names([run], settings.layer)
@@ -123,7 +123,7 @@ def _read_address(run: Run, judged: Run) -> choices.Options:
     """Give every setting of loads a value, and say where the address could not be followed."""
     windows = choices.WINDOWS
     controls.read_address((windows,), lambda choice, _: choice.options)
-    options = view.options_of(STORE, run, judged, int(st.session_state["windows"]))
+    options = view.options_of(STORE, run, judged, state.number("windows"))
     controls.read_address(options.choices(), options.of)
     layers.settle(run.layers, "this run")
     urls.show_notices("layer", *choices.KEYS_OF_LOADS)
@@ -141,8 +141,8 @@ def _window_controls(run: Run, options: choices.Options) -> None:
 def _hot_set(questions: dict[str, Question]) -> None:
     st.subheader("Expert load by window", help=tip("load"))
     show.load_legend(charts.LIMIT)
-    show.question(questions["serving_windows"])
+    show.question(questions["serving_windows"], stays=True)
     for place, (key, heading) in zip(show.in_columns(len(HOT_SET)), HOT_SET.items(), strict=True):
         with place:
             st.subheader(heading, help=tip(TERMS[key]) if key in TERMS else None)
-            show.question(questions[key])
+            show.question(questions[key], stays=True)

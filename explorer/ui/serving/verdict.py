@@ -7,7 +7,7 @@ import streamlit as st
 from explorer.figures.panel import Panel, Question
 from explorer.figures.views import serving_choices as choices
 from explorer.metrics.glossary import tip
-from explorer.ui.shared import controls, show, store
+from explorer.ui.shared import controls, show, state, store
 
 BADGES: dict[str, tuple[Literal["green", "gray", "orange"], str]] = {
     "Worth it": ("green", ":material/check_circle:"),
@@ -29,16 +29,16 @@ def section(questions: dict[str, Question], options: choices.Options, rule: str)
     for place, (key, heading) in zip(show.in_columns(len(BY_GPU)), BY_GPU.items(), strict=True):
         with place:
             st.subheader(heading)
-            show.question(questions[key])
+            show.question(questions[key], stays=True)
 
 
 def _controls(options: choices.Options) -> None:
     shown = [*choices.WINDOW_PAIR, *choices.LAYOUT]
-    if st.session_state[choices.PLACEMENT.key] == "global":
+    if state.value(choices.PLACEMENT.key) == "global":
         shown.remove(choices.GROUPS)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         for choice in shown:
-            if len(options.of(choice, st.session_state)) > 1:
+            if len(options.of(choice, state.everything())) > 1:
                 controls.draw(options.with_default(choice), options.of, width=158)
 
 
@@ -50,7 +50,7 @@ def _verdict(question: Question, rule: str) -> None:
     colour, icon = BADGES[answer]
     st.badge(answer, color=colour, icon=icon)
     st.markdown(show.plain(sentence[0].upper() + sentence[1:]))
-    show.draw(panel, key=question.key, text=False)
+    show.draw(panel, key=question.key, stays=True, text=False)
     show.note(panel.how)
     with st.expander("How the answer follows from the counts", icon=":material/rule:"):
         st.markdown(show.plain(rule))

@@ -9,7 +9,7 @@ from explorer.figures.panel import Missing, Question
 from explorer.figures.two_routings import BIASES
 from explorer.figures.views.agreement_choice import Offer, rule_of
 from explorer.figures.views.selection import run_names
-from explorer.ui.shared import show, store, urls
+from explorer.ui.shared import show, state, store, urls
 
 LABELS = {
     "first": "First routing",
@@ -47,7 +47,7 @@ def read_address(offer: Offer) -> dict[str, str]:
                 f"The link asks for {key} = {value}; {rule_of(options)}. {default} is used."
             ),
         )
-        values[key] = str(st.session_state[key])
+        values[key] = state.text(key)
     return values
 
 

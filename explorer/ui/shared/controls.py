@@ -6,7 +6,7 @@ from typing import Any
 import streamlit as st
 
 from explorer.figures.views.choice import MOST_SEED, Choice, Offer, default_of, rule_of
-from explorer.ui.shared import urls
+from explorer.ui.shared import state, urls
 
 
 def read_address(choices: Iterable[Choice], offer: Offer) -> None:
@@ -15,7 +15,7 @@ def read_address(choices: Iterable[Choice], offer: Offer) -> None:
     A value that is not on offer becomes the default, and a sentence says so.
     """
     for choice in choices:
-        offered = offer(choice, st.session_state)
+        offered = offer(choice, state.everything())
         default = default_of(choice, offered)
         urls.settle(choice.key, offered, default, _notice(choice.key, rule_of(choice, offered), default))
 
@@ -37,11 +37,6 @@ def _notice(key: str, rule: str, default: str) -> Callable[[str], str]:
     return lambda value: f"The link asks for {key} = {value}; {rule}. {default} is used."
 
 
-def values(keys: Iterable[str]) -> dict[str, str]:
-    """Key -> value of these widgets, as texts."""
-    return {key: str(st.session_state[key]) for key in keys}
-
-
 def draw(choice: Choice, offer: Offer, width: Any = "stretch") -> None:
     """A slider for ordered values, a list box for names.
 
@@ -49,7 +44,7 @@ def draw(choice: Choice, offer: Offer, width: Any = "stretch") -> None:
     value: Streamlit leaves a parameter out of the address when it has the widget's default.
     """
     kind: Any = st.selectbox if choice.is_list else st.select_slider
-    offered = offer(choice, st.session_state)
+    offered = offer(choice, state.everything())
     default = default_of(choice, offered)
     start: dict[str, Any] = {"index": offered.index(default)} if choice.is_list else {"value": default}
     kind(

@@ -24,13 +24,13 @@ def sentences(run: Run) -> list[str]:
     if not run.has_loads:
         return []
     sums, shared = store.ask(queries.count_sums, run), store.ask(queries.shared_expert, run)
-    said = [] if sums is None else [off_sentence(sums, run)]
+    parts = [] if sums is None else [off_sentence(sums, run)]
     if shared is not None:
-        said.append(
+        parts.append(
             f"Expert {shared} receives every token in every layer: it is a shared expert counted as "
             "a routed one. Exclude it from the counts; otherwise it distorts MaxVio and every other metric."
         )
-    return said
+    return parts
 
 
 def off_sentence(sums: CountSums, run: Run) -> str:

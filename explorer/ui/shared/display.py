@@ -7,7 +7,7 @@ player and the keyboard stay. An embedded page shows one figure for a slide or a
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from explorer.ui.shared import panels, urls
+from explorer.ui.shared import panels, state, urls
 from explorer.ui.shared.plain import plain
 
 MODES = ("normal", "lecture")
@@ -67,7 +67,7 @@ def _embedded(slug: str) -> str:
 
 
 def is_lecture() -> bool:
-    return bool(st.session_state.get(KEY) == "lecture")
+    return bool(state.value(KEY) == "lecture")
 
 
 def is_embedded() -> bool:
@@ -104,7 +104,7 @@ def choose() -> None:
 
 
 def _leave() -> None:
-    st.session_state[KEY] = "normal"
+    state.put(KEY, "normal")
 
 
 def embed(place: DeltaGenerator) -> None:
@@ -115,12 +115,12 @@ def embed(place: DeltaGenerator) -> None:
     if not is_embedded():
         return
     known = panels.shown().keys
-    wanted = (urls.asked(PANEL) or [*known, ""][:1])[-1]
-    if wanted in known:
-        st.html(f"<style>{_embedded(wanted)}</style>")
+    name = (urls.asked(PANEL) or [*known, ""][:1])[-1]
+    if name in known:
+        st.html(f"<style>{_embedded(name)}</style>")
     else:
         sentence = (
-            f"The link asks for the panel “{urls.quoted(wanted)}”; this page has "
+            f"The link asks for the panel “{urls.quoted(name)}”; this page has "
             f"{', '.join(known) or 'none'}. The whole page is shown."
         )
         place.warning(plain(sentence), icon=":material/link_off:")

@@ -17,11 +17,10 @@ from explorer.export import files, film, pages
 from explorer.export.provenance import file_stem, run_ids
 from explorer.export.settings import FORMATS, TABLES, WIDTHS, FigureSettings
 from explorer.figures.panel import Panel
-from explorer.ui.shared import cached, panels, picker
+from explorer.ui.shared import cached, panels, picker, state
 from explorer.ui.shared.panels import PageFigures
 
 MOST_ROWS = 20_000
-CHOICE = "export_choice"
 FONTS = {"one column": 7.0, "two columns": 8.0, "slide": 14.0}
 """Default text size in points per width; it can be changed afterwards."""
 ICON = ":material/download:"
@@ -34,10 +33,12 @@ class Choice:
     settings: FigureSettings = field(default_factory=FigureSettings)
 
 
+CHOICE = state.Memo("export_choice", Choice)
+
+
 def choice() -> Choice:
     """The export options of this browser tab."""
-    kept: Choice = st.session_state.setdefault(CHOICE, Choice())
-    return kept
+    return CHOICE.get()
 
 
 # --- Below a figure ---
@@ -67,15 +68,15 @@ def rows_of(place: DeltaGenerator, table: pl.DataFrame, subject: str) -> None:
 
 
 def _buttons(shown: PageFigures, panel: Panel, key: str) -> None:
-    wanted = choice()
+    options = choice()
     stem = file_stem(*_once(shown.view, panel.key), run_ids=run_ids([panel]))
     with st.container(horizontal=True, gap="small"):
         for kind, mime in FORMATS.items():
-            _button(kind, partial(figure_file, shown, panel.key, kind, wanted), stem, mime, key)
+            _button(kind, partial(figure_file, shown, panel.key, kind, options), stem, mime, key)
         for kind, mime in TABLES.items():
             _button(kind, partial(table_file, shown, panel.key, kind), stem, mime, key)
         if panel.key in shown.films:
-            make = partial(film_file, shown, panel.key, wanted)
+            make = partial(film_file, shown, panel.key, options)
             _button("gif", make, stem, film.MIME, key, "Animated GIF of this layer")
 
 
@@ -98,9 +99,9 @@ def _once(view: str, key: str) -> tuple[str, ...]:
     return (key,) if key.startswith(view) else (view, key)
 
 
-def figure_file(shown: PageFigures, key: str, kind: str, wanted: Choice) -> bytes:
+def figure_file(shown: PageFigures, key: str, kind: str, options: Choice) -> bytes:
     """A chart as it is now."""
-    return files.figure(shown, key, kind, wanted.settings)
+    return files.figure(shown, key, kind, options.settings)
 
 
 def table_file(shown: PageFigures, key: str, kind: str) -> bytes:
@@ -108,16 +109,16 @@ def table_file(shown: PageFigures, key: str, kind: str) -> bytes:
     return files.table(shown, key, kind)
 
 
-def film_file(shown: PageFigures, key: str, wanted: Choice) -> bytes:
+def film_file(shown: PageFigures, key: str, options: Choice) -> bytes:
     """The animation of a panel."""
-    return files.animation(shown, key, wanted.settings)
+    return files.animation(shown, key, options.settings)
 
 
 def plotly_button(drawn: Callable[..., Any], *, key: str, run_id: str) -> None:
     """A Plotly figure as a page of its own: its pictures would need a browser on the server."""
-    wanted = choice()
+    options = choice()
     stem = file_stem("replay", key, run_ids=[run_id])
-    _button("html", lambda: pages.plotly_page(drawn(dark=wanted.settings.dark)), stem, "text/html", key)
+    _button("html", lambda: pages.plotly_page(drawn(dark=options.settings.dark)), stem, "text/html", key)
 
 
 # --- The whole view ---
@@ -145,16 +146,16 @@ def view_section(shown: PageFigures) -> None:
 
 def _chosen_runs(shown: PageFigures) -> list[str]:
     """The runs that a file name states: that of a replay, or the selected ones that the page shows."""
-    asked = run_ids(shown.panels.values())
+    on_page = run_ids(shown.panels.values())
     if shown.page in ("replay", "microscope", "serving"):
-        return [str(st.session_state.get("run", ""))]
+        return [str(state.value("run", ""))]
     picked = [run for arm in picker.chosen_arms() for run in arm.run_ids]
-    return [run for run in picked if run in asked]
+    return [run for run in picked if run in on_page]
 
 
-def bundle_file(shown: PageFigures, wanted: Choice) -> bytes:
+def bundle_file(shown: PageFigures, options: Choice) -> bytes:
     """The zip of everything on the page as it is now."""
-    return files.zipped(shown, shown.present_keys(), wanted.settings, cached.run_rows)
+    return files.zipped(shown, shown.present_keys(), options.settings, cached.run_rows)
 
 
 @st.fragment
@@ -193,6 +194,6 @@ def _index(settings: FigureSettings) -> int:
 
 def _suit_font() -> None:
     """Set the default text size of the new width."""
-    font = FONTS.get(str(st.session_state["export_width"]))
+    font = FONTS.get(state.text("export_width"))
     if font is not None:
-        st.session_state["export_font"] = font
+        state.put("export_font", font)

@@ -15,7 +15,7 @@ from explorer.export.film import Film
 from explorer.export.vega import follows_player
 from explorer.figures.panel import Missing, Panel
 from explorer.figures.panel import slug as slug
-from explorer.ui.shared import urls
+from explorer.ui.shared import state, urls
 
 KEY = "page_figures"
 PICKER = "runs"
@@ -84,13 +84,13 @@ class PageFigures:
 def begin(page: str, title: str) -> PageFigures:
     """A page is about to be drawn from its top."""
     figures = PageFigures(page=page, title=title)
-    st.session_state[KEY] = figures
+    state.put(KEY, figures)
     return figures
 
 
 def shown() -> PageFigures:
     """The figures of this page so far."""
-    figures: PageFigures = st.session_state.get(KEY) or begin("", "")
+    figures: PageFigures = state.value(KEY) or begin("", "")
     return figures
 
 
@@ -135,13 +135,13 @@ def _query(bound: tuple[str, ...]) -> str:
     What no control has taken over may be of any length, and is shortened: it means nothing, and a figure's
     footer and its files repeat it.
     """
-    said = [key for key in st.query_params if len(key) <= urls.MOST_LETTERS][: urls.MOST_VALUES]
-    found: list[tuple[str, str]] = []
-    for key in dict.fromkeys([PICKER, *said, *bound]):
-        chosen = _values(st.session_state.get(key))
-        values = urls.asked(key) or chosen
-        found += [(key, value if value in chosen else value[: urls.MOST_LETTERS]) for value in values]
-    return urlencode(found)
+    named = [key for key in st.query_params if len(key) <= urls.MOST_LETTERS][: urls.MOST_VALUES]
+    query: list[tuple[str, str]] = []
+    for key in dict.fromkeys([PICKER, *named, *bound]):
+        current = _values(state.value(key))
+        values = urls.asked(key) or current
+        query += [(key, value if value in current else value[: urls.MOST_LETTERS]) for value in values]
+    return urlencode(query)
 
 
 def _values(value: Any) -> list[str]:

@@ -7,19 +7,20 @@ import streamlit as st
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import MOST, Arm, Run, arms_of, chart_labels, default_arms, entry
 from explorer.figures.views.selection import RUNS, complaint
-from explorer.ui.shared import cached, marks, urls
+from explorer.ui.shared import cached, marks, state, urls
 
 KEY = RUNS
 PAGES = ("compare", "microscope")
 """Paths of the pages that draw the selected runs. The others show one run, or runs that a page chooses."""
-STATE = "shell"
+STATE = state.Slot[tuple[list[Run], list[Arm], list[Arm]]]("shell", ([], [], []))
+"""The runs, the entries of the picker, and the selected ones of this run of the page."""
 # A chosen run is known by its id, which may be longer than the sidebar is wide.
 _WHOLE_IDS = """
 [data-testid="stSidebar"] [data-testid="stMultiSelect"] [data-tag] { height: auto; max-width: 100%; }
 [data-testid="stSidebar"] [data-testid="stMultiSelect"] [data-tag] > span {
   max-width: none; white-space: normal; overflow-wrap: anywhere; line-height: 1.3; padding-block: .15rem; }
 """
-AUTOMATIC = "runs_automatic"
+AUTOMATIC = state.Slot[list[str] | None]("runs_automatic", None)
 """The default selection; until the visitor changes it, it follows newly recorded runs."""
 
 
@@ -32,10 +33,10 @@ def run_picker(page: str) -> None:
     arms = arms_of(runs)
     by_token = {arm.token: arm for arm in arms}
     notice = _settle(by_token, [arm.token for arm in default_arms(arms)])
-    chosen: list[str] = _draw(arms) if page in PAGES else st.session_state[KEY]
+    tokens: list[str] = _draw(arms) if page in PAGES else state.value(KEY)
     if notice:
         urls.notice(KEY, notice)
-    st.session_state[STATE] = (runs, arms, [by_token[token] for token in chosen if token in by_token])
+    STATE.put((runs, arms, [by_token[token] for token in tokens if token in by_token]))
 
 
 def _draw(arms: list[Arm]) -> list[str]:
@@ -43,7 +44,7 @@ def _draw(arms: list[Arm]) -> list[str]:
     by_token = {arm.token: arm for arm in arms}
     with st.sidebar:
         st.html(f"<style>{_WHOLE_IDS}</style>")
-        chosen = st.multiselect(
+        tokens = st.multiselect(
             "Runs to compare",
             options=list(by_token),
             key=KEY,
@@ -54,10 +55,10 @@ def _draw(arms: list[Arm]) -> list[str]:
             help="An entry that begins with a preset stands for all seeds of one balancing rule; the others "
             "are single runs.",
         )
-        arms_chosen = [by_token[token] for token in chosen if token in by_token]
+        arms_chosen = [by_token[token] for token in tokens if token in by_token]
         if arms_chosen:
             st.html(_legend(arms_chosen))
-    return chosen
+    return tokens
 
 
 def _legend(arms: list[Arm]) -> str:
@@ -74,17 +75,18 @@ def _legend(arms: list[Arm]) -> str:
 
 def _settle(known: dict[str, Arm], default: list[str]) -> str:
     """Put the choice into the session before the widget is made; returns what is wrong with the link."""
-    wanted, kept = _asked()
-    if KEY not in st.session_state or (wanted and wanted != kept):
-        asked = list(dict.fromkeys(token for token in wanted if token))
-        fitting = [token for token in asked if token in known]
-        st.session_state[KEY] = fitting[:MOST] or default
-        st.session_state[AUTOMATIC] = None if fitting else default
-        return complaint([urls.quoted(token) for token in asked if token not in known], len(fitting))
-    if st.session_state[KEY] == st.session_state.get(AUTOMATIC):
-        st.session_state[KEY] = st.session_state[AUTOMATIC] = default
+    named, kept = _asked()
+    if not state.has(KEY) or (named and named != kept):
+        distinct = list(dict.fromkeys(token for token in named if token))
+        fitting = [token for token in distinct if token in known]
+        state.put(KEY, fitting[:MOST] or default)
+        AUTOMATIC.put(None if fitting else default)
+        return complaint([urls.quoted(token) for token in distinct if token not in known], len(fitting))
+    if kept == AUTOMATIC.get():
+        kept = default
+        AUTOMATIC.put(default)
     # A run that was deleted meanwhile must not break the widget.
-    st.session_state[KEY] = [token for token in st.session_state[KEY] if token in known]
+    state.put(KEY, [token for token in kept if token in known])
     return ""
 
 
@@ -93,26 +95,23 @@ def _asked() -> tuple[list[str], list[str]]:
 
     A link inside the app adds its runs to those that the address had already.
     """
-    kept: list[str] = st.session_state.get(KEY, [])
-    wanted = urls.asked(KEY) if urls.is_fresh(KEY) or KEY not in st.session_state else []
-    if kept and wanted[: len(kept)] == kept and len(wanted) > len(kept):
-        wanted = wanted[len(kept) :]
-    return wanted, kept
+    kept: list[str] = state.value(KEY, [])
+    named = urls.asked(KEY) if urls.is_fresh(KEY) or not state.has(KEY) else []
+    if kept and named[: len(kept)] == kept and len(named) > len(kept):
+        named = named[len(kept) :]
+    return named, kept
 
 
 def all_runs() -> list[Run]:
     """Every run that the index knows, unreadable ones included."""
-    runs: list[Run] = st.session_state[STATE][0]
-    return runs
+    return STATE.get()[0]
 
 
 def all_arms() -> list[Arm]:
     """Every entry of the picker."""
-    arms: list[Arm] = st.session_state[STATE][1]
-    return arms
+    return STATE.get()[1]
 
 
 def chosen_arms() -> list[Arm]:
     """The arms that the visitor has selected, in that order."""
-    arms: list[Arm] = st.session_state[STATE][2]
-    return arms
+    return STATE.get()[2]

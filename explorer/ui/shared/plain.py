@@ -27,13 +27,13 @@ def plain(text: str) -> str:
     return _DIRECTIVES.sub(r"\\:", text)
 
 
-def _kept(found: "re.Match[str]") -> str:
+def _kept(match: "re.Match[str]") -> str:
     """The mark at the start of a line, so that it begins no heading, list, quotation or table."""
-    space, mark = found.groups()
+    space, mark = match.groups()
     return f"{space}{mark}\\" if mark.isdecimal() else f"{space}\\{mark}"
 
 
-def _joint(found: "re.Match[str]") -> str:
+def _joint(match: "re.Match[str]") -> str:
     """Space at the ends of the whole text stays, for words that follow; several begin a block of code."""
-    is_outside = found.start() == 0 or found.end() == len(found.string)
+    is_outside = match.start() == 0 or match.end() == len(match.string)
     return " " if is_outside else ""

@@ -8,7 +8,7 @@ import streamlit as st
 
 from explorer.figures.arms import Run
 from explorer.ui.server.services import services
-from explorer.ui.shared import cached, urls
+from explorer.ui.shared import cached, state, urls
 from explorer.ui.shared.plain import plain
 
 FIRST_ROUND_LIMIT_S = 90.0
@@ -17,13 +17,17 @@ NAMED_RUN_LIMIT_S = 10.0
 LOOK_S = 0.05
 FOLLOW_S = 2.0
 """Seconds between two checks for runs while a page has none to show."""
-_WAITED_FOR = "runs_waited_for"
+_WAITED_FOR = state.Slot[set[str] | None]("runs_waited_for", None)
+"""Runs of the link that was waited for last."""
+_KNOWN = state.Slot[int | None]("runs_read", None)
+"""Runs that were listed when their number was shown last."""
 
 
 # Chosen values are written in the primary colour, which is too dark to be read on a dark page: a colour that
 # white letters on a button can be read on cannot be read on black itself. And "(required)" beside a list that
 # always has a value asks for nothing. A link in a sentence differs from it by more than its colour, and the
-# line that opens a section is no fainter than other text.
+# line that opens a section is no fainter than other text. Segments are as high as the fields beside them, so
+# that their labels stand on one line. On a phone the name of a run has a line of its own.
 _READABLE = """
 [data-testid="stSliderThumbValue"], [data-testid="stSliderThumbValue"] p,
 [data-testid="stButtonGroup"] button { color: inherit !important; }
@@ -33,6 +37,10 @@ _READABLE = """
   text-decoration-color: color-mix(in srgb, currentColor 45%, transparent); }
 [data-testid="stMarkdownContainer"] :is(p, li) > a:hover { text-decoration-color: currentColor; }
 [data-testid="stExpander"] summary { opacity: 1 !important; }
+[data-testid="stButtonGroup"] [data-variant="segmented_control"] { min-height: 2.5rem; }
+@media (max-width: 640px) {
+  .st-key-run_row { flex-wrap: wrap; }
+  .st-key-run_row > :first-child { min-width: 100%; } }
 """
 
 
@@ -60,9 +68,9 @@ def wait_for_runs() -> None:
 def _wait_for_named_runs() -> None:
     """Wait, once per link, for runs that it names and that have a folder but no rows in the index yet."""
     named = {run_id for key in ("run", "runs") for run_id in urls.asked(key)}
-    if not named or st.session_state.get(_WAITED_FOR) == named:
+    if not named or _WAITED_FOR.get() == named:
         return
-    st.session_state[_WAITED_FOR] = named
+    _WAITED_FOR.put(named)
     if _is_missing(named):
         with st.spinner("Reading the first steps of the run…"):
             _wait(lambda: _is_missing(named), NAMED_RUN_LIMIT_S)
@@ -132,9 +140,9 @@ def _follow_reading() -> None:
     total = sum(len(_folders(folder)) for folder in services().settings.runs_dirs)
     if known < total:
         st.info(plain(f"Reading the recorded runs: {known} of {total}."), icon=":material/hourglass_top:")
-    before = st.session_state.get("runs_read", known)
-    st.session_state["runs_read"] = known
-    if known != before or not is_reading():
+    before = _KNOWN.get()
+    _KNOWN.put(known)
+    if before not in (None, known) or not is_reading():
         st.rerun()
 
 

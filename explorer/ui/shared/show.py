@@ -22,6 +22,7 @@ def question(
     playhead: float | None = None,
     live: bool = False,
     stays: bool = False,
+    called: str = "",
     text: bool = True,
     pick: bool = False,
 ) -> dict[str, Any] | None:
@@ -32,7 +33,7 @@ def question(
         return None
     if playhead is not None:
         answer = replace(answer, playhead=playhead)
-    return draw(answer, key=question.key, live=live, stays=stays, text=text, pick=pick)
+    return draw(answer, key=question.key, live=live, stays=stays, called=called, text=text, pick=pick)
 
 
 def draw(
@@ -41,6 +42,7 @@ def draw(
     key: str,
     live: bool = False,
     stays: bool = False,
+    called: str = "",
     text: bool = True,
     pick: bool = False,
 ) -> dict[str, Any] | None:
@@ -49,12 +51,13 @@ def draw(
     Table and files are made only when they are opened, so a closed line costs nothing. `live` is for charts
     that change while they are looked at: the description is part of a chart, so one that changed with the
     data would make the browser draw it anew; and the visitor's zoom is kept. `stays`: the same for a chart
-    that gets other rows when a control of the page moves, e.g. those of another layer. `text`: whether the
+    that gets other rows when a control of the page moves, e.g. those of another layer. `called`: what such a
+    chart shows, where the panel's subject names a setting that a control changes. `text`: whether the
     sentences stand here, or already stand elsewhere on the page. `pick`: a click on a mark reruns the page;
     returns what was clicked, as `show_chart` does.
     """
     panels.add(panel)
-    alt = lasting_alt(panel.subject) if live or stays else panel.alt
+    alt = lasting_alt(called or panel.subject) if live or stays else panel.alt
     # A place with a name, so that a link can leave this panel alone (`display.embed`).
     with st.container(key=f"panel-{panel.key}"):
         if display.is_embedded():
@@ -155,12 +158,12 @@ def stacked(formula: str) -> str:
     Parts are what `\\qquad` separates outside of braces; the comma before it goes.
     """
     parts, depth, start = [], 0, 0
-    for found in re.finditer(r"\\qquad|\\[{}]|[{}]", formula):
-        mark = found.group()
+    for match in re.finditer(r"\\qquad|\\[{}]|[{}]", formula):
+        mark = match.group()
         depth += {"{": 1, "}": -1}.get(mark, 0)
         if mark == r"\qquad" and depth == 0:
-            parts.append(formula[start : found.start()].rstrip(" ,"))
-            start = found.end()
+            parts.append(formula[start : match.start()].rstrip(" ,"))
+            start = match.end()
     parts.append(formula[start:].strip())
     lines = r" \\[.4em] ".join(part.strip() for part in parts)
     whole = lines if len(parts) == 1 else rf"\begin{{gathered}}{lines}\end{{gathered}}"

@@ -16,7 +16,7 @@ from explorer.figures.rule_names import short_rules
 from explorer.recording.info import read_info
 from explorer.running.jobs import Job
 from explorer.ui.server.services import services
-from explorer.ui.shared import show
+from explorer.ui.shared import show, state
 
 OFFERED = {"none": "No balancing", "loss_free": "Loss-free", "aux_loss": "Auxiliary loss"}
 HELP = (
@@ -112,20 +112,20 @@ def _other(run_id: str) -> None:
 
 
 def _ask_typed(run_id: str) -> None:
-    text = str(st.session_state.get(f"{TYPED}_{run_id}") or "").strip()
+    text = str(state.value(f"{TYPED}_{run_id}") or "").strip()
     if text:
         _ask(run_id, text)
     else:
-        st.session_state[f"{PROBLEM}_{run_id}"] = "Type a rule first, e.g. loss_free:u=0.001."
+        state.put(f"{PROBLEM}_{run_id}", "Type a rule first, e.g. loss_free:u=0.001.")
 
 
 def _ask(run_id: str, text: str) -> None:
     key = f"{PROBLEM}_{run_id}"
-    st.session_state.pop(key, None)
+    state.forget(key)
     try:
         services().jobs.switch_rules(run_id, text)
     except ExplorerError as error:
-        st.session_state[key] = str(error)
+        state.put(key, str(error))
 
 
 def _waiting(job: Job, now: InForce) -> str | None:
@@ -151,9 +151,9 @@ def _name(rules: tuple[Rule, ...]) -> str:
 def _say(job: Job, waiting: str | None) -> None:
     """Why a switch was refused. Its place is always reserved, so that what follows does not move."""
     place = st.container()
-    problem = st.session_state.get(f"{PROBLEM}_{job.run_id}")
-    said = services().jobs.answers(job.run_id)
-    if not problem and waiting is None and said and " refused: " in said[-1]:
-        problem = said[-1][0].upper() + said[-1][1:]
+    problem = state.value(f"{PROBLEM}_{job.run_id}")
+    answers = services().jobs.answers(job.run_id)
+    if not problem and waiting is None and answers and " refused: " in answers[-1]:
+        problem = answers[-1][0].upper() + answers[-1][1:]
     if problem:
         place.warning(show.plain(problem), icon=":material/block:")

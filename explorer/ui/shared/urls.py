@@ -14,16 +14,20 @@ import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
 from explorer.figures.views.address import Address
+from explorer.ui.shared import state
 from explorer.ui.shared.plain import plain
 
 T = TypeVar("T")
-NOTICES = "url_notices"
+NOTICES = state.Memo[dict[str, tuple[Any, str]]]("url_notices", dict)
+"""Parameter -> its value when a sentence was kept about it, and the sentence."""
 MOST_LETTERS = 120
 """Of a value that a sentence repeats: more than a run id or the name of an arm has."""
 MOST_VALUES = 100
 """Of one parameter."""
-PAGE, FRESH = "url_page", "url_fresh"
-"""The page that is open, and the parameters of the address that led to it which nobody has read yet."""
+PAGE = state.Slot[str | None]("url_page", None)
+"""The page that is open."""
+FRESH = state.Memo[set[str]]("url_fresh", set)
+"""The parameters of the address that led to it which nothing has read yet."""
 
 
 def asked(key: str) -> list[str]:
@@ -51,14 +55,16 @@ def arrive(page: str) -> None:
 
     Without that a link inside the app would show what the visitor had chosen there before.
     """
-    if st.session_state.get(PAGE) != page:
-        st.session_state[PAGE] = page
-        st.session_state[FRESH] = set(st.query_params)
+    if PAGE.get() != page:
+        PAGE.put(page)
+        fresh = FRESH.get()
+        fresh.clear()
+        fresh.update(st.query_params)
 
 
 def is_fresh(key: str) -> bool:
     """Whether the address that led to this page gives a value that has not been read yet; true only once."""
-    fresh: set[str] = st.session_state.get(FRESH, set())
+    fresh = FRESH.get()
     if key not in fresh:
         return False
     fresh.discard(key)
@@ -67,56 +73,56 @@ def is_fresh(key: str) -> bool:
 
 def notice(key: str, sentence: str) -> None:
     """Keep a sentence about a parameter, for as long as its fallback stays chosen."""
-    st.session_state.setdefault(NOTICES, {})[key] = (st.session_state.get(key), sentence)
+    NOTICES.get()[key] = (state.value(key), sentence)
 
 
 def show_notices(*keys: str) -> None:
     """Report what was wrong with these parameters of the link."""
-    kept: dict[str, tuple[Any, str]] = st.session_state.get(NOTICES, {})
+    kept = NOTICES.get()
     for key in keys:
         if key in kept:
             fallback, sentence = kept[key]
-            if st.session_state.get(key) == fallback:
+            if state.value(key) == fallback:
                 st.warning(plain(sentence), icon=":material/link_off:")
             else:
                 del kept[key]
 
 
 def settle(key: str, options: Sequence[T], default: T, say: Callable[[str], str]) -> None:
-    """Give `st.session_state[key]` a value that is among the options, before its widget is made.
+    """Give a widget a value that is among the options, before it is made.
 
     The URL counts when the visitor arrives at the page; a value that is not offered falls back to
     `default`, and `say(value)` tells the visitor. The widget itself is given no default.
     """
-    if not is_fresh(key) and key in st.session_state:
+    if not is_fresh(key) and state.has(key):
         # Written back even if it fits: it may be what another page's widget of this name has left, and a
         # widget that is new takes only what the session was given.
-        kept = st.session_state[key]
-        st.session_state[key] = kept if kept in options else default
+        kept = state.value(key)
+        state.put(key, kept if kept in options else default)
         return
     address = _address(key)
-    st.session_state[key] = address.choice(key, options, default, rule="")
+    state.put(key, address.choice(key, options, default, rule=""))
     _tell(address, key, say)
 
 
 def settle_number(key: str, low: int, high: int, default: int, say: Callable[[str], str]) -> None:
     """The same for a whole number from `low` to `high`."""
-    if not is_fresh(key) and key in st.session_state:
-        value = st.session_state[key]
-        st.session_state[key] = default if value is None else min(max(int(value), low), high)
+    if not is_fresh(key) and state.has(key):
+        value = state.value(key)
+        state.put(key, default if value is None else min(max(int(value), low), high))
         return
     address = _address(key)
-    st.session_state[key] = address.number(key, low, high, default)
+    state.put(key, address.number(key, low, high, default))
     _tell(address, key, say)
 
 
 def settle_flag(key: str, default: bool) -> None:
     """The same for a switch; anything but true and false counts as not given."""
-    if not is_fresh(key) and key in st.session_state:
-        kept = st.session_state[key]
-        st.session_state[key] = kept if isinstance(kept, bool) else default
+    if not is_fresh(key) and state.has(key):
+        kept = state.value(key)
+        state.put(key, kept if isinstance(kept, bool) else default)
         return
-    st.session_state[key] = _address(key).flag(key, default)
+    state.put(key, _address(key).flag(key, default))
 
 
 def _address(key: str) -> Address:
@@ -140,20 +146,20 @@ def selectbox(label: str, options: Sequence[str], *, key: str, **settings: Any) 
     settings |= {"index": None, "required": True, "key": key}
     if "format_func" not in settings:
         chosen = st.selectbox(label, options, bind="query-params", **settings)
-        return str(chosen if chosen is not None else st.session_state[key])
+        return str(chosen) if chosen is not None else state.text(key)
     return _named_selectbox(label, options, key, settings)
 
 
 def _named_selectbox(label: str, options: Sequence[str], key: str, settings: dict[str, Any]) -> str:
     """Keeps the address itself: Streamlit would write the name that the list shows into it."""
     address, written = (asked(key) or [""])[-1], f"{key}_in_address"
-    if address in options and address != st.session_state.get(written, address):
-        st.session_state[key] = address  # the visitor went back, or followed a link to this very page
+    if address in options and address != state.value(written, address):
+        state.put(key, address)  # the visitor went back, or followed a link to this very page
     chosen = st.selectbox(label, options, persist_state="session", **settings)
-    value = str(chosen if chosen is not None else st.session_state[key])
+    value = str(chosen) if chosen is not None else state.text(key)
     if value != address:
         st.query_params[key] = value
-    st.session_state[written] = value
+    state.put(written, value)
     return value
 
 
@@ -163,8 +169,8 @@ def number_input(label: str, low: int, high: int, default: int, *, key: str, **s
     Streamlit raises for an address that says infinity, so such a value is taken out of the address and the
     field is tied to the address from the next run on.
     """
-    wanted = asked(key)
-    readable = not wanted or not _is_infinite(wanted[-1])
+    texts = asked(key)
+    readable = not texts or not _is_infinite(texts[-1])
     if not readable:
         with suppress(StreamlitAPIException):
             del st.query_params[key]

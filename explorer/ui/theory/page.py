@@ -5,7 +5,7 @@ import streamlit as st
 from explorer.figures import theory
 from explorer.figures.panel import Panel, Question
 from explorer.figures.views import theory as view_of
-from explorer.ui.shared import controls, panels, show, store, urls
+from explorer.ui.shared import controls, panels, show, state, store, urls
 from explorer.ui.theory import dragging, text
 
 
@@ -25,7 +25,7 @@ def descent_and_online() -> None:
     picture = st.container()
     rule_row()
     problem()
-    values = controls.values(view_of.KEYS)
+    values = state.values(view_of.KEYS)
     panel_of = view_of.questions(view_of.settings_of(values))
     with picture, show.steady("theory_seat_panels"):
         seat_panels(panel_of)
@@ -76,14 +76,14 @@ def descent_panels(panel_of: dict[str, Question]) -> None:
     st.subheader("Distance to the best balanced assignment")
     pair(panel_of["theory_dual"], panel_of["theory_gap"], theory.DUAL_HOW)
     st.subheader("Predicted decrease and switching benefit per step")
-    show.question(panel_of["theory_account"])
+    show.question(panel_of["theory_account"], stays=True)
     left, right = show.in_columns(2)
     with left:
         st.subheader("Moves between classes of experts")
-        show.question(panel_of["theory_moves"])
+        show.question(panel_of["theory_moves"], stays=True)
     with right:
         st.subheader("Deviation from the balanced load")
-        show.question(panel_of["theory_band"])
+        show.question(panel_of["theory_band"], stays=True)
 
 
 def online_panels(panel_of: dict[str, Question]) -> None:
@@ -94,7 +94,7 @@ def online_panels(panel_of: dict[str, Question]) -> None:
     left, right = show.in_columns(2)
     ties = panel_of["theory_ties"]
     with left:
-        show.question(ties, text=False)
+        show.question(ties, stays=True, text=False)
     with right:
         finding(ties)
         show.note(theory.TIES_HOW)
@@ -105,7 +105,7 @@ def pair(left: Question, right: Question, how: str) -> None:
     finding(left)
     for question, place in zip((left, right), show.in_columns(2), strict=True):
         with place:
-            show.question(question, text=False)
+            show.question(question, stays=True, text=False)
     show.note(how)
 
 

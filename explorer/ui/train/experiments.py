@@ -10,7 +10,7 @@ from explorer.course.facts import filled
 from explorer.errors import ExplorerError
 from explorer.figures import course
 from explorer.figures.facts import catalogue
-from explorer.ui.shared import show
+from explorer.ui.shared import show, state
 from explorer.ui.shared.recorded import recorded
 
 KEY = "experiment"
@@ -67,17 +67,14 @@ def _wanted(experiment: Experiment, arms_key: str) -> dict[str, Any]:
 
 def _is_unchanged(experiment: Experiment, arms_key: str) -> bool:
     """Whether the form still holds the order; a widget that was never drawn counts as it gives it."""
-    state = st.session_state
-    return all(state.get(key, value) == value for key, value in _wanted(experiment, arms_key).items())
+    return all(state.value(key, value) == value for key, value in _wanted(experiment, arms_key).items())
 
 
 def _fill(arms_key: str) -> None:
     """Put the chosen experiment into the form; other fields of its preset go back to the preset's values."""
     experiments, _ = course.experiments()
-    chosen = next((e for e in experiments if e.title == st.session_state[KEY]), None)
-    if chosen is None:
+    experiment = next((e for e in experiments if e.title == state.value(KEY)), None)
+    if experiment is None:
         return
-    for key in [k for k in st.session_state if str(k).startswith(f"train_{chosen.preset}_")]:
-        del st.session_state[key]
-    for key, value in _wanted(chosen, arms_key).items():
-        st.session_state[key] = value
+    state.forget_all(f"train_{experiment.preset}_")
+    state.put_all(_wanted(experiment, arms_key))

@@ -112,12 +112,12 @@ def _help(section: str, name: str, docs: Mapping[str, str]) -> str:
     return f"{text} (`{section}.{name}`)".strip()
 
 
-def changes(config: RunConfig, chosen: Mapping[str, Mapping[str, Any]]) -> str:
+def changes(config: RunConfig, sections: Mapping[str, Mapping[str, Any]]) -> str:
     """The fields of a filled form that differ from a configuration: `steps 500 (instead of 200)`."""
     return ", ".join(
-        f"{field.label} {_words(chosen[field.section][field.name])} (instead of {_words(field.default)})"
+        f"{field.label} {_words(sections[field.section][field.name])} (instead of {_words(field.default)})"
         for field in form_fields(config)
-        if chosen[field.section][field.name] != field.default
+        if sections[field.section][field.name] != field.default
     )
 
 
@@ -151,18 +151,18 @@ def widget(field: FormField, key: str) -> Any:
 
 def config_form(config: RunConfig, key: str) -> dict[str, dict[str, Any]]:
     """Draw the whole form; returns section -> field -> value, unchecked."""
-    chosen: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+    sections: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
     known = form_fields(config)
     with st.container(border=True, key="controls_config"):
         columns = st.columns(3)
         for index, field in enumerate(f for path in BASIC for f in known if f.path == path):
             with columns[index % 3]:
-                chosen[field.section][field.name] = widget(field, key)
+                sections[field.section][field.name] = widget(field, key)
     for section, title in TITLES.items():
         rest = [f for f in known if f.section == section and f.path not in BASIC]
         with st.expander(f"{title}: {len(rest)} more settings"):
             columns = st.columns(3)
             for index, field in enumerate(rest):
                 with columns[index % 3]:
-                    chosen[section][field.name] = widget(field, key)
-    return chosen
+                    sections[section][field.name] = widget(field, key)
+    return sections

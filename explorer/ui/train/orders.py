@@ -21,7 +21,7 @@ def job_of(config: RunConfig, preset: str, folder: Path) -> Job:
 
 def make_configs(
     preset: str,
-    chosen: dict[str, dict[str, Any]],
+    sections: dict[str, dict[str, Any]],
     arms: Sequence[str],
     seeds: str,
     limits: Limits | None = None,
@@ -32,7 +32,7 @@ def make_configs(
         raise ConfigError(
             "balancer", "", "names no rule", "choose one, e.g. loss_free; none is also a choice"
         )
-    base = RunConfig.from_dict(chosen)
+    base = RunConfig.from_dict(sections)
     chosen_arms = [arm_config(base, arm, preset) for arm in arms]
     for config, arm in zip(chosen_arms, arms, strict=True):
         if chosen_arms.count(config) > 1:

@@ -19,7 +19,7 @@ from explorer.figures.rule_names import legend
 from explorer.running.jobs import Job
 from explorer.ui.server.jobs import READ_ONLY
 from explorer.ui.server.services import services
-from explorer.ui.shared import cached, links, show, switching
+from explorer.ui.shared import cached, links, show, state, switching
 from explorer.ui.train import experiments as train_experiments
 from explorer.ui.train import form
 from explorer.ui.train.orders import job_of, make_configs, writable
@@ -30,8 +30,10 @@ COMMON_ARMS = ("none", "aux_loss", "aux_loss:scope=sequence", "loss_free", "loss
 FIRST_ARMS = ("none", "aux_loss", "loss_free")
 TICK_S = 0.5
 ARMS = "train_arms"
-STARTED = "train_started"
+STARTED = state.Slot[tuple[str, ...]]("train_started", ())
 """Run ids that this browser tab has started."""
+WAS_TRAINING = state.Slot("was_training", default=False)
+"""Whether something trained when the page was drawn last."""
 
 
 def introduction() -> None:
@@ -59,11 +61,11 @@ def order_form() -> None:
     st.subheader("Configuration")
     _builder(preset)
     base = get_preset(preset)
-    chosen = form.config_form(base, f"train_{preset}")
+    sections = form.config_form(base, f"train_{preset}")
     with start:
         if st.button("Start training", key="start", type="primary", icon=":material/play_arrow:"):
-            _start(preset, chosen, arms, seeds)
-        if changes := form.changes(base, chosen):
+            _start(preset, sections, arms, seeds)
+        if changes := form.changes(base, sections):
             show.note(f"Changed from the preset {preset}: {changes}.")
     with running:
         now_training()
@@ -78,11 +80,11 @@ def _rules() -> tuple[str, list[str], str]:
     )  # fmt: skip
     left, right = st.columns([3, 1])
     with left:
-        if ARMS not in st.session_state:
-            st.session_state[ARMS] = list(FIRST_ARMS)
+        if not state.has(ARMS):
+            state.put(ARMS, list(FIRST_ARMS))
         arms = st.multiselect(
             "Balancing rules to "
-            "train", [*COMMON_ARMS, *(a for a in st.session_state[ARMS] if a not in COMMON_ARMS)],
+            "train", [*COMMON_ARMS, *(a for a in state.value(ARMS) if a not in COMMON_ARMS)],
             key=ARMS, accept_new_options=True,
             help="One run per rule and seed. Type your own, e.g. `aux_loss:scope=sequence,coeff=0.001` "
             "or `none/100/loss_free` (none, from step 100 loss_free), or build one below. A routing such as "
@@ -123,15 +125,16 @@ def _builder(preset: str) -> None:
 
 
 def _add_arm(text: str) -> None:
-    if text not in st.session_state[ARMS]:
-        st.session_state[ARMS] = [*st.session_state[ARMS], text]
+    arms: list[str] = state.value(ARMS)
+    if text not in arms:
+        state.put(ARMS, [*arms, text])
 
 
-def _start(preset: str, chosen: dict[str, dict[str, Any]], arms: Sequence[str], seeds: str) -> None:
+def _start(preset: str, sections: dict[str, dict[str, Any]], arms: Sequence[str], seeds: str) -> None:
     """Check everything, then queue the runs; an invalid value queues none."""
     settings = services().settings
     try:
-        configs = make_configs(preset, chosen, arms, seeds, settings.limits)
+        configs = make_configs(preset, sections, arms, seeds, settings.limits)
         new = _not_yet_training(configs)
         if not new:
             st.info(
@@ -145,7 +148,7 @@ def _start(preset: str, chosen: dict[str, dict[str, Any]], arms: Sequence[str], 
     except ExplorerError as error:
         st.error(show.plain(str(error)), icon=":material/error:")
         return
-    st.session_state[STARTED] = [*st.session_state.get(STARTED, []), *(job.run_id for job in jobs)]
+    STARTED.put((*STARTED.get(), *(job.run_id for job in jobs)))
     st.toast(show.plain(f"{counted(len(new), 'run')} started or queued."), icon=":material/check:")
     # The picker's list was drawn before they were there.
     st.rerun()
@@ -153,7 +156,7 @@ def _start(preset: str, chosen: dict[str, dict[str, Any]], arms: Sequence[str], 
 
 def _not_yet_training(configs: Sequence[RunConfig]) -> list[RunConfig]:
     """Those that no open run of this visitor has: pressing the button again does not train twice."""
-    mine = st.session_state.get(STARTED, [])
+    mine = STARTED.get()
     here = [job.config for job in services().jobs.open_jobs() if job.run_id in mine]
     return [config for config in configs if config not in here]
 
@@ -176,11 +179,11 @@ def _live() -> None:
             _one(job)
         _buttons(jobs)
         _charts(jobs)
-    if st.session_state.get("was_training") and not any(job.is_open for job in jobs):
+    if WAS_TRAINING.get() and not any(job.is_open for job in jobs):
         # The last one has ended: draw the page once more, without the clock and with the new runs.
-        st.session_state["was_training"] = False
+        WAS_TRAINING.put(False)
         st.rerun()
-    st.session_state["was_training"] = any(job.is_open for job in jobs)
+    WAS_TRAINING.put(any(job.is_open for job in jobs))
 
 
 def _one(job: Job) -> None:

@@ -5,8 +5,10 @@ import test from "node:test";
 import {
   hoveredExpert,
   isPlaying,
+  isReporting,
   Signal,
   setPlaying,
+  setReporting,
   Topic,
 } from "../../../explorer/ui/components/shared/page_state.js";
 
@@ -83,4 +85,14 @@ test("the page plays while any player does", () => {
   assert.equal(isPlaying(), true);
   setPlaying(second, false);
   assert.equal(isPlaying(), false);
+});
+
+test("the page waits until every player has its answer", () => {
+  const [one, other] = [{}, {}];
+  setReporting(one, true);
+  setReporting(other, true);
+  setReporting(one, false);
+  assert.equal(isReporting(), true);
+  setReporting(other, false);
+  assert.equal(isReporting(), false);
 });

@@ -10,6 +10,7 @@ import {
   stepX,
 } from "../../../explorer/ui/components/player/layout.js";
 import { LoadMatrix } from "../../../explorer/ui/components/player/matrix.js";
+import { rowNames } from "../../../explorer/ui/components/player/paint.js";
 import {
   advance,
   nextEvent,
@@ -86,6 +87,19 @@ test("a point of the canvas is a cell, a bar, an event, or nothing", () => {
   assert.deepEqual(marksAt(view, [middle + 3, at.top - 5]), events);
   assert.deepEqual(marksAt(view, [middle + 30, at.top - 5]), []);
   assert.equal(layoutOf(300, 300, false).bars, 0, "no room for bars");
+});
+
+test("experts that share a row show their mean, and the row opens the busiest of them", () => {
+  const loads = matrix();
+  const rows = [[0, 1]];
+  assert.equal(loads.tokensOf(1, rows[0]), loads.tokens(1, 0) + loads.tokens(1, 1));
+  assert.ok(Math.abs(loads.ratioOf(1, rows[0]) - (loads.ratio(1, 0) + loads.ratio(1, 1)) / 2) < 1e-12);
+  assert.equal(loads.ratioOf(1, 0), loads.ratio(1, 0));
+  const busiest = loads.tokens(1, 1) > loads.tokens(1, 0) ? 1 : 0;
+  const at = layoutOf(800, 300, true);
+  const cell = cellAt({ at, matrix: loads, rows }, [stepX(loads, at, 7), at.top + 5]);
+  assert.deepEqual([cell.column, cell.expert], [1, busiest]);
+  assert.deepEqual(rowNames([7, 3, [1, 2, 4], [0, 5]]), ["7", "3", "#3", "#6"]);
 });
 
 test("ticks are round numbers", () => {

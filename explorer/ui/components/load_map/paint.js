@@ -2,13 +2,13 @@
 
 import { niceStep } from "../shared/ticks.js";
 
-const EDGE = { top: 44, bare: 8, bottom: 26, left: 40, right: 6 };
+const EDGE = { top: 44, bare: 22, bottom: 26, left: 40, right: 6 };
 const MARK = { y: 9, near: 9, number: 11 };
 
 /** Room for "ranks 993–1024" instead of a number. */
 const NAMES_PX = 96;
 
-/** Where the plot lies: `hasNames` for rows named in words; the room above it only where there are event marks. */
+/** Where the plot lies: `hasNames` for rows named in words; above it the name of the axis, and event marks if any. */
 export function layoutOf(width, height, { hasNames, isMarked }) {
   const left = hasNames ? NAMES_PX : EDGE.left;
   const plot = Math.max(40, width - left - EDGE.right);

@@ -7,16 +7,16 @@ export function drawBars(context, view) {
   const { limit } = view.settings;
   if (!at.bars) return;
   const top = 2 ** limit;
-  const row = at.tall / matrix.experts;
+  const row = at.tall / view.rows.length;
   const pad = row >= 6 ? Math.min(3, row * 0.14) : 0;
   const scale = (at.bars - 34) / top;
   const unit = at.barsLeft + scale;
-  for (let r = 0; r < matrix.experts; r++) {
+  for (let r = 0; r < view.rows.length; r++) {
     const e = view.rows[r];
-    const ratio = matrix.ratio(view.column, e);
+    const ratio = matrix.ratioOf(view.column, e);
     const y = at.top + r * row + pad;
     const tall = Math.max(1, row - 2 * pad);
-    if (matrix.tokens(view.column, e) === 0) {
+    if (matrix.tokensOf(view.column, e) === 0) {
       context.fillStyle = theme.deadText;
       context.fillRect(at.barsLeft, y, 3, tall);
       continue;

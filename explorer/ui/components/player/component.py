@@ -11,7 +11,7 @@ from explorer.charts import linking, scales, theme
 from explorer.records.matrix import LoadMatrix
 from explorer.ui.components import modules
 from explorer.ui.components.player.payload import matrix_payload
-from explorer.ui.shared import display
+from explorer.ui.shared import display, state
 
 LIMIT = 2.0
 """Colours reach from a quarter of the uniform load to four times of it: log2 of the load ratio."""
@@ -74,7 +74,7 @@ def heatmap_player(
     expert: int | None = None,
     on_expert: Callable[[int | None], None] | None = None,
     label: str = "Expert loads over steps",
-    order: Sequence[int] | None = None,
+    order: Sequence[int | Sequence[int]] | None = None,
     events: Sequence[Mark] = (),
     lead: Lead | None = None,
 ) -> PlayerEvent | None:
@@ -82,8 +82,9 @@ def heatmap_player(
 
     The matrix is sent when it changes; `step` and `expert` are sent apart from it in a few bytes. While
     the player plays it leads and ignores `step`; when it is paused it follows. `on_step`, `on_expert` and
-    `lead.on_layer` run before the page does, so they may set `st.session_state`. At the default speed the run
-    takes about twelve seconds. `order`: experts from top to bottom; by index without it. `events` are drawn
+    `lead.on_layer` run before the page does, so they may move widgets. At the default speed the run takes
+    about twelve seconds. `order`: experts from top to bottom, or lists of those that share a row, which
+    shows their mean; by index without it. `events` are drawn
     above the heatmap.
 
     In a fragment that reruns by itself (`run_every`), keep the step in plain session state: a widget
@@ -93,7 +94,7 @@ def heatmap_player(
     """
 
     def moved() -> None:
-        event = _event(st.session_state.get(key))
+        event = _event(state.value(key))
         if event is None:
             return
         if on_step is not None and event.step != step:
@@ -106,9 +107,9 @@ def heatmap_player(
     data = {
         "id": key,
         "matrix": matrix_payload(matrix),
-        "height": height_of(int(matrix.tokens.shape[1])),
+        "height": height_of(int(matrix.tokens.shape[1]) if order is None else len(order)),
         "label": label,
-        "order": None if order is None else [int(one) for one in order],
+        "order": None if order is None else [one if isinstance(one, int) else list(one) for one in order],
         "events": sorted(events, key=lambda mark: mark["step"]),
         **_look(),
         **_links(lead),

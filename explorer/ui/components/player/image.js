@@ -5,7 +5,7 @@ import { rampIndex } from "../shared/colours.js";
 /** One pixel per cell; where steps outnumber pixels, neighbours are summed first, so no step is skipped. */
 export function imageOf(matrix, rows, ramp, dead, limit, pixels) {
   const width = Math.max(1, Math.min(matrix.columns, Math.floor(pixels)));
-  const height = Math.max(1, matrix.experts);
+  const height = Math.max(1, rows.length);
   const canvas = document.createElement("canvas");
   canvas.width = width;
   canvas.height = height;
@@ -16,10 +16,11 @@ export function imageOf(matrix, rows, ramp, dead, limit, pixels) {
     const to = Math.max(from + 1, Math.floor(((x + 1) * matrix.columns) / width));
     let total = 0;
     for (let c = from; c < to; c++) total += matrix.totals[c] || 0;
-    for (let row = 0; row < matrix.experts; row++) {
+    for (let row = 0; row < rows.length; row++) {
       let tokens = 0;
-      for (let c = from; c < to; c++) tokens += matrix.tokens(c, rows[row]);
-      const ink = tokens > 0 ? ramp[rampIndex((tokens * matrix.experts) / total, limit)] : dead;
+      for (let c = from; c < to; c++) tokens += matrix.tokensOf(c, rows[row]);
+      const even = (total * (rows[row].length ?? 1)) / matrix.experts;
+      const ink = tokens > 0 ? ramp[rampIndex(tokens / even, limit)] : dead;
       image.data.set([ink[0], ink[1], ink[2], 255], (row * width + x) * 4);
     }
   }

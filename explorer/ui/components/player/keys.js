@@ -90,7 +90,8 @@ function moveBy(player, event) {
 /** By rows as they are shown, whatever their order. */
 function chooseRow(player, by) {
   const row = player.expert === null ? 0 : player.rowOf[player.expert] + by;
-  player.choose(player.rows[Math.max(0, Math.min(player.matrix.experts - 1, row))]);
+  const place = Math.max(0, Math.min(player.rows.length - 1, row));
+  player.choose(player.matrix.expertOf(player.column, player.rows[place]));
 }
 
 function pageKey(player, event) {

@@ -37,13 +37,13 @@ export function scrubberPlace(at, columns) {
 }
 
 /** The cell at a point: column null on the bars and left of the plot; null above and below. */
-export function cellAt({ at, matrix, rows }, [x, y]) {
+export function cellAt({ at, matrix, rows, column: playhead = 0 }, [x, y]) {
   if (!at || !matrix.columns) return null;
   if (y < at.top || y >= at.top + at.tall) return null;
-  const row = Math.min(matrix.experts - 1, Math.floor(((y - at.top) / at.tall) * matrix.experts));
+  const row = Math.min(rows.length - 1, Math.floor(((y - at.top) / at.tall) * rows.length));
   const isInside = x >= at.left && x < at.left + at.plot;
   const column = isInside ? Math.floor(((x - at.left) / at.plot) * matrix.columns) : null;
-  return { column, expert: rows[row], x, y };
+  return { column, expert: matrix.expertOf(column ?? playhead, rows[row]), x, y };
 }
 
 /** The events whose sign lies at a point. */

@@ -28,6 +28,27 @@ export class LoadMatrix {
     return total > 0 ? (this.tokens(column, expert) * this.experts) / total : 0;
   }
 
+  /** The same for a row: an expert, or the experts that share it. */
+  tokensOf(column, row) {
+    if (!Array.isArray(row)) return this.tokens(column, row);
+    let sum = 0;
+    for (const expert of row) sum += this.tokens(column, expert);
+    return sum;
+  }
+
+  /** The mean of those that share a row. */
+  ratioOf(column, row) {
+    if (!Array.isArray(row)) return this.ratio(column, row);
+    const total = this.totals[column] * row.length;
+    return total > 0 ? (this.tokensOf(column, row) * this.experts) / total : 0;
+  }
+
+  /** The expert that a row stands for: of several the busiest. */
+  expertOf(column, row) {
+    if (!Array.isArray(row)) return row;
+    return row.reduce((top, one) => (this.tokens(column, one) > this.tokens(column, top) ? one : top));
+  }
+
   biasAt(column, expert) {
     const stored = this.bias ? this.bias[column * this.experts + expert] : -32768;
     return stored === -32768 ? null : stored * this.biasUnit;

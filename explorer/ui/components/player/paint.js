@@ -4,27 +4,38 @@ import { niceStep } from "../shared/ticks.js";
 import { drawBars } from "./bars.js";
 import { MARK, stepX } from "./layout.js";
 
+/** The number of each row's expert; where experts share rows, `#33` for the rank of the first one. */
+export function rowNames(rows) {
+  let rank = 1;
+  return rows.map((row) => {
+    const name = Array.isArray(row) ? `#${rank}` : String(row);
+    rank += Array.isArray(row) ? row.length : 1;
+    return name;
+  });
+}
+
 function drawAxes(context, view) {
   const { matrix, at, theme } = view;
   context.fillStyle = theme.quiet;
   context.font = theme.font;
-  const row = at.tall / matrix.experts;
-  const every = niceStep(matrix.experts, at.tall / 18);
+  const row = at.tall / view.rows.length;
+  const every = niceStep(view.rows.length, at.tall / 18);
   context.textAlign = "right";
   context.textBaseline = "middle";
   const bold = [view.lit, view.expert]
     .filter((expert) => expert !== null)
-    .map((expert) => view.rowOf[expert]);
-  for (let r = 0; r < matrix.experts; r += every) {
-    if (bold.some((place) => Math.abs(r - place) * row < 13)) continue;
-    context.fillText(String(view.rows[r]), at.left - 7, at.top + (r + 0.5) * row);
+    .map((expert) => [view.rowOf[expert], expert]);
+  const names = rowNames(view.rows);
+  for (let r = 0; r < view.rows.length; r += every) {
+    if (bold.some(([place]) => Math.abs(r - place) * row < 13)) continue;
+    context.fillText(names[r], at.left - 7, at.top + (r + 0.5) * row);
   }
   context.fillStyle = theme.ink;
   context.font = theme.bold;
-  for (const [i, place] of bold.entries()) {
+  for (const [i, [place, expert]] of bold.entries()) {
     // The one under the pointer comes first; the chosen one gives way to it.
-    if (i && place !== bold[0] && Math.abs(place - bold[0]) * row < 13) continue;
-    context.fillText(String(view.rows[place]), at.left - 7, at.top + (place + 0.5) * row);
+    if (i && expert !== bold[0][1] && Math.abs(place - bold[0][0]) * row < 13) continue;
+    context.fillText(String(expert), at.left - 7, at.top + (place + 0.5) * row);
   }
   context.fillStyle = theme.quiet;
   context.font = theme.font;
@@ -83,8 +94,8 @@ function frameBox(context, theme, x, y, wide, tall) {
 }
 
 function drawRow(context, view, expert) {
-  const { matrix, at, theme } = view;
-  const row = at.tall / matrix.experts;
+  const { at, theme } = view;
+  const row = at.tall / view.rows.length;
   const y = Math.round(at.top + view.rowOf[expert] * row) - 0.5;
   const tall = Math.max(3, Math.round(row)) + 1;
   frameBox(context, theme, at.left + 0.5, y, at.plot - 1, tall);
@@ -96,7 +107,7 @@ function drawHover(context, view) {
   const { matrix, at, theme, hover } = view;
   if (!hover || hover.column === null) return;
   const wide = at.plot / matrix.columns;
-  const tall = at.tall / matrix.experts;
+  const tall = at.tall / view.rows.length;
   const x = at.left + hover.column * wide;
   frameBox(
     context,

@@ -1,7 +1,7 @@
 // The heatmap player: its state, what comes from Python and what goes there, moving and playing.
 
 import { readTheme } from "../shared/colours.js";
-import { setPlaying } from "../shared/page_state.js";
+import { setPlaying, setReporting } from "../shared/page_state.js";
 import { fillSpeeds, listenToControls, partsOf, placeScrubber, showPosition, showTheme } from "./controls.js";
 import { imageOf } from "./image.js";
 import { listenToKeys } from "./keys.js";
@@ -15,6 +15,8 @@ import { listenToPointer } from "./pointer.js";
 import { players, waiting } from "./registry.js";
 
 const REPORT_EVENT = "moved";
+const AGAIN_MS = 2000;
+const TRIES = 3;
 
 export class Player {
   column = 0;
@@ -34,6 +36,9 @@ export class Player {
   known = { step: null, expert: null };
   reports = new Reports();
   frames = 0;
+  /** The step that Python has named last; null where it names none. */
+  heard = null;
+  again = 0;
 
   constructor(root) {
     this.box = root.querySelector(".player");
@@ -50,6 +55,8 @@ export class Player {
 
   leave() {
     this.stop(false);
+    clearTimeout(this.again);
+    setReporting(this, false);
     this.observer.disconnect();
     this.layerKeys.leave();
     this.links.leave();
@@ -106,14 +113,15 @@ export class Player {
     this.image = null;
   }
 
-  /** Experts from top to bottom; by index where Python names no order. */
+  /** Experts, or lists of those that share a row, from top to bottom; by index where Python names no order. */
   orderRows(order) {
-    const key = (order || []).join();
-    if (key === this.order && this.rows.length === this.matrix.experts) return;
+    const key = JSON.stringify(order);
+    if (key === this.order && this.rowOf.length === this.matrix.experts) return;
     this.order = key;
     this.rows = order || Array.from({ length: this.matrix.experts }, (_, expert) => expert);
     this.rowOf = [];
-    for (const [row, expert] of this.rows.entries()) this.rowOf[expert] = row;
+    for (const [row, experts] of this.rows.entries())
+      for (const expert of [experts].flat()) this.rowOf[expert] = row;
     this.image = null;
   }
 
@@ -127,6 +135,7 @@ export class Player {
   /** Step and expert as Python has them; while playing, the player leads. */
   sync({ step, expert }) {
     waiting.delete(this.id);
+    this.heard = step;
     if (expert !== this.known.expert) {
       this.known.expert = expert;
       this.expert = expert;
@@ -138,6 +147,7 @@ export class Player {
         this.links.announce(step);
       }
     }
+    setReporting(this, this.known.step !== step);
     this.draw();
   }
 
@@ -153,7 +163,21 @@ export class Player {
     const step = this.matrix.first[this.column];
     this.known = { step, expert: this.expert };
     this.reports.add(step, performance.now());
-    this.component.setTriggerValue(REPORT_EVENT, { ...this.known, ...more });
+    this.tell({ ...this.known, ...more }, 1);
+  }
+
+  /** A busy server may lose a report that another component's follows at once. */
+  tell(report, nth) {
+    clearTimeout(this.again);
+    this.component.setTriggerValue(REPORT_EVENT, report);
+    const isNew = this.heard !== null && this.heard !== report.step;
+    setReporting(this, isNew);
+    if (!isNew) return;
+    this.again = setTimeout(() => {
+      if (this.heard === report.step || this.playing || this.dragging || nth === TRIES) {
+        setReporting(this, false);
+      } else this.tell(report, nth + 1);
+    }, AGAIN_MS);
   }
 
   // --- moving -------------------------------------------------------------------------------

@@ -1,9 +1,11 @@
 // Waits until the playhead of the page has come to rest and tells Python its step: what is worth a look,
 // but not worth slowing every move down, is then brought up to date. Draws nothing, or the step in words.
 
-import { isPlaying, playhead } from "../shared/page_state.js";
+import { isPlaying, isReporting, playhead } from "../shared/page_state.js";
 
 const REST_MS = 60;
+// How often it looks whether Python has answered the player.
+const ANSWER_MS = 20;
 // A busy server may lose a report that another one follows at once; it is then told again, twice at most.
 const AGAIN_MS = 2000;
 const TRIES = 3;
@@ -36,8 +38,8 @@ class RestingPlayhead {
   }
 
   #rest() {
-    if (isPlaying()) {
-      this.#timer = setTimeout(() => this.#rest(), REST_MS);
+    if (isPlaying() || isReporting()) {
+      this.#timer = setTimeout(() => this.#rest(), isPlaying() ? REST_MS : ANSWER_MS);
       return;
     }
     const step = playhead.value;

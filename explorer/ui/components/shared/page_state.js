@@ -74,3 +74,19 @@ export function setPlaying(player, isPlayingNow) {
 export function isPlaying() {
   return playing.size > 0;
 }
+
+const reporting = new Set();
+
+/** Tell the page whether this player waits for Python to answer its report. */
+export function setReporting(player, isReportingNow) {
+  if (isReportingNow) reporting.add(player);
+  else reporting.delete(player);
+}
+
+/**
+ * Whether a report of any player is unanswered. What another component tells Python meanwhile carries the
+ * page's old widgets along, and Python would take their step for a newer one.
+ */
+export function isReporting() {
+  return reporting.size > 0;
+}

@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from explorer.ui.components import modules
+from explorer.ui.shared import state
 
 FOLDER = Path(__file__).parent
 FIRST, ALL = "first", "all"
@@ -44,12 +45,12 @@ def token_text(
     """Tokens coloured by expert; `token` is selected, and the tokens of `expert` stand out.
 
     payload: `text_payload`. colour_by: "first" (the first choice) or "all" (a stripe for each expert).
-    `on_pick` runs before the page does, so it may set `st.session_state`. height: at most this many times the
+    `on_pick` runs before the page does, so it may move widgets. height: at most this many times the
     size of the page's letters; longer texts scroll.
     """
 
     def picked() -> None:
-        pick = _pick(st.session_state.get(key))
+        pick = _pick(state.value(key))
         if pick is not None and on_pick is not None:
             on_pick(pick)
 
