@@ -56,7 +56,8 @@ def _train(arguments: Sequence[str], commands: Connection, errors: str) -> None:
     sys.stdin = os.fdopen(0, closefd=False, encoding="utf-8")
     sys.stdout = os.fdopen(1, "w", closefd=False, encoding="utf-8")
     sys.stderr = os.fdopen(2, "w", closefd=False, encoding="utf-8", buffering=1)
-    sys.argv = ["explorer", "train", *arguments]
+    # The command line stands above this module: it is run by name, as `python -m explorer` does.
+    sys.argv[1:] = ["train", *arguments]
     runpy.run_module("explorer", run_name="__main__")
 
 

@@ -79,7 +79,7 @@ def test_the_verdicts_are_counted(files: Path) -> None:
         f"Of {len(CLAIMS)} claims: 1 supported, {len(CLAIMS) - 4} not run and 3 not testable here."
     )
     assert verdicts.table is not None
-    assert verdicts.table.height == len(CLAIMS)
+    assert verdicts.table["id"].to_list() == ["X5"]
 
 
 def test_the_sql_gives_the_rows(files: Path) -> None:
