@@ -182,6 +182,7 @@ SCRATCH = {
     "explorer/store/private.py",  # the lock of a temporary folder, which holds nothing
     "explorer/ui/server/imports.py",  # an upload, in a temporary folder until it is imported
     "explorer/running/child_process.py",  # a training's configuration and errors, in the temporary folder
+    "explorer/running/forked_process.py",  # the same of a forked training
     "explorer/running/ray_child.py",  # an archive in memory
     "explorer/evidence/results.py",  # a lock, which holds nothing; rows go through the helper
     "explorer/evidence/trained_tasks.py",  # a training's configuration, in the temporary folder
