@@ -196,7 +196,7 @@ def final_imbalance(frame: pl.DataFrame, names: Mapping[str, str], chance: float
     if not ends:
         return NOTHING
     parts = [
-        f"{names.get(run, run)} at {number(ends[run])}" for run in sorted(ends, key=lambda run: ends[run])
+        f"{number(ends[run])} with {names.get(run, run)}" for run in sorted(ends, key=lambda run: ends[run])
     ]
     baseline = "" if chance is None else f" Random routing would give {number(chance)}."
     return f"Average imbalance (MaxVio) over the last 100 steps: {', '.join(parts)}.{baseline}"

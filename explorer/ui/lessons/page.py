@@ -284,7 +284,8 @@ def _figure(step: Step, place: Place, is_open: bool) -> None:
             _no_figure_yet()
             return
         for question in figure.questions:
-            show.question(question)
+            # The sentence of a figure before the guess would be half of the answer.
+            show.question(question, text=is_open)
     except ExplorerError as error:
         st.info(f"This figure cannot be drawn here. {show.plain(str(error))}", icon=":material/inbox:")
         return

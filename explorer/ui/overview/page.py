@@ -23,6 +23,7 @@ from explorer.wording import counted
 
 def opening_section(selected: Sequence[Arm]) -> None:
     """What a router does, what goes wrong, and where to begin."""
+    _start_on_a_phone()
     films = store.opening(tuple(selected))
     if films is None:
         opening.opening((), ())
@@ -33,10 +34,20 @@ def opening_section(selected: Sequence[Arm]) -> None:
             [int(step) for step in unbalanced.last_steps],
         )
         show.note(
-            f"Two recorded training runs, layer {unbalanced.layer}, seed {unbalanced.run.seed}. Each row is "
-            "one expert. The balanced run adds a bias to each expert's score, for selection only."
+            "Experts without tokens learn nothing, and every step waits for the busiest one. Loss-free "
+            "balancing needs no extra loss: it adds a bias to the router's score of each expert, which only "
+            f"decides who is picked. Two recorded runs, layer {unbalanced.layer}, seed {unbalanced.run.seed}; "
+            "each row is one expert."
         )
     _starts()
+
+
+def _start_on_a_phone() -> None:
+    """Where to begin, before the pictures: on a narrow screen the cards are far below (`shell._READABLE`)."""
+    first = next(iter(course_files.course()), None)
+    if first is not None:
+        with st.container(key="start_on_a_phone"):
+            links.page("lessons", f"**Start lesson 1** · {first.minutes} minutes", lesson=first.slug)
 
 
 def _starts() -> None:

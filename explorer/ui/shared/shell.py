@@ -38,7 +38,9 @@ _READABLE = """
 [data-testid="stMarkdownContainer"] :is(p, li) > a:hover { text-decoration-color: currentColor; }
 [data-testid="stExpander"] summary { opacity: 1 !important; }
 [data-testid="stButtonGroup"] [data-variant="segmented_control"] { min-height: 2.5rem; }
+.st-key-start_on_a_phone { display: none; }
 @media (max-width: 640px) {
+  .st-key-start_on_a_phone { display: flex; }
   .st-key-run_row { flex-wrap: wrap; }
   .st-key-run_row > :first-child { min-width: 100%; } }
 """
