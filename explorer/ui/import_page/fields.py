@@ -62,6 +62,11 @@ MORE = {
         help="Cut a route log into steps of so many tokens.",
         placeholder="all tokens are one step",
     ),
+    "routes": Answer(
+        label="routes",
+        help="Tokens whose routes are kept, for the Microscope and for comparing two traces; 0 keeps none.",
+        placeholder="2048",
+    ),
     "axes": Answer(label="axes", help="Of an array, e.g. layer,step,expert."),
     "columns": Answer(label="columns", help="Names of the columns of a CSV without a header."),
     "step": Answer(label="step", help="Name of the column."),
@@ -82,13 +87,15 @@ MORE = {
 }
 """Behind a line that opens; only those that the format knows, beside the first three."""
 COMMON_MORE = ("layer_offset", "scope", "unit")
+NOT_HERE = {"tokens_of"}
+"""Names a folder of the server, which is nothing a visitor may read: on the command line only."""
 MAX_LETTERS = 200
 
 
 def show_fields(form: Format) -> dict[str, str]:
     """Draw the fields of a format; returns the options that the visitor has filled in."""
     given = _grid(MODEL)
-    own = [name for name in form.options if name not in MODEL]
+    own = [name for name in form.options if name not in MODEL and name not in NOT_HERE]
     with st.expander("More options", icon=":material/tune:"):
         given |= _grid({name: MORE.get(name, Answer(label=name, help="")) for name in (*COMMON_MORE, *own)})
     return given

@@ -36,8 +36,8 @@ def opening_section(selected: Sequence[Arm]) -> None:
         show.note(
             "Experts without tokens learn nothing, and every step waits for the busiest one. Loss-free "
             "balancing needs no extra loss: it adds a bias to the router's score of each expert, which only "
-            f"decides who is picked. Two recorded runs, layer {unbalanced.layer}, seed {unbalanced.run.seed}; "
-            "each row is one expert."
+            "decides who is picked. Two recorded runs, "
+            f"layer {unbalanced.layer}, seed {unbalanced.run.seed}; each row is one expert."
         )
     _starts()
 
