@@ -30,6 +30,10 @@ class BiasRule(Rule):
         """Label parts for settings that are not the default, except for freezing."""
         raise NotImplementedError
 
+    def scope_words(self) -> tuple[str, str]:
+        """The count scope as `label` and `short` say it."""
+        return "global batch", ""
+
     @property
     def count_scope(self) -> str | None:
         # The bias moves once per optimizer step from the counts of the whole step.
@@ -37,12 +41,14 @@ class BiasRule(Rule):
 
     @property
     def label(self) -> str:
-        words = ", ".join(["global batch scope", *self._extras(" from")])
+        words = ", ".join([f"{self.scope_words()[0]} scope", *self._extras(" from")])
         return f"{self.title} u={self.bias_update_rate:g} ({words})"
 
     @property
     def short(self) -> str:
-        return " ".join([f"{self.title} {self.bias_update_rate:g}", *self._extras("")])
+        scope = self.scope_words()[1]
+        parts = [f"{self.title} {self.bias_update_rate:g}", scope, *self._extras("")]
+        return " ".join(part for part in parts if part)
 
     def _extras(self, since: str) -> list[str]:
         frozen = self.freeze_after_step

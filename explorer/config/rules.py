@@ -138,6 +138,14 @@ class LossFree(BiasRule):
                 "leave out one of them",
             )
 
+    @property
+    def count_scope(self) -> str | None:
+        return self.scope
+
+    def scope_words(self) -> tuple[str, str]:
+        is_whole = self.scope == "global_batch"
+        return SCOPE_WORDS[self.scope], "" if is_whole else SHORT_SCOPES[self.scope]
+
     def departures(self) -> list[str]:
         words = [w for w in (self.update_rule, self.bias_form) if w not in ("sign", "additive")]
         if self.step_decay != "constant":

@@ -164,7 +164,7 @@ def _bias(bias_SLE: Floats) -> Metrics:
     spread = metrics.bias_spread(bias_SLE[-1]).mean()
     steps = np.arange(len(tail)) - (len(tail) - 1) / 2
     # The trend over the window is learning; what remains around it is oscillation.
-    slope = np.tensordot(steps, tail, (0, 0)) / (steps**2).sum()
+    slope = np.tensordot(steps, tail, (0, 0)) / ((steps**2).sum() or 1.0)  # a single step has no trend
     rest = tail - tail.mean(0) - steps[:, None, None] * slope
     amplitude = rest.std(0).mean()
     return {
