@@ -136,6 +136,6 @@ def test_the_cards_and_the_sentence_of_the_overview_are_of_the_same_steps(open_s
     text = words(app)
     assert len(app.metric) == 4
     for card in app.metric:
-        assert f" at {card.value}" in text
+        assert f"{card.value} with" in text
     baseline = metrics.uniform_reference(16, 2, 1536, 4)[0]
     assert sentence("references.random_routing_gives", value=captions.number(baseline)) in text
