@@ -18,6 +18,7 @@ from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import ModuleType
 
 from explorer.running.child_process import MOST_OUTPUT, train_arguments
 from explorer.running.jobs import Job
@@ -61,6 +62,17 @@ def _train(arguments: Sequence[str], commands: Connection, errors: str) -> None:
     runpy.run_module("explorer", run_name="__main__")
 
 
+@contextmanager
+def _no_script() -> Iterator[None]:
+    """A fork begins by importing the parent's script, which may be anything and is not needed."""
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
+
+
 class ForkedProcess:
     """A forked training process on this machine."""
 
@@ -74,7 +86,8 @@ class ForkedProcess:
         self._process = context.Process(
             target=_train, args=(train_arguments(job, config), reader, str(self._errors))
         )
-        self._process.start()
+        with _no_script():
+            self._process.start()
         reader.close()
         self.pid = self._process.pid or 0
         os.set_blocking(self._commands.fileno(), False)

@@ -14,6 +14,7 @@ def test_the_favourites_domain_stands_beside_that_domains_share_of_the_text() ->
     after = np.array([[1, 0], [1, 0], [1, 2], [1, 3], [0, 1], [2, 1], [3, 1], [0, 2]])
     view = SimpleNamespace(
         after=after,
+        logits=np.zeros((8, 4)),
         num_tokens=8,
         num_experts=4,
         text=SimpleNamespace(is_known=True, domains=domains),

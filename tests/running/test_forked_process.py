@@ -1,8 +1,10 @@
 """A training in a fork is the training of a process of its own."""
 
 import os
+import sys
 import time
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -30,6 +32,17 @@ def test_forks_train_as_processes_do_and_failures_have_their_sentence(tmp_path: 
     assert RunFolder(ended["one"].path).status.results == RunFolder(alone.path).status.results
     assert ended["two"].failure.startswith("two: ")
     assert not Path(ended["one"].child._folder.name).exists()  # type: ignore[union-attr]
+
+
+def test_a_fork_runs_no_script_of_its_parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = ModuleType("__main__")
+    script.__file__ = str(tmp_path / "script.py")
+    Path(script.__file__).write_text("raise SystemExit(3)\n")
+    monkeypatch.setitem(sys.modules, "__main__", script)
+    with forking(), RunQueue(at_once=1, launch=ForkedProcess) as queue:
+        [ended] = queue.run([Job(config=tiny(), run_id="one", runs=tmp_path / "runs")])
+    assert ended.failure == ""
+    assert sys.modules["__main__"] is script
 
 
 def test_a_fork_stops_when_its_parent_hangs_up(tmp_path: Path) -> None:
