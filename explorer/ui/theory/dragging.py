@@ -57,7 +57,10 @@ def _job(descent: OneRule, now: OneRule) -> dict[str, Any] | None:
         "labels": {
             "dual": {"text": charts.DUAL_LABEL, **colours(charts.TEXT)},
             "optimum": {"text": charts.OPTIMUM_LABEL, **colours(theme.NEUTRAL_TEXT)},
-            **{part: {"text": part, **colours(text)} for part, (_, text, _) in charts.PARTS.items()},
+            **{
+                part: {"text": charts.PART_WORDS[part], **colours(text)}
+                for part, (_, text, _) in charts.PARTS.items()
+            },
         },
         "verdicts": VERDICT_WORDS,
         "heights": {"dual": charts.DUAL_PX, "account": charts.ACCOUNT_PX},
