@@ -320,3 +320,20 @@ def course(frame: pl.DataFrame) -> theme.Figure:
     )
     figure: alt.LayerChart = theme.titled(alt.layer(thin, thick), height=280)
     return figure
+
+
+def by_length(frame: pl.DataFrame) -> theme.Figure:
+    """Excess imbalance over the context's length: every seed thin, arm means thick. frame: arm, family,
+    scope, run, factor, excess."""
+    colour = alt.Color("arm:N", scale=_arm_scale(frame), legend=_arm_legend())
+    axis = alt.Axis(labelExpr="datum.label + '×'", labelAngle=0)
+    x = alt.X("factor:O", title="context over the training length", axis=axis)
+    base = alt.Chart(frame).encode(x=x, y=alt.Y("excess:Q", title="excess MaxVio"), color=colour)
+    thin = base.mark_line(strokeWidth=0.8, opacity=0.3).encode(detail=alt.Detail("run:N"))
+    mean = alt.Chart(frame.group_by("arm", "factor", maintain_order=True).agg(pl.col("excess").mean()))
+    dash = alt.StrokeDash("arm:N", scale=_arm_dashes(frame), legend=_arm_legend())
+    thick = mean.mark_line(strokeWidth=2.4, point=True).encode(
+        x=x, y=alt.Y("excess:Q"), color=colour, strokeDash=dash
+    )
+    figure: alt.LayerChart = theme.titled(alt.layer(thin, thick), height=280)
+    return figure

@@ -9,10 +9,12 @@ from typing import Any
 
 from explorer.course.lessons import Key
 from explorer.errors import one_of
+from explorer.evidence.results import fingerprint
 from explorer.figures import (
     balance,
     bias_updates,
     computation_batches,
+    context_length,
     losses,
     named_simulations,
     one_step,
@@ -26,6 +28,7 @@ from explorer.figures import loads as load_figures
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Arm
 from explorer.figures.differences import FamilyPaired, paired_in_family
+from explorer.figures.evidence import EvidenceSettings
 from explorer.figures.facts.quality import course_arms
 from explorer.figures.facts.recorded import RecordedRuns
 from explorer.figures.panel import Build, Question
@@ -272,6 +275,14 @@ def served_verdict(recorded: RecordedRuns, keys: Keys, name: str) -> LessonFigur
     query = {"run": arm.first.run_id, "plan": pair.plan, "judge": pair.judge}
     settings = Placed(pair=pair, layout=layout)
     return _one(name, placement.verdict_panel, ArmSet.of([arm]), settings, _serving(query))
+
+
+@panel("context_length")
+def context_by_length(_recorded: RecordedRuns, _keys: Keys, name: str) -> LessonFigure:
+    """Excess imbalance of our own models in contexts of up to 8 times the training length (the evidence)."""
+    link = PageLink(page="evidence", title="Evidence", query={"claim": "002"})
+    settings = EvidenceSettings(claim="002", version=fingerprint())
+    return _one(name, context_length.by_length, ArmSet.of(()), settings, link)
 
 
 @panel("deepseek_r1")
