@@ -74,8 +74,8 @@ def _values(row: Row, factor: int) -> tuple[float | None, float | None]:
 
 
 def _colour(row: Row) -> tuple[str, str]:
-    """Method and count scope of a row that names its rule alone."""
-    config = arm_config(get_preset(row.scale), row.text)
+    """Method and count scope of a row whose configuration names its rule alone."""
+    config = arm_config(get_preset(row.scale), str(row.config["text"]))
     return config.family, config.count_scope
 
 

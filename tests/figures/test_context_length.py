@@ -1,11 +1,13 @@
 """Imbalance beyond the training length: means of the rows, every one of them a line."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from evidence_rows import rows_of
 
+from explorer.charts import theme
 from explorer.evidence import results
 from explorer.evidence.experiment import Metrics
 from explorer.figures import context_length
@@ -42,6 +44,9 @@ def test_every_model_is_a_line_and_the_sentence_has_the_means(
     assert panel.table.height == 2 * 5 * len(FACTORS)
     assert "2.00 (+1) to 9.00 (+8) with loss-free" in panel.finding
     assert "1.50 (+0.5) to 5.00 (+4) with aux, sequence" in panel.finding
+    drawn = json.dumps(panel.spec.vega).lower()
+    for family, scope in (("loss_free", "global_batch"), ("aux_loss", "sequence")):
+        assert theme.family_ink(family, scope).light.lower() in drawn
     own = panel.table.filter(arm="loss-free", seed=4, factor=8)
     assert own["excess"].to_list() == [pytest.approx(8.2)]
 
