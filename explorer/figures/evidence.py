@@ -101,11 +101,10 @@ def verdicts(store: Store, arms: ArmSet, settings: EvidenceSettings) -> Panel:
     )
     parts = [f"{number} {verdict}" for verdict, number in report.counts(results).items() if number]
     interim = sum(result.is_interim for result in results)
-    more = (
-        f" {counted(interim, 'claim')} still {'lacks' if interim == 1 else 'lack'} seeds that were fixed in advance."
-        if interim
-        else ""
-    )
+    more = ""
+    if interim:
+        verb = "lacks" if interim == 1 else "lack"
+        more = f" {counted(interim, 'claim')} still {verb} seeds that were fixed in advance."
     return Panel(
         subject="Verdicts",
         finding=f"Of {counted(len(results), 'claim')}: {and_list(parts)}.{more}",
