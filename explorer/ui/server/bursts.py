@@ -73,7 +73,7 @@ class Burst:
         self._timer = None
         try:
             await self._flush()
-        except Exception as error:  # whoever sends next is told, as the server would tell it
+        except Exception as error:  # raised by the next send, where the server expects it
             self._error = error
 
     async def _flush(self) -> None:
