@@ -1,0 +1,43 @@
+"""Numbers in the sentences of the Serving page: ranges over domains, and intervals of a loss."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from explorer.figures.serving import hot_set, placement
+from explorer.figures.serving.windows import Window
+
+
+def window(key: str, counts: list[int]) -> Window:
+    return Window(key=key, label=key, tokens=np.array([[counts]], dtype=np.int64))
+
+
+def test_domains_are_named_with_the_load_of_their_busiest_expert() -> None:
+    own = {
+        key: window(key, counts)
+        for key, counts in {
+            "1": [9, 1, 1, 1],
+            "held-out": [4, 4, 4, 4],
+            "held-out a": [6, 2, 2, 2],
+            "held-out b": [1, 1, 9, 1],
+        }.items()
+    }
+    sentence = hot_set._by_domain(own, 0)
+    assert "2.0× (held-out a) to 3.0× (held-out b)" in sentence
+    assert hot_set._by_domain({"held-out a": own["held-out a"]}, 0) == ""
+
+
+@pytest.mark.parametrize(
+    ("saving", "low", "high", "expected"),
+    [
+        (0.2, 0.1, 0.3, "saves 20.0 % of the modelled time (95 % CI 10.0 % to 30.0 %"),
+        (-0.2, -0.3, 0.1, "adds 20.0 % to the modelled time (95 % CI −10.0 % to 30.0 %"),
+    ],
+)
+def test_an_interval_has_the_sign_of_its_sentence(
+    saving: float, low: float, high: float, expected: str
+) -> None:
+    judged: Any = SimpleNamespace(saving=saving, low=low, high=high)
+    assert expected in placement._change(judged)
