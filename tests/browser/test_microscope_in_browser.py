@@ -13,6 +13,8 @@ from store_runs import DOMAINS, random_counts
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 servers.need_chromium()
 
+from delayed_socket import DelayedSocket  # noqa: E402
+from page_state import settled  # noqa: E402
 from playwright.sync_api import BrowserContext, Locator, Page, expect  # noqa: E402
 from sentences import sentence  # noqa: E402
 
@@ -147,3 +149,29 @@ def test_another_layer_recolours_the_same_text(page: Page) -> None:
     for token in (0, 7):
         label = re.compile(rf": expert {chosen(token, layer=1)[0]}$")
         expect(chip(page, token)).to_have_attribute("aria-label", label)
+
+
+def look_at(page: Page, expert: int) -> None:
+    page.get_by_role("button", name=f"Expert {expert}", exact=True).click()
+    expect(page.get_by_role("heading", name=f"Expert {expert}", exact=True)).to_be_visible()
+
+
+def test_a_click_before_the_answer_to_the_last_finds_an_earlier_view(
+    context: BrowserContext, app: AppServer
+) -> None:
+    socket = DelayedSocket()
+    with context.new_page() as page:
+        page.route_web_socket(re.compile("_stcore/stream"), socket.route)
+        page.goto(f"{app.url}/microscope?run=free&probe=12&token=0")
+        for expert in (0, 1):
+            look_at(page, expert)
+            settled(page)
+        socket.is_holding = True
+        page.get_by_role("button", name="Expert 2", exact=True).click()
+        while not socket.held_count("script_finished"):
+            page.wait_for_timeout(20)
+        page.get_by_role("button", name="Expert 0", exact=True).click()
+        while not socket.held_count("ref_hash"):  # what the server does not send again
+            page.wait_for_timeout(20)
+        socket.release()
+        expect(page.get_by_role("heading", name="Expert 0", exact=True)).to_be_visible()
