@@ -14,6 +14,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
+    from xdist.remote import Producer
+    from xdist.scheduler import Scheduling
+
     from explorer.config.run import RunConfig
     from explorer.corpus import Corpus
 
@@ -82,6 +85,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return number, file not in slow, -sizes[file], str(file)
 
     items.sort(key=place)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: "Producer") -> "Scheduling | None":
+    """With `--dist loadfile` a worker's next file depends on the worker: see `beside_browsers`."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from beside_browsers import BesideBrowsers
+
+    return BesideBrowsers(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 ARMS = {"none": "none", "aux_loss": "global", "loss_free": "loss_free"}
 
 
-@pytest.fixture(scope="session")
+# It ends with this folder's tests: the event loop that it keeps running is not for those that follow.
+@pytest.fixture(scope="package")
 def browser() -> Iterator["Browser"]:
     """One Chromium per worker; every test opens pages of its own."""
     from playwright.sync_api import expect, sync_playwright
@@ -32,7 +33,7 @@ def browser() -> Iterator["Browser"]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def context(browser: "Browser") -> Iterator["BrowserContext"]:
     """What the pages of a worker share: the scripts of the app are fetched and compiled once."""
     context = page_state.watch(browser.new_context(viewport={"width": 1400, "height": 1000}))
