@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 for variable in ("EXPLORER_READ_ONLY", "EXPLORER_LIMITS", "EXPLORER_PROXY_HEADER"):
     os.environ.pop(variable, None)
 
+# Several workers share the processors, and small tensors gain nothing from a second thread.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # Processes that a test starts find what tests share, as this one does.
 SUPPORT = str(Path(__file__).with_name("support"))
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (SUPPORT, os.environ.get("PYTHONPATH"))))

@@ -1,4 +1,4 @@
-"""Which worker runs the next file of tests: browsers wait half of the time, and the rest computes meanwhile."""
+"""Which worker runs the next file of tests: browsers often wait, and the rest computes meanwhile."""
 
 from xdist.scheduler import LoadFileScheduling
 from xdist.workermanage import WorkerController
