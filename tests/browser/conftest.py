@@ -9,6 +9,7 @@ import page_state
 import pytest
 import servers
 from app_server import AppServer
+from probe_runs import write_probe_run
 from store_runs import write_run
 
 from explorer.config.presets import get_preset, preset_balancer
@@ -84,6 +85,18 @@ def recorded_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def app(tmp_path_factory: pytest.TempPathFactory, recorded_runs: Path) -> Iterator[AppServer]:
     """One server per worker, for the tests that only look."""
     server = AppServer(tmp_path_factory.mktemp("app"), recorded_runs)
+    try:
+        yield server.wait()
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def probed_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer]:
+    """One server per worker in front of a run with probes, `free`."""
+    folder = tmp_path_factory.mktemp("probed")
+    write_probe_run(folder, "free")
+    server = AppServer(tmp_path_factory.mktemp("app"), folder)
     try:
         yield server.wait()
     finally:
