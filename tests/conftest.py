@@ -62,6 +62,21 @@ def has_room(folder: Path) -> bool:
     return system.f_bavail * system.f_frsize > ROOM_BYTES and not system.f_flag & os.ST_NOEXEC
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """Let each worker begin to read the tests at another folder: what one has compiled, the others find."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if worker and session.config.args == ["tests"]:
+        root = Path(__file__).parent
+        parts = sorted(str(path) for path in root.iterdir() if path.match("test_*.py") or has_tests(path))
+        start = int(worker.removeprefix("gw")) * len(parts) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+        session.config.args = parts[start:] + parts[:start]
+
+
+def has_tests(path: Path) -> bool:
+    return path.is_dir() and any(path.glob("test_*.py"))
+
+
 def pytest_collection_finish() -> None:
     """Modules and tests stay to the end: no collection of garbage needs to look at them again."""
     gc.collect()
