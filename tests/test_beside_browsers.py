@@ -58,3 +58,9 @@ def test_whoever_has_none_of_its_own_kind_left_helps_the_others(files: list[str]
     shares = scheduled(files, workers=3)
     assert sorted(file for share in shares for file in share) == files
     assert all(shares)
+
+
+def test_peers_are_imported_by_one_worker() -> None:
+    peers = [f"tests/parity/test_{letter}.py" for letter in "abc"]
+    shares = scheduled([*peers, *OTHER], workers=2)
+    assert [share[:3] for share in shares if set(share) & set(peers)] == [peers]
