@@ -7,11 +7,14 @@ UPDATES = {
     "sign": r"b_i \leftarrow b_i + u\,\mathrm{sign}(\bar c - c_i)",
     "proportional": r"b_i \leftarrow b_i + u\,(\bar c - c_i)\,/\,\bar c",
     "rms": r"b_i \leftarrow b_i + u\,(\bar c - c_i)\,/\,\mathrm{RMS}(\bar c - c)",
+    "smebu": r"m_i \leftarrow \beta m_i + (1-\beta)\,u\,(t_i - \bar t),\;\; b_i \leftarrow b_i + m_i",
     "quantile": r"b_i \leftarrow (1-\rho)\,b_i + \rho\,b_i^{\ast}",
     "aux_loss": r"o_i \leftarrow o_i - \alpha\eta\,\partial L_{\mathrm{aux}}/\partial o_i",
 }
 """Name of a rule in `figures.simulation.RULE_NAMES` -> LaTeX; source: `explorer/simulate`."""
 SYMBOLS = {
+    "smebu": "$t_i = \\tanh(\\kappa\\,(\\bar c - c_i)/\\bar c)$, $\\bar t$: its mean over the "
+    "experts, $m_i$: the last move. $c_i$: load of expert i, $\\bar c$: mean load",
     "quantile": "$b_i^{\\ast}$: the bias that would have balanced this step",
     "aux_loss": "$o_i$: offset of the expert's logits; no bias is used",
 }
