@@ -24,6 +24,7 @@ from explorer.figures.store import Store
 from explorer.figures.templates import with_rows
 from explorer.simulate import RuleSettings, ScoreSettings, Simulation, simulate
 from explorer.simulate.summary import random_reference
+from explorer.wording import decimal
 
 HELD_OUT = 16_384
 """Held-out tokens that are counted after the last step."""
@@ -155,7 +156,7 @@ def rule_label(rule: RuleSettings) -> str:
     if rule.rule == "none":
         return name
     symbol = RATE_SYMBOLS.get(rule.rule, "u")
-    parts = [f"{name} {symbol}={rule.rate:g}{STEP_SIZES[rule.step_decay].removeprefix('u')}"]
+    parts = [f"{name} {symbol}={decimal(rule.rate)}{STEP_SIZES[rule.step_decay].removeprefix('u')}"]
     if rule.rule == "smebu":
         parts += Smebu(sharpness=rule.sharpness, momentum=rule.momentum).departures()
     return " ".join(parts)

@@ -20,6 +20,7 @@ def _side(side: str, rule: str, rate: str) -> tuple[Choice, ...]:
             label=f"Rule {side}",
             options=tuple(RULE_NAMES),
             default=rule,
+            names=RULE_NAMES,
             help="Sign, proportional, RMS, SMEBU and quantile update a bias that is added to the scores "
             "before the top-K. The auxiliary loss changes the scores themselves.",
         ),
