@@ -178,6 +178,33 @@ def named(
     return value
 
 
+def named_multiselect(label: str, options: Sequence[str], *, key: str, **settings: Any) -> list[str]:
+    """A list of several options that shows names (`format_func`), while the address says which options.
+
+    Call `accept` where the value was read from the address before.
+    """
+    given, written = _given(key), f"{key}_in_address"
+    if set(given) <= set(options) and given != state.value(written, given):
+        state.put(key, given)  # the visitor went back, or followed a link to this very page
+    values: list[str] = st.multiselect(label, options, key=key, **settings)
+    if not values:
+        st.query_params.pop(key, None)
+    elif values != given:
+        st.query_params[key] = values
+    state.put(written, values)
+    return values
+
+
+def accept(key: str) -> None:
+    """The address has been read: until it changes, the value of the widget counts."""
+    state.put(f"{key}_in_address", _given(key))
+
+
+def _given(key: str) -> list[str]:
+    """The values of a parameter that are not empty."""
+    return [value for value in asked(key) if value]
+
+
 def number_input(label: str, low: int, high: int, default: int, *, key: str, **settings: Any) -> None:
     """A field for a whole number; its value is set by `settle_number` before.
 
