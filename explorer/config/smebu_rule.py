@@ -15,6 +15,7 @@ class Smebu(BiasRule):
     """Soft-clamped momentum expert bias updates (arXiv 2602.17004): tanh of the load error, and momentum."""
 
     name: ClassVar[str] = "smebu"
+    family: ClassVar[str | None] = "smebu"
     title: ClassVar[str] = "SMEBU"
     bias_update_rate: float = 0.003
     """u, the largest move of a bias per step."""

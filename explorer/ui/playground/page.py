@@ -11,6 +11,7 @@ from explorer.figures.panel import Question
 from explorer.figures.simulation import HELD_OUT, SIDES, TwoRules
 from explorer.figures.views import playground_choices as choices
 from explorer.figures.views import rule_change
+from explorer.figures.views.choice import defaults
 from explorer.figures.views.playground import PlaygroundSettings, questions, settings_of
 from explorer.metrics.glossary import tip
 from explorer.ui.playground import dragging, formulas, presets, switch
@@ -55,6 +56,9 @@ def view() -> None:
 def read_address() -> None:
     """Give every setting a value, and say where the address could not be followed."""
     controls.read_address(choices.IN_ORDER, choices.options_of)
+    for side in SIDES:
+        if state.text(side) != "smebu":
+            state.put_all(defaults(choices.SMEBU[side]))
     controls.read_seed("seed")
     controls.read_playhead("at", state.number("S") - 1)
     urls.show_notices(*choices.KEYS)
@@ -72,6 +76,10 @@ def rule_cards() -> None:
                 controls.draw(decay, choices.options_of, width=110)
             # Wide enough to drag: the charts follow.
             controls.draw(replace(rate, label=formulas.rate_label(name, side)), choices.options_of)
+            if name == "smebu":
+                with st.container(horizontal=True, gap="small"):
+                    for choice in choices.SMEBU[side]:
+                        controls.draw(choice, choices.options_of)
             formula = formulas.update(name, float(state.text(rate.key)))
             with st.container(horizontal=True, horizontal_alignment="distribute", gap="small"):
                 st.markdown(f"${formula}$", help=formulas.SYMBOLS.get(name, formulas.LOADS), width="content")
