@@ -8,7 +8,7 @@ import polars as pl
 
 from explorer import metrics
 from explorer.queries._frames import FIRST_LAYER, Cursor, choose_bins, first_row, frame, place
-from explorer.store.pyramids import LAYERS, MEAN_LAYER
+from explorer.store.pyramids import MEAN_LAYER, layer_pyramid
 
 MAX_SEQUENCES = 1024
 """Maximum number of recorded sequences for the resampled baseline: the latest ones."""
@@ -30,19 +30,21 @@ def max_vio_series(
     and bin. A placement, whose numbers are replicas, has no rows.
     Raises ConfigError for an unknown `x`.
     """
-    sql = f"""
-        SELECT $run_id AS run_id, bin, first_step, last_step, NULL::DOUBLE AS x,
-               max_vio_sum / nullif(max_vio_count, 0) AS max_vio, max_vio_min, max_vio_max,
-               max_vio_mean100_last AS max_vio_mean100, tokens_sum / samples AS tokens, samples
-        FROM ({LAYERS.only("max_vio", "tokens").binned("layer = $layer")})
-        WHERE NOT EXISTS (SELECT 1 FROM runs WHERE run_id = $run_id AND unit = 'replicas')
-        ORDER BY bin
-    """
     shown = MEAN_LAYER if layer is None else layer
-    return pl.concat(
-        place(cur, frame(cur, sql, layer=shown, **choose_bins(cur, run_id, LAYERS, max_bins)), run_id, x)
-        for run_id in run_ids or [""]
-    )
+    pyramid = layer_pyramid(shown).only("max_vio", "tokens")
+    series = []
+    for run_id in run_ids or [""]:
+        bins = choose_bins(cur, run_id, pyramid, max_bins)
+        sql = f"""
+            SELECT $run_id AS run_id, bin, first_step, last_step, NULL::DOUBLE AS x,
+                   max_vio_sum / nullif(max_vio_count, 0) AS max_vio, max_vio_min, max_vio_max,
+                   max_vio_mean100_last AS max_vio_mean100, tokens_sum / samples AS tokens, samples
+            FROM ({bins.merged("layer = $layer")})
+            WHERE NOT EXISTS (SELECT 1 FROM runs WHERE run_id = $run_id AND unit = 'replicas')
+            ORDER BY bin
+        """
+        series.append(place(cur, frame(cur, sql, layer=shown, **bins.params), run_id, x))
+    return pl.concat(series)
 
 
 def layer_balance(cur: Cursor, run_ids: Sequence[str]) -> pl.DataFrame:

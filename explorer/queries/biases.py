@@ -13,14 +13,15 @@ def bias_trajectories(cur: Cursor, run_id: str, layer: int, max_bins: int = 300)
     bin; NULL without one), bias_last (at the last sample of the bin, finite or not), bias_not_finite (samples
     whose bias is NaN or infinite). Sorted by expert and bin. Bins without a bias are left out.
     """
+    bins = choose_bins(cur, run_id, LOADS.only("bias"), max_bins)
     return frame(
         cur,
         f"""
         SELECT bin, first_step, last_step, expert, bias_sum / nullif(bias_count, 0) AS bias_mean, bias_min,
                bias_max, bias_last, bias_not_finite
-        FROM ({LOADS.only("bias").binned("layer = $layer")}) WHERE bias_count + bias_not_finite > 0
+        FROM ({bins.merged("layer = $layer")}) WHERE bias_count + bias_not_finite > 0
         ORDER BY expert, bin
         """,
         layer=layer,
-        **choose_bins(cur, run_id, LOADS, max_bins),
+        **bins.params,
     )

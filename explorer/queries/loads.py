@@ -19,36 +19,45 @@ def load_heatmap(cur: Cursor, run_id: str, layer: int, max_bins: int = 200) -> p
     integer sums), min_ratio and max_ratio (over the samples of the bin), tokens (sum), is_dead (no
     token in the whole bin). Sorted by bin and expert.
     """
-    return frame(
-        cur,
-        f"""
-        WITH b AS ({LOADS.only("tokens", "share").binned("layer = $layer")})
-        {CELLS}
-        ORDER BY bin, expert
-        """,
-        layer=layer,
-        **choose_bins(cur, run_id, LOADS, max_bins),
+    bins = choose_bins(cur, run_id, LOADS.only("tokens", "share"), max_bins)
+    return cells(frame(cur, CELLS.format(bins=bins.merged("layer = $layer")), layer=layer, **bins.params))
+
+
+CELLS = "SELECT bin, first_step, last_step, expert, tokens_sum, share_min, share_max FROM ({bins})"
+
+
+def cells(rows: pl.DataFrame) -> pl.DataFrame:
+    """The cells of a heatmap from rows of CELLS; a window function of SQL takes several times as long."""
+    first, experts_of = np.unique(rows["bin"].to_numpy(), return_inverse=True)
+    of_bin = rows["tokens_sum"].to_numpy()
+    total = np.zeros(len(first), dtype=np.int64)
+    np.add.at(total, experts_of, of_bin)
+    width = np.bincount(experts_of, minlength=len(first))[experts_of]
+    return (
+        rows.with_columns(width=pl.Series(width), total=pl.Series(total[experts_of]))
+        .select(
+            "bin",
+            "first_step",
+            "last_step",
+            "expert",
+            load_ratio=pl.when(pl.col("total") > 0).then(
+                pl.col("tokens_sum") * pl.col("width") / pl.col("total")
+            ),
+            min_ratio=pl.col("share_min") * pl.col("width"),
+            max_ratio=pl.col("share_max") * pl.col("width"),
+            tokens="tokens_sum",
+            is_dead=pl.col("tokens_sum") == 0,
+        )
+        .sort("bin", "expert")
     )
 
-
-CELLS = """
-        SELECT bin, first_step, last_step, expert,
-               tokens_sum * count(*) OVER same_bin / nullif(sum(tokens_sum) OVER same_bin, 0) AS load_ratio,
-               share_min * count(*) OVER same_bin AS min_ratio,
-               share_max * count(*) OVER same_bin AS max_ratio,
-               tokens_sum AS tokens, tokens_sum = 0 AS is_dead
-        FROM b
-        WINDOW same_bin AS (PARTITION BY bin)
-""".strip()
-"""SQL of the cells of a heatmap; b: the bins of a layer's loads."""
 
 FULL_MATRIX = """
     SELECT ordinal AS bin, expert, step AS first_step, tokens AS tokens_sum, expert_bias
     FROM expert_loads WHERE run_id = $run_id AND layer = $layer
 """
-BINNED_MATRIX = f"""
-    SELECT bin, expert, first_step, last_step, tokens_sum, bias_sum, bias_count
-    FROM ({LOADS.only("tokens", "bias").pieces("layer = $layer")})
+BINNED_MATRIX = """
+    SELECT bin, expert, first_step, last_step, tokens_sum, bias_sum, bias_count FROM ({pieces})
 """
 
 
@@ -57,11 +66,12 @@ def load_matrix(cur: Cursor, run_id: str, layer: int, max_columns: int = 4000) -
 
     Unknown run or layer: S = E = 0.
     """
-    bins = choose_bins(cur, run_id, LOADS, max_columns, read=max_columns)
-    if bins["width"] == 1:
+    bins = choose_bins(cur, run_id, LOADS.only("tokens", "bias"), max_columns, read=max_columns)
+    if bins.width == 1:
         rows = _as_bins(frame(cur, FULL_MATRIX, run_id=run_id, layer=layer))
     else:
-        rows = frame(cur, BINNED_MATRIX, layer=layer, **bins)
+        sql = BINNED_MATRIX.format(pieces=bins.pieces("layer = $layer"))
+        rows = frame(cur, sql, layer=layer, **bins.params)
     if rows.is_empty():
         nothing = np.empty(0, dtype=np.int64)
         return LoadMatrix(steps=nothing, last_steps=nothing, tokens=np.empty((0, 0), np.int64), bias=None)

@@ -7,7 +7,7 @@ number of experts.
 import polars as pl
 
 from explorer.queries._frames import Cursor, choose_bins, frame
-from explorer.queries.loads import CELLS
+from explorer.queries.loads import CELLS, cells
 from explorer.store.pyramids import LOADS
 
 ALONE = 32
@@ -29,10 +29,11 @@ def load_ranks(
     is_dead (no token in the whole bin), busiest (the expert of the row with the most tokens in the bin),
     busiest_ratio, idle (experts without a token in the bin), experts (of the row). Sorted by bin and row.
     """
+    bins = choose_bins(cur, run_id, LOADS.only("tokens", "share"), max_bins)
     return frame(
         cur,
         f"""
-        WITH b AS ({LOADS.binned("layer = $layer")}),
+        WITH b AS ({bins.merged("layer = $layer")}),
         ranked AS (
             SELECT expert, row_number() OVER (ORDER BY sum(tokens_sum) DESC, expert) - 1 AS rank,
                    count(*) OVER () AS width
@@ -61,8 +62,11 @@ def load_ranks(
         layer=layer,
         alone=alone,
         groups=groups,
-        **choose_bins(cur, run_id, LOADS, max_bins),
+        **bins.params,
     )
+
+
+LATEST = "SELECT * FROM every WHERE bin = (SELECT max(bin) FROM every WHERE first_step <= $step)"
 
 
 def load_bin(cur: Cursor, run_id: str, layer: int, max_bins: int, step: int) -> pl.DataFrame:
@@ -70,17 +74,15 @@ def load_bin(cur: Cursor, run_id: str, layer: int, max_bins: int, step: int) -> 
 
     It is all that a sentence on the loads of one place needs.
     """
-    return frame(
-        cur,
-        f"""
-        WITH every AS ({LOADS.binned("layer = $layer")}),
-        b AS (SELECT * FROM every WHERE bin = (SELECT max(bin) FROM every WHERE first_step <= $step))
-        {CELLS}
-        ORDER BY bin, expert
-        """,
-        layer=layer,
-        step=step,
-        **choose_bins(cur, run_id, LOADS, max_bins),
+    bins = choose_bins(cur, run_id, LOADS.only("tokens", "share"), max_bins)
+    return cells(
+        frame(
+            cur,
+            f"WITH every AS ({bins.merged('layer = $layer')}) {CELLS.format(bins=LATEST)}",
+            layer=layer,
+            step=step,
+            **bins.params,
+        )
     )
 
 
@@ -90,12 +92,13 @@ def bias_band(cur: Cursor, run_id: str, layer: int, max_bins: int = 300) -> pl.D
     Columns: first_step, last_step, low, p10, median, p90, high: over the experts, of their mean finite
     bias in the bin; experts (with such a bias). Sorted by bin.
     """
+    bins = choose_bins(cur, run_id, LOADS.only("bias"), max_bins)
     return frame(
         cur,
         f"""
         WITH b AS (
             SELECT bin, first_step, last_step, bias_sum / bias_count AS bias
-            FROM ({LOADS.binned("layer = $layer")}) WHERE bias_count > 0
+            FROM ({bins.merged("layer = $layer")}) WHERE bias_count > 0
         )
         SELECT min(first_step) AS first_step, max(last_step) AS last_step, min(bias) AS low,
                quantile_cont(bias, 0.1) AS p10, median(bias) AS median, quantile_cont(bias, 0.9) AS p90,
@@ -103,7 +106,7 @@ def bias_band(cur: Cursor, run_id: str, layer: int, max_bins: int = 300) -> pl.D
         FROM b GROUP BY bin ORDER BY bin
         """,
         layer=layer,
-        **choose_bins(cur, run_id, LOADS, max_bins),
+        **bins.params,
     )
 
 
@@ -114,11 +117,12 @@ def extreme_biases(
 
     also: an expert that is included whatever its bias; -1 for none.
     """
+    bins = choose_bins(cur, run_id, LOADS.only("bias"), max_bins)
     return frame(
         cur,
         f"""
         WITH b AS (
-            SELECT * FROM ({LOADS.binned("layer = $layer")}) WHERE bias_count + bias_not_finite > 0
+            SELECT * FROM ({bins.merged("layer = $layer")}) WHERE bias_count + bias_not_finite > 0
         ), final AS (
             SELECT expert, row_number() OVER (ORDER BY bias_last, expert) AS up,
                    row_number() OVER (ORDER BY bias_last DESC, expert) AS down
@@ -134,7 +138,7 @@ def extreme_biases(
         layer=layer,
         each=each,
         also=also,
-        **choose_bins(cur, run_id, LOADS, max_bins),
+        **bins.params,
     )
 
 
@@ -143,11 +147,12 @@ def bias_ends(cur: Cursor, run_id: str, layer: int, max_bins: int = 300) -> pl.D
 
     It is all that a sentence on the final biases needs.
     """
+    bins = choose_bins(cur, run_id, LOADS.only("bias"), max_bins)
     return frame(
         cur,
         f"""
         WITH b AS (
-            SELECT * FROM ({LOADS.binned("layer = $layer")}) WHERE bias_count + bias_not_finite > 0
+            SELECT * FROM ({bins.merged("layer = $layer")}) WHERE bias_count + bias_not_finite > 0
         )
         SELECT bin, first_step, last_step, expert, bias_sum / nullif(bias_count, 0) AS bias_mean, bias_min,
                bias_max, bias_last, bias_not_finite
@@ -155,5 +160,5 @@ def bias_ends(cur: Cursor, run_id: str, layer: int, max_bins: int = 300) -> pl.D
         ORDER BY expert, bin
         """,
         layer=layer,
-        **choose_bins(cur, run_id, LOADS, max_bins),
+        **bins.params,
     )
