@@ -88,19 +88,20 @@ class ViewBins:
         params: dict[str, Any] = {"run_id": self.run_id}
         if self.level:
             params |= {"level": self.level, "factor": self.factor}
-        if self._has_fresh:
+        if self.has_fresh:
             params["width"] = self.width
-        if self.level and self._has_fresh:
+        if self.level and self.has_fresh:
             params["rolled"] = self.rolled
         return params
 
     @property
-    def _has_fresh(self) -> bool:
+    def has_fresh(self) -> bool:
+        """Whether the view reads samples that no stored bin covers."""
         return not self.level or self.rolled < self.samples
 
     def pieces(self, where: str = "true") -> str:
         """SQL of the source rows of the bins; where: a condition on the keys."""
-        return self.pyramid.pieces(where, stored=self.level > 0, fresh=self._has_fresh)
+        return self.pyramid.pieces(where, stored=self.level > 0, fresh=self.has_fresh)
 
     def merged(self, where: str = "true") -> str:
         """SQL of the bins, one row per bin and key."""

@@ -8,6 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from explorer.queries._frames import Cursor, choose_bins, frame
+from explorer.queries._layer_bins import layer_bins
 from explorer.records.matrix import LoadMatrix
 from explorer.store.pyramids import LOADS
 
@@ -19,36 +20,18 @@ def load_heatmap(cur: Cursor, run_id: str, layer: int, max_bins: int = 200) -> p
     integer sums), min_ratio and max_ratio (over the samples of the bin), tokens (sum), is_dead (no
     token in the whole bin). Sorted by bin and expert.
     """
-    bins = choose_bins(cur, run_id, LOADS.only("tokens", "share"), max_bins)
-    return cells(frame(cur, CELLS.format(bins=bins.merged("layer = $layer")), layer=layer, **bins.params))
-
-
-CELLS = "SELECT bin, first_step, last_step, expert, tokens_sum, share_min, share_max FROM ({bins})"
-
-
-def cells(rows: pl.DataFrame) -> pl.DataFrame:
-    """The cells of a heatmap from rows of CELLS; a window function of SQL takes several times as long."""
-    first, experts_of = np.unique(rows["bin"].to_numpy(), return_inverse=True)
-    of_bin = rows["tokens_sum"].to_numpy()
-    total = np.zeros(len(first), dtype=np.int64)
-    np.add.at(total, experts_of, of_bin)
-    width = np.bincount(experts_of, minlength=len(first))[experts_of]
-    return (
-        rows.with_columns(width=pl.Series(width), total=pl.Series(total[experts_of]))
-        .select(
-            "bin",
-            "first_step",
-            "last_step",
-            "expert",
-            load_ratio=pl.when(pl.col("total") > 0).then(
-                pl.col("tokens_sum") * pl.col("width") / pl.col("total")
-            ),
-            min_ratio=pl.col("share_min") * pl.col("width"),
-            max_ratio=pl.col("share_max") * pl.col("width"),
-            tokens="tokens_sum",
-            is_dead=pl.col("tokens_sum") == 0,
-        )
-        .sort("bin", "expert")
+    bins = layer_bins(cur, run_id, layer, max_bins, "tokens")
+    tokens, width = bins.values["tokens_sum"], bins.is_present.sum(1, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        ratio = tokens * width / tokens.sum(1, keepdims=True)
+    return bins.frame(
+        {
+            "load_ratio": ratio,
+            "min_ratio": bins.values["share_min"] * width,
+            "max_ratio": bins.values["share_max"] * width,
+            "tokens": tokens,
+            "is_dead": tokens == 0,
+        }
     )
 
 
