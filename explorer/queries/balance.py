@@ -205,27 +205,32 @@ def _held_out_tokens(cur: Cursor, run_id: str, top_k: int) -> int:
 
 def _final_sequences(cur: Cursor, run_id: str) -> tuple[np.ndarray, list[str]]:
     """Loads [R, L, E] of the latest training sequences in the last quarter, and their domains."""
-    rows = frame(
+    sequences = frame(
         cur,
         f"""
-        WITH steps_kept AS (
-            SELECT DISTINCT step, micro_batch, sequence FROM sequence_loads
-            WHERE run_id = $run_id AND split = 'train' AND layer = {FIRST_LAYER} AND expert = 0
-              AND step >= 0.75 * (
-                  SELECT max(step) + 1 FROM sequence_loads WHERE run_id = $run_id AND split = 'train'
-              )
-            ORDER BY step DESC, micro_batch DESC, sequence DESC LIMIT $most
-        )
-        SELECT step, micro_batch, sequence, layer, expert, domain, tokens
-        FROM sequence_loads JOIN steps_kept USING (step, micro_batch, sequence)
-        WHERE run_id = $run_id AND split = 'train'
-        ORDER BY step, micro_batch, sequence, layer, expert
+        SELECT step, micro_batch, sequence, domain FROM sequence_loads
+        WHERE run_id = $run_id AND split = 'train' AND layer = {FIRST_LAYER} AND expert = 0
         """,
         run_id=run_id,
-        most=MAX_SEQUENCES,
-    )
-    if rows.is_empty():
+    ).sort("step", "micro_batch", "sequence")
+    if sequences.is_empty():
         return np.empty((0, 0, 0), dtype=np.int64), []
-    layers, experts = rows["layer"].n_unique(), rows["expert"].n_unique()
-    counts = rows["tokens"].to_numpy().reshape(-1, layers, experts)
-    return counts, rows["domain"].to_list()[:: layers * experts]
+    kept = sequences.filter(pl.col("step") >= 0.75 * (pl.col("step").max() + 1)).tail(MAX_SEQUENCES)
+    rows = frame(
+        cur,
+        """
+        SELECT step, micro_batch, sequence, layer, expert, tokens FROM sequence_loads
+        WHERE run_id = $run_id AND split = 'train' AND step >= $first
+        """,
+        run_id=run_id,
+        first=kept["step"][0],
+    )
+    row = pl.int_range(pl.len()).alias("row")
+    rows = rows.join(
+        kept.select("step", "micro_batch", "sequence", row), on=["step", "micro_batch", "sequence"]
+    )
+    layers, layer = np.unique(rows["layer"].to_numpy(), return_inverse=True)
+    experts, expert = np.unique(rows["expert"].to_numpy(), return_inverse=True)
+    counts = np.zeros((kept.height, len(layers), len(experts)), dtype=np.int64)
+    counts[rows["row"].to_numpy(), layer, expert] = rows["tokens"].to_numpy()
+    return counts, kept["domain"].to_list()
