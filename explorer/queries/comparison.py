@@ -1,8 +1,9 @@
 """Compare runs: one row of final metrics per run."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
@@ -108,11 +109,13 @@ def paired_metrics(cur: Cursor, arm_a: Sequence[str], arm_b: Sequence[str]) -> d
     only.
     When an arm has several runs of a seed, its newest one counts.
     """
-    rows = summary(cur)
+    rows = summary(cur).filter(pl.col("run_id").is_in([*arm_a, *arm_b])).to_dicts()
     return {metric: _paired(rows, arm_a, arm_b, metric) for metric in FIGURES}
 
 
-def _paired(rows: pl.DataFrame, arm_a: Sequence[str], arm_b: Sequence[str], metric: str) -> PairedDifference:
+def _paired(
+    rows: Sequence[Mapping[str, Any]], arm_a: Sequence[str], arm_b: Sequence[str], metric: str
+) -> PairedDifference:
     a, b = _by_pair(rows, arm_a, metric), _by_pair(rows, arm_b, metric)
     differences = {pair[0]: a[pair][1] - b[pair][1] for pair in sorted(a.keys() & b.keys())}
     interval = metrics.t_interval(list(differences.values()))
@@ -129,11 +132,14 @@ def _paired(rows: pl.DataFrame, arm_a: Sequence[str], arm_b: Sequence[str], metr
     )
 
 
-def _by_pair(rows: pl.DataFrame, arm: Sequence[str], metric: str) -> dict[tuple[int, str], tuple[str, float]]:
+def _by_pair(
+    rows: Sequence[Mapping[str, Any]], arm: Sequence[str], metric: str
+) -> dict[tuple[int, str], tuple[str, float]]:
     """(seed, pair key) -> (run id, metric), the newest run last so that it wins; rows: of `summary`."""
-    kept = rows.select("run_id", "seed", "pair_key", metric).filter(pl.col("run_id").is_in(list(arm)))
     return {
-        (seed, pair_key): (run_id, float(value))
-        for run_id, seed, pair_key, value in reversed(kept.rows())
-        if None not in (seed, pair_key, value) and math.isfinite(value)
+        (row["seed"], row["pair_key"]): (row["run_id"], float(row[metric]))
+        for row in reversed(rows)
+        if row["run_id"] in arm
+        and None not in (row["seed"], row["pair_key"], row[metric])
+        and math.isfinite(row[metric])
     }

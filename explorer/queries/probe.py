@@ -75,18 +75,28 @@ def _probes(
         steps,
         layer,
     )
+    logits, chosen = _matrix(rows["router_logits"]), _matrix(rows["selected_experts"])
     result: dict[int, dict[int, LayerProbe]] = {}
-    for step, of_layer, part in rows:
-        probe = _probe(part)
-        if probe is not None:
-            result.setdefault(step, {})[of_layer] = probe
+    for step, of_layer, part in _parts(rows):
+        if not np.array_equal(rows["token"][part].to_numpy(), np.arange(part.stop - part.start)):
+            continue
+        of_part = logits[part] if logits is not None else _matrix(rows["router_logits"][part])
+        if of_part is None:
+            continue
+        experts, bias = of_part.shape[1], rows["expert_bias"][part.start]
+        ids = rows["selected_experts"][part] if chosen is None else chosen[part]
+        result.setdefault(step, {})[of_layer] = LayerProbe(
+            logits=of_part.astype(np.float32),
+            chosen=_slots(ids, experts),
+            bias=None if bias is None else np.asarray(bias.to_list(), dtype=np.float32),
+        )
     return result
 
 
 def _rows(
     cur: Cursor, columns: str, where: str, run_id: str, steps: Sequence[int], layer: int | None
-) -> Iterator[tuple[int, int, pl.DataFrame]]:
-    """Step, layer and rows of every layer of these probes, by token. It sorts lists faster than SQL does."""
+) -> pl.DataFrame:
+    """The rows of these probes by step, layer and token. It sorts lists faster than SQL does."""
     params: dict[str, Any] = {"run_id": run_id}
     conditions = ["run_id = $run_id", where]
     if layer is not None:
@@ -103,25 +113,22 @@ def _rows(
         f"SELECT step, layer, token, {columns} FROM probe_scores WHERE {' AND '.join(conditions)}",
         **params,
     )
-    rows = in_order(rows, ("step", "layer", "token"))
-    step, of_layer = (rows[name].to_numpy().astype(np.int64) for name in ("step", "layer"))
-    for part in runs_of(step, of_layer):
-        yield int(step[part.start]), int(of_layer[part.start]), rows[part]
+    return in_order(rows, ("step", "layer", "token"))
 
 
-def _probe(rows: pl.DataFrame) -> LayerProbe | None:
-    """The rows of one layer; None where they are not one row per token, or differ in width."""
-    widths = rows["router_logits"].list.len().unique()
-    is_whole = np.array_equal(rows["token"].to_numpy(), np.arange(rows.height))
-    if len(widths) != 1 or not widths[0] or not is_whole:
+def _parts(rows: pl.DataFrame) -> Iterator[tuple[int, int, slice]]:
+    """Step, layer and place of every layer's rows."""
+    step, layer = (rows[name].to_numpy().astype(np.int64) for name in ("step", "layer"))
+    for part in runs_of(step, layer):
+        yield int(step[part.start]), int(layer[part.start]), part
+
+
+def _matrix(lists: pl.Series) -> NDArray[Any] | None:
+    """Lists of one length, not NULL, as an array; None for others."""
+    lengths = lists.list.len()
+    if lists.is_empty() or lengths.null_count() or not lengths[0] or (lengths != lengths[0]).any():
         return None
-    experts = int(widths[0])
-    bias = rows["expert_bias"][0]
-    return LayerProbe(
-        logits=rows["router_logits"].explode().to_numpy().astype(np.float32).reshape(-1, experts),
-        chosen=_equal_slots(rows["selected_experts"], experts),
-        bias=None if bias is None else np.asarray(bias.to_list(), dtype=np.float32),
-    )
+    return lists.explode().to_numpy().reshape(len(lists), -1)
 
 
 def routes(
@@ -146,10 +153,12 @@ def _routes(
 ) -> dict[int, dict[int, NDArray[np.int64]]]:
     result: dict[int, dict[int, NDArray[np.int64]]] = {}
     where = "selected_experts IS NOT NULL"
-    for step, of_layer, part in _rows(cur, "selected_experts", where, run_id, steps, layer):
-        if np.array_equal(part["token"].to_numpy(), np.arange(part.height)):
-            ids = _equal_slots(part["selected_experts"], num_experts)
-            result.setdefault(step, {})[of_layer] = ids
+    rows = _rows(cur, "selected_experts", where, run_id, steps, layer)
+    chosen = _matrix(rows["selected_experts"])
+    for step, of_layer, part in _parts(rows):
+        if np.array_equal(rows["token"][part].to_numpy(), np.arange(part.stop - part.start)):
+            ids = rows["selected_experts"][part] if chosen is None else chosen[part]
+            result.setdefault(step, {})[of_layer] = _slots(ids, num_experts)
     return result
 
 
@@ -173,18 +182,15 @@ def biases_after(cur: Cursor, run_id: str, layer: int, step: int, updates: int) 
     )
 
 
-def _equal_slots(lists: pl.Series, experts: int) -> NDArray[np.int64]:
-    """`_slots`, fast where every list has the same length."""
-    widths = lists.list.len().unique()
-    if len(widths) != 1 or not widths[0]:
-        return _slots(lists.to_list(), experts)
-    ids = lists.explode().to_numpy().astype(np.int64).reshape(len(lists), -1)
-    return np.where((ids >= 0) & (ids < experts), ids, experts)
-
-
-def _slots(lists: Sequence[Sequence[int] | None], experts: int) -> NDArray[np.int64]:
-    """Lists of any length as one array; invalid ids become empty slots, which come last."""
-    kept = [[e for e in one or () if 0 <= e < experts] for one in lists]
+def _slots(lists: "pl.Series | NDArray[Any]", experts: int) -> NDArray[np.int64]:
+    """Lists of any length as one array, or an array of ids; invalid ids become empty slots (`experts`), which
+    come last where lists differ in length.
+    """
+    ids = _matrix(lists) if isinstance(lists, pl.Series) else lists
+    if ids is not None:
+        ids = ids.astype(np.int64)
+        return np.where((ids >= 0) & (ids < experts), ids, experts)
+    kept = [[e for e in one or () if 0 <= e < experts] for one in lists.to_list()]  # type: ignore[union-attr]
     width = max(map(len, kept), default=0)
     return np.array([[*one, *[experts] * (width - len(one))] for one in kept], dtype=np.int64).reshape(
         len(kept), width
