@@ -139,7 +139,7 @@ def _pairs(one_TK: Ids, other_TK: Ids, num_experts: int) -> Ids:
         # float32 holds every count of up to 2^24 tokens exactly.
         kind = np.float32 if len(one_TK) <= 1 << 24 else np.float64
         one_TE, other_TE = (members(ids, num_experts).astype(kind) for ids in (one_TK, other_TK))
-        return np.asarray((one_TE.T @ other_TE).round(), dtype=np.int64)
+        return np.asarray(np.matmul(one_TE.T, other_TE).round(), dtype=np.int64)
     width = num_experts + 1
     cells = one_TK[:, :, None] * width + other_TK[:, None, :]
     counts = np.bincount(cells.ravel(), minlength=width * width).reshape(width, width)
