@@ -28,6 +28,15 @@ def percent(share: float, digits: int = 0) -> str:
     return f"{100 * share:.{digits}f} %"
 
 
+def decimal(value: float) -> str:
+    """A number without an exponent and without trailing zeros: `0.00001`.
+
+    >>> decimal(2e-05), decimal(0.5), decimal(1)
+    ('0.00002', '0.5', '1')
+    """
+    return f"{value:.12f}".rstrip("0").rstrip(".")
+
+
 def listed(layers: Sequence[int]) -> str:
     """`0 to 3`, or every number where some are left out: `3, 5, 9`."""
     if list(layers) == list(range(layers[0], layers[-1] + 1)):

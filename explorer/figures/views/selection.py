@@ -40,6 +40,14 @@ def run_names(runs: Sequence[Run]) -> dict[str, str]:
     return tell_apart(arms, [f"{run.preset} {run.short}" if run.preset else run.short for run in runs])
 
 
+def arm_names(arms: Sequence[Arm]) -> dict[str, str]:
+    """Token -> what the picker shows: `standard none, 5 seeds`, `standard none, seed 0`; no two are alike."""
+    runs = [arm.first for arm in arms]
+    names = [f"{run.preset} {run.short}" if run.preset else run.short for run in runs]
+    given = [arm.token if arm.is_group else name for arm, name in zip(arms, names, strict=True)]
+    return tell_apart(arms, given)
+
+
 def _short(token: str) -> str:
     return token if len(token) <= MOST_LETTERS else f"{token[:MOST_LETTERS]}…"
 

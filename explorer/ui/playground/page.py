@@ -3,6 +3,7 @@
 from dataclasses import replace
 from html import escape
 
+import polars as pl
 import streamlit as st
 
 from explorer.charts import playground as charts
@@ -11,8 +12,10 @@ from explorer.figures.panel import Question
 from explorer.figures.simulation import HELD_OUT, SIDES, TwoRules
 from explorer.figures.views import playground_choices as choices
 from explorer.figures.views import rule_change
+from explorer.figures.views.choice import defaults
 from explorer.figures.views.playground import PlaygroundSettings, questions, settings_of
 from explorer.metrics.glossary import tip
+from explorer.ui.components.text_table import text_table
 from explorer.ui.playground import dragging, formulas, presets, switch
 from explorer.ui.shared import controls, panels, show, state, urls
 
@@ -55,6 +58,9 @@ def view() -> None:
 def read_address() -> None:
     """Give every setting a value, and say where the address could not be followed."""
     controls.read_address(choices.IN_ORDER, choices.options_of)
+    for side in SIDES:
+        if state.text(side) != "smebu":
+            state.put_all(defaults(choices.SMEBU[side]))
     controls.read_seed("seed")
     controls.read_playhead("at", state.number("S") - 1)
     urls.show_notices(*choices.KEYS)
@@ -72,6 +78,10 @@ def rule_cards() -> None:
                 controls.draw(decay, choices.options_of, width=110)
             # Wide enough to drag: the charts follow.
             controls.draw(replace(rate, label=formulas.rate_label(name, side)), choices.options_of)
+            if name == "smebu":
+                with st.container(horizontal=True, gap="small"):
+                    for choice in choices.SMEBU[side]:
+                        controls.draw(choice, choices.options_of)
             formula = formulas.update(name, float(state.text(rate.key)))
             with st.container(horizontal=True, horizontal_alignment="distribute", gap="small"):
                 st.markdown(f"${formula}$", help=formulas.SYMBOLS.get(name, formulas.LOADS), width="content")
@@ -133,21 +143,13 @@ def side_title(side: str, rules: TwoRules) -> None:
 
 
 def numbers(rules: TwoRules) -> None:
-    """The final metrics of both rules."""
-    st.subheader("Final metrics")
-    number = st.column_config.NumberColumn
-    st.dataframe(
-        simulation_text.numbers(rules.simulations(), rules.labels, HELD_OUT),
-        hide_index=True,
+    """The final metrics of both rules, side by side."""
+    st.subheader("Final metrics", help=f"{tip('max_vio_batch')} {tip('max_vio_global')}")
+    rows = simulation_text.numbers(rules.simulations(), rules.labels, HELD_OUT)
+    text_table(
+        pl.DataFrame(simulation_text.side_by_side(rows)),
         alt="Final metrics of the two simulated rules",
-        column_config={
-            "MaxVio last steps": number(format="%.3f", help=tip("max_vio_batch")),
-            "MaxVio held-out": number(format="%.3f", help=tip("max_vio_global")),
-            "random routing, step": number(format="%.3f", help=tip("uniform_reference")),
-            "random routing, held-out": number(format="%.3f", help=tip("uniform_reference")),
-            "bias spread": number(format="%.3f"),
-            "reversed updates": number(format="percent"),
-        },
+        key="playground_numbers",
     )
     show.note(
         f"Held-out: {HELD_OUT:,} tokens not seen in any step, with the final bias. Chance makes loads less "
