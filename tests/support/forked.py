@@ -15,5 +15,10 @@ def start_training(runs: Path, run_id: str, balancer: str = "none", **settings: 
     """`explorer train --control-stdin` of the preset `tiny`, forked. settings: of `training`."""
     changes = {f"training.{name}": value for name, value in settings.items()}
     config = tiny().with_settings({**changes, "balancer": balancer})
+    return launched(Job(config=config, run_id=run_id, runs=runs, preset="tiny"))
+
+
+def launched(job: Job, **_: object) -> ForkedProcess:
+    """A job's training, forked; takes the place of `LocalProcess`, whose options have no meaning here."""
     with forking():
-        return ForkedProcess(Job(config=config, run_id=run_id, runs=runs, preset="tiny"))
+        return ForkedProcess(job)
