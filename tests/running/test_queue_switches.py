@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import trainers
-from forked import needs_fork_server
+from forked import launched, needs_fork_server
 from sentences import pattern, sentence
 from waiting import wait_for
 
@@ -18,7 +18,6 @@ from explorer.config.run import RunConfig
 from explorer.errors import ConfigError, TrainingError
 from explorer.recording.info import read_info
 from explorer.running.child_process import LocalProcess
-from explorer.running.forked_process import ForkedProcess, forking
 from explorer.running.jobs import Job
 from explorer.running.run_queue import RunQueue
 
@@ -130,9 +129,8 @@ def test_a_training_that_has_just_died_is_refused_in_a_sentence(queue: RunQueue,
 @needs_fork_server
 def test_a_real_training_switches_and_its_record_says_so(runs: Path) -> None:
     config = get_preset("tiny").with_setting("training.num_steps", 100_000)
-    queue = RunQueue(1, launch=ForkedProcess)
-    with forking():
-        queue.add([Job(run_id="run", config=config, runs=runs, preset="tiny")])
+    queue = RunQueue(1, launch=launched)
+    queue.add([Job(run_id="run", config=config, runs=runs, preset="tiny")])
     try:
         wait_for((runs / "run").exists)
         queue.switch_rules("run", "loss_free")
