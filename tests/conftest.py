@@ -83,7 +83,18 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-SLOW_FIRST = ("browser", "ui", "training", "export", "cli", "store")
+SLOW_FIRST = (
+    "browser",
+    "ui",
+    "training",
+    "export",
+    "cli",
+    "store",
+    "evidence",
+    "running",
+    "recording",
+    "metrics",
+)
 """Folders whose tests take longest, that no worker is left alone with them at the end."""
 
 
