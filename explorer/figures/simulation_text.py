@@ -1,6 +1,7 @@
 """Findings of two simulated rules, computed from their simulations."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -68,7 +69,7 @@ def bias(simulation: Simulation) -> str:
     return f"The final biases span {number(spread)}{thumb}; {rest}.{wide}"
 
 
-def numbers(pair: Pair, labels: Mapping[str, str], held_out: int) -> list[dict[str, object]]:
+def numbers(pair: Pair, labels: Mapping[str, str], held_out: int) -> list[dict[str, Any]]:
     """One row per rule: steps to balance, final MaxVio beside its baselines, bias spread, reversed updates.
 
     held_out: number of held-out tokens.

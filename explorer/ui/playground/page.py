@@ -146,8 +146,10 @@ def numbers(rules: TwoRules) -> None:
     """The final metrics of both rules."""
     st.subheader("Final metrics")
     number = st.column_config.NumberColumn
+    rows = simulation_text.numbers(rules.simulations(), rules.labels, HELD_OUT)
     st.dataframe(
-        simulation_text.numbers(rules.simulations(), rules.labels, HELD_OUT),
+        # The column's own format for shares has no space before the sign.
+        [row | {"reversed updates": 100 * row["reversed updates"]} for row in rows],
         hide_index=True,
         alt="Final metrics of the two simulated rules",
         column_config={
@@ -156,7 +158,7 @@ def numbers(rules: TwoRules) -> None:
             "random routing, step": number(format="%.3f", help=tip("uniform_reference")),
             "random routing, held-out": number(format="%.3f", help=tip("uniform_reference")),
             "bias spread": number(format="%.3f"),
-            "reversed updates": number(format="percent"),
+            "reversed updates": number(format="%.0f %%"),
         },
     )
     show.note(
