@@ -31,10 +31,6 @@ class Smebu(BiasRule):
         check_number("smebu.sharpness", self.sharpness, least=0)
         check_number("smebu.momentum", self.momentum, least=0, below=1)
 
-    @property
-    def bias_form(self) -> str | None:
-        return "additive"
-
     def departures(self) -> list[str]:
         words = []
         if self.sharpness != type(self).sharpness:

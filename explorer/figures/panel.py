@@ -28,6 +28,9 @@ class Panel:
     spec: Spec
     on_page: Spec | None = None
     """The chart as a page draws it, where files need more, e.g. a legend that several charts share."""
+    steady: Spec | None = None
+    """The chart beside the controls of a page, which then exchange its rows only: without a word that the
+    heading on the page says, e.g. the layer."""
     key: str = ""
     """Its name in a link and in a file name; see `slug`. A `Question` sets it."""
     playhead: float | None = None

@@ -39,6 +39,7 @@ BIASED_SCORES_HOW = (
 STATES_HOW = "Bars are scores; colours mark the chosen experts."
 TEXTS_HOW = "Strong: how often this expert received the token. Faint: how often it occurs in the probe."
 DOMAINS_HOW = "The dashed line marks an even share of the domain's tokens."
+SHARE = "share of its tokens"
 COSELECTED_HOW = "The small mark is the share that the loads alone predict, the dashed line uniform routing."
 SATURATION_HOW = (
     "The experts of the same tokens at the last probe are compared with those at every earlier probe. Bold: "
@@ -200,7 +201,7 @@ def coselected_experts(store: Store, arms: ArmSet, settings: ProbeExpert) -> Pan
         subject=subject,
         finding=sentences.coselected(rows, expert, even),
         how=COSELECTED_HOW,
-        spec=_shares(rows, even, title="share of its tokens"),
+        spec=_shares(rows, even, title=SHARE),
         table=rows,
         statements=trace.statements,
     )
@@ -233,7 +234,8 @@ def across_layers(store: Store, arms: ArmSet, settings: ProbeExpert) -> Panel | 
         subject=subject,
         finding=sentences.across_layers(rows, expert, other, even),
         how=COSELECTED_HOW,
-        spec=_shares(rows, even, title=f"share of its tokens, in layer {other}"),
+        spec=_shares(rows, even, title=f"{SHARE}, in layer {other}"),
+        steady=_shares(rows, even, title=SHARE),
         table=rows,
         statements=trace.statements,
     )

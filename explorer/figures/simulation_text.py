@@ -1,7 +1,6 @@
 """Findings of two simulated rules, computed from their simulations."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -69,7 +68,7 @@ def bias(simulation: Simulation) -> str:
     return f"The final biases span {number(spread)}{thumb}; {rest}.{wide}"
 
 
-def numbers(pair: Pair, labels: Mapping[str, str], held_out: int) -> list[dict[str, Any]]:
+def numbers(pair: Pair, labels: Mapping[str, str], held_out: int) -> list[dict[str, object]]:
     """One row per rule: steps to balance, final MaxVio beside its baselines, bias spread, reversed updates.
 
     held_out: number of held-out tokens.
@@ -87,6 +86,23 @@ def numbers(pair: Pair, labels: Mapping[str, str], held_out: int) -> list[dict[s
         }
         for side, s in pair.items()
     ]
+
+
+def side_by_side(rows: Sequence[Mapping[str, object]]) -> list[dict[str, str]]:
+    """`numbers` as text, one row per metric and one column per rule."""
+    metrics = [key for key in rows[0] if key != "rule"]
+    return [
+        {"metric": metric, **{str(row["rule"]): _written(metric, row[metric]) for row in rows}}
+        for metric in metrics
+    ]
+
+
+def _written(metric: str, value: object) -> str:
+    if value is None:
+        return "never" if metric == "steps to balance" else "–"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return percent(value) if metric == "reversed updates" and isinstance(value, float) else f"{value:.3f}"
 
 
 def switched(pair: Pair, labels: Mapping[str, str]) -> str:

@@ -378,6 +378,35 @@ def test_a_click_on_a_bias_line_opens_that_step_with_equal_numbers(page: Page, s
         expect(page.get_by_text(sentence("bias_step.equal", biases=16, step=step + 1))).to_be_visible()
 
 
+# The steps that sentences name whenever something changes on the page.
+STEPS_NAMED = """() => {
+    const places = [...document.querySelectorAll('.st-key-panels, .st-key-bias_step')];
+    window.named = [];
+    new MutationObserver(() => {
+        const steps = places.flatMap((place) => [...place.textContent.matchAll(/At step (\\d+)/g)]);
+        window.named.push([...new Set(steps.map((match) => match[1]))]);
+    }).observe(document.body, { subtree: true, childList: true, characterData: true });
+}"""
+
+
+def test_a_move_is_one_message_and_its_sentences_change_together(page: Page, shipped: AppServer) -> None:
+    sent: list[object] = []
+    page.on("websocket", lambda socket: socket.on("framesent", lambda data: sent.append(data)))
+    visit(page, shipped)
+    settled(page)
+    page.evaluate(STEPS_NAMED)
+    sent.clear()
+    page.keyboard.press("ArrowRight")
+    table = page.locator(".st-key-bias_step table")
+    expect(table).to_have_attribute("aria-label", re.compile("after step 201$"))
+    settled(page)
+    assert len(sent) == 1
+    named = page.evaluate("window.named")
+    assert named[0] == ["200"]
+    assert named[-1] == ["201"]
+    assert all(len(steps) == 1 for steps in named)
+
+
 def test_the_open_step_follows_the_playhead(page: Page, shipped: AppServer) -> None:
     visit(page, shipped, f"{PATH}&expert=5")
     expect(page.get_by_text(sentence("bias_step.expert_load", step=200, expert=5))).to_be_visible()

@@ -1,6 +1,7 @@
 """The simulator in the browser against `explorer/simulate`, and charts that follow a slider, in Chromium."""
 
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 servers.need_chromium()
 
-from playwright.sync_api import BrowserContext, Page, expect  # noqa: E402
+from playwright.sync_api import BrowserContext, Locator, Page, expect  # noqa: E402
 from polars.testing import assert_frame_equal  # noqa: E402
 from small_pools import pool_of  # noqa: E402
 
@@ -221,7 +222,18 @@ def lines(page: Page) -> list[float]:
     return [float(number) for shape in shapes for number in re.findall(r"-?[\d.]+", shape)]
 
 
-def test_a_chart_follows_a_slider_before_the_server_knows(page: Page, app: AppServer) -> None:
+def point_at_chart(page: Page, panel: Locator) -> None:
+    panel.locator("svg.marks").hover()
+
+
+def choose_preset(page: Page, panel: Locator) -> None:
+    page.get_by_text("u too small", exact=True).click()
+
+
+@pytest.mark.parametrize("leave", [point_at_chart, choose_preset])
+def test_a_chart_follows_a_slider_before_the_server_knows(
+    page: Page, app: AppServer, leave: Callable[[Page, Locator], None]
+) -> None:
     sent: list[object] = []
     page.on("websocket", lambda socket: socket.on("framesent", lambda data: sent.append(data)))
     page.goto(f"{app.url}/playground?S=200&T=128&N=8&K=1")
@@ -248,10 +260,19 @@ def test_a_chart_follows_a_slider_before_the_server_knows(page: Page, app: AppSe
     assert "u=0.001" in panel.inner_text()
     page.mouse.up()
     expect(panel.get_by_text("A: sign u=0.01 is near")).to_be_visible()
+    # The server's answer confirms the picture, which stays.
+    page.wait_for_timeout(600)
+    assert page.evaluate("document.head.value?.max_vio.lines.x.length") == 400
+    assert lines(page) == during
+    expect(label).to_be_visible()
+    leave(page, panel)
     page.wait_for_function("() => document.head.value === ''")
     page.wait_for_function(f"() => [...document.querySelectorAll('{LINES}')].every(p => p.getAttribute('d'))")
     page.wait_for_timeout(300)
     after = lines(page)
-    expect(label).to_be_visible()
-    assert during == pytest.approx(after, abs=1e-3)
     assert before != pytest.approx(after, abs=1e-3)
+    if leave is point_at_chart:
+        assert during == pytest.approx(after, abs=1e-3)
+    else:
+        expect(panel.locator("svg.marks text", has_text="A: sign u=0.0001")).to_be_visible()
+        assert during != pytest.approx(after, abs=1e-3)

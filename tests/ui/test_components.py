@@ -16,11 +16,12 @@ ROOT = Path(__file__).parents[2]
 ENTRIES = (
     "player/index.js",
     "player/sync.js",
-    "player/rest.js",
+    "player/step_words.js",
     "token_text/index.js",
     "opening/opening.js",
     "simulator/index.js",
     "load_map/load_map.js",
+    "text_table/text_table.js",
 )
 NODE = shutil.which("node")
 OUTSIDE = ["fetch(", "XMLHttpRequest", "localStorage", "eval(", "http://", "https://"]
@@ -89,8 +90,8 @@ def test_modules_in_a_circle_are_refused(tmp_path: Path) -> None:
 def test_components_share_one_instance_of_the_page_state() -> None:
     """The browser has one module per URL, and the loader one URL per id."""
     graphs = [{module.id for module in modules.graph(modules.FOLDER / entry)} for entry in ENTRIES[:3]]
-    player, sync, rest = graphs
-    assert {name.split("@")[0] for name in player & rest} == {"shared/page_state.js"}
+    player, sync, words = graphs
+    assert {name.split("@")[0] for name in player & words} == {"shared/page_state.js"}
     assert {name.split("@")[0] for name in player & sync} == {"player/registry.js"}
 
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from html import escape
 
+import polars as pl
 import streamlit as st
 
 from explorer.charts import playground as charts
@@ -14,6 +15,7 @@ from explorer.figures.views import rule_change
 from explorer.figures.views.choice import defaults
 from explorer.figures.views.playground import PlaygroundSettings, questions, settings_of
 from explorer.metrics.glossary import tip
+from explorer.ui.components.text_table import text_table
 from explorer.ui.playground import dragging, formulas, presets, switch
 from explorer.ui.shared import controls, panels, show, state, urls
 
@@ -143,23 +145,13 @@ def side_title(side: str, rules: TwoRules) -> None:
 
 
 def numbers(rules: TwoRules) -> None:
-    """The final metrics of both rules."""
-    st.subheader("Final metrics")
-    number = st.column_config.NumberColumn
+    """The final metrics of both rules, side by side."""
+    st.subheader("Final metrics", help=f"{tip('max_vio_batch')} {tip('max_vio_global')}")
     rows = simulation_text.numbers(rules.simulations(), rules.labels, HELD_OUT)
-    st.dataframe(
-        # The column's own format for shares has no space before the sign.
-        [row | {"reversed updates": 100 * row["reversed updates"]} for row in rows],
-        hide_index=True,
+    text_table(
+        pl.DataFrame(simulation_text.side_by_side(rows)),
         alt="Final metrics of the two simulated rules",
-        column_config={
-            "MaxVio last steps": number(format="%.3f", help=tip("max_vio_batch")),
-            "MaxVio held-out": number(format="%.3f", help=tip("max_vio_global")),
-            "random routing, step": number(format="%.3f", help=tip("uniform_reference")),
-            "random routing, held-out": number(format="%.3f", help=tip("uniform_reference")),
-            "bias spread": number(format="%.3f"),
-            "reversed updates": number(format="%.0f %%"),
-        },
+        key="playground_numbers",
     )
     show.note(
         f"Held-out: {HELD_OUT:,} tokens not seen in any step, with the final bias. Chance makes loads less "

@@ -6,11 +6,12 @@ from typing import Any
 
 import polars as pl
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from explorer.charts import event_marks, linking
 from explorer.charts.full_heatmap import PLOTLY_CONFIG
 from explorer.export import films
-from explorer.figures import at_step, biases, loads, losses
+from explorer.figures import at_step, loads, losses
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Run
 from explorer.figures.layer_names import layer_name
@@ -24,12 +25,11 @@ from explorer.queries import biases as bias_queries
 from explorer.queries import events as event_queries
 from explorer.queries import loads as load_queries
 from explorer.queries import losses as loss_queries
-from explorer.ui.components.player import Lead, Mark, heatmap_player, step_at_rest
-from explorer.ui.replay import breadcrumbs, expert_order, playhead, run_health
+from explorer.ui.components.player import Lead, Mark, heatmap_player
+from explorer.ui.replay import bias_update, breadcrumbs, expert_order, playhead, run_health
 from explorer.ui.replay.event_list import event_list
 from explorer.ui.server.services import services
 from explorer.ui.shared import (
-    bias_step,
     cached,
     count_notes,
     exports,
@@ -101,12 +101,26 @@ def show_run(run: Run) -> None:
     clock = _clock(run)
     st.fragment(_health, run_every=HEALTH_TICK_S if run.is_running else None)(run)
     WHOLE_PAGE.put(True)
-    above = st.container()
-    with show.steady("panels"):
-        st.fragment(_player, run_every=clock)(run)
+    above, player, between, update = (
+        st.container(),
+        show.steady("panels"),
+        st.container(),
+        show.steady("bias_step"),
+    )
+    with player:
+        st.fragment(_player, run_every=clock)(run, update)
     settings = playhead.settings()
     with above:
         breadcrumbs.row(run, settings.layer, settings.expert)
+    with between:
+        _beside_playhead(run, settings)
+    _domains(run)
+    _every_step(run)
+
+
+def _beside_playhead(run: Run, settings: view.ReplaySettings) -> None:
+    """Export, events and curves of the layer; the playhead leaves them alone."""
+    clock = _clock(run)
     panels.add_film(view.HEATMAP, partial(films.of_layer, store.STORE, run, settings.layer, key=view.HEATMAP))
     # Outside of what follows the playhead: closed it would still be sent with every move.
     exports.menu(
@@ -115,10 +129,6 @@ def show_run(run: Run) -> None:
     st.fragment(_events, run_every=clock)(run)
     with show.steady("curves"):
         st.fragment(_curves, run_every=clock)(run)
-    with show.steady("bias_step"):
-        st.fragment(_bias_step, run_every=clock)(run)
-    _domains(run)
-    _every_step(run)
 
 
 def _clock(run: Run) -> float | None:
@@ -154,11 +164,14 @@ def _draw_all_again() -> None:
         st.rerun()
 
 
-def _player(run: Run) -> None:
-    """The player, with bars and sentences for its step. Only this reruns when the playhead moves.
+def _player(run: Run, update: DeltaGenerator) -> None:
+    """The player, with bars and sentences for its step, and the bias update after it further down.
 
-    Every element here costs the browser time with every move: what does not depend on the step lies outside.
+    Only this reruns when the playhead moves, once. Every element here costs the browser time with every move:
+    what does not depend on the step lies outside. update: where the bias update stands on the page.
     """
+    # Streamlit lets a fragment write there only if the run of the whole page did, whatever there was to say.
+    update = update.container()
     run = latest(run)
     if run.is_running:
         playhead.undo_echo()
@@ -176,6 +189,8 @@ def _player(run: Run) -> None:
         st.markdown(_at_this_step(run, settings))
     panels.shown().playhead = float(settings.step)
     panels.add_later(view.HEATMAP, partial(_still, questions.heatmap))
+    with update:
+        bias_update.section(run, settings)
 
 
 def _heatmap_player(run: Run, settings: view.ReplaySettings) -> None:
@@ -296,18 +311,6 @@ def _absent_curves(run: Run) -> list[str]:
     series = store.ask(loss_queries.loss_series, [run], losses.AT_PLAYHEAD_BINS)
     has_loss = not series.is_empty() and series["lm_loss"].is_not_null().any()
     return ["expert biases"] * biases_of_layer.is_empty() + ["losses"] * (not has_loss)
-
-
-def _bias_step(run: Run) -> None:
-    """One bias update, recomputed; it follows the playhead on its own, once that has come to rest."""
-    run, settings = latest(run), playhead.settings()
-    layer, expert = settings.layer, settings.expert
-    frame = store.ask(bias_queries.bias_trajectories, run, layer, view.BESIDE_PLAYER_BINS)
-    if frame.is_empty():
-        return
-    step = min(max(step_at_rest(settings.step, key="bias_step_rest"), 0), run.last_step)
-    default = next(iter(biases.extremes(frame)), 0)
-    bias_step.section(run, layer, step, default if expert is None else expert, chosen=expert is not None)
 
 
 @st.fragment

@@ -8,7 +8,11 @@ from explorer.figures.arms import Run
 from explorer.metrics.glossary import tip
 from explorer.queries import bias_step as queries
 from explorer.routing.bias_step import BiasStep
+from explorer.ui.components.text_table import text_table
 from explorer.ui.shared import show, store
+
+MOST_PX = 300
+"""Height of the table, of eight experts and the headings."""
 
 
 def section(run: Run, layer: int, step: int, expert: int, *, chosen: bool) -> None:
@@ -73,18 +77,13 @@ def compare(update: BiasStep, rows: pl.DataFrame) -> None:
 def _table(table: pl.DataFrame, alt: str) -> None:
     has_whole_errors = all(float(value).is_integer() for value in table["mean − tokens"])
     direction = table.columns[3]
-    number = st.column_config.NumberColumn
-    # Text, since a column of numbers would round them.
-    right = st.column_config.TextColumn(alignment="right")
-    st.dataframe(
-        table,
-        hide_index=True,
-        height=min(284, 38 + 35 * table.height),
-        alt=alt,
-        key="bias_step_table",
-        column_config={
-            "mean − tokens": number(format="%+d" if has_whole_errors else "%+.3f"),
-            direction: number(format="%+d" if direction == "sign" else "%+.4f"),
-            **dict.fromkeys(("bias before", "bias after", "logged"), right),
-        },
+    formats = {
+        "expert": "{:d}",
+        "tokens": "{:,d}",
+        "mean − tokens": "{:+,.0f}" if has_whole_errors else "{:+,.3f}",
+        direction: "{:+.0f}" if direction == "sign" else "{:+.4f}",
+    }
+    written = table.with_columns(
+        pl.Series(name, [text.format(value) for value in table[name]]) for name, text in formats.items()
     )
+    text_table(written, alt=alt, key="bias_step_table", max_height=MOST_PX)

@@ -66,9 +66,10 @@ def draw(
         text = text or display.is_embedded()
         if text:
             st.markdown(plain(panel.finding))
-        picked = show_chart(
-            panel.on_page or panel.spec, alt_text=alt, key=key, live=live, playhead=panel.playhead, pick=pick
-        )
+        # Embedded, a chart is alone with its finding.
+        steady = None if display.is_embedded() else panel.steady
+        chart = steady or panel.on_page or panel.spec
+        picked = show_chart(chart, alt_text=alt, key=key, live=live, playhead=panel.playhead, pick=pick)
         if text:
             note(panel.how)
     exports.menu(key, subject=panel.subject)

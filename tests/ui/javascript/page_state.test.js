@@ -2,15 +2,7 @@
 
 import assert from "node:assert/strict";
 import test from "node:test";
-import {
-  hoveredExpert,
-  isPlaying,
-  isReporting,
-  Signal,
-  setPlaying,
-  setReporting,
-  Topic,
-} from "../../../explorer/ui/components/shared/page_state.js";
+import { hoveredExpert, Signal, Topic } from "../../../explorer/ui/components/shared/page_state.js";
 
 test("subscribers hear each change once, until they leave", () => {
   const topic = new Topic(null);
@@ -75,24 +67,4 @@ test("every scope has an expert of its own", () => {
   hoveredExpert("run/0").publish(3);
   assert.equal(hoveredExpert("run/0").value, 3);
   assert.equal(hoveredExpert("run/1").value, null);
-});
-
-test("the page plays while any player does", () => {
-  const [first, second] = [{}, {}];
-  setPlaying(first, true);
-  setPlaying(second, true);
-  setPlaying(first, false);
-  assert.equal(isPlaying(), true);
-  setPlaying(second, false);
-  assert.equal(isPlaying(), false);
-});
-
-test("the page waits until every player has its answer", () => {
-  const [one, other] = [{}, {}];
-  setReporting(one, true);
-  setReporting(other, true);
-  setReporting(one, false);
-  assert.equal(isReporting(), true);
-  setReporting(other, false);
-  assert.equal(isReporting(), false);
 });

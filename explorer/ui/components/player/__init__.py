@@ -6,7 +6,7 @@ without a build step.
 
 from explorer.ui.components.player.component import Lead, Mark, PlayerEvent, heatmap_player
 from explorer.ui.components.player.payload import matrix_payload
-from explorer.ui.components.player.rest import step_at_rest, step_in_words
+from explorer.ui.components.player.step_words import step_in_words
 
 __all__ = [
     "Lead",
@@ -14,6 +14,5 @@ __all__ = [
     "PlayerEvent",
     "heatmap_player",
     "matrix_payload",
-    "step_at_rest",
     "step_in_words",
 ]

@@ -1,7 +1,6 @@
 // The heatmap player: its state, what comes from Python and what goes there, moving and playing.
 
 import { readTheme } from "../shared/colours.js";
-import { setPlaying, setReporting } from "../shared/page_state.js";
 import { fillSpeeds, listenToControls, partsOf, placeScrubber, showPosition, showTheme } from "./controls.js";
 import { imageOf } from "./image.js";
 import { listenToKeys } from "./keys.js";
@@ -56,7 +55,6 @@ export class Player {
   leave() {
     this.stop(false);
     clearTimeout(this.again);
-    setReporting(this, false);
     this.observer.disconnect();
     this.layerKeys.leave();
     this.links.leave();
@@ -147,7 +145,6 @@ export class Player {
         this.links.announce(step);
       }
     }
-    setReporting(this, this.known.step !== step);
     this.draw();
   }
 
@@ -170,13 +167,9 @@ export class Player {
   tell(report, nth) {
     clearTimeout(this.again);
     this.component.setTriggerValue(REPORT_EVENT, report);
-    const isNew = this.heard !== null && this.heard !== report.step;
-    setReporting(this, isNew);
-    if (!isNew) return;
+    if (this.heard === null || this.heard === report.step || nth === TRIES) return;
     this.again = setTimeout(() => {
-      if (this.heard === report.step || this.playing || this.dragging || nth === TRIES) {
-        setReporting(this, false);
-      } else this.tell(report, nth + 1);
+      if (this.heard !== report.step && !this.playing && !this.dragging) this.tell(report, nth + 1);
     }, AGAIN_MS);
   }
 
@@ -231,7 +224,6 @@ export class Player {
 
   play(isPlaying) {
     this.playing = isPlaying;
-    setPlaying(this, isPlaying);
   }
 
   stop(reports) {

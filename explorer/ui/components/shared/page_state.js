@@ -61,32 +61,3 @@ export function hoveredExpert(scope) {
   if (!hovered.has(scope)) hovered.set(scope, new Topic(null));
   return hovered.get(scope);
 }
-
-const playing = new Set();
-
-/** Tell the page whether this player plays. */
-export function setPlaying(player, isPlayingNow) {
-  if (isPlayingNow) playing.add(player);
-  else playing.delete(player);
-}
-
-/** Whether any player of the page plays. */
-export function isPlaying() {
-  return playing.size > 0;
-}
-
-const reporting = new Set();
-
-/** Tell the page whether this player waits for Python to answer its report. */
-export function setReporting(player, isReportingNow) {
-  if (isReportingNow) reporting.add(player);
-  else reporting.delete(player);
-}
-
-/**
- * Whether a report of any player is unanswered. What another component tells Python meanwhile carries the
- * page's old widgets along, and Python would take their step for a newer one.
- */
-export function isReporting() {
-  return reporting.size > 0;
-}

@@ -3,14 +3,16 @@
  *
  * The page sends what its controls stand for and, for each slider, what each position would change about it
  * (`payload.py`). A moved slider makes a job for the worker, whose rows take the place of the server's in the
- * charts (`shared/vega_bridge.js`) until the server has answered for the same settings.
+ * charts (`shared/vega_bridge.js`). Rows that the server has answered for stay: to exchange them for the same
+ * rows would draw every chart once more. They go when the pointer comes to a chart, whose points for the pointer
+ * are the server's, or when the server answers for other settings.
  */
 
 import { mirrorRows } from "../shared/vega_bridge.js";
 import { isHeld, watchSliders } from "./sliders.js";
 import { WORKER_URL } from "./worker.js";
 
-/** Charts draw the server's rows shortly after they arrive; until then the same rows from here stay. */
+/** Charts draw the server's rows shortly after they arrive; until then other rows from here stay. */
 const SETTLE_MS = 250;
 /** Simulations of up to this many scores are prepared before they are asked for. */
 const MOST_EXPECTED = 6e7;
@@ -27,6 +29,9 @@ function changed(job, change) {
   return result;
 }
 
+/** What a picture shows, to be compared. */
+const answerOf = (job, step) => JSON.stringify([job, step]);
+
 export class Follower {
   #data = null;
   /** Positions of sliders that the visitor has moved and the server has not answered for. */
@@ -39,6 +44,12 @@ export class Follower {
   #frame = 0;
   /** Whether lines show rows of another job than the server's. */
   #isMirrored = false;
+  /** Chart -> the job and step that its rows from here are for, and whether they reach the last step. */
+  #mirrored = new Map();
+  /** Whether rows from here are shown that the server has answered for. */
+  #isKept = false;
+  /** The request whose rows are awaited. */
+  #request = null;
   /** Charts in the window, or null where something may have moved since: asking the page makes it lay itself out. */
   #charts = null;
   #stop = () => {};
@@ -53,7 +64,22 @@ export class Follower {
       if (data.sliders[key]?.at === position || !isHeld(key)) this.#moved.delete(key);
     }
     if (this.#moved.size > 0) this.#show();
-    else this.#letGo(SETTLE_MS);
+    else if (this.#isAnswered()) this.#keep();
+    else this.#letGo(this.#isKept ? 0 : SETTLE_MS);
+  }
+
+  /** Whether every chart that shows rows from here shows what the server has answered. */
+  #isAnswered() {
+    const answer = answerOf(this.#data.job, this.#data.step);
+    const shown = [...this.#mirrored.values()];
+    return shown.every(({ job, step, isWhole }) => isWhole && answerOf(job, step) === answer);
+  }
+
+  /** Rows from here stay for as long as nothing else is to be seen. */
+  #keep() {
+    this.#forget();
+    this.#isMirrored = false;
+    this.#isKept = this.#mirrored.size > 0;
   }
 
   #watch() {
@@ -65,12 +91,22 @@ export class Follower {
     const forget = () => {
       this.#charts = null;
     };
+    const onPointer = ({ target }) => {
+      if (this.#isKept && this.#isChart(target)) this.#letGo(0);
+    };
     const options = { capture: true, passive: true };
     for (const kind of SHIFTS) addEventListener(kind, forget, options);
+    addEventListener("pointermove", onPointer, options);
     this.#stop = () => {
       leave();
       for (const kind of SHIFTS) removeEventListener(kind, forget, options);
+      removeEventListener("pointermove", onPointer, options);
     };
+  }
+
+  #isChart(target) {
+    const panels = Object.values(this.#data.charts);
+    return target instanceof Element && panels.some((panel) => target.closest(`.st-key-panel-${panel}`));
   }
 
   stop() {
@@ -119,6 +155,7 @@ export class Follower {
       return;
     }
     this.#isMirrored = !current.isStep;
+    this.#isKept = false;
     this.#waiting = { kind: "show", ...current, charts: this.#visible() };
     if (!this.#isAsked) this.#ask();
   }
@@ -126,8 +163,9 @@ export class Follower {
   #ask() {
     this.#id += 1;
     this.#isAsked = true;
-    this.#post({ id: this.#id, ...this.#waiting });
+    this.#request = this.#waiting;
     this.#waiting = null;
+    this.#post({ id: this.#id, ...this.#request });
   }
 
   #post(message) {
@@ -138,12 +176,14 @@ export class Follower {
     this.#worker.postMessage(message);
   }
 
-  #receive({ id, frames }) {
+  #receive({ id, frames, isWhole }) {
     if (id !== this.#id) return;
+    const { job, step } = this.#request;
     cancelAnimationFrame(this.#frame);
     this.#frame = requestAnimationFrame(() => {
       this.#isAsked = false;
       mirrorRows(frames);
+      for (const chart of Object.keys(frames)) this.#mirrored.set(chart, { job, step, isWhole });
       if (this.#waiting) this.#ask();
     });
   }
@@ -159,15 +199,23 @@ export class Follower {
     return this.#charts;
   }
 
+  /** Rows that are still on their way are not shown any more. */
+  #forget() {
+    clearTimeout(this.#timer);
+    this.#id += 1;
+    this.#isAsked = false;
+    this.#waiting = null;
+    cancelAnimationFrame(this.#frame);
+  }
+
   /** After this time the charts show the server's rows again. */
   #letGo(delay) {
     clearTimeout(this.#timer);
     const release = () => {
-      this.#id += 1;
-      this.#isAsked = false;
-      this.#waiting = null;
-      cancelAnimationFrame(this.#frame);
+      this.#forget();
       this.#isMirrored = false;
+      this.#isKept = false;
+      this.#mirrored.clear();
       mirrorRows(null);
     };
     if (delay === 0) release();

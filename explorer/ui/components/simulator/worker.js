@@ -1,8 +1,9 @@
 /**
  * The worker that simulates while a slider is dragged. The same module is imported by the page, for its address.
  *
- * In: {kind: "show", id, job, step, charts, isStep}, {kind: "expect", jobs}. Out: {id, frames}, the frames as columns. A job is that of
- * the Playground, or a descent of the Theory page (`kind: "descent"`).
+ * In: {kind: "show", id, job, step, charts, isStep}, {kind: "expect", jobs}. Out: {id, frames, isWhole}, the
+ * frames as columns; whole: they reach the last step. A job is that of the Playground, or a descent of the Theory
+ * page (`kind: "descent"`).
  */
 
 import { columns } from "./columns.js";
@@ -71,24 +72,24 @@ async function simulate(job, isOld, onPart) {
   }
 }
 
-function send(id, rows) {
+function send(id, rows, isWhole) {
   const { frames, buffers } = columns(rows);
-  postMessage({ id, frames }, buffers);
+  postMessage({ id, frames, isWhole }, buffers);
 }
 
 async function show(asked) {
   const { id, job, step, charts, isStep } = asked;
   if (job.kind === "descent") {
-    send(id, descentPictures(job, charts));
+    send(id, descentPictures(job, charts), true);
     return;
   }
-  const answer = (pair) => send(id, pictures(pair, job, step, charts, isStep));
+  const answer = (pair, isWhole) => send(id, pictures(pair, job, step, charts, isStep), isWhole);
   const pair = await simulate(
     job,
     () => request !== null,
-    (part) => answer(part),
+    (part) => answer(part, false),
   );
-  if (pair) answer(pair);
+  if (pair) answer(pair, true);
 }
 
 async function work() {
