@@ -4,10 +4,16 @@ Pages show it, files are written from it, and when the playhead moves only the o
 it stands is another.
 """
 
+import hashlib
+import io
+import sys
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any
 
+import altair as alt
 import polars as pl
+import polars.selectors as cs
 
 from explorer.charts import theme
 
@@ -52,14 +58,19 @@ class Spec:
 
 def make(figure: theme.Figure) -> Spec:
     """Take a figure apart."""
-    # The tests of the charts hold figures against the schema; here that would take most of the time.
-    vega = figure.to_dict(validate=False)
+    frames: dict[str, pl.DataFrame] = {}
+    token = _frames.set(frames)
+    try:
+        # The tests of the charts hold figures against the schema; here that would take most of the time.
+        vega = figure.to_dict(validate=False)
+    finally:
+        _frames.reset(token)
     # Streamlit would leave 20 pixels under every chart.
     vega["padding"] = {"left": 0, "top": 5, "right": 5, "bottom": 0}
     # The description of the whole says it; thousands of marks read out one by one do not.
     vega["config"] = {"mark": {"aria": False}, "locale": {"number": NUMBERS}}
     rows: dict[str, list[dict[str, Any]]] = vega.pop("datasets", {})
-    datasets = {name: pl.DataFrame(part, infer_schema_length=None) for name, part in rows.items()}
+    datasets = frames | {name: pl.DataFrame(part, infer_schema_length=None) for name, part in rows.items()}
     heads = [name for name, part in datasets.items() if set(part.columns) == PLAYHEAD_COLUMNS]
     return Spec(
         vega=vega,
@@ -68,6 +79,58 @@ def make(figure: theme.Figure) -> Spec:
         picks=any(param.get("name") == "pick" for param in vega.get("params", ())),
         zooms=tuple(theme.zooms(figure)),
     )
+
+
+_frames: ContextVar[dict[str, pl.DataFrame] | None] = ContextVar("frames", default=None)
+"""Data sets of the figure that this thread takes apart."""
+
+
+def _data(data: Any) -> Any:
+    """Altair's data: a frame by name while a figure is taken apart, so that it never becomes rows of Python
+    objects, which took half of the time of a heatmap; rows otherwise.
+    """
+    frames = _frames.get()
+    if frames is None or not isinstance(data, pl.DataFrame) or data.select(~_SCALARS).width:
+        return alt.default_data_transformer(data, max_rows=sys.maxsize)
+    frame = _as_rows(data)
+    content = io.BytesIO()
+    frame.write_ipc(content)
+    name = f"data-{hashlib.sha256(content.getvalue()).hexdigest()[:32]}"
+    frames[name] = frame
+    return {"name": name}
+
+
+_SCALARS = (
+    cs.integer()
+    | cs.float()
+    | cs.boolean()
+    | cs.string()
+    | cs.categorical()
+    | cs.enum()
+    | cs.by_dtype(pl.Null)
+)
+
+
+def _as_rows(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame with the types that rows of Python objects have."""
+    if frame.is_empty():
+        return pl.DataFrame()
+    unknown = [column.name for column in frame if column.null_count() == frame.height]
+    types: dict[str, pl.DataType | type[pl.DataType]] = {}
+    for name, kind in frame.schema.items():
+        if name in unknown:
+            types[name] = pl.Null
+        elif kind.is_integer():
+            types[name] = pl.Int64
+        elif kind.is_float():
+            types[name] = pl.Float64
+        elif kind in (pl.Categorical, pl.Enum):
+            types[name] = pl.String
+    return frame.cast(types)  # type: ignore[arg-type]
+
+
+alt.data_transformers.register("frames", _data)
+alt.data_transformers.enable("frames")
 
 
 def without_legend(spec: Spec) -> Spec:

@@ -167,8 +167,7 @@ class Changes:
     def between(cls, probes: Sequence[Choices]) -> "list[Changes]":
         """The changes at every probe of a layer, by step, since the previous probe of each token."""
         tokens = np.unique(np.concatenate([one.tokens for one in probes]))
-        width = max(one.ids.shape[1] for one in probes)
-        before = np.full((len(tokens), width), NO_EXPERT, dtype=np.int64)
+        before = np.full((len(tokens), probes[0].ids.shape[1]), NO_EXPERT, dtype=np.int64)
         steps = np.full(len(tokens), NO_EXPERT, dtype=np.int64)
         result = []
         for one in probes:
@@ -178,7 +177,6 @@ class Changes:
             slots = np.maximum((old >= 0).sum(1), (now >= 0).sum(1)).sum()
             earlier = int(steps[at[has_before]].min()) if has_before.any() else None
             result.append(cls(earlier=earlier, kept=int(shared(now, old).sum()), slots=int(slots)))
-            before[at] = NO_EXPERT
-            before[at, : one.ids.shape[1]] = one.ids
+            before[at] = one.ids
             steps[at] = np.where(one.is_known, one.step, NO_EXPERT)
         return result

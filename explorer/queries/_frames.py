@@ -80,7 +80,7 @@ class ViewBins:
     @property
     def width(self) -> int:
         """Samples per bin of the view."""
-        return self.factor << (2 * self.level)
+        return self.factor << 2 * self.level
 
     @property
     def params(self) -> dict[str, Any]:

@@ -138,8 +138,8 @@ def _pairs(one_TK: Ids, other_TK: Ids, num_experts: int) -> Ids:
     if max(one_TK.shape[1], other_TK.shape[1]) > FEW_SLOTS:
         # float32 holds every count of up to 2^24 tokens exactly.
         kind = np.float32 if len(one_TK) <= 1 << 24 else np.float64
-        one_TE, other_TE = (members(ids, num_experts).astype(kind) for ids in (one_TK, other_TK))
-        return np.asarray(np.matmul(one_TE.T, other_TE).round(), dtype=np.int64)
+        one_TE, other_TE = members(one_TK, num_experts), members(other_TK, num_experts)
+        return np.asarray((one_TE.T.astype(kind) @ other_TE.astype(kind)).round(), dtype=np.int64)
     width = num_experts + 1
     cells = one_TK[:, :, None] * width + other_TK[:, None, :]
     counts = np.bincount(cells.ravel(), minlength=width * width).reshape(width, width)

@@ -1,5 +1,7 @@
 """Agreement of two routings against loops; shifted layers are found; bfloat16 against exact fractions."""
 
+from unittest import mock
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 from reference import agreement as slow
 
 from explorer.metrics import churn
+from explorer.routing import agreement as module
 from explorer.routing.agreement import agreement, layer_shift
 from explorer.routing.precision import rounded
 
@@ -25,17 +28,24 @@ def two_routings(draw):
     return both[0], both[1], experts
 
 
+def both_lists(case) -> tuple[list[list[int]], list[list[int]]]:
+    first, second, experts = case
+    return lists(first, experts), lists(second, experts)
+
+
 def lists(ids: np.ndarray, experts: int) -> list[list[int]]:
     return [[e for e in row if e < experts] for row in ids.tolist()]
 
 
+@pytest.mark.parametrize("few_slots", [0, 24])  # one array over experts, or slot against slot
 @given(case=two_routings())
-def test_counts_equal_the_loops(case) -> None:
+def test_counts_equal_the_loops(few_slots: int, case) -> None:
     first, second, experts = case
-    fast = agreement(first, second, experts)
-    want = slow.counts(lists(first, experts), lists(second, experts), experts)
-    assert fast.joint_EE.tolist() == want["joint"]
-    assert fast.swaps_EE.tolist() == want["swaps"]
+    with mock.patch.object(module, "FEW_SLOTS", few_slots):
+        fast = agreement(first, second, experts)
+        assert fast.joint_EE.tolist() == slow.counts(*both_lists(case), experts)["joint"]
+        assert fast.swaps_EE.tolist() == slow.counts(*both_lists(case), experts)["swaps"]
+    want = slow.counts(*both_lists(case), experts)
     assert (fast.differing, fast.shared, fast.slots) == (want["differing"], want["shared"], want["slots"])
     assert fast.differing_share == want["differing"] / len(first)
     assert fast.overlap == (want["shared"] / want["slots"] if want["slots"] else 1.0)
