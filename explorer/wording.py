@@ -12,9 +12,11 @@ def domain_name(domain: str) -> str:
 
 
 def and_list(parts: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
+    """`a`, `a and b`, `a, b and c`; where a part has a comma itself, `a, 1; b, 2; and c`."""
     if len(parts) < 3:
         return " and ".join(parts)
+    if any(", " in part for part in parts):
+        return "; ".join(parts[:-1]) + "; and " + parts[-1]
     return ", ".join(parts[:-1]) + " and " + parts[-1]
 
 
@@ -26,6 +28,15 @@ def counted(count: int, noun: str, plural: str = "") -> str:
 def percent(share: float, digits: int = 0) -> str:
     """`12.3 %`, with a space before the sign as everywhere else; a share of 1 is 100 %."""
     return f"{100 * share:.{digits}f} %"
+
+
+def decimal(value: float) -> str:
+    """A number without an exponent and without trailing zeros: `0.00001`.
+
+    >>> decimal(2e-05), decimal(0.5), decimal(1)
+    ('0.00002', '0.5', '1')
+    """
+    return f"{value:.12f}".rstrip("0").rstrip(".")
 
 
 def listed(layers: Sequence[int]) -> str:

@@ -9,10 +9,11 @@ st.title("Compare balancing rules")
 urls.show_notices("runs")
 arms = picker.chosen_arms()
 if not picker.all_arms():
-    st.info(
-        "There are no runs to compare yet. Train two or more with different rules.", icon=":material/inbox:"
+    links.nothing_yet(
+        "compare",
+        "There are no runs to compare yet. Train two or more with different rules.",
+        {"train": "Train some runs", "import": "Import runs"},
     )
-    links.page("train", "Train some runs")
     shell.follow_new_runs(picker.all_runs())
 elif not arms:
     st.info("Select two to six runs in the picker on the left.", icon=":material/arrow_back:")

@@ -4,7 +4,7 @@ import streamlit as st
 
 from explorer.figures.views import microscope as view
 from explorer.ui.microscope import page
-from explorer.ui.shared import links, picker, shell, show, urls
+from explorer.ui.shared import links, picker, shell, urls
 from explorer.ui.shared.store import STORE
 
 st.title(view.TITLE)
@@ -12,8 +12,7 @@ arms = picker.chosen_arms()
 runs, probes = view.runs_with_probe(STORE, picker.all_runs(), arms)
 urls.show_notices("runs")
 if not runs:
-    st.info(show.plain(view.NO_PROBE), icon=":material/inbox:")
-    links.page("train", "Train your own")
+    links.nothing_yet("microscope", view.NO_PROBE, {"train": "Train your own"})
     shell.follow_until(lambda known: bool(view.runs_with_probe(STORE, known, arms)[0]))
 else:
     run = page.choose_run(runs)

@@ -10,11 +10,11 @@ st.title(view.TITLE)
 runs = view.playable(picker.all_runs(), picker.chosen_arms())
 urls.show_notices("runs")
 if not runs:
-    st.info(
+    links.nothing_yet(
+        "replay",
         "There is no run to replay yet. Train one and watch it here while it trains.",
-        icon=":material/inbox:",
+        {"train": "Train a first run", "import": "Import a run"},
     )
-    links.page("train", "Train a first run")
     shell.follow_new_runs(picker.all_runs())
 else:
     page.show_run(page.select_run(runs))

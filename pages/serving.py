@@ -5,13 +5,12 @@ import streamlit as st
 from explorer.figures.views import serving as view
 from explorer.figures.views.serving_choices import usable_runs
 from explorer.ui.serving import page
-from explorer.ui.shared import links, picker, show
+from explorer.ui.shared import links, picker
 
 st.title(view.TITLE)
 st.markdown(view.INTRODUCTION)
 runs = usable_runs(picker.all_runs())
 if not runs:
-    st.info(show.plain(view.NO_RUN), icon=":material/inbox:")
-    links.page("import", "Import a trace")
+    links.nothing_yet("serving", view.NO_RUN, {"import": "Import a trace", "train": "Train a run"})
 else:
     page.show_runs(runs)

@@ -126,7 +126,7 @@ class BalancerConfig:
 
     @property
     def family(self) -> str:
-        """none, aux_loss, loss_free, combined or scheduled."""
+        """none, aux_loss, loss_free, smebu, quantile, combined or scheduled."""
         return "scheduled" if self.schedule else family(self.rules)
 
     @property

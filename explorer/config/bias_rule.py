@@ -35,6 +35,10 @@ class BiasRule(Rule):
         return "global batch", ""
 
     @property
+    def bias_form(self) -> str | None:
+        return "additive"
+
+    @property
     def count_scope(self) -> str | None:
         # The bias moves once per optimizer step from the counts of the whole step.
         return "global_batch"

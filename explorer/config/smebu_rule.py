@@ -15,6 +15,7 @@ class Smebu(BiasRule):
     """Soft-clamped momentum expert bias updates (arXiv 2602.17004): tanh of the load error, and momentum."""
 
     name: ClassVar[str] = "smebu"
+    family: ClassVar[str | None] = "smebu"
     title: ClassVar[str] = "SMEBU"
     bias_update_rate: float = 0.003
     """u, the largest move of a bias per step."""
@@ -29,10 +30,6 @@ class Smebu(BiasRule):
         self.check_step()
         check_number("smebu.sharpness", self.sharpness, least=0)
         check_number("smebu.momentum", self.momentum, least=0, below=1)
-
-    @property
-    def bias_form(self) -> str | None:
-        return "additive"
 
     def departures(self) -> list[str]:
         words = []

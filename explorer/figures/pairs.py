@@ -17,8 +17,8 @@ PValue = Callable[[Arm, Arm], float | None]
 
 def paired(ask: Ask, a: Arm, b: Arm, metric: str) -> PairedDifference:
     """Arm a minus arm b over their common seeds; metric: a column of `queries.comparison.summary`."""
-    result: PairedDifference = ask(comparison.paired, a.runs, b.runs, metric)
-    return result
+    by_metric: dict[str, PairedDifference] = ask(comparison.paired_metrics, a.runs, b.runs)
+    return by_metric[metric]
 
 
 def standard_deviation(values: Sequence[float]) -> float | None:

@@ -15,6 +15,7 @@ from explorer.charts import loads as load_charts
 from explorer.charts import playground as charts
 from explorer.charts import spec as specs
 from explorer.charts.theme import AXIS
+from explorer.config.rules import Smebu
 from explorer.figures import simulation_text as text
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.panel import Panel
@@ -23,6 +24,7 @@ from explorer.figures.store import Store
 from explorer.figures.templates import with_rows
 from explorer.simulate import RuleSettings, ScoreSettings, Simulation, simulate
 from explorer.simulate.summary import random_reference
+from explorer.wording import decimal
 
 HELD_OUT = 16_384
 """Held-out tokens that are counted after the last step."""
@@ -32,13 +34,14 @@ RULE_NAMES = {
     "sign": "sign",
     "proportional": "proportional",
     "rms": "RMS-normalised",
+    "smebu": "SMEBU",
     "quantile": "quantile",
     "aux_loss": "auxiliary loss",
 }
 STEP_SIZES = {"constant": "u", "sqrt": "u/√n", "harmonic": "u/n"}
 RATE_SYMBOLS = {"quantile": "ρ", "aux_loss": "αη"}
 """The rate of a rule where it is no bias update rate u: a share, or a strength times a learning rate."""
-FAMILY_OF = {"none": "none", "aux_loss": "aux_loss"}
+FAMILY_OF = {"none": "none", "smebu": "smebu", "quantile": "quantile", "aux_loss": "aux_loss"}
 """Families, which decide the colours, of the rules that are not loss-free."""
 NO_ARMS = ArmSet.of(())
 MAX_VIO_HOW = (
@@ -148,12 +151,15 @@ def simulated(
 
 
 def rule_label(rule: RuleSettings) -> str:
-    """A short name: `sign u=0.001`, `proportional u=0.3/√n`."""
+    """A short name: `sign u=0.001`, `proportional u=0.3/√n`, `SMEBU u=0.003 κ=5`."""
     name = RULE_NAMES[rule.rule]
     if rule.rule == "none":
         return name
     symbol = RATE_SYMBOLS.get(rule.rule, "u")
-    return f"{name} {symbol}={rule.rate:g}{STEP_SIZES[rule.step_decay].removeprefix('u')}"
+    parts = [f"{name} {symbol}={decimal(rule.rate)}{STEP_SIZES[rule.step_decay].removeprefix('u')}"]
+    if rule.rule == "smebu":
+        parts += Smebu(sharpness=rule.sharpness, momentum=rule.momentum).departures()
+    return " ".join(parts)
 
 
 def max_vio(store: Store, arms: ArmSet, settings: TwoRules) -> Panel:

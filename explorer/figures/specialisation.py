@@ -52,8 +52,7 @@ def load_by_domain(store: Store, arms: ArmSet, settings: OneLayer) -> Panel | Mi
     subject = f"Load over balanced load by domain with {label}, layer {layer}"
     if frame.is_empty():
         return Missing(subject=subject, reason=NO_LOADS)
-    last = trace.ask(queries.specialisation, run, layer).tail(1)
-    row = None if last.is_empty() else last.row(0, named=True)
+    row = queries.domain_information(frame)
     spec = specs.make(domains.domain_expert_heatmap(frame, title=arms.title(arm), height=PANEL_PX))
     return Panel(
         subject=subject,

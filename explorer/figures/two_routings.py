@@ -1,7 +1,8 @@
 """Two routings of the same probe tokens: whose they are, their routes, and why some cannot be compared."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,10 +96,12 @@ def compare(
     *,
     layer: int | None = None,
     with_shift: bool = False,
+    steps: Sequence[int] = (),
 ) -> Comparison | str:
     """Compare two routings; or the sentence that says why they cannot be.
 
-    layer: only this one; with_shift: whether shifted layers are searched for.
+    layer: only this one; with_shift: whether shifted layers are searched for; steps: of all probes that will
+    be compared, which one statement then reads.
     """
     one, other = runs_of(arms, settings)
     if layer is not None and not (layer in one.layers and layer in other.layers):
@@ -106,8 +109,8 @@ def compare(
     tokens = _same_tokens(trace, one, other)
     if isinstance(tokens, str):
         return tokens
-    first = _routes(trace, one, settings.first, layer)
-    second = _routes(trace, other, settings.second, layer)
+    first = _routes(trace, one, settings.first, layer, steps)
+    second = _routes(trace, other, settings.second, layer, steps)
     if isinstance(first, str):
         return first
     if isinstance(second, str):
@@ -174,7 +177,7 @@ def over_probes(
         first = Side(run_id=one.run_id, step=settings.first.step if is_fixed else step)
         second = Side(run_id=other.run_id, step=step, bias=settings.second.bias)
         now = TwoRoutings(first=first, second=second, layer=settings.layer)
-        pair = compare(trace, arms, now)
+        pair = compare(trace, arms, now, steps=steps)
         if isinstance(pair, Comparison):
             by_probe.append((step, pair.layers))
     return by_probe
@@ -201,14 +204,26 @@ class _Routes:
     unexplained: int = 0
 
 
-def _routes(trace: Trace, run: Run, side: Side, layer: int | None) -> _Routes | str:
-    """The routes of one side, in one MoE layer or all; or why there are none."""
+def _routes(trace: Trace, run: Run, side: Side, layer: int | None, steps: Sequence[int]) -> _Routes | str:
+    """The routes of one side, in one MoE layer or all; or why there are none. steps: as for `compare`.
+
+    All layers are read for one, too: a view has panels of both kinds.
+    """
+    routes = _all_routes(trace, run, side, steps)
+    if isinstance(routes, str) or layer is None:
+        return routes
+    only = {n: ids for n, ids in routes.layers.items() if n == layer}
+    return replace(routes, layers=only) if only else NO_ROUTES
+
+
+def _all_routes(trace: Trace, run: Run, side: Side, steps: Sequence[int]) -> _Routes | str:
+    probes = tuple(steps) if side.step in steps else (side.step,)
     if side.bias == "recorded":
-        recorded = trace.ask(queries.routes, run, side.step, run.num_experts, layer)
+        recorded = trace.ask(queries.routes_at, run, probes, run.num_experts).get(side.step)
         return _Routes(layers=recorded) if recorded else NO_ROUTES
     layers, unexplained = {}, 0
     settings = settings_of(json.loads(run.config), top_k=run.top_k, step=side.step)
-    for layer, probe in trace.ask(queries.layer_probes, run, side.step).items():
+    for layer, probe in trace.ask(queries.layer_probes_at, run, probes).get(side.step, {}).items():
         if probe.bias is None or settings.score_func is None or not settings.chooses:
             return cannot_recompute(run, side)
         scores = routing_math.scores(probe.logits, settings.score_func)

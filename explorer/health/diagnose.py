@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable
 
-from explorer.health import biases, loads, losses, updates
+from explorer.health import biases, hot, loads, losses, updates
 from explorer.health.finding import TITLES, Finding
 from explorer.health.moves import Moves, moves_of
 from explorer.health.rows import LayerRows, RunRows
@@ -49,6 +49,7 @@ def diagnose(run: RunRows) -> list[Finding]:
         findings += [loads.no_balancing(run), loads.weak_loss(run)]
         for check in OF_RUN:
             findings += check(run)
+        findings += hot.hot_experts(run, [finding for finding in findings if finding is not None])
     order = list(TITLES)
     return sorted(
         (finding for finding in findings if finding is not None),

@@ -12,6 +12,7 @@ TITLES = {
     "dead_experts": "Dead experts",
     "no_balancing": "No balancing at work",
     "weak_loss": "Auxiliary loss too weak",
+    "hot_expert": "Expert hot throughout",
     "wrong_sign": "Bias with the wrong sign",
     "frozen_bias": "Frozen bias",
     "bias_lost": "Bias lost",

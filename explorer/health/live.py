@@ -23,8 +23,8 @@ FEWEST_STEPS = 48
 """Steps that are kept however wide the model is: checks need a course."""
 WARM_UP_STEPS = 300
 """Recorded steps before the first check: until then biases travel and routers find their experts."""
-NOT_WHILE_TRAINING = frozenset({"u_too_small", "sequence_imbalance"})
-"""Kinds whose checks need the end of a run, or rows that are not kept here."""
+NOT_WHILE_TRAINING = frozenset({"u_too_small", "hot_expert", "sequence_imbalance"})
+"""Kinds whose checks need all of a run, its end, or rows that are not kept here."""
 
 
 Key = tuple[str, int | None]

@@ -61,6 +61,7 @@ def cross_activation(first: ArrayLike, second: ArrayLike, num_first: int, num_se
     All K x K' pairs of a token count, not equal slots only (P31). Row i sums to K' times the tokens of i;
     independent layers give every j the same share, K'/N'. Expert numbers of two layers are unrelated.
     """
-    one = _member(first, num_first).astype(np.int64)
-    other = _member(second, num_second).astype(np.int64)
-    return np.asarray(np.swapaxes(one, -1, -2) @ other)
+    one, other = _member(first, num_first), _member(second, num_second)
+    # float32 holds every count of up to 2^24 tokens, and is multiplied a hundred times as fast.
+    kind = np.float32 if one.shape[-2] <= 1 << 24 else np.float64
+    return np.asarray((np.swapaxes(one, -1, -2).astype(kind) @ other.astype(kind)).round(), dtype=np.int64)

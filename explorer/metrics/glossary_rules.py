@@ -191,9 +191,12 @@ TERMS: tuple[Term, ...] = (
         section=RULES,
         text="The distance that a bias moves in one step. A bias travels at most u times the number of "
         "steps; too small a u balances late, too large a u oscillates around balance.",
-        more="About (needed spread of the biases) / (2u) steps pass until the loads are even. The paper and "
-        "DeepSeek-V3 use 0.001; the short runs here use 0.003, since 0.001 does not reach balance in a few "
-        "hundred steps.",
+        more="Choosing u: take 0.001, as the paper and DeepSeek-V3 do, and raise it only where the "
+        "training is too short for it: about (needed spread of the biases) / (2u) steps pass until the loads "
+        "are even, and they must be a small part of the training. A rate ten times too large oscillates to "
+        "the end, one ten times too small is late: the paper saw both, and claim C1 of the page Evidence "
+        "repeats them. The short runs here use 0.003, since 0.001 does not reach balance in a few hundred "
+        "steps.",
         sources=(LOSS_FREE, V3),
     ),
     Term(

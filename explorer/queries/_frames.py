@@ -1,5 +1,6 @@
 """Helpers of the query modules: running SQL, binning samples, the x axis."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import duckdb
@@ -62,10 +63,55 @@ def place(cur: Cursor, rows: pl.DataFrame, run_id: str, x: str, at: str = "last_
     return rows.drop("x").join(known, on=at, how="left", maintain_order="left").select(rows.columns)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ViewBins:
+    """The bins of one view of a run: which parts of a pyramid it reads, and how it merges them."""
+
+    pyramid: Pyramid
+    run_id: str
+    level: int
+    """Level of the stored bins; 0: the rows themselves."""
+    factor: int
+    """Bins of that level per bin of the view."""
+    rolled: int
+    """Samples that the stored bins cover."""
+    samples: int
+
+    @property
+    def width(self) -> int:
+        """Samples per bin of the view."""
+        return self.factor << (2 * self.level)
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Parameters of `pieces` and `merged`."""
+        params: dict[str, Any] = {"run_id": self.run_id}
+        if self.level:
+            params |= {"level": self.level, "factor": self.factor}
+        if self.has_fresh:
+            params["width"] = self.width
+        if self.level and self.has_fresh:
+            params["rolled"] = self.rolled
+        return params
+
+    @property
+    def has_fresh(self) -> bool:
+        """Whether the view reads samples that no stored bin covers."""
+        return not self.level or self.rolled < self.samples
+
+    def pieces(self, where: str = "true") -> str:
+        """SQL of the source rows of the bins; where: a condition on the keys."""
+        return self.pyramid.pieces(where, stored=self.level > 0, fresh=self.has_fresh)
+
+    def merged(self, where: str = "true") -> str:
+        """SQL of the bins, one row per bin and key."""
+        return self.pyramid.merged(self.pieces(where))
+
+
 def choose_bins(
     cur: Cursor, run_id: str, pyramid: Pyramid, max_bins: int, read: int | None = None
-) -> dict[str, Any]:
-    """Parameters of `pyramid.binned()` that give at most `max_bins` bins of equally many samples.
+) -> ViewBins:
+    """At most `max_bins` bins of equally many samples.
 
     It takes the finest level with at most `read` bins (None: four times `max_bins`) and merges
     neighbours, so the cost of a view does not depend on the length of the run. Below the finest stored level
@@ -86,10 +132,6 @@ def choose_bins(
     if 0 < level < pyramid.finest:
         level = 0 if samples * experts <= READ_ROWS else pyramid.finest
     factor = max(1, -(-samples // (4**level * max(1, max_bins))))
-    return {
-        "run_id": run_id,
-        "level": level,
-        "rolled": rolled if level else 0,
-        "factor": factor,
-        "width": factor * 4**level,
-    }
+    return ViewBins(
+        pyramid=pyramid, run_id=run_id, level=level, factor=factor, rolled=rolled, samples=samples
+    )

@@ -8,7 +8,7 @@ import polars as pl
 
 from explorer import metrics
 from explorer.queries._frames import FIRST_LAYER, Cursor, choose_bins, first_row, frame, place
-from explorer.store.pyramids import LAYERS, MEAN_LAYER
+from explorer.store.pyramids import MEAN_LAYER, layer_pyramid
 
 MAX_SEQUENCES = 1024
 """Maximum number of recorded sequences for the resampled baseline: the latest ones."""
@@ -30,19 +30,21 @@ def max_vio_series(
     and bin. A placement, whose numbers are replicas, has no rows.
     Raises ConfigError for an unknown `x`.
     """
-    sql = f"""
-        SELECT $run_id AS run_id, bin, first_step, last_step, NULL::DOUBLE AS x,
-               max_vio_sum / nullif(max_vio_count, 0) AS max_vio, max_vio_min, max_vio_max,
-               max_vio_mean100_last AS max_vio_mean100, tokens_sum / samples AS tokens, samples
-        FROM ({LAYERS.only("max_vio", "tokens").binned("layer = $layer")})
-        WHERE NOT EXISTS (SELECT 1 FROM runs WHERE run_id = $run_id AND unit = 'replicas')
-        ORDER BY bin
-    """
     shown = MEAN_LAYER if layer is None else layer
-    return pl.concat(
-        place(cur, frame(cur, sql, layer=shown, **choose_bins(cur, run_id, LAYERS, max_bins)), run_id, x)
-        for run_id in run_ids or [""]
-    )
+    pyramid = layer_pyramid(shown).only("max_vio", "tokens")
+    series = []
+    for run_id in run_ids or [""]:
+        bins = choose_bins(cur, run_id, pyramid, max_bins)
+        sql = f"""
+            SELECT $run_id AS run_id, bin, first_step, last_step, NULL::DOUBLE AS x,
+                   max_vio_sum / nullif(max_vio_count, 0) AS max_vio, max_vio_min, max_vio_max,
+                   max_vio_mean100_last AS max_vio_mean100, tokens_sum / samples AS tokens, samples
+            FROM ({bins.merged("layer = $layer")})
+            WHERE NOT EXISTS (SELECT 1 FROM runs WHERE run_id = $run_id AND unit = 'replicas')
+            ORDER BY bin
+        """
+        series.append(place(cur, frame(cur, sql, layer=shown, **bins.params), run_id, x))
+    return pl.concat(series)
 
 
 def layer_balance(cur: Cursor, run_ids: Sequence[str]) -> pl.DataFrame:
@@ -203,27 +205,32 @@ def _held_out_tokens(cur: Cursor, run_id: str, top_k: int) -> int:
 
 def _final_sequences(cur: Cursor, run_id: str) -> tuple[np.ndarray, list[str]]:
     """Loads [R, L, E] of the latest training sequences in the last quarter, and their domains."""
-    rows = frame(
+    sequences = frame(
         cur,
         f"""
-        WITH steps_kept AS (
-            SELECT DISTINCT step, micro_batch, sequence FROM sequence_loads
-            WHERE run_id = $run_id AND split = 'train' AND layer = {FIRST_LAYER} AND expert = 0
-              AND step >= 0.75 * (
-                  SELECT max(step) + 1 FROM sequence_loads WHERE run_id = $run_id AND split = 'train'
-              )
-            ORDER BY step DESC, micro_batch DESC, sequence DESC LIMIT $most
-        )
-        SELECT step, micro_batch, sequence, layer, expert, domain, tokens
-        FROM sequence_loads JOIN steps_kept USING (step, micro_batch, sequence)
-        WHERE run_id = $run_id AND split = 'train'
-        ORDER BY step, micro_batch, sequence, layer, expert
+        SELECT step, micro_batch, sequence, domain FROM sequence_loads
+        WHERE run_id = $run_id AND split = 'train' AND layer = {FIRST_LAYER} AND expert = 0
         """,
         run_id=run_id,
-        most=MAX_SEQUENCES,
-    )
-    if rows.is_empty():
+    ).sort("step", "micro_batch", "sequence")
+    if sequences.is_empty():
         return np.empty((0, 0, 0), dtype=np.int64), []
-    layers, experts = rows["layer"].n_unique(), rows["expert"].n_unique()
-    counts = rows["tokens"].to_numpy().reshape(-1, layers, experts)
-    return counts, rows["domain"].to_list()[:: layers * experts]
+    kept = sequences.filter(pl.col("step") >= 0.75 * (pl.col("step").max() + 1)).tail(MAX_SEQUENCES)
+    rows = frame(
+        cur,
+        """
+        SELECT step, micro_batch, sequence, layer, expert, tokens FROM sequence_loads
+        WHERE run_id = $run_id AND split = 'train' AND step >= $first
+        """,
+        run_id=run_id,
+        first=kept["step"][0],
+    )
+    row = pl.int_range(pl.len()).alias("row")
+    rows = rows.join(
+        kept.select("step", "micro_batch", "sequence", row), on=["step", "micro_batch", "sequence"]
+    )
+    layers, layer = np.unique(rows["layer"].to_numpy(), return_inverse=True)
+    experts, expert = np.unique(rows["expert"].to_numpy(), return_inverse=True)
+    counts = np.zeros((kept.height, len(layers), len(experts)), dtype=np.int64)
+    counts[rows["row"].to_numpy(), layer, expert] = rows["tokens"].to_numpy()
+    return counts, kept["domain"].to_list()

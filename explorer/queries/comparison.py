@@ -1,8 +1,9 @@
 """Compare runs: one row of final metrics per run."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
@@ -96,15 +97,26 @@ class PairedDifference:
 
 
 def paired(cur: Cursor, arm_a: Sequence[str], arm_b: Sequence[str], metric: str) -> PairedDifference:
-    """Compare two arms (run ids) in one metric of `summary`, over their common seeds.
+    """`paired_metrics` of one metric. Raises ConfigError for one that is not among FIGURES."""
+    one_of("metric", metric, FIGURES)
+    return paired_metrics(cur, arm_a, arm_b)[metric]
+
+
+def paired_metrics(cur: Cursor, arm_a: Sequence[str], arm_b: Sequence[str]) -> dict[str, PairedDifference]:
+    """Compare two arms (run ids) in every metric of FIGURES, over their common seeds.
 
     Two runs are a pair when seed, configuration and text agree, so that they differ in the balancing rule
     only.
     When an arm has several runs of a seed, its newest one counts.
-    Raises ConfigError for a metric that is not among FIGURES.
     """
-    one_of("metric", metric, FIGURES)
-    a, b = _by_pair(cur, arm_a, metric), _by_pair(cur, arm_b, metric)
+    rows = summary(cur).filter(pl.col("run_id").is_in([*arm_a, *arm_b])).to_dicts()
+    return {metric: _paired(rows, arm_a, arm_b, metric) for metric in FIGURES}
+
+
+def _paired(
+    rows: Sequence[Mapping[str, Any]], arm_a: Sequence[str], arm_b: Sequence[str], metric: str
+) -> PairedDifference:
+    a, b = _by_pair(rows, arm_a, metric), _by_pair(rows, arm_b, metric)
     differences = {pair[0]: a[pair][1] - b[pair][1] for pair in sorted(a.keys() & b.keys())}
     interval = metrics.t_interval(list(differences.values()))
     used = {run_id for pair in a.keys() & b.keys() for run_id in (a[pair][0], b[pair][0])}
@@ -120,11 +132,14 @@ def paired(cur: Cursor, arm_a: Sequence[str], arm_b: Sequence[str], metric: str)
     )
 
 
-def _by_pair(cur: Cursor, arm: Sequence[str], metric: str) -> dict[tuple[int, str], tuple[str, float]]:
-    """(seed, pair key) -> (run id, metric), the newest run last so that it wins."""
-    rows = summary(cur).filter(pl.col("run_id").is_in(list(arm))).drop_nulls(["seed", "pair_key", metric])
+def _by_pair(
+    rows: Sequence[Mapping[str, Any]], arm: Sequence[str], metric: str
+) -> dict[tuple[int, str], tuple[str, float]]:
+    """(seed, pair key) -> (run id, metric), the newest run last so that it wins; rows: of `summary`."""
     return {
         (row["seed"], row["pair_key"]): (row["run_id"], float(row[metric]))
-        for row in reversed(rows.to_dicts())
-        if math.isfinite(row[metric])
+        for row in reversed(rows)
+        if row["run_id"] in arm
+        and None not in (row["seed"], row["pair_key"], row[metric])
+        and math.isfinite(row[metric])
     }

@@ -11,22 +11,20 @@ def domain_expert(cur: Cursor, run_id: str, layer: int, step: int | None = None)
     step: an evaluation's step; None takes the last one. Columns: domain, expert, tokens, load_ratio
     (tokens over the domain's uniform share). Sorted by domain and expert.
     """
-    return frame(
+    last = """(
+        SELECT max(step) FROM eval_loads WHERE run_id = $run_id AND layer = $layer AND split = 'held_out'
+    )"""
+    rows = frame(
         cur,
-        """
-        WITH here AS (
-            SELECT step, domain, expert, tokens FROM eval_loads
-            WHERE run_id = $run_id AND layer = $layer AND split = 'held_out'
-        ), counts AS (
-            SELECT domain, expert, tokens FROM here
-            WHERE step = coalesce($step, (SELECT max(step) FROM here))
-        )
-        SELECT domain, expert, tokens,
-               tokens * count(*) OVER one / nullif(sum(tokens) OVER one, 0) AS load_ratio
-        FROM counts WINDOW one AS (PARTITION BY domain)
-        ORDER BY domain, expert
+        f"""
+        SELECT domain, expert, tokens FROM eval_loads
+        WHERE run_id = $run_id AND layer = $layer AND split = 'held_out'
+          AND step = {last if step is None else "$step"}
         """,
         run_id=run_id,
         layer=layer,
-        step=step,
+        **({} if step is None else {"step": step}),
     )
+    total = pl.col("tokens").sum().over("domain")
+    ratio = pl.col("tokens") * pl.len().over("domain") / total
+    return rows.with_columns(load_ratio=pl.when(total > 0).then(ratio)).sort("domain", "expert")

@@ -8,6 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from explorer.queries._frames import Cursor, choose_bins, frame
+from explorer.queries._layer_bins import layer_bins
 from explorer.records.matrix import LoadMatrix
 from explorer.store.pyramids import LOADS
 
@@ -19,36 +20,27 @@ def load_heatmap(cur: Cursor, run_id: str, layer: int, max_bins: int = 200) -> p
     integer sums), min_ratio and max_ratio (over the samples of the bin), tokens (sum), is_dead (no
     token in the whole bin). Sorted by bin and expert.
     """
-    return frame(
-        cur,
-        f"""
-        WITH b AS ({LOADS.only("tokens", "share").binned("layer = $layer")})
-        {CELLS}
-        ORDER BY bin, expert
-        """,
-        layer=layer,
-        **choose_bins(cur, run_id, LOADS, max_bins),
+    bins = layer_bins(cur, run_id, layer, max_bins, "tokens")
+    tokens, width = bins.values["tokens_sum"], bins.is_present.sum(1, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        ratio = tokens * width / tokens.sum(1, keepdims=True)
+    return bins.frame(
+        {
+            "load_ratio": ratio,
+            "min_ratio": bins.values["share_min"] * width,
+            "max_ratio": bins.values["share_max"] * width,
+            "tokens": tokens,
+            "is_dead": tokens == 0,
+        }
     )
 
-
-CELLS = """
-        SELECT bin, first_step, last_step, expert,
-               tokens_sum * count(*) OVER same_bin / nullif(sum(tokens_sum) OVER same_bin, 0) AS load_ratio,
-               share_min * count(*) OVER same_bin AS min_ratio,
-               share_max * count(*) OVER same_bin AS max_ratio,
-               tokens_sum AS tokens, tokens_sum = 0 AS is_dead
-        FROM b
-        WINDOW same_bin AS (PARTITION BY bin)
-""".strip()
-"""SQL of the cells of a heatmap; b: the bins of a layer's loads."""
 
 FULL_MATRIX = """
     SELECT ordinal AS bin, expert, step AS first_step, tokens AS tokens_sum, expert_bias
     FROM expert_loads WHERE run_id = $run_id AND layer = $layer
 """
-BINNED_MATRIX = f"""
-    SELECT bin, expert, first_step, last_step, tokens_sum, bias_sum, bias_count
-    FROM ({LOADS.only("tokens", "bias").pieces("layer = $layer")})
+BINNED_MATRIX = """
+    SELECT bin, expert, first_step, last_step, tokens_sum, bias_sum, bias_count FROM ({pieces})
 """
 
 
@@ -57,11 +49,12 @@ def load_matrix(cur: Cursor, run_id: str, layer: int, max_columns: int = 4000) -
 
     Unknown run or layer: S = E = 0.
     """
-    bins = choose_bins(cur, run_id, LOADS, max_columns, read=max_columns)
-    if bins["width"] == 1:
+    bins = choose_bins(cur, run_id, LOADS.only("tokens", "bias"), max_columns, read=max_columns)
+    if bins.width == 1:
         rows = _as_bins(frame(cur, FULL_MATRIX, run_id=run_id, layer=layer))
     else:
-        rows = frame(cur, BINNED_MATRIX, layer=layer, **bins)
+        sql = BINNED_MATRIX.format(pieces=bins.pieces("layer = $layer"))
+        rows = frame(cur, sql, layer=layer, **bins.params)
     if rows.is_empty():
         nothing = np.empty(0, dtype=np.int64)
         return LoadMatrix(steps=nothing, last_steps=nothing, tokens=np.empty((0, 0), np.int64), bias=None)

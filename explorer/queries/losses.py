@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from explorer.errors import one_of
-from explorer.queries._frames import AXES, Cursor, choose_bins, frame, place
+from explorer.queries._frames import AXES, Cursor, ViewBins, choose_bins, frame, place
 from explorer.store.pyramids import STEPS
 
 LASTING = """
@@ -26,8 +26,18 @@ def loss_series(cur: Cursor, run_ids: Sequence[str], max_bins: int = 300, x: str
     """
     one_of("x", x, AXES)
     end = {"step": "last_step", "tokens": "tokens_seen_last", "time": "wall_time_s_last"}[x]
-    sql = f"""
-        WITH bins AS ({STEPS.only("lm_loss", "aux_loss", end).binned()}),
+    pyramid = STEPS.only("lm_loss", "aux_loss", end)
+    series = []
+    for run_id in run_ids or [""]:
+        bins = choose_bins(cur, run_id, pyramid, max_bins)
+        series.append(frame(cur, _losses_sql(bins, end), **bins.params))
+    return pl.concat(series)
+
+
+def _losses_sql(bins: ViewBins, end: str) -> str:
+    """end: the column of the x axis."""
+    return f"""
+        WITH bins AS ({bins.merged()}),
         b AS (
             SELECT *, lm_loss_sum / nullif(lm_loss_count, 0) AS lm_loss,
                    aux_loss_sum / nullif(aux_loss_count, 0) AS aux_loss
@@ -39,9 +49,6 @@ def loss_series(cur: Cursor, run_ids: Sequence[str], max_bins: int = 300, x: str
                lm_loss_not_finite, ({LASTING}) AS not_finite_from
         FROM b ORDER BY bin
     """
-    return pl.concat(
-        frame(cur, sql, **choose_bins(cur, run_id, STEPS, max_bins)) for run_id in run_ids or [""]
-    )
 
 
 def eval_series(cur: Cursor, run_ids: Sequence[str], x: str = "step") -> pl.DataFrame:

@@ -1,13 +1,15 @@
 """Loads and biases of a layer with very many experts: the extremes alone, the rest in groups.
 
-Everything is grouped in SQL, so the size of an answer depends on the number of rows asked for and not on the
-number of experts.
+The size of an answer depends on the number of rows asked for and not on the number of experts.
 """
 
+import numpy as np
 import polars as pl
 
 from explorer.queries._frames import Cursor, choose_bins, frame
-from explorer.queries.loads import CELLS
+from explorer.queries._layer_bins import layer_bins
+from explorer.queries.biases import has_bias, trajectories
+from explorer.queries.loads import load_heatmap
 from explorer.store.pyramids import LOADS
 
 ALONE = 32
@@ -29,10 +31,11 @@ def load_ranks(
     is_dead (no token in the whole bin), busiest (the expert of the row with the most tokens in the bin),
     busiest_ratio, idle (experts without a token in the bin), experts (of the row). Sorted by bin and row.
     """
+    bins = choose_bins(cur, run_id, LOADS.only("tokens", "share"), max_bins)
     return frame(
         cur,
         f"""
-        WITH b AS ({LOADS.binned("layer = $layer")}),
+        WITH b AS ({bins.merged("layer = $layer")}),
         ranked AS (
             SELECT expert, row_number() OVER (ORDER BY sum(tokens_sum) DESC, expert) - 1 AS rank,
                    count(*) OVER () AS width
@@ -61,7 +64,7 @@ def load_ranks(
         layer=layer,
         alone=alone,
         groups=groups,
-        **choose_bins(cur, run_id, LOADS, max_bins),
+        **bins.params,
     )
 
 
@@ -70,18 +73,9 @@ def load_bin(cur: Cursor, run_id: str, layer: int, max_bins: int, step: int) -> 
 
     It is all that a sentence on the loads of one place needs.
     """
-    return frame(
-        cur,
-        f"""
-        WITH every AS ({LOADS.binned("layer = $layer")}),
-        b AS (SELECT * FROM every WHERE bin = (SELECT max(bin) FROM every WHERE first_step <= $step))
-        {CELLS}
-        ORDER BY bin, expert
-        """,
-        layer=layer,
-        step=step,
-        **choose_bins(cur, run_id, LOADS, max_bins),
-    )
+    cells = load_heatmap(cur, run_id, layer, max_bins)
+    begun = cells.filter(pl.col("first_step") <= step)["bin"].max()
+    return cells.filter(pl.col("bin") == pl.lit(begun, dtype=pl.Int64))
 
 
 def bias_band(cur: Cursor, run_id: str, layer: int, max_bins: int = 300) -> pl.DataFrame:
@@ -90,12 +84,13 @@ def bias_band(cur: Cursor, run_id: str, layer: int, max_bins: int = 300) -> pl.D
     Columns: first_step, last_step, low, p10, median, p90, high: over the experts, of their mean finite
     bias in the bin; experts (with such a bias). Sorted by bin.
     """
+    bins = choose_bins(cur, run_id, LOADS.only("bias"), max_bins)
     return frame(
         cur,
         f"""
         WITH b AS (
             SELECT bin, first_step, last_step, bias_sum / bias_count AS bias
-            FROM ({LOADS.binned("layer = $layer")}) WHERE bias_count > 0
+            FROM ({bins.merged("layer = $layer")}) WHERE bias_count > 0
         )
         SELECT min(first_step) AS first_step, max(last_step) AS last_step, min(bias) AS low,
                quantile_cont(bias, 0.1) AS p10, median(bias) AS median, quantile_cont(bias, 0.9) AS p90,
@@ -103,7 +98,7 @@ def bias_band(cur: Cursor, run_id: str, layer: int, max_bins: int = 300) -> pl.D
         FROM b GROUP BY bin ORDER BY bin
         """,
         layer=layer,
-        **choose_bins(cur, run_id, LOADS, max_bins),
+        **bins.params,
     )
 
 
@@ -114,28 +109,16 @@ def extreme_biases(
 
     also: an expert that is included whatever its bias; -1 for none.
     """
-    return frame(
-        cur,
-        f"""
-        WITH b AS (
-            SELECT * FROM ({LOADS.binned("layer = $layer")}) WHERE bias_count + bias_not_finite > 0
-        ), final AS (
-            SELECT expert, row_number() OVER (ORDER BY bias_last, expert) AS up,
-                   row_number() OVER (ORDER BY bias_last DESC, expert) AS down
-            FROM b WHERE bin = (SELECT max(bin) FROM b) AND isfinite(bias_last)
-        )
-        SELECT bin, first_step, last_step, expert, bias_sum / nullif(bias_count, 0) AS bias_mean, bias_min,
-               bias_max, bias_last, bias_not_finite
-        FROM b WHERE expert = $also OR expert IN (
-            SELECT expert FROM final WHERE least(up, down) <= $each
-        )
-        ORDER BY expert, bin
-        """,
-        layer=layer,
-        each=each,
-        also=also,
-        **choose_bins(cur, run_id, LOADS, max_bins),
-    )
+    bins = layer_bins(cur, run_id, layer, max_bins, "bias")
+    keep = has_bias(bins)
+    rows = np.flatnonzero(keep.any(1))
+    if not len(rows):
+        return trajectories(bins, keep)
+    final = bins.values["bias_last"][rows[-1]]
+    known = np.flatnonzero(keep[rows[-1]] & bins.values["has_last"][rows[-1]] & np.isfinite(final))
+    up, down = (known[np.lexsort((known, sign * final[known]))] for sign in (1, -1))
+    drawn = np.isin(np.arange(len(final)), [*up[:each], *down[:each], also])
+    return trajectories(bins, keep & drawn)
 
 
 def bias_ends(cur: Cursor, run_id: str, layer: int, max_bins: int = 300) -> pl.DataFrame:
@@ -143,17 +126,8 @@ def bias_ends(cur: Cursor, run_id: str, layer: int, max_bins: int = 300) -> pl.D
 
     It is all that a sentence on the final biases needs.
     """
-    return frame(
-        cur,
-        f"""
-        WITH b AS (
-            SELECT * FROM ({LOADS.binned("layer = $layer")}) WHERE bias_count + bias_not_finite > 0
-        )
-        SELECT bin, first_step, last_step, expert, bias_sum / nullif(bias_count, 0) AS bias_mean, bias_min,
-               bias_max, bias_last, bias_not_finite
-        FROM b WHERE bin = (SELECT max(bin) FROM b) OR bias_not_finite > 0
-        ORDER BY expert, bin
-        """,
-        layer=layer,
-        **choose_bins(cur, run_id, LOADS, max_bins),
-    )
+    bins = layer_bins(cur, run_id, layer, max_bins, "bias")
+    keep = has_bias(bins)
+    rows = np.flatnonzero(keep.any(1))
+    is_last = np.arange(len(keep)) == (rows[-1] if len(rows) else -1)
+    return trajectories(bins, keep & (is_last[:, None] | (bins.values["bias_not_finite"] > 0)))

@@ -1,10 +1,13 @@
 """Mechanism of a rule: router gradients, router margin and routing churn."""
 
 from collections.abc import Sequence
+from itertools import groupby
 
 import polars as pl
 
-from explorer.queries._frames import WIDTH, Cursor, frame
+from explorer.queries._choices import Changes, sizes_of
+from explorer.queries._choices import choices as probe_choices
+from explorer.queries._frames import Cursor, frame
 
 # Samples are the steps with a value of the metric; each bin gets the same number.
 BINS = """
@@ -85,27 +88,36 @@ def choice_churn(cur: Cursor, run_ids: Sequence[str]) -> pl.DataFrame:
     over layers) with churn_min and churn_max (over layers), chance (churn of two unrelated choices,
     1 - K/N, mean over layers). A run without two probes has no rows. Sorted by run and step.
     """
-    sql = f"""
-        WITH size AS (
-            SELECT num_experts AS n, top_k AS k, num_experts, layers, experts_per_layer
-            FROM runs WHERE run_id = $run_id
-        ), filled AS (
-            SELECT step, layer, token,
-                   list_filter(list_distinct(selected_experts), lambda e: e >= 0 AND e < n) AS selected
-            FROM probe_scores, size WHERE run_id = $run_id
-        ), pairs AS (
-            SELECT step, layer, selected, lag(selected) OVER one AS before, lag(step) OVER one AS earlier
-            FROM filled WINDOW one AS (PARTITION BY layer, token ORDER BY step)
-        ), changes AS (
-            SELECT step, layer, min(earlier) AS earlier,
-                   1 - sum(len(list_intersect(selected, before)))
-                       / nullif(sum(greatest(len(selected), len(before))), 0) AS churn
-            FROM pairs WHERE before IS NOT NULL GROUP BY step, layer
-        )
-        SELECT $run_id AS run_id, dense_rank() OVER (ORDER BY step) AS bin, min(earlier) AS first_step,
-               step AS last_step, step::DOUBLE AS x, avg(churn) AS churn, min(churn) AS churn_min,
-               max(churn) AS churn_max,
-               avg((SELECT 1 - k / nullif({WIDTH.format(layer="changes.layer")}, 0) FROM size)) AS chance
-        FROM changes GROUP BY step ORDER BY step
-    """
-    return pl.concat(frame(cur, sql, run_id=run_id) for run_id in run_ids or [""])
+    return pl.concat(_choice_churn(cur, run_id) for run_id in run_ids or [""])
+
+
+CHURN = {
+    "run_id": pl.String,
+    "bin": pl.Int64,
+    "first_step": pl.Int64,
+    "last_step": pl.Int64,
+    "x": pl.Float64,
+    **dict.fromkeys(("churn", "churn_min", "churn_max", "chance"), pl.Float64),
+}
+
+
+def _choice_churn(cur: Cursor, run_id: str) -> pl.DataFrame:
+    sizes = sizes_of(cur, run_id)
+    every = probe_choices(cur, run_id, sizes.num_experts) if sizes.num_experts else ()
+    changes: dict[int, list[tuple[int, float | None, float | None]]] = {}
+    for layer, probes in groupby(every, lambda one: one.layer):
+        of_layer = list(probes)
+        width = sizes.width(layer)
+        chance = 1 - sizes.top_k / width if sizes.top_k is not None and width else None
+        for one, change in zip(of_layer, Changes.between(of_layer), strict=True):
+            if change.earlier is not None:
+                changes.setdefault(one.step, []).append((change.earlier, change.churn, chance))
+    rows = []
+    for number, step in enumerate(sorted(changes), 1):
+        earlier, churns, chances = zip(*changes[step], strict=True)
+        known = [churn for churn in churns if churn is not None]
+        spread = (sum(known) / len(known), min(known), max(known)) if known else (None, None, None)
+        by_chance = [chance for chance in chances if chance is not None]
+        mean = sum(by_chance) / len(by_chance) if by_chance else None
+        rows.append((run_id, number, min(earlier), step, float(step), *spread, mean))
+    return pl.DataFrame(rows, schema=CHURN, orient="row")

@@ -1,12 +1,14 @@
 """The probe batch: the same tokens, routed by the model at a few steps of its training."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from explorer.queries._choices import in_order, runs_of
 from explorer.queries._frames import Cursor, frame
 
 
@@ -48,45 +50,85 @@ def probes(cur: Cursor, run_ids: Sequence[str], *, scored: bool = False) -> pl.D
 
 def layer_probe(cur: Cursor, run_id: str, step: int, layer: int) -> LayerProbe | None:
     """A layer's logits, experts and bias on the probe after `step` updates; None where not recorded."""
-    return _probes(cur, run_id, step, layer).get(layer)
+    return _probes(cur, run_id, (step,), layer).get(step, {}).get(layer)
 
 
 def layer_probes(cur: Cursor, run_id: str, step: int) -> dict[int, LayerProbe]:
     """`layer_probe` of every layer that was recorded: layer -> probe."""
-    return _probes(cur, run_id, step, None)
+    return _probes(cur, run_id, (step,), None).get(step, {})
 
 
-def _probes(cur: Cursor, run_id: str, step: int, layer: int | None) -> dict[int, LayerProbe]:
+def layer_probes_at(cur: Cursor, run_id: str, steps: Sequence[int]) -> dict[int, dict[int, LayerProbe]]:
+    """`layer_probes` of several probes: step -> layer -> probe."""
+    return _probes(cur, run_id, steps, None)
+
+
+def _probes(
+    cur: Cursor, run_id: str, steps: Sequence[int], layer: int | None
+) -> dict[int, dict[int, LayerProbe]]:
+    # The bias is the same list in every row of a layer, so that of one token is enough.
+    rows = _rows(
+        cur,
+        "router_logits, selected_experts, CASE WHEN token = 0 THEN expert_bias END AS expert_bias",
+        "router_logits IS NOT NULL",
+        run_id,
+        steps,
+        layer,
+    )
+    logits, chosen = _matrix(rows["router_logits"]), _matrix(rows["selected_experts"])
+    result: dict[int, dict[int, LayerProbe]] = {}
+    for step, of_layer, part in _parts(rows):
+        if not np.array_equal(rows["token"][part].to_numpy(), np.arange(part.stop - part.start)):
+            continue
+        of_part = logits[part] if logits is not None else _matrix(rows["router_logits"][part])
+        if of_part is None:
+            continue
+        experts, bias = of_part.shape[1], rows["expert_bias"][part.start]
+        ids = rows["selected_experts"][part] if chosen is None else chosen[part]
+        result.setdefault(step, {})[of_layer] = LayerProbe(
+            logits=of_part.astype(np.float32),
+            chosen=_slots(ids, experts),
+            bias=None if bias is None else np.asarray(bias.to_list(), dtype=np.float32),
+        )
+    return result
+
+
+def _rows(
+    cur: Cursor, columns: str, where: str, run_id: str, steps: Sequence[int], layer: int | None
+) -> pl.DataFrame:
+    """The rows of these probes by step, layer and token. It sorts lists faster than SQL does."""
+    params: dict[str, Any] = {"run_id": run_id}
+    conditions = ["run_id = $run_id", where]
+    if layer is not None:
+        params["layer"] = layer
+        conditions.append("layer = $layer")
+    if len(steps) == 1:  # an equality skips the rows of other probes
+        params["step"] = steps[0]
+        conditions.append("step = $step")
+    else:
+        params["steps"] = list(steps)
+        conditions.append("list_contains($steps::BIGINT[], step)")
     rows = frame(
         cur,
-        """
-        SELECT layer, token, router_logits, selected_experts, expert_bias FROM probe_scores
-        WHERE run_id = $run_id AND step = $step AND ($layer IS NULL OR layer = $layer)
-          AND router_logits IS NOT NULL
-        ORDER BY layer, token
-        """,
-        run_id=run_id,
-        step=step,
-        layer=layer,
+        f"SELECT step, layer, token, {columns} FROM probe_scores WHERE {' AND '.join(conditions)}",
+        **params,
     )
-    parts = {int(str(key)): part for (key,), part in rows.group_by("layer", maintain_order=True)}
-    probes = {key: _probe(part) for key, part in parts.items()}
-    return {key: probe for key, probe in probes.items() if probe is not None}
+    return in_order(rows, ("step", "layer", "token"))
 
 
-def _probe(rows: pl.DataFrame) -> LayerProbe | None:
-    """The rows of one layer; None where they are not one row per token, or differ in width."""
-    widths = rows["router_logits"].list.len().unique()
-    is_whole = np.array_equal(rows["token"].to_numpy(), np.arange(rows.height))
-    if len(widths) != 1 or not widths[0] or not is_whole:
+def _parts(rows: pl.DataFrame) -> Iterator[tuple[int, int, slice]]:
+    """Step, layer and place of every layer's rows."""
+    step, layer = (rows[name].to_numpy().astype(np.int64) for name in ("step", "layer"))
+    for part in runs_of(step, layer):
+        yield int(step[part.start]), int(layer[part.start]), part
+
+
+def _matrix(lists: pl.Series) -> NDArray[Any] | None:
+    """Lists of one length, not NULL, as an array; None for others."""
+    lengths = lists.list.len()
+    if lists.is_empty() or lengths.null_count() or not lengths[0] or (lengths != lengths[0]).any():
         return None
-    experts = int(widths[0])
-    bias = rows["expert_bias"][0]
-    return LayerProbe(
-        logits=rows["router_logits"].explode().to_numpy().astype(np.float32).reshape(-1, experts),
-        chosen=_equal_slots(rows["selected_experts"], experts),
-        bias=None if bias is None else np.asarray(bias.to_list(), dtype=np.float32),
-    )
+    return lists.explode().to_numpy().reshape(len(lists), -1)
 
 
 def routes(
@@ -96,22 +138,27 @@ def routes(
 
     layer: only this one. Layers whose tokens are not numbered 0 to T - 1 are left out.
     """
-    rows = frame(
-        cur,
-        """
-        SELECT layer, token, selected_experts FROM probe_scores
-        WHERE run_id = $run_id AND step = $step AND ($layer IS NULL OR layer = $layer)
-          AND selected_experts IS NOT NULL
-        ORDER BY layer, token
-        """,
-        run_id=run_id,
-        step=step,
-        layer=layer,
-    )
-    result: dict[int, NDArray[np.int64]] = {}
-    for (key,), part in rows.group_by("layer", maintain_order=True):
-        if np.array_equal(part["token"].to_numpy(), np.arange(part.height)):
-            result[int(str(key))] = _equal_slots(part["selected_experts"], num_experts)
+    return _routes(cur, run_id, (step,), num_experts, layer).get(step, {})
+
+
+def routes_at(
+    cur: Cursor, run_id: str, steps: Sequence[int], num_experts: int
+) -> dict[int, dict[int, NDArray[np.int64]]]:
+    """`routes` of several probes: step -> layer -> [T, K]."""
+    return _routes(cur, run_id, steps, num_experts, None)
+
+
+def _routes(
+    cur: Cursor, run_id: str, steps: Sequence[int], num_experts: int, layer: int | None
+) -> dict[int, dict[int, NDArray[np.int64]]]:
+    result: dict[int, dict[int, NDArray[np.int64]]] = {}
+    where = "selected_experts IS NOT NULL"
+    rows = _rows(cur, "selected_experts", where, run_id, steps, layer)
+    chosen = _matrix(rows["selected_experts"])
+    for step, of_layer, part in _parts(rows):
+        if np.array_equal(rows["token"][part].to_numpy(), np.arange(part.stop - part.start)):
+            ids = rows["selected_experts"][part] if chosen is None else chosen[part]
+            result.setdefault(step, {})[of_layer] = _slots(ids, num_experts)
     return result
 
 
@@ -135,22 +182,26 @@ def biases_after(cur: Cursor, run_id: str, layer: int, step: int, updates: int) 
     )
 
 
-def _equal_slots(lists: pl.Series, experts: int) -> NDArray[np.int64]:
-    """`_slots`, fast where every list has the same length."""
-    widths = lists.list.len().unique()
-    if len(widths) != 1 or not widths[0]:
-        return _slots(lists.to_list(), experts)
-    ids = lists.explode().to_numpy().astype(np.int64).reshape(len(lists), -1)
+def _slots(lists: "pl.Series | NDArray[Any]", experts: int) -> NDArray[np.int64]:
+    """Lists of any length as one array, or an array of ids; invalid ids become empty slots (`experts`), which
+    come last where lists differ in length.
+    """
+    if isinstance(lists, np.ndarray):
+        ids = lists
+    elif (matrix := _matrix(lists)) is not None:
+        ids = matrix
+    else:
+        ids = _padded(lists, experts)
+    ids = ids.astype(np.int64)
     return np.where((ids >= 0) & (ids < experts), ids, experts)
 
 
-def _slots(lists: Sequence[Sequence[int] | None], experts: int) -> NDArray[np.int64]:
-    """Lists of any length as one array; invalid ids become empty slots, which come last."""
-    kept = [[e for e in one or () if 0 <= e < experts] for one in lists]
+def _padded(lists: pl.Series, experts: int) -> NDArray[np.int64]:
+    """The valid ids of each list, then empty slots up to the longest."""
+    kept = [[e for e in one or () if 0 <= e < experts] for one in lists.to_list()]
     width = max(map(len, kept), default=0)
-    return np.array([[*one, *[experts] * (width - len(one))] for one in kept], dtype=np.int64).reshape(
-        len(kept), width
-    )
+    rows = [[*one, *[experts] * (width - len(one))] for one in kept]
+    return np.array(rows, dtype=np.int64).reshape(len(kept), width)
 
 
 def expert_texts(chosen: NDArray[np.int64], texts: Sequence[str], expert: int) -> pl.DataFrame:

@@ -34,18 +34,7 @@ LOADS_BY_STEP = """
     SELECT ordinal::BIGINT AS bin, layer, expert, step AS first_step, step AS last_step, tokens
     FROM expert_loads WHERE run_id = $run_id
 """
-LOADS_BY_BATCH = """
-    SELECT bin, layer, expert, min(first_step) AS first_step, max(last_step) AS last_step,
-           sum(tokens)::BIGINT AS tokens
-    FROM (
-        SELECT (bin // $factor)::BIGINT AS bin, layer, expert, first_step, last_step, tokens_sum AS tokens
-        FROM load_bins WHERE run_id = $run_id AND level = $level
-        UNION ALL
-        SELECT (ordinal // $width)::BIGINT, layer, expert, step, step, tokens
-        FROM expert_loads WHERE run_id = $run_id AND ordinal >= $rolled
-    )
-    GROUP BY bin, layer, expert
-"""
+LOADS_BY_BATCH = "SELECT bin, layer, expert, first_step, last_step, tokens_sum AS tokens FROM ({pieces})"
 
 
 def load_batches(cur: Cursor, run_id: str, cells_per_step: int) -> LoadBatches:
@@ -54,11 +43,11 @@ def load_batches(cur: Cursor, run_id: str, cells_per_step: int) -> LoadBatches:
     cells_per_step: L × E, which bounds the number of batches. Unknown run: R = L = E = 0.
     """
     most = max(8, MOST_CELLS // max(1, cells_per_step))
-    bins = choose_bins(cur, run_id, LOADS, most, read=most)
-    if bins["width"] == 1:
+    bins = choose_bins(cur, run_id, LOADS.only("tokens_sum"), most, read=most)
+    if bins.width == 1:
         rows = frame(cur, LOADS_BY_STEP, run_id=run_id)
     else:
-        rows = frame(cur, LOADS_BY_BATCH, **bins)
+        rows = frame(cur, LOADS_BY_BATCH.format(pieces=bins.pieces()), **bins.params)
     tokens = _dense(rows, ("bin", "layer", "expert"))
     first = np.full(len(tokens), np.iinfo(np.int64).max)
     last = np.full(len(tokens), -1)
@@ -102,10 +91,10 @@ def held_out_batches(cur: Cursor, run_id: str) -> dict[str, LoadBatches]:
 
 
 def _dense(rows: pl.DataFrame, keys: tuple[str, str, str]) -> NDArray[np.int64]:
-    """The column `tokens` as an array over the three keys; the layer's own numbers become positions."""
+    """The column `tokens`, summed, as an array over the three keys; layer numbers become positions."""
     batch, layer, expert = (rows[key].to_numpy().astype(np.int64) for key in keys)
     layers, place = np.unique(layer, return_inverse=True)
     shape = (int(batch.max(initial=-1)) + 1, len(layers), int(expert.max(initial=-1)) + 1)
     tokens = np.zeros(shape, dtype=np.int64)
-    tokens[batch, place, expert] = rows["tokens"].to_numpy()
+    np.add.at(tokens, (batch, place, expert), rows["tokens"].to_numpy())
     return tokens

@@ -5,37 +5,18 @@ tokens at a few checkpoints). Expert numbers belong to one layer of one run and 
 """
 
 import math
+from dataclasses import replace
+from itertools import groupby
 
+import numpy as np
 import polars as pl
 
 from explorer import metrics
-from explorer.queries._frames import FIRST_LAYER, WIDTH, Cursor, first_row, frame
+from explorer.queries._choices import Changes, Choices, Ids, choices, shared, sizes_of
+from explorer.queries._frames import FIRST_LAYER, Cursor, first_row, frame
 
 MAX_EVALS = 60
 """Maximum number of evaluations in a series: evenly spaced, always including the last."""
-
-SHARES = """
-    counts AS (
-        SELECT step, layer, domain, expert, sum(tokens)::BIGINT AS tokens FROM eval_loads
-        WHERE run_id = $run_id AND split = 'held_out' AND list_contains($steps::BIGINT[], step)
-          AND ($layer IS NULL OR layer = $layer)
-        GROUP BY ALL
-    ), shares AS (
-        SELECT step, layer, domain, expert, tokens,
-               tokens / nullif(sum(tokens) OVER (PARTITION BY step, layer, domain), 0) AS share
-        FROM counts
-    ), pairs AS (
-        SELECT a.step, a.layer, a.domain, b.domain AS other, a.expert, a.share AS p, b.share AS q,
-               (a.share + b.share) / 2 AS middle
-        FROM shares a JOIN shares b USING (step, layer, expert)
-    ), distances AS (
-        SELECT step, layer, domain, other,
-               CASE WHEN count(middle) = count(*) THEN sqrt(greatest(0, least(1, sum(
-                   CASE WHEN p > 0 THEN p * log2(p / middle) ELSE 0 END
-                   + CASE WHEN q > 0 THEN q * log2(q / middle) ELSE 0 END) / 2))) END AS distance
-        FROM pairs GROUP BY step, layer, domain, other
-    )
-"""
 
 
 def specialisation(cur: Cursor, run_id: str, layer: int | None = None) -> pl.DataFrame:
@@ -48,37 +29,47 @@ def specialisation(cur: Cursor, run_id: str, layer: int | None = None) -> pl.Dat
     rows = frame(
         cur,
         f"""
-        WITH {SHARES}, mixed AS (
-            SELECT *, avg(share) OVER (PARTITION BY step, layer, expert) AS middle,
-                   count(*) OVER (PARTITION BY step, layer, expert) AS domains
-            FROM shares
-        ), informed AS (
-            SELECT step, layer, max(domains) AS domains, count(DISTINCT expert) AS experts,
-                   sum(tokens)::BIGINT AS tokens,
-                   CASE WHEN count(share) = count(*) THEN greatest(0, sum(
-                       CASE WHEN share > 0 THEN share * log2(share / middle) ELSE 0 END / domains)) END
-                   AS information
-            FROM mixed GROUP BY step, layer
-        ), apart AS (
-            SELECT step, layer, CASE WHEN count(distance) = count(*) THEN avg(distance) END AS mean_distance
-            FROM distances WHERE domain <> other GROUP BY step, layer
-        )
-        SELECT step, layer, mean_distance, information, domains, experts, tokens
-        FROM informed LEFT JOIN apart USING (step, layer) ORDER BY step, layer
+        SELECT step, layer, domain, expert, tokens FROM eval_loads
+        WHERE run_id = $run_id AND split = 'held_out' AND list_contains($steps::BIGINT[], step)
+        {"" if layer is None else "AND layer = $layer"}
         """,
         run_id=run_id,
-        layer=layer,
         steps=_eval_steps(cur, run_id),
+        **({} if layer is None else {"layer": layer}),
     )
-    sizes = rows.select("domains", "experts", "tokens").rows()
-    return rows.select(
-        "step",
-        "layer",
-        "mean_distance",
-        "information",
-        pl.Series("chance", [_chance(*row) for row in sizes], dtype=pl.Float64),
-        pl.Series("most_information", [math.log2(min(row[:2])) for row in sizes], dtype=pl.Float64),
+    parts = [
+        {"step": step, "layer": of_layer, **domain_information(part)}
+        for (step, of_layer), part in rows.sort("step", "layer").group_by(
+            "step", "layer", maintain_order=True
+        )
+    ]
+    schema = {"step": pl.Int64, "layer": pl.Int32, **dict.fromkeys(INFORMATION, pl.Float64)}
+    return pl.DataFrame(parts, schema=schema)
+
+
+INFORMATION = ("mean_distance", "information", "chance", "most_information")
+"""Columns of `specialisation` beside step and layer."""
+
+
+def domain_information(loads: pl.DataFrame) -> dict[str, float | None]:
+    """The four numbers of one evaluation of a layer, by name; None where undefined.
+
+    loads: domain, expert, tokens.
+    """
+    domains, domain = np.unique(loads["domain"].to_numpy(), return_inverse=True)
+    experts, expert = np.unique(loads["expert"].to_numpy(), return_inverse=True)
+    counts = np.zeros((len(domains), len(experts)), dtype=np.int64)
+    np.add.at(counts, (domain, expert), loads["tokens"].to_numpy())
+    values = (
+        float(metrics.mean_domain_distance(counts)),
+        float(metrics.mutual_information(counts)),
+        _chance(len(domains), len(experts), int(counts.sum())),
+        math.log2(min(counts.shape)),
     )
+    return {
+        name: None if value is None or math.isnan(value) else value
+        for name, value in zip(INFORMATION, values, strict=True)
+    }
 
 
 def _chance(domains: int, experts: int, tokens: int) -> float | None:
@@ -96,40 +87,6 @@ def _eval_steps(cur: Cursor, run_id: str) -> list[int]:
     if number < 2:
         return steps[-1:]
     return [steps[i * (len(steps) - 1) // (number - 1)] for i in range(number)]
-
-
-CHOICES = """
-    size AS (
-        SELECT num_experts AS n, top_k AS k, num_experts, layers, experts_per_layer
-        FROM runs WHERE run_id = $run_id
-    ),
-    choices AS (
-        SELECT step, token, layer,
-               list_distinct(list_filter(selected_experts, lambda e: e >= 0 AND e < n)) AS chosen
-        FROM probe_scores, size WHERE run_id = $run_id
-    )
-"""
-"""The probe's assignments without empty slots."""
-
-TOGETHER = f"""
-    WITH {CHOICES}, slots AS (
-        SELECT layer, token, unnest(chosen) AS expert FROM choices WHERE step = $step AND layer IN ($a, $b)
-    ), pairs AS (
-        SELECT a.expert, b.expert AS other, count(*) AS tokens
-        FROM slots a JOIN slots b ON b.token = a.token AND a.layer = $a AND b.layer = $b
-        GROUP BY ALL
-    ), loads AS (SELECT expert, count(*) AS tokens FROM slots WHERE layer = $a GROUP BY expert),
-    grid AS (
-        SELECT i.range::INTEGER AS expert, j.range::INTEGER AS other
-        FROM range((SELECT coalesce(max({WIDTH.format(layer="$a")}), 0) FROM size)) i,
-             range((SELECT coalesce(max({WIDTH.format(layer="$b")}), 0) FROM size)) j
-        WHERE EXISTS (SELECT 1 FROM choices WHERE step = $step AND layer = $a)
-    )
-    SELECT expert, other, coalesce(p.tokens, 0) AS tokens,
-           coalesce(p.tokens, 0) / nullif(l.tokens, 0) AS share
-    FROM grid LEFT JOIN pairs p USING (expert, other) LEFT JOIN loads l USING (expert)
-    ORDER BY expert, other
-"""
 
 
 def coactivation(cur: Cursor, run_id: str, layer: int, step: int | None = None) -> pl.DataFrame:
@@ -151,7 +108,26 @@ def cross_activation(
     if step is None:
         row = first_row(cur, "SELECT max(step) FROM probe_scores WHERE run_id = $run_id", run_id=run_id)
         step = row[0] if row and row[0] is not None else -1
-    return frame(cur, TOGETHER, run_id=run_id, a=layer, b=other_layer, step=step)
+    sizes = sizes_of(cur, run_id)
+    layers = {
+        one.layer: one for one in choices(cur, run_id, sizes.num_experts, step, sorted({layer, other_layer}))
+    }
+    first, second = layers.get(layer), layers.get(other_layer)
+    shape = (sizes.width(layer), sizes.width(other_layer)) if first is not None else (0, 0)
+    counts, own = np.zeros(shape, dtype=np.int64), np.zeros(shape[0], dtype=np.int64)
+    if first is not None:
+        held = first.ids[(first.ids >= 0) & (first.ids < shape[0])]
+        own = np.bincount(held, minlength=shape[0])
+    if first is not None and second is not None:
+        _, left, right = np.intersect1d(first.tokens, second.tokens, return_indices=True)
+        counts = metrics.cross_activation(first.ids[left], second.ids[right], *shape)
+    expert, other = (grid.ravel().astype(np.int32) for grid in np.indices(counts.shape))
+    with np.errstate(invalid="ignore"):
+        share = counts / own[:, None]
+    return pl.DataFrame(
+        {"expert": expert, "other": other, "tokens": counts.ravel(), "share": share.ravel()},
+        schema={"expert": pl.Int32, "other": pl.Int32, "tokens": pl.Int64, "share": pl.Float64},
+    ).with_columns(pl.col("share").fill_nan(None))
 
 
 def saturation(cur: Cursor, run_id: str) -> pl.DataFrame:
@@ -162,22 +138,41 @@ def saturation(cur: Cursor, run_id: str) -> pl.DataFrame:
     that layer).
     Sorted by step and layer.
     """
-    return frame(
-        cur,
-        f"""
-        WITH {CHOICES}, final AS (
-            SELECT token, layer, chosen AS last FROM choices WHERE step = (SELECT max(step) FROM choices)
-        ), known AS (
-            SELECT step, layer, chosen, last,
-                   lag(chosen) OVER (PARTITION BY layer, token ORDER BY step) AS before
-            FROM choices JOIN final USING (token, layer)
-        )
-        SELECT step, layer,
-               sum(len(list_intersect(chosen, last))) / nullif(sum(len(last)), 0) AS saturation,
-               1 - sum(len(list_intersect(chosen, before)))
-                   / nullif(sum(greatest(len(chosen), len(before))) FILTER (before IS NOT NULL), 0) AS churn,
-               (SELECT k / nullif({WIDTH.format(layer="known.layer")}, 0) FROM size) AS chance
-        FROM known GROUP BY step, layer ORDER BY step, layer
-        """,
-        run_id=run_id,
+    sizes = sizes_of(cur, run_id)
+    if not sizes.num_experts:
+        return pl.DataFrame(schema=SATURATION)
+    rows = []
+    every = list(choices(cur, run_id, sizes.num_experts))
+    final_step = max((one.step for one in every), default=None)
+    for layer, probes in groupby(every, lambda one: one.layer):
+        of_layer = list(probes)
+        final = of_layer[-1]
+        if final.step != final_step:
+            continue  # nothing to compare with
+        width = sizes.width(layer)
+        chance = sizes.top_k / width if sizes.top_k is not None and width else None
+        kept = Changes.between([_of_tokens(one, final.tokens) for one in of_layer])
+        for one, change in zip(of_layer, kept, strict=True):
+            _, at, now = np.intersect1d(final.tokens, one.tokens, return_indices=True)
+            same, slots = shared(one.ids[now], final.ids[at]).sum(), final.sizes[at].sum()
+            rows.append((one.step, layer, same / slots if slots else None, change.churn, chance))
+    return pl.DataFrame(rows, schema=SATURATION, orient="row").sort("step", "layer")
+
+
+SATURATION = {
+    "step": pl.Int64,
+    "layer": pl.Int32,
+    "saturation": pl.Float64,
+    "churn": pl.Float64,
+    "chance": pl.Float64,
+}
+
+
+def _of_tokens(probe: Choices, tokens: Ids) -> Choices:
+    """The part of a probe that has these tokens."""
+    is_kept = np.isin(probe.tokens, tokens)
+    if is_kept.all():
+        return probe
+    return replace(
+        probe, tokens=probe.tokens[is_kept], ids=probe.ids[is_kept], is_known=probe.is_known[is_kept]
     )

@@ -16,6 +16,8 @@ from explorer.routing.routing_math import members
 Ids = NDArray[np.int64]
 MOST_CELLS = 1 << 24
 """Cells of a part of two stacks of layers that are compared at once."""
+FEW_SLOTS = 24
+"""Up to so many slots per token, comparing every two is faster than arrays of tokens x experts."""
 CLEAR = 0.5
 """Overlap that a shift of layers must reach before it is reported: by chance two layers share K/E of it."""
 
@@ -24,10 +26,10 @@ CLEAR = 0.5
 class Agreement:
     """Counts of one layer, from which shares derive; the costly matrices are made on demand."""
 
-    one_TE: NDArray[np.bool_]
-    """[T, E] whether the first routing sends a token to an expert."""
-    other_TE: NDArray[np.bool_]
-    """[T, E] the same of the second routing."""
+    one_TK: Ids
+    """[T, K] distinct experts of the first routing; E in an empty slot."""
+    other_TK: Ids
+    """[T, K'] the same of the second routing."""
     loads_E: Ids
     """[E] assignments of the first routing."""
     other_loads_E: Ids
@@ -41,18 +43,21 @@ class Agreement:
 
     @property
     def tokens(self) -> int:
-        return len(self.one_TE)
+        return len(self.one_TK)
 
     @cached_property
     def joint_EE(self) -> Ids:
         """[E, E] tokens that the first routing sends to expert e and the second to expert f."""
-        return _pairs(self.one_TE, self.other_TE)
+        return _pairs(self.one_TK, self.other_TK, self.num_experts)
 
     @cached_property
     def swaps_EE(self) -> Ids:
         """[E, E] tokens that leave expert e (first routing only) and gain expert f (second routing only). A
         token that changes two experts counts in four cells."""
-        return _pairs(self.one_TE & ~self.other_TE, self.other_TE & ~self.one_TE)
+        experts = self.num_experts
+        left_TK = np.where(_is_in(self.one_TK, self.other_TK, experts), experts, self.one_TK)
+        gained_TK = np.where(_is_in(self.other_TK, self.one_TK, experts), experts, self.other_TK)
+        return _pairs(left_TK, gained_TK, experts)
 
     @property
     def num_experts(self) -> int:
@@ -96,22 +101,49 @@ def agreement(first_TK: Ids, second_TK: Ids, num_experts: int) -> Agreement:
     """Compare two routings of the same T tokens. Raises ValueError for different numbers of tokens."""
     if len(first_TK) != len(second_TK):
         raise ValueError(f"{len(first_TK)} and {len(second_TK)} tokens cannot be the same tokens")
-    one_TE, other_TE = members(first_TK, num_experts), members(second_TK, num_experts)
+    one_TK, other_TK = _distinct(first_TK, num_experts), _distinct(second_TK, num_experts)
+    shared_T = _is_in(one_TK, other_TK, num_experts).sum(1)
+    slots_T = np.maximum((one_TK < num_experts).sum(1), (other_TK < num_experts).sum(1))
     return Agreement(
-        one_TE=one_TE,
-        other_TE=other_TE,
-        loads_E=one_TE.sum(0, dtype=np.int64),
-        other_loads_E=other_TE.sum(0, dtype=np.int64),
-        slots=int(np.maximum(one_TE.sum(1, dtype=np.int64), other_TE.sum(1, dtype=np.int64)).sum()),
-        differing=int((one_TE != other_TE).any(-1).sum()),
-        shared=int((one_TE & other_TE).sum()),
+        one_TK=one_TK,
+        other_TK=other_TK,
+        loads_E=np.bincount(one_TK.ravel(), minlength=num_experts + 1)[:num_experts],
+        other_loads_E=np.bincount(other_TK.ravel(), minlength=num_experts + 1)[:num_experts],
+        slots=int(slots_T.sum()),
+        differing=int((shared_T < slots_T).sum()),
+        shared=int(shared_T.sum()),
     )
 
 
-def _pairs(one_TE: NDArray[np.bool_], other_TE: NDArray[np.bool_]) -> Ids:
-    """[E, E] tokens in both, exactly: float32 holds every count of up to 2^24 tokens, and multiplies fast."""
-    kind = np.float32 if len(one_TE) <= 1 << 24 else np.float64
-    return np.asarray((one_TE.T.astype(kind) @ other_TE.astype(kind)).round(), dtype=np.int64)
+def _distinct(ids_TK: Ids, num_experts: int) -> Ids:
+    """The same sets of experts, each expert once; E in any other slot."""
+    result = np.where((ids_TK >= 0) & (ids_TK < num_experts), ids_TK, num_experts).astype(np.int64)
+    for slot in range(1, result.shape[1]):
+        result[(result[:, slot, None] == result[:, :slot]).any(1), slot] = num_experts
+    return result
+
+
+def _is_in(ids_TK: Ids, others_TK: Ids, num_experts: int) -> NDArray[np.bool_]:
+    """[T, K] whether an expert is among the others of its token; False in an empty slot."""
+    if others_TK.shape[1] > FEW_SLOTS:
+        is_among_TE = members(others_TK, num_experts)
+        ids = np.minimum(ids_TK, num_experts - 1)
+        return np.asarray(np.take_along_axis(is_among_TE, ids, -1) & (ids_TK < num_experts))
+    is_among = (ids_TK[:, :, None] == others_TK[:, None, :]).any(2)
+    return np.asarray(is_among & (ids_TK < num_experts))
+
+
+def _pairs(one_TK: Ids, other_TK: Ids, num_experts: int) -> Ids:
+    """[E, E] tokens in both, of distinct experts."""
+    if max(one_TK.shape[1], other_TK.shape[1]) > FEW_SLOTS:
+        # float32 holds every count of up to 2^24 tokens exactly.
+        kind = np.float32 if len(one_TK) <= 1 << 24 else np.float64
+        one_TE, other_TE = (members(ids, num_experts).astype(kind) for ids in (one_TK, other_TK))
+        return np.asarray(np.matmul(one_TE.T, other_TE).round(), dtype=np.int64)
+    width = num_experts + 1
+    cells = one_TK[:, :, None] * width + other_TK[:, None, :]
+    counts = np.bincount(cells.ravel(), minlength=width * width).reshape(width, width)
+    return np.asarray(counts[:num_experts, :num_experts], dtype=np.int64)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.config.routings import arm_kind
-from explorer.config.rule_text import LossFree, Smebu, bias_form, label_rules
+from explorer.config.rule_text import LossFree, Quantile, Smebu, bias_form, label_rules
 from explorer.config.run import BalancerConfig, RunConfig
 from explorer.errors import ConfigError
 from explorer.routing.balancing import bias_direction, decayed_rate, load_error
@@ -116,11 +116,13 @@ def rule_in_force(config: Mapping[str, Any] | None, step: int, stated: str = "")
             f"The rule “{rule.label}” adds momentum from earlier steps, which is not recorded, so the step "
             "cannot be worked out from its own counts."
         )
-    if not isinstance(rule, LossFree):
+    if isinstance(rule, Quantile):
         return (
             f"The rule “{rule.label}” reads the scores of all tokens of a step, which are not kept; from the "
             "counts alone its bias cannot be recomputed."
         )
+    if not isinstance(rule, LossFree):
+        return f"The rule “{rule.label}” is not one of those whose steps can be recomputed from the counts."
     if rule.load_ema:
         return (
             f"This rule reads a running mean of the counts with memory {rule.load_ema:g}, which is not "

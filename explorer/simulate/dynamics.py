@@ -17,7 +17,7 @@ from explorer.routing.selection import Selector
 from explorer.simulate.auxiliary import loss_gradient
 from explorer.simulate.scores import BLOCK, F32, Scores, scores_of
 from explorer.simulate.settings import RuleSettings, ScoreSettings, _within
-from explorer.simulate.update import next_bias
+from explorer.simulate.update import momentum_move, next_bias
 
 FEEDBACK_LIMIT = 3.0
 """Maximum logit offset by feedback, up or down."""
@@ -94,7 +94,7 @@ def simulate(
     `changes` works as a schedule does in training (`training.loop`): the bias is kept between rules of the
     same bias form, and reset where the form differs. `none` and the auxiliary loss have no bias: a change
     to them removes it, and a change back starts at the neutral one. Offsets learnt by the auxiliary loss
-    stay, as weights do. The n of a decaying step size counts from the change on.
+    stay, as weights do. The n of a decaying step size and SMEBU's momentum start anew at the change.
 
     `held_out_steps`: numbers of updates (0 to steps) after which held-out tokens are counted. `initial_bias`
     [E] replaces the neutral bias at the start. `source`: precomputed scores, which must belong to
@@ -145,6 +145,7 @@ class _Run:
         self.buffer = np.empty(shape, dtype=np.float32)
         self.bias = np.full(settings.num_experts, balancing.neutral_bias(rule.bias_form))
         self.learnt = np.zeros(settings.num_experts)
+        self.move = np.zeros(settings.num_experts)
         self.is_static = not settings.moves and rule.rule != "aux_loss"
 
     def go(self, steps: int, held_out_steps: set[int], held_out_tokens: int) -> Simulation:
@@ -180,6 +181,7 @@ class _Run:
         if rule.reads_bias != self.rule.reads_bias:
             self.bias = np.full(self.settings.num_experts, balancing.neutral_bias(rule.bias_form))
         self.rule = rule
+        self.move = np.zeros(self.settings.num_experts)
         # With learnt offsets, scores are no longer those of the pool.
         self.is_static = self.is_static and rule.rule != "aux_loss"
 
@@ -214,6 +216,9 @@ class _Run:
             return
         if self.rule.rule == "aux_loss":
             self.learnt = self.learnt - rate * loss_gradient(scores, counts, self.settings.score_function)
+        elif self.rule.rule == "smebu":
+            self.move = momentum_move(self.move, counts, self.rule, step)
+            self.bias = self.bias + self.move
         else:
             self.bias = next_bias(self.bias, counts, scores, self.rule, step, self.settings.top_k)
 

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 
-from explorer.config.rules import STEP_DECAYS
+from explorer.config.checks import check_number
+from explorer.config.rules import STEP_DECAYS, Smebu
 from explorer.errors import ConfigError, one_of
 from explorer.routing.balancing import UPDATE_RULES, decayed_rate
 
 SCORE_FUNCTIONS = ("sigmoid", "softmax")
 SOURCES = ("fresh", "frozen")
-RULES = ("none", *UPDATE_RULES, "quantile", "aux_loss")
+RULES = ("none", *UPDATE_RULES, "smebu", "quantile", "aux_loss")
 BIAS_FORMS = ("additive", "multiplicative")
 
 NOISES = ("normal", "gumbel")
@@ -101,15 +102,23 @@ class RuleSettings:
     centred: bool = False
     start_step: int = 0
     """The first step after which the rule acts."""
+    sharpness: float = Smebu.sharpness
+    """κ of smebu."""
+    momentum: float = Smebu.momentum
+    """β of smebu."""
 
     def __post_init__(self) -> None:
         one_of("rule", self.rule, RULES)
         one_of("step_decay", self.step_decay, STEP_DECAYS)
         one_of("bias_form", self.bias_form, BIAS_FORMS)
-        if self.rule == "quantile" and self.bias_form != "additive":
-            raise ConfigError("bias_form", self.bias_form, "the quantile rule is additive", "use additive")
+        if self.rule in ("quantile", "smebu") and self.bias_form != "additive":
+            raise ConfigError(
+                "bias_form", self.bias_form, f"the {self.rule} rule is additive", "use additive"
+            )
         _within("rate", self.rate, 0, 1000)
         _within("start_step", self.start_step, 0, MOST_STEPS)
+        check_number("sharpness", self.sharpness, least=0)
+        check_number("momentum", self.momentum, least=0, below=1)
 
     @property
     def has_bias(self) -> bool:

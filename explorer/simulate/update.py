@@ -17,8 +17,11 @@ def next_bias(
 
     Sign, proportional and RMS use only the counts. The quantile rule uses the scores: it moves by the share
     u towards the bias that would have balanced this step, given every token's cut-off; u = 1 is the plain
-    rule, 1 - u its EMA coefficient.
+    rule, 1 - u its EMA coefficient. SMEBU is not among them: its next move depends on the last one
+    (`momentum_move`). Raises ValueError for it.
     """
+    if rule.rule == "smebu":
+        raise ValueError("the smebu rule needs its last move: use momentum_move")
     rate = rule.rate_at(step)
     if rate == 0 or not rule.has_bias:
         return bias
@@ -34,3 +37,9 @@ def next_bias(
     rank = balancing.balanced_rank(top_k * len(scores), experts)
     target = balancing.quantile_bias(required, min(rank, len(scores) - 1))
     return np.asarray(balancing.blended(bias, target.astype(np.float64), 1.0 - min(rate, 1.0)))
+
+
+def momentum_move(before: F64, counts: NDArray[np.int64], rule: RuleSettings, step: int) -> F64:
+    """What SMEBU adds to the bias after this step, [E]; before: what it added last, 0 at the start."""
+    move = rule.rate_at(step) * balancing.soft_clamped(balancing.load_error(counts), rule.sharpness)
+    return np.asarray(balancing.with_momentum(before, move, rule.momentum))

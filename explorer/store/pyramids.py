@@ -42,6 +42,8 @@ class Pyramid:
     measures: tuple[Measure, ...]
     finest: int = 1
     """The lowest level that is stored."""
+    narrow_source: str = ""
+    """The same source rows without the column `share`, which needs a join; empty: there is no such column."""
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -58,8 +60,9 @@ class Pyramid:
         """The same bins with the measures of some values: planning every measure takes longer than reading a
         few.
         """
-        kept = (m for m in self.measures if m in SPAN or m.column.name.startswith(values))
-        return replace(self, measures=tuple(kept))
+        kept = tuple(m for m in self.measures if m in SPAN or m.column.name.startswith(values))
+        narrow = bool(self.narrow_source) and "share" not in values
+        return replace(self, measures=kept, source=self.narrow_source if narrow else self.source)
 
     def singles(self) -> str:
         """Select list that turns one sample into a bin."""
@@ -74,25 +77,34 @@ class Pyramid:
         """The columns of `singles` and `merges` by name."""
         return ", ".join([*self.key_names, *(m.column.name for m in self.measures)])
 
-    def pieces(self, where: str = "true") -> str:
+    def pieces(self, where: str = "true", *, stored: bool = True, fresh: bool = True) -> str:
         """SQL of the source rows of a view's bins, not yet merged.
 
-        where: a condition on the keys. Parameters: run_id, level, rolled, width (samples per bin of the view)
-        and factor (bins of the level per bin of the view). At level 0, with rolled = 0, it reads the rows
-        themselves.
+        where: a condition on the keys. stored: whether to read the table of bins, with the parameters run_id,
+        level and factor (bins of the level per bin of the view). fresh: whether to read the samples that it
+        does not cover, or all of them if not stored, with run_id, width (samples per bin of the view) and, if
+        stored, rolled. Planning a part takes longer than finding it empty, so a view leaves out what it can.
         """
-        source = self.source.replace("$start", "$rolled").replace("AND ordinal < $stop", "")
-        return (
-            f"SELECT (bin // $factor)::BIGINT AS bin, {self.names()} FROM {self.table} "
-            f"WHERE run_id = $run_id AND level = $level AND {where} "
-            f"UNION ALL SELECT (ordinal // $width)::BIGINT AS bin, {self.singles()} "
-            f"FROM ({source}) WHERE {where}"
-        )
+        parts = []
+        if stored:
+            parts.append(
+                f"SELECT (bin // $factor)::BIGINT AS bin, {self.names()} FROM {self.table} "
+                f"WHERE run_id = $run_id AND level = $level AND {where}"
+            )
+        if fresh:
+            source = self.source.replace("AND ordinal < $stop", "")
+            source = (
+                source.replace("$start", "$rolled") if stored else source.replace("AND ordinal >= $start", "")
+            )
+            parts.append(
+                f"SELECT (ordinal // $width)::BIGINT AS bin, {self.singles()} FROM ({source}) WHERE {where}"
+            )
+        return " UNION ALL ".join(parts)
 
-    def binned(self, where: str = "true") -> str:
-        """SQL of a view's bins, one row per bin and key; parameters as for `pieces`."""
+    def merged(self, pieces: str) -> str:
+        """SQL of a view's bins, one row per bin and key, from that of their pieces."""
         by = ", ".join(("bin", *self.key_names))
-        return f"SELECT bin, {self.merges()} FROM ({self.pieces(where)}) GROUP BY {by}"
+        return f"SELECT bin, {self.merges()} FROM ({pieces}) GROUP BY {by}"
 
 
 def _sum_min_max(value: str, what: str) -> tuple[Measure, ...]:
@@ -173,6 +185,10 @@ LOADS = Pyramid(
               WHERE run_id = $run_id AND ordinal >= $start AND ordinal < $stop) m
         ON m.layer = s.layer AND m.ordinal = s.ordinal
     """,
+    narrow_source="""
+        SELECT step, ordinal, layer, expert, tokens, expert_bias AS bias
+        FROM expert_loads WHERE run_id = $run_id AND ordinal >= $start AND ordinal < $stop
+    """,
     measures=(
         *SPAN,
         Measure(
@@ -185,21 +201,27 @@ LOADS = Pyramid(
     ),
 )
 
+_OF_LAYERS = """
+    SELECT step, ordinal, layer, max_vio, effective_experts, coefficient_of_variation, total_variation,
+           idle_experts, bias_spread, max_vio_mean100, tokens
+    FROM layer_metrics WHERE run_id = $run_id AND ordinal >= $start AND ordinal < $stop
+"""
+_MEANS = f"""
+    SELECT step, ordinal, {MEAN_LAYER} AS layer,
+           CASE WHEN count(max_vio) = count(*) THEN avg(max_vio) END AS max_vio,
+           avg(effective_experts) AS effective_experts,
+           avg(coefficient_of_variation) AS coefficient_of_variation,
+           avg(total_variation) AS total_variation, avg(idle_experts) AS idle_experts,
+           avg(bias_spread) AS bias_spread, avg(max_vio_mean100) AS max_vio_mean100, avg(tokens) AS tokens
+    FROM layer_metrics WHERE run_id = $run_id AND ordinal >= $start AND ordinal < $stop
+    GROUP BY step, ordinal
+"""
+
 LAYERS = Pyramid(
     table="layer_bins",
     counted="expert_loads",
     keys=(LAYER,),
-    source=f"""
-        SELECT step, ordinal, layer, max_vio, effective_experts, coefficient_of_variation, total_variation,
-               idle_experts, bias_spread, max_vio_mean100, tokens
-        FROM layer_metrics WHERE run_id = $run_id AND ordinal >= $start AND ordinal < $stop
-        UNION ALL
-        SELECT step, ordinal, {MEAN_LAYER}, CASE WHEN count(max_vio) = count(*) THEN avg(max_vio) END,
-               avg(effective_experts), avg(coefficient_of_variation), avg(total_variation),
-               avg(idle_experts), avg(bias_spread), avg(max_vio_mean100), avg(tokens)
-        FROM layer_metrics WHERE run_id = $run_id AND ordinal >= $start AND ordinal < $stop
-        GROUP BY step, ordinal
-    """,
+    source=f"{_OF_LAYERS} UNION ALL {_MEANS}",
     measures=(
         *SPAN,
         *_sum_min_max("max_vio", "MaxVio"),
@@ -235,3 +257,8 @@ STEPS = Pyramid(
 )
 
 PYRAMIDS = (LOADS, LAYERS, STEPS)
+
+
+def layer_pyramid(layer: int) -> Pyramid:
+    """`LAYERS` for a view of one layer, or of MEAN_LAYER: it plans only the rows that it reads."""
+    return replace(LAYERS, source=_MEANS if layer == MEAN_LAYER else _OF_LAYERS)

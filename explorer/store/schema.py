@@ -11,6 +11,7 @@ There are no migrations: an index whose `schema_version()` differs is rebuilt fr
 import hashlib
 from collections.abc import Iterable
 
+from explorer.health.finding import TITLES
 from explorer.records.tables import LAYER, RUN_ID, STEP, TABLES, Column
 from explorer.store.pyramids import PYRAMIDS
 from explorer.store.stretches import STRETCHES
@@ -150,8 +151,11 @@ def statements() -> list[str]:
 
 
 def schema_version() -> str:
-    """Digest of the statements, so that any change of a table triggers a rebuild of older indexes."""
-    return hashlib.sha256("\n".join(statements()).encode()).hexdigest()[:16]
+    """Digest that differs, and so rebuilds older indexes, after a change of a table or a new kind of finding.
+
+    The findings of large runs are stored.
+    """
+    return hashlib.sha256("\n".join([*statements(), *TITLES]).encode()).hexdigest()[:16]
 
 
 def _columns(columns: Iterable[Column]) -> str:

@@ -158,7 +158,7 @@ def test_scopes_of_the_main_rules_stay_apart_without_full_colour_vision(deficien
         assert distance(*pair, DEFICIENCIES[deficiency]) >= 10, (a, b)
 
 
-RULES = ("none", "aux_loss", "loss_free", "quantile", "combined", "scheduled")
+RULES = ("none", "aux_loss", "loss_free", "smebu", "quantile", "combined", "scheduled")
 
 
 @pytest.mark.parametrize("deficiency", DEFICIENCIES)
@@ -169,6 +169,18 @@ def test_highest_and_lowest_bias_have_no_colour_of_a_rule(deficiency: str, dark:
     assert distance(highest, lowest, DEFICIENCIES[deficiency]) >= 20
     for rule, ink in product(RULES, (highest, lowest)):
         assert distance(ink, theme.FAMILIES[rule].pick(dark), DEFICIENCIES[deficiency]) >= 9, rule
+
+
+@pytest.mark.parametrize("deficiency", DEFICIENCIES)
+@pytest.mark.parametrize("dark", [False, True])
+def test_smebu_stays_apart_from_every_other_method(deficiency: str, dark: bool) -> None:
+    """Beside loss-free, whose update it changes, a dash alone would be hard to follow."""
+    own = theme.FAMILIES["smebu"].pick(dark)
+    for other in set(theme.FAMILIES) - {"smebu"}:
+        assert distance(own, theme.FAMILIES[other].pick(dark), DEFICIENCIES[deficiency]) >= 16, other
+    for scope in inks.SHADES:
+        shade = theme.family_ink("loss_free", scope).pick(dark)
+        assert distance(own, shade, DEFICIENCIES[deficiency]) >= 15, scope
 
 
 @pytest.mark.parametrize("dark", [False, True])

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sentences import pattern, sentence
 
+from explorer.config.bias_rule import BiasRule
 from explorer.config.rule_text import (
     RULES,
     AuxLoss,
@@ -87,6 +88,7 @@ any_rule = {
         freeze_after_step=st.none() | st.integers(0, 10**9),
     ),
 }
+STEPPERS = {name for name, kind in RULES.items() if issubclass(kind, BiasRule)}
 SOLVERS = ("quantile", "bip", "mqb")
 
 
@@ -249,7 +251,7 @@ def test_family_and_scope_follow_the_rules(rules) -> None:
     names = {rule.name for rule in rules}
     losses = bool(names & {"aux_loss", "seq_aux", "switch_loss", "gshard_loss", "simbal"})
     expected = "none"
-    if names & {"loss_free", "smebu"}:
+    if names & STEPPERS:
         expected = "combined" if losses else "loss_free"
     elif losses:
         expected = "aux_loss"
@@ -259,7 +261,7 @@ def test_family_and_scope_follow_the_rules(rules) -> None:
     assert (count_scope(rules) == "none") == (names <= {"z_loss", "simbal"})
     if "seq_aux" in names:
         assert "sequence" in count_scope(rules)
-    if names & {"smebu", *SOLVERS}:
+    if names & (STEPPERS - {"loss_free"} | set(SOLVERS)):
         assert "global_batch" in count_scope(rules)
     for rule in rules:
         if isinstance(rule, LossFree):

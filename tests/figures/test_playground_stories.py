@@ -1,5 +1,6 @@
 """What the presets of the Playground say, asked of the simulation with three seeds."""
 
+import numpy as np
 import pytest
 from sentences import sentence
 
@@ -79,6 +80,16 @@ def quantile(a: Simulation, b: Simulation) -> None:
     assert final(b) > final(a)
 
 
+def smebu(a: Simulation, b: Simulation) -> None:
+    assert a.rule.rate == b.rule.rate
+    assert summary.steps_to_balance(a) is None
+    assert summary.turning_share(a) > 0.8
+    assert steps(b) < 30
+    assert final(b) < 1.2
+    last, first = np.abs(np.diff(b.bias[-50:], axis=0)), np.abs(np.diff(b.bias[:10], axis=0))
+    assert last.mean() < first.mean() / 3
+
+
 def shift(a: Simulation, b: Simulation) -> None:
     assert steps(a, a.scores.shift_step) > 100
     assert steps(b, b.scores.shift_step) < 50
@@ -123,6 +134,7 @@ STORIES = {
     sentence("playground.story_too_large"): softmax,
     "Limit cycle": limit_cycle,
     "Quantile": quantile,
+    "SMEBU": smebu,
     "Sudden shift": shift,
     "Drift": drift,
     "Collapse": collapse,

@@ -78,19 +78,68 @@ def test_no_balancing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("phase", ["prefill", "decode", "serving"])
 def test_in_service_nothing_is_expected_to_balance(tmp_path: Path, phase: str) -> None:
-    path = write(tmp_path, Router(skew=1.5, update=None), phase=phase, balancer="", source="imported:x")
-    assert findings_of(path) == []
+    path = write(tmp_path, Router(skew=0.9, update=None), phase=phase, balancer="", source="imported:x")
+    # An expert that half of the tokens choose is worth a copy, whatever the reason.
+    assert kinds_of(path) <= {"hot_expert"}
 
 
 def test_in_service_a_narrow_text_is_no_collapse_and_a_bias_stands_still(tmp_path: Path) -> None:
     counts = np.full((240, 2, E), 20)
     counts[:, :, :2] = (K * T - 20 * (E - 2)) // 2
     biases = np.broadcast_to(np.linspace(0, 0.5, E, dtype=np.float32), counts.shape)
-    assert findings_of(record(tmp_path, counts, biases, phase="decode", run_id="decode")) == []
+    assert kinds_of(record(tmp_path, counts, biases, phase="decode", run_id="decode")) == {"hot_expert"}
     assert kinds_of(record(tmp_path, counts, biases, phase="training", run_id="training")) == {
         "collapse",
         "frozen_bias",
     }
+
+
+def with_a_hot_expert(steps: int = 240, since: int = 0, share: float = 0.6) -> np.ndarray:
+    """Layer 1 sends this share of its tokens to expert 5; the other places are even."""
+    counts = even_counts(steps)
+    rest = np.full(E, (K - share) * T / (E - 1))
+    rest[5] = share * T
+    counts[since:, 1] = np.random.default_rng(1).multinomial(K * T, rest / rest.sum(), size=steps - since)
+    return counts
+
+
+@pytest.mark.parametrize("phase", ["", "unknown", "decode"])
+def test_an_expert_that_is_hot_throughout(tmp_path: Path, phase: str) -> None:
+    counts = with_a_hot_expert()
+    path = record(tmp_path, counts, None, balancer="loss_free" if phase == "" else "", phase=phase)
+    [finding] = only(path, "hot_expert")
+    assert (finding.layer, finding.first_step, finding.counts["expert"]) == (1, 0, 5)
+    assert finding.threshold == E / (2 * K)
+    assert finding.counts["tokens"] == counts[:, 1, 5].sum()
+    assert finding.counts["load_ratio"] == pytest.approx(counts[:, 1, 5].sum() * E / counts[:, 1].sum())
+    assert (finding.counts["hot_windows"], finding.counts["windows"]) == (20, 20)
+    assert finding.threshold < finding.measured <= finding.counts["load_ratio"]
+    assert ("rule" in finding.try_this) == (phase != "decode")
+
+
+def test_an_expert_is_hot_in_nearly_all_windows_or_not_throughout(tmp_path: Path) -> None:
+    # 20 windows of 12 steps: one may be without, two may not.
+    hot = record(tmp_path, with_a_hot_expert(since=12), None, balancer="loss_free", run_id="hot")
+    [finding] = only(hot, "hot_expert")
+    assert (finding.first_step, finding.counts["hot_windows"]) == (12, 19)
+    for_a_while = with_a_hot_expert(since=24)
+    assert findings_of(record(tmp_path, for_a_while, None, balancer="loss_free", run_id="later")) == []
+
+
+def test_an_expert_with_less_than_half_of_the_tokens_is_not_hot(tmp_path: Path) -> None:
+    counts = with_a_hot_expert(share=0.45)
+    assert findings_of(record(tmp_path, counts, None, balancer="loss_free")) == []
+
+
+@pytest.mark.parametrize("steps", [1, 7])
+def test_a_few_recorded_steps_say_nothing_of_a_hot_expert(tmp_path: Path, steps: int) -> None:
+    assert findings_of(record(tmp_path, with_a_hot_expert(steps), None, phase="decode")) == []
+
+
+def test_what_nothing_balances_is_said_once(tmp_path: Path) -> None:
+    counts = with_a_hot_expert(share=0.8)
+    counts[:, 0] = counts[:, 1]
+    only(record(tmp_path, counts, None), "no_balancing")
 
 
 def test_an_auxiliary_loss_that_does_not_balance_is_weak(tmp_path: Path) -> None:
@@ -291,8 +340,10 @@ def test_a_layer_that_differs(tmp_path: Path) -> None:
     offsets = np.random.default_rng(3).normal(scale=0.1, size=(6, E))
     offsets[4] = [4, 0, 0, 0, 0, 0, 0, 0]
     path = write(tmp_path, Router(layers=6, update=None, offsets=offsets), balancer="aux_loss")
-    [finding] = only(path, "odd_layer")
-    assert finding.layer == 4
+    found = findings_of(path)
+    # Its expert 0 is why it differs.
+    assert [(finding.kind, finding.layer) for finding in found] == [("hot_expert", 4), ("odd_layer", 4)]
+    assert found[0].counts["expert"] == 0
 
 
 def test_no_layer_differs_where_all_are_uneven(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from routes import route
 
+from explorer.config.bias_rule import BiasRule
 from explorer.config.rule_text import RULES, LossFree, parse_rules
 from explorer.model.balancers import CombinedBalancer, LayerBatch
 from explorer.model.router import Router, sequence_counts
@@ -113,6 +114,16 @@ def test_p09_hand_case(text: str) -> None:
 def cutoffs_are_worth_something(logits: torch.Tensor, bias: torch.Tensor, top_k: int) -> bool:
     """Whether no token's (K+1)-th biased score is negative."""
     return bool((logits.sigmoid() + bias).topk(top_k + 1, dim=-1).values[:, -1].min() >= 0)
+
+
+@every_rule
+def test_the_strategy_moves_the_bias_that_its_rule_announces(text: str) -> None:
+    # Without a form the bias would move and no router would read it.
+    rule, combined = rule_of(text), CombinedBalancer(parse_rules(text))
+    assert rule.bias_form in ("additive", "multiplicative")
+    assert combined.bias_form == rule.bias_form
+    if isinstance(rule, BiasRule):
+        assert combined.rate(0) == rule.bias_update_rate
 
 
 @every_rule

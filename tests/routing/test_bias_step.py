@@ -1,15 +1,16 @@
 """One bias step by hand: fractions, signs, and what cannot be worked out is said."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 from sentences import sentence
 
+from explorer.config.bias_rule import BiasRule
 from explorer.config.presets import get_preset
-from explorer.config.rule_text import LossFree
+from explorer.config.rule_text import RULES, LossFree
 from explorer.config.run import BalancerConfig
 from explorer.routing.bias_step import RuleInForce, recompute, rule_in_force
 
@@ -113,6 +114,27 @@ def test_what_cannot_be_worked_out_says_why(balancer: str, word: str):
     assert isinstance(found, str)
     assert word in found
     assert found.endswith(".")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unheard(BiasRule):
+    """A rule that reads the counts, and of which the recomputation knows nothing."""
+
+    name: ClassVar[str] = "unheard"
+    title: ClassVar[str] = "unheard"
+    bias_update_rate: float = 0.003
+    freeze_after_step: int | None = None
+
+    def departures(self) -> list[str]:
+        return []
+
+
+def test_nothing_is_said_about_what_an_unknown_rule_reads(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(RULES, "unheard", Unheard)
+    found = rule_in_force(None, 3, "unheard")
+    assert isinstance(found, str)
+    assert sentence("bias_step.other_rule") in found
+    assert sentence("bias_step.all_scores") not in found
 
 
 @pytest.mark.parametrize("foreign", [None, {}, {"model": {"num_experts": 4}}, {"anything": 1}])

@@ -71,7 +71,7 @@ def test_names_and_refusals() -> None:
     (rule,) = parse_rules("smebu:u=0.001,sharpness=3,momentum=0.9,freeze_after_step=7")
     assert rule.label == "SMEBU u=0.001 (global batch scope, κ=3, β=0.9, frozen from 7)"
     assert rule.short == "SMEBU 0.001 κ=3 β=0.9 frozen 7"
-    assert (rule.family, rule.bias_form, rule.count_scope) == ("loss_free", "additive", "global_batch")
+    assert (rule.family, rule.bias_form, rule.count_scope) == ("smebu", "additive", "global_batch")
     with pytest.raises(ConfigError, match=r"smebu.momentum = 1"):
         parse_rules("smebu:momentum=1")
 

@@ -49,6 +49,8 @@ def in_loops(scores: ScoreSettings, rule: RuleSettings, steps: int = STEPS):
         step_decay=rule.step_decay,
         bias_form=rule.bias_form,
         start_step=rule.start_step,
+        sharpness=rule.sharpness,
+        momentum=rule.momentum,
     )
 
 
@@ -61,7 +63,7 @@ SETTINGS = (
     {"domains": 3, "domain_skew": 1.0, "sequence_tokens": 4, "top_k": 3},
     {"top_k": 5, "num_experts": 5},
 )
-BIAS_RULES = ("none", "sign", "proportional", "rms", "quantile")
+BIAS_RULES = ("none", "sign", "proportional", "rms", "smebu", "quantile")
 # Every two of the three meet: settings and rule in each of their pairs, the decay in turn.
 DECAYS = tuple(STEP_DECAYS)
 PAIRWISE = [
@@ -77,6 +79,17 @@ def test_counts_biases_and_switches_equal_the_loops(
 ) -> None:
     scores = ScoreSettings(**{"num_experts": 6, "num_tokens": 30, "seed": 3, **settings})  # type: ignore[arg-type]
     rules = RuleSettings(rule=rule, rate=0.03, step_decay=step_decay, start_step=2)
+    result = simulate(scores, rules, steps=STEPS)
+    counts, used, switched = in_loops(scores, rules)
+    assert result.counts.tolist() == counts
+    assert result.switched.tolist() == switched
+    assert result.bias == pytest.approx(np.array(used), abs=1e-7)
+
+
+@pytest.mark.parametrize(("sharpness", "momentum"), [(0.2, 0.9), (50.0, 0.0)])
+def test_smebu_equals_the_loops_with_other_constants(sharpness: float, momentum: float) -> None:
+    scores = ScoreSettings(num_experts=6, num_tokens=30, skew=2.0)
+    rules = RuleSettings(rule="smebu", rate=0.05, sharpness=sharpness, momentum=momentum)
     result = simulate(scores, rules, steps=STEPS)
     counts, used, switched = in_loops(scores, rules)
     assert result.counts.tolist() == counts

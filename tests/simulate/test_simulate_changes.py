@@ -30,6 +30,8 @@ STORIES: dict[str, tuple[RuleSettings, Changes]] = {
     "a bias survives": (rule("sign"), [(5, rule("rms", rate=0.01)), (9, rule("quantile", rate=1.0))]),
     "another form": (rule("sign"), [(4, rule("sign", bias_form="multiplicative")), (9, rule("sign"))]),
     "n from the change": (rule("sign", step_decay="harmonic"), [(6, rule("sign", step_decay="sqrt"))]),
+    "SMEBU starts without a move": (rule("smebu"), [(4, rule("sign")), (8, rule("smebu", rate=0.1))]),
+    "SMEBU twice": (rule("smebu"), [(5, rule("smebu", rate=0.1))]),
     "in the last step": (rule("quantile", rate=1.0), [(13, rule("none"))]),
 }
 SETTINGS = [{}, {"source": "frozen"}, {"drift": 20.0}, {"shift_step": 6, "score_function": "softmax"}]

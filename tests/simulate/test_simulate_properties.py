@@ -42,7 +42,7 @@ def score_settings(draw: st.DrawFn) -> ScoreSettings:
 @st.composite
 def rule_settings(draw: st.DrawFn) -> RuleSettings:
     return RuleSettings(
-        rule=draw(st.sampled_from(["none", "sign", "proportional", "rms", "quantile", "aux_loss"])),
+        rule=draw(st.sampled_from(["none", "sign", "proportional", "rms", "smebu", "quantile", "aux_loss"])),
         rate=draw(st.sampled_from([0.0, 1e-3, 0.1, 5.0])),
         step_decay=draw(st.sampled_from(["constant", "sqrt", "harmonic"])),
         centred=draw(st.booleans()),

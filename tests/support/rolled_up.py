@@ -11,14 +11,15 @@ def layer_bins(cur: Any, run_id: str, metric: str, layer: int | None, max_bins: 
 
     Keys: first_step, last_step, samples, value (mean over the bin), value_min, value_max.
     """
+    bins = choose_bins(cur, run_id, LAYERS, max_bins)
     rows = frame(
         cur,
         f"""
         SELECT first_step, last_step, samples, {metric}_sum / {metric}_count AS value,
                {metric}_min AS value_min, {metric}_max AS value_max
-        FROM ({LAYERS.binned("layer = $layer")}) WHERE {metric}_count > 0 ORDER BY bin
+        FROM ({bins.merged("layer = $layer")}) WHERE {metric}_count > 0 ORDER BY bin
         """,
         layer=MEAN_LAYER if layer is None else layer,
-        **choose_bins(cur, run_id, LAYERS, max_bins),
+        **bins.params,
     )
     return rows.to_dicts()

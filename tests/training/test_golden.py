@@ -9,7 +9,7 @@ import json
 
 import numpy as np
 import pytest
-from golden.series import FILE, series
+from golden.series import FILE, renewed, series
 
 from explorer.config.routings import KINDS
 from explorer.config.rule_text import RULES
@@ -42,6 +42,14 @@ def test_every_rule_and_every_routing_has_a_golden_series() -> None:
     assert GOLDEN.keys() == STRATEGIES.keys()
     arms = {part.partition(":")[0] for s in STRATEGIES.values() for part in s.arm.split("+")}
     assert arms >= RULES.keys() | (KINDS.keys() - {"token_choice"})
+
+
+def test_only_named_and_missing_series_are_written_anew() -> None:
+    kept = {name: name for name in STRATEGIES if name != "none"}
+    found = renewed(kept, ["loss-free"])
+    assert {name for name in found if found[name] != name} == {"none", "loss-free"}
+    assert found["none"]["expert_bias"] is None
+    assert found["loss-free"]["expert_bias"] is not None
 
 
 def test_the_page_of_strategies_names_every_rule_and_routing() -> None:

@@ -254,6 +254,7 @@ def test_theory_falls_back_with_a_sentence(open_app: Opener, key: str, value: st
     ("rule", "label", "part"),
     [
         ("sign", "Rate u of A", r"u\,\mathrm{sign}"),
+        ("smebu", "Rate u of A", r"\beta m_i"),
         ("quantile", "Share ρ of A", r"\rho\,b_i^{\ast}"),
         ("aux_loss", "Rate αη of A", r"\alpha\eta"),
     ],
@@ -265,7 +266,28 @@ def test_a_rule_stands_beside_its_formula_and_u_is_only_the_bias_rate(
     assert app.select_slider(key="uA").label == label
     formula = next(m.value for m in app.markdown if m.value.startswith("$"))
     assert part in formula
-    assert (" u=" in finding(app).split("B: ")[0]) == (rule == "sign")
+    assert (" u=" in finding(app).split("B: ")[0]) == (rule in ("sign", "smebu"))
+
+
+def test_smebu_has_controls_of_its_own_which_other_rules_do_not_show(open_app: Opener) -> None:
+    app = open_app(page="playground", B="smebu", uB="5e-3", kB="5", mB="0.9", S="200")
+    assert not app.exception
+    assert not app.warning
+    assert sentence("playground.smebu_side") in finding(app)
+    assert {slider.key for slider in app.select_slider} >= {"kB", "mB"}
+    assert not {slider.key for slider in app.select_slider} & {"kA", "mA"}
+    before = finding(app)
+    app.select_slider(key="kB").set_value("50").run()
+    assert finding(app) != before
+    app.selectbox(key="B").set_value("sign").run()
+    assert not {slider.key for slider in app.select_slider} & {"kB", "mB"}
+    assert (app.session_state["kB"], app.session_state["mB"]) == ("2", "0.5")
+
+
+def test_constants_of_smebu_are_no_settings_of_another_rule() -> None:
+    values = values_of(PRESETS[0])
+    others = values | {"kA": "50", "mA": "0.9"}
+    assert playground_choices.rule_of(values, "A") == playground_choices.rule_of(others, "A")
 
 
 def test_every_simulated_rule_has_a_formula() -> None:

@@ -71,3 +71,21 @@ def test_the_command_line_lists_the_names(outside: Path, capsys: pytest.CaptureF
     rows = {row["run_id"]: row for row in json.loads(capsys.readouterr().out)}
     assert {run_id: row["name"] for run_id, row in rows.items()} == NAMES
     assert {row["label"] for row in rows.values()} == {LABEL}
+
+
+def test_the_picker_shows_names_and_the_address_keeps_ids(open_app: Opener, outside: Path) -> None:
+    app = open_app(outside, "compare", runs=list(NAMES))
+    picker = app.multiselect(key="runs")
+    assert picker.value == list(NAMES)
+    assert sorted(picker.options) == sorted(f"{LABEL}, {name}" for name in NAMES.values())
+    assert app.query_params["runs"] == list(NAMES)
+    app.multiselect(key="runs").set_value(["exp-0418"]).run()
+    assert app.query_params["runs"] in ("exp-0418", ["exp-0418"])
+
+
+def test_two_runs_of_one_name_stay_apart_in_the_picker(open_app: Opener, tmp_path: Path) -> None:
+    twins = {"exp-0417": "baseline", "exp-0418": "baseline"}
+    app = open_app(record(tmp_path / "runs", twins), "compare")
+    options = app.multiselect(key="runs").options
+    assert len(set(options)) == 2
+    assert all(run_id in option for run_id, option in zip(sorted(twins), sorted(options), strict=True))

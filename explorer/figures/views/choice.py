@@ -1,11 +1,12 @@
 """Settings of a view whose value is one of a list, so that a link cannot ask for an hour of computing."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from explorer.figures.simulation import STEP_SIZES
 from explorer.figures.views.address import Address
+from explorer.wording import decimal
 
 RATES = (*(f"{m}e-{d}" for d in (5, 4, 3, 2, 1) for m in (1, 2, 5)), "1")
 """Rates u of a balancing rule, as addresses write them."""
@@ -24,6 +25,18 @@ class Choice:
     options: tuple[str, ...]
     default: str
     help: str
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Option -> what a page calls it, where that is another word."""
+
+    def shown(self, option: str) -> str:
+        """An option as a page writes it: its name, `12 %`, `0.001`, `1,024`."""
+        if option in self.names:
+            return self.names[option]
+        if option.endswith("%"):
+            return f"{option[:-1]} %"
+        if option.isdecimal():
+            return f"{int(option):,}"
+        return decimal(float(option)) if option in RATES else option
 
     @property
     def is_list(self) -> bool:
@@ -38,6 +51,7 @@ def step_size(key: str) -> Choice:
         label="Step size",
         options=tuple(STEP_SIZES),
         default="constant",
+        names={"sqrt": "u/√n", "harmonic": "u/n"},
         help="Constant, or smaller with the number n of updates so far: sqrt divides the rate by √n, "
         "harmonic by n.",
     )

@@ -8,6 +8,7 @@ from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Run
 from explorer.figures.counterfactual import Replay
 from explorer.figures.panel import Build, Question
+from explorer.figures.simulation import RULE_NAMES
 from explorer.figures.views.choice import RATES, Choice, Offer, Values, default_of
 from explorer.figures.views.view import Query
 from explorer.routing.counterfactual import RULES, WhatIf
@@ -19,6 +20,7 @@ RULE = Choice(
     label="Rule",
     options=RULES,
     default="proportional",
+    names=RULE_NAMES | {"none": "none: the bias stays"},
     help="Rules that act on a bias. An auxiliary loss acts on the scores, which are fixed here; none keeps "
     "the bias as it starts.",
 )

@@ -20,7 +20,10 @@ EXPERT_CHOICE = ("none", "loss_free", "expert_choice")
 FAMILIES = ("none", "aux_loss", "loss_free")
 STEP, LAYER = 60, 0
 """The step of Figure 1: early, when loads are unbalanced and biases move."""
-NO_RUNS = "The gallery is drawn from the runs that come with the project, and there are none here."
+NO_RUNS = (
+    "The gallery is drawn from the runs that come with the project (data/runs of a full checkout), and there "
+    "are none here."
+)
 
 
 @dataclass(frozen=True)

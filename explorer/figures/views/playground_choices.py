@@ -4,6 +4,9 @@ Every setting is a choice from a list (the seed and the playhead are whole numbe
 met again exactly.
 """
 
+from dataclasses import replace
+
+from explorer.config.rules import Smebu
 from explorer.figures.simulation import RULE_NAMES
 from explorer.figures.views.choice import RATES, Choice, Values, experts_per_token, skew, step_size
 from explorer.simulate import RuleSettings, ScoreSettings
@@ -19,8 +22,9 @@ def _side(side: str, rule: str, rate: str) -> tuple[Choice, ...]:
             label=f"Rule {side}",
             options=tuple(RULE_NAMES),
             default=rule,
-            help="Sign, proportional, RMS and quantile update a bias that is added to the scores before the "
-            "top-K. The auxiliary loss changes the scores themselves.",
+            names=RULE_NAMES,
+            help="Sign, proportional, RMS, SMEBU and quantile update a bias that is added to the scores "
+            "before the top-K. The auxiliary loss changes the scores themselves.",
         ),
         Choice(
             key=f"u{side}",
@@ -38,6 +42,30 @@ RULES: dict[str, tuple[Choice, ...]] = {
     "A": _side("A", "sign", "1e-3"),
     "B": _side("B", "proportional", "1e-2"),
 }
+
+
+def _smebu(side: str) -> tuple[Choice, ...]:
+    return (
+        Choice(
+            key=f"k{side}",
+            label=f"Sharpness κ of {side}",
+            options=("0.2", "0.5", "1", "2", "5", "10", "50"),
+            default=f"{Smebu.sharpness:g}",
+            help="The relative load error is multiplied by κ before the tanh: a large κ gives the centred "
+            "sign rule, a small one the proportional rule. The 2 is second-hand.",
+        ),
+        Choice(
+            key=f"m{side}",
+            label=f"Momentum β of {side}",
+            options=("0", "0.2", "0.5", "0.8", "0.9", "0.95", "0.99"),
+            default=f"{Smebu.momentum:g}",
+            help="Share of the previous move in the next one; 0 is no momentum. The 0.5 is second-hand.",
+        ),
+    )
+
+
+SMEBU: dict[str, tuple[Choice, ...]] = {side: _smebu(side) for side in RULES}
+"""What SMEBU has besides its rate; no other rule reads it."""
 ROUTER = (
     Choice(
         key="N",
@@ -133,7 +161,7 @@ SCORES = (
         help="There is no balancing before this step.",
     ),
 )
-CHOICES: tuple[Choice, ...] = (*RULES["A"], *RULES["B"], *ROUTER, *SCORES)
+CHOICES: tuple[Choice, ...] = (*RULES["A"], *SMEBU["A"], *RULES["B"], *SMEBU["B"], *ROUTER, *SCORES)
 BY_KEY = {choice.key: choice for choice in CHOICES}
 IN_ORDER = sorted(CHOICES, key=lambda choice: choice.key not in ("N", "S"))
 """N and S first: the options of K, shift and wait depend on them."""
@@ -183,9 +211,12 @@ def solved_skew(values: Values) -> str:
 
 def rule_of(values: Values, side: str) -> RuleSettings:
     """The first rule of side A or B."""
-    return RuleSettings(
+    rule = RuleSettings(
         rule=values[side],
         rate=float(values[f"u{side}"]),
         step_decay=values[f"n{side}"],
         start_step=int(values["wait"]),
     )
+    if rule.rule != "smebu":
+        return rule
+    return replace(rule, sharpness=float(values[f"k{side}"]), momentum=float(values[f"m{side}"]))

@@ -40,6 +40,14 @@ def run_names(runs: Sequence[Run]) -> dict[str, str]:
     return tell_apart(arms, [f"{run.preset} {run.short}" if run.preset else run.short for run in runs])
 
 
+def arm_names(arms: Sequence[Arm]) -> dict[str, str]:
+    """Token -> what the picker shows: `standard none` (all seeds), `standard none, seed 0`; all different."""
+    groups = {arm.token: arm.token for arm in arms if arm.is_group}
+    singles = run_names([arm.first for arm in arms if not arm.is_group])
+    # Somebody may have given a run the name of a group.
+    return groups | {token: f"{n} · {token}" if n in groups else n for token, n in singles.items()}
+
+
 def _short(token: str) -> str:
     return token if len(token) <= MOST_LETTERS else f"{token[:MOST_LETTERS]}…"
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from explorer.figures import theory
 from explorer.figures.arms import Run
 from explorer.figures.panel import Build, Question
-from explorer.figures.simulation import NO_ARMS
+from explorer.figures.simulation import NO_ARMS, RULE_NAMES
 from explorer.figures.store import Store
 from explorer.figures.theory import OneRule, Online
 from explorer.figures.views import choice
@@ -31,6 +31,7 @@ RULE = (
         label="Rule",
         options=BIAS_RULES,
         default="sign",
+        names=RULE_NAMES,
         help="How the biases change after every step.",
     ),
     Choice(

@@ -20,7 +20,7 @@ def view(runs: Sequence[Run]) -> None:
     """Every figure of the paper in its order."""
     figures = gallery.figures(store.STORE, runs)
     if not figures:
-        st.info(show.plain(gallery.NO_RUNS), icon=":material/inbox:")
+        links.nothing_yet("gallery", gallery.NO_RUNS, {"evidence": "Evidence, whose results come along"})
         shell.follow_until(lambda known: bool(gallery.ShippedRuns(tuple(known)).runs))
         return
     st.markdown(

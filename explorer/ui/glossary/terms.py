@@ -73,7 +73,8 @@ def _filter(terms: Sequence[Term], exact: Sequence[Term]) -> str:
 
 def show_terms() -> None:
     """Every term under the heading of its section, each in a place that the search can hide."""
-    # No gap: the place of a hidden term would keep it. What is out of sight is laid out when it comes into sight.
+    # No gap: the place of a hidden term would keep it.
+    # Terms out of sight are laid out when they come into sight.
     st.html(
         f"<style>[class*='st-key-{PLACE}'] {{ margin-bottom: 1.25rem; content-visibility: auto; "
         "contain-intrinsic-size: auto 14rem; }</style>"

@@ -1,17 +1,22 @@
 """The update of each simulated rule, as a formula beside its controls."""
 
 from explorer.figures.simulation import RATE_SYMBOLS
+from explorer.wording import decimal
 
 UPDATES = {
     "none": r"b_i = 0",
     "sign": r"b_i \leftarrow b_i + u\,\mathrm{sign}(\bar c - c_i)",
     "proportional": r"b_i \leftarrow b_i + u\,(\bar c - c_i)\,/\,\bar c",
     "rms": r"b_i \leftarrow b_i + u\,(\bar c - c_i)\,/\,\mathrm{RMS}(\bar c - c)",
+    "smebu": r"\begin{aligned} m_i &\leftarrow \beta m_i + (1-\beta)\,u\,(t_i - \bar t) \\"
+    r" b_i &\leftarrow b_i + m_i \end{aligned}",
     "quantile": r"b_i \leftarrow (1-\rho)\,b_i + \rho\,b_i^{\ast}",
     "aux_loss": r"o_i \leftarrow o_i - \alpha\eta\,\partial L_{\mathrm{aux}}/\partial o_i",
 }
 """Name of a rule in `figures.simulation.RULE_NAMES` -> LaTeX; source: `explorer/simulate`."""
 SYMBOLS = {
+    "smebu": "$t_i = \\tanh(\\kappa\\,(\\bar c - c_i)/\\bar c)$, $\\bar t$: its mean over the "
+    "experts, $m_i$: the last move. $c_i$: load of expert i, $\\bar c$: mean load",
     "quantile": "$b_i^{\\ast}$: the bias that would have balanced this step",
     "aux_loss": "$o_i$: offset of the expert's logits; no bias is used",
 }
@@ -24,14 +29,9 @@ def update(rule: str, rate: float) -> str:
     """The update of a rule with the rate as the sentences and labels of the page write it."""
     if rule == "none":
         return UPDATES[rule]
-    symbol = _RATES.get(rule, "u")
-    return rf"{UPDATES[rule]}\quad {symbol}={_number(rate)}"
-
-
-def _number(rate: float) -> str:
-    """A rate in LaTeX: as `rule_label` writes it, small ones with a power of ten."""
-    mantissa, _, power = f"{rate:g}".partition("e")
-    return rf"{mantissa}\cdot 10^{{{int(power)}}}" if power else mantissa
+    value = rf"\quad {_RATES.get(rule, 'u')}={decimal(rate)}"
+    lines, end, _ = UPDATES[rule].partition(r" \end{aligned}")
+    return lines + value + end
 
 
 def rate_label(rule: str, side: str) -> str:

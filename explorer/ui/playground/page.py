@@ -12,6 +12,7 @@ from explorer.figures.panel import Question
 from explorer.figures.simulation import HELD_OUT, SIDES, TwoRules
 from explorer.figures.views import playground_choices as choices
 from explorer.figures.views import rule_change
+from explorer.figures.views.choice import defaults
 from explorer.figures.views.playground import PlaygroundSettings, questions, settings_of
 from explorer.metrics.glossary import tip
 from explorer.ui.components.text_table import text_table
@@ -19,16 +20,18 @@ from explorer.ui.playground import dragging, formulas, presets, switch
 from explorer.ui.shared import controls, panels, show, state, urls
 
 PICTURE = "playground_picture"
-# Beside the controls the picture stays in sight, however many of them are open; on a phone it comes first.
+# Beside the controls the picture stays in sight, however many of them are open; on a narrow page it is above.
 # Sentences that change with the settings have room to grow: nothing moves when a slider is released.
 _PLACES = f"""
 .st-key-{presets.COMMENT} {{ min-height: 3.2rem; }}
 .st-key-{PICTURE} .st-key-panel-playground-max-vio > :first-child {{ min-height: 5rem; }}
-@media (min-width: 900px) {{
+@media (min-width: 1001px) {{
   [data-testid="stColumn"]:has(> * .st-key-{PICTURE})
     {{ align-self: flex-start; position: sticky; top: 3.5rem; }}
 }}
-@media (max-width: 640px) {{
+@media (max-width: 1000px) {{
+  [data-testid="stHorizontalBlock"]:has(> [data-testid="stColumn"] > * .st-key-{PICTURE})
+    {{ flex-wrap: wrap; & > [data-testid="stColumn"] {{ flex: 1 1 100%; min-width: 100%; }} }}
   [data-testid="stColumn"]:has(> * .st-key-{PICTURE}) {{ order: -1; }}
 }}
 """
@@ -57,6 +60,9 @@ def view() -> None:
 def read_address() -> None:
     """Give every setting a value, and say where the address could not be followed."""
     controls.read_address(choices.IN_ORDER, choices.options_of)
+    for side in SIDES:
+        if state.text(side) != "smebu":
+            state.put_all(defaults(choices.SMEBU[side]))
     controls.read_seed("seed")
     controls.read_playhead("at", state.number("S") - 1)
     urls.show_notices(*choices.KEYS)
@@ -74,6 +80,10 @@ def rule_cards() -> None:
                 controls.draw(decay, choices.options_of, width=110)
             # Wide enough to drag: the charts follow.
             controls.draw(replace(rate, label=formulas.rate_label(name, side)), choices.options_of)
+            if name == "smebu":
+                with st.container(horizontal=True, gap="small"):
+                    for choice in choices.SMEBU[side]:
+                        controls.draw(choice, choices.options_of)
             formula = formulas.update(name, float(state.text(rate.key)))
             with st.container(horizontal=True, horizontal_alignment="distribute", gap="small"):
                 st.markdown(f"${formula}$", help=formulas.SYMBOLS.get(name, formulas.LOADS), width="content")

@@ -84,6 +84,13 @@ PRESETS = (
         values={"A": "sign", "uA": "1e-3", "B": "quantile", "uB": "1", "skew": "1.5"},
     ),
     Preset(
+        name="SMEBU",
+        comment="The same rate, 0.02, in both. The sign rule moves every bias by all of it in every step and "
+        "keeps oscillating; SMEBU moves them by less and less near balance and averages its moves, so the "
+        "loads come to the random-routing baseline and stay there.",
+        values={"A": "sign", "uA": "2e-2", "B": "smebu", "uB": "2e-2", "T": "2048"},
+    ),
+    Preset(
         name="Sudden shift",
         comment="Expert popularity is redrawn half-way, as after a change of corpus: the sign rule has to "
         "travel the whole distance again at the same rate.",

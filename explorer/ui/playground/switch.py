@@ -10,6 +10,7 @@ import streamlit as st
 
 from explorer.figures.simulation import RATE_SYMBOLS, RULE_NAMES, STEP_SIZES, rule_label
 from explorer.figures.views.choice import RATES
+from explorer.figures.views.playground_choices import RULES
 from explorer.figures.views.rule_change import DEFAULT_RATE, KEYS, RuleChange, parse, rule_of
 from explorer.ui.shared import show, state, urls
 
@@ -56,6 +57,7 @@ def control(side: str) -> None:
 def _form(side: str) -> None:
     """Step, rule and rate; the step is that of the playhead unless that is an end."""
     key, last = KEYS[side], state.number("S") - 1
+    _, rate, decay = RULES[side]
     at = state.number("at")
     start = at if 0 < at < last else (last + 1) * 2 // 5
     # Its key has the playhead in it, so that it follows when that moves.
@@ -64,10 +66,10 @@ def _form(side: str) -> None:
         help="The playhead, unless it is at either end. Its slider is above the expert loads.",
     )  # fmt: skip
     settings: dict[str, Any] = {"index": list(RULE_NAMES).index("sign")}
-    st.selectbox("Rule", list(RULE_NAMES), key=f"{key}_rule", **settings)
+    st.selectbox("Rule", list(RULE_NAMES), key=f"{key}_rule", format_func=RULE_NAMES.__getitem__, **settings)
     symbol = RATE_SYMBOLS.get(state.text(f"{key}_rule"), "u")
-    st.select_slider(f"Rate {symbol}", RATES, DEFAULT_RATE, key=f"{key}_rate")
-    st.selectbox("Step size", list(STEP_SIZES), key=f"{key}_decay")
+    st.select_slider(f"Rate {symbol}", RATES, DEFAULT_RATE, key=f"{key}_rate", format_func=rate.shown)
+    st.selectbox("Step size", list(STEP_SIZES), key=f"{key}_decay", format_func=decay.shown)
     st.button(
         f"Switch rule {side}",
         key=f"{key}_set",
@@ -80,7 +82,8 @@ def _form(side: str) -> None:
         key=key,
         bind="query-params",
         placeholder="400.sign.1e-3",
-        help="Step, rule, rate and, unless constant, the step size. Empty: one rule for all steps.",
+        help="Step, rule, rate and, unless constant, the step size. Empty: one rule for all steps. SMEBU has "
+        "its default constants here.",
     )
 
 

@@ -40,12 +40,17 @@ def _notice(key: str, rule: str, default: str) -> Callable[[str], str]:
 def draw(choice: Choice, offer: Offer, width: Any = "stretch") -> None:
     """A slider for ordered values, a list box for names.
 
-    The values are shown as they stand in the address. The default is given although the session holds the
-    value: Streamlit leaves a parameter out of the address when it has the widget's default.
+    An option is shown as sentences write it (`Choice.shown`); the address keeps the option. The default is
+    given although the session holds the value: Streamlit leaves a parameter out of the address when it has
+    the widget's default.
     """
     kind: Any = st.selectbox if choice.is_list else st.select_slider
     offered = offer(choice, state.everything())
     default = default_of(choice, offered)
+    if any(choice.shown(option) != option for option in offered):
+        names = {"format_func": choice.shown, "help": choice.help, "width": width}
+        urls.named(kind, choice.label, offered, default, key=choice.key, **names)
+        return
     start: dict[str, Any] = {"index": offered.index(default)} if choice.is_list else {"value": default}
     kind(
         choice.label,

@@ -34,6 +34,13 @@ _PLACES = ", ".join(
     f'[data-testid="stElementContainer"]:has(> [data-testid="{name}"]):not([class*="st-key-keep"] *)'
     for name in _CONTROLS
 )
+# Beside a sidebar of full width a tablet has room for half a chart.
+_TABLET = """
+@media (min-width: 641px) and (max-width: 1100px) {
+  [data-testid="stPageLink"] :is(span, p) { white-space: normal; overflow: visible; }
+  [data-testid="stSidebar"][data-collapsed="false"] { width: 232px !important; min-width: 232px !important; }
+}
+"""
 _LECTURE = f"""
 html {{ font-size: {LETTERS_PX}px !important; }}
 [data-testid="stSidebar"], [data-testid="stExpandSidebarButton"], [class*="st-key-controls"], .st-key-crumbs,
@@ -83,6 +90,7 @@ def settle() -> None:
 def dress() -> None:
     """The look of the page; draws the way out of a lecture."""
     urls.show_notices(KEY)
+    st.html(f"<style>{_TABLET}</style>")
     if is_lecture():
         st.html(f"<style>{_LECTURE}</style>")
         st.button(

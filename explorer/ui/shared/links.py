@@ -1,5 +1,6 @@
 """Links between the pages."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
@@ -74,6 +75,18 @@ def compare_url(run_id: str) -> str:
 def page(name: str, label: str, **query: Any) -> None:
     """A link to a page, with its state in the URL."""
     st.page_link(PAGES / f"{name}.py", label=label, icon=CARDS[name][0], query_params=query or None)
+
+
+def nothing_yet(name: str, sentence: str, ways: Mapping[str, str]) -> None:
+    """A page without data: what it would show, why it cannot, and where to go from here.
+
+    ways: page -> label of the link. The Playground needs no runs, so it is always among them.
+    """
+    show.note(CARDS[name][2])
+    st.info(show.plain(sentence), icon=":material/inbox:")
+    with st.container(horizontal=True, gap="small"):
+        for other, label in {**ways, "playground": "Playground, which needs no runs"}.items():
+            page(other, label)
 
 
 def where_next() -> None:

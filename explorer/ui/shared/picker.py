@@ -6,7 +6,7 @@ import streamlit as st
 
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import MOST, Arm, Run, arms_of, chart_labels, default_arms, entry
-from explorer.figures.views.selection import RUNS, complaint
+from explorer.figures.views.selection import RUNS, arm_names, complaint
 from explorer.ui.shared import cached, marks, state, urls
 
 KEY = RUNS
@@ -14,8 +14,8 @@ PAGES = ("compare", "microscope")
 """Paths of the pages that draw the selected runs. The others show one run, or runs that a page chooses."""
 STATE = state.Slot[tuple[list[Run], list[Arm], list[Arm]]]("shell", ([], [], []))
 """The runs, the entries of the picker, and the selected ones of this run of the page."""
-# A chosen run is known by its id, which may be longer than the sidebar is wide.
-_WHOLE_IDS = """
+# The name of a chosen run may be longer than the sidebar is wide.
+_WHOLE_NAMES = """
 [data-testid="stSidebar"] [data-testid="stMultiSelect"] [data-tag] { height: auto; max-width: 100%; }
 [data-testid="stSidebar"] [data-testid="stMultiSelect"] [data-tag] > span {
   max-width: none; white-space: normal; overflow-wrap: anywhere; line-height: 1.3; padding-block: .15rem; }
@@ -43,17 +43,17 @@ def _draw(arms: list[Arm]) -> list[str]:
     """The picker and the legend of the selection; returns the selected tokens."""
     by_token = {arm.token: arm for arm in arms}
     with st.sidebar:
-        st.html(f"<style>{_WHOLE_IDS}</style>")
-        tokens = st.multiselect(
+        st.html(f"<style>{_WHOLE_NAMES}</style>")
+        tokens = urls.named_multiselect(
             "Runs to compare",
-            options=list(by_token),
+            list(by_token),
             key=KEY,
-            bind="query-params",
+            format_func=arm_names(arms).__getitem__,
             max_selections=MOST,
             placeholder="Choose up to six" if arms else "No runs yet",
             disabled=not arms,
-            help="An entry that begins with a preset stands for all seeds of one balancing rule; the others "
-            "are single runs.",
+            help="An entry that begins with a preset and names no seed stands for all seeds of one rule; the "
+            "others are single runs.",
         )
         arms_chosen = [by_token[token] for token in tokens if token in by_token]
         if arms_chosen:
@@ -77,6 +77,7 @@ def _settle(known: dict[str, Arm], default: list[str]) -> str:
     """Put the choice into the session before the widget is made; returns what is wrong with the link."""
     named, kept = _asked()
     if not state.has(KEY) or (named and named != kept):
+        urls.accept(KEY)
         distinct = list(dict.fromkeys(token for token in named if token))
         fitting = [token for token in distinct if token in known]
         state.put(KEY, fitting[:MOST] or default)

@@ -147,20 +147,62 @@ def selectbox(label: str, options: Sequence[str], *, key: str, **settings: Any) 
     if "format_func" not in settings:
         chosen = st.selectbox(label, options, bind="query-params", **settings)
         return str(chosen) if chosen is not None else state.text(key)
-    return _named_selectbox(label, options, key, settings)
+    return named(st.selectbox, label, options, persist_state="session", **settings)
 
 
-def _named_selectbox(label: str, options: Sequence[str], key: str, settings: dict[str, Any]) -> str:
-    """Keeps the address itself: Streamlit would write the name that the list shows into it."""
-    address, written = (asked(key) or [""])[-1], f"{key}_in_address"
+def named(
+    kind: Callable[..., Any],
+    label: str,
+    options: Sequence[str],
+    default: str = "",
+    *,
+    key: str,
+    **settings: Any,
+) -> str:
+    """A list box or slider that shows names (`format_func`), while the address says which option.
+
+    Streamlit would write the name that is shown into the address, so the address is kept here. An option that
+    is the default is left out of it; without a default every option is written.
+    """
+    given, written = (asked(key) or [""])[-1], f"{key}_in_address"
+    address = given or default
     if address in options and address != state.value(written, address):
         state.put(key, address)  # the visitor went back, or followed a link to this very page
-    chosen = st.selectbox(label, options, persist_state="session", **settings)
+    chosen = kind(label, options, key=key, **settings)
     value = str(chosen) if chosen is not None else state.text(key)
-    if value != address:
+    if value == default:
+        st.query_params.pop(key, None)
+    elif value != given:
         st.query_params[key] = value
     state.put(written, value)
     return value
+
+
+def named_multiselect(label: str, options: Sequence[str], *, key: str, **settings: Any) -> list[str]:
+    """A list of several options that shows names (`format_func`), while the address says which options.
+
+    Call `accept` where the value was read from the address before.
+    """
+    given, written = _given(key), f"{key}_in_address"
+    if set(given) <= set(options) and given != state.value(written, given):
+        state.put(key, given)  # the visitor went back, or followed a link to this very page
+    values: list[str] = st.multiselect(label, options, key=key, **settings)
+    if not values:
+        st.query_params.pop(key, None)
+    elif values != given:
+        st.query_params[key] = values
+    state.put(written, values)
+    return values
+
+
+def accept(key: str) -> None:
+    """The address has been read: until it changes, the value of the widget counts."""
+    state.put(f"{key}_in_address", _given(key))
+
+
+def _given(key: str) -> list[str]:
+    """The values of a parameter that are not empty."""
+    return [value for value in asked(key) if value]
 
 
 def number_input(label: str, low: int, high: int, default: int, *, key: str, **settings: Any) -> None:

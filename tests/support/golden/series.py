@@ -1,9 +1,13 @@
 """Fifty steps of one strategy on made text: CPU, float32, one thread.
 
-python -m golden.series     (in tests/support/; writes series.json anew after a change that is meant)
+PYTHONPATH=tests/support .venv/bin/python -m golden.series [NAME …]
+
+Writes these strategies' series to series.json anew, and any that is missing; without a name, all.
 """
 
 import json
+import sys
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +42,11 @@ def series(name: str) -> dict[str, Any]:
     }
 
 
+def renewed(kept: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """The series of every strategy: as kept, except for these names and for those that are missing."""
+    return {name: series(name) if name in names or name not in kept else kept[name] for name in STRATEGIES}
+
+
 if __name__ == "__main__":
-    FILE.write_text(
-        json.dumps({name: series(name) for name in STRATEGIES}, indent=0) + "\n", encoding="utf-8"
-    )
+    found = renewed(json.loads(FILE.read_text(encoding="utf-8")), sys.argv[1:] or STRATEGIES)
+    FILE.write_text(json.dumps(found, indent=0) + "\n", encoding="utf-8")

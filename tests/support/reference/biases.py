@@ -40,12 +40,19 @@ def smebu(bias_E, history, u, sharpness, momentum):
     """The bias after the steps of `history` (counts [E] each), as described for arXiv 2602.17004."""
     bias, move = [float(b) for b in bias_E], [0.0] * len(bias_E)
     for counts_E in history:
-        clamped = [math.tanh(sharpness * e) for e in update_direction(counts_E, "proportional")]
-        centre = sum(clamped) / len(clamped)
-        for e, value in enumerate(clamped):
-            move[e] = momentum * move[e] + (1 - momentum) * u * (value - centre)
-            bias[e] += move[e]
+        move = momentum_move(move, counts_E, u, sharpness, momentum)
+        bias = [b + m for b, m in zip(bias, move, strict=True)]
     return bias
+
+
+def momentum_move(before_E, counts_E, u, sharpness, momentum):
+    """SMEBU's next move from the one before."""
+    clamped = [math.tanh(sharpness * e) for e in update_direction(counts_E, "proportional")]
+    centre = sum(clamped) / len(clamped)
+    return [
+        momentum * m + (1 - momentum) * u * (value - centre)
+        for m, value in zip(before_E, clamped, strict=True)
+    ]
 
 
 def updated(bias_E, counts_E, u, rule="sign", centred=False):

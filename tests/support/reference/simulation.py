@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from reference.biases import update_direction
+from reference.biases import momentum_move, update_direction
 
 F = np.float32
 
@@ -39,22 +39,35 @@ def neutral(bias_form, experts):
 
 
 def simulate(
-    weights_STE, offsets_SE, *, top_k, score_function, rule, u, step_decay, bias_form, start_step, later=()
+    weights_STE,
+    offsets_SE,
+    *,
+    top_k,
+    score_function,
+    rule,
+    u,
+    step_decay,
+    bias_form,
+    start_step,
+    later=(),
+    sharpness=2.0,
+    momentum=0.5,
 ):
     """Counts, biases used and switched assignments of every step.
 
     later: (step, rule, u, step_decay, bias_form) from that step on; a bias is kept between rules that
-    add it, or multiply by it, alike, and begins anew otherwise. `none` has no bias.
+    add it, or multiply by it, alike, and begins anew otherwise. `none` has no bias. SMEBU starts with no
+    move to continue.
     """
     steps, _, experts = weights_STE.shape
-    bias = neutral(bias_form, experts)
+    bias, move = neutral(bias_form, experts), [0.0] * experts
     counts, used, switched = [], [], []
     for step in range(steps):
         for at, *settings in later:
             if at == step:
                 form = None if rule == "none" else bias_form
                 rule, u, step_decay, bias_form = settings
-                start_step = step
+                start_step, move = step, [0.0] * experts
                 if form != (None if rule == "none" else bias_form):
                     bias = neutral(bias_form, experts)
         used.append(list(bias))
@@ -78,6 +91,10 @@ def simulate(
             size = rate(u, step_decay, step - start_step + 1)
             if rule == "quantile":
                 bias = quantile_step(bias, required, top_k, min(size, 1.0))
+                continue
+            if rule == "smebu":
+                move = momentum_move(move, load, size, sharpness, momentum)
+                bias = [b + m for b, m in zip(bias, move, strict=True)]
                 continue
             direction = update_direction(load, rule)
             bias = [b + size * d for b, d in zip(bias, direction, strict=True)]

@@ -7,14 +7,16 @@ from typing import Any
 from explorer.charts.theme import Ink
 from explorer.simulate import RuleSettings, ScoreSettings
 
-RULES = ("none", "sign", "proportional", "rms", "quantile", "aux_loss")
+RULES = ("none", "sign", "proportional", "rms", "smebu", "quantile", "aux_loss")
 """Rules that the worker knows."""
 FIELDS = {
     ScoreSettings: (
         "num_experts", "top_k", "num_tokens", "score_function", "source", "skew", "noise", "domains",
         "domain_skew", "sequence_tokens", "drift", "shift_step", "feedback", "seed",
     ),
-    RuleSettings: ("rule", "rate", "step_decay", "bias_form", "centred", "start_step"),
+    RuleSettings: (
+        "rule", "rate", "step_decay", "bias_form", "centred", "start_step", "sharpness", "momentum",
+    ),
 }  # fmt: skip
 """Settings that the worker knows. One added later may stand at its default; elsewhere the server answers."""
 

@@ -56,6 +56,18 @@ export function nextBias(bias, counts, scores, rule, step, topK) {
   return bias.map((value, i) => value + rate * moved[i]);
 }
 
+/**
+ * What SMEBU adds to the bias after this step, [E]; before: what it added last, 0 at the start.
+ *
+ * The engine's tanh and NumPy's may differ in the last bit of a float64.
+ */
+export function momentumMove(before, counts, rule, step) {
+  const rate = rateAt(rule, step);
+  const { momentum, sharpness } = rule;
+  const direction = centred(loadError(counts).map((error) => Math.tanh(error * sharpness)));
+  return before.map((move, i) => momentum * move + (1 - momentum) * (rate * direction[i]));
+}
+
 function quantileBias(bias, { values, start, tokens }, rate, topK) {
   const experts = bias.length;
   if (topK === experts) return bias;

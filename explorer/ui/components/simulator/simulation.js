@@ -1,6 +1,15 @@
 /** One rule on one distribution of scores, step by step: `explorer/simulate/dynamics.py`, in the browser. */
 
-import { hasBias, loadError, lossGradient, neutralBias, nextBias, rateAt, readsBias } from "./rules.js";
+import {
+  hasBias,
+  loadError,
+  lossGradient,
+  momentumMove,
+  neutralBias,
+  nextBias,
+  rateAt,
+  readsBias,
+} from "./rules.js";
 import { Scores } from "./scores.js";
 import { TopK } from "./selection.js";
 
@@ -80,6 +89,7 @@ export class Simulation {
     this.switched = new Int32Array(steps);
     this.nowBias = new Float64Array(experts).fill(neutralBias(side.rule));
     this.nowLearnt = new Float64Array(experts);
+    this.nowMove = new Float64Array(experts);
     this.isStatic = !moves(scores) && side.rule.rule !== "aux_loss";
     this.buffer = null;
     this.products = new Float32Array(experts);
@@ -116,6 +126,7 @@ export class Simulation {
   #change(rule) {
     if (readsBias(rule) !== readsBias(this.rule)) this.nowBias.fill(neutralBias(rule));
     this.rule = rule;
+    this.nowMove.fill(0);
     this.isStatic = this.isStatic && rule.rule !== "aux_loss";
   }
 
@@ -183,6 +194,9 @@ export class Simulation {
     if (this.rule.rule === "aux_loss") {
       const gradient = lossGradient(scores, counts, scoreFunction);
       this.nowLearnt = this.nowLearnt.map((value, i) => value - rate * gradient[i]);
+    } else if (this.rule.rule === "smebu") {
+      this.nowMove = momentumMove(this.nowMove, counts, this.rule, step);
+      this.nowBias = this.nowBias.map((value, i) => value + this.nowMove[i]);
     } else {
       this.nowBias = nextBias(this.nowBias, counts, scores, this.rule, step, topK);
     }
