@@ -56,7 +56,7 @@ CLAIMS = (
     ),
     Claim(
         id="B3",
-        text="That matters for the utilisation of the devices.",
+        text="Balanced loads matter for the utilisation of the devices.",
         source=ALF_LB,
         comparisons=(
             difference(
@@ -81,7 +81,7 @@ CLAIMS = (
     ),
     Claim(
         id="B4",
-        text="And it matters for training all experts thoroughly.",
+        text="Balanced loads matter for training all experts thoroughly.",
         source=ALF_LB,
         comparisons=(
             difference(

@@ -170,7 +170,8 @@ def resolutions(rows: Sequence[dict[str, Any]]) -> list[str]:
         if widths:
             reach = " to ".join(dict.fromkeys(f"{width:.2g}" for width in (min(widths), max(widths))))
             sentences.append(
-                f"Resolution in {metric}: ±{reach}; smaller differences are not significant here."
+                f"Resolution in {metric}: ±{reach}. No smaller difference is significant, and after Holm's "
+                "correction some larger ones are not either."
             )
         else:
             sentences.append(

@@ -19,9 +19,7 @@ from explorer.queries import specialisation as queries
 from explorer.queries.domains import domain_expert
 from explorer.wording import and_list, domain_name
 
-NO_LOADS = (
-    "None of the runs to compare has held-out loads by domain in this layer; choose others in the sidebar."
-)
+NO_LOADS = "Held-out loads by domain were not recorded in this layer."
 
 
 PANEL_PX = 162

@@ -54,9 +54,7 @@ def _change(result: ClaimResult) -> str:
         planned = max(one.planned for one in result.results)
         return f"the seeds that are still missing of the {planned} fixed in advance"
     if result.verdict == NOT_RESOLVED:
-        return (
-            f"a difference well beyond the resolution reached, ±{main.effect.half_width:.2g}, or more pairs"
-        )
+        return _still_open(result)
     region = main.comparison.region
     if region.never:
         return "one counter-example, at any scale"
@@ -65,6 +63,19 @@ def _change(result: ClaimResult) -> str:
         if result.verdict == SUPPORTED
         else f"an interval that reaches {region}, at a larger scale or with other settings"
     )
+
+
+def _still_open(result: ClaimResult) -> str:
+    """What the first comparison without a verdict lacks, and how many others do."""
+    first, *others = [one for one in result.results if one.verdict == NOT_RESOLVED]
+    if first.effect is None:
+        return f"finite values of {first.comparison.quantity}"
+    now = f"{first.effect.low:+.3g} to {first.effect.high:+.3g}".replace("-", "−")
+    text = (
+        f"an interval of “{first.comparison.quantity}” that is wholly {first.comparison.region} after Holm's "
+        f"correction; before it, it is {now}, and more pairs would narrow it"
+    )
+    return f"{text}. Other open comparisons: {len(others)}" if others else text
 
 
 def runs(result: ClaimResult) -> None:

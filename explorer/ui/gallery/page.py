@@ -49,7 +49,9 @@ def _over_seeds(section: Section) -> None:
     known = [(claim, sentence) for claim in section.claims if (sentence := over_seeds(claim))]
     if not known:
         return
-    lines = [f"**Paired seeds ({claim}):** {show.plain(sentence)}" for claim, sentence in known]
+    lines = [
+        f"**Paired seeds (first comparison of {claim}):** {show.plain(sentence)}" for claim, sentence in known
+    ]
     st.markdown("  \n".join(lines))
     links.page("evidence", f"Claim {known[0][0]}: every seed", claim=known[0][0])
 

@@ -75,7 +75,7 @@ def _film(film: LoadFilm) -> Film:
     """What the opening shows of a run; its rule gives the title, so that the two cannot change places."""
     title = "Without balancing" if film.run.balancer == "none" else "With loss-free balancing"
     ink = theme.family_ink(film.run.family, film.run.scope)
-    finding = f"Busiest expert at the end: {captions.number(film.busiest)}× the uniform load"
+    finding = f"Busiest expert, last tenth of training: {captions.number(film.busiest)}× the uniform load"
     if film.nearly_idle:
         verb = "gets" if film.nearly_idle == 1 else "get"
         finding += f"; {film.nearly_idle} of {film.num_experts} experts {verb} less than a quarter of it"
