@@ -12,13 +12,12 @@ export PIP_NO_INPUT := 1
 app: $(VENV)/app.stamp  ## install the requirements and start the app on 127.0.0.1:$(PORT)
 	@PORT=$(PORT) $(RUN) -m explorer app
 
+# Two workers drive browsers, which often wait, and one computes meanwhile: tests/support/beside_browsers.py.
+PYTEST_ARGS ?= -n 3 --dist loadfile --no-loadscope-reorder
+# Tests start many interpreters: they share compiled modules, whatever the environment says.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: $(VENV)/dev.stamp $(VENV)/parity.stamp  ## also install the development requirements, and run all tests
-ifdef PYTEST_ARGS
 	$(RUN) -m pytest $(PYTEST_ARGS)
-else
-	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/browser
-	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/browser  # apart: a browser leaves an event loop running in its process
-endif
 
 check: $(VENV)/dev.stamp node_modules/npm.stamp  ## lint, formatting, types and known vulnerabilities
 	$(RUN) -m ruff check .

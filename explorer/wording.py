@@ -12,9 +12,11 @@ def domain_name(domain: str) -> str:
 
 
 def and_list(parts: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
+    """`a`, `a and b`, `a, b and c`; where a part has a comma itself, `a, 1; b, 2; and c`."""
     if len(parts) < 3:
         return " and ".join(parts)
+    if any(", " in part for part in parts):
+        return "; ".join(parts[:-1]) + "; and " + parts[-1]
     return ", ".join(parts[:-1]) + " and " + parts[-1]
 
 

@@ -14,12 +14,18 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
+    from xdist.remote import Producer
+    from xdist.scheduler import Scheduling
+
     from explorer.config.run import RunConfig
     from explorer.corpus import Corpus
 
 # The settings of a host that happens to be this machine would decide what the app of a test may do.
 for variable in ("EXPLORER_READ_ONLY", "EXPLORER_LIMITS", "EXPLORER_PROXY_HEADER"):
     os.environ.pop(variable, None)
+
+# Several workers share the processors, and small tensors gain nothing from a second thread.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Processes that a test starts find what tests share, as this one does.
 SUPPORT = str(Path(__file__).with_name("support"))
@@ -56,6 +62,21 @@ def has_room(folder: Path) -> bool:
     return system.f_bavail * system.f_frsize > ROOM_BYTES and not system.f_flag & os.ST_NOEXEC
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """Let each worker begin to read the tests at another folder: what one has compiled, the others find."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if worker and session.config.args == ["tests"]:
+        root = Path(__file__).parent
+        parts = sorted(str(path) for path in root.iterdir() if path.match("test_*.py") or has_tests(path))
+        start = int(worker.removeprefix("gw")) * len(parts) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+        session.config.args = parts[start:] + parts[:start]
+
+
+def has_tests(path: Path) -> bool:
+    return path.is_dir() and any(path.glob("test_*.py"))
+
+
 def pytest_collection_finish() -> None:
     """Modules and tests stay to the end: no collection of garbage needs to look at them again."""
     gc.collect()
@@ -82,6 +103,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return number, file not in slow, -sizes[file], str(file)
 
     items.sort(key=place)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: "Producer") -> "Scheduling | None":
+    """With `--dist loadfile` a worker's next file depends on the worker: see `beside_browsers`."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from beside_browsers import BesideBrowsers
+
+    return BesideBrowsers(config, log)
 
 
 @pytest.fixture(scope="session")

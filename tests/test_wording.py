@@ -22,7 +22,14 @@ def test_one_is_singular(count: int, words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("parts", "words"), [([], ""), (["a"], "a"), (["a", "b"], "a and b"), (["a", "b", "c"], "a, b and c")]
+    ("parts", "words"),
+    [
+        ([], ""),
+        (["a"], "a"),
+        (["a", "b"], "a and b"),
+        (["a", "b", "c"], "a, b and c"),
+        (["a, seed 0", "b", "c"], "a, seed 0; b; and c"),
+    ],
 )
 def test_the_last_of_a_list_is_joined_by_and(parts: list[str], words: str) -> None:
     assert and_list(parts) == words

@@ -12,6 +12,7 @@ from explorer.figures import pairs
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Arm
 from explorer.figures.panel import Panel
+from explorer.figures.rule_names import short_rule
 from explorer.figures.store import Store, Trace
 from explorer.queries import comparison
 
@@ -53,6 +54,15 @@ class Paired:
     """Names in PAIRED."""
 
 
+def _short_labels(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame under the short names that a sentence has room for, unless two rules would share one."""
+    pairs = frame.select("balancer", "balancer_label").unique().rows()
+    names = {label: short_rule(text or "", label) for text, label in pairs if label}
+    if len(set(names.values())) < len(names):
+        return frame
+    return frame.with_columns(pl.col("balancer_label").replace(names))
+
+
 def dilemma_plane(store: Store, arms: ArmSet, settings: PlaneSettings | None) -> Panel:
     """Held-out perplexity against held-out MaxVio, one point per run of these arms."""
     settings = settings or PlaneSettings()
@@ -61,7 +71,7 @@ def dilemma_plane(store: Store, arms: ArmSet, settings: PlaneSettings | None) ->
     added = " Shipped runs of the same experiment are added to your selection." * settings.with_shipped
     return Panel(
         subject="Perplexity against MaxVio of the held-out set",
-        finding=ranking.dilemma_plane(frame),
+        finding=ranking.dilemma_plane(_short_labels(frame)),
         how="Lower left is better on both metrics. Small points are runs, large ones are means over seeds "
         f"with their 95 % intervals; lines join the strengths of one rule.{added} A MaxVio of exactly 0, as "
         f"with expert choice, is drawn at the left edge.{not_drawn(frame)} {UNTUNED}",

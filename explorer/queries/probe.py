@@ -186,15 +186,22 @@ def _slots(lists: "pl.Series | NDArray[Any]", experts: int) -> NDArray[np.int64]
     """Lists of any length as one array, or an array of ids; invalid ids become empty slots (`experts`), which
     come last where lists differ in length.
     """
-    ids = _matrix(lists) if isinstance(lists, pl.Series) else lists
-    if ids is not None:
-        ids = ids.astype(np.int64)
-        return np.where((ids >= 0) & (ids < experts), ids, experts)
-    kept = [[e for e in one or () if 0 <= e < experts] for one in lists.to_list()]  # type: ignore[union-attr]
+    if isinstance(lists, np.ndarray):
+        ids = lists
+    elif (matrix := _matrix(lists)) is not None:
+        ids = matrix
+    else:
+        ids = _padded(lists, experts)
+    ids = ids.astype(np.int64)
+    return np.where((ids >= 0) & (ids < experts), ids, experts)
+
+
+def _padded(lists: pl.Series, experts: int) -> NDArray[np.int64]:
+    """The valid ids of each list, then empty slots up to the longest."""
+    kept = [[e for e in one or () if 0 <= e < experts] for one in lists.to_list()]
     width = max(map(len, kept), default=0)
-    return np.array([[*one, *[experts] * (width - len(one))] for one in kept], dtype=np.int64).reshape(
-        len(kept), width
-    )
+    rows = [[*one, *[experts] * (width - len(one))] for one in kept]
+    return np.array(rows, dtype=np.int64).reshape(len(kept), width)
 
 
 def expert_texts(chosen: NDArray[np.int64], texts: Sequence[str], expert: int) -> pl.DataFrame:

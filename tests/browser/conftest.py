@@ -9,6 +9,7 @@ import page_state
 import pytest
 import servers
 from app_server import AppServer
+from probe_runs import write_probe_run
 from store_runs import write_run
 
 from explorer.config.presets import get_preset, preset_balancer
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 ARMS = {"none": "none", "aux_loss": "global", "loss_free": "loss_free"}
 
 
-@pytest.fixture(scope="session")
+# It ends with this folder's tests: the event loop that it keeps running is not for those that follow.
+@pytest.fixture(scope="package")
 def browser() -> Iterator["Browser"]:
     """One Chromium per worker; every test opens pages of its own."""
     from playwright.sync_api import expect, sync_playwright
@@ -32,7 +34,7 @@ def browser() -> Iterator["Browser"]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def context(browser: "Browser") -> Iterator["BrowserContext"]:
     """What the pages of a worker share: the scripts of the app are fetched and compiled once."""
     context = page_state.watch(browser.new_context(viewport={"width": 1400, "height": 1000}))
@@ -83,6 +85,18 @@ def recorded_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def app(tmp_path_factory: pytest.TempPathFactory, recorded_runs: Path) -> Iterator[AppServer]:
     """One server per worker, for the tests that only look."""
     server = AppServer(tmp_path_factory.mktemp("app"), recorded_runs)
+    try:
+        yield server.wait()
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def probed_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer]:
+    """One server per worker in front of a run with probes, `free`."""
+    folder = tmp_path_factory.mktemp("probed")
+    write_probe_run(folder, "free")
+    server = AppServer(tmp_path_factory.mktemp("app"), folder)
     try:
         yield server.wait()
     finally:

@@ -48,22 +48,10 @@ def expect_shell(page: Page) -> None:
     expect(page.get_by_test_id("stSidebar").get_by_text("Display")).to_be_visible()
 
 
-# Which page it is makes no difference to the navigation of a fresh server: one without and one with state.
-def test_a_deep_link_is_right_as_the_first_request_to_a_fresh_server(
+def test_the_first_request_to_a_fresh_server_may_be_a_link_with_state(
     page: Page, tmp_path: Path, recorded_runs: Path
 ) -> None:
-    server = AppServer(tmp_path, recorded_runs)
-    try:
-        server.wait()
-        visit(page, server, "glossary")
-        expect_shell(page)
-        visit(page, server, "")
-        expect_shell(page)
-    finally:
-        server.stop()
-
-
-def test_a_link_with_state_is_right_on_a_cold_index(page: Page, tmp_path: Path, recorded_runs: Path) -> None:
+    """On a cold index; and the pages without state come after it."""
     server = AppServer(tmp_path, recorded_runs)
     try:
         server.wait()
@@ -73,6 +61,9 @@ def test_a_link_with_state_is_right_on_a_cold_index(page: Page, tmp_path: Path, 
         assert page.get_by_test_id("stAlert").count() == 0
         assert "step=12" in page.url
         assert "runs=none-seed0" in page.url
+        for path in ("glossary", ""):
+            visit(page, server, path)
+            expect_shell(page)
     finally:
         server.stop()
 

@@ -2,12 +2,11 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import servers
 from app_server import AppServer
-from probe_runs import LENGTH, WORDS, probe_record, rule_biases, write_probe_run
+from probe_runs import LENGTH, WORDS, probe_record, rule_biases
 from store_runs import DOMAINS, random_counts
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
@@ -19,29 +18,13 @@ from playwright.sync_api import BrowserContext, Locator, Page, expect  # noqa: E
 from sentences import sentence  # noqa: E402
 
 
-@pytest.fixture(scope="module")
-def probed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("probed")
-    write_probe_run(folder, "free")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory, probed: Path) -> Iterator[AppServer]:
-    server = AppServer(tmp_path_factory.mktemp("app"), probed)
-    try:
-        yield server.wait()
-    finally:
-        server.stop()
-
-
 @pytest.fixture
-def page(context: BrowserContext, app: AppServer) -> Iterator[Page]:
+def page(context: BrowserContext, probed_app: AppServer) -> Iterator[Page]:
     """The page of the run, at step 12 in layer 0; errors of its own scripts fail the test."""
     page = context.new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(f"{app.url}/microscope?run=free&probe=12&token=0")
+    page.goto(f"{probed_app.url}/microscope?run=free&probe=12&token=0")
     expect(page.get_by_text(sentence("microscope.token", token=0))).to_be_visible()
     yield page
     page.close()
@@ -157,12 +140,12 @@ def look_at(page: Page, expert: int) -> None:
 
 
 def test_a_click_before_the_answer_to_the_last_finds_an_earlier_view(
-    context: BrowserContext, app: AppServer
+    context: BrowserContext, probed_app: AppServer
 ) -> None:
     socket = DelayedSocket()
     with context.new_page() as page:
         page.route_web_socket(re.compile("_stcore/stream"), socket.route)
-        page.goto(f"{app.url}/microscope?run=free&probe=12&token=0")
+        page.goto(f"{probed_app.url}/microscope?run=free&probe=12&token=0")
         for expert in (0, 1):
             look_at(page, expert)
             settled(page)

@@ -1,13 +1,10 @@
 """The Serving page in a real Chromium: every chart is drawn, and a control moves address and verdict."""
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import servers
 from app_server import AppServer
-from probe_runs import write_probe_run
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 servers.need_chromium()
@@ -17,24 +14,13 @@ from playwright.sync_api import BrowserContext, expect  # noqa: E402
 from sentences import sentence  # noqa: E402
 
 
-@pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer]:
-    folder = tmp_path_factory.mktemp("probed")
-    write_probe_run(folder, "free")
-    server = AppServer(tmp_path_factory.mktemp("app"), Path(folder))
-    try:
-        yield server.wait()
-    finally:
-        server.stop()
-
-
 def test_every_chart_is_drawn_and_a_layer_follows_the_address(
-    context: BrowserContext, app: AppServer
+    context: BrowserContext, probed_app: AppServer
 ) -> None:
     page = context.new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(f"{app.url}/serving?run=free&plan=1&judge=2&layer=1")
+    page.goto(f"{probed_app.url}/serving?run=free&plan=1&judge=2&layer=1")
     expect(page.get_by_role("heading", level=1)).to_contain_text("Serving")
     settled(page)
     ends = sentence("serving.planned_and_judged", plan="steps 0–5", judge="steps 6–11")

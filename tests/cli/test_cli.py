@@ -15,6 +15,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from finished_child import Finished
+from forked import needs_fork_server, start_training
 from sentences import sentence
 
 from explorer.cli import compare, main
@@ -261,31 +262,34 @@ def test_ctrl_c_leaves_a_readable_stopped_run(tmp_path):
     assert folder.read("steps")["step"].to_list() == list(range(steps))
 
 
+@needs_fork_server
 def test_a_closed_control_pipe_stops_the_run_and_so_does_the_command(tmp_path):
-    for number, farewell in enumerate(("", '{"command": "stop"}\n')):
-        runs = tmp_path / str(number)
-        process = start(
-            "train", *LONG, runs, "--control-stdin", stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
-        )
-        wait_for_step(runs / "long", 5)
-        assert process.stdin is not None
-        process.stdin.write(farewell)
-        process.stdin.flush()
-        if not farewell:
-            process.stdin.close()
-        assert process.wait(timeout=60) == 0
-        process.stdin.close()
-        assert RunFolder(runs / "long").status.state == "stopped"
+    for name, farewell in (("closed", b""), ("told", b'{"command": "stop"}\n')):
+        process = start_training(tmp_path, name, num_steps=100_000)
+        wait_for_step(tmp_path / name, 5)
+        if farewell:
+            assert process.send(farewell)
+        else:
+            process.hang_up()
+        process.end(time.monotonic() + 60)
+        process.hang_up()
+        assert process.poll() == 0, process.output()
+        assert RunFolder(tmp_path / name).status.state == "stopped"
+        process.release()
 
 
+@needs_fork_server
 def test_a_killed_trainer_resumes_and_equals_an_unbroken_run(tmp_path, here):
-    common = ("train", "--preset", "tiny", "--balancer", "loss_free:u=0.01/120/aux_loss", "--json")
+    balancer = "loss_free:u=0.01/120/aux_loss"
+    common = ("train", "--preset", "tiny", "--balancer", balancer, "--json")
     common += ("--set", "training.num_steps=200", "--set", "training.checkpoint_interval=30")
     here(*common, "--run-id", "whole", "--runs", tmp_path)
-    process = start(*common, "--run-id", "killed", "--runs", tmp_path, stdin=subprocess.DEVNULL)
+    process = start_training(tmp_path, "killed", balancer, num_steps=200, checkpoint_interval=30)
     wait_for_step(tmp_path / "killed", 40)
-    process.kill()
-    process.wait()
+    os.kill(process.pid, signal.SIGKILL)
+    process.end(time.monotonic() + 60)
+    process.hang_up()
+    process.release()
     killed = RunFolder(tmp_path / "killed")
     assert killed.status.state == "interrupted"
     acknowledged = killed.status.last_step

@@ -163,7 +163,9 @@ for outcome in runner.run_experiment(registry.EXPERIMENTS["normalisation"], sett
 """
 
 
-def test_a_killed_runner_loses_no_row_and_repeats_none(settings: runner.Settings, tmp_path: Path) -> None:
+def test_a_killed_runner_loses_no_row_and_repeats_none(
+    settings: runner.Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     made = replace(settings, runs=tmp_path / "made", results=tmp_path / "other" / FILE, keep=True)
     outcomes(EXPERIMENTS["normalisation"], made)
     arguments = [str(made.runs), str(settings.runs), str(settings.results)]
@@ -178,9 +180,10 @@ def test_a_killed_runner_loses_no_row_and_repeats_none(settings: runner.Settings
     assert len(kept) == 1
     options = {"--preset": "tiny", "--seeds": "1", "--runs": settings.runs, "--results": settings.results}
     words = [str(word) for pair in options.items() for word in pair]
-    command = [sys.executable, "-m", "explorer", "experiment", "run", "normalisation", *words]
-    second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert len([line for line in second.stdout.splitlines() if line.startswith("tiny-")]) == 1
+    capsys.readouterr()
+    assert main(["experiment", "run", "normalisation", *words]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len([line for line in lines if line.startswith("tiny-")]) == 1
     rows = read_rows(settings.results)
     assert len(rows) == 2
     assert {digest: row.finished_at for digest, row in rows.items() if digest in kept} == {

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
+from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
@@ -38,16 +39,32 @@ def required() -> bool:
     return os.environ.get("REQUIRE_PARITY") == "1" or os.environ.get("CI") == "true"
 
 
-def need(*names: str) -> tuple[ModuleType, ...]:
-    """The modules of these names. Missing ones skip the module that asks, or fail where they are required."""
-    try:
-        return tuple(_imported(name) for name in names)
-    except Exception as error:
-        peer = names[0].partition(".")[0]
-        reason = f"{peer} cannot be imported ({type(error).__name__}: {error}); see requirements-parity.txt"
-        if required():
-            pytest.fail(f"{reason}. REQUIRE_PARITY=1 or CI=true says that it must be.", pytrace=False)
-        pytest.skip(f"{reason} (REQUIRE_PARITY=1 makes this a failure)", allow_module_level=True)
+class Peer:
+    """A module of another project, imported when a test first uses it: the import takes seconds."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        """Skips the test where the module is missing, or fails it where the module is required."""
+        if attribute.startswith("_"):  # pytest looks for its own marks on every name of a module
+            raise AttributeError(attribute)
+        try:
+            module = _imported(self._name)
+        except Exception as error:
+            peer = self._name.partition(".")[0]
+            reason = (
+                f"{peer} cannot be imported ({type(error).__name__}: {error}); see requirements-parity.txt"
+            )
+            if required():
+                pytest.fail(f"{reason}. REQUIRE_PARITY=1 or CI=true says that it must be.", pytrace=False)
+            pytest.skip(f"{reason} (REQUIRE_PARITY=1 makes this a failure)")
+        return getattr(module, attribute)
+
+
+def need(*names: str) -> tuple[Peer, ...]:
+    """The modules of these names."""
+    return tuple(map(Peer, names))
 
 
 def _imported(name: str) -> ModuleType:

@@ -4,6 +4,8 @@ Theirs does not divide by K and adds up all layers before it multiplies: for one
 several layers there is no conversion, which P21 is about.
 """
 
+from typing import Any
+
 import pytest
 import torch
 from peer_code import need
@@ -16,7 +18,11 @@ from explorer.model.balancers import CombinedBalancer, LayerBatch, balance_loss
 from explorer.model.router import sequence_counts
 
 (mixtral,) = need("transformers.models.mixtral.modeling_mixtral")
-theirs = mixtral.load_balancing_loss_func
+
+
+def theirs(*arguments: Any, **options: Any) -> Tensor:
+    loss: Tensor = mixtral.load_balancing_loss_func(*arguments, **options)
+    return loss
 
 
 def logits_of(seed: int, num_tokens: int = 24, num_experts: int = 6) -> Tensor:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
+import polars as pl
 import pytest
 from probe_runs import LENGTH, WORDS, probe_record, rule_biases, write_probe_run
 from store_runs import DOMAINS, random_counts, write_run
@@ -62,8 +63,9 @@ def test_what_was_not_recorded_is_none(index: Index) -> None:
 
 
 def test_lists_of_any_length_become_slots() -> None:
-    found = probe._slots([[2, 1], [], [0], None, [1, 4, 0]], experts=4)
+    found = probe._slots(pl.Series([[2, 1], [], [0], None, [1, 4, 0]]), experts=4)
     assert found.tolist() == [[2, 1], [4, 4], [0, 4], [4, 4], [1, 0]]
+    assert probe._slots(np.array([[2, -1], [4, 0]]), experts=4).tolist() == [[2, 4], [4, 0]]
 
 
 def test_texts_of_an_expert_by_counting() -> None:

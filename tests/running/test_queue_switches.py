@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import trainers
+from forked import launched, needs_fork_server
 from sentences import pattern, sentence
 from waiting import wait_for
 
@@ -125,9 +126,10 @@ def test_a_training_that_has_just_died_is_refused_in_a_sentence(queue: RunQueue,
         ask_often(queue)
 
 
+@needs_fork_server
 def test_a_real_training_switches_and_its_record_says_so(runs: Path) -> None:
     config = get_preset("tiny").with_setting("training.num_steps", 100_000)
-    queue = RunQueue(1)
+    queue = RunQueue(1, launch=launched)
     queue.add([Job(run_id="run", config=config, runs=runs, preset="tiny")])
     try:
         wait_for((runs / "run").exists)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import trainers
+from forked import launched, needs_fork_server
 from sentences import pattern, sentence
 from waiting import wait_for
 
@@ -214,9 +215,10 @@ def test_no_two_trainings_have_one_name(queue: RunQueue, runs: Path, names: list
     assert [one.run_id for one in queue.jobs()] == ["a"]
 
 
+@needs_fork_server
 def test_a_stopped_run_is_resumed_to_its_end(runs: Path) -> None:
     config = get_preset("tiny").with_setting("training.num_steps", 50)
-    with RunQueue(1) as queue:
+    with RunQueue(1, launch=launched) as queue:
         job = Job(run_id="run", config=config, runs=runs, preset="tiny")
         queue.add([job])
         wait_for(job.path.exists)

@@ -4,8 +4,6 @@ import itertools
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from functools import cache
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from forked import needs_fork_server, start_training
 from kills import Killed, kill_at  # noqa: F401 (a fixture)
 from sentences import pattern, sentence
 from switch_requests import Asked
@@ -31,7 +30,6 @@ from explorer.running import into_folder as running
 from explorer.running.into_folder import package_versions, resume_run, train_run
 from explorer.training import TrainResult, train
 
-ROOT = Path(__file__).resolve().parents[2]
 LF = "loss_free:bias_update_rate=0.01"
 STORIES: dict[str, tuple[str, dict[int, str | list[str]]]] = {
     "rescue": ("none", {4: LF}),
@@ -386,32 +384,23 @@ def test_a_kill_at_every_change_of_the_disk_leaves_the_old_or_the_new_document(
     assert seen == {(old, False), (new, False), (new, True)}
 
 
+@needs_fork_server
 def test_sigkill_around_the_moment_of_the_switch(tmp_path: Path) -> None:
     """A real trainer, told through its pipe and killed a moment later; then resumed and repeated."""
     for turn, pause in enumerate((0.0, 1.5)):
         name = f"run{turn}"
-        command = [sys.executable, "-m", "explorer", "train", "--preset", "tiny", "--balancer", "none"]
-        command += ["--set", "training.num_steps=4000", "--set", "training.checkpoint_interval=25"]
-        command += ["--runs", str(tmp_path), "--run-id", name, "--json", "--control-stdin"]
-        process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-        )
+        process = start_training(tmp_path, name, num_steps=4000, checkpoint_interval=25)
         path = tmp_path / name
-        assert process.stdin is not None
         end = time.monotonic() + 90
         while not (path.exists() and RunFolder(path).last_step >= 30):
             assert time.monotonic() < end
             time.sleep(0.02)
-        process.stdin.write(b'{"command": "switch", "rules": "loss_free:u=0.01"}\n')
-        process.stdin.flush()
+        assert process.send(b'{"command": "switch", "rules": "loss_free:u=0.01"}\n')
         time.sleep(pause)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        process.stdin.close()
+        os.kill(process.pid, signal.SIGKILL)
+        process.end(end)
+        process.hang_up()
+        process.release()
         folder = RunFolder(path)
         config = RunConfig.from_dict(folder.info.config)
         with_bias = folder.read("expert_loads", ["step", "expert_bias"]).drop_nulls("expert_bias")["step"]

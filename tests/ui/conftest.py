@@ -74,21 +74,55 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     shut_down()
 
 
+WITHOUT_RUNS = ("playground", "theory", "glossary", "lessons")
+"""Pages that open without a run and start none."""
+DEPLOYED = ("EXPLORER_READ_ONLY", "EXPLORER_LIMITS", "EXPLORER_IMPORT_DIR")
+"""Settings of a host, with which an app is another one."""
+
+
+@pytest.fixture(scope="module")
+def bases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path | None], Path]]:
+    """A factory: own runs and index for all tests of a module that only look at these shipped runs."""
+    made: dict[Path | None, Path] = {}
+
+    def base_of(shipped: Path | None) -> Path:
+        if shipped not in made:
+            made[shipped] = tmp_path_factory.mktemp("base")
+        return made[shipped]
+
+    yield base_of
+    for shipped, base in made.items():
+        with pytest.MonkeyPatch.context() as patch:
+            _use_folders(patch, shipped or base / "nothing", base)
+            shut_down(Settings.from_environment())
+
+
 @pytest.fixture
 def open_app(
-    tmp_path: Path, shared: Path, recorded: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    shared: Path,
+    bases: Callable[[Path | None], Path],
+    recorded: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Opener]:
     """`open_app(shipped, page="compare", runs=[...])`: the app, run once.
 
-    Own runs lie in `tmp_path / "own"`, if a test wrote some there.
+    Own runs lie in `tmp_path / "own"`, if a test wrote some there. Shipped runs of a module, outside
+    `tmp_path`, are read once for all of its tests.
     """
     settings: list[Settings] = []
 
+    def only_looks(shipped: Path | None, page: str) -> bool:
+        if (tmp_path / "own").exists() or any(map(os.environ.get, DEPLOYED)):
+            return False
+        return page in WITHOUT_RUNS if shipped is None else not shipped.is_relative_to(tmp_path)
+
     def open_page(shipped: Path | None = None, page: str = "overview", **query: object) -> AppTest:
-        is_shared = shipped == recorded and not (tmp_path / "own").exists()
-        base = shared if is_shared else tmp_path
-        _use_folders(monkeypatch, shipped or tmp_path / "nothing", base)
-        if not is_shared:
+        base = tmp_path
+        if only_looks(shipped, page):
+            base = shared if shipped == recorded else bases(shipped)
+        _use_folders(monkeypatch, shipped or base / "nothing", base)
+        if base == tmp_path:
             settings.append(Settings.from_environment())
         return _opened(page, query)
 

@@ -25,6 +25,10 @@ def element(number: int) -> Message:
     return {"type": "websocket.send", "bytes": message.SerializeToString()}
 
 
+def finished(how: ForwardMsg.ScriptFinishedStatus.ValueType) -> Message:
+    return {"type": "websocket.send", "bytes": ForwardMsg(script_finished=how).SerializeToString()}
+
+
 RUNS, ENDED = status(True), status(False)
 
 
@@ -53,6 +57,22 @@ def test_the_messages_of_a_run_wait_for_its_end_and_keep_their_order() -> None:
         assert sent == first, "the second run waits"
         await send(second[-1])
         assert sent == first + second
+
+    play(script, sent, hold_s=LONG_S)
+
+
+def test_a_run_that_another_one_follows_at_once_is_sent_with_it() -> None:
+    sent: list[Message] = []
+    early = [RUNS, finished(ForwardMsg.FINISHED_EARLY_FOR_RERUN), ENDED]
+    last = [RUNS, element(1), finished(ForwardMsg.FINISHED_FRAGMENT_RUN_SUCCESSFULLY), ENDED]
+
+    async def script(send: Send) -> None:
+        await send(ENDED)
+        for message in [*early, *last[:-1]]:
+            await send(message)
+        assert sent == [ENDED]
+        await send(last[-1])
+        assert sent == [ENDED, *early, *last]
 
     play(script, sent, hold_s=LONG_S)
 

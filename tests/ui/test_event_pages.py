@@ -249,7 +249,7 @@ def test_the_note_explains_numbers_and_mixed_marks_where_there_are_some() -> Non
 def test_a_jump_lands_on_the_event(monkeypatch: pytest.MonkeyPatch) -> None:
     state: dict[str, object] = {"step": 3, "layer": 0, "expert": "all"}
     monkeypatch.setattr(playhead.st, "session_state", state)
-    playhead.jump(50, {"step": 40, "layer": 1, "expert": 2})
-    assert state == {"step": 40, "layer": 1, "expert": "2", playhead.JUMPED.key: True}
-    playhead.jump(50, {"step": 51, "layer": None, "expert": None})
+    playhead.select_event(50, {"step": 40, "layer": 1, "expert": 2})
+    assert state == {"step": 40, "layer": 1, "expert": "2"}
+    playhead.select_event(50, {"step": 51, "layer": None, "expert": None})
     assert (state["step"], state["layer"], state["expert"]) == (50, 1, "2"), "the rest stays"

@@ -229,10 +229,10 @@ def test_formulas_carry_the_numbers_of_the_step() -> None:
 def test_an_event_of_the_list_moves_playhead_layer_and_expert(monkeypatch: pytest.MonkeyPatch) -> None:
     state: dict[str, object] = {"step": 3, "layer": 0, "expert": "all"}
     monkeypatch.setattr(playhead.st, "session_state", state)
-    playhead.jump(50, {"step": 60, "layer": None, "expert": None})
-    assert state == {"step": 50, "layer": 0, "expert": "all", playhead.JUMPED.key: True}
-    playhead.jump(50, {"step": 7, "layer": 1, "expert": 2})
-    assert state == {"step": 7, "layer": 1, "expert": "2", playhead.JUMPED.key: True}
+    playhead.select_event(50, {"step": 60, "layer": None, "expert": None})
+    assert state == {"step": 50, "layer": 0, "expert": "all"}
+    playhead.select_event(50, {"step": 7, "layer": 1, "expert": 2})
+    assert state == {"step": 7, "layer": 1, "expert": "2"}
 
 
 def test_the_list_of_events_opens_on_replay(open_app: Opener, recorded: Path) -> None:

@@ -176,6 +176,21 @@ def test_choosing_follows_in_every_panel(open_app: Opener, probed: Path) -> None
     assert not app.exception
 
 
+@pytest.mark.parametrize(("query", "named"), [({}, set()), ({"panel": "microscope-onward"}, {"0", "1"})])
+def test_an_axis_names_its_layer_where_no_control_changes_it(
+    open_app: Opener, probed: Path, query: dict[str, str], named: set[str]
+) -> None:
+    """Beside the control the browser would draw the chart of another layer anew."""
+    specs = [
+        chart.proto.spec
+        for layer in ("0", "1")
+        for chart in open_app(probed, "microscope", run="free", layer=layer, **query).get("vega_lite_chart")
+        if '"title": "share of its tokens' in chart.proto.spec
+    ]
+    assert len(specs) >= 4
+    assert set(re.findall(r"share of its tokens, in layer (\d)", " ".join(specs))) == named
+
+
 def test_a_broken_probe_document_leaves_numbers(open_app: Opener, tmp_path: Path) -> None:
     write_probe_run(tmp_path / "own", document={"tokens": ["one"], "sequence_length": 0})
     app = open_app(page="microscope", token=4)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Opener, words
+from forked import launched, needs_fork_server
 from sentences import pattern, sentence
 
 from explorer.config.limits import Limits
@@ -271,12 +272,17 @@ def test_a_built_rule_joins_the_list(open_app: Opener) -> None:
     assert "loss_free:bias_update_rate=0.01" in app.multiselect(key="train_arms").value
 
 
-def test_started_runs_train_and_are_listed(open_app: Opener, tmp_path: Path) -> None:
-    """The one test here with a real trainer: two arms of the smallest preset, to the end."""
+@needs_fork_server
+def test_started_runs_train_and_are_listed(
+    open_app: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one test here with a real trainer: two arms of the smallest preset, to the end. With an interpreter
+    of its own it trains in `tests/browser/test_app_training.py`."""
     import time
 
     from explorer.ui.server.services import services
 
+    monkeypatch.setattr("explorer.ui.server.jobs.LocalProcess", launched)
     app = open_app(page="train")
     app.selectbox(key="preset").set_value("tiny").run()
     app.multiselect(key="train_arms").set_value(["none", "loss_free"]).run()

@@ -53,9 +53,9 @@ def windows(trace: Trace, run: Run, number: int) -> dict[str, Window]:
     return {window.key: window for window in (*cut, *_of_texts(held_out))}
 
 
-def keys_of(store: Store, run: Run, number: int) -> tuple[str, ...]:
-    """The keys of these windows."""
-    return tuple(windows(Trace(store), run, number))
+def labels_of(store: Store, run: Run, number: int) -> dict[str, str]:
+    """Key -> label of these windows."""
+    return {key: window.label for key, window in windows(Trace(store), run, number).items()}
 
 
 def _parts(batches: int, number: int) -> list[NDArray[np.int64]]:

@@ -4,6 +4,8 @@ Every setting is a choice from a list (the seed and the playhead are whole numbe
 met again exactly.
 """
 
+from dataclasses import replace
+
 from explorer.config.rules import Smebu
 from explorer.figures.simulation import RULE_NAMES
 from explorer.figures.views.choice import RATES, Choice, Values, experts_per_token, skew, step_size
@@ -209,12 +211,12 @@ def solved_skew(values: Values) -> str:
 
 def rule_of(values: Values, side: str) -> RuleSettings:
     """The first rule of side A or B."""
-    is_smebu = values[side] == "smebu"
-    own = {"sharpness": float(values[f"k{side}"]), "momentum": float(values[f"m{side}"])}
-    return RuleSettings(
+    rule = RuleSettings(
         rule=values[side],
         rate=float(values[f"u{side}"]),
         step_decay=values[f"n{side}"],
         start_step=int(values["wait"]),
-        **(own if is_smebu else {}),
     )
+    if rule.rule != "smebu":
+        return rule
+    return replace(rule, sharpness=float(values[f"k{side}"]), momentum=float(values[f"m{side}"]))

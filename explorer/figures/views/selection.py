@@ -41,11 +41,11 @@ def run_names(runs: Sequence[Run]) -> dict[str, str]:
 
 
 def arm_names(arms: Sequence[Arm]) -> dict[str, str]:
-    """Token -> what the picker shows: `standard none, 5 seeds`, `standard none, seed 0`; no two are alike."""
-    runs = [arm.first for arm in arms]
-    names = [f"{run.preset} {run.short}" if run.preset else run.short for run in runs]
-    given = [arm.token if arm.is_group else name for arm, name in zip(arms, names, strict=True)]
-    return tell_apart(arms, given)
+    """Token -> what the picker shows: `standard none` (all seeds), `standard none, seed 0`; all different."""
+    groups = {arm.token: arm.token for arm in arms if arm.is_group}
+    singles = run_names([arm.first for arm in arms if not arm.is_group])
+    # Somebody may have given a run the name of a group.
+    return groups | {token: f"{n} · {token}" if n in groups else n for token, n in singles.items()}
 
 
 def _short(token: str) -> str:

@@ -8,7 +8,7 @@ from explorer.figures.arms import Run
 from explorer.figures.panel import Question
 from explorer.figures.serving import batch, hot_set, placement
 from explorer.figures.serving.settings import Batches, InWindows, Layout, Placed, PlacedLayer
-from explorer.figures.serving.windows import WindowPair, keys_of
+from explorer.figures.serving.windows import WindowPair, labels_of
 from explorer.figures.store import Store, Trace
 from explorer.figures.views import choice, serving_choices
 from explorer.figures.views.address import Address
@@ -88,11 +88,13 @@ def probe_steps(store: Store, run: Run) -> list[int]:
 
 def options_of(store: Store, run: Run, judged: Run, windows: int) -> Options:
     """What the settings can be for these runs."""
+    plans, judges = (labels_of(store, one, windows) for one in (run, judged))
     return Options(
         run=run,
-        plan_keys=keys_of(store, run, windows),
-        judge_keys=keys_of(store, judged, windows),
+        plan_keys=tuple(plans),
+        judge_keys=tuple(judges),
         is_same_run=run == judged,
+        labels={"plan": plans, "judge": judges},
     )
 
 

@@ -1,7 +1,7 @@
 """The settings of the Serving page, whose options follow from the runs that it shows."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from explorer.figures.arms import Run
 from explorer.figures.serving.windows import HELD_OUT, fits
@@ -146,6 +146,8 @@ class Options:
     judge_keys: tuple[str, ...]
     """Windows of the judging run."""
     is_same_run: bool
+    labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """`plan`, `judge` -> key of a window -> what lists call it."""
 
     @property
     def is_snapshot(self) -> bool:
@@ -199,7 +201,8 @@ class Options:
             "nodes": str(default_nodes(gpus)),
             "hot": str(max(1, 2 ** ((experts // 8).bit_length() - 1) if experts >= 8 else 1)),
         }
-        return replace(choice, default=defaults.get(choice.key, choice.default))
+        default = defaults.get(choice.key, choice.default)
+        return replace(choice, default=default, names=self.labels.get(choice.key, choice.names))
 
     def _default_plan(self) -> str:
         """The last window of steps but one where the same run judges, else the last."""

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from explorer.figures.arm_set import ArmSet
+from explorer.figures.arms import short_labels
 from explorer.figures.quality import PAIRED
 from explorer.figures.views.compare import (
     AXES,
@@ -88,7 +89,8 @@ def paired_controls(arms: ArmSet) -> None:
     """The base of the paired differences, and their metrics."""
     urls.show_notices("base")
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        urls.selectbox("Compared with", [arm.token for arm in arms], key="base", width=320)
+        names = short_labels(arms.arms)
+        urls.selectbox("Compared with", list(names), key="base", width=320, format_func=names.__getitem__)
         st.pills(
             "Metrics",
             list(PAIRED),

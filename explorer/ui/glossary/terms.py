@@ -73,8 +73,11 @@ def _filter(terms: Sequence[Term], exact: Sequence[Term]) -> str:
 
 def show_terms() -> None:
     """Every term under the heading of its section, each in a place that the search can hide."""
-    # No gap: the place of a hidden term would keep it.
-    st.html(f"<style>[class*='st-key-{PLACE}'] {{ margin-bottom: 1.25rem; }}</style>")
+    # No gap: the place of a hidden term would keep it. What is out of sight is laid out once it is seen.
+    st.html(
+        f"<style>[class*='st-key-{PLACE}'] {{ margin-bottom: 1.25rem; content-visibility: auto; "
+        "contain-intrinsic-size: auto 14rem; }</style>"
+    )
     with st.container(key="terms", gap=None):
         for section in _sections(TERMS):
             with st.container(key=f"{PLACE}{_section_key(section)}"):

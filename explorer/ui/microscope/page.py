@@ -65,8 +65,17 @@ def choose_run(runs: Sequence[Run]) -> Run:
 def show_run(run: Run, probes: dict[str, Probes], arms: Sequence[Arm], runs: Sequence[Run]) -> None:
     """The batch with its token and expert in one fragment, then the panels of the whole layer.
 
-    probes: by run id; runs: all that keep a probe.
+    probes: by run id; runs: all that keep a probe. Another probe or layer reruns this and nothing around it;
+    while the run trains the whole page, which then finds its new probes.
     """
+    if run.is_running:
+        _panels(run, probes, arms, runs)
+    else:
+        st.fragment(_panels)(run, probes, arms, runs)
+
+
+def _panels(run: Run, probes: dict[str, Probes], arms: Sequence[Arm], runs: Sequence[Run]) -> None:
+    panels.draw_again()
     panels.bind(*KEYS)
     own = probes[run.run_id]
     step, layer = _probe_and_layer(run, own)

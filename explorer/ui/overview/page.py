@@ -33,11 +33,14 @@ def opening_section(selected: Sequence[Arm]) -> None:
             [_film(unbalanced), _film(balanced)],
             [int(step) for step in unbalanced.last_steps],
         )
+        st.markdown(
+            "Experts without tokens learn nothing, and every step waits for the busiest expert. Loss-free "
+            "balancing cures this without a second loss: it adds a bias to each expert's routing score. The "
+            "bias decides which experts are chosen, and not how much their outputs count."
+        )
         show.note(
-            "Experts without tokens learn nothing, and every step waits for the busiest one. Loss-free "
-            "balancing needs no extra loss: it adds a bias to the router's score of each expert, which only "
-            "decides who is picked. Two recorded runs, "
-            f"layer {unbalanced.layer}, seed {unbalanced.run.seed}; each row is one expert."
+            f"Two recorded runs, layer {unbalanced.layer}, seed {unbalanced.run.seed}. Each row is one "
+            "expert; the uniform load is an even share of the tokens."
         )
     _starts()
 

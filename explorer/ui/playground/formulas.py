@@ -29,8 +29,9 @@ def update(rule: str, rate: float) -> str:
     """The update of a rule with the rate as the sentences and labels of the page write it."""
     if rule == "none":
         return UPDATES[rule]
-    symbol = _RATES.get(rule, "u")
-    return rf"{UPDATES[rule]}\quad {symbol}={decimal(rate)}"
+    value = rf"\quad {_RATES.get(rule, 'u')}={decimal(rate)}"
+    lines, end, _ = UPDATES[rule].partition(r" \end{aligned}")
+    return lines + value + end
 
 
 def rate_label(rule: str, side: str) -> str:

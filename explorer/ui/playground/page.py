@@ -20,16 +20,18 @@ from explorer.ui.playground import dragging, formulas, presets, switch
 from explorer.ui.shared import controls, panels, show, state, urls
 
 PICTURE = "playground_picture"
-# Beside the controls the picture stays in sight, however many of them are open; on a phone it comes first.
+# Beside the controls the picture stays in sight, however many of them are open; on a narrow page it is above.
 # Sentences that change with the settings have room to grow: nothing moves when a slider is released.
 _PLACES = f"""
 .st-key-{presets.COMMENT} {{ min-height: 3.2rem; }}
 .st-key-{PICTURE} .st-key-panel-playground-max-vio > :first-child {{ min-height: 5rem; }}
-@media (min-width: 900px) {{
+@media (min-width: 1001px) {{
   [data-testid="stColumn"]:has(> * .st-key-{PICTURE})
     {{ align-self: flex-start; position: sticky; top: 3.5rem; }}
 }}
-@media (max-width: 640px) {{
+@media (max-width: 1000px) {{
+  [data-testid="stHorizontalBlock"]:has(> [data-testid="stColumn"] > * .st-key-{PICTURE})
+    {{ flex-wrap: wrap; & > [data-testid="stColumn"] {{ flex: 1 1 100%; min-width: 100%; }} }}
   [data-testid="stColumn"]:has(> * .st-key-{PICTURE}) {{ order: -1; }}
 }}
 """

@@ -36,17 +36,12 @@ from explorer.ui.shared import (
     import_report,
     panels,
     show,
-    state,
     store,
     switching,
     urls,
 )
 from explorer.wording import counted
 
-WHOLE_PAGE = state.Slot("replay_whole_page", default=False)
-"""Whether the whole page is being drawn, not only the player."""
-DRAWN = state.Slot[tuple[int, int | None] | None]("replay_drawn", None)
-"""Layer and expert when the player was drawn last."""
 TICK_S = 2.0
 """Seconds between two looks at a run that still trains."""
 HEALTH_TICK_S = 10.0
@@ -95,12 +90,16 @@ def _facts(run: Run) -> None:
     show.note(" · ".join(fact for fact in facts if fact))
 
 
+@st.fragment(key=playhead.PANELS)
 def show_run(run: Run) -> None:
-    """The run's health, player and panels that follow the playhead, then those of layer and whole run."""
+    """The run's health, player and panels that follow the playhead, then those of layer and whole run.
+
+    Another layer or expert reruns this and nothing around it.
+    """
+    panels.draw_again()
     panels.bind(*view.KEYS)
     clock = _clock(run)
     st.fragment(_health, run_every=HEALTH_TICK_S if run.is_running else None)(run)
-    WHOLE_PAGE.put(True)
     above, player, between, update = (
         st.container(),
         show.steady("panels"),
@@ -153,17 +152,6 @@ def _questions(run: Run) -> view.ReplayQuestions:
     return view.questions(run, settings, expert_order.frozen(run, settings.layer, settings.sort))
 
 
-def _draw_all_again() -> None:
-    """Draw the rest of the page when layer or expert has changed; the playhead leaves it alone."""
-    is_whole = WHOLE_PAGE.take()
-    settings = playhead.settings()
-    now = (settings.layer, settings.expert)
-    has_changed = DRAWN.get() != now
-    DRAWN.put(now)
-    if has_changed and not is_whole:
-        st.rerun()
-
-
 def _player(run: Run, update: DeltaGenerator) -> None:
     """The player, with bars and sentences for its step, and the bias update after it further down.
 
@@ -176,8 +164,8 @@ def _player(run: Run, update: DeltaGenerator) -> None:
     if run.is_running:
         playhead.undo_echo()
     playhead.controls(run)
-    _draw_all_again()
     settings, questions = playhead.settings(), _questions(run)
+    playhead.DRAWN.put((settings.layer, settings.expert))
     # The player stands where a link finds the heatmap (`display.embed`).
     with st.container(key=f"panel-{view.HEATMAP}", gap=None):
         _heatmap_player(run, settings)
@@ -211,6 +199,7 @@ def _heatmap_player(run: Run, settings: view.ReplaySettings) -> None:
             layers=run.num_moe_layers,
             on_layer=partial(playhead.change_layer, run.layers),
         ),
+        on_moved=playhead.draw_what_changed,
     )
 
 
@@ -268,15 +257,11 @@ def _event_label(row: Mapping[str, Any]) -> str:
 
 def _health(run: Run) -> None:
     """What is wrong with the router; choosing a place moves playhead and layer there."""
-    if playhead.JUMPED.take():
-        st.rerun()
     run_health.panel(latest(run))
 
 
 def _events(run: Run) -> None:
     """The list of events; choosing one moves playhead, layer and expert there."""
-    if playhead.JUMPED.take():
-        st.rerun()
     run = latest(run)
     panel = st.expander("Events of this run", key="events_open", on_change="rerun", icon=":material/flag:")
     if panel.open:

@@ -14,7 +14,10 @@ from explorer.ui.shared import layers, state, urls
 
 MOVED = state.Slot[tuple[int | None, int, float]]("replay_moved", (None, 0, 0.0))
 """The step before the last move, the step after it, and when that was (monotonic seconds)."""
-JUMPED = state.Slot("replay_jumped", default=False)
+DRAWN = state.Slot[tuple[int, int | None] | None]("replay_drawn", None)
+"""Layer and expert when the player was drawn last."""
+PANELS = "replay"
+"""Key of the fragment with the player and every panel."""
 ECHO_S = 1.5
 """How long an old step may still come back from the browser after a move."""
 
@@ -48,7 +51,7 @@ def controls(run: Run) -> None:
     urls.show_notices("layer", "expert", "step")
     # Wide beside narrow, and under each other on a phone.
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom"):
-        layers.control(run.layers, "Each layer has its own router and its own experts.")
+        layers.control(run.layers, "Each layer has its own router and its own experts.", draw_panels)
         # Its default is where a link without a step opens, so that step 0 stays in the address.
         urls.number_input("Step", 0, most, most, key="step", width=150, help=tip("playhead"))
         st.selectbox(
@@ -56,6 +59,7 @@ def controls(run: Run) -> None:
             experts,
             key="expert",
             bind="query-params",
+            on_change=draw_panels,
             width=150,
             help="Its bias is drawn bold and its row is marked. A click in the heatmap does the same.",
         )
@@ -70,6 +74,18 @@ def settings() -> ReplaySettings:
         expert=None if expert == ALL_EXPERTS else int(expert),
         sort=state.text(expert_order.KEY),
     )
+
+
+def draw_panels() -> None:
+    """The end of a callback of the player or the panels: all of them are drawn, in this one script run."""
+    st.rerun(PANELS)
+
+
+def draw_what_changed() -> None:
+    """The same where another layer or expert was selected; the step alone leaves the panels."""
+    now = settings()
+    if DRAWN.get() != (now.layer, now.expert):
+        draw_panels()
 
 
 def move(last_step: int, step: int) -> None:
@@ -103,11 +119,15 @@ def change_layer(layers: Sequence[int], position: int) -> None:
 
 
 def jump(last_step: int, event: Mapping[str, Any]) -> None:
-    """Go to an event: its step, and its layer and expert where it has them."""
+    """Callback: go to an event, wherever on the page it is listed."""
+    select_event(last_step, event)
+    draw_panels()
+
+
+def select_event(last_step: int, event: Mapping[str, Any]) -> None:
+    """Its step, and its layer and expert where it has them."""
     state.put("step", min(int(event["step"]), last_step))
     if event["layer"] is not None:
         state.put("layer", int(event["layer"]))
     if event["expert"] is not None:
         state.put("expert", str(event["expert"]))
-    # Called from a fragment, and the whole page follows.
-    JUMPED.put(True)

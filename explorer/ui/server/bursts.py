@@ -5,10 +5,10 @@ import asyncio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
-HOLD_S = 0.1
+HOLD_S = 0.2
 """How long a message waits for the next ones of its script run."""
-STATUS_BYTES = 64
-"""No status message is longer; others are not parsed."""
+STATUS_BYTES = 128
+"""No message on the state of a run is longer; others are not parsed."""
 
 
 class Bursts:
@@ -17,7 +17,8 @@ class Bursts:
     Streamlit's page is rendered anew after every message that arrives alone: each render visits every element
     of the page whose state of the script run changes, and 20 messages of one move cost more than everything
     else in it. Messages that arrive together are rendered together. The first run of a connection is not held
-    back: while it lasts the browser loads what the messages name.
+    back: while it lasts the browser loads what the messages name. A run that ends because another one follows
+    at once, e.g. of a fragment that a callback names, is no end to be told.
     """
 
     def __init__(self, app: ASGIApp, hold_s: float = HOLD_S) -> None:
@@ -46,6 +47,7 @@ class Burst:
         self._timer: asyncio.Task[None] | None = None
         self._error: Exception | None = None
         self._has_run = False
+        self._is_followed = False
 
     async def send(self, message: Message) -> None:
         """Send a message now, or together with those that follow.
@@ -53,7 +55,10 @@ class Burst:
         Raises what sending raises, where a message that waited could not be sent also with the next one.
         """
         self._waiting.append(message)
-        has_ended = ends_run(message)
+        status = status_of(message)
+        if status and status.WhichOneof("type") == "script_finished":
+            self._is_followed = status.script_finished == ForwardMsg.FINISHED_EARLY_FOR_RERUN
+        has_ended = ends_run(status) and not self._is_followed
         if has_ended or not self._has_run or "bytes" not in message:
             self._has_run |= has_ended
             self._stop_timer()
@@ -89,12 +94,14 @@ class Burst:
             self._timer = None
 
 
-def ends_run(message: Message) -> bool:
-    """Whether this is the last message of a script run: that none is running any more."""
+def status_of(message: Message) -> ForwardMsg | None:
+    """What a message says if it is short enough to be on the state of a script run."""
     data = message.get("bytes")
-    if not data or len(data) > STATUS_BYTES:
+    return ForwardMsg.FromString(data) if data and len(data) <= STATUS_BYTES else None
+
+
+def ends_run(status: ForwardMsg | None) -> bool:
+    """Whether it says that no script is running any more."""
+    if status is None or status.WhichOneof("type") != "session_status_changed":
         return False
-    forward = ForwardMsg.FromString(data)
-    if forward.WhichOneof("type") != "session_status_changed":
-        return False
-    return not forward.session_status_changed.script_is_running
+    return not status.session_status_changed.script_is_running

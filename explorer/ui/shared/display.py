@@ -37,7 +37,8 @@ _PLACES = ", ".join(
 # Beside a sidebar of full width a tablet has room for half a chart.
 _TABLET = """
 @media (min-width: 641px) and (max-width: 1100px) {
-  [data-testid="stSidebar"][aria-expanded="true"] { width: 232px !important; min-width: 232px !important; }
+  [data-testid="stPageLink"] :is(span, p) { white-space: normal; overflow: visible; }
+  [data-testid="stSidebar"][data-collapsed="false"] { width: 232px !important; min-width: 232px !important; }
 }
 """
 _LECTURE = f"""

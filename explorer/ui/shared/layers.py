@@ -1,6 +1,6 @@
 """The picker of the MoE layer, which three pages share: it offers the model's own layer numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import streamlit as st
 
@@ -20,10 +20,18 @@ def settle(layers: Sequence[int], of: str) -> None:
     )
 
 
-def control(layers: Sequence[int], tooltip: str | None = None) -> int:
+def control(
+    layers: Sequence[int], tooltip: str | None = None, on_change: Callable[[], None] | None = None
+) -> int:
     """The picker, bound to `?layer=`; the number of the chosen layer."""
     chosen = st.segmented_control(
-        "MoE layer", list(layers), key="layer", bind="query-params", required=True, help=tooltip
+        "MoE layer",
+        list(layers),
+        key="layer",
+        bind="query-params",
+        required=True,
+        help=tooltip,
+        on_change=on_change,
     )
     return layers[0] if chosen is None else int(chosen)
 

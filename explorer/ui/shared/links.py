@@ -84,7 +84,7 @@ def nothing_yet(name: str, sentence: str, ways: Mapping[str, str]) -> None:
     """
     show.note(CARDS[name][2])
     st.info(show.plain(sentence), icon=":material/inbox:")
-    with st.container(horizontal=True, gap="large"):
+    with st.container(horizontal=True, gap="small"):
         for other, label in {**ways, "playground": "Playground, which needs no runs"}.items():
             page(other, label)
 

@@ -88,6 +88,13 @@ def begin(page: str, title: str) -> PageFigures:
     return figures
 
 
+def draw_again() -> None:
+    """A fragment with all figures of the page is about to be drawn: what has no data now is not kept."""
+    figures = shown()
+    for kept in (figures.panels, figures.later, figures.folded, figures.films):
+        kept.clear()
+
+
 def shown() -> PageFigures:
     """The figures of this page so far."""
     figures: PageFigures = state.value(KEY) or begin("", "")

@@ -52,8 +52,8 @@ def _draw(arms: list[Arm]) -> list[str]:
             max_selections=MOST,
             placeholder="Choose up to six" if arms else "No runs yet",
             disabled=not arms,
-            help="An entry with several seeds stands for all runs of one balancing rule; the others are "
-            "single runs.",
+            help="An entry that begins with a preset and names no seed stands for all seeds of one rule; the "
+            "others are single runs.",
         )
         arms_chosen = [by_token[token] for token in tokens if token in by_token]
         if arms_chosen:

@@ -38,9 +38,14 @@ _READABLE = """
 [data-testid="stMarkdownContainer"] :is(p, li) > a:hover { text-decoration-color: currentColor; }
 [data-testid="stExpander"] summary { opacity: 1 !important; }
 [data-testid="stButtonGroup"] [data-variant="segmented_control"] { min-height: 2.5rem; }
+[data-testid="stPageLink-NavLink"] :is(span:has(p), [data-testid="stMarkdownContainer"], p) {
+  white-space: normal; }
 .st-key-start_on_a_phone { display: none; }
 @media (max-width: 640px) {
   .st-key-start_on_a_phone { display: flex; }
+  .st-key-start_on_a_phone a {
+    background: #0b62a4; justify-content: center; padding: .5rem 1rem; }
+  .st-key-start_on_a_phone a :is(p, span) { color: #fff !important; }
   .st-key-run_row { flex-wrap: wrap; }
   .st-key-run_row > :first-child { min-width: 100%; } }
 """

@@ -77,15 +77,15 @@ def heatmap_player(
     order: Sequence[int | Sequence[int]] | None = None,
     events: Sequence[Mark] = (),
     lead: Lead | None = None,
+    on_moved: Callable[[], None] | None = None,
 ) -> PlayerEvent | None:
     """Heatmap of one run and layer with playback, and the loads at the playhead as bars beside it.
 
     The matrix is sent when it changes; `step` and `expert` are sent apart from it in a few bytes. While
     the player plays it leads and ignores `step`; when it is paused it follows. `on_step`, `on_expert` and
-    `lead.on_layer` run before the page does, so they may move widgets. At the default speed the run takes
-    about twelve seconds. `order`: experts from top to bottom, or lists of those that share a row, which
-    shows their mean; by index without it. `events` are drawn
-    above the heatmap.
+    `lead.on_layer` run before the page does, so they may move widgets; then `on_moved`. At the default speed
+    the run takes about twelve seconds. `order`: experts from top to bottom, or lists of those that share a
+    row, which shows their mean; by index without it. `events` are drawn above the heatmap.
 
     In a fragment that reruns by itself (`run_every`), keep the step in plain session state: a widget
     of the same key would send its old value back with a tick that is under way.
@@ -103,6 +103,8 @@ def heatmap_player(
             on_expert(event.expert)
         if lead is not None and event.layer is not None and 0 <= event.layer < lead.layers:
             lead.on_layer(event.layer)
+        if on_moved is not None:
+            on_moved()
 
     data = {
         "id": key,

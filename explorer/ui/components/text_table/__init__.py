@@ -4,6 +4,7 @@ For tables that follow a control. A data frame draws itself anew and tells scree
 Streamlit's own table reads every cell as Markdown.
 """
 
+import re
 from pathlib import Path
 
 import polars as pl
@@ -24,7 +25,8 @@ _TABLE = st.components.v2.component(
 def text_table(table: pl.DataFrame, *, alt: str, key: str, max_height: int | None = None) -> None:
     """Draw a table of texts; all columns but the first are aligned to the right.
 
-    max_height: in pixels; a longer table scrolls under its headings.
+    max_height: in pixels; a longer table scrolls under its headings. Negative numbers get a minus sign.
     """
-    data = {"alt": alt, "columns": table.columns, "rows": table.rows(), "max_height": max_height}
+    rows = [[re.sub(r"^-(?=[\d.])", "−", str(cell)) for cell in row] for row in table.rows()]
+    data = {"alt": alt, "columns": table.columns, "rows": rows, "max_height": max_height}
     _TABLE(key=key, data=data)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.figures.probe_batch import TextSpan
+from explorer.wording import domain_name
 
 # Hue and lightness both change from one to the next, so that neighbours are told apart.
 PALETTE = (
@@ -63,7 +64,7 @@ def text_payload(
         ]
     payload: dict[str, Any] = {
         "texts": list(texts),
-        "sequences": [[s.domain, s.start, s.end] for s in spans],
+        "sequences": [[domain_name(s.domain), s.start, s.end] for s in spans],
         "experts": num_experts,
         "chosen": kept,
         "gates": shares,

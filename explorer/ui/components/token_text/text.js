@@ -18,6 +18,7 @@ export class TokenText {
     this.tip = find("tip");
     this.stage = find("stage");
     this.chips = [];
+    this.looks = [];
     this.keys = [];
     this.pending = null;
     listenToPointer(this);
@@ -34,7 +35,7 @@ export class TokenText {
     this.texts.style.maxHeight = `${height}rem`;
     this.texts.setAttribute("aria-label", label);
     this.key.setAttribute("aria-label", "Experts: one click marks the tokens of an expert");
-    if (isNew) this.build();
+    const isOther = isNew && this.build();
     if (isNew || mode !== this.mode || expert !== this.expert) {
       this.mode = mode;
       this.expert = expert;
@@ -44,7 +45,7 @@ export class TokenText {
     const waits = this.pending && performance.now() - this.pending.time < PENDING_MS;
     if (waits && this.pending.token !== token) return;
     this.pending = null;
-    this.select(token, isNew || token !== this.token);
+    this.select(token, isOther || token !== this.token);
   }
 
   colour(expert) {
@@ -55,17 +56,19 @@ export class TokenText {
     return this.text.inks[expert % this.text.inks.length];
   }
 
+  /** Whether the tokens are others than before. */
   build() {
     const { text } = this;
+    this.version = text.version;
     // The same tokens after other steps or in another layer keep their chips, and so the place in the text.
     const words = JSON.stringify([text.texts, text.sequences, text.experts]);
-    if (words !== this.words) {
-      this.words = words;
-      this.chips = text.texts.map((word, index) => this.chip(word, index));
-      this.texts.replaceChildren(...text.sequences.map((sequence, at) => this.sequence(sequence, at)));
-      this.buildKey();
-    }
-    this.version = text.version;
+    if (words === this.words) return false;
+    this.words = words;
+    this.looks = [];
+    this.chips = text.texts.map((word, index) => this.chip(word, index));
+    this.texts.replaceChildren(...text.sequences.map((sequence, at) => this.sequence(sequence, at)));
+    this.buildKey();
+    return true;
   }
 
   chip(word, index) {
@@ -133,23 +136,28 @@ export class TokenText {
     const first = experts[0];
     const has = one && experts.includes(expert);
     const on = has && (mode === "all" || first === expert);
+    const who = mode === "all" || one ? expertWords(experts) : expertWords(experts.slice(0, 1));
+    const bands =
+      mode === "all"
+        ? stripes(
+            experts.map((e) => this.colour(e)),
+            text.gates?.[index],
+          )
+        : "";
+    // Most tokens look as before when another expert is marked.
+    const colour = first === undefined ? "" : this.colour(first);
+    const look = [on, has, colour, who, bands].join("|");
+    if (this.looks[index] === look) return;
+    this.looks[index] = look;
     chip.classList.toggle("on", on);
     chip.classList.toggle("other", has && !on);
-    if (first === undefined) chip.style.removeProperty("--c");
-    else chip.style.setProperty("--c", this.colour(first));
-    if (mode === "all")
-      chip.style.setProperty(
-        "--stripes",
-        stripes(
-          experts.map((e) => this.colour(e)),
-          text.gates?.[index],
-        ),
-      );
+    if (colour) chip.style.setProperty("--c", colour);
+    else chip.style.removeProperty("--c");
+    if (bands) chip.style.setProperty("--stripes", bands);
     const number = chip.querySelector(".number");
     // Many numbers would be longer than the token; the stripes and the tooltip say them.
     const numbers = mode === "all" ? (experts.length > 2 ? [] : experts) : experts.slice(0, 1);
     if (number) number.textContent = numbers.join(" ");
-    const who = mode === "all" || one ? expertWords(experts) : expertWords(experts.slice(0, 1));
     chip.setAttribute("aria-label", `${spoken(text.texts[index])}: ${who}`);
   }
 
