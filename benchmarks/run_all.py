@@ -13,6 +13,7 @@ SCRIPTS = (
     "quick",
     "simulate",
     "store",
+    "views",
     "app",
     "interactions",
     "drags",
