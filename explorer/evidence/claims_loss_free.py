@@ -146,7 +146,7 @@ CLAIMS = (
     ),
     Claim(
         id="A9",
-        text="At the smaller size, loss-free balancing beats the auxiliary loss in perplexity and in balance.",
+        text="At the smaller size, loss-free balancing beats the auxiliary loss in perplexity and balance.",
         source=LOSS_FREE,
         comparisons=(
             difference(

@@ -239,7 +239,10 @@ def lines_note(baselines: Baselines, labels: Mapping[str, str]) -> str:
     if "resampled" in baselines.levels:
         whose = f" for “{labels[baselines.arm]}”" if len(labels) > 1 else ""
         baselines_of = "independent tokens and of whole sequences"
-        return f"The dashed lines are the random-routing baselines of {baselines_of}{whose}."
+        return (
+            f"The dashed lines are the random-routing baselines of {baselines_of}{whose}. Tokens of one text "
+            "are alike, so balanced routing comes down to the second and not to the first."
+        )
     note = line_note(baselines, labels)
     return f"{note} {baselines.missing}" if baselines.has_line and baselines.missing else note
 

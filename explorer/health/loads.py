@@ -78,7 +78,8 @@ def dead_experts(run: RunRows, layer: LayerRows) -> Finding | None:
         return None
     alive = np.flatnonzero(layer.tokens[:, dead].sum(1))
     step = int(layer.steps[int(alive[-1]) + 1 if len(alive) else 0])
-    names = ", ".join(map(str, dead[:LONGEST_LIST])) + (", …" if len(dead) > LONGEST_LIST else "")
+    noun = "expert" if len(dead) == 1 else "experts"
+    names = f"{noun} {', '.join(map(str, dead[:LONGEST_LIST]))}" + (", …" if len(dead) > LONGEST_LIST else "")
     where = f"in the last {counted(size, 'recorded step')}, where an even share is {share:,.0f}"
     return Finding(
         kind="dead_experts",

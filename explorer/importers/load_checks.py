@@ -199,5 +199,6 @@ def _numbers(layers: Sequence[int]) -> str:
 
 
 def _named(experts: NDArray[np.int64]) -> str:
-    shown = ", ".join(map(str, experts[:SHOWN_EXPERTS].tolist()))
+    noun = "expert" if len(experts) == 1 else "experts"
+    shown = f"{noun} {', '.join(map(str, experts[:SHOWN_EXPERTS].tolist()))}"
     return shown if len(experts) <= SHOWN_EXPERTS else f"{shown} and {len(experts) - SHOWN_EXPERTS} more"
