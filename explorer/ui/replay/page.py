@@ -96,6 +96,7 @@ def show_run(run: Run) -> None:
 
     Another layer or expert reruns this and nothing around it.
     """
+    run = latest(run)
     panels.draw_again()
     panels.bind(*view.KEYS)
     clock = _clock(run)

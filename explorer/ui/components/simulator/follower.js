@@ -117,8 +117,9 @@ export class Follower {
 
   #onMove(key, position) {
     const { at } = this.#data.sliders[key];
-    if (position === at) this.#moved.delete(key);
-    else this.#moved.set(key, position);
+    // Sliders also write their value again when the server's answer arrives.
+    if (position === at && !this.#moved.delete(key)) return;
+    if (position !== at) this.#moved.set(key, position);
     this.#show();
   }
 
@@ -185,6 +186,7 @@ export class Follower {
       mirrorRows(frames);
       for (const chart of Object.keys(frames)) this.#mirrored.set(chart, { job, step, isWhole });
       if (this.#waiting) this.#ask();
+      else if (this.#moved.size === 0 && isWhole && this.#isAnswered()) this.#keep();
     });
   }
 
