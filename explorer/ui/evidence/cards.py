@@ -46,6 +46,10 @@ def _verdict(result: ClaimResult) -> str:
 def findings() -> None:
     """What reading the questions and their sources showed."""
     st.header("Findings about the questions", anchor="findings", divider="gray")
+    st.markdown(
+        "Claims 000 to 004 are the research questions that this project began with. Reading their sources "
+        "showed:"
+    )
     unrelated = and_list([f"[{name}]({url}), which {what}" for name, url, what in UNRELATED])
     st.markdown(
         "- **Question 000 joins two unrelated things.** It asks about “code generation in the GPQA Diamond "

@@ -62,8 +62,9 @@ def _tables(results: tuple[ClaimResult, ...]) -> None:
         with st.expander(f"Claims without a verdict: {counts}", icon=":material/hourglass_empty:"):
             _table(others, TABLE_OF_OTHERS)
     show.note(
-        "Select a row to open the claim. The effect is that of its first comparison; a claim counts as not "
-        "run until all of its comparisons have five pairs."
+        "Select a row to open the claim. The effect is that of its first comparison; a claim holds when all "
+        "of its comparisons do, and counts as not run until all have five pairs. An effect of 0 with the "
+        "interval 0 to 0 belongs to an identity: it counts counter-examples, and there were none."
     )
 
 
