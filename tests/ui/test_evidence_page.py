@@ -1,5 +1,6 @@
 """The Evidence page: every claim, the one that is open, published numbers apart from ours."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,30 @@ def test_all_claims_are_listed_and_one_is_open(open_app: Opener, recorded: Path,
         "evidence-runs",
         "evidence-course",
     }
+
+
+def test_an_open_claim_names_the_comparison_that_keeps_it_open(
+    open_app: Opener, recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first comparison holds; MaxVio of the second is as often higher as lower."""
+    monkeypatch.setattr(results, "FOLDER", tmp_path / "rows")
+
+    def made(arm: str, seed: int) -> dict[str, float | None]:
+        is_raw = arm == "raw_1"
+        score = 0.5 - 0.2 * is_raw + 0.001 * ((seed * 7) % 5)
+        return {"mean_score": score, "max_vio_global": 1 + 0.1 * (-1) ** seed * is_raw, "lm_loss": 4.0}
+
+    for row in rows_of("normalisation", range(8), made).values():
+        results.append_row(results.FOLDER / results.FILE, row)
+    app = open_app(recorded, "evidence", claim="X5")
+    assert not app.exception
+    first, second = next(claim for claim in CLAIMS if claim.id == "X5").comparisons
+    (change,) = re.findall(r"What would change the verdict:\*\* (.*)", words(app))
+    assert change.startswith(
+        f"an interval of “{second.words}” that is wholly above 0 after Holm's correction"
+    )
+    assert "−0.0894 to +0.0894" in change
+    assert first.words not in change
 
 
 def test_published_numbers_stand_apart(open_app: Opener, recorded: Path, rows: Path) -> None:

@@ -69,10 +69,10 @@ def _still_open(result: ClaimResult) -> str:
     """What the first comparison without a verdict lacks, and how many others do."""
     first, *others = [one for one in result.results if one.verdict == NOT_RESOLVED]
     if first.effect is None:
-        return f"finite values of {first.comparison.quantity}"
+        return f"finite values of {first.comparison.words}"
     now = f"{first.effect.low:+.3g} to {first.effect.high:+.3g}".replace("-", "−")
     text = (
-        f"an interval of “{first.comparison.quantity}” that is wholly {first.comparison.region} after Holm's "
+        f"an interval of “{first.comparison.words}” that is wholly {first.comparison.region} after Holm's "
         f"correction; before it, it is {now}, and more pairs would narrow it"
     )
     return f"{text}. Other open comparisons: {len(others)}" if others else text
