@@ -112,14 +112,31 @@ def test_the_bundle_of_a_view_holds_what_the_page_shows(open_app: Opener, record
     assert runs["none-seed0"]["config"]["model"]["top_k"]
 
 
-def test_the_statements_of_the_manifest_give_the_same_rows_again(open_app: Opener, recorded: Path) -> None:
+def test_the_statements_of_the_manifest_give_the_same_numbers_again(open_app: Opener, recorded: Path) -> None:
+    """Loads as they are; shares by domain, cells of heatmaps and of biases from rows of the same layer."""
     shown = figures_of(open_app(recorded, "replay", run="loss_free-seed0", layer="1", step="11"))
+
+    def asked_again(key: str) -> tuple[pl.DataFrame, list[pl.DataFrame]]:
+        panel = shown.get(key)
+        assert panel.table is not None
+        return panel.table, [frame(cur, one.sql, **one.params) for one in panel.statements]
+
     with services().index.cursor() as cur:
-        for key in ("replay-loads", "replay-heatmap", "replay-domains", "replay-biases"):
-            panel = shown.get(key)
-            again = [frame(cur, one.sql, **one.params) for one in panel.statements]
-            assert panel.table is not None
-            assert any(found.equals(panel.table) for found in again), key
+        table, answers = asked_again("replay-loads")
+        assert any(found.equals(table) for found in answers)
+        table, answers = asked_again("replay-domains")
+        counts = ["domain", "expert", "tokens"]
+        assert any(set(found.rows()) == set(table.select(counts).rows()) for found in answers)
+        for key, row, cell in (
+            ("replay-heatmap", "tokens", "tokens"),
+            ("replay-biases", "bias", "bias_last"),
+        ):
+            table, answers = asked_again(key)
+            (rows,) = (found for found in answers if {"ordinal", row} <= set(found.columns))
+            # The run is so short that every bin is one sample.
+            samples = rows.sort("expert", "ordinal").select("expert", "first_step", row)
+            cells = table.sort("expert", "bin").select("expert", "first_step", pl.col(cell).alias(row))
+            assert samples.rows() == cells.rows()
 
 
 def test_the_link_of_a_bundle_names_what_an_address_leaves_out(open_app: Opener, recorded: Path) -> None:

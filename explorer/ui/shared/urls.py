@@ -184,7 +184,7 @@ def named_multiselect(label: str, options: Sequence[str], *, key: str, **setting
     Call `accept` where the value was read from the address before.
     """
     given, written = _given(key), f"{key}_in_address"
-    if set(given) <= set(options) and given != state.value(written, given):
+    if given and set(given) <= set(options) and given != state.value(written, given):
         state.put(key, given)  # the visitor went back, or followed a link to this very page
     values: list[str] = st.multiselect(label, options, key=key, **settings)
     if not values:
