@@ -7,6 +7,8 @@ import pytest
 from conftest import Opener, words
 from unhealthy_runs import E, K, T, record
 
+from explorer.ui.replay import playhead
+
 NOTHING = "Run health: nothing wrong found."
 
 
@@ -29,7 +31,11 @@ def test_one_line_where_nothing_is_wrong(open_app: Opener, folder: Path) -> None
     assert not [button for button in app.button if "step 60" in button.label]
 
 
-def test_a_finding_has_its_sentence_and_a_link_to_its_place(open_app: Opener, folder: Path) -> None:
+def test_a_finding_has_its_sentence_and_a_link_to_its_place(
+    open_app: Opener, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # `AppTest` forgets the pages where a fragment reruns alone, and links to them fail.
+    monkeypatch.setattr(playhead, "draw_panels", lambda: None)
     app = open_app(folder, "replay", run="collapsed")
     assert not app.exception
     assert NOTHING not in words(app)
