@@ -117,8 +117,9 @@ class _Grid:
 def _grid(rows: pl.DataFrame, experts: int, value: str) -> _Grid:
     are_samples = "ordinal" in rows.columns
     number = rows["ordinal" if are_samples else "bin"].to_numpy()
-    numbers, piece = np.unique(number, return_inverse=True)
-    at = (piece, rows["expert"].to_numpy())
+    expert = rows["expert"].to_numpy()
+    numbers, piece = _pieces(number, expert, rows["first_step"].to_numpy(), experts)
+    at = (piece, expert)
     shape = (len(numbers), experts)
     is_present = np.zeros(shape, dtype=np.bool_)
     is_present[at] = True
@@ -147,6 +148,25 @@ def _grid(rows: pl.DataFrame, experts: int, value: str) -> _Grid:
     return _Grid(
         numbers=numbers.astype(np.int64), are_samples=are_samples, is_present=is_present, values=values
     )
+
+
+def _pieces(number: Array, expert: Array, first_step: Array, experts: int) -> tuple[Array, Array]:
+    """The number of every piece, and the piece of every row.
+
+    A bin that was rolled up in several rounds, as those of a growing run are, has a row per round and expert:
+    the n-th of each expert is in the bin's n-th piece.
+    """
+    numbers, piece = np.unique(number, return_inverse=True)
+    cell = piece * experts + expert
+    most = int(np.bincount(cell).max())
+    if most == 1:
+        return numbers, piece
+    order = np.lexsort((first_step, cell))
+    starts = np.flatnonzero(np.diff(cell[order], prepend=-1))
+    round_ = np.empty_like(cell)
+    round_[order] = np.arange(len(cell)) - np.repeat(starts, np.diff(starts, append=len(cell)))
+    keys, piece = np.unique(piece * most + round_, return_inverse=True)
+    return numbers[keys // most], piece
 
 
 def _of_tokens(tokens: Array, is_present: Array) -> dict[str, Array]:
