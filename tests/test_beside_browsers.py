@@ -54,7 +54,7 @@ def test_two_workers_begin_with_browsers_and_the_third_with_the_rest() -> None:
 
 
 @pytest.mark.parametrize("files", [BROWSER, OTHER])
-def test_whoever_has_none_of_its_own_kind_left_helps_the_others(files: list[str]) -> None:
+def test_a_worker_without_files_of_its_own_kind_takes_the_other_kind(files: list[str]) -> None:
     shares = scheduled(files, workers=3)
     assert sorted(file for share in shares for file in share) == files
     assert all(shares)

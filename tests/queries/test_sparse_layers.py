@@ -25,6 +25,15 @@ def con() -> Iterator[Any]:
         yield connection
 
 
+CHOICES = {
+    "step": pl.Int64,
+    "layer": pl.Int32,
+    "token": pl.Int32,
+    "selected_experts": pl.List(pl.Int32),
+}
+"""Columns of the experts that probes chose."""
+
+
 def fill(con: Any, experts: int, **tables: pl.DataFrame) -> None:
     """One run with these rows."""
     con.execute("DELETE FROM raw.runs")
@@ -108,12 +117,7 @@ def test_a_token_is_compared_with_the_last_probe_that_has_it(con: Any) -> None:
     ]
     frame = pl.DataFrame(
         [(step, 0, token, chosen) for step, token, chosen in rows],
-        schema={
-            "step": pl.Int64,
-            "layer": pl.Int32,
-            "token": pl.Int32,
-            "selected_experts": pl.List(pl.Int32),
-        },
+        schema=CHOICES,
         orient="row",
     )
     fill(con, 4, probe_scores=frame)
@@ -128,12 +132,7 @@ def test_a_token_is_compared_with_the_last_probe_that_has_it(con: Any) -> None:
 def test_a_probe_without_a_recorded_choice_ends_the_comparison(con: Any) -> None:
     frame = pl.DataFrame(
         [(0, 0, 0, [0]), (5, 0, 0, None), (9, 0, 0, [1])],
-        schema={
-            "step": pl.Int64,
-            "layer": pl.Int32,
-            "token": pl.Int32,
-            "selected_experts": pl.List(pl.Int32),
-        },
+        schema=CHOICES,
         orient="row",
     )
     fill(con, 2, probe_scores=frame)
@@ -143,12 +142,7 @@ def test_a_probe_without_a_recorded_choice_ends_the_comparison(con: Any) -> None
 def test_co_activation_joins_layers_by_token(con: Any) -> None:
     frame = pl.DataFrame(
         [(0, 0, 0, [0, 1]), (0, 0, 3, [1, 2]), (0, 1, 3, [0, 0]), (0, 1, 4, [1, 2])],
-        schema={
-            "step": pl.Int64,
-            "layer": pl.Int32,
-            "token": pl.Int32,
-            "selected_experts": pl.List(pl.Int32),
-        },
+        schema=CHOICES,
         orient="row",
     )
     fill(con, 3, probe_scores=frame)
