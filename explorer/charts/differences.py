@@ -37,15 +37,15 @@ def paired_differences(rows: Sequence[Mapping[str, Any]], *, title: str = "") ->
     heads: list[dict[str, Any]] = []
     top = 0
     for metric in metrics:
-        chosen = [row for row in rows if str(row["metric"]) == metric]
-        scale = _Scale(chosen)
-        first, bottom = top + HEAD_PX, top + HEAD_PX + ROW_PX * len(chosen)
+        metric_rows = [row for row in rows if str(row["metric"]) == metric]
+        scale = _Scale(metric_rows)
+        first, bottom = top + HEAD_PX, top + HEAD_PX + ROW_PX * len(metric_rows)
         heads.append({"y": float(top + HEAD_PX / 2), "text": f"difference in {metric}"})
-        for i, row in enumerate(chosen):
+        for i, row in enumerate(metric_rows):
             y = float(first + i * ROW_PX + MARK_PX)
             arms.append(_arm(row, scale, y))
             seeds += [{"y": y, "x": scale(v), "value": v, "rule": arms[-1]["rule"]} for v in _values(row)]
-        rows_at = [first + i * ROW_PX + MARK_PX for i in range(len(chosen))]
+        rows_at = [first + i * ROW_PX + MARK_PX for i in range(len(metric_rows))]
         grid += [_tick(tick, scale, y, last=y == rows_at[-1]) for tick in scale.ticks() for y in rows_at]
         top = bottom + AXIS_PX
     chart = alt.layer(*_grid(grid, top), *_heads(heads, top), *_marks(arms, seeds, top))
@@ -57,19 +57,19 @@ class _Scale:
     """Difference -> share of the width, zero always inside."""
 
     def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        shown = [0.0]
+        values = [0.0]
         for row in rows:
             half = float(row["half_width"] or 0.0)
-            shown += [float(row["mean"]) - half, float(row["mean"]) + half, *_values(row)]
-        pad = (max(shown) - min(shown)) * 0.06 or 1.0
-        self.low, self.high = min(shown) - pad, max(shown) + pad
+            values += [float(row["mean"]) - half, float(row["mean"]) + half, *_values(row)]
+        pad = (max(values) - min(values)) * 0.06 or 1.0
+        self.low, self.high = min(values) - pad, max(values) + pad
 
     def __call__(self, value: float) -> float:
         return (value - self.low) / (self.high - self.low)
 
-    def ticks(self, wanted: int = 4) -> list[float]:
+    def ticks(self, count: int = 4) -> list[float]:
         """Round numbers inside the range."""
-        raw = (self.high - self.low) / wanted
+        raw = (self.high - self.low) / count
         power = 10.0 ** math.floor(math.log10(raw))
         step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw)
         inside = range(math.ceil(self.low / step), math.floor(self.high / step) + 1)
@@ -178,7 +178,7 @@ def _marks(arms: list[dict[str, Any]], seeds: list[dict[str, Any]], height: int)
     line = alt.Chart(pl.DataFrame(arms)).encode(y=_y("text_y", height))
     names = line.mark_text(align="left", fontSize=12, color=theme.STRONG_TEXT.expr)
     # A narrow place has room for the numbers beside the name; a hollow point says "not significant" as well.
-    shown = alt.Text("shown:N")
+    text = alt.Text("shown:N")
     words = line.transform_calculate(shown=f"width < {NARROW_PX} ? datum.numbers : datum.verdict")
     words = words.mark_text(align="right", fontSize=12, color=theme.NEUTRAL_TEXT.expr)
     return [
@@ -187,5 +187,5 @@ def _marks(arms: list[dict[str, Any]], seeds: list[dict[str, Any]], height: int)
         solid.encode(x=_x("x"), color=colour, tooltip=tips),
         hollow.encode(x=_x("x"), stroke=alt.Stroke("rule:N", scale=colours, legend=None), tooltip=tips),
         names.encode(x=alt.XValue(0), text=alt.Text("arm:N")),
-        words.encode(x=alt.XValue(alt.expr("width")), text=shown),
+        words.encode(x=alt.XValue(alt.expr("width")), text=text),
     ]

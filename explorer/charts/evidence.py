@@ -42,8 +42,8 @@ def verdict_tiles(frame: pl.DataFrame) -> theme.Figure:
         # A row that continues a verdict has no name of its own.
         row=pl.col("verdict") + pl.lit(CONTINUED).repeat_by(nth // TILES_PER_ROW).list.join(""),
     )
-    shown = [name for name in VERDICT_INKS if name in set(data["verdict"])]
-    rows = sorted(data["row"].unique(), key=lambda row: (shown.index(row.rstrip(CONTINUED)), row))
+    verdicts = [name for name in VERDICT_INKS if name in set(data["verdict"])]
+    rows = sorted(data["row"].unique(), key=lambda row: (verdicts.index(row.rstrip(CONTINUED)), row))
     base = alt.Chart(data).encode(
         x=alt.X("place:O", axis=None, scale=alt.Scale(paddingInner=0.08, domain=list(range(TILES_PER_ROW)))),
         y=alt.Y(
@@ -111,17 +111,17 @@ class _Range:
 
     def __init__(self, row: Mapping[str, Any]) -> None:
         edges = [row["region_low"], row["region_high"], row["published"]]
-        shown = [row["low"], row["high"], *row["values"].values()]
-        shown += [edge for edge in edges if edge is not None and math.isfinite(edge)]
-        shown += [0.0] if row["never"] else []
-        pad = (max(shown) - min(shown)) * 0.06 or 1.0
-        self.low, self.high = min(shown) - pad, max(shown) + pad
+        values = [row["low"], row["high"], *row["values"].values()]
+        values += [edge for edge in edges if edge is not None and math.isfinite(edge)]
+        values += [0.0] if row["never"] else []
+        pad = (max(values) - min(values)) * 0.06 or 1.0
+        self.low, self.high = min(values) - pad, max(values) + pad
 
     def __call__(self, value: float) -> float:
         return float(min(1.0, max(0.0, (value - self.low) / (self.high - self.low))))
 
-    def ticks(self, wanted: int = 4) -> list[float]:
-        raw = (self.high - self.low) / wanted
+    def ticks(self, count: int = 4) -> list[float]:
+        raw = (self.high - self.low) / count
         power = 10.0 ** math.floor(math.log10(raw))
         step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw)
         inside = range(math.ceil(self.low / step), math.floor(self.high / step) + 1)

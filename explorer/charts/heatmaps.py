@@ -84,15 +84,15 @@ def compare_heatmaps(
     One view, not stacked ones: Vega can fit only a single view into its container. `height` is that of
     one run.
     """
-    shown = {label: frame for label, frame in frames.items() if not frame.is_empty()}
-    if not shown:
+    present = {label: frame for label, frame in frames.items() if not frame.is_empty()}
+    if not present:
         return theme.no_data("no expert loads recorded for these runs", title=title)
-    rows = {label: _experts(frame, None) for label, frame in shown.items()}
+    rows = {label: _experts(frame, None) for label, frame in present.items()}
     most = max(map(len, rows.values()))
-    row = max(1, int(height or min(16 * most, max(140, TALLEST / len(shown) + 60))) // most)
+    row = max(1, int(height or min(16 * most, max(140, TALLEST / len(present) + 60))) // most)
     panels: list[_Panel] = []
     top = PANEL_GAP // 2
-    for label, frame in shown.items():
+    for label, frame in present.items():
         panels.append(_Panel(label, cells(frame, limit), rows[label], top=top, row=row))
         top = panels[-1].bottom + PANEL_GAP
     return _figure(panels, limit=limit, playhead=playhead, title=title)
@@ -130,8 +130,8 @@ class _Panel:
     def ticks(self) -> list[tuple[float, str]]:
         """Positions of the experts' numbers: as many as fit."""
         every = next(k for k in (1, 2, 4, 8, 16, 32, 64, 128, 10**9) if k * self.row >= 15)
-        shown = list(enumerate(self.experts))[::every]
-        return [(self.top + (i + 0.5) * self.row, str(expert)) for i, expert in shown]
+        ticks = list(enumerate(self.experts))[::every]
+        return [(self.top + (i + 0.5) * self.row, str(expert)) for i, expert in ticks]
 
 
 def _figure(

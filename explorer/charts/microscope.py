@@ -324,8 +324,8 @@ def saturation(frame: pl.DataFrame, *, layer: int, height: int = 220) -> theme.F
         ],
     )
     faint = base.mark_line(color=theme.FAINT_LINE.expr, strokeWidth=1.2).encode(detail=alt.Detail("layer:N"))
-    chosen = base.transform_filter("datum.is_bold")
-    bold = chosen.mark_line(color=ACCENT.expr, strokeWidth=2.6, point=alt.OverlayMarkDef(color=ACCENT.expr))
+    marks = base.transform_filter("datum.is_bold")
+    bold = marks.mark_line(color=ACCENT.expr, strokeWidth=2.6, point=alt.OverlayMarkDef(color=ACCENT.expr))
     layers: list[Any] = [faint, bold]
     chance = usable["chance"].drop_nulls()
     if len(chance):

@@ -122,18 +122,18 @@ def load_legend(limit: float, title: str = "load, × uniform") -> alt.Legend:
 
 def load_colour(field: str, *, limit: float, legend: bool = True) -> alt.Color:
     """Colour by log2(load / uniform) already clipped into +-limit."""
-    shown = load_legend(limit) if legend else None
-    return alt.Color(f"{field}:Q", scale=load_scale(limit), legend=shown)
+    title_and_ticks = load_legend(limit) if legend else None
+    return alt.Color(f"{field}:Q", scale=load_scale(limit), legend=title_and_ticks)
 
 
 def dead_colour(field: str = "state", *, legend: bool = True) -> alt.Color:
     """The flat colour of experts that received nothing, with its own legend entry."""
-    shown = (
+    key = (
         alt.Legend(title=None, orient="bottom", symbolType="square", symbolSize=140, symbolStrokeWidth=0)
         if legend
         else None
     )
-    return alt.Color(f"{field}:N", scale=alt.Scale(domain=["no tokens"], range=[DEAD.expr]), legend=shown)
+    return alt.Color(f"{field}:N", scale=alt.Scale(domain=["no tokens"], range=[DEAD.expr]), legend=key)
 
 
 def log_ticks(low: float = 1e-3, high: float = 1e5) -> list[float]:

@@ -229,14 +229,14 @@ class Recorder:
 
     def _take(self, item: LoggedStep, field: str, value: Any) -> None:
         try:
-            kept = own_copy(value)
+            copy = own_copy(value)
         except Exception as error:
             self._notices.once(field, f"{field} of step {item.step} is left out ({error}).")
             return
         if field in ("bias", "dropped"):
-            setattr(item, field, kept)
+            setattr(item, field, copy)
         else:
-            item.scalars[field] = kept
+            item.scalars[field] = copy
 
     def _exchange(self, item: LoggedStep) -> None:
         _, size = this_rank(self._group)

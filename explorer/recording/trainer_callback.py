@@ -47,9 +47,9 @@ class _Steps:
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         config = {**_plain_config(model), **(self._arguments.pop("config", None) or {})}
         self._watcher = watch(model)
-        given = {"seed": getattr(args, "seed", None), "num_steps": max(0, state.max_steps)}
+        defaults = {"seed": getattr(args, "seed", None), "num_steps": max(0, state.max_steps)}
         self._recorder = Recorder(
-            self._runs_dir, config=config, **{**given, **self._watcher.sizes, **self._arguments}
+            self._runs_dir, config=config, **{**defaults, **self._watcher.sizes, **self._arguments}
         )
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
