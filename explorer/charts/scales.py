@@ -136,6 +136,16 @@ def dead_colour(field: str = "state", *, legend: bool = True) -> alt.Color:
     return alt.Color(f"{field}:N", scale=alt.Scale(domain=["no tokens"], range=[DEAD.expr]), legend=key)
 
 
+def updates_before_probe(steps: Sequence[float]) -> alt.X:
+    """The x axis of probes: updates before each, logarithmic. steps: those that get a tick."""
+    return alt.X(
+        "x:Q",
+        title="updates before the probe (logarithmic)",
+        scale=alt.Scale(type="log", nice=False),
+        axis=alt.Axis(values=list(steps), format="~f", grid=False),
+    )
+
+
 def log_ticks(low: float = 1e-3, high: float = 1e5) -> list[float]:
     """1, 2 and 5 in every decade: where a logarithmic axis gets a line and a number."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
