@@ -50,6 +50,7 @@ class LayerSample:
 
     @property
     def is_full(self) -> bool:
+        """Whether it holds as many tokens as it may."""
         return len(self.row_P) >= self.most
 
     def add(self, row_T: Ids, ids_TK: Ids, left_out: Spans) -> None:

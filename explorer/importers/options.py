@@ -60,6 +60,7 @@ class Options:
         self._file = file_name
 
     def text(self, name: str, default: str = "") -> str:
+        """An option as it was written; `default` if it is not given."""
         return self.values.get(name, default)
 
     def whole(self, name: str, *, least: int = 0, most: int = 2**53) -> int | None:

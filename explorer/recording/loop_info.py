@@ -1,4 +1,4 @@
-"""run.json of a run that somebody else's training loop records."""
+"""run.json of a run recorded by a training loop that is not ours."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -245,7 +245,7 @@ class StepWriter:
             recorder.record(EventRecord(step=step, kind=kind, detail=detail))
 
     def _float(self, step: int, name: str, value: Any) -> float | None:
-        """A number, or None with a sentence."""
+        """The value as a number; None after a notice if it is not one."""
         if value is None or name == "by_rank":
             return None
         try:

@@ -55,6 +55,7 @@ class Attempt:
 
 
 def part_name(table: str, attempt: int, first: int, last: int) -> str:
+    """The file name of a part that holds the steps `first` to `last` of an attempt."""
     return f"{table}-{attempt}-{first}-{last}.parquet"
 
 

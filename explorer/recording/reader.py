@@ -72,6 +72,7 @@ class RunFolder:
 
     @property
     def run_id(self) -> str:
+        """The folder's name."""
         return self.path.name
 
     @cached_property

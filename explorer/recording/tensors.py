@@ -1,4 +1,4 @@
-"""What the recorder does with tensors: copy them without waiting for their device, and count expert ids.
+"""Copy tensors without waiting for their device, and count expert ids.
 
 PyTorch is imported only where a tensor has already arrived. Shapes: T tokens, K experts per token, E experts.
 """

@@ -36,7 +36,7 @@ def trainer_callback(runs_dir: Path | str, **recorder: Any) -> "TrainerCallback"
 
 
 class _Steps:
-    """What happens at each event of `Trainer`. A step is kept until its log line had the chance to come."""
+    """What happens at each event of `Trainer`. A step is held back until Trainer may have logged it."""
 
     def __init__(self, runs_dir: Path | str, recorder: Mapping[str, Any]) -> None:
         self._runs_dir, self._arguments = runs_dir, dict(recorder)

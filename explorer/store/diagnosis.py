@@ -1,6 +1,6 @@
 """What is wrong with a run's router, from the rows of the index; of a large run computed once, at ingest.
 
-Looking at 10 million loads takes seconds of processor time, too much for a visit of a page.
+Examining 10 million loads takes seconds of processor time, too long for a page to wait.
 """
 
 import json

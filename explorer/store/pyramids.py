@@ -54,6 +54,7 @@ class Pyramid:
 
     @property
     def key_names(self) -> tuple[str, ...]:
+        """Names of the columns that identify a series, such as layer and expert."""
         return tuple(column.name for column in self.keys)
 
     def only(self, *values: str) -> "Pyramid":
