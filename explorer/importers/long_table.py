@@ -70,15 +70,15 @@ class Shape:
 
 def mapped(frame: pl.LazyFrame, columns: Columns) -> pl.LazyFrame:
     """The file's columns under our names and types."""
-    optional_columns = [
+    expressions = [
         pl.col(column).cast(TYPES.get(name, pl.Float64)).alias(name)
         for name, column in columns.present().items()
     ]
     if columns.layer is None:
-        optional_columns.append(pl.lit(0, dtype=pl.Int64).alias("layer"))
+        expressions.append(pl.lit(0, dtype=pl.Int64).alias("layer"))
     if columns.tokens is None:
-        optional_columns.append(pl.lit(1.0).alias("tokens"))
-    result = frame.select(optional_columns)
+        expressions.append(pl.lit(1.0).alias("tokens"))
+    result = frame.select(expressions)
     if columns.step is None:
         optional_columns = [name for name in ("bias", "dropped", "loss") if name in columns.present()]
         result = result.group_by("layer", "expert").agg(
