@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from conftest import Opener, charts, words
+from app_pages import Opener, charts, words
 from probe_runs import LENGTH, WORDS, probe_info, probe_record, rule_biases, write_probe_run
 from sentences import sentence
 from store_runs import DOMAINS, random_counts, write_run

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from conftest import Opener, charts, words
+from app_pages import Opener, charts, words
 from probe_runs import probe_info, write_probe_run
 from sentences import sentence
 from store_runs import write_run
