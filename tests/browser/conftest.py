@@ -39,10 +39,6 @@ def context(browser: "Browser") -> Iterator["BrowserContext"]:
     """What the pages of a worker share: the scripts of the app are fetched and compiled once."""
     context = page_state.watch(browser.new_context(viewport={"width": 1400, "height": 1000}))
     context.set_default_timeout(servers.PATIENCE_S * 1000)
-    # The process that pages of one site share lives as long as one of them.
-    keeper = context.new_page()
-    keeper.route("**/*", lambda route: route.fulfill(body="open"))
-    keeper.goto("http://127.0.0.1/")
     yield context
     context.close()
 

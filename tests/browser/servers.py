@@ -14,14 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    # Pages share a process, which has compiled the scripts of the app once.
-    "--process-per-site",
-]
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """A server of this machine is asked directly, whatever proxy the environment names."""
