@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Opener, words
+from app_pages import Opener, words
 from count_samples import sample_training_csv
 from foreign_files import import_one
 from foreign_samples import SAMPLES

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from conftest import Opener, charts, load_maps, words
+from app_pages import Opener, charts, load_maps, words
 from layered_runs import record_layered
 from sentences import sentence
 from store_runs import write_run

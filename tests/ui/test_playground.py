@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from urllib.parse import parse_qs
 
 import pytest
-from conftest import Opener, charts, words
+from app_pages import Opener, charts, words
 from sentences import sentence
 from small_pools import pool_of
 from streamlit.testing.v1 import AppTest
@@ -130,16 +130,29 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("key", "value", "fallback"), BAD)
+def in_different_keys(cases: list[tuple[str, str, str]]) -> list[dict[str, tuple[str, str]]]:
+    """As few groups as there can be: {key: (value, fallback)}, one value of a key in each."""
+    groups: list[dict[str, tuple[str, str]]] = []
+    for key, value, fallback in cases:
+        group = next((group for group in groups if key not in group), {})
+        if not group:
+            groups.append(group)
+        group[key] = (value, fallback)
+    return groups
+
+
+@pytest.mark.parametrize("group", in_different_keys(BAD), ids=lambda group: ",".join(group))
 def test_a_bad_value_gets_a_sentence_and_falls_back(
-    open_app: Opener, key: str, value: str, fallback: str
+    open_app: Opener, group: dict[str, tuple[str, str]]
 ) -> None:
-    app = open_app(page="playground", **{key: value})
+    app = open_app(page="playground", **{key: value for key, (value, _) in group.items()})
     assert not app.exception
-    assert str(app.session_state[key]) == fallback
     sentences = [w.value for w in app.warning]
-    assert len(sentences) == 1
-    assert value in sentences[0]
+    assert len(sentences) == len(group)
+    for key, (value, fallback) in group.items():
+        assert str(app.session_state[key]) == fallback
+        (text,) = (text for text in sentences if f" {key} = " in text)
+        assert value in text
     assert charts(app) == PAGE_CHARTS
 
 

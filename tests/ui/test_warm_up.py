@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import streamlit as st
-from conftest import Opener
+from app_pages import Opener
 
 from explorer.figures import balance
 from explorer.ui import warm_up
