@@ -97,8 +97,8 @@ def rule_cards() -> None:
 def router_controls() -> None:
     """What both rules act on; its twelve controls are made when they are first opened.
 
-    They cost a visit a third of a second. Settings that differ from the defaults need theirs at once, since a
-    widget keeps its parameter in the address; for the same reason controls once made stay.
+    A closed section would cost every visit. Settings that differ from the defaults need theirs at once, since
+    a widget keeps its parameter in the address; for the same reason controls once made stay.
     """
     place = st.expander("The router and its scores", icon=":material/tune:", key=ROUTER, on_change="rerun")
     if not (place.open or ROUTER_MADE.get() or _is_router_changed()):
