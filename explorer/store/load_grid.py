@@ -1,7 +1,7 @@
 """Rows of `expert_loads` as arrays, with every row in its place.
 
-Windows and bins along the samples are taken in numpy: a window function of SQL sorts every row, and a join with
-an aggregation of 16 measures looks at each one by one, together half of what an ingest cost.
+Windows and bins along the samples are taken in numpy: a window function of SQL sorts every row, and a join
+with an aggregation of 16 measures looks at each one by one, together half of what an ingest cost.
 L layers, S samples, E experts of the widest layer.
 """
 
