@@ -2,11 +2,10 @@
 
 import duckdb
 
-from explorer.store.load_bins import finest_bins
-from explorer.store.pyramids import ALIGN, LEVELS, LOADS, PYRAMIDS, ROLL_FROM, Pyramid
+from explorer.store.pyramids import ALIGN, LEVELS, PYRAMIDS, ROLL_FROM, Pyramid
 
 GROUP_ROWS = 4_000_000
-"""Rows rolled up at once, so that they fit into memory."""
+"""Rows rolled up at once, so that sorting them fits into memory."""
 
 
 def roll_up(cur: duckdb.DuckDBPyConnection, run_id: str, run_key: int) -> None:
@@ -37,16 +36,11 @@ def _extend(
     columns = ", ".join(("level", "bin", pyramid.names()))
     by = ", ".join(("bin", *pyramid.key_names))
     cur.execute(f"CREATE OR REPLACE TEMP TABLE fresh AS SELECT {columns} FROM raw.{pyramid.table} LIMIT 0")
-    if pyramid is LOADS:
-        for layers in _groups(cur, run_key, start, stop):
-            cur.register("finest", finest_bins(cur, run_key, start, stop, layers).to_arrow())
-            cur.execute("INSERT INTO fresh BY NAME SELECT * FROM finest")
-            cur.unregister("finest")
-    else:
+    for where in _groups(cur, pyramid, run_key, start, stop):
         cur.execute(
             f"INSERT INTO fresh BY NAME SELECT {pyramid.finest} AS level, {pyramid.merges()}, bin FROM ("
             f"SELECT ordinal // {4**pyramid.finest} AS bin, {pyramid.singles()} "
-            f"FROM ({pyramid.source})) GROUP BY {by}",
+            f"FROM ({pyramid.source}) WHERE {where}) GROUP BY {by}",
             {"run_id": run_id, "start": start, "stop": stop},
         )
     for level in range(pyramid.finest + 1, LEVELS + 1):
@@ -63,8 +57,12 @@ def _extend(
     cur.execute("DROP TABLE fresh")
 
 
-def _groups(cur: duckdb.DuckDBPyConnection, run_key: int, start: int, stop: int) -> list[tuple[int, int]]:
-    """The first and the last layer of pieces of work of about GROUP_ROWS rows of loads."""
+def _groups(
+    cur: duckdb.DuckDBPyConnection, pyramid: Pyramid, run_key: int, start: int, stop: int
+) -> list[str]:
+    """Conditions on the layer that split the work into pieces of about GROUP_ROWS rows."""
+    if "expert" not in pyramid.key_names:
+        return ["true"]
     rows = cur.execute(
         "SELECT DISTINCT layer, num_experts FROM raw.layer_metrics JOIN raw.runs USING (run_key) "
         "WHERE run_key = ? AND ordinal >= ? AND ordinal < ? ORDER BY layer",
@@ -73,4 +71,4 @@ def _groups(cur: duckdb.DuckDBPyConnection, run_key: int, start: int, stop: int)
     layers = [layer for layer, _ in rows]
     width = max((experts for _, experts in rows), default=1)
     most = max(1, GROUP_ROWS // ((stop - start) * width))
-    return [(layers[i], layers[i : i + most][-1]) for i in range(0, len(layers), most)]
+    return [f"layer BETWEEN {layers[i]} AND {layers[i : i + most][-1]}" for i in range(0, len(layers), most)]

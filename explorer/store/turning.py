@@ -1,15 +1,16 @@
 """Windows of samples in which bias updates reverse their direction (the episode `turning`).
 
 Differences along the samples are taken in numpy: a window function of SQL would sort every row by expert, a
-third of what an ingest costs. L layers, S samples, W windows, P samples of a window, E experts.
+third of what an ingest costs. S samples, W windows, P samples of a window, C cells (experts of all layers).
 """
+
+from dataclasses import dataclass
 
 import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
 from explorer import metrics
-from explorer.store.load_grid import LoadGrid, read_grid
 
 STEPS = metrics.OSCILLATION_STEPS
 
@@ -25,36 +26,60 @@ WHERE m.run_key = $run_key GROUP BY w.layer, w.place
 """
 
 
+@dataclass(frozen=True)
+class _Biases:
+    """Biases of some samples, with every row in its place."""
+
+    bias_SC: NDArray[np.float64]
+    """NaN where NULL or without a row."""
+    is_present_SC: NDArray[np.bool_]
+    layer_C: NDArray[np.int32]
+
+
 def collect_turning(cur: duckdb.DuckDBPyConnection, run_key: int, start: int, stop: int) -> None:
     """Make the temporary table `turning`: layer, place (number of the window), first_step, last_step, value
     (share of reversed updates), one row per layer and window that oscillates.
 
     start, stop: ordinals, multiples of the window's length.
     """
-    grid = read_grid(cur, run_key, start, stop)
-    share_LW, is_turning_LW = _reversed(grid)
-    layer, window = np.nonzero(is_turning_LW)
-    given = {
-        "layers": grid.layer_L[layer].tolist(),
-        "places": (start // STEPS + window).tolist(),
-        "shares": share_LW[layer, window].tolist(),
-    }
-    cur.execute(TURNING, {"run_key": run_key, **given})
+    biases = _read(cur, run_key, start, stop)
+    windows = biases.bias_SC.reshape(-1, STEPS, len(biases.layer_C))
+    with np.errstate(invalid="ignore", over="ignore"):
+        moves_WPC = np.diff(windows, axis=1)
+        turns_WPC = moves_WPC[:, 1:] * moves_WPC[:, :-1]
+    is_known_WPC: NDArray[np.bool_] = np.asarray(np.isfinite(turns_WPC) & (turns_WPC != 0))
+    known_WC = is_known_WPC.sum(axis=1)
+    reversed_WC = (is_known_WPC & (turns_WPC < 0)).sum(axis=1)
+    present_WC: NDArray[np.bool_] = np.asarray(biases.is_present_SC.reshape(windows.shape).any(axis=1))
+    layers: list[int] = []
+    places: list[int] = []
+    shares: list[float] = []
+    for layer in np.unique(biases.layer_C).tolist():
+        cells = biases.layer_C == layer
+        known_W = known_WC[:, cells].sum(axis=1)
+        share_W = reversed_WC[:, cells].sum(axis=1) / np.maximum(known_W, 1)
+        possible_W = present_WC[:, cells].sum(axis=1) * (STEPS - 2)
+        is_turning_W = (share_W >= metrics.OSCILLATION_SHARE) & (known_W > 0)
+        is_turning_W &= known_W >= metrics.OSCILLATION_MOVES * possible_W
+        for window in np.flatnonzero(is_turning_W).tolist():
+            layers.append(layer)
+            places.append(start // STEPS + window)
+            shares.append(float(share_W[window]))
+    cur.execute(TURNING, {"run_key": run_key, "layers": layers, "places": places, "shares": shares})
 
 
-def _reversed(grid: LoadGrid) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """[L, W] the share of reversed updates among those that are known, and whether the window oscillates."""
-    shape = (len(grid.layer_L), -1, STEPS, grid.bias_LSE.shape[2])
-    known, turned = [], []
-    for bias_SE in grid.bias_LSE:  # a layer fits into the processor's cache
-        with np.errstate(invalid="ignore", over="ignore"):
-            moves_WPE = np.diff(bias_SE.reshape(shape[1:]), axis=1)
-            turns_WPE = moves_WPE[:, 1:] * moves_WPE[:, :-1]
-        is_known_WPE = np.isfinite(turns_WPE) & (turns_WPE != 0)
-        known.append(is_known_WPE.sum(axis=(1, 2)))
-        turned.append((is_known_WPE & (turns_WPE < 0)).sum(axis=(1, 2)))
-    known_LW, turned_LW = np.array(known), np.array(turned)
-    present_LW = grid.is_present_LSE.reshape(shape).any(axis=2).sum(axis=2)
-    share_LW = turned_LW / np.maximum(known_LW, 1)
-    is_enough_LW = known_LW >= metrics.OSCILLATION_MOVES * present_LW * (STEPS - 2)
-    return share_LW, (share_LW >= metrics.OSCILLATION_SHARE) & (known_LW > 0) & is_enough_LW
+def _read(cur: duckdb.DuckDBPyConnection, run_key: int, start: int, stop: int) -> _Biases:
+    rows = cur.execute(
+        "SELECT layer, expert, ordinal, expert_bias FROM raw.expert_loads "
+        "WHERE run_key = ? AND ordinal >= ? AND ordinal < ?",
+        [run_key, start, stop],
+    ).pl()
+    layers, row_layer = np.unique(rows["layer"].to_numpy(), return_inverse=True)
+    width = int(rows["expert"].max()) + 1 if len(rows) else 1  # type: ignore[arg-type]
+    cell = (rows["ordinal"].to_numpy() - start) * (len(layers) * width)
+    cell = cell + row_layer * width + rows["expert"].to_numpy()
+    bias = np.full((stop - start, len(layers) * width), np.nan)
+    is_present = np.zeros(bias.shape, dtype=np.bool_)
+    bias.reshape(-1)[cell] = rows["expert_bias"].cast(float).fill_null(np.nan).to_numpy()
+    is_present.reshape(-1)[cell] = True
+    return _Biases(bias, is_present, np.repeat(layers, width).astype(np.int32))
