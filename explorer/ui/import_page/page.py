@@ -46,9 +46,9 @@ def show_page() -> None:
         "Megatron, transformers, llama.cpp, TensorBoard, Weights & Biases, or a table of your own. "
         "The format is detected; the report says what was assumed, left out, or does not add up."
     )
-    with st.expander("Formats", icon=":material/list:"):
-        st.markdown("\n".join(f"- {show.plain(label)}" for label in labels(list_formats()).values()))
+    with st.expander("Formats and samples", icon=":material/list:"):
         show_samples()
+        st.markdown("\n".join(f"- {show.plain(label)}" for label in labels(list_formats()).values()))
     job = JOB.get()
     if job is not None:
         st.fragment(_job, run_every=TICK_S if job.is_open else None)(job)
