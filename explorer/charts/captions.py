@@ -112,7 +112,8 @@ def bias_trajectories(frame: pl.DataFrame, *, gap: float | None = None, is_rule_
     if frame.is_empty() or frame[column].null_count() == frame.height:
         no_rule = "This run has no bias rule, so there are no biases to show."
         return no_rule if is_rule_known else "No biases are recorded for this run."
-    last = frame.filter(pl.col("first_step") == pl.col("first_step").max()).drop_nulls(column).sort(column)
+    last = frame.filter(pl.col("first_step") == pl.col("first_step").max()).drop_nulls(column)
+    last = last.sort(column, "expert")
     step = int(frame["last_step"].max())  # type: ignore[arg-type]
     finite_rows = last.filter(pl.col(column).is_finite())
     odd = _odd_biases(frame, last.filter(~pl.col(column).is_finite())["expert"].to_list())

@@ -145,7 +145,7 @@ def _marks_note(marked: pl.DataFrame, frame: pl.DataFrame) -> str:
 def extremes(frame: pl.DataFrame) -> list[int]:
     """The experts with the highest and the lowest finite bias at the end; none for an empty frame."""
     last = frame.filter(pl.col("last_step") == pl.col("last_step").max(), pl.col("bias_last").is_finite())
-    last = last.sort("bias_last")
+    last = last.sort("bias_last", "expert")  # of equal biases the same as in the finding
     return [int(last["expert"][-1]), int(last["expert"][0])] if last.height else []
 
 

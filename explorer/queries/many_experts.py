@@ -116,7 +116,7 @@ def extreme_biases(
         return trajectories(bins, keep)
     final = bins.values["bias_last"][rows[-1]]
     candidates = np.flatnonzero(keep[rows[-1]] & bins.values["has_last"][rows[-1]] & np.isfinite(final))
-    up, down = (candidates[np.lexsort((candidates, sign * final[candidates]))] for sign in (1, -1))
+    up, down = (candidates[np.lexsort((sign * candidates, sign * final[candidates]))] for sign in (1, -1))
     is_extreme = np.isin(np.arange(len(final)), [*up[:each], *down[:each], also])
     return trajectories(bins, keep & is_extreme)
 

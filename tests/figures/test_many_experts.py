@@ -134,3 +134,16 @@ def test_very_many_experts_are_drawn_by_domain_where_they_specialise() -> None:
     assert "1,024" in note
     same, nothing = domains.specialists(frame.head(16), 16)
     assert (same.height, nothing) == (16, "")
+
+
+def test_of_equal_biases_finding_and_bold_lines_name_the_same_experts(
+    opened: tuple[OpenStore, Run, np.ndarray],
+) -> None:
+    store, run, _ = opened
+    panel = panel_of(biases.trajectories(store, ArmSet.of_runs([run]), OneLayer(layer=3)))
+    assert panel.table is not None
+    last = panel.table.filter(pl.col("last_step") == pl.col("last_step").max())
+    highest, lowest = biases.extremes(panel.table)
+    assert last.filter(pl.col("bias_last") == last["bias_last"].max()).height > 1, "the case that is tested"
+    assert f"expert {highest} has the highest bias" in panel.finding
+    assert f"expert {lowest} the lowest" in panel.finding
