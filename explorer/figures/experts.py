@@ -70,7 +70,8 @@ def _history(
     marked = events.of_layer(trace, arm.first, settings.layer)
     is_load = quantity == "load"
     # By content: two stores may hold different runs of one name. Another expert or layer exchanges the rows.
-    span = None if every.is_empty() else (every["x"].min(), every["x"].max())
+    steps = every["x"].to_numpy()
+    span = (float(steps.min()), float(steps.max())) if len(steps) else None
     chart = with_rows(
         ("expert history", quantity, one.is_empty(), span, _content(marked)),
         (every, one),
@@ -82,7 +83,7 @@ def _history(
             events=marked,
         ),
     )
-    since = 0 if span is None else int(span[0])  # type: ignore[call-overload]
+    since = 0 if span is None else int(span[0])
     return Panel(
         subject=_subject(quantity, settings),
         finding=sentences.history(one, settings.expert, settings.step, quantity=quantity),

@@ -290,7 +290,11 @@ def saturation(store: Store, arms: ArmSet, settings: OneLayer) -> Panel | Missin
         subject=f"Router saturation of {arm.first.label}",
         finding=sentences.saturation(frame, settings.layer),
         how=SATURATION_HOW,
-        spec=specs.make(charts.saturation(frame, layer=settings.layer)),
+        spec=with_rows(
+            ("saturation", frame.write_ipc(None).getvalue()),
+            (charts.saturation_rows(frame, settings.layer),),
+            lambda: charts.saturation(frame, layer=settings.layer),
+        ),
         table=frame,
         statements=trace.statements,
     )
