@@ -32,7 +32,7 @@ def domain_expert_heatmap(
     """
     if frame.is_empty():
         return theme.no_data("no loads by domain recorded", title=title)
-    data = _rows(frame, limit)
+    data = heatmap_rows(frame, limit)
     experts = sorted(data["expert"].unique().to_list()) if order is None else [int(e) for e in order]
     across = _across(experts, theme.AXIS["expert"] + order_words)
     base = alt.Chart(data).encode(
@@ -61,8 +61,11 @@ def domain_expert_heatmap(
     return figure
 
 
-def _rows(frame: pl.DataFrame, limit: float) -> pl.DataFrame:
-    """The frame with value, log2 of the load ratio within ±limit, and state, whether there are tokens."""
+def heatmap_rows(frame: pl.DataFrame, limit: float = 2.0) -> pl.DataFrame:
+    """The rows of `domain_expert_heatmap`: the frame with value and state.
+
+    value: log2 of the load ratio within ±limit; state: whether there are tokens.
+    """
     ratio = pl.col("load_ratio").fill_null(0.0).fill_nan(0.0)
     return frame.select(
         "domain",

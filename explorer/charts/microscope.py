@@ -289,21 +289,29 @@ def expert_history(
     return figure
 
 
+def _usable(frame: pl.DataFrame) -> pl.DataFrame:
+    """The probes that a logarithmic axis has room for."""
+    return frame.filter(pl.col("saturation").is_not_null() & (pl.col("step") > 0))
+
+
+def saturation_rows(frame: pl.DataFrame, layer: int) -> pl.DataFrame:
+    """The rows of `saturation`: x, layer, saturation, is_bold (here, so another layer is no other chart)."""
+    return _usable(frame).select(
+        x=pl.col("step").cast(pl.Float64),
+        layer="layer",
+        saturation=pl.col("saturation").round(4),
+        is_bold=pl.col("layer") == layer,
+    )
+
+
 def saturation(frame: pl.DataFrame, *, layer: int, height: int = 220) -> theme.Figure:
     """Share of the last probe's choices that each probe already made, one line per layer.
 
     frame: columns of `queries.specialisation.saturation`. `layer` is bold; steps are on a logarithmic axis.
     """
-    usable = frame.filter(pl.col("saturation").is_not_null() & (pl.col("step") > 0))
-    if usable["step"].n_unique() < 2:
+    data = saturation_rows(frame, layer)
+    if data["x"].n_unique() < 2:
         return theme.no_data("router saturation needs two probes")
-    data = usable.select(
-        x=pl.col("step").cast(pl.Float64),
-        layer="layer",
-        saturation=pl.col("saturation").round(4),
-        # In the rows, so that another layer is no other chart.
-        is_bold=pl.col("layer") == layer,
-    )
     steps = sorted(data["x"].unique().to_list())
     base = alt.Chart(data).encode(
         x=updates_before_probe(steps),
@@ -323,7 +331,7 @@ def saturation(frame: pl.DataFrame, *, layer: int, height: int = 220) -> theme.F
     marks = base.transform_filter("datum.is_bold")
     bold = marks.mark_line(color=ACCENT.expr, strokeWidth=2.6, point=alt.OverlayMarkDef(color=ACCENT.expr))
     layers: list[Any] = [faint, bold]
-    chance = usable["chance"].drop_nulls()
+    chance = _usable(frame)["chance"].drop_nulls()
     if len(chance):
         at = alt.Chart(pl.DataFrame({"chance": [float(chance[0])], "called": ["random routing"]})).encode(
             y=alt.Y("chance:Q")

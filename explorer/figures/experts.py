@@ -69,10 +69,12 @@ def _history(
     one = one.with_columns(pl.col("value", "low", "high").cast(pl.Float64).fill_nan(None).round(5))
     marked = events.of_layer(trace, arm.first, settings.layer)
     is_load = quantity == "load"
-    # By content: two stores may hold different runs of one name. Another expert exchanges the rows of `one`.
+    # By content: two stores may hold different runs of one name. Another expert or layer exchanges the rows.
+    steps = every["x"].to_numpy()
+    span = (float(steps.min()), float(steps.max())) if len(steps) else None
     chart = with_rows(
-        ("expert history", quantity, one.is_empty(), _content(every), _content(marked)),
-        (one,),
+        ("expert history", quantity, one.is_empty(), span, _content(marked)),
+        (every, one),
         lambda: charts.expert_history(
             every,
             one,
@@ -81,7 +83,7 @@ def _history(
             events=marked,
         ),
     )
-    since = 0 if every.is_empty() else int(every["x"].to_numpy().min())
+    since = 0 if span is None else int(span[0])
     return Panel(
         subject=_subject(quantity, settings),
         finding=sentences.history(one, settings.expert, settings.step, quantity=quantity),

@@ -12,6 +12,7 @@ from explorer.charts import microscope as charts
 from explorer.charts import spec as specs
 from explorer.figures import probe_sentences as sentences
 from explorer.figures.arm_set import ArmSet
+from explorer.figures.arms import Run
 from explorer.figures.panel import Missing, Panel
 from explorer.figures.probe_batch import (
     UNSCORED,
@@ -19,7 +20,6 @@ from explorer.figures.probe_batch import (
     cut_off,
     routed_batch,
     token_table,
-    unbiased_scores,
     visible,
 )
 from explorer.figures.settings import OneLayer
@@ -123,7 +123,7 @@ def cuts_of(batch: RoutedBatch, token: int, table: pl.DataFrame) -> pl.DataFrame
     biased = cut_off(batch.compared, batch.chosen_by(token), token)
     unbiased = None
     if batch.bias is not None:
-        unbiased = cut_off(unbiased_scores(batch), batch.would_choose(token), token)
+        unbiased = cut_off(batch.unbiased, batch.would_choose(token), token)
     values = [v for name in ("score", "compared") for v in table[name].drop_nulls().to_list()]
     return charts.cut_rows(unbiased, biased, min([0.0, *values]), max([0.0, *values]))
 
@@ -194,7 +194,7 @@ def coselected_experts(store: Store, arms: ArmSet, settings: ProbeExpert) -> Pan
     experts, k = batch.num_experts, batch.after.shape[1]
     if k < 2 or experts < 2:
         return Missing(subject=subject, reason=ONE_EXPERT_PER_TOKEN)
-    pairs = trace.ask(specialisation.coactivation, run, settings.layer, settings.step)
+    pairs = _pairs(trace, run, settings).within
     rows = shared_rows(pairs, own_loads(pairs), expert, others_only=True)
     even = (float((batch.after < experts).sum(-1).mean()) - 1) / (experts - 1)
     return Panel(
@@ -226,9 +226,8 @@ def across_layers(store: Store, arms: ArmSet, settings: ProbeExpert) -> Panel | 
     batch = routed_batch(trace, run, settings.step, settings.layer)
     if batch is None:
         return Missing(subject=subject, reason=not_recorded(settings.step, settings.layer))
-    pairs = trace.ask(specialisation.cross_activation, run, settings.layer, other, settings.step)
-    there = trace.ask(specialisation.coactivation, run, other, settings.step)
-    rows = shared_rows(pairs, own_loads(there), expert, others_only=False)
+    pairs = _pairs(trace, run, settings)
+    rows = shared_rows(pairs.across, pairs.other_loads, expert, others_only=False)
     even = float((batch.after < batch.num_experts).sum(-1).mean()) / run.width(other)
     return Panel(
         subject=subject,
@@ -241,10 +240,16 @@ def across_layers(store: Store, arms: ArmSet, settings: ProbeExpert) -> Panel | 
     )
 
 
+def _pairs(trace: Trace, run: Run, settings: ProbeExpert) -> specialisation.Coactivation:
+    """What both panels of pairs of experts read, in one question."""
+    other = next_layer(run.layers, settings.layer)
+    return trace.ask(specialisation.coactivation, run, settings.layer, other, step=settings.step)
+
+
 def shared_rows(pairs: pl.DataFrame, loads: pl.DataFrame, expert: int, *, others_only: bool) -> pl.DataFrame:
     """The experts that the tokens of `expert` also go to, most tokens first: name, share, expected, tokens.
 
-    pairs: of `queries.coactivation` or `cross_activation`; loads: expert, load of the experts on the other
+    pairs: `within` or `across` of `queries.Coactivation`; loads: expert, load of the experts on the other
     side. expected: the share that the loads alone predict. `others_only` leaves out the expert itself.
     """
     rows = pairs.filter(pl.col("expert") == expert).join(
@@ -285,7 +290,11 @@ def saturation(store: Store, arms: ArmSet, settings: OneLayer) -> Panel | Missin
         subject=f"Router saturation of {arm.first.label}",
         finding=sentences.saturation(frame, settings.layer),
         how=SATURATION_HOW,
-        spec=specs.make(charts.saturation(frame, layer=settings.layer)),
+        spec=with_rows(
+            ("saturation", frame.write_ipc(None).getvalue()),
+            (charts.saturation_rows(frame, settings.layer),),
+            lambda: charts.saturation(frame, layer=settings.layer),
+        ),
         table=frame,
         statements=trace.statements,
     )

@@ -6,6 +6,7 @@ Shapes: T tokens, E experts, K slots.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from explorer.routing import routing_math
 from explorer.routing.routing_math import RouterSettings, settings_of
 
 Floats = NDArray[np.float32]
+MOST_BATCHES = 8
+"""Routed batches that are remembered: 10 MB each at 256 experts and 2,048 tokens."""
 NO_DOCUMENT = (
     "The run folder has no readable probe.json with the text of these tokens, so tokens are shown by number."
 )
@@ -58,9 +61,9 @@ def text_spans(num_tokens: int, length: int, domains: Sequence[str]) -> list[Tex
     ]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ProbeText:
-    """The tokens of the probe batch as text."""
+    """The tokens of the probe batch as text. Equal to itself alone, as `LayerProbe` is."""
 
     texts: list[str]
     """The text of every token, [T]."""
@@ -144,6 +147,8 @@ class RoutedBatch:
     """[T, E]; None where the configuration does not say how scores come from logits."""
     compared: Floats | None
     """[T, E] score with bias, -inf where a token may not go; None where tokens do not choose."""
+    unbiased: Floats | None
+    """[T, E] the same without the bias."""
     before: NDArray[np.int64] | None
     """[T, K] the choice by scores alone."""
     after: NDArray[np.int64]
@@ -158,7 +163,7 @@ class RoutedBatch:
     def num_tokens(self) -> int:
         return len(self.after)
 
-    @property
+    @cached_property
     def moved(self) -> NDArray[np.bool_] | None:
         """[T] whether the bias changed a token's experts; None without a bias, or where it is unknown."""
         if self.before is None or self.bias is None:
@@ -182,15 +187,20 @@ def routed_batch(trace: Trace, run: Run, step: int, layer: int) -> RoutedBatch |
         chosen = trace.ask(queries.routes, run, step, run.width(layer), layer).get(layer)
         if chosen is None:
             return None
-        text = probe_text(probe_document(trace, run), len(chosen))
+        text = trace.ask(_text, run, run.path, len(chosen))
         return _unscored(chosen, run.width(layer), replace(settings, note=UNSCORED), text, step, layer)
-    text = probe_text(probe_document(trace, run), len(probe.logits))
+    text = trace.ask(_text, run, run.path, len(probe.logits))
     return route(probe, settings, text, step=step, layer=layer)
 
 
 def probe_document(trace: Trace, run: Run) -> dict[str, Any] | None:
     """probe.json of a run: token_ids, tokens, domains; None if unreadable."""
     return trace.ask(_document, run, run.path)
+
+
+def _text(_cursor: object, _run_id: str, path: str, num_tokens: int) -> ProbeText:
+    """The tokens of a run's probe as text, read like a query so that a store can cache it."""
+    return probe_text(_document(_cursor, _run_id, path), num_tokens)
 
 
 def _document(_cursor: object, _run_id: str, path: str) -> dict[str, Any] | None:
@@ -220,6 +230,7 @@ def _unscored(
         bias=None,
         scores=None,
         compared=None,
+        unbiased=None,
         before=None,
         after=chosen,
         gates=None,
@@ -228,11 +239,15 @@ def _unscored(
     )
 
 
+@lru_cache(maxsize=MOST_BATCHES)
 def route(
     probe: LayerProbe, settings: RouterSettings, text: ProbeText, *, step: int, layer: int
 ) -> RoutedBatch:
-    """Recompute scores, the choice without bias, and gates from the recorded logits, bias and choice."""
-    scores = compared = before = gates = None
+    """Recompute scores, the choice without bias, and gates from the recorded logits, bias and choice.
+
+    The latest batches are remembered, since every panel of a page asks for the same one.
+    """
+    scores = compared = unbiased = before = gates = None
     after, unexplained = probe.chosen, 0
     if settings.score_func is not None:
         scores = routing_math.scores(probe.logits, settings.score_func)
@@ -257,6 +272,7 @@ def route(
         bias=probe.bias,
         scores=scores,
         compared=compared,
+        unbiased=unbiased,
         before=before,
         after=after,
         gates=gates,
@@ -280,7 +296,7 @@ def token_table(batch: RoutedBatch, token: int) -> pl.DataFrame:
     scores, compared = batch.scores, batch.compared
     is_biased = batch.before is not None and batch.bias is not None
     rank_after = _ranks(compared, token)
-    rank_before = _ranks(unbiased_scores(batch), token)
+    rank_before = _ranks(batch.unbiased, token)
     rows = [
         {
             "expert": e,
@@ -300,13 +316,6 @@ def token_table(batch: RoutedBatch, token: int) -> pl.DataFrame:
     types: dict[str, type[pl.DataType]] = dict.fromkeys(("expert", "rank_before", "rank_after"), pl.Int32)
     types |= dict.fromkeys(("logit", "score", "bias", "compared", "gate"), pl.Float64)
     return pl.DataFrame(rows, schema_overrides=types)
-
-
-def unbiased_scores(batch: RoutedBatch) -> Floats | None:
-    """[T, E] the values that the choice would compare without the bias; None where tokens do not choose."""
-    if batch.scores is None or batch.compared is None:
-        return None
-    return routing_math.compared(batch.scores, None, batch.settings)
 
 
 def _ranks(values: Floats | None, token: int) -> list[int | None]:

@@ -14,6 +14,7 @@ from explorer.figures.pairs import Ask
 from explorer.figures.panel import Missing, Panel
 from explorer.figures.settings import OneLayer
 from explorer.figures.store import Store, Trace
+from explorer.figures.templates import with_rows
 from explorer.metrics import is_resolved, t_interval
 from explorer.queries import specialisation as queries
 from explorer.queries.domains import domain_expert
@@ -51,7 +52,12 @@ def load_by_domain(store: Store, arms: ArmSet, settings: OneLayer) -> Panel | Mi
     if frame.is_empty():
         return Missing(subject=subject, reason=NO_LOADS)
     row = queries.domain_information(frame)
-    spec = specs.make(domains.domain_expert_heatmap(frame, title=arms.title(arm), height=PANEL_PX))
+    title, experts = arms.title(arm), tuple(frame["expert"].unique().sort())
+    spec = with_rows(
+        ("load by domain", title, experts),
+        (domains.heatmap_rows(frame),),
+        lambda: domains.domain_expert_heatmap(frame, title=title, height=PANEL_PX),
+    )
     return Panel(
         subject=subject,
         finding=strongest_specialist(frame, row),

@@ -173,11 +173,13 @@ def over_probes(
     if len(steps) > most:
         steps = [steps[round(i * (len(steps) - 1) / (most - 1))] for i in range(most)]
     by_probe = []
+    # The probes of the page are read by its other panels.
+    further = [step for step in steps if step not in (settings.first.step, settings.second.step)]
     for step in steps:
         first = Side(run_id=one.run_id, step=settings.first.step if is_fixed else step)
         second = Side(run_id=other.run_id, step=step, bias=settings.second.bias)
         now = TwoRoutings(first=first, second=second, layer=settings.layer)
-        pair = compare(trace, arms, now, steps=steps)
+        pair = compare(trace, arms, now, steps=further)
         if isinstance(pair, Comparison):
             by_probe.append((step, pair.layers))
     return by_probe

@@ -12,9 +12,12 @@ from explorer.queries._choices import in_order, runs_of
 from explorer.queries._frames import Cursor, frame
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class LayerProbe:
-    """One layer's router on the T tokens of the probe; E experts, K slots."""
+    """One layer's router on the T tokens of the probe; E experts, K slots.
+
+    Equal to itself alone, so that what follows from it can be remembered.
+    """
 
     logits: NDArray[np.float32]
     """[T, E]"""
@@ -34,18 +37,22 @@ def probes(cur: Cursor, run_ids: Sequence[str], *, scored: bool = False) -> pl.D
     scored: only those that keep the router's logits beside the routes. Columns: run_id, step (updates before
     the probe), has_bias (whether a bias was applied). Sorted.
     """
-    return frame(
+    # Joined and grouped here: SQL takes twice as long to plan that.
+    first = frame(
         cur,
-        """
-        SELECT run_id, step, bool_or(expert_bias IS NOT NULL) AS has_bias
-        FROM probe_scores JOIN runs USING (run_id)
-        WHERE list_contains($run_ids::VARCHAR[], run_id)
-          AND layer = coalesce(layers[1], 0) AND token = 0 AND (router_logits IS NOT NULL OR NOT $scored)
-        GROUP BY run_id, step ORDER BY run_id, step
-        """,
+        "SELECT run_id, coalesce(layers[1], 0)::INTEGER AS layer FROM runs "
+        "WHERE list_contains($run_ids::VARCHAR[], run_id)",
         run_ids=list(run_ids),
-        scored=scored,
     )
+    rows = frame(
+        cur,
+        "SELECT run_id, step, layer, expert_bias IS NOT NULL AS has_bias FROM probe_scores "
+        "WHERE token = 0 AND list_contains($run_ids::VARCHAR[], run_id)"
+        + (" AND router_logits IS NOT NULL" if scored else ""),
+        run_ids=list(run_ids),
+    )
+    of_first = rows.join(first, on=["run_id", "layer"], how="semi")
+    return of_first.group_by("run_id", "step").agg(pl.col("has_bias").any()).sort("run_id", "step")
 
 
 def layer_probe(cur: Cursor, run_id: str, step: int, layer: int) -> LayerProbe | None:

@@ -5,7 +5,7 @@ tokens at a few checkpoints). Expert numbers belong to one layer of one run and 
 """
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
@@ -89,38 +89,65 @@ def _eval_steps(cur: Cursor, run_id: str) -> list[int]:
     return [steps[i * (len(steps) - 1) // (number - 1)] for i in range(number)]
 
 
-def coactivation(cur: Cursor, run_id: str, layer: int, step: int | None = None) -> pl.DataFrame:
-    """How often two experts of a layer are chosen for the same probe token (`metrics.coactivation`).
+@dataclass(frozen=True, kw_only=True)
+class Coactivation:
+    """Experts that are chosen for the same probe tokens.
 
-    step: a probe's step; None takes the last one. Columns: expert, other, tokens (both chosen; on the
-    diagonal the expert's own tokens), share (of the tokens of `expert`; NULL if it has none). All pairs.
+    The frames of pairs have a row for every pair: expert, other, tokens (both chosen; of an expert and itself
+    its own tokens), share (of the tokens of `expert`; NULL if it has none).
     """
-    return cross_activation(cur, run_id, layer, layer, step)
+
+    within: pl.DataFrame
+    """Pairs of experts of one layer (`metrics.coactivation`)."""
+    across: pl.DataFrame
+    """Pairs of an expert of the layer and one of the other layer (`metrics.cross_activation`)."""
+    other_loads: pl.DataFrame
+    """expert, load: the probe tokens of the experts of the other layer."""
 
 
-def cross_activation(
-    cur: Cursor, run_id: str, layer: int, other_layer: int, step: int | None = None
-) -> pl.DataFrame:
-    """How often an expert of `layer` and one of `other_layer` are chosen for the same probe token.
+def coactivation(
+    cur: Cursor, run_id: str, layer: int, other_layer: int | None = None, *, step: int | None = None
+) -> Coactivation:
+    """How often two experts are chosen for the same probe token, in a layer and across two.
 
-    All K x K pairs of a token count (`metrics.cross_activation`). Columns as for `coactivation`.
+    All K x K pairs of a token count. step: a probe's step; None takes the last one. The frames of the other
+    layer have no rows where there is none.
     """
     if step is None:
         row = first_row(cur, "SELECT max(step) FROM probe_scores WHERE run_id = $run_id", run_id=run_id)
         step = row[0] if row and row[0] is not None else -1
     sizes = sizes_of(cur, run_id)
-    layers = {
-        one.layer: one for one in choices(cur, run_id, sizes.num_experts, step, sorted({layer, other_layer}))
-    }
-    first, second = layers.get(layer), layers.get(other_layer)
-    shape = (sizes.width(layer), sizes.width(other_layer)) if first is not None else (0, 0)
-    counts, own = np.zeros(shape, dtype=np.int64), np.zeros(shape[0], dtype=np.int64)
-    if first is not None:
-        held = first.ids[(first.ids >= 0) & (first.ids < shape[0])]
-        own = np.bincount(held, minlength=shape[0])
+    numbers = sorted({layer} if other_layer is None else {layer, other_layer})
+    layers = {one.layer: one for one in choices(cur, run_id, sizes.num_experts, step, numbers)}
+    first, width = layers.get(layer), sizes.width(layer)
+    second, other_width = (
+        (None, 0) if other_layer is None else (layers.get(other_layer), sizes.width(other_layer))
+    )
+    loads = _loads(second, other_width)
+    return Coactivation(
+        within=_pairs(first, first, (width, width)),
+        across=_pairs(first, second, (width, other_width)),
+        other_loads=pl.DataFrame(
+            {"expert": np.arange(len(loads), dtype=np.int32), "load": loads},
+            schema={"expert": pl.Int32, "load": pl.Int64},
+        ),
+    )
+
+
+def _loads(one: Choices | None, width: int) -> Ids:
+    """[E] the tokens of every expert of a layer; none where the layer was not recorded."""
+    if one is None:
+        return np.zeros(0, dtype=np.int64)
+    return np.bincount(one.ids[(one.ids >= 0) & (one.ids < width)], minlength=width)
+
+
+def _pairs(first: Choices | None, second: Choices | None, widths: tuple[int, int]) -> pl.DataFrame:
+    """A frame of `Coactivation`, of two layers or one and itself."""
+    own = _loads(first, widths[0])
+    counts = np.zeros((len(own), widths[1]), dtype=np.int64)
     if first is not None and second is not None:
-        _, left, right = np.intersect1d(first.tokens, second.tokens, return_indices=True)
-        counts = metrics.cross_activation(first.ids[left], second.ids[right], *shape)
+        here, there = _common(first.tokens, second.tokens)
+        counts = metrics.cross_activation(first.ids[here], second.ids[there], *widths)
     expert, other = (grid.ravel().astype(np.int32) for grid in np.indices(counts.shape))
     with np.errstate(invalid="ignore"):
         share = counts / own[:, None]
@@ -128,6 +155,14 @@ def cross_activation(
         {"expert": expert, "other": other, "tokens": counts.ravel(), "share": share.ravel()},
         schema={"expert": pl.Int32, "other": pl.Int32, "tokens": pl.Int64, "share": pl.Float64},
     ).with_columns(pl.col("share").fill_nan(None))
+
+
+def _common(first: Ids, second: Ids) -> tuple[Ids | slice, Ids | slice]:
+    """Where the tokens of both are in either; nearly always they are the same."""
+    if np.array_equal(first, second):
+        return slice(None), slice(None)
+    _, left, right = np.intersect1d(first, second, return_indices=True)
+    return left, right
 
 
 def saturation(cur: Cursor, run_id: str) -> pl.DataFrame:
@@ -153,7 +188,7 @@ def saturation(cur: Cursor, run_id: str) -> pl.DataFrame:
         chance = sizes.top_k / width if sizes.top_k is not None and width else None
         changes = Changes.between([_of_tokens(one, final.tokens) for one in of_layer])
         for one, change in zip(of_layer, changes, strict=True):
-            _, at, now = np.intersect1d(final.tokens, one.tokens, return_indices=True)
+            at, now = _common(final.tokens, one.tokens)
             same, slots = shared(one.ids[now], final.ids[at]).sum(), final.sizes[at].sum()
             rows.append((one.step, layer, same / slots if slots else None, change.churn, chance))
     return pl.DataFrame(rows, schema=SATURATION, orient="row").sort("step", "layer")
@@ -170,9 +205,9 @@ SATURATION = {
 
 def _of_tokens(probe: Choices, tokens: Ids) -> Choices:
     """The part of a probe that has these tokens."""
-    is_kept = np.isin(probe.tokens, tokens)
-    if is_kept.all():
+    if np.array_equal(probe.tokens, tokens):
         return probe
+    is_kept = np.isin(probe.tokens, tokens)
     return replace(
         probe, tokens=probe.tokens[is_kept], ids=probe.ids[is_kept], is_known=probe.is_known[is_kept]
     )

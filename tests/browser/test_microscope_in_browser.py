@@ -50,6 +50,24 @@ def test_a_click_on_a_token_brings_its_numbers(page: Page) -> None:
     page.wait_for_url(re.compile("token=5"))
 
 
+def test_another_token_draws_no_panel_of_an_expert(context: BrowserContext, probed_app: AppServer) -> None:
+    received = bytearray()
+    with context.new_page() as page:
+        page.on("websocket", lambda socket: socket.on("framereceived", lambda data: received.extend(data)))
+        page.goto(f"{probed_app.url}/microscope?run=free&probe=12&token=0")
+        expect(page.get_by_text(sentence("microscope.token", token=0))).to_be_visible()
+        settled(page)
+        received.clear()
+        chip(page, 5).click()
+        expect(page.get_by_text(sentence("microscope.token", token=5))).to_be_visible()
+        settled(page)
+        assert b"panel-microscope-token" in received
+        assert b"panel-microscope-texts" not in received
+        look_at(page, 1)
+        settled(page)
+        assert b"panel-microscope-texts" in received
+
+
 def test_every_token_has_a_name_and_every_text_its_domain(page: Page) -> None:
     expect(page.get_by_role("listbox")).to_have_count(1)
     for at, domain in enumerate(DOMAINS):

@@ -191,14 +191,17 @@ def test_p31_choices_of_the_probe(con: Any, drawn: tuple[np.ndarray, int, int]) 
     assert numbers(found["saturation"]) == pytest.approx(settled.ravel().tolist(), nan_ok=True)
     assert numbers(found["churn"]) == pytest.approx(changed.ravel().tolist(), nan_ok=True)
     assert found["chance"][0] == pytest.approx(top_k / experts)
-    pairs = specialisation.coactivation(con, RUN, 1)
+    pairs = specialisation.coactivation(con, RUN, 1).within
     slow = metrics.coactivation(choices[-1, 1], experts)
     assert pairs["tokens"].to_numpy().reshape(experts, experts).tolist() == slow.tolist()
-    across = specialisation.cross_activation(con, RUN, 0, 1, step=0)
+    both = specialisation.coactivation(con, RUN, 0, 1, step=0)
+    across = both.across
     assert across["tokens"].to_numpy().reshape(experts, experts).tolist() == figures.cross_activation(
         choices[0, 0].tolist(), choices[0, 1].tolist(), experts, experts
     )
     own = metrics.coactivation(choices[0, 0], experts).diagonal()
+    there = metrics.coactivation(choices[0, 1], experts).diagonal()
+    assert both.other_loads.rows() == list(enumerate(there.tolist()))
     wanted = [t / own[e] if own[e] else math.nan for e, t in across.select("expert", "tokens").rows()]
     assert numbers(across["share"]) == pytest.approx(wanted, nan_ok=True)
 
@@ -253,7 +256,9 @@ def test_the_bias_spread_is_rolled_up_too(long_run: tuple[Any, np.ndarray]) -> N
         health.dead_experts,
         health.computation_batches,
         specialisation.specialisation,
-        lambda cur, run: specialisation.coactivation(cur, run, 0),
+        lambda cur, run: specialisation.coactivation(cur, run, 0, 1).within,
+        lambda cur, run: specialisation.coactivation(cur, run, 0, 1).across,
+        lambda cur, run: specialisation.coactivation(cur, run, 0, 1).other_loads,
         specialisation.saturation,
     ],
 )

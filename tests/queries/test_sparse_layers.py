@@ -146,9 +146,9 @@ def test_co_activation_joins_layers_by_token(con: Any) -> None:
         orient="row",
     )
     fill(con, 3, probe_scores=frame)
-    across = specialisation.cross_activation(con, RUN, 0, 1)
+    across = specialisation.coactivation(con, RUN, 0, 1).across
     assert across.filter(pl.col("tokens") > 0).select("expert", "other", "tokens", "share").rows() == [
         (1, 0, 1, 1 / 2),
         (2, 0, 1, 1.0),
     ]
-    assert specialisation.cross_activation(con, RUN, 7, 1).is_empty()
+    assert specialisation.coactivation(con, RUN, 7, 1).across.is_empty()

@@ -68,11 +68,11 @@ def test_a_layer_has_its_own_experts_everywhere(
     found = probe.layer_probe(cursor, "layered", STEPS, layer)
     assert found is not None
     assert (found.num_experts, found.bias is not None) == (width, True)
-    assert len(specialisation.coactivation(cursor, "layered", layer)) == width * width
+    assert len(specialisation.coactivation(cursor, "layered", layer).within) == width * width
 
 
 def test_layers_of_different_width_beside_each_other(cursor: duckdb.DuckDBPyConnection) -> None:
-    across = specialisation.cross_activation(cursor, "layered", 3, 5)
+    across = specialisation.coactivation(cursor, "layered", 3, 5).across
     assert (across["expert"].max(), across["other"].max(), len(across)) == (3, 7, 32)
     assert across["tokens"].sum() == 6 * K * K
     chance = specialisation.saturation(cursor, "layered").filter(step=STEPS).sort("layer")["chance"]

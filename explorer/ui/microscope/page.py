@@ -34,6 +34,8 @@ from explorer.ui.shared.store import STORE
 from explorer.wording import and_list, counted
 
 COLOURS = (FIRST, ALL)
+BATCH = "microscope_batch"
+"""The fragment with the text and the panels of its token and expert."""
 
 
 def choose_run(runs: Sequence[Run]) -> Run:
@@ -116,7 +118,7 @@ def _probe_and_layer(run: Run, probes: Probes) -> tuple[int, int]:
     return int(step or 0), layer
 
 
-@st.fragment
+@st.fragment(key=BATCH)
 def _batch(run: Run, probes: Probes, step: int, layer: int) -> None:
     """Everything that follows a click; charts here exchange rows and are not redrawn."""
     batch = routed_batch(Trace(STORE), run, step, layer)
@@ -125,9 +127,8 @@ def _batch(run: Run, probes: Probes, step: int, layer: int) -> None:
         return
     st.subheader("Tokens by expert", help=tip("probe_batch"))
     st.markdown(show.plain(sentences.overview(batch)))
-    settings = _settings(run, batch, default_token(STORE, run, probes))
-    _text(run, batch, settings)
-    token_section.section(run, batch, settings)
+    _tokens(run, batch, default_token(STORE, run, probes))
+    settings = _settings(run, batch)
     expert = shown_expert(settings, batch)
     expert_section.section(
         run,
@@ -138,23 +139,38 @@ def _batch(run: Run, probes: Probes, step: int, layer: int) -> None:
     )
 
 
-def _settings(run: Run, batch: RoutedBatch, default: int) -> MicroscopeSettings:
-    """Token, marked expert and colours, from widgets whose keys the text and the URL share."""
+def draw_batch() -> None:
+    """The end of a callback that marks an expert: its panels are drawn too, in this one script run."""
+    st.rerun(BATCH)
+
+
+@st.fragment
+def _tokens(run: Run, batch: RoutedBatch, default: int) -> None:
+    """The text with the selected token below it; another token reruns this and no panel of an expert."""
+    _controls(batch, default)
+    settings = _settings(run, batch)
+    _text(run, batch, settings)
+    token_section.section(run, batch, settings)
+
+
+def _controls(batch: RoutedBatch, default: int) -> None:
+    """Token, marked expert and colours: widgets whose keys the text and the URL share."""
     last, experts = batch.num_tokens - 1, [NO_EXPERT, *map(str, range(batch.num_experts))]
     default = min(default, last)
     _settle(last, experts, default)
     urls.show_notices("token", "expert", "colour")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         urls.number_input("Token", 0, last, default, key="token", width=150)
-        expert = st.selectbox(
+        st.selectbox(
             "Mark expert",
             experts,
             key="expert",
             bind="query-params",
+            on_change=draw_batch,
             width=150,
             help="Its tokens are highlighted in the text. Clicking its number above the text does the same.",
         )
-        colour = st.segmented_control(
+        st.segmented_control(
             "Colour by choice",
             COLOURS,
             key="colour",
@@ -163,13 +179,18 @@ def _settings(run: Run, batch: RoutedBatch, default: int) -> MicroscopeSettings:
             help="A token's first choice, or all of its experts as stripes. The first choice has the highest "
             "score plus bias. Its gate comes from the score alone, so it may be the smaller one.",
         )
+
+
+def _settings(run: Run, batch: RoutedBatch) -> MicroscopeSettings:
+    """What the widgets say."""
+    expert = state.text("expert")
     return MicroscopeSettings(
         run=run.run_id,
         probe=batch.step,
         layer=batch.layer,
         token=state.number("token"),
         expert=None if expert == NO_EXPERT else int(expert),
-        colour="all" if colour == ALL else "first",
+        colour="all" if state.value("colour") == ALL else "first",
     )
 
 
@@ -224,5 +245,7 @@ def _pick(num_tokens: int, num_experts: int, pick: TokenPick) -> None:
         state.put("token", pick.token)
     elif pick.expert is not None and pick.expert < num_experts:
         state.put("expert", str(pick.expert))
+        draw_batch()
     elif pick.cleared:
         state.put("expert", NO_EXPERT)
+        draw_batch()
