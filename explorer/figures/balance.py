@@ -20,7 +20,7 @@ from explorer.queries import balance as queries
 KINDS = ("uniform", "resampled", "held_out")
 SAME_TOKENS = 0.01
 """Arms whose tokens per step differ by a larger share have no baseline in common."""
-MAX_VIO = "MaxVio is the busiest expert's load relative to the mean load, minus 1, averaged over layers"
+MAX_VIO = "MaxVio is the busiest expert's load relative to the uniform load, minus 1, averaged over layers"
 BAND = "The band spans the seeds, or, for a single seed, the steps behind each point"
 
 

@@ -40,7 +40,7 @@ def opening_section(selected: Sequence[Arm]) -> None:
         )
         show.note(
             f"Two recorded runs, layer {unbalanced.layer}, seed {unbalanced.run.seed}. Each row is one "
-            "expert; the uniform load is an even share of the tokens."
+            "expert. The uniform load is what every expert gets if all get the same number of tokens."
         )
     _starts()
 
