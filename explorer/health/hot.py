@@ -18,8 +18,8 @@ MOST_SHARE = 0.5
 """Of the tokens: an expert can be chosen once per token, so its load is at most E/K × uniform."""
 HOT = 4.0
 """Times the uniform load, where something may balance. In the shipped runs with a rule, the hottest expert
-stays above 3.3 times in nearly all windows (loss-free, u = 0.0003), with a rule at its default above 1.6. Such
-loads are usual in service: published DeepSeek-R1 loads have experts at up to 14 times their share."""
+stays above 3.3 times in nearly all windows (loss-free, u = 0.0003), with a rule at its default above 1.6.
+Such loads are usual in service: published DeepSeek-R1 loads have experts at up to 14 × uniform."""
 EXPLAINED_BY = frozenset({"collapse", "no_balancing", "weak_loss"})
 """Findings that say the same of the layer, or of the run as a whole."""
 
