@@ -87,8 +87,8 @@ TERMS: tuple[Term, ...] = (
         key="load_colours",
         title="Load colours",
         section=READING,
-        text="Colours show the logarithm of the load over the uniform load: orange above, purple below, neutral "
-        "at ×1. Experts without tokens have their own colour.",
+        text="Colours show the logarithm of the load over the uniform load: orange above, purple below, "
+        "neutral at ×1. Experts without tokens have their own colour.",
         formula=r"\log_2\frac{c_i}{\bar c}",
         sources=(OURS,),
     ),

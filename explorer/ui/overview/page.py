@@ -96,6 +96,7 @@ def story_section(selected: Sequence[Arm]) -> None:
     st.subheader("Imbalance (MaxVio) over training", help=tip("max_vio"))
     show.question(overview.story(arms))
     _cards(arms)
+    links.cost_of_the_auxiliary_loss()
 
 
 def _cards(arms: ArmSet) -> None:

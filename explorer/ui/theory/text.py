@@ -12,8 +12,8 @@ WHY = (
 DUAL_IN_WORDS = (
     "At any biases, let every token take the K experts with its highest score plus bias. Add up what all "
     "tokens get and subtract the discount of every seat, taken or not: that sum is the *dual* D(b). No "
-    "balanced assignment scores more, whatever the biases, and at its minimum the dual equals the score of the "
-    "best one. A rule that lowers the dual is on its way to that assignment."
+    "balanced assignment scores more, whatever the biases, and at its minimum the dual equals the score of "
+    "the best one. A rule that lowers the dual is on its way to that assignment."
 )
 PROBLEM = (
     r"\max_{x}\ \sum_{i,k}s_{ik}x_{ik}\quad\text{with}\quad"
