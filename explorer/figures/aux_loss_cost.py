@@ -12,7 +12,7 @@ from explorer.figures.evidence_values import comparison
 from explorer.wording import counted
 
 QUESTION = "What does the auxiliary loss cost?"
-SCHEMA = {"part of the price": pl.String, "measured": pl.String, "value": pl.String, "verdict": pl.String}
+SCHEMA = {"cost": pl.String, "measured": pl.String, "value": pl.String, "verdict": pl.String}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,12 +47,24 @@ def answer() -> str:
         return ""
     scatter = short(stdev(loss.values.values()))
     return (
-        f"Loss-free minus auxiliary loss, both tuned and counted over the global batch: {_value(loss)} nats "
-        f"of held-out loss and {_value(balance)} of MaxVio, in {counted(len(loss.values), 'pair')} of seeds. "
-        f"Single pairs scatter with a standard deviation of {scatter:g} nats, so a few seeds cannot show "
-        f"this difference. Counting the loads per sequence instead of over the global batch changes the loss "
-        f"of the auxiliary-loss arm by {_value(scope)} nats."
+        f"Both tuned and counted over the global batch, the auxiliary loss ends {_other_way(loss)} in "
+        f"held-out loss (nats) than loss-free, and {_other_way(balance)} in MaxVio, over "
+        f"{counted(len(loss.values), 'pair')} of seeds. Single pairs scatter with a standard deviation of "
+        f"{scatter:g} nats, so a few seeds cannot show this difference in loss. Counted per sequence, the "
+        f"auxiliary loss ends {_higher(scope, 1)} (nats) than counted over the global batch."
     )
+
+
+def _other_way(one: Result) -> str:
+    """`0.0229 ± 0.0108 higher`: the effect from the side of the arm that was subtracted."""
+    return _higher(one, -1)
+
+
+def _higher(one: Result, sign: int) -> str:
+    effect = one.effect
+    assert effect is not None, "enough pairs have an effect"
+    mean = sign * short(effect.mean)
+    return f"{abs(mean):g} ± {short(effect.half_width):g} {'higher' if mean > 0 else 'lower'}"
 
 
 def table() -> pl.DataFrame:

@@ -134,7 +134,7 @@ def overview(store: Store, arms: ArmSet, settings: OverTime) -> Panel:
     return Panel(
         subject="Imbalance (MaxVio) over training steps",
         finding=finding,
-        how=f"{MAX_VIO}: 0 is perfectly balanced, 1 is twice the mean. {line} {_sizes(arms)}",
+        how=f"{MAX_VIO}: 0 is perfectly balanced, 1 is twice the uniform load. {line} {_sizes(arms)}",
         spec=specs.make(chart),
         table=frame,
         statements=trace.statements,

@@ -16,14 +16,14 @@ def test_the_answer_states_the_numbers_of_the_claims() -> None:
     assert loss.effect is not None
     assert scope.effect is not None
     answer = aux_loss_cost.answer()
-    assert f"{abs(loss.effect.mean):.4f} ± {loss.effect.half_width:.4f}" in answer
-    assert f"{scope.effect.mean:.3f} ± {scope.effect.half_width:.4f}" in answer
+    assert f"{abs(loss.effect.mean):.4f} ± {loss.effect.half_width:.4f} higher" in answer
+    assert f"{scope.effect.mean:.3f} ± {scope.effect.half_width:.4f} higher" in answer
     assert f"{len(loss.values)} pairs" in answer
 
 
 def test_every_part_is_a_comparison_of_its_claim() -> None:
     table = aux_loss_cost.table()
-    assert table["part of the price"].to_list() == [part.title for part in aux_loss_cost.PARTS]
+    assert table["cost"].to_list() == [part.title for part in aux_loss_cost.PARTS]
     for part, row in zip(aux_loss_cost.PARTS, table.to_dicts(), strict=True):
         one = comparison(part.claim, part.number)
         assert one is not None
