@@ -34,7 +34,7 @@ FIRST = (
 
 def index() -> None:
     """The first ten terms for a newcomer, and a link to every term, section by section."""
-    titles = {term.key: term.title for term in TERMS}
+    titles = {term.key: term.title.partition(",")[0] for term in TERMS}
     first = " · ".join(f"[{titles[key]}](#{key})" for key in FIRST)
     st.markdown(f"**New to mixtures of experts? Read these ten first:** {first}")
     lines = []
