@@ -16,7 +16,7 @@ from explorer.figures import live
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import MOST, Arm, Run
 from explorer.figures.panel import Question
-from explorer.figures.rule_names import legend
+from explorer.figures.rule_names import legend, short_balancer
 from explorer.running.jobs import Job
 from explorer.ui.server.jobs import READ_ONLY
 from explorer.ui.server.services import services
@@ -103,9 +103,12 @@ def _preset_words(name: str) -> str:
 
 
 def _rule_words(preset: str, arm: str) -> str:
-    """A rule as sentences write it, and its text form, which is what somebody types: `SMEBU … · smebu`."""
+    """A rule as sentences write it, short for a chip, and its text form: `SMEBU 0.003 · smebu`."""
     try:
-        return f"{legend(arm_config(get_preset(preset), arm, preset))} · {arm}"
+        config = arm_config(get_preset(preset), arm, preset)
+        words = short_balancer(config.arm)
+        # Of the control and of some routings the short name is the text form itself.
+        return f"{legend(config) if words == arm else words} · {arm}"
     except ConfigError:
         return arm  # typed by a visitor; Start says what is wrong with it
 
