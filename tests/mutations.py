@@ -18,7 +18,6 @@ import tempfile
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -96,16 +95,6 @@ def attempt(mutation: Mutation, tree: Path) -> str:
     return what if code == FAILED else ""
 
 
-def failing(tree: Path, tests: Sequence[str]) -> str:
-    """The first of these tests that fails, "" where none does. One folder after the other: every `conftest`
-    has the same name, and tests import from theirs."""
-    for _, group in groupby(sorted(set(tests)), key=lambda test: Path(test).parts[:2]):
-        code, what = run_tests(tree, list(group))
-        if code != PASSED:
-            return what
-    return ""
-
-
 def try_all(mutations: Sequence[Mutation], tree: Path, is_elsewhere: bool) -> tuple[list[str], list[str]]:
     """Try every mutation and print the outcome; returns the names of missed and of unusable ones."""
     missed, unusable = [], []
@@ -133,8 +122,8 @@ def main() -> int:
         shutil.copytree(source, tree, ignore=LEFT_OUT)
         mutations = read(options.words)
         if not options.tree:
-            what = failing(tree, [test for m in mutations for test in m.tests])
-            if what:
+            code, what = run_tests(tree, sorted({test for m in mutations for test in m.tests}))
+            if code != PASSED:
                 print(f"Without a mutation the tests do not pass: {what}")
                 return 2
         missed, unusable = try_all(mutations, tree, options.tree is not None)

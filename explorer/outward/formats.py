@@ -14,10 +14,13 @@ from polars.io.plugins import register_io_source
 
 from explorer.errors import ConfigError
 from explorer.outward.loads import COLUMNS, Counts, RunLoads
+from explorer.recording.layer_names import name_of
 from explorer.routing.placement import plan
 
 EMPTY_COLUMNS = ("expert_bias", "dropped_tokens")
 """Columns that a table leaves out if they hold nothing."""
+LAYER_NAME = "layer_name"
+"""Column of a table whose run says what the model calls its layers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +115,17 @@ def _tables(loads: RunLoads) -> Iterator[pl.DataFrame]:
             used = {name: frame[name].is_not_null().any() for name in COLUMNS}
             used["dropped_tokens"] = used["dropped_tokens"] and bool(frame["dropped_tokens"].sum())
             columns = [name for name in COLUMNS if used[name] or name not in EMPTY_COLUMNS]
-        yield frame.select(columns)
+        yield _named(frame.select(columns), loads)
+
+
+def _named(frame: pl.DataFrame, loads: RunLoads) -> pl.DataFrame:
+    """The same with the names of the layers beside their numbers, where the run has them."""
+    info = loads.info
+    names = {layer: name_of(info.config, info.layer_numbers, layer) for layer in info.layer_numbers}
+    if not any(names.values()):
+        return frame
+    column = pl.col("layer").replace_strict(names, return_dtype=pl.String).alias(LAYER_NAME)
+    return frame.with_columns(column)
 
 
 def _json(value: Any) -> bytes:

@@ -27,8 +27,16 @@ def portions(
     is_plain = all(part.generation is None and part.below is None and part.attempt == 0 for part in parts)
     if is_plain and len(new) > 1 and _bytes(new) > SMALL_BYTES:
         for step in _bounds(new, _rows(cur, new)):
-            yield [part for part in parts if part.last <= step], step
+            yield [part for part in parts if part.last <= step or _is_curve(part, step)], step
     yield parts, None
+
+
+def _is_curve(part: Part, step: int) -> bool:
+    """Whether a part of the small table `steps` begins by this step.
+
+    A recorder merges them into long ones; losses that wait for the last step would be missing at first.
+    """
+    return part.table == "steps" and part.first <= step
 
 
 def _bounds(new: Sequence[Part], rows: dict[str, int]) -> Iterator[int]:

@@ -15,7 +15,7 @@ from store_runs import write_run
 from explorer.config.presets import get_preset, preset_balancer
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import Browser, BrowserContext, Page, WebError
 
 ARMS = {"none": "none", "aux_loss": "global", "loss_free": "loss_free"}
 
@@ -45,13 +45,24 @@ def context(browser: "Browser") -> Iterator["BrowserContext"]:
 
 @pytest.fixture
 def page(context: "BrowserContext") -> Iterator["Page"]:
-    """A page of its own session; errors of its scripts fail the test."""
+    """A page of its own session."""
     page = context.new_page()
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
     yield page
     page.close()
-    assert not errors
+
+
+@pytest.fixture(autouse=True)
+def no_script_errors(context: "BrowserContext") -> Iterator[None]:
+    """An error of a script fails the test, in whichever page of the context: it can leave a page blank."""
+    errors: list[str] = []
+
+    def note(error: "WebError") -> None:
+        errors.append(f"{error.page.url if error.page else ''}: {error.error.stack or error.error}")
+
+    context.on("weberror", note)
+    yield
+    context.remove_listener("weberror", note)
+    assert not errors, "\n".join(errors)
 
 
 @pytest.fixture(scope="session")

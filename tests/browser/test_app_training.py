@@ -1,6 +1,7 @@
 """Training from the page in a real Chromium: live charts, the tab closed, the server killed."""
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -16,17 +17,20 @@ from playwright.sync_api import BrowserContext, Locator, Page, expect  # noqa: E
 from sentences import sentence  # noqa: E402
 from store_runs import write_run  # noqa: E402
 from training_page import CHARTS, start, statuses  # noqa: E402
-from waiting import wait_for  # noqa: E402
+from waiting import PATIENCE_S, wait_for  # noqa: E402
 
 from explorer.recording.status import process_start  # noqa: E402
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[AppServer]:
-    server = AppServer(tmp_path)
+def server(tmp_path: Path, context: BrowserContext) -> Iterator[AppServer]:
+    """Its pages are closed with it: after a failure they would go on drawing beside the tests that follow."""
+    server, others = AppServer(tmp_path), set(context.pages)
     try:
         yield server.wait()
     finally:
+        for page in set(context.pages) - others:
+            page.close()
         server.stop()
 
 
@@ -61,6 +65,21 @@ def wait_for_ticks(page: Page, more: int) -> None:
         expect(progress).not_to_have_text(progress.inner_text())
 
 
+def wait_while_they_train(page: Page, server: AppServer) -> None:
+    """Until every run has ended. On a busy machine that takes as long as it takes: trainings are niced, so
+    only runs that stand still for `PATIENCE_S` fail the test."""
+    seen: list[object] = []
+    end = time.monotonic()
+    while time.monotonic() < end + PATIENCE_S:
+        now = [(status["state"], status["last_step"]) for status in statuses(server).values()]
+        if len(now) == 3 and all(state not in ("running", "queued") for state, _ in now):
+            return
+        if now != seen:
+            seen, end = now, time.monotonic()
+        page.wait_for_timeout(500)
+    raise AssertionError(f"the runs stand still: {seen}")
+
+
 def go_to_compare(page: Page) -> None:
     """Leave a page whose figures tick: Streamlit may lose a click that a tick follows at once."""
     for _ in range(3):
@@ -83,6 +102,7 @@ def test_runs_train_live_wait_in_line_and_stay_in_the_list(
     # Looked for now and then: at every 20 ms the page would have no time to draw.
     while x_domain(page)[1] <= before:
         page.wait_for_timeout(500)
+    wait_while_they_train(page, server)
     expect(page.get_by_role("heading", name="Trained here")).to_be_visible()
     states = [status["state"] for status in statuses(server).values()]
     assert states == ["finished"] * 3

@@ -1,5 +1,6 @@
 """A figure whose data grow keeps its zoom, and leaves the plain wheel to the page."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,11 +25,14 @@ def page(context: BrowserContext) -> Iterator[Page]:
         page.close()
 
 
-def shown_steps(page: Page, chart: int) -> list[int]:
-    """The numbers on the horizontal axis, which comes first."""
+def shown_steps(page: Page, chart: int) -> tuple[float, float]:
+    """The first and the last step of the horizontal axis, as it says itself."""
     figure = page.locator("[data-testid=stVegaLiteChart]").nth(chart)
-    texts = figure.locator("g.role-axis-label").first.locator("text").all_text_contents()
-    return sorted(int(text.replace(",", "")) for text in texts if text.strip())
+    label = figure.locator('[aria-label^="X-axis"]').first.get_attribute("aria-label") or ""
+    numbers = re.search(r"from ([\d,.]+) to ([\d,.]+)", label)
+    assert numbers, label
+    first, last = (float(text.replace(",", "")) for text in numbers.groups())
+    return first, last
 
 
 def wait_for_ticks(page: Page, more: int) -> None:

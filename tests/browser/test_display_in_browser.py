@@ -32,6 +32,8 @@ def test_a_lecture_has_large_letters_and_no_controls_and_can_be_left(page: Page,
     assert letters(page) > 1.3 * usual
     page.get_by_role("button", name="Leave lecture mode").click()
     expect(sidebar).to_be_visible()
+    # Until then the field of the lecture, which was hidden, may still be there.
+    settled(page)
     expect(page.get_by_role("spinbutton", name=sentence("controls.step"))).to_be_visible()
 
 

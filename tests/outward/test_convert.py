@@ -65,6 +65,23 @@ def test_a_table_keeps_steps_and_biases(to: str, run: Path, tmp_path: Path) -> N
     assert before["step"].unique().sort().to_list() == [0, 10, 20, 30]
 
 
+@pytest.mark.parametrize("to", ["csv", "parquet"])
+def test_a_table_has_the_names_of_layers(to: str, tmp_path: Path) -> None:
+    names = ["model.layers.2.mlp.gate", "model.layers.5.mlp, gate"]
+    with Recorder(
+        tmp_path / "own", num_layers=2, num_experts=8, top_k=2, run_id="a", layer_numbers=[2, 5],
+        layer_names=names, report_every_s=None,
+    ) as rec:  # fmt: skip
+        rec.log(0, tokens_per_expert=random_counts()[0][:2])
+    out = converted(tmp_path / "own" / "a", to, tmp_path)
+    table = pl.read_csv(out) if to == "csv" else pl.read_parquet(out)
+    named = table.select("layer", "layer_name").unique().sort("layer").rows()
+    assert named == list(zip([2, 5], names, strict=True))
+    np.testing.assert_array_equal(
+        loads_of(import_one(out, tmp_path, num_experts=8).path), loads_of(tmp_path / "own" / "a")
+    )
+
+
 @pytest.mark.parametrize("to", [name for name, form in FORMATS.items() if form.is_placement])
 def test_a_placement_has_every_expert_and_its_replicas(to: str, run: Path, tmp_path: Path) -> None:
     out = converted(run, to, tmp_path, "--ep-size", "2", "--redundant-experts", "4")

@@ -126,3 +126,32 @@ def test_a_round_that_was_interrupted_is_continued(folder: Path, monkeypatch: py
                 S * L * E,
                 S - 1,
             )
+
+
+def test_losses_of_a_long_part_are_in_the_first_portion(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = folder / "runs" / "run"
+    parts = sorted(run.glob("steps-*.parquet"), key=lambda path: int(path.stem.split("-")[2]))
+    rows = pl.concat([pl.read_parquet(part) for part in parts])
+    for part in parts:
+        part.unlink()
+    rows.write_parquet(run / f"steps-0-0-{S - 1}.parquet")
+    whole = content(folder / "a.duckdb", folder)
+    small_portions(monkeypatch)
+    seen: list[tuple[Any, ...]] = []
+    with Index.open(folder / "b.duckdb") as index:
+        write = ingest._transaction
+
+        def watched(*given: Any) -> tuple[int, int]:
+            result = write(*given)
+            with index.cursor() as cur:
+                query = "SELECT (SELECT max(step) FROM expert_loads), (SELECT max(step) FROM steps)"
+                seen.append(cur.execute(query).fetchone())  # type: ignore[arg-type]
+            return result
+
+        monkeypatch.setattr(ingest, "_transaction", watched)
+        index.ingest([folder / "runs"])
+    assert seen[0] == (99, S - 1)
+    split = content(folder / "b.duckdb", folder)
+    assert [name for name in whole if whole[name] != split[name] and not name.endswith("_bins")] == []

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from conftest import Opener, arm_info, words
+from app_pages import Opener, arm_info, words
 from sentences import sentence
 from store_runs import make_info, random_counts, record_steps
 from streamlit.testing.v1 import AppTest

@@ -1,7 +1,7 @@
 """Views of Lessons and Gallery without a page: the same panels as the page shows."""
 
 import pytest
-from conftest import Opener
+from app_pages import Opener
 from sentences import sentence
 
 from explorer.figures.panel import Missing, Panel, slug

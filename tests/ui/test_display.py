@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Opener, words
+from app_pages import Opener, words
 from sentences import sentence
 
 from explorer.ui.server.addresses import with_true

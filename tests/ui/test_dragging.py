@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from conftest import Opener
+from app_pages import Opener
 from sentences import sentence
 
 from explorer.charts.dragged import PARAM, PARTS

@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from conftest import Opener, arm_info, load_maps, words
+from app_pages import Opener, arm_info, load_maps, words
 from sentences import sentence
 from store_runs import make_info, random_counts, record_steps
 from streamlit.testing.v1 import AppTest

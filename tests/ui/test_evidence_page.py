@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import Opener, charts, words
+from app_pages import Opener, charts, words
 from evidence_rows import rows_of
 
 from explorer.evidence import results

@@ -1,7 +1,7 @@
 """Experiments on the Train page: they fill the form, their comments have numbers, their orders can run."""
 
 import pytest
-from conftest import Opener, words
+from app_pages import Opener, words
 from sentences import sentence
 
 from explorer.config.presets import get_preset

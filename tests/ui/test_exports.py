@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import polars as pl
 import pytest
-from conftest import Opener, charts, words
+from app_pages import Opener, charts, words
 from PIL import Image
 from sentences import sentence
 from streamlit.testing.v1 import AppTest

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Opener, words
+from app_pages import Opener, words
 from store_runs import make_info, random_counts, record_steps, write_run
 
 from explorer.recording.run_writer import RunWriter

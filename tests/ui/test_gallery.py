@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from conftest import Opener, charts, words, write_arms
+from app_pages import Opener, charts, words, write_arms
 from sentences import sentence
 from store_runs import write_run
 

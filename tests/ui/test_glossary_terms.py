@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from conftest import Opener
+from app_pages import Opener
 
 from explorer.metrics.glossary import TERMS, search
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from conftest import Opener, arm_info, words
+from app_pages import Opener, arm_info, words
 from store_runs import write_run
 
 from explorer.ui.server.services import services

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Opener, words
+from app_pages import Opener, words
 from count_samples import sample_training_csv
 from foreign_files import import_one
 from foreign_samples import SAMPLES
@@ -14,8 +14,10 @@ from streamlit.testing.v1 import AppTest
 from waiting import wait_for
 
 from explorer.errors import ConfigError, ForeignFileError
-from explorer.importers import list_formats
+from explorer.importers import detect_format, list_formats
 from explorer.importers.options import COMMON
+from explorer.outward import FORMATS
+from explorer.ui.import_page import samples
 from explorer.ui.import_page.fields import MODEL, MORE, NOT_HERE
 from explorer.ui.import_page.page import in_page_words
 from explorer.ui.server import imports
@@ -65,6 +67,14 @@ def test_an_upload_is_detected_asked_about_imported_and_deleted(
     until_done(app)
     assert "fill in num\\_experts, e.g." in words(app)
     assert uploads(temporary) == [file.name], "the visitor corrects the options and tries again"
+    app.text_input(key="import_num_experts").set_value("2").run()
+    app.text_input(key="import_name").set_value("my trace").run()
+    app.button(key="import_start").click().run()
+    until_done(app)
+    assert app.error
+    assert app.selectbox(key="import_format").value == "moe_routes"
+    assert app.text_input(key="import_num_experts").value == "2", "a failed import keeps the answers"
+    assert app.text_input(key="import_name").value == "my trace"
     app.text_input(key="import_num_experts").set_value("8").run()
     app.button(key="import_start").click().run()
     until_done(app)
@@ -74,6 +84,28 @@ def test_an_upload_is_detected_asked_about_imported_and_deleted(
     assert uploads(temporary) == []
     (run,) = services().settings.own_runs.glob("imported-*")
     assert (run / "import_report.json").exists()
+    app.button(key=f"import_delete_{run.name}").click().run()
+    assert not app.exception
+    assert not run.exists()
+    assert "is deleted" in "\n".join(message.value for message in app.info)
+    assert app.button[-1].label == "Import another file"
+
+
+@pytest.mark.parametrize("to", samples.FILES)
+def test_a_sample_is_a_file_that_the_page_accepts(to: str, recorded: Path, tmp_path: Path) -> None:
+    (run,) = [path.parent for path in sorted(recorded.glob("*/run.json"))][:1]
+    file = tmp_path / samples.FILES[to]
+    file.write_bytes(samples.sample(run, to))
+    assert detect_format(file) == FORMATS[to].import_as
+
+
+def test_only_a_run_of_this_import_is_deleted(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    manager = ImportManager(tmp_path)
+    job = imports.ImportJob(file=ForeignFile(tmp_path / "a.csv"), child=None)  # type: ignore[arg-type]
+    with pytest.raises(ForeignFileError, match="is no run of this import"):
+        manager.delete_run(job, "other")
+    assert (tmp_path / "other").exists()
 
 
 def test_choosing_another_file_deletes_the_upload(open_app: Opener, tmp_path: Path, temporary: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Opener, charts, words
+from app_pages import Opener, charts, words
 from count_samples import sample_training_csv
 from foreign_files import import_one, random_counts
 from foreign_samples import SAMPLES

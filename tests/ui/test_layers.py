@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pytest
-from conftest import Opener, charts, load_maps, words
+from app_pages import Opener, charts, load_maps, words
 from layered_runs import record_layered
 from sentences import sentence
 from store_runs import write_run
+
+from explorer.ui.shared import layers
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +56,22 @@ def test_compare_shows_the_models_own_layers(open_app: Opener, layered: Path) ->
     assert sentence("references.layers_differ") in words(app)
     assert "collapse" not in words(app).replace("no collapse", "").replace("collapsed", "")
     assert charts(app) + len(load_maps(app)) >= 4
+
+
+def test_very_many_layers_are_a_list_and_their_numbers_stay_in_the_address(
+    open_app: Opener, layered: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layers, "MOST_BUTTONS", 2)
+    for page in ("replay", "compare"):
+        app = open_app(layered, page, run="layered", runs="layered", layer=5)
+        assert not app.exception
+        assert not app.warning
+        picker = app.selectbox(key="layer")
+        assert (picker.options, picker.value) == (["3", "5", "9"], 5)
+    picker.set_value(9).run()
+    assert not app.exception
+    assert "Layer 9." in words(app)
+    assert app.query_params["layer"] == "9"
 
 
 @pytest.mark.parametrize("page", ["overview", "microscope", "glossary", "train"])

@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 import polars as pl
 import pytest
-from conftest import Opener
+from app_pages import Opener
 from scipy import stats
 from sentences import pattern, sentence
 from shipped_tables import SEEDS, held_out, table

@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
-from conftest import Opener
+from app_pages import Opener
 from shipped_tables import table
 
 from explorer.figures.facts import catalogue

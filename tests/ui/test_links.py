@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import streamlit
-from conftest import Opener, charts, words
+from app_pages import Opener, charts, words
 from sentences import sentence
 from store_runs import write_run
 

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import Opener
+from app_pages import Opener
 
 from explorer.charts.theme import family_ink
 from explorer.figures.arm_set import ArmSet

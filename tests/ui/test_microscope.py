@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from conftest import Opener, charts, words
+from app_pages import Opener, charts, words
 from probe_runs import (
     LENGTH,
     WORDS,

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from app_pages import ARMS, Opener
 from arm_runs import run
-from conftest import ARMS, Opener
 
 from explorer import metrics
 from explorer.charts import captions

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import pytest
-from conftest import Opener
+from app_pages import Opener
 from probe_runs import write_probe_run
 from store_runs import write_run
 from streamlit.testing.v1 import AppTest

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import Opener, arm_info, charts, load_maps, words
+from app_pages import Opener, arm_info, charts, load_maps, words
 from sentences import sentence
 from store_runs import write_run
 

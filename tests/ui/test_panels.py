@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from conftest import Opener
+from app_pages import Opener
 
 from explorer.ui.shared.panels import KEY, PageFigures
 

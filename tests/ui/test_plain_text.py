@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Opener
+from app_pages import Opener
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt

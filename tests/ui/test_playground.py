@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from urllib.parse import parse_qs
 
 import pytest
-from conftest import Opener, charts, words
+from app_pages import Opener, charts, words
 from sentences import sentence
 from small_pools import pool_of
 from streamlit.testing.v1 import AppTest
@@ -17,6 +17,7 @@ from explorer.figures.views import playground_choices, rule_change
 from explorer.figures.views import theory as theory_view
 from explorer.figures.views.theory import BIAS_RULES
 from explorer.figures.views.view import Opener as ViewOpener
+from explorer.ui.playground import page as playground_page
 from explorer.ui.playground.presets import BY_NAME, PRESETS, values_of
 from explorer.ui.server.services import services
 from explorer.ui.shared.panels import KEY
@@ -130,16 +131,29 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("key", "value", "fallback"), BAD)
+def in_different_keys(cases: list[tuple[str, str, str]]) -> list[dict[str, tuple[str, str]]]:
+    """As few groups as there can be: {key: (value, fallback)}, one value of a key in each."""
+    groups: list[dict[str, tuple[str, str]]] = []
+    for key, value, fallback in cases:
+        group = next((group for group in groups if key not in group), {})
+        if not group:
+            groups.append(group)
+        group[key] = (value, fallback)
+    return groups
+
+
+@pytest.mark.parametrize("group", in_different_keys(BAD), ids=lambda group: ",".join(group))
 def test_a_bad_value_gets_a_sentence_and_falls_back(
-    open_app: Opener, key: str, value: str, fallback: str
+    open_app: Opener, group: dict[str, tuple[str, str]]
 ) -> None:
-    app = open_app(page="playground", **{key: value})
+    app = open_app(page="playground", **{key: value for key, (value, _) in group.items()})
     assert not app.exception
-    assert str(app.session_state[key]) == fallback
     sentences = [w.value for w in app.warning]
-    assert len(sentences) == 1
-    assert value in sentences[0]
+    assert len(sentences) == len(group)
+    for key, (value, fallback) in group.items():
+        assert str(app.session_state[key]) == fallback
+        (text,) = (text for text in sentences if f" {key} = " in text)
+        assert value in text
     assert charts(app) == PAGE_CHARTS
 
 
@@ -150,8 +164,41 @@ def test_k_cannot_exceed_the_number_of_experts(open_app: Opener) -> None:
     assert sentence("links.must_be_one_of") + " 1, 2, 4" in app.warning[0].value
 
 
+def test_the_controls_of_the_router_are_made_when_they_are_opened_and_then_stay(open_app: Opener) -> None:
+    app = open_app(page="playground")
+    router = (*playground_choices.ROUTER, *playground_choices.SCORES)
+    names = {choice.key for choice in router if not choice.is_list}
+    assert not {slider.key for slider in app.select_slider} & names
+    app.session_state[playground_page.ROUTER] = True
+    app.run()
+    assert {slider.key for slider in app.select_slider} >= names
+    app.session_state[playground_page.ROUTER] = False
+    app.run()
+    app.select_slider(key="skew").set_value("0.5").run()
+    assert not app.exception
+    assert app.session_state["skew"] == "0.5"
+    assert app.select_slider(key="skew").value == "0.5"
+
+
+@pytest.mark.parametrize("preset", ["Collapse", "Limit cycle", "Sudden shift"])
+def test_a_preset_that_changes_the_router_makes_its_controls(open_app: Opener, preset: str) -> None:
+    app = open_app(page="playground")
+    app.pills(key="situation").set_value(preset).run()
+    assert not app.exception
+    assert {"skew", "N"} <= {slider.key for slider in app.select_slider}
+    assert all(app.session_state[key] == value for key, value in BY_NAME[preset].values.items())
+
+
+@pytest.mark.parametrize(("key", "value"), [("skew", "1.5"), ("seed", "7"), ("tok", "frozen")])
+def test_a_link_that_names_a_setting_of_the_router_finds_its_controls(
+    open_app: Opener, key: str, value: str
+) -> None:
+    app = open_app(page="playground", **{key: value})
+    assert "skew" in {slider.key for slider in app.select_slider}
+
+
 def test_fewer_steps_take_playhead_and_shift_with_them(open_app: Opener) -> None:
-    app = open_app(page="playground", shift="500")
+    app = open_app(page="playground", shift="500")  # a setting that is not a default: its controls are there
     app.select_slider(key="S").set_value("200").run()
     assert not app.exception
     assert app.session_state["at"] == 199

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from urllib.parse import parse_qs
 
 import pytest
-from conftest import Opener, charts, words
+from app_pages import Opener, charts, words
 from sentences import sentence
 from small_pools import pool_of
 from streamlit.testing.v1 import AppTest

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from conftest import Opener, charts, load_maps, words
+from app_pages import Opener, charts, load_maps, words
 from sentences import sentence
 from tiny import make_tiny_config, make_tiny_corpus
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Opener, words
+from app_pages import Opener, words
 from unhealthy_runs import E, K, T, record
 
 from explorer.ui.replay import playhead

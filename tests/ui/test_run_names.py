@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Opener
+from app_pages import Opener
 
 from explorer.cli import main
 from explorer.recording import RunInfo

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import polars as pl
 import pytest
-from conftest import Opener, words
+from app_pages import Opener, words
 from sentences import pattern, sentence
 from shipped_tables import SEEDS, held_out, table
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Opener, charts, words
+from app_pages import Opener, charts, words
 from foreign_files import import_one, random_counts
 from probe_runs import write_probe_run
 from sentences import pattern, sentence

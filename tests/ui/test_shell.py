@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import Opener, charts, words
+from app_pages import Opener, charts, words
 from sentences import sentence
 from store_runs import write_run
 

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
-from conftest import Opener, words
+from app_pages import Opener, words
 from forked import launched, needs_fork_server
 from sentences import pattern, sentence
 

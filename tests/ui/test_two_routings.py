@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from conftest import Opener, charts, words
+from app_pages import Opener, charts, words
 from probe_runs import write_runs_to_compare
 from sentences import sentence
 from streamlit.testing.v1 import AppTest

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from conftest import Opener
+from app_pages import Opener
 
 from explorer.figures.panel import Panel
 from explorer.figures.store import OpenStore

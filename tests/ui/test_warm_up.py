@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 import streamlit as st
-from conftest import Opener
+from app_pages import Opener
 
 from explorer.figures import balance
+from explorer.figures.store import run_query
+from explorer.queries import balance as queries
 from explorer.ui import warm_up
+from explorer.ui.shared import store
 
 
 def test_the_first_page_finds_its_picture_prepared(
@@ -32,10 +35,34 @@ def test_the_first_page_finds_its_picture_prepared(
     assert len(app.get("vega_lite_chart")) == 1
 
 
+def test_compare_finds_the_random_routing_baselines_simulated(
+    open_app: Opener, recorded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_app(recorded, "glossary")
+    st.cache_resource.clear()
+    monkeypatch.setattr(warm_up, "OTHER_PAGES", ())
+    warm_up.warm_up(rest_after_s=0.0).join(60)
+
+    asked: list[Any] = []
+
+    def listen(index: Any, query: Any, runs: Any, *args: Any, **settings: Any) -> Any:
+        asked.append((query, settings))
+        return run_query(index, query, runs, *args, **settings)
+
+    monkeypatch.setattr(store, "run_query", listen)
+    app = open_app(recorded, "compare")
+    assert not app.exception
+    assert (queries.references, {}) not in asked, "none is simulated on a visit"
+    st.cache_resource.clear()
+    app.run()
+    assert (queries.references, {}) in asked, "the page needs one"
+
+
 def test_the_other_pages_are_imported_and_what_stays_is_not_collected_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     frozen: list[set[str]] = []
+    monkeypatch.setattr(warm_up, "_baselines", lambda: None)
     monkeypatch.setattr(gc, "freeze", lambda: frozen.append(set(sys.modules)))
     warm_up.warm_up(rest_after_s=0.0).join(60)
     (modules,) = frozen

@@ -92,6 +92,11 @@ NOT_HERE = {"tokens_of"}
 MAX_LETTERS = 200
 
 
+def field_key(name: str) -> str:
+    """The key of the field of an option."""
+    return f"import_{name}"
+
+
 def show_fields(form: Format) -> dict[str, str]:
     """Draw the fields of a format; returns the options that the visitor has filled in."""
     given = _grid(MODEL)
@@ -108,7 +113,7 @@ def _grid(answers: dict[str, Answer]) -> dict[str, str]:
         with grid.cell():
             value = st.text_input(
                 answer.label,
-                key=f"import_{name}",
+                key=field_key(name),
                 help=answer.help or None,
                 placeholder=answer.placeholder,
                 max_chars=MAX_LETTERS,

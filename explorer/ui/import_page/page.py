@@ -12,7 +12,8 @@ from explorer.errors import ExplorerError
 from explorer.importers import list_formats
 from explorer.recording import RunFolder
 from explorer.recording.info import REPLICAS
-from explorer.ui.import_page.fields import labels, show_fields
+from explorer.ui.import_page.fields import field_key, labels, show_fields
+from explorer.ui.import_page.samples import show_samples
 from explorer.ui.server.imports import READ_ONLY, ForeignFile, ImportJob, file_below
 from explorer.ui.server.services import services
 from explorer.ui.server.uploads import release
@@ -24,6 +25,8 @@ JOB = state.Slot[ImportJob | None]("import_job", None)
 DETECTED = state.Slot[str | None]("import_detected", None)
 """Name of the format that the file seems to have."""
 PROBLEM = state.Slot("import_problem", "")
+GIVEN = state.Slot[dict[str, str]]("import_given", {})
+"""Widget -> value of the form while its import runs: Streamlit forgets widgets that are not drawn."""
 TURN = state.Slot("import_turn", 0)
 """Uploads so far; each turn has an uploader of its own, which is empty."""
 FORMAT = "import_format"
@@ -43,7 +46,8 @@ def show_page() -> None:
         "Megatron, transformers, llama.cpp, TensorBoard, Weights & Biases, or a table of your own. "
         "The format is detected; the report says what was assumed, left out, or does not add up."
     )
-    with st.expander("Formats", icon=":material/list:"):
+    with st.expander("Formats and samples", icon=":material/list:"):
+        show_samples()
         st.markdown("\n".join(f"- {show.plain(label)}" for label in labels(list_formats()).values()))
     job = JOB.get()
     if job is not None:
@@ -150,6 +154,8 @@ def _form(file: ForeignFile) -> None:
 def _start(file: ForeignFile, form: str, given: dict[str, str]) -> None:
     try:
         JOB.put(services().imports.start(file, form, given))
+        GIVEN.put({FORMAT: form, **{field_key(name): value for name, value in given.items()}})
+        PROBLEM.take()
     except ExplorerError as error:
         PROBLEM.put(str(error))
     st.rerun()
@@ -160,7 +166,7 @@ def _forget() -> None:
     file = FILE.take()
     if file is not None:
         file.delete()
-    for slot in (JOB, DETECTED, PROBLEM):
+    for slot in (JOB, DETECTED, PROBLEM, GIVEN):
         slot.take()
     state.forget(FORMAT)
 
@@ -178,6 +184,7 @@ def _job(job: ImportJob) -> None:
     if job.problem:
         JOB.take()
         PROBLEM.put(job.problem)
+        state.put_all(GIVEN.take())
         st.rerun()
     if FILE.take() is not None:
         # The upload is deleted by now; draw the page once more, without the clock.
@@ -187,6 +194,12 @@ def _job(job: ImportJob) -> None:
 
 
 def _results(job: ImportJob) -> None:
+    if problem := PROBLEM.take():
+        _error(problem)
+    if not job.results:
+        st.info("The imported run is deleted.", icon=":material/delete:")
+        st.button("Import another file", on_click=_forget, icon=":material/add:")
+        return
     st.success(show.plain(f"{counted(len(job.results), 'run')} imported from {job.file.name}."),
                icon=":material/check:")  # fmt: skip
     with st.spinner("Reading the imported runs…"):
@@ -194,6 +207,7 @@ def _results(job: ImportJob) -> None:
     for result in job.results[:MAX_LINKS]:
         with st.container(border=True):
             _one_result(result)
+            _deletion(job, result["run_id"])
     if len(job.results) > MAX_LINKS:
         show.note(f"and {counted(len(job.results) - MAX_LINKS, 'further run')}; choose them in Replay.")
     st.button("Import another file", on_click=_forget, icon=":material/add:")
@@ -220,6 +234,23 @@ def _one_result(result: dict[str, Any]) -> None:
         links.page("compare", "Open in Compare", runs=result["run_id"])
     entries = import_report.checked(result["report"])
     import_report.show_entries([entry | {"sentence": in_page_words(entry["sentence"])} for entry in entries])
+
+
+def _deletion(job: ImportJob, run_id: str) -> None:
+    """A button behind a question: nothing brings a deleted run back."""
+    with st.popover("Delete this run", icon=":material/delete:", type="tertiary"):
+        st.markdown("Its loads and its report are deleted for every visitor. The file can be imported again.")
+        st.button(
+            "Delete", key=f"import_delete_{run_id}", on_click=_delete, args=(job, run_id), type="primary"
+        )
+
+
+def _delete(job: ImportJob, run_id: str) -> None:
+    try:
+        services().imports.delete_run(job, run_id)
+    except ExplorerError as error:
+        PROBLEM.put(str(error))
+    services().ingest.wake()
 
 
 def _error(sentence: str) -> None:

@@ -152,6 +152,24 @@ class ImportManager:
         threading.Thread(target=self._watch, args=(job,), name="import", daemon=True).start()
         return job
 
+    def delete_run(self, job: ImportJob, run_id: str) -> None:
+        """Delete a run that this import has made; one that is gone already is no error.
+
+        Raises ForeignFileError where the folder cannot be deleted, or for a run of another import.
+        """
+        self._check_allowed()
+        if run_id not in [result["run_id"] for result in job.results]:
+            raise ForeignFileError(f"{run_id}: is no run of this import; delete its folder on the host.")
+        try:
+            with suppress(FileNotFoundError):
+                # A hidden name takes it off every list at once; a file that resists then leaves no half run.
+                hidden = self.runs_dir / f".deleted-{run_id}"
+                (self.runs_dir / run_id).rename(hidden)
+                shutil.rmtree(hidden)
+        except OSError as error:
+            raise ForeignFileError(f"{run_id}: cannot be deleted ({error.strerror}); try again.") from error
+        job.results = [result for result in job.results if result["run_id"] != run_id]
+
     def close(self) -> None:
         """Cancel every import, wait for its child, and delete the uploads.
 

@@ -1,6 +1,7 @@
 """The picker of the MoE layer, which three pages share: it offers the model's own layer numbers."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import streamlit as st
 
@@ -8,6 +9,9 @@ from explorer.figures.arms import Run
 from explorer.figures.layer_names import names_note
 from explorer.ui.shared import show, urls
 from explorer.wording import layers_of
+
+MOST_BUTTONS = 32
+"""Layers that have a button each; more are a list."""
 
 
 def settle(layers: Sequence[int], of: str) -> None:
@@ -23,16 +27,22 @@ def settle(layers: Sequence[int], of: str) -> None:
 def control(
     layers: Sequence[int], tooltip: str | None = None, on_change: Callable[[], None] | None = None
 ) -> int:
-    """The picker, bound to `?layer=`; the number of the chosen layer."""
-    option = st.segmented_control(
-        "MoE layer",
-        list(layers),
-        key="layer",
-        bind="query-params",
-        required=True,
-        help=tooltip,
-        on_change=on_change,
-    )
+    """The picker, bound to `?layer=`; the number of the chosen layer.
+
+    Very many layers are a list: their buttons would fill five lines, or end beyond the edge of the page.
+    """
+    settings: dict[str, Any] = {
+        "key": "layer",
+        "bind": "query-params",
+        "required": True,
+        "help": tooltip,
+        "on_change": on_change,
+    }
+    if len(layers) > MOST_BUTTONS:
+        # Without a default, so that the address always names the layer, as with buttons.
+        option = st.selectbox("MoE layer", list(layers), index=None, width=150, **settings)
+    else:
+        option = st.segmented_control("MoE layer", list(layers), **settings)
     return layers[0] if option is None else int(option)
 
 
