@@ -336,7 +336,7 @@ def domain_expert_heatmap(frame: pl.DataFrame) -> str:
         return NOTHING
     top = live.sort("load_ratio", descending=True).row(0, named=True)
     times = number(top["load_ratio"])
-    return f"Expert {top['expert']} receives {times}× its uniform share of {domain_name(top['domain'])}."
+    return f"Expert {top['expert']} receives {times}× the uniform load in {domain_name(top['domain'])}."
 
 
 def alt_text(subject: str, sentence: str) -> str:

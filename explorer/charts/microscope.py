@@ -211,7 +211,7 @@ def favourite_texts(frame: pl.DataFrame, *, rows: int = 10) -> theme.Figure:
 
 
 def served_domains(frame: pl.DataFrame) -> theme.Figure:
-    """Load of an expert by domain, relative to its uniform share. frame: of `probe.expert_domains`."""
+    """Load of an expert by domain, relative to the uniform load. frame: of `probe.expert_domains`."""
     if frame.is_empty():
         return theme.no_data("the probe names no domains")
     data = frame.select("domain", "tokens", pl.col("load_ratio").fill_null(0.0))

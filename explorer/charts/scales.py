@@ -3,7 +3,8 @@
 A linear scale would spend half of its colours on loads that cannot exist (a load is bounded below
 by 0 and skewed above). Under-loaded experts are purple, over-loaded ones orange; the middle is the
 page's own lightness, so that balance is calm and imbalance stands out in both themes. An expert
-without any token has no logarithm and gets one flat colour of its own.
+without any token has no logarithm and gets one flat colour of its own. On a dark page, where light
+attracts the eye, under-loaded and idle experts stay darker than an expert with twice the uniform load.
 """
 
 import math
@@ -27,11 +28,11 @@ _PUOR_LIGHT = (
     "#7F3B08",
 )
 _PUOR_DARK = (
-    "#C3B1F5",
-    "#A48FE3",
-    "#8370C4",
-    "#61529A",
-    "#3F3963",
+    "#5D5296",
+    "#534A86",
+    "#494276",
+    "#3F3A64",
+    "#323048",
     "#242831",
     "#4A3A20",
     "#7C5219",

@@ -50,13 +50,13 @@ def _balanced() -> alt.Chart:
 
 
 def levels(frame: pl.DataFrame, layers: Sequence[int]) -> theme.Figure:
-    """Busiest over mean load of each layer's experts, GPUs and nodes.
+    """Busiest over uniform load of each layer's experts, GPUs and nodes.
 
     frame: layer, level, ratio.
     """
     y = alt.Y(
         "ratio:Q",
-        title="busiest / mean load",
+        title="busiest / uniform load",
         scale=alt.Scale(type="log", base=2, nice=False, padding=6),
         axis=ratio_axis(frame["ratio"]),
     )

@@ -49,7 +49,7 @@ FAINT_LINE = Ink("#9AA1AC", "#6E7683")
 REFERENCE = Ink("#6B7280", "#9CA3AF")
 REFERENCE_BAND = Ink("#C9CED6", "#4B5261")
 PLAYHEAD = Ink("#111827", "#F3F4F6")
-DEAD = Ink("#00A08A", "#12C2A9")
+DEAD = Ink("#00A08A", "#0A8072")
 BROKEN = Ink("#B3261E", "#FF8A80")
 """Where values stop being finite."""
 

@@ -45,7 +45,7 @@ class Film:
 
     @cached_property
     def ratios(self) -> NDArray[np.float64]:
-        """[S, E] load over the uniform share; 0 where nothing was routed."""
+        """[S, E] load over the uniform load; 0 where nothing was routed."""
         tokens = self.tokens.astype(np.float64)
         total = tokens.sum(1, keepdims=True)
         shares: NDArray[np.float64] = np.divide(

@@ -25,7 +25,7 @@ SWAPS_HOW = (
     "Rows: the expert that a token leaves in the second routing; columns: the one it gains. A token that "
     "changes two experts counts in four cells."
 )
-LOADS_HOW = "The dashed line at 1 marks an even share."
+LOADS_HOW = "The dashed line at 1 marks the uniform load."
 
 
 def by_layer(store: Store, arms: ArmSet, settings: TwoRoutings) -> Panel | Missing:

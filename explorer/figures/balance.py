@@ -20,7 +20,7 @@ from explorer.queries import balance as queries
 KINDS = ("uniform", "resampled", "held_out")
 SAME_TOKENS = 0.01
 """Arms whose tokens per step differ by a larger share have no baseline in common."""
-MAX_VIO = "MaxVio is the busiest expert's load relative to the mean load, minus 1, averaged over layers"
+MAX_VIO = "MaxVio is the busiest expert's load relative to the uniform load, minus 1, averaged over layers"
 BAND = "The band spans the seeds, or, for a single seed, the steps behind each point"
 
 
@@ -134,7 +134,7 @@ def overview(store: Store, arms: ArmSet, settings: OverTime) -> Panel:
     return Panel(
         subject="Imbalance (MaxVio) over training steps",
         finding=finding,
-        how=f"{MAX_VIO}: 0 is perfectly balanced, 1 is twice the mean. {line} {_sizes(arms)}",
+        how=f"{MAX_VIO}: 0 is perfectly balanced, 1 is twice the uniform load. {line} {_sizes(arms)}",
         spec=specs.make(chart),
         table=frame,
         statements=trace.statements,

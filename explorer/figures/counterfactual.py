@@ -38,7 +38,7 @@ OPEN_LOOP = (
 VIO_HOW = "MaxVio of the probe tokens after each update; dashed: that of the recorded choice."
 RECORDED_HOW = "Solid: replayed; dashed: what the run recorded in the same steps. "
 BOLD_HOW = "Bold: the experts with the highest and the lowest final bias."
-LOADS_HOW = "Loads of the probe tokens. The dashed line at 1 marks an even share."
+LOADS_HOW = "Loads of the probe tokens. The dashed line at 1 marks the uniform load."
 NO_SCORES = (
     "This probe cannot be replayed: the run does not record how scores come from logits, or its tokens do "
     "not choose by their own scores."

@@ -23,7 +23,7 @@ from explorer.wording import counted
 
 MOST_BARS = 4
 """Bar charts of one example, at most."""
-BARS_HOW = "The dashed line at 1 marks an even share."
+BARS_HOW = "The dashed line at 1 marks the uniform load."
 SEVERITY_HOW = "Left: perfect balance. Right: the worst case for these counts."
 
 Array = NDArray[np.int64]

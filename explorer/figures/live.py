@@ -39,7 +39,7 @@ def max_vio(store: Store, arms: ArmSet, _settings: None) -> Panel:
     return Panel(
         subject="MaxVio of the runs in training",
         finding=standing(frame, "max_vio", labels),
-        how="How far the busiest expert lies above the mean load; 0 is even. The dashed line is the "
+        how="How far the busiest expert lies above the uniform load; 0 is even. The dashed line is the "
         "random-routing baseline of independent tokens.",
         spec=_marked(draw, arms),
         table=frame,

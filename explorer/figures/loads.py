@@ -29,7 +29,7 @@ _NAMES = "Expert 3 of one run is not expert 3 of another"
 HEATMAP_HOW = f"{_ROWS}, and the colours mean the same in every panel. {_NAMES}: compare patterns, not rows."
 STACKED_HOW = f"{_ROWS}. {_NAMES}."
 STILL_HOW = f"{_ROWS}."
-BARS_HOW = "The dashed line at 1 marks an even share."
+BARS_HOW = "The dashed line at 1 marks the uniform load."
 LIMIT = 2.0
 """The colour scale is log2 of the load ratio, from 1/4 to 4× the uniform load."""
 

@@ -27,7 +27,7 @@ ROWS_HOW = (
 )
 BARS_HOW = (
     f"Bars: the {rank_bars.ALONE} busiest experts of the step. Grey curve: all others by rank, on a "
-    "logarithmic axis. The dashed line at 1 marks an even share."
+    "logarithmic axis. The dashed line at 1 marks the uniform load."
 )
 BAND_HOW = (
     "Light band: lowest to highest bias of all experts; darker band: the middle 80 %; grey line: the median. "

@@ -30,8 +30,8 @@ def rule_at_work(store: Store, arms: ArmSet, settings: OneUpdate) -> Panel:
     return Panel(
         subject=f"One step of {arm.label}",
         finding=update_sentence(frame),
-        how="A bar is the expert's load in this step; the dashed line is an even share. Beside it: its mean "
-        "score, the bias that was used for selection, and the bias of the next step.",
+        how="A bar is the expert's load in this step; the dashed line is the uniform load. Beside it: its "
+        "mean score, the bias that was used for selection, and the bias of the next step.",
         spec=specs.make(gallery.one_step(frame)),
         table=frame,
         statements=trace.statements,
@@ -75,7 +75,7 @@ def loads_of_step(store: Store, arms: ArmSet, settings: OneUpdate) -> Panel:
     return Panel(
         subject=f"Expert load of layer {settings.layer} at step {settings.step}, seed {arm.first.seed}",
         finding=captions.load_bars(bars),
-        how=f"{arm.label}. The dashed line at 1 marks an even share ({float(update.mean):g} tokens).",
+        how=f"{arm.label}. The dashed line at 1 marks the uniform load ({float(update.mean):g} tokens).",
         spec=specs.make(loads.load_bars(bars, height=220)),
         table=bias_updates.table(update, rows),
         statements=trace.statements,

@@ -38,7 +38,7 @@ BIASED_SCORES_HOW = (
 )
 STATES_HOW = "Bars are scores; colours mark the chosen experts."
 TEXTS_HOW = "Strong: how often this expert received the token. Faint: how often it occurs in the probe."
-DOMAINS_HOW = "The dashed line marks an even share of the domain's tokens."
+DOMAINS_HOW = "The dashed line at 1 marks the uniform load: equal shares of the domain's tokens."
 SHARE = "share of its tokens"
 COSELECTED_HOW = "The small mark is the share that the loads alone predict, the dashed line uniform routing."
 SATURATION_HOW = (

@@ -49,7 +49,7 @@ MAX_VIO_HOW = (
     "strip extends to its 95th percentile. The band spans the lowest to the highest step of each bin."
 )
 BIAS_HOW = "One line per expert. Bold: the experts with the highest and the lowest final bias."
-LOADS_HOW = "The dashed line at 1 marks an even share. Both panels share one vertical axis."
+LOADS_HOW = "The dashed line at 1 marks the uniform load. Both panels share one vertical axis."
 CHANGED_HOW = "The share of assignments that differ from the top K of the scores without the bias."
 LINES_PX, BIAS_PX, CHANGED_PX = 280, 260, 200
 """Heights of the plots."""

@@ -80,7 +80,7 @@ def strongest_specialist(frame: pl.DataFrame, row: Mapping[str, float | None] | 
         return "No loads by domain were recorded."
     top = live.sort("load_ratio", "domain", "expert", descending=[True, False, False]).row(0, named=True)
     times = number(top["load_ratio"])
-    share = f"{times}× its uniform share of {domain_name(top['domain'])}"
+    share = f"{times}× the uniform load in {domain_name(top['domain'])}"
     text = f"Strongest specialist: expert {top['expert']}, {share}."
     if row is None or row["information"] is None or row["chance"] is None:
         return text

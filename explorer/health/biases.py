@@ -10,7 +10,7 @@ from explorer.health.rows import Floats, LayerRows, RunRows
 from explorer.wording import percent
 
 PERSISTENT = 0.25
-"""Distance of an expert's mean load in the window from an even share, over that share, from which on a bias
+"""Distance of an expert's mean load in the window from the uniform load, over that load, from which on a bias
 rule should have moved it. Under the default rules of the shipped runs it is at most 0.05."""
 GROWING = 1.2
 """A spread that grew by a fifth over the last quarter of the run still runs away."""
@@ -48,14 +48,14 @@ def frozen_bias(run: RunRows, moves: Moves) -> Finding | None:
         measured=largest,
         threshold=PERSISTENT,
         sentence=f"{who} in layer {layer.layer} have not moved since step {step:,}, while their loads are up "
-        f"to {percent(largest)} away from an even share.{note}",
+        f"to {percent(largest)} away from the uniform load.{note}",
         try_this="Keep the bias in float32, call its update once per optimizer step, and check that "
         "neither freezing nor a missing reduction of the counts stops it.",
     )  # fmt: skip
 
 
 def mean_error(layer: LayerRows, size: int) -> Floats:
-    """[E] mean load over an even share minus 1, in the last `size` recorded steps."""
+    """[E] mean load over the uniform load minus 1, in the last `size` recorded steps."""
     return np.asarray(np.nanmean(layer.shares[-size:], axis=0) - 1)
 
 

@@ -15,11 +15,11 @@ WINDOWS, FEWEST_WINDOWS = 20, 8
 NEARLY_ALL = 0.95
 """Of the windows."""
 MOST_SHARE = 0.5
-"""Of the tokens: an expert can be chosen once per token, so its load is at most E/K times an even share."""
+"""Of the tokens: an expert can be chosen once per token, so its load is at most E/K × uniform."""
 HOT = 4.0
-"""Times an even share, where something may balance. In the shipped runs with a rule, the hottest expert stays
-above 3.3 times in nearly all windows (loss-free, u = 0.0003), with a rule at its default above 1.6. Such
-loads are usual in service: published DeepSeek-R1 loads have experts at up to 14 times their share."""
+"""Times the uniform load, where something may balance. In the shipped runs with a rule, the hottest expert
+stays above 3.3 times in nearly all windows (loss-free, u = 0.0003), with a rule at its default above 1.6.
+Such loads are usual in service: published DeepSeek-R1 loads have experts at up to 14 × uniform."""
 EXPLAINED_BY = frozenset({"collapse", "no_balancing", "weak_loss"})
 """Findings that say the same of the layer, or of the run as a whole."""
 
@@ -63,14 +63,14 @@ def _hot_expert(run: RunRows, layer: LayerRows) -> Finding | None:
         },
         measured=float(lasting[expert]),
         threshold=limit,
-        sentence=f"Layer {layer.layer}: expert {expert} got more than {limit:g} times an even share in "
+        sentence=f"Layer {layer.layer}: expert {expert} got more than {limit:g} times the uniform load in "
         f"{int(hot.sum())} of {len(ratios)} windows of the run, {whole:.1f} times in all.{more}",
         try_this=_advice(run),
     )
 
 
 def _limit(run: RunRows, width: int) -> float | None:
-    """Load over an even share from which on an expert is hot; None where K is not known, in service."""
+    """Load over the uniform load from which on an expert is hot; None where K is not known, in service."""
     half = MOST_SHARE * width / run.info.top_k if run.info.top_k > 0 else None
     if run.is_inference:
         return half
@@ -78,7 +78,7 @@ def _limit(run: RunRows, width: int) -> float | None:
 
 
 def _window_counts(layer: LayerRows) -> tuple[np.ndarray, np.ndarray] | None:
-    """Tokens [W, E] and first step [W] of the windows whose even share is large enough; None: too few."""
+    """Tokens [W, E] and first step [W] of the windows whose uniform load is large enough; None: too few."""
     count = min(WINDOWS, len(layer.steps))
     if count < FEWEST_WINDOWS:
         return None

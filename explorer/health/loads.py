@@ -16,7 +16,7 @@ UNEVEN = 1.0
 """Mean MaxVio over the layers from which on loads are called uneven: the busiest expert has twice its share.
 The shipped runs with a rule at its default have at most 0.6, those without balancing at least 2.6."""
 ENOUGH = 20.0
-"""Tokens that an even share would have given a dead expert in the window: by chance none never happens."""
+"""Tokens that the uniform load would have given a dead expert in the window: by chance none never happens."""
 ENOUGH_IN_SERVICE = 1000.0
 """The same in service, where one text may not need an expert."""
 ODD_RATIO, ODD_DEVIATIONS, ODD_VIO = 3.0, 4.0, 1.5
@@ -80,7 +80,7 @@ def dead_experts(run: RunRows, layer: LayerRows) -> Finding | None:
     step = int(layer.steps[int(alive[-1]) + 1 if len(alive) else 0])
     noun = "expert" if len(dead) == 1 else "experts"
     names = f"{noun} {', '.join(map(str, dead[:LONGEST_LIST]))}" + (", …" if len(dead) > LONGEST_LIST else "")
-    where = f"in the last {counted(size, 'recorded step')}, where an even share is {share:,.0f}"
+    where = f"in the last {counted(size, 'recorded step')}, where the uniform load is {share:,.0f}"
     return Finding(
         kind="dead_experts",
         layer=layer.layer,

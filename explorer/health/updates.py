@@ -50,7 +50,7 @@ def wrong_sign(run: RunRows, moves: Moves) -> Finding | None:
         threshold=AGAINST,
         sentence=f"In layer {layer.layer} {percent(against / total, 1)} of {total:,} bias updates go against "
         "the load error: the bias rises for overloaded experts and falls for under-loaded ones.",
-        try_this="Turn the sign of the update round: b += u · sign(mean load − load). If the selection "
+        try_this="Turn the sign of the update round: b += u · sign(uniform load − load). If the selection "
         "subtracts the bias, the file is right and only its sign convention differs.",
     )
 
@@ -105,8 +105,8 @@ def u_too_small(run: RunRows, moves: Moves) -> Finding | None:
         measured=largest,
         threshold=PERSISTENT,
         sentence=f"The biases of {len(travelling)} of {layer.width} experts in layer {layer.layer} still "
-        f"travel one way in the last {size} recorded steps, with loads up to {percent(largest)} away from an "
-        "even share: the update rate is too small.",
+        f"travel one way in the last {size} recorded steps, with loads up to {percent(largest)} away from "
+        "the uniform load: the update rate is too small.",
         try_this="Raise the update rate u threefold, or train longer.",
     )
 

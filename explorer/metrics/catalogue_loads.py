@@ -12,8 +12,8 @@ OF_LOADS: tuple[Metric, ...] = (
         title="MaxVio, the maximal violation",
         group=LOADS,
         function=m.max_vio,
-        text="How far the load of the busiest expert exceeds the mean load. 0 is perfectly even; 1 means "
-        "twice the uniform share; N/K − 1 means that all tokens select the same K experts.",
+        text="How far the load of the busiest expert exceeds the uniform load. 0 is perfectly even; 1 means "
+        "twice the uniform load; N/K − 1 means that all tokens select the same K experts.",
         formula=r"\mathrm{MaxVio} = \frac{\max_i c_i - \bar c}{\bar c}",
         more="Measured layer by layer and then averaged, never on pooled layers: two layers that collapse "
         "onto different experts would look balanced. Where it is an average, the worst layer is shown "
@@ -45,8 +45,8 @@ OF_LOADS: tuple[Metric, ...] = (
         title="Balance efficiency",
         group=LOADS,
         function=m.balance_efficiency,
-        text="Mean load over the largest: the utilisation of the average expert while all wait for the "
-        "busiest.",
+        text="Uniform load over the largest load: the utilisation of the average expert while all wait for "
+        "the busiest.",
         formula=r"\frac{\bar c}{\max_i c_i} = \frac{1}{1 + \mathrm{MaxVio}}",
         more="Serving systems call it balancedness and take devices instead of experts.",
         range=r"1/N \ldots 1",
@@ -93,7 +93,7 @@ OF_LOADS: tuple[Metric, ...] = (
         title="Gini coefficient",
         group=LOADS,
         function=m.gini,
-        text="Half the mean difference of two experts' loads, over the mean load: 0 is even, near 1 means "
+        text="Half the mean difference of two experts' loads, over the uniform load: 0 is even, near 1 means "
         "that one of many experts has everything.",
         formula=r"G = \frac{\sum_i (2i - N - 1)\,c_{(i)}}{N\sum_i c_i}, \qquad c_{(1)} \le \dots \le c_{(N)}",
         range=r"0 \ldots 1 - 1/N",

@@ -90,7 +90,7 @@ class Shape:
 
 
 SHAPES: tuple[Shape, ...] = (
-    Shape(key="even", title="even", text="Every expert has its uniform share.", make=_even),
+    Shape(key="even", title="even", text="Every expert has the uniform load.", make=_even),
     Shape(
         key="one_hot",
         title="one hot",

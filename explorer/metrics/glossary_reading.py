@@ -87,8 +87,8 @@ TERMS: tuple[Term, ...] = (
         key="load_colours",
         title="Load colours",
         section=READING,
-        text="Colours show the logarithm of load over uniform share: orange above, purple below, neutral at "
-        "×1. Experts without tokens have their own colour.",
+        text="Colours show the logarithm of the load over the uniform load: orange above, purple below, "
+        "neutral at ×1. Experts without tokens have their own colour.",
         formula=r"\log_2\frac{c_i}{\bar c}",
         sources=(OURS,),
     ),
@@ -130,8 +130,8 @@ TERMS: tuple[Term, ...] = (
         key="figure_nine",
         title="Expert load by domain",
         section=READING,
-        text="Held-out tokens of a domain that an expert receives, relative to an even share of the domain's "
-        "tokens. 1 is balanced; specialists lie far above it.",
+        text="Held-out tokens of a domain that an expert receives, relative to the uniform load in "
+        "that domain. 1 is balanced; specialists lie far above it.",
         formula=r"\frac{c_{i,d}}{\bar c_d}, \qquad \bar c_d = \frac1N \sum_{j=1}^{N} c_{j,d}",
         more="The form of Figure 9 of the DeepSeek-V3 report: one linear scale from 0 for all methods.",
         sources=(V3,),

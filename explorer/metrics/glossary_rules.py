@@ -76,8 +76,9 @@ TERMS: tuple[Term, ...] = (
         text="The number of tokens routed to an expert in a step, counted as assignments: a token routed to "
         "K experts counts K times.",
         formula=r"c_i = \sum_{t=1}^{T} \mathbf{1}[\,i \in \mathcal{E}_t\,], \qquad \bar c = \frac{K\,T}{N}",
-        more="Charts show the load relative to the uniform share, $c_i/\\bar c$: ×1 is an even share, ×2 is "
-        "twice that.",
+        more="The **uniform load** $\\bar c$ is the load of every expert when all are equally busy, and so "
+        "the mean load of a layer's experts. Charts show $c_i/\\bar c$: ×1 is the uniform load, ×2 is twice "
+        "that.",
         sources=(LOSS_FREE,),
     ),
     Term(
@@ -85,7 +86,7 @@ TERMS: tuple[Term, ...] = (
         title="Domain and specialist",
         section=ROUTING,
         text="The text comes in domains, such as prose, Spanish, Python or sums. An expert is a specialist "
-        "of a domain when it receives far more than the uniform share of its tokens.",
+        "of a domain when it receives far more of its tokens than the uniform load.",
         sources=(V3,),
     ),
     Term(

@@ -9,7 +9,7 @@ def domain_expert(cur: Cursor, run_id: str, layer: int, step: int | None = None)
     """Held-out loads of a layer by domain.
 
     step: an evaluation's step; None takes the last one. Columns: domain, expert, tokens, load_ratio
-    (tokens over the domain's uniform share). Sorted by domain and expert.
+    (tokens over the domain's uniform load). Sorted by domain and expert.
     """
     last = """(
         SELECT max(step) FROM eval_loads WHERE run_id = $run_id AND layer = $layer AND split = 'held_out'

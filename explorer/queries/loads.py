@@ -16,7 +16,7 @@ from explorer.store.pyramids import LOADS
 def load_heatmap(cur: Cursor, run_id: str, layer: int, max_bins: int = 200) -> pl.DataFrame:
     """Loads of a layer in at most `max_bins` columns of equally many samples.
 
-    Columns: bin, first_step, last_step, expert, load_ratio (mean tokens over the uniform share, from
+    Columns: bin, first_step, last_step, expert, load_ratio (mean tokens over the uniform load, from
     integer sums), min_ratio and max_ratio (over the samples of the bin), tokens (sum), is_dead (no
     token in the whole bin). Sorted by bin and expert.
     """
@@ -120,7 +120,7 @@ def _mean_bias(total: NDArray[Any], samples: NDArray[Any]) -> NDArray[np.float32
 def loads_at(cur: Cursor, run_id: str, layer: int, step: int) -> pl.DataFrame:
     """Loads of a layer in the last recorded step at or before `step`.
 
-    Columns: expert, tokens, load_ratio (tokens over the uniform share), expert_bias, mean_score,
+    Columns: expert, tokens, load_ratio (tokens over the uniform load), expert_bias, mean_score,
     mean_normalised_score (NULL where not recorded), step. Sorted by expert.
     """
     return frame(

@@ -26,7 +26,7 @@ def load_ranks(
     """Loads of a layer by rank of the total load: the busiest `alone` experts, the rest in `groups` rows.
 
     Columns: bin, first_step, last_step, row (0 is the busiest), first_rank, last_rank (ranks from 1),
-    expert (NULL for a group), load_ratio (mean over the experts of the row, relative to the uniform share,
+    expert (NULL for a group), load_ratio (mean over the experts of the row, relative to the uniform load,
     from integer sums), min_ratio and max_ratio (over its experts and the samples of the bin), tokens (sum),
     is_dead (no token in the whole bin), busiest (the expert of the row with the most tokens in the bin),
     busiest_ratio, idle (experts without a token in the bin), experts (of the row). Sorted by bin and row.

@@ -235,7 +235,7 @@ def expert_domains(
     """An expert's share of every domain's probe tokens; domains: one per token, T.
 
     Columns: domain, tokens (received by the expert), assignments (of the domain), load_ratio (tokens over the
-    domain's uniform share, assignments / E). In the order in which domains appear.
+    domain's uniform load, assignments / E). In the order in which domains appear.
     """
     slots = np.asarray(chosen)
     rows = pl.DataFrame(

@@ -13,10 +13,12 @@ from explorer.errors import RunFolderError, UnreadableRunError
 from explorer.recording.files import plain, read_object
 from explorer.recording.folder_schema import MAX_DEPTH, BrokenRule, RunFile, json_text, parsed
 from explorer.recording.layout import layers_problem, sizes_problem
-from explorer.recording.stated_rules import StatedRules, complete
+from explorer.recording.stated_rules import StatedRules, complete, family_of
 from explorer.recording.values import Refused, preview, to_array, to_whole, whole_array
 
 FORMAT_VERSION = 1
+TRAINED = "trained"
+"""Source of the runs of our own loop."""
 RUN_FILE = "run.json"
 REPLICAS = "replicas"
 """The unit of a placement, whose numbers are replicas per expert and no loads."""
@@ -61,7 +63,7 @@ class RunInfo:
     experts_per_layer: tuple[int, ...] | None = None
     """Routed experts of each MoE layer where they differ; None: E in all of them."""
     created_at: str = field(default_factory=utc_now)
-    source: str = "trained"
+    source: str = TRAINED
     preset: str | None = None
     config: dict[str, Any] = field(default_factory=dict)
     config_digest: str = ""
@@ -167,7 +169,12 @@ class RunInfo:
             raise UnreadableRunError(
                 f"{RUN_FILE} lacks {', '.join(missing)}; every run must state it; add it or restore the file."
             )
-        return cls(**{name: data[name] for name in info_fields if name in data})
+        values = {name: data[name] for name in info_fields if name in data}
+        rule, family = values.get("balancer"), values.get("balancer_family")
+        # Other loops may state a family of their own; that of ours follows from the rule.
+        if values.get("source", TRAINED) == TRAINED and isinstance(rule, str) and isinstance(family, str):
+            values["balancer_family"] = family_of(rule, family)
+        return cls(**values)
 
 
 def _whole(value: Any, largest: int, least: int = 0) -> Any:

@@ -45,6 +45,15 @@ def complete(stated: StatedRules) -> StatedRules:
     )
 
 
+def family_of(balancer: str, recorded: str) -> str:
+    """The family that a rule's text has today, or the recorded one where the text is not a rule.
+
+    A rule may get a family of its own after runs were recorded with it, as SMEBU did.
+    """
+    known = _of_text(balancer) if balancer else None
+    return recorded if known is None else known.family
+
+
 def _of_text(text: str) -> StatedRules | None:
     """Fields of an arm's text form, or None if it is not one."""
     try:

@@ -30,7 +30,7 @@ RUNS: tuple[Column, ...] = (
     Column("seed", "BIGINT", "seed of weights and data order, or NULL"),
     Column("balancer", "VARCHAR", "text form of the rules"),
     Column("balancer_label", "VARCHAR", "legend label"),
-    Column("balancer_family", "VARCHAR", "family of the rules, e.g. aux_loss, or the routing's name"),
+    Column("balancer_family", "VARCHAR", "family of the rules now, e.g. aux_loss, or the routing's name"),
     Column(
         "count_scope", "VARCHAR", "tokens counted over: sequence, micro_batch, global_batch, chunk … or none"
     ),

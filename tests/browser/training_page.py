@@ -26,7 +26,7 @@ def start(context: BrowserContext, server: AppServer, rules: list[str], steps: i
     chosen = page.get_by_test_id("stMultiSelect").filter(has_text="Balancing rules")
     for rule in ("none", "aux_loss", "loss_free"):
         if rule not in rules:
-            chosen.get_by_role("button", name=re.compile(f"Remove {rule}|{rule}, close")).click()
+            chosen.get_by_role("button", name=re.compile(rf"· {rule}(,|$)")).click()
     page.get_by_role("button", name="Start training").click()
     expect(page.get_by_role("heading", name=sentence("shell.training_now"))).to_be_visible()
     return page

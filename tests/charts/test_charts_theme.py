@@ -95,6 +95,14 @@ def test_the_load_scale_gets_steadily_further_from_the_page(dark: bool) -> None:
         assert all(away * (b - a) > 0 for a, b in pairwise(side))
 
 
+def test_on_a_dark_page_the_eye_goes_to_busy_experts() -> None:
+    """Light attracts it there: idle experts must stay behind one with twice the uniform load."""
+    page, inks = PAGES[True], [ink.dark for ink in scales.stops()]
+    for colour in inks[:6]:
+        assert contrast(colour, page) < contrast(inks[8], page)
+    assert contrast(theme.DEAD.dark, page) < contrast(inks[8], page)
+
+
 @pytest.mark.parametrize("dark", [False, True])
 def test_bars_show_on_the_page_at_every_load(dark: bool) -> None:
     for ink in scales.bar_stops():

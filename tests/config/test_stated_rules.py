@@ -57,3 +57,11 @@ def test_a_completed_run_is_read_back_as_it_was_written() -> None:
     for fields in ({}, {"balancer_label": "ours"}, {"balancer": "none", "balancer_label": "baseline"}):
         info = RunInfo(run_id="run", name="", **SIZES, **fields)
         assert RunInfo.from_dict(info.to_dict()) == info
+
+
+def test_an_own_run_from_before_its_rule_had_a_family_gets_that_family() -> None:
+    rule = {"balancer": "smebu:bias_update_rate=0.001", "balancer_family": "loss_free"}
+    own = RunInfo(run_id="run", name="", **SIZES, **rule)
+    assert RunInfo.from_dict(own.to_dict()).balancer_family == "smebu"
+    recorded_elsewhere = RunInfo(run_id="run", name="", source="recorded", **SIZES, **rule)
+    assert RunInfo.from_dict(recorded_elsewhere.to_dict()).balancer_family == "loss_free"

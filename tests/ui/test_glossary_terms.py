@@ -16,6 +16,8 @@ def test_the_index_links_to_every_term(open_app: Opener) -> None:
     app = open_app(page="glossary")
     (index,) = [text.value for text in app.markdown if text.value.count("](#") > 10]
     assert re.findall(r"\(#([\w-]+)\)", index) == [term.key for term in TERMS]
+    (first,) = [text.value for text in app.markdown if "Read these ten first" in text.value]
+    assert len(set(re.findall(r"\(#([\w-]+)\)", first)) & {term.key for term in TERMS}) == 10
     anchors = [heading.proto.anchor for heading in app.subheader]
     assert {term.key for term in TERMS} <= set(anchors)
 

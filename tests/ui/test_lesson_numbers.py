@@ -115,6 +115,8 @@ def test_what_is_left_of_the_experts_without_a_rule() -> None:
     assert fact("dead_experts[none]") == sum(int((counts.sum(0) == 0).sum()) for counts in last)
     busiest = last[0].sum(0)[2]
     assert fact("share[none; busiest; 2]") == pytest.approx(busiest.max() / busiest.mean())
+    leader = loads(runs("none")[0])[:100, 2].sum(0).argmax()
+    assert fact("leader_load[none; 2; 100]") == pytest.approx(busiest[leader] / busiest.mean())
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def test_the_picker_shows_names_and_the_address_keeps_ids(open_app: Opener, outs
     app = open_app(outside, "compare", runs=list(NAMES))
     picker = app.multiselect(key="runs")
     assert picker.value == list(NAMES)
-    assert sorted(picker.options) == sorted(f"{LABEL}, {name}" for name in NAMES.values())
+    assert sorted(picker.options) == sorted(f"{LABEL}, {name} · {run_id}" for run_id, name in NAMES.items())
     assert app.query_params["runs"] == list(NAMES)
     app.multiselect(key="runs").set_value(["exp-0418"]).run()
     assert app.query_params["runs"] in ("exp-0418", ["exp-0418"])

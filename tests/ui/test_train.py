@@ -350,3 +350,10 @@ def test_one_training_that_cannot_be_drawn_leaves_the_controls_of_the_others(
     assert not app.exception
     assert [error.value for error in app.error] == [show.plain(sentence("shell.run_not_shown", run="broken"))]
     assert {"stop_fine", "start"} <= {button.key for button in app.button}
+
+
+def test_rules_are_named_in_words_beside_what_somebody_types(open_app: Opener) -> None:
+    options = open_app(page="train").multiselect(key="train_arms").options
+    assert "no balancing · none" in options
+    assert "aux sequence 0.01 · aux_loss:scope=sequence" in options
+    assert "loss-free 0.003 · loss_free" in options

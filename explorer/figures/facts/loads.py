@@ -99,6 +99,19 @@ def share(recorded: RecordedRuns, arm: str, expert: str, layer: str, seed: str =
 
 
 @fact
+def leader_load(
+    recorded: RecordedRuns, arm: str, layer: str, steps_of_lead: str, seed: str = "seed 0"
+) -> float:
+    """Load over the last steps, × uniform, of the expert with the most tokens in the first N steps."""
+    matrix = recorded.ask(load_matrix, recorded.find(arm, seed_of(seed)).first, int(layer))
+    early = matrix.tokens[matrix.last_steps < int(steps_of_lead)]
+    if not len(early):
+        raise ConfigError("steps_of_lead", steps_of_lead, "has no recorded step", "name a larger number")
+    last = expert_order.mean_loads(matrix, final=True)
+    return float(last[early.sum(0).argmax()] / last.mean())
+
+
+@fact
 def reference(recorded: RecordedRuns, arm: str, kind: str) -> float:
     """Random-routing baseline of seed 0: `uniform` or `resampled` for a step, `held_out` for the held-out
     text (uniform)."""

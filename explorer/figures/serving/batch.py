@@ -67,8 +67,8 @@ MEASURES = {
         column="max_vio",
         subject="Balance of the experts in use",
         y_title="MaxVio of a batch",
-        how="MaxVio among the experts that a batch uses: busiest over mean load − 1. Fewer kept experts "
-        f"carry more tokens each. {OPEN_LOOP}",
+        how="MaxVio among the experts that a batch uses: busiest load over their mean, minus 1. Fewer kept "
+        f"experts carry more tokens each. {OPEN_LOOP}",
     ),
 }
 

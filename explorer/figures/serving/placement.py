@@ -48,7 +48,7 @@ def _runs(arms: ArmSet) -> list[Run]:
 
 
 def levels(store: Store, arms: ArmSet, settings: Placed) -> Panel:
-    """Busiest over mean load of experts, GPUs and nodes in window A, experts placed contiguously."""
+    """Busiest over uniform load of experts, GPUs and nodes in window A, experts placed contiguously."""
     trace = Trace(store)
     runs = _runs(arms)
     plan, _ = pair_of(trace, runs, settings.pair)
@@ -65,7 +65,7 @@ def levels(store: Store, arms: ArmSet, settings: Placed) -> Panel:
     frame = pl.concat(parts)
     return Panel(
         subject=f"Imbalance of experts, GPUs and nodes, {plan.label}",
-        finding=f"Busiest over mean load, mean of {counted(len(counts), 'layer')}: {', '.join(means)}.",
+        finding=f"Busiest over uniform load, mean of {counted(len(counts), 'layer')}: {', '.join(means)}.",
         how=LEVELS_HOW,
         spec=specs.make(charts.levels(frame, list(runs[0].layers))),
         table=frame,

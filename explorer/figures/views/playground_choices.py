@@ -150,8 +150,8 @@ SCORES = (
         label="Rich get richer",
         options=("0", "0.002", "0.005", "0.01", "0.02", "0.05"),
         default="0",
-        help="A caricature of training: an expert with twice its share gains that many logits per step, at "
-        "most 3 in all.",
+        help="A caricature of training: an expert with twice the uniform load gains that many logits "
+        "per step, at most 3 in all.",
     ),
     Choice(
         key="wait",

@@ -48,6 +48,16 @@ def arm_names(arms: Sequence[Arm]) -> dict[str, str]:
     return groups | {token: f"{n} · {token}" if n in groups else n for token, n in singles.items()}
 
 
+def picker_names(arms: Sequence[Arm]) -> dict[str, str]:
+    """The same with the id behind the name of a single run: the field of the picker searches in this text."""
+    names = arm_names(arms)
+    return names | {
+        arm.token: f"{names[arm.token]} · {arm.token}"
+        for arm in arms
+        if not arm.is_group and arm.token not in names[arm.token]
+    }
+
+
 def _short(token: str) -> str:
     return token if len(token) <= MOST_LETTERS else f"{token[:MOST_LETTERS]}…"
 

@@ -54,7 +54,7 @@ COPIES = Choice(
     label="Extra copies per GPU",
     options=("0", "1", "2", "4"),
     default="1",
-    help="Redundant experts: each GPU holds this many copies beyond its even share of the experts.",
+    help="Redundant experts: each GPU holds this many copies beyond an equal share of the experts.",
 )
 PLACEMENT = Choice(
     key="placement",

@@ -13,7 +13,7 @@ from explorer.evidence.report import ClaimResult
 from explorer.evidence.runner import duration
 from explorer.figures import evidence
 from explorer.figures.views import evidence as view_of
-from explorer.ui.evidence import cards, claim_card
+from explorer.ui.evidence import aux_loss_cost, cards, claim_card
 from explorer.ui.shared import panels, show, state, urls
 from explorer.wording import and_list, counted
 
@@ -34,6 +34,7 @@ def view() -> None:
         "*at this scale*, and nothing about models a thousand times larger. `quick` and `standard` are two "
         "sizes of run: half a minute and two to three minutes of training on one core."
     )
+    aux_loss_cost.card()
     settings = view_of.settings_of(state.text(view_of.CLAIM))
     results = evidence.evaluated(settings.version)
     show.question(view_of.questions(settings)["evidence_verdicts"])

@@ -8,7 +8,7 @@ from explorer.figures.panel import slug
 from explorer.metrics import glossary
 from explorer.metrics.glossary import TERMS
 from explorer.metrics.term import Term
-from explorer.ui.shared import show, urls
+from explorer.ui.shared import links, show, urls
 from explorer.wording import counted
 
 PLACE = "term-"
@@ -17,8 +17,26 @@ WHOLE = "terms-whole"
 """Key of the places that only the whole glossary shows: its index and the worked example."""
 
 
+FIRST = (
+    "mixture_of_experts",
+    "router",
+    "load",
+    "max_vio",
+    "uniform_reference",
+    "collapse",
+    "aux_loss",
+    "loss_free",
+    "count_scope",
+    "paired_interval",
+)
+"""Keys of the terms that a newcomer needs before the others, in the order in which to read them."""
+
+
 def index() -> None:
-    """A link to every term, section by section."""
+    """The first ten terms for a newcomer, and a link to every term, section by section."""
+    titles = {term.key: term.title.partition(",")[0] for term in TERMS}
+    first = " · ".join(f"[{titles[key]}](#{key})" for key in FIRST)
+    st.markdown(f"**New to mixtures of experts? Read these ten first:** {first}")
     lines = []
     for section in _sections(TERMS):
         links = (f"[{term.title}](#{term.key})" for term in TERMS if term.section == section)
@@ -100,6 +118,8 @@ def show_term(term: Term) -> None:
         names = (f"[{s.words}]({s.link})" if s.link else s.words for s in term.sources)
         parts.append(f":gray[:small[Source: {'; '.join(names)}]]")
     st.markdown("\n\n".join(parts))
+    if term.key == "aux_loss":
+        links.cost_of_the_auxiliary_loss()
 
 
 def _section_key(section: str) -> str:

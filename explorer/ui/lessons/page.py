@@ -259,6 +259,10 @@ def _navigation(course: Course, lesson: Lesson, part: int, is_open: bool) -> Non
                 links.page("lessons", "That was the last lesson: back to the course")
 
 
+PRICED = frozenset({"aux_loss", "count_scope"})
+"""Terms of the lessons that show a part of what the auxiliary loss costs."""
+
+
 def _terms(lesson: Lesson) -> None:
     """Links to the Glossary entries of the lesson."""
     if not lesson.terms:
@@ -269,6 +273,8 @@ def _terms(lesson: Lesson) -> None:
         for key in lesson.terms:
             title = titles.get(key, key)
             links.page("glossary", title.partition(",")[0], term=title)
+        if PRICED & set(lesson.terms):
+            links.cost_of_the_auxiliary_loss()
 
 
 def _go(part: int) -> None:

@@ -40,7 +40,7 @@ def opening_section(selected: Sequence[Arm]) -> None:
         )
         show.note(
             f"Two recorded runs, layer {unbalanced.layer}, seed {unbalanced.run.seed}. Each row is one "
-            "expert; the uniform load is an even share of the tokens."
+            "expert. The uniform load is what every expert gets if all get the same number of tokens."
         )
     _starts()
 
@@ -96,6 +96,7 @@ def story_section(selected: Sequence[Arm]) -> None:
     st.subheader("Imbalance (MaxVio) over training", help=tip("max_vio"))
     show.question(overview.story(arms))
     _cards(arms)
+    links.cost_of_the_auxiliary_loss()
 
 
 def _cards(arms: ArmSet) -> None:

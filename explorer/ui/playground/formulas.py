@@ -16,12 +16,12 @@ UPDATES = {
 """Name of a rule in `figures.simulation.RULE_NAMES` -> LaTeX; source: `explorer/simulate`."""
 SYMBOLS = {
     "smebu": "$t_i = \\tanh(\\kappa\\,(\\bar c - c_i)/\\bar c)$, $\\bar t$: its mean over the "
-    "experts, $m_i$: the last move. $c_i$: load of expert i, $\\bar c$: mean load",
+    "experts, $m_i$: the last move. $c_i$: load of expert i, $\\bar c$: uniform load",
     "quantile": "$b_i^{\\ast}$: the bias that would have balanced this step",
     "aux_loss": "$o_i$: offset of the expert's logits; no bias is used",
 }
 _RATES = {"quantile": r"\rho", "aux_loss": r"\alpha\eta"}
-LOADS = "$c_i$: load of expert i, $\\bar c$: mean load"
+LOADS = "$c_i$: load of expert i, $\\bar c$: uniform load"
 """What the other formulas are made of."""
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import streamlit as st
 
+from explorer.figures import aux_loss_cost
 from explorer.ui.server.settings import PAGES
 from explorer.ui.shared import show
 
@@ -75,6 +76,11 @@ def compare_url(run_id: str) -> str:
 def page(name: str, label: str, **query: Any) -> None:
     """A link to a page, with its state in the URL."""
     st.page_link(PAGES / f"{name}.py", label=label, icon=CARDS[name][0], query_params=query or None)
+
+
+def cost_of_the_auxiliary_loss() -> None:
+    """A link to the card that puts the price of the auxiliary loss together."""
+    page("evidence", aux_loss_cost.QUESTION)
 
 
 def nothing_yet(name: str, sentence: str, ways: Mapping[str, str]) -> None:

@@ -6,7 +6,7 @@ import streamlit as st
 
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import MOST, Arm, Run, arms_of, chart_labels, default_arms, entry
-from explorer.figures.views.selection import RUNS, arm_names, complaint
+from explorer.figures.views.selection import RUNS, complaint, picker_names
 from explorer.ui.shared import cached, marks, state, urls
 
 KEY = RUNS
@@ -48,12 +48,12 @@ def _draw(arms: list[Arm]) -> list[str]:
             "Runs to compare",
             list(by_token),
             key=KEY,
-            format_func=arm_names(arms).__getitem__,
+            format_func=picker_names(arms).__getitem__,
             max_selections=MOST,
             placeholder="Choose up to six" if arms else "No runs yet",
             disabled=not arms,
             help="An entry that begins with a preset and names no seed stands for all seeds of one rule; the "
-            "others are single runs.",
+            "others are single runs. Type a part of a name or of a run id to find one.",
         )
         arms_chosen = [by_token[token] for token in tokens if token in by_token]
         if arms_chosen:

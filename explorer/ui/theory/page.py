@@ -74,6 +74,7 @@ def rule_row() -> None:
 def descent_panels(panel_of: dict[str, Question]) -> None:
     """On frozen tokens, step by step."""
     st.subheader("Distance to the best balanced assignment")
+    st.markdown(text.DUAL_IN_WORDS)
     pair(panel_of["theory_dual"], panel_of["theory_gap"], theory.DUAL_HOW)
     st.subheader("Predicted decrease and switching benefit per step")
     show.question(panel_of["theory_account"], stays=True)

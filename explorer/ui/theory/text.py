@@ -9,6 +9,12 @@ WHY = (
     "then known which updates help, how good the best balanced assignment is, and how fast the biases are "
     "learned. This page checks each of these on a fixed set of tokens."
 )
+DUAL_IN_WORDS = (
+    "At any biases, let every token take the K experts with its highest score plus bias. Add up what all "
+    "tokens get and subtract the discount of every seat, taken or not: that sum is the *dual* D(b). No "
+    "balanced assignment scores more, whatever the biases, and at its minimum the dual equals the score of "
+    "the best one. A rule that lowers the dual is on its way to that assignment."
+)
 PROBLEM = (
     r"\max_{x}\ \sum_{i,k}s_{ik}x_{ik}\quad\text{with}\quad"
     r"\sum_k x_{ik}=K,\ \ \sum_i x_{ik}=L=\tfrac{KT}{N}"

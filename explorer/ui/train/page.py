@@ -2,11 +2,12 @@
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import streamlit as st
 
-from explorer.config.presets import PRESETS, RULE_DEFAULTS, get_preset
+from explorer.config.presets import PRESETS, RULE_DEFAULTS, arm_config, get_preset
 from explorer.config.routings import KINDS
 from explorer.config.rule_text import RULES, format_rules, make_rule
 from explorer.config.run import RunConfig
@@ -15,7 +16,7 @@ from explorer.figures import live
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import MOST, Arm, Run
 from explorer.figures.panel import Question
-from explorer.figures.rule_names import legend
+from explorer.figures.rule_names import legend, short_balancer
 from explorer.running.jobs import Job
 from explorer.ui.server.jobs import READ_ONLY
 from explorer.ui.server.services import services
@@ -83,9 +84,9 @@ def _rules() -> tuple[str, list[str], str]:
         if not state.has(ARMS):
             state.put(ARMS, list(FIRST_ARMS))
         arms = st.multiselect(
-            "Balancing rules to "
-            "train", [*COMMON_ARMS, *(a for a in state.value(ARMS) if a not in COMMON_ARMS)],
-            key=ARMS, accept_new_options=True,
+            "Balancing rules to train",
+            [*COMMON_ARMS, *(a for a in state.value(ARMS) if a not in COMMON_ARMS)],
+            key=ARMS, accept_new_options=True, format_func=partial(_rule_words, preset),
             help="One run per rule and seed. Type your own, e.g. `aux_loss:scope=sequence,coeff=0.001` "
             "or `none/100/loss_free` (none, from step 100 loss_free), or build one below. A routing such as "
             "`expert_choice:chunk=128` or `dense` may replace a rule.",
@@ -101,10 +102,22 @@ def _preset_words(name: str) -> str:
     return f"{name}: {first}"
 
 
+def _rule_words(preset: str, arm: str) -> str:
+    """A rule as sentences write it, short for a chip, and its text form: `SMEBU 0.003 · smebu`."""
+    try:
+        config = arm_config(get_preset(preset), arm, preset)
+        words = short_balancer(config.arm)
+        # Of the control and of some routings the short name is the text form itself.
+        return f"{legend(config) if words == arm else words} · {arm}"
+    except ConfigError:
+        return arm  # typed by a visitor; Start says what is wrong with it
+
+
 def _builder(preset: str) -> None:
     """Build a rule field by field; its text form is the one of the command line."""
     with st.expander("Build a rule", icon=":material/construction:"):
-        names = st.multiselect("Rules to combine", list(RULES), default=["loss_free"], key="build_rules")
+        names = st.multiselect("Rules to combine", list(RULES), default=["loss_free"], key="build_rules",
+                               format_func=lambda name: f"{RULES[name]().label} · {name}")  # fmt: skip
         rules = []
         for name in names:
             kind = RULES[name]
