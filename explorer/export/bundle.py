@@ -55,6 +55,7 @@ def make(
     """
     with nullcontext(converters) if converters is not None else Converters() as pool:
         entries = [_entry(panel, settings, pool) for panel in panels]
+        pool.share_rest()
         for entry in entries:
             _take_drawn(entry)
     return _zipped(entries, provenance([entry.panel for entry in entries]), settings, failed)
