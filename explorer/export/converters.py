@@ -102,10 +102,14 @@ class Converters:
         except Exception as error:  # whatever it is, the one who waits for the files hears of it
             drawn.set_exception(error)
 
-    def close(self) -> None:
-        """End the processes; pending orders are dropped."""
+    def stop(self) -> None:
+        """Kill the processes without waiting for their end; pending orders are dropped."""
         for worker in (self.drawing, self.converting):
             worker.stop()
+
+    def close(self) -> None:
+        """End the processes; pending orders are dropped."""
+        self.stop()
         for worker in (self.drawing, self.converting):
             worker.wait()
         while self._pending:
