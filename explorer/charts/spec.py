@@ -14,7 +14,6 @@ from typing import Any
 import altair as alt
 import polars as pl
 import polars.selectors as cs
-from altair.utils import schemapi
 
 from explorer.charts import theme
 
@@ -132,9 +131,6 @@ def _as_rows(frame: pl.DataFrame) -> pl.DataFrame:
 
 alt.data_transformers.register("frames", _data)
 alt.data_transformers.enable("frames")
-# Altair holds every part of a chart against the schema as soon as it exists, a quarter of the building
-# time. Tests do that (`tests/figures/conftest.py`, `to_dict()` in `tests/charts`).
-schemapi.disable_debug_mode()
 
 
 def without_legend(spec: Spec) -> Spec:
