@@ -7,8 +7,6 @@ The page script lies elsewhere on purpose: a folder `pages/` beside a script tha
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-# Loaded before any thread: the chart library looks whether it is there, and a half loaded one is an error.
-import pandas as pd  # noqa: F401
 import streamlit as st
 from starlette.middleware import Middleware
 

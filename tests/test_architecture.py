@@ -48,6 +48,14 @@ def test_the_foundation_loads_nothing_heavy() -> None:
     assert loaded_by("explorer", *(f"explorer.{name}" for name in names)) == set()
 
 
+def test_the_first_page_does_not_wait_for_scipy() -> None:
+    assert "scipy" not in loaded_by("explorer.ui.overview.page", "explorer.ui.shared.store")
+
+
+def test_the_command_that_prints_the_tables_loads_no_reader() -> None:
+    assert loaded_by("explorer.cli", "explorer.cli.arguments", "explorer.cli.schema") == set()
+
+
 def test_recording_needs_polars_only() -> None:
     assert loaded_by("explorer.recording") <= {"polars", "pyarrow"}
 

@@ -191,7 +191,7 @@ def _ingest(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
 def _schema(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser("schema", help="print the tables and their columns")
     _add_json(parser)
-    parser.set_defaults(command=_command("explorer.cli.listing", "schema_command"))
+    parser.set_defaults(command=_command("explorer.cli.schema", "schema_command"))
 
 
 def _export(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -1,4 +1,4 @@
-"""`runs`, `ingest` and `schema`."""
+"""`runs` and `ingest`."""
 
 import argparse
 import json
@@ -11,7 +11,6 @@ from explorer.cli.settings import arm_names
 from explorer.errors import ConfigError
 from explorer.recording import RunInfo, RunListing, list_runs
 from explorer.recording.info import given_name
-from explorer.records.tables import TABLES
 
 SHIPPED = Path(__file__).resolve().parents[2] / "data" / "runs"
 
@@ -72,20 +71,4 @@ def ingest_command(options: argparse.Namespace) -> int:
         if options.json
         else f"{notice or ''}\n{report}".strip()
     )
-    return 0
-
-
-def schema_command(options: argparse.Namespace) -> int:
-    if options.json:
-        print(
-            json.dumps(
-                {name: [asdict(column) for column in table] for name, table in TABLES.items()}, indent=1
-            )
-        )
-        return 0
-    for name, table in TABLES.items():
-        print(f"\n{name}")
-        for column in table:
-            print(f"  {'*' if column.key else ' '} {column.name:<24} {column.sql_type:<10} {column.meaning}")
-    print("\n* key. A row of step s holds the bias used in s; an evaluation at s follows s updates.")
     return 0

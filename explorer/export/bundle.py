@@ -49,15 +49,18 @@ def make(
 ) -> bytes:
     """Make the zip. Member names depend only on the keys of the figures.
 
-    `panels` may be lazy: each panel is drawn by `converters` while the next is built (None: creates its own).
-    provenance: of these panels. failed: messages on figures that could not be built; it may
-    grow while the panels are consumed.
+    `panels` may be lazy: each panel is drawn by `converters` while the next is built (None: creates its own);
+    they are stopped afterwards. provenance: of these panels. failed: messages on figures that could not be
+    built; it may grow while the panels are consumed.
     """
     with nullcontext(converters) if converters is not None else Converters() as pool:
         entries = [_entry(panel, settings, pool) for panel in panels]
+        pool.share_rest()
         for entry in entries:
             _take_drawing(entry)
-    return _zipped(entries, provenance([entry.panel for entry in entries]), settings, failed)
+        # They end while the zip is written.
+        pool.stop()
+        return _zipped(entries, provenance([entry.panel for entry in entries]), settings, failed)
 
 
 def _zipped(

@@ -1,9 +1,9 @@
 """Two worker processes that draw charts: one as SVG, one that converts the SVG to the other formats.
 
 vl-convert holds Python's global lock while it works, so threads would block each other. Only the first worker
-starts the JavaScript engine, which takes longer than a drawing. A worker reads pickled work from its input
-and answers on its output; it ends when its input closes, so none outlives the command that started it,
-however that ends.
+starts the JavaScript engine, which takes longer than a drawing; when it has drawn everything, it helps the
+other one. A worker reads pickled work from its input and answers on its output; it ends when its input
+closes, so none outlives the command that started it, however that ends.
 """
 
 import os
@@ -12,7 +12,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -74,16 +75,45 @@ class Converters:
 
     def __init__(self) -> None:
         self.drawing, self.converting = _Worker("draw"), _Worker("convert")
+        self._pending: deque[tuple[Future[Sketch], Future[Drawn]]] = deque()
+        self._taking = threading.Lock()
 
     def draw(self, order: Order) -> "Future[Drawn]":
         """A future of an order's files, which raises ConverterError if the chart cannot be drawn."""
-        sketch = self.drawing.submit(order)
-        return self.converting.submit(sketch)
+        drawn: Future[Drawn] = Future()
+        self._pending.append((self.drawing.submit(order), drawn))
+        self.converting.call(self._convert_next)
+        return drawn
+
+    def share_rest(self) -> None:
+        """Let the drawing worker convert as well, once it has drawn what was ordered by now."""
+        for _ in range(len(self._pending)):
+            self.drawing.call(self._convert_next)
+
+    def _convert_next(self, worker: "_Worker") -> None:
+        """Convert the oldest sketch that nobody has taken; none may be left."""
+        with self._taking:
+            # The drawing worker cannot wait for what it is yet to draw.
+            if not self._pending or (worker is self.drawing and not self._pending[0][0].done()):
+                return
+            sketch, drawn = self._pending.popleft()
+        try:
+            drawn.set_result(worker.run(sketch.result()))
+        except Exception as error:  # whatever it is, the one who waits for the files hears of it
+            drawn.set_exception(error)
+
+    def stop(self) -> None:
+        """Kill the processes without waiting for their end; pending orders are dropped."""
+        for worker in (self.drawing, self.converting):
+            worker.stop()
 
     def close(self) -> None:
         """End the processes; pending orders are dropped."""
+        self.stop()
         for worker in (self.drawing, self.converting):
-            worker.close()
+            worker.wait()
+        while self._pending:
+            self._pending.pop()[1].cancel()
 
     def __enter__(self) -> Self:
         return self
@@ -103,12 +133,15 @@ class _Worker:
         self._thread = ThreadPoolExecutor(1, f"converter-{task}")
 
     def submit(self, work: Any) -> "Future[Any]":
-        """The answer to some work, or to the result of a future."""
-        return self._thread.submit(self._run, work)
+        """The answer to some work."""
+        return self._thread.submit(self.run, work)
 
-    def _run(self, work: Any) -> Any:
-        if isinstance(work, Future):
-            work = work.result()
+    def call(self, function: "Callable[[_Worker], None]") -> None:
+        """Call a function with this worker on its thread, when all that was submitted before is done."""
+        self._thread.submit(function, self)
+
+    def run(self, work: Any) -> Any:
+        """The answer to some work; only on its thread. Raises ConverterError."""
         try:
             answer = _ask(self.process, work)
         except (OSError, EOFError, pickle.UnpicklingError) as error:
@@ -120,15 +153,22 @@ class _Worker:
 
     def _replace(self) -> None:
         with self._lock:
-            _end(self.process)
+            self.process.kill()
+            _reap(self.process)
             if not self._is_closed:
                 self.process = _start(self._task)
 
-    def close(self) -> None:
+    def stop(self) -> None:
+        """Kill the process and drop what it was to do."""
         self._thread.shutdown(wait=False, cancel_futures=True)
         with self._lock:
             self._is_closed = True
-            _end(self.process)
+            self.process.kill()
+
+    def wait(self) -> None:
+        """Wait until the killed process has ended."""
+        with self._lock:
+            _reap(self.process)
 
 
 def _start(task: Task) -> "subprocess.Popen[bytes]":
@@ -142,8 +182,7 @@ def _start(task: Task) -> "subprocess.Popen[bytes]":
     )
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    process.kill()
+def _reap(process: "subprocess.Popen[bytes]") -> None:
     process.wait()
     for pipe in (process.stdin, process.stdout):
         with suppress(OSError):
@@ -182,7 +221,7 @@ def serve(task: Task) -> None:
             return
         answer: Sketch | Drawn | str
         try:
-            answer = sketch(work) if task == "draw" else convert(work)
+            answer = sketch(work) if isinstance(work, Order) else convert(work)
         except Exception as error:
             answer = words(error)
         pickle.dump(answer, target, pickle.HIGHEST_PROTOCOL)

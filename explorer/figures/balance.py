@@ -119,7 +119,7 @@ def overview(store: Store, arms: ArmSet, settings: OverTime) -> Panel:
     """The picture of the Overview: MaxVio over training steps in thick lines, with one baseline."""
     trace = Trace(store)
     frame = curve(trace, arms, settings)
-    baselines = random_baselines(trace, arms)
+    baselines = random_baselines(trace, arms, of_sequences=False)
     level = baselines.levels.get("uniform")
     chart = story.story(
         frame,
@@ -189,13 +189,16 @@ def _sizes(arms: ArmSet) -> str:
     return f"Preset {first.preset or 'custom'}: {first.sizes}; {seeds}."
 
 
-def random_baselines(trace: Trace, arms: ArmSet, *, x: Axis = "step", bins: int = 300) -> Baselines:
+def random_baselines(
+    trace: Trace, arms: ArmSet, *, x: Axis = "step", bins: int = 300, of_sequences: bool = True
+) -> Baselines:
     """The baselines of the best balanced arm that has some; none where the arms have different sizes.
 
     Expert choice is balanced by construction, so its lines are drawn only where no other arm has any. The
     second line resamples whole sequences of a run as if every expert's expected load were equal. A collapsed
     run has too few active experts for that, so it gives no such line. A mean over seeds is compared with the
-    mean of the seeds' own baselines.
+    mean of the seeds' own baselines. of_sequences: False leaves out the second line, whose simulation takes
+    most of the time.
     """
     candidates = arms.with_loads().arms
     if not candidates:
@@ -209,11 +212,11 @@ def random_baselines(trace: Trace, arms: ArmSet, *, x: Axis = "step", bins: int 
     with_line = [arm for arm in candidates if "uniform_mean" in references[arm.token]]
     by_tokens = [arm for arm in with_line if arm.family != "expert_choice"]
     best = min(by_tokens or with_line or candidates, key=lambda arm: _mean_max_vio(search, arm))
-    own = _references(trace, best)
+    own = _references(trace, best, resampled=of_sequences)
     pairs = {kind: (own[f"{kind}_mean"], own[f"{kind}_p95"]) for kind in KINDS if f"{kind}_mean" in own}
     held_out = pairs.pop("held_out", None)
     missing = "" if with_line else "No random-routing baseline: no tokens were counted in the last steps."
-    if with_line and _is_collapsed(search, best):
+    if of_sequences and with_line and _is_collapsed(search, best):
         pairs.pop("resampled", None)
         missing = "The baseline of whole sequences is left out, since the run has collapsed."
     return Baselines(

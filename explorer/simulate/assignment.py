@@ -19,8 +19,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linprog, minimize
-from scipy.sparse import csr_array, identity, kron, vstack
 
 from explorer.routing.selection import Floats, Mask, Selector, column_counts
 
@@ -102,6 +100,10 @@ def lp_optimum(scores: Floats, top_k: int) -> Optimum:
     Meant for up to about 20,000 scores. K·T/E need not be an integer: the relaxation, and with it the
     minimum of D, still exists. Raises RuntimeError if the solver gives up.
     """
+    # Loaded on first use, here and below: it takes longer to load than all that the first page draws.
+    from scipy.optimize import linprog
+    from scipy.sparse import csr_array, identity, kron, vstack
+
     tokens, experts = scores.shape
     by_token = kron(identity(tokens), np.ones((1, experts)))
     by_expert = kron(np.ones((1, tokens)), identity(experts))
@@ -126,6 +128,8 @@ def minimise_dual(scores: Floats, top_k: int, iterations: int = 60) -> Optimum:
     D is piecewise linear, but with thousands of tokens it is smooth enough for L-BFGS; small subgradient
     steps refine it. `value` is at least the true minimum; tests compare it with the linear program.
     """
+    from scipy.optimize import minimize
+
     tokens, experts = scores.shape
     load, kind = balanced_load(scores, top_k), scores.dtype
     select = Selector(tokens, experts, top_k, kind)

@@ -1,5 +1,8 @@
 """The shell around every page: page config, navigation and the shared run picker."""
 
+# Before anything that draws: Altair looks whether pandas is there, and one that another thread is still
+# loading (`warm_up`) is an error. This line waits for it.
+import pandas as pd  # noqa: F401
 import streamlit as st
 
 from explorer.ui.server.settings import ICON, PAGES

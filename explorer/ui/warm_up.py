@@ -14,6 +14,8 @@ from contextlib import contextmanager
 
 OTHER_PAGES = ("compare", "replay", "microscope", "playground", "theory")
 """Pages whose imports take longest, in the order in which a visitor meets them."""
+LAZY_LIBRARIES = ("scipy.special", "scipy.optimize")
+"""Loaded by the function that needs them; a visitor of Theory or the Microscope should not wait for that."""
 REST_AFTER_S = 4.0
 """Seconds that the first page has for itself: on two cores more imports would slow its first picture."""
 
@@ -33,6 +35,8 @@ def _prepare(rest_after_s: float) -> None:
     time.sleep(rest_after_s)
     for name in OTHER_PAGES:
         importlib.import_module(f"explorer.ui.{name}.page")
+    for name in LAZY_LIBRARIES:
+        importlib.import_module(name)
     settle_memory()
     with _harmless():
         _baselines()
@@ -58,7 +62,10 @@ def settle_memory() -> None:
 
 
 def _first_page() -> None:
-    # Imported here: the libraries of the charts, and those of the first page, take longest of all.
+    # Imported here: the libraries of the charts, and those of the first page, take longest of all. pandas
+    # comes first, because Altair looks whether it is there, and a half loaded one is an error.
+    import pandas as pd  # noqa: F401
+
     from explorer.figures.views import overview
     from explorer.queries import comparison
     from explorer.ui.overview import page  # noqa: F401

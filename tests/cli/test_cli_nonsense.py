@@ -171,7 +171,7 @@ def test_what_the_machine_refuses_is_a_sentence_and_a_fault_of_ours_keeps_its_tr
         def command(options: object) -> int:
             raise error
 
-        monkeypatch.setattr("explorer.cli.listing.schema_command", command)
+        monkeypatch.setattr("explorer.cli.schema.schema_command", command)
 
     fails(OSError(errno.ENOSPC, "No space left on device", "/somewhere/x"))
     assert main(["schema"]) == 2

@@ -102,7 +102,7 @@ def test_whatever_an_interrupted_library_raises_the_signal_is_what_is_said(
         return 0
 
     before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    monkeypatch.setattr("explorer.cli.listing.schema_command", command)
+    monkeypatch.setattr("explorer.cli.schema.schema_command", command)
     assert main(["schema"]) == 128 + number
     assert capsys.readouterr().err.strip() == SENTENCE
     assert {one: signal.getsignal(one) for one in before} == before, "put back for whoever called"
@@ -127,7 +127,7 @@ def test_an_interrupt_that_a_library_swallows_is_raised_again_and_a_cleanup_is_l
                 cleaned.append(number)
         return 0
 
-    monkeypatch.setattr("explorer.cli.listing.schema_command", command)
+    monkeypatch.setattr("explorer.cli.schema.schema_command", command)
     assert main(["schema"]) == 130
     assert cleaned == [0, 1, 2, 3, 4]
     assert capsys.readouterr().err.strip() == SENTENCE
@@ -155,7 +155,7 @@ def test_the_alarm_of_a_caller_is_heard_while_a_command_runs_and_stays_set(
         assert alarms == [signal.SIGALRM]
         return 0
 
-    monkeypatch.setattr("explorer.cli.listing.schema_command", command)
+    monkeypatch.setattr("explorer.cli.schema.schema_command", command)
     assert main(["schema"]) == 0
     left, interval = signal.getitimer(signal.ITIMER_REAL)
     assert 0 < left <= 60
@@ -171,7 +171,7 @@ def test_an_interrupted_command_gives_the_alarm_back(
                 os.kill(os.getpid(), signal.SIGINT)
         return 0
 
-    monkeypatch.setattr("explorer.cli.listing.schema_command", command)
+    monkeypatch.setattr("explorer.cli.schema.schema_command", command)
     assert main(["schema"]) == 0
     assert signal.getitimer(signal.ITIMER_REAL)[0] > 7
     signal.raise_signal(signal.SIGALRM)
@@ -189,7 +189,7 @@ def test_an_alarm_that_was_due_while_an_interrupted_command_cleaned_up_is_not_lo
             threading.Event().wait(0.05)
         return 0
 
-    monkeypatch.setattr("explorer.cli.listing.schema_command", command)
+    monkeypatch.setattr("explorer.cli.schema.schema_command", command)
     assert main(["schema"]) == 130
     wait_until(lambda: alarms, "no alarm")
 
@@ -201,7 +201,7 @@ def test_a_signal_that_the_caller_ignores_stays_ignored(monkeypatch: pytest.Monk
         os.kill(os.getpid(), signal.SIGHUP)
         return 0
 
-    monkeypatch.setattr("explorer.cli.listing.schema_command", command)
+    monkeypatch.setattr("explorer.cli.schema.schema_command", command)
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         assert main(["schema"]) == 0

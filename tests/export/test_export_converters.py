@@ -53,6 +53,18 @@ def test_a_process_that_dies_is_replaced(task: str) -> None:
         assert converters.draw(order()).result().files["svg"].startswith(b"<svg")
 
 
+def test_the_drawing_process_converts_what_is_left() -> None:
+    with Converters() as converters:
+        os.kill(converters.converting.process.pid, signal.SIGSTOP)
+        first, *others = [converters.draw(order(f"Panel {number}")) for number in range(3)]
+        converters.share_rest()
+        assert all(future.result(timeout=60).files["png"] for future in others)
+        assert not first.done()
+        os.kill(converters.converting.process.pid, signal.SIGCONT)
+        assert first.result(timeout=60).files["png"]
+        assert converters.draw(order()).result(timeout=60).files["png"], "an order after that"
+
+
 def test_no_process_outlives_its_input() -> None:
     converters = Converters()
     processes = [converters.drawing.process, converters.converting.process]

@@ -210,3 +210,25 @@ def test_a_collapsed_run_says_which_line_is_left_out(
 ) -> None:
     known |= {"a": (6.0, 2.0)}
     assert lines_note(baselines([arm("a")]), {"a": "a"}) == sentence("references.collapsed")
+
+
+def test_whole_sequences_are_not_simulated_for_a_picture_without_their_line() -> None:
+    store = FakeStore()
+    store.metrics = {"collapsed": (3.0, 2.0)}
+    of = ArmSet.of([arm("collapsed")])
+    asked: list[bool] = []
+
+    class Recorder(FakeStore):
+        def answer(self, query: Callable[..., Any], *args: Any, **settings: Any) -> Answer[Any]:
+            if query is balance.references:
+                asked.append(settings.get("resampled", True))
+            return store.answer(query, *args, **settings)
+
+    both = random_baselines(Trace(Recorder()), of)
+    assert any(asked)
+    asked.clear()
+    independent = random_baselines(Trace(Recorder()), of, of_sequences=False)
+    assert set(asked) == {False}
+    assert independent.levels["uniform"] == both.levels["uniform"]
+    assert both.missing
+    assert not independent.missing, "a line that nobody asked for is not missed"

@@ -67,5 +67,6 @@ def test_the_other_pages_are_imported_and_what_stays_is_not_collected_again(
     warm_up.warm_up(rest_after_s=0.0).join(60)
     (modules,) = frozen
     assert {f"explorer.ui.{name}.page" for name in warm_up.OTHER_PAGES} <= modules
+    assert set(warm_up.LAZY_LIBRARIES) <= modules
     config = Path(__file__).parents[2] / ".streamlit" / "config.toml"
     assert tomllib.loads(config.read_text(encoding="utf-8"))["runner"]["postScriptGC"] is False
