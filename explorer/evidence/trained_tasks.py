@@ -68,10 +68,17 @@ def trained_and_evaluated(
 
 def training_of(settings: Mapping[str, Any], seed: int, scale: str) -> RunConfig:
     """The training of a trial: `text` names the rule, `data_share` the share of the steps, `evaluations` how
-    many there are; everything else is `section.field`."""
+    many there are, `longer` the factor of the sequence length at as many tokens per step; everything else is
+    `section.field`."""
     given = dict(settings)
     text, share = given.pop("text", "none"), given.pop("data_share", 1)
     evaluations = given.pop("evaluations", None)
+    longer = given.pop("longer", 1)
+    if longer != 1:
+        given |= {
+            "training.sequence_length": Times(longer),
+            "training.micro_batch_size": Times(1 / longer),
+        }
     if share != 1:
         given |= {"training.num_steps": Times(share), "training.warmup_steps": Times(share)}
     config = config_of(tuple(given.items()), Arm(key="", label=""), scale, seed, text)
