@@ -101,13 +101,14 @@ COMPLETIONS = Experiment(
     trains=True,
     pairs=PAIRS,
     priority=5,
-    note="24 held-out functions, 24 programs with ten completions each, and the first 24 problems of HumanEval "
-    "with one. Where nothing can be confined, nothing is executed and the rows have no pass@k.",
+    note="24 held-out functions, 24 programs with ten completions each, and the first 24 problems of "
+    "HumanEval with one. Where nothing can be confined, nothing is executed and the rows have no pass@k.",
 )
 ANSWERS = Experiment(
     id="answers",
     title="Answers under other selections",
-    question="Do answers to generated two-hop questions suffer less under Lynx than under a smaller static k?",
+    question="Do answers to generated two-hop questions suffer less under Lynx than under a smaller "
+    "static k?",
     arms=(_arm("mixtral", "8 experts, top-2", "loss_free", ("model.num_experts", 8)),),
     settings=(
         ("corpus.name", "two_hop"),
@@ -121,7 +122,7 @@ ANSWERS = Experiment(
     trains=True,
     pairs=PAIRS,
     priority=5,
-    note="Naming any country of the text gives 1/3. Static k, OEA and Lynx at batch 1 to 16; prompts have full "
-    "routing in decoding.",
+    note="Naming any country of the text gives 1/3. Static k, OEA and Lynx at batch 1 to 16; prompts have "
+    "full routing in decoding.",
 )
 EVALUATIONS = (LONG_CONTEXT, SELECTION, CODE, COMPLETIONS, ANSWERS)
