@@ -112,6 +112,7 @@ ANSWERS = Experiment(
     arms=(_arm("mixtral", "8 experts, top-2", "loss_free", ("model.num_experts", 8)),),
     settings=(
         ("corpus.name", "two_hop"),
+        ("corpus.vocab_size", 580),
         ("longer", 4),
     ),
     trial=partial(

@@ -16,7 +16,7 @@ from typing import Any
 from explorer.config.run import RunConfig
 from explorer.evidence.experiment import Arm, Metrics, Times
 from explorer.evidence.measures import measure
-from explorer.evidence.plan import config_of
+from explorer.evidence.plan import base_config, config_of
 from explorer.evidence.results import EvidenceError
 from explorer.recording import RunFolder
 
@@ -69,10 +69,12 @@ def trained_and_evaluated(
 def training_of(settings: Mapping[str, Any], seed: int, scale: str) -> RunConfig:
     """The training of a trial: `text` names the rule, `data_share` the share of the steps, `evaluations` how
     many there are, `longer` the factor of the sequence length at as many tokens per step; everything else is
-    `section.field`."""
+    `section.field`, of which bytes at `tiny` leave out the vocabulary."""
     given = dict(settings)
     text, share = given.pop("text", "none"), given.pop("data_share", 1)
     evaluations = given.pop("evaluations", None)
+    if base_config(scale).corpus.tokenizer == "bytes":
+        given.pop("corpus.vocab_size", None)
     longer = given.pop("longer", 1)
     if longer != 1:
         given |= {
