@@ -17,10 +17,15 @@ MOST_ARMS = 8
 OTHERS = "other arms"
 
 
+def is_folded(frame: pl.DataFrame) -> bool:
+    """Whether there are too many arms for a legend of all."""
+    return frame["arm"].n_unique() > MOST_ARMS
+
+
 def folded(frame: pl.DataFrame, named: Collection[str]) -> pl.DataFrame:
     """The frame with `arm` as the legend names it, and each arm's own name in `name`."""
     frame = frame.with_columns(name=pl.col("arm"))
-    if frame["arm"].n_unique() <= MOST_ARMS:
+    if not is_folded(frame):
         return frame
     is_other = ~pl.col("arm").is_in(list(named))
     frame = frame.with_columns(arm=pl.when(is_other).then(pl.lit(OTHERS)).otherwise("arm"))
@@ -124,7 +129,9 @@ def course(frame: pl.DataFrame, named: Collection[str] = ()) -> theme.Figure:
     keys = ("arm", "name", "share")
     mean = alt.Chart(frame.group_by(*keys, maintain_order=True).agg(pl.col("max_vio").mean()))
     dash = alt.StrokeDash("arm:N", scale=_arm_dashes(frame), legend=_arm_legend())
-    thick = mean.mark_line(strokeWidth=2.4).encode(
+    weight = alt.condition(alt.datum.arm == OTHERS, alt.value(1.2), alt.value(2.4))
+    thick = mean.mark_line().encode(
+        strokeWidth=weight,
         x=alt.X("share:Q"),
         y=alt.Y("max_vio:Q"),
         color=colour,

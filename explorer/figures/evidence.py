@@ -250,6 +250,11 @@ def _named(settings: EvidenceSettings, *of_finding: str) -> set[str]:
     return {*arms, *of_finding}
 
 
+def _grey(frame: pl.DataFrame) -> str:
+    """What grey marks are, where there are any."""
+    return " Grey: arms that the claim does not compare." if run_charts.is_folded(frame) else ""
+
+
 def every_run(store: Store, arms: ArmSet, settings: EvidenceSettings) -> Panel | Missing:
     """Held-out loss against imbalance of every run of a claim's experiment."""
     experiment, scale, found = _trained(settings)
@@ -273,7 +278,7 @@ def every_run(store: Store, arms: ArmSet, settings: EvidenceSettings) -> Panel |
             f"(MaxVio {even['max_vio']:.3f}). Means at {scale} over the arms with all seeds; the "
             "verdict comes from pairs."
         ),
-        how="One point per run. Down is better, left is more even.",
+        how=f"One point per run. Down is better, left is more even.{_grey(frame)}",
         spec=specs.make(run_charts.plane(frame, _named(settings, best["arm"], even["arm"]))),
         table=frame,
         statements=_row_statements(found),
@@ -304,7 +309,7 @@ def course(store: Store, arms: ArmSet, settings: EvidenceSettings) -> Panel | Mi
         subject=subject,
         finding=f"In the last quarter, MaxVio averages {low['max_vio']:.2f} with {low['arm']}{most}.",
         how=f"Thin: every run at {scale}, averaged over {counted(longest, 'stretch', 'stretches')} of steps. "
-        "Thick: the mean of an arm.",
+        f"Thick: the mean of an arm.{_grey(frame)}",
         spec=specs.make(run_charts.course(frame, _named(settings, low["arm"], high["arm"]))),
         table=frame,
         statements=_row_statements(found),
