@@ -157,3 +157,35 @@ def by_length(frame: pl.DataFrame) -> theme.Figure:
     )
     figure: alt.LayerChart = theme.titled(alt.layer(thin, thick), height=280)
     return figure
+
+
+def answers(frame: pl.DataFrame, chance: float) -> theme.Figure:
+    """Exact match of every model under every rule, means as bars, chance as a dashed line.
+
+    frame: rule, seed, exact_match, f1; rules in the order of the chart.
+    """
+    rules = frame["rule"].unique(maintain_order=True).to_list()
+    x = alt.X(
+        "exact_match:Q", title="exact match (share of questions)", scale=alt.Scale(domain=[0, 1], nice=False)
+    )
+    y = alt.Y("rule:N", sort=rules, title=None, axis=alt.Axis(ticks=False, domain=False, labelLimit=150))
+    tips = [
+        alt.Tooltip("rule:N"),
+        alt.Tooltip("seed:Q"),
+        alt.Tooltip("exact_match:Q", format=".3f"),
+        alt.Tooltip("f1:Q", title="F1", format=".3f"),
+    ]
+    means = alt.Chart(frame.group_by("rule", maintain_order=True).agg(pl.col("exact_match").mean()))
+    bars = means.mark_tick(thickness=3, size=18, color=theme.STRONG_TEXT.expr).encode(x=x, y=y)
+    points = (
+        alt.Chart(frame)
+        .mark_circle(size=46, opacity=0.6, color=theme.REFERENCE.expr)
+        .encode(x=x, y=y, tooltip=tips)
+    )
+    line = (
+        alt.Chart(pl.DataFrame({"chance": [chance]}))
+        .mark_rule(strokeDash=[4, 4], color=theme.NEUTRAL_TEXT.expr)
+        .encode(x=alt.X("chance:Q"))
+    )
+    figure: alt.LayerChart = theme.titled(alt.layer(line, points, bars), height=28 * len(rules))
+    return figure
