@@ -165,10 +165,12 @@ def answers(frame: pl.DataFrame, chance: float) -> theme.Figure:
     frame: rule, seed, exact_match, f1; rules in the order of the chart.
     """
     rules = frame["rule"].unique(maintain_order=True).to_list()
-    x = alt.X(
-        "exact_match:Q", title="exact match (share of questions)", scale=alt.Scale(domain=[0, 1], nice=False)
-    )
-    y = alt.Y("rule:N", sort=rules, title=None, axis=alt.Axis(ticks=False, domain=False, labelLimit=150))
+    # Twice chance has room; points at 0 stay clear of the names.
+    reach = max(2 * chance, float(frame["exact_match"].max()))  # type: ignore[arg-type]
+    scale = alt.Scale(domain=[0, reach], nice=False)
+    x = alt.X("exact_match:Q", title="exact match (share of questions)", scale=scale)
+    axis = alt.Axis(ticks=False, domain=False, labelLimit=150, labelPadding=12)
+    y = alt.Y("rule:N", sort=rules, title=None, axis=axis)
     tips = [
         alt.Tooltip("rule:N"),
         alt.Tooltip("seed:Q"),
