@@ -31,10 +31,10 @@ class ConfigError(ExplorerError):
 
     def __init__(self, field: str, value: object, rule: str, remedy: str) -> None:
         self.field, self.value, self.rule, self.remedy = field, value, rule, remedy
-        super().__init__(f"{field} = {shown(value)}: {rule}; {remedy}.")
+        super().__init__(f"{field} = {value_text(value)}: {rule}; {remedy}.")
 
 
-def shown(value: object) -> str:
+def value_text(value: object) -> str:
     """A value as a sentence repeats it: its `repr`, shortened.
 
     A number of thousands of digits, or a list nested a thousand deep, has no `repr` at all.

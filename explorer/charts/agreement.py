@@ -4,7 +4,7 @@ import altair as alt
 import polars as pl
 
 from explorer.charts import theme
-from explorer.charts.scales import SEQUENTIAL
+from explorer.charts.scales import SEQUENTIAL, updates_before_probe
 
 FIRST, SECOND = theme.Ink("#0B62A4", "#4AA8E0"), theme.Ink("#C2571A", "#F28A3C")
 """The two routings, wherever both are drawn."""
@@ -90,12 +90,7 @@ def over_probes(frame: pl.DataFrame, *, layer: int, tokens: bool = False, height
     data = frame.select("layer", "overlap", "by_loads", "differing_share", x=pl.col("step").cast(pl.Float64))
     steps = sorted(data["x"].unique().to_list())
     base = alt.Chart(data).encode(
-        x=alt.X(
-            "x:Q",
-            title="updates before the probe (logarithmic)",
-            scale=alt.Scale(type="log", nice=False),
-            axis=alt.Axis(values=steps, format="~f", grid=False),
-        ),
+        x=updates_before_probe(steps),
         tooltip=[
             alt.Tooltip("x:Q", title="after updates", format="d"),
             alt.Tooltip("layer:O"),

@@ -52,15 +52,15 @@ def max_vio_curves(
     lines = series.line_layers(
         data, styles, x_title=x_title, y_title=theme.AXIS["max_vio"], log_y=log_y, **faint
     )
-    known = reference_pairs(references)
+    pairs = reference_pairs(references)
     ends = series.run_end_labels(data, styles)
     ends += [
         EndLabel(break_label(REFERENCE_LABELS[k]), v[0], theme.NEUTRAL_TEXT, strong=False)
-        for k, v in known.items()
+        for k, v in pairs.items()
     ]
     text = series.label_layer(ends, data, height=height, zero=True, log_y=log_y)
     chart = alt.layer(
-        *_reference_layers({k: v for k, v in known.items() if curve is None or k != "uniform"}),
+        *_reference_layers({k: v for k, v in pairs.items() if curve is None or k != "uniform"}),
         *curve_layers(curve),
         *lines,
         *smooth,
@@ -92,13 +92,13 @@ def curve_layers(curve: pl.DataFrame | None) -> list[Any]:
 
 def reference_pairs(references: Mapping[str, Any] | None) -> dict[str, tuple[float, float]]:
     """ "uniform" and "resampled" -> (mean, 95th percentile); what is unknown or zero is left out."""
-    given = dict(references or {})
+    levels = dict(references or {})
     for key in REFERENCE_LABELS:
-        if f"{key}_mean" in given:
-            given[key] = (given[f"{key}_mean"], given.get(f"{key}_p95"))
+        if f"{key}_mean" in levels:
+            levels[key] = (levels[f"{key}_mean"], levels.get(f"{key}_p95"))
     pairs = {}
     for key in REFERENCE_LABELS:
-        mean, p95 = given.get(key) or (None, None)
+        mean, p95 = levels.get(key) or (None, None)
         if mean is not None and mean > 0:
             pairs[key] = (float(mean), float(mean if p95 is None else p95))
     return pairs

@@ -114,19 +114,19 @@ def bias_trajectories(frame: pl.DataFrame, *, gap: float | None = None, is_rule_
         return no_rule if is_rule_known else "No biases are recorded for this run."
     last = frame.filter(pl.col("first_step") == pl.col("first_step").max()).drop_nulls(column).sort(column)
     step = int(frame["last_step"].max())  # type: ignore[arg-type]
-    known = last.filter(pl.col(column).is_finite())
+    finite_rows = last.filter(pl.col(column).is_finite())
     odd = _odd_biases(frame, last.filter(~pl.col(column).is_finite())["expert"].to_list())
-    if known.is_empty():
+    if finite_rows.is_empty():
         return f"At step {step}, no bias is finite.{odd}"
-    low, high = known.row(0, named=True), known.row(-1, named=True)
+    low, high = finite_rows.row(0, named=True), finite_rows.row(-1, named=True)
     spread = high[column] - low[column]
     if spread == 0:
-        which = "All finite biases" if odd and known.height < last.height else "All biases"
+        which = "All finite biases" if odd and finite_rows.height < last.height else "All biases"
         return f"At step {step}, {which[0].lower()}{which[1:]} are equal ({high[column]:+.3f}).{odd}"
     wide = ""
     if gap is not None and spread > gap:
         wide = " No two scores differ by more than this: between these two experts, the bias alone decides."
-    which = "the finite biases span" if odd and known.height < last.height else "the biases span"
+    which = "the finite biases span" if odd and finite_rows.height < last.height else "the biases span"
     return (
         f"At step {step}, {which} {number(spread)}: expert {high['expert']} "
         f"has the highest bias ({high[column]:+.3f}), expert {low['expert']} the lowest "
@@ -138,8 +138,8 @@ def _odd_biases(frame: pl.DataFrame, ended: Sequence[int]) -> str:
     """Which biases are NaN or infinite: at the end, and before it."""
     earlier: list[int] = []
     if "bias_not_finite" in frame.columns:
-        found = frame.filter(pl.col("bias_not_finite") > 0)["expert"].unique().sort().to_list()
-        earlier = [expert for expert in found if expert not in ended]
+        experts_not_finite = frame.filter(pl.col("bias_not_finite") > 0)["expert"].unique().sort().to_list()
+        earlier = [expert for expert in experts_not_finite if expert not in ended]
     text = f" Not finite (NaN or infinite) at the end: {experts(sorted(ended))}." if ended else ""
     return text + (f" Not finite at some earlier step: {experts(earlier)}." if earlier else "")
 
@@ -244,8 +244,8 @@ def loss_curves(
         last = held.sort("step").group_by("run_id", maintain_order=True).last().drop_nulls("perplexity")
         ends, what = dict(last.select("run_id", "perplexity").rows()), "held-out"
     else:
-        known = train.drop_nulls("perplexity") if "perplexity" in train.columns else train
-        ends = {r: math.inf if v is None else v for r, (_, v) in _ends(known, "perplexity").items()}
+        rows = train.drop_nulls("perplexity") if "perplexity" in train.columns else train
+        ends = {r: math.inf if v is None else v for r, (_, v) in _ends(rows, "perplexity").items()}
         ends, what = {r: v for r, v in ends.items() if r not in broken}, "training"
     finite = {r: v for r, v in ends.items() if math.isfinite(v)}
     parts = [f"{number(v)} with {names.get(r, r)}" for r, v in sorted(finite.items(), key=lambda e: e[1])[:5]]

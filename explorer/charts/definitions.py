@@ -14,17 +14,17 @@ def severity(frame: pl.DataFrame, *, title: str = "") -> theme.Figure:
     frame: columns figure (name of the metric), position (NULL where both ends are equal), value (text). Rows
     keep their order. Each point has its value beside it, so that no value must be read from the axis.
     """
-    shown = frame.drop_nulls("position")
-    if shown.is_empty():
+    rows = frame.drop_nulls("position")
+    if rows.is_empty():
         return theme.no_data("K = N: every choice is even, so no metric can change", title=title)
-    names = shown["figure"].to_list()
-    most = max(1.0, float(shown["position"].max() or 0.0))  # type: ignore[arg-type]
+    names = rows["figure"].to_list()
+    most = max(1.0, float(rows["position"].max() or 0.0))  # type: ignore[arg-type]
     # Room for the value behind the last point.
     scale = alt.Scale(domain=[0, 1.18 * most], nice=False)
     axis = alt.Axis(values=[0, 0.25, 0.5, 0.75, 1.0], format=".2~f", grid=True)
     x = alt.X("position:Q", title="0: balance, 1: worst case", scale=scale, axis=axis)
     names_axis = alt.Axis(labelLimit=260, ticks=False, domain=False, labelFontSize=12, labelFlush=False)
-    base = alt.Chart(shown).encode(x=x, y=alt.Y("figure:N", sort=names, title=None, axis=names_axis))
+    base = alt.Chart(rows).encode(x=x, y=alt.Y("figure:N", sort=names, title=None, axis=names_axis))
     line = base.mark_rule(strokeWidth=2, color=theme.FAINT_LINE.expr).encode(x2=alt.datum(0))
     tooltip = [
         alt.Tooltip("figure:N", title="metric"),

@@ -1,6 +1,5 @@
 """Paired differences between two arms: the mean, its 95 % interval and every seed."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,6 +7,7 @@ import altair as alt
 import polars as pl
 
 from explorer.charts import theme
+from explorer.charts.value_range import ValueRange
 
 # A row is a line of text above its interval, so that long names take nothing from the plot's width.
 ROW_PX, TEXT_PX, MARK_PX = 50, 13, 33
@@ -25,7 +25,7 @@ def paired_differences(rows: Sequence[Mapping[str, Any]], *, title: str = "") ->
     family of so many pairs). An interval that covers zero is drawn hollow and says "not significant"; one
     that does not survive the correction is hollow as well and says among how many pairs of arms.
 
-    All panels are one view with scales of their own inside (`_Scale`), because Vega can fit only a
+    All panels are one view with scales of their own inside (`ValueRange`), because Vega can fit only a
     single view into its container.
     """
     metrics = list(dict.fromkeys(str(row["metric"]) for row in rows))
@@ -37,15 +37,15 @@ def paired_differences(rows: Sequence[Mapping[str, Any]], *, title: str = "") ->
     heads: list[dict[str, Any]] = []
     top = 0
     for metric in metrics:
-        chosen = [row for row in rows if str(row["metric"]) == metric]
-        scale = _Scale(chosen)
-        first, bottom = top + HEAD_PX, top + HEAD_PX + ROW_PX * len(chosen)
+        metric_rows = [row for row in rows if str(row["metric"]) == metric]
+        scale = _scale(metric_rows)
+        first, bottom = top + HEAD_PX, top + HEAD_PX + ROW_PX * len(metric_rows)
         heads.append({"y": float(top + HEAD_PX / 2), "text": f"difference in {metric}"})
-        for i, row in enumerate(chosen):
+        for i, row in enumerate(metric_rows):
             y = float(first + i * ROW_PX + MARK_PX)
             arms.append(_arm(row, scale, y))
             seeds += [{"y": y, "x": scale(v), "value": v, "rule": arms[-1]["rule"]} for v in _values(row)]
-        rows_at = [first + i * ROW_PX + MARK_PX for i in range(len(chosen))]
+        rows_at = [first + i * ROW_PX + MARK_PX for i in range(len(metric_rows))]
         grid += [_tick(tick, scale, y, last=y == rows_at[-1]) for tick in scale.ticks() for y in rows_at]
         top = bottom + AXIS_PX
     chart = alt.layer(*_grid(grid, top), *_heads(heads, top), *_marks(arms, seeds, top))
@@ -53,30 +53,16 @@ def paired_differences(rows: Sequence[Mapping[str, Any]], *, title: str = "") ->
     return figure
 
 
-class _Scale:
-    """Difference -> share of the width, zero always inside."""
-
-    def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        shown = [0.0]
-        for row in rows:
-            half = float(row["half_width"] or 0.0)
-            shown += [float(row["mean"]) - half, float(row["mean"]) + half, *_values(row)]
-        pad = (max(shown) - min(shown)) * 0.06 or 1.0
-        self.low, self.high = min(shown) - pad, max(shown) + pad
-
-    def __call__(self, value: float) -> float:
-        return (value - self.low) / (self.high - self.low)
-
-    def ticks(self, wanted: int = 4) -> list[float]:
-        """Round numbers inside the range."""
-        raw = (self.high - self.low) / wanted
-        power = 10.0 ** math.floor(math.log10(raw))
-        step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw)
-        inside = range(math.ceil(self.low / step), math.floor(self.high / step) + 1)
-        return [round(k * step, 12) for k in inside]
+def _scale(rows: Sequence[Mapping[str, Any]]) -> ValueRange:
+    """The range of the differences of one metric, zero always inside."""
+    values = [0.0]
+    for row in rows:
+        half = float(row["half_width"] or 0.0)
+        values += [float(row["mean"]) - half, float(row["mean"]) + half, *_values(row)]
+    return ValueRange.around(values)
 
 
-def _tick(value: float, scale: _Scale, y: int, *, last: bool) -> dict[str, Any]:
+def _tick(value: float, scale: ValueRange, y: int, *, last: bool) -> dict[str, Any]:
     """A piece of a vertical line beside one interval, so that no line crosses a text."""
     text = "0" if value == 0 else f"{value:+g}".replace("-", "−")
     return {
@@ -92,7 +78,7 @@ def _values(row: Mapping[str, Any]) -> list[float]:
     return [float(value) for value in row["values"]]
 
 
-def _arm(row: Mapping[str, Any], scale: _Scale, y: float) -> dict[str, Any]:
+def _arm(row: Mapping[str, Any], scale: ValueRange, y: float) -> dict[str, Any]:
     mean, half = float(row["mean"]), float(row["half_width"] or 0.0)
     return {
         "y": y,
@@ -178,7 +164,7 @@ def _marks(arms: list[dict[str, Any]], seeds: list[dict[str, Any]], height: int)
     line = alt.Chart(pl.DataFrame(arms)).encode(y=_y("text_y", height))
     names = line.mark_text(align="left", fontSize=12, color=theme.STRONG_TEXT.expr)
     # A narrow place has room for the numbers beside the name; a hollow point says "not significant" as well.
-    shown = alt.Text("shown:N")
+    text = alt.Text("shown:N")
     words = line.transform_calculate(shown=f"width < {NARROW_PX} ? datum.numbers : datum.verdict")
     words = words.mark_text(align="right", fontSize=12, color=theme.NEUTRAL_TEXT.expr)
     return [
@@ -187,5 +173,5 @@ def _marks(arms: list[dict[str, Any]], seeds: list[dict[str, Any]], height: int)
         solid.encode(x=_x("x"), color=colour, tooltip=tips),
         hollow.encode(x=_x("x"), stroke=alt.Stroke("rule:N", scale=colours, legend=None), tooltip=tips),
         names.encode(x=alt.XValue(0), text=alt.Text("arm:N")),
-        words.encode(x=alt.XValue(alt.expr("width")), text=shown),
+        words.encode(x=alt.XValue(alt.expr("width")), text=text),
     ]

@@ -176,12 +176,12 @@ def mark_rows(
         place = (sign * SYMBOL_PX, 0.0, sign * NUMBER_PX)
         marks = [_row(group, None, place) for group in grouped(events, length)]
     else:
-        shown = events.filter(pl.col("kind").is_in(IMPORTANT))
-        marked = [style for style in styles if style.run_id in set(shown["run_id"])]
+        important = events.filter(pl.col("kind").is_in(IMPORTANT))
+        marked = [style for style in styles if style.run_id in set(important["run_id"])]
         marks = [
             _row(group, style, (sign * (SYMBOL_PX + ROW_PX * row), NUMBER_PX, 0.0))
             for row, style in enumerate(marked)
-            for group in grouped(shown.filter(pl.col("run_id") == style.run_id), length)
+            for group in grouped(important.filter(pl.col("run_id") == style.run_id), length)
         ]
     return pl.DataFrame(marks, schema=_COLUMNS, orient="row")
 
@@ -230,20 +230,20 @@ def words(group: pl.DataFrame) -> str:
     if group.height == 1:
         row = group.row(0, named=True)
         return f"{sentence(row)}: {row['detail']}" if row["detail"] else sentence(row)
-    said = []
+    parts = []
     for kind in group["kind"].unique(maintain_order=True):
         mine = group.filter(pl.col("kind") == kind)
-        said.append(f"{mine.height} × {event_name(kind)}{_where(mine)}")
-    more = f"; and {len(said) - MOST_WORDS} more kinds" if len(said) > MOST_WORDS else ""
-    return "; ".join(said[:MOST_WORDS]) + more
+        parts.append(f"{mine.height} × {event_name(kind)}{_where(mine)}")
+    more = f"; and {len(parts) - MOST_WORDS} more kinds" if len(parts) > MOST_WORDS else ""
+    return "; ".join(parts[:MOST_WORDS]) + more
 
 
 def sentence(event: dict[str, Any]) -> str:
     """`death of expert 9 in layer 1`: an event without its step and details."""
-    said = event_name(event["kind"])
+    text = event_name(event["kind"])
     if event["expert"] is not None:
-        said += f" of expert {event['expert']}"
-    return said if event["layer"] is None else f"{said} in layer {event['layer']}"
+        text += f" of expert {event['expert']}"
+    return text if event["layer"] is None else f"{text} in layer {event['layer']}"
 
 
 def _where(events: pl.DataFrame) -> str:

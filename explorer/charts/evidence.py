@@ -9,6 +9,7 @@ import polars as pl
 
 from explorer.charts import theme
 from explorer.charts.inks import Ink
+from explorer.charts.value_range import ValueRange
 
 VERDICT_INKS: dict[str, Ink] = {
     "supported": Ink("#1B7F5C", "#3FBF93"),
@@ -38,8 +39,8 @@ def verdict_tiles(frame: pl.DataFrame) -> theme.Figure:
         # A row that continues a verdict has no name of its own.
         row=pl.col("verdict") + pl.lit(CONTINUED).repeat_by(nth // TILES_PER_ROW).list.join(""),
     )
-    shown = [name for name in VERDICT_INKS if name in set(data["verdict"])]
-    rows = sorted(data["row"].unique(), key=lambda row: (shown.index(row.rstrip(CONTINUED)), row))
+    verdicts = [name for name in VERDICT_INKS if name in set(data["verdict"])]
+    rows = sorted(data["row"].unique(), key=lambda row: (verdicts.index(row.rstrip(CONTINUED)), row))
     base = alt.Chart(data).encode(
         x=alt.X("place:O", axis=None, scale=alt.Scale(paddingInner=0.08, domain=list(range(TILES_PER_ROW)))),
         y=alt.Y(
@@ -83,7 +84,7 @@ def comparisons(rows: Sequence[Mapping[str, Any]]) -> theme.Figure:
         name: [] for name in ("heads", "bands", "ticks", "means", "seeds", "papers")
     }
     for index, row in enumerate(rows):
-        _add(lines, row, _Range(row), index * ROW_PX)
+        _add(lines, row, _range(row), index * ROW_PX)
     height = ROW_PX * len(rows)
     parts = [
         part
@@ -102,29 +103,16 @@ def comparisons(rows: Sequence[Mapping[str, Any]]) -> theme.Figure:
     return figure
 
 
-class _Range:
-    """Value -> share of the width; the interval, every seed, the paper's effect and the region's edges."""
-
-    def __init__(self, row: Mapping[str, Any]) -> None:
-        edges = [row["region_low"], row["region_high"], row["published"]]
-        shown = [row["low"], row["high"], *row["values"].values()]
-        shown += [edge for edge in edges if edge is not None and math.isfinite(edge)]
-        shown += [0.0] if row["never"] else []
-        pad = (max(shown) - min(shown)) * 0.06 or 1.0
-        self.low, self.high = min(shown) - pad, max(shown) + pad
-
-    def __call__(self, value: float) -> float:
-        return float(min(1.0, max(0.0, (value - self.low) / (self.high - self.low))))
-
-    def ticks(self, wanted: int = 4) -> list[float]:
-        raw = (self.high - self.low) / wanted
-        power = 10.0 ** math.floor(math.log10(raw))
-        step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw)
-        inside = range(math.ceil(self.low / step), math.floor(self.high / step) + 1)
-        return [round(k * step, 12) for k in inside]
+def _range(row: Mapping[str, Any]) -> ValueRange:
+    """The range of the interval, every seed, the paper's effect and the region's edges."""
+    edges = [row["region_low"], row["region_high"], row["published"]]
+    values = [row["low"], row["high"], *row["values"].values()]
+    values += [edge for edge in edges if edge is not None and math.isfinite(edge)]
+    values += [0.0] if row["never"] else []
+    return ValueRange.around(values)
 
 
-def _add(lines: dict[str, list[dict[str, Any]]], row: Mapping[str, Any], scale: _Range, top: int) -> None:
+def _add(lines: dict[str, list[dict[str, Any]]], row: Mapping[str, Any], scale: ValueRange, top: int) -> None:
     """The marks of one comparison, whose first pixel is `top`."""
     y = float(top + MARK_PX)
     lines["heads"].append({"y": float(top + HEAD_PX), "words": row["words"], "reading": row["reading"]})

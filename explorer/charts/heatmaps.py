@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import altair as alt
 import polars as pl
@@ -84,15 +85,15 @@ def compare_heatmaps(
     One view, not stacked ones: Vega can fit only a single view into its container. `height` is that of
     one run.
     """
-    shown = {label: frame for label, frame in frames.items() if not frame.is_empty()}
-    if not shown:
+    present = {label: frame for label, frame in frames.items() if not frame.is_empty()}
+    if not present:
         return theme.no_data("no expert loads recorded for these runs", title=title)
-    rows = {label: _experts(frame, None) for label, frame in shown.items()}
+    rows = {label: _experts(frame, None) for label, frame in present.items()}
     most = max(map(len, rows.values()))
-    row = max(1, int(height or min(16 * most, max(140, TALLEST / len(shown) + 60))) // most)
+    row = max(1, int(height or min(16 * most, max(140, TALLEST / len(present) + 60))) // most)
     panels: list[_Panel] = []
     top = PANEL_GAP // 2
-    for label, frame in shown.items():
+    for label, frame in present.items():
         panels.append(_Panel(label, cells(frame, limit), rows[label], top=top, row=row))
         top = panels[-1].bottom + PANEL_GAP
     return _figure(panels, limit=limit, playhead=playhead, title=title)
@@ -130,8 +131,8 @@ class _Panel:
     def ticks(self) -> list[tuple[float, str]]:
         """Positions of the experts' numbers: as many as fit."""
         every = next(k for k in (1, 2, 4, 8, 16, 32, 64, 128, 10**9) if k * self.row >= 15)
-        shown = list(enumerate(self.experts))[::every]
-        return [(self.top + (i + 0.5) * self.row, str(expert)) for i, expert in shown]
+        ticks = list(enumerate(self.experts))[::every]
+        return [(self.top + (i + 0.5) * self.row, str(expert)) for i, expert in ticks]
 
 
 def _figure(
@@ -172,8 +173,20 @@ def _base(placed: pl.DataFrame, panels: Sequence[_Panel], tall: int) -> alt.Char
     """The cells without colour, on axes of steps and experts. placed: of all panels; tall: in pixels."""
     marks = [tick for panel in panels for tick in panel.ticks()]
     places, names = [place for place, _ in marks], [name for _, name in marks]
-    y_axis = alt.Axis(
-        title=theme.AXIS["expert"],
+    base: alt.Chart = alt.Chart(placed).encode(
+        **cell_axes(theme.AXIS["expert"], places, names, tall), tooltip=_tooltip(several=len(panels) > 1)
+    )
+    return base
+
+
+def cell_axes(title: str, places: Sequence[float], names: Sequence[str], tall: int) -> dict[str, Any]:
+    """Encodings of cells from (x, y) to (x2, y2): steps across, rows in pixels from the top.
+
+    places, names: position and name of each row that is named; tall: height of all rows in pixels.
+    """
+    places, names = list(places), list(names)
+    axis = alt.Axis(
+        title=title,
         values=places,
         labelExpr=f"{names}[indexof({places}, datum.value)]",
         grid=False,
@@ -181,19 +194,17 @@ def _base(placed: pl.DataFrame, panels: Sequence[_Panel], tall: int) -> alt.Char
         ticks=False,
         labelOverlap=False,
     )
-    base: alt.Chart = alt.Chart(placed).encode(
-        x=alt.X(
+    return {
+        "x": alt.X(
             "x:Q",
             title=theme.AXIS["step"],
             scale=alt.Scale(zero=False, nice=False, round=True),
             axis=theme.step_axis(),
         ),
-        x2=alt.X2("x2:Q"),
-        y=alt.Y("y:Q", axis=y_axis, scale=alt.Scale(domain=[0, tall], reverse=True, nice=False, round=True)),
-        y2=alt.Y2("y2:Q"),
-        tooltip=_tooltip(several=len(panels) > 1),
-    )
-    return base
+        "x2": alt.X2("x2:Q"),
+        "y": alt.Y("y:Q", axis=axis, scale=alt.Scale(domain=[0, tall], reverse=True, nice=False, round=True)),
+        "y2": alt.Y2("y2:Q"),
+    }
 
 
 def _tooltip(*, several: bool) -> list[alt.Tooltip]:

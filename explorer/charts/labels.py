@@ -29,22 +29,22 @@ class EndLabel:
         return self.text.count("\n") + 1
 
 
-def spread_apart(wanted: Sequence[float], sizes: Sequence[float], low: float, high: float) -> list[float]:
-    """Centres near `wanted` whose intervals of the given sizes do not overlap, inside [low, high].
+def spread_apart(positions: Sequence[float], sizes: Sequence[float], low: float, high: float) -> list[float]:
+    """Centres near `positions` whose intervals of the given sizes do not overlap, inside [low, high].
 
     Pushes up from the bottom, then down from the top. If everything does not fit, the intervals
     share the space evenly.
     """
-    order = sorted(range(len(wanted)), key=lambda i: (wanted[i], i))
+    order = sorted(range(len(positions)), key=lambda i: (positions[i], i))
     if not order:
         return []
     total = sum(sizes)
     scale = min(1.0, (high - low) / total) if total > 0 else 1.0
     half = [size * scale / 2 for size in sizes]
-    centres = [0.0] * len(wanted)
+    centres = [0.0] * len(positions)
     edge = low
     for i in order:
-        centres[i] = max(wanted[i], edge + half[i])
+        centres[i] = max(positions[i], edge + half[i])
         edge = centres[i] + half[i]
     edge = high
     for i in reversed(order):

@@ -67,14 +67,14 @@ def noise_floor(
 def seeds_and_resolution(
     frame: pl.DataFrame,
     *,
-    wanted: float,
+    target: float,
     have: int,
     scopes: Mapping[str, str] | None = None,
     height: int = 340,
 ) -> theme.Figure:
     """The difference that n pairs find with a chance of 80 %, against n; both axes logarithmic.
 
-    frame: columns comparison (its words), family, pairs, detectable (nats). `wanted`: the difference that one
+    frame: columns comparison (its words), family, pairs, detectable (nats). `target`: the difference that one
     would like to see; `have`: pairs that were trained; `scopes`: comparison -> count scope of its rule.
     """
     firsts = frame.group_by("comparison", maintain_order=True).first().select("comparison", "family").rows()
@@ -109,12 +109,12 @@ def seeds_and_resolution(
     last = frame.sort("pairs").group_by("comparison", maintain_order=True).last()
     values_of = dict(last.select("comparison", "detectable").rows())
     ends = [EndLabel(break_label(s.label), float(values_of[s.label]), s.text) for s in styles]
-    values = [*frame["detectable"], wanted]
+    values = [*frame["detectable"], target]
     labels = end_labels(
         ends, field="detectable", low=min(values), high=max(values), height=height, log_y=True
     )
     chart = alt.layer(
-        *_wanted(wanted, y),
+        *_target_line(target, y),
         lines,
         here.encode(x=x, y=y, color=colour, tooltip=tips),
         *labels,
@@ -123,9 +123,9 @@ def seeds_and_resolution(
     return figure
 
 
-def _wanted(wanted: float, y: alt.Y) -> list[alt.Chart]:
+def _target_line(target: float, y: alt.Y) -> list[alt.Chart]:
     """The dashed line at the difference that one would like to see, with its value."""
-    base = alt.Chart(pl.DataFrame({"detectable": [wanted], "words": [f"{wanted:.4f} nats wanted"]})).encode(
+    base = alt.Chart(pl.DataFrame({"detectable": [target], "words": [f"{target:.4f} nats wanted"]})).encode(
         y=y
     )
     rule = base.mark_rule(color=theme.STRONG_TEXT.expr, strokeDash=[5, 3], strokeWidth=1.3)

@@ -97,8 +97,8 @@ def _norm_labels(data: pl.DataFrame, styles: list[theme.RunStyle]) -> list[EndLa
     """At the dashed line of an arm that has one, else at its whole line."""
     first = data.sort("source").unique(["run", "x"], keep="first", maintain_order=True)
     with_aux = first.filter(pl.col("source") == AUXILIARY)["run"].unique().implode()
-    chosen = first.filter((pl.col("source") == AUXILIARY) | ~pl.col("run").is_in(with_aux))
-    return series.run_end_labels(chosen, styles)
+    lines = first.filter((pl.col("source") == AUXILIARY) | ~pl.col("run").is_in(with_aux))
+    return series.run_end_labels(lines, styles)
 
 
 def gradient_cosines(frame: pl.DataFrame, **settings: Any) -> theme.Figure:
@@ -164,10 +164,10 @@ def _lines(
     height: int = 260,
 ) -> theme.Figure:
     """A line and a band a run, and a rule across at `reference`."""
-    known = frame.filter(pl.col(column).is_not_null())
-    if known.is_empty():
+    rows = frame.filter(pl.col(column).is_not_null())
+    if rows.is_empty():
         return theme.no_data(empty, title=title)
-    present = set(known["run_id"])
+    present = set(rows["run_id"])
     # Styles of all runs, so that an arm looks the same beside those that lack the figure.
     every = theme.run_styles(frame["run_id"].to_list(), labels, families, scopes)
     styles = [style for style in every if style.run_id in present]

@@ -28,10 +28,10 @@ def gradient_norms(frame: pl.DataFrame, *, labels: Mapping[str, str] | None = No
     """Auxiliary-loss gradient relative to the language-loss gradient, second half of training."""
     names = _names(labels, frame["run_id"].to_list())
     odd = _not_finite(frame, ("lm", "aux"), names)
-    known = frame.filter(pl.col("lm").is_not_null())
-    if known.is_empty():
+    gradients = frame.filter(pl.col("lm").is_not_null())
+    if gradients.is_empty():
         return " ".join(odd) or MISSING
-    rows = _means(known, "lm", "aux")
+    rows = _means(gradients, "lm", "aux")
     parts = [
         f"{number(100 * row['aux'] / row['lm'])} % of the language-loss gradient with {names[row['run_id']]}"
         for row in rows
@@ -61,11 +61,11 @@ def _not_finite(frame: pl.DataFrame, columns: tuple[str, ...], names: Mapping[st
 
 def gradient_cosines(frame: pl.DataFrame, *, labels: Mapping[str, str] | None = None) -> str:
     """Mean cosine of the two gradients over all samples, and how often it is negative."""
-    known = frame.filter(pl.col("cosine").is_not_null())
-    if known.is_empty():
+    cosines = frame.filter(pl.col("cosine").is_not_null())
+    if cosines.is_empty():
         return "No run here has two gradients to compare: none has an auxiliary loss with recorded gradients."
-    names = _names(labels, known["run_id"].to_list())
-    rows = known.group_by("run_id", maintain_order=True).agg(
+    names = _names(labels, cosines["run_id"].to_list())
+    rows = cosines.group_by("run_id", maintain_order=True).agg(
         pl.col("cosine").mean(), against=(pl.col("cosine") < 0).sum(), samples=pl.len()
     )
     parts = [
@@ -78,11 +78,11 @@ def gradient_cosines(frame: pl.DataFrame, *, labels: Mapping[str, str] | None = 
 
 def choices(frame: pl.DataFrame, *, labels: Mapping[str, str] | None = None) -> str:
     """Router margins in the second half of training, smallest first."""
-    known = frame.filter(pl.col("margin").is_not_null())
-    if known.is_empty():
+    margins = frame.filter(pl.col("margin").is_not_null())
+    if margins.is_empty():
         return "No score margins were recorded for these runs."
-    names = _names(labels, known["run_id"].to_list())
-    rows = sorted(_means(known, "margin"), key=lambda row: row["margin"])
+    names = _names(labels, margins["run_id"].to_list())
+    rows = sorted(_means(margins, "margin"), key=lambda row: row["margin"])
     parts = [f"{number(row['margin'])} with {names[row['run_id']]}" for row in rows]
     return (
         "In the second half of training, the last selected expert leads the first rejected one by "
@@ -92,12 +92,12 @@ def choices(frame: pl.DataFrame, *, labels: Mapping[str, str] | None = None) -> 
 
 def switched(frame: pl.DataFrame, *, labels: Mapping[str, str] | None = None) -> str:
     """Share of assignments that the bias changes."""
-    known = frame.filter(pl.col("switched").is_not_null())
-    if known.is_empty():
+    switches = frame.filter(pl.col("switched").is_not_null())
+    if switches.is_empty():
         return "None of these runs has a bias, so no assignment was changed by one."
-    names = _names(labels, known["run_id"].to_list())
+    names = _names(labels, switches["run_id"].to_list())
     parts: list[str] = []
-    for row in _means(known, "switched"):
+    for row in _means(switches, "switched"):
         share = "%" if parts else "% of all assignments"
         parts.append(f"{number(100 * row['switched'])} {share} with {names[row['run_id']]}")
     return f"In the second half of training, the bias changes {and_list(parts)}."

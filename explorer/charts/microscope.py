@@ -12,6 +12,7 @@ import polars as pl
 from explorer.charts import event_marks, series, theme
 from explorer.charts.domains import DOMAIN_LABEL
 from explorer.charts.labels import LINE_PX, spread_apart
+from explorer.charts.scales import updates_before_probe
 
 ACCENT = theme.Ink("#0B62A4", "#4AA8E0")
 PALE = theme.Ink("#C3D9EB", "#24445F")
@@ -305,12 +306,7 @@ def saturation(frame: pl.DataFrame, *, layer: int, height: int = 220) -> theme.F
     )
     steps = sorted(data["x"].unique().to_list())
     base = alt.Chart(data).encode(
-        x=alt.X(
-            "x:Q",
-            title="updates before the probe (logarithmic)",
-            scale=alt.Scale(type="log", nice=False),
-            axis=alt.Axis(values=steps, format="~f", grid=False),
-        ),
+        x=updates_before_probe(steps),
         y=alt.Y(
             "saturation:Q",
             title="choices already made",
@@ -324,8 +320,8 @@ def saturation(frame: pl.DataFrame, *, layer: int, height: int = 220) -> theme.F
         ],
     )
     faint = base.mark_line(color=theme.FAINT_LINE.expr, strokeWidth=1.2).encode(detail=alt.Detail("layer:N"))
-    chosen = base.transform_filter("datum.is_bold")
-    bold = chosen.mark_line(color=ACCENT.expr, strokeWidth=2.6, point=alt.OverlayMarkDef(color=ACCENT.expr))
+    marks = base.transform_filter("datum.is_bold")
+    bold = marks.mark_line(color=ACCENT.expr, strokeWidth=2.6, point=alt.OverlayMarkDef(color=ACCENT.expr))
     layers: list[Any] = [faint, bold]
     chance = usable["chance"].drop_nulls()
     if len(chance):

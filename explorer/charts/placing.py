@@ -60,7 +60,7 @@ def place_words(
     order = sorted(range(len(words)), key=lambda i: (-near[i], words[i][1]))
     dots = [dot for start, end in lines for dot in _along(start, end)]
     taken: list[Box] = []
-    found: list[tuple[float, float]] = [(0.0, 0.0)] * len(words)
+    offsets: list[tuple[float, float]] = [(0.0, 0.0)] * len(words)
     for i in order:
         text, x, y = words[i]
         wide = LETTER_PX * len(text)
@@ -84,8 +84,8 @@ def place_words(
             costs.append((cost, number, dx, dy, box))
         _, _, dx, dy, box = min(costs, key=lambda c: c[:2])
         taken.append(box)
-        found[i] = (dx, dy)
-    return found
+        offsets[i] = (dx, dy)
+    return offsets
 
 
 def _places(wide: float) -> Iterator[tuple[float, float, float]]:

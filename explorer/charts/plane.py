@@ -200,8 +200,8 @@ def _coefficients(
     height: int,
 ) -> list[alt.Chart]:
     """The coefficient at every point, where it covers the least of what else is there."""
-    known = groups.filter(pl.col("coefficient").is_not_null())
-    if known.is_empty():
+    groups_with_coefficient = groups.filter(pl.col("coefficient").is_not_null())
+    if groups_with_coefficient.is_empty():
         return []
     across = _pixels([*groups["x"], *runs["x"]], NARROW_PX, log=log_x)
     down = _pixels([*groups["y"], *runs["y"]], height, log=True)
@@ -217,9 +217,9 @@ def _coefficients(
     parts = in_sweep(groups).sort("coefficient").partition_by("sweep", "pair_key")
     sweeps = [[at(row) for row in part.to_dicts()] for part in parts]
     lines = [pair for sweep in sweeps for pair in pairwise(sweep)]
-    words = [(str(row["coefficient_text"]), *at(row)) for row in known.to_dicts()]
+    words = [(str(row["coefficient_text"]), *at(row)) for row in groups_with_coefficient.to_dicts()]
     places = place_words(words, marks, lines, Box(0, 0, NARROW_PX, height))
-    data = known.with_columns(
+    data = groups_with_coefficient.with_columns(
         dx=pl.Series([dx for dx, _ in places], dtype=pl.Float64).round(1),
         dy=pl.Series([dy for _, dy in places], dtype=pl.Float64).round(1),
     )
@@ -234,8 +234,8 @@ def _coefficients(
 def _pixels(values: Sequence[float], size: float, *, log: bool) -> Callable[[float], float]:
     """About where the axis will draw a value: from the left or the bottom, with the scale's padding."""
     forward = math.log10 if log else float
-    known = [forward(v) for v in values if v is not None and (v > 0 or not log)]
-    low, high = min(known), max(known)
+    positions = [forward(v) for v in values if v is not None and (v > 0 or not log)]
+    low, high = min(positions), max(positions)
     span = (high - low) or 1.0
     least = 10.0**low if log else low
     return lambda v: PADDING_PX + (size - 2 * PADDING_PX) * (forward(max(v, least)) - low) / span
@@ -243,10 +243,10 @@ def _pixels(values: Sequence[float], size: float, *, log: bool) -> Callable[[flo
 
 def _zeros(groups: pl.DataFrame, x: alt.X, y: alt.Y, colour: alt.Color) -> list[alt.Chart]:
     """The words at points that stand at the edge of a log axis in place of 0; no layer without any."""
-    shown = groups.filter((pl.col("max_vio") == 0) & (pl.col("x") > 0))
-    if shown.is_empty():
+    zero_groups = groups.filter((pl.col("max_vio") == 0) & (pl.col("x") > 0))
+    if zero_groups.is_empty():
         return []
-    text = alt.Chart(shown).mark_text(
+    text = alt.Chart(zero_groups).mark_text(
         text="MaxVio 0", align="left", baseline="bottom", dx=9, dy=-8, fontSize=11
     )
     return [text.encode(x=x, y=y, color=colour)]

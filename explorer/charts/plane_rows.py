@@ -53,11 +53,11 @@ def sweep_of(balancer: str) -> str | None:
 
 
 def _coefficient_text(balancer: str) -> str | None:
-    found, rule = coefficient(balancer), _only_rule(balancer)
-    if found is None:
+    name_and_value, rule = coefficient(balancer), _only_rule(balancer)
+    if name_and_value is None:
         return None
     raw = ", raw scores" if isinstance(rule, AuxLoss) and rule.score_norm == "raw" else ""
-    return f"{found[0]} = {found[1]:g}{raw}"
+    return f"{name_and_value[0]} = {name_and_value[1]:g}{raw}"
 
 
 def runs_of(summary: pl.DataFrame, log_x: bool) -> pl.DataFrame:
@@ -133,5 +133,5 @@ def groups_of(runs: pl.DataFrame) -> pl.DataFrame:
 
 def in_sweep(groups: pl.DataFrame) -> pl.DataFrame:
     """Groups whose rule and configuration appear with more than one coefficient."""
-    known = groups.filter(pl.col("coefficient").is_not_null())
-    return known.filter(pl.col("coefficient").n_unique().over("sweep", "pair_key") > 1)
+    groups_with_coefficient = groups.filter(pl.col("coefficient").is_not_null())
+    return groups_with_coefficient.filter(pl.col("coefficient").n_unique().over("sweep", "pair_key") > 1)

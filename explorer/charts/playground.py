@@ -21,13 +21,13 @@ OF_EACH = alt.ExprRef("luminance(background) < 0.3 ? datum.dark : datum.light")
 
 def styles(families: Mapping[str, str]) -> list[RunStyle]:
     """The colour of each side's family; of two rules of one family B has a shade of it, and B is dashed."""
-    found: list[RunStyle] = []
+    run_styles: list[RunStyle] = []
     for side, family in families.items():
-        shade = "sequence" if any(style.family == family for style in found) else ""
+        shade = "sequence" if any(style.family == family for style in run_styles) else ""
         ink, text = theme.family_ink(family, shade), theme.family_text(family, shade)
-        dash = inks.DASHES["sequence"][0] if found else (1, 0)
-        found.append(RunStyle(side, side, family, ink, text, dash))
-    return found
+        dash = inks.DASHES["sequence"][0] if run_styles else (1, 0)
+        run_styles.append(RunStyle(side, side, family, ink, text, dash))
+    return run_styles
 
 
 def line_rows(
@@ -45,14 +45,14 @@ def line_rows(
     """
     sides = styles(families)
     data = series.tidy(frame, sides, value="value", low="low", high="high")
-    known = [reference] if reference is not None and reference[0] > 0 else []
+    references = [reference] if reference is not None and reference[0] > 0 else []
     lines = pl.DataFrame(
-        {"value": [r[0] for r in known], "p95": [r[1] for r in known]},
+        {"value": [r[0] for r in references], "p95": [r[1] for r in references]},
         schema={"value": pl.Float64, "p95": pl.Float64},
     )
     last = series.last_values(data)
     ends = [EndLabel(break_label(labels[s.label]), last[s.label], s.text) for s in sides if s.label in last]
-    ends += [EndLabel(REFERENCE_LABEL, r[0], theme.NEUTRAL_TEXT, strong=False) for r in known]
+    ends += [EndLabel(REFERENCE_LABEL, r[0], theme.NEUTRAL_TEXT, strong=False) for r in references]
     low, high = series.y_range(data, zero=True, log_y=False)
     texts = end_labels(ends, field="value", low=low, high=high, height=height)
     return data, lines, texts[0].data
@@ -92,16 +92,16 @@ def trajectory_rows(
     frame: pl.DataFrame, *, named: Sequence[int], limits: tuple[float, float], height: int = 260
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """Lines, ends of the y axis and texts. frame: columns step, expert, value; `named` are drawn bold."""
-    chosen = list(named)[: len(theme.EXPERT_INKS)]
-    inks = dict(zip(chosen, theme.EXPERT_INKS, strict=False))
-    known = pl.DataFrame(
+    bold_experts = list(named)[: len(theme.EXPERT_INKS)]
+    inks = dict(zip(bold_experts, theme.EXPERT_INKS, strict=False))
+    ink_rows = pl.DataFrame(
         {
-            "expert": pl.Series(chosen, dtype=pl.Int32),
+            "expert": pl.Series(bold_experts, dtype=pl.Int32),
             "light": pl.Series([i.light for i in inks.values()], dtype=pl.String),
             "dark": pl.Series([i.dark for i in inks.values()], dtype=pl.String),
         }
     )
-    data = frame.join(known, on="expert", how="left", maintain_order="left")
+    data = frame.join(ink_rows, on="expert", how="left", maintain_order="left")
     low, high = limits if limits[1] > limits[0] else (limits[0] - 0.01, limits[1] + 0.01)
     ends = []
     if not frame.is_empty():

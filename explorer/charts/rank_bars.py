@@ -86,8 +86,8 @@ def rank_bars(
 
 def _ranked(frame: pl.DataFrame) -> pl.DataFrame:
     """The experts from the busiest on with their `rank` from 1; equal loads by index."""
-    known = frame.with_columns(pl.col("load_ratio").cast(pl.Float64).fill_null(0.0).fill_nan(0.0))
-    ranked = known.sort(["load_ratio", "expert"], descending=[True, False])
+    ratios = frame.with_columns(pl.col("load_ratio").cast(pl.Float64).fill_null(0.0).fill_nan(0.0))
+    ranked = ratios.sort(["load_ratio", "expert"], descending=[True, False])
     return ranked.with_columns(rank=pl.int_range(1, pl.len() + 1))
 
 
@@ -154,9 +154,9 @@ def _curve(rows: pl.DataFrame) -> list[alt.Chart]:
 def _ranks(count: int) -> alt.Chart:
     """Ranks under the curve: powers of two and the last."""
     powers = [2**k for k in range(6, 40) if 2**k < count / 1.5]
-    shown = [*powers, count]
-    texts = [f"rank {shown[0]:,}", *(f"{rank:,}" for rank in shown[1:])]
-    rows = pl.DataFrame({"tick": [place(rank, count) for rank in shown], "tick_name": texts})
+    ranks = [*powers, count]
+    texts = [f"rank {ranks[0]:,}", *(f"{rank:,}" for rank in ranks[1:])]
+    rows = pl.DataFrame({"tick": [place(rank, count) for rank in ranks], "tick_name": texts})
     text: alt.Chart = (
         alt.Chart(rows)
         .mark_text(baseline="top", dy=6, fontSize=11, clip=False, color=theme.NEUTRAL_TEXT.expr)

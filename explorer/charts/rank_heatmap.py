@@ -73,26 +73,9 @@ def _base(cells: pl.DataFrame, labels: list[str]) -> alt.Chart:
     """The cells without colour, on axes of steps and ranks."""
     every = -(-LABEL_PX // ROW_PX)
     places = [ROW_PX * (row + 0.5) for row in range(0, len(labels), every)]
-    axis = alt.Axis(
-        title="expert, busiest first",
-        values=places,
-        labelExpr=f"{labels[::every]}[indexof({places}, datum.value)]",
-        grid=False,
-        domain=False,
-        ticks=False,
-        labelOverlap=False,
-    )
-    scale = alt.Scale(domain=[0, ROW_PX * len(labels)], reverse=True, nice=False, round=True)
+    axes = heatmaps.cell_axes("expert, busiest first", places, labels[::every], ROW_PX * len(labels))
     chart: alt.Chart = alt.Chart(cells).encode(
-        x=alt.X(
-            "x:Q",
-            title=theme.AXIS["step"],
-            scale=alt.Scale(zero=False, nice=False, round=True),
-            axis=theme.step_axis(),
-        ),
-        x2=alt.X2("x2:Q"),
-        y=alt.Y("y:Q", axis=axis, scale=scale),
-        y2=alt.Y2("y2:Q"),
+        **axes,
         tooltip=[
             alt.Tooltip("name:N", title="expert or ranks"),
             *heatmaps.load_tooltip("mean load, × uniform"),

@@ -32,9 +32,9 @@ def dilemma_plane(summary: pl.DataFrame) -> str:
     ranked, seeds = _comparable(rules)
     if len(ranked) < 2:
         return _spans(usable, len(rules))
-    shown = ", ".join(map(str, seeds))
+    seed_list = ", ".join(map(str, seeds))
     parts = [_lowest(ranked, seeds, figure) for figure in FIGURES]
-    text = f"Over seeds {shown}, which {len(ranked)} rules share: {'; '.join(parts)}."
+    text = f"Over seeds {seed_list}, which {len(ranked)} rules share: {'; '.join(parts)}."
     single = len(rules) - len(ranked)
     if single:
         others = "1 other rule has" if single == 1 else f"{single} other rules have"

@@ -122,18 +122,28 @@ def load_legend(limit: float, title: str = "load, × uniform") -> alt.Legend:
 
 def load_colour(field: str, *, limit: float, legend: bool = True) -> alt.Color:
     """Colour by log2(load / uniform) already clipped into +-limit."""
-    shown = load_legend(limit) if legend else None
-    return alt.Color(f"{field}:Q", scale=load_scale(limit), legend=shown)
+    title_and_ticks = load_legend(limit) if legend else None
+    return alt.Color(f"{field}:Q", scale=load_scale(limit), legend=title_and_ticks)
 
 
 def dead_colour(field: str = "state", *, legend: bool = True) -> alt.Color:
     """The flat colour of experts that received nothing, with its own legend entry."""
-    shown = (
+    key = (
         alt.Legend(title=None, orient="bottom", symbolType="square", symbolSize=140, symbolStrokeWidth=0)
         if legend
         else None
     )
-    return alt.Color(f"{field}:N", scale=alt.Scale(domain=["no tokens"], range=[DEAD.expr]), legend=shown)
+    return alt.Color(f"{field}:N", scale=alt.Scale(domain=["no tokens"], range=[DEAD.expr]), legend=key)
+
+
+def updates_before_probe(steps: Sequence[float]) -> alt.X:
+    """The x axis of probes: updates before each, logarithmic. steps: those that get a tick."""
+    return alt.X(
+        "x:Q",
+        title="updates before the probe (logarithmic)",
+        scale=alt.Scale(type="log", nice=False),
+        axis=alt.Axis(values=list(steps), format="~f", grid=False),
+    )
 
 
 def log_ticks(low: float = 1e-3, high: float = 1e5) -> list[float]:

@@ -107,8 +107,8 @@ def _steps(first: int, last: int, count: int) -> str:
 
 def extent_layer(frame: pl.DataFrame) -> Any:
     """Two invisible points that make the x axis reach over every recorded step, values or not."""
-    known = frame["x"].cast(pl.Float64).drop_nulls() if "x" in frame.columns else pl.Series(dtype=pl.Float64)
-    ends = pl.DataFrame({"x": [known.min(), known.max()] if len(known) else []}, schema={"x": pl.Float64})
+    xs = frame["x"].cast(pl.Float64).drop_nulls() if "x" in frame.columns else pl.Series(dtype=pl.Float64)
+    ends = pl.DataFrame({"x": [xs.min(), xs.max()] if len(xs) else []}, schema={"x": pl.Float64})
     return alt.Chart(ends).mark_point(opacity=0).encode(x=alt.X("x:Q"))
 
 

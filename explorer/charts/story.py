@@ -49,10 +49,10 @@ def story(
     )
     points = series.hover_points(base, "imbalance (MaxVio)")
     ends = series.run_end_labels(data, styles)
-    chosen = [] if reference is None else [reference]
-    ends += [EndLabel("random routing", value, theme.NEUTRAL_TEXT, strong=False) for value in chosen]
+    references = [] if reference is None else [reference]
+    ends += [EndLabel("random routing", value, theme.NEUTRAL_TEXT, strong=False) for value in references]
     text = series.label_layer(ends, data, height=height, zero=True, log_y=False, font_size=17)
-    level = chosen if curve is None else []
+    level = references if curve is None else []
     marks = pl.DataFrame({"value": level}, schema={"value": pl.Float64})
     rule = (
         alt.Chart(marks)

@@ -150,8 +150,8 @@ def family_text(family: str, scope: str = "") -> Ink:
 
 def rule_key(family: str, scope: str) -> str:
     """What marks of one method and shade share: `aux_loss`, `aux_loss/sequence`."""
-    known = family if family in FAMILIES else "unknown"
-    return f"{known}/{scope}" if scope in SHADES else known
+    family_name = family if family in FAMILIES else "unknown"
+    return f"{family_name}/{scope}" if scope in SHADES else family_name
 
 
 def rule_scale(keys: Iterable[str]) -> alt.Scale:
@@ -172,12 +172,12 @@ def run_styles(
     """
     labels, families, scopes = labels or {}, families or {}, scopes or {}
     ids = list(dict.fromkeys(run_ids))
-    given = [labels.get(run_id, run_id) for run_id in ids]
+    names = [labels.get(run_id, run_id) for run_id in ids]
     seen: Counter[tuple[str, str]] = Counter()
     styles = []
-    for run_id, label in zip(ids, given, strict=True):
+    for run_id, label in zip(ids, names, strict=True):
         family, scope = families.get(run_id, "none"), scopes.get(run_id, "")
-        name = label if given.count(label) == 1 else f"{label} · {run_id}"
+        name = label if names.count(label) == 1 else f"{label} · {run_id}"
         ink, text = family_ink(family, scope), family_text(family, scope)
         styles.append(RunStyle(run_id, name, family, ink, text, dash_of(scope, seen[family, scope])))
         seen[family, scope] += 1
@@ -293,9 +293,9 @@ def _following_layers(named: bool) -> list[alt.Chart]:
     moved = alt.param(name="playhead", value="", bind=bound)
     # Through the scale and not as a datum: a datum would become part of the domain.
     at = "scale('x', toNumber(playhead))"
-    known = "isValid(playhead) && playhead !== ''"
-    shown = alt.value(alt.expr(f"{known} && inrange({at}, [0, width]) ? 1 : 0"))
-    base = alt.Chart(pl.DataFrame({"playhead": [0.0]})).encode(x=alt.XValue(alt.expr(at)), opacity=shown)
+    has_playhead = "isValid(playhead) && playhead !== ''"
+    opacity = alt.value(alt.expr(f"{has_playhead} && inrange({at}, [0, width]) ? 1 : 0"))
+    base = alt.Chart(pl.DataFrame({"playhead": [0.0]})).encode(x=alt.XValue(alt.expr(at)), opacity=opacity)
     rule = base.mark_rule(**_RULE).encode(y=alt.YValue(0), y2=alt.Y2Value("height"))
     words = alt.value(alt.expr("'step ' + playhead" if named else "''"))
     return [rule, base.mark_text(**_NAME).encode(text=words, y=alt.YValue(0)).add_params(moved)]

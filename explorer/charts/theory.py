@@ -150,15 +150,15 @@ def _account_labels(frame: pl.DataFrame, height: int) -> list[alt.Chart]:
     top = _account_top(frame)
     ends = []
     for part, (_, ink, _) in PARTS.items():
-        drawn = frame.filter(pl.col(part) > top * LEAST_SHARE)[part]
-        if len(drawn):
-            ends.append(EndLabel(PART_WORDS[part], float(drawn[-1]), ink))
+        visible = frame.filter(pl.col(part) > top * LEAST_SHARE)[part]
+        if len(visible):
+            ends.append(EndLabel(PART_WORDS[part], float(visible[-1]), ink))
     low = top * LEAST_SHARE
     return end_labels(ends, field="score", low=low, high=top, height=height, log_y=True)
 
 
-def _verdict_strip(shown: pl.DataFrame, names: Mapping[str, str]) -> Any:
-    """One thin bar per step, above the plot, coloured by its verdict. shown: columns step, end, word."""
+def _verdict_strip(verdicts: pl.DataFrame, names: Mapping[str, str]) -> Any:
+    """One thin bar per step, above the plot, coloured by its verdict. verdicts: columns step, end, word."""
     scale = alt.Scale(domain=list(names.values()), range=[VERDICT_INKS[v].expr for v in names])
     legend = alt.Legend(
         title=None,
@@ -169,7 +169,7 @@ def _verdict_strip(shown: pl.DataFrame, names: Mapping[str, str]) -> Any:
         offset=24,
     )
     return (
-        alt.Chart(shown)
+        alt.Chart(verdicts)
         .mark_rect(clip=False)
         .encode(
             x=_x(),

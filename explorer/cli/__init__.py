@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from explorer.cli.console import say, use_any_encoding
 from explorer.cli.extras import missing_library
 from explorer.cli.interrupts import Interrupts
-from explorer.errors import ExplorerError, shortened, shown
+from explorer.errors import ExplorerError, shortened, value_text
 
 ENVIRONMENT = (
     errno.EACCES,
@@ -83,6 +83,6 @@ def _sentence(error: Exception) -> str | None:
     if isinstance(error, OSError):
         if error.errno not in ENVIRONMENT:
             return None
-        place = "" if error.filename is None else f"{shown(str(error.filename))}: "
+        place = "" if error.filename is None else f"{value_text(str(error.filename))}: "
         return f"{place}{error.strerror}; check the path, its permissions and the free space."
     return str(error)

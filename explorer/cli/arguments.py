@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from explorer.cli import convert_options, experiment_options, hosts, task_options
+from explorer.cli.folder_options import add_run_folders
 from explorer.config.presets import PRESETS
 from explorer.config.routings import KINDS
 from explorer.config.rule_text import RULES
@@ -154,16 +155,6 @@ def _add_runs(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_run_folders(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--runs",
-        type=Path,
-        action="append",
-        metavar="DIR",
-        help="runs folder; may be repeated (default: runs and the shipped data/runs)",
-    )
-
-
 def _add_settings(parser: argparse.ArgumentParser, metavar: str, text: str) -> None:
     parser.add_argument("--set", action="append", default=[], dest="settings", metavar=metavar, help=text)
 
@@ -174,7 +165,7 @@ def _add_json(parser: argparse.ArgumentParser) -> None:
 
 def _runs(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser("runs", help="list recorded runs")
-    _add_run_folders(parser)
+    add_run_folders(parser)
     _add_json(parser)
     parser.set_defaults(command=_command("explorer.cli.listing", "runs_command"))
 
@@ -189,7 +180,7 @@ def _app(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> Non
 
 def _ingest(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser("ingest", help="bring the DuckDB index up to date")
-    _add_run_folders(parser)
+    add_run_folders(parser)
     parser.add_argument(
         "--index", type=Path, metavar="FILE", help="index file (default: in the user's cache folder)"
     )
@@ -249,7 +240,7 @@ def _verify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         "Exit code 0: no difference; 1: a difference; 2: invalid input.",
     )
     parser.add_argument("run", nargs="*", metavar="RUN", help="ids or folders of runs (default: all runs)")
-    _add_run_folders(parser)
+    add_run_folders(parser)
     _add_json(parser)
     parser.set_defaults(command=_command("explorer.cli.verify", "verify_command"))
 
@@ -268,7 +259,7 @@ def _diagnose(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         metavar="RUN|FOLDER",
         help="ids or folders of runs, or folders that hold runs (default: all runs)",
     )
-    _add_run_folders(parser)
+    add_run_folders(parser)
     _add_json(parser)
     parser.set_defaults(command=_command("explorer.cli.diagnose", "diagnose_command"))
 

@@ -60,13 +60,13 @@ def prepare(config: RunConfig, runs: Path) -> None:
         ) from error
 
 
-def jobs_at_once(given: int | None) -> int:
+def jobs_at_once(jobs: int | None) -> int:
     """The value of `--jobs`, or one run per core and at most 2."""
-    if given is None:
+    if jobs is None:
         return min(2, os.cpu_count() or 1)
-    if given < 1:
-        raise ConfigError("--jobs", given, "must be at least 1", "leave it out or give 1 or 2")
-    return given
+    if jobs < 1:
+        raise ConfigError("--jobs", jobs, "must be at least 1", "leave it out or give 1 or 2")
+    return jobs
 
 
 def run_jobs(jobs: Sequence[Job], options: argparse.Namespace, limit: int) -> None:

@@ -30,7 +30,7 @@ class Control:
         self.defaults: Defaults | None = None
         """Default settings of rules from the run's preset."""
         self._stop = threading.Event()
-        self._asked: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._rule_texts: queue.SimpleQueue[str] = queue.SimpleQueue()
         signal.signal(signal.SIGINT, self._on_signal)
         signal.signal(signal.SIGTERM, self._on_signal)
         # A closed terminal stops a run like Ctrl-C; under `nohup` the signal stays ignored.
@@ -44,12 +44,12 @@ class Control:
         return self._stop.is_set()
 
     def waiting(self) -> bool:
-        return not self._asked.empty()
+        return not self._rule_texts.empty()
 
     def take(self) -> Sequence[SwitchRequest]:
         requests = []
         while self.waiting():
-            requests.append(SwitchRequest(text=self._asked.get(), defaults=self.defaults))
+            requests.append(SwitchRequest(text=self._rule_texts.get(), defaults=self.defaults))
         return requests
 
     def answer(self, sentence: str) -> None:
@@ -67,7 +67,7 @@ class Control:
             if isinstance(command, Stop):
                 break
             if isinstance(command, Switch):
-                self._asked.put(command.rules)
+                self._rule_texts.put(command.rules)
         self._stop.set()
 
 
@@ -111,9 +111,9 @@ def read_command(line: str) -> Stop | Switch | None:
         case {"command": "switch"}:
             say('switch: rules must be a text such as "loss_free:u=0.003" or "none"; nothing changes.')
         case _:
-            shown = line.strip()
-            shown = f"{shown[:80]}…" if len(shown) > 80 else shown
-            say(f"{shown!r} is not known; write {KNOWN}.")
+            excerpt = line.strip()
+            excerpt = f"{excerpt[:80]}…" if len(excerpt) > 80 else excerpt
+            say(f"{excerpt!r} is not known; write {KNOWN}.")
     return None
 
 

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from explorer.cli.folder_options import add_run_folders
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add them to the parser of the command."""
@@ -25,10 +27,4 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--list", action="store_true", help="list the formats and stop")
     parser.add_argument("--force", action="store_true", help="overwrite an existing file")
-    parser.add_argument(
-        "--runs",
-        type=Path,
-        action="append",
-        metavar="DIR",
-        help="runs folder; may be repeated (default: runs and the shipped data/runs)",
-    )
+    add_run_folders(parser)

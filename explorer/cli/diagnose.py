@@ -44,11 +44,11 @@ def diagnose_command(options: argparse.Namespace) -> int:
     return 2 if failed else 0
 
 
-def _run_paths(given: Sequence[str], folders: list[Path] | None) -> list[Path]:
+def _run_paths(texts: Sequence[str], folders: list[Path] | None) -> list[Path]:
     """As `run_paths`, and of a folder that holds runs all of them."""
-    if not given:
-        return run_paths(given, folders)
-    return list(dict.fromkeys(path for text in given for path in _runs_of(text, folders)))
+    if not texts:
+        return run_paths(texts, folders)
+    return list(dict.fromkeys(path for text in texts for path in _runs_of(text, folders)))
 
 
 def _runs_of(text: str, folders: list[Path] | None) -> Iterator[Path]:

@@ -38,14 +38,14 @@ def lines(result: TaskResult) -> list[str]:
     """The metrics of a task, then its rows."""
     if result.status != DONE:
         return [f"{result.task}: {result.status}. {result.reason}"]
-    given = [f"  {name} {_number(value)}" for name, value in result.metrics.items()]
+    metrics = [f"  {name} {_number(value)}" for name, value in result.metrics.items()]
     rows = [
         # Lists of counts are for --json.
         "  "
         + ", ".join(f"{name} {_number(value)}" for name, value in row.items() if not isinstance(value, list))
         for row in result.rows
     ]
-    return [f"{result.task}:", *given, *rows]
+    return [f"{result.task}:", *metrics, *rows]
 
 
 def _number(value: object) -> str:

@@ -70,21 +70,21 @@ def _collect(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     one_of("--launcher", options.launcher, LAUNCHERS)
-    settings, chosen = _settings(options), registry.experiments(options.experiment)
-    for experiment in chosen:
+    settings, experiments = _settings(options), registry.experiments(options.experiment)
+    for experiment in experiments:
         print(f"{experiment.id}, {settings.scale}: {runner.budget(experiment, settings)}", flush=True)
     if options.dry_run:
         return 0
     if options.launcher == "print":
-        for experiment in chosen:
+        for experiment in experiments:
             print("\n".join(commands(runner.missing(experiment, settings), settings.runs, options.slurm)))
         return 0
-    is_trained = any(experiment.trial is None for experiment in chosen)
+    is_trained = any(experiment.trial is None for experiment in experiments)
     if is_trained:
         need_extra("train")
         prepare(plan.base_config(settings.scale), settings.runs)
     with _launcher(options, settings, is_trained) as ready:
-        failures = [sentence for experiment in chosen for sentence in _make(experiment, ready)]
+        failures = [sentence for experiment in experiments for sentence in _make(experiment, ready)]
     if failures:
         raise TrainingError(
             f"{failures[0]} ({counted(len(failures), 'run')} failed; the others have their rows.)"

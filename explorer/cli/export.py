@@ -149,7 +149,7 @@ def _kinds() -> list[str]:
 def _settings(options: argparse.Namespace) -> "FigureSettings":
     from explorer.export.settings import FigureSettings, width_from_text
 
-    given: dict[str, Any] = {
+    values: dict[str, Any] = {
         "height_mm": options.height_mm,
         "font_pt": options.font_pt,
         "title": options.title,
@@ -157,8 +157,8 @@ def _settings(options: argparse.Namespace) -> "FigureSettings":
         "dpi": options.dpi,
     }
     if options.width_mm is not None:
-        given["width_mm"] = width_from_text(options.width_mm)
-    return FigureSettings(**{name: value for name, value in given.items() if value is not None})
+        values["width_mm"] = width_from_text(options.width_mm)
+    return FigureSettings(**{name: value for name, value in values.items() if value is not None})
 
 
 # --- Runs and query ---
@@ -278,13 +278,13 @@ def _selected(view: "OpenedView", options: argparse.Namespace) -> Iterator[str]:
     from explorer.figures.panel import Missing
 
     named = list(dict.fromkeys(options.figure or ()))
-    known = list(view.films) if options.format == GIF else list(view.questions)
+    names = list(view.films) if options.format == GIF else list(view.questions)
     for key in named:
-        one_of("--figure", key, known)
+        one_of("--figure", key, names)
         answer = view.answer(key)
         if isinstance(answer, Missing):
             raise ConfigError("--figure", key, f"cannot be drawn here ({answer.reason})", "choose another")
-    keys = iter(named or (known if options.format == GIF else view.present_keys()))
+    keys = iter(named or (names if options.format == GIF else view.present_keys()))
     first = next(keys, None)
     if first is None:
         what = "animation" if options.format == GIF else "figure"
@@ -309,8 +309,8 @@ def _run_rows(index: "Index", run_ids: Sequence[str]) -> list[dict[str, Any]]:
     from explorer.queries.runs import list_runs
 
     with index.cursor() as cur:
-        known = {row["run_id"]: row for row in list_runs(cur).to_dicts()}
-    return [known[run_id] for run_id in run_ids if run_id in known]
+        runs_by_id = {row["run_id"]: row for row in list_runs(cur).to_dicts()}
+    return [runs_by_id[run_id] for run_id in run_ids if run_id in runs_by_id]
 
 
 def _stem(view: "OpenedView", tokens: Sequence[str]) -> str:

@@ -84,5 +84,5 @@ class _Alarm:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(self._number, self._handler)
         if self._seconds:
-            left = self._seconds - (time.monotonic() - self._taken)
-            signal.setitimer(signal.ITIMER_REAL, max(left, AT_ONCE_S), self._interval)
+            seconds_left = self._seconds - (time.monotonic() - self._taken)
+            signal.setitimer(signal.ITIMER_REAL, max(seconds_left, AT_ONCE_S), self._interval)

@@ -16,12 +16,12 @@ from explorer.records.tables import TABLES
 SHIPPED = Path(__file__).resolve().parents[2] / "data" / "runs"
 
 
-def runs_folders(given: list[Path] | None) -> list[Path]:
+def runs_folders(folders: list[Path] | None) -> list[Path]:
     """The given folders, or the default and the shipped one."""
-    for path in given or []:
+    for path in folders or []:
         if path.exists() and not path.is_dir():
             raise ConfigError("--runs", str(path), "is not a folder", "give the folder that holds the runs")
-    return given or [RUNS, SHIPPED]
+    return folders or [RUNS, SHIPPED]
 
 
 def runs_command(options: argparse.Namespace) -> int:

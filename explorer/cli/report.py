@@ -43,8 +43,8 @@ def comparison_table(rows: Sequence[dict[str, Any]], config: RunConfig) -> str:
 
 def _summary(values: list[float | None], digits: int) -> str:
     """Mean ± half width; a dash if the metric does not exist, like the loads of a dense model."""
-    known = [value for value in values if value is not None]
-    return _interval(known, digits) if known else "–"
+    numbers = [value for value in values if value is not None]
+    return _interval(numbers, digits) if numbers else "–"
 
 
 def _interval(values: list[float], digits: int) -> str:

@@ -8,13 +8,13 @@ from explorer.errors import ConfigError
 from explorer.recording import RunFolder, list_runs
 
 
-def run_paths(given: Sequence[str], folders: list[Path] | None) -> list[Path]:
+def run_paths(texts: Sequence[str], folders: list[Path] | None) -> list[Path]:
     """The folders of the runs: ids or paths as given, else every run. Raises ConfigError."""
     searched = runs_folders(folders)
-    if not given:
+    if not texts:
         runs = [listing for listing in list_runs(*searched) if not listing.is_group]
         return [run.path for run in sorted(runs, key=lambda run: run.run_id)]
-    return list(dict.fromkeys(_run_path(text, searched) for text in given))
+    return list(dict.fromkeys(_run_path(text, searched) for text in texts))
 
 
 def _run_path(text: str, folders: Sequence[Path]) -> Path:

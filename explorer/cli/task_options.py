@@ -1,7 +1,8 @@
 """The options of `evaluate`."""
 
 import argparse
-from pathlib import Path
+
+from explorer.cli.folder_options import add_run_folders
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -14,10 +15,4 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--problems", type=int, metavar="N", help="problems per task (default: the task's own number)"
     )
     parser.add_argument("--list", action="store_true", help="list the tasks and stop")
-    parser.add_argument(
-        "--runs",
-        type=Path,
-        action="append",
-        metavar="DIR",
-        help="runs folder; may be repeated (default: runs and the shipped data/runs)",
-    )
+    add_run_folders(parser)

@@ -55,14 +55,14 @@ def check_number(
         raise ConfigError(field, value, f"must be at most {most:g}", "lower it")
 
 
-def check_fields(prefix: str, given: Any, known: Collection[str]) -> None:
-    """Reject a section that is not a table, and fields that are not `known`; prefix: e.g. `model.`"""
-    if not isinstance(given, Mapping):
+def check_fields(prefix: str, section: Any, names: Collection[str]) -> None:
+    """Reject a section that is not a table, and fields that are not in `names`; prefix: e.g. `model.`"""
+    if not isinstance(section, Mapping):
         raise ConfigError(
-            prefix.rstrip(".") or "config", given, "must be a table of fields", "write field: value"
+            prefix.rstrip(".") or "config", section, "must be a table of fields", "write field: value"
         )
-    for name in given:
-        if name not in known:
+    for name in section:
+        if name not in names:
             raise ConfigError(
-                f"{prefix}{name}", given[name], "is not a known field", f"choose one of {', '.join(known)}"
+                f"{prefix}{name}", section[name], "is not a known field", f"choose one of {', '.join(names)}"
             )

@@ -98,15 +98,15 @@ def split_arm(text: str) -> tuple[dict[str, Any] | None, str]:
 
 
 def _field(name: str, key: str, equals: str, value: str) -> str:
-    known = KINDS[name].options
+    options = KINDS[name].options
     if not equals:
         raise ConfigError("routing", f"{name}:{key}", "has no '='", "write setting=value")
-    if key in known.values():
+    if key in options.values():
         return key
-    if key not in known:
-        remedy = f"choose one of {', '.join(known)}" if known else "leave it out"
+    if key not in options:
+        remedy = f"choose one of {', '.join(options)}" if options else "leave it out"
         raise ConfigError(f"{name}.{key}", value, "is not a setting of this routing", remedy)
-    return known[key]
+    return options[key]
 
 
 def arm_kind(text: str) -> tuple[str, str]:

@@ -82,11 +82,11 @@ def make_rule(name: str, settings: Mapping[str, Any], defaults: Defaults | None 
         raise ConfigError(
             "balancer", name, "is not a known balancer", f"choose none or one of {', '.join(RULES)}"
         )
-    known = {f.name: f for f in fields(RULES[name])}
+    of_rule = {f.name: f for f in fields(RULES[name])}
     values: dict[str, Any] = {}
     for key, value in settings.items():
-        field = key if key in known else ALIASES.get(key, key)
-        if field == "scope" and field not in known and RULES[name].moves_bias:
+        field = key if key in of_rule else ALIASES.get(key, key)
+        if field == "scope" and field not in of_rule and RULES[name].moves_bias:
             if value == "global_batch":
                 continue
             raise ConfigError(
@@ -96,17 +96,21 @@ def make_rule(name: str, settings: Mapping[str, Any], defaults: Defaults | None 
                 "step from the counts of the whole step",
                 "leave it out; aux_loss:scope=sequence and seq_aux balance within sequences",
             )
-        if field not in known:
+        if field not in of_rule:
             raise ConfigError(
                 f"{name}.{key}",
                 value,
                 "is not a setting of this balancer",
-                f"choose one of {', '.join(known)}",
+                f"choose one of {', '.join(of_rule)}",
             )
         if field in values:
             raise ConfigError(f"{name}.{key}", value, "is given twice", "keep one")
         # Accept an integer for a float field.
-        if isinstance(known[field].default, float) and isinstance(value, int) and not isinstance(value, bool):
+        if (
+            isinstance(of_rule[field].default, float)
+            and isinstance(value, int)
+            and not isinstance(value, bool)
+        ):
             value = float(value)
         values[field] = value
     return RULES[name](**{**(defaults or {}).get(name, {}), **values})

@@ -95,10 +95,10 @@ class RunConfig:
                 raise ConfigError(
                     name, value, "has no such section", f"start with one of {', '.join(SECTIONS)}"
                 )
-            known = {f.name: f for f in fields(getattr(self, section))}
-            check_fields(f"{section}.", {key: value}, known)
+            of_section = {f.name: f for f in fields(getattr(self, section))}
+            check_fields(f"{section}.", {key: value}, of_section)
             is_whole = isinstance(value, int) and not isinstance(value, bool)
-            data[section][key] = float(value) if is_whole and "float" in str(known[key].type) else value
+            data[section][key] = float(value) if is_whole and "float" in str(of_section[key].type) else value
         return RunConfig(
             corpus=_build(CorpusConfig, "corpus", data),
             model=_build(ModelConfig, "model", data),

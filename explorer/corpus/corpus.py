@@ -194,14 +194,14 @@ def _training_text(domains: list[Domain]) -> Iterator[str]:
     sizes = [sum(unit.num_bytes for unit in domain.train) for domain in domains]
     share = min(*sizes, TOKENIZER_BYTES // len(domains))
     for domain, size in zip(domains, sizes, strict=True):
-        left = share
+        bytes_left = share
         # Every n-th piece first: the share is a sample of the whole text, not its beginning.
         pieces = [piece for unit in domain.train for piece in blocks("", unit.text)]
         stride = size // share
         for piece in (piece for offset in range(stride) for piece in pieces[offset::stride]):
-            if left <= 0:
+            if bytes_left <= 0:
                 break
-            left -= piece.num_bytes
+            bytes_left -= piece.num_bytes
             yield piece.text
 
 

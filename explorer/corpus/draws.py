@@ -29,8 +29,8 @@ class Draws:
 
     def sample(self, values: Sequence[T], count: int) -> list[T]:
         """`count` distinct places, in random order."""
-        left = list(values)
-        return [left.pop(self.below(len(left))) for _ in range(count)]
+        pool = list(values)
+        return [pool.pop(self.below(len(pool))) for _ in range(count)]
 
     def shuffled(self, values: Sequence[T]) -> list[T]:
         return self.sample(values, len(values))

@@ -117,8 +117,8 @@ def main(arguments: list[str] | None = None) -> int:
     if not parser.parse_args(arguments).check:
         write()
         return 0
-    known = json.loads((DATA_FOLDER / MANIFEST).read_text(encoding="utf-8"))["files"]
-    changed = [name for name in SOURCES if frozen(name)[1]["sha256"] != known[f"{name}.jsonl.xz"]["sha256"]]
+    entries = json.loads((DATA_FOLDER / MANIFEST).read_text(encoding="utf-8"))["files"]
+    changed = [name for name in SOURCES if frozen(name)[1]["sha256"] != entries[f"{name}.jsonl.xz"]["sha256"]]
     for name in changed:
         sys.stdout.write(f"{name}: the installed packages give another text than data/corpus holds\n")
     return 1 if changed else 0

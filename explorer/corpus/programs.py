@@ -83,12 +83,12 @@ class Program:
 def programs(split: str, count: int, seed: int = 0) -> Iterator[Program]:
     """The first `count` programs of a split (train, held_out); those of seed 0 are the corpus's own."""
     draws = Draws("programs", VERSION, seed, split)
-    left = count
-    while left:
+    num_left = count
+    while num_left:
         first, second = ((draws.below(len(STEPS)), draws.choice(NUMBERS)) for _ in range(2))
         one = Program(start=draws.below(len(STARTS)), steps=(first, second))
         if one.is_held_out == (split == "held_out"):
-            left -= 1
+            num_left -= 1
             yield one
 
 

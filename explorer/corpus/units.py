@@ -77,14 +77,14 @@ def select(units: Iterable[Unit], max_bytes: int) -> list[Unit]:
 
     A unit above a twentieth of the cap is left out: a domain is a kind of text, not one file.
     """
-    kept: set[str] = set()
+    names: set[str] = set()
     total = 0
     units = list(units)
     for unit in sorted(units, key=lambda unit: _hash("select", unit.name)):
         if unit.num_bytes <= max_bytes // 20 and total + unit.num_bytes <= max_bytes:
-            kept.add(unit.name)
+            names.add(unit.name)
             total += unit.num_bytes
-    return [unit for unit in units if unit.name in kept]
+    return [unit for unit in units if unit.name in names]
 
 
 def split(name: str, units: Iterable[Unit]) -> Domain:

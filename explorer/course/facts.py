@@ -18,15 +18,15 @@ Facts = Callable[[str], Value]
 """Fact as written in a file -> its value; raises ExplorerError where it cannot be known."""
 
 
-def wrong_facts(facts: Sequence[str], known: Collection[str]) -> list[Mistake]:
+def wrong_facts(facts: Sequence[str], fact_names: Collection[str]) -> list[Mistake]:
     """Every malformed or unknown fact."""
     mistakes = []
     for fact in facts:
         match = FACT.fullmatch(fact)
         if match is None:
             mistakes.append(Mistake(fact, WRITTEN))
-        elif match.group(1) not in known:
-            mistakes.append(Mistake(fact, f"is not a fact; the facts are {', '.join(sorted(known))}"))
+        elif match.group(1) not in fact_names:
+            mistakes.append(Mistake(fact, f"is not a fact; the facts are {', '.join(sorted(fact_names))}"))
     return mistakes
 
 

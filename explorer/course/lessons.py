@@ -175,8 +175,8 @@ class Step(FileModel):
     @classmethod
     def _is_panel(cls, panel: str, info: ValidationInfo) -> str:
         if isinstance(info.context, Vocabulary) and panel not in info.context.panels:
-            known = ", ".join(sorted(info.context.panels))
-            refuse([Mistake(panel, f"is not a panel; the panels are {known}")])
+            panel_names = ", ".join(sorted(info.context.panels))
+            refuse([Mistake(panel, f"is not a panel; the panels are {panel_names}")])
         return panel
 
     @field_validator("keys")
@@ -198,16 +198,16 @@ def _wrong_keys(keys: Mapping[str, Any], info: ValidationInfo) -> list[Mistake]:
     """Settings that the panel of a step does not have, of another kind, or missing."""
     if not isinstance(info.context, Vocabulary) or "panel" not in info.data:
         return []
-    known = info.context.panels[info.data["panel"]]
+    panel = info.context.panels[info.data["panel"]]
     mistakes = []
     for name, value in keys.items():
-        if name not in known:
-            offered = ", ".join(known) or "none"
+        if name not in panel:
+            offered = ", ".join(panel) or "none"
             rule = f"is not a key of this panel; its keys are {offered}"
             mistakes.append(Mistake(value, rule, f".{name}"))
-        elif not known[name].fits(value):
-            mistakes.append(Mistake(value, f"must be {KIND_WORDS[known[name].kind]}", f".{name}"))
-    missing = {name: key for name, key in known.items() if key.needed and name not in keys}
+        elif not panel[name].fits(value):
+            mistakes.append(Mistake(value, f"must be {KIND_WORDS[panel[name].kind]}", f".{name}"))
+    missing = {name: key for name, key in panel.items() if key.needed and name not in keys}
     return mistakes + [Mistake(dict(keys), f"must give {n} ({key.words})") for n, key in missing.items()]
 
 

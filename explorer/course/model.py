@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from explorer.course.files import FileProblem, Mistake, read_toml
-from explorer.errors import shown
+from explorer.errors import value_text
 
 RULES_BROKEN = "rules_broken"
 """Type of the errors that `refuse` raises."""
@@ -60,23 +60,23 @@ Number = Annotated[float, Strict()]
 """Whole numbers too, but not true and false."""
 
 
-def load(path: Path, model: type[Model], context: object, **given: object) -> Model:
+def load(path: Path, model: type[Model], context: object, **values: object) -> Model:
     """Read one file.
 
-    context: what the validators of the model may look names up in. given: fields that do not come from the
+    context: what the validators of the model may look names up in. values: fields that do not come from the
     file. Raises FileProblem with one sentence per mistake.
     """
     content = read_toml(path)
-    reserved = [(name,) for name in content if name in given]
-    own = {name: value for name, value in content.items() if name not in given}
+    reserved = [(name,) for name in content if name in values]
+    own = {name: value for name, value in content.items() if name not in values}
     try:
-        result = model.model_validate({**own, **given}, context=context)
+        result = model.model_validate({**own, **values}, context=context)
     except ValidationError as error:
         lines = error.errors(include_url=False)
     else:
         lines = []
-    words = [_unknown(model, location, content[location[0]], given) for location in reserved]
-    words += [sentence for line in lines for sentence in _sentences(model, line, given)]
+    words = [_unknown(model, location, content[location[0]], values) for location in reserved]
+    words += [sentence for line in lines for sentence in _sentences(model, line, values)]
     if words:
         raise FileProblem([f"{path.name}: {sentence}." for sentence in words])
     return result
@@ -108,7 +108,7 @@ def slug_of(path: Path) -> str:
     return re.sub(r"^\d+-", "", path.stem)
 
 
-def _sentences(model: type[FileModel], line: ErrorDetails, given: Mapping[str, object]) -> list[str]:
+def _sentences(model: type[FileModel], line: ErrorDetails, values: Mapping[str, object]) -> list[str]:
     """The sentences of one pydantic error; an error of `refuse` has one per mistake."""
     location, value, kind = line["loc"], line["input"], line["type"]
     if kind == RULES_BROKEN:
@@ -117,7 +117,7 @@ def _sentences(model: type[FileModel], line: ErrorDetails, given: Mapping[str, o
             _complaint(location, value if m.value is None else m.value, m.rule, m.under) for m in mistakes
         ]
     if kind == "extra_forbidden":
-        return [_unknown(model, location, value, given)]
+        return [_unknown(model, location, value, values)]
     kind_name = kind_of(_annotation(model, location))
     if kind == "missing":
         return [f"{_path(location)} is missing: it must be {kind_name}"]
@@ -134,14 +134,14 @@ def _sentences(model: type[FileModel], line: ErrorDetails, given: Mapping[str, o
 
 
 def _complaint(location: Sequence[int | str], value: object, rule: str, under: str = "") -> str:
-    return f"{_path(location)}{under} = {shown(value)}: {rule}"
+    return f"{_path(location)}{under} = {value_text(value)}: {rule}"
 
 
 def _unknown(
-    model: type[FileModel], location: Sequence[int | str], value: object, given: Mapping[str, object]
+    model: type[FileModel], location: Sequence[int | str], value: object, values: Mapping[str, object]
 ) -> str:
     table = _annotation(model, location[:-1])
-    fields = [name for name in table.model_fields if name not in given or len(location) > 1]
+    fields = [name for name in table.model_fields if name not in values or len(location) > 1]
     return _complaint(location, value, f"is not a field here; the fields are {', '.join(fields)}")
 
 

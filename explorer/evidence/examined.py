@@ -16,9 +16,9 @@ FEW = {"tiny": 2, "quick": 5, "standard": 5, "long": 5}
 
 def _examined(settings: Mapping[str, Any], seed: int, scale: str, *, what: str) -> Metrics:
     """Train and examine in a process of its own: nothing here may load torch."""
-    given = dict(settings)
-    text = given.pop("text", "none")
-    config = config_of(tuple(given.items()), Arm(key="", label=""), scale, seed, text)
+    values = dict(settings)
+    text = values.pop("text", "none")
+    config = config_of(tuple(values.items()), Arm(key="", label=""), scale, seed, text)
     command = [sys.executable, "-m", "explorer", "experiment", "examine", what]
     result = subprocess.run(
         command, input=json.dumps(config.to_dict()), capture_output=True, text=True, check=False

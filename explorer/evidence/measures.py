@@ -1,4 +1,4 @@
-"""What one finished run is measured by: a function of its folder, from recorded integer counts.
+"""The measures of a finished run, computed from the recorded integer counts in its folder.
 
 Metrics are those of `explorer.metrics`; nothing here defines a new one, except where the docstring says so.
 S steps, L MoE layers, E experts, D domains, R sequences.

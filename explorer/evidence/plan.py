@@ -48,8 +48,8 @@ def _plain_config(settings: Settings, arm: Arm, scale: str, text: str) -> dict[s
 def config_of(settings: Settings, arm: Arm, scale: str, seed: int, text: str) -> RunConfig:
     """The configuration of one training. settings: those of the experiment."""
     base = base_config(scale)
-    given = {**dict(settings), **dict(arm.settings)}
-    config = base.with_settings({name: _value(base, name, value) for name, value in given.items()})
+    values = {**dict(settings), **dict(arm.settings)}
+    config = base.with_settings({name: _value(base, name, value) for name, value in values.items()})
     steps = config.training.num_steps
     text = re.sub(r"\{(\d+)%\}", lambda share: str(max(1, steps * int(share[1]) // 100)), text)
     return with_seed(arm_config(config, text), seed)
@@ -156,5 +156,5 @@ def number_left(experiment: Experiment, scale: str, rows: Rows, seeds: Sequence[
     """How many runs are still to be made in all, those after the tuning included."""
     tuning = len(_missing(tuning_runs(experiment, scale), rows))
     waiting = sum(tuned_text(experiment, arm, scale, rows) is None for arm in experiment.arms)
-    known = len(_missing(comparison_runs(experiment, scale, rows, seeds), rows))
-    return tuning + known + waiting * len(seeds)
+    comparing = len(_missing(comparison_runs(experiment, scale, rows, seeds), rows))
+    return tuning + comparing + waiting * len(seeds)

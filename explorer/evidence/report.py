@@ -62,8 +62,8 @@ class ClaimResult:
     @property
     def main(self) -> Result | None:
         """The comparison whose effect tables show: the first one that has runs."""
-        known = [result for result in self.results if result.effect is not None]
-        return known[0] if known else self.results[0] if self.results else None
+        estimates = [result for result in self.results if result.effect is not None]
+        return estimates[0] if estimates else self.results[0] if self.results else None
 
     @property
     def pairs(self) -> int:
@@ -139,13 +139,13 @@ def _plain(result: Result) -> dict[str, Any]:
 def evaluate(rows: Rows, claims: Sequence[Claim] = CLAIMS) -> list[ClaimResult]:
     """Every claim with its verdict; Holm's family is all comparisons of these claims with enough pairs."""
     pairs = [(claim, comparison) for claim in claims for comparison in claim.comparisons]
-    found = [_values(comparison, rows) for _, comparison in pairs]
+    values_of_pairs = [_values(comparison, rows) for _, comparison in pairs]
     effects = [
         effect_of(list(values.values()), comparison.region)
-        for (_, comparison), (_, values, _) in zip(pairs, found, strict=True)
+        for (_, comparison), (_, values, _) in zip(pairs, values_of_pairs, strict=True)
     ]
     results: dict[str, list[Result]] = {claim.id: [] for claim in claims}
-    parts = zip(pairs, found, effects, family_of(effects), strict=True)
+    parts = zip(pairs, values_of_pairs, effects, family_of(effects), strict=True)
     for (claim, comparison), (scale, values, used), effect, survives in parts:
         results[claim.id].append(
             Result(

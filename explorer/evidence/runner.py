@@ -61,11 +61,11 @@ class Budget:
     """Whether `seconds` comes from rows of this experiment."""
 
     def __str__(self) -> str:
-        left = self.runs * self.seconds / self.at_once
+        seconds_to_go = self.runs * self.seconds / self.at_once
         source = "measured" if self.measured else "estimated"
         return (
             f"{counted(self.runs, 'run')} to make, {self.done:,} there; {self.runs:,} × {self.seconds:.1f} s "
-            f"({source}), {self.at_once} at a time: about {duration(left)}"
+            f"({source}), {self.at_once} at a time: about {duration(seconds_to_go)}"
         )
 
 
@@ -84,11 +84,11 @@ def budget(experiment: Experiment, settings: Settings) -> Budget:
     mine = [row.seconds for row in same if row.experiment == experiment.id]
     is_simulated = experiment.trial is not None and not experiment.trains
     default = TRIAL_SECONDS if is_simulated else SECONDS[settings.scale]
-    left = plan.number_left(experiment, settings.scale, rows, seeds)
+    num_left = plan.number_left(experiment, settings.scale, rows, seeds)
     everything = plan.number_left(experiment, settings.scale, {}, seeds)
     return Budget(
-        runs=left,
-        done=everything - left,
+        runs=num_left,
+        done=everything - num_left,
         seconds=median(mine) if mine else default,
         at_once=1 if experiment.trial else settings.at_once,
         measured=bool(mine),
@@ -122,8 +122,8 @@ def run_experiment(experiment: Experiment, settings: Settings) -> Iterator[Outco
     """
     failed: set[str] = set()
     while runs := [run for run in missing(experiment, settings) if run.digest not in failed]:
-        made = _trials(experiment, runs) if experiment.trial else _trainings(runs, settings)
-        for outcome in made:
+        outcomes = _trials(experiment, runs) if experiment.trial else _trainings(runs, settings)
+        for outcome in outcomes:
             if outcome.row is None:
                 failed.add(outcome.run.digest)
             else:
@@ -195,16 +195,16 @@ def collect(experiments: Sequence[Experiment], settings: Settings, folder: Path)
     They may record more than an experiment asks for. A measurement that only the experiment's own settings
     make, such as router gradients, counts as missing.
     """
-    known = {
+    finished_runs = {
         _trained_as(run.info.config): run
         for run in (RunFolder(listing.path) for listing in list_runs(folder) if not listing.problem)
         if run.status.state == "finished" and run.info.config
     }
     for experiment in (one for one in experiments if one.trial is None):
         for run in missing(experiment, settings):
-            found = known.get(_trained_as(run.config))
-            if found is not None and not run.config["training"]["gradient_probe_interval"]:
-                outcome = _measured(run, found.path, same_digest=False)
+            folder_run = finished_runs.get(_trained_as(run.config))
+            if folder_run is not None and not run.config["training"]["gradient_probe_interval"]:
+                outcome = _measured(run, folder_run.path, same_digest=False)
                 if outcome.row is not None:
                     append_row(settings.results, outcome.row)
                 yield outcome

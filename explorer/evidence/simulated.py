@@ -1,4 +1,4 @@
-"""The experiments on frozen or simulated scores."""
+"""Experiments on frozen or simulated scores."""
 
 from explorer.evidence import trials
 from explorer.evidence.experiment import Arm, Experiment

@@ -115,8 +115,8 @@ def _edge_p(values: Sequence[float], region: Region) -> float | None:
     edges = [edge for edge in (region.low, region.high) if math.isfinite(edge)]
     if not region.low < mean < region.high:
         edges = [region.low if mean <= region.low else region.high]
-    known = [p for p in (p_value([value - edge for value in values]) for edge in edges) if p is not None]
-    return max(known) if known else None
+    p_values = [p for p in (p_value([value - edge for value in values]) for edge in edges) if p is not None]
+    return max(p_values) if p_values else None
 
 
 def verdict_of(values: Sequence[float], effect: Effect | None, region: Region, survives: bool) -> str:

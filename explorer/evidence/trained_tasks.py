@@ -70,20 +70,20 @@ def training_of(settings: Mapping[str, Any], seed: int, scale: str) -> RunConfig
     """The training of a trial: `text` names the rule, `data_share` the share of the steps, `evaluations` how
     many there are, `longer` the factor of the sequence length at as many tokens per step; everything else is
     `section.field`, of which bytes at `tiny` leave out the vocabulary."""
-    given = dict(settings)
-    text, share = given.pop("text", "none"), given.pop("data_share", 1)
-    evaluations = given.pop("evaluations", None)
+    values = dict(settings)
+    text, share = values.pop("text", "none"), values.pop("data_share", 1)
+    evaluations = values.pop("evaluations", None)
     if base_config(scale).corpus.tokenizer == "bytes":
-        given.pop("corpus.vocab_size", None)
-    longer = given.pop("longer", 1)
+        values.pop("corpus.vocab_size", None)
+    longer = values.pop("longer", 1)
     if longer != 1:
-        given |= {
+        values |= {
             "training.sequence_length": Times(longer),
             "training.micro_batch_size": Times(1 / longer),
         }
     if share != 1:
-        given |= {"training.num_steps": Times(share), "training.warmup_steps": Times(share)}
-    config = config_of(tuple(given.items()), Arm(key="", label=""), scale, seed, text)
+        values |= {"training.num_steps": Times(share), "training.warmup_steps": Times(share)}
+    config = config_of(tuple(values.items()), Arm(key="", label=""), scale, seed, text)
     if evaluations is None:
         return config
     return config.with_settings({"training.eval_interval": max(1, config.training.num_steps // evaluations)})

@@ -34,7 +34,7 @@ class Entry:
     panel: Panel
     files: dict[str, bytes] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
-    drawn: "Future[Drawn] | None" = None
+    drawing: "Future[Drawn] | None" = None
     """Its stills, drawn by another process meanwhile."""
     picture: str | None = None
     """Drawing for the report, which writes the title itself."""
@@ -56,7 +56,7 @@ def make(
     with nullcontext(converters) if converters is not None else Converters() as pool:
         entries = [_entry(panel, settings, pool) for panel in panels]
         for entry in entries:
-            _take_drawn(entry)
+            _take_drawing(entry)
     return _zipped(entries, provenance([entry.panel for entry in entries]), settings, failed)
 
 
@@ -89,7 +89,7 @@ def _member(name: str) -> zipfile.ZipInfo:
 def _entry(panel: Panel, settings: FigureSettings, converters: Converters) -> Entry:
     entry, key = Entry(panel=panel), panel.key
     try:
-        entry.drawn = converters.draw(_order(panel, settings))
+        entry.drawing = converters.draw(_order(panel, settings))
         live = figures.chart_of(panel, dark=settings.dark, still=False)
         spec = vega.to_json(live.at(pixels(settings), title=settings.title))
         entry.files[f"spec/{key}.vl.json"] = msgspec.json.format(spec, indent=1).encode()
@@ -113,18 +113,18 @@ def _order(panel: Panel, settings: FigureSettings) -> Order:
     return Order(chart=chart, settings=settings, kinds=STILLS, page=page)
 
 
-def _take_drawn(entry: Entry) -> None:
+def _take_drawing(entry: Entry) -> None:
     """Wait for the stills of an entry; an error is added to its problems."""
-    if entry.drawn is None:
+    if entry.drawing is None:
         return
     try:
-        drawn = entry.drawn.result()
+        drawing = entry.drawing.result()
     except Exception as error:
         entry.problems.insert(0, f"the figure could not be drawn ({error})")
         return
-    stills = {f"figures/{entry.panel.key}.{kind}": content for kind, content in drawn.files.items()}
+    stills = {f"figures/{entry.panel.key}.{kind}": content for kind, content in drawing.files.items()}
     entry.files = {**stills, **entry.files}
-    entry.picture = drawn.in_page
+    entry.picture = drawing.in_page
 
 
 def manifest(

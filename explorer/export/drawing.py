@@ -67,10 +67,10 @@ class Drawing:
 
     def markup(self, **attributes: str) -> str:
         """The SVG; attributes of its root beside the view box, `_` for a hyphen."""
-        given = {name.replace("_", "-"): value for name, value in attributes.items()}
+        names_and_values = {name.replace("_", "-"): value for name, value in attributes.items()}
         box = " ".join(f"{value:g}" for value in (0, 0, *self.view_box))
         # A viewer with wider fonts must not clip text.
-        start = svg.start_tag({**given, "class": "marks", "overflow": "visible", "viewBox": box})
+        start = svg.start_tag({**names_and_values, "class": "marks", "overflow": "visible", "viewBox": box})
         return f"{start}{self.body}</svg>"
 
     def in_page(self, alt: str) -> str:

@@ -59,14 +59,14 @@ def gif(film: Film, *, dark: bool = False, frames: int = FRAMES) -> bytes:
     sheet = _sheet(film, dark)
     pictures = [_picture(sheet, film, column, dark) for column in columns(film, frames)] or [sheet]
     palette = _palette(dark)
-    shown = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
+    paletted = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
     out = io.BytesIO()
-    shown[0].save(
+    paletted[0].save(
         out,
         "GIF",
         save_all=True,
-        append_images=shown[1:],
-        duration=[FRAME_MS] * (len(shown) - 1) + [LAST_MS],
+        append_images=paletted[1:],
+        duration=[FRAME_MS] * (len(paletted) - 1) + [LAST_MS],
         loop=0,
         optimize=False,
         disposal=1,
@@ -121,7 +121,7 @@ def _picture(sheet: Image.Image, film: Film, column: int, dark: bool) -> Image.I
     draw.line([(x, TOP - 6), (x, BOTTOM + 6)], fill=theme.PLAYHEAD.pick(dark), width=2)
     _bars(draw, film, column, dark)
     words = f"step {film.steps[column]:,}"
-    counter = _drawn([_text(words, 198, 18, 20, theme.STRONG_TEXT.pick(dark), "end", 600)], 200, 26, dark)
+    counter = _image([_text(words, 198, 18, 20, theme.STRONG_TEXT.pick(dark), "end", 600)], 200, 26, dark)
     image.paste(counter, (RIGHT - 200, 72))
     return image
 
@@ -160,7 +160,7 @@ def _sheet(film: Film, dark: bool) -> Image.Image:
         parts += [*_axes(film, soft), *_legend(dark)]
     else:
         parts.append(_text("no expert loads recorded", WIDTH / 2, HEIGHT / 2, 18, soft, "middle"))
-    return _drawn(parts, WIDTH, HEIGHT, dark)
+    return _image(parts, WIDTH, HEIGHT, dark)
 
 
 def _axes(film: Film, ink: str) -> list[str]:
@@ -213,7 +213,7 @@ def _text(
     )
 
 
-def _drawn(parts: list[str], width: int, height: int, dark: bool) -> Image.Image:
+def _image(parts: list[str], width: int, height: int, dark: bool) -> Image.Image:
     ground = f'<rect width="{width}" height="{height}" fill="{theme.file_background(dark)}"/>'
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '

@@ -115,15 +115,15 @@ def by_sql(panel: Panel) -> list[tuple[str, list[str]]]:
     """Each distinct statement with the parameters of every execution, one line of JSON each."""
     parameters_by_sql: dict[str, list[str]] = {}
     for statement in panel.statements:
-        given = json.dumps(dict(statement.params), ensure_ascii=False, default=str)
-        parameters_by_sql.setdefault(tidy_sql(statement.sql), []).append(given)
+        params = json.dumps(dict(statement.params), ensure_ascii=False, default=str)
+        parameters_by_sql.setdefault(tidy_sql(statement.sql), []).append(params)
     return list(parameters_by_sql.items())
 
 
 def sql_text(panel: Panel) -> str:
     """The statements of a figure for DuckDB; `$name` parameters, executed once per line of parameters."""
     parts = [f"-- {panel.subject}\n-- Asked of the index of the runs; $names are parameters."]
-    for number, (sql, given) in enumerate(by_sql(panel), 1):
-        lines = "\n".join(f"--   {one}" for one in given)
+    for number, (sql, params) in enumerate(by_sql(panel), 1):
+        lines = "\n".join(f"--   {one}" for one in params)
         parts.append(f"-- {number}. with\n{lines}\n{sql};")
     return "\n\n".join(parts) + "\n"

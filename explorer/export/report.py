@@ -165,9 +165,9 @@ def _sql(panel: Panel) -> str:
     if not panel.statements:
         return '<p class="soft">Computed without querying recorded runs.</p>'
     parts = []
-    for sql, given in by_sql(panel):
-        times = "" if len(given) == 1 else f"run {len(given)} times, with\n-- "
-        lines = "\n-- ".join(given)
+    for sql, params in by_sql(panel):
+        times = "" if len(params) == 1 else f"run {len(params)} times, with\n-- "
+        lines = "\n-- ".join(params)
         parts.append(f"<pre>{escape(sql)}\n\n-- {times}{escape(lines)}</pre>")
     count = "1 statement" if len(parts) == 1 else f"{len(parts)} statements"
     return f"<details><summary>SQL ({count})</summary>{''.join(parts)}</details>\n"

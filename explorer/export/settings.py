@@ -71,5 +71,5 @@ def width_from_text(text: str) -> float:
     try:
         return float(name.removesuffix("mm"))
     except ValueError:
-        known = ", ".join(key.replace(" ", "-") for key in WIDTHS)
-        raise ConfigError("width_mm", text, f"must be millimetres or one of {known}", "write 85") from None
+        widths = ", ".join(key.replace(" ", "-") for key in WIDTHS)
+        raise ConfigError("width_mm", text, f"must be millimetres or one of {widths}", "write 85") from None

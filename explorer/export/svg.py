@@ -109,14 +109,14 @@ def remove_title(root: Element, height: float) -> None:
 
 
 def _move_opacity(element: Element) -> None:
-    given = element.attrib
-    strokes = "stroke" in given
-    fills = element.tag != "line" and given.get("fill", "none") != "none"
+    attributes = element.attrib
+    strokes = "stroke" in attributes
+    fills = element.tag != "line" and attributes.get("fill", "none") != "none"
     if strokes == fills:
         return
     name = "stroke-opacity" if strokes else "fill-opacity"
-    if name not in given:
-        given[name] = given.pop("opacity")
+    if name not in attributes:
+        attributes[name] = attributes.pop("opacity")
 
 
 def _drop_invisible(root: Element) -> None:
@@ -129,11 +129,12 @@ def _drop_invisible(root: Element) -> None:
 
 def _is_invisible(mark: Element) -> bool:
     """Whether it changes no pixel; marks of opacity 0 are for hovering."""
-    given = mark.attrib
-    whole = float(given.get("opacity", 1))
+    attributes = mark.attrib
+    whole = float(attributes.get("opacity", 1))
     inks = ("stroke",) if mark.tag == "line" else ("stroke", "fill")
     return all(
-        given.get(ink, "none") == "none" or whole * float(given.get(f"{ink}-opacity", 1)) <= INVISIBLE
+        attributes.get(ink, "none") == "none"
+        or whole * float(attributes.get(f"{ink}-opacity", 1)) <= INVISIBLE
         for ink in inks
     )
 

@@ -95,10 +95,10 @@ def _without_hover(vega: Vega) -> Vega:
     layers = [_without_hover(layer) for layer in vega["layer"] if not _is_hover(layer)]
     gone = {param["name"] for layer in vega["layer"] if _is_hover(layer) for param in layer.get("params", ())}
     gone |= _views_gone(vega)
-    left = [param for param in vega.get("params", ()) if param.get("name") not in gone]
+    params = [param for param in vega.get("params", ()) if param.get("name") not in gone]
     result = {**vega, "layer": layers}
     if "params" in vega:
-        result["params"] = left
+        result["params"] = params
     return result
 
 

@@ -264,9 +264,9 @@ def default_arms(arms: Sequence[Arm], most: int = 4) -> list[Arm]:
         return []
 
     def worth(members: list[Arm]) -> tuple[int, int, int, str]:
-        told = sum(arm.first.balancer in STORY for arm in members)
+        num_in_story = sum(arm.first.balancer in STORY for arm in members)
         seeds = sum(len(arm.runs) for arm in members)
-        return (told, sum(arm.first.shipped for arm in members), seeds, members[0].first.created_at)
+        return (num_in_story, sum(arm.first.shipped for arm in members), seeds, members[0].first.created_at)
 
     best = max(sets.values(), key=worth)
     return sorted(best, key=_order)[:most]

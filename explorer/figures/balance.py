@@ -73,16 +73,16 @@ def max_vio(store: Store, arms: ArmSet, settings: OverTime) -> Panel:
     baselines = random_baselines(trace, arms.only(of), x=settings.x, bins=settings.bins)
     if len(of) < len(arms):
         baselines = replace(baselines, is_shared=False)
-    drawn = baselines.levels
+    levels = baselines.levels
     if settings.independent_only:
-        drawn = {kind: pair for kind, pair in drawn.items() if kind == "uniform"}
+        levels = {kind: pair for kind, pair in levels.items() if kind == "uniform"}
     marked, marks = events.over_time(trace, arms, settings, frame)
     chart = balance.max_vio_curves(
         frame,
         labels=arms.labels,
         families=arms.families,
         scopes=arms.scopes,
-        references=drawn,
+        references=levels,
         curve=None if baselines.curve is None else merge.up_to(baselines.curve, settings.until),
         x_title=AXIS[settings.x],
         events=marked,

@@ -121,14 +121,14 @@ def _panel(
     """ends: what the finding reads, None for `frame`; highlight: experts in bold, None for the `extremes`;
     look: of `charts.biases.bias_trajectories`.
     """
-    gap, known = gap_of(run, frame), is_rule_known(run)
+    gap, is_known = gap_of(run, frame), is_rule_known(run)
     bold = extremes(frame) if highlight is None else highlight
     return Panel(
         subject=subject,
-        finding=captions.bias_trajectories(frame if ends is None else ends, gap=gap, is_rule_known=known),
+        finding=captions.bias_trajectories(frame if ends is None else ends, gap=gap, is_rule_known=is_known),
         how=how,
         spec=specs.make(
-            biases.bias_trajectories(frame, highlight=bold, gap=gap, is_rule_known=known, **look)
+            biases.bias_trajectories(frame, highlight=bold, gap=gap, is_rule_known=is_known, **look)
         ),
         table=frame,
         statements=trace.statements,

@@ -123,14 +123,14 @@ def _kinds_of_loads(arms: ArmSet) -> list[str]:
         kinds.setdefault(arm.first.kind_of_loads, []).append(f"“{arms.label(arm)}”")
     if len(kinds) < 2:
         return []
-    parts = [f"{and_list(names)}: {', '.join(map(_known, kind))}" for kind, names in kinds.items()]
+    parts = [f"{and_list(names)}: {', '.join(map(_label_text, kind))}" for kind, names in kinds.items()]
     return [
         f"The loads differ in unit, scope or phase ({'; '.join(parts)}). They are not paired, and a "
         "difference between them is not one between balancing rules."
     ]
 
 
-def _known(label: str) -> str:
+def _label_text(label: str) -> str:
     return label or "unknown"
 
 

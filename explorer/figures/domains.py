@@ -38,15 +38,15 @@ def expert_load(store: Store, arms: ArmSet, settings: SortedLayer) -> Panel | Mi
     subject = f"Expert load by domain, held-out text, layer {layer}"
     if frame.is_empty():
         return Missing(subject=subject, reason="No held-out loads by domain were recorded.")
-    drawn, left_out = specialists(frame, run.width(layer))
-    shown = set(drawn["expert"])
+    rows, left_out = specialists(frame, run.width(layer))
+    experts = set(rows["expert"])
     panel = _panel(
         trace,
         frame,
-        drawn=drawn,
+        rows=rows,
         subject=subject,
         how=f"Held-out text at the last evaluation, layer {layer}. {_EVEN}{left_out}",
-        order=None if order is None else [expert for expert in order.experts if expert in shown],
+        order=None if order is None else [expert for expert in order.experts if expert in experts],
         order_words="" if order is None else order.axis_note,
         scope=linking.scope_of(run.run_id),
     )
@@ -93,7 +93,7 @@ def _panel(
     *,
     subject: str,
     how: str,
-    drawn: pl.DataFrame | None = None,
+    rows: pl.DataFrame | None = None,
     **look: Any,
 ) -> Panel:
     """drawn: the rows of the chart if not all; look: of `charts.domains.domain_expert_heatmap`."""
@@ -101,7 +101,7 @@ def _panel(
         subject=subject,
         finding=captions.domain_expert_heatmap(frame),
         how=how,
-        spec=specs.make(domains.domain_expert_heatmap(frame if drawn is None else drawn, **look)),
+        spec=specs.make(domains.domain_expert_heatmap(frame if rows is None else rows, **look)),
         table=frame,
         statements=trace.statements,
     )

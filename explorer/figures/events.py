@@ -21,10 +21,10 @@ _KNOWN = [kind.key for kind in (*DETECTED, *RECORDED)]
 def of_arms(trace: Trace, arms: ArmSet) -> pl.DataFrame:
     """The events of all runs of some arms, with the arm's token as `run_id`, as `merge.series` does."""
     runs = [(run, arm) for arm in arms for run in arm.runs]
-    found = trace.ask(event_queries.events_of_runs, arms.runs)
+    events = trace.ask(event_queries.events_of_runs, arms.runs)
     rows = [(run.run_id, arm.token, f", seed {run.seed}" if arm.is_group else "") for run, arm in runs]
     names = pl.DataFrame(rows, schema=dict.fromkeys(("run_id", "arm", "seed"), pl.String), orient="row")
-    joined = found.join(names, on="run_id", how="inner", maintain_order="left")
+    joined = events.join(names, on="run_id", how="inner", maintain_order="left")
     detail = pl.col("detail").fill_null("") + pl.col("seed")
     return joined.with_columns(run_id="arm", detail=detail).drop("arm", "seed")
 
@@ -53,15 +53,15 @@ def marks_note(events: pl.DataFrame, *, several: bool = False, since: int | None
 
     several: the figure shows several runs, and so their important events only. since: its first step.
     """
-    shown = events if since is None else events.filter(pl.col("step") >= since)
+    marks = events if since is None else events.filter(pl.col("step") >= since)
     if several:
-        shown = shown.filter(pl.col("kind").is_in(event_marks.IMPORTANT))
-    if shown.is_empty():
+        marks = marks.filter(pl.col("kind").is_in(event_marks.IMPORTANT))
+    if marks.is_empty():
         return ""
-    note = f" Marks at the top: {legend(shown['kind'])}"
-    steps = shown["step"].to_list()
+    note = f" Marks at the top: {legend(marks['kind'])}"
+    steps = marks["step"].to_list()
     length = float(max(steps) - min(steps))
-    parts = shown.partition_by("run_id") if "run_id" in shown.columns else [shown]
+    parts = marks.partition_by("run_id") if "run_id" in marks.columns else [marks]
     groups = [group for part in parts for group in event_marks.grouped(part, length)]
     if any(group["kind"].n_unique() > 1 for group in groups):
         note += f" · {event_marks.MIXED.letter} of several kinds"
@@ -78,8 +78,8 @@ def of_lines(events: pl.DataFrame, lines: pl.DataFrame) -> tuple[pl.DataFrame, s
     """
     runs = lines["run_id"].unique().to_list()
     steps = (lines["first_step"].min(), lines["last_step"].max())
-    shown = events.filter(pl.col("run_id").is_in(runs), pl.col("step").is_between(*steps))
-    return shown, marks_note(shown, several=len(runs) > 1)
+    marks = events.filter(pl.col("run_id").is_in(runs), pl.col("step").is_between(*steps))
+    return marks, marks_note(marks, several=len(runs) > 1)
 
 
 def of_layer(trace: Trace, run: Run, layer: int) -> pl.DataFrame:
@@ -95,8 +95,8 @@ def arm_sentence(arm: Arm, counts: pl.DataFrame) -> str:
     mine = counts.filter(pl.col("run_id").is_in(arm.run_ids))
     kinds = mine["kind"].unique().to_list()
     order = mine.group_by("kind").agg(pl.col("first_step").min()).sort("first_step", "kind")["kind"]
-    known = [kind for kind in order if kind in _KNOWN]
-    parts = [_kind_sentence(arm, kind, mine.filter(pl.col("kind") == kind)) for kind in known]
+    kinds_with_sentence = [kind for kind in order if kind in _KNOWN]
+    parts = [_kind_sentence(arm, kind, mine.filter(pl.col("kind") == kind)) for kind in kinds_with_sentence]
     if arm.first.has_loads:
         missing = (("collapse", NO_COLLAPSE), ("death", NO_DEATH))
         parts += [words for kind, words in missing if kind not in kinds]

@@ -119,19 +119,19 @@ def comparisons(store: Store, arms: ArmSet, settings: EvidenceSettings) -> Panel
     """The comparisons of one claim: every seed a point."""
     result = result_of(settings)
     subject = f"Claim {result.claim.id}: paired differences"
-    known = [one for one in result.results if one.effect is not None]
-    if not known:
+    estimates = [one for one in result.results if one.effect is not None]
+    if not estimates:
         return Missing(subject=subject, reason=_why_nothing(result))
-    rows = [row for one in known if (row := _row(one)) is not None]
+    rows = [row for one in estimates if (row := _row(one)) is not None]
     return Panel(
         subject=subject,
-        finding=" ".join(finding_of(one) for one in known),
+        finding=" ".join(finding_of(one) for one in estimates),
         how="A point per seed, the mean with its 95 % t interval, and a green band where the claim would "
         "hold. "
         "Diamonds are the paper's effect, at its own scale.",
         spec=specs.make(charts.comparisons(rows)),
-        table=_table(known),
-        statements=_statements(known),
+        table=_table(estimates),
+        statements=_statements(estimates),
     )
 
 
@@ -185,11 +185,11 @@ def finding_of(one: Result) -> str:
     return f"{text}); {one.verdict}{note}."
 
 
-def _table(known: Sequence[Result]) -> pl.DataFrame:
+def _table(estimates: Sequence[Result]) -> pl.DataFrame:
     """One row per comparison and seed."""
     rows = [
         (one.comparison.words, one.comparison.experiment, one.scale, seed, value)
-        for one in known
+        for one in estimates
         for seed, value in one.values.items()
     ]
     schema = {
@@ -202,8 +202,8 @@ def _table(known: Sequence[Result]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def _statements(known: Sequence[Result]) -> tuple[Statement, ...]:
-    digests = sorted({row.digest for one in known for row in one.rows})
+def _statements(estimates: Sequence[Result]) -> tuple[Statement, ...]:
+    digests = sorted({row.digest for one in estimates for row in one.rows})
     return (Statement(sql=SQL, params={"digests": digests}),)
 
 
@@ -257,11 +257,11 @@ def _grey(frame: pl.DataFrame) -> str:
 
 def every_run(store: Store, arms: ArmSet, settings: EvidenceSettings) -> Panel | Missing:
     """Held-out loss against imbalance of every run of a claim's experiment."""
-    experiment, scale, found = _trained(settings)
+    experiment, scale, trainings = _trained(settings)
     subject = f"Every run of “{experiment.title}”"
     rows = [
         (label, *_colour(row), row.seed, row.metrics["max_vio_global"], row.metrics["lm_loss"])
-        for label, row in found
+        for label, row in trainings
         if row.metrics.get("max_vio_global") is not None and row.metrics.get("lm_loss") is not None
     ]
     if not rows:
@@ -281,24 +281,24 @@ def every_run(store: Store, arms: ArmSet, settings: EvidenceSettings) -> Panel |
         how=f"One point per run. Down is better, left is more even.{_grey(frame)}",
         spec=specs.make(run_charts.plane(frame, _named(settings, best["arm"], even["arm"]))),
         table=frame,
-        statements=_row_statements(found),
+        statements=_row_statements(trainings),
     )
 
 
 def course(store: Store, arms: ArmSet, settings: EvidenceSettings) -> Panel | Missing:
     """MaxVio of the batches over training, of every run of a claim's experiment."""
-    experiment, scale, found = _trained(settings)
+    experiment, scale, trainings = _trained(settings)
     subject = f"MaxVio over training, “{experiment.title}”"
     rows = [
         (label, *_colour(row), row.digest, 100 * (index + 1) / len(row.series), value)
-        for label, row in found
+        for label, row in trainings
         for index, value in enumerate(row.series)
     ]
     if not rows:
         return Missing(subject=subject, reason="No training with MoE layers is behind this claim yet.")
     schema = {**ARM, "run": pl.String, "share": pl.Float64, "max_vio": pl.Float64}
     frame = pl.DataFrame(rows, schema=schema, orient="row")
-    longest = max(len(row.series) for _, row in found)
+    longest = max(len(row.series) for _, row in trainings)
     late = _complete(frame).filter(pl.col("share") > 75)
     last = late.group_by("arm", maintain_order=True).agg(pl.col("max_vio").mean())
     low, high = last.sort("max_vio").row(0, named=True), last.sort("max_vio").row(-1, named=True)
@@ -312,7 +312,7 @@ def course(store: Store, arms: ArmSet, settings: EvidenceSettings) -> Panel | Mi
         f"Thick: the mean of an arm.{_grey(frame)}",
         spec=specs.make(run_charts.course(frame, _named(settings, low["arm"], high["arm"]))),
         table=frame,
-        statements=_row_statements(found),
+        statements=_row_statements(trainings),
     )
 
 
@@ -327,5 +327,5 @@ def claim_ids() -> list[str]:
 
 def largest_scale(experiment: Experiment, rows: Mapping[str, Row]) -> str:
     """The largest scale at which an experiment has rows; empty without."""
-    known = {row.scale for row in rows.values() if row.experiment == experiment.id}
-    return next((scale for scale in reversed(SCALES) if scale in known), "")
+    scales = {row.scale for row in rows.values() if row.experiment == experiment.id}
+    return next((scale for scale in reversed(SCALES) if scale in scales), "")

@@ -16,7 +16,8 @@ from explorer.figures.arms import Run
 from explorer.figures.panel import Panel
 from explorer.figures.store import Store, Trace
 from explorer.metrics.catalogue import OF_LOADS, Metric
-from explorer.metrics.examples import SHAPES, example, parse_counts
+from explorer.metrics.examples import SHAPES, parse_counts
+from explorer.metrics.examples import example as example_counts
 from explorer.queries import health
 from explorer.wording import counted
 
@@ -84,8 +85,8 @@ class Example:
 
 def shaped(shape: str, num_experts: int, top_k: int, tokens: int) -> Example:
     """Counts of a known shape; raises ConfigError for an unknown one."""
-    counts = example(shape, num_experts, top_k, tokens)
-    (text,) = (known.text for known in SHAPES if known.key == shape)
+    counts = example_counts(shape, num_experts, top_k, tokens)
+    (text,) = (shape_option.text for shape_option in SHAPES if shape_option.key == shape)
     return Example(counts=Counts.of(counts), top_k=top_k, text=text)
 
 
@@ -137,19 +138,19 @@ class CountBars:
     """Pixels."""
 
 
-def bar_charts(shown: Example) -> Iterator[CountBars]:
+def bar_charts(example: Example) -> Iterator[CountBars]:
     """The ranks, or the one or two layers, or the most imbalanced of more layers."""
-    ranks, layers, _ = shown.counts.shape
-    array = shown.counts.array
+    ranks, layers, _ = example.counts.shape
+    array = example.counts.array
     if ranks > 1:
         parts = [(f"Rank {rank}", array[rank, 0]) for rank in range(min(ranks, MOST_BARS))]
     elif layers == 1:
-        parts = [("The counts", shown.layers[0])]
+        parts = [("The counts", example.layers[0])]
     elif layers == 2:
-        parts = [(f"Layer {shown.layer_name(place)}", shown.layers[place]) for place in range(layers)]
+        parts = [(f"Layer {example.layer_name(place)}", example.layers[place]) for place in range(layers)]
     else:
-        worst, _ = metrics.worst_layer(shown.layers)
-        parts = [(f"Layer {shown.layer_name(worst)}, the most imbalanced", shown.layers[worst])]
+        worst, _ = metrics.worst_layer(example.layers)
+        parts = [(f"Layer {example.layer_name(worst)}, the most imbalanced", example.layers[worst])]
     height = 240 if len(parts) == 1 else 150
     for name, counts in parts:
         yield CountBars(name=name, counts=Counts.of(counts), height=height)
@@ -191,20 +192,21 @@ def severity(_store: Store, _arms: ArmSet, settings: Example) -> Panel:
     )
 
 
-def _position(shown: Example, metric: Metric) -> tuple[float | None, str]:
+def _position(example: Example, metric: Metric) -> tuple[float | None, str]:
     """How far a metric lies from balance (0) to the worst case (1), and its value as text."""
-    best, worst = ends(shown, metric)
-    value = float(shown.values(metric).mean())
+    best, worst = ends(example, metric)
+    value = float(example.values(metric).mean())
     if best == worst or math.isnan(value):
         return None, number(value)
     return (value - best) / (worst - best), number(value)
 
 
-def ends(shown: Example, metric: Metric) -> tuple[float, float]:
+def ends(example: Example, metric: Metric) -> tuple[float, float]:
     """The values of a metric at balance and when all tokens take the same K experts."""
     assert metric.balance is not None
     assert metric.worst is not None
-    return metric.balance(shown.num_experts, shown.top_k), metric.worst(shown.num_experts, shown.top_k)
+    sizes = example.num_experts, example.top_k
+    return metric.balance(*sizes), metric.worst(*sizes)
 
 
 def number(value: float | None) -> str:
@@ -222,16 +224,16 @@ def number(value: float | None) -> str:
     return f"{value:,.0f}" if value >= 10_000 else f"{value:.4g}"
 
 
-def random_baseline(shown: Example) -> str:
+def random_baseline(example: Example) -> str:
     """MaxVio of random routing with these sizes, as a sentence."""
-    experts, tokens, layers = shown.num_experts, round(shown.tokens), len(shown.layers)
-    if shown.top_k >= experts or tokens < 1:
+    experts, tokens, layers = example.num_experts, round(example.tokens), len(example.layers)
+    if example.top_k >= experts or tokens < 1:
         return "With K = N every token goes to all experts, so loads are always even."
-    mean, high = metrics.uniform_reference(experts, shown.top_k, tokens, layers)
-    guide = metrics.uniform_guide(experts, shown.top_k, tokens)
+    mean, high = metrics.uniform_reference(experts, example.top_k, tokens, layers)
+    guide = metrics.uniform_guide(experts, example.top_k, tokens)
     averaged = f", averaged over {layers} layers" if layers > 1 else ""
     return (
-        f"Random-routing baseline: {tokens:,} tokens with {shown.top_k} of {experts} experts at random give "
-        f"a MaxVio of {mean:.3f} on average and {high:.3f} at the 95th percentile{averaged} (closed-form "
-        f"guide {guide:.3f}). Worst case: all tokens take the same {shown.top_k}."
+        f"Random-routing baseline: {tokens:,} tokens with {example.top_k} of {experts} experts at random "
+        f"give a MaxVio of {mean:.3f} on average and {high:.3f} at the 95th percentile{averaged} "
+        f"(closed-form guide {guide:.3f}). Worst case: all tokens take the same {example.top_k}."
     )

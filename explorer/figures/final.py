@@ -38,11 +38,11 @@ class Headline:
 def headline(store: Store, arm: Arm) -> Headline:
     """The two metrics that stand for an arm."""
     summary = Trace(store).ask(comparison.summary, arm.runs)
-    max_vio, perplexity = (known(summary[name]) for name in ("max_vio_batch", "perplexity"))
+    max_vio, perplexity = (recorded_values(summary[name]) for name in ("max_vio_batch", "perplexity"))
     return Headline(max_vio=mean(max_vio), perplexity=mean(perplexity))
 
 
-def known(values: pl.Series) -> list[float]:
+def recorded_values(values: pl.Series) -> list[float]:
     """The recorded values of a metric, one per seed that has one."""
     return [float(value) for value in values.drop_nulls().to_list()]
 
@@ -96,7 +96,7 @@ def collapsed_layers(ask: Ask, arm: Arm) -> tuple[int, int]:
 
 def spread(values: pl.Series) -> str:
     """Mean ± half width of the 95 % t interval over seeds; the value alone for one run."""
-    seeds = known(values)
+    seeds = recorded_values(values)
     if not seeds:
         return UNKNOWN
     odd = sum(not math.isfinite(value) for value in seeds)

@@ -102,8 +102,8 @@ def changes(arms: ArmSet) -> pl.DataFrame:
 
 def standing(frame: pl.DataFrame, column: str, labels: Mapping[str, str]) -> str:
     """The latest value of every run, in the order of the legend."""
-    known = frame.drop_nulls(column).sort("bin")
-    last = known.group_by("run_id", maintain_order=True).last()
+    rows = frame.drop_nulls(column).sort("bin")
+    last = rows.group_by("run_id", maintain_order=True).last()
     parts = [
         f"{labels[r]}: {captions.number(v)} ({'step' if a == b else f'mean of steps {a} to'} {b})"
         for r, a, b, v in last.select("run_id", "first_step", "last_step", column).rows()

@@ -59,10 +59,10 @@ def last_quarter(train: pl.DataFrame, held_out: pl.DataFrame) -> float | None:
 
     None where there is nothing to shorten.
     """
-    known = train["x"].drop_nulls()
-    if known.is_empty():
+    positions = train["x"].drop_nulls()
+    if positions.is_empty():
         return None
-    first, last = float(known.min()), float(known.max())  # type: ignore[arg-type]
+    first, last = float(positions.min()), float(positions.max())  # type: ignore[arg-type]
     evaluated = held_out["x"].drop_nulls().unique().sort().tail(3).to_list()
     return min([first + 0.75 * (last - first), *map(float, evaluated)])
 

@@ -117,5 +117,5 @@ def trajectories(
     if not is_many(run, settings.layer):
         frame = trace.ask(bias_queries.bias_trajectories, *at)
         return frame, frame, None
-    drawn = trace.ask(queries.extreme_biases, *at, queries.EACH_END, -1 if expert is None else expert)
-    return drawn, trace.ask(queries.bias_ends, *at), trace.ask(queries.bias_band, *at)
+    extremes = trace.ask(queries.extreme_biases, *at, queries.EACH_END, -1 if expert is None else expert)
+    return extremes, trace.ask(queries.bias_ends, *at), trace.ask(queries.bias_band, *at)

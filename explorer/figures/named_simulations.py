@@ -12,13 +12,13 @@ from explorer.figures.views.playground_choices import BY_KEY, CHOICES
 from explorer.simulate import Simulation
 
 
-def values_of(given: Mapping[str, str]) -> dict[str, str]:
+def values_of(settings: Mapping[str, str]) -> dict[str, str]:
     """The value of every setting: the given one, else the Playground's default.
 
     Raises ConfigError for a setting or a value that the Playground does not offer.
     """
     values = defaults(CHOICES) | {"seed": "0"}
-    for key, value in given.items():
+    for key, value in settings.items():
         choice = BY_KEY.get(key)
         if key == "seed":
             values[key] = str(read_int("training.seed", value, least=0, remedy="write seed=0"))
@@ -33,12 +33,12 @@ def values_of(given: Mapping[str, str]) -> dict[str, str]:
     return values
 
 
-def two_rules(given: Mapping[str, str], *, still_px: int | None = None) -> TwoRules:
+def two_rules(values: Mapping[str, str], *, still_px: int | None = None) -> TwoRules:
     """Rules A and B of these settings; still_px: height of a chart without a playhead."""
-    return replace(rules_of(values_of(given)), still_px=still_px)
+    return replace(rules_of(values_of(values)), still_px=still_px)
 
 
-def simulation(given: Mapping[str, str], side: str) -> Simulation:
+def simulation(values: Mapping[str, str], side: str) -> Simulation:
     """The simulation of rule A or B, the one that the Playground shows for these settings."""
     one_of("side", side, SIDES)
-    return two_rules(given).simulations()[side]
+    return two_rules(values).simulations()[side]

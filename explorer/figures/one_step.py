@@ -50,15 +50,15 @@ def before_and_after(trace: Trace, run: Run, settings: OneUpdate) -> pl.DataFram
 
 def update_sentence(frame: pl.DataFrame) -> str:
     """How many experts were over- and under-loaded, and how many biases moved against their load."""
-    known = frame.drop_nulls(["expert_bias", "next_bias"])
-    if known.is_empty():
+    rows = frame.drop_nulls(["expert_bias", "next_bias"])
+    if rows.is_empty():
         return captions.NOTHING
     move = pl.col("next_bias") - pl.col("expert_bias")
-    over, under = known.filter(pl.col("load_ratio") > 1), known.filter(pl.col("load_ratio") < 1)
+    over, under = rows.filter(pl.col("load_ratio") > 1), rows.filter(pl.col("load_ratio") < 1)
     down, up = over.filter(move < 0).height, under.filter(move > 0).height
-    largest = float(known.select(move.abs().max()).item() or 0)
+    largest = float(rows.select(move.abs().max()).item() or 0)
     return (
-        f"{over.height} of {known.height} experts were overloaded, and {down} of their biases fell; "
+        f"{over.height} of {rows.height} experts were overloaded, and {down} of their biases fell; "
         f"{under.height} were under-loaded, and {up} of theirs rose, each by {captions.number(largest)}."
     )
 

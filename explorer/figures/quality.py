@@ -152,8 +152,8 @@ def differences_panel(
 
 def pair_origin(arms: Sequence[Arm]) -> str:
     """What the two runs of a pair have in common. Runs on texts that are known to differ are no pairs."""
-    known = all(run.corpus_digest for arm in arms for run in arm.runs)
-    return "the same weights and data" if known else "the same seed and configuration"
+    has_digests = all(run.corpus_digest for arm in arms for run in arm.runs)
+    return "the same weights and data" if has_digests else "the same seed and configuration"
 
 
 def resolution_note(store: Store, arms: ArmSet, settings: Paired) -> str:

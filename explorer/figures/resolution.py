@@ -63,7 +63,7 @@ def seeds_needed(store: Store, arms: ArmSet, settings: Resolution) -> Panel | Mi
         spec=specs.make(
             lessons.seeds_and_resolution(
                 frame,
-                wanted=settings.nats,
+                target=settings.nats,
                 have=have,
                 scopes={arm.label: arm.first.scope for arm in arms},
             )

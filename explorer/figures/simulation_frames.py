@@ -39,12 +39,12 @@ def trajectory_frame(values: NDArray[np.floating]) -> pl.DataFrame:
     steps, experts = values.shape
     # An odd stride: with an even one an alternating bias would look constant.
     stride = max(1, steps // POINTS) | 1
-    kept = np.unique(np.append(np.arange(0, steps, stride), steps - 1))
+    step_numbers = np.unique(np.append(np.arange(0, steps, stride), steps - 1))
     return pl.DataFrame(
         {
-            "step": np.repeat(kept, experts),
-            "expert": np.tile(np.arange(experts, dtype=np.int32), len(kept)),
-            "value": values[kept].astype(np.float64).round(6).ravel(),
+            "step": np.repeat(step_numbers, experts),
+            "expert": np.tile(np.arange(experts, dtype=np.int32), len(step_numbers)),
+            "value": values[step_numbers].astype(np.float64).round(6).ravel(),
         }
     )
 

@@ -109,22 +109,22 @@ def distance_sentence(rows: Sequence[tuple[str, Mapping[int | None, float]]]) ->
     rows: label, and the mean distance of every seed (mean over layers). Without two seeds in common the
     methods are listed and not ranked.
     """
-    known = [
+    finite_rows = [
         (label, {seed: d for seed, d in of_seeds.items() if math.isfinite(d)}) for label, of_seeds in rows
     ]
-    known = [(label, of_seeds) for label, of_seeds in known if of_seeds]
-    if not known:
+    finite_rows = [(label, of_seeds) for label, of_seeds in finite_rows if of_seeds]
+    if not finite_rows:
         return "The distance between domains is unknown: it needs two domains with tokens."
-    common = set.intersection(*(set(of_seeds) for _, of_seeds in known))
-    means = {label: _mean([of_seeds[seed] for seed in common or of_seeds]) for label, of_seeds in known}
-    ordered = sorted(known, key=lambda entry: -means[entry[0]])
+    common = set.intersection(*(set(of_seeds) for _, of_seeds in finite_rows))
+    means = {label: _mean([of_seeds[seed] for seed in common or of_seeds]) for label, of_seeds in finite_rows}
+    ordered = sorted(finite_rows, key=lambda entry: -means[entry[0]])
     values = [f"{number(means[label])} with {label}" for label, _ in ordered]
     seeds = f"{len(common)} seeds" if len(common) > 1 else "one seed" if common else "different seeds"
     text = (
         f"The mean distance between two domains, over all layers and {seeds}, is {and_list(values)} "
         "(0: the same experts, 1: no expert in common)."
     )
-    if len(known) == 1:
+    if len(finite_rows) == 1:
         return text
     interval = t_interval([ordered[0][1][s] - ordered[1][1][s] for s in common])
     if interval is None:

@@ -72,8 +72,8 @@ class OpenStore:
         key = (query, ids, args, tuple(sorted(settings.items())))
         if key not in self._answers:
             self._answers[key] = run_query(self.index, query, runs, *args, **settings)
-        known: Answer[R] = self._answers[key]
-        return known
+        answer: Answer[R] = self._answers[key]
+        return answer
 
 
 @dataclass

@@ -217,8 +217,8 @@ def dual(store: Store, arms: ArmSet, settings: OneRule) -> Panel:
 def gap(store: Store, arms: ArmSet, settings: OneRule) -> Panel:
     """Distance of the dual to the optimum over steps, logarithmic."""
     path = _path(settings)
-    drawn = path.filter(pl.col("gap") > LEAST_GAP)
-    spec = _spec("gap", drawn.is_empty(), (drawn,), partial(charts.gap_line, drawn))
+    visible = path.filter(pl.col("gap") > LEAST_GAP)
+    spec = _spec("gap", visible.is_empty(), (visible,), partial(charts.gap_line, visible))
     return Panel(
         subject="Dual gap over steps, logarithmic",
         finding=text.dual(settings.descent(), settings.optimum()),

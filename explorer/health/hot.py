@@ -84,8 +84,8 @@ def _window_counts(layer: LayerRows) -> tuple[np.ndarray, np.ndarray] | None:
         return None
     starts = np.linspace(0, len(layer.steps), count, endpoint=False).astype(np.int64)
     tokens = np.add.reduceat(layer.tokens, starts, axis=0).astype(np.float64)
-    known = tokens.mean(-1) >= ENOUGH
-    return (tokens[known], layer.steps[starts[known]]) if known.sum() >= FEWEST_WINDOWS else None
+    enough = tokens.mean(-1) >= ENOUGH
+    return (tokens[enough], layer.steps[starts[enough]]) if enough.sum() >= FEWEST_WINDOWS else None
 
 
 def _advice(run: RunRows) -> str:

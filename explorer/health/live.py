@@ -41,7 +41,7 @@ class LiveHealth:
         self._steps: deque[StepRecord] = deque(maxlen=most)
         self._num_steps = 0
         self._before: set[Key] = set()
-        self._said: set[Key] = set()
+        self._reported_keys: set[Key] = set()
 
     def add(self, loads: LoadRecord, step: StepRecord | None = None) -> None:
         """Take in checked loads, which are kept without a copy."""
@@ -56,9 +56,9 @@ class LiveHealth:
             return []
         findings = {(finding.kind, finding.layer): finding for finding in diagnose(self._rows())}
         lasting = [key for key in findings if key in self._before and key[0] not in NOT_WHILE_TRAINING]
-        fresh = [findings[key] for key in lasting if key not in self._said]
+        fresh = [findings[key] for key in lasting if key not in self._reported_keys]
         self._before = set(findings)
-        self._said |= set(lasting)
+        self._reported_keys |= set(lasting)
         return [_line(list(group)) for _, group in groupby(fresh, key=lambda finding: finding.kind)]
 
     def _rows(self) -> RunRows:

@@ -107,7 +107,7 @@ def no_balancing(run: RunRows) -> Finding | None:
     worst, mean = int(np.argmax(ends)), float(np.mean(ends))
     if not mean >= UNEVEN:
         return None
-    known = "run.json states that nothing balances" if run.rules is not None else "no rule is stated"
+    basis = "run.json states that nothing balances" if run.rules is not None else "no rule is stated"
     return Finding(
         kind="no_balancing",
         layer=None,
@@ -115,7 +115,7 @@ def no_balancing(run: RunRows) -> Finding | None:
         counts={"max_vio": mean, "worst_max_vio": ends[worst], "worst_layer": layers[worst].layer},
         measured=mean,
         threshold=UNEVEN,
-        sentence=f"Nothing evens the loads out: {known}, neither a bias nor an auxiliary loss is recorded, "
+        sentence=f"Nothing evens the loads out: {basis}, neither a bias nor an auxiliary loss is recorded, "
         f"and MaxVio is {mean:.2f} at the end (layer {layers[worst].layer}: {ends[worst]:.2f}).",
         try_this="Train with loss_free, or with an auxiliary loss over the global batch; if one is on, log "
         "its bias or its loss.",
@@ -176,8 +176,8 @@ def odd_layers(run: RunRows) -> list[Finding]:
     logs = np.log(np.maximum(ends, 1e-3))
     deviation = max(SMALLEST_DEVIATION, 1.4826 * float(np.median(np.abs(logs - np.median(logs)))))
     far = logs - np.median(logs) >= ODD_DEVIATIONS * deviation
-    chosen = np.flatnonzero(far & (ends >= ODD_RATIO * middle) & (ends >= ODD_VIO))
-    return [_odd_layer(layers[i], float(ends[i]), middle) for i in chosen]
+    odd_experts = np.flatnonzero(far & (ends >= ODD_RATIO * middle) & (ends >= ODD_VIO))
+    return [_odd_layer(layers[i], float(ends[i]), middle) for i in odd_experts]
 
 
 def _odd_layer(layer: LayerRows, max_vio: float, middle: float) -> Finding:
@@ -222,13 +222,13 @@ def _bad_sum(run: RunRows, layer: LayerRows) -> Finding | None:
     ends = np.unique(np.r_[: min(SUM_STEPS, len(ratio)), max(0, len(ratio) - SUM_STEPS) : len(ratio)])
     if not is_off(ratio[ends]):
         return None
-    known = ends[np.isfinite(ratio[ends])]
-    place = int(known[np.argsort(ratio[known])[len(known) // 2]])
+    finite_ends = ends[np.isfinite(ratio[ends])]
+    place = int(finite_ends[np.argsort(ratio[finite_ends])[len(finite_ends) // 2]])
     step, value, cause = int(layer.steps[place]), float(ratio[place]), likely_cause(ratio[place], top_k)
     return Finding(
         kind="bad_counts",
         layer=layer.layer,
-        first_step=int(layer.steps[known[0]]),
+        first_step=int(layer.steps[finite_ends[0]]),
         counts={"ratio": value, "counted": int(totals[place]), "promised": int(promise[place])},
         measured=value,
         threshold=1.0,
@@ -242,8 +242,8 @@ def _bad_sum(run: RunRows, layer: LayerRows) -> Finding | None:
 
 def _seen(run: RunRows, layer: LayerRows) -> Floats:
     """[S] tokens per step by what `tokens_seen` grew; NaN where unknown."""
-    known = run.steps.drop_nulls("tokens_seen")
-    steps, seen = known["step"].to_numpy(), known["tokens_seen"].to_numpy().astype(np.float64)
+    counted_steps = run.steps.drop_nulls("tokens_seen")
+    steps, seen = counted_steps["step"].to_numpy(), counted_steps["tokens_seen"].to_numpy().astype(np.float64)
     if not len(steps):
         return np.full(len(layer.steps), np.nan)
     first = np.array([seen[0] / (steps[0] + 1) if steps[0] == 0 else np.nan])

@@ -38,10 +38,10 @@ class Moves:
     def is_scaled(self) -> bool:
         """Whether moves are proportional to the load error, as under a rule without a sign."""
         error = (1 - self.layer.shares[:-1]) * np.maximum(self.gaps, 1)[:, None]
-        known = self.moved & np.isfinite(error)
-        if known.sum() < 3 or float(np.std(error[known])) == 0:
+        usable = self.moved & np.isfinite(error)
+        if usable.sum() < 3 or float(np.std(error[usable])) == 0:
             return False
-        return bool(np.corrcoef(self.moves[known], error[known])[0, 1] >= SCALED)
+        return bool(np.corrcoef(self.moves[usable], error[usable])[0, 1] >= SCALED)
 
     def agreement(self, shift: int = 0) -> tuple[int, int]:
         """Moves (along, against) the load error: along is up where the load was below the mean.

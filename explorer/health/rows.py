@@ -81,14 +81,14 @@ class LayerRows:
 
     def cut(self, start: int) -> "LayerRows":
         """The same from the recorded step of this place on; negative: that many from the end."""
-        chosen = slice(start, None)
+        span = slice(start, None)
         return LayerRows(
             layer=self.layer,
-            steps=self.steps[chosen],
-            tokens=self.tokens[chosen],
-            bias=self.bias[chosen],
-            dropped=self.dropped[chosen],
-            aux_loss=self.aux_loss[chosen],
+            steps=self.steps[span],
+            tokens=self.tokens[span],
+            bias=self.bias[span],
+            dropped=self.dropped[span],
+            aux_loss=self.aux_loss[span],
         )
 
 
@@ -202,8 +202,8 @@ def _layer_rows(layer: int, width: int, rows: pl.DataFrame, aux: pl.DataFrame | 
     dropped[place] = rows["dropped_tokens"].fill_null(0).to_numpy()
     losses = np.full(len(steps), np.nan)
     if aux is not None:
-        known = aux.filter(pl.col("step").is_in(steps.tolist())).drop_nulls("aux_loss")
-        losses[np.searchsorted(steps, known["step"].to_numpy())] = known["aux_loss"].to_numpy()
+        aux_rows = aux.filter(pl.col("step").is_in(steps.tolist())).drop_nulls("aux_loss")
+        losses[np.searchsorted(steps, aux_rows["step"].to_numpy())] = aux_rows["aux_loss"].to_numpy()
     return LayerRows(
         layer=layer, steps=steps, tokens=tokens, bias=bias, dropped=dropped.sum(-1), aux_loss=losses
     )
@@ -222,17 +222,17 @@ def read_folder(folder: RunFolder) -> RunRows:
     """The rows of a run folder. Raises UnreadableRunError naming a damaged file."""
     info = folder.info
     steps = folder.read("steps", STEPS).sort("step")
-    kept = kept_steps(steps["step"].to_numpy(), sum(info.layer_widths))
+    steps_to_read = kept_steps(steps["step"].to_numpy(), sum(info.layer_widths))
     return RunRows(
         info=info,
         loads=folder.read("expert_loads", LOADS)
-        if kept is None
-        else _some(folder, "expert_loads", LOADS, kept),
+        if steps_to_read is None
+        else _some(folder, "expert_loads", LOADS, steps_to_read),
         steps=steps,
         layer_steps=folder.read("layer_steps", LAYER_STEPS),
         sequence_loads=_sequences(folder),
         domain_loads=last_evaluation(folder.read("eval_loads", DOMAINS)),
-        is_sampled=kept is not None,
+        is_sampled=steps_to_read is not None,
     )
 
 
@@ -255,8 +255,8 @@ def kept_steps(steps: Ints, width: int) -> Ints | None:
     return np.asarray(steps[places[places < len(steps)]])
 
 
-def _some(folder: RunFolder, table: str, columns: tuple[str, ...], kept: Ints) -> pl.DataFrame:
-    where = pl.col("step").is_in(kept.tolist())
+def _some(folder: RunFolder, table: str, columns: tuple[str, ...], steps: Ints) -> pl.DataFrame:
+    where = pl.col("step").is_in(steps.tolist())
     return pl.concat([read_part(part, columns, where) for part in folder.parts(table)])
 
 

@@ -32,8 +32,8 @@ def count_array(array: NDArray[Any], source: Source, place: str) -> NDArray[np.i
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise source.problem(place, "must hold finite counts")
     if array.size and (array.min() < 0 or array.max() > LARGEST_COUNT):
-        shown = f"{array.min()} to {array.max()}"
-        raise source.problem(place, f"must hold counts from 0 to 2^48, not {shown}")
+        span = f"{array.min()} to {array.max()}"
+        raise source.problem(place, f"must hold counts from 0 to 2^48, not {span}")
     counts = array.astype(np.int64, copy=False)
     if array.dtype.kind == "f" and (counts != array).any():
         value = array[counts != array].flat[0]

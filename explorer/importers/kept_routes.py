@@ -36,8 +36,8 @@ class KeptRoutes:
 
 def most_tokens(options: Options) -> int:
     """The limit that the option `routes` sets; 0 keeps none."""
-    given = options.whole("routes", most=MOST_TOKENS)
-    return DEFAULT_TOKENS if given is None else given
+    limit = options.whole("routes", most=MOST_TOKENS)
+    return DEFAULT_TOKENS if limit is None else limit
 
 
 @dataclass
@@ -50,6 +50,7 @@ class LayerSample:
 
     @property
     def is_full(self) -> bool:
+        """Whether it holds as many tokens as it may."""
         return len(self.row_P) >= self.most
 
     def add(self, row_T: Ids, ids_TK: Ids, left_out: Spans) -> None:
@@ -127,7 +128,7 @@ class FirstRoutes:
         self._samples[layer].add(first + np.flatnonzero(good_T), ids_TK[good_T], ())
         self._sizes[layer].append(len(ids_TK))
 
-    def kept(self, top_k: int | None, options: Options, report: Report) -> KeptRoutes | None:
+    def routes(self, top_k: int | None, options: Options, report: Report) -> KeptRoutes | None:
         """None where layers saw different batches, as blocks of multi-token prediction do."""
         sizes = self._sizes[0]
         if any(other != sizes for other in self._sizes) or self._samples[0].most == 0:

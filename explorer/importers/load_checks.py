@@ -200,5 +200,5 @@ def _numbers(layers: Sequence[int]) -> str:
 
 def _named(experts: NDArray[np.int64]) -> str:
     noun = "expert" if len(experts) == 1 else "experts"
-    shown = f"{noun} {', '.join(map(str, experts[:SHOWN_EXPERTS].tolist()))}"
-    return shown if len(experts) <= SHOWN_EXPERTS else f"{shown} and {len(experts) - SHOWN_EXPERTS} more"
+    names = f"{noun} {', '.join(map(str, experts[:SHOWN_EXPERTS].tolist()))}"
+    return names if len(experts) <= SHOWN_EXPERTS else f"{names} and {len(experts) - SHOWN_EXPERTS} more"

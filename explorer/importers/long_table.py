@@ -70,19 +70,19 @@ class Shape:
 
 def mapped(frame: pl.LazyFrame, columns: Columns) -> pl.LazyFrame:
     """The file's columns under our names and types."""
-    chosen = [
+    expressions = [
         pl.col(column).cast(TYPES.get(name, pl.Float64)).alias(name)
         for name, column in columns.present().items()
     ]
     if columns.layer is None:
-        chosen.append(pl.lit(0, dtype=pl.Int64).alias("layer"))
+        expressions.append(pl.lit(0, dtype=pl.Int64).alias("layer"))
     if columns.tokens is None:
-        chosen.append(pl.lit(1.0).alias("tokens"))
-    result = frame.select(chosen)
+        expressions.append(pl.lit(1.0).alias("tokens"))
+    result = frame.select(expressions)
     if columns.step is None:
-        kept = [name for name in ("bias", "dropped", "loss") if name in columns.present()]
+        optional_columns = [name for name in ("bias", "dropped", "loss") if name in columns.present()]
         result = result.group_by("layer", "expert").agg(
-            pl.col("tokens").sum(), *(pl.col(name).last() for name in kept)
+            pl.col("tokens").sum(), *(pl.col(name).last() for name in optional_columns)
         )
         result = result.with_columns(pl.lit(0, dtype=pl.Int64).alias("step"))
     return result
@@ -128,8 +128,8 @@ def shape_of(frame: pl.LazyFrame, source: Source) -> Shape:
         if row[f"{name}_null"]:
             raise source.problem(f"column {name}", f"is empty in {row[f'{name}_null']:,} rows")
         if row[f"{name}_min"] < 0 or row[f"{name}_max"] > most:
-            shown = f"{row[f'{name}_min']} to {row[f'{name}_max']}"
-            raise source.problem(f"column {name}", f"must lie between 0 and {most}, not {shown}")
+            span = f"{row[f'{name}_min']} to {row[f'{name}_max']}"
+            raise source.problem(f"column {name}", f"must lie between 0 and {most}, not {span}")
     if row["tokens_null"] or row["infinite"] or row["least"] < 0 or row["most"] > LARGEST_COUNT:
         rule = "must hold numbers from 0 to 2^48 in every row"
         raise source.problem("the column of counts", rule)

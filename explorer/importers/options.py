@@ -42,29 +42,30 @@ def parse_options(pairs: Iterable[str]) -> dict[str, str]:
 class Options:
     """The options of one import, each validated when a format reads it."""
 
-    def __init__(self, given: Mapping[str, str], own: Sequence[str], file_name: str) -> None:
+    def __init__(self, values: Mapping[str, str], own: Sequence[str], file_name: str) -> None:
         """own: the options of the format beside the common ones. Raises ConfigError for an unknown one."""
-        known = (*COMMON, *own)
-        for key, value in given.items():
-            if key not in known:
+        names = (*COMMON, *own)
+        for key, value in values.items():
+            if key not in names:
                 raise ConfigError(
-                    "--option", key, "is not an option of this format", f"choose one of {', '.join(known)}"
+                    "--option", key, "is not an option of this format", f"choose one of {', '.join(names)}"
                 )
             if len(value) > LONGEST_VALUE:
                 raise _wrong(key, value, f"must have at most {LONGEST_VALUE} characters")
-        if "run_id" in given and not RUN_ID_PATTERN.fullmatch(given["run_id"]):
+        if "run_id" in values and not RUN_ID_PATTERN.fullmatch(values["run_id"]):
             raise _wrong(
-                "run_id", given["run_id"], "must be 1 to 100 of A-Z a-z 0-9 . _ -, a letter or digit first"
+                "run_id", values["run_id"], "must be 1 to 100 of A-Z a-z 0-9 . _ -, a letter or digit first"
             )
-        self.given = dict(given)
+        self.values = dict(values)
         self._file = file_name
 
     def text(self, name: str, default: str = "") -> str:
-        return self.given.get(name, default)
+        """An option as it was written; `default` if it is not given."""
+        return self.values.get(name, default)
 
     def whole(self, name: str, *, least: int = 0, most: int = 2**53) -> int | None:
         """An integer, or None if the option is not given."""
-        value = self.given.get(name)
+        value = self.values.get(name)
         if value is None:
             return None
         if not re.fullmatch(r"-?\d{1,18}", value) or not least <= int(value) <= most:
@@ -73,14 +74,14 @@ class Options:
 
     def choice(self, name: str, allowed: Sequence[str]) -> str:
         """One of the allowed values; the first one if the option is not given."""
-        value = self.given.get(name, allowed[0])
+        value = self.values.get(name, allowed[0])
         if value not in allowed:
             raise _wrong(name, value, f"must be one of {', '.join(allowed)}")
         return value
 
     def numbers(self, name: str, most: int = MAX_LAYERS * 10) -> tuple[int, ...] | None:
         """Integers in ascending order, e.g. `3-60` or `0,2,4`; None if the option is not given."""
-        value = self.given.get(name)
+        value = self.values.get(name)
         if value is None:
             return None
         numbers: list[int] = []
@@ -99,25 +100,25 @@ class Options:
     def num_experts(self, in_file: int | None = None) -> int:
         """E: from the option, else from the file. Raises ForeignFileError if neither states it,
         or if they differ."""
-        given = self.whole("num_experts", least=1, most=MAX_EXPERTS)
+        own = self.whole("num_experts", least=1, most=MAX_EXPERTS)
         if in_file is not None and not 1 <= in_file <= MAX_EXPERTS:
             raise ForeignFileError(
                 f"{self._file}: states {in_file} experts, which must be 1 to {MAX_EXPERTS}; check the file."
             )
-        if given is not None and in_file is not None and given != in_file:
+        if own is not None and in_file is not None and own != in_file:
             raise ForeignFileError(
-                f"{self._file}: has {in_file} experts per layer, but --option num_experts={given} was given; "
+                f"{self._file}: has {in_file} experts per layer, but --option num_experts={own} was given; "
                 "leave the option out or check the file."
             )
-        number = in_file if given is None else given
+        number = in_file if own is None else own
         if number is None:
             raise self.question("num_experts", "how many experts a layer has", "60")
         return number
 
     def top_k(self, in_file: int | None = None) -> int | None:
         """K: from the option, else from the file; None if neither states it."""
-        given = self.whole("top_k", least=1, most=MAX_EXPERTS)
-        return in_file if given is None else given
+        own = self.whole("top_k", least=1, most=MAX_EXPERTS)
+        return in_file if own is None else own
 
     def question(self, name: str, what: str, example: str) -> ForeignFileError:
         """The error for a missing option."""

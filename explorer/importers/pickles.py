@@ -62,6 +62,7 @@ class _Machine:
         self._items = 0
 
     def result(self) -> Any:
+        """The object that the pickle holds. Raises ValueError unless it is exactly one."""
         if len(self._stack) != 1:
             raise ValueError("more than one object is left")
         return self._stack[0]

@@ -50,7 +50,7 @@ class LayerTally:
     windows: list[Counts] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
     rows: int = 0
-    kept: int = 0
+    num_kept: int = 0
     missing: int = 0
     unfilled: int = 0
     fill: int = 0
@@ -117,8 +117,8 @@ class LayerTally:
         if self.window is None:
             place = np.full(len(ids_TK), max(0, len(self.windows) - 1))
         else:
-            place = (self.kept + np.arange(len(ids_TK))) // self.window
-        self.kept += len(ids_TK)
+            place = (self.num_kept + np.arange(len(ids_TK))) // self.window
+        self.num_kept += len(ids_TK)
         first, last = int(place[0]), int(place[-1])
         if (last + 1) * experts > MOST_CELLS:
             raise ForeignFileError(
@@ -186,7 +186,7 @@ class LayerTally:
 def report_routes(tally: LayerTally, layer: int, top_k: int, source: Source, report: Report) -> None:
     """Report the checks of one layer's rows. Raises ForeignFileError if no row is left."""
     place = f"layer {layer}"
-    if tally.kept == 0:
+    if tally.num_kept == 0:
         what = "not a single row is left"
         if tally.unfilled:
             what = f"all {tally.unfilled:,} rows name one expert {top_k} times, as an unfilled capture does"
@@ -210,10 +210,10 @@ def report_routes(tally: LayerTally, layer: int, top_k: int, source: Source, rep
             rows=tally.missing,
         )
     _report_fill(tally, layer, top_k, report)
-    if tally.repeated > REPEATED_SHARE * tally.kept and tally.kept >= WARM_UP_ROWS:
+    if tally.repeated > REPEATED_SHARE * tally.num_kept and tally.num_kept >= WARM_UP_ROWS:
         report.warning(
             "identical_rows",
-            f"Layer {layer}: {tally.repeated:,} of {tally.kept:,} rows repeat the row before. Captured "
+            f"Layer {layer}: {tally.repeated:,} of {tally.num_kept:,} rows repeat the row before. Captured "
             "graphs that replay one batch look like this.",
             place=place,
             rows=tally.repeated,
@@ -221,10 +221,11 @@ def report_routes(tally: LayerTally, layer: int, top_k: int, source: Source, rep
     more = "at least " if tally.distinct >= MOST_DISTINCT else ""
     report.note(
         "distinct_routes",
-        f"Layer {layer}: {tally.kept:,} rows take {more}{counted(tally.distinct, 'distinct route')}. Rows "
-        "that share a prefix are not independent, so the random-routing baseline is too narrow for them.",
+        f"Layer {layer}: {tally.num_kept:,} rows take {more}{counted(tally.distinct, 'distinct route')}. "
+        "Rows that share a prefix are not independent, so the random-routing baseline is too narrow for "
+        "them.",
         place=place,
-        rows=tally.kept,
+        rows=tally.num_kept,
         routes=tally.distinct,
     )
 
@@ -274,10 +275,10 @@ def _report_fill(tally: LayerTally, layer: int, top_k: int, report: Report) -> N
     chance = 1.0
     for slot in range(top_k):
         chance /= max(1, tally.num_experts - slot)
-    if tally.fill > 10 + 10 * chance * tally.kept:
+    if tally.fill > 10 + 10 * chance * tally.num_kept:
         report.warning(
             "padding_fill",
-            f"Layer {layer}: {counted(tally.fill, 'row')} of {tally.kept:,} name the experts 0 to "
+            f"Layer {layer}: {counted(tally.fill, 'row')} of {tally.num_kept:,} name the experts 0 to "
             f"{top_k - 1} in order, as padding does; they are counted. Leave padding out where the file is "
             "written.",
             place=f"layer {layer}",

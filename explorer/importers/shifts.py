@@ -29,45 +29,45 @@ def compared_steps(
     Raises UnreadableRunError where the reference is no run.
     """
     run = RunFolder(reference)
-    known = _profiles_of(run, run.info.layer_numbers)
+    reference_profiles = _profiles_of(run, run.info.layer_numbers)
     total: NDArray[np.int64] | None = None
     for step in steps:
         total = step.tokens_LE.copy() if total is None else total + step.tokens_LE
         yield step
     if total is not None:
         own = {layer: _profile(row.astype(float)) for layer, row in zip(layers, total, strict=True)}
-        _report(own, known, reference.name, report)
+        _report(own, reference_profiles, reference.name, report)
 
 
-def fits(own: Profiles, known: Profiles) -> dict[int, float]:
+def fits(own: Profiles, reference: Profiles) -> dict[int, float]:
     """Shift d -> mean cosine of layer i with layer i + d, for shifts that leave at least half of the
     layers."""
     result = {}
     for shift in range(-FARTHEST, FARTHEST + 1):
-        pairs = [(own[layer], known[layer + shift]) for layer in own if layer + shift in known]
+        pairs = [(own[layer], reference[layer + shift]) for layer in own if layer + shift in reference]
         pairs = [(a, b) for a, b in pairs if len(a) == len(b)]
         if 2 * len(pairs) >= len(own):
             result[shift] = float(np.mean([a @ b for a, b in pairs]))
     return result
 
 
-def _report(own: Profiles, known: Profiles, name: str, report: Report) -> None:
-    found = fits(own, known)
-    if not found:
+def _report(own: Profiles, reference: Profiles, name: str, report: Report) -> None:
+    fit = fits(own, reference)
+    if not fit:
         report.warning(
             "no_reference", f"The layers of {name} cannot be compared: too few of the same number and width."
         )
         return
-    best = max(found, key=lambda shift: (found[shift], -abs(shift)))
-    plain = found.get(0, -1.0)
-    if best and found[best] - plain > CLEARLY:
+    best = max(fit, key=lambda shift: (fit[shift], -abs(shift)))
+    plain = fit.get(0, -1.0)
+    if best and fit[best] - plain > CLEARLY:
         report.warning(
             "shifted_layers",
-            f"Layer i fits layer i{best:+d} of {name} better than its layer i (cosine {found[best]:.2f}, not "
+            f"Layer i fits layer i{best:+d} of {name} better than its layer i (cosine {fit[best]:.2f}, not "
             f"{plain:.2f}): the layers are shifted, as by dense layers that one of the two does not count. "
             f"--option layer_offset={max(best, 0)} or layers=… names them.",
             shift=best,
-            cosine=found[best],
+            cosine=fit[best],
             cosine_unshifted=plain,
         )
     else:

@@ -69,6 +69,7 @@ class Source:
 
     @cached_property
     def is_compressed(self) -> bool:
+        """Whether the file begins with the signature of a compression that `lines` and `content` undo."""
         return self._opener() is not None
 
     def lines(self) -> Iterator[tuple[int, bytes]]:

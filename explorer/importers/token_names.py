@@ -111,15 +111,15 @@ def name_tokens(row_P: Ids, log: TokenLog, rows: int, left_out: Spans, options: 
 
 def _token_ids(row_P: Ids, sequence_P: Ids, starts: Ids, log: TokenLog) -> list[int] | None:
     """The id of every kept token; None unless all of them are known and fit."""
-    found = np.full(len(row_P), -1, dtype=np.int64)
+    ids_P = np.full(len(row_P), -1, dtype=np.int64)
     for sequence in np.unique(sequence_P).tolist():
         ids = log.token_ids[sequence]
         own_P = sequence_P == sequence
         place = row_P[own_P] - starts[sequence]
         if ids is None or int(place.max()) >= len(ids):
             return None
-        found[own_P] = ids[place]
-    return found.tolist() if found.min() >= 0 and found.max() <= LARGEST_TOKEN else None
+        ids_P[own_P] = ids[place]
+    return ids_P.tolist() if ids_P.min() >= 0 and ids_P.max() <= LARGEST_TOKEN else None
 
 
 def _rows_inside(spans: Spans, first: int, end: int) -> int:

@@ -59,7 +59,7 @@ class ForeignRun:
     scope: str = "global"
     """global, rank or physical."""
     unit: str = ASSIGNMENTS
-    known: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
     """Other known fields, e.g. the model."""
 
 
@@ -90,14 +90,14 @@ def zeros(num_layers: int, num_experts: int) -> Counts:
 
 
 def model_layers(
-    options: Options, in_file: Sequence[int], kept: Sequence[int] | None = None
+    options: Options, in_file: Sequence[int], live: Sequence[int] | None = None
 ) -> tuple[int, ...]:
-    """The model's own numbers of the kept layers, which are positions in `in_file` (None: all).
+    """The model's own numbers of the `live` layers, which are positions in `in_file` (None: all).
 
     `layers` names them: all layers of the file, or those that are kept. `layer_offset` is added to the
     numbers of a file that counts its MoE layers from 0 after dense ones.
     """
-    positions = list(range(len(in_file))) if kept is None else list(kept)
+    positions = list(range(len(in_file))) if live is None else list(live)
     named = options.numbers("layers")
     offset = options.whole("layer_offset", most=MAX_LAYERS) or 0
     if named is None:

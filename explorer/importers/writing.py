@@ -126,7 +126,7 @@ def _info(run: ForeignRun, origin: Origin) -> RunInfo:
     stem = re.sub(r"(\.(jsonl?|csv|txt|xz|gz|bz2|parquet|npy|pt|pkl|md))+$", "", origin.file_name)
     title = options.text("name") or f"{stem} {run.part}".strip()
     details = {"format": form.name, "file": origin.file_name, "num_bytes": origin.num_bytes}
-    details |= {"options": dict(options.given), **labels, **run.known}
+    details |= {"options": dict(options.values), **labels, **run.details}
     return RunInfo(
         run_id=_run_id(stem, run.part, options),
         name=title,
@@ -152,13 +152,13 @@ def _labels(run: ForeignRun, options: Options) -> dict[str, str]:
 
 
 def _run_id(stem: str, part: str, options: Options) -> str:
-    given = options.text("run_id")
-    if given:
-        return f"{given}-{part}" if part else given
+    run_id = options.text("run_id")
+    if run_id:
+        return f"{run_id}-{part}" if part else run_id
     slug = re.sub(r"[^A-Za-z0-9._]+", "-", stem).strip("-._")[:LONGEST_STEM].strip("-._") or "file"
-    made = make_run_id(preset="imported", family=f"{slug}-{part}" if part else slug)
+    default_id = make_run_id(preset="imported", family=f"{slug}-{part}" if part else slug)
     # The time of the import is irrelevant to the run; six random letters make the id unique.
-    return re.sub(r"-\d{8}-\d{6}-", "-", made)
+    return re.sub(r"-\d{8}-\d{6}-", "-", default_id)
 
 
 def _report_labels(run: ForeignRun, options: Options) -> None:
@@ -169,7 +169,7 @@ def _report_labels(run: ForeignRun, options: Options) -> None:
             "The file does not say how many experts a token takes (K). Each assignment is counted as one "
             "token (K = 1); give it with --option top_k=8.",
         )
-    if run.phase == UNKNOWN_PHASE and "phase" not in options.given:
+    if run.phase == UNKNOWN_PHASE and "phase" not in options.values:
         run.report.assumption(
             "phase",
             "The file does not say whether these are loads of training, prefill or decode; give it with "

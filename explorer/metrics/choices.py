@@ -29,9 +29,9 @@ def churn(before: ArrayLike, after: ArrayLike, num_experts: int) -> NDArray[np.f
     no token kept an expert; two independent uniform choices give 1 - K/N. NaN without a slot.
     """
     first, second = _member(before, num_experts), _member(after, num_experts)
-    kept = (first & second).sum((-2, -1))
+    num_common = (first & second).sum((-2, -1))
     slots = np.maximum(first.sum(-1), second.sum(-1)).sum(-1)
-    return 1.0 - over_total(kept, slots)
+    return 1.0 - over_total(num_common, slots)
 
 
 def saturation(choice: ArrayLike, final: ArrayLike, num_experts: int) -> NDArray[np.float64]:

@@ -21,14 +21,14 @@ def _capped(weights: NDArray[np.float64], top_k: int, tokens: int) -> Counts:
     experts = len(weights)
     loads = np.zeros(experts)
     free = np.ones(experts, dtype=bool)
-    left = float(top_k * tokens)
-    while left > 1e-9 and free.any() and weights[free].sum() > 0:
-        shares = np.where(free, weights / weights[free].sum() * left, 0.0)
+    slots_left = float(top_k * tokens)
+    while slots_left > 1e-9 and free.any() and weights[free].sum() > 0:
+        shares = np.where(free, weights / weights[free].sum() * slots_left, 0.0)
         full = free & (loads + shares >= tokens)
         if not full.any():
             loads += shares
             break
-        left -= float((tokens - loads[full]).sum())
+        slots_left -= float((tokens - loads[full]).sum())
         loads[full] = tokens
         free &= ~full
     whole = np.floor(loads + 1e-9).astype(np.int64)

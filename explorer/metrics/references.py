@@ -104,8 +104,8 @@ def uniform_references(
         return {n: uniform_reference(num_experts, top_k, n, num_layers) for n in sizes}
     first, last = (2 * math.log2(n) for n in (sizes[0], sizes[-1]))
     grid = sorted({round(2 ** (power / 2)) for power in range(math.floor(first), math.ceil(last) + 1)})
-    known = np.log([uniform_reference(num_experts, top_k, n, num_layers) for n in grid])
-    columns = [np.exp(np.interp(np.log(sizes), np.log(grid), known[:, i])) for i in (0, 1)]
+    log_references = np.log([uniform_reference(num_experts, top_k, n, num_layers) for n in grid])
+    columns = [np.exp(np.interp(np.log(sizes), np.log(grid), log_references[:, i])) for i in (0, 1)]
     return {n: (float(mean), float(p95)) for n, mean, p95 in zip(sizes, *columns, strict=True)}
 
 

@@ -66,10 +66,10 @@ def holm(p_values: Sequence[float | None]) -> list[bool]:
     significant and does not count. Source: Holm 1979, A simple sequentially rejective multiple test
     procedure.
     """
-    known = sorted((p, at) for at, p in enumerate(p_values) if p is not None)
+    ascending = sorted((p, at) for at, p in enumerate(p_values) if p is not None)
     survives = [False] * len(p_values)
-    for rank, (p, at) in enumerate(known):
-        if p > LEVEL / (len(known) - rank):
+    for rank, (p, at) in enumerate(ascending):
+        if p > LEVEL / (len(ascending) - rank):
             break
         survives[at] = True
     return survives

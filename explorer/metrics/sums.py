@@ -55,22 +55,22 @@ def nearest_ratio(
     # A ratio of 0 is as distant as an unknown one, and comes first.
     distance = np.where(ratios == 0, np.finfo(float).max, distance)
     best = distance.argmin(0)[None]
-    known = np.isfinite(np.take_along_axis(distance, best, 0)[0])
+    is_finite = np.isfinite(np.take_along_axis(distance, best, 0)[0])
     ratio = np.take_along_axis(ratios, best, 0)[0]
     promise = np.take_along_axis(np.stack([promise for _, promise in pairs]), best, 0)[0]
-    return np.where(known, ratio, np.nan), np.where(known, promise, np.nan)
+    return np.where(is_finite, ratio, np.nan), np.where(is_finite, promise, np.nan)
 
 
 def is_off(ratios: ArrayLike) -> bool:
     """Whether the ratios of one layer over some steps indicate a counting error."""
-    known = np.asarray(ratios, float)
-    known = known[np.isfinite(known)]
-    if not len(known):
+    finite_ratios = np.asarray(ratios, float)
+    finite_ratios = finite_ratios[np.isfinite(finite_ratios)]
+    if not len(finite_ratios):
         return False
-    middle = float(np.median(known))
+    middle = float(np.median(finite_ratios))
     if abs(middle - 1) <= TOLERANCE:
         return False
-    low, high = np.quantile(known, (0.05, 0.95))
+    low, high = np.quantile(finite_ratios, (0.05, 0.95))
     return bool(high - low <= STEADY * middle or not FAR[0] <= middle <= FAR[1])
 
 

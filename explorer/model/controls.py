@@ -56,8 +56,8 @@ def random_subsets(num_tokens: int, num_experts: int, top_k: int, generator: tor
     The random control draws one per token and layer, in evaluation too, where seeds depend only on the
     batch so that two evaluations agree.
     """
-    drawn = torch.rand(num_tokens, num_experts, generator=generator, device=generator.device)
-    return drawn.topk(top_k, dim=1).indices
+    draws_TE = torch.rand(num_tokens, num_experts, generator=generator, device=generator.device)
+    return draws_TE.topk(top_k, dim=1).indices
 
 
 def with_gates(router_logits_TE: Tensor, expert_ids_TK: Tensor, config: ModelConfig) -> Routing:

@@ -40,6 +40,6 @@ class SmebuBalancing(Balancer):
         if rate == 0.0:
             return
         move = rate * soft_clamped(load_error(counts), self.rule.sharpness)
-        kept = self.memory.get("move", torch.zeros_like(move))
-        self.memory["move"] = with_momentum(kept, move, self.rule.momentum)
+        previous = self.memory.get("move", torch.zeros_like(move))
+        self.memory["move"] = with_momentum(previous, move, self.rule.momentum)
         expert_bias += self.memory["move"].to(expert_bias.dtype)

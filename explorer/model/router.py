@@ -158,9 +158,9 @@ class Router(nn.Module):
 
     def _apply(self, fn, recurse=True):  # type: ignore[no-untyped-def]
         """Buffers stay float32 when the module is cast (8 bits of mantissa lose the ranking)."""
-        kept = {name: b for name, b in self._buffers.items() if b is not None and b.dtype == torch.float32}
+        buffers = {name: b for name, b in self._buffers.items() if b is not None and b.dtype == torch.float32}
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        for name, buffer in kept.items():
+        for name, buffer in buffers.items():
             moved = self._buffers[name]
             assert moved is not None
             if moved.dtype != torch.float32:

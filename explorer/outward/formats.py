@@ -106,13 +106,13 @@ def _parquet(loads: RunLoads, settings: Settings, file: BinaryIO) -> None:
 
 def _tables(loads: RunLoads) -> Iterator[pl.DataFrame]:
     """One row per (step, layer, expert), without the columns that are empty in the whole run."""
-    kept: list[str] = []
+    columns: list[str] = []
     for frame in loads.frames():
-        if not kept:
+        if not columns:
             used = {name: frame[name].is_not_null().any() for name in COLUMNS}
             used["dropped_tokens"] = used["dropped_tokens"] and bool(frame["dropped_tokens"].sum())
-            kept = [name for name in COLUMNS if used[name] or name not in EMPTY_COLUMNS]
-        yield frame.select(kept)
+            columns = [name for name in COLUMNS if used[name] or name not in EMPTY_COLUMNS]
+        yield frame.select(columns)
 
 
 def _json(value: Any) -> bytes:

@@ -53,14 +53,14 @@ def place(cur: Cursor, rows: pl.DataFrame, run_id: str, x: str, at: str = "last_
     # Equality first: unlike a search for the latest step, it does not sort a long run.
     exact = f"JOIN steps s ON s.run_id = $run_id AND s.step = w.{at}"
     before = f"ASOF JOIN (SELECT * FROM steps WHERE run_id = $run_id) s ON w.{at} >= s.step"
-    known = pl.DataFrame(schema={at: pl.Int64, "x": pl.Float64})
+    positions = pl.DataFrame(schema={at: pl.Int64, "x": pl.Float64})
     for join in (exact, before):
-        missing = steps.filter(~steps.is_in(known[at].implode())).to_list()
+        missing = steps.filter(~steps.is_in(positions[at].implode())).to_list()
         if missing:
             listed = f"(SELECT unnest($steps::BIGINT[]) AS {at}) w"
             sql = f"SELECT w.{at}, s.{AXES[x]}::DOUBLE AS x FROM {listed} {join}"
-            known = known.vstack(frame(cur, sql, run_id=run_id, steps=missing))
-    return rows.drop("x").join(known, on=at, how="left", maintain_order="left").select(rows.columns)
+            positions = positions.vstack(frame(cur, sql, run_id=run_id, steps=missing))
+    return rows.drop("x").join(positions, on=at, how="left", maintain_order="left").select(rows.columns)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -131,7 +131,7 @@ def _grid(rows: pl.DataFrame, experts: int, value: str) -> _Grid:
         result[at] = values
         return result
 
-    def known(name: str) -> Array:
+    def presence(name: str) -> Array:
         result = np.zeros(shape, dtype=np.bool_)
         result[at] = rows[name].is_not_null().to_numpy()
         return result
@@ -139,11 +139,11 @@ def _grid(rows: pl.DataFrame, experts: int, value: str) -> _Grid:
     if not are_samples:
         values = {name: grid(name) for name in ("first_step", "last_step", *VALUES[value])}
         if value == "bias":
-            values["has_last"] = known("bias_last")
+            values["has_last"] = presence("bias_last")
     elif value == "tokens":
         values = {"first_step": grid("first_step"), **_of_tokens(grid("tokens"), is_present)}
     else:
-        values = {"first_step": grid("first_step"), **_of_bias(grid("bias"), known("bias"))}
+        values = {"first_step": grid("first_step"), **_of_bias(grid("bias"), presence("bias"))}
     values.setdefault("last_step", values["first_step"])
     return _Grid(
         numbers=numbers.astype(np.int64), are_samples=are_samples, is_present=is_present, values=values

@@ -30,8 +30,8 @@ def max_vio_series(
     and bin. A placement, whose numbers are replicas, has no rows.
     Raises ConfigError for an unknown `x`.
     """
-    shown = MEAN_LAYER if layer is None else layer
-    pyramid = layer_pyramid(shown).only("max_vio", "tokens")
+    layer_or_mean = MEAN_LAYER if layer is None else layer
+    pyramid = layer_pyramid(layer_or_mean).only("max_vio", "tokens")
     series = []
     for run_id in run_ids or [""]:
         bins = choose_bins(cur, run_id, pyramid, max_bins)
@@ -43,7 +43,7 @@ def max_vio_series(
             WHERE NOT EXISTS (SELECT 1 FROM runs WHERE run_id = $run_id AND unit = 'replicas')
             ORDER BY bin
         """
-        series.append(place(cur, frame(cur, sql, layer=shown, **bins.params), run_id, x))
+        series.append(place(cur, frame(cur, sql, layer=layer_or_mean, **bins.params), run_id, x))
     return pl.concat(series)
 
 
@@ -156,8 +156,8 @@ def uniform_series(cur: Cursor, run_id: str, max_bins: int = 300, x: str = "step
         else metrics.uniform_references(sizes.num_experts, sizes.top_k, tokens, sizes.num_moe_layers)
     )
     ends = [bands[n] for n in tokens if n > 0]
-    kept = counted.head(len(ends)).select("bin", "first_step", "last_step", "x")
-    return kept.with_columns(
+    bins = counted.head(len(ends)).select("bin", "first_step", "last_step", "x")
+    return bins.with_columns(
         tokens=pl.Series(tokens[: len(ends)], dtype=pl.Int64),
         uniform_mean=pl.Series([mean for mean, _ in ends], dtype=pl.Float64),
         uniform_p95=pl.Series([p95 for _, p95 in ends], dtype=pl.Float64),
@@ -215,7 +215,7 @@ def _final_sequences(cur: Cursor, run_id: str) -> tuple[np.ndarray, list[str]]:
     ).sort("step", "micro_batch", "sequence")
     if sequences.is_empty():
         return np.empty((0, 0, 0), dtype=np.int64), []
-    kept = sequences.filter(pl.col("step") >= 0.75 * (pl.col("step").max() + 1)).tail(MAX_SEQUENCES)
+    tail = sequences.filter(pl.col("step") >= 0.75 * (pl.col("step").max() + 1)).tail(MAX_SEQUENCES)
     rows = frame(
         cur,
         """
@@ -223,14 +223,14 @@ def _final_sequences(cur: Cursor, run_id: str) -> tuple[np.ndarray, list[str]]:
         WHERE run_id = $run_id AND split = 'train' AND step >= $first
         """,
         run_id=run_id,
-        first=kept["step"][0],
+        first=tail["step"][0],
     )
     row = pl.int_range(pl.len()).alias("row")
     rows = rows.join(
-        kept.select("step", "micro_batch", "sequence", row), on=["step", "micro_batch", "sequence"]
+        tail.select("step", "micro_batch", "sequence", row), on=["step", "micro_batch", "sequence"]
     )
     layers, layer = np.unique(rows["layer"].to_numpy(), return_inverse=True)
     experts, expert = np.unique(rows["expert"].to_numpy(), return_inverse=True)
-    counts = np.zeros((kept.height, len(layers), len(experts)), dtype=np.int64)
+    counts = np.zeros((tail.height, len(layers), len(experts)), dtype=np.int64)
     counts[rows["row"].to_numpy(), layer, expert] = rows["tokens"].to_numpy()
-    return counts, kept["domain"].to_list()
+    return counts, tail["domain"].to_list()

@@ -115,10 +115,10 @@ def extreme_biases(
     if not len(rows):
         return trajectories(bins, keep)
     final = bins.values["bias_last"][rows[-1]]
-    known = np.flatnonzero(keep[rows[-1]] & bins.values["has_last"][rows[-1]] & np.isfinite(final))
-    up, down = (known[np.lexsort((known, sign * final[known]))] for sign in (1, -1))
-    drawn = np.isin(np.arange(len(final)), [*up[:each], *down[:each], also])
-    return trajectories(bins, keep & drawn)
+    candidates = np.flatnonzero(keep[rows[-1]] & bins.values["has_last"][rows[-1]] & np.isfinite(final))
+    up, down = (candidates[np.lexsort((candidates, sign * final[candidates]))] for sign in (1, -1))
+    is_extreme = np.isin(np.arange(len(final)), [*up[:each], *down[:each], also])
+    return trajectories(bins, keep & is_extreme)
 
 
 def bias_ends(cur: Cursor, run_id: str, layer: int, max_bins: int = 300) -> pl.DataFrame:

@@ -115,8 +115,8 @@ def _choice_churn(cur: Cursor, run_id: str) -> pl.DataFrame:
     rows = []
     for number, step in enumerate(sorted(changes), 1):
         earlier, churns, chances = zip(*changes[step], strict=True)
-        known = [churn for churn in churns if churn is not None]
-        spread = (sum(known) / len(known), min(known), max(known)) if known else (None, None, None)
+        values = [churn for churn in churns if churn is not None]
+        spread = (sum(values) / len(values), min(values), max(values)) if values else (None, None, None)
         by_chance = [chance for chance in chances if chance is not None]
         mean = sum(by_chance) / len(by_chance) if by_chance else None
         rows.append((run_id, number, min(earlier), step, float(step), *spread, mean))

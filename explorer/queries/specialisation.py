@@ -151,8 +151,8 @@ def saturation(cur: Cursor, run_id: str) -> pl.DataFrame:
             continue  # nothing to compare with
         width = sizes.width(layer)
         chance = sizes.top_k / width if sizes.top_k is not None and width else None
-        kept = Changes.between([_of_tokens(one, final.tokens) for one in of_layer])
-        for one, change in zip(of_layer, kept, strict=True):
+        changes = Changes.between([_of_tokens(one, final.tokens) for one in of_layer])
+        for one, change in zip(of_layer, changes, strict=True):
             _, at, now = np.intersect1d(final.tokens, one.tokens, return_indices=True)
             same, slots = shared(one.ids[now], final.ids[at]).sum(), final.sizes[at].sum()
             rows.append((one.step, layer, same / slots if slots else None, change.churn, chance))

@@ -69,8 +69,8 @@ def count_sums(cur: Cursor, run_id: str) -> CountSums | None:
     off = [layer for layer in layers if is_off(layer["ratio"].to_numpy())]
     if not off:
         return None
-    known = pl.concat(off).filter(pl.col("ratio").is_finite()).sort("ratio", "step")
-    middle = known.row((len(known) - 1) // 2, named=True)
+    deviations = pl.concat(off).filter(pl.col("ratio").is_finite()).sort("ratio", "step")
+    middle = deviations.row((len(deviations) - 1) // 2, named=True)
     return CountSums(
         ratio=middle["ratio"],
         counted=round(middle["ratio"] * middle["promised"]),

@@ -157,7 +157,7 @@ def _scalar(record: Record, name: str) -> Any:
 
 
 def _array(record: Record, name: str, value: Any, dims: str, layout: Layout) -> NDArray[Any]:
-    known = layout.lengths
+    lengths = layout.lengths
     try:
         if dims.endswith("LE") and not layout.is_even:
             return _uneven(name, value, dims, layout)
@@ -173,9 +173,9 @@ def _array(record: Record, name: str, value: Any, dims: str, layout: Layout) -> 
         raise _refused(record, name, value, error) from error
     if "K" in dims and array.ndim == len(dims) and array.shape[dims.index("K")] == layout.num_experts:
         # One slot per expert: the routing gives tokens varying numbers of experts.
-        known = {**known, "K": layout.num_experts}
-    if not _fits(array, dims, known):
-        raise _broken(record, name, f"shape {array.shape}", f"must have the shape ({_shape(dims, known)})")
+        lengths = {**lengths, "K": layout.num_experts}
+    if not _fits(array, dims, lengths):
+        raise _broken(record, name, f"shape {array.shape}", f"must have the shape ({_shape(dims, lengths)})")
     try:
         return _converted(name, array, type_name)
     except Refused as error:
@@ -201,14 +201,14 @@ def _uneven(name: str, value: Any, dims: str, layout: Layout) -> NDArray[Any]:
     return _converted(name, array[..., layout.is_there_LE], type_name)
 
 
-def _fits(array: NDArray[Any], dims: str, known: dict[str, int]) -> bool:
+def _fits(array: NDArray[Any], dims: str, lengths: dict[str, int]) -> bool:
     return array.ndim == len(dims) and all(
-        known.get(letter, length) == length for letter, length in zip(dims, array.shape, strict=True)
+        lengths.get(letter, length) == length for letter, length in zip(dims, array.shape, strict=True)
     )
 
 
-def _shape(dims: str, known: dict[str, int]) -> str:
-    return ", ".join(f"{letter} = {known[letter]}" if letter in known else letter for letter in dims)
+def _shape(dims: str, lengths: dict[str, int]) -> str:
+    return ", ".join(f"{letter} = {lengths[letter]}" if letter in lengths else letter for letter in dims)
 
 
 def _is_count(name: str) -> bool:
@@ -253,11 +253,11 @@ def _check_choices(record: ProbeRecord, chosen_PLK: NDArray[Any], layout: Layout
 
 
 def _refused(record: Record, name: str, value: Any, error: Refused) -> RunFolderError:
-    return _broken(record, name, error.shown or preview(value), str(error))
+    return _broken(record, name, error.excerpt or preview(value), str(error))
 
 
-def _broken(record: Record, name: str, shown: object, rule: str) -> RunFolderError:
+def _broken(record: Record, name: str, text: object, rule: str) -> RunFolderError:
     where = f" of step {preview(record.step)}" if name != "step" else ""
     return RunFolderError(
-        f"{type(record).__name__}.{name}{where} = {shown}: {rule}; correct what is recorded."
+        f"{type(record).__name__}.{name}{where} = {text}: {rule}; correct what is recorded."
     )

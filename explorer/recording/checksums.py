@@ -61,13 +61,13 @@ class ColumnDigests:
     def add(self, block: pl.DataFrame) -> None:
         """Add the next block: `BLOCK_ROWS` rows, except the last one, which may be shorter."""
         for series in block.iter_columns():
-            known = self._hashes.setdefault(series.name, hashlib.blake2b(digest_size=DIGEST_BYTES))
-            known.update(len(series).to_bytes(8, "little"))
-            _hash_values(known, series)
+            digest = self._hashes.setdefault(series.name, hashlib.blake2b(digest_size=DIGEST_BYTES))
+            digest.update(len(series).to_bytes(8, "little"))
+            _hash_values(digest, series)
 
     def digests(self) -> dict[str, str]:
         """Column name -> digest of all added blocks."""
-        return {name: known.hexdigest() for name, known in self._hashes.items()}
+        return {name: digest.hexdigest() for name, digest in self._hashes.items()}
 
 
 def digest_columns(frame: pl.DataFrame) -> dict[str, str]:
@@ -89,7 +89,7 @@ def digest_files(paths: Sequence[Path], columns: Sequence[str] | None = None) ->
     return digests.digests()
 
 
-def _hash_values(known: hashlib.blake2b, series: pl.Series) -> None:
+def _hash_values(digest: hashlib.blake2b, series: pl.Series) -> None:
     dtype = series.dtype
     if isinstance(dtype, pl.List):
         kind = b"list"
@@ -99,28 +99,28 @@ def _hash_values(known: hashlib.blake2b, series: pl.Series) -> None:
         kind = KINDS[dtype][0].encode()
     else:
         kind = str(dtype).encode()  # no table has such a column, so this matches no digest
-    known.update(kind)
-    known.update(series.null_count().to_bytes(8, "little"))
+    digest.update(kind)
+    digest.update(series.null_count().to_bytes(8, "little"))
     if series.null_count():
-        known.update(np.packbits(series.is_null().to_numpy()).tobytes())
+        digest.update(np.packbits(series.is_null().to_numpy()).tobytes())
     if series.null_count() == len(series) and dtype in KINDS:
-        known.update(bytes(len(series) * np.dtype(KINDS[dtype][1]).itemsize))
+        digest.update(bytes(len(series) * np.dtype(KINDS[dtype][1]).itemsize))
     elif kind == b"list":
         lengths = series.list.len().fill_null(0).cast(pl.Int64)
-        known.update(_little(lengths, "<i8"))
-        _hash_values(known, series.filter(lengths > 0).explode())
+        digest.update(_little(lengths, "<i8"))
+        _hash_values(digest, series.filter(lengths > 0).explode())
     elif kind == b"text":
         values = series.drop_nulls().unique().sort()
         lengths = values.str.len_bytes().cast(pl.Int64)
-        known.update(_little(lengths, "<i8"))
-        known.update("".join(values.to_list()).encode())
+        digest.update(_little(lengths, "<i8"))
+        digest.update("".join(values.to_list()).encode())
         if len(values) < 2:  # e.g. run_id
-            known.update(bytes(4 * len(series)))
+            digest.update(bytes(4 * len(series)))
             return
         codes = series.cast(pl.Enum(values)).to_physical().cast(pl.Int64).fill_null(0)
-        known.update(_little(codes, "<u4"))
+        digest.update(_little(codes, "<u4"))
     elif dtype in KINDS:
-        known.update(_little(series.fill_null(0) if series.null_count() else series, KINDS[dtype][1]))
+        digest.update(_little(series.fill_null(0) if series.null_count() else series, KINDS[dtype][1]))
 
 
 def _little(series: pl.Series, form: str) -> memoryview:
@@ -176,17 +176,17 @@ def _place(path: Path, text: bytes) -> int | None:
 def _digest_bytes(path: Path, place: int) -> str:
     """The CRC-32 of a file's bytes, the digits at `place` read as zeros."""
     with path.open("rb") as file:
-        known = zlib.crc32(BLANK, _crc_of(file, place))
+        crc = zlib.crc32(BLANK, _crc_of(file, place))
         file.seek(place + len(BLANK))
-        return f"{_crc_of(file, None, known):08x}"
+        return f"{_crc_of(file, None, crc):08x}"
 
 
-def _crc_of(file: BinaryIO, number: int | None, known: int = 0) -> int:
-    """The CRC-32 of the next `number` bytes (None: of all remaining), continued from `known`."""
+def _crc_of(file: BinaryIO, number: int | None, crc: int = 0) -> int:
+    """The CRC-32 of the next `number` bytes (None: of all remaining), continued from `crc`."""
     while block := file.read(PIECE if number is None else min(number, PIECE)):
-        known = zlib.crc32(block, known)
+        crc = zlib.crc32(block, crc)
         number = None if number is None else number - len(block)
-    return known
+    return crc
 
 
 # --- The check ---
@@ -201,12 +201,12 @@ def check_file(path: Path, *, values_are_enough: bool = False) -> bool:
     """
     with reading(path):
         entries = pl.read_parquet_metadata(path)
-        given = entries.get(FILE_KEY, "")
+        file_digest = entries.get(FILE_KEY, "")
         columns_text = entries.get(COLUMNS_KEY)
-        if columns_text is None and not given:
+        if columns_text is None and not file_digest:
             return False
-        place = _place(path, given.encode()) if given.startswith(PREFIX.decode()) else None
-        if place is not None and _digest_bytes(path, place) == given[len(PREFIX) :]:
+        place = _place(path, file_digest.encode()) if file_digest.startswith(PREFIX.decode()) else None
+        if place is not None and _digest_bytes(path, place) == file_digest[len(PREFIX) :]:
             return True
     wrong = wrong_columns(path, columns_text)
     if wrong:

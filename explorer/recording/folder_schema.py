@@ -167,7 +167,7 @@ def depth_of(data: Any) -> int:
     return depth
 
 
-def shown(value: Any) -> str:
+def json_text(value: Any) -> str:
     """A value as truncated JSON text."""
     text = json.dumps(value, ensure_ascii=False, default=repr)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
@@ -180,9 +180,9 @@ def _sentence(kind: type[msgspec.Struct], data: Any, reason: str) -> str:
     if not name:
         if "missing required field" in reason:
             return f"lacks {reason.split('`')[1]}"
-        return f"holds {shown(data)} where an object was expected"
+        return f"holds {json_text(data)} where an object was expected"
     value = data.get(name) if isinstance(data, Mapping) else data
-    return f"{name} = {shown(value)}: must be {_rules(kind)[name]}"
+    return f"{name} = {json_text(value)}: must be {_rules(kind)[name]}"
 
 
 def _rules(kind: type[msgspec.Struct]) -> dict[str, str]:

@@ -72,9 +72,9 @@ def _optional(arrays: Sequence[NDArray[Any] | None], size: int, dtype: pl.DataTy
     """Arrays of `size` cells, concatenated; None becomes NULLs."""
     if all(a is None for a in arrays):
         return _repeated(None, size * len(arrays), dtype)
-    given = [a for a in arrays if a is not None]
-    if len(given) == len(arrays):
-        return pl.Series(np.concatenate([a.reshape(-1) for a in given])).cast(dtype)
+    present = [a for a in arrays if a is not None]
+    if len(present) == len(arrays):
+        return pl.Series(np.concatenate([a.reshape(-1) for a in present])).cast(dtype)
     parts = [
         _repeated(None, size, dtype) if a is None else pl.Series(a.reshape(-1)).cast(dtype) for a in arrays
     ]
@@ -172,12 +172,12 @@ def _probe_layer(record: ProbeRecord, index: int, layer: int, cells: slice) -> C
         "token": pl.Series(np.arange(tokens, dtype=np.int32)),
         "layer": pl.Series([layer], dtype=pl.Int32()).new_from_index(0, tokens),
         "router_logits": logits,
-        "selected_experts": _chosen(record.selected_experts_PLK[:, index], width),
+        "selected_experts": _expert_ids(record.selected_experts_PLK[:, index], width),
         "expert_bias": bias,
     }
 
 
-def _chosen(rows: NDArray[Any], num_experts: int) -> pl.Series:
+def _expert_ids(rows: NDArray[Any], num_experts: int) -> pl.Series:
     """One list of expert ids per row; empty slots, which hold the number of experts, are left out."""
     lists = _lists(rows, pl.Int32())
     if (rows < num_experts).all():

@@ -187,9 +187,9 @@ class _Router:
 
     def _bias(self, args: Any, kwargs: dict[str, Any]) -> "Tensor | None":
         """A copy of the bias that this pass selected with, or None where the router has none."""
-        given = [value for key, value in kwargs.items() if key in BIAS_NAMES]
+        from_call = [value for key, value in kwargs.items() if key in BIAS_NAMES]
         own = [getattr(module, name, None) for module in self._around for name in BIAS_NAMES]
-        for bias in [*given, *own]:
+        for bias in [*from_call, *own]:
             if is_tensor(bias) and tuple(bias.shape) == (self.num_experts,):
                 copy: Tensor = bias.detach().clone()
                 return copy

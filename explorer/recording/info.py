@@ -11,7 +11,7 @@ from typing import Any
 from explorer.config.run import RunConfig
 from explorer.errors import RunFolderError, UnreadableRunError
 from explorer.recording.files import plain, read_object
-from explorer.recording.folder_schema import MAX_DEPTH, BrokenRule, RunFile, parsed, shown
+from explorer.recording.folder_schema import MAX_DEPTH, BrokenRule, RunFile, json_text, parsed
 from explorer.recording.layout import layers_problem, sizes_problem
 from explorer.recording.stated_rules import StatedRules, complete
 from explorer.recording.values import Refused, preview, to_array, to_whole, whole_array
@@ -157,17 +157,17 @@ class RunInfo:
                 f"format_version = {version}: this version of the explorer reads formats up to "
                 f"{FORMAT_VERSION}; upgrade the explorer to open the run."
             )
-        known = {f.name: f for f in fields(cls)}
+        info_fields = {f.name: f for f in fields(cls)}
         missing = [
             name
-            for name, f in known.items()
+            for name, f in info_fields.items()
             if name not in data and f.default is MISSING and f.default_factory is MISSING
         ]
         if missing:
             raise UnreadableRunError(
                 f"{RUN_FILE} lacks {', '.join(missing)}; every run must state it; add it or restore the file."
             )
-        return cls(**{name: data[name] for name in known if name in data})
+        return cls(**{name: data[name] for name in info_fields if name in data})
 
 
 def _whole(value: Any, largest: int, least: int = 0) -> Any:
@@ -204,7 +204,7 @@ def read_info(folder: Path) -> RunInfo:
 def _of_another_name(folder: Path, run_id: str) -> str:
     """The error for a copied or renamed folder. A copy is not accepted as a separate run: it would count
     as another seed of its arm."""
-    rule = f"{folder / RUN_FILE}: run_id = {shown(run_id)}: must be the folder's name, {folder.name}"
+    rule = f"{folder / RUN_FILE}: run_id = {json_text(run_id)}: must be the folder's name, {folder.name}"
     own_id = f"write the folder's name as run_id in this {RUN_FILE}"
     if not RUN_ID_PATTERN.fullmatch(folder.name):
         own_id = f"give the folder a name of A-Z a-z 0-9 . _ - and write that as run_id in its {RUN_FILE}"

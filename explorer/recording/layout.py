@@ -39,6 +39,7 @@ class Layout:
 
     @property
     def num_layers(self) -> int:
+        """L."""
         return len(self.layers)
 
     @cached_property

@@ -1,12 +1,12 @@
-"""The recorder for anybody's training loop: three lines, and nothing in it stops or slows the loop.
+"""The recorder for any training loop: three lines, and nothing in it stops or slows the loop.
 
     with Recorder("runs/", num_layers=24, num_experts=64, top_k=6) as rec:
         for step in range(num_steps):
             ...
             rec.log(step, tokens_per_expert=counts, expert_bias=bias, lm_loss=loss)
 
-`log` copies what it is given, on the device where it lies, and returns; a thread of its own waits for the
-device, checks the values and writes them. docs/recording.md has a loop of each kind.
+`log` copies its arguments on their own device and returns; a separate thread waits for the device, checks
+the values and writes them. docs/recording.md has an example for each kind of loop.
 """
 
 import os
@@ -229,14 +229,14 @@ class Recorder:
 
     def _take(self, item: LoggedStep, field: str, value: Any) -> None:
         try:
-            kept = own_copy(value)
+            copy = own_copy(value)
         except Exception as error:
             self._notices.once(field, f"{field} of step {item.step} is left out ({error}).")
             return
         if field in ("bias", "dropped"):
-            setattr(item, field, kept)
+            setattr(item, field, copy)
         else:
-            item.scalars[field] = kept
+            item.scalars[field] = copy
 
     def _exchange(self, item: LoggedStep) -> None:
         _, size = this_rank(self._group)

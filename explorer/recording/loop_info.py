@@ -1,4 +1,4 @@
-"""run.json of a run that somebody else's training loop records."""
+"""run.json of a run recorded by a training loop that is not ours."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,14 +23,14 @@ def describe(
     layer_numbers: Sequence[int] | None,
     layer_names: Sequence[str] | None,
     balancer: str,
-    **known: Any,
+    **values: Any,
 ) -> RunInfo:
     """Sizes and names as `Recorder` takes them -> RunInfo. Raises RunFolderError for impossible sizes.
 
-    num_experts: one number, or one per layer. known: further fields of RunInfo.
+    num_experts: one number, or one per layer. values: further fields of RunInfo.
     """
     widths = tuple(num_experts) if hasattr(num_experts, "__len__") else None
-    run_id = run_id or make_run_id(runs_dir, preset=SOURCE, family=name or "run", seed=known.get("seed"))
+    run_id = run_id or make_run_id(runs_dir, preset=SOURCE, family=name or "run", seed=values.get("seed"))
     details = dict(config or {})
     if layer_names is not None:
         names = [str(layer) for layer in layer_names]
@@ -49,7 +49,7 @@ def describe(
         config=details,
         source=SOURCE,
         **_rule(balancer),
-        **known,
+        **values,
     )
 
 

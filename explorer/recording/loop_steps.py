@@ -194,21 +194,21 @@ class StepWriter:
             )
             return None, 0
         values = {"expert_bias_LE": item.bias, "dropped_tokens_LE": item.dropped}
-        given = {name: value for name, value in values.items() if value is not None}
+        present = {name: value for name, value in values.items() if value is not None}
         while True:
-            record = LoadRecord(step=step, tokens_LE=item.counts, **given)
+            record = LoadRecord(step=step, tokens_LE=item.counts, **present)
             try:
-                kept = checked(record, self._layout)
+                copy = checked(record, self._layout)
             except RunFolderError as error:
                 self._say_left_out(str(error))
-                wrong = next((name for name in given if f".{name} " in str(error)), None)
+                wrong = next((name for name in present if f".{name} " in str(error)), None)
                 if wrong is None:
                     return None, 0
-                del given[wrong]
+                del present[wrong]
                 continue
-            self._reporter.add(step, kept)
-            dropped = 0 if kept.dropped_tokens_LE is None else int(kept.dropped_tokens_LE.sum())
-            assignments = int(kept.tokens_LE.sum()) + dropped
+            self._reporter.add(step, copy)
+            dropped = 0 if copy.dropped_tokens_LE is None else int(copy.dropped_tokens_LE.sum())
+            assignments = int(copy.tokens_LE.sum()) + dropped
             return record, round(assignments / max(1, self._layout.num_layers * self._layout.top_k))
 
     def _write_records(
@@ -245,7 +245,7 @@ class StepWriter:
             recorder.record(EventRecord(step=step, kind=kind, detail=detail))
 
     def _float(self, step: int, name: str, value: Any) -> float | None:
-        """A number, or None with a sentence."""
+        """The value as a number; None after a notice if it is not one."""
         if value is None or name == "by_rank":
             return None
         try:

@@ -9,15 +9,15 @@ class Notices:
     """Writes a sentence of each kind once. Safe to call from several threads; never raises."""
 
     def __init__(self) -> None:
-        self._given: set[str] = set()
+        self._kinds: set[str] = set()
         self._lock = threading.Lock()
 
     def once(self, kind: str, sentence: str) -> None:
         """Write `sentence` unless one of this kind was written before."""
         with self._lock:
-            if kind in self._given:
+            if kind in self._kinds:
                 return
-            self._given.add(kind)
+            self._kinds.add(kind)
         self.line(sentence)
 
     def line(self, sentence: str) -> None:

@@ -122,6 +122,7 @@ def _attempt_line(attempt: int, first_step: int, started_at: str | None = None) 
 
 
 def refuse_a_second_writer(path: Path, status: RunStatus) -> None:
+    """Raise RunFolderError if another process that is still alive writes into this folder."""
     own = own_process()
     ours = all(getattr(status, name) == value for name, value in own.items())
     if status.state == "running" and not ours and status.pid and not why_gone(status, path):

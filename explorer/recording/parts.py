@@ -55,6 +55,7 @@ class Attempt:
 
 
 def part_name(table: str, attempt: int, first: int, last: int) -> str:
+    """The file name of a part that holds the steps `first` to `last` of an attempt."""
     return f"{table}-{attempt}-{first}-{last}.parquet"
 
 
@@ -107,13 +108,13 @@ def without_contained(parts: Iterable[Part]) -> list[Part]:
 
     A merge writes the larger file before it deletes the smaller ones, so both may exist.
     """
-    kept: list[Part] = []
+    parts_left: list[Part] = []
     for part in sorted(parts, key=lambda p: (p.table, p.attempt, p.first, -p.last)):
-        before = kept[-1] if kept else None
+        before = parts_left[-1] if parts_left else None
         same = before is not None and (before.table, before.attempt) == (part.table, part.attempt)
         if before is None or not same or part.last > before.last:
-            kept.append(part)
-    return kept
+            parts_left.append(part)
+    return parts_left
 
 
 def superseded_from(attempt: int, attempts: Sequence[Attempt]) -> int | None:

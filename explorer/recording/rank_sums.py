@@ -1,7 +1,7 @@
 """Counts of all ranks under `torch.distributed`, added up before they are written.
 
-Every rank takes part in every step's exchange, also with a step that it cannot use: a rank that left it out
-would make the others wait for ever. One exchange per step, started in the training loop and waited for in the
+Every rank takes part in every step's exchange, even in a step whose values it cannot use: if one rank skipped
+it, the others would wait forever. One exchange per step, started in the training loop and waited for in the
 recorder's thread. float64 holds counts up to 2^53 exactly.
 
 Shapes: L MoE layers, E experts, C the experts of all layers, R ranks.
@@ -84,7 +84,7 @@ class RankSum:
         cells = (len(buffer) - HEAD) // 2
         loss = values.get("lm_loss")
         if loss is not None:
-            # What is no number is left to the thread that writes, which says so.
+            # The writing thread reports a value that is not a number.
             with suppress(TypeError, ValueError, RuntimeError):
                 buffer[3] = loss
                 buffer[2] = 1

@@ -72,6 +72,7 @@ class RunFolder:
 
     @property
     def run_id(self) -> str:
+        """The folder's name."""
         return self.path.name
 
     @cached_property
@@ -130,7 +131,7 @@ class RunFolder:
 
     def parts(self, table: str) -> list[Part]:
         """The files of `table` with valid rows, in order of attempt and step."""
-        _known(table)
+        _check_table(table)
         return self.snapshot().parts[table]
 
     def read(self, table: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
@@ -139,7 +140,7 @@ class RunFolder:
         Columns that a file lacks are NULL, columns not in `explorer/records/tables.py` are
         dropped. Raises UnreadableRunError naming a damaged file.
         """
-        _known(table)
+        _check_table(table)
         names = list(SCHEMAS[table]) if columns is None else list(columns)
         for name in names:
             if name not in SCHEMAS[table]:
@@ -187,12 +188,12 @@ class RunFolder:
         covered = -1 if manifest is None else manifest.attempt
         starts = {attempt.attempt: attempt.first_step for attempt in attempts}
         listed = (parse_part(self.path / name) for name in sorted(names))
-        found = [p for p in listed if p is not None and p.attempt > covered and _is_committed(p, status)]
-        for part in found:
+        valid = [p for p in listed if p is not None and p.attempt > covered and _is_committed(p, status)]
+        for part in valid:
             _check_range(part, starts.get(part.attempt, 0))
         compacted = [] if manifest is None else self._compacted(manifest)
         parts: dict[str, list[Part]] = {table: [] for table in TABLES}
-        for part in compacted + without_contained(found):
+        for part in compacted + without_contained(valid):
             below = superseded_from(part.attempt, attempts)
             if below is None or below > part.last:
                 parts[part.table].append(part)
@@ -232,7 +233,7 @@ class RunFolder:
         return frozenset(entry.name for entry in tables)
 
 
-def _known(table: str) -> None:
+def _check_table(table: str) -> None:
     if table not in TABLES:
         raise RunFolderError(
             f"table = {table!r}: is not a table of a run; choose one of {', '.join(TABLES)}."

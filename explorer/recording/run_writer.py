@@ -119,24 +119,24 @@ class RunWriter:
         same table already has, or a second record per step (or per micro-batch or domain in it).
         """
         self._refuse_when_finished()
-        kept = checked(record, self._layout)
-        table = TABLE_OF[type(kept)]
-        if kept.step <= self._done or kept.step < self._newest[table]:
+        copy = checked(record, self._layout)
+        table = TABLE_OF[type(copy)]
+        if copy.step <= self._done or copy.step < self._newest[table]:
             limit = max(self._done + 1, self._newest[table])
             raise RunFolderError(
-                f"{type(kept).__name__}.step = {kept.step}: must be at least {limit}, steps do not go back; "
+                f"{type(copy).__name__}.step = {copy.step}: must be at least {limit}, steps do not go back; "
                 "record before step_done, or resume the run at the earlier step."
             )
-        key, keys = key_of(kept), self._keys[table]
-        if kept.step > self._newest[table]:
+        key, keys = key_of(copy), self._keys[table]
+        if copy.step > self._newest[table]:
             keys.clear()
         if key in keys:
-            raise given_twice(kept)
+            raise given_twice(copy)
         if key is not None:
             keys.add(key)
-        self._newest[table] = kept.step
-        self._pending[table].append(kept)
-        self._pending_cells += _cells(kept)
+        self._newest[table] = copy.step
+        self._pending[table].append(copy)
+        self._pending_cells += _cells(copy)
 
     def step_done(self, step: int) -> None:
         """Mark `step` as complete. Flushes if the last flush was a second ago."""
@@ -190,8 +190,8 @@ class RunWriter:
 
         Raises RunFolderError for a value that is not a number.
         """
-        given = {"wall_time_s": wall_time_s, "tokens_per_second": tokens_per_second}
-        self._figures |= {name: _figure(name, value) for name, value in given.items()}
+        measures = {"wall_time_s": wall_time_s, "tokens_per_second": tokens_per_second}
+        self._figures |= {name: _figure(name, value) for name, value in measures.items()}
 
     def set_results(self, results: Mapping[str, Any]) -> None:
         """Set the final metrics in status.json; NaN becomes null.

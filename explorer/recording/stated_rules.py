@@ -34,14 +34,14 @@ def complete(stated: StatedRules) -> StatedRules:
         text = "none"
     # A family name is not a rule: it has no settings.
     is_rule = stated.balancer or stated.label or text == "none"
-    known = _of_text(text) if is_rule else None
-    if known is None:
-        known = StatedRules(balancer="", label=text, family=UNKNOWN, scope=UNKNOWN)
+    rules = _of_text(text) if is_rule else None
+    if rules is None:
+        rules = StatedRules(balancer="", label=text, family=UNKNOWN, scope=UNKNOWN)
     return StatedRules(
-        balancer=stated.balancer or known.balancer,
-        label=stated.label or known.label,
-        family=stated.family or known.family,
-        scope=stated.scope or known.scope,
+        balancer=stated.balancer or rules.balancer,
+        label=stated.label or rules.label,
+        family=stated.family or rules.family,
+        scope=stated.scope or rules.scope,
     )
 
 

@@ -1,4 +1,4 @@
-"""What the recorder does with tensors: copy them without waiting for their device, and count expert ids.
+"""Copy tensors without waiting for their device, and count expert ids.
 
 PyTorch is imported only where a tensor has already arrived. Shapes: T tokens, K experts per token, E experts.
 """
@@ -74,9 +74,9 @@ def count_ids(ids: Any, num_experts: int, mask: Any = None) -> Any:
         raise Refused(f"must be integers of the shape [T, K], not {array.dtype} of shape {array.shape}")
     array_TK = array.reshape(-1, array.shape[-1])
     if mask is not None:
-        kept = np.asarray(mask.detach().cpu() if is_tensor(mask) else mask).reshape(-1) != 0
-        _check_mask(kept.size, len(array_TK))
-        array_TK = array_TK[kept]
+        is_kept = np.asarray(mask.detach().cpu() if is_tensor(mask) else mask).reshape(-1) != 0
+        _check_mask(is_kept.size, len(array_TK))
+        array_TK = array_TK[is_kept]
     flat: NDArray[np.int64] = np.minimum(array_TK.reshape(-1).astype(np.int64), num_experts)
     return np.bincount(flat[flat >= 0], minlength=num_experts + 1).astype(np.int64)
 
@@ -89,9 +89,9 @@ def _count_tensor(ids: Any, num_experts: int, mask: Any) -> Any:
     ids_TK = ids.reshape(-1, ids.shape[-1]).long()
     counted = ids_TK >= 0
     if mask is not None:
-        kept = torch.as_tensor(mask, device=ids.device).reshape(-1) != 0
-        _check_mask(kept.numel(), len(ids_TK))
-        counted = counted & kept[:, None]
+        is_kept = torch.as_tensor(mask, device=ids.device).reshape(-1) != 0
+        _check_mask(is_kept.numel(), len(ids_TK))
+        counted = counted & is_kept[:, None]
     cells = ids_TK.clamp(0, num_experts).reshape(-1)
     zeros = torch.zeros(num_experts + 1, dtype=torch.int64, device=ids.device)
     return zeros.scatter_add_(0, cells, counted.reshape(-1).long())

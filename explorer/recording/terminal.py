@@ -1,4 +1,4 @@
-"""The line that a training prints about its routers, so that imbalance is seen where people look first."""
+"""The line about the routers that a training prints, so that imbalance is visible in the terminal."""
 
 import importlib
 import time

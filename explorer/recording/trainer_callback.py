@@ -36,7 +36,7 @@ def trainer_callback(runs_dir: Path | str, **recorder: Any) -> "TrainerCallback"
 
 
 class _Steps:
-    """What happens at each event of `Trainer`. A step is kept until its log line had the chance to come."""
+    """What happens at each event of `Trainer`. A step is held back until Trainer may have logged it."""
 
     def __init__(self, runs_dir: Path | str, recorder: Mapping[str, Any]) -> None:
         self._runs_dir, self._arguments = runs_dir, dict(recorder)
@@ -47,9 +47,9 @@ class _Steps:
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         config = {**_plain_config(model), **(self._arguments.pop("config", None) or {})}
         self._watcher = watch(model)
-        given = {"seed": getattr(args, "seed", None), "num_steps": max(0, state.max_steps)}
+        defaults = {"seed": getattr(args, "seed", None), "num_steps": max(0, state.max_steps)}
         self._recorder = Recorder(
-            self._runs_dir, config=config, **{**given, **self._watcher.sizes, **self._arguments}
+            self._runs_dir, config=config, **{**defaults, **self._watcher.sizes, **self._arguments}
         )
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:

@@ -18,11 +18,11 @@ REMEDY = "count in int64, e.g. with .to(torch.int64)"
 
 
 class Refused(ValueError):
-    """The rule that a value violates; `shown` is the offending part of the value, if only a part is."""
+    """The rule that a value violates; `excerpt` is the offending part of the value, if only a part is."""
 
-    def __init__(self, rule: str, shown: str | None = None) -> None:
+    def __init__(self, rule: str, excerpt: str | None = None) -> None:
         super().__init__(rule)
-        self.shown = shown
+        self.excerpt = excerpt
 
 
 class Ragged(Refused):

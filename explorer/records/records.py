@@ -208,8 +208,8 @@ class MemoryRecorder:
     state: str = "running"
 
     def record(self, record: Record) -> None:
-        kept = {f.name: _own(getattr(record, f.name)) for f in fields(record)}
-        self.records.append(replace(record, **kept))
+        copies = {f.name: _own(getattr(record, f.name)) for f in fields(record)}
+        self.records.append(replace(record, **copies))
 
     def step_done(self, step: int) -> None:
         pass

@@ -119,9 +119,9 @@ def soft_clamped(error: Any, sharpness: float) -> Any:
     return clamped - clamped.mean(-1)[..., None]
 
 
-def with_momentum(kept: Any, move: Any, momentum: float) -> Any:
+def with_momentum(previous: Any, move: Any, momentum: float) -> Any:
     """The next move of a bias: β · (the move before) + (1 - β) · (the move without momentum), [..., E]."""
-    return momentum * kept + (1 - momentum) * move
+    return momentum * previous + (1 - momentum) * move
 
 
 def neutral_bias(bias_form: str) -> float:

@@ -86,8 +86,8 @@ def lynx(ranks_NBE: Ranks, logits_NBE: ArrayLike, top_k: int, knobs: LynxKnobs) 
     Nothing is published about equal scores: they go to the expert with the lower sum of ranks, then to the
     lower index, so that without a bias a token alone keeps its own experts (as in `tasks.selection.Lynx`).
     """
-    kept = kept_experts(ranks_NBE, logits_NBE, top_k, knobs)
-    return best_among(ranks_NBE, kept, top_k)
+    allowed_NE = kept_experts(ranks_NBE, logits_NBE, top_k, knobs)
+    return best_among(ranks_NBE, allowed_NE, top_k)
 
 
 def kept_experts(ranks_NBE: Ranks, logits_NBE: ArrayLike, top_k: int, knobs: LynxKnobs) -> Mask:
@@ -122,10 +122,10 @@ def distinct_experts(mask_NBE: Mask) -> NDArray[np.int64]:
 
 def mixture(scores_NBE: ArrayLike, mask_NBE: Mask) -> Floats:
     """Weights of the chosen experts, summing to 1 for each token; even where all their scores are 0."""
-    kept = np.asarray(scores_NBE, dtype=np.float64) * mask_NBE
-    total = kept.sum(-1, keepdims=True)
+    weights = np.asarray(scores_NBE, dtype=np.float64) * mask_NBE
+    total = weights.sum(-1, keepdims=True)
     even = mask_NBE / np.maximum(mask_NBE.sum(-1, keepdims=True), 1)
-    return np.where(total > 0, kept / np.where(total > 0, total, 1.0), even)
+    return np.where(total > 0, weights / np.where(total > 0, total, 1.0), even)
 
 
 def divergence(first: Floats, second: Floats) -> Floats:

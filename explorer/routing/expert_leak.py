@@ -82,8 +82,8 @@ def _count(displaced_NE: Ids, start: int, sequence_tokens: int) -> LeakCounts:
     is_one = displaced_NE >= 0
     same = other // sequence_tokens == changed // sequence_tokens
     earlier = is_one & same & (other < changed)
-    kept = np.sort(np.where(earlier, other, -1), axis=1)
-    distinct = (kept >= 0) & (np.diff(kept, axis=1, prepend=-1) != 0)
+    partners = np.sort(np.where(earlier, other, -1), axis=1)
+    distinct = (partners >= 0) & (np.diff(partners, axis=1, prepend=-1) != 0)
     return LeakCounts(
         trials=len(displaced_NE),
         earlier_trials=int(earlier.any(1).sum()),

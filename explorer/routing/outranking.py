@@ -31,13 +31,13 @@ def outranking_gap(config: Mapping[str, Any], step: int) -> float | None:
     config: that of `run.json`. Unknown means that the configuration lacks the score function or the rules,
     as in imported runs; our defaults would be a guess.
     """
-    run = _known(config)
+    run = _run_config(config)
     return None if run is None else _gap(run.model, run.balancer.rules_at(step))
 
 
 def outranking_spans(config: Mapping[str, Any]) -> tuple[Span, ...]:
     """Steps [first, stop) in which there is such a gap; stop None: to the end of the run."""
-    run = _known(config)
+    run = _run_config(config)
     if run is None:
         return ()
     starts = [0, *sorted(change.step for change in run.balancer.schedule)]
@@ -54,7 +54,7 @@ def bounded_gap(score_func: str, bias_form: str | None) -> float | None:
     return SCORE_RANGE.get(score_func) if bias_form == "additive" else None
 
 
-def _known(config: Mapping[str, Any]) -> RunConfig | None:
+def _run_config(config: Mapping[str, Any]) -> RunConfig | None:
     try:
         if "balancer" not in config or "score_func" not in config["model"]:
             return None

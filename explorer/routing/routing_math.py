@@ -105,9 +105,9 @@ def compared(scores_TE: Floats, bias_E: Floats | None, spec: RouteSpec) -> Float
         return np.asarray(values)
     grouped = values.reshape(len(values), groups, -1)
     worth = np.sort(grouped, axis=-1)[..., -min(2, grouped.shape[-1]) :].sum(-1)
-    kept = np.zeros(worth.shape, dtype=bool)
-    np.put_along_axis(kept, np.argsort(-worth, axis=-1, kind="stable")[:, :best], True, axis=-1)
-    return np.where(kept[..., None], grouped, -np.inf).reshape(values.shape).astype(np.float32)
+    in_best_group = np.zeros(worth.shape, dtype=bool)
+    np.put_along_axis(in_best_group, np.argsort(-worth, axis=-1, kind="stable")[:, :best], True, axis=-1)
+    return np.where(in_best_group[..., None], grouped, -np.inf).reshape(values.shape).astype(np.float32)
 
 
 def choose(compared_TE: Floats, scores_TE: Floats, spec: RouteSpec) -> Ids:

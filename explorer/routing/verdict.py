@@ -106,8 +106,8 @@ def _resampled_batches(before_RLG: Loads, after_RLG: Loads) -> NDArray[np.float6
         longest, mean = (
             np.stack([part[block].sum(0) for block in blocks]) for part in (loads.max(-1), loads.mean(-1))
         )
-        drawn = weights @ mean
-        totals.append(np.where(drawn > 0, (weights @ longest) / np.where(drawn > 0, drawn, 1.0), 0.0).sum(-1))
+        draws = weights @ mean
+        totals.append(np.where(draws > 0, (weights @ longest) / np.where(draws > 0, draws, 1.0), 0.0).sum(-1))
     return np.asarray(1.0 - totals[1] / totals[0])
 
 
@@ -119,9 +119,9 @@ def _resampled_tokens(
     shape = (2, DRAWS_OF_TOKENS, tokens_RLE.shape[1])
     longest, mean = np.zeros(shape), np.zeros(shape)
     for tokens_LE in tokens_RLE:
-        drawn = rng.poisson(tokens_LE, (DRAWS_OF_TOKENS, *tokens_LE.shape))
+        draws = rng.poisson(tokens_LE, (DRAWS_OF_TOKENS, *tokens_LE.shape))
         for which, shares in enumerate((before_LGE, after_LGE)):
-            loads = gpu_loads(shares, drawn)
+            loads = gpu_loads(shares, draws)
             longest[which] += loads.max(-1)
             mean[which] += loads.mean(-1)
     totals = np.where(mean > 0, longest / np.where(mean > 0, mean, 1.0), 0.0).sum(-1)

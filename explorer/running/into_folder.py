@@ -172,10 +172,10 @@ def _train(
         if ranks.is_first:
             kept_model.save(path / kept_model.FILE, model, final)
 
-    def run(kept: Recorder) -> TrainResult:
+    def run(recorder_or_none: Recorder) -> TrainResult:
         return train(
             config,
-            kept,
+            recorder_or_none,
             should_stop,
             corpus=corpus,
             checkpoint_dir=path / CHECKPOINTS,

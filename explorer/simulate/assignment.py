@@ -56,7 +56,7 @@ class PoolDual:
         self._columns = np.ascontiguousarray(scores.T)
         self._worst = 2 * top_k > self._experts
         depth = self._experts - top_k if self._worst else top_k
-        self._kept = np.empty((depth, tokens), dtype=scores.dtype)
+        self._extremes = np.empty((depth, tokens), dtype=scores.dtype)
         self._work = np.empty((2, tokens), dtype=scores.dtype)
 
     def __call__(self, prices: F64) -> float:
@@ -64,26 +64,26 @@ class PoolDual:
         tokens."""
         rounded = np.asarray(prices).astype(self._columns.dtype)
         keep, pass_on = (np.minimum, np.maximum) if self._worst else (np.maximum, np.minimum)
-        self._kept.fill(np.inf if self._worst else -np.inf)
+        self._extremes.fill(np.inf if self._worst else -np.inf)
         value, other = self._work
         total = 0.0
         for expert in range(self._experts):
             np.add(self._columns[expert], rounded[expert], out=value)
             if self._worst:
                 total += float(value.sum(dtype=np.float64))
-            for kept in self._kept:
-                pass_on(kept, value, out=other)
-                keep(kept, value, out=kept)
+            for row in self._extremes:
+                pass_on(row, value, out=other)
+                keep(row, value, out=row)
                 value, other = other, value
-        kept_sum = float(self._kept.sum(dtype=np.float64))
-        best = total - kept_sum if self._worst else kept_sum
+        extreme_sum = float(self._extremes.sum(dtype=np.float64))
+        best = total - extreme_sum if self._worst else extreme_sum
         return best - self._load * float(rounded.sum(dtype=np.float64))
 
 
-def lagrangian(scores: Floats, chosen: Mask, prices: F64, top_k: int) -> float:
+def lagrangian(scores: Floats, mask: Mask, prices: F64, top_k: int) -> float:
     """Λ(x, p) for any selection, not necessarily the best one under these prices."""
-    excess = column_counts(chosen) - balanced_load(scores, top_k)
-    return float(scores[chosen].sum(dtype=np.float64) + prices @ excess)
+    excess = column_counts(mask) - balanced_load(scores, top_k)
+    return float(scores[mask].sum(dtype=np.float64) + prices @ excess)
 
 
 @dataclass(frozen=True, kw_only=True)

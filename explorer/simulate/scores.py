@@ -75,10 +75,10 @@ class Scores:
     @cached_property
     def plain(self) -> Mask:
         """The top K of these scores alone, [P, E]."""
-        chosen = np.empty(self.pool.shape, dtype=np.bool_)
-        for first in range(0, len(chosen), BLOCK):
-            chosen[first : first + BLOCK] = choose(self.pool[first : first + BLOCK], self.settings.top_k)
-        return chosen
+        mask = np.empty(self.pool.shape, dtype=np.bool_)
+        for first in range(0, len(mask), BLOCK):
+            mask[first : first + BLOCK] = choose(self.pool[first : first + BLOCK], self.settings.top_k)
+        return mask
 
     def offset(self, step: int) -> NDArray[np.float64]:
         """The distribution's own offsets in this step, [E] in logits."""

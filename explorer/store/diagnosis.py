@@ -1,6 +1,6 @@
 """What is wrong with a run's router, from the rows of the index; of a large run computed once, at ingest.
 
-Looking at 10 million loads takes seconds of processor time, too much for a visit of a page.
+Examining 10 million loads takes seconds of processor time, too long for a page to wait.
 """
 
 import json
@@ -68,10 +68,10 @@ def run_rows(cur: duckdb.DuckDBPyConnection, info: RunInfo) -> RunRows:
     steps = _frame(cur, f"SELECT {', '.join(STEPS)} FROM steps WHERE run_id = $run_id ORDER BY step", info)
     # The first portions of a run may hold loads alone, and a run of any length must not be read as a whole.
     recorded = steps if len(steps) else _frame(cur, STEPS_OF_LOADS, info)
-    kept = kept_steps(recorded["step"].to_numpy(), sum(info.layer_widths))
-    some = {} if kept is None else {"steps": kept.tolist()}
+    steps_to_read = kept_steps(recorded["step"].to_numpy(), sum(info.layer_widths))
+    some = {} if steps_to_read is None else {"steps": steps_to_read.tolist()}
     loads = f"SELECT {', '.join(LOADS)} FROM expert_loads WHERE run_id = $run_id"
-    if kept is not None:
+    if steps_to_read is not None:
         loads += " AND step IN (SELECT unnest($steps::BIGINT[]))"
     return RunRows(
         info=info,
@@ -98,7 +98,7 @@ def run_rows(cur: duckdb.DuckDBPyConnection, info: RunInfo) -> RunRows:
                 info,
             )
         ),
-        is_sampled=kept is not None,
+        is_sampled=steps_to_read is not None,
     )
 
 

@@ -54,15 +54,16 @@ class Pyramid:
 
     @property
     def key_names(self) -> tuple[str, ...]:
+        """Names of the columns that identify a series, such as layer and expert."""
         return tuple(column.name for column in self.keys)
 
     def only(self, *values: str) -> "Pyramid":
         """The same bins with the measures of some values: planning every measure takes longer than reading a
         few.
         """
-        kept = tuple(m for m in self.measures if m in SPAN or m.column.name.startswith(values))
+        measures = tuple(m for m in self.measures if m in SPAN or m.column.name.startswith(values))
         narrow = bool(self.narrow_source) and "share" not in values
-        return replace(self, measures=kept, source=self.narrow_source if narrow else self.source)
+        return replace(self, measures=measures, source=self.narrow_source if narrow else self.source)
 
     def singles(self) -> str:
         """Select list that turns one sample into a bin."""

@@ -142,9 +142,9 @@ def statements() -> list[str]:
     for table in data_tables():
         columns = index_columns(table)[1:]
         result.append(f"CREATE TABLE raw.{table} (run_key INTEGER, {_columns(columns)})")
-        shown = ", ".join(f"t.{c.name}" for c in columns)
+        select_list = ", ".join(f"t.{c.name}" for c in columns)
         result.append(
-            f"CREATE VIEW {table} AS SELECT r.run_id, {shown} "
+            f"CREATE VIEW {table} AS SELECT r.run_id, {select_list} "
             f"FROM raw.{table} t JOIN raw.runs r USING (run_key)"
         )
     return result

@@ -249,14 +249,14 @@ def _extend(cur: duckdb.DuckDBPyConnection, run_key: int, search: Search, start:
         return
     if search is WINDOWS:
         collect_turning(cur, run_key, start, stop)
-    given = {"run_key": run_key, "start": start, "stop": stop}
+    params = {"run_key": run_key, "start": start, "stop": stop}
     kinds = ", ".join(f"'{kind}'" for kind in search.least)
-    made = cur.execute(PIECES.format(flagged=search.flagged, kinds=kinds), given).fetchone()
-    if made is not None and made[0] == 0:
+    count = cur.execute(PIECES.format(flagged=search.flagged, kinds=kinds), params).fetchone()
+    if count is not None and count[0] == 0:
         return
     cur.execute(
         f"DELETE FROM raw.stretches WHERE run_key = ? AND kind IN ({kinds}) AND last_ordinal = ?",
         [run_key, start - 1],
     )
     least = " ".join(f"WHEN '{kind}' THEN {samples}" for kind, samples in search.least.items())
-    cur.execute(JOINED.format(numbered=search.numbered, least=least), given)
+    cur.execute(JOINED.format(numbered=search.numbered, least=least), params)

@@ -27,8 +27,8 @@ def is_exact(answer: str, truth: str) -> bool:
 
 def f1(answer: str, truth: str) -> float:
     """Harmonic mean of precision and recall over words, counted with multiplicity; 0 ... 1."""
-    given, right = normalised(answer).split(), normalised(truth).split()
-    if not given or not right:
-        return float(given == right)
-    shared = sum((Counter(given) & Counter(right)).values())
-    return 2 * shared / (len(given) + len(right))
+    words, right = normalised(answer).split(), normalised(truth).split()
+    if not words or not right:
+        return float(words == right)
+    shared = sum((Counter(words) & Counter(right)).values())
+    return 2 * shared / (len(words) + len(right))

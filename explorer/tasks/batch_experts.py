@@ -70,16 +70,16 @@ def selection_table(trained: TrainedModel, plan: Plan) -> TaskResult:
     rows = []
     for phase in plan.phases:
         for rule in rules:
-            known: dict[str, Any] = {}
+            measurements: dict[str, Any] = {}
             for batch in plan.batches:
                 if batch > len(tokens_BS):
                     continue
                 row: dict[str, Any] = {"rule": rule.label, "phase": phase, "batch": batch}
                 row |= _text_row(trained, rule, phase, batch, tokens_BS, full)
                 row |= _time_row(trained, rule, phase, batch, tokens_BS, plan.repeats)
-                if not known or rule.needs_batch:
-                    known = _question_row(trained, rule, phase, batch, plan.questions)
-                rows.append(row | known)
+                if not measurements or rule.needs_batch:
+                    measurements = _question_row(trained, rule, phase, batch, plan.questions)
+                rows.append(row | measurements)
     counts = {
         "sequences": len(tokens_BS),
         "tokens": tokens_BS[:, 1:].numel(),
@@ -151,8 +151,8 @@ def _question_row(
     if trained.corpus.name != "two_hop" or not questions:
         return {}
     problems = list(two_hop.problems(two_hop.TWO_HOP, "held_out", questions))
-    given = answers(trained, problems, batch=batch, reroute=lambda window: _in_window(rule, phase, window))
-    counts, sums = graded(problems, given)
+    texts = answers(trained, problems, batch=batch, reroute=lambda window: _in_window(rule, phase, window))
+    counts, sums = graded(problems, texts)
     return {
         "questions": counts["questions"],
         "exact": counts["exact"],

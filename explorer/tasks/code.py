@@ -75,21 +75,19 @@ def library(trained: TrainedModel, count: int = 100) -> TaskResult:
                           function parses and the body says something
     """
     check_causal(trained, "library")
-    chosen = held_out_functions(trained, count)
-    total, num_bytes = scored(trained, [(one.head, one.body) for one in chosen])
-    targets = [body_line(one) for one in chosen]
+    held_out = held_out_functions(trained, count)
+    total, num_bytes = scored(trained, [(one.head, one.body) for one in held_out])
+    targets = [body_line(one) for one in held_out]
     lines = complete(
         trained, [before for before, _, _ in targets], Sampling(max_tokens=LINE_TOKENS), has_text_line
     )
-    matches = sum(
-        _only_line(given) == line.strip() for given, (_, line, _) in zip(lines, targets, strict=True)
-    )
-    bodies = complete(trained, [one.head for one in chosen], Sampling(max_tokens=BODY_TOKENS), is_body_over)
-    parsed = sum(parses(one.head, body) for one, body in zip(chosen, bodies, strict=True))
+    matches = sum(_only_line(text) == line.strip() for text, (_, line, _) in zip(lines, targets, strict=True))
+    bodies = complete(trained, [one.head for one in held_out], Sampling(max_tokens=BODY_TOKENS), is_body_over)
+    parsed = sum(parses(one.head, body) for one, body in zip(held_out, bodies, strict=True))
     return TaskResult(
         task="library",
         counts={
-            "functions": len(chosen),
+            "functions": len(held_out),
             "tokens": total.tokens,
             "bytes": num_bytes,
             "correct": total.correct,
@@ -100,8 +98,8 @@ def library(trained: TrainedModel, count: int = 100) -> TaskResult:
         metrics={
             "bits_per_byte": ratio(total.nats / math.log(2), num_bytes),
             "next_token_accuracy": ratio(total.correct, total.tokens),
-            "line_match": ratio(matches, len(chosen)),
-            "parse_rate": ratio(parsed, len(chosen)),
+            "line_match": ratio(matches, len(held_out)),
+            "parse_rate": ratio(parsed, len(held_out)),
         },
     )
 
@@ -119,12 +117,12 @@ def fill_in_lines(trained: TrainedModel, count: int = 100) -> TaskResult:
             "with corpus.name=code.",
         )
     examples = [fill_in(one) for one in held_out_functions(trained, count)]
-    given = complete(
+    completions = complete(
         trained, [one.prompt for one in examples], Sampling(max_tokens=LINE_TOKENS), lambda text: END in text
     )
     matches = sum(
         text.split(END)[0].strip() == one.line
-        for text, one in zip(given, examples, strict=True)
+        for text, one in zip(completions, examples, strict=True)
         if END in text
     )
     return TaskResult(

@@ -84,8 +84,8 @@ def _complete_batch(
             width=max(map(len, rows)),
         )
         logits_BV = _last_logits(trained, rows, reroute(window) if reroute else None)
-        chosen = _choose(logits_BV, sampling.temperature, generator)
-        for index, token in enumerate(chosen):
+        token_ids = _choose(logits_BV, sampling.temperature, generator)
+        for index, token in enumerate(token_ids):
             if running[index]:
                 rows[index].append(token)
                 texts[index] = trained.tokenizer.decode(rows[index][sizes[index] :])
@@ -97,9 +97,9 @@ def _complete_batch(
 
 def _last_logits(trained: TrainedModel, rows: Sequence[list[int]], reroute: Reroute | None) -> Tensor:
     """Logits of the token after each row, float32 [B, V] on the CPU; the last `length` tokens are context."""
-    shown = [row[-trained.length :] for row in rows]
-    logits = trained.forward(padded(shown), reroute=reroute).logits_BSV
-    last = torch.tensor([len(row) - 1 for row in shown], device=logits.device)
+    contexts = [row[-trained.length :] for row in rows]
+    logits = trained.forward(padded(contexts), reroute=reroute).logits_BSV
+    last = torch.tensor([len(row) - 1 for row in contexts], device=logits.device)
     return logits[torch.arange(len(rows), device=logits.device), last].float().cpu()
 
 

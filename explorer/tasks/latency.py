@@ -87,11 +87,11 @@ def _timed(trained: TrainedModel, layer: MoELayer, x_BSD: Tensor, rule: Selectio
     )
     start = _now(x_TD)
     routing = choose(layer.router, x_TD, layer.config, trained.balancer.bias_form, context)
-    chosen = _now(x_TD)
+    after_choice = _now(x_TD)
     served_E = sequence_counts(routing.topk_expert_ids_TK, 1, layer.config.num_experts)[0]
     before = _now(x_TD)
     layer.experts(x_TD, routing, served_E)
-    return chosen - start, _now(x_TD) - before
+    return after_choice - start, _now(x_TD) - before
 
 
 def _now(x: Tensor) -> float:

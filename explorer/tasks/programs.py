@@ -129,13 +129,13 @@ def passes(problem: Program, body: str) -> bool:
 
 def _verdicts(bodies: Iterable[str], check: Callable[[str], bool]) -> list[bool]:
     """One verdict per body; equal bodies are run once."""
-    known: dict[str, bool] = {}
+    verdict_of: dict[str, bool] = {}
     verdicts = []
     for body in bodies:
         text = body.rstrip()
-        if text not in known:
-            known[text] = check(body)
-        verdicts.append(known[text])
+        if text not in verdict_of:
+            verdict_of[text] = check(body)
+        verdicts.append(verdict_of[text])
     return verdicts
 
 

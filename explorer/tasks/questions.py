@@ -54,13 +54,13 @@ def answers(
 
 
 def graded(
-    problems: Sequence[TwoHopProblem], given: Sequence[str]
+    problems: Sequence[TwoHopProblem], texts: Sequence[str]
 ) -> tuple[dict[str, int], dict[str, float]]:
     """Counts (questions, exact, candidates) and sums (f1) of answers.
 
     candidates: answers that are the answer or one of its distractors.
     """
-    pairs = list(zip(problems, given, strict=True))
+    pairs = list(zip(problems, texts, strict=True))
     counts = {
         "questions": len(pairs),
         "exact": sum(is_exact(answer, problem.answer) for problem, answer in pairs),

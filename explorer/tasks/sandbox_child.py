@@ -121,8 +121,8 @@ def enter_namespaces(libc: Any, pivot_root: int, mount_point: str) -> None:
     called(libc.umount2(b".", MNT_DETACH), "umount2")
     called(libc.mount(None, b"/", None, flags | MS_REMOUNT | MS_RDONLY, None), "mount")
     os.chdir("/")
-    if left := list(Path("/").iterdir()):
-        raise OSError(errno.ENOTEMPTY, f"the new root holds {left[:3]}")
+    if entries := list(Path("/").iterdir()):
+        raise OSError(errno.ENOTEMPTY, f"the new root holds {entries[:3]}")
 
 
 def set_limits(job: dict[str, Any]) -> None:

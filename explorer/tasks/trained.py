@@ -98,19 +98,19 @@ def load_trained(path: Path, corpus: Corpus | None = None) -> TrainedModel:
             "train it again with --keep-model."
         )
     device = pick_device("cpu" if not torch.cuda.is_available() else "auto")
-    kept = kept_model.load(file, device)
-    corpus = corpus or load_corpus(kept.config.corpus)
+    checkpoint = kept_model.load(file, device)
+    corpus = corpus or load_corpus(checkpoint.config.corpus)
     stated = folder.info.corpus.get("digest")
     if stated != corpus.digest:
         raise TrainingError(
             f"{run_id}: was trained on other text (digest {stated}) than is found now ({corpus.digest}), so "
             "what it has not seen is unknown; train it again."
         )
-    config = kept.config
+    config = checkpoint.config
     model = build_model(
         config.model, corpus.vocab_size, config.training.sequence_length, config.training.seed
     ).to(device)
-    model.load_state_dict(kept.state)
+    model.load_state_dict(checkpoint.state)
     return TrainedModel.of(model, config, corpus, run_id)
 
 

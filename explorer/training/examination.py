@@ -88,10 +88,10 @@ def _ablation(
 @torch.no_grad()
 def _without(weight: Tensor, loss: Callable[[], float]) -> float:
     """The loss while an output matrix is zero."""
-    kept = weight.clone()
+    original = weight.clone()
     weight.zero_()
     result = loss()
-    weight.copy_(kept)
+    weight.copy_(original)
     return result
 
 

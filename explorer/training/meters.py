@@ -108,10 +108,10 @@ class StepMeters:
     def observed(self, balancer: CombinedBalancer, ranks: Ranks = SINGLE_PROCESS) -> list[Tensor] | None:
         """Per layer, the balancer's observation of the whole step; None if it needs none."""
         layers = list(zip(*self.observations, strict=True))
-        known = [[part for part in layer if part is not None] for layer in layers]
-        if not known or not all(known):
+        parts_of_layers = [[part for part in layer if part is not None] for layer in layers]
+        if not parts_of_layers or not all(parts_of_layers):
             return None
-        return [balancer.pool(ranks.gather(balancer.pool(parts))) for parts in known]
+        return [balancer.pool(ranks.gather(balancer.pool(parts))) for parts in parts_of_layers]
 
     def totals(self, ranks: Ranks) -> Totals:
         """Sums and means over the micro-batches of all ranks, equally weighted."""

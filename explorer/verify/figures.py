@@ -58,8 +58,8 @@ def _smallest(tokens: NDArray[np.int64], present: NDArray[np.bool_]) -> Floats:
 
 def running_mean(values_SL: Floats) -> Floats:
     """Mean of the last 100 rows, including the current one, ignoring NaN. [S, L] -> [S, L]."""
-    known = np.isfinite(values_SL)
-    sums, counts = np.where(known, values_SL, 0.0).cumsum(0), known.cumsum(0)
+    is_finite = np.isfinite(values_SL)
+    sums, counts = np.where(is_finite, values_SL, 0.0).cumsum(0), is_finite.cumsum(0)
     sums[WINDOW:], counts[WINDOW:] = sums[WINDOW:] - sums[:-WINDOW], counts[WINDOW:] - counts[:-WINDOW]
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(np.where(counts > 0, sums / counts, np.nan))

@@ -54,11 +54,11 @@ def _check_range(findings: Findings, table: str, rows: pl.DataFrame, run: RunDat
     if low.height:
         row = first_row(low)
         findings.differ(at(row, table, column="step", recorded=row["step"], expected="0 or more"), low.height)
-    for name, known in (("layer", run.cells.select("layer").unique()), ("expert", run.cells)):
+    for name, cells in (("layer", run.cells.select("layer").unique()), ("expert", run.cells)):
         if name not in rows.columns:
             continue
         on = ["layer", "expert"] if name == "expert" else ["layer"]
-        strange = rows.filter(pl.all_horizontal(pl.col(on).is_not_null())).join(known, on=on, how="anti")
+        strange = rows.filter(pl.all_horizontal(pl.col(on).is_not_null())).join(cells, on=on, how="anti")
         if strange.height:
             row = first_row(strange)
             expected = (
@@ -77,12 +77,12 @@ def _check_complete(
     cell = [name for name in ("layer", "expert") if name in keys]
     group = [name for name in keys if name not in cell]
     cells = run.cells.select(cell).unique()
-    known = rows.join(cells, on=cell, how="semi")
-    sizes = known.group_by(group).agg(cells=pl.struct(cell).n_unique())
+    run_rows = rows.join(cells, on=cell, how="semi")
+    sizes = run_rows.group_by(group).agg(cells=pl.struct(cell).n_unique())
     lacking = sizes.filter(pl.col("cells") < cells.height)
     if lacking.height:
         groups = lacking.select(group)
-        missing = groups.join(cells, how="cross").join(known, on=keys, how="anti")
+        missing = groups.join(cells, how="cross").join(run_rows, on=keys, how="anti")
         findings.differ(at(first_row(missing), table, expected="a row"), missing.height)
 
 

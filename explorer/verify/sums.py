@@ -77,9 +77,9 @@ def _check_totals(findings: Findings, run: RunData) -> None:
         return
     tokens = run.frame("steps").sort("step").select("step", tokens=_tokens_of_step(run.info.tokens_per_step))
     totals = run.frame("expert_loads").group_by("step", "layer").agg(total=pl.col("tokens").sum())
-    known = totals.join(tokens, on="step").with_columns(expected=pl.col("tokens") * per_token)
+    sums = totals.join(tokens, on="step").with_columns(expected=pl.col("tokens") * per_token)
     note = f"{per_token} × the tokens of the step"
-    findings.compare(known, "expert_loads", "assignments of the layer:", "total", "expected", note)
+    findings.compare(sums, "expert_loads", "assignments of the layer:", "total", "expected", note)
 
 
 def _tokens_of_step(otherwise: int) -> pl.Expr:
@@ -105,7 +105,7 @@ def _check_evaluations(findings: Findings, run: RunData) -> None:
         return
     keys = ["step", "split", "domain"]
     totals = run.frame("eval_loads").group_by(*keys, "layer").agg(total=pl.col("tokens").sum())
-    known = totals.join(run.frame("evals").select(*keys, "num_tokens"), on=keys)
-    known = known.with_columns(expected=pl.col("num_tokens") * per_token)
+    sums = totals.join(run.frame("evals").select(*keys, "num_tokens"), on=keys)
+    sums = sums.with_columns(expected=pl.col("num_tokens") * per_token)
     note = f"{per_token} × num_tokens in evals"
-    findings.compare(known, "eval_loads", "assignments of the layer:", "total", "expected", note)
+    findings.compare(sums, "eval_loads", "assignments of the layer:", "total", "expected", note)

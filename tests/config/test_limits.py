@@ -11,7 +11,7 @@ from explorer.config.limits import Limits, check_memory, memory_of, num_paramete
 from explorer.config.presets import PRESETS, get_preset
 from explorer.config.rule_text import RULES
 from explorer.config.run import BalancerConfig, CorpusConfig, ModelConfig, RunConfig, TrainingConfig
-from explorer.errors import MOST_SHOWN, ConfigError, shown
+from explorer.errors import MOST_SHOWN, ConfigError, value_text
 
 SECTIONS = {"corpus": CorpusConfig, "model": ModelConfig, "training": TrainingConfig, **RULES}
 UNBOUNDED = 10**30
@@ -67,11 +67,11 @@ def test_zeros_in_front_count_for_nothing() -> None:
 
 @pytest.mark.parametrize("value", ["x" * 10_000, 10**5000, [["x" * 5000]]], ids=["text", "number", "list"])
 def test_a_sentence_shortens_a_long_value(value: object) -> None:
-    assert len(shown(value)) <= MOST_SHOWN + 3
+    assert len(value_text(value)) <= MOST_SHOWN + 3
 
 
 def test_short_values_are_repeated_as_they_are() -> None:
-    assert shown("a'b") == repr("a'b")
+    assert value_text("a'b") == repr("a'b")
 
 
 def test_limits_are_read_from_one_text() -> None:

@@ -93,9 +93,12 @@ SOLVERS = ("quantile", "bip", "mqb")
 
 
 def that_go_together(names: list[str]) -> list[str]:
-    """A rule that solves for the bias stands beside the z-loss only."""
+    """At most one rule moves the bias, and one that solves for it stands beside the z-loss only."""
     solvers = [name for name in names if name in SOLVERS]
-    return [n for n in names if n in (solvers[0], "z_loss")] if solvers else names
+    if solvers:
+        return [name for name in names if name in (solvers[0], "z_loss")]
+    movers = [name for name in names if RULES[name].moves_bias]
+    return [name for name in names if name not in movers[1:]]
 
 
 some_rules = st.lists(st.sampled_from(sorted(RULES)), unique=True).flatmap(

@@ -4,9 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from probe_runs import probe_info, write_probe_run
+from probe_runs import write_runs_to_compare
 from sentences import sentence
-from store_runs import write_run
 
 from explorer.charts import microscope as charts
 from explorer.figures import probe
@@ -24,11 +23,7 @@ from explorer.store import Index
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenStore]:
     base: Path = tmp_path_factory.mktemp("runs")
-    write_probe_run(base, "free", created_at="2026-11-22T10:00:02.000+00:00")
-    write_probe_run(
-        base, "plain", bias=False, created_at="2026-11-22T10:00:01.000+00:00", **probe_info("none")
-    )
-    write_run(base, "without", steps=12)
+    write_runs_to_compare(base)
     with Index.open(base / "index.duckdb") as index:
         index.ingest([base])
         yield OpenStore(index)

@@ -1,6 +1,5 @@
 """Runs beside each other."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +12,6 @@ from explorer.queries import balance, comparison, runs
 from explorer.recording.run_writer import RunWriter
 from explorer.records.records import EvalRecord
 from explorer.store import Index
-
-
-@pytest.fixture
-def index(tmp_path: Path) -> Iterator[Index]:
-    with Index.open(tmp_path / "index.duckdb") as found:
-        yield found
-
-
-@pytest.fixture
-def base(tmp_path: Path) -> Path:
-    return tmp_path / "runs"
 
 
 def test_the_order_is_as_asked_else_newest_first(index: Index, base: Path) -> None:

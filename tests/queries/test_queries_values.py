@@ -1,7 +1,6 @@
 """What the queries answer, against numbers made by hand."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +15,6 @@ from explorer.recording.run_writer import RunWriter
 from explorer.records.records import LoadRecord, StepRecord
 from explorer.store import Index
 from explorer.store.pyramids import LEVELS, LOADS
-
-
-@pytest.fixture
-def index(tmp_path: Path) -> Iterator[Index]:
-    with Index.open(tmp_path / "index.duckdb") as found:
-        yield found
-
-
-@pytest.fixture
-def base(tmp_path: Path) -> Path:
-    return tmp_path / "runs"
 
 
 def test_the_heatmap_of_a_small_run_shows_every_step(index: Index, base: Path) -> None:

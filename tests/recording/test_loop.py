@@ -303,7 +303,7 @@ def test_a_disk_that_refuses_does_not_reach_the_loop(
 
         monkeypatch.setattr(rec._writer._recorder._writer, "write", refuse)
         step = 0
-        while "disk" not in rec._notices._given and step < 500:  # a busy machine needs more of them
+        while "disk" not in rec._notices._kinds and step < 500:  # a busy machine needs more of them
             step += 1
             rec.log(step, tokens_per_expert=counts(step))
             time.sleep(0.02)

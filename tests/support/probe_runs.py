@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from store_runs import DOMAINS, make_info, random_counts, record_final, record_steps
+from store_runs import DOMAINS, make_info, random_counts, record_final, record_steps, write_run
 
 from explorer.config.presets import get_preset, preset_balancer
 from explorer.config.run import RunConfig
@@ -108,3 +108,12 @@ def write_probe_run(
         recorder.record(probe_record(steps, at[steps], layers, experts, top_k))
     recorder.finish("finished")
     return counts[:steps]
+
+
+def write_runs_to_compare(folder: Path) -> None:
+    """A loss-free run, the newest, and one without balancing, both with a probe; and one without a probe."""
+    write_probe_run(folder, "free", created_at="2026-11-22T10:00:02.000+00:00")
+    write_probe_run(
+        folder, "plain", bias=False, created_at="2026-11-22T10:00:01.000+00:00", **probe_info("none")
+    )
+    write_run(folder, "without", steps=12)

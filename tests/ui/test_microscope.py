@@ -8,9 +8,17 @@ import numpy as np
 import polars as pl
 import pytest
 from conftest import Opener, charts, words
-from probe_runs import LENGTH, WORDS, probe_info, probe_record, rule_biases, write_probe_run
+from probe_runs import (
+    LENGTH,
+    WORDS,
+    probe_info,
+    probe_record,
+    rule_biases,
+    write_probe_run,
+    write_runs_to_compare,
+)
 from sentences import sentence
-from store_runs import DOMAINS, random_counts, write_run
+from store_runs import DOMAINS, random_counts
 
 from explorer.config.presets import get_preset, preset_balancer
 from explorer.figures.bias_step import number
@@ -25,11 +33,7 @@ from explorer.wording import domain_name
 def probed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A loss-free run and one without balancing, both with a probe; and one without a probe."""
     folder = tmp_path_factory.mktemp("probed")
-    write_probe_run(folder, "free", created_at="2026-11-22T10:00:02.000+00:00")
-    write_probe_run(
-        folder, "plain", bias=False, created_at="2026-11-22T10:00:01.000+00:00", **probe_info("none")
-    )
-    write_run(folder, "without", steps=12)
+    write_runs_to_compare(folder)
     return folder
 
 

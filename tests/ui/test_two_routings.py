@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 from conftest import Opener, charts, words
-from probe_runs import probe_info, write_probe_run
+from probe_runs import write_runs_to_compare
 from sentences import sentence
-from store_runs import write_run
 from streamlit.testing.v1 import AppTest
 
 from explorer.figures.counterfactual import OPEN_LOOP
@@ -15,11 +14,7 @@ from explorer.figures.counterfactual import OPEN_LOOP
 @pytest.fixture(scope="module")
 def probed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("probed")
-    write_probe_run(folder, "free", created_at="2026-11-22T10:00:02.000+00:00")
-    write_probe_run(
-        folder, "plain", bias=False, created_at="2026-11-22T10:00:01.000+00:00", **probe_info("none")
-    )
-    write_run(folder, "without", steps=12)
+    write_runs_to_compare(folder)
     return folder
 
 

@@ -36,7 +36,7 @@ def _of_seeds(recorded: RecordedRuns, arm: Arm, column: str, which: str) -> floa
     if which.startswith("seed"):
         rows = rows.filter(pl.col("seed") == seed_of(which))
         which = "mean"
-    values = final.known(rows[column])
+    values = final.recorded_values(rows[column])
     mean, interval = final.mean(values), metrics.t_interval(values)
     if mean is None:
         raise MissingRun(f"{arm.label} has no {column} recorded.")

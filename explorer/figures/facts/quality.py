@@ -107,13 +107,13 @@ def survives(recorded: RecordedRuns, a: str, b: str, metric: str) -> bool:
 @fact
 def difference(recorded: RecordedRuns, a: str, b: str, metric: str) -> float:
     """Arm a minus arm b: the mean over pairs of seeds."""
-    return _known(paired(recorded, a, b, metric).mean, a, b)
+    return _required(paired(recorded, a, b, metric).mean, a, b)
 
 
 @fact
 def half_width(recorded: RecordedRuns, a: str, b: str, metric: str) -> float:
     """Half width of the 95 % t interval of the same difference."""
-    return _known(paired(recorded, a, b, metric).half_width, a, b)
+    return _required(paired(recorded, a, b, metric).half_width, a, b)
 
 
 @fact
@@ -135,7 +135,7 @@ def verdict_words(recorded: RecordedRuns, a: str, b: str, metric: str) -> str:
 @fact
 def p_value(recorded: RecordedRuns, a: str, b: str, metric: str) -> float:
     """Two-sided p value of the same difference taken alone (paired t test)."""
-    return _known(paired(recorded, a, b, metric).p_value, a, b)
+    return _required(paired(recorded, a, b, metric).p_value, a, b)
 
 
 @fact
@@ -200,7 +200,7 @@ def log_ratio(_recorded: RecordedRuns, above: str, below: str) -> float:
     return math.log(float(above) / float(below))
 
 
-def _known(value: float | None, a: str, b: str) -> float:
+def _required(value: float | None, a: str, b: str) -> float:
     if value is None:
         raise MissingRun(f"{a} and {b} have too few seeds in common.")
     return value

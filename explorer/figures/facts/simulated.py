@@ -14,8 +14,8 @@ from explorer.simulate import summary
 def simulated(_recorded: RecordedRuns, what: str, *settings: str) -> float:
     """A figure of a simulation: `first` (MaxVio of 10 steps), `final`, `reference`, `effective_experts`,
     `spread`, `turning` or `steps`, then `side=A` and settings as in the Playground's address."""
-    given = dict(pair.split("=", 1) for pair in settings)
-    result = simulation(given, given.pop("side", "A"))
+    values = dict(pair.split("=", 1) for pair in settings)
+    result = simulation(values, values.pop("side", "A"))
     numbers: dict[str, Callable[[], float]] = {
         "first": lambda: float(result.max_vio[:10].mean()),
         "final": lambda: summary.final_max_vio(result),

@@ -69,17 +69,17 @@ def by_window(store: Store, arms: ArmSet, settings: InWindows) -> Panel:
     named = [replace(plan, label=f"A: {plan.label}")]
     if not is_one_run or settings.pair.judge != settings.pair.plan:
         named.append(replace(judge, label=f"B: {judge.label}"))
-    shown = [*named, *others][:MOST_STRIPS]
+    strips = [*named, *others][:MOST_STRIPS]
     place, num_experts = place_of(runs[0], settings.layer), runs[0].num_experts
     order = np.argsort(-plan.counts[place], kind="stable")
-    frame = pl.concat(_strip(window, window.counts[place], order) for window in shown)
+    frame = pl.concat(_strip(window, window.counts[place], order) for window in strips)
     stay = _overlap(plan.counts[place], judge.counts[place], settings.hot)
     top = plan.counts[place].max() * num_experts / max(1, int(plan.counts[place].sum()))
     finding = (
         f"Layer {settings.layer}, {plan.label}: the busiest expert has {top:.2f}× the uniform load. {stay} "
         f"in {judge.label}.{_by_domain(own, place)}"
     )
-    chart = specs.make(charts.strips(frame, [window.label for window in shown]))
+    chart = specs.make(charts.strips(frame, [window.label for window in strips]))
     return Panel(
         subject=f"Expert load by window, layer {settings.layer}",
         finding=finding,
@@ -122,10 +122,10 @@ def _strip(window: Window, counts_E: NDArray[np.int64], order: NDArray[np.int64]
 
 def _overlap(first_E: NDArray[np.int64], second_E: NDArray[np.int64], hot: int) -> str:
     """`17 of its 32 busiest are among the 32 busiest`"""
-    kept = round(float(hot_set_overlap(first_E, second_E, hot)) * hot)
+    overlap = round(float(hot_set_overlap(first_E, second_E, hot)) * hot)
     if hot == 1:
-        return f"It is {'also' if kept else 'not'} the busiest"
-    return f"{kept} of its {hot} busiest experts are among the {hot} busiest"
+        return f"It is {'also' if overlap else 'not'} the busiest"
+    return f"{overlap} of its {hot} busiest experts are among the {hot} busiest"
 
 
 def coverage_curve(store: Store, arms: ArmSet, settings: InWindows) -> Panel:
@@ -262,15 +262,15 @@ def popularity(store: Store, arms: ArmSet, settings: InWindows) -> Panel | Missi
 
 def _fit_text(layer: int, fit: LogNormalFit, fits: list[LogNormalFit | None]) -> str:
     verdict = "a log-normal is rejected" if fit.is_rejected else "a log-normal is not rejected"
-    known = [one for one in fits if one is not None]
+    layer_fits = [one for one in fits if one is not None]
     idle = f" {counted(fit.num_idle, 'expert')} without tokens left out." if fit.num_idle else ""
     all_layers = ""
-    if len(known) > 1:
-        accepted = sum(not one.is_rejected for one in known)
-        low, high = min(one.sigma for one in known), max(one.sigma for one in known)
+    if len(layer_fits) > 1:
+        accepted = sum(not one.is_rejected for one in layer_fits)
+        low, high = min(one.sigma for one in layer_fits), max(one.sigma for one in layer_fits)
         all_layers = (
             f" Over all layers σ is {low:.2f} to {high:.2f}, and a log-normal is not rejected in {accepted} "
-            f"of {len(known)}."
+            f"of {len(layer_fits)}."
         )
     p_value = "p < 0.001" if fit.p_value < 0.001 else f"p = {fit.p_value:.3f}"
     if fit.sigma < NEARLY_EQUAL:

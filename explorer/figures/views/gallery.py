@@ -81,7 +81,7 @@ def figures(store: Store, runs: Sequence[Run]) -> dict[int, GalleryFigure]:
     shipped = ShippedRuns(tuple(runs))
     if not shipped.runs:
         return {}
-    drawn = (
+    panels = (
         _rule(shipped),
         _plane(shipped),
         _training(shipped),
@@ -90,15 +90,15 @@ def figures(store: Store, runs: Sequence[Run]) -> dict[int, GalleryFigure]:
         _leak(shipped),
         _expert_choice(shipped),
     )
-    return {figure.number: figure for figure in drawn}
+    return {figure.number: figure for figure in panels}
 
 
 def open_view(store: Store, runs: Sequence[Run], query: Query) -> OpenView:
     """Every figure that can be drawn; the address says nothing."""
-    drawn = figures(store, runs)
-    notices = tuple(figure.reason for figure in drawn.values() if figure.missing)
-    questions = tuple(figure.question for figure in drawn.values() if figure.question is not None)
-    return OpenView(title="Gallery", questions=questions, notices=notices if drawn else (NO_RUNS,))
+    panels = figures(store, runs)
+    notices = tuple(figure.reason for figure in panels.values() if figure.missing)
+    questions = tuple(figure.question for figure in panels.values() if figure.question is not None)
+    return OpenView(title="Gallery", questions=questions, notices=notices if panels else (NO_RUNS,))
 
 
 def _figure(number: int, build: Build, arms: ArmSet, settings: object = None) -> GalleryFigure:

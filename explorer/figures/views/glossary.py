@@ -85,18 +85,18 @@ def example_of(store: Store, runs: Sequence[Run], settings: GlossarySettings) ->
     return examples.shaped(settings.example, settings.n, settings.k, settings.t)
 
 
-def bar_questions(shown: Example) -> tuple[Question, ...]:
+def bar_questions(example: Example) -> tuple[Question, ...]:
     """The counts as bars, a chart per rank or layer."""
     no_arms = ArmSet.of([])
     return tuple(
         Question(key=f"example_bars_{i}", build=examples.load_bars, arms=no_arms, settings=bars)
-        for i, bars in enumerate(examples.bar_charts(shown))
+        for i, bars in enumerate(examples.bar_charts(example))
     )
 
 
-def severity_question(shown: Example) -> Question:
+def severity_question(example: Example) -> Question:
     """Every metric between balance and its worst case."""
-    return Question(key="severity", build=examples.severity, arms=ArmSet.of([]), settings=shown)
+    return Question(key="severity", build=examples.severity, arms=ArmSet.of([]), settings=example)
 
 
 def read(runs: Sequence[Run], address: Address) -> GlossarySettings:
@@ -127,6 +127,6 @@ def open_view(store: Store, runs: Sequence[Run], query: Query) -> OpenView:
     address = Address(query)
     usable = [run for run in runs if run.has_loads]
     settings = read(usable, address)
-    shown = None if any(query.get("term", ())) else example_of(store, usable, settings)
-    questions = () if shown is None else (*bar_questions(shown), severity_question(shown))
+    example = None if any(query.get("term", ())) else example_of(store, usable, settings)
+    questions = () if example is None else (*bar_questions(example), severity_question(example))
     return OpenView(title=TITLE, questions=questions, notices=tuple(address.notices), query=settings.query)

@@ -180,11 +180,11 @@ def plane(recorded: RecordedRuns, keys: Keys, name: str) -> LessonFigure:
 def differences(recorded: RecordedRuns, keys: Keys, name: str) -> LessonFigure:
     """Differences between arms, seed by seed, with their 95 % t intervals."""
     base, others = recorded.find(keys["base"]), recorded.find_all(keys["arms"])
-    shown = ArmSet.of([*others, base])
+    arm_set = ArmSet.of([*others, base])
     settings = FamilyPaired(
         base=base.token, metrics=tuple(keys["figures"]), family=tuple(course_arms(recorded))
     )
-    return _one(name, paired_in_family, shown, settings, _compare(shown.arms, base=base.token))
+    return _one(name, paired_in_family, arm_set, settings, _compare(arm_set.arms, base=base.token))
 
 
 @panel("domains", arms=ARMS, layer=LAYER, seed=SEED)

@@ -153,8 +153,8 @@ def read(
     steps = probe_steps(store, run)
     probe = 0
     if steps:
-        told = f"the run was probed after {', '.join(map(str, steps))} updates"
-        probe = address.choice("probe", steps, steps[-1], told)
+        sentence = f"the run was probed after {', '.join(map(str, steps))} updates"
+        probe = address.choice("probe", steps, steps[-1], sentence)
     settings = ServingSettings(
         run=run,
         judged=judged,

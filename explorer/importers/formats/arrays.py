@@ -86,8 +86,8 @@ def looks_like_routes(array: NDArray[Any]) -> bool:
 
 def _ordered(array: NDArray[Any], source: Source, options: Options, report: Report) -> NDArray[Any]:
     """As [S, L, E]."""
-    given = [name.strip() for name in options.text("axes").split(",") if name.strip()]
-    axes = given or list(AXES[3 - array.ndim :])
+    axis_names = [name.strip() for name in options.text("axes").split(",") if name.strip()]
+    axes = axis_names or list(AXES[3 - array.ndim :])
     if sorted(axes) not in ([*sorted(AXES)], [*sorted(AXES[1:])]) or array.ndim != len(axes):
         raise source.problem(
             "",

@@ -72,9 +72,9 @@ class EsftRoutes:
         yield from tally_runs([tally], [layer], top_k, options, report, {}, "prefill", log)
 
     def _layer(self, source: Source, options: Options, report: Report) -> int:
-        given = options.whole("layer", most=9999)
-        if given is not None:
-            return given
+        layer = options.whole("layer", most=9999)
+        if layer is not None:
+            return layer
         match = LAYER.search(source.name)
         if match is None:
             report.assumption("layer", "Neither the file nor its name says which layer this is: 0.")

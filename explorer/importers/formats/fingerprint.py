@@ -56,8 +56,8 @@ class Fingerprint:
             absent += missing
             sums.append(float(values.sum()))
         top_k = options.top_k() or 4
-        self._report(report, value, absent, shares.size, sums, top_k, "top_k" in options.given)
-        known = {
+        self._report(report, value, absent, shares.size, sums, top_k, "top_k" in options.values)
+        details = {
             name: document[name]
             for name in ("sample_count", "num_think_tokens", "num_answer_tokens")
             if isinstance(document.get(name), int | float)
@@ -71,7 +71,7 @@ class Fingerprint:
             part=part,
             phase=part,
             unit=f"{'shares' if value == 'count_frequency' else GATE_SHARES} × {SHARE_UNIT:,}",
-            known=known,
+            details=details,
         )
 
     def _report(

@@ -257,12 +257,12 @@ def _trace_steps(
                 seen.recomputed += 1
                 continue
             before.add(mark)
-            kept = ids[ids >= 0]
-            seen.missing += ids.size - kept.size
-            tokens[place[key]] += np.bincount(kept, minlength=num_experts)
+            valid_ids = ids[ids >= 0]
+            seen.missing += ids.size - valid_ids.size
+            tokens[place[key]] += np.bincount(valid_ids, minlength=num_experts)
             if not number_of_step:
                 first.add(place[key], ids)
-        routes = None if number_of_step else first.kept(top_k, options, report)
+        routes = None if number_of_step else first.routes(top_k, options, report)
         yield LoadStep(step=step, tokens_LE=tokens, routes=routes)
     if seen.recomputed:
         report.left_out(

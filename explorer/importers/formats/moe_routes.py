@@ -101,9 +101,9 @@ class MoeRoutes:
         _report_weights(log.weights, report)
         layers = sorted(log.tallies)
         values = {name: getattr(log.meta, name) for name in ("model_id", "vllm_version", "device")}
-        known = {name: value for name, value in values.items() if isinstance(value, str)}
+        details = {name: value for name, value in values.items() if isinstance(value, str)}
         tallies = [log.tallies[layer] for layer in layers]
-        yield from tally_runs(tallies, layers, log.top_k, options, report, known, phase="serving")
+        yield from tally_runs(tallies, layers, log.top_k, options, report, details, phase="serving")
 
     def _count(self, source: Source, options: Options) -> _Log:
         log = _Log()
@@ -142,7 +142,7 @@ def tally_runs(
     top_k: int,
     options: Options,
     report: Report,
-    known: dict[str, Any],
+    details: dict[str, Any],
     phase: str,
     log: TokenLog | None = None,
 ) -> Iterator[ForeignRun]:
@@ -180,7 +180,7 @@ def tally_runs(
             report=own,
             part=f"start{number + 1}" if len(groups) > 1 else "",
             phase=phase,
-            known=known,
+            details=details,
         )
 
 
@@ -191,28 +191,28 @@ def _add(lines: list[tuple[int, bytes]], log: _Log, source: Source, options: Opt
         routes = ROUTE.decode_lines(b"\n".join(line for _, line in lines))
     except (msgspec.MsgspecError, ValueError, RecursionError):
         routes = [_decoded(line, ROUTE, source, f"line {number}") for number, line in lines]
-    kept = [(number, one) for (number, _), one in zip(lines, routes, strict=True) if one.type == "route"]
-    if not kept:
+    numbered = [(number, one) for (number, _), one in zip(lines, routes, strict=True) if one.type == "route"]
+    if not numbered:
         return
     if not log.top_k:
-        _open(log, kept[0][1], source, options)
-    for number, one in kept:
+        _open(log, numbered[0][1], source, options)
+    for number, one in numbered:
         if len(one.topk_ids) != log.top_k or not 0 <= one.layer < MAX_LAYERS:
             rule = f"must have {log.top_k} topk_ids and a layer from 0 to {MAX_LAYERS - 1}"
             raise source.problem(f"line {number}", rule)
-    weights = [one.topk_weights for _, one in kept if len(one.topk_weights) == log.top_k]
+    weights = [one.topk_weights for _, one in numbered if len(one.topk_weights) == log.top_k]
     if weights:
         log.weights.add(np.asarray(weights, dtype=np.float64))
     try:
-        ids_TK = np.asarray([one.topk_ids for _, one in kept], dtype=np.int64)
+        ids_TK = np.asarray([one.topk_ids for _, one in numbered], dtype=np.int64)
     except OverflowError:
-        ids_TK = np.asarray([[min(i, log.num_experts) for i in one.topk_ids] for _, one in kept])
+        ids_TK = np.asarray([[min(i, log.num_experts) for i in one.topk_ids] for _, one in numbered])
     wrong = np.flatnonzero(ids_TK.max(axis=1) >= log.num_experts)
     if len(wrong):
-        number, one = kept[int(wrong[0])]
+        number, one = numbered[int(wrong[0])]
         rule = f"names expert {max(one.topk_ids)}, which must be below num_experts ({log.num_experts})"
         raise source.problem(f"line {number}", rule, "correct --option num_experts or check the file")
-    layer_T = np.asarray([one.layer for _, one in kept])
+    layer_T = np.asarray([one.layer for _, one in numbered])
     for layer in np.unique(layer_T).tolist():
         if layer not in log.tallies:
             zeros(len(log.tallies) + 1, log.num_experts)

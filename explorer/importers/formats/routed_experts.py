@@ -114,10 +114,10 @@ class RoutedExperts:
         for tally in tallies:
             tally.finish()
         _report_seen(seen, report)
-        kept = [tally.kept for tally in tallies]
-        if not any(kept):
+        counts = [tally.num_kept for tally in tallies]
+        if not any(counts):
             report_routes(tallies[0], 0, top_k, source, report)
-        live = live_layers(kept, range(len(tallies)), source, report)
+        live = live_layers(counts, range(len(tallies)), source, report)
         for layer in live:
             report_routes(tallies[layer], layer, top_k, source, report)
         yield from tally_runs(
@@ -180,17 +180,17 @@ def _fields(value: Any, prompt: Any = None, output: Any = None) -> Iterator[_Fie
                 yield from _fields(one, prompt, output)
 
 
-def _log(about: _Field, rows: int, kept: int, seen: _Seen, *, is_needed: bool) -> None:
+def _log(about: _Field, rows: int, num_kept: int, seen: _Seen, *, is_needed: bool) -> None:
     """Note the sequence of an array of routes: what is generated continues its prompt, where that has rows of
-    its own. kept: the last rows, without turns that were there before."""
+    its own. num_kept: the last rows, without turns that were there before."""
     prompt, output = (token_id_list(ids) if is_needed else None for ids in (about.prompt, about.output))
     both = None if prompt is None or output is None else np.concatenate([prompt, output])
-    is_prompt, is_rest = about.key == KEYS[0], seen.is_prompt and kept == rows
+    is_prompt, is_rest = about.key == KEYS[0], seen.is_prompt and num_kept == rows
     # A whole array lacks the row of the last token, or not even that.
     candidates = (prompt,) if is_prompt else (output,) if is_rest else (both, output, prompt)
     ids = next((one for one in candidates if one is not None and 0 <= len(one) - rows <= 1), None)
-    ids = None if ids is None else ids[rows - kept :]
-    seen.log.add(kept, ids, offset=rows - kept, continues=not is_prompt and is_rest)
+    ids = None if ids is None else ids[rows - num_kept :]
+    seen.log.add(num_kept, ids, offset=rows - num_kept, continues=not is_prompt and is_rest)
     seen.is_prompt = is_prompt
 
 

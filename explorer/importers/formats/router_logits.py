@@ -43,22 +43,22 @@ class RouterLogits:
         zeros(len(layers), experts)
         if top_k > experts:
             raise source.problem("", f"has {experts} experts, fewer than top_k ({top_k})", "correct top_k")
-        kept = _kept(mask, len(layers[0]), source, report)
+        is_kept = _token_rows(mask, len(layers[0]), source, report)
         _report_values(layers, report)
         tallies = []
         for layer, logits in enumerate(layers):
             tally = make_tally(options, experts)
-            tally.add(np.argsort(-logits[kept], axis=1, kind="stable")[:, :top_k].astype(np.int64))
+            tally.add(np.argsort(-logits[is_kept], axis=1, kind="stable")[:, :top_k].astype(np.int64))
             tally.finish()
             report_routes(tally, layer, top_k, source, report)
             tallies.append(tally)
         numbers = list(range(len(layers)))
         for run in tally_runs(tallies, numbers, top_k, options, report, {}, phase="unknown"):
-            yield _with_logits(run, tallies, layers, kept)
+            yield _with_logits(run, tallies, layers, is_kept)
 
 
 def _with_logits(
-    run: ForeignRun, tallies: list[LayerTally], layers: list[NDArray[Any]], kept: NDArray[np.bool_]
+    run: ForeignRun, tallies: list[LayerTally], layers: list[NDArray[Any]], is_kept: NDArray[np.bool_]
 ) -> ForeignRun:
     """The same run; the tokens whose routes are kept have their logits, too."""
     steps = list(run.steps)
@@ -66,7 +66,7 @@ def _with_logits(
     if routes is None:
         return run
     row_P = shared_rows([tally.sample for tally in tallies])[: len(routes.ids_PLK)]
-    logits = np.stack([values[kept][row_P] for values in layers], axis=1).astype(np.float32)
+    logits = np.stack([values[is_kept][row_P] for values in layers], axis=1).astype(np.float32)
     steps[0] = replace(steps[0], routes=replace(routes, logits_PLE=logits))
     return replace(run, steps=steps)
 
@@ -87,7 +87,7 @@ def _tensors(value: Any, source: Source) -> tuple[list[NDArray[Any]], NDArray[An
     return layers, mask
 
 
-def _kept(mask: Any, rows: int, source: Source, report: Report) -> NDArray[np.bool_]:
+def _token_rows(mask: Any, rows: int, source: Source, report: Report) -> NDArray[np.bool_]:
     """Mask of the rows that are not padding."""
     if mask is None:
         report.assumption(
@@ -96,14 +96,14 @@ def _kept(mask: Any, rows: int, source: Source, report: Report) -> NDArray[np.bo
         return np.ones(rows, dtype=bool)
     if not isinstance(mask, np.ndarray) or mask.size != rows:
         raise source.problem("attention_mask", f"must have one value for each of the {rows:,} rows")
-    kept: NDArray[np.bool_] = mask.reshape(-1) != 0
-    if not kept.all():
+    is_kept: NDArray[np.bool_] = mask.reshape(-1) != 0
+    if not is_kept.all():
         report.left_out(
             "padding",
-            f"{counted(int((~kept).sum()), 'row')} of padding, by the attention mask.",
-            rows=int((~kept).sum()),
+            f"{counted(int((~is_kept).sum()), 'row')} of padding, by the attention mask.",
+            rows=int((~is_kept).sum()),
         )
-    return kept
+    return is_kept
 
 
 def _report_values(layers: list[NDArray[Any]], report: Report) -> None:

@@ -265,16 +265,17 @@ def _run_with_loads(log: _Log, source: Source, options: Options, report: Report)
     if cells > MOST_VALUES * 4:
         raise source.problem("", f"has {cells:,} loads, too many to be held at once", "export fewer steps")
     loads = _dense(log.loads, steps, place, num_experts, source)
-    known = int(np.isfinite(loads).sum())
+    finite = int(np.isfinite(loads).sum())
     loads = np.nan_to_num(loads)
     if loads.min() < 0 or loads.max() > 2**48:
         raise source.problem("", "must hold loads from 0 to 2^48")
     is_share = bool((loads != np.floor(loads)).any())
-    if known < loads.size:
+    if finite < loads.size:
         report.assumption(
             "absent_keys",
-            f"{loads.size - known:,} of {loads.size:,} (step, layer, expert) have no value: they count as 0.",
-            cells=loads.size - known,
+            f"{loads.size - finite:,} of {loads.size:,} (step, layer, expert) have no value: they count "
+            "as 0.",
+            cells=loads.size - finite,
         )
     if is_share:
         report.assumption(

@@ -120,8 +120,8 @@ def _logical(
     ids = id_array(ids, experts, source, place)
     counts = zeros(len(ids), experts)
     for layer, rows in enumerate(ids):
-        kept = rows[rows >= 0]
-        counts[layer] = np.bincount(kept, minlength=experts)
+        valid_rows = rows[rows >= 0]
+        counts[layer] = np.bincount(valid_rows, minlength=experts)
     return counts
 
 

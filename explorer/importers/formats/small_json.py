@@ -47,7 +47,7 @@ class SmallJson:
             report=report,
             phase="serving",
             unit=self.unit,
-            known={"model": model} if isinstance(model, str) else {},
+            details={"model": model} if isinstance(model, str) else {},
         )
 
     def rows(self, document: Mapping[str, Any], source: Source, options: Options, report: Report) -> LoadRows:

@@ -72,8 +72,8 @@ class Table:
             raise source.problem(f"column {columns.expert}", rule, "correct --option num_experts")
         live = live_layers([shape.totals[layer] for layer in shape.layers], shape.layers, source, report)
         _report_shape(shape, columns, report)
-        kept = tuple(shape.layers[position] for position in live)
-        reader = LongReader(rows, shape, kept, num_experts, source, report)
+        layers = tuple(shape.layers[position] for position in live)
+        reader = LongReader(rows, shape, layers, num_experts, source, report)
         yield ForeignRun(
             steps=reader.steps(),
             layers=model_layers(options, shape.layers, live),
@@ -104,13 +104,13 @@ def _scanned(source: Source, options: Options) -> tuple[pl.LazyFrame, list[str]]
             frame = pl.scan_parquet(source.path, glob=False)
             return frame, frame.collect_schema().names()
         header = _header(source)
-        given = [name.strip() for name in options.text("columns").split(",") if name.strip()]
+        columns = [name.strip() for name in options.text("columns").split(",") if name.strip()]
         whole = BytesIO(source.content()) if source.is_compressed else source.path
         frame = pl.scan_csv(
             whole,
             separator=_separator(header),
-            has_header=not given,
-            new_columns=given or None,
+            has_header=not columns,
+            new_columns=columns or None,
             comment_prefix="#",
             glob=False,
         )

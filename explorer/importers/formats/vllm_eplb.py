@@ -36,17 +36,17 @@ class VllmEplb:
 
     def read(self, source: Source, options: Options) -> Iterator[ForeignRun]:
         report = Report()
-        known: dict[str, Any] = {}
+        sizes: dict[str, Any] = {}
         total_L: Counts | None = None
         stats = idle = restarts = 0
         num_experts, before = 0, -1
         for place, record in _records(source):
             if "expert_load" not in record:
-                known |= _sizes(record)
+                sizes |= _sizes(record)
                 continue
             step, physical = _loads(record, source, place)
             if not num_experts:
-                num_experts = options.num_experts(_stated_experts(known, record, physical, source, place))
+                num_experts = options.num_experts(_stated_experts(sizes, record, physical, source, place))
             total_L = physical.sum(axis=1) if total_L is None else total_L + physical.sum(axis=1)
             stats += 1
             idle += not physical.any()
@@ -71,7 +71,7 @@ class VllmEplb:
             top_k=options.top_k(),
             report=report,
             phase="serving",
-            known=known,
+            details=sizes,
         )
 
 
@@ -120,10 +120,10 @@ def _map(record: Mapping[str, Any], physical: Counts, num_experts: int, source: 
 
 
 def _stated_experts(
-    known: Mapping[str, Any], record: Mapping[str, Any], physical: Counts, source: Source, place: str
+    sizes: Mapping[str, Any], record: Mapping[str, Any], physical: Counts, source: Source, place: str
 ) -> int | None:
     """E: physical experts without the redundant ones; else from the map, which contains every expert."""
-    redundant = known.get("num_redundant_experts", record.get("num_redundant_experts"))
+    redundant = sizes.get("num_redundant_experts", record.get("num_redundant_experts"))
     if redundant is not None and isinstance(redundant, int) and 0 <= redundant < physical.shape[1]:
         return int(physical.shape[1]) - redundant
     if record.get("p2l_map") is None:

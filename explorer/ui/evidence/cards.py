@@ -12,11 +12,11 @@ from explorer.ui.shared import show
 from explorer.wording import and_list
 
 
-def published(found: Sequence[ClaimResult]) -> None:
+def published(claim_results: Sequence[ClaimResult]) -> None:
     """Tables of the papers, each with its source; our verdicts stand under them and never inside."""
     st.header("Published numbers", anchor="published", divider="gray")
     st.markdown("As printed in the papers, at their scale. Nothing in these tables was measured here.")
-    results = {result.claim.id: result for result in found}
+    results = {result.claim.id: result for result in claim_results}
     for card, place in zip(CARDS, show.in_columns(len(CARDS)), strict=True):
         with place, st.container(border=True, height="stretch"):
             _card(card, results)

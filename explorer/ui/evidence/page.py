@@ -160,8 +160,8 @@ def chosen_claim() -> None:
     """The claim that is open, its panels and its runs."""
     st.header("One claim", anchor="claim", divider="gray")
     titles = {claim.id: f"{claim.id}  {claim.text}" for claim in CLAIMS}
-    chosen = urls.selectbox("Claim", list(titles), key=view_of.CLAIM, format_func=lambda name: titles[name])
-    settings = view_of.settings_of(chosen)
+    claim_id = urls.selectbox("Claim", list(titles), key=view_of.CLAIM, format_func=lambda name: titles[name])
+    settings = view_of.settings_of(claim_id)
     questions = view_of.questions(settings)
     result = evidence.result_of(settings)
     claim_card.head(result)

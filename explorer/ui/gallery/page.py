@@ -21,7 +21,7 @@ def view(runs: Sequence[Run]) -> None:
     figures = gallery.figures(store.STORE, runs)
     if not figures:
         links.nothing_yet("gallery", gallery.NO_RUNS, {"evidence": "Evidence, whose results come along"})
-        shell.follow_until(lambda known: bool(gallery.ShippedRuns(tuple(known)).runs))
+        shell.follow_until(lambda runs: bool(gallery.ShippedRuns(tuple(runs)).runs))
         return
     st.markdown(
         f"The figures of [Wang et al. 2024]({PAPER}), *Auxiliary-Loss-Free Load Balancing Strategy for "
@@ -46,14 +46,14 @@ def _head(section: Section) -> None:
 
 def _over_seeds(section: Section) -> None:
     """What paired seeds say about the figure's question."""
-    known = [(claim, sentence) for claim in section.claims if (sentence := over_seeds(claim))]
-    if not known:
+    cases = [(claim, sentence) for claim in section.claims if (sentence := over_seeds(claim))]
+    if not cases:
         return
     lines = [
-        f"**Paired seeds (first comparison of {claim}):** {show.plain(sentence)}" for claim, sentence in known
+        f"**Paired seeds (first comparison of {claim}):** {show.plain(sentence)}" for claim, sentence in cases
     ]
     st.markdown("  \n".join(lines))
-    links.page("evidence", f"Claim {known[0][0]}: every seed", claim=known[0][0])
+    links.page("evidence", f"Claim {cases[0][0]}: every seed", claim=cases[0][0])
 
 
 @st.fragment

@@ -60,10 +60,10 @@ def search() -> None:
 def _filter(terms: Sequence[Term], exact: Sequence[Term]) -> str:
     """The style that leaves these terms, with the sections that they are in; `exact` come first."""
     others = [term for term in terms if term not in exact]
-    left = {*(term.key for term in terms), *(_section_key(name) for name in _sections(others))}
+    keys_left = {*(term.key for term in terms), *(_section_key(name) for name in _sections(others))}
     places = [*(term.key for term in TERMS), *(_section_key(name) for name in _sections(TERMS))]
     hidden = [f'[class*="st-key-{WHOLE}"]']
-    hidden += [f".st-key-{PLACE}{place}" for place in places if place not in left]
+    hidden += [f".st-key-{PLACE}{place}" for place in places if place not in keys_left]
     first = [f"[data-testid=stLayoutWrapper]:has(> .st-key-{PLACE}{term.key})" for term in exact]
     rules = [f"{', '.join(hidden)} {{ display: none !important; }}"]
     if first:

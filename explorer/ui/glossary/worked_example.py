@@ -58,18 +58,18 @@ def _example(runs: Sequence[Run]) -> None:
     settings = _settings(runs)
     urls.show_notices(*KEYS)
     try:
-        shown = example_of(STORE, runs, settings)
+        example = example_of(STORE, runs, settings)
     except ConfigError as error:
         st.error(show.plain(str(error)), icon=":material/error:")
         return
-    if shown is None:
+    if example is None:
         st.info("This run has no loads yet.")
         return
-    st.markdown(show.plain(shown.text))
+    st.markdown(show.plain(example.text))
     with show.steady("definitions"):
-        _panels(shown)
-        _our_metrics(shown)
-        _their_metrics(shown)
+        _panels(example)
+        _our_metrics(example)
+        _their_metrics(example)
 
 
 # --- Controls ---
@@ -161,9 +161,9 @@ def _slider(label: str, options: tuple[str, ...], key: str, help_text: str) -> N
 # --- Results ---
 
 
-def _panels(shown: Example) -> None:
+def _panels(example: Example) -> None:
     """The counts as bars, and every metric between balance and worst case."""
-    bars = bar_questions(shown)
+    bars = bar_questions(example)
     beside = len(bars) == 1
     left, right = show.in_columns(2) if beside else (st.container(), st.container())
     with left:
@@ -174,38 +174,38 @@ def _panels(shown: Example) -> None:
                 show.question(question, text=False)
     with right:
         st.markdown("**Imbalance according to each metric**")
-        show.question(severity_question(shown), text=False)
+        show.question(severity_question(example), text=False)
 
 
-def _our_metrics(shown: Example) -> None:
+def _our_metrics(example: Example) -> None:
     """The metrics of this app as a table, with the worst layer beside the mean."""
     st.subheader("Our metrics", anchor="our-figures")
-    several = len(shown.layers) > 1
-    worst = metrics.worst_layer(shown.layers)[0] if several else 0
+    several = len(example.layers) > 1
+    worst = metrics.worst_layer(example.layers)[0] if several else 0
     rows = []
     for metric in OF_LOADS:
-        values = shown.values(metric)
-        at_balance, at_worst = ends(shown, metric)
+        values = example.values(metric)
+        at_balance, at_worst = ends(example, metric)
         row = {
             "metric": f"[{metric.title}](#{metric.key})",
             "mean over layers" if several else "value": number(float(values.mean())),
         }
         if several:
-            row[f"layer {shown.layer_name(worst)}"] = number(float(values[worst]))
+            row[f"layer {example.layer_name(worst)}"] = number(float(values[worst]))
         rows.append({**row, "at balance": number(at_balance), "worst case": number(at_worst)})
     st.table(pl.DataFrame(rows), border="horizontal", hide_index=True, alt="Our metrics of these counts")
-    show.note(random_baseline(shown))
+    show.note(random_baseline(example))
 
 
-def _their_metrics(shown: Example) -> None:
+def _their_metrics(example: Example) -> None:
     """The numbers that other tools print for the same counts, as a table."""
     st.subheader("Other tools on the same counts", anchor="other-tools")
-    counts = shown.counts.array
+    counts = example.counts.array
     rows = [
         {
             "metric of a tool": f"[{one.tool}]({one.link}): {show.plain(one.name)}",
-            "prints": number(one.printed(counts, shown.top_k)),
-            "at balance": number(one.at_balance(shown.num_experts, shown.top_k)),
+            "prints": number(one.printed(counts, example.top_k)),
+            "at balance": number(one.at_balance(example.num_experts, example.top_k)),
             # In one cell, so that the table fits a narrow page.
             "from our metrics": f"${one.formula}$. {one.trap}",
         }

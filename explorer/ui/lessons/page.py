@@ -137,8 +137,8 @@ def _step(course: Course, lesson: Lesson) -> None:
     parts = list(range(1, len(lesson.steps) + 1))
     # In a lecture the steps stay in sight.
     with st.container(key="keep_lesson_steps"):
-        chosen = st.segmented_control("Step", parts, key=PART, bind="query-params", default=1, required=True)
-    part = int(chosen or 1)
+        number = st.segmented_control("Step", parts, key=PART, bind="query-params", default=1, required=True)
+    part = int(number or 1)
     PLACES.get()[lesson.slug] = part
     step, place = lesson.steps[part - 1], (lesson.slug, part)
     is_open = step.prediction is None or place in SHOWN.get()

@@ -102,11 +102,11 @@ def _cards(arms: ArmSet) -> None:
     """MaxVio and perplexity of every arm, at the end and on held-out text."""
     grid = st.grid(len(arms), min_column_width=170)
     names = short_labels(arms.arms)
-    drawn = marks.strokes(arms, dark=st.context.theme.type == "dark")
+    strokes = marks.strokes(arms, dark=st.context.theme.type == "dark")
     for arm in arms:
         headline = final.headline(store.STORE, arm)
         with grid, st.container(border=True, height="stretch"):
-            st.html(drawn[arm.token])
+            st.html(strokes[arm.token])
             st.metric(
                 show.plain(names[arm.token]),
                 final.UNKNOWN if headline.max_vio is None else captions.number(headline.max_vio),

@@ -33,11 +33,11 @@ def section(questions: dict[str, Question], options: choices.Options, rule: str)
 
 
 def _controls(options: choices.Options) -> None:
-    shown = [*choices.WINDOW_PAIR, *choices.LAYOUT]
+    keys = [*choices.WINDOW_PAIR, *choices.LAYOUT]
     if state.value(choices.PLACEMENT.key) == "global":
-        shown.remove(choices.GROUPS)
+        keys.remove(choices.GROUPS)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        for choice in shown:
+        for choice in keys:
             if len(options.of(choice, state.everything())) > 1:
                 controls.draw(options.with_default(choice), options.of, width=158)
 

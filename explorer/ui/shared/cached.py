@@ -15,8 +15,8 @@ def list_runs() -> list[Run]:
 
 def run_rows(run_ids: Sequence[str]) -> list[dict[str, Any]]:
     """All that the index knows of these runs, in this order."""
-    known = {row["run_id"]: row for row in _rows()}
-    return [known[run_id] for run_id in run_ids if run_id in known]
+    rows = {row["run_id"]: row for row in _rows()}
+    return [rows[run_id] for run_id in run_ids if run_id in rows]
 
 
 def _rows() -> list[dict[str, Any]]:

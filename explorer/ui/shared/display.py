@@ -57,7 +57,7 @@ def _embedded(slug: str) -> str:
     """Hide everything but this panel, its containers, and notices about the address."""
     one = f".st-key-panel-{slug}"
     alert = '[data-testid="stAlert"]'
-    kept = f"{one} *, {one}, :has({one}), :has({alert}), {alert} *"
+    panel_and_notices = f"{one} *, {one}, :has({one}), :has({alert}), {alert} *"
     places = ", ".join(
         f'[data-testid="{name}"]'
         for name in ("stElementContainer", "stLayoutWrapper", "stVerticalBlock", "stColumn", "stExpander")
@@ -66,7 +66,7 @@ def _embedded(slug: str) -> str:
 [data-testid="stSidebar"], [data-testid="stExpandSidebarButton"], [data-testid="stHeader"]
     {{ display: none !important; }}
 [data-testid="stMainBlockContainer"] {{ padding: .75rem 1rem !important; max-width: none !important; }}
-[data-testid="stMainBlockContainer"] :is({places}):not({kept}) {{ display: none !important; }}
+[data-testid="stMainBlockContainer"] :is({places}):not({panel_and_notices}) {{ display: none !important; }}
 [data-testid="stMainBlockContainer"] :has({one})
     {{ grid-template-columns: minmax(0, 1fr) !important; width: 100% !important;
        max-width: none !important; }}
@@ -122,13 +122,13 @@ def embed(place: DeltaGenerator) -> None:
     """
     if not is_embedded():
         return
-    known = panels.shown().keys
-    name = (urls.asked(PANEL) or [*known, ""][:1])[-1]
-    if name in known:
+    keys = panels.shown().keys
+    name = (urls.asked(PANEL) or [*keys, ""][:1])[-1]
+    if name in keys:
         st.html(f"<style>{_embedded(name)}</style>")
     else:
         sentence = (
             f"The link asks for the panel “{urls.quoted(name)}”; this page has "
-            f"{', '.join(known) or 'none'}. The whole page is shown."
+            f"{', '.join(keys) or 'none'}. The whole page is shown."
         )
         place.warning(plain(sentence), icon=":material/link_off:")

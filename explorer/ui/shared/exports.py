@@ -51,15 +51,15 @@ def menu(key: str, *, subject: str, label: str = "Data and export") -> None:
     key: as it was given to the figure.
     """
     place = st.expander(label, key=f"table_{key}", on_change="rerun", icon=":material/table_rows:")
-    shown = panels.shown()
+    figures = panels.shown()
     name = panels.slug(key)
-    if not place.open or name not in shown.keys:
+    if not place.open or name not in figures.keys:
         return
     with place:
-        panel = shown.get(name)
+        panel = figures.get(name)
         if panel.table is not None:
             rows_of(place, panel.table, subject)
-        _buttons(shown, panel, key)
+        _buttons(figures, panel, key)
 
 
 def rows_of(place: DeltaGenerator, table: pl.DataFrame, subject: str) -> None:
@@ -67,16 +67,16 @@ def rows_of(place: DeltaGenerator, table: pl.DataFrame, subject: str) -> None:
     place.dataframe(table.head(MOST_ROWS), hide_index=True, height=320, alt=f"{subject}: data table")
 
 
-def _buttons(shown: PageFigures, panel: Panel, key: str) -> None:
+def _buttons(figures: PageFigures, panel: Panel, key: str) -> None:
     options = choice()
-    stem = file_stem(*_once(shown.view, panel.key), run_ids=run_ids([panel]))
+    stem = file_stem(*_once(figures.view, panel.key), run_ids=run_ids([panel]))
     with st.container(horizontal=True, gap="small"):
         for kind, mime in FORMATS.items():
-            _button(kind, partial(figure_file, shown, panel.key, kind, options), stem, mime, key)
+            _button(kind, partial(figure_file, figures, panel.key, kind, options), stem, mime, key)
         for kind, mime in TABLES.items():
-            _button(kind, partial(table_file, shown, panel.key, kind), stem, mime, key)
-        if panel.key in shown.films:
-            make = partial(film_file, shown, panel.key, options)
+            _button(kind, partial(table_file, figures, panel.key, kind), stem, mime, key)
+        if panel.key in figures.films:
+            make = partial(film_file, figures, panel.key, options)
             _button("gif", make, stem, film.MIME, key, "Animated GIF of this layer")
 
 
@@ -99,39 +99,39 @@ def _once(view: str, key: str) -> tuple[str, ...]:
     return (key,) if key.startswith(view) else (view, key)
 
 
-def figure_file(shown: PageFigures, key: str, kind: str, options: Choice) -> bytes:
+def figure_file(figures: PageFigures, key: str, kind: str, options: Choice) -> bytes:
     """A chart as it is now."""
-    return files.figure(shown, key, kind, options.settings)
+    return files.figure(figures, key, kind, options.settings)
 
 
-def table_file(shown: PageFigures, key: str, kind: str) -> bytes:
+def table_file(figures: PageFigures, key: str, kind: str) -> bytes:
     """The data behind a chart as it is now."""
-    return files.table(shown, key, kind)
+    return files.table(figures, key, kind)
 
 
-def film_file(shown: PageFigures, key: str, options: Choice) -> bytes:
+def film_file(figures: PageFigures, key: str, options: Choice) -> bytes:
     """The animation of a panel."""
-    return files.animation(shown, key, options.settings)
+    return files.animation(figures, key, options.settings)
 
 
-def plotly_button(drawn: Callable[..., Any], *, key: str, run_id: str) -> None:
+def plotly_button(draw: Callable[..., Any], *, key: str, run_id: str) -> None:
     """A Plotly figure as a page of its own: its pictures would need a browser on the server."""
     options = choice()
     stem = file_stem("replay", key, run_ids=[run_id])
-    _button("html", lambda: pages.plotly_page(drawn(dark=options.settings.dark)), stem, "text/html", key)
+    _button("html", lambda: pages.plotly_page(draw(dark=options.settings.dark)), stem, "text/html", key)
 
 
 # --- The whole view ---
 
 
-def view_section(shown: PageFigures) -> None:
+def view_section(figures: PageFigures) -> None:
     """The download of the whole page and the export options; nothing on a page without panels."""
-    if not shown.keys:
+    if not figures.keys:
         return
-    stem = file_stem(shown.view, run_ids=_chosen_runs(shown))
+    stem = file_stem(figures.view, run_ids=_chosen_runs(figures))
     st.download_button(
         "Export this view",
-        data=partial(bundle_file, shown, choice()),
+        data=partial(bundle_file, figures, choice()),
         file_name=f"{stem}.zip",
         mime="application/zip",
         on_click="ignore",
@@ -144,18 +144,18 @@ def view_section(shown: PageFigures) -> None:
     _settings()
 
 
-def _chosen_runs(shown: PageFigures) -> list[str]:
+def _chosen_runs(figures: PageFigures) -> list[str]:
     """The runs that a file name states: that of a replay, or the selected ones that the page shows."""
-    on_page = run_ids(shown.panels.values())
-    if shown.page in ("replay", "microscope", "serving"):
+    on_page = run_ids(figures.panels.values())
+    if figures.page in ("replay", "microscope", "serving"):
         return [str(state.value("run", ""))]
     picked = [run for arm in picker.chosen_arms() for run in arm.run_ids]
     return [run for run in picked if run in on_page]
 
 
-def bundle_file(shown: PageFigures, options: Choice) -> bytes:
+def bundle_file(figures: PageFigures, options: Choice) -> bytes:
     """The zip of everything on the page as it is now."""
-    return files.zipped(shown, shown.present_keys(), options.settings, cached.run_rows)
+    return files.zipped(figures, figures.present_keys(), options.settings, cached.run_rows)
 
 
 @st.fragment
@@ -166,25 +166,27 @@ def _settings() -> None:
     )
     if not place.open:
         return
-    kept = choice()
+    options = choice()
     with place:
         width = st.selectbox(
             "Width",
             [*WIDTHS, "other"],
-            index=_index(kept.settings),
+            index=_index(options.settings),
             format_func=lambda name: f"{name}, {WIDTHS[name]:g} mm" if name in WIDTHS else "other",
             key="export_width",
             on_change=_suit_font,
         )
         millimetres = WIDTHS.get(width) or st.number_input(
-            "Millimetres", 40.0, 1000.0, value=kept.settings.width_mm, step=1.0, key="export_mm"
+            "Millimetres", 40.0, 1000.0, value=options.settings.width_mm, step=1.0, key="export_mm"
         )
         font = st.number_input(
-            "Text size (pt)", 4.0, 40.0, value=kept.settings.font_pt, step=0.5, key="export_font"
+            "Text size (pt)", 4.0, 40.0, value=options.settings.font_pt, step=0.5, key="export_font"
         )
-        title = st.toggle("Title and finding", value=kept.settings.title, key="export_title")
-        dark = st.toggle("Dark background", value=kept.settings.dark, key="export_dark")
-    kept.settings = FigureSettings(width_mm=float(millimetres), font_pt=float(font), title=title, dark=dark)
+        title = st.toggle("Title and finding", value=options.settings.title, key="export_title")
+        dark = st.toggle("Dark background", value=options.settings.dark, key="export_dark")
+    options.settings = FigureSettings(
+        width_mm=float(millimetres), font_pt=float(font), title=title, dark=dark
+    )
 
 
 def _index(settings: FigureSettings) -> int:

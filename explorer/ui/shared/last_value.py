@@ -19,9 +19,9 @@ class LastValueCache(Generic[T]):
     def get(self, name: Hashable, version: Hashable, build: Callable[[], T]) -> T:
         """The value of this name at this version; `build` is called only when the version is new."""
         with self._lock:
-            kept = self._values.get(name)
-        if kept is not None and kept[0] == version:
-            return kept[1]
+            entry = self._values.get(name)
+        if entry is not None and entry[0] == version:
+            return entry[1]
         value = build()
         with self._lock:
             self._values[name] = (version, value)

@@ -24,7 +24,7 @@ def control(
     layers: Sequence[int], tooltip: str | None = None, on_change: Callable[[], None] | None = None
 ) -> int:
     """The picker, bound to `?layer=`; the number of the chosen layer."""
-    chosen = st.segmented_control(
+    option = st.segmented_control(
         "MoE layer",
         list(layers),
         key="layer",
@@ -33,7 +33,7 @@ def control(
         help=tooltip,
         on_change=on_change,
     )
-    return layers[0] if chosen is None else int(chosen)
+    return layers[0] if option is None else int(option)
 
 
 def show_names(runs: Sequence[Run], layer: int) -> None:

@@ -58,8 +58,8 @@ class PageFigures:
     @property
     def keys(self) -> list[str]:
         """Every figure, those that are built on export included."""
-        drawn = (key for key in self.panels if key not in self.later and key not in self.folded)
-        return [*self.later, *drawn, *self.folded]
+        open_keys = (key for key in self.panels if key not in self.later and key not in self.folded)
+        return [*self.later, *open_keys, *self.folded]
 
     def present_keys(self) -> Iterator[str]:
         """Every figure that the runs have data for; those of closed sections are built for it."""
@@ -91,8 +91,8 @@ def begin(page: str, title: str) -> PageFigures:
 def draw_again() -> None:
     """A fragment with all figures of the page is about to be drawn: what has no data now is not kept."""
     figures = shown()
-    for kept in (figures.panels, figures.later, figures.folded, figures.films):
-        kept.clear()
+    for mapping in (figures.panels, figures.later, figures.folded, figures.films):
+        mapping.clear()
 
 
 def shown() -> PageFigures:

@@ -64,43 +64,43 @@ def _draw(arms: list[Arm]) -> list[str]:
 def _legend(arms: list[Arm]) -> str:
     """The chosen entries in the words of the figures' legends, each with the stroke of its lines."""
     labels = chart_labels(arms)
-    drawn = marks.strokes(ArmSet.of(arms), dark=st.context.theme.type == "dark")
+    strokes = marks.strokes(ArmSet.of(arms), dark=st.context.theme.type == "dark")
     rows = "".join(
         '<li style="margin:0 0 .45rem;padding-left:2.4rem;text-indent:-2.4rem;list-style:none">'
-        f"{drawn[arm.token]}{escape(entry(arm, labels[arm.token]))}</li>"
+        f"{strokes[arm.token]}{escape(entry(arm, labels[arm.token]))}</li>"
         for arm in arms
     )
     return f'<ul style="margin:0;padding:0;font-size:.85rem">{rows}</ul>'
 
 
-def _settle(known: dict[str, Arm], default: list[str]) -> str:
+def _settle(arms: dict[str, Arm], default: list[str]) -> str:
     """Put the choice into the session before the widget is made; returns what is wrong with the link."""
-    named, kept = _asked()
-    if not state.has(KEY) or (named and named != kept):
+    named, current = _tokens_of_link()
+    if not state.has(KEY) or (named and named != current):
         urls.accept(KEY)
         distinct = list(dict.fromkeys(token for token in named if token))
-        fitting = [token for token in distinct if token in known]
+        fitting = [token for token in distinct if token in arms]
         state.put(KEY, fitting[:MOST] or default)
         AUTOMATIC.put(None if fitting else default)
-        return complaint([urls.quoted(token) for token in distinct if token not in known], len(fitting))
-    if kept == AUTOMATIC.get():
-        kept = default
+        return complaint([urls.quoted(token) for token in distinct if token not in arms], len(fitting))
+    if current == AUTOMATIC.get():
+        current = default
         AUTOMATIC.put(default)
     # A run that was deleted meanwhile must not break the widget.
-    state.put(KEY, [token for token in kept if token in known])
+    state.put(KEY, [token for token in current if token in arms])
     return ""
 
 
-def _asked() -> tuple[list[str], list[str]]:
+def _tokens_of_link() -> tuple[list[str], list[str]]:
     """The selection in the address, and the current one.
 
     A link inside the app adds its runs to those that the address had already.
     """
-    kept: list[str] = state.value(KEY, [])
+    current: list[str] = state.value(KEY, [])
     named = urls.asked(KEY) if urls.is_fresh(KEY) or not state.has(KEY) else []
-    if kept and named[: len(kept)] == kept and len(named) > len(kept):
-        named = named[len(kept) :]
-    return named, kept
+    if current and named[: len(current)] == current and len(named) > len(current):
+        named = named[len(current) :]
+    return named, current
 
 
 def all_runs() -> list[Run]:

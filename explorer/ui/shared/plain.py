@@ -21,13 +21,13 @@ def plain(text: str) -> str:
     text = _NEW_LINES.sub("\n", text)
     text = _MARKS.sub(r"\\\1", text)
     text = _ENDS_OF_LINES.sub(_joint, text)
-    text = _LINE_STARTS.sub(_kept, text)
-    text = _LINKS.sub(lambda found: found[0] + _APART, text)
+    text = _LINE_STARTS.sub(_escaped_start, text)
+    text = _LINKS.sub(lambda match: match[0] + _APART, text)
     text = _SHORTCODES.sub(":" + _APART, text)
     return _DIRECTIVES.sub(r"\\:", text)
 
 
-def _kept(match: "re.Match[str]") -> str:
+def _escaped_start(match: "re.Match[str]") -> str:
     """The mark at the start of a line, so that it begins no heading, list, quotation or table."""
     space, mark = match.groups()
     return f"{space}{mark}\\" if mark.isdecimal() else f"{space}\\{mark}"

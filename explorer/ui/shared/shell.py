@@ -101,13 +101,13 @@ def _wait(condition: Callable[[], bool], seconds: float) -> None:
 
 
 @st.fragment(run_every=FOLLOW_S)
-def follow_new_runs(shown: Sequence[Run]) -> None:
+def follow_new_runs(runs: Sequence[Run]) -> None:
     """Draw the page again when runs appear, or get their first loads, that it could not show.
 
-    For a page that has nothing to show. shown: the runs as the page has them.
+    For a page that has nothing to show. runs: as the page has them.
     """
     services().ingest.wake()
-    if _usable(cached.list_runs()) != _usable(shown):
+    if _usable(cached.list_runs()) != _usable(runs):
         st.rerun()
 
 
@@ -143,13 +143,13 @@ def show_index_state() -> None:
 @st.fragment(run_every=1.0)
 def _follow_reading() -> None:
     """Say how far the first reading is; draw the page again when more can be shown."""
-    known = len(cached.list_runs())
+    num_runs = len(cached.list_runs())
     total = sum(len(_folders(folder)) for folder in services().settings.runs_dirs)
-    if known < total:
-        st.info(plain(f"Reading the recorded runs: {known} of {total}."), icon=":material/hourglass_top:")
+    if num_runs < total:
+        st.info(plain(f"Reading the recorded runs: {num_runs} of {total}."), icon=":material/hourglass_top:")
     before = _KNOWN.get()
-    _KNOWN.put(known)
-    if before not in (None, known) or not is_reading():
+    _KNOWN.put(num_runs)
+    if before not in (None, num_runs) or not is_reading():
         st.rerun()
 
 

@@ -78,14 +78,14 @@ def notice(key: str, sentence: str) -> None:
 
 def show_notices(*keys: str) -> None:
     """Report what was wrong with these parameters of the link."""
-    kept = NOTICES.get()
+    notices = NOTICES.get()
     for key in keys:
-        if key in kept:
-            fallback, sentence = kept[key]
+        if key in notices:
+            fallback, sentence = notices[key]
             if state.value(key) == fallback:
                 st.warning(plain(sentence), icon=":material/link_off:")
             else:
-                del kept[key]
+                del notices[key]
 
 
 def settle(key: str, options: Sequence[T], default: T, say: Callable[[str], str]) -> None:
@@ -97,8 +97,8 @@ def settle(key: str, options: Sequence[T], default: T, say: Callable[[str], str]
     if not is_fresh(key) and state.has(key):
         # Written back even if it fits: it may be what another page's widget of this name has left, and a
         # widget that is new takes only what the session was given.
-        kept = state.value(key)
-        state.put(key, kept if kept in options else default)
+        value = state.value(key)
+        state.put(key, value if value in options else default)
         return
     address = _address(key)
     state.put(key, address.choice(key, options, default, rule=""))
@@ -119,8 +119,8 @@ def settle_number(key: str, low: int, high: int, default: int, say: Callable[[st
 def settle_flag(key: str, default: bool) -> None:
     """The same for a switch; anything but true and false counts as not given."""
     if not is_fresh(key) and state.has(key):
-        kept = state.value(key)
-        state.put(key, kept if isinstance(kept, bool) else default)
+        value = state.value(key)
+        state.put(key, value if isinstance(value, bool) else default)
         return
     state.put(key, _address(key).flag(key, default))
 
@@ -145,8 +145,8 @@ def selectbox(label: str, options: Sequence[str], *, key: str, **settings: Any) 
     """
     settings |= {"index": None, "required": True, "key": key}
     if "format_func" not in settings:
-        chosen = st.selectbox(label, options, bind="query-params", **settings)
-        return str(chosen) if chosen is not None else state.text(key)
+        option = st.selectbox(label, options, bind="query-params", **settings)
+        return str(option) if option is not None else state.text(key)
     return named(st.selectbox, label, options, persist_state="session", **settings)
 
 
@@ -164,15 +164,15 @@ def named(
     Streamlit would write the name that is shown into the address, so the address is kept here. An option that
     is the default is left out of it; without a default every option is written.
     """
-    given, written = (asked(key) or [""])[-1], f"{key}_in_address"
-    address = given or default
+    in_url, written = (asked(key) or [""])[-1], f"{key}_in_address"
+    address = in_url or default
     if address in options and address != state.value(written, address):
         state.put(key, address)  # the visitor went back, or followed a link to this very page
-    chosen = kind(label, options, key=key, **settings)
-    value = str(chosen) if chosen is not None else state.text(key)
+    option = kind(label, options, key=key, **settings)
+    value = str(option) if option is not None else state.text(key)
     if value == default:
         st.query_params.pop(key, None)
-    elif value != given:
+    elif value != in_url:
         st.query_params[key] = value
     state.put(written, value)
     return value
@@ -183,13 +183,13 @@ def named_multiselect(label: str, options: Sequence[str], *, key: str, **setting
 
     Call `accept` where the value was read from the address before.
     """
-    given, written = _given(key), f"{key}_in_address"
-    if given and set(given) <= set(options) and given != state.value(written, given):
-        state.put(key, given)  # the visitor went back, or followed a link to this very page
+    in_url, written = _nonempty_values(key), f"{key}_in_address"
+    if in_url and set(in_url) <= set(options) and in_url != state.value(written, in_url):
+        state.put(key, in_url)  # the visitor went back, or followed a link to this very page
     values: list[str] = st.multiselect(label, options, key=key, **settings)
     if not values:
         st.query_params.pop(key, None)
-    elif values != given:
+    elif values != in_url:
         st.query_params[key] = values
     state.put(written, values)
     return values
@@ -197,10 +197,10 @@ def named_multiselect(label: str, options: Sequence[str], *, key: str, **setting
 
 def accept(key: str) -> None:
     """The address has been read: until it changes, the value of the widget counts."""
-    state.put(f"{key}_in_address", _given(key))
+    state.put(f"{key}_in_address", _nonempty_values(key))
 
 
-def _given(key: str) -> list[str]:
+def _nonempty_values(key: str) -> list[str]:
     """The values of a parameter that are not empty."""
     return [value for value in asked(key) if value]
 

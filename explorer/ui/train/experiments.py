@@ -39,11 +39,11 @@ def choose(arms_key: str) -> None:
         help="Fills the form below with an instructive configuration, good or deliberately bad. Every field "
         "can still be changed.",
     )
-    chosen = by_title.get(title)
-    if chosen is None:
+    selected = by_title.get(title)
+    if selected is None:
         return
-    changed = "" if _is_unchanged(chosen, arms_key) else " :gray[:small[You have changed the form since.]]"
-    st.markdown(f"{MARKS[chosen.verdict]} {comment(chosen)}{changed}")
+    changed = "" if _is_unchanged(selected, arms_key) else " :gray[:small[You have changed the form since.]]"
+    st.markdown(f"{MARKS[selected.verdict]} {comment(selected)}{changed}")
 
 
 def comment(experiment: Experiment) -> str:
@@ -54,7 +54,7 @@ def comment(experiment: Experiment) -> str:
         return f":gray[The numbers of this comment are unavailable: {show.plain(str(error))}]"
 
 
-def _wanted(experiment: Experiment, arms_key: str) -> dict[str, Any]:
+def _values_of(experiment: Experiment, arms_key: str) -> dict[str, Any]:
     """Session key of a widget -> the value that the experiment gives it."""
     fields = {f"train_{experiment.preset}_{path}": value for path, value in experiment.settings.items()}
     return {
@@ -67,7 +67,7 @@ def _wanted(experiment: Experiment, arms_key: str) -> dict[str, Any]:
 
 def _is_unchanged(experiment: Experiment, arms_key: str) -> bool:
     """Whether the form still holds the order; a widget that was never drawn counts as it gives it."""
-    return all(state.value(key, value) == value for key, value in _wanted(experiment, arms_key).items())
+    return all(state.value(key, value) == value for key, value in _values_of(experiment, arms_key).items())
 
 
 def _fill(arms_key: str) -> None:
@@ -77,4 +77,4 @@ def _fill(arms_key: str) -> None:
     if experiment is None:
         return
     state.forget_all(f"train_{experiment.preset}_")
-    state.put_all(_wanted(experiment, arms_key))
+    state.put_all(_values_of(experiment, arms_key))

@@ -152,14 +152,14 @@ def widget(field: FormField, key: str) -> Any:
 def config_form(config: RunConfig, key: str) -> dict[str, dict[str, Any]]:
     """Draw the whole form; returns section -> field -> value, unchecked."""
     sections: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
-    known = form_fields(config)
+    all_fields = form_fields(config)
     with st.container(border=True, key="controls_config"):
         columns = st.columns(3)
-        for index, field in enumerate(f for path in BASIC for f in known if f.path == path):
+        for index, field in enumerate(f for path in BASIC for f in all_fields if f.path == path):
             with columns[index % 3]:
                 sections[field.section][field.name] = widget(field, key)
     for section, title in TITLES.items():
-        rest = [f for f in known if f.section == section and f.path not in BASIC]
+        rest = [f for f in all_fields if f.section == section and f.path not in BASIC]
         with st.expander(f"{title}: {len(rest)} more settings"):
             columns = st.columns(3)
             for index, field in enumerate(rest):

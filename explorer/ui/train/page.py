@@ -254,12 +254,12 @@ def _charts(jobs: Sequence[Job]) -> None:
         show.note("The first steps appear here in a moment.")
         return
     arms = [Arm(token=run.run_id, label=_with_seed(run, runs), runs=(run,)) for run in runs]
-    shown = ArmSet.of(arms)
+    arm_set = ArmSet.of(arms)
     left, right = show.in_columns(2)
     with left:
-        show.question(Question(key="live_max_vio", build=live.max_vio, arms=shown), live=True)
+        show.question(Question(key="live_max_vio", build=live.max_vio, arms=arm_set), live=True)
     with right:
-        show.question(Question(key="live_loss", build=live.language_loss, arms=shown), live=True)
+        show.question(Question(key="live_loss", build=live.language_loss, arms=arm_set), live=True)
 
 
 def _with_seed(run: Run, runs: Sequence[Run]) -> str:

@@ -27,7 +27,7 @@ class Cell(TypedDict):
 
 
 def load_map(
-    shown: LoadMap,
+    map_rows: LoadMap,
     *,
     title: str,
     alt: str,
@@ -39,18 +39,18 @@ def load_map(
 ) -> Cell | None:
     """Draw the heatmap; the cell whose click or Enter caused this rerun, if one did.
 
-    A change of `shown` is one message and one drawing: nothing is laid out anew. scope: the expert under the
-    pointer is highlighted in every chart of the same (`charts.linking`). height: of the plot, in pixels.
+    A change of `map_rows` is one message and one drawing: nothing is laid out anew. scope: the expert under
+    the pointer is highlighted in every chart of the same (`charts.linking`). height: of the plot, in pixels.
     marked: whether there is room for event marks, which figures beside each other share. scale: enlargement
     of a lecture.
     """
     inks = scales.stops()
     data = {
-        **shown.data,
+        **map_rows.data,
         "title": title,
         "alt": alt,
         "scope": linking.event_name(scope),
-        "height": max(1, height // shown.experts) * shown.experts,
+        "height": max(1, height // map_rows.experts) * map_rows.experts,
         "marked": marked,
         "scale": scale,
         "limit": LIMIT,

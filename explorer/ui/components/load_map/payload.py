@@ -114,10 +114,10 @@ def _hundredths(ratios: NDArray[np.float64]) -> NDArray[Any]:
 
 def _marks(events: pl.DataFrame, span: tuple[float, float]) -> list[dict[str, Any]]:
     """Signs above the cells, grouped as in the chart (`event_marks.grouped`)."""
-    shown = events.filter(pl.col("step").is_between(*span))
-    if shown.is_empty():
+    marks = events.filter(pl.col("step").is_between(*span))
+    if marks.is_empty():
         return []
-    return [_mark(group) for group in event_marks.grouped(shown, max(1.0, span[1] - span[0]))]
+    return [_mark(group) for group in event_marks.grouped(marks, max(1.0, span[1] - span[0]))]
 
 
 def _mark(group: pl.DataFrame) -> dict[str, Any]:

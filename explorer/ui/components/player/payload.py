@@ -35,10 +35,12 @@ def matrix_payload(matrix: LoadMatrix, max_cells: int = MAX_CELLS) -> dict[str, 
     counts = np.add.reduceat(tokens, starts, axis=0) if num_steps else tokens
     bias, unit = None, 0.0
     if matrix.bias is not None and num_steps:
-        kept = np.asarray(matrix.bias, dtype=np.float64)[ends]
-        known = np.isfinite(kept)
-        unit = float(np.abs(kept[known]).max(initial=0.0)) / 32767 or 1.0
-        bias = pack(np.where(known, np.round(np.where(known, kept, 0.0) / unit), NO_BIAS).astype(np.int16))
+        biases = np.asarray(matrix.bias, dtype=np.float64)[ends]
+        finite = np.isfinite(biases)
+        unit = float(np.abs(biases[finite]).max(initial=0.0)) / 32767 or 1.0
+        bias = pack(
+            np.where(finite, np.round(np.where(finite, biases, 0.0) / unit), NO_BIAS).astype(np.int16)
+        )
     payload: dict[str, Any] = {
         "experts": experts,
         "first_step": pack(steps[starts].astype(np.int32)),

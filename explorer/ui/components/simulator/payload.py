@@ -34,14 +34,14 @@ class Slider:
 
 def plain_settings(settings: ScoreSettings | RuleSettings) -> dict[str, Any] | None:
     """The settings for the worker, or None where it does not know a rule or a setting."""
-    known = FIELDS[type(settings)]
+    names = FIELDS[type(settings)]
     for field in fields(settings):
         default = None if field.default is MISSING else field.default
-        if field.name not in known and getattr(settings, field.name) != default:
+        if field.name not in names and getattr(settings, field.name) != default:
             return None
     if isinstance(settings, RuleSettings) and settings.rule not in RULES:
         return None
-    return {name: getattr(settings, name) for name in known}
+    return {name: getattr(settings, name) for name in names}
 
 
 def colours(ink: Ink) -> dict[str, str]:

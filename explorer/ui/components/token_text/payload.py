@@ -54,7 +54,7 @@ def text_payload(
     choice first, without empty slots), gates (the same in hundredths, or None), moved (T flags: the bias
     changed the experts; or None), colours and inks of the palette.
     """
-    kept = [[e for e in row if e < num_experts] for row in chosen.tolist()]
+    valid = [[e for e in row if e < num_experts] for row in chosen.tolist()]
     shares = None
     if gates is not None:
         percent = np.round(np.asarray(gates, np.float64) * 100).astype(int).tolist()
@@ -66,7 +66,7 @@ def text_payload(
         "texts": list(texts),
         "sequences": [[domain_name(s.domain), s.start, s.end] for s in spans],
         "experts": num_experts,
-        "chosen": kept,
+        "chosen": valid,
         "gates": shares,
         "moved": None if moved is None else [int(flag) for flag in moved],
         "colours": list(PALETTE),
