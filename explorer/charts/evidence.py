@@ -1,7 +1,6 @@
-"""Charts of the Evidence page: the verdicts at a glance, one claim's comparisons, and its runs."""
+"""Charts of the Evidence page: the verdicts at a glance, and one claim's comparisons."""
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,8 +8,7 @@ import altair as alt
 import polars as pl
 
 from explorer.charts import theme
-from explorer.charts.inks import Ink, dash_of
-from explorer.charts.plane_rows import SCOPE_SHAPES
+from explorer.charts.inks import Ink
 from explorer.charts.value_range import ValueRange
 
 VERDICT_INKS: dict[str, Ink] = {
@@ -25,8 +23,6 @@ TILES_PER_ROW = 15
 CONTINUED = "~"
 """At the end of the name of a row of tiles that continues the one above."""
 ROW_PX, HEAD_PX, MARK_PX, AXIS_PX = 92, 16, 44, 20
-LIGHTER = (0.0, 0.4, 0.2, 0.55, 0.3, 0.65)
-"""Shares of the way to the page's ground for arms of one method: the first has the colour of the method."""
 
 
 def _verdict_scale() -> alt.Scale:
@@ -224,104 +220,3 @@ def _papers(frame: pl.DataFrame, height: int) -> list[alt.Chart]:
     behind = base.transform_filter("datum.x < 0.85").mark_text(dx=10, align="left", **style)
     before = base.transform_filter("datum.x >= 0.85").mark_text(dx=-10, align="right", **style)
     return [mark, behind, before]
-
-
-def _arm_scale(frame: pl.DataFrame) -> alt.Scale:
-    """The colour of each arm's method and count scope; further arms of one method are paler."""
-    arms = frame.select("arm", "family", "scope").unique("arm", maintain_order=True)
-    used: Counter[tuple[str, str]] = Counter()
-    inks = []
-    for _, family, scope in arms.iter_rows():
-        ink = theme.family_ink(family, scope)
-        share = LIGHTER[used[family, scope] % len(LIGHTER)]
-        used[family, scope] += 1
-        pale = Ink(theme.mix(ink.light, "#FFFFFF", share), theme.mix(ink.dark, "#0F1218", share))
-        inks.append(pale.expr)
-    return alt.Scale(domain=arms["arm"].to_list(), range=inks)
-
-
-def _arm_dashes(frame: pl.DataFrame) -> alt.Scale:
-    """The dash of each arm: that of its count scope, and another one for further arms of one method."""
-    arms = frame.select("arm", "family", "scope").unique("arm", maintain_order=True)
-    used: Counter[tuple[str, str]] = Counter()
-    dashes = []
-    for _, family, scope in arms.iter_rows():
-        dashes.append(list(dash_of(scope, used[family, scope])))
-        used[family, scope] += 1
-    return alt.Scale(domain=arms["arm"].to_list(), range=dashes)
-
-
-def _arm_shapes(frame: pl.DataFrame) -> alt.Scale:
-    """The mark of each arm's count scope, as in the dilemma plane."""
-    arms = frame.select("arm", "scope").unique("arm", maintain_order=True)
-    shapes = [SCOPE_SHAPES.get(scope, SCOPE_SHAPES["other"]) for scope in arms["scope"]]
-    return alt.Scale(domain=arms["arm"].to_list(), range=shapes)
-
-
-def _arm_legend() -> alt.Legend:
-    return alt.Legend(
-        orient="top", title=None, columns=2, labelLimit=260, symbolOpacity=1, symbolStrokeWidth=2.4
-    )
-
-
-def plane(frame: pl.DataFrame) -> theme.Figure:
-    """Every run as a point, its held-out loss against its imbalance. frame: arm, family, scope, seed,
-    max_vio, lm_loss."""
-    chart = (
-        alt.Chart(frame)
-        .mark_point(filled=True, size=64, opacity=0.75)
-        .encode(
-            x=alt.X("max_vio:Q", title=theme.AXIS["max_vio_global"], scale=alt.Scale(zero=True)),
-            y=alt.Y(
-                "lm_loss:Q",
-                title="held-out loss (nats per token)",
-                scale=alt.Scale(zero=False),
-            ),
-            color=alt.Color("arm:N", scale=_arm_scale(frame), legend=_arm_legend()),
-            shape=alt.Shape("arm:N", scale=_arm_shapes(frame), legend=_arm_legend()),
-            tooltip=[
-                alt.Tooltip("arm:N"),
-                alt.Tooltip("seed:Q"),
-                alt.Tooltip("lm_loss:Q", format=".4f"),
-                alt.Tooltip("max_vio:Q", format=".3f"),
-            ],
-        )
-    )
-    figure: alt.Chart = theme.titled(chart, height=300)
-    return figure
-
-
-def course(frame: pl.DataFrame) -> theme.Figure:
-    """MaxVio batch over training: every run thin, arm means thick. frame: arm, family, scope,
-    run, share, max_vio."""
-    colour = alt.Color("arm:N", scale=_arm_scale(frame), legend=_arm_legend())
-    base = alt.Chart(frame).encode(
-        x=alt.X("share:Q", title="share of the training steps (%)"),
-        y=alt.Y("max_vio:Q", title=theme.AXIS["max_vio"]),
-        color=colour,
-    )
-    thin = base.mark_line(strokeWidth=0.8, opacity=0.3).encode(detail=alt.Detail("run:N"))
-    mean = alt.Chart(frame.group_by("arm", "share", maintain_order=True).agg(pl.col("max_vio").mean()))
-    dash = alt.StrokeDash("arm:N", scale=_arm_dashes(frame), legend=_arm_legend())
-    thick = mean.mark_line(strokeWidth=2.4).encode(
-        x=alt.X("share:Q"), y=alt.Y("max_vio:Q"), color=colour, strokeDash=dash
-    )
-    figure: alt.LayerChart = theme.titled(alt.layer(thin, thick), height=280)
-    return figure
-
-
-def by_length(frame: pl.DataFrame) -> theme.Figure:
-    """Excess imbalance over the context's length: every seed thin, arm means thick. frame: arm, family,
-    scope, run, factor, excess."""
-    colour = alt.Color("arm:N", scale=_arm_scale(frame), legend=_arm_legend())
-    axis = alt.Axis(labelExpr="datum.label + '×'", labelAngle=0)
-    x = alt.X("factor:O", title="context over the training length", axis=axis)
-    base = alt.Chart(frame).encode(x=x, y=alt.Y("excess:Q", title="excess MaxVio"), color=colour)
-    thin = base.mark_line(strokeWidth=0.8, opacity=0.3).encode(detail=alt.Detail("run:N"))
-    mean = alt.Chart(frame.group_by("arm", "factor", maintain_order=True).agg(pl.col("excess").mean()))
-    dash = alt.StrokeDash("arm:N", scale=_arm_dashes(frame), legend=_arm_legend())
-    thick = mean.mark_line(strokeWidth=2.4, point=True).encode(
-        x=x, y=alt.Y("excess:Q"), color=colour, strokeDash=dash
-    )
-    figure: alt.LayerChart = theme.titled(alt.layer(thin, thick), height=280)
-    return figure

@@ -82,4 +82,48 @@ CODE = Experiment(
     pairs=PAIRS,
     priority=5,
 )
-EVALUATIONS = (LONG_CONTEXT, SELECTION, CODE)
+COMPLETIONS = Experiment(
+    id="completions",
+    title="Completions of code, executed",
+    question="Does a model trained on code complete lines and programs better without the sequence loss?",
+    arms=tuple(_arm(*rule) for rule in RULES),
+    # 256 tokens hold a program with its completion, and half of them a prompt of HumanEval.
+    settings=(
+        ("corpus.name", "code"),
+        ("longer", 4),
+        ("data_share", 2),
+    ),
+    trial=partial(
+        trained_and_evaluated,
+        tasks=tuple(TaskPlan(name=name, problems=24) for name in ("fill_in", "programs", "human_eval_pass")),
+        measures=task_measures.of_completions,
+    ),
+    trains=True,
+    pairs=PAIRS,
+    priority=5,
+    note="24 held-out functions, 24 programs with ten completions each, and the first 24 problems of "
+    "HumanEval with one. Where nothing can be confined, nothing is executed and the rows have no pass@k.",
+)
+ANSWERS = Experiment(
+    id="answers",
+    title="Answers under other selections",
+    question="Do answers to generated two-hop questions suffer less under Lynx than under a smaller "
+    "static k?",
+    arms=(_arm("mixtral", "8 experts, top-2", "loss_free", ("model.num_experts", 8)),),
+    settings=(
+        ("corpus.name", "two_hop"),
+        ("corpus.vocab_size", 580),
+        ("longer", 4),
+    ),
+    trial=partial(
+        trained_and_evaluated,
+        tasks=tuple(TaskPlan(name=name, problems=16, at_tiny=2) for name in ("selection", "two_hop")),
+        measures=task_measures.of_answers,
+    ),
+    trains=True,
+    pairs=PAIRS,
+    priority=5,
+    note="Naming any country of the text gives 1/3. Static k, OEA and Lynx at batch 1 to 16; prompts have "
+    "full routing in decoding.",
+)
+EVALUATIONS = (LONG_CONTEXT, SELECTION, CODE, COMPLETIONS, ANSWERS)

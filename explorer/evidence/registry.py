@@ -29,7 +29,7 @@ CLAIMS: tuple[Claim, ...] = (
     *claims_across.CLAIMS,
     *claims_questions.CLAIMS,
 )
-"""A1-A13, B1-B12, C1-C10, X1-X7 and the research questions 000-004."""
+"""A1-A13, B1-B12, C1-C10, X1-X7 and the research questions 000-006."""
 
 
 def experiments(names: list[str]) -> list[Experiment]:

@@ -68,7 +68,8 @@ def of_selection(folder: RunFolder, results: Results, scale: str) -> Metrics:
         if quantity in row
     }
     top_k = folder.info.config["model"]["top_k"]
-    at_batch = [row for row in rows if (row["phase"], row["batch"]) == (DECODE, BATCH)]
+    batch = min(BATCH, max(row["batch"] for row in rows))
+    at_batch = [row for row in rows if (row["phase"], row["batch"]) == (DECODE, batch)]
     static = {k: row for row in at_batch for k in range(1, top_k + 1) if row["rule"] == f"top-{k}"}
     for row in at_batch:
         if not row["rule"].startswith("top-"):
@@ -91,6 +92,39 @@ def kl_over_static(row: Mapping[str, Any], static: Sequence[Mapping[str, Any]]) 
     curve = sorted((one["distinct_per_layer"], one["kl"]) for one in static)
     distinct, divergence = zip(*curve, strict=True)
     return float(row["kl"] - np.interp(row["distinct_per_layer"], distinct, divergence))
+
+
+def of_completions(folder: RunFolder, results: Results, scale: str) -> Metrics:
+    """Fill-in line match, and pass@k of what was executed; None for a task that was not run."""
+    names = (
+        ("fill_in", "line_match"),
+        ("programs", "pass@1"),
+        ("programs", "pass@5"),
+        ("programs", "pass@10"),
+        ("programs", "solution_match"),
+        ("human_eval_pass", "pass@1"),
+    )
+    return {f"{task}_{name}": results[task]["metrics"].get(name) for task, name in names}
+
+
+def of_answers(folder: RunFolder, results: Results, scale: str) -> Metrics:
+    """The selection table with its answers, those of full routing with their chance level, and what a
+    batch-aware rule gains over static top-1.
+
+    `lynx_keep_0.75_exact_match_gain` is a difference of shares of the same questions, in decoding at batch 8
+    (at `tiny`: the largest batch).
+    """
+    metrics = of_selection(folder, results, scale)
+    metrics |= {f"two_hop_{name}": value for name, value in results["two_hop"]["metrics"].items()}
+    rows = results["selection"]["rows"]
+    batch = min(BATCH, max(row["batch"] for row in rows))
+    at_batch = {row["rule"]: row for row in rows if (row["phase"], row["batch"]) == (DECODE, batch)}
+    fewest = at_batch["top-1"]
+    for rule, row in at_batch.items():
+        if not rule.startswith("top-"):
+            for quantity in ("exact_match", "f1"):
+                metrics[f"{_slug(rule)}_{quantity}_gain"] = row[quantity] - fewest[quantity]
+    return metrics
 
 
 def of_code(folder: RunFolder, results: Results, scale: str) -> Metrics:

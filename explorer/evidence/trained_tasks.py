@@ -16,7 +16,7 @@ from typing import Any
 from explorer.config.run import RunConfig
 from explorer.evidence.experiment import Arm, Metrics, Times
 from explorer.evidence.measures import measure
-from explorer.evidence.plan import config_of
+from explorer.evidence.plan import base_config, config_of
 from explorer.evidence.results import EvidenceError
 from explorer.recording import RunFolder
 
@@ -68,10 +68,19 @@ def trained_and_evaluated(
 
 def training_of(settings: Mapping[str, Any], seed: int, scale: str) -> RunConfig:
     """The training of a trial: `text` names the rule, `data_share` the share of the steps, `evaluations` how
-    many there are; everything else is `section.field`."""
+    many there are, `longer` the factor of the sequence length at as many tokens per step; everything else is
+    `section.field`, of which bytes at `tiny` leave out the vocabulary."""
     values = dict(settings)
     text, share = values.pop("text", "none"), values.pop("data_share", 1)
     evaluations = values.pop("evaluations", None)
+    if base_config(scale).corpus.tokenizer == "bytes":
+        values.pop("corpus.vocab_size", None)
+    longer = values.pop("longer", 1)
+    if longer != 1:
+        values |= {
+            "training.sequence_length": Times(longer),
+            "training.micro_batch_size": Times(1 / longer),
+        }
     if share != 1:
         values |= {"training.num_steps": Times(share), "training.warmup_steps": Times(share)}
     config = config_of(tuple(values.items()), Arm(key="", label=""), scale, seed, text)

@@ -3,6 +3,7 @@
 import polars as pl
 
 from explorer.charts import evidence as charts
+from explorer.charts import evidence_runs as run_charts
 from explorer.charts import spec as specs
 from explorer.config.presets import arm_config, get_preset
 from explorer.evidence.experiment import LEAST_PAIRS
@@ -45,7 +46,7 @@ def by_length(store: Store, arms: ArmSet, settings: evidence.EvidenceSettings) -
         finding=f"From 1× to {FACTORS[-1]}× the training length, MaxVio goes from {and_list(parts)} (in "
         "brackets its excess over chance).",
         how=HOW,
-        spec=specs.make(charts.by_length(frame)),
+        spec=specs.make(run_charts.by_length(frame)),
         table=frame.drop("family", "scope"),
         statements=(Statement(sql=evidence.SQL, params={"digests": digests}),),
     )

@@ -7,6 +7,7 @@ from functools import lru_cache
 import polars as pl
 
 from explorer.charts import evidence as charts
+from explorer.charts import evidence_runs as run_charts
 from explorer.charts import spec as specs
 from explorer.config.run import RunConfig
 from explorer.evidence import plan, report, results
@@ -239,6 +240,21 @@ def _complete(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.filter(size == size.max())
 
 
+def _named(settings: EvidenceSettings, *of_finding: str) -> set[str]:
+    """Labels of the arms that the claim compares, and of those that a finding names."""
+    arms = [
+        EXPERIMENTS[one.experiment].arm(key).label
+        for one in result_of(settings).claim.comparisons
+        for key in one.arms
+    ]
+    return {*arms, *of_finding}
+
+
+def _grey(frame: pl.DataFrame) -> str:
+    """What grey marks are, where there are any."""
+    return " Grey: arms that the claim does not compare." if run_charts.is_folded(frame) else ""
+
+
 def every_run(store: Store, arms: ArmSet, settings: EvidenceSettings) -> Panel | Missing:
     """Held-out loss against imbalance of every run of a claim's experiment."""
     experiment, scale, trainings = _trained(settings)
@@ -262,8 +278,8 @@ def every_run(store: Store, arms: ArmSet, settings: EvidenceSettings) -> Panel |
             f"(MaxVio {even['max_vio']:.3f}). Means at {scale} over the arms with all seeds; the "
             "verdict comes from pairs."
         ),
-        how="One point per run. Down is better, left is more even.",
-        spec=specs.make(charts.plane(frame)),
+        how=f"One point per run. Down is better, left is more even.{_grey(frame)}",
+        spec=specs.make(run_charts.plane(frame, _named(settings, best["arm"], even["arm"]))),
         table=frame,
         statements=_row_statements(trainings),
     )
@@ -293,8 +309,8 @@ def course(store: Store, arms: ArmSet, settings: EvidenceSettings) -> Panel | Mi
         subject=subject,
         finding=f"In the last quarter, MaxVio averages {low['max_vio']:.2f} with {low['arm']}{most}.",
         how=f"Thin: every run at {scale}, averaged over {counted(longest, 'stretch', 'stretches')} of steps. "
-        "Thick: the mean of an arm.",
-        spec=specs.make(charts.course(frame)),
+        f"Thick: the mean of an arm.{_grey(frame)}",
+        spec=specs.make(run_charts.course(frame, _named(settings, low["arm"], high["arm"]))),
         table=frame,
         statements=_row_statements(trainings),
     )

@@ -10,7 +10,7 @@ import pytest
 
 from explorer.cli import main
 from explorer.evidence import plan, runner, trained_tasks
-from explorer.evidence.evaluated import CODE, EVALUATIONS
+from explorer.evidence.evaluated import ANSWERS, CODE, EVALUATIONS
 from explorer.evidence.experiment import Experiment
 from explorer.evidence.registry import CLAIMS
 from explorer.evidence.results import FILE, EvidenceError, read_rows
@@ -54,6 +54,15 @@ def test_a_quarter_of_the_data_has_as_many_evaluations() -> None:
     assert (configs["none_quarter"].num_steps, configs["none_quarter"].eval_interval) == (50, 2)
     assert configs["none_quarter"].warmup_steps == 5
     assert {config.seed for config in configs.values()} == {3}
+
+
+def test_longer_sequences_keep_the_tokens_of_a_step() -> None:
+    settings = dict(ANSWERS.settings) | dict(ANSWERS.arms[0].settings)
+    quick, tiny = (training_of(settings, 0, scale) for scale in ("quick", "tiny"))
+    assert (quick.training.sequence_length, quick.training.micro_batch_size) == (256, 4)
+    assert (quick.corpus.name, quick.corpus.vocab_size) == ("two_hop", 580)
+    assert tiny.corpus.vocab_size == 256
+    assert (quick.model.num_experts, quick.model.top_k) == (8, 2)
 
 
 def test_a_child_that_fails_is_one_sentence(tmp_path: Path) -> None:

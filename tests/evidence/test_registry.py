@@ -18,7 +18,7 @@ IDS = [
     *(f"B{n}" for n in range(1, 13)),
     *(f"C{n}" for n in range(1, 11)),
     *(f"X{n}" for n in range(1, 8)),
-    *(f"{n:03}" for n in range(5)),
+    *(f"{n:03}" for n in range(7)),
 ]
 TRAININGS = [experiment for experiment in EXPERIMENTS.values() if experiment.trial is None]
 

@@ -1,10 +1,19 @@
 """Metrics from the results of tasks, by hand."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from explorer.evidence.task_measures import kl_over_static, mean_rise, of_long_context, steps_to, target_loss
+from explorer.evidence.task_measures import (
+    kl_over_static,
+    mean_rise,
+    of_answers,
+    of_completions,
+    of_long_context,
+    steps_to,
+    target_loss,
+)
 
 STATIC = [
     {"distinct_per_layer": 8.0, "kl": 0.0},
@@ -81,3 +90,35 @@ def test_a_length_that_the_text_does_not_reach_has_no_growth() -> None:
 def test_every_share_of_the_data_has_its_target(steps: int, target: float) -> None:
     assert target_loss("quick", steps / 200) == target
     assert target_loss("standard", steps / 200) is None
+
+
+def answer_row(rule: str, batch: int, share: float) -> dict[str, Any]:
+    fixed = {"phase": "decode", "distinct_per_layer": 4.0, "kl": 0.0, "max_vio": 0.0}
+    return {"rule": rule, "batch": batch, "exact_match": share, "f1": share / 2, **fixed}
+
+
+def test_a_rule_gains_over_the_best_expert_alone_at_the_same_batch() -> None:
+    rules = ("top-1", "top-2", "Lynx keep=0.75")
+    rows = [answer_row(rule, 8, share) for rule, share in zip(rules, (0.25, 0.5, 0.375), strict=True)]
+    rows += [answer_row(rule, 16, 0.9) for rule in rules]
+    results = {
+        "selection": {"rows": rows},
+        "two_hop": {"metrics": {"chance_exact_match": 1 / 3, "two_hop_exact_match": 0.5}},
+    }
+    folder = SimpleNamespace(info=SimpleNamespace(config={"model": {"top_k": 2}}))
+    metrics = of_answers(folder, results, "quick")  # type: ignore[arg-type]
+    assert metrics["lynx_keep_0.75_exact_match_gain"] == pytest.approx(0.125)
+    assert metrics["lynx_keep_0.75_f1_gain"] == pytest.approx(0.0625)
+    assert metrics["two_hop_chance_exact_match"] == 1 / 3
+
+
+def test_what_was_not_executed_has_no_value() -> None:
+    results: dict[str, dict[str, Any]] = {
+        "fill_in": {"metrics": {"line_match": 0.25}},
+        "programs": {"metrics": {}},
+        "human_eval_pass": {"metrics": {"pass@1": 0.0}},
+    }
+    metrics = of_completions(None, results, "quick")  # type: ignore[arg-type]
+    assert metrics["fill_in_line_match"] == 0.25
+    assert metrics["programs_pass@1"] is None
+    assert metrics["human_eval_pass_pass@1"] == 0.0

@@ -64,12 +64,34 @@ def test_a_claim_without_rows_says_how_to_make_them(files: Path) -> None:
 
 def test_every_claim_opens(files: Path) -> None:
     for claim in evidence.claim_ids():
-        assert set(panels(claim)) == {
+        more = {"evidence_answers"} if claim == "006" else set()
+        assert set(panels(claim)) == more | {
             "evidence_verdicts",
             "evidence_claim",
             "evidence_runs",
             "evidence_course",
         }
+
+
+def test_answers_stand_beside_their_chance_level(files: Path) -> None:
+    assert isinstance(panels("006")["evidence_answers"], Missing)
+
+    def made(arm: str, seed: int) -> dict[str, float | None]:
+        shares = {"top_1": 0.25, "top_2": 0.5, "lynx_keep_0.75": 0.375}
+        return {"two_hop_chance_exact_match": 1 / 3} | {
+            f"{rule}_decode_8_{name}": share + seed / 1000
+            for rule, share in shares.items()
+            for name in ("exact_match", "f1")
+        }
+
+    for row in rows_of("answers", range(5), made).values():
+        results.append_row(files / results.FILE, row)
+    panel = panels("006")["evidence_answers"]
+    assert isinstance(panel, Panel)
+    assert "between 0.252 and 0.502" in panel.finding
+    assert "gives 0.333" in panel.finding
+    assert panel.table is not None
+    assert panel.table.height == 15
 
 
 def test_the_verdicts_are_counted(files: Path) -> None:

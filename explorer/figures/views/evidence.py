@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from explorer.evidence import results
-from explorer.figures import evidence
+from explorer.figures import answers, evidence
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Run
 from explorer.figures.panel import Question
@@ -13,17 +13,22 @@ from explorer.figures.views.view import OpenView, Query
 
 TITLE = "Evidence"
 CLAIM = "claim"
+ANSWERS = "evidence_answers"
+"""Panel of the claims about answers."""
 DEFAULT = "A9"
 
 
 def questions(settings: evidence.EvidenceSettings) -> dict[str, Question]:
     """Key -> question of every panel, in the order of the page."""
-    builds = (
+    builds = [
         ("evidence_verdicts", evidence.verdicts),
         ("evidence_claim", evidence.comparisons),
         ("evidence_runs", evidence.every_run),
         ("evidence_course", evidence.course),
-    )
+    ]
+    compared = evidence.result_of(settings).claim.comparisons
+    if any(one.experiment == answers.EXPERIMENT for one in compared):
+        builds.append((ANSWERS, answers.by_rule))
     return {
         key: Question(key=key, build=build, arms=ArmSet.of(()), settings=settings) for key, build in builds
     }

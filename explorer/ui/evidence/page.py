@@ -47,7 +47,7 @@ def view() -> None:
 
 
 def _notice(ids: list[str], value: str) -> str:
-    rule = f"claims are {ids[0]} to {ids[12]}, B1 to B12, C1 to C10, X1 to X5 and 000 to 004"
+    rule = f"claims are {ids[0]} to {ids[12]}, B1 to B12, C1 to C10, X1 to X7 and 000 to 006"
     return f"The link asks for claim = {value}; {rule}. {view_of.DEFAULT} is shown."
 
 
@@ -167,6 +167,8 @@ def chosen_claim() -> None:
     result = evidence.result_of(settings)
     claim_card.head(result)
     show.question(questions["evidence_claim"])
+    if view_of.ANSWERS in questions:
+        show.question(questions[view_of.ANSWERS])
     if any(EXPERIMENTS[c.experiment].trial is None for c in result.claim.comparisons) and result.scale:
         left, right = show.in_columns(2)
         with left:
