@@ -212,7 +212,8 @@ def random_baselines(
     with_line = [arm for arm in candidates if "uniform_mean" in references[arm.token]]
     by_tokens = [arm for arm in with_line if arm.family != "expert_choice"]
     best = min(by_tokens or with_line or candidates, key=lambda arm: _mean_max_vio(search, arm))
-    own = _references(trace, best, resampled=of_sequences)
+    # The plain question is the one that the server has asked before the visit: `ui.warm_up`.
+    own = _references(trace, best, **({} if of_sequences else {"resampled": False}))
     pairs = {kind: (own[f"{kind}_mean"], own[f"{kind}_p95"]) for kind in KINDS if f"{kind}_mean" in own}
     held_out = pairs.pop("held_out", None)
     missing = "" if with_line else "No random-routing baseline: no tokens were counted in the last steps."
