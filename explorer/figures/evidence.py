@@ -234,10 +234,16 @@ def _colour(row: Row) -> tuple[str, str]:
     return config.family, config.count_scope
 
 
-def _complete(frame: pl.DataFrame) -> pl.DataFrame:
-    """The rows of the arms with the most of them: means over different seeds do not compare."""
-    size = pl.len().over("arm")
-    return frame.filter(size == size.max())
+def _comparable(frame: pl.DataFrame) -> pl.DataFrame:
+    """Runs whose means compare, since they are over the same seeds: those of the arms with the most seeds,
+    or, where that is one arm alone, those of the seeds that most arms have."""
+    seeds = pl.col("seed").n_unique().over("arm")
+    longest = frame.filter(seeds == seeds.max())
+    if longest["arm"].n_unique() > 1:
+        return longest
+    arms = pl.col("arm").n_unique().over("seed")
+    shared = frame.filter(arms == arms.max())
+    return shared.filter(seeds == seeds.max())
 
 
 def _named(settings: EvidenceSettings, *of_finding: str) -> set[str]:
@@ -268,15 +274,16 @@ def every_run(store: Store, arms: ArmSet, settings: EvidenceSettings) -> Panel |
         return Missing(subject=subject, reason="No training with MoE layers is behind this claim yet.")
     schema = {**ARM, "seed": pl.Int64, "max_vio": pl.Float64, "lm_loss": pl.Float64}
     frame = pl.DataFrame(rows, schema=schema, orient="row")
-    means = _complete(frame).group_by("arm", maintain_order=True).agg(pl.col("lm_loss", "max_vio").mean())
+    compared = _comparable(frame)
+    means = compared.group_by("arm", maintain_order=True).agg(pl.col("lm_loss", "max_vio").mean())
     best = means.sort("lm_loss").row(0, named=True)
     even = means.sort("max_vio").row(0, named=True)
     return Panel(
         subject=subject,
         finding=(
             f"Lowest mean loss: {best['arm']} ({best['lm_loss']:.4f} nats). Most even: {even['arm']} "
-            f"(MaxVio {even['max_vio']:.3f}). Means at {scale} over the arms with all seeds; the "
-            "verdict comes from pairs."
+            f"(MaxVio {even['max_vio']:.3f}). Means at {scale} over "
+            f"{counted(compared['seed'].n_unique(), 'seed')}; the verdict comes from pairs."
         ),
         how=f"One point per run. Down is better, left is more even.{_grey(frame)}",
         spec=specs.make(run_charts.plane(frame, _named(settings, best["arm"], even["arm"]))),
@@ -290,16 +297,16 @@ def course(store: Store, arms: ArmSet, settings: EvidenceSettings) -> Panel | Mi
     experiment, scale, trainings = _trained(settings)
     subject = f"MaxVio over training, “{experiment.title}”"
     rows = [
-        (label, *_colour(row), row.digest, 100 * (index + 1) / len(row.series), value)
+        (label, *_colour(row), row.seed, row.digest, 100 * (index + 1) / len(row.series), value)
         for label, row in trainings
         for index, value in enumerate(row.series)
     ]
     if not rows:
         return Missing(subject=subject, reason="No training with MoE layers is behind this claim yet.")
-    schema = {**ARM, "run": pl.String, "share": pl.Float64, "max_vio": pl.Float64}
+    schema = {**ARM, "seed": pl.Int64, "run": pl.String, "share": pl.Float64, "max_vio": pl.Float64}
     frame = pl.DataFrame(rows, schema=schema, orient="row")
     longest = max(len(row.series) for _, row in trainings)
-    late = _complete(frame).filter(pl.col("share") > 75)
+    late = _comparable(frame).filter(pl.col("share") > 75)
     last = late.group_by("arm", maintain_order=True).agg(pl.col("max_vio").mean())
     low, high = last.sort("max_vio").row(0, named=True), last.sort("max_vio").row(-1, named=True)
     most = ""

@@ -54,6 +54,28 @@ def test_a_claim_with_rows_shows_its_comparisons_and_runs(files: Path) -> None:
     assert plane.table.height == 16
 
 
+def test_an_arm_with_more_seeds_is_compared_over_those_of_the_others(files: Path) -> None:
+    before = panels("X5")
+
+    def much_worse(arm: str, seed: int) -> dict[str, float | None]:
+        return {"mean_score": 0.1, "max_vio_global": 9.0, "lm_loss": 9.0}
+
+    more = rows_of("normalisation", range(8, 40), much_worse, series=True).values()
+    for row in (row for row in more if row.arm == next(iter(more)).arm):
+        results.append_row(files / results.FILE, row)
+    after = panels("X5")
+    for key in ("evidence_runs", "evidence_course"):
+        first, second = before[key], after[key]
+        assert isinstance(first, Panel)
+        assert isinstance(second, Panel)
+        assert second.finding == first.finding
+    runs = after["evidence_runs"]
+    assert isinstance(runs, Panel)
+    assert "over 8 seeds" in runs.finding
+    assert runs.table is not None
+    assert runs.table.height == 48
+
+
 def test_a_claim_without_rows_says_how_to_make_them(files: Path) -> None:
     shown = panels("A8")
     answer = shown["evidence_claim"]

@@ -17,7 +17,6 @@ from explorer.figures.views import playground_choices, rule_change
 from explorer.figures.views import theory as theory_view
 from explorer.figures.views.theory import BIAS_RULES
 from explorer.figures.views.view import Opener as ViewOpener
-from explorer.ui.playground import page as playground_page
 from explorer.ui.playground.presets import BY_NAME, PRESETS, values_of
 from explorer.ui.server.services import services
 from explorer.ui.shared.panels import KEY
@@ -164,41 +163,8 @@ def test_k_cannot_exceed_the_number_of_experts(open_app: Opener) -> None:
     assert sentence("links.must_be_one_of") + " 1, 2, 4" in app.warning[0].value
 
 
-def test_the_controls_of_the_router_are_made_when_they_are_opened_and_then_stay(open_app: Opener) -> None:
-    app = open_app(page="playground")
-    router = (*playground_choices.ROUTER, *playground_choices.SCORES)
-    names = {choice.key for choice in router if not choice.is_list}
-    assert not {slider.key for slider in app.select_slider} & names
-    app.session_state[playground_page.ROUTER] = True
-    app.run()
-    assert {slider.key for slider in app.select_slider} >= names
-    app.session_state[playground_page.ROUTER] = False
-    app.run()
-    app.select_slider(key="skew").set_value("0.5").run()
-    assert not app.exception
-    assert app.session_state["skew"] == "0.5"
-    assert app.select_slider(key="skew").value == "0.5"
-
-
-@pytest.mark.parametrize("preset", ["Collapse", "Limit cycle", "Sudden shift"])
-def test_a_preset_that_changes_the_router_makes_its_controls(open_app: Opener, preset: str) -> None:
-    app = open_app(page="playground")
-    app.pills(key="situation").set_value(preset).run()
-    assert not app.exception
-    assert {"skew", "N"} <= {slider.key for slider in app.select_slider}
-    assert all(app.session_state[key] == value for key, value in BY_NAME[preset].values.items())
-
-
-@pytest.mark.parametrize(("key", "value"), [("skew", "1.5"), ("seed", "7"), ("tok", "frozen")])
-def test_a_link_that_names_a_setting_of_the_router_finds_its_controls(
-    open_app: Opener, key: str, value: str
-) -> None:
-    app = open_app(page="playground", **{key: value})
-    assert "skew" in {slider.key for slider in app.select_slider}
-
-
 def test_fewer_steps_take_playhead_and_shift_with_them(open_app: Opener) -> None:
-    app = open_app(page="playground", shift="500")  # a setting that is not a default: its controls are there
+    app = open_app(page="playground", shift="500")
     app.select_slider(key="S").set_value("200").run()
     assert not app.exception
     assert app.session_state["at"] == 199

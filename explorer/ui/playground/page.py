@@ -20,10 +20,6 @@ from explorer.ui.playground import dragging, formulas, presets, switch
 from explorer.ui.shared import controls, panels, show, state, urls
 
 PICTURE = "playground_picture"
-ROUTER = "playground_router"
-"""Key of the section of the router's controls."""
-ROUTER_MADE = state.Slot[bool]("playground_router_made", False)
-"""Whether this tab has made the router's controls."""
 # Beside the controls the picture stays in sight, however many of them are open; on a narrow page it is above.
 # Sentences that change with the settings have room to grow: nothing moves when a slider is released.
 _PLACES = f"""
@@ -95,16 +91,8 @@ def rule_cards() -> None:
 
 
 def router_controls() -> None:
-    """What both rules act on; its twelve controls are made when they are first opened.
-
-    A closed section would cost every visit. Settings that differ from the defaults need theirs at once, since
-    a widget keeps its parameter in the address; for the same reason controls once made stay.
-    """
-    place = st.expander("The router and its scores", icon=":material/tune:", key=ROUTER, on_change="rerun")
-    if not (place.open or ROUTER_MADE.get() or _is_router_changed()):
-        return
-    ROUTER_MADE.put(True)
-    with place:
+    """What both rules act on."""
+    with st.expander("The router and its scores", icon=":material/tune:", expanded=False):
         grid = st.grid(2, min_column_width=150)
         for choice in (*choices.ROUTER, *choices.SCORES):
             with grid.cell():
@@ -113,13 +101,6 @@ def router_controls() -> None:
             controls.draw_seed("seed")
         if note := choices.solved_skew(state.values(choices.KEYS)):
             show.note(note)
-
-
-def _is_router_changed() -> bool:
-    """Whether the seed or any setting of the router differs from its default."""
-    choices_of_router = (*choices.ROUTER, *choices.SCORES)
-    now = state.values(choice.key for choice in choices_of_router)
-    return now != defaults(choices_of_router) or state.number("seed") != 0
 
 
 def draw_picture(settings: PlaygroundSettings) -> None:
