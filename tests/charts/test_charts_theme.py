@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sentences import sentence
 
-from explorer.charts import evidence, inks, labels, scales, theme
+from explorer.charts import evidence_runs, inks, labels, scales, theme
 from explorer.config.routings import KINDS
 
 # Machado et al. 2009, severity 1, on linear RGB.
@@ -263,9 +263,9 @@ def test_arms_of_one_method_differ_by_dash_and_scopes_by_mark_on_the_evidence_pa
         schema=["arm", "family", "scope", "run", "share", "max_vio", "seed", "lm_loss"],
         orient="row",
     )
-    thick = evidence.course(frame).to_dict()["layer"][1]["encoding"]
+    thick = evidence_runs.course(frame).to_dict()["layer"][1]["encoding"]
     dashes = [tuple(dash) for dash in thick["strokeDash"]["scale"]["range"]]
     assert len(set(dashes)) == 3
     assert dashes[2] == inks.dash_of("sequence", 0)
-    marks = evidence.plane(frame).to_dict()["encoding"]["shape"]["scale"]["range"]
+    marks = evidence_runs.plane(frame).to_dict()["encoding"]["shape"]["scale"]["range"]
     assert marks[0] == marks[1] != marks[2]
