@@ -44,14 +44,19 @@ def by_rule(store: Store, arms: ArmSet, settings: evidence.EvidenceSettings) -> 
     digests = sorted(row.digest for row in models)
     return Panel(
         subject=subject,
-        finding=f"Mean exact match lies between {low:.3f} and {high:.3f} over all rules; naming any country "
-        f"of the text gives {chance:.3f}.",
+        finding=f"Mean exact match {_range(low, high)}; naming any country of the text gives {chance:.3f}.",
         how=f"Decoding at batch {BATCH}, two-hop questions, {scale}. A point per model; the bar is their "
         "mean, the dashed line chance.",
         spec=specs.make(charts.answers(frame, chance)),
         table=frame,
         statements=(Statement(sql=evidence.SQL, params={"digests": digests}),),
     )
+
+
+def _range(low: float, high: float) -> str:
+    if low == high:
+        return f"is {low:.3f} under every rule"
+    return f"lies between {low:.3f} and {high:.3f} over all rules"
 
 
 def _frame(models: list[Row]) -> pl.DataFrame:

@@ -116,6 +116,20 @@ def test_answers_stand_beside_their_chance_level(files: Path) -> None:
     assert panel.table.height == 15
 
 
+def test_equal_answers_of_all_rules_are_one_number(files: Path) -> None:
+    def made(arm: str, seed: int) -> dict[str, float | None]:
+        answers = {
+            f"{rule}_decode_8_{name}": 0.0 for rule in ("top_1", "top_2") for name in ("exact_match", "f1")
+        }
+        return answers | {"two_hop_chance_exact_match": 1 / 3}
+
+    for row in rows_of("answers", range(5), made).values():
+        results.append_row(files / results.FILE, row)
+    panel = panels("006")["evidence_answers"]
+    assert isinstance(panel, Panel)
+    assert panel.finding.startswith("Mean exact match is 0.000 under every rule;")
+
+
 def test_the_verdicts_are_counted(files: Path) -> None:
     verdicts = panels("X5")["evidence_verdicts"]
     assert isinstance(verdicts, Panel)
