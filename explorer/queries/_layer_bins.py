@@ -21,6 +21,11 @@ VALUES = {
     "bias": ("bias_count", "bias_sum", "bias_min", "bias_max", "bias_not_finite", "bias_last"),
 }
 """Kind of value -> its measures."""
+WITH_BIAS = {
+    "load_bins": " AND bias_count + bias_not_finite > 0",
+    "expert_loads": " AND expert_bias IS NOT NULL",
+}
+"""Rows without a bias say nothing about biases; a run that has none need not be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,11 +87,15 @@ def _stored(cur: Cursor, bins: ViewBins, layer: int, value: str) -> pl.DataFrame
     return frame(
         cur,
         f"SELECT bin, expert, first_step, last_step, {names} FROM load_bins "
-        "WHERE run_id = $run_id AND level = $level AND layer = $layer",
+        f"WHERE run_id = $run_id AND level = $level AND layer = $layer{_condition('load_bins', value)}",
         run_id=bins.run_id,
         level=bins.level,
         layer=layer,
     )
+
+
+def _condition(table: str, value: str) -> str:
+    return WITH_BIAS[table] if value == "bias" else ""
 
 
 def _samples(cur: Cursor, bins: ViewBins, layer: int, value: str) -> pl.DataFrame:
@@ -96,7 +105,8 @@ def _samples(cur: Cursor, bins: ViewBins, layer: int, value: str) -> pl.DataFram
     return frame(
         cur,
         f"SELECT ordinal, expert, step AS first_step, {column} FROM expert_loads "
-        f"WHERE run_id = $run_id AND layer = $layer{' AND ordinal >= $rolled' if later else ''}",
+        f"WHERE run_id = $run_id AND layer = $layer{' AND ordinal >= $rolled' if later else ''}"
+        f"{_condition('expert_loads', value)}",
         run_id=bins.run_id,
         layer=layer,
         **later,
@@ -156,7 +166,7 @@ def _pieces(number: Array, expert: Array, first_step: Array, experts: int) -> tu
     A bin that was rolled up in several rounds, as those of a growing run are, has a row per round and expert:
     the n-th of each expert is in the bin's n-th piece.
     """
-    numbers, piece = np.unique(number, return_inverse=True)
+    numbers, piece = _dense(number)
     cell = piece * experts + expert
     most = int(np.bincount(cell).max())
     if most == 1:
@@ -165,8 +175,15 @@ def _pieces(number: Array, expert: Array, first_step: Array, experts: int) -> tu
     starts = np.flatnonzero(np.diff(cell[order], prepend=-1))
     round_ = np.empty_like(cell)
     round_[order] = np.arange(len(cell)) - np.repeat(starts, np.diff(starts, append=len(cell)))
-    keys, piece = np.unique(piece * most + round_, return_inverse=True)
+    keys, piece = _dense(piece * most + round_)
     return numbers[keys // most], piece
+
+
+def _dense(number: Array) -> tuple[Array, Array]:
+    """`np.unique` with its inverse, without sorting: bins and ordinals have hardly any gaps."""
+    low = number.min()
+    is_there = np.bincount(number - low) > 0
+    return np.flatnonzero(is_there) + low, (np.cumsum(is_there) - 1)[number - low]
 
 
 def _of_tokens(tokens: Array, is_present: Array) -> dict[str, Array]:
