@@ -1,13 +1,18 @@
 """A comparison whose training fails says what the training said."""
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
+from finished_child import Finished
 from sentences import sentence
 
-from explorer.cli import main
+from explorer.cli import compare, main
 from explorer.recording import RunFolder
+from explorer.running.child_process import LocalProcess
+from explorer.running.jobs import Job
+from explorer.running.run_queue import RunQueue
 
 
 @pytest.mark.parametrize(
@@ -44,14 +49,16 @@ def test_the_reason_of_the_child_is_passed_on(
     assert capsys.readouterr().err == f"explorer compare: tiny-none-seed0: {words}\n"
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a shell script")
 def test_a_run_that_fails_leaves_the_others_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    trainer, interpreter = tmp_path / "trainer", sys.executable
-    trainer.write_text(f'#!/bin/sh\ncase "$*" in *tiny-none-seed1*) exit 3;; esac\nexec {interpreter} "$@"\n')
-    trainer.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(trainer))
+    """One child ends at once; the other training is in this process, to load nothing anew."""
+
+    def launch(job: Job) -> LocalProcess | Finished:
+        failing = (sys.executable, "-S", "-c", "raise SystemExit(3)")
+        return LocalProcess(job, failing) if job.run_id == "tiny-none-seed1" else Finished(job)
+
+    monkeypatch.setattr(compare, "RunQueue", partial(RunQueue, launch=launch))
     runs = tmp_path / "runs"
     common = ["compare", "--preset", "tiny", "--arms", "none", "--plain-ids", "--runs", str(runs)]
     assert main([*common, "--seeds", "1,0", "--jobs", "1", "--json"]) == 2

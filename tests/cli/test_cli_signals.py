@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from forked import needs_fork_server, start_training
 from sentences import sentence
 from store_runs import write_run
 
@@ -325,19 +326,20 @@ def test_the_app_ends_while_it_reads_run_folders_for_the_first_time(
             assert cur.execute("SELECT run_id, problem FROM runs").fetchall() == [("run0", None)]
 
 
+@needs_fork_server
 def test_a_closed_terminal_stops_a_training_that_can_be_resumed(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "explorer", "train", "--preset", "tiny", "--run-id", "long"]
-    command += ["--set", "training.num_steps=100000", "--runs", str(tmp_path), "--json"]
-    process = subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
-    )
+    """Forked; in a process of its own a training is stopped by Ctrl-C in `test_cli.py`."""
+    process = start_training(tmp_path, "long", num_steps=100_000)
     try:
         wait_until((tmp_path / "long" / "status.json").exists, "no run")
         wait_until(lambda: RunFolder(tmp_path / "long").status.last_step >= 3, "no step")
-        process.send_signal(signal.SIGHUP)
-        assert process.wait(60) == 0
+        os.kill(process.pid, signal.SIGHUP)
+        wait_until(lambda: process.poll() is not None, "the training did not end")
+        assert process.poll() == 0, process.output()
     finally:
-        process.kill()
+        process.end(time.monotonic())
+        process.hang_up()
+        process.release()
     assert RunFolder(tmp_path / "long").status.state == "stopped"
     assert list((tmp_path / "long" / "checkpoints").iterdir())
 
