@@ -24,8 +24,14 @@ STEPS = 50
 
 def series(name: str) -> dict[str, Any]:
     """What a strategy's run looks like: language loss of every step, loads and biases of some."""
+    # Evaluations move nothing (P16): the last one is enough.
     base = make_tiny_config(
-        "none", num_experts=8, num_steps=STEPS, gradient_accumulation_steps=2, micro_batch_size=4
+        "none",
+        num_experts=8,
+        num_steps=STEPS,
+        gradient_accumulation_steps=2,
+        micro_batch_size=4,
+        eval_interval=STEPS,
     )
     recorder = MemoryRecorder()
     train(STRATEGIES[name].config(base), recorder, corpus=make_tiny_corpus())
