@@ -127,26 +127,6 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp
     assert (changed.own_runs, changed.index) == (tmp_path, tmp_path / "index.duckdb")
 
 
-def test_no_page_loads_torch(tmp_path: Path) -> None:
-    script = f"""
-import os, sys
-os.environ.update(EXPLORER_RUNS={str(tmp_path / "a")!r}, EXPLORER_SHIPPED_RUNS={str(tmp_path / "b")!r},
-                  EXPLORER_INDEX={str(tmp_path / "index.duckdb")!r})
-from streamlit.testing.v1 import AppTest
-app = AppTest.from_file({str(ROOT / "explorer" / "ui" / "main.py")!r}, default_timeout=120).run()
-for page in ("compare", "replay", "train", "glossary"):
-    app.switch_page(f"../../pages/{{page}}.py").run()
-    assert not app.exception, app.exception
-print(sorted({{"torch", "tokenizers"}} & set(sys.modules)))
-from explorer.ui.server.services import shut_down
-shut_down()
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=250, check=False
-    )
-    assert done.stdout.strip() == "[]", done.stdout + done.stderr
-
-
 def test_an_edited_file_reloads_nothing_under_a_running_training() -> None:
     import tomllib
 
