@@ -56,10 +56,12 @@ def write_arms(folder: Path, seeds: tuple[int, ...] = (0, 1)) -> None:
 Opener = Callable[..., AppTest]
 
 
-def use_folders(monkeypatch: pytest.MonkeyPatch, shipped: Path, base: Path) -> None:
-    """The app reads these shipped runs; its own runs and its index lie in `base`."""
-    monkeypatch.setenv("EXPLORER_SHIPPED_RUNS", str(shipped))
-    monkeypatch.setenv("EXPLORER_RUNS", str(base / "own"))
+def use_folders(
+    monkeypatch: pytest.MonkeyPatch, shipped: Path | None, base: Path, own: Path | None = None
+) -> None:
+    """The app reads these shipped runs; its index lies in `base`, and so do its own runs by default."""
+    monkeypatch.setenv("EXPLORER_SHIPPED_RUNS", str(shipped or base / "nothing"))
+    monkeypatch.setenv("EXPLORER_RUNS", str(own or base / "own"))
     monkeypatch.setenv("EXPLORER_INDEX", str(base / "index.duckdb"))
 
 

@@ -48,20 +48,24 @@ DEPLOYED = ("EXPLORER_READ_ONLY", "EXPLORER_LIMITS", "EXPLORER_IMPORT_DIR")
 """Settings of a host, with which an app is another one."""
 
 
-@pytest.fixture(scope="module")
-def bases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path | None], Path]]:
-    """A factory: own runs and index for all tests of a module that only look at these shipped runs."""
-    made: dict[Path | None, Path] = {}
+Folders = tuple[Path | None, Path | None]
+"""Shipped runs and own runs that tests only look at."""
 
-    def base_of(shipped: Path | None) -> Path:
-        if shipped not in made:
-            made[shipped] = tmp_path_factory.mktemp("base")
-        return made[shipped]
+
+@pytest.fixture(scope="module")
+def bases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Folders], Path]]:
+    """A factory: a folder with the index for all tests of a module that only look at these runs."""
+    made: dict[Folders, Path] = {}
+
+    def base_of(folders: Folders) -> Path:
+        if folders not in made:
+            made[folders] = tmp_path_factory.mktemp("base")
+        return made[folders]
 
     yield base_of
-    for shipped, base in made.items():
+    for (shipped, own), base in made.items():
         with pytest.MonkeyPatch.context() as patch:
-            use_folders(patch, shipped or base / "nothing", base)
+            use_folders(patch, shipped, base, own)
             shut_down(Settings.from_environment())
 
 
@@ -69,27 +73,30 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path |
 def open_app(
     tmp_path: Path,
     shared: Path,
-    bases: Callable[[Path | None], Path],
+    bases: Callable[[Folders], Path],
     recorded: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Opener]:
     """`open_app(shipped, page="compare", runs=[...])`: the app, run once.
 
-    Own runs lie in `tmp_path / "own"`, if a test wrote some there. Shipped runs of a module, outside
-    `tmp_path`, are read once for all of its tests.
+    Own runs lie in `tmp_path / "own"`, if a test wrote some there. Runs of a module, shipped or (`own=`) its
+    own, lie outside `tmp_path` and are read once for all of its tests.
     """
     settings: list[Settings] = []
 
-    def only_looks(shipped: Path | None, page: str) -> bool:
+    def only_looks(folders: Folders, page: str) -> bool:
         if (tmp_path / "own").exists() or any(map(os.environ.get, DEPLOYED)):
             return False
-        return page in WITHOUT_RUNS if shipped is None else not shipped.is_relative_to(tmp_path)
+        named = [folder for folder in folders if folder is not None]
+        return not any(f.is_relative_to(tmp_path) for f in named) if named else page in WITHOUT_RUNS
 
-    def open_page(shipped: Path | None = None, page: str = "overview", **query: object) -> AppTest:
-        base = tmp_path
-        if only_looks(shipped, page):
-            base = shared if shipped == recorded else bases(shipped)
-        use_folders(monkeypatch, shipped or base / "nothing", base)
+    def open_page(
+        shipped: Path | None = None, page: str = "overview", own: Path | None = None, **query: object
+    ) -> AppTest:
+        base, folders = tmp_path, (shipped, own)
+        if only_looks(folders, page):
+            base = shared if folders == (recorded, None) else bases(folders)
+        use_folders(monkeypatch, shipped, base, own)
         if base == tmp_path:
             settings.append(Settings.from_environment())
         return opened(page, query)

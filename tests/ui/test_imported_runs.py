@@ -12,35 +12,39 @@ from foreign_samples import SAMPLES
 PAGES = ("overview", "compare", "replay", "microscope", "serving", "gallery", "glossary", "train")
 
 
-@pytest.fixture
-def imported(tmp_path: Path) -> list[str]:
+IMPORTED = ["snapshot", "series", "routes"]
+
+
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A snapshot after dense layers, a series with biases of shares, and one of routes."""
+    files = tmp_path_factory.mktemp("files")
     counts = np.concatenate([np.zeros((3, 8), dtype=np.int64), random_counts(steps=1)[0]])
-    np.save(tmp_path / "snapshot.npy", counts)
-    sample = sample_training_csv(tmp_path)
-    routes = SAMPLES["moe_routes"][1](tmp_path)
-    folder = tmp_path / "import"
+    np.save(files / "snapshot.npy", counts)
+    sample = sample_training_csv(files)
+    routes = SAMPLES["moe_routes"][1](files)
+    folder = files / "import"
     runs = [
-        import_one(tmp_path / "snapshot.npy", folder, run_id="snapshot"),
+        import_one(files / "snapshot.npy", folder, run_id="snapshot"),
         import_one(sample.path, folder, run_id="series", **sample.options),
         import_one(routes.path, folder, run_id="routes", **routes.options),
     ]
-    (folder / "runs").rename(tmp_path / "own")
-    return [run.run_id for run in runs]
+    assert [run.run_id for run in runs] == IMPORTED
+    return folder / "runs"
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_page_opens_on_imported_runs(open_app: Opener, imported: list[str], page: str) -> None:
-    app = open_app(page=page, runs=imported)
+def test_every_page_opens_on_imported_runs(open_app: Opener, imported: Path, page: str) -> None:
+    app = open_app(own=imported, page=page, runs=IMPORTED)
     assert not app.exception
     assert not app.error
     if page in ("compare", "overview"):
         assert charts(app) >= 1
 
 
-@pytest.mark.parametrize("run", ["snapshot", "series", "routes"])
-def test_an_imported_run_is_replayed(open_app: Opener, imported: list[str], run: str) -> None:
-    app = open_app(page="replay", run=run)
+@pytest.mark.parametrize("run", IMPORTED)
+def test_an_imported_run_is_replayed(open_app: Opener, imported: Path, run: str) -> None:
+    app = open_app(own=imported, page="replay", run=run)
     assert not app.exception
     assert not app.error
     assert charts(app) >= 1

@@ -45,13 +45,19 @@ def test_a_page_with_runs_shows_its_charts(open_app: Opener, recorded: Path, pag
     assert charts(app) + len(load_maps(app)) >= least
 
 
+@pytest.fixture(scope="module")
+def with_unreadable(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run and one whose description ends early."""
+    folder = tmp_path_factory.mktemp("with_unreadable")
+    write_run(folder, "fine", steps=20)
+    (folder / "broken").mkdir()
+    (folder / "broken" / "run.json").write_text('{"format_version": 1, "run_', encoding="utf-8")
+    return folder
+
+
 @pytest.mark.parametrize("page", PAGES)
-def test_a_page_goes_on_beside_an_unreadable_run(open_app: Opener, tmp_path: Path, page: str) -> None:
-    shipped = tmp_path / "shipped"
-    write_run(shipped, "fine", steps=20)
-    (shipped / "broken").mkdir()
-    (shipped / "broken" / "run.json").write_text('{"format_version": 1, "run_', encoding="utf-8")
-    app = open_app(shipped, page)
+def test_a_page_goes_on_beside_an_unreadable_run(open_app: Opener, with_unreadable: Path, page: str) -> None:
+    app = open_app(with_unreadable, page)
     assert not app.exception
     if page == "overview":
         assert "broken" in words(app)
