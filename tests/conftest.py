@@ -129,7 +129,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: "Producer") -> "Sche
 
 @pytest.fixture(scope="session", autouse=True)
 def empty_indexes_are_copies() -> Iterator[None]:
-    """Hundreds of tests begin with an index of their own, which only `tests/store/test_store_index.py` makes as
+    """Hundreds of tests begin with an index of their own; `tests/store/test_store_index.py` alone makes it as
     the app does. Nothing is imported for tests that have none."""
     if "explorer.store.connection" not in sys.modules:
         yield
