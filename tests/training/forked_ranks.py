@@ -48,7 +48,7 @@ def main() -> int:
     size, command = int(sys.argv[1]), sys.argv[2:]
     import torch.distributed  # noqa: F401 (for all ranks)
 
-    import explorer.training  # noqa: F401
+    import explorer.training.preloaded  # noqa: F401
 
     port, ranks = free_port(), []
     for number in range(size):
