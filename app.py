@@ -15,6 +15,7 @@ from explorer.ui.server.bursts import Bursts
 from explorer.ui.server.gate import Gate
 from explorer.ui.server.services import services, shut_down
 from explorer.ui.server.shutdown import limit_wait_for_connections
+from explorer.ui.server.unsent import keep_unsent_messages
 from explorer.ui.warm_up import warm_up
 
 
@@ -22,6 +23,7 @@ from explorer.ui.warm_up import warm_up
 async def lifespan(_app: st.App) -> AsyncIterator[None]:
     """Start reading run folders before the first visitor; on the way out stop that and every training."""
     limit_wait_for_connections()
+    keep_unsent_messages()
     services()
     warm_up()
     try:
