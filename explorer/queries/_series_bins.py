@@ -1,6 +1,4 @@
-"""Bins of one series of a run, merged in polars: DuckDB takes three times as long to plan the merge as to read
-the rows.
-"""
+"""Bins of one series of a run, merged in polars: DuckDB takes longer to plan the merge than to read the rows."""
 
 from typing import Any
 
@@ -13,8 +11,8 @@ from explorer.store.pyramids import Measure
 def series_bins(cur: Cursor, bins: ViewBins, where: str = "true", **params: Any) -> pl.DataFrame:
     """The bins of one series: the column bin and the pyramid's measures, sorted by bin.
 
-    where: a condition that leaves a single series of the pyramid, with the parameters `params`. A sum, minimum
-    or maximum of no value is NULL.
+    where: a condition that leaves a single series of the pyramid, with the parameters `params`. A sum,
+    minimum or maximum of no value is NULL.
     """
     rows = frame(cur, bins.pieces(where), **params, **bins.params).sort("bin", "last_step")
     return rows.group_by("bin", maintain_order=True).agg(_merged(m) for m in bins.pyramid.measures)
