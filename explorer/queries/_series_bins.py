@@ -1,4 +1,4 @@
-"""Bins of one series of a run, merged in polars: DuckDB takes longer to plan the merge than to read the rows."""
+"""Bins of one series of a run, merged in polars: DuckDB takes longer to plan that than to read them."""
 
 from typing import Any
 
