@@ -1,5 +1,6 @@
 """The selection of runs that all pages share, and its picker in the sidebar of the pages that draw it."""
 
+import re
 from html import escape
 
 import streamlit as st
@@ -67,10 +68,15 @@ def _legend(arms: list[Arm]) -> str:
     strokes = marks.strokes(ArmSet.of(arms), dark=st.context.theme.type == "dark")
     rows = "".join(
         '<li style="margin:0 0 .45rem;padding-left:2.4rem;text-indent:-2.4rem;list-style:none">'
-        f"{strokes[arm.token]}{escape(entry(arm, labels[arm.token]))}</li>"
+        f"{strokes[arm.token]}{escape(_unbroken(entry(arm, labels[arm.token])))}</li>"
         for arm in arms
     )
     return f'<ul style="margin:0;padding:0;font-size:.85rem">{rows}</ul>'
+
+
+def _unbroken(text: str) -> str:
+    """`5 seeds` and `seed 0` stay on one line."""
+    return re.sub(r"(?<=\d) (?=seeds)|(?<=seed) (?=\d)", "\u00a0", text)
 
 
 def _settle(arms: dict[str, Arm], default: list[str]) -> str:
