@@ -126,7 +126,7 @@ def domains(frame: pl.DataFrame, expert: int) -> str:
     top, low = ranked.row(0, named=True), ranked.row(-1, named=True)
     most, least = (f"{number(row['load_ratio'])}×" for row in (top, low))
     text = f"Expert {expert} receives {most} the uniform load in {domain_name(top['domain'])}"
-    return text + (f" and {least} of {domain_name(low['domain'])}." if ranked.height > 1 else ".")
+    return text + (f" and {least} in {domain_name(low['domain'])}." if ranked.height > 1 else ".")
 
 
 def coselected(rows: pl.DataFrame, expert: int, even: float) -> str:
