@@ -85,7 +85,7 @@ def _table(results: Sequence[ClaimResult], key: str) -> None:
         "cost",
         column_config={
             "claim": st.column_config.TextColumn(width=55),
-            "text": st.column_config.TextColumn(width=300),
+            "text": st.column_config.TextColumn(width=230),
             "verdict": st.column_config.TextColumn(width=185),
             "effect": st.column_config.TextColumn(width=80),
             "95 % interval": st.column_config.TextColumn(width=135),
@@ -94,6 +94,8 @@ def _table(results: Sequence[ClaimResult], key: str) -> None:
             "cost": st.column_config.TextColumn(
                 width=75, help="Training time of all runs behind it; shared runs count for each claim."
             ),
+            # In the menu of columns: the claim below names it, and the table is no wider than the page.
+            "source": None,
         },
     )
 
