@@ -101,12 +101,15 @@ def story_section(selected: Sequence[Arm]) -> None:
 
 def _cards(arms: ArmSet) -> None:
     """MaxVio and perplexity of every arm, at the end and on held-out text."""
-    grid = st.grid(len(arms), min_column_width=170)
+    # By twos: a page with room for three cards would leave the fourth alone in its row.
+    pairs = st.grid(math.ceil(len(arms) / 2), min_column_width=400)
     names = short_labels(arms.arms)
     strokes = marks.strokes(arms, dark=st.context.theme.type == "dark")
-    for arm in arms:
+    for nth, arm in enumerate(arms):
         headline = final.headline(store.STORE, arm)
-        with grid, st.container(border=True, height="stretch"):
+        if nth % 2 == 0:
+            pair = pairs.grid(2, min_column_width=150)
+        with pair, st.container(border=True, height="stretch"):
             st.html(strokes[arm.token])
             st.metric(
                 show.plain(names[arm.token]),
