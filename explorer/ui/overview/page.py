@@ -168,9 +168,9 @@ def runs_section(runs: Sequence[Run]) -> None:
         },
     )
     show.note(
-        "MaxVio held-out counts the whole held-out text at once, the last steps count batch by batch. "
-        "Chance shrinks with the number of tokens, so only the latter compares with the random-routing "
-        "baseline above."
+        "“MaxVio held-out” counts all held-out tokens together, “MaxVio last steps” each batch by itself. "
+        "Random imbalance shrinks with more tokens, so compare only “MaxVio last steps” with the "
+        "random-routing baseline above."
     )
     odd = [name for name, row in metrics.items() if not math.isfinite(row["perplexity"] or 0.0)]
     if odd:
