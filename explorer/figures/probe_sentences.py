@@ -8,7 +8,7 @@ import polars as pl
 
 from explorer.charts.captions import number
 from explorer.figures.probe_batch import RoutedBatch, visible
-from explorer.wording import and_list, counted, domain_name
+from explorer.wording import and_list, counted, domain_name, signed
 
 
 def experts(ids: Sequence[int]) -> str:
@@ -95,7 +95,7 @@ def token(batch: RoutedBatch, at: int, table: pl.DataFrame) -> str:
 
 
 def _with_bias(ids: Sequence[int], biases: Mapping[int, float]) -> str:
-    return and_list([f"expert {e} ({biases[e]:+.3f})" for e in sorted(ids)])
+    return and_list([f"expert {e} ({signed(biases[e], 3)})" for e in sorted(ids)])
 
 
 def unexplained(batch: RoutedBatch) -> str:
@@ -183,7 +183,7 @@ def history(one: pl.DataFrame, expert: int, step: int, *, quantity: str) -> str:
     if quantity == "load":
         values = [f"{number(row['value'])}× the uniform load" for row in (then, last)]
     else:
-        values = [f"{row['value']:+.3f}" for row in (then, last)]
+        values = [f"{signed(row['value'], 3)}" for row in (then, last)]
     start = f"The {quantity} of expert {expert} is {values[0]} around step {min(step, int(then['x'])):,}"
     if len(since):
         return f"{start}; it {missing} from step {int(since[0]):,} to the end."

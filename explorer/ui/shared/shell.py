@@ -37,7 +37,7 @@ _READABLE = """
   text-decoration: underline; text-decoration-thickness: 1px; text-underline-offset: .18em;
   text-decoration-color: color-mix(in srgb, currentColor 45%, transparent); }
 [data-testid="stMarkdownContainer"] :is(p, li) > a:hover { text-decoration-color: currentColor; }
-[data-testid="stMarkdownContainer"] :is(p, li) { text-wrap: pretty; }
+[data-testid="stMarkdown"] :is(p, li) { text-wrap: pretty; }
 [data-testid="stExpander"] summary { opacity: 1 !important; }
 [data-testid="stButtonGroup"] [data-variant="segmented_control"] { min-height: 2.5rem; }
 [data-testid="stPageLink-NavLink"] :is(span:has(p), [data-testid="stMarkdownContainer"], p) {
