@@ -27,8 +27,8 @@ MOST_BASELINES = 100
 SWITCH_S = 0.0005
 """How long a thread keeps Python's lock while another waits, until the first page is prepared.
 
-Every file that a browser asks for is handed from thread to thread several times. At Python's 5 ms, imports and
-queries would delay each of its first hundred files.
+Every file that a browser asks for is handed from thread to thread several times. At Python's 5 ms, imports
+and queries would delay each of its first hundred files.
 """
 _LOADING = threading.Lock()
 
@@ -43,15 +43,15 @@ class WarmUp(threading.Thread):
 
     def run(self) -> None:
         """Start the services, prepare the first page, and after a pause the others."""
-        with _short_turns():
-            # Held from the start: a page that needs pandas must not load it while Altair is at work here.
-            with _LOADING:
-                self._start_services()
-                _first_page()
+        # The lock is held from the start: no page may load pandas while Altair is at work here.
+        with _short_turns(), _LOADING:
+            self._start_services()
+            _first_page()
         time.sleep(self._rest_after_s)
         load_pandas()
         for name in OTHER_PAGES:
             importlib.import_module(f"explorer.ui.{name}.page")
+        importlib.import_module("explorer.ui.glossary.terms").whole_html()
         for name in LAZY_LIBRARIES:
             importlib.import_module(name)
         settle_memory()

@@ -1,7 +1,7 @@
 """Let the browser fetch the scripts of charts while the server still prepares the first one.
 
 Streamlit's page names the scripts that every app needs; those of a chart are asked for only when the first
-chart has arrived, and then take as long as everything before. A `Link` header names them from the start.
+chart has arrived, and then take as long as everything before. So the page names them too, after all others.
 """
 
 import re
@@ -17,6 +17,7 @@ STATIC = Path(streamlit.__file__).parent / "static"
 ENTRIES = ("ArrowVegaLiteChart.", "embed.", "loadVegaEmbed.", "BidiComponent.", "Html.", "PageLink.")
 """How the names of the scripts begin: those of charts, and of what stands beside the first one."""
 _IMPORT = re.compile(r'(?:from|import)\s*"\./(?P<name>[^"]+\.js)"')
+_END = b"</head>"
 
 
 class Preload:
@@ -26,33 +27,57 @@ class Preload:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Add the header to answers that are HTML; everything else passes."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
+        """Add the links to answers that are HTML; everything else passes."""
+        await self.app(scope, receive, _Page(send).send if scope["type"] == "http" else send)
 
-        async def send_with_link(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                if headers.get("content-type", "").startswith("text/html") and link():
-                    headers.append("link", link())
-            await send(message)
 
-        await self.app(scope, receive, send_with_link)
+class _Page:
+    """One answer, whose head is held back until its length is known if it is HTML."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._head: Message | None = None
+        self._body = b""
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start" and _is_page(message) and links():
+            self._head = message
+        elif self._head is None or message["type"] != "http.response.body":
+            await self._send(message)
+        else:
+            self._body += message.get("body", b"")
+            if not message.get("more_body", False):
+                await self._finish(self._head, message)
+
+    async def _finish(self, head: Message, last: Message) -> None:
+        before, end, after = self._body.partition(_END)
+        body = before + links() + end + after if end else self._body
+        # An answer without a body, to HEAD or of a page that has not changed, keeps its length.
+        if body:
+            MutableHeaders(scope=head)["content-length"] = str(len(body))
+        await self._send(head)
+        await self._send({**last, "body": body})
+
+
+def _is_page(message: Message) -> bool:
+    headers = MutableHeaders(scope=message)
+    kind, encoding = headers.get("content-type", ""), headers.get("content-encoding", "")
+    return kind.startswith("text/html") and not encoding
 
 
 @cache
-def link(static: Path = STATIC) -> str:
-    """The header's value; empty where Streamlit has no such scripts."""
+def links(static: Path = STATIC) -> bytes:
+    """The tags to be added; empty where Streamlit has no such scripts."""
     # Relative like those of the page itself, which may lie below the path of a proxy.
-    return ", ".join(f'<./static/js/{name}>; rel="modulepreload"; fetchpriority="low"; crossorigin' for name in scripts(static))
+    tag = '<link rel="modulepreload" crossorigin href="./static/js/{}">'
+    return "".join(tag.format(name) for name in scripts(static)).encode()
 
 
 def scripts(static: Path) -> list[str]:
     """Names of the scripts of `ENTRIES` and of all that they import, without those that the page names."""
-    folder = static / "static" / "js"
-    page = static / "index.html"
-    named = set(re.findall(r"/js/([\w.-]+\.js)", page.read_text(encoding="utf-8"))) if page.is_file() else set()
+    folder, page = static / "static" / "js", static / "index.html"
+    text = page.read_text(encoding="utf-8") if page.is_file() else ""
+    named = set(re.findall(r"/js/([\w.-]+\.js)", text))
     waiting = [path.name for entry in ENTRIES for path in sorted(folder.glob(f"{entry}*.js"))]
     names: list[str] = []
     while waiting:
