@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-OTHER_PAGES = ("compare", "replay", "microscope", "playground", "theory")
+OTHER_PAGES = ("lessons", "compare", "replay", "microscope", "playground", "theory")
 """Pages whose imports take longest, in the order in which a visitor meets them."""
 LAZY_LIBRARIES = ("scipy.special", "scipy.optimize")
 """Loaded by the function that needs them; a visitor of Theory or the Microscope should not wait for that."""

@@ -1,7 +1,8 @@
 """Let the browser fetch the scripts of charts while the server still prepares the first one.
 
 Streamlit's page names the scripts that every app needs; those of a chart are asked for only when the first
-chart has arrived, and then take as long as everything before. So the page names them too, after all others.
+chart has arrived, and then take as long as everything before. So the page names them too, after all others,
+and reads them in.
 """
 
 import re
@@ -70,7 +71,10 @@ def links(static: Path = STATIC) -> bytes:
     """The tags to be added; empty where Streamlit has no such scripts."""
     # Relative like those of the page itself, which may lie below the path of a proxy.
     tag = '<link rel="modulepreload" crossorigin href="./static/js/{}">'
-    return "".join(tag.format(name) for name in scripts(static)).encode()
+    tags = "".join(tag.format(name) for name in scripts(static))
+    # It runs after the page's own script: what it imports is at hand when a chart asks for it.
+    imports = "".join(f'import("./static/js/{name}").catch(() => {{}});' for name in _entries(static))
+    return f'{tags}<script type="module">{imports}</script>'.encode() if tags else b""
 
 
 def scripts(static: Path) -> list[str]:
@@ -78,7 +82,7 @@ def scripts(static: Path) -> list[str]:
     folder, page = static / "static" / "js", static / "index.html"
     text = page.read_text(encoding="utf-8") if page.is_file() else ""
     named = set(re.findall(r"/js/([\w.-]+\.js)", text))
-    waiting = [path.name for entry in ENTRIES for path in sorted(folder.glob(f"{entry}*.js"))]
+    waiting = _entries(static)
     names: list[str] = []
     while waiting:
         name = waiting.pop(0)
@@ -86,6 +90,11 @@ def scripts(static: Path) -> list[str]:
             names.append(name)
             waiting.extend(_imports(folder / name))
     return names
+
+
+def _entries(static: Path) -> list[str]:
+    folder = static / "static" / "js"
+    return [path.name for entry in ENTRIES for path in sorted(folder.glob(f"{entry}*.js"))]
 
 
 def _imports(script: Path) -> Iterator[str]:
