@@ -129,7 +129,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: "Producer") -> "Sche
 
 @pytest.fixture(scope="session", autouse=True)
 def empty_indexes_are_copies() -> Iterator[None]:
-    """Hundreds of tests begin with an index of their own; `tests/store/test_store_index.py` tests how one is made.
+    """Hundreds of tests begin with an index of their own; `store/test_store_index.py` tests how one is made.
 
     Nothing is imported for tests that have none.
     """
