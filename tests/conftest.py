@@ -129,8 +129,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: "Producer") -> "Sche
 
 @pytest.fixture(scope="session", autouse=True)
 def empty_indexes_are_copies() -> Iterator[None]:
-    """Hundreds of tests begin with an index of their own; `tests/store/test_store_index.py` alone makes it as
-    the app does. Nothing is imported for tests that have none."""
+    """Hundreds of tests begin with an index of their own; `store/test_store_index.py` tests how one is made.
+
+    Nothing is imported for tests that have none.
+    """
     if "explorer.store.connection" not in sys.modules:
         yield
         return
