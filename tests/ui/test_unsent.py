@@ -113,8 +113,8 @@ def test_within_one_run_the_last_element_of_a_place_counts() -> None:
 
 def test_sessions_of_the_app_use_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app_session, "ForwardMsgQueue", ForwardMsgQueue)
-    for name in ("services", "warm_up", "shut_down"):
-        monkeypatch.setattr(app, name, lambda: None)
+    for step in ("start", "close"):
+        monkeypatch.setattr(app.WarmUp, step, lambda _thread: None)
 
     async def begin() -> None:
         async with app.lifespan(app.app):

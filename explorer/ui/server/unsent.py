@@ -33,4 +33,4 @@ class UnsentMessages(ForwardMsgQueue):
 
 def keep_unsent_messages() -> None:
     """Let the sessions that begin from now on use `UnsentMessages`. Streamlit has no setting for this."""
-    app_session.ForwardMsgQueue = UnsentMessages  # type: ignore[misc]
+    app_session.ForwardMsgQueue = UnsentMessages  # type: ignore[attr-defined]
