@@ -1,6 +1,7 @@
 """What a page shows: points for the pointer come with it, and what no row changes is found once."""
 
 import json
+import re
 from typing import Any
 
 import chart_frames as frames
@@ -60,6 +61,9 @@ def test_the_page_shows_the_picture_of_the_file() -> None:
         file, page = (
             {**chart, "background": background} for chart in (pointed.waiting(vega), pointed.on_page(vega))
         )
-        drawings = [vl_convert.vegalite_to_svg(with_rows(chart)) for chart in (file, page)]
+        # Vega numbers the clips of all drawings.
+        drawings = [
+            re.sub(r"clip\d+", "clip", vl_convert.vegalite_to_svg(with_rows(chart))) for chart in (file, page)
+        ]
         assert drawings[0] == drawings[1]
         assert "<path" in drawings[0]
