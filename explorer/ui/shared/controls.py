@@ -66,6 +66,14 @@ def draw(
     )
 
 
+def draw_grid(choices: Iterable[Choice], offer: Offer) -> None:
+    """Several settings beside each other, four in a row of a wide page."""
+    grid = st.grid(4, min_column_width=170)
+    for choice in choices:
+        with grid.cell():
+            draw(choice, offer)
+
+
 def draw_seed(key: str) -> None:
     """A field for a whole number."""
     urls.number_input("Seed", 0, MOST_SEED, 0, key=key, help="Random seed of all samples.")
