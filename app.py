@@ -16,6 +16,7 @@ from explorer.ui.server.gate import Gate
 from explorer.ui.server.preload import Preload
 from explorer.ui.server.settings import Settings
 from explorer.ui.server.shutdown import limit_wait_for_connections
+from explorer.ui.server.unsent import keep_unsent_messages
 from explorer.ui.warm_up import WarmUp
 
 
@@ -26,6 +27,7 @@ async def lifespan(_app: st.App) -> AsyncIterator[None]:
     The server listens meanwhile: a browser loads its own files for as long as our libraries take.
     """
     limit_wait_for_connections()
+    keep_unsent_messages()
     Settings.from_environment()
     warm_up = WarmUp()
     warm_up.start()
