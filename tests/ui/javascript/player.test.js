@@ -19,7 +19,7 @@ import {
   speedFor,
 } from "../../../explorer/ui/components/player/playback.js";
 import { isDark, rampIndex, rampOf, rgbOf } from "../../../explorer/ui/components/shared/colours.js";
-import { niceStep } from "../../../explorer/ui/components/shared/ticks.js";
+import { apart, niceStep } from "../../../explorer/ui/components/shared/ticks.js";
 
 function packed(kind, array) {
   return { kind, base64: Buffer.from(array.buffer).toString("base64") };
@@ -163,4 +163,12 @@ test("the thumb of the scrubber stands under the playhead at every step", () => 
     const centre = left + thumb / 2 + (column / 2) * (width - thumb);
     assert.ok(Math.abs(centre - stepX(matrix(), at, step)) < 1e-9, `column ${column}`);
   }
+});
+
+test("a label that would cover the one before it is left out", () => {
+  const labels = [0, 40, 49, 80].map((left) => ({ left, wide: 20 }));
+  assert.deepEqual(
+    apart(labels).map(({ left }) => left),
+    [0, 40, 80],
+  );
 });
