@@ -18,8 +18,9 @@ from explorer.ui.shared import panels, show, state, urls
 from explorer.wording import and_list, counted
 
 TABLE, TABLE_OF_OTHERS = "evidence_table", "evidence_others"
-TABLE_PX = 430
-ROW_PX = 35
+TABLE_PX = 620
+ROW_PX, HEAD_PX = 62, 38
+"""Three lines of text, which most claims need; the table scrolls."""
 
 
 def view() -> None:
@@ -63,10 +64,16 @@ def _tables(results: tuple[ClaimResult, ...]) -> None:
         with st.expander(f"Claims without a verdict: {counts}", icon=":material/hourglass_empty:"):
             _table(others, TABLE_OF_OTHERS)
     show.note(
-        "Select a row to open the claim. The effect is that of its first comparison; a claim holds when all "
-        "of its comparisons do, and counts as not run until all have five pairs. An effect of 0 with the "
-        "interval 0 to 0 belongs to an identity: it counts counter-examples, and there were none."
+        "Select a row to open the claim. “1 of 3” marks the first of several comparisons: a claim holds when "
+        "all of them do, and counts as not run until all have five pairs. Some claims are exact"
+        f"{_exact(results)}; their effect is the number of counter-examples found."
     )
+
+
+def _exact(results: Sequence[ClaimResult]) -> str:
+    """Ids of the claims whose table row counts counter-examples, in brackets; empty for none."""
+    ids = [r.claim.id for r in results if r.effect is not None and r.main and r.main.comparison.region.never]
+    return f" ({', '.join(ids)})" if ids else ""
 
 
 def _counts(results: Sequence[ClaimResult]) -> Counter[str]:
@@ -77,7 +84,8 @@ def _table(results: Sequence[ClaimResult], key: str) -> None:
     st.dataframe(
         claim_rows(results),
         hide_index=True,
-        height=min(TABLE_PX, ROW_PX * (len(results) + 1) + 2),
+        height=min(TABLE_PX, ROW_PX * len(results) + HEAD_PX),
+        row_height=ROW_PX,
         key=key,
         on_select=partial(_open, key, [result.claim.id for result in results]),
         selection_mode="single-row",
@@ -85,9 +93,9 @@ def _table(results: Sequence[ClaimResult], key: str) -> None:
         "cost",
         column_config={
             "claim": st.column_config.TextColumn(width=55),
-            "text": st.column_config.TextColumn(width=300),
+            "text": st.column_config.TextColumn(width=310),
             "verdict": st.column_config.TextColumn(width=185),
-            "effect": st.column_config.TextColumn(width=80),
+            "effect": st.column_config.TextColumn(width=115),
             "95 % interval": st.column_config.TextColumn(width=135),
             "seeds": st.column_config.NumberColumn(width=55, help="Pairs of the comparison with the fewest."),
             "scale": st.column_config.TextColumn(width=75),
@@ -109,7 +117,9 @@ def claim_rows(results: Sequence[ClaimResult]) -> pl.DataFrame:
                 "claim": result.claim.id,
                 "text": result.claim.text,
                 "verdict": f"{evidence.MARKS[result.verdict]} {result.verdict}{interim}",
-                "effect": "" if effect is None else charts.signed(evidence.short(effect.mean)),
+                "effect": ""
+                if effect is None
+                else charts.signed(evidence.short(effect.mean)) + _place(result),
                 "95 % interval": "" if effect is None else evidence.interval_text(effect),
                 "seeds": result.pairs,
                 "scale": result.scale,
@@ -118,6 +128,12 @@ def claim_rows(results: Sequence[ClaimResult]) -> pl.DataFrame:
             }
         )
     return pl.DataFrame(rows)
+
+
+def _place(result: ClaimResult) -> str:
+    """` (1 of 3)` where the effect is that of the first of three comparisons."""
+    place = result.results.index(result.main) + 1 if result.main else 1
+    return f" ({place} of {len(result.results)})" if len(result.results) > 1 else ""
 
 
 def _open(key: str, ids: list[str]) -> None:

@@ -165,8 +165,8 @@ def runs_section(runs: Sequence[Run]) -> None:
         },
     )
     show.note(
-        "MaxVio held-out counts the whole held-out text at once, the last steps count batch by batch. "
-        "Chance shrinks with the number of tokens, so only the latter compares with the random-routing "
+        "“MaxVio held-out” pools all held-out tokens; “MaxVio last steps” is the mean over training batches. "
+        "Random imbalance shrinks with more tokens, so compare only the second with the random-routing "
         "baseline above."
     )
     odd = [name for name, row in metrics.items() if not math.isfinite(row["perplexity"] or 0.0)]
