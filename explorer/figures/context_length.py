@@ -38,10 +38,10 @@ def by_length(store: Store, arms: ArmSet, settings: evidence.EvidenceSettings) -
     frame = _frame(models)
     means = frame.group_by("arm", "factor", maintain_order=True).agg(pl.col("excess", "max_vio").mean())
     digests = sorted(row.digest for _, row in models)
-    sentences = [_sentence(means, arm) for arm in means["arm"].unique(maintain_order=True)]
+    parts = [_change(means, arm) for arm in means["arm"].unique(maintain_order=True)]
     return Panel(
         subject=SUBJECT,
-        finding=f"From 1× to {FACTORS[-1]}× the training length: {' '.join(sentences)}",
+        finding=f"From 1× to {FACTORS[-1]}× the training length. {' '.join(parts)}",
         how=HOW,
         spec=specs.make(run_charts.by_length(frame)),
         table=frame.drop("family", "scope"),
@@ -77,14 +77,14 @@ def _colour(row: Row) -> tuple[str, str]:
     return config.family, config.count_scope
 
 
-def _sentence(means: pl.DataFrame, arm: str) -> str:
-    """`With loss-free MaxVio goes from 0.60 to 3.61, and its excess over chance from −0.28 to +0.19.`"""
+def _change(means: pl.DataFrame, arm: str) -> str:
+    """`With loss-free, MaxVio goes from 0.60 to 3.61, its excess over chance from −0.28 to +0.19.`"""
+    rows = means.filter(pl.col("arm") == arm)
     first, last = (
-        means.row(by_predicate=(pl.col("arm") == arm) & (pl.col("factor") == factor), named=True)
-        for factor in (FACTORS[0], FACTORS[-1])
+        rows.row(by_predicate=pl.col("factor") == f, named=True) for f in (FACTORS[0], FACTORS[-1])
     )
-    excess = " to ".join(charts.signed(round(row["excess"], 2)) for row in (first, last))
+    start, end = (charts.signed(round(row["excess"], 2)) for row in (first, last))
     return (
-        f"With {arm}, MaxVio goes from {first['max_vio']:.2f} to {last['max_vio']:.2f} and its excess "
-        f"over chance from {excess}."
+        f"With {arm}, MaxVio goes from {first['max_vio']:.2f} to {last['max_vio']:.2f}, its excess over "
+        f"chance from {start} to {end}."
     )

@@ -25,7 +25,7 @@ PAIRED = {
 }
 """Metric of `queries.comparison` -> its name in a chart of paired differences."""
 UNTUNED = (
-    "α and u were not tuned per rule, so a difference may come from these settings rather than from the "
+    "α and u were not tuned for each rule, so a difference may come from these settings and not from the "
     "rules."
 )
 HOLM = (

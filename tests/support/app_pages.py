@@ -78,7 +78,8 @@ def opened(page: str, query: dict[str, object]) -> AppTest:
 
 
 def words(app: AppTest) -> str:
-    """Every text of the page: title, headings, paragraphs, captions and messages."""
+    """Every text of the page: title, headings, paragraphs, captions and messages; spaces that break no line
+    (`ui.shared.plain`) are spaces here."""
     kinds = (
         app.title,
         app.header,
@@ -89,7 +90,7 @@ def words(app: AppTest) -> str:
         app.warning,
         app.error,
     )
-    return "\n".join(str(element.value) for kind in kinds for element in kind)
+    return "\n".join(str(element.value) for kind in kinds for element in kind).replace("\u00a0", " ")
 
 
 def charts(app: AppTest) -> int:

@@ -18,9 +18,9 @@ from explorer.ui.shared import panels, show, state, urls
 from explorer.wording import and_list, counted
 
 TABLE, TABLE_OF_OTHERS = "evidence_table", "evidence_others"
-TABLE_PX = 620
-ROW_PX, HEAD_PX = 62, 38
-"""Three lines of text, which most claims need; the table scrolls."""
+TABLE_PX = 590
+HEAD_PX, ROW_PX = 37, 62
+"""Of the table of claims; a row has three lines of a claim's text."""
 
 
 def view() -> None:
@@ -84,7 +84,7 @@ def _table(results: Sequence[ClaimResult], key: str) -> None:
     st.dataframe(
         claim_rows(results),
         hide_index=True,
-        height=min(TABLE_PX, ROW_PX * len(results) + HEAD_PX),
+        height=min(TABLE_PX, HEAD_PX + ROW_PX * len(results)),
         row_height=ROW_PX,
         key=key,
         on_select=partial(_open, key, [result.claim.id for result in results]),
@@ -93,15 +93,17 @@ def _table(results: Sequence[ClaimResult], key: str) -> None:
         "cost",
         column_config={
             "claim": st.column_config.TextColumn(width=55),
-            "text": st.column_config.TextColumn(width=310),
-            "verdict": st.column_config.TextColumn(width=185),
-            "effect": st.column_config.TextColumn(width=115),
-            "95 % interval": st.column_config.TextColumn(width=135),
+            "text": st.column_config.TextColumn(width=325),
+            "verdict": st.column_config.TextColumn(width=125),
+            "effect": st.column_config.TextColumn(width=105),
+            "95 % interval": st.column_config.TextColumn(width=105),
             "seeds": st.column_config.NumberColumn(width=55, help="Pairs of the comparison with the fewest."),
             "scale": st.column_config.TextColumn(width=75),
             "cost": st.column_config.TextColumn(
-                width=75, help="Training time of all runs behind it; shared runs count for each claim."
+                width=65, help="Training time of all runs behind it; shared runs count for each claim."
             ),
+            # In the menu of columns: the claim below names it, and the table is no wider than the page.
+            "source": None,
         },
     )
 

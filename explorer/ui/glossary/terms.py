@@ -17,6 +17,14 @@ WHOLE = "terms-whole"
 """Key of the places that only the whole glossary shows: its index and the worked example."""
 
 
+EVERY_TERM, SECTIONS_ALONE = "index-terms", "index-sections"
+"""Keys of the index with a link per term, and of the shorter one for phones."""
+_INDEX_ON_A_PHONE = f"""
+.st-key-{SECTIONS_ALONE} {{ display: none; }}
+@media (max-width: 640px) {{
+  .st-key-{EVERY_TERM} {{ display: none; }}
+  .st-key-{SECTIONS_ALONE} {{ display: flex; }} }}
+"""
 FIRST = (
     "mixture_of_experts",
     "router",
@@ -37,11 +45,18 @@ def index() -> None:
     titles = {term.key: term.title.partition(",")[0] for term in TERMS}
     first = " · ".join(f"[{titles[key]}](#{key})" for key in FIRST)
     st.markdown(f"**New to mixtures of experts? Read these ten first:** {first}")
+    sections = _sections(TERMS)
     lines = []
-    for section in _sections(TERMS):
+    for section in sections:
         links = (f"[{term.title}](#{term.key})" for term in TERMS if term.section == section)
         lines.append(f"**{section}:** {' · '.join(links)}")
-    st.markdown("\n\n".join(lines))
+    # A hundred links fill two screens of a phone, so that one gets the sections.
+    st.html(f"<style>{_INDEX_ON_A_PHONE}</style>")
+    with st.container(key=EVERY_TERM):
+        st.markdown("\n\n".join(lines))
+    with st.container(key=SECTIONS_ALONE):
+        headings = (f"[{section}](#{_section_key(section)})" for section in sections)
+        st.markdown(f"**All {len(TERMS)} terms:** {' · '.join(headings)}")
 
 
 def matches(text: str, terms: Sequence[Term]) -> list[Term]:
@@ -99,7 +114,7 @@ def show_terms() -> None:
     with st.container(key="terms", gap=None):
         for section in _sections(TERMS):
             with st.container(key=f"{PLACE}{_section_key(section)}"):
-                st.header(section, divider="gray")
+                st.header(section, anchor=_section_key(section), divider="gray")
             for term in TERMS:
                 if term.section == section:
                     with st.container(key=f"{PLACE}{term.key}", gap="xsmall"):

@@ -101,12 +101,15 @@ def story_section(selected: Sequence[Arm]) -> None:
 
 def _cards(arms: ArmSet) -> None:
     """MaxVio and perplexity of every arm, at the end and on held-out text."""
-    grid = st.grid(len(arms), min_column_width=170)
+    # By twos: a page with room for three cards would leave the fourth alone in its row.
+    pairs = st.grid(math.ceil(len(arms) / 2), min_column_width=400)
     names = short_labels(arms.arms)
     strokes = marks.strokes(arms, dark=st.context.theme.type == "dark")
-    for arm in arms:
+    for nth, arm in enumerate(arms):
         headline = final.headline(store.STORE, arm)
-        with grid, st.container(border=True, height="stretch"):
+        if nth % 2 == 0:
+            pair = pairs.grid(2, min_column_width=150)
+        with pair, st.container(border=True, height="stretch"):
             st.html(strokes[arm.token])
             st.metric(
                 show.plain(names[arm.token]),
@@ -165,9 +168,9 @@ def runs_section(runs: Sequence[Run]) -> None:
         },
     )
     show.note(
-        "“MaxVio held-out” pools all held-out tokens; “MaxVio last steps” is the mean over training batches. "
-        "Random imbalance shrinks with more tokens, so compare only the second with the random-routing "
-        "baseline above."
+        "“MaxVio held-out” counts all held-out tokens together, “MaxVio last steps” each batch by itself. "
+        "Random imbalance shrinks with more tokens, so compare only “MaxVio last steps” with the "
+        "random-routing baseline above."
     )
     odd = [name for name, row in metrics.items() if not math.isfinite(row["perplexity"] or 0.0)]
     if odd:
