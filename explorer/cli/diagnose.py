@@ -10,6 +10,7 @@ from explorer.cli.console import say
 from explorer.cli.run_paths import run_paths
 from explorer.errors import ExplorerError
 from explorer.health import Finding, RunRows, diagnose, read_folder
+from explorer.health.loads import few_steps_note
 from explorer.recording import RunFolder, list_runs
 from explorer.recording.files import plain
 from explorer.recording.info import REPLICAS
@@ -82,7 +83,8 @@ def lines(run_id: str, findings: Sequence[Finding], rows: RunRows | None = None)
     rows: of the run, for the names of its layers.
     """
     if not findings:
-        return [f"{run_id}: nothing found"]
+        steps = 0 if rows is None else max((len(layer.steps) for layer in rows.layers), default=0)
+        return [f"{run_id}: nothing found{few_steps_note(steps)}"]
     result = [f"{run_id}:"]
     for _, group in groupby(findings, key=lambda finding: finding.kind):
         same = list(group)

@@ -21,7 +21,11 @@ _KNOWN = [kind.key for kind in (*DETECTED, *RECORDED)]
 def of_arms(trace: Trace, arms: ArmSet) -> pl.DataFrame:
     """The events of all runs of some arms, with the arm's token as `run_id`, as `merge.series` does."""
     runs = [(run, arm) for arm in arms for run in arm.runs]
-    events = trace.ask(event_queries.events_of_runs, arms.runs)
+    if len(arms.runs) == 1:  # the question of the charts of its layers
+        only = arms.runs[0]
+        events = trace.ask(event_queries.events, only).select(pl.lit(only.run_id).alias("run_id"), pl.all())
+    else:
+        events = trace.ask(event_queries.events_of_runs, arms.runs)
     rows = [(run.run_id, arm.token, f", seed {run.seed}" if arm.is_group else "") for run, arm in runs]
     names = pl.DataFrame(rows, schema=dict.fromkeys(("run_id", "arm", "seed"), pl.String), orient="row")
     joined = events.join(names, on="run_id", how="inner", maintain_order="left")

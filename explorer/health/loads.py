@@ -30,6 +30,13 @@ SUM_STEPS = 64
 """Recorded steps at both ends whose sums are looked at, as in `explorer.queries.sums`."""
 
 
+def few_steps_note(steps: int) -> str:
+    """What follows "nothing found" where a run has too few recorded steps for most checks; else empty."""
+    if not 0 < steps < FEWEST_STEPS:
+        return ""
+    return f" ({counted(steps, 'recorded step')}, too few for a course: only sums and sequences are checked)"
+
+
 def window(layer: LayerRows) -> int:
     """Recorded steps that something must last: 100, of short runs half of the steps, at least 20."""
     return min(metrics.COLLAPSE_STEPS, max(FEWEST_STEPS, len(layer.steps) // 2))

@@ -52,6 +52,7 @@ class Columns:
 
 TYPES = {"step": pl.Int64, "layer": pl.Int64, "expert": pl.Int64, "bias": pl.Float32}
 """Everything else is read as float64, which holds counts up to 2^53 exactly."""
+LARGEST_KEYS = {"step": LARGEST_STEP, "layer": MAX_LAYERS - 1, "expert": 2**20 - 1}
 
 
 @dataclass(kw_only=True)
@@ -69,23 +70,45 @@ class Shape:
 
 
 def mapped(frame: pl.LazyFrame, columns: Columns) -> pl.LazyFrame:
-    """The file's columns under our names and types."""
+    """The file's columns under our names and types, without rows that hold none of them (blank lines)."""
+    schema = frame.collect_schema()
+    present = columns.present()
     expressions = [
-        pl.col(column).cast(TYPES.get(name, pl.Float64)).alias(name)
-        for name, column in columns.present().items()
+        (_whole if name in LARGEST_KEYS else number)(column, schema[column])
+        .cast(TYPES.get(name, pl.Float64))
+        .alias(name)
+        for name, column in present.items()
     ]
     if columns.layer is None:
         expressions.append(pl.lit(0, dtype=pl.Int64).alias("layer"))
     if columns.tokens is None:
         expressions.append(pl.lit(1.0).alias("tokens"))
-    result = frame.select(expressions)
     if columns.step is None:
-        optional_columns = [name for name in ("bias", "dropped", "loss") if name in columns.present()]
-        result = result.group_by("layer", "expert").agg(
-            pl.col("tokens").sum(), *(pl.col(name).last() for name in optional_columns)
-        )
-        result = result.with_columns(pl.lit(0, dtype=pl.Int64).alias("step"))
-    return result
+        expressions.append(pl.lit(0, dtype=pl.Int64).alias("step"))
+    keys = [present[name] for name in (*LARGEST_KEYS, "tokens") if name in present]
+    is_blank = pl.all_horizontal(pl.col(key).is_null() for key in keys)
+    return frame.filter(~is_blank).select(expressions)
+
+
+def number(column: str, dtype: pl.DataType) -> pl.Expr:
+    """A column that is to be cast to numbers: text without the blanks around it, as after `, `."""
+    return pl.col(column).str.strip_chars() if dtype == pl.String else pl.col(column)
+
+
+def _whole(column: str, dtype: pl.DataType) -> pl.Expr:
+    """The same of whole numbers: NULL where one is not, which a cast would round."""
+    key = number(column, dtype)
+    return pl.when(key == key.floor()).then(key) if dtype.is_float() else key
+
+
+def summed(rows: pl.LazyFrame, columns: Columns) -> pl.LazyFrame:
+    """The rows of `mapped`; without a step column those of an expert added up, as activations are logged."""
+    if columns.step is not None:
+        return rows
+    optional_columns = [name for name in ("bias", "dropped", "loss") if name in columns.present()]
+    return rows.group_by("step", "layer", "expert").agg(
+        pl.col("tokens").sum(), *(pl.col(name).last() for name in optional_columns)
+    )
 
 
 @contextmanager
@@ -103,7 +126,9 @@ def reading_table(source: Source) -> Iterator[None]:
 
 
 def shape_of(frame: pl.LazyFrame, source: Source) -> Shape:
-    """First pass. Raises ForeignFileError for keys that are missing, negative or too large."""
+    """First pass over the rows of `mapped`. Raises ForeignFileError for values that are missing, negative or
+    too large.
+    """
     keys = [pl.col(name) for name in ("step", "layer", "expert")]
     with reading_table(source):
         head = frame.select(
@@ -124,7 +149,7 @@ def shape_of(frame: pl.LazyFrame, source: Source) -> Shape:
     row = result.row(0, named=True)
     if not row["rows"]:
         raise source.problem("", "has no row of data")
-    for name, most in (("step", LARGEST_STEP), ("layer", MAX_LAYERS - 1), ("expert", 2**20 - 1)):
+    for name, most in LARGEST_KEYS.items():
         if row[f"{name}_null"]:
             raise source.problem(f"column {name}", f"is empty in {row[f'{name}_null']:,} rows")
         if row[f"{name}_min"] < 0 or row[f"{name}_max"] > most:

@@ -13,7 +13,7 @@ from explorer.importers.options import Options
 from explorer.importers.shifts import compared_steps
 from explorer.importers.trace import UNKNOWN_PHASE, ForeignRun, Format, LoadStep
 from explorer.recording import RunInfo, atomic_write_json, make_run_id
-from explorer.recording.info import RUN_FILE
+from explorer.recording.info import REPLICAS, RUN_FILE
 from explorer.recording.run_writer import RunWriter
 from explorer.records import LoadRecord, StepRecord
 from explorer.records.records import ProbeRecord
@@ -104,7 +104,7 @@ def _keep(recorder: RunWriter, step: int, routes: KeptRoutes) -> None:
 
 
 def _checked(run: ForeignRun, options: Options) -> Iterator[LoadStep]:
-    if not run.layers:
+    if not run.layers or run.unit == REPLICAS:  # replicas are no loads: no MaxVio, no idle expert
         return iter(run.steps)
     steps = run.steps
     if options.text("reference"):
@@ -162,7 +162,9 @@ def _run_id(stem: str, part: str, options: Options) -> str:
 
 
 def _report_labels(run: ForeignRun, options: Options) -> None:
-    """Report assumptions about the run as a whole."""
+    """Report assumptions about the run as a whole; a placement says nothing that rests on them."""
+    if run.unit == REPLICAS:
+        return
     if run.top_k is None:
         run.report.assumption(
             "top_k",

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import duckdb
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from explorer.errors import one_of
 from explorer.queries import statements
@@ -38,6 +40,13 @@ def first_row(cur: Cursor, sql: str, **params: Any) -> tuple[Any, ...] | None:
     statements.note(sql, params)
     row: tuple[Any, ...] | None = cur.execute(sql, params).fetchone()
     return row
+
+
+def ranks(number: NDArray[np.integer]) -> tuple[NDArray[np.integer], NDArray[np.int64]]:
+    """`np.unique` with its inverse, without sorting: for numbers with hardly any gaps, at least one."""
+    low = number.min()
+    is_there = np.bincount(number - low) > 0
+    return np.flatnonzero(is_there) + low, (np.cumsum(is_there) - 1)[number - low]
 
 
 def place(cur: Cursor, rows: pl.DataFrame, run_id: str, x: str, at: str = "last_step") -> pl.DataFrame:
@@ -76,6 +85,8 @@ class ViewBins:
     rolled: int
     """Samples that the stored bins cover."""
     samples: int
+    unit: str | None = None
+    """What the loads of the run count (column of `runs`)."""
 
     @property
     def width(self) -> int:
@@ -119,12 +130,12 @@ def choose_bins(
     """
     row = first_row(
         cur,
-        "SELECT samples, rolled, num_experts FROM progress JOIN runs USING (run_id) "
+        "SELECT samples, rolled, num_experts, unit FROM progress JOIN runs USING (run_id) "
         "WHERE run_id = $run_id AND table_name = $table_name",
         run_id=run_id,
         table_name=pyramid.counted,
     )
-    samples, rolled, experts = row or (0, 0, 0)
+    samples, rolled, experts, unit = row or (0, 0, 0, None)
     most = 4 * max_bins if read is None else read
     level = 0
     while level < LEVELS and rolled and -(-samples // 4**level) > most:
@@ -133,5 +144,11 @@ def choose_bins(
         level = 0 if samples * experts <= READ_ROWS else pyramid.finest
     factor = max(1, -(-samples // (4**level * max(1, max_bins))))
     return ViewBins(
-        pyramid=pyramid, run_id=run_id, level=level, factor=factor, rolled=rolled, samples=samples
+        pyramid=pyramid,
+        run_id=run_id,
+        level=level,
+        factor=factor,
+        rolled=rolled,
+        samples=samples,
+        unit=unit,
     )

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from explorer.queries._frames import Cursor, ViewBins, choose_bins, frame
+from explorer.queries._frames import Cursor, ViewBins, choose_bins, frame, ranks
 from explorer.store.pyramids import LOADS
 
 Array = NDArray[Any]
@@ -126,38 +126,95 @@ class _Grid:
 
 def _grid(rows: pl.DataFrame, experts: int, value: str) -> _Grid:
     are_samples = "ordinal" in rows.columns
-    number = rows["ordinal" if are_samples else "bin"].to_numpy()
-    expert = rows["expert"].to_numpy()
-    numbers, piece = _pieces(number, expert, rows["first_step"].to_numpy(), experts)
-    at = (piece, expert)
-    shape = (len(numbers), experts)
-    is_present = np.zeros(shape, dtype=np.bool_)
-    is_present[at] = True
-
-    def grid(name: str) -> Array:
-        column = rows[name]
-        values = column.to_numpy()  # NULL becomes NaN
-        result = np.zeros(shape, values.dtype) if values.dtype.kind == "i" else np.full(shape, np.nan)
-        result[at] = values
-        return result
-
-    def presence(name: str) -> Array:
-        result = np.zeros(shape, dtype=np.bool_)
-        result[at] = rows[name].is_not_null().to_numpy()
-        return result
-
+    placing = _whole_pieces(rows, experts) or _Scattered.of(rows, experts)
     if not are_samples:
-        values = {name: grid(name) for name in ("first_step", "last_step", *VALUES[value])}
+        values = {name: placing.grid(rows[name]) for name in ("first_step", "last_step", *VALUES[value])}
         if value == "bias":
-            values["has_last"] = presence("bias_last")
-    elif value == "tokens":
-        values = {"first_step": grid("first_step"), **_of_tokens(grid("tokens"), is_present)}
+            values["has_last"] = placing.presence(rows["bias_last"])
     else:
-        values = {"first_step": grid("first_step"), **_of_bias(grid("bias"), presence("bias"))}
+        values = {"first_step": placing.grid(rows["first_step"])}
+        if value == "tokens":
+            values |= _of_tokens(placing.grid(rows["tokens"]), placing.is_present)
+        else:
+            values |= _of_bias(placing.grid(rows["bias"]), placing.presence(rows["bias"]))
     values.setdefault("last_step", values["first_step"])
     return _Grid(
-        numbers=numbers.astype(np.int64), are_samples=are_samples, is_present=is_present, values=values
+        numbers=placing.numbers.astype(np.int64),
+        are_samples=are_samples,
+        is_present=placing.is_present,
+        values=values,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Whole:
+    """Rows that list every expert of a piece, in order, before the next piece: they are arrays already."""
+
+    numbers: Array
+    """[P] ascending."""
+    order: Array | slice
+    """[P] the place of each piece among the rows."""
+    is_present: NDArray[np.bool_]
+
+    def grid(self, column: pl.Series) -> Array:
+        """The values [P, E] of a column; NULL becomes NaN."""
+        values = column.to_numpy().reshape(self.is_present.shape)[self.order]
+        return values if values.dtype.kind == "i" else values.astype(np.float64, copy=False)
+
+    def presence(self, column: pl.Series) -> NDArray[np.bool_]:
+        """[P, E] where a column is not NULL."""
+        return column.is_not_null().to_numpy().reshape(self.is_present.shape)[self.order]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Scattered:
+    """Rows in any order, some of which may be missing."""
+
+    numbers: Array
+    """[P] ascending."""
+    at: tuple[Array, Array]
+    """The piece and the expert of every row."""
+    is_present: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, rows: pl.DataFrame, experts: int) -> "_Scattered":
+        """The places of these rows."""
+        expert = rows["expert"].to_numpy()
+        number = rows["ordinal" if "ordinal" in rows.columns else "bin"].to_numpy()
+        numbers, piece = _pieces(number, expert, rows["first_step"].to_numpy(), experts)
+        is_present = np.zeros((len(numbers), experts), dtype=np.bool_)
+        is_present[piece, expert] = True
+        return cls(numbers=numbers, at=(piece, expert), is_present=is_present)
+
+    def grid(self, column: pl.Series) -> Array:
+        """The values [P, E] of a column; NULL becomes NaN, a missing row NaN or 0."""
+        values, shape = column.to_numpy(), self.is_present.shape
+        result = np.zeros(shape, values.dtype) if values.dtype.kind == "i" else np.full(shape, np.nan)
+        result[self.at] = values
+        return result
+
+    def presence(self, column: pl.Series) -> NDArray[np.bool_]:
+        """[P, E] where a column is not NULL."""
+        result = np.zeros(self.is_present.shape, dtype=np.bool_)
+        result[self.at] = column.is_not_null().to_numpy()
+        return result
+
+
+def _whole_pieces(rows: pl.DataFrame, experts: int) -> _Whole | None:
+    """The rows as they lie, as an ingest writes them; None where they are in another order or incomplete."""
+    if rows.height % experts:
+        return None
+    shape = (rows.height // experts, experts)
+    number = rows["ordinal" if "ordinal" in rows.columns else "bin"].to_numpy().reshape(shape)
+    is_whole = np.array_equal(
+        rows["expert"].to_numpy().reshape(shape), np.broadcast_to(np.arange(experts), shape)
+    ) and np.array_equal(number, np.broadcast_to(number[:, :1], shape))
+    if not is_whole:
+        return None
+    order: Any = np.lexsort((rows["first_step"].to_numpy().reshape(shape)[:, 0], number[:, 0]))
+    if np.array_equal(order, np.arange(len(order))):
+        order = slice(None)  # no copy
+    return _Whole(numbers=number[order, 0], order=order, is_present=np.ones(shape, dtype=np.bool_))
 
 
 def _pieces(number: Array, expert: Array, first_step: Array, experts: int) -> tuple[Array, Array]:
@@ -166,7 +223,7 @@ def _pieces(number: Array, expert: Array, first_step: Array, experts: int) -> tu
     A bin that was rolled up in several rounds, as those of a growing run are, has a row per round and expert:
     the n-th of each expert is in the bin's n-th piece.
     """
-    numbers, piece = _dense(number)
+    numbers, piece = ranks(number)
     cell = piece * experts + expert
     most = int(np.bincount(cell).max())
     if most == 1:
@@ -175,15 +232,8 @@ def _pieces(number: Array, expert: Array, first_step: Array, experts: int) -> tu
     starts = np.flatnonzero(np.diff(cell[order], prepend=-1))
     round_ = np.empty_like(cell)
     round_[order] = np.arange(len(cell)) - np.repeat(starts, np.diff(starts, append=len(cell)))
-    keys, piece = _dense(piece * most + round_)
+    keys, piece = ranks(piece * most + round_)
     return numbers[keys // most], piece
-
-
-def _dense(number: Array) -> tuple[Array, Array]:
-    """`np.unique` with its inverse, without sorting: bins and ordinals have hardly any gaps."""
-    low = number.min()
-    is_there = np.bincount(number - low) > 0
-    return np.flatnonzero(is_there) + low, (np.cumsum(is_there) - 1)[number - low]
 
 
 def _of_tokens(tokens: Array, is_present: Array) -> dict[str, Array]:

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from explorer.queries._frames import Cursor, choose_bins, frame
+from explorer.queries._frames import Cursor, ViewBins, choose_bins, frame, ranks
 from explorer.store.pyramids import LOADS
 
 MOST_CELLS = 300_000
@@ -30,11 +30,20 @@ class LoadBatches:
         return len(self.tokens)
 
 
-LOADS_BY_STEP = """
-    SELECT ordinal::BIGINT AS bin, layer, expert, step AS first_step, step AS last_step, tokens
+STORED = """
+    SELECT bin, layer, expert, first_step, last_step, tokens_sum AS tokens
+    FROM load_bins WHERE run_id = $run_id AND level = $level
+"""
+BY_STEP = """
+    SELECT ordinal AS bin, layer, expert, step AS first_step, step AS last_step, tokens
     FROM expert_loads WHERE run_id = $run_id
 """
-LOADS_BY_BATCH = "SELECT bin, layer, expert, first_step, last_step, tokens_sum AS tokens FROM ({pieces})"
+BY_BATCH = """
+    SELECT (ordinal // $width)::INTEGER AS bin, layer, expert, min(step) AS first_step,
+           max(step) AS last_step, sum(tokens)::BIGINT AS tokens
+    FROM expert_loads WHERE run_id = $run_id AND ordinal >= $rolled GROUP BY ALL
+"""
+"""Samples that no stored bin covers."""
 
 
 def load_batches(cur: Cursor, run_id: str, cells_per_step: int) -> LoadBatches:
@@ -43,18 +52,27 @@ def load_batches(cur: Cursor, run_id: str, cells_per_step: int) -> LoadBatches:
     cells_per_step: L × E, which bounds the number of batches. Unknown run: R = L = E = 0.
     """
     most = max(8, MOST_CELLS // max(1, cells_per_step))
-    bins = choose_bins(cur, run_id, LOADS.only("tokens_sum"), most, read=most)
+    rows = _batch_rows(cur, choose_bins(cur, run_id, LOADS, most, read=most))
+    spans = rows.group_by("bin").agg(pl.col("first_step").min(), pl.col("last_step").max()).sort("bin")
+    return LoadBatches(
+        first_steps=spans["first_step"].to_numpy(),
+        last_steps=spans["last_step"].to_numpy(),
+        tokens=_dense(rows, ("bin", "layer", "expert")),
+    )
+
+
+def _batch_rows(cur: Cursor, bins: ViewBins) -> pl.DataFrame:
+    """Rows with bin, layer, expert, first_step, last_step and tokens; those of a bin are to be added."""
     if bins.width == 1:
-        rows = frame(cur, LOADS_BY_STEP, run_id=run_id)
-    else:
-        rows = frame(cur, LOADS_BY_BATCH.format(pieces=bins.pieces()), **bins.params)
-    tokens = _dense(rows, ("bin", "layer", "expert"))
-    first = np.full(len(tokens), np.iinfo(np.int64).max)
-    last = np.full(len(tokens), -1)
-    batch = rows["bin"].to_numpy()
-    np.minimum.at(first, batch, rows["first_step"].to_numpy())
-    np.maximum.at(last, batch, rows["last_step"].to_numpy())
-    return LoadBatches(first_steps=first, last_steps=last, tokens=tokens)
+        return frame(cur, BY_STEP, run_id=bins.run_id)
+    parts = []
+    if bins.level:
+        stored = frame(cur, STORED, run_id=bins.run_id, level=bins.level)
+        parts.append(stored.with_columns(pl.col("bin") // bins.factor))
+    if bins.has_fresh:
+        rolled = bins.rolled if bins.level else 0
+        parts.append(frame(cur, BY_BATCH, run_id=bins.run_id, width=bins.width, rolled=rolled))
+    return pl.concat(parts)
 
 
 HELD_OUT_BY_BATCH = """
@@ -92,9 +110,12 @@ def held_out_batches(cur: Cursor, run_id: str) -> dict[str, LoadBatches]:
 
 def _dense(rows: pl.DataFrame, keys: tuple[str, str, str]) -> NDArray[np.int64]:
     """The column `tokens`, summed, as an array over the three keys; layer numbers become positions."""
-    batch, layer, expert = (rows[key].to_numpy().astype(np.int64) for key in keys)
-    layers, place = np.unique(layer, return_inverse=True)
-    shape = (int(batch.max(initial=-1)) + 1, len(layers), int(expert.max(initial=-1)) + 1)
+    if rows.is_empty():
+        return np.zeros((0, 0, 0), dtype=np.int64)
+    batch, layer, expert = (rows[key].to_numpy().astype(np.int64, copy=False) for key in keys)
+    layers, place = ranks(layer)
+    shape = (int(batch.max()) + 1, len(layers), int(expert.max()) + 1)
     tokens = np.zeros(shape, dtype=np.int64)
-    np.add.at(tokens, (batch, place, expert), rows["tokens"].to_numpy())
+    cell = (batch * shape[1] + place) * shape[2] + expert
+    np.add.at(tokens.reshape(-1), cell, rows["tokens"].to_numpy())
     return tokens

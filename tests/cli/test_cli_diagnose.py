@@ -35,6 +35,12 @@ def test_a_healthy_run_says_so(runs: Path, capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().out == "even: nothing found\n"
 
 
+def test_a_snapshot_says_what_was_not_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record(tmp_path, np.full((1, 2, E), K * T // E), None, run_id="snapshot")
+    assert main(["diagnose", str(tmp_path / "snapshot")]) == 0
+    assert capsys.readouterr().out == f"{sentence('cli.nothing_in_a_snapshot', run='snapshot')}\n"
+
+
 def test_a_run_as_json_is_one_object(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["diagnose", str(runs / "uneven"), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)

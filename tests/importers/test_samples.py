@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from foreign_files import Sample, import_one, loads_of
+from foreign_files import Sample, entry, import_one, loads_of
 from foreign_samples import SAMPLES
 
 from explorer.importers import list_formats
@@ -51,3 +51,10 @@ def test_every_format_has_a_sample() -> None:
 def test_names_of_formats_are_unique() -> None:
     names = [form.name for form in list_formats()]
     assert len(set(names)) == len(names)
+
+
+def test_a_placement_has_no_imbalance_and_assumes_nothing_about_tokens(tmp_path: Path) -> None:
+    _, sample = made("ascend_map", tmp_path)
+    run = import_one(sample.path, tmp_path, **sample.options)
+    assert not {"imbalance", "top_k", "balancer", "idle_experts"} & {one["kind"] for one in run.report}
+    assert entry(run, "placement")

@@ -102,3 +102,10 @@ def load_maps(app: AppTest) -> list[dict[str, Any]]:
     """What the heatmaps that are drawn on a canvas were sent."""
     protos = [element.proto for element in app.get("bidi_component")]
     return [json.loads(proto.json) for proto in protos if proto.component_name.endswith("moe_load_map")]
+
+
+def terms_html(app: AppTest) -> str:
+    """The HTML of the Glossary's terms."""
+    protos = [element.proto for element in app.get("bidi_component")]
+    (html,) = [json.loads(p.json)["html"] for p in protos if p.component_name.endswith("moe_terms")]
+    return str(html)

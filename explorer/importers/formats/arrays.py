@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.importers.arrays import count_array
+from explorer.errors import ForeignFileError
+from explorer.importers.arrays import LARGEST_COUNT, count_array, first_index
 from explorer.importers.load_checks import live_layers
 from explorer.importers.long_table import SHARE_UNIT
 from explorer.importers.npy import MAGIC, open_npy
@@ -46,14 +47,13 @@ def array_run(array: NDArray[Any], source: Source, options: Options, report: Rep
     zeros(array_SLE.shape[1], experts)
     total_L = np.zeros(array_SLE.shape[1])
     is_share = False
+    first = 0
     for part in _parts(array_SLE):
-        if part.dtype.kind == "f":
-            if not np.isfinite(part).all():
-                raise source.problem("", "must hold finite loads")
-            is_share |= bool((part != np.floor(part)).any())
-        if part.min() < 0:
-            raise source.problem("", f"must hold loads of at least 0, not {part.min()}")
+        if not (part.min() >= 0 and part.max() <= LARGEST_COUNT):
+            raise _value_problem(part, first, source)
+        is_share |= part.dtype.kind == "f" and bool((part != np.floor(part)).any())
         total_L += part.sum(axis=(0, 2), dtype=np.float64)
+        first += len(part)
     in_file = range(len(total_L))
     live = live_layers(total_L, in_file, source, report)
     if is_share:
@@ -70,6 +70,13 @@ def array_run(array: NDArray[Any], source: Source, options: Options, report: Rep
         report=report,
         unit=f"shares × {SHARE_UNIT:,}" if is_share else ASSIGNMENTS,
     )
+
+
+def _value_problem(part_SLE: NDArray[Any], first_step: int, source: Source) -> ForeignFileError:
+    """The error that names the first bad load of some steps."""
+    step, layer, expert = first_index(~((part_SLE >= 0) & (part_SLE <= LARGEST_COUNT)))
+    place = f"step {first_step + step}, layer {layer}, expert {expert}"
+    return source.problem(place, f"must be a load from 0 to 2^48, not {part_SLE[step, layer, expert]}")
 
 
 def looks_like_routes(array: NDArray[Any]) -> bool:

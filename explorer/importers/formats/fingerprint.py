@@ -99,9 +99,10 @@ class Fingerprint:
             )
         expected = top_k if value == "count_frequency" else 1
         if abs(min(sums) - expected) > TOLERANCE or abs(max(sums) - expected) > TOLERANCE:
+            ends = dict.fromkeys(f"{end:.2f}" for end in (min(sums), max(sums)))
             report.warning(
                 "sum_of_frequencies",
-                f"The frequencies of a layer add up to {min(sums):.2f} to {max(sums):.2f} instead of "
+                f"The frequencies of a layer add up to {' to '.join(ends)} instead of "
                 f"{expected}: some assignments are missing in the file. They are kept as they are; MaxVio "
                 "does not depend on the sum.",
                 least=min(sums),

@@ -6,19 +6,18 @@ metrics of whole layers (a coefficient of variation, an imbalance) cannot be sto
 listed in the report.
 """
 
-import csv
-import math
 import re
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from io import StringIO
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from explorer.errors import shortened
+from explorer.importers.arrays import LARGEST_COUNT, first_index
+from explorer.importers.csv_scalars import csv_scalars
 from explorer.importers.long_table import SHARE_UNIT
 from explorer.importers.options import Options
 from explorer.importers.report import Report
@@ -113,7 +112,7 @@ class ScalarLog:
 
     def read(self, source: Source, options: Options) -> Iterator[ForeignRun]:
         report, log = Report(), _Log()
-        for step, key, value in self.scalars(source):
+        for step, key, value in self.scalars(source, report):
             log.add(step, key, value, source)
         _report_unused(log, report)
         if not log.loads and not log.fields:
@@ -128,8 +127,8 @@ class ScalarLog:
         else:
             yield _run_of_losses(log, options, report)
 
-    def scalars(self, source: Source) -> Iterable[Scalar]:
-        """Every scalar of the file."""
+    def scalars(self, source: Source, report: Report) -> Iterable[Scalar]:
+        """Every scalar of the file; what is left out is reported."""
         raise NotImplementedError
 
 
@@ -142,7 +141,7 @@ class TensorBoard(ScalarLog):
     def matches(self, source: Source) -> bool:
         return "tfevents" in source.name
 
-    def scalars(self, source: Source) -> Iterable[Scalar]:
+    def scalars(self, source: Source, report: Report) -> Iterable[Scalar]:
         return scalars(source)
 
 
@@ -159,7 +158,7 @@ class JsonScalars(ScalarLog):
             rb"\s*\{.*\"(" + keys + rb")\"\s*:\s*\d", line
         ) is not None and line.rstrip().endswith(b"}")
 
-    def scalars(self, source: Source) -> Iterator[Scalar]:
+    def scalars(self, source: Source, report: Report) -> Iterator[Scalar]:
         for number, line in source.lines():
             record = source.decoded(line, f"line {number}")
             if not isinstance(record, dict):
@@ -184,42 +183,8 @@ class CsvScalars(ScalarLog):
         header = source.head.split(b"\n", 1)[0].decode("utf-8-sig", "replace")
         return any(name.strip(' "\r').lower() in STEP_KEYS for name in header.split(","))
 
-    def scalars(self, source: Source) -> Iterator[Scalar]:
-        lines = ((number, line.decode("utf-8-sig", "replace")) for number, line in source.lines())
-        names: list[str] = []
-        place = -1
-        for number, line in lines:
-            try:
-                row = next(csv.reader(StringIO(line)))
-            except (csv.Error, StopIteration) as error:
-                raise source.problem(f"line {number}", f"is no line of a CSV ({error})") from error
-            if not names:
-                names = [name.rpartition(" - ")[2].strip() for name in row]
-                place = next((n for n, name in enumerate(names) if name.lower() in STEP_KEYS), -1)
-                if place < 0:
-                    raise source.problem("line 1", f"must name one of {', '.join(STEP_KEYS)}")
-                continue
-            if len(row) != len(names):
-                raise source.problem(f"line {number}", f"has {len(row)} fields, which must be {len(names)}")
-            step = _number(row[place])
-            if step is None or not step.is_integer():
-                raise source.problem(f"line {number}", f"{names[place]} must be a whole number")
-            for name, text in zip(names, row, strict=True):
-                value = _number(text)
-                if (
-                    name.lower() not in STEP_KEYS
-                    and value is not None
-                    and not name.endswith(("__MIN", "__MAX"))
-                ):
-                    yield int(step), name, value
-
-
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
+    def scalars(self, source: Source, report: Report) -> Iterable[Scalar]:
+        return csv_scalars(source, STEP_KEYS, report)
 
 
 def _report_unused(log: _Log, report: Report) -> None:
@@ -267,8 +232,10 @@ def _run_with_loads(log: _Log, source: Source, options: Options, report: Report)
     loads = _dense(log.loads, steps, place, num_experts, source)
     finite = int(np.isfinite(loads).sum())
     loads = np.nan_to_num(loads)
-    if loads.min() < 0 or loads.max() > 2**48:
-        raise source.problem("", "must hold loads from 0 to 2^48")
+    if loads.min() < 0 or loads.max() > LARGEST_COUNT:
+        n, position, expert = first_index((loads < 0) | (loads > LARGEST_COUNT))
+        at = f"step {steps[n]}, layer {layers[position]}, expert {expert}"
+        raise source.problem(at, f"must be a load from 0 to 2^48, not {loads[n, position, expert]:g}")
     is_share = bool((loads != np.floor(loads)).any())
     if finite < loads.size:
         report.assumption(

@@ -5,10 +5,10 @@ A column is identified by its usual names or by an option: `--option tokens=my_c
 """
 
 from collections.abc import Iterator, Sequence
-from io import BytesIO
+from contextlib import contextmanager
 
-import polars as pl
-
+from explorer.errors import ForeignFileError
+from explorer.importers.bad_rows import row_problem
 from explorer.importers.load_checks import live_layers
 from explorer.importers.long_table import (
     SHARE_UNIT,
@@ -18,11 +18,13 @@ from explorer.importers.long_table import (
     mapped,
     reading_table,
     shape_of,
+    summed,
 )
 from explorer.importers.options import Options
 from explorer.importers.report import Report
 from explorer.importers.source import Source
-from explorer.importers.trace import ASSIGNMENTS, UNKNOWN_PHASE, ForeignRun, model_layers
+from explorer.importers.table_files import TableFile, header_of, names_in
+from explorer.importers.trace import ASSIGNMENTS, UNKNOWN_PHASE, ForeignRun, LoadStep, model_layers
 from explorer.wording import counted
 
 USUAL = {
@@ -38,7 +40,6 @@ USUAL = {
 SHARES = ("token_distr", "share", "fraction", "frac", "prob", "frequency", "freq", "frac_of_layer")
 """Names of a column of shares, used if there is no column of counts."""
 OPTIONS = (*USUAL, "columns")
-LONGEST_HEADER = 1 << 16
 
 
 class Table:
@@ -51,31 +52,34 @@ class Table:
         self.name, self.label, self._headers, self._phase = name, label, headers, phase
 
     def matches(self, source: Source) -> bool:
-        first = _header(source)
+        first = header_of(source)
         if self._headers:
             return first.replace(" ", "").lower() in self._headers
-        if source.head.startswith(b"PAR1"):
-            return True
-        names = [name.strip().strip('"').lower() for name in first.split(_separator(first))]
-        return any(name in names for name in USUAL["expert"])
+        return source.head.startswith(b"PAR1") or any(name in names_in(first) for name in USUAL["expert"])
 
     def read(self, source: Source, options: Options) -> Iterator[ForeignRun]:
         report = Report()
-        frame, names = _scanned(source, options)
+        table = TableFile(source, options)
+        with reading_table(source):
+            frame = table.scan()
+            names = frame.collect_schema().names()
         columns = _columns(names, options, source)
         _report_columns(columns, names, report)
-        rows = mapped(frame, columns)
-        shape = shape_of(rows, source)
         num_experts = options.num_experts()
-        if shape.experts_seen > num_experts:
-            rule = f"names expert {shape.experts_seen - 1}, which must be below num_experts ({num_experts})"
-            raise source.problem(f"column {columns.expert}", rule, "correct --option num_experts")
+        with _rows_named(table, columns, num_experts):
+            rows = mapped(frame, columns)
+            shape = shape_of(rows, source)
+            if shape.experts_seen > num_experts:
+                rule = (
+                    f"names expert {shape.experts_seen - 1}, which must be below num_experts ({num_experts})"
+                )
+                raise source.problem(f"column {columns.expert}", rule, "correct --option num_experts")
         live = live_layers([shape.totals[layer] for layer in shape.layers], shape.layers, source, report)
         _report_shape(shape, columns, report)
         layers = tuple(shape.layers[position] for position in live)
-        reader = LongReader(rows, shape, layers, num_experts, source, report)
+        reader = LongReader(summed(rows, columns), shape, layers, num_experts, source, report)
         yield ForeignRun(
-            steps=reader.steps(),
+            steps=_steps(reader, table, columns),
             layers=model_layers(options, shape.layers, live),
             num_experts=num_experts,
             top_k=options.top_k(),
@@ -85,37 +89,21 @@ class Table:
         )
 
 
-def _header(source: Source) -> str:
-    """The first line that is not a comment."""
-    for line in source.head[:LONGEST_HEADER].splitlines():
-        if line.strip() and not line.startswith(b"#"):
-            return line.decode("utf-8-sig", "replace").strip()
-    return ""
+@contextmanager
+def _rows_named(table: TableFile, columns: Columns, num_experts: int) -> Iterator[None]:
+    """Name the first bad row in an error on the whole file."""
+    try:
+        yield
+    except ForeignFileError as error:
+        named = row_problem(table, columns) or row_problem(table, columns, num_experts)
+        raise named or error from error
 
 
-def _separator(header: str) -> str:
-    return max((",", "\t", ";"), key=header.count)
-
-
-def _scanned(source: Source, options: Options) -> tuple[pl.LazyFrame, list[str]]:
-    """The table, lazily, and the names of its columns. A compressed CSV is expanded in memory."""
-    with reading_table(source):
-        if source.head.startswith(b"PAR1"):
-            frame = pl.scan_parquet(source.path, glob=False)
-            return frame, frame.collect_schema().names()
-        header = _header(source)
-        columns = [name.strip() for name in options.text("columns").split(",") if name.strip()]
-        whole = BytesIO(source.content()) if source.is_compressed else source.path
-        frame = pl.scan_csv(
-            whole,
-            separator=_separator(header),
-            has_header=not columns,
-            new_columns=columns or None,
-            comment_prefix="#",
-            glob=False,
-        )
-        names = frame.collect_schema().names()
-    return frame, names
+def _steps(reader: LongReader, table: TableFile, columns: Columns) -> Iterator[LoadStep]:
+    try:
+        yield from reader.steps()
+    except ForeignFileError as error:
+        raise row_problem(table, columns) or error from error
 
 
 def _columns(names: Sequence[str], options: Options, source: Source) -> Columns:

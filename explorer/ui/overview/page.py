@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import streamlit as st
 
 from explorer.charts import captions, theme
-from explorer.figures import course as course_files
+from explorer.course.cards import LESSONS, first_card
 from explorer.figures import final
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Arm, Run, short_labels
@@ -47,7 +47,7 @@ def opening_section(selected: Sequence[Arm]) -> None:
 
 def _start_on_a_phone() -> None:
     """Where to begin, before the pictures: on a narrow screen the cards are far below (`shell._READABLE`)."""
-    first = next(iter(course_files.course()), None)
+    first = first_card(LESSONS)
     if first is not None:
         with st.container(key="start_on_a_phone"):
             links.page("lessons", f"**Start lesson 1** · {first.minutes} minutes", lesson=first.slug)
@@ -55,7 +55,7 @@ def _start_on_a_phone() -> None:
 
 def _starts() -> None:
     """Three ways to begin; the first is the one for a newcomer."""
-    first = next(iter(course_files.course()), None)
+    first = first_card(LESSONS)
     lesson, compare, train = st.columns(3)
     with lesson.container(border=True, height="stretch"):
         if first is None:

@@ -10,6 +10,7 @@ from explorer.errors import UnreadableRunError
 from explorer.figures.arms import Run
 from explorer.figures.layer_names import layer_name
 from explorer.health import Finding
+from explorer.health.loads import few_steps_note
 from explorer.queries import diagnosis
 from explorer.ui.replay import playhead
 from explorer.ui.shared import show, store
@@ -30,7 +31,8 @@ def panel(run: Run) -> None:
         show.note(f"Run health: {error}")
         return
     if not findings:
-        show.note("Run health: nothing wrong found.")
+        note = few_steps_note(run.last_step + 1)  # at least as many as are recorded
+        show.note(f"Run health: nothing wrong found{note}.")
         return
     findings = [finding for finding in findings if finding.kind != SHOWN_ABOVE]
     if not findings:

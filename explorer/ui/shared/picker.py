@@ -18,7 +18,8 @@ STATE = state.Slot[tuple[list[Run], list[Arm], list[Arm]]]("shell", ([], [], [])
 # The name of a chosen run may be longer than the sidebar is wide, and the box is as high as all names.
 _WHOLE_NAMES = """
 [data-testid="stSidebar"] [data-testid="stMultiSelect"] [data-rac][role="group"] {
-  max-height: none !important; }
+  max-height: none !important;
+}
 [data-testid="stSidebar"] [data-testid="stMultiSelect"] [data-tag] { height: auto; max-width: 100%; }
 [data-testid="stSidebar"] [data-testid="stMultiSelect"] [data-tag] > span {
   max-width: none; white-space: normal; overflow-wrap: anywhere; line-height: 1.3; padding-block: .15rem; }
