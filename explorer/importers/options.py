@@ -122,9 +122,9 @@ class Options:
             return self.question("num_experts", "how many experts a layer has", "60")
         least = largest_id + 1
         return ForeignFileError(
-            f"{self._file}: does not say how many experts a layer has; its expert ids run to {largest_id}, so "
-            f"at least {least}, and more if some are idle; give it with --option num_experts=…, e.g. --option "
-            f"num_experts={least}."
+            f"{self._file}: does not say how many experts a layer has; its expert ids run to {largest_id}, "
+            f"so at least {least}, and more if some are idle; give it with --option num_experts=…, e.g. "
+            f"--option num_experts={least}."
         )
 
     def top_k(self, in_file: int | None = None) -> int | None:
