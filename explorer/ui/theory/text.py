@@ -63,7 +63,7 @@ SO_WHAT = {
     "moves": "**Do tokens go the right way?** From busy experts to idle ones is progress; the other way "
     "would undo it.",
     "band": "**How even do the loads get?** Inside the band, what is left are ties that no bias can split. "
-    "Loads that never get there, or leave again, call for more steps or a smaller one.",
+    "Loads that never get there, or leave again, ask for more steps or a smaller step size.",
     "regret": "**What does it cost to learn from new tokens in every step, as in training?** A line that "
     "flattens has learned the biases; a line that climbs on pays the same at every step to the end.",
     "ties": "**How fast can biases be learned?** Where many tokens tie between two experts, a small change "
