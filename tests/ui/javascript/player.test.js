@@ -58,6 +58,7 @@ test("a step is in the column that holds it, or in the nearest", () => {
     loads.sentence(1),
     "steps 5 to 9: expert 1 receives 2.00× the uniform load, 1 experts without tokens",
   );
+  assert.equal(loads.sentence(2), "step 10: no tokens recorded in this layer");
 });
 
 test("the colour scale is logarithmic and ends at its limits", () => {
