@@ -13,25 +13,32 @@ from starlette.middleware import Middleware
 from explorer.ui.server.addresses import EmbedAddress
 from explorer.ui.server.bursts import Bursts
 from explorer.ui.server.gate import Gate
-from explorer.ui.server.services import services, shut_down
+from explorer.ui.server.preload import Preload
+from explorer.ui.server.settings import Settings
 from explorer.ui.server.shutdown import limit_wait_for_connections
-from explorer.ui.warm_up import warm_up
+from explorer.ui.server.unsent import keep_unsent_messages
+from explorer.ui.warm_up import WarmUp
 
 
 @asynccontextmanager
 async def lifespan(_app: st.App) -> AsyncIterator[None]:
-    """Start reading run folders before the first visitor; on the way out stop that and every training."""
+    """Start reading run folders before the first visitor; on the way out stop that and every training.
+
+    The server listens meanwhile: a browser loads its own files for as long as our libraries take.
+    """
     limit_wait_for_connections()
-    services()
-    warm_up()
+    keep_unsent_messages()
+    Settings.from_environment()
+    warm_up = WarmUp()
+    warm_up.start()
     try:
         yield
     finally:
-        shut_down()
+        warm_up.close()
 
 
 app = st.App(
     "explorer/ui/main.py",
     lifespan=lifespan,
-    middleware=[Middleware(Gate), Middleware(EmbedAddress), Middleware(Bursts)],
+    middleware=[Middleware(Gate), Middleware(EmbedAddress), Middleware(Bursts), Middleware(Preload)],
 )

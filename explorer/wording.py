@@ -30,6 +30,15 @@ def percent(share: float, digits: int = 0) -> str:
     return f"{100 * share:.{digits}f} %"
 
 
+def signed(value: float, digits: int) -> str:
+    """With its sign, and a minus as long as the plus.
+
+    >>> signed(0.5, 2), signed(-0.5, 2)
+    ('+0.50', '−0.50')
+    """
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
 def decimal(value: float) -> str:
     """A number without an exponent and without trailing zeros: `0.00001`.
 

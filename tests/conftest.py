@@ -6,7 +6,8 @@ ones, so that a red build is red again; =thorough tries many.
 
 import gc
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -124,6 +125,22 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: "Producer") -> "Sche
     from beside_browsers import BesideBrowsers
 
     return BesideBrowsers(config, log)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def empty_indexes_are_copies() -> Iterator[None]:
+    """Hundreds of tests begin with an index of their own; `store/test_store_index.py` tests how one is made.
+
+    Nothing is imported for tests that have none.
+    """
+    if "explorer.store.connection" not in sys.modules:
+        yield
+        return
+    import empty_index
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("explorer.store.connection._open_or_rebuild", empty_index.copied)
+        yield
 
 
 @pytest.fixture(scope="session")

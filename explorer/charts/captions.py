@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from explorer.charts.balance import reference_pairs
-from explorer.wording import and_list, counted, domain_name
+from explorer.wording import and_list, counted, domain_name, signed
 
 BASELINES = {"uniform": "independent tokens", "resampled": "whole sequences"}
 """What is drawn at random in each baseline."""
@@ -123,15 +123,15 @@ def bias_trajectories(frame: pl.DataFrame, *, gap: float | None = None, is_rule_
     spread = high[column] - low[column]
     if spread == 0:
         which = "All finite biases" if odd and finite_rows.height < last.height else "All biases"
-        return f"At step {step}, {which[0].lower()}{which[1:]} are equal ({high[column]:+.3f}).{odd}"
+        return f"At step {step}, {which[0].lower()}{which[1:]} are equal ({signed(high[column], 3)}).{odd}"
     wide = ""
     if gap is not None and spread > gap:
         wide = " No two scores differ by more than this: between these two experts, the bias alone decides."
     which = "the finite biases span" if odd and finite_rows.height < last.height else "the biases span"
     return (
         f"At step {step}, {which} {number(spread)}: expert {high['expert']} "
-        f"has the highest bias ({high[column]:+.3f}), expert {low['expert']} the lowest "
-        f"({low[column]:+.3f}).{wide}{odd}"
+        f"has the highest bias ({signed(high[column], 3)}), expert {low['expert']} the lowest "
+        f"({signed(low[column], 3)}).{wide}{odd}"
     )
 
 

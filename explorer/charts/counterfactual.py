@@ -1,5 +1,6 @@
 """Charts of a counterfactual replay: biases and imbalance over the updates of another rule."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import altair as alt
@@ -84,5 +85,51 @@ def imbalance(frame: pl.DataFrame, *, recorded: float, height: int = 260) -> the
         align="right", baseline="bottom", dy=-3, fontSize=11, fontWeight=600, color=theme.STRONG_TEXT.expr
     )
     chart = alt.layer(line, rule, text.encode(x=alt.XValue(alt.expr("width")), text=alt.Text("name:N")))
+    figure: alt.LayerChart = theme.titled(chart, height=height)
+    return figure
+
+
+def imbalances(
+    frame: pl.DataFrame,
+    *,
+    labels: Mapping[str, str],
+    families: Mapping[str, str],
+    scopes: Mapping[str, str],
+    height: int = 300,
+) -> theme.Figure:
+    """MaxVio over the updates, a line per run; circles at the left: that of the recorded choice.
+
+    frame: run_id, update, max_vio, recorded. labels, families, scopes: by run_id.
+    """
+    styles = theme.run_styles(frame["run_id"].to_list(), labels, families, scopes)
+    names = {style.run_id: style.label for style in styles}
+    data = frame.with_columns(
+        run=pl.col("run_id").replace_strict(names),
+        x=pl.col("update").cast(pl.Float64),
+        value=pl.col("max_vio"),
+        low=pl.min_horizontal("max_vio", "recorded"),
+        high=pl.max_horizontal("max_vio", "recorded"),
+    )
+    legend = series.run_legend(styles)
+    colour = alt.Color("run:N", scale=theme.colour_scale(styles), legend=legend)
+    x = alt.X("x:Q", title="updates since the probe", axis=theme.step_axis(), scale=alt.Scale(nice=False))
+    y = series.y_axis(theme.AXIS["max_vio"], False, zero=True)
+    tooltip = [
+        alt.Tooltip("run:N"),
+        alt.Tooltip("update:Q", format="d"),
+        alt.Tooltip("max_vio:Q", title="MaxVio", format=".3f"),
+        alt.Tooltip("recorded:Q", title="of the recorded choice", format=".3f"),
+    ]
+    base = alt.Chart(data).encode(x=x, y=y, color=colour, tooltip=tooltip)
+    dash = alt.StrokeDash("run:N", scale=theme.dash_scale(styles), legend=legend)
+    line = base.mark_line(strokeWidth=2.2, point=data["update"].max() == 0).encode(strokeDash=dash)
+    first = base.transform_filter("datum.update == 0").mark_point(
+        filled=False, size=80, strokeWidth=2, clip=False
+    )
+    chart = alt.layer(
+        line,
+        first.encode(y=alt.Y("recorded:Q")),
+        *series.label_layer(series.run_end_labels(data, styles), data, height=height, zero=True, log_y=False),
+    )
     figure: alt.LayerChart = theme.titled(chart, height=height)
     return figure

@@ -18,10 +18,10 @@ VERDICT_INKS: dict[str, Ink] = {
     "not run": Ink("#C3C8D0", "#4A515D"),
     "not testable here": Ink("#E4E7EB", "#2B3038"),
 }
-TILE_PX = 40
+TILE_PX = 36
 TILES_PER_ROW = 15
-CONTINUED = "~"
-"""At the end of the name of a row of tiles that continues the one above."""
+HEADING = -1
+"""The row that names a verdict, above its tiles."""
 ROW_PX, HEAD_PX, MARK_PX, AXIS_PX = 92, 16, 44, 20
 
 
@@ -30,32 +30,29 @@ def _verdict_scale() -> alt.Scale:
 
 
 def verdict_tiles(frame: pl.DataFrame) -> theme.Figure:
-    """One tile per claim, a row per verdict. frame: id, verdict, claim, effect; in the order of the tiles."""
+    """One tile per claim, the tiles of a verdict under its name.
+
+    frame: id, verdict, claim, effect; in the order of the tiles.
+    """
     if frame.is_empty():
         return theme.no_data("no claim has a verdict yet")
+    verdicts = [name for name in VERDICT_INKS if name in set(frame["verdict"])]
     nth = pl.int_range(pl.len()).over("verdict")
-    data = frame.with_columns(
-        place=nth % TILES_PER_ROW,
-        # A row that continues a verdict has no name of its own.
-        row=pl.col("verdict") + pl.lit(CONTINUED).repeat_by(nth // TILES_PER_ROW).list.join(""),
+    tiles = frame.with_columns(place=nth % TILES_PER_ROW, row=nth // TILES_PER_ROW)
+    headings = pl.DataFrame(
+        {"verdict": verdicts, "row": [HEADING] * len(verdicts)}, schema_overrides={"row": pl.Int64}
     )
-    verdicts = [name for name in VERDICT_INKS if name in set(data["verdict"])]
-    rows = sorted(data["row"].unique(), key=lambda row: (verdicts.index(row.rstrip(CONTINUED)), row))
-    base = alt.Chart(data).encode(
-        x=alt.X("place:O", axis=None, scale=alt.Scale(paddingInner=0.08, domain=list(range(TILES_PER_ROW)))),
-        y=alt.Y(
-            "row:N",
-            sort=rows,
-            title=None,
-            axis=alt.Axis(
-                ticks=False,
-                domain=False,
-                labelLimit=180,
-                labelFontSize=12,
-                labelExpr=f"indexof(datum.label, '{CONTINUED}') < 0 ? datum.label : ''",
-            ),
-            scale=alt.Scale(paddingInner=0.1),
-        ),
+    # Above the tiles and not beside them: on a phone the tiles need the whole width.
+    rows = pl.concat([tiles.select("verdict", "row").unique(), headings]).sort(
+        pl.col("verdict").replace_strict(verdicts, range(len(verdicts)), return_dtype=pl.Int64), "row"
+    )
+    lines = [_line(*line) for line in rows.iter_rows()]
+    y = alt.Y("line:N", axis=None, scale=alt.Scale(domain=lines, paddingInner=0.1))
+    x = alt.X("place:O", axis=None, scale=alt.Scale(paddingInner=0.08, domain=list(range(TILES_PER_ROW))))
+    named = alt.Chart(_with_line(headings)).mark_text(align="left", baseline="bottom", dy=12, fontSize=12)
+    base = alt.Chart(_with_line(tiles)).encode(
+        x=x,
+        y=y,
         tooltip=[
             alt.Tooltip("id:N", title="claim"),
             alt.Tooltip("claim:N", title="text"),
@@ -63,15 +60,27 @@ def verdict_tiles(frame: pl.DataFrame) -> theme.Figure:
             alt.Tooltip("effect:N"),
         ],
     )
-    tiles = base.mark_rect(cornerRadius=4).encode(
+    rects = base.mark_rect(cornerRadius=4).encode(
         color=alt.Color("verdict:N", scale=_verdict_scale(), legend=None)
     )
-    text = base.mark_text(fontSize=alt.ExprRef("width < 400 ? 8.5 : 11"), fontWeight=600).encode(
+    ids = base.mark_text(fontSize=alt.ExprRef("width < 400 ? 8.5 : 11"), fontWeight=600).encode(
         text=alt.Text("id:N"),
         color=alt.ColorValue(alt.expr("luminance(background) < 0.3 ? '#10131A' : '#FFFFFF'")),
     )
-    figure: alt.LayerChart = theme.titled(alt.layer(tiles, text), height=TILE_PX * len(rows))
+    names = named.encode(
+        x=alt.XValue(0), y=y, text=alt.Text("verdict:N"), color=alt.ColorValue(theme.STRONG_TEXT.expr)
+    )
+    figure: alt.LayerChart = theme.titled(alt.layer(rects, ids, names), height=TILE_PX * len(lines))
     return figure
+
+
+def _line(verdict: str, row: int) -> str:
+    """A place on the vertical axis of the tiles."""
+    return f"{verdict} {row}"
+
+
+def _with_line(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.with_columns(line=pl.format("{} {}", "verdict", "row"))
 
 
 def comparisons(rows: Sequence[Mapping[str, Any]]) -> theme.Figure:

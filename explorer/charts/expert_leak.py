@@ -31,7 +31,9 @@ def by_chunk(frame: pl.DataFrame, *, sequence_tokens: int, height: int = 260) ->
         color=alt.Color(
             "reach:N",
             scale=alt.Scale(domain=[EARLIER, OTHER], range=[FIRST.expr, SECOND.expr]),
-            legend=alt.Legend(title="a changed token moves", orient="top", columns=1, labelLimit=300),
+            legend=alt.Legend(
+                title="a changed token moves", orient="top", columns=1, labelLimit=300, symbolSize=60
+            ),
         ),
         tooltip=[
             alt.Tooltip("chunk:Q", title="chunk", format=",d"),

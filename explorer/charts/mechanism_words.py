@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from explorer.charts.captions import number
-from explorer.wording import and_list, counted
+from explorer.wording import and_list, counted, signed
 
 MISSING = (
     "None of these runs has recorded the gradients at its routers; older versions did not measure them. "
@@ -69,7 +69,7 @@ def gradient_cosines(frame: pl.DataFrame, *, labels: Mapping[str, str] | None = 
         pl.col("cosine").mean(), against=(pl.col("cosine") < 0).sum(), samples=pl.len()
     )
     parts = [
-        f"{mean:+.2f} on average with {names[run_id]}, below zero in {against} of "
+        f"{signed(mean, 2)} on average with {names[run_id]}, below zero in {against} of "
         f"{counted(samples, 'sampled step')}"
         for run_id, mean, against, samples in rows.rows()
     ]

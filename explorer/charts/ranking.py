@@ -82,8 +82,8 @@ def _lowest(ranked: Sequence[tuple[str, Rule]], seeds: Sequence[int], figure: st
     if is_resolved(interval):
         return f"{first} has the lowest {name} ({number(mean(lowest))}, {apart} below {second})"
     return (
-        f"the lead in {name} is not significant ({first} {number(mean(lowest))}, {second} "
-        f"{number(mean(following))}, {apart} apart)"
+        f"the lead in {name} is not significant ({number(mean(lowest))} with {first}, "
+        f"{number(mean(following))} with {second}, {apart} apart)"
     )
 
 

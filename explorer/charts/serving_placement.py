@@ -23,7 +23,7 @@ HEIGHT = 280
 MOST_NAMED_NODES = 8
 
 
-def _legend(columns: int = 3, symbol: str = "circle") -> alt.Legend:
+def _legend(columns: int | alt.ExprRef = 3, symbol: str = "circle") -> alt.Legend:
     return alt.Legend(
         title=None,
         orient="bottom",
@@ -167,7 +167,9 @@ def times(frame: pl.DataFrame, layers: Sequence[int]) -> theme.Figure:
         frame.select("layer", kind=pl.lit(kind), ratio=pl.col(column))
         for kind, column in ((BEFORE, "before"), (AFTER, "after"), (HINDSIGHT, "hindsight"))
     )
-    colour = alt.Color("kind:N", scale=_scale(TIMES, list(TIMES)), legend=_legend(columns=2))
+    colour = alt.Color(
+        "kind:N", scale=_scale(TIMES, list(TIMES)), legend=_legend(theme.columns_that_fit(3, 420))
+    )
     tooltip = [
         alt.Tooltip("layer:O", title="MoE layer"),
         alt.Tooltip("kind:N", title="placement"),

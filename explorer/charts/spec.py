@@ -65,10 +65,11 @@ def make(figure: theme.Figure) -> Spec:
         vega = figure.to_dict(validate=False)
     finally:
         _frames.reset(token)
-    # Streamlit would leave 20 pixels under every chart.
-    vega["padding"] = {"left": 0, "top": 5, "right": 5, "bottom": 0}
+    # Streamlit would leave 20 pixels under every chart; with none the lowest title loses the feet of its g's.
+    vega["padding"] = {"left": 0, "top": 5, "right": 5, "bottom": 3}
     # The description of the whole says it; thousands of marks read out one by one do not.
-    vega["config"] = {"mark": {"aria": False}, "locale": {"number": NUMBERS}}
+    # Streamlit would move the lowest label of a vertical axis up, where it names another height.
+    vega["config"] = {"mark": {"aria": False}, "axisY": {"labelFlush": False}, "locale": {"number": NUMBERS}}
     rows: dict[str, list[dict[str, Any]]] = vega.pop("datasets", {})
     datasets = frames | {name: pl.DataFrame(part, infer_schema_length=None) for name, part in rows.items()}
     heads = [name for name, part in datasets.items() if set(part.columns) == PLAYHEAD_COLUMNS]

@@ -37,7 +37,7 @@ def export_command(options: argparse.Namespace) -> int:
     need_checkout()
     settings = _settings(options)
     one_of("--format", options.format, _kinds())
-    with _converters(options) as converters, _without_pandas(), _without_collections():
+    with _converters(options) as converters, _without_collections():
         return _export(options, settings, converters)
 
 
@@ -51,22 +51,6 @@ def _converters(options: argparse.Namespace) -> "Iterator[Converters | None]":
 
     with Converters() as converters:
         yield converters
-
-
-@contextmanager
-def _without_pandas() -> Iterator[None]:
-    """Keep duckdb from loading pandas to inspect a statement's first parameter.
-
-    That takes longer than all queries of a page, and nothing here needs it.
-    """
-    if "pandas" in sys.modules:
-        yield
-        return
-    sys.modules["pandas"] = None  # type: ignore[assignment]  # makes the import fail
-    try:
-        yield
-    finally:
-        del sys.modules["pandas"]
 
 
 @contextmanager

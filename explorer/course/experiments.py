@@ -12,9 +12,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from explorer.config.presets import PRESETS, arm_config, get_preset
+from explorer.course.cards import slug_of
 from explorer.course.facts import placeholders, wrong_facts
 from explorer.course.files import Mistake
-from explorer.course.model import AnyText, FileModel, Text, at_most, load, load_folder, refuse, slug_of
+from explorer.course.model import AnyText, FileModel, Text, at_most, load, load_folder, refuse
 from explorer.errors import ConfigError
 
 MOST_WORDS = 100

@@ -21,6 +21,7 @@ from pydantic import (
     field_validator,
 )
 
+from explorer.course.cards import DEFAULT_MINUTES, slug_of
 from explorer.course.facts import Facts, placeholders, wrong_facts
 from explorer.course.files import Mistake
 from explorer.course.model import (
@@ -33,7 +34,6 @@ from explorer.course.model import (
     load,
     load_folder,
     refuse,
-    slug_of,
 )
 
 MOST_WORDS = 80
@@ -218,7 +218,7 @@ class Lesson(FileModel):
     """Its name in an address, from the name of its file."""
     title: Text
     question: Text
-    minutes: Annotated[int, Strict()] = Field(default=3, ge=1, le=60)
+    minutes: Annotated[int, Strict()] = Field(default=DEFAULT_MINUTES, ge=1, le=60)
     terms: tuple[AnyText, ...] = ()
     """Entries of the Glossary that explain its words."""
     steps: tuple[Step, ...]

@@ -1,7 +1,6 @@
 """Contents of a file as a pydantic model, and pydantic's errors as sentences of `course.files`."""
 
 import collections.abc
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
@@ -12,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Strict, ValidationEr
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from explorer.course.cards import slug_of
 from explorer.course.files import FileProblem, Mistake, read_toml
 from explorer.errors import value_text
 
@@ -101,11 +101,6 @@ def load_folder(folder: Path, read: Callable[[Path], Model]) -> tuple[tuple[Mode
             problems.append(f"{path.name}: another file has the name {slug!r}; rename one.")
         contents.setdefault(slug, content)
     return tuple(contents.values()), tuple(problems)
-
-
-def slug_of(path: Path) -> str:
-    """The file's name without its number: `02-what-maxvio-measures.toml` becomes `what-maxvio-measures`."""
-    return re.sub(r"^\d+-", "", path.stem)
 
 
 def _sentences(model: type[FileModel], line: ErrorDetails, values: Mapping[str, object]) -> list[str]:

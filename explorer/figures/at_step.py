@@ -9,7 +9,7 @@ from explorer.figures.arms import Run
 from explorer.figures.store import Store, Trace
 from explorer.queries import loads as load_queries
 from explorer.queries import steps as queries
-from explorer.wording import counted
+from explorer.wording import counted, signed
 
 
 def sentences(store: Store, run: Run, layer: int, step: int) -> list[str]:
@@ -36,8 +36,8 @@ def _biases(loads: pl.DataFrame) -> list[str]:
         which = "all other biases" if odd else "all biases"
         return [f"{at} {which} are equal{'.' if odd else ': no update has moved them yet.'}{tail}"]
     return [
-        f"{at}, expert {high['expert']} has the highest bias ({high['expert_bias']:+.3f}) and "
-        f"expert {low['expert']} the lowest ({low['expert_bias']:+.3f}).{tail}"
+        f"{at}, expert {high['expert']} has the highest bias ({signed(high['expert_bias'], 3)}) and "
+        f"expert {low['expert']} the lowest ({signed(low['expert_bias'], 3)}).{tail}"
     ]
 
 

@@ -246,7 +246,7 @@ def lines_note(baselines: Baselines, labels: Mapping[str, str]) -> str:
         baselines_of = "independent tokens and of whole sequences"
         return (
             f"The dashed lines are the random-routing baselines of {baselines_of}{whose}. Tokens of one text "
-            "are alike, so balanced routing comes down to the second and not to the first."
+            "are alike, so even a perfectly balanced router reaches only the line of whole sequences."
         )
     note = line_note(baselines, labels)
     return f"{note} {baselines.missing}" if baselines.has_line and baselines.missing else note

@@ -14,14 +14,14 @@ from explorer.figures.arm_set import ArmSet
 from explorer.figures.panel import Missing, Panel
 from explorer.figures.store import Store
 from explorer.queries.statements import Statement
-from explorer.wording import and_list
 
 EXPERIMENT = "long-context"
 FACTORS = (1, 2, 4, 8)
 SUBJECT = "Excess imbalance by length of the context"
 HOW = (
     "The same held-out tokens, cut into sequences of 1 to 8 times the training length. Excess: MaxVio beyond "
-    "what tokens in so few sequences show by chance. Thin: one model per seed. Thick: the mean of an arm."
+    "what tokens in so few sequences show by chance; below 0, loads are more even than that. "
+    "Thin: one model per seed. Thick: the mean of an arm."
 )
 
 
@@ -37,14 +37,10 @@ def by_length(store: Store, arms: ArmSet, settings: evidence.EvidenceSettings) -
     frame = _frame(models)
     means = frame.group_by("arm", "factor", maintain_order=True).agg(pl.col("excess", "max_vio").mean())
     digests = sorted(row.digest for _, row in models)
-    parts = [
-        f"{_mean(means, arm, FACTORS[0])} to {_mean(means, arm, FACTORS[-1])} with {arm}"
-        for arm in means["arm"].unique(maintain_order=True)
-    ]
+    parts = [_change(means, arm) for arm in means["arm"].unique(maintain_order=True)]
     return Panel(
         subject=SUBJECT,
-        finding=f"From 1× to {FACTORS[-1]}× the training length, MaxVio goes from {and_list(parts)} (in "
-        "brackets its excess over chance).",
+        finding=f"From 1× to {FACTORS[-1]}× the training length. {' '.join(parts)}",
         how=HOW,
         spec=specs.make(run_charts.by_length(frame)),
         table=frame.drop("family", "scope"),
@@ -80,7 +76,14 @@ def _colour(row: Row) -> tuple[str, str]:
     return config.family, config.count_scope
 
 
-def _mean(means: pl.DataFrame, arm: str, factor: int) -> str:
-    """`0.63 (−0.30)`"""
-    row = means.row(by_predicate=(pl.col("arm") == arm) & (pl.col("factor") == factor), named=True)
-    return f"{row['max_vio']:.2f} ({charts.signed(round(row['excess'], 2))})"
+def _change(means: pl.DataFrame, arm: str) -> str:
+    """`With loss-free, MaxVio goes from 0.60 to 3.61, its excess over chance from −0.28 to +0.19.`"""
+    rows = means.filter(pl.col("arm") == arm)
+    first, last = (
+        rows.row(by_predicate=pl.col("factor") == f, named=True) for f in (FACTORS[0], FACTORS[-1])
+    )
+    start, end = (charts.signed(round(row["excess"], 2)) for row in (first, last))
+    return (
+        f"With {arm}, MaxVio goes from {first['max_vio']:.2f} to {last['max_vio']:.2f}, its excess over "
+        f"chance from {start} to {end}."
+    )

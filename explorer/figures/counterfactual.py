@@ -5,7 +5,8 @@ Open loop: the recorded scores stay fixed. Shapes: T tokens, E experts, K slots,
 
 import json
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -25,10 +26,12 @@ from explorer.figures.panel import Missing, Panel
 from explorer.figures.probe_batch import probe_document
 from explorer.figures.store import Store, Trace
 from explorer.queries import probe as queries
+from explorer.queries.probe import LayerProbe
 from explorer.routing import routing_math
 from explorer.routing.agreement import Agreement, agreement
 from explorer.routing.balancing import neutral_bias
 from explorer.routing.counterfactual import Counterfactual, WhatIf, refusal, replay, with_selection
+from explorer.routing.routing_math import RouterSettings
 from explorer.wording import counted
 
 OPEN_LOOP = (
@@ -43,7 +46,13 @@ NO_SCORES = (
     "This probe cannot be replayed: the run does not record how scores come from logits, or its tokens do "
     "not choose by their own scores."
 )
+ROUTES_ONLY = (
+    "This trace keeps the experts of its tokens and not the scores that chose them, so no other rule can "
+    "choose again."
+)
 NAMES = ("recorded", "replayed")
+MOST_REPLAYS = 24
+"""Replays that are remembered: all panels of a probe show the same one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +62,8 @@ class Replay:
     step: int
     layer: int
     what_if: WhatIf
-    top_k: int
+    top_k: int | None
+    """None: the run's own."""
     num_groups: int = 1
     top_k_groups: int = 1
     start: Literal["recorded", "neutral"] = "recorded"
@@ -69,18 +79,16 @@ class Replayed:
     """First: the recorded choice; second: that of the last replayed bias."""
 
 
+@lru_cache(maxsize=MOST_REPLAYS)
 def _replayed(
-    cur: Any, run_id: str, config: str, top_k: int, sequence_tokens: int, settings: Replay
+    probe: LayerProbe, router: RouterSettings, sequence_tokens: int, settings: Replay
 ) -> Replayed | str:
-    """The replay of one probe, or why there is none; read like a query so that a store can cache it."""
-    probe = queries.layer_probe(cur, run_id, settings.step, settings.layer)
-    if probe is None:
-        return f"Layer {settings.layer} has no readable probe after {counted(settings.step, 'update')}."
-    router = routing_math.settings_of(json.loads(config), top_k=top_k, step=settings.step)
+    """The replay of one probe, or why there is none."""
     if router.score_func is None or not router.chooses:
         return NO_SCORES
+    top_k = router.top_k if settings.top_k is None else settings.top_k
     spec = with_selection(
-        router, top_k=settings.top_k, num_groups=settings.num_groups, top_k_groups=settings.top_k_groups
+        router, top_k=top_k, num_groups=settings.num_groups, top_k_groups=settings.top_k_groups
     )
     reason = refusal(spec, settings.what_if.rule)
     if reason:
@@ -95,9 +103,27 @@ def _replayed(
 
 def replayed(trace: Trace, run: Run, settings: Replay) -> Replayed | str:
     """The replay of one probe of a run, or the sentence that says why there is none."""
+    probe = trace.ask(queries.layer_probe, run, settings.step, settings.layer)
+    if probe is None:
+        return _unreadable(trace, run, settings)
     length = (probe_document(trace, run) or {}).get("sequence_length")
     tokens = length if isinstance(length, int) and length > 0 else 1 << 30
-    return trace.ask(_replayed, run, run.config, run.top_k, tokens, settings)
+    router = routing_math.settings_of(json.loads(run.config), top_k=run.top_k, step=settings.step)
+    return _replayed(probe, router, tokens, settings)
+
+
+def _unreadable(trace: Trace, run: Run, settings: Replay) -> str:
+    """Why a probe without scores cannot be replayed."""
+    experts = run.width(settings.layer)
+    if trace.ask(queries.routes, run, settings.step, experts, settings.layer):
+        return ROUTES_ONLY
+    return f"Layer {settings.layer} has no readable probe after {counted(settings.step, 'update')}."
+
+
+def _named(subject: str, arms: ArmSet) -> str:
+    """The subject with the run's name, where a view shows the same panel of several runs."""
+    (arm,) = arms
+    return subject if len(arms.labels) == 1 else f"{subject}, {arms.label(arm)}"
 
 
 def imbalance(store: Store, arms: ArmSet, settings: Replay) -> Panel | Missing:
@@ -124,7 +150,7 @@ def imbalance(store: Store, arms: ArmSet, settings: Replay) -> Panel | Missing:
 def biases(store: Store, arms: ArmSet, settings: Replay) -> Panel | Missing:
     """Replayed biases beside the recorded ones of the same steps."""
     (arm,) = arms
-    subject = "Biases of the replayed probe"
+    subject = _named("Biases of the replayed probe", arms)
     trace = Trace(store)
     result = replayed(trace, arm.first, settings)
     if isinstance(result, str):
@@ -147,7 +173,7 @@ def biases(store: Store, arms: ArmSet, settings: Replay) -> Panel | Missing:
 def loads(store: Store, arms: ArmSet, settings: Replay) -> Panel | Missing:
     """Loads of the probe tokens, recorded and replayed."""
     (arm,) = arms
-    subject = f"Loads of the replayed probe, layer {settings.layer}"
+    subject = _named(f"Loads of the replayed probe, layer {settings.layer}", arms)
     trace = Trace(store)
     result = replayed(trace, arm.first, settings)
     if isinstance(result, str):
@@ -166,7 +192,7 @@ def loads(store: Store, arms: ArmSet, settings: Replay) -> Panel | Missing:
 def swaps(store: Store, arms: ArmSet, settings: Replay) -> Panel | Missing:
     """Which experts the replay swaps for which."""
     (arm,) = arms
-    subject = f"Swapped experts of the replayed probe, layer {settings.layer}"
+    subject = _named(f"Swapped experts of the replayed probe, layer {settings.layer}", arms)
     trace = Trace(store)
     result = replayed(trace, arm.first, settings)
     if isinstance(result, str):

@@ -8,7 +8,7 @@ import polars as pl
 
 from explorer.charts.captions import number
 from explorer.figures.probe_batch import RoutedBatch, visible
-from explorer.wording import and_list, counted, domain_name
+from explorer.wording import and_list, counted, domain_name, signed
 
 
 def experts(ids: Sequence[int]) -> str:
@@ -95,7 +95,7 @@ def token(batch: RoutedBatch, at: int, table: pl.DataFrame) -> str:
 
 
 def _with_bias(ids: Sequence[int], biases: Mapping[int, float]) -> str:
-    return and_list([f"expert {e} ({biases[e]:+.3f})" for e in sorted(ids)])
+    return and_list([f"expert {e} ({signed(biases[e], 3)})" for e in sorted(ids)])
 
 
 def unexplained(batch: RoutedBatch) -> str:
@@ -126,7 +126,7 @@ def domains(frame: pl.DataFrame, expert: int) -> str:
     top, low = ranked.row(0, named=True), ranked.row(-1, named=True)
     most, least = (f"{number(row['load_ratio'])}×" for row in (top, low))
     text = f"Expert {expert} receives {most} the uniform load in {domain_name(top['domain'])}"
-    return text + (f" and {least} of {domain_name(low['domain'])}." if ranked.height > 1 else ".")
+    return text + (f" and {least} in {domain_name(low['domain'])}." if ranked.height > 1 else ".")
 
 
 def coselected(rows: pl.DataFrame, expert: int, even: float) -> str:
@@ -183,7 +183,7 @@ def history(one: pl.DataFrame, expert: int, step: int, *, quantity: str) -> str:
     if quantity == "load":
         values = [f"{number(row['value'])}× the uniform load" for row in (then, last)]
     else:
-        values = [f"{row['value']:+.3f}" for row in (then, last)]
+        values = [f"{signed(row['value'], 3)}" for row in (then, last)]
     start = f"The {quantity} of expert {expert} is {values[0]} around step {min(step, int(then['x'])):,}"
     if len(since):
         return f"{start}; it {missing} from step {int(since[0]):,} to the end."

@@ -25,8 +25,8 @@ PAIRED = {
 }
 """Metric of `queries.comparison` -> its name in a chart of paired differences."""
 UNTUNED = (
-    "Strengths (α, u) are as given and were not tuned for each rule, so a difference is one between these "
-    "settings."
+    "α and u were not tuned for each rule, so a difference may come from these settings and not from the "
+    "rules."
 )
 HOLM = (
     "Holm's correction counts all pairs of the selected arms, metric by metric, so the verdict does not "

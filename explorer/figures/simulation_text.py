@@ -8,7 +8,7 @@ from explorer.charts.captions import number, times
 from explorer.routing.outranking import bounded_gap
 from explorer.simulate import summary
 from explorer.simulate.dynamics import Simulation
-from explorer.wording import counted, percent
+from explorer.wording import counted, percent, signed
 
 Pair = Mapping[str, Simulation]
 
@@ -52,7 +52,7 @@ def bias(simulation: Simulation) -> str:
         learnt = simulation.learnt[-1]
         return (
             "There is no bias: the auxiliary loss has changed the scores themselves, by "
-            f"{float(learnt.min()):+.2f} to {float(learnt.max()):+.2f} logits."
+            f"{signed(float(learnt.min()), 2)} to {signed(float(learnt.max()), 2)} logits."
         )
     spread, turning = summary.spread(simulation), summary.turning_share(simulation)
     rest = f"in the last steps {percent(turning)} of the bias updates reverse the previous one"

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import polars as pl
 
@@ -12,12 +13,11 @@ from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Run
 from explorer.figures.pairs import Ask
 from explorer.figures.panel import Missing, Panel
-from explorer.figures.settings import OneLayer
 from explorer.figures.store import Store, Trace
 from explorer.figures.templates import with_rows
 from explorer.metrics import is_resolved, t_interval
 from explorer.queries import specialisation as queries
-from explorer.queries.domains import domain_expert
+from explorer.queries.domains import domain_expert_of_runs
 from explorer.wording import and_list, domain_name
 
 NO_LOADS = "Held-out loads by domain were not recorded in this layer."
@@ -27,19 +27,27 @@ PANEL_PX = 162
 """Height of a panel: several stand beside each other."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ByMethod:
+    """One MoE layer of several arms, a panel each."""
+
+    layer: int
+    runs: tuple[Run, ...]
+    """The runs of all panels, whose loads one statement reads."""
+
+    @classmethod
+    def of(cls, arms: ArmSet, layer: int) -> "ByMethod":
+        """The first run of every arm that has this layer."""
+        return cls(layer=layer, runs=tuple(arm.first for arm in arms.with_layer(layer)))
+
+
 def with_domain_loads(store: Store, arms: ArmSet, layer: int) -> ArmSet:
     """The arms whose first run has held-out loads by domain in this layer."""
-    trace = Trace(store)
-    return arms.only(
-        [
-            arm
-            for arm in arms.with_loads()
-            if layer in arm.first.layers and not trace.ask(domain_expert, arm.first, layer).is_empty()
-        ]
-    )
+    read = Trace(store).ask(domain_expert_of_runs, ByMethod.of(arms, layer).runs, layer)
+    return arms.only([arm for arm in arms.with_layer(layer) if arm.first.run_id in read])
 
 
-def load_by_domain(store: Store, arms: ArmSet, settings: OneLayer) -> Panel | Missing:
+def load_by_domain(store: Store, arms: ArmSet, settings: ByMethod) -> Panel | Missing:
     """Held-out load of every expert and domain, in the first run of the only arm (DeepSeek-V3, Figure 9).
 
     The colours are those of every load; a page explains them once for several panels.
@@ -47,9 +55,9 @@ def load_by_domain(store: Store, arms: ArmSet, settings: OneLayer) -> Panel | Mi
     (arm,) = arms
     run, layer, label = arm.first, settings.layer, arms.label(arm)
     trace = Trace(store)
-    frame = trace.ask(domain_expert, run, layer)
+    frame = trace.ask(domain_expert_of_runs, settings.runs, layer).get(run.run_id)
     subject = f"Load over balanced load by domain with {label}, layer {layer}"
-    if frame.is_empty():
+    if frame is None:
         return Missing(subject=subject, reason=NO_LOADS)
     row = queries.domain_information(frame)
     title, experts = arms.title(arm), tuple(frame["expert"].unique().sort())

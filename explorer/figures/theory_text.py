@@ -85,7 +85,10 @@ def band(descent: Descent) -> str:
     is_inside = descent.deviation <= width
     outside = np.flatnonzero(~is_inside)
     tail = descent.deviation[-max(1, len(descent.deviation) // 4) :]
-    end = f"in the last quarter of the steps the worst deviation is {number(float(tail.max()))} tokens"
+    worst = f"{float(tail.max()):.4g}"
+    end = (
+        f"in the last quarter of the steps the worst deviation is {worst} token{'' if worst == '1' else 's'}"
+    )
     if not is_inside.any():
         return f"The loads never come {near}; {end}."
     first = int(np.argmax(is_inside))

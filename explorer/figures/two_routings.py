@@ -64,6 +64,11 @@ class TwoRoutings:
         """Whether expert numbers of both name the same experts."""
         return self.first.run_id == self.second.run_id
 
+    @property
+    def is_rebiased(self) -> bool:
+        """Whether the second is recomputed from scores of the same run."""
+        return self.is_one_training and self.second.bias != "recorded"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
@@ -109,7 +114,7 @@ def compare(
     tokens = _same_tokens(trace, one, other)
     if isinstance(tokens, str):
         return tokens
-    first = _routes(trace, one, settings.first, layer, steps)
+    first = _routes(trace, one, settings.first, layer, steps, scored=settings.is_rebiased)
     second = _routes(trace, other, settings.second, layer, steps)
     if isinstance(first, str):
         return first
@@ -164,9 +169,9 @@ def over_probes(
     compared with that of the other after as many updates. At most `most` probes, evenly chosen.
     """
     one, other = runs_of(arms, settings)
-    is_fixed = settings.is_one_training and settings.second.bias == "recorded"
+    is_fixed = settings.is_one_training and not settings.is_rebiased
     steps = _probed(trace, other)
-    if not is_fixed:
+    if not settings.is_one_training:
         steps = [step for step in steps if step in _probed(trace, one)]
     if len(steps) < 2:
         return []
@@ -186,7 +191,7 @@ def over_probes(
 
 
 def _probed(trace: Trace, run: Run) -> list[int]:
-    return [step for _, step, _ in trace.ask(queries.probes, [run]).rows()]
+    return trace.ask(queries.probed_steps, run, run.layers[0])
 
 
 def _same_tokens(trace: Trace, one: Run, other: Run) -> SharedTokens | str | None:
@@ -206,20 +211,26 @@ class _Routes:
     unexplained: int = 0
 
 
-def _routes(trace: Trace, run: Run, side: Side, layer: int | None, steps: Sequence[int]) -> _Routes | str:
+def _routes(
+    trace: Trace, run: Run, side: Side, layer: int | None, steps: Sequence[int], *, scored: bool = False
+) -> _Routes | str:
     """The routes of one side, in one MoE layer or all; or why there are none. steps: as for `compare`.
 
-    All layers are read for one, too: a view has panels of both kinds.
+    All layers are read for one, too: a view has panels of both kinds. scored: take recorded routes from the
+    probes with scores, which the other side reads anyway.
     """
-    routes = _all_routes(trace, run, side, steps)
+    routes = _all_routes(trace, run, side, steps, scored)
     if isinstance(routes, str) or layer is None:
         return routes
     only = {n: ids for n, ids in routes.layers.items() if n == layer}
     return replace(routes, layers=only) if only else NO_ROUTES
 
 
-def _all_routes(trace: Trace, run: Run, side: Side, steps: Sequence[int]) -> _Routes | str:
+def _all_routes(trace: Trace, run: Run, side: Side, steps: Sequence[int], scored: bool) -> _Routes | str:
     probes = tuple(steps) if side.step in steps else (side.step,)
+    if side.bias == "recorded" and scored:
+        read = trace.ask(queries.layer_probes_at, run, probes).get(side.step, {})
+        return _Routes(layers={n: _slots(p, run.num_experts) for n, p in read.items()}) if read else NO_ROUTES
     if side.bias == "recorded":
         recorded = trace.ask(queries.routes_at, run, probes, run.num_experts).get(side.step)
         return _Routes(layers=recorded) if recorded else NO_ROUTES
@@ -234,6 +245,11 @@ def _all_routes(trace: Trace, run: Run, side: Side, steps: Sequence[int]) -> _Ro
         held = None if side.bias == "none" else rounded(probe.bias, TYPES[side.bias])
         layers[layer] = _choose(scores, held, settings)
     return _Routes(layers=layers, unexplained=unexplained) if layers else NO_ROUTES
+
+
+def _slots(probe: queries.LayerProbe, num_experts: int) -> Ids:
+    """The recorded experts of a probe, with `num_experts` in an empty slot."""
+    return np.where(probe.chosen < probe.num_experts, probe.chosen, num_experts)
 
 
 def _of_tokens(

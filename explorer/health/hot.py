@@ -64,7 +64,7 @@ def _hot_expert(run: RunRows, layer: LayerRows) -> Finding | None:
         measured=float(lasting[expert]),
         threshold=limit,
         sentence=f"Layer {layer.layer}: expert {expert} got more than {limit:g} times the uniform load in "
-        f"{int(hot.sum())} of {len(ratios)} windows of the run, {whole:.1f} times in all.{more}",
+        f"{int(hot.sum())} of {len(ratios)} windows of the run, {whole:.1f} times over the whole run.{more}",
         try_this=_advice(run),
     )
 

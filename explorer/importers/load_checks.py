@@ -15,7 +15,7 @@ from explorer.importers.report import Report
 from explorer.importers.source import Source
 from explorer.importers.trace import Counts, LoadStep
 from explorer.metrics import max_vio
-from explorer.wording import counted, listed, percent
+from explorer.wording import counted, listed
 
 SHOWN_EXPERTS = 8
 """Maximum number of a layer's experts listed in a message."""
@@ -143,9 +143,10 @@ class LoadChecks:
         if self._differing:
             report.warning(
                 "layer_totals",
-                f"The totals of the layers differ by up to {percent(self._largest_difference, 2)} in "
-                f"{self._place} ({self._differing:,} of {counted(self._steps, 'step')}); where every token "
-                "reaches every layer they are equal. The loads are kept as they are.",
+                f"The totals of the layers differ by up to {100 * self._largest_difference:.3g} % in "
+                f"{self._place} ({self._differing:,} of {counted(self._steps, 'step')}). Every layer should "
+                "count the same number of assignments where every token reaches every layer. The loads are "
+                "kept as they are.",
                 place=self._place,
                 largest_difference=self._largest_difference,
                 steps=self._differing,

@@ -123,7 +123,7 @@ class Options:
     def question(self, name: str, what: str, example: str) -> ForeignFileError:
         """The error for a missing option."""
         return ForeignFileError(
-            f"{self._file}: does not say {what}, and nothing in it proves it; "
+            f"{self._file}: does not say {what}, and its rows cannot show it; "
             f"give it with --option {name}=…, e.g. --option {name}={example}."
         )
 

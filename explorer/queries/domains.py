@@ -1,5 +1,7 @@
 """Expert load by domain of the text."""
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from explorer.queries._frames import Cursor, frame
@@ -25,6 +27,30 @@ def domain_expert(cur: Cursor, run_id: str, layer: int, step: int | None = None)
         layer=layer,
         **({} if step is None else {"step": step}),
     )
+    return _with_ratios(rows)
+
+
+def domain_expert_of_runs(cur: Cursor, run_ids: Sequence[str], layer: int) -> dict[str, pl.DataFrame]:
+    """`domain_expert` at the last evaluation of several runs in one statement: run_id -> its rows.
+
+    A run without such loads has no entry.
+    """
+    rows = frame(
+        cur,
+        """
+        SELECT run_id, domain, expert, tokens FROM eval_loads
+        WHERE list_contains($run_ids::VARCHAR[], run_id) AND layer = $layer AND split = 'held_out'
+        QUALIFY step = max(step) OVER (PARTITION BY run_id)
+        """,
+        run_ids=list(run_ids),
+        layer=layer,
+    )
+    parts = rows.partition_by("run_id", as_dict=True, include_key=False)
+    return {str(run_id): _with_ratios(part) for (run_id,), part in parts.items()}
+
+
+def _with_ratios(rows: pl.DataFrame) -> pl.DataFrame:
+    """Loads of a layer by domain with load_ratio, in order."""
     total = pl.col("tokens").sum().over("domain")
     ratio = pl.col("tokens") * pl.len().over("domain") / total
     return rows.with_columns(load_ratio=pl.when(total > 0).then(ratio)).sort("domain", "expert")

@@ -55,6 +55,17 @@ def probes(cur: Cursor, run_ids: Sequence[str], *, scored: bool = False) -> pl.D
     return of_first.group_by("run_id", "step").agg(pl.col("has_bias").any()).sort("run_id", "step")
 
 
+def probed_steps(cur: Cursor, run_id: str, layer: int) -> list[int]:
+    """Updates before each probe of a run that has this layer, ascending."""
+    rows = frame(
+        cur,
+        "SELECT step FROM probe_scores WHERE run_id = $run_id AND layer = $layer AND token = 0 ORDER BY step",
+        run_id=run_id,
+        layer=layer,
+    )
+    return [int(step) for step in rows["step"]]
+
+
 def layer_probe(cur: Cursor, run_id: str, step: int, layer: int) -> LayerProbe | None:
     """A layer's logits, experts and bias on the probe after `step` updates; None where not recorded."""
     return _probes(cur, run_id, (step,), layer).get(step, {}).get(layer)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import duckdb
 
+from explorer.store.pandas_stub import answer_duckdb
 from explorer.store.private import make_private_folder
 from explorer.store.schema import schema_version, statements
 
@@ -24,6 +25,9 @@ BROKEN = (
     "database has been invalidated",
     "version number",  # written by another version of DuckDB
 )
+
+
+answer_duckdb()
 
 
 class NoHomeError(Exception):

@@ -1,13 +1,11 @@
 """The shell around every page: page config, navigation and the shared run picker."""
 
-# Before anything that draws: Altair looks whether pandas is there, and one that another thread is still
-# loading (`warm_up`) is an error. This line waits for it.
-import pandas as pd  # noqa: F401
 import streamlit as st
 
 from explorer.ui.server.settings import ICON, PAGES
 from explorer.ui.shared import display, exports, panels, shell, urls
 from explorer.ui.shared.picker import run_picker
+from explorer.ui.warm_up import load_pandas
 
 st.set_page_config(
     page_title="MoE Routing Explorer", page_icon=str(ICON), layout="wide", initial_sidebar_state=330
@@ -31,6 +29,8 @@ page = st.navigation(
     ],
     position="top",
 )
+if page.url_path or st.query_params:
+    load_pandas()
 figures = panels.begin(page.url_path, page.title)
 urls.arrive(page.url_path)
 shell.readable_values()

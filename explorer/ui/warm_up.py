@@ -7,12 +7,13 @@ would wait for otherwise.
 import gc
 import importlib
 import logging
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-OTHER_PAGES = ("compare", "replay", "microscope", "playground", "theory")
+OTHER_PAGES = ("lessons", "compare", "replay", "microscope", "playground", "theory")
 """Pages whose imports take longest, in the order in which a visitor meets them."""
 LAZY_LIBRARIES = ("scipy.special", "scipy.optimize")
 """Loaded by the function that needs them; a visitor of Theory or the Microscope should not wait for that."""
@@ -23,23 +24,77 @@ MOST_BASELINES = 100
 """Runs whose baselines are prepared, those of the default comparison first."""
 
 
-def warm_up(rest_after_s: float = REST_AFTER_S) -> threading.Thread:
-    """Prepare the pages in a thread of its own."""
-    thread = threading.Thread(target=_prepare, args=(rest_after_s,), name="explorer-warm-up", daemon=True)
-    thread.start()
-    return thread
+SWITCH_S = 0.0005
+"""How long a thread keeps Python's lock while another waits, until the first page is prepared.
+
+Every file that a browser asks for is handed from thread to thread several times. At Python's 5 ms, imports
+and queries would delay each of its first hundred files.
+"""
+_LOADING = threading.Lock()
 
 
-def _prepare(rest_after_s: float) -> None:
-    _first_page()
-    time.sleep(rest_after_s)
-    for name in OTHER_PAGES:
-        importlib.import_module(f"explorer.ui.{name}.page")
-    for name in LAZY_LIBRARIES:
-        importlib.import_module(name)
-    settle_memory()
-    with _harmless():
-        _baselines()
+class WarmUp(threading.Thread):
+    """Starts the server's services, then prepares the pages."""
+
+    def __init__(self, rest_after_s: float = REST_AFTER_S) -> None:
+        super().__init__(name="explorer-warm-up", daemon=True)
+        self._rest_after_s = rest_after_s
+        self._has_started = threading.Event()
+
+    def run(self) -> None:
+        """Start the services, prepare the first page, and after a pause the others."""
+        # The lock is held from the start: no page may load pandas while Altair is at work here.
+        with _short_turns(), _LOADING:
+            self._start_services()
+            _first_page()
+        time.sleep(self._rest_after_s)
+        load_pandas()
+        for name in OTHER_PAGES:
+            importlib.import_module(f"explorer.ui.{name}.page")
+        importlib.import_module("explorer.ui.glossary.terms").whole_html()
+        for name in LAZY_LIBRARIES:
+            importlib.import_module(name)
+        settle_memory()
+        with _harmless():
+            _baselines()
+
+    def _start_services(self) -> None:
+        try:
+            from explorer.ui.server.services import services
+
+            services()
+        except Exception as error:  # every page raises it again, and says it there
+            logging.getLogger(__name__).error("%s", error)
+        finally:
+            self._has_started.set()
+
+    def close(self) -> None:
+        """Stop the services, also those that are just being started."""
+        from explorer.ui.server.services import shut_down
+
+        self._has_started.wait()
+        shut_down()
+
+
+def load_pandas() -> None:
+    """Load pandas, which Streamlit needs for tables, once the first page is prepared.
+
+    Altair looks whether pandas is there, and one that another thread is still loading is an error. So nothing
+    may be drawn meanwhile: all pages come here first, except the first page itself, whose picture would be
+    late.
+    """
+    with _LOADING:
+        importlib.import_module("pandas")
+
+
+@contextmanager
+def _short_turns() -> Iterator[None]:
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_S)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(usual)
 
 
 @contextmanager
@@ -62,10 +117,8 @@ def settle_memory() -> None:
 
 
 def _first_page() -> None:
-    # Imported here: the libraries of the charts, and those of the first page, take longest of all. pandas
-    # comes first, because Altair looks whether it is there, and a half loaded one is an error.
-    import pandas as pd  # noqa: F401
-
+    # Imported here: the libraries of the charts, and those of the first page, take longest of all.
+    from explorer.figures.arms import arms_of, default_arms
     from explorer.figures.views import overview
     from explorer.queries import comparison
     from explorer.ui.overview import page  # noqa: F401
@@ -73,6 +126,7 @@ def _first_page() -> None:
 
     with _harmless():
         runs = cached.list_runs()
+        store.opening(tuple(default_arms(arms_of(runs))))
         for question in overview.open_view(store.STORE, runs, {}).questions:
             store.answer(question)
         readable = tuple(run for run in runs if run.is_readable)

@@ -33,6 +33,8 @@ def live() -> None:
     grow = st.toggle("grow", key="grow")
     if grow:
         state["length"] = min(STEPS + 40, state.get("length", STEPS) + 20)
+    if st.button("start again"):
+        state.update(step=50, expert=None, reports=0)
     # Plain state, no widget of the same key: a tick under way would send the widget's old value back.
     for step in (51, 199):
         if st.button(f"python says {step}"):

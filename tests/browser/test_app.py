@@ -188,12 +188,12 @@ def test_a_table_opens_beside_its_chart(page: Page, app: AppServer) -> None:
 def test_no_formula_has_to_be_scrolled_on_a_phone(page: Page, app: AppServer) -> None:
     page.set_viewport_size({"width": 420, "height": 900})
     visit(page, app, "glossary")
-    page.locator(".katex-display").first.wait_for()
+    page.locator(".formula").first.wait_for()
     settled(page)
     cut = page.evaluate(
-        """() => [...document.querySelectorAll('.katex-display')]
+        """() => [...document.querySelectorAll('.formula, .katex-display')]
             .filter((formula) => formula.scrollWidth > formula.clientWidth + 1)
-            .map((formula) => formula.querySelector('annotation')?.textContent)"""
+            .map((formula) => formula.textContent)"""
     )
     assert cut == []
 
@@ -206,8 +206,8 @@ def test_a_word_leaves_the_terms_of_the_glossary_that_contain_it(page: Page, app
     box.fill("MaxVio")
     box.press("Enter")
     expect(index).to_be_hidden()
-    expect(page.locator(".st-key-term-max_vio")).to_be_visible()
-    hidden = page.locator(".st-key-term-top_k")
+    expect(page.locator(".term-max_vio")).to_be_visible()
+    hidden = page.locator(".term-top_k")
     expect(hidden).to_be_hidden()
     box.fill("")
     box.press("Enter")

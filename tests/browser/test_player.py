@@ -15,7 +15,7 @@ PLAYER = "globalThis[Symbol.for('moe-routing-explorer.player')]"
 pytestmark = pytest.mark.browser
 servers.need_chromium()
 
-from playwright.sync_api import Browser, BrowserContext, Page, expect  # noqa: E402
+from playwright.sync_api import BrowserContext, Page, expect  # noqa: E402
 from sentences import pattern, sentence  # noqa: E402
 
 
@@ -25,23 +25,47 @@ def address() -> Iterator[str]:
         yield base
 
 
-@pytest.fixture
-def page(context: BrowserContext, address: str) -> Iterator[Page]:
-    with opened(context.new_page(), address) as page:
-        yield page
+@pytest.fixture(scope="module")
+def received() -> list[int]:
+    """Sizes of the messages that the page was sent."""
+    return []
 
 
 @pytest.fixture(scope="module")
-def still(context: BrowserContext, address: str) -> Iterator[Page]:
-    """One page for the tests that only look."""
-    with opened(context.new_page(), address) as page:
+def opened_once(context: BrowserContext, address: str, received: list[int]) -> Iterator[Page]:
+    """One page for the tests that come back to its start: opening it costs more than most of them."""
+    page = context.new_page()
+    page.on("websocket", lambda socket: socket.on("framereceived", lambda data: received.append(len(data))))
+    with opened(page, address):
         yield page
 
 
+@pytest.fixture
+def page(opened_once: Page) -> Page:
+    """The page as it was opened: at step 50, without an expert, nothing plays and nothing was reported."""
+    page = opened_once
+    page.emulate_media(reduced_motion="null")
+    page.mouse.up()
+    page.mouse.move(5, 5)
+    page.evaluate(
+        f"() => {{ for (const p of {PLAYER}.players.values()) p.playing && p.toggle();"
+        " document.activeElement?.blur(); }"
+    )
+    page.get_by_role("combobox", name=sentence("controls.speed")).first.select_option("15")
+    wait_for_ticks(page, 1)
+    page.get_by_role("button", name="start again").click()
+    expect_state(page, step=50, expert=None, reports=0)
+    wait_for(page, "column === 50")
+    return page
+
+
 @contextmanager
-def opened(page: Page, address: str, width: int = 1440) -> Iterator[Page]:
-    """A fresh session; errors of the page's own scripts fail the test."""
+def opened(page: Page, address: str, width: int = 1440, density: int = 1) -> Iterator[Page]:
+    """A fresh session; errors of the page's own scripts fail the test. density: pixels of the screen per one
+    of the page."""
     page.set_viewport_size({"width": width, "height": 1300})
+    screen = {"width": width, "height": 1300, "deviceScaleFactor": density, "mobile": False}
+    page.context.new_cdp_session(page).send("Emulation.setDeviceMetricsOverride", screen)
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(address)
@@ -183,6 +207,16 @@ def test_python_moves_a_paused_player_but_not_a_playing_one(page: Page) -> None:
     assert ask(page, "column") < 100
 
 
+def test_a_report_that_python_has_heard_is_not_told_again(page: Page) -> None:
+    """Python moves on at once: the player must not take that back."""
+    page.mouse.click(*cell(page, 120, 6))
+    expect_state(page, step=120)
+    page.get_by_role("button", name="python says 51").click()
+    expect_state(page, step=51)
+    page.wait_for_timeout(2500)
+    expect_state(page, step=51, reports=1)
+
+
 def test_keys(page: Page) -> None:
     stage(page).focus()
     for key, column in (
@@ -232,65 +266,59 @@ def test_quick_taps_do_not_jerk_back(page: Page) -> None:
     assert ask(page, "column") == 56
 
 
-def test_the_tooltip_has_exact_counts(still: Page) -> None:
-    still.mouse.move(*cell(still, 100, 5))
-    tokens = ask(still, "matrix.tokens(100, 5)")
+def test_the_tooltip_has_exact_counts(page: Page) -> None:
+    page.mouse.move(*cell(page, 100, 5))
+    tokens = ask(page, "matrix.tokens(100, 5)")
     assert tokens >= 480
-    tip = still.locator(".tip").first
+    tip = page.locator(".tip").first
     expect(tip).to_be_visible()
     expect(tip).to_contain_text("expert 5, step 100")
     expect(tip).to_contain_text(f"{tokens} tokens")
     expect(tip).to_contain_text("× uniform")
     expect(tip).to_contain_text(re.compile(r"bias [+−]0\.\d{4}"))
-    still.mouse.move(*cell(still, 100, 3))
+    page.mouse.move(*cell(page, 100, 3))
     expect(tip).to_contain_text("no tokens: idle")
 
 
-def test_colours_say_over_under_and_dead(still: Page) -> None:
-    still.mouse.move(5, 5)
-    red, green, blue, _ = colour_at(still, *cell(still, 150, 5))
+def test_colours_say_over_under_and_dead(page: Page) -> None:
+    page.mouse.move(5, 5)
+    red, green, blue, _ = colour_at(page, *cell(page, 150, 5))
     assert red > blue + 60, "the busiest expert is orange"
-    red, green, blue, _ = colour_at(still, *cell(still, 150, 0))
+    red, green, blue, _ = colour_at(page, *cell(page, 150, 0))
     assert blue > green, "an expert below its share is purple"
-    assert colour_at(still, *cell(still, 150, 3))[:3] == [0x00, 0xA0, 0x8A]
+    assert colour_at(page, *cell(page, 150, 3))[:3] == [0x00, 0xA0, 0x8A]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_balance_is_calm_in_both_themes(context: BrowserContext, address: str, scheme: str) -> None:
-    """The middle of the scale has the lightness of the page, also after a change of theme."""
+def test_a_narrow_dark_and_dense_screen(context: BrowserContext, address: str) -> None:
     page = context.new_page()
-    page.emulate_media(color_scheme=scheme)
-    with opened(page, address):
-        middle = ask(page, "theme.ramp[128]")
-        assert (sum(middle) > 3 * 200) == (scheme == "light")
-        assert page.evaluate(f"getComputedStyle({PLAYER}.players.get('main').box).colorScheme") == scheme
-
-
-def test_the_screen_density_is_used(browser: Browser, address: str) -> None:
-    with opened(browser.new_page(device_scale_factor=2), address) as page:
-        wide = ask(page, "parts.plot.width")
-        assert wide == 2 * ask(page, "at.width")
-
-
-def test_narrow_pages_keep_everything_inside(context: BrowserContext, address: str) -> None:
-    with opened(context.new_page(), address, width=800) as page:
+    page.emulate_media(color_scheme="dark")
+    with opened(page, address, width=800, density=2):
         outer = stage(page).bounding_box()
         assert outer["x"] + outer["width"] <= 800
         for name in ("play", "scrub", "speed", "now"):
             box = page.locator(f".{name}").first.bounding_box()
             assert box is not None
             assert 0 <= box["x"] <= 800 - box["width"], name
+        assert ask(page, "parts.plot.width") == 2 * ask(page, "at.width")
+        assert_calm(page, "dark")
+        page.emulate_media(color_scheme="light")
+        wait_for(page, "theme.ramp[128][0] > 128")
+        assert_calm(page, "light")
 
 
-def test_less_motion_plays_in_still_steps(context: BrowserContext, address: str) -> None:
-    page = context.new_page()
+def assert_calm(page: Page, scheme: str) -> None:
+    """The middle of the scale has the lightness of the page."""
+    middle = ask(page, "theme.ramp[128]")
+    assert (sum(middle) > 3 * 200) == (scheme == "light")
+    assert page.evaluate(f"getComputedStyle({PLAYER}.players.get('main').box).colorScheme") == scheme
+
+
+def test_less_motion_plays_in_still_steps(page: Page) -> None:
     page.emulate_media(reduced_motion="reduce")
-    with opened(page, address):
-        assert ask(page, "playing") is False
-        page.get_by_role("button", name=sentence("controls.play")).first.click()
-        wait_for(page, "column > 50")
-        # One jump of a twentieth of the run instead of a moving line.
-        assert ask(page, "column") - 50 >= 10
+    page.get_by_role("button", name=sentence("controls.play")).first.click()
+    wait_for(page, "column > 50")
+    # One jump of a twentieth of the run instead of a moving line.
+    assert ask(page, "column") - 50 >= 10
 
 
 def test_each_player_of_a_page_moves_alone(page: Page) -> None:
@@ -302,46 +330,40 @@ def test_each_player_of_a_page_moves_alone(page: Page) -> None:
     assert ask(page, "column") == 50
 
 
-def test_a_growing_matrix_keeps_the_place(page: Page) -> None:
-    page.get_by_text("grow").click()
-    wait_for(page, "matrix.columns === 240")
-    assert ask(page, "column") == 50
-    assert page.evaluate(f"{PLAYER}.mounts") == 3
-
-
-def test_the_matrix_travels_once(browser: Browser, address: str) -> None:
+def test_the_matrix_travels_once(page: Page, received: list[int]) -> None:
     """Moving the step costs a few kilobytes, not the matrix again."""
-    context = browser.new_context()
-    page = context.new_page()
-    sizes: list[int] = []
-    page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: sizes.append(len(frame))))
-    page.goto(address)
-    page.get_by_role("slider", name="Right", exact=True).wait_for(timeout=60_000)
-    expect_state(page, step=50)
+    assert max(received) > 6_000
     wait_for_ticks(page, 2)
-    sizes.clear()
+    received.clear()
     page.mouse.click(*cell(page, 120, 6))
     expect_state(page, step=120)
-    assert max(sizes) < 6_000
-    context.close()
+    assert max(received) < 6_000
 
 
-def test_names_and_values_for_screen_readers(still: Page) -> None:
-    place = stage(still)
+def test_names_and_values_for_screen_readers(page: Page) -> None:
+    place = stage(page)
     expect(place).to_have_attribute("aria-valuenow", "50")
     expect(place).to_have_attribute("aria-valuemax", "199")
     expect(place).to_have_attribute(
         "aria-valuetext",
         re.compile(pattern("captions.player_cell", step=50, expert=5) + r" \d\.\d\d× the uniform load, 1 "),
     )
-    nameless = still.locator(".player button:not([aria-label])").evaluate_all(
+    nameless = page.locator(".player button:not([aria-label])").evaluate_all(
         "(buttons) => buttons.filter((button) => !button.textContent.trim()).length"
     )
     assert nameless == 0
 
 
-def test_axe_finds_nothing_in_the_player(still: Page) -> None:
+def test_axe_finds_nothing_in_the_player(page: Page) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
-    found = axe.Axe().run(still, context="[data-testid=stBidiComponentIsolated]")
+    found = axe.Axe().run(page, context="[data-testid=stBidiComponentIsolated]")
     violations = [f"{v['id']}: {v['nodes'][0]['target']}" for v in found.response["violations"]]
     assert not violations
+
+
+def test_a_growing_matrix_keeps_the_place(page: Page) -> None:
+    # The last test: it grows for good.
+    page.get_by_text("grow").click()
+    wait_for(page, "matrix.columns === 240")
+    assert ask(page, "column") == 50
+    assert page.evaluate(f"{PLAYER}.mounts") == 3

@@ -57,7 +57,7 @@ def test_compared_heatmaps() -> None:
 def test_biases_say_who_is_helped_and_when_the_bias_decides_alone() -> None:
     text = captions.bias_trajectories(frames.bias_frame({3: 0.25, 8: -0.5}))
     assert sentence("captions.bias_span", step=49, span="0.75") in text
-    assert sentence("captions.bias_extremes", most=3, highest="+0.250", least=8, lowest="-0.500") in text
+    assert sentence("captions.bias_extremes", most=3, highest="+0.250", least=8, lowest="−0.500") in text
     assert "alone" not in text
     wide = frames.bias_frame({3: 0.6, 8: -0.5})
     assert sentence("captions.bias_alone_decides") in captions.bias_trajectories(wide, gap=1.0)

@@ -5,11 +5,13 @@ from pathlib import Path
 import pytest
 from sentences import pattern, sentence
 
+from explorer.course.cards import LESSONS, LessonCard, first_card
 from explorer.course.experiments import load_experiments
 from explorer.course.facts import filled, placeholders, read_fact
 from explorer.course.files import FileProblem
 from explorer.course.lessons import Key, Prediction, Vocabulary, load_course, load_lesson
 from explorer.errors import ConfigError
+from explorer.figures import course
 
 WORDS = Vocabulary(
     panels={
@@ -249,3 +251,21 @@ def test_a_long_value_is_not_repeated_whole(tmp_path: Path) -> None:
     _, problems = load_experiments(tmp_path, ())
     assert any("verdict = 'xxx" in message for message in problems)
     assert all(len(message) < 500 for message in problems)
+
+
+def test_the_card_of_the_first_lesson_says_what_the_whole_lesson_says(tmp_path: Path) -> None:
+    write(tmp_path, GOOD, "02-one.toml")
+    write(tmp_path, GOOD.replace("minutes = 2\n", ""), "03-two.toml")
+    assert first_card(tmp_path) == LessonCard(slug="one", question="Why?", minutes=2)
+    write(tmp_path, "not TOML", "01-broken.toml")
+    write(tmp_path, "question = 3", "00-no-question.toml")
+    assert first_card(tmp_path) == LessonCard(slug="one", question="Why?", minutes=2)
+    (tmp_path / "02-one.toml").unlink()
+    assert first_card(tmp_path) == LessonCard(slug="two", question="Why?", minutes=3)
+    assert first_card(tmp_path / "nothing") is None
+
+
+def test_the_first_lesson_of_the_checkout_has_a_card() -> None:
+    lesson = load_course(LESSONS, course.vocabulary()).lessons[0]
+    card = LessonCard(slug=lesson.slug, question=lesson.question, minutes=lesson.minutes)
+    assert first_card(LESSONS) == card

@@ -42,8 +42,11 @@ def test_every_model_is_a_line_and_the_sentence_has_the_means(
     panel = answer(tmp_path, 5, monkeypatch)
     assert isinstance(panel, Panel)
     assert panel.table.height == 2 * 5 * len(FACTORS)
-    assert "2.00 (+1) to 9.00 (+8) with loss-free" in panel.finding
-    assert "1.50 (+0.5) to 5.00 (+4) with aux, sequence" in panel.finding
+    assert (
+        "With loss-free, MaxVio goes from 2.00 to 9.00, its excess over chance from +1 to +8."
+        in panel.finding
+    )
+    assert "With aux, sequence, MaxVio goes from 1.50 to 5.00, its excess" in panel.finding
     drawn = json.dumps(panel.spec.vega).lower()
     for family, scope in (("loss_free", "global_batch"), ("aux_loss", "sequence")):
         assert theme.family_ink(family, scope).light.lower() in drawn

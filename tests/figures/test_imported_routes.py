@@ -270,6 +270,9 @@ def test_the_microscope_opens_a_trace_of_routes(ids, tmp_path: Path, bring: Impo
     score = answers["microscope_token"]
     assert isinstance(score, Missing)
     assert score.reason == sentence("microscope.unscored")
+    replay = answers["microscope_replay_imbalance"]
+    assert isinstance(replay, Missing)
+    assert sentence("counterfactual.routes_only") in replay.reason
     company = answers["microscope_company"]
     assert isinstance(company, Panel)
     assert company.table is not None

@@ -190,6 +190,25 @@ def test_domains_take_the_last_evaluation_unless_told(index: Index, base: Path) 
     np.testing.assert_allclose(last["load_ratio"], late[:, 1].ravel() * 4 / 128)
 
 
+def test_domains_of_several_runs_are_those_of_each(index: Index, base: Path) -> None:
+    for run_id, final in (("one", 6), ("other", 4)):
+        recorder = RunWriter.create(base, make_info(run_id))
+        record_final(recorder, 2, 4, 0, seed=3)
+        record_steps(recorder, random_counts(final, 2, 4), range(final))
+        record_final(recorder, 2, 4, final, seed=final)
+        recorder.finish("finished")
+    recorder = RunWriter.create(base, make_info("without"))
+    record_steps(recorder, random_counts(3, 2, 4), range(3))
+    recorder.finish("finished")
+    index.ingest([base])
+    with index.cursor() as cur:
+        read = domains.domain_expert_of_runs(cur, ["one", "other", "without"], 1)
+        assert set(read) == {"one", "other"}
+        for run_id, rows in read.items():
+            assert rows.equals(domains.domain_expert(cur, run_id, 1))
+        assert not domains.domain_expert_of_runs(cur, ["one"], 9)
+
+
 def test_events_and_configuration(index: Index, base: Path) -> None:
     write_run(base, config={"model": {"top_k": 2}})
     index.ingest([base])

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import duckdb
+import empty_index
 import pytest
 from sentences import sentence
 from store_runs import write_run
@@ -14,6 +15,11 @@ from store_runs import write_run
 from explorer.errors import StoreError
 from explorer.store import Index, connection, private
 from explorer.store.connection import default_path
+
+
+@pytest.fixture(autouse=True)
+def indexes_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "_open_or_rebuild", empty_index.made)
 
 
 def run_ids(index: Index) -> list[str]:

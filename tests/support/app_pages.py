@@ -78,7 +78,8 @@ def opened(page: str, query: dict[str, object]) -> AppTest:
 
 
 def words(app: AppTest) -> str:
-    """Every text of the page: title, headings, paragraphs, captions and messages."""
+    """Every text of the page: title, headings, paragraphs, captions and messages; spaces that break no line
+    (`ui.shared.plain`) are spaces here."""
     kinds = (
         app.title,
         app.header,
@@ -89,7 +90,7 @@ def words(app: AppTest) -> str:
         app.warning,
         app.error,
     )
-    return "\n".join(str(element.value) for kind in kinds for element in kind)
+    return "\n".join(str(element.value) for kind in kinds for element in kind).replace("\u00a0", " ")
 
 
 def charts(app: AppTest) -> int:
@@ -101,3 +102,10 @@ def load_maps(app: AppTest) -> list[dict[str, Any]]:
     """What the heatmaps that are drawn on a canvas were sent."""
     protos = [element.proto for element in app.get("bidi_component")]
     return [json.loads(proto.json) for proto in protos if proto.component_name.endswith("moe_load_map")]
+
+
+def terms_html(app: AppTest) -> str:
+    """The HTML of the Glossary's terms."""
+    protos = [element.proto for element in app.get("bidi_component")]
+    (html,) = [json.loads(p.json)["html"] for p in protos if p.component_name.endswith("moe_terms")]
+    return str(html)

@@ -1,6 +1,7 @@
 """Run folders, and the app on top of them without a browser."""
 
 import fcntl
+import functools
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -8,11 +9,22 @@ from pathlib import Path
 
 import pytest
 from app_pages import SHIPPED, Opener, opened, use_folders, write_arms
+from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
 from explorer.store import Index
 from explorer.ui.server.services import shut_down
 from explorer.ui.server.settings import Settings
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_look_for_components() -> Iterator[None]:
+    """Every `AppTest` looks through all installed packages for Streamlit components, which takes as long as a
+    page; a server does so once."""
+    with pytest.MonkeyPatch.context() as patch:
+        found = functools.cache(manifest_scanner.scan_component_manifests)
+        patch.setattr(manifest_scanner, "scan_component_manifests", found)
+        yield
 
 
 @pytest.fixture(scope="session")

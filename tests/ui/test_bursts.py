@@ -147,3 +147,19 @@ def test_a_lost_connection_is_told_with_the_next_message() -> None:
 
     with pytest.raises(OSError, match="has gone"):
         asyncio.run(Bursts(app, SOON_S)({"type": "websocket"}, receive, server))
+
+
+def test_the_end_of_a_run_of_many_fragments_is_recognised() -> None:
+    """Its message names every fragment, so it is longer than others of its kind."""
+    sent: list[Message] = []
+    end = ForwardMsg(script_finished=ForwardMsg.FINISHED_FRAGMENT_RUN_SUCCESSFULLY)
+    end.metadata.run.fragment_ids.extend(f"{number:032x}" for number in range(12))
+    early = [RUNS, finished(ForwardMsg.FINISHED_EARLY_FOR_RERUN), ENDED]
+    last = [RUNS, element(1), {"type": "websocket.send", "bytes": end.SerializeToString()}, ENDED]
+
+    async def script(send: Send) -> None:
+        for message in [ENDED, *early, *last]:
+            await send(message)
+        assert sent == [ENDED, *early, *last]
+
+    play(script, sent, hold_s=LONG_S)

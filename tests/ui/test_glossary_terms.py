@@ -3,13 +3,12 @@
 import re
 
 import pytest
-from app_pages import Opener
+from app_pages import Opener, terms_html
 
 from explorer.metrics.glossary import TERMS, search
-
-
-def headings(app: object) -> list[str]:
-    return [heading.value for heading in app.subheader]  # type: ignore[attr-defined]
+from explorer.metrics.term import Term
+from explorer.ui.glossary.formatted import markdown, term_html
+from explorer.ui.shared import show
 
 
 def test_the_index_links_to_every_term(open_app: Opener) -> None:
@@ -18,8 +17,7 @@ def test_the_index_links_to_every_term(open_app: Opener) -> None:
     assert re.findall(r"\(#([\w-]+)\)", index) == [term.key for term in TERMS]
     (first,) = [text.value for text in app.markdown if "Read these ten first" in text.value]
     assert len(set(re.findall(r"\(#([\w-]+)\)", first)) & {term.key for term in TERMS}) == 10
-    anchors = [heading.proto.anchor for heading in app.subheader]
-    assert {term.key for term in TERMS} <= set(anchors)
+    assert re.findall(r'<h3 id="([\w-]+)"', terms_html(app)) == [term.key for term in TERMS]
 
 
 @pytest.mark.parametrize("term", TERMS, ids=lambda term: term.key)
@@ -34,17 +32,33 @@ def test_a_link_to_a_term_opens_it_before_terms_that_mention_it(open_app: Opener
     title = next(term.title for term in TERMS if term.key == "event_collapse")
     app = open_app(page="glossary", term=title)
     style = "\n".join(element.proto.body for element in app.get("html"))
-    assert re.search(r":has\(> \.st-key-term-event_collapse\)[^}]*order: -1", style)
+    assert re.search(r"\.term-event_collapse \{[^}]*order: -1", style)
 
 
 def test_a_word_hides_the_terms_without_it_and_draws_none_anew(open_app: Opener) -> None:
     app = open_app(page="glossary")
-    before = headings(app)
+    before = terms_html(app)
     app.text_input(key="term").set_value("bias").run()
     style = "\n".join(element.proto.body for element in app.get("html"))
-    hidden = {key for key in re.findall(r"\.st-key-term-([\w-]+)", style) if not key.startswith("section-")}
+    hidden = {key for key in re.findall(r"\.term-([\w-]+)", style) if not key.startswith("section-")}
     assert hidden == {term.key for term in TERMS} - {term.key for term in search("bias")}
-    assert headings(app) == before
+    assert terms_html(app) == before
+
+
+@pytest.mark.parametrize("term", TERMS, ids=lambda term: term.key)
+def test_every_formula_is_mathml_without_a_rest_of_latex(term: Term) -> None:
+    html = term_html(term, "term")
+    formulas = len(show.formula_parts(term.formula)) if term.formula else 0
+    in_text = len(re.findall(r"\$[^$]+\$", f"{term.text} {term.more}"))
+    assert html.count("<math ") == formulas + in_text
+    assert not re.findall(r"\$|\\[a-z]+|[\ue000\ue001]", html)
+
+
+def test_text_is_markdown_and_not_html() -> None:
+    html = markdown("a < b, *x* and **y**, `k=1`, $s_i^*$ and <i>z</i>")
+    assert "a &lt; b, <em>x</em> and <strong>y</strong>, <code>k=1</code>" in html
+    assert "&lt;i&gt;z&lt;/i&gt;" in html
+    assert html.count("<math ") == 1
 
 
 def test_a_symbol_has_one_meaning() -> None:

@@ -19,10 +19,10 @@ from explorer.importers.options import COMMON
 from explorer.outward import FORMATS
 from explorer.ui.import_page import samples
 from explorer.ui.import_page.fields import MODEL, MORE, NOT_HERE
-from explorer.ui.import_page.page import in_page_words
 from explorer.ui.server import imports
 from explorer.ui.server.imports import ForeignFile, ImportManager, file_below, safe_name
 from explorer.ui.server.services import services
+from explorer.ui.shared.import_report import in_page_words
 
 NOT_OFFERED = {"reference", "run_id"}
 """Options of the command line alone: a folder of the host, and a name that could meet another's."""

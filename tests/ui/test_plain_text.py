@@ -52,6 +52,13 @@ def test_every_alert_shows_text_of_the_project_or_plain_text() -> None:
     assert not found
 
 
+def test_a_number_and_its_unit_stay_on_one_line() -> None:
+    assert plain("at 12.5 % of 3, −0.3 ± 0.1 at k = 2 and b = −1") == (
+        "at 12.5\u00a0% of 3, −0.3\u00a0±\u00a00.1 at k\u00a0=\u00a02 and b\u00a0=\u00a0−1"
+    )
+    assert plain("a % b, x = y") == "a % b, x = y"
+
+
 @given(st.text(st.sampled_from("ab1 .)(:/@#*_[]<>!`$~&|=+-\\\n\r\t\"'"), min_size=1, max_size=60))
 def test_plain_text_has_no_markup_and_keeps_its_letters(text: str) -> None:
     html = MarkdownIt("commonmark", {"html": True}).render(plain(text))

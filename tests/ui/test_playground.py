@@ -1,6 +1,7 @@
 """Playground and Theory without a browser: every preset, every bad address, every rule."""
 
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
@@ -95,6 +96,39 @@ def test_a_change_of_a_control_leaves_the_preset(open_app: Opener) -> None:
     assert app.pills(key="situation").value is None
     assert sentence("playground.never_near") in finding(app)
     assert "Your own settings" in words(app)
+
+
+def drawn(app: AppTest) -> set[object]:
+    """Every sentence, every table, and every chart with its rows."""
+    elements = [*app.get("vega_lite_chart"), *app.get("bidi_component")]
+    return {*(text.value for text in app.markdown), *(bytes(e.proto.SerializeToString()) for e in elements)}
+
+
+@pytest.mark.parametrize(
+    ("key", "option", "query"),
+    [("uB", "2e-2", {}), ("at", 50, {"A": "rms"}), ("smebuA_kappa", None, {"A": "smebu"})],
+)
+def test_a_number_draws_what_it_changes_and_no_other_control(
+    open_app: Opener, key: str, option: Any, query: dict[str, str]
+) -> None:
+    if option is None:
+        choice = playground_choices.SMEBU["A"][0]
+        key, option = choice.key, next(o for o in choice.options if o != choice.default)
+    app = open_app(page="playground", **query)
+    before = drawn(app)
+    (app.slider if key == "at" else app.select_slider)(key=key).set_value(option).run()
+    assert not app.exception
+    assert charts(app) == PAGE_CHARTS
+    assert not [slider for slider in app.select_slider if slider.key == "N"]
+    fresh = drawn(open_app(page="playground", **query, **{key: option}))
+    assert fresh - before, "the control changes something"
+    assert fresh - before <= drawn(app) <= fresh
+
+
+def test_the_form_for_another_rule_begins_at_the_playhead(open_app: Opener) -> None:
+    app = open_app(page="playground")
+    app.slider(key="at").set_value(50).run()
+    assert [number.value for number in app.number_input if number.label == "From step"] == [50, 50]
 
 
 def test_a_deep_link_opens_what_it_names(open_app: Opener) -> None:
@@ -292,6 +326,7 @@ def test_smebu_has_controls_of_its_own_which_other_rules_do_not_show(open_app: O
     before = finding(app)
     app.select_slider(key="kB").set_value("50").run()
     assert finding(app) != before
+    app.run()  # with the controls, which another constant does not draw
     app.selectbox(key="B").set_value("sign").run()
     assert not {slider.key for slider in app.select_slider} & {"kB", "mB"}
     assert (app.session_state["kB"], app.session_state["mB"]) == ("2", "0.5")

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from foreign_files import import_one, random_counts
 from probe_runs import write_probe_run
 from sentences import pattern, sentence
 from store_runs import write_run
+from streamlit.testing.v1 import AppTest
 
 from explorer.ui.serving import batch, verdict
 
@@ -44,6 +46,41 @@ def test_controls_change_the_verdict(open_app: Opener, probed: Path) -> None:
     app.selectbox(key="placement").set_value("hierarchical").run()
     assert not app.exception
     assert "groups" in app.session_state
+
+
+def drawn(app: AppTest) -> set[object]:
+    """Every sentence and every chart with its rows."""
+    return {*(text.value for text in app.markdown), *map(_content, app.get("vega_lite_chart"))}
+
+
+def _content(chart: Any) -> bytes:
+    return bytes(chart.proto.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("key", "option", "panels"), [("copies", "2", 4), ("layer", 1, 11), ("hot", "2", 12)]
+)
+def test_a_control_draws_what_it_changes(
+    open_app: Opener, probed: Path, key: str, option: str | int, panels: int
+) -> None:
+    app = open_app(probed, "serving", run="free")
+    before = drawn(app)
+    kind = app.button_group if key == "layer" else app.select_slider
+    kind(key=key).set_value(option).run()
+    assert not app.exception
+    assert charts(app) == panels
+    fresh = drawn(open_app(probed, "serving", run="free", **{key: option}))
+    assert fresh - before, "the control changes something"
+    assert fresh - before <= drawn(app) <= fresh
+
+
+def test_the_options_of_a_layout_follow_from_each_other(open_app: Opener, probed: Path) -> None:
+    app = open_app(probed, "serving", run="free", gpus="4", nodes="4")
+    app.select_slider(key="gpus").set_value("2").run()
+    assert not app.exception
+    assert app.session_state["nodes"] in ("1", "2")
+    fresh = drawn(open_app(probed, "serving", run="free", gpus="2", nodes=app.session_state["nodes"]))
+    assert drawn(app) <= fresh
 
 
 def test_another_run_judges(open_app: Opener, probed: Path) -> None:

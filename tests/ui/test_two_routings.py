@@ -69,8 +69,35 @@ def test_the_replay_follows_its_controls_and_says_what_open_loop_means(
     assert sentence("counterfactual.quantile_groups") in words(app)
 
 
+def test_compare_replays_all_runs_that_keep_scores_and_names_the_others(
+    open_app: Opener, probed: Path
+) -> None:
+    app = open_app(probed, "compare", runs=["free", "plain", "without"], probe=2, what="sign")
+    assert sentence("counterfactual.no_probe") in words(app)
+    before = charts(app)
+    app = unfold(app, "replay")
+    assert not app.exception
+    assert charts(app) == before + 1 + 3 * 2
+    assert (app.session_state["probe"], app.selectbox(key="what").value) == (2, "sign")
+    app = app.selectbox(key="what").set_value("quantile").run()
+    app = app.selectbox(key="what_group").set_value("1 of 2").run()
+    assert not app.exception
+    assert sentence("counterfactual.quantile_groups") in words(app)
+    assert charts(app) == before
+
+
+def test_compare_without_scores_links_to_runs_that_have_some(open_app: Opener, probed: Path) -> None:
+    app = open_app(probed, "compare", runs=["without"])
+    assert not app.exception
+    assert sentence("counterfactual.no_probe") in words(app)
+    assert [link for link in app.get("page_link") if link.proto.page == "microscope"]
+
+
 def test_exports_and_links_know_the_panels_of_closed_sections(open_app: Opener, probed: Path) -> None:
     app = open_app(probed, "microscope", run="free", probe=12)
     keys = list(app.session_state["page_figures"].present_keys())
     assert "microscope-replay-imbalance" in keys
     assert "microscope-agreement-layers" in keys
+    app = open_app(probed, "compare", runs=["free", "plain"])
+    keys = list(app.session_state["page_figures"].present_keys())
+    assert {"compare-replay-imbalance", "compare-replay-swaps-plain"} <= set(keys)

@@ -17,14 +17,19 @@ from explorer.ui import warm_up
 from explorer.ui.shared import store
 
 
+def prepare() -> None:
+    thread = warm_up.WarmUp(rest_after_s=0.0)
+    thread.start()
+    thread.join(60)
+    assert not thread.is_alive()
+
+
 def test_the_first_page_finds_its_picture_prepared(
     open_app: Opener, recorded: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_app(recorded, "glossary")
     st.cache_resource.clear()
-    thread = warm_up.warm_up(rest_after_s=0.0)
-    thread.join(60)
-    assert not thread.is_alive()
+    prepare()
 
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("the picture is drawn again")
@@ -41,7 +46,7 @@ def test_compare_finds_the_random_routing_baselines_simulated(
     open_app(recorded, "glossary")
     st.cache_resource.clear()
     monkeypatch.setattr(warm_up, "OTHER_PAGES", ())
-    warm_up.warm_up(rest_after_s=0.0).join(60)
+    prepare()
 
     asked: list[Any] = []
 
@@ -64,7 +69,7 @@ def test_the_other_pages_are_imported_and_what_stays_is_not_collected_again(
     frozen: list[set[str]] = []
     monkeypatch.setattr(warm_up, "_baselines", lambda: None)
     monkeypatch.setattr(gc, "freeze", lambda: frozen.append(set(sys.modules)))
-    warm_up.warm_up(rest_after_s=0.0).join(60)
+    prepare()
     (modules,) = frozen
     assert {f"explorer.ui.{name}.page" for name in warm_up.OTHER_PAGES} <= modules
     assert set(warm_up.LAZY_LIBRARIES) <= modules

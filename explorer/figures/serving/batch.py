@@ -23,7 +23,7 @@ from explorer.queries.probe import layer_probe
 from explorer.routing import batch_selection as policies
 from explorer.routing import routing_math
 from explorer.routing.batch_selection import Floats, Mask, Ranks
-from explorer.wording import counted, percent
+from explorer.wording import and_list, counted, percent
 
 SIZES = (1, 2, 4, 8, 16, 32, 64)
 """Tokens per batch."""
@@ -245,5 +245,11 @@ def _finding(layer: int, frame: pl.DataFrame, column: str) -> str:
     """The value of every policy at 16 tokens, or at the largest batch."""
     size = min(16, int(frame["batch"].to_numpy().max()))
     at = frame.filter(pl.col("batch") == size)
-    parts = [f"{row['policy']}: {row[column]:.3g}" for row in at.to_dicts()]
-    return f"Layer {layer}, {counted(size, 'token')} per batch: {'; '.join(parts)}."
+    parts = [f"{row[column]:.3g} with {_in_brackets(row['policy'])}" for row in at.to_dicts()]
+    return f"Layer {layer}, {counted(size, 'token')} per batch: {and_list(parts)}."
+
+
+def _in_brackets(policy: str) -> str:
+    """`OEA (k0 = 1)` for `OEA, k0 = 1`: commas separate the policies of a sentence."""
+    name, comma, setting = policy.partition(", ")
+    return f"{name} ({setting})" if comma else name

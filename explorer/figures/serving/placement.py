@@ -108,7 +108,8 @@ def _slots_panel(
     if len(slots_P) > len(counts):
         finding += f" Experts with several copies: {copied} of {len(counts)}."
     if twice:
-        finding += f" Copies beside another copy of their expert on one GPU, which is wasted memory: {twice}."
+        shares = "copy shares" if twice == 1 else "copies share"
+        finding += f" {twice} {shares} a GPU with another copy of the same expert, which is wasted memory."
     return Panel(
         subject=f"Load by GPU, layer {layer}, {name}",
         finding=finding,

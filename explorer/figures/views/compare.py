@@ -9,7 +9,7 @@ from explorer.figures.arms import Run
 from explorer.figures.panel import Build, Question
 from explorer.figures.settings import Axis, LossOverTime, OneLayer, OverTime
 from explorer.figures.store import Store, Trace
-from explorer.figures.views import agreement_choice
+from explorer.figures.views import agreement_choice, compare_replay
 from explorer.figures.views.address import Address
 from explorer.figures.views.agreement_choice import Offer, Values
 from explorer.figures.views.selection import RUNS, selected_arms
@@ -63,6 +63,12 @@ def open_view(store: Store, runs: Sequence[Run], query: Query) -> OpenView:
         values = agreement_choice.read(address, offer)
         panels += tuple(agreement_questions(offer, values, settings.layer).values())
         query |= agreement_choice.query_of(values, offer)
+    replays = compare_replay.offer_of(store, arms, settings.layer)
+    if replays.runs:
+        what_if = compare_replay.read(address, replays)
+        for same_kind in compare_replay.questions(replays, what_if).values():
+            panels += same_kind
+        query |= compare_replay.query_of(what_if, replays)
     return OpenView(title=TITLE, questions=panels, notices=tuple(address.notices), query=query)
 
 

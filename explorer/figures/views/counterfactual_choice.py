@@ -15,6 +15,8 @@ from explorer.routing.counterfactual import RULES, WhatIf
 from explorer.routing.precision import BIAS_TYPES
 
 NO_LIMIT = "none"
+OWN = "own"
+"""K of every run, where runs differ in it."""
 RULE = Choice(
     key="what",
     label="Rule",
@@ -87,25 +89,33 @@ BUILDS: dict[str, Build] = {
 }
 
 
-def choices_of(run: Run, layer: int) -> tuple[Choice, ...]:
-    """The settings for one layer of a run: K starts at the run's own; many experts allow fewer updates."""
-    experts, own = run.width(layer), str(run.top_k)
-    steps = [o for o in UPDATES.options if experts * PROBE_TOKENS * int(o) <= MOST_CELLS]
-    counts = {own, *(o for o in TOP_K.options if int(o) <= experts)}
+def choices_of(runs: Sequence[Run], layer: int) -> tuple[Choice, ...]:
+    """The settings for one layer of these runs, which all have it.
+
+    K starts at the runs' own; many experts, or many runs, allow fewer updates.
+    """
+    widths, own = [run.width(layer) for run in runs], {run.top_k for run in runs}
+    steps = [o for o in UPDATES.options if sum(widths) * PROBE_TOKENS * int(o) <= MOST_CELLS]
+    counts = {str(k) for k in own} | {o for o in TOP_K.options if int(o) <= min(widths)}
+    options = tuple(sorted((o for o in counts if int(o) <= min(widths)), key=int))
+    top_k = replace(TOP_K, options=options, default=str(min(own)))
+    if len(own) > 1:
+        top_k = replace(TOP_K, options=(OWN, *options), default=OWN, names={OWN: "each run's own"})
     changed = {
         UPDATES.key: replace(UPDATES, options=tuple(steps), default=default_of(UPDATES, steps)),
-        TOP_K.key: replace(TOP_K, options=tuple(sorted(counts, key=int)), default=own),
+        TOP_K.key: top_k,
     }
     return tuple(changed.get(choice.key, choice) for choice in CHOICES)
 
 
-def offer_of(run: Run, layer: int) -> Offer:
+def offer_of(runs: Sequence[Run], layer: int) -> Offer:
     """The options of each setting: a group limit must leave K experts."""
-    experts = run.width(layer)
+    widths, most = {run.width(layer) for run in runs}, max(run.top_k for run in runs)
 
     def offer(choice: Choice, values: Values) -> tuple[str, ...]:
         if choice.key == GROUPS.key:
-            return tuple(o for o in choice.options if _fits(o, experts, int(values[TOP_K.key])))
+            top_k = most if values[TOP_K.key] == OWN else int(values[TOP_K.key])
+            return tuple(o for o in choice.options if all(_fits(o, experts, top_k) for experts in widths))
         return choice.options
 
     return offer
@@ -137,7 +147,7 @@ def settings_of(values: Values, step: int, layer: int) -> Replay:
             scope="sequence" if values[SCOPE.key] == "sequence" else "batch",
             bias_type=values[TYPE.key],
         ),
-        top_k=int(values[TOP_K.key]),
+        top_k=None if values[TOP_K.key] == OWN else int(values[TOP_K.key]),
         num_groups=groups,
         top_k_groups=best,
         start="neutral" if values[START.key] == "neutral" else "recorded",

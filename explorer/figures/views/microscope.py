@@ -120,17 +120,17 @@ def expert_questions(run: Run, settings: MicroscopeSettings, expert: int) -> tup
     return tuple(Question(key=key, build=build, arms=arms, settings=at) for key, build in builds.items())
 
 
-def domain_questions(arms: ArmSet, layer: int) -> tuple[Question, ...]:
-    """Load by domain, one panel per arm; `arms`: of `specialisation.with_domain_loads`."""
-    settings = OneLayer(layer=layer)
+def domain_questions(shown: ArmSet, arms: ArmSet, layer: int) -> tuple[Question, ...]:
+    """Load by domain, one panel per arm; shown: of `specialisation.with_domain_loads` among `arms`."""
+    settings = specialisation.ByMethod.of(arms, layer)
     return tuple(
         Question(
             key=f"figure_nine_{arm.token}",
             build=specialisation.load_by_domain,
-            arms=arms.only([arm]),
+            arms=shown.only([arm]),
             settings=settings,
         )
-        for arm in arms
+        for arm in shown
     )
 
 
@@ -210,10 +210,10 @@ def open_view(store: Store, runs: Sequence[Run], query: Query) -> OpenView:
     else:
         address.notices.append(probe.not_recorded(settings.probe, settings.layer))
     with_loads = specialisation.with_domain_loads(store, arms, settings.layer)
-    questions += domain_questions(with_loads, settings.layer)
+    questions += domain_questions(with_loads, arms, settings.layer)
     questions.append(saturation_question(run, settings.layer))
-    choices = counterfactual_choice.choices_of(run, settings.layer)
-    changes = counterfactual_choice.offer_of(run, settings.layer)
+    choices = counterfactual_choice.choices_of([run], settings.layer)
+    changes = counterfactual_choice.offer_of([run], settings.layer)
     what_if = choice.read(address, choices, changes)
     questions += replay_questions(run, what_if, settings.probe, settings.layer).values()
     offer = agreement_offer(usable, run, probes, settings.probe)

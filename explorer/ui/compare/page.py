@@ -12,7 +12,7 @@ from explorer.figures.panel import Panel, Question
 from explorer.figures.views import compare
 from explorer.metrics.glossary import tip
 from explorer.queries import events as event_queries
-from explorer.ui.compare import agreement, controls, heatmaps, mechanism, sections
+from explorer.ui.compare import agreement, controls, counterfactual, heatmaps, mechanism, sections
 from explorer.ui.shared import count_notes, import_report, layers, links, panels, show, store
 
 
@@ -38,6 +38,7 @@ def view(selected: Sequence[Arm], runs: Sequence[Run]) -> None:
     mechanism.margins(arms)
     mechanism.churn(arms)
     agreement.section(arms)
+    counterfactual.section(arms)
 
 
 def _warnings(arms: ArmSet) -> None:

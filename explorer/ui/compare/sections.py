@@ -18,6 +18,7 @@ TITLES = {
     "margin": "Router margin",
     "churn": "Routing churn between probes",
     "agreement": "Agreement of two routings",
+    "replay": "What if: another rule on the recorded scores (open loop)",
 }
 """Anchor -> heading, in the order of the page."""
 OF_LAYERS = ("loads", "biases")

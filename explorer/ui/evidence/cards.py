@@ -40,7 +40,9 @@ def _verdict(result: ClaimResult) -> str:
     if main is None or result.effect is None:
         return text
     effect = f"{main.comparison.words}: {evidence.effect_text(result)}"
-    return f"{text} ({effect}{'' if main.verdict == result.verdict else f', {main.verdict}'})"
+    if main.verdict == result.verdict:
+        return f"{text} ({effect})"
+    return f"{text} as a whole; its first comparison is {main.verdict} ({effect})"
 
 
 def findings() -> None:

@@ -18,8 +18,9 @@ from explorer.ui.shared import panels, show, state, urls
 from explorer.wording import and_list, counted
 
 TABLE, TABLE_OF_OTHERS = "evidence_table", "evidence_others"
-TABLE_PX = 430
-ROW_PX = 35
+TABLE_PX = 590
+HEAD_PX, ROW_PX = 37, 62
+"""Of the table of claims; a row has three lines of a claim's text."""
 
 
 def view() -> None:
@@ -64,8 +65,8 @@ def _tables(results: tuple[ClaimResult, ...]) -> None:
             _table(others, TABLE_OF_OTHERS)
     show.note(
         "Select a row to open the claim. The effect is that of its first comparison; a claim holds when all "
-        "of its comparisons do, and counts as not run until all have five pairs. An effect of 0 with the "
-        "interval 0 to 0 belongs to an identity: it counts counter-examples, and there were none."
+        "of its comparisons do, and counts as not run until all have five pairs. Some claims are exact: "
+        "their effect is the number of counter-examples, and 0 to 0 says that there were none."
     )
 
 
@@ -77,7 +78,8 @@ def _table(results: Sequence[ClaimResult], key: str) -> None:
     st.dataframe(
         claim_rows(results),
         hide_index=True,
-        height=min(TABLE_PX, ROW_PX * (len(results) + 1) + 2),
+        height=min(TABLE_PX, HEAD_PX + ROW_PX * len(results)),
+        row_height=ROW_PX,
         key=key,
         on_select=partial(_open, key, [result.claim.id for result in results]),
         selection_mode="single-row",
@@ -85,15 +87,17 @@ def _table(results: Sequence[ClaimResult], key: str) -> None:
         "cost",
         column_config={
             "claim": st.column_config.TextColumn(width=55),
-            "text": st.column_config.TextColumn(width=300),
-            "verdict": st.column_config.TextColumn(width=185),
+            "text": st.column_config.TextColumn(width=350),
+            "verdict": st.column_config.TextColumn(width=125),
             "effect": st.column_config.TextColumn(width=80),
-            "95 % interval": st.column_config.TextColumn(width=135),
+            "95 % interval": st.column_config.TextColumn(width=105),
             "seeds": st.column_config.NumberColumn(width=55, help="Pairs of the comparison with the fewest."),
             "scale": st.column_config.TextColumn(width=75),
             "cost": st.column_config.TextColumn(
-                width=75, help="Training time of all runs behind it; shared runs count for each claim."
+                width=65, help="Training time of all runs behind it; shared runs count for each claim."
             ),
+            # In the menu of columns: the claim below names it, and the table is no wider than the page.
+            "source": None,
         },
     )
 

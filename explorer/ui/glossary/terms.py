@@ -1,22 +1,35 @@
 """The terms of the Glossary: an index, and each with formula and source."""
 
 from collections.abc import Sequence
+from functools import cache
+from html import escape
 
 import streamlit as st
 
+from explorer.figures import aux_loss_cost
 from explorer.figures.panel import slug
 from explorer.metrics import glossary
 from explorer.metrics.glossary import TERMS
 from explorer.metrics.term import Term
-from explorer.ui.shared import links, show, urls
+from explorer.ui.components.terms import terms
+from explorer.ui.glossary.formatted import term_html
+from explorer.ui.shared import show, urls
 from explorer.wording import counted
 
 PLACE = "term-"
-"""Before the key of the place of a term or of the heading of a section."""
+"""Before the class of the place of a term or of the heading of a section."""
 WHOLE = "terms-whole"
 """Key of the places that only the whole glossary shows: its index and the worked example."""
 
 
+EVERY_TERM, SECTIONS_ALONE = "index-terms", "index-sections"
+"""Keys of the index with a link per term, and of the shorter one for phones."""
+_INDEX_ON_A_PHONE = f"""
+.st-key-{SECTIONS_ALONE} {{ display: none; }}
+@media (max-width: 640px) {{
+  .st-key-{EVERY_TERM} {{ display: none; }}
+  .st-key-{SECTIONS_ALONE} {{ display: flex; }} }}
+"""
 FIRST = (
     "mixture_of_experts",
     "router",
@@ -37,11 +50,18 @@ def index() -> None:
     titles = {term.key: term.title.partition(",")[0] for term in TERMS}
     first = " · ".join(f"[{titles[key]}](#{key})" for key in FIRST)
     st.markdown(f"**New to mixtures of experts? Read these ten first:** {first}")
+    sections = _sections(TERMS)
     lines = []
-    for section in _sections(TERMS):
+    for section in sections:
         links = (f"[{term.title}](#{term.key})" for term in TERMS if term.section == section)
         lines.append(f"**{section}:** {' · '.join(links)}")
-    st.markdown("\n\n".join(lines))
+    # A hundred links fill two screens of a phone, so that one gets the sections.
+    st.html(f"<style>{_INDEX_ON_A_PHONE}</style>")
+    with st.container(key=EVERY_TERM):
+        st.markdown("\n\n".join(lines))
+    with st.container(key=SECTIONS_ALONE):
+        headings = (f"[{section}](#{_section_key(section)})" for section in sections)
+        st.markdown(f"**All {len(TERMS)} terms:** {' · '.join(headings)}")
 
 
 def matches(text: str, terms: Sequence[Term]) -> list[Term]:
@@ -64,14 +84,14 @@ def search() -> None:
         # Always an element, so that the first word is a change of its text and not of the page.
         st.html("<style></style>")
         return
-    terms = glossary.search(text)
-    exact = matches(text, terms)
-    st.html(f"<style>{_filter(terms, exact)}</style>")
-    if not terms:
+    matching = glossary.search(text)
+    exact = matches(text, matching)
+    st.html(f"<style>{_filter(matching, exact)}</style>")
+    if not matching:
         sentence = f"No term contains “{urls.quoted(text)}”. Clear the field to see all {len(TERMS)}."
         st.info(show.plain(sentence))
-    elif exact and len(terms) > len(exact):
-        others = counted(len(terms) - len(exact), "other term")
+    elif exact and len(matching) > len(exact):
+        others = counted(len(matching) - len(exact), "other term")
         show.note(f"{others} with “{urls.quoted(text)}” in the text below {exact[0].title}.")
 
 
@@ -81,8 +101,8 @@ def _filter(terms: Sequence[Term], exact: Sequence[Term]) -> str:
     keys_left = {*(term.key for term in terms), *(_section_key(name) for name in _sections(others))}
     places = [*(term.key for term in TERMS), *(_section_key(name) for name in _sections(TERMS))]
     hidden = [f'[class*="st-key-{WHOLE}"]']
-    hidden += [f".st-key-{PLACE}{place}" for place in places if place not in keys_left]
-    first = [f"[data-testid=stLayoutWrapper]:has(> .st-key-{PLACE}{term.key})" for term in exact]
+    hidden += [f".{PLACE}{place}" for place in places if place not in keys_left]
+    first = [f".{PLACE}{term.key}" for term in exact]
     rules = [f"{', '.join(hidden)} {{ display: none !important; }}"]
     if first:
         rules.append(f"{', '.join(first)} {{ order: -1; }}")
@@ -91,35 +111,22 @@ def _filter(terms: Sequence[Term], exact: Sequence[Term]) -> str:
 
 def show_terms() -> None:
     """Every term under the heading of its section, each in a place that the search can hide."""
-    # No gap: the place of a hidden term would keep it. What is out of sight is laid out once it is seen.
-    st.html(
-        f"<style>[class*='st-key-{PLACE}'] {{ margin-bottom: 1.25rem; content-visibility: auto; "
-        "contain-intrinsic-size: auto 14rem; }</style>"
-    )
-    with st.container(key="terms", gap=None):
-        for section in _sections(TERMS):
-            with st.container(key=f"{PLACE}{_section_key(section)}"):
-                st.header(section, divider="gray")
-            for term in TERMS:
-                if term.section == section:
-                    with st.container(key=f"{PLACE}{term.key}", gap="xsmall"):
-                        show_term(term)
+    terms(whole_html(), key="terms")
 
 
-def show_term(term: Term) -> None:
-    """Title, text, formula and sources: two elements, since each costs the browser time."""
-    st.subheader(term.title, anchor=term.key)
-    parts = [term.text]
-    if term.formula:
-        parts.append(f"$$\n{show.stacked(term.formula)}\n$$")
-    if term.more:
-        parts.append(term.more)
-    if term.sources:
-        names = (f"[{s.words}]({s.link})" if s.link else s.words for s in term.sources)
-        parts.append(f":gray[:small[Source: {'; '.join(names)}]]")
-    st.markdown("\n\n".join(parts))
-    if term.key == "aux_loss":
-        links.cost_of_the_auxiliary_loss()
+@cache
+def whole_html() -> str:
+    """The HTML of all sections."""
+    cost = f'<p><a href="./evidence">{escape(aux_loss_cost.QUESTION)}</a></p>'
+    parts = []
+    for section in _sections(TERMS):
+        parts.append(f'<h2 class="{PLACE}{_section_key(section)}">{escape(section)}</h2>')
+        parts += [
+            term_html(term, f"{PLACE}{term.key}", cost if term.key == "aux_loss" else "")
+            for term in TERMS
+            if term.section == section
+        ]
+    return "".join(parts)
 
 
 def _section_key(section: str) -> str:

@@ -1,6 +1,5 @@
 """The Import page: a file, its format, what it does not say, and the report."""
 
-import re
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -233,7 +232,7 @@ def _one_result(result: dict[str, Any]) -> None:
     else:
         links.page("compare", "Open in Compare", runs=result["run_id"])
     entries = import_report.checked(result["report"])
-    import_report.show_entries([entry | {"sentence": in_page_words(entry["sentence"])} for entry in entries])
+    import_report.show_entries(entries)
 
 
 def _deletion(job: ImportJob, run_id: str) -> None:
@@ -254,18 +253,4 @@ def _delete(job: ImportJob, run_id: str) -> None:
 
 
 def _error(sentence: str) -> None:
-    st.error(show.plain(in_page_words(sentence)), icon=":material/error:")
-
-
-def in_page_words(sentence: str) -> str:
-    """A sentence of the command line with the names of the page's fields.
-
-    >>> in_page_words("a.csv: fits none; name one with --format, out of esft, table.")
-    'a.csv: fits none; choose the format above.'
-    >>> in_page_words("K is unknown; give it with --option top_k=8.")
-    'K is unknown; fill in top_k, e.g. 8.'
-    """
-    sentence = re.sub(r"name one with --format, out of .*", "choose the format above.", sentence, flags=re.S)
-    sentence = re.sub(r"give it with --option (\w+)=…, e\.g\. --option \w+=", r"fill in \1, e.g. ", sentence)
-    sentence = re.sub(r"give it with --option (\w+)=", r"fill in \1, e.g. ", sentence)
-    return sentence.replace("--option ", "option ")
+    st.error(show.plain(import_report.in_page_words(sentence)), icon=":material/error:")

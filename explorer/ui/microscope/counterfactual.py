@@ -22,7 +22,7 @@ TITLES = {
 def section(run: Run, step: int, layer: int) -> None:
     """Which experts another rule, K, group limit or number format would choose on the recorded scores."""
     st.subheader("What if: another rule on the recorded scores (open loop)", help=tip("counterfactual"))
-    settings, offer = choices.choices_of(run, layer), choices.offer_of(run, layer)
+    settings, offer = choices.choices_of([run], layer), choices.offer_of([run], layer)
     controls.read_address(settings, offer)
     questions = view.replay_questions(run, state.values(choices.KEYS), step, layer)
     place = unfolded(
@@ -34,10 +34,7 @@ def section(run: Run, step: int, layer: int) -> None:
         return
     with place:
         urls.show_notices(*choices.KEYS)
-        grid = st.grid(4, min_column_width=170)
-        for choice in settings:
-            with grid.cell():
-                controls.draw(choice, offer)
+        controls.draw_grid(settings, offer)
         with show.steady("replay"):
             _panels(questions)
 

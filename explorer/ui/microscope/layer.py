@@ -17,13 +17,14 @@ from explorer.ui.shared.store import STORE
 def domains_by_method(arms: Sequence[Arm], layer: int) -> None:
     """Held-out load by domain, one panel per picked arm, in the form of DeepSeek-V3's Figure 9."""
     st.subheader("Expert load by domain", help=tip("figure_nine"))
-    recorded = specialisation.with_domain_loads(STORE, ArmSet.of(arms), layer)
+    picked = ArmSet.of(arms)
+    recorded = specialisation.with_domain_loads(STORE, picked, layer)
     if not len(recorded):
         show.note(specialisation.NO_LOADS)
         return
     st.markdown(show.plain(specialisation.distances(STORE, recorded)))
     show.load_legend()
-    questions = domain_questions(recorded, layer)
+    questions = domain_questions(recorded, picked, layer)
     for place, question in zip(show.in_columns(len(questions)), questions, strict=True):
         with place:
             show.question(question, stays=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import streamlit as st
 
 from explorer.charts import captions, theme
-from explorer.figures import course as course_files
+from explorer.course.cards import LESSONS, first_card
 from explorer.figures import final
 from explorer.figures.arm_set import ArmSet
 from explorer.figures.arms import Arm, Run, short_labels
@@ -47,7 +47,7 @@ def opening_section(selected: Sequence[Arm]) -> None:
 
 def _start_on_a_phone() -> None:
     """Where to begin, before the pictures: on a narrow screen the cards are far below (`shell._READABLE`)."""
-    first = next(iter(course_files.course()), None)
+    first = first_card(LESSONS)
     if first is not None:
         with st.container(key="start_on_a_phone"):
             links.page("lessons", f"**Start lesson 1** · {first.minutes} minutes", lesson=first.slug)
@@ -55,7 +55,7 @@ def _start_on_a_phone() -> None:
 
 def _starts() -> None:
     """Three ways to begin; the first is the one for a newcomer."""
-    first = next(iter(course_files.course()), None)
+    first = first_card(LESSONS)
     lesson, compare, train = st.columns(3)
     with lesson.container(border=True, height="stretch"):
         if first is None:
@@ -101,12 +101,15 @@ def story_section(selected: Sequence[Arm]) -> None:
 
 def _cards(arms: ArmSet) -> None:
     """MaxVio and perplexity of every arm, at the end and on held-out text."""
-    grid = st.grid(len(arms), min_column_width=170)
+    # By twos: a page with room for three cards would leave the fourth alone in its row.
+    pairs = st.grid(math.ceil(len(arms) / 2), min_column_width=400)
     names = short_labels(arms.arms)
     strokes = marks.strokes(arms, dark=st.context.theme.type == "dark")
-    for arm in arms:
+    for nth, arm in enumerate(arms):
         headline = final.headline(store.STORE, arm)
-        with grid, st.container(border=True, height="stretch"):
+        if nth % 2 == 0:
+            pair = pairs.grid(2, min_column_width=150)
+        with pair, st.container(border=True, height="stretch"):
             st.html(strokes[arm.token])
             st.metric(
                 show.plain(names[arm.token]),
@@ -165,9 +168,9 @@ def runs_section(runs: Sequence[Run]) -> None:
         },
     )
     show.note(
-        "MaxVio held-out counts the whole held-out text at once, the last steps count batch by batch. "
-        "Chance shrinks with the number of tokens, so only the latter compares with the random-routing "
-        "baseline above."
+        "“MaxVio held-out” counts all held-out tokens together, “MaxVio last steps” each batch by itself. "
+        "Random imbalance shrinks with more tokens, so compare only “MaxVio last steps” with the "
+        "random-routing baseline above."
     )
     odd = [name for name, row in metrics.items() if not math.isfinite(row["perplexity"] or 0.0)]
     if odd:

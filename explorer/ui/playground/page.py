@@ -1,10 +1,16 @@
-"""The Playground: two balancing rules on one simulated router, side by side."""
+"""The Playground: two balancing rules on one simulated router, side by side.
+
+Everything is one fragment, and its parts are fragments with keys (`parts`): a rate or the playhead draws only
+the parts that read it, since every control that is drawn costs the browser time.
+"""
 
 from dataclasses import replace
+from functools import partial
 from html import escape
 
 import polars as pl
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from explorer.charts import playground as charts
 from explorer.figures import simulation_text
@@ -16,7 +22,7 @@ from explorer.figures.views.choice import defaults
 from explorer.figures.views.playground import PlaygroundSettings, questions, settings_of
 from explorer.metrics.glossary import tip
 from explorer.ui.components.text_table import text_table
-from explorer.ui.playground import dragging, formulas, presets, switch
+from explorer.ui.playground import dragging, formulas, parts, presets, switch
 from explorer.ui.shared import controls, panels, show, state, urls
 
 PICTURE = "playground_picture"
@@ -37,9 +43,9 @@ _PLACES = f"""
 """
 
 
-@st.fragment
+@st.fragment(key=parts.ALL)
 def view() -> None:
-    """Controls and panels. Only this reruns when a control moves."""
+    """Controls and panels. Nothing else reruns when a control moves."""
     read_address()
     panels.bind(*choices.KEYS, *rule_change.KEYS.values())
     presets.choose()
@@ -48,9 +54,17 @@ def view() -> None:
     with left:
         rule_cards()
         router_controls()
+    with right:
+        picture = show.steady(PICTURE)
+    answers(picture)
+
+
+@st.fragment(key=parts.ANSWERS)
+def answers(picture: DeltaGenerator) -> None:
+    """All panels, for what the widgets say. picture: the place of the first of them."""
     values = state.values((*choices.KEYS, *rule_change.KEYS.values()))
     settings = settings_of(values)
-    with right, show.steady(PICTURE):
+    with picture:
         draw_picture(settings)
     with show.steady("playground"):
         draw_panels(settings)
@@ -72,22 +86,29 @@ def read_address() -> None:
 def rule_cards() -> None:
     """Rule A above rule B, each with its formula and its rate."""
     for side in SIDES:
-        rule, rate, decay = choices.RULES[side]
-        name = state.text(rule.key)
+        rule, _, decay = choices.RULES[side]
         with st.container(border=True, gap="small", key=f"card_{side}"):
             with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
                 controls.draw(rule, choices.options_of)
                 controls.draw(decay, choices.options_of, width=110)
-            # Wide enough to drag: the charts follow.
-            controls.draw(replace(rate, label=formulas.rate_label(name, side)), choices.options_of)
-            if name == "smebu":
-                with st.container(horizontal=True, gap="small"):
-                    for choice in choices.SMEBU[side]:
-                        controls.draw(choice, choices.options_of)
-            formula = formulas.update(name, float(state.text(rate.key)))
-            with st.container(horizontal=True, horizontal_alignment="distribute", gap="small"):
-                st.markdown(f"${formula}$", help=formulas.SYMBOLS.get(name, formulas.LOADS), width="content")
-                switch.control(side)
+            st.fragment(rate_of, key=parts.RATES[side])(side)
+
+
+def rate_of(side: str) -> None:
+    """The rate of a rule with its formula and its change."""
+    rule, rate, _ = choices.RULES[side]
+    name, moved = state.text(rule.key), partial(parts.draw_rate, side)
+    # Wide enough to drag: the charts follow.
+    label = formulas.rate_label(name, side)
+    controls.draw(replace(rate, label=label), choices.options_of, on_change=moved)
+    if name == "smebu":
+        with st.container(horizontal=True, gap="small"):
+            for choice in choices.SMEBU[side]:
+                controls.draw(choice, choices.options_of, on_change=moved)
+    formula = formulas.update(name, float(state.text(rate.key)))
+    with st.container(horizontal=True, horizontal_alignment="distribute", gap="small"):
+        st.markdown(f"${formula}$", help=formulas.SYMBOLS.get(name, formulas.LOADS), width="content")
+        switch.control(side)
 
 
 def router_controls() -> None:
@@ -117,7 +138,16 @@ def draw_panels(settings: PlaygroundSettings) -> None:
     side_by_side(panel_of, "playground_bias", rules, "Bias trajectories of {}", playhead=at)
     st.subheader("Expert load", help=tip("load"))
     last = rules.steps - 1
-    st.slider("Step", 0, last, last, key="at", bind="query-params", help=tip("playhead"))
+    st.slider(
+        "Step",
+        0,
+        last,
+        last,
+        key="at",
+        bind="query-params",
+        help=tip("playhead"),
+        on_change=parts.draw_playhead,
+    )
     side_by_side(panel_of, "playground_loads", rules, "Expert load of {} at the playhead")
     st.subheader("Assignments changed by the bias")
     show.question(panel_of["playground_switched"], live=True, playhead=at)

@@ -8,6 +8,7 @@ import streamlit as st
 from explorer.figures.views.choice import defaults
 from explorer.figures.views.playground_choices import BY_KEY, CHOICES
 from explorer.figures.views.rule_change import KEYS as CHANGES
+from explorer.ui.playground import parts
 from explorer.ui.shared import state
 
 KEY = "situation"
@@ -156,6 +157,7 @@ def current() -> Preset | None:
     return next((preset for preset in PRESETS if values_of(preset) == now), None)
 
 
+@st.fragment(key=parts.SITUATION)
 def choose() -> None:
     """The row of presets and the comment of the selected one."""
     preset = current()
@@ -172,3 +174,4 @@ def _apply() -> None:
         return
     values = values_of(BY_NAME[name])
     state.put_all({**values, "at": int(values["S"]) - 1})
+    parts.draw_all()

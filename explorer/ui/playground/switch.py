@@ -12,6 +12,7 @@ from explorer.figures.simulation import RATE_SYMBOLS, RULE_NAMES, STEP_SIZES, ru
 from explorer.figures.views.choice import RATES
 from explorer.figures.views.playground_choices import RULES
 from explorer.figures.views.rule_change import DEFAULT_RATE, KEYS, RuleChange, parse, rule_of
+from explorer.ui.playground import parts
 from explorer.ui.shared import show, state, urls
 
 
@@ -47,7 +48,7 @@ def control(side: str) -> None:
         horizontal=True, vertical_alignment="center", gap="small", key=f"controls_{KEYS[side]}"
     ):
         with st.popover(f"Switch {side} at a step", icon=":material/swap_horiz:"):
-            _form(side)
+            st.fragment(_form, key=parts.FORMS[side])(side)
         if change:
             label = rule_label(change.settings(0))
             st.markdown(show.plain(f"from {change.step:,} {label}"), width="content")
@@ -81,6 +82,7 @@ def _form(side: str) -> None:
         "As in the address",
         key=key,
         bind="query-params",
+        on_change=parts.draw_all,
         placeholder="400.sign.1e-3",
         help="Step, rule, rate and, unless constant, the step size. Empty: one rule for all steps. SMEBU has "
         "its default constants here.",
@@ -100,3 +102,4 @@ def _take(side: str, step_key: str) -> None:
 
 def _set(side: str, text: str) -> None:
     state.put(KEYS[side], text)
+    parts.draw_all()

@@ -85,6 +85,9 @@ def select_run(runs: Sequence[Run]) -> Run:
 def _facts(run: Run) -> None:
     run = latest(run)
     steps = f"{run.last_step + 1:,} of {counted(run.num_steps, 'step')}"
+    if run.last_step >= run.num_steps:
+        # The step numbers of an imported run may have gaps, or begin late.
+        steps = f"{counted(run.num_steps, 'step')}, the last is {run.last_step:,}"
     title = "" if run.title in run.label else run.title
     facts = (run.run_id, title, run.label, run.sizes, steps, run.state)
     show.note(" · ".join(fact for fact in facts if fact))

@@ -7,8 +7,8 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 HOLD_S = 0.2
 """How long a message waits for the next ones of its script run."""
-STATUS_BYTES = 128
-"""No message on the state of a run is longer; others are not parsed."""
+STATUS_BYTES = 1024
+"""No message on the state of a run is longer, though it names all of its fragments; others are not parsed."""
 
 
 class Bursts:

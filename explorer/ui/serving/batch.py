@@ -8,6 +8,7 @@ from explorer.figures.arms import Run
 from explorer.figures.views import serving as view
 from explorer.figures.views import serving_choices as choices
 from explorer.metrics.glossary import tip
+from explorer.ui.serving import parts
 from explorer.ui.shared import controls, show, state, urls
 
 TITLE = "Batch-aware selection"
@@ -54,6 +55,12 @@ def section(run: Run, options: choices.Options, steps: Sequence[int]) -> None:
         for choice in choices.SELECTION:
             if len(options.of(choice, state.everything())) > 1:
                 controls.draw(choice, options.of, width=150)
+    _panels(run)
+
+
+@st.fragment(key=parts.BATCHES)
+def _panels(run: Run) -> None:
+    """Another layer draws these alone."""
     settings = view.batches(
         state.values(choice.key for choice in choices.SELECTION),
         state.number("layer"),

@@ -1,19 +1,22 @@
-"""The Serving page: its runs, the panels of their loads, and batch-aware selection."""
+"""The Serving page: its runs, the panels of their loads, and batch-aware selection.
+
+Everything below the runs is one fragment, and its parts are fragments with keys (`parts`): a control draws
+only the parts that read it, since every element that is drawn costs the browser time.
+"""
 
 from collections.abc import Sequence
+from functools import partial
 
 import streamlit as st
 
 from explorer.charts import serving as charts
 from explorer.figures.arms import Run
-from explorer.figures.panel import Question
-from explorer.figures.serving.placement import rule_text
 from explorer.figures.serving.windows import phase_of
 from explorer.figures.views import serving as view
 from explorer.figures.views import serving_choices as choices
 from explorer.figures.views.selection import run_names
 from explorer.metrics.glossary import tip
-from explorer.ui.serving import batch, verdict
+from explorer.ui.serving import batch, parts, verdict
 from explorer.ui.shared import controls, layers, panels, show, state, urls
 from explorer.ui.shared.store import STORE
 
@@ -94,25 +97,16 @@ def _choose_judge(run: Run, runs: Sequence[Run]) -> Run:
     return judged
 
 
-@st.fragment
+@st.fragment(key=parts.ALL)
 def _panels(run: Run, judged: Run) -> None:
-    """Every control and panel below the runs; only this reruns when one of its controls moves."""
+    """Every control and panel below the runs; nothing else reruns when one of its controls moves."""
     offer = _read_address(run, judged)
-    _window_controls(run, offer)
-    settings = view.ServingSettings(
-        run=run,
-        judged=judged,
-        loads=view.placed(state.values(choices.KEYS_OF_LOADS)),
-        layer=state.number("layer"),
-        hot=state.number("hot"),
-        batches=None,
-    )
-    layers.show_names([run], settings.layer)
-    questions = view.load_questions(settings)
-    with show.steady("serving"):
-        _hot_set(questions)
-        verdict.section(questions, offer, rule_text(settings.loads.least))
     steps = view.probe_steps(STORE, run)
+    _window_controls(run, offer, bool(steps))
+    with show.steady("serving"):
+        _hot_set(run, judged)
+        verdict.section(run, judged, offer)
+        verdict.by_gpu(run, judged)
     if steps:
         batch.section(run, offer, steps)
     else:
@@ -130,19 +124,33 @@ def _read_address(run: Run, judged: Run) -> choices.Options:
     return options
 
 
-def _window_controls(run: Run, options: choices.Options) -> None:
+@st.fragment(key=parts.WINDOWS)
+def _window_controls(run: Run, options: choices.Options, with_batches: bool) -> None:
+    moved = partial(parts.draw_layer, with_batches=with_batches)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        layers.control(run.layers, "Each layer has its own router and its own experts.")
+        layers.control(run.layers, "Each layer has its own router and its own experts.", moved)
         for choice in choices.SPLIT:
             if choice.key != "windows" or not options.is_snapshot:
-                controls.draw(options.with_default(choice), options.of, width=190)
+                controls.draw(options.with_default(choice), options.of, 190, parts.draw_all)
 
 
-def _hot_set(questions: dict[str, Question]) -> None:
+@st.fragment(key=parts.HOT_SET)
+def _hot_set(run: Run, judged: Run) -> None:
+    questions = parts.questions(run, judged)
+    layers.show_names([run], state.number("layer"))
     st.subheader("Expert load by window", help=tip("load"))
     show.load_legend(charts.LIMIT)
     show.question(questions["serving_windows"], stays=True)
     for place, (key, heading) in zip(show.in_columns(len(HOT_SET)), HOT_SET.items(), strict=True):
         with place:
             st.subheader(heading, help=tip(TERMS[key]) if key in TERMS else None)
-            show.question(questions[key], stays=True)
+            if key == "serving_levels":
+                _levels(run, judged)
+            else:
+                show.question(questions[key], stays=True)
+
+
+@st.fragment(key=parts.LEVELS)
+def _levels(run: Run, judged: Run) -> None:
+    """Of all layers, so that only the layout changes it."""
+    show.question(parts.questions(run, judged)["serving_levels"], stays=True)

@@ -1,12 +1,17 @@
 """Placement and its verdict: windows A and B, the layout, the modelled time, the load by GPU."""
 
+from functools import partial
 from typing import Literal
 
 import streamlit as st
 
+from explorer.figures.arms import Run
 from explorer.figures.panel import Panel, Question
+from explorer.figures.serving.placement import rule_text
+from explorer.figures.views import serving as view
 from explorer.figures.views import serving_choices as choices
 from explorer.metrics.glossary import tip
+from explorer.ui.serving import parts
 from explorer.ui.shared import controls, show, state, store
 
 BADGES: dict[str, tuple[Literal["green", "gray", "orange"], str]] = {
@@ -21,11 +26,19 @@ BY_GPU = {"serving_contiguous": "Contiguous experts", "serving_planned": "Planne
 """Panel of one layer in window B -> its heading."""
 
 
-def section(questions: dict[str, Question], options: choices.Options, rule: str) -> None:
-    """The controls, the verdict, and the GPUs before and after."""
+@st.fragment(key=parts.LAYOUT)
+def section(run: Run, judged: Run, options: choices.Options) -> None:
+    """The controls and the verdict."""
     st.subheader("Expert placement", help=tip("eplb"))
     _controls(options)
-    _verdict(questions["serving_verdict"], rule)
+    least = view.placed(state.values(choices.KEYS_OF_LOADS)).least
+    _verdict(parts.questions(run, judged)["serving_verdict"], rule_text(least))
+
+
+@st.fragment(key=parts.BY_GPU)
+def by_gpu(run: Run, judged: Run) -> None:
+    """The GPUs before and after, in one layer."""
+    questions = parts.questions(run, judged)
     for place, (key, heading) in zip(show.in_columns(len(BY_GPU)), BY_GPU.items(), strict=True):
         with place:
             st.subheader(heading)
@@ -39,7 +52,9 @@ def _controls(options: choices.Options) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         for choice in keys:
             if len(options.of(choice, state.everything())) > 1:
-                controls.draw(options.with_default(choice), options.of, width=158)
+                is_layout = choice in choices.LAYOUT
+                moved = partial(parts.draw_layout, options) if is_layout else parts.draw_all
+                controls.draw(options.with_default(choice), options.of, 158, moved)
 
 
 def _verdict(question: Question, rule: str) -> None:

@@ -37,18 +37,20 @@ def _notice(key: str, rule: str, default: str) -> Callable[[str], str]:
     return lambda value: f"The link asks for {key} = {value}; {rule}. {default} is used."
 
 
-def draw(choice: Choice, offer: Offer, width: Any = "stretch") -> None:
+def draw(
+    choice: Choice, offer: Offer, width: Any = "stretch", on_change: Callable[[], None] | None = None
+) -> None:
     """A slider for ordered values, a list box for names.
 
     An option is shown as sentences write it (`Choice.shown`); the address keeps the option. The default is
     given although the session holds the value: Streamlit leaves a parameter out of the address when it has
-    the widget's default.
+    the widget's default. on_change: a callback, for a widget that moves more than its own fragment.
     """
     kind: Any = st.selectbox if choice.is_list else st.select_slider
     offered = offer(choice, state.everything())
     default = default_of(choice, offered)
     if any(choice.shown(option) != option for option in offered):
-        names = {"format_func": choice.shown, "help": choice.help, "width": width}
+        names = {"format_func": choice.shown, "help": choice.help, "width": width, "on_change": on_change}
         urls.named(kind, choice.label, offered, default, key=choice.key, **names)
         return
     start: dict[str, Any] = {"index": offered.index(default)} if choice.is_list else {"value": default}
@@ -60,7 +62,16 @@ def draw(choice: Choice, offer: Offer, width: Any = "stretch") -> None:
         bind="query-params",
         help=choice.help,
         width=width,
+        on_change=on_change,
     )
+
+
+def draw_grid(choices: Iterable[Choice], offer: Offer) -> None:
+    """Several settings beside each other, four in a row of a wide page."""
+    grid = st.grid(4, min_column_width=170)
+    for choice in choices:
+        with grid.cell():
+            draw(choice, offer)
 
 
 def draw_seed(key: str) -> None:

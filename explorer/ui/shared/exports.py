@@ -13,7 +13,7 @@ import polars as pl
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from explorer.export import files, film, pages
+from explorer.export import files, pages
 from explorer.export.provenance import file_stem, run_ids
 from explorer.export.settings import FORMATS, TABLES, WIDTHS, FigureSettings
 from explorer.figures.panel import Panel
@@ -76,6 +76,8 @@ def _buttons(figures: PageFigures, panel: Panel, key: str) -> None:
         for kind, mime in TABLES.items():
             _button(kind, partial(table_file, figures, panel.key, kind), stem, mime, key)
         if panel.key in figures.films:
+            from explorer.export import film  # which loads Pillow
+
             make = partial(film_file, figures, panel.key, options)
             _button("gif", make, stem, film.MIME, key, "Animated GIF of this layer")
 

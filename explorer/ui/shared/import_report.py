@@ -1,5 +1,6 @@
 """The report of an import: what was assumed, left out, or does not add up."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -62,9 +63,23 @@ def show_entries(entries: Sequence[Mapping[str, str]]) -> None:
 
 def _line(entry: Mapping[str, str]) -> str:
     place = f" :gray[:small[({show.plain(_one_line(entry['place']))})]]" if entry["place"] else ""
-    return f"- {show.plain(_one_line(entry['sentence']))}{place}"
+    return f"- {show.plain(_one_line(in_page_words(entry['sentence'])))}{place}"
 
 
 def _one_line(text: str) -> str:
     """On one line, so that it stays one item of the list."""
     return " ".join(text.split())
+
+
+def in_page_words(sentence: str) -> str:
+    """A sentence of the command line with the names of the page's fields.
+
+    >>> in_page_words("a.csv: fits none; name one with --format, out of esft, table.")
+    'a.csv: fits none; choose the format above.'
+    >>> in_page_words("K is unknown; give it with --option top_k=8.")
+    'K is unknown; fill in top_k, e.g. 8.'
+    """
+    sentence = re.sub(r"name one with --format, out of .*", "choose the format above.", sentence, flags=re.S)
+    sentence = re.sub(r"give it with --option (\w+)=…, e\.g\. --option \w+=", r"fill in \1, e.g. ", sentence)
+    sentence = re.sub(r"give it with --option (\w+)=", r"fill in \1, e.g. ", sentence)
+    return sentence.replace("--option ", "option ")

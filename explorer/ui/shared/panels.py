@@ -6,16 +6,18 @@ that runs alone replaces its own figures.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import streamlit as st
 
-from explorer.export.film import Film
 from explorer.export.vega import follows_player
 from explorer.figures.panel import Missing, Panel
 from explorer.figures.panel import slug as slug
 from explorer.ui.shared import state, urls
+
+if TYPE_CHECKING:
+    from explorer.export.film import Film
 
 KEY = "page_figures"
 PICKER = "runs"
@@ -37,7 +39,7 @@ class PageFigures:
     """Figures that are built only when they are exported."""
     folded: dict[str, Callable[[], Panel | Missing]] = field(default_factory=dict)
     """Figures of sections that may be closed, in the page's order: built when they are opened or exported."""
-    films: dict[str, Callable[[], Film]] = field(default_factory=dict)
+    films: "dict[str, Callable[[], Film]]" = field(default_factory=dict)
     """Panels that can be exported as an animation, by key."""
     playhead: float | None = None
     """Step of the player, for panels that follow it in the browser."""
@@ -125,7 +127,7 @@ def fold(key: str, build: Callable[[], Panel | Missing]) -> None:
     _entered().folded[key] = build
 
 
-def add_film(key: str, build: Callable[[], Film]) -> None:
+def add_film(key: str, build: "Callable[[], Film]") -> None:
     """Enter an animation; `build` runs outside of a script run."""
     _entered().films[key] = build
 

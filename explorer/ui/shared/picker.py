@@ -1,5 +1,6 @@
 """The selection of runs that all pages share, and its picker in the sidebar of the pages that draw it."""
 
+import re
 from html import escape
 
 import streamlit as st
@@ -14,8 +15,11 @@ PAGES = ("compare", "microscope")
 """Paths of the pages that draw the selected runs. The others show one run, or runs that a page chooses."""
 STATE = state.Slot[tuple[list[Run], list[Arm], list[Arm]]]("shell", ([], [], []))
 """The runs, the entries of the picker, and the selected ones of this run of the page."""
-# The name of a chosen run may be longer than the sidebar is wide.
+# The name of a chosen run may be longer than the sidebar is wide, and the box is as high as all names.
 _WHOLE_NAMES = """
+[data-testid="stSidebar"] [data-testid="stMultiSelect"] [data-rac][role="group"] {
+  max-height: none !important;
+}
 [data-testid="stSidebar"] [data-testid="stMultiSelect"] [data-tag] { height: auto; max-width: 100%; }
 [data-testid="stSidebar"] [data-testid="stMultiSelect"] [data-tag] > span {
   max-width: none; white-space: normal; overflow-wrap: anywhere; line-height: 1.3; padding-block: .15rem; }
@@ -67,10 +71,15 @@ def _legend(arms: list[Arm]) -> str:
     strokes = marks.strokes(ArmSet.of(arms), dark=st.context.theme.type == "dark")
     rows = "".join(
         '<li style="margin:0 0 .45rem;padding-left:2.4rem;text-indent:-2.4rem;list-style:none">'
-        f"{strokes[arm.token]}{escape(entry(arm, labels[arm.token]))}</li>"
+        f"{strokes[arm.token]}{escape(_unbroken(entry(arm, labels[arm.token])))}</li>"
         for arm in arms
     )
     return f'<ul style="margin:0;padding:0;font-size:.85rem">{rows}</ul>'
+
+
+def _unbroken(text: str) -> str:
+    """`5 seeds` and `seed 0` stay on one line."""
+    return re.sub(r"(?<=\d) (?=seeds)|(?<=seed) (?=\d)", "\u00a0", text)
 
 
 def _settle(arms: dict[str, Arm], default: list[str]) -> str:

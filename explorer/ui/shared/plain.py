@@ -13,12 +13,16 @@ _DIRECTIVES = re.compile(r":(?=[^\W\d_])")
 _LINE_STARTS = re.compile(r"^( ?)([#>+=-]|\d{1,9}(?=[.)]))", re.MULTILINE)
 _NEW_LINES = re.compile(r"\r\n?")
 """Ends of lines to Markdown, and not to the patterns below."""
+_UNITS = re.compile(
+    r"(?<=\d) (?=%)|(?<=\d) (?=± ?\d)|(?<=\d ±) (?=\d)|(?<=\w) (?== [−-]?\d)|(?<=\w =) (?=[−-]?\d)"
+)
+"""Spaces inside `12 %`, `0.3 ± 0.1` and `k = 2`, where a line must not break."""
 _ENDS_OF_LINES = re.compile(r"^[ \t]+|[ \t]+$", re.MULTILINE)
 
 
 def plain(text: str) -> str:
     """Computed sentences are text, not markup: a `*` or `_` of a run's name must stay what it is."""
-    text = _NEW_LINES.sub("\n", text)
+    text = _UNITS.sub("\u00a0", _NEW_LINES.sub("\n", text))
     text = _MARKS.sub(r"\\\1", text)
     text = _ENDS_OF_LINES.sub(_joint, text)
     text = _LINE_STARTS.sub(_escaped_start, text)

@@ -27,7 +27,8 @@ _KNOWN = state.Slot[int | None]("runs_read", None)
 # white letters on a button can be read on cannot be read on black itself. And "(required)" beside a list that
 # always has a value asks for nothing. A link in a sentence differs from it by more than its colour, and the
 # line that opens a section is no fainter than other text. Segments are as high as the fields beside them, so
-# that their labels stand on one line. On a phone the name of a run has a line of its own.
+# that their labels stand on one line. No paragraph ends in a line of one word. On a phone the name of a run
+# has a line of its own.
 _READABLE = """
 [data-testid="stSliderThumbValue"], [data-testid="stSliderThumbValue"] p,
 [data-testid="stButtonGroup"] button { color: inherit !important; }
@@ -36,6 +37,7 @@ _READABLE = """
   text-decoration: underline; text-decoration-thickness: 1px; text-underline-offset: .18em;
   text-decoration-color: color-mix(in srgb, currentColor 45%, transparent); }
 [data-testid="stMarkdownContainer"] :is(p, li) > a:hover { text-decoration-color: currentColor; }
+[data-testid="stMarkdown"] :is(p, li) { text-wrap: pretty; }
 [data-testid="stExpander"] summary { opacity: 1 !important; }
 [data-testid="stButtonGroup"] [data-variant="segmented_control"] { min-height: 2.5rem; }
 [data-testid="stPageLink-NavLink"] :is(span:has(p), [data-testid="stMarkdownContainer"], p) {

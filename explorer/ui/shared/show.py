@@ -154,19 +154,21 @@ def in_columns(count: int, most: int = 2, least_px: int = 380) -> list[DeltaGene
 
 
 def stacked(formula: str) -> str:
-    """The parts of a formula under each other, so that a narrow window shows it without scrolling.
+    """The parts of a formula under each other, so that a narrow window shows it without scrolling."""
+    parts = formula_parts(formula)
+    lines = r" \\[.4em] ".join(parts)
+    whole = lines if len(parts) == 1 else rf"\begin{{gathered}}{lines}\end{{gathered}}"
+    # The space keeps a slanted last letter inside its box, which would scroll otherwise.
+    return whole + r"\;"
 
-    Parts are what `\\qquad` separates outside of braces; the comma before it goes.
-    """
+
+def formula_parts(formula: str) -> list[str]:
+    """What `\\qquad` separates outside of braces; the comma before it goes."""
     parts, depth, start = [], 0, 0
     for match in re.finditer(r"\\qquad|\\[{}]|[{}]", formula):
         mark = match.group()
         depth += {"{": 1, "}": -1}.get(mark, 0)
         if mark == r"\qquad" and depth == 0:
-            parts.append(formula[start : match.start()].rstrip(" ,"))
+            parts.append(formula[start : match.start()].rstrip(" ,").strip())
             start = match.end()
-    parts.append(formula[start:].strip())
-    lines = r" \\[.4em] ".join(part.strip() for part in parts)
-    whole = lines if len(parts) == 1 else rf"\begin{{gathered}}{lines}\end{{gathered}}"
-    # The space keeps a slanted last letter inside its box, which would scroll otherwise.
-    return whole + r"\;"
+    return [*parts, formula[start:].strip()]

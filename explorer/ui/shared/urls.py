@@ -88,6 +88,11 @@ def show_notices(*keys: str) -> None:
                 del notices[key]
 
 
+def has_notices(*keys: str) -> bool:
+    """Whether the page says that one of these parameters could not be followed."""
+    return not NOTICES.get().keys().isdisjoint(keys)
+
+
 def settle(key: str, options: Sequence[T], default: T, say: Callable[[str], str]) -> None:
     """Give a widget a value that is among the options, before it is made.
 

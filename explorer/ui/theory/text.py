@@ -10,10 +10,10 @@ WHY = (
     "learned. This page checks each of these on a fixed set of tokens."
 )
 DUAL_IN_WORDS = (
-    "At any biases, let every token take the K experts with its highest score plus bias. Add up what all "
-    "tokens get and subtract the discount of every seat, taken or not: that sum is the *dual* D(b). No "
-    "balanced assignment scores more, whatever the biases, and at its minimum the dual equals the score of "
-    "the best one. A rule that lowers the dual is on its way to that assignment."
+    "For given biases, let each token take the K experts with the highest score plus bias. Add up these "
+    "sums over all tokens and subtract the bias of every seat, taken or not: the result is the *dual* D(b). "
+    "No balanced assignment scores higher than the dual, whatever the biases, and at its minimum the dual "
+    "equals the score of the best one. So a rule that lowers the dual approaches that assignment."
 )
 PROBLEM = (
     r"\max_{x}\ \sum_{i,k}s_{ik}x_{ik}\quad\text{with}\quad"

@@ -55,14 +55,16 @@ def levels(load_ratio: NDArray[np.float64]) -> str:
 def opening(films: Sequence[Film], steps: Sequence[int]) -> None:
     """Draw it. steps: [S] the last step of each column."""
     inks = scales.stops()
+    # No lists and dictionaries at the first level: Streamlit would load pandas to look whether they are
+    # tables.
     data = {
-        "films": list(films),
-        "steps": list(steps),
+        "films": tuple(films),
+        "steps": tuple(steps),
         "low": scales.tick_label(-LIMIT, LIMIT).replace("×1/4", "¼ × uniform"),
         "high": scales.tick_label(LIMIT, LIMIT).replace("×4", "4 × uniform"),
-        "colours": {
-            "light": {"stops": [ink.light for ink in inks], "dead": theme.DEAD.light},
-            "dark": {"stops": [ink.dark for ink in inks], "dead": theme.DEAD.dark},
-        },
+        "colours": (
+            {"stops": [ink.light for ink in inks], "dead": theme.DEAD.light},
+            {"stops": [ink.dark for ink in inks], "dead": theme.DEAD.dark},
+        ),
     }
     _OPENING(key="opening", data=data)

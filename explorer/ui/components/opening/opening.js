@@ -93,7 +93,7 @@ class Opening {
     this.box = box;
     this.steps = data.steps;
     const dark = isDark(box);
-    const { stops, dead } = data.colours[dark ? "dark" : "light"];
+    const { stops, dead } = data.colours[dark ? 1 : 0];
     const table = palette(stops, dead);
     const films = data.films.map((film) => ({ ...film, colour: film.colours[dark ? 1 : 0] }));
     this.canvases = build(box, films);

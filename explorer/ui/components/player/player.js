@@ -134,6 +134,8 @@ export class Player {
   sync({ step, expert }) {
     waiting.delete(this.id);
     this.heard = step;
+    // The report has arrived: whatever moves the step next is not to be taken back.
+    if (step === this.known.step) clearTimeout(this.again);
     if (expert !== this.known.expert) {
       this.known.expert = expert;
       this.expert = expert;

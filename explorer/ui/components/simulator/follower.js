@@ -117,6 +117,8 @@ export class Follower {
 
   #onMove(key, position) {
     const { at } = this.#data.sliders[key];
+    // A slider writes its position into two attributes, one after the other.
+    if (this.#moved.get(key) === position) return;
     // Sliders also write their value again when the server's answer arrives.
     if (position === at && !this.#moved.delete(key)) return;
     if (position !== at) this.#moved.set(key, position);

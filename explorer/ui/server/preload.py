@@ -1,0 +1,102 @@
+"""Let the browser fetch the scripts of charts while the server still prepares the first one.
+
+Streamlit's page names the scripts that every app needs; those of a chart are asked for only when the first
+chart has arrived, and then take as long as everything before. So the page names them too, after all others,
+and reads them in.
+"""
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import streamlit
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+STATIC = Path(streamlit.__file__).parent / "static"
+ENTRIES = ("ArrowVegaLiteChart.", "embed.", "loadVegaEmbed.", "BidiComponent.", "Html.", "PageLink.")
+"""How the names of the scripts begin: those of charts, and of what stands beside the first one."""
+_IMPORT = re.compile(r'(?:from|import)\s*"\./(?P<name>[^"]+\.js)"')
+_END = b"</head>"
+
+
+class Preload:
+    """ASGI middleware: every page of the app names further scripts."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Add the links to answers that are HTML; everything else passes."""
+        await self.app(scope, receive, _Page(send).send if scope["type"] == "http" else send)
+
+
+class _Page:
+    """One answer, whose head is held back until its length is known if it is HTML."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._head: Message | None = None
+        self._body = b""
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start" and _is_page(message) and links():
+            self._head = message
+        elif self._head is None or message["type"] != "http.response.body":
+            await self._send(message)
+        else:
+            self._body += message.get("body", b"")
+            if not message.get("more_body", False):
+                await self._finish(self._head, message)
+
+    async def _finish(self, head: Message, last: Message) -> None:
+        before, end, after = self._body.partition(_END)
+        body = before + links() + end + after if end else self._body
+        # An answer without a body, to HEAD or of a page that has not changed, keeps its length.
+        if body:
+            MutableHeaders(scope=head)["content-length"] = str(len(body))
+        await self._send(head)
+        await self._send({**last, "body": body})
+
+
+def _is_page(message: Message) -> bool:
+    headers = MutableHeaders(scope=message)
+    kind, encoding = headers.get("content-type", ""), headers.get("content-encoding", "")
+    return kind.startswith("text/html") and not encoding
+
+
+@cache
+def links(static: Path = STATIC) -> bytes:
+    """The tags to be added; empty where Streamlit has no such scripts."""
+    # Relative like those of the page itself, which may lie below the path of a proxy.
+    tag = '<link rel="modulepreload" crossorigin href="./static/js/{}">'
+    tags = "".join(tag.format(name) for name in scripts(static))
+    # It runs after the page's own script: what it imports is at hand when a chart asks for it.
+    imports = "".join(f'import("./static/js/{name}").catch(() => {{}});' for name in _entries(static))
+    return f'{tags}<script type="module">{imports}</script>'.encode() if tags else b""
+
+
+def scripts(static: Path) -> list[str]:
+    """Names of the scripts of `ENTRIES` and of all that they import, without those that the page names."""
+    folder, page = static / "static" / "js", static / "index.html"
+    text = page.read_text(encoding="utf-8") if page.is_file() else ""
+    named = set(re.findall(r"/js/([\w.-]+\.js)", text))
+    waiting = _entries(static)
+    names: list[str] = []
+    while waiting:
+        name = waiting.pop(0)
+        if name not in named and name not in names and (folder / name).is_file():
+            names.append(name)
+            waiting.extend(_imports(folder / name))
+    return names
+
+
+def _entries(static: Path) -> list[str]:
+    folder = static / "static" / "js"
+    return [path.name for entry in ENTRIES for path in sorted(folder.glob(f"{entry}*.js"))]
+
+
+def _imports(script: Path) -> Iterator[str]:
+    for match in _IMPORT.finditer(script.read_text(encoding="utf-8")):
+        yield match["name"]

@@ -1,0 +1,48 @@
+"""The scripts that a page names beside Streamlit's own, so that the browser fetches them at once."""
+
+import re
+from pathlib import Path
+
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from explorer.ui.server import preload
+
+PAGE = "<html><head><title>x</title></head><body>é</body></html>"
+
+
+def client(answer: Response) -> TestClient:
+    return TestClient(preload.Preload(Starlette(routes=[Route("/", lambda request: answer)])))
+
+
+def test_a_page_names_the_scripts_of_charts_after_its_own() -> None:
+    answer = client(HTMLResponse(PAGE)).get("/")
+    head, _, rest = answer.text.partition("</head>")
+    assert rest == "<body>é</body></html>"
+    assert head.startswith("<html><head><title>x</title><link ")
+    assert int(answer.headers["content-length"]) == len(answer.content)
+    names = re.findall(r'href="\./static/js/([^"]+)"', head)
+    assert all((preload.STATIC / "static" / "js" / name).is_file() for name in names)
+    for entry in preload.ENTRIES:
+        assert any(name.startswith(entry) for name in names), f"Streamlit has renamed {entry}"
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("answer", [PlainTextResponse(PAGE), HTMLResponse("no head"), HTMLResponse("")])
+def test_other_answers_pass_as_they_are(answer: Response) -> None:
+    assert client(answer).get("/").content == answer.body
+
+
+def test_scripts_that_the_page_names_itself_are_left_out_and_imports_are_followed(tmp_path: Path) -> None:
+    folder = tmp_path / "static" / "js"
+    folder.mkdir(parents=True)
+    (tmp_path / "index.html").write_text('<script src="./static/js/index.1.js">')
+    (folder / "embed.1.js").write_text('import{a}from"./shared.1.js";import"./index.1.js";')
+    (folder / "shared.1.js").write_text('import{b}from"./embed.1.js";import("./later.1.js")')
+    for name in ("index.1.js", "later.1.js", "other.1.js"):
+        (folder / name).write_text("")
+    assert preload.scripts(tmp_path) == ["embed.1.js", "shared.1.js"]
+    assert preload.scripts(tmp_path / "nothing") == []
