@@ -274,7 +274,7 @@ def test_words_about_gradients() -> None:
     assert said.endswith(sentence("captions.not_recorded", arm="loss-free u=0.003"))
     assert words.gradient_norms(GRADIENTS.clear(), labels=LABELS) == words.MISSING
     cosines = words.gradient_cosines(GRADIENTS, labels=LABELS)
-    assert sentence("captions.cosine_mean", value="-0.10", arm="auxiliary loss") in cosines
+    assert sentence("captions.cosine_mean", value="−0.10", arm="auxiliary loss") in cosines
     assert sentence("captions.cosine_below_zero", steps=3, sampled=4) in cosines
     assert sentence("captions.cosine_no_auxiliary") in words.gradient_cosines(GRADIENTS.clear())
 
