@@ -74,7 +74,7 @@ def _loads(part: pl.DataFrame, first: int | None, last: int | None) -> str:
     when = _when(first, last)
     live = part.filter(pl.col("tokens") > 0)
     if live.is_empty():
-        return f"{when}, no expert received a token."
+        return f"{when}, this layer has no tokens: none were routed, or none recorded."
     top = live.sort("load_ratio", descending=True).row(0, named=True)
     dead = part.height - live.height
     tail = f"idle experts: {dead} of {part.height}" if dead else "no expert is idle"

@@ -18,7 +18,7 @@ def cells(frame: pl.DataFrame, limit: float) -> pl.DataFrame:
     """One row per rectangle: x from this bin to the next, value = log2(load ratio) clipped to +-limit.
 
     Logs can be sparse (every 10th step), so a bin ends where the next one starts. A dead expert has
-    state "no tokens" and no value.
+    state "no tokens" and no value; where no expert of the layer has any, the state is "not recorded".
     """
     starts = frame.select("first_step", "last_step").unique("first_step").sort("first_step")
     gap = starts["first_step"].diff().median() if starts.height > 1 else None
@@ -42,7 +42,11 @@ def cells(frame: pl.DataFrame, limit: float) -> pl.DataFrame:
         min_ratio=pl.col("min_ratio").cast(pl.Float64).round(3),
         max_ratio=pl.col("max_ratio").cast(pl.Float64).round(3),
         tokens=pl.col("tokens").cast(pl.Int64),
-        state=pl.when(dead).then(pl.lit("no tokens")).otherwise(pl.lit("some")),
+        state=pl.when(pl.col("tokens").sum().over("first_step") == 0)
+        .then(pl.lit("not recorded"))
+        .when(dead)
+        .then(pl.lit("no tokens"))
+        .otherwise(pl.lit("some")),
     )
 
 

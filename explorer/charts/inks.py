@@ -7,6 +7,10 @@ import altair as alt
 Dash = tuple[int, ...]
 
 
+IS_DARK = "luminance(background) < 0.3"
+"""Vega expression: whether the figure's own background is dark."""
+
+
 @dataclass(frozen=True)
 class Ink:
     """One colour for a light page and one for a dark page."""
@@ -20,7 +24,7 @@ class Ink:
     @property
     def expr(self) -> alt.ExprRef:
         """The Vega expression that chooses by the luminance of the figure's own background."""
-        return alt.ExprRef(f"luminance(background) < 0.3 ? '{self.dark}' : '{self.light}'")
+        return alt.ExprRef(f"{IS_DARK} ? '{self.dark}' : '{self.light}'")
 
 
 SHADES: dict[str, float] = {"micro_batch": 0.28, "sequence": 0.5}

@@ -43,10 +43,12 @@ def ratio_axis(values: pl.Series) -> alt.Axis:
     return alt.Axis(values=list(WIDE if is_wide else NEAR_ONE), format="~g", labelOverlap="greedy")
 
 
-def strips(frame: pl.DataFrame, windows: Sequence[str]) -> theme.Figure:
+def strips(frame: pl.DataFrame, windows: Sequence[str], *, stays: bool = False) -> theme.Figure:
     """One strip of experts per window, all in the order of the first window's load.
 
     frame: window, rank, expert, tokens, load_ratio. windows: labels from top to bottom.
+    stays: whether experts without tokens have a layer even where there are none, so that the frame of another
+    MoE layer is a change of rows; its legend then stands elsewhere.
     """
     limit = LIMIT
     data = frame.with_columns(
@@ -86,7 +88,7 @@ def strips(frame: pl.DataFrame, windows: Sequence[str]) -> theme.Figure:
         .mark_text(align="left", dy=-20, fontSize=12, color=theme.STRONG_TEXT.expr, clip=False)
         .encode(x=alt.XValue(0), y=y, text=alt.Text("window:N"))
     )
-    layers = [live, names] if not (frame["tokens"] == 0).any() else [live, dead, names]
+    layers = [live, dead, names] if stays or (frame["tokens"] == 0).any() else [live, names]
     chart = alt.layer(*layers).resolve_scale(color="independent")
     figure: alt.LayerChart = theme.titled(chart, height=STRIP_PX * len(windows))
     return figure

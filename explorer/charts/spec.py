@@ -134,6 +134,15 @@ alt.data_transformers.register("frames", _data)
 alt.data_transformers.enable("frames")
 
 
+def _itself(encoding: alt.FacetedEncoding, _memo: object = None) -> alt.FacetedEncoding:
+    return encoding
+
+
+# Layering charts copies every one several times, with all that its encodings hold, only to change the names
+# and selections of the copies. No encoding is changed once it is made, so the copies share it.
+alt.FacetedEncoding.__deepcopy__ = _itself  # type: ignore[attr-defined]
+
+
 def without_legend(spec: Spec) -> Spec:
     """The same figure with its colours unexplained: one legend serves several."""
     layers = [_no_legend(layer) for layer in spec.vega.get("layer", ())]

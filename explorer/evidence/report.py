@@ -14,6 +14,7 @@ from explorer.evidence.results import Row
 from explorer.evidence.statistics import (
     NOT_RUN,
     NOT_TESTABLE,
+    SUPPORTED,
     VERDICTS,
     Effect,
     combined,
@@ -79,6 +80,11 @@ class ClaimResult:
     def num_run(self) -> int:
         """Comparisons with enough pairs for a verdict."""
         return sum(result.verdict != NOT_RUN for result in self.results)
+
+    @property
+    def num_supported(self) -> int:
+        """Comparisons that hold."""
+        return sum(result.verdict == SUPPORTED for result in self.results)
 
     @property
     def scale(self) -> str:

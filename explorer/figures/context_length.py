@@ -20,8 +20,9 @@ FACTORS = (1, 2, 4, 8)
 SUBJECT = "Excess imbalance by length of the context"
 HOW = (
     "The same held-out tokens, cut into sequences of 1 to 8 times the training length. Excess: MaxVio beyond "
-    "what tokens in so few sequences show by chance; below 0, loads are more even than that. "
-    "Thin: one model per seed. Thick: the mean of an arm."
+    "what tokens in so few sequences show by chance. It can be below 0: chance draws sequences at random, "
+    "while a batch of short ones takes the domains in turn. Thin: one model per seed. Thick: the "
+    "mean of an arm."
 )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeGuard, TypeVar
 
 from explorer.figures.arms import Run
+from explorer.queries._baselines import remembering
 from explorer.queries.statements import Statement, listening
 from explorer.store import Index
 
@@ -41,7 +42,7 @@ def run_query(
     A single run is passed as its id, several as a list of ids. A tuple of runs among `args` is passed as a
     list of ids too, for a query that compares two sets of runs.
     """
-    with listening() as statements, index.cursor() as cur:
+    with listening() as statements, remembering(index.memo), index.cursor() as cur:
         value = query(cur, _ids(runs), *(_ids(arg) if _are_runs(arg) else arg for arg in args), **settings)
     return Answer(value, tuple(statements))
 

@@ -130,6 +130,11 @@ class RunRows:
         return max((int(layer.steps[-1]) for layer in self.layers), default=-1)
 
     @property
+    def is_imported(self) -> bool:
+        """Whether another system wrote the loads."""
+        return self.info.source.startswith("imported:")
+
+    @property
     def is_inference(self) -> bool:
         """Whether the loads are those of a model in service, which nothing balances."""
         return self.info.phase not in TRAINING

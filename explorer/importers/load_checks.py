@@ -15,7 +15,7 @@ from explorer.importers.report import Report
 from explorer.importers.source import Source
 from explorer.importers.trace import Counts, LoadStep
 from explorer.metrics import max_vio
-from explorer.wording import counted, listed
+from explorer.wording import counted, listed, percent
 
 SHOWN_EXPERTS = 8
 """Maximum number of a layer's experts listed in a message."""
@@ -75,6 +75,8 @@ class LoadChecks:
         self._silent_steps = 0
         self._largest_difference = 0.0
         self._place = ""
+        self._extremes = ""
+        """The layers with the lowest and the highest total of the step at `_place`."""
         self._differing = 0
         self._last_step: int | None = None
         self._distances: Counter[int] = Counter()
@@ -103,6 +105,16 @@ class LoadChecks:
         self._differing += 1
         if difference > self._largest_difference:
             self._largest_difference, self._place = difference, f"step {step.step}"
+            self._extremes = self._described(totals_L, difference)
+
+    def _described(self, totals_L: NDArray[np.int64], difference: float) -> str:
+        """`layer 0 adds up to 0, layer 1 to 2,048`, and by how much they differ where neither is 0."""
+        low, high = int(totals_L.argmin()), int(totals_L.argmax())
+        text = (
+            f"the loads of layer {self._layers[low]} add up to {totals_L[low]:,}, those of layer "
+            f"{self._layers[high]} to {totals_L[high]:,}"
+        )
+        return text if totals_L[low] == 0 else f"{text}, a difference of {percent(difference, 2)}"
 
     def report(self, report: Report) -> None:
         """Write down what was seen."""
@@ -143,14 +155,17 @@ class LoadChecks:
         if self._differing:
             report.warning(
                 "layer_totals",
-                f"The totals of the layers differ by up to {100 * self._largest_difference:.3g} % in "
-                f"{self._place} ({self._differing:,} of {counted(self._steps, 'step')}). Every layer should "
-                "count the same number of assignments where every token reaches every layer. The loads are "
-                "kept as they are.",
+                f"{self._place.capitalize()}: {self._extremes}. Where every token reaches every layer, these "
+                f"totals are equal.{self._others()} The loads are kept as they are.",
                 place=self._place,
                 largest_difference=self._largest_difference,
                 steps=self._differing,
             )
+
+    def _others(self) -> str:
+        """How many steps differ beside the one that is described."""
+        others = self._differing - 1
+        return f" They differ in {others:,} more {'step' if others == 1 else 'steps'}." if others else ""
 
     def _report_idle(self, report: Report, sum_LE: Counts) -> None:
         idle_LE = sum_LE == 0

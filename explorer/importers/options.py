@@ -2,7 +2,7 @@
 or the file; the largest id is only a lower bound, since an expert may be idle."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from explorer.errors import ConfigError, ForeignFileError
 from explorer.recording.folder_schema import MAX_EXPERTS, MAX_LAYERS
@@ -97,9 +97,11 @@ class Options:
             raise _wrong(name, value, f"must be at most {MAX_LAYERS} different numbers in ascending order")
         return tuple(numbers)
 
-    def num_experts(self, in_file: int | None = None) -> int:
-        """E: from the option, else from the file. Raises ForeignFileError if neither states it,
-        or if they differ."""
+    def num_experts(
+        self, in_file: int | None = None, largest_id: Callable[[], int | None] | None = None
+    ) -> int:
+        """E: from the option, else from the file. Raises ForeignFileError if neither states it, or if they
+        differ. largest_id: asked if neither does, so that the error names the ids that occur."""
         own = self.whole("num_experts", least=1, most=MAX_EXPERTS)
         if in_file is not None and not 1 <= in_file <= MAX_EXPERTS:
             raise ForeignFileError(
@@ -112,8 +114,18 @@ class Options:
             )
         number = in_file if own is None else own
         if number is None:
-            raise self.question("num_experts", "how many experts a layer has", "60")
+            raise self._unknown_experts(None if largest_id is None else largest_id())
         return number
+
+    def _unknown_experts(self, largest_id: int | None) -> ForeignFileError:
+        if largest_id is None:
+            return self.question("num_experts", "how many experts a layer has", "60")
+        least = largest_id + 1
+        return ForeignFileError(
+            f"{self._file}: does not say how many experts a layer has; its expert ids run to {largest_id}, "
+            f"so at least {least}, and more if some are idle; give it with --option num_experts=…, e.g. "
+            f"--option num_experts={least}."
+        )
 
     def top_k(self, in_file: int | None = None) -> int | None:
         """K: from the option, else from the file; None if neither states it."""

@@ -171,6 +171,18 @@ TERMS: tuple[Term, ...] = (
         "of another.",
     ),
     Term(
+        key="preset",
+        title="Preset: quick, standard",
+        section=READING,
+        text="A named size of model and training. Quick: 2 MoE layers, 200 steps of 1,024 tokens. Standard: "
+        "4 MoE layers, 800 steps of 1,536 tokens, the size of the shipped runs.",
+        more="Losses and MaxVio of one preset say nothing about the other's: the smaller, shorter training "
+        "ends with a higher loss, and the same α or u balances less in it. Only runs of one preset are "
+        "compared as pairs. Claims on the page Evidence are tested at quick, where many seeds are "
+        "affordable, and lessons show runs of standard.",
+        sources=(OURS,),
+    ),
+    Term(
         key="step",
         title="Step",
         section=READING,

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from explorer import metrics
+from explorer.queries import _baselines
 from explorer.queries._frames import FIRST_LAYER, Cursor, choose_bins, first_row, frame, place
 from explorer.queries._series_bins import series_bins
 from explorer.store.pyramids import MEAN_LAYER, layer_pyramid
@@ -135,13 +136,12 @@ def references(cur: Cursor, run_id: str, *, resampled: bool = True) -> dict[str,
     held_out = _held_out_tokens(cur, run_id, sizes.top_k)
     if held_out:
         result["held_out_tokens"] = held_out
-        result["held_out_mean"], result["held_out_p95"] = metrics.uniform_reference(
-            sizes.num_experts, sizes.top_k, held_out, sizes.num_moe_layers
-        )
+        band = _baselines.uniform(sizes.num_experts, sizes.top_k, [held_out], sizes.num_moe_layers)
+        result["held_out_mean"], result["held_out_p95"] = band[held_out]
     steps = _final_tokens(cur, run_id, sizes.top_k)
     if not steps:
         return result
-    bands = metrics.uniform_references(sizes.num_experts, sizes.top_k, list(steps), sizes.num_moe_layers)
+    bands = _baselines.uniform(sizes.num_experts, sizes.top_k, list(steps), sizes.num_moe_layers)
     result["uniform_mean"], result["uniform_p95"] = (
         sum(number * bands[tokens][end] for tokens, number in steps.items()) / sum(steps.values())
         for end in (0, 1)
@@ -154,7 +154,7 @@ def references(cur: Cursor, run_id: str, *, resampled: bool = True) -> dict[str,
     if len(counts):
         sequence_tokens = counts[:, 0, :].sum(-1).mean() / sizes.top_k
         sequences = max(1, round(tokens / sequence_tokens)) if sequence_tokens else 1
-        mean, p95 = metrics.resampled_reference(counts, sequences, strata=domains)
+        mean, p95 = _baselines.resampled(counts, sequences, domains)
         result["resampled_mean"], result["resampled_p95"] = mean, p95
     return result
 
@@ -174,7 +174,7 @@ def uniform_series(cur: Cursor, run_id: str, max_bins: int = 300, x: str = "step
     bands = (
         {}
         if sizes is None
-        else metrics.uniform_references(sizes.num_experts, sizes.top_k, tokens, sizes.num_moe_layers)
+        else _baselines.uniform(sizes.num_experts, sizes.top_k, tokens, sizes.num_moe_layers)
     )
     ends = [bands[n] for n in tokens if n > 0]
     return counted.head(len(ends)).with_columns(

@@ -18,6 +18,7 @@ from explorer.store.connection import (
     open_database,
 )
 from explorer.store.ingest import Ingestor, IngestReport, Stopped
+from explorer.store.memo import Memo
 from explorer.store.private import remove_private_folder
 
 # Opening a file twice in a process gives the same DuckDB database: writers must take turns.
@@ -42,6 +43,8 @@ class Index:
         self.path = path
         self.notice = notice
         """A message for users if the index is not the usual one, else None."""
+        self.memo = Memo(path.with_suffix(".baselines.json"))
+        """Simulated baselines of the runs."""
         self.private = private
         """Whether the file is a temporary one that `close` deletes."""
 

@@ -29,13 +29,14 @@ page = st.navigation(
     ],
     position="top",
 )
-if page.url_path or st.query_params:
-    load_pandas()
 figures = panels.begin(page.url_path, page.title)
 urls.arrive(page.url_path)
 shell.readable_values()
 display.settle()
 shell.wait_for_runs()
+# The picture of the plain first page is prepared without pandas, unless there are runs yet to be read.
+if page.url_path or st.query_params or shell.is_reading():
+    load_pandas()
 run_picker(page.url_path)
 with st.sidebar:
     display.choose()

@@ -8,6 +8,8 @@ AXE = servers.ROOT / "node_modules" / "axe-core" / "axe.min.js"
 GRAVE = ("serious", "critical")
 CONTRAST = ("color-contrast", "link-in-text-block")
 """The rules whose answer depends on the theme."""
+BACKGROUND = """() => getComputedStyle(document.querySelector('[data-testid="stApp"]')).backgroundColor"""
+"""Tells one theme from the other."""
 CHECK = """async (rules) => {
     const options = { resultTypes: ["violations"], ...(rules ? { runOnly: rules } : {}) };
     const reasons = (node) => [...node.any, ...node.all, ...node.none].map((c) => c.message).join("; ");

@@ -10,6 +10,8 @@ class DelayedSocket:
     def __init__(self) -> None:
         self.is_holding = False
         self.held: list[bytes] = []
+        self.passed = bytearray()
+        """What the page was sent at once, one message after the other."""
         self._socket: WebSocketRoute | None = None
 
     def route(self, socket: WebSocketRoute) -> None:
@@ -34,4 +36,5 @@ class DelayedSocket:
         if self.is_holding:
             self.held.append(data)
         else:
+            self.passed += data
             self._socket.send(data)

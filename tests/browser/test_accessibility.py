@@ -9,8 +9,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 servers.need_chromium()
 
 from axe import barriers  # noqa: E402
-from page_state import watch  # noqa: E402
-from playwright.sync_api import Browser, Page, expect  # noqa: E402
+from playwright.sync_api import Page, expect  # noqa: E402
 
 
 def test_the_rules_see_what_is_wrong(page: Page) -> None:
@@ -19,10 +18,8 @@ def test_the_rules_see_what_is_wrong(page: Page) -> None:
     assert violation.startswith("button-name: <button>")
 
 
-def test_nothing_plays_for_those_who_want_no_motion(browser: Browser, app: AppServer) -> None:
-    context = watch(browser.new_context(reduced_motion="reduce", viewport={"width": 1400, "height": 1000}))
-    context.set_default_timeout(servers.PATIENCE_S * 1000)
-    page = context.new_page()
+def test_nothing_plays_for_those_who_want_no_motion(page: Page, app: AppServer) -> None:
+    page.emulate_media(reduced_motion="reduce")
     page.goto(app.url)
     play = page.get_by_role("button", name="Play again", exact=True)
     step = page.locator(".opening .now")
@@ -34,4 +31,3 @@ def test_nothing_plays_for_those_who_want_no_motion(browser: Browser, app: AppSe
     page.keyboard.press("Enter")
     expect(page.get_by_role("button", name="Pause", exact=True)).to_be_visible()
     expect(step).not_to_have_text(end)
-    context.close()

@@ -11,7 +11,7 @@ from app_server import AppServer
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 servers.need_chromium()
 
-from axe import CONTRAST, barriers  # noqa: E402
+from axe import BACKGROUND, CONTRAST, barriers  # noqa: E402
 from page_state import settled  # noqa: E402
 from playwright.sync_api import BrowserContext, Page, WebSocket, expect  # noqa: E402
 from sentences import sentence  # noqa: E402
@@ -32,7 +32,6 @@ TITLES = {
     "glossary": "Glossary",
 }
 PLAYER = "globalThis[Symbol.for('moe-routing-explorer.player')]"
-BACKGROUND = """() => getComputedStyle(document.querySelector('[data-testid="stApp"]')).backgroundColor"""
 
 
 def visit(page: Page, app: AppServer, path: str) -> None:
@@ -52,7 +51,7 @@ def expect_shell(page: Page) -> None:
 def test_the_first_request_to_a_fresh_server_may_be_a_link_with_state(
     page: Page, tmp_path: Path, recorded_runs: Path
 ) -> None:
-    """On a cold index; and the pages without state come after it."""
+    """On a cold index; and a page without state comes after it."""
     server = AppServer(tmp_path, recorded_runs)
     try:
         server.wait()
@@ -62,37 +61,36 @@ def test_the_first_request_to_a_fresh_server_may_be_a_link_with_state(
         assert page.get_by_test_id("stAlert").count() == 0
         assert "step=12" in page.url
         assert "runs=none-seed0" in page.url
-        for path in ("glossary", ""):
-            visit(page, server, path)
-            expect_shell(page)
+        visit(page, server, "")
+        expect_shell(page)
     finally:
         server.stop()
 
 
-# 0 is the least value of the widget, and an address leaves out what a widget has by itself.
-@pytest.mark.parametrize("chosen", ["17", "0"])
 def test_the_address_follows_the_page_and_brings_it_back(
-    context: BrowserContext, page: Page, app: AppServer, chosen: str
+    context: BrowserContext, page: Page, app: AppServer
 ) -> None:
     visit(page, app, "replay?run=loss_free-seed0")
-    step = page.get_by_role("spinbutton", name=sentence("controls.step"))
-    step.fill(chosen)
-    step.press("Enter")
-    expect(page.get_by_text(sentence("bias_step.at_step", step=chosen)).first).to_be_visible()
     page.get_by_test_id("stButtonGroup").get_by_text("1", exact=True).click()
     page.wait_for_url(re.compile("layer=1"))
-    settled(page)
-    address = page.url
-    assert "run=loss_free-seed0" in address
-    assert f"step={chosen}" in address
-    other = context.new_page()
-    other.goto(address)
-    expect(other.get_by_text(sentence("bias_step.at_step", step=chosen)).first).to_be_visible()
-    expect(
-        other.get_by_text("Bias trajectories").or_(other.get_by_text("has the highest bias")).first
-    ).to_be_visible()
-    assert other.url == address
-    other.close()
+    step = page.get_by_role("spinbutton", name=sentence("controls.step"))
+    # 0 is the least value of the widget, and an address leaves out what a widget has by itself.
+    for chosen in ("17", "0"):
+        step.fill(chosen)
+        step.press("Enter")
+        expect(page.get_by_text(sentence("bias_step.at_step", step=chosen)).first).to_be_visible()
+        settled(page)
+        address = page.url
+        assert "run=loss_free-seed0" in address
+        assert f"step={chosen}" in address
+        other = context.new_page()
+        other.goto(address)
+        expect(other.get_by_text(sentence("bias_step.at_step", step=chosen)).first).to_be_visible()
+        expect(
+            other.get_by_text("Bias trajectories").or_(other.get_by_text("has the highest bias")).first
+        ).to_be_visible()
+        assert other.url == address
+        other.close()
 
 
 def test_the_chosen_runs_stay_from_page_to_page(page: Page, app: AppServer) -> None:
@@ -114,11 +112,13 @@ def all_playheads_at(page: Page, step: int) -> None:
     expect(texts.filter(has_text=re.compile(r"^step \d+$"))).to_have_count(2)
 
 
-def test_the_figures_follow_the_player_while_it_plays_and_every_panel_when_it_pauses(
-    page: Page, app: AppServer
-) -> None:
-    """While it plays in the browser alone: Python hears of the step on pause only."""
-    visit(page, app, "replay?run=loss_free-seed0&step=3")
+def follow_the_player(page: Page) -> None:
+    """The figures follow while it plays in the browser alone: Python hears of the step on pause only, and
+    then every panel follows."""
+    step = page.get_by_role("spinbutton", name=sentence("controls.step"))
+    step.fill("3")
+    step.press("Enter")
+    settled(page)
     all_playheads_at(page, 3)
     page.get_by_role("combobox", name="Speed").select_option("2")
     page.get_by_role("button", name=re.compile("^Play")).click()
@@ -140,7 +140,7 @@ def test_the_figures_follow_the_player_while_it_plays_and_every_panel_when_it_pa
     assert f"step={shown}" in page.url
 
 
-def test_moving_the_playhead_sends_no_figure_but_the_bars_and_draws_no_shell(
+def test_moving_the_playhead_sends_no_figure_but_the_bars_and_draws_no_shell_and_figures_follow_the_player(
     page: Page, app: AppServer
 ) -> None:
     received: list[int] = []
@@ -168,6 +168,7 @@ def test_moving_the_playhead_sends_no_figure_but_the_bars_and_draws_no_shell(
     assert page.evaluate("document.querySelector('[data-testid=stVegaLiteChart]').dataset.mark") == "same", (
         "a chart is changed, not made anew"
     )
+    follow_the_player(page)
 
 
 def test_what_a_link_cannot_have_is_said_in_the_page(page: Page, app: AppServer) -> None:
@@ -185,7 +186,9 @@ def test_a_table_opens_beside_its_chart(page: Page, app: AppServer) -> None:
     expect(page.get_by_test_id("stDataFrame")).to_have_count(2)
 
 
-def test_no_formula_has_to_be_scrolled_on_a_phone(page: Page, app: AppServer) -> None:
+def test_the_glossary_on_a_phone_cuts_no_formula_and_a_word_leaves_the_terms_that_contain_it(
+    page: Page, app: AppServer
+) -> None:
     page.set_viewport_size({"width": 420, "height": 900})
     visit(page, app, "glossary")
     page.locator(".formula").first.wait_for()
@@ -196,10 +199,7 @@ def test_no_formula_has_to_be_scrolled_on_a_phone(page: Page, app: AppServer) ->
             .map((formula) => formula.textContent)"""
     )
     assert cut == []
-
-
-def test_a_word_leaves_the_terms_of_the_glossary_that_contain_it(page: Page, app: AppServer) -> None:
-    visit(page, app, "glossary")
+    page.set_viewport_size({"width": 1400, "height": 1000})
     index = page.locator(".st-key-terms-whole-index")
     expect(index).to_be_visible()
     box = page.get_by_role("textbox", name="Find a term")
@@ -254,11 +254,9 @@ def test_a_list_shows_names_and_the_address_says_which_run(page: Page, app: AppS
     settled(page)
     assert "run=none-seed1" in page.url
     expect(page.get_by_text("none-seed1 · ").first).to_be_visible()
-    page.reload()
+    page.get_by_test_id("stTopNavLink").nth(list(TITLES).index("evidence")).click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text(TITLES["evidence"])
     settled(page)
-    assert "run=none-seed1" in page.url
-    expect(page.get_by_text("none-seed1 · ").first).to_be_visible()
-    visit(page, app, "evidence")
     claim = page.get_by_role("combobox", name="Claim", exact=False)
     claim.scroll_into_view_if_needed()  # a list closes when the page scrolls
     claim.click()

@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 servers.need_chromium()
 
 from page_state import settled  # noqa: E402
-from playwright.sync_api import Browser, Page, expect  # noqa: E402
+from playwright.sync_api import Browser, BrowserContext, Page, expect  # noqa: E402
 from sentences import sentence  # noqa: E402
 
 
@@ -21,6 +21,15 @@ def visit(page: Page, app: AppServer, path: str, heading: str) -> None:
     page.goto(f"{app.url}/{path}")
     expect(page.get_by_role("heading", level=1)).to_contain_text(heading)
     settled(page)
+
+
+@pytest.fixture(scope="module")
+def compare(context: BrowserContext, app: AppServer) -> Iterator[Page]:
+    """Compare with two runs, for every download of it."""
+    page = context.new_page()
+    visit(page, app, "compare?runs=none-seed0&runs=loss_free-seed0", "Compare")
+    yield page
+    page.close()
 
 
 @pytest.fixture
@@ -47,11 +56,10 @@ def drawn(page: Page, selector: str) -> int:
 
 
 def test_the_bundle_of_a_view_is_one_click_and_reads_offline(
-    page: Page, app: AppServer, offline: tuple[Page, list[str]], tmp_path: Path
+    compare: Page, offline: tuple[Page, list[str]], tmp_path: Path
 ) -> None:
-    visit(page, app, "compare?runs=none-seed0&runs=loss_free-seed0", "Compare")
-    with page.expect_download() as waiting:
-        page.get_by_role("button", name=sentence("controls.export_view")).click()
+    with compare.expect_download() as waiting:
+        compare.get_by_role("button", name=sentence("controls.export_view")).click()
     assert waiting.value.suggested_filename == "compare-none-seed0-loss-free-seed0.zip"
     waiting.value.save_as(tmp_path / "bundle.zip")
     with zipfile.ZipFile(tmp_path / "bundle.zip") as zipped:
@@ -69,12 +77,11 @@ def test_the_bundle_of_a_view_is_one_click_and_reads_offline(
 
 
 def test_a_figure_as_a_page_draws_itself_offline(
-    page: Page, app: AppServer, offline: tuple[Page, list[str]], tmp_path: Path
+    compare: Page, offline: tuple[Page, list[str]], tmp_path: Path
 ) -> None:
-    visit(page, app, "compare?runs=none-seed0&runs=loss_free-seed0", "Compare")
-    menu = page.locator(".st-key-table_compare_max_vio")
+    menu = compare.locator(".st-key-table_compare_max_vio")
     menu.locator("summary").click()
-    with page.expect_download() as waiting:
+    with compare.expect_download() as waiting:
         menu.get_by_role("button", name="HTML").click()
     waiting.value.save_as(tmp_path / "figure.html")
     figure, asked = offline

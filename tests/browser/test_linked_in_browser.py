@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 servers.need_chromium()
 
 from page_state import settled  # noqa: E402
-from playwright.sync_api import Locator, Page, expect  # noqa: E402
+from playwright.sync_api import BrowserContext, Locator, Page, expect  # noqa: E402
 from sentences import sentence  # noqa: E402
 from waiting import wait_for  # noqa: E402
 
@@ -43,6 +43,28 @@ def visit(page: Page, app: AppServer, path: str = PATH) -> None:
     figure(page, BIASES).locator("svg").wait_for()
     page.wait_for_function(f"{PLAYER}?.matrix.columns > 0")
     settled(page)
+
+
+@pytest.fixture(scope="module")
+def opened(context: BrowserContext, shipped: AppServer) -> Iterator[Page]:
+    """Replay at step 200 of layer 1, for tests that come back to it: opening it costs more than they do."""
+    page = context.new_page()
+    visit(page, shipped)
+    yield page
+    page.close()
+
+
+@pytest.fixture
+def replay(opened: Page) -> Page:
+    """Replay at step 200, with the pointer and the focus where they touch nothing."""
+    opened.mouse.move(5, 500)
+    step = opened.get_by_role("spinbutton", name=sentence("controls.step"))
+    step.fill("200")
+    step.press("Enter")
+    step.blur()
+    expect(opened.get_by_text(sentence("replay.step_after", step=200))).to_be_visible()
+    settled(opened)
+    return opened
 
 
 def figure(page: Page, which: int) -> Locator:
@@ -127,10 +149,8 @@ def bias_point(page: Page, expert: int, step: int) -> tuple[float, float]:
     return found[0], found[1]
 
 
-def test_an_expert_under_the_pointer_lights_up_in_the_player_and_the_figures(
-    page: Page, shipped: AppServer
-) -> None:
-    visit(page, shipped)
+def test_an_expert_under_the_pointer_lights_up_in_the_player_and_the_figures(replay: Page) -> None:
+    page = replay
     assert max(widths(page, BIASES)) < 2.8
     assert outlined_bars(page) == []
     page.mouse.move(*row_of_player(page, 7))
@@ -149,10 +169,11 @@ def test_an_expert_under_the_pointer_lights_up_in_the_player_and_the_figures(
     page.wait_for_function(f"{PLAYER}.lit === null")
     # Dragging the figure opens nothing.
     x, y = bias_point(page, 9, 400)
-    page.mouse.move(x, y)
-    page.mouse.down()
-    page.mouse.move(x - 60, y, steps=5)
-    page.mouse.up()
+    for start, end in ((x, x - 60), (x - 60, x)):
+        page.mouse.move(start, y)
+        page.mouse.down()
+        page.mouse.move(end, y, steps=5)
+        page.mouse.up()
     settled(page)
     assert step_of(page) == 200
     assert "expert=" not in page.url
@@ -223,8 +244,44 @@ def test_a_click_in_compare_offers_that_step_in_replay(page: Page, shipped: AppS
         assert part in page.url
 
 
-def test_keys_work_on_the_whole_page(page: Page, shipped: AppServer) -> None:
-    visit(page, shipped)
+# The steps that sentences name whenever something changes on the page.
+STEPS_NAMED = """() => {
+    const places = [...document.querySelectorAll('.st-key-panels, .st-key-bias_step')];
+    window.named = [];
+    window.naming = new MutationObserver(() => {
+        const steps = places.flatMap((place) => [...place.textContent.matchAll(/At step (\\d+)/g)]);
+        window.named.push([...new Set(steps.map((match) => match[1]))]);
+    });
+    window.naming.observe(document.body, { subtree: true, childList: true, characterData: true });
+}"""
+# How many messages the page sends from now on.
+COUNT_SENT = """() => {
+    window.sent = 0;
+    const { send } = WebSocket.prototype;
+    WebSocket.prototype.send = function (data) { window.sent += 1; return send.call(this, data); };
+}"""
+
+
+def test_a_move_is_one_message_and_its_sentences_change_together(replay: Page) -> None:
+    page = replay
+    page.evaluate(STEPS_NAMED)
+    page.evaluate(COUNT_SENT)
+    # On a busy machine the player would tell its report a second time.
+    page.evaluate(f"() => {{ {PLAYER}.heard = null; }}")
+    page.keyboard.press("ArrowRight")
+    table = page.locator(".st-key-bias_step table")
+    expect(table).to_have_attribute("aria-label", re.compile("after step 201$"))
+    settled(page)
+    assert page.evaluate("window.sent") == 1
+    named = page.evaluate("window.named")
+    assert named[0] == ["200"]
+    assert named[-1] == ["201"]
+    assert all(len(steps) == 1 for steps in named)
+    page.evaluate("window.naming.disconnect()")
+
+
+def test_keys_work_on_the_whole_page(replay: Page) -> None:
+    page = replay
     page.keyboard.press("ArrowRight")
     expect(page.get_by_text(sentence("replay.step_after", step=201))).to_be_visible()
     page.keyboard.press("Shift+ArrowLeft")
@@ -243,8 +300,8 @@ def test_keys_work_on_the_whole_page(page: Page, shipped: AppServer) -> None:
     page.wait_for_url(re.compile("expert=0"))
 
 
-def test_a_report_that_gets_lost_is_told_again(page: Page, shipped: AppServer) -> None:
-    visit(page, shipped)
+def test_a_report_that_gets_lost_is_told_again(replay: Page) -> None:
+    page = replay
     page.evaluate(
         f"""() => {{
             const {{ component }} = {PLAYER};
@@ -256,7 +313,9 @@ def test_a_report_that_gets_lost_is_told_again(page: Page, shipped: AppServer) -
     expect(page.get_by_text(sentence("replay.step_after", step=201))).to_be_visible()
 
 
-def test_layers_change_at_the_same_step_and_expert(page: Page, shipped: AppServer) -> None:
+def test_layers_change_at_the_same_step_and_expert_and_the_path_above_leads_up_again(
+    page: Page, shipped: AppServer
+) -> None:
     visit(page, shipped, f"{PATH}&expert=6")
     page.keyboard.press("j")
     wait_for_layer(page, 2)
@@ -280,10 +339,23 @@ def test_layers_change_at_the_same_step_and_expert(page: Page, shipped: AppServe
     page.keyboard.press("j")
     wait_for_layer(page, 2)
     assert step_of(page) == 200
+    # From the expert to its layer, its run and the comparison.
+    expect(page.locator("output", has_text="step 200").first).to_be_visible()
+    page.get_by_role("button", name="expert 6").click()
+    expect(page.get_by_text(sentence("replay.step_after", step=799))).to_be_visible()
+    assert "expert=6" in page.url
+    page.get_by_role("button", name="layer 2", exact=True).click()
+    settled(page)
+    assert "expert=" not in page.url
+    page.locator(".st-key-crumbs").get_by_role("link").last.click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text(sentence("pages.compare"))
+    settled(page)
+    assert f"runs={LOSS_FREE}" in page.url
+    assert "layer=2" in page.url
 
 
-def test_typing_and_buttons_keep_their_keys(page: Page, shipped: AppServer) -> None:
-    visit(page, shipped)
+def test_typing_and_buttons_keep_their_keys(replay: Page) -> None:
+    page = replay
     box = page.get_by_role("spinbutton", name=sentence("controls.step"))
     box.focus()
     for key in ("j", "k", "?", " ", "Home", "[", "]"):
@@ -300,9 +372,9 @@ def test_typing_and_buttons_keep_their_keys(page: Page, shipped: AppServer) -> N
     assert ask(page, "playing") is False
 
 
-def test_the_list_of_keys_opens_closes_and_gives_the_focus_back(page: Page, shipped: AppServer) -> None:
+def test_the_list_of_keys_opens_closes_and_gives_the_focus_back(replay: Page) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
-    visit(page, shipped)
+    page = replay
     button = page.get_by_role("button", name=sentence("controls.play"), exact=True)
     button.focus()
     page.keyboard.press("?")
@@ -336,7 +408,7 @@ def bar_labels(page: Page) -> list[str]:
     )
 
 
-def test_an_order_holds_everywhere_and_while_it_plays(page: Page, shipped: AppServer) -> None:
+def test_an_order_holds_everywhere_while_it_plays_and_for_the_arrows(page: Page, shipped: AppServer) -> None:
     visit(page, shipped, f"{PATH}&sort=bias")
     rows = ask(page, "rows")
     assert sorted(rows) == list(range(16)) != rows
@@ -353,11 +425,6 @@ def test_an_order_holds_everywhere_and_while_it_plays(page: Page, shipped: AppSe
     assert ask(page, "rows") == rows
     assert bar_labels(page) == [str(expert) for expert in rows]
     assert "sort=bias" in page.url
-
-
-def test_arrows_walk_through_the_rows_as_they_stand(page: Page, shipped: AppServer) -> None:
-    visit(page, shipped, f"{PATH}&sort=mean+load")
-    rows = ask(page, "rows")
     page.keyboard.press("ArrowDown")
     page.wait_for_url(re.compile(rf"expert={rows[0]}\b"))
     settled(page)
@@ -365,8 +432,8 @@ def test_arrows_walk_through_the_rows_as_they_stand(page: Page, shipped: AppServ
     page.wait_for_url(re.compile(rf"expert={rows[1]}\b"))
 
 
-def test_a_click_on_a_bias_line_opens_that_step_with_equal_numbers(page: Page, shipped: AppServer) -> None:
-    visit(page, shipped)
+def test_a_click_on_a_bias_line_opens_that_step_and_it_follows_the_playhead(replay: Page) -> None:
+    page = replay
     # Twice, and the first point once more: a point that was clicked can be clicked again.
     for expert, step in ((9, 400), (3, 120), (9, 400)):
         page.mouse.click(*bias_point(page, expert, step))
@@ -376,46 +443,12 @@ def test_a_click_on_a_bias_line_opens_that_step_with_equal_numbers(page: Page, s
         assert f"expert={expert}" in page.url
         assert ask(page, "column") == step
         expect(page.get_by_text(sentence("bias_step.equal", biases=16, step=step + 1))).to_be_visible()
-
-
-# The steps that sentences name whenever something changes on the page.
-STEPS_NAMED = """() => {
-    const places = [...document.querySelectorAll('.st-key-panels, .st-key-bias_step')];
-    window.named = [];
-    new MutationObserver(() => {
-        const steps = places.flatMap((place) => [...place.textContent.matchAll(/At step (\\d+)/g)]);
-        window.named.push([...new Set(steps.map((match) => match[1]))]);
-    }).observe(document.body, { subtree: true, childList: true, characterData: true });
-}"""
-
-
-def test_a_move_is_one_message_and_its_sentences_change_together(page: Page, shipped: AppServer) -> None:
-    sent: list[object] = []
-    page.on("websocket", lambda socket: socket.on("framesent", lambda data: sent.append(data)))
-    visit(page, shipped)
-    settled(page)
-    page.evaluate(STEPS_NAMED)
-    sent.clear()
+    # The step that is open follows the playhead.
     page.keyboard.press("ArrowRight")
-    table = page.locator(".st-key-bias_step table")
-    expect(table).to_have_attribute("aria-label", re.compile("after step 201$"))
-    settled(page)
-    assert len(sent) == 1
-    named = page.evaluate("window.named")
-    assert named[0] == ["200"]
-    assert named[-1] == ["201"]
-    assert all(len(steps) == 1 for steps in named)
-
-
-def test_the_open_step_follows_the_playhead(page: Page, shipped: AppServer) -> None:
-    visit(page, shipped, f"{PATH}&expert=5")
-    expect(page.get_by_text(sentence("bias_step.expert_load", step=200, expert=5))).to_be_visible()
-    settled(page)
-    page.keyboard.press("ArrowRight")
-    expect(page.get_by_text(sentence("bias_step.expert_load", step=201, expert=5))).to_be_visible()
+    expect(page.get_by_text(sentence("bias_step.expert_load", step=401, expert=9))).to_be_visible()
     settled(page)
     page.keyboard.press("End")
-    expect(page.get_by_text(sentence("bias_step.expert_load", step=799, expert=5))).to_be_visible()
+    expect(page.get_by_text(sentence("bias_step.expert_load", step=799, expert=9))).to_be_visible()
     expect(page.get_by_text(sentence("bias_step.evaluation_biases", step=799))).to_be_visible()
 
 
@@ -439,19 +472,3 @@ def test_the_sign_of_an_event_says_what_happened_and_keys_jump_between_events(
     page.keyboard.press("[")
     settled(page)
     assert step_of(page) == max(place for place in places if place < 799)
-
-
-def test_the_path_above_leads_up_again(page: Page, shipped: AppServer) -> None:
-    visit(page, shipped, f"{PATH}&expert=6")
-    expect(page.locator("output", has_text="step 200").first).to_be_visible()
-    page.get_by_role("button", name="expert 6").click()
-    expect(page.get_by_text(sentence("replay.step_after", step=799))).to_be_visible()
-    assert "expert=6" in page.url
-    page.get_by_role("button", name="layer 1", exact=True).click()
-    settled(page)
-    assert "expert=" not in page.url
-    page.locator(".st-key-crumbs").get_by_role("link").last.click()
-    expect(page.get_by_role("heading", level=1)).to_contain_text(sentence("pages.compare"))
-    settled(page)
-    assert f"runs={LOSS_FREE}" in page.url
-    assert "layer=1" in page.url

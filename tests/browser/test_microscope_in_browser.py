@@ -18,17 +18,36 @@ from playwright.sync_api import BrowserContext, Locator, Page, expect  # noqa: E
 from sentences import sentence  # noqa: E402
 
 
-@pytest.fixture
-def page(context: BrowserContext, probed_app: AppServer) -> Iterator[Page]:
-    """The page of the run, at step 12 in layer 0; errors of its own scripts fail the test."""
+@pytest.fixture(scope="module")
+def socket() -> DelayedSocket:
+    """Through it the page is sent what the app sends."""
+    return DelayedSocket()
+
+
+@pytest.fixture(scope="module")
+def opened(context: BrowserContext, probed_app: AppServer, socket: DelayedSocket) -> Iterator[Page]:
+    """The page of the run, for tests that come back to its start: opening it costs more than most of them."""
     page = context.new_page()
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.route_web_socket(re.compile("_stcore/stream"), socket.route)
     page.goto(f"{probed_app.url}/microscope?run=free&probe=12&token=0")
     expect(page.get_by_text(sentence("microscope.token", token=0))).to_be_visible()
+    settled(page)
     yield page
     page.close()
-    assert not errors
+
+
+@pytest.fixture
+def page(opened: Page) -> Page:
+    """The page at step 12 in layer 0 and token 0, without an expert."""
+    marked = opened.get_by_role("button", name=re.compile(r"^Expert \d+$"), pressed=True)
+    if marked.count():
+        marked.click()
+        settled(opened)
+    chip(opened, 0).click()
+    expect(marked).to_have_count(0)
+    expect(opened.get_by_text(sentence("microscope.token", token=0))).to_be_visible()
+    settled(opened)
+    return opened
 
 
 def chip(page: Page, token: int) -> Locator:
@@ -50,22 +69,16 @@ def test_a_click_on_a_token_brings_its_numbers(page: Page) -> None:
     page.wait_for_url(re.compile("token=5"))
 
 
-def test_another_token_draws_no_panel_of_an_expert(context: BrowserContext, probed_app: AppServer) -> None:
-    received = bytearray()
-    with context.new_page() as page:
-        page.on("websocket", lambda socket: socket.on("framereceived", lambda data: received.extend(data)))
-        page.goto(f"{probed_app.url}/microscope?run=free&probe=12&token=0")
-        expect(page.get_by_text(sentence("microscope.token", token=0))).to_be_visible()
-        settled(page)
-        received.clear()
-        chip(page, 5).click()
-        expect(page.get_by_text(sentence("microscope.token", token=5))).to_be_visible()
-        settled(page)
-        assert b"panel-microscope-token" in received
-        assert b"panel-microscope-texts" not in received
-        look_at(page, 1)
-        settled(page)
-        assert b"panel-microscope-texts" in received
+def test_another_token_draws_no_panel_of_an_expert(page: Page, socket: DelayedSocket) -> None:
+    socket.passed.clear()
+    chip(page, 5).click()
+    expect(page.get_by_text(sentence("microscope.token", token=5))).to_be_visible()
+    settled(page)
+    assert b"panel-microscope-token" in socket.passed
+    assert b"panel-microscope-texts" not in socket.passed
+    look_at(page, 1)
+    settled(page)
+    assert b"panel-microscope-texts" in socket.passed
 
 
 def test_every_token_has_a_name_and_every_text_its_domain(page: Page) -> None:
@@ -144,35 +157,32 @@ def test_the_keyboard_walks_the_text_and_enter_looks(page: Page) -> None:
     expect(page.get_by_role("heading", name="Expert 1", exact=True)).to_be_visible()
 
 
-def test_another_layer_recolours_the_same_text(page: Page) -> None:
-    page.get_by_test_id("stMain").get_by_test_id("stButtonGroup").nth(1).get_by_text("1", exact=True).click()
-    expect(page.get_by_text("in layer 1", exact=False).first).to_be_visible()
-    for token in (0, 7):
-        label = re.compile(rf": expert {chosen(token, layer=1)[0]}$")
-        expect(chip(page, token)).to_have_attribute("aria-label", label)
-
-
 def look_at(page: Page, expert: int) -> None:
     page.get_by_role("button", name=f"Expert {expert}", exact=True).click()
     expect(page.get_by_role("heading", name=f"Expert {expert}", exact=True)).to_be_visible()
 
 
 def test_a_click_before_the_answer_to_the_last_finds_an_earlier_view(
-    context: BrowserContext, probed_app: AppServer
+    page: Page, socket: DelayedSocket
 ) -> None:
-    socket = DelayedSocket()
-    with context.new_page() as page:
-        page.route_web_socket(re.compile("_stcore/stream"), socket.route)
-        page.goto(f"{probed_app.url}/microscope?run=free&probe=12&token=0")
-        for expert in (0, 1):
-            look_at(page, expert)
-            settled(page)
-        socket.is_holding = True
-        page.get_by_role("button", name="Expert 2", exact=True).click()
-        while not socket.held_count("script_finished"):
-            page.wait_for_timeout(20)
-        page.get_by_role("button", name="Expert 0", exact=True).click()
-        while not socket.held_count("ref_hash"):  # what the server does not send again
-            page.wait_for_timeout(20)
-        socket.release()
-        expect(page.get_by_role("heading", name="Expert 0", exact=True)).to_be_visible()
+    for expert in (0, 1):
+        look_at(page, expert)
+        settled(page)
+    socket.is_holding = True
+    page.get_by_role("button", name="Expert 2", exact=True).click()
+    while not socket.held_count("script_finished"):
+        page.wait_for_timeout(20)
+    page.get_by_role("button", name="Expert 0", exact=True).click()
+    while not socket.held_count("ref_hash"):  # what the server does not send again
+        page.wait_for_timeout(20)
+    socket.release()
+    expect(page.get_by_role("heading", name="Expert 0", exact=True)).to_be_visible()
+
+
+def test_another_layer_recolours_the_same_text(page: Page) -> None:
+    # The last test: the page stays in the other layer.
+    page.get_by_test_id("stMain").get_by_test_id("stButtonGroup").nth(1).get_by_text("1", exact=True).click()
+    expect(page.get_by_text("in layer 1", exact=False).first).to_be_visible()
+    for token in (0, 7):
+        label = re.compile(rf": experts? {chosen(token, layer=1)[0]}\b")
+        expect(chip(page, token)).to_have_attribute("aria-label", label)

@@ -1,7 +1,6 @@
 """The simulator in the browser against `explorer/simulate`, and charts that follow a slider, in Chromium."""
 
 import re
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 servers.need_chromium()
 
+from page_state import settled  # noqa: E402
 from playwright.sync_api import BrowserContext, Locator, Page, expect  # noqa: E402
 from polars.testing import assert_frame_equal  # noqa: E402
 from small_pools import pool_of  # noqa: E402
@@ -222,57 +222,68 @@ def lines(page: Page) -> list[float]:
     return [float(number) for shape in shapes for number in re.findall(r"-?[\d.]+", shape)]
 
 
-def point_at_chart(page: Page, panel: Locator) -> None:
-    panel.locator("svg.marks").hover()
+class Slider:
+    """The rate of rule A on the Playground, dragged by the pointer."""
+
+    def __init__(self, page: Page) -> None:
+        thumb = page.locator(".st-key-uA").get_by_test_id("stSliderThumbValue").locator("xpath=..")
+        box = thumb.bounding_box()
+        track = page.locator('.st-key-uA [role="group"] > div').first.bounding_box()
+        assert box
+        assert track
+        self.page, self.step = page, track["width"] / 15
+        self.x, self.y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+    def drag(self, steps: int) -> None:
+        """Press and move by this many of its fifteen steps; the caller releases it."""
+        self.page.mouse.move(self.x, self.y)
+        self.page.mouse.down()
+        self.page.mouse.move(self.x + steps * self.step, self.y, steps=6)
 
 
-def choose_preset(page: Page, panel: Locator) -> None:
-    page.get_by_text("u too small", exact=True).click()
+def picture_of_browser(page: Page, panel: Locator, rate: str) -> list[float]:
+    """The lines once the browser has drawn this rate by itself."""
+    expect(panel.locator("svg.marks text", has_text=f"A: sign u={rate}")).to_be_visible()
+    page.wait_for_function("() => document.head.value?.max_vio.lines.x.length === 400")
+    settled(page)
+    return lines(page)
 
 
-@pytest.mark.parametrize("leave", [point_at_chart, choose_preset])
-def test_a_chart_follows_a_slider_before_the_server_knows(
-    page: Page, app: AppServer, leave: Callable[[Page, Locator], None]
-) -> None:
+def picture_of_server(page: Page) -> list[float]:
+    """The lines once those of the browser have gone."""
+    page.wait_for_function("() => document.head.value === ''")
+    page.wait_for_function(f"() => [...document.querySelectorAll('{LINES}')].every(p => p.getAttribute('d'))")
+    settled(page)
+    return lines(page)
+
+
+def test_a_chart_follows_a_slider_before_the_server_knows(page: Page, app: AppServer) -> None:
     sent: list[object] = []
     page.on("websocket", lambda socket: socket.on("framesent", lambda data: sent.append(data)))
     page.goto(f"{app.url}/playground?S=200&T=128&N=8&K=1")
     panel = page.locator(".st-key-panel-playground-max-vio")
-    label = panel.locator("svg.marks text", has_text="A: sign u=0.01")
     page.locator(".st-key-panel-playground-switched svg.marks").wait_for()
-    thumb = page.locator(".st-key-uA").get_by_test_id("stSliderThumbValue").locator("xpath=..")
-    box = thumb.bounding_box()
-    track = page.locator('.st-key-uA [role="group"] > div').first.bounding_box()
-    assert box
-    assert track
-    page.wait_for_timeout(1000)
+    settled(page)
     before, _ = lines(page), sent.clear()
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    page.mouse.move(x, y)
-    page.mouse.down()
-    # Three of fifteen steps to the right: 1e-3 becomes 1e-2.
-    page.mouse.move(x + track["width"] * 3 / 15, y, steps=6)
-    expect(label).to_be_visible()
-    page.wait_for_function("() => document.head.value?.max_vio.lines.x.length === 400")
-    page.wait_for_timeout(300)
-    during = lines(page)
+    Slider(page).drag(3)  # 1e-3 becomes 1e-2
+    during = picture_of_browser(page, panel, "0.01")
     assert sent == []
     assert "u=0.001" in panel.inner_text()
     page.mouse.up()
     expect(panel.get_by_text("A: sign u=0.01 is near")).to_be_visible()
     # The server's answer confirms the picture, which stays.
-    page.wait_for_timeout(600)
-    assert page.evaluate("document.head.value?.max_vio.lines.x.length") == 400
-    assert lines(page) == during
-    expect(label).to_be_visible()
-    leave(page, panel)
-    page.wait_for_function("() => document.head.value === ''")
-    page.wait_for_function(f"() => [...document.querySelectorAll('{LINES}')].every(p => p.getAttribute('d'))")
-    page.wait_for_timeout(300)
-    after = lines(page)
+    assert picture_of_browser(page, panel, "0.01") == during
+    # Until the pointer asks the chart.
+    panel.locator("svg.marks").hover()
+    after = picture_of_server(page)
     assert before != pytest.approx(after, abs=1e-3)
-    if leave is point_at_chart:
-        assert during == pytest.approx(after, abs=1e-3)
-    else:
-        expect(panel.locator("svg.marks text", has_text="A: sign u=0.0001")).to_be_visible()
-        assert during != pytest.approx(after, abs=1e-3)
+    assert during == pytest.approx(after, abs=1e-3)
+    # Or the page changes otherwise.
+    Slider(page).drag(-3)
+    back = picture_of_browser(page, panel, "0.001")
+    assert back == pytest.approx(before, abs=1e-3)
+    page.mouse.up()
+    settled(page)
+    page.get_by_text("u too small", exact=True).click()
+    expect(panel.locator("svg.marks text", has_text="A: sign u=0.0001")).to_be_visible()
+    assert picture_of_server(page) != pytest.approx(back, abs=1e-3)

@@ -44,6 +44,12 @@ def of_slots(layer: int) -> theme.Figure:
     return serving_placement.slots(pl.DataFrame(rows, schema=names, orient="row"), 2, 1, 2.0 + layer)
 
 
+def of_strips(layer: int) -> theme.Figure:
+    names = ["window", "rank", "expert", "tokens", "load_ratio"]
+    rows = [("A", 1, 0, 4, 2.0), ("A", 2, 1, layer, layer / 2)]
+    return serving.strips(pl.DataFrame(rows, schema=names, orient="row"), ["A"], stays=True)
+
+
 def other_loads(layer: int) -> pl.DataFrame:
     return frames.domain_frame().with_columns(load_ratio=pl.col("load_ratio") * (1 + layer))
 
@@ -57,7 +63,7 @@ def without_names(figure: theme.Figure) -> Any:
     return json.loads(text)
 
 
-SERVING = (of_coverage, of_persistence, of_slots)
+SERVING = (of_coverage, of_persistence, of_slots, of_strips)
 
 
 @pytest.mark.parametrize("draw", [of_biases, of_domains, of_saturation, *SERVING])

@@ -13,6 +13,7 @@ from sentences import sentence
 from store_runs import random_counts, write_run
 
 from explorer.figures.arms import Run, run_from_row
+from explorer.figures.load_kind import KindOfLoads
 from explorer.figures.panel import Missing, Panel
 from explorer.figures.serving.windows import (
     WindowPair,
@@ -315,3 +316,16 @@ def test_a_router_that_is_not_asked_by_score_has_no_batch_panels(
         results = [q.answer(store) for q in shown.questions if q.key in BATCH_KEYS]
     assert results
     assert all(isinstance(result, Missing) for result in results)
+
+
+def test_the_page_opens_on_a_trace_of_service_and_not_on_any_import(
+    opened: tuple[OpenStore, list[Run]],
+) -> None:
+    _, runs = opened
+    ours = next(run for run in runs if run.run_id == "one")
+    imported = {
+        phase: replace(ours, run_id=phase, is_imported=True, kind_of_loads=KindOfLoads(phase=phase))
+        for phase in ("unknown", "decode")
+    }
+    assert choices.first_run([imported["unknown"], imported["decode"], ours]).run_id == "decode"
+    assert choices.first_run([imported["unknown"], replace(ours, family="loss_free")]).run_id == "one"

@@ -64,6 +64,16 @@ def test_dead_experts(tmp_path: Path) -> None:
     assert (finding.layer, finding.first_step, finding.counts["dead"]) == (0, 90, 1)
 
 
+def test_an_expert_that_a_short_file_never_names_is_dead(tmp_path: Path) -> None:
+    counts = even_counts(steps=14) * 20
+    counts[:, 0, 7] = 0
+    labels = {"balancer": "", "source": "imported:table", "phase": "unknown"}
+    dead = [f for f in findings_of(record(tmp_path, counts, None, **labels)) if f.kind == "dead_experts"]
+    assert [(finding.layer, finding.counts["dead"]) for finding in dead] == [(0, 1)]
+    trained = record(tmp_path, counts, None, run_id="trained")
+    assert "dead_experts" not in kinds_of(trained)
+
+
 def test_an_expert_that_rested_for_a_while_is_not_dead(tmp_path: Path) -> None:
     counts = even_counts()
     counts[90:235, 0, 0] += counts[90:235, 0, 7]

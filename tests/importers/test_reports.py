@@ -174,6 +174,22 @@ def test_absent_rows_and_repeated_rows_of_a_table(tmp_path: Path) -> None:
     assert entry(run, "layer_totals")["severity"] == "warning"
 
 
+def test_a_layer_without_rows_is_named_with_its_totals(tmp_path: Path) -> None:
+    counts = random_counts()
+    rows = long_frame(counts).filter(~((pl.col("step") == 1) & (pl.col("layer") == 0)))
+    rows.write_csv(tmp_path / "loads.csv")
+    said = entry(import_one(tmp_path / "loads.csv", tmp_path, num_experts=E), "layer_totals")["sentence"]
+    most = counts[1].sum(axis=1)[1:].max()
+    assert said.startswith("Step 1: the loads of layer 0 add up to 0, those of layer ")
+    assert f"to {most:,}. Where every token" in said
+
+
+def test_the_question_for_the_number_of_experts_names_the_ids_that_occur(tmp_path: Path) -> None:
+    long_frame(random_counts()).write_csv(tmp_path / "loads.csv")
+    with pytest.raises(ForeignFileError, match=f"ids run to {E - 1}, so at least {E}, .*num_experts={E}"):
+        import_one(tmp_path / "loads.csv", tmp_path)
+
+
 def test_columns_are_mapped_by_options(tmp_path: Path) -> None:
     counts = random_counts()
     rows = long_frame(counts).rename({"step": "t", "layer": "l", "expert": "e", "tokens": "n"})

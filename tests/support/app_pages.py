@@ -109,5 +109,5 @@ def load_maps(app: AppTest) -> list[dict[str, Any]]:
 def terms_html(app: AppTest) -> str:
     """The HTML of the Glossary's terms."""
     protos = [element.proto for element in app.get("bidi_component")]
-    (html,) = [json.loads(p.json)["html"] for p in protos if p.component_name.endswith("moe_terms")]
+    (html,) = [proto.html_content for proto in protos if proto.component_name.endswith("moe_terms")]
     return str(html)

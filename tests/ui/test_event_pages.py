@@ -153,7 +153,19 @@ def test_a_run_without_events_says_so(open_app: Opener, two: None) -> None:
     open_app()
     app = list_of("b")
     assert not app.dataframe
-    assert sentence("events.none_of_these") in words(app)
+    assert sentence("events.none_of_these", steps=100) in words(app)
+
+
+def test_a_short_import_says_that_no_event_can_be_found_in_it(open_app: Opener, tmp_path: Path) -> None:
+    counts = 5 + random_counts(14, 2, 4)
+    path = tmp_path / "own" / "short"
+    with RunWriter.create(
+        path.parent, make_info("short", num_steps=14, source="imported:table", phase="unknown")
+    ) as recorder:
+        record_steps(recorder, counts, range(0, 140, 10))
+    app = open_app(page="replay", run="short")
+    assert "14 recorded steps, up to step 130" in words(app)
+    assert sentence("events.too_short", steps=14) in words(list_of("short"))
 
 
 def test_more_events_than_are_listed_are_counted(open_app: Opener, two: None, monkeypatch: Any) -> None:

@@ -74,7 +74,7 @@ def test_an_open_claim_names_the_comparison_that_keeps_it_open(
 def test_published_numbers_stand_apart(open_app: Opener, recorded: Path, rows: Path) -> None:
     text = words(open_app(recorded, "evidence"))
     assert all(card.title in text for card in CARDS)
-    assert text.count("Our analogue:") == len(CARDS)
+    assert text.count("Our test at small scale:") == len(CARDS)
     assert "not run (" not in text
     assert "GPQA Diamond" in text
     assert all(number in text for number in ("2602.11688", "2409.04896"))

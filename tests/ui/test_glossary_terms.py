@@ -20,6 +20,14 @@ def test_the_index_links_to_every_term(open_app: Opener) -> None:
     assert re.findall(r'<h3 id="([\w-]+)"', terms_html(app)) == [term.key for term in TERMS]
 
 
+def test_the_links_of_the_index_on_a_phone_lead_to_sections(open_app: Opener) -> None:
+    app = open_app(page="glossary")
+    (index,) = [text.value for text in app.markdown if text.value.startswith("**All ")]
+    keys = re.findall(r"\(#([^)]+)\)", index)
+    assert len(keys) == len({term.section for term in TERMS})
+    assert all(f'<h2 id="{key}"' in terms_html(app) for key in keys)
+
+
 @pytest.mark.parametrize("term", TERMS, ids=lambda term: term.key)
 def test_a_title_finds_its_term(term: object) -> None:
     from explorer.ui.glossary.terms import matches

@@ -108,6 +108,31 @@ def test_only_a_run_of_this_import_is_deleted(tmp_path: Path) -> None:
     assert (tmp_path / "other").exists()
 
 
+def test_an_imported_run_is_deleted_on_a_later_visit(
+    open_app: Opener, tmp_path: Path, recorded: Path
+) -> None:
+    run = import_one(routes(tmp_path / "files"), tmp_path / "import", num_experts="8", name="old trace")
+    run.path.parent.rename(tmp_path / "own")
+    app = open_app(page="import")
+    (listed,) = [box for box in app.expander if box.label.startswith("Imported runs")]
+    assert "old trace" in "\n".join(text.value for text in listed.markdown)
+    app.button(key=f"import_delete_{run.run_id}").click().run()
+    assert not app.exception
+    assert not (tmp_path / "own" / run.run_id).exists()
+    assert not [box for box in app.expander if box.label.startswith("Imported runs")]
+
+
+def test_a_trained_run_is_never_deleted(recorded: Path, tmp_path: Path) -> None:
+    manager = ImportManager(recorded)
+    trained = next(path.parent.name for path in recorded.glob("*/run.json"))
+    for name in (trained, f"../{recorded.name}/{trained}", ".."):
+        with pytest.raises(ForeignFileError, match="is no imported run"):
+            manager.delete_imported(name)
+    assert (recorded / trained).exists()
+    with pytest.raises(ForeignFileError, match="only shows runs"):
+        ImportManager(recorded, read_only=True).delete_imported(trained)
+
+
 def test_choosing_another_file_deletes_the_upload(open_app: Opener, tmp_path: Path, temporary: Path) -> None:
     app = open_app(page="import")
     app.file_uploader[0].upload("notes.txt", b"nothing that any format knows\n", "text/plain").run()
@@ -226,7 +251,9 @@ def test_replay_shows_the_report_of_an_imported_run(open_app: Opener, tmp_path: 
     assert not app.exception
     (report,) = [box for box in app.expander if box.label.startswith("Imported")]
     assert report.label == f"Imported: assumptions and doubts ({doubts})"
-    assert "how the router is balanced" in "\n".join(text.value for text in report.markdown)
+    text = "\n".join(text.value for text in report.markdown)
+    assert "import the file again with balancer, e.g. loss" in text
+    assert "--option" not in text
     assert "No expert biases and no losses" in words(app)
     assert "Bias trajectories" not in words(app)
 

@@ -10,7 +10,7 @@ from chart_frames import heat_frame
 
 from explorer.charts import heatmaps
 from explorer.ui.components.load_map import component
-from explorer.ui.components.load_map.payload import LIMIT, NO_TOKENS, TOP, load_map_of
+from explorer.ui.components.load_map.payload import LIMIT, NO_TOKENS, NOT_RECORDED, TOP, load_map_of
 
 NO_EVENTS = pl.DataFrame(
     schema={"step": pl.Int64, "layer": pl.Int32, "expert": pl.Int32, "kind": pl.String, "detail": pl.String}
@@ -36,6 +36,22 @@ def test_every_cell_has_the_colour_and_the_numbers_of_the_chart() -> None:
             assert level[at] / TOP * 2 * LIMIT - LIMIT == pytest.approx(cell["value"], abs=LIMIT / TOP)
         assert tokens[at] == cell["tokens"]
         assert ratio[at] / 100 == pytest.approx(cell["load_ratio"], abs=0.0051)
+
+
+def test_a_layer_without_any_token_is_not_drawn_as_idle_experts() -> None:
+    frame = heat_frame()
+    first = int(frame["first_step"][0])
+    silent = pl.col("first_step") == first
+    frame = frame.with_columns(
+        tokens=pl.when(silent).then(0).otherwise("tokens"),
+        load_ratio=pl.when(silent).then(None).otherwise("load_ratio"),
+    )
+    data = load_map_of(frame, NO_EVENTS).data
+    level = numbers(data["level"]).reshape(data["experts"], -1)
+    assert set(level[:, 0]) == {NOT_RECORDED}
+    assert NOT_RECORDED not in level[:, 1:]
+    states = heatmaps.cells(frame, LIMIT).filter(pl.col("first_step") == first)["state"]
+    assert states.unique().to_list() == ["not recorded"]
 
 
 def test_marks_name_their_events_and_other_cells_are_another_version() -> None:

@@ -79,13 +79,13 @@ def by_window(store: Store, arms: ArmSet, settings: InWindows) -> Panel:
         f"Layer {settings.layer}, {plan.label}: the busiest expert has {top:.2f}× the uniform load. {stay} "
         f"in {judge.label}.{_by_domain(own, place)}"
     )
-    chart = specs.make(charts.strips(frame, [window.label for window in strips]))
+    labels = [window.label for window in strips]
     return Panel(
         subject=f"Expert load by window, layer {settings.layer}",
         finding=finding,
         how=STRIPS_HOW,
-        spec=chart,
-        on_page=specs.without_legend(chart),
+        spec=specs.make(charts.strips(frame, labels)),
+        on_page=specs.without_legend(specs.make(charts.strips(frame, labels, stays=True))),
         table=frame,
         statements=trace.statements,
     )

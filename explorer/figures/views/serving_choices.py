@@ -9,6 +9,8 @@ from explorer.figures.views.choice import Choice, Values
 from explorer.figures.views.selection import default_run
 from explorer.routing.placement import POLICIES
 
+SERVED = ("prefill", "decode", "serving")
+"""Phases of a model in service."""
 MOST_GPUS = 128
 """Options that follow from the run stand here with one example; `Options.of` gives the real ones."""
 WINDOWS = Choice(
@@ -243,8 +245,11 @@ def usable_runs(runs: Sequence[Run]) -> list[Run]:
 
 
 def first_run(runs: Sequence[Run]) -> Run:
-    """The newest imported trace; without one, the first loss-free run."""
-    return runs[0] if runs[0].is_imported else default_run(runs)
+    """The newest imported trace of a model in service; without one, the first loss-free run, whose held-out
+    text has domains. An import that states no phase may be anything, and has none.
+    """
+    served = (run for run in runs if run.is_imported and run.kind_of_loads.phase in SERVED)
+    return next(served, default_run(runs))
 
 
 def judges_of(run: Run, runs: Sequence[Run]) -> list[Run]:

@@ -6,6 +6,10 @@ A column is identified by its usual names or by an option: `--option tokens=my_c
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+
+import polars as pl
+from polars.exceptions import PolarsError
 
 from explorer.errors import ForeignFileError
 from explorer.importers.bad_rows import row_problem
@@ -65,7 +69,7 @@ class Table:
             names = frame.collect_schema().names()
         columns = _columns(names, options, source)
         _report_columns(columns, names, report)
-        num_experts = options.num_experts()
+        num_experts = options.num_experts(largest_id=partial(_largest_id, frame, columns))
         with _rows_named(table, columns, num_experts):
             rows = mapped(frame, columns)
             shape = shape_of(rows, source)
@@ -87,6 +91,15 @@ class Table:
             phase=self._phase,
             unit=f"shares × {SHARE_UNIT:,}" if shape.is_share else ASSIGNMENTS,
         )
+
+
+def _largest_id(frame: pl.LazyFrame, columns: Columns) -> int | None:
+    """The largest expert id of a table; None where it cannot be read, which another error will say."""
+    try:
+        largest = mapped(frame, columns).select(pl.col("expert").max()).collect(engine="streaming").item()
+    except PolarsError:
+        return None
+    return None if largest is None else int(largest)
 
 
 @contextmanager

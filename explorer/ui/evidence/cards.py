@@ -7,6 +7,7 @@ import streamlit as st
 
 from explorer.evidence.published import CARDS, UNRELATED, Card
 from explorer.evidence.report import ClaimResult
+from explorer.evidence.statistics import SUPPORTED
 from explorer.figures import evidence
 from explorer.ui.shared import show
 from explorer.wording import and_list
@@ -30,19 +31,18 @@ def _card(card: Card, results: dict[str, ClaimResult]) -> None:
     if card.note:
         show.note(card.note)
     ours = [_verdict(results[name]) for name in card.claims]
-    show.note(f"Our analogue: {'; '.join(ours)}.")
+    show.note(f"Our test at small scale: {' '.join(ours)}")
 
 
 def _verdict(result: ClaimResult) -> str:
-    """Claim, mark and verdict, with effect and verdict of its first comparison where runs gave one."""
+    """Claim and verdict, and the effect of its first comparison where runs gave one."""
     text = f"{result.claim.id} {evidence.MARKS[result.verdict]} {result.verdict}"
     main = result.main
     if main is None or result.effect is None:
-        return text
-    effect = f"{main.comparison.words}: {evidence.effect_text(result)}"
-    if main.verdict == result.verdict:
-        return f"{text} ({effect})"
-    return f"{text} as a whole; its first comparison is {main.verdict} ({effect})"
+        return f"{text}."
+    if result.num_supported and result.verdict != SUPPORTED:
+        text += f", with {result.num_supported} of {len(result.results)} comparisons supported"
+    return f"{text}; {main.comparison.words}: {evidence.effect_text(result)}."
 
 
 def findings() -> None:

@@ -64,10 +64,16 @@ def _tables(results: tuple[ClaimResult, ...]) -> None:
         with st.expander(f"Claims without a verdict: {counts}", icon=":material/hourglass_empty:"):
             _table(others, TABLE_OF_OTHERS)
     show.note(
-        "Select a row to open the claim. The effect is that of its first comparison; a claim holds when all "
-        "of its comparisons do, and counts as not run until all have five pairs. Some claims are exact: "
-        "their effect is the number of counter-examples, and 0 to 0 says that there were none."
+        "Select a row to open the claim. “1 of 3” marks the first of several comparisons: a claim holds when "
+        "all of them do, and counts as not run until all have five pairs. Some claims are exact"
+        f"{_exact(results)}; their effect is the number of counter-examples found."
     )
+
+
+def _exact(results: Sequence[ClaimResult]) -> str:
+    """Ids of the claims whose table row counts counter-examples, in brackets; empty for none."""
+    ids = [r.claim.id for r in results if r.effect is not None and r.main and r.main.comparison.region.never]
+    return f" ({', '.join(ids)})" if ids else ""
 
 
 def _counts(results: Sequence[ClaimResult]) -> Counter[str]:
@@ -87,9 +93,9 @@ def _table(results: Sequence[ClaimResult], key: str) -> None:
         "cost",
         column_config={
             "claim": st.column_config.TextColumn(width=55),
-            "text": st.column_config.TextColumn(width=350),
+            "text": st.column_config.TextColumn(width=325),
             "verdict": st.column_config.TextColumn(width=125),
-            "effect": st.column_config.TextColumn(width=80),
+            "effect": st.column_config.TextColumn(width=105),
             "95 % interval": st.column_config.TextColumn(width=105),
             "seeds": st.column_config.NumberColumn(width=55, help="Pairs of the comparison with the fewest."),
             "scale": st.column_config.TextColumn(width=75),
@@ -113,7 +119,9 @@ def claim_rows(results: Sequence[ClaimResult]) -> pl.DataFrame:
                 "claim": result.claim.id,
                 "text": result.claim.text,
                 "verdict": f"{evidence.MARKS[result.verdict]} {result.verdict}{interim}",
-                "effect": "" if effect is None else charts.signed(evidence.short(effect.mean)),
+                "effect": ""
+                if effect is None
+                else charts.signed(evidence.short(effect.mean)) + _place(result),
                 "95 % interval": "" if effect is None else evidence.interval_text(effect),
                 "seeds": result.pairs,
                 "scale": result.scale,
@@ -122,6 +130,12 @@ def claim_rows(results: Sequence[ClaimResult]) -> pl.DataFrame:
             }
         )
     return pl.DataFrame(rows)
+
+
+def _place(result: ClaimResult) -> str:
+    """` (1 of 3)` where the effect is that of the first of three comparisons."""
+    place = result.results.index(result.main) + 1 if result.main else 1
+    return f" ({place} of {len(result.results)})" if len(result.results) > 1 else ""
 
 
 def _open(key: str, ids: list[str]) -> None:

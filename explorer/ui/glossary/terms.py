@@ -120,7 +120,8 @@ def whole_html() -> str:
     cost = f'<p><a href="./evidence">{escape(aux_loss_cost.QUESTION)}</a></p>'
     parts = []
     for section in _sections(TERMS):
-        parts.append(f'<h2 class="{PLACE}{_section_key(section)}">{escape(section)}</h2>')
+        key = _section_key(section)
+        parts.append(f'<h2 id="{key}" class="{PLACE}{key}">{escape(section)}</h2>')
         parts += [
             term_html(term, f"{PLACE}{term.key}", cost if term.key == "aux_loss" else "")
             for term in TERMS

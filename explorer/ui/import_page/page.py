@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -12,6 +13,7 @@ from explorer.importers import list_formats
 from explorer.recording import RunFolder
 from explorer.recording.info import REPLICAS
 from explorer.ui.import_page.fields import field_key, labels, show_fields
+from explorer.ui.import_page.imported import deletion, show_imported
 from explorer.ui.import_page.samples import show_samples
 from explorer.ui.server.imports import READ_ONLY, ForeignFile, ImportJob, file_below
 from explorer.ui.server.services import services
@@ -55,6 +57,7 @@ def show_page() -> None:
     file = FILE.get()
     if file is None:
         _choose_file()
+        show_imported()
     else:
         _form(file)
 
@@ -206,7 +209,7 @@ def _results(job: ImportJob) -> None:
     for result in job.results[:MAX_LINKS]:
         with st.container(border=True):
             _one_result(result)
-            _deletion(job, result["run_id"])
+            deletion(result["run_id"], partial(_delete, job))
     if len(job.results) > MAX_LINKS:
         show.note(f"and {counted(len(job.results) - MAX_LINKS, 'further run')}; choose them in Replay.")
     st.button("Import another file", on_click=_forget, icon=":material/add:")
@@ -233,15 +236,6 @@ def _one_result(result: dict[str, Any]) -> None:
         links.page("compare", "Open in Compare", runs=result["run_id"])
     entries = import_report.checked(result["report"])
     import_report.show_entries(entries)
-
-
-def _deletion(job: ImportJob, run_id: str) -> None:
-    """A button behind a question: nothing brings a deleted run back."""
-    with st.popover("Delete this run", icon=":material/delete:", type="tertiary"):
-        st.markdown("Its loads and its report are deleted for every visitor. The file can be imported again.")
-        st.button(
-            "Delete", key=f"import_delete_{run_id}", on_click=_delete, args=(job, run_id), type="primary"
-        )
 
 
 def _delete(job: ImportJob, run_id: str) -> None:

@@ -9,6 +9,8 @@ import streamlit as st
 
 from explorer.charts import event_marks
 from explorer.figures.arms import Run
+from explorer.figures.events import NO_COLLAPSE, NO_DEATH
+from explorer.metrics import DEAD_STEPS
 from explorer.metrics.events import event_name
 from explorer.queries import events as queries
 from explorer.ui.shared import show, state, store
@@ -30,7 +32,7 @@ def event_list(run: Run, on_pick: Callable[[Event], None]) -> None:
     """
     events = store.ask(queries.events, run)
     if events.is_empty():
-        show.note("No events: no expert died, no layer collapsed, and none was recorded.")
+        show.note(none_text(run))
         return
     counts = dict(store.ask(queries.event_counts, [run]).select("kind", "events").rows())
     kinds = _selected_kinds(run, counts) if events.height > FEW else []
@@ -58,6 +60,17 @@ def event_list(run: Run, on_pick: Callable[[Event], None]) -> None:
     more = sum(number for kind, number in counts.items() if kind in kinds or not kinds) - rows.height
     if more > 0:
         show.note(f"These are the earliest of each kind; {more:,} more are not listed.")
+
+
+def none_text(run: Run) -> str:
+    """Why a run has no events: nothing happened, or it has fewer recorded steps than a death takes."""
+    if run.is_imported and run.num_steps < DEAD_STEPS:
+        steps = counted(run.num_steps, "recorded step")
+        return (
+            f"No events: a dead expert or a collapsed layer counts as an event after {DEAD_STEPS} recorded "
+            f"steps, and this run has {steps}. Run health names experts without a token."
+        )
+    return f"No events: {NO_DEATH}, {NO_COLLAPSE}, and none was recorded."
 
 
 def _selected_kinds(run: Run, counts: dict[str, int]) -> list[str]:

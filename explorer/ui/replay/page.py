@@ -84,13 +84,18 @@ def select_run(runs: Sequence[Run]) -> Run:
 
 def _facts(run: Run) -> None:
     run = latest(run)
-    steps = f"{run.last_step + 1:,} of {counted(run.num_steps, 'step')}"
-    if run.last_step >= run.num_steps:
-        # The step numbers of an imported run may have gaps, or begin late.
-        steps = f"{counted(run.num_steps, 'step')}, the last is {run.last_step:,}"
     title = "" if run.title in run.label else run.title
-    facts = (run.run_id, title, run.label, run.sizes, steps, run.state)
+    facts = (run.run_id, title, run.label, run.sizes, _steps(run), run.state)
     show.note(" · ".join(fact for fact in facts if fact))
+
+
+def _steps(run: Run) -> str:
+    """`800 of 800 steps`; of an import, whose file may leave steps out, `14 recorded steps, 0 to 160`."""
+    done = run.last_step + 1
+    if not run.is_imported:
+        return f"{done:,} of {counted(run.num_steps, 'step')}"
+    text = counted(run.num_steps, "recorded step")
+    return text if run.num_steps >= done else f"{text}, up to step {run.last_step:,}"
 
 
 @st.fragment(key=playhead.PANELS)

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from explorer.errors import ConfigError, ForeignFileError
+from explorer.errors import ConfigError, ExplorerError, ForeignFileError
+from explorer.recording import RunFolder
 from explorer.running.importing import ImportProcess, detect_in_child, import_arguments
 
 AT_ONCE = 2
@@ -160,6 +161,23 @@ class ImportManager:
         self._check_allowed()
         if run_id not in [result["run_id"] for result in job.results]:
             raise ForeignFileError(f"{run_id}: is no run of this import; delete its folder on the host.")
+        self._delete(run_id)
+        job.results = [result for result in job.results if result["run_id"] != run_id]
+
+    def delete_imported(self, run_id: str) -> None:
+        """Delete any imported run of this app's folder; one that is gone already is no error.
+
+        Raises ForeignFileError for a run that was trained or logged, and where the folder cannot be deleted.
+        """
+        self._check_allowed()
+        folder = self.runs_dir / run_id
+        if not folder.exists():
+            return
+        if folder.parent != self.runs_dir or folder.is_symlink() or not _is_imported(folder):
+            raise ForeignFileError(f"{run_id}: is no imported run; delete its folder on the host.")
+        self._delete(run_id)
+
+    def _delete(self, run_id: str) -> None:
         try:
             with suppress(FileNotFoundError):
                 # A hidden name takes it off every list at once; a file that resists then leaves no half run.
@@ -168,7 +186,6 @@ class ImportManager:
                 shutil.rmtree(hidden)
         except OSError as error:
             raise ForeignFileError(f"{run_id}: cannot be deleted ({error.strerror}); try again.") from error
-        job.results = [result for result in job.results if result["run_id"] != run_id]
 
     def close(self) -> None:
         """Cancel every import, wait for its child, and delete the uploads.
@@ -200,6 +217,13 @@ class ImportManager:
     def _check_allowed(self) -> None:
         if self.read_only:
             raise ForeignFileError(READ_ONLY)
+
+
+def _is_imported(folder: Path) -> bool:
+    try:
+        return RunFolder(folder).info.source.startswith("imported:")
+    except ExplorerError:
+        return False
 
 
 def _not_started(error: OSError) -> ForeignFileError:

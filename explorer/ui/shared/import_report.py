@@ -31,7 +31,7 @@ def of_run(run: Run, name: str = "") -> None:
     doubts = sum(entry["severity"] != "note" for entry in entries)
     title = f"Imported: assumptions and doubts ({doubts})"
     with st.expander(f"{title}: {show.plain(name)}" if name else title, icon=":material/rule:"):
-        show_entries(entries)
+        show_entries(entries, again=True)
 
 
 def read_entries(path: str) -> list[dict[str, str]]:
@@ -53,17 +53,18 @@ def checked(entries: Sequence[Any]) -> list[dict[str, str]]:
     ]
 
 
-def show_entries(entries: Sequence[Mapping[str, str]]) -> None:
-    """The sentences by severity, each with its place in the file."""
+def show_entries(entries: Sequence[Mapping[str, str]], *, again: bool = False) -> None:
+    """The sentences by severity, each with its place in the file. again: as in `in_page_words`."""
     for severity, heading in HEADINGS.items():
-        lines = [_line(entry) for entry in entries if entry["severity"] == severity]
+        lines = [_line(entry, again) for entry in entries if entry["severity"] == severity]
         if lines:
             st.markdown(f"**{heading}**\n\n" + "\n".join(lines))
 
 
-def _line(entry: Mapping[str, str]) -> str:
+def _line(entry: Mapping[str, str], again: bool) -> str:
     place = f" :gray[:small[({show.plain(_one_line(entry['place']))})]]" if entry["place"] else ""
-    return f"- {show.plain(_one_line(in_page_words(entry['sentence'])))}{place}"
+    sentence = in_page_words(_one_line(entry["sentence"]), again=again)
+    return f"- {show.plain(sentence)}{place}"
 
 
 def _one_line(text: str) -> str:
@@ -71,15 +72,21 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def in_page_words(sentence: str) -> str:
-    """A sentence of the command line with the names of the page's fields.
+def in_page_words(sentence: str, *, again: bool = False) -> str:
+    """A sentence of the command line with the names of the Import page's fields.
+
+    again: the file has been imported, and the sentence is read elsewhere.
 
     >>> in_page_words("a.csv: fits none; name one with --format, out of esft, table.")
     'a.csv: fits none; choose the format above.'
     >>> in_page_words("K is unknown; give it with --option top_k=8.")
     'K is unknown; fill in top_k, e.g. 8.'
+    >>> in_page_words("K is unknown; give it with --option top_k=8.", again=True)
+    'K is unknown; import the file again with top_k, e.g. 8.'
     """
+    fill_in = "import the file again with" if again else "fill in"
     sentence = re.sub(r"name one with --format, out of .*", "choose the format above.", sentence, flags=re.S)
-    sentence = re.sub(r"give it with --option (\w+)=…, e\.g\. --option \w+=", r"fill in \1, e.g. ", sentence)
-    sentence = re.sub(r"give it with --option (\w+)=", r"fill in \1, e.g. ", sentence)
+    sentence = re.sub(
+        r"give it with --option (\w+)=(…, e\.g\. --option \w+=)?", rf"{fill_in} \1, e.g. ", sentence
+    )
     return sentence.replace("--option ", "option ")

@@ -98,7 +98,7 @@ def show_chart(
     zooms = list(chart.zooms) if live else []
     modes = [*zooms, *(["pick"] if pick and chart.picks else [])]
     selection: dict[str, Any] = {"on_select": "rerun", "selection_mode": modes} if modes else {}
-    vega = pointed.waiting(chart.at(playhead))
+    vega = pointed.on_page(chart.at(playhead))
     event = st.vega_lite_chart(
         spec=enlarged(vega, display.FACTOR) if display.is_lecture() else vega,
         width="stretch",

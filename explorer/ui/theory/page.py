@@ -74,24 +74,30 @@ def rule_row() -> None:
 def descent_panels(panel_of: dict[str, Question]) -> None:
     """On frozen tokens, step by step."""
     st.subheader("Distance to the best balanced assignment")
+    st.markdown(text.SO_WHAT["dual"])
     st.markdown(text.DUAL_IN_WORDS)
     pair(panel_of["theory_dual"], panel_of["theory_gap"], theory.DUAL_HOW)
     st.subheader("Predicted decrease and switching benefit per step")
+    st.markdown(text.SO_WHAT["account"])
     show.question(panel_of["theory_account"], stays=True)
     left, right = show.in_columns(2)
     with left:
         st.subheader("Moves between classes of experts")
+        st.markdown(text.SO_WHAT["moves"])
         show.question(panel_of["theory_moves"], stays=True)
     with right:
         st.subheader("Deviation from the balanced load")
+        st.markdown(text.SO_WHAT["band"])
         show.question(panel_of["theory_band"], stays=True)
 
 
 def online_panels(panel_of: dict[str, Question]) -> None:
     """New tokens in every step."""
     st.subheader("Regret of learning online")
+    st.markdown(text.SO_WHAT["regret"])
     pair(panel_of["theory_regret_False"], panel_of["theory_regret_True"], theory.REGRET_HOW)
     st.subheader("Curvature of the dual")
+    st.markdown(text.SO_WHAT["ties"])
     left, right = show.in_columns(2)
     ties = panel_of["theory_ties"]
     with left:

@@ -19,7 +19,7 @@ import {
   speedFor,
 } from "../../../explorer/ui/components/player/playback.js";
 import { isDark, rampIndex, rampOf, rgbOf } from "../../../explorer/ui/components/shared/colours.js";
-import { niceStep } from "../../../explorer/ui/components/shared/ticks.js";
+import { apart, niceStep } from "../../../explorer/ui/components/shared/ticks.js";
 
 function packed(kind, array) {
   return { kind, base64: Buffer.from(array.buffer).toString("base64") };
@@ -58,6 +58,7 @@ test("a step is in the column that holds it, or in the nearest", () => {
     loads.sentence(1),
     "steps 5 to 9: expert 1 receives 2.00× the uniform load, 1 experts without tokens",
   );
+  assert.equal(loads.sentence(2), "step 10: no tokens recorded in this layer");
 });
 
 test("the colour scale is logarithmic and ends at its limits", () => {
@@ -163,4 +164,12 @@ test("the thumb of the scrubber stands under the playhead at every step", () => 
     const centre = left + thumb / 2 + (column / 2) * (width - thumb);
     assert.ok(Math.abs(centre - stepX(matrix(), at, step)) < 1e-9, `column ${column}`);
   }
+});
+
+test("a label that would cover the one before it is left out", () => {
+  const labels = [0, 40, 49, 80].map((left) => ({ left, wide: 20 }));
+  assert.deepEqual(
+    apart(labels).map(({ left }) => left),
+    [0, 40, 80],
+  );
 });

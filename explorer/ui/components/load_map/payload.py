@@ -104,8 +104,10 @@ def _levels(
     cells: pl.DataFrame, shape: tuple[int, int], at: tuple[NDArray[Any], NDArray[Any]]
 ) -> NDArray[np.uint8]:
     """uint8[E, C]: colour of every cell, `cells.value` within ±LIMIT on 0 ... TOP."""
-    value = (cells["value"] + LIMIT) / (2 * LIMIT) * TOP
-    return _grid(value.round().fill_null(NO_TOKENS), shape, at, NOT_RECORDED).astype(np.uint8)
+    absent = pl.when(pl.col("state") == "no tokens").then(NO_TOKENS).otherwise(NOT_RECORDED)
+    level = ((pl.col("value") + LIMIT) / (2 * LIMIT) * TOP).round()
+    levels = cells.select(pl.coalesce(level, absent)).to_series()
+    return _grid(levels, shape, at, NOT_RECORDED).astype(np.uint8)
 
 
 def _hundredths(ratios: NDArray[np.float64]) -> NDArray[Any]:

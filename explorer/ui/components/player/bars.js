@@ -16,6 +16,7 @@ export function drawBars(context, view) {
     const ratio = matrix.ratioOf(view.column, e);
     const y = at.top + r * row + pad;
     const tall = Math.max(1, row - 2 * pad);
+    if (matrix.totals[view.column] === 0) continue;
     if (matrix.tokensOf(view.column, e) === 0) {
       context.fillStyle = theme.deadText;
       context.fillRect(at.barsLeft, y, 3, tall);

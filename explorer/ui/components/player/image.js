@@ -19,6 +19,8 @@ export function imageOf(matrix, rows, ramp, dead, limit, pixels) {
     for (let row = 0; row < rows.length; row++) {
       let tokens = 0;
       for (let c = from; c < to; c++) tokens += matrix.tokensOf(c, rows[row]);
+      // A layer without any token was not recorded: its cells stay clear, and no expert is called idle.
+      if (total === 0) continue;
       const even = (total * (rows[row].length ?? 1)) / matrix.experts;
       const ink = tokens > 0 ? ramp[rampIndex(tokens / even, limit)] : dead;
       image.data.set([ink[0], ink[1], ink[2], 255], (row * width + x) * 4);

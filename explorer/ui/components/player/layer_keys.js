@@ -2,7 +2,7 @@
 
 import { layerRequest } from "./registry.js";
 
-/** Several quick keys are one request. */
+/** The first key asks at once; those that follow as quickly as this are one request. */
 const GATHER_MS = 80;
 const FORGET_MS = 3000;
 
@@ -20,23 +20,25 @@ export class LayerKeys {
     const from = layerRequest.layer ?? layer;
     const to = Math.max(0, Math.min(layers - 1, from + by));
     if (to === from) return;
-    Object.assign(layerRequest, { layer: to, time: performance.now() });
+    const now = performance.now();
+    const isFirst = now - layerRequest.time > GATHER_MS;
+    Object.assign(layerRequest, { layer: to, time: now });
     this.#player.stop(false);
-    this.ask();
+    this.ask(isFirst ? 0 : GATHER_MS);
   }
 
   /**
    * Ask Python for the layer, if it is another than this player's. A key that was pressed while Python made
    * the next layer's player is answered there: a request of a player that is gone by then is lost.
    */
-  ask() {
+  ask(delay = GATHER_MS) {
     clearTimeout(this.#timer);
     const { layer, time } = layerRequest;
     if (layer === null || layer === this.#player.settings.layer || performance.now() - time > FORGET_MS) {
       layerRequest.layer = null;
       return;
     }
-    this.#timer = setTimeout(() => this.#player.send({ layer }), GATHER_MS);
+    this.#timer = setTimeout(() => this.#player.send({ layer }), delay);
   }
 
   leave() {

@@ -73,6 +73,7 @@ export class LoadMatrix {
 
   /** What a screen reader hears about a column. */
   sentence(column) {
+    if (this.totals[column] === 0) return `${this.stepName(column)}: no tokens recorded in this layer`;
     let top = 0;
     let idle = 0;
     for (let e = 0; e < this.experts; e++) {

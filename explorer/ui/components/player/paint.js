@@ -1,6 +1,6 @@
 // Everything that is drawn on the canvas: the heatmap, and around it axes, playhead, events and bars.
 
-import { niceStep } from "../shared/ticks.js";
+import { apart, niceStep } from "../shared/ticks.js";
 import { drawBars } from "./bars.js";
 import { MARK, stepX } from "./layout.js";
 
@@ -45,16 +45,14 @@ function drawAxes(context, view) {
   context.textBaseline = "top";
   const [low, high] = [matrix.first[0], matrix.last[matrix.columns - 1]];
   const stride = niceStep(high - low + 1, at.plot / 90);
+  const labels = [];
   for (let step = Math.ceil(low / stride) * stride; step <= high; step += stride) {
     const x = at.left + (matrix.columnOf(step) / matrix.columns) * at.plot;
-    const text = (step === Math.ceil(low / stride) * stride ? "step " : "") + step.toLocaleString("en-US");
-    const half = context.measureText(text).width / 2;
-    context.fillText(
-      text,
-      Math.max(at.left, Math.min(at.left + at.plot - 2 * half, x - half)),
-      at.top + at.tall + 8,
-    );
+    const text = (labels.length ? "" : "step ") + step.toLocaleString("en-US");
+    const wide = context.measureText(text).width;
+    labels.push({ text, left: Math.max(at.left, Math.min(at.left + at.plot - wide, x - wide / 2)), wide });
   }
+  for (const { text, left } of apart(labels)) context.fillText(text, left, at.top + at.tall + 8);
 }
 
 function drawPlayhead(context, view) {

@@ -72,9 +72,10 @@ function showCell(player, { column: hovered, expert, x, y }) {
   const column = hovered ?? player.column;
   const tokens = matrix.tokens(column, expert);
   const bias = matrix.biasAt(column, expert);
+  const idle = matrix.totals[column] ? "no tokens: idle" : "none recorded in this layer";
   const lines = [
     `${tokens.toLocaleString("en-US")} tokens`,
-    tokens ? `${matrix.ratio(column, expert).toFixed(2)} × uniform` : "no tokens: idle",
+    tokens ? `${matrix.ratio(column, expert).toFixed(2)} × uniform` : idle,
     ...(bias === null ? [] : [`bias ${bias >= 0 ? "+" : "−"}${Math.abs(bias).toFixed(4)}`]),
   ];
   showTip(player, `expert ${expert}, ${matrix.stepName(column)}`, lines, [x, y - 20]);
