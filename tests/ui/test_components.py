@@ -22,6 +22,7 @@ ENTRIES = (
     "simulator/index.js",
     "load_map/load_map.js",
     "text_table/text_table.js",
+    "in_sight/in_sight.js",
 )
 NODE = shutil.which("node")
 OUTSIDE = ["fetch(", "XMLHttpRequest", "localStorage", "eval(", "http://", "https://"]
