@@ -1,8 +1,8 @@
 """Parts of the Microscope below the text: they follow another layer or expert once they come into sight.
 
-A click above the text is answered by the text and its token, which are in sight. What lies further down is
-drawn when the visitor scrolls to it, or at once where it is in sight already; a browser that watches has to
-say so first (`components/in_sight`), and until then everything is drawn at once. An export builds what waits.
+The browser reports which parts are in sight (`components/in_sight`). A click draws the text and those parts;
+the others wait until the visitor scrolls to them. Before the first report everything is drawn at once. An
+export builds what waits.
 """
 
 from collections.abc import Callable, Iterable
@@ -20,7 +20,8 @@ EXPERT, DOMAINS, SATURATION, REPLAY, AGREEMENT = "expert", "domains", "saturatio
 PARTS = (EXPERT, DOMAINS, SATURATION, REPLAY, AGREEMENT)
 WATCH = "microscope_watch"
 """The fragment of the watcher."""
-_IS_WATCHED = state.Slot[bool]("microscope_watched", False)
+_IN_SIGHT = state.Slot[list[str] | None]("microscope_in_sight_now", None)
+"""The last report; None before the first."""
 _WAITING = state.Memo[set[str]]("microscope_waiting", set)
 Questions = Callable[[str], Iterable[Question]]
 """The questions of a part, for what the controls say now."""
@@ -32,11 +33,11 @@ def fragment_of(part: str) -> str:
 
 
 def follow(*fragments: str, parts: Iterable[str] = PARTS) -> NoReturn:
-    """The end of a callback: run these fragments, and the parts once they are in sight."""
-    if not _IS_WATCHED.get():
-        st.rerun([*fragments, *map(fragment_of, parts)])
-    _WAITING.get().update(parts)
-    st.rerun([*fragments, WATCH])
+    """The end of a callback: run these fragments and the parts in sight; the other parts wait."""
+    seen = _IN_SIGHT.get()
+    ready = [part for part in parts if seen is None or part in seen]
+    _WAITING.get().update(part for part in parts if part not in ready)
+    st.rerun([*fragments, *map(fragment_of, ready), WATCH])
 
 
 def place(part: str, questions: Iterable[Question]) -> DeltaGenerator:
@@ -56,19 +57,17 @@ def watcher(questions: Questions) -> None:
     in_sight(
         {part: f"st-key-{fragment_of(part)}" for part in PARTS},
         waiting=waiting,
-        known=_IS_WATCHED.get(),
+        seen=_IN_SIGHT.get(),
         key="microscope_in_sight",
         on_report=_draw,
     )
 
 
-def _draw(parts: list[str]) -> None:
-    """Draw the parts that came into sight."""
-    _IS_WATCHED.put(True)
+def _draw(seen: list[str]) -> None:
+    """Draw the parts that waited and are in sight; each waits until it is drawn, since a run may be cut short."""
+    _IN_SIGHT.put(seen)
     waiting = _WAITING.get()
-    seen = [part for part in parts if part in waiting]
-    waiting.difference_update(seen)
-    st.rerun([*map(fragment_of, seen), WATCH])
+    st.rerun([*(fragment_of(part) for part in seen if part in waiting), WATCH])
 
 
 def _enter(questions: Iterable[Question]) -> None:

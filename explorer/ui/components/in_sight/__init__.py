@@ -1,4 +1,4 @@
-"""Reports which parts of a page come into sight, among those that wait for it. It draws nothing."""
+"""Reports which parts of a page are in sight, when this changes. It draws nothing."""
 
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -22,15 +22,14 @@ def in_sight(
     parts: Mapping[str, str],
     *,
     waiting: Collection[str],
-    known: bool,
+    seen: Collection[str] | None,
     key: str,
     on_report: Callable[[list[str]], None],
 ) -> None:
-    """Watch the parts that wait.
+    """Watch the parts.
 
-    parts: name -> class of its place on the page. waiting: names. known: False makes the browser report at
-    once, with no names, so that the server learns that somebody watches. `on_report` runs before the script
-    does.
+    parts: name -> class of its place on the page. waiting: names of parts that are drawn once they are in
+    sight. seen: names of the last report; None before the first. `on_report` runs before the script does.
     """
 
     def reported() -> None:
@@ -39,5 +38,5 @@ def in_sight(
         # It comes from a browser.
         on_report([name for name in names if name in parts] if isinstance(names, list) else [])
 
-    data = {"parts": dict(parts), "waiting": sorted(waiting), "known": known}
+    data = {"parts": dict(parts), "waiting": sorted(waiting), "seen": None if seen is None else sorted(seen)}
     _WATCHER(key=key, data=data, on_report_change=reported)
