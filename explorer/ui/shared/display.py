@@ -74,6 +74,7 @@ def _embedded(slug: str) -> str:
 
 
 def is_lecture() -> bool:
+    """Whether the page is shown in large type, for a room."""
     return bool(state.value(KEY) == "lecture")
 
 
