@@ -17,10 +17,12 @@ def bar_rows(frame: pl.DataFrame, limit: float = 2.0) -> pl.DataFrame:
 
 def _with_colour(frame: pl.DataFrame, limit: float) -> pl.DataFrame:
     """Add `value`, the load in powers of two within ±limit, which decides the colour."""
+    # A layer without any token has no ratio, and then the column has no type either.
+    ratio = pl.col("load_ratio").cast(pl.Float64)
     return frame.with_columns(
         pl.col("expert").cast(pl.Int32),
-        pl.col("load_ratio").fill_null(0.0).fill_nan(0.0),
-        value=pl.col("load_ratio").clip(2.0**-limit, 2.0**limit).log(2),
+        ratio.fill_null(0.0).fill_nan(0.0),
+        value=ratio.clip(2.0**-limit, 2.0**limit).log(2),
     )
 
 

@@ -22,6 +22,8 @@ EXTRAS = {
         "pyarrow",
         "scipy",
         "pydantic",
+        "latex2mathml",
+        "markdown_it",
     ),
     "train": ("torch", "tokenizers", "tqdm", "scipy"),
     "ray": ("ray",),

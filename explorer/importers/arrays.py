@@ -66,7 +66,7 @@ def count_array(array: NDArray[Any], source: Source, place: str) -> NDArray[np.i
         raise source.problem(
             value_place(place, index),
             f"must be a whole count, not {array[index]}",
-            "give counts; shares are read from .npy, CSV and Parquet",
+            "give counts, or shares as .npy, CSV or Parquet",
         )
     return counts
 

@@ -172,7 +172,7 @@ TERMS: tuple[Term, ...] = (
     ),
     Term(
         key="preset",
-        title="Preset: quick, standard",
+        title="Presets quick and standard",
         section=READING,
         text="A named size of model and training. Quick: 2 MoE layers, 200 steps of 1,024 tokens. Standard: "
         "4 MoE layers, 800 steps of 1,536 tokens, the size of the shipped runs.",

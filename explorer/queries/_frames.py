@@ -85,8 +85,6 @@ class ViewBins:
     rolled: int
     """Samples that the stored bins cover."""
     samples: int
-    unit: str | None = None
-    """What the loads of the run count (column of `runs`)."""
 
     @property
     def width(self) -> int:
@@ -130,12 +128,12 @@ def choose_bins(
     """
     row = first_row(
         cur,
-        "SELECT samples, rolled, num_experts, unit FROM progress JOIN runs USING (run_id) "
+        "SELECT samples, rolled, num_experts FROM progress JOIN runs USING (run_id) "
         "WHERE run_id = $run_id AND table_name = $table_name",
         run_id=run_id,
         table_name=pyramid.counted,
     )
-    samples, rolled, experts, unit = row or (0, 0, 0, None)
+    samples, rolled, experts = row or (0, 0, 0)
     most = 4 * max_bins if read is None else read
     level = 0
     while level < LEVELS and rolled and -(-samples // 4**level) > most:
@@ -144,11 +142,5 @@ def choose_bins(
         level = 0 if samples * experts <= READ_ROWS else pyramid.finest
     factor = max(1, -(-samples // (4**level * max(1, max_bins))))
     return ViewBins(
-        pyramid=pyramid,
-        run_id=run_id,
-        level=level,
-        factor=factor,
-        rolled=rolled,
-        samples=samples,
-        unit=unit,
+        pyramid=pyramid, run_id=run_id, level=level, factor=factor, rolled=rolled, samples=samples
     )

@@ -9,12 +9,10 @@ import polars as pl
 from explorer import metrics
 from explorer.queries import _baselines
 from explorer.queries._frames import FIRST_LAYER, Cursor, choose_bins, first_row, frame, place
-from explorer.queries._series_bins import series_bins
 from explorer.store.pyramids import MEAN_LAYER, layer_pyramid
 
 MAX_SEQUENCES = 1024
 """Maximum number of recorded sequences for the resampled baseline: the latest ones."""
-MEAN_TOKENS = (pl.col("tokens_sum") / pl.col("samples")).alias("tokens")
 
 
 def max_vio_series(
@@ -33,37 +31,21 @@ def max_vio_series(
     and bin. A placement, whose numbers are replicas, has no rows.
     Raises ConfigError for an unknown `x`.
     """
-    return pl.concat(
-        place(cur, _max_vio(cur, run_id, layer, max_bins), run_id, x) for run_id in run_ids or [""]
-    )
-
-
-def _max_vio(cur: Cursor, run_id: str, layer: int | None, max_bins: int) -> pl.DataFrame:
-    """The rows of one run, without its x axis."""
-    rows = _layer_series(cur, run_id, layer, max_bins, "max_vio", "tokens")
-    count = pl.when(pl.col("max_vio_count") > 0).then(pl.col("max_vio_count"))
-    return rows.select(
-        pl.lit(run_id).alias("run_id"),
-        "bin",
-        "first_step",
-        "last_step",
-        pl.lit(None, pl.Float64).alias("x"),
-        (pl.col("max_vio_sum") / count).alias("max_vio"),
-        "max_vio_min",
-        "max_vio_max",
-        pl.col("max_vio_mean100_last").alias("max_vio_mean100"),
-        MEAN_TOKENS,
-        "samples",
-    )
-
-
-def _layer_series(cur: Cursor, run_id: str, layer: int | None, max_bins: int, *values: str) -> pl.DataFrame:
-    """Bins of a layer, or of the mean over layers; none of a placement, whose numbers are replicas."""
-    number = MEAN_LAYER if layer is None else layer
-    bins = choose_bins(cur, run_id, layer_pyramid(number).only(*values), max_bins)
-    if bins.unit == "replicas":
-        return series_bins(cur, bins, "false")
-    return series_bins(cur, bins, "layer = $layer", layer=number)
+    layer_or_mean = MEAN_LAYER if layer is None else layer
+    pyramid = layer_pyramid(layer_or_mean).only("max_vio", "tokens")
+    series = []
+    for run_id in run_ids or [""]:
+        bins = choose_bins(cur, run_id, pyramid, max_bins)
+        sql = f"""
+            SELECT $run_id AS run_id, bin, first_step, last_step, NULL::DOUBLE AS x,
+                   max_vio_sum / nullif(max_vio_count, 0) AS max_vio, max_vio_min, max_vio_max,
+                   max_vio_mean100_last AS max_vio_mean100, tokens_sum / samples AS tokens, samples
+            FROM ({bins.merged("layer = $layer")})
+            WHERE NOT EXISTS (SELECT 1 FROM runs WHERE run_id = $run_id AND unit = 'replicas')
+            ORDER BY bin
+        """
+        series.append(place(cur, frame(cur, sql, layer=layer_or_mean, **bins.params), run_id, x))
+    return pl.concat(series)
 
 
 def layer_balance(cur: Cursor, run_ids: Sequence[str]) -> pl.DataFrame:
@@ -166,10 +148,7 @@ def uniform_series(cur: Cursor, run_id: str, max_bins: int = 300, x: str = "step
     uniform_p95. Sorted by bin; empty where `references` has no baseline.
     """
     sizes = _sizes(cur, run_id)
-    bins = _layer_series(cur, run_id, None, max_bins, "tokens").select(
-        "bin", "first_step", "last_step", pl.lit(None, pl.Float64).alias("x"), MEAN_TOKENS
-    )
-    counted = place(cur, bins, run_id, x).filter(pl.col("tokens") > 0)
+    counted = place(cur, _tokens_series(cur, run_id, max_bins), run_id, x).filter(pl.col("tokens") > 0)
     tokens = [] if sizes is None else [round(n / sizes.top_k) for n in counted["tokens"]]
     bands = (
         {}
@@ -177,11 +156,24 @@ def uniform_series(cur: Cursor, run_id: str, max_bins: int = 300, x: str = "step
         else _baselines.uniform(sizes.num_experts, sizes.top_k, tokens, sizes.num_moe_layers)
     )
     ends = [bands[n] for n in tokens if n > 0]
-    return counted.head(len(ends)).with_columns(
+    bins = counted.head(len(ends)).select("bin", "first_step", "last_step", "x")
+    return bins.with_columns(
         tokens=pl.Series(tokens[: len(ends)], dtype=pl.Int64),
         uniform_mean=pl.Series([mean for mean, _ in ends], dtype=pl.Float64),
         uniform_p95=pl.Series([p95 for _, p95 in ends], dtype=pl.Float64),
     )
+
+
+def _tokens_series(cur: Cursor, run_id: str, max_bins: int) -> pl.DataFrame:
+    """The columns bin, first_step, last_step, x (empty) and tokens of `max_vio_series`."""
+    bins = choose_bins(cur, run_id, layer_pyramid(MEAN_LAYER).only("tokens"), max_bins)
+    sql = f"""
+        SELECT bin, first_step, last_step, NULL::DOUBLE AS x, tokens_sum / samples AS tokens
+        FROM ({bins.merged("layer = $layer")})
+        WHERE NOT EXISTS (SELECT 1 FROM runs WHERE run_id = $run_id AND unit = 'replicas')
+        ORDER BY bin
+    """
+    return frame(cur, sql, layer=MEAN_LAYER, **bins.params)
 
 
 def _final_tokens(cur: Cursor, run_id: str, top_k: int) -> dict[int, int]:

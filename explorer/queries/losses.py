@@ -5,9 +5,8 @@ from collections.abc import Sequence
 import polars as pl
 
 from explorer.errors import one_of
-from explorer.queries._frames import AXES, Cursor, choose_bins, first_row, frame, place
-from explorer.queries._series_bins import series_bins
-from explorer.store.pyramids import STEPS, Pyramid
+from explorer.queries._frames import AXES, Cursor, ViewBins, choose_bins, frame, place
+from explorer.store.pyramids import STEPS
 
 LASTING = """
     SELECT max(first_step) FROM stretches
@@ -28,31 +27,28 @@ def loss_series(cur: Cursor, run_ids: Sequence[str], max_bins: int = 300, x: str
     one_of("x", x, AXES)
     end = {"step": "last_step", "tokens": "tokens_seen_last", "time": "wall_time_s_last"}[x]
     pyramid = STEPS.only("lm_loss", "aux_loss", end)
-    return pl.concat(_loss_series(cur, run_id, pyramid, max_bins, end) for run_id in run_ids or [""])
+    series = []
+    for run_id in run_ids or [""]:
+        bins = choose_bins(cur, run_id, pyramid, max_bins)
+        series.append(frame(cur, _losses_sql(bins, end), **bins.params))
+    return pl.concat(series)
 
 
-def _loss_series(cur: Cursor, run_id: str, pyramid: Pyramid, max_bins: int, end: str) -> pl.DataFrame:
-    """The rows of one run; end: the column of the x axis."""
-    rows = series_bins(cur, choose_bins(cur, run_id, pyramid, max_bins))
-    lasting = first_row(cur, LASTING, run_id=run_id)
-    means = {
-        name: pl.col(f"{name}_sum") / pl.when(pl.col(f"{name}_count") > 0).then(pl.col(f"{name}_count"))
-        for name in ("lm_loss", "aux_loss")
-    }
-    losses = ("lm_loss", "lm_loss_min", "lm_loss_max")
-    return rows.with_columns(**means).select(
-        pl.lit(run_id).alias("run_id"),
-        "bin",
-        "first_step",
-        "last_step",
-        pl.col(end).cast(pl.Float64).alias("x"),
-        *losses,
-        *(pl.col(name).exp().alias(name.replace("lm_loss", "perplexity")) for name in losses),
-        "aux_loss",
-        "samples",
-        "lm_loss_not_finite",
-        pl.lit(lasting[0] if lasting else None, pl.Int64).alias("not_finite_from"),
-    )
+def _losses_sql(bins: ViewBins, end: str) -> str:
+    """end: the column of the x axis."""
+    return f"""
+        WITH bins AS ({bins.merged()}),
+        b AS (
+            SELECT *, lm_loss_sum / nullif(lm_loss_count, 0) AS lm_loss,
+                   aux_loss_sum / nullif(aux_loss_count, 0) AS aux_loss
+            FROM bins
+        )
+        SELECT $run_id AS run_id, bin, first_step, last_step, {end}::DOUBLE AS x,
+               lm_loss, lm_loss_min, lm_loss_max, exp(lm_loss) AS perplexity,
+               exp(lm_loss_min) AS perplexity_min, exp(lm_loss_max) AS perplexity_max, aux_loss, samples,
+               lm_loss_not_finite, ({LASTING}) AS not_finite_from
+        FROM b ORDER BY bin
+    """
 
 
 def eval_series(cur: Cursor, run_ids: Sequence[str], x: str = "step") -> pl.DataFrame:

@@ -49,26 +49,40 @@ def wait_for_ticks(page: Page, more: int) -> None:
     )
 
 
-@pytest.mark.parametrize("chart", [0, 1])
-def test_zoom_survives_growing_data(page: Page, chart: int) -> None:
-    figure = page.locator("[data-testid=stVegaLiteChart]").nth(chart)
-    box = figure.bounding_box()
-    assert box is not None
-    least = shown_steps(page, chart)[0]
-    assert least <= 20
-    figure.locator("svg").evaluate("e => { e.dataset.seen = 'yes' }")
-    page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + 90)
-    page.mouse.wheel(0, -300)
-    wait_for_ticks(page, 2)
-    assert shown_steps(page, chart)[0] == least, "the plain wheel belongs to the page"
+def turn_wheel(page: Page, chart: int, by: int) -> None:
+    """Over a chart, from the top of the page."""
     page.evaluate("scrollTo(0, 0)")
+    box = page.locator("[data-testid=stVegaLiteChart]").nth(chart).bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + 90)
+    page.mouse.wheel(0, by)
+
+
+def zoom(page: Page, chart: int) -> None:
+    """Turn the wheel with the key pressed until the chart begins later than its data do."""
+    least = shown_steps(page, chart)[0]
     page.keyboard.down("Control")
-    page.mouse.wheel(0, -400)
+    turn_wheel(page, chart, -400)
     # The wheel arrives later than the key would go up.
     wait_for(lambda: shown_steps(page, chart)[0] > least)
     page.keyboard.up("Control")
+
+
+def test_zoom_survives_growing_data(page: Page) -> None:
+    charts = (0, 1)
+    drawings = page.locator("[data-testid=stVegaLiteChart] svg.marks")
+    least = [shown_steps(page, chart)[0] for chart in charts]
+    assert max(least) <= 20
+    drawings.evaluate_all("all => all.forEach((e) => { e.dataset.seen = 'yes' })")
+    for chart in charts:
+        turn_wheel(page, chart, -300)
+    wait_for_ticks(page, 2)
+    assert [shown_steps(page, chart)[0] for chart in charts] == least, "the plain wheel belongs to the page"
+    for chart in charts:
+        zoom(page, chart)
     wait_for_ticks(page, 1)
-    zoomed = shown_steps(page, chart)
+    zoomed = [shown_steps(page, chart) for chart in charts]
     wait_for_ticks(page, 4)
-    assert shown_steps(page, chart) == zoomed
-    assert figure.locator("svg").evaluate("e => e.dataset.seen") == "yes", "the figure was not built anew"
+    assert [shown_steps(page, chart) for chart in charts] == zoomed
+    seen = drawings.evaluate_all("all => all.map((e) => e.dataset.seen)")
+    assert seen == ["yes", "yes"], "no figure was built anew"

@@ -105,8 +105,7 @@ def test_every_token_has_a_name_and_every_text_its_domain(page: Page) -> None:
 
 def test_an_expert_of_the_key_marks_its_tokens(page: Page) -> None:
     expert = chosen(3)[0]
-    page.get_by_role("button", name=f"Expert {expert}", exact=True).click()
-    expect(page.get_by_role("heading", name=f"Expert {expert}", exact=True)).to_be_visible()
+    look_at(page, expert)
     expect(page.get_by_text(sentence("microscope.marked_expert"))).to_be_visible()
     page.wait_for_url(re.compile(f"expert={expert}"))
     for token in range(LENGTH * len(DOMAINS)):
@@ -120,6 +119,7 @@ def test_an_expert_of_the_key_marks_its_tokens(page: Page) -> None:
     expect(chip(page, later)).to_have_class(re.compile(r"\bon\b"))
     # Once more marks nobody.
     page.get_by_role("button", name=f"Expert {expert}", exact=True).click()
+    page.locator(".st-key-microscope_expert").scroll_into_view_if_needed()
     expect(page.get_by_text(sentence("microscope.busiest_expert"))).to_be_visible()
     expect(page.locator('[role="option"].on')).to_have_count(0)
 
@@ -154,35 +154,58 @@ def test_the_keyboard_walks_the_text_and_enter_looks(page: Page) -> None:
     page.keyboard.press("ArrowRight")
     expect(page.get_by_role("button", name="Expert 1", exact=True)).to_be_focused()
     page.keyboard.press("Enter")
-    expect(page.get_by_role("heading", name="Expert 1", exact=True)).to_be_visible()
+    see_expert(page, 1)
+
+
+def see_expert(page: Page, expert: int) -> None:
+    """Scroll to the panels of an expert, which follow a click once they are in sight."""
+    page.locator(".st-key-microscope_expert").scroll_into_view_if_needed()
+    expect(page.get_by_role("heading", name=f"Expert {expert}", exact=True)).to_be_visible()
 
 
 def look_at(page: Page, expert: int) -> None:
     page.get_by_role("button", name=f"Expert {expert}", exact=True).click()
-    expect(page.get_by_role("heading", name=f"Expert {expert}", exact=True)).to_be_visible()
+    see_expert(page, expert)
 
 
 def test_a_click_before_the_answer_to_the_last_finds_an_earlier_view(
-    page: Page, socket: DelayedSocket
+    context: BrowserContext, probed_app: AppServer
 ) -> None:
-    for expert in (0, 1):
-        look_at(page, expert)
-        settled(page)
-    socket.is_holding = True
-    page.get_by_role("button", name="Expert 2", exact=True).click()
-    while not socket.held_count("script_finished"):
-        page.wait_for_timeout(20)
-    page.get_by_role("button", name="Expert 0", exact=True).click()
-    while not socket.held_count("ref_hash"):  # what the server does not send again
-        page.wait_for_timeout(20)
-    socket.release()
-    expect(page.get_by_role("heading", name="Expert 0", exact=True)).to_be_visible()
+    socket = DelayedSocket()
+    with context.new_page() as page:
+        # Nobody watches what is in sight, so the panels of an expert come with the answer to a click.
+        page.add_init_script("delete window.IntersectionObserver")
+        page.route_web_socket(re.compile("_stcore/stream"), socket.route)
+        page.goto(f"{probed_app.url}/microscope?run=free&probe=12&token=0")
+        for expert in (0, 1):
+            look_at(page, expert)
+            settled(page)
+        socket.is_holding = True
+        page.get_by_role("button", name="Expert 2", exact=True).click()
+        while not socket.held_count("script_finished"):
+            page.wait_for_timeout(20)
+        page.get_by_role("button", name="Expert 0", exact=True).click()
+        while not socket.held_count("ref_hash"):  # what the server does not send again
+            page.wait_for_timeout(20)
+        socket.release()
+        see_expert(page, 0)
 
 
-def test_another_layer_recolours_the_same_text(page: Page) -> None:
+def test_another_layer_recolours_the_text_and_what_is_out_of_sight_follows_once_it_is_seen(
+    page: Page,
+) -> None:
     # The last test: the page stays in the other layer.
+    part = page.locator(".st-key-microscope_saturation")
+    part.scroll_into_view_if_needed()
+    expect(part).to_have_attribute("aria-busy", "false")
+    before = part.inner_text()
     page.get_by_test_id("stMain").get_by_test_id("stButtonGroup").nth(1).get_by_text("1", exact=True).click()
     expect(page.get_by_text("in layer 1", exact=False).first).to_be_visible()
     for token in (0, 7):
         label = re.compile(rf": experts? {chosen(token, layer=1)[0]}\b")
         expect(chip(page, token)).to_have_attribute("aria-label", label)
+    expect(part).to_have_attribute("aria-busy", "true")
+    assert part.inner_text() == before
+    part.scroll_into_view_if_needed()
+    expect(part).to_have_attribute("aria-busy", "false")
+    expect(part).not_to_have_text(before)

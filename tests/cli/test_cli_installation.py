@@ -14,7 +14,7 @@ from explorer.cli import extras, main
 from explorer.cli.console import say
 
 ROOT = Path(__file__).resolve().parents[2]
-HERE = {"vl_convert": "vl-convert-python", "PIL": "pillow"}
+HERE = {"vl_convert": "vl-convert-python", "PIL": "pillow", "markdown_it": "markdown-it-py"}
 """Modules that are not called as their distribution is."""
 
 WITHOUT = """

@@ -172,7 +172,7 @@ def test_a_bias_that_is_not_finite_is_named_and_no_extreme(cur: Any) -> None:
         most=0,
         highest="+0.100",
         least=1,
-        lowest="-0.100",
+        lowest="−0.100",
         end=2,
         way=3,
     )

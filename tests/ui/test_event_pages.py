@@ -158,12 +158,15 @@ def test_a_run_without_events_says_so(open_app: Opener, two: None) -> None:
 
 def test_a_short_import_says_that_no_event_can_be_found_in_it(open_app: Opener, tmp_path: Path) -> None:
     counts = 5 + random_counts(14, 2, 4)
+    counts[7, 0] = 0
     path = tmp_path / "own" / "short"
     with RunWriter.create(
         path.parent, make_info("short", num_steps=14, source="imported:table", phase="unknown")
     ) as recorder:
         record_steps(recorder, counts, range(0, 140, 10))
-    app = open_app(page="replay", run="short")
+    app = open_app(page="replay", run="short", layer=0, step=70)
+    assert not app.exception
+    assert sentence("captions.loads_no_token", step=70) in words(app)
     assert "14 recorded steps, up to step 130" in words(app)
     assert sentence("events.too_short", steps=14) in words(list_of("short"))
 

@@ -174,7 +174,7 @@ def test_choosing_follows_in_every_panel(
     open_app: Opener, probed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # `AppTest` forgets the pages where a fragment reruns alone, and links to them fail.
-    monkeypatch.setattr(page, "draw_batch", lambda: None)
+    monkeypatch.setattr(page, "follow_expert", lambda: None)
     app = open_app(probed, "microscope", run="free")
     app.number_input(key="token").set_value(3).run()
     assert sentence("microscope.token", token=3) in words(app)

@@ -3,25 +3,33 @@
 import streamlit as st
 
 from explorer.figures.arms import Run
+from explorer.figures.panel import Question
 from explorer.figures.views import microscope as view
 from explorer.metrics.glossary import tip
 from explorer.ui.shared import agreement
 from explorer.ui.shared.folded import unfolded
 
 
-@st.fragment
+def questions(
+    runs: tuple[Run, ...], run: Run, probes: dict[str, view.Probes], step: int, layer: int
+) -> dict[str, Question]:
+    """The panels for what the controls say now."""
+    offer = view.agreement_offer(runs, run, probes, step)
+    return view.agreement_questions(offer, agreement.read_address(offer), layer)
+
+
 def section(runs: tuple[Run, ...], run: Run, probes: dict[str, view.Probes], step: int, layer: int) -> None:
     """Agreement with another run, another probe, or this one with its bias rounded."""
     st.subheader("Agreement with another routing", help=tip("routing_agreement"))
     offer = view.agreement_offer(runs, run, probes, step)
     values = agreement.read_address(offer)
-    questions = view.agreement_questions(offer, values, layer)
+    asked = view.agreement_questions(offer, values, layer)
     place = unfolded(
         "microscope_agreement",
         "Show which experts another run, another probe or a rounded bias chooses",
-        list(questions.values()),
+        list(asked.values()),
     )
     if place:
         with place:
             agreement.controls(offer, values)
-            agreement.panels(questions)
+            agreement.panels(asked)

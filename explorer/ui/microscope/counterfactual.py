@@ -18,17 +18,21 @@ TITLES = {
 }
 
 
-@st.fragment
+def questions(run: Run, step: int, layer: int) -> dict[str, Question]:
+    """The panels for what the controls say now."""
+    controls.read_address(choices.choices_of([run], layer), choices.offer_of([run], layer))
+    return view.replay_questions(run, state.values(choices.KEYS), step, layer)
+
+
 def section(run: Run, step: int, layer: int) -> None:
     """Which experts another rule, K, group limit or number format would choose on the recorded scores."""
     st.subheader("What if: another rule on the recorded scores (open loop)", help=tip("counterfactual"))
     settings, offer = choices.choices_of([run], layer), choices.offer_of([run], layer)
-    controls.read_address(settings, offer)
-    questions = view.replay_questions(run, state.values(choices.KEYS), step, layer)
+    asked = questions(run, step, layer)
     place = unfolded(
         "microscope_replay",
         "Show which experts another rule, K, group limit or number format chooses",
-        list(questions.values()),
+        list(asked.values()),
     )
     if not place:
         return
@@ -36,7 +40,7 @@ def section(run: Run, step: int, layer: int) -> None:
         urls.show_notices(*choices.KEYS)
         controls.draw_grid(settings, offer)
         with show.steady("replay"):
-            _panels(questions)
+            _panels(asked)
 
 
 def _panels(questions: dict[str, Question]) -> None:

@@ -13,7 +13,6 @@ from explorer.ui.shared import show
 from explorer.ui.shared.store import STORE
 
 
-@st.fragment
 def domains_by_method(arms: Sequence[Arm], layer: int) -> None:
     """Held-out load by domain, one panel per picked arm, in the form of DeepSeek-V3's Figure 9."""
     st.subheader("Expert load by domain", help=tip("figure_nine"))
@@ -34,7 +33,6 @@ def domains_by_method(arms: Sequence[Arm], layer: int) -> None:
     )
 
 
-@st.fragment
 def saturation(run: Run, layer: int) -> None:
     """How early in training the final expert choices were made."""
     st.subheader("Router saturation", help=tip("saturation"))

@@ -1,6 +1,6 @@
 """The Microscope page: controls of one probe batch, layer, token and expert, and their panels."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import streamlit as st
@@ -17,25 +17,22 @@ from explorer.figures.views.microscope import (
     Probes,
     default_probe,
     default_token,
-    shown_expert,
 )
 from explorer.figures.views.selection import default_run, run_names
 from explorer.metrics.glossary import tip
 from explorer.ui.components.token_text import TokenPick, token_text
 from explorer.ui.components.token_text.component import ALL, FIRST
 from explorer.ui.components.token_text.payload import text_payload
-from explorer.ui.microscope import agreement as agreement_section
-from explorer.ui.microscope import counterfactual
-from explorer.ui.microscope import expert as expert_section
-from explorer.ui.microscope import layer as layer_section
 from explorer.ui.microscope import token as token_section
+from explorer.ui.microscope import waiting
+from explorer.ui.microscope.parts import Parts, settings_now
 from explorer.ui.shared import layers, panels, show, state, urls
 from explorer.ui.shared.store import STORE
 from explorer.wording import and_list, counted
 
 COLOURS = (FIRST, ALL)
-BATCH = "microscope_batch"
-"""The fragment with the text and the panels of its token and expert."""
+TEXT, TOKENS = "microscope_text", "microscope_tokens"
+"""The fragments of the text with everything above it, and of its controls with the selected token."""
 
 
 def choose_run(runs: Sequence[Run]) -> Run:
@@ -65,31 +62,35 @@ def choose_run(runs: Sequence[Run]) -> Run:
 
 
 def show_run(run: Run, probes: dict[str, Probes], arms: Sequence[Arm], runs: Sequence[Run]) -> None:
-    """The batch with its token and expert in one fragment, then the panels of the whole layer.
+    """The text with its token, then the parts that follow its controls once they are in sight (`waiting`).
 
-    probes: by run id; runs: all that keep a probe. Another probe or layer reruns this and nothing around it;
-    while the run trains the whole page, which then finds its new probes.
+    probes: by run id; runs: all that keep a probe. While the run trains another probe or layer reruns the
+    whole page, which then finds its new probes.
     """
-    if run.is_running:
-        _panels(run, probes, arms, runs)
-    else:
-        st.fragment(_panels)(run, probes, arms, runs)
-
-
-def _panels(run: Run, probes: dict[str, Probes], arms: Sequence[Arm], runs: Sequence[Run]) -> None:
-    panels.draw_again()
     panels.bind(*KEYS)
-    own = probes[run.run_id]
-    step, layer = _probe_and_layer(run, own)
+    if run.is_running:
+        _text_and_token(run, probes[run.run_id])
+    else:
+        st.fragment(_text_and_token, key=TEXT)(run, probes[run.run_id])
+    parts = Parts(run=run, probes=probes, arms=tuple(arms), runs=tuple(runs))
+    parts.draw()
+    waiting.watcher(parts.questions)
+
+
+def _text_and_token(run: Run, probes: Probes) -> None:
+    """The controls that the whole page depends on, the text, and the panels of the selected token."""
+    step, layer = _probe_and_layer(run, probes, None if run.is_running else _follow_layer)
     with show.steady("microscope"):
-        _batch(run, own, step, layer)
-    layer_section.domains_by_method(arms, layer)
-    layer_section.saturation(run, layer)
-    counterfactual.section(run, step, layer)
-    agreement_section.section(tuple(runs), run, probes, step, layer)
+        batch = routed_batch(Trace(STORE), run, step, layer)
+        if batch is None:
+            st.info(show.plain(not_recorded(step, layer)), icon=":material/inbox:")
+            return
+        st.subheader("Tokens by expert", help=tip("probe_batch"))
+        st.markdown(show.plain(sentences.overview(batch)))
+        _tokens(run, batch, default_token(STORE, run, probes))
 
 
-def _probe_and_layer(run: Run, probes: Probes) -> tuple[int, int]:
+def _probe_and_layer(run: Run, probes: Probes, on_change: Callable[[], None] | None) -> tuple[int, int]:
     """The controls that the whole page depends on."""
     steps = [step for step, _ in probes]
     default = default_probe(probes, run.last_step)
@@ -112,43 +113,30 @@ def _probe_and_layer(run: Run, probes: Probes) -> tuple[int, int]:
             bind="query-params",
             required=True,
             help=tip("probe_batch"),
+            on_change=on_change,
         )
-        layer = layers.control(run.layers, "Each layer has its own router and its own experts.")
+        layer = layers.control(
+            run.layers, "Each layer has its own router and its own experts.", on_change=on_change
+        )
     layers.show_names([run], layer)
     return int(step or 0), layer
 
 
-@st.fragment(key=BATCH)
-def _batch(run: Run, probes: Probes, step: int, layer: int) -> None:
-    """Everything that follows a click; charts here exchange rows and are not redrawn."""
-    batch = routed_batch(Trace(STORE), run, step, layer)
-    if batch is None:
-        st.info(show.plain(not_recorded(step, layer)), icon=":material/inbox:")
-        return
-    st.subheader("Tokens by expert", help=tip("probe_batch"))
-    st.markdown(show.plain(sentences.overview(batch)))
-    _tokens(run, batch, default_token(STORE, run, probes))
-    settings = _settings(run, batch)
-    expert = shown_expert(settings, batch)
-    expert_section.section(
-        run,
-        settings,
-        expert,
-        is_marked=settings.expert is not None,
-        is_ordered=batch.logits is not None,
-    )
+def _follow_layer() -> None:
+    """Another layer or probe: everything follows."""
+    waiting.follow(TEXT)
 
 
-def draw_batch() -> None:
-    """The end of a callback that marks an expert: its panels are drawn too, in this one script run."""
-    st.rerun(BATCH)
+def follow_expert() -> None:
+    """Another marked expert: the text, its token, and the panels of the expert follow."""
+    waiting.follow(TOKENS, parts=[waiting.EXPERT])
 
 
-@st.fragment
+@st.fragment(key=TOKENS)
 def _tokens(run: Run, batch: RoutedBatch, default: int) -> None:
     """The text with the selected token below it; another token reruns this and no panel of an expert."""
     _controls(batch, default)
-    settings = _settings(run, batch)
+    settings = settings_now(run, batch)
     _text(run, batch, settings)
     token_section.section(run, batch, settings)
 
@@ -166,7 +154,7 @@ def _controls(batch: RoutedBatch, default: int) -> None:
             experts,
             key="expert",
             bind="query-params",
-            on_change=draw_batch,
+            on_change=follow_expert,
             width=150,
             help="Its tokens are highlighted in the text. Clicking its number above the text does the same.",
         )
@@ -179,19 +167,6 @@ def _controls(batch: RoutedBatch, default: int) -> None:
             help="A token's first choice, or all of its experts as stripes. The first choice has the highest "
             "score plus bias. Its gate comes from the score alone, so it may be the smaller one.",
         )
-
-
-def _settings(run: Run, batch: RoutedBatch) -> MicroscopeSettings:
-    """What the widgets say."""
-    expert = state.text("expert")
-    return MicroscopeSettings(
-        run=run.run_id,
-        probe=batch.step,
-        layer=batch.layer,
-        token=state.number("token"),
-        expert=None if expert == NO_EXPERT else int(expert),
-        colour="all" if state.value("colour") == ALL else "first",
-    )
 
 
 def _settle(last: int, experts: Sequence[str], default: int) -> None:
@@ -245,7 +220,7 @@ def _pick(num_tokens: int, num_experts: int, pick: TokenPick) -> None:
         state.put("token", pick.token)
     elif pick.expert is not None and pick.expert < num_experts:
         state.put("expert", str(pick.expert))
-        draw_batch()
+        follow_expert()
     elif pick.cleared:
         state.put("expert", NO_EXPERT)
-        draw_batch()
+        follow_expert()

@@ -1,19 +1,21 @@
 """One token under the Microscope: its scores, the formulas with its numbers, the bias update after it."""
 
+from functools import partial
+
 import polars as pl
 import streamlit as st
 
 from explorer.figures import bias_step, bias_updates
 from explorer.figures import probe_sentences as sentences
 from explorer.figures.arms import Run
-from explorer.figures.panel import Panel
+from explorer.figures.panel import Panel, slug
 from explorer.figures.probe_batch import RoutedBatch, token_table
 from explorer.figures.views.microscope import MicroscopeSettings, token_question
 from explorer.metrics.glossary import tip
 from explorer.queries import bias_step as queries
 from explorer.ui.microscope import formulas
 from explorer.ui.shared import bias_step as bias_update
-from explorer.ui.shared import show, store
+from explorer.ui.shared import panels, show, store
 
 
 def section(run: Run, batch: RoutedBatch, settings: MicroscopeSettings) -> None:
@@ -38,6 +40,7 @@ def _scores(run: Run, batch: RoutedBatch, settings: MicroscopeSettings, table: p
     if isinstance(store.answer(question), Panel):
         show.question(question, live=True)
         return
+    panels.wait(slug(question.key), partial(store.answer, question))
     st.markdown(show.plain(sentences.token(batch, settings.token, table)))
     show.data_table(table, subject=f"Token {settings.token}", key=question.key)
 

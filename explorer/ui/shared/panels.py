@@ -127,6 +127,13 @@ def fold(key: str, build: Callable[[], Panel | Missing]) -> None:
     _entered().folded[key] = build
 
 
+def wait(key: str, build: Callable[[], Panel | Missing]) -> None:
+    """Enter a figure that is about to be drawn, or waits until it is in sight; an export builds it anew."""
+    figures = _entered()
+    figures.panels.pop(key, None)
+    figures.folded[key] = build
+
+
 def add_film(key: str, build: "Callable[[], Film]") -> None:
     """Enter an animation; `build` runs outside of a script run."""
     _entered().films[key] = build

@@ -1,0 +1,103 @@
+"""What lies below the text: the panels of an expert, of the layer, and of other rules and routings."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import streamlit as st
+
+from explorer.figures import specialisation
+from explorer.figures.arm_set import ArmSet
+from explorer.figures.arms import Arm, Run
+from explorer.figures.panel import Question
+from explorer.figures.probe_batch import RoutedBatch, routed_batch
+from explorer.figures.store import Trace
+from explorer.figures.views import microscope as view
+from explorer.figures.views.microscope import NO_EXPERT, MicroscopeSettings, Probes
+from explorer.ui.components.token_text.component import ALL
+from explorer.ui.microscope import agreement, counterfactual, expert, layer, waiting
+from explorer.ui.shared import state
+from explorer.ui.shared.store import STORE
+
+
+def settings_now(run: Run, batch: RoutedBatch) -> MicroscopeSettings:
+    """What the widgets say."""
+    marked = state.text("expert")
+    return MicroscopeSettings(
+        run=run.run_id,
+        probe=batch.step,
+        layer=batch.layer,
+        token=state.number("token"),
+        expert=None if marked == NO_EXPERT else int(marked),
+        colour="all" if state.value("colour") == ALL else "first",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """The parts of one run's page; probe, layer and expert are those of the controls."""
+
+    run: Run
+    probes: dict[str, Probes]
+    """By run id."""
+    arms: tuple[Arm, ...]
+    runs: tuple[Run, ...]
+    """All that keep a probe."""
+
+    def draw(self) -> None:
+        """Every part, each in a fragment of its own."""
+        draws = (self._expert, self._domains, self._saturation, self._replay, self._agreement)
+        for part, draw in zip(waiting.PARTS, draws, strict=True):
+            st.fragment(draw, key=waiting.fragment_of(part))()
+
+    def questions(self, part: str) -> Iterable[Question]:
+        """The questions of a part, for what the controls say now."""
+        step, at = self._step_and_layer()
+        if part == waiting.EXPERT:
+            batch = routed_batch(Trace(STORE), self.run, step, at)
+            return () if batch is None else self._of_expert(batch)
+        if part == waiting.DOMAINS:
+            shown = specialisation.with_domain_loads(STORE, self._picked, at)
+            return view.domain_questions(shown, self._picked, at)
+        if part == waiting.SATURATION:
+            return (view.saturation_question(self.run, at),)
+        if part == waiting.REPLAY:
+            return counterfactual.questions(self.run, step, at).values()
+        return agreement.questions(self.runs, self.run, self.probes, step, at).values()
+
+    @property
+    def _picked(self) -> ArmSet:
+        return ArmSet.of(self.arms)
+
+    def _step_and_layer(self) -> tuple[int, int]:
+        return state.number("probe"), state.number("layer")
+
+    def _of_expert(self, batch: RoutedBatch) -> Sequence[Question]:
+        settings = settings_now(self.run, batch)
+        return view.expert_questions(self.run, settings, view.shown_expert(settings, batch))
+
+    def _expert(self) -> None:
+        batch = routed_batch(Trace(STORE), self.run, *self._step_and_layer())
+        with waiting.place(waiting.EXPERT, self.questions(waiting.EXPERT)):
+            if batch is not None:
+                settings = settings_now(self.run, batch)
+                shown = view.shown_expert(settings, batch)
+                is_ordered = batch.logits is not None
+                is_marked = settings.expert is not None
+                expert.section(self.run, settings, shown, is_marked=is_marked, is_ordered=is_ordered)
+
+    def _domains(self) -> None:
+        with waiting.place(waiting.DOMAINS, self.questions(waiting.DOMAINS)):
+            layer.domains_by_method(self.arms, state.number("layer"))
+
+    def _saturation(self) -> None:
+        with waiting.place(waiting.SATURATION, self.questions(waiting.SATURATION)):
+            layer.saturation(self.run, state.number("layer"))
+
+    def _replay(self) -> None:
+        # It enters its own questions: those of a closed section.
+        with waiting.place(waiting.REPLAY, ()):
+            counterfactual.section(self.run, *self._step_and_layer())
+
+    def _agreement(self) -> None:
+        with waiting.place(waiting.AGREEMENT, ()):
+            agreement.section(self.runs, self.run, self.probes, *self._step_and_layer())
