@@ -3,7 +3,7 @@
 const LINE_PX = 14;
 
 /** Centres near `wanted` whose intervals of the given sizes do not overlap, inside [low, high]. */
-export function spreadApart(wanted, sizes, low, high) {
+function spreadApart(wanted, sizes, low, high) {
   const order = wanted.map((_, i) => i).sort((a, b) => wanted[a] - wanted[b] || a - b);
   const total = sizes.reduce((sum, size) => sum + size, 0);
   const scale = total > 0 ? Math.min(1, (high - low) / total) : 1;
